@@ -1,0 +1,1 @@
+"""Unconditional diffusion for one-dimensional time series, on GluonTS."""
