@@ -1,0 +1,190 @@
+"""Training objectives: one squared error, weighted in data space, with times drawn in one of several ways.
+
+Every published objective is  E_t E_ε  w(t)·|x̂_0 − x_0|²  for some weight: noise regression is w = α²/σ², velocity
+regression w = ((α² + σ²)/σ)², the likelihood bound w = ½ g² α²/σ⁴ (Song et al. 2021, "Maximum likelihood training of
+score-based diffusion models", eq. 7). The error is measured where the network predicts and scaled by the known
+factor to data space, so that nothing cancels when σ is small.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor
+
+from shared.errors import ConfigError
+from shared.predictions import Denoiser, PathPoint
+from shared.random import randn
+from shared.sde.base import SDE
+
+Weighting = Literal["noise", "data", "velocity", "score", "sigma2", "likelihood", "edm", "min_snr"]
+TimeDistribution = Literal["uniform", "log_snr", "log_normal"]
+
+
+def weight(kind: Weighting, sde: SDE, t: Tensor, sigma_data: float = 1.0, gamma: float = 5.0) -> Tensor:
+    """w(t) of the data-space error, (batch,), float64.
+
+    Args:
+        kind: "noise", "data", "velocity", "score": plain regression of that quantity. "sigma2": denoising score
+            matching weighted by σ², which is noise regression. "likelihood": ½ g² score matching, the bound on the
+            log-likelihood. "edm": (σ² + α² σ_d²)/(σ σ_d)² (Karras et al. 2022). "min_snr": min(α²/σ², γ) (Hang et
+            al. 2023).
+        sde: the process.
+        t: times (batch,).
+        sigma_data: standard deviation of the data, for "edm".
+        gamma: cap of "min_snr".
+
+    Raises:
+        ConfigError: unknown kind.
+    """
+    if kind not in get_args(Weighting):
+        raise ConfigError(f"weighting {kind!r}: choose one of {', '.join(get_args(Weighting))}")
+    point = PathPoint.at(sde, t)
+    alpha2, sigma2 = point.alpha.square(), point.sigma.square()
+    if kind in ("noise", "sigma2"):
+        return alpha2 / sigma2
+    if kind == "data":
+        return torch.ones_like(alpha2)
+    if kind == "velocity":
+        return (alpha2 + sigma2).square() / sigma2
+    if kind == "score":
+        return alpha2 / sigma2.square()
+    if kind == "likelihood":
+        return 0.5 * sde.diffusion(t.double()).square() * alpha2 / sigma2.square()
+    if kind == "edm":
+        return (sigma2 + alpha2 * sigma_data**2) / (sigma2 * sigma_data**2)
+    return (alpha2 / sigma2).clamp_max(gamma)
+
+
+@dataclass(frozen=True)
+class TimeSampler:
+    """Draws training times in [t_min, T], and tells their density so that an objective can be kept unbiased.
+
+    Args:
+        kind: "uniform" in t; "log_snr": uniform in λ, the optimal importance sampling of the likelihood bound, since
+            g²/σ² = −2λ̇ for every process here; "log_normal": log(σ/α) ~ N(mean, std²) (Karras et al. 2022).
+        t_min: smallest time; None means the SDE's `t_min`.
+        mean, std: of "log_normal", in nats.
+        stratified: one draw in each of `batch` equal slices, which lowers the variance (Kingma et al. 2021, §I.1).
+    """
+
+    kind: TimeDistribution = "uniform"
+    t_min: float | None = None
+    mean: float = -1.2
+    std: float = 1.2
+    stratified: bool = True
+
+    def __post_init__(self) -> None:
+        if self.kind not in get_args(TimeDistribution):
+            raise ConfigError(f"time distribution {self.kind!r}: choose one of {get_args(TimeDistribution)}")
+        if self.std <= 0:
+            raise ConfigError(f"std={self.std}: need a positive standard deviation")
+
+    def sample(self, sde: SDE, batch: int, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+        """Times and their density with respect to t, both (batch,), float64."""
+        device = "cpu" if generator is None else generator.device
+        uniform = torch.rand(batch, generator=generator, dtype=torch.float64, device=device)
+        if self.stratified:
+            slices = torch.randperm(batch, generator=generator, device=device)
+            uniform = (slices + uniform) / batch
+        low, high = self._range(sde)
+        if self.kind == "uniform":
+            t = low + (high - low) * uniform
+            return t, torch.full_like(t, 1 / (high - low))
+        lam_low, lam_high = float(sde.log_snr(high)), float(sde.log_snr(low))
+        if self.kind == "log_snr":
+            t = sde.time_of_log_snr(lam_low + (lam_high - lam_low) * uniform).clamp(low, high)
+            return t, _log_snr_slope(sde, t) / (lam_high - lam_low)
+        standard = torch.distributions.Normal(torch.zeros((), dtype=torch.float64), 1.0)
+        bounds = torch.tensor([-lam_high, -lam_low], dtype=torch.float64).sub(self.mean).div(self.std)
+        below, above = standard.cdf(bounds)
+        normal = standard.icdf((below + (above - below) * uniform).clamp(1e-12, 1 - 1e-12))
+        t = sde.time_of_log_snr(-(self.mean + self.std * normal)).clamp(low, high)
+        density = standard.log_prob(normal).exp() / (self.std * (above - below))
+        return t, density * _log_snr_slope(sde, t)
+
+    def _range(self, sde: SDE) -> tuple[float, float]:
+        low = sde.t_min if self.t_min is None else self.t_min
+        high = sde.T
+        if not 0 < low < high:
+            raise ConfigError(f"t_min={low}: training times need 0 < t_min < {high}")
+        if torch.isinf(sde.log_snr(high)):
+            # A bridge ends at log-SNR −∞; its log-SNR runs from here instead when drawn uniformly.
+            high = high - 1e-3 if self.kind != "uniform" else high
+        return low, high
+
+
+def _log_snr_slope(sde: SDE, t: Tensor) -> Tensor:
+    """|dλ/dt| = g²/(2σ²)."""
+    return sde.diffusion(t).square() / (2 * sde.sigma(t).square())
+
+
+@dataclass(frozen=True)
+class DiffusionLoss:
+    """E_t E_ε w(t)·|x̂_0 − x_0|², estimated on a batch.
+
+    Args:
+        weighting: see `weight`; None means plain regression of whatever the network gives.
+        times: how training times are drawn.
+        unbiased: divide by the density of the drawn times (relative to uniform), so that `times` only lowers the
+            variance; otherwise the density multiplies the weighting, as EDM's does.
+        gamma: cap of the "min_snr" weighting.
+    """
+
+    weighting: Weighting | None = None
+    times: TimeSampler = TimeSampler()
+    unbiased: bool = False
+    gamma: float = 5.0
+
+    def __call__(
+        self,
+        denoiser: Denoiser,
+        x0: Tensor,
+        y: Tensor | None = None,
+        mask: Tensor | None = None,
+        generator: torch.Generator | None = None,
+        noise: Tensor | None = None,
+        on_state: Callable[[Tensor], Tensor] | None = None,
+        **condition: Any,
+    ) -> Tensor:
+        """The loss of each item, (batch,).
+
+        Args:
+            denoiser: the network under training.
+            x0: clean data (batch, ...), real or complex.
+            y: anchor, shaped like `x0`.
+            mask: weight of every element, broadcastable to `x0`; 0 leaves it out. The mean is over what is left in.
+            generator: for times and noise.
+            noise: standard noise to use instead of drawing it.
+            on_state: changes the noisy state before the network sees it (for example, shows it known values).
+            condition: goes to the network.
+        """
+        t, density = self.times.sample(denoiser.sde, x0.shape[0], generator)
+        t, density = t.to(x0.device), density.to(x0.device)
+        if noise is None:
+            noise = randn(x0.shape, generator, dtype=x0.dtype, device=x0.device)
+        x = denoiser.sde.perturb(x0, t, noise, y)
+        if on_state is not None:
+            x = on_state(x)
+        real = x0.real.dtype if x0.is_complex() else x0.dtype
+        error = denoiser.predict(x, t.to(real), y, **condition) - denoiser.target(x0, x, noise, t, y)
+        squared = (error.abs() if error.is_complex() else error).square()
+        if mask is None:
+            per_item = squared.flatten(1).mean(1)
+        else:
+            mask = mask.to(squared.dtype).expand_as(squared)
+            per_item = (squared * mask).flatten(1).sum(1) / mask.flatten(1).sum(1).clamp_min(1)
+        return per_item * self._factor(denoiser, t, density).to(per_item.dtype)
+
+    def _factor(self, denoiser: Denoiser, t: Tensor, density: Tensor) -> Tensor:
+        factor = torch.ones_like(t)
+        if self.weighting is not None:
+            data_weight = weight(self.weighting, denoiser.sde, t, denoiser.sigma_data, self.gamma)
+            factor = data_weight / denoiser.data_error_scale(t).square()
+        if self.unbiased:
+            low, high = self.times._range(denoiser.sde)
+            factor = factor / (density * (high - low))
+        return factor

@@ -1,0 +1,165 @@
+"""What every sampler shares: the counted denoiser, coefficients at the grid's times, noise, hooks, the result."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from shared.errors import ConfigError
+from shared.guidance import DenoiserFunction, Guidance
+from shared.random import Generators, randn
+from shared.sde.base import SDE, anchored, residual
+
+
+@dataclass(frozen=True)
+class Node:
+    """A time of the grid and the path's coefficients there."""
+
+    t: float
+    alpha: float
+    sigma: float
+    log_snr: float
+
+    @classmethod
+    def at(cls, sde: SDE, t: float) -> Node:
+        return cls(t, float(sde.alpha(t)), float(sde.sigma(t)), float(sde.log_snr(t)))
+
+
+@dataclass(frozen=True)
+class StepInfo:
+    """What a callback sees after step `index` of `steps` (1-based): state x at time t, the last x̂_0, calls so far."""
+
+    index: int
+    steps: int
+    t: float
+    x: Tensor
+    x0: Tensor | None
+    nfe: int
+
+
+Callback = Callable[[StepInfo], bool | None]
+"""Called after every step; returning True ends sampling there."""
+
+
+@dataclass
+class SampleResult:
+    """A sampler's result.
+
+    Attributes:
+        x: final state (batch, ...), at time `t`.
+        nfe: true number of calls of the denoiser.
+        t: the time reached: t_end, or where a callback stopped.
+        trajectory: states (points, batch, ...) from the start to `x`, when asked for.
+        times: their times, (points,).
+        stopped: whether a callback ended sampling early.
+    """
+
+    x: Tensor
+    nfe: int
+    t: float
+    trajectory: Tensor | None = None
+    times: Tensor | None = None
+    stopped: bool = False
+
+
+class Stop(Exception):
+    """Raised inside a run when a callback asks to end it."""
+
+
+class Run:
+    """One sampling run over a grid of times, seen by the step rules of the methods."""
+
+    def __init__(
+        self,
+        denoiser: DenoiserFunction,
+        sde: SDE,
+        x: Tensor,
+        y: Tensor | None,
+        times: Tensor,
+        generator: Generators,
+        guidance: Guidance | None,
+        callback: Callback | None,
+        keep_trajectory: bool,
+    ):
+        self.sde, self.y, self.x = sde, y, x
+        self.nodes = [Node.at(sde, t) for t in times.tolist()]
+        self.nfe = 0
+        self.t = self.nodes[0].t
+        self._denoiser, self._generator = denoiser, generator
+        self._guidance, self._callback = guidance or Guidance(), callback
+        self._states: list[Tensor] | None = [x.detach()] if keep_trajectory else None
+        self._state_times = [self.t]
+        self._last_x0: Tensor | None = None
+        self._index = 0
+
+    def time(self, t: float) -> Tensor:
+        """t as the (batch,) tensor that denoisers take, in the real dtype of the state."""
+        dtype = self.x.real.dtype if self.x.is_complex() else self.x.dtype
+        return torch.full((self.x.shape[0],), t, dtype=dtype, device=self.x.device)
+
+    def data(self, x: Tensor, t: float) -> Tensor:
+        """x̂_0 with guidance, counted."""
+        self._last_x0 = self._guidance.predict(self._counted, x, self.time(t), self.sde)
+        return self._last_x0
+
+    def data_residual(self, x: Tensor, t: float) -> Tensor:
+        """x̂_0 − y with guidance, counted."""
+        return residual(self.data(x, t), self.y)
+
+    def noise(self) -> Tensor:
+        """Fresh standard noise shaped like the state."""
+        return randn(self.x.shape, self._generator, dtype=self.x.dtype, device=self.x.device)
+
+    def residual(self, x: Tensor) -> Tensor:
+        return residual(x, self.y)
+
+    def anchored(self, r: Tensor) -> Tensor:
+        return anchored(r, self.y)
+
+    def finish_step(self, x: Tensor, t: float, t_next: float) -> Tensor:
+        """Hooks and bookkeeping at the end of a step t → t_next; returns the state to go on from."""
+        x = self._guidance.after_step(self._counted, x, self.time(t), self.time(t_next), self.sde)
+        self.x, self.t = x, t_next
+        self._index += 1
+        if self._states is not None:
+            self._states.append(x.detach())
+            self._state_times.append(t_next)
+        if self._callback is not None:
+            info = StepInfo(self._index, len(self.nodes) - 1, t_next, x, self._last_x0, self.nfe)
+            if self._callback(info):
+                raise Stop
+        return x
+
+    def result(self, stopped: bool) -> SampleResult:
+        trajectory = None if self._states is None else torch.stack(self._states)
+        times = None if self._states is None else torch.tensor(self._state_times, dtype=torch.float64)
+        return SampleResult(self.x, self.nfe, self.t, trajectory, times, stopped)
+
+    def _counted(self, x: Tensor, t: Tensor) -> Tensor:
+        self.nfe += 1
+        x0 = self._denoiser(x, t)
+        if x0.shape != x.shape:
+            raise ConfigError(f"the denoiser returned shape {tuple(x0.shape)} for a state of {tuple(x.shape)}")
+        return x0
+
+
+def noise_estimate(node: Node, r: Tensor, d: Tensor) -> Tensor:
+    """ε̂ = (r − α d)/σ; 0 where σ = 0, as on the mean path out of a bridge's end."""
+    return torch.zeros_like(r) if node.sigma == 0 else (r - node.alpha * d) / node.sigma
+
+
+def ode_slope(sde: SDE, node: Node, r: Tensor, d: Tensor) -> Tensor:
+    """dr/dt of the probability-flow ODE, α̇ d + σ̇ ε̂ (equal to f − ½ g²·score; Song et al. 2021, eq. 13)."""
+    slope = float(sde.alpha_dot(node.t)) * d
+    if node.sigma == 0:
+        return slope
+    return slope + float(sde.sigma_dot(node.t)) * noise_estimate(node, r, d)
+
+
+def is_clean(node: Node) -> bool:
+    """Whether the state at this node is clean data, so that a step to it is the data prediction."""
+    return math.isinf(node.log_snr) and node.log_snr > 0

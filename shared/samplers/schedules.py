@@ -1,0 +1,95 @@
+"""Step schedules: where between T and t_end the steps of a sampler lie."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from shared.errors import ConfigError
+from shared.sde.base import SDE
+
+Schedule = Literal["log_snr", "uniform", "edm", "quadratic"]
+
+# Where the log-SNR of an end is infinite, schedules that are uniform in a function of it start this share of the
+# time range inside; the end itself stays a point of the grid.
+_INSIDE = 0.02
+
+
+def time_grid(
+    sde: SDE,
+    steps: int,
+    schedule: Schedule | Tensor = "log_snr",
+    t_start: float | None = None,
+    t_end: float | None = None,
+    rho: float = 7.0,
+) -> Tensor:
+    """Times from t_start down to t_end, (steps + 1,), float64.
+
+    Args:
+        sde: the process.
+        steps: number of steps.
+        schedule: "uniform" in t; "log_snr", uniform in λ; "edm", uniform in (σ/α)^(1/ρ) (Karras et al. 2022, eq. 5);
+            "quadratic", uniform in √t (Song et al. 2021, "DDIM", §D.2); or the falling times themselves.
+        t_start: defaults to the SDE's T.
+        t_end: defaults to the SDE's `t_end`. At t = 0, where σ = 0 for most processes, the last step is the jump to
+            the data prediction, from a smallest positive time.
+        rho: of "edm".
+
+    Raises:
+        ConfigError: unknown schedule, no steps, or times that do not fall within [0, 1].
+    """
+    if isinstance(schedule, Tensor):
+        return _check_times(schedule.detach().double().cpu())
+    if schedule not in get_args(Schedule):
+        raise ConfigError(f"schedule {schedule!r}: choose one of {', '.join(get_args(Schedule))}, or give the times")
+    if steps < 1:
+        raise ConfigError(f"steps={steps}: need at least one step")
+    start = sde.T if t_start is None else t_start
+    end = sde.t_end if t_end is None else t_end
+    if not 0 <= end < start <= 1:
+        raise ConfigError(f"t_start={start}, t_end={end}: need 0 <= t_end < t_start <= 1")
+    unit = torch.linspace(0, 1, steps + 1, dtype=torch.float64)
+    if schedule == "uniform":
+        return start + (end - start) * unit
+    if schedule == "quadratic":
+        return (start**0.5 + (end**0.5 - start**0.5) * unit) ** 2
+    return _log_snr_grid(sde, steps, start, end, rho if schedule == "edm" else None)
+
+
+def _log_snr_grid(sde: SDE, steps: int, start: float, end: float, rho: float | None) -> Tensor:
+    """Uniform in λ, or in (σ/α)^(1/ρ); an infinite end is kept as a point, and the rest lies between finite ones."""
+    head: list[float] = []
+    tail: list[float] = []
+    low, high = start, end
+    if torch.isinf(sde.log_snr(start)):
+        head, low = [start], start - _INSIDE * (start - end)
+    if torch.isinf(sde.log_snr(end)):
+        tail, high = [end], min(sde.t_min, 0.5 * low)
+    inner = steps + 1 - len(head) - len(tail)
+    if inner < 1:
+        return torch.tensor([start, end], dtype=torch.float64)
+    lam_low, lam_high = float(sde.log_snr(low)), float(sde.log_snr(high))
+    if inner == 1:
+        middle = torch.tensor([lam_low if tail and not head else 0.5 * (lam_low + lam_high)], dtype=torch.float64)
+    else:
+        middle = torch.linspace(lam_low, lam_high, inner, dtype=torch.float64)
+    if rho is not None and inner > 1:
+        unit = torch.linspace(0, 1, inner, dtype=torch.float64)
+        noisy, clean = torch.tensor([-lam_low / rho, -lam_high / rho], dtype=torch.float64).exp()
+        middle = -rho * (noisy + (clean - noisy) * unit).log()
+    times = sde.time_of_log_snr(middle)
+    if not head:
+        times[0] = start
+    if not tail:
+        times[-1] = end
+    return torch.cat([torch.tensor(head, dtype=torch.float64), times, torch.tensor(tail, dtype=torch.float64)])
+
+
+def _check_times(times: Tensor) -> Tensor:
+    if times.ndim != 1 or len(times) < 2 or not bool((times.diff() < 0).all()):
+        raise ConfigError(f"times must fall strictly and be at least two; got {times.tolist()}")
+    if float(times[0]) > 1 or float(times[-1]) < 0:
+        raise ConfigError(f"times must lie in [0, 1]; got {float(times[0])} … {float(times[-1])}")
+    return times

@@ -1,0 +1,218 @@
+"""Processes whose drift leads to the anchor y: OUVE, OUVP, BBED, and the Schrödinger bridge SB-VE."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from scipy.special import expi
+from torch import Tensor
+
+from shared.errors import ConfigError
+from shared.random import Generators
+from shared.sde.base import SDE, require
+from shared.sde.preserving import LinearBeta, _check_sigmas
+
+
+@dataclass(frozen=True)
+class OUVESDE(SDE):
+    """Ornstein–Uhlenbeck variance exploding: dx = θ(y − x)dt + g dw, g² = 2L σ_min² e^{2Lt}, L = log(σ_max/σ_min).
+
+    Richter et al. 2023 (SGMSE+), eq. 6–8. Its prior mean is off by α(1)·(x_0 − y).
+    """
+
+    theta: float = 1.5
+    sigma_min: float = 0.05
+    sigma_max: float = 0.5
+
+    def __post_init__(self) -> None:
+        require(self.theta > 0, f"theta={self.theta}: need theta > 0")
+        _check_sigmas(self.sigma_min, self.sigma_max)
+
+    @property
+    def _log_ratio(self) -> float:
+        return math.log(self.sigma_max / self.sigma_min)
+
+    @property
+    def _gamma(self) -> float:
+        return self.theta + self._log_ratio
+
+    @property
+    def _scale(self) -> float:
+        return self.sigma_min**2 * self._log_ratio / self._gamma
+
+    def _alpha(self, t: Tensor) -> Tensor:
+        return torch.exp(-self.theta * t)
+
+    def _alpha_dot(self, t: Tensor) -> Tensor:
+        return -self.theta * self._alpha(t)
+
+    def _variance(self, t: Tensor) -> Tensor:
+        return self._scale * torch.exp(-2 * self.theta * t) * torch.expm1(2 * self._gamma * t)
+
+    def _variance_dot(self, t: Tensor) -> Tensor:
+        growth, decay = self._log_ratio, self.theta
+        return 2 * self._scale * (growth * torch.exp(2 * growth * t) + decay * torch.exp(-2 * decay * t))
+
+    def _time_of_log_snr(self, lam: Tensor) -> Tensor:
+        return torch.log1p(torch.exp(-2 * lam) / self._scale) / (2 * self._gamma)
+
+    @property
+    def t_end(self) -> float:
+        return 0.03
+
+
+@dataclass(frozen=True)
+class OUVPSDE(LinearBeta, SDE):
+    """Ornstein–Uhlenbeck variance preserving: dx = ½sβ(y − x)dt + √β dw, so σ² = (1 − e^{−sB})/s.
+
+    The process that early SGMSE code named so; that code returned σ² where σ was meant, which is put right here.
+    """
+
+    beta_min: float = 0.1
+    beta_max: float = 2.0
+    stiffness: float = 1.0
+
+    def __post_init__(self) -> None:
+        self._check_beta()
+        require(self.stiffness > 0, f"stiffness={self.stiffness}: need stiffness > 0")
+
+    def _alpha(self, t: Tensor) -> Tensor:
+        return torch.exp(-0.5 * self.stiffness * self._beta_integral(t))
+
+    def _alpha_dot(self, t: Tensor) -> Tensor:
+        return -0.5 * self.stiffness * self._beta(t) * self._alpha(t)
+
+    def _variance(self, t: Tensor) -> Tensor:
+        return -torch.expm1(-self.stiffness * self._beta_integral(t)) / self.stiffness
+
+    def _variance_dot(self, t: Tensor) -> Tensor:
+        return self._beta(t) * torch.exp(-self.stiffness * self._beta_integral(t))
+
+    def _time_of_log_snr(self, lam: Tensor) -> Tensor:
+        return self._time_of_beta_integral(torch.log1p(self.stiffness * torch.exp(-2 * lam)) / self.stiffness)
+
+    @property
+    def t_end(self) -> float:
+        return 0.03
+
+
+@dataclass(frozen=True)
+class BBEDSDE(SDE):
+    """Brownian bridge with exponential diffusion: dx = (y − x)/(1 − t)dt + √c k^t dw (Lay et al. 2023, eq. 9–12).
+
+    Sampling starts at `t_max` just below 1, where the bridge still has a little noise, as published.
+    """
+
+    k: float = 2.6
+    c: float = 0.52
+    t_max: float = 0.999
+
+    def __post_init__(self) -> None:
+        require(self.k > 0 and self.k != 1, f"k={self.k}: need k > 0 and k != 1")
+        require(self.c > 0, f"c={self.c}: need c > 0")
+        require(0 < self.t_max < 1, f"t_max={self.t_max}: need 0 < t_max < 1")
+
+    @property
+    def T(self) -> float:
+        return self.t_max
+
+    def _alpha(self, t: Tensor) -> Tensor:
+        return 1 - t
+
+    def _alpha_dot(self, t: Tensor) -> Tensor:
+        return -torch.ones_like(t)
+
+    def _variance_over_alpha(self, t: Tensor) -> Tensor:
+        """(1 − t)·∫₀ᵗ g²(s)/(1 − s)² ds in closed form, by parts, with the exponential integral Ei."""
+        log_k = math.log(self.k)
+        left = 1 - t
+        ei = torch.as_tensor(expi((-2 * log_k * left).cpu().numpy()), dtype=t.dtype, device=t.device)
+        tail = torch.where(left > 0, left * (ei - expi(-2 * log_k)), torch.zeros_like(t))
+        return self.c * (torch.exp(2 * log_k * t) - left + 2 * log_k * self.k**2 * tail)
+
+    def _variance(self, t: Tensor) -> Tensor:
+        return self._alpha(t) * self._variance_over_alpha(t)
+
+    def _variance_dot(self, t: Tensor) -> Tensor:
+        return self.c * torch.exp(2 * math.log(self.k) * t) - 2 * self._variance_over_alpha(t)
+
+    @property
+    def t_end(self) -> float:
+        return 0.03
+
+
+@dataclass(frozen=True)
+class SBVESDE(SDE):
+    """Schrödinger bridge with variance-exploding reference, g² = c k^{2t} (Jukić et al. 2024, Table 1, eq. 9–11).
+
+    With s_t² = c(k^{2t} − 1)/(2 log k) and s̄_t² = s_1² − s_t²: α = s̄_t²/s_1², σ = s_t s̄_t/s_1. At t = 1 both are 0:
+    the bridge starts from the anchor itself.
+    """
+
+    k: float = 2.6
+    c: float = 0.4
+
+    def __post_init__(self) -> None:
+        require(self.k > 0 and self.k != 1, f"k={self.k}: need k > 0 and k != 1")
+        require(self.c > 0, f"c={self.c}: need c > 0")
+
+    @property
+    def _rate(self) -> float:
+        return 2 * math.log(self.k)
+
+    def _reference_variance(self, t: Tensor) -> Tensor:
+        return self.c * torch.expm1(self._rate * t) / self._rate
+
+    @property
+    def _total(self) -> float:
+        return self.c * math.expm1(self._rate) / self._rate
+
+    def _growth(self, t: Tensor) -> Tensor:
+        return self.c * torch.exp(self._rate * t)
+
+    def _alpha(self, t: Tensor) -> Tensor:
+        # s̄_t² from the end of the bridge, where s_1² − s_t² would cancel.
+        return self._growth(t) * torch.expm1(self._rate * (1 - t)) / (self._rate * self._total)
+
+    def _alpha_dot(self, t: Tensor) -> Tensor:
+        return -self._growth(t) / self._total
+
+    def _variance_over_alpha(self, t: Tensor) -> Tensor:
+        return self._reference_variance(t)
+
+    def _variance(self, t: Tensor) -> Tensor:
+        return self._alpha(t) * self._reference_variance(t)
+
+    def _variance_dot(self, t: Tensor) -> Tensor:
+        return self._growth(t) * (1 - 2 * self._reference_variance(t) / self._total)
+
+    def _time_of_log_snr(self, lam: Tensor) -> Tensor:
+        variance = 1 / (torch.exp(2 * lam) + 1 / self._total)
+        return torch.log1p(self._rate * variance / self.c) / self._rate
+
+    @property
+    def t_end(self) -> float:
+        return 1e-4
+
+    @property
+    def prior_std(self) -> float:
+        return 0.0
+
+    def prior_sample(
+        self,
+        shape_or_y: Sequence[int] | Tensor,
+        generator: Generators = None,
+        dtype: torch.dtype | None = None,
+        device: torch.device | str | None = None,
+    ) -> Tensor:
+        """The anchor y itself.
+
+        Raises:
+            ConfigError: only a shape was given; a bridge has nothing to start from without y.
+        """
+        if not isinstance(shape_or_y, Tensor):
+            raise ConfigError("SBVESDE starts from the anchor: give y (batch, ...), a shape is not enough")
+        return shape_or_y.clone()

@@ -1,0 +1,222 @@
+"""One Gaussian path around an anchor, and what follows from it for every process.
+
+    x_t − y = α(t)·(x_0 − y) + σ(t)·ε,   ε ~ N(0, I),   t in [0, 1]
+
+A process states α, σ² and their time derivatives; drift, diffusion, log-SNR and marginals are derived here, once
+(Song et al. 2021, "Score-based generative modeling through SDEs", eq. 5 and 29; Kingma et al. 2021, "Variational
+diffusion models", for the log-SNR form). Everything is computed in float64, because σ² near t = 0 and α near the
+end of a bridge are differences of nearly equal numbers.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from shared.errors import ConfigError
+from shared.random import Generators, randn
+
+TimeLike = Tensor | float
+
+
+def expand(coefficient: Tensor, x: Tensor) -> Tensor:
+    """Shape a (batch,) coefficient so that it multiplies `x` (batch, ...), in the real dtype of `x`."""
+    real = x.real.dtype if x.is_complex() else x.dtype
+    return coefficient.to(device=x.device, dtype=real).reshape(-1, *([1] * (x.ndim - 1)))
+
+
+def residual(x: Tensor, y: Tensor | None) -> Tensor:
+    """x − y, where no anchor means y = 0."""
+    return x if y is None else x - y
+
+
+def anchored(r: Tensor, y: Tensor | None) -> Tensor:
+    """y + r, where no anchor means y = 0."""
+    return r if y is None else y + r
+
+
+class SDE(ABC):
+    """A Gaussian diffusion process around an anchor y (y = 0 where none is given); time runs over [0, 1].
+
+    Subclasses are frozen dataclasses of their parameters, so that they compare, print and serialise as values.
+    """
+
+    discretization: str = "euler"
+    """How the reverse-diffusion predictor discretises the forward process: "euler", or "exact" (its transition)."""
+
+    # What each process states, in float64. -----------------------------------------------------------------------
+
+    @abstractmethod
+    def _alpha(self, t: Tensor) -> Tensor:
+        """α(t)."""
+
+    @abstractmethod
+    def _alpha_dot(self, t: Tensor) -> Tensor:
+        """dα/dt."""
+
+    @abstractmethod
+    def _variance(self, t: Tensor) -> Tensor:
+        """σ²(t)."""
+
+    @abstractmethod
+    def _variance_dot(self, t: Tensor) -> Tensor:
+        """dσ²/dt."""
+
+    def _variance_over_alpha(self, t: Tensor) -> Tensor:
+        """σ²/α. Bridges override it: there both vanish at the end, and their ratio does not."""
+        return self._variance(t) / self._alpha(t)
+
+    @property
+    def T(self) -> float:
+        """The time at which sampling starts."""
+        return 1.0
+
+    @property
+    @abstractmethod
+    def t_end(self) -> float:
+        """The time at which sampling ends unless told otherwise."""
+
+    @property
+    def t_min(self) -> float:
+        """The smallest positive time that training and sampling use; t = 0 itself is clean data."""
+        return self.t_end
+
+    @property
+    def prior_std(self) -> float:
+        """Standard deviation of the prior around the anchor; σ(T) unless the process says otherwise."""
+        return float(self.sigma(self.T))
+
+    # What follows. -----------------------------------------------------------------------------------------------
+
+    def alpha(self, t: TimeLike) -> Tensor:
+        """α(t), shaped like `t`, in its dtype."""
+        return self._evaluate(self._alpha, t)
+
+    def sigma(self, t: TimeLike) -> Tensor:
+        """σ(t), shaped like `t`, in its dtype."""
+        return self._evaluate(lambda s: self._variance(s).clamp_min(0).sqrt(), t)
+
+    def log_snr(self, t: TimeLike) -> Tensor:
+        """λ(t) = log(α/σ), shaped like `t`; +∞ where σ = 0, −∞ where α = 0."""
+        return self._evaluate(lambda s: 0.5 * (self._alpha(s) / self._variance_over_alpha(s)).log(), t)
+
+    def alpha_dot(self, t: TimeLike) -> Tensor:
+        """dα/dt, shaped like `t`."""
+        return self._evaluate(self._alpha_dot, t)
+
+    def sigma_dot(self, t: TimeLike) -> Tensor:
+        """dσ/dt, shaped like `t`; infinite where σ vanishes as a root."""
+        return self._evaluate(lambda s: self._variance_dot(s) / (2 * self._variance(s).sqrt()), t)
+
+    def diffusion(self, t: TimeLike) -> Tensor:
+        """g(t) of dx = f dt + g dw, shaped like `t`: g² = dσ²/dt − 2(α̇/α)σ²."""
+        return self._evaluate(lambda s: self._diffusion_squared(s).clamp_min(0).sqrt(), t)
+
+    def _diffusion_squared(self, t: Tensor) -> Tensor:
+        return self._variance_dot(t) - 2 * self._alpha_dot(t) * self._variance_over_alpha(t)
+
+    def drift(self, x: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
+        """f(x, t) = (α̇/α)(x − y).
+
+        Args:
+            x: state (batch, ...), real or complex.
+            t: times (batch,).
+            y: anchor, shaped like `x`; 0 when absent.
+
+        Returns:
+            (batch, ...). Where x = y it is 0 even at the end of a bridge, whose α̇/α is infinite.
+        """
+        rate = self._evaluate(lambda s: self._alpha_dot(s) / self._alpha(s), t, keep_dtype=False)
+        r = residual(x, y)
+        return torch.where(r == 0, torch.zeros_like(r), expand(rate, x) * r)
+
+    def marginal_prob(self, x0: Tensor, t: Tensor, y: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation of x_t given x_0: y + α(x_0 − y), σ.
+
+        Args:
+            x0: clean data (batch, ...), real or complex.
+            t: times (batch,).
+            y: anchor, shaped like `x0`; 0 when absent.
+
+        Returns:
+            mean (batch, ...) and std (batch,). For complex data, std is of the complex noise, E|ε|² = 1.
+        """
+        alpha = self._evaluate(self._alpha, t, keep_dtype=False)
+        return anchored(expand(alpha, x0) * residual(x0, y), y), self.sigma(t)
+
+    def perturb(self, x0: Tensor, t: Tensor, noise: Tensor, y: Tensor | None = None) -> Tensor:
+        """x_t for given x_0 (batch, ...), times (batch,) and standard noise (batch, ...)."""
+        mean, _ = self.marginal_prob(x0, t, y)
+        return mean + expand(self._evaluate(lambda s: self._variance(s).sqrt(), t, keep_dtype=False), x0) * noise
+
+    def time_of_log_snr(self, log_snr: TimeLike) -> Tensor:
+        """t(λ), shaped like `log_snr`, clamped to [0, 1]; the inverse of `log_snr`."""
+        return self._evaluate(lambda lam: self._time_of_log_snr(lam).clamp(0.0, 1.0), log_snr)
+
+    def _time_of_log_snr(self, lam: Tensor) -> Tensor:
+        """Bisection, since λ(t) falls monotonically; processes with a closed form override this."""
+        low, high = torch.zeros_like(lam), torch.ones_like(lam)
+        for _ in range(60):
+            middle = (low + high) / 2
+            noisier = self.log_snr(middle) < lam
+            low, high = torch.where(noisier, low, middle), torch.where(noisier, middle, high)
+        return (low + high) / 2
+
+    # The prior. --------------------------------------------------------------------------------------------------
+
+    def prior_sample(
+        self,
+        shape_or_y: Sequence[int] | Tensor,
+        generator: Generators = None,
+        dtype: torch.dtype | None = None,
+        device: torch.device | str | None = None,
+    ) -> Tensor:
+        """Draw x_T ~ N(y, prior_std²).
+
+        Args:
+            shape_or_y: the anchor y (batch, ...), or a shape, which means y = 0.
+            generator: one generator, or one per item of the batch (see `shared.random.randn`).
+            dtype, device: of the result when a shape is given.
+        """
+        if isinstance(shape_or_y, Tensor):
+            y = shape_or_y
+            return y + self.prior_std * randn(y.shape, generator, dtype=y.dtype, device=y.device)
+        return self.prior_std * randn(tuple(shape_or_y), generator, dtype=dtype, device=device)
+
+    def prior_log_prob(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        """log density of the prior at z (batch, ...), in nats, (batch,). Complex data has circular Gaussian density.
+
+        Raises:
+            ConfigError: the prior is a point (a bridge), so it has no density.
+        """
+        std = self.prior_std
+        if std <= 0:
+            raise ConfigError(
+                f"{type(self).__name__} starts from the anchor itself, so its prior has no density; "
+                "use a process with a Gaussian prior, such as VPSDE or OUVESDE, for likelihoods"
+            )
+        r = residual(z, y).flatten(1)
+        energy = (r.abs().double() / std).square().sum(1)
+        if z.is_complex():
+            return -energy - r.shape[1] * math.log(math.pi * std**2)
+        return -0.5 * energy - 0.5 * r.shape[1] * math.log(2 * math.pi * std**2)
+
+    @staticmethod
+    def _evaluate(function: Callable[[Tensor], Tensor], t: TimeLike, keep_dtype: bool = True) -> Tensor:
+        """Evaluate in float64; return in the dtype of `t` (float64 for a Python number)."""
+        if not isinstance(t, Tensor):
+            return function(torch.tensor(float(t), dtype=torch.float64))
+        if not t.is_floating_point():
+            t = t.to(torch.get_default_dtype())
+        value = function(t.double())
+        return value.to(t.dtype) if keep_dtype else value
+
+
+def require(condition: bool, message: str) -> None:
+    """Raise ConfigError(message) unless `condition` holds."""
+    if not condition:
+        raise ConfigError(message)

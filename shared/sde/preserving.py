@@ -1,0 +1,250 @@
+"""Processes around zero: variance preserving, sub-VP, variance exploding, and any discrete β table."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from scipy.interpolate import PchipInterpolator
+from torch import Tensor
+
+from shared.sde.base import SDE, TimeLike, require
+
+
+class LinearBeta:
+    """B(t) = ∫β for β(t) rising linearly from beta_min to beta_max, and its inverse."""
+
+    beta_min: float
+    beta_max: float
+
+    def _check_beta(self) -> None:
+        require(
+            0 <= self.beta_min <= self.beta_max and self.beta_max > 0,
+            f"beta_min={self.beta_min}, beta_max={self.beta_max}: need 0 <= beta_min <= beta_max and beta_max > 0",
+        )
+
+    def _beta(self, t: Tensor) -> Tensor:
+        return self.beta_min + t * (self.beta_max - self.beta_min)
+
+    def _beta_integral(self, t: Tensor) -> Tensor:
+        return t * (self.beta_min + 0.5 * t * (self.beta_max - self.beta_min))
+
+    def _time_of_beta_integral(self, integral: Tensor) -> Tensor:
+        slope = self.beta_max - self.beta_min
+        # The root written so that it neither cancels for small integrals nor divides by a zero slope.
+        return 2 * integral / (self.beta_min + (self.beta_min**2 + 2 * slope * integral).sqrt())
+
+
+@dataclass(frozen=True)
+class VPSDE(LinearBeta, SDE):
+    """Variance preserving: α² = e^{−B}, σ² = 1 − e^{−B} (Song et al. 2021, eq. 11)."""
+
+    beta_min: float = 0.1
+    beta_max: float = 20.0
+    discretization = "exact"
+
+    def __post_init__(self) -> None:
+        self._check_beta()
+
+    def _alpha(self, t: Tensor) -> Tensor:
+        return torch.exp(-0.5 * self._beta_integral(t))
+
+    def _alpha_dot(self, t: Tensor) -> Tensor:
+        return -0.5 * self._beta(t) * self._alpha(t)
+
+    def _variance(self, t: Tensor) -> Tensor:
+        return -torch.expm1(-self._beta_integral(t))
+
+    def _variance_dot(self, t: Tensor) -> Tensor:
+        return self._beta(t) * torch.exp(-self._beta_integral(t))
+
+    def _time_of_log_snr(self, lam: Tensor) -> Tensor:
+        return self._time_of_beta_integral(torch.nn.functional.softplus(-2 * lam, threshold=700))
+
+    @property
+    def t_end(self) -> float:
+        return 1e-3
+
+    @property
+    def prior_std(self) -> float:
+        return 1.0
+
+
+@dataclass(frozen=True)
+class SubVPSDE(LinearBeta, SDE):
+    """Sub-VP: α² = e^{−B}, σ = 1 − e^{−B} (Song et al. 2021, eq. 14)."""
+
+    beta_min: float = 0.1
+    beta_max: float = 20.0
+    discretization = "exact"
+
+    def __post_init__(self) -> None:
+        self._check_beta()
+
+    def _alpha(self, t: Tensor) -> Tensor:
+        return torch.exp(-0.5 * self._beta_integral(t))
+
+    def _alpha_dot(self, t: Tensor) -> Tensor:
+        return -0.5 * self._beta(t) * self._alpha(t)
+
+    def _variance(self, t: Tensor) -> Tensor:
+        return torch.expm1(-self._beta_integral(t)).square()
+
+    def _variance_dot(self, t: Tensor) -> Tensor:
+        integral = self._beta_integral(t)
+        return -2 * torch.expm1(-integral) * torch.exp(-integral) * self._beta(t)
+
+    def _time_of_log_snr(self, lam: Tensor) -> Tensor:
+        return self._time_of_beta_integral(2 * torch.asinh(0.5 * torch.exp(-lam)))
+
+    @property
+    def t_end(self) -> float:
+        return 1e-3
+
+    @property
+    def prior_std(self) -> float:
+        return 1.0
+
+
+@dataclass(frozen=True)
+class VESDE(SDE):
+    """Variance exploding: α = 1, σ = σ_min (σ_max/σ_min)^t (Song et al. 2021, eq. 30). σ(0) is σ_min, not 0."""
+
+    sigma_min: float = 0.01
+    sigma_max: float = 50.0
+    discretization = "exact"
+
+    def __post_init__(self) -> None:
+        _check_sigmas(self.sigma_min, self.sigma_max)
+
+    @property
+    def _log_ratio(self) -> float:
+        return math.log(self.sigma_max / self.sigma_min)
+
+    def _alpha(self, t: Tensor) -> Tensor:
+        return torch.ones_like(t)
+
+    def _alpha_dot(self, t: Tensor) -> Tensor:
+        return torch.zeros_like(t)
+
+    def _variance(self, t: Tensor) -> Tensor:
+        return self.sigma_min**2 * torch.exp(2 * self._log_ratio * t)
+
+    def _variance_dot(self, t: Tensor) -> Tensor:
+        return 2 * self._log_ratio * self._variance(t)
+
+    def _time_of_log_snr(self, lam: Tensor) -> Tensor:
+        return (-lam - math.log(self.sigma_min)) / self._log_ratio
+
+    @property
+    def t_end(self) -> float:
+        return 1e-5
+
+
+@dataclass(frozen=True, init=False)
+class DiscreteVPSDE(SDE):
+    """A table of N betas (Ho et al. 2020, "DDPM") as a continuous path through its points, exact at them.
+
+    Step n of the table (0-based) is t = (n + 1)/N, where α² = ∏(1 − β_i) over i ≤ n; t = 0 is clean data. Between
+    the points, −log α² is a monotone cubic (Fritsch–Carlson), so that drift and diffusion are continuous.
+
+    Args:
+        betas: the table, each in (0, 1); see `linear_betas` and `cosine_betas`.
+
+    Raises:
+        ConfigError: the table is empty or holds a value outside (0, 1).
+    """
+
+    betas: tuple[float, ...]
+    discretization = "exact"
+
+    def __init__(self, betas: Sequence[float] | Tensor | np.ndarray) -> None:
+        values = np.asarray(betas.detach().cpu() if isinstance(betas, Tensor) else betas, dtype=np.float64)
+        require(
+            values.ndim == 1 and len(values) > 0,
+            f"betas must be a non-empty list, not of shape {values.shape}",
+        )
+        bad = values[~((values > 0) & (values < 1))]
+        require(len(bad) == 0, f"betas must lie in (0, 1); the table holds {bad[:3]}")
+        object.__setattr__(self, "betas", tuple(values.tolist()))
+
+    def __len__(self) -> int:
+        return len(self.betas)
+
+    def time_of_step(self, step: Tensor | int) -> Tensor:
+        """The time (n + 1)/N of table step n (0-based), float64."""
+        return (torch.as_tensor(step, dtype=torch.float64) + 1) / len(self)
+
+    def step_of_time(self, t: TimeLike) -> Tensor:
+        """The table's 0-based step at time t as a real number, −1 at t = 0; shaped like `t`."""
+        return self._evaluate(lambda s: s * len(self) - 1, t)
+
+    @cached_property
+    def _pieces(self) -> tuple[Tensor, Tensor]:
+        """Coefficients (4, N) of −log α² in each interval, and of its derivative (3, N), highest power first."""
+        integral = np.concatenate([[0.0], -np.cumsum(np.log1p(-np.asarray(self.betas)))])
+        curve = PchipInterpolator(np.linspace(0.0, 1.0, len(self) + 1), integral)
+        return torch.from_numpy(curve.c.copy()), torch.from_numpy(curve.derivative().c.copy())
+
+    def _polynomial(self, coefficients: Tensor, t: Tensor) -> Tensor:
+        interval = (t * len(self)).floor().long().clamp(0, len(self) - 1)
+        offset = t - interval.to(t.dtype) / len(self)
+        value = torch.zeros_like(t)
+        for row in coefficients.to(t.device):
+            value = value * offset + row[interval]
+        return value
+
+    def _beta_integral(self, t: Tensor) -> Tensor:
+        return self._polynomial(self._pieces[0], t)
+
+    def _beta(self, t: Tensor) -> Tensor:
+        return self._polynomial(self._pieces[1], t)
+
+    def _alpha(self, t: Tensor) -> Tensor:
+        return torch.exp(-0.5 * self._beta_integral(t))
+
+    def _alpha_dot(self, t: Tensor) -> Tensor:
+        return -0.5 * self._beta(t) * self._alpha(t)
+
+    def _variance(self, t: Tensor) -> Tensor:
+        return -torch.expm1(-self._beta_integral(t))
+
+    def _variance_dot(self, t: Tensor) -> Tensor:
+        return self._beta(t) * torch.exp(-self._beta_integral(t))
+
+    @property
+    def t_end(self) -> float:
+        return 0.0
+
+    @property
+    def t_min(self) -> float:
+        return 1 / len(self)
+
+    @property
+    def prior_std(self) -> float:
+        return 1.0
+
+
+def linear_betas(steps: int, beta_start: float = 1e-4, beta_end: float = 0.02) -> tuple[float, ...]:
+    """The linear table of Ho et al. 2020; TSDiff uses 100 steps from 1e-4 to 0.1."""
+    require(steps > 0, f"steps={steps}: need at least one")
+    return tuple(np.linspace(beta_start, beta_end, steps).tolist())
+
+
+def cosine_betas(steps: int, offset: float = 0.008, beta_max: float = 0.999) -> tuple[float, ...]:
+    """The cosine table of Nichol and Dhariwal 2021, eq. 17, with betas clipped at `beta_max`."""
+    require(steps > 0, f"steps={steps}: need at least one")
+    grid = np.linspace(0.0, 1.0, steps + 1)
+    alphas = np.cos((grid + offset) / (1 + offset) * np.pi / 2) ** 2
+    return tuple(np.clip(1 - alphas[1:] / alphas[:-1], None, beta_max).tolist())
+
+
+def _check_sigmas(sigma_min: float, sigma_max: float) -> None:
+    require(
+        0 < sigma_min < sigma_max,
+        f"sigma_min={sigma_min}, sigma_max={sigma_max}: need 0 < sigma_min < sigma_max",
+    )
