@@ -8,9 +8,9 @@ factor to data space, so that nothing cancels when σ is small.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -147,8 +147,7 @@ class DiffusionLoss:
         mask: Tensor | None = None,
         generator: torch.Generator | None = None,
         noise: Tensor | None = None,
-        on_state: Callable[[Tensor], Tensor] | None = None,
-        **condition: Any,
+        condition: Mapping[str, Tensor] | None = None,
     ) -> Tensor:
         """The loss of each item, (batch,).
 
@@ -159,18 +158,15 @@ class DiffusionLoss:
             mask: weight of every element, broadcastable to `x0`; 0 leaves it out. The mean is over what is left in.
             generator: for times and noise.
             noise: standard noise to use instead of drawing it.
-            on_state: changes the noisy state before the network sees it (for example, shows it known values).
-            condition: goes to the network.
+            condition: keyword arguments of the network.
         """
         t, density = self.times.sample(denoiser.sde, x0.shape[0], generator)
         t, density = t.to(x0.device), density.to(x0.device)
         if noise is None:
             noise = randn(x0.shape, generator, dtype=x0.dtype, device=x0.device)
         x = denoiser.sde.perturb(x0, t, noise, y)
-        if on_state is not None:
-            x = on_state(x)
         real = x0.real.dtype if x0.is_complex() else x0.dtype
-        error = denoiser.predict(x, t.to(real), y, **condition) - denoiser.target(x0, x, noise, t, y)
+        error = denoiser.predict(x, t.to(real), y, **(condition or {})) - denoiser.target(x0, x, noise, t, y)
         squared = (error.abs() if error.is_complex() else error).square()
         if mask is None:
             per_item = squared.flatten(1).mean(1)

@@ -20,7 +20,7 @@ def euler(run: Run) -> None:
 
 
 def heun(run: Run) -> None:
-    """Heun's trapezoidal method in t, second order (Karras et al. 2022, Algorithm 1). Steps to clean data are Euler's."""
+    """Heun's trapezoidal method in t, second order (Karras et al. 2022, Algorithm 1); Euler's into clean data."""
     x = run.x
     for now, after in zip(run.nodes, run.nodes[1:], strict=False):
         r, d = run.residual(x), run.data_residual(x, now.t)
@@ -33,8 +33,13 @@ def heun(run: Run) -> None:
         x = run.finish_step(run.anchored(ahead), now.t, after.t)
 
 
-def max_norm(state: Tensor | tuple[Tensor, ...]) -> Tensor:
-    """Largest absolute value: an error norm under which the tolerance holds for every item of the batch."""
+def solver_options(w: Tensor) -> dict[str, object]:
+    """Options of torchdiffeq's dopri5 for integrating over w[0] … w[1]: float64 time, no step beyond the end (where
+    the path does not exist), and the largest error as the norm, so that the tolerance holds for every item."""
+    return {"norm": _max_norm, "dtype": torch.float64, "step_t": w[-1:]}
+
+
+def _max_norm(state: Tensor | tuple[Tensor, ...]) -> Tensor:
     parts = state if isinstance(state, tuple) else (state,)
     return torch.stack([part.abs().max() for part in parts]).max()
 
@@ -56,8 +61,7 @@ def rk45(run: Run, rtol: float, atol: float) -> None:
             t, sigma = _time_and_sigma(run, float(w_now), first.t, stop.t)
             return run.data_residual(run.anchored(sigma * u_now), t)
 
-        options = {"norm": max_norm, "dtype": torch.float64}
-        u = odeint(slope, u, w, rtol=rtol, atol=atol, method="dopri5", options=options)[-1]
+        u = odeint(slope, u, w, rtol=rtol, atol=atol, method="dopri5", options=solver_options(w))[-1]
         x = run.anchored(stop.sigma * u)
     else:
         stop = first
