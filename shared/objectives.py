@@ -172,7 +172,8 @@ class DiffusionLoss:
             per_item = squared.flatten(1).mean(1)
         else:
             mask = mask.to(squared.dtype).expand_as(squared)
-            per_item = (squared * mask).flatten(1).sum(1) / mask.flatten(1).sum(1).clamp_min(1)
+            total = mask.flatten(1).sum(1)
+            per_item = (squared * mask).flatten(1).sum(1) / torch.where(total > 0, total, torch.ones_like(total))
         return per_item * self._factor(denoiser, t, density).to(per_item.dtype)
 
     def _factor(self, denoiser: Denoiser, t: Tensor, density: Tensor) -> Tensor:

@@ -74,8 +74,8 @@ class TrainingConfig:
     Args:
         max_steps: optimiser steps.
         learning_rate: peak of AdamW's learning rate.
-        weight_decay: of AdamW.
-        warmup_steps: linear rise to the peak.
+        weight_decay: of AdamW, on matrices only.
+        warmup: share of the steps in which the rate rises to its peak.
         decay: "cosine" to zero at max_steps, or "constant".
         gradient_clip: norm at which gradients are clipped; 0 does not clip.
         ema_decay: of the averaged weights, which are those that are used afterwards.
@@ -88,7 +88,7 @@ class TrainingConfig:
     max_steps: int = 1000
     learning_rate: float = 1e-3
     weight_decay: float = 0.0
-    warmup_steps: int = 0
+    warmup: float = 0.05
     decay: Literal["cosine", "constant"] = "cosine"
     gradient_clip: float = 1.0
     ema_decay: float = 0.999
@@ -102,16 +102,17 @@ class TrainingConfig:
             raise ConfigError(f"max_steps={self.max_steps}: need at least one step")
         if not self.learning_rate > 0:
             raise ConfigError(f"learning_rate={self.learning_rate}: need a positive rate")
-        if not 0 <= self.warmup_steps <= self.max_steps:
-            raise ConfigError(f"warmup_steps={self.warmup_steps}: need 0 <= warmup_steps <= max_steps")
+        if not 0 <= self.warmup < 1:
+            raise ConfigError(f"warmup={self.warmup}: need 0 <= warmup < 1")
 
     def rate(self, step: int) -> float:
         """Learning rate at `step` as a share of the peak."""
-        if step < self.warmup_steps:
-            return (step + 1) / self.warmup_steps
+        rise = max(1, round(self.warmup * self.max_steps))
+        if step < rise and self.warmup > 0:
+            return (step + 1) / rise
         if self.decay == "constant":
             return 1.0
-        progress = (step - self.warmup_steps) / max(1, self.max_steps - self.warmup_steps)
+        progress = step / self.max_steps
         return 0.5 * (1 + float(np.cos(np.pi * min(1.0, progress))))
 
 
@@ -159,9 +160,11 @@ class DiffusionModule(L.LightningModule):
     def configure_optimizers(self) -> Any:
         """AdamW with the configured schedule."""
         parameters = [p for p in self.denoiser.parameters() if p.requires_grad]
-        optimizer = torch.optim.AdamW(
-            parameters, lr=self.config.learning_rate, weight_decay=self.config.weight_decay, betas=(0.9, 0.99)
-        )
+        groups = [
+            {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": self.config.weight_decay},
+            {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
+        ]
+        optimizer = torch.optim.AdamW(groups, lr=self.config.learning_rate, betas=(0.9, 0.99), fused=True)
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, self.config.rate)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 

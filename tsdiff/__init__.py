@@ -1,1 +1,8 @@
 """Unconditional diffusion for one-dimensional time series, on GluonTS."""
+
+from tsdiff.config import Sampling, TSDiffConfig
+from tsdiff.estimator import TSDiffEstimator
+from tsdiff.model import TSDiff
+from tsdiff.predictor import TSDiffPredictor
+
+__all__ = ["Sampling", "TSDiff", "TSDiffConfig", "TSDiffEstimator", "TSDiffPredictor"]

@@ -15,6 +15,10 @@ from torch import Tensor
 from shared.sde.base import SDE, TimeLike, require
 
 
+_NEWTON_STEPS = 25
+"""Newton's steps, kept in a shrinking bracket, that invert a cubic piece to float64 accuracy even at a flat end."""
+
+
 class LinearBeta:
     """B(t) = ∫β for β(t) rising linearly from beta_min to beta_max, and its inverse."""
 
@@ -215,6 +219,20 @@ class DiscreteVPSDE(SDE):
 
     def _variance_dot(self, t: Tensor) -> Tensor:
         return self._beta(t) * torch.exp(-self._beta_integral(t))
+
+    def _time_of_log_snr(self, lam: Tensor) -> Tensor:
+        integral = torch.nn.functional.softplus(-2 * lam, threshold=700)
+        pieces = self._pieces[0].to(lam.device)
+        interval = (torch.searchsorted(pieces[3], integral, right=True) - 1).clamp(0, len(self) - 1)
+        cubic, square, slope, constant = pieces[:, interval]
+        low, high = torch.zeros_like(lam), torch.full_like(lam, 1 / len(self))
+        offset = high / 2
+        for _ in range(_NEWTON_STEPS):
+            error = ((cubic * offset + square) * offset + slope) * offset + constant - integral
+            low, high = torch.where(error < 0, offset, low), torch.where(error < 0, high, offset)
+            newton = offset - error / ((3 * cubic * offset + 2 * square) * offset + slope)
+            offset = torch.where((newton > low) & (newton < high), newton, (low + high) / 2)
+        return interval.to(lam.dtype) / len(self) + offset
 
     @property
     def t_end(self) -> float:

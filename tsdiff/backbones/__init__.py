@@ -1,0 +1,5 @@
+"""Networks for windows of time series."""
+
+from tsdiff.backbones.s4d import PatchedS4D, S4DConfig
+
+__all__ = ["PatchedS4D", "S4DConfig"]

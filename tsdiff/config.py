@@ -1,0 +1,123 @@
+"""The settings of a TSDiff model and of how it is sampled."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+from shared.errors import ConfigError
+from shared.predictions import NetworkOutput
+from shared.samplers import Method
+from shared.sde import DiscreteVPSDE, linear_betas, sde_to_config
+from tsdiff.backbones import S4DConfig
+from tsdiff.data.frequency import base_freq, candidate_seasons
+
+Scaling = Literal["mean", "standard"]
+Energy = Literal["mse", "quantile"]
+
+# How many seasons of context serve well where nothing is said: two weeks of hours, twelve of days, …
+_CONTEXT = {"s": 720, "min": 720, "h": 336, "D": 84, "B": 60, "W": 52, "M": 48, "Q": 20, "Y": 12}
+_LONGEST_PATCH = 48
+
+
+def paper_sde() -> DiscreteVPSDE:
+    """TSDiff's table: 100 steps, betas linear from 1e-4 to 0.1 (Kollovieh et al. 2023, appendix B)."""
+    return DiscreteVPSDE(linear_betas(100, 1e-4, 0.1))
+
+
+@dataclass(frozen=True)
+class TSDiffConfig:
+    """What a TSDiff model is.
+
+    Args:
+        freq: normalised pandas frequency of the series.
+        prediction_length: steps to forecast.
+        context_length: steps before them that a window holds.
+        scaling: windows are divided by the mean absolute value of their context ("mean", the paper's), or brought to
+            zero mean and unit deviation of it ("standard"); missing values are left out.
+        calendar: whether the network sees the place of each step in the day, week or year.
+        backbone: sizes of the network.
+        sde: the diffusion process, as `shared.sde.sde_to_config` writes it.
+        output: what the network predicts.
+    """
+
+    freq: str
+    prediction_length: int
+    context_length: int
+    scaling: Scaling = "mean"
+    calendar: bool = True
+    backbone: S4DConfig = field(default_factory=S4DConfig)
+    sde: dict[str, Any] = field(default_factory=lambda: sde_to_config(paper_sde()))
+    output: NetworkOutput = "velocity"
+
+    def __post_init__(self) -> None:
+        if self.prediction_length < 1:
+            raise ConfigError(f"prediction_length={self.prediction_length}: need at least one step to forecast")
+        if self.context_length < 1:
+            raise ConfigError(f"context_length={self.context_length}: need at least one step of context")
+        if self.scaling not in get_args(Scaling):
+            raise ConfigError(f"scaling={self.scaling!r}: choose one of {', '.join(get_args(Scaling))}")
+        if self.length % self.backbone.patch:
+            raise ConfigError(
+                f"context_length + prediction_length = {self.length} is not a multiple of the patch, "
+                f"{self.backbone.patch}; `fitting_context` gives a context that fits"
+            )
+
+    @property
+    def length(self) -> int:
+        """Steps in a window: context and horizon."""
+        return self.context_length + self.prediction_length
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How forecasts are drawn.
+
+    Args:
+        guidance: energy of observation self-guidance: "mse" (Gaussian likelihood of the observed values) or
+            "quantile" (each sample is drawn to its own quantile of them).
+        scale: strength of the guidance; 1 is the likelihood's own.
+        observation_std: standard deviation that an observed value is trusted to, in scaled units.
+        method: of `shared.samplers.sample`.
+        steps: network calls of a multistep method.
+        log_snr_end: log-SNR of the last call; the result is the data prediction there.
+        seed: of the samples; an item's samples depend on it, the item's name and time, and nothing else.
+        batch_rows: samples that go through the network together; bounds memory, does not change results.
+    """
+
+    guidance: Energy = "mse"
+    scale: float = 1.0
+    observation_std: float = 0.02
+    method: Method = "sde2"
+    steps: int = 12
+    log_snr_end: float = 3.5
+    seed: int = 0
+    batch_rows: int = 512
+
+    def __post_init__(self) -> None:
+        if self.guidance not in get_args(Energy):
+            raise ConfigError(f"guidance={self.guidance!r}: choose one of {', '.join(get_args(Energy))}")
+        if self.method not in get_args(Method):
+            raise ConfigError(f"method={self.method!r}: choose one of {', '.join(get_args(Method))}")
+        for name in ("scale", "observation_std"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"{name}={getattr(self, name)}: need 0 or more")
+        for name in ("steps", "batch_rows"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name}={getattr(self, name)}: need at least 1")
+
+
+def default_patch(freq: str) -> int:
+    """Points in a token for a normalised frequency: its primary season, or 8 where that is too long."""
+    season = candidate_seasons(freq)[0]
+    if season > _LONGEST_PATCH:
+        return 4 if base_freq(freq) == "W" else 8
+    return season
+
+
+def fitting_context(freq: str, prediction_length: int, patch: int, context_length: int | None = None) -> int:
+    """The smallest context of at least `context_length` (default: by frequency) whose window is whole patches."""
+    if context_length is not None and context_length < 1:
+        raise ConfigError(f"context_length={context_length}: need at least one step of context")
+    wanted = context_length or max(_CONTEXT.get(base_freq(freq), 64), 2 * prediction_length)
+    return wanted + -(wanted + prediction_length) % patch

@@ -1,0 +1,39 @@
+"""Series: from tables, GluonTS data sets, folders and the package itself to clean GluonTS entries."""
+
+from tsdiff.data.embedded import (
+    DEFAULT_EMBEDDED,
+    EMBEDDED,
+    PJM_PREDICTION_LENGTH,
+    PJM_TEST_WINDOWS,
+    EmbeddedInfo,
+    embedded_series,
+)
+from tsdiff.data.folders import FolderData, load_folder
+from tsdiff.data.frames import load_table, series_from_frame
+from tsdiff.data.frequency import candidate_seasons, infer_freq, normalise_freq
+from tsdiff.data.series import Entry, SeriesSet, series_from_gluonts
+from tsdiff.data.timestamps import Stamp, to_timestamps
+from tsdiff.data.windows import WindowSplit, split_windows
+
+__all__ = [
+    "DEFAULT_EMBEDDED",
+    "EMBEDDED",
+    "PJM_PREDICTION_LENGTH",
+    "PJM_TEST_WINDOWS",
+    "EmbeddedInfo",
+    "Entry",
+    "FolderData",
+    "SeriesSet",
+    "Stamp",
+    "WindowSplit",
+    "candidate_seasons",
+    "embedded_series",
+    "infer_freq",
+    "load_folder",
+    "load_table",
+    "normalise_freq",
+    "series_from_frame",
+    "series_from_gluonts",
+    "split_windows",
+    "to_timestamps",
+]

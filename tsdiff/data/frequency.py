@@ -1,0 +1,178 @@
+"""Frequencies: one spelling for all of them, inference from timestamps, and the usual seasons."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import pandas as pd
+from pandas.tseries.frequencies import to_offset
+
+from shared.errors import DataError
+
+EXAMPLES = "h, 15min, D, B (business days), W, M, Q, Y"
+MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
+
+# Months by which the end of a period lies after the month that a "start" frequency names.
+_CALENDAR = {"MS": ("M", 0), "ME": ("M", 0), "BMS": ("M", 0), "BME": ("M", 0)}
+_CALENDAR |= {"QE": ("Q", 0), "BQE": ("Q", 0), "QS": ("Q", 2), "BQS": ("Q", 2)}
+_CALENDAR |= {"YE": ("Y", 0), "BYE": ("Y", 0), "YS": ("Y", 11), "BYS": ("Y", 11)}
+_TICKS = ("D", "h", "min", "s", "ms", "us", "ns")
+
+# Steps in one unit of the base frequency: the primary season first.
+_SEASONS: dict[str, tuple[int, ...]] = {
+    "s": (3600, 86_400),
+    "min": (1440, 10_080),
+    "h": (24, 168),
+    "D": (7, 365),
+    "B": (5, 260),
+    "W": (52,),
+    "M": (12,),
+    "Q": (4,),
+    "Y": (),
+}
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Silence pandas' notices about old spellings and business-day periods, which no caller can act on."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        yield
+
+
+def _split(freq: str) -> tuple[int, str]:
+    """Split a normalised frequency such as "2W-SUN" into (2, "W-SUN")."""
+    match = re.fullmatch(r"(\d*)(\D.*)", freq)
+    if match is None:
+        raise DataError(f"frequency {freq!r} cannot be understood; use for example {EXAMPLES}")
+    return int(match[1] or 1), match[2]
+
+
+def normalise_freq(freq: str | pd.offsets.BaseOffset) -> str:
+    """Give the spelling that `pd.Period` of the installed pandas wants.
+
+    Old and new spellings are accepted alike: "H" and "h", "T" and "min", "M", "ME" and "MS", "Q", "QE" and
+    "QS-OCT", "A", "Y" and "YE", all with a multiple ("15T", "2h").
+
+    Args:
+        freq: A frequency string or a pandas offset.
+
+    Returns:
+        The normalised frequency, for example "h", "15min", "W-SUN", "M", "Q-DEC".
+
+    Raises:
+        DataError: The frequency is unknown, not positive, or has no regular periods.
+    """
+    with quiet():
+        try:
+            offset = to_offset(freq)
+        except (ValueError, TypeError):
+            offset = None
+        if offset is None:
+            raise DataError(f"unknown frequency {freq!r}; use for example {EXAMPLES}")
+        if offset.n < 1:
+            raise DataError(f"frequency {freq!r} is not positive; use for example {EXAMPLES}")
+        name, _, anchor = _split(offset.freqstr)[1].partition("-")
+        if name in _CALENDAR:
+            base, shift = _CALENDAR[name]
+            if anchor:
+                month = (MONTHS.index(anchor) + shift) % 12
+                # Quarters that start in January, April, … are one grid: name it as pandas does, Q-DEC.
+                base += f"-{MONTHS[9 + month % 3 if base == 'Q' and shift else month]}"
+        elif name in _TICKS or name in ("B", "W"):
+            base = f"{name}-{anchor}" if anchor else name
+        else:
+            raise DataError(f"frequency {freq!r} has no regular periods; resample to one of {EXAMPLES}")
+        return str(pd.Period("2000-01-03", freq=f"{offset.n if offset.n > 1 else ''}{base}").freqstr)
+
+
+def base_freq(freq: str) -> str:
+    """The unit of a normalised frequency, without multiple and anchor: "15min" → "min", "W-MON" → "W"."""
+    return _split(freq)[1].partition("-")[0]
+
+
+def unit_freq(freq: str) -> str:
+    """A normalised frequency without its multiple: "2W-MON" → "W-MON"."""
+    return _split(freq)[1]
+
+
+def multiple(freq: str) -> int:
+    """How many units one step of a normalised frequency has: "15min" → 15."""
+    return _split(freq)[0]
+
+
+def candidate_seasons(freq: str) -> tuple[int, ...]:
+    """Lags worth trying for a seasonal-naive forecast, in steps, the primary season first and 1 last.
+
+    Hourly 24 and 168, daily 7 and 365, business days 5 and 260, weekly 52, monthly 12, quarterly 4, minutes
+    and seconds likewise a day and a week, or an hour and a day. Of a multiple such as "15min" only the lags
+    that are whole numbers of steps are kept.
+
+    Args:
+        freq: A frequency in any pandas spelling.
+
+    Raises:
+        DataError: The frequency is unknown.
+    """
+    freq = normalise_freq(freq)
+    steps = multiple(freq)
+    lags = [lag // steps for lag in _SEASONS.get(base_freq(freq), ()) if lag % steps == 0]
+    return (*(lag for lag in lags if lag > 1), 1)
+
+
+def infer_freq(stamps: pd.DatetimeIndex) -> str | None:
+    """Infer the normalised frequency of one series that may have gaps.
+
+    Args:
+        stamps: Sorted, distinct timestamps without a time zone.
+
+    Returns:
+        The frequency, or None when there are fewer than three timestamps or their steps fit no frequency.
+    """
+    if len(stamps) < 3:
+        return None
+    found = _infer_regular(stamps)
+    if found is not None:
+        return found
+    gaps = np.diff(stamps.asi8)
+    steps, counts = np.unique(gaps, return_counts=True)
+    step = int(steps[counts.argmax()])
+    day = 86_400 * _per_second(stamps)
+    if step == day and not (stamps.dayofweek >= 5).any() and gaps.sum() >= 7 * day:
+        return "B"
+    found = _infer_regular(_longest_run(stamps, gaps, 1.5 * step))
+    if found is not None:
+        return found
+    delta = pd.Timedelta(step / _per_second(stamps), unit="s")
+    with quiet():
+        offset = to_offset(delta)
+    # A step of about a month that no calendar frequency explains would come out as "31D": no grid at all.
+    on_grid = offset is not None and not (gaps % step).any()
+    return normalise_freq(offset) if offset is not None and (on_grid or delta < pd.Timedelta(days=8)) else None
+
+
+def _per_second(stamps: pd.DatetimeIndex) -> int:
+    return {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[stamps.unit]
+
+
+def _infer_regular(stamps: pd.DatetimeIndex) -> str | None:
+    if len(stamps) < 3:
+        return None
+    with quiet():
+        found = pd.infer_freq(stamps)
+    try:
+        return None if found is None else normalise_freq(found)
+    except DataError:
+        return None
+
+
+def _longest_run(stamps: pd.DatetimeIndex, gaps: np.ndarray, limit: float) -> pd.DatetimeIndex:
+    """The longest stretch of `stamps` in which no step is above `limit`."""
+    breaks = np.flatnonzero(gaps > limit) + 1
+    starts, stops = np.concatenate([[0], breaks]), np.concatenate([breaks, [len(stamps)]])
+    best = int((stops - starts).argmax())
+    return stamps[starts[best] : stops[best]]

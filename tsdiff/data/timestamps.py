@@ -1,0 +1,210 @@
+"""Timestamps: from whatever a column holds to naive datetimes, and from those to places on a grid."""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from shared.errors import DataError
+from tsdiff.data.frequency import base_freq, multiple, quiet, unit_freq
+
+Stamp = Literal["start", "end"]
+"""Whether timestamps name the first or the last day of their period."""
+
+_DAY_MONTH = re.compile(r"^\s*(\d{1,2})[/.\-](\d{1,2})[/.\-]\d{2,4}\b")
+_CALENDAR = ("M", "Q", "Y")
+# A series this much longer than its rows comes from a broken timestamp, not from a gap.
+_SPARSE_RATIO, _SPARSE_LENGTH = 100, 100_000
+
+
+def parse_timestamps(values: pd.Series, name: str) -> tuple[pd.DatetimeIndex, list[str]]:
+    """Read a column of timestamps.
+
+    Times with a zone become naive UTC; where every timestamp is the same time of day in its own zone (daily
+    and coarser data) the local calendar day is kept instead, because UTC would move it to another day.
+
+    Args:
+        values: Strings, dates, datetimes (with or without a zone) or periods; any length.
+        name: The column's name, for messages.
+
+    Returns:
+        Naive timestamps in the order of `values`, and notes on what was changed.
+
+    Raises:
+        DataError: Numbers, missing values, text that is no date, or day and month that cannot be told apart.
+    """
+    if isinstance(values.dtype, pd.PeriodDtype):
+        values = values.dt.to_timestamp()
+    if pd.api.types.is_numeric_dtype(values.dtype):
+        raise DataError(
+            f"column {name!r} holds numbers (first: {values.iloc[0]!r}), whose unit as a time is unknown; convert"
+            f" it first, for example with pd.to_datetime(df[{name!r}], unit='s') or format='%Y%m%d'"
+        )
+    missing = np.flatnonzero(values.isna().to_numpy())
+    if missing.size:
+        raise DataError(
+            f"column {name!r} has {missing.size} missing timestamps, the first in row {missing[0]}; drop those rows"
+        )
+    parsed = _to_datetime(values, name)
+    if parsed.tz is None:
+        return parsed, []
+    clock = parsed.tz_localize(None)
+    if len(clock) > 1 and (clock - clock.normalize()).nunique() == 1 and clock.normalize().nunique() > 1:
+        return clock, [f"time zone {parsed.tz} of column {name!r} was dropped, keeping the local calendar days"]
+    return parsed.tz_convert("UTC").tz_localize(None), [f"column {name!r} was converted to naive UTC"]
+
+
+def _to_datetime(values: pd.Series, name: str) -> pd.DatetimeIndex:
+    if isinstance(values.dtype, pd.DatetimeTZDtype) or pd.api.types.is_datetime64_dtype(values.dtype):
+        return pd.DatetimeIndex(values)
+    if values.map(lambda value: isinstance(value, pd.Period)).all():
+        return pd.DatetimeIndex([period.to_timestamp() for period in values])
+    if not values.map(lambda value: isinstance(value, str)).all():
+        return _parse_objects(values, name)
+    day_first = _day_first(values, name)
+    attempts: list[dict[str, object]] = [{"dayfirst": day_first}, {"format": "ISO8601"}]
+    attempts.append({"format": "ISO8601", "utc": True})
+    for options in attempts:
+        try:
+            with quiet():
+                parsed = pd.to_datetime(values, **options)  # type: ignore[call-overload]
+            if parsed.dtype != object:
+                return pd.DatetimeIndex(parsed)
+        except (ValueError, TypeError):
+            continue
+    raise DataError(f"column {name!r}: {_first_bad(values)!r} is not a date; write timestamps as 2024-01-31 18:00")
+
+
+def _parse_objects(values: pd.Series, name: str) -> pd.DatetimeIndex:
+    odd = next((v for v in values if isinstance(v, (int, float, np.number))), None)
+    if odd is not None:
+        raise DataError(f"column {name!r} mixes dates and numbers (first: {odd!r}); convert it with pd.to_datetime")
+    try:
+        return pd.DatetimeIndex(pd.to_datetime(values))
+    except (ValueError, TypeError):
+        pass
+    try:
+        return pd.DatetimeIndex(pd.to_datetime(values, utc=True))
+    except (ValueError, TypeError) as error:
+        raise DataError(f"column {name!r}: {_first_bad(values)!r} is not a date") from error
+
+
+def _first_bad(values: pd.Series) -> object:
+    with quiet():
+        bad = pd.to_datetime(values, errors="coerce", format="mixed", utc=True).isna().to_numpy()
+    return values.iloc[int(bad.argmax()) if bad.any() else 0]
+
+
+def _day_first(values: pd.Series, name: str) -> bool:
+    """Whether dates such as 31/01/2024 name the day first; refused where the data cannot tell."""
+    matches = [_DAY_MONTH.match(value) for value in values.iloc[:1].tolist() + values.tolist()]
+    if matches[0] is None:
+        return False
+    pairs = [(int(match[1]), int(match[2])) for match in matches if match is not None]
+    if any(first > 12 for first, _ in pairs):
+        return True
+    if any(second > 12 for _, second in pairs):
+        return False
+    raise DataError(
+        f"column {name!r}: in {values.iloc[0]!r} day and month cannot be told apart; write timestamps as 2024-01-31"
+    )
+
+
+def check_unique(stamps: pd.DatetimeIndex, item: str, single: bool) -> None:
+    """Raise DataError if sorted `stamps` repeat; `single` says that the table was taken as one series."""
+    repeated = stamps.duplicated()
+    if repeated.any():
+        hint = " or, if the table holds several series, name the column that tells them apart (item_id)"
+        raise DataError(
+            f"series {item!r} has timestamp {stamps[int(repeated.argmax())]} more than once;"
+            f" aggregate such rows first{hint if single else ''}"
+        )
+
+
+def grid_positions(stamps: pd.DatetimeIndex, freq: str, item: str) -> tuple[np.ndarray, pd.Period]:
+    """Place sorted, distinct timestamps on the grid of `freq`.
+
+    Args:
+        stamps: Naive timestamps, sorted, no repeats; at least one.
+        freq: A normalised frequency.
+        item: The series' name, for messages.
+
+    Returns:
+        Positions (int64, the first is 0, as long as `stamps`) and the period of the first.
+
+    Raises:
+        DataError: A timestamp lies off the grid, or the span is absurdly long for the number of rows.
+    """
+    with quiet():
+        start = pd.Period(stamps[0], freq=freq)
+        ordinals = stamps.to_period(unit_freq(freq)).asi8
+    steps = ordinals - ordinals[0]
+    off = (steps % multiple(freq) != 0) | _off_phase(stamps, freq)
+    off[1:] |= np.diff(steps) == 0
+    if off.any():
+        raise DataError(
+            f"series {item!r}: timestamp {stamps[int(off.argmax())]} is not on the grid of frequency {freq!r} that"
+            f" starts at {stamps[0]}; resample the series, for example with df.resample({freq!r}).mean(),"
+            " or give the frequency it has"
+        )
+    positions = steps // multiple(freq)
+    length = int(positions[-1]) + 1
+    if length > _SPARSE_LENGTH and length > _SPARSE_RATIO * len(stamps):
+        raise DataError(
+            f"series {item!r} has {len(stamps)} rows from {stamps[0]} to {stamps[-1]}, which is {length} steps of"
+            f" {freq!r}; check its first and last timestamp or give a coarser frequency"
+        )
+    return positions, start
+
+
+def _off_phase(stamps: pd.DatetimeIndex, freq: str) -> np.ndarray:
+    """Where a timestamp sits elsewhere within its period than the first one does."""
+    base = base_freq(freq)
+    if base in _CALENDAR:
+        # A month may be stamped on its first, last or last working day: one row a period is all that is
+        # asked.
+        return np.zeros(len(stamps), dtype=bool)
+    if base == "B":
+        return np.asarray(stamps.dayofweek >= 5) | _differs_in(stamps, pd.Timedelta(days=1))
+    return _differs_in(stamps, pd.Timedelta(days=7) if base == "W" else pd.Timedelta(f"1{base}"))
+
+
+def _differs_in(stamps: pd.DatetimeIndex, unit: pd.Timedelta) -> np.ndarray:
+    fine = stamps.as_unit("ns").asi8
+    return np.asarray((fine - fine[0]) % unit.value != 0)
+
+
+def stamp_side(stamps: pd.DatetimeIndex, freq: str) -> Stamp:
+    """Tell whether all timestamps name the last day of their week, month, quarter or year, or not."""
+    if base_freq(freq) not in (*_CALENDAR, "W"):
+        return "start"
+    periods = stamps.to_period(unit_freq(freq))
+    at_end = (stamps.normalize() == periods.to_timestamp(how="end").normalize()).all()
+    return "end" if at_end else "start"
+
+
+def moved_note(stamps: pd.DatetimeIndex, freq: str, stamp: Stamp) -> str | None:
+    """Say what becomes of timestamps that lie within their periods, such as hours dated at half past, or None."""
+    with quiet():
+        kept = to_timestamps(stamps.to_period(unit_freq(freq)), stamp)
+    moved = np.flatnonzero(kept != stamps)
+    if not moved.size:
+        return None
+    first = int(moved[0])
+    return f"timestamps are moved to the {stamp} of their periods ({stamps[first]} to {kept[first]})"
+
+
+def to_timestamps(periods: pd.PeriodIndex, stamp: Stamp = "start") -> pd.DatetimeIndex:
+    """Turn periods back into timestamps, at the first or the last day as in the source.
+
+    Args:
+        periods: Any regular periods.
+        stamp: "start", or "end" for weeks, months, quarters and years named by their last day.
+    """
+    with quiet():
+        if stamp == "start":
+            return periods.to_timestamp(how="start")
+        return periods.asfreq(unit_freq(periods.freqstr), how="START").to_timestamp(how="end").normalize()

@@ -1,0 +1,145 @@
+"""Training TSDiff as a GluonTS estimator."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from gluonts.model.estimator import Estimator
+
+from shared.errors import ConfigError
+from shared.objectives import DiffusionLoss, TimeSampler
+from shared.predictions import NetworkOutput
+from shared.random import derive_seed
+from shared.sde import SDE, sde_to_config
+from shared.training import DiffusionModule, TrainingConfig, fit
+from tsdiff.backbones import S4DConfig
+from tsdiff.config import Sampling, Scaling, TSDiffConfig, default_patch, fitting_context, paper_sde
+from tsdiff.data import normalise_freq
+from tsdiff.model import TSDiff
+from tsdiff.predictor import TSDiffPredictor
+from tsdiff.windows import Entry, WindowSource
+
+DEFAULT_TRAINING = TrainingConfig(
+    max_steps=5000, learning_rate=3e-3, weight_decay=1e-2, gradient_clip=1.0, ema_decay=0.999
+)
+
+
+class TSDiffEstimator(Estimator):
+    """Trains an unconditional diffusion model on windows of a dataset, and gives a forecaster.
+
+    Args:
+        freq: frequency of the series, in any pandas spelling.
+        prediction_length: steps to forecast.
+        context_length: steps before them that the model sees; None chooses by frequency. It is lengthened to whole
+            patches.
+        scaling, calendar, output: see `TSDiffConfig`.
+        backbone: sizes of the network; None takes the default with the frequency's season as patch.
+        sde: the process; None takes TSDiff's 100-step table.
+        loss: the objective; None takes regression of the network's output with times uniform in log-SNR.
+        training: how to train.
+        batch_size: windows in a batch.
+        sampling: how the forecaster draws.
+        device: "cpu", "cuda", "mps" or "auto".
+
+    Raises:
+        ConfigError, DataError: a setting that cannot be used, an unknown frequency.
+    """
+
+    def __init__(
+        self,
+        freq: str,
+        prediction_length: int,
+        context_length: int | None = None,
+        *,
+        scaling: Scaling = "mean",
+        calendar: bool = True,
+        output: NetworkOutput = "velocity",
+        backbone: S4DConfig | None = None,
+        sde: SDE | None = None,
+        loss: DiffusionLoss | None = None,
+        training: TrainingConfig | None = None,
+        batch_size: int = 64,
+        sampling: Sampling | None = None,
+        device: str = "cpu",
+    ):
+        super().__init__()
+        if prediction_length < 1:
+            raise ConfigError(f"prediction_length={prediction_length}: need at least one step to forecast")
+        if batch_size < 1:
+            raise ConfigError(f"batch_size={batch_size}: need at least one window")
+        freq = normalise_freq(freq)
+        backbone = backbone or S4DConfig(patch=default_patch(freq))
+        self.config = TSDiffConfig(
+            freq=freq,
+            prediction_length=prediction_length,
+            context_length=fitting_context(freq, prediction_length, backbone.patch, context_length),
+            scaling=scaling,
+            calendar=calendar,
+            backbone=backbone,
+            sde=sde_to_config(sde or paper_sde()),
+            output=output,
+        )
+        self.loss = loss or DiffusionLoss(times=TimeSampler("log_snr"))
+        self.training = training or DEFAULT_TRAINING
+        self.batch_size = batch_size
+        self.sampling = sampling or Sampling()
+        self.device = device
+
+    def train(
+        self,
+        training_data: Iterable[Entry],
+        validation_data: Iterable[Entry] | None = None,
+        *,
+        folder: str | os.PathLike[str] | None = None,
+        resume: bool = True,
+        progress: bool = True,
+        **fit_options: Any,
+    ) -> TSDiffPredictor:
+        """Train on a GluonTS dataset.
+
+        Args:
+            training_data: entries; NaN is missing. They are read once.
+            validation_data: not used: an unconditional model is chosen by its training alone.
+            folder: where the training state is kept, so that an interrupted training goes on; None keeps none.
+            resume: go on from the state in `folder`.
+            progress: show a progress bar.
+            fit_options: `shared.training.fit`'s strategy, devices, callbacks, logger.
+
+        Returns:
+            A predictor with the averaged weights.
+
+        Raises:
+            DataError: no observed value.
+            TrainingError: the loss is not finite.
+            CheckpointError: the state in `folder` does not fit; pass resume=False.
+        """
+        seed = self.training.seed
+        source = WindowSource(training_data, self.config, self.batch_size)
+        statistics = source.measure(np.random.default_rng(derive_seed(seed, "statistics")))
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derive_seed(seed, "weights"))
+            model = TSDiff(self.config, statistics)
+        module = DiffusionModule(model.denoiser, self.loss, self.training)
+        fit(
+            module,
+            source,
+            folder,
+            accelerator="gpu" if self.device.startswith("cuda") else self.device,
+            resume=resume,
+            progress=progress,
+            description="training TSDiff",
+            **fit_options,
+        )
+        model.denoiser.load_state_dict(module.ema_denoiser.state_dict())
+        target = "cpu" if self.device in ("cpu", "auto") else self.device
+        return TSDiffPredictor(model, self.sampling, target)
+
+    def with_training(self, **changes: Any) -> TSDiffEstimator:
+        """Change fields of the `TrainingConfig`, in place; returns the estimator."""
+        self.training = replace(self.training, **changes)
+        return self

@@ -1,0 +1,230 @@
+"""A trained TSDiff as a GluonTS predictor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from gluonts.model.forecast import SampleForecast
+from gluonts.model.predictor import Predictor
+from torch import Tensor
+
+from shared.checkpoint import dataclass_from
+from shared.errors import CheckpointError, ConfigError, DataError
+from shared.io import write_json
+from shared.random import make_generator
+from shared.samplers import sample
+from tsdiff.config import Sampling
+from tsdiff.data import SeriesSet, normalise_freq, series_from_frame
+from tsdiff.evaluation import forecasts_to_frame
+from tsdiff.guidance import ObservationGuidance
+from tsdiff.model import TSDiff, call_times
+from tsdiff.windows import Conditioning, Entry, conditioning
+
+_SAMPLING = "sampling.json"
+
+
+class TSDiffPredictor(Predictor):
+    """Forecasts by observation self-guidance of an unconditional model.
+
+    Args:
+        model: trained.
+        sampling: how to draw.
+        device: where to compute; None means where the model is.
+    """
+
+    def __init__(self, model: TSDiff, sampling: Sampling | None = None, device: str | torch.device | None = None):
+        super().__init__(prediction_length=model.config.prediction_length)
+        self.model = model.to(device).eval().requires_grad_(False)
+        self.sampling = sampling or Sampling()
+        self.nfe = 0
+        """Network calls that each sample of the last `predict` took."""
+
+    @property
+    def freq(self) -> str:
+        """Frequency of the series."""
+        return self.model.config.freq
+
+    def with_sampling(self, **changes: Any) -> TSDiffPredictor:
+        """The same model, sampled differently; takes the fields of `Sampling`."""
+        return TSDiffPredictor(self.model, replace(self.sampling, **changes))
+
+    def predict(self, dataset: Iterable[Entry], num_samples: int = 100, **kwargs: Any) -> Iterator[SampleForecast]:
+        """One forecast for each entry, in order, of the prediction_length steps after its end.
+
+        NaN in the history is missing. A history shorter than the context is padded with missing values. Entries are
+        read as they are needed, and memory does not grow with their number.
+
+        Args:
+            dataset: GluonTS entries ("start" pd.Period, "target" (length,), optionally "item_id").
+            num_samples: samples of each forecast.
+
+        Yields:
+            SampleForecast, samples (num_samples, prediction_length).
+
+        Raises:
+            ConfigError: num_samples < 1, or an unknown keyword.
+            DataError: an entry without any observed value, of another frequency, or not one-dimensional.
+        """
+        if kwargs:
+            raise ConfigError(f"predict does not take {', '.join(kwargs)}; sampling settings go to `with_sampling`")
+        if num_samples < 1:
+            raise ConfigError(f"num_samples={num_samples}: need at least one")
+        return self._forecasts(dataset, num_samples)
+
+    def _forecasts(self, dataset: Iterable[Entry], num_samples: int) -> Iterator[SampleForecast]:
+        at_once = max(1, self.sampling.batch_rows // num_samples)
+        numbered = enumerate(dataset)
+        while group := list(islice(numbered, at_once)):
+            entries = [entry for _, entry in group]
+            names = [str(entry.get("item_id", place)) for place, entry in group]
+            inputs = [self._condition(entry, name) for entry, name in zip(entries, names, strict=True)]
+            ends = [entry["start"] + len(entry["target"]) for entry in entries]
+            samples = self._draw(inputs, [f"{n} {end}" for n, end in zip(names, ends, strict=True)], num_samples)
+            for entry, end, drawn in zip(entries, ends, samples, strict=True):
+                yield SampleForecast(drawn, start_date=end, item_id=entry.get("item_id"), info=entry.get("info"))
+
+    def _condition(self, entry: Entry, name: str) -> Conditioning:
+        start = entry["start"]
+        if not isinstance(start, pd.Period) or start.freqstr != self.freq:
+            found = start.freqstr if isinstance(start, pd.Period) else repr(start)
+            raise DataError(f"series {name!r} has frequency {found}, the model was trained on {self.freq!r}")
+        if np.ndim(entry["target"]) != 1:
+            raise DataError(f"series {name!r} has a target of shape {np.shape(entry['target'])}; it must be (length,)")
+        return conditioning(entry, self.model.config, self.model.statistics, name)
+
+    def _draw(self, inputs: list[Conditioning], names: list[str], num_samples: int) -> list[np.ndarray]:
+        """Samples (num_samples, prediction_length) of each input, in the series' units, batch_rows at a time."""
+        rows = [(item, draw) for item in range(len(inputs)) for draw in range(num_samples)]
+        levels = (np.arange(num_samples) + 1) / (num_samples + 1)
+        out = np.empty((len(inputs), num_samples, self.prediction_length), dtype=np.float32)
+        for first in range(0, len(rows), self.sampling.batch_rows):
+            chunk = rows[first : first + self.sampling.batch_rows]
+            items = torch.tensor([item for item, _ in chunk])
+            generators = [make_generator(self.sampling.seed, names[item], draw) for item, draw in chunk]
+            quantiles = torch.tensor([levels[draw] for _, draw in chunk], dtype=torch.float32)
+            windows = self._sample_windows(inputs, items, quantiles, generators)
+            horizon = windows[:, -self.prediction_length :].double().numpy()
+            for (item, draw), row in zip(chunk, horizon, strict=True):
+                out[item, draw] = row * inputs[item].scale + inputs[item].loc
+        if not np.isfinite(out).all():
+            bad = names[int(np.flatnonzero(~np.isfinite(out).all(axis=(1, 2)))[0])]
+            raise DataError(
+                f"the forecast of series {bad} is not finite: its values leave the range of single precision, or the "
+                "guidance is too strong; rescale the series or lower `scale`"
+            )
+        return list(out)
+
+    def _sample_windows(
+        self, inputs: list[Conditioning], items: Tensor, quantiles: Tensor, generators: list[torch.Generator]
+    ) -> Tensor:
+        """Whole windows (rows, length) in network units, on the CPU; row i is conditioned on inputs[items[i]]."""
+        device, settings, model = self.model.device, self.sampling, self.model
+        values = torch.stack([c.values for c in inputs])[items][..., None].to(device)
+        observed = torch.stack([c.observed for c in inputs])[items][..., None].to(device)
+        known = [c.features for c in inputs if c.features is not None]
+        features = torch.stack(known)[items].to(device) if known else None
+        guidance = ObservationGuidance(
+            values,
+            observed,
+            settings.guidance,
+            quantiles.to(device),
+            settings.scale,
+            settings.observation_std,
+            model.statistics.top_variance,
+        )
+        result = sample(
+            lambda x, t: model(x, t, features),
+            model.sde,
+            tuple(values.shape),
+            method=settings.method,
+            steps=settings.steps,
+            schedule=call_times(model.sde, settings.steps, settings.log_snr_end),
+            generator=generators,
+            guidance=guidance,
+            device=device,
+        )
+        self.nfe = result.nfe
+        return result.x[..., 0].cpu()
+
+    def forecast_df(
+        self,
+        df: pd.DataFrame,
+        *,
+        target: str = "target",
+        item_id: str | None = None,
+        timestamp: str | None = None,
+        num_samples: int = 100,
+        quantile_levels: tuple[float, ...] = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95),
+    ) -> pd.DataFrame:
+        """Forecast every series of a long-format frame.
+
+        Args:
+            df: one row a value; gaps, NaN and infinities are missing, any order of rows.
+            target, item_id, timestamp: columns; found by their usual names when absent (`series_from_frame`).
+            num_samples: samples behind the quantiles.
+            quantile_levels: the columns of the result.
+
+        Returns:
+            A long frame: item_id, timestamp, mean, and one column a level ("0.5").
+
+        Raises:
+            DataError: see `series_from_frame`.
+        """
+        series = series_from_frame(df, target=target, item_id=item_id, timestamp=timestamp, freq=self.freq)
+        return forecasts_to_frame(self.predict(series, num_samples), quantile_levels, series.stamp)
+
+    def serialize(self, path: Path) -> None:
+        """Write the model and the sampling settings into the folder `path`."""
+        super().serialize(path)
+        self.model.save_pretrained(path)
+        write_json(Path(path) / _SAMPLING, asdict(self.sampling))
+
+    @classmethod
+    def deserialize(cls, path: Path, device: str | torch.device | None = None, **kwargs: Any) -> TSDiffPredictor:
+        """The predictor that `serialize` wrote.
+
+        Raises:
+            CheckpointError: damaged, of another version, or with settings that do not fit.
+        """
+        return cls.from_pretrained(path, device=device)
+
+    @classmethod
+    def from_pretrained(
+        cls, path_or_name: str | Path, sampling: Sampling | None = None, device: str | torch.device | None = None
+    ) -> TSDiffPredictor:
+        """A predictor from a model's folder, bundled name or hub id; a folder may hold its sampling settings too.
+
+        Raises:
+            CheckpointError: see `TSDiff.from_pretrained`.
+        """
+        model = TSDiff.from_pretrained(path_or_name)
+        beside = Path(path_or_name) / _SAMPLING
+        if sampling is None and beside.is_file():
+            sampling = _read_sampling(beside)
+        return cls(model, sampling, device)
+
+
+def _read_sampling(path: Path) -> Sampling:
+    import json
+
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path} cannot be read ({error}); delete it to use the defaults") from error
+    return dataclass_from(Sampling, values, str(path))
+
+
+def freq_of(series: SeriesSet | Iterable[Entry], freq: str | None) -> str:
+    """The normalised frequency that is given, or that of the series."""
+    if freq is not None:
+        return normalise_freq(freq)
+    for entry in series:
+        return normalise_freq(entry["start"].freqstr)
+    raise DataError("the dataset is empty, so its frequency is unknown")

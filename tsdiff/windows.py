@@ -1,0 +1,229 @@
+"""Windows of series as the model sees them: cut, scaled by their context, missing values marked and bridged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from shared.errors import DataError
+from shared.training import Batch
+from tsdiff.calendar import calendar_features
+from tsdiff.config import Scaling, TSDiffConfig
+
+Entry = Mapping[str, Any]
+
+_SMALLEST_SCALE = 1e-10
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """What training windows look like after scaling by their context.
+
+    Attributes:
+        center, spread: mean and standard deviation; the network sees (scaled − center)/spread.
+        top_variance: largest eigenvalue of the covariance of the network's context, which bounds how far an observed
+            value can move a noisy window (see `tsdiff.guidance`).
+    """
+
+    center: float = 0.0
+    spread: float = 1.0
+    top_variance: float = 1.0
+
+
+def cut(target: np.ndarray, first: int, length: int) -> np.ndarray:
+    """`length` values from position `first`, which may lie before the start: NaN where the series has nothing."""
+    window = np.full(length, np.nan, dtype=np.float32)
+    low, high = max(first, 0), min(first + length, len(target))
+    if high > low:
+        window[low - first : high - first] = target[low:high]
+    return window
+
+
+def context_scale(context: np.ndarray, scaling: Scaling, fallback: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Location and scale of each row, (rows, 1), float64, from its observed values.
+
+    Args:
+        context: (rows, context_length), NaN where missing.
+        scaling: see `TSDiffConfig`.
+        fallback: (rows, n): what to use for a row whose context holds no value.
+    """
+    empty = np.isnan(context).all(axis=1)
+    loc, scale = np.zeros(len(context)), np.ones(len(context))
+    for values, rows in ((context, ~empty), (fallback, empty & ~np.isnan(fallback).all(axis=1))):
+        if not rows.any():
+            continue
+        chosen = values[rows].astype(np.float64)
+        if scaling == "mean":
+            scale[rows] = np.nanmean(np.abs(chosen), axis=1)
+        else:
+            loc[rows] = np.nanmean(chosen, axis=1)
+            # A constant context has no deviation; its own size is the only scale there is.
+            deviation, size = np.nanstd(chosen, axis=1), np.abs(loc[rows])
+            scale[rows] = np.where(deviation > 1e-6 * size, deviation, np.where(size > 0, size, 1.0))
+    return loc[:, None], np.maximum(scale, _SMALLEST_SCALE)[:, None]
+
+
+def bridge(windows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Fill NaN by straight lines (flat at the ends, 0 where a row holds nothing) and tell what was observed.
+
+    Args:
+        windows: (rows, length).
+
+    Returns:
+        filled (rows, length) and observed (rows, length) of 0 and 1, float32.
+    """
+    observed = ~np.isnan(windows)
+    filled = windows
+    if not observed.all():
+        filled = windows.copy()
+        places = np.arange(windows.shape[1])
+        for row in np.flatnonzero(~observed.all(axis=1)):
+            seen = observed[row]
+            filled[row] = np.interp(places, places[seen], windows[row, seen]) if seen.any() else 0.0
+    return filled, observed.astype(np.float32)
+
+
+class WindowSource:
+    """Draws training windows: a series with equal chance, then a place in it. A `shared.training.BatchSource`.
+
+    Series shorter than a window are padded in front with missing values; windows whose context holds no value are
+    drawn again, a few times.
+
+    Args:
+        entries: GluonTS entries.
+        config: of the model.
+        batch_size: windows in a batch.
+        statistics: of the scaled windows; `measure` finds them.
+
+    Raises:
+        DataError: no series has an observed value.
+    """
+
+    def __init__(self, entries: Iterable[Entry], config: TSDiffConfig, batch_size: int = 64):
+        self.config, self.batch_size = config, batch_size
+        self.statistics = Statistics()
+        self._targets: list[np.ndarray] = []
+        self._names: list[str] = []
+        self._starts: list[Any] = []
+        for place, entry in enumerate(entries):
+            target = np.asarray(entry["target"], dtype=np.float32)
+            if np.isfinite(target).any():
+                self._targets.append(np.where(np.isfinite(target), target, np.nan).astype(np.float32))
+                self._names.append(str(entry.get("item_id", place)))
+                self._starts.append(entry["start"])
+        if not self._targets:
+            raise DataError("no series holds an observed value to train on; check the target column")
+        self._calendars: dict[tuple[Any, int], np.ndarray] = {}
+
+    def __len__(self) -> int:
+        return len(self._targets)
+
+    def batch(self, rng: np.random.Generator) -> Batch:
+        """One batch: x0 and mask (batch, length, 1), features (batch, length, k)."""
+        windows, places = self._draw(rng, self.batch_size)
+        scaled, observed, _, _ = self._scaled(windows)
+        x0 = (scaled - self.statistics.center) / self.statistics.spread
+        condition = {}
+        if self.config.calendar:
+            condition["features"] = torch.from_numpy(np.stack([self._features(*place) for place in places]))
+        ids = [f"{self._names[series]} from step {first}" for series, first in places]
+        return Batch(
+            torch.from_numpy(x0.astype(np.float32))[..., None],
+            mask=torch.from_numpy(observed)[..., None],
+            condition=condition,
+            ids=ids,
+        )
+
+    def measure(self, rng: np.random.Generator, windows: int = 2048) -> Statistics:
+        """Find the statistics of scaled windows, and use them from now on."""
+        drawn, _ = self._draw(rng, windows)
+        filled, observed, _, _ = self._scaled(drawn)
+        seen = filled[observed > 0].astype(np.float64)
+        # A few windows whose context is nearly zero would otherwise set the scale of all.
+        low, high = np.quantile(seen, [0.001, 0.999])
+        inside = np.clip(seen, low, high)
+        center, spread = float(inside.mean()), float(inside.std())
+        spread = spread if spread > 1e-8 else 1.0
+        context = (np.clip(filled, low, high)[:, : self.config.context_length] - center) / spread
+        top = float(torch.linalg.matrix_norm(torch.from_numpy(context).double(), ord=2)) ** 2 / len(context)
+        self.statistics = Statistics(center, spread, max(top, 1.0))
+        return self.statistics
+
+    def _draw(self, rng: np.random.Generator, count: int) -> tuple[np.ndarray, list[tuple[int, int]]]:
+        places: list[tuple[int, int]] = []
+        rows: list[np.ndarray] = []
+        for _ in range(count):
+            for _ in range(10):
+                series = int(rng.integers(len(self._targets)))
+                free = len(self._targets[series]) - self.config.length
+                first = int(rng.integers(free + 1)) if free >= 0 else free
+                row = cut(self._targets[series], first, self.config.length)
+                if not np.isnan(row[: self.config.context_length]).all():
+                    break
+            places.append((series, first))
+            rows.append(row)
+        return np.stack(rows), places
+
+    def _scaled(self, windows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        loc, scale = context_scale(windows[:, : self.config.context_length], self.config.scaling, windows)
+        filled, observed = bridge(((windows - loc) / scale).astype(np.float32))
+        return filled, observed, loc, scale
+
+    def _features(self, series: int, first: int) -> np.ndarray:
+        start, length = self._starts[series], len(self._targets[series])
+        key = (start, length)
+        if key not in self._calendars:
+            padding = max(0, self.config.length - length)
+            self._calendars[key] = calendar_features(start - padding, length + padding)
+        padding = len(self._calendars[key]) - length
+        return self._calendars[key][first + padding : first + padding + self.config.length]
+
+
+@dataclass(frozen=True)
+class Conditioning:
+    """One forecast's input: what is observed of its window, in the network's units, and the way back.
+
+    Attributes:
+        values: (length,) float32, 0 where nothing is observed.
+        observed: (length,) of 0 and 1.
+        features: (length, k) float32, or None.
+        loc, scale: network units times `scale` plus `loc` are the series' own.
+    """
+
+    values: Tensor
+    observed: Tensor
+    features: Tensor | None
+    loc: float
+    scale: float
+
+
+def conditioning(entry: Entry, config: TSDiffConfig, statistics: Statistics, name: str) -> Conditioning:
+    """The window that ends `prediction_length` steps after the series does, with its horizon unobserved.
+
+    Raises:
+        DataError: the series holds no observed value.
+    """
+    target = np.asarray(entry["target"], dtype=np.float32)
+    target = np.where(np.isfinite(target), target, np.nan).astype(np.float32)
+    if np.isnan(target).all():
+        raise DataError(f"series {name!r} holds no observed value; leave it out, or give some history")
+    first = len(target) - config.context_length
+    window = cut(target, first, config.length)[None]
+    loc, scale = context_scale(window[:, : config.context_length], config.scaling, target[None])
+    scaled = ((window - loc) / scale - statistics.center) / statistics.spread
+    observed = ~np.isnan(scaled[0])
+    features = None
+    if config.calendar:
+        features = torch.from_numpy(calendar_features(entry["start"] + first, config.length))
+    return Conditioning(
+        torch.from_numpy(np.where(observed, scaled[0], 0.0).astype(np.float32)),
+        torch.from_numpy(observed.astype(np.float32)),
+        features,
+        float(loc[0, 0] + scale[0, 0] * statistics.center),
+        float(scale[0, 0] * statistics.spread),
+    )
