@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal, get_args
 
 import torch
@@ -22,6 +23,11 @@ from shared.sde.base import SDE
 
 Weighting = Literal["noise", "data", "velocity", "score", "sigma2", "likelihood", "edm", "min_snr"]
 TimeDistribution = Literal["uniform", "log_snr", "log_normal"]
+
+_NORMAL = torch.distributions.Normal(torch.zeros((), dtype=torch.float64), 1.0)
+
+_INSIDE_BRIDGE = 1e-3
+"""A bridge ends at log-SNR −∞; times drawn by log-SNR stop this far before."""
 
 
 def weight(kind: Weighting, sde: SDE, t: Tensor, sigma_data: float = 1.0, gamma: float = 5.0) -> Tensor:
@@ -83,43 +89,61 @@ class TimeSampler:
         if self.std <= 0:
             raise ConfigError(f"std={self.std}: need a positive standard deviation")
 
-    def sample(self, sde: SDE, batch: int, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
-        """Times and their density with respect to t, both (batch,), float64."""
+    def sample(self, sde: SDE, batch: int, generator: torch.Generator | None = None) -> Tensor:
+        """Times (batch,), float64."""
         device = "cpu" if generator is None else generator.device
         uniform = torch.rand(batch, generator=generator, dtype=torch.float64, device=device)
         if self.stratified:
             slices = torch.randperm(batch, generator=generator, device=device)
             uniform = (slices + uniform) / batch
-        low, high = self._range(sde)
+        low, high = self.range(sde)
         if self.kind == "uniform":
-            t = low + (high - low) * uniform
-            return t, torch.full_like(t, 1 / (high - low))
-        lam_low, lam_high = float(sde.log_snr(high)), float(sde.log_snr(low))
+            return low + (high - low) * uniform
+        lam_low, lam_high = self._log_snr_range(sde)
         if self.kind == "log_snr":
-            t = sde.time_of_log_snr(lam_low + (lam_high - lam_low) * uniform).clamp(low, high)
-            return t, _log_snr_slope(sde, t) / (lam_high - lam_low)
-        standard = torch.distributions.Normal(torch.zeros((), dtype=torch.float64), 1.0)
-        bounds = torch.tensor([-lam_high, -lam_low], dtype=torch.float64).sub(self.mean).div(self.std)
-        below, above = standard.cdf(bounds)
-        normal = standard.icdf((below + (above - below) * uniform).clamp(1e-12, 1 - 1e-12))
-        t = sde.time_of_log_snr(-(self.mean + self.std * normal)).clamp(low, high)
-        density = standard.log_prob(normal).exp() / (self.std * (above - below))
-        return t, density * _log_snr_slope(sde, t)
+            lam = lam_low + (lam_high - lam_low) * uniform
+        else:
+            below, above = self._normal_bounds(lam_low, lam_high)
+            share = (below + (above - below) * uniform).clamp(1e-12, 1 - 1e-12)
+            lam = -(self.mean + self.std * _NORMAL.icdf(share))
+        return sde.time_of_log_snr(lam).clamp(low, high)
 
-    def _range(self, sde: SDE) -> tuple[float, float]:
+    def density(self, sde: SDE, t: Tensor) -> Tensor:
+        """Density of the drawn times with respect to t, shaped like `t`, float64."""
+        low, high = self.range(sde)
+        t = t.double()
+        if self.kind == "uniform":
+            return torch.full_like(t, 1 / (high - low))
+        slope = sde.diffusion(t).square() / (2 * sde.sigma(t).square())  # |dλ/dt|
+        lam_low, lam_high = self._log_snr_range(sde)
+        if self.kind == "log_snr":
+            return slope / (lam_high - lam_low)
+        below, above = self._normal_bounds(lam_low, lam_high)
+        standard = (-sde.log_snr(t) - self.mean) / self.std
+        return slope * _NORMAL.log_prob(standard).exp() / (self.std * (above - below))
+
+    def range(self, sde: SDE) -> tuple[float, float]:
+        """Smallest and largest time that is drawn."""
         low = sde.t_min if self.t_min is None else self.t_min
         high = sde.T
         if not 0 < low < high:
             raise ConfigError(f"t_min={low}: training times need 0 < t_min < {high}")
-        if torch.isinf(sde.log_snr(high)):
-            # A bridge ends at log-SNR −∞; its log-SNR runs from here instead when drawn uniformly.
-            high = high - 1e-3 if self.kind != "uniform" else high
+        if self.kind != "uniform" and torch.isinf(sde.log_snr(high)):
+            high -= _INSIDE_BRIDGE
         return low, high
 
+    def _log_snr_range(self, sde: SDE) -> tuple[float, float]:
+        return _log_snr_at_ends(sde, *self.range(sde))
 
-def _log_snr_slope(sde: SDE, t: Tensor) -> Tensor:
-    """|dλ/dt| = g²/(2σ²)."""
-    return sde.diffusion(t).square() / (2 * sde.sigma(t).square())
+    def _normal_bounds(self, lam_low: float, lam_high: float) -> tuple[float, float]:
+        bounds = torch.tensor([-lam_high, -lam_low], dtype=torch.float64).sub(self.mean).div(self.std)
+        below, above = _NORMAL.cdf(bounds).tolist()
+        return below, above
+
+
+@lru_cache(maxsize=64)
+def _log_snr_at_ends(sde: SDE, low: float, high: float) -> tuple[float, float]:
+    return float(sde.log_snr(high)), float(sde.log_snr(low))
 
 
 @dataclass(frozen=True)
@@ -160,8 +184,7 @@ class DiffusionLoss:
             noise: standard noise to use instead of drawing it.
             condition: keyword arguments of the network.
         """
-        t, density = self.times.sample(denoiser.sde, x0.shape[0], generator)
-        t, density = t.to(x0.device), density.to(x0.device)
+        t = self.times.sample(denoiser.sde, x0.shape[0], generator).to(x0.device)
         if noise is None:
             noise = randn(x0.shape, generator, dtype=x0.dtype, device=x0.device)
         x = denoiser.sde.perturb(x0, t, noise, y)
@@ -174,14 +197,16 @@ class DiffusionLoss:
             mask = mask.to(squared.dtype).expand_as(squared)
             total = mask.flatten(1).sum(1)
             per_item = (squared * mask).flatten(1).sum(1) / torch.where(total > 0, total, torch.ones_like(total))
-        return per_item * self._factor(denoiser, t, density).to(per_item.dtype)
+        if self.weighting is None and not self.unbiased:
+            return per_item
+        return per_item * self._factor(denoiser, t).to(per_item.dtype)
 
-    def _factor(self, denoiser: Denoiser, t: Tensor, density: Tensor) -> Tensor:
+    def _factor(self, denoiser: Denoiser, t: Tensor) -> Tensor:
         factor = torch.ones_like(t)
         if self.weighting is not None:
             data_weight = weight(self.weighting, denoiser.sde, t, denoiser.sigma_data, self.gamma)
             factor = data_weight / denoiser.data_error_scale(t).square()
         if self.unbiased:
-            low, high = self.times._range(denoiser.sde)
-            factor = factor / (density * (high - low))
+            low, high = self.times.range(denoiser.sde)
+            factor = factor / (self.times.density(denoiser.sde, t) * (high - low))
         return factor

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 
 from shared.errors import ConfigError, DataError
 from shared.io import atomic_path
+from tsdiff.data.frequency import quiet
 from tsdiff.data.series import Entry
 from tsdiff.data.timestamps import Stamp, to_timestamps
 from tsdiff.evaluation import Pair
@@ -58,10 +59,11 @@ def plot_forecasts(
         raise ConfigError(f"max_panels is {max_panels} and history {history}; each must be at least 1")
     if not str(path).lower().endswith(SUFFIXES):
         raise ConfigError(f"{path}: unknown kind of picture; use a name that ends in {', '.join(SUFFIXES)}")
-    chosen = _choose(list(forecasts), list(test_data), max_panels)
-    figure, panels = _panels(len(chosen), title)
-    for axes, (forecast, pair) in zip(panels, chosen, strict=True):
-        _fan(axes, forecast, pair, history or _HISTORY_HORIZONS * forecast.prediction_length, stamp)
+    with quiet():
+        chosen = _choose(list(forecasts), list(test_data), max_panels)
+        figure, panels = _panels(len(chosen), title)
+        for axes, (forecast, pair) in zip(panels, chosen, strict=True):
+            _fan(axes, forecast, pair, history or _HISTORY_HORIZONS * forecast.prediction_length, stamp)
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(
         handles, labels, loc="outside lower center", ncols=len(labels), frameon=False, fontsize=9, labelcolor=_TEXT

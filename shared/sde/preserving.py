@@ -14,9 +14,8 @@ from torch import Tensor
 
 from shared.sde.base import SDE, TimeLike, require
 
-
-_NEWTON_STEPS = 25
-"""Newton's steps, kept in a shrinking bracket, that invert a cubic piece to float64 accuracy even at a flat end."""
+_NEWTON_STEPS = 40
+"""Most of Newton's steps, kept in a shrinking bracket, that invert a cubic piece; a flat end needs the most."""
 
 
 class LinearBeta:
@@ -231,7 +230,10 @@ class DiscreteVPSDE(SDE):
             error = ((cubic * offset + square) * offset + slope) * offset + constant - integral
             low, high = torch.where(error < 0, offset, low), torch.where(error < 0, high, offset)
             newton = offset - error / ((3 * cubic * offset + 2 * square) * offset + slope)
-            offset = torch.where((newton > low) & (newton < high), newton, (low + high) / 2)
+            previous = offset
+            offset = torch.where((newton >= low) & (newton <= high), newton, (low + high) / 2)
+            if bool(((offset - previous).abs() * len(self) < 1e-12).all()):
+                break
         return interval.to(lam.dtype) / len(self) + offset
 
     @property

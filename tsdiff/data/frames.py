@@ -77,7 +77,7 @@ def series_from_frame(
             is one series named after `target`.
         timestamp: The column (or name of the index) with the times; None takes "timestamp", "time",
             "datetime", "date" or "ds", in any case, or else an index of datetimes or periods.
-        freq: The frequency, in any pandas spelling, old or new; None infers it.
+        freq: The frequency, in any pandas spelling, old or new; None takes that of periods and infers that of times.
         min_length: Series with fewer steps, gaps counted, are skipped.
 
     Returns:
@@ -96,6 +96,8 @@ def series_from_frame(
         item_id = "item_id"
     values = _numbers(_column(frame, target), target)
     times, name = _times(frame, timestamp)
+    if freq is None and isinstance(times.dtype, pd.PeriodDtype):
+        freq = normalise_freq(times.dtype.freq)
     stamps, notes = parse_timestamps(times, name)
     parts = list(_parts(frame, item_id, target, stamps, values, notes))
     grid = _agreed_freq(parts) if freq is None else normalise_freq(freq)

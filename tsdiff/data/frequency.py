@@ -20,6 +20,7 @@ MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", 
 _CALENDAR = {"MS": ("M", 0), "ME": ("M", 0), "BMS": ("M", 0), "BME": ("M", 0)}
 _CALENDAR |= {"QE": ("Q", 0), "BQE": ("Q", 0), "QS": ("Q", 2), "BQS": ("Q", 2)}
 _CALENDAR |= {"YE": ("Y", 0), "BYE": ("Y", 0), "YS": ("Y", 11), "BYS": ("Y", 11)}
+_SECOND = 10**9  # in the nanoseconds of a timestamp
 _TICKS = ("D", "h", "min", "s", "ms", "us", "ns")
 
 # Steps in one unit of the base frequency: the primary season first.
@@ -135,28 +136,25 @@ def infer_freq(stamps: pd.DatetimeIndex) -> str | None:
     """
     if len(stamps) < 3:
         return None
+    stamps = stamps.as_unit("ns")
     found = _infer_regular(stamps)
     if found is not None:
         return found
     gaps = np.diff(stamps.asi8)
     steps, counts = np.unique(gaps, return_counts=True)
     step = int(steps[counts.argmax()])
-    day = 86_400 * _per_second(stamps)
+    day = 86_400 * _SECOND
     if step == day and not (stamps.dayofweek >= 5).any() and gaps.sum() >= 7 * day:
         return "B"
     found = _infer_regular(_longest_run(stamps, gaps, 1.5 * step))
     if found is not None:
         return found
-    delta = pd.Timedelta(step / _per_second(stamps), unit="s")
+    delta = pd.Timedelta(step, unit="ns")
     with quiet():
         offset = to_offset(delta)
     # A step of about a month that no calendar frequency explains would come out as "31D": no grid at all.
     on_grid = offset is not None and not (gaps % step).any()
     return normalise_freq(offset) if offset is not None and (on_grid or delta < pd.Timedelta(days=8)) else None
-
-
-def _per_second(stamps: pd.DatetimeIndex) -> int:
-    return {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[stamps.unit]
 
 
 def _infer_regular(stamps: pd.DatetimeIndex) -> str | None:

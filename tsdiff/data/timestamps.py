@@ -16,6 +16,7 @@ Stamp = Literal["start", "end"]
 
 _DAY_MONTH = re.compile(r"^\s*(\d{1,2})[/.\-](\d{1,2})[/.\-]\d{2,4}\b")
 _CALENDAR = ("M", "Q", "Y")
+_DATED_AT_END = (*_CALENDAR, "W")
 # A series this much longer than its rows comes from a broken timestamp, not from a gap.
 _SPARSE_RATIO, _SPARSE_LENGTH = 100, 100_000
 
@@ -48,7 +49,10 @@ def parse_timestamps(values: pd.Series, name: str) -> tuple[pd.DatetimeIndex, li
         raise DataError(
             f"column {name!r} has {missing.size} missing timestamps, the first in row {missing[0]}; drop those rows"
         )
-    parsed = _to_datetime(values, name)
+    try:
+        parsed = _to_datetime(values, name).as_unit("ns")
+    except pd.errors.OutOfBoundsDatetime as error:
+        raise DataError(f"column {name!r} holds times outside the years 1678 to 2261; leave those rows out") from error
     if parsed.tz is None:
         return parsed, []
     clock = parsed.tz_localize(None)
@@ -179,7 +183,7 @@ def _differs_in(stamps: pd.DatetimeIndex, unit: pd.Timedelta) -> np.ndarray:
 
 def stamp_side(stamps: pd.DatetimeIndex, freq: str) -> Stamp:
     """Tell whether all timestamps name the last day of their week, month, quarter or year, or not."""
-    if base_freq(freq) not in (*_CALENDAR, "W"):
+    if base_freq(freq) not in _DATED_AT_END:
         return "start"
     periods = stamps.to_period(unit_freq(freq))
     at_end = (stamps.normalize() == periods.to_timestamp(how="end").normalize()).all()
@@ -202,9 +206,10 @@ def to_timestamps(periods: pd.PeriodIndex, stamp: Stamp = "start") -> pd.Datetim
 
     Args:
         periods: Any regular periods.
-        stamp: "start", or "end" for weeks, months, quarters and years named by their last day.
+        stamp: "start", or "end" for weeks, months, quarters and years dated by their last day; shorter
+            periods are always dated by their start.
     """
     with quiet():
-        if stamp == "start":
+        if stamp == "start" or base_freq(periods.freqstr) not in _DATED_AT_END:
             return periods.to_timestamp(how="start")
         return periods.asfreq(unit_freq(periods.freqstr), how="START").to_timestamp(how="end").normalize()

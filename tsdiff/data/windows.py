@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from gluonts.dataset.split import OffsetSplitter, TestData
 
 from shared.errors import ConfigError
+from tsdiff.data.frequency import quiet
 from tsdiff.data.series import Entry, refuse_if_empty
 
 
@@ -59,4 +60,5 @@ def split_windows(entries: Iterable[Entry], prediction_length: int, windows: int
     refuse_if_empty(kept, skipped)
     train, template = OffsetSplitter(offset=-cut).split(kept)
     test = template.generate_instances(prediction_length, windows=windows, distance=prediction_length)
-    return WindowSplit(list(train), test, skipped)
+    with quiet():
+        return WindowSplit(list(train), test, skipped)

@@ -1,0 +1,263 @@
+"""Series from GluonTS data sets, folders and the package; frequencies; rolling windows."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import runpy
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from shared.errors import ConfigError, DataError
+from tsdiff.data import (
+    EMBEDDED,
+    PJM_PREDICTION_LENGTH,
+    PJM_TEST_WINDOWS,
+    SeriesSet,
+    candidate_seasons,
+    embedded_series,
+    infer_freq,
+    load_folder,
+    normalise_freq,
+    series_from_gluonts,
+    split_windows,
+)
+from tsdiff.data.frequency import quiet
+
+ROOT = Path(__file__).resolve().parents[2]
+SERIES = ROOT / os.environ.get("SHARED_DATA", "../shared/data") / "series"
+needs_shared = pytest.mark.skipif(not SERIES.is_dir(), reason=f"no shared data at {SERIES}; set SHARED_DATA")
+
+
+def counting(lengths: dict[str, int]) -> SeriesSet:
+    """Hourly series that count upwards from 0."""
+    start = pd.Period("2024-03-01 00:00", freq="h")
+    return series_from_gluonts([{"item_id": k, "start": start, "target": np.arange(n)} for k, n in lengths.items()])
+
+
+def assert_same_entries(left, right) -> None:
+    assert [entry["item_id"] for entry in left] == [entry["item_id"] for entry in right]
+    for one, other in zip(left, right, strict=True):
+        assert one["start"] == other["start"]
+        assert one["start"].freqstr == other["start"].freqstr
+        np.testing.assert_array_equal(one["target"], other["target"])
+
+
+# --- frequencies -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("given_freq", "wanted"),
+    [
+        ("H", "h"), ("h", "h"), ("2H", "2h"), ("T", "min"), ("15T", "15min"), ("min", "min"), ("S", "s"), ("D", "D"),
+        ("B", "B"), ("W", "W-SUN"), ("W-TUE", "W-TUE"), ("M", "M"), ("ME", "M"), ("MS", "M"), ("BM", "M"),
+        ("2ME", "2M"), ("Q", "Q-DEC"), ("QE", "Q-DEC"), ("QS", "Q-DEC"), ("QS-OCT", "Q-DEC"), ("QE-JAN", "Q-JAN"),
+        ("A", "Y-DEC"), ("Y", "Y-DEC"), ("YE", "Y-DEC"), ("AS", "Y-DEC"), ("YS-APR", "Y-MAR"), ("A-JUN", "Y-JUN"),
+        ("1.5h", "90min"),
+    ],
+)  # fmt: skip
+def test_every_spelling_becomes_one_that_period_takes(given_freq, wanted):
+    assert normalise_freq(given_freq) == wanted
+    assert normalise_freq(wanted) == wanted
+    with quiet():
+        assert pd.Period("2024-01-01", freq=wanted).freqstr == wanted
+
+
+@pytest.mark.parametrize("bad", ["hourly", "", "0h", "-1h", "C", "bh", "SM", "xyz", None])
+def test_unknown_frequency_is_named_with_examples(bad):
+    with pytest.raises(DataError, match="15min") as caught:
+        normalise_freq(bad)
+    assert repr(bad) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("freq", "seasons"),
+    [
+        ("H", (24, 168, 1)), ("D", (7, 365, 1)), ("W", (52, 1)), ("M", (12, 1)), ("Q", (4, 1)), ("B", (5, 260, 1)),
+        ("15min", (96, 672, 1)), ("2h", (12, 84, 1)), ("Y", (1,)), ("7h", (24, 1)), ("ms", (1,)),
+    ],
+)  # fmt: skip
+def test_candidate_seasons(freq, seasons):
+    assert candidate_seasons(freq) == seasons
+
+
+@pytest.mark.parametrize(
+    "freq", ["h", "15min", "D", "B", "W-WED", "MS", "ME", "QS", "QE-JAN", "YE", "s", "2h", "90min"]
+)
+def test_inference_finds_the_frequency_through_gaps(freq):
+    stamps = pd.date_range("2023-01-01", periods=60, freq=freq)
+    wanted = normalise_freq(freq)
+    whole, holed = infer_freq(stamps), infer_freq(stamps.delete([10, 11, 29, 40]))
+    # Quarters of QS and QS-APR are the same ones, so only the grid must agree, not the name of its anchor.
+    for found in (whole, holed):
+        assert found is not None
+        assert found == wanted or (stamps.to_period(found) == stamps.to_period(found)[0] + np.arange(60)).all()
+
+
+# --- GluonTS -----------------------------------------------------------------------------------------------
+
+
+def test_a_gluonts_dataset_is_checked_iterated_and_left_alone():
+    raw = [
+        {"item_id": "a", "start": pd.Period("2024-01", "M"), "target": [1.0, np.inf, 3.0], "feat_static_cat": [4]},
+        {"start": "2024-02", "target": np.arange(4)},
+        {"item_id": "void", "start": pd.Period("2024-01", "M"), "target": np.full(5, np.nan)},
+    ]
+
+    class OnlyIterable:
+        def __iter__(self):
+            return iter(raw)
+
+    series = series_from_gluonts(OnlyIterable(), "ME")
+    assert [entry["item_id"] for entry in series] == ["a", "1"]
+    assert series[0]["feat_static_cat"] == [4]
+    assert np.isnan(series[0]["target"][1])
+    assert raw[0]["target"][1] == np.inf
+    assert series[1]["start"] == pd.Period("2024-02", "M")
+    assert series.skipped == {"void": "no observed value"}
+    assert series_from_gluonts(series).freq == "M"
+
+
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        ({"start": pd.Period("2024", "h")}, "no 'target'; its fields are start"),
+        ({"start": pd.Period("2024", "h"), "target": ["x"]}, "not numeric"),
+        ({"start": pd.Period("2024", "h"), "target": np.ones((2, 3))}, r"shape \(2, 3\)"),
+        ({"start": pd.Period("2024", "D"), "target": [1.0]}, "frequency 'D', not 'h'"),
+        ({"start": "soon", "target": [1.0]}, "'soon' is not a date"),
+        ({"target": [1.0]}, "no 'start'"),
+    ],
+)
+def test_bad_gluonts_entries_are_refused(entry, words):
+    with pytest.raises(DataError, match=words):
+        series_from_gluonts([entry], "h")
+
+
+def test_a_start_without_frequency_needs_one():
+    with pytest.raises(DataError, match="give freq"):
+        series_from_gluonts([{"start": "2024-01-01", "target": [1.0]}])
+    with pytest.raises(DataError, match="no series at all"):
+        series_from_gluonts([], "h")
+
+
+def write_folder(folder: Path, lines: list[dict], freq: str = "H") -> Path:
+    for part in ("train", "test"):
+        (folder / part).mkdir(parents=True)
+        text = "".join(json.dumps(line) + "\n" for line in lines)
+        (folder / part / "data.json.gz").write_bytes(gzip.compress(text.encode()))
+    (folder / "metadata.json").write_text(json.dumps({"freq": freq, "prediction_length": 2}))
+    return folder
+
+
+def test_a_folder_with_long_lines_is_read_right(tmp_path):
+    # Lines beyond 64 KiB are where random access in GluonTS 0.17 returns wrong records.
+    lines = [
+        {"item_id": f"s{i}", "start": "2024-01-01", "target": np.linspace(i, i + 1, 5000).tolist()} for i in range(6)
+    ]
+    folder = load_folder(write_folder(tmp_path / "set", lines))
+    assert (folder.freq, folder.prediction_length) == ("h", 2)
+    assert folder.test is not None
+    for part in (folder.train, folder.test):
+        for line, entry in zip(lines, part, strict=True):
+            assert entry["item_id"] == line["item_id"]
+            np.testing.assert_array_equal(entry["target"], np.asarray(line["target"], dtype=np.float32))
+
+
+def test_broken_folders_are_refused_by_name(tmp_path):
+    with pytest.raises(DataError, match=r"nowhere: no metadata\.json"):
+        load_folder(tmp_path / "nowhere")
+    folder = write_folder(tmp_path / "set", [{"start": "2024-01-01", "target": [1.0, 2.0]}])
+    whole = (folder / "train" / "data.json.gz").read_bytes()
+    (folder / "train" / "data.json.gz").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DataError, match="train: cannot be read"):
+        load_folder(folder)
+    (folder / "train" / "data.json.gz").unlink()
+    with pytest.raises(DataError, match="train: cannot be read"):
+        load_folder(folder)
+    (folder / "metadata.json").write_text("{")
+    with pytest.raises(DataError, match=r"metadata\.json: cannot be read"):
+        load_folder(folder)
+
+
+# --- windows -----------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=30, deadline=None)
+@given(horizon=st.integers(1, 6), windows=st.integers(1, 4), extra=st.integers(1, 9))
+def test_windows_tile_the_end_and_the_training_part_stops_before(horizon, windows, extra):
+    length = horizon * windows + extra
+    series = counting({"a": length, "b": length + 3})
+    split = split_windows(series, horizon, windows)
+    assert len(split.test) == len(list(split.test)) == 2 * windows
+    for entry, cut in zip(series, split.train, strict=True):
+        np.testing.assert_array_equal(cut["target"], entry["target"][: len(entry["target"]) - horizon * windows])
+    for item, whole in zip("ab", series, strict=True):
+        pairs = [pair for pair in split.test if pair[0]["item_id"] == item]
+        labels = np.concatenate([label["target"] for _, label in pairs])
+        np.testing.assert_array_equal(labels, whole["target"][-horizon * windows :])
+        for past, label in pairs:
+            assert label["start"] == past["start"] + len(past["target"])
+            assert label["target"].shape == (horizon,)
+
+
+def test_short_series_are_left_out_of_a_split_with_a_reason():
+    series = counting({"a": 30, "b": 6})
+    split = split_windows(series, 3, 2)
+    assert [entry["item_id"] for entry in split.train] == ["a"]
+    assert "need at least 7" in split.skipped["b"]
+    with pytest.raises(DataError, match="no usable series"):
+        split_windows(series, 30, 1)
+    with pytest.raises(ConfigError, match="windows is 0"):
+        split_windows(series, 3, 0)
+
+
+# --- embedded ----------------------------------------------------------------------------------------------
+
+
+def test_the_embedded_data_are_small_and_whole():
+    series = embedded_series()
+    assert (len(series), series.freq) == (10, "h")
+    assert {len(entry["target"]) for entry in series} == {17_568}
+    assert not any(np.isnan(entry["target"]).any() for entry in series)
+    assert (PJM_PREDICTION_LENGTH, PJM_TEST_WINDOWS) == (24, 7)
+    for name in EMBEDDED:
+        assert (ROOT / "tsdiff" / "embedded" / f"{name}.parquet").stat().st_size < 500_000
+        assert (ROOT / "tsdiff" / "embedded" / f"{name}.md").is_file()
+    with pytest.raises(ConfigError, match=r"'mars'; there is pjm_hourly"):
+        embedded_series("mars")
+
+
+@needs_shared
+def test_the_embedded_data_equal_their_source_exactly():
+    folder = load_folder(SERIES / "pjm_hourly")
+    series = embedded_series()
+    assert folder.test is not None
+    assert_same_entries(series, folder.test[-10:])
+    split = split_windows(series, PJM_PREDICTION_LENGTH, PJM_TEST_WINDOWS)
+    assert_same_entries(split.train, folder.train)
+
+
+@needs_shared
+def test_the_recipe_makes_the_embedded_file_again(tmp_path, capsys):
+    main = runpy.run_path(str(ROOT / "recipes" / "make_embedded.py"))["main"]
+    assert main(["--source", str(SERIES / "pjm_hourly"), "--output", str(tmp_path)]) == 0
+    made = pd.read_parquet(tmp_path / "pjm_hourly.parquet")
+    pd.testing.assert_frame_equal(made, pd.read_parquet(ROOT / "tsdiff" / "embedded" / "pjm_hourly.parquet"))
+    assert main(["--source", str(tmp_path), "--output", str(tmp_path)]) == 1
+    assert "metadata.json" in capsys.readouterr().err
+
+
+@needs_shared
+@pytest.mark.parametrize("name", ["exchange_rate_nips", "fred_md", "tourism_quarterly", "electricity_weekly"])
+def test_real_folders_of_other_frequencies_load(name):
+    folder = load_folder(SERIES / name)
+    assert folder.test is not None
+    assert folder.prediction_length is not None
+    assert len(split_windows(folder.test, folder.prediction_length).test) == len(folder.test)

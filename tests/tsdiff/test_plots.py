@@ -1,0 +1,96 @@
+"""Pictures of forecasts: whole files, what is on them, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from gluonts.model.forecast import QuantileForecast, SampleForecast
+from matplotlib import pyplot
+from matplotlib.image import imread
+
+from shared.errors import ConfigError, DataError
+from tsdiff.plots import plot_forecasts
+
+
+def make_windows(count: int = 3, windows: int = 1, freq: str = "h", history: int = 40):
+    """Pairs and sample forecasts; series "s0", "s1", …, each with `windows` test windows."""
+    rng = np.random.default_rng(0)
+    pairs, forecasts = [], []
+    for item in range(count):
+        for window in range(windows):
+            start = pd.Period("2024-01-01", freq=freq) + window
+            past = {"item_id": f"s{item}", "start": start, "target": rng.normal(size=history).astype(np.float32)}
+            label = {**past, "start": start + history, "target": rng.normal(size=8).astype(np.float32)}
+            pairs.append((past, label))
+            forecasts.append(SampleForecast(rng.normal(size=(20, 8)), start + history, item_id=f"s{item}"))
+    return forecasts, pairs
+
+
+def titles(path: Path) -> list[str]:
+    """The texts of an SVG picture that name a series (matplotlib leaves each text in a comment)."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return [line.strip()[5:-4] for line in lines if line.strip().startswith("<!-- s")]
+
+
+@pytest.mark.parametrize("count", [1, 2, 4, 7])
+def test_every_number_of_panels_gives_a_whole_picture(tmp_path, count):
+    path = tmp_path / "deep" / "fan.png"
+    plot_forecasts(*make_windows(count), path, max_panels=9, title="Forecasts")
+    picture = imread(path)
+    assert min(picture.shape[:2]) > 400
+    shades = (picture * 255).astype(np.uint32) @ np.array([1, 256, 256**2, 256**3], dtype=np.uint32)
+    assert len(np.unique(shades)) > 20
+    assert [file.name for file in path.parent.iterdir()] == ["fan.png"]
+
+
+def test_panels_are_spread_over_the_series(tmp_path):
+    plot_forecasts(*make_windows(9, windows=2), tmp_path / "fan.svg", max_panels=3)
+    assert titles(tmp_path / "fan.svg") == ["s0", "s4", "s8"]
+
+
+@pytest.mark.parametrize("freq", ["D", "W", "M", "Q", "Y", "15min"])
+def test_other_frequencies_gaps_and_short_histories(tmp_path, freq):
+    forecasts, pairs = make_windows(2, freq=freq, history=5)
+    pairs[0][0]["target"][2] = np.nan
+    pairs[1][1]["target"][:] = np.nan
+    plot_forecasts(forecasts, pairs, tmp_path / "fan.svg", history=100, stamp="end")
+    assert titles(tmp_path / "fan.svg") == ["s0", "s1"]
+
+
+def test_quantile_forecasts_without_a_name(tmp_path):
+    _, pairs = make_windows(1)
+    for entry in pairs[0]:
+        del entry["item_id"]
+    keys = ["0.05", "0.25", "0.5", "0.75", "0.95"]
+    forecast = QuantileForecast(np.arange(40.0).reshape(5, 8), pairs[0][1]["start"], keys)
+    plot_forecasts([forecast], pairs, tmp_path / "fan.pdf")
+    assert (tmp_path / "fan.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_pictures_leave_the_users_own_figures_alone(tmp_path):
+    mine = pyplot.figure()
+    try:
+        plot_forecasts(*make_windows(1), tmp_path / "fan.svg")
+        assert pyplot.get_fignums() == [mine.number]
+        assert pyplot.gcf() is mine
+        assert not mine.axes
+    finally:
+        pyplot.close(mine)
+
+
+def test_what_cannot_be_drawn_is_refused_and_leaves_no_file(tmp_path):
+    forecasts, pairs = make_windows()
+    path = tmp_path / "fan.png"
+    for options in ({"max_panels": 0}, {"history": 0}):
+        with pytest.raises(ConfigError, match="at least 1"):
+            plot_forecasts(forecasts, pairs, path, **options)
+    with pytest.raises(ConfigError, match=r"fan\.txt: unknown kind"):
+        plot_forecasts(forecasts, pairs, tmp_path / "fan.txt")
+    with pytest.raises(DataError, match="2 forecasts for 3 test windows"):
+        plot_forecasts(forecasts[:2], pairs, path)
+    with pytest.raises(DataError, match="no forecast to draw"):
+        plot_forecasts([], [], path)
+    assert list(tmp_path.iterdir()) == []
