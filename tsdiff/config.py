@@ -76,7 +76,7 @@ class Sampling:
     Args:
         guidance: energy of observation self-guidance: "mse" (Gaussian likelihood of the observed values) or
             "quantile" (each sample is drawn to its own quantile of them).
-        scale: strength of the guidance; 1 is the likelihood's own.
+        scale: strength of the guidance; 1 is the likelihood's own, above about 2.5 it overshoots and diverges.
         observation_std: standard deviation that an observed value is trusted to, in scaled units.
         method: of `shared.samplers.sample`.
         steps: network calls of a multistep method.
@@ -89,8 +89,8 @@ class Sampling:
     scale: float = 1.0
     observation_std: float = 0.02
     method: Method = "sde2"
-    steps: int = 12
-    log_snr_end: float = 3.5
+    steps: int = 16
+    log_snr_end: float = 2.5
     seed: int = 0
     batch_rows: int = 512
 

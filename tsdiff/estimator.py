@@ -25,8 +25,9 @@ from tsdiff.predictor import TSDiffPredictor
 from tsdiff.windows import Entry, WindowSource
 
 DEFAULT_TRAINING = TrainingConfig(
-    max_steps=5000, learning_rate=3e-3, weight_decay=1e-2, gradient_clip=1.0, ema_decay=0.999
+    max_steps=7000, learning_rate=5e-3, weight_decay=1e-2, gradient_clip=1.0, ema_decay=0.999
 )
+DEFAULT_LOSS = DiffusionLoss(times=TimeSampler("log_normal", mean=-0.5, std=1.2))
 
 
 class TSDiffEstimator(Estimator):
@@ -40,7 +41,7 @@ class TSDiffEstimator(Estimator):
         scaling, calendar, output: see `TSDiffConfig`.
         backbone: sizes of the network; None takes the default with the frequency's season as patch.
         sde: the process; None takes TSDiff's 100-step table.
-        loss: the objective; None takes regression of the network's output with times uniform in log-SNR.
+        loss: the objective; None takes regression of the network's output with log(σ/α) drawn from N(−0.5, 1.2²).
         training: how to train.
         batch_size: windows in a batch.
         sampling: how the forecaster draws.
@@ -63,7 +64,7 @@ class TSDiffEstimator(Estimator):
         sde: SDE | None = None,
         loss: DiffusionLoss | None = None,
         training: TrainingConfig | None = None,
-        batch_size: int = 64,
+        batch_size: int = 32,
         sampling: Sampling | None = None,
         device: str = "cpu",
     ):
@@ -84,7 +85,7 @@ class TSDiffEstimator(Estimator):
             sde=sde_to_config(sde or paper_sde()),
             output=output,
         )
-        self.loss = loss or DiffusionLoss(times=TimeSampler("log_snr"))
+        self.loss = loss or DEFAULT_LOSS
         self.training = training or DEFAULT_TRAINING
         self.batch_size = batch_size
         self.sampling = sampling or Sampling()

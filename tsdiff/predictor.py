@@ -182,6 +182,7 @@ class TSDiffPredictor(Predictor):
 
     def serialize(self, path: Path) -> None:
         """Write the model and the sampling settings into the folder `path`."""
+        Path(path).mkdir(parents=True, exist_ok=True)
         super().serialize(path)
         self.model.save_pretrained(path)
         write_json(Path(path) / _SAMPLING, asdict(self.sampling))
