@@ -14,11 +14,11 @@ from shared.random import Generators
 from shared.samplers.exponential import exponential_integrator
 from shared.samplers.ode import euler, heun, rk45
 from shared.samplers.predictor_corrector import Corrector, Predictor, predictor_corrector
-from shared.samplers.run import Callback, Run, SampleResult, StepInfo, Stop, is_clean
+from shared.samplers.run import Callback, ProgressBar, Run, SampleResult, StepInfo, Stop, is_clean
 from shared.samplers.schedules import Schedule, time_grid
 from shared.sde.base import SDE
 
-__all__ = ["Callback", "Method", "SampleResult", "Schedule", "StepInfo", "sample", "time_grid"]
+__all__ = ["Callback", "Method", "ProgressBar", "SampleResult", "Schedule", "StepInfo", "sample", "time_grid"]
 
 Method = Literal["ode1", "ode2", "ode3", "sde1", "sde2", "pc", "euler", "heun", "rk45"]
 
@@ -67,7 +67,7 @@ def sample(
         t_end: where to stop; None means the SDE's own. At t = 0 the last step is the data prediction.
         generator: one for the batch, or one per item, which makes an item's result independent of the batch.
         guidance: steers the prediction, and the state after a step.
-        callback: called after every step with a `StepInfo`; ends sampling when it returns True.
+        callback: called after every step with a `StepInfo` (see `ProgressBar`); ends sampling when it returns True.
         x_start, t_start: start from this state (batch, ...) at this time instead of from the prior at T.
         eta: share of fresh noise of the exponential integrators; None means 0 for "ode*" and 1 for "sde*".
         predictor, corrector, corrector_steps, snr: of "pc"; see `predictor_corrector`.
@@ -87,8 +87,6 @@ def sample(
         raise ConfigError(f"method {method!r}: choose one of {', '.join(get_args(Method))}")
     if eta is not None and not 0 <= eta <= 1:
         raise ConfigError(f"eta={eta}: the share of fresh noise lies between 0 and 1")
-    if t_start is None and isinstance(schedule, Tensor) is False and x_start is None:
-        t_start = sde.T
     times = time_grid(sde, steps, schedule, t_start, t_end, rho)
     with torch.no_grad():
         x = _start(sde, shape, y, x_start, generator, dtype, device)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from tqdm.auto import tqdm
 
 from shared.errors import ConfigError
 from shared.guidance import DenoiserFunction, Guidance
@@ -43,6 +44,27 @@ class StepInfo:
 
 Callback = Callable[[StepInfo], bool | None]
 """Called after every step; returning True ends sampling there."""
+
+
+class ProgressBar:
+    """A callback that shows a progress bar over the steps of a sampler.
+
+    Args:
+        description: what the bar says.
+    """
+
+    def __init__(self, description: str = "sampling"):
+        self._bar: tqdm | None = None
+        self._description = description
+
+    def __call__(self, info: StepInfo) -> None:
+        """Advance to the step that was just finished."""
+        if self._bar is None:
+            self._bar = tqdm(total=info.steps, desc=self._description, unit="step")
+        self._bar.update(info.index - self._bar.n)
+        if info.index >= info.steps:
+            self._bar.close()
+            self._bar = None
 
 
 @dataclass

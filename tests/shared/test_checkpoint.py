@@ -1,0 +1,192 @@
+"""Checkpoints and atomic writes: round trips, damage, and writers that are stopped."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from shared.checkpoint import (
+    CONFIG,
+    WEIGHTS,
+    dataclass_from,
+    load_checkpoint,
+    load_state,
+    resolve,
+    save_checkpoint,
+)
+from shared.errors import CheckpointError
+from shared.io import atomic_path, write_json, write_text
+
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**40), 2**40)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=25, deadline=None)
+@given(config=st.dictionaries(st.text(min_size=1, max_size=8), VALUES, max_size=4), rows=st.integers(0, 5))
+def test_round_trip(tmp_path_factory: pytest.TempPathFactory, config: dict[str, object], rows: int) -> None:
+    config = {k: v for k, v in config.items() if k not in ("format", "version")}
+    folder = tmp_path_factory.mktemp("model")
+    state = {"a": torch.randn(rows, 3), "b.c": torch.arange(4), "scalar": torch.tensor(2.5, dtype=torch.float64)}
+    save_checkpoint(folder, "kind", 3, config, state)
+    found_config, found_state = load_checkpoint(folder, "kind", 3)
+    assert found_config == config
+    assert found_state.keys() == state.keys()
+    for name, tensor in state.items():
+        assert torch.equal(found_state[name], tensor)
+        assert found_state[name].dtype == tensor.dtype
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    save_checkpoint(tmp_path / "m", "kind", 1, {"width": 4}, nn.Linear(2, 2).state_dict())
+    return tmp_path / "m"
+
+
+def test_another_kind_or_version_is_refused(saved: Path) -> None:
+    with pytest.raises(CheckpointError, match="format 'kind', not 'other'"):
+        load_checkpoint(saved, "other", 1)
+    with pytest.raises(CheckpointError, match=r"version 1 .* reads 2"):
+        load_checkpoint(saved, "kind", 2)
+
+
+@pytest.mark.parametrize("keep", [0, 5, 60, -4])
+def test_truncated_weights_are_refused(saved: Path, keep: int) -> None:
+    whole = (saved / WEIGHTS).read_bytes()
+    (saved / WEIGHTS).write_bytes(whole[:keep])
+    with pytest.raises(CheckpointError, match=WEIGHTS):
+        load_checkpoint(saved, "kind", 1)
+
+
+def test_missing_files(saved: Path) -> None:
+    (saved / CONFIG).unlink()
+    assert load_checkpoint(saved, "kind", 1)[0] == {"width": 4}  # the weights carry it
+    (saved / WEIGHTS).unlink()
+    with pytest.raises(CheckpointError, match=WEIGHTS):
+        load_checkpoint(saved, "kind", 1)
+
+
+def test_a_config_that_disagrees_is_said_and_not_used(saved: Path) -> None:
+    changed = json.loads((saved / CONFIG).read_text()) | {"width": 5}
+    (saved / CONFIG).write_text(json.dumps(changed))
+    with pytest.warns(UserWarning, match=CONFIG):
+        assert load_checkpoint(saved, "kind", 1)[0] == {"width": 4}
+
+
+def test_state_that_does_not_fit_names_the_keys() -> None:
+    module = nn.Linear(2, 3)
+    state = {"weight": torch.zeros(3, 4), "extra": torch.zeros(1)}
+    with pytest.raises(CheckpointError) as caught:
+        load_state(module, state, "here")
+    message = str(caught.value)
+    assert "missing key 'bias'" in message
+    assert "unexpected key 'extra'" in message
+    assert "(3, 4)" in message
+
+
+@dataclass(frozen=True)
+class Inner:
+    size: int = 1
+
+
+@dataclass(frozen=True)
+class Settings:
+    name: str
+    kind: Literal["a", "b"] = "a"
+    inner: Inner = field(default_factory=Inner)
+    table: tuple[float, ...] = ()
+
+
+def test_dataclass_from_json() -> None:
+    values = {"name": "x", "kind": "b", "inner": {"size": 3}, "table": [1, 2.5]}
+    assert dataclass_from(Settings, values, "f") == Settings("x", "b", Inner(3), (1.0, 2.5))
+
+
+@pytest.mark.parametrize(
+    ("values", "named"),
+    [
+        ({"name": "x", "colour": 1}, "colour"),
+        ({}, "name"),
+        ({"name": "x", "kind": "c"}, "kind"),
+        ({"name": "x", "inner": {"size": "many"}}, "inner.size"),
+    ],
+)
+def test_settings_that_do_not_fit_are_named(values: dict[str, object], named: str) -> None:
+    with pytest.raises(CheckpointError, match=named):
+        dataclass_from(Settings, values, "f")
+
+
+def test_resolve(saved: Path) -> None:
+    assert resolve(saved, Path("/nowhere")) == saved
+    assert resolve("m", saved.parent) == saved
+    with pytest.raises(CheckpointError, match="bundled names: m"):
+        resolve("unknown", saved.parent)
+    with pytest.raises(CheckpointError, match="no model is bundled"):
+        resolve("unknown", Path("/nowhere"))
+    with pytest.raises(CheckpointError, match="hub"):
+        resolve("owner/name", saved.parent)
+
+
+def test_a_failing_writer_leaves_the_old_file(tmp_path: Path) -> None:
+    target = tmp_path / "file.txt"
+    write_text(target, "old")
+    with pytest.raises(ZeroDivisionError), atomic_path(target) as temporary:
+        temporary.write_text(f"half of the n{1 / 0}")
+    assert target.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_json_refuses_what_json_cannot_hold(tmp_path: Path) -> None:
+    write_json(tmp_path / "a.json", {"x": 1.5})
+    with pytest.raises(ValueError, match="JSON compliant"):
+        write_json(tmp_path / "a.json", {"x": float("nan")})
+    assert json.loads((tmp_path / "a.json").read_text()) == {"x": 1.5}
+
+
+def test_written_files_have_ordinary_permissions(tmp_path: Path) -> None:
+    write_text(tmp_path / "a", "x")
+    mask = os.umask(0)
+    os.umask(mask)
+    assert (tmp_path / "a").stat().st_mode & 0o777 == 0o666 & ~mask
+
+
+SAVE_FOREVER = """
+import itertools, sys, torch
+from shared.checkpoint import save_checkpoint
+for n in itertools.count():
+    save_checkpoint(sys.argv[1], "kind", 1, {"n": n}, {"w": torch.full((200_000,), float(n))})
+    print(n, flush=True)
+"""
+
+
+def test_a_killed_save_leaves_a_model_that_belongs_together(tmp_path: Path) -> None:
+    for attempt in range(3):
+        process = subprocess.Popen(
+            [sys.executable, "-c", SAVE_FOREVER, str(tmp_path / "m")], stdout=subprocess.PIPE, text=True
+        )
+        assert process.stdout is not None
+        process.stdout.readline()
+        time.sleep(0.013 * attempt)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        config, state = load_checkpoint(tmp_path / "m", "kind", 1)
+        assert bool((state["w"] == float(config["n"])).all())

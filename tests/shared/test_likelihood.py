@@ -1,0 +1,144 @@
+"""log-likelihoods under exact Gaussian scores, against closed forms."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from shared.errors import ConfigError
+from shared.likelihood import bits_per_dim, log_likelihood
+from shared.random import make_generator
+from shared.sde import SBVESDE, SDE, VESDE, VPSDE
+from tests.conftest import ANCHORED, all_sdes
+from tests.shared.gaussian import GaussianData
+
+DIMS = 3
+TOLERANCE = 1e-3 * DIMS
+"""The issue's bound: 1e-3 nats per dimension."""
+
+
+def setting(name: str, sde: SDE) -> tuple[GaussianData, Tensor, Tensor | None]:
+    """Data N(0.3, 0.8²) around an anchor of 0.1 (0 for the processes without one), and draws of it."""
+    x0 = 0.3 + 0.8 * torch.randn(32, DIMS, dtype=torch.float64, generator=make_generator("likelihood", name))
+    y = torch.full_like(x0, 0.1) if name in ANCHORED else None
+    return GaussianData(sde, 0.3, 0.8, y), x0, y
+
+
+@all_sdes(skip=("sbve",))
+def test_density_is_the_prior_carried_through_the_flow(name: str, sde: SDE) -> None:
+    data, x0, y = setting(name, sde)
+    found = log_likelihood(data.denoiser, sde, x0, y)
+    _, var_end = data.marginal(1e-5)
+    _, var_start = data.marginal(sde.T)
+    start = data.flow(x0, 1e-5, sde.T)
+    stretch = DIMS * 0.5 * math.log(float(var_start / var_end))
+    expected = sde.prior_log_prob(start, y) + stretch
+    assert (found - expected).abs().max() < TOLERANCE
+
+
+@all_sdes(skip=("sbve",))
+def test_with_the_process_own_end_as_prior_it_is_the_density_of_the_data(name: str, sde: SDE) -> None:
+    data, x0, y = setting(name, sde)
+    mean, variance = data.marginal(sde.T)
+
+    def end(z: Tensor) -> Tensor:
+        return torch.distributions.Normal(mean, variance.sqrt()).log_prob(z).sum(1)
+
+    found = log_likelihood(data.denoiser, sde, x0, y, prior_log_prob=end)
+    expected = torch.distributions.Normal(0.3, 0.8).log_prob(x0).sum(1)
+    assert (found - expected).abs().max() < TOLERANCE
+
+
+@all_sdes(skip=("sbve", "discrete_linear", *ANCHORED))
+def test_where_the_prior_fits_it_is_the_density_of_centred_data(name: str, sde: SDE) -> None:
+    # TSDiff's linear table ends at α = 0.075, so that its prior is off by more than the tolerance; see above.
+    data = GaussianData(sde, 0.0, 0.8)
+    x0 = 0.8 * torch.randn(32, DIMS, dtype=torch.float64, generator=make_generator("centred", name))
+    expected = torch.distributions.Normal(0.0, 0.8).log_prob(x0).sum(1)
+    assert (log_likelihood(data.denoiser, sde, x0) - expected).abs().max() < TOLERANCE
+
+
+def correlated(dims: int) -> Tensor:
+    factor = torch.randn(dims, dims, dtype=torch.float64, generator=make_generator("covariance", dims))
+    return factor @ factor.T / dims + 0.2 * torch.eye(dims, dtype=torch.float64)
+
+
+def test_exact_trace_of_correlated_data() -> None:
+    sde, covariance = VPSDE(), correlated(6)
+    data = GaussianData(sde, torch.zeros(6, dtype=torch.float64), covariance)
+    normal = torch.distributions.MultivariateNormal(torch.zeros(6, dtype=torch.float64), covariance)
+    torch.manual_seed(0)
+    x0 = normal.sample((16,))
+    found = log_likelihood(data.denoiser, sde, x0, trace="exact")
+    assert (found - normal.log_prob(x0)).abs().max() < 6e-3
+
+
+def test_hutchinson_is_unbiased_and_its_error_falls_with_probes() -> None:
+    sde, covariance = VPSDE(), correlated(6)
+    data = GaussianData(sde, torch.zeros(6, dtype=torch.float64), covariance)
+    x0 = torch.randn(64, 6, dtype=torch.float64, generator=make_generator("hutchinson"))
+    exact = log_likelihood(data.denoiser, sde, x0, trace="exact")
+
+    def errors(probes: int) -> Tensor:
+        generator = make_generator("probes", probes)
+        kind = {"trace": "hutchinson", "probes": probes, "rtol": 1e-4, "atol": 1e-4}
+        return log_likelihood(data.denoiser, sde, x0, generator=generator, **kind) - exact  # type: ignore[arg-type]
+
+    one, many = errors(1), errors(25)
+    assert one.mean().abs() < 4 * one.std() / 8
+    assert many.mean().abs() < 4 * many.std() / 8
+    assert 3 < one.std() / many.std() < 8  # √25, within what 64 items can tell
+
+
+def test_a_probe_per_item_does_not_depend_on_the_batch() -> None:
+    data = GaussianData(VPSDE(), torch.zeros(6, dtype=torch.float64), correlated(6))
+    x0 = torch.randn(4, 6, dtype=torch.float64, generator=make_generator("items"))
+
+    def value(rows: slice) -> Tensor:
+        generators = [make_generator("item", i) for i in range(4)][rows]
+        kind = {"trace": "hutchinson", "rtol": 1e-7, "atol": 1e-7}
+        return log_likelihood(data.denoiser, VPSDE(), x0[rows], generator=generators, **kind)  # type: ignore[arg-type]
+
+    assert torch.allclose(value(slice(None))[2:3], value(slice(2, 3)), atol=1e-4)
+
+
+def test_many_dimensions_use_probes_by_themselves() -> None:
+    # The trace of an isotropic Jacobian is the same along every sign vector, so one probe is exact.
+    data = GaussianData(VPSDE(), 0.0, 0.8)
+    x0 = 0.8 * torch.randn(4, 8, 25, dtype=torch.float64, generator=make_generator("wide"))
+    expected = torch.distributions.Normal(0.0, 0.8).log_prob(x0).flatten(1).sum(1)
+    assert ((log_likelihood(data.denoiser, VPSDE(), x0) - expected) / 200).abs().max() < 1e-3
+
+
+def test_complex_data_count_two_dimensions_an_element() -> None:
+    data = GaussianData(VESDE(), 0.0, 0.8)
+    x0 = 0.8 * torch.randn(16, 2, dtype=torch.complex128, generator=make_generator("complex"))
+    found = log_likelihood(data.denoiser, VESDE(), x0)
+    expected = -(x0.abs() / 0.8).square().sum(1) - 2 * math.log(math.pi * 0.8**2)
+    assert ((found - expected) / 4).abs().max() < 1e-3
+
+
+def test_float32_networks_are_accurate_too() -> None:
+    data = GaussianData(VPSDE(), 0.0, 0.8)
+    x0 = 0.8 * torch.randn(16, DIMS, generator=make_generator("single"))
+    expected = torch.distributions.Normal(0.0, 0.8).log_prob(x0).sum(1)
+    assert (log_likelihood(data.denoiser, VPSDE(), x0, rtol=1e-4, atol=1e-4) - expected).abs().max() < 3 * TOLERANCE
+
+
+def test_bits_per_dim_of_a_uniform_bit() -> None:
+    # A density of 2 a dimension is a log-likelihood of log 2, which is −1 bit.
+    assert torch.allclose(bits_per_dim(torch.tensor([4 * math.log(2.0)]), 4), torch.tensor([-1.0]))
+
+
+@pytest.mark.parametrize("kind", [{"trace": "guess"}, {"probes": 0}])
+def test_settings_that_cannot_be(kind: dict[str, object]) -> None:
+    with pytest.raises(ConfigError):
+        log_likelihood(lambda x, t: x, VPSDE(), torch.zeros(1, 2), **kind)  # type: ignore[arg-type]
+
+
+def test_a_bridge_has_no_density() -> None:
+    with pytest.raises(ConfigError, match="no density"):
+        log_likelihood(lambda x, t: x, SBVESDE(), torch.zeros(1, 2), torch.zeros(1, 2))

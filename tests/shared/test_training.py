@@ -1,0 +1,186 @@
+"""Training for real: exact resume, averaged weights, stops that name their cause."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from shared.ema import ema_of
+from shared.errors import CheckpointError, ConfigError, TrainingError
+from shared.objectives import DiffusionLoss
+from shared.predictions import Denoiser
+from shared.sde import VPSDE
+from shared.training import LAST_STATE, Batch, DiffusionModule, TrainingConfig, fit, quiet_lightning
+
+quiet_lightning()
+
+
+class Net(nn.Module):
+    """Small, with dropout, so that resuming must restore its randomness too."""
+
+    def __init__(self, width: int = 32) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(3, width), nn.SiLU(), nn.Dropout(0.2), nn.Linear(width, 2))
+
+    def forward(self, x: Tensor, t: Tensor) -> Tensor:
+        return self.layers(torch.cat([x, t[:, None]], dim=1))
+
+
+class Points:
+    """Two clusters; from `poison` on, one item of a batch is NaN."""
+
+    def __init__(self, poison: bool = False) -> None:
+        self.poison = poison
+
+    def batch(self, rng: np.random.Generator) -> Batch:
+        x0 = rng.normal(size=(16, 2)) * 0.1 + rng.choice([-1.0, 1.0], size=(16, 1))
+        if self.poison:
+            x0[3] = np.nan
+        return Batch(torch.from_numpy(x0.astype(np.float32)), ids=[f"point {i}" for i in range(16)])
+
+
+class StopAt(L.Callback):
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
+        if trainer.global_step == self.step:
+            raise RuntimeError("stopped")
+
+
+def make_module(seed: int = 0, width: int = 32, **changes: Any) -> DiffusionModule:
+    torch.manual_seed(seed)
+    settings = {"max_steps": 60, "save_every_seconds": 1e-3, "seed": seed, **changes}
+    return DiffusionModule(Denoiser(Net(width), VPSDE(), "noise"), DiffusionLoss(), TrainingConfig(**settings))
+
+
+def assert_same(a: nn.Module, b: nn.Module) -> None:
+    for (name, left), right in zip(a.state_dict().items(), b.state_dict().values(), strict=True):
+        assert torch.equal(left, right), name
+
+
+@pytest.fixture(scope="module")
+def uninterrupted() -> DiffusionModule:
+    module = make_module()
+    fit(module, Points(), progress=False)
+    return module
+
+
+def test_a_stopped_run_ends_as_one_that_was_not(tmp_path: Path, uninterrupted: DiffusionModule) -> None:
+    with pytest.raises(RuntimeError, match="stopped"):
+        fit(make_module(), Points(), tmp_path, callbacks=[StopAt(35)], progress=False)
+    saved = torch.load(tmp_path / LAST_STATE, weights_only=True)
+    assert 0 < saved["global_step"] <= 35
+    resumed = make_module(seed=0)
+    fit(resumed, Points(), tmp_path, progress=False)
+    assert_same(resumed, uninterrupted)
+
+
+def test_resume_false_starts_afresh(tmp_path: Path, uninterrupted: DiffusionModule) -> None:
+    with pytest.raises(RuntimeError, match="stopped"):
+        fit(make_module(learning_rate=0.1), Points(), tmp_path, callbacks=[StopAt(10)], progress=False)
+    module = make_module()
+    fit(module, Points(), tmp_path, resume=False, progress=False)
+    assert_same(module, uninterrupted)
+
+
+def test_worker_processes_give_the_same_batches(uninterrupted: DiffusionModule) -> None:
+    module = make_module(num_workers=2)
+    fit(module, Points(), progress=False)
+    assert_same(module, uninterrupted)
+
+
+def test_the_callers_random_state_is_left_alone() -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    module = make_module(max_steps=2)
+    torch.manual_seed(5)
+    fit(module, Points(), progress=False)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_loss_falls_and_a_seed_decides() -> None:
+    def loss(module: DiffusionModule) -> float:
+        x0 = Points().batch(np.random.default_rng(9)).x0.repeat(20, 1)
+        generator = torch.Generator().manual_seed(0)
+        with torch.no_grad():
+            return float(module.loss(module.ema_denoiser.eval(), x0, generator=generator).mean())
+
+    before, after, other = make_module(), make_module(max_steps=300, learning_rate=1e-2), make_module(seed=1)
+    fit(after, Points(), progress=False)
+    assert loss(after) < 0.8 * loss(before)
+    assert loss(other) != loss(before)
+
+
+def test_a_loss_that_is_not_finite_names_step_and_items(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match=r"step 0 .* 1 of 16 items: point 3\."):
+        fit(make_module(), Points(poison=True), tmp_path, progress=False)
+
+
+def test_damaged_state_is_refused_with_a_remedy(tmp_path: Path) -> None:
+    (tmp_path / LAST_STATE).write_bytes(b"not a checkpoint")
+    with pytest.raises(CheckpointError, match="remove it"):
+        fit(make_module(), Points(), tmp_path, progress=False)
+
+
+def test_state_of_another_model_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="stopped"):
+        fit(make_module(), Points(), tmp_path, callbacks=[StopAt(5)], progress=False)
+    with pytest.raises(CheckpointError, match="another model"):
+        fit(make_module(width=16), Points(), tmp_path, progress=False)
+
+
+def test_state_that_would_run_code_is_refused(tmp_path: Path) -> None:
+    marker = tmp_path / "ran"
+
+    class Evil:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return (Path.touch, (marker,))
+
+    torch.save({"state_dict": Evil()}, tmp_path / LAST_STATE)
+    with pytest.raises(CheckpointError):
+        fit(make_module(), Points(), tmp_path, progress=False)
+    assert not marker.exists()
+
+
+def test_ema_follows_its_formula() -> None:
+    model = nn.Linear(1, 1, bias=False)
+    averaged = ema_of(model, 0.9)
+    value = None
+    for n, weight in enumerate([1.0, 2.0, 5.0, -1.0] + [3.0] * 120):
+        with torch.no_grad():
+            model.weight.fill_(weight)
+        averaged.update_parameters(model)
+        decay = min(0.9, (1 + n) / (10 + n))
+        value = weight if value is None else decay * value + (1 - decay) * weight
+    (weight,) = averaged.module.parameters()
+    assert weight.item() == pytest.approx(value, rel=1e-5)
+    assert not weight.requires_grad
+
+
+def test_learning_rate_rises_then_falls() -> None:
+    config = TrainingConfig(max_steps=100, warmup=0.1)
+    rates = [config.rate(step) for step in range(100)]
+    assert rates[0] == pytest.approx(0.1)
+    assert max(rates) == rates[10] or max(rates) == rates[9]
+    assert rates[-1] < 1e-3
+    assert all(a >= b for a, b in itertools.pairwise(rates[10:]))
+    assert {TrainingConfig(max_steps=5, warmup=0, decay="constant").rate(step) for step in range(5)} == {1.0}
+
+
+@pytest.mark.parametrize("bad", [{"max_steps": 0}, {"learning_rate": 0.0}, {"warmup": 1.0}])
+def test_settings_that_cannot_be(bad: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=next(iter(bad))):
+        TrainingConfig(**bad)
+
+
+def test_ema_decay_that_cannot_be() -> None:
+    with pytest.raises(ConfigError, match="ema_decay"):
+        ema_of(nn.Linear(1, 1), 1.0)
