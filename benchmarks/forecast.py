@@ -57,18 +57,20 @@ def main(
             naive = metrics["seasonal_naive"]
             whole.append(seconds)
             scores["mse"].append(metrics["model"]["crps"])
-            split = f"{seconds:.0f} (train {metrics['seconds']['train']:.0f}, predict {metrics['seconds']['predict']:.0f})"
+            parts = metrics["seconds"]
+            split = f"{seconds:.0f} (train {parts['train']:.0f}, predict {parts['predict']:.0f})"
             rows.append(row(f"TSDiff, MSE guidance, seed {seed}", metrics["model"], split))
             again, seconds = run(place, "--seed", str(seed), "--guidance", "quantile")
             scores["quantile"].append(again["model"]["crps"])
-            rows.append(row(f"TSDiff, quantile guidance, seed {seed}", again["model"], f"{seconds:.0f} (model reused)"))
+            reused = f"{seconds:.0f} (model reused)"
+            rows.append(row(f"TSDiff, quantile guidance, seed {seed}", again["model"], reused))
             print(*rows[-2:], sep="\n", flush=True)
     rows.append(row("seasonal naive, better of 24 and 168", naive, ""))
     share = {name: 1 - statistics.median(values) / naive["crps"] for name, values in scores.items()}
     text = (
         header("Forecast: the main job, from no trained model to the picture")
-        + "\nEmbedded data: ten hourly series, seven test windows of 24 h each, 100 samples, one CPU thread. Seconds are "
-        "wall-clock of the whole command, start-up and picture included.\n\n"
+        + "\nEmbedded data: ten hourly series, seven test windows of 24 h each, 100 samples, one CPU thread. "
+        "Seconds are wall-clock of the whole command, start-up and picture included.\n\n"
         + table(["method", "CRPS", "ND", "NRMSE", "MASE", "cover 50 %", "cover 90 %", "seconds"], rows)
         + f"\nMedian CRPS under seasonal naive's by {share['mse']:.0%} (MSE guidance) and {share['quantile']:.0%} "
         f"(quantile guidance). Slowest whole run: {max(whole):.0f} s.\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -42,16 +43,18 @@ class LinearBeta:
         return 2 * integral / (self.beta_min + (self.beta_min**2 + 2 * slope * integral).sqrt())
 
 
-@dataclass(frozen=True)
-class VPSDE(LinearBeta, SDE):
-    """Variance preserving: α² = e^{−B}, σ² = 1 − e^{−B} (Song et al. 2021, eq. 11)."""
+class BetaPath(SDE):
+    """The variance-preserving path of a noise rate β: α² = e^{−B}, σ² = 1 − e^{−B}, with B = ∫β."""
 
-    beta_min: float = 0.1
-    beta_max: float = 20.0
     discretization = "exact"
 
-    def __post_init__(self) -> None:
-        self._check_beta()
+    @abstractmethod
+    def _beta(self, t: Tensor) -> Tensor:
+        """β(t)."""
+
+    @abstractmethod
+    def _beta_integral(self, t: Tensor) -> Tensor:
+        """B(t)."""
 
     def _alpha(self, t: Tensor) -> Tensor:
         return torch.exp(-0.5 * self._beta_integral(t))
@@ -65,9 +68,6 @@ class VPSDE(LinearBeta, SDE):
     def _variance_dot(self, t: Tensor) -> Tensor:
         return self._beta(t) * torch.exp(-self._beta_integral(t))
 
-    def _time_of_log_snr(self, lam: Tensor) -> Tensor:
-        return self._time_of_beta_integral(torch.nn.functional.softplus(-2 * lam, threshold=700))
-
     @property
     def t_end(self) -> float:
         return 1e-3
@@ -78,21 +78,28 @@ class VPSDE(LinearBeta, SDE):
 
 
 @dataclass(frozen=True)
-class SubVPSDE(LinearBeta, SDE):
-    """Sub-VP: α² = e^{−B}, σ = 1 − e^{−B} (Song et al. 2021, eq. 14)."""
+class VPSDE(LinearBeta, BetaPath):
+    """Variance preserving with β rising linearly (Song et al. 2021, eq. 11)."""
 
     beta_min: float = 0.1
     beta_max: float = 20.0
-    discretization = "exact"
 
     def __post_init__(self) -> None:
         self._check_beta()
 
-    def _alpha(self, t: Tensor) -> Tensor:
-        return torch.exp(-0.5 * self._beta_integral(t))
+    def _time_of_log_snr(self, lam: Tensor) -> Tensor:
+        return self._time_of_beta_integral(torch.nn.functional.softplus(-2 * lam, threshold=700))
 
-    def _alpha_dot(self, t: Tensor) -> Tensor:
-        return -0.5 * self._beta(t) * self._alpha(t)
+
+@dataclass(frozen=True)
+class SubVPSDE(LinearBeta, BetaPath):
+    """Sub-VP: α² = e^{−B}, σ = 1 − e^{−B} (Song et al. 2021, eq. 14)."""
+
+    beta_min: float = 0.1
+    beta_max: float = 20.0
+
+    def __post_init__(self) -> None:
+        self._check_beta()
 
     def _variance(self, t: Tensor) -> Tensor:
         return torch.expm1(-self._beta_integral(t)).square()
@@ -103,14 +110,6 @@ class SubVPSDE(LinearBeta, SDE):
 
     def _time_of_log_snr(self, lam: Tensor) -> Tensor:
         return self._time_of_beta_integral(2 * torch.asinh(0.5 * torch.exp(-lam)))
-
-    @property
-    def t_end(self) -> float:
-        return 1e-3
-
-    @property
-    def prior_std(self) -> float:
-        return 1.0
 
 
 @dataclass(frozen=True)
@@ -149,7 +148,7 @@ class VESDE(SDE):
 
 
 @dataclass(frozen=True, init=False)
-class DiscreteVPSDE(SDE):
+class DiscreteVPSDE(BetaPath):
     """A table of N betas (Ho et al. 2020, "DDPM") as a continuous path through its points, exact at them.
 
     Step n of the table (0-based) is t = (n + 1)/N, where α² = ∏(1 − β_i) over i ≤ n; t = 0 is clean data. Between
@@ -163,7 +162,6 @@ class DiscreteVPSDE(SDE):
     """
 
     betas: tuple[float, ...]
-    discretization = "exact"
 
     def __init__(self, betas: Sequence[float] | Tensor | np.ndarray) -> None:
         values = np.asarray(betas.detach().cpu() if isinstance(betas, Tensor) else betas, dtype=np.float64)
@@ -207,18 +205,6 @@ class DiscreteVPSDE(SDE):
     def _beta(self, t: Tensor) -> Tensor:
         return self._polynomial(self._pieces[1], t)
 
-    def _alpha(self, t: Tensor) -> Tensor:
-        return torch.exp(-0.5 * self._beta_integral(t))
-
-    def _alpha_dot(self, t: Tensor) -> Tensor:
-        return -0.5 * self._beta(t) * self._alpha(t)
-
-    def _variance(self, t: Tensor) -> Tensor:
-        return -torch.expm1(-self._beta_integral(t))
-
-    def _variance_dot(self, t: Tensor) -> Tensor:
-        return self._beta(t) * torch.exp(-self._beta_integral(t))
-
     def _time_of_log_snr(self, lam: Tensor) -> Tensor:
         integral = torch.nn.functional.softplus(-2 * lam, threshold=700)
         pieces = self._pieces[0].to(lam.device)
@@ -243,10 +229,6 @@ class DiscreteVPSDE(SDE):
     @property
     def t_min(self) -> float:
         return 1 / len(self)
-
-    @property
-    def prior_std(self) -> float:
-        return 1.0
 
 
 def linear_betas(steps: int, beta_start: float = 1e-4, beta_end: float = 0.02) -> tuple[float, ...]:

@@ -1,0 +1,75 @@
+"""Options and fixtures that every test of the repository shares."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from shared.sde import (
+    BBEDSDE,
+    OUVESDE,
+    OUVPSDE,
+    SBVESDE,
+    SDE,
+    VESDE,
+    VPSDE,
+    DiscreteVPSDE,
+    SubVPSDE,
+    cosine_betas,
+    linear_betas,
+)
+
+ROOT = Path(__file__).resolve().parents[1]
+
+SDES: dict[str, SDE] = {
+    "vp": VPSDE(),
+    "sub_vp": SubVPSDE(),
+    "ve": VESDE(),
+    "discrete_linear": DiscreteVPSDE(linear_betas(100, 1e-4, 0.1)),
+    "discrete_cosine": DiscreteVPSDE(cosine_betas(100)),
+    "ouve": OUVESDE(),
+    "ouvp": OUVPSDE(),
+    "bbed": BBEDSDE(),
+    "sbve": SBVESDE(),
+}
+"""One of each process, the discrete one with its two tables."""
+
+ANCHORED = ("ouve", "ouvp", "bbed", "sbve")
+"""Names in `SDES` of the processes that lead to an anchor."""
+
+
+def all_sdes(*, skip: tuple[str, ...] = ()) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Run a test once for every process of `SDES`, as its arguments `name` and `sde`."""
+    cases = [pytest.param(name, sde, id=name) for name, sde in SDES.items() if name not in skip]
+    return pytest.mark.parametrize(("name", "sde"), cases)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--run-slow", action="store_true", help="run the tests marked slow, which take minutes")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        # One worker a core is the parallelism; more threads would only compete.
+        torch.set_num_threads(1)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--run-slow"):
+        return
+    for item in items:
+        if "slow" in item.keywords:
+            item.add_marker(pytest.mark.skip(reason="takes minutes; give --run-slow"))
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of the real data sets, from $SHARED_DATA or beside the repository."""
+    folder = Path(os.environ.get("SHARED_DATA", ROOT.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"no data at {folder}; set SHARED_DATA to the folder that holds series/ and speech/")
+    return folder

@@ -1,0 +1,419 @@
+"""Every process against its own marginals, simulated paths, and the formulas that its paper prints."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.integrate import quad, solve_ivp
+from torch import Tensor
+
+from shared.errors import ConfigError
+from shared.random import make_generator, randn
+from shared.sde import (
+    BBEDSDE,
+    OUVESDE,
+    OUVPSDE,
+    SBVESDE,
+    SDE,
+    VESDE,
+    VPSDE,
+    DiscreteVPSDE,
+    SubVPSDE,
+    cosine_betas,
+    linear_betas,
+    sde_from_config,
+    sde_to_config,
+)
+from tests.conftest import ANCHORED, SDES, all_sdes
+
+TIMES = torch.tensor([0.011, 0.053, 0.173, 0.37, 0.555, 0.72, 0.893, 0.985], dtype=torch.float64)
+
+
+def central_difference(function: Callable[[Tensor], Tensor], t: Tensor, step: float = 1e-5) -> Tensor:
+    """Fourth-order central difference."""
+    near = function(t + step) - function(t - step)
+    far = function(t + 2 * step) - function(t - 2 * step)
+    return (8 * near - far) / (12 * step)
+
+
+def drift_rate(sde: SDE, t: Tensor) -> Tensor:
+    """The coefficient of (x − y) in the drift, read off the drift itself."""
+    return sde.drift(torch.ones(len(t), 1, dtype=torch.float64), t)[:, 0]
+
+
+# Drift and diffusion follow from the marginals. ------------------------------------------------------------------
+
+
+@all_sdes()
+def test_drift_and_diffusion_give_the_marginals(name: str, sde: SDE) -> None:
+    rate, g2 = drift_rate(sde, TIMES), sde.diffusion(TIMES).square()
+    torch.testing.assert_close(central_difference(sde.alpha, TIMES), rate * sde.alpha(TIMES), rtol=1e-6, atol=1e-9)
+    variance_dot = central_difference(lambda t: sde.sigma(t).square(), TIMES)
+    expected = 2 * rate * sde.sigma(TIMES).square() + g2
+    torch.testing.assert_close(variance_dot, expected, rtol=1e-6, atol=1e-8)
+
+
+@all_sdes()
+def test_derivatives(name: str, sde: SDE) -> None:
+    torch.testing.assert_close(sde.alpha_dot(TIMES), central_difference(sde.alpha, TIMES), rtol=1e-6, atol=1e-8)
+    torch.testing.assert_close(sde.sigma_dot(TIMES), central_difference(sde.sigma, TIMES), rtol=1e-6, atol=1e-8)
+
+
+@all_sdes()
+def test_simulated_paths_have_the_marginals(name: str, sde: SDE) -> None:
+    paths, steps, end = 20_000, 500, 0.8
+    generator = make_generator("paths", name)
+    x0, y = 1.5, torch.full((1, paths), 0.6 if name in ANCHORED else 0.0)
+    start, std = sde.marginal_prob(torch.full((1, paths), x0), torch.zeros(1), y)
+    x = start + std * randn((1, paths), generator)  # VE has noise at t = 0 already
+    dt = end / steps
+    # Coefficients at the middle of a step: the scheme's own error then stays well under the Monte-Carlo error.
+    for t in ((torch.arange(steps) + 0.5) * dt).split(1):
+        x = x + sde.drift(x, t, y) * dt + sde.diffusion(t) * math.sqrt(dt) * randn((1, paths), generator)
+    mean, std = sde.marginal_prob(torch.full((1, paths), x0), torch.tensor([end]), y)
+    assert abs(float(x.mean() - mean.mean())) < 4 * float(std) / math.sqrt(paths) + 2e-3
+    assert float(x.var()) == pytest.approx(float(std) ** 2, rel=4 * math.sqrt(2 / paths) + 0.01)
+
+
+# What the papers print. ------------------------------------------------------------------------------------------
+
+
+def test_variance_preserving_formulas() -> None:
+    low, high = 0.1, 20.0
+    log_mean = -0.25 * TIMES**2 * (high - low) - 0.5 * TIMES * low
+    for sde, sigma in (
+        (VPSDE(low, high), torch.sqrt(-torch.expm1(2 * log_mean))),
+        (SubVPSDE(low, high), -torch.expm1(2 * log_mean)),
+    ):
+        torch.testing.assert_close(sde.alpha(TIMES), log_mean.exp(), rtol=1e-13, atol=0)
+        torch.testing.assert_close(sde.sigma(TIMES), sigma, rtol=1e-13, atol=0)
+    beta = low + TIMES * (high - low)
+    torch.testing.assert_close(VPSDE(low, high).diffusion(TIMES), beta.sqrt(), rtol=1e-12, atol=0)
+    discount = -torch.expm1(4 * log_mean)
+    torch.testing.assert_close(SubVPSDE(low, high).diffusion(TIMES), (beta * discount).sqrt(), rtol=1e-11, atol=0)
+
+
+def test_variance_exploding_formulas() -> None:
+    sde = VESDE(0.01, 50.0)
+    sigma = 0.01 * (50.0 / 0.01) ** TIMES
+    torch.testing.assert_close(sde.sigma(TIMES), sigma, rtol=1e-13, atol=0)
+    torch.testing.assert_close(sde.diffusion(TIMES), sigma * math.sqrt(2 * math.log(5000)), rtol=1e-13, atol=0)
+    assert bool((sde.alpha(TIMES) == 1).all())
+
+
+@pytest.mark.parametrize(("theta", "low", "high"), [(1.5, 0.05, 0.5), (2.0, 0.1, 1.0), (0.3, 0.01, 2.0)])
+def test_ouve_formulas(theta: float, low: float, high: float) -> None:
+    sde, ratio = OUVESDE(theta, low, high), math.log(high / low)
+    decay = torch.exp(-2 * theta * TIMES)
+    variance = low**2 * decay * (torch.exp(2 * (theta + ratio) * TIMES) - 1) * ratio / (theta + ratio)
+    torch.testing.assert_close(sde.sigma(TIMES), variance.sqrt(), rtol=1e-10, atol=0)
+    g = low * (high / low) ** TIMES * math.sqrt(2 * ratio)
+    torch.testing.assert_close(sde.diffusion(TIMES), g, rtol=1e-10, atol=0)
+    torch.testing.assert_close(drift_rate(sde, TIMES), torch.full_like(TIMES, -theta), rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("stiffness", [1.0, 1.5])
+def test_ouvp_variance_solves_its_equation(stiffness: float) -> None:
+    sde = OUVPSDE(0.1, 2.0, stiffness)
+    solution = solve_ivp(
+        lambda t, v: (0.1 + 1.9 * t) * (1 - stiffness * v), (0, 1), [0.0], t_eval=TIMES.numpy(), rtol=1e-11, atol=1e-14
+    )
+    torch.testing.assert_close(sde.sigma(TIMES).square(), torch.from_numpy(solution.y[0]), rtol=1e-8, atol=1e-12)
+    beta = 0.1 + 1.9 * TIMES
+    torch.testing.assert_close(sde.diffusion(TIMES), beta.sqrt(), rtol=1e-12, atol=0)
+    torch.testing.assert_close(drift_rate(sde, TIMES), -0.5 * stiffness * beta, rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize(("k", "c"), [(2.6, 0.52), (10.0, 0.01), (0.5, 1.0)])
+def test_bbed_variance_is_the_integral(k: float, c: float) -> None:
+    sde = BBEDSDE(k, c)
+    for t in (0.01, 0.03, 0.2, 0.5, 0.9, 0.999):
+        integral, _ = quad(lambda s: c * k ** (2 * s) / (1 - s) ** 2, 0, t, epsabs=1e-13, epsrel=1e-12, limit=400)
+        assert float(sde.sigma(t)) ** 2 == pytest.approx((1 - t) ** 2 * integral, rel=1e-9)
+    torch.testing.assert_close(sde.diffusion(TIMES), math.sqrt(c) * k**TIMES, rtol=1e-10, atol=0)
+    torch.testing.assert_close(drift_rate(sde, TIMES), -1 / (1 - TIMES), rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize(("k", "c"), [(2.6, 0.4), (0.5, 1.0)])
+def test_bridge_formulas(k: float, c: float) -> None:
+    sde = SBVESDE(k, c)
+    forward = c * (k ** (2 * TIMES) - 1) / (2 * math.log(k))
+    total = c * (k**2 - 1) / (2 * math.log(k))
+    backward = total - forward
+    torch.testing.assert_close(sde.alpha(TIMES), backward / total, rtol=1e-10, atol=0)
+    torch.testing.assert_close(sde.sigma(TIMES), (forward * backward / total).sqrt(), rtol=1e-10, atol=0)
+    torch.testing.assert_close(sde.diffusion(TIMES), math.sqrt(c) * k**TIMES, rtol=1e-10, atol=0)
+    assert float(sde.alpha(1.0)) == float(sde.sigma(1.0)) == float(sde.sigma(0.0)) == 0.0
+
+
+# The discrete table. ---------------------------------------------------------------------------------------------
+
+TABLES = {
+    "tsdiff": linear_betas(100, 1e-4, 0.1),
+    "ddpm": linear_betas(1000),
+    "cosine": cosine_betas(50),
+    "single": (0.3,),
+    "two": (0.1, 0.4),
+    "ragged": (0.01, 0.3, 0.02, 0.5, 0.001),
+}
+
+
+@pytest.mark.parametrize("betas", TABLES.values(), ids=TABLES.keys())
+def test_table_is_exact_at_its_points(betas: tuple[float, ...]) -> None:
+    sde = DiscreteVPSDE(betas)
+    alpha2 = torch.cumprod(1 - torch.tensor(betas, dtype=torch.float64), 0)
+    t = sde.time_of_step(torch.arange(len(sde)))
+    torch.testing.assert_close(sde.alpha(t).square(), alpha2, rtol=1e-12, atol=0)
+    torch.testing.assert_close(sde.sigma(t).square(), 1 - alpha2, rtol=1e-12, atol=1e-15)
+    torch.testing.assert_close(sde.step_of_time(t), torch.arange(len(sde)).double(), rtol=0, atol=1e-9)
+    assert float(sde.alpha(0.0)) == 1.0
+    assert float(sde.sigma(0.0)) == 0.0
+
+
+@pytest.mark.parametrize("betas", TABLES.values(), ids=TABLES.keys())
+def test_table_is_monotone_with_continuous_coefficients(betas: tuple[float, ...]) -> None:
+    sde = DiscreteVPSDE(betas)
+    t = torch.linspace(0, 1, 7 * len(sde) + 1, dtype=torch.float64)
+    assert bool((sde.alpha(t).diff() < 0).all())
+    assert bool((sde.log_snr(t).diff() < 0).all())
+    knots = torch.arange(1, len(sde), dtype=torch.float64) / len(sde)
+    left, right = sde.diffusion(knots - 1e-9), sde.diffusion(knots + 1e-9)
+    scale = sde.diffusion(t).max()
+    torch.testing.assert_close(left / scale, right / scale, rtol=0, atol=1e-3)
+    rates = drift_rate(sde, knots - 1e-9), drift_rate(sde, knots + 1e-9)
+    torch.testing.assert_close(rates[0] / scale**2, rates[1] / scale**2, rtol=0, atol=1e-5)
+
+
+def test_table_constructors() -> None:
+    linear = linear_betas(1000)
+    assert (linear[0], linear[-1]) == pytest.approx((1e-4, 0.02))
+    cosine = cosine_betas(1000)
+    assert max(cosine) == 0.999
+    # Nichol and Dhariwal, eq. 17, before the clipping sets in.
+    squared = math.cos((0.5 + 0.008) / 1.008 * math.pi / 2) ** 2 / math.cos(0.008 / 1.008 * math.pi / 2) ** 2
+    assert float(DiscreteVPSDE(cosine).alpha(0.5)) ** 2 == pytest.approx(squared, rel=1e-10)
+    assert DiscreteVPSDE(torch.tensor(linear, dtype=torch.float64)) == DiscreteVPSDE(list(linear))
+
+
+def test_table_of_ddpm_is_close_to_the_continuous_process() -> None:
+    t = torch.linspace(0.05, 1, 50, dtype=torch.float64)
+    torch.testing.assert_close(DiscreteVPSDE(linear_betas(1000)).alpha(t), VPSDE().alpha(t), rtol=0.06, atol=2e-3)
+
+
+# log-SNR. --------------------------------------------------------------------------------------------------------
+
+
+@all_sdes()
+def test_log_snr_is_the_logarithm_of_the_ratio(name: str, sde: SDE) -> None:
+    torch.testing.assert_close(sde.log_snr(TIMES), (sde.alpha(TIMES) / sde.sigma(TIMES)).log(), rtol=1e-10, atol=1e-12)
+
+
+@settings(max_examples=200, deadline=None)
+@given(name=st.sampled_from(sorted(SDES)), t=st.floats(1e-3, 0.999))
+def test_time_of_log_snr_inverts_log_snr(name: str, t: float) -> None:
+    sde = SDES[name]
+    assert float(sde.time_of_log_snr(sde.log_snr(t))) == pytest.approx(t, abs=1e-10)
+
+
+@all_sdes()
+def test_log_snr_at_the_ends(name: str, sde: SDE) -> None:
+    clean = float(sde.log_snr(0.0))
+    assert clean == (pytest.approx(-math.log(0.01)) if name == "ve" else math.inf)
+    assert float(sde.time_of_log_snr(clean)) == pytest.approx(0, abs=1e-12)
+    end = float(sde.log_snr(1.0))
+    assert end == -math.inf if name in ("bbed", "sbve") else math.isfinite(end)
+    assert float(sde.time_of_log_snr(end)) == pytest.approx(1, abs=1e-12)
+    assert float(sde.time_of_log_snr(-200.0)) == pytest.approx(1, abs=1e-12)
+    assert float(sde.time_of_log_snr(500.0)) == pytest.approx(0, abs=1e-12)
+
+
+# Numbers, shapes and dtypes. -------------------------------------------------------------------------------------
+
+
+@all_sdes()
+def test_float32_times_lose_nothing_near_the_ends(name: str, sde: SDE) -> None:
+    t = torch.tensor([1e-7, 1e-5, 1e-3, 1 - 1e-3, 1 - 1e-5, 1 - 6e-8], dtype=torch.float32)
+    for function in (sde.alpha, sde.sigma, sde.log_snr, sde.diffusion, sde.alpha_dot, sde.sigma_dot):
+        value = function(t)
+        assert value.dtype == torch.float32
+        torch.testing.assert_close(value, function(t.double()).float(), rtol=1e-6, atol=0)
+        assert bool(value.isfinite().all())
+    x = torch.full((len(t), 2), 1.5)
+    wide = sde.marginal_prob(x.double(), t.double())
+    narrow = sde.marginal_prob(x, t)
+    torch.testing.assert_close(narrow[0], wide[0].float(), rtol=1e-6, atol=0)
+    torch.testing.assert_close(sde.drift(x, t), sde.drift(x.double(), t.double()).float(), rtol=1e-6, atol=0)
+
+
+def test_small_variances_keep_their_relative_accuracy() -> None:
+    t = torch.tensor([1e-12, 1e-9, 1e-6], dtype=torch.float64)
+    torch.testing.assert_close(VPSDE().sigma(t).square(), 0.1 * t, rtol=1e-4, atol=0)
+    torch.testing.assert_close(SubVPSDE().sigma(t), 0.1 * t, rtol=1e-4, atol=0)
+    torch.testing.assert_close(OUVESDE().sigma(t).square(), 2 * math.log(10) * 0.05**2 * t, rtol=1e-4, atol=0)
+    torch.testing.assert_close(SBVESDE().sigma(t).square(), 0.4 * t, rtol=1e-4, atol=0)
+    left = 1 - torch.tensor([1 - 1e-9, 1 - 1e-6], dtype=torch.float64)
+    bridge = SBVESDE().sigma(1 - left).square()
+    torch.testing.assert_close(bridge, 0.4 * 2.6**2 * left, rtol=1e-4, atol=0)
+
+
+@all_sdes()
+def test_clean_data_at_time_zero(name: str, sde: SDE) -> None:
+    x0, noise = torch.randn(3, 2), torch.randn(3, 2)
+    x = sde.perturb(x0, torch.zeros(3), noise)
+    torch.testing.assert_close(x, x0 + (0.01 * noise if name == "ve" else 0), rtol=1e-6, atol=1e-7)
+
+
+@all_sdes()
+def test_no_anchor_means_zero(name: str, sde: SDE) -> None:
+    x, t = torch.randn(5, 3, 4), torch.linspace(0.1, 0.9, 5)
+    zero = torch.zeros_like(x)
+    assert torch.equal(sde.drift(x, t), sde.drift(x, t, zero))
+    assert torch.equal(sde.marginal_prob(x, t)[0], sde.marginal_prob(x, t, zero)[0])
+    assert torch.equal(sde.perturb(x, t, x), sde.perturb(x, t, x, zero))
+
+
+@all_sdes()
+def test_complex_data_is_two_real_parts(name: str, sde: SDE) -> None:
+    x, y, noise = (torch.randn(4, 2, 3, dtype=torch.complex64) for _ in range(3))
+    t = torch.linspace(0.1, 0.9, 4)
+    mean, std = sde.marginal_prob(x, t, y)
+    assert mean.is_complex()
+    assert not std.is_complex()
+    for part in (torch.real, torch.imag):
+        torch.testing.assert_close(part(mean), sde.marginal_prob(part(x), t, part(y))[0])
+        torch.testing.assert_close(part(sde.drift(x, t, y)), sde.drift(part(x), t, part(y)))
+        torch.testing.assert_close(part(sde.perturb(x, t, noise, y)), sde.perturb(part(x), t, part(noise), part(y)))
+
+
+@pytest.mark.parametrize("sde", [BBEDSDE(), SBVESDE()], ids=["bbed", "sbve"])
+def test_drift_at_the_end_of_a_bridge(sde: SDE) -> None:
+    y = torch.randn(2, 3)
+    assert torch.equal(sde.drift(y, torch.ones(2), y), torch.zeros(2, 3))
+    assert bool(sde.drift(y + 1, torch.ones(2), y).isinf().all())
+
+
+# Configuration. --------------------------------------------------------------------------------------------------
+
+
+@all_sdes()
+def test_config_round_trip(name: str, sde: SDE) -> None:
+    assert sde_from_config(json.loads(json.dumps(sde_to_config(sde)))) == sde
+
+
+def test_config_keeps_every_parameter() -> None:
+    for sde in (VPSDE(0.2, 9), OUVESDE(2.0, 0.1, 1.0), OUVPSDE(0.2, 3, 1.5), BBEDSDE(3, 0.1, 0.99), SBVESDE(2, 0.3)):
+        config = sde_to_config(sde)
+        assert {key: config[key] for key in config if key != "name"} == dataclasses.asdict(sde)
+        assert sde_from_config(config) == sde
+
+
+BAD: list[Callable[[], object]] = [
+    lambda: VPSDE(-0.1, 20),
+    lambda: VPSDE(2, 1),
+    lambda: VPSDE(0, 0),
+    lambda: VPSDE(math.nan, 20),
+    lambda: SubVPSDE(5, 1),
+    lambda: VESDE(0, 1),
+    lambda: VESDE(1, 1),
+    lambda: VESDE(2, 1),
+    lambda: OUVESDE(theta=0),
+    lambda: OUVESDE(theta=-1.5),
+    lambda: OUVESDE(sigma_min=0.5, sigma_max=0.05),
+    lambda: OUVPSDE(stiffness=0),
+    lambda: OUVPSDE(beta_min=3, beta_max=2),
+    lambda: BBEDSDE(k=1),
+    lambda: BBEDSDE(k=-2),
+    lambda: BBEDSDE(c=0),
+    lambda: BBEDSDE(t_max=1.0),
+    lambda: SBVESDE(k=1),
+    lambda: SBVESDE(k=0),
+    lambda: SBVESDE(c=-0.4),
+    lambda: DiscreteVPSDE([]),
+    lambda: DiscreteVPSDE([0.1, 1.0]),
+    lambda: DiscreteVPSDE([0.0, 0.1]),
+    lambda: DiscreteVPSDE([0.1, math.nan]),
+    lambda: DiscreteVPSDE([[0.1, 0.2]]),  # type: ignore[list-item]
+    lambda: linear_betas(0),
+    lambda: cosine_betas(0),
+    lambda: sde_from_config({"name": "vpp"}),
+    lambda: sde_from_config({"beta_min": 0.1}),
+    lambda: sde_from_config({"name": "vp", "beta_mim": 0.1}),
+    lambda: SBVESDE().prior_sample((2, 3)),
+    lambda: SBVESDE().prior_log_prob(torch.zeros(2, 3)),
+]
+
+
+@pytest.mark.parametrize("build", BAD)
+def test_bad_settings_are_refused(build: Callable[[], object]) -> None:
+    with pytest.raises(ConfigError):
+        build()
+
+
+def test_refusals_name_the_value() -> None:
+    with pytest.raises(ConfigError, match=r"theta=-1\.5"):
+        OUVESDE(theta=-1.5)
+    with pytest.raises(ConfigError, match=r"1\.7"):
+        DiscreteVPSDE([0.1, 1.7])
+    with pytest.raises(ConfigError, match="beta_mim"):
+        sde_from_config({"name": "vp", "beta_mim": 0.1})
+
+
+# The prior. ------------------------------------------------------------------------------------------------------
+
+
+@all_sdes(skip=("sbve",))
+def test_prior_log_prob(name: str, sde: SDE) -> None:
+    z, y = torch.randn(3, 2, 4, dtype=torch.float64), torch.randn(3, 2, 4, dtype=torch.float64)
+    normal = torch.distributions.Normal(torch.zeros((), dtype=torch.float64), sde.prior_std)
+    torch.testing.assert_close(sde.prior_log_prob(z), normal.log_prob(z).sum((1, 2)))
+    torch.testing.assert_close(sde.prior_log_prob(z, y), normal.log_prob(z - y).sum((1, 2)))
+    # A complex number with E|z|² = s² is two real ones of variance s²/2.
+    half = torch.distributions.Normal(torch.zeros((), dtype=torch.float64), sde.prior_std / math.sqrt(2))
+    expected = (half.log_prob(z) + half.log_prob(y)).sum((1, 2))
+    torch.testing.assert_close(sde.prior_log_prob(torch.complex(z, y)), expected)
+
+
+@all_sdes()
+def test_prior_sample_statistics(name: str, sde: SDE) -> None:
+    y = torch.full((4, 20_000), 0.7)
+    z = sde.prior_sample(y, make_generator("prior", name))
+    std = sde.prior_std
+    assert float(z.mean()) == pytest.approx(0.7, abs=5 * std / math.sqrt(y.numel()) + 1e-6)
+    assert float(z.std()) == pytest.approx(std, rel=0.01, abs=1e-6)
+    assert std == pytest.approx(float(sde.sigma(sde.T)), rel=4e-3)
+    if name != "sbve":
+        flat = sde.prior_sample((4, 20_000), make_generator("prior", name))
+        torch.testing.assert_close(flat, z - y, rtol=1e-5, atol=1e-5)
+        spectrum = sde.prior_sample(y.to(torch.complex64), make_generator("prior", name)) - y
+        assert float(spectrum.abs().square().mean().sqrt()) == pytest.approx(std, rel=0.01)
+        assert float(spectrum.real.std()) == pytest.approx(float(spectrum.imag.std()), rel=0.02)
+
+
+def test_the_bridge_starts_from_the_anchor_itself() -> None:
+    y = torch.randn(2, 3)
+    z = SBVESDE().prior_sample(y)
+    assert torch.equal(z, y)
+    assert z.data_ptr() != y.data_ptr()
+
+
+@all_sdes(skip=("sbve",))
+def test_prior_sample_with_a_generator_per_item(name: str, sde: SDE) -> None:
+    together = sde.prior_sample((3, 5), [make_generator("item", i) for i in range(3)])
+    alone = torch.cat([sde.prior_sample((1, 5), [make_generator("item", i)]) for i in range(3)])
+    assert torch.equal(together, alone)
+    assert torch.equal(sde.prior_sample((3, 5), make_generator(1)), sde.prior_sample((3, 5), make_generator(1)))
+    with pytest.raises(ConfigError, match="2 generators for a batch of 3"):
+        sde.prior_sample((3, 5), [make_generator(0), make_generator(1)])
+
+
+def test_prior_sample_dtype() -> None:
+    assert VPSDE().prior_sample((2, 3), dtype=torch.float64).dtype == torch.float64
+    assert VPSDE().prior_sample((2, 3), dtype=torch.complex64).dtype == torch.complex64
+    assert VPSDE().prior_sample(torch.zeros(2, 3, dtype=torch.float64)).dtype == torch.float64
