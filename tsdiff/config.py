@@ -81,7 +81,7 @@ class Sampling:
     Args:
         guidance: energy of observation self-guidance: "mse" (Gaussian likelihood of the observed values) or
             "quantile" (each sample is drawn to its own quantile of them).
-        scale: strength of the guidance; 1 is the likelihood's own, above about 2.5 it overshoots and diverges.
+        scale: strength of the guidance; 1 is the likelihood's own, at about 3 it overshoots and diverges.
         observation_std: standard deviation that an observed value is trusted to, in scaled units.
         method: of `shared.samplers.sample`.
         steps: network calls of a multistep method.
