@@ -181,7 +181,7 @@ def _parts(
     for item, rows in _groups(frame, item_id, target):
         part, numbers = stamps[rows], values[rows]
         if not part.is_monotonic_increasing:
-            order = np.argsort(part.asi8, kind="stable")
+            order = np.argsort(part.to_numpy(), kind="stable")
             part, numbers = part[order], numbers[order]
             notes.append(f"series {item!r}: unsorted timestamps were sorted")
         check_unique(part, item, item_id is None)

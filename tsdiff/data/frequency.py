@@ -140,7 +140,7 @@ def infer_freq(stamps: pd.DatetimeIndex) -> str | None:
     found = _infer_regular(stamps)
     if found is not None:
         return found
-    gaps = np.diff(stamps.asi8)
+    gaps: np.ndarray = np.diff(stamps.to_numpy().astype(np.int64))
     steps, counts = np.unique(gaps, return_counts=True)
     step = int(steps[counts.argmax()])
     day = 86_400 * _SECOND
@@ -151,7 +151,7 @@ def infer_freq(stamps: pd.DatetimeIndex) -> str | None:
         return found
     delta = pd.Timedelta(step, unit="ns")
     with quiet():
-        offset = to_offset(delta)
+        offset = to_offset(delta)  # type: ignore[call-overload]  # the stubs know only strings
     # A step of about a month that no calendar frequency explains would come out as "31D": no grid at all.
     on_grid = offset is not None and not (gaps % step).any()
     return normalise_freq(offset) if offset is not None and (on_grid or delta < pd.Timedelta(days=8)) else None

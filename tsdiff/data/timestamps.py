@@ -144,7 +144,7 @@ def grid_positions(stamps: pd.DatetimeIndex, freq: str, item: str) -> tuple[np.n
     """
     with quiet():
         start = pd.Period(stamps[0], freq=freq)
-        ordinals = stamps.to_period(unit_freq(freq)).asi8
+        ordinals = stamps.to_period(unit_freq(freq)).astype(np.int64).to_numpy()
     steps = ordinals - ordinals[0]
     off = (steps % multiple(freq) != 0) | _off_phase(stamps, freq)
     off[1:] |= np.diff(steps) == 0
@@ -177,7 +177,7 @@ def _off_phase(stamps: pd.DatetimeIndex, freq: str) -> np.ndarray:
 
 
 def _differs_in(stamps: pd.DatetimeIndex, unit: pd.Timedelta) -> np.ndarray:
-    fine = stamps.as_unit("ns").asi8
+    fine = stamps.as_unit("ns").to_numpy().astype(np.int64)
     return np.asarray((fine - fine[0]) % unit.value != 0)
 
 
