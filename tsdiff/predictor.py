@@ -37,10 +37,17 @@ class TSDiffPredictor(Predictor):
         model: trained.
         sampling: how to draw.
         device: where to compute; None means where the model is.
+
+    Raises:
+        ConfigError: the model was trained with lagged copies of the series.
     """
 
     def __init__(self, model: TSDiff, sampling: Sampling | None = None, device: str | torch.device | None = None):
         super().__init__(prediction_length=model.config.prediction_length)
+        if model.channels > 1:
+            raise ConfigError(
+                f"the model sees {model.channels - 1} lagged copies of the series; forecasts need a model without lags"
+            )
         self.model = model.to(device).eval().requires_grad_(False)
         self.sampling = sampling or Sampling()
         self.nfe = 0
