@@ -20,6 +20,7 @@ from shared.errors import CheckpointError, ConfigError, DataError
 from shared.io import write_json
 from shared.random import make_generator
 from shared.samplers import sample
+from tsdiff.backbones import S4Config
 from tsdiff.config import Sampling
 from tsdiff.data import SeriesSet, normalise_freq, series_from_frame
 from tsdiff.evaluation import forecasts_to_frame
@@ -39,7 +40,7 @@ class TSDiffPredictor(Predictor):
         device: where to compute; None means where the model is.
 
     Raises:
-        ConfigError: the model was trained with lagged copies of the series.
+        ConfigError: the model was trained with lagged copies of the series, or features of its caller's.
     """
 
     def __init__(self, model: TSDiff, sampling: Sampling | None = None, device: str | torch.device | None = None):
@@ -47,6 +48,10 @@ class TSDiffPredictor(Predictor):
         if model.channels > 1:
             raise ConfigError(
                 f"the model sees {model.channels - 1} lagged copies of the series; forecasts need a model without lags"
+            )
+        if isinstance(model.config.backbone, S4Config) and model.config.backbone.features_required:
+            raise ConfigError(
+                "the model was trained with features of its caller's; forecasts need a model without them"
             )
         self.model = model.to(device).eval().requires_grad_(False)
         self.sampling = sampling or Sampling()

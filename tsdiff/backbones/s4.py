@@ -33,6 +33,7 @@ class S4Config:
         input_skip: add the input to the output.
         channels: of the window: the series, and its lagged copies where the model was trained with them.
         features: known features at every point that callers give, beside the calendar's.
+        features_required: the model was trained with them, so that forecasts, which have none to give, are refused.
         conjugates: sum the kernel over both members of each conjugate pair of states, as the S4 paper does, and the
             published code with KeOps or its CUDA extension. Without these, the published code sums over one member
             of each pair, which is another network: False, for what was trained that way.
@@ -46,6 +47,7 @@ class S4Config:
     input_skip: bool = False
     channels: int = 1
     features: int = 0
+    features_required: bool = False
     conjugates: bool = True
     kind: Literal["s4"] = "s4"
 
@@ -119,6 +121,13 @@ class S4Backbone(nn.Module):
             skip = added if skip is None else skip + added
         out = self.output(F.relu(self.head(skip)))
         return out + x if self.config.input_skip else out
+
+    def truncate(self, length: int) -> None:
+        """Make readouts that were never truncated those of kernels of `length` steps."""
+        for block in self.blocks:
+            assert isinstance(block, S4Block)
+            if not int(block.convolution.horizon):
+                block.convolution.truncate(length)
 
     def _check(self, x: Tensor, step: Tensor, features: Tensor | None) -> None:
         if x.ndim != 3 or x.shape[2] != self.config.channels or x.shape[1] < 1:
