@@ -28,7 +28,7 @@ def random_system(channels: int = 3, pairs: int = 4) -> DPLR:
 
 
 def simulate(system: DPLR, readout: Tensor, length: int) -> Tensor:
-    """The impulse response by the bilinear rule and the recurrence, from dense matrices: (outputs, channels, length)."""
+    """The impulse response by the bilinear rule and the recurrence, densely: (outputs, channels, length)."""
     pole, low_rank, gain, out = (
         torch.cat([v, v.conj()], -1) for v in (system.pole, system.low_rank, system.input, readout)
     )
@@ -61,7 +61,9 @@ def test_paper_sized_kernel_in_single_precision() -> None:
     convolution = S4Convolution(4, 128, 360)
     with torch.no_grad():
         exact = kernel(torch.view_as_complex(convolution.readout.double()), convolution.system(torch.float64), 360)
-        torch.testing.assert_close(convolution.kernels(360).double(), exact, rtol=0, atol=1e-5 * float(exact.abs().max()))
+        torch.testing.assert_close(
+            convolution.kernels(360).double(), exact, rtol=0, atol=1e-5 * float(exact.abs().max())
+        )
 
 
 def test_hippo_legs_is_unitarily_equivalent_to_its_matrix() -> None:
@@ -173,7 +175,15 @@ def test_dropout_acts_in_training_alone() -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"width": 0}, {"blocks": 0}, {"state": 7}, {"step_embedding": 2}, {"dropout": 1.0}, {"features": -1}, {"channels": 0}],
+    [
+        {"width": 0},
+        {"blocks": 0},
+        {"state": 7},
+        {"step_embedding": 2},
+        {"dropout": 1.0},
+        {"features": -1},
+        {"channels": 0},
+    ],
 )
 def test_bad_sizes_are_refused(wrong: dict[str, int]) -> None:
     with pytest.raises(ConfigError, match=next(iter(wrong))):
