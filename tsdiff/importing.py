@@ -54,8 +54,10 @@ _SETTINGS = {"freq", "context_length", "prediction_length", "normalization", "us
 _SETTINGS |= {"timesteps", "diffusion_scheduler", "diffusion_config", "backbone_parameters", "dropout", "conjugates"}
 _IGNORED = {"model", "dataset", "lr", "gradient_clip_val", "max_epochs", "num_batches_per_epoch", "batch_size"}
 _IGNORED |= {"num_samples", "sampler", "sampler_params", "use_validation_set", "eval_every", "device", "setup"}
-_IGNORED |= {"missing_data_configs", "do_final_eval", "num_feat_dynamic_real", "num_feat_static_cat"}
+_IGNORED |= {"guidance", "missing_data_configs", "do_final_eval", "num_feat_dynamic_real", "num_feat_static_cat"}
 _IGNORED |= {"num_feat_static_real", "cardinalities"}
+# What shapes tell.
+_IGNORED |= {"input_dim", "hidden_dim", "output_dim", "step_emb", "num_residual_blocks", "residual_block"}
 _DROPOUTS = {"dropout": 0.1, "dropout02": 0.2, "dropout03": 0.3}
 
 # Feature inputs beyond those of the clock: scale, static category, static number, age.

@@ -181,7 +181,7 @@ def test_code_in_a_file_does_not_run(saved: Callable[[Any], Path], tmp_path: Pat
     state = {**published_state(), "extra": Runs(target)}
     with pytest.raises(CheckpointError, match="not read"):
         import_checkpoint(saved(state), CONFIG)
-    (tmp_path / "plain.pkl").write_bytes(pickle.dumps(Runs(target)))
+    (tmp_path / "plain.pkl").write_bytes(pickle.dumps(Runs(target), protocol=2))
     with pytest.raises(CheckpointError):
         import_checkpoint(tmp_path / "plain.pkl", CONFIG)
     assert not target.exists()

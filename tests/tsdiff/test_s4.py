@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 from dataclasses import asdict
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import Tensor
@@ -16,6 +18,7 @@ from tsdiff.backbones import S4Backbone, S4Config, S4DConfig
 from tsdiff.backbones.dplr import DPLR, discretise, hippo_legs, kernel, truncated
 from tsdiff.backbones.s4 import S4Convolution
 from tsdiff.config import TSDiffConfig
+from tsdiff.estimator import TSDiffEstimator
 from tsdiff.model import TSDiff
 
 SMALL = S4Config(width=8, blocks=2, state=8, step_embedding=16)
@@ -216,6 +219,17 @@ def test_configs_of_before_there_were_two_are_s4d() -> None:
     values = asdict(TSDiffConfig("h", 4, 8, backbone=S4DConfig(patch=4)))
     del values["backbone"]["kind"]
     assert dataclass_from(TSDiffConfig, values, "test").backbone == S4DConfig(patch=4)
+
+
+def test_estimator_trains_it_with_the_calendar() -> None:
+    rng = np.random.default_rng(0)
+    series = [{"start": pd.Period("2024-01-01", "h"), "target": 5 + rng.normal(size=80)} for _ in range(3)]
+    estimator = TSDiffEstimator("h", 4, 9, backbone=SMALL, batch_size=4).with_training(max_steps=3)
+    predictor = estimator.train(series, progress=False)
+    assert predictor.model.config.context_length == 9
+    assert predictor.model.denoiser.network.backbone.features == 4
+    (forecast,) = predictor.with_sampling(steps=3).predict(series[:1], num_samples=2)
+    assert np.isfinite(forecast.samples).all()
 
 
 def test_model_takes_any_length_and_only_tables() -> None:
