@@ -20,13 +20,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import pandas as pd
 import torch
 import typer
 from gluonts.model.forecast import SampleForecast
 from rich.console import Console
 
-from shared.errors import CheckpointError, ConfigError, DiffusionError
+from shared.errors import CheckpointError, ConfigError, DataError, DiffusionError
 from shared.io import atomic_path, write_json, write_text
 from shared.training import TrainingConfig, quiet_lightning
 from tsdiff import Sampling, TSDiffEstimator, TSDiffPredictor
@@ -90,6 +91,11 @@ def load_job(
         horizon, windows = prediction_length, 1 if windows is None else windows
         series = series_from_frame(load_table(data), target=target, item_id=item_id, timestamp=timestamp, freq=freq)
     split = split_windows(series, horizon, windows)
+    if all(np.isnan(label["target"]).all() for label in split.test.label):
+        raise DataError(
+            f"the last {horizon * windows} steps of every series, held out to score the forecasts, hold no observed "
+            "value; cut them off, or hold out more with --windows"
+        )
     skipped = {**series.skipped, **split.skipped}
     for line in [*series.notes, *(f"series {item!r} left out: {why}" for item, why in skipped.items())][:20]:
         console.print(f"note: {line}", style="yellow", markup=False, highlight=False)
@@ -121,15 +127,15 @@ def trained_predictor(
         try:
             saved = json.loads((folder / _TRAINED_ON).read_text(encoding="utf-8"))
         except (OSError, ValueError):
-            saved = {}
-        if saved.get("fingerprint") == wanted:
+            saved = None
+        if isinstance(saved, dict) and saved.get("fingerprint") == wanted:
             try:
                 predictor = TSDiffPredictor.from_pretrained(folder, estimator.sampling, estimator.device)
             except CheckpointError as error:
                 console.print(f"training again: {error}", style="yellow", markup=False)
             else:
                 console.print(f"using the model trained before, {folder} (--retrain trains a new one)", highlight=False)
-                return predictor, float(saved["seconds"])
+                return predictor, float(saved.get("seconds", 0.0))
     elif state.is_dir():
         shutil.rmtree(state)
     spent = state / "seconds.json"
@@ -139,6 +145,9 @@ def trained_predictor(
     started = time.perf_counter()
     try:
         predictor = estimator.train(job.split.train, folder=state)
+    except KeyboardInterrupt:
+        console.print("interrupted; the same command goes on from here", style="yellow")
+        raise typer.Exit(130) from None
     finally:
         seconds = before + time.perf_counter() - started
         if state.is_dir():
@@ -165,6 +174,16 @@ def scored_frame(job: Job, forecasts: list[SampleForecast]) -> pd.DataFrame:
     frame = forecasts_to_frame(forecasts, stamp=job.series.stamp)
     frame["actual"] = [value for label in job.split.test.label for value in label["target"]]
     return frame
+
+
+def claim_output(output: Path) -> None:
+    """Make the folder for the results, and see before the work whether it takes files."""
+    try:
+        with atomic_path(output / "metrics.json.check"):
+            pass
+        (output / "metrics.json.check").unlink()
+    except OSError as error:
+        raise ConfigError(f"--output {output} cannot be written ({error.strerror}); choose another folder") from error
 
 
 def write_csv(path: Path, frame: pd.DataFrame) -> None:
@@ -231,7 +250,7 @@ def main(
     steps: Annotated[int, typer.Option(help="Training steps.")] = DEFAULT_TRAINING.max_steps,
     samples: Annotated[int, typer.Option(help="Samples of each forecast.")] = 100,
     guidance: Annotated[Energy, typer.Option(help="Energy of the self-guidance.")] = "mse",
-    device: Annotated[str, typer.Option(help="cpu, cuda or mps.")] = "cpu",
+    device: Annotated[str, typer.Option(help="cpu, cuda, or auto: a GPU where there is one.")] = "cpu",
     threads: Annotated[
         int, typer.Option(help="CPU threads; more than one only pays on an otherwise idle machine.")
     ] = 1,
@@ -240,6 +259,9 @@ def main(
     """Train TSDiff, forecast with self-guidance, score beside seasonal naive."""
     torch.set_num_threads(max(1, threads))
     quiet_lightning()
+    if samples < 1:
+        raise ConfigError(f"--samples {samples}: need at least one sample of each forecast")
+    claim_output(output)
     job = load_job(data, freq, prediction_length, windows, target, item_id, timestamp)
     sampling = Sampling(guidance=guidance, seed=seed)
     if model is not None:
@@ -264,6 +286,6 @@ if __name__ == "__main__":
     except DiffusionError as error:
         console.print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
         sys.exit(1)
-    except KeyboardInterrupt:
-        console.print("interrupted; the same command goes on from here", style="yellow")
-        sys.exit(130)
+    except OSError as error:
+        console.print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+        sys.exit(1)

@@ -22,6 +22,7 @@ from shared.errors import CheckpointError
 from shared.io import atomic_path, write_json
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
+_REMEDY = "copy or train the model again"
 T = TypeVar("T")
 
 
@@ -90,9 +91,19 @@ def _read_config(path: Path, embedded: str | None) -> dict[str, Any]:
         if not isinstance(beside, dict):
             raise CheckpointError(f"{path} is missing or not a JSON object, and the weights carry no configuration")
         return beside
-    config = json.loads(embedded)
+    config = _embedded_config(path.with_name(WEIGHTS), embedded)
     if beside is not None and beside != config:
         warnings.warn(f"{path} differs from the configuration inside {WEIGHTS}, which is used", stacklevel=3)
+    return config
+
+
+def _embedded_config(weights: Path, text: str) -> dict[str, Any]:
+    try:
+        config = json.loads(text)
+    except ValueError as error:
+        raise CheckpointError(f"{weights} carries a damaged configuration ({error}); {_REMEDY}") from error
+    if not isinstance(config, dict):
+        raise CheckpointError(f"{weights} carries a configuration that is not a JSON object; {_REMEDY}")
     return config
 
 
@@ -112,7 +123,7 @@ def load_state(module: nn.Module, state: Mapping[str, Tensor], origin: str) -> N
     ]
     if problems:
         more = f" and {len(problems) - 5} more" if len(problems) > 5 else ""
-        raise CheckpointError(f"{origin} does not fit the model: {'; '.join(problems[:5])}{more}")
+        raise CheckpointError(f"{origin} does not fit the model: {'; '.join(problems[:5])}{more}; {_REMEDY}")
     module.load_state_dict(state)
 
 
@@ -127,7 +138,7 @@ def dataclass_from(cls: type[T], values: Mapping[str, Any], origin: str) -> T:
         return adapter.validate_python(dict(values))
     except ValidationError as error:
         details = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()[:5])
-        raise CheckpointError(f"settings in {origin} do not fit {cls.__name__}: {details}") from error
+        raise CheckpointError(f"settings in {origin} do not fit {cls.__name__}: {details}; {_REMEDY}") from error
 
 
 def resolve(path_or_name: str | os.PathLike[str], bundled: Path, cache_dir: str | None = None) -> Path:

@@ -8,6 +8,7 @@ factor to data space, so that nothing cancels when σ is small.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -86,8 +87,8 @@ class TimeSampler:
     def __post_init__(self) -> None:
         if self.kind not in get_args(TimeDistribution):
             raise ConfigError(f"time distribution {self.kind!r}: choose one of {get_args(TimeDistribution)}")
-        if self.std <= 0:
-            raise ConfigError(f"std={self.std}: need a positive standard deviation")
+        if not 0 < self.std < math.inf or not math.isfinite(self.mean):
+            raise ConfigError(f"mean={self.mean}, std={self.std}: need a finite mean and a positive standard deviation")
 
     def sample(self, sde: SDE, batch: int, generator: torch.Generator | None = None) -> Tensor:
         """Times (batch,), float64."""

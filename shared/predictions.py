@@ -19,25 +19,42 @@ from shared.sde.base import SDE, anchored, expand, residual
 Prediction = Literal["noise", "data", "score", "velocity"]
 NetworkOutput = Literal["noise", "data", "score", "velocity", "edm"]
 
+_SMALLEST = 1e-24
+_LARGEST_LEVEL = 10.0
+"""Bounds of EDM's input scale and noise level, which are infinite at the end of a bridge and at clean data."""
+
 
 @dataclass(frozen=True)
 class PathPoint:
-    """α and σ at times t (batch,), in float64, with the conversions between predictions at those times."""
+    """α and σ at times t (batch,), in float64, with the conversions between predictions at those times.
+
+    `ratio` is σ²/α, which stays finite at the end of a bridge, where α and σ vanish.
+    """
 
     alpha: Tensor
     sigma: Tensor
+    ratio: Tensor
 
     @classmethod
     def at(cls, sde: SDE, t: Tensor) -> PathPoint:
         """The point of `sde`'s path at times `t` (batch,)."""
         t = t.double()
-        return cls(sde.alpha(t), sde.sigma(t))
+        return cls(sde.alpha(t), sde.sigma(t), sde.variance_over_alpha(t))
 
     def to_data(self, kind: Prediction, value: Tensor, x: Tensor, y: Tensor | None = None) -> Tensor:
-        """x̂_0 (batch, ...) from a prediction of `kind` at state `x` (batch, ...) with anchor `y`."""
+        """x̂_0 (batch, ...) from a prediction of `kind` at state `x` (batch, ...) with anchor `y`.
+
+        Raises:
+            ConfigError: at the end of a bridge, where only a prediction of the data tells anything of it.
+        """
         _check_kind(kind)
         if kind == "data":
             return value
+        if bool((self.alpha == 0).any()):
+            raise ConfigError(
+                f"a prediction of {kind} says nothing of the data at the end of a bridge; predict data (or use "
+                "edm), or start sampling a little before, with x_start and t_start"
+            )
         r, a, s = residual(x, y), self.alpha, self.sigma
         if kind == "noise":
             r0 = expand(1 / a, x) * r - expand(s / a, x) * value
@@ -102,11 +119,15 @@ class EDMScales:
 
     @classmethod
     def at(cls, point: PathPoint, sigma_data: float) -> EDMScales:
-        a, s = point.alpha, point.sigma
-        total = (a.square() * sigma_data**2 + s.square()).clamp_min(torch.finfo(torch.float64).tiny)
-        root = total.sqrt()
-        noise = 0.25 * (s.clamp_min(1e-20).log() - a.clamp_min(1e-20).log())
-        return cls(a * sigma_data**2 / total, s * sigma_data / root, 1 / root, noise)
+        a, ratio = point.alpha, point.ratio
+        width = a * sigma_data**2 + ratio  # (α²σ_d² + σ²)/α
+        noise = -0.125 * (a / ratio).log()
+        return cls(
+            sigma_data**2 / width,
+            sigma_data * (ratio / width).sqrt(),
+            (a * width).clamp_min(_SMALLEST).rsqrt(),
+            noise.clamp(-_LARGEST_LEVEL, _LARGEST_LEVEL),
+        )
 
 
 class Denoiser(nn.Module):

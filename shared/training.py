@@ -7,6 +7,7 @@ batches and draws as one that was not, with nothing but the step count to rememb
 from __future__ import annotations
 
 import os
+import signal
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,12 +19,14 @@ import lightning as L
 import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.plugins import TorchCheckpointIO
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from tqdm.auto import tqdm
 
 from shared.ema import ema_of
 from shared.errors import CheckpointError, ConfigError, TrainingError
+from shared.io import atomic_path
 from shared.objectives import DiffusionLoss
 from shared.predictions import Denoiser
 from shared.random import derive_seed
@@ -205,6 +208,7 @@ def fit(
     Raises:
         TrainingError: the loss is not finite.
         CheckpointError: the state in `folder` cannot be read or does not fit the module.
+        KeyboardInterrupt: the user stopped it; the same call goes on from the last saved state.
     """
     config = module.config
     state = None if folder is None else Path(folder) / LAST_STATE
@@ -225,6 +229,7 @@ def fit(
             max_epochs=-1,
             gradient_clip_val=config.gradient_clip or None,
             callbacks=used,
+            plugins=[_AtomicIO()],
             logger=logger,
             enable_checkpointing=state is not None,
             enable_progress_bar=False,
@@ -236,7 +241,15 @@ def fit(
         path = str(state) if state is not None and resume and state.is_file() else None
         if path is not None:
             _check_state(Path(path), module)
-        trainer.fit(module, datamodule=data, ckpt_path=path, weights_only=True if path else None)
+        on_interrupt = signal.getsignal(signal.SIGINT)
+        try:
+            trainer.fit(module, datamodule=data, ckpt_path=path, weights_only=True if path else None)
+        except SystemExit:
+            if not trainer.interrupted:
+                raise
+            # Lightning turns Ctrl-C into exit(1) and goes on ignoring it; a caller, or a notebook, expects its own.
+            signal.signal(signal.SIGINT, on_interrupt)
+            raise KeyboardInterrupt from None
     module.cpu()
 
 
@@ -264,6 +277,15 @@ def _state_keeper(state: Path, config: TrainingConfig) -> ModelCheckpoint:
         enable_version_counter=False,
         save_on_train_epoch_end=False,
     )
+
+
+class _AtomicIO(TorchCheckpointIO):
+    """Writes beside the target and renames; Lightning's own goes by way of the system's temporary folder, and where
+    that is another file system a stop during the move leaves half a file."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        with atomic_path(path) as temporary:
+            torch.save(checkpoint, temporary)
 
 
 class _Data(L.LightningDataModule):

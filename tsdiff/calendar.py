@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from tsdiff.data.frequency import base_freq
+from tsdiff.data.frequency import base_freq, quiet
 
 _CYCLES: dict[str, tuple[str, ...]] = {
     "s": ("hour", "day"),
@@ -19,6 +19,12 @@ _CYCLES: dict[str, tuple[str, ...]] = {
 }
 
 
+def shifted(start: pd.Period, steps: int) -> pd.Period:
+    """The period `steps` after `start`; without pandas' notice about business days, which no caller can act on."""
+    with quiet():
+        return start + steps
+
+
 def calendar_width(freq: str) -> int:
     """Number of calendar features of a normalised frequency."""
     return 2 * len(_CYCLES.get(base_freq(freq), ()))
@@ -29,8 +35,9 @@ def calendar_features(start: pd.Period, length: int) -> np.ndarray:
     cycles = _CYCLES.get(base_freq(start.freqstr), ())
     if not cycles:
         return np.zeros((length, 0), dtype=np.float32)
-    index = pd.period_range(start, periods=length, freq=start.freq)
-    angles = np.stack([2 * np.pi * _phase(index, cycle) for cycle in cycles], axis=1)
+    with quiet():
+        index = pd.period_range(start, periods=length, freq=start.freq)
+        angles = np.stack([2 * np.pi * _phase(index, cycle) for cycle in cycles], axis=1)
     waves = np.stack([np.sin(angles), np.cos(angles)], axis=2).reshape(length, -1)
     return (np.sqrt(2.0) * waves).astype(np.float32)
 

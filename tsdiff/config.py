@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, get_args
 
+import torch
 from pydantic import Discriminator, Tag
 
 from shared.errors import ConfigError
@@ -12,7 +14,7 @@ from shared.predictions import NetworkOutput
 from shared.samplers import Method
 from shared.sde import DiscreteVPSDE, linear_betas, sde_to_config
 from tsdiff.backbones import S4Config, S4DConfig
-from tsdiff.data.frequency import base_freq, candidate_seasons
+from tsdiff.data.frequency import base_freq, candidate_seasons, normalise_freq
 
 Scaling = Literal["mean", "standard"]
 Energy = Literal["mse", "quantile"]
@@ -63,6 +65,8 @@ class TSDiffConfig:
     output: NetworkOutput = "velocity"
 
     def __post_init__(self) -> None:
+        if normalise_freq(self.freq) != self.freq:
+            raise ConfigError(f"freq={self.freq!r}: write it as {normalise_freq(self.freq)!r}")
         if self.prediction_length < 1:
             raise ConfigError(f"prediction_length={self.prediction_length}: need at least one step to forecast")
         if self.context_length < 1:
@@ -88,7 +92,7 @@ class Sampling:
     Args:
         guidance: energy of observation self-guidance: "mse" (Gaussian likelihood of the observed values) or
             "quantile" (each sample is drawn to its own quantile of them).
-        scale: strength of the guidance; 1 is the likelihood's own, above about 2.5 it overshoots and diverges.
+        scale: strength of the guidance; 1 is the likelihood's own, at about 3 it overshoots and diverges.
         observation_std: standard deviation that an observed value is trusted to, in scaled units.
         method: of `shared.samplers.sample`.
         steps: network calls of a multistep method.
@@ -112,11 +116,30 @@ class Sampling:
         if self.method not in get_args(Method):
             raise ConfigError(f"method={self.method!r}: choose one of {', '.join(get_args(Method))}")
         for name in ("scale", "observation_std"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"{name}={getattr(self, name)}: need 0 or more")
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ConfigError(f"{name}={getattr(self, name)}: need a number that is 0 or more")
+        if not math.isfinite(self.log_snr_end):
+            raise ConfigError(f"log_snr_end={self.log_snr_end}: need a finite number")
         for name in ("steps", "batch_rows"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name}={getattr(self, name)}: need at least 1")
+
+
+def compute_device(name: str | torch.device) -> torch.device:
+    """The device of that name, after a look whether it can be used here; "auto" takes a GPU where there is one.
+
+    Raises:
+        ConfigError: unknown, not on this machine, or without double precision, which the processes need.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.zeros(1, dtype=torch.float64, device=device)
+    except (RuntimeError, AssertionError, TypeError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ConfigError(f"device {str(name)!r} cannot be used here ({reason}); use cpu") from error
+    return device
 
 
 def default_patch(freq: str) -> int:

@@ -18,7 +18,7 @@ from shared.random import derive_seed
 from shared.sde import SDE, sde_to_config
 from shared.training import DiffusionModule, TrainingConfig, fit
 from tsdiff.backbones import S4Config, S4DConfig
-from tsdiff.config import Sampling, Scaling, TSDiffConfig, default_patch, fitting_context, paper_sde
+from tsdiff.config import Sampling, Scaling, TSDiffConfig, compute_device, default_patch, fitting_context, paper_sde
 from tsdiff.data import normalise_freq
 from tsdiff.model import TSDiff
 from tsdiff.predictor import TSDiffPredictor
@@ -45,7 +45,7 @@ class TSDiffEstimator(Estimator):
         training: how to train.
         batch_size: windows in a batch.
         sampling: how the forecaster draws.
-        device: "cpu", "cuda", "mps" or "auto".
+        device: "cpu", "cuda" or "auto", which takes a GPU where there is one.
 
     Raises:
         ConfigError, DataError: a setting that cannot be used, an unknown frequency.
@@ -89,7 +89,7 @@ class TSDiffEstimator(Estimator):
         self.training = training or DEFAULT_TRAINING
         self.batch_size = batch_size
         self.sampling = sampling or Sampling()
-        self.device = device
+        self.device = str(compute_device(device))
 
     def train(
         self,
@@ -137,8 +137,7 @@ class TSDiffEstimator(Estimator):
             **fit_options,
         )
         model.denoiser.load_state_dict(module.ema_denoiser.state_dict())
-        target = "cpu" if self.device in ("cpu", "auto") else self.device
-        return TSDiffPredictor(model, self.sampling, target)
+        return TSDiffPredictor(model, self.sampling, self.device)
 
     def with_training(self, **changes: Any) -> TSDiffEstimator:
         """Change fields of the `TrainingConfig`, in place; returns the estimator."""

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from shared.checkpoint import dataclass_from, load_checkpoint, load_state, resolve, save_checkpoint
-from shared.errors import ConfigError
+from shared.errors import CheckpointError, ConfigError
 from shared.predictions import Denoiser, PathPoint
 from shared.random import make_generator
 from shared.samplers import Method, sample, time_grid
@@ -153,7 +153,11 @@ class TSDiff(nn.Module):
         """
         folder = resolve(path_or_name, BUNDLED)
         config, state = load_checkpoint(folder, FORMAT, VERSION)
-        model = cls(dataclass_from(TSDiffConfig, config, str(folder)))
+        settings = dataclass_from(TSDiffConfig, config, str(folder))
+        try:
+            model = cls(settings)
+        except (ValueError, TypeError) as error:
+            raise CheckpointError(f"settings in {folder} do not make a model: {error}") from error
         load_state(model, state, str(folder))
         return model.eval()
 

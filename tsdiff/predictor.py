@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, replace
 from itertools import islice
@@ -15,17 +16,18 @@ from gluonts.model.forecast import SampleForecast
 from gluonts.model.predictor import Predictor
 from torch import Tensor
 
-from shared.checkpoint import dataclass_from
+from shared.checkpoint import dataclass_from, resolve
 from shared.errors import CheckpointError, ConfigError, DataError
 from shared.io import write_json
 from shared.random import make_generator
 from shared.samplers import sample
 from tsdiff.backbones import S4Config
-from tsdiff.config import Sampling
-from tsdiff.data import SeriesSet, normalise_freq, series_from_frame
+from tsdiff.calendar import shifted
+from tsdiff.config import Sampling, compute_device
+from tsdiff.data import series_from_frame
 from tsdiff.evaluation import forecasts_to_frame
 from tsdiff.guidance import ObservationGuidance
-from tsdiff.model import TSDiff, call_times
+from tsdiff.model import BUNDLED, TSDiff, call_times
 from tsdiff.windows import Conditioning, Entry, conditioning
 
 _SAMPLING = "sampling.json"
@@ -53,7 +55,7 @@ class TSDiffPredictor(Predictor):
             raise ConfigError(
                 "the model was trained with features of its caller's; forecasts need a model without them"
             )
-        self.model = model.to(device).eval().requires_grad_(False)
+        self.model = model.to(None if device is None else compute_device(device)).eval().requires_grad_(False)
         self.sampling = sampling or Sampling()
         self.nfe = 0
         """Network calls that each sample of the last `predict` took."""
@@ -96,20 +98,12 @@ class TSDiffPredictor(Predictor):
         while group := list(islice(numbered, at_once)):
             entries = [entry for _, entry in group]
             names = [str(entry.get("item_id", place)) for place, entry in group]
-            inputs = [self._condition(entry, name) for entry, name in zip(entries, names, strict=True)]
-            ends = [entry["start"] + len(entry["target"]) for entry in entries]
+            config, statistics = self.model.config, self.model.statistics
+            inputs = [conditioning(e, config, statistics, name) for e, name in zip(entries, names, strict=True)]
+            ends = [shifted(entry["start"], len(entry["target"])) for entry in entries]
             samples = self._draw(inputs, [f"{n} {end}" for n, end in zip(names, ends, strict=True)], num_samples)
             for entry, end, drawn in zip(entries, ends, samples, strict=True):
                 yield SampleForecast(drawn, start_date=end, item_id=entry.get("item_id"), info=entry.get("info"))
-
-    def _condition(self, entry: Entry, name: str) -> Conditioning:
-        start = entry["start"]
-        if not isinstance(start, pd.Period) or start.freqstr != self.freq:
-            found = start.freqstr if isinstance(start, pd.Period) else repr(start)
-            raise DataError(f"series {name!r} has frequency {found}, the model was trained on {self.freq!r}")
-        if np.ndim(entry["target"]) != 1:
-            raise DataError(f"series {name!r} has a target of shape {np.shape(entry['target'])}; it must be (length,)")
-        return conditioning(entry, self.model.config, self.model.statistics, name)
 
     def _draw(self, inputs: list[Conditioning], names: list[str], num_samples: int) -> list[np.ndarray]:
         """Samples (num_samples, prediction_length) of each input, in the series' units, batch_rows at a time."""
@@ -121,7 +115,8 @@ class TSDiffPredictor(Predictor):
             items = torch.tensor([item for item, _ in chunk])
             generators = [make_generator(self.sampling.seed, names[item], draw) for item, draw in chunk]
             quantiles = torch.tensor([levels[draw] for _, draw in chunk], dtype=torch.float32)
-            windows = self._sample_windows(inputs, items, quantiles, generators)
+            with torch.inference_mode(False):  # guidance differentiates, whatever mode the caller is in
+                windows = self._sample_windows(inputs, items, quantiles, generators)
             horizon = windows[:, -self.prediction_length :].double().numpy()
             for (item, draw), row in zip(chunk, horizon, strict=True):
                 out[item, draw] = row * inputs[item].scale + inputs[item].loc
@@ -217,27 +212,19 @@ class TSDiffPredictor(Predictor):
         Raises:
             CheckpointError: see `TSDiff.from_pretrained`.
         """
-        model = TSDiff.from_pretrained(path_or_name)
-        beside = Path(path_or_name) / _SAMPLING
+        folder = resolve(path_or_name, BUNDLED)
+        model = TSDiff.from_pretrained(folder)
+        beside = folder / _SAMPLING
         if sampling is None and beside.is_file():
             sampling = _read_sampling(beside)
         return cls(model, sampling, device)
 
 
 def _read_sampling(path: Path) -> Sampling:
-    import json
-
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path} cannot be read ({error}); delete it to use the defaults") from error
+    if not isinstance(values, dict):
+        raise CheckpointError(f"{path} is not a JSON object; delete it to use the defaults")
     return dataclass_from(Sampling, values, str(path))
-
-
-def freq_of(series: SeriesSet | Iterable[Entry], freq: str | None) -> str:
-    """The normalised frequency that is given, or that of the series."""
-    if freq is not None:
-        return normalise_freq(freq)
-    for entry in series:
-        return normalise_freq(entry["start"].freqstr)
-    raise DataError("the dataset is empty, so its frequency is unknown")

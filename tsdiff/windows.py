@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 
 from shared.errors import DataError
 from shared.training import Batch
-from tsdiff.calendar import calendar_features
+from tsdiff.calendar import calendar_features, shifted
 from tsdiff.config import Scaling, TSDiffConfig
 
 Entry = Mapping[str, Any]
@@ -35,6 +37,32 @@ class Statistics:
     top_variance: float = 1.0
 
 
+def observed_target(entry: Entry, config: TSDiffConfig, name: str) -> np.ndarray:
+    """The target (length,), float32, NaN where missing; infinities count as missing, with a warning.
+
+    Raises:
+        DataError: not one-dimensional, not numeric or beyond single precision, or of another frequency than the model.
+    """
+    start = entry.get("start")
+    if not isinstance(start, pd.Period) or start.freqstr != config.freq:
+        found = f"has frequency {start.freqstr}" if isinstance(start, pd.Period) else f"starts at {start!r}"
+        raise DataError(f"series {name!r} {found}; this model needs a pd.Period of frequency {config.freq!r}")
+    try:
+        values = np.asarray(entry.get("target"), dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"series {name!r}: its target is not numeric ({error})") from error
+    if values.ndim != 1:
+        raise DataError(f"series {name!r} has a target of shape {values.shape}; it must be (length,)")
+    infinite = np.isinf(values)
+    if infinite.any():
+        warnings.warn(f"series {name!r}: {infinite.sum()} infinite values count as missing", stacklevel=3)
+    finite = np.where(infinite, np.nan, values)
+    largest = np.nanmax(np.abs(finite), initial=0.0)
+    if largest > np.finfo(np.float32).max:
+        raise DataError(f"series {name!r}: the value {largest:g} is too large for single precision; rescale it")
+    return finite.astype(np.float32)
+
+
 def cut(target: np.ndarray, first: int, length: int) -> np.ndarray:
     """`length` values from position `first`, which may lie before the start: NaN where the series has nothing."""
     window = np.full(length, np.nan, dtype=np.float32)
@@ -50,11 +78,12 @@ def context_scale(context: np.ndarray, scaling: Scaling, fallback: np.ndarray) -
     Args:
         context: (rows, context_length), NaN where missing.
         scaling: see `TSDiffConfig`.
-        fallback: (rows, n): what to use for a row whose context holds no value.
+        fallback: (rows, n): what to use for a row whose context holds no value, or nothing but zeros, which tell
+            no scale either.
     """
-    empty = np.isnan(context).all(axis=1)
+    empty = ~(np.abs(context) > 0).any(axis=1)
     loc, scale = np.zeros(len(context)), np.ones(len(context))
-    for values, rows in ((context, ~empty), (fallback, empty & ~np.isnan(fallback).all(axis=1))):
+    for values, rows in ((context, ~empty), (fallback, empty & (np.abs(fallback) > 0).any(axis=1))):
         if not rows.any():
             continue
         chosen = values[rows].astype(np.float64)
@@ -101,7 +130,7 @@ class WindowSource:
         statistics: of the scaled windows; `measure` finds them.
 
     Raises:
-        DataError: no series has an observed value.
+        DataError: no series has an observed value, or one cannot be used (`observed_target`).
     """
 
     def __init__(self, entries: Iterable[Entry], config: TSDiffConfig, batch_size: int = 64):
@@ -111,10 +140,11 @@ class WindowSource:
         self._names: list[str] = []
         self._starts: list[Any] = []
         for place, entry in enumerate(entries):
-            target = np.asarray(entry["target"], dtype=np.float32)
-            if np.isfinite(target).any():
-                self._targets.append(np.where(np.isfinite(target), target, np.nan).astype(np.float32))
-                self._names.append(str(entry.get("item_id", place)))
+            name = str(entry.get("item_id", place))
+            target = observed_target(entry, config, name)
+            if not np.isnan(target).all():
+                self._targets.append(target)
+                self._names.append(name)
                 self._starts.append(entry["start"])
         if not self._targets:
             raise DataError("no series holds an observed value to train on; check the target column")
@@ -143,7 +173,12 @@ class WindowSource:
         """Find the statistics of scaled windows, and use them from now on."""
         drawn, _ = self._draw(rng, windows)
         filled, observed, _, _ = self._scaled(drawn)
+        # Windows that overflow say nothing of the others; training on one stops with its name.
+        usable = np.isfinite(filled).all(axis=1)
+        filled, observed = filled[usable], observed[usable]
         seen = filled[observed > 0].astype(np.float64)
+        if not seen.size:
+            return self.statistics
         # A few windows whose context is nearly zero would otherwise set the scale of all.
         low, high = np.quantile(seen, [0.001, 0.999])
         inside = np.clip(seen, low, high)
@@ -171,7 +206,9 @@ class WindowSource:
 
     def _scaled(self, windows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         loc, scale = context_scale(windows[:, : self.config.context_length], self.config.scaling, windows)
-        filled, observed = bridge(((windows - loc) / scale).astype(np.float32))
+        with np.errstate(over="ignore"):  # becomes infinite, which stops training with the window's name
+            scaled = ((windows - loc) / scale).astype(np.float32)
+        filled, observed = bridge(scaled)
         return filled, observed, loc, scale
 
     def _features(self, series: int, first: int) -> np.ndarray:
@@ -179,7 +216,7 @@ class WindowSource:
         key = (start, length)
         if key not in self._calendars:
             padding = max(0, self.config.length - length)
-            self._calendars[key] = calendar_features(start - padding, length + padding)
+            self._calendars[key] = calendar_features(shifted(start, -padding), length + padding)
         padding = len(self._calendars[key]) - length
         return self._calendars[key][first + padding : first + padding + self.config.length]
 
@@ -206,10 +243,9 @@ def conditioning(entry: Entry, config: TSDiffConfig, statistics: Statistics, nam
     """The window that ends `prediction_length` steps after the series does, with its horizon unobserved.
 
     Raises:
-        DataError: the series holds no observed value.
+        DataError: the series holds no observed value, or cannot be used (`observed_target`).
     """
-    target = np.asarray(entry["target"], dtype=np.float32)
-    target = np.where(np.isfinite(target), target, np.nan).astype(np.float32)
+    target = observed_target(entry, config, name)
     if np.isnan(target).all():
         raise DataError(f"series {name!r} holds no observed value; leave it out, or give some history")
     first = len(target) - config.context_length
@@ -219,7 +255,7 @@ def conditioning(entry: Entry, config: TSDiffConfig, statistics: Statistics, nam
     observed = ~np.isnan(scaled[0])
     features = None
     if config.calendar:
-        features = torch.from_numpy(calendar_features(entry["start"] + first, config.length))
+        features = torch.from_numpy(calendar_features(shifted(entry["start"], first), config.length))
     return Conditioning(
         torch.from_numpy(np.where(observed, scaled[0], 0.0).astype(np.float32)),
         torch.from_numpy(observed.astype(np.float32)),

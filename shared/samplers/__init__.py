@@ -104,7 +104,7 @@ def sample(
         except Stop:
             return run.result(stopped=True)
         if denoise and method != "pc" and not is_clean(run.nodes[-1]):
-            run.x = run.data(run.x, run.t)
+            run.denoise_final()
     return run.result(stopped=False)
 
 

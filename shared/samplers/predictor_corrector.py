@@ -32,7 +32,7 @@ def predictor_corrector(
     """
     _check("predictor", predictor, get_args(Predictor))
     _check("corrector", corrector, get_args(Corrector))
-    if corrector_steps < 0 or snr <= 0:
+    if corrector_steps < 0 or not 0 < snr < math.inf:
         raise ConfigError(f"corrector_steps={corrector_steps}, snr={snr}: need >= 0 and > 0")
     x = run.x
     last = len(run.nodes) - 2

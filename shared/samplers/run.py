@@ -156,6 +156,12 @@ class Run:
                 raise Stop
         return x
 
+    def denoise_final(self) -> None:
+        """Replace the final state by the data prediction there, one more call."""
+        self.x = self.data(self.x, self.t)
+        if self._states is not None:
+            self._states[-1] = self.x.detach()
+
     def result(self, stopped: bool) -> SampleResult:
         trajectory = None if self._states is None else torch.stack(self._states)
         times = None if self._states is None else torch.tensor(self._state_times, dtype=torch.float64)

@@ -15,6 +15,8 @@ Schedule = Literal["log_snr", "uniform", "edm", "quadratic"]
 # Where the log-SNR of an end is infinite, schedules that are uniform in a function of it start this share of the
 # time range inside; the end itself stays a point of the grid.
 _INSIDE = 0.02
+_LOWEST = -12.0
+"""Below this log-SNR a start counts as the end of a bridge: times there are too close for float64 to tell apart."""
 
 
 def time_grid(
@@ -44,8 +46,10 @@ def time_grid(
         return _check_times(schedule.detach().double().cpu())
     if schedule not in get_args(Schedule):
         raise ConfigError(f"schedule {schedule!r}: choose one of {', '.join(get_args(Schedule))}, or give the times")
-    if steps < 1:
-        raise ConfigError(f"steps={steps}: need at least one step")
+    if not isinstance(steps, int) or steps < 1:
+        raise ConfigError(f"steps={steps}: need a whole number, at least 1")
+    if not rho > 0:
+        raise ConfigError(f"rho={rho}: need a positive number")
     start = sde.T if t_start is None else t_start
     end = sde.t_end if t_end is None else t_end
     if not 0 <= end < start <= 1:
@@ -63,7 +67,7 @@ def _log_snr_grid(sde: SDE, steps: int, start: float, end: float, rho: float | N
     head: list[float] = []
     tail: list[float] = []
     low, high = start, end
-    if torch.isinf(sde.log_snr(start)):
+    if float(sde.log_snr(start)) < _LOWEST:
         head, low = [start], start - _INSIDE * (start - end)
     if torch.isinf(sde.log_snr(end)):
         tail, high = [end], min(sde.t_min, 0.5 * low)

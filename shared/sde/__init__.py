@@ -52,9 +52,9 @@ def sde_from_config(config: dict[str, Any]) -> SDE:
     """
     parameters = dict(config)
     name = parameters.pop("name", None)
-    if name not in SDES:
+    if not isinstance(name, str) or name not in SDES:
         raise ConfigError(f"unknown SDE {name!r}; known: {', '.join(SDES)}")
     try:
         return SDES[name](**parameters)
-    except TypeError as error:
+    except TypeError as error:  # unknown parameters, or values that are no numbers
         raise ConfigError(f"parameters of SDE {name!r}: {error}") from error

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from shared.errors import ConfigError
 from shared.random import Generators
-from shared.sde.base import SDE, require
+from shared.sde.base import SDE, positive, require
 from shared.sde.preserving import LinearBeta, _check_sigmas
 
 
@@ -28,7 +28,7 @@ class OUVESDE(SDE):
     sigma_max: float = 0.5
 
     def __post_init__(self) -> None:
-        require(self.theta > 0, f"theta={self.theta}: need theta > 0")
+        positive(theta=self.theta)
         _check_sigmas(self.sigma_min, self.sigma_max)
 
     @property
@@ -77,7 +77,7 @@ class OUVPSDE(LinearBeta, SDE):
 
     def __post_init__(self) -> None:
         self._check_beta()
-        require(self.stiffness > 0, f"stiffness={self.stiffness}: need stiffness > 0")
+        positive(stiffness=self.stiffness)
 
     def _alpha(self, t: Tensor) -> Tensor:
         return torch.exp(-0.5 * self.stiffness * self._beta_integral(t))
@@ -111,8 +111,8 @@ class BBEDSDE(SDE):
     t_max: float = 0.999
 
     def __post_init__(self) -> None:
-        require(self.k > 0 and self.k != 1, f"k={self.k}: need k > 0 and k != 1")
-        require(self.c > 0, f"c={self.c}: need c > 0")
+        positive(k=self.k, c=self.c)
+        require(self.k != 1, f"k={self.k}: need k other than 1, where log k vanishes")
         require(0 < self.t_max < 1, f"t_max={self.t_max}: need 0 < t_max < 1")
 
     @property
@@ -156,8 +156,8 @@ class SBVESDE(SDE):
     c: float = 0.4
 
     def __post_init__(self) -> None:
-        require(self.k > 0 and self.k != 1, f"k={self.k}: need k > 0 and k != 1")
-        require(self.c > 0, f"c={self.c}: need c > 0")
+        positive(k=self.k, c=self.c)
+        require(self.k != 1, f"k={self.k}: need k other than 1, where log k vanishes")
 
     @property
     def _rate(self) -> float:

@@ -104,6 +104,10 @@ class SDE(ABC):
         """λ(t) = log(α/σ), shaped like `t`; +∞ where σ = 0, −∞ where α = 0."""
         return self._evaluate(lambda s: 0.5 * (self._alpha(s) / self._variance_over_alpha(s)).log(), t)
 
+    def variance_over_alpha(self, t: TimeLike) -> Tensor:
+        """σ²/α, shaped like `t`; finite at the end of a bridge, where both vanish."""
+        return self._evaluate(self._variance_over_alpha, t)
+
     def alpha_dot(self, t: TimeLike) -> Tensor:
         """dα/dt, shaped like `t`."""
         return self._evaluate(self._alpha_dot, t)
@@ -158,13 +162,17 @@ class SDE(ABC):
         return self._evaluate(lambda lam: self._time_of_log_snr(lam).clamp(0.0, 1.0), log_snr)
 
     def _time_of_log_snr(self, lam: Tensor) -> Tensor:
-        """Bisection, since λ(t) falls monotonically; processes with a closed form override this."""
+        """Newton's method in a shrinking bracket, since λ(t) falls monotonically; closed forms override this."""
         low, high = torch.zeros_like(lam), torch.ones_like(lam)
+        t = (low + high) / 2
         for _ in range(60):
-            middle = (low + high) / 2
-            noisier = self.log_snr(middle) < lam
-            low, high = torch.where(noisier, low, middle), torch.where(noisier, middle, high)
-        return (low + high) / 2
+            excess = self.log_snr(t) - lam
+            low, high = torch.where(excess < 0, low, t), torch.where(excess < 0, t, high)
+            newton = t + excess * 2 * self._variance(t) / self._diffusion_squared(t)  # dλ/dt = −g²/(2σ²)
+            previous, t = t, torch.where((newton >= low) & (newton <= high), newton, (low + high) / 2)
+            if bool(((t - previous).abs() <= 1e-15 + 1e-13 * t).all()):
+                break
+        return t
 
     # The prior. --------------------------------------------------------------------------------------------------
 
@@ -214,6 +222,12 @@ class SDE(ABC):
             t = t.to(torch.get_default_dtype())
         value = function(t.double())
         return value.to(t.dtype) if keep_dtype else value
+
+
+def positive(**values: float) -> None:
+    """Raise ConfigError unless every value is positive and finite."""
+    for name, value in values.items():
+        require(0 < value < math.inf, f"{name}={value}: need a positive, finite number")
 
 
 def require(condition: bool, message: str) -> None:

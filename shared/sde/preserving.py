@@ -13,6 +13,7 @@ import torch
 from scipy.interpolate import PchipInterpolator
 from torch import Tensor
 
+from shared.errors import ConfigError
 from shared.sde.base import SDE, TimeLike, require
 
 _NEWTON_STEPS = 40
@@ -27,8 +28,8 @@ class LinearBeta:
 
     def _check_beta(self) -> None:
         require(
-            0 <= self.beta_min <= self.beta_max and self.beta_max > 0,
-            f"beta_min={self.beta_min}, beta_max={self.beta_max}: need 0 <= beta_min <= beta_max and beta_max > 0",
+            0 <= self.beta_min <= self.beta_max and 0 < self.beta_max < math.inf,
+            f"beta_min={self.beta_min}, beta_max={self.beta_max}: need 0 <= beta_min <= beta_max, positive and finite",
         )
 
     def _beta(self, t: Tensor) -> Tensor:
@@ -40,7 +41,8 @@ class LinearBeta:
     def _time_of_beta_integral(self, integral: Tensor) -> Tensor:
         slope = self.beta_max - self.beta_min
         # The root written so that it neither cancels for small integrals nor divides by a zero slope.
-        return 2 * integral / (self.beta_min + (self.beta_min**2 + 2 * slope * integral).sqrt())
+        root = 2 * integral / (self.beta_min + (self.beta_min**2 + 2 * slope * integral).sqrt())
+        return torch.where(torch.isinf(integral), integral, root)
 
 
 class BetaPath(SDE):
@@ -164,7 +166,10 @@ class DiscreteVPSDE(BetaPath):
     betas: tuple[float, ...]
 
     def __init__(self, betas: Sequence[float] | Tensor | np.ndarray) -> None:
-        values = np.asarray(betas.detach().cpu() if isinstance(betas, Tensor) else betas, dtype=np.float64)
+        try:
+            values = np.asarray(betas.detach().cpu() if isinstance(betas, Tensor) else betas, dtype=np.float64)
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"betas must be a list of numbers, not {betas!r}") from error
         require(
             values.ndim == 1 and len(values) > 0,
             f"betas must be a non-empty list, not of shape {values.shape}",
@@ -247,6 +252,6 @@ def cosine_betas(steps: int, offset: float = 0.008, beta_max: float = 0.999) -> 
 
 def _check_sigmas(sigma_min: float, sigma_max: float) -> None:
     require(
-        0 < sigma_min < sigma_max,
-        f"sigma_min={sigma_min}, sigma_max={sigma_max}: need 0 < sigma_min < sigma_max",
+        0 < sigma_min < sigma_max < math.inf,
+        f"sigma_min={sigma_min}, sigma_max={sigma_max}: need 0 < sigma_min < sigma_max, finite",
     )

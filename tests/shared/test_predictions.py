@@ -103,7 +103,7 @@ def test_data_error_scale_is_the_slope_of_the_conversion(name: str, sde: SDE) ->
 
 def test_formulas_by_hand() -> None:
     """α = 0.6, σ = 0.8, x_0 = 2, ε = −1, y = 1."""
-    point = PathPoint(torch.tensor([0.6]).double(), torch.tensor([0.8]).double())
+    point = PathPoint(*(torch.tensor([v], dtype=torch.float64) for v in (0.6, 0.8, 0.64 / 0.6)))
     x0, y, noise = (torch.tensor([[v]], dtype=torch.float64) for v in (2.0, 1.0, -1.0))
     expected = {"data": 2.0, "noise": -1.0, "score": 1.25, "velocity": 0.6 * -1 - 0.8 * 1}
     for kind, value in expected.items():
@@ -152,7 +152,7 @@ def recording(seen: list[Tensor]) -> nn.Module:
 def test_edm_scales_are_those_of_the_paper() -> None:
     """Karras et al. 2022, Table 1, where α = 1."""
     sigma, sigma_data = torch.tensor([0.002, 0.5, 80.0], dtype=torch.float64), 0.5
-    scales = EDMScales.at(PathPoint(torch.ones_like(sigma), sigma), sigma_data)
+    scales = EDMScales.at(PathPoint(torch.ones_like(sigma), sigma, sigma**2), sigma_data)
     total = sigma**2 + sigma_data**2
     torch.testing.assert_close(scales.skip, sigma_data**2 / total)
     torch.testing.assert_close(scales.out, sigma * sigma_data / total.sqrt())
@@ -226,3 +226,27 @@ BAD: list[Callable[[], object]] = [
 def test_bad_settings_are_refused(build: Callable[[], object]) -> None:
     with pytest.raises(ConfigError):
         build()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_edm_at_the_end_of_a_bridge_takes_its_limits(dtype: torch.dtype) -> None:
+    # Where α = σ = 0 the state is y: c_skip·r = 0, and c_out is sigma_data.
+    class Ones(torch.nn.Module):
+        def forward(self, x: Tensor, t: Tensor) -> Tensor:
+            assert torch.isfinite(t).all()
+            return torch.ones_like(x)
+
+    y = torch.randn(2, 3, dtype=dtype)
+    denoiser = Denoiser(Ones(), SBVESDE(), "edm", sigma_data=0.7)
+    assert torch.allclose(denoiser(y, torch.ones(2, dtype=dtype), y), y + 0.7)
+
+
+@pytest.mark.parametrize("output", ["noise", "score", "velocity"])
+def test_other_outputs_are_refused_at_the_end_of_a_bridge(output: NetworkOutput) -> None:
+    class Same(torch.nn.Module):
+        def forward(self, x: Tensor, t: Tensor) -> Tensor:
+            return x
+
+    y = torch.randn(2, 3)
+    with pytest.raises(ConfigError, match="end of a bridge"):
+        Denoiser(Same(), SBVESDE(), output)(y, torch.ones(2), y)

@@ -417,3 +417,27 @@ def test_prior_sample_dtype() -> None:
     assert VPSDE().prior_sample((2, 3), dtype=torch.float64).dtype == torch.float64
     assert VPSDE().prior_sample((2, 3), dtype=torch.complex64).dtype == torch.complex64
     assert VPSDE().prior_sample(torch.zeros(2, 3, dtype=torch.float64)).dtype == torch.float64
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda bad: VPSDE(0.1, bad),
+        lambda bad: SubVPSDE(0.1, bad),
+        lambda bad: VESDE(0.01, bad),
+        lambda bad: OUVESDE(theta=bad),
+        lambda bad: OUVPSDE(stiffness=bad),
+        lambda bad: BBEDSDE(k=bad),
+        lambda bad: SBVESDE(c=bad),
+    ],
+)
+@pytest.mark.parametrize("bad", [math.inf, math.nan, -1.0])
+def test_parameters_must_be_finite(make: Callable[[float], SDE], bad: float) -> None:
+    with pytest.raises(ConfigError):
+        make(bad)
+
+
+@all_sdes()
+def test_infinite_log_snr_is_an_end_of_time(name: str, sde: SDE) -> None:
+    times = sde.time_of_log_snr(torch.tensor([math.inf, -math.inf], dtype=torch.float64))
+    assert torch.allclose(times, torch.tensor([0.0, 1.0], dtype=torch.float64), atol=1e-6)

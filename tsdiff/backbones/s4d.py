@@ -179,20 +179,22 @@ class DiagonalConvolution(nn.Module):
         self.readout = nn.Parameter(torch.randn(2, width, 1, 2 * state) * math.sqrt(0.5))
         self.direct = nn.Parameter(torch.randn(width))
         self.register_buffer("basis", basis, persistent=False)
-        self._cached: tuple[object, Tensor] | None = None
+        self._cached: tuple[tuple[Tensor, ...], Tensor] | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         """x (width, batch, tokens) → the same shape."""
         return torch.bmm(x, self.matrix())
 
     def matrix(self) -> Tensor:
-        """The convolution as a matrix (width, tokens, tokens), y = x @ matrix; once per weights in inference."""
+        """The convolution as a matrix (width, tokens, tokens), y = x @ matrix; in inference made once."""
         if torch.is_grad_enabled() and self.readout.requires_grad:
             return self._matrix()
-        weights = (self.readout._version, self.direct._version, self.readout.data_ptr(), self.direct.data_ptr())
-        if self._cached is None or self._cached[0] != weights:
-            with torch.no_grad():
-                self._cached = (weights, self._matrix())
+        weights = (self.readout, self.direct)
+        # By content: fused optimisers and writes to .data leave no trace in a tensor's version.
+        if self._cached is None or not all(map(_same, self._cached[0], weights)):
+            # Not an inference tensor even in inference mode: guidance may differentiate through it later.
+            with torch.inference_mode(False), torch.no_grad():
+                self._cached = (tuple(w.detach().clone() for w in weights), self._matrix())
         return self._cached[1]
 
     def _matrix(self) -> Tensor:
@@ -214,6 +216,10 @@ def kernel_basis(width: int, state: int, tokens: int) -> Tensor:
     gain = torch.expm1(pole * step) / pole
     response = 2 * gain[..., None] * torch.exp((pole * step)[..., None] * torch.arange(tokens))
     return torch.cat([response.real, -response.imag], dim=1).float()
+
+
+def _same(one: Tensor, other: Tensor) -> bool:
+    return one.dtype == other.dtype and one.device == other.device and torch.equal(one, other)
 
 
 def _mix(layer: nn.Linear, x: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import numpy as np
 from gluonts.dataset.split import OffsetSplitter, TestData
 
 from shared.errors import ConfigError
@@ -37,7 +38,7 @@ def split_windows(entries: Iterable[Entry], prediction_length: int, windows: int
         windows: Windows for each series.
 
     Returns:
-        Training entries and test pairs. Series that leave no history before the first window are in neither.
+        Training entries and test pairs. Series that leave no observed value before the first window are in neither.
 
     Raises:
         ConfigError: `prediction_length` or `windows` is below 1.
@@ -50,13 +51,16 @@ def split_windows(entries: Iterable[Entry], prediction_length: int, windows: int
     kept: list[Entry] = []
     skipped: dict[str, str] = {}
     for place, entry in enumerate(entries):
-        length = len(entry["target"])
-        if length > cut:
-            kept.append(entry)
+        target = entry["target"]
+        if len(target) <= cut:
+            reason = f"{len(target)} values, but {windows} × {prediction_length} for testing need at least {cut + 1}"
+        elif np.isnan(target[:-cut]).all():
+            reason = "no observed value before the test windows"
         else:
-            item = str(entry.get("item_id", place))
-            reason = f"{length} values, but {windows} × {prediction_length} for testing need at least {cut + 1}"
-            skipped[item if item not in skipped else f"{item} (entry {place})"] = reason
+            kept.append(entry)
+            continue
+        item = str(entry.get("item_id", place))
+        skipped[item if item not in skipped else f"{item} (entry {place})"] = reason
     refuse_if_empty(kept, skipped)
     train, template = OffsetSplitter(offset=-cut).split(kept)
     test = template.generate_instances(prediction_length, windows=windows, distance=prediction_length)

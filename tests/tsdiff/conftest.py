@@ -1,0 +1,45 @@
+"""Tiny forecasters that several files share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from shared.training import TrainingConfig, quiet_lightning
+from tsdiff import TSDiffEstimator, TSDiffPredictor
+from tsdiff.backbones import S4DConfig
+
+HORIZON, CONTEXT = 8, 16
+
+
+def tiny_estimator(steps: int = 60, seed: int = 0, save_every: float = 15.0, **settings: Any) -> TSDiffEstimator:
+    """Trains in a second."""
+    training = TrainingConfig(
+        max_steps=steps, learning_rate=1e-2, ema_decay=0.95, seed=seed, save_every_seconds=save_every
+    )
+    backbone = S4DConfig(patch=4, width=16, blocks=1, state=4)
+    settings = {"backbone": backbone, "training": training, "batch_size": 16, **settings}
+    return TSDiffEstimator("h", HORIZON, CONTEXT, **settings)
+
+
+def sines(count: int = 3, length: int = 200, period: int = 8) -> list[dict[str, Any]]:
+    """Positive sines of different level and phase."""
+    t = np.arange(length)
+    return [
+        {
+            "item_id": f"s{i}",
+            "start": pd.Period("2024-01-01", freq="h") + i,
+            "target": (10 * (i + 1) * (1.5 + np.sin(2 * np.pi * t / period + i))).astype(np.float32),
+        }
+        for i in range(count)
+    ]
+
+
+@pytest.fixture(scope="session")
+def trained() -> TSDiffPredictor:
+    """Trained on `sines()`."""
+    quiet_lightning()
+    return tiny_estimator(steps=250).train(sines(), progress=False)

@@ -1,0 +1,220 @@
+"""Training as a GluonTS estimator: reproducible, resumable, and clear about what it cannot use."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from gluonts.dataset.common import ListDataset
+from gluonts.model.estimator import Estimator
+from lightning.pytorch.callbacks import Callback
+
+from shared.errors import CheckpointError, ConfigError, DataError, TrainingError
+from shared.training import LAST_STATE
+from tests.tsdiff.conftest import CONTEXT, HORIZON, sines, tiny_estimator
+from tsdiff import TSDiffEstimator, TSDiffPredictor
+from tsdiff.windows import WindowSource
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def weights(predictor: TSDiffPredictor) -> dict[str, torch.Tensor]:
+    return predictor.model.state_dict()
+
+
+def same(one: TSDiffPredictor, other: TSDiffPredictor) -> bool:
+    left, right = weights(one), weights(other)
+    return left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)
+
+
+def train(steps: int = 20, seed: int = 0, data: Any = None, **options: Any) -> TSDiffPredictor:
+    return tiny_estimator(steps, seed, save_every=0.001).train(
+        sines() if data is None else data, progress=False, **options
+    )
+
+
+def test_it_is_a_gluonts_estimator_that_gives_a_predictor(trained):
+    assert isinstance(tiny_estimator(), Estimator)
+    assert isinstance(trained, TSDiffPredictor)
+    assert trained.prediction_length == HORIZON
+    assert trained.freq == "h"
+    assert trained.model.config.context_length == CONTEXT
+
+
+def test_a_list_dataset_trains_the_same_weights_as_plain_entries():
+    dataset = ListDataset([{**e, "start": e["start"].to_timestamp()} for e in sines()], freq="h")
+    assert same(train(data=dataset), train(data=iter(sines())))
+
+
+def test_the_seed_alone_decides_the_weights():
+    first = train()
+    torch.manual_seed(99)
+    np.random.seed(99)  # noqa: NPY002 (the legacy state is what must not matter)
+    assert same(train(), first)
+    assert not same(train(seed=1), first)
+
+
+def test_training_leaves_the_callers_random_state_alone():
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    train(steps=2)
+    torch.testing.assert_close(torch.rand(3), expected)
+
+
+def test_learning_lowers_the_loss(trained):
+    estimator = tiny_estimator()
+    source = WindowSource(sines(), estimator.config, 256)
+    source.statistics = trained.model.statistics
+    batch = source.batch(np.random.default_rng(123))
+
+    def loss(predictor: TSDiffPredictor) -> float:
+        generator = torch.Generator().manual_seed(0)
+        with torch.no_grad():
+            items = estimator.loss(
+                predictor.model.denoiser, batch.x0, None, batch.mask, generator, condition=batch.condition
+            )
+        return float(items.mean())
+
+    assert loss(trained) < 0.5 * loss(train(steps=1))
+
+
+def test_missing_values_and_short_series_are_trained_on():
+    entries = sines(4)
+    entries[0]["target"][20:60] = np.nan
+    entries[1]["target"] = entries[1]["target"][:10]
+    entries[2]["target"][:] = np.nan
+    entries[3]["target"][:150] = 0.0
+    assert all(torch.isfinite(value).all() for value in weights(train(data=entries)).values())
+
+
+# --- resume ------------------------------------------------------------------------------------------------
+
+TRAINER = """
+import sys, torch
+from tests.tsdiff.conftest import sines, tiny_estimator
+torch.set_num_threads(1)
+tiny_estimator(100000, save_every=0.1).train(sines(), folder=sys.argv[1], progress=False)
+"""
+
+
+@pytest.mark.parametrize("stop", [signal.SIGKILL, signal.SIGINT])
+def test_an_interrupted_training_ends_with_the_weights_of_an_uninterrupted_one(tmp_path, stop):
+    process = subprocess.Popen(
+        [sys.executable, "-c", TRAINER, str(tmp_path)], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
+    with process:
+        while not (tmp_path / LAST_STATE).exists() and process.poll() is None:
+            time.sleep(0.02)
+        process.send_signal(stop)
+        assert process.stderr is not None
+        said = process.stderr.read().decode()
+    assert process.returncode != 0
+    if stop == signal.SIGINT:
+        assert "KeyboardInterrupt" in said  # what a caller can catch, not an exit
+    done = int(torch.load(tmp_path / LAST_STATE, weights_only=True)["global_step"])
+    assert done > 0
+    total = done + 7
+    resumed = resume_to(total, tmp_path)
+    assert same(resumed, resume_to(total, None))
+
+
+def resume_to(total: int, folder: Path | None) -> TSDiffPredictor:
+    """Train the estimator of `TRAINER` for `total` steps of its 100000, from the state in `folder` if any."""
+
+    class StopAt(Callback):
+        def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
+            trainer.should_stop = trainer.global_step >= total
+
+    return tiny_estimator(100000).train(sines(), folder=folder, progress=False, callbacks=[StopAt()])
+
+
+def test_a_finished_training_is_not_done_again(tmp_path):
+    first = train(folder=tmp_path)
+    before = (tmp_path / LAST_STATE).read_bytes()
+    assert same(train(folder=tmp_path), first)
+    assert (tmp_path / LAST_STATE).read_bytes() == before
+
+
+@pytest.mark.parametrize("damage", ["truncated", "empty", "text"])
+def test_a_damaged_state_is_refused_with_the_remedy_and_can_be_passed_over(tmp_path, damage):
+    expected = train(folder=tmp_path)
+    state = tmp_path / LAST_STATE
+    state.write_bytes({"truncated": state.read_bytes()[:3000], "empty": b"", "text": b"hello"}[damage])
+    with pytest.raises(CheckpointError, match=r"last.ckpt cannot be read.*remove it"):
+        train(folder=tmp_path)
+    assert same(train(folder=tmp_path, resume=False), expected)
+
+
+def test_the_state_of_another_model_is_refused_by_key(tmp_path):
+    train(folder=tmp_path)
+    other = tiny_estimator(20, calendar=False)
+    with pytest.raises(CheckpointError, match=r"is of another model .*feature_input"):
+        other.train(sines(), folder=tmp_path, progress=False)
+
+
+def test_saving_leaves_nothing_but_the_state(tmp_path):
+    train(folder=tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [LAST_STATE]
+
+
+# --- what is refused ---------------------------------------------------------------------------------------
+
+
+def test_a_loss_that_is_not_finite_names_the_series():
+    entries = sines()
+    entries[1]["target"][:100], entries[1]["target"][100:] = 1e-5, 3e38
+    with pytest.raises(TrainingError, match=r"loss of step \d+ is not finite for \d+ of 16 items: s1 from step"):
+        train(steps=50, data=entries)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"prediction_length": 0}, "prediction_length=0"),
+        ({"prediction_length": -3}, "prediction_length=-3"),
+        ({"context_length": 0}, "context_length=0"),
+        ({"batch_size": 0}, "batch_size=0"),
+        ({"scaling": "max"}, "scaling='max'"),
+        ({"device": "abacus"}, "device 'abacus' cannot be used here"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused_at_once(settings, message):
+    with pytest.raises(ConfigError, match=message):
+        TSDiffEstimator(**{"freq": "h", "prediction_length": 8, **settings})
+
+
+def test_an_unknown_frequency_is_refused_and_old_spellings_are_understood():
+    with pytest.raises(DataError, match="unknown frequency 'fortnight'"):
+        TSDiffEstimator("fortnight", 4)
+    assert TSDiffEstimator("H", 24).config.freq == "h"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"start": pd.Period("2024-01-01", freq="D")}, "'s0' has frequency D"),
+        ({"target": np.ones((2, 90))}, r"'s0' has a target of shape \(2, 90\)"),
+        ({"target": np.full(90, np.nan)}, "no series holds an observed value"),
+    ],
+)
+def test_data_that_cannot_be_used_is_refused(change, message):
+    with pytest.raises(DataError, match=message):
+        train(data=[{**sines(1)[0], **change}])
+
+
+@pytest.mark.parametrize(
+    ("freq", "horizon"), [("h", 24), ("D", 14), ("W", 8), ("M", 12), ("Q", 4), ("Y", 3), ("B", 5), ("15min", 10)]
+)
+def test_default_windows_are_whole_patches_at_every_frequency(freq, horizon):
+    config = TSDiffEstimator(freq, horizon).config
+    assert config.length % config.backbone.patch == 0
+    assert config.context_length >= horizon
