@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import torch
+from pydantic import Discriminator, Tag
 
 from shared.errors import ConfigError
 from shared.predictions import NetworkOutput
 from shared.samplers import Method
 from shared.sde import DiscreteVPSDE, linear_betas, sde_to_config
-from tsdiff.backbones import S4DConfig
+from tsdiff.backbones import S4Config, S4DConfig
 from tsdiff.data.frequency import base_freq, candidate_seasons, normalise_freq
 
 Scaling = Literal["mean", "standard"]
@@ -21,6 +22,16 @@ Energy = Literal["mse", "quantile"]
 # How many seasons of context serve well where nothing is said: two weeks of hours, twelve of days, …
 _CONTEXT = {"s": 720, "min": 720, "h": 336, "D": 84, "B": 60, "W": 52, "M": 48, "Q": 20, "Y": 12}
 _LONGEST_PATCH = 48
+
+
+def _backbone_kind(value: Any) -> str:
+    """Which backbone a value or its JSON describes; models saved before there were two have no `kind`."""
+    return value.get("kind", "s4d") if isinstance(value, dict) else getattr(value, "kind", "")
+
+
+BackboneConfig = Annotated[
+    Annotated[S4DConfig, Tag("s4d")] | Annotated[S4Config, Tag("s4")], Discriminator(_backbone_kind)
+]
 
 
 def paper_sde() -> DiscreteVPSDE:
@@ -39,7 +50,7 @@ class TSDiffConfig:
         scaling: windows are divided by the mean absolute value of their context ("mean", the paper's), or brought to
             zero mean and unit deviation of it ("standard"); missing values are left out.
         calendar: whether the network sees the place of each step in the day, week or year.
-        backbone: sizes of the network.
+        backbone: sizes of the network: the patched S4D, or the published S4, which needs a process that is a table.
         sde: the diffusion process, as `shared.sde.sde_to_config` writes it.
         output: what the network predicts.
     """
@@ -49,7 +60,7 @@ class TSDiffConfig:
     context_length: int
     scaling: Scaling = "mean"
     calendar: bool = True
-    backbone: S4DConfig = field(default_factory=S4DConfig)
+    backbone: BackboneConfig = field(default_factory=S4DConfig)
     sde: dict[str, Any] = field(default_factory=lambda: sde_to_config(paper_sde()))
     output: NetworkOutput = "velocity"
 

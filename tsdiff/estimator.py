@@ -17,7 +17,7 @@ from shared.predictions import NetworkOutput
 from shared.random import derive_seed
 from shared.sde import SDE, sde_to_config
 from shared.training import DiffusionModule, TrainingConfig, fit
-from tsdiff.backbones import S4DConfig
+from tsdiff.backbones import S4Config, S4DConfig
 from tsdiff.config import Sampling, Scaling, TSDiffConfig, compute_device, default_patch, fitting_context, paper_sde
 from tsdiff.data import normalise_freq
 from tsdiff.model import TSDiff
@@ -60,7 +60,7 @@ class TSDiffEstimator(Estimator):
         scaling: Scaling = "mean",
         calendar: bool = True,
         output: NetworkOutput = "velocity",
-        backbone: S4DConfig | None = None,
+        backbone: S4DConfig | S4Config | None = None,
         sde: SDE | None = None,
         loss: DiffusionLoss | None = None,
         training: TrainingConfig | None = None,

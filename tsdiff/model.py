@@ -17,7 +17,7 @@ from shared.predictions import Denoiser, PathPoint
 from shared.random import make_generator
 from shared.samplers import Method, sample, time_grid
 from shared.sde import SDE, DiscreteVPSDE, sde_from_config
-from tsdiff.backbones import PatchedS4D
+from tsdiff.backbones import PatchedS4D, S4Backbone, S4Config
 from tsdiff.calendar import calendar_features, calendar_width
 from tsdiff.config import TSDiffConfig
 from tsdiff.windows import Statistics
@@ -41,9 +41,7 @@ class TSDiff(nn.Module):
         super().__init__()
         self.config = config
         self.sde = sde_from_config(config.sde)
-        features = calendar_width(config.freq) if config.calendar else 0
-        backbone = PatchedS4D(config.backbone, config.length, channels=1, features=features)
-        self.denoiser = Denoiser(_LevelNetwork(backbone, self.sde), self.sde, config.output)
+        self.denoiser = Denoiser(_network(config, self.sde), self.sde, config.output)
         values = list(asdict(statistics or Statistics()).values())
         self.register_buffer("statistics_values", torch.tensor(values, dtype=torch.float64))
 
@@ -57,23 +55,35 @@ class TSDiff(nn.Module):
         self.statistics_values.copy_(torch.tensor(list(asdict(statistics).values()), dtype=torch.float64))
 
     @property
+    def channels(self) -> int:
+        """Of a window: the series, and its lagged copies if the model was trained with them."""
+        return self.config.backbone.channels if isinstance(self.config.backbone, S4Config) else 1
+
+    @property
     def device(self) -> torch.device:
         """Where the weights are."""
         return next(self.parameters()).device
 
     def forward(self, x: Tensor, t: Tensor, features: Tensor | None = None) -> Tensor:
-        """The data prediction x̂_0 at noisy windows x (batch, length, 1) and times t (batch,)."""
+        """The data prediction x̂_0 at noisy windows x (batch, length, channels) and times t (batch,)."""
         return self.denoiser(x, t, **({} if features is None else {"features": features}))
 
     def predict_noise(self, x: Tensor, step: Tensor, features: Tensor | None = None) -> Tensor:
-        """The noise in windows x (batch, length, 1) at 0-based steps (batch,) of the table.
+        """The noise in windows x (batch, length, channels) at 0-based steps (batch,) of the table.
+
+        Args:
+            features: what the model knows of every point, (batch or 1, length, k); see the backbone.
 
         Raises:
-            ConfigError: the model's process is not a table.
+            ConfigError: the model's process is not a table, or a step is not in it.
         """
         if not isinstance(self.sde, DiscreteVPSDE):
             raise ConfigError(f"{type(self.sde).__name__} has no table of steps; call the model with a time instead")
+        if step.numel() and not bool(((step >= 0) & (step < len(self.sde))).all()):
+            raise ConfigError(f"steps {step.tolist()[:5]}: each must lie in 0 … {len(self.sde) - 1}")
         t = self.sde.time_of_step(step).to(x.device)
+        if self.denoiser.output == "noise":
+            return self.denoiser.predict(x, t, **({} if features is None else {"features": features}))
         return PathPoint.at(self.sde, t).from_data("noise", self(x, t.to(x.dtype), features), x)
 
     @torch.no_grad()
@@ -114,14 +124,14 @@ class TSDiff(nn.Module):
         result = sample(
             lambda x, t: self(x, t, features),
             self.sde,
-            (n, self.config.length, 1),
+            (n, self.config.length, self.channels),
             method=method,
             steps=steps,
             schedule=call_times(self.sde, steps, log_snr_end),
             generator=generators,
             device=self.device,
         )
-        windows = result.x * self.statistics.spread + self.statistics.center
+        windows = result.x[..., :1] * self.statistics.spread + self.statistics.center
         return windows if scales is None else windows * torch.tensor(scales, device=windows.device)[:, None, None]
 
     def calendar(self, start: pd.Period) -> Tensor | None:
@@ -162,6 +172,26 @@ class _LevelNetwork(nn.Module):
     def forward(self, x: Tensor, t: Tensor, features: Tensor | None = None) -> Tensor:
         log_snr = self.sde.log_snr(t.double()).clamp(-20.0, 20.0)
         return self.backbone(x, log_snr.to(x.dtype), features)
+
+
+class _StepNetwork(nn.Module):
+    """Gives the backbone the table's step where the core gives the time."""
+
+    def __init__(self, backbone: S4Backbone, sde: DiscreteVPSDE):
+        super().__init__()
+        self.backbone, self.sde = backbone, sde
+
+    def forward(self, x: Tensor, t: Tensor, features: Tensor | None = None) -> Tensor:
+        return self.backbone(x, self.sde.step_of_time(t.double()).clamp_min(0.0), features)
+
+
+def _network(config: TSDiffConfig, sde: SDE) -> nn.Module:
+    calendar = calendar_width(config.freq) if config.calendar else 0
+    if not isinstance(config.backbone, S4Config):
+        return _LevelNetwork(PatchedS4D(config.backbone, config.length, channels=1, features=calendar), sde)
+    if not isinstance(sde, DiscreteVPSDE):
+        raise ConfigError(f"the S4 backbone needs a table of steps (DiscreteVPSDE), not {type(sde).__name__}")
+    return _StepNetwork(S4Backbone(config.backbone, config.length, calendar + config.backbone.features), sde)
 
 
 def call_times(sde: SDE, steps: int, log_snr_end: float) -> Tensor:

@@ -21,6 +21,7 @@ from shared.errors import CheckpointError, ConfigError, DataError
 from shared.io import write_json
 from shared.random import make_generator
 from shared.samplers import sample
+from tsdiff.backbones import S4Config
 from tsdiff.calendar import shifted
 from tsdiff.config import Sampling, compute_device
 from tsdiff.data import series_from_frame
@@ -39,10 +40,21 @@ class TSDiffPredictor(Predictor):
         model: trained.
         sampling: how to draw.
         device: where to compute; None means where the model is.
+
+    Raises:
+        ConfigError: the model was trained with lagged copies of the series, or features of its caller's.
     """
 
     def __init__(self, model: TSDiff, sampling: Sampling | None = None, device: str | torch.device | None = None):
         super().__init__(prediction_length=model.config.prediction_length)
+        if model.channels > 1:
+            raise ConfigError(
+                f"the model sees {model.channels - 1} lagged copies of the series; forecasts need a model without lags"
+            )
+        if isinstance(model.config.backbone, S4Config) and model.config.backbone.features_required:
+            raise ConfigError(
+                "the model was trained with features of its caller's; forecasts need a model without them"
+            )
         self.model = model.to(None if device is None else compute_device(device)).eval().requires_grad_(False)
         self.sampling = sampling or Sampling()
         self.nfe = 0

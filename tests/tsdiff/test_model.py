@@ -131,7 +131,7 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
     "unexpected key": (reweighted(lambda s: s.update(extra=torch.ones(1))), "unexpected key 'extra'.*again"),
     "wrong shape": (reweighted(lambda s: s.update({HEAD: torch.ones(3, 3)})), r"'.*head.weight' has shape \(3, 3\)"),
     "unknown setting": (edited(lambda c: c.update(colour=1)), "colour: Unexpected keyword.*again"),
-    "unknown size": (edited(lambda c: c["backbone"].update(depth=1)), "backbone.depth: Unexpected keyword"),
+    "unknown size": (edited(lambda c: c["backbone"].update(depth=1)), "backbone.s4d.depth: Unexpected keyword"),
     "missing setting": (edited(lambda c: c.pop("freq")), "freq: Field required"),
     "wrong type": (edited(lambda c: c.update(context_length="long")), "context_length: Input should be a valid int"),
     "wrong choice": (edited(lambda c: c.update(output="magic")), "output: Input should be"),

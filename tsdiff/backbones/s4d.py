@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -38,6 +39,7 @@ class S4DConfig:
     blocks: int = 3
     state: int = 16
     dropout: float = 0.0
+    kind: Literal["s4d"] = "s4d"
 
     def __post_init__(self) -> None:
         for name in ("patch", "width", "blocks", "state"):

@@ -1,0 +1,276 @@
+"""TSDiff's published network: residual blocks around a bidirectional S4 layer.
+
+Kollovieh et al. 2023, appendix B, after the S4 of Gu et al. 2022. The noise level comes in as the step of the
+diffusion's table. A window may have any length.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from shared.errors import ConfigError
+from tsdiff.backbones.dplr import DPLR, doubled, hippo_legs, kernel, truncated
+
+_SHORTEST_STEP, _LONGEST_STEP = 1e-3, 1e-1
+
+
+@dataclass(frozen=True)
+class S4Config:
+    """Size of an `S4Backbone`; the defaults are the paper's.
+
+    Args:
+        width: channels of the residual stream.
+        blocks: residual blocks.
+        state: dimension of each channel's state, in each direction; even.
+        step_embedding: sines and cosines of the step.
+        dropout: share of activations that are dropped in training, in and after each S4 layer.
+        input_skip: add the input to the output.
+        channels: of the window: the series, and its lagged copies where the model was trained with them.
+        features: known features at every point that callers give, beside the calendar's.
+        features_required: the model was trained with them, so that forecasts, which have none to give, are refused.
+        conjugates: sum the kernel over both members of each conjugate pair of states, as the S4 paper does, and the
+            published code with KeOps or its CUDA extension. Without these, the published code sums over one member
+            of each pair, which is another network: False, for what was trained that way.
+    """
+
+    width: int = 64
+    blocks: int = 3
+    state: int = 128
+    step_embedding: int = 128
+    dropout: float = 0.0
+    input_skip: bool = False
+    channels: int = 1
+    features: int = 0
+    features_required: bool = False
+    conjugates: bool = True
+    kind: Literal["s4"] = "s4"
+
+    def __post_init__(self) -> None:
+        for name in ("width", "blocks", "channels"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name}={getattr(self, name)}: need at least 1")
+        for name, least in (("state", 2), ("step_embedding", 4)):
+            if getattr(self, name) < least or getattr(self, name) % 2:
+                raise ConfigError(f"{name}={getattr(self, name)}: need an even number from {least}")
+        if self.features < 0:
+            raise ConfigError(f"features={self.features}: need 0 or more")
+        if not 0 <= self.dropout < 1:
+            raise ConfigError(f"dropout={self.dropout}: need 0 <= dropout < 1")
+
+    @property
+    def patch(self) -> int:
+        """Points in a token: this network takes them one by one."""
+        return 1
+
+
+class S4Backbone(nn.Module):
+    """(batch, length, channels) → the same shape, given the step and, optionally, known features.
+
+    Args:
+        config: sizes.
+        length: of the windows to train on. Longer ones are possible, at the cost of dense matrix powers for each
+            kernel that is made.
+        features: known features at every point, in all; None takes config.features.
+    """
+
+    def __init__(self, config: S4Config, length: int, features: int | None = None):
+        super().__init__()
+        if length < 1:
+            raise ConfigError(f"a window of {length} points: need at least one")
+        width = config.width
+        self.config = config
+        self.features = config.features if features is None else features
+        self.input = nn.Linear(config.channels, width)
+        self.level = nn.Sequential(
+            nn.Linear(config.step_embedding, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU()
+        )
+        self.blocks = nn.ModuleList(
+            S4Block(config, length, self.features, last=i == config.blocks - 1) for i in range(config.blocks)
+        )
+        self.head = nn.Linear(width, width)
+        self.output = nn.Linear(width, config.channels)
+
+    def forward(self, x: Tensor, step: Tensor, features: Tensor | None = None) -> Tensor:
+        """The predicted noise (or what else the network is trained to give).
+
+        Args:
+            x: noisy windows (batch, length, channels).
+            step: 0-based place in the diffusion's table, (batch,), whole or between two steps.
+            features: (batch or 1, length, features); None adds nothing.
+
+        Returns:
+            (batch, length, channels).
+
+        Raises:
+            ConfigError: the window or its features have another shape than the network was made for.
+        """
+        self._check(x, step, features)
+        if not self.training and bool((step == step[0]).all()):
+            step = step[:1]  # one embedding serves the batch when sampling
+        level = self.level(step_embedding(step.to(x.dtype), self.config.step_embedding))
+        stream = F.relu(self.input(x))
+        skip: Tensor | None = None
+        for block in self.blocks:
+            stream, added = block(stream, level, features)
+            skip = added if skip is None else skip + added
+        out = self.output(F.relu(self.head(skip)))
+        return out + x if self.config.input_skip else out
+
+    def truncate(self, length: int) -> None:
+        """Make readouts that were never truncated those of kernels of `length` steps."""
+        for block in self.blocks:
+            assert isinstance(block, S4Block)
+            if not int(block.convolution.horizon):
+                block.convolution.truncate(length)
+
+    def _check(self, x: Tensor, step: Tensor, features: Tensor | None) -> None:
+        if x.ndim != 3 or x.shape[2] != self.config.channels or x.shape[1] < 1:
+            raise ConfigError(f"windows must be (batch, length, {self.config.channels}), not {tuple(x.shape)}")
+        if step.shape != x.shape[:1]:
+            raise ConfigError(f"one step for each of {x.shape[0]} windows, not {tuple(step.shape)}")
+        if features is None:
+            return
+        if not self.features:
+            raise ConfigError(f"this network takes no features, got {tuple(features.shape)}")
+        if (
+            features.ndim != 3
+            or features.shape[0] not in (1, len(x))
+            or features.shape[1:] != (x.shape[1], self.features)
+        ):
+            expected = f"({len(x)}, {x.shape[1]}, {self.features})"
+            raise ConfigError(f"features must be {expected}, not {tuple(features.shape)}")
+
+
+class S4Block(nn.Module):
+    """Step, S4 layer with residual, features, tanh·sigmoid gate; adds to the stream and to the skips."""
+
+    def __init__(self, config: S4Config, length: int, features: int, last: bool):
+        super().__init__()
+        width = config.width
+        self.dropout = config.dropout
+        self.step = nn.Linear(width, width)
+        self.norm = nn.LayerNorm(width)
+        self.convolution = S4Convolution(width, config.state, length, config.conjugates)
+        self.mix = nn.Linear(width, width)
+        self.feature_input = nn.Linear(features, width) if features else None
+        self.to_stream = None if last else nn.Linear(width, width)
+        self.to_skip = nn.Linear(width, width)
+
+    def forward(self, stream: Tensor, level: Tensor, features: Tensor | None) -> tuple[Tensor, Tensor]:
+        """stream is (batch, length, width), level (batch or 1, width); returns the new stream and the skip."""
+        hidden = stream + self.step(level)[:, None]
+        mixed = F.gelu(self.convolution(self.norm(hidden).transpose(1, 2)).transpose(1, 2))
+        if self.dropout:
+            mixed = F.dropout(mixed, self.dropout, self.training)
+        mixed = self.mix(mixed)
+        if self.dropout:  # whole channels, as published
+            mixed = F.dropout1d(mixed.transpose(1, 2), self.dropout, self.training).transpose(1, 2)
+        hidden = hidden + mixed
+        if self.feature_input is not None and features is not None:
+            hidden = hidden + self.feature_input(features)
+        gated = torch.tanh(hidden) * torch.sigmoid(hidden)
+        return stream if self.to_stream is None else stream + self.to_stream(gated), self.to_skip(gated)
+
+
+class S4Convolution(nn.Module):
+    """Every channel convolved with two S4 kernels, one forward and one backward in time, plus the direct term D.
+
+    Args:
+        width: channels.
+        state: dimension of a channel's state.
+        horizon: length that the readout is truncated at, see `dplr.truncated`.
+        conjugates: see `S4Config`.
+    """
+
+    horizon: Tensor
+
+    def __init__(self, width: int, state: int, horizon: int, conjugates: bool = True):
+        super().__init__()
+        self.conjugates = conjugates
+        legs = hippo_legs(state)
+        span = math.log(_LONGEST_STEP / _SHORTEST_STEP)
+        self.log_step = nn.Parameter(torch.rand(width) * span + math.log(_SHORTEST_STEP))
+        self.log_decay = nn.Parameter(legs.pole.real.neg().log().float().repeat(width, 1))
+        self.frequency = nn.Parameter(legs.pole.imag.float().repeat(width, 1))
+        self.low_rank = nn.Parameter(_parts(legs.low_rank).repeat(width, 1, 1))
+        self.gain = nn.Parameter(_parts(legs.input).repeat(width, 1, 1))
+        self.readout = nn.Parameter(torch.randn(2, width, state // 2, 2) * math.sqrt(0.5))
+        self.direct = nn.Parameter(torch.randn(width))
+        self.register_buffer("horizon", torch.tensor(0))
+        self.truncate(horizon)
+        self._cached: tuple[tuple[Tensor, ...], int, Tensor] | None = None
+
+    @torch.no_grad()
+    def truncate(self, length: int) -> None:
+        """Turn a readout that was never truncated (horizon 0) into that of kernels of `length` steps."""
+        readout = truncated(_complex(self.readout.double()), self.system(torch.float64), length)
+        self.readout.copy_(torch.view_as_real(readout))
+        self.horizon.fill_(length)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (batch, width, length) → the same shape."""
+        length = x.shape[2]
+        spectrum = self.spectrum(length)
+        return torch.fft.irfft(torch.fft.rfft(x, n=2 * length) * spectrum, n=2 * length)[..., :length]
+
+    def spectrum(self, length: int) -> Tensor:
+        """Transfer function at 2·length points, (width, length + 1), complex; once per weights in inference."""
+        weights = tuple(self.state_dict(keep_vars=True).values())
+        if torch.is_grad_enabled() and any(weight.requires_grad for weight in weights):
+            return self._spectrum(length)
+        cached = self._cached
+        # By content: fused optimisers and writes to .data leave no trace in a tensor's version.
+        if cached is None or cached[1] != length or not all(map(_same, cached[0], weights)):
+            # Not an inference tensor even in inference mode: guidance may differentiate through it later.
+            with torch.inference_mode(False), torch.no_grad():
+                cached = (tuple(weight.detach().clone() for weight in weights), length, self._spectrum(length))
+            self._cached = cached
+        return cached[2]
+
+    def _spectrum(self, length: int) -> Tensor:
+        ahead, behind = self.kernels(length)
+        ahead = torch.cat([ahead[:, :1] + self.direct[:, None], ahead[:, 1:]], dim=1)
+        # Lag −1−j sits at the place 2·length−1−j of the circle.
+        return torch.fft.rfft(torch.cat([ahead, behind.flip(1)], dim=1))
+
+    def kernels(self, length: int) -> Tensor:
+        """Kernels (2, width, length): of lags 0, 1, … and of lags −1, −2, …"""
+        readout, system, horizon = _complex(self.readout), self.system(self.readout.dtype), int(self.horizon)
+        while horizon < length:
+            readout = doubled(readout, system, horizon)
+            horizon *= 2
+        return kernel(readout, system, horizon, self.conjugates)[..., :length]
+
+    def system(self, dtype: torch.dtype) -> DPLR:
+        """The state space of every channel, in real precision `dtype`."""
+        pole = torch.complex(-self.log_decay.to(dtype).exp(), self.frequency.to(dtype))
+        low_rank, gain = _complex(self.low_rank.to(dtype)), _complex(self.gain.to(dtype))
+        return DPLR(pole, low_rank, gain, self.log_step.to(dtype).exp())
+
+
+def step_embedding(step: Tensor, width: int) -> Tensor:
+    """Sines, then cosines, of step/10000^(i/(width/2 − 1)), i < width/2: (batch, width)."""
+    half = width // 2
+    rate = torch.exp(torch.arange(half, device=step.device, dtype=step.dtype) * (-math.log(10000.0) / (half - 1)))
+    angle = step[:, None] * rate
+    return torch.cat([angle.sin(), angle.cos()], dim=1)
+
+
+def _complex(parts: Tensor) -> Tensor:
+    """(..., 2) → (...), complex."""
+    return torch.view_as_complex(parts.contiguous())
+
+
+def _parts(value: Tensor) -> Tensor:
+    """(...), complex → (..., 2), single precision."""
+    return torch.view_as_real(value.resolve_conj()).float()
+
+
+def _same(one: Tensor, other: Tensor) -> bool:
+    return one.dtype == other.dtype and one.device == other.device and torch.equal(one, other)
