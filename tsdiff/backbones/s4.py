@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from shared.errors import ConfigError
+from tsdiff.backbones.cache import WeightCache
 from tsdiff.backbones.dplr import DPLR, doubled, hippo_legs, kernel, truncated
 
 _SHORTEST_STEP, _LONGEST_STEP = 1e-3, 1e-1
@@ -204,7 +205,7 @@ class S4Convolution(nn.Module):
         self.direct = nn.Parameter(torch.randn(width))
         self.register_buffer("horizon", torch.tensor(0))
         self.truncate(horizon)
-        self._cached: tuple[tuple[Tensor, ...], int, Tensor] | None = None
+        self._cache = WeightCache()
 
     @torch.no_grad()
     def truncate(self, length: int) -> None:
@@ -224,14 +225,7 @@ class S4Convolution(nn.Module):
         weights = tuple(self.state_dict(keep_vars=True).values())
         if torch.is_grad_enabled() and any(weight.requires_grad for weight in weights):
             return self._spectrum(length)
-        cached = self._cached
-        # By content: fused optimisers and writes to .data leave no trace in a tensor's version.
-        if cached is None or cached[1] != length or not all(map(_same, cached[0], weights)):
-            # Not an inference tensor even in inference mode: guidance may differentiate through it later.
-            with torch.inference_mode(False), torch.no_grad():
-                cached = (tuple(weight.detach().clone() for weight in weights), length, self._spectrum(length))
-            self._cached = cached
-        return cached[2]
+        return self._cache.get(weights, lambda: self._spectrum(length), length)
 
     def _spectrum(self, length: int) -> Tensor:
         ahead, behind = self.kernels(length)
@@ -270,7 +264,3 @@ def _complex(parts: Tensor) -> Tensor:
 def _parts(value: Tensor) -> Tensor:
     """(...), complex → (..., 2), single precision."""
     return torch.view_as_real(value.resolve_conj()).float()
-
-
-def _same(one: Tensor, other: Tensor) -> bool:
-    return one.dtype == other.dtype and one.device == other.device and torch.equal(one, other)

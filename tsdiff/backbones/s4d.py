@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from shared.errors import ConfigError
+from tsdiff.backbones.cache import WeightCache
 
 _EMBEDDING = 64
 _FREQUENCIES = 16
@@ -179,7 +180,7 @@ class DiagonalConvolution(nn.Module):
         self.readout = nn.Parameter(torch.randn(2, width, 1, 2 * state) * math.sqrt(0.5))
         self.direct = nn.Parameter(torch.randn(width))
         self.register_buffer("basis", basis, persistent=False)
-        self._cached: tuple[tuple[Tensor, ...], Tensor] | None = None
+        self._cache = WeightCache()
 
     def forward(self, x: Tensor) -> Tensor:
         """x (width, batch, tokens) → the same shape."""
@@ -189,13 +190,7 @@ class DiagonalConvolution(nn.Module):
         """The convolution as a matrix (width, tokens, tokens), y = x @ matrix; in inference made once."""
         if torch.is_grad_enabled() and self.readout.requires_grad:
             return self._matrix()
-        weights = (self.readout, self.direct)
-        # By content: fused optimisers and writes to .data leave no trace in a tensor's version.
-        if self._cached is None or not all(map(_same, self._cached[0], weights)):
-            # Not an inference tensor even in inference mode: guidance may differentiate through it later.
-            with torch.inference_mode(False), torch.no_grad():
-                self._cached = (tuple(w.detach().clone() for w in weights), self._matrix())
-        return self._cached[1]
+        return self._cache.get((self.readout, self.direct), self._matrix)
 
     def _matrix(self) -> Tensor:
         causal = torch.bmm(self.readout[0], self.basis)[:, 0]
@@ -216,10 +211,6 @@ def kernel_basis(width: int, state: int, tokens: int) -> Tensor:
     gain = torch.expm1(pole * step) / pole
     response = 2 * gain[..., None] * torch.exp((pole * step)[..., None] * torch.arange(tokens))
     return torch.cat([response.real, -response.imag], dim=1).float()
-
-
-def _same(one: Tensor, other: Tensor) -> bool:
-    return one.dtype == other.dtype and one.device == other.device and torch.equal(one, other)
 
 
 def _mix(layer: nn.Linear, x: Tensor) -> Tensor:
