@@ -1,7 +1,7 @@
 """Forecasters to compare with, to refine, and to train on synthetic series: by name, behind one call.
 
-    predictor = train_baseline("deepar", dataset, "h", 24, cpu_minutes=4)
-    forecasts = list(predictor.predict(dataset, num_samples=100))
+predictor = train_baseline("deepar", dataset, "h", 24, cpu_minutes=4)
+forecasts = list(predictor.predict(dataset, num_samples=100))
 """
 
 from __future__ import annotations
@@ -92,7 +92,9 @@ def train_baseline(
     if name not in defaults:
         raise ConfigError(f"unknown baseline {name!r}; take one of {', '.join(BASELINE_NAMES)}")
     if config is not None and type(config) is not type(defaults[name]):
-        raise ConfigError(f"{type(config).__name__} holds no settings of {name!r}; give {type(defaults[name]).__name__}")
+        raise ConfigError(
+            f"{type(config).__name__} holds no settings of {name!r}; give {type(defaults[name]).__name__}"
+        )
     freq = normalise_freq(freq)
     job = TrainingJob(freq, prediction_length, context_length, num_samples, cpu_minutes, max_steps, seed)
     return (config or defaults[name]).train(series_from_gluonts(dataset, freq).entries, job)

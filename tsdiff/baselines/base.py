@@ -118,10 +118,20 @@ def _as_samples(forecast: Forecast, count: int) -> SampleForecast:
         samples = np.stack([forecast.quantile((k + 0.5) / count) for k in range(count)])
     if not np.isfinite(samples).all():
         raise DataError(
-            f"the forecast of series {forecast.item_id!r} from {forecast.start_date} is not finite; look at its values, "
-            "or train longer"
+            f"the forecast of series {forecast.item_id!r} from {forecast.start_date} is not finite; look at its "
+            "values, or lower the learning rate"
         )
     return SampleForecast(samples, forecast.start_date, item_id=forecast.item_id, info=forecast.info)
+
+
+def filled(rows: np.ndarray) -> np.ndarray:
+    """Rows (n, length) with NaN replaced by straight lines, flat at the ends; each holds an observed value."""
+    seen = ~np.isnan(rows)
+    rows = rows.copy()
+    places = np.arange(rows.shape[1])
+    for row in np.flatnonzero(~seen.all(axis=1)):
+        rows[row] = np.interp(places, places[seen[row]], rows[row, seen[row]])
+    return rows
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from gluonts.model.predictor import Predictor
 
 from shared.errors import ConfigError
 from shared.random import derive_seed
-from tsdiff.baselines.base import SamplePredictor, TrainingJob
+from tsdiff.baselines.base import SamplePredictor, TrainingJob, filled
 from tsdiff.data import Entry, candidate_seasons
 
 
@@ -68,10 +68,12 @@ class AutoETSPredictor(Predictor):
     def predict(self, dataset: Iterable[Entry], num_samples: int = 100, **kwargs: Any) -> Iterator[SampleForecast]:
         """One forecast for each entry: simulated paths (num_samples, prediction_length).
 
-        Missing values are interpolated, at the ends continued.
+        Missing values are interpolated, at the ends continued. Fewer than seven values are continued as a random walk
+        with the spread of their own steps, since AutoETS fits nothing to them.
         """
         for place, entry in enumerate(dataset):
-            target = _filled(np.asarray(entry["target"], dtype=np.float64)[-(self.max_history or 0) :])
+            whole = filled(np.asarray(entry["target"], dtype=np.float64)[None])[0]
+            target = whole[-(self.max_history or 0) :]
             start = forecast_start(entry)
             seed = derive_seed(self.seed, "auto_ets", str(entry.get("item_id", place)), str(start)) % 2**32
             samples = self._simulate(target, num_samples, seed).astype(np.float32)
@@ -85,12 +87,7 @@ class AutoETSPredictor(Predictor):
             warnings.simplefilter("ignore")
             try:
                 model.fit(target)
-            except Exception:  # too few values for any form: statsforecast raises bare Exceptions
-                step = np.diff(target)
-                return target[-1] + np.random.default_rng(seed).normal(0, step.std(), (count, self.prediction_length)).cumsum(1)
+            except NotImplementedError:  # statsforecast fits no form to fewer than seven values
+                steps = np.random.default_rng(seed).normal(0, np.diff(target).std(), (count, self.prediction_length))
+                return target[-1] + steps.cumsum(axis=1)
             return np.asarray(model.simulate(h=self.prediction_length, n_paths=count, seed=seed))
-
-
-def _filled(target: np.ndarray) -> np.ndarray:
-    places, seen = np.arange(len(target)), ~np.isnan(target)
-    return target if seen.all() else np.interp(places, places[seen], target[seen])

@@ -14,9 +14,8 @@ from sklearn.linear_model import Ridge
 
 from shared.errors import ConfigError, DataError
 from shared.random import derive_seed
-from tsdiff.baselines.base import SamplePredictor, TrainingJob
+from tsdiff.baselines.base import SamplePredictor, TrainingJob, filled
 from tsdiff.data import Entry
-from tsdiff.windows import bridge, cut
 
 
 @dataclass(frozen=True)
@@ -78,11 +77,15 @@ class LinearPredictor(Predictor):
         """Steps of history the model sees."""
         return self.weight.shape[1]
 
-    def predict(self, dataset: Iterable[Entry], num_samples: int | None = None, **kwargs: Any) -> Iterator[SampleForecast]:
+    def predict(
+        self, dataset: Iterable[Entry], num_samples: int | None = None, **kwargs: Any
+    ) -> Iterator[SampleForecast]:
         """One forecast for each entry; a history shorter than the context is continued backwards by its first value."""
         for entry in dataset:
             target = np.asarray(entry["target"], dtype=np.float64)
-            window = cut(target, len(target) - self.context_length, self.context_length)[None]
+            window = np.full((1, self.context_length), np.nan)
+            known = target[-self.context_length :]
+            window[0, self.context_length - len(known) :] = known
             if np.isnan(window).all():
                 raise DataError(
                     f"series {entry.get('item_id')!r} has no observed value in its last {self.context_length} steps; "
@@ -104,8 +107,8 @@ def _training_windows(entries: list[Entry], context: int, job: TrainingJob, coun
     if not targets:
         longest = max(len(entry["target"]) for entry in entries)
         raise DataError(
-            f"no series holds a training window of {context} + {job.prediction_length} steps; the longest has {longest}: "
-            "give a shorter context_length"
+            f"no series holds a training window of {context} + {job.prediction_length} steps; the longest has "
+            f"{longest}: give a shorter context_length"
         )
     starts = [len(target) - length + 1 for target in targets]
     if sum(starts) <= count:
@@ -126,5 +129,4 @@ def _scaled(
         if fallback is None:
             fallback = float(sums.sum() / max(1, counts.sum())) or 1.0
         scale = np.where(sums > 0, sums / np.maximum(counts, 1), fallback)
-    filled, _ = bridge(windows / scale[:, None])
-    return filled, scale[:, None], 1.0 if fallback is None else fallback
+    return filled(windows / scale[:, None]), scale[:, None], 1.0 if fallback is None else fallback

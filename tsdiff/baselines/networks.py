@@ -216,7 +216,7 @@ class TrainingLimit(Callback):
         by_steps = step / self.max_steps if self.max_steps > 0 else 0.0
         return min(1.0, max(by_time, by_steps))
 
-    def on_train_batch_start(self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_start(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
         """Set the rate."""
         rate = self.learning_rate * 0.5 * (1 + math.cos(math.pi * self.share(trainer.global_step)))
         for optimizer in trainer.optimizers:
@@ -226,16 +226,6 @@ class TrainingLimit(Callback):
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
         """Stop when the limit is reached."""
         if self.share(trainer.global_step) >= 1:
-            trainer.should_stop = True
-
-
-class _FiniteLoss(Callback):
-    """Ends training with an error where the loss is not finite; GluonTS would go on with broken weights."""
-
-    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, *_: Any) -> None:
-        loss = float(outputs["loss"])
-        if not math.isfinite(loss):
-            self.failed_at = trainer.global_step
             trainer.should_stop = True
 
 
@@ -298,9 +288,7 @@ def _sampler(entries: list[Entry], context: int, horizon: int) -> ExpectedNumIns
     if max(len(entry["target"]) for entry in entries) <= horizon:
         longest = max(len(entry["target"]) for entry in entries)
         raise DataError(f"no series is longer than the horizon of {horizon} steps (the longest has {longest})")
-    return ExpectedNumInstanceSampler(
-        num_instances=1.0, min_past=max(1, min(context, shortest)), min_future=horizon
-    )
+    return ExpectedNumInstanceSampler(num_instances=1.0, min_past=max(1, min(context, shortest)), min_future=horizon)
 
 
 def _check_positive(config: Any, *names: str) -> None:
