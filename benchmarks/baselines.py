@@ -171,7 +171,7 @@ def main(
         with locked(output):
             rows = add_row(read_rows(output), row)
             write_rows(rows, output)
-            write_text(output.with_suffix(".md"), report(rows, budget))
+    write_text(output.with_suffix(".md"), report(read_rows(output), budget))
     if failed:
         raise typer.Exit(1)
 
