@@ -26,6 +26,7 @@ from tsdiff.data import (
     load_folder,
     normalise_freq,
     series_from_gluonts,
+    split,
     split_windows,
 )
 from tsdiff.data.frequency import quiet
@@ -106,7 +107,7 @@ def test_inference_finds_the_frequency_through_gaps(freq):
 def test_a_gluonts_dataset_is_checked_iterated_and_left_alone():
     raw = [
         {"item_id": "a", "start": pd.Period("2024-01", "M"), "target": [1.0, np.inf, 3.0], "feat_static_cat": [4]},
-        {"start": "2024-02", "target": np.arange(4)},
+        {"start": "2024-02", "target": np.arange(4), "feat_static_cat": np.array([2])},
         {"item_id": "void", "start": pd.Period("2024-01", "M"), "target": np.full(5, np.nan)},
     ]
 
@@ -129,7 +130,7 @@ def test_a_gluonts_dataset_is_checked_iterated_and_left_alone():
     [
         ({"start": pd.Period("2024", "h")}, "no 'target'; its fields are start"),
         ({"start": pd.Period("2024", "h"), "target": ["x"]}, "not numeric"),
-        ({"start": pd.Period("2024", "h"), "target": np.ones((2, 3))}, r"shape \(2, 3\)"),
+        ({"start": pd.Period("2024", "h"), "target": np.ones((2, 3, 1))}, r"shape \(2, 3, 1\)"),
         ({"start": pd.Period("2024", "D"), "target": [1.0]}, "frequency 'D', not 'h'"),
         ({"start": "soon", "target": [1.0]}, "'soon' is not a date"),
         ({"target": [1.0]}, "no 'start'"),
@@ -194,12 +195,12 @@ def test_broken_folders_are_refused_by_name(tmp_path):
 def test_windows_tile_the_end_and_the_training_part_stops_before(horizon, windows, extra):
     length = horizon * windows + extra
     series = counting({"a": length, "b": length + 3})
-    split = split_windows(series, horizon, windows)
-    assert len(split.test) == len(list(split.test)) == 2 * windows
-    for entry, cut in zip(series, split.train, strict=True):
+    parts = split_windows(series, horizon, windows)
+    assert len(parts.test) == len(list(parts.test)) == 2 * windows
+    for entry, cut in zip(series, parts.train, strict=True):
         np.testing.assert_array_equal(cut["target"], entry["target"][: len(entry["target"]) - horizon * windows])
     for item, whole in zip("ab", series, strict=True):
-        pairs = [pair for pair in split.test if pair[0]["item_id"] == item]
+        pairs = [pair for pair in parts.test if pair[0]["item_id"] == item]
         labels = np.concatenate([label["target"] for _, label in pairs])
         np.testing.assert_array_equal(labels, whole["target"][-horizon * windows :])
         for past, label in pairs:
@@ -209,13 +210,77 @@ def test_windows_tile_the_end_and_the_training_part_stops_before(horizon, window
 
 def test_short_series_are_left_out_of_a_split_with_a_reason():
     series = counting({"a": 30, "b": 6})
-    split = split_windows(series, 3, 2)
-    assert [entry["item_id"] for entry in split.train] == ["a"]
-    assert "need at least 7" in split.skipped["b"]
+    parts = split_windows(series, 3, 2)
+    assert [entry["item_id"] for entry in parts.train] == ["a"]
+    assert "need at least 7" in parts.skipped["b"]
     with pytest.raises(DataError, match="no usable series"):
         split_windows(series, 30, 1)
     with pytest.raises(ConfigError, match="windows is 0"):
         split_windows(series, 3, 0)
+
+
+def covered(length: int, channels: int, rows: int, name: str) -> dict:
+    """A series whose values and features tell their own position."""
+    steps = np.arange(length, dtype=np.float32)
+    target = np.stack([steps + 1000 * c for c in range(channels)]) if channels else steps
+    entry = {"item_id": name, "start": pd.Period("2024-03-01 00:00", freq="h"), "target": target}
+    if rows:
+        entry["feat_dynamic_real"] = np.stack([np.arange(length + 5, dtype=np.float32)] * rows)
+    return entry
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    horizon=st.integers(1, 5),
+    tests=st.integers(1, 4),
+    validations=st.integers(0, 3),
+    stride=st.one_of(st.none(), st.integers(1, 7)),
+    extra=st.integers(1, 9),
+    channels=st.integers(0, 2),
+    rows=st.integers(0, 2),
+)
+def test_train_validation_and_test_follow_each_other(horizon, tests, validations, stride, extra, channels, rows):
+    step = stride or horizon
+    for_test = horizon + (tests - 1) * step
+    for_validation = horizon + (validations - 1) * step if validations else 0
+    length = for_test + for_validation + extra
+    entries = [covered(length, channels, rows, "a"), covered(length + 4, channels, rows, "b")]
+    parts = split(series_from_gluonts(entries), horizon, tests, validations, stride)
+    assert len(parts.test) == len(list(parts.test)) == 2 * tests
+    assert (parts.validation is None) == (validations == 0)
+    for place, entry in enumerate(entries):
+        end = entry["target"].shape[-1]
+        wanted = {
+            "test": [end - for_test + i * step for i in range(tests)],
+            "validation": [end - for_test - for_validation + i * step for i in range(validations)],
+        }
+        for name, firsts in wanted.items():
+            pairs = list(getattr(parts, name) or [])[place * len(firsts) : (place + 1) * len(firsts)]
+            for first, (past, label) in zip(firsts, pairs, strict=True):
+                np.testing.assert_array_equal(past["target"], entry["target"][..., :first])
+                np.testing.assert_array_equal(label["target"], entry["target"][..., first : first + horizon])
+                assert label["start"] == entry["start"] + first
+                if rows:  # known up to the end of the horizon, and no further
+                    known = entry["feat_dynamic_real"][:, : first + horizon]
+                    np.testing.assert_array_equal(past["feat_dynamic_real"], known)
+        for part, stop in ((parts.train, end - for_test - for_validation), (parts.before_test, end - for_test)):
+            np.testing.assert_array_equal(part[place]["target"], entry["target"][..., :stop])
+            if rows:
+                np.testing.assert_array_equal(part[place]["feat_dynamic_real"], entry["feat_dynamic_real"][:, :stop])
+
+
+def test_a_split_names_what_does_not_fit():
+    series = counting({"a": 30, "b": 9})
+    parts = split(series, 3, 2, 1)
+    assert parts.skipped == {"b": "9 values, but 2 × 3 for testing and 1 × 3 for validation need at least 10"}
+    assert [entry["item_id"] for entry in parts.before_test] == ["a"]
+    for settings_, words in (
+        ({"validation_windows": -1}, "validation_windows is -1"),
+        ({"stride": 0}, "stride is 0"),
+        ({"test_windows": 0}, "windows is 0"),
+    ):
+        with pytest.raises(ConfigError, match=words):
+            split(series, 3, **settings_)
 
 
 # --- embedded ----------------------------------------------------------------------------------------------
@@ -240,8 +305,8 @@ def test_the_embedded_data_equal_their_source_exactly():
     series = embedded_series()
     assert folder.test is not None
     assert_same_entries(series, folder.test[-10:])
-    split = split_windows(series, PJM_PREDICTION_LENGTH, PJM_TEST_WINDOWS)
-    assert_same_entries(split.train, folder.train)
+    parts = split_windows(series, PJM_PREDICTION_LENGTH, PJM_TEST_WINDOWS)
+    assert_same_entries(parts.train, folder.train)
 
 
 @needs_shared
