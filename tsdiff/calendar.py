@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from tsdiff.data.frequency import base_freq, quiet
+from tsdiff.data.frequency import base_freq, multiple, quiet
 
 _CYCLES: dict[str, tuple[str, ...]] = {
     "s": ("hour", "day"),
@@ -19,6 +19,12 @@ _CYCLES: dict[str, tuple[str, ...]] = {
 }
 
 
+def _cycles(freq: str) -> tuple[str, ...]:
+    # Of every seventh day the place in the week tells nothing.
+    whole_weeks = base_freq(freq) == "D" and multiple(freq) % 7 == 0
+    return _CYCLES.get("W" if whole_weeks else base_freq(freq), ())
+
+
 def shifted(start: pd.Period, steps: int) -> pd.Period:
     """The period `steps` after `start`; without pandas' notice about business days, which no caller can act on."""
     with quiet():
@@ -27,12 +33,12 @@ def shifted(start: pd.Period, steps: int) -> pd.Period:
 
 def calendar_width(freq: str) -> int:
     """Number of calendar features of a normalised frequency."""
-    return 2 * len(_CYCLES.get(base_freq(freq), ()))
+    return 2 * len(_cycles(freq))
 
 
 def calendar_features(start: pd.Period, length: int) -> np.ndarray:
     """Features of `length` steps from `start`: (length, calendar_width), float32, each of unit variance."""
-    cycles = _CYCLES.get(base_freq(start.freqstr), ())
+    cycles = _cycles(start.freqstr)
     if not cycles:
         return np.zeros((length, 0), dtype=np.float32)
     with quiet():

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.errors import ConfigError, DataError
+from tsdiff.calendar import calendar_features, calendar_width, shifted
 from tsdiff.data import (
     EMBEDDED,
     PJM_PREDICTION_LENGTH,
@@ -25,11 +26,12 @@ from tsdiff.data import (
     infer_freq,
     load_folder,
     normalise_freq,
+    series_from_frame,
     series_from_gluonts,
     split,
     split_windows,
 )
-from tsdiff.data.frequency import quiet
+from tsdiff.data.frequency import quiet, unit_freq
 
 ROOT = Path(__file__).resolve().parents[2]
 SERIES = ROOT / os.environ.get("SHARED_DATA", "../shared/data") / "series"
@@ -60,7 +62,9 @@ def assert_same_entries(left, right) -> None:
         ("B", "B"), ("W", "W-SUN"), ("W-TUE", "W-TUE"), ("M", "M"), ("ME", "M"), ("MS", "M"), ("BM", "M"),
         ("2ME", "2M"), ("Q", "Q-DEC"), ("QE", "Q-DEC"), ("QS", "Q-DEC"), ("QS-OCT", "Q-DEC"), ("QE-JAN", "Q-JAN"),
         ("A", "Y-DEC"), ("Y", "Y-DEC"), ("YE", "Y-DEC"), ("AS", "Y-DEC"), ("YS-APR", "Y-MAR"), ("A-JUN", "Y-JUN"),
-        ("1.5h", "90min"),
+        ("1.5h", "90min"), ("C", "B"), ("BMS", "M"), ("CBME", "M"), ("CBMS", "M"), ("WOM-2TUE", "M"),
+        ("BQS-FEB", "Q-OCT"), ("3QE-FEB", "3Q-FEB"), ("BYE-JUN", "Y-JUN"), ("L", "ms"), ("U", "us"), ("N", "ns"), ("250ms", "250ms"),
+        (pd.offsets.LastWeekOfMonth(weekday=4), "M"), (pd.offsets.QuarterBegin(startingMonth=1), "Q-DEC"),
     ],
 )  # fmt: skip
 def test_every_spelling_becomes_one_that_period_takes(given_freq, wanted):
@@ -70,7 +74,7 @@ def test_every_spelling_becomes_one_that_period_takes(given_freq, wanted):
         assert pd.Period("2024-01-01", freq=wanted).freqstr == wanted
 
 
-@pytest.mark.parametrize("bad", ["hourly", "", "0h", "-1h", "C", "bh", "SM", "xyz", None])
+@pytest.mark.parametrize("bad", ["hourly", "", "0h", "-1h", "bh", "cbh", "SM", "SMS", "xyz", None])
 def test_unknown_frequency_is_named_with_examples(bad):
     with pytest.raises(DataError, match="15min") as caught:
         normalise_freq(bad)
@@ -82,6 +86,7 @@ def test_unknown_frequency_is_named_with_examples(bad):
     [
         ("H", (24, 168, 1)), ("D", (7, 365, 1)), ("W", (52, 1)), ("M", (12, 1)), ("Q", (4, 1)), ("B", (5, 260, 1)),
         ("15min", (96, 672, 1)), ("2h", (12, 84, 1)), ("Y", (1,)), ("7h", (24, 1)), ("ms", (1,)),
+        ("7D", (52, 1)), ("14D", (26, 1)), ("2W", (26, 1)), ("2B", (130, 1)), ("6MS", (2, 1)), ("2QE", (2, 1)),
     ],
 )  # fmt: skip
 def test_candidate_seasons(freq, seasons):
@@ -99,6 +104,37 @@ def test_inference_finds_the_frequency_through_gaps(freq):
     for found in (whole, holed):
         assert found is not None
         assert found == wanted or (stamps.to_period(found) == stamps.to_period(found)[0] + np.arange(60)).all()
+
+
+EVERY_ALIAS = (
+    "s", "90s", "min", "15min", "h", "2h", "36h", "D", "7D", "30D", "B", "2B", "C", "W", "W-MON", "2W-WED", "ms",
+    "250ms", "us", "500us", "ns", "100ns", "ME", "MS", "BME", "BMS", "CBME", "CBMS", "WOM-1MON", "3MS", "6ME", "QE",
+    "QS", "QE-JAN", "QS-FEB", "BQE", "BQS-NOV", "2QS", "3QE-FEB", "YE", "YS", "YE-JUN", "YS-APR", "BYE", "BYS", "2YS",
+    "5YE",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("freq", EVERY_ALIAS)
+def test_every_offset_of_pandas_makes_series_with_a_calendar(freq):
+    stamps = pd.date_range("2021-03-31", periods=40, freq=freq)
+    frame = pd.DataFrame({"timestamp": stamps, "target": np.arange(40.0)})
+    gaps = [3, 4, 17, 30]
+    for options in ({"freq": freq}, {}):
+        whole = series_from_frame(frame, **options)
+        holed = series_from_frame(frame.drop(index=gaps), **options)
+        np.testing.assert_array_equal(whole[0]["target"], np.arange(40))
+        assert np.flatnonzero(np.isnan(holed[0]["target"])).tolist() == gaps
+        start = whole[0]["start"]
+        assert start.freqstr == whole.freq == normalise_freq(whole.freq)
+        with quiet():
+            periods = pd.period_range(start, periods=45, freq=whole.freq)
+            assert [shifted(start, steps) for steps in (0, 7, 44)] == [periods[steps] for steps in (0, 7, 44)]
+            unit = unit_freq(whole.freq)
+            assert (stamps.to_period(unit).asi8 == periods[:40].asfreq(unit, how="start").asi8).all()
+        features = calendar_features(start, 45)
+        assert features.shape == (45, calendar_width(whole.freq))
+        assert np.isfinite(features).all()
+        np.testing.assert_array_equal(calendar_features(shifted(start, 5), 40), features[5:])
 
 
 # --- GluonTS -----------------------------------------------------------------------------------------------
