@@ -63,7 +63,8 @@ def assert_same_entries(left, right) -> None:
         ("2ME", "2M"), ("Q", "Q-DEC"), ("QE", "Q-DEC"), ("QS", "Q-DEC"), ("QS-OCT", "Q-DEC"), ("QE-JAN", "Q-JAN"),
         ("A", "Y-DEC"), ("Y", "Y-DEC"), ("YE", "Y-DEC"), ("AS", "Y-DEC"), ("YS-APR", "Y-MAR"), ("A-JUN", "Y-JUN"),
         ("1.5h", "90min"), ("C", "B"), ("BMS", "M"), ("CBME", "M"), ("CBMS", "M"), ("WOM-2TUE", "M"),
-        ("BQS-FEB", "Q-OCT"), ("3QE-FEB", "3Q-FEB"), ("BYE-JUN", "Y-JUN"), ("L", "ms"), ("U", "us"), ("N", "ns"), ("250ms", "250ms"),
+        ("BQS-FEB", "Q-OCT"), ("3QE-FEB", "3Q-FEB"), ("BYE-JUN", "Y-JUN"), ("L", "ms"), ("U", "us"), ("N", "ns"),
+        ("250ms", "250ms"),
         (pd.offsets.LastWeekOfMonth(weekday=4), "M"), (pd.offsets.QuarterBegin(startingMonth=1), "Q-DEC"),
     ],
 )  # fmt: skip
