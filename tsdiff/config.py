@@ -16,7 +16,7 @@ from shared.sde import DiscreteVPSDE, linear_betas, sde_to_config
 from tsdiff.backbones import S4Config, S4DConfig
 from tsdiff.data.frequency import base_freq, candidate_seasons, normalise_freq
 
-Scaling = Literal["mean", "standard"]
+Scaling = Literal["mean", "standard", "last"]
 Energy = Literal["mse", "quantile"]
 
 # How many seasons of context serve well where nothing is said: two weeks of hours, twelve of days, …

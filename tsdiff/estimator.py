@@ -65,6 +65,7 @@ class TSDiffEstimator(Estimator):
         loss: DiffusionLoss | None = None,
         training: TrainingConfig | None = None,
         batch_size: int = 32,
+        scale_power: float = 0.0,
         sampling: Sampling | None = None,
         device: str = "cpu",
     ):
@@ -87,7 +88,7 @@ class TSDiffEstimator(Estimator):
         )
         self.loss = loss or DEFAULT_LOSS
         self.training = training or DEFAULT_TRAINING
-        self.batch_size = batch_size
+        self.batch_size, self.scale_power = batch_size, scale_power
         self.sampling = sampling or Sampling()
         self.device = str(compute_device(device))
 
@@ -120,7 +121,7 @@ class TSDiffEstimator(Estimator):
             CheckpointError: the state in `folder` does not fit; pass resume=False.
         """
         seed = self.training.seed
-        source = WindowSource(training_data, self.config, self.batch_size)
+        source = WindowSource(training_data, self.config, self.batch_size, self.scale_power)
         statistics = source.measure(np.random.default_rng(derive_seed(seed, "statistics")))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(seed, "weights"))

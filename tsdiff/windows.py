@@ -89,12 +89,27 @@ def context_scale(context: np.ndarray, scaling: Scaling, fallback: np.ndarray) -
         chosen = values[rows].astype(np.float64)
         if scaling == "mean":
             scale[rows] = np.nanmean(np.abs(chosen), axis=1)
+        elif scaling == "last":
+            loc[rows], scale[rows] = _last_and_change(chosen)
         else:
             loc[rows] = np.nanmean(chosen, axis=1)
             # A constant context has no deviation; its own size is the only scale there is.
             deviation, size = np.nanstd(chosen, axis=1), np.abs(loc[rows])
             scale[rows] = np.where(deviation > 1e-6 * size, deviation, np.where(size > 0, size, 1.0))
     return loc[:, None], np.maximum(scale, _SMALLEST_SCALE)[:, None]
+
+
+def _last_and_change(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Last observed value and mean absolute change from one observed value to the next, (rows,) each."""
+    last, change = np.empty(len(values)), np.empty(len(values))
+    for row, line in enumerate(values):
+        seen = line[~np.isnan(line)]
+        last[row] = seen[-1]
+        size = np.abs(seen).max()
+        moves = np.abs(np.diff(seen)).mean() if len(seen) > 1 else 0.0
+        # A constant context does not move; its own size is the only scale there is.
+        change[row] = moves if moves > 1e-6 * size else size
+    return last, change
 
 
 def bridge(windows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -133,7 +148,7 @@ class WindowSource:
         DataError: no series has an observed value, or one cannot be used (`observed_target`).
     """
 
-    def __init__(self, entries: Iterable[Entry], config: TSDiffConfig, batch_size: int = 64):
+    def __init__(self, entries: Iterable[Entry], config: TSDiffConfig, batch_size: int = 64, scale_power: float = 0.0):
         self.config, self.batch_size = config, batch_size
         self.statistics = Statistics()
         self._targets: list[np.ndarray] = []
@@ -149,6 +164,7 @@ class WindowSource:
         if not self._targets:
             raise DataError("no series holds an observed value to train on; check the target column")
         self._calendars: dict[tuple[Any, int], np.ndarray] = {}
+        self._shares = _cumulative_shares(self._targets, scale_power)
 
     def __len__(self) -> int:
         return len(self._targets)
@@ -194,7 +210,7 @@ class WindowSource:
         rows: list[np.ndarray] = []
         for _ in range(count):
             for _ in range(10):
-                series = int(rng.integers(len(self._targets)))
+                series = int(np.searchsorted(self._shares, rng.random(), side="right"))
                 free = len(self._targets[series]) - self.config.length
                 first = int(rng.integers(free + 1)) if free >= 0 else free
                 row = cut(self._targets[series], first, self.config.length)
@@ -219,6 +235,16 @@ class WindowSource:
             self._calendars[key] = calendar_features(shifted(start, -padding), length + padding)
         padding = len(self._calendars[key]) - length
         return self._calendars[key][first + padding : first + padding + self.config.length]
+
+
+def _cumulative_shares(targets: list[np.ndarray], power: float) -> np.ndarray:
+    """Cumulative chance of each series to be drawn, proportional to a power of its mean absolute value: (series,)."""
+    sizes = np.array([np.nanmean(np.abs(target.astype(np.float64))) for target in targets])
+    largest = sizes.max()
+    weights = np.maximum(sizes / largest if largest > 0 else np.ones_like(sizes), 1e-6) ** power
+    shares = np.cumsum(weights) / weights.sum()
+    shares[-1] = 1.0
+    return shares
 
 
 @dataclass(frozen=True)
