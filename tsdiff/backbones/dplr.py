@@ -133,7 +133,7 @@ def _pair_sums(products: Tensor, pole: Tensor, sine: Tensor, cosine: Tensor) -> 
         pole: λ = ΔΛ, (channels, pairs).
     """
     numerators = torch.cat([products.real, (products * pole.conj()[:, None]).real], dim=1)
-    summed = _Quotients.apply(numerators, pole.abs(), pole.real, sine, cosine)
+    summed, _ = _Quotients.apply(numerators, pole.abs(), pole.real, sine, cosine)
     (flow_x, flow_y), (level_x, level_y) = (half.chunk(2, dim=-1) for half in summed.chunk(2, dim=1))
     rise, fall = 8 * sine, 4 * cosine
     return torch.complex(rise * flow_y - fall * level_x, rise * flow_x + fall * level_y)
@@ -145,20 +145,32 @@ class _Quotients(torch.autograd.Function):
     By hand, because pairs × frequencies is where a kernel's cost lies, and autograd takes many times as many passes.
     """
 
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx: Any, numerators: Tensor, size: Tensor, real: Tensor, sine: Tensor, cosine: Tensor) -> Tensor:
-        """numerators (channels, k, pairs), |λ| and Re λ (channels, pairs) → (channels, k, 2·frequencies)."""
+    def forward(
+        numerators: Tensor, size: Tensor, real: Tensor, sine: Tensor, cosine: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """numerators (channels, k, pairs), |λ| and Re λ (channels, pairs) → (channels, k, 2·frequencies), and 1/q."""
         scaled = size[..., None] * cosine
         x = (scaled - 2 * sine).mul_(scaled + 2 * sine).mul_(4)
         y = real[..., None] * (-16 * sine * cosine)
         weight = x.square().addcmul_(y, y).reciprocal_()
         inverse = torch.cat([x.mul_(weight), y.mul_(weight)], dim=-1)
-        ctx.save_for_backward(numerators, size, sine, cosine, inverse)
-        return numerators @ inverse
+        return numerators @ inverse, inverse
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, Tensor]) -> None:
+        numerators, size, _, sine, cosine = inputs
+        ctx.mark_non_differentiable(output[1])
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(numerators, size, sine, cosine, output[1])
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, grad: Tensor | None, _: None) -> tuple[Tensor | None, ...]:
+        if grad is None:
+            return None, None, None, None, None
         numerators, size, sine, cosine, inverse = ctx.saved_tensors
         # With q = x + iy, 1/q = a − ib and the gradient (g, h) of (a, b): that of q is −(g − ih)(a + ib)².
         a, b = inverse.chunk(2, dim=-1)
