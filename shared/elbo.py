@@ -94,12 +94,14 @@ def elbo(
     width = (high - low) / levels
     with torch.no_grad():
         elements = -_prior_divergence(sde, residual(x0, y)).expand(draws, *x0.shape).clone()
-        for draw in range(draws):
-            for level in range(levels):
-                log_snr = low + (level + 0.5) * width
-                error = _squared_error(denoiser, sde, x0, y, noise[draw, level], float(sde.time_of_log_snr(log_snr)))
+        for level in range(levels):
+            log_snr = low + (level + 0.5) * width
+            t = float(sde.time_of_log_snr(log_snr))
+            for draw in range(draws):
+                error = _squared_error(denoiser, sde, x0, y, noise[draw, level], t)
                 elements[draw] -= width * math.exp(2 * log_snr) * error
-            # The level's own noise may serve again: each term is unbiased on its own.
+        for draw in range(draws):
+            # The last level's noise may serve again: each term is unbiased on its own.
             error = _squared_error(denoiser, sde, x0, y, noise[draw, -1], t_end)
             elements[draw] -= 0.5 * (math.log(2 * math.pi) - 2 * high) + 0.5 * math.exp(2 * high) * error
     return Elbo(elements, 2 * draws * (levels + 1))
