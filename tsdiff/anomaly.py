@@ -19,7 +19,9 @@ from tsdiff.model import TSDiff
 from tsdiff.predictor import TSDiffPredictor
 from tsdiff.windows import Entry
 
-DEFAULT_SCORING = LikelihoodSettings(method="elbo")
+DEFAULT_SCORING = LikelihoodSettings(method="elbo", levels=8, log_snr_end=1.0)
+"""Down to noise of e^{-1} = 0.37 network units: below it the network copies what it sees, whatever it is
+(benchmarks/results/anomaly.md has the table)."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class SeriesScores:
     Attributes:
         item_id: of the series.
         start: of the series.
-        target: (length,) what was scored, NaN where missing.
+        target: (length,), or (channels, length), what was scored, NaN where missing.
         score: (length,) nats a step in the network's units, so that series of any level compare: the negative
             log-likelihood ("ode": of the windows that cover the step, a step's share; "elbo": the step's own part of
             it), averaged over the windows that cover it. NaN where the value is missing, or in no scored window.
@@ -43,7 +45,7 @@ class SeriesScores:
     def index(self) -> pd.PeriodIndex:
         """The periods of the steps."""
         with quiet():
-            return pd.period_range(self.start, periods=len(self.target), freq=self.start.freq)
+            return pd.period_range(self.start, periods=len(self.score), freq=self.start.freq)
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,8 @@ def fit_thresholds(scores: Iterable[SeriesScores], quantile: float = 0.995) -> T
 def anomalies_to_frame(
     scores: Iterable[SeriesScores], thresholds: Thresholds | None = None, stamp: Stamp = "start"
 ) -> pd.DataFrame:
-    """A long frame: item_id, timestamp, value, score, and, with thresholds, threshold and anomaly (bool).
+    """A long frame: item_id, timestamp, value (value_0, value_1, … with several channels), score, and, with thresholds,
+    threshold and anomaly (bool).
 
     Steps without a score keep their row, with an empty score, and are no anomaly.
     """
@@ -134,7 +137,7 @@ def anomalies_to_frame(
         columns: dict[str, Any] = {
             "item_id": result.item_id,
             "timestamp": to_timestamps(result.index(), stamp),
-            "value": result.target,
+            **_values(result.target),
             "score": result.score,
         }
         if thresholds is not None:
@@ -145,6 +148,10 @@ def anomalies_to_frame(
     if not frames:
         raise DataError("there is no series to make a frame of")
     return pd.concat(frames, ignore_index=True)
+
+
+def _values(target: np.ndarray) -> dict[str, np.ndarray]:
+    return {"value": target} if target.ndim == 1 else {f"value_{i}": row for i, row in enumerate(target)}
 
 
 def stretches(flags: np.ndarray) -> list[tuple[int, int]]:
@@ -158,9 +165,10 @@ def _scores(model: TSDiff, entry: Entry, place: int, settings: LikelihoodSetting
     (windows,) = window_log_likelihoods(model, [named], settings)
     target = np.asarray(entry["target"], dtype=np.float64)
     target = np.where(np.isfinite(target), target, np.nan)
-    score = step_scores(windows, len(target))
-    score[np.isnan(target)] = np.nan
-    lost = int((np.isnan(score) & ~np.isnan(target)).sum())
+    missing = np.isnan(np.atleast_2d(target)).all(axis=0)
+    score = step_scores(windows, len(missing))
+    score[missing] = np.nan
+    lost = int((np.isnan(score) & ~missing).sum())
     if lost:
         warnings.warn(f"series {windows.item_id!r}: {lost} steps lie in no scored window and have no score", stacklevel=4)
     return SeriesScores(windows.item_id, shifted(entry["start"], 0), target, score)

@@ -25,9 +25,9 @@ from shared.elbo import elbo
 from shared.errors import ConfigError, DataError
 from shared.likelihood import Trace, estimate_log_likelihood
 from shared.random import make_generator, randn
-from tsdiff.calendar import calendar_features, shifted
+from tsdiff.calendar import shifted
 from tsdiff.model import TSDiff
-from tsdiff.windows import Entry, bridge, context_scale, cut, observed_target
+from tsdiff.windows import Conditions, Entry, Series, bridge, cut_with_lags, read_series, window_of
 
 Method = Literal["ode", "elbo"]
 
@@ -61,8 +61,8 @@ class LikelihoodSettings:
     stride: int | None = None
     trace: Trace = "auto"
     probes: int = 8
-    steps: int = 24
-    levels: int = 10
+    steps: int = 16
+    levels: int = 16
     draws: int = 2
     log_snr_end: float | None = None
     max_missing: float = 0.25
@@ -97,8 +97,8 @@ class WindowLikelihoods:
         standard_error: (windows,) nats, of either, from probes or noise draws; 0 with an exact trace.
         missing: (windows,) share of missing values, which were bridged by straight lines, as in training, and count as
             if they had been observed by "ode", while "elbo" leaves them out.
-        steps: (windows, length) nats in the network's units that each step contributes, NaN where it is missing; None
-            with method "ode", which tells of the window only.
+        steps: (windows, length) nats in the network's units that each step contributes, over its channels, NaN where it
+            is missing; None with method "ode", which tells of the window only.
         skipped: positions of windows that were left out, for too many missing values.
     """
 
@@ -151,6 +151,15 @@ def window_log_likelihoods(
         ConfigError: the process has no prior density, or a model that is not unconditional.
     """
     settings = settings or LikelihoodSettings()
+    if model.config.conditional:
+        raise ConfigError(
+            "a conditional model has no density of whole windows: its network is told the observed values; train one with "
+            "conditional=False"
+        )
+    return _each(model, dataset, settings)
+
+
+def _each(model: TSDiff, dataset: Iterable[Entry], settings: LikelihoodSettings) -> Iterator[WindowLikelihoods]:
     for place, entry in enumerate(dataset):
         yield _series(model, entry, str(entry.get("item_id", place)), settings)
 
@@ -167,7 +176,7 @@ def window_places(total: int, length: int, stride: int) -> np.ndarray:
 @dataclass(frozen=True)
 class _Windows:
     """Windows (windows, length, channels) in network units, bridged, with what of them was observed, the network's
-    other inputs, and log of the scale that each value was divided by."""
+    other inputs, and log of the scale that each value was divided by (windows, 1, channels)."""
 
     values: Tensor
     observed: Tensor
@@ -177,11 +186,11 @@ class _Windows:
 
 def _series(model: TSDiff, entry: Entry, name: str, settings: LikelihoodSettings) -> WindowLikelihoods:
     config = model.config
-    target = observed_target(entry, config, name)
-    if np.isnan(target).all():
+    series = read_series(entry, config, name)
+    if series.empty:
         raise DataError(f"series {name!r} holds no observed value; leave it out")
-    places = window_places(len(target), config.length, settings.stride or config.prediction_length)
-    missing = np.array([np.isnan(cut(target, int(first), config.length)).mean() for first in places])
+    places = window_places(len(series), config.length, settings.stride or config.prediction_length)
+    missing = np.array([np.isnan(cut_with_lags(series.target, int(first), config)).mean() for first in places])
     kept, skipped = places[missing <= settings.max_missing], places[missing > settings.max_missing]
     if len(skipped):
         warnings.warn(
@@ -190,12 +199,13 @@ def _series(model: TSDiff, entry: Entry, name: str, settings: LikelihoodSettings
             stacklevel=4,
         )
     parts = [
-        _scored(model, _windows(model, entry, target, kept[at : at + settings.batch_rows]), settings)
+        _scored(model, _windows(model, series, kept[at : at + settings.batch_rows]), settings)
         for at in range(0, len(kept), settings.batch_rows)
     ]
+    shapes = ((), (), (), (config.length,))
     density, error, jacobian, steps = (
         np.concatenate([part[column] for part in parts]) if parts else np.zeros((0, *shape))
-        for column, shape in enumerate(((), (), (), (config.length,)))
+        for column, shape in enumerate(shapes)
     )
     bad = np.flatnonzero(~np.isfinite(density))
     if bad.size:
@@ -205,7 +215,7 @@ def _series(model: TSDiff, entry: Entry, name: str, settings: LikelihoodSettings
         )
     return WindowLikelihoods(
         item_id=name,
-        start=entry["start"],
+        start=series.start,
         first=kept,
         length=config.length,
         log_likelihood=density + jacobian,
@@ -217,26 +227,17 @@ def _series(model: TSDiff, entry: Entry, name: str, settings: LikelihoodSettings
     )
 
 
-def _windows(model: TSDiff, entry: Entry, target: np.ndarray, places: np.ndarray) -> _Windows:
-    config, statistics = model.config, model.statistics
-    raw = np.stack([cut(target, int(first), config.length) for first in places])
-    loc, scale = context_scale(raw[:, : config.context_length], config.scaling, raw)
-    filled, observed = bridge((raw - loc) / scale)
-    values = ((filled - statistics.center) / statistics.spread).astype(np.float32)
-    inputs: dict[str, Tensor] = {}
-    if config.calendar:
-        # One call for all windows: they lie in one stretch.
-        calendar = calendar_features(
-            shifted(entry["start"], int(places[0])), int(places[-1] - places[0]) + config.length
-        )
-        features = np.stack([calendar[first - places[0] : first - places[0] + config.length] for first in places])
-        inputs["features"] = torch.from_numpy(features).to(model.device)
-    log_scale = np.log(scale * statistics.spread) * np.ones_like(values)
+def _windows(model: TSDiff, series: Series, places: np.ndarray) -> _Windows:
+    config, copies = model.config, 1 + len(model.config.lags)
+    windows = [window_of(series, config, model.statistics, int(first)) for first in places]
+    batch = Conditions.stack(windows, config)
+    values, observed = bridge(torch.where(batch.observed > 0, batch.values, math.nan).numpy())
+    log_scale = np.stack([np.tile(np.log(window.scale), copies) for window in windows])
     return _Windows(
-        torch.from_numpy(values)[..., None].to(model.device),
-        torch.from_numpy(observed)[..., None].to(model.device),
-        inputs,
-        torch.from_numpy(log_scale)[..., None],
+        torch.from_numpy(values).to(model.device),
+        torch.from_numpy(observed),
+        {key: value.to(model.device) for key, value in batch.inputs.items()},
+        torch.from_numpy(log_scale)[:, None],
     )
 
 
@@ -245,7 +246,7 @@ def _scored(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """log density in network units, its standard error, the log Jacobian to series units, (windows,), and the steps'
     contributions (windows, length)."""
-    x0, counted = windows.values, windows.observed.cpu().double()
+    x0, counted = windows.values, windows.observed.double()
     t_end = model.sde.t_min if settings.log_snr_end is None else float(model.sde.time_of_log_snr(settings.log_snr_end))
 
     def denoiser(x: Tensor, t: Tensor) -> Tensor:
@@ -258,7 +259,8 @@ def _scored(
             elements = elbo(denoiser, model.sde, x0, torch.stack(noise).to(x0.device), t_end=t_end).elements.cpu()
         each = (elements * counted).flatten(2).sum(2)
         density, error = each.mean(0), each.std(0) / math.sqrt(len(each))
-        steps = torch.where(counted.amax(2) > 0, (elements.mean(0) * counted).sum(2), math.nan)
+        own, seen = (part[..., : model.config.channels] for part in (elements.mean(0), counted))
+        steps = torch.where(seen.amax(2) > 0, (own * seen).sum(2), math.nan)
     else:
         probes = [randn((1, *x0.shape[1:]), make_generator(settings.seed, "probe", i)) for i in range(settings.probes)]
         # The state at t_end is α·x_0, so that the density is one of x_0 and not of its shrunken image.
