@@ -122,7 +122,13 @@ def inject(entries: Iterable[Mapping[str, Any]], config: InjectionConfig | None 
 
 
 def change(
-    values: np.ndarray, kind: Kind, first: int, length: int, magnitude: float, rng: np.random.Generator
+    values: np.ndarray,
+    kind: Kind,
+    first: int,
+    length: int,
+    magnitude: float,
+    rng: np.random.Generator,
+    deviation: float | None = None,
 ) -> np.ndarray:
     """The series with one anomaly at steps first … first + length − 1.
 
@@ -131,13 +137,14 @@ def change(
         kind, magnitude: see `InjectionConfig`.
         first, length: where; first ≥ 1.
         rng: of signs and noise.
+        deviation: the standard deviation that magnitude counts in; None means that of `values`.
 
     Returns:
         (length,) float64, equal to `values` outside the stretch and NaN where `values` is.
     """
     out = np.asarray(values, dtype=np.float64).copy()
     stretch = slice(first, first + length)
-    size = magnitude * _deviation(out)
+    size = magnitude * (_deviation(out) if deviation is None else deviation)
     sign = 1.0 if rng.random() < 0.5 else -1.0
     places = np.arange(length)
     piece = out[stretch]
@@ -168,6 +175,7 @@ def _injected(entry: Mapping[str, Any], name: str, config: InjectionConfig) -> I
     if original.dtype.kind != "f":
         original = original.astype(np.float64)
     rows = np.atleast_2d(original).copy()
+    deviations = [_deviation(row.astype(np.float64)) for row in rows]
     labels = np.zeros(rows.shape[1], dtype=bool)
     anomalies: list[Anomaly] = []
     # Series start at different kinds, so that kind and place in the series are independent.
@@ -176,7 +184,7 @@ def _injected(entry: Mapping[str, Any], name: str, config: InjectionConfig) -> I
         kind = config.kinds[(offset + turn) % len(config.kinds)]
         length = int(rng.integers(1, _LONGEST_SPIKE + 1)) if kind == "spike" else length
         channel = int(rng.integers(len(rows)))
-        row = change(rows[channel], kind, first, length, config.magnitude, rng).astype(rows.dtype)
+        row = change(rows[channel], kind, first, length, config.magnitude, rng, deviations[channel]).astype(rows.dtype)
         changed = (row != rows[channel]) & ~np.isnan(row)
         if changed.any() and np.isfinite(row[changed]).all():
             rows[channel] = row
