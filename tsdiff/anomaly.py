@@ -160,6 +160,25 @@ def stretches(flags: np.ndarray) -> list[tuple[int, int]]:
     return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
 
 
+def stretches_to_frame(
+    scores: Iterable[SeriesScores], thresholds: Thresholds, stamp: Stamp = "start"
+) -> pd.DataFrame:
+    """One row a stretch above the threshold: item_id, first and last timestamp, steps, the largest score, threshold;
+    the largest excess over the threshold first."""
+    columns = ["item_id", "first", "last", "steps", "score", "threshold"]
+    rows: list[tuple[Any, ...]] = []
+    for result in scores:
+        times, limit = to_timestamps(result.index(), stamp), thresholds.of(result.item_id)
+        with np.errstate(invalid="ignore"):
+            runs = stretches(result.score > limit)
+        rows += [
+            (result.item_id, times[first], times[end - 1], end - first, float(result.score[first:end].max()), limit)
+            for first, end in runs
+        ]
+    rows.sort(key=lambda row: row[5] - row[4])
+    return pd.DataFrame(rows, columns=columns)
+
+
 def _scores(model: TSDiff, entry: Entry, place: int, settings: LikelihoodSettings) -> SeriesScores:
     named = {**entry, "item_id": str(entry.get("item_id", place))}
     (windows,) = window_log_likelihoods(model, [named], settings)

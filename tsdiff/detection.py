@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -105,6 +105,34 @@ def _metrics(
         precision=float(label[over].mean()) if over.any() else math.nan,
         recall=float(over[label].mean()) if label.any() else math.nan,
     )
+
+
+def detection_table(metrics: Mapping[str, Mapping[str, DetectionMetrics]]) -> str:
+    """A Markdown table: a row for each kind, "AUROC / average precision" of each method, and, where thresholds were
+    given, rows of what they find.
+
+    Args:
+        metrics: by method, then kind, as `evaluate_detection` gives them.
+    """
+    methods = list(metrics)
+    kinds = list(metrics[methods[0]])
+
+    def line(cells: Sequence[str]) -> str:
+        return "| " + " | ".join(cells) + " |\n"
+
+    text = line(["anomalies", *methods]) + line(["---"] * (1 + len(methods)))
+    for kind in kinds:
+        areas = [(metrics[name][kind].auroc, metrics[name][kind].auprc) for name in methods]
+        text += line([kind.replace("_", " "), *(f"{_number(a)} / {_number(b)}" for a, b in areas)])
+    for what in ("found", "precision", "recall"):
+        values = [getattr(metrics[name]["all"], what) for name in methods]
+        if any(math.isfinite(value) for value in values):
+            text += line([f"{what} at the threshold", *map(_number, values)])
+    return text
+
+
+def _number(value: float) -> str:
+    return f"{value:.3f}" if math.isfinite(value) else "–"
 
 
 def seasonal_naive_scores(target: np.ndarray, season: int) -> np.ndarray:

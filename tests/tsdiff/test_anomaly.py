@@ -56,7 +56,8 @@ def test_scores_are_the_negative_bound_of_the_windows() -> None:
 
 
 def test_injected_anomalies_are_found_better_than_by_a_rolling_window(trained: TSDiffPredictor) -> None:
-    injected = inject(sines(length=400), InjectionConfig(kinds=("flatline", "time_shift", "noise_burst"), margin=16))
+    config = InjectionConfig(kinds=("flatline", "time_shift", "noise_burst"), per_series=3, longest=12, margin=16)
+    injected = inject(sines(length=400), config)
     entries = [series.entry for series in injected]
     found = [result.score for result in anomaly_scores(trained, entries)]
     rolling = [rolling_z_scores(entry["target"], 16) for entry in entries]
