@@ -8,31 +8,30 @@ Example:
 
 from __future__ import annotations
 
-import fcntl
 import statistics
 import sys
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-import pandas as pd
 import torch
 import typer
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.machine import header, table
+from benchmarks.rows import Rows
 from benchmarks.sets import BENCHMARK_SETS, DEFAULT_DATA, DEFAULT_SETS, LoadedSet, load
 from shared.errors import DiffusionError
-from shared.io import atomic_path, write_text
+from shared.io import write_text
 from tsdiff.baselines import AutoETSConfig, train_baseline
 from tsdiff.evaluation import Metrics, best_seasonal_naive, evaluate
 
 MODELS = ("seasonal_naive", "linear", "auto_ets", "deepar", "patchtst")
 NETWORKS = ("deepar", "patchtst")
+KEYS = ("set", "model", "seed")
 SCORES = ("crps", "nd", "nrmse", "mase", "coverage_90")
 
 
@@ -72,55 +71,27 @@ def measure(data: LoadedSet, model: str, seed: int, budget: Budget) -> tuple[Met
     return evaluate(predictor.predict(data.test.input), data.test), note
 
 
-def read_rows(path: Path) -> pd.DataFrame:
-    """What was measured before."""
-    columns = ["set", "model", "seed", *SCORES, "cpu_minutes", "note"]
-    return pd.read_csv(path) if path.is_file() else pd.DataFrame(columns=columns)
-
-
-def write_rows(rows: pd.DataFrame, path: Path) -> None:
-    """Replace the table at `path`."""
-    with atomic_path(path) as temporary:
-        rows.to_csv(temporary, index=False, float_format="%.6g")
-
-
-def add_row(rows: pd.DataFrame, row: dict[str, Any]) -> pd.DataFrame:
-    """The rows with one more, in place of an older one of the same set, model and seed."""
-    kept = [old for old in rows.to_dict("records") if any(old[key] != row[key] for key in ("set", "model", "seed"))]
-    return pd.DataFrame([*kept, row])
-
-
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Let several processes extend one table."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path.with_suffix(".lock"), "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
-def report(rows: pd.DataFrame, budget: Budget) -> str:
+def report(rows: list[dict[str, Any]], budget: Budget) -> str:
     """Markdown: CRPS of each model on each set, the median over seeds, and every row."""
-    sets = [name for name in BENCHMARK_SETS if name in set(rows["set"])]
-    models = [name for name in MODELS if name in set(rows["model"])]
+    models = [name for name in MODELS if any(row["model"] == name for row in rows)]
     short = []
-    for name in sets:
-        of_set = rows[rows["set"] == name]
-        values = {m: of_set.loc[of_set["model"] == m, "crps"].tolist() for m in models}
-        medians = {m: statistics.median(found) for m, found in values.items() if found}
-        best = min(medians, key=medians.__getitem__)
-        cells = [
-            "–" if m not in medians else f"**{medians[m]:.4f}**" if m == best else f"{medians[m]:.4f}" for m in models
-        ]
-        short.append([name, *cells])
+    for name in BENCHMARK_SETS:
+        found = {m: [row["crps"] for row in rows if row["set"] == name and row["model"] == m] for m in models}
+        medians = {m: statistics.median(values) for m, values in found.items() if values}
+        if medians:
+            best = min(medians, key=medians.__getitem__)
+            cells = {m: f"**{value:.4f}**" if m == best else f"{value:.4f}" for m, value in medians.items()}
+            short.append([name, *(cells.get(m, "–") for m in models)])
+    places = {name: place for place, name in enumerate((*BENCHMARK_SETS, *MODELS))}
+    ordered = sorted(rows, key=lambda row: (places[row["set"]], places[row["model"]], row["seed"]))
     every = [
         [
-            *(str(row[c]) for c in ("set", "model", "seed")),
-            *(f"{row[c]:.4f}" for c in SCORES),
+            *(str(row[column]) for column in KEYS),
+            *(f"{row[score]:.4f}" for score in SCORES),
             f"{row['cpu_minutes']:.2f}",
             str(row["note"]),
         ]
-        for row in rows.sort_values(["set", "model", "seed"]).to_dict("records")
+        for row in ordered
     ]
     return (
         header("Baselines on the benchmark sets")
@@ -132,7 +103,7 @@ def report(rows: pd.DataFrame, budget: Budget) -> str:
         "training, forecasting and scoring together.\n\n"
         + table(["CRPS", *models], short)
         + "\n## Every run\n\n"
-        + table(["set", "model", "seed", *SCORES, "CPU-minutes", "note"], every)
+        + table([*KEYS, *SCORES, "CPU-minutes", "note"], every)
     )
 
 
@@ -149,29 +120,25 @@ def main(
     ),
     redo: Annotated[bool, typer.Option(help="Measure again what is in the table.")] = False,
 ) -> None:
-    """Measure every model on every set for every seed, in that order, and write the table after each."""
+    """Measure every model on every set for every seed, and write the table."""
     budget = Budget(cpu_minutes, ets_history, num_samples)
-    failed = []
-    for name, model, seed in jobs(sets, models, seeds):
-        rows = read_rows(output)
-        same = (rows["set"] == name) & (rows["model"] == model) & (rows["seed"] == seed)
-        if same.any() and not redo:
+    results, failed = Rows(output, KEYS), []
+    for key in jobs(sets, models, seeds):
+        row: dict[str, Any] = dict(zip(KEYS, key, strict=True))
+        if results.has(row) and not redo:
             continue
         started = time.process_time()
         try:
-            metrics, note = measure(load(name, data), model, seed, budget)
+            metrics, note = measure(load(row["set"], data), row["model"], row["seed"], budget)
         except DiffusionError as error:
-            failed.append(f"{name}, {model}, seed {seed}: {error}")
+            failed.append(f"{row}: {error}")
             print(f"failed: {failed[-1]}", file=sys.stderr, flush=True)
             continue
         minutes = (time.process_time() - started) / 60
-        scores = {score: asdict(metrics)[score] for score in SCORES}
-        row = {"set": name, "model": model, "seed": seed, **scores, "cpu_minutes": minutes, "note": note}
-        print(f"{name} {model} seed {seed}: CRPS {metrics.crps:.4f}, {minutes:.2f} CPU-minutes ({note})", flush=True)
-        with locked(output):
-            rows = add_row(read_rows(output), row)
-            write_rows(rows, output)
-    write_text(output.with_suffix(".md"), report(read_rows(output), budget))
+        scores = {score: getattr(metrics, score) for score in SCORES}
+        results.add({**row, **scores, "cpu_minutes": minutes, "note": note})
+        print(*key, f"CRPS {metrics.crps:.4f}, {minutes:.2f} CPU-minutes", note, flush=True)
+    write_text(output.with_suffix(".md"), report(results.read(), budget))
     if failed:
         raise typer.Exit(1)
 
