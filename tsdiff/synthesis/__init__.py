@@ -1,0 +1,30 @@
+"""Synthetic data sets, what they are worth to a forecaster, and how real they look."""
+
+from tsdiff.synthesis.discriminator import Discrimination, discriminate, window_features
+from tsdiff.synthesis.draw import SynthesisConfig, synthesize
+from tsdiff.synthesis.picture import plot_realism
+from tsdiff.synthesis.realism import Realism, realism, realism_frame, realism_table
+from tsdiff.synthesis.save import save_series, series_frame
+from tsdiff.synthesis.surrogates import gaussian, phase_randomised
+from tsdiff.synthesis.windows import WindowSet, enough_parts, real_windows, stack_windows
+
+__all__ = [
+    "Discrimination",
+    "Realism",
+    "SynthesisConfig",
+    "WindowSet",
+    "discriminate",
+    "enough_parts",
+    "gaussian",
+    "phase_randomised",
+    "plot_realism",
+    "real_windows",
+    "realism",
+    "realism_frame",
+    "realism_table",
+    "save_series",
+    "series_frame",
+    "stack_windows",
+    "synthesize",
+    "window_features",
+]
