@@ -1,6 +1,12 @@
 """Synthetic data sets, what they are worth to a forecaster, and how real they look."""
 
 from tsdiff.synthesis.discriminator import Discrimination, discriminate, window_features
+from tsdiff.synthesis.downstream import (
+    Downstream,
+    downstream_frame,
+    linear_predictive_score,
+    train_on_synthetic,
+)
 from tsdiff.synthesis.draw import SynthesisConfig, synthesize
 from tsdiff.synthesis.picture import plot_realism
 from tsdiff.synthesis.realism import Realism, realism, realism_frame, realism_table
@@ -10,12 +16,15 @@ from tsdiff.synthesis.windows import WindowSet, enough_parts, real_windows, stac
 
 __all__ = [
     "Discrimination",
+    "Downstream",
     "Realism",
     "SynthesisConfig",
     "WindowSet",
     "discriminate",
+    "downstream_frame",
     "enough_parts",
     "gaussian",
+    "linear_predictive_score",
     "phase_randomised",
     "plot_realism",
     "real_windows",
@@ -26,5 +35,6 @@ __all__ = [
     "series_frame",
     "stack_windows",
     "synthesize",
+    "train_on_synthetic",
     "window_features",
 ]

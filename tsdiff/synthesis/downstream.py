@@ -14,7 +14,6 @@ from gluonts.model.predictor import Predictor
 from sklearn.linear_model import Ridge
 
 from shared.errors import ConfigError, DataError
-from tsdiff.baselines import train_baseline
 from tsdiff.calendar import shifted
 from tsdiff.data.series import Entry
 from tsdiff.evaluation import Metrics, Pair, evaluate
@@ -245,6 +244,8 @@ def train_on_synthetic(
             if model == LINEAR:
                 base = LinearForecaster.fit(values[name], prediction_length)
             else:
+                from tsdiff.baselines import train_baseline
+
                 base = train_baseline(
                     model,
                     with_values(windows, values[name], "window"),

@@ -136,7 +136,8 @@ def _windows(model: TSDiff, n: int, pool: list[Entry], config: SynthesisConfig) 
         numbers = range(first, min(first + config.batch_rows, n))
         places = [_place(pool, model.config, number, config.seed) for number in numbers]
         for number, place, window in zip(numbers, places, _draw(model, places, numbers, config), strict=True):
-            target = (place.loc + place.scale * window).astype(np.float32)
+            with np.errstate(over="ignore"):  # becomes infinite, which is refused
+                target = (place.loc + place.scale * window).astype(np.float32)
             if not np.isfinite(target).all():
                 raise DataError(
                     f"synthetic window {number}, at the scale of series {place.source!r} ({place.scale:g}), is not "
@@ -166,7 +167,7 @@ def _draw(model: TSDiff, places: list[_Place], numbers: range, config: Synthesis
         method=config.method,
         steps=config.steps,
         schedule=call_times(model.sde, config.steps, config.log_snr_end),
-        generator=[make_generator(config.seed, "synthesize", number) for number in numbers],
+        generator=[make_generator(config.seed, "sample", number) for number in numbers],
         device=device,
     )
     windows = result.x[..., 0].double().cpu().numpy()
