@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -140,7 +141,9 @@ def test_what_cannot_be_drawn_is_refused_at_once(trained, n, series, error, mess
 
 def test_windows_that_are_not_finite_are_refused(trained):
     huge = [entry(np.full(60, 3.0e38), "huge")]
-    with pytest.raises(DataError, match=r"synthetic window \d+, at the scale of series 'huge' \(3e\+38\), is not finite"):
+    with pytest.raises(
+        DataError, match=r"synthetic window \d+, at the scale of series 'huge' \(3e\+38\), is not finite"
+    ):
         list(synthesize(trained.model, 50, huge))
 
 
@@ -179,7 +182,7 @@ def test_real_windows_are_the_different_complete_windows(lengths, length, parts,
     for k, n in enumerate(lengths):
         edges = np.linspace(0, n, parts + 1).round().astype(int)
         for first in range(n - length + 1):
-            inside = any(low <= first and first + length <= high for low, high in zip(edges, edges[1:], strict=False))
+            inside = any(low <= first and first + length <= high for low, high in pairwise(edges))
             if inside and not missing & set(range(first, first + length)):
                 expected.add(1000 * k + first)
     if not expected:
@@ -336,7 +339,9 @@ def test_multivariate_series_and_missing_values_survive(tmp_path):
     frame = pd.read_csv(tmp_path / "s.csv.gz")
     assert list(frame.columns) == ["item_id", "timestamp", "target_0", "target_1"]
     np.testing.assert_array_equal(frame[["target_0", "target_1"]].to_numpy().T, target)
-    pd.testing.assert_frame_equal(series_frame([wide]).drop(columns="timestamp"), frame.drop(columns="timestamp"), check_dtype=False)
+    pd.testing.assert_frame_equal(
+        series_frame([wide]).drop(columns="timestamp"), frame.drop(columns="timestamp"), check_dtype=False
+    )
 
 
 def test_a_writer_that_is_stopped_leaves_the_old_files(tmp_path):

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
-from scipy import stats
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, roc_auc_score
@@ -16,7 +15,7 @@ from sklearn.preprocessing import StandardScaler
 
 from shared.errors import ConfigError, DataError
 from shared.random import derive_seed
-from tsdiff.synthesis.statistics import autocorrelation, power_spectrum
+from tsdiff.synthesis.statistics import autocorrelation, power_spectrum, varying
 from tsdiff.synthesis.windows import WindowSet
 
 Classifier = Literal["logistic", "boosting"]
@@ -119,12 +118,14 @@ def window_features(values: np.ndarray) -> np.ndarray:
     _, power = power_spectrum(values)
     edges = np.unique(np.geomspace(1, power.shape[1], _BANDS + 1).round().astype(int))
     bands = np.add.reduceat(power, edges[:-1] - 1, axis=1)
+    deviation = values.std(axis=1, keepdims=True)
     with np.errstate(invalid="ignore", divide="ignore"):
-        shape = np.stack([stats.skew(values, axis=1), stats.kurtosis(values, axis=1)], axis=1)
+        standard = np.where(varying(values), (values - values.mean(axis=1, keepdims=True)) / deviation, 0.0)
     columns = [
         np.quantile(values, _LEVELS, axis=1).T,
-        values.std(axis=1, keepdims=True),
-        shape,
+        deviation,
+        (standard**3).mean(axis=1, keepdims=True),
+        (standard**4).mean(axis=1, keepdims=True),
         (values == 0).mean(axis=1, keepdims=True),
         (values < 0).mean(axis=1, keepdims=True),
         steps.std(axis=1, keepdims=True),

@@ -160,8 +160,8 @@ def _checked(test: Iterable[Pair], prediction_length: int) -> list[Pair]:
     for past, label in pairs:
         if np.shape(label["target"]) != (prediction_length,):
             raise DataError(
-                f"the test window of series {label.get('item_id')!r} has shape {np.shape(label['target'])}, the windows' "
-                f"horizon is {prediction_length}; give test windows of the same, univariate horizon"
+                f"the test window of series {label.get('item_id')!r} has shape {np.shape(label['target'])}, the "
+                f"windows' horizon is {prediction_length}; give test windows of the same, univariate horizon"
             )
         if np.isnan(np.asarray(past["target"], dtype=np.float64)).all():
             raise DataError(f"series {past.get('item_id')!r} has no observed value before its test window")

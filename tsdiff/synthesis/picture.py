@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -18,7 +19,12 @@ _BINS, _DRAWN_LAGS = 80, 200
 
 
 def plot_realism(
-    report: Realism, path: str | os.PathLike[str], *, windows: int = 4, title: str | None = None, name: str = "synthetic"
+    report: Realism,
+    path: str | os.PathLike[str],
+    *,
+    windows: int = 4,
+    title: str | None = None,
+    name: str = "synthetic",
 ) -> None:
     """Draw marginals, autocorrelation and spectrum of both sets, and windows of each side by side.
 
@@ -39,7 +45,8 @@ def plot_realism(
     if not str(path).lower().endswith(SUFFIXES):
         raise ConfigError(f"{path}: unknown kind of picture; use a name that ends in {', '.join(SUFFIXES)}")
     figure = Figure(figsize=(13.0, 4.0 + 1.25 * windows), layout="constrained")
-    top, bottom = figure.subfigures(2, 1, height_ratios=[3.6, 1.25 * windows])
+    parts: Any = figure.subfigures(2, 1, height_ratios=[3.6, 1.25 * windows])
+    top, bottom = parts
     marginal, acf, spectrum = top.subplots(1, 3)
     _marginal(marginal, report)
     _acf(acf, report)

@@ -41,7 +41,7 @@ class Profile:
 
 @dataclass(frozen=True)
 class Realism:
-    """Synthetic beside real windows. Each window is divided by its mean absolute value first; `scale_ks` compares those.
+    """Synthetic beside real windows, each divided by its mean absolute value, which `scale_ks` compares.
 
     Attributes:
         scale_ks: Kolmogorov–Smirnov distance of the windows' scales, 0 … 1.
@@ -135,7 +135,7 @@ def realism(
     one, other = (
         _profile(windows, max_lag, name, notes) for windows, name in zip(pair, ("real", "synthetic"), strict=True)
     )
-    scaled = tuple(WindowSet(w.values / p.scales[:, None], w.sources) for w, p in zip(pair, (one, other), strict=True))
+    scaled = [WindowSet(w.values / p.scales[:, None], w.sources) for w, p in zip(pair, (one, other), strict=True)]
     decibel = 10.0 * (_decades(one.spectrum) - _decades(other.spectrum))
     return Realism(
         scale_ks=_ks(one.scales, other.scales),
@@ -145,7 +145,7 @@ def realism(
         increment_wasserstein=float(stats.wasserstein_distance(one.increments, other.increments)),
         acf_rmse=float(np.sqrt(np.mean((one.acf[1:] - other.acf[1:]) ** 2))),
         spectrum_db=float(np.sqrt(np.mean(decibel**2))),
-        discrimination={name: discriminate(*scaled, name, folds=folds, seed=seed) for name in classifiers},
+        discrimination={name: discriminate(scaled[0], scaled[1], name, folds=folds, seed=seed) for name in classifiers},
         real=one,
         synthetic=other,
         samples=(scaled[0].values, scaled[1].values),

@@ -105,7 +105,9 @@ def save_series(
         while chunk:
             for entry in chunk:
                 if entry["start"].freqstr != freq:
-                    raise DataError(f"series {entry['item_id']!r} has frequency {entry['start'].freqstr!r}, not {freq!r}")
+                    raise DataError(
+                        f"series {entry['item_id']!r} has frequency {entry['start'].freqstr!r}, not {freq!r}"
+                    )
             frame = series_frame(chunk, stamp) if parquet_path is not None or csv_path is not None else pd.DataFrame()
             for sink in sinks:
                 sink(chunk, frame)

@@ -6,6 +6,11 @@ import numpy as np
 from scipy import fft, signal
 
 
+def varying(values: np.ndarray) -> np.ndarray:
+    """Which windows (n, length) are not constant, (n, 1); rounding leaves a constant one some variance."""
+    return np.ptp(values, axis=1, keepdims=True) > 1e-9 * np.abs(values).max(axis=1, keepdims=True)
+
+
 def autocorrelation(values: np.ndarray, max_lag: int) -> np.ndarray:
     """Sample autocorrelation of each window around its own mean, with the usual 1/length (Box & Jenkins).
 
@@ -20,10 +25,8 @@ def autocorrelation(values: np.ndarray, max_lag: int) -> np.ndarray:
     centred = values - values.mean(axis=1, keepdims=True)
     size = fft.next_fast_len(length + max_lag, real=True)
     products = fft.irfft(np.abs(fft.rfft(centred, size, axis=1)) ** 2, size, axis=1)[:, : max_lag + 1]
-    # Rounding leaves a constant window a variance; relative to its own size it is none.
-    varies = np.ptp(values, axis=1, keepdims=True) > 1e-9 * np.abs(values).max(axis=1, keepdims=True)
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(varies, products / products[:, :1], np.nan)
+        return np.where(varying(values), products / products[:, :1], np.nan)
 
 
 def power_spectrum(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -38,6 +41,5 @@ def power_spectrum(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """
     frequencies, power = signal.periodogram(values, window="hann", detrend="constant", axis=1)
     power = power[:, 1:]
-    varies = np.ptp(values, axis=1, keepdims=True) > 1e-9 * np.abs(values).max(axis=1, keepdims=True)
     with np.errstate(invalid="ignore", divide="ignore"):
-        return frequencies[1:], np.where(varies, power / power.sum(axis=1, keepdims=True), np.nan)
+        return frequencies[1:], np.where(varying(values), power / power.sum(axis=1, keepdims=True), np.nan)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 
@@ -118,7 +119,10 @@ def real_windows(entries: Iterable[Entry], length: int, n: int, *, seed: int = 0
     queues = [rng.choice(places, size=min(len(places), n), replace=False) for _, _, places in pieces]
     order = rng.permutation(len(pieces))
     drawn = ((piece, int(queues[piece][turn])) for turn in range(n) for piece in order if turn < len(queues[piece]))
-    return [_cut(*pieces[piece][:2], first, length, number) for number, (piece, first) in zip(range(n), drawn)]
+    return [
+        _cut(pieces[piece][0], pieces[piece][1], first, length, number)
+        for number, (piece, first) in enumerate(islice(drawn, n))
+    ]
 
 
 def _pieces(entry: Entry, place: int, length: int, parts: int) -> list[tuple[Entry, str, np.ndarray]]:
