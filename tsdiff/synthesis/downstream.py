@@ -9,54 +9,28 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 import pandas as pd
-from gluonts.model.forecast import Forecast, SampleForecast
+from gluonts.model.forecast import SampleForecast
 from gluonts.model.predictor import Predictor
-from sklearn.linear_model import Ridge
 
 from shared.errors import ConfigError, DataError
+from tsdiff.baselines import (
+    BaselineConfig,
+    DeepARConfig,
+    LinearConfig,
+    PatchTSTConfig,
+    TransformerConfig,
+    train_baseline,
+)
 from tsdiff.calendar import shifted
 from tsdiff.data.series import Entry
 from tsdiff.evaluation import Metrics, Pair, evaluate
 from tsdiff.synthesis.windows import Windows, context_scales, stack_windows, with_values
-from tsdiff.windows import bridge, context_scale, cut
+from tsdiff.windows import context_scale
 
 LINEAR = "linear"
+DOWNSTREAM_MODELS = (LINEAR, "deepar", "transformer", "patchtst")
 RIDGE_PENALTY = 1.0
 """Of the published score: scikit-learn's default."""
-
-
-class LinearForecaster(Predictor):
-    """Ridge regression from a context to the horizon after it; a point forecast, so each forecast is one sample.
-
-    Missing values of a context are filled by straight lines, a history shorter than it by its first value.
-
-    Args:
-        weight: (prediction_length, context_length).
-        bias: (prediction_length,).
-    """
-
-    def __init__(self, weight: np.ndarray, bias: np.ndarray):
-        super().__init__(prediction_length=len(bias))
-        self.weight, self.bias = weight, bias
-
-    @classmethod
-    def fit(cls, windows: np.ndarray, prediction_length: int, penalty: float = RIDGE_PENALTY) -> LinearForecaster:
-        """Least squares with `penalty` on the squared weights, the bias left out (scikit-learn's `Ridge`).
-
-        Args:
-            windows: (n, length); the last prediction_length steps are forecast from those before.
-        """
-        model = Ridge(alpha=penalty).fit(windows[:, :-prediction_length], windows[:, -prediction_length:])
-        return cls(model.coef_.reshape(prediction_length, -1), np.atleast_1d(model.intercept_))
-
-    def predict(self, dataset: Iterable[Entry], num_samples: int = 1) -> Iterator[SampleForecast]:
-        """One forecast for each entry, samples (1, prediction_length)."""
-        context_length = self.weight.shape[1]
-        for entry in dataset:
-            target = np.asarray(entry["target"], dtype=np.float32)
-            context, _ = bridge(cut(target, len(target) - context_length, context_length)[None])
-            samples = context @ self.weight.T + self.bias
-            yield SampleForecast(samples, shifted(entry["start"], len(target)), entry.get("item_id"))
 
 
 class ScaledForecaster(Predictor):
@@ -79,7 +53,7 @@ class ScaledForecaster(Predictor):
         scales: deque[float] = deque()
         forecasts = self.base.predict((self._scaled(entry, scales) for entry in dataset), num_samples=num_samples)
         for forecast in forecasts:
-            samples = _samples(forecast, num_samples).astype(np.float64) * scales.popleft()
+            samples = np.asarray(forecast.samples, dtype=np.float64) * scales.popleft()
             yield SampleForecast(samples, forecast.start_date, forecast.item_id)
 
     def _scaled(self, entry: Entry, scales: deque[float]) -> Entry:
@@ -89,12 +63,6 @@ class ScaledForecaster(Predictor):
         scales.append(float(scale[0, 0]))
         start = shifted(entry["start"], len(target) - len(recent))
         return {"item_id": entry.get("item_id"), "start": start, "target": (recent / scales[-1]).astype(np.float32)}
-
-
-def _samples(forecast: Forecast, num_samples: int) -> np.ndarray:
-    if not isinstance(forecast, SampleForecast):
-        forecast = forecast.to_sample_forecast(num_samples)
-    return np.asarray(forecast.samples)
 
 
 def linear_predictive_score(
@@ -128,9 +96,18 @@ def linear_predictive_score(
     if not 0 <= penalty < np.inf:
         raise ConfigError(f"penalty={penalty}: need a number that is 0 or more")
     values, context_length = _training_values(windows, prediction_length, context_length, scaled, "the windows")
-    base = LinearForecaster.fit(values, prediction_length, penalty)
     pairs = _checked(test, prediction_length)
-    return evaluate(ScaledForecaster(base, context_length).predict((past for past, _ in pairs), 1), pairs)
+    fitted = _linear(values, prediction_length, penalty)
+    return evaluate(ScaledForecaster(fitted, context_length).predict((past for past, _ in pairs), 1), pairs)
+
+
+def _linear(values: np.ndarray, prediction_length: int, penalty: float = RIDGE_PENALTY) -> Predictor:
+    """Ridge regression on scaled windows (n, context_length + prediction_length), each used once."""
+    # What the linear model does not look at: their time.
+    entries = [{"item_id": str(k), "start": pd.Period("2001-01-01", freq="D"), "target": v} for k, v in enumerate(values)]
+    settings = LinearConfig(penalty=penalty, windows=len(values), scaling=False)
+    context_length = values.shape[1] - prediction_length
+    return train_baseline("linear", entries, "D", prediction_length, context_length, config=settings)
 
 
 def _training_values(
@@ -211,8 +188,7 @@ def train_on_synthetic(
         test: real pairs (input entry, label entry).
         freq: of the series.
         prediction_length: steps to forecast.
-        models: "linear" (ridge regression, a point forecast) and names that `tsdiff.baselines.train_baseline` knows:
-            "deepar", "patchtst", …
+        models: of `DOWNSTREAM_MODELS`; "linear" is the Linear Predictive Score's, a point forecast.
         num_samples: of a probabilistic forecast.
         cpu_minutes, max_steps: training of each of the neural models.
         seed: of their training.
@@ -225,7 +201,7 @@ def train_on_synthetic(
         DataError: sets that differ in number or length of windows; see `linear_predictive_score`.
     """
     if not models:
-        raise ConfigError("models is empty; give at least one, for example 'linear'")
+        raise ConfigError(f"models is empty; give some of {', '.join(DOWNSTREAM_MODELS)}")
     pairs = _checked(test, prediction_length)
     sets = {"real": real, **synthetic}
     values, context_length = {}, 0
@@ -236,32 +212,49 @@ def train_on_synthetic(
                 f"{name} windows have shape {values[name].shape}, the real ones {values['real'].shape}; give as many "
                 "and as long ones, or what is compared is not their quality"
             )
+    for model in models:
+        _settings(model, len(real), context_length, prediction_length)  # refuses an unknown one before the work
     rows = []
     for model in models:
         for name, windows in sets.items():
             started = time.perf_counter()
-            base: Predictor
-            if model == LINEAR:
-                base = LinearForecaster.fit(values[name], prediction_length)
-            else:
-                from tsdiff.baselines import train_baseline
-
-                base = train_baseline(
-                    model,
-                    with_values(windows, values[name], "window"),
-                    freq,
-                    prediction_length,
-                    context_length,
-                    num_samples=num_samples,
-                    cpu_minutes=cpu_minutes,
-                    max_steps=max_steps,
-                    seed=seed,
-                )
+            settings, seen = _settings(model, len(real), context_length, prediction_length)
+            trained = train_baseline(
+                model,
+                with_values(windows, values[name], "window"),
+                freq,
+                prediction_length,
+                seen,
+                num_samples=num_samples,
+                cpu_minutes=cpu_minutes,
+                max_steps=max_steps,
+                seed=seed,
+                config=settings,
+            )
             seconds = time.perf_counter() - started
-            forecaster = ScaledForecaster(base, context_length)
+            forecaster = ScaledForecaster(trained, context_length)
             forecasts = forecaster.predict((past for past, _ in pairs), 1 if model == LINEAR else num_samples)
             rows.append(Downstream(model, name, evaluate(forecasts, pairs), seconds))
     return rows
+
+
+def _settings(model: str, windows: int, context_length: int, prediction_length: int) -> tuple[BaselineConfig, int]:
+    """A forecaster's settings for scaled windows, and the steps of history it sees besides its lags.
+
+    As published: no scaling, for the windows are scaled; no time features, for they are mere sequences; DeepAR and
+    the Transformer look back over one horizon, and by their lags no further than a window goes.
+    """
+    lags = max(1, context_length - prediction_length)
+    short = min(prediction_length, context_length)
+    if model == LINEAR:
+        return LinearConfig(penalty=RIDGE_PENALTY, windows=windows, scaling=False), context_length
+    if model == "deepar":
+        return DeepARConfig(scaling=False, time_features=False, max_lag=lags), short
+    if model == "transformer":
+        return TransformerConfig(scaling="none", max_lag=lags), short
+    if model == "patchtst":
+        return PatchTSTConfig(scaling="none"), context_length
+    raise ConfigError(f"model {model!r} is not trained on windows; take some of {', '.join(DOWNSTREAM_MODELS)}")
 
 
 def downstream_frame(rows: Sequence[Downstream]) -> pd.DataFrame:

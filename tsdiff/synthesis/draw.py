@@ -5,21 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import get_args
 
 import numpy as np
-import pandas as pd
 import torch
 
 from shared.errors import ConfigError, DataError
 from shared.random import derive_seed, make_generator
 from shared.samplers import Method, sample
-from tsdiff.calendar import calendar_features, shifted
+from tsdiff.calendar import shifted
 from tsdiff.config import TSDiffConfig
 from tsdiff.data.series import Entry
 from tsdiff.model import TSDiff, call_times
 from tsdiff.synthesis.windows import SOURCE
-from tsdiff.windows import context_scale, cut, observed_target
+from tsdiff.windows import Conditioning, Conditions, Series, cut, read_series, window_of
 
 _TRIES = 10
 
@@ -58,12 +57,11 @@ class SynthesisConfig:
 
 @dataclass(frozen=True)
 class _Place:
-    """Where in which training series a synthetic window takes its scale and its time from."""
+    """A window of a training series, of which a synthetic one takes scale, time and covariates."""
 
-    source: str
-    start: pd.Period
-    loc: float
-    scale: float
+    series: Series
+    first: int
+    window: Conditioning
 
 
 def synthesize(
@@ -83,92 +81,107 @@ def synthesize(
         config: how to draw.
 
     Yields:
-        GluonTS entries: "item_id" ("synthetic_0", …, with leading zeros), "start", "target" float32 (length,), and
-        "source", the training series that scale and start are of.
+        GluonTS entries: "item_id" ("synthetic_0", …, with leading zeros), "start", "target" float32 (length,) or
+        (channels, length), "source", the training series that scale and start are of, and the covariates of that
+        window where the model takes some.
 
     Raises:
-        ConfigError: n < 1.
-        DataError: no series with an observed value, one of another frequency, or a sample that is not finite.
+        ConfigError: n < 1, or a conditional model.
+        DataError: no series with an observed value, one of another frequency or without the covariates that the model
+            takes, or a sample that is not finite.
     """
     if n < 1:
         raise ConfigError(f"n={n}: need at least one window")
+    if model.config.conditional:
+        raise ConfigError("a conditional model only forecasts; train one with conditional=False to draw windows")
     config = config or SynthesisConfig()
     return _windows(model, n, _pool(series, model.config, config), config)
 
 
-def _pool(series: Iterable[Entry], config: TSDiffConfig, settings: SynthesisConfig) -> list[Entry]:
+def _pool(series: Iterable[Entry], config: TSDiffConfig, settings: SynthesisConfig) -> list[Series]:
     """At most `settings.pool` usable series, each with the same chance (Vitter 1985, algorithm R)."""
     rng = np.random.default_rng(derive_seed(settings.seed, "pool"))
-    kept: list[Entry] = []
+    kept: list[Series] = []
     seen = 0
     for place, entry in enumerate(series):
-        name = str(entry.get("item_id", place))
-        target = observed_target(entry, config, name)
-        if np.isnan(target).all():
+        found = read_series(entry, config, str(entry.get("item_id", place)))
+        if found.empty:
             continue
-        usable = {"item_id": name, "start": entry["start"], "target": target}
         seen += 1
         if len(kept) < settings.pool:
-            kept.append(usable)
+            kept.append(found)
         elif (slot := int(rng.integers(seen))) < settings.pool:
-            kept[slot] = usable
+            kept[slot] = found
     if not kept:
         raise DataError("no training series holds an observed value, so there is no scale to draw; give others")
     return kept
 
 
-def _place(pool: list[Entry], config: TSDiffConfig, number: int, seed: int) -> _Place:
+def _place(pool: list[Series], model: TSDiff, number: int, seed: int) -> _Place:
+    config = model.config
     rng = np.random.default_rng(derive_seed(seed, "place", number))
     for _ in range(_TRIES):
-        entry = pool[int(rng.integers(len(pool)))]
-        free = len(entry["target"]) - config.length
+        series = pool[int(rng.integers(len(pool)))]
+        free = len(series) - config.length
         first = int(rng.integers(free + 1)) if free >= 0 else free
-        context = cut(entry["target"], first, config.context_length)
-        if not np.isnan(context).all():
+        if not np.isnan(cut(series.target, first, config.context_length)).all():
             break
-    loc, scale = context_scale(context[None], config.scaling, entry["target"][None])
-    return _Place(entry["item_id"], shifted(entry["start"], first), float(loc[0, 0]), float(scale[0, 0]))
+    return _Place(series, first, window_of(series, config, model.statistics, first))
 
 
-def _windows(model: TSDiff, n: int, pool: list[Entry], config: SynthesisConfig) -> Iterator[Entry]:
+def _windows(model: TSDiff, n: int, pool: list[Series], config: SynthesisConfig) -> Iterator[Entry]:
     digits = len(str(n - 1))
     for first in range(0, n, config.batch_rows):
         numbers = range(first, min(first + config.batch_rows, n))
-        places = [_place(pool, model.config, number, config.seed) for number in numbers]
-        for number, place, window in zip(numbers, places, _draw(model, places, numbers, config), strict=True):
+        places = [_place(pool, model, number, config.seed) for number in numbers]
+        for number, place, drawn in zip(numbers, places, _draw(model, places, numbers, config), strict=True):
             with np.errstate(over="ignore"):  # becomes infinite, which is refused
-                target = (place.loc + place.scale * window).astype(np.float32)
+                target = place.window.to_series(drawn).T.astype(np.float32)
             if not np.isfinite(target).all():
                 raise DataError(
-                    f"synthetic window {number}, at the scale of series {place.source!r} ({place.scale:g}), is not "
-                    "finite; train the model longer, or rescale the series"
+                    f"synthetic window {number}, at the scale of series {place.series.name!r} "
+                    f"({place.window.scale.max():.3g}), is not finite; train the model longer, or rescale the series"
                 )
             yield {
                 "item_id": f"synthetic_{number:0{digits}d}",
-                "start": place.start,
-                "target": np.maximum(target, 0.0) if config.nonnegative else target,
-                SOURCE: place.source,
+                "start": shifted(place.series.start, place.first),
+                "target": _shaped(np.maximum(target, 0.0) if config.nonnegative else target),
+                SOURCE: place.series.name,
+                **_covariates(place, model),
             }
+
+
+def _shaped(target: np.ndarray) -> np.ndarray:
+    return target[0] if len(target) == 1 else target
+
+
+def _covariates(place: _Place, model: TSDiff) -> Entry:
+    """What the window was drawn under, as GluonTS names it; before a series' start its features are their mean."""
+    config, found = model.config, {}
+    if config.dynamic_features:
+        rows = cut(place.series.dynamic, place.first, config.length)
+        mean = np.array(model.statistics.feature_center[config.static_features :], dtype=np.float32)
+        found["feat_dynamic_real"] = np.where(np.isnan(rows), mean, rows).T
+    if config.static_features:
+        found["feat_static_real"] = place.series.static
+    if config.categories:
+        found["feat_static_cat"] = place.series.categories
+    return found
 
 
 @torch.no_grad()
 def _draw(model: TSDiff, places: list[_Place], numbers: range, config: SynthesisConfig) -> np.ndarray:
-    """Unconditional windows (rows, length), float64, relative to the context's scale."""
-    length, device = model.config.length, model.device
-    inputs: dict[str, Any] = {}
-    if model.config.calendar:
-        features = np.stack([calendar_features(place.start, length) for place in places])
-        inputs["features"] = torch.from_numpy(features).to(device)
+    """Unconditional windows (rows, length, channels), float64, in the network's units."""
+    inputs = Conditions.stack([place.window for place in places], model.config, device=model.device).inputs
     model.eval()
     result = sample(
         lambda x, t: model(x, t, **inputs),
         model.sde,
-        (len(places), length, model.channels),
+        (len(places), model.config.length, model.config.network_channels),
         method=config.method,
         steps=config.steps,
         schedule=call_times(model.sde, config.steps, config.log_snr_end),
         generator=[make_generator(config.seed, "sample", number) for number in numbers],
-        device=device,
+        device=model.device,
     )
-    windows = result.x[..., 0].double().cpu().numpy()
-    return windows * model.statistics.spread + model.statistics.center
+    return result.x[..., : model.config.channels].double().cpu().numpy()

@@ -6,7 +6,7 @@ import gzip
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from itertools import islice
 from pathlib import Path
@@ -17,7 +17,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as parquet
 from gluonts import json
-from gluonts.dataset.common import MetaData
+from gluonts.dataset.common import CategoricalFeatureInfo, MetaData
 from gluonts.dataset.jsonl import encode_json
 
 from shared.errors import ConfigError, DataError
@@ -67,6 +67,7 @@ def save_series(
     csv_path: str | os.PathLike[str] | None = None,
     gluonts_folder: str | os.PathLike[str] | None = None,
     prediction_length: int | None = None,
+    categories: Sequence[int] = (),
     stamp: Stamp = "start",
 ) -> int:
     """Write series to one or more files in one pass. What was there is replaced when everything is written.
@@ -77,6 +78,7 @@ def save_series(
         gluonts_folder: GluonTS's layout (metadata.json, train/data.json.gz), with every field of the entries. An
             earlier folder of that layout is replaced, another one is refused.
         prediction_length: that metadata.json states.
+        categories: how many values each "feat_static_cat" takes, for metadata.json.
         stamp: whether the tables' timestamps name the first or the last day of their period.
 
     Returns:
@@ -101,7 +103,9 @@ def save_series(
         if csv_path is not None:
             sinks.append(stack.enter_context(_csv(csv_path)))
         if gluonts_folder is not None:
-            sinks.append(stack.enter_context(_gluonts(Path(gluonts_folder), freq, prediction_length)))
+            sinks.append(
+                stack.enter_context(_gluonts(Path(gluonts_folder), _metadata(freq, prediction_length, categories)))
+            )
         while chunk:
             for entry in chunk:
                 if entry["start"].freqstr != freq:
@@ -143,15 +147,22 @@ def _csv(path: str | os.PathLike[str]) -> Iterator[_Sink]:
         yield write
 
 
+def _metadata(freq: str, prediction_length: int | None, categories: Sequence[int]) -> MetaData:
+    features = [
+        CategoricalFeatureInfo(name=f"feat_static_cat_{place}", cardinality=str(size))
+        for place, size in enumerate(categories)
+    ]
+    return MetaData(freq=freq, prediction_length=prediction_length, feat_static_cat=features)
+
+
 @contextmanager
-def _gluonts(folder: Path, freq: str, prediction_length: int | None) -> Iterator[_Sink]:
+def _gluonts(folder: Path, metadata: MetaData) -> Iterator[_Sink]:
     if folder.exists() and not (folder / "metadata.json").is_file() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigError(f"{folder} holds something other than a GluonTS data set; choose another folder")
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         (temporary / "train").mkdir()
-        metadata = MetaData(freq=freq, prediction_length=prediction_length)
         (temporary / "metadata.json").write_text(metadata.json(), encoding="utf-8")
         with gzip.open(temporary / "train" / "data.json.gz", "wb", compresslevel=4) as stream:
 
