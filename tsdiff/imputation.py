@@ -142,6 +142,7 @@ def impute_series(model: TSDiff, sampling: Sampling, group: Sequence[Series], nu
         yield filling.result()
 
 
+@torch.inference_mode(False)  # guidance differentiates, whatever mode the caller is in
 def _draw(
     model: TSDiff,
     sampling: Sampling,

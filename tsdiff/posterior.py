@@ -40,18 +40,17 @@ def draw_windows(
     Returns:
         Windows (batch, length, network_channels) in the network's units, on the CPU, and the network calls they took.
     """
-    with torch.inference_mode(False):  # guidance differentiates, whatever mode the caller is in
-        result = sample(
-            lambda x, t: model(x, t, **conditions.inputs),
-            model.sde,
-            tuple(conditions.values.shape),
-            method=sampling.method,
-            steps=sampling.steps,
-            schedule=call_times(model.sde, sampling.steps, sampling.log_snr_end),
-            generator=list(generators),
-            guidance=_guidance(model, sampling, conditions, levels),
-            device=model.device,
-        )
+    result = sample(
+        lambda x, t: model(x, t, **conditions.inputs),
+        model.sde,
+        tuple(conditions.values.shape),
+        method=sampling.method,
+        steps=sampling.steps,
+        schedule=call_times(model.sde, sampling.steps, sampling.log_snr_end),
+        generator=list(generators),
+        guidance=_guidance(model, sampling, conditions, levels),
+        device=model.device,
+    )
     return result.x.cpu(), result.nfe
 
 

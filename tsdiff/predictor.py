@@ -98,6 +98,7 @@ class TSDiffPredictor(Predictor):
         while group := list(islice(named, max(1, self.sampling.batch_rows // num_samples))):
             yield group
 
+    @torch.inference_mode(False)  # guidance differentiates, whatever mode the caller is in
     def _draw(self, inputs: list[Conditioning], names: list[str], num_samples: int) -> list[np.ndarray]:
         """Samples (num_samples, prediction_length), with channels last where there are several, of each input, in the
         series' units."""
