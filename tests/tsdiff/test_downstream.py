@@ -64,11 +64,11 @@ def test_the_fit_is_the_closed_form_and_scikit_learns(penalty):
 
 
 def test_ar1_gives_its_conditional_mean():
-    windows = ar1(20_000, CONTEXT + HORIZON, 0.8)
+    windows = ar1(8000, CONTEXT + HORIZON, 0.8)
     model = _linear(windows, HORIZON).inner
     wanted = np.zeros((HORIZON, CONTEXT))
     wanted[:, -1] = 0.8 ** np.arange(1, HORIZON + 1)
-    np.testing.assert_allclose(model.weight, wanted, atol=0.05)
+    np.testing.assert_allclose(model.weight, wanted, atol=0.06)
 
 
 def test_one_step_horizons_work():
@@ -107,7 +107,7 @@ def test_windows_that_are_scaled_are_taken_as_they_are(split):
     assert score.nd == pytest.approx(by_hand(windows, list(split.test), 3.0), rel=1e-4)
 
 
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=3, deadline=None)
 @given(factor=st.floats(1e-6, 1e6))
 def test_the_score_does_not_depend_on_units(split, real, factor):
     scaled = [{**w, "target": w["target"].astype(np.float64) * factor} for w in real]
@@ -220,8 +220,10 @@ def test_networks_train_on_either(split, real):
     rows = train_on_synthetic(real, {"same": real, "reversed": other}, split.test, "h", HORIZON, **options)
     assert [row.model for row in rows] == ["deepar"] * 3 + ["transformer"] * 3 + ["patchtst"] * 3
     for place in (0, 3, 6):
-        assert rows[place].metrics == rows[place + 1].metrics != rows[place + 2].metrics
-        assert 0 < rows[place].metrics.crps < 1
+        real_crps, same, backwards = (row.metrics.crps for row in rows[place : place + 3])
+        assert same == pytest.approx(real_crps, rel=1e-6)
+        assert backwards != pytest.approx(real_crps, rel=1e-6)
+        assert 0 < real_crps < 1
 
 
 @pytest.mark.parametrize(
@@ -229,7 +231,12 @@ def test_networks_train_on_either(split, real):
     [
         (slice(0, 100), ("linear",), DataError, r"few windows have shape \(100, 16\), the real ones \(200, 16\)"),
         (slice(None), (), ConfigError, "models is empty"),
-        (slice(None), ("linear", "oracle"), ConfigError, "model 'oracle' is not trained on windows; take some of linear"),
+        (
+            slice(None),
+            ("linear", "oracle"),
+            ConfigError,
+            "model 'oracle' is not trained on windows; take some of linear",
+        ),
     ],
 )
 def test_unlike_sets_are_refused(split, real, synthetic, models, error, message):

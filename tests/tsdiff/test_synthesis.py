@@ -190,7 +190,7 @@ def test_channels_and_covariates_go_with_the_windows(tmp_path):
         np.testing.assert_array_equal(known[0, inside], (np.arange(first, first + LENGTH) + 1000 * k)[inside])
     # A set of what a model takes trains that model again.
     save_series(made, gluonts_folder=tmp_path / "s", prediction_length=HORIZON, categories=(3,))
-    read = load_datasets(tmp_path / "s", tmp_path / "s" / "train")
+    read = load_datasets(tmp_path / "s", tmp_path / "s" / "train", None)
     assert read.metadata.feat_static_cat[0].cardinality == "3"
     with gzip.open(tmp_path / "s" / "train" / "data.json.gz") as stream:
         again = [json.loads(line) for line in stream]

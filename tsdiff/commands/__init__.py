@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from tsdiff.commands import forecast
+from tsdiff.commands import forecast, synthesize
 from tsdiff.commands.common import run_app
 
 app = typer.Typer(
@@ -16,6 +16,7 @@ app = typer.Typer(
 )
 app.callback()(lambda: None)
 app.command("forecast")(forecast.main)
+app.command("synthesize")(synthesize.main)
 
 
 def main() -> None:

@@ -19,6 +19,8 @@ from tsdiff.synthesis.statistics import autocorrelation, power_spectrum, varying
 from tsdiff.synthesis.windows import WindowSet
 
 Classifier = Literal["logistic", "boosting"]
+SMALLEST = 10
+"""Windows of each kind that a classifier needs at least."""
 _LEVELS = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 _LAGS, _BANDS = 12, 12
 
@@ -66,8 +68,8 @@ def discriminate(
     if real.length != synthetic.length:
         raise DataError(f"real windows have {real.length} steps, synthetic ones {synthetic.length}; give equal lengths")
     count = min(len(real), len(synthetic))
-    if count < 10:
-        raise DataError(f"{len(real)} real and {len(synthetic)} synthetic windows: give at least 10 of each")
+    if count < SMALLEST:
+        raise DataError(f"{len(real)} real and {len(synthetic)} synthetic windows: give at least {SMALLEST} of each")
     rng = np.random.default_rng(derive_seed(seed, "discriminate"))
     chosen = [np.sort(rng.choice(len(windows), count, replace=False)) for windows in (real, synthetic)]
     values = np.concatenate([real.values[chosen[0]], synthetic.values[chosen[1]]])

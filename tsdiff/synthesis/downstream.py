@@ -27,7 +27,7 @@ from tsdiff.evaluation import Metrics, Pair, evaluate
 from tsdiff.synthesis.windows import Windows, context_scales, stack_windows, with_values
 from tsdiff.windows import context_scale
 
-LINEAR = "linear"
+LINEAR, REAL = "linear", "real"
 DOWNSTREAM_MODELS = (LINEAR, "deepar", "transformer", "patchtst")
 RIDGE_PENALTY = 1.0
 """Of the published score: scikit-learn's default."""
@@ -104,7 +104,9 @@ def linear_predictive_score(
 def _linear(values: np.ndarray, prediction_length: int, penalty: float = RIDGE_PENALTY) -> Predictor:
     """Ridge regression on scaled windows (n, context_length + prediction_length), each used once."""
     # What the linear model does not look at: their time.
-    entries = [{"item_id": str(k), "start": pd.Period("2001-01-01", freq="D"), "target": v} for k, v in enumerate(values)]
+    entries = [
+        {"item_id": str(k), "start": pd.Period("2001-01-01", freq="D"), "target": v} for k, v in enumerate(values)
+    ]
     settings = LinearConfig(penalty=penalty, windows=len(values), scaling=False)
     context_length = values.shape[1] - prediction_length
     return train_baseline("linear", entries, "D", prediction_length, context_length, config=settings)
@@ -203,11 +205,11 @@ def train_on_synthetic(
     if not models:
         raise ConfigError(f"models is empty; give some of {', '.join(DOWNSTREAM_MODELS)}")
     pairs = _checked(test, prediction_length)
-    sets = {"real": real, **synthetic}
+    sets = {REAL: real, **synthetic}
     values, context_length = {}, 0
     for name, windows in sets.items():
         values[name], context_length = _training_values(windows, prediction_length, None, False, f"{name} windows")
-        if values[name].shape != values["real"].shape:
+        if values[name].shape != values[REAL].shape:
             raise DataError(
                 f"{name} windows have shape {values[name].shape}, the real ones {values['real'].shape}; give as many "
                 "and as long ones, or what is compared is not their quality"
@@ -264,3 +266,17 @@ def downstream_frame(rows: Sequence[Downstream]) -> pd.DataFrame:
         scores = {name: value for name, value in asdict(row.metrics).items() if name != "notes"}
         records.append({"model": row.model, "trained_on": row.trained_on, **scores, "seconds": row.seconds})
     return pd.DataFrame(records)
+
+
+def downstream_table(rows: Sequence[Downstream]) -> str:
+    """The scores as a Markdown table, one row for each model and training set."""
+    lines = ["| model | trained on | CRPS | against real | ND | NRMSE | MASE |", "|---|---|---:|---:|---:|---:|---:|"]
+    real = {row.model: row.metrics.crps for row in rows if row.trained_on == REAL}
+    for row in rows:
+        scores = row.metrics
+        against = scores.crps / real[row.model] - 1 if real.get(row.model) else np.nan
+        numbers = [scores.crps, scores.nd, scores.nrmse, scores.mase]
+        written = ["–" if np.isnan(number) else f"{number:.4f}" for number in numbers]
+        share = "–" if row.trained_on == REAL or np.isnan(against) else f"{against:+.0%}"
+        lines.append(f"| {row.model} | {row.trained_on} | {written[0]} | {share} | {' | '.join(written[1:])} |")
+    return "\n".join(lines) + "\n"

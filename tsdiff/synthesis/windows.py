@@ -125,6 +125,12 @@ def real_windows(entries: Iterable[Entry], length: int, n: int, *, seed: int = 0
     ]
 
 
+def count_windows(entries: Iterable[Entry], length: int, parts: int = 1) -> int:
+    """How many different windows `real_windows` can draw."""
+    every = (_pieces(entry, place, length, parts) for place, entry in enumerate(entries))
+    return sum(len(places) for pieces in every for _, _, places in pieces)
+
+
 def _pieces(entry: Entry, place: int, length: int, parts: int) -> list[tuple[Entry, str, np.ndarray]]:
     """The series, the name of each of its parts, and the first steps of that part's complete windows."""
     target = np.atleast_2d(np.asarray(entry["target"]))
