@@ -90,8 +90,9 @@ def real_pair(job: Job, length: int, wanted: int) -> tuple[list[Entry], list[Ent
         if count >= SMALLEST:
             break
     else:
+        found = count_windows(train, length)
         raise DataError(
-            f"the series have {count_windows(train, length)} different windows of {length} steps without missing values; "
+            f"the series have {found} different windows of {length} steps without missing values; "
             f"a comparison needs {2 * SMALLEST}: shorten --context-length or give longer series"
         )
     if count < wanted:
@@ -144,10 +145,11 @@ def write_report(
     text = (
         f"# {title}\n\n## How real the windows look\n\n"
         "Each window is divided by its mean absolute value (the scales are compared apart). KS and W₁ are the "
-        "Kolmogorov–Smirnov and Wasserstein distances to real windows, AUROC is how well a classifier tells the windows "
-        f"from real ones of stretches it has not seen: 0.5 cannot, 1 always can.\n\n{realism_table(looks)}\n"
-        "## What they are worth\n\nTrained on the windows, scored on the held-out real ones. The linear model's CRPS is "
-        f"the Linear Predictive Score.\n\n{downstream_table(worth)}\n"
+        "Kolmogorov–Smirnov and Wasserstein distances to real windows, AUROC is how well a classifier tells the "
+        "windows from real ones of stretches it has not seen: 0.5 cannot, 1 always can.\n\n"
+        f"{realism_table(looks)}\n"
+        "## What they are worth\n\nTrained on the windows, scored on the held-out real ones. The linear model's CRPS "
+        f"is the Linear Predictive Score.\n\n{downstream_table(worth)}\n"
         "## Quantiles of the scaled values\n\n| quantile | real | TSDiff |\n|---|---:|---:|\n" + "\n".join(lines) + "\n"
     )
     write_text(output / "realism.md", text)
