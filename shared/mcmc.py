@@ -12,7 +12,7 @@ gradient descent.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
 
@@ -24,7 +24,7 @@ from shared.random import Generators, randn
 
 
 class Evaluation(NamedTuple):
-    """An energy (batch,) and its gradient (batch, ...) at some state; the energy is None where only a gradient is known."""
+    """An energy (batch,) and its gradient (batch, ...) at some state; energy None where only a gradient is known."""
 
     energy: Tensor | None
     gradient: Tensor
