@@ -1,0 +1,158 @@
+"""Training windows, drawn at random from a set of series."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+
+from shared.errors import DataError
+from shared.training import Batch
+from tsdiff.calendar import CalendarTable
+from tsdiff.config import TSDiffConfig
+from tsdiff.missing import MissingContext
+from tsdiff.windows import (
+    Entry,
+    Statistics,
+    bridge,
+    cut_with_lags,
+    dynamic_part,
+    known_features,
+    read_series,
+    scaled,
+    static_part,
+    window_scale,
+)
+
+_LOW, _HIGH = 0.001, 0.999
+
+
+class WindowSource:
+    """Draws training windows: a series with equal chance, then a place in it. A `shared.training.BatchSource`.
+
+    Series shorter than a window are padded in front with missing values; windows whose context holds no value are
+    drawn again, a few times.
+
+    Args:
+        entries: GluonTS entries.
+        config: of the model.
+        batch_size: windows in a batch.
+        missing: what else than the horizon is hidden from a conditional network.
+
+    Raises:
+        DataError: no series has an observed value, or one cannot be used (`read_series`).
+    """
+
+    def __init__(
+        self,
+        entries: Iterable[Entry],
+        config: TSDiffConfig,
+        batch_size: int = 64,
+        missing: MissingContext | None = None,
+    ):
+        self.config, self.batch_size, self.missing = config, batch_size, missing
+        self.statistics = Statistics()
+        read = (read_series(e, config, str(e.get("item_id", place))) for place, e in enumerate(entries))
+        self._series = [series for series in read if not series.empty]
+        if not self._series:
+            raise DataError("no series holds an observed value to train on; check the target column")
+        lengths = [len(series) for series in self._series]
+        starts = [series.start for series in self._series]
+        self._calendar = CalendarTable(starts, lengths, config.calendar, margin=config.length)
+
+    def __len__(self) -> int:
+        return len(self._series)
+
+    def batch(self, rng: np.random.Generator) -> Batch:
+        """One batch: x0 and mask (batch, length, network_channels), and what the network takes besides."""
+        windows, places = self._draw(rng, self.batch_size)
+        loc, scale = window_scale(windows, windows[..., : self.config.channels], self.config)
+        filled, observed = bridge(scaled(windows, loc, scale, self.statistics, self.config))
+        x0, mask = torch.from_numpy(filled), torch.from_numpy(observed)
+        condition = self._inputs(places, scale)
+        if self.config.conditional:
+            seen = mask * torch.from_numpy(self._shown(rng, observed.shape))
+            condition["known"] = known_features(x0, seen)
+            mask = mask - seen
+        ids = [f"{self._series[series].name} from step {first}" for series, first in places]
+        return Batch(x0, mask=mask, condition=condition, ids=ids)
+
+    def measure(self, rng: np.random.Generator, windows: int = 2048) -> Statistics:
+        """Find the statistics of scaled windows, and use them from now on."""
+        config = self.config
+        drawn, _ = self._draw(rng, windows)
+        loc, scale = window_scale(drawn, drawn[..., : config.channels], config)
+        filled, observed = bridge(scaled(drawn, loc, scale, Statistics(), config))
+        # Windows that overflow say nothing of the others; training on one stops with its name.
+        usable = np.isfinite(filled).all(axis=(1, 2))
+        filled, observed = filled[usable], observed[usable]
+        seen = filled[observed > 0].astype(np.float64)
+        features = self._feature_statistics()
+        if not seen.size:
+            self.statistics = Statistics(feature_center=features[0], feature_spread=features[1])
+            return self.statistics
+        # A few windows whose context is nearly zero would otherwise set the scale of all.
+        low, high = np.quantile(seen, [_LOW, _HIGH])
+        inside = np.clip(seen, low, high)
+        center, spread = float(inside.mean()), float(inside.std())
+        spread = spread if spread > 1e-8 else 1.0
+        context = (np.clip(filled, low, high)[:, : config.context_length] - center) / spread
+        flat = torch.from_numpy(context.reshape(len(context), -1)).double()
+        top = float(torch.linalg.matrix_norm(flat, ord=2)) ** 2 / len(flat)
+        self.statistics = Statistics(center, spread, max(top, 1.0), *features)
+        return self.statistics
+
+    def _feature_statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Mean and standard deviation of each static and dynamic feature; a constant one keeps its size."""
+        static = np.stack([series.static for series in self._series]).astype(np.float64)
+        center, spread = list(static.mean(axis=0)), list(static.std(axis=0))
+        for row in range(self.config.dynamic_features):
+            values = np.concatenate([series.dynamic[:, row] for series in self._series]).astype(np.float64)
+            center.append(values.mean())
+            spread.append(values.std())
+        return tuple(map(float, center)), tuple(float(s) if s > 1e-8 else 1.0 for s in spread)
+
+    def _draw(self, rng: np.random.Generator, count: int) -> tuple[np.ndarray, list[tuple[int, int]]]:
+        places: list[tuple[int, int]] = []
+        rows: list[np.ndarray] = []
+        for _ in range(count):
+            for _ in range(10):
+                series = int(rng.integers(len(self._series)))
+                free = len(self._series[series]) - self.config.length
+                first = int(rng.integers(free + 1)) if free >= 0 else free
+                row = cut_with_lags(self._series[series].target, first, self.config)
+                if not np.isnan(row[: self.config.context_length, : self.config.channels]).all():
+                    break
+            places.append((series, first))
+            rows.append(row)
+        return np.stack(rows), places
+
+    def _inputs(self, places: list[tuple[int, int]], scale: np.ndarray) -> dict[str, torch.Tensor]:
+        config, chosen = self.config, [(self._series[series], first) for series, first in places]
+        inputs: dict[str, torch.Tensor] = {}
+        still = static_part(scale, np.stack([series.static for series, _ in chosen]), self.statistics, config)
+        parts = [np.repeat(still[:, None], config.length, axis=1)]
+        if config.calendar != "none":
+            parts.append(np.stack([self._calendar.window(s.start, first, config.length) for s, first in chosen]))
+        if config.dynamic_features:
+            parts.append(np.stack([dynamic_part(s, first, self.statistics, config) for s, first in chosen]))
+        features = np.concatenate(parts, axis=2)
+        if features.shape[2]:
+            inputs["features"] = torch.from_numpy(features)
+        if config.categories:
+            inputs["categories"] = torch.from_numpy(np.stack([series.categories for series, _ in chosen]))
+        return inputs
+
+    def _shown(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+        """What a conditional network is shown of each window, (rows, length, network_channels) of 0 and 1: the context,
+        less what `missing` hides of it, and the lags that are known when the context ends."""
+        config = self.config
+        shown = np.zeros(shape, dtype=np.float32)
+        for copy, lag in enumerate((0, *config.lags)):
+            channels = slice(copy * config.channels, (copy + 1) * config.channels)
+            shown[:, : config.context_length + lag, channels] = 1.0
+        if self.missing is not None:
+            hidden = np.stack([self.missing.hidden(config.context_length, rng) for _ in range(shape[0])])
+            shown[:, : config.context_length, : config.channels][hidden] = 0.0
+        return shown
