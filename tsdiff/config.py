@@ -17,6 +17,7 @@ from tsdiff.backbones import S4Config, S4DConfig
 from tsdiff.data.frequency import base_freq, candidate_seasons, normalise_freq
 
 Scaling = Literal["mean", "standard"]
+Calendar = Literal["none", "waves", "gluonts"]
 Energy = Literal["mse", "quantile"]
 
 # How many seasons of context serve well where nothing is said: two weeks of hours, twelve of days, …
@@ -49,20 +50,38 @@ class TSDiffConfig:
         context_length: steps before them that a window holds.
         scaling: windows are divided by the mean absolute value of their context ("mean", the paper's), or brought to
             zero mean and unit deviation of it ("standard"); missing values are left out.
-        calendar: whether the network sees the place of each step in the day, week or year.
+        calendar: what the network sees of each step's place in time: "waves", sines and cosines of its place in the
+            day, week or year; "gluonts", GluonTS's time features and the logarithm of the series' age, as published.
         backbone: sizes of the network: the patched S4D, or the published S4, which needs a process that is a table.
         sde: the diffusion process, as `shared.sde.sde_to_config` writes it.
         output: what the network predicts.
+        channels: dimensions of the series; targets are (length,) for one, (channels, length) for more.
+        lags: the window's channels also hold the series this many steps before, diffused with it, as published.
+        dynamic_features: rows of "feat_dynamic_real", known for the horizon too.
+        static_features: length of "feat_static_real".
+        categories: how many values each "feat_static_cat" takes; each is embedded.
+        scale_feature: whether the network sees the logarithm of the window's scale.
+        conditional: TSDiff-Cond: the network sees the observed values and which they are (Kollovieh et al. 2023, §5).
+        external_features: features that the network takes from its callers alone. Imported models that were trained
+            without features have them; forecasts give none.
     """
 
     freq: str
     prediction_length: int
     context_length: int
     scaling: Scaling = "mean"
-    calendar: bool = True
+    calendar: Calendar = "waves"
     backbone: BackboneConfig = field(default_factory=S4DConfig)
     sde: dict[str, Any] = field(default_factory=lambda: sde_to_config(paper_sde()))
     output: NetworkOutput = "velocity"
+    channels: int = 1
+    lags: tuple[int, ...] = ()
+    dynamic_features: int = 0
+    static_features: int = 0
+    categories: tuple[int, ...] = ()
+    scale_feature: bool = False
+    conditional: bool = False
+    external_features: int = 0
 
     def __post_init__(self) -> None:
         if normalise_freq(self.freq) != self.freq:
@@ -73,6 +92,17 @@ class TSDiffConfig:
             raise ConfigError(f"context_length={self.context_length}: need at least one step of context")
         if self.scaling not in get_args(Scaling):
             raise ConfigError(f"scaling={self.scaling!r}: choose one of {', '.join(get_args(Scaling))}")
+        if self.calendar not in get_args(Calendar):
+            raise ConfigError(f"calendar={self.calendar!r}: choose one of {', '.join(get_args(Calendar))}")
+        if self.channels < 1:
+            raise ConfigError(f"channels={self.channels}: a series has at least one")
+        for name in ("dynamic_features", "static_features", "external_features"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"{name}={getattr(self, name)}: need 0 or more")
+        if any(lag < 1 for lag in self.lags) or len(set(self.lags)) < len(self.lags):
+            raise ConfigError(f"lags={self.lags}: need different numbers of steps, each at least 1")
+        if any(size < 1 for size in self.categories):
+            raise ConfigError(f"categories={self.categories}: each takes at least one value")
         if self.length % self.backbone.patch:
             raise ConfigError(
                 f"context_length + prediction_length = {self.length} is not a multiple of the patch, "
@@ -83,6 +113,11 @@ class TSDiffConfig:
     def length(self) -> int:
         """Steps in a window: context and horizon."""
         return self.context_length + self.prediction_length
+
+    @property
+    def network_channels(self) -> int:
+        """Channels of a window: the series', then those of each lag."""
+        return self.channels * (1 + len(self.lags))
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,180 @@
+"""Training windows, drawn at random from a set of series."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from itertools import chain
+
+import numpy as np
+import torch
+
+from shared.errors import DataError
+from shared.training import Batch
+from tsdiff.calendar import CalendarTable
+from tsdiff.config import TSDiffConfig
+from tsdiff.data.store import SPOOL_ABOVE, SeriesStore
+from tsdiff.missing import MissingContext
+from tsdiff.windows import (
+    Entry,
+    Statistics,
+    bridge,
+    dynamic_part,
+    known_features,
+    read_series,
+    scaled,
+    static_part,
+    window_scale,
+    with_lags,
+)
+
+_LOW, _HIGH = 0.001, 0.999
+
+
+class WindowSource:
+    """Draws training windows: a series with equal chance, then a place in it. A `shared.training.BatchSource`.
+
+    Series shorter than a window are padded in front with missing values; windows whose context holds no value are
+    drawn again, a few times. Series that are too many to be held in memory go to a file while they are read (see
+    `tsdiff.data.SeriesStore`); a batch is the same either way.
+
+    Args:
+        entries: GluonTS entries, read once.
+        config: of the model.
+        batch_size: windows in a batch.
+        missing: what else than the horizon is hidden from a conditional network.
+        spool_above: bytes of values from which they go to a file; None keeps them in memory.
+        folder: of that file; None takes the system's temporary folder.
+
+    Raises:
+        DataError: no series has an observed value, or one cannot be used (`read_series`).
+    """
+
+    def __init__(
+        self,
+        entries: Iterable[Entry],
+        config: TSDiffConfig,
+        batch_size: int = 64,
+        missing: MissingContext | None = None,
+        *,
+        spool_above: int | None = SPOOL_ABOVE,
+        folder: str | os.PathLike[str] | None = None,
+    ):
+        self.config, self.batch_size, self.missing = config, batch_size, missing
+        self.statistics = Statistics()
+        read = (read_series(e, config, str(e.get("item_id", place))) for place, e in enumerate(entries))
+        usable = (series.as_entry() for series in read if not series.empty)
+        first = next(usable, None)
+        if first is None:
+            raise DataError("no series holds an observed value to train on; check the target column")
+        self.store = SeriesStore.of(chain([first], usable), spool_above=spool_above, folder=folder)
+        starts = [self.store.start(series) for series in range(len(self.store))]
+        self._calendar = CalendarTable(starts, self.store.lengths.tolist(), config.calendar, margin=config.length)
+
+    def __len__(self) -> int:
+        return len(self.store)
+
+    def batch(self, rng: np.random.Generator) -> Batch:
+        """One batch: x0 and mask (batch, length, network_channels), and what the network takes besides."""
+        windows, places = self._draw(rng, self.batch_size)
+        loc, scale = window_scale(windows, windows[..., : self.config.channels], self.config)
+        filled, observed = bridge(scaled(windows, loc, scale, self.statistics, self.config))
+        x0, mask = torch.from_numpy(filled), torch.from_numpy(observed)
+        condition = self._inputs(places, scale)
+        if self.config.conditional:
+            seen = mask * torch.from_numpy(self._shown(rng, observed.shape))
+            condition["known"] = known_features(x0, seen)
+            mask = mask - seen
+        ids = [f"{self.store.name(series)} from step {first}" for series, first in places]
+        return Batch(x0, mask=mask, condition=condition, ids=ids)
+
+    def measure(self, rng: np.random.Generator, windows: int = 2048) -> Statistics:
+        """Find the statistics of scaled windows, and use them from now on."""
+        config = self.config
+        drawn, _ = self._draw(rng, windows)
+        loc, scale = window_scale(drawn, drawn[..., : config.channels], config)
+        filled, observed = bridge(scaled(drawn, loc, scale, Statistics(), config))
+        # Windows that overflow say nothing of the others; training on one stops with its name.
+        usable = np.isfinite(filled).all(axis=(1, 2))
+        filled, observed = filled[usable], observed[usable]
+        seen = filled[observed > 0].astype(np.float64)
+        features = self._feature_statistics()
+        if not seen.size:
+            self.statistics = Statistics(feature_center=features[0], feature_spread=features[1])
+            return self.statistics
+        # A few windows whose context is nearly zero would otherwise set the scale of all.
+        low, high = np.quantile(seen, [_LOW, _HIGH])
+        inside = np.clip(seen, low, high)
+        center, spread = float(inside.mean()), float(inside.std())
+        spread = spread if spread > 1e-8 else 1.0
+        context = (np.clip(filled, low, high)[:, : config.context_length] - center) / spread
+        flat = torch.from_numpy(context.reshape(len(context), -1)).double()
+        top = float(torch.linalg.matrix_norm(flat, ord=2)) ** 2 / len(flat)
+        self.statistics = Statistics(center, spread, max(top, 1.0), *features)
+        return self.statistics
+
+    def _feature_statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Mean and standard deviation of each static and dynamic feature; a constant one keeps its size."""
+        static = np.stack([self.store.reals(series) for series in range(len(self.store))]).astype(np.float64)
+        center, spread = [*static.mean(axis=0)], [*static.std(axis=0)]
+        if self.config.dynamic_features:
+            mean = self._dynamic_mean(lambda values: values)
+            center.extend(mean)
+            spread.extend(np.sqrt(self._dynamic_mean(lambda values: (values - mean[:, None]) ** 2)))
+        return tuple(map(float, center)), tuple(float(s) if s > 1e-8 else 1.0 for s in spread)
+
+    def _dynamic_mean(self, of: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+        """Mean over all series and steps of a function of the dynamic features, series by series."""
+        total, steps = np.zeros(self.config.dynamic_features), 0
+        for series in range(len(self.store)):
+            values = of(np.asarray(self.store.dynamic(series), dtype=np.float64))
+            total, steps = total + values.sum(axis=1), steps + values.shape[1]
+        return total / steps
+
+    def _draw(self, rng: np.random.Generator, count: int) -> tuple[np.ndarray, list[tuple[int, int]]]:
+        places: list[tuple[int, int]] = []
+        rows: list[np.ndarray] = []
+        for _ in range(count):
+            for _ in range(10):
+                series = int(rng.integers(len(self.store)))
+                free = int(self.store.lengths[series]) - self.config.length
+                first = int(rng.integers(free + 1)) if free >= 0 else free
+                row = self._window(series, first)
+                if not np.isnan(row[: self.config.context_length, : self.config.channels]).all():
+                    break
+            places.append((series, first))
+            rows.append(row)
+        return np.stack(rows), places
+
+    def _window(self, series: int, first: int) -> np.ndarray:
+        return with_lags(lambda start: self.store.window(series, start, self.config.length).T, first, self.config)
+
+    def _inputs(self, places: list[tuple[int, int]], scale: np.ndarray) -> dict[str, torch.Tensor]:
+        config, store = self.config, self.store
+        inputs: dict[str, torch.Tensor] = {}
+        still = static_part(scale, np.stack([store.reals(series) for series, _ in places]), self.statistics, config)
+        parts = [np.repeat(still[:, None], config.length, axis=1)]
+        if config.calendar != "none":
+            parts.append(np.stack([self._calendar.window(store.start(s), at, config.length) for s, at in places]))
+        if config.dynamic_features:
+            known = [np.transpose(store.dynamic_window(series, first, config.length)) for series, first in places]
+            parts.append(np.stack([dynamic_part(window, self.statistics, config) for window in known]))
+        features = np.concatenate(parts, axis=2)
+        if features.shape[2]:
+            inputs["features"] = torch.from_numpy(features)
+        if config.categories:
+            inputs["categories"] = torch.from_numpy(np.stack([store.categories(series) for series, _ in places]))
+        return inputs
+
+    def _shown(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+        """What a conditional network is shown of each window, (rows, length, network_channels) of 0 and 1: the context,
+        less what `missing` hides of it, and the lags that are known when the context ends."""
+        config = self.config
+        shown = np.zeros(shape, dtype=np.float32)
+        for copy, lag in enumerate((0, *config.lags)):
+            channels = slice(copy * config.channels, (copy + 1) * config.channels)
+            shown[:, : config.context_length + lag, channels] = 1.0
+        if self.missing is not None:
+            hidden = np.stack([self.missing.hidden(config.context_length, rng) for _ in range(shape[0])])
+            shown[:, : config.context_length, : config.channels][hidden] = 0.0
+        return shown
