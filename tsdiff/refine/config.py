@@ -10,6 +10,7 @@ from shared.errors import ConfigError
 
 Refinement = Literal["most_likely", "langevin", "mala", "hmc", "underdamped", "critically_damped"]
 Prior = Literal["mse", "quantile"]
+Energy = Literal["denoising", "score"]
 
 ADJUSTED: tuple[Refinement, ...] = ("mala", "hmc")
 """Methods that accept or reject."""
@@ -33,6 +34,8 @@ class RefineConfig:
         leapfrog_steps: of each Hamiltonian trajectory.
         friction: of "underdamped", in units of the stiffest direction's frequency; "critically_damped" uses the
             critical one of a direction of the data's own variance.
+        energy: "denoising", the denoising loss at representative noise levels, as published; or "score", minus the score at
+            the last of them, many times cheaper, for methods that need no energy.
         log_snrs: representative noise levels of the denoising energy, as log(α/σ), ascending. Several are quadrature
             nodes of −log p's bound; a single one has weight 1, as published (`representative_log_snr` finds it).
         redraw: draw the energy's noise anew before each step (each trajectory); otherwise each sample keeps its own.
@@ -49,6 +52,7 @@ class RefineConfig:
     temperature: float = 1.0
     leapfrog_steps: int = 5
     friction: float = 1.0
+    energy: Energy = "score"
     log_snrs: tuple[float, ...] = (-0.5, 0.5, 1.5, 2.5)
     redraw: bool = True
     num_samples: int = 100
