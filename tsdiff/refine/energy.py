@@ -229,5 +229,7 @@ def with_lags(x: Tensor, lagged: Tensor, lags: Sequence[int]) -> Tensor:
     """
     length, channels = x.shape[1:]
     copies = lagged.split(channels, dim=-1)
-    shown = [torch.cat([copy[:, :lag], x[:, : max(length - lag, 0)]], dim=1) for copy, lag in zip(copies, lags, strict=True)]
+    shown = [
+        torch.cat([copy[:, :lag], x[:, : max(length - lag, 0)]], dim=1) for copy, lag in zip(copies, lags, strict=True)
+    ]
     return torch.cat([x, *shown], dim=-1)

@@ -153,7 +153,7 @@ class Refiner:
         def denoiser(x: Tensor, t: Tensor) -> Tensor:
             return model(x, t, **conditions.inputs)
 
-        if settings.energy == "denoising":
+        if settings.chosen_energy == "denoising":
             shape = conditions.values.shape
             return DenoisingEnergy(denoiser, model.sde, self.levels, shape, generators, model.device, windows)
         carried = 0.0 if settings.method == "most_likely" else min(settings.temperature, 1.0)
@@ -174,4 +174,3 @@ class Refiner:
         if settings.method == "critically_damped":
             return Underdamped(swing, critical_friction(), temperature=temperature)
         return Underdamped(swing, settings.friction * math.sqrt(stiffness), temperature=temperature)
-
