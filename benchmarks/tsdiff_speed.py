@@ -200,10 +200,10 @@ def measured(sides: tuple[str, ...], threads: int, repeats: int) -> str:
     rows, faults = [], {}
     for job, title in JOBS.items():
         times: dict[str, list[list[float]]] = {side: [] for side in sides}
-        for i in range(repeats + 2):  # two to warm up
+        for i in range(repeats + 1):  # one to warm up
             for side, worker in workers.items():
                 result = worker.time(threads, job)
-                if i > 1:
+                if i > 0:
                     times[side].append(result)
         print(threads, job, times, flush=True)
         row = [title]
@@ -286,7 +286,7 @@ def main(
         "makes them in every call. A training step is forward, backward, clipping, Adam and EMA.\n",
         "" if missing is None else f"\nThe public code is left out: {missing}.\n",
     ]
-    for count in (int(value) for value in threads.split(",")):
+    for count in (int(value) for value in threads.split(",") if value):
         parts.append(f"\n## {count} thread{'s' if count > 1 else ''}\n\n{measured(sides, count, repeats)}")
     if missing is None and curve_steps:
         torch.set_num_threads(1)
