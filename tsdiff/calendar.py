@@ -1,11 +1,15 @@
-"""What is known of every time step: its place in the day, the week or the year, as sines and cosines."""
+"""What is known of every time step: its place in the day, the week or the year."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import pandas as pd
+from gluonts.time_feature import time_features_from_frequency_str
 
-from tsdiff.data.frequency import base_freq, quiet
+from tsdiff.config import Calendar
+from tsdiff.data.frequency import base_freq, multiple, quiet
 
 _CYCLES: dict[str, tuple[str, ...]] = {
     "s": ("hour", "day"),
@@ -19,27 +23,83 @@ _CYCLES: dict[str, tuple[str, ...]] = {
 }
 
 
+def _cycles(freq: str) -> tuple[str, ...]:
+    # Of every seventh day the place in the week tells nothing.
+    whole_weeks = base_freq(freq) == "D" and multiple(freq) % 7 == 0
+    return _CYCLES.get("W" if whole_weeks else base_freq(freq), ())
+
+
 def shifted(start: pd.Period, steps: int) -> pd.Period:
     """The period `steps` after `start`; without pandas' notice about business days, which no caller can act on."""
     with quiet():
         return start + steps
 
 
-def calendar_width(freq: str) -> int:
+def calendar_width(freq: str, kind: Calendar) -> int:
     """Number of calendar features of a normalised frequency."""
-    return 2 * len(_CYCLES.get(base_freq(freq), ()))
+    if kind == "none":
+        return 0
+    if kind == "gluonts":
+        return len(time_features_from_frequency_str(freq)) + 1
+    return 2 * len(_cycles(freq))
 
 
-def calendar_features(start: pd.Period, length: int) -> np.ndarray:
-    """Features of `length` steps from `start`: (length, calendar_width), float32, each of unit variance."""
-    cycles = _CYCLES.get(base_freq(start.freqstr), ())
-    if not cycles:
+def calendar_features(start: pd.Period, length: int, kind: Calendar, age: int = 0) -> np.ndarray:
+    """Features of `length` steps from `start`: (length, calendar_width), float32.
+
+    Args:
+        start: the first step.
+        length: how many.
+        kind: "waves": sines and cosines of unit variance. "gluonts": GluonTS's features, in −½ … ½, and
+            log10(2 + steps since the series' start).
+        age: steps from the series' start to `start`; below 0 before it.
+    """
+    width = calendar_width(start.freqstr, kind)
+    if not width:
         return np.zeros((length, 0), dtype=np.float32)
     with quiet():
         index = pd.period_range(start, periods=length, freq=start.freq)
-        angles = np.stack([2 * np.pi * _phase(index, cycle) for cycle in cycles], axis=1)
+        if kind == "gluonts":
+            features = [feature(index) for feature in time_features_from_frequency_str(start.freqstr)]
+            ages = np.log10(2.0 + np.maximum(np.arange(age, age + length), 0))
+            return np.stack([*features, ages], axis=1).astype(np.float32)
+        angles = np.stack([2 * np.pi * _phase(index, cycle) for cycle in _cycles(start.freqstr)], axis=1)
     waves = np.stack([np.sin(angles), np.cos(angles)], axis=2).reshape(length, -1)
     return (np.sqrt(2.0) * waves).astype(np.float32)
+
+
+class CalendarTable:
+    """Calendar features of any window of a set of series, from one table over all their time.
+
+    Args:
+        starts: of the series.
+        lengths: of the series.
+        kind: of the features.
+        margin: steps before a start and after an end that windows may reach.
+    """
+
+    _LARGEST = 4_000_000  # steps; a set that spans more has its features made window by window
+
+    def __init__(self, starts: Iterable[pd.Period], lengths: Iterable[int], kind: Calendar, margin: int):
+        self._kind = kind
+        self._table: np.ndarray | None = None
+        firsts = list(starts)
+        self._step = firsts[0].freq.n
+        low = min(start.ordinal for start in firsts)
+        high = max(s.ordinal + n * self._step for s, n in zip(firsts, lengths, strict=True))
+        span = (high - low) // self._step + 2 * margin
+        aligned = all((start.ordinal - low) % self._step == 0 for start in firsts)
+        if kind == "waves" and aligned and span <= self._LARGEST:
+            first = next(start for start in firsts if start.ordinal == low)
+            self._low, self._margin = low, margin
+            self._table = calendar_features(shifted(first, -margin), span, kind)
+
+    def window(self, start: pd.Period, first: int, length: int) -> np.ndarray:
+        """Features (length, width) from step `first` (which may be negative) of the series that starts at `start`."""
+        if self._table is None:
+            return calendar_features(shifted(start, first), length, self._kind, first)
+        place = (start.ordinal - self._low) // self._step + first + self._margin
+        return self._table[place : place + length]
 
 
 def _phase(index: pd.PeriodIndex, cycle: str) -> np.ndarray:

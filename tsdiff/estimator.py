@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,11 +18,22 @@ from shared.random import derive_seed
 from shared.sde import SDE, sde_to_config
 from shared.training import DiffusionModule, TrainingConfig, fit
 from tsdiff.backbones import S4Config, S4DConfig
-from tsdiff.config import Sampling, Scaling, TSDiffConfig, compute_device, default_patch, fitting_context, paper_sde
+from tsdiff.config import (
+    Calendar,
+    Sampling,
+    Scaling,
+    TSDiffConfig,
+    compute_device,
+    default_patch,
+    fitting_context,
+    paper_sde,
+)
 from tsdiff.data import normalise_freq
+from tsdiff.missing import MissingContext
 from tsdiff.model import TSDiff
 from tsdiff.predictor import TSDiffPredictor
-from tsdiff.windows import Entry, WindowSource
+from tsdiff.source import WindowSource
+from tsdiff.windows import Entry
 
 DEFAULT_TRAINING = TrainingConfig(
     max_steps=7000, learning_rate=5e-3, weight_decay=1e-2, gradient_clip=1.0, ema_decay=0.999
@@ -38,12 +49,15 @@ class TSDiffEstimator(Estimator):
         prediction_length: steps to forecast.
         context_length: steps before them that the model sees; None chooses by frequency. It is lengthened to whole
             patches.
-        scaling, calendar, output: see `TSDiffConfig`.
+        scaling, calendar, output, channels, lags, dynamic_features, static_features, categories, scale_feature,
+            conditional: see `TSDiffConfig`.
+        missing: values of the context that a conditional model is trained to do without.
         backbone: sizes of the network; None takes the default with the frequency's season as patch.
         sde: the process; None takes TSDiff's 100-step table.
         loss: the objective; None takes regression of the network's output with log(σ/α) drawn from N(−0.5, 1.2²).
         training: how to train.
         batch_size: windows in a batch.
+        scale_power, horizon_weight: see `WindowSource`.
         sampling: how the forecaster draws.
         device: "cpu", "cuda" or "auto", which takes a GPU where there is one.
 
@@ -58,13 +72,23 @@ class TSDiffEstimator(Estimator):
         context_length: int | None = None,
         *,
         scaling: Scaling = "mean",
-        calendar: bool = True,
+        calendar: Calendar = "waves",
         output: NetworkOutput = "velocity",
+        channels: int = 1,
+        lags: Sequence[int] = (),
+        dynamic_features: int = 0,
+        static_features: int = 0,
+        categories: Sequence[int] = (),
+        scale_feature: bool = False,
+        conditional: bool = False,
+        missing: MissingContext | None = None,
         backbone: S4DConfig | S4Config | None = None,
         sde: SDE | None = None,
         loss: DiffusionLoss | None = None,
         training: TrainingConfig | None = None,
         batch_size: int = 32,
+        scale_power: float = 0.0,
+        horizon_weight: float = 1.0,
         sampling: Sampling | None = None,
         device: str = "cpu",
     ):
@@ -84,10 +108,20 @@ class TSDiffEstimator(Estimator):
             backbone=backbone,
             sde=sde_to_config(sde or paper_sde()),
             output=output,
+            channels=channels,
+            lags=tuple(lags),
+            dynamic_features=dynamic_features,
+            static_features=static_features,
+            categories=tuple(categories),
+            scale_feature=scale_feature,
+            conditional=conditional,
         )
+        if missing is not None and not conditional:
+            raise ConfigError("missing: only a conditional model (conditional=True) is trained to do without values")
+        self.missing = missing
         self.loss = loss or DEFAULT_LOSS
         self.training = training or DEFAULT_TRAINING
-        self.batch_size = batch_size
+        self.batch_size, self.scale_power, self.horizon_weight = batch_size, scale_power, horizon_weight
         self.sampling = sampling or Sampling()
         self.device = str(compute_device(device))
 
@@ -120,7 +154,7 @@ class TSDiffEstimator(Estimator):
             CheckpointError: the state in `folder` does not fit; pass resume=False.
         """
         seed = self.training.seed
-        source = WindowSource(training_data, self.config, self.batch_size)
+        source = WindowSource(training_data, self.config, self.batch_size, self.missing, self.scale_power, self.horizon_weight)
         statistics = source.measure(np.random.default_rng(derive_seed(seed, "statistics")))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(seed, "weights"))

@@ -18,14 +18,15 @@ from typing import Any
 
 import torch
 import yaml
-from torch import Tensor
+from torch import Tensor, nn
 
 from shared.errors import CheckpointError, ConfigError
 from shared.sde import DiscreteVPSDE, cosine_betas, linear_betas, sde_to_config
 from tsdiff.backbones import S4Backbone, S4Config
+from tsdiff.calendar import calendar_width
 from tsdiff.config import TSDiffConfig
 from tsdiff.data.frequency import base_freq, normalise_freq
-from tsdiff.model import TSDiff
+from tsdiff.model import PointInputs, TSDiff
 from tsdiff.windows import Statistics
 
 _TOP = {"input_init.0": "input", "time_init.0": "level.0", "time_init.2": "level.2"}
@@ -52,18 +53,21 @@ _KERNEL = {
 # What the script's configurations and the hyperparameters of its module hold.
 _SETTINGS = {"freq", "context_length", "prediction_length", "normalization", "use_lags", "use_features", "init_skip"}
 _SETTINGS |= {"timesteps", "diffusion_scheduler", "diffusion_config", "backbone_parameters", "dropout", "conjugates"}
+_SETTINGS |= {"num_feat_static_real"}
 _IGNORED = {"model", "dataset", "lr", "gradient_clip_val", "max_epochs", "num_batches_per_epoch", "batch_size"}
 _IGNORED |= {"num_samples", "sampler", "sampler_params", "use_validation_set", "eval_every", "device", "setup"}
 _IGNORED |= {"guidance", "missing_data_configs", "do_final_eval", "num_feat_dynamic_real", "num_feat_static_cat"}
-_IGNORED |= {"num_feat_static_real", "cardinalities"}
+_IGNORED |= {"cardinalities"}
 # What shapes tell.
 _IGNORED |= {"input_dim", "hidden_dim", "output_dim", "step_emb", "num_residual_blocks", "residual_block"}
 _DROPOUTS = {"dropout": 0.1, "dropout02": 0.2, "dropout03": 0.3}
 
+_EMBEDDER = "embedder."
 # Feature inputs beyond those of the clock: scale, static category, static number, age.
 _OTHER_FEATURES = 4
 _HORIZONS = {"h": 24, "D": 30, "B": 30}
-_LAGS = {10: "h", 12: "D"}
+_LAGS = {"h": tuple(24 * days for days in (1, 2, 3, 4, 5, 6, 7, 14, 21, 28))}
+_LAGS |= {freq: tuple(range(30, 361, 30)) for freq in ("D", "B")}
 _CLOCKS = {4: "h", 3: "D"}
 
 
@@ -103,6 +107,11 @@ def import_checkpoint(
       itself here: with KeOps or its CUDA extension it sums over both members of each conjugate pair of states,
       without them over one. An undecided case, such as untrained weights, is taken as the published code computes
       it on a plain CPU: over one.
+
+    A model that was trained with features (use_features) sees the window's log-scale, embedded categories, static
+    numbers, GluonTS's time features, the series' age and dynamic numbers, in this order; entries to forecast need
+    "feat_static_cat" and "feat_static_real", which the published transforms set to [0] and [0.0] where a data set has
+    none. Without use_features the network's feature inputs are kept for `predict_noise` alone.
 
     The training windows' statistics are unknown: center 0 and spread 1, as published; `top_variance` is the context's
     length, the variance that the level alone has after mean scaling, which keeps guidance on the stable side.
@@ -152,8 +161,7 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     others = [str(name) for name, value in content.items() if not isinstance(value, Tensor)]
     if others:
         raise CheckpointError(f"{path}: {', '.join(others[:5])} are not tensors; save the module's state_dict() alone")
-    # The embedding of categories makes features of the data; the network is what takes them.
-    state = {str(k).removeprefix("backbone."): v for k, v in content.items() if not str(k).startswith("embedder.")}
+    state = {str(k).removeprefix("backbone."): v for k, v in content.items()}
     return state, {str(name): value for name, value in hyper.items()}
 
 
@@ -179,10 +187,16 @@ class _Shapes:
 
     Attributes:
         network: its sizes.
+        channels: of the window: the series and its lagged copies.
+        features: that the network takes at every point.
+        categories: that are embedded: how many values each takes.
         horizon: length that the kernels were made for, 0 where they never were.
     """
 
     network: S4Config
+    channels: int
+    features: int
+    categories: tuple[int, ...]
     horizon: int
 
     @classmethod
@@ -205,10 +219,10 @@ class _Shapes:
             blocks=len(blocks),
             state=2 * state[f"{first}.C"].shape[2],
             step_embedding=state["time_init.0.weight"].shape[1],
-            channels=channels,
-            features=encoder.shape[1] if encoder is not None and encoder.ndim == 3 else 0,
         )
-        return cls(network, int(state[f"{first}.L"]))
+        features = encoder.shape[1] if encoder is not None and encoder.ndim == 3 else 0
+        sizes = {name: len(state[name]) for name in sorted(state) if name.startswith(_EMBEDDER)}
+        return cls(network, channels, features, tuple(sizes.values()), int(state[f"{first}.L"]))
 
 
 class _Settings:
@@ -256,7 +270,8 @@ class _Settings:
         """Frequency: given, or that of the lags, or that whose clock has as many hands as there are features."""
         if self.values.get("freq") is not None:
             return normalise_freq(str(self.values["freq"]))
-        guess = _LAGS.get(shapes.network.channels - 1) or _CLOCKS.get(shapes.network.features - _OTHER_FEATURES, "h")
+        by_lags = next((freq for freq, lags in _LAGS.items() if len(lags) == shapes.channels - 1), None)
+        guess = by_lags or _CLOCKS.get(shapes.features - _OTHER_FEATURES, "h")
         return self.assume("freq", guess)
 
     def lengths(self, freq: str, horizon: int) -> tuple[int, int]:
@@ -278,9 +293,9 @@ class _Settings:
 
 def _build(state: Mapping[str, Tensor], shapes: _Shapes, settings: _Settings, origin: str) -> TSDiff:
     lags, features = settings.flag("use_lags"), settings.flag("use_features")
-    if lags is not None and lags != (shapes.network.channels > 1):
-        raise ConfigError(f"use_lags={lags}, but the network of {origin} has {shapes.network.channels} channels")
-    if features and not shapes.network.features:
+    if lags is not None and lags != (shapes.channels > 1):
+        raise ConfigError(f"use_lags={lags}, but the network of {origin} has {shapes.channels} channels")
+    if features and not shapes.features:
         raise ConfigError(f"use_features=True, but the network of {origin} takes no features")
     normalization = settings.values.get("normalization") or settings.assume("normalization", "mean")
     if normalization != "mean":
@@ -292,18 +307,21 @@ def _build(state: Mapping[str, Tensor], shapes: _Shapes, settings: _Settings, or
         shapes.network,
         dropout=settings.dropout(),
         input_skip=bool(skip),
-        features_required=bool(features),
         conjugates=bool(pairs),
     )
     config = TSDiffConfig(
         freq=freq,
         prediction_length=prediction,
         context_length=context,
-        calendar=False,
+        calendar="none",
         backbone=network,
         sde=sde_to_config(settings.table()),
         output="noise",
+        lags=_lags(freq, shapes, origin),
+        external_features=shapes.features,
     )
+    if features:
+        config = _with_features(config, shapes, settings, origin)
     model = _loaded(config, state, origin)
     if skip is None or pairs is None:
         errors = {
@@ -324,6 +342,39 @@ def _build(state: Mapping[str, Tensor], shapes: _Shapes, settings: _Settings, or
     return model
 
 
+def _lags(freq: str, shapes: _Shapes, origin: str) -> tuple[int, ...]:
+    """The published lags of a frequency, if the network has channels for them."""
+    if shapes.channels == 1:
+        return ()
+    lags = _LAGS.get(freq, ())
+    if len(lags) != shapes.channels - 1:
+        raise ConfigError(
+            f"the network of {origin} has {shapes.channels - 1} lags, the published ones of freq={freq!r} are "
+            f"{len(lags)}; give the frequency that it was trained with in `config`"
+        )
+    return lags
+
+
+def _with_features(config: TSDiffConfig, shapes: _Shapes, settings: _Settings, origin: str) -> TSDiffConfig:
+    """The settings of a model that was trained with features: what each of them is, in the published order."""
+    described = replace(
+        config,
+        calendar="gluonts",
+        scale_feature=True,
+        categories=shapes.categories or (1,),
+        static_features=settings.count("num_feat_static_real") or 1,
+        external_features=0,
+    )
+    embedded = sum(min(50, (size + 1) // 2) for size in described.categories)
+    known = 1 + embedded + described.static_features + calendar_width(config.freq, "gluonts")
+    if known > shapes.features:
+        raise ConfigError(
+            f"the network of {origin} takes {shapes.features} features, but scale, categories, static numbers and "
+            f"clock of {config.freq!r} alone are {known}; give the data's freq and num_feat_static_real in `config`"
+        )
+    return replace(described, dynamic_features=shapes.features - known)
+
+
 def _with(config: TSDiffConfig, skip: bool, conjugates: bool) -> TSDiffConfig:
     assert isinstance(config.backbone, S4Config)
     return replace(config, backbone=replace(config.backbone, input_skip=skip, conjugates=conjugates))
@@ -336,6 +387,12 @@ def _loaded(config: TSDiffConfig, state: Mapping[str, Tensor], origin: str) -> T
     backbone = model.denoiser.network.backbone
     assert isinstance(backbone, S4Backbone)
     own, names = backbone.state_dict(), _names(len(backbone.blocks))
+    inputs = model.denoiser.network.inputs
+    assert isinstance(inputs, PointInputs)
+    embedded = {name: value for name, value in state.items() if name.startswith(_EMBEDDER)}
+    state = {name: value for name, value in state.items() if name not in embedded}
+    if inputs.embedder is not None:
+        _load_embedder(inputs.embedder, embedded, origin)
     problems = [f"missing key {name!r}" for name, target in names.items() if target in own and name not in state]
     problems += [f"unknown key {name!r}" for name in state if name not in names]
     converted: dict[str, Tensor] = {}
@@ -355,6 +412,17 @@ def _loaded(config: TSDiffConfig, state: Mapping[str, Tensor], origin: str) -> T
     backbone.load_state_dict(converted)
     backbone.truncate(config.length)  # the published code does this at its first call
     return model.eval()
+
+
+def _load_embedder(embedder: nn.Module, embedded: Mapping[str, Tensor], origin: str) -> None:
+    """Give the embedding of categories its published weights."""
+    try:
+        embedder.load_state_dict({name.removeprefix(_EMBEDDER): value for name, value in embedded.items()})
+    except RuntimeError as error:
+        raise CheckpointError(
+            f"{origin} was trained with features, but its embedding of categories is missing or of another shape; "
+            f"save the whole module's state_dict() ({str(error).splitlines()[-1].strip()})"
+        ) from error
 
 
 def _names(blocks: int) -> dict[str, str]:
@@ -377,6 +445,6 @@ def _noise_error(model: TSDiff) -> float:
     """Mean square error of the noise that the model sees in pure noise at the table's last step."""
     assert isinstance(model.sde, DiscreteVPSDE)
     generator = torch.Generator().manual_seed(0)
-    x = torch.randn(8, model.config.length, model.channels, generator=generator)
+    x = torch.randn(8, model.config.length, model.config.network_channels, generator=generator)
     step = torch.full((len(x),), len(model.sde) - 1)
     return float((model.predict_noise(x, step) - x).square().mean())

@@ -14,21 +14,21 @@ import pandas as pd
 import torch
 from gluonts.model.forecast import SampleForecast
 from gluonts.model.predictor import Predictor
-from torch import Tensor
 
 from shared.checkpoint import dataclass_from, resolve
 from shared.errors import CheckpointError, ConfigError, DataError
 from shared.io import write_json
-from shared.random import make_generator
-from shared.samplers import sample
-from tsdiff.backbones import S4Config
+from shared.random import derive_seed, make_generator
 from tsdiff.calendar import shifted
 from tsdiff.config import Sampling, compute_device
-from tsdiff.data import series_from_frame
+from tsdiff.data import series_from_frame, to_timestamps
 from tsdiff.evaluation import forecasts_to_frame
-from tsdiff.guidance import ObservationGuidance
-from tsdiff.model import BUNDLED, TSDiff, call_times
-from tsdiff.windows import Conditioning, Entry, conditioning
+from tsdiff.imputation import Imputation, impute_series
+from tsdiff.likelihood import LikelihoodSettings, WindowLikelihoods, window_log_likelihoods
+from tsdiff.model import BUNDLED, TSDiff
+from tsdiff.posterior import draw_windows, quantile_levels
+from tsdiff.source import WindowSource
+from tsdiff.windows import Conditioning, Conditions, Entry, conditioning, read_series
 
 _SAMPLING = "sampling.json"
 
@@ -41,20 +41,10 @@ class TSDiffPredictor(Predictor):
         sampling: how to draw.
         device: where to compute; None means where the model is.
 
-    Raises:
-        ConfigError: the model was trained with lagged copies of the series, or features of its caller's.
     """
 
     def __init__(self, model: TSDiff, sampling: Sampling | None = None, device: str | torch.device | None = None):
         super().__init__(prediction_length=model.config.prediction_length)
-        if model.channels > 1:
-            raise ConfigError(
-                f"the model sees {model.channels - 1} lagged copies of the series; forecasts need a model without lags"
-            )
-        if isinstance(model.config.backbone, S4Config) and model.config.backbone.features_required:
-            raise ConfigError(
-                "the model was trained with features of its caller's; forecasts need a model without them"
-            )
         self.model = model.to(None if device is None else compute_device(device)).eval().requires_grad_(False)
         self.sampling = sampling or Sampling()
         self.nfe = 0
@@ -69,6 +59,20 @@ class TSDiffPredictor(Predictor):
         """The same model, sampled differently; takes the fields of `Sampling`."""
         return TSDiffPredictor(self.model, replace(self.sampling, **changes))
 
+    def measure_covariance(self, dataset: Iterable[Entry]) -> TSDiffPredictor:
+        """Measure the covariance of the windows of training series, which guidance with covariance="window" needs.
+
+        Trained models come with it; this is for imported ones. The model is changed in place.
+
+        Raises:
+            DataError: see `tsdiff.source.WindowSource`.
+        """
+        source = WindowSource(dataset, self.model.config)
+        source.statistics = self.model.statistics
+        rng = np.random.default_rng(derive_seed(self.sampling.seed, "covariance"))
+        self.model.statistics = replace(source.statistics, covariance=source.measure_covariance(rng))
+        return self
+
     def predict(self, dataset: Iterable[Entry], num_samples: int = 100, **kwargs: Any) -> Iterator[SampleForecast]:
         """One forecast for each entry, in order, of the prediction_length steps after its end.
 
@@ -76,11 +80,13 @@ class TSDiffPredictor(Predictor):
         read as they are needed, and memory does not grow with their number.
 
         Args:
-            dataset: GluonTS entries ("start" pd.Period, "target" (length,), optionally "item_id").
+            dataset: GluonTS entries ("start" pd.Period, "target" (length,), or (channels, length) for a model of
+                several channels, optionally "item_id"; where the model takes them "feat_dynamic_real"
+                (k, length + prediction_length), "feat_static_real", "feat_static_cat").
             num_samples: samples of each forecast.
 
         Yields:
-            SampleForecast, samples (num_samples, prediction_length).
+            SampleForecast, samples (num_samples, prediction_length), with channels last where there are several.
 
         Raises:
             ConfigError: num_samples < 1, or an unknown keyword.
@@ -93,72 +99,91 @@ class TSDiffPredictor(Predictor):
         return self._forecasts(dataset, num_samples)
 
     def _forecasts(self, dataset: Iterable[Entry], num_samples: int) -> Iterator[SampleForecast]:
-        at_once = max(1, self.sampling.batch_rows // num_samples)
-        numbered = enumerate(dataset)
-        while group := list(islice(numbered, at_once)):
-            entries = [entry for _, entry in group]
-            names = [str(entry.get("item_id", place)) for place, entry in group]
-            config, statistics = self.model.config, self.model.statistics
-            inputs = [conditioning(e, config, statistics, name) for e, name in zip(entries, names, strict=True)]
-            ends = [shifted(entry["start"], len(entry["target"])) for entry in entries]
-            samples = self._draw(inputs, [f"{n} {end}" for n, end in zip(names, ends, strict=True)], num_samples)
-            for entry, end, drawn in zip(entries, ends, samples, strict=True):
+        config = self.model.config
+        for group in self._groups(dataset, num_samples):
+            inputs = [conditioning(entry, config, self.model.statistics, name) for name, entry in group]
+            ends = [shifted(entry["start"], np.shape(entry["target"])[-1]) for _, entry in group]
+            names = [f"{name} {end}" for (name, _), end in zip(group, ends, strict=True)]
+            samples = self._draw(inputs, names, num_samples)
+            for (_, entry), end, drawn in zip(group, ends, samples, strict=True):
                 yield SampleForecast(drawn, start_date=end, item_id=entry.get("item_id"), info=entry.get("info"))
 
+    def _groups(self, dataset: Iterable[Entry], num_samples: int) -> Iterator[list[tuple[str, Entry]]]:
+        """Named entries, as many at once as fill batch_rows."""
+        named = ((str(entry.get("item_id", place)), entry) for place, entry in enumerate(dataset))
+        while group := list(islice(named, max(1, self.sampling.batch_rows // num_samples))):
+            yield group
+
+    @torch.inference_mode(False)  # guidance differentiates, whatever mode the caller is in
     def _draw(self, inputs: list[Conditioning], names: list[str], num_samples: int) -> list[np.ndarray]:
-        """Samples (num_samples, prediction_length) of each input, in the series' units, batch_rows at a time."""
+        """Samples (num_samples, prediction_length), with channels last where there are several, of each input, in the
+        series' units."""
+        config, levels = self.model.config, quantile_levels(num_samples)
         rows = [(item, draw) for item in range(len(inputs)) for draw in range(num_samples)]
-        levels = (np.arange(num_samples) + 1) / (num_samples + 1)
-        out = np.empty((len(inputs), num_samples, self.prediction_length), dtype=np.float32)
+        out = np.empty((len(inputs), num_samples, config.prediction_length, config.channels), dtype=np.float32)
         for first in range(0, len(rows), self.sampling.batch_rows):
             chunk = rows[first : first + self.sampling.batch_rows]
             items = torch.tensor([item for item, _ in chunk])
+            conditions = Conditions.stack(inputs, config, items, self.model.device)
             generators = [make_generator(self.sampling.seed, names[item], draw) for item, draw in chunk]
-            quantiles = torch.tensor([levels[draw] for _, draw in chunk], dtype=torch.float32)
-            with torch.inference_mode(False):  # guidance differentiates, whatever mode the caller is in
-                windows = self._sample_windows(inputs, items, quantiles, generators)
-            horizon = windows[:, -self.prediction_length :].double().numpy()
+            chosen = levels[[draw for _, draw in chunk]]
+            windows, self.nfe = draw_windows(self.model, self.sampling, conditions, chosen, generators)
+            horizon = windows[:, config.context_length :, : config.channels].numpy()
             for (item, draw), row in zip(chunk, horizon, strict=True):
-                out[item, draw] = row * inputs[item].scale + inputs[item].loc
+                out[item, draw] = inputs[item].to_series(row)
         if not np.isfinite(out).all():
-            bad = names[int(np.flatnonzero(~np.isfinite(out).all(axis=(1, 2)))[0])]
+            bad = names[int(np.flatnonzero(~np.isfinite(out).all(axis=(1, 2, 3)))[0])]
             raise DataError(
                 f"the forecast of series {bad} is not finite: its values leave the range of single precision, or the "
                 "guidance is too strong; rescale the series or lower `scale`"
             )
-        return list(out)
+        return list(out if config.channels > 1 else out[..., 0])
 
-    def _sample_windows(
-        self, inputs: list[Conditioning], items: Tensor, quantiles: Tensor, generators: list[torch.Generator]
-    ) -> Tensor:
-        """Whole windows (rows, length) in network units, on the CPU; row i is conditioned on inputs[items[i]]."""
-        device, settings, model = self.model.device, self.sampling, self.model
-        values = torch.stack([c.values for c in inputs])[items][..., None].to(device)
-        observed = torch.stack([c.observed for c in inputs])[items][..., None].to(device)
-        known = [c.features for c in inputs if c.features is not None]
-        features = torch.stack(known)[items].to(device) if known else None
-        guidance = ObservationGuidance(
-            values,
-            observed,
-            settings.guidance,
-            quantiles.to(device),
-            settings.scale,
-            settings.observation_std,
-            model.statistics.top_variance,
-        )
-        result = sample(
-            lambda x, t: model(x, t, features),
-            model.sde,
-            tuple(values.shape),
-            method=settings.method,
-            steps=settings.steps,
-            schedule=call_times(model.sde, settings.steps, settings.log_snr_end),
-            generator=generators,
-            guidance=guidance,
-            device=device,
-        )
-        self.nfe = result.nfe
-        return result.x[..., 0].cpu()
+    def impute(self, dataset: Iterable[Entry], num_samples: int = 100) -> Iterator[Imputation]:
+        """Fill the missing values (NaN) of each series, wherever they lie, with draws given what is observed around.
+
+        Args:
+            dataset: GluonTS entries, see `predict`. Dynamic features are needed for the series' own steps only.
+            num_samples: draws of each missing value.
+
+        Yields:
+            One `tsdiff.imputation.Imputation` an entry, in order; one without gaps comes back as it is.
+
+        Raises:
+            ConfigError: num_samples < 1.
+            DataError: an entry without any observed value, of another frequency, or of another shape.
+        """
+        if num_samples < 1:
+            raise ConfigError(f"num_samples={num_samples}: need at least one")
+        return self._imputations(dataset, num_samples)
+
+    def _imputations(self, dataset: Iterable[Entry], num_samples: int) -> Iterator[Imputation]:
+        for group in self._groups(dataset, num_samples):
+            series = [read_series(entry, self.model.config, name) for name, entry in group]
+            for one in series:
+                if one.empty:
+                    raise DataError(f"series {one.name!r} holds no observed value; leave it out")
+            yield from impute_series(self.model, self.sampling, series, num_samples)
+
+    def log_likelihood(
+        self, dataset: Iterable[Entry], settings: LikelihoodSettings | None = None, **changes: Any
+    ) -> list[WindowLikelihoods]:
+        """How likely the model finds the windows of each series, in nats.
+
+        Args:
+            dataset: GluonTS entries, see `predict`. Dynamic features are needed for the series' own steps only.
+            settings: how windows are cut and scored; None takes the exact density by the probability-flow ODE.
+            changes: fields of `LikelihoodSettings` to change, such as method="elbo" or stride=24.
+
+        Returns:
+            One `tsdiff.likelihood.WindowLikelihoods` an entry, in order: the windows' first steps, and their
+            log-likelihoods in the series' units and in the network's.
+
+        Raises:
+            ConfigError: a setting out of its range, or a conditional model.
+            DataError: an entry without any observed value, or whose likelihood is not finite.
+        """
+        return list(window_log_likelihoods(self.model, dataset, replace(settings or LikelihoodSettings(), **changes)))
 
     def forecast_df(
         self,
@@ -184,8 +209,47 @@ class TSDiffPredictor(Predictor):
         Raises:
             DataError: see `series_from_frame`.
         """
+        self._refuse_features()
         series = series_from_frame(df, target=target, item_id=item_id, timestamp=timestamp, freq=self.freq)
         return forecasts_to_frame(self.predict(series, num_samples), quantile_levels, series.stamp)
+
+    def impute_df(
+        self,
+        df: pd.DataFrame,
+        *,
+        target: str = "target",
+        item_id: str | None = None,
+        timestamp: str | None = None,
+        num_samples: int = 100,
+        quantile_levels: tuple[float, ...] = (0.05, 0.25, 0.5, 0.75, 0.95),
+    ) -> pd.DataFrame:
+        """Fill the gaps of every series of a long-format frame: missing rows, NaN and infinities.
+
+        Args:
+            df, target, item_id, timestamp: see `forecast_df`.
+            num_samples: draws behind the quantiles.
+            quantile_levels: the columns of the result.
+
+        Returns:
+            A long frame, see `tsdiff.imputation.Imputation.to_frame`.
+
+        Raises:
+            DataError: see `series_from_frame`.
+        """
+        self._refuse_features()
+        series = series_from_frame(df, target=target, item_id=item_id, timestamp=timestamp, freq=self.freq)
+        frames = [made.to_frame(quantile_levels) for made in self.impute(series, num_samples)]
+        whole = pd.concat(frames, ignore_index=True)
+        whole["timestamp"] = to_timestamps(pd.PeriodIndex(whole["timestamp"]), series.stamp)
+        return whole
+
+    def _refuse_features(self) -> None:
+        config = self.model.config
+        if config.channels > 1 or config.dynamic_features or config.static_features or config.categories:
+            raise ConfigError(
+                "this model forecasts several channels or takes covariates, which a frame does not tell; "
+                "call `predict` or `impute` with GluonTS entries (see tsdiff.data)"
+            )
 
     def serialize(self, path: Path) -> None:
         """Write the model and the sampling settings into the folder `path`."""

@@ -1,10 +1,10 @@
-"""Windows of series as the model sees them: cut, scaled by their context, missing values marked and bridged."""
+"""Windows of series as the model sees them: read, cut, scaled by their context, missing values marked and bridged."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from shared.errors import DataError
-from shared.training import Batch
 from tsdiff.calendar import calendar_features, shifted
 from tsdiff.config import Scaling, TSDiffConfig
+from tsdiff.covariance import WindowCovariance
 
 Entry = Mapping[str, Any]
 
@@ -30,46 +30,143 @@ class Statistics:
         center, spread: mean and standard deviation; the network sees (scaled − center)/spread.
         top_variance: largest eigenvalue of the covariance of the network's context, which bounds how far an observed
             value can move a noisy window (see `tsdiff.guidance`).
+        feature_center, feature_spread: of the static, then of the dynamic features.
+        covariance: of the network's windows; None where it was not measured, as of imported models.
     """
 
     center: float = 0.0
     spread: float = 1.0
     top_variance: float = 1.0
+    feature_center: tuple[float, ...] = ()
+    feature_spread: tuple[float, ...] = ()
+    covariance: WindowCovariance | None = field(default=None, compare=False)
 
 
-def observed_target(entry: Entry, config: TSDiffConfig, name: str) -> np.ndarray:
-    """The target (length,), float32, NaN where missing; infinities count as missing, with a warning.
+@dataclass(frozen=True)
+class Series:
+    """A GluonTS entry, checked.
+
+    Attributes:
+        name: for messages.
+        start: time of the first value.
+        target: (length, channels) float32, NaN where missing.
+        dynamic: (at least length, dynamic_features) float32.
+        static: (static_features,) float32.
+        categories: (len(categories),) int64.
+    """
+
+    name: str
+    start: pd.Period
+    target: np.ndarray
+    dynamic: np.ndarray
+    static: np.ndarray
+    categories: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.target)
+
+    @property
+    def empty(self) -> bool:
+        """Whether no value is observed."""
+        return bool(np.isnan(self.target).all())
+
+
+def read_series(entry: Entry, config: TSDiffConfig, name: str, horizon: int = 0) -> Series:
+    """Check an entry; infinities count as missing, with a warning.
+
+    Args:
+        entry: "start", "target" ((length,), or (channels, length) for more than one channel) and, where the model
+            takes them, "feat_dynamic_real" (k, length + horizon), "feat_static_real" and "feat_static_cat".
+        config: of the model.
+        name: for messages.
+        horizon: steps after the end for which dynamic features are needed.
 
     Raises:
-        DataError: not one-dimensional, not numeric or beyond single precision, or of another frequency than the model.
+        DataError: a field is missing, not numeric, beyond single precision or of another shape, or the frequency is
+            another than the model's.
     """
     start = entry.get("start")
     if not isinstance(start, pd.Period) or start.freqstr != config.freq:
         found = f"has frequency {start.freqstr}" if isinstance(start, pd.Period) else f"starts at {start!r}"
         raise DataError(f"series {name!r} {found}; this model needs a pd.Period of frequency {config.freq!r}")
+    target = _target(entry, config.channels, name)
+    length = len(target) + horizon
+    dynamic = _rows(entry, "feat_dynamic_real", config.dynamic_features, name)
+    if config.dynamic_features and dynamic.shape[1] < length:
+        raise DataError(
+            f"series {name!r}: feat_dynamic_real covers {dynamic.shape[1]} steps, {length} are needed"
+            + (f" ({len(target)} of the series and {horizon} to forecast)" if horizon else "")
+        )
+    static = _rows(entry, "feat_static_real", config.static_features, name, dimensions=1)
+    return Series(name, start, target, dynamic.T, static, _categories(entry, config.categories, name))
+
+
+def _numbers(entry: Entry, field: str, name: str) -> np.ndarray:
     try:
-        values = np.asarray(entry.get("target"), dtype=np.float64)
+        return np.asarray(entry.get(field), dtype=np.float64)
     except (TypeError, ValueError) as error:
-        raise DataError(f"series {name!r}: its target is not numeric ({error})") from error
-    if values.ndim != 1:
-        raise DataError(f"series {name!r} has a target of shape {values.shape}; it must be (length,)")
+        raise DataError(f"series {name!r}: its {field} is not numeric ({error})") from error
+
+
+def _target(entry: Entry, channels: int, name: str) -> np.ndarray:
+    values = _numbers(entry, "target", name)
+    if channels == 1 and values.ndim == 1:
+        values = values[None]
+    if values.ndim != 2 or len(values) != channels:
+        wanted = "(length,)" if channels == 1 else f"({channels}, length)"
+        raise DataError(f"series {name!r} has a target of shape {values.shape}; it must be {wanted}")
     infinite = np.isinf(values)
     if infinite.any():
-        warnings.warn(f"series {name!r}: {infinite.sum()} infinite values count as missing", stacklevel=3)
+        warnings.warn(f"series {name!r}: {infinite.sum()} infinite values count as missing", stacklevel=4)
     finite = np.where(infinite, np.nan, values)
     largest = np.nanmax(np.abs(finite), initial=0.0)
     if largest > np.finfo(np.float32).max:
         raise DataError(f"series {name!r}: the value {largest:g} is too large for single precision; rescale it")
-    return finite.astype(np.float32)
+    return np.ascontiguousarray(finite.T, dtype=np.float32)
+
+
+def _rows(entry: Entry, field: str, count: int, name: str, dimensions: int = 2) -> np.ndarray:
+    """A field of real features with `count` rows; empty where the model takes none."""
+    if not count:
+        return np.zeros((0,) * dimensions, dtype=np.float32)
+    if entry.get(field) is None:
+        raise DataError(f"series {name!r} has no {field}; this model needs {count} of them")
+    values = _numbers(entry, field, name)
+    if values.ndim != dimensions or len(values) != count:
+        wanted = f"({count}, steps)" if dimensions == 2 else f"({count},)"
+        raise DataError(f"series {name!r}: {field} has shape {values.shape}; it must be {wanted}")
+    if not np.isfinite(values).all() or np.abs(values).max(initial=0.0) > np.finfo(np.float32).max:
+        raise DataError(f"series {name!r}: {field} holds values that are missing, infinite or too large; fill them in")
+    return values.astype(np.float32)
+
+
+def _categories(entry: Entry, sizes: tuple[int, ...], name: str) -> np.ndarray:
+    if not sizes:
+        return np.zeros(0, dtype=np.int64)
+    values = np.asarray(() if entry.get("feat_static_cat") is None else entry["feat_static_cat"])
+    if values.shape != (len(sizes),):
+        raise DataError(f"series {name!r}: feat_static_cat has shape {values.shape}; this model needs ({len(sizes)},)")
+    codes = values.astype(np.int64)
+    for code, value, size in zip(codes, values, sizes, strict=True):
+        if code != value or not 0 <= code < size:
+            raise DataError(f"series {name!r}: category {value} is not one of 0 … {size - 1}, which the model knows")
+    return codes
 
 
 def cut(target: np.ndarray, first: int, length: int) -> np.ndarray:
-    """`length` values from position `first`, which may lie before the start: NaN where the series has nothing."""
-    window = np.full(length, np.nan, dtype=np.float32)
+    """`length` rows of (n, channels) from position `first`: NaN where the series has nothing."""
+    window = np.full((length, *target.shape[1:]), np.nan, dtype=np.float32)
     low, high = max(first, 0), min(first + length, len(target))
     if high > low:
         window[low - first : high - first] = target[low:high]
     return window
+
+
+def cut_with_lags(target: np.ndarray, first: int, config: TSDiffConfig) -> np.ndarray:
+    """A window (length, network_channels) from position `first`: the series, then its lagged copies."""
+    if not config.lags:
+        return cut(target, first, config.length)
+    return np.concatenate([cut(target, first - lag, config.length) for lag in (0, *config.lags)], axis=1)
 
 
 def context_scale(context: np.ndarray, scaling: Scaling, fallback: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -89,6 +186,8 @@ def context_scale(context: np.ndarray, scaling: Scaling, fallback: np.ndarray) -
         chosen = values[rows].astype(np.float64)
         if scaling == "mean":
             scale[rows] = np.nanmean(np.abs(chosen), axis=1)
+        elif scaling == "last":
+            loc[rows], scale[rows] = _last_and_change(chosen)
         else:
             loc[rows] = np.nanmean(chosen, axis=1)
             # A constant context has no deviation; its own size is the only scale there is.
@@ -97,169 +196,221 @@ def context_scale(context: np.ndarray, scaling: Scaling, fallback: np.ndarray) -
     return loc[:, None], np.maximum(scale, _SMALLEST_SCALE)[:, None]
 
 
-def bridge(windows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Fill NaN by straight lines (flat at the ends, 0 where a row holds nothing) and tell what was observed.
+def _last_and_change(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Last observed value and mean absolute change from one observed value to the next, (rows,) each."""
+    last, change = np.empty(len(values)), np.empty(len(values))
+    for row, line in enumerate(values):
+        seen = line[~np.isnan(line)]
+        last[row] = seen[-1]
+        size = np.abs(seen).max()
+        moves = np.abs(np.diff(seen)).mean() if len(seen) > 1 else 0.0
+        # A constant context does not move; its own size is the only scale there is.
+        change[row] = moves if moves > 1e-6 * size else size
+    return last, change
+
+
+def window_scale(windows: np.ndarray, fallback: np.ndarray, config: TSDiffConfig) -> tuple[np.ndarray, np.ndarray]:
+    """Location and scale of each channel of each window, (rows, channels), float64, from its context.
 
     Args:
-        windows: (rows, length).
+        windows: (rows, length, network_channels), NaN where missing.
+        fallback: (rows, n, channels): see `context_scale`.
+        config: of the model.
+    """
+    rows, channels = len(windows), config.channels
+
+    def lines(values: np.ndarray) -> np.ndarray:
+        return values.transpose(0, 2, 1).reshape(rows * channels, -1)
+
+    context = windows[:, : config.context_length, :channels]
+    loc, scale = context_scale(lines(context), config.scaling, lines(fallback))
+    return loc.reshape(rows, channels), scale.reshape(rows, channels)
+
+
+def scaled(
+    windows: np.ndarray, loc: np.ndarray, scale: np.ndarray, statistics: Statistics, config: TSDiffConfig
+) -> np.ndarray:
+    """Windows (rows, length, network_channels) in the network's units, float32; lags are scaled as their channel."""
+    copies = 1 + len(config.lags)
+    with np.errstate(over="ignore"):  # becomes infinite, which stops training with the window's name
+        units = (windows - np.tile(loc, copies)[:, None]) / np.tile(scale, copies)[:, None]
+        return ((units - statistics.center) / statistics.spread).astype(np.float32)
+
+
+def bridge(windows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Fill NaN by straight lines (flat at the ends, 0 where a channel holds nothing) and tell what was observed.
+
+    Args:
+        windows: (rows, length, channels).
 
     Returns:
-        filled (rows, length) and observed (rows, length) of 0 and 1, float32.
+        filled and observed (0 and 1), float32, of the same shape.
     """
     observed = ~np.isnan(windows)
     filled = windows
     if not observed.all():
         filled = windows.copy()
         places = np.arange(windows.shape[1])
-        for row in np.flatnonzero(~observed.all(axis=1)):
-            seen = observed[row]
-            filled[row] = np.interp(places, places[seen], windows[row, seen]) if seen.any() else 0.0
+        for row, channel in np.argwhere(~observed.all(axis=1)):
+            seen = observed[row, :, channel]
+            line = np.interp(places, places[seen], windows[row, seen, channel]) if seen.any() else 0.0
+            filled[row, :, channel] = line
     return filled, observed.astype(np.float32)
 
 
-class WindowSource:
-    """Draws training windows: a series with equal chance, then a place in it. A `shared.training.BatchSource`.
+def known_features(values: Tensor, observed: Tensor) -> Tensor:
+    """What TSDiff-Cond's network sees of the observed values: (…, 2·network_channels)."""
+    return torch.cat([values * observed, observed], dim=-1)
 
-    Series shorter than a window are padded in front with missing values; windows whose context holds no value are
-    drawn again, a few times.
+
+def static_part(scale: np.ndarray, static: np.ndarray, statistics: Statistics, config: TSDiffConfig) -> np.ndarray:
+    """Features that do not change within a window, (rows, k): the logarithm of the scale, and the static ones.
 
     Args:
-        entries: GluonTS entries.
+        scale: (rows, channels), in the series' units.
+        static: (rows, static_features).
+        statistics: of the training windows.
         config: of the model.
-        batch_size: windows in a batch.
-        statistics: of the scaled windows; `measure` finds them.
-
-    Raises:
-        DataError: no series has an observed value, or one cannot be used (`observed_target`).
     """
+    n = config.static_features
+    center, spread = np.array(statistics.feature_center[:n]), np.array(statistics.feature_spread[:n])
+    parts = [np.log(scale)] if config.scale_feature else []
+    return np.concatenate([*parts, (static - center) / spread], axis=1).astype(np.float32)
 
-    def __init__(self, entries: Iterable[Entry], config: TSDiffConfig, batch_size: int = 64):
-        self.config, self.batch_size = config, batch_size
-        self.statistics = Statistics()
-        self._targets: list[np.ndarray] = []
-        self._names: list[str] = []
-        self._starts: list[Any] = []
-        for place, entry in enumerate(entries):
-            name = str(entry.get("item_id", place))
-            target = observed_target(entry, config, name)
-            if not np.isnan(target).all():
-                self._targets.append(target)
-                self._names.append(name)
-                self._starts.append(entry["start"])
-        if not self._targets:
-            raise DataError("no series holds an observed value to train on; check the target column")
-        self._calendars: dict[tuple[Any, int], np.ndarray] = {}
 
-    def __len__(self) -> int:
-        return len(self._targets)
-
-    def batch(self, rng: np.random.Generator) -> Batch:
-        """One batch: x0 and mask (batch, length, 1), features (batch, length, k)."""
-        windows, places = self._draw(rng, self.batch_size)
-        scaled, observed, _, _ = self._scaled(windows)
-        x0 = (scaled - self.statistics.center) / self.statistics.spread
-        condition = {}
-        if self.config.calendar:
-            condition["features"] = torch.from_numpy(np.stack([self._features(*place) for place in places]))
-        ids = [f"{self._names[series]} from step {first}" for series, first in places]
-        return Batch(
-            torch.from_numpy(x0.astype(np.float32))[..., None],
-            mask=torch.from_numpy(observed)[..., None],
-            condition=condition,
-            ids=ids,
-        )
-
-    def measure(self, rng: np.random.Generator, windows: int = 2048) -> Statistics:
-        """Find the statistics of scaled windows, and use them from now on."""
-        drawn, _ = self._draw(rng, windows)
-        filled, observed, _, _ = self._scaled(drawn)
-        # Windows that overflow say nothing of the others; training on one stops with its name.
-        usable = np.isfinite(filled).all(axis=1)
-        filled, observed = filled[usable], observed[usable]
-        seen = filled[observed > 0].astype(np.float64)
-        if not seen.size:
-            return self.statistics
-        # A few windows whose context is nearly zero would otherwise set the scale of all.
-        low, high = np.quantile(seen, [0.001, 0.999])
-        inside = np.clip(seen, low, high)
-        center, spread = float(inside.mean()), float(inside.std())
-        spread = spread if spread > 1e-8 else 1.0
-        context = (np.clip(filled, low, high)[:, : self.config.context_length] - center) / spread
-        top = float(torch.linalg.matrix_norm(torch.from_numpy(context).double(), ord=2)) ** 2 / len(context)
-        self.statistics = Statistics(center, spread, max(top, 1.0))
-        return self.statistics
-
-    def _draw(self, rng: np.random.Generator, count: int) -> tuple[np.ndarray, list[tuple[int, int]]]:
-        places: list[tuple[int, int]] = []
-        rows: list[np.ndarray] = []
-        for _ in range(count):
-            for _ in range(10):
-                series = int(rng.integers(len(self._targets)))
-                free = len(self._targets[series]) - self.config.length
-                first = int(rng.integers(free + 1)) if free >= 0 else free
-                row = cut(self._targets[series], first, self.config.length)
-                if not np.isnan(row[: self.config.context_length]).all():
-                    break
-            places.append((series, first))
-            rows.append(row)
-        return np.stack(rows), places
-
-    def _scaled(self, windows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        loc, scale = context_scale(windows[:, : self.config.context_length], self.config.scaling, windows)
-        with np.errstate(over="ignore"):  # becomes infinite, which stops training with the window's name
-            scaled = ((windows - loc) / scale).astype(np.float32)
-        filled, observed = bridge(scaled)
-        return filled, observed, loc, scale
-
-    def _features(self, series: int, first: int) -> np.ndarray:
-        start, length = self._starts[series], len(self._targets[series])
-        key = (start, length)
-        if key not in self._calendars:
-            padding = max(0, self.config.length - length)
-            self._calendars[key] = calendar_features(shifted(start, -padding), length + padding)
-        padding = len(self._calendars[key]) - length
-        return self._calendars[key][first + padding : first + padding + self.config.length]
+def dynamic_part(series: Series, first: int, statistics: Statistics, config: TSDiffConfig) -> np.ndarray:
+    """Known features of a window's steps, (length, dynamic_features); 0, which is their mean, before the start."""
+    n = config.static_features
+    center, spread = np.array(statistics.feature_center[n:]), np.array(statistics.feature_spread[n:])
+    return np.nan_to_num((cut(series.dynamic, first, config.length) - center) / spread).astype(np.float32)
 
 
 @dataclass(frozen=True)
 class Conditioning:
-    """One forecast's input: what is observed of its window, in the network's units, and the way back.
+    """One window of a series for the network, and the way back.
 
     Attributes:
-        values: (length,) float32, 0 where nothing is observed.
-        observed: (length,) of 0 and 1.
-        features: (length, k) float32, or None.
-        loc, scale: network units times `scale` plus `loc` are the series' own.
+        values: (length, network_channels) float32 in the network's units, 0 where nothing is observed.
+        observed: of 0 and 1, shaped like `values`.
+        features: known at every step, (length, k) float32, or None where the model takes none.
+        categories: (n,) int64, or None where the model takes none.
+        loc, scale: (channels,): the network's units times `scale` plus `loc` are the series' own.
     """
 
     values: Tensor
     observed: Tensor
     features: Tensor | None
-    loc: float
-    scale: float
+    categories: Tensor | None
+    loc: np.ndarray
+    scale: np.ndarray
+
+    def to_series(self, windows: np.ndarray) -> np.ndarray:
+        """(…, channels) in the network's units → the series' units, float64."""
+        return np.asarray(windows, dtype=np.float64) * self.scale + self.loc
+
+    def to_network(self, values: np.ndarray) -> np.ndarray:
+        """(…, channels) in the series' units → the network's units, float64."""
+        return (np.asarray(values, dtype=np.float64) - self.loc) / self.scale
 
 
-def conditioning(entry: Entry, config: TSDiffConfig, statistics: Statistics, name: str) -> Conditioning:
-    """The window that ends `prediction_length` steps after the series does, with its horizon unobserved.
+def conditioning(
+    entry: Entry, config: TSDiffConfig, statistics: Statistics, name: str, first: int | None = None
+) -> Conditioning:
+    """A window of a series, its missing values and what lies after its end unobserved.
+
+    Args:
+        entry: see `read_series`.
+        config: of the model.
+        statistics: of the training windows.
+        name: for messages.
+        first: the window's first step, counted from the series' start, before which nothing is observed; None means
+            the window to forecast, which ends prediction_length after the series does.
 
     Raises:
-        DataError: the series holds no observed value, or cannot be used (`observed_target`).
+        DataError: the series holds no observed value, or cannot be used (`read_series`).
     """
-    target = observed_target(entry, config, name)
-    if np.isnan(target).all():
+    horizon = config.prediction_length if first is None else 0
+    series = read_series(entry, config, name, horizon)
+    if series.empty:
         raise DataError(f"series {name!r} holds no observed value; leave it out, or give some history")
-    first = len(target) - config.context_length
-    window = cut(target, first, config.length)[None]
-    loc, scale = context_scale(window[:, : config.context_length], config.scaling, target[None])
-    scaled = ((window - loc) / scale - statistics.center) / statistics.spread
-    observed = ~np.isnan(scaled[0])
-    features = None
-    if config.calendar:
-        features = torch.from_numpy(calendar_features(shifted(entry["start"], first), config.length))
+    return window_of(series, config, statistics, len(series) - config.context_length if first is None else first)
+
+
+def window_of(series: Series, config: TSDiffConfig, statistics: Statistics, first: int) -> Conditioning:
+    """The window of `series` from step `first`; see `conditioning`."""
+    window = cut_with_lags(series.target, first, config)[None]
+    loc, scale = window_scale(window, series.target[None], config)
+    values = scaled(window, loc, scale, statistics, config)[0]
+    observed = ~np.isnan(values)
+    # Statistics of the network are one for all channels.
+    back_loc, back_scale = loc[0] + scale[0] * statistics.center, scale[0] * statistics.spread
     return Conditioning(
-        torch.from_numpy(np.where(observed, scaled[0], 0.0).astype(np.float32)),
+        torch.from_numpy(np.where(observed, values, np.float32(0))),
         torch.from_numpy(observed.astype(np.float32)),
-        features,
-        float(loc[0, 0] + scale[0, 0] * statistics.center),
-        float(scale[0, 0] * statistics.spread),
+        features_of(series, config, statistics, first, scale),
+        torch.from_numpy(series.categories) if config.categories else None,
+        back_loc,
+        back_scale,
     )
+
+
+def features_of(
+    series: Series, config: TSDiffConfig, statistics: Statistics, first: int, scale: np.ndarray
+) -> Tensor | None:
+    """What is known of every step of the window from step `first`, (length, k), or None; scale is (1, channels)."""
+    still = static_part(scale, series.static[None], statistics, config)
+    calendar = calendar_features(shifted(series.start, first), config.length, config.calendar, first)
+    parts = [np.repeat(still, config.length, axis=0), calendar, dynamic_part(series, first, statistics, config)]
+    joined = np.concatenate(parts, axis=1)
+    return torch.from_numpy(joined) if joined.shape[1] else None
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """A batch of windows.
+
+    Attributes:
+        values, observed: (batch, length, network_channels); see `Conditioning`.
+        inputs: keyword arguments of the network besides state and time.
+    """
+
+    values: Tensor
+    observed: Tensor
+    inputs: dict[str, Tensor]
+
+    @classmethod
+    def stack(
+        cls,
+        windows: Sequence[Conditioning],
+        config: TSDiffConfig,
+        rows: Tensor | None = None,
+        device: torch.device | str = "cpu",
+    ) -> Conditions:
+        """Windows as a batch.
+
+        Args:
+            windows: at least one.
+            config: of the model.
+            rows: (batch,): which window each row is; None takes each once.
+            device: where the batch goes.
+        """
+        chosen = torch.arange(len(windows)) if rows is None else rows
+
+        def batch(parts: Sequence[Tensor | None]) -> Tensor:
+            return torch.stack([part for part in parts if part is not None])[chosen].to(device)
+
+        inputs: dict[str, Tensor] = {}
+        if windows[0].features is not None:
+            inputs["features"] = batch([w.features for w in windows])
+        if windows[0].categories is not None:
+            inputs["categories"] = batch([w.categories for w in windows])
+        values, observed = batch([w.values for w in windows]), batch([w.observed for w in windows])
+        if config.conditional:
+            inputs["known"] = known_features(values, observed)
+        return cls(values, observed, inputs)
+
+    def observing(self, values: Tensor, observed: Tensor) -> Conditions:
+        """The same windows with other values observed, shaped like `values`; a conditional network sees those."""
+        values, observed = values.to(self.values), observed.to(self.observed)
+        inputs = self.inputs | ({"known": known_features(values, observed)} if "known" in self.inputs else {})
+        return Conditions(values, observed, inputs)

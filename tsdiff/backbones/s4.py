@@ -35,9 +35,6 @@ class S4Config:
         step_embedding: sines and cosines of the step.
         dropout: share of activations that are dropped in training, in and after each S4 layer.
         input_skip: add the input to the output.
-        channels: of the window: the series, and its lagged copies where the model was trained with them.
-        features: known features at every point that callers give, beside the calendar's.
-        features_required: the model was trained with them, so that forecasts, which have none to give, are refused.
         conjugates: sum the kernel over both members of each conjugate pair of states, as the S4 paper does, and the
             published code with KeOps or its CUDA extension. Without these, the published code sums over one member
             of each pair, which is another network: False, for what was trained that way.
@@ -49,21 +46,16 @@ class S4Config:
     step_embedding: int = 128
     dropout: float = 0.0
     input_skip: bool = False
-    channels: int = 1
-    features: int = 0
-    features_required: bool = False
     conjugates: bool = True
     kind: Literal["s4"] = "s4"
 
     def __post_init__(self) -> None:
-        for name in ("width", "blocks", "channels"):
+        for name in ("width", "blocks"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name}={getattr(self, name)}: need at least 1")
         for name, least in (("state", 2), ("step_embedding", 4)):
             if getattr(self, name) < least or getattr(self, name) % 2:
                 raise ConfigError(f"{name}={getattr(self, name)}: need an even number from {least}")
-        if self.features < 0:
-            raise ConfigError(f"features={self.features}: need 0 or more")
         if not 0 <= self.dropout < 1:
             raise ConfigError(f"dropout={self.dropout}: need 0 <= dropout < 1")
 
@@ -80,17 +72,17 @@ class S4Backbone(nn.Module):
         config: sizes.
         length: of the windows to train on. Longer ones are possible, at the cost of dense matrix powers for each
             kernel that is made.
-        features: known features at every point, in all; None takes config.features.
+        channels: of a window.
+        features: known at every point; 0 for none.
     """
 
-    def __init__(self, config: S4Config, length: int, features: int | None = None):
+    def __init__(self, config: S4Config, length: int, channels: int = 1, features: int = 0):
         super().__init__()
         if length < 1:
             raise ConfigError(f"a window of {length} points: need at least one")
         width = config.width
-        self.config = config
-        self.features = config.features if features is None else features
-        self.input = nn.Linear(config.channels, width)
+        self.config, self.channels, self.features = config, channels, features
+        self.input = nn.Linear(channels, width)
         self.level = nn.Sequential(
             nn.Linear(config.step_embedding, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU()
         )
@@ -98,7 +90,7 @@ class S4Backbone(nn.Module):
             S4Block(config, length, self.features, last=i == config.blocks - 1) for i in range(config.blocks)
         )
         self.head = nn.Linear(width, width)
-        self.output = nn.Linear(width, config.channels)
+        self.output = nn.Linear(width, channels)
 
     def forward(self, x: Tensor, step: Tensor, features: Tensor | None = None) -> Tensor:
         """The predicted noise (or what else the network is trained to give).
@@ -136,8 +128,8 @@ class S4Backbone(nn.Module):
                 block.convolution.truncate(length)
 
     def _check(self, x: Tensor, step: Tensor, features: Tensor | None) -> None:
-        if x.ndim != 3 or x.shape[2] != self.config.channels or x.shape[1] < 1:
-            raise ConfigError(f"windows must be (batch, length, {self.config.channels}), not {tuple(x.shape)}")
+        if x.ndim != 3 or x.shape[2] != self.channels or x.shape[1] < 1:
+            raise ConfigError(f"windows must be (batch, length, {self.channels}), not {tuple(x.shape)}")
         if step.shape != x.shape[:1]:
             raise ConfigError(f"one step for each of {x.shape[0]} windows, not {tuple(step.shape)}")
         if features is None:

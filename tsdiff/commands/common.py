@@ -1,0 +1,244 @@
+"""What the commands share: reading the data, finding or training the model, the output folder, errors as one line."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import pandas as pd
+import torch
+import typer
+from rich.console import Console
+
+from shared.errors import CheckpointError, ConfigError, DataError, DiffusionError
+from shared.io import atomic_path, write_json
+from shared.training import TrainingConfig, quiet_lightning
+from tsdiff.config import Sampling
+from tsdiff.data import (
+    EMBEDDED,
+    SeriesSet,
+    WindowSplit,
+    embedded_series,
+    load_table,
+    normalise_freq,
+    series_from_frame,
+    split_windows,
+)
+from tsdiff.estimator import DEFAULT_TRAINING, TSDiffEstimator
+from tsdiff.predictor import TSDiffPredictor
+
+console = Console()
+_TRAINED_ON = "trained_on.json"
+
+DataOption = Annotated[
+    Path | None, typer.Option("--data", help="CSV or Parquet table, one row a value; default: embedded data.")
+]
+FreqOption = Annotated[
+    str | None, typer.Option("--freq", help="Frequency of the series (h, D, W, M, 15min, …); found if left out.")
+]
+HorizonOption = Annotated[
+    int | None, typer.Option("--prediction-length", help="Steps to forecast; needed with --data.")
+]
+TargetOption = Annotated[str, typer.Option("--target", help="Column of values.")]
+ItemOption = Annotated[str | None, typer.Option("--id", help="Column that names the series.")]
+TimeOption = Annotated[str | None, typer.Option("--time", help="Column of timestamps.")]
+WindowsOption = Annotated[
+    int | None, typer.Option("--windows", help="Test windows at the end of each series [7 embedded, 1 with --data].")
+]
+ContextOption = Annotated[
+    int | None, typer.Option("--context-length", help="Steps of history a window holds; by frequency if left out.")
+]
+ModelOption = Annotated[
+    str | None, typer.Option("--model", help="Trained model (folder or name) to use instead of training.")
+]
+RetrainOption = Annotated[bool, typer.Option("--retrain", help="Train anew even where a trained model fits.")]
+StepsOption = Annotated[int, typer.Option("--steps", help="Training steps.")]
+DeviceOption = Annotated[str, typer.Option("--device", help="cpu, cuda, or auto: a GPU where there is one.")]
+ThreadsOption = Annotated[
+    int, typer.Option("--threads", help="CPU threads; more than one only pays on an otherwise idle machine.")
+]
+SeedOption = Annotated[int, typer.Option("--seed", help="Of training and samples.")]
+
+
+def run(command: Callable[..., None], about: str | None) -> None:
+    """Run one command as a script: its options, `about` as help, and what it raises as one line and exit status 1."""
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+    app.command(help=about)(command)
+    run_app(app)
+
+
+def run_app(app: typer.Typer) -> None:
+    """Run a typer application; errors that its user can act on become one line."""
+    try:
+        app()
+    except (DiffusionError, OSError) as error:
+        console.print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+        sys.exit(1)
+
+
+def prepare(threads: int) -> None:
+    """What every command does first."""
+    torch.set_num_threads(max(1, threads))
+    quiet_lightning()
+
+
+@dataclass(frozen=True)
+class Job:
+    """The series, split, and what to forecast."""
+
+    series: SeriesSet
+    split: WindowSplit
+    prediction_length: int
+
+
+def load_job(
+    data: Path | None,
+    freq: str | None,
+    prediction_length: int | None,
+    windows: int | None,
+    target: str,
+    item_id: str | None,
+    timestamp: str | None,
+) -> Job:
+    """Read and check the series, and cut the test windows off."""
+    if data is None:
+        series = embedded_series()
+        if freq is not None and normalise_freq(freq) != series.freq:
+            raise ConfigError(
+                f"--freq {freq} does not fit the embedded data, which is hourly; leave it out, or give --data"
+            )
+        horizon = EMBEDDED["pjm_hourly"].prediction_length if prediction_length is None else prediction_length
+        windows = EMBEDDED["pjm_hourly"].windows if windows is None else windows
+    else:
+        if prediction_length is None:
+            raise ConfigError("--prediction-length is needed with --data: how many steps to forecast")
+        horizon, windows = prediction_length, 1 if windows is None else windows
+        series = series_from_frame(load_table(data), target=target, item_id=item_id, timestamp=timestamp, freq=freq)
+    split = split_windows(series, horizon, windows)
+    if all(np.isnan(label["target"]).all() for label in split.test.label):
+        raise DataError(
+            f"the last {horizon * windows} steps of every series, held out to score the forecasts, hold no observed "
+            "value; cut them off, or hold out more with --windows"
+        )
+    skipped = {**series.skipped, **split.skipped}
+    for line in [*series.notes, *(f"series {item!r} left out: {why}" for item, why in skipped.items())][:20]:
+        console.print(f"note: {line}", style="yellow", markup=False, highlight=False)
+    return Job(series, split, horizon)
+
+
+def claim_output(output: Path) -> None:
+    """Make the folder for the results, and see before the work whether it takes files."""
+    try:
+        with atomic_path(output / "metrics.json.check"):
+            pass
+        (output / "metrics.json.check").unlink()
+    except OSError as error:
+        raise ConfigError(f"--output {output} cannot be written ({error.strerror}); choose another folder") from error
+
+
+def write_csv(path: Path, frame: pd.DataFrame) -> None:
+    """Write a frame atomically."""
+    with atomic_path(path) as temporary:
+        frame.to_csv(temporary, index=False, float_format="%.6g")
+
+
+def predictor_for(
+    job: Job,
+    output: Path,
+    *,
+    model: str | None = None,
+    retrain: bool = False,
+    steps: int = DEFAULT_TRAINING.max_steps,
+    context_length: int | None = None,
+    sampling: Sampling | None = None,
+    device: str = "cpu",
+    seed: int = 0,
+) -> tuple[TSDiffPredictor, float]:
+    """The model that the user names, that an earlier run left in `output`, or a new one; and seconds of training."""
+    sampling = sampling or Sampling(seed=seed)
+    if model is not None:
+        return given_predictor(model, job, sampling, device), 0.0
+    training = TrainingConfig(**{**asdict(DEFAULT_TRAINING), "max_steps": steps, "seed": seed})
+    estimator = TSDiffEstimator(
+        job.series.freq, job.prediction_length, context_length, training=training, sampling=sampling, device=device
+    )
+    return trained_predictor(job, estimator, output, retrain)
+
+
+def fingerprint(job: Job, estimator: TSDiffEstimator) -> dict[str, Any]:
+    """What a trained model depends on: the training data and every setting."""
+    digest = hashlib.sha256()
+    for entry in job.split.train:
+        digest.update(f"{entry['item_id']} {entry['start']}".encode())
+        digest.update(entry["target"].tobytes())
+    return {
+        "data": digest.hexdigest(),
+        "config": json.loads(json.dumps(asdict(estimator.config))),
+        "training": asdict(estimator.training),
+        "batch_size": estimator.batch_size,
+    }
+
+
+def trained_predictor(
+    job: Job, estimator: TSDiffEstimator, output: Path, retrain: bool
+) -> tuple[TSDiffPredictor, float]:
+    """The model of an earlier run, here or in a folder beside, with the same data and settings, or a new one; and the
+    seconds of training."""
+    wanted = fingerprint(job, estimator)
+    key = hashlib.sha256(json.dumps(wanted, sort_keys=True).encode()).hexdigest()[:12]
+    folder, state = output / "model", output / f"training-{key}"
+    if not retrain:
+        for candidate in [folder, *sorted(output.parent.glob("*/model"))]:
+            try:
+                saved = json.loads((candidate / _TRAINED_ON).read_text(encoding="utf-8"))
+            except (OSError, ValueError):
+                continue
+            if not isinstance(saved, dict) or saved.get("fingerprint") != wanted:
+                continue
+            try:
+                predictor = TSDiffPredictor.from_pretrained(candidate, estimator.sampling, estimator.device)
+            except CheckpointError as error:
+                console.print(f"training again: {error}", style="yellow", markup=False)
+            else:
+                where = f"using the model trained before, {candidate} (--retrain trains a new one)"
+                console.print(where, highlight=False)
+                return predictor, float(saved.get("seconds", 0.0))
+    elif state.is_dir():
+        shutil.rmtree(state)
+    spent = state / "seconds.json"
+    before = float(json.loads(spent.read_text())) if spent.is_file() else 0.0
+    if (state / "last.ckpt").is_file():
+        console.print(f"going on with the training in {state}", highlight=False)
+    started = time.perf_counter()
+    try:
+        predictor = estimator.train(job.split.train, folder=state)
+    except KeyboardInterrupt:
+        console.print("interrupted; the same command goes on from here", style="yellow")
+        raise typer.Exit(130) from None
+    finally:
+        seconds = before + time.perf_counter() - started
+        if state.is_dir():
+            write_json(spent, seconds)
+    predictor.serialize(folder)
+    write_json(folder / _TRAINED_ON, {"fingerprint": wanted, "seconds": seconds})
+    shutil.rmtree(state, ignore_errors=True)
+    return predictor, seconds
+
+
+def given_predictor(path: str, job: Job, sampling: Sampling, device: str) -> TSDiffPredictor:
+    """The model that --model names, if it fits the data."""
+    predictor = TSDiffPredictor.from_pretrained(path, sampling, device)
+    if predictor.freq != job.series.freq or predictor.prediction_length != job.prediction_length:
+        raise ConfigError(
+            f"{path} forecasts {predictor.prediction_length} steps of {predictor.freq!r}, the data asks for "
+            f"{job.prediction_length} of {job.series.freq!r}; train a model for them, or change --prediction-length"
+        )
+    return predictor

@@ -1,0 +1,132 @@
+"""`tsdiff forecast`: train (or reuse) a model, forecast the held-out windows and the future, score and draw."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import pandas as pd
+import typer
+from gluonts.model.forecast import SampleForecast
+
+from shared.errors import ConfigError
+from shared.io import write_json, write_text
+from tsdiff.commands.common import (
+    ContextOption,
+    DataOption,
+    DeviceOption,
+    FreqOption,
+    HorizonOption,
+    ItemOption,
+    Job,
+    ModelOption,
+    RetrainOption,
+    SeedOption,
+    StepsOption,
+    TargetOption,
+    ThreadsOption,
+    TimeOption,
+    WindowsOption,
+    claim_output,
+    console,
+    load_job,
+    predictor_for,
+    prepare,
+    write_csv,
+)
+from tsdiff.config import Energy, Sampling
+from tsdiff.data import candidate_seasons
+from tsdiff.estimator import DEFAULT_TRAINING
+from tsdiff.evaluation import (
+    Metrics,
+    best_seasonal_naive,
+    evaluate,
+    forecasts_to_frame,
+    metrics_table,
+    rich_metrics_table,
+)
+from tsdiff.plots import plot_forecasts
+from tsdiff.predictor import TSDiffPredictor
+
+
+def scored_frame(job: Job, forecasts: list[SampleForecast]) -> pd.DataFrame:
+    """Forecasts of the test windows beside what happened."""
+    frame = forecasts_to_frame(forecasts, stamp=job.series.stamp)
+    frame["actual"] = [value for label in job.split.test.label for value in label["target"]]
+    return frame
+
+
+def write_results(
+    job: Job, predictor: TSDiffPredictor, output: Path, samples: int, train_seconds: float
+) -> tuple[Metrics, Metrics]:
+    """Forecast, score, and leave everything in `output`."""
+    test = job.split.test
+    started = time.perf_counter()
+    with console.status("forecasting the test windows"):
+        forecasts = list(predictor.predict(test.input, num_samples=samples))
+    predict_seconds = time.perf_counter() - started
+    nfe = predictor.nfe
+    model = evaluate(forecasts, test)
+    lag, naive = best_seasonal_naive(test, candidate_seasons(job.series.freq)[:2])
+    with console.status("forecasting what comes after the data"):
+        future = forecasts_to_frame(predictor.predict(job.series, num_samples=samples), stamp=job.series.stamp)
+
+    rows = {"TSDiff": model, f"seasonal naive ({lag})": naive}
+    console.print(rich_metrics_table(rows, title=f"{len(forecasts)} windows of {job.prediction_length} steps"))
+    for note in {*model.notes, *naive.notes}:
+        console.print(f"note: {note}", style="yellow", markup=False, highlight=False)
+    write_csv(output / "forecasts.csv", scored_frame(job, forecasts))
+    write_csv(output / "future.csv", future)
+    write_text(output / "metrics.md", metrics_table(rows))
+    plot_forecasts(forecasts, test, output / "forecasts.png", stamp=job.series.stamp)
+    metrics = {
+        "model": model.as_dict(),
+        "seasonal_naive": naive.as_dict(),
+        "seconds": {"train": round(train_seconds, 2), "predict": round(predict_seconds, 2)},
+        "nfe": nfe,
+    }
+    write_json(output / "metrics.json", metrics)
+    return model, naive
+
+
+def main(
+    data: DataOption = None,
+    freq: FreqOption = None,
+    prediction_length: HorizonOption = None,
+    target: TargetOption = "target",
+    item_id: ItemOption = None,
+    timestamp: TimeOption = None,
+    windows: WindowsOption = None,
+    context_length: ContextOption = None,
+    output: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("runs/forecast"),
+    model: ModelOption = None,
+    retrain: RetrainOption = False,
+    steps: StepsOption = DEFAULT_TRAINING.max_steps,
+    samples: Annotated[int, typer.Option(help="Samples of each forecast.")] = 100,
+    guidance: Annotated[Energy, typer.Option(help="Energy of the self-guidance.")] = "mse",
+    device: DeviceOption = "cpu",
+    threads: ThreadsOption = 1,
+    seed: SeedOption = 0,
+) -> None:
+    """Train TSDiff, forecast with self-guidance, score beside seasonal naive."""
+    prepare(threads)
+    if samples < 1:
+        raise ConfigError(f"--samples {samples}: need at least one sample of each forecast")
+    claim_output(output)
+    job = load_job(data, freq, prediction_length, windows, target, item_id, timestamp)
+    predictor, seconds = predictor_for(
+        job,
+        output,
+        model=model,
+        retrain=retrain,
+        steps=steps,
+        context_length=context_length,
+        sampling=Sampling(guidance=guidance, seed=seed),
+        device=device,
+        seed=seed,
+    )
+    write_results(job, predictor, output, samples, seconds)
+    console.print(
+        f"results: {output}/ (forecasts.png, forecasts.csv, future.csv, metrics.json, metrics.md)", highlight=False
+    )

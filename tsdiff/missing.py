@@ -1,0 +1,47 @@
+"""Missing values in the context, as in Kollovieh et al. 2023, §5.2: at random, or blacked out at one of its ends."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+
+from shared.errors import ConfigError
+
+Scenario = Literal["RM", "BM-B", "BM-E"]
+
+
+@dataclass(frozen=True)
+class MissingContext:
+    """Which values of a context are hidden.
+
+    Args:
+        scenario: "RM": each at random; "BM-B", "BM-E": a block at the beginning or the end of the context.
+        rate: share of the context that is hidden.
+    """
+
+    scenario: Scenario = "RM"
+    rate: float = 0.5
+
+    def __post_init__(self) -> None:
+        if self.scenario not in get_args(Scenario):
+            raise ConfigError(f"scenario={self.scenario!r}: choose one of {', '.join(get_args(Scenario))}")
+        if not 0 <= self.rate < 1:
+            raise ConfigError(f"rate={self.rate}: the share of hidden values is at least 0 and below 1")
+
+    def hidden(self, context_length: int, rng: np.random.Generator) -> np.ndarray:
+        """Whether each of the context's steps is hidden, (context_length,)."""
+        count = round(self.rate * context_length)
+        if self.scenario == "RM":
+            order = rng.permutation(context_length)
+            return order < count
+        place = np.arange(context_length)
+        return place < count if self.scenario == "BM-B" else place >= context_length - count
+
+    def applied(self, target: np.ndarray, context_length: int, rng: np.random.Generator) -> np.ndarray:
+        """A copy of a target (…, length) with its last context_length values hidden (NaN) accordingly."""
+        masked = np.array(target, dtype=np.float32)
+        reach = min(context_length, masked.shape[-1])
+        masked[..., -reach:][..., self.hidden(context_length, rng)[-reach:]] = np.nan
+        return masked
