@@ -117,9 +117,7 @@ class TSDiffEstimator(Estimator):
             conditional=conditional,
         )
         if missing is not None and not conditional:
-            raise ConfigError(
-                "missing hides values from a conditional network; an unconditional one needs no training for it"
-            )
+            raise ConfigError("missing: only a conditional model (conditional=True) is trained to do without values")
         self.missing = missing
         self.loss = loss or DEFAULT_LOSS
         self.training = training or DEFAULT_TRAINING

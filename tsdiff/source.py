@@ -11,6 +11,7 @@ from shared.errors import DataError
 from shared.training import Batch
 from tsdiff.calendar import CalendarTable
 from tsdiff.config import TSDiffConfig
+from tsdiff.covariance import WindowCovariance
 from tsdiff.missing import MissingContext
 from tsdiff.windows import (
     Entry,
@@ -91,28 +92,47 @@ class WindowSource:
 
     def measure(self, rng: np.random.Generator, windows: int = 2048) -> Statistics:
         """Find the statistics of scaled windows, and use them from now on."""
-        config = self.config
-        drawn, _ = self._draw(rng, windows)
-        loc, scale = window_scale(drawn, drawn[..., : config.channels], config)
-        filled, observed = bridge(scaled(drawn, loc, scale, Statistics(), config))
-        # Windows that overflow say nothing of the others; training on one stops with its name.
-        usable = np.isfinite(filled).all(axis=(1, 2))
-        filled, observed = filled[usable], observed[usable]
-        seen = filled[observed > 0].astype(np.float64)
+        self.statistics = Statistics()
+        filled, seen = self._scaled_windows(rng, windows)
         features = self._feature_statistics()
         if not seen.size:
             self.statistics = Statistics(feature_center=features[0], feature_spread=features[1])
             return self.statistics
-        # A few windows whose context is nearly zero would otherwise set the scale of all.
-        low, high = np.quantile(seen, [_LOW, _HIGH])
-        inside = np.clip(seen, low, high)
-        center, spread = float(inside.mean()), float(inside.std())
+        center, spread = float(seen.mean()), float(seen.std())
         spread = spread if spread > 1e-8 else 1.0
-        context = (np.clip(filled, low, high)[:, : config.context_length] - center) / spread
-        flat = torch.from_numpy(context.reshape(len(context), -1)).double()
+        units = (filled - center) / spread
+        flat = torch.from_numpy(units[:, : self.config.context_length].reshape(len(units), -1))
         top = float(torch.linalg.matrix_norm(flat, ord=2)) ** 2 / len(flat)
-        self.statistics = Statistics(center, spread, max(top, 1.0), *features)
+        covariance = WindowCovariance.of(units) if len(units) > 1 else None
+        self.statistics = Statistics(center, spread, max(top, 1.0), *features, covariance)
         return self.statistics
+
+    def measure_covariance(self, rng: np.random.Generator, windows: int = 2048) -> WindowCovariance:
+        """The covariance of windows in the units that the statistics give them.
+
+        Raises:
+            DataError: fewer than two windows are finite.
+        """
+        filled, _ = self._scaled_windows(rng, windows)
+        if len(filled) < 2:
+            raise DataError("fewer than two training windows are finite; rescale the series")
+        return WindowCovariance.of(filled)
+
+    def _scaled_windows(self, rng: np.random.Generator, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """Finite windows (n, length, network_channels) under the statistics, and their observed values, float64.
+
+        Both are clipped: a few windows whose context is nearly zero would otherwise set the scale of all.
+        """
+        drawn, _ = self._draw(rng, count)
+        loc, scale = window_scale(drawn, drawn[..., : self.config.channels], self.config)
+        filled, observed = bridge(scaled(drawn, loc, scale, self.statistics, self.config))
+        # Windows that overflow say nothing of the others; training on one stops with its name.
+        usable = np.isfinite(filled).all(axis=(1, 2))
+        filled, seen = filled[usable].astype(np.float64), filled[usable][observed[usable] > 0].astype(np.float64)
+        if not seen.size:
+            return filled[:0], seen
+        low, high = np.quantile(seen, [_LOW, _HIGH])
+        return np.clip(filled, low, high), np.clip(seen, low, high)
 
     def _feature_statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Mean and standard deviation of each static and dynamic feature; a constant one keeps its size."""

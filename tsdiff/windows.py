@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from torch import Tensor
 from shared.errors import DataError
 from tsdiff.calendar import calendar_features, shifted
 from tsdiff.config import Scaling, TSDiffConfig
+from tsdiff.covariance import WindowCovariance
 
 Entry = Mapping[str, Any]
 
@@ -30,6 +31,7 @@ class Statistics:
         top_variance: largest eigenvalue of the covariance of the network's context, which bounds how far an observed
             value can move a noisy window (see `tsdiff.guidance`).
         feature_center, feature_spread: of the static, then of the dynamic features.
+        covariance: of the network's windows; None where it was not measured, as of imported models.
     """
 
     center: float = 0.0
@@ -37,6 +39,7 @@ class Statistics:
     top_variance: float = 1.0
     feature_center: tuple[float, ...] = ()
     feature_spread: tuple[float, ...] = ()
+    covariance: WindowCovariance | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
