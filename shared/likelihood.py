@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Literal
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -22,21 +23,43 @@ _EXACT_UP_TO = 32
 """Dimensions up to which "auto" computes the trace exactly, at one backward pass a dimension."""
 
 
-def log_likelihood(
+@dataclass(frozen=True)
+class LogLikelihood:
+    """log densities and how well they are known.
+
+    Attributes:
+        value: (batch,) nats, float64.
+        standard_error: (batch,) of `value` over Hutchinson's probes, nats; 0 with an exact trace, NaN with one probe,
+            which tells nothing of its own error. The solver's error is not in it.
+        nfe: network calls.
+    """
+
+    value: Tensor
+    standard_error: Tensor
+    nfe: int
+
+
+def log_likelihood(denoiser: DenoiserFunction, sde: SDE, x0: Tensor, y: Tensor | None = None, **settings: Any) -> Tensor:
+    """log density of x0 under the model, in nats per item, (batch,), float64: `estimate_log_likelihood(...).value`."""
+    return estimate_log_likelihood(denoiser, sde, x0, y, **settings).value
+
+
+def estimate_log_likelihood(
     denoiser: DenoiserFunction,
     sde: SDE,
     x0: Tensor,
     y: Tensor | None = None,
     *,
     trace: Trace = "auto",
-    probes: int = 1,
+    probes: int | Tensor = 1,
     generator: Generators = None,
     t_end: float = 1e-5,
+    steps: int | None = None,
     rtol: float = 1e-5,
     atol: float = 1e-5,
     prior_log_prob: Callable[[Tensor], Tensor] | None = None,
-) -> Tensor:
-    """log density of x0 under the model, in nats per item.
+) -> LogLikelihood:
+    """log density of x0 under the model, and its standard error where the trace is estimated.
 
     In u = (x − y)/σ and w = α/σ the ODE is du/dw = x̂_0 − y, along which d log p(u)/dw = −σ·tr(∂x̂_0/∂x). It is solved in
     float64 from the data to the prior. The density is that of the model: the prior carried through the ODE. Where the
@@ -48,50 +71,62 @@ def log_likelihood(
         x0: data (batch, ...), real or complex (complex data counts two dimensions an element).
         y: anchor, shaped like `x0`.
         trace: "exact", "hutchinson" (Rademacher probes; unbiased), or "auto": exact up to 32 dimensions.
-        probes: number of Hutchinson probes, averaged.
+        probes: number of Hutchinson probes, averaged; or the probes themselves (probes, batch or 1, ...).
         generator: one for the batch, or one per item.
         t_end: time that counts as clean data.
-        rtol, atol: tolerances of the solver (dopri5).
+        steps: None solves adaptively (dopri5, step size shared by the batch); a number takes so many fourth-order
+            Runge–Kutta steps uniform in log-SNR, four calls each, so that an item's value does not depend on the batch.
+        rtol, atol: tolerances of the adaptive solver.
         prior_log_prob: log density of x_T (batch, ...) → (batch,), instead of the SDE's prior.
 
     Returns:
-        (batch,) nats, float64.
+        Values, standard errors and the number of network calls.
 
     Raises:
         ConfigError: the process has no prior density, or a setting is impossible.
     """
     if trace not in ("auto", "exact", "hutchinson"):
         raise ConfigError(f"trace={trace!r}: choose auto, exact or hutchinson")
-    if probes < 1:
+    if isinstance(probes, int) and probes < 1:
         raise ConfigError(f"probes={probes}: need at least one")
+    if steps is not None and steps < 1:
+        raise ConfigError(f"steps={steps}: need at least one")
     dims = x0[0].numel() * (2 if x0.is_complex() else 1)
     directions = None
     if trace == "hutchinson" or (trace == "auto" and dims > _EXACT_UP_TO):
-        directions = [_rademacher(x0, generator) for _ in range(probes)]
+        directions = _directions(x0, probes, generator)
     if prior_log_prob is None:
         sde.prior_log_prob(x0[:1], None if y is None else y[:1])  # refuse a bridge before the work, not after
 
     sigma_0, sigma_T = float(sde.sigma(t_end)), float(sde.sigma(sde.T))
     wide = torch.complex128 if x0.is_complex() else torch.float64
     u0 = residual(x0, y).to(wide) / sigma_0
-    w = torch.tensor([float(sde.alpha(t_end)) / sigma_0, float(sde.alpha(sde.T)) / sigma_T], dtype=torch.float64)
+    w = _grid(float(sde.alpha(t_end)) / sigma_0, float(sde.alpha(sde.T)) / sigma_T, steps)
+    calls = 0
 
     def slope(w_now: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        nonlocal calls
+        calls += 1
         t = float(sde.time_of_log_snr(w_now.log()))
         sigma = float(sde.sigma(min(max(t, t_end), sde.T)))
         x = anchored((sigma * state[0]).to(x0.dtype), y)
         data, divergence = _data_and_divergence(denoiser, x, t, directions)
         return residual(data, y).to(wide), -sigma * divergence
 
-    start = (u0, torch.zeros(len(x0), dtype=torch.float64, device=x0.device))
+    estimates = 1 if directions is None else len(directions)
+    start = (u0, torch.zeros(len(x0), estimates, dtype=torch.float64, device=x0.device))
     w = w.to(x0.device)
+    solver: dict[str, Any] = {"method": "rk4"}
+    if steps is None:
+        solver = {"method": "dopri5", "rtol": rtol, "atol": atol, "options": solver_options(w)}
     with torch.no_grad():
-        u, change = odeint(slope, start, w, rtol=rtol, atol=atol, method="dopri5", options=solver_options(w))
+        u, change = odeint(slope, start, w, **solver)
         x_T = anchored(sigma_T * u[-1], None if y is None else y.to(wide))
         prior = sde.prior_log_prob(x_T, None if y is None else y.to(wide)) if prior_log_prob is None else None
         terminal = prior_log_prob(x_T) if prior_log_prob is not None else prior
     assert terminal is not None
-    return terminal.double() + dims * math.log(sigma_T / sigma_0) - change[-1]
+    each = terminal.double()[:, None] + dims * math.log(sigma_T / sigma_0) - change[-1]
+    return LogLikelihood(each.mean(1), _standard_error(each, exact=directions is None), calls)
 
 
 def bits_per_dim(nats: Tensor, dims: int) -> Tensor:
@@ -99,10 +134,25 @@ def bits_per_dim(nats: Tensor, dims: int) -> Tensor:
     return -nats / (dims * math.log(2))
 
 
+def _standard_error(each: Tensor, exact: bool) -> Tensor:
+    if exact:
+        return torch.zeros_like(each[:, 0])
+    if each.shape[1] == 1:
+        return torch.full_like(each[:, 0], math.nan)
+    return each.std(1) / math.sqrt(each.shape[1])
+
+
+def _grid(w_data: float, w_prior: float, steps: int | None) -> Tensor:
+    """The ends in w = α/σ, from data to prior, and the points between them that are uniform in log-SNR."""
+    if steps is None:
+        return torch.tensor([w_data, w_prior], dtype=torch.float64)
+    return torch.linspace(math.log(w_data), math.log(w_prior), steps + 1, dtype=torch.float64).exp()
+
+
 def _data_and_divergence(
-    denoiser: DenoiserFunction, x: Tensor, t: float, directions: list[Tensor] | None
+    denoiser: DenoiserFunction, x: Tensor, t: float, directions: Tensor | None
 ) -> tuple[Tensor, Tensor]:
-    """x̂_0 (batch, ...) and tr(∂x̂_0/∂x) (batch,) in real coordinates, exact or along probe directions."""
+    """x̂_0 (batch, ...) and tr(∂x̂_0/∂x) in real coordinates: exact (batch, 1), or along each probe (batch, probes)."""
     complex_data = x.is_complex()
     real = torch.view_as_real(x) if complex_data else x
     with torch.enable_grad():
@@ -110,22 +160,28 @@ def _data_and_divergence(
         times = torch.full((x.shape[0],), t, dtype=real.dtype, device=x.device)
         data = denoiser(torch.view_as_complex(real) if complex_data else real, times)
         flat = (torch.view_as_real(data) if complex_data else data).flatten(1)
-        divergence = torch.zeros(x.shape[0], dtype=torch.float64, device=x.device)
+        columns = 1 if directions is None else len(directions)
+        divergence = torch.zeros(x.shape[0], columns, dtype=torch.float64, device=x.device)
         if not flat.requires_grad:
             return data.detach(), divergence  # a constant prediction
         if directions is None:
             for i in range(flat.shape[1]):
                 (gradient,) = torch.autograd.grad(flat[:, i].sum(), real, retain_graph=True)
-                divergence += gradient.flatten(1)[:, i].double()
+                divergence[:, 0] += gradient.flatten(1)[:, i].double()
         else:
-            for probe in directions:
-                v = (torch.view_as_real(probe) if complex_data else probe).flatten(1)
-                (gradient,) = torch.autograd.grad((flat * v).sum(), real, retain_graph=True)
-                divergence += (gradient.flatten(1) * v).sum(1).double() / len(directions)
+            for column, probe in enumerate(directions):
+                (gradient,) = torch.autograd.grad((flat * probe).sum(), real, retain_graph=True)
+                divergence[:, column] = (gradient.flatten(1) * probe).sum(1).double()
     return data.detach(), divergence
 
 
-def _rademacher(x: Tensor, generator: Generators) -> Tensor:
+def _directions(x: Tensor, probes: int | Tensor, generator: Generators) -> Tensor:
+    """Probe vectors (probes, batch or 1, dims) in real coordinates."""
     real = torch.view_as_real(x) if x.is_complex() else x
-    signs = randn(real.shape, generator, dtype=real.dtype, device=x.device).sign()
-    return torch.view_as_complex(signs) if x.is_complex() else signs
+    if isinstance(probes, Tensor):
+        given = (torch.view_as_real(probes) if probes.is_complex() else probes).flatten(2)
+        if given.shape[2] != real[0].numel() or given.shape[1] not in (1, len(x)):
+            raise ConfigError(f"probes of shape {tuple(probes.shape)}: need (probes, batch or 1, *{tuple(x.shape[1:])})")
+        return given.to(real)
+    drawn = [randn(real.shape, generator, dtype=real.dtype, device=x.device).sign() for _ in range(probes)]
+    return torch.stack(drawn).flatten(2)

@@ -16,7 +16,7 @@ from shared.sde import DiscreteVPSDE, linear_betas, sde_to_config
 from tsdiff.backbones import S4Config, S4DConfig
 from tsdiff.data.frequency import base_freq, candidate_seasons, normalise_freq
 
-Scaling = Literal["mean", "standard"]
+Scaling = Literal["mean", "standard", "last"]
 Calendar = Literal["none", "waves", "gluonts"]
 Energy = Literal["mse", "quantile"]
 Covariance = Literal["window", "tweedie", "scalar"]
@@ -52,7 +52,8 @@ class TSDiffConfig:
         prediction_length: steps to forecast.
         context_length: steps before them that a window holds.
         scaling: windows are divided by the mean absolute value of their context ("mean", the paper's), or brought to
-            zero mean and unit deviation of it ("standard"); missing values are left out.
+            zero mean and unit deviation of it ("standard"), or taken relative to its last value, in units of its mean
+            absolute change from one value to the next ("last", for random walks); missing values are left out.
         calendar: what the network sees of each step's place in time: "waves", sines and cosines of its place in the
             day, week or year; "gluonts", GluonTS's time features and the logarithm of the series' age, as published.
         backbone: sizes of the network: the patched S4D, or the published S4, which needs a process that is a table.

@@ -43,18 +43,17 @@ def draw_windows(
         Windows (batch, length, network_channels) in the network's units, on the CPU, and the network calls they took.
     """
     method, times = _steps(model, sampling)
-    with torch.inference_mode(False):  # guidance differentiates, whatever mode the caller is in
-        result = sample(
-            lambda x, t: model(x, t, **conditions.inputs),
-            model.sde,
-            tuple(conditions.values.shape),
-            method=method,
-            schedule=times,
-            eta=sampling.eta,
-            generator=list(generators),
-            guidance=_guidance(model, sampling, conditions, levels),
-            device=model.device,
-        )
+    result = sample(
+        lambda x, t: model(x, t, **conditions.inputs),
+        model.sde,
+        tuple(conditions.values.shape),
+        method=method,
+        schedule=times,
+        eta=sampling.eta,
+        generator=list(generators),
+        guidance=_guidance(model, sampling, conditions, levels),
+        device=model.device,
+    )
     return result.x.cpu(), result.nfe
 
 

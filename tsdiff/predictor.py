@@ -24,6 +24,7 @@ from tsdiff.config import Sampling, compute_device
 from tsdiff.data import series_from_frame, to_timestamps
 from tsdiff.evaluation import forecasts_to_frame
 from tsdiff.imputation import Imputation, impute_series
+from tsdiff.likelihood import LikelihoodSettings, WindowLikelihoods, window_log_likelihoods
 from tsdiff.model import BUNDLED, TSDiff
 from tsdiff.posterior import draw_windows, quantile_levels
 from tsdiff.source import WindowSource
@@ -113,6 +114,7 @@ class TSDiffPredictor(Predictor):
         while group := list(islice(named, max(1, self.sampling.batch_rows // num_samples))):
             yield group
 
+    @torch.inference_mode(False)  # guidance differentiates, whatever mode the caller is in
     def _draw(self, inputs: list[Conditioning], names: list[str], num_samples: int) -> list[np.ndarray]:
         """Samples (num_samples, prediction_length), with channels last where there are several, of each input, in the
         series' units."""
@@ -162,6 +164,26 @@ class TSDiffPredictor(Predictor):
                 if one.empty:
                     raise DataError(f"series {one.name!r} holds no observed value; leave it out")
             yield from impute_series(self.model, self.sampling, series, num_samples)
+
+    def log_likelihood(
+        self, dataset: Iterable[Entry], settings: LikelihoodSettings | None = None, **changes: Any
+    ) -> list[WindowLikelihoods]:
+        """How likely the model finds the windows of each series, in nats.
+
+        Args:
+            dataset: GluonTS entries, see `predict`. Dynamic features are needed for the series' own steps only.
+            settings: how windows are cut and scored; None takes the exact density by the probability-flow ODE.
+            changes: fields of `LikelihoodSettings` to change, such as method="elbo" or stride=24.
+
+        Returns:
+            One `tsdiff.likelihood.WindowLikelihoods` an entry, in order: the windows' first steps, and their
+            log-likelihoods in the series' units and in the network's.
+
+        Raises:
+            ConfigError: a setting out of its range, or a conditional model.
+            DataError: an entry without any observed value, or whose likelihood is not finite.
+        """
+        return list(window_log_likelihoods(self.model, dataset, replace(settings or LikelihoodSettings(), **changes)))
 
     def forecast_df(
         self,

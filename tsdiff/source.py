@@ -30,7 +30,7 @@ _LOW, _HIGH = 0.001, 0.999
 
 
 class WindowSource:
-    """Draws training windows: a series with equal chance, then a place in it. A `shared.training.BatchSource`.
+    """Draws training windows: a series, then a place in it with equal chance. A `shared.training.BatchSource`.
 
     Series shorter than a window are padded in front with missing values; windows whose context holds no value are
     drawn again, a few times.
@@ -40,6 +40,10 @@ class WindowSource:
         config: of the model.
         batch_size: windows in a batch.
         missing: what else than the horizon is hidden from a conditional network.
+        scale_power: a series is drawn with a chance proportional to this power of its mean absolute value (as DeepAR
+            does with power 1; Salinas et al. 2020, §3.3); 0 draws all alike. Sums of errors over series, as the
+            weighted quantile loss, are ruled by the large ones.
+        horizon_weight: weight of the horizon's steps in the loss, where the context's have 1.
 
     Raises:
         DataError: no series has an observed value, or one cannot be used (`read_series`).
@@ -51,13 +55,17 @@ class WindowSource:
         config: TSDiffConfig,
         batch_size: int = 64,
         missing: MissingContext | None = None,
+        scale_power: float = 0.0,
+        horizon_weight: float = 1.0,
     ):
         self.config, self.batch_size, self.missing = config, batch_size, missing
+        self.horizon_weight = horizon_weight
         self.statistics = Statistics()
         read = (read_series(e, config, str(e.get("item_id", place))) for place, e in enumerate(entries))
         self._series = [series for series in read if not series.empty]
         if not self._series:
             raise DataError("no series holds an observed value to train on; check the target column")
+        self._shares = _cumulative_shares([series.target for series in self._series], scale_power)
         lengths = [len(series) for series in self._series]
         starts = [series.start for series in self._series]
         self._calendar = CalendarTable(starts, lengths, config.calendar, margin=config.length)
@@ -76,6 +84,9 @@ class WindowSource:
             seen = mask * torch.from_numpy(self._shown(rng, observed.shape))
             condition["known"] = known_features(x0, seen)
             mask = mask - seen
+        if self.horizon_weight != 1:
+            mask = mask.clone()
+            mask[:, self.config.context_length :] *= self.horizon_weight
         ids = [f"{self._series[series].name} from step {first}" for series, first in places]
         return Batch(x0, mask=mask, condition=condition, ids=ids)
 
@@ -138,7 +149,7 @@ class WindowSource:
         rows: list[np.ndarray] = []
         for _ in range(count):
             for _ in range(10):
-                series = int(rng.integers(len(self._series)))
+                series = int(np.searchsorted(self._shares, rng.random(), side="right"))
                 free = len(self._series[series]) - self.config.length
                 first = int(rng.integers(free + 1)) if free >= 0 else free
                 row = cut_with_lags(self._series[series].target, first, self.config)
@@ -176,3 +187,13 @@ class WindowSource:
             hidden = np.stack([self.missing.hidden(config.context_length, rng) for _ in range(shape[0])])
             shown[:, : config.context_length, : config.channels][hidden] = 0.0
         return shown
+
+
+def _cumulative_shares(targets: list[np.ndarray], power: float) -> np.ndarray:
+    """Cumulative chance of each series to be drawn, (series,); none is rarer than a millionth power of the largest."""
+    sizes = np.array([np.nanmean(np.abs(target.astype(np.float64))) for target in targets])
+    relative = sizes / sizes.max() if sizes.max() > 0 else np.ones_like(sizes)
+    weights = np.maximum(relative, 1e-6) ** power
+    shares = np.cumsum(weights) / weights.sum()
+    shares[-1] = 1.0
+    return shares

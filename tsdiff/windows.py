@@ -186,12 +186,27 @@ def context_scale(context: np.ndarray, scaling: Scaling, fallback: np.ndarray) -
         chosen = values[rows].astype(np.float64)
         if scaling == "mean":
             scale[rows] = np.nanmean(np.abs(chosen), axis=1)
+        elif scaling == "last":
+            loc[rows], scale[rows] = _last_and_change(chosen)
         else:
             loc[rows] = np.nanmean(chosen, axis=1)
             # A constant context has no deviation; its own size is the only scale there is.
             deviation, size = np.nanstd(chosen, axis=1), np.abs(loc[rows])
             scale[rows] = np.where(deviation > 1e-6 * size, deviation, np.where(size > 0, size, 1.0))
     return loc[:, None], np.maximum(scale, _SMALLEST_SCALE)[:, None]
+
+
+def _last_and_change(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Last observed value and mean absolute change from one observed value to the next, (rows,) each."""
+    last, change = np.empty(len(values)), np.empty(len(values))
+    for row, line in enumerate(values):
+        seen = line[~np.isnan(line)]
+        last[row] = seen[-1]
+        size = np.abs(seen).max()
+        moves = np.abs(np.diff(seen)).mean() if len(seen) > 1 else 0.0
+        # A constant context does not move; its own size is the only scale there is.
+        change[row] = moves if moves > 1e-6 * size else size
+    return last, change
 
 
 def window_scale(windows: np.ndarray, fallback: np.ndarray, config: TSDiffConfig) -> tuple[np.ndarray, np.ndarray]:

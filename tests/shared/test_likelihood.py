@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from shared.errors import ConfigError
-from shared.likelihood import bits_per_dim, log_likelihood
+from shared.likelihood import bits_per_dim, estimate_log_likelihood, log_likelihood
 from shared.random import make_generator
 from shared.sde import SBVESDE, SDE, VESDE, VPSDE
 from tests.conftest import ANCHORED, all_sdes
@@ -133,7 +133,7 @@ def test_bits_per_dim_of_a_uniform_bit() -> None:
     assert torch.allclose(bits_per_dim(torch.tensor([4 * math.log(2.0)]), 4), torch.tensor([-1.0]))
 
 
-@pytest.mark.parametrize("kind", [{"trace": "guess"}, {"probes": 0}])
+@pytest.mark.parametrize("kind", [{"trace": "guess"}, {"probes": 0}, {"steps": 0}])
 def test_settings_that_cannot_be(kind: dict[str, object]) -> None:
     with pytest.raises(ConfigError):
         log_likelihood(lambda x, t: x, VPSDE(), torch.zeros(1, 2), **kind)  # type: ignore[arg-type]
@@ -142,3 +142,49 @@ def test_settings_that_cannot_be(kind: dict[str, object]) -> None:
 def test_a_bridge_has_no_density() -> None:
     with pytest.raises(ConfigError, match="no density"):
         log_likelihood(lambda x, t: x, SBVESDE(), torch.zeros(1, 2), torch.zeros(1, 2))
+
+
+def test_fixed_steps_give_what_the_adaptive_solver_gives_whatever_the_batch() -> None:
+    sde, covariance = VPSDE(), correlated(6)
+    data = GaussianData(sde, torch.zeros(6, dtype=torch.float64), covariance)
+    x0 = torch.randn(5, 6, dtype=torch.float64, generator=make_generator("fixed"))
+    whole = estimate_log_likelihood(data.denoiser, sde, x0, trace="exact", steps=40)
+    alone = log_likelihood(data.denoiser, sde, x0[3:4], trace="exact", steps=40)
+    assert whole.nfe == 160
+    assert torch.equal(whole.standard_error, torch.zeros(5, dtype=torch.float64))
+    assert torch.allclose(whole.value[3:4], alone, rtol=0, atol=1e-10)
+    assert torch.allclose(whole.value, log_likelihood(data.denoiser, sde, x0, trace="exact"), atol=5e-3)
+
+
+def test_fixed_steps_converge_at_fourth_order() -> None:
+    data = GaussianData(VPSDE(), 0.0, 0.8)
+    x0 = torch.randn(8, 2, dtype=torch.float64, generator=make_generator("order"))
+    values = [log_likelihood(data.denoiser, VPSDE(), x0, trace="exact", steps=n) for n in (20, 40, 320)]
+    coarse, fine = ((value - values[2]).abs().max() for value in values[:2])
+    assert 10 < float(coarse / fine) < 26
+
+
+def test_the_standard_error_tells_the_error_of_the_probes() -> None:
+    sde, covariance = VPSDE(), correlated(6)
+    data = GaussianData(sde, torch.zeros(6, dtype=torch.float64), covariance)
+    x0 = torch.randn(40, 6, dtype=torch.float64, generator=make_generator("error"))
+    exact = log_likelihood(data.denoiser, sde, x0, trace="exact", steps=16)
+    found = estimate_log_likelihood(
+        data.denoiser, sde, x0, trace="hutchinson", probes=12, steps=16, generator=make_generator("p")
+    )
+    ratio = (found.value - exact) / found.standard_error
+    assert 0.6 < float(ratio.square().mean().sqrt()) < 1.6
+    assert estimate_log_likelihood(data.denoiser, sde, x0, trace="hutchinson", steps=4).standard_error.isnan().all()
+
+
+def test_probes_that_the_caller_gives_serve_the_whole_batch() -> None:
+    # A Hadamard basis of probes is an exact trace.
+    sde, covariance = VPSDE(), correlated(4)
+    data = GaussianData(sde, torch.zeros(4, dtype=torch.float64), covariance)
+    x0 = torch.randn(3, 4, dtype=torch.float64, generator=make_generator("given"))
+    pair = torch.tensor([[1.0, 1.0], [1.0, -1.0]], dtype=torch.float64)
+    basis = torch.kron(pair, pair)[:, None]
+    found = log_likelihood(data.denoiser, sde, x0, trace="hutchinson", probes=basis, steps=16)
+    assert torch.allclose(found, log_likelihood(data.denoiser, sde, x0, trace="exact", steps=16), atol=1e-9)
+    with pytest.raises(ConfigError, match="probes of shape"):
+        log_likelihood(data.denoiser, sde, x0, trace="hutchinson", probes=basis[..., :3])

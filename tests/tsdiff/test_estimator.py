@@ -21,7 +21,7 @@ from shared.errors import CheckpointError, ConfigError, DataError, TrainingError
 from shared.training import LAST_STATE
 from tests.tsdiff.conftest import CONTEXT, HORIZON, sines, tiny_estimator
 from tsdiff import TSDiffEstimator, TSDiffPredictor
-from tsdiff.windows import WindowSource
+from tsdiff.source import WindowSource
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -156,7 +156,7 @@ def test_a_damaged_state_is_refused_with_the_remedy_and_can_be_passed_over(tmp_p
 
 def test_the_state_of_another_model_is_refused_by_key(tmp_path):
     train(folder=tmp_path)
-    other = tiny_estimator(20, calendar=False)
+    other = tiny_estimator(20, calendar="none")
     with pytest.raises(CheckpointError, match=r"is of another model .*feature_input"):
         other.train(sines(), folder=tmp_path, progress=False)
 

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from gluonts.time_feature import time_features_from_frequency_str
 from torch import Tensor
 
 import tsdiff
@@ -20,6 +21,7 @@ from shared.errors import CheckpointError, ConfigError
 from tests.tsdiff.published import published_code, published_state
 from tsdiff import TSDiff, TSDiffPredictor, import_checkpoint
 from tsdiff.backbones import S4Config
+from tsdiff.windows import Conditions, conditioning
 
 KERNEL = "backbone.residual_blocks.0.s4block.layer.kernel.kernel"
 CONFIG: dict[str, Any] = {
@@ -45,7 +47,7 @@ def saved(tmp_path: Path) -> Callable[[Any], Path]:
 
 def noise(model: TSDiff, features: Tensor | None = None) -> Tensor:
     generator = torch.Generator().manual_seed(1)
-    x = torch.randn(3, model.config.length, model.channels, generator=generator)
+    x = torch.randn(3, model.config.length, model.config.network_channels, generator=generator)
     with torch.no_grad():
         return model.predict_noise(x, torch.tensor([0, 40, 99]), features)
 
@@ -54,11 +56,13 @@ def test_sizes_follow_from_shapes(saved: Callable[[Any], Path]) -> None:
     path = saved(published_state(width=6, blocks=3, state=10, channels=11, features=8))
     model = import_checkpoint(path, {**CONFIG, "use_lags": True, "init_skip": True, "conjugates": False})
     assert model.config.backbone == S4Config(
-        width=6, blocks=3, state=10, step_embedding=16, channels=11, features=8, input_skip=True, conjugates=False
+        width=6, blocks=3, state=10, step_embedding=16, input_skip=True, conjugates=False
     )
+    assert model.config.lags == (24, 48, 72, 96, 120, 144, 168, 336, 504, 672)
+    assert model.config.external_features == 8
     assert (model.config.freq, model.config.context_length, model.config.prediction_length) == ("h", 18, 6)
     assert model.config.output == "noise"
-    assert not model.config.calendar
+    assert model.config.calendar == "none"
     assert noise(model).shape == (3, 24, 11)
     assert model.statistics == tsdiff.windows.Statistics(0.0, 1.0, 18.0)
 
@@ -159,11 +163,39 @@ def test_guided_forecast(saved: Callable[[Any], Path]) -> None:
     assert np.isfinite(forecast.samples).all()
 
 
-def test_forecasts_through_lags_or_features_are_refused(saved: Callable[[Any], Path]) -> None:
-    with pytest.raises(ConfigError, match="lagged"):
-        TSDiffPredictor(import_checkpoint(saved(published_state(channels=11)), {**CONFIG, "use_lags": True}))
-    with pytest.raises(ConfigError, match="features"):
-        TSDiffPredictor(import_checkpoint(saved(published_state()), {**CONFIG, "use_features": True}))
+def test_a_model_with_lags_forecasts_with_what_of_them_is_known(saved: Callable[[Any], Path]) -> None:
+    model = import_checkpoint(saved(published_state(channels=11)), {**CONFIG, "use_lags": True})
+    entry = {"start": pd.Period("2024-01-01", "h"), "target": 5 + np.sin(np.arange(400)), "item_id": "a"}
+    (forecast,) = TSDiffPredictor(model).with_sampling(steps=4).predict([entry], num_samples=3)
+    assert np.isfinite(forecast.samples).all()
+    with pytest.raises(ConfigError, match="has 10 lags, the published ones of freq='D' are 12"):
+        import_checkpoint(saved(published_state(channels=11)), {**CONFIG, "freq": "D", "use_lags": True})
+
+
+def test_features_are_the_published_ones_in_their_order(saved: Callable[[Any], Path]) -> None:
+    """Log-scale, embedded category, static number, GluonTS's four features of an hour, age."""
+    embedding = {"embedder._embedders.0.weight": torch.full((1, 1), 0.7)}
+    state = published_state(features=8) | embedding
+    model = import_checkpoint(saved(state), {**CONFIG, "freq": "h", "use_features": True})
+    target = np.full(30, 5.0)
+    entry = {"start": pd.Period("2024-03-01", "h"), "target": target, "feat_static_cat": [0], "feat_static_real": [0.3]}
+    window = conditioning(entry, model.config, model.statistics, "a")
+    inputs = Conditions.stack([window], model.config).inputs
+    index = pd.period_range("2024-03-01 12:00", periods=24, freq="h")
+    clock = [feature(index) for feature in time_features_from_frequency_str("h")]
+    constants = [np.full(24, np.log(5.0)), np.full(24, 0.7), np.full(24, 0.3)]
+    expected = np.stack([*constants, *clock, np.log10(2.0 + np.arange(12, 36))], axis=1)
+    raw = torch.from_numpy(expected[None].astype(np.float32))
+    x, step = torch.randn(1, 24, 1), torch.tensor([7])
+    with torch.no_grad():
+        torch.testing.assert_close(model.predict_noise(x, step, **inputs), model.predict_noise(x, step, raw))
+    (forecast,) = TSDiffPredictor(model).with_sampling(steps=4).predict([entry], num_samples=3)
+    assert np.isfinite(forecast.samples).all()
+    bare = {name: value for name, value in state.items() if name not in embedding}
+    with pytest.raises(CheckpointError, match="embedding of categories is missing"):
+        import_checkpoint(saved(bare), {**CONFIG, "use_features": True})
+    with pytest.raises(ConfigError, match="takes 6 features"):
+        import_checkpoint(saved(published_state(features=6) | embedding), {**CONFIG, "use_features": True})
 
 
 class Runs:

@@ -23,6 +23,7 @@ from shared.predictions import PathPoint
 from shared.sde import VPSDE, sde_to_config
 from tsdiff import TSDiff, TSDiffConfig
 from tsdiff.backbones import S4DConfig
+from tsdiff.calendar import calendar_features
 from tsdiff.model import FORMAT, VERSION
 from tsdiff.windows import Statistics
 
@@ -44,11 +45,11 @@ def tiny_model(seed: int = 0, **changes: Any) -> TSDiff:
 def answer(model: TSDiff) -> torch.Tensor:
     with torch.no_grad():
         x = torch.linspace(-2, 2, 48).reshape(2, 24, 1)
-        return model(x, torch.tensor([0.3, 0.8]), model.calendar(model_start()))
+        return model(x, torch.tensor([0.3, 0.8]), features=calendar())
 
 
-def model_start() -> pd.Period:
-    return pd.Period("2024-05-05 03:00", freq="h")
+def calendar() -> torch.Tensor:
+    return torch.from_numpy(calendar_features(pd.Period("2024-05-05 03:00", freq="h"), 24, "waves"))[None]
 
 
 # --- whole checkpoints -------------------------------------------------------------------------------------
@@ -125,7 +126,7 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
     "header cut": (truncated(100), "model.safetensors cannot be read.*truncated"),
     "weights cut": (truncated(9000), "model.safetensors cannot be read.*truncated"),
     "no weights": (lambda f: (f / WEIGHTS).unlink(), "holds no model.safetensors; a model folder has"),
-    "other version": (edited(keep, version=99), "version 99 of format 'tsdiff', this release reads 1; train it again"),
+    "other version": (edited(keep, version=99), "version 99 of format 'tsdiff', this release reads 2; train it again"),
     "other format": (edited(keep, kind="speech"), "format 'speech', not 'tsdiff'"),
     "missing key": (reweighted(lambda s: s.pop(HEAD)), f"missing key '{HEAD}'.*again"),
     "unexpected key": (reweighted(lambda s: s.update(extra=torch.ones(1))), "unexpected key 'extra'.*again"),
@@ -216,13 +217,13 @@ def test_a_process_killed_while_saving_leaves_one_model_or_the_other(tmp_path):
 def test_noise_and_data_predictions_are_two_views_of_one(output):
     model = tiny_model(output=output)
     x, step = torch.randn(3, 24, 1), torch.tensor([0, 50, 99])
-    features = model.calendar(model_start())
+    features = calendar()
     with torch.no_grad():
         noise = model.predict_noise(x, step, features)
         t = model.sde.time_of_step(step)
         point = PathPoint.at(model.sde, t)
         alpha, sigma = point.alpha[:, None, None], point.sigma[:, None, None]
-        data = model(x, t.float(), features)
+        data = model(x, t.float(), features=features)
     assert noise.shape == x.shape
     torch.testing.assert_close((alpha * data + sigma * noise).float(), x, rtol=1e-4, atol=1e-4)
 

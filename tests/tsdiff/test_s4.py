@@ -101,13 +101,13 @@ def test_one_member_of_each_pair_is_another_kernel() -> None:
 def test_convolution_is_two_sided_at_any_length(length: int) -> None:
     torch.manual_seed(0)
     convolution = S4Convolution(3, 8, 16).eval()
-    x = torch.randn(2, 3, length)
+    x = torch.randn(3, 2, length)
     ahead, behind = convolution.kernels(length).detach()
-    expected = convolution.direct.detach()[:, None] * x
+    expected = convolution.direct.detach()[:, None, None] * x
     for i in range(length):
         for j in range(length):
             lag = i - j
-            expected[:, :, i] += (ahead[:, lag] if lag >= 0 else behind[:, -lag - 1]) * x[:, :, j]
+            expected[:, :, i] += (ahead[:, lag, None] if lag >= 0 else behind[:, -lag - 1, None]) * x[:, :, j]
     torch.testing.assert_close(convolution(x).detach(), expected, rtol=1e-4, atol=1e-5)
 
 
@@ -122,9 +122,9 @@ def test_longer_kernels_continue_the_shorter_ones() -> None:
 def test_cache_follows_the_weights(name: str, through_data: bool) -> None:
     torch.manual_seed(0)
     convolution = S4Convolution(3, 8, 16).eval().requires_grad_(False)
-    x = torch.randn(1, 3, 16)
+    x = torch.randn(3, 1, 16)
     before = convolution(x)
-    assert convolution.spectrum(16) is convolution.spectrum(16)
+    assert convolution.spectrum(16, 32) is convolution.spectrum(16, 32)
     weight = getattr(convolution, name)
     (weight.data if through_data else weight).mul_(1.5)
     after = convolution(x)
@@ -145,7 +145,7 @@ def test_cache_made_in_inference_mode_serves_guidance() -> None:
 
 def test_every_parameter_learns() -> None:
     torch.manual_seed(0)
-    network = S4Backbone(SMALL, 12, features=3).train()
+    network = S4Backbone(SMALL, 12, 1, 3).train()
     network(torch.randn(4, 12, 1), torch.arange(4), torch.randn(4, 12, 3)).square().sum().backward()
     for name, parameter in network.named_parameters():
         assert parameter.grad is not None, name
@@ -155,7 +155,7 @@ def test_every_parameter_learns() -> None:
 
 def test_steps_features_skip_and_batch() -> None:
     torch.manual_seed(0)
-    network = S4Backbone(S4Config(width=8, blocks=2, state=8, step_embedding=16, features=2, channels=3), 12).eval()
+    network = S4Backbone(S4Config(width=8, blocks=2, state=8, step_embedding=16), 12, 3, 2).eval()
     x, features = torch.randn(3, 12, 3), torch.randn(3, 12, 2)
     with torch.no_grad():
         together = network(x, torch.tensor([0, 50, 99]), features)
@@ -163,7 +163,7 @@ def test_steps_features_skip_and_batch() -> None:
             one = network(x[i : i + 1], torch.tensor([step]), features[i : i + 1])
             torch.testing.assert_close(one, together[i : i + 1], rtol=1e-4, atol=1e-5)
         assert not torch.allclose(network(x, torch.tensor([0, 50, 99])), together)
-        skipping = S4Backbone(S4Config(**{**asdict(network.config), "input_skip": True}), 12).eval()
+        skipping = S4Backbone(S4Config(**{**asdict(network.config), "input_skip": True}), 12, 3, 2).eval()
         skipping.load_state_dict(network.state_dict())
         torch.testing.assert_close(skipping(x, torch.tensor([0, 50, 99]), features), together + x)
 
@@ -184,8 +184,6 @@ def test_dropout_acts_in_training_alone() -> None:
         {"state": 7},
         {"step_embedding": 2},
         {"dropout": 1.0},
-        {"features": -1},
-        {"channels": 0},
     ],
 )
 def test_bad_sizes_are_refused(wrong: dict[str, int]) -> None:
@@ -194,7 +192,7 @@ def test_bad_sizes_are_refused(wrong: dict[str, int]) -> None:
 
 
 def test_bad_input_is_refused() -> None:
-    network = S4Backbone(SMALL, 12, features=2)
+    network = S4Backbone(SMALL, 12, 1, 2)
     x, step = torch.randn(2, 12, 1), torch.tensor([1, 2])
     for arguments in (
         (x[..., 0], step),

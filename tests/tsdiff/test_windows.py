@@ -16,7 +16,8 @@ from tsdiff.backbones import S4DConfig
 from tsdiff.calendar import calendar_features, calendar_width
 from tsdiff.config import TSDiffConfig
 from tsdiff.data.frequency import quiet
-from tsdiff.windows import Statistics, WindowSource, bridge, conditioning, context_scale, cut, observed_target
+from tsdiff.source import WindowSource
+from tsdiff.windows import Statistics, bridge, conditioning, context_scale, cut, read_series
 
 NAN = np.nan
 
@@ -89,14 +90,14 @@ def test_rows_are_scaled_each_on_their_own():
 
 
 def test_gaps_are_bridged_by_lines_and_ends_are_flat():
-    filled, observed = bridge(np.array([[NAN, 1, NAN, NAN, 4, NAN], [NAN] * 6], dtype=np.float32))
-    np.testing.assert_allclose(filled, [[1, 1, 2, 3, 4, 4], [0] * 6])
-    np.testing.assert_array_equal(observed, [[0, 1, 0, 0, 1, 0], [0] * 6])
+    filled, observed = bridge(np.array([[NAN, 1, NAN, NAN, 4, NAN], [NAN] * 6], dtype=np.float32)[..., None])
+    np.testing.assert_allclose(filled[..., 0], [[1, 1, 2, 3, 4, 4], [0] * 6])
+    np.testing.assert_array_equal(observed[..., 0], [[0, 1, 0, 0, 1, 0], [0] * 6])
 
 
 @given(st.lists(st.one_of(st.floats(-1e6, 1e6, width=32), st.just(NAN)), min_size=1, max_size=30))
 def test_bridging_keeps_what_is_observed_and_invents_nothing_outside_its_range(values):
-    row = np.asarray([values], dtype=np.float32)
+    row = np.asarray([values], dtype=np.float32)[..., None]
     given_row = row.copy()
     filled, observed = bridge(row)
     np.testing.assert_array_equal(row, given_row)
@@ -129,7 +130,7 @@ def test_an_entry_that_cannot_be_used_is_refused_by_name(bad, message):
 
 def test_infinities_count_as_missing_and_it_is_said():
     with pytest.warns(UserWarning, match="series 'a': 2 infinite values count as missing"):
-        target = observed_target(entry([1, np.inf, 2, -np.inf]), config(), "a")
+        target = read_series(entry([1, np.inf, 2, -np.inf]), config(), "a").target[:, 0]
     np.testing.assert_array_equal(target, [1, NAN, 2, NAN])
 
 
@@ -156,7 +157,7 @@ def test_the_same_generator_gives_the_same_batch(scaling):
     torch.testing.assert_close(one.condition["features"], same.condition["features"], rtol=0, atol=0)
     assert list(one.ids) == list(same.ids) != list(other.ids)
     assert one.x0.shape == one.mask.shape == (6, 12, 1)
-    assert one.condition["features"].shape == (6, 12, calendar_width("h"))
+    assert one.condition["features"].shape == (6, 12, calendar_width("h", "waves"))
 
 
 def test_windows_are_true_pieces_of_their_series_with_their_own_calendar():
@@ -179,7 +180,7 @@ def test_windows_are_true_pieces_of_their_series_with_their_own_calendar():
         np.testing.assert_array_equal(mask[:, 0].numpy(), ~np.isnan(raw))
         scale = np.nanmean(np.abs(raw[:8]))
         np.testing.assert_allclose(window[:, 0].numpy()[~np.isnan(raw)], raw[~np.isnan(raw)] / scale, rtol=1e-5)
-        np.testing.assert_allclose(features.numpy(), calendar_features(starts[item] + first, 12), atol=1e-6)
+        np.testing.assert_allclose(features.numpy(), calendar_features(starts[item] + first, 12, "waves"), atol=1e-6)
     assert {item for item, _ in seen} == set(targets)
     assert {first for item, first in seen if item == "long"} == set(range(29))
 
@@ -256,10 +257,10 @@ def test_network_units_lead_back_to_the_series(values, factor, scaling):
     found = conditioning(entry(target), config(scaling=scaling), Statistics(0.4, 2.5, 3.0), "a")
     window = cut(target, len(target) - 8, 12)
     seen = ~np.isnan(window)
-    np.testing.assert_array_equal(found.observed.numpy(), seen)
+    np.testing.assert_array_equal(found.observed[:, 0].numpy(), seen)
     assert not found.observed[8:].any()
     assert not found.values[found.observed == 0].any()
-    back = found.values.double().numpy() * found.scale + found.loc
+    back = found.to_series(found.values.numpy())[:, 0]
     np.testing.assert_allclose(back[seen], window[seen], rtol=1e-4, atol=1e-4 * np.nanmax(np.abs(target)))
 
 
@@ -275,7 +276,7 @@ def test_a_series_that_holds_nothing_is_named():
 
 def test_the_calendar_of_a_short_series_reaches_back_before_its_start():
     found = conditioning(entry([1, 2, 3], start="2024-01-01 03:00"), config(), Statistics(), "a")
-    expected = calendar_features(pd.Period("2023-12-31 22:00", freq="h"), 12)
+    expected = calendar_features(pd.Period("2023-12-31 22:00", freq="h"), 12, "waves")
     np.testing.assert_array_equal(found.features.numpy(), expected)
 
 
@@ -294,7 +295,7 @@ def test_the_calendar_agrees_with_pandas(freq):
         stamps = pd.DatetimeIndex([(start + i).start_time for i in range(200)])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        found = calendar_features(start, 200)
+        found = calendar_features(start, 200, "waves")
     day = (stamps - stamps.normalize()) / pd.Timedelta(days=1)
     hour = (stamps.minute * 60 + stamps.second) / 3600
     week, year = (stamps.dayofweek + day) / 7, (stamps.dayofyear - 1) / 365.25
@@ -302,7 +303,7 @@ def test_the_calendar_agrees_with_pandas(freq):
     cycles |= {"D": (week,), "B": (week,), "W-SUN": (year,), "M": (year,), "Q-DEC": (year,), "Y-DEC": ()}
     parts = [wave(np.asarray(phase)) for phase in cycles[freq]]
     expected = np.concatenate(parts, axis=1) if parts else np.zeros((200, 0))
-    assert found.shape == (200, calendar_width(freq))
+    assert found.shape == (200, calendar_width(freq, "waves"))
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, expected, atol=1e-5)
 

@@ -1,0 +1,179 @@
+"""Anomaly scores of whole series: what they are made of, that they find what is wrong, bad input."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from shared.errors import ConfigError, DataError
+from tests.tsdiff.conftest import sines, tiny_estimator
+from tests.tsdiff.gaussian_model import LENGTH, gaussian_model
+from tsdiff import TSDiffPredictor
+from tsdiff.anomaly import (
+    SeriesScores,
+    Thresholds,
+    anomalies_to_frame,
+    anomaly_scores,
+    fit_thresholds,
+    step_scores,
+    stretches,
+)
+from tsdiff.detection import evaluate_detection, rolling_z_scores
+from tsdiff.injection import InjectionConfig, inject
+from tsdiff.likelihood import LikelihoodSettings, WindowLikelihoods
+
+START = pd.Period("2024-01-01", freq="h")
+
+
+def scored(item: str, score: list[float]) -> SeriesScores:
+    return SeriesScores(item, START, np.arange(float(len(score))), np.array(score))
+
+
+def windows(first: list[int], likelihoods: list[float], steps: np.ndarray | None = None) -> WindowLikelihoods:
+    values, none = np.array(likelihoods), np.zeros(len(first))
+    return WindowLikelihoods("a", START, np.array(first), 4, values, values, none, none, steps, np.array([]))
+
+
+def test_a_step_s_score_is_the_mean_over_the_windows_that_cover_it() -> None:
+    # A window's share of each of its four steps is a quarter; step 9 lies in no window.
+    found = step_scores(windows([-1, 1, 5], [-4.0, -8.0, 4.0]), 10)
+    np.testing.assert_allclose(found, [1, 1.5, 1.5, 2, 2, -1, -1, -1, -1, np.nan])
+    steps = -np.array([[9.0, 1, 2, 3], [10, 20, np.nan, 40]])
+    found = step_scores(windows([-1, 1], [0.0, 0.0], steps), 6)
+    np.testing.assert_allclose(found, [1, (2 + 10) / 2, (3 + 20) / 2, np.nan, 40, np.nan])
+
+
+def test_scores_are_the_negative_bound_of_the_windows() -> None:
+    model, _ = gaussian_model()
+    item = {"item_id": "a", "start": START, "target": 50 + 10 * np.random.default_rng(0).standard_normal(LENGTH)}
+    settings = LikelihoodSettings(method="elbo")
+    (found,) = anomaly_scores(model, item, settings)
+    (whole,) = TSDiffPredictor(model).log_likelihood([item], settings)
+    assert found.score.sum() == pytest.approx(-whole.network_log_likelihood[0])
+
+
+def test_injected_anomalies_are_found_better_than_by_a_rolling_window(trained: TSDiffPredictor) -> None:
+    config = InjectionConfig(kinds=("flatline", "time_shift", "noise_burst"), per_series=3, longest=12, margin=16)
+    injected = inject(sines(length=400), config)
+    entries = [series.entry for series in injected]
+    found = [result.score for result in anomaly_scores(trained, entries)]
+    rolling = [rolling_z_scores(entry["target"], 16) for entry in entries]
+    ours, theirs = evaluate_detection(found, injected)["all"], evaluate_detection(rolling, injected)["all"]
+    assert ours.auroc > max(0.8, theirs.auroc + 0.1)
+
+
+def test_exact_likelihoods_score_too(trained: TSDiffPredictor) -> None:
+    item = sines(1, length=120)[0]
+    item["target"][80:90] = item["target"][79]
+    (found,) = anomaly_scores(trained, item, LikelihoodSettings(stride=4, steps=6, probes=2))
+    assert np.isfinite(found.score).all()
+    assert found.score[80:90].mean() > np.quantile(np.delete(found.score, np.s_[56:114]), 0.9)
+
+
+def test_an_entry_a_dataset_and_a_frame_give_the_same(trained: TSDiffPredictor) -> None:
+    entries = sines(2, length=60)
+    frame = pd.concat(
+        pd.DataFrame(
+            {
+                "item_id": item["item_id"],
+                "timestamp": pd.period_range(item["start"], periods=60, freq="h").to_timestamp(),
+                "target": item["target"],
+            }
+        )
+        for item in entries
+    )
+    from_set, from_frame = anomaly_scores(trained, iter(entries)), anomaly_scores(trained.model, frame)
+    (alone,) = anomaly_scores(trained, entries[1])
+    for one, other in zip(from_set, from_frame, strict=True):
+        assert (one.item_id, one.start) == (other.item_id, other.start)
+        np.testing.assert_allclose(one.score, other.score, atol=1e-4)
+    np.testing.assert_allclose(from_set[1].score, alone.score, atol=1e-4)
+
+
+def test_thresholds_are_quantiles_of_each_series_and_of_all() -> None:
+    first, second = scored("a", list(range(101))), scored("b", [*range(1000, 1101), np.nan])
+    found = fit_thresholds([first, second], 0.9)
+    assert found.of("a") == pytest.approx(90)
+    assert found.of("b") == pytest.approx(1090)
+    assert found.of("unknown") == pytest.approx(np.quantile([*range(101), *range(1000, 1101)], 0.9))
+    for quantile in (0.0, 1.0, np.nan):
+        with pytest.raises(ConfigError, match="quantile"):
+            fit_thresholds([first], quantile)
+    with pytest.raises(DataError, match="no score"):
+        fit_thresholds([scored("a", [np.nan])])
+
+
+def test_the_frame_has_a_row_a_step() -> None:
+    scores = [scored("a", [0.0, 2.0, np.nan]), scored("b", [5.0])]
+    plain = anomalies_to_frame(scores)
+    assert list(plain.columns) == ["item_id", "timestamp", "value", "score"]
+    frame = anomalies_to_frame(scores, Thresholds(0.9, 9.0, {"a": 1.0}))
+    assert frame["anomaly"].tolist() == [False, True, False, False]
+    assert frame["threshold"].tolist() == [1, 1, 1, 9]
+    assert frame["timestamp"].tolist()[:2] == [pd.Timestamp("2024-01-01"), pd.Timestamp("2024-01-01 01:00")]
+    with pytest.raises(DataError, match="no series"):
+        anomalies_to_frame([])
+
+
+def test_stretches_of_flags() -> None:
+    assert stretches(np.array([1, 1, 0, 0, 1, 0, 1], dtype=bool)) == [(0, 2), (4, 5), (6, 7)]
+    assert stretches(np.zeros(3, dtype=bool)) == []
+
+
+def test_several_channels_share_a_score() -> None:
+    model, _ = gaussian_model(channels=2)
+    target = 50 + 10 * np.random.default_rng(0).standard_normal((2, 60))
+    target[1, 40] = 500
+    target[:, 20] = np.nan
+    target[0, 22] = np.nan
+    (found,) = anomaly_scores(model, {"item_id": "a", "start": START, "target": target})
+    assert found.score.shape == (60,)
+    assert np.flatnonzero(np.isnan(found.score)).tolist() == [20]
+    assert int(np.nanargmax(found.score)) == 40
+    assert list(anomalies_to_frame([found]).columns) == ["item_id", "timestamp", "value_0", "value_1", "score"]
+
+
+# --- bad input -------------------------------------------------------------------------------------------------
+
+
+def test_missing_steps_have_no_score_and_unscored_ones_are_told(trained: TSDiffPredictor) -> None:
+    item = sines(1, length=100)[0]
+    item["target"][50:53] = np.nan
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        (found,) = anomaly_scores(trained, item)
+    assert np.flatnonzero(np.isnan(found.score)).tolist() == [50, 51, 52]
+    item["target"][0:20] = np.nan
+    item["target"][6] = 1.0
+    with pytest.warns(UserWarning, match="1 steps lie in no scored window"):
+        (found,) = anomaly_scores(trained, item)
+    assert np.isnan(found.score[6])
+
+
+def test_short_constant_and_extreme_series(trained: TSDiffPredictor) -> None:
+    entries = sines(4, length=40)
+    entries[0]["target"] = entries[0]["target"][:20]  # shorter than the window of 24
+    entries[1]["target"] = np.full(40, 3.0, dtype=np.float32)
+    entries[2]["target"] = 1e12 * entries[2]["target"]
+    entries[3]["target"] = -entries[3]["target"]
+    for result in anomaly_scores(trained, entries):
+        assert np.isfinite(result.score).all()
+
+
+def test_what_cannot_be_scored(trained: TSDiffPredictor) -> None:
+    short, good = sines(2, length=60)
+    short["target"] = short["target"][:5]
+    with pytest.warns(UserWarning, match="5 steps lie in no scored window"):
+        results = anomaly_scores(trained, [short, good])
+    assert np.isnan(results[0].score).all()
+    assert np.isfinite(results[1].score).all()
+    with pytest.warns(UserWarning), pytest.raises(DataError, match="none of 1 series could be scored"):
+        anomaly_scores(trained, short)
+    with pytest.raises(DataError, match="none of 0 series"):
+        anomaly_scores(trained, [])
+    conditional = tiny_estimator(steps=2, conditional=True).train(sines(), progress=False)
+    with pytest.raises(ConfigError, match="conditional"):
+        anomaly_scores(conditional, good)

@@ -1,0 +1,129 @@
+"""Gaps anywhere: filled where they are, by draws that know what is observed, whatever the batch."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from shared.errors import ConfigError, DataError
+from tests.tsdiff.conftest import sines, tiny_estimator
+from tsdiff import TSDiffPredictor
+from tsdiff.imputation import Imputation
+
+LENGTH = 24
+
+
+def with_gaps(*gaps: slice, length: int = 200) -> list[dict[str, object]]:
+    entries = sines(length=length)
+    for entry in entries:
+        for gap in gaps:
+            entry["target"][gap] = np.nan  # type: ignore[index]
+    return entries
+
+
+@pytest.mark.parametrize(
+    "gaps",
+    [
+        [slice(50, 53)],
+        [slice(0, 4)],
+        [slice(195, 200)],
+        [slice(60, 110)],
+        [slice(3, 5), slice(20, 22), slice(101, 104)],
+        [slice(7, None, 9)],
+    ],
+    ids=["middle", "start", "end", "longer than a window", "several", "everywhere"],
+)
+def test_gaps_are_filled_and_what_is_observed_stays(trained: TSDiffPredictor, gaps):
+    truth, entries = sines(), with_gaps(*gaps)
+    for entry, whole, made in zip(entries, truth, trained.impute(entries, num_samples=8), strict=True):
+        missing = np.isnan(entry["target"])
+        assert made.item_id == entry["item_id"]
+        assert made.samples.shape == (8, missing.sum())
+        assert np.isfinite(made.samples).all()
+        np.testing.assert_array_equal(made.median[~missing], entry["target"][~missing])
+        assert np.isnan(made.target[missing]).all()
+        size = np.abs(whole["target"] - whole["target"].mean()).mean()
+        if missing.sum() < 40:  # a gap longer than a window drifts, a short one is known from its sides
+            assert np.abs(made.median - whole["target"])[missing].mean() < 0.8 * size
+
+
+def test_draws_do_not_depend_on_batch_or_company(trained: TSDiffPredictor):
+    entries = with_gaps(slice(50, 90), slice(150, 153))
+    together = list(trained.impute(entries, num_samples=5))
+    chunked = list(trained.with_sampling(batch_rows=4).impute(entries, num_samples=5))
+    alone = [next(iter(trained.impute([entry], num_samples=5))) for entry in entries]
+    for one, two, three in zip(together, chunked, alone, strict=True):
+        np.testing.assert_allclose(one.samples, two.samples, rtol=2e-3, atol=1e-2)
+        np.testing.assert_allclose(one.samples, three.samples, rtol=2e-3, atol=1e-2)
+    other = next(iter(trained.with_sampling(seed=1).impute(entries[:1], num_samples=5)))
+    assert not np.allclose(other.samples, together[0].samples)
+
+
+def test_a_series_without_gaps_comes_back_and_one_shorter_than_a_window_is_filled(trained: TSDiffPredictor):
+    (whole,) = trained.impute(sines(count=1), num_samples=3)
+    assert whole.samples.shape == (3, 0)
+    np.testing.assert_array_equal(whole.median, sines(count=1)[0]["target"])
+    (short,) = trained.impute([{**e, "target": e["target"][:15]} for e in with_gaps(slice(6, 9))[:1]], num_samples=3)
+    assert np.isfinite(short.mean).all()
+
+
+def test_the_frame_tells_time_value_and_intervals(trained: TSDiffPredictor):
+    frame = pd.DataFrame(
+        {
+            "shop": np.repeat(["a", "b"], 60),
+            "day": np.tile(pd.date_range("2024-01-01", periods=60, freq="h"), 2),
+            "sold": np.tile(10 + np.sin(np.arange(60) * np.pi / 4), 2),
+        }
+    )
+    given = frame.drop(index=[20, 21, 90])
+    found = trained.impute_df(given, target="sold", item_id="shop", timestamp="day", num_samples=9)
+    assert list(found.columns[:5]) == ["item_id", "timestamp", "value", "imputed", "mean"]
+    assert len(found) == 120
+    gone = found[found["imputed"]]
+    assert list(zip(gone["item_id"], gone["timestamp"], strict=True)) == [
+        (frame["shop"][i], frame["day"][i]) for i in (20, 21, 90)
+    ]
+    assert (gone["0.05"] <= gone["0.5"]).all()
+    assert (gone["0.5"] <= gone["0.95"]).all()
+    kept = found[~found["imputed"]]
+    np.testing.assert_allclose(kept["0.05"], kept["value"])
+
+
+def test_channels_are_filled_each():
+    start = pd.Period("2024-01-01", "h")
+    target = np.array([[1.0, np.nan, 3.0], [np.nan, 5.0, np.nan]])
+    made = Imputation("a", start, target, np.array([[2.0, 4.0, 6.0], [4.0, 6.0, 8.0]]))
+    np.testing.assert_array_equal(made.mean, [[1, 3, 3], [5, 5, 7]])
+    frame = made.to_frame()
+    assert list(frame["channel"]) == [0, 0, 0, 1, 1, 1]
+    assert list(frame["imputed"]) == [False, True, False, True, False, True]
+
+
+def test_a_channel_is_known_from_the_other():
+    """The second channel is ten times the first, so that a gap in it is no gap."""
+    rng = np.random.default_rng(0)
+    walks = [20 + 5 * np.repeat(rng.normal(size=60), 4) for _ in range(4)]
+    entries = [
+        {"item_id": f"{i}", "start": pd.Period("2024-01-01", "h"), "target": np.stack([walk, 10 * walk])}
+        for i, walk in enumerate(walks)
+    ]
+    predictor = tiny_estimator(400, channels=2, calendar="none").train(entries, progress=False)
+    gap, errors = slice(100, 112), []
+    for entry in entries:
+        truth = entry["target"][1, gap].copy()  # type: ignore[index]
+        holed = entry["target"].copy()  # type: ignore[attr-defined]
+        holed[1, gap] = np.nan
+        (made,) = predictor.impute([{**entry, "target": holed}], num_samples=10)
+        line = np.interp(np.arange(100, 112), [99, 112], holed[1, [99, 112]])
+        errors.append(np.abs(made.mean[1, gap] - truth).mean() / np.abs(line - truth).mean())
+    assert np.mean(errors) < 0.7
+
+
+def test_what_cannot_be_imputed_is_refused(trained: TSDiffPredictor):
+    with pytest.raises(ConfigError, match="num_samples=0"):
+        trained.impute([], num_samples=0)
+    with pytest.raises(DataError, match=r"series 's0' holds no observed value"):
+        list(trained.impute(with_gaps(slice(None))[:1]))
+    with pytest.raises(ConfigError, match=r"level=1\.5"):
+        next(iter(trained.impute(sines(count=1), 2))).quantile(1.5)

@@ -1,0 +1,306 @@
+"""`tsdiff anomaly`: score every step of the held-out end of each series, and see what injected anomalies it finds."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import pandas as pd
+import typer
+
+from shared.errors import ConfigError
+from shared.io import write_json, write_text
+from tsdiff.anomaly import (
+    DEFAULT_SCORING,
+    SeriesScores,
+    Thresholds,
+    anomalies_to_frame,
+    anomaly_scores,
+    fit_thresholds,
+    stretches_to_frame,
+)
+from tsdiff.anomaly_plots import plot_anomalies
+from tsdiff.calendar import shifted
+from tsdiff.commands.common import (
+    ContextOption,
+    DataOption,
+    DeviceOption,
+    FreqOption,
+    HorizonOption,
+    ItemOption,
+    Job,
+    ModelOption,
+    RetrainOption,
+    SeedOption,
+    StepsOption,
+    TargetOption,
+    ThreadsOption,
+    TimeOption,
+    claim_output,
+    console,
+    load_job,
+    predictor_for,
+    prepare,
+    write_csv,
+)
+from tsdiff.data import Entry, candidate_seasons, split_windows
+from tsdiff.detection import (
+    DetectionMetrics,
+    detection_table,
+    evaluate_detection,
+    rolling_z_scores,
+    seasonal_median_scores,
+    seasonal_naive_scores,
+)
+from tsdiff.injection import InjectionConfig, inject
+from tsdiff.likelihood import LikelihoodSettings, Method
+from tsdiff.predictor import TSDiffPredictor
+
+STEPS = 3000
+"""Training steps: telling unlikely from likely takes fewer than sharp intervals do."""
+
+_EMBEDDED_WINDOWS = 56
+_HELD_OUT_SHARE = 0.1
+_REFERENCE_WINDOWS = 4
+
+Scores = dict[str, list[SeriesScores]]
+"""Of each method, by name, the model first."""
+
+
+@dataclass(frozen=True)
+class Watch:
+    """What is scored.
+
+    Attributes:
+        entries: the end of each series: reference steps, which the model was trained on, and those held out.
+        held_out: steps at the end of each.
+        season: of the series.
+    """
+
+    entries: list[Entry]
+    held_out: int
+    season: int
+
+
+def load_watch_job(
+    data: Path | None,
+    freq: str | None,
+    prediction_length: int | None,
+    windows: int | None,
+    target: str,
+    item_id: str | None,
+    timestamp: str | None,
+) -> Job:
+    """Read the series and hold out their end: eight weeks of the embedded data, else a tenth unless told otherwise."""
+    if data is None:
+        windows = _EMBEDDED_WINDOWS if windows is None else windows
+        return load_job(data, freq, prediction_length, windows, target, item_id, timestamp)
+    job = load_job(data, freq, prediction_length, windows, target, item_id, timestamp)
+    if windows is not None:
+        return job
+    share = _HELD_OUT_SHARE * float(np.median([entry["target"].shape[-1] for entry in job.series]))
+    windows = max(1, int(share // job.prediction_length))
+    return replace(job, split=split_windows(job.series, job.prediction_length, windows))
+
+
+def watch(job: Job, predictor: TSDiffPredictor, reference: int | None) -> Watch:
+    """The end of each series that was not left out: the held-out steps, and the reference before them."""
+    kept = {entry["item_id"]: len(entry["target"]) for entry in job.split.train}
+    whole = [entry for entry in job.series if entry["item_id"] in kept]
+    held_out = len(whole[0]["target"]) - kept[whole[0]["item_id"]]
+    wanted = _REFERENCE_WINDOWS * predictor.model.config.length if reference is None else reference
+    entries = [tail(entry, held_out + wanted) for entry in whole]
+    return Watch(entries, held_out, candidate_seasons(job.series.freq)[0])
+
+
+def tail(entry: Entry, steps: int) -> Entry:
+    """The last steps of an entry."""
+    first = max(0, len(entry["target"]) - steps)
+    return {**entry, "start": shifted(entry["start"], first), "target": entry["target"][first:]}
+
+
+def all_scores(predictor: TSDiffPredictor, entries: list[Entry], settings: LikelihoodSettings, season: int) -> Scores:
+    """The model's scores and those of simple detectors."""
+    model = anomaly_scores(predictor, entries, settings)
+    simple = {
+        f"seasonal naive ({season})": lambda target: seasonal_naive_scores(target, season),
+        f"seasonal median ({season})": lambda target: seasonal_median_scores(target, season),
+        f"rolling z-score ({2 * season})": lambda target: rolling_z_scores(target, max(2 * season, 2)),
+    }
+    return {"TSDiff": model} | {
+        name: [replace(result, score=score(result.target)) for result in model] for name, score in simple.items()
+    }
+
+
+def thresholds_of(scores: Scores, held_out: int, quantile: float) -> dict[str, Thresholds]:
+    """Of each method, from what it gives for the steps before the held-out ones."""
+    return {
+        name: fit_thresholds(
+            [replace(one, score=one.score[:-held_out], target=one.target[:-held_out]) for one in results], quantile
+        )
+        for name, results in scores.items()
+    }
+
+
+def injected_metrics(
+    predictor: TSDiffPredictor,
+    watched: Watch,
+    thresholds: dict[str, Thresholds],
+    settings: LikelihoodSettings,
+    config: InjectionConfig,
+    picture: Path,
+) -> dict[str, dict[str, DetectionMetrics]]:
+    """How well each method finds anomalies put into the held-out steps, by method and kind; and a picture."""
+    # A window before the held-out steps is enough for every window that holds one of them to be whole.
+    context = predictor.model.config.length
+    entries = [tail(entry, watched.held_out + context) for entry in watched.entries]
+    margin = max(len(entry["target"]) for entry in entries) - watched.held_out
+    injected = inject(entries, replace(config, margin=margin))
+    scores = all_scores(predictor, [series.entry for series in injected], settings, watched.season)
+    result = {}
+    for name, results in scores.items():
+        # Steps before the held-out ones are no test: the model was trained on them.
+        values = [one.score.copy() for one in results]
+        for value in values:
+            value[: -watched.held_out] = np.nan
+        limits = [thresholds[name].of(one.item_id) for one in results]
+        result[name] = evaluate_detection(values, injected, limits)
+    first = next(iter(scores))
+    plot_anomalies(
+        scores[first],
+        thresholds[first],
+        picture,
+        labels=[series.labels for series in injected],
+        title="Injected anomalies",
+    )
+    return result
+
+
+def write_results(
+    job: Job,
+    predictor: TSDiffPredictor,
+    output: Path,
+    settings: LikelihoodSettings,
+    injection: InjectionConfig,
+    quantile: float,
+    reference: int | None,
+    train_seconds: float,
+) -> None:
+    """Score, evaluate, and leave everything in `output`."""
+    watched = watch(job, predictor, reference)
+    started = time.perf_counter()
+    with console.status("scoring the series"):
+        scores = all_scores(predictor, watched.entries, settings, watched.season)
+    score_seconds = time.perf_counter() - started
+    thresholds = thresholds_of(scores, watched.held_out, quantile)
+    model, limit = scores["TSDiff"], thresholds["TSDiff"]
+    frame = anomalies_to_frame(model, limit, job.series.stamp)
+    write_csv(output / "scores.csv", frame)
+    found = stretches_to_frame(model, limit, job.series.stamp)
+    write_csv(output / "anomalies.csv", found)
+    plot_anomalies(
+        model, limit, output / "anomalies.png", title="Scores above the threshold", stamp=job.series.stamp
+    )
+    console.print(
+        f"{len(found)} stretches of {len(model)} series above the threshold, the {quantile:g} quantile of each series' "
+        "scores in training",
+        highlight=False,
+    )
+    with console.status("scoring series with injected anomalies"):
+        metrics = injected_metrics(predictor, watched, thresholds, settings, injection, output / "injected.png")
+    write_text(output / "evaluation.md", evaluation_text(metrics, injection, quantile))
+    console.print(detection_table(metrics), markup=False, highlight=False, soft_wrap=True)
+    write_json(
+        output / "metrics.json",
+        {
+            **{_key(name): kinds["all"].as_dict() for name, kinds in metrics.items()},
+            "kinds": {
+                kind: {_key(name): kinds[kind].as_dict() for name, kinds in metrics.items()}
+                for kind in next(iter(metrics.values()))
+                if kind != "all"
+            },
+            "found": len(found),
+            "seconds": {"train": round(train_seconds, 2), "score": round(score_seconds, 2)},
+        },
+    )
+
+
+def _key(name: str) -> str:
+    """A method's name in metrics.json."""
+    return "model" if name == "TSDiff" else name.split(" (")[0].replace(" ", "_").replace("-", "_")
+
+
+def evaluation_text(
+    metrics: dict[str, dict[str, DetectionMetrics]], injection: InjectionConfig, quantile: float
+) -> str:
+    """evaluation.md."""
+    return (
+        "# Injected anomalies found\n\n"
+        f"Put into the held-out steps: up to {injection.per_series} a series, {injection.shortest} to "
+        f"{injection.longest} steps, magnitude {injection.magnitude:g}, seed {injection.seed}. AUROC / average precision "
+        "over steps, each kind against ordinary steps; chance is 0.5 / the share of anomalous steps. Found: share of "
+        f"anomalies with a step above the threshold, the {quantile:g} quantile of a series' scores in training.\n\n"
+        + detection_table(metrics)
+    )
+
+
+def main(
+    data: DataOption = None,
+    freq: FreqOption = None,
+    prediction_length: HorizonOption = None,
+    target: TargetOption = "target",
+    item_id: ItemOption = None,
+    timestamp: TimeOption = None,
+    windows: Annotated[
+        int | None,
+        typer.Option(
+            "--windows", help="Horizons held out at the end of each series [56 embedded, a tenth of the series else]."
+        ),
+    ] = None,
+    context_length: ContextOption = None,
+    output: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("runs/anomaly"),
+    model: ModelOption = None,
+    retrain: RetrainOption = False,
+    steps: StepsOption = STEPS,
+    method: Annotated[
+        Method, typer.Option(help="elbo: a bound, step by step. ode: the exact density, window by window, slow.")
+    ] = "elbo",
+    stride: Annotated[
+        int | None, typer.Option(help="Steps from one scored window to the next [the prediction length].")
+    ] = None,
+    quantile: Annotated[float, typer.Option(help="Of the scores in training that is the threshold.")] = 0.995,
+    reference: Annotated[
+        int | None, typer.Option(help="Training steps of each series that the threshold is taken from [4 windows].")
+    ] = None,
+    magnitude: Annotated[float, typer.Option(help="Size of the injected anomalies, in standard deviations.")] = 1.0,
+    device: DeviceOption = "cpu",
+    threads: ThreadsOption = 1,
+    seed: SeedOption = 0,
+) -> None:
+    """Train TSDiff, score every step by its likelihood, and measure what injected anomalies are found."""
+    prepare(threads)
+    if not 0 < quantile < 1:
+        raise ConfigError(f"--quantile {quantile}: need a share between 0 and 1")
+    if reference is not None and reference < 1:
+        raise ConfigError(f"--reference {reference}: need at least one step")
+    base = DEFAULT_SCORING if method == "elbo" else LikelihoodSettings(probes=2)
+    settings = replace(base, stride=stride, seed=seed)
+    injection = InjectionConfig(magnitude=magnitude, seed=seed)
+    claim_output(output)
+    job = load_watch_job(data, freq, prediction_length, windows, target, item_id, timestamp)
+    predictor, seconds = predictor_for(
+        job,
+        output,
+        model=model,
+        retrain=retrain,
+        steps=steps,
+        context_length=context_length,
+        device=device,
+        seed=seed,
+    )
+    write_results(job, predictor, output, settings, injection, quantile, reference, seconds)
+    files = "anomalies.png, injected.png, scores.csv, anomalies.csv, evaluation.md, metrics.json"
+    console.print(f"results: {output}/ ({files})", highlight=False)
