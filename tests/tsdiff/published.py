@@ -87,6 +87,8 @@ def published_code() -> tuple[Any, Any]:
 def published_samplers() -> Any:
     """The published module `sampler.observation_guidance`; skips the test without it."""
     _package(("einops", "opt_einsum", "pytorch_lightning", "seaborn"))
+    # GluonTS has moved it since.
+    sys.modules.setdefault("gluonts.torch.modules.scaler", importlib.import_module("gluonts.torch.scaler"))
     arch: Any = sys.modules["uncond_ts_diff.arch"]
     arch.BackboneModel = importlib.import_module("uncond_ts_diff.arch.backbones").BackboneModel
     model: Any = sys.modules["uncond_ts_diff.model"]
