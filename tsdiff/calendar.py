@@ -9,7 +9,7 @@ import pandas as pd
 from gluonts.time_feature import time_features_from_frequency_str
 
 from tsdiff.config import Calendar
-from tsdiff.data.frequency import base_freq, quiet
+from tsdiff.data.frequency import base_freq, multiple, quiet
 
 _CYCLES: dict[str, tuple[str, ...]] = {
     "s": ("hour", "day"),
@@ -21,6 +21,12 @@ _CYCLES: dict[str, tuple[str, ...]] = {
     "M": ("year",),
     "Q": ("year",),
 }
+
+
+def _cycles(freq: str) -> tuple[str, ...]:
+    # Of every seventh day the place in the week tells nothing.
+    whole_weeks = base_freq(freq) == "D" and multiple(freq) % 7 == 0
+    return _CYCLES.get("W" if whole_weeks else base_freq(freq), ())
 
 
 def shifted(start: pd.Period, steps: int) -> pd.Period:
@@ -35,7 +41,7 @@ def calendar_width(freq: str, kind: Calendar) -> int:
         return 0
     if kind == "gluonts":
         return len(time_features_from_frequency_str(freq)) + 1
-    return 2 * len(_CYCLES.get(base_freq(freq), ()))
+    return 2 * len(_cycles(freq))
 
 
 def calendar_features(start: pd.Period, length: int, kind: Calendar, age: int = 0) -> np.ndarray:
@@ -57,7 +63,7 @@ def calendar_features(start: pd.Period, length: int, kind: Calendar, age: int = 
             features = [feature(index) for feature in time_features_from_frequency_str(start.freqstr)]
             ages = np.log10(2.0 + np.maximum(np.arange(age, age + length), 0))
             return np.stack([*features, ages], axis=1).astype(np.float32)
-        angles = np.stack([2 * np.pi * _phase(index, cycle) for cycle in _CYCLES[base_freq(start.freqstr)]], axis=1)
+        angles = np.stack([2 * np.pi * _phase(index, cycle) for cycle in _cycles(start.freqstr)], axis=1)
     waves = np.stack([np.sin(angles), np.cos(angles)], axis=2).reshape(length, -1)
     return (np.sqrt(2.0) * waves).astype(np.float32)
 

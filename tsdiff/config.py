@@ -16,9 +16,12 @@ from shared.sde import DiscreteVPSDE, linear_betas, sde_to_config
 from tsdiff.backbones import S4Config, S4DConfig
 from tsdiff.data.frequency import base_freq, candidate_seasons, normalise_freq
 
-Scaling = Literal["mean", "standard"]
+Scaling = Literal["mean", "standard", "last"]
 Calendar = Literal["none", "waves", "gluonts"]
 Energy = Literal["mse", "quantile"]
+Covariance = Literal["window", "tweedie", "scalar"]
+SamplingMethod = Literal[Method, "ddpm", "ddim"]
+SkipType = Literal["uniform", "quadratic"]
 
 # How many seasons of context serve well where nothing is said: two weeks of hours, twelve of days, …
 _CONTEXT = {"s": 720, "min": 720, "h": 336, "D": 84, "B": 60, "W": 52, "M": 48, "Q": 20, "Y": 12}
@@ -49,7 +52,8 @@ class TSDiffConfig:
         prediction_length: steps to forecast.
         context_length: steps before them that a window holds.
         scaling: windows are divided by the mean absolute value of their context ("mean", the paper's), or brought to
-            zero mean and unit deviation of it ("standard"); missing values are left out.
+            zero mean and unit deviation of it ("standard"), or taken relative to its last value, in units of its mean
+            absolute change from one value to the next ("last", for random walks); missing values are left out.
         calendar: what the network sees of each step's place in time: "waves", sines and cosines of its place in the
             day, week or year; "gluonts", GluonTS's time features and the logarithm of the series' age, as published.
         backbone: sizes of the network: the patched S4D, or the published S4, which needs a process that is a table.
@@ -127,37 +131,67 @@ class Sampling:
     Args:
         guidance: energy of observation self-guidance: "mse" (Gaussian likelihood of the observed values) or
             "quantile" (each sample is drawn to its own quantile of them).
-        scale: strength of the guidance; 1 is the likelihood's own, at about 3 it overshoots and diverges.
-        observation_std: standard deviation that an observed value is trusted to, in scaled units.
-        method: of `shared.samplers.sample`.
+        covariance: how far an observed value moves the others: as far as in the training windows ("window", which
+            costs no gradient of the network), as the network's Jacobian says ("tweedie"), or along it with one
+            variance for all ("scalar"); see `tsdiff.guidance`. None takes "window" where the model knows the
+            covariance of its training windows, as all but imported ones do, and else "scalar".
+        scale: strength of the guidance; 1 is the likelihood's own. With "scalar" it overshoots and diverges at about 3.
+        observation_std: standard deviation that an observed value is trusted to, in scaled units; None takes
+            0.02 with "mse" and 0.1 with "quantile", where it also widens the intervals.
+        method: of `shared.samplers.sample`; or as published, "ddpm", "ddim" (`tsdiff.published`), where `scale` is
+            the published one, and `covariance`, `observation_std`, `steps` and `log_snr_end` have no part.
         steps: network calls of a multistep method.
         log_snr_end: log-SNR of the last call; the result is the data prediction there.
+        eta: share of fresh noise, from 0 to 1; None takes the method's own: 1 for "sde1", "sde2", "ddpm", else 0.
+        skip: of "ddim": of the table's steps every skip-th is used.
+        skip_type: of "ddim": "uniform" or "quadratic".
         seed: of the samples; an item's samples depend on it, the item's name and time, and nothing else.
         batch_rows: samples that go through the network together; bounds memory, does not change results.
     """
 
     guidance: Energy = "mse"
+    covariance: Covariance | None = None
     scale: float = 1.0
-    observation_std: float = 0.02
-    method: Method = "sde2"
+    observation_std: float | None = None
+    method: SamplingMethod = "sde2"
     steps: int = 16
     log_snr_end: float = 2.5
+    eta: float | None = None
+    skip: int = 1
+    skip_type: SkipType = "uniform"
     seed: int = 0
     batch_rows: int = 512
 
     def __post_init__(self) -> None:
-        if self.guidance not in get_args(Energy):
-            raise ConfigError(f"guidance={self.guidance!r}: choose one of {', '.join(get_args(Energy))}")
-        if self.method not in get_args(Method):
-            raise ConfigError(f"method={self.method!r}: choose one of {', '.join(get_args(Method))}")
+        choices: dict[str, tuple[str | None, ...]] = {
+            "guidance": get_args(Energy),
+            "covariance": (*get_args(Covariance), None),
+            "method": get_args(SamplingMethod),
+            "skip_type": get_args(SkipType),
+        }
+        for name, known in choices.items():
+            if getattr(self, name) not in known:
+                listed = ", ".join(str(choice) for choice in known)
+                raise ConfigError(f"{name}={getattr(self, name)!r}: choose one of {listed}")
         for name in ("scale", "observation_std"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise ConfigError(f"{name}={getattr(self, name)}: need a number that is 0 or more")
+            value = getattr(self, name)
+            if value is not None and not 0 <= value < math.inf:
+                raise ConfigError(f"{name}={value}: need a number that is 0 or more")
         if not math.isfinite(self.log_snr_end):
             raise ConfigError(f"log_snr_end={self.log_snr_end}: need a finite number")
-        for name in ("steps", "batch_rows"):
+        if self.eta is not None and not 0 <= self.eta <= 1:
+            raise ConfigError(f"eta={self.eta}: the share of fresh noise lies between 0 and 1")
+        for name in ("steps", "skip", "batch_rows"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name}={getattr(self, name)}: need at least 1")
+
+    @property
+    def trust(self) -> float:
+        """The standard deviation that an observed value is trusted to."""
+        return _TRUST[self.guidance] if self.observation_std is None else self.observation_std
+
+
+_TRUST: dict[Energy, float] = {"mse": 0.02, "quantile": 0.1}
 
 
 def compute_device(name: str | torch.device) -> torch.device:

@@ -57,6 +57,7 @@ class TSDiffEstimator(Estimator):
         loss: the objective; None takes regression of the network's output with log(σ/α) drawn from N(−0.5, 1.2²).
         training: how to train.
         batch_size: windows in a batch.
+        scale_power, horizon_weight: see `WindowSource`.
         sampling: how the forecaster draws.
         device: "cpu", "cuda" or "auto", which takes a GPU where there is one.
 
@@ -86,6 +87,8 @@ class TSDiffEstimator(Estimator):
         loss: DiffusionLoss | None = None,
         training: TrainingConfig | None = None,
         batch_size: int = 32,
+        scale_power: float = 0.0,
+        horizon_weight: float = 1.0,
         sampling: Sampling | None = None,
         device: str = "cpu",
     ):
@@ -118,7 +121,7 @@ class TSDiffEstimator(Estimator):
         self.missing = missing
         self.loss = loss or DEFAULT_LOSS
         self.training = training or DEFAULT_TRAINING
-        self.batch_size = batch_size
+        self.batch_size, self.scale_power, self.horizon_weight = batch_size, scale_power, horizon_weight
         self.sampling = sampling or Sampling()
         self.device = str(compute_device(device))
 
@@ -151,7 +154,7 @@ class TSDiffEstimator(Estimator):
             CheckpointError: the state in `folder` does not fit; pass resume=False.
         """
         seed = self.training.seed
-        source = WindowSource(training_data, self.config, self.batch_size, self.missing)
+        source = WindowSource(training_data, self.config, self.batch_size, self.missing, self.scale_power, self.horizon_weight)
         statistics = source.measure(np.random.default_rng(derive_seed(seed, "statistics")))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(seed, "weights"))

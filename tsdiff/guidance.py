@@ -1,13 +1,22 @@
 """Observation self-guidance: the model's own denoiser tells how well a noisy window agrees with what is observed.
 
-Kollovieh et al. 2023, §3: the score gains ∇_x log p(y_obs | x_t), where y_obs is compared with the data prediction
-x̂_0(x_t), by a Gaussian (MSE) or an asymmetric Laplace (quantile) likelihood. In terms of the data prediction:
+Kollovieh et al. 2023, §3: the score gains ∇_x log p(y_obs | x_t). With C the covariance of x_0 given x_t and
+observations y = M x_0 that are trusted to a standard deviation r, the guided data prediction is
 
-    x̂_0 ← x̂_0 − (σ²/α)·scale·∇_x E,    E = Σ (y − x̂_0)²/(2r²)   or   Σ max(q·(y − x̂_0), (q − 1)·(y − x̂_0))/r.
+    x̂_0 ← x̂_0 + scale·C Mᵀ(M C Mᵀ + r²I)⁻¹(y − M x̂_0),
 
-The paper keeps r constant over 100 steps. Few steps need r to follow the denoiser's own uncertainty. For Gaussian
-data x̂_0 given x_t has variance σ²e/(α²e + σ²) along a direction of variance e; r² is that of the widest direction of
-the training windows, so that no direction is moved too far, plus the trust in the observations.
+exact where x_0 given x_t is Gaussian. Three answers to what C is:
+
+- "window": from the covariance of the training windows (`tsdiff.covariance`). No gradient of the network is needed.
+- "tweedie": C = (σ²/α)·∂x̂_0/∂x_t, from the network itself (Boys et al. 2023; Rozet et al. 2024). The inverse is the
+  best answer in a Krylov space of a few vector–Jacobian products.
+- "scalar": C Mᵀ = (σ²/α)·Jᵀ Mᵀ as above, but M C Mᵀ is one number: the variance that Gaussian data would have along
+  the widest direction of the training windows, so that no direction is moved too far.
+
+The "mse" energy is this. The "quantile" energy takes the noise in observed values to be asymmetric Laplace, which is
+the pinball loss at the sample's level q: with "scalar", the pinball loss' own slope over the standard deviation; with
+"window" and "tweedie", the Laplace of standard deviation r is matched in mean and variance, which moves y by
+r·(2q − 1)/√(1 − 2q + 2q²).
 """
 
 from __future__ import annotations
@@ -22,6 +31,7 @@ from shared.errors import ConfigError
 from shared.guidance import DenoiserFunction, Guidance
 from shared.sde.base import SDE
 from tsdiff.config import Energy
+from tsdiff.covariance import ObservedCovariance, WindowCovariance
 
 # Half the widest variance: a step may then move that direction by up to twice its due, still inside the stable range,
 # and moves the others enough.
@@ -29,7 +39,7 @@ _SHARE_OF_TOP = 0.5
 
 
 class ObservationGuidance(Guidance):
-    """Draws samples towards observed values.
+    """Draws samples towards observed values; subclasses say how far an observed value moves the others.
 
     Args:
         values: observed values (batch, length, channels), anything where unobserved.
@@ -37,11 +47,10 @@ class ObservationGuidance(Guidance):
         energy: "mse" or "quantile".
         quantiles: level of each sample, (batch,), for "quantile".
         scale: strength.
-        observation_std: trust in the observations.
-        top_variance: variance of the data along its widest direction.
+        observation_std: trust in the observations, r.
 
     Raises:
-        ConfigError: "quantile" without levels.
+        ConfigError: an unknown energy, or "quantile" without levels.
     """
 
     def __init__(
@@ -52,7 +61,6 @@ class ObservationGuidance(Guidance):
         quantiles: Tensor | None = None,
         scale: float = 1.0,
         observation_std: float = 0.02,
-        top_variance: float = 1.0,
     ):
         if energy not in get_args(Energy):
             raise ConfigError(f"guidance={energy!r}: choose one of {', '.join(get_args(Energy))}")
@@ -60,26 +68,164 @@ class ObservationGuidance(Guidance):
             raise ConfigError("quantile guidance needs the quantile level of each sample")
         self.values, self.observed, self.energy = values, observed, energy
         self.levels = None if quantiles is None else quantiles.reshape(-1, *([1] * (values.ndim - 1)))
-        self.scale, self.observation_std, self.top_variance = scale, observation_std, top_variance
+        self.scale, self.observation_std = scale, observation_std
 
     def predict(self, denoiser: DenoiserFunction, x: Tensor, t: Tensor, sde: SDE) -> Tensor:
-        """The data prediction, moved along the gradient of the observations' log-likelihood."""
+        """The data prediction, moved towards the observed values."""
         alpha, sigma = float(sde.alpha(t[:1].double())), float(sde.sigma(t[:1].double()))
         if sigma == 0 or self.scale == 0:
             return denoiser(x, t)
+        return self._guided(denoiser, x, t, alpha, sigma)
+
+    def _guided(self, denoiser: DenoiserFunction, x: Tensor, t: Tensor, alpha: float, sigma: float) -> Tensor:
+        raise NotImplementedError
+
+    def _error(self, x0: Tensor) -> Tensor:
+        """Observed less predicted values, 0 where unobserved; for "quantile" at the mean of the Laplace noise."""
+        error = self.values - x0.detach()
+        if self.energy == "quantile" and self.levels is not None:
+            q = self.levels
+            error = error + self.observation_std * (2 * q - 1) / (1 - 2 * q + 2 * q * q).sqrt()
+        return error * self.observed
+
+
+class WindowGuidance(ObservationGuidance):
+    """C from the covariance of the training windows.
+
+    Args:
+        covariance: of the training windows, in the network's units.
+        The others: see `ObservationGuidance`.
+
+    Raises:
+        ConfigError: see `ObservationGuidance` and `ObservedCovariance`.
+    """
+
+    def __init__(
+        self,
+        values: Tensor,
+        observed: Tensor,
+        energy: Energy = "mse",
+        quantiles: Tensor | None = None,
+        scale: float = 1.0,
+        observation_std: float = 0.02,
+        *,
+        covariance: WindowCovariance,
+    ):
+        super().__init__(values, observed, energy, quantiles, scale, observation_std)
+        self.covariance = ObservedCovariance(covariance, observed)
+
+    def _guided(self, denoiser: DenoiserFunction, x: Tensor, t: Tensor, alpha: float, sigma: float) -> Tensor:
+        x0 = denoiser(x, t)
+        return x0 + self.scale * self.covariance.update(self._error(x0), alpha, sigma, self.observation_std)
+
+
+class ScalarGuidance(ObservationGuidance):
+    """C along the network's gradient, one number for M C Mᵀ.
+
+    Args:
+        top_variance: variance of the data along its widest direction.
+        The others: see `ObservationGuidance`.
+    """
+
+    def __init__(
+        self,
+        values: Tensor,
+        observed: Tensor,
+        energy: Energy = "mse",
+        quantiles: Tensor | None = None,
+        scale: float = 1.0,
+        observation_std: float = 0.02,
+        *,
+        top_variance: float = 1.0,
+    ):
+        super().__init__(values, observed, energy, quantiles, scale, observation_std)
+        self.top_variance = top_variance
+
+    def _guided(self, denoiser: DenoiserFunction, x: Tensor, t: Tensor, alpha: float, sigma: float) -> Tensor:
         with torch.enable_grad():
             state = x.detach().requires_grad_(True)
             x0 = denoiser(state, t)
-            error = (self.values - x0) * self.observed
-            pull = self._pull(error.detach(), alpha, sigma)
-            (gradient,) = torch.autograd.grad(x0, state, grad_outputs=pull)
+            error = ((self.values - x0) * self.observed).detach()
+            (gradient,) = torch.autograd.grad(x0, state, grad_outputs=self._pull(error, alpha, sigma))
         return x0.detach() + (sigma**2 / alpha * self.scale) * gradient
 
     def _pull(self, error: Tensor, alpha: float, sigma: float) -> Tensor:
-        """−∂E/∂x̂_0."""
+        """−∂E/∂x̂_0 of E = Σ e²/(2v), or of the pinball loss over √v."""
         wide = _SHARE_OF_TOP * self.top_variance
         variance = sigma**2 * wide / (sigma**2 + alpha**2 * wide) + self.observation_std**2
         if self.energy == "mse" or self.levels is None:
             return error / variance
         slope = torch.where(error > 0, self.levels, self.levels - 1) * self.observed
         return slope / math.sqrt(variance)
+
+
+class TweedieGuidance(ObservationGuidance):
+    """C from the network's own Jacobian.
+
+    The Jacobian of a trained network is only nearly symmetric, and not always positive; conjugate gradients break down
+    on it. The least residual over the Krylov space (GMRES), item by item, cannot grow.
+
+    Args:
+        products: vector–Jacobian products at each call, the dimension of the Krylov space.
+        The others: see `ObservationGuidance`.
+
+    Raises:
+        ConfigError: products < 1; see also `ObservationGuidance`.
+    """
+
+    def __init__(
+        self,
+        values: Tensor,
+        observed: Tensor,
+        energy: Energy = "mse",
+        quantiles: Tensor | None = None,
+        scale: float = 1.0,
+        observation_std: float = 0.02,
+        *,
+        products: int = 1,
+    ):
+        super().__init__(values, observed, energy, quantiles, scale, observation_std)
+        if products < 1:
+            raise ConfigError(f"products={products}: need at least one")
+        self.products = products
+
+    def _guided(self, denoiser: DenoiserFunction, x: Tensor, t: Tensor, alpha: float, sigma: float) -> Tensor:
+        with torch.enable_grad():
+            state = x.detach().requires_grad_(True)
+            x0 = denoiser(state, t)
+            error = self._error(x0)
+            basis: list[Tensor] = []  # of what M C Mᵀ + r²I is inverted on
+            moves: list[Tensor] = []  # C Mᵀ of each
+            images: list[Tensor] = []  # M C Mᵀ + r²I of each
+            direction = error
+            for place in range(self.products):
+                direction = _orthonormal(direction, basis)
+                last = place == self.products - 1
+                (product,) = torch.autograd.grad(x0, state, grad_outputs=direction, retain_graph=not last)
+                basis.append(direction)
+                moves.append(product * (sigma**2 / alpha))
+                images.append(moves[-1] * self.observed + self.observation_std**2 * direction)
+                direction = images[-1]
+        weights = _least_residual(images, error)
+        return x0.detach() + self.scale * sum(
+            (w[:, None, None] * move for w, move in zip(weights.T, moves, strict=True)), torch.zeros_like(x0)
+        )
+
+
+def _orthonormal(vector: Tensor, basis: list[Tensor]) -> Tensor:
+    """The part of each item of `vector` (batch, length, channels) outside the basis, of norm 1; 0 where none is left."""
+    for known in basis:
+        vector = vector - (vector * known).sum(dim=(1, 2), keepdim=True) * known
+    size = vector.flatten(1).norm(dim=1)[:, None, None]
+    return torch.where(size > 1e-12, vector / size.clamp_min(1e-12), torch.zeros_like(vector))
+
+
+def _least_residual(images: list[Tensor], target: Tensor) -> Tensor:
+    """Weights (batch, k) of the images that come closest to `target`, item by item."""
+    columns = torch.stack([image.flatten(1) for image in images], dim=2).double()
+    normal = columns.mT @ columns
+    # A direction that is exhausted has no image; the ridge keeps its weight 0.
+    ridge = 1e-12 * normal.diagonal(dim1=1, dim2=2).amax(dim=1)[:, None, None] + 1e-30
+    eye = torch.eye(len(images), dtype=normal.dtype, device=normal.device)
+    right = columns.mT @ target.flatten(1).double()[..., None]
+    return torch.linalg.solve(normal + ridge * eye, right)[..., 0].to(target.dtype)

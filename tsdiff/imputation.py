@@ -61,6 +61,13 @@ class Imputation:
         filled[np.isnan(filled)] = values
         return filled
 
+    @property
+    def paths(self) -> np.ndarray:
+        """The target once for each draw, its missing values filled: (num_samples, …)."""
+        filled = np.repeat(self.target[None], len(self.samples), axis=0)
+        filled[:, np.isnan(self.target)] = self.samples
+        return filled
+
     def to_frame(self, levels: Sequence[float] = (0.05, 0.25, 0.5, 0.75, 0.95)) -> pd.DataFrame:
         """A long frame: item_id, timestamp (pd.Period), channel where there are several, value, imputed, mean, and a
         column a level; a value that was observed is its own mean and quantile."""

@@ -22,10 +22,12 @@ from shared.sde import SDE, DiscreteVPSDE, sde_from_config
 from tsdiff.backbones import PatchedS4D, S4Backbone, S4Config, S4DConfig
 from tsdiff.calendar import calendar_width
 from tsdiff.config import TSDiffConfig
+from tsdiff.covariance import RANK, WindowCovariance
 from tsdiff.windows import Entry, Statistics, features_of, read_series
 
 FORMAT, VERSION = "tsdiff", 2
 BUNDLED = Path(__file__).parent / "pretrained"
+_MEASURED = ("covariance_directions", "covariance_variances")
 _A_MONDAY = "2001-01-01"
 
 
@@ -39,6 +41,8 @@ class TSDiff(nn.Module):
 
     statistics_values: Tensor
     feature_values: Tensor
+    covariance_directions: Tensor
+    covariance_variances: Tensor
 
     def __init__(self, config: TSDiffConfig, statistics: Statistics | None = None):
         super().__init__()
@@ -48,6 +52,10 @@ class TSDiff(nn.Module):
         features = config.static_features + config.dynamic_features
         self.register_buffer("statistics_values", torch.tensor([0.0, 1.0, 1.0], dtype=torch.float64))
         self.register_buffer("feature_values", torch.tensor([[0.0], [1.0]], dtype=torch.float64).repeat(1, features))
+        size = config.length * config.network_channels
+        # Variances of the directions, then of the rest; all 0 where they are unknown.
+        self.register_buffer("covariance_directions", torch.zeros(size, min(RANK, size)))
+        self.register_buffer("covariance_variances", torch.zeros(min(RANK, size) + 1, dtype=torch.float64))
         if statistics is not None:
             self.statistics = statistics
 
@@ -56,7 +64,9 @@ class TSDiff(nn.Module):
         """Of the training windows."""
         center, spread = self.feature_values.tolist()
         inner, width, top = self.statistics_values.tolist()
-        return Statistics(inner, width, top, tuple(center), tuple(spread))
+        variances, rest = self.covariance_variances[:-1], float(self.covariance_variances[-1])
+        covariance = WindowCovariance(self.covariance_directions, variances, rest) if rest > 0 else None
+        return Statistics(inner, width, top, tuple(center), tuple(spread), covariance)
 
     @statistics.setter
     def statistics(self, statistics: Statistics) -> None:
@@ -65,6 +75,13 @@ class TSDiff(nn.Module):
         known = torch.tensor([statistics.feature_center, statistics.feature_spread], dtype=torch.float64)
         if known.numel():
             self.feature_values.copy_(known)
+        covariance = statistics.covariance
+        if covariance is None:
+            self.covariance_variances.zero_()
+        else:
+            self.covariance_directions.copy_(covariance.directions)
+            self.covariance_variances[:-1] = covariance.variances
+            self.covariance_variances[-1] = covariance.rest
 
     @property
     def device(self) -> torch.device:
@@ -190,6 +207,8 @@ class TSDiff(nn.Module):
             model = cls(settings)
         except (ValueError, TypeError) as error:
             raise CheckpointError(f"settings in {folder} do not make a model: {error}") from error
+        for name in _MEASURED:  # models that were saved before it was measured lack it
+            state.setdefault(name, model.state_dict()[name])
         load_state(model, state, str(folder))
         return model.eval()
 

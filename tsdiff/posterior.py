@@ -8,11 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from shared.errors import ConfigError
 from shared.guidance import Guidance
-from shared.samplers import sample
+from shared.samplers import Method, sample
 from tsdiff.config import Sampling
-from tsdiff.guidance import ObservationGuidance
+from tsdiff.guidance import ScalarGuidance, TweedieGuidance, WindowGuidance
 from tsdiff.model import TSDiff, call_times
+from tsdiff.published import AncestralGuidance, DDIMGuidance, table_times
 from tsdiff.windows import Conditions
 
 
@@ -40,13 +42,14 @@ def draw_windows(
     Returns:
         Windows (batch, length, network_channels) in the network's units, on the CPU, and the network calls they took.
     """
+    method, times = _steps(model, sampling)
     result = sample(
         lambda x, t: model(x, t, **conditions.inputs),
         model.sde,
         tuple(conditions.values.shape),
-        method=sampling.method,
-        steps=sampling.steps,
-        schedule=call_times(model.sde, sampling.steps, sampling.log_snr_end),
+        method=method,
+        schedule=times,
+        eta=sampling.eta,
         generator=list(generators),
         guidance=_guidance(model, sampling, conditions, levels),
         device=model.device,
@@ -54,15 +57,33 @@ def draw_windows(
     return result.x.cpu(), result.nfe
 
 
+def _steps(model: TSDiff, sampling: Sampling) -> tuple[Method, Tensor]:
+    """The core's method and times; the published samplers are its first-order steps over the table."""
+    if sampling.method == "ddpm":
+        return "sde1", table_times(model.sde)
+    if sampling.method == "ddim":
+        return "ode1", table_times(model.sde, sampling.skip, sampling.skip_type)
+    return sampling.method, call_times(model.sde, sampling.steps, sampling.log_snr_end)
+
+
 def _guidance(model: TSDiff, sampling: Sampling, conditions: Conditions, levels: np.ndarray) -> Guidance | None:
     if model.config.conditional:
         return None
-    return ObservationGuidance(
-        conditions.values,
-        conditions.observed,
-        sampling.guidance,
-        torch.from_numpy(levels).to(conditions.values),
-        sampling.scale,
-        sampling.observation_std,
-        model.statistics.top_variance,
-    )
+    values, observed = conditions.values, conditions.observed
+    quantiles = torch.from_numpy(levels).to(values)
+    if sampling.method == "ddpm":
+        return AncestralGuidance(values, observed, sampling.guidance, quantiles, sampling.scale)
+    if sampling.method == "ddim":
+        return DDIMGuidance(values, observed, sampling.guidance, quantiles, sampling.scale)
+    common = (values, observed, sampling.guidance, quantiles, sampling.scale, sampling.trust)
+    covariance = model.statistics.covariance
+    if sampling.covariance == "tweedie":
+        return TweedieGuidance(*common)
+    if sampling.covariance == "scalar" or (sampling.covariance is None and covariance is None):
+        return ScalarGuidance(*common, top_variance=model.statistics.top_variance)
+    if covariance is None:
+        raise ConfigError(
+            "the model does not know the covariance of its training windows, as imported ones do not; call "
+            '`predictor.measure_covariance(dataset)` with the training series, or use covariance="scalar" or "tweedie"'
+        )
+    return WindowGuidance(*common, covariance=covariance)

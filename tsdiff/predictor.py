@@ -18,7 +18,7 @@ from gluonts.model.predictor import Predictor
 from shared.checkpoint import dataclass_from, resolve
 from shared.errors import CheckpointError, ConfigError, DataError
 from shared.io import write_json
-from shared.random import make_generator
+from shared.random import derive_seed, make_generator
 from tsdiff.calendar import shifted
 from tsdiff.config import Sampling, compute_device
 from tsdiff.data import series_from_frame, to_timestamps
@@ -27,6 +27,7 @@ from tsdiff.imputation import Imputation, impute_series
 from tsdiff.likelihood import LikelihoodSettings, WindowLikelihoods, window_log_likelihoods
 from tsdiff.model import BUNDLED, TSDiff
 from tsdiff.posterior import draw_windows, quantile_levels
+from tsdiff.source import WindowSource
 from tsdiff.windows import Conditioning, Conditions, Entry, conditioning, read_series
 
 _SAMPLING = "sampling.json"
@@ -57,6 +58,20 @@ class TSDiffPredictor(Predictor):
     def with_sampling(self, **changes: Any) -> TSDiffPredictor:
         """The same model, sampled differently; takes the fields of `Sampling`."""
         return TSDiffPredictor(self.model, replace(self.sampling, **changes))
+
+    def measure_covariance(self, dataset: Iterable[Entry]) -> TSDiffPredictor:
+        """Measure the covariance of the windows of training series, which guidance with covariance="window" needs.
+
+        Trained models come with it; this is for imported ones. The model is changed in place.
+
+        Raises:
+            DataError: see `tsdiff.source.WindowSource`.
+        """
+        source = WindowSource(dataset, self.model.config)
+        source.statistics = self.model.statistics
+        rng = np.random.default_rng(derive_seed(self.sampling.seed, "covariance"))
+        self.model.statistics = replace(source.statistics, covariance=source.measure_covariance(rng))
+        return self
 
     def predict(self, dataset: Iterable[Entry], num_samples: int = 100, **kwargs: Any) -> Iterator[SampleForecast]:
         """One forecast for each entry, in order, of the prediction_length steps after its end.

@@ -11,6 +11,7 @@ from shared.errors import DataError
 from shared.training import Batch
 from tsdiff.calendar import CalendarTable
 from tsdiff.config import TSDiffConfig
+from tsdiff.covariance import WindowCovariance
 from tsdiff.missing import MissingContext
 from tsdiff.windows import (
     Entry,
@@ -29,7 +30,7 @@ _LOW, _HIGH = 0.001, 0.999
 
 
 class WindowSource:
-    """Draws training windows: a series with equal chance, then a place in it. A `shared.training.BatchSource`.
+    """Draws training windows: a series, then a place in it with equal chance. A `shared.training.BatchSource`.
 
     Series shorter than a window are padded in front with missing values; windows whose context holds no value are
     drawn again, a few times.
@@ -39,6 +40,10 @@ class WindowSource:
         config: of the model.
         batch_size: windows in a batch.
         missing: what else than the horizon is hidden from a conditional network.
+        scale_power: a series is drawn with a chance proportional to this power of its mean absolute value (as DeepAR
+            does with power 1; Salinas et al. 2020, §3.3); 0 draws all alike. Sums of errors over series, as the
+            weighted quantile loss, are ruled by the large ones.
+        horizon_weight: weight of the horizon's steps in the loss, where the context's have 1.
 
     Raises:
         DataError: no series has an observed value, or one cannot be used (`read_series`).
@@ -50,13 +55,17 @@ class WindowSource:
         config: TSDiffConfig,
         batch_size: int = 64,
         missing: MissingContext | None = None,
+        scale_power: float = 0.0,
+        horizon_weight: float = 1.0,
     ):
         self.config, self.batch_size, self.missing = config, batch_size, missing
+        self.horizon_weight = horizon_weight
         self.statistics = Statistics()
         read = (read_series(e, config, str(e.get("item_id", place))) for place, e in enumerate(entries))
         self._series = [series for series in read if not series.empty]
         if not self._series:
             raise DataError("no series holds an observed value to train on; check the target column")
+        self._shares = _cumulative_shares([series.target for series in self._series], scale_power)
         lengths = [len(series) for series in self._series]
         starts = [series.start for series in self._series]
         self._calendar = CalendarTable(starts, lengths, config.calendar, margin=config.length)
@@ -75,33 +84,55 @@ class WindowSource:
             seen = mask * torch.from_numpy(self._shown(rng, observed.shape))
             condition["known"] = known_features(x0, seen)
             mask = mask - seen
+        if self.horizon_weight != 1:
+            mask = mask.clone()
+            mask[:, self.config.context_length :] *= self.horizon_weight
         ids = [f"{self._series[series].name} from step {first}" for series, first in places]
         return Batch(x0, mask=mask, condition=condition, ids=ids)
 
     def measure(self, rng: np.random.Generator, windows: int = 2048) -> Statistics:
         """Find the statistics of scaled windows, and use them from now on."""
-        config = self.config
-        drawn, _ = self._draw(rng, windows)
-        loc, scale = window_scale(drawn, drawn[..., : config.channels], config)
-        filled, observed = bridge(scaled(drawn, loc, scale, Statistics(), config))
-        # Windows that overflow say nothing of the others; training on one stops with its name.
-        usable = np.isfinite(filled).all(axis=(1, 2))
-        filled, observed = filled[usable], observed[usable]
-        seen = filled[observed > 0].astype(np.float64)
+        self.statistics = Statistics()
+        filled, seen = self._scaled_windows(rng, windows)
         features = self._feature_statistics()
         if not seen.size:
             self.statistics = Statistics(feature_center=features[0], feature_spread=features[1])
             return self.statistics
-        # A few windows whose context is nearly zero would otherwise set the scale of all.
-        low, high = np.quantile(seen, [_LOW, _HIGH])
-        inside = np.clip(seen, low, high)
-        center, spread = float(inside.mean()), float(inside.std())
+        center, spread = float(seen.mean()), float(seen.std())
         spread = spread if spread > 1e-8 else 1.0
-        context = (np.clip(filled, low, high)[:, : config.context_length] - center) / spread
-        flat = torch.from_numpy(context.reshape(len(context), -1)).double()
+        units = (filled - center) / spread
+        flat = torch.from_numpy(units[:, : self.config.context_length].reshape(len(units), -1))
         top = float(torch.linalg.matrix_norm(flat, ord=2)) ** 2 / len(flat)
-        self.statistics = Statistics(center, spread, max(top, 1.0), *features)
+        covariance = WindowCovariance.of(units) if len(units) > 1 else None
+        self.statistics = Statistics(center, spread, max(top, 1.0), *features, covariance)
         return self.statistics
+
+    def measure_covariance(self, rng: np.random.Generator, windows: int = 2048) -> WindowCovariance:
+        """The covariance of windows in the units that the statistics give them.
+
+        Raises:
+            DataError: fewer than two windows are finite.
+        """
+        filled, _ = self._scaled_windows(rng, windows)
+        if len(filled) < 2:
+            raise DataError("fewer than two training windows are finite; rescale the series")
+        return WindowCovariance.of(filled)
+
+    def _scaled_windows(self, rng: np.random.Generator, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """Finite windows (n, length, network_channels) under the statistics, and their observed values, float64.
+
+        Both are clipped: a few windows whose context is nearly zero would otherwise set the scale of all.
+        """
+        drawn, _ = self._draw(rng, count)
+        loc, scale = window_scale(drawn, drawn[..., : self.config.channels], self.config)
+        filled, observed = bridge(scaled(drawn, loc, scale, self.statistics, self.config))
+        # Windows that overflow say nothing of the others; training on one stops with its name.
+        usable = np.isfinite(filled).all(axis=(1, 2))
+        filled, seen = filled[usable].astype(np.float64), filled[usable][observed[usable] > 0].astype(np.float64)
+        if not seen.size:
+            return filled[:0], seen
+        low, high = np.quantile(seen, [_LOW, _HIGH])
+        return np.clip(filled, low, high), np.clip(seen, low, high)
 
     def _feature_statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Mean and standard deviation of each static and dynamic feature; a constant one keeps its size."""
@@ -118,7 +149,7 @@ class WindowSource:
         rows: list[np.ndarray] = []
         for _ in range(count):
             for _ in range(10):
-                series = int(rng.integers(len(self._series)))
+                series = int(np.searchsorted(self._shares, rng.random(), side="right"))
                 free = len(self._series[series]) - self.config.length
                 first = int(rng.integers(free + 1)) if free >= 0 else free
                 row = cut_with_lags(self._series[series].target, first, self.config)
@@ -156,3 +187,13 @@ class WindowSource:
             hidden = np.stack([self.missing.hidden(config.context_length, rng) for _ in range(shape[0])])
             shown[:, : config.context_length, : config.channels][hidden] = 0.0
         return shown
+
+
+def _cumulative_shares(targets: list[np.ndarray], power: float) -> np.ndarray:
+    """Cumulative chance of each series to be drawn, (series,); none is rarer than a millionth power of the largest."""
+    sizes = np.array([np.nanmean(np.abs(target.astype(np.float64))) for target in targets])
+    relative = sizes / sizes.max() if sizes.max() > 0 else np.ones_like(sizes)
+    weights = np.maximum(relative, 1e-6) ** power
+    shares = np.cumsum(weights) / weights.sum()
+    shares[-1] = 1.0
+    return shares

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from torch import Tensor
 from shared.errors import DataError
 from tsdiff.calendar import calendar_features, shifted
 from tsdiff.config import Scaling, TSDiffConfig
+from tsdiff.covariance import WindowCovariance
 
 Entry = Mapping[str, Any]
 
@@ -30,6 +31,7 @@ class Statistics:
         top_variance: largest eigenvalue of the covariance of the network's context, which bounds how far an observed
             value can move a noisy window (see `tsdiff.guidance`).
         feature_center, feature_spread: of the static, then of the dynamic features.
+        covariance: of the network's windows; None where it was not measured, as of imported models.
     """
 
     center: float = 0.0
@@ -37,6 +39,7 @@ class Statistics:
     top_variance: float = 1.0
     feature_center: tuple[float, ...] = ()
     feature_spread: tuple[float, ...] = ()
+    covariance: WindowCovariance | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -183,12 +186,27 @@ def context_scale(context: np.ndarray, scaling: Scaling, fallback: np.ndarray) -
         chosen = values[rows].astype(np.float64)
         if scaling == "mean":
             scale[rows] = np.nanmean(np.abs(chosen), axis=1)
+        elif scaling == "last":
+            loc[rows], scale[rows] = _last_and_change(chosen)
         else:
             loc[rows] = np.nanmean(chosen, axis=1)
             # A constant context has no deviation; its own size is the only scale there is.
             deviation, size = np.nanstd(chosen, axis=1), np.abs(loc[rows])
             scale[rows] = np.where(deviation > 1e-6 * size, deviation, np.where(size > 0, size, 1.0))
     return loc[:, None], np.maximum(scale, _SMALLEST_SCALE)[:, None]
+
+
+def _last_and_change(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Last observed value and mean absolute change from one observed value to the next, (rows,) each."""
+    last, change = np.empty(len(values)), np.empty(len(values))
+    for row, line in enumerate(values):
+        seen = line[~np.isnan(line)]
+        last[row] = seen[-1]
+        size = np.abs(seen).max()
+        moves = np.abs(np.diff(seen)).mean() if len(seen) > 1 else 0.0
+        # A constant context does not move; its own size is the only scale there is.
+        change[row] = moves if moves > 1e-6 * size else size
+    return last, change
 
 
 def window_scale(windows: np.ndarray, fallback: np.ndarray, config: TSDiffConfig) -> tuple[np.ndarray, np.ndarray]:

@@ -15,7 +15,7 @@ from shared.random import make_generator
 from shared.samplers import sample
 from shared.sde import VPSDE
 from tsdiff.config import paper_sde
-from tsdiff.guidance import ObservationGuidance
+from tsdiff.guidance import ScalarGuidance
 from tsdiff.model import call_times
 
 LENGTH, CONTEXT, ROWS = 12, 8, 4000
@@ -55,9 +55,9 @@ def guidance(
     values: Tensor = VALUES,
     scale: float = 1.0,
     levels: Tensor | None = None,
-) -> ObservationGuidance:
+) -> ScalarGuidance:
     shape = (rows, LENGTH, 1)
-    return ObservationGuidance(
+    return ScalarGuidance(
         values[None, :, None].expand(shape),
         mask[None, :, None].expand(shape),
         energy,
@@ -156,7 +156,7 @@ def test_the_quantile_energy_orders_the_samples_by_their_levels():
 # --- gradients ---------------------------------------------------------------------------------------------
 
 
-def stated_energy(x0: Tensor, guide: ObservationGuidance, sigma: float, alpha: float) -> Tensor:
+def stated_energy(x0: Tensor, guide: ScalarGuidance, sigma: float, alpha: float) -> Tensor:
     """E of the module's docstring, with its r²."""
     wide = 0.5 * guide.top_variance
     r2 = sigma**2 * wide / (sigma**2 + alpha**2 * wide) + guide.observation_std**2
@@ -203,9 +203,9 @@ def test_clean_states_are_left_alone():
 def test_settings_that_cannot_be_are_refused():
     x = torch.zeros(1, LENGTH, 1)
     with pytest.raises(ConfigError, match="quantile guidance needs"):
-        ObservationGuidance(x, x, "quantile")
+        ScalarGuidance(x, x, "quantile")
     with pytest.raises(ConfigError, match="guidance='l1': choose one of mse, quantile"):
-        ObservationGuidance(x, x, "l1")  # type: ignore[arg-type]
+        ScalarGuidance(x, x, "l1")  # type: ignore[arg-type]
 
 
 def test_call_times_fall_from_the_end_to_clean_data():

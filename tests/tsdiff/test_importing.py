@@ -191,8 +191,8 @@ def test_features_are_the_published_ones_in_their_order(saved: Callable[[Any], P
         torch.testing.assert_close(model.predict_noise(x, step, **inputs), model.predict_noise(x, step, raw))
     (forecast,) = TSDiffPredictor(model).with_sampling(steps=4).predict([entry], num_samples=3)
     assert np.isfinite(forecast.samples).all()
+    bare = {name: value for name, value in state.items() if name not in embedding}
     with pytest.raises(CheckpointError, match="embedding of categories is missing"):
-        bare = {name: value for name, value in state.items() if name not in embedding}
         import_checkpoint(saved(bare), {**CONFIG, "use_features": True})
     with pytest.raises(ConfigError, match="takes 6 features"):
         import_checkpoint(saved(published_state(features=6) | embedding), {**CONFIG, "use_features": True})

@@ -101,13 +101,13 @@ def test_one_member_of_each_pair_is_another_kernel() -> None:
 def test_convolution_is_two_sided_at_any_length(length: int) -> None:
     torch.manual_seed(0)
     convolution = S4Convolution(3, 8, 16).eval()
-    x = torch.randn(2, 3, length)
+    x = torch.randn(3, 2, length)
     ahead, behind = convolution.kernels(length).detach()
-    expected = convolution.direct.detach()[:, None] * x
+    expected = convolution.direct.detach()[:, None, None] * x
     for i in range(length):
         for j in range(length):
             lag = i - j
-            expected[:, :, i] += (ahead[:, lag] if lag >= 0 else behind[:, -lag - 1]) * x[:, :, j]
+            expected[:, :, i] += (ahead[:, lag, None] if lag >= 0 else behind[:, -lag - 1, None]) * x[:, :, j]
     torch.testing.assert_close(convolution(x).detach(), expected, rtol=1e-4, atol=1e-5)
 
 
@@ -122,9 +122,9 @@ def test_longer_kernels_continue_the_shorter_ones() -> None:
 def test_cache_follows_the_weights(name: str, through_data: bool) -> None:
     torch.manual_seed(0)
     convolution = S4Convolution(3, 8, 16).eval().requires_grad_(False)
-    x = torch.randn(1, 3, 16)
+    x = torch.randn(3, 1, 16)
     before = convolution(x)
-    assert convolution.spectrum(16) is convolution.spectrum(16)
+    assert convolution.spectrum(16, 32) is convolution.spectrum(16, 32)
     weight = getattr(convolution, name)
     (weight.data if through_data else weight).mul_(1.5)
     after = convolution(x)

@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 
 @dataclass(frozen=True)
@@ -130,16 +132,54 @@ def _pair_sums(products: Tensor, pole: Tensor, sine: Tensor, cosine: Tensor) -> 
         products: v, (channels, k, pairs).
         pole: λ = ΔΛ, (channels, pairs).
     """
-    size = pole.abs()[..., None] * cosine
-    x = 4 * (size - 2 * sine) * (size + 2 * sine)
-    y = (-16 * pole.real)[..., None] * (sine * cosine)
-    weight = (x.square() + y.square()).reciprocal()
-    inverse = torch.cat([x * weight, y * weight], dim=-1)  # real part, and the imaginary part negated
     numerators = torch.cat([products.real, (products * pole.conj()[:, None]).real], dim=1)
-    flow, level = (numerators @ inverse).chunk(2, dim=1)
-    (flow_x, flow_y), (level_x, level_y) = flow.chunk(2, dim=-1), level.chunk(2, dim=-1)
+    summed, _ = _Quotients.apply(numerators, pole.abs(), pole.real, sine, cosine)
+    (flow_x, flow_y), (level_x, level_y) = (half.chunk(2, dim=-1) for half in summed.chunk(2, dim=1))
     rise, fall = 8 * sine, 4 * cosine
     return torch.complex(rise * flow_y - fall * level_x, rise * flow_x + fall * level_y)
+
+
+class _Quotients(torch.autograd.Function):
+    """Σ_n r_n/(x_n + iy_n) for real r, as the real part beside the negated imaginary part; x, y as in `_pair_sums`.
+
+    By hand, because pairs × frequencies is where a kernel's cost lies, and autograd takes many times as many passes.
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(
+        numerators: Tensor, size: Tensor, real: Tensor, sine: Tensor, cosine: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """numerators (channels, k, pairs), |λ| and Re λ (channels, pairs) → (channels, k, 2·frequencies), and 1/q."""
+        scaled = size[..., None] * cosine
+        x = (scaled - 2 * sine).mul_(scaled + 2 * sine).mul_(4)
+        y = real[..., None] * (-16 * sine * cosine)
+        weight = x.square().addcmul_(y, y).reciprocal_()
+        inverse = torch.cat([x.mul_(weight), y.mul_(weight)], dim=-1)
+        return numerators @ inverse, inverse
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, Tensor]) -> None:
+        numerators, size, _, sine, cosine = inputs
+        ctx.mark_non_differentiable(output[1])
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(numerators, size, sine, cosine, output[1])
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor | None, _: None) -> tuple[Tensor | None, ...]:
+        if grad is None:
+            return None, None, None, None, None
+        numerators, size, sine, cosine, inverse = ctx.saved_tensors
+        # With q = x + iy, 1/q = a − ib and the gradient (g, h) of (a, b): that of q is −(g − ih)(a + ib)².
+        a, b = inverse.chunk(2, dim=-1)
+        g, h = (numerators.mT @ grad).chunk(2, dim=-1)
+        real, imaginary = a.square().addcmul_(b, b, value=-1), (a * b).mul_(2)
+        of_x = (g * real).addcmul_(h, imaginary).neg_()
+        of_y = (h * real).addcmul_(g, imaginary, value=-1)
+        of_size = 8 * size * (of_x @ cosine.square())
+        return grad @ inverse.mT, of_size, of_y @ (-16 * sine * cosine), None, None
 
 
 def _single_sums(products: Tensor, pole: Tensor, sine: Tensor, cosine: Tensor) -> Tensor:

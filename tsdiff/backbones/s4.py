@@ -11,11 +11,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
+from scipy.fft import next_fast_len
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from shared.errors import ConfigError
 from tsdiff.backbones.cache import WeightCache
+from tsdiff.backbones.channels import mix, normalise
+from tsdiff.backbones.convolution import convolve
 from tsdiff.backbones.dplr import DPLR, doubled, hippo_legs, kernel, truncated
 
 _SHORTEST_STEP, _LONGEST_STEP = 1e-3, 1e-1
@@ -107,12 +110,14 @@ class S4Backbone(nn.Module):
         if not self.training and bool((step == step[0]).all()):
             step = step[:1]  # one embedding serves the batch when sampling
         level = self.level(step_embedding(step.to(x.dtype), self.config.step_embedding))
-        stream = F.relu(self.input(x))
+        known = None if features is None else features.flatten(0, 1).t()
+        stream = F.relu(mix(self.input, x.flatten(0, 1).t())).view(-1, *x.shape[:2])
         skip: Tensor | None = None
         for block in self.blocks:
-            stream, added = block(stream, level, features)
+            stream, added = block(stream, level, known)
             skip = added if skip is None else skip + added
-        out = self.output(F.relu(self.head(skip)))
+        assert skip is not None
+        out = mix(self.output, F.relu(mix(self.head, skip))).t().reshape(x.shape)
         return out + x if self.config.input_skip else out
 
     def truncate(self, length: int) -> None:
@@ -155,20 +160,28 @@ class S4Block(nn.Module):
         self.to_stream = None if last else nn.Linear(width, width)
         self.to_skip = nn.Linear(width, width)
 
-    def forward(self, stream: Tensor, level: Tensor, features: Tensor | None) -> tuple[Tensor, Tensor]:
-        """stream is (batch, length, width), level (batch or 1, width); returns the new stream and the skip."""
-        hidden = stream + self.step(level)[:, None]
-        mixed = F.gelu(self.convolution(self.norm(hidden).transpose(1, 2)).transpose(1, 2))
+    def forward(self, stream: Tensor, level: Tensor, known: Tensor | None) -> tuple[Tensor, Tensor]:
+        """The new stream, (width, batch, length), and the skip, (width, batch·length).
+
+        Args:
+            stream: (width, batch, length).
+            level: (batch or 1, width).
+            known: features (features, batch·length or length), or None.
+        """
+        hidden = stream + self.step(level).t()[:, :, None]
+        mixed = F.gelu(self.convolution(normalise(self.norm, hidden)))
         if self.dropout:
             mixed = F.dropout(mixed, self.dropout, self.training)
-        mixed = self.mix(mixed)
+        mixed = mix(self.mix, mixed.flatten(1)).view(stream.shape)
         if self.dropout:  # whole channels, as published
-            mixed = F.dropout1d(mixed.transpose(1, 2), self.dropout, self.training).transpose(1, 2)
+            mixed = F.dropout1d(mixed, self.dropout, self.training)
         hidden = hidden + mixed
-        if self.feature_input is not None and features is not None:
-            hidden = hidden + self.feature_input(features)
-        gated = torch.tanh(hidden) * torch.sigmoid(hidden)
-        return stream if self.to_stream is None else stream + self.to_stream(gated), self.to_skip(gated)
+        if self.feature_input is not None and known is not None:
+            hidden = hidden + mix(self.feature_input, known).view(len(stream), -1, stream.shape[2])
+        gated = (torch.tanh(hidden) * torch.sigmoid(hidden)).flatten(1)
+        if self.to_stream is not None:
+            stream = stream + mix(self.to_stream, gated).view(stream.shape)
+        return stream, mix(self.to_skip, gated)
 
 
 class S4Convolution(nn.Module):
@@ -207,23 +220,27 @@ class S4Convolution(nn.Module):
         self.horizon.fill_(length)
 
     def forward(self, x: Tensor) -> Tensor:
-        """x (batch, width, length) → the same shape."""
+        """x (width, batch, length) → the same shape."""
         length = x.shape[2]
-        spectrum = self.spectrum(length)
-        return torch.fft.irfft(torch.fft.rfft(x, n=2 * length) * spectrum, n=2 * length)[..., :length]
+        points = next_fast_len(2 * length, real=True)
+        if self._learns():
+            taps = self._taps(length, points)
+            return convolve(x, taps, torch.fft.rfft(taps.detach()), points)
+        return convolve(x, None, self.spectrum(length, points), points)
 
-    def spectrum(self, length: int) -> Tensor:
-        """Transfer function at 2·length points, (width, length + 1), complex; once per weights in inference."""
+    def spectrum(self, length: int, points: int) -> Tensor:
+        """Transfer function at `points` points, (width, points // 2 + 1), complex; made once for the same weights."""
         weights = tuple(self.state_dict(keep_vars=True).values())
-        if torch.is_grad_enabled() and any(weight.requires_grad for weight in weights):
-            return self._spectrum(length)
-        return self._cache.get(weights, lambda: self._spectrum(length), length)
+        return self._cache.get(weights, lambda: torch.fft.rfft(self._taps(length, points)), length)
 
-    def _spectrum(self, length: int) -> Tensor:
+    def _learns(self) -> bool:
+        return torch.is_grad_enabled() and any(weight.requires_grad for weight in self.parameters())
+
+    def _taps(self, length: int, points: int) -> Tensor:
+        """Both kernels on a circle, (width, points): lag −1−j is at the place points−1−j."""
         ahead, behind = self.kernels(length)
-        ahead = torch.cat([ahead[:, :1] + self.direct[:, None], ahead[:, 1:]], dim=1)
-        # Lag −1−j sits at the place 2·length−1−j of the circle.
-        return torch.fft.rfft(torch.cat([ahead, behind.flip(1)], dim=1))
+        gap = ahead.new_zeros(len(ahead), points - 2 * length)
+        return torch.cat([ahead[:, :1] + self.direct[:, None], ahead[:, 1:], gap, behind.flip(1)], dim=1)
 
     def kernels(self, length: int) -> Tensor:
         """Kernels (2, width, length): of lags 0, 1, … and of lags −1, −2, …"""

@@ -1,5 +1,6 @@
 """Series: from tables, GluonTS data sets, folders and the package itself to clean GluonTS entries."""
 
+from tsdiff.data.covariates import Layout
 from tsdiff.data.embedded import (
     DEFAULT_EMBEDDED,
     EMBEDDED,
@@ -11,9 +12,10 @@ from tsdiff.data.embedded import (
 from tsdiff.data.folders import FolderData, load_folder
 from tsdiff.data.frames import load_table, series_from_frame
 from tsdiff.data.frequency import candidate_seasons, infer_freq, normalise_freq
-from tsdiff.data.series import Entry, SeriesSet, series_from_gluonts
+from tsdiff.data.series import Entry, SeriesSet, checked_entries, series_from_gluonts
+from tsdiff.data.store import SeriesStore
 from tsdiff.data.timestamps import Stamp, to_timestamps
-from tsdiff.data.windows import WindowSplit, split_windows
+from tsdiff.data.windows import WindowSplit, split, split_windows
 
 __all__ = [
     "DEFAULT_EMBEDDED",
@@ -23,10 +25,13 @@ __all__ = [
     "EmbeddedInfo",
     "Entry",
     "FolderData",
+    "Layout",
     "SeriesSet",
+    "SeriesStore",
     "Stamp",
     "WindowSplit",
     "candidate_seasons",
+    "checked_entries",
     "embedded_series",
     "infer_freq",
     "load_folder",
@@ -34,6 +39,7 @@ __all__ = [
     "normalise_freq",
     "series_from_frame",
     "series_from_gluonts",
+    "split",
     "split_windows",
     "to_timestamps",
 ]

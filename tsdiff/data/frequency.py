@@ -20,6 +20,8 @@ MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", 
 _CALENDAR = {"MS": ("M", 0), "ME": ("M", 0), "BMS": ("M", 0), "BME": ("M", 0)}
 _CALENDAR |= {"QE": ("Q", 0), "BQE": ("Q", 0), "QS": ("Q", 2), "BQS": ("Q", 2)}
 _CALENDAR |= {"YE": ("Y", 0), "BYE": ("Y", 0), "YS": ("Y", 11), "BYS": ("Y", 11)}
+# Offsets without periods of their own that date each period of another: holidays become missing days.
+_DATES_OF = {"C": "B", "CBMS": "M", "CBME": "M", "WOM": "M", "LWOM": "M"}
 _SECOND = 10**9  # in the nanoseconds of a timestamp
 _TICKS = ("D", "h", "min", "s", "ms", "us", "ns")
 
@@ -57,7 +59,8 @@ def normalise_freq(freq: str | pd.offsets.BaseOffset) -> str:
     """Give the spelling that `pd.Period` of the installed pandas wants.
 
     Old and new spellings are accepted alike: "H" and "h", "T" and "min", "M", "ME" and "MS", "Q", "QE" and
-    "QS-OCT", "A", "Y" and "YE", all with a multiple ("15T", "2h").
+    "QS-OCT", "A", "Y" and "YE", all with a multiple ("15T", "2h"). Business months, custom business days and the like
+    become the months or business days that they date; holidays are then missing values.
 
     Args:
         freq: A frequency string or a pandas offset.
@@ -84,10 +87,15 @@ def normalise_freq(freq: str | pd.offsets.BaseOffset) -> str:
                 month = (MONTHS.index(anchor) + shift) % 12
                 # Quarters that start in January, April, … are one grid: name it as pandas does, Q-DEC.
                 base += f"-{MONTHS[9 + month % 3 if base == 'Q' and shift else month]}"
+        elif name in _DATES_OF:
+            base = _DATES_OF[name]
         elif name in _TICKS or name in ("B", "W"):
             base = f"{name}-{anchor}" if anchor else name
         else:
-            raise DataError(f"frequency {freq!r} has no regular periods; resample to one of {EXAMPLES}")
+            raise DataError(
+                f"frequency {freq!r} has no regular periods; resample to one of {EXAMPLES}, or give a finer one, such"
+                " as 'h' for business hours: the steps in between become missing values"
+            )
         return str(pd.Period("2000-01-03", freq=f"{offset.n if offset.n > 1 else ''}{base}").freqstr)
 
 
@@ -111,7 +119,7 @@ def candidate_seasons(freq: str) -> tuple[int, ...]:
 
     Hourly 24 and 168, daily 7 and 365, business days 5 and 260, weekly 52, monthly 12, quarterly 4, minutes
     and seconds likewise a day and a week, or an hour and a day. Of a multiple such as "15min" only the lags
-    that are whole numbers of steps are kept.
+    that are whole numbers of steps are kept. Multiples of seven days count as weeks.
 
     Args:
         freq: A frequency in any pandas spelling.
@@ -120,8 +128,10 @@ def candidate_seasons(freq: str) -> tuple[int, ...]:
         DataError: The frequency is unknown.
     """
     freq = normalise_freq(freq)
-    steps = multiple(freq)
-    lags = [lag // steps for lag in _SEASONS.get(base_freq(freq), ()) if lag % steps == 0]
+    steps, base = multiple(freq), base_freq(freq)
+    if base == "D" and steps % 7 == 0:
+        steps, base = steps // 7, "W"
+    lags = [lag // steps for lag in _SEASONS.get(base, ()) if lag % steps == 0]
     return (*(lag for lag in lags if lag > 1), 1)
 
 
@@ -146,6 +156,9 @@ def infer_freq(stamps: pd.DatetimeIndex) -> str | None:
     day = 86_400 * _SECOND
     if step == day and not (stamps.dayofweek >= 5).any() and gaps.sum() >= 7 * day:
         return "B"
+    found = _infer_business(stamps)
+    if found is not None:
+        return found
     found = _infer_regular(_longest_run(stamps, gaps, 1.5 * step))
     if found is not None:
         return found
@@ -166,6 +179,16 @@ def _infer_regular(stamps: pd.DatetimeIndex) -> str | None:
         return None if found is None else normalise_freq(found)
     except DataError:
         return None
+
+
+def _infer_business(stamps: pd.DatetimeIndex) -> str | None:
+    """Every second, third, … business day, which falls on all five of them and never on a weekend."""
+    if len(set(stamps.dayofweek)) != 5 or (stamps.dayofweek >= 5).any() or (stamps != stamps.normalize()).any():
+        return None
+    days = stamps.to_numpy().astype("datetime64[D]")
+    steps = np.busday_count(days[:-1], days[1:])
+    step = int(steps.min())
+    return f"{step}B" if step > 1 and not (steps % step).any() else None
 
 
 def _longest_run(stamps: pd.DatetimeIndex, gaps: np.ndarray, limit: float) -> pd.DatetimeIndex:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, overload
 
@@ -10,24 +10,29 @@ import numpy as np
 import pandas as pd
 
 from shared.errors import DataError
+from tsdiff.data.covariates import Layout, clean_covariates
 from tsdiff.data.frequency import normalise_freq, quiet
 from tsdiff.data.timestamps import Stamp
 
 Entry = dict[str, Any]
-"""A GluonTS data entry: "item_id" str, "start" pd.Period, "target" float32 (length,), NaN where missing."""
+"""A GluonTS data entry: "item_id" str, "start" pd.Period, "target" float32 (length,) or, for a multivariate series,
+(channels, length), NaN where missing; and what `tsdiff.data.covariates` knows."""
 
 
 @dataclass(frozen=True)
-class SeriesSet:
+class SeriesSet(Sequence[Entry]):
     """Series that passed every check. It is a GluonTS dataset itself: sized, iterable as often as wanted.
 
     Attributes:
-        entries: GluonTS entries: "item_id" str, "start" pd.Period of `freq`, "target" float32 (length,) with
-            NaN where missing, and whatever other fields the source had.
+        entries: GluonTS entries: "item_id" str, "start" pd.Period of `freq`, "target" float32 (length,) or (channels,
+            length) with NaN where missing, covariates as `clean_covariates` leaves them, and whatever other fields
+            the source had.
         freq: The frequency as `pd.Period` spells it.
         notes: What was repaired, each naming the series.
         skipped: Series that were left out, with the reason.
         stamp: Whether the source's timestamps named the first or the last day of their periods.
+        vocabulary: For a table with static categories: by column, the values that the codes 0, 1, … of
+            feat_static_cat stand for.
     """
 
     entries: list[Entry]
@@ -35,6 +40,7 @@ class SeriesSet:
     notes: list[str] = field(default_factory=list)
     skipped: dict[str, str] = field(default_factory=dict)
     stamp: Stamp = "start"
+    vocabulary: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -49,6 +55,20 @@ class SeriesSet:
     def __getitem__(self, index: int | slice) -> Entry | list[Entry]:
         return self.entries[index]
 
+    @property
+    def layout(self) -> Layout:
+        """Channels and covariates, the same in every entry."""
+        return Layout.of(self.entries[0]) if self.entries else Layout()
+
+    @property
+    def cardinalities(self) -> tuple[int, ...]:
+        """How many values each static category has: of the vocabulary, or one more than the largest code."""
+        if self.vocabulary:
+            return tuple(map(len, self.vocabulary.values()))
+        if not self.layout.categories:
+            return ()
+        return tuple(int(n) + 1 for n in np.max([entry["feat_static_cat"] for entry in self.entries], axis=0))
+
 
 def counted(count: int, one: str, many: str) -> str:
     """Write a count with its noun: "1 gap", "3 gaps"."""
@@ -59,11 +79,11 @@ def clean_target(values: np.ndarray, item: str) -> tuple[np.ndarray, list[str]]:
     """Bring one target to float32 with NaN as the only mark of a missing value.
 
     Args:
-        values: Numbers, (length,); not changed.
+        values: Numbers, (length,) or (channels, length); not changed.
         item: The series' name, for messages.
 
     Returns:
-        The target, float32 (length,), and notes.
+        The target, float32, shaped like `values`, and notes.
 
     Raises:
         DataError: Values beyond the range of single precision.
@@ -78,22 +98,27 @@ def clean_target(values: np.ndarray, item: str) -> tuple[np.ndarray, list[str]]:
     if largest > np.finfo(np.float32).max:
         raise DataError(f"series {item!r}: the value {largest:g} is too large for single precision; rescale it")
     target = values.astype(np.float32)
-    observed = target[~np.isnan(target)]
-    if observed.size > 1 and (observed == observed[0]).all():
-        notes.append(f"series {item!r} is constant ({observed[0]:g}); its forecasts will be too")
+    for channel, row in enumerate(np.atleast_2d(target)):
+        name = f"series {item!r}" if target.ndim == 1 else f"channel {channel} of series {item!r}"
+        observed = row[~np.isnan(row)]
+        if observed.size > 1 and (observed == observed[0]).all():
+            notes.append(f"{name} is constant ({observed[0]:g}); its forecasts will be too")
+        elif not observed.size and target.ndim == 2:
+            notes.append(f"{name} holds no observed value")
     return target, notes
 
 
 def reason_to_skip(target: np.ndarray, min_length: int) -> str | None:
-    """Say why a series of shape (length,) is of no use, or None if it is."""
-    if len(target) < min_length:
-        return f"{counted(len(target), 'value', 'values')}, fewer than the {min_length} needed"
+    """Say why a series of shape (length,) or (channels, length) is of no use, or None if it is."""
+    length = target.shape[-1]
+    if length < min_length:
+        return f"{counted(length, 'value', 'values')}, fewer than the {min_length} needed"
     if np.isnan(target).all():
         return "no observed value"
     return None
 
 
-def refuse_if_empty(entries: list[Entry], skipped: dict[str, str]) -> None:
+def refuse_if_empty(entries: Sequence[object], skipped: dict[str, str]) -> None:
     """Raise DataError if nothing is left to work with."""
     if not entries:
         listed = "; ".join(f"{item}: {reason}" for item, reason in list(skipped.items())[:5])
@@ -101,11 +126,13 @@ def refuse_if_empty(entries: list[Entry], skipped: dict[str, str]) -> None:
         raise DataError(f"no usable series ({listed}{more})" if skipped else "the data holds no series at all")
 
 
-def series_from_gluonts(dataset: Iterable[Entry], freq: str | None = None, *, min_length: int = 1) -> SeriesSet:
+def series_from_gluonts(
+    dataset: Iterable[Mapping[str, Any]], freq: str | None = None, *, min_length: int = 1
+) -> SeriesSet:
     """Check any GluonTS dataset as `series_from_frame` checks a table.
 
     The dataset is iterated once and never indexed (GluonTS 0.17 reads wrong records when long JSON-lines
-    files are indexed). Fields other than "item_id", "start" and "target" are kept as they are. The caller's
+    files are indexed). Covariates are checked (`clean_covariates`); other fields are kept as they are. The caller's
     entries and arrays are not changed.
 
     Args:
@@ -117,30 +144,56 @@ def series_from_gluonts(dataset: Iterable[Entry], freq: str | None = None, *, mi
         The checked set.
 
     Raises:
-        DataError: A target that is missing, not numeric or not one-dimensional, a start that is missing or of
-            another frequency, or no usable series.
+        DataError: A target that is missing, not numeric, or neither (length,) nor (channels, length); a start that
+            is missing or of another frequency; covariates that cannot be used; series of different layouts; or no
+            usable series.
     """
-    wanted = None if freq is None else normalise_freq(freq)
-    entries: list[Entry] = []
     notes: list[str] = []
     skipped: dict[str, str] = {}
+    entries = list(checked_entries(dataset, freq, min_length=min_length, notes=notes, skipped=skipped))
+    refuse_if_empty(entries, skipped)
+    return SeriesSet(entries, entries[0]["start"].freqstr, notes, skipped)
+
+
+def checked_entries(
+    dataset: Iterable[Mapping[str, Any]],
+    freq: str | None = None,
+    *,
+    min_length: int = 1,
+    notes: list[str] | None = None,
+    skipped: dict[str, str] | None = None,
+) -> Iterator[Entry]:
+    """Yield the entries of a GluonTS dataset one by one, each checked as `series_from_gluonts` checks it.
+
+    Args:
+        dataset, freq, min_length: See `series_from_gluonts`.
+        notes, skipped: What was repaired and left out is added to these.
+
+    Raises:
+        DataError: See `series_from_gluonts`; the message names the series.
+    """
+    wanted = None if freq is None else normalise_freq(freq)
+    notes = [] if notes is None else notes
+    skipped = {} if skipped is None else skipped
+    layout: Layout | None = None
     for place, raw in enumerate(dataset):
         item = str(raw.get("item_id", place))
         start = _start_of(raw, item, wanted)
         wanted = start.freqstr if wanted is None else wanted
         target, found = clean_target(_target_of(raw, item), item)
         reason = reason_to_skip(target, min_length)
-        if reason is None:
-            entries.append({**raw, "item_id": item, "start": start, "target": target})
-            notes.extend(found)
-        else:
+        if reason is not None:
             skipped[item if item not in skipped else f"{item} (entry {place})"] = reason
-    refuse_if_empty(entries, skipped)
-    assert wanted is not None
-    return SeriesSet(entries, wanted, notes, skipped)
+            continue
+        covariates, repaired = clean_covariates(raw, item, target.shape[-1])
+        entry: Entry = {**raw, "item_id": item, "start": start, "target": target, **covariates}
+        layout = layout or Layout.of(entry)
+        layout.check(Layout.of(entry), item)
+        notes.extend(found + repaired)
+        yield entry
 
 
-def _start_of(entry: Entry, item: str, wanted: str | None) -> pd.Period:
+def _start_of(entry: Mapping[str, Any], item: str, wanted: str | None) -> pd.Period:
     start = entry.get("start")
     if isinstance(start, pd.Period):
         if wanted is not None and start.freqstr != wanted:
@@ -158,7 +211,7 @@ def _start_of(entry: Entry, item: str, wanted: str | None) -> pd.Period:
     return period
 
 
-def _target_of(entry: Entry, item: str) -> np.ndarray:
+def _target_of(entry: Mapping[str, Any], item: str) -> np.ndarray:
     if entry.get("target") is None:
         raise DataError(f"series {item!r} has no 'target'; its fields are {', '.join(map(str, entry))}")
     try:
@@ -166,8 +219,8 @@ def _target_of(entry: Entry, item: str) -> np.ndarray:
         values = values if values.dtype == np.float32 else values.astype(np.float64)
     except (TypeError, ValueError) as error:
         raise DataError(f"series {item!r}: its target is not numeric ({error})") from error
-    if values.ndim != 1:
+    if values.ndim not in (1, 2) or (values.ndim == 2 and not values.shape[0]):
         raise DataError(
-            f"series {item!r}: its target has shape {values.shape}; give one entry a dimension, each of shape (length,)"
+            f"series {item!r}: its target has shape {values.shape}; it must be (length,) or (channels, length)"
         )
     return values

@@ -1,9 +1,10 @@
-"""Rolling test windows, and the training part that lies before them."""
+"""Rolling test and validation windows, and the training part that lies before them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, overload
 
 import numpy as np
 from gluonts.dataset.split import OffsetSplitter, TestData
@@ -15,54 +16,140 @@ from tsdiff.data.series import Entry, refuse_if_empty
 
 @dataclass(frozen=True)
 class WindowSplit:
-    """A split of series in time.
+    """A split of series in time: training, then validation windows, then test windows.
 
     Attributes:
-        train: Entries without the values of any test window.
+        train: Entries without the values of any window.
         test: Pairs (input entry, label entry), each label `prediction_length` long; all windows of the first
-            series first. A GluonTS `TestData`: `.input`, `.label`, `len`, iteration.
+            series first. A GluonTS `TestData`: `.input`, `.label`, `len`, iteration. Inputs hold feat_dynamic_real
+            up to the end of their horizon.
         skipped: Series too short for the split, with the reason.
+        validation: Pairs like `test`, from before the test windows; None where none were asked for.
+        before_test: Entries with everything before the test windows, for training once nothing is to be chosen any
+            more; `train` itself where there is no validation.
     """
 
-    train: list[Entry]
+    train: Sequence[Entry]
     test: TestData
     skipped: dict[str, str]
+    validation: TestData | None = None
+    before_test: Sequence[Entry] = field(default_factory=list)
 
 
 def split_windows(entries: Iterable[Entry], prediction_length: int, windows: int = 1) -> WindowSplit:
-    """Cut `windows` adjacent test windows off the end of each series.
+    """Cut `windows` adjacent test windows off the end of each series: `split` without validation."""
+    return split(entries, prediction_length, windows)
+
+
+def split(
+    entries: Iterable[Entry],
+    prediction_length: int,
+    test_windows: int = 1,
+    validation_windows: int = 0,
+    stride: int | None = None,
+) -> WindowSplit:
+    """Cut windows off the end of each series: the last ones for testing, those before them for validation.
+
+    No validation window reaches into a test window, and no training value is part of any window. Sequences are
+    cut lazily, whatever their size: a `SeriesStore` is read as the parts are; other iterables are listed.
 
     Args:
-        entries: Series, targets of shape (length,).
-        prediction_length: Steps to forecast in each window; also the distance from one window to the next.
-        windows: Windows for each series.
+        entries: Series, targets of shape (length,) or (channels, length).
+        prediction_length: Steps to forecast in each window.
+        test_windows: Test windows for each series.
+        validation_windows: Validation windows for each series; may be 0.
+        stride: Steps from one window to the next; None takes `prediction_length`, so that they are adjacent.
 
     Returns:
-        Training entries and test pairs. Series that leave no observed value before the first window are in neither.
+        The parts. Series that leave no observed value before the first window are in none of them.
 
     Raises:
-        ConfigError: `prediction_length` or `windows` is below 1.
+        ConfigError: A length or count that is too small.
         DataError: No series is long enough.
     """
-    for name, value in (("prediction_length", prediction_length), ("windows", windows)):
-        if value < 1:
-            raise ConfigError(f"{name} is {value}; it must be at least 1")
-    cut = prediction_length * windows
-    kept: list[Entry] = []
+    step = prediction_length if stride is None else stride
+    for name, value, least in (
+        ("prediction_length", prediction_length, 1),
+        ("windows", test_windows, 1),
+        ("validation_windows", validation_windows, 0),
+        ("stride", step, 1),
+    ):
+        if value < least:
+            raise ConfigError(f"{name} is {value}; it must be at least {least}")
+    for_test = span(prediction_length, test_windows, step)
+    for_all = for_test + (span(prediction_length, validation_windows, step) if validation_windows else 0)
+    listed: Sequence[Entry] = entries if isinstance(entries, Sequence) else list(entries)
     skipped: dict[str, str] = {}
-    for place, entry in enumerate(entries):
-        target = entry["target"]
-        if len(target) <= cut:
-            reason = f"{len(target)} values, but {windows} × {prediction_length} for testing need at least {cut + 1}"
-        elif np.isnan(target[:-cut]).all():
-            reason = "no observed value before the test windows"
-        else:
-            kept.append(entry)
+    kept = []
+    for place, entry in enumerate(listed):
+        reason = _too_short(entry["target"], for_all, prediction_length, test_windows, validation_windows)
+        if reason is None:
+            kept.append(place)
             continue
         item = str(entry.get("item_id", place))
         skipped[item if item not in skipped else f"{item} (entry {place})"] = reason
     refuse_if_empty(kept, skipped)
-    train, template = OffsetSplitter(offset=-cut).split(kept)
-    test = template.generate_instances(prediction_length, windows=windows, distance=prediction_length)
+    chosen = Cut(listed, kept)
+    before_test = Cut(listed, kept, for_test)
+    validation = None
+    if validation_windows:
+        validation = _pairs(before_test, for_all - for_test, prediction_length, validation_windows, step)
+    train = Cut(listed, kept, for_all) if validation_windows else before_test
+    return WindowSplit(
+        train, _pairs(chosen, for_test, prediction_length, test_windows, step), skipped, validation, before_test
+    )
+
+
+def span(prediction_length: int, windows: int, stride: int) -> int:
+    """Steps that `windows` windows, `stride` apart, take together."""
+    return prediction_length + (windows - 1) * stride
+
+
+class Cut(Sequence[Entry]):
+    """Chosen entries of a sequence without their last steps; made when they are asked for, arrays being views.
+
+    Args:
+        entries: The sequence.
+        places: Which of them.
+        steps: How many steps at the end of each target are left out, and of feat_dynamic_real as many as remain past
+            that.
+    """
+
+    def __init__(self, entries: Sequence[Entry], places: Sequence[int], steps: int = 0):
+        self._entries, self._places, self._splitter = entries, places, OffsetSplitter(-steps) if steps else None
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    @overload
+    def __getitem__(self, index: int) -> Entry: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Entry]: ...
+    def __getitem__(self, index: int | slice) -> Entry | list[Entry]:
+        if isinstance(index, slice):
+            return [self._entry(place) for place in self._places[index]]
+        return self._entry(self._places[index])
+
+    def __iter__(self) -> Iterator[Entry]:
+        return map(self._entry, self._places)
+
+    def _entry(self, place: int) -> Entry:
+        entry: dict[str, Any] = self._entries[place]
+        return entry if self._splitter is None else self._splitter.training_entry(entry)
+
+
+def _pairs(entries: Sequence[Entry], steps: int, prediction_length: int, windows: int, stride: int) -> TestData:
     with quiet():
-        return WindowSplit(list(train), test, skipped)
+        _, template = OffsetSplitter(-steps).split(entries)
+        return template.generate_instances(prediction_length, windows=windows, distance=stride)
+
+
+def _too_short(target: np.ndarray, cut: int, prediction_length: int, windows: int, validation: int) -> str | None:
+    length = target.shape[-1]
+    if length <= cut:
+        what = f"{windows} × {prediction_length} for testing"
+        what += f" and {validation} × {prediction_length} for validation" if validation else ""
+        return f"{length} values, but {what} need at least {cut + 1}"
+    if np.isnan(target[..., :-cut]).all():
+        return "no observed value before the test windows" if not validation else "no observed value before the windows"
+    return None

@@ -1,0 +1,249 @@
+"""Baselines by name: seasonal naive, linear, AutoETS, and GluonTS's networks within a limit."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from gluonts.model.forecast import QuantileForecast, SampleForecast
+from gluonts.model.predictor import Predictor
+from sklearn.linear_model import Ridge
+
+from benchmarks.sets import load
+from shared.errors import ConfigError, DataError
+from tests.tsdiff.conftest import sines
+from tsdiff.baselines import (
+    BASELINE_NAMES,
+    BASELINES,
+    AutoETSConfig,
+    DeepARConfig,
+    LinearConfig,
+    PatchTSTConfig,
+    SeasonalNaiveConfig,
+    TransformerConfig,
+    train_baseline,
+)
+from tsdiff.baselines.base import SamplePredictor
+from tsdiff.data import split_windows
+from tsdiff.evaluation import evaluate, seasonal_naive
+
+HORIZON, CONTEXT = 8, 24
+SMALL = {
+    "auto_ets": AutoETSConfig(season=8),
+    "deepar": DeepARConfig(hidden_size=8, layers=1, max_lag=16),
+    "patchtst": PatchTSTConfig(width=8, heads=2, layers=1, patch=8),
+    "transformer": TransformerConfig(width=8, heads=2, layers=1, max_lag=16),
+}
+
+NETWORKS = ("deepar", "patchtst", "transformer")
+
+
+def train(name: str, dataset=None, *, samples: int = 20, steps: int | None = 3, **options) -> Predictor:
+    options = {"config": SMALL.get(name), "max_steps": steps, **options}
+    return train_baseline(name, dataset or sines(), "h", HORIZON, CONTEXT, num_samples=samples, **options)
+
+
+@pytest.mark.parametrize("name", BASELINE_NAMES)
+def test_every_baseline_forecasts_samples_in_order_and_again_the_same(name):
+    if name == "auto_ets":
+        pytest.importorskip("statsforecast")
+    data = sines()
+    data[1]["target"][50:60] = np.nan
+    state = torch.random.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
+    predictor = train(name, data)
+    first = list(predictor.predict(data))
+    assert [f.item_id for f in first] == ["s0", "s1", "s2"]
+    assert [f.start_date for f in first] == [e["start"] + 200 for e in data]
+    assert all(isinstance(f, SampleForecast) and f.samples.shape == (20, HORIZON) for f in first)
+    assert all(f.samples.shape == (7, HORIZON) for f in predictor.predict(data, num_samples=7))
+    again = list(train(name, data).predict(data))
+    for one, other in zip(first, again, strict=True):
+        np.testing.assert_array_equal(one.samples, other.samples)
+    assert torch.equal(torch.random.get_rng_state(), state[0])
+    np.testing.assert_array_equal(np.random.get_state()[1], state[1])  # noqa: NPY002
+
+
+def test_gradients_are_the_callers_business_between_two_forecasts():
+    for _ in train("deepar").predict(sines()):
+        assert torch.is_grad_enabled()
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_networks_learn_and_leave_settings_and_data_alone(name):
+    data = sines(length=240)
+    split = split_windows(data, HORIZON)
+    before = [entry["target"].copy() for entry in data]
+    config = {
+        "deepar": DeepARConfig(hidden_size=16, layers=1, max_lag=16, learning_rate=1e-2),
+        "patchtst": PatchTSTConfig(width=16, heads=2, layers=1, patch=8, learning_rate=1e-2),
+        "transformer": TransformerConfig(width=16, heads=2, layers=1, max_lag=16, learning_rate=1e-2),
+    }[name]
+    predictor = train(name, split.train, steps=80, samples=100, config=config)
+    metrics = evaluate(predictor.predict(split.test.input), split.test)
+    guess = evaluate(train(name, split.train, steps=1, config=config).predict(split.test.input), split.test)
+    assert metrics.crps < 0.5 * guess.crps
+    for entry, target in zip(data, before, strict=True):
+        np.testing.assert_array_equal(entry["target"], target)
+
+
+def test_training_ends_when_its_time_is_up():
+    started = time.process_time()
+    predictor = train("patchtst", steps=None, cpu_minutes=0.01)
+    assert 0.6 <= time.process_time() - started < 20
+    assert np.isfinite(next(iter(predictor.predict(sines()))).samples).all()
+
+
+def test_seeds_differ():
+    one, other = (next(iter(train("patchtst", seed=seed).predict(sines()))).samples for seed in (0, 1))
+    assert not np.array_equal(one, other)
+
+
+# --- linear ------------------------------------------------------------------------------------------------
+
+
+def test_linear_is_the_ridge_regression_of_scaled_windows():
+    rng = np.random.default_rng(0)
+    data = [{"item_id": "a", "start": pd.Period("2024-01-01", "h"), "target": rng.normal(5, 1, 90).astype(np.float32)}]
+    target = data[0]["target"].astype(np.float64)
+    windows = np.lib.stride_tricks.sliding_window_view(target, CONTEXT + HORIZON)
+    scale = np.abs(windows[:, :CONTEXT]).mean(axis=1, keepdims=True)
+    ridge = Ridge(alpha=1.0).fit(windows[:, :CONTEXT] / scale, windows[:, CONTEXT:] / scale)
+    last = target[-CONTEXT:]
+    wanted = ridge.predict(last[None] / np.abs(last).mean())[0] * np.abs(last).mean()
+    forecast = next(iter(train("linear", data).predict(data)))
+    np.testing.assert_allclose(forecast.samples, np.tile(wanted, (20, 1)), rtol=1e-5)
+
+
+def test_linear_continues_sines_exactly_whatever_their_scale_and_offset():
+    data = sines(length=400)
+    split = split_windows(data, HORIZON)
+    for factor in (1e-6, -1.0, 1e12):
+        scaled = [{**e, "target": (e["target"] * factor).astype(np.float32)} for e in data]
+        split = split_windows(scaled, HORIZON)
+        metrics = evaluate(train("linear", split.train).predict(split.test.input), split.test)
+        assert metrics.nd < 0.01
+
+
+def test_linear_draws_windows_where_there_are_many_and_can_take_scaled_series():
+    data = sines(length=500)
+    predictor = train("linear", data, config=LinearConfig(windows=100))
+    assert isinstance(predictor, SamplePredictor)
+    assert predictor.inner.weight.shape == (HORIZON, CONTEXT)
+    plain = train("linear", data, config=LinearConfig(scaling=False, penalty=0.0))
+    target = np.asarray(data[0]["target"], dtype=np.float64)
+    wanted = plain.inner.weight @ target[-CONTEXT:] + plain.inner.bias
+    np.testing.assert_allclose(next(iter(plain.predict(data))).samples[0], wanted, rtol=1e-5)
+
+
+def test_linear_forecasts_short_constant_and_zero_histories():
+    predictor = train("linear")
+    start = pd.Period("2024-01-01", "h")
+    for target in (np.full(40, 3.0), np.zeros(40), np.array([2.0]), np.array([np.nan, 1.0, np.nan])):
+        entry = {"item_id": "x", "start": start, "target": target.astype(np.float32)}
+        assert np.isfinite(next(iter(predictor.predict([entry]))).samples).all()
+    gone = np.concatenate([np.ones(5), np.full(CONTEXT, np.nan)])
+    with pytest.raises(DataError, match=r"'x'.*last 24 steps"):
+        list(predictor.predict([{"item_id": "x", "start": start, "target": gone}]))
+
+
+# --- seasonal naive and AutoETS ----------------------------------------------------------------------------
+
+
+def test_seasonal_naive_is_that_of_the_evaluation_repeated():
+    test = split_windows(sines(), HORIZON).test
+    ours = train("seasonal_naive", config=SeasonalNaiveConfig(lag=8)).predict(test.input)
+    for forecast, wanted in zip(ours, seasonal_naive(test, 8), strict=True):
+        np.testing.assert_array_equal(forecast.samples, np.repeat(wanted.samples, 20, axis=0))
+
+
+def test_auto_ets_of_a_random_walk_spreads_as_its_theory_says():
+    pytest.importorskip("statsforecast")
+    rng = np.random.default_rng(0)
+    steps = rng.normal(0, 2.0, 600)
+    data = [
+        {"item_id": "w", "start": pd.Period("2024-01-01", "D"), "target": (1e3 + steps.cumsum()).astype(np.float32)}
+    ]
+    config = AutoETSConfig(season=1)
+    predictor = train_baseline("auto_ets", data, "D", 16, num_samples=4000, config=config)
+    samples = next(iter(predictor.predict(data))).samples
+    np.testing.assert_allclose(samples.mean(axis=0), data[0]["target"][-1], atol=3.0)
+    np.testing.assert_allclose(samples.std(axis=0), steps.std() * np.sqrt(np.arange(1, 17)), rtol=0.15)
+
+
+def test_auto_ets_takes_whatever_history_there_is():
+    pytest.importorskip("statsforecast")
+    predictor = train("auto_ets", config=AutoETSConfig(max_history=100))
+    start = pd.Period("2024-01-01", "h")
+    gaps = sines(1)[0]["target"].copy()
+    gaps[[0, 50, 199]] = np.nan
+    for target in (np.ones(1), np.full(30, -2.0), np.zeros(9), np.arange(1.0, 4.0), np.arange(6.0), gaps, 1e12 * gaps):
+        entry = {"item_id": "x", "start": start, "target": target.astype(np.float32)}
+        assert np.isfinite(next(iter(predictor.predict([entry]))).samples).all()
+
+
+@pytest.mark.slow
+def test_the_measured_numbers_of_auto_ets(shared_data):
+    pytest.importorskip("statsforecast")
+    loaded = load("exchange_rate_nips", shared_data)
+    config = AutoETSConfig(max_history=200)
+    predictor = train_baseline("auto_ets", loaded.train, loaded.freq, 30, config=config)
+    assert evaluate(predictor.predict(loaded.test.input), loaded.test).crps == pytest.approx(0.0077, abs=5e-4)
+
+
+# --- what is refused ---------------------------------------------------------------------------------------
+
+
+def test_quantile_forecasts_become_samples_with_those_quantiles():
+    class Quantiles(Predictor):
+        def predict(self, dataset, **kwargs):
+            for entry in dataset:
+                keys = ["0.1", "0.5", "0.9"]
+                values = np.array([[1.0] * HORIZON, [2.0] * HORIZON, [4.0] * HORIZON])
+                yield QuantileForecast(values, entry["start"] + len(entry["target"]), keys, item_id=entry["item_id"])
+
+    forecast = next(iter(SamplePredictor(Quantiles(HORIZON), 99).predict(sines())))
+    for level, value in ((0.1, 1.0), (0.5, 2.0), (0.9, 4.0)):
+        assert forecast.quantile(level) == pytest.approx([value] * HORIZON, abs=0.1)
+
+
+def test_what_cannot_be_used_is_refused():
+    with pytest.raises(ConfigError, match=r"'deeper'.*deepar"):
+        train("deeper")
+    with pytest.raises(ConfigError, match="LinearConfig holds no settings of 'deepar'"):
+        train("deepar", config=LinearConfig())
+    for options, message in (({"samples": 0}, "num_samples is 0"), ({"cpu_minutes": 0}, "cpu_minutes is 0")):
+        with pytest.raises(ConfigError, match=message):
+            train("linear", **options)
+    with pytest.raises(ConfigError, match="prediction_length is 0"):
+        train_baseline("linear", sines(), "h", 0)
+    with pytest.raises(ConfigError, match="width 6 is not a multiple of heads 4"):
+        PatchTSTConfig(width=6)
+    with pytest.raises(ConfigError, match="patch is 48, longer than the context of 24"):
+        train("patchtst", config=PatchTSTConfig(patch=48))
+    for setting in ({"penalty": -1.0}, {"windows": 0}):
+        with pytest.raises(ConfigError):
+            LinearConfig(**setting)
+    with pytest.raises(ConfigError, match="lag is 0"):
+        SeasonalNaiveConfig(lag=0)
+    with pytest.raises(ConfigError, match="max_history is 0"):
+        AutoETSConfig(max_history=0)
+    with pytest.raises(DataError, match=r"24 \+ 8 steps; the longest has 30"):
+        train("linear", sines(length=30))
+    with pytest.raises(DataError, match="no series is longer than the horizon of 8 steps"):
+        train("patchtst", sines(length=8))
+    with pytest.raises(DataError, match=r"no usable series|no series"):
+        train("linear", [{**sines(1)[0], "target": np.full(90, np.nan)}])
+    predictor = train("seasonal_naive")
+    with pytest.raises(ConfigError, match="does not take foo"):
+        predictor.predict(sines(), foo=1)
+    with pytest.raises(ConfigError, match="num_samples=0"):
+        predictor.predict(sines(), num_samples=0)
+    with pytest.raises(DataError, match=r"'s0' holds no observed value"):
+        list(predictor.predict([{**sines(1)[0], "target": np.full(9, np.nan)}]))
+
+
+def test_defaults_are_listed_by_name():
+    assert tuple(BASELINES) == BASELINE_NAMES

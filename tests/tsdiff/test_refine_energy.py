@@ -1,0 +1,167 @@
+"""The energy that refinement lowers, against Gaussian data, whose −log p and whose denoiser are known."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from shared.mcmc import Hamiltonian, Langevin, simulate
+from shared.random import make_generator
+from tsdiff.config import paper_sde
+from tsdiff.refine.energy import BasePrior, DenoisingEnergy, Levels
+
+SDE = paper_sde()
+VARIANCES = torch.tensor([0.3, 1.0, 4.0])
+"""Of independent coordinates (length 3, one channel), mean 0."""
+
+
+def denoiser(x: Tensor, t: Tensor) -> Tensor:
+    """E[x_0 | x_t] of N(0, diag VARIANCES)."""
+    alpha, sigma = SDE.alpha(t.double())[:, None, None], SDE.sigma(t.double())[:, None, None]
+    variances = VARIANCES.double()[None, :, None]
+    return (alpha * variances / (alpha**2 * variances + sigma**2)).to(x.dtype) * x
+
+
+def energy(log_snrs: list[float], rows: int = 2, seed: int = 0) -> DenoisingEnergy:
+    generators = [make_generator(seed, "energy", row) for row in range(rows)]
+    return DenoisingEnergy(
+        denoiser, SDE, Levels.at(SDE, log_snrs), (rows, 3, 1), generators, torch.device("cpu")
+    )
+
+
+WINDOWS = torch.tensor([[0.4, -1.0, 2.5], [-1.2, 0.3, 0.0]])[..., None]
+
+
+def test_over_all_levels_it_is_minus_log_p_up_to_a_constant():
+    # Between the ends of the table, log(α/σ) from −2.5 to 4.6; outside, less than a percent of the integral is left.
+    fine = energy(torch.linspace(-2.5, 4.6, 120).tolist())
+    value, gradient = fine(WINDOWS)
+    expected = WINDOWS / VARIANCES[None, :, None]
+    torch.testing.assert_close(gradient, expected, rtol=0.02, atol=0.01)
+    minus_log_p = 0.5 * (WINDOWS.square() / VARIANCES[None, :, None]).flatten(1).sum(1)
+    origin, _ = fine(torch.zeros_like(WINDOWS))
+    torch.testing.assert_close((value - origin).float(), minus_log_p, rtol=0.02, atol=0.01)
+
+
+def test_four_levels_are_close_and_ordered_as_the_sum_they_stand_for():
+    _, gradient = energy([-1.5, -0.5, 0.5, 1.5, 2.5])(WINDOWS)
+    smoothed = WINDOWS / (VARIANCES[None, :, None] + torch.tensor(2 * 3.0).neg().exp())
+    torch.testing.assert_close(gradient, smoothed, rtol=0.1, atol=0.02)
+
+
+def test_a_single_level_is_the_published_squared_noise_error():
+    level = 0.7
+    one = energy([level], seed=4)
+    value, _ = one(WINDOWS)
+    t = SDE.time_of_log_snr(torch.tensor([level], dtype=torch.float64))
+    alpha, sigma = float(SDE.alpha(t)), float(SDE.sigma(t))
+    total = torch.zeros(2)
+    for noise in (one.noise[0], -one.noise[0]):
+        x = alpha * WINDOWS + sigma * noise
+        predicted = (x - alpha * denoiser(x, t.expand(2).float())) / sigma
+        total += (noise - predicted).square().sum((1, 2)) / 2
+    torch.testing.assert_close(value.float(), total, rtol=1e-4, atol=1e-4)
+
+
+def test_pairs_of_noise_leave_the_gradient_of_a_linear_denoiser_exact():
+    _, one = energy([-1.0, 0.5, 2.0], seed=0)(WINDOWS)
+    _, other = energy([-1.0, 0.5, 2.0], seed=1)(WINDOWS)
+    torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
+
+
+def test_the_gradient_is_the_energys_and_its_curvature_is_at_most_the_stiffness():
+    chosen = energy([-1.0, 0.0, 1.0, 2.0])
+    value, gradient = chosen(WINDOWS)
+    step = 1e-2
+    for place in range(3):
+        moved = WINDOWS.clone()
+        moved[:, place] += step
+        back = WINDOWS.clone()
+        back[:, place] -= step
+        slope = (chosen(moved)[0] - chosen(back)[0]) / (2 * step)
+        torch.testing.assert_close(slope.float(), gradient[:, place, 0], rtol=2e-3, atol=2e-3)
+        curvature = (chosen(moved)[0] + chosen(back)[0] - 2 * value) / step**2
+        assert (curvature <= chosen.levels.stiffness).all()
+    assert chosen.calls == 2 * 4 * 13
+
+
+def test_noise_stays_until_it_is_drawn_anew_and_belongs_to_its_row():
+    chosen = energy([0.0, 1.0])
+    first = chosen(WINDOWS)[0]
+    assert torch.equal(chosen(WINDOWS)[0], first)
+    chosen.redraw()
+    assert not torch.equal(chosen(WINDOWS)[0], first)
+    torch.testing.assert_close(energy([0.0, 1.0], rows=1)(WINDOWS[:1])[0], first[:1])
+
+
+def test_levels_weigh_their_spacing_and_one_weighs_one():
+    assert Levels.at(SDE, [0.3]).weights == (1.0,)
+    assert Levels.at(SDE, [-1.0, 0.0, 2.0]).weights == (1.0, 1.5, 2.0)
+    lam = SDE.log_snr(Levels.at(SDE, [-1.0, 2.0]).times)
+    torch.testing.assert_close(lam, torch.tensor([-1.0, 2.0], dtype=torch.float64), atol=1e-6, rtol=0)
+
+
+# --- the prior ---------------------------------------------------------------------------------------------
+
+
+def prior(kind: str, scale: float = 1.0, levels: tuple[float, ...] = (0.2, 0.9)) -> BasePrior:
+    base = torch.tensor([[1.0, 2.0, 3.0], [1.0, 2.0, 3.0]])[..., None]
+    where = torch.tensor([0.0, 1.0, 1.0])[None, :, None].expand(2, 3, 1)
+    return BasePrior(base, where, kind, scale, torch.tensor(levels))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", ["mse", "quantile"])
+def test_only_where_there_is_a_base_forecast_does_the_prior_count(kind):
+    x = torch.full((2, 3, 1), 100.0)
+    value, gradient = prior(kind)(x)
+    assert (gradient[:, 0] == 0).all()
+    moved = x.clone()
+    moved[:, 0] = -50
+    torch.testing.assert_close(prior(kind)(moved)[0], value)
+    assert (gradient[:, 1:] != 0).all()
+
+
+@pytest.mark.parametrize("kind", ["mse", "quantile"])
+def test_the_priors_gradient_is_its_energys(kind):
+    x = torch.tensor([[0.5, 2.6, 1.1], [7.0, 1.5, 3.2]])[..., None].requires_grad_(True)
+    chosen = prior(kind, scale=1.7)
+    gap = (chosen.base - x) * chosen.where
+    q = chosen.levels[:, None, None]
+    # Equation 12: the asymmetric Laplace density's energy max(q·e, (q − 1)·e), e = ỹ − y.
+    expected = gap.square() if kind == "mse" else torch.where(gap > 0, q * gap, (q - 1) * gap)
+    energies = 1.7 * expected.flatten(1).sum(1)
+    (gradient,) = torch.autograd.grad(energies.sum(), x)
+    value, slope = chosen(x.detach())
+    torch.testing.assert_close(value.float(), energies.detach())
+    torch.testing.assert_close(slope, gradient)
+    assert chosen.stiffness == (3.4 if kind == "mse" else 0.0)
+
+
+def test_the_mean_of_samples_under_the_quantile_prior_is_pulled_by_their_level():
+    low, high = prior("quantile")(torch.full((2, 3, 1), 2.5))[1][:, 2, 0]  # below the base forecast, 3
+    assert float(low) == pytest.approx(-0.2)
+    assert float(high) == pytest.approx(-0.9)
+
+
+# --- both together -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kernel", [Langevin(0.015), Hamiltonian(0.12, leapfrog_steps=4)])
+def test_chains_under_both_energies_draw_from_the_product_of_gaussians(kernel):
+    rows, scale, target = 1500, 0.8, 1.5
+    chosen = energy(torch.linspace(-2.5, 3.0, 12).tolist(), rows=rows)
+    held_to = BasePrior(torch.full((rows, 3, 1), target), torch.ones(rows, 3, 1), "mse", scale, torch.full((rows,), 0.5))
+
+    def potential(x: Tensor):
+        one, other = chosen(x), held_to(x)
+        return type(one)(one.energy + other.energy, one.gradient + other.gradient)
+
+    steps = 150 if isinstance(kernel, Langevin) else 15
+    start = torch.full((rows, 3, 1), target)
+    x, _ = simulate(kernel, potential, start, steps, torch.Generator().manual_seed(0))
+    # The model's density is that of the data smoothed by the noise of the last level.
+    precision = 1 / (VARIANCES + torch.tensor(-2 * 3.25).exp()) + 2 * scale
+    mean, deviation = 2 * scale * target / precision, precision.rsqrt()
+    assert ((x[..., 0].mean(0) - mean).abs() < 0.05 * deviation + 4 * deviation / rows**0.5).all()
+    assert ((x[..., 0].std(0) / deviation - 1).abs() < 0.12).all()

@@ -1,0 +1,132 @@
+"""Ridge regression from the context to the horizon, the linear model of the TSDiff paper (section 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from gluonts.dataset.util import forecast_start
+from gluonts.model.forecast import SampleForecast
+from gluonts.model.predictor import Predictor
+from sklearn.linear_model import Ridge
+
+from shared.errors import ConfigError, DataError
+from shared.random import derive_seed
+from tsdiff.baselines.base import SamplePredictor, TrainingJob, filled
+from tsdiff.data import Entry
+
+
+@dataclass(frozen=True)
+class LinearConfig:
+    """Settings of the linear model; the defaults are the paper's.
+
+    Attributes:
+        penalty: ridge penalty on scaled windows.
+        windows: training windows that are drawn; where there are no more than that, each is used once.
+        scaling: divide a window by the mean absolute value of its context. Turn it off for series that are scaled
+            already, as the linear predictive score does.
+    """
+
+    penalty: float = 1.0
+    windows: int = 10_000
+    scaling: bool = True
+
+    def __post_init__(self) -> None:
+        if not self.penalty >= 0:
+            raise ConfigError(f"penalty is {self.penalty}; it must not be negative")
+        if self.windows < 1:
+            raise ConfigError(f"windows is {self.windows}; need at least one to train on")
+
+    def train(self, entries: list[Entry], job: TrainingJob) -> Predictor:
+        """Fit by least squares; missing values are interpolated, windows without any target or context left out.
+
+        Raises:
+            DataError: no series holds a whole window.
+        """
+        context = job.context_length or 4 * job.prediction_length
+        windows = _training_windows(entries, context, job, self.windows)
+        seen = ~np.isnan(windows)
+        usable = seen[:, :context].any(axis=1) & seen[:, context:].any(axis=1)
+        if not usable.any():
+            raise DataError("no training window holds observed values both in its context and in its horizon")
+        scaled, _, fallback = _scaled(windows[usable], context, self.scaling, None)
+        fitted = Ridge(alpha=self.penalty).fit(scaled[:, :context], scaled[:, context:])
+        weight = np.asarray(fitted.coef_, dtype=np.float64).reshape(job.prediction_length, context)
+        bias = np.broadcast_to(np.asarray(fitted.intercept_, dtype=np.float64), (job.prediction_length,)).copy()
+        return SamplePredictor(LinearPredictor(weight, bias, self.scaling, fallback), job.num_samples, job.seed)
+
+
+class LinearPredictor(Predictor):
+    """The fitted model: one sample a forecast, the conditional mean.
+
+    Args:
+        weight: (prediction_length, context_length).
+        bias: (prediction_length,).
+        scaling: whether contexts are divided by their mean absolute value.
+        fallback: the scale of a context of zeros.
+    """
+
+    def __init__(self, weight: np.ndarray, bias: np.ndarray, scaling: bool = True, fallback: float = 1.0):
+        super().__init__(prediction_length=len(weight))
+        self.weight, self.bias, self.scaling, self.fallback = weight, bias, scaling, fallback
+
+    @property
+    def context_length(self) -> int:
+        """Steps of history the model sees."""
+        return self.weight.shape[1]
+
+    def predict(
+        self, dataset: Iterable[Entry], num_samples: int | None = None, **kwargs: Any
+    ) -> Iterator[SampleForecast]:
+        """One forecast for each entry; a history shorter than the context is continued backwards by its first value."""
+        for entry in dataset:
+            target = np.asarray(entry["target"], dtype=np.float64)
+            window = np.full((1, self.context_length), np.nan)
+            known = target[-self.context_length :]
+            window[0, self.context_length - len(known) :] = known
+            if np.isnan(window).all():
+                raise DataError(
+                    f"series {entry.get('item_id')!r} has no observed value in its last {self.context_length} steps; "
+                    "the linear model needs some there"
+                )
+            scaled, scale, _ = _scaled(window, self.context_length, self.scaling, self.fallback)
+            samples = (scaled @ self.weight.T + self.bias) * scale
+            start = forecast_start(entry)
+            yield SampleForecast(
+                samples.astype(np.float32), start, item_id=entry.get("item_id"), info=entry.get("info")
+            )
+
+
+def _training_windows(entries: list[Entry], context: int, job: TrainingJob, count: int) -> np.ndarray:
+    """Windows (n, context + prediction_length), n at most `count`; NaN where missing."""
+    length = context + job.prediction_length
+    targets = [np.asarray(entry["target"], dtype=np.float64) for entry in entries]
+    targets = [target for target in targets if len(target) >= length]
+    if not targets:
+        longest = max(len(entry["target"]) for entry in entries)
+        raise DataError(
+            f"no series holds a training window of {context} + {job.prediction_length} steps; the longest has "
+            f"{longest}: give a shorter context_length"
+        )
+    starts = [len(target) - length + 1 for target in targets]
+    if sum(starts) <= count:
+        return np.concatenate([np.lib.stride_tricks.sliding_window_view(target, length) for target in targets])
+    rng = np.random.default_rng(derive_seed(job.seed, "linear"))
+    series = rng.integers(len(targets), size=count)
+    return np.stack([targets[s][first : first + length] for s in series for first in [int(rng.integers(starts[s]))]])
+
+
+def _scaled(
+    windows: np.ndarray, context: int, scaling: bool, fallback: float | None
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """Windows without gaps, over their scale; the scales (n, 1); and the scale of contexts that are zero throughout."""
+    sums, counts = np.nansum(np.abs(windows[:, :context]), axis=1), (~np.isnan(windows[:, :context])).sum(axis=1)
+    if not scaling:
+        scale = np.ones(len(windows))
+    else:
+        if fallback is None:
+            fallback = float(sums.sum() / max(1, counts.sum())) or 1.0
+        scale = np.where(sums > 0, sums / np.maximum(counts, 1), fallback)
+    return filled(windows / scale[:, None]), scale[:, None], 1.0 if fallback is None else fallback

@@ -1,0 +1,192 @@
+"""`tsdiff impute`: fill the gaps of series with intervals, and score it on values that are hidden for the purpose."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import pandas as pd
+import typer
+from gluonts.model.forecast import SampleForecast
+
+from shared.errors import ConfigError
+from shared.io import write_json, write_text
+from shared.random import derive_seed
+from tsdiff.calendar import shifted
+from tsdiff.commands.common import (
+    ContextOption,
+    DataOption,
+    DeviceOption,
+    FreqOption,
+    HorizonOption,
+    ItemOption,
+    Job,
+    ModelOption,
+    RetrainOption,
+    SeedOption,
+    StepsOption,
+    TargetOption,
+    ThreadsOption,
+    TimeOption,
+    WindowsOption,
+    claim_output,
+    console,
+    load_job,
+    predictor_for,
+    prepare,
+    write_csv,
+)
+from tsdiff.data import Entry, candidate_seasons, to_timestamps
+from tsdiff.estimator import DEFAULT_TRAINING
+from tsdiff.evaluation import Metrics, Pair, evaluate, metrics_table, rich_metrics_table
+from tsdiff.plots import plot_forecasts
+from tsdiff.predictor import TSDiffPredictor
+
+
+@dataclass(frozen=True)
+class Hidden:
+    """Series with values hidden in their last steps.
+
+    Attributes:
+        entries: the series, hidden values missing.
+        pairs: what lies before the last steps, and those: NaN where not hidden, so that only hidden values score.
+    """
+
+    entries: list[Entry]
+    pairs: list[Pair]
+
+
+def hide(job: Job, rate: float, seed: int) -> Hidden:
+    """Hide this share of each series' held-out end: half of it at random, half in blocks of up to a horizon."""
+    steps = sum(1 for _ in job.split.test) // len(job.split.train) * job.prediction_length
+    entries: list[Entry] = []
+    pairs: list[Pair] = []
+    for place, entry in enumerate(job.series):
+        target = entry["target"]
+        if len(target) <= steps:
+            continue
+        rng = np.random.default_rng(derive_seed(seed, "hide", str(entry["item_id"]), place))
+        mask = rng.random(steps) < rate / 2
+        while mask.mean() < rate:
+            first = int(rng.integers(steps))
+            mask[first : first + int(rng.integers(2, job.prediction_length + 2))] = True
+        holed, label = target.copy(), np.where(mask, target[-steps:], np.nan)
+        holed[-steps:][mask] = np.nan
+        if np.isnan(holed).all() or np.isnan(label).all():
+            continue
+        entries.append({**entry, "target": holed})
+        start = shifted(entry["start"], len(target) - steps)
+        pairs.append(({**entry, "target": holed[:-steps]}, {**entry, "start": start, "target": label}))
+    return Hidden(entries, pairs)
+
+
+def as_forecast(paths: np.ndarray, pair: Pair) -> SampleForecast:
+    """The end of filled series (draws, length) as what `evaluate` takes."""
+    label = pair[1]
+    return SampleForecast(paths[:, -len(label["target"]) :], start_date=label["start"], item_id=label.get("item_id"))
+
+
+def line(target: np.ndarray) -> np.ndarray:
+    """Straight lines over the gaps, (1, length)."""
+    seen = ~np.isnan(target)
+    return np.interp(np.arange(len(target)), np.flatnonzero(seen), target[seen])[None]
+
+
+def earlier_season(target: np.ndarray, season: int) -> np.ndarray:
+    """The value one season before (or more, until there is one), (1, length); straight lines where there is none."""
+    filled = target.copy()
+    for place in np.flatnonzero(np.isnan(filled)):
+        if place >= season:
+            filled[place] = filled[place - season]
+    return line(filled)
+
+
+def score(job: Job, predictor: TSDiffPredictor, hidden: Hidden, samples: int, output: Path) -> dict[str, Any]:
+    """Impute what was hidden beside simple fillings; leaves a table and a picture; returns the scores."""
+    started = time.perf_counter()
+    with console.status("imputing hidden values"):
+        made = list(predictor.impute(hidden.entries, samples))
+    seconds = time.perf_counter() - started
+    drawn = [as_forecast(one.paths, pair) for one, pair in zip(made, hidden.pairs, strict=True)]
+    season = candidate_seasons(job.series.freq)[0]
+    targets = [entry["target"] for entry in hidden.entries]
+    lines = [as_forecast(line(t), pair) for t, pair in zip(targets, hidden.pairs, strict=True)]
+    seasons = [as_forecast(earlier_season(t, season), pair) for t, pair in zip(targets, hidden.pairs, strict=True)]
+    rows: dict[str, Metrics] = {
+        "TSDiff": evaluate(drawn, hidden.pairs),
+        "straight lines": evaluate(lines, hidden.pairs),
+        f"one season before ({season})": evaluate(seasons, hidden.pairs),
+    }
+    count = int(sum((~np.isnan(label["target"])).sum() for _, label in hidden.pairs))
+    console.print(rich_metrics_table(rows, title=f"{count} hidden values of {len(made)} series"))
+    write_text(output / "metrics.md", metrics_table(rows))
+    plot_forecasts(drawn, hidden.pairs, output / "imputed.png", stamp=job.series.stamp, title="hidden values, imputed")
+    names = ("model", "line", "seasonal")
+    scores = {name: metrics.as_dict() for name, metrics in zip(names, rows.values(), strict=True)}
+    return {**scores, "hidden_values": count, "impute_seconds": round(seconds, 2)}
+
+
+def fill(job: Job, predictor: TSDiffPredictor, samples: int, output: Path) -> int:
+    """Fill the gaps that the data itself has; writes imputed.csv; returns their number."""
+    frames = []
+    with console.status("imputing the gaps of the data"):
+        for made in predictor.impute(job.series, samples):
+            frame = made.to_frame()
+            frames.append(frame[frame["imputed"]])
+    whole = pd.concat(frames, ignore_index=True).drop(columns=["value", "imputed"])
+    if len(whole):
+        whole["timestamp"] = to_timestamps(pd.PeriodIndex(whole["timestamp"]), job.series.stamp)
+    write_csv(output / "imputed.csv", whole)
+    return len(whole)
+
+
+def main(
+    data: DataOption = None,
+    freq: FreqOption = None,
+    prediction_length: HorizonOption = None,
+    target: TargetOption = "target",
+    item_id: ItemOption = None,
+    timestamp: TimeOption = None,
+    windows: WindowsOption = None,
+    context_length: ContextOption = None,
+    output: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("runs/impute"),
+    hide_rate: Annotated[
+        float, typer.Option("--hide", help="Share of the last windows that is hidden to score the imputation; 0: none.")
+    ] = 0.2,
+    model: ModelOption = None,
+    retrain: RetrainOption = False,
+    steps: StepsOption = DEFAULT_TRAINING.max_steps,
+    samples: Annotated[int, typer.Option(help="Draws of each missing value.")] = 100,
+    device: DeviceOption = "cpu",
+    threads: ThreadsOption = 1,
+    seed: SeedOption = 0,
+) -> None:
+    """Fill the gaps of series, with intervals; score on hidden values beside straight lines and earlier seasons."""
+    prepare(threads)
+    if samples < 1:
+        raise ConfigError(f"--samples {samples}: need at least one draw of each missing value")
+    if not 0 <= hide_rate < 1:
+        raise ConfigError(f"--hide {hide_rate}: the share of hidden values is at least 0 and below 1")
+    claim_output(output)
+    job = load_job(data, freq, prediction_length, windows, target, item_id, timestamp)
+    predictor, seconds = predictor_for(
+        job,
+        output,
+        model=model,
+        retrain=retrain,
+        steps=steps,
+        context_length=context_length,
+        device=device,
+        seed=seed,
+    )
+    metrics: dict[str, Any] = {"seconds": {"train": round(seconds, 2)}}
+    if hide_rate:
+        metrics |= score(job, predictor, hide(job, hide_rate, seed), samples, output)
+    metrics["filled_values"] = fill(job, predictor, samples, output)
+    if not metrics["filled_values"]:
+        console.print("note: the data itself has no gap; imputed.csv is empty", style="yellow")
+    write_json(output / "metrics.json", metrics)
+    console.print(f"results: {output}/ (imputed.csv, imputed.png, metrics.json, metrics.md)", highlight=False)

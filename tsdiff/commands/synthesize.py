@@ -1,0 +1,265 @@
+"""`tsdiff synthesize`: train (or reuse) a model, draw a synthetic data set, and report what it is worth."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, get_args
+
+import typer
+from rich.progress import track
+
+from shared.errors import ConfigError, DataError
+from shared.io import write_json, write_text
+from tsdiff.commands.common import (
+    ContextOption,
+    DataOption,
+    DeviceOption,
+    FreqOption,
+    HorizonOption,
+    ItemOption,
+    Job,
+    ModelOption,
+    RetrainOption,
+    SeedOption,
+    StepsOption,
+    TargetOption,
+    ThreadsOption,
+    TimeOption,
+    WindowsOption,
+    claim_output,
+    console,
+    load_job,
+    predictor_for,
+    prepare,
+    write_csv,
+)
+from tsdiff.data import Entry
+from tsdiff.estimator import DEFAULT_TRAINING
+from tsdiff.model import TSDiff
+from tsdiff.synthesis import (
+    DOWNSTREAM_MODELS,
+    Downstream,
+    Realism,
+    SynthesisConfig,
+    count_windows,
+    downstream_frame,
+    downstream_table,
+    enough_parts,
+    gaussian,
+    phase_randomised,
+    plot_realism,
+    real_windows,
+    realism,
+    realism_frame,
+    realism_table,
+    save_series,
+    synthesize,
+    train_on_synthetic,
+)
+from tsdiff.synthesis.discriminator import SMALLEST, Classifier
+
+_OURS = "TSDiff"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Windows to compare, as many of each: real ones, other real ones, and by name what stands beside them."""
+
+    real: list[Entry]
+    others: list[Entry]
+    made: dict[str, list[Entry]]
+
+    @property
+    def classifiers(self) -> tuple[Classifier, ...]:
+        """Those of the realism report; none where the real windows are all of one stretch of time."""
+        return get_args(Classifier) if len({str(window["source"]) for window in self.real}) > 1 else ()
+
+
+def real_pair(job: Job, length: int, wanted: int) -> tuple[list[Entry], list[Entry]]:
+    """Two sets of real training windows, no window in both; at most `wanted` each.
+
+    Few series are cut into parts, so that the classifiers have stretches of time they have not seen; series too short
+    for that stay whole.
+    """
+    train = job.split.train
+    for parts in dict.fromkeys((enough_parts(train), 1)):
+        count = min(wanted, count_windows(train, length, parts) // 2)
+        if count >= SMALLEST:
+            break
+    else:
+        found = count_windows(train, length)
+        raise DataError(
+            f"the series have {found} different windows of {length} steps without missing values; "
+            f"a comparison needs {2 * SMALLEST}: shorten --context-length or give longer series"
+        )
+    if count < wanted:
+        console.print(f"note: {count} windows are compared, the series have no more", style="yellow", highlight=False)
+    windows = real_windows(train, length, 2 * count, parts=parts)
+    return windows[:count], windows[count:]
+
+
+def draw(
+    model: TSDiff, job: Job, n: int, settings: SynthesisConfig, output: Path, csv: bool, keep: int
+) -> tuple[list[Entry], float]:
+    """Draw n windows into files, one batch at a time; the first `keep` of them, and the seconds it took."""
+    kept: list[Entry] = []
+
+    def keeping(stream: Iterable[Entry]) -> Iterator[Entry]:
+        for entry in stream:
+            if len(kept) < keep:
+                kept.append(entry)
+            yield entry
+
+    started = time.perf_counter()
+    stream = track(synthesize(model, n, job.split.train, settings), "drawing windows", total=n, console=console)
+    save_series(
+        keeping(stream),
+        parquet_path=output / "synthetic.parquet",
+        csv_path=output / "synthetic.csv" if csv else None,
+        gluonts_folder=output / "synthetic",
+        prediction_length=job.prediction_length,
+        categories=model.config.categories,
+        stamp=job.series.stamp,
+    )
+    return kept, time.perf_counter() - started
+
+
+def compared(windows: Comparison, seed: int) -> dict[str, Realism]:
+    """The realism report of each set, of other real windows first."""
+    sets = {"other real windows": windows.others, **windows.made}
+    return {
+        name: realism(windows.real, made, classifiers=windows.classifiers, seed=seed)
+        for name, made in track(sets.items(), "comparing", total=len(sets), console=console)
+    }
+
+
+def write_report(
+    output: Path, looks: dict[str, Realism], worth: Sequence[Downstream], about: dict[str, Any], title: str
+) -> None:
+    """Leave tables, picture and metrics.json in `output`."""
+    quantiles = looks[_OURS].quantiles().round(4)
+    lines = [f"| {row.quantile:g} | {row.real:.4g} | {row.synthetic:.4g} |" for row in quantiles.itertuples()]
+    text = (
+        f"# {title}\n\n## How real the windows look\n\n"
+        "Each window is divided by its mean absolute value (the scales are compared apart). KS and W₁ are the "
+        "Kolmogorov–Smirnov and Wasserstein distances to real windows, AUROC is how well a classifier tells the "
+        "windows from real ones of stretches it has not seen: 0.5 cannot, 1 always can.\n\n"
+        f"{realism_table(looks)}\n"
+        "## What they are worth\n\nTrained on the windows, scored on the held-out real ones. The linear model's CRPS "
+        f"is the Linear Predictive Score.\n\n{downstream_table(worth)}\n"
+        "## Quantiles of the scaled values\n\n| quantile | real | TSDiff |\n|---|---:|---:|\n" + "\n".join(lines) + "\n"
+    )
+    write_text(output / "realism.md", text)
+    write_csv(output / "realism.csv", realism_frame(looks))
+    write_csv(output / "downstream.csv", downstream_frame(worth))
+    plot_realism(looks[_OURS], output / "realism.png", title=title, name=_OURS)
+    metrics = {
+        **about,
+        "linear_predictive_score": {r.trained_on: r.metrics.as_dict()["crps"] for r in worth if r.model == "linear"},
+        "realism": {name: report.as_dict() for name, report in looks.items()},
+        "downstream": [
+            {
+                "model": row.model,
+                "trained_on": row.trained_on,
+                **row.metrics.as_dict(),
+                "seconds": round(row.seconds, 2),
+            }
+            for row in worth
+        ],
+    }
+    write_json(output / "metrics.json", metrics)
+
+
+def chosen_models(models: str) -> list[str]:
+    """The downstream models that --models names, the linear one always and first."""
+    named = [name.strip() for name in models.split(",") if name.strip()]
+    for name in named:
+        if name not in DOWNSTREAM_MODELS:
+            raise ConfigError(f"--models {name}: choose some of {', '.join(DOWNSTREAM_MODELS)}")
+    return list(dict.fromkeys([DOWNSTREAM_MODELS[0], *named]))
+
+
+def main(
+    data: DataOption = None,
+    freq: FreqOption = None,
+    prediction_length: HorizonOption = None,
+    target: TargetOption = "target",
+    item_id: ItemOption = None,
+    timestamp: TimeOption = None,
+    windows: WindowsOption = None,
+    context_length: ContextOption = None,
+    output: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("runs/synthesize"),
+    model: ModelOption = None,
+    retrain: RetrainOption = False,
+    steps: StepsOption = DEFAULT_TRAINING.max_steps,
+    n: Annotated[int, typer.Option("--n", help="Synthetic windows to draw.")] = 1000,
+    sampling_steps: Annotated[int, typer.Option(help="Network calls of each window.")] = SynthesisConfig().steps,
+    nonnegative: Annotated[bool, typer.Option("--nonnegative", help="Values below 0 become 0.")] = False,
+    csv: Annotated[bool, typer.Option("--csv", help="Write synthetic.csv beside synthetic.parquet.")] = False,
+    compare: Annotated[int, typer.Option(help="Windows that the report compares, at most.")] = 1000,
+    models: Annotated[
+        str, typer.Option(help="Downstream models beside the linear one: deepar,transformer,patchtst.")
+    ] = "",
+    cpu_minutes: Annotated[float, typer.Option(help="Training of each downstream network.")] = 1.0,
+    device: DeviceOption = "cpu",
+    threads: ThreadsOption = 1,
+    seed: SeedOption = 0,
+) -> None:
+    """Draw a synthetic data set; report how real it looks and what a forecaster learns from it."""
+    prepare(threads)
+    chosen = chosen_models(models)
+    settings = SynthesisConfig(steps=sampling_steps, seed=seed, nonnegative=nonnegative)
+    for name, value, least in (("--n", n, SMALLEST), ("--compare", compare, SMALLEST)):
+        if value < least:
+            raise ConfigError(f"{name} {value}: need at least {least} windows to compare")
+    if not cpu_minutes > 0:
+        raise ConfigError(f"--cpu-minutes {cpu_minutes}: need a time above 0")
+    claim_output(output)
+    job = load_job(data, freq, prediction_length, windows, target, item_id, timestamp)
+    predictor, train_seconds = predictor_for(
+        job,
+        output,
+        model=model,
+        retrain=retrain,
+        steps=steps,
+        context_length=context_length,
+        device=device,
+        seed=seed,
+    )
+    length = predictor.model.config.length
+    real, others = real_pair(job, length, min(n, compare))
+    made, draw_seconds = draw(predictor.model, job, n, settings, output, csv, len(real))
+    beside = {
+        _OURS: made,
+        "Gaussian surrogate": gaussian(real, context_length=predictor.model.config.context_length, seed=seed),
+        "phase-randomised": phase_randomised(real, seed=seed),
+    }
+    looks = compared(Comparison(real, others, beside), seed)
+    for note in dict.fromkeys(note for report in looks.values() for note in report.notes):
+        console.print(f"note: {note}", style="yellow", markup=False, highlight=False)
+    with console.status(f"training {', '.join(chosen)} on real and on synthetic windows"):
+        worth = train_on_synthetic(
+            real,
+            beside,
+            job.split.test,
+            job.series.freq,
+            job.prediction_length,
+            models=chosen,
+            cpu_minutes=cpu_minutes,
+            seed=seed,
+        )
+    about = {
+        "windows": n,
+        "compared": len(real),
+        "length": length,
+        "nfe": sampling_steps,
+        "seconds": {"train": round(train_seconds, 2), "synthesize": round(draw_seconds, 2)},
+    }
+    write_report(output, looks, worth, about, f"{n} synthetic windows of {length} steps")
+    console.print(realism_table(looks), highlight=False, markup=False)
+    console.print(downstream_table(worth), highlight=False, markup=False)
+    files = "synthetic.parquet, synthetic/ in GluonTS's layout, realism.md, realism.png, downstream.csv, metrics.json"
+    console.print(f"results: {output}/ ({files})", highlight=False)

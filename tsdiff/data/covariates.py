@@ -1,0 +1,125 @@
+"""What accompanies a target: features known in the future, static categories and static reals (GluonTS's fields)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from shared.errors import DataError
+
+DYNAMIC, CATEGORIES, REALS = "feat_dynamic_real", "feat_static_cat", "feat_static_real"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What every entry of a data set holds.
+
+    Attributes:
+        channels: Dimensions of the target; 0 where targets are (length,), as GluonTS writes univariate series.
+        dynamic: Rows of feat_dynamic_real.
+        categories: Values of feat_static_cat.
+        reals: Values of feat_static_real.
+    """
+
+    channels: int = 0
+    dynamic: int = 0
+    categories: int = 0
+    reals: int = 0
+
+    @classmethod
+    def of(cls, entry: Mapping[str, Any]) -> Layout:
+        """The layout of a checked entry."""
+        target = entry["target"]
+        sizes = [0 if entry.get(name) is None else len(entry[name]) for name in (DYNAMIC, CATEGORIES, REALS)]
+        return cls(target.shape[0] if target.ndim == 2 else 0, *sizes)
+
+    def check(self, other: Layout, item: str) -> None:
+        """Raise DataError, naming `item`, if its layout `other` differs."""
+        for name, what in (
+            ("channels", "target dimensions"),
+            ("dynamic", f"rows of {DYNAMIC}"),
+            ("categories", f"values in {CATEGORIES}"),
+            ("reals", f"values in {REALS}"),
+        ):
+            own, found = getattr(self, name), getattr(other, name)
+            if own != found:
+                raise DataError(f"series {item!r} has {found} {what}, the series before it {own}; give all the same")
+
+
+def clean_covariates(entry: Mapping[str, Any], item: str, length: int) -> tuple[dict[str, np.ndarray], list[str]]:
+    """Check an entry's covariates; those that are absent or None are left out.
+
+    Args:
+        entry: A GluonTS entry; not changed.
+        item: The series' name, for messages.
+        length: Steps of its target.
+
+    Returns:
+        feat_dynamic_real float32 (rows, steps), steps ≥ length, whole: a missing value takes the one before it (the
+        first ones the one after); feat_static_cat int64 (n,); feat_static_real float32 (n,). And notes on repairs.
+
+    Raises:
+        DataError: Values that are not numbers, of another shape, too few steps, or missing where nothing can stand in.
+    """
+    fields: dict[str, np.ndarray] = {}
+    notes: list[str] = []
+    if entry.get(DYNAMIC) is not None:
+        fields[DYNAMIC], notes = _dynamic(_numbers(entry, DYNAMIC, item), item, length)
+    if entry.get(CATEGORIES) is not None:
+        values = np.atleast_1d(_numbers(entry, CATEGORIES, item))
+        if (
+            values.ndim != 1
+            or not np.isfinite(values).all()
+            or (values != np.floor(values)).any()
+            or (values < 0).any()
+        ):
+            raise DataError(f"series {item!r}: {CATEGORIES} is {entry[CATEGORIES]!r}; give whole numbers from 0")
+        fields[CATEGORIES] = values.astype(np.int64)
+    if entry.get(REALS) is not None:
+        values = np.atleast_1d(_numbers(entry, REALS, item))
+        if values.ndim != 1 or not np.isfinite(values).all():
+            raise DataError(f"series {item!r}: {REALS} is {entry[REALS]!r}; give finite numbers, one a feature")
+        fields[REALS] = _single(values, REALS, item)
+    return fields, notes
+
+
+def _numbers(entry: Mapping[str, Any], name: str, item: str) -> np.ndarray:
+    try:
+        values = np.asarray(entry[name])
+        return values if values.dtype == np.float32 else values.astype(np.float64)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"series {item!r}: its {name} is not numeric ({error})") from error
+
+
+def _single(values: np.ndarray, name: str, item: str) -> np.ndarray:
+    largest = np.nanmax(np.abs(values), initial=0.0)
+    if largest > np.finfo(np.float32).max:
+        raise DataError(f"series {item!r}: {name} holds {largest:g}, too large for single precision; rescale it")
+    return values.astype(np.float32, copy=False)
+
+
+def _dynamic(values: np.ndarray, item: str, length: int) -> tuple[np.ndarray, list[str]]:
+    if values.ndim != 2:
+        raise DataError(f"series {item!r}: {DYNAMIC} has shape {values.shape}; it must be (features, steps)")
+    if values.shape[1] < length:
+        turned = "; it looks transposed" if values.shape[0] >= length else ""
+        raise DataError(
+            f"series {item!r}: {DYNAMIC} has shape {values.shape}, which is not (features, steps) with the target's"
+            f" {length} steps or more{turned}"
+        )
+    missing = ~np.isfinite(values)
+    if not missing.any():
+        return _single(values, DYNAMIC, item), []
+    if missing.all(axis=1).any():
+        row = int(missing.all(axis=1).argmax())
+        raise DataError(f"series {item!r}: row {row} of {DYNAMIC} holds no value; fill it or leave it out")
+    filled = values.copy()
+    for gaps, own in zip(missing, filled, strict=True):
+        seen = np.flatnonzero(~gaps)
+        before = np.searchsorted(seen, np.arange(len(own)), side="right") - 1
+        own[:] = own[seen[np.maximum(before, 0)]]
+    note = f"series {item!r}: {int(missing.sum())} missing values of {DYNAMIC} take the value before them"
+    return _single(filled, DYNAMIC, item), [note]
