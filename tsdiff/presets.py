@@ -8,6 +8,7 @@ from types import MappingProxyType
 
 from shared.errors import ConfigError
 from shared.objectives import DiffusionLoss
+from shared.predictions import NetworkOutput
 from shared.training import TrainingConfig
 from tsdiff.backbones import S4DConfig
 from tsdiff.config import Calendar, Energy, Sampling, Scaling
@@ -21,7 +22,7 @@ class Preset:
     """How to train on a set, and how to draw forecasts then.
 
     Attributes:
-        context_length, scaling, calendar, lags, backbone, loss, training, batch_size, scale_power, horizon_weight: see
+        context_length, scaling, calendar, output, lags, backbone, loss, training, batch_size, scale_power, horizon_weight: see
             `TSDiffEstimator`.
         mse, quantile: sampling with each energy.
         guidance: the energy that did better on the validation windows.
@@ -30,6 +31,7 @@ class Preset:
     context_length: int | None = None
     scaling: Scaling = "mean"
     calendar: Calendar = "waves"
+    output: NetworkOutput = "velocity"
     lags: tuple[int, ...] = ()
     backbone: S4DConfig | None = None
     loss: DiffusionLoss = DEFAULT_LOSS
@@ -71,6 +73,7 @@ class Preset:
             self.context_length,
             scaling=self.scaling,
             calendar=self.calendar,
+            output=self.output,
             lags=self.lags,
             backbone=self.backbone,
             loss=self.loss,
