@@ -70,7 +70,9 @@ def changes(preset: Preset, freq: str) -> Iterator[tuple[str, Preset]]:
     else:
         yield "context of 120 steps", replace(preset, context_length=120)
         yield "lags 1 and 5", replace(preset, lags=(1, 5))
-    guided = {e: replace(preset.sampling(e), covariance="scalar", observation_std=None, steps=16) for e in ("mse", "quantile")}
+    guided = {
+        e: replace(preset.sampling(e), covariance="scalar", observation_std=None, steps=16) for e in ("mse", "quantile")
+    }
     yield "scalar guidance, 16 calls", replace(preset, **guided)  # type: ignore[arg-type]
 
 

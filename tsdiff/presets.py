@@ -39,8 +39,8 @@ class Preset:
     batch_size: int = 32
     scale_power: float = 0.0
     horizon_weight: float = 1.0
-    mse: Sampling = field(default_factory=lambda: Sampling("mse"))
-    quantile: Sampling = field(default_factory=lambda: Sampling("quantile"))
+    mse: Sampling = field(default_factory=lambda: Sampling("mse", steps=8))
+    quantile: Sampling = field(default_factory=lambda: Sampling("quantile", steps=8))
     guidance: Energy = "quantile"
 
     def __post_init__(self) -> None:
@@ -86,13 +86,17 @@ class Preset:
         )
 
 
-_WALK = Preset(scaling="last")
+def _steps(max_steps: int) -> TrainingConfig:
+    return replace(DEFAULT_TRAINING, max_steps=max_steps)
+
+
+_WALK = Preset(scaling="last", context_length=90, training=_steps(2500))
 
 PRESETS: Mapping[str, Preset] = MappingProxyType(
     {
         "m4_hourly": Preset(scale_power=0.5),
         "exchange_rate_nips": _WALK,
-        "pjm_hourly": Preset(),
+        "pjm_hourly": Preset(training=_steps(5000)),
         "solar_al_tail_hourly": Preset(),
         "nyc_weather_hourly": Preset(scaling="standard"),
         "nyc_departures_hourly": Preset(),
