@@ -5,10 +5,9 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
-import pandas as pd
 import typer
 
 from shared.errors import ConfigError, DataError
@@ -211,9 +210,7 @@ def write_results(
     write_csv(output / "scores.csv", frame)
     found = stretches_to_frame(model, limit, job.series.stamp)
     write_csv(output / "anomalies.csv", found)
-    plot_anomalies(
-        model, limit, output / "anomalies.png", title="Scores above the threshold", stamp=job.series.stamp
-    )
+    plot_anomalies(model, limit, output / "anomalies.png", title="Scores above the threshold", stamp=job.series.stamp)
     console.print(
         f"{len(found)} stretches of {len(model)} series above the threshold, the {quantile:g} quantile of each series' "
         "scores in training",
@@ -252,8 +249,8 @@ def evaluation_text(
     return (
         "# Injected anomalies found\n\n"
         f"Put into the held-out steps: up to {injection.per_series} a series, {injection.shortest} to "
-        f"{injection.longest} steps, magnitude {injection.magnitude:g}, seed {injection.seed}. AUROC / average precision "
-        "over steps, each kind against ordinary steps; chance is 0.5 / the share of anomalous steps. Found: share of "
+        f"{injection.longest} steps, magnitude {injection.magnitude:g}, seed {injection.seed}. AUROC / average "
+        "precision over steps, each kind against ordinary steps; chance is 0.5 / the share of anomalous steps. Found: share of "
         f"anomalies with a step above the threshold, the {quantile:g} quantile of a series' scores in training.\n\n"
         + detection_table(metrics)
     )
