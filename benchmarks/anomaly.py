@@ -1,4 +1,4 @@
-"""Injected anomalies found by likelihood: the bound, the exact density and simple detectors side by side, and their cost.
+"""Injected anomalies found by likelihood: the bound, the exact density, simple detectors side by side; their cost.
 
 Example:
     python benchmarks/anomaly.py --data ../shared/data
@@ -217,17 +217,18 @@ def main(
         about = f"\n{len(entries)} series, trained {STEPS} steps in {training:.0f} CPU s; {windows} windows scored.\n"
         parts.append(report(name, frame, seconds, windows) + about)
         costs = costs or f"\n## What a window costs ({name}, {length} steps)\n\n" + cost_table(predictor, entries[0])
+    put = InjectionConfig()
     text = (
         header("Anomalies by likelihood")
-        + f"\nThe last {WINDOWS} horizons of each series are held out of training; up to {InjectionConfig().per_series} "
-        f"anomalies of {InjectionConfig().shortest} to {InjectionConfig().longest} steps (spikes: one or two) and magnitude "
-        f"{magnitude:g} are put into each. AUROC / average precision over steps, each kind against ordinary steps. "
-        "Windows lie a horizon apart. CPU times are process times on one thread. Models were trained with the recipe's "
-        "settings; nothing was tuned on nyc_weather_hourly.\n"
+        + f"\nThe last {WINDOWS} horizons of each series are held out of training; up to {put.per_series} anomalies of "
+        f"{put.shortest} to {put.longest} steps (spikes: one or two) and magnitude {magnitude:g} are put into each. "
+        "AUROC / average precision over steps, each kind against ordinary steps. Windows lie a horizon apart. CPU times "
+        "are process times on one thread. Models were trained with the recipe's settings; nothing was tuned on "
+        "nyc_weather_hourly.\n"
         + "".join(parts)
         + costs
-        + "\nProbes and noise are shared by all windows, so that the gap to the exact value hardly differs between windows "
-        "(its deviation), although each value is only known to its standard error.\n"
+        + "\nProbes and noise are shared by all windows, so that the gap to the exact value hardly differs between "
+        "windows (its deviation), although each value is only known to its standard error.\n"
     )
     write_text(output, text)
     with atomic_path(output.with_suffix(".csv")) as temporary:
