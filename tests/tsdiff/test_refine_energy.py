@@ -25,7 +25,7 @@ def denoiser(x: Tensor, t: Tensor) -> Tensor:
 
 def energy(log_snrs: list[float], rows: int = 2, seed: int = 0) -> DenoisingEnergy:
     generators = [make_generator(seed, "energy", row) for row in range(rows)]
-    return DenoisingEnergy(denoiser, SDE, Levels.at(SDE, log_snrs), (rows, 3, 1), generators, torch.device("cpu"))
+    return DenoisingEnergy(denoiser, SDE, Levels.at(SDE, log_snrs), (rows, 3, 1), generators)
 
 
 WINDOWS = torch.tensor([[0.4, -1.0, 2.5], [-1.2, 0.3, 0.0]])[..., None]
