@@ -1,6 +1,6 @@
 """CRPS of simple forecasters before and after refinement, on every benchmark set.
 
-The model is the one in --models (folders `<set>-0`, as `benchmarks/forecast_sets.py` leaves them), or one that is trained
+The model is the one in --models (folders `<set>-0`, as `forecast_sets.py` leaves them), or one that is trained
 here and left there. Noise level and strength of the prior are chosen for each base forecaster on the last
 horizon of the training series, which the base forecaster of that choice has not seen; the defaults are shown too.
 Each set's result is kept as JSON in --output's folder of the same name, and one that is there is not made again.
