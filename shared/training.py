@@ -27,6 +27,7 @@ from tqdm.auto import tqdm
 from shared.ema import ema_of
 from shared.errors import CheckpointError, ConfigError, TrainingError
 from shared.io import atomic_path
+from shared.memory import keep_large_blocks
 from shared.objectives import DiffusionLoss
 from shared.predictions import Denoiser
 from shared.random import derive_seed
@@ -167,7 +168,8 @@ class DiffusionModule(L.LightningModule):
             {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": self.config.weight_decay},
             {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
         ]
-        optimizer = torch.optim.AdamW(groups, lr=self.config.learning_rate, betas=(0.9, 0.99), fused=True)
+        fused = self.config.precision == "32-true"  # Lightning clips no gradients for a fused optimiser in mixed ones
+        optimizer = torch.optim.AdamW(groups, lr=self.config.learning_rate, betas=(0.9, 0.99), fused=fused)
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, self.config.rate)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
@@ -195,6 +197,8 @@ def fit(
 ) -> None:
     """Train `module` on `source` until its config's max_steps.
 
+    The process keeps the memory that training took, for the next steps; see `shared.memory`.
+
     Args:
         module: left on the CPU with its trained weights.
         source: of batches.
@@ -210,6 +214,7 @@ def fit(
         CheckpointError: the state in `folder` cannot be read or does not fit the module.
         KeyboardInterrupt: the user stopped it; the same call goes on from the last saved state.
     """
+    keep_large_blocks()
     config = module.config
     state = None if folder is None else Path(folder) / LAST_STATE
     used: list[Callback] = [*callbacks]

@@ -8,6 +8,7 @@ from types import MappingProxyType
 
 from shared.errors import ConfigError
 from shared.objectives import DiffusionLoss
+from shared.predictions import NetworkOutput
 from shared.training import TrainingConfig
 from tsdiff.backbones import S4DConfig
 from tsdiff.config import Calendar, Energy, Sampling, Scaling
@@ -21,7 +22,7 @@ class Preset:
     """How to train on a set, and how to draw forecasts then.
 
     Attributes:
-        context_length, scaling, calendar, lags, backbone, loss, training, batch_size, scale_power, horizon_weight: see
+        context_length, scaling, calendar, output, lags, backbone, loss, training, batch_size, scale_power, horizon_weight: see
             `TSDiffEstimator`.
         mse, quantile: sampling with each energy.
         guidance: the energy that did better on the validation windows.
@@ -30,6 +31,7 @@ class Preset:
     context_length: int | None = None
     scaling: Scaling = "mean"
     calendar: Calendar = "waves"
+    output: NetworkOutput = "velocity"
     lags: tuple[int, ...] = ()
     backbone: S4DConfig | None = None
     loss: DiffusionLoss = DEFAULT_LOSS
@@ -37,8 +39,8 @@ class Preset:
     batch_size: int = 32
     scale_power: float = 0.0
     horizon_weight: float = 1.0
-    mse: Sampling = field(default_factory=lambda: Sampling("mse"))
-    quantile: Sampling = field(default_factory=lambda: Sampling("quantile"))
+    mse: Sampling = field(default_factory=lambda: Sampling("mse", steps=8))
+    quantile: Sampling = field(default_factory=lambda: Sampling("quantile", steps=8))
     guidance: Energy = "quantile"
 
     def __post_init__(self) -> None:
@@ -71,6 +73,7 @@ class Preset:
             self.context_length,
             scaling=self.scaling,
             calendar=self.calendar,
+            output=self.output,
             lags=self.lags,
             backbone=self.backbone,
             loss=self.loss,
@@ -83,13 +86,17 @@ class Preset:
         )
 
 
-_WALK = Preset(scaling="last")
+def _steps(max_steps: int) -> TrainingConfig:
+    return replace(DEFAULT_TRAINING, max_steps=max_steps)
+
+
+_WALK = Preset(scaling="last", context_length=90, training=_steps(2500))
 
 PRESETS: Mapping[str, Preset] = MappingProxyType(
     {
         "m4_hourly": Preset(scale_power=0.5),
         "exchange_rate_nips": _WALK,
-        "pjm_hourly": Preset(),
+        "pjm_hourly": Preset(training=_steps(5000)),
         "solar_al_tail_hourly": Preset(),
         "nyc_weather_hourly": Preset(scaling="standard"),
         "nyc_departures_hourly": Preset(),
