@@ -49,8 +49,8 @@ def joint_metrics(forecasts: Iterable[Forecast], test_data: Iterable[Pair]) -> J
             actual = np.asarray(label["target"], dtype=np.float64)
             if actual.ndim != 2 or not isinstance(forecast, SampleForecast):
                 raise DataError(
-                    f"series {forecast.item_id!r}: joint scores need samples (number, length, channels) and actual values"
-                    f" (channels, length); got {type(forecast).__name__} and {actual.shape}"
+                    f"series {forecast.item_id!r}: joint scores need samples (number, length, channels) and actual"
+                    f" values (channels, length); got {type(forecast).__name__} and {actual.shape}"
                 )
             samples = np.asarray(forecast.samples, dtype=np.float64)
             if not np.isfinite(samples).all():

@@ -54,7 +54,9 @@ def results_frame(results: Iterable[Result]) -> pd.DataFrame:
     ]
     if not rows:
         raise ConfigError("there are no results to write")
-    return pd.DataFrame(rows).astype({"seed": "Int64", "nfe": "Int64"})
+    frame = pd.DataFrame(rows)
+    scores = dict.fromkeys([name for name in frame.columns if name not in KEYS], "float64")
+    return frame.astype(scores | {"seed": "Int64", "nfe": "Int64"})
 
 
 def summary(results: Iterable[Result]) -> pd.DataFrame:
