@@ -160,7 +160,9 @@ def stretches(flags: np.ndarray) -> list[tuple[int, int]]:
     return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
 
 
-def stretches_to_frame(scores: Iterable[SeriesScores], thresholds: Thresholds, stamp: Stamp = "start") -> pd.DataFrame:
+def stretches_to_frame(
+    scores: Iterable[SeriesScores], thresholds: Thresholds, stamp: Stamp = "start"
+) -> pd.DataFrame:
     """One row a stretch above the threshold: item_id, first and last timestamp, steps, the largest score, threshold;
     the largest excess over the threshold first."""
     columns = ["item_id", "first", "last", "steps", "score", "threshold"]
@@ -187,9 +189,7 @@ def _scores(model: TSDiff, entry: Entry, place: int, settings: LikelihoodSetting
     score[missing] = np.nan
     lost = int((np.isnan(score) & ~missing).sum())
     if lost:
-        warnings.warn(
-            f"series {windows.item_id!r}: {lost} steps lie in no scored window and have no score", stacklevel=4
-        )
+        warnings.warn(f"series {windows.item_id!r}: {lost} steps lie in no scored window and have no score", stacklevel=4)
     return SeriesScores(windows.item_id, shifted(entry["start"], 0), target, score)
 
 

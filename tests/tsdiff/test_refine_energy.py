@@ -25,7 +25,9 @@ def denoiser(x: Tensor, t: Tensor) -> Tensor:
 
 def energy(log_snrs: list[float], rows: int = 2, seed: int = 0) -> DenoisingEnergy:
     generators = [make_generator(seed, "energy", row) for row in range(rows)]
-    return DenoisingEnergy(denoiser, SDE, Levels.at(SDE, log_snrs), (rows, 3, 1), generators, torch.device("cpu"))
+    return DenoisingEnergy(
+        denoiser, SDE, Levels.at(SDE, log_snrs), (rows, 3, 1), generators, torch.device("cpu")
+    )
 
 
 WINDOWS = torch.tensor([[0.4, -1.0, 2.5], [-1.2, 0.3, 0.0]])[..., None]
@@ -149,9 +151,7 @@ def test_the_mean_of_samples_under_the_quantile_prior_is_pulled_by_their_level()
 def test_chains_under_both_energies_draw_from_the_product_of_gaussians(kernel):
     rows, scale, target = 1500, 0.8, 1.5
     chosen = energy(torch.linspace(-2.5, 3.0, 12).tolist(), rows=rows)
-    held_to = BasePrior(
-        torch.full((rows, 3, 1), target), torch.ones(rows, 3, 1), "mse", scale, torch.full((rows,), 0.5)
-    )
+    held_to = BasePrior(torch.full((rows, 3, 1), target), torch.ones(rows, 3, 1), "mse", scale, torch.full((rows,), 0.5))
 
     def potential(x: Tensor):
         one, other = chosen(x), held_to(x)

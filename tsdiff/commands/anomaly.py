@@ -201,7 +201,9 @@ def write_results(
     write_csv(output / "scores.csv", frame)
     found = stretches_to_frame(model, limit, job.series.stamp)
     write_csv(output / "anomalies.csv", found)
-    plot_anomalies(model, limit, output / "anomalies.png", title="Scores above the threshold", stamp=job.series.stamp)
+    plot_anomalies(
+        model, limit, output / "anomalies.png", title="Scores above the threshold", stamp=job.series.stamp
+    )
     console.print(
         f"{len(found)} stretches of {len(model)} series above the threshold, the {quantile:g} quantile of each series' "
         "scores in training",

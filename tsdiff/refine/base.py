@@ -31,7 +31,9 @@ class BaseForecast(NamedTuple):
     start: pd.Period
 
 
-def matched(forecasts: Iterable[Forecast], dataset: Iterable[Entry], prediction_length: int) -> Iterator[BaseForecast]:
+def matched(
+    forecasts: Iterable[Forecast], dataset: Iterable[Entry], prediction_length: int
+) -> Iterator[BaseForecast]:
     """Pair each forecast with its series, in order; one of another series would refine it towards the wrong history.
 
     Raises:

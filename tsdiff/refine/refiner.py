@@ -85,8 +85,7 @@ class Refiner:
             items, draws = (np.array(column) for column in zip(*chunk, strict=True))
             names = [f"{group[item].name} {group[item].start}" for item in items]
             generators = [
-                make_generator(settings.seed, "refine", name, int(draw))
-                for name, draw in zip(names, draws, strict=True)
+                make_generator(settings.seed, "refine", name, int(draw)) for name, draw in zip(names, draws, strict=True)
             ]
             windows = self._chains(inputs, torch.from_numpy(items), starts[items, draws], draws, generators)
             horizon = windows[:, -model.config.prediction_length :, 0].double().cpu().numpy()
