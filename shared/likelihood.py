@@ -39,7 +39,9 @@ class LogLikelihood:
     nfe: int
 
 
-def log_likelihood(denoiser: DenoiserFunction, sde: SDE, x0: Tensor, y: Tensor | None = None, **settings: Any) -> Tensor:
+def log_likelihood(
+    denoiser: DenoiserFunction, sde: SDE, x0: Tensor, y: Tensor | None = None, **settings: Any
+) -> Tensor:
     """log density of x0 under the model, in nats per item, (batch,), float64: `estimate_log_likelihood(...).value`."""
     return estimate_log_likelihood(denoiser, sde, x0, y, **settings).value
 
@@ -181,7 +183,9 @@ def _directions(x: Tensor, probes: int | Tensor, generator: Generators) -> Tenso
     if isinstance(probes, Tensor):
         given = (torch.view_as_real(probes) if probes.is_complex() else probes).flatten(2)
         if given.shape[2] != real[0].numel() or given.shape[1] not in (1, len(x)):
-            raise ConfigError(f"probes of shape {tuple(probes.shape)}: need (probes, batch or 1, *{tuple(x.shape[1:])})")
+            raise ConfigError(
+                f"probes of shape {tuple(probes.shape)}: need (probes, batch or 1, *{tuple(x.shape[1:])})"
+            )
         return given.to(real)
     drawn = [randn(real.shape, generator, dtype=real.dtype, device=x.device).sign() for _ in range(probes)]
     return torch.stack(drawn).flatten(2)

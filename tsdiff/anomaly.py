@@ -102,7 +102,8 @@ def anomaly_scores(
     if not any(np.isfinite(result.score).any() for result in results):
         raise DataError(
             f"none of {len(results)} series could be scored: every window of {model.config.length} steps misses more "
-            f"than {(settings or DEFAULT_SCORING).max_missing:.0%} of its values; give longer series, or raise max_missing"
+            f"than {(settings or DEFAULT_SCORING).max_missing:.0%} of its values; give longer series, or raise "
+            "max_missing"
         )
     return results
 
@@ -160,9 +161,7 @@ def stretches(flags: np.ndarray) -> list[tuple[int, int]]:
     return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
 
 
-def stretches_to_frame(
-    scores: Iterable[SeriesScores], thresholds: Thresholds, stamp: Stamp = "start"
-) -> pd.DataFrame:
+def stretches_to_frame(scores: Iterable[SeriesScores], thresholds: Thresholds, stamp: Stamp = "start") -> pd.DataFrame:
     """One row a stretch above the threshold: item_id, first and last timestamp, steps, the largest score, threshold;
     the largest excess over the threshold first."""
     columns = ["item_id", "first", "last", "steps", "score", "threshold"]
@@ -170,7 +169,7 @@ def stretches_to_frame(
     for result in scores:
         times, limit = to_timestamps(result.index(), stamp), thresholds.of(result.item_id)
         with np.errstate(invalid="ignore"):
-            runs = stretches(result.score > limit)
+            runs = stretches(np.greater(result.score, limit))
         rows += [
             (result.item_id, times[first], times[end - 1], end - first, float(result.score[first:end].max()), limit)
             for first, end in runs
@@ -189,7 +188,9 @@ def _scores(model: TSDiff, entry: Entry, place: int, settings: LikelihoodSetting
     score[missing] = np.nan
     lost = int((np.isnan(score) & ~missing).sum())
     if lost:
-        warnings.warn(f"series {windows.item_id!r}: {lost} steps lie in no scored window and have no score", stacklevel=4)
+        warnings.warn(
+            f"series {windows.item_id!r}: {lost} steps lie in no scored window and have no score", stacklevel=4
+        )
     return SeriesScores(windows.item_id, shifted(entry["start"], 0), target, score)
 
 

@@ -154,7 +154,9 @@ class TSDiffEstimator(Estimator):
             CheckpointError: the state in `folder` does not fit; pass resume=False.
         """
         seed = self.training.seed
-        source = WindowSource(training_data, self.config, self.batch_size, self.missing, self.scale_power, self.horizon_weight)
+        source = WindowSource(
+            training_data, self.config, self.batch_size, self.missing, self.scale_power, self.horizon_weight
+        )
         statistics = source.measure(np.random.default_rng(derive_seed(seed, "statistics")))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(seed, "weights"))
