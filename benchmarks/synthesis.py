@@ -144,8 +144,8 @@ def report(looks: Sequence[Mapping[str, Any]], worth: Sequence[Mapping[str, Any]
         + table(["set", "model", *trained_on], learned)
         + "\n## How real they look\n\nEach window is divided by its mean absolute value; scale_ks compares those. KS "
         "distances lie in 0 … 1; Wasserstein distances are in units of a window's mean absolute value. The classifiers "
-        "are cross-validated by series (or halves of series where there are few): an AUROC of 0.5 cannot tell, 1 always "
-        "can.\n\n" + table(["set", "windows", "n", *LOOKS, *TOLD], shown)
+        "are cross-validated by series (or parts of series where there are few): an AUROC of 0.5 cannot tell, 1 "
+        "always can.\n\n" + table(["set", "windows", "n", *LOOKS, *TOLD], shown)
     )
 
 

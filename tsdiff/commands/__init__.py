@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from tsdiff.commands import anomaly, forecast, impute, synthesize
+from tsdiff.commands import anomaly, forecast, impute, refine, synthesize
 from tsdiff.commands.common import run_app
 
 app = typer.Typer(
@@ -17,6 +17,7 @@ app = typer.Typer(
 app.callback()(lambda: None)
 app.command("forecast")(forecast.main)
 app.command("impute")(impute.main)
+app.command("refine")(refine.main)
 app.command("synthesize")(synthesize.main)
 app.command("anomaly")(anomaly.main)
 
