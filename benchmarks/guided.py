@@ -301,7 +301,8 @@ def cost_report(models: Path, m4: LoadedSet, repeats: int, s4_steps: int, public
         rows += public_rows()
     return (
         f"\n## One series × {SAMPLES} samples\n\nShortest of {repeats} runs (DDPM and the public code: one), "
-        "wall-clock, and processor seconds of both threads. Where the wall-clock is the longer one, other work had the cores.\n\n"
+        "wall-clock, and processor seconds of all threads. "
+        "Where the wall-clock is the longer one, other work had the cores.\n\n"
         + table(["network", "sampler", "calls", "seconds", "processor seconds"], rows)
     )
 
@@ -320,8 +321,9 @@ def curve_report(models: Path, m4: LoadedSet, network: Network, count: int, s4_s
     picture(drawn, image)
     return (
         f"\n## CRPS against network calls: {TITLES[network]}\n\n{len(pairs)} of 414 test series, evenly spread. "
-        f"Strength of the published samplers by CRPS on {held} windows from the end of training series, with {TITLES['s4d']}: "
-        f"DDPM {tried_ddpm}; DDIM {tried_ddim}.\n\n![CRPS against network calls]({image.name})\n\n"
+        f"Strength of the published samplers by CRPS on {held} windows from the end of training series, "
+        f"with {TITLES['s4d']}: DDPM {tried_ddpm}; DDIM {tried_ddim}.\n\n"
+        f"![CRPS against network calls]({image.name})\n\n"
         + table(["sampler", "calls", "CRPS / DDPM", "CRPS", "ND", "cover 50 %", "cover 90 %"], rows)
     )
 
