@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,9 +21,9 @@ from tsdiff.data.benchmarks import PAPER_SETS, load_paper_set
 from tsdiff.data.windows import WindowSplit
 from tsdiff.estimator import DEFAULT_LOSS, DEFAULT_TRAINING, TSDiffEstimator
 from tsdiff.importing import PUBLISHED_LAGS
+from tsdiff.presets import PRESETS, preset_for
 from tsdiff.tuning import TuningGrid
 
-Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 Hardware = Literal["cpu", "gpu", "ddp"]
 
 
@@ -32,8 +32,8 @@ class DataSettings:
     """The series, and what is held out.
 
     Args:
-        name: a set of the paper (`tsdiff.data.benchmarks`), an embedded one, or whatever `load_dataset` takes: a table, a
-            folder, a set of GluonTS.
+        name: a set of the paper (`tsdiff.data.benchmarks`), an embedded one, or whatever `load_dataset` takes: a table,
+            a folder, a set of GluonTS.
         folder: where named sets lie, each in a folder of its name; None downloads them.
         prediction_length: steps to forecast; None takes that of a set that tells it.
         test_windows: rolling windows at the end of each series; those of the paper's sets are given.
@@ -77,31 +77,27 @@ class ModelSettings:
 
 @dataclass(frozen=True)
 class HardwareSettings:
-    """Where to compute.
+    """Where to compute; precision, compilation and workers are part of the training's settings.
 
     Args:
         device: "cpu", "cuda", "cuda:1", … or "auto".
-        devices, strategy: Lightning's, for training on several; batches are drawn anew for each.
-        precision: of training.
-        compile: train through `torch.compile`.
-        threads: of the CPU.
-        workers: processes that prepare batches.
+        devices, strategy: Lightning's, for training on several; each draws batches of its own.
+        threads: of the CPU; more than one only pays on an otherwise idle machine.
     """
 
     device: str = "cpu"
     devices: int | None = None
     strategy: str = "auto"
-    precision: Precision = "32-true"
-    compile: bool = False
     threads: int = 1
-    workers: int = 0
 
 
-HARDWARE: Mapping[Hardware, HardwareSettings] = {
-    "cpu": HardwareSettings(),
-    "gpu": HardwareSettings("cuda", precision="bf16-mixed", compile=True, workers=4),
-    "ddp": HardwareSettings("cuda", devices=-1, strategy="ddp", precision="bf16-mixed", compile=True, workers=4),
+_GPU_TRAINING = {"precision": "bf16-mixed", "compile": True, "num_workers": 4}
+HARDWARE: Mapping[Hardware, Mapping[str, Any]] = {
+    "cpu": {"hardware": {"device": "cpu", "devices": None, "strategy": "auto"}},
+    "gpu": {"hardware": {"device": "cuda", "devices": None, "strategy": "auto"}, "training": _GPU_TRAINING},
+    "ddp": {"hardware": {"device": "cuda", "devices": -1, "strategy": "ddp"}, "training": _GPU_TRAINING},
 }
+"""What a preset changes of an experiment: one processor, one GPU, or all GPUs of the machine."""
 
 
 @dataclass(frozen=True)
@@ -109,12 +105,15 @@ class Experiment:
     """Everything that a run depends on.
 
     Args:
+        preset: a set of `tsdiff.presets` or of the paper, whose settings are then the defaults of model, loss, training
+            and sampling.
         loss: the objective.
         tuning: what is tried on the validation windows, if there are any.
         seeds: each trains a model of its own and draws its own samples.
         samples: of each forecast.
     """
 
+    preset: str | None = None
     data: DataSettings = field(default_factory=DataSettings)
     model: ModelSettings = field(default_factory=ModelSettings)
     loss: DiffusionLoss = DEFAULT_LOSS
@@ -133,14 +132,7 @@ class Experiment:
 
     def estimator(self, data: ExperimentData, seed: int) -> TSDiffEstimator:
         """The estimator of one seed."""
-        model, hardware = self.model, self.hardware
-        training = replace(
-            self.training,
-            seed=seed,
-            precision=hardware.precision,
-            compile=hardware.compile,
-            num_workers=hardware.workers,
-        )
+        model = self.model
         layout = data.series.layout
         return TSDiffEstimator(
             data.series.freq,
@@ -158,12 +150,12 @@ class Experiment:
             conditional=model.conditional,
             backbone=model.backbone,
             loss=self.loss,
-            training=training,
+            training=replace(self.training, seed=seed),
             batch_size=model.batch_size,
             scale_power=model.scale_power,
             horizon_weight=model.horizon_weight,
             sampling=replace(self.sampling, seed=seed),
-            device=hardware.device,
+            device=self.hardware.device,
         )
 
     def fit_options(self) -> dict[str, Any]:
@@ -244,19 +236,19 @@ def _with_validation(series: SeriesSet, test: Any, horizon: int, windows: int) -
 
 
 def read_experiment(
-    path: str | os.PathLike[str] | None, changes: Sequence[str] = (), base: Experiment | None = None
+    path: str | os.PathLike[str] | None, changes: Sequence[str] = (), hardware: Hardware | None = None
 ) -> Experiment:
     """An experiment from a YAML file; what the file leaves out keeps its default.
 
     Args:
-        path: the file; None takes the defaults.
+        path: the file; None takes the embedded data with their preset.
         changes: "section.name=value" each, the value as YAML: what to change after reading.
-        base: where the defaults come from.
+        hardware: a preset of `HARDWARE`, taken after the file and before the changes.
 
     Raises:
         ConfigError: the file cannot be read; a name that there is not, or a value that does not fit.
     """
-    values: Any = {}
+    values: Any = {"preset": "pjm_hourly", "data": {"validation_windows": 1}}
     if path is not None:
         try:
             values = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
@@ -264,15 +256,34 @@ def read_experiment(
             raise ConfigError(f"{path} cannot be read ({str(error).splitlines()[0]})") from error
     if not isinstance(values, dict):
         raise ConfigError(f"{path} does not hold settings by name; see recipes/configs")
-    merged = _merged(_plain(base or Experiment()), values)
-    for change in changes:
-        merged = _merged(merged, _change(change))
+    changed = values
+    for change in (HARDWARE[hardware] if hardware else {}, *map(_change, changes)):
+        changed = _merged(changed, change)
+    merged = _merged(_merged(_plain(Experiment()), _preset(changed.get("preset"))), changed)
     return _experiment(merged, str(path or "the settings"))
 
 
 def write_experiment(experiment: Experiment) -> str:
     """The YAML of an experiment; `read_experiment` gives the same back."""
     return yaml.safe_dump(_plain(experiment), sort_keys=False, allow_unicode=True)
+
+
+def _preset(name: object) -> dict[str, Any]:
+    """The settings of a preset, by section."""
+    if name is None:
+        return {}
+    if name in PAPER_SETS:
+        preset = preset_for(str(name), PAPER_SETS[str(name)].freq)
+    elif name in PRESETS:
+        preset = PRESETS[str(name)]
+    else:
+        raise ConfigError(f"preset: {name!r} is not one of {', '.join({**PRESETS, **PAPER_SETS})}")
+    model = {field.name: getattr(preset, field.name) for field in fields(ModelSettings) if hasattr(preset, field.name)}
+    made = Experiment(
+        model=ModelSettings(**model), loss=preset.loss, training=preset.training, sampling=preset.sampling()
+    )
+    plain = _plain(made)
+    return {section: plain[section] for section in ("model", "loss", "training", "sampling")}
 
 
 def _plain(experiment: Experiment) -> dict[str, Any]:
