@@ -1,6 +1,6 @@
 """CRPS of simple forecasters before and after refinement, on every benchmark set.
 
-The model is the one in --models (folders `<set>-0`, as `benchmarks/forecast_sets.py` leaves them), or one that is trained
+The model is the one in --models (folders `<set>-0`, as `forecast_sets.py` leaves them), or one that is trained
 here and left there. Noise level and strength of the prior are chosen for each base forecaster on the last
 horizon of the training series, which the base forecaster of that choice has not seen; the defaults are shown too.
 Each set's result is kept as JSON in --output's folder of the same name, and one that is there is not made again.
@@ -30,15 +30,13 @@ from benchmarks.machine import header, table
 from benchmarks.sets import DEFAULT_DATA, DEFAULT_SETS, LoadedSet, load
 from shared.io import write_json, write_text
 from shared.training import quiet_lightning
-from tsdiff import TSDiffEstimator, TSDiffPredictor
+from tsdiff import TSDiffPredictor
 from tsdiff.baselines import train_baseline
-from tsdiff.config import Scaling
 from tsdiff.data import split_windows
 from tsdiff.evaluation import Pair, evaluate
+from tsdiff.presets import preset_for
 from tsdiff.refine import RefineConfig, Refiner, candidates, choose_refinement, representative_log_snr
 
-STANDARD: tuple[str, ...] = ("exchange_rate_nips", "nyc_weather_hourly", "ltsf_etth1")
-"""Sets whose level says little of their size."""
 VARIANTS: dict[str, RefineConfig] = {
     "most likely": RefineConfig(),
     "most likely, denoising energy": RefineConfig(energy="denoising", steps=20),
@@ -56,9 +54,9 @@ def model_of(data: LoadedSet, models: Path, steps: int) -> TSDiffPredictor:
     """The trained model of a set."""
     folder = models / f"{data.name}-0"
     if not (folder / "config.json").is_file():
-        scaling: Scaling = "standard" if data.name in STANDARD else "mean"
-        estimator = TSDiffEstimator(data.freq, data.prediction_length, scaling=scaling).with_training(max_steps=steps)
-        estimator.train(data.train, progress=False).serialize(folder)
+        preset = preset_for(data.name, data.freq)
+        shorter = preset.with_training(max_steps=min(steps, preset.training.max_steps))
+        shorter.estimator(data.freq, data.prediction_length).train(data.train, progress=False).serialize(folder)
     return TSDiffPredictor.from_pretrained(folder)
 
 
@@ -85,7 +83,7 @@ def measure(
     model = model_of(data, models, steps)
     pairs = thinned(list(data.test), windows)
     held_out = split_windows(data.train, data.prediction_length, 1)
-    validation = thinned(list(held_out.test), min(windows, 24))
+    validation = thinned(list(held_out.test), min(windows, 16))
     guided = evaluate(model.predict([past for past, _ in pairs], samples), pairs).crps
     result: Result = {"set": data.name, "windows": len(pairs), "guided": guided, "bases": {}}
     result["representative"] = representative_log_snr(model.model, data.train)
@@ -173,7 +171,7 @@ def main(
     data: Annotated[Path, typer.Option(help="Data folder.")] = DEFAULT_DATA,
     models: Annotated[Path, typer.Option(help="Folder of trained models.")] = Path("runs/refine_models"),
     windows: Annotated[int, typer.Option(help="Test windows of each set, spread evenly.")] = 60,
-    samples: Annotated[int, typer.Option(help="Samples of each refined forecast.")] = 50,
+    samples: Annotated[int, typer.Option(help="Samples of each refined forecast.")] = 40,
     steps: Annotated[int, typer.Option(help="Training steps, where a model is trained here.")] = 2500,
     minutes: Annotated[float, typer.Option(help="CPU minutes of training for a network as base forecaster.")] = 2.5,
     variants: Annotated[bool, typer.Option(help="Every method with both priors too.")] = False,

@@ -131,7 +131,8 @@ class Refiner:
 
         def potential(x: Tensor) -> Evaluation:
             (bound, force), (distance, pull) = model_energy(x), prior(x)
-            return Evaluation(None if bound is None else bound + distance, force + pull)
+            together = None if bound is None or distance is None else bound + distance
+            return Evaluation(together, force + pull)
 
         result = simulate(
             self._kernel(model_energy.stiffness + prior.stiffness),
