@@ -28,9 +28,9 @@ quiet_lightning()
 class Net(nn.Module):
     """Small, with dropout, so that resuming must restore its randomness too."""
 
-    def __init__(self, width: int = 32) -> None:
+    def __init__(self, width: int = 32, dropout: float = 0.2) -> None:
         super().__init__()
-        self.layers = nn.Sequential(nn.Linear(3, width), nn.SiLU(), nn.Dropout(0.2), nn.Linear(width, 2))
+        self.layers = nn.Sequential(nn.Linear(3, width), nn.SiLU(), nn.Dropout(dropout), nn.Linear(width, 2))
 
     def forward(self, x: Tensor, t: Tensor) -> Tensor:
         return self.layers(torch.cat([x, t[:, None]], dim=1))
@@ -58,10 +58,10 @@ class StopAt(L.Callback):
             raise RuntimeError("stopped")
 
 
-def make_module(seed: int = 0, width: int = 32, **changes: Any) -> DiffusionModule:
+def make_module(seed: int = 0, width: int = 32, dropout: float = 0.2, **changes: Any) -> DiffusionModule:
     torch.manual_seed(seed)
     settings = {"max_steps": 60, "save_every_seconds": 1e-3, "seed": seed, **changes}
-    return DiffusionModule(Denoiser(Net(width), VPSDE(), "noise"), DiffusionLoss(), TrainingConfig(**settings))
+    return DiffusionModule(Denoiser(Net(width, dropout), VPSDE(), "noise"), DiffusionLoss(), TrainingConfig(**settings))
 
 
 def assert_same(a: nn.Module, b: nn.Module) -> None:
@@ -122,11 +122,12 @@ def test_a_finished_run_is_found_finished(tmp_path: Path, uninterrupted: Diffusi
 
 
 @pytest.mark.slow
-def test_compiled_training_has_the_same_weights_by_the_same_names(uninterrupted: DiffusionModule) -> None:
-    module = make_module(compile=True)
-    fit(module, Points(), progress=False)
+def test_compiled_training_has_the_same_weights_by_the_same_names() -> None:
+    module, plain = make_module(compile=True, dropout=0.0), make_module(dropout=0.0)
+    for one in (module, plain):  # without dropout, which draws other numbers when compiled
+        fit(one, Points(), progress=False)
     assert module.denoiser.network._compiled_call_impl is None
-    own, other = module.state_dict(), uninterrupted.state_dict()
+    own, other = module.state_dict(), plain.state_dict()
     assert own.keys() == other.keys()
     for name, value in own.items():
         torch.testing.assert_close(value, other[name], rtol=1e-3, atol=1e-4)
