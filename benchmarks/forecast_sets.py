@@ -41,10 +41,19 @@ Run = dict[str, Any]
 
 
 def settings_of(preset: Preset) -> dict[str, Any]:
-    """What a run depends on, as JSON holds it; without the seed."""
+    """What a run depends on, as JSON holds it; without the seed, and without what is None and so left to others."""
     settings: dict[str, Any] = json.loads(json.dumps(asdict(preset)))
     del settings["training"]["seed"]
-    return settings
+    return without_none(settings)
+
+
+def without_none(settings: dict[str, Any]) -> dict[str, Any]:
+    """The same settings without those that are None."""
+    return {
+        name: without_none(value) if isinstance(value, dict) else value
+        for name, value in settings.items()
+        if value is not None
+    }
 
 
 def train_and_score(data: LoadedSet, preset: Preset, seed: int, keep: Path | None) -> Run:
@@ -80,7 +89,7 @@ def finished(path: Path, preset: Preset) -> Run | None:
     if not path.is_file():
         return None
     run: Run = json.loads(path.read_text(encoding="utf-8"))
-    return run if run["settings"] == settings_of(preset) else None
+    return run if without_none(run["settings"]) == settings_of(preset) else None
 
 
 def baselines(path: Path) -> dict[str, dict[str, list[tuple[float, float]]]]:
