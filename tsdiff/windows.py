@@ -321,7 +321,7 @@ class Conditioning:
     scale: np.ndarray
 
     def to_series(self, windows: np.ndarray, minimum: float | None = None) -> np.ndarray:
-        """(…, channels) in the network's units → the series' units, float64; what is below `minimum` is raised to it."""
+        """(…, channels) in the network's units → the series', float64; what is below `minimum` is raised to it."""
         values = np.asarray(windows, dtype=np.float64) * self.scale + self.loc
         return values if minimum is None else np.maximum(values, minimum)
 
