@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
-from gluonts.time_feature import time_features_from_frequency_str
+from gluonts.time_feature import TimeFeature, time_features_from_frequency_str
 
 from tsdiff.config import Calendar
 from tsdiff.data.frequency import base_freq, multiple, quiet
@@ -29,6 +29,12 @@ def _cycles(freq: str) -> tuple[str, ...]:
     return _CYCLES.get("W" if whole_weeks else base_freq(freq), ())
 
 
+def _gluonts_features(freq: str) -> list[TimeFeature]:
+    # GluonTS refuses steps below a second, whose place in the day tells nothing.
+    with quiet():
+        return [] if base_freq(freq) in ("ms", "us", "ns") else time_features_from_frequency_str(freq)
+
+
 def shifted(start: pd.Period, steps: int) -> pd.Period:
     """The period `steps` after `start`; without pandas' notice about business days, which no caller can act on."""
     with quiet():
@@ -40,7 +46,7 @@ def calendar_width(freq: str, kind: Calendar) -> int:
     if kind == "none":
         return 0
     if kind == "gluonts":
-        return len(time_features_from_frequency_str(freq)) + 1
+        return len(_gluonts_features(freq)) + 1
     return 2 * len(_cycles(freq))
 
 
@@ -60,7 +66,7 @@ def calendar_features(start: pd.Period, length: int, kind: Calendar, age: int = 
     with quiet():
         index = pd.period_range(start, periods=length, freq=start.freq)
         if kind == "gluonts":
-            features = [feature(index) for feature in time_features_from_frequency_str(start.freqstr)]
+            features = [feature(index) for feature in _gluonts_features(start.freqstr)]
             ages = np.log10(2.0 + np.maximum(np.arange(age, age + length), 0))
             return np.stack([*features, ages], axis=1).astype(np.float32)
         angles = np.stack([2 * np.pi * _phase(index, cycle) for cycle in _cycles(start.freqstr)], axis=1)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from gluonts.model.forecast import SampleForecast
+from gluonts.model.forecast import Forecast, SampleForecast
 from gluonts.model.predictor import Predictor
 
 from shared.checkpoint import dataclass_from, resolve
@@ -27,6 +27,7 @@ from tsdiff.imputation import Imputation, impute_series
 from tsdiff.likelihood import LikelihoodSettings, WindowLikelihoods, window_log_likelihoods
 from tsdiff.model import BUNDLED, TSDiff
 from tsdiff.posterior import draw_windows, quantile_levels
+from tsdiff.refine import RefineConfig, Refiner
 from tsdiff.source import WindowSource
 from tsdiff.windows import Conditioning, Conditions, Entry, conditioning, read_series
 
@@ -184,6 +185,24 @@ class TSDiffPredictor(Predictor):
             DataError: an entry without any observed value, or whose likelihood is not finite.
         """
         return list(window_log_likelihoods(self.model, dataset, replace(settings or LikelihoodSettings(), **changes)))
+
+    def refine(
+        self, forecasts: Iterable[Forecast], dataset: Iterable[Entry], config: RefineConfig | None = None
+    ) -> Iterator[SampleForecast]:
+        """Refine the forecasts of any other forecaster by the model's energy; see `tsdiff.refine.Refiner.refine`.
+
+        Args:
+            forecasts: GluonTS forecasts, one for each entry, in order.
+            dataset: the entries, up to their forecast's start.
+            config: how.
+
+        Yields:
+            SampleForecast, see `predict`.
+
+        Raises:
+            DataError: forecasts and entries do not fit together, or one cannot be used.
+        """
+        return Refiner(self.model, config).refine(forecasts, dataset)
 
     def forecast_df(
         self,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+from collections.abc import Callable, Iterable
+from itertools import chain
 
 import numpy as np
 import torch
@@ -12,18 +14,19 @@ from shared.training import Batch
 from tsdiff.calendar import CalendarTable
 from tsdiff.config import TSDiffConfig
 from tsdiff.covariance import WindowCovariance
+from tsdiff.data.store import SPOOL_ABOVE, SeriesStore
 from tsdiff.missing import MissingContext
 from tsdiff.windows import (
     Entry,
     Statistics,
     bridge,
-    cut_with_lags,
     dynamic_part,
     known_features,
     read_series,
     scaled,
     static_part,
     window_scale,
+    with_lags,
 )
 
 _LOW, _HIGH = 0.001, 0.999
@@ -33,10 +36,11 @@ class WindowSource:
     """Draws training windows: a series, then a place in it with equal chance. A `shared.training.BatchSource`.
 
     Series shorter than a window are padded in front with missing values; windows whose context holds no value are
-    drawn again, a few times.
+    drawn again, a few times. Series that are too many to be held in memory go to a file while they are read (see
+    `tsdiff.data.SeriesStore`); a batch is the same either way.
 
     Args:
-        entries: GluonTS entries.
+        entries: GluonTS entries, read once.
         config: of the model.
         batch_size: windows in a batch.
         missing: what else than the horizon is hidden from a conditional network.
@@ -44,6 +48,8 @@ class WindowSource:
             does with power 1; Salinas et al. 2020, §3.3); 0 draws all alike. Sums of errors over series, as the
             weighted quantile loss, are ruled by the large ones.
         horizon_weight: weight of the horizon's steps in the loss, where the context's have 1.
+        spool_above: bytes of values from which they go to a file; None keeps them in memory.
+        folder: of that file; None takes the system's temporary folder.
 
     Raises:
         DataError: no series has an observed value, or one cannot be used (`read_series`).
@@ -57,37 +63,44 @@ class WindowSource:
         missing: MissingContext | None = None,
         scale_power: float = 0.0,
         horizon_weight: float = 1.0,
+        *,
+        spool_above: int | None = SPOOL_ABOVE,
+        folder: str | os.PathLike[str] | None = None,
     ):
         self.config, self.batch_size, self.missing = config, batch_size, missing
         self.horizon_weight = horizon_weight
         self.statistics = Statistics()
         read = (read_series(e, config, str(e.get("item_id", place))) for place, e in enumerate(entries))
-        self._series = [series for series in read if not series.empty]
-        if not self._series:
+        usable = (series.as_entry() for series in read if not series.empty)
+        first = next(usable, None)
+        if first is None:
             raise DataError("no series holds an observed value to train on; check the target column")
-        self._shares = _cumulative_shares([series.target for series in self._series], scale_power)
-        lengths = [len(series) for series in self._series]
-        starts = [series.start for series in self._series]
-        self._calendar = CalendarTable(starts, lengths, config.calendar, margin=config.length)
+        self.store = SeriesStore.of(chain([first], usable), spool_above=spool_above, folder=folder)
+        self._shares = _cumulative_shares(self.store, scale_power)
+        starts = [self.store.start(series) for series in range(len(self.store))]
+        self._calendar = CalendarTable(starts, self.store.lengths.tolist(), config.calendar, margin=config.length)
 
     def __len__(self) -> int:
-        return len(self._series)
+        return len(self.store)
 
     def batch(self, rng: np.random.Generator) -> Batch:
         """One batch: x0 and mask (batch, length, network_channels), and what the network takes besides."""
         windows, places = self._draw(rng, self.batch_size)
-        loc, scale = window_scale(windows, windows[..., : self.config.channels], self.config)
+        shown = self._shown(rng, windows.shape) if self.config.conditional else None
+        # What is hidden must not tell the scale either: it will not when the model forecasts.
+        visible = windows if shown is None else np.where(shown > 0, windows, np.float32(np.nan))
+        loc, scale = window_scale(visible, windows[..., : self.config.channels], self.config)
         filled, observed = bridge(scaled(windows, loc, scale, self.statistics, self.config))
         x0, mask = torch.from_numpy(filled), torch.from_numpy(observed)
         condition = self._inputs(places, scale)
-        if self.config.conditional:
-            seen = mask * torch.from_numpy(self._shown(rng, observed.shape))
+        if shown is not None:
+            seen = mask * torch.from_numpy(shown)
             condition["known"] = known_features(x0, seen)
             mask = mask - seen
         if self.horizon_weight != 1:
             mask = mask.clone()
             mask[:, self.config.context_length :] *= self.horizon_weight
-        ids = [f"{self._series[series].name} from step {first}" for series, first in places]
+        ids = [f"{self.store.name(series)} from step {first}" for series, first in places]
         return Batch(x0, mask=mask, condition=condition, ids=ids)
 
     def measure(self, rng: np.random.Generator, windows: int = 2048) -> Statistics:
@@ -136,13 +149,21 @@ class WindowSource:
 
     def _feature_statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Mean and standard deviation of each static and dynamic feature; a constant one keeps its size."""
-        static = np.stack([series.static for series in self._series]).astype(np.float64)
-        center, spread = list(static.mean(axis=0)), list(static.std(axis=0))
-        for row in range(self.config.dynamic_features):
-            values = np.concatenate([series.dynamic[:, row] for series in self._series]).astype(np.float64)
-            center.append(values.mean())
-            spread.append(values.std())
+        static = np.stack([self.store.reals(series) for series in range(len(self.store))]).astype(np.float64)
+        center, spread = [*static.mean(axis=0)], [*static.std(axis=0)]
+        if self.config.dynamic_features:
+            mean = self._dynamic_mean(lambda values: values)
+            center.extend(mean)
+            spread.extend(np.sqrt(self._dynamic_mean(lambda values: (values - mean[:, None]) ** 2)))
         return tuple(map(float, center)), tuple(float(s) if s > 1e-8 else 1.0 for s in spread)
+
+    def _dynamic_mean(self, of: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+        """Mean over all series and steps of a function of the dynamic features, series by series."""
+        total, steps = np.zeros(self.config.dynamic_features), 0
+        for series in range(len(self.store)):
+            values = of(np.asarray(self.store.dynamic(series), dtype=np.float64))
+            total, steps = total + values.sum(axis=1), steps + values.shape[1]
+        return total / steps
 
     def _draw(self, rng: np.random.Generator, count: int) -> tuple[np.ndarray, list[tuple[int, int]]]:
         places: list[tuple[int, int]] = []
@@ -150,29 +171,33 @@ class WindowSource:
         for _ in range(count):
             for _ in range(10):
                 series = int(np.searchsorted(self._shares, rng.random(), side="right"))
-                free = len(self._series[series]) - self.config.length
+                free = int(self.store.lengths[series]) - self.config.length
                 first = int(rng.integers(free + 1)) if free >= 0 else free
-                row = cut_with_lags(self._series[series].target, first, self.config)
+                row = self._window(series, first)
                 if not np.isnan(row[: self.config.context_length, : self.config.channels]).all():
                     break
             places.append((series, first))
             rows.append(row)
         return np.stack(rows), places
 
+    def _window(self, series: int, first: int) -> np.ndarray:
+        return with_lags(lambda start: self.store.window(series, start, self.config.length).T, first, self.config)
+
     def _inputs(self, places: list[tuple[int, int]], scale: np.ndarray) -> dict[str, torch.Tensor]:
-        config, chosen = self.config, [(self._series[series], first) for series, first in places]
+        config, store = self.config, self.store
         inputs: dict[str, torch.Tensor] = {}
-        still = static_part(scale, np.stack([series.static for series, _ in chosen]), self.statistics, config)
+        still = static_part(scale, np.stack([store.reals(series) for series, _ in places]), self.statistics, config)
         parts = [np.repeat(still[:, None], config.length, axis=1)]
         if config.calendar != "none":
-            parts.append(np.stack([self._calendar.window(s.start, first, config.length) for s, first in chosen]))
+            parts.append(np.stack([self._calendar.window(store.start(s), at, config.length) for s, at in places]))
         if config.dynamic_features:
-            parts.append(np.stack([dynamic_part(s, first, self.statistics, config) for s, first in chosen]))
+            known = [np.transpose(store.dynamic_window(series, first, config.length)) for series, first in places]
+            parts.append(np.stack([dynamic_part(window, self.statistics, config) for window in known]))
         features = np.concatenate(parts, axis=2)
         if features.shape[2]:
             inputs["features"] = torch.from_numpy(features)
         if config.categories:
-            inputs["categories"] = torch.from_numpy(np.stack([series.categories for series, _ in chosen]))
+            inputs["categories"] = torch.from_numpy(np.stack([store.categories(series) for series, _ in places]))
         return inputs
 
     def _shown(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
@@ -189,11 +214,12 @@ class WindowSource:
         return shown
 
 
-def _cumulative_shares(targets: list[np.ndarray], power: float) -> np.ndarray:
+def _cumulative_shares(store: SeriesStore, power: float) -> np.ndarray:
     """Cumulative chance of each series to be drawn, (series,); none is rarer than a millionth power of the largest."""
-    sizes = np.array([np.nanmean(np.abs(target.astype(np.float64))) for target in targets])
-    relative = sizes / sizes.max() if sizes.max() > 0 else np.ones_like(sizes)
-    weights = np.maximum(relative, 1e-6) ** power
+    weights = np.ones(len(store))
+    if power:
+        sizes = np.array([np.nanmean(np.abs(store.target(i).astype(np.float64))) for i in range(len(store))])
+        weights = np.maximum(sizes / sizes.max() if sizes.max() > 0 else weights, 1e-6) ** power
     shares = np.cumsum(weights) / weights.sum()
     shares[-1] = 1.0
     return shares

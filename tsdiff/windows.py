@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -64,6 +64,17 @@ class Series:
 
     def __len__(self) -> int:
         return len(self.target)
+
+    def as_entry(self) -> dict[str, Any]:
+        """A GluonTS entry with what the model takes, float32, its target (channels, length)."""
+        return {
+            "item_id": self.name,
+            "start": self.start,
+            "target": self.target.T,
+            "feat_dynamic_real": self.dynamic.T,
+            "feat_static_real": self.static,
+            "feat_static_cat": self.categories,
+        }
 
     @property
     def empty(self) -> bool:
@@ -164,9 +175,14 @@ def cut(target: np.ndarray, first: int, length: int) -> np.ndarray:
 
 def cut_with_lags(target: np.ndarray, first: int, config: TSDiffConfig) -> np.ndarray:
     """A window (length, network_channels) from position `first`: the series, then its lagged copies."""
+    return with_lags(lambda start: cut(target, start, config.length), first, config)
+
+
+def with_lags(window: Callable[[int], np.ndarray], first: int, config: TSDiffConfig) -> np.ndarray:
+    """What `window` gives from position `first`, (length, channels), and from each lag before it, side by side."""
     if not config.lags:
-        return cut(target, first, config.length)
-    return np.concatenate([cut(target, first - lag, config.length) for lag in (0, *config.lags)], axis=1)
+        return window(first)
+    return np.concatenate([window(first - lag) for lag in (0, *config.lags)], axis=1)
 
 
 def context_scale(context: np.ndarray, scaling: Scaling, fallback: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -278,11 +294,11 @@ def static_part(scale: np.ndarray, static: np.ndarray, statistics: Statistics, c
     return np.concatenate([*parts, (static - center) / spread], axis=1).astype(np.float32)
 
 
-def dynamic_part(series: Series, first: int, statistics: Statistics, config: TSDiffConfig) -> np.ndarray:
-    """Known features of a window's steps, (length, dynamic_features); 0, which is their mean, before the start."""
+def dynamic_part(window: np.ndarray, statistics: Statistics, config: TSDiffConfig) -> np.ndarray:
+    """Known features (length, dynamic_features) in units of their deviation; 0, which is their mean, where NaN."""
     n = config.static_features
     center, spread = np.array(statistics.feature_center[n:]), np.array(statistics.feature_spread[n:])
-    return np.nan_to_num((cut(series.dynamic, first, config.length) - center) / spread).astype(np.float32)
+    return np.nan_to_num((window - center) / spread).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -360,7 +376,8 @@ def features_of(
     """What is known of every step of the window from step `first`, (length, k), or None; scale is (1, channels)."""
     still = static_part(scale, series.static[None], statistics, config)
     calendar = calendar_features(shifted(series.start, first), config.length, config.calendar, first)
-    parts = [np.repeat(still, config.length, axis=0), calendar, dynamic_part(series, first, statistics, config)]
+    dynamic = dynamic_part(cut(series.dynamic, first, config.length), statistics, config)
+    parts = [np.repeat(still, config.length, axis=0), calendar, dynamic]
     joined = np.concatenate(parts, axis=1)
     return torch.from_numpy(joined) if joined.shape[1] else None
 

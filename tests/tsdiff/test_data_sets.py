@@ -7,6 +7,7 @@ import json
 import os
 import runpy
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 
 from shared.errors import ConfigError, DataError
 from tsdiff.calendar import calendar_features, calendar_width, shifted
+from tsdiff.config import Calendar
 from tsdiff.data import (
     EMBEDDED,
     PJM_PREDICTION_LENGTH,
@@ -132,10 +134,11 @@ def test_every_offset_of_pandas_makes_series_with_a_calendar(freq):
             assert [shifted(start, steps) for steps in (0, 7, 44)] == [periods[steps] for steps in (0, 7, 44)]
             unit = unit_freq(whole.freq)
             assert (stamps.to_period(unit).asi8 == periods[:40].asfreq(unit, how="start").asi8).all()
-        features = calendar_features(start, 45)
-        assert features.shape == (45, calendar_width(whole.freq))
-        assert np.isfinite(features).all()
-        np.testing.assert_array_equal(calendar_features(shifted(start, 5), 40), features[5:])
+        for kind in get_args(Calendar):
+            features = calendar_features(start, 45, kind)
+            assert features.shape == (45, calendar_width(whole.freq, kind))
+            assert np.isfinite(features).all()
+            np.testing.assert_array_equal(calendar_features(shifted(start, 5), 40, kind, age=5), features[5:])
 
 
 # --- GluonTS -----------------------------------------------------------------------------------------------
@@ -217,7 +220,7 @@ def test_broken_folders_are_refused_by_name(tmp_path):
     with pytest.raises(DataError, match="train: cannot be read"):
         load_folder(folder)
     (folder / "train" / "data.json.gz").unlink()
-    with pytest.raises(DataError, match="train: cannot be read"):
+    with pytest.raises(DataError, match=r"train: it holds no data\.json"):
         load_folder(folder)
     (folder / "metadata.json").write_text("{")
     with pytest.raises(DataError, match=r"metadata\.json: cannot be read"):

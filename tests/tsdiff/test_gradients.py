@@ -53,7 +53,9 @@ def test_sums_of_quotients_numerically() -> None:
     size = (torch.rand(2, 4, dtype=torch.float64) + 0.5).requires_grad_(True)
     real = (-torch.rand(2, 4, dtype=torch.float64) - 0.5).requires_grad_(True)
     angle = torch.linspace(0.1, 1.4, 5, dtype=torch.float64)
-    assert torch.autograd.gradcheck(lambda *v: _Quotients.apply(*v, angle.sin(), angle.cos())[0], (numerators, size, real))
+    assert torch.autograd.gradcheck(
+        lambda *v: _Quotients.apply(*v, angle.sin(), angle.cos())[0], (numerators, size, real)
+    )
 
 
 def test_norm_over_the_leading_dimension() -> None:
@@ -89,7 +91,9 @@ def test_network_numerically(conjugates: bool) -> None:
 def test_directional_derivative_of_a_frozen_network() -> None:
     """Forward mode and vmap, which guidance with a covariance and likelihoods may use."""
     torch.manual_seed(0)
-    network = S4Backbone(S4Config(width=4, blocks=2, state=4, step_embedding=4), 6).double().eval().requires_grad_(False)
+    network = (
+        S4Backbone(S4Config(width=4, blocks=2, state=4, step_embedding=4), 6).double().eval().requires_grad_(False)
+    )
     x, step = torch.randn(2, 6, 1, dtype=torch.float64), torch.tensor([3, 3])
     directions = torch.randn(4, *x.shape, dtype=torch.float64)
     forward = [torch.func.jvp(lambda x: network(x, step), (x,), (v,))[1] for v in directions]

@@ -148,9 +148,7 @@ class _Quotients(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(
-        numerators: Tensor, size: Tensor, real: Tensor, sine: Tensor, cosine: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def forward(numerators: Tensor, size: Tensor, real: Tensor, sine: Tensor, cosine: Tensor) -> tuple[Tensor, Tensor]:
         """numerators (channels, k, pairs), |λ| and Re λ (channels, pairs) → (channels, k, 2·frequencies), and 1/q."""
         scaled = size[..., None] * cosine
         x = (scaled - 2 * sine).mul_(scaled + 2 * sine).mul_(4)

@@ -58,8 +58,8 @@ class DeepARConfig:
         _check_positive(self, "hidden_size", "layers", "learning_rate", "batch_size")
 
     def train(self, entries: list[Entry], job: TrainingJob) -> Predictor:
-        """Train; the default context is three seasons or twice the horizon, whatever is longer, beside the lags."""
-        context = job.context_length or default_context(job, seasons=3, horizons=2)
+        """Train; the default context is one season or twice the horizon, whatever is longer, beside the lags."""
+        context = job.context_length or default_context(job, seasons=1, horizons=2)
 
         def estimator(trainer: dict[str, Any]) -> PyTorchLightningEstimator:
             return DeepAREstimator(
@@ -283,12 +283,12 @@ def _lags(freq: str, max_lag: int | None) -> list[int]:
 
 
 def _sampler(entries: list[Entry], context: int, horizon: int) -> ExpectedNumInstanceSampler:
-    """One window a series and pass. The context is whole unless that would leave a series out."""
-    shortest = min(len(entry["target"]) for entry in entries) - horizon
-    if max(len(entry["target"]) for entry in entries) <= horizon:
-        longest = max(len(entry["target"]) for entry in entries)
-        raise DataError(f"no series is longer than the horizon of {horizon} steps (the longest has {longest})")
-    return ExpectedNumInstanceSampler(num_instances=1.0, min_past=max(1, min(context, shortest)), min_future=horizon)
+    """One window a series and pass; its context is whole, or at least half of the shortest series, and padded."""
+    lengths = [len(entry["target"]) for entry in entries]
+    if max(lengths) <= horizon:
+        raise DataError(f"no series is longer than the horizon of {horizon} steps (the longest has {max(lengths)})")
+    min_past = min(context, max(1, (min(lengths) - horizon) // 2))
+    return ExpectedNumInstanceSampler(num_instances=1.0, min_past=min_past, min_future=horizon)
 
 
 def _check_positive(config: Any, *names: str) -> None:

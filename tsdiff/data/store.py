@@ -39,6 +39,7 @@ class SeriesStore(Sequence[Entry]):
 
     def __init__(self, index: _Index, values: Values):
         self._index, self._values = index, values
+        self._periods: dict[int, pd.Period] = {}  # making one takes as long as reading a window
         self.freq, self.layout = index.freq, index.layout
         self.lengths: np.ndarray = np.array(index.lengths, dtype=np.int64)
 
@@ -100,8 +101,11 @@ class SeriesStore(Sequence[Entry]):
 
     def start(self, series: int) -> pd.Period:
         """The period of the first step."""
-        with quiet():
-            return pd.Period(ordinal=self._index.ordinals[series], freq=self.freq)
+        ordinal = self._index.ordinals[series]
+        if ordinal not in self._periods:
+            with quiet():
+                self._periods[ordinal] = pd.Period(ordinal=ordinal, freq=self.freq)
+        return self._periods[ordinal]
 
     def target(self, series: int) -> np.ndarray:
         """The target (channels, length), float32, NaN where missing; one channel where entries hold (length,)."""
@@ -114,29 +118,27 @@ class SeriesStore(Sequence[Entry]):
         """
         return self._window(series, 0, first, length, int(self.lengths[series]))
 
-    def dynamic(self, series: int) -> np.ndarray | None:
-        """The features known in the future (rows, steps), float32, steps ≥ length; None where there are none."""
-        return self._part(series, 1, 0, self._index.dynamic_lengths[series]) if self.layout.dynamic else None
+    def dynamic(self, series: int) -> np.ndarray:
+        """The features known in the future (rows, steps), float32, steps ≥ length; no rows where there are none."""
+        steps = self._index.dynamic_lengths[series]
+        return self._part(series, 1, 0, steps) if steps else np.empty((0, 0), dtype=np.float32)
 
-    def dynamic_window(self, series: int, first: int, length: int) -> np.ndarray | None:
-        """`length` steps of `dynamic` from step `first`, NaN where it has none; None where there are no features."""
-        if not self.layout.dynamic:
-            return None
+    def dynamic_window(self, series: int, first: int, length: int) -> np.ndarray:
+        """`length` steps of `dynamic` from step `first`, NaN where it has none: (rows, length), new."""
         return self._window(series, 1, first, length, self._index.dynamic_lengths[series])
 
-    def categories(self, series: int) -> np.ndarray | None:
-        """feat_static_cat, int64 (n,); None where there are none."""
-        return self._index.static(CATEGORIES, series)
+    def categories(self, series: int) -> np.ndarray:
+        """feat_static_cat, int64 (n,)."""
+        return self._index.statics[CATEGORIES][series]
 
-    def reals(self, series: int) -> np.ndarray | None:
-        """feat_static_real, float32 (n,); None where there are none."""
-        return self._index.static(REALS, series)
+    def reals(self, series: int) -> np.ndarray:
+        """feat_static_real, float32 (n,)."""
+        return self._index.statics[REALS][series]
 
     @property
     def cardinalities(self) -> tuple[int, ...]:
         """One more than the largest code of each static category."""
-        codes = self._index.statics[CATEGORIES]
-        return () if not codes else tuple(int(n) + 1 for n in np.max(codes, axis=0))
+        return tuple(int(n) + 1 for n in np.max(self._index.statics[CATEGORIES], axis=0))
 
     @overload
     def __getitem__(self, index: int) -> Entry: ...
@@ -182,7 +184,7 @@ class SeriesStore(Sequence[Entry]):
             "target": target if self.layout.channels else target[0],
         }
         covariates = {DYNAMIC: self.dynamic(series), CATEGORIES: self.categories(series), REALS: self.reals(series)}
-        return entry | {name: values for name, values in covariates.items() if values is not None}
+        return entry | {name: values for name, values in covariates.items() if len(values)}
 
     def _rows(self, part: int) -> int:
         return self.layout.dynamic if part else max(self.layout.channels, 1)
@@ -234,8 +236,4 @@ class _Index:
         self.lengths.append(entry["target"].shape[-1])
         self.dynamic_lengths.append(entry[DYNAMIC].shape[-1] if layout.dynamic else 0)
         for field, kind in ((CATEGORIES, np.int64), (REALS, np.float32)):
-            if entry.get(field) is not None:
-                self.statics[field].append(np.asarray(entry[field], dtype=kind))
-
-    def static(self, field: str, series: int) -> np.ndarray | None:
-        return self.statics[field][series] if self.statics[field] else None
+            self.statics[field].append(np.asarray(() if entry.get(field) is None else entry[field], dtype=kind))

@@ -12,6 +12,7 @@ from gluonts.model.forecast import Forecast, SampleForecast
 
 from shared.errors import DataError
 from tsdiff.calendar import shifted
+from tsdiff.posterior import quantile_levels
 from tsdiff.windows import Entry
 
 
@@ -31,9 +32,7 @@ class BaseForecast(NamedTuple):
     start: pd.Period
 
 
-def matched(
-    forecasts: Iterable[Forecast], dataset: Iterable[Entry], prediction_length: int
-) -> Iterator[BaseForecast]:
+def matched(forecasts: Iterable[Forecast], dataset: Iterable[Entry], prediction_length: int) -> Iterator[BaseForecast]:
     """Pair each forecast with its series, in order; one of another series would refine it towards the wrong history.
 
     Raises:
@@ -53,8 +52,8 @@ def matched(
             )
         if forecast.start_date != start:
             raise DataError(
-                f"the base forecast of series {name!r} starts at {forecast.start_date}, the series ends before {start}; "
-                "give the series as the base forecaster saw it, without the values to forecast"
+                f"the base forecast of series {name!r} starts at {forecast.start_date}, but the series ends before "
+                f"{start}; give the series as the base forecaster saw it, without the values to forecast"
             )
         if forecast.prediction_length != prediction_length:
             raise DataError(
@@ -64,31 +63,38 @@ def matched(
         yield BaseForecast(forecast, entry, name, start)
 
 
-def sample_levels(count: int) -> np.ndarray:
-    """The quantile level of each of `count` samples in ascending order: i/(count + 1); 0.5 for a single one."""
-    return (np.arange(count) + 1) / (count + 1)
-
-
-def base_paths(base: BaseForecast, count: int, by_quantile: bool) -> np.ndarray:
-    """`count` paths of a base forecast, float64, (count, prediction_length) or with channels at the end.
+def base_paths(base: BaseForecast, count: int, by_quantile: bool, channels: int = 1) -> np.ndarray:
+    """`count` paths of a base forecast, float64, (count, prediction_length, channels).
 
     Args:
         base: samples of any number (one is repeated), or quantiles, whose paths are those of the sample levels.
         count: how many.
-        by_quantile: at each step the values in ascending order, path i at level `sample_levels(count)[i]`; otherwise
+        by_quantile: at each step the values in ascending order, path i at level `quantile_levels(count)[i]`; otherwise
             samples as they are, repeated or thinned evenly.
+        channels: that the forecast must have.
 
     Raises:
-        DataError: a value that is not finite.
+        DataError: a value that is not finite, or another number of channels.
     """
+    paths = _paths(base, count, by_quantile)
+    found = 1 if paths.ndim == 2 else paths.shape[2]
+    if found != channels:
+        raise DataError(
+            f"the base forecast of series {base.name!r} has {found} channels, the model {channels}; use a base "
+            "forecaster of as many"
+        )
+    return paths.reshape(*paths.shape[:2], channels)
+
+
+def _paths(base: BaseForecast, count: int, by_quantile: bool) -> np.ndarray:
     forecast = base.forecast
     if isinstance(forecast, SampleForecast):
         samples = np.asarray(forecast.samples, dtype=np.float64)
         _check_finite(samples, base)
         if by_quantile:
-            return np.quantile(samples, sample_levels(count), axis=0, method="weibull")
+            return np.quantile(samples, quantile_levels(count), axis=0, method="weibull")
         return samples[np.arange(count) * len(samples) // count]
-    paths = np.stack([np.asarray(forecast.quantile(float(q)), dtype=np.float64) for q in sample_levels(count)])
+    paths = np.stack([np.asarray(forecast.quantile(float(q)), dtype=np.float64) for q in quantile_levels(count)])
     _check_finite(paths, base)
     return np.sort(paths, axis=0)
 

@@ -10,6 +10,7 @@ from shared.errors import ConfigError
 
 Refinement = Literal["most_likely", "langevin", "mala", "hmc", "underdamped", "critically_damped"]
 Prior = Literal["mse", "quantile"]
+Energy = Literal["denoising", "score"]
 
 ADJUSTED: tuple[Refinement, ...] = ("mala", "hmc")
 """Methods that accept or reject."""
@@ -17,40 +18,43 @@ ADJUSTED: tuple[Refinement, ...] = ("mala", "hmc")
 
 @dataclass(frozen=True)
 class RefineConfig:
-    """How base forecasts are refined. See `docs/refine.md` for what the settings do.
+    """How base forecasts are refined. `docs/refine.md` tells what the settings do.
 
     Args:
         method: "most_likely" descends the energy; the others draw from exp(−energy/temperature): overdamped Langevin,
-            with ("mala") or without an accept step, Hamiltonian Monte Carlo, underdamped and critically damped Langevin.
-        prior: how the base forecast holds its samples: "mse", λ·Σ(y − ỹ)², or "quantile", λ·Σ max(q(ỹ − y), (q − 1)(ỹ − y))
-            with each sample's own level q.
+            also with an accept step ("mala"), Hamiltonian Monte Carlo, underdamped and critically damped Langevin.
+        prior: how a sample y is held to the base forecast ỹ: "mse", λ·Σ(y − ỹ)², or "quantile",
+            λ·Σ max(q(ỹ − y), (q − 1)(ỹ − y)) with the sample's own level q.
         prior_scale: λ, in network units.
+        energy: the model's part: "denoising", the denoising loss, as published; or "score", minus the score, a third of
+            the cost and less, for methods that compare no energies. None takes "score" where the method allows it.
+        log_snrs: representative noise levels of the model's part, as log(α/σ), ascending; `representative_log_snr`
+            finds the published one. Several are quadrature nodes of the bound of −log p; "score" takes the last.
+        redraw: draw the noise of the model's part anew before each step (each trajectory); otherwise each sample keeps
+            its own.
         steps: of the optimiser or the chain.
-        step_size: relative to the stiffest direction of the energy: 1 is the time in which it would decay (descent and
-            overdamped chains, stable below 2), or one radian of its swing (Hamiltonian and underdamped ones, stable
-            below 2).
+        step_size: relative to the stiffest direction of the energy: 1 is the time in which that decays (descent and
+            overdamped chains) or one radian of its swing (Hamiltonian and underdamped chains); stable below 2.
         temperature: of the chains; 1 draws from the energy's own density.
         leapfrog_steps: of each Hamiltonian trajectory.
-        friction: of "underdamped", in units of the stiffest direction's frequency; "critically_damped" uses the
+        friction: of "underdamped", in units of the stiffest direction's frequency; "critically_damped" takes the
             critical one of a direction of the data's own variance.
-        log_snrs: representative noise levels of the denoising energy, as log(α/σ), ascending. Several are quadrature
-            nodes of −log p's bound; a single one has weight 1, as published (`representative_log_snr` finds it).
-        redraw: draw the energy's noise anew before each step (each trajectory); otherwise each sample keeps its own.
         num_samples: of the refined forecasts.
         seed: of the noise; a sample depends on it, the item's name and time and its place, and nothing else.
         batch_rows: samples that go through the network together; bounds memory, does not change results.
     """
 
-    method: Refinement = "langevin"
+    method: Refinement = "most_likely"
     prior: Prior = "quantile"
-    prior_scale: float = 1.0
-    steps: int = 20
-    step_size: float = 0.5
-    temperature: float = 1.0
-    leapfrog_steps: int = 5
-    friction: float = 1.0
-    log_snrs: tuple[float, ...] = (-0.5, 0.5, 1.5, 2.5)
+    prior_scale: float = 0.03
+    energy: Energy | None = None
+    log_snrs: tuple[float, ...] = (-0.25,)
     redraw: bool = True
+    steps: int = 12
+    step_size: float = 1.0
+    temperature: float = 0.03
+    leapfrog_steps: int = 3
+    friction: float = 1.0
     num_samples: int = 100
     seed: int = 0
     batch_rows: int = 512
@@ -59,6 +63,12 @@ class RefineConfig:
         for name, choices in (("method", get_args(Refinement)), ("prior", get_args(Prior))):
             if getattr(self, name) not in choices:
                 raise ConfigError(f"{name}={getattr(self, name)!r}: choose one of {', '.join(choices)}")
+        if self.energy not in (None, *get_args(Energy)):
+            raise ConfigError(f"energy={self.energy!r}: choose one of {', '.join(get_args(Energy))}, or None")
+        if self.energy == "score" and self.method in ADJUSTED:
+            raise ConfigError(
+                f"method={self.method!r} compares energies, which energy='score' has not; take 'denoising'"
+            )
         for name in ("step_size", "friction"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ConfigError(f"{name}={getattr(self, name)}: need a positive number")
@@ -74,3 +84,8 @@ class RefineConfig:
         for name in ("steps", "leapfrog_steps", "num_samples", "batch_rows"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name}={getattr(self, name)}: need at least 1")
+
+    @property
+    def chosen_energy(self) -> Energy:
+        """`energy`, or what it stands for."""
+        return self.energy or ("denoising" if self.method in ADJUSTED else "score")

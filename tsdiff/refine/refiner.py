@@ -23,10 +23,11 @@ from shared.mcmc import (
 )
 from shared.random import make_generator
 from tsdiff.model import TSDiff
-from tsdiff.refine.base import BaseForecast, base_paths, matched, sample_levels
+from tsdiff.posterior import quantile_levels
+from tsdiff.refine.base import BaseForecast, base_paths, matched
 from tsdiff.refine.config import RefineConfig
-from tsdiff.refine.energy import BasePrior, DenoisingEnergy, Levels
-from tsdiff.windows import Conditioning, Entry, bridge, conditioning
+from tsdiff.refine.energy import BasePrior, DenoisingEnergy, Levels, ScoreForce, with_lags
+from tsdiff.windows import Conditioning, Conditions, Entry, bridge, conditioning
 
 
 class Refiner:
@@ -58,7 +59,7 @@ class Refiner:
             dataset: the series that they forecast, each up to its forecast's start.
 
         Yields:
-            SampleForecast, samples (num_samples, prediction_length).
+            SampleForecast, samples (num_samples, prediction_length), with channels last where there are several.
 
         Raises:
             DataError: forecasts and series differ in number, item, start or horizon; a forecast that is not finite;
@@ -73,82 +74,98 @@ class Refiner:
                 )
 
     def _refined(self, group: list[BaseForecast]) -> np.ndarray:
-        """Samples (items, num_samples, prediction_length) in the series' units, batch_rows at a time."""
-        settings, model = self.config, self.model
-        inputs = [conditioning(base.entry, model.config, model.statistics, base.name) for base in group]
-        paths = [base_paths(base, settings.num_samples, settings.prior == "quantile") for base in group]
-        starts = np.stack([_network_paths(c, path) for c, path in zip(inputs, paths, strict=True)])
+        """Samples (items, num_samples, prediction_length), or with channels last where there are several, in the
+        series' units; batch_rows at a time."""
+        settings, config = self.config, self.model.config
+        inputs = [conditioning(base.entry, config, self.model.statistics, base.name) for base in group]
+        starts = np.stack([self._starts(base, window) for base, window in zip(group, inputs, strict=True)])
         rows = [(item, draw) for item in range(len(group)) for draw in range(settings.num_samples)]
-        out = np.empty((len(group), settings.num_samples, model.config.prediction_length))
+        out = np.empty((len(group), settings.num_samples, config.prediction_length, config.channels), np.float32)
         for first in range(0, len(rows), settings.batch_rows):
             chunk = rows[first : first + settings.batch_rows]
             items, draws = (np.array(column) for column in zip(*chunk, strict=True))
-            names = [f"{group[item].name} {group[item].start}" for item in items]
             generators = [
-                make_generator(settings.seed, "refine", name, int(draw)) for name, draw in zip(names, draws, strict=True)
+                make_generator(settings.seed, "refine", f"{group[item].name} {group[item].start}", draw)
+                for item, draw in chunk
             ]
-            windows = self._chains(inputs, torch.from_numpy(items), starts[items, draws], draws, generators)
-            horizon = windows[:, -model.config.prediction_length :, 0].double().cpu().numpy()
-            for row, (item, draw) in zip(horizon, chunk, strict=True):
-                out[item, draw] = row * inputs[item].scale + inputs[item].loc
-        samples = out.astype(np.float32)
-        for base, drawn in zip(group, samples, strict=True):
+            conditions = Conditions.stack(inputs, config, torch.from_numpy(items), self.model.device)
+            windows = self._chains(conditions, starts[items, draws], draws, generators)
+            for (item, draw), row in zip(chunk, windows[:, config.context_length :].cpu().numpy(), strict=True):
+                out[item, draw] = inputs[item].to_series(row)
+        for base, drawn in zip(group, out, strict=True):
             if not np.isfinite(drawn).all():
                 raise DataError(
                     f"the refined forecast of series {base.name!r} is not finite: lower step_size or prior_scale, or "
                     "rescale the series if its values are near the limit of single precision"
                 )
-        return samples
+        return out if config.channels > 1 else out[..., 0]
+
+    def _starts(self, base: BaseForecast, window: Conditioning) -> np.ndarray:
+        """Where each sample starts, (num_samples, length, channels), network units: observed values, the base forecast
+        in the horizon, and straight lines over what is missing."""
+        settings, config = self.config, self.model.config
+        paths = base_paths(base, settings.num_samples, settings.prior == "quantile", config.channels)
+        seen = torch.where(window.observed > 0, window.values, math.nan)[:, : config.channels].numpy()
+        starts = np.repeat(seen[None], settings.num_samples, axis=0)
+        starts[:, config.context_length :] = window.to_network(paths)
+        return bridge(starts)[0]
 
     def _chains(
-        self,
-        inputs: list[Conditioning],
-        items: Tensor,
-        starts: np.ndarray,
-        draws: np.ndarray,
-        generators: list[torch.Generator],
+        self, conditions: Conditions, starts: np.ndarray, draws: np.ndarray, generators: list[torch.Generator]
     ) -> Tensor:
-        """Refined windows (rows, length, channels) in network units; row i belongs to inputs[items[i]]."""
-        settings, device = self.config, self.model.device
-        values = torch.stack([c.values for c in inputs])[items][..., None].to(device)
-        observed = torch.stack([c.observed for c in inputs])[items][..., None].to(device)
-        known = [c.features for c in inputs if c.features is not None]
-        features = torch.stack(known)[items].to(device) if known else None
-        free = 1 - observed
-        base = torch.from_numpy(starts.astype(np.float32)).to(device)
+        """Refined windows (rows, length, channels) in network units."""
+        with torch.inference_mode(False), torch.no_grad():  # the energy differentiates, whatever mode the caller is in
+            return self._run(conditions, starts, draws, generators)
+
+    def _run(
+        self, conditions: Conditions, starts: np.ndarray, draws: np.ndarray, generators: list[torch.Generator]
+    ) -> Tensor:
+        settings, config, device = self.config, self.model.config, self.model.device
+        start = torch.from_numpy(starts).to(device)
+        free = 1 - conditions.observed[..., : config.channels]
         horizon = torch.zeros_like(free)
-        horizon[:, -self.model.config.prediction_length :] = 1
-        prior = BasePrior(
-            base,
-            horizon * free,
-            settings.prior,
-            settings.prior_scale,
-            torch.from_numpy(sample_levels(settings.num_samples)[draws].astype(np.float32)).to(device),
-        )
-        energy = DenoisingEnergy(
-            lambda x, t: self.model(x, t, features),
-            self.model.sde,
-            self.levels,
-            values.shape,
-            generators,
-            device,
-        )
+        horizon[:, config.context_length :] = 1
+        levels = torch.from_numpy(quantile_levels(settings.num_samples)[draws]).to(start)
+        prior = BasePrior(start, horizon, settings.prior, settings.prior_scale, levels)
+        model_energy = self._model_energy(conditions, free, generators)
 
         def potential(x: Tensor) -> Evaluation:
-            (bound, force), (distance, pull) = energy(x), prior(x)
-            return Evaluation(bound + distance, force + pull)
+            (bound, force), (distance, pull) = model_energy(x), prior(x)
+            together = None if bound is None or distance is None else bound + distance
+            return Evaluation(together, force + pull)
 
         result = simulate(
-            self._kernel(self.levels.stiffness + prior.stiffness),
+            self._kernel(model_energy.stiffness + prior.stiffness),
             potential,
-            torch.where(observed > 0, values, base),
+            start,
             settings.steps,
             generators,
             free,
-            before_step=(lambda step: energy.redraw() if step else None) if settings.redraw else None,
+            before_step=(lambda step: model_energy.redraw() if step else None) if settings.redraw else None,
         )
-        self.nfe, self.acceptance = energy.calls, float(result.acceptance.mean())
-        return result.x
+        x = result.x
+        if isinstance(model_energy, ScoreForce) and settings.method != "most_likely":
+            x = torch.where(free > 0, model_energy.without_noise(x), x)
+        self.nfe, self.acceptance = model_energy.calls, float(result.acceptance.mean())
+        return x
+
+    def _model_energy(
+        self, conditions: Conditions, free: Tensor, generators: list[torch.Generator]
+    ) -> DenoisingEnergy | ScoreForce:
+        """−log p_θ of the windows, or its gradient."""
+        settings, config, model = self.config, self.model.config, self.model
+        lagged = conditions.values[..., config.channels :]
+        windows = (lambda x: with_lags(x, lagged, config.lags)) if config.lags else None
+
+        def denoiser(x: Tensor, t: Tensor) -> Tensor:
+            return model(x, t, **conditions.inputs)
+
+        if settings.chosen_energy == "denoising":
+            shape = conditions.values.shape
+            return DenoisingEnergy(denoiser, model.sde, self.levels, shape, generators, model.device, windows)
+        carried = 0.0 if settings.method == "most_likely" else min(settings.temperature, 1.0)
+        carries = carried * (free if windows is None else with_lags(free, torch.zeros_like(lagged), config.lags))
+        return ScoreForce(denoiser, model.sde, settings.log_snrs[-1], (1 - carries).sqrt(), generators, windows)
 
     def _kernel(self, stiffness: float) -> Kernel:
         """The method's kernel, its step size in units of the stiffest direction."""
@@ -164,12 +181,3 @@ class Refiner:
         if settings.method == "critically_damped":
             return Underdamped(swing, critical_friction(), temperature=temperature)
         return Underdamped(swing, settings.friction * math.sqrt(stiffness), temperature=temperature)
-
-
-def _network_paths(window: Conditioning, paths: np.ndarray) -> np.ndarray:
-    """Where each sample starts, (samples, length, channels), network units: observed values, the base forecast in the
-    horizon, and straight lines over what is missing."""
-    values = torch.where(window.observed > 0, window.values, math.nan).double().numpy()
-    windows = np.repeat(values[None], len(paths), axis=0)
-    windows[:, -paths.shape[1] :] = (paths - window.loc) / window.scale
-    return bridge(windows)[0][..., None]

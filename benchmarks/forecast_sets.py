@@ -1,0 +1,186 @@
+"""TSDiff on every benchmark set, beside the baselines: trained with the presets, scored with both energies.
+
+Each run is kept as JSON, and one that is there with the same settings is not made again, so that an interrupted
+benchmark goes on where it was. `benchmarks/results/baselines.csv` (columns set, model, seed, crps, cpu_minutes) is
+merged into the table where it exists.
+
+Example:
+    python benchmarks/forecast_sets.py --seeds 3
+    python benchmarks/forecast_sets.py --set m4_hourly --set pjm_hourly --seeds 1
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import statistics
+import sys
+import time
+from collections import defaultdict
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import typer
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.machine import header, table
+from benchmarks.sets import BENCHMARK_SETS, DEFAULT_DATA, DEFAULT_SETS, LoadedSet, load
+from shared.io import atomic_path, write_json, write_text
+from shared.training import quiet_lightning
+from tsdiff.evaluation import evaluate
+from tsdiff.predictor import TSDiffPredictor
+from tsdiff.presets import PRESETS, Preset
+
+RESULTS = Path("benchmarks/results")
+SAMPLES = 100
+ENERGIES = ("quantile", "mse")
+Run = dict[str, Any]
+
+
+def settings_of(preset: Preset) -> dict[str, Any]:
+    """What a run depends on, as JSON holds it; without the seed."""
+    settings: dict[str, Any] = json.loads(json.dumps(asdict(preset)))
+    del settings["training"]["seed"]
+    return settings
+
+
+def train_and_score(data: LoadedSet, preset: Preset, seed: int, keep: Path | None) -> Run:
+    """Train one model and score it with both energies; CPU time is the process's."""
+    started = time.process_time()
+    estimator = preset.with_training(seed=seed).estimator(data.freq, data.prediction_length)
+    predictor = estimator.train(data.train, progress=False)
+    training = time.process_time() - started
+    if keep is not None:
+        predictor.serialize(keep / f"{data.name}-{seed}")
+    scores = {energy: score(predictor, data, preset, energy, seed) for energy in ENERGIES}
+    return {
+        "set": data.name,
+        "seed": seed,
+        "train_cpu_minutes": training / 60,
+        "context_length": estimator.config.context_length,
+        "parameters": sum(p.numel() for p in predictor.model.parameters()),
+        "settings": settings_of(preset),
+        **scores,
+    }
+
+
+def score(predictor: TSDiffPredictor, data: LoadedSet, preset: Preset, energy: Any, seed: int) -> Run:
+    """Metrics of every test window with one energy."""
+    started = time.process_time()
+    drawn = predictor.with_sampling(**{**asdict(preset.sampling(energy)), "seed": seed})
+    metrics = evaluate(drawn.predict(data.test.input, SAMPLES), data.test)
+    return {**metrics.as_dict(), "nfe": drawn.nfe, "cpu_minutes": (time.process_time() - started) / 60}
+
+
+def finished(path: Path, preset: Preset) -> Run | None:
+    """The run in `path`, if it was made with these settings."""
+    if not path.is_file():
+        return None
+    run: Run = json.loads(path.read_text(encoding="utf-8"))
+    return run if run["settings"] == settings_of(preset) else None
+
+
+def baselines(path: Path) -> dict[str, dict[str, list[tuple[float, float]]]]:
+    """CRPS and CPU minutes of every seed, by set and model."""
+    found: dict[str, dict[str, list[tuple[float, float]]]] = defaultdict(lambda: defaultdict(list))
+    if path.is_file():
+        with open(path, encoding="utf-8", newline="") as stream:
+            for row in csv.DictReader(stream):
+                minutes = float(row["cpu_minutes"]) if row["cpu_minutes"] else float("nan")
+                found[row["set"]][row["model"]].append((float(row["crps"]), minutes))
+    return found
+
+
+def medians(runs: list[Run], energy: str) -> str:
+    """Median and range of the CRPS over seeds."""
+    values = sorted(run[energy]["crps"] for run in runs)
+    spread = f" ({values[0]:.4f}–{values[-1]:.4f})" if len(values) > 1 else ""
+    return f"{statistics.median(values):.4f}{spread}"
+
+
+def report(runs: dict[str, list[Run]], others: dict[str, dict[str, list[tuple[float, float]]]]) -> str:
+    """The table and who is ahead, as Markdown."""
+    models = sorted({model for by_model in others.values() for model in by_model})
+    rows, ahead, compared = [], 0, 0
+    for name, made in runs.items():
+        ours = statistics.median(run["quantile"]["crps"] for run in made)
+        theirs = {m: statistics.median(c for c, _ in values) for m, values in others.get(name, {}).items()}
+        best = min(theirs, key=lambda m: theirs[m]) if theirs else ""
+        if best:
+            compared, ahead = compared + 1, ahead + (ours < theirs[best])
+        cover = statistics.median(run["quantile"]["coverage_90"] for run in made)
+        minutes = statistics.median(run["train_cpu_minutes"] for run in made)
+        verdict = "" if not best else "TSDiff" if ours < theirs[best] else best
+        rows.append(
+            [name, str(len(made)), medians(made, "quantile"), medians(made, "mse"), f"{cover:.3f}", f"{minutes:.1f}"]
+            + [f"{theirs[m]:.4f}" if m in theirs else "" for m in models]
+            + [verdict]
+        )
+    head = ["set", "seeds", "TSDiff-Q", "TSDiff-MSE", "TSDiff-Q covers 90 %", "CPU min to train", *models, "ahead"]
+    text = (
+        header("Forecasts of every benchmark set")
+        + f"\nCRPS (mean weighted quantile loss, {SAMPLES} samples), median over seeds (range). TSDiff-Q and "
+        "TSDiff-MSE are one trained model, guided by the quantile and the mean-square energy. Settings are those of "
+        "`tsdiff/presets.py`, chosen on windows cut from the end of the training parts; training uses the training "
+        "part alone. CPU minutes are those of the training process, one thread. Ahead: the smaller of TSDiff-Q's "
+        "median and the best baseline's.\n\n" + table(head, rows)
+    )
+    if compared:
+        text += f"\nTSDiff-Q is ahead of the best baseline on {ahead} of {compared} sets.\n"
+    return text
+
+
+def write_csv(path: Path, runs: dict[str, list[Run]]) -> None:
+    """One line a set, seed and energy."""
+    columns = ("crps", "nd", "nrmse", "mase", "coverage_50", "coverage_90", "nfe")
+    with atomic_path(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["set", "seed", "guidance", *columns, "train_cpu_minutes", "predict_cpu_minutes"])
+        for made in runs.values():
+            for run in made:
+                for energy in ENERGIES:
+                    scores = run[energy]
+                    minutes = [f"{run['train_cpu_minutes']:.3f}", f"{scores['cpu_minutes']:.3f}"]
+                    writer.writerow([run["set"], run["seed"], energy, *(scores[c] for c in columns), *minutes])
+
+
+def collect(folder: Path) -> dict[str, list[Run]]:
+    """All runs in `folder` that the presets of today would make, by set, in the benchmark's order."""
+    runs: dict[str, list[Run]] = {}
+    for name in BENCHMARK_SETS:
+        paths = sorted(folder.glob(f"{name}-*.json"))
+        made = [run for path in paths if (run := finished(path, PRESETS[name])) is not None]
+        if made:
+            runs[name] = made
+    return runs
+
+
+def main(
+    sets: Annotated[list[str] | None, typer.Option("--set", help="Sets to run; default: the nine.")] = None,
+    seeds: Annotated[int, typer.Option(help="Seeds 0 … n − 1.")] = 3,
+    data: Annotated[Path, typer.Option(help="Folder that holds series/.")] = DEFAULT_DATA,
+    output: Annotated[Path, typer.Option(help="Folder for the table and the runs.")] = RESULTS,
+    keep: Annotated[Path | None, typer.Option(help="Folder to keep the trained models in.")] = None,
+    report_only: Annotated[bool, typer.Option(help="Write the table of the runs that are there; run nothing.")] = False,
+) -> None:
+    """Run what is missing, then write the table."""
+    torch.set_num_threads(1)
+    quiet_lightning()
+    folder = output / "forecast_sets"
+    for seed in range(0 if report_only else seeds):
+        for name in sets or DEFAULT_SETS:
+            path = folder / f"{name}-{seed}.json"
+            if finished(path, PRESETS[name]) is None:
+                run = train_and_score(load(name, data), PRESETS[name], seed, keep)
+                write_json(path, run)
+                print(name, seed, *(f"{e} {run[e]['crps']:.4f}" for e in ENERGIES), flush=True)
+    runs = collect(folder)
+    write_text(output / "forecast_sets.md", report(runs, baselines(output / "baselines.csv")))
+    write_csv(output / "forecast_sets.csv", runs)
+
+
+if __name__ == "__main__":
+    typer.run(main)

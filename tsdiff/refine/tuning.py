@@ -1,0 +1,97 @@
+"""What a refinement cannot know beforehand: the representative noise level, and what a validation window favours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from itertools import islice, product
+
+import numpy as np
+import torch
+from gluonts.model.forecast import Forecast
+
+from shared.errors import DataError
+from shared.random import make_generator, randn
+from shared.sde import DiscreteVPSDE
+from tsdiff.evaluation import Pair, evaluate
+from tsdiff.model import TSDiff
+from tsdiff.refine.config import RefineConfig
+from tsdiff.refine.refiner import Refiner
+from tsdiff.windows import Conditions, Entry, conditioning
+
+
+def representative_log_snr(model: TSDiff, dataset: Iterable[Entry], windows: int = 64, seed: int = 0) -> float:
+    """The noise level whose denoising loss is nearest to the mean over all levels (Kollovieh et al. 2023, §4).
+
+    Args:
+        model: trained.
+        dataset: training series; the last window of each of the first `windows` is measured.
+        windows: at most this many.
+        seed: of the noise, the same at every level.
+
+    Returns:
+        log(α/σ).
+
+    Raises:
+        DataError: no series.
+    """
+    entries = list(islice(dataset, windows))
+    if not entries:
+        raise DataError("there is no series to measure the loss on")
+    inputs = []
+    for place, entry in enumerate(entries):
+        name, first = str(entry.get("item_id", place)), np.shape(entry["target"])[-1] - model.config.length
+        inputs.append(conditioning(entry, model.config, model.statistics, name, first))
+    conditions = Conditions.stack(inputs, model.config, device=model.device)
+    noise = randn(conditions.values.shape, make_generator(seed, "representative"), device=model.device)
+    sde = model.sde
+    if isinstance(sde, DiscreteVPSDE):
+        times = sde.time_of_step(torch.arange(len(sde))).double()
+    else:
+        times = torch.linspace(sde.t_min, sde.T, 100, dtype=torch.float64)
+    losses = []
+    for t in times:
+        alpha, sigma = float(sde.alpha(t)), float(sde.sigma(t))
+        at = t.to(noise).expand(len(inputs))
+        with torch.no_grad():
+            x0 = model(alpha * conditions.values + sigma * noise, at, **conditions.inputs)
+        error = (alpha / sigma) ** 2 * (conditions.values - x0).square() * conditions.observed
+        losses.append(float(error.sum() / conditions.observed.sum()))
+    nearest = int(np.abs(np.array(losses) - np.mean(losses)).argmin())
+    return float(sde.log_snr(times[nearest]))
+
+
+def candidates(
+    config: RefineConfig | None = None,
+    log_snrs: Sequence[float] = (-0.75, -0.25, 0.25),
+    prior_scales: Sequence[float] = (0.01, 0.03, 0.1, 0.3),
+) -> list[RefineConfig]:
+    """A configuration at every pair of a noise level and a strength of the prior."""
+    base = config or RefineConfig()
+    return [replace(base, log_snrs=(level,), prior_scale=scale) for level, scale in product(log_snrs, prior_scales)]
+
+
+def choose_refinement(
+    model: TSDiff, forecasts: Iterable[Forecast], pairs: Iterable[Pair], configs: Sequence[RefineConfig] | None = None
+) -> tuple[RefineConfig, dict[RefineConfig, float]]:
+    """The configuration that refines base forecasts of validation windows to the lowest CRPS.
+
+    Args:
+        model: trained.
+        forecasts: the base forecaster's, one for each pair, in order.
+        pairs: (input entry, label entry) of windows that are not those of the test.
+        configs: to choose from; None takes `candidates()`.
+
+    Returns:
+        The best one, and the CRPS of each.
+
+    Raises:
+        DataError: see `Refiner.refine` and `tsdiff.evaluation.evaluate`.
+    """
+    base, windows = list(forecasts), list(pairs)
+    inputs = [past for past, _ in windows]
+    scores = {
+        config: evaluate(Refiner(model, config).refine(base, inputs), windows).crps
+        for config in (candidates() if configs is None else configs)
+    }
+    return min(scores, key=lambda config: scores[config]), scores
