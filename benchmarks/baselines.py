@@ -27,6 +27,7 @@ from benchmarks.sets import BENCHMARK_SETS, DEFAULT_DATA, DEFAULT_SETS, LoadedSe
 from shared.errors import DiffusionError
 from shared.io import write_text
 from tsdiff.baselines import AutoETSConfig, train_baseline
+from tsdiff.data.frequency import quiet
 from tsdiff.evaluation import Metrics, best_seasonal_naive, evaluate
 
 MODELS = ("seasonal_naive", "linear", "auto_ets", "deepar", "patchtst")
@@ -52,7 +53,7 @@ def measure(data: LoadedSet, model: str, seed: int, budget: Budget) -> tuple[Met
     config, note = None, ""
     if model == "auto_ets":
         config = AutoETSConfig(max_history=budget.ets_history)
-        longest = max(len(entry["target"]) for entry in data.test.input)
+        longest = max(len(entry["target"]) for entry in data.train)
         note = f"season {data.seasons[0]}" + (
             f", last {budget.ets_history} steps" if longest > budget.ets_history else ""
         )
@@ -68,7 +69,8 @@ def measure(data: LoadedSet, model: str, seed: int, budget: Budget) -> tuple[Met
         seed=seed,
         config=config,
     )
-    return evaluate(predictor.predict(data.test.input), data.test), note
+    with quiet():
+        return evaluate(predictor.predict(data.test.input), data.test), note
 
 
 def report(rows: list[dict[str, Any]], budget: Budget) -> str:

@@ -1,4 +1,4 @@
-"""TSDiff on every benchmark set, beside the baselines: trained per set and seed with the presets, scored with both energies.
+"""TSDiff on every benchmark set, beside the baselines: trained with the presets, scored with both energies.
 
 Each run is kept as JSON, and one that is there with the same settings is not made again, so that an interrupted
 benchmark goes on where it was. `benchmarks/results/baselines.csv` (columns set, model, seed, crps, cpu_minutes) is
@@ -122,11 +122,11 @@ def report(runs: dict[str, list[Run]], others: dict[str, dict[str, list[tuple[fl
     head = ["set", "seeds", "TSDiff-Q", "TSDiff-MSE", "TSDiff-Q covers 90 %", "CPU min to train", *models, "ahead"]
     text = (
         header("Forecasts of every benchmark set")
-        + f"\nCRPS (mean weighted quantile loss, {SAMPLES} samples), median over seeds (range). TSDiff-Q and TSDiff-MSE are "
-        "one trained model, guided by the quantile and the mean-square energy. Settings are `tsdiff/presets.py`'s, chosen on "
-        "windows cut from the end of the training parts; training uses the training part alone. CPU minutes are those of "
-        "the training process, one thread. Ahead: the smaller of TSDiff-Q's median and the best baseline's.\n\n"
-        + table(head, rows)
+        + f"\nCRPS (mean weighted quantile loss, {SAMPLES} samples), median over seeds (range). TSDiff-Q and "
+        "TSDiff-MSE are one trained model, guided by the quantile and the mean-square energy. Settings are those of "
+        "`tsdiff/presets.py`, chosen on windows cut from the end of the training parts; training uses the training "
+        "part alone. CPU minutes are those of the training process, one thread. Ahead: the smaller of TSDiff-Q's "
+        "median and the best baseline's.\n\n" + table(head, rows)
     )
     if compared:
         text += f"\nTSDiff-Q is ahead of the best baseline on {ahead} of {compared} sets.\n"

@@ -113,7 +113,8 @@ def _score_limits(score: np.ndarray, limit: float) -> tuple[float, float]:
 
 
 def _shade(axes: Axes, times: pd.DatetimeIndex, flags: np.ndarray, color: str, alpha: float, name: str) -> None:
-    half = (times[1] - times[0]) / 2 if len(times) > 1 else pd.Timedelta("1h")
+    # Half a step to either side, or as much as can be seen.
+    half = max((times[1] - times[0]) / 2, (times[-1] - times[0]) / 500) if len(times) > 1 else pd.Timedelta("1h")
     for place, (first, end) in enumerate(stretches(flags)):
         label = name if place == 0 else None
         axes.axvspan(

@@ -1,10 +1,10 @@
-"""Pictures of forecasts."""
+"""Pictures of forecasts and of imputations."""
 
 from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from tsdiff.data.frequency import quiet
 from tsdiff.data.series import Entry
 from tsdiff.data.timestamps import Stamp, to_timestamps
 from tsdiff.evaluation import Pair
+from tsdiff.imputation import Imputation
 
 SUFFIXES = (".png", ".svg", ".pdf")
 _ACTUAL, _FORECAST, _GRID, _TEXT = "#22272e", "#1763b5", "#e3e7ec", "#57606a"
@@ -70,6 +71,69 @@ def plot_forecasts(
     )
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=150)
+
+
+def plot_imputations(
+    imputations: Iterable[Imputation],
+    path: str | os.PathLike[str],
+    *,
+    truth: Sequence[np.ndarray] | None = None,
+    steps: int | None = None,
+    max_panels: int = 6,
+    title: str | None = None,
+    stamp: Stamp = "start",
+) -> None:
+    """Draw what was observed, and where it was not the median and intervals of the draws.
+
+    Args:
+        imputations: of univariate series; panels are spread evenly over them.
+        path: The picture, .png, .svg or .pdf; written atomically.
+        truth: The true values of each series, (length,), where they are known; drawn as dots in the gaps.
+        steps: Only so many steps at the end of each series; None shows all.
+        max_panels: Panels at most.
+        title: A line above the panels.
+        stamp: Whether timestamps name the first or the last day of their period (`SeriesSet.stamp`).
+
+    Raises:
+        DataError: Nothing to draw, or several channels.
+        ConfigError: `max_panels` is below 1, or the picture's suffix is unknown.
+    """
+    if max_panels < 1:
+        raise ConfigError(f"max_panels is {max_panels}; it must be at least 1")
+    if not str(path).lower().endswith(SUFFIXES):
+        raise ConfigError(f"{path}: unknown kind of picture; use a name that ends in {', '.join(SUFFIXES)}")
+    made = list(imputations)
+    if not made or any(one.target.ndim > 1 for one in made):
+        raise DataError("there is no series of one channel to draw")
+    places = np.unique(np.linspace(0, len(made) - 1, min(max_panels, len(made))).round().astype(int))
+    with quiet():
+        figure, panels = _panels(len(places), title)
+        for axes, place in zip(panels, places, strict=True):
+            _gaps(axes, made[place], None if truth is None else truth[place], steps, stamp)
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(
+        handles, labels, loc="outside lower center", ncols=len(labels), frameon=False, fontsize=9, labelcolor=_TEXT
+    )
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=150)
+
+
+def _gaps(axes: Axes, made: Imputation, truth: np.ndarray | None, steps: int | None, stamp: Stamp) -> None:
+    index = pd.period_range(made.start, periods=len(made.target), freq=made.start.freq)
+    part = slice(-(steps or len(index)), None)
+    times, target = to_timestamps(index[part], stamp), made.target[part]
+    missing = np.isnan(target)
+    # A gap of one step still shows, as a line to its neighbours.
+    near = missing | np.r_[missing[1:], False] | np.r_[False, missing[:-1]]
+    for low, high, alpha, name in _BANDS:
+        lower, upper = made.quantile(low)[part], made.quantile(high)[part]
+        axes.fill_between(times, lower, upper, where=near, color=_FORECAST, alpha=alpha, linewidth=0, label=name)
+    axes.plot(times, target, color=_ACTUAL, linewidth=1.1, label="observed")
+    axes.plot(times, np.where(near, made.median[part], np.nan), color=_FORECAST, linewidth=1.6, label="median imputed")
+    if truth is not None:
+        hidden = np.where(missing, truth[part], np.nan)
+        axes.plot(times, hidden, ".", color="#c2410c", markersize=3.5, label="true value, hidden")
+    _dress(axes, made.item_id)
 
 
 def _choose(forecasts: list[Forecast], pairs: list[Pair], count: int) -> list[tuple[Forecast, Pair]]:

@@ -86,12 +86,15 @@ class WindowSource:
     def batch(self, rng: np.random.Generator) -> Batch:
         """One batch: x0 and mask (batch, length, network_channels), and what the network takes besides."""
         windows, places = self._draw(rng, self.batch_size)
-        loc, scale = window_scale(windows, windows[..., : self.config.channels], self.config)
+        shown = self._shown(rng, windows.shape) if self.config.conditional else None
+        # What is hidden must not tell the scale either: it will not when the model forecasts.
+        visible = windows if shown is None else np.where(shown > 0, windows, np.float32(np.nan))
+        loc, scale = window_scale(visible, windows[..., : self.config.channels], self.config)
         filled, observed = bridge(scaled(windows, loc, scale, self.statistics, self.config))
         x0, mask = torch.from_numpy(filled), torch.from_numpy(observed)
         condition = self._inputs(places, scale)
-        if self.config.conditional:
-            seen = mask * torch.from_numpy(self._shown(rng, observed.shape))
+        if shown is not None:
+            seen = mask * torch.from_numpy(shown)
             condition["known"] = known_features(x0, seen)
             mask = mask - seen
         if self.horizon_weight != 1:

@@ -58,21 +58,39 @@ def published_state(
     return result
 
 
-def published_code() -> tuple[Any, Any]:
-    """The published modules `arch.s4` and `arch.backbones`, in their pure-torch form; skips the test without them."""
+def _package(needed: tuple[str, ...]) -> None:
+    """Makes the published package importable without its `__init__`, which wants mxnet and more; or skips the test."""
     root = os.environ.get(CODE)
     if not root:
         pytest.skip(f"set {CODE} to a checkout of the published TSDiff code to compare with it")
-    for name in ("einops", "opt_einsum", "pytorch_lightning"):
+    for name in needed:
         pytest.importorskip(name)
     folder = Path(root) / "src" / "uncond_ts_diff"
     if not folder.is_dir():
         pytest.skip(f"{CODE}={root} holds no src/uncond_ts_diff")
-    for name, place in (("uncond_ts_diff", folder), ("uncond_ts_diff.arch", folder / "arch")):
-        package = types.ModuleType(name)  # without its __init__, which wants mxnet and more
-        package.__path__ = [str(place)]
+    for part in ("", "arch", "model", "model/diffusion", "sampler"):
+        name = ".".join(["uncond_ts_diff", *part.split("/")] if part else ["uncond_ts_diff"])
+        package = types.ModuleType(name)
+        package.__path__ = [str(folder / part)]
         sys.modules.setdefault(name, package)
+
+
+def published_code() -> tuple[Any, Any]:
+    """The published modules `arch.s4` and `arch.backbones`, in their pure-torch form; skips the test without them."""
+    _package(("einops", "opt_einsum", "pytorch_lightning"))
     s4 = importlib.import_module("uncond_ts_diff.arch.s4")
     if s4.has_pykeops or s4.has_cauchy_extension:
         pytest.skip("the comparison patches the published code's pure-torch sums; KeOps is installed")
     return s4, importlib.import_module("uncond_ts_diff.arch.backbones")
+
+
+def published_samplers() -> Any:
+    """The published module `sampler.observation_guidance`; skips the test without it."""
+    _package(("einops", "opt_einsum", "pytorch_lightning", "seaborn"))
+    # GluonTS has moved it since.
+    sys.modules.setdefault("gluonts.torch.modules.scaler", importlib.import_module("gluonts.torch.scaler"))
+    arch: Any = sys.modules["uncond_ts_diff.arch"]
+    arch.BackboneModel = importlib.import_module("uncond_ts_diff.arch.backbones").BackboneModel
+    model: Any = sys.modules["uncond_ts_diff.model"]
+    model.TSDiff = importlib.import_module("uncond_ts_diff.model.diffusion.tsdiff").TSDiff
+    return importlib.import_module("uncond_ts_diff.sampler.observation_guidance")

@@ -167,10 +167,21 @@ def test_auto_ets_of_a_random_walk_spreads_as_its_theory_says():
         {"item_id": "w", "start": pd.Period("2024-01-01", "D"), "target": (1e3 + steps.cumsum()).astype(np.float32)}
     ]
     config = AutoETSConfig(season=1)
-    predictor = train_baseline("auto_ets", data, "D", 16, num_samples=4000, config=config)
+    predictor = train_baseline("auto_ets", data, "D", 16, num_samples=999, config=config)
     samples = next(iter(predictor.predict(data))).samples
     np.testing.assert_allclose(samples.mean(axis=0), data[0]["target"][-1], atol=3.0)
+    assert (np.diff(samples, axis=0) >= 0).all()
     np.testing.assert_allclose(samples.std(axis=0), steps.std() * np.sqrt(np.arange(1, 17)), rtol=0.15)
+
+
+def test_auto_ets_keeps_a_trend():
+    pytest.importorskip("statsforecast")
+    t = np.arange(200.0)
+    noise = np.random.default_rng(0).normal(0, 1, 200)
+    data = [{"item_id": "t", "start": pd.Period("2024-01-01", "D"), "target": (100 + 5 * t + noise).astype(np.float32)}]
+    predictor = train_baseline("auto_ets", data, "D", 10, num_samples=99, config=AutoETSConfig(season=1))
+    median = next(iter(predictor.predict(data))).quantile(0.5)
+    np.testing.assert_allclose(median, 100 + 5 * np.arange(200, 210), rtol=5e-3)
 
 
 def test_auto_ets_takes_whatever_history_there_is():

@@ -11,9 +11,9 @@ import numpy as np
 from gluonts.dataset.util import forecast_start
 from gluonts.model.forecast import SampleForecast
 from gluonts.model.predictor import Predictor
+from scipy.stats import norm
 
 from shared.errors import ConfigError
-from shared.random import derive_seed
 from tsdiff.baselines.base import SamplePredictor, TrainingJob, filled
 from tsdiff.data import Entry, candidate_seasons
 
@@ -40,21 +40,23 @@ class AutoETSConfig:
     def train(self, entries: list[Entry], job: TrainingJob) -> Predictor:
         """Nothing is learned yet: each series is fitted when it is forecast."""
         season = self.season or candidate_seasons(job.freq)[0]
-        inner = AutoETSPredictor(job.prediction_length, season, self.max_history, job.seed)
+        inner = AutoETSPredictor(job.prediction_length, season, self.max_history)
         return SamplePredictor(inner, job.num_samples, job.seed)
 
 
 class AutoETSPredictor(Predictor):
-    """Fits each series and simulates its future.
+    """Fits each series and reads its forecast's quantiles.
+
+    Sample k of n is the (k + ½)/n quantile of every step. So each step has its distribution, but a sample is no path
+    that the series would take: statsforecast 2.1's own paths lose the trend of forms that do not damp it.
 
     Args:
         prediction_length: steps to forecast.
         season: in steps.
         max_history: the last steps that are fitted; None fits all.
-        seed: with the item and its end, of the simulated paths.
     """
 
-    def __init__(self, prediction_length: int, season: int, max_history: int | None = None, seed: int = 0):
+    def __init__(self, prediction_length: int, season: int, max_history: int | None = None):
         super().__init__(prediction_length=prediction_length)
         try:
             from statsforecast.models import AutoETS
@@ -62,32 +64,32 @@ class AutoETSPredictor(Predictor):
             raise ModuleNotFoundError(
                 "AutoETS needs the package statsforecast; install it, or this package with its extra [baselines]"
             ) from error
-        self.season, self.max_history, self.seed = season, max_history, seed
+        self.season, self.max_history = season, max_history
         self._make = lambda: AutoETS(season_length=season)
 
     def predict(self, dataset: Iterable[Entry], num_samples: int = 100, **kwargs: Any) -> Iterator[SampleForecast]:
-        """One forecast for each entry: simulated paths (num_samples, prediction_length).
+        """One forecast for each entry, samples (num_samples, prediction_length) in rising order.
 
         Missing values are interpolated, at the ends continued. Fewer than seven values are continued as a random walk
         with the spread of their own steps, since AutoETS fits nothing to them.
         """
-        for place, entry in enumerate(dataset):
+        levels = (np.arange(num_samples) + 0.5) / num_samples
+        for entry in dataset:
             whole = filled(np.asarray(entry["target"], dtype=np.float64)[None])[0]
-            target = whole[-(self.max_history or 0) :]
-            start = forecast_start(entry)
-            seed = derive_seed(self.seed, "auto_ets", str(entry.get("item_id", place)), str(start)) % 2**32
-            samples = self._simulate(target, num_samples, seed).astype(np.float32)
-            yield SampleForecast(samples, start, item_id=entry.get("item_id"), info=entry.get("info"))
+            samples = self._quantiles(whole[-(self.max_history or 0) :], levels).astype(np.float32)
+            yield SampleForecast(samples, forecast_start(entry), item_id=entry.get("item_id"), info=entry.get("info"))
 
-    def _simulate(self, target: np.ndarray, count: int, seed: int) -> np.ndarray:
+    def _quantiles(self, target: np.ndarray, levels: np.ndarray) -> np.ndarray:
+        """(levels, prediction_length)."""
         if (target == target[0]).all():
-            return np.full((count, self.prediction_length), target[0])
-        model = self._make()
+            return np.full((len(levels), self.prediction_length), target[0])
+        masses = sorted({round(abs(200 * level - 100), 9) for level in levels})  # of central intervals, in percent
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
             try:
-                model.fit(target)
+                found = self._make().forecast(target, self.prediction_length, level=masses)
             except NotImplementedError:  # statsforecast fits no form to fewer than seven values
-                steps = np.random.default_rng(seed).normal(0, np.diff(target).std(), (count, self.prediction_length))
-                return target[-1] + steps.cumsum(axis=1)
-            return np.asarray(model.simulate(h=self.prediction_length, n_paths=count, seed=seed))
+                spread = np.diff(target).std() * np.sqrt(np.arange(1, self.prediction_length + 1))
+                return target[-1] + norm.ppf(levels)[:, None] * spread
+        sides = [f"{'lo' if level < 0.5 else 'hi'}-{round(abs(200 * level - 100), 9)}" for level in levels]
+        return np.stack([found[side] for side in sides])

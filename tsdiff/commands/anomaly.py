@@ -5,13 +5,12 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
-import pandas as pd
 import typer
 
-from shared.errors import ConfigError
+from shared.errors import ConfigError, DataError
 from shared.io import write_json, write_text
 from tsdiff.anomaly import (
     DEFAULT_SCORING,
@@ -145,6 +144,12 @@ def thresholds_of(scores: Scores, held_out: int, quantile: float) -> dict[str, T
     }
 
 
+def fitting(config: InjectionConfig, held_out: int) -> InjectionConfig:
+    """Anomalies no longer than a quarter of the held-out steps."""
+    longest = min(config.longest, max(1, held_out // 4))
+    return replace(config, longest=longest, shortest=min(config.shortest, longest))
+
+
 def injected_metrics(
     predictor: TSDiffPredictor,
     watched: Watch,
@@ -158,7 +163,11 @@ def injected_metrics(
     context = predictor.model.config.length
     entries = [tail(entry, watched.held_out + context) for entry in watched.entries]
     margin = max(len(entry["target"]) for entry in entries) - watched.held_out
-    injected = inject(entries, replace(config, margin=margin))
+    try:
+        injected = inject(entries, replace(config, margin=margin))
+    except DataError as error:
+        console.print(f"note: not evaluated: {error}", style="yellow", markup=False, highlight=False)
+        return {}
     scores = all_scores(predictor, [series.entry for series in injected], settings, watched.season)
     result = {}
     for name, results in scores.items():
@@ -208,16 +217,18 @@ def write_results(
         highlight=False,
     )
     with console.status("scoring series with injected anomalies"):
+        injection = fitting(injection, watched.held_out)
         metrics = injected_metrics(predictor, watched, thresholds, settings, injection, output / "injected.png")
-    write_text(output / "evaluation.md", evaluation_text(metrics, injection, quantile))
-    console.print(detection_table(metrics), markup=False, highlight=False, soft_wrap=True)
+    if metrics:
+        write_text(output / "evaluation.md", evaluation_text(metrics, injection, quantile))
+        console.print(detection_table(metrics), markup=False, highlight=False, soft_wrap=True)
     write_json(
         output / "metrics.json",
         {
             **{_key(name): kinds["all"].as_dict() for name, kinds in metrics.items()},
             "kinds": {
                 kind: {_key(name): kinds[kind].as_dict() for name, kinds in metrics.items()}
-                for kind in next(iter(metrics.values()))
+                for kind in metrics.get("TSDiff", {})
                 if kind != "all"
             },
             "found": len(found),
@@ -238,10 +249,10 @@ def evaluation_text(
     return (
         "# Injected anomalies found\n\n"
         f"Put into the held-out steps: up to {injection.per_series} a series, {injection.shortest} to "
-        f"{injection.longest} steps, magnitude {injection.magnitude:g}, seed {injection.seed}. AUROC / average precision "
-        "over steps, each kind against ordinary steps; chance is 0.5 / the share of anomalous steps. Found: share of "
-        f"anomalies with a step above the threshold, the {quantile:g} quantile of a series' scores in training.\n\n"
-        + detection_table(metrics)
+        f"{injection.longest} steps, magnitude {injection.magnitude:g}, seed {injection.seed}. AUROC / average "
+        "precision over steps, each kind against ordinary steps; chance is 0.5 / the share of anomalous steps. Found: "
+        f"share of anomalies with a step above the threshold, the {quantile:g} quantile of a series' scores in "
+        "training.\n\n" + detection_table(metrics)
     )
 
 

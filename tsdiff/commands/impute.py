@@ -20,6 +20,7 @@ from tsdiff.commands.common import (
     ContextOption,
     DataOption,
     DeviceOption,
+    DynamicOption,
     FreqOption,
     HorizonOption,
     ItemOption,
@@ -27,6 +28,7 @@ from tsdiff.commands.common import (
     ModelOption,
     RetrainOption,
     SeedOption,
+    StaticOption,
     StepsOption,
     TargetOption,
     ThreadsOption,
@@ -42,7 +44,7 @@ from tsdiff.commands.common import (
 from tsdiff.data import Entry, candidate_seasons, to_timestamps
 from tsdiff.estimator import DEFAULT_TRAINING
 from tsdiff.evaluation import Metrics, Pair, evaluate, metrics_table, rich_metrics_table
-from tsdiff.plots import plot_forecasts
+from tsdiff.plots import plot_imputations
 from tsdiff.predictor import TSDiffPredictor
 
 
@@ -123,7 +125,15 @@ def score(job: Job, predictor: TSDiffPredictor, hidden: Hidden, samples: int, ou
     count = int(sum((~np.isnan(label["target"])).sum() for _, label in hidden.pairs))
     console.print(rich_metrics_table(rows, title=f"{count} hidden values of {len(made)} series"))
     write_text(output / "metrics.md", metrics_table(rows))
-    plot_forecasts(drawn, hidden.pairs, output / "imputed.png", stamp=job.series.stamp, title="hidden values, imputed")
+    whole = {str(entry["item_id"]): entry["target"] for entry in job.series}
+    plot_imputations(
+        made,
+        output / "imputed.png",
+        truth=[whole[one.item_id] for one in made],
+        steps=len(hidden.pairs[0][1]["target"]),
+        title="values that were hidden, and what was imputed",
+        stamp=job.series.stamp,
+    )
     names = ("model", "line", "seasonal")
     scores = {name: metrics.as_dict() for name, metrics in zip(names, rows.values(), strict=True)}
     return {**scores, "hidden_values": count, "impute_seconds": round(seconds, 2)}
@@ -150,6 +160,8 @@ def main(
     target: TargetOption = "target",
     item_id: ItemOption = None,
     timestamp: TimeOption = None,
+    dynamic: DynamicOption = None,
+    static: StaticOption = None,
     windows: WindowsOption = None,
     context_length: ContextOption = None,
     output: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("runs/impute"),
@@ -171,7 +183,7 @@ def main(
     if not 0 <= hide_rate < 1:
         raise ConfigError(f"--hide {hide_rate}: the share of hidden values is at least 0 and below 1")
     claim_output(output)
-    job = load_job(data, freq, prediction_length, windows, target, item_id, timestamp)
+    job = load_job(data, freq, prediction_length, windows, target, item_id, timestamp, dynamic, static)
     predictor, seconds = predictor_for(
         job,
         output,

@@ -9,9 +9,10 @@ from tsdiff.data.embedded import (
     EmbeddedInfo,
     embedded_series,
 )
-from tsdiff.data.folders import FolderData, load_folder
-from tsdiff.data.frames import load_table, series_from_frame
+from tsdiff.data.folders import FolderData, FolderSeries, FolderStream, load_folder, stream_folder
+from tsdiff.data.frames import load_table, long_from_wide, series_from_frame
 from tsdiff.data.frequency import candidate_seasons, infer_freq, normalise_freq
+from tsdiff.data.load import load_dataset, load_named
 from tsdiff.data.series import Entry, SeriesSet, checked_entries, series_from_gluonts
 from tsdiff.data.store import SeriesStore
 from tsdiff.data.timestamps import Stamp, to_timestamps
@@ -25,6 +26,8 @@ __all__ = [
     "EmbeddedInfo",
     "Entry",
     "FolderData",
+    "FolderSeries",
+    "FolderStream",
     "Layout",
     "SeriesSet",
     "SeriesStore",
@@ -34,12 +37,16 @@ __all__ = [
     "checked_entries",
     "embedded_series",
     "infer_freq",
+    "load_dataset",
     "load_folder",
+    "load_named",
     "load_table",
+    "long_from_wide",
     "normalise_freq",
     "series_from_frame",
     "series_from_gluonts",
     "split",
     "split_windows",
+    "stream_folder",
     "to_timestamps",
 ]

@@ -1,16 +1,20 @@
-"""From files and pandas tables in long format to series."""
+"""From files and pandas tables, long or wide, to series."""
 
 from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
+from pyarrow import ArrowInvalid, ipc
 
 from shared.errors import ConfigError, DataError
+from tsdiff.data.covariates import DYNAMIC, clean_covariates
 from tsdiff.data.frequency import EXAMPLES, infer_freq, normalise_freq
 from tsdiff.data.series import (
     Entry,
@@ -20,14 +24,17 @@ from tsdiff.data.series import (
     reason_to_skip,
     refuse_if_empty,
 )
+from tsdiff.data.statics import StaticColumns
 from tsdiff.data.timestamps import check_unique, grid_positions, moved_note, parse_timestamps, stamp_side
 
 TIMESTAMP_NAMES = ("timestamp", "time", "datetime", "date", "ds")
-SUFFIXES = (".csv", ".csv.gz", ".parquet")
+SUFFIXES = (".csv", ".csv.gz", ".parquet", ".feather", ".arrow")
+Layout = Literal["auto", "long", "wide"]
+"""One row for each value ("long"), one row for each time and one column for each series ("wide"), or whichever fits."""
 
 
 def load_table(path: str | os.PathLike[str]) -> pd.DataFrame:
-    """Read a table from a .csv, .csv.gz or .parquet file.
+    """Read a table from a .csv, .csv.gz, .parquet, .feather or .arrow (Arrow IPC, file or stream) file.
 
     Args:
         path: The file.
@@ -45,7 +52,7 @@ def load_table(path: str | os.PathLike[str]) -> pd.DataFrame:
     if not path.is_file():
         raise DataError(f"{path}: no such file; check the path")
     try:
-        frame = pd.read_parquet(path) if name.endswith(".parquet") else pd.read_csv(path)
+        frame = _read(path, name)
     except pd.errors.EmptyDataError as error:
         raise DataError(f"{path}: the file is empty; it needs a header line and rows") from error
     except (OSError, EOFError, ValueError) as error:
@@ -56,14 +63,68 @@ def load_table(path: str | os.PathLike[str]) -> pd.DataFrame:
     return frame
 
 
+def _read(path: Path, name: str) -> pd.DataFrame:
+    if name.endswith(".parquet"):
+        return pd.read_parquet(path)
+    if not name.endswith((".feather", ".arrow")):
+        return pd.read_csv(path)
+    with path.open("rb") as stream:
+        try:
+            table = ipc.open_file(stream).read_all()
+        except ArrowInvalid:
+            stream.seek(0)
+            table = ipc.open_stream(stream).read_all()
+    return table.to_pandas()
+
+
+def long_from_wide(frame: pd.DataFrame, timestamp: str | None = None) -> pd.DataFrame:
+    """Turn a table with a column for each series into one with a row for each value.
+
+    Args:
+        frame: Numeric columns, one a series, beside a column of timestamps or an index of datetimes or periods.
+        timestamp: The column of timestamps; found as in `series_from_frame` if None.
+
+    Returns:
+        Columns "item_id", "timestamp", "target"; the rows before the first value of a series are left out.
+
+    Raises:
+        DataError: No timestamps, no column besides, two of one name, or one that is not numeric.
+    """
+    times, name = _times(frame, timestamp)
+    columns = [column for column in frame.columns if column != name or name not in frame.columns]
+    if not columns:
+        raise DataError(f"the wide table has no column besides {name!r}; give one for each series")
+    parts = []
+    for column in columns:
+        values = _numbers(_column(frame, column), column)
+        first = int((~np.isnan(values)).argmax())
+        parts.append(pd.DataFrame({"item_id": str(column), "timestamp": times.iloc[first:], "target": values[first:]}))
+    return pd.concat(parts, ignore_index=True)
+
+
+def looks_wide(frame: pd.DataFrame, target: str, item_id: str | None, timestamp: str | None) -> bool:
+    """Whether a table has timestamps and numbers, but neither a column of targets nor one of item ids."""
+    if target in frame.columns or item_id is not None or "item_id" in frame.columns:
+        return False
+    try:
+        _, name = _times(frame, timestamp)
+    except DataError:
+        return False
+    others = [column for column in frame.columns if column != name]
+    return bool(others) and all(map(pd.api.types.is_numeric_dtype, frame[others].dtypes))
+
+
 def series_from_frame(
     frame: pd.DataFrame,
     *,
-    target: str = "target",
+    target: str | Sequence[str] = "target",
     item_id: str | None = None,
     timestamp: str | None = None,
     freq: str | None = None,
     min_length: int = 1,
+    dynamic: Sequence[str] = (),
+    static: Sequence[str] = (),
+    vocabulary: Mapping[str, Sequence[str]] | None = None,
 ) -> SeriesSet:
     """Make a clean set of series from a table in long format, one row for each value.
 
@@ -72,13 +133,19 @@ def series_from_frame(
 
     Args:
         frame: The table; not changed.
-        target: The column of values.
+        target: The column of values. A list of columns makes multivariate series, targets (channels, length).
         item_id: The column that names the series; None takes "item_id" if there is one, else the whole table
             is one series named after `target`.
         timestamp: The column (or name of the index) with the times; None takes "timestamp", "time",
             "datetime", "date" or "ds", in any case, or else an index of datetimes or periods.
         freq: The frequency, in any pandas spelling, old or new; None takes that of periods and infers that of times.
         min_length: Series with fewer steps, gaps counted, are skipped.
+        dynamic: Numeric columns that are known in the future: feat_dynamic_real. The rows of a series after its last
+            observed target are then the future, and belong to the features alone.
+        static: Columns with one value a series: numbers make feat_static_real, everything else (also booleans and
+            pandas categories) feat_static_cat, coded by the vocabulary of the column.
+        vocabulary: For static categories, by column, the values that the codes 0, 1, … stand for, such as the
+            `vocabulary` of the set that a model was trained on; None takes the sorted values of this table.
 
     Returns:
         The set, ordered by item; the same whatever the order of the rows (its notes aside).
@@ -94,32 +161,46 @@ def series_from_frame(
         raise DataError("the table has no rows; it needs one row for each value")
     if item_id is None and "item_id" in frame.columns:
         item_id = "item_id"
-    values = _numbers(_column(frame, target), target)
+    targets = [target] if isinstance(target, str) else list(target)
+    if not targets:
+        raise ConfigError("target names no column; give at least one")
+    values = np.stack([_numbers(_column(frame, name), name) for name in (*targets, *dynamic)], axis=1)
     times, name = _times(frame, timestamp)
     if freq is None and isinstance(times.dtype, pd.PeriodDtype):
         freq = normalise_freq(times.dtype.freq)
     stamps, notes = parse_timestamps(times, name)
-    parts = list(_parts(frame, item_id, target, stamps, values, notes))
+    parts = list(_parts(frame, item_id, " ".join(targets), stamps, values, notes))
     grid = _agreed_freq(parts) if freq is None else normalise_freq(freq)
+    statics = StaticColumns.read(frame, static, vocabulary)
     entries: list[Entry] = []
     skipped: dict[str, str] = {}
-    for item, part, numbers in parts:
-        entry, found = _entry(item, part, numbers, grid)
+    for part in parts:
+        entry, found = _entry(part, grid, len(targets), univariate=isinstance(target, str))
         reason = reason_to_skip(entry["target"], min_length)
         if reason is None:
-            entries.append(entry)
+            entries.append(entry | statics.of(part.rows, part.item))
             notes.extend(found)
         else:
-            skipped[item] = reason
+            skipped[part.item] = reason
     refuse_if_empty(entries, skipped)
-    used = [(item, part) for item, part, _ in parts if item not in skipped]
-    sides = {stamp_side(part, grid) for _, part in used}
+    used = [part for part in parts if part.item not in skipped]
+    sides = {stamp_side(part.stamps, grid) for part in used}
     side = sides.pop() if len(sides) == 1 else "start"
-    notes.extend(f"series {item!r}: {moved}" for item, part in used if (moved := moved_note(part, grid, side)))
-    return SeriesSet(entries, grid, notes, skipped, side)
+    for part in used:
+        moved = moved_note(part.stamps, grid, side)
+        if moved:
+            notes.append(f"series {part.item!r}: {moved}")
+    return SeriesSet(entries, grid, notes, skipped, side, statics.vocabulary)
 
 
-Part = tuple[str, pd.DatetimeIndex, np.ndarray]
+@dataclass(frozen=True)
+class Part:
+    """One series of a table: its sorted times, and its values (rows, targets and then dynamic features)."""
+
+    item: str
+    stamps: pd.DatetimeIndex
+    values: np.ndarray
+    rows: np.ndarray
 
 
 def _column(frame: pd.DataFrame, name: str) -> pd.Series:
@@ -179,13 +260,13 @@ def _parts(
 ) -> Iterator[Part]:
     """Yield each series sorted by time, ordered by item; append to `notes` which ones had to be sorted."""
     for item, rows in _groups(frame, item_id, target):
-        part, numbers = stamps[rows], values[rows]
+        part = stamps[rows]
         if not part.is_monotonic_increasing:
-            order = np.argsort(part.to_numpy(), kind="stable")
-            part, numbers = part[order], numbers[order]
+            rows = rows[np.argsort(part.to_numpy(), kind="stable")]
+            part = stamps[rows]
             notes.append(f"series {item!r}: unsorted timestamps were sorted")
         check_unique(part, item, item_id is None)
-        yield item, part, numbers
+        yield Part(item, part, values[rows], rows)
 
 
 def _groups(frame: pd.DataFrame, item_id: str | None, target: str) -> Iterator[tuple[str, np.ndarray]]:
@@ -206,7 +287,7 @@ def _groups(frame: pd.DataFrame, item_id: str | None, target: str) -> Iterator[t
 
 
 def _agreed_freq(parts: list[Part]) -> str:
-    found = {item: infer_freq(stamps) for item, stamps, _ in parts}
+    found = {part.item: infer_freq(part.stamps) for part in parts}
     votes = Counter(freq for freq in found.values() if freq is not None)
     if not votes:
         raise DataError(f"the frequency cannot be inferred from the timestamps; give freq, for example {EXAMPLES}")
@@ -220,11 +301,21 @@ def _agreed_freq(parts: list[Part]) -> str:
     return votes.most_common(1)[0][0]
 
 
-def _entry(item: str, stamps: pd.DatetimeIndex, numbers: np.ndarray, freq: str) -> tuple[Entry, list[str]]:
-    positions, start = grid_positions(stamps, freq, item)
-    full = np.full(int(positions[-1]) + 1, np.nan)
-    full[positions] = numbers
-    gaps = len(full) - len(numbers)
+def _entry(part: Part, freq: str, targets: int, univariate: bool) -> tuple[Entry, list[str]]:
+    """The entry of one series, without its static features, and notes."""
+    item = part.item
+    positions, start = grid_positions(part.stamps, freq, item)
+    full = np.full((part.values.shape[1], int(positions[-1]) + 1), np.nan)
+    full[:, positions] = part.values.T
+    gaps = full.shape[1] - len(positions)
     notes = [f"series {item!r}: {counted(gaps, 'gap', 'gaps')} filled as missing"] if gaps else []
-    target, found = clean_target(full, item)
-    return {"item_id": item, "start": start, "target": target}, notes + found
+    values, features = full[:targets], full[targets:]
+    if len(features):
+        observed = np.flatnonzero(np.isfinite(values).any(axis=0))
+        values = values[:, : int(observed[-1]) + 1 if observed.size else 0]
+    target, found = clean_target(values[0] if univariate else values, item)
+    entry: Entry = {"item_id": item, "start": start, "target": target}
+    if len(features) and target.shape[-1]:
+        covariates, repaired = clean_covariates({DYNAMIC: features}, item, target.shape[-1])
+        return entry | covariates, notes + found + repaired
+    return entry, notes + found

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -45,7 +46,7 @@ class Levels:
         times = sde.time_of_log_snr(torch.tensor(log_snrs, dtype=torch.float64))
         if len(log_snrs) == 1:
             return cls(times, tuple(log_snrs), (1.0,))
-        gaps = [b - a for a, b in zip(log_snrs[:-1], log_snrs[1:], strict=True)]
+        gaps = [b - a for a, b in pairwise(log_snrs)]
         weights = [(a + b) / 2 for a, b in zip([gaps[0], *gaps], [*gaps, gaps[-1]], strict=True)]
         return cls(times, tuple(log_snrs), tuple(weights))
 
@@ -101,9 +102,9 @@ class DenoisingEnergy:
 
     def __call__(self, x: Tensor) -> Evaluation:
         """Energy (batch,), float64, and gradient like x, at states x (batch, ...)."""
-        energy = torch.zeros(len(x), dtype=torch.float64, device=x.device)
-        gradient = torch.zeros_like(x)
         with torch.inference_mode(False), torch.enable_grad():
+            energy = torch.zeros(len(x), dtype=torch.float64, device=x.device)
+            gradient = torch.zeros_like(x)
             for level, noise in enumerate(self.noise):
                 for sign in (1, -1):
                     state = x.detach().clone().requires_grad_(True)
@@ -229,7 +230,7 @@ def with_lags(x: Tensor, lagged: Tensor, lags: Sequence[int]) -> Tensor:
     """
     length, channels = x.shape[1:]
     copies = lagged.split(channels, dim=-1)
-    shown = [
-        torch.cat([copy[:, :lag], x[:, : max(length - lag, 0)]], dim=1) for copy, lag in zip(copies, lags, strict=True)
-    ]
-    return torch.cat([x, *shown], dim=-1)
+    shown = [x]
+    for copy, lag in zip(copies, lags, strict=True):
+        shown.append(torch.cat([copy[:, :lag], x[:, : max(length - lag, 0)]], dim=1))
+    return torch.cat(shown, dim=-1)

@@ -114,6 +114,12 @@ class Refiner:
         self, conditions: Conditions, starts: np.ndarray, draws: np.ndarray, generators: list[torch.Generator]
     ) -> Tensor:
         """Refined windows (rows, length, channels) in network units."""
+        with torch.inference_mode(False), torch.no_grad():  # the energy differentiates, whatever mode the caller is in
+            return self._run(conditions, starts, draws, generators)
+
+    def _run(
+        self, conditions: Conditions, starts: np.ndarray, draws: np.ndarray, generators: list[torch.Generator]
+    ) -> Tensor:
         settings, config, device = self.config, self.model.config, self.model.device
         start = torch.from_numpy(starts).to(device)
         free = 1 - conditions.observed[..., : config.channels]
@@ -125,7 +131,8 @@ class Refiner:
 
         def potential(x: Tensor) -> Evaluation:
             (bound, force), (distance, pull) = model_energy(x), prior(x)
-            return Evaluation(None if bound is None else bound + distance, force + pull)
+            together = None if bound is None or distance is None else bound + distance
+            return Evaluation(together, force + pull)
 
         result = simulate(
             self._kernel(model_energy.stiffness + prior.stiffness),

@@ -1,0 +1,149 @@
+"""`tsdiff anomaly` and recipes/anomaly.py: what a run leaves behind, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import typer
+from typer.testing import CliRunner, Result
+
+from shared.errors import DiffusionError
+from tests.recipes.test_forecast_recipe import table, written
+from tsdiff.commands import anomaly
+
+ROOT = Path(__file__).resolve().parents[2]
+TINY = ["--steps", "40", "--prediction-length", "12", "--context-length", "36"]
+DETECTORS = {"model", "seasonal_naive", "seasonal_median", "rolling_z_score"}
+FILES = {"anomalies.png", "injected.png", "scores.csv", "anomalies.csv", "evaluation.md", "metrics.json", "model"}
+
+
+def run(*arguments: object) -> Result:
+    app = typer.Typer()
+    app.command()(anomaly.main)
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of the script on a CSV, in a process of its own."""
+    folder = tmp_path_factory.mktemp("anomaly")
+    data = written(table(600), folder)
+    made = subprocess.run(
+        [sys.executable, ROOT / "recipes/anomaly.py", "--data", data, "--output", folder / "out", *TINY],
+        cwd=folder,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert made.returncode == 0, made.stdout + made.stderr
+    assert "results:" in made.stdout
+    return folder
+
+
+def test_a_run_leaves_all_its_results(first: Path) -> None:
+    output = first / "out"
+    assert {path.name for path in output.iterdir()} == FILES
+    metrics = json.loads((output / "metrics.json").read_text())
+    assert metrics.keys() == DETECTORS | {"kinds", "found", "seconds"}
+    for name in DETECTORS:
+        assert 0 <= metrics[name]["auroc"] <= 1
+        assert 0 < metrics[name]["auprc"] <= 1
+        assert 0 <= metrics[name]["found"] <= 1
+    assert all(set(kind) == DETECTORS for kind in metrics["kinds"].values())
+    scores = pd.read_csv(output / "scores.csv")
+    assert list(scores.columns) == ["item_id", "timestamp", "value", "score", "threshold", "anomaly"]
+    # A tenth of 600 steps held out, in whole horizons, after four windows of 48 that the threshold is taken from.
+    assert scores.groupby("item_id").size().to_dict() == {"a": 252, "b": 252}
+    np.testing.assert_allclose(scores["value"], table(600).groupby("item_id").tail(252)["target"], rtol=1e-5)
+    assert np.isfinite(scores["score"]).all()
+    np.testing.assert_array_equal(scores["anomaly"], scores["score"] > scores["threshold"])
+    stretches = pd.read_csv(output / "anomalies.csv")
+    assert stretches["steps"].sum() == scores["anomaly"].sum()
+    assert len(stretches) == metrics["found"]
+    assert "| TSDiff |" in (output / "evaluation.md").read_text()
+    assert "/ average precision" in (output / "evaluation.md").read_text()
+    for picture in ("anomalies.png", "injected.png"):
+        assert (output / picture).read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+
+
+def test_a_given_model_scores_the_same_and_needs_no_training(first: Path, tmp_path: Path) -> None:
+    ran = run("--data", first / "data.csv", "--model", first / "out/model", "--output", tmp_path / "o", *TINY)
+    assert ran.exit_code == 0, ran.output
+    one, other = (pd.read_csv(folder / "scores.csv") for folder in (first / "out", tmp_path / "o"))
+    np.testing.assert_allclose(one["score"], other["score"], rtol=1e-4, atol=1e-4)
+    assert json.loads((tmp_path / "o/metrics.json").read_text())["seconds"]["train"] == 0
+
+
+def test_the_exact_density_and_other_settings(first: Path, tmp_path: Path) -> None:
+    settings = ["--method", "ode", "--stride", "24", "--windows", "3", "--reference", "60", "--quantile", "0.9"]
+    model = ["--model", first / "out/model"]
+    ran = run("--data", first / "data.csv", *model, "--output", tmp_path, *TINY, *settings)
+    assert ran.exit_code == 0, ran.output
+    scores = pd.read_csv(tmp_path / "scores.csv")
+    assert scores.groupby("item_id").size().to_dict() == {"a": 96, "b": 96}
+    assert np.isfinite(scores["score"]).all()
+
+
+def test_gaps_and_a_constant_series_are_scored_and_it_is_said(first: Path, tmp_path: Path) -> None:
+    frame = table(600)
+    frame.loc[frame.index[560:563], "target"] = np.nan
+    frame.loc[frame.item_id == "b", "target"] = 3.0
+    ran = run(
+        "--data",
+        written(frame, tmp_path),
+        "--model",
+        first / "out/model",
+        "--output",
+        tmp_path / "out",
+        *TINY,
+    )
+    assert ran.exit_code == 0, ran.output
+    scores = pd.read_csv(tmp_path / "out/scores.csv")
+    np.testing.assert_array_equal(scores["score"].isna(), scores["value"].isna())
+    assert scores["value"].isna().sum() == 3
+    assert not scores.loc[scores["value"].isna(), "anomaly"].any()
+
+
+def test_held_out_steps_without_room_for_anomalies_are_scored_all_the_same(first: Path, tmp_path: Path) -> None:
+    frame = table(600)
+    frame.loc[frame.groupby("item_id").cumcount() >= 590, "target"] = np.nan
+    ran = run(
+        "--data",
+        written(frame, tmp_path),
+        "--model",
+        first / "out/model",
+        "--output",
+        tmp_path / "out",
+        *TINY,
+        "--windows",
+        "1",
+    )
+    assert ran.exit_code == 0, ran.output
+    assert (tmp_path / "out/scores.csv").is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--quantile", "1"], "--quantile 1"),
+        (["--reference", "0"], "--reference 0"),
+        (["--stride", "0"], "stride=0"),
+        (["--magnitude", "-1"], "magnitude=-1"),
+        (["--data", "absent.csv"], "no such file"),
+        (["--windows", "0"], "windows is 0"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_the_work(arguments: list[str], message: str, tmp_path: Path) -> None:
+    data = [] if "--data" in arguments else ["--data", written(table(), tmp_path)]
+    ran = run(*data, "--output", tmp_path / "out", *TINY, *arguments)
+    assert isinstance(ran.exception, DiffusionError)
+    assert message in str(ran.exception)
+    assert not (tmp_path / "out/model").exists()

@@ -1,0 +1,60 @@
+"""Pictures of anomaly scores."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.image import imread
+
+from shared.errors import ConfigError, DataError
+from tsdiff.anomaly import SeriesScores, Thresholds
+from tsdiff.anomaly_plots import plot_anomalies
+
+
+def scored(item: str, peak: float, length: int = 60) -> SeriesScores:
+    target = np.sin(np.arange(length) / 4)
+    score = np.full(length, 0.2)
+    score[30:33] = peak
+    score[5] = np.nan
+    return SeriesScores(item, pd.Period("2024-01-01", freq="h"), target, score)
+
+
+LIMIT = Thresholds(0.99, 1.0, {})
+
+
+def test_the_picture_shades_what_is_above_the_threshold_and_what_was_injected(tmp_path: Path) -> None:
+    pixels = {}
+    for name, peak, labels in (("none", 0.3, None), ("found", 5.0, None), ("known", 0.3, [np.arange(60) // 10 == 4])):
+        path = tmp_path / f"{name}.png"
+        plot_anomalies([scored("a", peak)], LIMIT, path, labels=labels)
+        picture = imread(path)[..., :3]
+        reddish = (picture[..., 0] > 0.85) & (picture[..., 1] < 0.8) & (picture[..., 2] < 0.8)
+        yellowish = (picture[..., 0] > 0.9) & (picture[..., 1] > 0.8) & (picture[..., 2] < 0.8)
+        pixels[name] = (int(reddish.sum()), int(yellowish.sum()))
+    assert pixels["found"][0] > pixels["none"][0] + 5000
+    assert pixels["known"][1] > pixels["none"][1] + 5000
+
+
+def test_the_most_anomalous_series_are_drawn_and_any_shape_will_do(tmp_path: Path) -> None:
+    several = SeriesScores("m", pd.Period("2024-01", freq="M"), np.zeros((2, 30)), np.linspace(0, 9, 30))
+    unscored = SeriesScores("n", pd.Period("2024-01", freq="M"), np.zeros(30), np.full(30, np.nan))
+    flat = SeriesScores("f", pd.Period("2024-01-01", freq="D"), np.zeros(2), np.zeros(2))
+    plot_anomalies([several, unscored, flat], LIMIT, tmp_path / "two.svg", title="A title")
+    drawn = (tmp_path / "two.svg").read_text()
+    assert "A title" in drawn
+    plot_anomalies([scored(str(i), float(i)) for i in range(9)], LIMIT, tmp_path / "many.png", max_series=2)
+    assert (tmp_path / "many.png").stat().st_size > 10_000
+    with pytest.raises(DataError, match="no scored series"):
+        plot_anomalies([unscored], LIMIT, tmp_path / "none.png")
+
+
+def test_what_cannot_be_drawn(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="max_series"):
+        plot_anomalies([scored("a", 1)], LIMIT, tmp_path / "a.png", max_series=0)
+    with pytest.raises(ConfigError, match="unknown kind of picture"):
+        plot_anomalies([scored("a", 1)], LIMIT, tmp_path / "a.txt")
+    with pytest.raises(DataError, match="labels"):
+        plot_anomalies([scored("a", 1)], LIMIT, tmp_path / "a.png", labels=[np.zeros(3, dtype=bool)])

@@ -1,0 +1,91 @@
+"""Static columns of a table: one value for each series, numbers or categories."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from shared.errors import DataError
+from tsdiff.data.covariates import CATEGORIES, REALS
+
+
+@dataclass(frozen=True)
+class StaticColumns:
+    """The static columns of a table.
+
+    Attributes:
+        reals: Numeric columns by name.
+        categories: Columns of categories by name, as strings.
+        vocabulary: For each of those, the values that the codes stand for.
+    """
+
+    reals: dict[str, np.ndarray] = field(default_factory=dict)
+    categories: dict[str, np.ndarray] = field(default_factory=dict)
+    vocabulary: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @classmethod
+    def read(
+        cls, frame: pd.DataFrame, names: Sequence[str], vocabulary: Mapping[str, Sequence[str]] | None = None
+    ) -> StaticColumns:
+        """Take the columns `names` from a table; a column that `vocabulary` names holds categories, whatever its type.
+
+        Raises:
+            DataError: A column is missing or holds missing values, or a value is not in the vocabulary given.
+        """
+        found = cls()
+        known = dict(vocabulary or {})
+        for name in names:
+            if name not in frame.columns:
+                raise DataError(f"no column {name!r} for the static features; the table has {list(frame.columns)}")
+            column = frame[name]
+            if column.isna().any():
+                row = int(column.isna().to_numpy().argmax())
+                raise DataError(f"static column {name!r} is missing in row {row}; fill it in")
+            kinds = pd.api.types
+            if kinds.is_numeric_dtype(column.dtype) and not kinds.is_bool_dtype(column.dtype) and name not in known:
+                found.reals[name] = column.to_numpy(dtype=np.float64)
+                if not np.isfinite(found.reals[name]).all():
+                    raise DataError(f"static column {name!r} holds infinities; give finite numbers")
+                continue
+            values = column.astype(str).to_numpy(dtype=object)
+            words = tuple(map(str, known[name])) if name in known else tuple(sorted(set(values)))
+            unknown = sorted(set(values) - set(words))
+            if unknown:
+                raise DataError(
+                    f"static column {name!r} holds {unknown[0]!r}, which is not among the known"
+                    f" {', '.join(words[:20])}; train a model that knows it, or leave those series out"
+                )
+            found.categories[name], found.vocabulary[name] = values, words
+        return found
+
+    def of(self, rows: np.ndarray, item: str) -> dict[str, np.ndarray]:
+        """The fields of the series `item`, which holds `rows` of the table.
+
+        Raises:
+            DataError: A column changes within the series.
+        """
+        fields: dict[str, np.ndarray] = {}
+        if self.reals:
+            values = [_only(column[rows], name, item) for name, column in self.reals.items()]
+            fields[REALS] = np.array(values, dtype=np.float32)
+        if self.categories:
+            codes = [
+                self.vocabulary[name].index(str(_only(column[rows], name, item)))
+                for name, column in self.categories.items()
+            ]
+            fields[CATEGORIES] = np.array(codes, dtype=np.int64)
+        return fields
+
+
+def _only(values: np.ndarray, name: str, item: str) -> Any:
+    other = values != values[0]
+    if other.any():
+        raise DataError(
+            f"static column {name!r} changes within series {item!r}, from {values[0]!r} to {values[other.argmax()]!r};"
+            " give one value a series, or use it as a dynamic feature"
+        )
+    return values[0]
