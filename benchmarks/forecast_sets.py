@@ -126,8 +126,7 @@ def report(runs: dict[str, list[Run]], others: dict[str, dict[str, list[tuple[fl
         "TSDiff-MSE are one trained model, guided by the quantile and the mean-square energy. Settings are those of "
         "`tsdiff/presets.py`, chosen on windows cut from the end of the training parts; training uses the training "
         "part alone. CPU minutes are those of the training process, one thread. Ahead: the smaller of TSDiff-Q's "
-        "median and the best baseline's.\n\n"
-        + table(head, rows)
+        "median and the best baseline's.\n\n" + table(head, rows)
     )
     if compared:
         text += f"\nTSDiff-Q is ahead of the best baseline on {ahead} of {compared} sets.\n"

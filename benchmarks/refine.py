@@ -3,7 +3,7 @@
 The model is the one in --models (folders `<set>-0`, as `forecast_sets.py` leaves them), or one that is trained
 here and left there. Noise level and strength of the prior are chosen for each base forecaster on the last
 horizon of the training series, which the base forecaster of that choice has not seen; the defaults are shown too.
-Each set's result is kept as JSON in --output's folder of the same name, and one that is there is not made again.
+Each set's result is kept as JSON in --keep, and one that is there is not made again.
 
 Example:
     python benchmarks/refine.py
@@ -16,8 +16,9 @@ import json
 import sys
 import time
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar, get_args
 
 import numpy as np
 import torch
@@ -35,7 +36,7 @@ from tsdiff.baselines import train_baseline
 from tsdiff.data import split_windows
 from tsdiff.evaluation import Pair, evaluate
 from tsdiff.presets import preset_for
-from tsdiff.refine import RefineConfig, Refiner, candidates, choose_refinement, representative_log_snr
+from tsdiff.refine import Prior, RefineConfig, Refiner, candidates, choose_refinement, representative_log_snr
 
 VARIANTS: dict[str, RefineConfig] = {
     "most likely": RefineConfig(),
@@ -47,7 +48,10 @@ VARIANTS: dict[str, RefineConfig] = {
     "underdamped": RefineConfig("underdamped"),
     "critically damped": RefineConfig("critically_damped"),
 }
+CHOICE_WINDOWS, CHOICE_SAMPLES = 12, 10
+VARIANT_WINDOWS = 12
 Result = dict[str, Any]
+T = TypeVar("T")
 
 
 def model_of(data: LoadedSet, models: Path, steps: int) -> TSDiffPredictor:
@@ -60,8 +64,8 @@ def model_of(data: LoadedSet, models: Path, steps: int) -> TSDiffPredictor:
     return TSDiffPredictor.from_pretrained(folder)
 
 
-def thinned(pairs: list[Pair], count: int) -> list[Pair]:
-    """At most `count` pairs, spread evenly."""
+def thinned(pairs: list[T], count: int) -> list[T]:
+    """At most `count` of them, spread evenly."""
     return [pairs[i] for i in np.unique(np.linspace(0, len(pairs) - 1, min(count, len(pairs))).round().astype(int))]
 
 
@@ -83,14 +87,14 @@ def measure(
     model = model_of(data, models, steps)
     pairs = thinned(list(data.test), windows)
     held_out = split_windows(data.train, data.prediction_length, 1)
-    validation = thinned(list(held_out.test), min(windows, 16))
+    validation = thinned(list(held_out.test), min(windows, CHOICE_WINDOWS))
     guided = evaluate(model.predict([past for past, _ in pairs], samples), pairs).crps
     result: Result = {"set": data.name, "windows": len(pairs), "guided": guided, "bases": {}}
     result["representative"] = representative_log_snr(model.model, data.train)
     for name in bases:
         base = base_forecasts(name, data.train, data, pairs, minutes)
         earlier = base_forecasts(name, held_out.train, data, validation, minutes)
-        grid = candidates(RefineConfig(num_samples=16), prior_scales=(0.01, 0.1, 0.5))
+        grid = candidates(RefineConfig(num_samples=CHOICE_SAMPLES), prior_scales=(0.01, 0.1, 0.5))
         chosen, _ = choose_refinement(model.model, earlier, validation, grid)
         started = time.process_time()
         after = crps(model, replace(chosen, num_samples=samples), base, pairs)
@@ -105,22 +109,13 @@ def measure(
             "seconds": seconds,
         }
         if every:
-            found["variants"] = {
-                f"{kind}, {prior}": crps(
-                    model,
-                    replace(
-                        config,
-                        prior=prior,
-                        num_samples=samples,
-                        log_snrs=chosen.log_snrs,
-                        prior_scale=chosen.prior_scale,
-                    ),
-                    base,
-                    pairs,
-                )
-                for kind, config in VARIANTS.items()
-                for prior in ("quantile", "mse")
-            }
+            few, some = thinned(pairs, VARIANT_WINDOWS), thinned(base, VARIANT_WINDOWS)
+            found["variants_before"] = evaluate(some, few).crps
+            found["variants"] = {}
+            for (kind, config), prior in product(VARIANTS.items(), get_args(Prior)):
+                settings = {"log_snrs": chosen.log_snrs, "prior_scale": chosen.prior_scale, "num_samples": samples}
+                refined = crps(model, replace(config, prior=prior, **settings), some, few)
+                found["variants"][f"{kind}, {prior}"] = refined
         result["bases"][name] = found
         print(data.name, name, json.dumps(found), flush=True)
     return result
@@ -156,11 +151,23 @@ def report(results: list[Result]) -> str:
     if varied:
         kinds = list(varied[0][2]["variants"])
         columns = [f"{name}, {where}" for where, name, _ in varied]
-        body = [["(before)", *(f"{found['before']:.4f}" for _, _, found in varied)]]
+        body = [["(before)", *(f"{found['variants_before']:.4f}" for _, _, found in varied)]]
         body += [[kind, *(f"{found['variants'][kind]:.4f}" for _, _, found in varied)] for kind in kinds]
         text += "\n## Every method, with both priors, at the chosen noise level and strength\n\n"
+        text += f"On {VARIANT_WINDOWS} of the windows.\n\n"
         text += table(["method, prior", *columns], body)
     return text
+
+
+def csv_of(results: list[Result]) -> str:
+    """One line a set and base forecaster."""
+    keys = ("before", "default", "chosen", "log_snr", "prior_scale", "seconds")
+    lines = [",".join(["set", "windows", "base", *keys, "guided", "representative_log_snr"])]
+    for one in results:
+        for name, found in one["bases"].items():
+            values = [*(f"{found[key]:.6g}" for key in keys), f"{one['guided']:.6g}", f"{one['representative']:.3f}"]
+            lines.append(",".join([one["set"], str(one["windows"]), name, *values]))
+    return "\n".join(lines) + "\n"
 
 
 def main(
@@ -170,11 +177,12 @@ def main(
     ] = None,
     data: Annotated[Path, typer.Option(help="Data folder.")] = DEFAULT_DATA,
     models: Annotated[Path, typer.Option(help="Folder of trained models.")] = Path("runs/refine_models"),
-    windows: Annotated[int, typer.Option(help="Test windows of each set, spread evenly.")] = 60,
-    samples: Annotated[int, typer.Option(help="Samples of each refined forecast.")] = 40,
+    windows: Annotated[int, typer.Option(help="Test windows of each set, spread evenly.")] = 40,
+    samples: Annotated[int, typer.Option(help="Samples of each refined forecast.")] = 32,
     steps: Annotated[int, typer.Option(help="Training steps, where a model is trained here.")] = 2500,
     minutes: Annotated[float, typer.Option(help="CPU minutes of training for a network as base forecaster.")] = 2.5,
     variants: Annotated[bool, typer.Option(help="Every method with both priors too.")] = False,
+    keep: Annotated[Path, typer.Option(help="Folder for each set's result.")] = Path("runs/refine_results"),
     output: Annotated[Path, typer.Option(help="Markdown file to write.")] = Path("benchmarks/results/refine.md"),
 ) -> None:
     """Measure every set, and write the table."""
@@ -183,13 +191,14 @@ def main(
     bases = base or ["seasonal_naive", "linear"]
     results = []
     for name in sets or DEFAULT_SETS:
-        kept = output.with_suffix("") / f"{name}.json"
+        kept = keep / f"{name}.json"
         if kept.is_file():
             results.append(json.loads(kept.read_text(encoding="utf-8")))
             continue
         results.append(measure(load(name, data), models, bases, windows, samples, steps, minutes, variants))
         write_json(kept, results[-1])
     write_text(output, header("Refinement of base forecasts") + "\n" + report(results))
+    write_text(output.with_suffix(".csv"), csv_of(results))
 
 
 if __name__ == "__main__":

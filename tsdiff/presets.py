@@ -95,13 +95,13 @@ _WALK = Preset(scaling="last", context_length=90, training=_steps(2500))
 
 PRESETS: Mapping[str, Preset] = MappingProxyType(
     {
-        "m4_hourly": Preset(scale_power=0.5),
+        "m4_hourly": Preset(scaling="standard", scale_power=0.5, training=_steps(4000)),
         "exchange_rate_nips": _WALK,
         "pjm_hourly": Preset(training=_steps(5000)),
         "solar_al_tail_hourly": Preset(batch_size=64, training=_steps(2500)),
-        "nyc_weather_hourly": Preset(scaling="standard"),
+        "nyc_weather_hourly": Preset(scaling="last", training=_steps(4000)),
         "nyc_departures_hourly": Preset(batch_size=64, training=_steps(2500)),
-        "electricity_weekly": Preset(scale_power=0.5),
+        "electricity_weekly": Preset(scaling="standard", scale_power=0.5, batch_size=64, training=_steps(2500)),
         "tourism_quarterly": Preset(scale_power=0.5, training=_steps(4000)),
         "ltsf_etth1": Preset(scaling="standard"),
         "fred_md": _WALK,
