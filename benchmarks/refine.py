@@ -6,8 +6,8 @@ horizon of the training series, which the base forecaster of that choice has not
 Each set's result is kept as JSON in --keep, and one that is there is not made again.
 
 Example:
-    python benchmarks/refine.py
-    python benchmarks/refine.py --set pjm_hourly --set electricity_weekly --variants
+    python benchmarks/refine.py --variants pjm_hourly --variants electricity_weekly
+    python benchmarks/refine.py --set pjm_hourly --base deepar
 """
 
 from __future__ import annotations
@@ -181,7 +181,7 @@ def main(
     samples: Annotated[int, typer.Option(help="Samples of each refined forecast.")] = 32,
     steps: Annotated[int, typer.Option(help="Training steps, where a model is trained here.")] = 2500,
     minutes: Annotated[float, typer.Option(help="CPU minutes of training for a network as base forecaster.")] = 2.5,
-    variants: Annotated[bool, typer.Option(help="Every method with both priors too.")] = False,
+    variants: Annotated[list[str] | None, typer.Option(help="Sets to run every method with both priors on.")] = None,
     keep: Annotated[Path, typer.Option(help="Folder for each set's result.")] = Path("runs/refine_results"),
     output: Annotated[Path, typer.Option(help="Markdown file to write.")] = Path("benchmarks/results/refine.md"),
 ) -> None:
@@ -195,7 +195,9 @@ def main(
         if kept.is_file():
             results.append(json.loads(kept.read_text(encoding="utf-8")))
             continue
-        results.append(measure(load(name, data), models, bases, windows, samples, steps, minutes, variants))
+        results.append(
+            measure(load(name, data), models, bases, windows, samples, steps, minutes, name in (variants or ()))
+        )
         write_json(kept, results[-1])
     write_text(output, header("Refinement of base forecasts") + "\n" + report(results))
     write_text(output.with_suffix(".csv"), csv_of(results))
