@@ -1,7 +1,8 @@
 """Synthetic windows on the benchmark sets: how real they look, and what forecasters learn from them.
 
-Models are trained on the training parts with the presets of `tsdiff.presets` and kept in the folder --trained; rows are
-added to the tables as they are made, and what is there already is not made again.
+Models are trained on the training parts with the presets of `tsdiff.presets` and kept in the folder --trained, where
+`benchmarks/forecast_sets.py --keep` leaves the same ones; rows are added to the tables as they are made, and what is
+there already is not made again.
 
 Example:
     OMP_NUM_THREADS=1 python benchmarks/synthesis.py --set pjm_hourly --model linear --model deepar
@@ -61,11 +62,11 @@ class Windows:
     made: Mapping[str, list[Entry]]
 
 
-def trained(data: LoadedSet, folder: Path, steps: int, seed: int) -> TSDiff:
-    """The model of this set, steps and seed: the one in `folder`, or a new one."""
-    place = folder / f"{data.name}-{steps}-{seed}"
+def trained(data: LoadedSet, folder: Path, seed: int) -> TSDiff:
+    """The model of this set and seed: the one in `folder`, or a new one."""
+    place = folder / f"{data.name}-{seed}"
     if not (place / "model.safetensors").is_file():
-        preset = PRESETS[data.name].with_training(max_steps=steps, seed=seed)
+        preset = PRESETS[data.name].with_training(seed=seed)
         predictor = preset.estimator(data.freq, data.prediction_length).train(data.train, progress=False)
         predictor.model.save_pretrained(place)
     return TSDiff.from_pretrained(place)
@@ -144,8 +145,8 @@ def report(looks: Sequence[Mapping[str, Any]], worth: Sequence[Mapping[str, Any]
         + table(["set", "model", *trained_on], learned)
         + "\n## How real they look\n\nEach window is divided by its mean absolute value; scale_ks compares those. KS "
         "distances lie in 0 … 1; Wasserstein distances are in units of a window's mean absolute value. The classifiers "
-        "are cross-validated by series (or halves of series where there are few): an AUROC of 0.5 cannot tell, 1 always "
-        "can.\n\n" + table(["set", "windows", "n", *LOOKS, *TOLD], shown)
+        "are cross-validated by series (or parts of series where there are few): an AUROC of 0.5 cannot tell, 1 "
+        "always can.\n\n" + table(["set", "windows", "n", *LOOKS, *TOLD], shown)
     )
 
 
@@ -164,13 +165,10 @@ def main(
     sets: Annotated[list[str], typer.Option("--set", help="Sets; repeat the option.")] = list(SETS),  # noqa: B006
     models: Annotated[list[str], typer.Option("--model", help="Models; repeat the option.")] = list(MODELS),  # noqa: B006
     seeds: Annotated[list[int], typer.Option("--seed", help="Seeds; repeat the option.")] = [0],  # noqa: B006
-    n: Annotated[int, typer.Option("--n", help="Windows of each kind.")] = 2000,
-    steps: Annotated[int, typer.Option(help="Training steps of TSDiff.")] = 4000,
+    n: Annotated[int, typer.Option("--n", help="Windows of each kind.")] = 1000,
     max_steps: Annotated[int, typer.Option(help="Training steps of DeepAR and PatchTST.")] = 500,
     data: Annotated[Path, typer.Option(help="Folder that holds series/.")] = DEFAULT_DATA,
-    trained_folder: Annotated[Path, typer.Option("--trained", help="Folder of trained models.")] = Path(
-        "runs/synthesis-models"
-    ),
+    trained_folder: Annotated[Path, typer.Option("--trained", help="Folder of trained models.")] = Path("runs/models"),
     output: Annotated[Path, typer.Option(help="Folder of the tables.")] = ROOT,
 ) -> None:
     """Realism, LPS and TSTR of every set."""
@@ -187,7 +185,7 @@ def main(
                 seen = looks.has({"set": name, "windows": PHASES, "seed": seed})
                 if seen and not todo:
                     continue
-                windows = draw(loaded, trained(loaded, trained_folder, steps, seed), n, seed)
+                windows = draw(loaded, trained(loaded, trained_folder, seed), n, seed)
                 print(name, f"drawn after {time.process_time() - started:.0f} CPU-seconds", flush=True)
                 if not seen:
                     look(windows, seed, looks, output)
@@ -197,8 +195,8 @@ def main(
                 failed.append(f"{name}, seed {seed}: {error}")
                 print(f"failed: {failed[-1]}", file=sys.stderr, flush=True)
     about = (
-        f"{n} windows of each kind, of the length of the preset's model (context and horizon); TSDiff trained {steps} "
-        f"steps with its preset and drawn with 20 network calls, DeepAR and PatchTST trained {max_steps} steps on "
+        f"{n} windows of each kind, of the length of the preset's model (context and horizon); TSDiff trained "
+        f"with the set's preset and drawn with 20 network calls, DeepAR and PatchTST trained {max_steps} steps on "
         "each kind. One CPU thread."
     )
     write_text(output / "synthesis.md", report(looks.read(), worth.read(), about))

@@ -103,7 +103,7 @@ class Training:
             with torch.no_grad():
                 for name, value in self.network.state_dict().items():
                     self.average[name].copy_(0.9999 * self.average[name] + (1 - 0.9999) * value)
-        return float(loss)
+        return float(loss.detach())
 
 
 def batch(generator: torch.Generator, size: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -271,7 +271,8 @@ def main(
     if public is not None:
         os.environ["TSDIFF_PUBLIC_CODE"] = str(public.resolve())
     if worker:
-        return work(worker)
+        work(worker)
+        return
     missing = reason_without(public)
     sides = SIDES if missing is None else tuple(side for side in SIDES if side.startswith("ours"))
     if missing is not None:

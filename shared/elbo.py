@@ -1,14 +1,13 @@
 """The evidence lower bound of a diffusion model as a sum over elements: cheap, no derivative of the network.
 
-For the reverse *SDE* of any process here, whose g²/σ² = −2λ̇ (Kingma et al. 2021, "Variational diffusion models", eq. 11–14
-and appendix; Song et al. 2021, "Maximum likelihood training of score-based diffusion models", theorem 3):
+For the reverse *SDE* of any process here, whose g²/σ² = −2λ̇ (Kingma et al. 2021, "Variational diffusion models",
+eq. 11–14; Song et al. 2021, "Maximum likelihood training of score-based diffusion models", theorem 3):
 
     −log p(x_0)  ≤  KL(q(x_T|x_0) ‖ p(x_T))  +  ∫ E‖ε − ε̂‖² dλ  −  E log p(x_0|x_{t_end}),
 
 λ = log(α/σ) from the prior's to that of t_end, ε − ε̂ = (α/σ)(x̂_0 − x_0). The last factor is the Gaussian
-N(x̂_0, (σ/α)² at t_end) (Song et al. 2021, §4.3's counterpart there). With the exact denoiser of the data the bound is
-tight up to terms that vanish with σ(t_end). Every term is a sum over the elements of x_0, which tells where a window is
-unlikely.
+N(x̂_0, (σ/α)²) at t_end, as in the latter paper. With the exact denoiser of the data the bound is tight up to terms that
+vanish with σ(t_end). Every term is a sum over the elements of x_0, which tells where a window is unlikely.
 """
 
 from __future__ import annotations
@@ -64,8 +63,8 @@ def elbo(
     """The evidence lower bound of log p(x0).
 
     The integral over λ takes the midpoint rule on as many equal slices as `noise` has levels. Each noise is used twice,
-    as ε and −ε: for a linear denoiser the terms that mix it with the data cancel, so that with noise shared by the batch
-    items differ by what they are, not by chance.
+    as ε and −ε: for a linear denoiser the terms that mix it with the data cancel, so that with noise shared by the
+    batch items differ by what they are, not by chance.
 
     Args:
         denoiser: (x (batch, ...), t (batch,)) → x̂_0.

@@ -102,7 +102,8 @@ def anomaly_scores(
     if not any(np.isfinite(result.score).any() for result in results):
         raise DataError(
             f"none of {len(results)} series could be scored: every window of {model.config.length} steps misses more "
-            f"than {(settings or DEFAULT_SCORING).max_missing:.0%} of its values; give longer series, or raise max_missing"
+            f"than {(settings or DEFAULT_SCORING).max_missing:.0%} of its values; give longer series, or raise "
+            "max_missing"
         )
     return results
 
@@ -168,7 +169,7 @@ def stretches_to_frame(scores: Iterable[SeriesScores], thresholds: Thresholds, s
     for result in scores:
         times, limit = to_timestamps(result.index(), stamp), thresholds.of(result.item_id)
         with np.errstate(invalid="ignore"):
-            runs = stretches(result.score > limit)
+            runs = stretches(np.greater(result.score, limit))
         rows += [
             (result.item_id, times[first], times[end - 1], end - first, float(result.score[first:end].max()), limit)
             for first, end in runs
@@ -182,7 +183,7 @@ def _scores(model: TSDiff, entry: Entry, place: int, settings: LikelihoodSetting
     (windows,) = window_log_likelihoods(model, [named], settings)
     target = np.asarray(entry["target"], dtype=np.float64)
     target = np.where(np.isfinite(target), target, np.nan)
-    missing = np.isnan(np.atleast_2d(target)).all(axis=0)
+    missing = np.asarray(np.isnan(np.atleast_2d(target)).all(axis=0))
     score = step_scores(windows, len(missing))
     score[missing] = np.nan
     lost = int((np.isnan(score) & ~missing).sum())

@@ -213,7 +213,7 @@ class TweedieGuidance(ObservationGuidance):
 
 
 def _orthonormal(vector: Tensor, basis: list[Tensor]) -> Tensor:
-    """The part of each item of `vector` (batch, length, channels) outside the basis, of norm 1; 0 where none is left."""
+    """The part of each item of `vector` (batch, length, channels) outside the basis, scaled to norm 1, or 0."""
     for known in basis:
         vector = vector - (vector * known).sum(dim=(1, 2), keepdim=True) * known
     size = vector.flatten(1).norm(dim=1)[:, None, None]

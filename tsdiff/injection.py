@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -115,8 +116,8 @@ def inject(entries: Iterable[Mapping[str, Any]], config: InjectionConfig | None 
     results = [_injected(entry, str(entry.get("item_id", place)), config) for place, entry in enumerate(entries)]
     if not any(result.anomalies for result in results):
         raise DataError(
-            f"none of {len(results)} series has room for an anomaly of {config.shortest} to {config.longest} steps after "
-            f"step {config.margin}; give longer series, or shorter anomalies"
+            f"none of {len(results)} series has room for an anomaly of {config.shortest} to {config.longest} steps "
+            f"after step {config.margin}; give longer series, or shorter anomalies"
         )
     return results
 
@@ -182,7 +183,7 @@ def _injected(entry: Mapping[str, Any], name: str, config: InjectionConfig) -> I
     offset = int(rng.integers(len(config.kinds)))
     for turn, (first, length) in enumerate(_places(rows.shape[1], config, rng)):
         kind = config.kinds[(offset + turn) % len(config.kinds)]
-        length = int(rng.integers(1, _LONGEST_SPIKE + 1)) if kind == "spike" else length
+        length = min(length, int(rng.integers(1, _LONGEST_SPIKE + 1))) if kind == "spike" else length
         channel = int(rng.integers(len(rows)))
         row = change(rows[channel], kind, first, length, config.magnitude, rng, deviations[channel]).astype(rows.dtype)
         changed = (row != rows[channel]) & ~np.isnan(row)
@@ -201,7 +202,7 @@ def _places(total: int, config: InjectionConfig, rng: np.random.Generator) -> li
         return []
     edges = np.linspace(start, total, count + 1).astype(int)
     places = []
-    for low, high in zip(edges, edges[1:], strict=False):
+    for low, high in pairwise(edges):
         room = int(high - low) - config.gap
         longest = min(config.longest, room)
         length = round(math.exp(rng.uniform(math.log(config.shortest), math.log(longest))))

@@ -153,8 +153,8 @@ def window_log_likelihoods(
     settings = settings or LikelihoodSettings()
     if model.config.conditional:
         raise ConfigError(
-            "a conditional model has no density of whole windows: its network is told the observed values; train one with "
-            "conditional=False"
+            "a conditional model has no density of whole windows: its network is told the observed values; train one "
+            "with conditional=False"
         )
     return _each(model, dataset, settings)
 
@@ -210,8 +210,8 @@ def _series(model: TSDiff, entry: Entry, name: str, settings: LikelihoodSettings
     bad = np.flatnonzero(~np.isfinite(density))
     if bad.size:
         raise DataError(
-            f"series {name!r}: the likelihood of the window from step {kept[bad[0]]} is not finite; its values leave the "
-            "range of single precision after scaling: rescale the series, or leave that stretch out"
+            f"series {name!r}: the likelihood of the window from step {kept[bad[0]]} is not finite; its values leave "
+            "the range of single precision after scaling: rescale the series, or leave that stretch out"
         )
     return WindowLikelihoods(
         item_id=name,

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
+from typing import Any
 
 from shared.errors import ConfigError
 from shared.objectives import DiffusionLoss
+from shared.predictions import NetworkOutput
 from shared.training import TrainingConfig
 from tsdiff.backbones import S4DConfig
 from tsdiff.config import Calendar, Energy, Sampling, Scaling
@@ -21,8 +23,8 @@ class Preset:
     """How to train on a set, and how to draw forecasts then.
 
     Attributes:
-        context_length, scaling, calendar, lags, backbone, loss, training, batch_size, scale_power, horizon_weight: see
-            `TSDiffEstimator`.
+        context_length, scaling, calendar, output, lags, categories, backbone, loss, training, batch_size, scale_power,
+            horizon_weight: see `TSDiffEstimator`.
         mse, quantile: sampling with each energy.
         guidance: the energy that did better on the validation windows.
     """
@@ -30,15 +32,17 @@ class Preset:
     context_length: int | None = None
     scaling: Scaling = "mean"
     calendar: Calendar = "waves"
+    output: NetworkOutput = "velocity"
     lags: tuple[int, ...] = ()
+    categories: tuple[int, ...] = ()
     backbone: S4DConfig | None = None
     loss: DiffusionLoss = DEFAULT_LOSS
     training: TrainingConfig = DEFAULT_TRAINING
     batch_size: int = 32
     scale_power: float = 0.0
     horizon_weight: float = 1.0
-    mse: Sampling = field(default_factory=lambda: Sampling("mse"))
-    quantile: Sampling = field(default_factory=lambda: Sampling("quantile"))
+    mse: Sampling = field(default_factory=lambda: Sampling("mse", steps=8))
+    quantile: Sampling = field(default_factory=lambda: Sampling("quantile", steps=8))
     guidance: Energy = "quantile"
 
     def __post_init__(self) -> None:
@@ -50,7 +54,7 @@ class Preset:
         """How to draw with this energy, or with the one that did better."""
         return self.mse if (guidance or self.guidance) == "mse" else self.quantile
 
-    def with_training(self, **changes: float | int | str) -> Preset:
+    def with_training(self, **changes: Any) -> Preset:
         """The same preset with some fields of its `TrainingConfig` changed."""
         return replace(self, training=replace(self.training, **changes))
 
@@ -71,7 +75,9 @@ class Preset:
             self.context_length,
             scaling=self.scaling,
             calendar=self.calendar,
+            output=self.output,
             lags=self.lags,
+            categories=self.categories,
             backbone=self.backbone,
             loss=self.loss,
             training=self.training,
@@ -83,19 +89,36 @@ class Preset:
         )
 
 
-_WALK = Preset(scaling="last")
+def _above_zero(energy: Energy) -> Sampling:
+    return Sampling(energy, steps=8, minimum=0.0)
+
+
+def _steps(max_steps: int) -> TrainingConfig:
+    return replace(DEFAULT_TRAINING, max_steps=max_steps)
+
+
+_WALK = Preset(scaling="last", context_length=90, training=_steps(2500))
 
 PRESETS: Mapping[str, Preset] = MappingProxyType(
     {
-        "m4_hourly": Preset(scale_power=0.5),
+        "m4_hourly": Preset(scaling="standard", scale_power=0.5, training=_steps(4000)),
         "exchange_rate_nips": _WALK,
-        "pjm_hourly": Preset(),
-        "solar_al_tail_hourly": Preset(),
-        "nyc_weather_hourly": Preset(scaling="standard"),
-        "nyc_departures_hourly": Preset(),
-        "electricity_weekly": Preset(scale_power=0.5),
-        "tourism_quarterly": Preset(scale_power=0.5),
-        "ltsf_etth1": Preset(scaling="standard"),
+        "pjm_hourly": Preset(training=_steps(5000)),
+        "solar_al_tail_hourly": Preset(
+            batch_size=64, training=_steps(2500), mse=_above_zero("mse"), quantile=_above_zero("quantile")
+        ),
+        "nyc_weather_hourly": Preset(scaling="last", training=_steps(4000)),
+        "nyc_departures_hourly": Preset(
+            batch_size=64, training=_steps(2500), mse=_above_zero("mse"), quantile=_above_zero("quantile")
+        ),
+        "electricity_weekly": Preset(
+            scaling="standard",
+            backbone=S4DConfig(patch=4, dropout=0.2),
+            scale_power=0.5,
+            training=_steps(1500),
+        ),
+        "tourism_quarterly": Preset(scale_power=0.5, training=_steps(4000)),
+        "ltsf_etth1": Preset(scaling="standard", backbone=S4DConfig(patch=24, dropout=0.1), training=_steps(2000)),
         "fred_md": _WALK,
         "ltsf_illness": Preset(),
     }

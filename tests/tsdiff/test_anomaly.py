@@ -170,7 +170,10 @@ def test_what_cannot_be_scored(trained: TSDiffPredictor) -> None:
         results = anomaly_scores(trained, [short, good])
     assert np.isnan(results[0].score).all()
     assert np.isfinite(results[1].score).all()
-    with pytest.warns(UserWarning), pytest.raises(DataError, match="none of 1 series could be scored"):
+    with (
+        pytest.warns(UserWarning, match="not scored"),
+        pytest.raises(DataError, match="none of 1 series could be scored"),
+    ):
         anomaly_scores(trained, short)
     with pytest.raises(DataError, match="none of 0 series"):
         anomaly_scores(trained, [])

@@ -100,7 +100,9 @@ def test_ddpm_is_the_published_algorithm(kind, scale):
 
 
 @pytest.mark.parametrize("kind", ["mse", "quantile"])
-@pytest.mark.parametrize(("skip", "skip_type", "eta"), [(5, "uniform", 0.0), (4, "quadratic", 0.6), (1, "uniform", 1.0)])
+@pytest.mark.parametrize(
+    ("skip", "skip_type", "eta"), [(5, "uniform", 0.0), (4, "quadratic", 0.6), (1, "uniform", 1.0)]
+)
 def test_ddim_is_the_published_step(kind, skip: int, skip_type: SkipType, eta):
     times = table_times(SDE, skip, skip_type)
     found = drawn(DDIMGuidance(VALUES, MASK, kind, LEVELS, 0.3), "ode1", times, eta)

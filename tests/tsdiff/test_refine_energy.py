@@ -9,7 +9,7 @@ from torch import Tensor
 from shared.mcmc import Hamiltonian, Langevin, simulate
 from shared.random import make_generator
 from tsdiff.config import paper_sde
-from tsdiff.refine.energy import BasePrior, DenoisingEnergy, Levels
+from tsdiff.refine.energy import BasePrior, DenoisingEnergy, Levels, ScoreForce
 
 SDE = paper_sde()
 VARIANCES = torch.tensor([0.3, 1.0, 4.0])
@@ -18,7 +18,8 @@ VARIANCES = torch.tensor([0.3, 1.0, 4.0])
 
 def denoiser(x: Tensor, t: Tensor) -> Tensor:
     """E[x_0 | x_t] of N(0, diag VARIANCES)."""
-    alpha, sigma = SDE.alpha(t.double())[:, None, None], SDE.sigma(t.double())[:, None, None]
+    time = t[:1].double()  # all rows are at the same level
+    alpha, sigma = SDE.alpha(time), SDE.sigma(time)
     variances = VARIANCES.double()[None, :, None]
     return (alpha * variances / (alpha**2 * variances + sigma**2)).to(x.dtype) * x
 
@@ -33,7 +34,7 @@ WINDOWS = torch.tensor([[0.4, -1.0, 2.5], [-1.2, 0.3, 0.0]])[..., None]
 
 def test_over_all_levels_it_is_minus_log_p_up_to_a_constant():
     # Between the ends of the table, log(α/σ) from −2.5 to 4.6; outside, less than a percent of the integral is left.
-    fine = energy(torch.linspace(-2.5, 4.6, 120).tolist())
+    fine = energy(torch.linspace(-2.5, 4.6, 50).tolist())
     value, gradient = fine(WINDOWS)
     expected = WINDOWS / VARIANCES[None, :, None]
     torch.testing.assert_close(gradient, expected, rtol=0.02, atol=0.01)
@@ -100,6 +101,44 @@ def test_levels_weigh_their_spacing_and_one_weighs_one():
     torch.testing.assert_close(lam, torch.tensor([-1.0, 2.0], dtype=torch.float64), atol=1e-6, rtol=0)
 
 
+# --- the score ---------------------------------------------------------------------------------------------
+
+
+def force(log_snr: float, noise_scale: float, seed: int = 0) -> ScoreForce:
+    generators = [make_generator(seed, "force", row) for row in range(2)]
+    return ScoreForce(denoiser, SDE, log_snr, torch.full((2, 3, 1), noise_scale), generators)
+
+
+def test_the_force_is_minus_the_score_of_the_data_with_the_levels_noise():
+    chosen = force(0.8, 0.0)
+    energy_, gradient = chosen(WINDOWS)
+    assert energy_ is None
+    smoothed = VARIANCES[None, :, None] + torch.tensor(-1.6).exp()
+    torch.testing.assert_close(gradient, WINDOWS / smoothed, rtol=1e-5, atol=1e-5)
+    assert chosen.stiffness == pytest.approx(float(torch.tensor(1.6).exp()), rel=1e-6)
+    assert (WINDOWS / smoothed).abs().max() <= chosen.stiffness * WINDOWS.abs().max()
+
+
+def test_noise_of_the_force_averages_out():
+    noisy = force(0.8, 1.0)
+    total = torch.zeros_like(WINDOWS)
+    for _ in range(2000):
+        total += noisy(WINDOWS)[1] / 2000
+        noisy.redraw()
+    torch.testing.assert_close(total, force(0.8, 0.0)(WINDOWS)[1], rtol=0, atol=0.1)
+
+
+def test_the_last_step_takes_the_noise_off_to_second_order():
+    for log_snr, share in ((2.0, 1.0), (1.0, 0.1)):
+        chosen = force(log_snr, 0.0)
+        noise = share * torch.tensor(-2 * log_snr).exp()
+        carrying = (VARIANCES + noise).sqrt()[None, :, None].expand(2, 3, 1)
+        left = chosen.without_noise(carrying, share)[0, :, 0].square()
+        assert ((left - VARIANCES).abs() < 0.5 * (carrying[0, :, 0].square() - VARIANCES)).all()
+    wide = force(2.0, 0.0).without_noise((VARIANCES + torch.tensor(-4.0).exp()).sqrt()[None, :, None].expand(2, 3, 1))
+    torch.testing.assert_close(wide[0, 1:, 0].square(), VARIANCES[1:], rtol=2e-4, atol=0)
+
+
 # --- the prior ---------------------------------------------------------------------------------------------
 
 
@@ -145,23 +184,22 @@ def test_the_mean_of_samples_under_the_quantile_prior_is_pulled_by_their_level()
 # --- both together -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kernel", [Langevin(0.015), Hamiltonian(0.12, leapfrog_steps=4)])
+@pytest.mark.parametrize("kernel", [Langevin(0.03), Hamiltonian(0.12, leapfrog_steps=4)])
 def test_chains_under_both_energies_draw_from_the_product_of_gaussians(kernel):
-    rows, scale, target = 1500, 0.8, 1.5
-    chosen = energy(torch.linspace(-2.5, 3.0, 12).tolist(), rows=rows)
-    held_to = BasePrior(
-        torch.full((rows, 3, 1), target), torch.ones(rows, 3, 1), "mse", scale, torch.full((rows,), 0.5)
-    )
+    rows, scale, target = 500, 0.8, 1.5
+    chosen = energy(torch.linspace(-2.5, 2.5, 6).tolist(), rows=rows)
+    whole = torch.ones(rows, 3, 1)
+    held_to = BasePrior(target * whole, whole, "mse", scale, torch.full((rows,), 0.5))
 
     def potential(x: Tensor):
         one, other = chosen(x), held_to(x)
         return type(one)(one.energy + other.energy, one.gradient + other.gradient)
 
-    steps = 150 if isinstance(kernel, Langevin) else 15
+    steps = 60 if isinstance(kernel, Langevin) else 10
     start = torch.full((rows, 3, 1), target)
     x, _ = simulate(kernel, potential, start, steps, torch.Generator().manual_seed(0))
     # The model's density is that of the data smoothed by the noise of the last level.
-    precision = 1 / (VARIANCES + torch.tensor(-2 * 3.25).exp()) + 2 * scale
+    precision = 1 / (VARIANCES + torch.tensor(-2 * 3.0).exp()) + 2 * scale
     mean, deviation = 2 * scale * target / precision, precision.rsqrt()
     assert ((x[..., 0].mean(0) - mean).abs() < 0.05 * deviation + 4 * deviation / rows**0.5).all()
     assert ((x[..., 0].std(0) / deviation - 1).abs() < 0.12).all()

@@ -58,6 +58,12 @@ def test_standard_scaling_is_mean_and_deviation_of_what_is_observed():
     assert scale_of([1, 3, NAN, 1, 3], "standard") == (2.0, 1.0)
 
 
+def test_last_scaling_is_the_last_value_and_the_mean_step_between_observed_ones():
+    assert scale_of([1, 3, NAN, 2, 5, NAN], "last") == (5.0, 2.0)
+    assert scale_of([NAN, 7], "last") == (7.0, 7.0)
+    assert scale_of([-4, -4, -4], "last") == (-4.0, 4.0)
+
+
 @pytest.mark.parametrize(("values", "loc", "scale"), [([5, 5, 5], 5, 5), ([-5, -5], -5, 5), ([0, 0], 0, 1)])
 def test_a_constant_context_is_scaled_by_its_size(values, loc, scale):
     assert scale_of(values, "standard") == (loc, scale)
@@ -72,7 +78,7 @@ def test_a_context_that_tells_no_scale_takes_the_one_of_the_older_values(context
 @given(
     values=st.lists(st.floats(-100, 100, width=32).filter(lambda v: abs(v) > 0.01), min_size=2, max_size=20),
     factor=st.sampled_from([1e-6, 1e-3, 7.0, 1e12]),
-    scaling=st.sampled_from(["mean", "standard"]),
+    scaling=st.sampled_from(["mean", "standard", "last"]),
 )
 def test_scaled_windows_do_not_depend_on_the_unit(values, factor, scaling):
     rows = np.asarray([values], dtype=np.float64)
@@ -148,7 +154,7 @@ def numbered(length: int, offset: float) -> np.ndarray:
     return offset + np.arange(length, dtype=np.float32)
 
 
-@pytest.mark.parametrize("scaling", ["mean", "standard"])
+@pytest.mark.parametrize("scaling", ["mean", "standard", "last"])
 def test_the_same_generator_gives_the_same_batch(scaling):
     source = WindowSource([entry(numbered(40, 1)), entry(numbered(9, 50), "b")], config(scaling=scaling), batch_size=6)
     one, same, other = (source.batch(np.random.default_rng(seed)) for seed in (3, 3, 4))
@@ -183,6 +189,24 @@ def test_windows_are_true_pieces_of_their_series_with_their_own_calendar():
         np.testing.assert_allclose(features.numpy(), calendar_features(starts[item] + first, 12, "waves"), atol=1e-6)
     assert {item for item, _ in seen} == set(targets)
     assert {first for item, first in seen if item == "long"} == set(range(29))
+
+
+@pytest.mark.parametrize(("power", "share"), [(0.0, 0.5), (0.5, 0.75), (1.0, 0.9)])
+def test_series_are_drawn_by_the_power_of_their_size(power, share):
+    entries = [entry(np.full(20, 9.0), "large"), entry(np.full(20, -1.0), "small")]
+    batch = WindowSource(entries, config(), batch_size=4000, scale_power=power).batch(np.random.default_rng(0))
+    drawn = np.mean([name.startswith("large") for name in batch.ids])
+    assert drawn == pytest.approx(share, abs=4 * np.sqrt(share * (1 - share) / 4000))
+
+
+def test_the_horizon_may_weigh_more_than_the_context():
+    target = numbered(30, 1)
+    target[20] = NAN
+    plain = WindowSource([entry(target)], config(), batch_size=16)
+    heavy = WindowSource([entry(target)], config(), batch_size=16, horizon_weight=3.0)
+    one, other = (source.batch(np.random.default_rng(0)).mask for source in (plain, heavy))
+    torch.testing.assert_close(other[:, :8], one[:, :8])
+    torch.testing.assert_close(other[:, 8:], 3 * one[:, 8:])
 
 
 def test_a_window_is_drawn_again_while_its_context_is_empty():

@@ -18,7 +18,8 @@ def mix(layer: nn.Linear, x: Tensor) -> Tensor:
 
 
 def normalise(layer: nn.LayerNorm, x: Tensor) -> Tensor:
-    """A layer norm over the leading dimension of x (channels, ...)."""
+    """A layer norm over the leading dimension of x (channels, ...), in the precision of its weights."""
+    x = x.to(layer.weight.dtype)
     shape = (-1, *[1] * (x.ndim - 1))
     centred = x - x.mean(0, keepdim=True)
     spread = (centred.square().mean(0, keepdim=True) + layer.eps).rsqrt()

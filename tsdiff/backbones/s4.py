@@ -220,13 +220,15 @@ class S4Convolution(nn.Module):
         self.horizon.fill_(length)
 
     def forward(self, x: Tensor) -> Tensor:
-        """x (width, batch, length) → the same shape."""
+        """x (width, batch, length) → the same shape, in the precision of the weights even under autocast."""
         length = x.shape[2]
         points = next_fast_len(2 * length, real=True)
-        if self._learns():
+        with torch.autocast(x.device.type, enabled=False):
+            x = x.to(self.direct.dtype)
+            if not self._learns():
+                return convolve(x, None, self.spectrum(length, points), points)
             taps = self._taps(length, points)
             return convolve(x, taps, torch.fft.rfft(taps.detach()), points)
-        return convolve(x, None, self.spectrum(length, points), points)
 
     def spectrum(self, length: int, points: int) -> Tensor:
         """Transfer function at `points` points, (width, points // 2 + 1), complex; made once for the same weights."""

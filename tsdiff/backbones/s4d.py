@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 from shared.errors import ConfigError
 from tsdiff.backbones.cache import WeightCache
+from tsdiff.backbones.channels import mix
 
 _EMBEDDING = 64
 _FREQUENCIES = 16
@@ -108,16 +109,16 @@ class PatchedS4D(nn.Module):
         angles = log_snr[:, None].to(x.dtype) * self.frequencies
         level = self.level(torch.cat([angles.sin(), angles.cos()], dim=1))
 
-        stream = _mix(self.input, self._tokens(x))
+        stream = mix(self.input, self._tokens(x))
         if self.feature_input is not None and features is not None:
-            known = _mix(self.feature_input, self._tokens(features))
+            known = mix(self.feature_input, self._tokens(features))
             shape = (self.config.width, -1, self.tokens)
             stream = (stream.view(shape) + known.view(shape)).flatten(1)
         skip: Tensor | None = None
         for block in self.blocks:
             stream, skip = block(stream, level, skip)
         assert skip is not None
-        out = _mix(self.output, F.silu(_mix(self.head, skip)))
+        out = mix(self.output, F.silu(mix(self.head, skip)))
         return out.t().reshape(batch, self.length, self.channels)
 
     def _tokens(self, x: Tensor) -> Tensor:
@@ -158,8 +159,8 @@ class Block(nn.Module):
         hidden = F.silu(self.convolution(hidden)).view(width, -1)
         if self.dropout:
             hidden = F.dropout(hidden, self.dropout, self.training)
-        hidden = F.glu(_mix(self.gate, hidden), dim=0)
-        added = _mix(self.to_skip, hidden)
+        hidden = F.glu(mix(self.gate, hidden), dim=0)
+        added = mix(self.to_skip, hidden)
         skip = added if skip is None else skip + added
         if self.to_stream is not None:
             stream = torch.addmm(stream, self.to_stream.weight, hidden)
@@ -211,10 +212,3 @@ def kernel_basis(width: int, state: int, tokens: int) -> Tensor:
     gain = torch.expm1(pole * step) / pole
     response = 2 * gain[..., None] * torch.exp((pole * step)[..., None] * torch.arange(tokens))
     return torch.cat([response.real, -response.imag], dim=1).float()
-
-
-def _mix(layer: nn.Linear, x: Tensor) -> Tensor:
-    """A linear layer over the leading dimension of x (in, n) → (out, n)."""
-    if layer.bias is None:
-        return layer.weight @ x
-    return torch.addmm(layer.bias[:, None], layer.weight, x)

@@ -5,10 +5,9 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
-import pandas as pd
 import typer
 
 from shared.errors import ConfigError, DataError
@@ -250,10 +249,10 @@ def evaluation_text(
     return (
         "# Injected anomalies found\n\n"
         f"Put into the held-out steps: up to {injection.per_series} a series, {injection.shortest} to "
-        f"{injection.longest} steps, magnitude {injection.magnitude:g}, seed {injection.seed}. AUROC / average precision "
-        "over steps, each kind against ordinary steps; chance is 0.5 / the share of anomalous steps. Found: share of "
-        f"anomalies with a step above the threshold, the {quantile:g} quantile of a series' scores in training.\n\n"
-        + detection_table(metrics)
+        f"{injection.longest} steps, magnitude {injection.magnitude:g}, seed {injection.seed}. AUROC / average "
+        "precision over steps, each kind against ordinary steps; chance is 0.5 / the share of anomalous steps. Found: "
+        f"share of anomalies with a step above the threshold, the {quantile:g} quantile of a series' scores in "
+        "training.\n\n" + detection_table(metrics)
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import sys
 import time
@@ -27,9 +28,8 @@ from tsdiff.data import (
     SeriesSet,
     WindowSplit,
     embedded_series,
-    load_table,
+    load_dataset,
     normalise_freq,
-    series_from_frame,
     split_windows,
 )
 from tsdiff.estimator import DEFAULT_TRAINING, TSDiffEstimator
@@ -39,7 +39,19 @@ console = Console()
 _TRAINED_ON = "trained_on.json"
 
 DataOption = Annotated[
-    Path | None, typer.Option("--data", help="CSV or Parquet table, one row a value; default: embedded data.")
+    Path | None,
+    typer.Option(
+        "--data",
+        help="Table (CSV, Parquet, Feather; a row a value, or a column a series), folder in GluonTS's layout, or name "
+        "of a GluonTS set; default: embedded data.",
+    ),
+]
+DynamicOption = Annotated[
+    list[str] | None,
+    typer.Option("--dynamic", help="Column of a covariate that is known in the future; give it once for each."),
+]
+StaticOption = Annotated[
+    list[str] | None, typer.Option("--static", help="Column of a static category or number; give it once for each.")
 ]
 FreqOption = Annotated[
     str | None, typer.Option("--freq", help="Frequency of the series (h, D, W, M, 15min, …); found if left out.")
@@ -107,6 +119,8 @@ def load_job(
     target: str,
     item_id: str | None,
     timestamp: str | None,
+    dynamic: list[str] | None = None,
+    static: list[str] | None = None,
 ) -> Job:
     """Read and check the series, and cut the test windows off."""
     if data is None:
@@ -121,7 +135,19 @@ def load_job(
         if prediction_length is None:
             raise ConfigError("--prediction-length is needed with --data: how many steps to forecast")
         horizon, windows = prediction_length, 1 if windows is None else windows
-        series = series_from_frame(load_table(data), target=target, item_id=item_id, timestamp=timestamp, freq=freq)
+        series = load_dataset(
+            str(data),
+            freq=freq,
+            target=target,
+            item_id=item_id,
+            timestamp=timestamp,
+            dynamic=dynamic or (),
+            static=static or (),
+        )
+        if series.layout.channels:
+            raise ConfigError(
+                f"the series of {data} have {series.layout.channels} channels; commands take one, TSDiffEstimator more"
+            )
     split = split_windows(series, horizon, windows)
     if all(np.isnan(label["target"]).all() for label in split.test.label):
         raise DataError(
@@ -167,8 +193,17 @@ def predictor_for(
     if model is not None:
         return given_predictor(model, job, sampling, device), 0.0
     training = TrainingConfig(**{**asdict(DEFAULT_TRAINING), "max_steps": steps, "seed": seed})
+    layout = job.series.layout
     estimator = TSDiffEstimator(
-        job.series.freq, job.prediction_length, context_length, training=training, sampling=sampling, device=device
+        job.series.freq,
+        job.prediction_length,
+        context_length,
+        dynamic_features=layout.dynamic,
+        static_features=layout.reals,
+        categories=job.series.cardinalities,
+        training=training,
+        sampling=sampling,
+        device=device,
     )
     return trained_predictor(job, estimator, output, retrain)
 
@@ -178,7 +213,9 @@ def fingerprint(job: Job, estimator: TSDiffEstimator) -> dict[str, Any]:
     digest = hashlib.sha256()
     for entry in job.split.train:
         digest.update(f"{entry['item_id']} {entry['start']}".encode())
-        digest.update(entry["target"].tobytes())
+        for field in ("target", "feat_dynamic_real", "feat_static_cat", "feat_static_real"):
+            if entry.get(field) is not None:
+                digest.update(np.ascontiguousarray(entry[field]).tobytes())
     return {
         "data": digest.hexdigest(),
         "config": json.loads(json.dumps(asdict(estimator.config))),
@@ -187,8 +224,13 @@ def fingerprint(job: Job, estimator: TSDiffEstimator) -> dict[str, Any]:
     }
 
 
+def first_process() -> bool:
+    """Whether this is the only process, or the first of those that train together on several devices."""
+    return all(int(os.environ.get(name, "0")) == 0 for name in ("LOCAL_RANK", "NODE_RANK"))
+
+
 def trained_predictor(
-    job: Job, estimator: TSDiffEstimator, output: Path, retrain: bool
+    job: Job, estimator: TSDiffEstimator, output: Path, retrain: bool, **fit_options: Any
 ) -> tuple[TSDiffPredictor, float]:
     """The model of an earlier run, here or in a folder beside, with the same data and settings, or a new one; and the
     seconds of training."""
@@ -219,14 +261,16 @@ def trained_predictor(
         console.print(f"going on with the training in {state}", highlight=False)
     started = time.perf_counter()
     try:
-        predictor = estimator.train(job.split.train, folder=state)
+        predictor = estimator.train(job.split.train, folder=state, **fit_options)
     except KeyboardInterrupt:
         console.print("interrupted; the same command goes on from here", style="yellow")
         raise typer.Exit(130) from None
     finally:
         seconds = before + time.perf_counter() - started
-        if state.is_dir():
+        if state.is_dir() and first_process():
             write_json(spent, seconds)
+    if not first_process():
+        raise typer.Exit(0)  # one of several that trained together; the first goes on
     predictor.serialize(folder)
     write_json(folder / _TRAINED_ON, {"fingerprint": wanted, "seconds": seconds})
     shutil.rmtree(state, ignore_errors=True)
@@ -240,5 +284,12 @@ def given_predictor(path: str, job: Job, sampling: Sampling, device: str) -> TSD
         raise ConfigError(
             f"{path} forecasts {predictor.prediction_length} steps of {predictor.freq!r}, the data asks for "
             f"{job.prediction_length} of {job.series.freq!r}; train a model for them, or change --prediction-length"
+        )
+    config, layout = predictor.model.config, job.series.layout
+    takes = (config.dynamic_features, len(config.categories), config.static_features)
+    if takes != (layout.dynamic, layout.categories, layout.reals):
+        raise ConfigError(
+            f"{path} takes {takes[0]} dynamic covariates, {takes[1]} categories and {takes[2]} static numbers, the "
+            f"data has {layout.dynamic}, {layout.categories} and {layout.reals}; name them with --dynamic and --static"
         )
     return predictor

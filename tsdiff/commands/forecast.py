@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import pandas as pd
 import typer
 from gluonts.model.forecast import SampleForecast
@@ -16,6 +17,7 @@ from tsdiff.commands.common import (
     ContextOption,
     DataOption,
     DeviceOption,
+    DynamicOption,
     FreqOption,
     HorizonOption,
     ItemOption,
@@ -23,6 +25,7 @@ from tsdiff.commands.common import (
     ModelOption,
     RetrainOption,
     SeedOption,
+    StaticOption,
     StepsOption,
     TargetOption,
     ThreadsOption,
@@ -36,7 +39,7 @@ from tsdiff.commands.common import (
     write_csv,
 )
 from tsdiff.config import Energy, Sampling
-from tsdiff.data import candidate_seasons
+from tsdiff.data import Entry, candidate_seasons
 from tsdiff.estimator import DEFAULT_TRAINING
 from tsdiff.evaluation import (
     Metrics,
@@ -57,6 +60,12 @@ def scored_frame(job: Job, forecasts: list[SampleForecast]) -> pd.DataFrame:
     return frame
 
 
+def knows_future(entry: Entry, job: Job) -> bool:
+    """Whether the covariates of a series, if it has any, reach over the horizon after its end."""
+    dynamic = entry.get("feat_dynamic_real")
+    return dynamic is None or np.shape(dynamic)[-1] >= np.shape(entry["target"])[-1] + job.prediction_length
+
+
 def write_results(
     job: Job, predictor: TSDiffPredictor, output: Path, samples: int, train_seconds: float
 ) -> tuple[Metrics, Metrics]:
@@ -69,8 +78,19 @@ def write_results(
     nfe = predictor.nfe
     model = evaluate(forecasts, test)
     lag, naive = best_seasonal_naive(test, candidate_seasons(job.series.freq)[:2])
+    ready = [entry for entry in job.series if knows_future(entry, job)]
     with console.status("forecasting what comes after the data"):
-        future = forecasts_to_frame(predictor.predict(job.series, num_samples=samples), stamp=job.series.stamp)
+        future = (
+            forecasts_to_frame(predictor.predict(ready, num_samples=samples), stamp=job.series.stamp)
+            if ready
+            else pd.DataFrame()
+        )
+    if len(ready) < len(job.series):
+        console.print(
+            f"note: {len(job.series) - len(ready)} series have no covariates for the {job.prediction_length} steps "
+            "after their end, and are not in future.csv; add rows that hold them, without a target",
+            style="yellow",
+        )
 
     rows = {"TSDiff": model, f"seasonal naive ({lag})": naive}
     console.print(rich_metrics_table(rows, title=f"{len(forecasts)} windows of {job.prediction_length} steps"))
@@ -97,6 +117,8 @@ def main(
     target: TargetOption = "target",
     item_id: ItemOption = None,
     timestamp: TimeOption = None,
+    dynamic: DynamicOption = None,
+    static: StaticOption = None,
     windows: WindowsOption = None,
     context_length: ContextOption = None,
     output: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("runs/forecast"),
@@ -114,7 +136,7 @@ def main(
     if samples < 1:
         raise ConfigError(f"--samples {samples}: need at least one sample of each forecast")
     claim_output(output)
-    job = load_job(data, freq, prediction_length, windows, target, item_id, timestamp)
+    job = load_job(data, freq, prediction_length, windows, target, item_id, timestamp, dynamic, static)
     predictor, seconds = predictor_for(
         job,
         output,

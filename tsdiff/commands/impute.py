@@ -20,6 +20,7 @@ from tsdiff.commands.common import (
     ContextOption,
     DataOption,
     DeviceOption,
+    DynamicOption,
     FreqOption,
     HorizonOption,
     ItemOption,
@@ -27,6 +28,7 @@ from tsdiff.commands.common import (
     ModelOption,
     RetrainOption,
     SeedOption,
+    StaticOption,
     StepsOption,
     TargetOption,
     ThreadsOption,
@@ -158,6 +160,8 @@ def main(
     target: TargetOption = "target",
     item_id: ItemOption = None,
     timestamp: TimeOption = None,
+    dynamic: DynamicOption = None,
+    static: StaticOption = None,
     windows: WindowsOption = None,
     context_length: ContextOption = None,
     output: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("runs/impute"),
@@ -179,7 +183,7 @@ def main(
     if not 0 <= hide_rate < 1:
         raise ConfigError(f"--hide {hide_rate}: the share of hidden values is at least 0 and below 1")
     claim_output(output)
-    job = load_job(data, freq, prediction_length, windows, target, item_id, timestamp)
+    job = load_job(data, freq, prediction_length, windows, target, item_id, timestamp, dynamic, static)
     predictor, seconds = predictor_for(
         job,
         output,

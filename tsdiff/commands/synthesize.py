@@ -259,7 +259,7 @@ def main(
         "seconds": {"train": round(train_seconds, 2), "synthesize": round(draw_seconds, 2)},
     }
     write_report(output, looks, worth, about, f"{n} synthetic windows of {length} steps")
-    console.print(realism_table(looks), highlight=False, markup=False)
-    console.print(downstream_table(worth), highlight=False, markup=False)
+    console.print(realism_table(looks), highlight=False, markup=False, soft_wrap=True)
+    console.print(downstream_table(worth), highlight=False, markup=False, soft_wrap=True)
     files = "synthetic.parquet, synthetic/ in GluonTS's layout, realism.md, realism.png, downstream.csv, metrics.json"
     console.print(f"results: {output}/ ({files})", highlight=False)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from itertools import chain
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
-from gluonts.dataset.common import FileDataset, MetaData
+import numpy as np
+from gluonts.dataset.common import MetaData, infer_file_type
 from gluonts.exceptions import GluonTSDataError
 
 from shared.errors import DataError
@@ -68,9 +70,16 @@ class FolderSeries:
         return self._length
 
     def _checked(self) -> Iterator[Entry]:
-        with quiet():
-            data = FileDataset(self.folder, freq=self.freq)
-        return checked_entries(data, self.freq, notes=self.notes, skipped=self.skipped)
+        return checked_entries(self._raw(), self.freq, notes=self.notes, skipped=self.skipped)
+
+    def _raw(self) -> Iterator[dict[str, Any]]:
+        """Records as the files hold them; GluonTS's `FileDataset` wants to be told whether targets are multivariate."""
+        files = sorted(path for path in self.folder.rglob("*") if path.is_file() and not path.name.startswith("."))
+        found = [loader for loader in map(infer_file_type, files) if loader is not None]
+        if not found:
+            raise DataError("it holds no data.json, data.json.gz, .arrow, .feather or .parquet")
+        for record in chain.from_iterable(found):
+            yield {name: np.asarray(value) if isinstance(value, list) else value for name, value in record.items()}
 
 
 class FolderStream(NamedTuple):

@@ -111,7 +111,7 @@ def looks_wide(frame: pd.DataFrame, target: str, item_id: str | None, timestamp:
     except DataError:
         return False
     others = [column for column in frame.columns if column != name]
-    return bool(others) and all(pd.api.types.is_numeric_dtype(frame.dtypes[column]) for column in set(others))
+    return bool(others) and all(map(pd.api.types.is_numeric_dtype, frame[others].dtypes))
 
 
 def series_from_frame(

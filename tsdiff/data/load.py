@@ -81,7 +81,7 @@ def load_dataset(
         return series_from_gluonts(source, freq, min_length=min_length)
     wide = layout == "wide"
     if layout == "auto":
-        wide = isinstance(target, str) and looks_wide(source, target, item_id, timestamp)
+        wide = isinstance(target, str) and not (dynamic or static) and looks_wide(source, target, item_id, timestamp)
     if wide:
         if item_id is not None or dynamic or static or not isinstance(target, str):
             raise ConfigError(

@@ -52,8 +52,8 @@ def matched(forecasts: Iterable[Forecast], dataset: Iterable[Entry], prediction_
             )
         if forecast.start_date != start:
             raise DataError(
-                f"the base forecast of series {name!r} starts at {forecast.start_date}, the series ends before {start}; "
-                "give the series as the base forecaster saw it, without the values to forecast"
+                f"the base forecast of series {name!r} starts at {forecast.start_date}, but the series ends before "
+                f"{start}; give the series as the base forecaster saw it, without the values to forecast"
             )
         if forecast.prediction_length != prediction_length:
             raise DataError(

@@ -22,14 +22,14 @@ class RefineConfig:
 
     Args:
         method: "most_likely" descends the energy; the others draw from exp(−energy/temperature): overdamped Langevin,
-            without or with an accept step ("mala"), Hamiltonian Monte Carlo, underdamped and critically damped Langevin.
+            also with an accept step ("mala"), Hamiltonian Monte Carlo, underdamped and critically damped Langevin.
         prior: how a sample y is held to the base forecast ỹ: "mse", λ·Σ(y − ỹ)², or "quantile",
             λ·Σ max(q(ỹ − y), (q − 1)(ỹ − y)) with the sample's own level q.
         prior_scale: λ, in network units.
         energy: the model's part: "denoising", the denoising loss, as published; or "score", minus the score, a third of
             the cost and less, for methods that compare no energies. None takes "score" where the method allows it.
-        log_snrs: representative noise levels of the model's part, as log(α/σ), ascending; `representative_log_snr` finds
-            the published one. Several are quadrature nodes of the bound of −log p; "score" takes the last.
+        log_snrs: representative noise levels of the model's part, as log(α/σ), ascending; `representative_log_snr`
+            finds the published one. Several are quadrature nodes of the bound of −log p; "score" takes the last.
         redraw: draw the noise of the model's part anew before each step (each trajectory); otherwise each sample keeps
             its own.
         steps: of the optimiser or the chain.
@@ -37,8 +37,8 @@ class RefineConfig:
             overdamped chains) or one radian of its swing (Hamiltonian and underdamped chains); stable below 2.
         temperature: of the chains; 1 draws from the energy's own density.
         leapfrog_steps: of each Hamiltonian trajectory.
-        friction: of "underdamped", in units of the stiffest direction's frequency; "critically_damped" takes the critical
-            one of a direction of the data's own variance.
+        friction: of "underdamped", in units of the stiffest direction's frequency; "critically_damped" takes the
+            critical one of a direction of the data's own variance.
         num_samples: of the refined forecasts.
         seed: of the noise; a sample depends on it, the item's name and time and its place, and nothing else.
         batch_rows: samples that go through the network together; bounds memory, does not change results.

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -45,7 +46,7 @@ class Levels:
         times = sde.time_of_log_snr(torch.tensor(log_snrs, dtype=torch.float64))
         if len(log_snrs) == 1:
             return cls(times, tuple(log_snrs), (1.0,))
-        gaps = [b - a for a, b in zip(log_snrs[:-1], log_snrs[1:], strict=True)]
+        gaps = [b - a for a, b in pairwise(log_snrs)]
         weights = [(a + b) / 2 for a, b in zip([gaps[0], *gaps], [*gaps, gaps[-1]], strict=True)]
         return cls(times, tuple(log_snrs), tuple(weights))
 
@@ -101,9 +102,9 @@ class DenoisingEnergy:
 
     def __call__(self, x: Tensor) -> Evaluation:
         """Energy (batch,), float64, and gradient like x, at states x (batch, ...)."""
-        energy = torch.zeros(len(x), dtype=torch.float64, device=x.device)
-        gradient = torch.zeros_like(x)
         with torch.inference_mode(False), torch.enable_grad():
+            energy = torch.zeros(len(x), dtype=torch.float64, device=x.device)
+            gradient = torch.zeros_like(x)
             for level, noise in enumerate(self.noise):
                 for sign in (1, -1):
                     state = x.detach().clone().requires_grad_(True)
@@ -174,12 +175,13 @@ class ScoreForce:
         with torch.no_grad():
             return self.denoiser(self.alpha * seen + self.noise, t)[..., : x.shape[-1]]
 
-    def without_noise(self, x: Tensor) -> Tensor:
-        """States x without the noise they carry: one Euler step in σ² of the probability-flow equation.
+    def without_noise(self, x: Tensor, share: float = 1.0) -> Tensor:
+        """States x without the share of the level's variance that they carry: one Euler step in σ² of the
+        probability-flow equation.
 
         For Gaussian data of variance Λ, x has variance Λ + σ²/α², and the result Λ up to the square of that.
         """
-        return (x + self.denoised(x)) / 2
+        return x - 0.5 * share * (x - self.denoised(x))
 
 
 @dataclass(frozen=True)
@@ -229,7 +231,7 @@ def with_lags(x: Tensor, lagged: Tensor, lags: Sequence[int]) -> Tensor:
     """
     length, channels = x.shape[1:]
     copies = lagged.split(channels, dim=-1)
-    shown = [
-        torch.cat([copy[:, :lag], x[:, : max(length - lag, 0)]], dim=1) for copy, lag in zip(copies, lags, strict=True)
-    ]
-    return torch.cat([x, *shown], dim=-1)
+    shown = [x]
+    for copy, lag in zip(copies, lags, strict=True):
+        shown.append(torch.cat([copy[:, :lag], x[:, : max(length - lag, 0)]], dim=1))
+    return torch.cat(shown, dim=-1)

@@ -1,4 +1,4 @@
-"""What a refinement cannot know beforehand: the representative noise level, and settings that a validation window favours."""
+"""What a refinement cannot know beforehand: the representative noise level, and what a validation window favours."""
 
 from __future__ import annotations
 

@@ -76,7 +76,7 @@ def linear_predictive_score(
 ) -> Metrics:
     """The Linear Predictive Score: ridge regression fitted on synthetic windows, scored on real ones.
 
-    Kollovieh et al. 2023, §5.3 and appendix C: the lower, the better the windows. The paper fits 10,000 windows and
+    Kollovieh et al. 2023, §5.3: the lower, the better the windows. The paper fits 10,000 windows and
     reports the CRPS, which for the point forecast of a linear model is the normalised deviation. Only first and
     second moments of the windows matter to it.
 

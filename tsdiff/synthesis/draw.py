@@ -70,8 +70,8 @@ def synthesize(
     """Draw a synthetic data set of n windows, one batch at a time.
 
     Each window is an unconditional sample of the model. It is brought to the series' units by the scale of a window
-    of the training series, drawn as training draws them (a series, then a place in it), and begins where that one
-    begins, so that the calendar it was made under is the one it carries. `list(...)` or `series_from_gluonts(...)`
+    of the training series (every series has the same chance, then every place in it) and begins where that one begins,
+    so that the calendar it was made under is the one it carries. `list(...)` or `series_from_gluonts(...)`
     makes a set of it, `save_series` a file.
 
     Args:

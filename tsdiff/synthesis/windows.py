@@ -160,7 +160,7 @@ def enough_parts(entries: Sequence[Entry], groups: int = 10) -> int:
 
 
 def context_scales(windows: np.ndarray, context_length: int) -> np.ndarray:
-    """The mean absolute value of each row's context, (n, 1) (Kollovieh et al. 2023, appendix B.1).
+    """The mean absolute value of each row's context, (n, 1), the paper's mean scaling.
 
     A context of zeros tells no scale: the whole row's is taken, and 1 where that is zero too.
     """

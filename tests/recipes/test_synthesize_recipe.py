@@ -1,0 +1,126 @@
+"""recipes/synthesize.py: files, report and metrics of a tiny run in a process of its own; what it refuses."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from shared.errors import ConfigError, DataError
+from tests.recipes.test_forecast_recipe import table, written
+from tsdiff.commands import synthesize
+from tsdiff.data import load_folder, load_table, series_from_frame
+
+ROOT = Path(__file__).resolve().parents[2]
+TINY = ["--steps", "8", "--prediction-length", "12", "--context-length", "36", "--sampling-steps", "3"]
+LENGTH = 48
+KINDS = ["TSDiff", "Gaussian surrogate", "phase-randomised"]
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory) -> tuple[Path, str]:
+    """A first run: its folder (data.csv, out/) and what it said."""
+    folder = tmp_path_factory.mktemp("synthesize")
+    data = written(table(length=400), folder)
+    more = ["--n", "40", "--compare", "30", "--csv", "--models", "deepar", "--cpu-minutes", "0.005"]
+    command = [
+        sys.executable,
+        str(ROOT / "recipes/synthesize.py"),
+        "--data",
+        str(data),
+        "--output",
+        str(folder / "out"),
+    ]
+    done = subprocess.run(
+        [*command, *TINY, *more],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "COLUMNS": "200"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout
+    return folder, done.stdout
+
+
+def test_the_three_files_hold_the_same_windows(ran):
+    out = ran[0] / "out"
+    tables = [series_from_frame(load_table(out / f"synthetic.{kind}")) for kind in ("parquet", "csv")]
+    folder = load_folder(out / "synthetic")
+    assert (folder.freq, folder.prediction_length) == ("h", 12)
+    for read in (folder.train, *tables):
+        assert len(read) == 40
+        assert {len(entry["target"]) for entry in read} == {LENGTH}
+        for one, other in zip(folder.train, read, strict=True):
+            assert (one["item_id"], one["start"]) == (other["item_id"], other["start"])
+            np.testing.assert_array_equal(one["target"], other["target"])
+
+
+def test_report_and_metrics_agree(ran):
+    out = ran[0] / "out"
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert (metrics["windows"], metrics["compared"], metrics["length"]) == (40, 30, LENGTH)
+    assert set(metrics["realism"]) == {"other real windows", *KINDS}
+    assert [(row["model"], row["trained_on"]) for row in metrics["downstream"]] == [
+        (model, kind) for model in ("linear", "deepar") for kind in ("real", *KINDS)
+    ]
+    scores = {row["trained_on"]: row["crps"] for row in metrics["downstream"] if row["model"] == "linear"}
+    assert metrics["linear_predictive_score"] == scores
+    downstream = pd.read_csv(out / "downstream.csv")
+    assert list(downstream["trained_on"]) == ["real", *KINDS] * 2
+    assert downstream["crps"].iloc[1] == pytest.approx(scores["TSDiff"], rel=1e-4)
+    report = (out / "realism.md").read_text()
+    for kind in KINDS:
+        assert f"| {kind} |" in report
+        assert f"| linear | {kind} | {scores[kind]:.4f} |" in report
+    assert (out / "realism.png").stat().st_size > 20_000
+    assert "results:" in ran[1]
+
+
+def test_a_trained_model_draws_again_without_training(ran, tmp_path):
+    synthesize.main(
+        ran[0] / "data.csv",
+        prediction_length=12,
+        output=tmp_path,
+        model=str(ran[0] / "out/model"),
+        n=20,
+        sampling_steps=3,
+        nonnegative=True,
+    )
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert metrics["seconds"]["train"] == 0
+    drawn = load_table(tmp_path / "synthetic.parquet")
+    assert drawn["target"].min() >= 0
+    assert not (tmp_path / "synthetic.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"n": 0}, ConfigError, "--n 0: need at least 10"),
+        ({"compare": 3}, ConfigError, "--compare 3: need at least 10"),
+        ({"models": "deepar,oracle"}, ConfigError, "--models oracle: choose some of linear, deepar"),
+        ({"cpu_minutes": 0.0}, ConfigError, "--cpu-minutes 0"),
+        ({"sampling_steps": 0}, ConfigError, "steps=0"),
+        ({"freq": "D"}, DataError, "not on the grid"),
+        ({"prediction_length": 24}, ConfigError, "forecasts 12 steps of 'h', the data asks for 24"),
+        ({"windows": 30}, DataError, "have 0 different windows of 48 steps"),
+        ({"output": Path("/proc/none")}, ConfigError, "cannot be written"),
+    ],
+)
+def test_what_cannot_work_is_refused(ran, tmp_path, change, error, message):
+    arguments = {
+        "data": ran[0] / "data.csv",
+        "prediction_length": 12,
+        "output": tmp_path,
+        "model": str(ran[0] / "out/model"),
+        **change,
+    }
+    with pytest.raises(error, match=message):
+        synthesize.main(**arguments)
+    assert not (tmp_path / "synthetic.parquet").exists()

@@ -1,0 +1,53 @@
+"""Presets: they make estimators that train and forecast, and say what they are."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from benchmarks.sets import BENCHMARK_SETS
+from shared.errors import ConfigError
+from tests.tsdiff.conftest import sines
+from tsdiff.backbones import S4DConfig
+from tsdiff.config import Sampling
+from tsdiff.presets import PRESETS, Preset, preset_for
+
+FREQUENCIES = {"exchange_rate_nips": "B", "electricity_weekly": "W", "tourism_quarterly": "Q", "fred_md": "M"}
+
+
+@pytest.mark.parametrize("name", BENCHMARK_SETS)
+def test_every_benchmark_set_has_a_preset_that_fits_its_frequency_and_horizon(name):
+    horizon = BENCHMARK_SETS[name].prediction_length
+    for energy in ("mse", "quantile"):
+        estimator = PRESETS[name].estimator(
+            FREQUENCIES.get(name, "W-TUE" if "ill" in name else "h"), horizon, guidance=energy
+        )
+        assert estimator.config.prediction_length == horizon
+        assert estimator.config.scaling == PRESETS[name].scaling
+        assert estimator.scale_power == PRESETS[name].scale_power
+        assert estimator.training == PRESETS[name].training
+        assert estimator.sampling.guidance == energy
+
+
+def test_unknown_data_gets_a_preset_by_frequency():
+    assert preset_for("pjm_hourly", "h") is PRESETS["pjm_hourly"]
+    assert preset_for("somebody's", "B").scaling == "last"
+    assert preset_for(None, "H") == Preset()
+
+
+def test_a_preset_whose_sampling_uses_another_energy_is_refused():
+    with pytest.raises(ConfigError, match="quantile"):
+        Preset(mse=Sampling("quantile"))
+
+
+def test_a_preset_trains_and_forecasts():
+    small = S4DConfig(patch=4, width=8, blocks=1, state=2)
+    preset = replace(PRESETS["exchange_rate_nips"], context_length=16, backbone=small).with_training(
+        max_steps=20, seed=3
+    )
+    assert PRESETS["exchange_rate_nips"].training.max_steps > 20
+    forecasts = list(preset.estimator("h", 8).train(sines(2), progress=False).predict(sines(2), num_samples=3))
+    assert [f.samples.shape for f in forecasts] == [(3, 8), (3, 8)]
+    assert all(np.isfinite(f.samples).all() for f in forecasts)

@@ -1,0 +1,176 @@
+"""`tsdiff refine`: forecasts of simple forecasters, refined by a model's energy, scored before and after."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import pandas as pd
+import typer
+from gluonts.model.forecast import Forecast, SampleForecast
+
+from shared.errors import ConfigError
+from shared.io import write_json, write_text
+from tsdiff.baselines import BASELINE_NAMES, train_baseline
+from tsdiff.commands.common import (
+    ContextOption,
+    DataOption,
+    DeviceOption,
+    FreqOption,
+    HorizonOption,
+    ItemOption,
+    Job,
+    ModelOption,
+    RetrainOption,
+    SeedOption,
+    StepsOption,
+    TargetOption,
+    ThreadsOption,
+    TimeOption,
+    WindowsOption,
+    claim_output,
+    console,
+    load_job,
+    predictor_for,
+    prepare,
+    write_csv,
+)
+from tsdiff.data import split_windows
+from tsdiff.estimator import DEFAULT_TRAINING
+from tsdiff.evaluation import Metrics, Pair, evaluate, forecasts_to_frame, metrics_table, rich_metrics_table
+from tsdiff.plots import plot_forecasts
+from tsdiff.predictor import TSDiffPredictor
+from tsdiff.refine import Prior, RefineConfig, Refinement, candidates, choose_refinement
+
+_TITLES = {"seasonal_naive": "seasonal naive", "auto_ets": "AutoETS", "deepar": "DeepAR", "patchtst": "PatchTST"}
+_CHOICE_SAMPLES = 20
+
+
+def base_forecasts(name: str, entries: Any, job: Job, pairs: Sequence[Pair], samples: int, seed: int) -> list[Forecast]:
+    """What a baseline that is trained on `entries` forecasts for each pair."""
+    predictor = train_baseline(name, entries, job.series.freq, job.prediction_length, num_samples=samples, seed=seed)
+    return list(predictor.predict([past for past, _ in pairs]))
+
+
+def chosen_config(name: str, job: Job, predictor: TSDiffPredictor, config: RefineConfig) -> RefineConfig:
+    """Noise level and strength of the prior that do best on the last horizon of the training series."""
+    earlier = split_windows(job.split.train, job.prediction_length)
+    pairs = list(earlier.test)
+    base = base_forecasts(name, earlier.train, job, pairs, _CHOICE_SAMPLES, config.seed)
+    few = replace(config, num_samples=_CHOICE_SAMPLES)
+    best, _ = choose_refinement(predictor.model, base, pairs, candidates(few))
+    return replace(best, num_samples=config.num_samples)
+
+
+def draw(
+    before: Sequence[Forecast], after: Sequence[SampleForecast], pairs: Sequence[Pair], title: str, path: Path, job: Job
+) -> None:
+    """Two series, each before refinement and after."""
+    latest = {str(label.get("item_id", place)): place for place, (_, label) in enumerate(pairs)}
+    places = list(latest.values())
+    shown = [places[0], places[-1]] if len(places) > 1 else places
+    forecasts, windows = [], []
+    for place in shown:
+        past, label = pairs[place]
+        for what, forecast in (("before", before[place]), ("refined", after[place])):
+            forecasts.append(forecast)
+            windows.append((past, {**label, "item_id": f"{label.get('item_id', place)}, {what}"}))
+    plot_forecasts(forecasts, windows, path, title=title, stamp=job.series.stamp)
+
+
+def main(
+    data: DataOption = None,
+    freq: FreqOption = None,
+    prediction_length: HorizonOption = None,
+    target: TargetOption = "target",
+    item_id: ItemOption = None,
+    timestamp: TimeOption = None,
+    windows: WindowsOption = None,
+    context_length: ContextOption = None,
+    output: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("runs/refine"),
+    base: Annotated[
+        list[str] | None,
+        typer.Option(
+            help=f"Base forecaster, repeatable: {', '.join(BASELINE_NAMES)} [seasonal_naive and linear].",
+            show_default=False,
+        ),
+    ] = None,
+    method: Annotated[Refinement, typer.Option(help="How the energy is lowered or drawn from.")] = "most_likely",
+    prior: Annotated[Prior, typer.Option(help="How samples are held to the base forecast.")] = "quantile",
+    prior_scale: Annotated[float, typer.Option(help="How strongly.")] = RefineConfig.prior_scale,
+    log_snr: Annotated[float, typer.Option(help="Noise level of the model's energy.")] = RefineConfig.log_snrs[-1],
+    refine_steps: Annotated[int, typer.Option(help="Steps of the refinement.")] = RefineConfig.steps,
+    choose: Annotated[
+        bool, typer.Option("--choose", help="Choose noise level and strength on the training series' last horizon.")
+    ] = False,
+    model: ModelOption = None,
+    retrain: RetrainOption = False,
+    steps: StepsOption = DEFAULT_TRAINING.max_steps,
+    samples: Annotated[int, typer.Option(help="Samples of each refined forecast.")] = 100,
+    device: DeviceOption = "cpu",
+    threads: ThreadsOption = 1,
+    seed: SeedOption = 0,
+) -> None:
+    """Refine the forecasts of simple forecasters by a model's energy; score before and after."""
+    prepare(threads)
+    if samples < 1:
+        raise ConfigError(f"--samples {samples}: need at least one sample of each forecast")
+    names = list(dict.fromkeys(base or ("seasonal_naive", "linear")))
+    for name in names:
+        if name not in BASELINE_NAMES:
+            raise ConfigError(f"--base {name}: take one of {', '.join(BASELINE_NAMES)}")
+    config = RefineConfig(
+        method,
+        prior,
+        prior_scale,
+        log_snrs=(log_snr,),
+        steps=refine_steps,
+        num_samples=samples,
+        seed=seed,
+    )
+    claim_output(output)
+    job = load_job(data, freq, prediction_length, windows, target, item_id, timestamp)
+    predictor, seconds = predictor_for(
+        job,
+        output,
+        model=model,
+        retrain=retrain,
+        steps=steps,
+        context_length=context_length,
+        device=device,
+        seed=seed,
+    )
+    pairs = list(job.split.test)
+    rows: dict[str, Metrics] = {}
+    scores: dict[str, Any] = {}
+    frames: list[pd.DataFrame] = []
+    for name in names:
+        title = _TITLES.get(name, name)
+        started = time.perf_counter()
+        with console.status(f"forecasting with {title}"):
+            before = base_forecasts(name, job.split.train, job, pairs, samples, seed)
+        between = time.perf_counter()
+        with console.status(f"refining the forecasts of {title}"):
+            used = chosen_config(name, job, predictor, config) if choose else config
+            after = list(predictor.refine(before, [past for past, _ in pairs], used))
+        rows[title], rows[f"{title}, refined"] = evaluate(before, pairs), evaluate(after, pairs)
+        scores[name] = {
+            "before": rows[title].as_dict(),
+            "after": rows[f"{title}, refined"].as_dict(),
+            "log_snr": used.log_snrs[-1],
+            "prior_scale": used.prior_scale,
+            "seconds": {"base": round(between - started, 2), "refine": round(time.perf_counter() - between, 2)},
+        }
+        frames.append(forecasts_to_frame(after, stamp=job.series.stamp).assign(base=name))
+        frames[-1]["actual"] = [value for _, label in pairs for value in label["target"]]
+        draw(before, after, pairs, f"{title}, before and after", output / f"{name}.png", job)
+    console.print(rich_metrics_table(rows, title=f"{len(pairs)} windows of {job.prediction_length} steps"))
+    write_text(output / "metrics.md", metrics_table(rows))
+    write_csv(output / "refined.csv", pd.concat(frames, ignore_index=True))
+    metrics = {"bases": scores, "method": method, "prior": prior, "seconds": {"train": round(seconds, 2)}}
+    write_json(output / "metrics.json", metrics)
+    pictures = ", ".join(f"{name}.png" for name in names)
+    console.print(f"results: {output}/ ({pictures}, refined.csv, metrics.json, metrics.md)", highlight=False)
