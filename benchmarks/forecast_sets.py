@@ -189,6 +189,7 @@ def collect(folder: Path) -> dict[str, list[Run]]:
 def main(
     sets: Annotated[list[str] | None, typer.Option("--set", help="Sets to run; default: the nine.")] = None,
     seeds: Annotated[int, typer.Option(help="Seeds 0 … n − 1.")] = 3,
+    first_seed: Annotated[int, typer.Option(help="Leave out the seeds before this one.")] = 0,
     data: Annotated[Path, typer.Option(help="Folder that holds series/.")] = DEFAULT_DATA,
     output: Annotated[Path, typer.Option(help="Folder for the table and the runs.")] = RESULTS,
     keep: Annotated[
@@ -200,7 +201,7 @@ def main(
     torch.set_num_threads(1)
     quiet_lightning()
     folder = output / "forecast_sets"
-    for seed in range(0 if report_only else seeds):
+    for seed in range(seeds if report_only else first_seed, seeds):
         for name in sets or DEFAULT_SETS:
             path = folder / f"{name}-{seed}.json"
             if finished(path, PRESETS[name]) is None:
