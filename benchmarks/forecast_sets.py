@@ -132,16 +132,18 @@ def medians(runs: list[Run], energy: str) -> str:
 def report(runs: dict[str, list[Run]], others: dict[str, dict[str, list[tuple[float, float]]]]) -> str:
     """The table and who is ahead, as Markdown."""
     models = sorted({model for by_model in others.values() for model in by_model})
-    rows, ahead, compared = [], 0, 0
+    rows: list[list[str]] = []
+    verdicts: dict[bool, list[bool]] = {True: [], False: []}
     for name, made in runs.items():
         ours = statistics.median(run["quantile"]["crps"] for run in made)
         theirs = {m: statistics.median(c for c, _ in values) for m, values in others.get(name, {}).items()}
         best = min(theirs, key=lambda m: theirs[m]) if theirs else ""
+        complete = set(theirs) == set(models)
         if best:
-            compared, ahead = compared + 1, ahead + (ours < theirs[best])
+            verdicts[complete].append(ours < theirs[best])
         cover = statistics.median(run["quantile"]["coverage_90"] for run in made)
         minutes = statistics.median(run["train_cpu_minutes"] for run in made)
-        verdict = "" if not best else "TSDiff" if ours < theirs[best] else best
+        verdict = "" if not best else ("TSDiff" if ours < theirs[best] else best) + ("" if complete else " so far")
         rows.append(
             [name, str(len(made)), medians(made, "quantile"), medians(made, "mse"), f"{cover:.3f}", f"{minutes:.1f}"]
             + [f"{theirs[m]:.4f}" if m in theirs else "" for m in models]
@@ -154,10 +156,12 @@ def report(runs: dict[str, list[Run]], others: dict[str, dict[str, list[tuple[fl
         "TSDiff-MSE are one trained model, guided by the quantile and the mean-square energy. Settings are those of "
         "`tsdiff/presets.py`, chosen on windows cut from the end of the training parts; training uses the training "
         "part alone. CPU minutes are those of the training process, one thread. Ahead: the smaller of TSDiff-Q's "
-        "median and the best baseline's; an empty cell was not measured and does not count.\n\n" + table(head, rows)
+        "median and the best baseline's; an empty cell was not measured, and then it "
+        "is the best so far.\n\n" + table(head, rows)
     )
-    if compared:
-        text += f"\nTSDiff-Q is ahead of the best baseline on {ahead} of {compared} sets.\n"
+    for complete, where in ((True, "every baseline was"), (False, "some baselines are still to be")):
+        if verdicts[complete]:
+            text += f"\nTSDiff-Q is ahead on {sum(verdicts[complete])} of {len(verdicts[complete])} sets where {where} measured.\n"
     return text
 
 
