@@ -59,7 +59,7 @@ def changes(preset: Preset, freq: str) -> Iterator[tuple[str, Preset]]:
     yield "learning rate 1e-3", preset.with_training(learning_rate=1e-3)
     for scaling in ("mean", "standard", "last"):
         if scaling != preset.scaling:
-            yield f"scaling {scaling}", replace(preset, scaling=scaling)  # type: ignore[arg-type]
+            yield f"scaling {scaling}", replace(preset, scaling=scaling)
     other = 0.0 if preset.scale_power else 0.5
     yield f"series drawn by power {other:g} of their size", replace(preset, scale_power=other)
     dropout = 0.0 if backbone.dropout else 0.1
@@ -99,7 +99,7 @@ def row(name: str, change: str, preset: Preset, split: WindowSplit, pairs: list[
     minutes = (time.process_time() - started) / 60
     scores = {}
     for energy in ("quantile", "mse"):
-        predictor.sampling = preset.sampling(energy)  # type: ignore[arg-type]
+        predictor.sampling = preset.sampling(energy)
         scores[energy] = evaluate(predictor.predict([past for past, _ in pairs], SAMPLES), pairs)
     values = [
         name, change, preset.training.max_steps, preset.training.seed, f"{scores['quantile'].crps:.5f}",
@@ -135,8 +135,8 @@ def report(rows: list[dict[str, str]]) -> str:
     head = ["set", "changed", "training steps", "CRPS, quantile", "against the preset", "CRPS, MSE", "covers 90 %"]
     return (
         header("What each choice is worth")
-        + "\nValidation windows cut from the end of the training parts; one seed, so differences of a few percent are noise. "
-        "Positive: the change makes it worse.\n\n" + table(head, lines)
+        + "\nValidation windows cut from the end of the training parts; one seed, so differences of a few percent "
+        "are noise. Positive: the change makes it worse.\n\n" + table(head, lines)
     )
 
 

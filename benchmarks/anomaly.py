@@ -84,7 +84,7 @@ def methods(predictor: TSDiffPredictor, season: int) -> list[Method]:
         Method(f"bound, to log-SNR {end:g}", by_likelihood(predictor, _bound(end)), None if end == 1 else 1)
         for end in (1.0, 0.0, 2.0, 4.6)
     ]
-    exact = LikelihoodSettings(probes=2)
+    exact = LikelihoodSettings(probes=2, stride=predictor.prediction_length)
     return [
         *bound,
         Method("exact density, 2 probes", by_likelihood(predictor, exact), 1),
@@ -222,9 +222,9 @@ def main(
         header("Anomalies by likelihood")
         + f"\nThe last {WINDOWS} horizons of each series are held out of training; up to {put.per_series} anomalies of "
         f"{put.shortest} to {put.longest} steps (spikes: one or two) and magnitude {magnitude:g} are put into "
-        "each. AUROC / average precision over steps, each kind against ordinary steps. Windows lie a horizon apart. CPU times "
-        "are process times on one thread. Models were trained with the recipe's settings; nothing was tuned on "
-        "nyc_weather_hourly.\n"
+        "each. AUROC / average precision over steps, each kind against ordinary steps. Windows lie a horizon apart. "
+        "CPU times are process times on one thread. Models were trained with the recipe's settings; nothing was "
+        "tuned on nyc_weather_hourly.\n"
         + "".join(parts)
         + costs
         + "\nProbes and noise are shared by all windows, so that the gap to the exact value hardly differs between "

@@ -28,12 +28,18 @@ SETTINGS: list[dict[str, Any]] = [
     *({"steps": n} for n in (4, 8, 12, 24, 48)),
     *({"scale": s} for s in (0.5, 1.5, 2.0, 3.0)),
     *({"method": m} for m in ("sde1", "ode1", "ode2", "heun")),
-    {"guidance": "quantile"},
-    {"guidance": "quantile", "scale": 0.5},
-    {"guidance": "quantile", "scale": 2.0},
+    {"method": "ode2", "steps": 8},
     {"log_snr_end": 1.5},
     {"log_snr_end": 4.0},
     {"observation_std": 0.1},
+    {"guidance": "quantile"},
+    *({"guidance": "quantile", "observation_std": r} for r in (0.05, 0.2, 0.4)),
+    {"guidance": "quantile", "method": "ode2"},
+    *({"covariance": c} for c in ("tweedie", "scalar")),
+    *({"covariance": "scalar", "scale": s} for s in (0.5, 2.0, 3.0)),
+    {"covariance": "scalar", "guidance": "quantile"},
+    *({"method": "ddim", "skip": 5, "scale": s} for s in (1.0, 4.0)),
+    {"method": "ddpm", "scale": 4.0},
 ]
 
 

@@ -1,7 +1,8 @@
 """Synthetic windows on the benchmark sets: how real they look, and what forecasters learn from them.
 
-Models are trained on the training parts with the presets of `tsdiff.presets` and kept in the folder --trained; rows are
-added to the tables as they are made, and what is there already is not made again.
+Models are trained on the training parts with the presets of `tsdiff.presets` and kept in the folder --trained, where
+`benchmarks/forecast_sets.py --keep` leaves the same ones; rows are added to the tables as they are made, and what is
+there already is not made again.
 
 Example:
     OMP_NUM_THREADS=1 python benchmarks/synthesis.py --set pjm_hourly --model linear --model deepar
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import torch
 import typer
 
@@ -61,11 +63,11 @@ class Windows:
     made: Mapping[str, list[Entry]]
 
 
-def trained(data: LoadedSet, folder: Path, steps: int, seed: int) -> TSDiff:
-    """The model of this set, steps and seed: the one in `folder`, or a new one."""
-    place = folder / f"{data.name}-{steps}-{seed}"
+def trained(data: LoadedSet, folder: Path, seed: int) -> TSDiff:
+    """The model of this set and seed: the one in `folder`, or a new one."""
+    place = folder / f"{data.name}-{seed}"
     if not (place / "model.safetensors").is_file():
-        preset = PRESETS[data.name].with_training(max_steps=steps, seed=seed)
+        preset = PRESETS[data.name].with_training(seed=seed)
         predictor = preset.estimator(data.freq, data.prediction_length).train(data.train, progress=False)
         predictor.model.save_pretrained(place)
     return TSDiff.from_pretrained(place)
@@ -74,10 +76,12 @@ def trained(data: LoadedSet, folder: Path, steps: int, seed: int) -> TSDiff:
 def draw(data: LoadedSet, model: TSDiff, n: int, seed: int) -> Windows:
     """n windows of each kind, real ones all different."""
     config = model.config
+    least = min(float(np.nanmin(entry["target"])) for entry in data.train)
+    settings = SynthesisConfig(seed=seed, nonnegative=least >= 0)
     real = real_windows(data.train, config.length, 2 * n, seed=seed, parts=enough_parts(data.train))
     one, others = real[:n], real[n:]
     made = {
-        OURS: list(synthesize(model, n, data.train, SynthesisConfig(seed=seed))),
+        OURS: list(synthesize(model, n, data.train, settings)),
         GAUSSIAN: gaussian(one, context_length=config.context_length, seed=seed),
         PHASES: phase_randomised(one, seed=seed),
     }
@@ -164,13 +168,10 @@ def main(
     sets: Annotated[list[str], typer.Option("--set", help="Sets; repeat the option.")] = list(SETS),  # noqa: B006
     models: Annotated[list[str], typer.Option("--model", help="Models; repeat the option.")] = list(MODELS),  # noqa: B006
     seeds: Annotated[list[int], typer.Option("--seed", help="Seeds; repeat the option.")] = [0],  # noqa: B006
-    n: Annotated[int, typer.Option("--n", help="Windows of each kind.")] = 2000,
-    steps: Annotated[int, typer.Option(help="Training steps of TSDiff.")] = 4000,
+    n: Annotated[int, typer.Option("--n", help="Windows of each kind.")] = 1000,
     max_steps: Annotated[int, typer.Option(help="Training steps of DeepAR and PatchTST.")] = 500,
     data: Annotated[Path, typer.Option(help="Folder that holds series/.")] = DEFAULT_DATA,
-    trained_folder: Annotated[Path, typer.Option("--trained", help="Folder of trained models.")] = Path(
-        "runs/synthesis-models"
-    ),
+    trained_folder: Annotated[Path, typer.Option("--trained", help="Folder of trained models.")] = Path("runs/models"),
     output: Annotated[Path, typer.Option(help="Folder of the tables.")] = ROOT,
 ) -> None:
     """Realism, LPS and TSTR of every set."""
@@ -187,7 +188,7 @@ def main(
                 seen = looks.has({"set": name, "windows": PHASES, "seed": seed})
                 if seen and not todo:
                     continue
-                windows = draw(loaded, trained(loaded, trained_folder, steps, seed), n, seed)
+                windows = draw(loaded, trained(loaded, trained_folder, seed), n, seed)
                 print(name, f"drawn after {time.process_time() - started:.0f} CPU-seconds", flush=True)
                 if not seen:
                     look(windows, seed, looks, output)
@@ -197,8 +198,9 @@ def main(
                 failed.append(f"{name}, seed {seed}: {error}")
                 print(f"failed: {failed[-1]}", file=sys.stderr, flush=True)
     about = (
-        f"{n} windows of each kind, of the length of the preset's model (context and horizon); TSDiff trained {steps} "
-        f"steps with its preset and drawn with 20 network calls, DeepAR and PatchTST trained {max_steps} steps on "
+        f"{n} windows of each kind, of the length of the preset's model (context and horizon); TSDiff trained "
+        f"with the set's preset and drawn with 20 network calls, values below 0 set to 0 where the training "
+        f"series hold none; DeepAR and PatchTST trained {max_steps} steps on "
         "each kind. One CPU thread."
     )
     write_text(output / "synthesis.md", report(looks.read(), worth.read(), about))

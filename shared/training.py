@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -86,7 +87,9 @@ class TrainingConfig:
         seed: of data order, times and noise.
         precision: Lightning's, "32-true" or "bf16-mixed".
         num_workers: processes that prepare batches; 0 prepares them in the training process.
-        save_every_seconds: how often the training state is saved.
+        save_every_seconds: how often the training state is saved; it is saved at the end and on Ctrl-C besides.
+        compile: train through `torch.compile`, which takes a minute or more to start; weights and their names are the
+            same as without, results agree to rounding.
     """
 
     max_steps: int = 1000
@@ -100,6 +103,7 @@ class TrainingConfig:
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     num_workers: int = 0
     save_every_seconds: float = 15.0
+    compile: bool = False
 
     def __post_init__(self) -> None:
         if self.max_steps < 1:
@@ -187,7 +191,7 @@ def fit(
     folder: str | os.PathLike[str] | None = None,
     *,
     accelerator: str = "cpu",
-    devices: int | str = 1,
+    devices: int | str | list[int] = 1,
     strategy: str = "auto",
     resume: bool = True,
     progress: bool = True,
@@ -212,12 +216,15 @@ def fit(
     Raises:
         TrainingError: the loss is not finite.
         CheckpointError: the state in `folder` cannot be read or does not fit the module.
-        KeyboardInterrupt: the user stopped it; the same call goes on from the last saved state.
+        KeyboardInterrupt: the user stopped it, with Ctrl-C: the running step is finished and the state saved, and the
+            same call goes on from there. A second Ctrl-C does not wait, and what was saved last is kept.
     """
     keep_large_blocks()
     config = module.config
     state = None if folder is None else Path(folder) / LAST_STATE
     used: list[Callback] = [*callbacks]
+    stopper = _Stopper(state)
+    used.append(stopper)
     if state is not None:
         used.append(_state_keeper(state, config))
     if progress:
@@ -225,6 +232,8 @@ def fit(
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*(does not have many workers|isinstance.treespec|LeafSpec).*")
         warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists.*")
+        # Of a state that was saved under another interval, which is nothing to restore.
+        warnings.filterwarnings("ignore", message=".*callbacks used to create the checkpoint.*")
         trainer = L.Trainer(
             accelerator=accelerator,
             devices=devices,
@@ -247,15 +256,60 @@ def fit(
         if path is not None:
             _check_state(Path(path), module)
         on_interrupt = signal.getsignal(signal.SIGINT)
+        network = module.denoiser.network
+        if config.compile:
+            network.compile()
         try:
+            stopper.listen()
             trainer.fit(module, datamodule=data, ckpt_path=path, weights_only=True if path else None)
         except SystemExit:
             if not trainer.interrupted:
                 raise
             # Lightning turns Ctrl-C into exit(1) and goes on ignoring it; a caller, or a notebook, expects its own.
-            signal.signal(signal.SIGINT, on_interrupt)
             raise KeyboardInterrupt from None
+        finally:
+            network._compiled_call_impl = None  # what is used or saved afterwards is the plain network
+            if in_main_thread():
+                signal.signal(signal.SIGINT, on_interrupt)
     module.cpu()
+
+
+def in_main_thread() -> bool:
+    """Whether signals may be handled here."""
+    return threading.current_thread() is threading.main_thread()
+
+
+class _Stopper(Callback):
+    """Saves the state when training ends; the first Ctrl-C ends it after the running step, when weights, averages
+    and step count belong together."""
+
+    def __init__(self, state: Path | None):
+        self.state = state
+        self.asked = False
+        self.saved = -1
+
+    def listen(self) -> None:
+        """From now on Ctrl-C comes here."""
+        if in_main_thread():
+            signal.signal(signal.SIGINT, self._ask)
+
+    def _ask(self, number: int, frame: Any) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
+
+    def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
+        if self.asked:
+            self._save(trainer)
+            raise KeyboardInterrupt
+
+    def on_train_end(self, trainer: L.Trainer, *_: Any) -> None:
+        self._save(trainer)
+
+    def _save(self, trainer: L.Trainer) -> None:
+        if self.state is not None and trainer.global_step != self.saved:
+            self.saved = trainer.global_step
+            trainer.save_checkpoint(self.state)
 
 
 def _check_state(path: Path, module: DiffusionModule) -> None:

@@ -183,7 +183,7 @@ def _scores(model: TSDiff, entry: Entry, place: int, settings: LikelihoodSetting
     (windows,) = window_log_likelihoods(model, [named], settings)
     target = np.asarray(entry["target"], dtype=np.float64)
     target = np.where(np.isfinite(target), target, np.nan)
-    missing = np.isnan(np.atleast_2d(target)).all(axis=0)
+    missing = np.asarray(np.isnan(np.atleast_2d(target)).all(axis=0))
     score = step_scores(windows, len(missing))
     score[missing] = np.nan
     lost = int((np.isnan(score) & ~missing).sum())

@@ -29,10 +29,12 @@ from tsdiff.config import (
     paper_sde,
 )
 from tsdiff.data import normalise_freq
+from tsdiff.data.store import SPOOL_ABOVE
 from tsdiff.missing import MissingContext
 from tsdiff.model import TSDiff
 from tsdiff.predictor import TSDiffPredictor
 from tsdiff.source import WindowSource
+from tsdiff.tuning import TuningGrid, tune
 from tsdiff.windows import Entry
 
 DEFAULT_TRAINING = TrainingConfig(
@@ -133,16 +135,22 @@ class TSDiffEstimator(Estimator):
         folder: str | os.PathLike[str] | None = None,
         resume: bool = True,
         progress: bool = True,
+        tuning: TuningGrid | None = None,
+        spool_above: int | None = SPOOL_ABOVE,
         **fit_options: Any,
     ) -> TSDiffPredictor:
         """Train on a GluonTS dataset.
 
         Args:
-            training_data: entries; NaN is missing. They are read once.
-            validation_data: not used: an unconditional model is chosen by its training alone.
+            training_data: entries; NaN is missing. They are read once, one by one.
+            validation_data: entries whose last prediction_length steps are not part of `training_data`; the guidance
+                is tuned on these steps after the training (`tsdiff.tuning.tune`). None keeps the sampling as it is.
             folder: where the training state is kept, so that an interrupted training goes on; None keeps none.
             resume: go on from the state in `folder`.
             progress: show a progress bar.
+            spool_above: bytes of values from which the series go to a file, in `folder` if there is one, instead of
+                memory; None never, 0 always (`tsdiff.data.SeriesStore`).
+            tuning: what to try on the validation data; None takes `TuningGrid()`.
             fit_options: `shared.training.fit`'s strategy, devices, callbacks, logger.
 
         Returns:
@@ -155,7 +163,14 @@ class TSDiffEstimator(Estimator):
         """
         seed = self.training.seed
         source = WindowSource(
-            training_data, self.config, self.batch_size, self.missing, self.scale_power, self.horizon_weight
+            training_data,
+            self.config,
+            self.batch_size,
+            self.missing,
+            self.scale_power,
+            self.horizon_weight,
+            spool_above=spool_above,
+            folder=folder,
         )
         statistics = source.measure(np.random.default_rng(derive_seed(seed, "statistics")))
         with torch.random.fork_rng(devices=[]):
@@ -166,16 +181,26 @@ class TSDiffEstimator(Estimator):
             module,
             source,
             folder,
-            accelerator="gpu" if self.device.startswith("cuda") else self.device,
             resume=resume,
             progress=progress,
             description="training TSDiff",
-            **fit_options,
+            **{**_hardware(self.device), **fit_options},
         )
+        source.store.close()
         model.denoiser.load_state_dict(module.ema_denoiser.state_dict())
-        return TSDiffPredictor(model, self.sampling, self.device)
+        predictor = TSDiffPredictor(model, self.sampling, self.device)
+        if validation_data is None:
+            return predictor
+        return tune(predictor, validation_data, grid=tuning, seed=seed, progress=progress).predictor
 
     def with_training(self, **changes: Any) -> TSDiffEstimator:
         """Change fields of the `TrainingConfig`, in place; returns the estimator."""
         self.training = replace(self.training, **changes)
         return self
+
+
+def _hardware(device: str) -> dict[str, Any]:
+    """Lightning's accelerator and devices for a torch device: "cuda:1" is the second GPU, not any one."""
+    found = torch.device(device)
+    accelerator = "gpu" if found.type == "cuda" else found.type
+    return {"accelerator": accelerator, "devices": 1 if found.index is None else [found.index]}

@@ -30,6 +30,7 @@ from tsdiff.data.frequency import candidate_seasons, quiet
 from tsdiff.data.series import Entry, counted
 from tsdiff.data.timestamps import Stamp, to_timestamps
 
+# The levels of the TSDiff paper's CRPS.
 CRPS_LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 TABLE_LEVELS = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)
 _TITLES = {
@@ -75,6 +76,14 @@ class Metrics:
         return {name: value if math.isfinite(value) else None for name, value in scores.items()}
 
 
+def crps() -> BaseMetricDefinition:
+    """The paper's CRPS as a metric for `gluonts.model.evaluate_model`, where it is "mean_weighted_sum_quantile_loss".
+
+    For example `evaluate_model(predictor, test_data=split.test, metrics=[crps(), MASE()])`.
+    """
+    return MeanWeightedSumQuantileLoss(CRPS_LEVELS)
+
+
 @dataclass
 class CentralCoverage(BaseMetricDefinition):
     """GluonTS metric: the share of actual values within the central interval of probability `mass`.
@@ -100,7 +109,8 @@ def evaluate(forecasts: Iterable[Forecast], test_data: Iterable[Pair], seasonali
     """Score forecasts with `gluonts.ev`'s metrics.
 
     Args:
-        forecasts: One univariate forecast for each test pair, in the same order; samples or quantiles.
+        forecasts: One forecast for each test pair, in the same order; samples or quantiles. Of a multivariate one,
+            samples (number, length, channels), each channel counts as a series (`tsdiff.joint` scores them together).
         test_data: Pairs (input entry, label entry): a GluonTS `TestData`, `split_windows(...).test` or a
             list.
         seasonality: Steps of the seasonal difference in MASE; None takes the primary season of the frequency
@@ -111,7 +121,7 @@ def evaluate(forecasts: Iterable[Forecast], test_data: Iterable[Pair], seasonali
         only.
 
     Raises:
-        DataError: Forecasts that are NaN, multivariate, or do not match the pairs in number, item, start or
+        DataError: Forecasts that are NaN, or do not match the pairs in number, item, start or
             length; no actual value at all.
         ConfigError: `seasonality` is below 1.
     """
@@ -126,7 +136,7 @@ def _evaluate(forecasts: Iterable[Forecast], test_data: Iterable[Pair], seasonal
         [
             metric(axis=(0, 1))
             for metric in (
-                MeanWeightedSumQuantileLoss(CRPS_LEVELS),
+                crps(),
                 ND(),
                 NRMSE(),
                 CentralCoverage(0.5),
@@ -136,7 +146,7 @@ def _evaluate(forecasts: Iterable[Forecast], test_data: Iterable[Pair], seasonal
     )
     mase = MASE()(axis=(0, 1))
     total = missing = scaled = unscaled = 0
-    for forecast, (past, label) in _matched(forecasts, test_data):
+    for forecast, (past, label) in _by_channel(matched(forecasts, test_data)):
         actual = np.ma.masked_invalid(np.asarray(label["target"], dtype=np.float64))[None]
         total, missing = total + actual.size, missing + int(np.ma.count_masked(actual))
         if not np.ma.count(actual):
@@ -181,17 +191,19 @@ class _Batch(dict[str, Any]):
         return bool(np.isfinite(error).all() and (error > 0).all())
 
 
-def _matched(forecasts: Iterable[Forecast], pairs: Iterable[Pair]) -> Iterator[tuple[Forecast, Pair]]:
+def matched(forecasts: Iterable[Forecast], pairs: Iterable[Pair]) -> Iterator[tuple[Forecast, Pair]]:
     """Pair forecasts with what they forecast; a mismatch would score one series against another."""
     for place, (forecast, pair) in enumerate(zip_longest(forecasts, pairs)):
         if forecast is None or pair is None:
             fewer, more = ("forecasts", "test windows") if forecast is None else ("test windows", "forecasts")
             raise DataError(f"there are {place} {fewer} but more {more}; give one forecast for each test window")
         label = pair[1]
-        if not np.shape(forecast.mean) == np.shape(label["target"]) or np.ndim(label["target"]) != 1:
+        shape = np.shape(label["target"])
+        if np.shape(forecast.mean) != shape[::-1] or len(shape) not in (1, 2):
+            wanted = "both must be (length,), or (length, channels) of actual values (channels, length)"
             raise DataError(
                 f"forecast {place} of series {forecast.item_id!r} has shape {np.shape(forecast.mean)}, the actual"
-                f" values {np.shape(label['target'])}; both must be (length,)"
+                f" values {shape}; {wanted}"
             )
         item = label.get("item_id")
         other_item = None not in (item, forecast.item_id) and str(item) != str(forecast.item_id)
@@ -203,6 +215,16 @@ def _matched(forecasts: Iterable[Forecast], pairs: Iterable[Pair]) -> Iterator[t
         yield forecast, pair
 
 
+def _by_channel(matches: Iterable[tuple[Forecast, Pair]]) -> Iterator[tuple[Forecast, Pair]]:
+    """Each channel of a multivariate window as a window of its own."""
+    for forecast, (past, label) in matches:
+        if np.ndim(label["target"]) == 1:
+            yield forecast, (past, label)
+            continue
+        for channel, (before, after) in enumerate(zip(past["target"], label["target"], strict=True)):
+            yield forecast.copy_dim(channel), ({**past, "target": before}, {**label, "target": after})
+
+
 def _metrics(main: MetricCollection, mase: float, total: int, missing: int, unscaled: int) -> Metrics:
     notes = []
     if missing:
@@ -211,11 +233,11 @@ def _metrics(main: MetricCollection, mase: float, total: int, missing: int, unsc
         windows = counted(unscaled, "window", "windows")
         notes.append(f"MASE leaves out {windows} whose history is constant or unobserved")
     with np.errstate(divide="ignore", invalid="ignore"):
-        crps, nd, nrmse, half, ninety = (float(value) for value in main.get().values())
-    if not math.isfinite(crps) or not math.isfinite(nrmse):
-        crps = nd = nrmse = math.nan
+        loss, nd, nrmse, half, ninety = (float(value) for value in main.get().values())
+    if not math.isfinite(loss) or not math.isfinite(nrmse):
+        loss = nd = nrmse = math.nan
         notes.append("CRPS, ND and NRMSE are undefined, because every actual value is 0")
-    return Metrics(crps, nd, nrmse, mase, half, ninety, tuple(notes))
+    return Metrics(loss, nd, nrmse, mase, half, ninety, tuple(notes))
 
 
 def seasonal_naive(test_data: Iterable[Pair], lag: int, prediction_length: int | None = None) -> list[Forecast]:

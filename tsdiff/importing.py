@@ -66,8 +66,8 @@ _EMBEDDER = "embedder."
 # Feature inputs beyond those of the clock: scale, static category, static number, age.
 _OTHER_FEATURES = 4
 _HORIZONS = {"h": 24, "D": 30, "B": 30}
-_LAGS = {"h": tuple(24 * days for days in (1, 2, 3, 4, 5, 6, 7, 14, 21, 28))}
-_LAGS |= {freq: tuple(range(30, 361, 30)) for freq in ("D", "B")}
+PUBLISHED_LAGS = {"h": tuple(24 * days for days in (1, 2, 3, 4, 5, 6, 7, 14, 21, 28))}
+PUBLISHED_LAGS |= {freq: tuple(range(30, 361, 30)) for freq in ("D", "B")}
 _CLOCKS = {4: "h", 3: "D"}
 
 
@@ -270,7 +270,7 @@ class _Settings:
         """Frequency: given, or that of the lags, or that whose clock has as many hands as there are features."""
         if self.values.get("freq") is not None:
             return normalise_freq(str(self.values["freq"]))
-        by_lags = next((freq for freq, lags in _LAGS.items() if len(lags) == shapes.channels - 1), None)
+        by_lags = next((freq for freq, lags in PUBLISHED_LAGS.items() if len(lags) == shapes.channels - 1), None)
         guess = by_lags or _CLOCKS.get(shapes.features - _OTHER_FEATURES, "h")
         return self.assume("freq", guess)
 
@@ -346,7 +346,7 @@ def _lags(freq: str, shapes: _Shapes, origin: str) -> tuple[int, ...]:
     """The published lags of a frequency, if the network has channels for them."""
     if shapes.channels == 1:
         return ()
-    lags = _LAGS.get(freq, ())
+    lags = PUBLISHED_LAGS.get(freq, ())
     if len(lags) != shapes.channels - 1:
         raise ConfigError(
             f"the network of {origin} has {shapes.channels - 1} lags, the published ones of freq={freq!r} are "

@@ -183,7 +183,7 @@ def _injected(entry: Mapping[str, Any], name: str, config: InjectionConfig) -> I
     offset = int(rng.integers(len(config.kinds)))
     for turn, (first, length) in enumerate(_places(rows.shape[1], config, rng)):
         kind = config.kinds[(offset + turn) % len(config.kinds)]
-        length = int(rng.integers(1, _LONGEST_SPIKE + 1)) if kind == "spike" else length
+        length = min(length, int(rng.integers(1, _LONGEST_SPIKE + 1))) if kind == "spike" else length
         channel = int(rng.integers(len(rows)))
         row = change(rows[channel], kind, first, length, config.magnitude, rng, deviations[channel]).astype(rows.dtype)
         changed = (row != rows[channel]) & ~np.isnan(row)

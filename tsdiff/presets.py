@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
+from typing import Any
 
 from shared.errors import ConfigError
 from shared.objectives import DiffusionLoss
@@ -22,8 +23,8 @@ class Preset:
     """How to train on a set, and how to draw forecasts then.
 
     Attributes:
-        context_length, scaling, calendar, output, lags, backbone, loss, training, batch_size, scale_power, horizon_weight: see
-            `TSDiffEstimator`.
+        context_length, scaling, calendar, output, lags, categories, backbone, loss, training, batch_size, scale_power,
+            horizon_weight: see `TSDiffEstimator`.
         mse, quantile: sampling with each energy.
         guidance: the energy that did better on the validation windows.
     """
@@ -33,6 +34,7 @@ class Preset:
     calendar: Calendar = "waves"
     output: NetworkOutput = "velocity"
     lags: tuple[int, ...] = ()
+    categories: tuple[int, ...] = ()
     backbone: S4DConfig | None = None
     loss: DiffusionLoss = DEFAULT_LOSS
     training: TrainingConfig = DEFAULT_TRAINING
@@ -52,7 +54,7 @@ class Preset:
         """How to draw with this energy, or with the one that did better."""
         return self.mse if (guidance or self.guidance) == "mse" else self.quantile
 
-    def with_training(self, **changes: float | int | str) -> Preset:
+    def with_training(self, **changes: Any) -> Preset:
         """The same preset with some fields of its `TrainingConfig` changed."""
         return replace(self, training=replace(self.training, **changes))
 
@@ -75,6 +77,7 @@ class Preset:
             calendar=self.calendar,
             output=self.output,
             lags=self.lags,
+            categories=self.categories,
             backbone=self.backbone,
             loss=self.loss,
             training=self.training,
@@ -86,6 +89,10 @@ class Preset:
         )
 
 
+def _above_zero(energy: Energy) -> Sampling:
+    return Sampling(energy, steps=8, minimum=0.0)
+
+
 def _steps(max_steps: int) -> TrainingConfig:
     return replace(DEFAULT_TRAINING, max_steps=max_steps)
 
@@ -94,15 +101,24 @@ _WALK = Preset(scaling="last", context_length=90, training=_steps(2500))
 
 PRESETS: Mapping[str, Preset] = MappingProxyType(
     {
-        "m4_hourly": Preset(scale_power=0.5),
+        "m4_hourly": Preset(scaling="standard", scale_power=0.5, training=_steps(4000)),
         "exchange_rate_nips": _WALK,
         "pjm_hourly": Preset(training=_steps(5000)),
-        "solar_al_tail_hourly": Preset(),
-        "nyc_weather_hourly": Preset(scaling="standard"),
-        "nyc_departures_hourly": Preset(),
-        "electricity_weekly": Preset(scale_power=0.5),
-        "tourism_quarterly": Preset(scale_power=0.5),
-        "ltsf_etth1": Preset(scaling="standard"),
+        "solar_al_tail_hourly": Preset(
+            batch_size=64, training=_steps(2500), mse=_above_zero("mse"), quantile=_above_zero("quantile")
+        ),
+        "nyc_weather_hourly": Preset(scaling="last", training=_steps(4000)),
+        "nyc_departures_hourly": Preset(
+            batch_size=64, training=_steps(2500), mse=_above_zero("mse"), quantile=_above_zero("quantile")
+        ),
+        "electricity_weekly": Preset(
+            scaling="standard",
+            backbone=S4DConfig(patch=4, dropout=0.2),
+            scale_power=0.5,
+            training=_steps(1500),
+        ),
+        "tourism_quarterly": Preset(scale_power=0.5, training=_steps(4000)),
+        "ltsf_etth1": Preset(scaling="standard", backbone=S4DConfig(patch=24, dropout=0.1), training=_steps(2000)),
         "fred_md": _WALK,
         "ltsf_illness": Preset(),
     }

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import os
+import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +28,9 @@ quiet_lightning()
 class Net(nn.Module):
     """Small, with dropout, so that resuming must restore its randomness too."""
 
-    def __init__(self, width: int = 32) -> None:
+    def __init__(self, width: int = 32, dropout: float = 0.2) -> None:
         super().__init__()
-        self.layers = nn.Sequential(nn.Linear(3, width), nn.SiLU(), nn.Dropout(0.2), nn.Linear(width, 2))
+        self.layers = nn.Sequential(nn.Linear(3, width), nn.SiLU(), nn.Dropout(dropout), nn.Linear(width, 2))
 
     def forward(self, x: Tensor, t: Tensor) -> Tensor:
         return self.layers(torch.cat([x, t[:, None]], dim=1))
@@ -55,10 +58,10 @@ class StopAt(L.Callback):
             raise RuntimeError("stopped")
 
 
-def make_module(seed: int = 0, width: int = 32, **changes: Any) -> DiffusionModule:
+def make_module(seed: int = 0, width: int = 32, dropout: float = 0.2, **changes: Any) -> DiffusionModule:
     torch.manual_seed(seed)
     settings = {"max_steps": 60, "save_every_seconds": 1e-3, "seed": seed, **changes}
-    return DiffusionModule(Denoiser(Net(width), VPSDE(), "noise"), DiffusionLoss(), TrainingConfig(**settings))
+    return DiffusionModule(Denoiser(Net(width, dropout), VPSDE(), "noise"), DiffusionLoss(), TrainingConfig(**settings))
 
 
 def assert_same(a: nn.Module, b: nn.Module) -> None:
@@ -81,6 +84,53 @@ def test_a_stopped_run_ends_as_one_that_was_not(tmp_path: Path, uninterrupted: D
     resumed = make_module(seed=0)
     fit(resumed, Points(), tmp_path, progress=False)
     assert_same(resumed, uninterrupted)
+
+
+class PressCtrlC(L.Callback):
+    """In the middle of a step, as often as told."""
+
+    def __init__(self, step: int, times: int = 1) -> None:
+        self.step, self.times = step, times
+
+    def on_before_optimizer_step(self, trainer: L.Trainer, *_: Any) -> None:
+        if trainer.global_step == self.step:
+            for _press in range(self.times):
+                os.kill(os.getpid(), signal.SIGINT)
+                time.sleep(0)  # lets Python see the signal
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_ctrl_c_saves_the_step_it_came_in(tmp_path: Path, uninterrupted: DiffusionModule, times: int) -> None:
+    before = signal.getsignal(signal.SIGINT)
+    never = {"save_every_seconds": 1e6}
+    with pytest.raises(KeyboardInterrupt):
+        fit(make_module(**never), Points(), tmp_path, callbacks=[PressCtrlC(20, times)], progress=False)
+    assert signal.getsignal(signal.SIGINT) is before
+    assert (tmp_path / LAST_STATE).is_file() == (times == 1)  # the second does not wait for the end of the step
+    if times == 1:
+        assert torch.load(tmp_path / LAST_STATE, weights_only=True)["global_step"] == 21
+    resumed = make_module(**never)
+    fit(resumed, Points(), tmp_path, progress=False)
+    assert_same(resumed, uninterrupted)
+
+
+def test_a_finished_run_is_found_finished(tmp_path: Path, uninterrupted: DiffusionModule) -> None:
+    fit(make_module(save_every_seconds=1e6), Points(), tmp_path, progress=False)
+    again = make_module(save_every_seconds=1e6)
+    fit(again, Points(poison=True), tmp_path, progress=False)  # not one more batch is drawn
+    assert_same(again, uninterrupted)
+
+
+@pytest.mark.slow
+def test_compiled_training_has_the_same_weights_by_the_same_names() -> None:
+    module, plain = make_module(compile=True, dropout=0.0), make_module(dropout=0.0)
+    for one in (module, plain):  # without dropout, which draws other numbers when compiled
+        fit(one, Points(), progress=False)
+    assert module.denoiser.network._compiled_call_impl is None
+    own, other = module.state_dict(), plain.state_dict()
+    assert own.keys() == other.keys()
+    for name, value in own.items():
+        torch.testing.assert_close(value, other[name], rtol=1e-3, atol=1e-4)
 
 
 def test_resume_false_starts_afresh(tmp_path: Path, uninterrupted: DiffusionModule) -> None:

@@ -220,7 +220,7 @@ def test_broken_folders_are_refused_by_name(tmp_path):
     with pytest.raises(DataError, match="train: cannot be read"):
         load_folder(folder)
     (folder / "train" / "data.json.gz").unlink()
-    with pytest.raises(DataError, match="train: cannot be read"):
+    with pytest.raises(DataError, match=r"train: it holds no data\.json"):
         load_folder(folder)
     (folder / "metadata.json").write_text("{")
     with pytest.raises(DataError, match=r"metadata\.json: cannot be read"):

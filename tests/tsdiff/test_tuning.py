@@ -68,7 +68,7 @@ def test_a_setting_that_diverges_loses_and_is_told(trained):
     assert math.isinf(lost.crps)
     assert "not finite" in lost.error
     assert "not finite" in found.to_markdown()
-    with pytest.raises(DataError, match="none of 1 settings gives a finite score .*not finite"):
+    with pytest.raises(DataError, match=r"none of 1 settings gives a finite score .*not finite"):
         tune(scalar, sines(), grid=TuningGrid(("mse",), (1e30,), (6,)), num_samples=5)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from tsdiff.commands import anomaly, forecast, impute, refine, synthesize
+from tsdiff.commands import anomaly, evaluate, forecast, impute, refine, synthesize, train
 from tsdiff.commands.common import run_app
 
 app = typer.Typer(
@@ -20,6 +20,8 @@ app.command("impute")(impute.main)
 app.command("refine")(refine.main)
 app.command("synthesize")(synthesize.main)
 app.command("anomaly")(anomaly.main)
+app.command("train")(train.main)
+app.command("evaluate")(evaluate.main)
 
 
 def main() -> None:

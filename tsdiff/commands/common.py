@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import sys
 import time
@@ -223,8 +224,13 @@ def fingerprint(job: Job, estimator: TSDiffEstimator) -> dict[str, Any]:
     }
 
 
+def first_process() -> bool:
+    """Whether this is the only process, or the first of those that train together on several devices."""
+    return all(int(os.environ.get(name, "0")) == 0 for name in ("LOCAL_RANK", "NODE_RANK"))
+
+
 def trained_predictor(
-    job: Job, estimator: TSDiffEstimator, output: Path, retrain: bool
+    job: Job, estimator: TSDiffEstimator, output: Path, retrain: bool, **fit_options: Any
 ) -> tuple[TSDiffPredictor, float]:
     """The model of an earlier run, here or in a folder beside, with the same data and settings, or a new one; and the
     seconds of training."""
@@ -255,14 +261,16 @@ def trained_predictor(
         console.print(f"going on with the training in {state}", highlight=False)
     started = time.perf_counter()
     try:
-        predictor = estimator.train(job.split.train, folder=state)
+        predictor = estimator.train(job.split.train, folder=state, **fit_options)
     except KeyboardInterrupt:
         console.print("interrupted; the same command goes on from here", style="yellow")
         raise typer.Exit(130) from None
     finally:
         seconds = before + time.perf_counter() - started
-        if state.is_dir():
+        if state.is_dir() and first_process():
             write_json(spent, seconds)
+    if not first_process():
+        raise typer.Exit(0)  # one of several that trained together; the first goes on
     predictor.serialize(folder)
     write_json(folder / _TRAINED_ON, {"fingerprint": wanted, "seconds": seconds})
     shutil.rmtree(state, ignore_errors=True)

@@ -1,0 +1,75 @@
+"""recipes/refine.py: the files that it leaves, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import runpy
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from shared.errors import ConfigError
+from tsdiff.commands import refine
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    rng, steps = np.random.default_rng(0), np.arange(160)
+    frame = pd.concat(
+        pd.DataFrame(
+            {
+                "item_id": item,
+                "timestamp": pd.date_range("2024-01-01", periods=160, freq="h"),
+                "target": 10 + 5 * np.sin(2 * np.pi * steps / 24 + k) + 0.3 * rng.normal(size=160),
+            }
+        )
+        for k, item in enumerate("ab")
+    )
+    frame.to_csv(tmp_path / "data.csv", index=False)
+    return tmp_path / "data.csv"
+
+
+@pytest.mark.parametrize("choose", [False, True])
+def test_a_run_scores_before_and_after(data, tmp_path, choose):
+    output = tmp_path / "out"
+    refine.main(
+        data=data,
+        output=output,
+        prediction_length=12,
+        context_length=36,
+        steps=8,
+        samples=5,
+        method="langevin",
+        refine_steps=3,
+        choose=choose,
+    )
+    metrics = json.loads((output / "metrics.json").read_text())
+    assert metrics["bases"].keys() == {"seasonal_naive", "linear"}
+    assert metrics["method"] == "langevin"
+    for name, scores in metrics["bases"].items():
+        assert np.isfinite([scores["before"]["crps"], scores["after"]["crps"]]).all()
+        assert scores["before"]["crps"] != scores["after"]["crps"]
+        assert (output / f"{name}.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    refined = pd.read_csv(output / "refined.csv")
+    assert len(refined) == 2 * 2 * 12
+    assert np.isfinite(refined["0.5"]).all()
+    assert {"base", "actual", "0.05", "item_id", "timestamp"} <= set(refined.columns)
+    assert "seasonal naive, refined" in (output / "metrics.md").read_text()
+
+
+def test_what_cannot_be_is_refused_before_any_work(tmp_path):
+    with pytest.raises(ConfigError, match="--base oracle: take one of seasonal_naive"):
+        refine.main(base=["oracle"], output=tmp_path / "out")
+    with pytest.raises(ConfigError, match="--samples 0"):
+        refine.main(samples=0, output=tmp_path / "out")
+    with pytest.raises(ConfigError, match="prior_scale=-1"):
+        refine.main(prior_scale=-1.0, output=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_script_is_the_command():
+    assert runpy.run_path(str(ROOT / "recipes/refine.py"), run_name="imported")["refine"] is refine

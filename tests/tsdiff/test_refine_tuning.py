@@ -1,0 +1,63 @@
+"""The representative noise level, and the choice of settings on validation windows."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from gluonts.model.seasonal_naive import SeasonalNaivePredictor
+
+from shared.errors import DataError
+from shared.random import make_generator, randn
+from tests.tsdiff.conftest import HORIZON, sines
+from tsdiff.evaluation import evaluate
+from tsdiff.refine import RefineConfig, Refiner, candidates, choose_refinement, representative_log_snr
+from tsdiff.windows import Conditions, conditioning
+
+
+def test_the_representative_level_has_the_loss_nearest_to_the_mean(trained):
+    model, entries = trained.model, sines()
+    windows = [
+        conditioning(e, model.config, model.statistics, "s", len(e["target"]) - model.config.length) for e in entries
+    ]
+    conditions = Conditions.stack(windows, model.config)
+    noise = randn(conditions.values.shape, make_generator(0, "representative"))
+    losses = []
+    for step in range(len(model.sde)):
+        t = model.sde.time_of_step(torch.full((3,), step))
+        x = model.sde.perturb(conditions.values, t, noise)
+        with torch.no_grad():
+            predicted = model.predict_noise(x, torch.full((3,), step), **conditions.inputs)
+        losses.append(float((noise - predicted).square().mean()))
+    expected = int(np.abs(np.array(losses) - np.mean(losses)).argmin())
+    found = representative_log_snr(model, iter(entries))
+    assert found == pytest.approx(float(model.sde.log_snr(model.sde.time_of_step(torch.tensor(expected)))), abs=1e-6)
+    with pytest.raises(DataError, match="no series"):
+        representative_log_snr(model, [])
+
+
+def test_the_choice_is_the_one_with_the_lowest_crps(trained):
+    entries = sines()
+    pairs = [
+        ({**e, "target": e["target"][:-HORIZON]}, {**e, "start": e["start"] + 192, "target": e["target"][-HORIZON:]})
+        for e in entries
+    ]
+    base = list(SeasonalNaivePredictor(HORIZON, 5).predict([past for past, _ in pairs]))
+    small = RefineConfig(num_samples=5, steps=6)
+    stiff = replace(small, prior="mse", prior_scale=1e4)
+    best, scores = choose_refinement(trained.model, iter(base), iter(pairs), [stiff, small])
+    assert best == small
+    assert list(scores) == [stiff, small]
+    again = Refiner(trained.model, stiff).refine(base, [past for past, _ in pairs])
+    assert scores[stiff] == pytest.approx(evaluate(again, pairs).crps)
+    assert scores[stiff] == pytest.approx(evaluate(base, pairs).crps, rel=0.05)
+
+
+def test_candidates_vary_level_and_strength_alone():
+    base = RefineConfig("langevin", steps=3)
+    found = candidates(base, (-1.0, 0.0), (0.1, 0.2, 0.3))
+    assert len(set(found)) == 6
+    assert {(c.log_snrs, c.prior_scale) for c in found} == {((l,), s) for l in (-1.0, 0.0) for s in (0.1, 0.2, 0.3)}
+    assert all(replace(c, log_snrs=base.log_snrs, prior_scale=base.prior_scale) == base for c in found)

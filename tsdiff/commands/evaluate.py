@@ -1,0 +1,111 @@
+"""`tsdiff evaluate`: score trained models on the test windows of an experiment, with either guidance, over seeds."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from shared.errors import ConfigError
+from tsdiff.commands.common import RetrainOption, claim_output, console, prepare
+from tsdiff.commands.train import (
+    ConfigOption,
+    FolderOption,
+    HardwareOption,
+    SeedsOption,
+    SetOption,
+    experiment_of,
+    read_data,
+    score,
+    train_seed,
+    write_scores,
+)
+from tsdiff.experiment import Experiment, ExperimentData
+from tsdiff.predictor import TSDiffPredictor
+
+
+def check_model(predictor: TSDiffPredictor, path: str, data: ExperimentData) -> None:
+    """Refuse a model of another frequency, horizon or layout than the data."""
+    config, layout = predictor.model.config, data.series.layout
+    model = {
+        "frequency": config.freq,
+        "horizon": config.prediction_length,
+        "channels": config.channels,
+        "dynamic features": config.dynamic_features,
+        "static numbers": config.static_features,
+        "categories": len(config.categories),
+    }
+    own = dict(
+        zip(
+            model,
+            (data.series.freq, data.prediction_length, max(layout.channels, 1), layout.dynamic, layout.reals,
+             layout.categories),
+            strict=True,
+        )
+    )  # fmt: skip
+    for name, value in model.items():
+        if value != own[name]:
+            raise ConfigError(
+                f"{path}: its {name} is {value}, that of the data {own[name]}; take another model or data"
+            )
+
+
+def main(
+    models: Annotated[
+        list[str] | None,
+        typer.Option("--model", help="Trained model (folder or name); once for each. Left out: trained, or found."),
+    ] = None,
+    config: ConfigOption = None,
+    changes: SetOption = None,
+    hardware: HardwareOption = None,
+    folder: FolderOption = None,
+    seeds: SeedsOption = None,
+    guidance: Annotated[
+        list[str] | None, typer.Option(help="Energy to sample with, mse or quantile; once for each [as tuned or set].")
+    ] = None,
+    output: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("runs/evaluate"),
+    retrain: RetrainOption = False,
+) -> None:
+    """Score TSDiff on the test windows of a data set, beside the seasonal naive, over seeds."""
+    experiment = experiment_of(config, changes, hardware, folder, seeds)
+    prepare(experiment.hardware.threads)
+    claim_output(output)
+    data = read_data(experiment)
+    predictors = _given(models, experiment, data) if models else _trained(experiment, data, output, retrain)
+    name, scored = Path(experiment.data.name).name, []
+    energies: list[str | None] = [*guidance] if guidance else [None]
+    for seed, method, predictor, seconds in predictors:
+        for energy in energies:
+            sampler = predictor if energy is None else predictor.with_sampling(guidance=energy)
+            label = method if energy is None else f"{method}, {energy}"
+            console.print(f"{label}, seed {seed}: {sampler.sampling.guidance} guidance", highlight=False)
+            scored.append(
+                score(sampler, data, experiment.samples, name=name, method=label, seed=seed, train_seconds=seconds)
+            )
+    write_scores(experiment, data, scored, output)
+
+
+Named = tuple[int, str, TSDiffPredictor, float | None]
+
+
+def _given(models: list[str], experiment: Experiment, data: ExperimentData) -> list[Named]:
+    """Each model given, sampled as it was saved, once with each seed of the experiment."""
+    found: list[Named] = []
+    for path in models:
+        predictor = TSDiffPredictor.from_pretrained(path, device=experiment.hardware.device)
+        check_model(predictor, path, data)
+        for seed in experiment.seeds:
+            sampling = replace(predictor.sampling, seed=seed)
+            method = "TSDiff" if len(models) == 1 else f"TSDiff {path}"
+            found.append((seed, method, TSDiffPredictor(predictor.model, sampling), None))
+    return found
+
+
+def _trained(experiment: Experiment, data: ExperimentData, output: Path, retrain: bool) -> list[Named]:
+    found: list[Named] = []
+    for seed in experiment.seeds:
+        place = output if len(experiment.seeds) == 1 else output / f"seed-{seed}"
+        found.append((seed, "TSDiff", *train_seed(experiment, data, seed, place, retrain)))
+    return found

@@ -1,0 +1,182 @@
+"""`tsdiff train`: what a YAML file describes: data, model, training, tuning, test, once for each seed."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from gluonts.model.forecast import SampleForecast
+
+from shared.errors import ConfigError
+from shared.io import write_json, write_text
+from tsdiff.commands.common import Job, RetrainOption, claim_output, console, prepare, trained_predictor
+from tsdiff.data import candidate_seasons
+from tsdiff.evaluation import best_seasonal_naive, evaluate, rich_metrics_table
+from tsdiff.experiment import (
+    Experiment,
+    ExperimentData,
+    Hardware,
+    load_experiment_data,
+    read_experiment,
+    write_experiment,
+)
+from tsdiff.joint import joint_metrics
+from tsdiff.plots import plot_forecasts
+from tsdiff.predictor import TSDiffPredictor
+from tsdiff.results import Result, summary, write_results
+from tsdiff.tuning import tune
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option("--config", help="YAML file, such as recipes/configs/m4_hourly.yaml; default: embedded data."),
+]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", help="Change a setting: section.name=value; give it once for each.")
+]
+HardwareOption = Annotated[
+    Hardware | None, typer.Option("--hardware", help="Preset: cpu; gpu and ddp (all GPUs) with bf16 and compilation.")
+]
+FolderOption = Annotated[
+    Path | None, typer.Option("--folder", help="Where named data sets lie; left out, they are downloaded.")
+]
+SeedsOption = Annotated[list[int] | None, typer.Option("--seed", help="Give it once for each model to train.")]
+
+
+def experiment_of(
+    config: Path | None,
+    changes: list[str] | None,
+    hardware: Hardware | None,
+    folder: Path | None,
+    seeds: list[int] | None,
+) -> Experiment:
+    """The experiment that the options describe."""
+    experiment = read_experiment(config, changes or (), hardware)
+    if folder is not None:
+        experiment = replace(experiment, data=replace(experiment.data, folder=str(folder)))
+    return replace(experiment, seeds=tuple(seeds)) if seeds else experiment
+
+
+def read_data(experiment: Experiment) -> ExperimentData:
+    """The data, and what was repaired or left out of it said."""
+    data = load_experiment_data(experiment.data)
+    skipped = {**data.series.skipped, **data.split.skipped}
+    for line in [*data.series.notes, *(f"series {item!r} left out: {why}" for item, why in skipped.items())][:20]:
+        console.print(f"note: {line}", style="yellow", markup=False, highlight=False)
+    return data
+
+
+def train_seed(
+    experiment: Experiment, data: ExperimentData, seed: int, output: Path, retrain: bool
+) -> tuple[TSDiffPredictor, float]:
+    """The predictor of one seed, trained or found, tuned where the experiment asks for it; and seconds of training."""
+    estimator = experiment.estimator(data, seed)
+    job = Job(data.series, data.split, data.prediction_length)
+    predictor, seconds = trained_predictor(job, estimator, output, retrain, **experiment.fit_options())
+    windows = experiment.data.validation_windows
+    if windows:
+        found = tune(predictor, data.series, windows, experiment.tuning, seed=seed, progress=True)
+        write_text(output / "tuning.md", found.to_markdown())
+        predictor = found.predictor
+        predictor.serialize(output / "model")
+    return predictor, seconds
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Forecasts of the test windows by one predictor, and their scores."""
+
+    forecasts: list[SampleForecast]
+    result: Result
+
+
+def score(
+    predictor: TSDiffPredictor,
+    data: ExperimentData,
+    samples: int,
+    *,
+    name: str,
+    method: str,
+    seed: int,
+    train_seconds: float | None = None,
+) -> Scored:
+    """Forecast the test windows and score them."""
+    started = time.perf_counter()
+    with console.status(f"forecasting the test windows, {method}, seed {seed}"):
+        forecasts = list(predictor.predict(data.split.test.input, num_samples=samples))
+    seconds = time.perf_counter() - started
+    metrics = evaluate(forecasts, data.split.test)
+    return Scored(forecasts, Result(name, method, seed, metrics, train_seconds, seconds, predictor.nfe))
+
+
+def write_scores(experiment: Experiment, data: ExperimentData, scored: list[Scored], output: Path) -> None:
+    """Leave results.csv, results.md, metrics.json, a picture and the settings in `output`."""
+    name = Path(experiment.data.name).name
+    results = [one.result for one in scored]
+    if data.series.layout.channels < 2:
+        lag, naive = best_seasonal_naive(data.split.test, candidate_seasons(data.series.freq)[:2])
+        results.append(Result(name, f"seasonal naive ({lag})", None, naive))
+        plot_forecasts(scored[0].forecasts, data.split.test, output / "forecasts.png", stamp=data.series.stamp)
+    write_results(output, results, f"{name}, {len(scored[0].forecasts)} windows of {data.prediction_length} steps")
+    write_text(output / "experiment.yaml", write_experiment(experiment))
+    first = scored[0].result
+    metrics: dict[str, Any] = {
+        "dataset": name,
+        "methods": _methods(results),
+        "seconds": {"train": first.train_seconds, "predict": first.predict_seconds},
+        "nfe": first.nfe,
+    }
+    if data.series.layout.channels > 1:
+        joint = joint_metrics(scored[0].forecasts, data.split.test)
+        metrics["joint"] = {"crps_sum": _plain(joint.crps_sum), "energy_score": _plain(joint.energy_score)}
+    write_json(output / "metrics.json", metrics)
+    shown = {f"{one.method}, seed {one.seed}" if one.seed is not None else one.method: one.metrics for one in results}
+    console.print(rich_metrics_table(shown, title=name))
+    for note in sorted({note for one in results for note in one.metrics.notes}):
+        console.print(f"note: {note}", style="yellow", markup=False, highlight=False)
+    console.print(f"results: {output}/", highlight=False)
+
+
+def _methods(results: list[Result]) -> dict[str, Any]:
+    """Every score of every method over seeds, ready for JSON."""
+    over = summary(results)
+    found: dict[str, Any] = {}
+    for place, method in enumerate(over.index.get_level_values("method")):
+        row = over.iloc[place]
+        scores = {
+            name: {kind: _plain(row[name, kind]) for kind in ("median", "mean", "std")}
+            for name in results[0].metrics.as_dict()
+        }
+        found[str(method)] = {**scores, "seeds": int(row["seeds", "count"])}
+    return found
+
+
+def _plain(value: float) -> float | None:
+    return None if value != value else float(value)
+
+
+def main(
+    config: ConfigOption = None,
+    changes: SetOption = None,
+    hardware: HardwareOption = None,
+    folder: FolderOption = None,
+    seeds: SeedsOption = None,
+    output: Annotated[Path, typer.Option(help="Folder for models and results.")] = Path("runs/train"),
+    retrain: RetrainOption = False,
+) -> None:
+    """Train TSDiff as a YAML file says, tune its guidance, score it on the test windows."""
+    experiment = experiment_of(config, changes, hardware, folder, seeds)
+    prepare(experiment.hardware.threads)
+    claim_output(output)
+    data = read_data(experiment)
+    name, scored = Path(experiment.data.name).name, []
+    for seed in experiment.seeds:
+        place = output if len(experiment.seeds) == 1 else output / f"seed-{seed}"
+        predictor, seconds = train_seed(experiment, data, seed, place, retrain)
+        made = score(predictor, data, experiment.samples, name=name, method="TSDiff", seed=seed, train_seconds=seconds)
+        scored.append(made)
+    if not scored:
+        raise ConfigError("there is no seed to train")
+    write_scores(experiment, data, scored, output)
