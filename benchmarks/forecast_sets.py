@@ -160,8 +160,8 @@ def report(runs: dict[str, list[Run]], others: dict[str, dict[str, list[tuple[fl
         "is the best so far.\n\n" + table(head, rows)
     )
     for complete, where in ((True, "every baseline was"), (False, "some baselines are still to be")):
-        if verdicts[complete]:
-            text += f"\nTSDiff-Q is ahead on {sum(verdicts[complete])} of {len(verdicts[complete])} sets where {where} measured.\n"
+        if found := verdicts[complete]:
+            text += f"\nTSDiff-Q is ahead on {sum(found)} of the {len(found)} sets where {where} measured.\n"
     return text
 
 

@@ -173,13 +173,14 @@ def main(
     data: Annotated[Path, typer.Option(help="Folder that holds series/.")] = DEFAULT_DATA,
     trained_folder: Annotated[Path, typer.Option("--trained", help="Folder of trained models.")] = Path("runs/models"),
     output: Annotated[Path, typer.Option(help="Folder of the tables.")] = ROOT,
+    report_only: Annotated[bool, typer.Option(help="Write the report of the rows that are there.")] = False,
 ) -> None:
     """Realism, LPS and TSTR of every set."""
     torch.set_num_threads(1)
     looks = Rows(output / "synthesis_realism.csv", ("set", "windows", "seed"))
     worth = Rows(output / "synthesis.csv", ("set", "model", "trained_on", "seed"))
     failed = []
-    for seed in seeds:
+    for seed in () if report_only else seeds:
         for name in sets:
             try:
                 started = time.process_time()
