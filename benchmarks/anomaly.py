@@ -84,7 +84,7 @@ def methods(predictor: TSDiffPredictor, season: int) -> list[Method]:
         Method(f"bound, to log-SNR {end:g}", by_likelihood(predictor, _bound(end)), None if end == 1 else 1)
         for end in (1.0, 0.0, 2.0, 4.6)
     ]
-    exact = LikelihoodSettings(probes=2)
+    exact = LikelihoodSettings(probes=2, stride=predictor.prediction_length)
     return [
         *bound,
         Method("exact density, 2 probes", by_likelihood(predictor, exact), 1),

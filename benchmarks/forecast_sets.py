@@ -41,18 +41,18 @@ Run = dict[str, Any]
 
 
 def settings_of(preset: Preset) -> dict[str, Any]:
-    """What a run depends on, as JSON holds it; without the seed, and without what is None and so left to others."""
+    """What a run depends on, as JSON holds it; without the seed, and without what is not set."""
     settings: dict[str, Any] = json.loads(json.dumps(asdict(preset)))
     del settings["training"]["seed"]
-    return without_none(settings)
+    return without_empty(settings)
 
 
-def without_none(settings: dict[str, Any]) -> dict[str, Any]:
-    """The same settings without those that are None."""
+def without_empty(settings: dict[str, Any]) -> dict[str, Any]:
+    """The same settings without those that are off, as a new option is at first."""
     return {
-        name: without_none(value) if isinstance(value, dict) else value
+        name: without_empty(value) if isinstance(value, dict) else value
         for name, value in settings.items()
-        if value is not None
+        if value is not None and value is not False and value != []
     }
 
 
@@ -86,7 +86,7 @@ def train_and_score(data: LoadedSet, preset: Preset, seed: int, keep: Path | Non
 def trained_alike(one: dict[str, Any], other: dict[str, Any]) -> bool:
     """Whether two runs' settings differ in sampling alone."""
     first, second = (
-        {name: value for name, value in without_none(settings).items() if name not in (*ENERGIES, "guidance")}
+        {name: value for name, value in without_empty(settings).items() if name not in (*ENERGIES, "guidance")}
         for settings in (one, other)
     )
     return first == second
@@ -108,7 +108,7 @@ def stored(path: Path) -> Run | None:
 def finished(path: Path, preset: Preset) -> Run | None:
     """The run in `path`, if it was made with these settings."""
     run = stored(path)
-    return run if run is not None and without_none(run["settings"]) == settings_of(preset) else None
+    return run if run is not None and without_empty(run["settings"]) == settings_of(preset) else None
 
 
 def baselines(path: Path) -> dict[str, dict[str, list[tuple[float, float]]]]:
@@ -154,7 +154,7 @@ def report(runs: dict[str, list[Run]], others: dict[str, dict[str, list[tuple[fl
         "TSDiff-MSE are one trained model, guided by the quantile and the mean-square energy. Settings are those of "
         "`tsdiff/presets.py`, chosen on windows cut from the end of the training parts; training uses the training "
         "part alone. CPU minutes are those of the training process, one thread. Ahead: the smaller of TSDiff-Q's "
-        "median and the best baseline's.\n\n" + table(head, rows)
+        "median and the best baseline's; an empty cell was not measured and does not count.\n\n" + table(head, rows)
     )
     if compared:
         text += f"\nTSDiff-Q is ahead of the best baseline on {ahead} of {compared} sets.\n"
@@ -189,6 +189,7 @@ def collect(folder: Path) -> dict[str, list[Run]]:
 def main(
     sets: Annotated[list[str] | None, typer.Option("--set", help="Sets to run; default: the nine.")] = None,
     seeds: Annotated[int, typer.Option(help="Seeds 0 … n − 1.")] = 3,
+    first_seed: Annotated[int, typer.Option(help="Leave out the seeds before this one.")] = 0,
     data: Annotated[Path, typer.Option(help="Folder that holds series/.")] = DEFAULT_DATA,
     output: Annotated[Path, typer.Option(help="Folder for the table and the runs.")] = RESULTS,
     keep: Annotated[
@@ -200,7 +201,7 @@ def main(
     torch.set_num_threads(1)
     quiet_lightning()
     folder = output / "forecast_sets"
-    for seed in range(0 if report_only else seeds):
+    for seed in range(seeds if report_only else first_seed, seeds):
         for name in sets or DEFAULT_SETS:
             path = folder / f"{name}-{seed}.json"
             if finished(path, PRESETS[name]) is None:

@@ -111,9 +111,14 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
         "nyc_departures_hourly": Preset(
             batch_size=64, training=_steps(2500), mse=_above_zero("mse"), quantile=_above_zero("quantile")
         ),
-        "electricity_weekly": Preset(scaling="standard", scale_power=0.5, batch_size=64, training=_steps(2500)),
+        "electricity_weekly": Preset(
+            scaling="standard",
+            backbone=S4DConfig(patch=4, dropout=0.2),
+            scale_power=0.5,
+            training=_steps(1500),
+        ),
         "tourism_quarterly": Preset(scale_power=0.5, training=_steps(4000)),
-        "ltsf_etth1": Preset(scaling="standard"),
+        "ltsf_etth1": Preset(scaling="standard", backbone=S4DConfig(patch=24, dropout=0.1), training=_steps(2000)),
         "fred_md": _WALK,
         "ltsf_illness": Preset(),
     }
