@@ -41,30 +41,55 @@ Run = dict[str, Any]
 
 
 def settings_of(preset: Preset) -> dict[str, Any]:
-    """What a run depends on, as JSON holds it; without the seed."""
+    """What a run depends on, as JSON holds it; without the seed, and without what is not set."""
     settings: dict[str, Any] = json.loads(json.dumps(asdict(preset)))
     del settings["training"]["seed"]
-    return settings
+    return without_empty(settings)
 
 
-def train_and_score(data: LoadedSet, preset: Preset, seed: int, keep: Path | None) -> Run:
-    """Train one model and score it with both energies; CPU time is the process's."""
-    started = time.process_time()
-    estimator = preset.with_training(seed=seed).estimator(data.freq, data.prediction_length)
-    predictor = estimator.train(data.train, progress=False)
-    training = time.process_time() - started
-    if keep is not None:
-        predictor.serialize(keep / f"{data.name}-{seed}")
+def without_empty(settings: dict[str, Any]) -> dict[str, Any]:
+    """The same settings without those that are off, as a new option is at first."""
+    return {
+        name: without_empty(value) if isinstance(value, dict) else value
+        for name, value in settings.items()
+        if value is not None and value is not False and value != []
+    }
+
+
+def train_and_score(data: LoadedSet, preset: Preset, seed: int, keep: Path | None, old: Run | None) -> Run:
+    """Train one model and score it with both energies; CPU time is the process's.
+
+    The model of the `old` run is taken instead, if it was kept and only the sampling differs.
+    """
+    kept = None if keep is None else keep / f"{data.name}-{seed}"
+    if old is not None and kept is not None and kept.is_dir() and trained_alike(old["settings"], settings_of(preset)):
+        predictor, minutes = TSDiffPredictor.from_pretrained(kept), old["train_cpu_minutes"]
+    else:
+        started = time.process_time()
+        estimator = preset.with_training(seed=seed).estimator(data.freq, data.prediction_length)
+        predictor = estimator.train(data.train, progress=False)
+        minutes = (time.process_time() - started) / 60
+        if kept is not None:
+            predictor.serialize(kept)
     scores = {energy: score(predictor, data, preset, energy, seed) for energy in ENERGIES}
     return {
         "set": data.name,
         "seed": seed,
-        "train_cpu_minutes": training / 60,
-        "context_length": estimator.config.context_length,
+        "train_cpu_minutes": minutes,
+        "context_length": predictor.model.config.context_length,
         "parameters": sum(p.numel() for p in predictor.model.parameters()),
         "settings": settings_of(preset),
         **scores,
     }
+
+
+def trained_alike(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether two runs' settings differ in sampling alone."""
+    first, second = (
+        {name: value for name, value in without_empty(settings).items() if name not in (*ENERGIES, "guidance")}
+        for settings in (one, other)
+    )
+    return first == second
 
 
 def score(predictor: TSDiffPredictor, data: LoadedSet, preset: Preset, energy: Any, seed: int) -> Run:
@@ -75,12 +100,15 @@ def score(predictor: TSDiffPredictor, data: LoadedSet, preset: Preset, energy: A
     return {**metrics.as_dict(), "nfe": drawn.nfe, "cpu_minutes": (time.process_time() - started) / 60}
 
 
+def stored(path: Path) -> Run | None:
+    """The run in `path`."""
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
 def finished(path: Path, preset: Preset) -> Run | None:
     """The run in `path`, if it was made with these settings."""
-    if not path.is_file():
-        return None
-    run: Run = json.loads(path.read_text(encoding="utf-8"))
-    return run if run["settings"] == settings_of(preset) else None
+    run = stored(path)
+    return run if run is not None and without_empty(run["settings"]) == settings_of(preset) else None
 
 
 def baselines(path: Path) -> dict[str, dict[str, list[tuple[float, float]]]]:
@@ -126,7 +154,7 @@ def report(runs: dict[str, list[Run]], others: dict[str, dict[str, list[tuple[fl
         "TSDiff-MSE are one trained model, guided by the quantile and the mean-square energy. Settings are those of "
         "`tsdiff/presets.py`, chosen on windows cut from the end of the training parts; training uses the training "
         "part alone. CPU minutes are those of the training process, one thread. Ahead: the smaller of TSDiff-Q's "
-        "median and the best baseline's.\n\n" + table(head, rows)
+        "median and the best baseline's; an empty cell was not measured and does not count.\n\n" + table(head, rows)
     )
     if compared:
         text += f"\nTSDiff-Q is ahead of the best baseline on {ahead} of {compared} sets.\n"
@@ -161,20 +189,23 @@ def collect(folder: Path) -> dict[str, list[Run]]:
 def main(
     sets: Annotated[list[str] | None, typer.Option("--set", help="Sets to run; default: the nine.")] = None,
     seeds: Annotated[int, typer.Option(help="Seeds 0 … n − 1.")] = 3,
+    first_seed: Annotated[int, typer.Option(help="Leave out the seeds before this one.")] = 0,
     data: Annotated[Path, typer.Option(help="Folder that holds series/.")] = DEFAULT_DATA,
     output: Annotated[Path, typer.Option(help="Folder for the table and the runs.")] = RESULTS,
-    keep: Annotated[Path | None, typer.Option(help="Folder to keep the trained models in.")] = None,
+    keep: Annotated[
+        Path | None, typer.Option(help="Folder to keep the trained models in, and to score them anew from.")
+    ] = None,
     report_only: Annotated[bool, typer.Option(help="Write the table of the runs that are there; run nothing.")] = False,
 ) -> None:
     """Run what is missing, then write the table."""
     torch.set_num_threads(1)
     quiet_lightning()
     folder = output / "forecast_sets"
-    for seed in range(0 if report_only else seeds):
+    for seed in range(seeds if report_only else first_seed, seeds):
         for name in sets or DEFAULT_SETS:
             path = folder / f"{name}-{seed}.json"
             if finished(path, PRESETS[name]) is None:
-                run = train_and_score(load(name, data), PRESETS[name], seed, keep)
+                run = train_and_score(load(name, data), PRESETS[name], seed, keep, stored(path))
                 write_json(path, run)
                 print(name, seed, *(f"{e} {run[e]['crps']:.4f}" for e in ENERGIES), flush=True)
     runs = collect(folder)

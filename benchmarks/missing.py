@@ -90,8 +90,6 @@ def report(rows: list[dict[str, Any]], settings: Settings) -> str:
         f"{settings.train_rate:.0%} of the context missing. All were trained for {settings.steps} steps of "
         f"{settings.batch_size} windows, seed {settings.seed}.",
     ]
-    if settings.every > 1:
-        parts.append(f" Every {settings.every}th test window is scored.")
     for name in BENCHMARK_SETS:
         of_set = [row for row in rows if row["set"] == name]
         if not of_set:
@@ -102,7 +100,11 @@ def report(rows: list[dict[str, Any]], settings: Settings) -> str:
             here = [r for r in of_set if r["scenario"] == scenario and float(r["rate"]) == rate]
             found = {r["model"]: r["crps"] for r in here}
             lines.append([scenario, f"{rate:.0%}", *(f"{found[m]:.4f}" if m in found else "–" for m in models)])
-        parts.append(f"\n\n## {name}\n\n" + table(["scenario", "missing", *models], lines))
+        windows = max(int(r["windows"]) for r in of_set)
+        of_all = BENCHMARK_SETS[name].windows * BENCHMARK_SETS[name].series
+        parts.append(
+            f"\n\n## {name}\n\n{windows} of {of_all} test windows.\n\n" + table(["scenario", "missing", *models], lines)
+        )
     return "".join(parts)
 
 

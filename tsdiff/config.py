@@ -145,6 +145,7 @@ class Sampling:
         eta: share of fresh noise, from 0 to 1; None takes the method's own: 1 for "sde1", "sde2", "ddpm", else 0.
         skip: of "ddim": of the table's steps every skip-th is used.
         skip_type: of "ddim": "uniform" or "quadratic".
+        minimum: samples below it are raised to it, in the series' own units: 0 for counts and amounts; None for none.
         seed: of the samples; an item's samples depend on it, the item's name and time, and nothing else.
         batch_rows: samples that go through the network together; bounds memory, does not change results.
     """
@@ -159,6 +160,7 @@ class Sampling:
     eta: float | None = None
     skip: int = 1
     skip_type: SkipType = "uniform"
+    minimum: float | None = None
     seed: int = 0
     batch_rows: int = 512
 
@@ -177,6 +179,8 @@ class Sampling:
             value = getattr(self, name)
             if value is not None and not 0 <= value < math.inf:
                 raise ConfigError(f"{name}={value}: need a number that is 0 or more")
+        if self.minimum is not None and not math.isfinite(self.minimum):
+            raise ConfigError(f"minimum={self.minimum}: need a finite number, or None for no limit")
         if not math.isfinite(self.log_snr_end):
             raise ConfigError(f"log_snr_end={self.log_snr_end}: need a finite number")
         if self.eta is not None and not 0 <= self.eta <= 1:

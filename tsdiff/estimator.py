@@ -29,6 +29,7 @@ from tsdiff.config import (
     paper_sde,
 )
 from tsdiff.data import normalise_freq
+from tsdiff.data.store import SPOOL_ABOVE
 from tsdiff.missing import MissingContext
 from tsdiff.model import TSDiff
 from tsdiff.predictor import TSDiffPredictor
@@ -135,17 +136,20 @@ class TSDiffEstimator(Estimator):
         resume: bool = True,
         progress: bool = True,
         tuning: TuningGrid | None = None,
+        spool_above: int | None = SPOOL_ABOVE,
         **fit_options: Any,
     ) -> TSDiffPredictor:
         """Train on a GluonTS dataset.
 
         Args:
-            training_data: entries; NaN is missing. They are read once.
+            training_data: entries; NaN is missing. They are read once, one by one.
             validation_data: entries whose last prediction_length steps are not part of `training_data`; the guidance
                 is tuned on these steps after the training (`tsdiff.tuning.tune`). None keeps the sampling as it is.
             folder: where the training state is kept, so that an interrupted training goes on; None keeps none.
             resume: go on from the state in `folder`.
             progress: show a progress bar.
+            spool_above: bytes of values from which the series go to a file, in `folder` if there is one, instead of
+                memory; None never, 0 always (`tsdiff.data.SeriesStore`).
             tuning: what to try on the validation data; None takes `TuningGrid()`.
             fit_options: `shared.training.fit`'s strategy, devices, callbacks, logger.
 
@@ -165,6 +169,7 @@ class TSDiffEstimator(Estimator):
             self.missing,
             self.scale_power,
             self.horizon_weight,
+            spool_above=spool_above,
             folder=folder,
         )
         statistics = source.measure(np.random.default_rng(derive_seed(seed, "statistics")))

@@ -256,10 +256,11 @@ def read_experiment(
             raise ConfigError(f"{path} cannot be read ({str(error).splitlines()[0]})") from error
     if not isinstance(values, dict):
         raise ConfigError(f"{path} does not hold settings by name; see recipes/configs")
-    changed = values
-    for change in (HARDWARE[hardware] if hardware else {}, *map(_change, changes)):
+    changed: dict[str, Any] = values
+    for change in (HARDWARE[hardware] if hardware is not None else {}, *map(_change, changes)):
         changed = _merged(changed, change)
-    merged = _merged(_merged(_plain(Experiment()), _preset(changed.get("preset"))), changed)
+    defaults = _merged(_plain(Experiment()), _preset(changed.get("preset")))
+    merged = _merged(defaults, changed)
     return _experiment(merged, str(path or "the settings"))
 
 
@@ -301,8 +302,8 @@ def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in over.items():
         inner = result.get(name)
         # A backbone of another kind shares no field with the one before it.
-        whole = not isinstance(inner, dict) or not isinstance(value, dict) or "kind" in value
-        result[name] = value if whole else _merged(inner, value)
+        part = isinstance(inner, dict) and isinstance(value, dict) and "kind" not in value
+        result[name] = _merged(dict(inner or {}), value) if part else value
     return result
 
 

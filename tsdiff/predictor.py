@@ -131,7 +131,7 @@ class TSDiffPredictor(Predictor):
             windows, self.nfe = draw_windows(self.model, self.sampling, conditions, chosen, generators)
             horizon = windows[:, config.context_length :, : config.channels].numpy()
             for (item, draw), row in zip(chunk, horizon, strict=True):
-                out[item, draw] = inputs[item].to_series(row)
+                out[item, draw] = inputs[item].to_series(row, self.sampling.minimum)
         if not np.isfinite(out).all():
             bad = names[int(np.flatnonzero(~np.isfinite(out).all(axis=(1, 2, 3)))[0])]
             raise DataError(

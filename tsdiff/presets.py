@@ -23,7 +23,7 @@ class Preset:
     """How to train on a set, and how to draw forecasts then.
 
     Attributes:
-        context_length, scaling, calendar, output, lags, backbone, loss, training, batch_size, scale_power,
+        context_length, scaling, calendar, output, lags, categories, backbone, loss, training, batch_size, scale_power,
             horizon_weight: see `TSDiffEstimator`.
         mse, quantile: sampling with each energy.
         guidance: the energy that did better on the validation windows.
@@ -34,6 +34,7 @@ class Preset:
     calendar: Calendar = "waves"
     output: NetworkOutput = "velocity"
     lags: tuple[int, ...] = ()
+    categories: tuple[int, ...] = ()
     backbone: S4DConfig | None = None
     loss: DiffusionLoss = DEFAULT_LOSS
     training: TrainingConfig = DEFAULT_TRAINING
@@ -76,6 +77,7 @@ class Preset:
             calendar=self.calendar,
             output=self.output,
             lags=self.lags,
+            categories=self.categories,
             backbone=self.backbone,
             loss=self.loss,
             training=self.training,
@@ -85,6 +87,10 @@ class Preset:
             sampling=self.sampling(guidance),
             device=device,
         )
+
+
+def _above_zero(energy: Energy) -> Sampling:
+    return Sampling(energy, steps=8, minimum=0.0)
 
 
 def _steps(max_steps: int) -> TrainingConfig:
@@ -98,12 +104,21 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
         "m4_hourly": Preset(scaling="standard", scale_power=0.5, training=_steps(4000)),
         "exchange_rate_nips": _WALK,
         "pjm_hourly": Preset(training=_steps(5000)),
-        "solar_al_tail_hourly": Preset(batch_size=64, training=_steps(2500)),
+        "solar_al_tail_hourly": Preset(
+            batch_size=64, training=_steps(2500), mse=_above_zero("mse"), quantile=_above_zero("quantile")
+        ),
         "nyc_weather_hourly": Preset(scaling="last", training=_steps(4000)),
-        "nyc_departures_hourly": Preset(batch_size=64, training=_steps(2500)),
-        "electricity_weekly": Preset(scaling="standard", scale_power=0.5, batch_size=64, training=_steps(2500)),
+        "nyc_departures_hourly": Preset(
+            batch_size=64, training=_steps(2500), mse=_above_zero("mse"), quantile=_above_zero("quantile")
+        ),
+        "electricity_weekly": Preset(
+            scaling="standard",
+            backbone=S4DConfig(patch=4, dropout=0.2),
+            scale_power=0.5,
+            training=_steps(1500),
+        ),
         "tourism_quarterly": Preset(scale_power=0.5, training=_steps(4000)),
-        "ltsf_etth1": Preset(scaling="standard"),
+        "ltsf_etth1": Preset(scaling="standard", backbone=S4DConfig(patch=24, dropout=0.1), training=_steps(2000)),
         "fred_md": _WALK,
         "ltsf_illness": Preset(),
     }

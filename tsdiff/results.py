@@ -80,7 +80,8 @@ def results_markdown(results: Iterable[Result], scores: Sequence[str] = ("crps",
     for name in scores:
         head += [f"{name}, median", f"{name}, mean ± std"]
     lines = [_row(head), "|---|---|---:|" + "---:|---:|" * len(scores)]
-    for (dataset, method), row in over.iterrows():  # type: ignore[misc]
+    for place, (dataset, method) in enumerate(over.index.tolist()):
+        row = over.iloc[place]
         cells = [str(dataset), str(method), str(int(row["seeds", "count"]))]
         for name in scores:
             median, mean, std = (row[name, kind] for kind in ("median", "mean", "std"))

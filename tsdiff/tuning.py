@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
@@ -148,7 +148,7 @@ def _cell(value: object) -> str:
 
 def tune(
     predictor: TSDiffPredictor,
-    dataset: Iterable[Entry],
+    dataset: Iterable[Mapping[str, Any]],
     windows: int = 1,
     grid: TuningGrid | None = None,
     *,
@@ -197,11 +197,12 @@ def tune(
 
 
 def _validation(
-    dataset: Iterable[Entry], prediction_length: int, windows: int, max_series: int, seed: int
+    dataset: Iterable[Mapping[str, Any]], prediction_length: int, windows: int, max_series: int, seed: int
 ) -> Iterator[tuple[Entry, Entry]]:
     """Validation pairs of at most `max_series` series that have an observed value to score."""
-    given = isinstance(dataset, SeriesStore)
-    with nullcontext(dataset) if given else SeriesStore.of(checked_entries(dataset)) as store:
+    with ExitStack() as stack:
+        store = dataset if isinstance(dataset, SeriesStore) else None
+        store = store or stack.enter_context(SeriesStore.of(checked_entries(dataset)))
         order = np.random.default_rng(derive_seed(seed, "tuning")).permutation(len(store))
         chosen = []
         for place in order:

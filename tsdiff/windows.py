@@ -320,9 +320,10 @@ class Conditioning:
     loc: np.ndarray
     scale: np.ndarray
 
-    def to_series(self, windows: np.ndarray) -> np.ndarray:
-        """(…, channels) in the network's units → the series' units, float64."""
-        return np.asarray(windows, dtype=np.float64) * self.scale + self.loc
+    def to_series(self, windows: np.ndarray, minimum: float | None = None) -> np.ndarray:
+        """(…, channels) in the network's units → the series', float64; what is below `minimum` is raised to it."""
+        values = np.asarray(windows, dtype=np.float64) * self.scale + self.loc
+        return values if minimum is None else np.maximum(values, minimum)
 
     def to_network(self, values: np.ndarray) -> np.ndarray:
         """(…, channels) in the series' units → the network's units, float64."""

@@ -61,13 +61,14 @@ def test_the_report_of_baselines_gives_medians_and_marks_the_best():
 
 def test_the_report_of_missing_values_orders_scenarios_and_leaves_gaps():
     rows = [
-        {"set": "pjm_hourly", "model": model, "scenario": scenario, "rate": rate, "seed": 0, "crps": crps}
-        for model, scenario, rate, crps in (
+        {"set": "pjm_hourly", "model": model, "scenario": where, "rate": rate, "seed": 0, "crps": crps, "windows": 35}
+        for model, where, rate, crps in (
             ("TSDiff", "BM-E", 0.5, 0.06), ("TSDiff", "RM", 0.5, 0.05), ("TSDiff", "RM", 0.1, 0.04),
             ("TSDiff-Cond-RM", "RM", 0.1, 0.03),
         )
     ]  # fmt: skip
     lines = missing_report(rows, Settings(10, 4, "mean", 0.5, 2, 20, 0)).splitlines()
+    assert "35 of 70 test windows." in lines
     head = lines.index("| scenario | missing | TSDiff | TSDiff-Cond-RM |")
     assert lines[head + 2 : head + 5] == [
         "| RM | 10% | 0.0400 | 0.0300 |", "| RM | 50% | 0.0500 | – |", "| BM-E | 50% | 0.0600 | – |",

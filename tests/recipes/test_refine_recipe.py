@@ -1,26 +1,23 @@
-"""recipes/refine.py as its user meets it."""
+"""recipes/refine.py: the files that it leaves, and what it refuses."""
 
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
+import runpy
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
+
+from shared.errors import ConfigError
+from tsdiff.commands import refine
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(ROOT / "recipes/refine.py"), *(str(a) for a in arguments)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "COLUMNS": "200"}
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-
-
-def test_a_run_scores_before_and_after_and_a_bad_base_is_refused(tmp_path):
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
     rng, steps = np.random.default_rng(0), np.arange(160)
     frame = pd.concat(
         pd.DataFrame(
@@ -33,19 +30,46 @@ def test_a_run_scores_before_and_after_and_a_bad_base_is_refused(tmp_path):
         for k, item in enumerate("ab")
     )
     frame.to_csv(tmp_path / "data.csv", index=False)
-    tiny = ["--steps", 8, "--samples", 5, "--prediction-length", 12, "--context-length", 36]
-    given = ["--data", tmp_path / "data.csv", "--output", tmp_path / "out", *tiny]
-    ran = run(*given, "--method", "langevin", "--refine-steps", 3)
-    assert ran.returncode == 0, ran.stdout + ran.stderr
-    metrics = json.loads((tmp_path / "out/metrics.json").read_text())
+    return tmp_path / "data.csv"
+
+
+@pytest.mark.parametrize("choose", [False, True])
+def test_a_run_scores_before_and_after(data, tmp_path, choose):
+    output = tmp_path / "out"
+    refine.main(
+        data=data,
+        output=output,
+        prediction_length=12,
+        context_length=36,
+        steps=8,
+        samples=5,
+        method="langevin",
+        refine_steps=3,
+        choose=choose,
+    )
+    metrics = json.loads((output / "metrics.json").read_text())
     assert metrics["bases"].keys() == {"seasonal_naive", "linear"}
+    assert metrics["method"] == "langevin"
     for name, scores in metrics["bases"].items():
         assert np.isfinite([scores["before"]["crps"], scores["after"]["crps"]]).all()
-        assert (tmp_path / f"out/{name}.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
-    refined = pd.read_csv(tmp_path / "out/refined.csv")
+        assert scores["before"]["crps"] != scores["after"]["crps"]
+        assert (output / f"{name}.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    refined = pd.read_csv(output / "refined.csv")
     assert len(refined) == 2 * 2 * 12
     assert np.isfinite(refined["0.5"]).all()
-    assert "seasonal naive, refined" in (tmp_path / "out/metrics.md").read_text()
-    bad = run(*given, "--base", "oracle")
-    assert bad.returncode == 1
-    assert "error: --base oracle: take one of seasonal_naive" in bad.stdout
+    assert {"base", "actual", "0.05", "item_id", "timestamp"} <= set(refined.columns)
+    assert "seasonal naive, refined" in (output / "metrics.md").read_text()
+
+
+def test_what_cannot_be_is_refused_before_any_work(tmp_path):
+    with pytest.raises(ConfigError, match="--base oracle: take one of seasonal_naive"):
+        refine.main(base=["oracle"], output=tmp_path / "out")
+    with pytest.raises(ConfigError, match="--samples 0"):
+        refine.main(samples=0, output=tmp_path / "out")
+    with pytest.raises(ConfigError, match="prior_scale=-1"):
+        refine.main(prior_scale=-1.0, output=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_script_is_the_command():
+    assert runpy.run_path(str(ROOT / "recipes/refine.py"), run_name="imported")["refine"] is refine

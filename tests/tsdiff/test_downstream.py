@@ -213,17 +213,16 @@ def test_scaled_forecasters_see_the_scaled_context_and_answer_in_the_series_unit
     assert [(f.item_id, f.start_date) for f in forecasts] == [("s0", START + 17), ("s1", START + 17)]
 
 
-def test_networks_train_on_either(split, real):
-    """A few steps each: which is better is a benchmark's business, that each sees its windows is tested here."""
+@pytest.mark.parametrize("model", ["deepar", "transformer", "patchtst"])
+def test_networks_train_on_either(split, real, model):
+    """A few steps: which is better is a benchmark's business, that each sees its windows is tested here."""
     other = [{**w, "target": w["target"][::-1].copy()} for w in real]
-    options = {"models": ("deepar", "transformer", "patchtst"), "max_steps": 4, "num_samples": 20}
-    rows = train_on_synthetic(real, {"same": real, "reversed": other}, split.test, "h", HORIZON, **options)
-    assert [row.model for row in rows] == ["deepar"] * 3 + ["transformer"] * 3 + ["patchtst"] * 3
-    for place in (0, 3, 6):
-        real_crps, same, backwards = (row.metrics.crps for row in rows[place : place + 3])
-        assert same == pytest.approx(real_crps, rel=1e-6)
-        assert backwards != pytest.approx(real_crps, rel=1e-6)
-        assert 0 < real_crps < 1
+    options = {"models": (model,), "max_steps": 2, "num_samples": 10}
+    pairs = list(split.test)[:8]
+    rows = train_on_synthetic(real, {"reversed": other}, pairs, "h", HORIZON, **options)
+    assert [(row.model, row.trained_on) for row in rows] == [(model, "real"), (model, "reversed")]
+    assert all(0 < row.metrics.crps < 1 for row in rows)
+    assert rows[0].metrics != rows[1].metrics
 
 
 @pytest.mark.parametrize(

@@ -68,6 +68,16 @@ def test_make_evaluation_predictions_takes_a_list_dataset(trained):
         assert forecast.samples.shape == (4, HORIZON)
 
 
+def test_samples_below_the_minimum_are_raised_to_it_and_the_others_are_kept(trained):
+    entries = sines()
+    free, level = forecasts(trained, entries), float(np.median(forecasts(trained, entries)[0]))
+    bounded = forecasts(trained.with_sampling(minimum=level), entries)
+    for one, other in zip(free, bounded, strict=True):
+        np.testing.assert_array_equal(other, np.maximum(one, np.float32(level)))
+    with pytest.raises(ConfigError, match="minimum"):
+        Sampling(minimum=float("nan"))
+
+
 def test_sines_are_forecast_better_than_by_their_last_value(trained):
     entries = sines()
     histories = [{**e, "target": e["target"][:-HORIZON]} for e in entries]

@@ -9,7 +9,7 @@ from torch import Tensor
 from shared.mcmc import Hamiltonian, Langevin, simulate
 from shared.random import make_generator
 from tsdiff.config import paper_sde
-from tsdiff.refine.energy import BasePrior, DenoisingEnergy, Levels
+from tsdiff.refine.energy import BasePrior, DenoisingEnergy, Levels, ScoreForce
 
 SDE = paper_sde()
 VARIANCES = torch.tensor([0.3, 1.0, 4.0])
@@ -99,6 +99,44 @@ def test_levels_weigh_their_spacing_and_one_weighs_one():
     assert Levels.at(SDE, [-1.0, 0.0, 2.0]).weights == (1.0, 1.5, 2.0)
     lam = SDE.log_snr(Levels.at(SDE, [-1.0, 2.0]).times)
     torch.testing.assert_close(lam, torch.tensor([-1.0, 2.0], dtype=torch.float64), atol=1e-6, rtol=0)
+
+
+# --- the score ---------------------------------------------------------------------------------------------
+
+
+def force(log_snr: float, noise_scale: float, seed: int = 0) -> ScoreForce:
+    generators = [make_generator(seed, "force", row) for row in range(2)]
+    return ScoreForce(denoiser, SDE, log_snr, torch.full((2, 3, 1), noise_scale), generators)
+
+
+def test_the_force_is_minus_the_score_of_the_data_with_the_levels_noise():
+    chosen = force(0.8, 0.0)
+    energy_, gradient = chosen(WINDOWS)
+    assert energy_ is None
+    smoothed = VARIANCES[None, :, None] + torch.tensor(-1.6).exp()
+    torch.testing.assert_close(gradient, WINDOWS / smoothed, rtol=1e-5, atol=1e-5)
+    assert chosen.stiffness == pytest.approx(float(torch.tensor(1.6).exp()), rel=1e-6)
+    assert (WINDOWS / smoothed).abs().max() <= chosen.stiffness * WINDOWS.abs().max()
+
+
+def test_noise_of_the_force_averages_out():
+    noisy = force(0.8, 1.0)
+    total = torch.zeros_like(WINDOWS)
+    for _ in range(2000):
+        total += noisy(WINDOWS)[1] / 2000
+        noisy.redraw()
+    torch.testing.assert_close(total, force(0.8, 0.0)(WINDOWS)[1], rtol=0, atol=0.1)
+
+
+def test_the_last_step_takes_the_noise_off_to_second_order():
+    for log_snr, share in ((2.0, 1.0), (1.0, 0.1)):
+        chosen = force(log_snr, 0.0)
+        noise = share * torch.tensor(-2 * log_snr).exp()
+        carrying = (VARIANCES + noise).sqrt()[None, :, None].expand(2, 3, 1)
+        left = chosen.without_noise(carrying, share)[0, :, 0].square()
+        assert ((left - VARIANCES).abs() < 0.5 * (carrying[0, :, 0].square() - VARIANCES)).all()
+    wide = force(2.0, 0.0).without_noise((VARIANCES + torch.tensor(-4.0).exp()).sqrt()[None, :, None].expand(2, 3, 1))
+    torch.testing.assert_close(wide[0, 1:, 0].square(), VARIANCES[1:], rtol=2e-4, atol=0)
 
 
 # --- the prior ---------------------------------------------------------------------------------------------

@@ -22,7 +22,6 @@ from tsdiff.commands.train import (
     train_seed,
     write_scores,
 )
-from tsdiff.config import Energy
 from tsdiff.experiment import Experiment, ExperimentData
 from tsdiff.predictor import TSDiffPredictor
 
@@ -64,7 +63,7 @@ def main(
     folder: FolderOption = None,
     seeds: SeedsOption = None,
     guidance: Annotated[
-        list[Energy] | None, typer.Option(help="Energy to sample with; once for each [as tuned or set].")
+        list[str] | None, typer.Option(help="Energy to sample with, mse or quantile; once for each [as tuned or set].")
     ] = None,
     output: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("runs/evaluate"),
     retrain: RetrainOption = False,
@@ -76,8 +75,9 @@ def main(
     data = read_data(experiment)
     predictors = _given(models, experiment, data) if models else _trained(experiment, data, output, retrain)
     name, scored = Path(experiment.data.name).name, []
+    energies: list[str | None] = [*guidance] if guidance else [None]
     for seed, method, predictor, seconds in predictors:
-        for energy in guidance or [None]:
+        for energy in energies:
             sampler = predictor if energy is None else predictor.with_sampling(guidance=energy)
             label = method if energy is None else f"{method}, {energy}"
             console.print(f"{label}, seed {seed}: {sampler.sampling.guidance} guidance", highlight=False)

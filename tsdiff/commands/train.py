@@ -121,19 +121,10 @@ def write_scores(experiment: Experiment, data: ExperimentData, scored: list[Scor
         plot_forecasts(scored[0].forecasts, data.split.test, output / "forecasts.png", stamp=data.series.stamp)
     write_results(output, results, f"{name}, {len(scored[0].forecasts)} windows of {data.prediction_length} steps")
     write_text(output / "experiment.yaml", write_experiment(experiment))
-    over = summary(results)
-    methods = {
-        method: {
-            score: {kind: _plain(row[score, kind]) for kind in ("median", "mean", "std")}
-            for score in ("crps", "nd", "nrmse", "mase", "coverage_50", "coverage_90")
-        }
-        | {"seeds": int(row["seeds", "count"])}
-        for (_, method), row in over.iterrows()  # type: ignore[misc]
-    }
     first = scored[0].result
     metrics: dict[str, Any] = {
         "dataset": name,
-        "methods": methods,
+        "methods": _methods(results),
         "seconds": {"train": first.train_seconds, "predict": first.predict_seconds},
         "nfe": first.nfe,
     }
@@ -146,6 +137,20 @@ def write_scores(experiment: Experiment, data: ExperimentData, scored: list[Scor
     for note in sorted({note for one in results for note in one.metrics.notes}):
         console.print(f"note: {note}", style="yellow", markup=False, highlight=False)
     console.print(f"results: {output}/", highlight=False)
+
+
+def _methods(results: list[Result]) -> dict[str, Any]:
+    """Every score of every method over seeds, ready for JSON."""
+    over = summary(results)
+    found: dict[str, Any] = {}
+    for place, method in enumerate(over.index.get_level_values("method")):
+        row = over.iloc[place]
+        scores = {
+            name: {kind: _plain(row[name, kind]) for kind in ("median", "mean", "std")}
+            for name in results[0].metrics.as_dict()
+        }
+        found[str(method)] = {**scores, "seeds": int(row["seeds", "count"])}
+    return found
 
 
 def _plain(value: float) -> float | None:

@@ -175,12 +175,13 @@ class ScoreForce:
         with torch.no_grad():
             return self.denoiser(self.alpha * seen + self.noise, t)[..., : x.shape[-1]]
 
-    def without_noise(self, x: Tensor) -> Tensor:
-        """States x without the noise they carry: one Euler step in σ² of the probability-flow equation.
+    def without_noise(self, x: Tensor, share: float = 1.0) -> Tensor:
+        """States x without the share of the level's variance that they carry: one Euler step in σ² of the
+        probability-flow equation.
 
         For Gaussian data of variance Λ, x has variance Λ + σ²/α², and the result Λ up to the square of that.
         """
-        return (x + self.denoised(x)) / 2
+        return x - 0.5 * share * (x - self.denoised(x))
 
 
 @dataclass(frozen=True)

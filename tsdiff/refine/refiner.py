@@ -145,7 +145,7 @@ class Refiner:
         )
         x = result.x
         if isinstance(model_energy, ScoreForce) and settings.method != "most_likely":
-            x = torch.where(free > 0, model_energy.without_noise(x), x)
+            x = torch.where(free > 0, model_energy.without_noise(x, min(settings.temperature, 1.0)), x)
         self.nfe, self.acceptance = model_energy.calls, float(result.acceptance.mean())
         return x
 
@@ -155,6 +155,9 @@ class Refiner:
         """−log p_θ of the windows, or its gradient."""
         settings, config, model = self.config, self.model.config, self.model
         lagged = conditions.values[..., config.channels :]
+        if config.lags:  # missing values of the history, which do not move, are bridged
+            seen = torch.where(conditions.observed > 0, conditions.values, math.nan)[..., config.channels :]
+            lagged = torch.from_numpy(bridge(seen.cpu().numpy())[0]).to(model.device)
         windows = (lambda x: with_lags(x, lagged, config.lags)) if config.lags else None
 
         def denoiser(x: Tensor, t: Tensor) -> Tensor:
