@@ -61,7 +61,7 @@ def trained(name: str, entries: list[Entry], freq: str, horizon: int, cache: Pat
         return TSDiffPredictor.from_pretrained(folder), float((folder / "seconds.txt").read_text(encoding="utf-8"))
     started = time.process_time()
     estimator = TSDiffEstimator(freq, horizon, training=DEFAULT_TRAINING).with_training(max_steps=STEPS)
-    predictor = estimator.train(entries, folder=cache / f"{name}-training", progress=False)
+    predictor = estimator.train(entries, progress=False)
     seconds = time.process_time() - started
     predictor.serialize(folder)
     write_text(folder / "seconds.txt", str(seconds))
