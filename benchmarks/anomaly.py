@@ -61,7 +61,7 @@ def trained(name: str, entries: list[Entry], freq: str, horizon: int, cache: Pat
         return TSDiffPredictor.from_pretrained(folder), float((folder / "seconds.txt").read_text(encoding="utf-8"))
     started = time.process_time()
     estimator = TSDiffEstimator(freq, horizon, training=DEFAULT_TRAINING).with_training(max_steps=STEPS)
-    predictor = estimator.train(entries, folder=cache / f"{name}-training", progress=False)
+    predictor = estimator.train(entries, progress=False)
     seconds = time.process_time() - started
     predictor.serialize(folder)
     write_text(folder / "seconds.txt", str(seconds))
@@ -84,7 +84,7 @@ def methods(predictor: TSDiffPredictor, season: int) -> list[Method]:
         Method(f"bound, to log-SNR {end:g}", by_likelihood(predictor, _bound(end)), None if end == 1 else 1)
         for end in (1.0, 0.0, 2.0, 4.6)
     ]
-    exact = LikelihoodSettings(probes=2)
+    exact = LikelihoodSettings(probes=2, stride=predictor.prediction_length)
     return [
         *bound,
         Method("exact density, 2 probes", by_likelihood(predictor, exact), 1),

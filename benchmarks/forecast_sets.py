@@ -41,18 +41,18 @@ Run = dict[str, Any]
 
 
 def settings_of(preset: Preset) -> dict[str, Any]:
-    """What a run depends on, as JSON holds it; without the seed, and without what is None and so left to others."""
+    """What a run depends on, as JSON holds it; without the seed, and without what is not set."""
     settings: dict[str, Any] = json.loads(json.dumps(asdict(preset)))
     del settings["training"]["seed"]
-    return without_none(settings)
+    return without_empty(settings)
 
 
-def without_none(settings: dict[str, Any]) -> dict[str, Any]:
-    """The same settings without those that are None."""
+def without_empty(settings: dict[str, Any]) -> dict[str, Any]:
+    """The same settings without those that are off, as a new option is at first."""
     return {
-        name: without_none(value) if isinstance(value, dict) else value
+        name: without_empty(value) if isinstance(value, dict) else value
         for name, value in settings.items()
-        if value is not None
+        if value is not None and value is not False and value != []
     }
 
 
@@ -86,7 +86,7 @@ def train_and_score(data: LoadedSet, preset: Preset, seed: int, keep: Path | Non
 def trained_alike(one: dict[str, Any], other: dict[str, Any]) -> bool:
     """Whether two runs' settings differ in sampling alone."""
     first, second = (
-        {name: value for name, value in without_none(settings).items() if name not in (*ENERGIES, "guidance")}
+        {name: value for name, value in without_empty(settings).items() if name not in (*ENERGIES, "guidance")}
         for settings in (one, other)
     )
     return first == second
@@ -108,7 +108,7 @@ def stored(path: Path) -> Run | None:
 def finished(path: Path, preset: Preset) -> Run | None:
     """The run in `path`, if it was made with these settings."""
     run = stored(path)
-    return run if run is not None and without_none(run["settings"]) == settings_of(preset) else None
+    return run if run is not None and without_empty(run["settings"]) == settings_of(preset) else None
 
 
 def baselines(path: Path) -> dict[str, dict[str, list[tuple[float, float]]]]:
@@ -132,16 +132,18 @@ def medians(runs: list[Run], energy: str) -> str:
 def report(runs: dict[str, list[Run]], others: dict[str, dict[str, list[tuple[float, float]]]]) -> str:
     """The table and who is ahead, as Markdown."""
     models = sorted({model for by_model in others.values() for model in by_model})
-    rows, ahead, compared = [], 0, 0
+    rows: list[list[str]] = []
+    verdicts: dict[bool, list[bool]] = {True: [], False: []}
     for name, made in runs.items():
         ours = statistics.median(run["quantile"]["crps"] for run in made)
         theirs = {m: statistics.median(c for c, _ in values) for m, values in others.get(name, {}).items()}
         best = min(theirs, key=lambda m: theirs[m]) if theirs else ""
+        complete = set(theirs) == set(models)
         if best:
-            compared, ahead = compared + 1, ahead + (ours < theirs[best])
+            verdicts[complete].append(ours < theirs[best])
         cover = statistics.median(run["quantile"]["coverage_90"] for run in made)
         minutes = statistics.median(run["train_cpu_minutes"] for run in made)
-        verdict = "" if not best else "TSDiff" if ours < theirs[best] else best
+        verdict = "" if not best else ("TSDiff" if ours < theirs[best] else best) + ("" if complete else " so far")
         rows.append(
             [name, str(len(made)), medians(made, "quantile"), medians(made, "mse"), f"{cover:.3f}", f"{minutes:.1f}"]
             + [f"{theirs[m]:.4f}" if m in theirs else "" for m in models]
@@ -152,12 +154,14 @@ def report(runs: dict[str, list[Run]], others: dict[str, dict[str, list[tuple[fl
         header("Forecasts of every benchmark set")
         + f"\nCRPS (mean weighted quantile loss, {SAMPLES} samples), median over seeds (range). TSDiff-Q and "
         "TSDiff-MSE are one trained model, guided by the quantile and the mean-square energy. Settings are those of "
-        "`tsdiff/presets.py`, chosen on windows cut from the end of the training parts; training uses the training "
+        "`tsdiff/presets.py`, chosen without the test part (docs/presets.md); training uses the training "
         "part alone. CPU minutes are those of the training process, one thread. Ahead: the smaller of TSDiff-Q's "
-        "median and the best baseline's.\n\n" + table(head, rows)
+        "median and the best baseline's; an empty cell was not measured, and then it "
+        "is the best so far.\n\n" + table(head, rows)
     )
-    if compared:
-        text += f"\nTSDiff-Q is ahead of the best baseline on {ahead} of {compared} sets.\n"
+    for complete, where in ((True, "every baseline was"), (False, "some baselines are still to be")):
+        if found := verdicts[complete]:
+            text += f"\nTSDiff-Q is ahead on {sum(found)} of the {len(found)} sets where {where} measured.\n"
     return text
 
 

@@ -3,7 +3,7 @@
 The model is the one in --models (folders `<set>-0`, as `forecast_sets.py` leaves them), or one that is trained
 here and left there. Noise level and strength of the prior are chosen for each base forecaster on the last
 horizon of the training series, which the base forecaster of that choice has not seen; the defaults are shown too.
-Each set's result is kept as JSON in --keep, and one that is there is not made again.
+Each set's result is kept as JSON in --keep, and what is there is not measured again.
 
 Example:
     python benchmarks/refine.py --variants pjm_hourly --variants electricity_weekly
@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args
@@ -49,7 +49,7 @@ VARIANTS: dict[str, RefineConfig] = {
     "critically damped": RefineConfig("critically_damped"),
 }
 CHOICE_WINDOWS, CHOICE_SAMPLES = 12, 10
-VARIANT_WINDOWS = 12
+VARIANT_WINDOWS = 8
 Result = dict[str, Any]
 T = TypeVar("T")
 
@@ -69,55 +69,79 @@ def thinned(pairs: list[T], count: int) -> list[T]:
     return [pairs[i] for i in np.unique(np.linspace(0, len(pairs) - 1, min(count, len(pairs))).round().astype(int))]
 
 
-def base_forecasts(name: str, train: Any, data: LoadedSet, pairs: list[Pair], minutes: float) -> list[Forecast]:
-    """A base forecaster's forecasts of the pairs, trained on `train`."""
-    predictor = train_baseline(name, train, data.freq, data.prediction_length, cpu_minutes=minutes)
-    return list(predictor.predict([past for past, _ in pairs]))
+@dataclass(frozen=True)
+class Bench:
+    """One set, its model, and the windows to measure on."""
 
+    data: LoadedSet
+    model: TSDiffPredictor
+    pairs: list[Pair]
+    samples: int
+    minutes: float
 
-def crps(model: TSDiffPredictor, config: RefineConfig, base: list[Forecast], pairs: list[Pair]) -> float:
-    """Of the refined forecasts."""
-    return evaluate(Refiner(model.model, config).refine(base, [past for past, _ in pairs]), pairs).crps
+    def forecasts(self, name: str, train: Any, pairs: list[Pair]) -> list[Forecast]:
+        """Of the pairs, by a base forecaster that is trained on `train`."""
+        length = self.data.prediction_length
+        predictor = train_baseline(name, train, self.data.freq, length, cpu_minutes=self.minutes)
+        return list(predictor.predict([past for past, _ in pairs]))
 
+    def crps(self, config: RefineConfig, base: list[Forecast], pairs: list[Pair]) -> float:
+        """Of the refined forecasts."""
+        refiner = Refiner(self.model.model, replace(config, num_samples=self.samples))
+        return evaluate(refiner.refine(base, [past for past, _ in pairs]), pairs).crps
 
-def measure(
-    data: LoadedSet, models: Path, bases: list[str], windows: int, samples: int, steps: int, minutes: float, every: bool
-) -> Result:
-    """One set."""
-    model = model_of(data, models, steps)
-    pairs = thinned(list(data.test), windows)
-    held_out = split_windows(data.train, data.prediction_length, 1)
-    validation = thinned(list(held_out.test), min(windows, CHOICE_WINDOWS))
-    guided = evaluate(model.predict([past for past, _ in pairs], samples), pairs).crps
-    result: Result = {"set": data.name, "windows": len(pairs), "guided": guided, "bases": {}}
-    result["representative"] = representative_log_snr(model.model, data.train)
-    for name in bases:
-        base = base_forecasts(name, data.train, data, pairs, minutes)
-        earlier = base_forecasts(name, held_out.train, data, validation, minutes)
+    def guided(self) -> float:
+        """CRPS of the model's own forecasts."""
+        return evaluate(self.model.predict([past for past, _ in self.pairs], self.samples), self.pairs).crps
+
+    def refined(self, name: str) -> Result:
+        """Before, with the defaults, and with what the validation windows favour."""
+        held_out = split_windows(self.data.train, self.data.prediction_length, 1)
+        validation = thinned(list(held_out.test), CHOICE_WINDOWS)
+        earlier = self.forecasts(name, held_out.train, validation)
         grid = candidates(RefineConfig(num_samples=CHOICE_SAMPLES), prior_scales=(0.01, 0.1, 0.5))
-        chosen, _ = choose_refinement(model.model, earlier, validation, grid)
+        chosen, _ = choose_refinement(self.model.model, earlier, validation, grid)
+        base = self.forecasts(name, self.data.train, self.pairs)
         started = time.process_time()
-        after = crps(model, replace(chosen, num_samples=samples), base, pairs)
-        seconds = (time.process_time() - started) / len(pairs)
-        default = crps(model, RefineConfig(num_samples=samples), base, pairs)
-        found: Result = {
-            "before": evaluate(base, pairs).crps,
-            "default": default,
+        after = self.crps(chosen, base, self.pairs)
+        return {
+            "before": evaluate(base, self.pairs).crps,
+            "default": self.crps(RefineConfig(), base, self.pairs),
             "chosen": after,
             "log_snr": chosen.log_snrs[0],
             "prior_scale": chosen.prior_scale,
-            "seconds": seconds,
+            "seconds": (time.process_time() - started) / len(self.pairs),
         }
-        if every:
-            few, some = thinned(pairs, VARIANT_WINDOWS), thinned(base, VARIANT_WINDOWS)
-            found["variants_before"] = evaluate(some, few).crps
-            found["variants"] = {}
-            for (kind, config), prior in product(VARIANTS.items(), get_args(Prior)):
-                settings = {"log_snrs": chosen.log_snrs, "prior_scale": chosen.prior_scale, "num_samples": samples}
-                refined = crps(model, replace(config, prior=prior, **settings), some, few)
-                found["variants"][f"{kind}, {prior}"] = refined
-        result["bases"][name] = found
-        print(data.name, name, json.dumps(found), flush=True)
+
+    def variants(self, name: str, found: Result) -> Result:
+        """Every method with both priors, at the level and strength found before, on some of the windows."""
+        some = thinned(self.pairs, VARIANT_WINDOWS)
+        base = self.forecasts(name, self.data.train, some)
+        scores = {"before": evaluate(base, some).crps}
+        for (kind, config), prior in product(VARIANTS.items(), get_args(Prior)):
+            settings = {"log_snrs": (found["log_snr"],), "prior_scale": found["prior_scale"]}
+            scores[f"{kind}, {prior}"] = self.crps(replace(config, prior=prior, **settings), base, some)
+        return scores
+
+
+def measure(bench: Bench, bases: list[str], every: bool, kept: Path) -> Result:
+    """One set; what `kept` holds already is not measured again."""
+    result: Result = {"set": bench.data.name, "windows": len(bench.pairs), "bases": {}, "variants": {}}
+    if kept.is_file():
+        result = json.loads(kept.read_text(encoding="utf-8"))
+    for name in bases:
+        if name not in result["bases"]:
+            result["bases"][name] = bench.refined(name)
+            write_json(kept, result)
+            print(bench.data.name, name, json.dumps(result["bases"][name]), flush=True)
+        if every and name not in result["variants"]:
+            result["variants"][name] = bench.variants(name, result["bases"][name])
+            write_json(kept, result)
+            print(bench.data.name, name, json.dumps(result["variants"][name]), flush=True)
+    if "guided" not in result:
+        result["guided"] = bench.guided()
+        result["representative"] = representative_log_snr(bench.model.model, bench.data.train)
+        write_json(kept, result)
     return result
 
 
@@ -145,14 +169,10 @@ def report(results: list[Result]) -> str:
         "own guided forecasts of the same windows. Seconds are CPU time.\n\n"
     )
     text += table(head, rows)
-    varied = [
-        (one["set"], name, found) for one in results for name, found in one["bases"].items() if "variants" in found
-    ]
+    varied = [(one["set"], name, scores) for one in results for name, scores in one["variants"].items()]
     if varied:
-        kinds = list(varied[0][2]["variants"])
         columns = [f"{name}, {where}" for where, name, _ in varied]
-        body = [["(before)", *(f"{found['variants_before']:.4f}" for _, _, found in varied)]]
-        body += [[kind, *(f"{found['variants'][kind]:.4f}" for _, _, found in varied)] for kind in kinds]
+        body = [[kind, *(f"{scores[kind]:.4f}" for _, _, scores in varied)] for kind in varied[0][2]]
         text += "\n## Every method, with both priors, at the chosen noise level and strength\n\n"
         text += f"On {VARIANT_WINDOWS} of the windows.\n\n"
         text += table(["method, prior", *columns], body)
@@ -191,14 +211,9 @@ def main(
     bases = base or ["seasonal_naive", "linear"]
     results = []
     for name in sets or DEFAULT_SETS:
-        kept = keep / f"{name}.json"
-        if kept.is_file():
-            results.append(json.loads(kept.read_text(encoding="utf-8")))
-            continue
-        results.append(
-            measure(load(name, data), models, bases, windows, samples, steps, minutes, name in (variants or ()))
-        )
-        write_json(kept, results[-1])
+        found = load(name, data)
+        bench = Bench(found, model_of(found, models, steps), thinned(list(found.test), windows), samples, minutes)
+        results.append(measure(bench, bases, name in (variants or ()), keep / f"{name}.json"))
     write_text(output, header("Refinement of base forecasts") + "\n" + report(results))
     write_text(output.with_suffix(".csv"), csv_of(results))
 

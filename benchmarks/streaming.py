@@ -117,8 +117,8 @@ def main() -> None:
     text = header("Memory of many series")
     text += (
         f"\n{options.series:,} random walks of {options.length:,} steps: a JSON-lines file of {size / 1e6:.0f} MB,"
-        f" {options.series * options.length * 4 / 1e6:.0f} MB as float32. Windows of 360 steps, {options.steps} training"
-        f" steps and {options.forecasts} forecasts each, one CPU thread.\n\n"
+        f" {options.series * options.length * 4 / 1e6:.0f} MB as float32. Windows of 360 steps, {options.steps}"
+        f" training steps and {options.forecasts} forecasts each, one CPU thread.\n\n"
     )
     write_text(options.output, text + table(head, rows))
 

@@ -232,6 +232,8 @@ def fit(
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*(does not have many workers|isinstance.treespec|LeafSpec).*")
         warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists.*")
+        # Of a state that was saved under another interval, which is nothing to restore.
+        warnings.filterwarnings("ignore", message=".*callbacks used to create the checkpoint.*")
         trainer = L.Trainer(
             accelerator=accelerator,
             devices=devices,

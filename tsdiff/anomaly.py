@@ -21,7 +21,7 @@ from tsdiff.windows import Entry
 
 DEFAULT_SCORING = LikelihoodSettings(method="elbo", levels=8, log_snr_end=1.0)
 """Down to noise of e^{-1} = 0.37 network units: below it the network copies what it sees, whatever it is
-(benchmarks/results/anomaly.md has the table)."""
+(`benchmarks/anomaly.py` compares others)."""
 
 
 @dataclass(frozen=True)

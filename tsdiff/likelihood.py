@@ -39,8 +39,8 @@ class LikelihoodSettings:
     Args:
         method: "ode", the log density by the probability-flow ODE, or "elbo", a lower bound of it that needs no
             derivative of the network and comes step by step (`shared.elbo`).
-        stride: steps from one window to the next; None takes the prediction length. The last window ends where the
-            series does.
+        stride: steps from one window to the next; None takes the prediction length for "elbo", and lays windows side by
+            side for "ode", which costs more. The last window ends where the series does.
         trace: of "ode": "exact" (one backward pass a value of the window), "hutchinson", or "auto": exact up to 32.
         probes: of "hutchinson", at least 2, so that the result's standard error is known. All windows share them: what
             chance adds is then nearly the same for all, and cancels where windows are compared.
@@ -189,7 +189,8 @@ def _series(model: TSDiff, entry: Entry, name: str, settings: LikelihoodSettings
     series = read_series(entry, config, name)
     if series.empty:
         raise DataError(f"series {name!r} holds no observed value; leave it out")
-    places = window_places(len(series), config.length, settings.stride or config.prediction_length)
+    usual = config.prediction_length if settings.method == "elbo" else config.length
+    places = window_places(len(series), config.length, settings.stride or usual)
     missing = np.array([np.isnan(cut_with_lags(series.target, int(first), config)).mean() for first in places])
     kept, skipped = places[missing <= settings.max_missing], places[missing > settings.max_missing]
     if len(skipped):

@@ -1,4 +1,4 @@
-"""Settings that were found good on known sets, on validation windows cut from their training parts."""
+"""Settings for known sets, most of them chosen on validation windows cut from the training parts (docs/presets.md)."""
 
 from __future__ import annotations
 

@@ -9,81 +9,24 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.recipes.harness import ROOT, Ran, Recipes
+
 RECIPE = ROOT / "recipes" / "forecast.py"
 METRICS = {"crps", "nd", "nrmse", "mase", "coverage_50", "coverage_90"}
 TINY = ["--steps", "8", "--samples", "5", "--prediction-length", "12", "--context-length", "36"]
 
-# Imports take seconds, a tiny run does not: one process imports everything, and each run is a fork of it.
-SERVER = """
-import json, os, runpy, sys
-import torch
-torch.set_num_threads(1)
-recipe = sys.argv[1]
-runpy.run_path(recipe, run_name="imported")
-for line in sys.stdin:
-    arguments, log = json.loads(line)
-    child = os.fork()
-    if child == 0:
-        out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-        os.dup2(out, 1), os.dup2(out, 2)
-        sys.argv = [recipe, *arguments]
-        os.environ["COLUMNS"] = "200"
-        code = 1
-        try:
-            runpy.run_path(recipe, run_name="__main__")
-            code = 0
-        except SystemExit as stop:
-            code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
-        except BaseException:
-            import traceback
-            traceback.print_exc()
-        sys.stdout.flush(), sys.stderr.flush()
-        os._exit(code)
-    _, status = os.waitpid(child, 0)
-    print(os.waitstatus_to_exitcode(status), flush=True)
-"""
 
-
-@dataclass
-class Ran:
-    """The exit status of a run, and all that it said."""
-
-    code: int
-    said: str
-
-
-class Recipe:
+class Recipe(Recipes):
     """Runs the recipe."""
 
-    def __init__(self, folder: Path):
-        self.log = folder / "log.txt"
-        self.server = subprocess.Popen(
-            [sys.executable, "-c", SERVER, str(RECIPE)],
-            cwd=folder,
-            env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-
     def __call__(self, *arguments: object) -> Ran:
-        assert self.server.stdin is not None
-        assert self.server.stdout is not None
-        self.server.stdin.write(json.dumps([[str(a) for a in arguments], str(self.log)]) + "\n")
-        self.server.stdin.flush()
-        code = int(self.server.stdout.readline())
-        return Ran(code, self.log.read_text())
-
-    def close(self) -> None:
-        self.server.communicate()
+        return self.run("forecast", *arguments)
 
 
 @pytest.fixture(scope="module")

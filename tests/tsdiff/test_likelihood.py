@@ -301,6 +301,7 @@ def test_settings_that_cannot_be(change: dict[str, Any]) -> None:
         LikelihoodSettings(**change)
 
 
-def test_the_horizon_is_where_windows_step_by_default() -> None:
+def test_windows_step_by_the_horizon_or_lie_side_by_side_by_default() -> None:
     model, _ = gaussian_model()
+    assert one(model, entry(walk(48)), steps=2).first.tolist() == [0, LENGTH, 2 * LENGTH]
     assert np.diff(one(model, entry(walk(48)), method="elbo").first).tolist() == [HORIZON] * 8

@@ -21,6 +21,7 @@ from tests.tsdiff.test_store import assert_equal
 from tsdiff.data import SeriesStore, load_dataset, load_folder, series_from_gluonts, stream_folder
 from tsdiff.data.benchmarks import PAPER_SETS, load_paper_set, paper_set
 from tsdiff.data.covariates import Layout
+from tsdiff.data.frequency import quiet
 from tsdiff.data.load import load_named
 
 DAYS = pd.date_range("2024-01-01", periods=8, freq="D")
@@ -322,6 +323,7 @@ def test_the_papers_sets_load_from_a_folder(shared_data: Path, name: str, window
     data = load_paper_set(name, shared_data / "series")
     found = paper_set(name)
     assert len(data.test) == windows == len(data.train) * found.windows
-    past, label = next(iter(data.test))
+    with quiet():
+        past, label = next(iter(data.test))
     assert label["target"].shape == (found.prediction_length,)
     np.testing.assert_array_equal(past["target"], data.train[0]["target"][: len(past["target"])])

@@ -222,7 +222,7 @@ class S4Convolution(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """x (width, batch, length) → the same shape, in the precision of the weights even under autocast."""
         length = x.shape[2]
-        points = next_fast_len(2 * length, real=True)
+        points = _circle(length)
         with torch.autocast(x.device.type, enabled=False):
             x = x.to(self.direct.dtype)
             if not self._learns():
@@ -257,6 +257,12 @@ class S4Convolution(nn.Module):
         pole = torch.complex(-self.log_decay.to(dtype).exp(), self.frequency.to(dtype))
         low_rank, gain = _complex(self.low_rank.to(dtype)), _complex(self.gain.to(dtype))
         return DPLR(pole, low_rank, gain, self.log_step.to(dtype).exp())
+
+
+@torch.compiler.assume_constant_result
+def _circle(length: int) -> int:
+    """Points of a circle on which kernels of both directions do not overlap, and for which the FFT is fast."""
+    return next_fast_len(2 * length, real=True)
 
 
 def step_embedding(step: Tensor, width: int) -> Tensor:

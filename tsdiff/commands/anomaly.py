@@ -296,7 +296,7 @@ def main(
     if reference is not None and reference < 1:
         raise ConfigError(f"--reference {reference}: need at least one step")
     base = DEFAULT_SCORING if method == "elbo" else LikelihoodSettings(probes=2)
-    settings = replace(base, stride=stride, seed=seed)
+    settings = replace(base, stride=stride, seed=seed)  # before the work, for what it refuses
     injection = InjectionConfig(magnitude=magnitude, seed=seed)
     claim_output(output)
     job = load_watch_job(data, freq, prediction_length, windows, target, item_id, timestamp)
@@ -310,6 +310,7 @@ def main(
         device=device,
         seed=seed,
     )
+    settings = replace(settings, stride=stride or job.prediction_length)
     write_results(job, predictor, output, settings, injection, quantile, reference, seconds)
     files = "anomalies.png, injected.png, scores.csv, anomalies.csv, evaluation.md, metrics.json"
     console.print(f"results: {output}/ ({files})", highlight=False)

@@ -70,7 +70,7 @@ def load_dataset(
             raise ConfigError(f"{name}={value!r}: choose one of {', '.join(choices)}")
     if isinstance(source, (str, os.PathLike)):
         path = Path(source)
-        if not str(source).lower().endswith(SUFFIXES):
+        if path.is_dir() or not (path.is_file() or path.suffix):  # whatever looks like a file is read as a table
             data = load_folder(path) if path.is_dir() else load_named(str(source), folder)
             found = data.train if part == "train" else data.test
             if found is None:

@@ -1,0 +1,78 @@
+"""Recipes as their user meets them, every run a process of its own, without paying for the imports each time."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# Imports take seconds, a tiny run does not: one process imports everything, and each run is a fork of it.
+SERVER = """
+import json, os, runpy, sys
+import torch
+torch.set_num_threads(1)
+import tsdiff.commands
+for line in sys.stdin:
+    recipe, arguments, log = json.loads(line)
+    child = os.fork()
+    if child == 0:
+        out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(out, 1), os.dup2(out, 2)
+        sys.argv = [recipe, *arguments]
+        os.environ["COLUMNS"] = "200"
+        code = 1
+        try:
+            runpy.run_path(recipe, run_name="__main__")
+            code = 0
+        except SystemExit as stop:
+            code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+        except BaseException:
+            import traceback
+            traceback.print_exc()
+        sys.stdout.flush(), sys.stderr.flush()
+        os._exit(code)
+    _, status = os.waitpid(child, 0)
+    print(os.waitstatus_to_exitcode(status), flush=True)
+"""
+
+
+@dataclass
+class Ran:
+    """The exit status of a run, and all that it said."""
+
+    code: int
+    said: str
+
+
+class Recipes:
+    """Runs recipes by name, in `folder`."""
+
+    def __init__(self, folder: Path):
+        self.folder, self.log = folder, folder / "log.txt"
+        self.server = subprocess.Popen(
+            [sys.executable, "-c", SERVER],
+            cwd=folder,
+            env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, name: str, *arguments: object) -> Ran:
+        """Run recipes/<name>.py with these arguments."""
+        assert self.server.stdin is not None
+        assert self.server.stdout is not None
+        recipe = str(ROOT / "recipes" / f"{name}.py")
+        self.server.stdin.write(json.dumps([recipe, [str(a) for a in arguments], str(self.log)]) + "\n")
+        self.server.stdin.flush()
+        code = int(self.server.stdout.readline())
+        return Ran(code, self.log.read_text())
+
+    def close(self) -> None:
+        """End the server."""
+        self.server.communicate()

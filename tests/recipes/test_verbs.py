@@ -1,0 +1,99 @@
+"""Every verb as its user meets it: what it leaves, and how it refuses what it cannot use."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from tests.recipes.harness import Recipes
+from tsdiff.commands import app
+
+VERBS = ("forecast", "impute", "refine", "synthesize", "anomaly")
+SMALL = ["--steps", "8", "--prediction-length", "12", "--context-length", "36"]
+TINY = [*SMALL, "--samples", "4"]
+
+
+def table(length: int = 150) -> pd.DataFrame:
+    rng = np.random.default_rng(0)
+    stamps = pd.date_range("2024-01-01", periods=length, freq="h")
+    waves = [10 + 5 * np.sin(2 * np.pi * np.arange(length) / 24 + k) + 0.3 * rng.normal(size=length) for k in range(2)]
+    parts = [
+        pd.DataFrame({"item_id": item, "timestamp": stamps, "target": wave, "warm": (stamps.hour > 12).astype(float)})
+        for item, wave in zip("ab", waves, strict=True)
+    ]
+    return pd.concat(parts, ignore_index=True)
+
+
+@pytest.fixture(scope="module")
+def recipes(tmp_path_factory) -> Iterator[Recipes]:
+    made = Recipes(tmp_path_factory.mktemp("verbs"))
+    frame = table()
+    frame.to_csv(made.folder / "whole.csv", index=False)
+    frame.drop(index=[30, 31, 32, 200]).to_csv(made.folder / "gaps.csv", index=False)
+    frame.assign(target=5.0).to_csv(made.folder / "constant.csv", index=False)
+    yield made
+    made.close()
+
+
+def test_the_console_command_has_every_verb():
+    said = CliRunner().invoke(app, ["--help"]).output
+    for verb in (*VERBS, "train", "evaluate"):
+        assert verb in said
+
+
+def test_impute_fills_exactly_the_gaps_and_scores_hidden_values(recipes):
+    ran = recipes.run("impute", "--data", "gaps.csv", "--output", "runs/impute", *TINY)
+    assert ran.code == 0, ran.said
+    out = recipes.folder / "runs/impute"
+    filled = pd.read_csv(out / "imputed.csv", parse_dates=["timestamp"])
+    frame = table()
+    expected = [(frame["item_id"][i], frame["timestamp"][i]) for i in (30, 31, 32, 200)]
+    assert list(zip(filled["item_id"], filled["timestamp"], strict=True)) == expected
+    assert np.isfinite(filled[["mean", "0.05", "0.5", "0.95"]].to_numpy()).all()
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert metrics["filled_values"] == 4
+    assert set(metrics["model"]) == set(metrics["line"]) == set(metrics["seasonal"])
+    assert metrics["hidden_values"] > 0
+    assert (out / "imputed.png").stat().st_size > 10_000
+    again = recipes.run("forecast", "--data", "gaps.csv", "--output", "runs/forecast", *TINY)
+    assert "using the model trained before, runs/impute/model" in again.said
+
+
+def test_covariates_of_a_table_reach_the_model_and_the_future(recipes):
+    frame = table()
+    late = frame["timestamp"] > frame["timestamp"].max() - pd.Timedelta(hours=12)
+    frame.loc[late, "target"] = np.nan
+    frame.to_csv(recipes.folder / "covariates.csv", index=False)
+    options = ["--data", "covariates.csv", "--dynamic", "warm", "--output", "covariates/forecast"]
+    ran = recipes.run("forecast", *options, *TINY)
+    assert ran.code == 0, ran.said
+    future = pd.read_csv(recipes.folder / "covariates/forecast/future.csv", parse_dates=["timestamp"])
+    assert len(future) == 24
+    assert future["timestamp"].min() == frame["timestamp"][late].min()
+    other = recipes.run("forecast", "--data", "whole.csv", "--model", "covariates/forecast/model", *TINY)
+    assert other.code == 1
+    assert "takes 1 dynamic covariates" in other.said
+
+
+@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--data", "nowhere.csv"], "nowhere.csv"),
+        (["--data", "whole.csv", "--target", "price"], "price"),
+        (["--model", "nowhere"], "nowhere"),
+        (["--device", "tpu"], "tpu"),
+    ],
+)
+def test_what_cannot_be_used_ends_with_one_clear_line(recipes, verb, arguments, message):
+    options = SMALL if "--data" in arguments else SMALL[:2]
+    ran = recipes.run(verb, *arguments, "--output", f"bad/{verb}", *options)
+    assert ran.code == 1
+    assert "Traceback" not in ran.said
+    (line,) = [line for line in ran.said.splitlines() if line.startswith("error:")]
+    assert message in line
