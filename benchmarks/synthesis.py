@@ -198,11 +198,12 @@ def main(
             except DiffusionError as error:
                 failed.append(f"{name}, seed {seed}: {error}")
                 print(f"failed: {failed[-1]}", file=sys.stderr, flush=True)
+    networks = [m for m in MODELS[1:] if any(row["model"] == m for row in worth.read())]
     about = (
-        f"{n} windows of each kind, of the length of the preset's model (context and horizon); TSDiff trained "
-        f"with the set's preset and drawn with 20 network calls, values below 0 set to 0 where the training "
-        f"series hold none; DeepAR and PatchTST trained {max_steps} steps on "
-        "each kind. One CPU thread."
+        f"{n} windows of each kind, of the length of the preset's model (context and horizon); TSDiff trained with the "
+        "set's preset and drawn with 20 network calls, values below 0 set to 0 where the training series hold none. "
+        + (f"{', '.join(networks)} trained {max_steps} steps on each kind. " if networks else "")
+        + "One CPU thread."
     )
     write_text(output / "synthesis.md", report(looks.read(), worth.read(), about))
     if failed:
