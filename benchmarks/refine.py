@@ -1,8 +1,9 @@
 """CRPS of simple forecasters before and after refinement, on every benchmark set.
 
-The model is the one in --models (folders `<set>-0`, as `forecast_sets.py` leaves them), or one that is trained
-here and left there. Noise level and strength of the prior are chosen for each base forecaster on the last
-horizon of the training series, which the base forecaster of that choice has not seen; the defaults are shown too.
+The model is the one in --models (folders `<set>-0`, as `forecast_sets.py --keep` leaves them), or one that is trained
+here and left there. Energy, noise level and strength of the prior are chosen for each base forecaster on windows before
+the measured ones: the first test window of each series, if it has more than one, which neither model nor forecaster has
+seen; else the training part's last horizon, which the model has been trained on. The defaults are shown too.
 Each set's result is kept as JSON in --keep, and what is there is not measured again.
 
 Example:
@@ -24,16 +25,17 @@ import numpy as np
 import torch
 import typer
 from gluonts.model.forecast import Forecast
+from gluonts.model.predictor import Predictor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.machine import header, table
-from benchmarks.sets import DEFAULT_DATA, DEFAULT_SETS, LoadedSet, load
+from benchmarks.sets import BENCHMARK_SETS, DEFAULT_DATA, DEFAULT_SETS, LoadedSet, load
 from shared.io import write_json, write_text
 from shared.training import quiet_lightning
 from tsdiff import TSDiffPredictor
 from tsdiff.baselines import train_baseline
-from tsdiff.data import split_windows
+from tsdiff.data import Entry, split_windows
 from tsdiff.evaluation import Pair, evaluate
 from tsdiff.presets import preset_for
 from tsdiff.refine import Prior, RefineConfig, Refiner, candidates, choose_refinement, representative_log_snr
@@ -48,8 +50,8 @@ VARIANTS: dict[str, RefineConfig] = {
     "underdamped": RefineConfig("underdamped"),
     "critically damped": RefineConfig("critically_damped"),
 }
-CHOICE_WINDOWS, CHOICE_SAMPLES = 12, 10
-VARIANT_WINDOWS = 8
+CHOICE_WINDOWS, CHOICE_SAMPLES = 32, 16
+VARIANT_WINDOWS = 20
 Result = dict[str, Any]
 T = TypeVar("T")
 
@@ -71,19 +73,40 @@ def thinned(pairs: list[T], count: int) -> list[T]:
 
 @dataclass(frozen=True)
 class Bench:
-    """One set, its model, and the windows to measure on."""
+    """One set and its model.
+
+    Attributes:
+        data, model: the set, and the model that was trained on its training part.
+        pairs: windows to measure on.
+        validation: windows to choose settings on.
+        seen: what the base forecaster of that choice is trained on; None where it is the whole training part.
+        samples: of each refined forecast.
+        minutes: of training for a base forecaster that is a network.
+    """
 
     data: LoadedSet
     model: TSDiffPredictor
     pairs: list[Pair]
+    validation: list[Pair]
+    seen: list[Entry] | None
     samples: int
     minutes: float
 
-    def forecasts(self, name: str, train: Any, pairs: list[Pair]) -> list[Forecast]:
-        """Of the pairs, by a base forecaster that is trained on `train`."""
-        length = self.data.prediction_length
-        predictor = train_baseline(name, train, self.data.freq, length, cpu_minutes=self.minutes)
-        return list(predictor.predict([past for past, _ in pairs]))
+    @classmethod
+    def of(cls, data: LoadedSet, model: TSDiffPredictor, windows: int, samples: int, minutes: float) -> Bench:
+        """Settings are chosen on each series' first test window, if it has more; else on its training part's end."""
+        rolling, pairs = BENCHMARK_SETS[data.name].windows, list(data.test)
+        if rolling > 1:
+            validation, seen = pairs[::rolling], None
+            pairs = [pair for place, pair in enumerate(pairs) if place % rolling]
+        else:
+            held_out = split_windows(data.train, data.prediction_length)
+            validation, seen = list(held_out.test), held_out.train
+        return cls(data, model, thinned(pairs, windows), thinned(validation, CHOICE_WINDOWS), seen, samples, minutes)
+
+    def trained(self, name: str, train: Any) -> Predictor:
+        """A base forecaster."""
+        return train_baseline(name, train, self.data.freq, self.data.prediction_length, cpu_minutes=self.minutes)
 
     def crps(self, config: RefineConfig, base: list[Forecast], pairs: list[Pair]) -> float:
         """Of the refined forecasts."""
@@ -96,30 +119,37 @@ class Bench:
 
     def refined(self, name: str) -> Result:
         """Before, with the defaults, and with what the validation windows favour."""
-        held_out = split_windows(self.data.train, self.data.prediction_length, 1)
-        validation = thinned(list(held_out.test), CHOICE_WINDOWS)
-        earlier = self.forecasts(name, held_out.train, validation)
-        grid = candidates(RefineConfig(num_samples=CHOICE_SAMPLES), prior_scales=(0.01, 0.1, 0.5))
-        chosen, _ = choose_refinement(self.model.model, earlier, validation, grid)
-        base = self.forecasts(name, self.data.train, self.pairs)
+        predictor = self.trained(name, self.data.train if self.seen is None else self.seen)
+        earlier = list(predictor.predict([past for past, _ in self.validation]))
+        few = RefineConfig(num_samples=CHOICE_SAMPLES)
+        grid = [
+            *candidates(few, energies=["score"]),
+            *candidates(few, (-0.25, 0.25, 0.75), (0.1, 0.3, 1.0), ["denoising"]),
+        ]
+        chosen, _ = choose_refinement(self.model.model, earlier, self.validation, grid)
+        if self.seen is not None:
+            predictor = self.trained(name, self.data.train)
+        base = list(predictor.predict([past for past, _ in self.pairs]))
         started = time.process_time()
         after = self.crps(chosen, base, self.pairs)
+        seconds = (time.process_time() - started) / len(self.pairs)
         return {
             "before": evaluate(base, self.pairs).crps,
             "default": self.crps(RefineConfig(), base, self.pairs),
             "chosen": after,
+            "energy": chosen.chosen_energy,
             "log_snr": chosen.log_snrs[0],
             "prior_scale": chosen.prior_scale,
-            "seconds": (time.process_time() - started) / len(self.pairs),
+            "seconds": seconds,
         }
 
     def variants(self, name: str, found: Result) -> Result:
         """Every method with both priors, at the level and strength found before, on some of the windows."""
         some = thinned(self.pairs, VARIANT_WINDOWS)
-        base = self.forecasts(name, self.data.train, some)
+        base = list(self.trained(name, self.data.train).predict([past for past, _ in some]))
         scores = {"before": evaluate(base, some).crps}
         for (kind, config), prior in product(VARIANTS.items(), get_args(Prior)):
-            settings = {"log_snrs": (found["log_snr"],), "prior_scale": found["prior_scale"]}
+            settings: Any = {"log_snrs": (found["log_snr"],), "prior_scale": found["prior_scale"]}
             scores[f"{kind}, {prior}"] = self.crps(replace(config, prior=prior, **settings), base, some)
         return scores
 
@@ -147,7 +177,20 @@ def measure(bench: Bench, bases: list[str], every: bool, kept: Path) -> Result:
 
 def report(results: list[Result]) -> str:
     """The tables."""
-    head = ["set", "windows", "base", "before", "defaults", "chosen", "change", "log-SNR", "λ", "s a window", "guided"]
+    head = [
+        "set",
+        "windows",
+        "base",
+        "before",
+        "defaults",
+        "chosen",
+        "change",
+        "energy",
+        "log-SNR",
+        "λ",
+        "s a window",
+        "guided",
+    ]
     rows = [
         [
             one["set"],
@@ -155,6 +198,7 @@ def report(results: list[Result]) -> str:
             name,
             *(f"{found[key]:.4f}" for key in ("before", "default", "chosen")),
             f"{100 * (found['chosen'] / found['before'] - 1):+.0f} %",
+            found["energy"],
             f"{found['log_snr']:g}",
             f"{found['prior_scale']:g}",
             f"{found['seconds']:.2f}",
@@ -165,7 +209,7 @@ def report(results: list[Result]) -> str:
     ]
     text = (
         "CRPS (mean weighted quantile loss, 0.1 … 0.9) of base forecasts before and after refinement, with the default "
-        "settings and with noise level and prior strength chosen on a validation window. Last column: the same model's "
+        "settings and with energy, noise level and prior strength chosen on earlier windows. Last column: the same model's "
         "own guided forecasts of the same windows. Seconds are CPU time.\n\n"
     )
     text += table(head, rows)
@@ -182,10 +226,15 @@ def report(results: list[Result]) -> str:
 def csv_of(results: list[Result]) -> str:
     """One line a set and base forecaster."""
     keys = ("before", "default", "chosen", "log_snr", "prior_scale", "seconds")
-    lines = [",".join(["set", "windows", "base", *keys, "guided", "representative_log_snr"])]
+    lines = [",".join(["set", "windows", "base", *keys, "energy", "guided", "representative_log_snr"])]
     for one in results:
         for name, found in one["bases"].items():
-            values = [*(f"{found[key]:.6g}" for key in keys), f"{one['guided']:.6g}", f"{one['representative']:.3f}"]
+            values = [
+                *(f"{found[key]:.6g}" for key in keys),
+                found["energy"],
+                f"{one['guided']:.6g}",
+                f"{one['representative']:.3f}",
+            ]
             lines.append(",".join([one["set"], str(one["windows"]), name, *values]))
     return "\n".join(lines) + "\n"
 
@@ -212,7 +261,7 @@ def main(
     results = []
     for name in sets or DEFAULT_SETS:
         found = load(name, data)
-        bench = Bench(found, model_of(found, models, steps), thinned(list(found.test), windows), samples, minutes)
+        bench = Bench.of(found, model_of(found, models, steps), windows, samples, minutes)
         results.append(measure(bench, bases, name in (variants or ()), keep / f"{name}.json"))
     write_text(output, header("Refinement of base forecasts") + "\n" + report(results))
     write_text(output.with_suffix(".csv"), csv_of(results))

@@ -55,9 +55,13 @@ def test_the_choice_is_the_one_with_the_lowest_crps(trained):
     assert scores[stiff] == pytest.approx(evaluate(base, pairs).crps, rel=0.05)
 
 
-def test_candidates_vary_level_and_strength_alone():
+def test_candidates_vary_level_strength_and_energy_alone():
     base = RefineConfig("langevin", steps=3)
     found = candidates(base, (-1.0, 0.0), (0.1, 0.2, 0.3))
-    assert len(set(found)) == 6
-    assert {(c.log_snrs, c.prior_scale) for c in found} == {((l,), s) for l in (-1.0, 0.0) for s in (0.1, 0.2, 0.3)}
-    assert all(replace(c, log_snrs=base.log_snrs, prior_scale=base.prior_scale) == base for c in found)
+    assert len(set(found)) == 12
+    assert {(c.log_snrs, c.prior_scale, c.energy) for c in found} == {
+        ((l,), s, e) for l in (-1.0, 0.0) for s in (0.1, 0.2, 0.3) for e in ("score", "denoising")
+    }
+    same = {"log_snrs": base.log_snrs, "prior_scale": base.prior_scale, "energy": None}
+    assert all(replace(c, **same) == base for c in found)
+    assert {c.energy for c in candidates(RefineConfig("hmc"))} == {"denoising"}

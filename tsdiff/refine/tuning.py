@@ -15,7 +15,7 @@ from shared.random import make_generator, randn
 from shared.sde import DiscreteVPSDE
 from tsdiff.evaluation import Pair, evaluate
 from tsdiff.model import TSDiff
-from tsdiff.refine.config import RefineConfig
+from tsdiff.refine.config import ADJUSTED, Energy, RefineConfig
 from tsdiff.refine.refiner import Refiner
 from tsdiff.windows import Conditions, Entry, conditioning
 
@@ -63,12 +63,17 @@ def representative_log_snr(model: TSDiff, dataset: Iterable[Entry], windows: int
 
 def candidates(
     config: RefineConfig | None = None,
-    log_snrs: Sequence[float] = (-0.75, -0.25, 0.25),
-    prior_scales: Sequence[float] = (0.01, 0.03, 0.1, 0.3),
+    log_snrs: Sequence[float] = (-0.75, -0.25, 0.25, 0.75),
+    prior_scales: Sequence[float] = (0.03, 0.1, 0.3, 1.0),
+    energies: Sequence[Energy] = ("score", "denoising"),
 ) -> list[RefineConfig]:
-    """A configuration at every pair of a noise level and a strength of the prior."""
+    """A configuration at every noise level and strength of the prior, with each energy that the method can use."""
     base = config or RefineConfig()
-    return [replace(base, log_snrs=(level,), prior_scale=scale) for level, scale in product(log_snrs, prior_scales)]
+    usable = [energy for energy in energies if energy == "denoising" or base.method not in ADJUSTED]
+    return [
+        replace(base, energy=energy, log_snrs=(level,), prior_scale=scale)
+        for energy, level, scale in product(usable, log_snrs, prior_scales)
+    ]
 
 
 def choose_refinement(
