@@ -209,8 +209,8 @@ def report(results: list[Result]) -> str:
     ]
     text = (
         "CRPS (mean weighted quantile loss, 0.1 … 0.9) of base forecasts before and after refinement, with the default "
-        "settings and with energy, noise level and prior strength chosen on earlier windows. Last column: the same model's "
-        "own guided forecasts of the same windows. Seconds are CPU time.\n\n"
+        "settings and with energy, noise level and prior strength chosen on earlier windows. Last column: the same "
+        "model's own guided forecasts of the same windows. Seconds are CPU time.\n\n"
     )
     text += table(head, rows)
     varied = [(one["set"], name, scores) for one in results for name, scores in one["variants"].items()]
