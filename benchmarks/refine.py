@@ -16,6 +16,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -71,6 +72,16 @@ def thinned(pairs: list[T], count: int) -> list[T]:
     return [pairs[i] for i in np.unique(np.linspace(0, len(pairs) - 1, min(count, len(pairs))).round().astype(int))]
 
 
+_CAVEATS = (
+    "One seed; at most 40 windows a set. Settings are chosen on each series' first test window, which is not "
+    "scored; m4_hourly, electricity_weekly and tourism_quarterly have one test window only and choose on the end "
+    "of the training part, which the model was trained on. Not free of the test data: the rule of the choice (5 % "
+    "tolerance) was added after solar_al_tail_hourly's test scores of every candidate had been seen, and the "
+    "default noise level and λ were set by hand on pjm_hourly test windows. Read solar's chosen scores and pjm's "
+    "default ones as in-sample."
+)
+
+
 @dataclass(frozen=True)
 class Bench:
     """One set and its model.
@@ -88,7 +99,7 @@ class Bench:
     model: TSDiffPredictor
     pairs: list[Pair]
     validation: list[Pair]
-    seen: list[Entry] | None
+    seen: Sequence[Entry] | None
     samples: int
     minutes: float
 
@@ -210,7 +221,7 @@ def report(results: list[Result]) -> str:
     text = (
         "CRPS (mean weighted quantile loss, 0.1 … 0.9) of base forecasts before and after refinement, with the default "
         "settings and with energy, noise level and prior strength chosen on earlier windows. Last column: the same "
-        "model's own guided forecasts of the same windows. Seconds are CPU time.\n\n"
+        "model's own guided forecasts of the same windows. Seconds are CPU time.\n\n" + _CAVEATS + "\n\n"
     )
     text += table(head, rows)
     varied = [(one["set"], name, scores) for one in results for name, scores in one["variants"].items()]

@@ -9,7 +9,7 @@ import pytest
 import torch
 from gluonts.model.seasonal_naive import SeasonalNaivePredictor
 
-from shared.errors import DataError
+from shared.errors import ConfigError, DataError
 from shared.random import make_generator, randn
 from tests.tsdiff.conftest import HORIZON, sines
 from tsdiff.evaluation import evaluate
@@ -38,7 +38,7 @@ def test_the_representative_level_has_the_loss_nearest_to_the_mean(trained):
         representative_log_snr(model, [])
 
 
-def test_the_choice_is_the_one_with_the_lowest_crps(trained):
+def test_the_choice_changes_the_base_least_among_those_of_nearly_the_lowest_crps(trained):
     entries = sines()
     pairs = [
         ({**e, "target": e["target"][:-HORIZON]}, {**e, "start": e["start"] + 192, "target": e["target"][-HORIZON:]})
@@ -47,12 +47,16 @@ def test_the_choice_is_the_one_with_the_lowest_crps(trained):
     base = list(SeasonalNaivePredictor(HORIZON, 5).predict([past for past, _ in pairs]))
     small = RefineConfig(num_samples=5, steps=6)
     stiff = replace(small, prior="mse", prior_scale=1e4)
-    best, scores = choose_refinement(trained.model, iter(base), iter(pairs), [stiff, small])
-    assert best == small
-    assert list(scores) == [stiff, small]
+    for tolerance, expected in ((0.0, small), (0.05, small), (100.0, stiff)):
+        best, scores = choose_refinement(trained.model, iter(base), iter(pairs), [stiff, small], tolerance)
+        assert best == expected
+        assert list(scores) == [stiff, small]
     again = Refiner(trained.model, stiff).refine(base, [past for past, _ in pairs])
     assert scores[stiff] == pytest.approx(evaluate(again, pairs).crps)
     assert scores[stiff] == pytest.approx(evaluate(base, pairs).crps, rel=0.05)
+    for configs, tolerance in (([], 0.0), ([small], -1.0)):
+        with pytest.raises(ConfigError, match="tolerance"):
+            choose_refinement(trained.model, base, pairs, configs, tolerance)
 
 
 def test_candidates_vary_level_strength_and_energy_alone():
