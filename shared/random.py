@@ -25,6 +25,40 @@ def make_generator(*parts: int | str, device: torch.device | str = "cpu") -> tor
     return torch.Generator(device=device).manual_seed(derive_seed(*parts))
 
 
+class PlacedGenerator(torch.Generator):
+    """A generator whose noise depends on the place along the last axis, so that overlapping pieces share it.
+
+    The n-th draw of `randn` is a fixed, endless sequence along the last axis; a piece sees the part that begins at its
+    `start`. Pieces of one recording with the same seed thus get the same noise where they overlap, whatever their
+    lengths. Give one per item of the batch. It lives on the CPU.
+
+    Args:
+        parts: as `derive_seed` takes them.
+        start: place of the first element of the piece along the last axis, from 0.
+    """
+
+    _BLOCK = 16
+
+    def __new__(cls, *parts: int | str, start: int = 0) -> PlacedGenerator:
+        return super().__new__(cls)
+
+    def __init__(self, *parts: int | str, start: int = 0):
+        if start < 0:
+            raise ConfigError(f"start={start}: places are counted from 0")
+        self._parts, self._start, self._draws = parts, start, 0
+
+    def randn(self, shape: Sequence[int], dtype: torch.dtype | None = None) -> Tensor:
+        """The next draw, standard normal, of this shape."""
+        *lead, length = shape
+        first, skip = divmod(self._start, self._BLOCK)
+        blocks = []
+        for block in range(first, first + -(-(skip + length) // self._BLOCK)):
+            self.manual_seed(derive_seed(*self._parts, self._draws, block))
+            blocks.append(torch.randn(*lead, self._BLOCK, generator=self, dtype=dtype))
+        self._draws += 1
+        return torch.cat(blocks, dim=-1)[..., skip : skip + length] if blocks else torch.empty(*shape, dtype=dtype)
+
+
 def randn(
     shape: Sequence[int],
     generator: Generators = None,
@@ -44,5 +78,11 @@ def randn(
         return torch.randn(*shape, generator=generator, dtype=dtype, device=source).to(device or source)
     if len(generator) != shape[0]:
         raise ConfigError(f"{len(generator)} generators for a batch of {shape[0]}: give one per item, or just one")
-    items = [torch.randn(*shape[1:], generator=g, dtype=dtype, device=g.device) for g in generator]
+    items = [_draw(shape[1:], g, dtype) for g in generator]
     return torch.stack(items).to(device or items[0].device)
+
+
+def _draw(shape: Sequence[int], generator: torch.Generator, dtype: torch.dtype | None) -> Tensor:
+    if isinstance(generator, PlacedGenerator):
+        return generator.randn(shape, dtype)
+    return torch.randn(*shape, generator=generator, dtype=dtype, device=generator.device)
