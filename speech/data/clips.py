@@ -1,0 +1,135 @@
+"""Recordings held in memory as 16-bit samples, for random crops at the speed that training needs."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import soxr
+from numpy.typing import NDArray
+
+from shared.errors import DataError
+from speech.data.levels import active_power
+
+Folders = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+Waveform = NDArray[np.float32]
+
+AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif", ".au", ".w64", ".caf", ".sph"})
+
+_SPEAKER_IN_NAME = (
+    re.compile(r"^(\d+)-\d+-\d+"),  # LibriSpeech: speaker-chapter-utterance
+    re.compile(r"^(p\d+)_\d+"),  # VoiceBank
+)
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One recording.
+
+    Attributes:
+        id: folder and stem, for messages.
+        speaker: who or what is heard: the speaker that the name tells, or else the folder.
+        samples: int16 (length,).
+        power: mean square while active (`active_power`), of full scale 1.
+    """
+
+    id: str
+    speaker: str
+    samples: NDArray[np.int16]
+    power: float
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def read(self, start: int = 0, length: int | None = None) -> Waveform:
+        """Samples from `start`, float32 in [−1, 1)."""
+        stop = None if length is None else start + length
+        return self.samples[start:stop].astype(np.float32) * np.float32(1 / 32768)
+
+
+def as_folders(folders: Folders) -> list[Path]:
+    """One folder or several, as a list."""
+    if isinstance(folders, (str, os.PathLike)):
+        return [Path(folders)]
+    return [Path(folder) for folder in folders]
+
+
+def audio_files(folders: Folders) -> list[Path]:
+    """Audio files below `folders`, in the order of their names, hidden ones left out.
+
+    Raises:
+        DataError: a folder does not exist, or there is no audio in it.
+    """
+    found: list[Path] = []
+    for folder in as_folders(folders):
+        if not folder.is_dir():
+            raise DataError(f"{folder} is not a folder: give one that holds audio files")
+        here = sorted(p for p in folder.rglob("*") if p.suffix.lower() in AUDIO_SUFFIXES and not p.name.startswith("."))
+        if not here:
+            raise DataError(f"no audio in {folder}: it must hold {', '.join(sorted(AUDIO_SUFFIXES))} files")
+        found += here
+    return found
+
+
+def read_mono(path: Path, sample_rate: int) -> Waveform:
+    """A whole file as float32 (samples,) at `sample_rate` Hz: channels averaged, resampled where need be.
+
+    Raises:
+        DataError: the file cannot be decoded, is empty, or holds NaN or infinite samples.
+    """
+    try:
+        samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
+    except (soundfile.LibsndfileError, RuntimeError) as error:
+        raise DataError(f"{path} cannot be read as audio ({error}); remove or convert it") from error
+    if not len(samples):
+        raise DataError(f"{path} holds no samples; remove it")
+    mono = samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1)
+    if not np.isfinite(mono).all():
+        raise DataError(f"{path} holds NaN or infinite samples; remove or repair it")
+    return mono if rate == sample_rate else soxr.resample(mono, rate, sample_rate)
+
+
+def speaker_of(path: Path) -> str:
+    """The speaker that the name of a file tells (LibriSpeech, VoiceBank), or else its folder."""
+    for pattern in _SPEAKER_IN_NAME:
+        if match := pattern.match(path.stem):
+            return f"{path.parent.name}/{match[1]}"
+    return str(path.parent)
+
+
+def read_clips(folders: Folders, sample_rate: int, *, shortest: float = 0.1) -> list[Clip]:
+    """Decode every audio file below `folders`; 32 kB per second at 16 kHz.
+
+    Args:
+        folders: one or several, searched with their subfolders.
+        sample_rate: Hz; what has another rate is resampled.
+        shortest: files shorter than this many seconds, or silent, are left out.
+
+    Raises:
+        DataError: a file cannot be read, or nothing is left.
+    """
+    files = audio_files(folders)
+    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
+        clips = list(pool.map(partial(_read_clip, sample_rate=sample_rate), files))
+    kept = [clip for clip in clips if clip.power > 0 and len(clip) >= shortest * sample_rate]
+    if not kept:
+        raise DataError(f"every file in {_names(as_folders(folders))} is silent or shorter than {shortest} s")
+    return kept
+
+
+def _read_clip(path: Path, sample_rate: int) -> Clip:
+    waveform = read_mono(path, sample_rate)
+    samples = np.clip(np.rint(waveform * 32768), -32768, 32767).astype(np.int16)
+    power = active_power(samples.astype(np.float32) * np.float32(1 / 32768), sample_rate)
+    return Clip(f"{path.parent.name}/{path.stem}", speaker_of(path), samples, power)
+
+
+def _names(folders: Iterable[Path]) -> str:
+    return ", ".join(str(folder) for folder in folders)

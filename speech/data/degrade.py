@@ -1,0 +1,158 @@
+"""What recording and transmission do to a waveform: clipping, lost bands, coding, lost packets.
+
+Every function takes and returns a float waveform (samples,) of full scale 1 and its sample rate in Hz; where chance is
+involved it comes from the generator given. The output is aligned with the input and as long.
+"""
+
+from __future__ import annotations
+
+import io
+from typing import Literal, get_args
+
+import numpy as np
+import scipy.fft
+import soundfile
+import soxr
+from numpy.typing import NDArray
+
+from shared.errors import ConfigError
+from speech.data.clips import Waveform
+
+Codec = Literal["mulaw", "alaw", "gsm", "adpcm", "mp3", "vorbis", "opus"]
+CODECS: tuple[Codec, ...] = get_args(Codec)
+
+_NARROW_BAND_HZ = 8000
+
+
+def clip(x: Waveform, level: float) -> Waveform:
+    """Limit to ±level·max|x|: hard clipping, `level` in (0, 1].
+
+    Raises:
+        ConfigError: the level is not in (0, 1].
+    """
+    if not 0 < level <= 1:
+        raise ConfigError(f"clipping level {level}: need a share of the peak, above 0 and at most 1")
+    peak = np.float32(np.abs(x).max(initial=0) * level)
+    return np.clip(x, -peak, peak)
+
+
+def band_limit(x: Waveform, sample_rate: int, low: float = 0.0, high: float | None = None, order: int = 8) -> Waveform:
+    """Keep `low` to `high` Hz, without delay: Butterworth magnitudes of `order` (−3 dB at the edges), zero phase.
+
+    Raises:
+        ConfigError: the band is empty or not within 0 to half the sample rate.
+    """
+    top = sample_rate / 2 if high is None else high
+    if not 0 <= low < top <= sample_rate / 2:
+        raise ConfigError(f"band {low}–{top} Hz at {sample_rate} Hz: need 0 <= low < high <= {sample_rate / 2}")
+    size = scipy.fft.next_fast_len(len(x) + round(0.05 * sample_rate), real=True)
+    spectrum = scipy.fft.rfft(x, size)
+    return scipy.fft.irfft(spectrum * _band(size, sample_rate, low, top, order), size)[: len(x)].astype(np.float32)
+
+
+def _band(size: int, sample_rate: int, low: float, high: float, order: int) -> NDArray[np.float32]:
+    frequency = np.fft.rfftfreq(size, 1 / sample_rate)
+    gain = np.ones_like(frequency)
+    if high < sample_rate / 2:
+        gain /= np.sqrt(1 + (frequency / high) ** (2 * order))
+    if low > 0:
+        gain /= np.sqrt(1 + (low / np.maximum(frequency, 1e-3 * low)) ** (2 * order))
+    return gain.astype(np.float32)
+
+
+def reduce_rate(x: Waveform, sample_rate: int, rate: int) -> Waveform:
+    """What is left after sampling at `rate` Hz and back: nothing above rate/2, and a converter's steep edge."""
+    if rate >= sample_rate:
+        return x
+    return _fit(soxr.resample(soxr.resample(x, sample_rate, rate), rate, sample_rate), len(x))
+
+
+def random_filter(x: Waveform, rng: np.random.Generator, spread: float = 0.375) -> Waveform:
+    """Filter by (1 + r₁z⁻¹ + r₂z⁻²)/(1 + r₃z⁻¹ + r₄z⁻²), r uniform in ±spread: other microphones and distances.
+
+    The augmentation of Valin, "A hybrid DSP/deep learning approach to real-time full-band speech enhancement" (2018).
+    """
+    from scipy.signal import lfilter
+
+    r = rng.uniform(-spread, spread, 4).astype(np.float32)
+    one = np.float32(1)
+    return lfilter(np.array([one, r[0], r[1]]), np.array([one, r[2], r[3]]), x).astype(np.float32)
+
+
+def encode(x: Waveform, sample_rate: int, codec: Codec, quality: float = 0.5) -> Waveform:
+    """Encode and decode.
+
+    "mulaw", "alaw", "gsm" and "adpcm" are telephone codecs, at 8 kHz; "mp3", "vorbis" and "opus" keep the sample rate,
+    with the encoder's `quality` from 0 (fewest bits) to 1. Peaks beyond full scale are clipped, as in the original.
+
+    Raises:
+        ConfigError: the codec or the quality is not one that exists.
+    """
+    if codec not in CODECS:
+        raise ConfigError(f"codec {codec!r}: choose from {', '.join(CODECS)}")
+    if not 0 <= quality <= 1:
+        raise ConfigError(f"quality {quality}: need 0 (fewest bits) to 1")
+    if codec in _TELEPHONE:
+        narrow = soxr.resample(x, sample_rate, _NARROW_BAND_HZ)
+        coded = _through_file(narrow, _NARROW_BAND_HZ, "WAV", _TELEPHONE[codec])
+        return _fit(soxr.resample(_fit(coded, len(narrow)), _NARROW_BAND_HZ, sample_rate), len(x))
+    container, subtype = _TRANSFORM[codec]
+    rate = min(_TRANSFORM_RATES, key=lambda rate: (rate < sample_rate, abs(rate - sample_rate)))
+    source = x if rate == sample_rate else soxr.resample(x, sample_rate, rate)
+    coded = _fit(_through_file(source, rate, container, subtype, compression=0.99 * (1 - quality)), len(source))
+    return _fit(coded if rate == sample_rate else soxr.resample(coded, rate, sample_rate), len(x))
+
+
+_TELEPHONE = {"mulaw": "ULAW", "alaw": "ALAW", "gsm": "GSM610", "adpcm": "IMA_ADPCM"}
+_TRANSFORM = {"mp3": ("MP3", "MPEG_LAYER_III"), "vorbis": ("OGG", "VORBIS"), "opus": ("OGG", "OPUS")}
+_TRANSFORM_RATES = (8000, 16000, 24000, 48000)
+
+
+def _through_file(
+    x: Waveform, sample_rate: int, container: str, subtype: str, compression: float | None = None
+) -> Waveform:
+    stream = io.BytesIO()
+    soundfile.write(
+        stream,
+        np.clip(x, -1, 1),
+        sample_rate,
+        format=container,
+        subtype=subtype,
+        compression_level=compression,
+    )
+    stream.seek(0)
+    decoded, _ = soundfile.read(stream, dtype="float32")
+    return decoded
+
+
+def lose_packets(
+    x: Waveform,
+    sample_rate: int,
+    rng: np.random.Generator,
+    rate: float = 0.05,
+    burst: float = 2.0,
+    seconds: float = 0.02,
+) -> Waveform:
+    """Silence packets of `seconds`: on average the share `rate` of them, in bursts of mean length `burst` packets.
+
+    The Gilbert model: two states, left with chances that give that share and that length.
+
+    Raises:
+        ConfigError: the rate is not in [0, 1), or the burst shorter than one packet.
+    """
+    if not 0 <= rate < 1 or burst < 1:
+        raise ConfigError(f"packet loss rate {rate}, burst {burst}: need 0 <= rate < 1 and burst >= 1")
+    length = max(1, round(seconds * sample_rate))
+    count = -(-len(x) // length)
+    leave_lost, leave_received = 1 / burst, min(1.0, rate / (1 - rate) / burst)
+    draws = rng.random(count + 1)
+    lost = np.empty(count, bool)
+    state = bool(draws[0] < rate)
+    for i in range(count):
+        lost[i] = state
+        state = bool(draws[i + 1] >= leave_lost) if state else bool(draws[i + 1] < leave_received)
+    return np.where(np.repeat(lost, length)[: len(x)], np.float32(0), x)
+
+
+def _fit(x: Waveform, length: int) -> Waveform:
+    return x[:length] if len(x) >= length else np.pad(x, (0, length - len(x)))

@@ -1,0 +1,66 @@
+"""A fixed set of whole-file mixtures to validate on."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from shared.errors import ConfigError
+from shared.random import derive_seed
+from speech.data.clips import Folders, Waveform, read_clips
+from speech.data.mixing import MixConfig, Mixer
+from speech.data.rooms import read_responses
+
+
+def validation_pairs(
+    clean_dir: Folders,
+    noise_dir: Folders | None,
+    rir_dir: Folders | None = None,
+    count: int = 20,
+    seconds: float | None = None,
+    seed: int = 0,
+    config: MixConfig | None = None,
+) -> list[tuple[str, Waveform, Waveform]]:
+    """Mixtures of whole files, the same at every call.
+
+    The files are those of `clean_dir` in an order that `seed` shuffles; mixture n depends on (seed, n), its file and
+    the noises and rooms alone. There are no inputs without noise and no targets that are silent.
+
+    Args:
+        clean_dir: folders of clean speech.
+        noise_dir: folders of noise; None where the config has no noise.
+        rir_dir: folders of impulse responses; without, there are no rooms.
+        count: of mixtures; files are used again, otherwise mixed, if there are fewer.
+        seconds: longest part of a file that is used, from its start; None takes whole files.
+        seed: of everything drawn.
+        config: how to mix; its `seconds`, `batch_size`, `clean` and `silence` do not matter.
+
+    Returns:
+        (id, clean, noisy) with float32 (samples,) at the config's sample rate.
+
+    Raises:
+        DataError: a folder or file cannot be read.
+        ConfigError: the count is below 1.
+    """
+    if count < 1:
+        raise ConfigError(f"count={count}: need at least one mixture")
+    config = replace(config or MixConfig(), clean=0.0, silence=0.0)
+    if rir_dir is None:
+        config = replace(config, reverb=0.0)
+    if noise_dir is None:
+        config = replace(config, noises=0)
+    clips = read_clips(clean_dir, config.sample_rate)
+    noises = [] if noise_dir is None or not config.noises else read_clips(noise_dir, config.sample_rate)
+    rooms = [] if rir_dir is None or not config.reverb else read_responses(rir_dir, config.sample_rate)
+    mixer = Mixer(config, noises, rooms, clips if config.babble else ())
+    order = np.random.default_rng(derive_seed(seed, "order")).permutation(len(clips))
+    longest = None if seconds is None else round(seconds * config.sample_rate)
+    pairs = []
+    for n in range(count):
+        clip = clips[order[n % len(clips)]]
+        rng = np.random.default_rng(derive_seed(seed, "validation", n))
+        mixture = mixer.mix(clip.read(0, longest), rng, clip.speaker)
+        name = clip.id.replace("/", "-") if n < len(clips) else f"{clip.id.replace('/', '-')}-{n // len(clips)}"
+        pairs.append((name, mixture.clean, mixture.noisy))
+    return pairs
