@@ -17,7 +17,7 @@ class DCUNetConfig:
     Attributes:
         kind: tells the backbones apart in a saved configuration.
         architecture: kernel sizes, strides and widths of the levels; "DilDCUNet-v2" is that of Welker et al. 2022.
-        time_embedding: "gfp", random Fourier features; "ds", those of DiffWave; None, the network does not see the time.
+        time_embedding: "gfp", random Fourier features; "ds", those of DiffWave; None, no time is seen.
         time_embedding_complex: features are complex exponentials in place of sines and cosines.
         temb_layers_global: layers over the embedding that all blocks share.
         temb_layers_local: layers over it in each block.
