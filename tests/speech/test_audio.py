@@ -1,0 +1,255 @@
+"""speech/audio.py: round trips of every format, what a copy keeps, blocks, resampling, what damaged files get."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import resource
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from shared.errors import ConfigError, DataError
+from speech.audio import (
+    Audio,
+    AudioInfo,
+    RawFormat,
+    Resampler,
+    audio_info,
+    create_audio,
+    open_audio,
+    read_audio,
+    resample,
+    target_coding,
+    write_audio,
+)
+
+TAGS = {"title": "Gruß", "artist": "A. N. Other", "comment": "room 7", "date": "2020", "tracknumber": "3"}
+
+
+def sound(channels: int = 2, samples: int = 4411, seed: int = 0) -> np.ndarray:
+    return (0.2 * np.random.default_rng(seed).standard_normal((channels, samples))).clip(-0.99, 0.99).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("name", "format", "subtype", "error"),
+    [
+        ("a.wav", "WAV", "PCM_16", 2**-15),
+        ("a.wav", "WAV", "PCM_24", 2**-23),
+        ("a.wav", "WAV", "PCM_32", 2**-23),
+        ("a.wav", "WAV", "PCM_U8", 2**-6),
+        ("a.wav", "WAV", "FLOAT", 0),
+        ("a.wav", "WAV", "DOUBLE", 0),
+        ("a.wav", "WAVEX", "PCM_24", 2**-23),
+        ("a.wav", "RF64", "FLOAT", 0),
+        ("a.flac", "FLAC", "PCM_16", 2**-15),
+        ("a.flac", "FLAC", "PCM_24", 2**-23),
+        ("a.aiff", "AIFF", "PCM_16", 2**-15),
+        ("a.caf", "CAF", "ALAC_16", 2**-15),
+        ("a.au", "AU", "FLOAT", 0),
+        ("a.w64", "W64", "PCM_24", 2**-23),
+        ("a.ogg", "OGG", "VORBIS", None),
+        ("a.mp3", "MP3", "MPEG_LAYER_III", None),
+    ],
+)
+def test_a_format_keeps_length_rate_channels_coding_and_tags(tmp_path, name, format, subtype, error):
+    written = Audio(sound(), 44100, format, subtype, TAGS)
+    write_audio(tmp_path / name, written)
+    read = read_audio(tmp_path / name)
+    assert (read.format, read.subtype, read.sample_rate) == (format, subtype, 44100)
+    assert read.waveform.shape == written.waveform.shape
+    assert read.waveform.dtype == np.float32
+    if error is not None:
+        np.testing.assert_allclose(read.waveform, written.waveform, atol=error, rtol=0)
+    else:
+        assert np.corrcoef(read.waveform[0], written.waveform[0])[0, 1] > 0.5
+    kept = {tag: value for tag, value in TAGS.items() if tag in read.metadata}
+    if format in ("WAV", "FLAC", "OGG", "RF64"):
+        assert read.metadata == TAGS
+    assert kept.get("artist", TAGS["artist"]) == read.metadata.get("artist", TAGS["artist"])
+    write_audio(tmp_path / f"again-{name}", read)
+    assert audio_info(tmp_path / f"again-{name}") == read.info
+
+
+def test_a_raw_file_needs_its_rate(tmp_path):
+    wave = sound(2, 100)
+    write_audio(tmp_path / "a.raw", Audio(wave, 8000, "RAW", "FLOAT"))
+    assert (tmp_path / "a.raw").stat().st_size == 800
+    with pytest.raises(DataError, match="does not tell its rate"):
+        read_audio(tmp_path / "a.raw")
+    read = read_audio(tmp_path / "a.raw", RawFormat(8000, 2))
+    np.testing.assert_array_equal(read.waveform, wave)
+
+
+@pytest.mark.parametrize(
+    ("name", "source", "wanted"),
+    [
+        ("x.wav", ("WAV", "FLOAT"), ("WAV", "FLOAT")),
+        ("x.wav", ("WAVEX", "PCM_24"), ("WAVEX", "PCM_24")),
+        ("x.WAV", ("FLAC", "PCM_24"), ("WAV", "PCM_24")),
+        ("x.wav", ("MP3", "MPEG_LAYER_III"), ("WAV", "PCM_16")),
+        ("x.flac", ("WAV", "FLOAT"), ("FLAC", "PCM_24")),
+        ("x.flac", ("WAV", "PCM_U8"), ("FLAC", "PCM_16")),
+        ("x.ogg", ("WAV", "PCM_16"), ("OGG", "VORBIS")),
+        ("x.opus", ("WAV", "PCM_16"), ("OGG", "OPUS")),
+        ("x.ogg", ("OGG", "OPUS"), ("OGG", "OPUS")),
+        ("x.mp3", ("FLAC", "PCM_16"), ("MP3", "MPEG_LAYER_III")),
+        ("no_suffix", ("FLAC", "PCM_16"), ("FLAC", "PCM_16")),
+    ],
+)
+def test_the_suffix_decides_the_format_and_the_source_the_coding(name, source, wanted):
+    assert target_coding(name, AudioInfo(16000, 1, 100, *source)) == wanted
+
+
+def test_more_than_four_gigabytes_of_wav_are_rf64():
+    assert target_coding("x.wav", AudioInfo(48000, 2, 1_500_000_000))[0] == "RF64"
+
+
+def test_blocks_joined_are_the_file(tmp_path):
+    wave = sound(3, 10_001)
+    with create_audio(tmp_path / "a.wav", AudioInfo(16000, 3, 10_001, subtype="FLOAT")) as writer:
+        for start in range(0, 10_001, 999):
+            writer.write(wave[:, start : start + 999])
+    with open_audio(tmp_path / "a.wav") as reader:
+        blocks = list(reader.blocks(1234))
+    assert {block.shape[1] for block in blocks[:-1]} == {1234}
+    np.testing.assert_array_equal(np.concatenate(blocks, axis=1), wave)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("text.wav", b"this is not audio", "not audio that libsndfile reads"),
+        ("empty.wav", b"", "empty"),
+        ("none.wav", None, "no such file"),
+        (".", None, "is a folder"),
+    ],
+)
+def test_what_is_no_audio_is_named_with_a_remedy(tmp_path, name, content, message):
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=message) as raised:
+        read_audio(tmp_path / name)
+    assert str(tmp_path / name) in str(raised.value)
+
+
+def test_a_file_without_samples_is_refused(tmp_path):
+    soundfile.write(tmp_path / "a.wav", np.zeros((0, 1)), 16000)
+    with pytest.raises(DataError, match="no samples"):
+        audio_info(tmp_path / "a.wav")
+
+
+@pytest.mark.parametrize("name", ["a.flac", "a.mp3"])
+def test_a_file_cut_short_is_refused_at_the_place_where_it_ends(tmp_path, name):
+    write_audio(tmp_path / name, Audio(sound(2, 60_000), 16000))
+    content = (tmp_path / name).read_bytes()
+    (tmp_path / name).write_bytes(content[: len(content) // 2])
+    with pytest.raises(DataError, match="damaged or cut short"):
+        read_audio(tmp_path / name)
+    with open_audio(tmp_path / name) as reader:
+        assert reader.read(4000).shape == (2, 4000)
+
+
+@pytest.mark.parametrize("name", ["a.mp3", "a.opus"])
+def test_a_rate_that_a_format_cannot_hold_is_refused(tmp_path, name):
+    with pytest.raises(DataError, match=r"cannot hold 2 channels at 192000 Hz.*\.wav or \.flac"):
+        write_audio(tmp_path / name, Audio(sound(), 192_000))
+    assert list(tmp_path.iterdir()) == []
+
+
+@contextmanager
+def small_files(size: int) -> Iterator[None]:
+    """No file may grow beyond this many bytes, as if the disk were full."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize("name", ["a.wav", "a.flac", "a.ogg", "a.mp3"])
+def test_a_full_disk_leaves_no_half_file(tmp_path, name):
+    (tmp_path / name).write_bytes(b"the old file")
+    with small_files(20_000), pytest.raises(DataError, match=r"cannot be written.*free some space"):
+        write_audio(tmp_path / name, Audio(sound(2, 200_000), 48000))
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name).read_bytes() == b"the old file"
+
+
+@contextmanager
+def mounted(folder: Path, options: str) -> Iterator[None]:
+    if os.geteuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder]).returncode:
+        pytest.skip("needs the right to mount a file system")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", folder], check=True)
+
+
+@pytest.mark.parametrize(("options", "message"), [("size=64k", "full"), ("ro", "Read-only")])
+def test_a_full_and_a_read_only_file_system(tmp_path, options, message):
+    with mounted(tmp_path, options):
+        with pytest.raises(DataError, match=rf"cannot be written.*{message}"):
+            write_audio(tmp_path / "a.wav", Audio(sound(2, 100_000), 48000))
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_a_stop_in_the_middle_leaves_nothing(tmp_path):
+    def stopped() -> None:
+        with create_audio(tmp_path / "a.wav", AudioInfo(16000, 1, 100)) as writer:
+            writer.write(sound(1, 50))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stopped()
+    assert list(tmp_path.iterdir()) == []
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    rates=st.sampled_from(
+        [(48000, 16000), (16000, 48000), (44100, 16000), (16000, 44100), (8000, 16000), (16000,) * 2]
+    ),
+    samples=st.integers(1, 6000),
+    cuts=st.lists(st.integers(1, 2000), max_size=4),
+)
+def test_resampled_blocks_joined_are_the_resampled_whole(rates, samples, cuts):
+    wave = sound(2, samples)
+    resampler = Resampler(*rates, channels=2)
+    edges = [0, *sorted({min(cut, samples) for cut in cuts}), samples]
+    blocks = [wave[:, a:b] for a, b in itertools.pairwise(edges)]
+    streamed = np.concatenate(list(resampler.stream(iter(blocks))), axis=1)
+    np.testing.assert_allclose(streamed, resample(wave, *rates), atol=1e-6)
+
+
+@pytest.mark.parametrize("rate", [8000, 22050, 44100, 48000, 192000])
+def test_a_tone_keeps_its_phase_and_length_through_resampling(rate):
+    time = np.arange(rate) / rate
+    tone = np.sin(2 * np.pi * 440 * time).astype(np.float32)
+    there = resample(tone, rate, 16000)
+    assert len(there) == 16000
+    middle = slice(2000, 14000)
+    np.testing.assert_allclose(there[middle], np.sin(2 * np.pi * 440 * np.arange(16000) / 16000)[middle], atol=1e-5)
+    back = resample(there, 16000, rate, length=rate)
+    assert back.shape == tone.shape
+    np.testing.assert_allclose(back[rate // 8 : -rate // 8], tone[rate // 8 : -rate // 8], atol=2e-5)
+
+
+@pytest.mark.parametrize("samples", [0, 1, 2, 100])
+def test_short_waveforms_resample_to_any_length(samples):
+    wave = sound(2, samples)
+    assert resample(wave, 192_000, 16_000, length=7).shape == (2, 7)
+    assert resample(np.zeros((0, samples), np.float32), 8000, 16000).shape[0] == 0
+
+
+def test_impossible_rates_are_refused():
+    with pytest.raises(ConfigError, match="0 and 16000 Hz"):
+        resample(sound(), 0, 16000)
