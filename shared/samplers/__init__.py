@@ -39,6 +39,7 @@ def sample(
     x_start: Tensor | None = None,
     t_start: float | None = None,
     eta: float | None = None,
+    last_noise: bool = True,
     predictor: Predictor = "reverse_diffusion",
     corrector: Corrector = "ald",
     corrector_steps: int = 1,
@@ -70,6 +71,7 @@ def sample(
         callback: called after every step with a `StepInfo` (see `ProgressBar`); ends sampling when it returns True.
         x_start, t_start: start from this state (batch, ...) at this time instead of from the prior at T.
         eta: share of fresh noise of the exponential integrators; None means 0 for "ode*" and 1 for "sde*".
+        last_noise: whether the last step of "sde1" and "sde2" adds noise; without, it gives its mean.
         predictor, corrector, corrector_steps, snr: of "pc"; see `predictor_corrector`.
         rho: of the "edm" schedule.
         rtol, atol: tolerances of "rk45", on u = (x − y)/σ.
@@ -100,7 +102,7 @@ def sample(
                 (euler if method == "euler" else heun)(run)
             else:
                 share = (0.0 if method.startswith("ode") else 1.0) if eta is None else eta
-                exponential_integrator(run, int(method[-1]), share)
+                exponential_integrator(run, int(method[-1]), share, last_noise)
         except Stop:
             return run.result(stopped=True)
         if denoise and method != "pc" and not is_clean(run.nodes[-1]):

@@ -24,16 +24,21 @@ _REACH = 2.0
 """A polynomial is trusted for a step up to this many times the last one (a uniform-t grid ends in far longer ones)."""
 
 
-def exponential_integrator(run: Run, order: int, eta: float) -> None:
-    """Run over the grid with polynomials of degree order − 1; order 3 spends one more call to start at full order."""
+def exponential_integrator(run: Run, order: int, eta: float, last_noise: bool = True) -> None:
+    """Run over the grid with polynomials of degree order − 1; order 3 spends one more call to start at full order.
+
+    Without `last_noise` the last step gives its mean.
+    """
     history: History = []
     x = run.x
+    final = run.nodes[-1]
     for now, after in zip(run.nodes, run.nodes[1:], strict=False):
         d = run.data_residual(x, now.t)
         history = [(now.log_snr, d), *history][:order]
         if order == 3 and len(history) == 1 and math.isfinite(after.log_snr - now.log_snr):
             history = [history[0], _midpoint(run, now, after, x, history)]
-        noise = run.noise() if eta > 0 and not is_clean(after) else None
+        noisy = eta > 0 and not is_clean(after) and (last_noise or after is not final)
+        noise = run.noise() if noisy else None
         r = step(now, after, run.residual(x), history, eta, noise)
         x = run.finish_step(run.anchored(r), now.t, after.t)
         if math.isinf(now.log_snr):
