@@ -27,6 +27,8 @@ class SpeechModel(nn.Module):
 
     Args:
         config: what the model is.
+        backbone: a network to use instead of a fresh one that the configuration describes: a module
+            (x_t, y, t) → complex like x_t, with an attribute `frame_multiple`.
 
     Attributes:
         config: the same.
@@ -35,12 +37,12 @@ class SpeechModel(nn.Module):
         backbone: the network.
     """
 
-    def __init__(self, config: SpeechConfig):
+    def __init__(self, config: SpeechConfig, backbone: nn.Module | None = None):
         super().__init__()
         self.config = config
         self.frontend = FrontEnd(config.frontend)
         self.sde: SDE = sde_from_config(config.sde)
-        self.backbone = build_backbone(config.backbone, config.frontend, self.sde)
+        self.backbone = backbone or build_backbone(config.backbone, config.frontend, self.sde)
 
     @property
     def network(self) -> nn.Module:

@@ -1,0 +1,156 @@
+"""Running the reverse process on spectrograms: the published samplers, and the core's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from shared.errors import ConfigError
+from shared.guidance import DenoiserFunction, Guidance
+from shared.random import Generators, randn
+from shared.samplers import Callback, Method, SampleResult, sample, time_grid
+from shared.sde import SDE, SBVESDE
+from shared.sde.base import expand
+from speech.config import NetworkTime, SamplingConfig
+from speech.model import SpeechModel
+
+_METHODS: dict[str, Method] = {"ode": "rk45", "sb_ode": "ode1", "sb_sde": "sde1"}
+"""The core's names of samplers that have another one here."""
+
+
+def sample_spectrogram(
+    model: SpeechModel,
+    y: Tensor,
+    sampling: SamplingConfig | None = None,
+    generator: Generators = None,
+    callback: Callback | None = None,
+) -> SampleResult:
+    """Draw clean spectrograms given noisy ones.
+
+    Args:
+        model: the model, on the device of `y`.
+        y: noisy spectrograms (batch, 1, frequencies, frames), of any number of frames.
+        sampling: how; None means the model's own default.
+        generator: one for the batch, or one per item, which makes an item's result independent of the batch.
+        callback: called after every step; see `shared.samplers.ProgressBar`.
+
+    Returns:
+        SampleResult with .x (batch, 1, frequencies, frames) and .nfe, the true number of network calls.
+
+    Raises:
+        ConfigError: the sampler does not suit the model's process, or the times are impossible.
+    """
+    sampling = sampling or model.config.sampling
+    sde = model.sde
+    times = sampling_times(sde, sampling)
+    anchor = model.pad_frames(y, sampling.frame_padding)
+
+    def data(x: Tensor, t: Tensor) -> Tensor:
+        return model.denoise(x, anchor, t)
+
+    start: dict[str, Any] = {}
+    if float(times[0]) < sde.T:
+        sigma = float(sde.sigma(times[0]))
+        noise = randn(anchor.shape, generator, dtype=anchor.dtype, device=anchor.device)
+        start = {"x_start": anchor + sigma * noise, "t_start": float(times[0])}
+    published = sampling.sampler == "pc"
+    result = sample(
+        at_network_time(data, times, network_time(sampling), sde.t_min),
+        sde,
+        y=anchor,
+        method=_METHODS.get(sampling.sampler, sampling.sampler),  # type: ignore[arg-type]
+        schedule=times,
+        generator=generator,
+        guidance=_PublishedStart(sde, anchor, times) if sampling.sampler == "sb_ode" else None,
+        callback=callback,
+        corrector=sampling.corrector,
+        corrector_steps=sampling.corrector_steps,
+        snr=sampling.snr,
+        denoise=published,
+        last_noise=sampling.sampler != "sb_sde",
+        **start,
+    )
+    result.x = result.x[..., : y.shape[-1]]
+    return result
+
+
+def network_time(sampling: SamplingConfig) -> NetworkTime:
+    """The time that the network is told, where the configuration leaves it to the sampler."""
+    if sampling.network_time is not None:
+        return sampling.network_time
+    return "next" if sampling.sampler in ("sb_ode", "sb_sde") else "now"
+
+
+def sampling_times(sde: SDE, sampling: SamplingConfig) -> Tensor:
+    """The falling times of the steps, float64, (points,).
+
+    "pc" takes `steps` times from the start to t_end, and its last step to 0. The bridge samplers take `steps` + 1 times
+    from the start to t_end. The core's samplers make their last step from t_end to 0, the data prediction there, unless
+    t_end is given: then they stop there.
+
+    Raises:
+        ConfigError: the bridge samplers with another process, or an end beyond the start.
+    """
+    start = min(sde.T, sampling.reverse_starting_point)
+    end = sde.t_end if sampling.t_end is None else sampling.t_end
+    if end >= start:
+        raise ConfigError(f"sampling from t={start} to {end}: raise reverse_starting_point or lower t_end")
+    if sampling.sampler in ("sb_ode", "sb_sde"):
+        if not isinstance(sde, SBVESDE):
+            raise ConfigError(
+                f"sampler {sampling.sampler!r} is for the bridge SBVESDE, this model has {type(sde).__name__}; "
+                "take one of pc, ode, ode1, ode2, sde1, sde2"
+            )
+        return time_grid(sde, sampling.steps, "uniform", start, end)
+    if sampling.sampler == "pc":
+        return _to_zero(start, end, sampling.steps)
+    if sampling.sampler == "ode":
+        return torch.tensor([start, end, 0.0] if end > 0 else [start, 0.0], dtype=torch.float64)
+    if sampling.t_end is not None:
+        return time_grid(sde, sampling.steps, sampling.schedule, start, end)
+    if sampling.schedule == "uniform":
+        return _to_zero(start, end, sampling.steps)
+    return time_grid(sde, sampling.steps, sampling.schedule, start, 0.0)
+
+
+def _to_zero(start: float, end: float, steps: int) -> Tensor:
+    """`steps` times from start to end, and 0."""
+    times = torch.linspace(start, end, steps, dtype=torch.float64)
+    return times if end == 0 and steps > 1 else torch.cat([times, torch.zeros(1, dtype=torch.float64)])
+
+
+def at_network_time(
+    data: Callable[[Tensor, Tensor], Tensor], times: Tensor, told: NetworkTime, smallest: float = 0.0
+) -> DenoiserFunction:
+    """The denoiser `data`, told the time of its state, or with "next" the time that follows it in `times`, if that is
+    not below `smallest`."""
+    if told == "now":
+        return data
+
+    def denoiser(x: Tensor, t: Tensor) -> Tensor:
+        place = int((times - t[0].double().cpu()).abs().argmin())
+        following = float(times[min(place + 1, len(times) - 1)])
+        return data(x, torch.full_like(t, max(following, smallest)))
+
+    return denoiser
+
+
+class _PublishedStart(Guidance):
+    """What the published bridge ODE sampler adds in its first step.
+
+    It starts where σ = 0 and keeps from dividing by 0 with a constant ϵ under a root and beside it. However small ϵ,
+    the weights of state and anchor, of order 1/√ϵ, then add up to σ(t_1)(1 − 1/s_T) more than they should, where s_T²
+    is the variance of the reference process at the end. Results are only the same with it.
+    """
+
+    def __init__(self, sde: SDE, y: Tensor, times: Tensor):
+        self._y, self._first = y, float(times[1])
+        excess = 1 - float(sde.variance_over_alpha(1.0)) ** -0.5 if float(times[0]) == 1 else 0.0
+        self._share = float(sde.sigma(self._first)) * excess
+
+    def after_step(self, denoiser: DenoiserFunction, x: Tensor, t: Tensor, t_next: Tensor, sde: SDE) -> Tensor:
+        first = abs(float(t_next[0]) - self._first) < 1e-6
+        return x + self._share * self._y if first else x
