@@ -64,7 +64,7 @@ def sample_spectrogram(
         method=_METHODS.get(sampling.sampler, sampling.sampler),  # type: ignore[arg-type]
         schedule=times,
         generator=generator,
-        guidance=_PublishedStart(sde, anchor, times) if sampling.sampler == "sb_ode" else None,
+        guidance=_published_start(sde, anchor, times) if sampling.sampler == "sb_ode" else None,
         callback=callback,
         corrector=sampling.corrector,
         corrector_steps=sampling.corrector_steps,
@@ -138,19 +138,42 @@ def at_network_time(
     return denoiser
 
 
-class _PublishedStart(Guidance):
-    """What the published bridge ODE sampler adds in its first step.
+def _published_start(sde: SDE, y: Tensor, times: Tensor) -> Guidance | None:
+    if float(times[0]) < 1 or not isinstance(sde, SBVESDE):
+        return None
+    return _PublishedStart(sde, y, float(times[-1]), len(times) - 1)
 
-    It starts where σ = 0 and keeps from dividing by 0 with a constant ϵ under a root and beside it. However small ϵ,
-    the weights of state and anchor, of order 1/√ϵ, then add up to σ(t_1)(1 − 1/s_T) more than they should, where s_T²
-    is the variance of the reference process at the end. Results are only the same with it.
+
+class _PublishedStart(Guidance):
+    """The first step of the published bridge ODE sampler, without which results are not the same.
+
+    It starts where σ = 0 and keeps from dividing by 0 with a constant ϵ, under a root and beside it. However small ϵ,
+    the weights of state and anchor, of order 1/√ϵ, then add up to σ(t_1)(1 − 1/s_T) more than they should, s_T² being
+    the variance of the reference process at the end; and being large, they leave rounding errors of their own. So the
+    step is taken with the weights as float32 gives them.
     """
 
-    def __init__(self, sde: SDE, y: Tensor, times: Tensor):
-        self._y, self._first = y, float(times[1])
-        excess = 1 - float(sde.variance_over_alpha(1.0)) ** -0.5 if float(times[0]) == 1 else 0.0
-        self._share = float(sde.sigma(self._first)) * excess
+    EPSILON = 1e-8
+
+    def __init__(self, sde: SBVESDE, y: Tensor, end: float, steps: int):
+        self._y = y
+        self._first = float(torch.linspace(1.0, end, steps + 1, dtype=torch.float32)[1])
+        log_k, eps = torch.tensor(sde.k).log(), self.EPSILON
+
+        def reference_std(t: Tensor) -> Tensor:
+            return (sde.c * (sde.k ** (2 * t) - 1.0) / (2 * log_k)).sqrt()
+
+        s, total = reference_std(torch.tensor([self._first])), reference_std(torch.ones(1))
+        left, start = (total**2 - s**2 + eps).sqrt(), (total**2 - total**2 + eps).sqrt()
+        self._of_state = float(s * left / (total * start + eps))
+        self._of_data = float((left**2 - start * s * left / (total + eps)) / (total**2 + eps))
+        self._of_anchor = float((s**2 - total * s * left / (start + eps)) / (total**2 + eps))
+
+    def predict(self, denoiser: DenoiserFunction, x: Tensor, t: Tensor, sde: SDE) -> Tensor:
+        self._state, self._data = x, denoiser(x, t)
+        return self._data
 
     def after_step(self, denoiser: DenoiserFunction, x: Tensor, t: Tensor, t_next: Tensor, sde: SDE) -> Tensor:
-        first = abs(float(t_next[0]) - self._first) < 1e-6
-        return x + self._share * self._y if first else x
+        if float(t[0]) < 1:
+            return x
+        return self._of_state * self._state + self._of_data * self._data + self._of_anchor * self._y

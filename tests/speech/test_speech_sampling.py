@@ -1,0 +1,186 @@
+"""Sampling of spectrograms: against the published samplers, and what holds of any."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from shared.errors import ConfigError
+from shared.random import make_generator
+from shared.sde import BBEDSDE, OUVESDE, SBVESDE, VPSDE
+from speech.config import Parameterisation, Sampler, SamplingConfig
+from speech.model import SpeechModel
+from speech.sampling import sample_spectrogram, sampling_times
+from tests.speech.conftest import TINY_FRONT_END, LinearModel
+from tests.speech.public_code import public
+
+DATA = Parameterisation(output="data")
+
+
+@pytest.fixture
+def noisy() -> Tensor:
+    generator = torch.Generator().manual_seed(3)
+    return 0.3 * torch.randn(2, 1, TINY_FRONT_END.frequencies, 8, dtype=torch.complex64, generator=generator)
+
+
+def relative(found: Tensor, wanted: Tensor) -> float:
+    return float((found - wanted).abs().max() / wanted.abs().max())
+
+
+def published_network(model: SpeechModel) -> Any:
+    """The published samplers call the network with states of the precision they work in."""
+
+    def network(x_t: Tensor, y: Tensor, t: Tensor) -> Tensor:
+        return model(x_t.to(torch.complex64), y, t.float()).to(x_t.dtype)
+
+    return network
+
+
+@pytest.mark.parametrize(
+    ("corrector", "corrector_steps", "start"), [("ald", 1, 1.0), ("ald", 2, 1.0), ("none", 0, 1.0), ("ald", 1, 0.5)]
+)
+def test_predictor_corrector_is_the_published_one(
+    linear_model: LinearModel, noisy: Tensor, corrector: Any, corrector_steps: int, start: float
+) -> None:
+    sdes, sampling = public("sgmse.sdes"), public("sgmse.sampling")
+    model = linear_model(OUVESDE())
+    published = sdes.OUVESDE(1.5, 0.05, 0.5, N=30)
+    if start < 1:  # the follow-up code: the same steps from a later time, and the noise of that time
+        sigma = published._std(torch.full((2,), start))
+        type(published).T = property(lambda self: start)
+        published.prior_sampling = lambda shape, y: y + torch.randn_like(y) * sigma[:, None, None, None]
+    try:
+        torch.manual_seed(5)
+        wanted, calls = sampling.get_pc_sampler(
+            "reverse_diffusion",
+            corrector,
+            published,
+            model,
+            noisy,
+            snr=0.5,
+            corrector_steps=corrector_steps,
+        )()
+    finally:
+        type(published).T = property(lambda self: 1)
+    config = SamplingConfig("pc", 30, corrector, corrector_steps, reverse_starting_point=start)
+    torch.manual_seed(5)
+    found = sample_spectrogram(model, noisy, config)
+    assert relative(found.x, wanted) < 2e-6
+    assert found.nfe == calls == 30 * (1 + corrector_steps)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 10, 50])
+@pytest.mark.parametrize("kind", ["ode", "sde"])
+def test_bridge_samplers_are_the_published_ones(
+    linear_model: LinearModel, noisy: Tensor, kind: str, steps: int
+) -> None:
+    sdes, sampling = public("sgmse.sdes"), public("sgmse.sampling")
+    model = linear_model(SBVESDE(), DATA)
+    published = sdes.SBVESDE(2.6, 0.4, N=steps)
+    torch.manual_seed(5)
+    wanted, _ = sampling.get_sb_sampler(published, published_network(model), noisy, sampler_type=kind)()
+    torch.manual_seed(5)
+    sampler: Sampler = "sb_ode" if kind == "ode" else "sb_sde"
+    found = sample_spectrogram(model, noisy, SamplingConfig(sampler, steps))
+    assert relative(found.x, wanted) < 5e-5
+    assert found.nfe == steps
+
+
+@pytest.mark.parametrize("sampler", ["ode1", "ode2", "ode3", "sde1", "sde2", "heun", "ode", "pc"])
+def test_items_do_not_depend_on_their_batch(linear_model: LinearModel, noisy: Tensor, sampler: Sampler) -> None:
+    model = linear_model(OUVESDE())
+    config = SamplingConfig(sampler, 4)
+    together = sample_spectrogram(model, noisy, config, [make_generator(0, 1), make_generator(0, 2)])
+    alone = sample_spectrogram(model, noisy[1:], config, make_generator(0, 2))
+    assert relative(together.x[1:], alone.x) < (1e-3 if sampler == "ode" else 1e-5)
+    assert bool(torch.isfinite(torch.view_as_real(together.x)).all())
+
+
+def gaussian_model(linear_model: LinearModel, sde: OUVESDE | SBVESDE | BBEDSDE, spread: float) -> SpeechModel:
+    """Clean speech is y plus noise of this spread: x̂_0 has a closed form."""
+    model = linear_model(sde, DATA)
+
+    def best(x_t: Tensor, y: Tensor, t: Tensor) -> Tensor:
+        alpha, sigma = float(sde.alpha(t[0])), float(sde.sigma(t[0]))
+        total = alpha**2 * spread**2 + sigma**2
+        return y if total == 0 else y + alpha * spread**2 / total * (x_t - y)
+
+    model.backbone.forward = best  # type: ignore[assignment]
+    return model
+
+
+@pytest.mark.parametrize("sampler", ["sde1", "sde2", "pc"])
+def test_samples_of_a_gaussian_have_its_spread(linear_model: LinearModel, sampler: Sampler) -> None:
+    y = torch.zeros(1, 1, TINY_FRONT_END.frequencies, 2000, dtype=torch.complex64)
+    model = gaussian_model(linear_model, SBVESDE() if sampler != "pc" else OUVESDE(), 0.2)
+    config = SamplingConfig(sampler, 60, schedule="log_snr")
+    found = sample_spectrogram(model, y, config, make_generator(1))
+    assert float(found.x.abs().square().mean()) ** 0.5 == pytest.approx(0.2, rel=0.06)
+
+
+def test_one_step_is_one_call_at_the_start(linear_model: LinearModel, noisy: Tensor) -> None:
+    model = linear_model(SBVESDE(), DATA)
+    found = sample_spectrogram(model, noisy, SamplingConfig("ode1", 1))
+    assert found.nfe == 1
+    assert relative(found.x, model.denoise(noisy, noisy, torch.ones(2)).detach()) < 1e-6
+
+
+def test_the_core_samplers_end_in_the_data_prediction(linear_model: LinearModel, noisy: Tensor) -> None:
+    model = linear_model(OUVESDE())
+    seen: list[float] = []
+    forward = model.backbone.forward
+    model.backbone.forward = lambda x, y, t: seen.append(float(t[0])) or forward(x, y, t)  # type: ignore[assignment]
+    found = sample_spectrogram(model, noisy, SamplingConfig("ode2", 5), make_generator(0))
+    assert found.nfe == len(seen) == 5
+    np.testing.assert_allclose(seen, np.linspace(1, 0.03, 5), rtol=1e-6)
+    seen.clear()
+    assert sample_spectrogram(model, noisy, SamplingConfig("ode1", 3, t_end=0.1), make_generator(0)).t == pytest.approx(
+        0.1
+    )
+    np.testing.assert_allclose(seen, [1, 0.7, 0.4], rtol=1e-6)
+
+
+@pytest.mark.parametrize("padding", ["zero", "reflect"])
+@pytest.mark.parametrize("frames", [1, 2, 7, 8, 9])
+def test_any_number_of_frames(linear_model: LinearModel, padding: Any, frames: int) -> None:
+    model = linear_model(OUVESDE())
+    y = torch.randn(1, 1, TINY_FRONT_END.frequencies, frames, dtype=torch.complex64)
+    found = sample_spectrogram(model, y, SamplingConfig("ode2", 2, frame_padding=padding), make_generator(0))
+    assert found.x.shape == y.shape
+    continued = model.pad_frames(y, padding)
+    assert continued.shape[-1] % 4 == 0
+    assert continued.shape[-1] - frames < 4
+    if padding == "reflect" and frames == 7:
+        assert torch.equal(continued[..., 7], y[..., 5])
+
+
+def test_times() -> None:
+    sde = OUVESDE()
+    assert sampling_times(sde, SamplingConfig("pc", 1)).tolist() == [1, 0]
+    np.testing.assert_allclose(sampling_times(sde, SamplingConfig("pc", 3, t_end=0.2)), [1, 0.6, 0.2, 0])
+    np.testing.assert_allclose(sampling_times(SBVESDE(), SamplingConfig("sb_ode", 2)), [1, 0.50005, 1e-4])
+    np.testing.assert_allclose(
+        sampling_times(sde, SamplingConfig("ode1", 2, reverse_starting_point=0.5)), [0.5, 0.03, 0]
+    )
+    times = sampling_times(BBEDSDE(), SamplingConfig("ode2", 6, schedule="log_snr"))
+    assert math.isclose(float(times[0]), 0.999)
+    assert float(times[-1]) == 0
+    assert len(times) == 7
+
+
+def test_what_does_not_fit_is_refused() -> None:
+    with pytest.raises(ConfigError, match="SBVESDE"):
+        sampling_times(VPSDE(), SamplingConfig("sb_ode"))
+    with pytest.raises(ConfigError, match="t_end"):
+        SamplingConfig(t_end=1.0)
+    with pytest.raises(ConfigError, match="reverse_starting_point"):
+        sampling_times(OUVESDE(), SamplingConfig(reverse_starting_point=0.02))
+    with pytest.raises(ConfigError, match="network_time"):
+        SamplingConfig("ode2", network_time="next")
+    with pytest.raises(ConfigError, match="sampler='best'"):
+        SamplingConfig("best")  # type: ignore[arg-type]
