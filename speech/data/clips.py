@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -16,6 +17,8 @@ import soxr
 from numpy.typing import NDArray
 
 from shared.errors import DataError
+from shared.io import atomic_path, write_json
+from shared.random import derive_seed
 from speech.data.levels import active_power
 
 Folders = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
@@ -104,24 +107,60 @@ def speaker_of(path: Path) -> str:
     return str(path.parent)
 
 
-def read_clips(folders: Folders, sample_rate: int, *, shortest: float = 0.1) -> list[Clip]:
+def read_clips(
+    folders: Folders, sample_rate: int, *, shortest: float = 0.1, cache: str | os.PathLike[str] | None = None
+) -> list[Clip]:
     """Decode every audio file below `folders`; 32 kB per second at 16 kHz.
 
     Args:
         folders: one or several, searched with their subfolders.
         sample_rate: Hz; what has another rate is resampled.
         shortest: files shorter than this many seconds, or silent, are left out.
+        cache: folder that keeps what was decoded, to be mapped into memory, shared between processes, the next time.
 
     Raises:
         DataError: a file cannot be read, or nothing is left.
     """
     files = audio_files(folders)
-    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
-        clips = list(pool.map(partial(_read_clip, sample_rate=sample_rate), files))
+    store = None if cache is None else Path(cache) / f"clips-{_fingerprint(files, sample_rate):016x}.npy"
+    clips = None if store is None else _from_store(store)
+    if clips is None:
+        with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
+            clips = list(pool.map(partial(_read_clip, sample_rate=sample_rate), files))
+        if store is not None:
+            _to_store(store, clips)
     kept = [clip for clip in clips if clip.power > 0 and len(clip) >= shortest * sample_rate]
     if not kept:
-        raise DataError(f"every file in {_names(as_folders(folders))} is silent or shorter than {shortest} s")
+        raise DataError(
+            f"every file in {', '.join(map(str, as_folders(folders)))} is silent or shorter than {shortest} s"
+        )
     return kept
+
+
+def _fingerprint(files: list[Path], sample_rate: int) -> int:
+    facts = [(path.resolve(), path.stat()) for path in files]
+    return derive_seed(sample_rate, *(f"{path} {stat.st_size} {stat.st_mtime_ns}" for path, stat in facts))
+
+
+def _to_store(store: Path, clips: list[Clip]) -> None:
+    with atomic_path(store) as temporary:
+        np.save(temporary, np.concatenate([clip.samples for clip in clips]))
+    about = [{"id": c.id, "speaker": c.speaker, "length": len(c), "power": c.power} for c in clips]
+    write_json(store.with_suffix(".json"), about)
+
+
+def _from_store(store: Path) -> list[Clip] | None:
+    """What an earlier call kept, or None if there is nothing whole."""
+    try:
+        about = json.loads(store.with_suffix(".json").read_text(encoding="utf-8"))
+        samples = np.load(store, mmap_mode="r")
+        ends = np.cumsum([entry["length"] for entry in about])
+        if samples.dtype != np.int16 or len(samples) != ends[-1]:
+            return None
+        parts = np.split(samples, ends[:-1])
+        return [Clip(e["id"], e["speaker"], part, e["power"]) for e, part in zip(about, parts, strict=True)]
+    except (OSError, ValueError, KeyError, TypeError, IndexError):
+        return None
 
 
 def _read_clip(path: Path, sample_rate: int) -> Clip:
@@ -129,7 +168,3 @@ def _read_clip(path: Path, sample_rate: int) -> Clip:
     samples = np.clip(np.rint(waveform * 32768), -32768, 32767).astype(np.int16)
     power = active_power(samples.astype(np.float32) * np.float32(1 / 32768), sample_rate)
     return Clip(f"{path.parent.name}/{path.stem}", speaker_of(path), samples, power)
-
-
-def _names(folders: Iterable[Path]) -> str:
-    return ", ".join(str(folder) for folder in folders)

@@ -10,6 +10,7 @@ over the whole crop.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -23,6 +24,8 @@ from speech.data.clips import Clip, Folders, Waveform, read_clips
 from speech.data.config import PRESETS, MixConfig, preset
 from speech.data.levels import active_power, noise_gain, power
 from speech.data.rooms import ImpulseResponse, RoomConfig, read_responses, reverberate, simulated_responses
+
+Cache = str | os.PathLike[str] | None
 
 __all__ = ["PRESETS", "MixConfig", "MixSource", "Mixer", "Mixture", "coloured_noise", "noise_crop", "preset"]
 
@@ -233,7 +236,7 @@ class MixSource:
         config: how to mix.
         simulated_rooms: how many rooms to simulate besides.
         seed: of the simulated rooms.
-        cache: folder in which simulated rooms are kept.
+        cache: folder in which decoded audio and simulated rooms are kept for the next time.
 
     Raises:
         DataError: a folder or file cannot be read.
@@ -249,11 +252,11 @@ class MixSource:
         *,
         simulated_rooms: int = 0,
         seed: int = 0,
-        cache: str | None = None,
+        cache: Cache = None,
     ):
         self.config = config = config or MixConfig()
-        self.clips = _clips(clean, config.sample_rate)
-        noises = _clips(noise, config.sample_rate) if config.noises else []
+        self.clips = _clips(clean, config.sample_rate, cache)
+        noises = _clips(noise, config.sample_rate, cache) if config.noises else []
         responses: list[ImpulseResponse] = []
         if config.reverb:
             responses = _responses(rooms, config.sample_rate)
@@ -303,10 +306,10 @@ class MixSource:
         return joined[start : start + length]
 
 
-def _clips(source: Folders | Sequence[Clip], sample_rate: int) -> list[Clip]:
+def _clips(source: Folders | Sequence[Clip], sample_rate: int, cache: Cache) -> list[Clip]:
     if isinstance(source, Sequence) and not isinstance(source, str) and all(isinstance(item, Clip) for item in source):
         return list(source)  # type: ignore[arg-type]
-    return read_clips(source, sample_rate)  # type: ignore[arg-type]
+    return read_clips(source, sample_rate, cache=cache)  # type: ignore[arg-type]
 
 
 def _responses(source: Folders | Sequence[ImpulseResponse] | None, sample_rate: int) -> list[ImpulseResponse]:

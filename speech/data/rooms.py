@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import os
 import warnings
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 import scipy.fft
@@ -104,7 +103,9 @@ def reverberate(dry: Waveform, response: ImpulseResponse, early_ms: float | None
 
 @dataclass(frozen=True)
 class RoomConfig:
-    """Shoebox rooms by the image-source method (Allen and Berkley 1979), as pyroomacoustics has it.
+    """Shoebox rooms: image sources (Allen and Berkley 1979) to an order, and rays beyond it, as pyroomacoustics has it.
+
+    Image sources alone would need gigabytes for long reverberation, and overshoot it in flat rooms.
 
     Args:
         sample_rate: Hz.
@@ -113,6 +114,7 @@ class RoomConfig:
         t60_s: range of reverberation times; the walls absorb what Sabine's formula asks for.
         wall_distance_m: of source and microphone, at least.
         source_distance_m: between source and microphone, range.
+        image_order: of the image sources.
     """
 
     sample_rate: int = 16000
@@ -121,6 +123,7 @@ class RoomConfig:
     t60_s: tuple[float, float] = (0.15, 0.9)
     wall_distance_m: float = 0.5
     source_distance_m: tuple[float, float] = (0.3, 4.0)
+    image_order: int = 6
 
     def __post_init__(self) -> None:
         for name in ("size_m", "height_m", "t60_s", "source_distance_m"):
@@ -137,8 +140,9 @@ WSJ0_REVERB_ROOMS = RoomConfig(
     size_m=(5.0, 15.0),
     height_m=(2.0, 6.0),
     t60_s=(0.4, 1.0),
-    wall_distance_m=0.99,
+    wall_distance_m=0.999,
     source_distance_m=(0.1, 25.0),
+    image_order=3,
 )
 """The rooms of the published WSJ0-REVERB set."""
 
@@ -177,16 +181,26 @@ def _absorption(sides: NDArray[np.float64], t60: float) -> float:
     return 24 * np.log(10) * volume / (343.0 * 2 * (a * b + b * c + a * c) * t60)
 
 
-def simulate(room: Room, sample_rate: int, name: str = "room") -> ImpulseResponse:
-    """The response of a room; nothing in it is random."""
+_ONE_AT_A_TIME = Lock()
+
+
+def simulate(
+    room: Room, sample_rate: int, name: str = "room", *, image_order: int = 6, seed: int = 0
+) -> ImpulseResponse:
+    """The response of a room; rays scatter by `seed`, which sets pyroomacoustics' own generators."""
     import pyroomacoustics
 
-    with warnings.catch_warnings():
+    with _ONE_AT_A_TIME, warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        pyroomacoustics.random.seed(seed & 0x7FFFFFFF)
         absorption, order = pyroomacoustics.inverse_sabine(room.t60, room.sides)
         box = pyroomacoustics.ShoeBox(
-            room.sides, fs=sample_rate, materials=pyroomacoustics.Material(absorption), max_order=order
+            room.sides,
+            fs=sample_rate,
+            materials=pyroomacoustics.Material(absorption),
+            max_order=min(image_order, order),
         )
+        box.set_ray_tracing()
         box.add_source(room.source)
         box.add_microphone(room.microphone)
         box.compute_rir()
@@ -205,9 +219,8 @@ def simulated_responses(
         cache: folder in which the responses are kept for the next time.
     """
     config = config or RoomConfig()
-    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
-        one = partial(_nth, seed=seed, config=config, cache=None if cache is None else Path(cache))
-        return list(pool.map(one, range(count)))
+    folder = None if cache is None else Path(cache)
+    return [_nth(n, seed, config, folder) for n in range(count)]
 
 
 def _nth(n: int, seed: int, config: RoomConfig, cache: Path | None) -> ImpulseResponse:
@@ -220,7 +233,8 @@ def _nth(n: int, seed: int, config: RoomConfig, cache: Path | None) -> ImpulseRe
                 return ImpulseResponse(name, kept["samples"], int(kept["direct"]), config.sample_rate)
         except (OSError, ValueError, KeyError):
             path.unlink(missing_ok=True)
-    response = simulate(draw_room(np.random.default_rng(key), config), config.sample_rate, name)
+    room = draw_room(np.random.default_rng(key), config)
+    response = simulate(room, config.sample_rate, name, image_order=config.image_order, seed=key)
     if path is not None:
         with atomic_path(path) as temporary:
             np.savez(temporary, samples=response.samples, direct=response.direct)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -21,6 +22,7 @@ def validation_pairs(
     seconds: float | None = None,
     seed: int = 0,
     config: MixConfig | None = None,
+    cache: str | os.PathLike[str] | None = None,
 ) -> list[tuple[str, Waveform, Waveform]]:
     """Mixtures of whole files, the same at every call.
 
@@ -35,6 +37,7 @@ def validation_pairs(
         seconds: longest part of a file that is used, from its start; None takes whole files.
         seed: of everything drawn.
         config: how to mix; its `seconds`, `batch_size`, `clean` and `silence` do not matter.
+        cache: folder in which decoded audio is kept for the next time.
 
     Returns:
         (id, clean, noisy) with float32 (samples,) at the config's sample rate.
@@ -50,8 +53,8 @@ def validation_pairs(
         config = replace(config, reverb=0.0)
     if noise_dir is None:
         config = replace(config, noises=0)
-    clips = read_clips(clean_dir, config.sample_rate)
-    noises = [] if noise_dir is None or not config.noises else read_clips(noise_dir, config.sample_rate)
+    clips = read_clips(clean_dir, config.sample_rate, cache=cache)
+    noises = [] if noise_dir is None or not config.noises else read_clips(noise_dir, config.sample_rate, cache=cache)
     rooms = [] if rir_dir is None or not config.reverb else read_responses(rir_dir, config.sample_rate)
     mixer = Mixer(config, noises, rooms, clips if config.babble else ())
     order = np.random.default_rng(derive_seed(seed, "order")).permutation(len(clips))
