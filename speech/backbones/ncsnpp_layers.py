@@ -103,8 +103,7 @@ class ResidualBlock(nn.Module):
         self.conv2 = convolution(outputs, outputs, 3, config.init_scale)
         self.shortcut: nn.Conv2d | None = None
         if inputs != outputs or resample is not None:
-            scale = 1.0 if config.resblock_type == "biggan" else 0.1
-            self.shortcut = convolution(inputs, outputs, 1, scale)
+            self.shortcut = convolution(inputs, outputs, 1, 1.0 if config.resblock_type == "biggan" else 0.1)
 
     def forward(self, x: Tensor, time: Tensor) -> Tensor:
         """
