@@ -1,0 +1,96 @@
+"""Waveforms in whatever array they come: float32 inside, and back in the shape and kind that came."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from shared.errors import DataError
+
+Waveform = TypeVar("Waveform", np.ndarray, Tensor)
+
+LARGEST = 1e20
+"""Samples beyond this are as useless as infinite ones."""
+
+_INTEGERS = {
+    torch.int8: (128.0, 0.0),
+    torch.uint8: (128.0, 128.0),
+    torch.int16: (32768.0, 0.0),
+    torch.int32: (2147483648.0, 0.0),
+}
+
+
+def finite(waveform: np.ndarray) -> tuple[np.ndarray, int]:
+    """The waveform with 0 in place of NaN, infinities and samples beyond `LARGEST`; and how many they were."""
+    good = np.abs(waveform) <= LARGEST
+    replaced = good.size - int(np.count_nonzero(good))
+    return (waveform, 0) if replaced == 0 else (np.where(good, waveform, np.float32(0)), replaced)
+
+
+@dataclass(frozen=True)
+class Form:
+    """The shape and kind of an array of audio.
+
+    Attributes:
+        shape: (samples,), (channels, samples) or (batch, channels, samples).
+        dtype: of the array; floating point (full scale ±1), or 8-, 16- or 32-bit integers as PCM has them.
+        device: of a tensor; None for a numpy array.
+    """
+
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+    device: torch.device | None
+
+    @classmethod
+    def of(cls, waveform: np.ndarray | Tensor) -> Form:
+        """The form of an array.
+
+        Raises:
+            DataError: not an array of one to three dimensions, or of a kind that is no audio.
+        """
+        if isinstance(waveform, np.ndarray):
+            try:
+                dtype = torch.from_numpy(np.empty(0, waveform.dtype)).dtype
+            except TypeError:
+                raise _kind(waveform.dtype) from None
+            device = None
+        elif isinstance(waveform, Tensor):
+            dtype, device = waveform.dtype, waveform.device
+        else:
+            raise DataError(f"a waveform of type {type(waveform).__name__}: give a numpy array or a torch tensor")
+        if not dtype.is_floating_point and dtype not in _INTEGERS:
+            raise _kind(dtype)
+        if not 1 <= waveform.ndim <= 3:
+            raise DataError(
+                f"a waveform of shape {tuple(waveform.shape)}: need (samples,), (channels, samples) or "
+                "(batch, channels, samples)"
+            )
+        return cls(tuple(waveform.shape), dtype, device)
+
+    def to_float(self, waveform: np.ndarray | Tensor) -> np.ndarray:
+        """float32 (items, channels, samples) on the CPU, full scale ±1."""
+        tensor = torch.from_numpy(np.ascontiguousarray(waveform)) if isinstance(waveform, np.ndarray) else waveform
+        tensor = tensor.detach().cpu()
+        if self.dtype in _INTEGERS:
+            scale, zero = _INTEGERS[self.dtype]
+            tensor = (tensor.double() - zero) / scale
+        shape = (1,) * (3 - len(self.shape)) + self.shape
+        return tensor.float().reshape(shape).numpy()
+
+    def from_float(self, waveform: np.ndarray) -> np.ndarray | Tensor:
+        """The way back; integers are rounded, and clipped at full scale."""
+        tensor = torch.from_numpy(waveform).reshape(self.shape)
+        if self.dtype in _INTEGERS:
+            scale, zero = _INTEGERS[self.dtype]
+            limits = torch.iinfo(self.dtype)
+            tensor = (tensor.double() * scale + zero).round().clamp(limits.min, limits.max)
+        tensor = tensor.to(self.dtype)
+        return tensor.numpy() if self.device is None else tensor.to(self.device)
+
+
+def _kind(dtype: object) -> DataError:
+    return DataError(f"a waveform of {dtype}: give floating point within ±1, or int16, int32, int8 or uint8 as PCM")

@@ -1,0 +1,157 @@
+"""Recordings of any length in bounded memory: overlapping windows of one recording, faded into each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from shared.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Windows:
+    """How a recording is cut, in samples at the model's rate.
+
+    The outer parts of an overlap, where a window lacks context, are left out; over its inner quarter the two windows
+    are faded into each other.
+
+    Attributes:
+        length: of a window; the last may be shorter.
+        overlap: of neighbouring windows.
+    """
+
+    length: int
+    overlap: int
+
+    @classmethod
+    def of(cls, window_seconds: float, overlap_seconds: float, sample_rate: int, hop: int) -> Windows:
+        """Windows of about these lengths that begin on frames of the spectrogram, `hop` samples apart.
+
+        Raises:
+            ConfigError: no room for a window, or for an overlap that is less than half of it.
+        """
+        length = round(window_seconds * sample_rate / hop) * hop
+        overlap = round(overlap_seconds * sample_rate / hop) * hop
+        if not 0 < 2 * overlap <= length:
+            raise ConfigError(
+                f"window_seconds={window_seconds}, overlap_seconds={overlap_seconds}: need an overlap of at least one "
+                f"frame ({hop / sample_rate:.3f} s) and windows at least twice as long"
+            )
+        return cls(length, overlap)
+
+    @property
+    def step(self) -> int:
+        """Samples from the start of a window to the start of the next."""
+        return self.length - self.overlap
+
+    @property
+    def trim(self) -> int:
+        """Samples at either end of an overlap of which one window is left out."""
+        return 3 * self.overlap // 8
+
+    def cut(self, blocks: Iterable[np.ndarray]) -> Iterator[Window]:
+        """The windows of a recording that comes in blocks (channels, n)."""
+        buffer: np.ndarray | None = None
+        start = 0
+        for block in blocks:
+            buffer = block if buffer is None else np.concatenate([buffer, block], axis=1)
+            while buffer.shape[1] > self.length:
+                yield Window(start, buffer[:, : self.length], last=False)
+                buffer = buffer[:, self.step :].copy()
+                start += self.step
+        if buffer is not None and buffer.shape[1]:
+            yield Window(start, buffer, last=True)
+
+    def join(self, windows: Iterable[Window]) -> Iterator[np.ndarray]:
+        """The recording, in blocks (channels, n), from windows in the order of their starts."""
+        held: np.ndarray | None = None
+        for window in windows:
+            waveform = window.waveform
+            if held is not None:
+                yield self._fade(held, waveform)
+                waveform = waveform[:, self.overlap - self.trim :]
+            if window.last:
+                yield waveform
+                return
+            ready = waveform.shape[1] - self.overlap + self.trim
+            yield waveform[:, :ready]
+            held = waveform[:, ready:]
+
+    def _fade(self, held: np.ndarray, following: np.ndarray) -> np.ndarray:
+        """The inner part of an overlap; `held` is the earlier window from there on."""
+        width = self.overlap - 2 * self.trim
+        rise = ((np.arange(width) + 0.5) / width).astype(held.dtype)
+        return held[:, :width] * (1 - rise) + following[:, self.trim : self.trim + width] * rise
+
+
+@dataclass(frozen=True)
+class Window:
+    """A piece of a recording.
+
+    Attributes:
+        start: place of its first sample in the recording.
+        waveform: (channels, samples).
+        last: whether the recording ends with it.
+    """
+
+    start: int
+    waveform: np.ndarray
+    last: bool
+
+
+class Tail:
+    """A signal in blocks (channels, n), cut or continued by zeros to exactly this many samples."""
+
+    def __init__(self, channels: int, samples: int):
+        self._channels, self._missing = channels, samples
+
+    def of(self, blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """The blocks; the last is what makes the length right."""
+        for block in blocks:
+            if self._missing <= 0:
+                return
+            block = block[:, : self._missing]
+            self._missing -= block.shape[1]
+            if block.shape[1]:
+                yield block
+        if self._missing > 0:
+            yield np.zeros((self._channels, self._missing), np.float32)
+
+
+class DryWet:
+    """Mixes an enhanced signal with the noisy one, which came earlier, in blocks.
+
+    Args:
+        mix: share of the enhanced signal.
+    """
+
+    def __init__(self, mix: float):
+        self._mix = mix
+        self._dry: list[np.ndarray] = []
+
+    def keep(self, blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """The noisy blocks as they are, remembered until they are needed."""
+        for block in blocks:
+            if self._mix < 1:
+                self._dry.append(block)
+            yield block
+
+    def of(self, blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """The enhanced blocks (channels, n), mixed."""
+        for wet in blocks:
+            yield wet if self._mix == 1 else self._mix * wet + (1 - self._mix) * self._take(wet.shape[1])
+
+    def _take(self, samples: int) -> np.ndarray:
+        taken = []
+        while samples > 0:
+            head = self._dry[0][:, :samples]
+            samples -= head.shape[1]
+            taken.append(head)
+            rest = self._dry[0][:, head.shape[1] :]
+            if rest.shape[1]:
+                self._dry[0] = rest
+            else:
+                self._dry.pop(0)
+        return np.concatenate(taken, axis=1)

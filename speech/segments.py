@@ -1,0 +1,128 @@
+"""Running a model on pieces of recordings, in batches in which no piece depends on the others."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from shared.random import PlacedGenerator
+from shared.samplers import StepInfo
+from speech.config import SamplingConfig
+from speech.model import SpeechModel
+from speech.sampling import sample_spectrogram
+
+Advance = Callable[[float], None]
+"""Told of every bit of progress, in seconds of audio of one channel."""
+
+_BUCKET = 32
+"""Spectrograms are continued to a multiple of this many frames, so that pieces of like lengths share a batch."""
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One channel of a recording, or of a window of it, at the model's rate.
+
+    Attributes:
+        waveform: float32 (samples,), as it was recorded.
+        start: place of its first sample in the recording, a multiple of the front end's hop.
+        seed: of the recording's noise.
+        peak: what the whole channel is divided by for the network; 0 where the channel is silent.
+    """
+
+    waveform: np.ndarray
+    start: int
+    seed: int
+    peak: float
+
+
+@dataclass
+class Tally:
+    """What was counted while a recording was enhanced.
+
+    Attributes:
+        nfe: network calls that every sample went through, all draws together.
+        replaced: samples that were not finite.
+    """
+
+    nfe: int = 0
+    replaced: int = 0
+
+
+class SegmentRunner:
+    """A model, how it is sampled, and how much of it at once.
+
+    Args:
+        model: in evaluation, where it is to run.
+        sampling: how to sample.
+        draws: results to average.
+        batch_samples: samples at the model's rate that a batch may hold, at least one segment.
+    """
+
+    def __init__(self, model: SpeechModel, sampling: SamplingConfig, draws: int, batch_samples: int):
+        self.model, self.sampling, self.draws = model, sampling, draws
+        self._batch_frames = self.bucket(batch_samples)
+
+    def bucket(self, samples: int) -> int:
+        """The frames that a segment of this many samples is continued to."""
+        multiple = math.lcm(_BUCKET, self.model.frame_multiple)
+        return -(-self.model.frontend.frames(samples) // multiple) * multiple
+
+    def batch_of(self, frames: int) -> int:
+        """How many segments of this many frames are run at once."""
+        if self.sampling.sampler == "ode":
+            return 1  # its steps would depend on all that is in the batch
+        return max(1, self._batch_frames // frames)
+
+    def run(self, segments: Sequence[Segment], tally: Tally, advance: Advance | None = None) -> list[np.ndarray]:
+        """Enhance segments; their waveforms (samples,)."""
+        outputs = [np.zeros_like(segment.waveform) for segment in segments]
+        groups: defaultdict[int, list[int]] = defaultdict(list)
+        for place, segment in enumerate(segments):
+            if segment.peak > 0:
+                groups[self.bucket(len(segment.waveform))].append(place)
+        for frames, places in groups.items():
+            todo = [(place, draw) for place in places for draw in range(self.draws)]
+            size = self.batch_of(frames)
+            for first in range(0, len(todo), size):
+                batch = todo[first : first + size]
+                waves, calls = self._sample([segments[p] for p, _ in batch], [d for _, d in batch], frames, advance)
+                tally.nfe = max(tally.nfe, calls * self.draws)
+                for (place, _), wave in zip(batch, waves, strict=True):
+                    outputs[place] += wave / self.draws
+        return outputs
+
+    @torch.no_grad()
+    def _sample(
+        self, segments: Sequence[Segment], draws: Sequence[int], frames: int, advance: Advance | None
+    ) -> tuple[list[np.ndarray], int]:
+        """One batch: the waveforms, and the network calls."""
+        frontend, hop = self.model.frontend, self.model.config.frontend.hop_length
+        generators = [
+            PlacedGenerator("speech", segment.seed, draw, start=segment.start // hop)
+            for segment, draw in zip(segments, draws, strict=True)
+        ]
+        seconds = sum(len(s.waveform) for s in segments) / self.model.config.frontend.sample_rate / self.draws
+
+        def step(info: StepInfo) -> None:
+            if advance is not None:
+                advance(seconds / info.steps)
+
+        noisy = torch.cat([self._spectrogram(segment, frames) for segment in segments])
+        result = sample_spectrogram(self.model, noisy, self.sampling, generators, step)
+        waves = []
+        for x, segment in zip(result.x, segments, strict=True):
+            length = len(segment.waveform)
+            wave = frontend.inverse(x[None, ..., : frontend.frames(length)], length)[0] * segment.peak
+            waves.append(torch.nan_to_num(wave, 0.0, 0.0, 0.0).to("cpu", torch.float32).numpy())
+        return waves, result.nfe
+
+    def _spectrogram(self, segment: Segment, frames: int) -> Tensor:
+        wave = torch.from_numpy(segment.waveform / np.float32(segment.peak)).to(self.model.device)
+        spectrogram = self.model.pad_frames(self.model.frontend(wave[None]), self.sampling.frame_padding)
+        return nn.functional.pad(spectrogram, (0, frames - spectrogram.shape[-1]))
