@@ -14,14 +14,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Generic, Literal, Protocol, TypeVar
 
 import lightning as L
 import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.plugins import TorchCheckpointIO
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from tqdm.auto import tqdm
 
@@ -29,8 +29,6 @@ from shared.ema import ema_of
 from shared.errors import CheckpointError, ConfigError, TrainingError
 from shared.io import atomic_path
 from shared.memory import keep_large_blocks
-from shared.objectives import DiffusionLoss
-from shared.predictions import Denoiser
 from shared.random import derive_seed
 
 LAST_STATE = "last.ckpt"
@@ -124,13 +122,37 @@ class TrainingConfig:
         return 0.5 * (1 + float(np.cos(np.pi * min(1.0, progress))))
 
 
-class DiffusionModule(L.LightningModule):
-    """Trains a `Denoiser` with a `DiffusionLoss`.
+N = TypeVar("N", bound=nn.Module)
+N_contra = TypeVar("N_contra", bound=nn.Module, contravariant=True)
+
+
+class Objective(Protocol[N_contra]):
+    """The loss of each item, (batch,), of a network on a batch; see `Batch` for the arguments."""
+
+    def __call__(
+        self,
+        denoiser: N_contra,
+        x0: Tensor,
+        y: Tensor | None = None,
+        mask: Tensor | None = None,
+        generator: torch.Generator | None = None,
+        *,
+        condition: Mapping[str, Tensor] | None = None,
+    ) -> Tensor: ...
+
+
+class DiffusionModule(L.LightningModule, Generic[N]):
+    """Trains a network with an objective, such as a `Denoiser` with a `DiffusionLoss`.
 
     The averaged weights are `ema_denoiser`. A loss that is not finite raises TrainingError with the ids of the items.
+
+    Args:
+        denoiser: the network; its attribute `network` is what may be compiled.
+        loss: the objective.
+        config: how to train.
     """
 
-    def __init__(self, denoiser: Denoiser, loss: DiffusionLoss, config: TrainingConfig):
+    def __init__(self, denoiser: N, loss: Objective[N], config: TrainingConfig):
         super().__init__()
         self.denoiser = denoiser
         self.loss = loss
@@ -138,11 +160,18 @@ class DiffusionModule(L.LightningModule):
         self.averaged = ema_of(denoiser, config.ema_decay)
 
     @property
-    def ema_denoiser(self) -> Denoiser:
+    def ema_denoiser(self) -> N:
         """The denoiser with averaged weights."""
         module = self.averaged.module
-        assert isinstance(module, Denoiser)
+        assert isinstance(module, type(self.denoiser))
         return module
+
+    @property
+    def network(self) -> nn.Module:
+        """The part of the denoiser that may be compiled."""
+        network = self.denoiser.network
+        assert isinstance(network, nn.Module)
+        return network
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The mean loss of one batch; also seeds what the network draws (dropout) by the step."""
@@ -256,7 +285,7 @@ def fit(
         if path is not None:
             _check_state(Path(path), module)
         on_interrupt = signal.getsignal(signal.SIGINT)
-        network = module.denoiser.network
+        network = module.network
         if config.compile:
             network.compile()
         try:

@@ -12,8 +12,7 @@ from shared.errors import ConfigError
 from shared.guidance import DenoiserFunction, Guidance
 from shared.random import Generators, randn
 from shared.samplers import Callback, Method, SampleResult, sample, time_grid
-from shared.sde import SDE, SBVESDE
-from shared.sde.base import expand
+from shared.sde import SBVESDE, SDE
 from speech.config import NetworkTime, SamplingConfig
 from speech.model import SpeechModel
 

@@ -6,21 +6,22 @@ import hashlib
 import json
 import os
 import shutil
-import sys
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-import pandas as pd
 import torch
 import typer
-from rich.console import Console
 
-from shared.errors import CheckpointError, ConfigError, DataError, DiffusionError
-from shared.io import atomic_path, write_json
+from shared.command import claim_output as claim_output
+from shared.command import console
+from shared.command import run as run
+from shared.command import run_app as run_app
+from shared.command import write_csv as write_csv
+from shared.errors import CheckpointError, ConfigError, DataError
+from shared.io import write_json
 from shared.training import TrainingConfig, quiet_lightning
 from tsdiff.config import Sampling
 from tsdiff.data import (
@@ -35,7 +36,6 @@ from tsdiff.data import (
 from tsdiff.estimator import DEFAULT_TRAINING, TSDiffEstimator
 from tsdiff.predictor import TSDiffPredictor
 
-console = Console()
 _TRAINED_ON = "trained_on.json"
 
 DataOption = Annotated[
@@ -78,22 +78,6 @@ ThreadsOption = Annotated[
     int, typer.Option("--threads", help="CPU threads; more than one only pays on an otherwise idle machine.")
 ]
 SeedOption = Annotated[int, typer.Option("--seed", help="Of training and samples.")]
-
-
-def run(command: Callable[..., None], about: str | None) -> None:
-    """Run one command as a script: its options, `about` as help, and what it raises as one line and exit status 1."""
-    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-    app.command(help=about)(command)
-    run_app(app)
-
-
-def run_app(app: typer.Typer) -> None:
-    """Run a typer application; errors that its user can act on become one line."""
-    try:
-        app()
-    except (DiffusionError, OSError) as error:
-        console.print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
-        sys.exit(1)
 
 
 def prepare(threads: int) -> None:
@@ -158,22 +142,6 @@ def load_job(
     for line in [*series.notes, *(f"series {item!r} left out: {why}" for item, why in skipped.items())][:20]:
         console.print(f"note: {line}", style="yellow", markup=False, highlight=False)
     return Job(series, split, horizon)
-
-
-def claim_output(output: Path) -> None:
-    """Make the folder for the results, and see before the work whether it takes files."""
-    try:
-        with atomic_path(output / "metrics.json.check"):
-            pass
-        (output / "metrics.json.check").unlink()
-    except OSError as error:
-        raise ConfigError(f"--output {output} cannot be written ({error.strerror}); choose another folder") from error
-
-
-def write_csv(path: Path, frame: pd.DataFrame) -> None:
-    """Write a frame atomically."""
-    with atomic_path(path) as temporary:
-        frame.to_csv(temporary, index=False, float_format="%.6g")
 
 
 def predictor_for(
