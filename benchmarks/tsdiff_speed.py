@@ -34,7 +34,7 @@ from shared.io import write_text
 from shared.memory import keep_large_blocks
 from tsdiff.backbones import S4Backbone, S4Config
 from tsdiff.backbones.s4 import S4Block
-from tsdiff.importing import _names
+from tsdiff.importing import published_names
 
 SIDES = ("public", "ours", "public, pairs", "ours, pairs")
 """Without and with the sum over both members of each pair of states, which the public code's torch form leaves out."""
@@ -70,7 +70,7 @@ def same_weights(public: nn.Module, conjugates: bool) -> S4Backbone:
     """Our network with the published one's weights."""
     ours = S4Backbone(S4Config(conjugates=conjugates), LENGTH)
     own, theirs = ours.state_dict(), public.state_dict()
-    mapped = {mine: theirs[name].reshape(own[mine].shape) for name, mine in _names(3).items() if mine in own}
+    mapped = {mine: theirs[name].reshape(own[mine].shape) for name, mine in published_names(3).items() if mine in own}
     ours.load_state_dict(mapped)
     return ours
 

@@ -17,15 +17,17 @@ from tsdiff.backbones import S4Config, S4DConfig
 from tsdiff.data.frequency import base_freq, candidate_seasons, normalise_freq
 
 Scaling = Literal["mean", "standard", "last"]
-Calendar = Literal["none", "waves", "gluonts"]
+Calendar = Literal["none", "waves", "gluonts", "season"]
 Energy = Literal["mse", "quantile"]
-Covariance = Literal["window", "tweedie", "scalar"]
+Covariance = Literal["window", "tweedie", "scalar", "kernels"]
 SamplingMethod = Literal[Method, "ddpm", "ddim"]
 SkipType = Literal["uniform", "quadratic"]
 
 # How many seasons of context serve well where nothing is said: two weeks of hours, twelve of days, …
 _CONTEXT = {"s": 720, "min": 720, "h": 336, "D": 84, "B": 60, "W": 52, "M": 48, "Q": 20, "Y": 12}
 _LONGEST_PATCH = 48
+ANY_FREQ = "any"
+"""The frequency of a model of all frequencies; `TSDiff.adapted` gives it one, and a horizon up to its longest."""
 
 
 def _backbone_kind(value: Any) -> str:
@@ -48,14 +50,16 @@ class TSDiffConfig:
     """What a TSDiff model is.
 
     Args:
-        freq: normalised pandas frequency of the series.
-        prediction_length: steps to forecast.
+        freq: normalised pandas frequency of the series; "any" of a model of all (`ANY_FREQ`).
+        prediction_length: steps to forecast; the most of them for a model of all frequencies.
         context_length: steps before them that a window holds.
         scaling: windows are divided by the mean absolute value of their context ("mean", the paper's), or brought to
             zero mean and unit deviation of it ("standard"), or taken relative to its last value, in units of its mean
             absolute change from one value to the next ("last", for random walks); missing values are left out.
         calendar: what the network sees of each step's place in time: "waves", sines and cosines of its place in the
-            day, week or year; "gluonts", GluonTS's time features and the logarithm of the series' age, as published.
+            day, week or year; "gluonts", GluonTS's time features and the logarithm of the series' age, as published;
+            "season", the same columns for all frequencies (`tsdiff.calendar.calendar_features`), where the network is
+            also told which steps lie before the series and sees nothing there.
         backbone: sizes of the network: the patched S4D, or the published S4, which needs a process that is a table.
         sde: the diffusion process, as `shared.sde.sde_to_config` writes it.
         output: what the network predicts.
@@ -66,6 +70,8 @@ class TSDiffConfig:
         categories: how many values each "feat_static_cat" takes; each is embedded.
         scale_feature: whether the network sees the logarithm of the window's scale.
         conditional: TSDiff-Cond: the network sees the observed values and which they are (Kollovieh et al. 2023, §5).
+        known_lags: a conditional network is also told the series this many steps before, scaled like the window, 0
+            where it is not known. Imported TSDiff-Cond models have them; other conditional models take `lags`.
         external_features: features that the network takes from its callers alone. Imported models that were trained
             without features have them; forecasts give none.
     """
@@ -85,10 +91,14 @@ class TSDiffConfig:
     categories: tuple[int, ...] = ()
     scale_feature: bool = False
     conditional: bool = False
+    known_lags: tuple[int, ...] = ()
     external_features: int = 0
 
     def __post_init__(self) -> None:
-        if normalise_freq(self.freq) != self.freq:
+        if self.freq == ANY_FREQ:
+            if self.calendar not in ("season", "none"):
+                raise ConfigError(f"calendar={self.calendar!r} needs one frequency; with freq='any' take 'season'")
+        elif normalise_freq(self.freq) != self.freq:
             raise ConfigError(f"freq={self.freq!r}: write it as {normalise_freq(self.freq)!r}")
         if self.prediction_length < 1:
             raise ConfigError(f"prediction_length={self.prediction_length}: need at least one step to forecast")
@@ -103,8 +113,12 @@ class TSDiffConfig:
         for name in ("dynamic_features", "static_features", "external_features"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name}={getattr(self, name)}: need 0 or more")
-        if any(lag < 1 for lag in self.lags) or len(set(self.lags)) < len(self.lags):
-            raise ConfigError(f"lags={self.lags}: need different numbers of steps, each at least 1")
+        for name in ("lags", "known_lags"):
+            lags = getattr(self, name)
+            if any(lag < 1 for lag in lags) or len(set(lags)) < len(lags):
+                raise ConfigError(f"{name}={lags}: need different numbers of steps, each at least 1")
+        if self.known_lags and not self.conditional:
+            raise ConfigError(f"known_lags={self.known_lags}: only a conditional network is told them")
         if any(size < 1 for size in self.categories):
             raise ConfigError(f"categories={self.categories}: each takes at least one value")
         if self.length % self.backbone.patch:
@@ -133,7 +147,8 @@ class Sampling:
             "quantile" (each sample is drawn to its own quantile of them).
         covariance: how far an observed value moves the others: as far as in the training windows ("window", which
             costs no gradient of the network), as the network's Jacobian says ("tweedie"), or along it with one
-            variance for all ("scalar"); see `tsdiff.guidance`. None takes "window" where the model knows the
+            variance for all ("scalar"), or as far as in the Gaussian process that explains the observed values best
+            among a fixed family ("kernels"); see `tsdiff.guidance`. None takes "window" where the model knows the
             covariance of its training windows, as all but imported ones do, and else "scalar".
         scale: strength of the guidance; 1 is the likelihood's own. With "scalar" it overshoots and diverges at about 3.
         observation_std: standard deviation that an observed value is trusted to, in scaled units; None takes
@@ -146,6 +161,7 @@ class Sampling:
         skip: of "ddim": of the table's steps every skip-th is used.
         skip_type: of "ddim": "uniform" or "quadratic".
         minimum: samples below it are raised to it, in the series' own units: 0 for counts and amounts; None for none.
+        nonnegative: windows of which no observed value is below 0 get no sample below 0, as for counts and amounts.
         seed: of the samples; an item's samples depend on it, the item's name and time, and nothing else.
         batch_rows: samples that go through the network together; bounds memory, does not change results.
     """
@@ -161,6 +177,7 @@ class Sampling:
     skip: int = 1
     skip_type: SkipType = "uniform"
     minimum: float | None = None
+    nonnegative: bool = False
     seed: int = 0
     batch_rows: int = 512
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,10 +21,10 @@ from shared.random import make_generator
 from shared.samplers import Method, sample, time_grid
 from shared.sde import SDE, DiscreteVPSDE, sde_from_config
 from tsdiff.backbones import PatchedS4D, S4Backbone, S4Config, S4DConfig
-from tsdiff.calendar import calendar_width
-from tsdiff.config import TSDiffConfig
+from tsdiff.calendar import SEASON_WIDTH, calendar_width
+from tsdiff.config import ANY_FREQ, TSDiffConfig
 from tsdiff.covariance import RANK, WindowCovariance
-from tsdiff.windows import Entry, Statistics, features_of, read_series
+from tsdiff.windows import Entry, Statistics, features_of, known_width, read_series
 
 FORMAT, VERSION = "tsdiff", 2
 BUNDLED = Path(__file__).parent / "pretrained"
@@ -88,6 +89,38 @@ class TSDiff(nn.Module):
         """Where the weights are."""
         return next(self.parameters()).device
 
+    def adapted(self, freq: str, prediction_length: int) -> TSDiff:
+        """This model of all frequencies for one of them and one horizon; the weights are shared, not copied.
+
+        Args:
+            freq: normalised frequency of the series.
+            prediction_length: steps to forecast, at most `config.prediction_length`; the window's others are context.
+
+        Raises:
+            ConfigError: a model of one other frequency, or a horizon that is out of reach.
+        """
+        config = self.config
+        if config.freq == freq and config.prediction_length == prediction_length:
+            return self
+        if config.freq != ANY_FREQ:
+            raise ConfigError(
+                f"this model forecasts {config.prediction_length} steps of {config.freq!r}, not {prediction_length} of "
+                f"{freq!r}; train one for them, or take a model of all frequencies (the bundled 'default')"
+            )
+        if not 1 <= prediction_length <= config.prediction_length:
+            raise ConfigError(
+                f"prediction_length={prediction_length}: this model reaches 1 … {config.prediction_length} steps at "
+                "once; a TSDiffPredictor goes further piece by piece"
+            )
+        other = copy.copy(self)
+        other.config = replace(
+            config,
+            freq=freq,
+            prediction_length=prediction_length,
+            context_length=config.length - prediction_length,
+        )
+        return other
+
     def forward(self, x: Tensor, t: Tensor, **inputs: Tensor) -> Tensor:
         """The data prediction x̂_0 at noisy windows x (batch, length, network_channels) and times t (batch,).
 
@@ -95,7 +128,7 @@ class TSDiff(nn.Module):
             x: windows.
             t: times.
             inputs: what the network takes besides, as `tsdiff.windows.Conditions.inputs` has it: "features"
-                (batch or 1, length, k), "categories" (batch, n), "known" (batch, length, 2·network_channels).
+                (batch or 1, length, k), "categories" (batch, n), "known" (batch, length, `known_width`).
         """
         return self.denoiser(x, t, **inputs)
 
@@ -158,6 +191,8 @@ class TSDiff(nn.Module):
             raise ConfigError(f"n={n}: need at least one window")
         if self.config.conditional:
             raise ConfigError("a conditional model only forecasts; train one with conditional=False to draw windows")
+        if self.config.freq == ANY_FREQ:
+            raise ConfigError("a model of all frequencies draws windows of one; take model.adapted(freq, steps).sample")
         factors = np.ones(n) if scales is None else np.asarray(scales, dtype=np.float64)
         if factors.shape != (n,) or not (np.isfinite(factors) & (factors > 0)).all():
             raise ConfigError(f"{len(factors)} scales for {n} windows: give one positive number each")
@@ -228,7 +263,7 @@ class PointInputs(nn.Module):
         widths = [min(50, (size + 1) // 2) for size in sizes]
         self.embedder = FeatureEmbedder(cardinalities=sizes, embedding_dims=widths) if sizes else None
         self.lead = config.channels if config.scale_feature else 0
-        known = 2 * config.network_channels if config.conditional else 0
+        known = known_width(config) if config.conditional else 0
         still = self.lead + config.static_features + config.dynamic_features
         self.width = (
             still + sum(widths) + calendar_width(config.freq, config.calendar) + config.external_features + known
@@ -260,6 +295,8 @@ class _LevelNetwork(nn.Module):
     def __init__(self, config: TSDiffConfig, backbone: S4DConfig, sde: SDE):
         super().__init__()
         self.inputs, self.sde = PointInputs(config), sde
+        # The column of the features that is 1 before the series' start, where the network is not to see anything.
+        self.before = self.inputs.lead + config.static_features + SEASON_WIDTH - 1 if config.calendar == "season" else 0
         self.backbone = PatchedS4D(backbone, config.length, config.network_channels, self.inputs.width)
 
     def forward(
@@ -271,6 +308,8 @@ class _LevelNetwork(nn.Module):
         known: Tensor | None = None,
     ) -> Tensor:
         log_snr = self.sde.log_snr(t.double()).clamp(-20.0, 20.0)
+        if self.before and features is not None:
+            x = x * (1 - features[..., self.before, None])
         return self.backbone(x, log_snr.to(x.dtype), self.inputs(features, categories, known, x))
 
 

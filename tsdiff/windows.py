@@ -274,9 +274,15 @@ def bridge(windows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return filled, observed.astype(np.float32)
 
 
-def known_features(values: Tensor, observed: Tensor) -> Tensor:
-    """What TSDiff-Cond's network sees of the observed values: (…, 2·network_channels)."""
-    return torch.cat([values * observed, observed], dim=-1)
+def known_width(config: TSDiffConfig) -> int:
+    """How many numbers a step TSDiff-Cond's network is told: lagged values, observed values, and which they are."""
+    return config.channels * len(config.known_lags) + 2 * config.network_channels
+
+
+def known_features(values: Tensor, observed: Tensor, lagged: Tensor | None = None) -> Tensor:
+    """What TSDiff-Cond's network is told: (…, `known_width`), in the published order."""
+    parts = [] if lagged is None else [lagged]
+    return torch.cat([*parts, values * observed, observed], dim=-1)
 
 
 def static_part(scale: np.ndarray, static: np.ndarray, statistics: Statistics, config: TSDiffConfig) -> np.ndarray:
@@ -310,6 +316,8 @@ class Conditioning:
         observed: of 0 and 1, shaped like `values`.
         features: known at every step, (length, k) float32, or None where the model takes none.
         categories: (n,) int64, or None where the model takes none.
+        lagged: the series `known_lags` steps before each step, (length, lags·channels) float32 in the network's units,
+            0 where it is not known; None where the model is not told.
         loc, scale: (channels,): the network's units times `scale` plus `loc` are the series' own.
     """
 
@@ -319,11 +327,22 @@ class Conditioning:
     categories: Tensor | None
     loc: np.ndarray
     scale: np.ndarray
+    lagged: Tensor | None = None
 
     def to_series(self, windows: np.ndarray, minimum: float | None = None) -> np.ndarray:
         """(…, channels) in the network's units → the series', float64; what is below `minimum` is raised to it."""
         values = np.asarray(windows, dtype=np.float64) * self.scale + self.loc
         return values if minimum is None else np.maximum(values, minimum)
+
+    def lowest(self, minimum: float | None, nonnegative: bool) -> float | None:
+        """What values are raised to: `minimum`, or 0 if that is asked for and no observed value is below it."""
+        if not nonnegative:
+            return minimum
+        seen = (self.values.numpy() * self.scale + self.loc)[self.observed.numpy() > 0]
+        # Single precision leaves a zero a little off.
+        if seen.size and seen.min() < -1e-5 * np.abs(seen).max():
+            return minimum
+        return max(0.0, minimum or 0.0)
 
     def to_network(self, values: np.ndarray) -> np.ndarray:
         """(…, channels) in the series' units → the network's units, float64."""
@@ -368,7 +387,16 @@ def window_of(series: Series, config: TSDiffConfig, statistics: Statistics, firs
         torch.from_numpy(series.categories) if config.categories else None,
         back_loc,
         back_scale,
+        lagged_of(series, config, first, back_loc, back_scale),
     )
+
+
+def lagged_of(series: Series, config: TSDiffConfig, first: int, loc: np.ndarray, scale: np.ndarray) -> Tensor | None:
+    """What a conditional network is told of the series before the window from step `first`; see `Conditioning`."""
+    if not config.known_lags:
+        return None
+    before = [(cut(series.target, first - lag, config.length) - loc) / scale for lag in config.known_lags]
+    return torch.from_numpy(np.nan_to_num(np.concatenate(before, axis=1)).astype(np.float32))
 
 
 def features_of(
@@ -424,11 +452,15 @@ class Conditions:
             inputs["categories"] = batch([w.categories for w in windows])
         values, observed = batch([w.values for w in windows]), batch([w.observed for w in windows])
         if config.conditional:
-            inputs["known"] = known_features(values, observed)
+            lagged = batch([w.lagged for w in windows]) if config.known_lags else None
+            inputs["known"] = known_features(values, observed, lagged)
         return cls(values, observed, inputs)
 
     def observing(self, values: Tensor, observed: Tensor) -> Conditions:
         """The same windows with other values observed, shaped like `values`; a conditional network sees those."""
         values, observed = values.to(self.values), observed.to(self.observed)
-        inputs = self.inputs | ({"known": known_features(values, observed)} if "known" in self.inputs else {})
+        inputs = dict(self.inputs)
+        if "known" in inputs:
+            lagged = inputs["known"][..., : -2 * values.shape[-1]]
+            inputs["known"] = known_features(values, observed, lagged)
         return Conditions(values, observed, inputs)

@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 import torch
 from gluonts.time_feature import time_features_from_frequency_str
+from gluonts.torch.util import lagged_sequence_values
 from torch import Tensor
 
 import tsdiff
@@ -21,6 +22,7 @@ from shared.errors import CheckpointError, ConfigError
 from tests.tsdiff.published import published_code, published_state
 from tsdiff import TSDiff, TSDiffPredictor, import_checkpoint
 from tsdiff.backbones import S4Config
+from tsdiff.importing import PUBLISHED_LAGS
 from tsdiff.windows import Conditions, conditioning
 
 KERNEL = "backbone.residual_blocks.0.s4block.layer.kernel.kernel"
@@ -137,7 +139,7 @@ def test_trained_weights_tell_skip_and_pairs(saved: Callable[[Any], Path], skip:
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    for public, mine in tsdiff.importing._names(1).items():
+    for public, mine in tsdiff.importing.published_names(1).items():
         if mine in ours:
             state[f"backbone.{public}"] = ours[mine].detach().reshape(state[f"backbone.{public}"].shape)
     settings = {name: value for name, value in CONFIG.items() if name not in ("init_skip", "conjugates")}
@@ -196,6 +198,77 @@ def test_features_are_the_published_ones_in_their_order(saved: Callable[[Any], P
         import_checkpoint(saved(bare), {**CONFIG, "use_features": True})
     with pytest.raises(ConfigError, match="takes 6 features"):
         import_checkpoint(saved(published_state(features=6) | embedding), {**CONFIG, "use_features": True})
+
+
+COND: dict[str, Any] = {**CONFIG, "model": "conditional", "use_lags": True, "noise_observed": True}
+
+
+def published_features(target: np.ndarray, context: int, horizon: int) -> tuple[Tensor, float]:
+    """What the published TSDiff-Cond shows its network of a series to forecast, (1, length, 12), and the scale."""
+    past = torch.from_numpy(np.nan_to_num(target).astype(np.float32))[None]
+    seen = torch.from_numpy(~np.isnan(target))[None]
+    scale = float(past[:, -context:].abs().sum() / seen[:, -context:].sum())
+    shown = torch.cat([past / scale, torch.zeros(1, horizon)], dim=1)
+    lags = lagged_sequence_values(
+        list(PUBLISHED_LAGS["h"]), shown[:, : -context - horizon], shown[:, -context - horizon :], dim=1
+    )
+    mask = torch.cat([seen[:, -context:].float(), torch.zeros(1, horizon)], dim=1)
+    return torch.cat([lags, shown[:, -context - horizon :, None], mask[..., None]], dim=-1), scale
+
+
+def test_a_conditional_model_sees_what_the_published_one_sees(saved: Callable[[Any], Path]) -> None:
+    rng = np.random.default_rng(0)
+    target = 5 + rng.normal(size=800)
+    target[[300, 700, 790]] = np.nan
+    model = import_checkpoint(saved(published_state(features=12)), COND)
+    assert model.config.conditional
+    assert model.config.known_lags == PUBLISHED_LAGS["h"]
+    entry = {"start": pd.Period("2024-01-01", "h"), "target": target, "item_id": "a"}
+    window = conditioning(entry, model.config, model.statistics, "a")
+    conditions = Conditions.stack([window], model.config)
+    expected, scale = published_features(target, 18, 6)
+    torch.testing.assert_close(conditions.inputs["known"], expected, rtol=1e-5, atol=1e-6)
+    assert window.scale == pytest.approx([scale], rel=1e-6)
+    same = conditions.observing(conditions.values, conditions.observed)
+    assert torch.equal(same.inputs["known"], conditions.inputs["known"])
+    for settings in ({"method": "ddpm"}, {"steps": 4}):
+        (forecast,) = TSDiffPredictor(model).with_sampling(**settings).predict([entry], num_samples=3)
+        assert np.isfinite(forecast.samples).all()
+
+
+def test_a_conditional_model_is_known_by_its_features(saved: Callable[[Any], Path], tmp_path: Path) -> None:
+    bare = {name: value for name, value in CONFIG.items() if name != "use_lags"}
+    with pytest.warns(UserWarning, match="model='conditional'"):
+        model = import_checkpoint(saved(published_state(features=2)), bare)
+    assert model.config.conditional
+    assert model.config.known_lags == ()
+    model.save_pretrained(tmp_path / "model")
+    again = TSDiff.from_pretrained(tmp_path / "model").config
+    assert (again.conditional, again.known_lags) == (True, ())
+    untold = {"context_length": 18, "prediction_length": 6}
+    with pytest.warns(UserWarning, match="conjugates"):  # lags of days or business days; skip and pairs are tried
+        model = import_checkpoint(saved(published_state(features=14)), untold)
+    assert (model.config.freq, len(model.config.known_lags)) == ("D", 12)
+    unconditional = {**bare, "model": "unconditional"}
+    assert not import_checkpoint(saved(published_state(features=2)), unconditional).config.conditional
+
+
+@pytest.mark.parametrize(
+    ("features", "change", "message"),
+    [
+        (8, {}, "the published ones of freq='h' are 10"),
+        (12, {"use_lags": False}, "use_lags=False"),
+        (12, {"use_features": True}, "nor can the published code build it"),
+        (12, {"noise_observed": False}, "noise_observed=False"),
+        (1, {}, "1 channels and 1 features"),
+        (12, {"model": "other"}, "give conditional or unconditional"),
+    ],
+)
+def test_what_is_no_conditional_model_is_refused(
+    saved: Callable[[Any], Path], features: int, change: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        import_checkpoint(saved(published_state(features=features)), {**COND, **change})
 
 
 class Runs:
@@ -298,6 +371,7 @@ def test_the_published_code_gives_the_same(
     with torch.no_grad():
         published(torch.randn(1, 360, channels), torch.tensor([0]))  # makes its kernels' length
     state = {f"backbone.{name}": value.clone() for name, value in published.state_dict().items()}
+    state["embedder._embedders.0.weight"] = torch.zeros(1, 1)
     settings = {"context_length": 312, "prediction_length": 48, "use_lags": channels > 1, "use_features": featured}
     model = import_checkpoint(saved(state), {**CONFIG, **settings, "init_skip": skip, "conjugates": conjugates})
     for length in (360, 200, 500):
@@ -307,3 +381,18 @@ def test_the_published_code_gives_the_same(
                 theirs, ours = published(x, step, features), model.predict_noise(x, step, features)
             print(f"largest difference at length {length}: {float((theirs - ours).abs().max()):.1e}")
             torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=2e-5 if not conjugates else 2e-4)
+
+
+def test_the_published_conditional_network_gives_the_same(saved: Callable[[Any], Path]) -> None:
+    """Needs a checkout of the published code; see `tests/tsdiff/published.py`."""
+    _, backbones = published_code()
+    torch.manual_seed(0)
+    published = backbones.BackboneModel(1, 64, 1, 128, 3, 12, init_skip=True).eval()
+    x, features, step = torch.randn(2, 360, 1), torch.randn(2, 360, 12), torch.tensor([3, 80])
+    with torch.no_grad():
+        published(x, step, features)  # makes its kernels' length
+        state = {f"backbone.{name}": value.clone() for name, value in published.state_dict().items()}
+        settings = {"context_length": 312, "prediction_length": 48, "init_skip": True, "conjugates": False}
+        model = import_checkpoint(saved(state), {**COND, **settings})
+        theirs, ours = published(x, step, features), model.predict_noise(x, step, known=features)
+    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=2e-5)

@@ -1,0 +1,81 @@
+"""Reading what the published training script wrote: checkpoints, without running code in them, and YAML."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from torch import Tensor
+
+from shared.errors import CheckpointError, ConfigError
+
+
+class _Inert:
+    """Stands for a function of the published code that a checkpoint names; it does nothing."""
+
+    def __init__(self, *_: Any) -> None: ...
+
+
+class _Linear(_Inert):
+    """In the place of the linear schedule."""
+
+
+class _Cosine(_Inert):
+    """In the place of the cosine schedule."""
+
+
+_STAND_INS = [
+    (_Linear, "uncond_ts_diff.utils.linear_beta_schedule"),
+    (_Cosine, "uncond_ts_diff.utils.cosine_beta_schedule"),
+]
+
+
+def read_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The state dict of the backbone and the hyperparameters, by torch's restricted reader."""
+    try:
+        with torch.serialization.safe_globals(_STAND_INS):  # type: ignore[arg-type]
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise CheckpointError(f"there is no file {path}") from error
+    except pickle.UnpicklingError as error:
+        reason = str(error).split("\n")[0]
+        raise CheckpointError(
+            f"{path} is damaged, or holds more than tensors and plain values and is not read ({reason}); "
+            "save the module's state_dict() alone"
+        ) from error
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        raise CheckpointError(f"{path} cannot be read ({error}); it may be truncated: copy it again") from error
+    hyper: Any = {}
+    if isinstance(content, Mapping) and "state_dict" in content:
+        content, hyper = content["state_dict"], content.get("hyper_parameters") or {}
+    if not isinstance(content, Mapping) or not isinstance(hyper, Mapping):
+        raise CheckpointError(f"{path} holds no state dict")
+    others = [str(name) for name, value in content.items() if not isinstance(value, Tensor)]
+    if others:
+        raise CheckpointError(f"{path}: {', '.join(others[:5])} are not tensors; save the module's state_dict() alone")
+    state = {str(k).removeprefix("backbone."): v for k, v in content.items()}
+    return state, {str(name): value for name, value in hyper.items()}
+
+
+def read_settings(
+    config: str | os.PathLike[str] | Mapping[str, Any] | None, used: Collection[str], ignored: Collection[str]
+) -> dict[str, Any]:
+    """The settings of a YAML file or a mapping; {} for None. A name that is neither used nor ignored is refused."""
+    if config is None:
+        return {}
+    if not isinstance(config, Mapping):
+        try:
+            config = yaml.safe_load(Path(config).read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise ConfigError(f"the configuration {config} cannot be read: {error}") from error
+        if not isinstance(config, Mapping):
+            raise ConfigError("the configuration is not a mapping of settings")
+    unknown = [str(name) for name in config if name not in used and name not in ignored]
+    if unknown:
+        raise ConfigError(f"unknown settings {', '.join(unknown)}; known: {', '.join(sorted(used))}")
+    return dict(config)
