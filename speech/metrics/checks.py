@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import math
 import warnings
 from collections.abc import Callable
@@ -45,6 +46,11 @@ def nan_if_unscorable(metric: Callable[P, float]) -> Callable[P, float]:
             return math.nan
 
     return scored
+
+
+def strict(metric: Callable[..., float]) -> Callable[..., float]:
+    """The metric as it was before `nan_if_unscorable`: it raises `UnscorableError`."""
+    return inspect.unwrap(metric)
 
 
 def as_signal(values: Any, name: str, sample_rate: float) -> Signal:

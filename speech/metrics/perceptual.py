@@ -10,9 +10,12 @@ import pesq as pesq_package
 import pystoi
 
 from speech.metrics.checks import UnscorableError, as_pair, nan_if_unscorable, resampled
+from speech.metrics.utterances import SAFE_SECONDS, count_utterances
 
 PESQ_RATE = 16000
 PESQ_SECONDS = 0.25
+PESQ_UTTERANCES = 40
+"""The package's code overruns its memory at the 51st utterance; ours is an estimate."""
 
 
 @nan_if_unscorable
@@ -28,7 +31,8 @@ def pesq_wb(reference: Any, estimate: Any, sample_rate: float) -> float:
 
     Returns:
         The score; NaN with an `UnscorableWarning` where a signal is silent, has samples that are not finite, lasts less
-        than 0.25 s, holds no utterance that PESQ finds, or differs from the other by more than 0.05 s.
+        than 0.25 s, holds no utterance that PESQ finds, more than 40 of them (two minutes of reading; the package would
+        crash), or differs from the other by more than 0.05 s.
     """
     return _pesq(reference, estimate, sample_rate, "wb")
 
@@ -68,6 +72,11 @@ def _pesq(reference: Any, estimate: Any, sample_rate: float, mode: Literal["wb",
         raise UnscorableError(f"{x.size / sample_rate:.3f} s of sound; PESQ needs {PESQ_SECONDS:g} s")
     rate = 8000 if mode == "nb" and sample_rate == 8000 else PESQ_RATE
     x, y = resampled(x, sample_rate, rate), resampled(y, sample_rate, rate)
+    if x.size > SAFE_SECONDS * rate and (utterances := count_utterances(x, rate)) > PESQ_UTTERANCES:
+        raise UnscorableError(
+            f"about {utterances} utterances in {x.size / rate:.0f} s; PESQ's code holds {PESQ_UTTERANCES}: cut the "
+            "recording into pieces of 8 to 30 s"
+        )
     try:
         value = float(pesq_package.pesq(rate, x, y, mode))
     except pesq_package.PesqError as error:

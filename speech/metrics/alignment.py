@@ -1,0 +1,39 @@
+"""A constant delay between two recordings, and its removal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from scipy.signal import correlate, correlation_lags
+
+from speech.metrics.checks import SILENCE, Signal, UnscorableError, as_signal
+
+MAX_DELAY_SECONDS = 0.5
+
+
+def delay(reference: Any, estimate: Any, sample_rate: float, *, max_seconds: float = MAX_DELAY_SECONDS) -> int:
+    """By how many samples the estimate is late: the lag, at most `max_seconds` either way, of most |correlation|.
+
+    Raises:
+        UnscorableError: A signal is silent or has samples that are not finite.
+    """
+    x, y = as_signal(reference, "reference", sample_rate), as_signal(estimate, "estimate", sample_rate)
+    for signal, name in ((x, "reference"), (y, "estimate")):
+        if np.abs(signal).max() < SILENCE:
+            raise UnscorableError(f"the {name} is silent")
+    lags = correlation_lags(y.size, x.size)
+    near = np.abs(lags) <= max_seconds * sample_rate
+    similar = np.abs(correlate(y, x, method="fft")[near])
+    return int(lags[near][np.argmax(similar)])
+
+
+def advanced(signal: Signal, samples: int) -> Signal:
+    """The signal moved forward in time by some samples (back, where negative), as long as before, filled with zeros."""
+    moved = np.zeros_like(signal)
+    if abs(samples) < signal.size:
+        if samples >= 0:
+            moved[: signal.size - samples] = signal[samples:]
+        else:
+            moved[-samples:] = signal[:samples]
+    return moved

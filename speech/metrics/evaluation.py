@@ -1,0 +1,208 @@
+"""Scores of a folder of enhanced files against the clean ones, a row a file, and their means."""
+
+from __future__ import annotations
+
+import math
+import os
+import warnings
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from joblib import Parallel, delayed
+from joblib.externals.loky.process_executor import TerminatedWorkerError
+from scipy import stats
+from tqdm import tqdm
+
+from shared.errors import ConfigError, DataError
+from speech.audio import AUDIO_SUFFIXES, read_audio
+from speech.metrics.alignment import advanced, delay
+from speech.metrics.checks import resampled
+from speech.metrics.measures import METRICS, chosen_metrics, score
+
+NOISY = "noisy_"
+"""Prefix of the columns that score the noisy recordings."""
+
+Place = str | os.PathLike[str]
+Kind = Literal["noisy", "enhanced", "gain"]
+_KINDS: tuple[Kind, ...] = ("noisy", "enhanced", "gain")
+
+
+def evaluate(
+    clean_dir: Place,
+    enhanced_dir: Place,
+    noisy_dir: Place | None = None,
+    *,
+    metrics: Iterable[str] | None = None,
+    workers: int | None = None,
+    align: bool = False,
+    progress: bool = True,
+) -> pd.DataFrame:
+    """Score every enhanced file, and the noisy recording it was made of, against the clean file of the same name.
+
+    Files are paired by their path below the folder, whatever their suffix. A file at another rate than the clean one is
+    resampled to that (soxr). Files of several channels are scored channel by channel, and averaged.
+
+    Args:
+        clean_dir, enhanced_dir, noisy_dir: Places of audio files; the last is optional.
+        metrics: Names in `METRICS`; "all" for all; left out, `DEFAULT_METRICS`. SI-SIR and SI-SAR need `noisy_dir`.
+        workers: Processes [one a core]; 1 scores in this one.
+        align: Whether to take out a constant delay of up to 0.5 s before scoring.
+        progress: Whether to show a progress bar, on a terminal.
+
+    Returns:
+        A row for each name that occurs in any folder: `file`, `seconds`, a column for each metric, `noisy_` columns for
+        the noisy recordings, and `reason`. What cannot be scored is NaN (or an infinity), and `reason` says which
+        metrics and why; elsewhere it is empty.
+
+    Raises:
+        ConfigError: A metric is unknown, or `workers` is not positive.
+        DataError: A folder does not exist or holds no audio file, or a worker process was killed.
+    """
+    names = chosen_metrics(metrics, noise=noisy_dir is not None)
+    if workers is not None and workers < 1:
+        raise ConfigError(f"workers={workers}; give at least 1")
+    folders = {"clean": Path(clean_dir), "enhanced": Path(enhanced_dir)}
+    if noisy_dir is not None:
+        folders["noisy"] = Path(noisy_dir)
+    jobs = [_Job(file, paths, names, align) for file, paths in paired_files(folders).items()]
+    count = min(workers or _cores(), len(jobs))
+    if count > 1:
+        results = Parallel(n_jobs=count, return_as="generator")(delayed(_row)(job) for job in jobs)
+    else:
+        results = map(_row, jobs)
+    bar = tqdm(results, total=len(jobs), desc="scoring", unit="file", disable=None if progress else True)
+    try:
+        frame = pd.DataFrame(list(bar))
+    except TerminatedWorkerError as error:
+        raise DataError(
+            "a process that scored files was killed, perhaps for want of memory; give workers=1 to see on which file"
+        ) from error
+    kinds = ["", NOISY] if noisy_dir is not None else [""]
+    return frame[["file", "seconds", *(kind + name for kind in kinds for name in names), "reason"]]
+
+
+def summarise(frame: pd.DataFrame) -> pd.DataFrame:
+    """Means over the files of `evaluate`, a row for each metric and kind: noisy, enhanced, and gain, their difference.
+
+    Where there are noisy recordings, a file counts for a metric only if both its recordings could be scored, so that
+    the means compare the same files.
+
+    Returns:
+        Columns metric, kind, mean, std (n − 1), ci95 (half the width of the 95 % interval of the mean, by Student's t),
+        n; std and ci95 are NaN for n < 2, the mean for n = 0.
+    """
+    rows = []
+    for name in [column for column in frame.columns if column in METRICS]:
+        values = {"enhanced": frame[name].to_numpy(float)}
+        if NOISY + name in frame:
+            values["noisy"] = frame[NOISY + name].to_numpy(float)
+            with np.errstate(invalid="ignore"):
+                values["gain"] = values["enhanced"] - values["noisy"]
+        usable = np.all([np.isfinite(each) for each in values.values()], axis=0)
+        for kind in _KINDS:
+            if kind in values:
+                rows.append({"metric": name, "kind": kind, **mean_interval(values[kind][usable])})
+    return pd.DataFrame(rows, columns=["metric", "kind", "mean", "std", "ci95", "n"])
+
+
+def mean_interval(values: Any, confidence: float = 0.95) -> dict[str, float]:
+    """mean, std (n − 1), ci95 (half the width of the interval of the mean, by Student's t) and n of some numbers."""
+    values = np.asarray(values, dtype=np.float64)
+    n = values.size
+    std = float(values.std(ddof=1)) if n > 1 else math.nan
+    half = float(stats.t.ppf((1.0 + confidence) / 2.0, n - 1)) * std / math.sqrt(n) if n > 1 else math.nan
+    return {"mean": float(values.mean()) if n else math.nan, "std": std, "ci95": half, "n": n}
+
+
+def failures(frame: pd.DataFrame) -> list[dict[str, str]]:
+    """The files of `evaluate` that could not be scored in full: {"file", "reason"} of each."""
+    return [{"file": str(row.file), "reason": str(row.reason)} for row in frame.itertuples() if row.reason]
+
+
+def paired_files(folders: dict[str, Path]) -> dict[str, dict[str, list[Path]]]:
+    """Files below each folder by their path without suffix: name → folder → files of that name, one if all is well.
+
+    Raises:
+        DataError: A folder does not exist or holds no audio file.
+    """
+    found: dict[str, dict[str, list[Path]]] = defaultdict(lambda: {kind: [] for kind in folders})
+    for kind, folder in folders.items():
+        if not folder.is_dir():
+            raise DataError(f"the {kind} folder {folder} does not exist; give a folder of audio files")
+        files = [
+            path
+            for path in sorted(folder.rglob("*"))
+            if path.suffix.lower() in AUDIO_SUFFIXES and not path.name.startswith(".") and path.is_file()
+        ]
+        if not files:
+            raise DataError(f"the {kind} folder {folder} holds no audio file ({', '.join(AUDIO_SUFFIXES)})")
+        for path in files:
+            found[path.relative_to(folder).with_suffix("").as_posix()][kind].append(path)
+    return dict(sorted(found.items()))
+
+
+@dataclass(frozen=True)
+class _Job:
+    file: str
+    paths: dict[str, list[Path]]
+    metrics: tuple[str, ...]
+    align: bool
+
+
+def _row(job: _Job) -> dict[str, Any]:
+    """Scores of one file; whatever goes wrong with it is its reason, and the others go on."""
+    row: dict[str, Any] = {"file": job.file, "seconds": math.nan, "reason": ""}
+    for prefix in ("", NOISY):
+        row |= {prefix + name: math.nan for name in job.metrics}
+    try:
+        for kind, paths in job.paths.items():
+            if len(paths) != 1:
+                many = ", ".join(path.name for path in paths)
+                raise DataError(f"{len(paths)} {kind} files have this name: {many}" if paths else f"no {kind} file")
+        row |= _scores(job)
+    except Exception as error:
+        row["reason"] = str(error) if isinstance(error, DataError) else f"{type(error).__name__}: {error}"
+    return row
+
+
+def _scores(job: _Job) -> dict[str, Any]:
+    audio = {kind: read_audio(paths[0]) for kind, paths in job.paths.items()}
+    rate = audio["clean"].sample_rate
+    waveforms: dict[str, list[np.ndarray]] = {}
+    for kind, recording in audio.items():
+        if len(recording.waveform) != len(audio["clean"].waveform):
+            raise DataError(
+                f"the clean file has {len(audio['clean'].waveform)} channels, the {kind} one {len(recording.waveform)}"
+            )
+        waveforms[kind] = [
+            resampled(channel.astype(np.float64), recording.sample_rate, rate) for channel in recording.waveform
+        ]
+    values: dict[str, list[float]] = defaultdict(list)
+    reasons: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for channel, clean in enumerate(waveforms["clean"]):
+        noisy = waveforms["noisy"][channel] if "noisy" in waveforms else None
+        for kind in ("enhanced", "noisy"):
+            if kind not in waveforms:
+                continue
+            estimate = waveforms[kind][channel]
+            if job.align:
+                estimate = advanced(estimate, delay(clean, estimate, rate))
+            for name, found in score(job.metrics, clean, estimate, rate, noisy=noisy).items():
+                values[(NOISY if kind == "noisy" else "") + name].append(found.value)
+                if found.reason is not None:
+                    where = f" of channel {channel + 1}" if len(waveforms["clean"]) > 1 else ""
+                    reasons[kind, where + ": " + found.reason].append(name)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        means = {name: float(np.mean(each)) for name, each in values.items()}
+    reason = "; ".join(f"{kind} {', '.join(names)}{why}" for (kind, why), names in reasons.items())
+    return {"seconds": len(waveforms["clean"][0]) / rate, "reason": reason, **means}
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,174 @@
+"""The metrics by name, and several of them on one pair of signals with what can be shared computed once."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from shared.errors import ConfigError
+from speech.metrics.checks import Signal, UnscorableError, as_signal, strict, trim
+from speech.metrics.energy import si_sar, si_sdr, si_sir
+from speech.metrics.loizou import composite
+from speech.metrics.opinion import dnsmos
+from speech.metrics.perceptual import estoi, pesq_nb, pesq_wb, stoi
+from speech.metrics.spectral import lsd
+
+
+@dataclass(frozen=True)
+class Metric:
+    """How a metric is shown.
+
+    Attributes:
+        title: With its unit.
+        decimals: Worth showing.
+        better: Whether higher or lower is better.
+        needs_noise: Whether the noisy recording is needed beside reference and estimate.
+    """
+
+    title: str
+    decimals: int = 2
+    better: Literal["higher", "lower"] = "higher"
+    needs_noise: bool = False
+
+
+METRICS: dict[str, Metric] = {
+    "pesq_wb": Metric("PESQ-WB"),
+    "pesq_nb": Metric("PESQ-NB"),
+    "estoi": Metric("ESTOI", 3),
+    "stoi": Metric("STOI", 3),
+    "si_sdr": Metric("SI-SDR, dB"),
+    "si_sir": Metric("SI-SIR, dB", needs_noise=True),
+    "si_sar": Metric("SI-SAR, dB", needs_noise=True),
+    "lsd": Metric("LSD, dB", better="lower"),
+    "csig": Metric("CSIG"),
+    "cbak": Metric("CBAK"),
+    "covl": Metric("COVL"),
+    "dnsmos_sig": Metric("DNSMOS SIG"),
+    "dnsmos_bak": Metric("DNSMOS BAK"),
+    "dnsmos_ovrl": Metric("DNSMOS OVRL"),
+    "dnsmos_p808": Metric("DNSMOS P.808"),
+}
+"""Every metric, by the name of its column."""
+
+DEFAULT_METRICS = ("pesq_wb", "estoi", "si_sdr", "si_sir", "si_sar", "lsd", "csig", "cbak", "covl")
+"""All but those that take long or say again what another says."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A reference, an estimate, and, where it is known, the recording before enhancement: waveforms at one rate."""
+
+    reference: Any
+    estimate: Any
+    sample_rate: float
+    noisy: Any = None
+
+    @functools.cached_property
+    def pesq_wb(self) -> float:
+        """Wide-band PESQ, which the composite measures use too."""
+        return float(strict(pesq_wb)(self.reference, self.estimate, self.sample_rate))
+
+    @functools.cached_property
+    def noise(self) -> Signal:
+        """The noisy recording minus the reference."""
+        clean = as_signal(self.reference, "reference", self.sample_rate)
+        noisy = as_signal(self.noisy, "noisy recording", self.sample_rate)
+        clean, noisy = trim(clean, noisy, self.sample_rate, "noisy recording")
+        return noisy - clean
+
+
+def _alone(name: str, metric: Callable[..., float]) -> Callable[[Pair], dict[str, float]]:
+    return lambda pair: {name: strict(metric)(pair.reference, pair.estimate, pair.sample_rate)}
+
+
+def _against_noise(name: str, metric: Callable[..., float]) -> Callable[[Pair], dict[str, float]]:
+    return lambda pair: {name: strict(metric)(pair.reference, pair.estimate, pair.sample_rate, noise=pair.noise)}
+
+
+def _composites(pair: Pair) -> dict[str, float]:
+    return asdict(composite(pair.reference, pair.estimate, pair.sample_rate, pesq=pair.pesq_wb))
+
+
+def _opinions(pair: Pair) -> dict[str, float]:
+    return {f"dnsmos_{name}": value for name, value in asdict(dnsmos(pair.estimate, pair.sample_rate)).items()}
+
+
+_COMPUTED: dict[tuple[str, ...], Callable[[Pair], dict[str, float]]] = {
+    ("pesq_wb",): lambda pair: {"pesq_wb": pair.pesq_wb},
+    ("pesq_nb",): _alone("pesq_nb", pesq_nb),
+    ("estoi",): _alone("estoi", estoi),
+    ("stoi",): _alone("stoi", stoi),
+    ("si_sdr",): _alone("si_sdr", si_sdr),
+    ("si_sir",): _against_noise("si_sir", si_sir),
+    ("si_sar",): _against_noise("si_sar", si_sar),
+    ("lsd",): _alone("lsd", lsd),
+    ("csig", "cbak", "covl"): _composites,
+    ("dnsmos_sig", "dnsmos_bak", "dnsmos_ovrl", "dnsmos_p808"): _opinions,
+}
+
+
+@dataclass(frozen=True)
+class Score:
+    """A metric's value, and why it must not be averaged: `value` is then NaN or infinite."""
+
+    value: float
+    reason: str | None = None
+
+
+def chosen_metrics(names: Iterable[str] | None, *, noise: bool) -> tuple[str, ...]:
+    """The metrics to compute, in the order of `METRICS`: those named, or `DEFAULT_METRICS`; "all" names all.
+
+    Raises:
+        ConfigError: A name is unknown, none is given, or one needs the noisy recordings and `noise` is false.
+    """
+    available = [name for name, metric in METRICS.items() if noise or not metric.needs_noise]
+    if names is None:
+        return tuple(name for name in DEFAULT_METRICS if name in available)
+    wanted = {names} if isinstance(names, str) else set(names)
+    if wanted == {"all"}:
+        return tuple(available)
+    for name in sorted(wanted):
+        if name not in METRICS:
+            raise ConfigError(f"unknown metric {name!r}; take some of {', '.join(METRICS)}, or all")
+        if name not in available:
+            raise ConfigError(f"metric {name!r} needs the noisy recordings; give their folder, or leave it out")
+    if not wanted:
+        raise ConfigError(f"no metric is chosen; take some of {', '.join(METRICS)}, or all")
+    return tuple(name for name in METRICS if name in wanted)
+
+
+def score(
+    metrics: Iterable[str], reference: Any, estimate: Any, sample_rate: float, *, noisy: Any = None
+) -> dict[str, Score]:
+    """Several metrics of one pair of waveforms.
+
+    Args:
+        metrics: Names in `METRICS`.
+        reference: Clean waveform, (samples,).
+        estimate: Waveform to score, (samples,); up to 0.05 s longer or shorter.
+        sample_rate: Of all, in Hz.
+        noisy: The recording before enhancement, (samples,), for SI-SIR and SI-SAR.
+
+    Returns:
+        A score for each name; where a metric is not defined, NaN (or an infinity) with the reason.
+
+    Raises:
+        ConfigError: As `chosen_metrics`.
+    """
+    names = chosen_metrics(metrics, noise=noisy is not None)
+    pair = Pair(reference, estimate, sample_rate, noisy)
+    found: dict[str, Score] = {}
+    for together, compute in _COMPUTED.items():
+        if not set(together).isdisjoint(names):
+            try:
+                found |= {name: Score(value, _why_not(value)) for name, value in compute(pair).items()}
+            except UnscorableError as error:
+                found |= dict.fromkeys(together, Score(math.nan, str(error)))
+    return {name: found[name] for name in names}
+
+
+def _why_not(value: float) -> str | None:
+    return None if math.isfinite(value) else f"is {value:g}: there is nothing in the signals to divide by"

@@ -1,0 +1,48 @@
+"""Log-spectral distance."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from scipy.signal import ShortTimeFFT
+from scipy.signal.windows import hann
+
+from speech.metrics.checks import UnscorableError, as_pair, nan_if_unscorable
+
+WINDOW_SECONDS = 0.032
+RANGE_DB = 80.0
+
+
+@nan_if_unscorable
+def lsd(reference: Any, estimate: Any, sample_rate: float) -> float:
+    """Log-spectral distance in dB (Gray & Markel 1976); 0 at best.
+
+    The root of the mean over frequencies of the squared difference of the power spectra in dB, averaged over frames:
+    periodic Hann windows of 32 ms, a quarter apart, whole ones only. Both spectra are floored 80 dB below the highest
+    value of the reference, so that digital silence does not decide the score. The signals are not scaled to each other.
+
+    Args:
+        reference: Clean waveform, (samples,).
+        estimate: Waveform to score, (samples,); up to 0.05 s longer or shorter.
+        sample_rate: Of both, in Hz; frequencies up to its half count.
+
+    Returns:
+        The distance; NaN with an `UnscorableWarning` where a signal is silent, has samples that are not finite, is
+        shorter than a window, or the lengths differ by more than 0.05 s.
+    """
+    x, y = as_pair(reference, estimate, sample_rate)
+    length = round(WINDOW_SECONDS * sample_rate)
+    if x.size < length:
+        raise UnscorableError(f"{x.size / sample_rate:.3f} s of sound; the log-spectral distance needs 0.032 s")
+    hop = max(1, length // 4)
+    frames = ShortTimeFFT(hann(length, sym=False), hop, sample_rate)
+    last = (x.size - length) // hop + 1
+    first = length // 2
+    power = [
+        np.abs(frames.stft(signal[: (last - 1) * hop + length], k_offset=-first, p0=0, p1=last)) ** 2
+        for signal in (x, y)
+    ]
+    floor = power[0].max() * 10.0 ** (-RANGE_DB / 10.0)
+    clean, scored = (10.0 * np.log10(np.maximum(values, floor)) for values in power)
+    return float(np.sqrt(np.mean((clean - scored) ** 2, axis=0)).mean())
