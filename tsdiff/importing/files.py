@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-import pickle
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
 from torch import Tensor
 
 from shared.errors import CheckpointError, ConfigError
+from shared.pickles import load_pickle
 
 
 class _Inert:
@@ -37,19 +36,7 @@ _STAND_INS = [
 
 def read_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The state dict of the backbone and the hyperparameters, by torch's restricted reader."""
-    try:
-        with torch.serialization.safe_globals(_STAND_INS):  # type: ignore[arg-type]
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise CheckpointError(f"there is no file {path}") from error
-    except pickle.UnpicklingError as error:
-        reason = str(error).split("\n")[0]
-        raise CheckpointError(
-            f"{path} is damaged, or holds more than tensors and plain values and is not read ({reason}); "
-            "save the module's state_dict() alone"
-        ) from error
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-        raise CheckpointError(f"{path} cannot be read ({error}); it may be truncated: copy it again") from error
+    content = load_pickle(path, _STAND_INS, remedy="save the module's state_dict() alone")
     hyper: Any = {}
     if isinstance(content, Mapping) and "state_dict" in content:
         content, hyper = content["state_dict"], content.get("hyper_parameters") or {}
