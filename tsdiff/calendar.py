@@ -9,7 +9,7 @@ import pandas as pd
 from gluonts.time_feature import TimeFeature, time_features_from_frequency_str
 
 from tsdiff.config import Calendar
-from tsdiff.data.frequency import base_freq, multiple, quiet
+from tsdiff.data.frequency import base_freq, candidate_seasons, multiple, quiet
 
 _CYCLES: dict[str, tuple[str, ...]] = {
     "s": ("hour", "day"),
@@ -21,6 +21,13 @@ _CYCLES: dict[str, tuple[str, ...]] = {
     "M": ("year",),
     "Q": ("year",),
 }
+
+# What "season" adds after them, where the first cycle is a week.
+_LONG_CYCLES = {"D": "year", "B": "year"}
+SEASON_WIDTH = 8
+"""Features of the kind "season"."""
+LONGEST_SEASON = 200
+"""Steps of a season above which "season" does as if there were none, for windows hardly hold two."""
 
 
 def _cycles(freq: str) -> tuple[str, ...]:
@@ -35,6 +42,14 @@ def _gluonts_features(freq: str) -> list[TimeFeature]:
         return [] if base_freq(freq) in ("ms", "us", "ns") else time_features_from_frequency_str(freq)
 
 
+def season_of(freq: str) -> float:
+    """Steps of the primary season of a normalised frequency, of weeks 52.18; 0 where there is none to be seen."""
+    season = float(candidate_seasons(freq)[0])
+    if base_freq(freq) == "W" or (base_freq(freq) == "D" and multiple(freq) % 7 == 0):
+        season *= 365.25 / 364
+    return season if 1 < season <= LONGEST_SEASON else 0.0
+
+
 def shifted(start: pd.Period, steps: int) -> pd.Period:
     """The period `steps` after `start`; without pandas' notice about business days, which no caller can act on."""
     with quiet():
@@ -45,6 +60,8 @@ def calendar_width(freq: str, kind: Calendar) -> int:
     """Number of calendar features of a normalised frequency."""
     if kind == "none":
         return 0
+    if kind == "season":
+        return SEASON_WIDTH
     if kind == "gluonts":
         return len(_gluonts_features(freq)) + 1
     return 2 * len(_cycles(freq))
@@ -57,7 +74,9 @@ def calendar_features(start: pd.Period, length: int, kind: Calendar, age: int = 
         start: the first step.
         length: how many.
         kind: "waves": sines and cosines of unit variance. "gluonts": GluonTS's features, in −½ … ½, and
-            log10(2 + steps since the series' start).
+            log10(2 + steps since the series' start). "season", the same columns for every frequency: sine and cosine
+            of the place in the primary season, the same of twice the angle, sine and cosine of the place in a longer
+            season (zeros where there is none), the logarithm of the season's length, and 1 before the series' start.
         age: steps from the series' start to `start`; below 0 before it.
     """
     width = calendar_width(start.freqstr, kind)
@@ -65,6 +84,8 @@ def calendar_features(start: pd.Period, length: int, kind: Calendar, age: int = 
         return np.zeros((length, 0), dtype=np.float32)
     with quiet():
         index = pd.period_range(start, periods=length, freq=start.freq)
+        if kind == "season":
+            return _season_features(index, age)
         if kind == "gluonts":
             features = [feature(index) for feature in _gluonts_features(start.freqstr)]
             ages = np.log10(2.0 + np.maximum(np.arange(age, age + length), 0))
@@ -72,6 +93,24 @@ def calendar_features(start: pd.Period, length: int, kind: Calendar, age: int = 
         angles = np.stack([2 * np.pi * _phase(index, cycle) for cycle in _cycles(start.freqstr)], axis=1)
     waves = np.stack([np.sin(angles), np.cos(angles)], axis=2).reshape(length, -1)
     return (np.sqrt(2.0) * waves).astype(np.float32)
+
+
+def _season_features(index: pd.PeriodIndex, age: int) -> np.ndarray:
+    """The features "season" of the steps `index`, of which the first is `age` steps after the series' start."""
+    freq = index.freqstr
+    season, cycles = season_of(freq), list(_cycles(freq)) if season_of(freq) else []
+    if len(cycles) == 1 and base_freq(freq) in _LONG_CYCLES and cycles[0] == "week":
+        cycles.append(_LONG_CYCLES[base_freq(freq)])
+    columns = np.zeros((len(index), SEASON_WIDTH), dtype=np.float32)
+    for place, cycle in enumerate(cycles[:2]):
+        angle = 2 * np.pi * _phase(index, cycle)
+        for harmonic in (1, 2) if place == 0 else (1,):
+            first = 4 * place + 2 * (harmonic - 1)
+            columns[:, first] = np.sqrt(2.0) * np.sin(harmonic * angle)
+            columns[:, first + 1] = np.sqrt(2.0) * np.cos(harmonic * angle)
+    columns[:, -2] = (np.log2(season) - 4) / 2 if season else -2.5
+    columns[:, -1] = np.arange(age, age + len(index)) < 0
+    return columns
 
 
 class CalendarTable:

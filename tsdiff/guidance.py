@@ -5,9 +5,11 @@ observations y = M x_0 that are trusted to a standard deviation r, the guided da
 
     x̂_0 ← x̂_0 + scale·C Mᵀ(M C Mᵀ + r²I)⁻¹(y − M x̂_0),
 
-exact where x_0 given x_t is Gaussian. Three answers to what C is:
+exact where x_0 given x_t is Gaussian. Four answers to what C is:
 
 - "window": from the covariance of the training windows (`tsdiff.covariance`). No gradient of the network is needed.
+- "kernels": the same, from the Gaussian process that explains the observed values best (`tsdiff.kernels`), for models
+  of many kinds of series.
 - "tweedie": C = (σ²/α)·∂x̂_0/∂x_t, from the network itself (Boys et al. 2023; Rozet et al. 2024). The inverse is the
   best answer in a Krylov space of a few vector–Jacobian products.
 - "scalar": C Mᵀ = (σ²/α)·Jᵀ Mᵀ as above, but M C Mᵀ is one number: the variance that Gaussian data would have along
@@ -15,7 +17,7 @@ exact where x_0 given x_t is Gaussian. Three answers to what C is:
 
 The "mse" energy is this. The "quantile" energy takes the noise in observed values to be asymmetric Laplace, which is
 the pinball loss at the sample's level q: with "scalar", the pinball loss' own slope over the standard deviation; with
-"window" and "tweedie", the Laplace of standard deviation r is matched in mean and variance, which moves y by
+the others, the Laplace of standard deviation r is matched in mean and variance, which moves y by
 r·(2q − 1)/√(1 − 2q + 2q²).
 """
 
@@ -32,10 +34,14 @@ from shared.guidance import DenoiserFunction, Guidance
 from shared.sde.base import SDE
 from tsdiff.config import Energy
 from tsdiff.covariance import ObservedCovariance, WindowCovariance
+from tsdiff.kernels import bank_covariance, kernel_bank
 
 # Half the widest variance: a step may then move that direction by up to twice its due, still inside the stable range,
 # and moves the others enough.
 _SHARE_OF_TOP = 0.5
+
+_VARIANCE_STEP = 0.1
+"""In the logarithm: what `KernelGuidance` rounds a row's variance to."""
 
 
 class ObservationGuidance(Guidance):
@@ -117,6 +123,54 @@ class WindowGuidance(ObservationGuidance):
     def _guided(self, denoiser: DenoiserFunction, x: Tensor, t: Tensor, alpha: float, sigma: float) -> Tensor:
         x0 = denoiser(x, t)
         return x0 + self.scale * self.covariance.update(self._error(x0), alpha, sigma, self.observation_std)
+
+
+class KernelGuidance(ObservationGuidance):
+    """C from the member of `tsdiff.kernels.kernel_bank` that explains each row's observed values best.
+
+    Args:
+        season: steps of the primary season, 0 for none.
+        The others: see `ObservationGuidance`.
+
+    Raises:
+        ConfigError: windows of several channels; see also `ObservationGuidance`.
+    """
+
+    def __init__(
+        self,
+        values: Tensor,
+        observed: Tensor,
+        energy: Energy = "mse",
+        quantiles: Tensor | None = None,
+        scale: float = 1.0,
+        observation_std: float = 0.02,
+        *,
+        season: float,
+    ):
+        super().__init__(values, observed, energy, quantiles, scale, observation_std)
+        if values.shape[2] != 1:
+            raise ConfigError(
+                f"windows of {values.shape[2]} channels; the kernels are of one: use covariance='window' or 'tweedie'"
+            )
+        length = values.shape[1]
+        seen = torch.cat([values * observed, observed], dim=1)[..., 0].cpu()
+        windows, place = torch.unique(seen, dim=0, return_inverse=True)
+        kernel, variance = kernel_bank(length, season).choose(windows[:, :length], windows[:, length:])
+        # Variances that differ little are taken for one, so that rows share their factorisations.
+        level = (variance.log() / _VARIANCE_STEP).round().long()
+        choices, of_window = torch.unique(torch.stack([kernel, level], dim=1), dim=0, return_inverse=True)
+        self.groups: list[tuple[Tensor, ObservedCovariance]] = []
+        for number, (which, size) in enumerate(choices.tolist()):
+            rows = torch.nonzero(of_window[place] == number)[:, 0].to(values.device)
+            covariance = bank_covariance(length, season, which, math.exp(size * _VARIANCE_STEP))
+            self.groups.append((rows, ObservedCovariance(covariance, observed[rows])))
+
+    def _guided(self, denoiser: DenoiserFunction, x: Tensor, t: Tensor, alpha: float, sigma: float) -> Tensor:
+        x0 = denoiser(x, t)
+        error, moved = self._error(x0), torch.empty_like(x0)
+        for rows, covariance in self.groups:
+            moved[rows] = covariance.update(error[rows], alpha, sigma, self.observation_std)
+        return x0 + self.scale * moved
 
 
 class ScalarGuidance(ObservationGuidance):

@@ -144,7 +144,8 @@ def impute_series(model: TSDiff, sampling: Sampling, group: Sequence[Series], nu
         windows = [window_of(f.series, config, model.statistics, first) for f, first in work]
         drawn = _draw(model, sampling, work, windows, num_samples)
         for (filling, first), window, draws in zip(work, windows, drawn, strict=True):
-            filling.fill(first, window.to_series(draws, sampling.minimum), config)
+            lowest = window.lowest(sampling.minimum, sampling.nonnegative)
+            filling.fill(first, window.to_series(draws, lowest), config)
     for filling in fillings:
         yield filling.result()
 

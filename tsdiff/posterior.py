@@ -11,8 +11,9 @@ from torch import Tensor
 from shared.errors import ConfigError
 from shared.guidance import Guidance
 from shared.samplers import Method, sample
+from tsdiff.calendar import season_of
 from tsdiff.config import Sampling
-from tsdiff.guidance import ScalarGuidance, TweedieGuidance, WindowGuidance
+from tsdiff.guidance import KernelGuidance, ScalarGuidance, TweedieGuidance, WindowGuidance
 from tsdiff.model import TSDiff, call_times
 from tsdiff.published import AncestralGuidance, DDIMGuidance, table_times
 from tsdiff.windows import Conditions
@@ -77,6 +78,8 @@ def _guidance(model: TSDiff, sampling: Sampling, conditions: Conditions, levels:
         return DDIMGuidance(values, observed, sampling.guidance, quantiles, sampling.scale)
     common = (values, observed, sampling.guidance, quantiles, sampling.scale, sampling.trust)
     covariance = model.statistics.covariance
+    if sampling.covariance == "kernels":
+        return KernelGuidance(*common, season=season_of(model.config.freq))
     if sampling.covariance == "tweedie":
         return TweedieGuidance(*common)
     if sampling.covariance == "scalar" or (sampling.covariance is None and covariance is None):
