@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -11,6 +11,8 @@ from shared.errors import ConfigError
 from speech.data import degrade
 
 Range = tuple[float, float]
+SnrDistribution = Literal["uniform", "normal"]
+SnrOver = Literal["active", "whole"]
 
 
 @dataclass(frozen=True)
@@ -51,8 +53,8 @@ class MixConfig:
     seconds: float = 2.04
     batch_size: int = 16
     snr_db: Range = (-5.0, 20.0)
-    snr_distribution: Literal["uniform", "normal"] = "uniform"
-    snr_over: Literal["active", "whole"] = "active"
+    snr_distribution: SnrDistribution = "uniform"
+    snr_over: SnrOver = "active"
     noises: int = 2
     clean: float = 0.02
     silence: float = 0.02
@@ -81,6 +83,8 @@ class MixConfig:
         for name in ("snr_db", "gain_db", "clip_db", "low_hz", "high_hz", "loss"):
             low, high = getattr(self, name)
             self._check(bool(np.isfinite([low, high]).all()) and low <= high, name, "a finite range, low <= high")
+        self._check(self.snr_distribution in get_args(SnrDistribution), "snr_distribution", "'uniform' or 'normal'")
+        self._check(self.snr_over in get_args(SnrOver), "snr_over", "'active' or 'whole'")
         self._check(self.clean + self.silence <= 1, "silence", "at most 1 with `clean`")
         self._check(self.sample_rate > 0, "sample_rate", "a positive rate in Hz")
         self._check(self.seconds * self.sample_rate >= 1, "seconds", "a positive length")

@@ -78,6 +78,7 @@ class Mixer:
                 f"reverb={config.reverb} without impulse responses: give a folder, simulate rooms, or set reverb=0"
             )
         self.config, self.noises, self.rooms, self.talkers = config, noises, rooms, talkers
+        self._one_talker = len({clip.speaker for clip in talkers}) == 1
 
     def mix(self, dry: Waveform, rng: np.random.Generator, speaker: str = "") -> Mixture:
         """A mixture as long as `dry` (samples,); `speaker` does not take part in babble."""
@@ -161,7 +162,7 @@ class Mixer:
         total = np.zeros(length, np.float32)
         for index in rng.integers(len(self.talkers), size=rng.integers(3, 9)):
             clip = self.talkers[index]
-            if clip.speaker != speaker or len({talker.speaker for talker in self.talkers[:2]}) < 2:
+            if clip.speaker != speaker or self._one_talker:
                 total += noise_crop(clip, length, rng) * np.float32(rng.uniform(0.3, 1) / np.sqrt(clip.power))
         return total
 

@@ -1,0 +1,310 @@
+"""Mixing on the fly: the SNR that was asked for, batches that depend on their generator alone, what is in a target."""
+
+from __future__ import annotations
+
+import math
+import pickle
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from shared.errors import ConfigError, DataError
+from speech.data import PRESETS, MixConfig, Mixer, MixSource, preset
+from speech.data.clips import Clip, read_clips, speaker_of
+from speech.data.levels import active_power, decibels, noise_gain, power
+from speech.data.mixing import coloured_noise, noise_crop
+from tests.speech.trees import RATE, hiss, mixing_folders, put, speech_like
+
+PLAIN = MixConfig(
+    seconds=1.0, batch_size=4, noises=1, clean=0, silence=0, babble=0, coloured=0, filtered=0, reverb=0, clipped=0
+)
+
+
+def clip_of(samples: np.ndarray, name: str = "a", speaker: str = "a") -> Clip:
+    whole = np.rint(samples * 32767).astype(np.int16)
+    return Clip(name, speaker, whole, active_power(samples, RATE))
+
+
+NOISE = clip_of(hiss(3.0, 7), "hiss")
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
+    return mixing_folders(tmp_path_factory.mktemp("mixing"))
+
+
+@pytest.fixture(scope="module")
+def source(folders: tuple[Path, Path, Path]) -> MixSource:
+    return MixSource(*folders, MixConfig(seconds=1.0, batch_size=4, clipped=0.2))
+
+
+@settings(max_examples=40, deadline=None)
+@given(snr=st.floats(-30, 40), seed=st.integers(0, 2**31), over=st.sampled_from(["active", "whole"]))
+def test_realised_snr_is_the_requested_one(snr: float, seed: int, over: str) -> None:
+    config = replace(PLAIN, snr_db=(snr, snr), snr_over=over, noises=2, filtered=0.5)  # type: ignore[arg-type]
+    mixture = Mixer(config, [NOISE]).mix(speech_like(1.0, 3), np.random.default_rng(seed))
+    measured = active_power(mixture.speech, RATE) if over == "active" else power(mixture.speech)
+    assert mixture.snr_db == snr
+    assert decibels(measured / power(mixture.noise)) == pytest.approx(snr, abs=1e-3)
+    np.testing.assert_allclose(mixture.noisy, mixture.speech + mixture.noise, atol=1e-6)
+    np.testing.assert_array_equal(mixture.clean, mixture.speech)
+
+
+@given(a=st.floats(1e-6, 1e3), b=st.floats(1e-6, 1e3), snr=st.floats(-60, 60))
+def test_noise_gain_puts_the_noise_where_asked(a: float, b: float, snr: float) -> None:
+    assert decibels(a / (b * noise_gain(a, b, snr) ** 2)) == pytest.approx(snr, abs=1e-9)
+
+
+def test_noise_gain_refuses_silence() -> None:
+    with pytest.raises(DataError, match="noise is silent"):
+        noise_gain(1.0, 0.0, 5.0)
+    with pytest.raises(DataError, match="speech is silent"):
+        noise_gain(0.0, 1.0, 5.0)
+
+
+def test_active_power_does_not_count_pauses() -> None:
+    tone = np.sin(2 * np.pi * 200 * np.arange(RATE) / RATE).astype(np.float32)
+    paused = np.concatenate([tone, np.zeros(3 * RATE, np.float32)])
+    assert active_power(paused, RATE) == pytest.approx(0.5, rel=1e-6)
+    assert power(paused) == pytest.approx(0.125, rel=1e-6)
+    assert active_power(np.zeros(RATE), RATE) == 0
+    assert active_power(3 * paused, RATE) == pytest.approx(9 * active_power(paused, RATE), rel=1e-5)
+
+
+def test_a_batch_depends_on_its_generator_alone(source: MixSource) -> None:
+    first = source.batch(np.random.default_rng(3))
+    source.batch(np.random.default_rng(4))
+    again = source.batch(np.random.default_rng(3))
+    assert first.y is not None
+    assert again.y is not None
+    assert torch.equal(first.x0, again.x0)
+    assert torch.equal(first.y, again.y)
+    assert first.ids == again.ids
+    other = source.batch(np.random.default_rng(4))
+    assert not torch.equal(first.x0, other.x0)
+    assert first.x0.shape == first.y.shape == (4, RATE)
+    assert first.x0.dtype == first.y.dtype == torch.float32
+
+
+def test_an_item_does_not_depend_on_the_batch_size(folders: tuple[Path, Path, Path]) -> None:
+    small = MixSource(*folders, replace(PLAIN, reverb=0.5, batch_size=2)).batch(np.random.default_rng(0))
+    large = MixSource(*folders, replace(PLAIN, reverb=0.5, batch_size=5)).batch(np.random.default_rng(0))
+    assert torch.equal(small.x0, large.x0[:2])
+
+
+def test_a_copy_in_another_process_draws_the_same(source: MixSource) -> None:
+    copy = pickle.loads(pickle.dumps(source))
+    assert torch.equal(copy.batch(np.random.default_rng(1)).x0, source.batch(np.random.default_rng(1)).x0)
+
+
+def test_input_that_is_clean_and_target_that_is_silent() -> None:
+    dry = speech_like(1.0)
+    clean = Mixer(replace(PLAIN, clean=1.0, clipped=1.0), [NOISE]).mix(dry, np.random.default_rng(0))
+    np.testing.assert_array_equal(clean.clean, clean.noisy)
+    assert clean.snr_db == math.inf
+    silent = Mixer(replace(PLAIN, silence=1.0), [NOISE]).mix(dry, np.random.default_rng(0))
+    assert not silent.clean.any()
+    assert power(silent.noisy) > 0
+    assert silent.snr_db == -math.inf
+
+
+def test_levels_and_gains() -> None:
+    config = replace(PLAIN, level_db=-30.0, gain_db=(4.0, 4.0), snr_db=(20, 20))
+    mixture = Mixer(config, [NOISE]).mix(0.01 * speech_like(1.0), np.random.default_rng(0))
+    assert decibels(active_power(mixture.speech, RATE)) == pytest.approx(-26, abs=1e-3)
+    kept = Mixer(replace(config, level_db=None, gain_db=(0, 0)), [NOISE]).mix(
+        speech_like(1.0), np.random.default_rng(0)
+    )
+    np.testing.assert_allclose(kept.clean, speech_like(1.0), atol=1e-7)
+    loud = Mixer(replace(config, level_db=0.0), [NOISE]).mix(speech_like(1.0), np.random.default_rng(0))
+    assert max(np.abs(loud.noisy).max(), np.abs(loud.clean).max()) == pytest.approx(0.99, abs=1e-5)
+
+
+def test_normal_snr_stays_in_range() -> None:
+    mixer = Mixer(replace(PLAIN, snr_db=(-5, 5), snr_distribution="normal"), [NOISE])
+    rng = np.random.default_rng(0)
+    drawn = np.array([mixer._draw_snr(rng) for _ in range(2000)])
+    assert drawn.min() >= -5
+    assert drawn.max() <= 5
+    assert abs(drawn.mean()) < 0.2
+    assert 2.0 < drawn.std() < 2.5
+
+
+def test_dereverberation_target_is_the_direct_path(folders: tuple[Path, Path, Path]) -> None:
+    config = preset("dereverb", seconds=1.0, batch_size=2, filtered=0.0, level_db=None, gain_db=(-6.0, -6.0))
+    name, mixture = MixSource(folders[0], rooms=folders[2], config=config).item(np.random.default_rng(0))
+    assert "hall" in name
+    assert np.abs(mixture.noisy - mixture.clean).max() > 0.01
+    lag = np.argmax(np.correlate(mixture.noisy, mixture.clean, "full")) - (len(mixture.clean) - 1)
+    assert lag == 0
+
+
+def test_bandwidth_input_lacks_what_the_target_has(folders: tuple[Path, Path, Path]) -> None:
+    config = preset("bandwidth", seconds=1.0, high_hz=(2000.0, 2000.0), clean=0.0, filtered=0.0)
+    mixture = MixSource(folders[0], config=config).item(np.random.default_rng(0))[1]
+    above = np.fft.rfftfreq(RATE, 1 / RATE) > 3500
+    high = [np.sum(np.abs(np.fft.rfft(x))[above] ** 2) for x in (mixture.noisy, mixture.clean)]
+    assert high[0] < 1e-3 * high[1]
+    both = replace(config, restore_band=False)
+    kept = MixSource(folders[0], config=both).item(np.random.default_rng(0))[1]
+    np.testing.assert_allclose(kept.noisy, kept.clean, atol=1e-6)
+
+
+def test_clipping_coding_and_loss_touch_the_input_alone(folders: tuple[Path, Path, Path]) -> None:
+    for change in ({"clipped": 1.0, "clip_db": (12.0, 12.0)}, {"coded": 1.0, "codecs": ("mulaw",)}, {"lossy": 1.0}):
+        source = MixSource(*folders[:2], config=replace(PLAIN, snr_db=(30, 30), **change))  # type: ignore[arg-type]
+        mixture = source.item(np.random.default_rng(1))[1]
+        np.testing.assert_array_equal(mixture.clean, mixture.speech)
+        assert np.abs(mixture.noisy - mixture.speech - mixture.noise).max() > 1e-3
+
+
+def test_short_files_are_joined_within_a_speaker(tmp_path: Path) -> None:
+    for speaker, value in (("1", 0.1), ("2", 0.4)):
+        for take in range(3):
+            put(tmp_path / f"{speaker}-1-{take}.wav", np.full(RATE // 4, value, np.float32), subtype="FLOAT")
+    config = replace(PLAIN, seconds=1.5, noises=0, level_db=None, gain_db=(0, 0))
+    source = MixSource(tmp_path, config=config)
+    for seed in range(10):
+        clean = source.item(np.random.default_rng(seed))[1].clean
+        assert len(clean) == round(1.5 * RATE)
+        levels = set(np.round(clean[clean != 0].astype(float), 2))
+        assert levels in ({0.1}, {0.4})
+        assert (clean == 0).any()
+
+
+def test_files_are_drawn_in_proportion_to_their_length(tmp_path: Path) -> None:
+    put(tmp_path / "long.wav", speech_like(6.0, 1))
+    put(tmp_path / "short.wav", speech_like(2.0, 2))
+    source = MixSource(tmp_path, config=replace(PLAIN, noises=0))
+    names = [source.item(np.random.default_rng(seed))[0] for seed in range(400)]
+    assert 0.68 < sum("long" in name for name in names) / 400 < 0.82
+
+
+def test_babble_leaves_the_speaker_out() -> None:
+    talkers = [clip_of(speech_like(1.0, n), f"t{n}", f"s{n % 2}") for n in range(4)]
+    mixer = Mixer(replace(PLAIN, babble=1.0), [NOISE], talkers=talkers[:1] + talkers[2:3] + talkers[1:2])
+    made = mixer.mix(speech_like(1.0), np.random.default_rng(2), "s0").made_of
+    assert made in (("babble",), ("hiss",))
+    alone = Mixer(replace(PLAIN, babble=1.0), [NOISE], talkers=talkers[:1])
+    assert alone.mix(speech_like(1.0), np.random.default_rng(0), "s0").made_of == ("babble",)
+
+
+def test_coloured_noise_and_crops_of_short_noise() -> None:
+    rng = np.random.default_rng(0)
+    for length in (1, 2, 1000, 32640):
+        noise = coloured_noise(length, rng)
+        assert noise.shape == (length,)
+        assert np.isfinite(noise).all()
+    short = clip_of(hiss(0.1, 3))
+    crop = noise_crop(short, RATE, rng)
+    np.testing.assert_array_equal(crop[: len(crop) - len(short)], crop[len(short) :])
+
+
+def test_gaps_in_a_noise_are_avoided() -> None:
+    gap = clip_of(np.concatenate([np.zeros(2 * RATE, np.float32), hiss(4.0)]))
+    crops = [noise_crop(gap, RATE // 2, np.random.default_rng(seed)) for seed in range(50)]
+    assert sum(not crop.any() for crop in crops) <= 3
+    dead = replace(gap, samples=np.concatenate([np.zeros(60 * RATE, np.int16), gap.samples[-100:]]))
+    mixture = Mixer(PLAIN, [dead]).mix(speech_like(1.0), np.random.default_rng(1))
+    assert "coloured noise" in mixture.made_of or power(mixture.noise) > 0
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"clean": 0.6, "silence": 0.6}, "silence"),
+        ({"snr_db": (5.0, -5.0)}, "snr_db"),
+        ({"reverb": 1.5}, "reverb"),
+        ({"seconds": 0.0}, "seconds"),
+        ({"batch_size": 0}, "batch_size"),
+        ({"codecs": ("mp4",)}, "mp4"),
+        ({"early_ms": -1.0}, "early_ms"),
+        ({"low_hz": (0.0, 4000.0)}, "low_hz"),
+        ({"snr_distribution": "cauchy"}, "snr_distribution"),
+        ({"snr_over": "all"}, "snr_over"),
+    ],
+)
+def test_settings_that_cannot_be_are_named(change: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        replace(MixConfig(), **change)  # type: ignore[arg-type]
+
+
+def test_missing_material_is_named(folders: tuple[Path, Path, Path]) -> None:
+    with pytest.raises(ConfigError, match="no noise recordings"):
+        Mixer(PLAIN)
+    with pytest.raises(ConfigError, match="impulse responses"):
+        MixSource(*folders[:2], config=replace(PLAIN, reverb=0.5))
+    with pytest.raises(DataError, match="not a folder"):
+        MixSource("nowhere", config=replace(PLAIN, noises=0))
+    with pytest.raises(ConfigError, match="no preset"):
+        preset("dehiss")
+    with pytest.raises(ConfigError, match="sesonds"):
+        preset("denoise", sesonds=2.0)
+    assert set(PRESETS) == {"denoise", "dereverb", "bandwidth"}
+
+
+def test_clips_are_read_mono_at_the_rate_and_bad_files_named(tmp_path: Path) -> None:
+    stereo = np.stack([speech_like(1.0, rate=48000)] * 2, 1)
+    put(tmp_path / "a" / "stereo.wav", stereo, 48000)
+    put(tmp_path / "a" / "silent.wav", np.zeros(RATE, np.float32))
+    put(tmp_path / "a" / "blip.wav", np.ones(10, np.float32))
+    (clip,) = read_clips(tmp_path / "a", RATE)
+    assert abs(len(clip) - RATE) <= 1
+    assert np.abs(clip.read(2000, 10000)).max() > 0.2
+    for name, content in (("text.wav", b"this is not audio"), ("empty.flac", b"")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / name).write_bytes(content)
+        with pytest.raises(DataError, match=name):
+            read_clips(tmp_path / name, RATE)
+    put(tmp_path / "nan" / "nan.wav", np.array([0.1, np.nan], np.float32), subtype="FLOAT")
+    with pytest.raises(DataError, match=r"nan\.wav"):
+        read_clips(tmp_path / "nan", RATE)
+    empty = tmp_path / "void"
+    empty.mkdir()
+    with pytest.raises(DataError, match="no audio"):
+        read_clips(empty, RATE)
+
+
+def test_kept_clips_equal_decoded_ones(folders: tuple[Path, Path, Path], tmp_path: Path) -> None:
+    decoded = read_clips(folders[0], RATE, cache=tmp_path)
+    kept = read_clips(folders[0], RATE, cache=tmp_path)
+    assert isinstance(kept[0].samples, np.memmap)
+    for a, b in zip(decoded, kept, strict=True):
+        assert (a.id, a.speaker, a.power) == (b.id, b.speaker, b.power)
+        np.testing.assert_array_equal(a.samples, b.samples)
+    (store,) = tmp_path.glob("*.npy")
+    store.write_bytes(store.read_bytes()[:1000])
+    again = read_clips(folders[0], RATE, cache=tmp_path)
+    np.testing.assert_array_equal(again[0].samples, decoded[0].samples)
+
+
+def test_speakers_by_name() -> None:
+    assert speaker_of(Path("x/103-1240-0000.flac")) == "x/103"
+    assert speaker_of(Path("x/p226_001.wav")) == "x/p226"
+    assert speaker_of(Path("x/LJ001-0001.flac")) == "x"
+
+
+def test_real_recordings(shared_data: Path, tmp_path: Path) -> None:
+    speech = shared_data / "speech"
+    if not speech.is_dir():
+        pytest.skip(f"no speech at {speech}; set SHARED_DATA to the folder that holds it")
+    clean = [path.name for path in sorted((speech / "valid/clean/librispeech").glob("*.flac"))[:4]]
+    for name in clean:
+        (tmp_path / "clean").mkdir(exist_ok=True)
+        (tmp_path / "clean" / name).symlink_to(speech / "valid/clean/librispeech" / name)
+    (tmp_path / "noise").mkdir()
+    (tmp_path / "noise" / "machine.opus").symlink_to(speech / "valid/noise/things-washing-machine.opus")
+    source = MixSource(
+        tmp_path / "clean", tmp_path / "noise", speech / "valid/rir", MixConfig(batch_size=6, reverb=0.5)
+    )
+    batch = source.batch(np.random.default_rng(0))
+    assert batch.y is not None
+    assert batch.x0.shape == (6, 32640)
+    assert bool(torch.isfinite(batch.y).all())
+    assert float(batch.y.abs().max()) <= 1.0
+    assert all(float(item.std()) > 1e-4 for item in batch.y)
