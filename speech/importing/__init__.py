@@ -1,0 +1,150 @@
+"""Models that the published speech enhancement code (SGMSE+ and its successors) saved."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from shared.errors import CheckpointError
+from shared.pickles import load_pickle
+from speech.backbones.dcunet import DCUNet
+from speech.backbones.ncsnpp import NCSNpp
+from speech.importing.names import Weight, published_weights
+from speech.importing.settings import published_config
+from speech.model import SpeechModel
+
+__all__ = ["import_checkpoint"]
+
+_PREFIX = "dnn."
+# Lightning keeps hyper-parameters in a dict of its own.
+_DICTS = [
+    (OrderedDict, f"{package}.utilities.parsing.AttributeDict")
+    for package in ("pytorch_lightning", "lightning.pytorch", "lightning_fabric", "lightning.fabric")
+]
+
+
+@dataclass(frozen=True)
+class _Checkpoint:
+    """What is read of a file.
+
+    Attributes:
+        origin: the file.
+        state: tensors of the network, by published names.
+        settings: the hyper-parameters.
+        average: averaged parameters in the order of the network's own, or None.
+    """
+
+    origin: str
+    state: dict[str, Tensor]
+    settings: dict[str, Any]
+    average: list[Tensor] | None
+
+
+def import_checkpoint(path: str | os.PathLike[str]) -> SpeechModel:
+    """A published speech enhancement model with its weights.
+
+    Architecture, process, front end, parameterisation and default sampler follow from the file's hyper-parameters.
+    Weights are the exponential moving average that the published code puts in place on `eval()`; what has none, such
+    as the running statistics of batch norm, comes from the state dict. Frames are padded as the published enhancement
+    script does, with zeros, or mirrored for ncsnpp_v2 and ncsnpp_48k.
+
+    Only tensors and plain values are read: code in the file does not run.
+
+    Args:
+        path: a Lightning checkpoint of the published `ScoreModel`, with backbone ncsnpp, ncsnpp_v2, ncsnpp_48k or
+            dcunet and process ouve or sbve.
+
+    Returns:
+        The model, in evaluation mode; `save_pretrained` writes it in this toolkit's format.
+
+    Raises:
+        CheckpointError: the file is missing or damaged, would run code, lacks hyper-parameters, or has weights that
+            are missing, unknown, of the wrong shape or not finite; the message names them.
+        ConfigError: a hyper-parameter that cannot be used.
+    """
+    checkpoint = _read(path)
+    model = SpeechModel(published_config(checkpoint.settings, checkpoint.origin))
+    network = model.backbone
+    assert isinstance(network, NCSNpp | DCUNet)
+    with torch.no_grad():
+        _load(network, checkpoint)
+    return model.eval()
+
+
+def _read(path: str | os.PathLike[str]) -> _Checkpoint:
+    content = load_pickle(path, _DICTS, references=True, remedy="take the checkpoint from whoever trained it")
+    origin = os.fspath(Path(path))
+    state = content.get("state_dict") if isinstance(content, Mapping) else None
+    if not isinstance(state, Mapping):
+        raise CheckpointError(f"{origin} holds no state_dict: give a Lightning checkpoint of the published code")
+    network = {str(name).removeprefix(_PREFIX): value for name, value in state.items() if str(name).startswith(_PREFIX)}
+    if not network or not all(isinstance(value, Tensor) for value in network.values()):
+        raise CheckpointError(f"{origin}: its state_dict has no tensors named {_PREFIX}…, the network's")
+    settings = content.get("hyper_parameters")
+    if not isinstance(settings, Mapping):
+        raise CheckpointError(f"{origin} has no hyper_parameters, which tell the architecture")
+    ema = content.get("ema")
+    average = ema.get("shadow_params") if isinstance(ema, Mapping) else None
+    if average is not None and not (isinstance(average, list) and all(isinstance(v, Tensor) for v in average)):
+        raise CheckpointError(f"{origin}: ema.shadow_params is no list of tensors; the file is damaged: copy it again")
+    return _Checkpoint(origin, network, {str(name): value for name, value in settings.items()}, average)
+
+
+def _load(network: NCSNpp | DCUNet, checkpoint: _Checkpoint) -> None:
+    weights = published_weights(network)
+    own = network.state_dict()
+    _check(weights, own, checkpoint)
+    averages = _averages(weights, checkpoint)
+    for weight in weights:
+        value = averages.get(weight.published, checkpoint.state[weight.published])
+        if value.shape != checkpoint.state[weight.published].shape:
+            raise CheckpointError(
+                f"{checkpoint.origin}: the average of {weight.published!r} has shape {tuple(value.shape)}, the weight "
+                f"itself {tuple(checkpoint.state[weight.published].shape)}; the file is damaged: copy it again"
+            )
+        if not torch.isfinite(value).all():
+            raise CheckpointError(f"{checkpoint.origin}: {weight.published!r} is not finite; take another checkpoint")
+        weight.put(own[weight.name], value)
+
+
+def _check(weights: list[Weight], own: Mapping[str, Tensor], checkpoint: _Checkpoint) -> None:
+    state = checkpoint.state
+    expected = {weight.published: weight.shape(own[weight.name]) for weight in weights}
+    problems = [f"missing key {name!r}" for name in expected if name not in state]
+    problems += [f"unexpected key {name!r}" for name in state if name not in expected]
+    problems += [
+        f"key {name!r} has shape {tuple(state[name].shape)} where the settings give {shape}"
+        for name, shape in expected.items()
+        if name in state and tuple(state[name].shape) != shape
+    ]
+    if problems:
+        more = f" and {len(problems) - 5} more" if len(problems) > 5 else ""
+        raise CheckpointError(
+            f"{checkpoint.origin}: weights and hyper-parameters differ: {'; '.join(problems[:5])}{more}; take a "
+            "checkpoint as the published code saves it"
+        )
+
+
+def _averages(weights: list[Weight], checkpoint: _Checkpoint) -> dict[str, Tensor]:
+    """Averaged parameters by published names: all, or as torch_ema before 0.3 keeps them, all but the frozen ones."""
+    if checkpoint.average is None:
+        warnings.warn(
+            f"{checkpoint.origin} holds no moving average: the weights of the last step are taken", stacklevel=4
+        )
+        return {}
+    parameters = [weight for weight in weights if weight.trained]
+    for candidates in (parameters, [weight for weight in parameters if not weight.frozen]):
+        if len(candidates) == len(checkpoint.average):
+            return {w.published: value for w, value in zip(candidates, checkpoint.average, strict=True)}
+    raise CheckpointError(
+        f"{checkpoint.origin}: its moving average has {len(checkpoint.average)} parameters, the network "
+        f"{len(parameters)}; the file is damaged: copy it again"
+    )
