@@ -33,7 +33,9 @@ from shared.training import quiet_lightning
 from tsdiff.backbones import S4DConfig
 from tsdiff.config import default_patch
 from tsdiff.data import Entry, WindowSplit, split_windows
+from tsdiff.ensemble import EnsemblePredictor
 from tsdiff.evaluation import evaluate
+from tsdiff.predictor import TSDiffPredictor
 from tsdiff.presets import PRESETS, Preset
 
 RESULTS = Path("benchmarks/results")
@@ -52,6 +54,7 @@ def changes(preset: Preset, freq: str) -> Iterator[tuple[str, Preset]]:
     """Every row of a set: its name and its preset."""
     backbone = backbone_of(preset, freq)
     yield "none (the preset)", preset
+    yield "two models, half the samples each", replace(preset, members=2)
     yield "predict noise", replace(preset, output="noise")
     yield "times uniform", replace(preset, loss=DiffusionLoss(times=TimeSampler("uniform")))
     yield "no EMA", preset.with_training(ema_decay=0.0)
@@ -95,11 +98,13 @@ def row(name: str, change: str, preset: Preset, split: WindowSplit, pairs: list[
     """Train with the changed preset and score it."""
     started = time.process_time()
     freq, horizon = pairs[0][1]["start"].freqstr, len(pairs[0][1]["target"])
-    predictor = preset.estimator(freq, horizon).train(split.train, progress=False)
+    members = [
+        preset.member(i).estimator(freq, horizon).train(split.train, progress=False) for i in range(preset.members)
+    ]
     minutes = (time.process_time() - started) / 60
     scores = {}
     for energy in ("quantile", "mse"):
-        predictor.sampling = preset.sampling(energy)
+        predictor = EnsemblePredictor([TSDiffPredictor(m.model, preset.sampling(energy)) for m in members])
         scores[energy] = evaluate(predictor.predict([past for past, _ in pairs], SAMPLES), pairs)
     values = [
         name, change, preset.training.max_steps, preset.training.seed, f"{scores['quantile'].crps:.5f}",

@@ -30,6 +30,7 @@ from benchmarks.machine import header, table
 from benchmarks.sets import BENCHMARK_SETS, DEFAULT_DATA, DEFAULT_SETS, LoadedSet, load
 from shared.io import atomic_path, write_json, write_text
 from shared.training import quiet_lightning
+from tsdiff.ensemble import EnsemblePredictor
 from tsdiff.evaluation import evaluate
 from tsdiff.predictor import TSDiffPredictor
 from tsdiff.presets import PRESETS, Preset
@@ -44,6 +45,8 @@ def settings_of(preset: Preset) -> dict[str, Any]:
     """What a run depends on, as JSON holds it; without the seed, and without what is not set."""
     settings: dict[str, Any] = json.loads(json.dumps(asdict(preset)))
     del settings["training"]["seed"]
+    if preset.members == 1:
+        del settings["members"]
     return without_empty(settings)
 
 
@@ -59,40 +62,53 @@ def without_empty(settings: dict[str, Any]) -> dict[str, Any]:
 def train_and_score(data: LoadedSet, preset: Preset, seed: int, keep: Path | None, old: Run | None) -> Run:
     """Train one model and score it with both energies; CPU time is the process's.
 
-    The model of the `old` run is taken instead, if it was kept and only the sampling differs.
+    A kept model of the `old` run is taken instead of a new one, if only the sampling or the number of models differs;
+    its minutes are then those of the old run, shared evenly among its models.
     """
-    kept = None if keep is None else keep / f"{data.name}-{seed}"
-    if old is not None and kept is not None and kept.is_dir() and trained_alike(old["settings"], settings_of(preset)):
-        predictor, minutes = TSDiffPredictor.from_pretrained(kept), old["train_cpu_minutes"]
-    else:
+    alike = old is not None and trained_alike(old["settings"], settings_of(preset))
+    before = old["settings"].get("members", 1) if old is not None else 0
+    members, minutes = [], 0.0
+    for place in range(preset.members):
+        kept = None if keep is None else keep / (f"{data.name}-{seed}" + (f"-{place}" if place else ""))
+        if old is not None and alike and kept is not None and kept.is_dir() and place < before:
+            members.append(TSDiffPredictor.from_pretrained(kept))
+            minutes += old["train_cpu_minutes"] / before
+            continue
         started = time.process_time()
-        estimator = preset.with_training(seed=seed).estimator(data.freq, data.prediction_length)
-        predictor = estimator.train(data.train, progress=False)
-        minutes = (time.process_time() - started) / 60
+        estimator = preset.with_training(seed=seed).member(place).estimator(data.freq, data.prediction_length)
+        members.append(estimator.train(data.train, progress=False))
+        minutes += (time.process_time() - started) / 60
         if kept is not None:
-            predictor.serialize(kept)
+            members[-1].serialize(kept)
+    predictor = members[0] if len(members) == 1 else EnsemblePredictor(members)
     scores = {energy: score(predictor, data, preset, energy, seed) for energy in ENERGIES}
     return {
         "set": data.name,
         "seed": seed,
         "train_cpu_minutes": minutes,
-        "context_length": predictor.model.config.context_length,
-        "parameters": sum(p.numel() for p in predictor.model.parameters()),
+        "context_length": members[0].model.config.context_length,
+        "parameters": sum(p.numel() for member in members for p in member.model.parameters()),
         "settings": settings_of(preset),
         **scores,
     }
 
 
 def trained_alike(one: dict[str, Any], other: dict[str, Any]) -> bool:
-    """Whether two runs' settings differ in sampling alone."""
+    """Whether two runs' settings differ in sampling and number of models alone."""
     first, second = (
-        {name: value for name, value in without_empty(settings).items() if name not in (*ENERGIES, "guidance")}
+        {
+            name: value
+            for name, value in without_empty(settings).items()
+            if name not in (*ENERGIES, "guidance", "members")
+        }
         for settings in (one, other)
     )
     return first == second
 
 
-def score(predictor: TSDiffPredictor, data: LoadedSet, preset: Preset, energy: Any, seed: int) -> Run:
+def score(
+    predictor: TSDiffPredictor | EnsemblePredictor, data: LoadedSet, preset: Preset, energy: Any, seed: int
+) -> Run:
     """Metrics of every test window with one energy."""
     started = time.process_time()
     drawn = predictor.with_sampling(**{**asdict(preset.sampling(energy)), "seed": seed})
@@ -155,7 +171,8 @@ def report(runs: dict[str, list[Run]], others: dict[str, dict[str, list[tuple[fl
         + f"\nCRPS (mean weighted quantile loss, {SAMPLES} samples), median over seeds (range). TSDiff-Q and "
         "TSDiff-MSE are one trained model, guided by the quantile and the mean-square energy. Settings are those of "
         "`tsdiff/presets.py`, chosen without the test part (docs/presets.md); training uses the training "
-        "part alone. CPU minutes are those of the training process, one thread. Ahead: the smaller of TSDiff-Q's "
+        "part alone. CPU minutes are those of the training process, one thread, all models of a forecast "
+        "together. Ahead: the smaller of TSDiff-Q's "
         "median and the best baseline's; an empty cell was not measured, and then it "
         "is the best so far.\n\n" + table(head, rows)
     )

@@ -31,6 +31,7 @@ from matplotlib.figure import Figure
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.machine import header, table
+from benchmarks.rows import Rows
 from benchmarks.sets import DEFAULT_DATA, LoadedSet, load
 from benchmarks.tsdiff_speed import public_network, reason_without
 from shared.io import atomic_path, write_text
@@ -122,9 +123,8 @@ def seconds_of(call: Any, repeats: int) -> tuple[float, float]:
     return min(walls), min(processors)
 
 
-def cost_rows(predictor: TSDiffPredictor, entry: Any, repeats: int, title: str) -> list[list[str]]:
+def cost_rows(predictor: TSDiffPredictor, entry: Any, repeats: int, title: str, results: Rows) -> None:
     """One series × 100 samples: seconds of each setting."""
-    rows = []
     settings = [
         published("ddpm", 1.0),
         published("ddim", 1.0, skip=5),
@@ -133,12 +133,14 @@ def cost_rows(predictor: TSDiffPredictor, entry: Any, repeats: int, title: str) 
         {"method": "sde2", "steps": 16, "covariance": "tweedie"},
     ]
     for chosen in settings:
+        row = {"network": title, "sampler": described(chosen)}
+        if results.has(row):
+            continue
         sampler = predictor.with_sampling(**{"guidance": "quantile", **chosen})
         often = 1 if chosen["method"] == "ddpm" else repeats
         wall, processor = seconds_of(lambda s=sampler: list(s.predict([entry], SAMPLES)), often)
-        rows.append([title, described(chosen), str(sampler.nfe), f"{wall:.2f}", f"{processor:.2f}"])
-        print(rows[-1], flush=True)
-    return rows
+        results.add({**row, "calls": sampler.nfe, "seconds": wall, "processor_seconds": processor})
+        print(results.read()[-1], flush=True)
 
 
 def described(settings: Settings) -> str:
@@ -151,7 +153,7 @@ def described(settings: Settings) -> str:
     return f"{method}, {settings['steps']} steps, {settings.get('covariance', 'window')}"
 
 
-def public_rows() -> list[list[str]]:
+def public_rows(results: Rows) -> None:
     """The public code, fresh weights: DDPM and DDIM with skip 5, 100 samples of one window."""
     from tests.tsdiff.published import published_samplers
 
@@ -168,15 +170,16 @@ def public_rows() -> list[list[str]]:
     model.backbone = public_network(pairs=False).eval()
     mask = (torch.arange(CONTEXT + 48) < CONTEXT).float().reshape(1, -1, 1).repeat(SAMPLES, 1, 1)
     values = torch.rand(SAMPLES, CONTEXT + 48, 1)
-    rows = []
     for name, guide, calls in (
         ("published DDPM, 100 steps", module.DDPMGuidance(model, 48, num_samples=SAMPLES), 200),
         ("published DDIM, skip 5", module.DDIMGuidance(model, 48, skip_factor=5, num_samples=SAMPLES), 40),
     ):
+        row = {"network": "public code, S4", "sampler": name}
+        if results.has(row):
+            continue
         wall, processor = seconds_of(lambda g=guide: g.guide(values, mask, None, 1.0), 1)
-        rows.append(["public code, S4", name, str(calls), f"{wall:.2f}", f"{processor:.2f}"])
-        print(rows[-1], flush=True)
-    return rows
+        results.add({**row, "calls": calls, "seconds": wall, "processor_seconds": processor})
+        print(results.read()[-1], flush=True)
 
 
 def tuned(predictor: TSDiffPredictor, data: LoadedSet, method: str, count: int, **more: Any) -> tuple[float, str]:
@@ -290,14 +293,21 @@ def whole_rows(models: Path, data: Path, threads: int) -> list[list[str]]:
     return rows
 
 
-def cost_report(models: Path, m4: LoadedSet, repeats: int, s4_steps: int, public: Path | None) -> str:
-    """Seconds of one forecast."""
+def cost_report(models: Path, m4: LoadedSet, repeats: int, s4_steps: int, public: Path | None, output: Path) -> str:
+    """Seconds of one forecast; what is in the CSV beside `output` already is not measured again."""
     entry = next(iter(m4.test))[0]
-    rows: list[list[str]] = []
+    results = Rows(output.with_suffix(".csv"), ("network", "sampler"))
     for network, title in TITLES.items():
-        rows += cost_rows(trained(network, models, m4, s4_steps), entry, repeats, title)
-    if reason_without(public) is None:
-        rows += public_rows()
+        cost_rows(trained(network, models, m4, s4_steps), entry, repeats, title, results)
+    missing = reason_without(public, ("seaborn",))
+    if missing is None:
+        public_rows(results)
+    else:
+        print(f"the public code is left out: {missing}", file=sys.stderr, flush=True)
+    rows = [
+        [r["network"], r["sampler"], str(r["calls"]), f"{r['seconds']:.2f}", f"{r['processor_seconds']:.2f}"]
+        for r in results.read()
+    ]
     return (
         f"\n## One series × {SAMPLES} samples\n\nShortest of {repeats} runs (DDPM and the public code: one), "
         "wall-clock, and processor seconds of all threads. "
@@ -365,7 +375,7 @@ def main(
     output = output or Path(f"benchmarks/results/guided_{part}.md")
     m4 = load("m4_hourly", data)
     if part == "cost":
-        report = cost_report(models, m4, repeats, s4_steps, public)
+        report = cost_report(models, m4, repeats, s4_steps, public, output)
     elif part == "whole":
         report = whole_report(models, data, threads)
     else:

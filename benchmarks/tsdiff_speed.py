@@ -261,11 +261,11 @@ def curve(steps: int, size: int) -> str:
     )
 
 
-def reason_without(public: Path | None) -> str | None:
-    """Why the public code cannot be timed, or None."""
+def reason_without(public: Path | None, more: tuple[str, ...] = ()) -> str | None:
+    """Why the public code cannot be timed, or None; `more` names imports that it needs besides."""
     if public is None:
         return "no checkout was given (`--public`)"
-    for name in ("einops", "opt_einsum", "pytorch_lightning"):
+    for name in ("einops", "opt_einsum", "pytorch_lightning", *more):
         try:
             __import__(name)
         except ImportError:

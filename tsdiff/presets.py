@@ -27,6 +27,7 @@ class Preset:
             horizon_weight: see `TSDiffEstimator`.
         mse, quantile: sampling with each energy.
         guidance: the energy that did better on the validation windows.
+        members: models that are trained with different seeds and forecast together (`tsdiff.ensemble`).
     """
 
     context_length: int | None = None
@@ -44,8 +45,11 @@ class Preset:
     mse: Sampling = field(default_factory=lambda: Sampling("mse", steps=8))
     quantile: Sampling = field(default_factory=lambda: Sampling("quantile", steps=8))
     guidance: Energy = "quantile"
+    members: int = 1
 
     def __post_init__(self) -> None:
+        if self.members < 1:
+            raise ConfigError(f"members={self.members}: need at least one model")
         for energy in ("mse", "quantile"):
             if getattr(self, energy).guidance != energy:
                 raise ConfigError(f"the preset's sampling for {energy!r} uses {getattr(self, energy).guidance!r}")
@@ -58,10 +62,14 @@ class Preset:
         """The same preset with some fields of its `TrainingConfig` changed."""
         return replace(self, training=replace(self.training, **changes))
 
+    def member(self, place: int) -> Preset:
+        """The preset of one member: the same, with a seed of its own; member 0 keeps the preset's."""
+        return replace(self.with_training(seed=self.training.seed + 1000 * place), members=1)
+
     def estimator(
         self, freq: str, prediction_length: int, *, guidance: Energy | None = None, device: str = "cpu"
     ) -> TSDiffEstimator:
-        """An estimator with these settings.
+        """An estimator with these settings, of one model.
 
         Args:
             freq: of the series, in any pandas spelling.

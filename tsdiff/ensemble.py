@@ -1,0 +1,118 @@
+"""Several trained models that forecast as one: their samples together."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import tee
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from gluonts.model.forecast import SampleForecast
+from gluonts.model.predictor import Predictor
+
+from shared.checkpoint import resolve
+from shared.errors import CheckpointError, ConfigError
+from shared.io import write_json
+from tsdiff.model import BUNDLED
+from tsdiff.predictor import TSDiffPredictor
+from tsdiff.windows import Entry
+
+_COUNT = "ensemble.json"
+
+
+class EnsemblePredictor(Predictor):
+    """Forecasts whose samples come from several models in equal shares, so that what the models disagree about widens
+    the intervals (as Lakshminarayanan et al. 2017 do with densities).
+
+    Args:
+        members: predictors of the same frequency and horizon, usually of one estimator with several seeds.
+
+    Raises:
+        ConfigError: no members, or they differ in frequency, horizon or channels.
+    """
+
+    def __init__(self, members: Sequence[TSDiffPredictor]):
+        if not members:
+            raise ConfigError("an ensemble needs at least one member")
+        kinds = {(m.freq, m.prediction_length, m.model.config.channels) for m in members}
+        if len(kinds) > 1:
+            raise ConfigError(f"the members of an ensemble differ in frequency, horizon or channels: {sorted(kinds)}")
+        super().__init__(prediction_length=members[0].prediction_length)
+        self.members = tuple(members)
+
+    @property
+    def freq(self) -> str:
+        """Frequency of the series."""
+        return self.members[0].freq
+
+    @property
+    def nfe(self) -> int:
+        """Network calls that each sample of the last `predict` took, in the member that took most."""
+        return max(member.nfe for member in self.members)
+
+    def with_sampling(self, **changes: Any) -> EnsemblePredictor:
+        """The same models, sampled differently; takes the fields of `Sampling`."""
+        return EnsemblePredictor([member.with_sampling(**changes) for member in self.members])
+
+    def predict(self, dataset: Iterable[Entry], num_samples: int = 100, **kwargs: Any) -> Iterator[SampleForecast]:
+        """One forecast for each entry, in order; see `TSDiffPredictor.predict`.
+
+        Args:
+            dataset: GluonTS entries, read once.
+            num_samples: samples of each forecast, as evenly from the members as their number allows.
+
+        Raises:
+            ConfigError: fewer samples than members, or an unknown keyword.
+            DataError: see `TSDiffPredictor.predict`.
+        """
+        if num_samples < len(self.members):
+            raise ConfigError(f"num_samples={num_samples}: need at least one for each of {len(self.members)} members")
+        copies = tee(dataset, len(self.members))
+        made = [
+            member.predict(copy, len(part), **kwargs)
+            for member, copy, part in zip(
+                self.members, copies, np.array_split(np.arange(num_samples), len(self.members)), strict=True
+            )
+        ]
+        return (_joined(forecasts) for forecasts in zip(*made, strict=True))
+
+    def serialize(self, path: Path) -> None:
+        """Write every member into a folder of its own, in `path`."""
+        Path(path).mkdir(parents=True, exist_ok=True)
+        super().serialize(path)
+        for place, member in enumerate(self.members):
+            member.serialize(Path(path) / str(place))
+        write_json(Path(path) / _COUNT, {"members": len(self.members)})
+
+    @classmethod
+    def deserialize(cls, path: Path, device: str | torch.device | None = None, **kwargs: Any) -> EnsemblePredictor:
+        """The predictor that `serialize` wrote.
+
+        Raises:
+            CheckpointError: there is none, or a member is damaged.
+        """
+        return cls.from_pretrained(path, device)
+
+    @classmethod
+    def from_pretrained(cls, path_or_name: str | Path, device: str | torch.device | None = None) -> EnsemblePredictor:
+        """An ensemble from its folder.
+
+        Raises:
+            CheckpointError: there is none, or a member is damaged.
+        """
+        folder = resolve(path_or_name, BUNDLED)
+        try:
+            count = json.loads((folder / _COUNT).read_text(encoding="utf-8"))["members"]
+            members = range(int(count))
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise CheckpointError(f"{folder} holds no ensemble ({error}); serialize it again") from error
+        return cls([TSDiffPredictor.from_pretrained(folder / str(place), device=device) for place in members])
+
+
+def _joined(forecasts: Sequence[SampleForecast]) -> SampleForecast:
+    first = forecasts[0]
+    samples = np.concatenate([forecast.samples for forecast in forecasts])
+    return SampleForecast(samples, start_date=first.start_date, item_id=first.item_id, info=first.info)
