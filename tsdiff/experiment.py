@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
-from pathlib import Path
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
-
-import yaml
-from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 
 from shared.errors import ConfigError
 from shared.objectives import DiffusionLoss
 from shared.predictions import NetworkOutput
+from shared.settings import change, checked, merged, plain, read_yaml, write_yaml
 from shared.training import TrainingConfig
 from tsdiff.config import BackboneConfig, Calendar, Sampling, Scaling
 from tsdiff.data import EMBEDDED, SeriesSet, embedded_series, load_dataset, split
@@ -248,25 +245,18 @@ def read_experiment(
     Raises:
         ConfigError: the file cannot be read; a name that there is not, or a value that does not fit.
     """
-    values: Any = {"preset": "pjm_hourly", "data": {"validation_windows": 1}}
+    changed: dict[str, Any] = {"preset": "pjm_hourly", "data": {"validation_windows": 1}}
     if path is not None:
-        try:
-            values = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
-        except (OSError, yaml.YAMLError) as error:
-            raise ConfigError(f"{path} cannot be read ({str(error).splitlines()[0]})") from error
-    if not isinstance(values, dict):
-        raise ConfigError(f"{path} does not hold settings by name; see recipes/configs")
-    changed: dict[str, Any] = values
-    for change in (HARDWARE[hardware] if hardware is not None else {}, *map(_change, changes)):
-        changed = _merged(changed, change)
-    defaults = _merged(_plain(Experiment()), _preset(changed.get("preset")))
-    merged = _merged(defaults, changed)
-    return _experiment(merged, str(path or "the settings"))
+        changed = read_yaml(path)
+    for one in (HARDWARE[hardware] if hardware is not None else {}, *map(change, changes)):
+        changed = merged(changed, one)
+    defaults = merged(plain(Experiment()), _preset(changed.get("preset")))
+    return checked(Experiment, merged(defaults, changed), str(path or "the settings"))
 
 
 def write_experiment(experiment: Experiment) -> str:
     """The YAML of an experiment; `read_experiment` gives the same back."""
-    return yaml.safe_dump(_plain(experiment), sort_keys=False, allow_unicode=True)
+    return write_yaml(experiment)
 
 
 def _preset(name: object) -> dict[str, Any]:
@@ -283,47 +273,5 @@ def _preset(name: object) -> dict[str, Any]:
     made = Experiment(
         model=ModelSettings(**model), loss=preset.loss, training=preset.training, sampling=preset.sampling()
     )
-    plain = _plain(made)
-    return {section: plain[section] for section in ("model", "loss", "training", "sampling")}
-
-
-def _plain(experiment: Experiment) -> dict[str, Any]:
-    def lists(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {name: lists(inner) for name, inner in value.items()}
-        return [lists(inner) for inner in value] if isinstance(value, (list, tuple)) else value
-
-    found: dict[str, Any] = lists(asdict(experiment))
-    return found
-
-
-def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    result = dict(base)
-    for name, value in over.items():
-        inner = result.get(name)
-        # A backbone of another kind shares no field with the one before it.
-        part = isinstance(inner, dict) and isinstance(value, dict) and "kind" not in value
-        result[name] = _merged(dict(inner or {}), value) if part else value
-    return result
-
-
-def _change(text: str) -> dict[str, Any]:
-    name, equals, value = text.partition("=")
-    if not equals or not name:
-        raise ConfigError(f"{text!r} is no change; write it as section.name=value, such as training.max_steps=500")
-    try:
-        made: Any = yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{text!r}: {value!r} is no YAML value") from error
-    for part in reversed(name.strip().split(".")):
-        made = {part: made}
-    return dict(made)
-
-
-def _experiment(values: Mapping[str, Any], origin: str) -> Experiment:
-    adapter: TypeAdapter[Experiment] = TypeAdapter(with_config(ConfigDict(extra="forbid"))(Experiment))
-    try:
-        return adapter.validate_python(dict(values))
-    except ValidationError as error:
-        details = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()[:5])
-        raise ConfigError(f"{origin}: {details}") from error
+    values = plain(made)
+    return {section: values[section] for section in ("model", "loss", "training", "sampling")}
