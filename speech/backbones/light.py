@@ -51,7 +51,7 @@ class LightConfig:
         edge_width: channels of a fine band, before and after the blocks.
         patch: frequency bins of a fine band; a band has two fine ones.
         blocks: residual blocks.
-        dilations: of the blocks along time, in turn, in frames.
+        dilations: of the blocks along time, in turn, in frames; mixings, in turn, reach twice as far.
         mixed: channels that each band gives to the mixing of all bands; 0 for none.
         mixing_width: hidden units of that mixing.
         mixing_every: blocks from one mixing to the next.
@@ -117,8 +117,8 @@ class LightBackbone(nn.Module):
         for i in range(config.blocks):
             dilation = config.dilations[i % len(config.dilations)]
             if config.mixed and i % config.mixing_every == 0:
-                j = i // config.mixing_every % len(config.dilations)
-                self.blocks.append(Mixing(width, bands, config.mixed, config.mixing_width, config.dilations[j], causal))
+                reach = 2 * config.dilations[i // config.mixing_every % len(config.dilations)]
+                self.blocks.append(Mixing(width, bands, config.mixed, config.mixing_width, reach, causal))
             self.blocks.append(Block(width, bands, dilation, causal, units))
         self.norm = nn.LayerNorm(width)
         self.widen = nn.Linear(width, 2 * edge)

@@ -1,41 +1,127 @@
-"""The published speech enhancement networks, where a checkout of their code is at hand."""
+"""Checkpoints in the layout of the published speech enhancement code."""
 
 from __future__ import annotations
 
-import importlib
-import os
 import sys
 import types
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import pytest
+import torch
+from torch import Tensor
 
-CODE = "SGMSE_PUBLIC_CODE"
-"""Environment variable: a checkout of the published SGMSE+ repository."""
+SMALL = {"nf": 16, "ch_mult": [1, 2], "num_res_blocks": 1, "attn_resolutions": [16], "image_size": 32}
+"""Hyper-parameters of a small NCSN++ with attention at its second level."""
+
+COMMON = {"n_fft": 62, "hop_length": 16, "num_frames": 32, "window": "hann", "spec_factor": 0.15, "normalize": "noisy"}
+COMMON |= {"spec_abs_exponent": 0.5, "transform_type": "exponent", "t_eps": 0.03, "lr": 1e-4, "ema_decay": 0.999}
+COMMON |= {"base_dir": "corpus", "format": "default", "batch_size": 8, "num_workers": 4, "dummy": False, "gpus": 0}
+COMMON |= {"loss_type": "score_matching", "loss_weighting": "sigma^2", "network_scaling": None, "c_in": "1"}
+COMMON |= {"c_out": "1", "c_skip": "0", "sigma_data": 0.1, "l1_weight": 0.001, "pesq_weight": 0.0, "sr": 16000}
+OUVE = {"sde": "ouve", "theta": 1.5, "sigma_min": 0.05, "sigma_max": 0.5, "N": 30, "sampler_type": "pc"}
+SBVE = {"sde": "sbve", "k": 2.6, "c": 0.4, "N": 50, "eps": 1e-8, "sampler_type": "ode"}
+"""Further hyper-parameters as the training script saves them."""
 
 
-def published_backbones() -> Any:
-    """The published `BackboneRegistry` with its four networks; skips the test without it.
+def small_layout() -> dict[str, tuple[int, ...]]:
+    """Names and shapes of the published network with the settings `SMALL`, in its order, written out by hand."""
+    layout: dict[str, tuple[int, ...]] = {"output_layer.weight": (2, 4, 1, 1), "output_layer.bias": (2,)}
+    index = 0
 
-    The package's op folder compiles CUDA code where it finds a GPU; its native form stands in for it.
-    """
-    root = os.environ.get(CODE)
-    if not root:
-        pytest.skip(f"set {CODE} to a checkout of the published SGMSE+ code to compare with it")
-    folder = Path(root) / "sgmse"
-    if not folder.is_dir():
-        pytest.skip(f"{CODE}={root} holds no sgmse")
-    packages = {"sgmse": folder, "sgmse.util": folder / "util", "sgmse.backbones": folder / "backbones"}
-    packages["sgmse.backbones.ncsnpp_utils"] = folder / "backbones" / "ncsnpp_utils"
-    packages["sgmse.backbones.ncsnpp_utils.op"] = folder / "backbones" / "ncsnpp_utils" / "op"
-    for name, path in packages.items():
-        if name not in sys.modules:
-            package = types.ModuleType(name)
-            package.__path__ = [str(path)]
-            sys.modules[name] = package
-    native = importlib.import_module("sgmse.backbones.ncsnpp_utils.op.upfirdn2d_native")
-    sys.modules["sgmse.backbones.ncsnpp_utils.op"].upfirdn2d = native.upfirdn2d  # type: ignore[attr-defined]
-    for name in ("ncsnpp", "ncsnpp_v2", "ncsnpp_48k", "dcunet"):
-        importlib.import_module(f"sgmse.backbones.{name}")
-    return importlib.import_module("sgmse.backbones.shared").BackboneRegistry
+    def put(**shapes: tuple[int, ...]) -> None:
+        nonlocal index
+        layout.update({f"all_modules.{index}.{name.replace('__', '.')}": shape for name, shape in shapes.items()})
+        index += 1
+
+    def block(inputs: int, outputs: int, shortcut: bool) -> None:
+        put(
+            GroupNorm_0__weight=(inputs,),
+            GroupNorm_0__bias=(inputs,),
+            Conv_0__weight=(outputs, inputs, 3, 3),
+            Conv_0__bias=(outputs,),
+            Dense_0__weight=(outputs, 64),
+            Dense_0__bias=(outputs,),
+            GroupNorm_1__weight=(outputs,),
+            GroupNorm_1__bias=(outputs,),
+            Conv_1__weight=(outputs, outputs, 3, 3),
+            Conv_1__bias=(outputs,),
+            **({"Conv_2__weight": (outputs, inputs, 1, 1), "Conv_2__bias": (outputs,)} if shortcut else {}),
+        )
+
+    def attention(width: int) -> None:
+        parts = {f"NIN_{k}__{part}": (width,) * (2 if part == "W" else 1) for k in range(4) for part in "Wb"}
+        put(GroupNorm_0__weight=(width,), GroupNorm_0__bias=(width,), **parts)
+
+    def pyramid(width: int) -> None:
+        put(weight=(width,), bias=(width,))
+        put(weight=(4, width, 3, 3), bias=(4,))
+
+    put(W=(16,))
+    put(weight=(64, 32), bias=(64,))
+    put(weight=(64, 64), bias=(64,))
+    put(weight=(16, 4, 3, 3), bias=(16,))
+    block(16, 16, shortcut=False)
+    block(16, 16, shortcut=True)  # to half the size
+    put(Conv_0__weight=(16, 4, 1, 1), Conv_0__bias=(16,))
+    block(16, 32, shortcut=True)
+    attention(32)
+    block(32, 32, shortcut=False)
+    attention(32)
+    block(32, 32, shortcut=False)
+    block(32 + 32, 32, shortcut=True)
+    block(32 + 16, 32, shortcut=True)
+    attention(32)
+    pyramid(32)
+    block(32, 32, shortcut=True)  # to twice the size
+    block(32 + 16, 16, shortcut=True)
+    block(16 + 16, 16, shortcut=True)
+    pyramid(16)
+    return layout
+
+
+def random_weights(layout: dict[str, tuple[int, ...]], seed: int) -> dict[str, Tensor]:
+    """Random tensors by name."""
+    generator = torch.Generator().manual_seed(seed)
+    return {name: 0.2 * torch.randn(*shape, generator=generator) for name, shape in layout.items()}
+
+
+@contextmanager
+def _module(name: str, **members: Any) -> Iterator[None]:
+    """A module that can be imported meanwhile."""
+    before = sys.modules.get(name)
+    module = types.ModuleType(name)
+    for key, value in members.items():
+        setattr(module, key, value)
+    sys.modules[name] = module
+    try:
+        yield
+    finally:
+        del sys.modules[name]
+        if before is not None:
+            sys.modules[name] = before
+
+
+def save_published(
+    path: Path, state: dict[str, Tensor], average: list[Tensor] | None, settings: dict[str, Any]
+) -> Path:
+    """Write what the published code's Lightning checkpoint holds, its pickled class of the data module included."""
+    data_module = type("SpecsDataModule", (), {"__module__": "sgmse.data_module", "__qualname__": "SpecsDataModule"})
+    content: dict[str, Any] = {
+        "epoch": 3,
+        "global_step": 1000,
+        "pytorch-lightning_version": "2.1.0",
+        "state_dict": {f"dnn.{name}": value for name, value in state.items()},
+        "loops": {"fit_loop": {"state_dict": {}, "epoch_progress": {"total": {"ready": 4}}}},
+        "callbacks": {"ModelCheckpoint{'monitor': 'pesq'}": {"best_model_score": torch.tensor(2.9), "kth_value": None}},
+        "optimizer_states": [{"state": {0: {"step": torch.tensor(1.0)}}, "param_groups": [{"lr": 1e-4}]}],
+        "lr_schedulers": [],
+        "hparams_name": "kwargs",
+        "hyper_parameters": {**settings, "data_module_cls": data_module},
+    }
+    if average is not None:
+        content["ema"] = {"decay": 0.999, "num_updates": 1000, "shadow_params": average, "collected_params": None}
+    with _module("sgmse.data_module", SpecsDataModule=data_module):
+        torch.save(content, path)
+    return path
