@@ -142,8 +142,13 @@ def paired_files(folders: dict[str, Path]) -> dict[str, dict[str, list[Path]]]:
         if not files:
             raise DataError(f"the {kind} folder {folder} holds no audio file ({', '.join(AUDIO_SUFFIXES)})")
         for path in files:
-            found[path.relative_to(folder).with_suffix("").as_posix()][kind].append(path)
+            found[name_of(path.relative_to(folder))][kind].append(path)
     return dict(sorted(found.items()))
+
+
+def name_of(path: Path) -> str:
+    """What pairs files: the path below their folder without suffix, with forward slashes."""
+    return path.with_suffix("").as_posix()
 
 
 @dataclass(frozen=True)

@@ -43,8 +43,6 @@ def as_metrics(frame: pd.DataFrame, *, rtf: float | None = None, nfe: int | None
 
 def as_markdown(frame: pd.DataFrame, title: str = "Scores", *, rtf: float | None = None, nfe: int | None = None) -> str:
     """Tables: mean ± standard deviation and 95 % interval of each metric, and the files that could not be scored."""
-    summary = summarise(frame)
-    kinds = [kind for kind in ("noisy", "enhanced", "gain") if kind in set(summary["kind"])]
     lines = [f"# {title}", "", f"{len(frame)} files, {frame['seconds'].sum() / 60:.1f} minutes."]
     if rtf is not None:
         calls = "" if nfe is None else f", {nfe} network calls a window"
@@ -53,19 +51,27 @@ def as_markdown(frame: pd.DataFrame, title: str = "Scores", *, rtf: float | None
         "Mean ± standard deviation over files, [95 % interval of the mean]; gain is enhanced − noisy, file by file. "
         "n files could be scored.",
         "",
-        _row(["metric", *kinds, "n"]),
-        _row(["---"] + ["---:"] * (len(kinds) + 1)),
     ]
-    for name, rows in summary.groupby("metric", sort=False):
-        metric = METRICS[str(name)]
-        cells = {str(row["kind"]): _cell(row, metric.decimals) for row in rows.to_dict("records")}
-        better = "" if metric.better == "higher" else " (lower is better)"
-        lines.append(_row([metric.title + better, *(cells[kind] for kind in kinds), str(rows["n"].iloc[0])]))
+    head, *rows = as_rows(frame)
+    lines += [_row(head), _row(["---"] + ["---:"] * (len(head) - 1)), *map(_row, rows)]
     failed = failures(frame)
     if failed:
         lines += ["", f"## Not scored in full: {len(failed)}", "", _row(["file", "reason"]), _row(["---", "---"])]
         lines += [_row([each["file"], each["reason"]]) for each in failed]
     return "\n".join(lines) + "\n"
+
+
+def as_rows(frame: pd.DataFrame) -> list[list[str]]:
+    """A table's cells, the head first: a row a metric; noisy, enhanced and gain; how many files could be scored."""
+    summary = summarise(frame)
+    kinds = [kind for kind in ("noisy", "enhanced", "gain") if kind in set(summary["kind"])]
+    table = [["metric", *kinds, "n"]]
+    for name, rows in summary.groupby("metric", sort=False):
+        metric = METRICS[str(name)]
+        cells = {str(row["kind"]): _cell(row, metric.decimals) for row in rows.to_dict("records")}
+        better = "" if metric.better == "higher" else " (lower is better)"
+        table.append([metric.title + better, *(cells[kind] for kind in kinds), str(rows["n"].iloc[0])])
+    return table
 
 
 def write_report(
