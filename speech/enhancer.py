@@ -236,7 +236,9 @@ class Enhancer:
         """Enhance the audio files of a folder and of the folders in it; see `speech.folders.enhance_dir`."""
         from speech.folders import enhance_dir
 
-        return enhance_dir(self, src, dst, existing=existing, workers=workers, raw=raw, progress=progress)
+        report = enhance_dir(self, src, dst, existing=existing, workers=workers, raw=raw, progress=progress)
+        self._nfe = report.nfe
+        return report
 
     def stream(self, sample_rate: int, *, channels: int = 1, peak: float = 1.0, seed: int | None = None) -> Stream:
         """Enhance a signal while it comes, with a causal model; see `speech.streaming.Stream`."""
