@@ -28,6 +28,7 @@ from tsdiff.likelihood import LikelihoodSettings, WindowLikelihoods, window_log_
 from tsdiff.model import BUNDLED, TSDiff
 from tsdiff.posterior import draw_windows, quantile_levels
 from tsdiff.refine import RefineConfig, Refiner
+from tsdiff.short import ShortSeries
 from tsdiff.source import WindowSource
 from tsdiff.windows import Conditioning, Conditions, Entry, conditioning, read_series
 
@@ -77,8 +78,8 @@ class TSDiffPredictor(Predictor):
     def predict(self, dataset: Iterable[Entry], num_samples: int = 100, **kwargs: Any) -> Iterator[SampleForecast]:
         """One forecast for each entry, in order, of the prediction_length steps after its end.
 
-        NaN in the history is missing. A history shorter than the context is padded with missing values. Entries are
-        read as they are needed, and memory does not grow with their number.
+        NaN in the history is missing. A history shorter than the context, or than a lag, is padded with missing
+        values, of which a warning tells at the end. Entries are read as they are needed, and memory does not grow with their number.
 
         Args:
             dataset: GluonTS entries ("start" pd.Period, "target" (length,), or (channels, length) for a model of
@@ -101,13 +102,18 @@ class TSDiffPredictor(Predictor):
 
     def _forecasts(self, dataset: Iterable[Entry], num_samples: int) -> Iterator[SampleForecast]:
         config = self.model.config
+        short = ShortSeries(config)
         for group in self._groups(dataset, num_samples):
             inputs = [conditioning(entry, config, self.model.statistics, name) for name, entry in group]
-            ends = [shifted(entry["start"], np.shape(entry["target"])[-1]) for _, entry in group]
+            lengths = [np.shape(entry["target"])[-1] for _, entry in group]
+            ends = [shifted(entry["start"], length) for (_, entry), length in zip(group, lengths, strict=True)]
+            for (name, _), length in zip(group, lengths, strict=True):
+                short.see(name, length)
             names = [f"{name} {end}" for (name, _), end in zip(group, ends, strict=True)]
             samples = self._draw(inputs, names, num_samples)
             for (_, entry), end, drawn in zip(group, ends, samples, strict=True):
                 yield SampleForecast(drawn, start_date=end, item_id=entry.get("item_id"), info=entry.get("info"))
+        short.tell()
 
     def _groups(self, dataset: Iterable[Entry], num_samples: int) -> Iterator[list[tuple[str, Entry]]]:
         """Named entries, as many at once as fill batch_rows."""
@@ -159,12 +165,15 @@ class TSDiffPredictor(Predictor):
         return self._imputations(dataset, num_samples)
 
     def _imputations(self, dataset: Iterable[Entry], num_samples: int) -> Iterator[Imputation]:
+        short = ShortSeries(self.model.config, self.model.config.length)
         for group in self._groups(dataset, num_samples):
             series = [read_series(entry, self.model.config, name) for name, entry in group]
             for one in series:
                 if one.empty:
                     raise DataError(f"series {one.name!r} holds no observed value; leave it out")
+                short.see(one.name, len(one))
             yield from impute_series(self.model, self.sampling, series, num_samples)
+        short.tell()
 
     def log_likelihood(
         self, dataset: Iterable[Entry], settings: LikelihoodSettings | None = None, **changes: Any

@@ -16,6 +16,7 @@ from tsdiff.config import TSDiffConfig
 from tsdiff.covariance import WindowCovariance
 from tsdiff.data.store import SPOOL_ABOVE, SeriesStore
 from tsdiff.missing import MissingContext
+from tsdiff.short import ShortSeries
 from tsdiff.windows import (
     Entry,
     Statistics,
@@ -78,6 +79,10 @@ class WindowSource:
         self.store = SeriesStore.of(chain([first], usable), spool_above=spool_above, folder=folder)
         self._shares = _cumulative_shares(self.store, scale_power)
         starts = [self.store.start(series) for series in range(len(self.store))]
+        short = ShortSeries(config, config.length)
+        for series, length in enumerate(self.store.lengths.tolist()):
+            short.see(self.store.name(series), length)
+        short.tell()
         self._calendar = CalendarTable(starts, self.store.lengths.tolist(), config.calendar, margin=config.length)
 
     def __len__(self) -> int:

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import time
+import warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -81,9 +82,16 @@ SeedOption = Annotated[int, typer.Option("--seed", help="Of training and samples
 
 
 def prepare(threads: int) -> None:
-    """What every command does first."""
+    """What every command does first; warnings become notes of one line."""
+    warnings.showwarning = _note
     torch.set_num_threads(max(1, threads))
     quiet_lightning()
+
+
+def _note(message: Warning | str, category: type[Warning], *place: Any) -> None:
+    """Shows a warning as a line that begins with "note:"; those of libraries about themselves say where."""
+    text = str(message) if category is UserWarning else f"{category.__name__}: {message} ({place[0]}:{place[1]})"
+    console.print(f"note: {text}", style="yellow", markup=False, highlight=False)
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ from tsdiff.posterior import quantile_levels
 from tsdiff.refine.base import BaseForecast, base_paths, matched
 from tsdiff.refine.config import RefineConfig
 from tsdiff.refine.energy import BasePrior, DenoisingEnergy, Levels, ScoreForce, with_lags
+from tsdiff.short import ShortSeries
 from tsdiff.windows import Conditioning, Conditions, Entry, bridge, conditioning
 
 
@@ -66,12 +67,15 @@ class Refiner:
                 a series that the model cannot forecast; a refinement that leaves single precision.
         """
         at_once = max(1, self.config.batch_rows // self.config.num_samples)
+        short = ShortSeries(self.model.config)
         pairs = matched(forecasts, dataset, self.model.config.prediction_length)
         while group := list(islice(pairs, at_once)):
             for base, samples in zip(group, self._refined(group), strict=True):
+                short.see(base.name, np.shape(base.entry["target"])[-1])
                 yield SampleForecast(
                     samples, start_date=base.start, item_id=base.entry.get("item_id"), info=base.entry.get("info")
                 )
+        short.tell()
 
     def _refined(self, group: list[BaseForecast]) -> np.ndarray:
         """Samples (items, num_samples, prediction_length), or with channels last where there are several, in the
