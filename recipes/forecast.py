@@ -1,6 +1,7 @@
 """Train TSDiff on hourly series (or your own) and forecast with intervals: table, CSV, picture, metrics.json.
 
     python recipes/forecast.py                                   the embedded data: ten regions of an electricity grid
+    python recipes/forecast.py --no-train                        at once, with the bundled model of all frequencies
     python recipes/forecast.py --data my.csv --freq D --prediction-length 14 --target sales --id shop --time day
     python recipes/forecast.py --model runs/forecast/model       forecast again with a trained model
 

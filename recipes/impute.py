@@ -1,6 +1,7 @@
 """Fill the gaps of series with intervals, by the same model and guidance that forecast them.
 
     python recipes/impute.py                                     the embedded data, with values hidden to score it
+    python recipes/impute.py --no-train                          at once, with the bundled model of all frequencies
     python recipes/impute.py --data my.csv --freq D --prediction-length 14 --target sales --id shop --time day
     python recipes/impute.py --model runs/forecast/model         impute with a trained model
 

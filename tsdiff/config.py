@@ -149,7 +149,7 @@ class Sampling:
             costs no gradient of the network), as the network's Jacobian says ("tweedie"), or along it with one
             variance for all ("scalar"), or as far as in the Gaussian process that explains the observed values best
             among a fixed family ("kernels"); see `tsdiff.guidance`. None takes "window" where the model knows the
-            covariance of its training windows, as all but imported ones do, and else "scalar".
+            covariance of its training windows, "kernels" where it is a model of all frequencies, and else "scalar".
         scale: strength of the guidance; 1 is the likelihood's own. With "scalar" it overshoots and diverges at about 3.
         observation_std: standard deviation that an observed value is trusted to, in scaled units; None takes
             0.02 with "mse" and 0.1 with "quantile", where it also widens the intervals.

@@ -78,7 +78,8 @@ def _guidance(model: TSDiff, sampling: Sampling, conditions: Conditions, levels:
         return DDIMGuidance(values, observed, sampling.guidance, quantiles, sampling.scale)
     common = (values, observed, sampling.guidance, quantiles, sampling.scale, sampling.trust)
     covariance = model.statistics.covariance
-    if sampling.covariance == "kernels":
+    of_all = model.config.calendar == "season" and covariance is None
+    if sampling.covariance == "kernels" or (sampling.covariance is None and of_all):
         return KernelGuidance(*common, season=season_of(model.config.freq))
     if sampling.covariance == "tweedie":
         return TweedieGuidance(*common)

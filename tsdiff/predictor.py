@@ -21,7 +21,7 @@ from shared.io import write_json
 from shared.random import derive_seed, make_generator
 from tsdiff.calendar import shifted
 from tsdiff.config import Sampling, compute_device
-from tsdiff.data import series_from_frame, to_timestamps
+from tsdiff.data import normalise_freq, series_from_frame, to_timestamps
 from tsdiff.evaluation import forecasts_to_frame
 from tsdiff.imputation import Imputation, impute_series
 from tsdiff.likelihood import LikelihoodSettings, WindowLikelihoods, window_log_likelihoods
@@ -42,11 +42,26 @@ class TSDiffPredictor(Predictor):
         model: trained.
         sampling: how to draw.
         device: where to compute; None means where the model is.
+        prediction_length: steps to forecast where they are more than the model draws at once: the draws of one piece
+            are the history of the next. None takes the model's.
 
+    Raises:
+        ConfigError: a prediction_length below the model's.
     """
 
-    def __init__(self, model: TSDiff, sampling: Sampling | None = None, device: str | torch.device | None = None):
-        super().__init__(prediction_length=model.config.prediction_length)
+    def __init__(
+        self,
+        model: TSDiff,
+        sampling: Sampling | None = None,
+        device: str | torch.device | None = None,
+        prediction_length: int | None = None,
+    ):
+        super().__init__(prediction_length=prediction_length or model.config.prediction_length)
+        if self.prediction_length < model.config.prediction_length:
+            raise ConfigError(
+                f"prediction_length={prediction_length} is less than the model's {model.config.prediction_length}; "
+                "cut its forecasts, or take `adapted` of a model of all frequencies"
+            )
         self.model = model.to(None if device is None else compute_device(device)).eval().requires_grad_(False)
         self.sampling = sampling or Sampling()
         self.nfe = 0
@@ -59,7 +74,23 @@ class TSDiffPredictor(Predictor):
 
     def with_sampling(self, **changes: Any) -> TSDiffPredictor:
         """The same model, sampled differently; takes the fields of `Sampling`."""
-        return TSDiffPredictor(self.model, replace(self.sampling, **changes))
+        sampling = replace(self.sampling, **changes)
+        return TSDiffPredictor(self.model, sampling, prediction_length=self.prediction_length)
+
+    def adapted(self, freq: str, prediction_length: int) -> TSDiffPredictor:
+        """The forecaster of one frequency and horizon, from a model of all frequencies such as the bundled "default".
+
+        Args:
+            freq: of the series, in any pandas spelling.
+            prediction_length: steps to forecast; those beyond the model's reach are drawn piece by piece.
+
+        Raises:
+            ConfigError: a model of one other frequency or horizon.
+            DataError: an unknown frequency.
+        """
+        reach = min(prediction_length, self.model.config.prediction_length)
+        model = self.model.adapted(normalise_freq(freq), reach)
+        return TSDiffPredictor(model, self.sampling, prediction_length=prediction_length)
 
     def measure_covariance(self, dataset: Iterable[Entry]) -> TSDiffPredictor:
         """Measure the covariance of the windows of training series, which guidance with covariance="window" needs.
@@ -104,6 +135,9 @@ class TSDiffPredictor(Predictor):
         config = self.model.config
         short = ShortSeries(config)
         for group in self._groups(dataset, num_samples):
+            if self.prediction_length > config.prediction_length:
+                yield from self._in_pieces(group, num_samples)
+                continue
             inputs = [conditioning(entry, config, self.model.statistics, name) for name, entry in group]
             lengths = [np.shape(entry["target"])[-1] for _, entry in group]
             ends = [shifted(entry["start"], length) for (_, entry), length in zip(group, lengths, strict=True)]
@@ -114,6 +148,26 @@ class TSDiffPredictor(Predictor):
             for (_, entry), end, drawn in zip(group, ends, samples, strict=True):
                 yield SampleForecast(drawn, start_date=end, item_id=entry.get("item_id"), info=entry.get("info"))
         short.tell()
+
+    def _in_pieces(self, group: list[tuple[str, Entry]], num_samples: int) -> Iterator[SampleForecast]:
+        """Forecasts beyond the model's reach: the steps to come are a gap, which is filled window after window."""
+        config, ahead = self.model.config, self.prediction_length
+        if config.dynamic_features:
+            raise ConfigError(f"prediction_length={ahead} is beyond the model's {config.prediction_length} steps")
+        series = []
+        for name, entry in group:
+            known = np.asarray(entry["target"], dtype=np.float32)[-config.length :]
+            start = shifted(entry["start"], len(entry["target"]) - len(known))
+            target = np.append(known, np.full(ahead, np.nan, dtype=np.float32))
+            series.append(read_series({**entry, "start": start, "target": target}, config, name))
+            if series[-1].empty:
+                raise DataError(f"series {name!r} holds no observed value; leave it out, or give some history")
+        made = impute_series(self.model, self.sampling, series, num_samples)
+        for (_, entry), one in zip(group, made, strict=True):
+            end = shifted(entry["start"], len(entry["target"]))
+            yield SampleForecast(
+                one.paths[:, -ahead:], start_date=end, item_id=entry.get("item_id"), info=entry.get("info")
+            )
 
     def _groups(self, dataset: Iterable[Entry], num_samples: int) -> Iterator[list[tuple[str, Entry]]]:
         """Named entries, as many at once as fill batch_rows."""
@@ -126,6 +180,7 @@ class TSDiffPredictor(Predictor):
         """Samples (num_samples, prediction_length), with channels last where there are several, of each input, in the
         series' units."""
         config, levels = self.model.config, quantile_levels(num_samples)
+        lowest = [one.lowest(self.sampling.minimum, self.sampling.nonnegative) for one in inputs]
         rows = [(item, draw) for item in range(len(inputs)) for draw in range(num_samples)]
         out = np.empty((len(inputs), num_samples, config.prediction_length, config.channels), dtype=np.float32)
         for first in range(0, len(rows), self.sampling.batch_rows):
@@ -137,7 +192,7 @@ class TSDiffPredictor(Predictor):
             windows, self.nfe = draw_windows(self.model, self.sampling, conditions, chosen, generators)
             horizon = windows[:, config.context_length :, : config.channels].numpy()
             for (item, draw), row in zip(chunk, horizon, strict=True):
-                out[item, draw] = inputs[item].to_series(row, self.sampling.minimum)
+                out[item, draw] = inputs[item].to_series(row, lowest[item])
         if not np.isfinite(out).all():
             bad = names[int(np.flatnonzero(~np.isfinite(out).all(axis=(1, 2, 3)))[0])]
             raise DataError(
@@ -300,6 +355,8 @@ class TSDiffPredictor(Predictor):
         cls, path_or_name: str | Path, sampling: Sampling | None = None, device: str | torch.device | None = None
     ) -> TSDiffPredictor:
         """A predictor from a model's folder, bundled name or hub id; a folder may hold its sampling settings too.
+
+        `TSDiffPredictor.from_pretrained("default").adapted("h", 24)` forecasts without training.
 
         Raises:
             CheckpointError: see `TSDiff.from_pretrained`.

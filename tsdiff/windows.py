@@ -12,9 +12,9 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from shared.errors import DataError
+from shared.errors import ConfigError, DataError
 from tsdiff.calendar import calendar_features, shifted
-from tsdiff.config import Scaling, TSDiffConfig
+from tsdiff.config import ANY_FREQ, Scaling, TSDiffConfig
 from tsdiff.covariance import WindowCovariance
 
 Entry = Mapping[str, Any]
@@ -93,9 +93,12 @@ def read_series(entry: Entry, config: TSDiffConfig, name: str, horizon: int = 0)
         horizon: steps after the end for which dynamic features are needed.
 
     Raises:
+        ConfigError: a model of all frequencies, which was not given one.
         DataError: a field is missing, not numeric, beyond single precision or of another shape, or the frequency is
             another than the model's.
     """
+    if config.freq == ANY_FREQ:
+        raise ConfigError("a model of all frequencies has to be told one, and a horizon: predictor.adapted('h', 24)")
     start = entry.get("start")
     if not isinstance(start, pd.Period) or start.freqstr != config.freq:
         found = f"has frequency {start.freqstr}" if isinstance(start, pd.Period) else f"starts at {start!r}"

@@ -24,7 +24,7 @@ from shared.command import write_csv as write_csv
 from shared.errors import CheckpointError, ConfigError, DataError
 from shared.io import write_json
 from shared.training import TrainingConfig, quiet_lightning
-from tsdiff.config import Sampling
+from tsdiff.config import ANY_FREQ, Sampling
 from tsdiff.data import (
     EMBEDDED,
     SeriesSet,
@@ -71,6 +71,9 @@ ContextOption = Annotated[
 ]
 ModelOption = Annotated[
     str | None, typer.Option("--model", help="Trained model (folder or name) to use instead of training.")
+]
+NoTrainOption = Annotated[
+    bool, typer.Option("--no-train", help="Train nothing: use the bundled model of all frequencies (or --model).")
 ]
 RetrainOption = Annotated[bool, typer.Option("--retrain", help="Train anew even where a trained model fits.")]
 StepsOption = Annotated[int, typer.Option("--steps", help="Training steps.")]
@@ -184,6 +187,17 @@ def predictor_for(
     return trained_predictor(job, estimator, output, retrain)
 
 
+def without_training(model: str | None, no_train: bool, retrain: bool) -> str | None:
+    """The model to use, if any: the one that is named, or the bundled one where nothing is to be trained.
+
+    Raises:
+        ConfigError: --no-train with --retrain.
+    """
+    if no_train and retrain:
+        raise ConfigError("--no-train and --retrain contradict each other; leave one of them out")
+    return "default" if no_train and model is None else model
+
+
 def fingerprint(job: Job, estimator: TSDiffEstimator) -> dict[str, Any]:
     """What a trained model depends on: the training data and every setting."""
     digest = hashlib.sha256()
@@ -256,6 +270,11 @@ def trained_predictor(
 def given_predictor(path: str, job: Job, sampling: Sampling, device: str) -> TSDiffPredictor:
     """The model that --model names, if it fits the data."""
     predictor = TSDiffPredictor.from_pretrained(path, sampling, device)
+    if predictor.freq == ANY_FREQ:  # the sampling that it comes with suits it, whatever the series
+        own = TSDiffPredictor.from_pretrained(path, device=device)
+        predictor = own.with_sampling(guidance=sampling.guidance, seed=sampling.seed).adapted(
+            job.series.freq, job.prediction_length
+        )
     if predictor.freq != job.series.freq or predictor.prediction_length != job.prediction_length:
         raise ConfigError(
             f"{path} forecasts {predictor.prediction_length} steps of {predictor.freq!r}, the data asks for "
@@ -266,6 +285,6 @@ def given_predictor(path: str, job: Job, sampling: Sampling, device: str) -> TSD
     if takes != (layout.dynamic, layout.categories, layout.reals):
         raise ConfigError(
             f"{path} takes {takes[0]} dynamic covariates, {takes[1]} categories and {takes[2]} static numbers, the "
-            f"data has {layout.dynamic}, {layout.categories} and {layout.reals}; name them with --dynamic and --static"
+            f"data has {layout.dynamic}, {layout.categories} and {layout.reals}; --dynamic and --static name what is taken"
         )
     return predictor

@@ -23,6 +23,7 @@ from tsdiff.commands.common import (
     ItemOption,
     Job,
     ModelOption,
+    NoTrainOption,
     RetrainOption,
     SeedOption,
     StaticOption,
@@ -36,6 +37,7 @@ from tsdiff.commands.common import (
     load_job,
     predictor_for,
     prepare,
+    without_training,
     write_csv,
 )
 from tsdiff.config import Energy, Sampling
@@ -123,6 +125,7 @@ def main(
     context_length: ContextOption = None,
     output: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("runs/forecast"),
     model: ModelOption = None,
+    no_train: NoTrainOption = False,
     retrain: RetrainOption = False,
     steps: StepsOption = DEFAULT_TRAINING.max_steps,
     samples: Annotated[int, typer.Option(help="Samples of each forecast.")] = 100,
@@ -140,7 +143,7 @@ def main(
     predictor, seconds = predictor_for(
         job,
         output,
-        model=model,
+        model=without_training(model, no_train, retrain),
         retrain=retrain,
         steps=steps,
         context_length=context_length,

@@ -26,6 +26,7 @@ from tsdiff.commands.common import (
     ItemOption,
     Job,
     ModelOption,
+    NoTrainOption,
     RetrainOption,
     SeedOption,
     StaticOption,
@@ -39,6 +40,7 @@ from tsdiff.commands.common import (
     load_job,
     predictor_for,
     prepare,
+    without_training,
     write_csv,
 )
 from tsdiff.data import Entry, candidate_seasons, to_timestamps
@@ -169,6 +171,7 @@ def main(
         float, typer.Option("--hide", help="Share of the last windows that is hidden to score the imputation; 0: none.")
     ] = 0.2,
     model: ModelOption = None,
+    no_train: NoTrainOption = False,
     retrain: RetrainOption = False,
     steps: StepsOption = DEFAULT_TRAINING.max_steps,
     samples: Annotated[int, typer.Option(help="Draws of each missing value.")] = 100,
@@ -187,7 +190,7 @@ def main(
     predictor, seconds = predictor_for(
         job,
         output,
-        model=model,
+        model=without_training(model, no_train, retrain),
         retrain=retrain,
         steps=steps,
         context_length=context_length,

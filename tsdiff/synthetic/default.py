@@ -31,7 +31,7 @@ CONFIG = TSDiffConfig(
     backbone=S4DConfig(patch=12, width=96, blocks=4),
 )
 TRAINING = TrainingConfig(
-    max_steps=14000, learning_rate=3e-3, weight_decay=1e-2, ema_decay=0.999, warmup=0.03, save_every_seconds=60.0
+    max_steps=12000, learning_rate=3e-3, weight_decay=1e-2, ema_decay=0.999, warmup=0.03, save_every_seconds=60.0
 )
 LOSS = DiffusionLoss(times=TimeSampler("log_normal", mean=-0.7, std=1.4))
 SAMPLING = Sampling(covariance="kernels", nonnegative=True)
@@ -164,7 +164,7 @@ def train(
     return model.eval()
 
 
-def default_source(folder: Path, synthetic: int, seed: int, batch_size: int = 64) -> CorpusSource:
+def default_source(folder: Path, synthetic: int, seed: int, batch_size: int = 32) -> CorpusSource:
     """What the bundled model is trained on.
 
     Args:
