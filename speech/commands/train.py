@@ -1,0 +1,200 @@
+"""`speech train`: what a YAML file describes: data, model, objective, training, validation."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import shutil
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from shared.errors import ConfigError
+from shared.io import write_json, write_text
+from shared.monitoring import Row
+from shared.settings import plain, write_yaml
+from speech.commands.common import claim_output, console, prepare, shared_speech
+from speech.curves import LABELS, plot_training
+from speech.experiment import Experiment, Hardware, read_experiment
+from speech.training import (
+    LAST_FOLDER,
+    LOG_FOLDER,
+    MODEL_FOLDER,
+    STATE_FOLDER,
+    Trained,
+    Validation,
+    first_process,
+    new_model,
+    train,
+    training_source,
+    validation_set,
+)
+
+_SETTINGS = "experiment.yaml"
+_MAY_CHANGE = ("hardware", "max_minutes", "validation")
+_MAY_CHANGE_OF_TRAINING = ("max_steps", "save_every_seconds", "num_workers", "compile")
+
+
+def main(
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", help="YAML file, such as recipes/configs/speech/gpu.yaml; default: light, on a CPU."),
+    ] = None,
+    changes: Annotated[
+        list[str] | None, typer.Option("--set", help="Change a setting: section.name=value; give it once for each.")
+    ] = None,
+    hardware: Annotated[
+        Hardware | None, typer.Option("--hardware", help="cpu; gpu and ddp (all GPUs) with bf16 and compilation.")
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", help="Folder with train/ and valid/ [$SHARED_DATA/speech or ../shared/data/speech]."),
+    ] = None,
+    output: Annotated[Path, typer.Option(help="Folder for the model and the results.")] = Path("runs/train_speech"),
+    steps: Annotated[int | None, typer.Option("--steps", help="Training steps.", min=1)] = None,
+    minutes: Annotated[
+        float | None, typer.Option("--max-minutes", help="End by the clock, if that comes first.", min=0.01)
+    ] = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="Of weights, data, times and noise.")] = None,
+    start_from: Annotated[
+        str | None, typer.Option("--start-from", help="Model (folder or name) whose weights to start from.")
+    ] = None,
+    threads: Annotated[int | None, typer.Option("--threads", help="CPU threads.", min=1)] = None,
+    retrain: Annotated[bool, typer.Option("--retrain", help="Start anew where there is a training to go on with.")] = (
+        False
+    ),
+) -> None:
+    """Train a speech model as a YAML file says; the best weights on whole validation files are kept."""
+    experiment = _experiment(
+        read_experiment(config, changes or (), hardware), data, steps, minutes, seed, start_from, threads
+    )
+    prepare(experiment.hardware.threads)
+    claim_output(output)
+    _claim_state(experiment, output, retrain)
+    folder = Path(experiment.data.folder) if experiment.data.folder is not None else shared_speech()
+    model = new_model(experiment)
+    with console.status("reading the data"):
+        source = training_source(experiment, folder, model.frame_multiple)
+        recordings = validation_set(experiment, folder) if first_process() or experiment.validation.files else []
+    if (output / STATE_FOLDER / "last.ckpt").is_file() and first_process():
+        console.print(f"going on with the training in {output / STATE_FOLDER}", highlight=False)
+    started = time.perf_counter()
+    try:
+        trained = train(experiment, source, recordings, output)
+    except KeyboardInterrupt:
+        console.print("interrupted; the same command goes on from here", style="yellow")
+        raise typer.Exit(130) from None
+    if first_process():  # of several that trained together, only the first reports
+        _report(experiment, trained, Validation(recordings, experiment), output, time.perf_counter() - started)
+
+
+def _experiment(
+    experiment: Experiment,
+    data: Path | None,
+    steps: int | None,
+    minutes: float | None,
+    seed: int | None,
+    start_from: str | None,
+    threads: int | None,
+) -> Experiment:
+    """The experiment with what the options say instead."""
+    if data is not None:
+        experiment = replace(experiment, data=replace(experiment.data, folder=str(data)))
+    if steps is not None:
+        experiment = replace(experiment, training=replace(experiment.training, max_steps=steps))
+    if seed is not None:
+        experiment = replace(experiment, training=replace(experiment.training, seed=seed))
+    if minutes is not None:
+        experiment = replace(experiment, max_minutes=minutes)
+    if start_from is not None:
+        experiment = replace(experiment, start_from=start_from)
+    if threads is not None:
+        experiment = replace(experiment, hardware=replace(experiment.hardware, threads=threads))
+    return experiment
+
+
+def _claim_state(experiment: Experiment, output: Path, retrain: bool) -> None:
+    """Go on only with a training of the same settings; make way for a new one where the user says so."""
+    if not first_process():
+        return
+    mark, wanted = output / STATE_FOLDER / "fingerprint.json", _fingerprint(experiment)
+    if retrain:
+        for name in (STATE_FOLDER, MODEL_FOLDER, LAST_FOLDER, LOG_FOLDER):
+            shutil.rmtree(output / name, ignore_errors=True)
+    elif mark.is_file() and json.loads(mark.read_text(encoding="utf-8")) != wanted:
+        raise ConfigError(
+            f"{output} holds a training with other settings ({output / _SETTINGS}); choose another --output, or "
+            "--retrain to replace it"
+        )
+    write_json(mark, wanted)
+    write_text(output / _SETTINGS, write_yaml(experiment))
+
+
+def _fingerprint(experiment: Experiment) -> str:
+    """Of the settings without which a training cannot go on."""
+    values = {name: value for name, value in plain(experiment).items() if name not in _MAY_CHANGE}
+    training = {name: value for name, value in values["training"].items() if name not in _MAY_CHANGE_OF_TRAINING}
+    return hashlib.sha256(json.dumps({**values, "training": training}, sort_keys=True).encode()).hexdigest()
+
+
+def _report(experiment: Experiment, trained: Trained, validation: Validation, output: Path, seconds: float) -> None:
+    """Leave metrics.json, metrics.md and curves.png in `output`, and print the table."""
+    noisy = validation.noisy() if validation.recordings else {}
+    parameters = sum(parameter.numel() for parameter in trained.model.parameters())
+    if validation.recordings:
+        validation(trained.model, 0)
+    spent = float(trained.losses[-1]["seconds"]) if trained.losses else seconds
+    result: dict[str, Any] = {
+        "noisy": _plain(noisy),
+        "enhanced": _plain({name: value for name, value in trained.best.items() if name != "step"}),
+        "best_step": int(trained.best["step"]) if trained.best else None,
+        "steps": trained.steps,
+        "nfe": validation.nfe,
+        "files": len(validation.recordings),
+        "parameters": parameters,
+        "seconds": {"train": spent},
+        "checks": [_plain(row) for row in trained.checks],
+    }
+    write_json(output / "metrics.json", result)
+    write_text(output / "metrics.md", _markdown(experiment, result))
+    plot_training(trained.losses, trained.checks, noisy, output / "curves.png")
+    table = Table(title=f"{len(validation.recordings)} validation files, {validation.nfe} network calls")
+    for name in ("", *(LABELS[score] for score in noisy)):
+        table.add_column(name, justify="right" if name else "left")
+    for kind in ("noisy", "enhanced"):
+        table.add_row(kind, *(_shown(result[kind].get(score)) for score in noisy))
+    if noisy:
+        console.print(table)
+    console.print(f"model: {output / MODEL_FOLDER}; results: {output}/", highlight=False)
+
+
+def _markdown(experiment: Experiment, result: dict[str, Any]) -> str:
+    scores = list(result["noisy"])
+    lines = [
+        f"# Training for {experiment.task}: {result['steps']} steps, {result['seconds']['train']:.0f} s, "
+        f"{result['parameters']} parameters",
+        "",
+        f"{result['files']} validation files; the best weights by {experiment.validation.monitor} are those of step "
+        f"{result['best_step']}; {result['nfe']} network calls a file.",
+        "",
+        "| | " + " | ".join(LABELS[score] for score in scores) + " |",
+        "|---|" + "---|" * len(scores),
+    ]
+    lines += [
+        f"| {kind} | " + " | ".join(_shown(result[kind].get(score)) for score in scores) + " |"
+        for kind in ("noisy", "enhanced")
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _shown(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
+
+
+def _plain(row: Row) -> dict[str, float | None]:
+    return {name: None if math.isnan(value) else float(value) for name, value in row.items()}
