@@ -110,7 +110,8 @@ class TSDiffPredictor(Predictor):
         """One forecast for each entry, in order, of the prediction_length steps after its end.
 
         NaN in the history is missing. A history shorter than the context, or than a lag, is padded with missing
-        values, of which a warning tells at the end. Entries are read as they are needed, and memory does not grow with their number.
+        values, of which a warning tells at the end. Entries are read as they are needed, and memory does not grow with
+        their number.
 
         Args:
             dataset: GluonTS entries ("start" pd.Period, "target" (length,), or (channels, length) for a model of

@@ -285,6 +285,6 @@ def given_predictor(path: str, job: Job, sampling: Sampling, device: str) -> TSD
     if takes != (layout.dynamic, layout.categories, layout.reals):
         raise ConfigError(
             f"{path} takes {takes[0]} dynamic covariates, {takes[1]} categories and {takes[2]} static numbers, the "
-            f"data has {layout.dynamic}, {layout.categories} and {layout.reals}; --dynamic and --static name what is taken"
+            f"data has {layout.dynamic}, {layout.categories} and {layout.reals}; --dynamic, --static name them"
         )
     return predictor
