@@ -16,7 +16,7 @@ SHORT = [{**entry, "target": entry["target"][:5]} for entry in sines(7)]
 
 def test_short_histories_are_said_once_for_all(trained: TSDiffPredictor):
     quick = trained.with_sampling(steps=2, batch_rows=2)
-    with pytest.warns(UserWarning) as said:
+    with pytest.warns(UserWarning, match="series") as said:
         forecasts = list(quick.predict([*SHORT, *sines(1)], 2))
     (message,) = {str(w.message) for w in said}
     assert message.startswith(
