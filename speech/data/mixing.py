@@ -13,17 +13,20 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from shared.errors import ConfigError
-from shared.training import Batch
 from speech.data import degrade
 from speech.data.clips import Clip, Folders, Waveform, read_clips
 from speech.data.config import PRESETS, MixConfig, preset
 from speech.data.levels import active_power, noise_gain, power
 from speech.data.rooms import ImpulseResponse, RoomConfig, read_responses, reverberate, simulated_responses
+
+if TYPE_CHECKING:
+    from shared.training import Batch
 
 Cache = str | os.PathLike[str] | None
 
@@ -273,6 +276,8 @@ class MixSource:
 
     def batch(self, rng: np.random.Generator) -> Batch:
         """Targets `x0` and inputs `y`, float32 (batch, samples)."""
+        from shared.training import Batch  # Lightning takes seconds to import, which preparing data need not wait for
+
         pairs = [self.item(np.random.default_rng(seed)) for seed in rng.integers(2**63, size=self.config.batch_size)]
         clean = torch.from_numpy(np.stack([mixture.clean for _, mixture in pairs]))
         noisy = torch.from_numpy(np.stack([mixture.noisy for _, mixture in pairs]))

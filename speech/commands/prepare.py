@@ -1,0 +1,171 @@
+"""Public sets and one's own recordings made into folders of clean and noisy pairs: one subcommand a set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from shared.command import claim_output, console, run_app
+from speech.data.config import PRESETS, preset
+from speech.data.prepare import (
+    Prepared,
+    prepare_bandwidth,
+    prepare_ears_wham,
+    prepare_mix,
+    prepare_voicebank,
+    prepare_wsj0_chime3,
+    prepare_wsj0_reverb,
+)
+
+OutputOption = Annotated[Path, typer.Option("--output", "-o", help="Folder of the pairs.")]
+SeedOption = Annotated[int, typer.Option("--seed", help="Of everything that is drawn.")]
+WorkersOption = Annotated[int | None, typer.Option("--workers", help="Threads; as many as cores.", min=1)]
+SplitOption = Annotated[str, typer.Option("--split", help="Name of the part: train, valid or test.")]
+CleanOption = Annotated[list[Path], typer.Option("--clean", help="Folder of clean recordings; once for each.")]
+
+
+def voicebank(
+    source: Annotated[Path, typer.Argument(help="Folder of the four zip files, or of what they unpack to.")],
+    output: OutputOption = Path("voicebank"),
+    sample_rate: Annotated[int, typer.Option(help="Hz.", min=1)] = 16000,
+    speakers: Annotated[int, typer.Option(help="Of the training part: 28 or 56.")] = 28,
+    workers: WorkersOption = None,
+) -> None:
+    """VoiceBank-DEMAND: resampled, speakers p226 and p287 for validation."""
+    claim_output(output)
+    _report(prepare_voicebank(source, output, sample_rate=sample_rate, speakers=speakers, workers=workers), output)
+
+
+def wsj0_chime3(
+    wsj0: Annotated[Path, typer.Argument(help="Folder that holds si_tr_s, si_dt_05 and si_et_05, as WAV.")],
+    chime3: Annotated[Path, typer.Argument(help="Folder that holds backgrounds/*.CH1.wav.")],
+    output: OutputOption = Path("wsj0-chime3"),
+    seed: SeedOption = 0,
+    workers: WorkersOption = None,
+) -> None:
+    """WSJ0 with CHiME-3 backgrounds at 0 to 20 dB."""
+    claim_output(output)
+    _report(prepare_wsj0_chime3(wsj0, chime3, output, seed=seed, workers=workers), output)
+
+
+def wsj0_reverb(
+    wsj0: Annotated[Path, typer.Argument(help="Folder that holds si_tr_s, si_dt_05 and si_et_05, as WAV.")],
+    output: OutputOption = Path("wsj0-reverb"),
+    seed: SeedOption = 100,
+    workers: WorkersOption = None,
+) -> None:
+    """WSJ0 in simulated rooms, T60 of 0.4 to 1 s."""
+    claim_output(output)
+    _report(prepare_wsj0_reverb(wsj0, output, seed=seed, workers=workers), output)
+
+
+def ears_wham(
+    ears: Annotated[Path, typer.Argument(help="Folder that holds p001 to p107.")],
+    wham: Annotated[Path, typer.Argument(help="Folder of WHAM! at 48 kHz.")],
+    output: OutputOption = Path("ears-wham"),
+    sample_rate: Annotated[int, typer.Option(help="Hz: 48000, or 16000.", min=1)] = 48000,
+    cuts: Annotated[Path | None, typer.Option(help="test_files.json of the public script.")] = None,
+    seed: SeedOption = 42,
+    workers: WorkersOption = None,
+) -> None:
+    """EARS with WHAM! noise at −2.5 to 17.5 dB of loudness."""
+    claim_output(output)
+    prepared = prepare_ears_wham(ears, wham, output, sample_rate=sample_rate, cuts=cuts, seed=seed, workers=workers)
+    _report(prepared, output)
+
+
+def mix(
+    clean: CleanOption,
+    noise: Annotated[list[Path] | None, typer.Option("--noise", help="Folder of noise; once for each.")] = None,
+    rooms: Annotated[list[Path] | None, typer.Option("--rooms", help="Folder of impulse responses.")] = None,
+    simulated_rooms: Annotated[int, typer.Option(help="Rooms to simulate besides.", min=0)] = 0,
+    task: Annotated[str, typer.Option(help=f"How to mix: {', '.join(PRESETS)}.")] = "denoise",
+    count: Annotated[int, typer.Option(help="Mixtures.", min=1)] = 1000,
+    seconds: Annotated[float, typer.Option(help="Length of each.")] = 4.0,
+    snr: Annotated[tuple[float, float], typer.Option(help="Lowest and highest SNR in dB.")] = (-5.0, 20.0),
+    sample_rate: Annotated[int, typer.Option(help="Hz.", min=1)] = 16000,
+    split: SplitOption = "train",
+    output: OutputOption = Path("mixtures"),
+    seed: SeedOption = 0,
+    workers: WorkersOption = None,
+) -> None:
+    """Mixtures of one's own clean speech, noise and rooms."""
+    claim_output(output)
+    changes: dict[str, object] = {"seconds": seconds, "snr_db": snr, "sample_rate": sample_rate}
+    if not rooms and not simulated_rooms and task == "denoise":
+        changes["reverb"] = 0.0
+    prepared = prepare_mix(
+        clean,
+        noise or [],
+        rooms,
+        output,
+        preset(task, **changes),
+        count=count,
+        split=split,
+        simulated_rooms=simulated_rooms,
+        seed=seed,
+        workers=workers,
+    )
+    _report(prepared, output)
+
+
+def bandwidth(
+    clean: CleanOption,
+    cutoff: Annotated[list[float] | None, typer.Option(help="Hz; once for each [2000 and 4000].")] = None,
+    sample_rate: Annotated[int, typer.Option(help="Hz.", min=1)] = 16000,
+    split: SplitOption = "train",
+    output: OutputOption = Path("bandwidth"),
+    seed: SeedOption = 0,
+    workers: WorkersOption = None,
+) -> None:
+    """Recordings, and what a lower sample rate leaves of them."""
+    claim_output(output)
+    prepared = prepare_bandwidth(
+        clean,
+        output,
+        cutoffs_hz=tuple(cutoff or (2000.0, 4000.0)),
+        sample_rate=sample_rate,
+        split=split,
+        seed=seed,
+        workers=workers,
+    )
+    _report(prepared, output)
+
+
+def _report(prepared: Prepared, output: Path) -> None:
+    splits = sorted({row["split"] for row in prepared.rows})
+    counts = ", ".join(f"{prepared.count(split)} {split}" for split in splits)
+    console.print(f"{counts} pairs in {output}", highlight=False, markup=False)
+    for item, reason in list(prepared.failures.items())[:20]:
+        console.print(f"left out: {item}: {reason}", style="yellow", highlight=False, markup=False, soft_wrap=True)
+    if prepared.failures:
+        console.print(f"{len(prepared.failures)} left out; all are in {output / 'metrics.json'}", highlight=False)
+        raise typer.Exit(1)
+
+
+def application(about: str | None = None) -> typer.Typer:
+    """The subcommands."""
+    app = typer.Typer(
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+        no_args_is_help=True,
+        help=about or __doc__,
+    )
+    for name, command in (
+        ("voicebank", voicebank),
+        ("wsj0-chime3", wsj0_chime3),
+        ("wsj0-reverb", wsj0_reverb),
+        ("ears-wham", ears_wham),
+        ("mix", mix),
+        ("bandwidth", bandwidth),
+    ):
+        app.command(name)(command)
+    return app
+
+
+def main(about: str | None = None) -> None:
+    """Run the subcommand that the command line names."""
+    run_app(application(about))

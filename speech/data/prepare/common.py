@@ -1,0 +1,178 @@
+"""What the preparations share: many items in threads, bad ones reported and left out, pairs written, a table of them.
+
+What is drawn for an item depends on the seed and the item alone, and an item whose files are there is not made again:
+a preparation that was stopped goes on where it was.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+from tqdm.auto import tqdm
+
+from shared.errors import DataError
+from shared.io import atomic_path, write_json, write_text
+from speech.data.clips import Waveform
+from speech.data.levels import noise_gain, power
+
+Row = dict[str, Any]
+
+
+@dataclass
+class Prepared:
+    """What a preparation made.
+
+    Attributes:
+        rows: of every pair, where it came from; what `<split>.csv` holds.
+        failures: items that were left out, and why.
+    """
+
+    rows: list[Row] = field(default_factory=list)
+    failures: dict[str, str] = field(default_factory=dict)
+
+    def count(self, split: str) -> int:
+        """Pairs of a split."""
+        return sum(row["split"] == split for row in self.rows)
+
+
+def for_each(
+    items: Sequence[Any],
+    name_of: Callable[[Any], str],
+    make: Callable[[Any], Iterable[Row]],
+    description: str,
+    workers: int | None = None,
+    progress: bool = True,
+) -> Prepared:
+    """Make the pairs of every item; one that raises DataError or OSError is noted, and the others go on.
+
+    Raises:
+        DataError: there are no items, or none could be made.
+        OSError: the disk is full.
+    """
+    if not items:
+        raise DataError(f"{description}: nothing to prepare")
+    prepared = Prepared()
+
+    def attempt(item: Any) -> list[Row] | str:
+        try:
+            return list(make(item))
+        except (DataError, OSError) as error:
+            if isinstance(error, OSError) and error.errno in _HOPELESS:
+                raise
+            return str(error)
+
+    with ThreadPoolExecutor(max_workers=workers or min(8, os.cpu_count() or 1)) as pool:
+        made = pool.map(attempt, items)
+        for item, result in zip(
+            items, tqdm(made, total=len(items), desc=description, unit="file", disable=not progress), strict=True
+        ):
+            if isinstance(result, str):
+                prepared.failures[name_of(item)] = result
+            else:
+                prepared.rows += result
+    if not prepared.rows:
+        raise DataError(f"{description}: none could be made; the first: {next(iter(prepared.failures.values()))}")
+    return prepared
+
+
+_HOPELESS = frozenset({28, 30, 13})  # no space, read-only, not permitted: what stops one item stops all
+
+
+def write_wav(path: Path, samples: Waveform, sample_rate: int, subtype: str) -> None:
+    """Write a waveform atomically.
+
+    Raises:
+        OSError: the disk is full, or the folder takes no files.
+    """
+    encoded = io.BytesIO()
+    soundfile.write(encoded, samples, sample_rate, format="WAV", subtype=subtype)
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(encoded.getbuffer())
+
+
+def write_pair(
+    output: Path, split: str, name: str, clean: Waveform, noisy: Waveform, sample_rate: int, subtype: str = "PCM_16"
+) -> None:
+    """Write `split/clean/name.wav` and `split/noisy/name.wav`; where 16 bits cannot hold a peak, both are scaled."""
+    peak = max(float(np.abs(clean).max(initial=0)), float(np.abs(noisy).max(initial=0)))
+    if subtype != "FLOAT" and peak > 0.999:
+        scale = np.float32(0.999 / peak)
+        clean, noisy = clean * scale, noisy * scale
+    clean_path, noisy_path = pair_paths(output, split, name)
+    write_wav(clean_path, clean, sample_rate, subtype)
+    write_wav(noisy_path, noisy, sample_rate, subtype)
+
+
+def pair_paths(output: Path, split: str, name: str) -> tuple[Path, Path]:
+    """Where a pair is written."""
+    return output / split / "clean" / f"{name}.wav", output / split / "noisy" / f"{name}.wav"
+
+
+def is_done(output: Path, split: str, name: str) -> bool:
+    """Whether a pair is there already."""
+    return all(path.is_file() for path in pair_paths(output, split, name))
+
+
+def read_part(path: Path, sample_rate: int, start: int = 0, length: int | None = None, channel: int = 0) -> Waveform:
+    """Part of one channel, float32 (samples,), read from where it starts.
+
+    Raises:
+        DataError: the file cannot be read, or has another sample rate.
+    """
+    try:
+        with soundfile.SoundFile(path) as stream:
+            if stream.samplerate != sample_rate:
+                raise DataError(f"{path} has {stream.samplerate} Hz, where {sample_rate} are expected; resample it")
+            stream.seek(start)
+            return stream.read(-1 if length is None else length, dtype="float32", always_2d=True)[:, channel]
+    except (soundfile.LibsndfileError, RuntimeError) as error:
+        raise DataError(f"{path} cannot be read as audio ({error}); convert it to WAV") from error
+
+
+def lengths(paths: Sequence[Path]) -> dict[Path, tuple[int, int]]:
+    """Samples and channels of each file that can be read."""
+    found = {}
+    for path in paths:
+        try:
+            info = soundfile.info(path)
+        except (soundfile.LibsndfileError, RuntimeError):
+            continue
+        if info.frames:
+            found[path] = (info.frames, info.channels)
+    return found
+
+
+def add_noise(speech: Waveform, noise: Waveform, snr_db: float) -> Waveform:
+    """Speech and noise with their powers, over the whole, `snr_db` apart."""
+    gain = noise_gain(power(speech), power(noise), snr_db)
+    return speech + noise * np.float32(gain)
+
+
+def finish(prepared: Prepared, output: Path, settings: dict[str, Any]) -> Prepared:
+    """Write the tables `<split>.csv`, and `metrics.json` with counts, settings and failures."""
+    splits = sorted({row["split"] for row in prepared.rows})
+    for split in splits:
+        rows = [row for row in prepared.rows if row["split"] == split]
+        text = io.StringIO()
+        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        write_text(output / f"{split}.csv", text.getvalue())
+    write_json(
+        output / "metrics.json",
+        {
+            "files": {split: prepared.count(split) for split in splits},
+            "settings": settings,
+            "failed": [{"item": item, "reason": reason} for item, reason in prepared.failures.items()],
+        },
+    )
+    return prepared

@@ -1,0 +1,111 @@
+"""Pair folders from one's own recordings: mixtures as `speech.data.mixing` makes them, and lost upper bands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from shared.errors import ConfigError
+from shared.random import derive_seed
+from speech.data.clips import Folders, as_folders, audio_files, read_mono
+from speech.data.config import MixConfig
+from speech.data.degrade import reduce_rate
+from speech.data.mixing import MixSource
+from speech.data.prepare.common import Prepared, Row, finish, for_each, is_done, write_pair
+
+
+def prepare_mix(
+    clean: Folders,
+    noise: Folders,
+    rooms: Folders | None,
+    output: str | Path,
+    config: MixConfig,
+    *,
+    count: int,
+    split: str = "train",
+    simulated_rooms: int = 0,
+    seed: int = 0,
+    workers: int | None = None,
+    progress: bool = True,
+) -> Prepared:
+    """Freeze `count` mixtures into `output/<split>/{clean,noisy}`; mixture n depends on (seed, split, n).
+
+    Args:
+        clean, noise, rooms: folders.
+        output: folder of the pairs.
+        config: how to mix; its `seconds` is their length.
+        count: of mixtures.
+        split: name of the part.
+        simulated_rooms: rooms to simulate besides.
+        seed: of everything drawn.
+        workers: threads.
+        progress: show a bar.
+
+    Raises:
+        DataError: a folder or file cannot be read.
+        ConfigError: the count is below 1, or the config asks for what is not there.
+    """
+    if count < 1:
+        raise ConfigError(f"count={count}: need at least one mixture")
+    output = Path(output)
+    source = MixSource(clean, noise, rooms, config, simulated_rooms=simulated_rooms, seed=seed)
+
+    def make(n: int) -> Iterator[Row]:
+        about, mixture = source.item(np.random.default_rng(derive_seed(seed, "mix", split, n)))
+        if not is_done(output, split, f"{n:06}"):
+            write_pair(output, split, f"{n:06}", mixture.clean, mixture.noisy, config.sample_rate)
+        yield {"split": split, "id": f"{n:06}", "snr_db": round(mixture.snr_db, 3), "made_of": about}
+
+    prepared = for_each(range(count), str, make, "mixing", workers, progress)
+    return finish(prepared, output, {"set": "mix", "seed": seed, "split": split, "config": asdict(config)})
+
+
+def prepare_bandwidth(
+    clean: Folders,
+    output: str | Path,
+    *,
+    cutoffs_hz: Sequence[float] = (2000.0, 4000.0),
+    sample_rate: int = 16000,
+    split: str = "train",
+    seed: int = 0,
+    workers: int | None = None,
+    progress: bool = True,
+) -> Prepared:
+    """Whole files, and what sampling at twice a cutoff leaves of them, into `output/<split>/{clean,noisy}`.
+
+    Args:
+        clean: folders of recordings with the full band.
+        output: folder of the pairs.
+        cutoffs_hz: one is drawn for each file.
+        sample_rate: Hz, of both.
+        split: name of the part.
+        seed: of the cutoffs.
+        workers: threads.
+        progress: show a bar.
+
+    Raises:
+        DataError: a folder or file cannot be read.
+        ConfigError: a cutoff is not below half the sample rate.
+    """
+    if not cutoffs_hz or not all(100 <= cutoff < sample_rate / 2 for cutoff in cutoffs_hz):
+        raise ConfigError(f"cutoffs_hz={list(cutoffs_hz)}: need at least one, from 100 to below {sample_rate / 2} Hz")
+    output = Path(output)
+    roots = as_folders(clean)
+    files = [(root, path) for root in roots for path in audio_files(root)]
+
+    def make(item: tuple[Path, Path]) -> Iterator[Row]:
+        root, path = item
+        name = "-".join(path.relative_to(root).with_suffix("").parts)
+        name = name if len(roots) == 1 else f"{root.name}-{name}"
+        rng = np.random.default_rng(derive_seed(seed, "bandwidth", name))
+        cutoff = float(cutoffs_hz[int(rng.integers(len(cutoffs_hz)))])
+        if not is_done(output, split, name):
+            whole = read_mono(path, sample_rate)
+            write_pair(output, split, name, whole, reduce_rate(whole, sample_rate, round(2 * cutoff)), sample_rate)
+        yield {"split": split, "id": name, "cutoff_hz": cutoff}
+
+    prepared = for_each(files, lambda item: str(item[1]), make, "bandwidth", workers, progress)
+    return finish(prepared, output, {"set": "bandwidth", "seed": seed, "cutoffs_hz": list(cutoffs_hz)})

@@ -1,0 +1,243 @@
+"""Preparation of the public sets on small trees in their layouts: splits, SNRs, names, what is left out."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from shared.errors import ConfigError, DataError
+from speech.data import PairSource, preset
+from speech.data.levels import decibels, power
+from speech.data.pairs import find_pairs, pairs
+from speech.data.prepare import (
+    prepare_bandwidth,
+    prepare_ears_wham,
+    prepare_mix,
+    prepare_voicebank,
+    prepare_wsj0_chime3,
+    prepare_wsj0_reverb,
+)
+from speech.data.prepare.ears import _mix_loudness, _pieces
+from tests.conftest import ROOT
+from tests.speech.trees import RATE, hiss, mixing_folders, put, speech_like
+
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+
+
+def table(output: Path, split: str) -> list[dict[str, str]]:
+    with open(output / f"{split}.csv", encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))
+
+
+@pytest.fixture(scope="module")
+def voicebank(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("voicebank")
+    for part, names in (("trainset_28spk", ("p226_001", "p228_002", "p287_003")), ("testset", ("p232_001",))):
+        for name in names:
+            speech = speech_like(0.5, 3, 48000)
+            put(root / f"clean_{part}_wav" / f"{name}.wav", speech, 48000)
+            put(root / f"noisy_{part}_wav" / f"{name}.wav", speech + hiss(0.5, 1, 48000), 48000)
+    return root
+
+
+def test_voicebank_from_folders_and_from_zip_files(voicebank: Path, tmp_path: Path) -> None:
+    prepared = prepare_voicebank(voicebank, tmp_path / "a", progress=False)
+    assert [prepared.count(split) for split in ("train", "valid", "test")] == [1, 2, 1]
+    assert [pair.id for pair in find_pairs(tmp_path / "a", "valid")] == ["p226_001", "p287_003"]
+    _, clean, noisy = next(pairs(tmp_path / "a", "test"))
+    assert abs(len(clean) - RATE // 2) <= 1
+    assert 0.05 < (noisy - clean).std() < 0.15
+
+    zips = tmp_path / "zips"
+    zips.mkdir()
+    for folder in voicebank.iterdir():
+        with zipfile.ZipFile(zips / f"{folder.name}.zip", "w") as archive:
+            for path in folder.iterdir():
+                archive.write(path, f"{folder.name}/{path.name}")
+    prepare_voicebank(zips, tmp_path / "b", progress=False)
+    for path in (tmp_path / "a").rglob("*.wav"):
+        assert path.read_bytes() == (tmp_path / "b" / path.relative_to(tmp_path / "a")).read_bytes()
+
+
+def test_voicebank_tells_what_is_missing_and_leaves_bad_files_out(voicebank: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="clean_trainset_56spk_wav"):
+        prepare_voicebank(voicebank, tmp_path / "out", speakers=56, progress=False)
+    copy = tmp_path / "copy"
+    shutil.copytree(voicebank, copy)
+    (copy / "noisy_trainset_28spk_wav" / "p228_002.wav").write_bytes(b"not audio")
+    prepared = prepare_voicebank(copy, tmp_path / "out", progress=False)
+    assert list(prepared.failures) == ["p228_002.wav"]
+    assert json.loads((tmp_path / "out" / "metrics.json").read_text())["failed"][0]["item"] == "p228_002.wav"
+    (copy / "noisy_testset_wav" / "p232_001.wav").unlink()
+    with pytest.raises(DataError, match=r"noisy_testset_wav|p232_001"):
+        prepare_voicebank(copy, tmp_path / "out", progress=False)
+
+
+@pytest.fixture(scope="module")
+def wsj0(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("wsj0")
+    for part in ("si_tr_s", "si_dt_05", "si_et_05"):
+        for take in range(2):
+            name = f"{part[3]}{take}ac020{take}"
+            put(root / "disc" / part / "01a" / f"{name}.wav", 0.3 * speech_like(1.0, take))
+    return root
+
+
+def test_wsj0_chime3_has_the_snr_of_its_table(wsj0: Path, tmp_path: Path) -> None:
+    for channel in ("CH1", "CH2"):
+        put(tmp_path / "chime/audio/16kHz/backgrounds" / f"BGD_1_BUS.{channel}.wav", hiss(5.0, 2))
+    output = tmp_path / "out"
+    prepared = prepare_wsj0_chime3(wsj0, tmp_path / "chime", output, progress=False)
+    assert len(prepared.rows) == 6
+    for split in ("train", "valid", "test"):
+        rows = {row["id"]: row for row in table(output, split)}
+        for name, clean, noisy in pairs(output, split):  # type: ignore[arg-type]
+            snr = float(rows[name]["snr_db"])
+            assert 0 <= snr <= 20
+            assert rows[name]["noise"] == "BGD_1_BUS.CH1"
+            assert decibels(power(clean) / power(noisy - clean)) == pytest.approx(snr, abs=0.02)
+    again = prepare_wsj0_chime3(wsj0, tmp_path / "chime", tmp_path / "again", workers=1, progress=False)
+    assert again.rows == prepared.rows
+
+
+def test_wsj0_needs_wav_files(tmp_path: Path) -> None:
+    (tmp_path / "si_tr_s").mkdir()
+    (tmp_path / "si_tr_s" / "a.wv1").write_bytes(b"NIST_1A")
+    with pytest.raises(DataError, match="sph2pipe"):
+        prepare_wsj0_reverb(tmp_path, tmp_path / "out", progress=False)
+
+
+def test_wsj0_reverb_is_aligned_and_has_its_rooms(tmp_path: Path) -> None:
+    for part in ("si_tr_s", "si_dt_05", "si_et_05"):
+        put(tmp_path / "wsj0" / part / "01a" / f"{part[3]}0.wav", hiss(1.0, len(part)))
+    prepared = prepare_wsj0_reverb(tmp_path / "wsj0", tmp_path / "out", progress=False)
+    assert len(prepared.rows) == 3
+    for row in prepared.rows:
+        assert 0.4 <= row["t60_s"] <= 1.0
+    for split in ("train", "valid", "test"):
+        ((name, dry, wet),) = pairs(tmp_path / "out", split)  # type: ignore[arg-type]
+        assert len(dry) == round(1.5 * RATE)
+        assert max(np.abs(wet).max(), np.abs(dry).max()) == pytest.approx(0.9, abs=1e-3)
+        assert name.split("_")[1] == f"{float(table(tmp_path / 'out', split)[0]['t60_s']):.2f}"
+        size = 2 * len(dry)
+        of_dry = np.fft.rfft(dry, size)
+        response = np.fft.irfft(np.fft.rfft(wet, size) * of_dry.conj() / (np.abs(of_dry) ** 2 + 1e-2), size)
+        assert response[0] == pytest.approx(1, abs=0.2)
+        assert np.sum(response[-2000:-32] ** 2) < 0.01 * np.sum(response[:2000] ** 2)
+
+
+@pytest.fixture(scope="module")
+def ears(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("ears")
+    for speaker in ("p001", "p100", "p102"):
+        put(root / "EARS" / speaker / "sentences_01_fast.wav", speech_like(4.5, 1, 48000), 48000, "FLOAT")
+    put(root / "EARS/p001/emo_anger_freeform.wav", speech_like(15.0, 2, 48000), 48000, "FLOAT")
+    put(root / "EARS/p001/rainbow_01_fast.wav", speech_like(2.0, 2, 48000), 48000, "FLOAT")
+    put(root / "EARS/p001/nonverbal_laughter.wav", speech_like(5.0, 2, 48000), 48000, "FLOAT")
+    put(root / "WHAM/audio/a.wav", np.stack([hiss(20.0, 1, 48000), hiss(20.0, 2, 48000)], 1), 48000)
+    put(root / "WHAM/audio/short.wav", hiss(1.0, 3, 48000), 48000)
+    return root
+
+
+def test_ears_wham(ears: Path, tmp_path: Path) -> None:
+    prepared = prepare_ears_wham(ears / "EARS", ears / "WHAM", tmp_path / "48", progress=False)
+    assert [prepared.count(split) for split in ("train", "valid", "test")] == [3, 1, 1]
+    rows = table(tmp_path / "48", "train")
+    assert {row["speech"] for row in rows} == {"sentences_01_fast", "emo_anger_freeform"}
+    assert {row["noise"] for row in rows} == {"a"}
+    found = find_pairs(tmp_path / "48", "train")
+    assert [soundfile.info(pair.clean).duration for pair in found] == [10.0, 5.0, 4.5]
+    for pair in found:
+        clean, rate = soundfile.read(pair.clean, dtype="float32")
+        noisy, _ = soundfile.read(pair.noisy, dtype="float32")
+        assert rate == 48000
+        assert np.abs(noisy).max() < 1
+        assert (noisy - clean).std() > 1e-3
+    assert all(float(row["snr_db"]) >= -2.5 for row in rows)
+    clean, _ = soundfile.read(find_pairs(tmp_path / "48", "test")[0].clean)
+    assert clean[0] == 0
+
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "48").rglob("*.wav")}
+    again = prepare_ears_wham(ears / "EARS", ears / "WHAM", tmp_path / "48", progress=False)
+    assert again.rows == prepared.rows
+    assert before == {path: path.stat().st_mtime_ns for path in (tmp_path / "48").rglob("*.wav")}
+
+
+def test_ears_wham_at_16_khz_with_given_cuts(ears: Path, tmp_path: Path) -> None:
+    cuts = tmp_path / "cuts.json"
+    cuts.write_text(json.dumps({"p102": {"sentences_01_fast": [[0, 96000], [96000, -1]]}}))
+    small = tmp_path / "EARS"
+    shutil.copytree(ears / "EARS/p102", small / "p102")
+    prepare_ears_wham(small, ears / "WHAM", tmp_path / "out", sample_rate=16000, cuts=cuts, progress=False)
+    lengths = [len(clean) for _, clean, _ in pairs(tmp_path / "out", "test")]
+    assert lengths == [2 * RATE, round(2.5 * RATE)]
+    with pytest.raises(ConfigError, match="96000"):
+        prepare_ears_wham(small, ears / "WHAM", tmp_path / "out", sample_rate=96000, progress=False)
+
+
+def test_ears_pieces_and_loudness() -> None:
+    second = 48000
+    assert _pieces(round(3.9 * second), "train") == []
+    assert _pieces(13 * second, "train") == [(0, 13 * second)]
+    assert _pieces(24 * second, "train") == [(0, 10 * second), (10 * second, 20 * second), (20 * second, 24 * second)]
+    assert _pieces(30 * second, "test") == [(0, 29 * second), (29 * second, 30 * second)]
+    noise = hiss(1.0, 1, 48000)
+    noisy, snr = _mix_loudness(noise, hiss(1.0, 2, 48000), 6.0, "x")
+    assert snr == 6.0
+    assert decibels(power(noise) / power(noisy - noise)) == pytest.approx(6.0, abs=0.2)
+    _, raised = _mix_loudness(8 * noise / np.abs(8 * noise).max(), hiss(1.0, 2, 48000), -2.5, "x")
+    assert raised > -2.5
+    with pytest.raises(DataError, match="silent"):
+        _mix_loudness(noise, np.zeros_like(noise), 0.0, "x")
+
+
+def test_frozen_mixtures_train_as_pairs(tmp_path: Path) -> None:
+    folders = mixing_folders(tmp_path / "in", 2.0)
+    config = preset("denoise", seconds=0.5)
+    prepared = prepare_mix(*folders, tmp_path / "out", config, count=4, progress=False)
+    assert len(prepared.rows) == 4
+    batch = PairSource(tmp_path / "out", "train", seconds=0.4, batch_size=2).batch(np.random.default_rng(0))
+    assert batch.x0.shape == (2, round(0.4 * RATE))
+    first = (tmp_path / "out/train/noisy/000001.wav").read_bytes()
+    (tmp_path / "out/train/noisy/000001.wav").unlink()
+    prepare_mix(*folders, tmp_path / "out", config, count=4, progress=False)
+    assert (tmp_path / "out/train/noisy/000001.wav").read_bytes() == first
+    with pytest.raises(ConfigError, match="count=0"):
+        prepare_mix(*folders, tmp_path / "out", config, count=0)
+
+
+def test_bandwidth_pairs(tmp_path: Path) -> None:
+    put(tmp_path / "in/a/x.wav", hiss(1.0))
+    put(tmp_path / "in/b/x.wav", hiss(1.0, 1))
+    prepare_bandwidth(tmp_path / "in", tmp_path / "out", cutoffs_hz=(3000.0,), split="valid", progress=False)
+    items = list(pairs(tmp_path / "out", "valid"))
+    assert [name for name, _, _ in items] == ["a-x", "b-x"]
+    for _, clean, noisy in items:
+        above = np.fft.rfftfreq(len(clean), 1 / RATE) > 3200
+        kept = [np.sum(np.abs(np.fft.rfft(np.blackman(len(x)) * x))[above] ** 2) for x in (noisy, clean)]
+        assert kept[0] < 1e-4 * kept[1]
+    with pytest.raises(ConfigError, match="9000"):
+        prepare_bandwidth(tmp_path / "in", tmp_path / "out", cutoffs_hz=(9000.0,))
+
+
+def test_the_recipe_as_a_process(tmp_path: Path) -> None:
+    clean, _, _ = mixing_folders(tmp_path / "in", 1.0)
+    (clean / "broken.wav").write_bytes(b"not audio")
+    command = [sys.executable, str(ROOT / "recipes" / "prepare_speech.py"), "bandwidth", "--clean", str(clean)]
+    bandwidth = subprocess.run(
+        [*command, "--output", "bw"], capture_output=True, text=True, cwd=tmp_path, env=ENVIRONMENT, check=False
+    )
+    assert bandwidth.returncode == 1
+    assert "broken.wav" in bandwidth.stdout
+    assert len(list((tmp_path / "bw/train/noisy").iterdir())) == 6
+    assert "Traceback" not in bandwidth.stderr
