@@ -139,7 +139,14 @@ class Enhancer:
         """The seed of the recording of this name in a folder, or of a file of this name."""
         return derive_seed(self.seed, name)
 
-    def enhance(self, waveform: Waveform, sample_rate: int, *, seed: int | Sequence[int] | None = None) -> Waveform:
+    def enhance(
+        self,
+        waveform: Waveform,
+        sample_rate: int,
+        *,
+        seed: int | Sequence[int] | None = None,
+        peak: float | None = None,
+    ) -> Waveform:
         """Enhance a waveform.
 
         Args:
@@ -148,17 +155,19 @@ class Enhancer:
             sample_rate: Hz.
             seed: of the noise, one or one per item of the batch; None means the enhancer's. Items get the noise of the
                 same seed by default, so that each is what it would be alone.
+            peak: level that the network sees as 1; None means each channel's own peak. Of no effect for a model whose
+                front end does not normalise.
 
         Returns:
             The enhanced waveform: same shape, kind, dtype and device; silence stays silence.
 
         Raises:
             DataError: not a waveform.
-            ConfigError: an impossible rate, or other than one seed per item.
+            ConfigError: an impossible rate or peak, or other than one seed per item.
         """
         form = Form.of(waveform)
-        if sample_rate < 1:
-            raise ConfigError(f"sample_rate={sample_rate}: need a positive number of Hz")
+        if sample_rate < 1 or (peak is not None and not peak > 0):
+            raise ConfigError(f"sample_rate={sample_rate}, peak={peak}: need positive numbers")
         noisy, replaced = finite(form.to_float(waveform))
         warn_replaced(replaced, "the waveform")
         seeds = [self.seed if seed is None else seed] * len(noisy) if not isinstance(seed, Sequence) else list(seed)
@@ -166,10 +175,10 @@ class Enhancer:
             raise ConfigError(f"{len(seeds)} seeds for a batch of {len(noisy)}: give one per item, or just one")
         tally = Tally()
         if self.is_short(noisy.shape[-1], sample_rate):
-            enhanced = self.enhance_short(list(noisy), [sample_rate] * len(noisy), seeds, tally)
+            enhanced = self.enhance_short(list(noisy), [sample_rate] * len(noisy), seeds, tally, peak)
         else:
             enhanced = [
-                self._enhance_long(item, sample_rate, item_seed, tally)
+                self._enhance_long(item, sample_rate, item_seed, tally, peak)
                 for item, item_seed in zip(noisy, seeds, strict=True)
             ]
         self._nfe = tally.nfe
@@ -251,7 +260,12 @@ class Enhancer:
         return math.ceil(samples * self.sample_rate / sample_rate) <= self.windows.length
 
     def enhance_short(
-        self, recordings: Sequence[np.ndarray], rates: Sequence[int], seeds: Sequence[int], tally: Tally
+        self,
+        recordings: Sequence[np.ndarray],
+        rates: Sequence[int],
+        seeds: Sequence[int],
+        tally: Tally,
+        peak: float | None = None,
     ) -> list[np.ndarray]:
         """Enhance finite recordings (channels, samples), float32, that fit into a window each, in common batches."""
         if self.mix == 0:
@@ -261,7 +275,8 @@ class Enhancer:
         for recording, rate, seed in zip(recordings, rates, seeds, strict=True):
             at_rate = resample(recording, rate, self.sample_rate)
             places.append(range(len(segments), len(segments) + len(at_rate)))
-            segments += [Segment(w, 0, seed, p) for w, p in zip(at_rate, self._peaks(at_rate), strict=True)]
+            scales = self._scales(_peaks(at_rate), peak)
+            segments += [Segment(wave, 0, seed, scale) for wave, scale in zip(at_rate, scales, strict=True)]
         outputs = self.runner.run(segments, tally)
         results = []
         for recording, rate, place in zip(recordings, rates, places, strict=True):
@@ -281,6 +296,7 @@ class Enhancer:
         seed: int,
         tally: Tally,
         advance: Advance | None = None,
+        peak: float | None = None,
     ) -> Iterator[np.ndarray]:
         """Enhance a finite recording of any length, in blocks (channels, n), in memory that does not grow with it.
 
@@ -293,6 +309,7 @@ class Enhancer:
             seed: of its noise.
             tally: counts the network calls.
             advance: told of progress.
+            peak: in place of each channel's.
         """
         if self.mix == 0:
             yield from read()
@@ -300,14 +317,16 @@ class Enhancer:
         channels, samples = shape
         peaks = np.zeros(channels, np.float32)
         for block in Resampler(sample_rate, self.sample_rate, channels).stream(read()):
-            peaks = np.maximum(peaks, self._peaks(block))
+            peaks = np.maximum(peaks, _peaks(block))
         mixer = DryWet(self.mix)
         at_rate = Resampler(sample_rate, self.sample_rate, channels).stream(mixer.keep(read()))
-        enhanced = self._enhance_windows(self.windows.cut(at_rate), peaks, seed, tally, advance)
+        enhanced = self._enhance_windows(self.windows.cut(at_rate), self._scales(peaks, peak), seed, tally, advance)
         wet = Resampler(self.sample_rate, sample_rate, channels).stream(self.windows.join(enhanced))
         yield from mixer.of(Tail(channels, samples).of(wet))
 
-    def _enhance_long(self, recording: np.ndarray, sample_rate: int, seed: int, tally: Tally) -> np.ndarray:
+    def _enhance_long(
+        self, recording: np.ndarray, sample_rate: int, seed: int, tally: Tally, peak: float | None
+    ) -> np.ndarray:
         shape: tuple[int, int] = recording.shape
         size = int(BLOCK_SECONDS * sample_rate)
 
@@ -315,31 +334,37 @@ class Enhancer:
             for start in range(0, shape[1], size):
                 yield recording[:, start : start + size]
 
-        return np.concatenate(list(self.enhance_blocks(read, sample_rate, shape, seed, tally)), axis=1)
+        return np.concatenate(list(self.enhance_blocks(read, sample_rate, shape, seed, tally, peak=peak)), axis=1)
 
     def _enhance_windows(
-        self, windows: Iterable[Window], peaks: np.ndarray, seed: int, tally: Tally, advance: Advance | None
+        self, windows: Iterable[Window], scales: list[float], seed: int, tally: Tally, advance: Advance | None
     ) -> Iterator[Window]:
         waiting: list[Window] = []
-        together = max(1, self.batch_size // len(peaks))
+        together = max(1, self.batch_size // len(scales))
         for window in windows:
             waiting.append(window)
             if len(waiting) == together or window.last:
                 segments = [
-                    Segment(channel, item.start, seed, float(peak))
+                    Segment(channel, item.start, seed, scale)
                     for item in waiting
-                    for channel, peak in zip(item.waveform, peaks, strict=True)
+                    for channel, scale in zip(item.waveform, scales, strict=True)
                 ]
-                outputs = self.runner.run(segments, tally, advance)
-                for place, item in enumerate(waiting):
-                    channels = outputs[place * len(peaks) : (place + 1) * len(peaks)]
-                    yield Window(item.start, np.stack(channels), item.last)
+                outputs = iter(self.runner.run(segments, tally, advance))
+                for item in waiting:
+                    yield Window(item.start, np.stack([next(outputs) for _ in scales]), item.last)
                 waiting = []
 
-    def _peaks(self, waveform: np.ndarray) -> np.ndarray:
-        """What the channels (channels, samples) are divided by: (channels,); 0 where they are silent."""
-        peaks = np.abs(waveform).max(axis=-1, initial=0.0)
-        return np.where(peaks > 0, 1.0, 0.0) if self.model.config.frontend.normalize == "not" else peaks
+    def _scales(self, peaks: np.ndarray, peak: float | None) -> list[float]:
+        """What channels with these peaks are divided by for the network; 0 where they are silent."""
+        if self.model.config.frontend.normalize == "not":
+            peak = 1.0
+        return [float(own if peak is None or own == 0 else peak) for own in peaks]
+
+
+def _peaks(waveform: np.ndarray) -> np.ndarray:
+    """The largest magnitude of each channel (channels, samples): (channels,)."""
+    peaks: np.ndarray = np.abs(waveform).max(axis=-1, initial=0.0)
+    return peaks
 
 
 def load_model(path_or_name: str | os.PathLike[str] = "default") -> SpeechModel:

@@ -1,0 +1,309 @@
+"""Enhancing a signal while it comes: a causal model, frame by frame, with the result of the whole at once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from shared.errors import ConfigError, DataError
+from shared.random import PlacedGenerator
+from speech.arrays import Form, Waveform, finite
+from speech.audio import Quality, Resampler, fit_length
+from speech.frontend import FrontEnd
+from speech.model import SpeechModel
+from speech.sampling import sample_spectrogram
+
+if TYPE_CHECKING:
+    from speech.enhancer import Enhancer
+
+_QUALITY: Quality = "HQ"
+
+
+@runtime_checkable
+class CausalBackbone(Protocol):
+    """A network that can be run piece by piece along time."""
+
+    def initial_state(self, batch: int = 1) -> Any:
+        """What it remembers before the first frame."""
+
+    def step(self, x_t: Tensor, y: Tensor, t: Tensor, state: Any) -> tuple[Tensor, Any]:
+        """The whole's result on the next frames, and the state after them."""
+
+
+class Stream:
+    """Enhances a signal that comes in blocks of any size; made by `Enhancer.stream`.
+
+    At the model's rate, the blocks' results joined are what `Enhancer.enhance` makes of the whole signal with the same
+    `peak`; at other rates a filter of lower latency resamples. What is pushed comes out at most `latency` seconds
+    later. The level is not looked for, since the loudest part may be yet to come: `peak` says it.
+
+    Args:
+        enhancer: its model must be causal; sampler, steps, seed, draws and mix are its.
+        sample_rate: of the signal, in Hz.
+        channels: of the signal.
+        peak: level that the signal's peaks reach, which the network sees as 1; full scale is 1. Of no effect for a
+            model whose front end does not normalise.
+        seed: of the noise; None means the enhancer's.
+
+    Raises:
+        ConfigError: the model looks ahead, the sampler's steps depend on the whole signal, or an impossible value.
+    """
+
+    def __init__(
+        self, enhancer: Enhancer, sample_rate: int, *, channels: int = 1, peak: float = 1.0, seed: int | None = None
+    ):
+        if sample_rate < 1 or channels < 1 or not peak > 0:
+            raise ConfigError(f"sample_rate={sample_rate}, channels={channels}, peak={peak}: need all of them positive")
+        self._enhancer, self.sample_rate, self.channels = enhancer, sample_rate, channels
+        normalised = enhancer.model.config.frontend.normalize != "not"
+        self._core = _Core(enhancer, channels, peak if normalised else 1.0, enhancer.seed if seed is None else seed)
+        self._in = Resampler(sample_rate, enhancer.sample_rate, channels, _QUALITY)
+        self._out = Resampler(enhancer.sample_rate, sample_rate, channels, _QUALITY)
+        self._dry = np.zeros((channels, 0), np.float32)
+        self._pushed = self._emitted = 0
+        self._flushed = False
+        self.latency = latency(enhancer.model, sample_rate)
+
+    @property
+    def nfe(self) -> int:
+        """Network calls that every sample goes through, all draws together."""
+        return self._core.nfe
+
+    def push(self, block: Waveform) -> Waveform:
+        """Take the next samples, and return those that are ready.
+
+        Args:
+            block: (samples,) or (channels, samples), as `Enhancer.enhance` takes them; of any number of samples.
+
+        Returns:
+            As many samples as are ready, none at first; same kind and dtype, and channels if the block has them.
+
+        Raises:
+            DataError: not a waveform, or of other channels.
+            ConfigError: after `flush`.
+        """
+        form: Form = Form.of(block)
+        signal = form.to_float(block)
+        if signal.shape[:2] != (1, self.channels):
+            raise DataError(
+                f"a block of shape {tuple(block.shape)} for a stream of {self.channels} channels: need (channels, "
+                "samples)"
+            )
+        ready = self._advance(finite(signal[0])[0], last=False)
+        shape = (*form.shape[:-1], ready.shape[1])
+        return Form(shape, form.dtype, form.device).from_float(ready)  # type: ignore[return-value]
+
+    def flush(self) -> np.ndarray:
+        """End the signal: the samples that are left, float32 (channels, samples); with them, as many came out as went
+        in."""
+        return self._advance(np.zeros((self.channels, 0), np.float32), last=True)
+
+    def _advance(self, noisy: np.ndarray, last: bool) -> np.ndarray:
+        if self._flushed:
+            raise ConfigError("this stream was flushed; make another for another signal")
+        self._flushed = last
+        self._pushed += noisy.shape[1]
+        wet = self._out.push(self._core.push(self._in.push(noisy, last), last), last)
+        wet = fit_length(wet, self._pushed - self._emitted) if last else wet[:, : self._pushed - self._emitted]
+        self._emitted += wet.shape[1]
+        mix = self._enhancer.mix
+        if mix < 1:
+            dry = np.concatenate([self._dry, noisy], axis=1)
+            wet, self._dry = mix * wet + (1 - mix) * dry[:, : wet.shape[1]], dry[:, wet.shape[1] :]
+        return wet
+
+
+class _Core:
+    """The model at its own rate: spectrogram, sampler and back, each going on where it was."""
+
+    def __init__(self, enhancer: Enhancer, channels: int, peak: float, seed: int):
+        model, sampling = enhancer.model, enhancer.sampling
+        if sampling.sampler == "ode" or (sampling.sampler == "pc" and sampling.corrector == "langevin"):
+            raise ConfigError(
+                f"sampler {sampling.sampler!r} (corrector {sampling.corrector!r}) chooses its steps by the whole "
+                "signal; for a stream take another, such as sde1 or ode2"
+            )
+        self._model, self._network = _streaming_model(model)
+        self._sampling, self._draws = sampling, enhancer.draws
+        self._channels, self._peak, self._seed = channels, peak, seed
+        self._analysis = _Analysis(model.frontend, channels)
+        self._synthesis = _Synthesis(model.frontend, channels)
+        self._frames = 0
+        self.nfe = 0
+
+    @torch.no_grad()
+    def push(self, block: np.ndarray, last: bool) -> np.ndarray:
+        """The samples (channels, n) that are ready after these."""
+        signal = torch.from_numpy(block / np.float32(self._peak)).to(self._model.device)
+        spectrogram = self._analysis.push(signal, last)
+        enhanced = spectrogram if spectrogram is None else self._sample(spectrogram)
+        wave = self._synthesis.push(enhanced, self._analysis.samples if last else None) * self._peak
+        return torch.nan_to_num(wave, 0.0, 0.0, 0.0).cpu().numpy()
+
+    def _sample(self, noisy: Tensor) -> Tensor:
+        """Enhanced frames of noisy ones (channels, 1, frequencies, frames)."""
+        self._network.rewind()
+        generators = [
+            PlacedGenerator("speech", self._seed, draw, start=self._frames)
+            for draw in range(self._draws)
+            for _ in range(self._channels)
+        ]
+        result = sample_spectrogram(self._model, noisy.repeat(self._draws, 1, 1, 1), self._sampling, generators)
+        self._frames += noisy.shape[-1]
+        self.nfe = result.nfe * self._draws
+        return result.x
+
+
+class _PiecewiseNetwork(nn.Module):
+    """A causal network that goes on where it was; each of a sampler's calls has a state of its own."""
+
+    frame_multiple = 1
+
+    def __init__(self, network: CausalBackbone):
+        super().__init__()
+        self._network = network
+        self._states: list[Any] = []
+        self._call = 0
+
+    def rewind(self) -> None:
+        """The next call is the sampler's first, on the next piece."""
+        self._call = 0
+
+    def forward(self, x_t: Tensor, y: Tensor, t: Tensor) -> Tensor:
+        """The network's output on the next piece."""
+        if self._call == len(self._states):
+            self._states.append(self._network.initial_state(len(x_t)))
+        output, self._states[self._call] = self._network.step(x_t, y, t, self._states[self._call])
+        self._call += 1
+        return output
+
+
+def _streaming_model(model: SpeechModel) -> tuple[SpeechModel, _PiecewiseNetwork]:
+    """The model with its network run piece by piece; they share the weights."""
+    network = model.backbone
+    if not isinstance(network, CausalBackbone) or not getattr(model.config.backbone, "causal", False):
+        raise ConfigError(
+            f"the model's {model.config.backbone.kind!r} network looks ahead and cannot enhance a stream; use a model "
+            "whose network is causal (LightConfig(causal=True))"
+        )
+    if model.frame_multiple != 1:
+        raise ConfigError(f"the network needs a multiple of {model.frame_multiple} frames; a stream needs any number")
+    piecewise = _PiecewiseNetwork(network)
+    return SpeechModel(model.config, piecewise).to(model.device).eval(), piecewise
+
+
+class _Analysis:
+    """`FrontEnd.forward`, frame by frame, on signals (channels, n)."""
+
+    def __init__(self, frontend: FrontEnd, channels: int):
+        self._frontend, self._half = frontend, frontend.config.n_fft // 2
+        self._waiting = torch.zeros(channels, 0)
+        self._tail = torch.zeros(channels, 0)
+        self.samples = 0
+
+    def push(self, signal: Tensor, last: bool) -> Tensor | None:
+        """The frames (channels, 1, frequencies, n) that are complete, if any."""
+        config, half = self._frontend.config, self._half
+        before, self.samples = self.samples, self.samples + signal.shape[1]
+        if last and self.samples == 0:
+            return None
+        if last and self.samples <= half:
+            signal = nn.functional.pad(signal, (0, half + 1 - self.samples))
+        if self.samples <= half and not last:
+            self._waiting = torch.cat([self._waiting.to(signal), signal], dim=1)
+            return None
+        padded = torch.cat([self._waiting.to(signal), signal], dim=1)
+        if before <= half:
+            padded = torch.cat([padded[:, 1 : half + 1].flip(1), padded], dim=1)
+        if last:
+            whole = torch.cat([self._tail.to(padded), padded], dim=1)
+            padded = torch.cat([padded, whole[:, -half - 1 : -1].flip(1)], dim=1)
+        frames = (padded.shape[1] - config.n_fft) // config.hop_length + 1
+        if frames < 1:
+            self._waiting = padded
+            return None
+        self._waiting = padded[:, frames * config.hop_length :]
+        self._tail = padded[:, max(0, frames * config.hop_length - half - 1) : frames * config.hop_length]
+        stft = torch.stft(
+            padded[:, : (frames - 1) * config.hop_length + config.n_fft],
+            config.n_fft,
+            config.hop_length,
+            window=self._frontend.window,
+            center=False,
+            return_complex=True,
+        )
+        return self._frontend.compress(stft)[:, None]
+
+
+class _Synthesis:
+    """`FrontEnd.inverse`, frame by frame; draws are averaged."""
+
+    def __init__(self, frontend: FrontEnd, channels: int):
+        self._frontend = frontend
+        size = frontend.config.n_fft - frontend.config.hop_length
+        self._sum = torch.zeros(channels, size)
+        self._weight = torch.zeros(size)
+        self._skip = frontend.config.n_fft // 2
+        self._emitted = 0
+
+    def push(self, spectrogram: Tensor | None, total: int | None) -> Tensor:
+        """The samples that no later frame changes; all that are left when the signal's `total` is known."""
+        config, channels = self._frontend.config, len(self._sum)
+        window = self._frontend.window
+        pieces = [self._sum.to(window)]
+        weights = [self._weight.to(window)]
+        frames = 0
+        if spectrogram is not None:
+            frames = spectrogram.shape[-1]
+            stft = self._frontend.expand(spectrogram[:, 0])
+            waves = torch.fft.irfft(stft, config.n_fft, dim=1) * window[:, None]
+            waves = waves.unflatten(0, (-1, channels)).mean(0)
+            pieces.append(self._overlap(waves))
+            weights.append(self._overlap(window.square()[None, :, None].expand(1, -1, frames))[0])
+        ready = frames * config.hop_length
+        summed = _add(pieces)
+        weight = _add(weights)
+        done = summed.shape[-1] if total is not None else ready
+        self._sum, self._weight = summed[:, done:], weight[done:]
+        wave = summed[:, :done] / weight[:done].clamp_min(1e-11)
+        cut = min(self._skip, wave.shape[1])
+        self._skip -= cut
+        wave = wave[:, cut:] if total is None else wave[:, cut : cut + total - self._emitted]
+        self._emitted += wave.shape[1]
+        return wave
+
+    def _overlap(self, waves: Tensor) -> Tensor:
+        """Frames (channels, n_fft, frames) laid hop by hop and added: (channels, (frames − 1)·hop + n_fft)."""
+        config = self._frontend.config
+        length = (waves.shape[-1] - 1) * config.hop_length + config.n_fft
+        folded = nn.functional.fold(waves, (1, length), (1, config.n_fft), stride=(1, config.hop_length))
+        return folded[:, 0, 0]
+
+
+def _add(parts: list[Tensor]) -> Tensor:
+    """The sum of signals (..., n) that begin together, as long as the longest."""
+    length = max(part.shape[-1] for part in parts)
+    return torch.stack([nn.functional.pad(part, (0, length - part.shape[-1])) for part in parts]).sum(0)
+
+
+def latency(model: SpeechModel, sample_rate: int) -> float:
+    """How long after its arrival a sample of a stream comes out at the latest, in seconds, computation aside.
+
+    It is a window of the spectrogram and a hop, and, where the rates differ, the filters of both resamplings.
+    """
+    config, rate = model.config.frontend, model.config.frontend.sample_rate
+    step = max(1, sample_rate // 2000)
+    there, back = Resampler(sample_rate, rate, 1, _QUALITY), Resampler(rate, sample_rate, 1, _QUALITY)
+    pushed = arrived = framed = emitted = worst = 0
+    while pushed < sample_rate:
+        pushed += step
+        arrived += there.push(np.zeros((1, step), np.float32)).shape[1]
+        frames = (arrived - (config.n_fft - config.n_fft // 2)) // config.hop_length + 1
+        ready = max(0, frames * config.hop_length - config.n_fft // 2) if arrived > config.n_fft // 2 else 0
+        emitted += back.push(np.zeros((1, ready - framed), np.float32)).shape[1]
+        framed = ready
+        worst = max(worst, pushed - emitted)
+    return (worst + step) / sample_rate

@@ -1,0 +1,97 @@
+"""speech/streaming.py: blocks of any size give what the whole gives; stated latency; what is refused."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from shared.errors import ConfigError, DataError
+from speech.enhancer import Enhancer
+from tests.speech.models import decibels, noise, tiny_enhancer, tiny_model
+
+
+def streamed(enhancer: Enhancer, signal: np.ndarray, rate: int, sizes: list[int], **options) -> tuple[np.ndarray, int]:
+    """The signal pushed in blocks of these sizes, in turn; and the most samples that were inside."""
+    stream = enhancer.stream(rate, channels=len(signal), **options)
+    blocks, place, turn, inside = [], 0, 0, 0
+    while place < signal.shape[1]:
+        block = signal[:, place : place + sizes[turn % len(sizes)]]
+        place, turn = place + block.shape[1], turn + 1
+        blocks.append(stream.push(block))
+        inside = max(inside, place - sum(b.shape[1] for b in blocks))
+    blocks.append(stream.flush())
+    return np.concatenate(blocks, axis=1), inside
+
+
+@settings(max_examples=12, deadline=None)
+@given(
+    samples=st.integers(1, 1500),
+    sizes=st.lists(st.integers(1, 700), min_size=1, max_size=4),
+    causal=st.just(True),
+)
+def test_blocks_of_any_size_give_what_the_whole_gives(samples, sizes, causal):
+    enhancer = tiny_enhancer(causal=causal, enhancer={"draws": 2, "mix": 0.9})
+    signal = noise(2, samples)
+    whole = enhancer.enhance(signal, 16000, peak=0.5)
+    joined, _ = streamed(enhancer, signal, 16000, sizes, peak=0.5)
+    assert joined.shape == signal.shape
+    np.testing.assert_allclose(joined, whole, atol=2e-5)
+
+
+@pytest.mark.parametrize(("sampler", "normalize"), [("pc", "noisy"), ("ode2", "not"), ("sde1", "noisy")])
+def test_every_sampler_that_does_not_look_at_the_whole(sampler, normalize):
+    enhancer = tiny_enhancer(causal=True, sampler=sampler, normalize=normalize)
+    signal = noise(1, 2000)
+    whole = enhancer.enhance(signal, 16000, peak=0.4)
+    joined, _ = streamed(enhancer, signal, 16000, [160], peak=0.4)
+    assert decibels(joined - whole, whole) < -80
+    stream = enhancer.stream(16000)
+    stream.push(signal)
+    assert stream.nfe == enhancer.nfe
+
+
+@pytest.mark.parametrize("rate", [8000, 16000, 44100, 48000])
+def test_latency_is_kept_and_the_length_too(rate):
+    enhancer = tiny_enhancer(causal=True, steps=1)
+    signal = noise(1, rate // 2)
+    joined, inside = streamed(enhancer, signal, rate, [rate // 1000, rate // 100])
+    assert joined.shape == signal.shape
+    block = rate // 100
+    latency = enhancer.stream(rate).latency
+    assert inside / rate <= latency + block / rate
+    assert latency < (0.015 if rate == 16000 else 0.25)
+    if rate != 16000:
+        whole = enhancer.enhance(signal, rate, peak=1.0)
+        assert decibels(joined - whole, whole) < -30
+
+
+def test_kinds_of_blocks():
+    enhancer = tiny_enhancer(causal=True, steps=1)
+    stream = enhancer.stream(16000)
+    ready = stream.push(torch.from_numpy((noise(1000) * 32767).astype(np.int16)))
+    assert (ready.dtype, ready.ndim) == (torch.int16, 1)
+    assert 800 < len(ready) < 1000
+    assert stream.push(np.zeros(0)).shape == (0,)
+    assert stream.push(np.full(500, np.nan)).dtype == np.float64
+    assert np.isfinite(stream.flush()).all()
+    empty = enhancer.stream(16000)
+    assert empty.flush().shape == (1, 0)
+
+
+def test_what_cannot_be_streamed_is_refused():
+    with pytest.raises(ConfigError, match=r"looks ahead.*causal=True"):
+        tiny_enhancer().stream(16000)
+    with pytest.raises(ConfigError, match="chooses its steps by the whole signal"):
+        tiny_enhancer(causal=True, sampler="ode").stream(16000)
+    enhancer = Enhancer(tiny_model(causal=True))
+    with pytest.raises(ConfigError, match="peak=0"):
+        enhancer.stream(16000, peak=0)
+    stream = enhancer.stream(16000, channels=2)
+    with pytest.raises(DataError, match="stream of 2 channels"):
+        stream.push(noise(3, 10))
+    stream.flush()
+    with pytest.raises(ConfigError, match="was flushed"):
+        stream.push(noise(2, 10))
