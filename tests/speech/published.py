@@ -84,7 +84,7 @@ def small_layout() -> dict[str, tuple[int, ...]]:
 def random_weights(layout: dict[str, tuple[int, ...]], seed: int) -> dict[str, Tensor]:
     """Random tensors by name."""
     generator = torch.Generator().manual_seed(seed)
-    return {name: 0.2 * torch.randn(*shape, generator=generator) for name, shape in layout.items()}
+    return {name: 0.2 * torch.randn(shape, generator=generator) for name, shape in layout.items()}
 
 
 @contextmanager
