@@ -186,6 +186,7 @@ def main(
     data: Annotated[Path, typer.Option(help="Data folder that holds series/.")] = DEFAULT_DATA,
     sets: Annotated[str, typer.Option(help="Comma-separated.")] = "pjm_hourly,nyc_weather_hourly",
     seeds: Annotated[int, typer.Option(help="Injections 0 … n − 1 into the same held-out steps.")] = 3,
+    series: Annotated[int, typer.Option(help="Series scored, evenly spread over the set; 0 scores all.")] = 0,
     magnitude: Annotated[float, typer.Option(help="Of the injected anomalies, standard deviations.")] = 1.0,
     cache: Annotated[Path, typer.Option(help="Folder of the trained models.")] = Path("runs/benchmark-anomaly"),
     output: Annotated[Path, typer.Option(help="Markdown file to write; a CSV goes beside it.")] = Path(
@@ -203,7 +204,9 @@ def main(
         split = split_windows(found.train, found.prediction_length, WINDOWS)
         predictor, training = trained(name, split.train, found.freq, found.prediction_length, cache)
         held_out, length = WINDOWS * found.prediction_length, predictor.model.config.length
-        entries = [tail(entry, held_out + length) for entry in found.train]
+        every = list(found.train)
+        chosen = np.unique(np.linspace(0, len(every) - 1, min(series or len(every), len(every))).round().astype(int))
+        entries = [tail(every[place], held_out + length) for place in chosen]
         windows = sum(len(window_places(len(entry["target"]), length, found.prediction_length)) for entry in entries)
         injected = [inject(entries, InjectionConfig(margin=length, magnitude=magnitude, seed=s)) for s in range(seeds)]
         rows: list[dict[str, object]] = []
@@ -214,7 +217,7 @@ def main(
             print(name, method.name, [r for r in more if r["kind"] == "all"], flush=True)
         frame = pd.DataFrame(rows).assign(set=name)
         frames.append(frame)
-        about = f"\n{len(entries)} series, trained {STEPS} steps in {training:.0f} CPU s; {windows} windows scored.\n"
+        about = f"\n{len(entries)} of {len(every)} series, trained on all {STEPS} steps in {training:.0f} CPU s; {windows} windows scored.\n"
         parts.append(report(name, frame, seconds, windows) + about)
         costs = costs or f"\n## What a window costs ({name}, {length} steps)\n\n" + cost_table(predictor, entries[0])
     put = InjectionConfig()

@@ -12,8 +12,9 @@ import torch
 
 
 def header(title: str) -> str:
-    """Markdown: title, command, processor, cores, versions."""
-    command = shlex.join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]])
+    """Markdown: title, command (of absolute paths the last part), processor, cores, versions."""
+    options = [Path(option).name if Path(option).is_absolute() else option for option in sys.argv[1:]]
+    command = shlex.join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *options])
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return (
         f"# {title}\n\n"

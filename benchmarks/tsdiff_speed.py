@@ -39,6 +39,7 @@ from tsdiff.importing import published_names
 SIDES = ("public", "ours", "public, pairs", "ours, pairs")
 """Without and with the sum over both members of each pair of states, which the public code's torch form leaves out."""
 
+CURVE = "\n## Loss curve\n\n"
 LENGTH, BATCH, SEED = 360, 64, 0
 JOBS = {
     "kernels": "kernels of the 3 blocks",
@@ -253,7 +254,7 @@ def curve(steps: int, size: int) -> str:
         means = [f"{mean:.4f}" for mean in part.mean(1).tolist()]
         rows.append([f"{first + 1}–{first + span}", *means, *(f"{value:.1e}" for value in apart[1:].tolist())])
     return (
-        f"\n## Loss curve\n\nFrom the same weights, {steps} steps of batch {size} on the same noisy daily curves (seed "
+        f"{CURVE}From the same weights, {steps} steps of batch {size} on the same noisy daily curves (seed "
         f"{SEED}): mean loss, and the largest relative difference of a single step's loss from the public code's. The "
         "shaken run is the public code with its weights changed by one part in ten million: training amplifies "
         "rounding, and two ways to compute the same sums can stay no closer than that.\n\n"
@@ -280,6 +281,9 @@ def main(
     curve_steps: Annotated[int, typer.Option(help="Steps of the loss curves; 0 leaves them out.")] = 200,
     curve_batch: Annotated[int, typer.Option(help="Batch of the loss curves.")] = 16,
     output: Annotated[Path, typer.Option(help="Markdown file to write.")] = Path("benchmarks/results/tsdiff_speed.md"),
+    curve_only: Annotated[
+        bool, typer.Option(help="Keep the times that the output holds, of a machine that was quieter; make the curve.")
+    ] = False,
     worker: Annotated[str, typer.Option(hidden=True)] = "",
 ) -> None:
     """Time both sides and compare their losses."""
@@ -292,6 +296,14 @@ def main(
     sides = SIDES if missing is None else tuple(side for side in SIDES if side.startswith("ours"))
     if missing is not None:
         typer.echo(f"the public code is left out: {missing}", err=True)
+    if curve_only:
+        if missing is not None:
+            raise typer.BadParameter(missing)
+        torch.set_num_threads(1)
+        times, made = output.read_text(encoding="utf-8").split(CURVE)[0], curve(curve_steps, curve_batch)
+        write_text(output, times + made)
+        print(made)
+        return
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
     parts = [
         header("The published network: what it costs"),
