@@ -217,7 +217,10 @@ def main(
             print(name, method.name, [r for r in more if r["kind"] == "all"], flush=True)
         frame = pd.DataFrame(rows).assign(set=name)
         frames.append(frame)
-        about = f"\n{len(entries)} of {len(every)} series, trained on all {STEPS} steps in {training:.0f} CPU s; {windows} windows scored.\n"
+        about = (
+            f"\n{len(entries)} of {len(every)} series, trained on all {STEPS} steps in {training:.0f} CPU s; "
+            f"{windows} windows scored.\n"
+        )
         parts.append(report(name, frame, seconds, windows) + about)
         costs = costs or f"\n## What a window costs ({name}, {length} steps)\n\n" + cost_table(predictor, entries[0])
     put = InjectionConfig()
