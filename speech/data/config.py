@@ -90,6 +90,7 @@ class MixConfig:
         self._check(self.seconds * self.sample_rate >= 1, "seconds", "a positive length")
         self._check(self.batch_size >= 1, "batch_size", "at least one item")
         self._check(self.noises >= 0, "noises", "none or more")
+        self._check(self.silence == 0 or self.noises >= 1, "silence", "0 where noises=0, for nothing would be heard")
         self._check(self.early_ms is None or self.early_ms >= 0, "early_ms", "None, or at least 0")
         self._check(self.clip_db[0] >= 0, "clip_db", "dB below the peak, at least 0")
         self._check(0 <= self.low_hz[1] < self.high_hz[0], "low_hz", "below high_hz")

@@ -28,6 +28,9 @@ from speech.data.rooms import ImpulseResponse, RoomConfig, read_responses, rever
 if TYPE_CHECKING:
     from shared.training import Batch
 
+SILENT_LEVEL_DB = -26.0
+"""The level that noise is measured against where there is no speech and none is configured."""
+
 Cache = str | os.PathLike[str] | None
 
 __all__ = ["PRESETS", "MixConfig", "MixSource", "Mixer", "Mixture", "coloured_noise", "noise_crop", "preset"]
@@ -96,19 +99,20 @@ class Mixer:
             room = self.rooms[int(rng.integers(len(self.rooms)))]
             speech, target = reverberate(dry, room, config.early_ms)
             made_of.append(room.id)
-        reference = self._speech_power(speech)
         level = config.level_db
+        usual = 10 ** ((SILENT_LEVEL_DB if level is None else level) / 10)
+        reference = self._speech_power(speech) or usual
         gain = np.float32(10 ** (rng.uniform(*config.gain_db) / 20))
-        if level is not None and reference > 0:
-            gain *= np.float32(np.sqrt(10 ** (level / 10) / reference))
+        if level is not None:
+            gain *= np.float32(np.sqrt(usual / reference))
         snr = np.inf
         noise = np.zeros_like(speech)
-        if config.noises and not is_clean and reference > 0:
+        if config.noises and not is_clean:
             snr = self._draw_snr(rng)
             noise = self._noise(len(dry), rng, speaker, made_of)
             noise = noise * np.float32(noise_gain(reference, power(noise), snr) * gain)
         speech, target = speech * gain, target * gain
-        if is_silence:
+        if is_silence or not speech.any():
             speech, target, snr = np.zeros_like(speech), np.zeros_like(target), -np.inf
         speech, noise, target = self._within_full_scale(speech, noise, target)
         noisy = speech + noise
@@ -260,6 +264,8 @@ class MixSource:
     ):
         self.config = config = config or MixConfig()
         self.clips = _clips(clean, config.sample_rate, cache)
+        if not self.clips:
+            raise ConfigError("no clean speech: give at least one folder, or clip")
         noises = _clips(noise, config.sample_rate, cache) if config.noises else []
         responses: list[ImpulseResponse] = []
         if config.reverb:

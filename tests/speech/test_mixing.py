@@ -113,6 +113,13 @@ def test_input_that_is_clean_and_target_that_is_silent() -> None:
     assert silent.snr_db == -math.inf
 
 
+def test_silent_speech_gives_noise_alone() -> None:
+    mixture = Mixer(PLAIN, [NOISE]).mix(np.zeros(RATE, np.float32), np.random.default_rng(0))
+    assert not mixture.clean.any()
+    assert power(mixture.noisy) > 0
+    assert mixture.snr_db == -math.inf
+
+
 def test_levels_and_gains() -> None:
     config = replace(PLAIN, level_db=-30.0, gain_db=(4.0, 4.0), snr_db=(20, 20))
     mixture = Mixer(config, [NOISE]).mix(0.01 * speech_like(1.0), np.random.default_rng(0))
@@ -227,6 +234,7 @@ def test_gaps_in_a_noise_are_avoided() -> None:
         ({"low_hz": (0.0, 4000.0)}, "low_hz"),
         ({"snr_distribution": "cauchy"}, "snr_distribution"),
         ({"snr_over": "all"}, "snr_over"),
+        ({"noises": 0, "silence": 0.1}, "silence"),
     ],
 )
 def test_settings_that_cannot_be_are_named(change: dict[str, object], message: str) -> None:
@@ -239,6 +247,8 @@ def test_missing_material_is_named(folders: tuple[Path, Path, Path]) -> None:
         Mixer(PLAIN)
     with pytest.raises(ConfigError, match="impulse responses"):
         MixSource(*folders[:2], config=replace(PLAIN, reverb=0.5))
+    with pytest.raises(ConfigError, match="no clean speech"):
+        MixSource([], config=replace(PLAIN, noises=0))
     with pytest.raises(DataError, match="not a folder"):
         MixSource("nowhere", config=replace(PLAIN, noises=0))
     with pytest.raises(ConfigError, match="no preset"):

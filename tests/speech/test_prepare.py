@@ -14,8 +14,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from typer.testing import CliRunner
 
 from shared.errors import ConfigError, DataError
+from speech.commands.prepare import application
 from speech.data import PairSource, preset
 from speech.data.levels import decibels, power
 from speech.data.pairs import find_pairs, pairs
@@ -228,6 +230,25 @@ def test_bandwidth_pairs(tmp_path: Path) -> None:
         assert kept[0] < 1e-4 * kept[1]
     with pytest.raises(ConfigError, match="9000"):
         prepare_bandwidth(tmp_path / "in", tmp_path / "out", cutoffs_hz=(9000.0,))
+
+
+def test_every_subcommand(wsj0: Path, voicebank: Path, ears: Path, tmp_path: Path) -> None:
+    clean, noise, rooms = mixing_folders(tmp_path / "in", 1.0)
+    put(tmp_path / "chime/backgrounds/BGD.CH1.wav", hiss(5.0, 2))
+    out = tmp_path / "out"
+    for arguments, pairs_said in (
+        (["voicebank", voicebank], "1 test, 1 train, 2 valid"),
+        (["wsj0-chime3", wsj0, tmp_path / "chime"], "2 test, 2 train, 2 valid"),
+        (["ears-wham", ears / "EARS", ears / "WHAM"], "1 test, 3 train, 1 valid"),
+        (["mix", "--clean", clean, "--noise", noise, "--rooms", rooms, "--count", 2, "--snr", 0, 5], "2 train"),
+        (["mix", "--clean", clean, "--task", "dereverb", "--rooms", rooms, "--count", 1], "1 train"),
+        (["bandwidth", "--clean", clean, "--split", "test"], "6 test"),
+    ):
+        folder = out / f"{arguments[0]}{len(arguments)}"
+        result = CliRunner().invoke(application(), [*map(str, arguments), "--output", str(folder)])
+        assert result.exit_code == 0, result.output
+        assert pairs_said in result.output
+        assert json.loads((folder / "metrics.json").read_text())["failed"] == []
 
 
 def test_the_recipe_as_a_process(tmp_path: Path) -> None:
