@@ -42,7 +42,7 @@ class DataSettings:
     folder: str | None = None
     layout: DataLayout = "mix"
     seconds: float = 2.04
-    batch_size: int = 8
+    batch_size: int = 4
     mix: MixConfig = field(default_factory=MixConfig)
     simulated_rooms: int = 0
     cache: str | None = None
@@ -103,13 +103,13 @@ class HardwareSettings:
 
 
 LIGHT_MODEL = SpeechConfig(
-    backbone=LightConfig(),
+    backbone=LightConfig(width=32, edge_width=16, blocks=4, mixing_width=128),
     frontend=FrontEndConfig(),
     sde=sde_to_config(SBVESDE()),
     parameterisation=Parameterisation(output="data"),
     sampling=SamplingConfig("ode1", steps=2, schedule="log_snr"),
 )
-"""Data prediction on a bridge from the noisy recording, by a network for CPUs, in two calls."""
+"""Data prediction on a bridge from the noisy recording, in two calls of a network small enough to learn on a CPU."""
 
 LIGHT_OBJECTIVE = ObjectiveConfig(
     loss="data_prediction", si_sdr_weight=5e-4, times=TimeSampler(stratified=True), start_share=0.5

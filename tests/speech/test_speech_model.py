@@ -1,0 +1,164 @@
+"""A model's outputs: against the published ones, against each other, and through files."""
+
+from __future__ import annotations
+
+import json
+import types
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+import speech
+from shared.checkpoint import dataclass_from
+from shared.errors import CheckpointError, ConfigError
+from shared.sde import OUVESDE, SBVESDE, SDE
+from shared.sde.base import expand
+from speech.backbones import DCUNetConfig, NCSNppConfig
+from speech.config import Parameterisation, SamplingConfig, SpeechConfig
+from speech.frontend import FRONT_ENDS
+from speech.model import SpeechModel
+from tests.speech.conftest import TINY_FRONT_END, TINY_LIGHT, LinearModel
+from tests.speech.public_code import public
+
+SHAPE = (2, 1, TINY_FRONT_END.frequencies, 8)
+
+
+@pytest.fixture
+def inputs() -> tuple[Tensor, Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(2)
+    x_t, y = (0.4 * torch.randn(SHAPE, dtype=torch.complex64, generator=generator) for _ in range(2))
+    return x_t, y, torch.tensor([0.9, 0.2])
+
+
+SCALES = [
+    Parameterisation("score", "edm", "1/sigma", "0", None),
+    Parameterisation("score", "1", "sigma", "edm", "1/sigma"),
+    Parameterisation("score", "edm", "edm", "edm", "1/t", sigma_data=0.3),
+    Parameterisation("denoiser", "edm", "1", "0", "1/sigma"),
+    Parameterisation("data", "edm", "edm", "edm", "1/t"),
+    Parameterisation("data"),
+]
+
+
+@pytest.mark.parametrize("scales", SCALES, ids=str)
+@pytest.mark.parametrize("name", ["ouve", "sbve"])
+def test_the_output_is_the_published_one(
+    linear_model: LinearModel, inputs: tuple[Tensor, Tensor, Tensor], scales: Parameterisation, name: str
+) -> None:
+    """The published forward pass and its scales are functions of settings, process and network alone."""
+    published = public("sgmse.model").ScoreModel
+    sdes = public("sgmse.sdes")
+    model = linear_model(OUVESDE() if name == "ouve" else SBVESDE(), scales)
+    stand_in = types.SimpleNamespace(
+        backbone="ncsnpp_v2",
+        dnn=model.backbone,
+        sde=sdes.OUVESDE(1.5, 0.05, 0.5) if name == "ouve" else sdes.SBVESDE(2.6, 0.4),
+        loss_type={"score": "score_matching", "data": "data_prediction"}.get(scales.output, scales.output),
+        network_scaling=scales.network_scaling,
+        c_in=scales.c_in,
+        c_out=scales.c_out,
+        c_skip=scales.c_skip,
+        sigma_data=scales.sigma_data,
+    )
+    for scale in ("_c_in", "_c_out", "_c_skip"):
+        setattr(stand_in, scale, types.MethodType(getattr(published, scale), stand_in))
+    wanted = published.forward(stand_in, *inputs)
+    torch.testing.assert_close(model(*inputs), wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_the_sign_is_that_of_the_first_published_models(
+    linear_model: LinearModel, inputs: tuple[Tensor, Tensor, Tensor]
+) -> None:
+    model = linear_model(OUVESDE(), Parameterisation("score", sign=-1))
+    torch.testing.assert_close(model(*inputs), -model.backbone(*inputs))
+
+
+@pytest.mark.parametrize("output", ["score", "denoiser", "data"])
+@pytest.mark.parametrize("sde", [OUVESDE(), SBVESDE()], ids=["ouve", "sbve"])
+def test_the_data_prediction_of_a_perfect_network(linear_model: LinearModel, output: Any, sde: SDE) -> None:
+    """A network that knows x_0 gives x_0, whatever it is asked for."""
+    generator = torch.Generator().manual_seed(0)
+    x0, y, noise = (torch.randn(SHAPE, dtype=torch.complex128, generator=generator) for _ in range(3))
+    t = torch.tensor([0.7, 0.1], dtype=torch.float64)
+    x_t = sde.perturb(x0, t, noise, y)
+    mean, std = sde.marginal_prob(x0, t, y)
+    answers = {"score": -noise / expand(std, noise), "denoiser": mean, "data": x0}
+    model = linear_model(sde, Parameterisation(output))
+    model.backbone.forward = lambda *_: answers[output]  # type: ignore[assignment]
+    torch.testing.assert_close(model.denoise(x_t, y, t), x0)
+    if output != "data":
+        torch.testing.assert_close(model(x_t, y, t), answers["score"])
+
+
+def test_the_end_of_a_bridge(linear_model: LinearModel, inputs: tuple[Tensor, Tensor, Tensor]) -> None:
+    x_t, y, _ = inputs
+    t = torch.ones(2)
+    assert bool(torch.isfinite(linear_model(SBVESDE(), Parameterisation("data")).denoise(x_t, y, t).abs()).all())
+    with pytest.raises(ConfigError, match="end of a bridge"):
+        linear_model(SBVESDE(), Parameterisation("score")).denoise(x_t, y, t)
+
+
+def test_frames_are_continued_with_zeros(linear_model: LinearModel, inputs: tuple[Tensor, Tensor, Tensor]) -> None:
+    x_t, y, t = inputs
+    model = linear_model(OUVESDE())
+    seen: list[int] = []
+    forward = model.backbone.forward
+    model.backbone.forward = lambda a, b, c: seen.append(a.shape[-1]) or forward(a, b, c)  # type: ignore[assignment]
+    part = model(x_t[..., :5], y[..., :5], t)
+    assert seen == [8]
+    torch.testing.assert_close(part, model(x_t, y, t)[..., :5])
+
+
+CONFIGS = [
+    SpeechConfig(),
+    SpeechConfig(DCUNetConfig(), FRONT_ENDS["48k"], parameterisation=SCALES[2]),
+    SpeechConfig(
+        NCSNppConfig(divide_by_time=None),
+        sde={"name": "sbve", "k": 2.6, "c": 0.4},
+        sampling=SamplingConfig("sb_sde", 50, network_time="next", frame_padding="reflect"),
+    ),
+    SpeechConfig(TINY_LIGHT, TINY_FRONT_END),
+]
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=["ncsnpp", "dcunet", "v2", "light"])
+def test_settings_survive_json(config: SpeechConfig) -> None:
+    assert dataclass_from(SpeechConfig, json.loads(json.dumps(config.to_dict())), "here") == config
+
+
+def test_a_saved_model_gives_the_same(tmp_path: Path, inputs: tuple[Tensor, Tensor, Tensor]) -> None:
+    model = SpeechModel(CONFIGS[3]).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    model.save_pretrained(tmp_path / "m")
+    again = SpeechModel.from_pretrained(tmp_path / "m")
+    assert again.config == model.config
+    assert torch.equal(again(*inputs), model(*inputs))
+    assert "frontend.window" not in model.state_dict()
+    assert json.loads((tmp_path / "m" / "config.json").read_text())["format"] == "speech"
+
+
+def test_what_is_no_model_is_told(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="neither a folder"):
+        SpeechModel.from_pretrained("no-such-model")
+    with pytest.raises(CheckpointError, match=r"model\.safetensors"):
+        SpeechModel.from_pretrained(tmp_path)
+    SpeechModel(CONFIGS[3]).save_pretrained(tmp_path)
+    (tmp_path / "model.safetensors").write_bytes((tmp_path / "model.safetensors").read_bytes()[:-10])
+    with pytest.raises(CheckpointError, match="truncated"):
+        SpeechModel.from_pretrained(tmp_path)
+    with pytest.raises(ConfigError, match="c_out='2'"):
+        Parameterisation(c_out="2")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="unknown SDE"):
+        SpeechConfig(sde={"name": "brownian"})
+
+
+def test_public_names_are_there() -> None:
+    assert speech.SpeechModel is SpeechModel
+    assert set(speech.__all__) <= set(dir(speech))
+    with pytest.raises(AttributeError, match="no attribute"):
+        _ = speech.Enhance  # type: ignore[attr-defined]
