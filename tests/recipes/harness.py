@@ -13,10 +13,10 @@ ROOT = Path(__file__).resolve().parents[2]
 
 # Imports take seconds, a tiny run does not: one process imports everything, and each run is a fork of it.
 SERVER = """
-import json, os, runpy, sys
+import importlib, json, os, runpy, sys
 import torch
 torch.set_num_threads(1)
-import tsdiff.commands
+importlib.import_module(sys.argv[1])
 for line in sys.stdin:
     recipe, arguments, log = json.loads(line)
     child = os.fork()
@@ -50,12 +50,12 @@ class Ran:
 
 
 class Recipes:
-    """Runs recipes by name, in `folder`."""
+    """Runs recipes by name, in `folder`; `module` is imported before all of them."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, module: str = "tsdiff.commands"):
         self.folder, self.log = folder, folder / "log.txt"
         self.server = subprocess.Popen(
-            [sys.executable, "-c", SERVER],
+            [sys.executable, "-c", SERVER, module],
             cwd=folder,
             env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
             stdin=subprocess.PIPE,

@@ -1,0 +1,16 @@
+"""Enhance noisy speech: a file, or a folder of files, of any format, rate, length and number of channels.
+
+    python recipes/enhance.py noisy.wav clean.wav               one file, with the default model
+    python recipes/enhance.py noisy.mp3 clean.flac --picture    another format; spectrograms before and after
+    python recipes/enhance.py recordings/ enhanced/ --output report/       a folder, and a report about it
+    python recipes/enhance.py noisy.wav clean.wav --model sgmse.ckpt --steps 20 --device cuda    a published model
+
+The result keeps length, rate, channels, coding and tags. In a folder, files whose target exists are skipped, so that a
+run that was interrupted goes on where it was (--overwrite makes all of them anew).
+"""
+
+from speech.commands import enhance
+from speech.commands.common import run
+
+if __name__ == "__main__":
+    run(enhance.main, __doc__)

@@ -1,0 +1,119 @@
+"""recipes/enhance.py as its user meets it: files of every kind, folders, bad input, what it says and leaves."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.image import imread
+
+from speech.audio import Audio, read_audio, write_audio
+from tests.recipes.harness import Recipes
+from tests.speech.models import noise, tiny_model
+
+
+@pytest.fixture(scope="module")
+def recipes(tmp_path_factory) -> Iterator[Recipes]:
+    running = Recipes(tmp_path_factory.mktemp("enhance"), "speech.commands.enhance")
+    tiny_model(steps=2).save_pretrained(running.folder / "model")
+    yield running
+    running.close()
+
+
+def enhance(recipes: Recipes, *arguments: object):
+    return recipes.run("enhance", *arguments, "--model", recipes.folder / "model")
+
+
+@pytest.mark.parametrize(
+    ("name", "rate", "channels", "samples"),
+    [
+        ("stereo.wav", 44100, 2, 20_000),
+        ("eight.flac", 48000, 8, 9000),
+        ("slow.mp3", 8000, 1, 9000),
+        ("fast.wav", 192_000, 1, 9000),
+        ("vorbis.ogg", 16000, 1, 9000),
+        ("short.wav", 16000, 1, 100),
+        ("one.wav", 16000, 1, 1),
+    ],
+)
+def test_a_file_of_any_kind(recipes, tmp_path, name, rate, channels, samples):
+    write_audio(tmp_path / name, Audio(noise(channels, samples), rate))
+    done = enhance(recipes, tmp_path / name, tmp_path / "out" / name)
+    assert done.code == 0, done.said
+    assert "1 enhanced" in done.said
+    assert "2 network calls" in done.said
+    before, after = read_audio(tmp_path / name), read_audio(tmp_path / "out" / name)
+    assert after.info == before.info
+    assert np.isfinite(after.waveform).all()
+
+
+def test_the_report_of_a_folder_with_bad_files(recipes, tmp_path):
+    for i in range(3):
+        write_audio(tmp_path / f"in/{i}.wav", Audio(noise(1, 3000 + i, seed=i), 16000, metadata={"title": f"t{i}"}))
+    (tmp_path / "in/text.wav").write_text("no audio")
+    done = enhance(recipes, tmp_path / "in", tmp_path / "out", "--output", tmp_path / "report", "--picture")
+    assert done.code == 1
+    assert "failed: text.wav" in done.said
+    assert "convert it to WAV or FLAC" in done.said
+    metrics = json.loads((tmp_path / "report/metrics.json").read_text())
+    assert (metrics["files"], metrics["nfe"], metrics["skipped"]) == (3, 2, [])
+    assert [item["file"] for item in metrics["failed"]] == ["text.wav"]
+    assert metrics["rtf"] == pytest.approx(metrics["seconds"]["enhance"] / metrics["seconds"]["audio"])
+    table = (tmp_path / "report/metrics.md").read_text()
+    assert "| 2.wav | 0.19 | 1 | 16000 | 2 | |" in table.replace("|  |", "| |")
+    for i in range(3):
+        image = imread(tmp_path / f"report/pictures/{i}.wav.png")
+        assert image.shape[0] > 400
+        assert image.std() > 0.1
+    again = enhance(recipes, tmp_path / "in", tmp_path / "out")
+    assert again.code == 1
+    assert "3 skipped" in again.said
+
+
+def test_without_a_target_the_results_lie_in_the_output(recipes, tmp_path):
+    write_audio(tmp_path / "a.wav", Audio(noise(1, 2000), 16000))
+    done = enhance(recipes, tmp_path / "a.wav", "--output", tmp_path / "report", "--mix", 0.5, "--draws", 2)
+    assert done.code == 0, done.said
+    assert (tmp_path / "report/enhanced/a.wav").is_file()
+    metrics = json.loads((tmp_path / "report/metrics.json").read_text())
+    assert (metrics["nfe"], metrics["draws"], metrics["mix"]) == (4, 2, 0.5)
+
+
+def test_options_reach_the_sampler(recipes, tmp_path):
+    write_audio(tmp_path / "a.raw", Audio(noise(1, 2000), 16000, "RAW", "FLOAT"))
+    options = ["--sampler", "ode2", "--steps", 3, "--reverse-starting-point", 0.7, "--raw-rate", 16000, "--picture"]
+    done = enhance(recipes, tmp_path / "a.raw", tmp_path / "b.raw", *options, "--seed", 3, "--device", "cpu")
+    assert done.code == 0, done.said
+    assert "3 network calls" in done.said
+    assert (tmp_path / "b.raw").stat().st_size == (tmp_path / "a.raw").stat().st_size
+    assert (tmp_path / "b.raw.png").stat().st_size > 20_000
+    skipped = enhance(recipes, tmp_path / "a.raw", tmp_path / "b.raw", "--skip", "--raw-rate", 16000)
+    assert (skipped.code, "1 skipped" in skipped.said) == (0, True)
+
+
+def test_bad_input_is_one_line_and_status_one(recipes, tmp_path):
+    write_audio(tmp_path / "a.wav", Audio(noise(1, 2000), 16000))
+    (tmp_path / "text.wav").write_text("no audio")
+    (tmp_path / "bad.ckpt").write_bytes(b"nothing")
+    cases = [
+        ([tmp_path / "none.wav", tmp_path / "b.wav"], "no such file or folder"),
+        ([tmp_path / "text.wav", tmp_path / "b.wav"], "not audio that libsndfile reads"),
+        ([tmp_path / "a.wav", tmp_path / "a.wav"], "is the noisy file itself"),
+        ([tmp_path / "a.wav", "/proc/none/b.wav"], "cannot be written"),
+        ([tmp_path / "a.wav", tmp_path / "b.wav", "--steps", 0], "steps=0"),
+        ([tmp_path / "a.wav", tmp_path / "b.wav", "--sampler", "psychic"], "psychic"),
+        ([tmp_path / "a.wav", tmp_path / "b.wav", "--mix", 2], "mix=2"),
+        ([tmp_path, tmp_path / "a.wav"], "is a file"),
+        ([tmp_path, tmp_path], "is the folder of the noisy files itself"),
+    ]
+    for arguments, message in cases:
+        done = enhance(recipes, *arguments)
+        assert done.code == 1, done.said
+        assert message in done.said
+        assert "Traceback" not in done.said
+    done = recipes.run("enhance", tmp_path / "a.wav", tmp_path / "b.wav", "--model", tmp_path / "bad.ckpt")
+    assert (done.code, "Traceback" in done.said) == (1, False)
+    assert not Path(tmp_path / "b.wav").exists()
