@@ -11,7 +11,6 @@ import typer
 
 from shared.command import claim_output, console, run, run_app, write_csv
 from shared.errors import ConfigError
-from shared.training import quiet_lightning
 
 __all__ = [
     "DeviceOption",
@@ -23,6 +22,7 @@ __all__ = [
     "prepare",
     "run",
     "run_app",
+    "set_threads",
     "shared_speech",
     "write_csv",
 ]
@@ -35,10 +35,17 @@ SeedOption = Annotated[int, typer.Option("--seed", help="Of everything that is d
 
 
 def prepare(threads: int | None) -> None:
-    """What every command does first."""
+    """What every command that trains or scores does first."""
+    from shared.training import quiet_lightning
+
+    set_threads(threads)
+    quiet_lightning()
+
+
+def set_threads(threads: int | None) -> None:
+    """Use as many CPU threads as --threads says."""
     if threads is not None:
         torch.set_num_threads(threads)
-    quiet_lightning()
 
 
 def pick_device(name: str) -> torch.device:

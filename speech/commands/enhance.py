@@ -19,7 +19,7 @@ from speech.commands.common import (
     claim_output,
     console,
     pick_device,
-    prepare,
+    set_threads,
 )
 from speech.config import SamplingConfig
 from speech.enhancer import Enhancer, load_model
@@ -91,7 +91,7 @@ def main(
 
     Files that cannot be enhanced are listed with the reason, the others are finished, and the exit status is then 1.
     """
-    prepare(threads)
+    set_threads(threads)
     if not source.exists():
         raise DataError(f"{source}: no such file or folder; name a recording, or a folder of them")
     if target is None and output is None:
