@@ -7,7 +7,8 @@
     python recipes/prepare_speech.py mix --clean SPEECH --noise NOISE --rooms RESPONSES --count 5000
     python recipes/prepare_speech.py bandwidth --clean SPEECH --cutoff 4000
 
-The sets are downloaded by hand, for most ask to agree to a licence. OUTPUT holds train, valid and test with
+The sets are downloaded by hand, for most ask to agree to a licence; WSJ0 is decompressed first, by
+`sph2pipe -f wav in.wv1 out.wav` for each file. OUTPUT holds train, valid and test with
 clean and noisy (or anechoic and reverb), a table of each part, and metrics.json. Files that cannot be read are left
 out, listed, and make the exit status 1. A run that is stopped goes on where it was.
 """

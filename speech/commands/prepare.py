@@ -168,4 +168,4 @@ def application(about: str | None = None) -> typer.Typer:
 
 def main(about: str | None = None) -> None:
     """Run the subcommand that the command line names."""
-    run_app(application(about))
+    run_app(application(about and about.replace("\n\n    ", "\n\n\b\n    ")))  # which keeps the lines of examples

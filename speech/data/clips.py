@@ -39,7 +39,7 @@ class Clip:
     Attributes:
         id: folder and stem, for messages.
         speaker: who or what is heard: the speaker that the name tells, or else the folder.
-        samples: int16 (length,).
+        samples: int16 (length,); a recording with peaks beyond full scale is scaled down to it.
         power: mean square while active (`active_power`), of full scale 1.
     """
 
@@ -52,9 +52,9 @@ class Clip:
         return len(self.samples)
 
     def read(self, start: int = 0, length: int | None = None) -> Waveform:
-        """Samples from `start`, float32 in [−1, 1)."""
+        """Samples from `start`, float32 in [−1, 1]."""
         stop = None if length is None else start + length
-        return self.samples[start:stop].astype(np.float32) * np.float32(1 / 32768)
+        return self.samples[start:stop].astype(np.float32) * np.float32(1 / 32767)
 
 
 def as_folders(folders: Folders) -> list[Path]:
@@ -165,6 +165,7 @@ def _from_store(store: Path) -> list[Clip] | None:
 
 def _read_clip(path: Path, sample_rate: int) -> Clip:
     waveform = read_mono(path, sample_rate)
-    samples = np.clip(np.rint(waveform * 32768), -32768, 32767).astype(np.int16)
-    power = active_power(samples.astype(np.float32) * np.float32(1 / 32768), sample_rate)
+    scale = 32767 / max(1.0, float(np.abs(waveform).max(initial=0)))
+    samples = np.rint(waveform * np.float32(scale)).astype(np.int16)
+    power = active_power(samples.astype(np.float32) * np.float32(1 / 32767), sample_rate)
     return Clip(f"{path.parent.name}/{path.stem}", speaker_of(path), samples, power)

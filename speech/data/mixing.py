@@ -225,7 +225,7 @@ def noise_crop(clip: Clip, length: int, rng: np.random.Generator) -> Waveform:
         else:
             start = int(rng.integers(len(clip)))
             repeated = np.tile(clip.samples, -(-(length + start) // len(clip)))[start : start + length]
-            crop = repeated.astype(np.float32) * np.float32(1 / 32768)
+            crop = repeated.astype(np.float32) * np.float32(1 / 32767)
         if power(crop) > clip.power * 1e-3:
             return crop
     return crop

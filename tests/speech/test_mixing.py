@@ -266,6 +266,8 @@ def test_clips_are_read_mono_at_the_rate_and_bad_files_named(tmp_path: Path) -> 
     (clip,) = read_clips(tmp_path / "a", RATE)
     assert abs(len(clip) - RATE) <= 1
     assert np.abs(clip.read(2000, 10000)).max() > 0.2
+    put(tmp_path / "loud" / "loud.wav", 4 * speech_like(1.0), subtype="FLOAT")
+    np.testing.assert_allclose(read_clips(tmp_path / "loud", RATE)[0].read(), 2 * speech_like(1.0), atol=2e-4)
     for name, content in (("text.wav", b"this is not audio"), ("empty.flac", b"")):
         (tmp_path / name).mkdir()
         (tmp_path / name / name).write_bytes(content)
