@@ -1,0 +1,250 @@
+"""Folders of recordings scored: pairing, bad files, means and intervals, reports, the command and the recipe."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+import soxr
+from scipy import stats
+from typer.testing import CliRunner
+
+from shared.errors import ConfigError, DataError
+from speech.commands import application
+from speech.metrics import evaluate, failures, lsd, plot_scores, si_sdr, summarise, write_report
+from speech.model import SpeechModel
+from tests.conftest import ROOT
+from tests.speech.conftest import TINY_FRONT_END, TINY_LIGHT
+
+RATE = 16000
+FAST = ["si_sdr", "lsd"]
+Folders = dict[str, Path]
+
+
+def voice(seed: int, seconds: float = 0.5) -> np.ndarray:
+    """Noise that comes and goes."""
+    time = np.arange(round(seconds * RATE)) / RATE
+    return 0.1 * np.random.default_rng(seed).standard_normal(time.size) * np.sin(7 * time) ** 2
+
+
+def write(path: Path, signal: np.ndarray, rate: int = RATE) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, signal.T, rate, subtype="FLOAT" if path.suffix == ".wav" else None)
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> Folders:
+    """Five files in clean/, noisy/ and enhanced/, the enhanced ones with less noise."""
+    for place in range(5):
+        clean, noise = voice(place), voice(100 + place)
+        for kind, level in (("clean", 0.0), ("noisy", 0.3 + 0.1 * place), ("enhanced", 0.1)):
+            write(tmp_path / kind / f"part{place % 2}" / f"{place}.wav", clean + level * noise)
+    return {kind: tmp_path / kind for kind in ("clean", "noisy", "enhanced")}
+
+
+def by_file(frame: pd.DataFrame) -> dict[str, dict[str, object]]:
+    return {row["file"]: row for row in frame.to_dict("records")}
+
+
+def test_every_file_gets_the_scores_of_its_pair(folders: Folders) -> None:
+    frame = evaluate(folders["clean"], folders["enhanced"], folders["noisy"], metrics=FAST, workers=1)
+    assert list(frame) == ["file", "seconds", "si_sdr", "lsd", "noisy_si_sdr", "noisy_lsd", "reason"]
+    assert list(frame["file"]) == ["part0/0", "part0/2", "part0/4", "part1/1", "part1/3"]
+    for row in frame.to_dict("records"):
+        clean, noisy, enhanced = (soundfile.read(folders[kind] / f"{row['file']}.wav")[0] for kind in folders)
+        assert row["si_sdr"] == si_sdr(clean, enhanced, RATE)
+        assert row["noisy_lsd"] == lsd(clean, noisy, RATE)
+        assert row["seconds"] == 0.5
+        assert row["reason"] == ""
+
+
+def test_workers_change_nothing(folders: Folders) -> None:
+    one, two = (evaluate(folders["clean"], folders["enhanced"], metrics=FAST, workers=count) for count in (1, 2))
+    pd.testing.assert_frame_equal(one, two)
+
+
+def test_what_cannot_be_scored_is_listed_and_left_out(folders: Folders) -> None:
+    clean, enhanced = folders["clean"], folders["enhanced"]
+    (enhanced / "part0" / "0.wav").unlink()
+    write(enhanced / "more.wav", voice(7))
+    (enhanced / "part0" / "2.wav").write_text("no sound")
+    write(enhanced / "part0" / "4.wav", 0 * voice(4))
+    write(enhanced / "part1" / "1.flac", voice(1))
+    write(clean / "nan.wav", voice(8))
+    write(enhanced / "nan.wav", voice(8) + np.where(np.arange(8000) == 5, np.nan, 0))
+    write(clean / "cut.flac", voice(9, 5.0))
+    write(enhanced / "cut.flac", voice(9, 5.0))
+    whole = (enhanced / "cut.flac").read_bytes()
+    (enhanced / "cut.flac").write_bytes(whole[: len(whole) // 2])
+    write(clean / "short.wav", voice(10))
+    write(enhanced / "short.wav", voice(10)[:6000])
+    write(clean / "stereo.wav", np.stack([voice(11), voice(12)]))
+    write(enhanced / "stereo.wav", voice(11))
+    write(clean / "same.wav", voice(13))
+    write(enhanced / "same.wav", voice(13))
+    frame = evaluate(clean, enhanced, metrics=FAST, workers=1)
+    why = {failure["file"]: failure["reason"] for failure in failures(frame)}
+    assert why["part0/0"] == "no enhanced file"
+    assert why["more"] == "no clean file"
+    assert "is not audio that libsndfile reads" in why["part0/2"]
+    assert why["part0/4"] == "enhanced si_sdr, lsd: the estimate is silent"
+    assert why["part1/1"] == "2 enhanced files have this name: 1.flac, 1.wav"
+    assert "1 samples that are NaN or infinite" in why["nan"]
+    assert "cut" in why
+    assert "the reference lasts 0.500 s, the estimate 0.375 s" in why["short"]
+    assert why["stereo"] == "the clean file has 2 channels, the enhanced one 1"
+    assert "enhanced si_sdr: is inf" in why["same"]
+    assert set(frame["file"]) - set(why) == {"part1/3"}
+    summary = summarise(frame).set_index("metric")
+    assert summary.loc["si_sdr", "n"] == 1
+    assert summary.loc["lsd", "n"] == 2
+    assert summary.loc["si_sdr", "mean"] == by_file(frame)["part1/3"]["si_sdr"]
+    assert math.isnan(float(summary.loc["si_sdr", "std"]))
+
+
+def test_channels_are_averaged_rates_resampled_delays_taken_out(tmp_path: Path) -> None:
+    clean = np.stack([voice(1), voice(2)])
+    noisy = clean + 0.1 * np.stack([voice(3), voice(4)])
+    write(tmp_path / "clean" / "stereo.wav", clean)
+    write(tmp_path / "enhanced" / "stereo.flac", noisy)
+    low = soxr.resample(soxr.resample(voice(5), RATE, 8000, quality="VHQ"), 8000, RATE, quality="VHQ")
+    write(tmp_path / "clean" / "rate.wav", low)
+    write(tmp_path / "enhanced" / "rate.wav", soxr.resample(low, RATE, 8000, quality="VHQ"), 8000)
+    write(tmp_path / "clean" / "late.wav", voice(6))
+    write(tmp_path / "enhanced" / "late.wav", np.r_[np.zeros(300), voice(6)][:8000])
+    frame = by_file(evaluate(tmp_path / "clean", tmp_path / "enhanced", metrics=["si_sdr"], workers=1))
+    expected = np.mean([si_sdr(c, n, RATE) for c, n in zip(clean, noisy, strict=True)])
+    assert frame["stereo"]["si_sdr"] == pytest.approx(expected, abs=0.01)
+    assert float(str(frame["rate"]["si_sdr"])) > 20
+    assert float(str(frame["late"]["si_sdr"])) < 0
+    aligned = evaluate(tmp_path / "clean", tmp_path / "enhanced", metrics=["si_sdr"], workers=1, align=True)
+    assert float(str(by_file(aligned)["late"]["si_sdr"])) > 10
+
+
+def test_summary_is_mean_deviation_and_students_interval_of_the_same_files() -> None:
+    frame = pd.DataFrame(
+        {
+            "file": list("abcd"),
+            "seconds": 1.0,
+            "estoi": [0.8, 0.9, math.nan, 0.7],
+            "noisy_estoi": [0.6, 0.5, 0.9, math.inf],
+            "reason": ["", "", "enhanced estoi: …", "noisy estoi: …"],
+        }
+    )
+    rows = {row["kind"]: row for row in summarise(frame).to_dict("records")}
+    assert [row["n"] for row in rows.values()] == [2, 2, 2]
+    assert rows["enhanced"]["mean"] == pytest.approx(0.85)
+    assert rows["noisy"]["mean"] == pytest.approx(0.55)
+    assert rows["gain"]["mean"] == pytest.approx(0.3)
+    low, high = stats.ttest_1samp([0.2, 0.4], 0).confidence_interval(0.95)
+    assert rows["gain"]["mean"] - rows["gain"]["ci95"] == pytest.approx(low)
+    assert rows["gain"]["mean"] + rows["gain"]["ci95"] == pytest.approx(high)
+    assert rows["gain"]["std"] == pytest.approx(np.std([0.2, 0.4], ddof=1))
+
+
+def test_report(folders: Folders, tmp_path: Path) -> None:
+    write(folders["enhanced"] / "part0" / "0.wav", 0 * voice(0))
+    frame = evaluate(folders["clean"], folders["enhanced"], folders["noisy"], metrics=FAST, workers=1)
+    found = write_report(tmp_path / "report", frame, rtf=0.5, nfe=3)
+    assert json.loads((tmp_path / "report" / "metrics.json").read_text()) == found
+    assert list(found) == ["noisy", "enhanced", "rtf", "nfe", "files", "failed"]
+    assert set(found["noisy"]) == set(found["enhanced"]) == set(FAST)
+    assert (found["rtf"], found["nfe"], found["files"]) == (0.5, 3, 5)
+    assert found["failed"] == [{"file": "part0/0", "reason": "enhanced si_sdr, lsd: the estimate is silent"}]
+    kept = frame[frame["reason"] == ""]
+    assert found["enhanced"]["si_sdr"] == pytest.approx(kept["si_sdr"].mean())
+    assert found["noisy"]["si_sdr"] == pytest.approx(kept["noisy_si_sdr"].mean())
+    text = (tmp_path / "report" / "metrics.md").read_text()
+    assert f"{kept['si_sdr'].mean():.2f} ± {kept['si_sdr'].std():.2f}" in text
+    assert "| part0/0 | enhanced si_sdr, lsd: the estimate is silent |" in text
+    assert len(pd.read_csv(tmp_path / "report" / "per_file.csv")) == 5
+    assert set(pd.read_csv(tmp_path / "report" / "summary.csv")["kind"]) == {"noisy", "enhanced", "gain"}
+    assert (tmp_path / "report" / "metrics.png").stat().st_size > 10_000
+
+
+def test_report_of_no_score_at_all(tmp_path: Path) -> None:
+    write(tmp_path / "clean" / "a.wav", voice(0))
+    write(tmp_path / "enhanced" / "b.wav", voice(0))
+    frame = evaluate(tmp_path / "clean", tmp_path / "enhanced", metrics=FAST)
+    assert write_report(tmp_path, frame)["enhanced"] == {"si_sdr": None, "lsd": None}
+    assert not (tmp_path / "metrics.png").exists()
+    with pytest.raises(DataError, match="no file has a score"):
+        plot_scores(frame, tmp_path / "metrics.png")
+
+
+def test_bad_arguments(folders: Folders, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="does not exist; give a folder"):
+        evaluate(tmp_path / "nowhere", folders["enhanced"])
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match=r"enhanced folder .* holds no audio file"):
+        evaluate(folders["clean"], tmp_path / "empty")
+    with pytest.raises(ConfigError, match="workers=0"):
+        evaluate(folders["clean"], folders["enhanced"], workers=0)
+    with pytest.raises(ConfigError, match="si_sir"):
+        evaluate(folders["clean"], folders["enhanced"], metrics=["si_sir"])
+
+
+@pytest.fixture
+def command() -> Callable[..., tuple[int, str, BaseException | None]]:
+    """Runs `speech evaluate` in this process: exit status, what it said, what it raised."""
+
+    def run(*arguments: object) -> tuple[int, str, BaseException | None]:
+        result = CliRunner().invoke(application(("evaluate",)), ["evaluate", *map(str, arguments)])
+        return result.exit_code, result.output, result.exception
+
+    return run
+
+
+def test_command_enhances_first(
+    folders: Folders, tmp_path: Path, command: Callable[..., tuple[int, str, object]]
+) -> None:
+    from shared.sde import OUVESDE, sde_to_config
+    from speech.config import Parameterisation, SamplingConfig, SpeechConfig
+
+    sampling = SamplingConfig(sampler="ode1", steps=2)
+    config = SpeechConfig(TINY_LIGHT, TINY_FRONT_END, sde_to_config(OUVESDE()), Parameterisation("data"), sampling)
+    SpeechModel(config).save_pretrained(tmp_path / "model")
+    (folders["noisy"] / "part1" / "3.wav").write_text("no sound")
+    asked = ["--noisy", folders["noisy"], "--model", tmp_path / "model", "--output", tmp_path / "out"]
+    code, said, _ = command(folders["clean"], *asked, "--metric", "si_sdr", "--workers", 1, "--device", "cpu")
+    assert code == 1, said
+    found = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert found["nfe"] == 2
+    assert found["rtf"] > 0
+    assert [failure["file"] for failure in found["failed"]] == ["part1/3"]
+    assert found["failed"][0]["reason"].startswith("not enhanced: ")
+    assert len(list((tmp_path / "out" / "enhanced").rglob("*.wav"))) == 4
+
+
+def test_command_refuses_what_does_not_fit(folders: Folders, command: Callable[..., tuple[int, str, object]]) -> None:
+    code, _, error = command(folders["clean"])
+    assert code == 1
+    assert "there is nothing to score" in str(error)
+    code, _, error = command(folders["clean"], folders["enhanced"], "--model", "default")
+    assert code == 1
+    assert "--model default enhances --noisy" in str(error)
+
+
+def test_recipe_in_a_process_of_its_own(folders: Folders, tmp_path: Path) -> None:
+    arguments = [folders["clean"], folders["enhanced"], "--noisy", folders["noisy"], "--metric", "si_sdr"]
+    done = subprocess.run(
+        [sys.executable, ROOT / "recipes" / "evaluate_speech.py", *arguments, "--workers", "1", "--output", "out"],
+        cwd=tmp_path,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "COLUMNS": "160"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "SI-SDR, dB" in done.stdout
+    found = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert found["enhanced"]["si_sdr"] > found["noisy"]["si_sdr"]
+    assert (found["rtf"], found["nfe"], found["failed"]) == (None, None, [])
