@@ -149,7 +149,7 @@ def _draw(panel: Axes, frame: pd.DataFrame, name: str) -> None:
         )
         panel.plot(place, shown.mean(), marker="D", markersize=5, color=colour, markeredgecolor="white", zorder=4)
     decimals = METRICS[name].decimals
-    labels = [f"{kind}\n{each[usable].mean():.{decimals}f}" for kind, each in values.items()]
+    labels = [f"{kind}\nmean {each[usable].mean():.{decimals}f}" for kind, each in values.items()]
     panel.set_xticks(range(len(values)), labels, fontsize=8)
     panel.set_xlim(-0.6, len(values) - 0.4)
     panel.tick_params(axis="y", labelsize=8, colors=_TEXT)
