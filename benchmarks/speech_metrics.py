@@ -91,9 +91,9 @@ def main(
     about = (
         f"The noisy input against the clean, {len(loaded)} pairs of {seconds:.1f} s on average at {RATE} Hz; DNSMOS on "
         f"the first {slow_files}. Difference: the largest, over these files, from what the package gives for the same "
-        "arrays. pystoi adds noise of 1e-16 to what it normalises for ESTOI, so that two of its own runs differ as much."
-        " CPU: milliseconds of processor time a file; the composite measures' hold PESQ's, which `evaluate` shares. Computed "
-        f"together, for one price: {', '.join(together)}."
+        "arrays. pystoi adds noise of 1e-16 to what it normalises for ESTOI, so that two of its own runs differ as "
+        "much. CPU: milliseconds of processor time a file; the composite measures' hold PESQ's, which `evaluate` "
+        f"shares. Computed together, for one price: {', '.join(together)}."
     )
     head = ["metric", "noisy input", "files", "CPU, ms", "package", "difference"]
     write_text(output, header("Metrics of speech on the public test pairs") + f"\n{about}\n\n" + table(head, rows))

@@ -58,7 +58,7 @@ def dnsmos(waveform: Any, sample_rate: float) -> DNSMOS:
 
 @functools.cache
 def _scorer() -> Any:
-    """The package's own scorer, on one thread: files are scored in parallel, and threads would only compete."""
+    """The package's own scorer on one thread, which moves its scores by 1e-6 at most: files are scored in parallel."""
     import onnxruntime
     from speechmos import dnsmos as package
 
