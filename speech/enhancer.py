@@ -22,7 +22,7 @@ from speech.config import Sampler, SamplingConfig
 from speech.longform import DryWet, Tail, Window, Windows
 from speech.model import BUNDLED, SpeechModel
 from speech.sampling import sampling_times
-from speech.segments import Advance, Segment, SegmentRunner, Tally
+from speech.segments import Advance, Segment, SegmentRunner, Tally, frame_grid
 
 if TYPE_CHECKING:
     from speech.folders import Existing, FolderReport
@@ -70,8 +70,8 @@ class Enhancer:
         draws: results to average; each costs as much as the first.
         mix: share of the enhanced signal in the result, 0 to 1; the rest is the noisy one.
         window_seconds, overlap_seconds: of the windows of a long recording.
-        batch_size: windows at a time; shorter pieces are batched up to the same number of seconds. None: 2 on a CPU,
-            8 elsewhere.
+        batch_size: windows at a time; shorter pieces are batched up to the same number of seconds. None: 1 on a CPU,
+            4 elsewhere.
         sampling: how to sample; None means the model's default.
 
     Raises:
@@ -88,7 +88,7 @@ class Enhancer:
         seed: int = 0,
         draws: int = 1,
         mix: float = 1.0,
-        window_seconds: float = 10.0,
+        window_seconds: float = 16.0,
         overlap_seconds: float = 2.0,
         batch_size: int | None = None,
         sampling: SamplingConfig | None = None,
@@ -103,10 +103,11 @@ class Enhancer:
         self.sampling: SamplingConfig = replace(sampling or model.config.sampling, **changes)  # type: ignore[arg-type]
         sampling_times(model.sde, self.sampling)
         frontend = model.config.frontend
-        self.windows = Windows.of(window_seconds, overlap_seconds, frontend.sample_rate, frontend.hop_length)
+        grid = frontend.hop_length * frame_grid(model)
+        self.windows = Windows.of(window_seconds, overlap_seconds, frontend.sample_rate, grid)
         self.model = (model if device is None else model.to(device)).eval()
         self.seed, self.draws, self.mix = seed, draws, mix
-        self.batch_size = batch_size or (2 if self.model.device.type == "cpu" else 8)
+        self.batch_size = batch_size or (1 if self.model.device.type == "cpu" else 4)
         self.runner = SegmentRunner(self.model, self.sampling, draws, self.batch_size * self.windows.length)
         self._nfe = 0
 

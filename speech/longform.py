@@ -26,18 +26,18 @@ class Windows:
     overlap: int
 
     @classmethod
-    def of(cls, window_seconds: float, overlap_seconds: float, sample_rate: int, hop: int) -> Windows:
-        """Windows of about these lengths that begin on frames of the spectrogram, `hop` samples apart.
+    def of(cls, window_seconds: float, overlap_seconds: float, sample_rate: int, grid: int) -> Windows:
+        """Windows of about these lengths that begin on a grid of `grid` samples.
 
         Raises:
             ConfigError: no room for a window, or for an overlap that is less than half of it.
         """
-        length = round(window_seconds * sample_rate / hop) * hop
-        overlap = round(overlap_seconds * sample_rate / hop) * hop
+        length = round(window_seconds * sample_rate / grid) * grid
+        overlap = round(overlap_seconds * sample_rate / grid) * grid
         if not 0 < 2 * overlap <= length:
             raise ConfigError(
-                f"window_seconds={window_seconds}, overlap_seconds={overlap_seconds}: need an overlap of at least one "
-                f"frame ({hop / sample_rate:.3f} s) and windows at least twice as long"
+                f"window_seconds={window_seconds}, overlap_seconds={overlap_seconds}: need an overlap of at least "
+                f"{grid / sample_rate:.3f} s, on the grid of this model, and windows at least twice as long"
             )
         return cls(length, overlap)
 

@@ -54,6 +54,12 @@ class Tally:
     replaced: int = 0
 
 
+def frame_grid(model: SpeechModel) -> int:
+    """Segments are continued to a multiple of this many frames; windows begin at one, so that all that end with the
+    recording are continued by the same."""
+    return math.lcm(_BUCKET, model.frame_multiple)
+
+
 class SegmentRunner:
     """A model, how it is sampled, and how much of it at once.
 
@@ -70,7 +76,7 @@ class SegmentRunner:
 
     def bucket(self, samples: int) -> int:
         """The frames that a segment of this many samples is continued to."""
-        multiple = math.lcm(_BUCKET, self.model.frame_multiple)
+        multiple = frame_grid(self.model)
         return -(-self.model.frontend.frames(samples) // multiple) * multiple
 
     def batch_of(self, frames: int) -> int:

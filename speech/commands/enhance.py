@@ -69,9 +69,9 @@ def main(
     picture: Annotated[
         bool, typer.Option("--picture", help="Draw spectrograms before and after; beside OUT, or in --output.")
     ] = False,
-    window: Annotated[float, typer.Option("--window", help="Seconds of a recording that are enhanced at once.")] = 10.0,
+    window: Annotated[float, typer.Option("--window", help="Seconds of a recording that are enhanced at once.")] = 16.0,
     batch_size: Annotated[
-        int | None, typer.Option("--batch-size", help="Windows at a time [2 on a CPU, 8 on a GPU].")
+        int | None, typer.Option("--batch-size", help="Windows at a time [1 on a CPU, 4 on a GPU].")
     ] = None,
     workers: Annotated[
         int | None, typer.Option("--workers", help="Batches of a folder at a time [one per CPU thread; 2 on a GPU].")

@@ -88,7 +88,7 @@ def test_windows_agree_with_the_whole(sampler, rate, draws):
     short = Enhancer(model, window_seconds=0.5, overlap_seconds=0.2, draws=draws, batch_size=3)
     windowed = short.enhance(signal, rate)
     assert windowed.shape == whole.shape
-    assert decibels(windowed - whole, whole) < -60
+    assert decibels(windowed - whole, whole) < -90
     assert short.nfe == draws * {"sb_sde": 2, "sb_ode": 2, "pc": 4}[sampler]
 
 
