@@ -192,4 +192,7 @@ def read_experiment(
     if task not in PRESETS:
         raise ConfigError(f"task: {task!r} is not one of {', '.join(PRESETS)}")
     defaults["data"]["mix"] = plain(PRESETS[task])
+    model = values.get("model")
+    if isinstance(model, dict) and "name" in (model.get("sde") or {}):
+        defaults["model"]["sde"] = {}  # another process has other parameters
     return checked(Experiment, merged(defaults, values), str(path or "the settings"))
