@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -29,6 +30,24 @@ def finite(waveform: np.ndarray) -> tuple[np.ndarray, int]:
     good = np.abs(waveform) <= LARGEST
     replaced = good.size - int(np.count_nonzero(good))
     return (waveform, 0) if replaced == 0 else (np.where(good, waveform, np.float32(0)), replaced)
+
+
+class AudioWarning(UserWarning):
+    """Something in a recording had to be put right."""
+
+
+def finite_output(waveform: Tensor) -> Tensor:
+    """What a network gave, with 0 in place of what is not finite, which is told."""
+    good = torch.isfinite(waveform)
+    if bool(good.all()):
+        return waveform
+    warnings.warn(
+        f"{good.numel() - int(good.sum())} samples from the network are not finite and were taken for 0: this model is "
+        "unstable with this sampler; take more steps or another",
+        AudioWarning,
+        stacklevel=2,
+    )
+    return torch.where(good, waveform, torch.zeros_like(waveform))
 
 
 @dataclass(frozen=True)

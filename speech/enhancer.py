@@ -16,13 +16,13 @@ from tqdm.auto import tqdm
 
 from shared.errors import CheckpointError, ConfigError, DataError
 from shared.random import derive_seed
-from speech.arrays import Form, Waveform, finite
+from speech.arrays import AudioWarning, Form, Waveform, finite
 from speech.audio import BLOCK_SECONDS, RawFormat, Resampler, audio_info, create_audio, open_audio, resample
 from speech.config import Sampler, SamplingConfig
 from speech.longform import DryWet, Tail, Window, Windows
 from speech.model import BUNDLED, SpeechModel
 from speech.sampling import sampling_times
-from speech.segments import Advance, Segment, SegmentRunner, Tally, frame_grid
+from speech.segments import Advance, Segment, SegmentRunner, Tally, bounded, frame_grid
 
 if TYPE_CHECKING:
     from speech.folders import Existing, FolderReport
@@ -30,10 +30,6 @@ if TYPE_CHECKING:
 
 Blocks = Callable[[], Iterator[np.ndarray]]
 """Reads a recording from its start, in blocks (channels, n); may be asked more than once."""
-
-
-class AudioWarning(UserWarning):
-    """Something in a recording had to be put right before it could be enhanced."""
 
 
 @dataclass(frozen=True)
@@ -176,7 +172,7 @@ class Enhancer:
             raise ConfigError(f"{len(seeds)} seeds for a batch of {len(noisy)}: give one per item, or just one")
         tally = Tally()
         if self.is_short(noisy.shape[-1], sample_rate):
-            enhanced = self.enhance_short(list(noisy), [sample_rate] * len(noisy), seeds, tally, peak)
+            enhanced = self.enhance_short(list(noisy), [sample_rate] * len(noisy), seeds, tally, peak=peak)
         else:
             enhanced = [
                 self._enhance_long(item, sample_rate, item_seed, tally, peak)
@@ -192,7 +188,7 @@ class Enhancer:
         *,
         name: str | None = None,
         raw: RawFormat | None = None,
-        progress: bool = False,
+        progress: bool | Advance = False,
     ) -> FileResult:
         """Enhance a file of any length, from disk to disk; the target appears when all is done.
 
@@ -202,7 +198,7 @@ class Enhancer:
                 those of the source, and the coding is where the format has it.
             name: what the noise depends on beside the seed; None: the name of `src`, without its folder.
             raw: what a .raw file holds.
-            progress: show a progress bar.
+            progress: show a progress bar, or call this with every bit of progress, in seconds of a channel.
 
         Raises:
             DataError: the source cannot be read, the target cannot be written, or is the source.
@@ -225,10 +221,11 @@ class Enhancer:
         total = info.seconds * info.channels
         with (
             create_audio(target, info) as writer,
-            tqdm(total=round(total, 1), unit="s", desc=source.name, disable=not progress, leave=False) as bar,
+            tqdm(total=round(total, 1), unit="s", desc=source.name, disable=progress is not True, leave=False) as bar,
         ):
             shape, seed = (info.channels, info.samples), self.seed_of(name)
-            for block in self.enhance_blocks(read, info.sample_rate, shape, seed, tally, bounded(bar)):
+            advance = progress if callable(progress) else bounded(bar)
+            for block in self.enhance_blocks(read, info.sample_rate, shape, seed, tally, advance):
                 writer.write(block)
         self._nfe = tally.nfe
         return FileResult(name, info.seconds, info.channels, info.sample_rate, tally.nfe, tally.replaced)
@@ -266,6 +263,7 @@ class Enhancer:
         rates: Sequence[int],
         seeds: Sequence[int],
         tally: Tally,
+        advance: Advance | None = None,
         peak: float | None = None,
     ) -> list[np.ndarray]:
         """Enhance finite recordings (channels, samples), float32, that fit into a window each, in common batches."""
@@ -278,7 +276,7 @@ class Enhancer:
             places.append(range(len(segments), len(segments) + len(at_rate)))
             scales = self._scales(_peaks(at_rate), peak)
             segments += [Segment(wave, 0, seed, scale) for wave, scale in zip(at_rate, scales, strict=True)]
-        outputs = self.runner.run(segments, tally)
+        outputs = self.runner.run(segments, tally, advance)
         results = []
         for recording, rate, place in zip(recordings, rates, places, strict=True):
             if len(place) == 0:
@@ -400,12 +398,3 @@ def warn_replaced(replaced: int, what: str) -> None:
     """Tell of samples that were not finite."""
     if replaced:
         warnings.warn(f"{replaced} samples of {what} are not finite and were taken for 0", AudioWarning, stacklevel=3)
-
-
-def bounded(bar: tqdm) -> Advance:
-    """Moves a bar, never beyond its end: windows overlap."""
-
-    def advance(seconds: float) -> None:
-        bar.update(max(0.0, min(seconds, bar.total - bar.n)))
-
-    return advance

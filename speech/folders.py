@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -19,8 +19,8 @@ from tqdm.auto import tqdm
 from shared.errors import ConfigError, DataError, DiffusionError
 from speech.arrays import finite
 from speech.audio import AUDIO_SUFFIXES, Audio, AudioInfo, RawFormat, audio_info, read_audio, write_audio
-from speech.enhancer import Enhancer, FileResult, bounded, refuse_same
-from speech.segments import Tally
+from speech.enhancer import Enhancer, FileResult, refuse_same
+from speech.segments import Advance, Tally, bounded
 
 Existing = Literal["skip", "overwrite"]
 
@@ -101,11 +101,10 @@ def enhance_dir(
     report = FolderReport()
     files = _plan(find_audio(source, target), source, target, existing, raw, report)
     batches = _batches(enhancer, files)
-    total = round(sum(file.info.seconds for file in files), 1)
+    total = round(sum(file.info.seconds * file.info.channels for file in files), 1)
     with tqdm(total=total, unit="s", desc=source.name, disable=not progress) as bar:
-        advance = bounded(bar)
-        job = _Job(enhancer, raw, report, lambda file: advance(file.info.seconds))
-        _run_all(job.run, batches, *_share(enhancer, workers, len(batches)))
+        job = _Job(enhancer, raw, report, bounded(bar))
+        _run_all(job, batches, *_share(enhancer, workers, len(batches)))
     report.files.sort(key=lambda file: file.name)
     report.failed = dict(sorted(report.failed.items()))
     report.seconds = time.perf_counter() - started
@@ -176,12 +175,17 @@ def _batches(enhancer: Enhancer, files: Sequence[_File]) -> list[list[_File]]:
     return [batch for group in groups.values() for batch in group]
 
 
+class _Stopped(BaseException):
+    """Ends a batch in the middle when the user stops the run."""
+
+
 class _Job:
     """Takes batches through reading, network and writing; files that fail go into the report."""
 
-    def __init__(self, enhancer: Enhancer, raw: RawFormat | None, report: FolderReport, done: Callable[[_File], None]):
-        self._enhancer, self._raw, self._report, self._done = enhancer, raw, report, done
+    def __init__(self, enhancer: Enhancer, raw: RawFormat | None, report: FolderReport, advance: Advance):
+        self._enhancer, self._raw, self._report, self._advance = enhancer, raw, report, advance
         self._lock = threading.Lock()
+        self.stopping = threading.Event()
 
     def run(self, batch: Sequence[_File]) -> None:
         """Enhance the files of one batch; if that fails, each alone."""
@@ -200,6 +204,7 @@ class _Job:
                 [item.audio.sample_rate for item in read],
                 [self._enhancer.seed_of(item.file.name) for item in read],
                 tally,
+                self._progress,
             )
         except Exception:
             for item in read:
@@ -210,18 +215,25 @@ class _Job:
                 write_audio(item.file.target, replace(item.audio, waveform=waveform))
                 info = item.audio.info
                 self._succeeded(
-                    item.file,
-                    FileResult(item.file.name, info.seconds, info.channels, info.sample_rate, tally.nfe, item.replaced),
+                    FileResult(item.file.name, info.seconds, info.channels, info.sample_rate, tally.nfe, item.replaced)
                 )
 
     def _alone(self, file: _File) -> None:
         with self._failures_of(file):
-            self._succeeded(file, self._enhancer.enhance_file(file.source, file.target, name=file.name, raw=self._raw))
+            result = self._enhancer.enhance_file(
+                file.source, file.target, name=file.name, raw=self._raw, progress=self._progress
+            )
+            self._succeeded(result)
 
-    def _succeeded(self, file: _File, result: FileResult) -> None:
+    def _progress(self, seconds: float) -> None:
+        if self.stopping.is_set():
+            raise _Stopped
+        with self._lock:
+            self._advance(seconds)
+
+    def _succeeded(self, result: FileResult) -> None:
         with self._lock:
             self._report.files.append(result)
-            self._done(file)
 
     @contextmanager
     def _failures_of(self, file: _File) -> Iterator[None]:
@@ -231,7 +243,6 @@ class _Job:
             known = isinstance(error, (DiffusionError, OSError))
             with self._lock:
                 self._report.failed[file.name] = str(error) if known else f"{type(error).__name__}: {error}"
-                self._done(file)
 
 
 @dataclass(frozen=True)
@@ -251,17 +262,20 @@ def _share(enhancer: Enhancer, workers: int | None, batches: int) -> tuple[int, 
     return wanted, max(1, threads // wanted) if on_cpu else threads
 
 
-def _run_all(run: Callable[[list[_File]], None], batches: Sequence[list[_File]], workers: int, threads: int) -> None:
-    """Run every batch, `workers` at a time, each on `threads` CPU threads; a stop drops those that wait."""
+def _run_all(job: _Job, batches: Sequence[list[_File]], workers: int, threads: int) -> None:
+    """Run every batch, `workers` at a time, each on `threads` CPU threads; a stop ends all of them."""
     if workers == 1:
         for batch in batches:
-            run(batch)
+            job.run(batch)
         return
     before = torch.get_num_threads()
     pool = ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(threads,))
     try:
-        for done in as_completed([pool.submit(run, batch) for batch in batches]):
+        for done in as_completed([pool.submit(job.run, batch) for batch in batches]):
             done.result()
+    except BaseException:
+        job.stopping.set()
+        raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
         torch.set_num_threads(before)

@@ -10,9 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor, nn
+from tqdm.auto import tqdm
 
 from shared.random import PlacedGenerator
 from shared.samplers import StepInfo
+from speech.arrays import finite_output
 from speech.config import SamplingConfig
 from speech.model import SpeechModel
 from speech.sampling import sample_spectrogram
@@ -125,10 +127,19 @@ class SegmentRunner:
         for x, segment in zip(result.x, segments, strict=True):
             length = len(segment.waveform)
             wave = frontend.inverse(x[None, ..., : frontend.frames(length)], length)[0] * segment.peak
-            waves.append(torch.nan_to_num(wave, 0.0, 0.0, 0.0).to("cpu", torch.float32).numpy())
+            waves.append(finite_output(wave).to("cpu", torch.float32).numpy())
         return waves, result.nfe
 
     def _spectrogram(self, segment: Segment, frames: int) -> Tensor:
         wave = torch.from_numpy(segment.waveform / np.float32(segment.peak)).to(self.model.device)
         spectrogram = self.model.pad_frames(self.model.frontend(wave[None]), self.sampling.frame_padding)
         return nn.functional.pad(spectrogram, (0, frames - spectrogram.shape[-1]))
+
+
+def bounded(bar: tqdm) -> Advance:
+    """Moves a bar, never beyond its end: windows overlap."""
+
+    def advance(seconds: float) -> None:
+        bar.update(max(0.0, min(seconds, bar.total - bar.n)))
+
+    return advance

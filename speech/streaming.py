@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from shared.errors import ConfigError, DataError
 from shared.random import PlacedGenerator
-from speech.arrays import Form, Waveform, finite
+from speech.arrays import Form, Waveform, finite, finite_output
 from speech.audio import Quality, Resampler, fit_length
 from speech.frontend import FrontEnd
 from speech.model import SpeechModel
@@ -141,7 +141,7 @@ class _Core:
         spectrogram = self._analysis.push(signal, last)
         enhanced = spectrogram if spectrogram is None else self._sample(spectrogram)
         wave = self._synthesis.push(enhanced, self._analysis.samples if last else None) * self._peak
-        return torch.nan_to_num(wave, 0.0, 0.0, 0.0).cpu().numpy()
+        return finite_output(wave).cpu().numpy()
 
     def _sample(self, noisy: Tensor) -> Tensor:
         """Enhanced frames of noisy ones (channels, 1, frequencies, frames)."""

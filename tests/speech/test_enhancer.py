@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from shared.errors import CheckpointError, ConfigError, DataError
 from shared.random import PlacedGenerator
+from speech.arrays import AudioWarning
 from speech.audio import Audio, RawFormat, read_audio, write_audio
 from speech.config import SamplingConfig
-from speech.enhancer import AudioWarning, Enhancer, load_model
+from speech.enhancer import Enhancer, load_model
 from speech.sampling import sample_spectrogram
 from tests.speech.models import noise, tiny_enhancer, tiny_model
 
@@ -302,3 +303,11 @@ def test_real_speech_of_another_rate(shared_data):
     enhanced = ENHANCER.enhance(audio.waveform[:, :32000], audio.sample_rate)
     assert np.isfinite(enhanced).all()
     assert np.corrcoef(enhanced[0], audio.waveform[0, :32000])[0, 1] > 0.3
+
+
+def test_what_a_network_gives_that_is_not_finite_is_told():
+    enhancer = tiny_enhancer(steps=1)
+    enhancer.model.backbone.register_forward_hook(lambda module, inputs, output: output * float("nan"))
+    with pytest.warns(AudioWarning, match=r"samples from the network are not finite.*more steps"):
+        enhanced = enhancer.enhance(noise(1, 500), 16000)
+    assert not enhanced.any()
