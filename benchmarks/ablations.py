@@ -56,6 +56,7 @@ def changes(preset: Preset, freq: str) -> Iterator[tuple[str, Preset]]:
     yield "none (the preset)", preset
     yield "two models, half the samples each", replace(preset, members=2)
     yield "predict noise", replace(preset, output="noise")
+    yield "predict noise, two models", replace(preset, output="noise", members=2)
     yield "times uniform", replace(preset, loss=DiffusionLoss(times=TimeSampler("uniform")))
     yield "no EMA", preset.with_training(ema_decay=0.0)
     yield "constant learning rate", preset.with_training(decay="constant")
@@ -131,10 +132,10 @@ def write(path: Path, rows: list[dict[str, str]]) -> None:
 
 def report(rows: list[dict[str, str]]) -> str:
     """The table, each row beside its preset."""
-    reference = {r["set"]: float(r["crps_quantile"]) for r in rows if r["change"].startswith("none")}
+    reference = {(r["set"], r["steps"]): float(r["crps_quantile"]) for r in rows if r["change"].startswith("none")}
     lines = []
     for r in rows:
-        base = reference.get(r["set"])
+        base = reference.get((r["set"], r["steps"]))
         relative = f"{float(r['crps_quantile']) / base - 1:+.1%}" if base else ""
         lines.append([r["set"], r["change"], r["steps"], r["crps_quantile"], relative, r["crps_mse"], r["coverage_90"]])
     head = ["set", "changed", "training steps", "CRPS, quantile", "against the preset", "CRPS, MSE", "covers 90 %"]
@@ -147,7 +148,8 @@ def report(rows: list[dict[str, str]]) -> str:
 
 def main(
     sets: Annotated[list[str] | None, typer.Option("--set", help="Sets; default: four.")] = None,
-    steps: Annotated[int, typer.Option(help="Training steps of every row.")] = 1500,
+    steps: Annotated[int, typer.Option(help="Training steps of every row; 0 takes the preset's.")] = 1500,
+    only: Annotated[list[str] | None, typer.Option("--change", help="Rows to make, by name; default: all.")] = None,
     windows: Annotated[int, typer.Option(help="Validation windows at most.")] = 70,
     data: Annotated[Path, typer.Option(help="Folder that holds series/.")] = DEFAULT_DATA,
     output: Annotated[Path, typer.Option(help="Folder for the table.")] = RESULTS,
@@ -159,8 +161,11 @@ def main(
     rows = read(path)
     for name in sets or SETS:
         freq, split, pairs = validation(name, data, windows)
-        for change, preset in changes(PRESETS[name].with_training(max_steps=steps), freq):
-            if not any((r["set"], r["change"], r["steps"]) == (name, change, str(steps)) for r in rows):
+        taken = steps or PRESETS[name].training.max_steps
+        for change, preset in changes(PRESETS[name].with_training(max_steps=taken), freq):
+            if only and change not in only:
+                continue
+            if not any((r["set"], r["change"], r["steps"]) == (name, change, str(taken)) for r in rows):
                 rows.append(row(name, change, preset, split, pairs))
                 write(path, rows)
                 print(*rows[-1].values(), flush=True)
