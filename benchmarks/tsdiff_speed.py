@@ -11,13 +11,9 @@ Example:
 from __future__ import annotations
 
 import copy
-import json
 import os
-import resource
 import statistics
-import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -29,6 +25,7 @@ from torch import Tensor, nn
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.machine import header, table
+from benchmarks.workers import Worker, answer
 from shared.ema import ema_of
 from shared.io import write_text
 from shared.memory import keep_large_blocks
@@ -160,44 +157,12 @@ def work(side: str) -> None:
     """Answer each line on standard input, "threads job", with wall and processor seconds and page faults."""
     if side.startswith("ours"):
         keep_large_blocks()
-    calls = jobs(side)
-    print("ready", flush=True)
-    for line in sys.stdin:
-        threads, name = line.split()
-        torch.set_num_threads(int(threads))
-        faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-        wall, processor = time.perf_counter(), time.process_time()
-        calls[name]()
-        wall, processor = time.perf_counter() - wall, time.process_time() - processor
-        faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - faults
-        print(json.dumps([wall, processor, faults]), flush=True)
-
-
-class Worker:
-    """One side's process."""
-
-    def __init__(self, side: str):
-        environment = {**os.environ, "GOMP_SPINCOUNT": "0"}  # waiting threads leave the cores to whoever works
-        command = [sys.executable, __file__, "--worker", side]
-        self.process = subprocess.Popen(command, stdin=-1, stdout=-1, text=True, env=environment)
-        if self._line() != "ready":
-            raise typer.Exit(1)
-
-    def time(self, threads: int, job: str) -> list[float]:
-        """Wall seconds, processor seconds, page faults."""
-        assert self.process.stdin is not None
-        self.process.stdin.write(f"{threads} {job}\n")
-        self.process.stdin.flush()
-        return json.loads(self._line())
-
-    def _line(self) -> str:
-        assert self.process.stdout is not None
-        return self.process.stdout.readline().strip()
+    answer(jobs(side))
 
 
 def measured(sides: tuple[str, ...], threads: int, repeats: int) -> str:
     """The table of one thread count."""
-    workers = {side: Worker(side) for side in sides}
+    workers = {side: Worker(__file__, side) for side in sides}
     rows, faults = [], {}
     for job, title in JOBS.items():
         times: dict[str, list[list[float]]] = {side: [] for side in sides}
@@ -218,7 +183,7 @@ def measured(sides: tuple[str, ...], threads: int, repeats: int) -> str:
                 row.append(f"{statistics.median(ratios):.1f}")
         rows.append(row)
     for worker in workers.values():
-        worker.process.terminate()
+        worker.stop()
     head = ["seconds"]
     for side in sides:
         head += [side, "×"] if side.startswith("ours") and side.replace("ours", "public") in sides else [side]

@@ -129,7 +129,7 @@ class ResidualBlock(nn.Module):
             # A 1×1 convolution and a filter of each channel commute, and there are fewer points before.
             x = resampled(F.conv2d(x, self.shortcut.weight), "up", self.taps)
             assert self.shortcut.bias is not None
-            return x.add_(self.shortcut.bias[:, None, None])
+            return x.add_(self.shortcut.bias[:, None, None].to(x.dtype))
         if self.resample == "down":
             x = resampled(x, "down", self.taps)
         return self.shortcut(x)
