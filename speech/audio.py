@@ -243,6 +243,16 @@ def unwritable(path: str | os.PathLike[str], why: str) -> DataError:
     return DataError(f"{path} cannot be written ({why}); free some space, or choose another folder")
 
 
+def refuse_same(source: Path, target: Path) -> None:
+    """Refuse to write a file onto the one that it is made from.
+
+    Raises:
+        DataError: they are the same file.
+    """
+    if target.exists() and source.exists() and os.path.samefile(source, target):
+        raise DataError(f"{target} is the noisy file itself; choose another name or folder for the enhanced one")
+
+
 @contextlib.contextmanager
 def create_audio(path: str | os.PathLike[str], info: AudioInfo) -> Iterator[AudioWriter]:
     """Write a file in blocks; it appears at `path` when all is written, or not at all.

@@ -15,9 +15,19 @@ import torch
 from tqdm.auto import tqdm
 
 from shared.errors import CheckpointError, ConfigError, DataError
+from shared.memory import keep_large_blocks
 from shared.random import derive_seed
 from speech.arrays import AudioWarning, Form, Waveform, finite
-from speech.audio import BLOCK_SECONDS, RawFormat, Resampler, audio_info, create_audio, open_audio, resample
+from speech.audio import (
+    BLOCK_SECONDS,
+    RawFormat,
+    Resampler,
+    audio_info,
+    create_audio,
+    open_audio,
+    refuse_same,
+    resample,
+)
 from speech.config import Sampler, SamplingConfig
 from speech.longform import DryWet, Tail, Window, Windows
 from speech.model import BUNDLED, SpeechModel
@@ -56,7 +66,8 @@ class Enhancer:
 
     Every channel is enhanced for itself. Results depend on the recording, the seed and the settings, and not on what
     else is in the batch. Channels of a recording share their noise, so that equal channels stay equal. Recordings
-    longer than a window are enhanced in windows that share the noise where they overlap.
+    longer than a window are enhanced in windows that share the noise where they overlap. On a CPU the process is told
+    to keep its freed memory (`shared.memory.keep_large_blocks`), which large networks are much faster with.
 
     Args:
         model: what enhances; it is set to evaluation and moved to `device`.
@@ -103,7 +114,10 @@ class Enhancer:
         self.windows = Windows.of(window_seconds, overlap_seconds, frontend.sample_rate, grid)
         self.model = (model if device is None else model.to(device)).eval()
         self.seed, self.draws, self.mix = seed, draws, mix
-        self.batch_size = batch_size or (1 if self.model.device.type == "cpu" else 4)
+        on_cpu = self.model.device.type == "cpu"
+        self.batch_size = batch_size or (1 if on_cpu else 4)
+        if on_cpu:
+            keep_large_blocks()
         self.runner = SegmentRunner(self.model, self.sampling, draws, self.batch_size * self.windows.length)
         self._nfe = 0
 
@@ -382,16 +396,6 @@ def load_model(path_or_name: str | os.PathLike[str] = "default") -> SpeechModel:
             "folder, or a published SGMSE+ .ckpt"
         )
     return SpeechModel.from_pretrained(path_or_name)
-
-
-def refuse_same(source: Path, target: Path) -> None:
-    """Refuse to write a file onto the one that it is made from.
-
-    Raises:
-        DataError: they are the same file.
-    """
-    if target.exists() and source.exists() and os.path.samefile(source, target):
-        raise DataError(f"{target} is the noisy file itself; choose another name or folder for the enhanced one")
 
 
 def warn_replaced(replaced: int, what: str) -> None:

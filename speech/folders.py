@@ -18,8 +18,8 @@ from tqdm.auto import tqdm
 
 from shared.errors import ConfigError, DataError, DiffusionError
 from speech.arrays import finite
-from speech.audio import AUDIO_SUFFIXES, Audio, AudioInfo, RawFormat, audio_info, read_audio, write_audio
-from speech.enhancer import Enhancer, FileResult, refuse_same
+from speech.audio import AUDIO_SUFFIXES, Audio, AudioInfo, RawFormat, audio_info, read_audio, refuse_same, write_audio
+from speech.enhancer import Enhancer, FileResult
 from speech.segments import Advance, Tally, bounded
 
 Existing = Literal["skip", "overwrite"]

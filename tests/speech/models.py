@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,14 +18,22 @@ from speech.model import SpeechModel
 SMALL = {"width": 8, "edge_width": 4, "blocks": 2, "dilations": (1, 2), "mixed": 2, "mixing_width": 8, "embedding": 8}
 
 
+TINY_FRONT_END = FrontEndConfig(n_fft=126, hop_length=32)
+
+
 def tiny_model(
-    *, causal: bool = False, normalize: Any = "noisy", rate: int = 16000, sampler: Any = "sb_sde", steps: int = 3
+    *,
+    causal: bool = False,
+    normalize: Any = "noisy",
+    sampler: Any = "sb_sde",
+    steps: int = 3,
+    frontend: FrontEndConfig = TINY_FRONT_END,
 ) -> SpeechModel:
     """A light network of a few thousand weights, none of them zero, on a bridge (or on OUVE, for "pc" and "ode")."""
     sde = OUVESDE() if sampler in ("pc", "ode") else SBVESDE()
     config = SpeechConfig(
         LightConfig(**SMALL, causal=causal),
-        FrontEndConfig(sample_rate=rate, n_fft=126, hop_length=32, normalize=normalize),
+        replace(frontend, normalize=normalize),
         sde_to_config(sde),
         Parameterisation(output="data"),
         SamplingConfig(sampler=sampler, steps=steps),

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from shared.errors import ConfigError, DataError
 from speech.enhancer import Enhancer
+from speech.frontend import FrontEndConfig
 from tests.speech.models import decibels, noise, tiny_enhancer, tiny_model
 
 
@@ -29,11 +30,10 @@ def streamed(enhancer: Enhancer, signal: np.ndarray, rate: int, sizes: list[int]
 @settings(max_examples=12, deadline=None)
 @given(
     samples=st.integers(1, 1500),
-    sizes=st.lists(st.integers(1, 700), min_size=1, max_size=4),
-    causal=st.just(True),
+    sizes=st.lists(st.integers(20, 700), min_size=1, max_size=4),
 )
-def test_blocks_of_any_size_give_what_the_whole_gives(samples, sizes, causal):
-    enhancer = tiny_enhancer(causal=causal, enhancer={"draws": 2, "mix": 0.9})
+def test_blocks_of_any_size_give_what_the_whole_gives(samples, sizes):
+    enhancer = tiny_enhancer(causal=True, enhancer={"draws": 2, "mix": 0.9})
     signal = noise(2, samples)
     whole = enhancer.enhance(signal, 16000, peak=0.5)
     joined, _ = streamed(enhancer, signal, 16000, sizes, peak=0.5)
@@ -51,6 +51,16 @@ def test_every_sampler_that_does_not_look_at_the_whole(sampler, normalize):
     stream = enhancer.stream(16000)
     stream.push(signal)
     assert stream.nfe == enhancer.nfe
+
+
+@settings(max_examples=8, deadline=None)
+@given(samples=st.integers(1, 400), size=st.integers(1, 300))
+def test_frames_that_overlap_by_half(samples, size):
+    frontend = FrontEndConfig(n_fft=64, hop_length=32, window="sqrthann")
+    enhancer = tiny_enhancer(causal=True, sampler="ode1", steps=1, frontend=frontend)
+    signal = noise(1, samples)
+    joined, _ = streamed(enhancer, signal, 16000, [size], peak=0.5)
+    np.testing.assert_allclose(joined, enhancer.enhance(signal, 16000, peak=0.5), atol=2e-5)
 
 
 @pytest.mark.parametrize("rate", [8000, 16000, 44100, 48000])
