@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
-from shared.errors import CheckpointError, ConfigError, DataError
+from shared.errors import CheckpointError, ConfigError
 from shared.memory import keep_large_blocks
 from shared.random import derive_seed
 from speech.arrays import AudioWarning, Form, Waveform, finite
