@@ -13,6 +13,7 @@ from matplotlib.image import imread
 from speech.audio import Audio, read_audio, write_audio
 from tests.recipes.harness import Recipes
 from tests.speech.models import noise, tiny_model
+from tests.speech.published import COMMON, OUVE, SMALL, random_weights, save_published, small_layout
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +93,18 @@ def test_options_reach_the_sampler(recipes, tmp_path):
     assert (tmp_path / "b.raw.png").stat().st_size > 20_000
     skipped = enhance(recipes, tmp_path / "a.raw", tmp_path / "b.raw", "--skip", "--raw-rate", 16000)
     assert (skipped.code, "1 skipped" in skipped.said) == (0, True)
+
+
+def test_a_published_checkpoint(recipes, tmp_path):
+    write_audio(tmp_path / "a.wav", Audio(noise(1, 2000), 44100))
+    weights = list(random_weights(small_layout(), 1).values())
+    settings = {**COMMON, **OUVE, **SMALL, "backbone": "ncsnpp"}
+    save_published(tmp_path / "epoch=3.ckpt", random_weights(small_layout(), 0), weights, settings)
+    arguments = [tmp_path / "a.wav", tmp_path / "b.wav", "--model", tmp_path / "epoch=3.ckpt", "--steps", 2]
+    done = recipes.run("enhance", *arguments)
+    assert done.code == 0, done.said
+    assert "4 network calls" in done.said
+    assert read_audio(tmp_path / "b.wav").waveform.any()
 
 
 def test_bad_input_is_one_line_and_status_one(recipes, tmp_path):
