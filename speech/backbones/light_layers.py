@@ -45,6 +45,7 @@ class BandConv(nn.Module):
         super().__init__()
         convolution = nn.Conv2d(channels[0], channels[1], (kernel, FRAMES))
         self.weight = nn.Parameter(convolution.weight.detach().contiguous(memory_format=torch.channels_last))
+        assert convolution.bias is not None
         self.bias = nn.Parameter(convolution.bias.detach())
         self.shape = (bands, channels[0])
         self.dilation, self.causal = dilation, causal
