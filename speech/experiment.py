@@ -107,14 +107,14 @@ LIGHT_MODEL = SpeechConfig(
     frontend=FrontEndConfig(),
     sde=sde_to_config(SBVESDE()),
     parameterisation=Parameterisation(output="data"),
-    sampling=SamplingConfig("ode1", steps=2, schedule="log_snr"),
+    sampling=SamplingConfig("ode1", steps=1, schedule="log_snr"),
 )
-"""Data prediction on a bridge from the noisy recording, in two calls of a network small enough to learn on a CPU."""
+"""Data prediction on a bridge from the noisy recording, in one call of a network small enough to learn on a CPU."""
 
 LIGHT_OBJECTIVE = ObjectiveConfig(
-    loss="data_prediction", si_sdr_weight=5e-4, times=TimeSampler(stratified=True), start_share=0.5
+    loss="data_prediction", si_sdr_weight=5e-3, times=TimeSampler(stratified=True), start_share=0.75
 )
-"""Half of the training is where sampling starts."""
+"""Mostly where sampling starts; the SI-SDR term is what moves in the first minutes."""
 
 LIGHT_TRAINING = TrainingConfig(
     max_steps=20000, learning_rate=2e-3, warmup=0.005, decay="constant", ema_decay=0.99, save_every_seconds=60.0

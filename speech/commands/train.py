@@ -75,12 +75,12 @@ def main(
     )
     prepare(experiment.hardware.threads)
     claim_output(output)
-    _claim_state(experiment, output, retrain)
     folder = Path(experiment.data.folder) if experiment.data.folder is not None else shared_speech()
     model = new_model(experiment)
     with console.status("reading the data"):
         source = training_source(experiment, folder, model.frame_multiple)
-        recordings = validation_set(experiment, folder) if first_process() or experiment.validation.files else []
+        recordings = validation_set(experiment, folder)
+    _claim_state(experiment, output, retrain)
     if (output / STATE_FOLDER / "last.ckpt").is_file() and first_process():
         console.print(f"going on with the training in {output / STATE_FOLDER}", highlight=False)
     started = time.perf_counter()
