@@ -2,9 +2,10 @@
 
 No one covariance of windows suits a model of many kinds of series: an observed value moves its neighbours one way in a
 random walk, another way in a load curve. This family spans level (a walk, a smooth trend, a short or a long memory),
-season (its shape fixed, slowly changing, or within a longer one) and noise. For each pattern of observed values the
-evidence of every member is found at once (Rasmussen and Williams 2006, eq. 2.30, with the variance in closed form), and
-the best one, scaled to the series, is the covariance that guidance uses (`tsdiff.guidance`).
+season (its shape fixed, slowly changing, or within a longer one) and noise. Of its members the one is taken that
+forecasts the observed values themselves best, from several origins, as many steps ahead as are asked for; the errors
+tell its variance, too. One Cholesky factorisation K = LLᵀ in order of time has it all: with z = L⁻¹y, the mean of
+what follows step p is L[p:, :p]·z[:p], and its variances are the row sums of L[p:, p:]².
 """
 
 from __future__ import annotations
@@ -26,8 +27,11 @@ _JITTER = 1e-4
 _PRIOR_WEIGHT = 2.0
 """Observations' worth of belief that a kernel's variance is as it stands."""
 
-_MOST_OBSERVED = 240
-"""The latest observed values that the evidence is of; more cost time and hardly change the choice."""
+_MOST_OBSERVED = 256
+"""The latest observed values that a kernel is chosen by; more cost time and hardly change the choice."""
+
+_ORIGINS = 8
+"""Of the forecasts that a kernel is chosen by."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,7 @@ class KernelBank:
         return len(self.names)
 
     def choose(self, values: Tensor, observed: Tensor) -> tuple[Tensor, Tensor]:
-        """The kernel of highest evidence for each row, and the factor on its variance.
+        """The kernel that forecasts each row's observed values best, and the factor on its variance.
 
         Args:
             values: (rows, length) in units of the context's deviation.
@@ -62,24 +66,45 @@ class KernelBank:
             rows = torch.nonzero(pattern == place)[:, 0]
             seen = torch.nonzero(mask > 0)[:, 0][-_MOST_OBSERVED:]
             if len(seen):
-                kernels[rows], variances[rows] = self._best(values[rows][:, seen].double(), seen)
+                found = self._best(values[rows][:, seen].double(), seen, _longest_gap(mask))
+                kernels[rows], variances[rows] = found
         return kernels, variances
 
-    def _best(self, values: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
+    def _best(self, values: Tensor, seen: Tensor, ahead: int) -> tuple[Tensor, Tensor]:
+        """`choose` for rows of values (rows, n) at the steps `seen`, by forecasts of `ahead` steps."""
         count = len(seen)
+        block = max(1, min(ahead, count // 3))
+        first = min(max(count // 3, 1), count - block)
+        origins = sorted({round(p) for p in np.linspace(first, count - block, _ORIGINS)})
         eye = torch.eye(count, dtype=torch.float64)
         best = torch.full((len(values),), -torch.inf, dtype=torch.float64)
         kernels, variances = torch.zeros(len(values), dtype=torch.long), torch.ones(len(values), dtype=torch.float64)
         for kernel, matrix in enumerate(self.matrices):
             factor = torch.linalg.cholesky(matrix[seen][:, seen] + _JITTER * eye)
             white = torch.linalg.solve_triangular(factor, values.T, upper=False)
-            variance = (white.square().sum(0) + _PRIOR_WEIGHT) / (count + _PRIOR_WEIGHT)
-            evidence = -0.5 * (count + _PRIOR_WEIGHT) * variance.log() - factor.diagonal().log().sum()
-            better = evidence > best
-            best = torch.where(better, evidence, best)
+            squares, logs = torch.zeros(len(values), dtype=torch.float64), 0.0
+            for p in origins:
+                end = p + block
+                error = values.T[p:end] - factor[p:end, :p] @ white[:p]
+                spread = factor[p:end, p:end].square().sum(1)
+                squares += (error.square() / spread[:, None]).sum(0)
+                logs += float(spread.log().sum())
+            weight = len(origins) * block
+            # Errors of overlapping blocks and of neighbouring steps go together: a few tell less than their number.
+            variance = (squares / weight * count + _PRIOR_WEIGHT) / (count + _PRIOR_WEIGHT)
+            score = -0.5 * (variance.log() + logs / weight)
+            better = score > best
+            best = torch.where(better, score, best)
             kernels = torch.where(better, torch.full_like(kernels, kernel), kernels)
             variances = torch.where(better, variance, variances)
         return kernels, variances
+
+
+def _longest_gap(mask: Tensor) -> int:
+    """Most steps in a row that are not observed after the first that is."""
+    seen = torch.nonzero(mask > 0)[:, 0]
+    ends = torch.cat([seen, torch.tensor([len(mask)])])
+    return max(1, int((ends[1:] - ends[:-1]).max()) - 1)
 
 
 @lru_cache(maxsize=64)
@@ -114,7 +139,7 @@ def kernel_bank(length: int, season: float) -> KernelBank:
     seasonal = _seasons(apart, season)
     matrices, names = [], []
     for (trend, a), (wave, b) in product(level.items(), seasonal.items()):
-        for share, noise in product((0.15, 0.5, 0.85) if wave != "none" else (1.0,), (0.003, 0.03, 0.2)):
+        for share, noise in product((0.25, 0.7) if wave != "none" else (1.0,), (0.003, 0.03, 0.2)):
             smooth = share * a + (1 - share) * b
             matrix = (1 - noise) * smooth + noise * np.eye(length) + _LEVEL_VARIANCE
             matrices.append(matrix)
@@ -125,13 +150,14 @@ def kernel_bank(length: int, season: float) -> KernelBank:
 def _levels(steps: np.ndarray, apart: np.ndarray, season: float) -> dict[str, np.ndarray]:
     unit = season if season >= 4 else 12.0
     walk = np.minimum(steps[:, None], steps) / 30.0
-    bend = np.sqrt(3) * apart / 60.0
     return {
         "short memory": np.exp(-apart / max(unit / 8, 1.0)),
         "memory of a season": np.exp(-apart / unit),
         "memory of seasons": np.exp(-apart / (6 * unit)),
         "walk": walk,
-        "trend": 4 * (1 + bend) * np.exp(-bend),
+        "smooth": _matern(apart, max(unit / 3, 3.0)),
+        "smooth on two scales": 0.3 * _matern(apart, max(unit / 3, 3.0)) + _matern(apart, 5 * unit),
+        "trend": 4 * _matern(apart, 60.0),
     }
 
 
@@ -144,11 +170,18 @@ def _seasons(apart: np.ndarray, season: float) -> dict[str, np.ndarray]:
     sharp = _periodic(apart, season, min(0.5, max(0.15, 2.0 / season)))
     found["fixed season"] = sharp
     found["changing season"] = wave * np.exp(-apart / (4 * season))
+    found["slowly changing season"] = sharp * np.exp(-apart / (20 * season))
     longer = 7 * season if season >= 8 and 7 * season <= length / 2 and season not in (12.0,) else 0.0
     if longer:
         week = sharp * _periodic(apart, longer, 0.3)
         found["season within a longer one"] = 0.4 * sharp + 0.6 * week * np.exp(-apart / (4 * longer))
     return found
+
+
+def _matern(apart: np.ndarray, scale: float) -> np.ndarray:
+    """Matérn's kernel of smoothness 3/2 (Rasmussen and Williams 2006, eq. 4.17)."""
+    bend = np.sqrt(3) * apart / scale
+    return (1 + bend) * np.exp(-bend)
 
 
 def _periodic(apart: np.ndarray, season: float, width: float) -> np.ndarray:
