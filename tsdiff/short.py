@@ -19,6 +19,8 @@ class ShortSeries:
 
     def __init__(self, config: TSDiffConfig, needed: int | None = None):
         self.needed = config.context_length if needed is None else needed
+        if config.calendar == "season":  # such a model is trained on histories of any length
+            self.needed = 0
         self.lag = max((*config.lags, *config.known_lags), default=0)
         self.short, self.lagless = _Names(), _Names()
 
