@@ -41,6 +41,7 @@ AUDIO_SUFFIXES = tuple(_FORMATS)
 _WAV_KINDS = ("WAV", "WAVEX", "RF64")
 _FINE = ("PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ALAC_20", "ALAC_24", "ALAC_32")
 _LINEAR = ("PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE")
+_WRITTEN_AT_ONCE = 1 << 16
 _WAV_LIMIT = 4_000_000_000
 
 Quality = Literal["HQ", "VHQ"]
@@ -227,7 +228,8 @@ class AudioWriter:
             DataError: the disk is full or cannot be written.
         """
         try:
-            self._file.write(np.ascontiguousarray(block.T))
+            for start in range(0, block.shape[1], _WRITTEN_AT_ONCE):  # encoders may fail on very long blocks
+                self._file.write(np.ascontiguousarray(block[:, start : start + _WRITTEN_AT_ONCE].T))
         except (soundfile.LibsndfileError, AssertionError) as error:
             raise unwritable(self._path, "its disk is full, or the file may not grow") from error
 
