@@ -51,7 +51,8 @@ def backbone_of(preset: Preset, freq: str) -> S4DConfig:
 
 
 def changes(preset: Preset, freq: str) -> Iterator[tuple[str, Preset]]:
-    """Every row of a set: its name and its preset."""
+    """Every row of a set: its name and its preset. All start from velocity, which the preset may not predict."""
+    preset = replace(preset, output="velocity")
     backbone = backbone_of(preset, freq)
     yield "none (the preset)", preset
     yield "two models, half the samples each", replace(preset, members=2)

@@ -109,7 +109,7 @@ _WALK = Preset(scaling="last", context_length=90, training=_steps(2500))
 
 PRESETS: Mapping[str, Preset] = MappingProxyType(
     {
-        "m4_hourly": Preset(scaling="standard", scale_power=0.5, training=_steps(4000)),
+        "m4_hourly": Preset(scaling="standard", output="noise", scale_power=0.5, training=_steps(4000)),
         "exchange_rate_nips": _WALK,
         "pjm_hourly": Preset(training=_steps(5000)),
         "solar_al_tail_hourly": Preset(
