@@ -87,8 +87,9 @@ def sampling_times(sde: SDE, sampling: SamplingConfig) -> Tensor:
     """The falling times of the steps, float64, (points,).
 
     "pc" takes `steps` times from the start to t_end, and its last step to 0. The bridge samplers take `steps` + 1 times
-    from the start to t_end. The core's samplers make their last step from t_end to 0, the data prediction there, unless
-    t_end is given: then they stop there.
+    from the start to t_end. The core's samplers make their last step to 0, the data prediction, unless t_end is given:
+    then they stop there. Their other times are not below the process' own end; "uniform" ones are a step of equal
+    length apart where that allows it.
 
     Raises:
         ConfigError: the bridge samplers with another process, or an end beyond the start.
@@ -111,7 +112,7 @@ def sampling_times(sde: SDE, sampling: SamplingConfig) -> Tensor:
     if sampling.t_end is not None:
         return time_grid(sde, sampling.steps, sampling.schedule, start, end)
     if sampling.schedule == "uniform":
-        return _to_zero(start, end, sampling.steps)
+        return _to_zero(start, max(end, start / sampling.steps), sampling.steps)
     return time_grid(sde, sampling.steps, sampling.schedule, start, 0.0)
 
 

@@ -240,10 +240,13 @@ def train(
         callbacks: Lightning's, besides.
 
     Raises:
+        ConfigError: there is no GPU where one is asked for.
         TrainingError, CheckpointError, KeyboardInterrupt: see `shared.training.fit`.
     """
     output = Path(output)
     hardware, settings = experiment.hardware, experiment.validation
+    if hardware.device == "cuda" and not torch.cuda.is_available():
+        raise ConfigError('hardware.device="cuda": torch finds no GPU here; take "cpu" (--hardware cpu)')
     module = DiffusionModule(model or new_model(experiment), SpeechObjective(experiment.objective), experiment.training)
     losses = LossHistory(max(1, min(20, experiment.training.max_steps // 5)))
     validation = Validation(recordings, experiment)

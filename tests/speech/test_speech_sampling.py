@@ -137,7 +137,7 @@ def test_the_core_samplers_end_in_the_data_prediction(linear_model: LinearModel,
     model.backbone.forward = lambda x, y, t: seen.append(float(t[0])) or forward(x, y, t)  # type: ignore[assignment]
     found = sample_spectrogram(model, noisy, SamplingConfig("ode2", 5), make_generator(0))
     assert found.nfe == len(seen) == 5
-    np.testing.assert_allclose(seen, np.linspace(1, 0.03, 5), rtol=1e-6)
+    np.testing.assert_allclose(seen, [1, 0.8, 0.6, 0.4, 0.2], rtol=1e-6)
     seen.clear()
     assert sample_spectrogram(model, noisy, SamplingConfig("ode1", 3, t_end=0.1), make_generator(0)).t == pytest.approx(
         0.1
@@ -165,8 +165,9 @@ def test_times() -> None:
     np.testing.assert_allclose(sampling_times(sde, SamplingConfig("pc", 3, t_end=0.2)), [1, 0.6, 0.2, 0])
     np.testing.assert_allclose(sampling_times(SBVESDE(), SamplingConfig("sb_ode", 2)), [1, 0.50005, 1e-4])
     np.testing.assert_allclose(
-        sampling_times(sde, SamplingConfig("ode1", 2, reverse_starting_point=0.5)), [0.5, 0.03, 0]
+        sampling_times(sde, SamplingConfig("ode1", 2, reverse_starting_point=0.5)), [0.5, 0.25, 0]
     )
+    np.testing.assert_allclose(sampling_times(sde, SamplingConfig("ode1", 100))[-3:], [0.03 + 0.97 / 99, 0.03, 0])
     times = sampling_times(BBEDSDE(), SamplingConfig("ode2", 6, schedule="log_snr"))
     assert math.isclose(float(times[0]), 0.999)
     assert float(times[-1]) == 0

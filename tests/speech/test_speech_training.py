@@ -21,7 +21,7 @@ from shared.training import Batch, TrainingConfig, quiet_lightning
 from speech.backbones import NCSNppConfig
 from speech.config import Parameterisation, SamplingConfig
 from speech.data import PRESETS
-from speech.experiment import HARDWARE, DataSettings, Experiment, ValidationSettings, read_experiment
+from speech.experiment import HARDWARE, DataSettings, Experiment, HardwareSettings, ValidationSettings, read_experiment
 from speech.losses import ObjectiveConfig
 from speech.model import SpeechModel
 from speech.training import (
@@ -133,6 +133,12 @@ def test_the_clock_ends_it(tmp_path: Path) -> None:
     assert not found.best
     assert (tmp_path / "model" / "model.safetensors").is_file()
     assert run(experiment(steps=10**6, max_minutes=1 / 60), tmp_path).steps <= found.steps + 1
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_missing_gpu_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no GPU"):
+        run(experiment(hardware=HardwareSettings("cuda")), tmp_path)
 
 
 def test_a_loss_that_is_not_finite_is_named(tmp_path: Path) -> None:
