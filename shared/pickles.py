@@ -53,10 +53,8 @@ def load_pickle(
     except FileNotFoundError as error:
         raise CheckpointError(f"there is no file {path}") from error
     except pickle.UnpicklingError as error:
-        reason = str(error).split("\n")[0]
-        raise CheckpointError(
-            f"{path} is damaged, or holds more than tensors and plain values and is not read ({reason}); {remedy}"
-        ) from error
+        what = f"{path} is damaged, or holds more than tensors and plain values and is not read"
+        raise CheckpointError(f"{what} ({_reason(error)}); {remedy}") from error
     except (
         OSError,
         RuntimeError,
@@ -70,6 +68,13 @@ def load_pickle(
         MemoryError,
     ) as error:
         raise CheckpointError(f"{path} cannot be read ({error}); it may be truncated: copy it again") from error
+
+
+def _reason(error: Exception) -> str:
+    """What of torch's long message, which also tells how to run the file's code after all, says what is wrong."""
+    head, _, marked = str(error).partition("WeightsUnpickler error: ")
+    text = marked or "".join(head.split("\n\n", 1)[1:]) or head
+    return text.strip().split("\n")[0].split(" Please use")[0]
 
 
 def _references(path: Path, known: Sequence[tuple[type, str]]) -> list[tuple[type, str]]:

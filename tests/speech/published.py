@@ -122,6 +122,6 @@ def save_published(
     }
     if average is not None:
         content["ema"] = {"decay": 0.999, "num_updates": 1000, "shadow_params": average, "collected_params": None}
-    with _module("sgmse.data_module", SpecsDataModule=data_module):
+    with _module("sgmse"), _module("sgmse.data_module", SpecsDataModule=data_module):
         torch.save(content, path)
     return path

@@ -1,0 +1,80 @@
+"""The restricted reader: what it gives, what it refuses."""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from shared.errors import CheckpointError
+from shared.pickles import Reference, load_pickle
+
+
+class Calls:
+    """Pickled, it asks for a call."""
+
+    def __init__(self, function: Any, *arguments: Any):
+        self.call = function, arguments
+
+    def __reduce__(self) -> Any:
+        return self.call
+
+
+class Plain:
+    """In the place of a namespace."""
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_tensors_and_plain_values(tmp_path: Path, zipped: bool) -> None:
+    values = {"b": [1, 2.5, None, True, "x"], "c": collections.OrderedDict(d=(1,))}
+    content = {"a": torch.arange(6).reshape(2, 3).T, **values}
+    torch.save(content, tmp_path / "file", _use_new_zipfile_serialization=zipped)
+    found = load_pickle(tmp_path / "file", references=True)
+    assert torch.equal(found.pop("a"), torch.arange(6).reshape(2, 3).T)
+    assert found == values
+
+
+def test_names_may_occur_where_that_is_allowed(tmp_path: Path) -> None:
+    torch.save({"kind": argparse.Namespace, "again": argparse.Namespace, "other": Path}, tmp_path / "file")
+    found = load_pickle(tmp_path / "file", references=True)
+    assert issubclass(found["kind"], Reference)
+    assert found["kind"].name == "argparse.Namespace"
+    assert found["kind"] is found["again"]
+    with pytest.raises(CheckpointError, match=r"argparse\.Namespace"):
+        load_pickle(tmp_path / "file")
+
+
+@pytest.mark.parametrize("references", [True, False])
+@pytest.mark.parametrize("function", [os.system, eval, exec, Path.touch, getattr, __import__])
+def test_calls_are_refused(tmp_path: Path, function: Any, references: bool) -> None:
+    mark = tmp_path / "mark"
+    argument: Any = mark if function is Path.touch else f"touch {mark}"
+    torch.save([Calls(function, argument)], tmp_path / "file")
+    with pytest.raises(CheckpointError, match=r"holds more than tensors and plain values and is not read.*; ask"):
+        load_pickle(tmp_path / "file", references=references, remedy="ask")
+    assert not mark.exists()
+
+
+def test_stand_ins_are_called_in_the_place_of_what_they_stand_for(tmp_path: Path) -> None:
+    torch.save({"settings": argparse.Namespace(rate=3)}, tmp_path / "file")
+    with pytest.raises(CheckpointError, match=r"argparse\.Namespace"):
+        load_pickle(tmp_path / "file", references=True)
+    settings = load_pickle(tmp_path / "file", [(Plain, "argparse.Namespace")])["settings"]
+    assert isinstance(settings, Plain)
+    assert vars(settings) == {"rate": 3}
+
+
+def test_files_that_are_damaged(tmp_path: Path) -> None:
+    torch.save({"a": torch.zeros(500)}, tmp_path / "file")
+    whole = (tmp_path / "file").read_bytes()
+    for size in (0, 10, len(whole) // 2, len(whole) - 5):
+        (tmp_path / "part").write_bytes(whole[:size])
+        with pytest.raises(CheckpointError, match="part"):
+            load_pickle(tmp_path / "part", references=True)
+    with pytest.raises(CheckpointError, match="there is no file"):
+        load_pickle(tmp_path / "absent")
