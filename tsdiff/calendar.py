@@ -50,6 +50,18 @@ def season_of(freq: str) -> float:
     return season if 1 < season <= LONGEST_SEASON else 0.0
 
 
+def recent_steps(freq: str, horizon: int) -> int:
+    """Steps of history that tell most of what comes: ten horizons, three seasons, and two weeks where days are seasons.
+
+    Args:
+        freq: normalised frequency.
+        horizon: steps to forecast.
+    """
+    season = season_of(freq)
+    weeks = 14 * season if "day" in _cycles(freq)[:1] else 0
+    return int(np.ceil(max(10 * horizon, 3 * season, weeks, 40)))
+
+
 def shifted(start: pd.Period, steps: int) -> pd.Period:
     """The period `steps` after `start`; without pandas' notice about business days, which no caller can act on."""
     with quiet():

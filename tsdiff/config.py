@@ -153,6 +153,7 @@ class Sampling:
         scale: strength of the guidance; 1 is the likelihood's own. With "scalar" it overshoots and diverges at about 3.
         observation_std: standard deviation that an observed value is trusted to, in scaled units; None takes
             0.02 with "mse" and 0.1 with "quantile", where it also widens the intervals.
+        kernel_share: with "kernels", share of the Gaussian process in the data prediction; the rest is the network's.
         method: of `shared.samplers.sample`; or as published, "ddpm", "ddim" (`tsdiff.published`), where `scale` is
             the published one, and `covariance`, `observation_std`, `steps` and `log_snr_end` have no part.
         steps: network calls of a multistep method.
@@ -170,6 +171,7 @@ class Sampling:
     covariance: Covariance | None = None
     scale: float = 1.0
     observation_std: float | None = None
+    kernel_share: float = 0.0
     method: SamplingMethod = "sde2"
     steps: int = 16
     log_snr_end: float = 2.5
@@ -196,6 +198,8 @@ class Sampling:
             value = getattr(self, name)
             if value is not None and not 0 <= value < math.inf:
                 raise ConfigError(f"{name}={value}: need a number that is 0 or more")
+        if not 0 <= self.kernel_share <= 1:
+            raise ConfigError(f"kernel_share={self.kernel_share}: a share lies between 0 and 1")
         if self.minimum is not None and not math.isfinite(self.minimum):
             raise ConfigError(f"minimum={self.minimum}: need a finite number, or None for no limit")
         if not math.isfinite(self.log_snr_end):

@@ -104,6 +104,13 @@ class ObservedCovariance:
         seen = self.covariance.directions[mask > 0]
         return seen.T @ seen
 
+    def prediction(self, x: Tensor, alpha: float, sigma: float) -> Tensor:
+        """The mean of clean windows given noisy ones x (batch, length, channels), of windows of mean 0: (α/σ²)·C·x."""
+        flat, directions = x.flatten(1).double(), self.covariance.directions
+        leading, rest = self.covariance.given_noisy(alpha, sigma)
+        mean = ((flat @ directions) * (leading - rest)) @ directions.T + rest * flat
+        return (alpha / sigma**2 * mean).reshape(x.shape).to(x.dtype)
+
     def update(self, error: Tensor, alpha: float, sigma: float, trust: float) -> Tensor:
         """C Mᵀ(M C Mᵀ + trust²I)⁻¹ applied to `error`: what observed values add to the data prediction.
 

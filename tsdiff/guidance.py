@@ -128,8 +128,12 @@ class WindowGuidance(ObservationGuidance):
 class KernelGuidance(ObservationGuidance):
     """C from the member of `tsdiff.kernels.kernel_bank` that explains each row's observed values best.
 
+    The process has a data prediction of its own, which can be taken in a share beside the network's: the network knows
+    shapes that no kernel has, the process is exact where the network is rough, as on walks and trends.
+
     Args:
         season: steps of the primary season, 0 for none.
+        kernel_share: of the process in the data prediction, from 0 to 1.
         The others: see `ObservationGuidance`.
 
     Raises:
@@ -146,8 +150,10 @@ class KernelGuidance(ObservationGuidance):
         observation_std: float = 0.02,
         *,
         season: float,
+        kernel_share: float = 0.0,
     ):
         super().__init__(values, observed, energy, quantiles, scale, observation_std)
+        self.kernel_share = kernel_share
         if values.shape[2] != 1:
             raise ConfigError(
                 f"windows of {values.shape[2]} channels; the kernels are of one: use covariance='window' or 'tweedie'"
@@ -167,6 +173,11 @@ class KernelGuidance(ObservationGuidance):
 
     def _guided(self, denoiser: DenoiserFunction, x: Tensor, t: Tensor, alpha: float, sigma: float) -> Tensor:
         x0 = denoiser(x, t)
+        if self.kernel_share:
+            own = torch.empty_like(x0)
+            for rows, covariance in self.groups:
+                own[rows] = covariance.prediction(x[rows], alpha, sigma)
+            x0 = (1 - self.kernel_share) * x0 + self.kernel_share * own
         error, moved = self._error(x0), torch.empty_like(x0)
         for rows, covariance in self.groups:
             moved[rows] = covariance.update(error[rows], alpha, sigma, self.observation_std)

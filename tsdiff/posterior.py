@@ -80,7 +80,7 @@ def _guidance(model: TSDiff, sampling: Sampling, conditions: Conditions, levels:
     covariance = model.statistics.covariance
     of_all = model.config.calendar == "season" and covariance is None
     if sampling.covariance == "kernels" or (sampling.covariance is None and of_all):
-        return KernelGuidance(*common, season=season_of(model.config.freq))
+        return KernelGuidance(*common, season=season_of(model.config.freq), kernel_share=sampling.kernel_share)
     if sampling.covariance == "tweedie":
         return TweedieGuidance(*common)
     if sampling.covariance == "scalar" or (sampling.covariance is None and covariance is None):

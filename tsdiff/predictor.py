@@ -19,7 +19,7 @@ from shared.checkpoint import dataclass_from, resolve
 from shared.errors import CheckpointError, ConfigError, DataError
 from shared.io import write_json
 from shared.random import derive_seed, make_generator
-from tsdiff.calendar import shifted
+from tsdiff.calendar import recent_steps, shifted
 from tsdiff.config import Sampling, compute_device
 from tsdiff.data import normalise_freq, series_from_frame, to_timestamps
 from tsdiff.evaluation import forecasts_to_frame
@@ -139,6 +139,7 @@ class TSDiffPredictor(Predictor):
             if self.prediction_length > config.prediction_length:
                 yield from self._in_pieces(group, num_samples)
                 continue
+            group = [(name, self._recent(entry)) for name, entry in group]
             inputs = [conditioning(entry, config, self.model.statistics, name) for name, entry in group]
             lengths = [np.shape(entry["target"])[-1] for _, entry in group]
             ends = [shifted(entry["start"], length) for (_, entry), length in zip(group, lengths, strict=True)]
@@ -149,6 +150,18 @@ class TSDiffPredictor(Predictor):
             for (_, entry), end, drawn in zip(group, ends, samples, strict=True):
                 yield SampleForecast(drawn, start_date=end, item_id=entry.get("item_id"), info=entry.get("info"))
         short.tell()
+
+    def _recent(self, entry: Entry) -> Entry:
+        """What of a series a model of all frequencies is told: the scale of long ago would blur what comes next."""
+        config = self.model.config
+        if config.calendar != "season" or config.dynamic_features:
+            return entry
+        steps = recent_steps(config.freq, config.prediction_length)
+        target = np.asarray(entry["target"])
+        ahead = target.shape[-1] - steps
+        if ahead <= 0 or np.isnan(np.asarray(target[..., ahead:], dtype=np.float64)).all():
+            return entry
+        return {**entry, "start": shifted(entry["start"], ahead), "target": target[..., ahead:]}
 
     def _in_pieces(self, group: list[tuple[str, Entry]], num_samples: int) -> Iterator[SampleForecast]:
         """Forecasts beyond the model's reach: the steps to come are a gap, which is filled window after window."""

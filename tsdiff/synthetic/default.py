@@ -34,7 +34,7 @@ TRAINING = TrainingConfig(
     max_steps=12000, learning_rate=3e-3, weight_decay=1e-2, ema_decay=0.999, warmup=0.03, save_every_seconds=60.0
 )
 LOSS = DiffusionLoss(times=TimeSampler("log_normal", mean=-0.7, std=1.4))
-SAMPLING = Sampling(covariance="kernels", nonnegative=True)
+SAMPLING = Sampling(covariance="kernels", kernel_share=0.5, method="ode2", steps=5, nonnegative=True)
 
 FREQUENCIES: Mapping[str, float] = MappingProxyType(
     {
