@@ -117,7 +117,12 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
         ),
         "nyc_weather_hourly": Preset(scaling="last", training=_steps(4000)),
         "nyc_departures_hourly": Preset(
-            batch_size=64, training=_steps(2500), mse=_above_zero("mse"), quantile=_above_zero("quantile")
+            output="noise",
+            members=2,
+            batch_size=64,
+            training=_steps(2500),
+            mse=_above_zero("mse"),
+            quantile=_above_zero("quantile"),
         ),
         "electricity_weekly": Preset(
             scaling="standard",
