@@ -145,8 +145,8 @@ def report(rows: list[dict[str, str]]) -> str:
         + "\nValidation windows cut from the end of the training parts; one seed, so differences of a few percent "
         "are noise. Positive: the change makes it worse. Rows compare with the same set's row of as many training "
         "steps; that one predicts velocity whatever the preset does: where a preset predicts noise or trains two "
-        "models, it is because of these rows. Where intervals cover nearly everything, the steps were too few to be done, and "
-        "rows tell what learns fast.\n\n" + table(head, lines)
+        "models, it is because of these rows. Where intervals cover nearly everything, the steps were too few, "
+        "and rows tell what learns fast.\n\n" + table(head, lines)
     )
 
 
