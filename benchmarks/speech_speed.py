@@ -169,6 +169,11 @@ def measured(sides: tuple[str, ...], threads: int, repeats: int, steps: int) -> 
     results = timed(sides, threads, forward, repeats)
     if steps:
         results |= timed(sides, threads, [(side, "step") for side in sides], steps)
+    return tabulated(results)
+
+
+def tabulated(results: dict[str, list[Any]]) -> str:
+    """The table of what `timed` gave, and what its columns mean."""
     flops = convolution_flops()
     rows = []
     for key, values in results.items():
