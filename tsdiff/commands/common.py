@@ -86,7 +86,7 @@ SeedOption = Annotated[int, typer.Option("--seed", help="Of training and samples
 
 def prepare(threads: int) -> None:
     """What every command does first; warnings become notes of one line."""
-    warnings.showwarning = _note
+    warnings.showwarning = _note  # type: ignore[assignment]
     torch.set_num_threads(max(1, threads))
     quiet_lightning()
 
