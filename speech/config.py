@@ -15,6 +15,7 @@ Output = Literal["score", "denoiser", "data"]
 Sampler = Literal["pc", "ode", "sb_ode", "sb_sde", "ode1", "ode2", "ode3", "sde1", "sde2", "euler", "heun"]
 NetworkTime = Literal["now", "next"]
 FramePadding = Literal["zero", "reflect"]
+Precision = Literal["float32", "bfloat16"]
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,8 @@ class SamplingConfig:
             ("next"), as the published bridge samplers do; None means as published for "sb_ode" and "sb_sde", else
             "now".
         frame_padding: how a spectrogram is continued to the number of frames that the backbone needs.
+        precision: of the network's convolutions and matrix products; the state stays in float32. "bfloat16" is about
+            twice as fast where the processor has it, at a relative error of about a hundredth.
     """
 
     sampler: Sampler = "pc"
@@ -81,6 +84,7 @@ class SamplingConfig:
     reverse_starting_point: float = 1.0
     network_time: NetworkTime | None = None
     frame_padding: FramePadding = "zero"
+    precision: Precision = "float32"
 
     def __post_init__(self) -> None:
         _choose("sampler", self.sampler, get_args(Sampler))
@@ -88,6 +92,7 @@ class SamplingConfig:
         _choose("schedule", self.schedule, get_args(Schedule))
         _choose("network_time", self.network_time, (None, "now", "next"))
         _choose("frame_padding", self.frame_padding, get_args(FramePadding))
+        _choose("precision", self.precision, get_args(Precision))
         if not isinstance(self.steps, int) or self.steps < 1:
             raise ConfigError(f"steps={self.steps}: need a whole number, at least 1")
         if not 0 < self.reverse_starting_point <= 1:

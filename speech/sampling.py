@@ -48,7 +48,8 @@ def sample_spectrogram(
     anchor = model.pad_frames(y, sampling.frame_padding)
 
     def data(x: Tensor, t: Tensor) -> Tensor:
-        return model.denoise(x, anchor, t)
+        with torch.autocast(y.device.type, torch.bfloat16, enabled=sampling.precision == "bfloat16"):
+            return model.denoise(x, anchor, t)
 
     start: dict[str, Any] = {}
     if float(times[0]) < sde.T:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -57,6 +58,10 @@ def main(
     start: Annotated[
         float | None,
         typer.Option("--reverse-starting-point", help="Time in (0, 1] where sampling starts; below 1 is faster."),
+    ] = None,
+    precision: Annotated[
+        str | None,
+        typer.Option("--precision", help="float32 or bfloat16, which is faster and coarser [the model's own]."),
     ] = None,
     draws: Annotated[int, typer.Option("--draws", help="Results to average.")] = 1,
     mix: Annotated[float, typer.Option("--mix", help="Share of the enhanced signal; the rest is the noisy one.")] = 1.0,
@@ -118,7 +123,7 @@ def main(
         window_seconds=window,
         overlap_seconds=min(2.0, window / 4),
         batch_size=batch_size,
-        sampling=_from(loaded.config.sampling, start),
+        sampling=_changed(loaded.config.sampling, start, precision),
     )
     if source.is_dir():
         existing = "overwrite" if overwrite else "skip"
@@ -135,10 +140,13 @@ def main(
         raise typer.Exit(1)
 
 
-def _from(sampling: SamplingConfig, start: float | None) -> SamplingConfig:
-    from dataclasses import replace
-
-    return sampling if start is None else replace(sampling, reverse_starting_point=start)
+def _changed(sampling: SamplingConfig, start: float | None, precision: str | None) -> SamplingConfig:
+    """The model's own way to sample, with what the options say instead."""
+    if start is not None:
+        sampling = replace(sampling, reverse_starting_point=start)
+    if precision is not None:
+        sampling = replace(sampling, precision=precision)  # type: ignore[arg-type]
+    return sampling
 
 
 def _one(enhancer: Enhancer, source: Path, target: Path, raw: RawFormat | None, overwrite: bool) -> FolderReport:

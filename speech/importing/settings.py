@@ -83,7 +83,10 @@ def _ncsnpp(settings: _Settings, backbone: str) -> BackboneConfig:
     given = settings.values
     for name, only in (("embedding_type", "fourier"), ("conditional", True)):
         if given.get(name, only) != only:
-            raise ConfigError(f"{settings.origin}: {name}={given[name]!r} does not run in the published code either")
+            raise ConfigError(
+                f"{settings.origin}: {name}={given[name]!r} is not supported, and the published training script never "
+                f"sets it; only {only!r} is"
+            )
     values = {
         item.name: given[item.name] for item in fields(NCSNppConfig) if item.name in given and item.name != "kind"
     }

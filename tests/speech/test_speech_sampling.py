@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,8 @@ from torch import Tensor
 from shared.errors import ConfigError
 from shared.random import make_generator
 from shared.sde import BBEDSDE, OUVESDE, SBVESDE, VPSDE
-from speech.config import Parameterisation, Sampler, SamplingConfig
+from speech.backbones import NCSNppConfig
+from speech.config import Parameterisation, Sampler, SamplingConfig, SpeechConfig
 from speech.model import SpeechModel
 from speech.sampling import sample_spectrogram, sampling_times
 from tests.speech.conftest import TINY_FRONT_END, LinearModel
@@ -157,6 +159,18 @@ def test_any_number_of_frames(linear_model: LinearModel, padding: Any, frames: i
     assert continued.shape[-1] - frames < 4
     if padding == "reflect" and frames == 7:
         assert torch.equal(continued[..., 7], y[..., 5])
+
+
+def test_half_precision_is_close_and_keeps_the_state_in_float32() -> None:
+    backbone = NCSNppConfig(nf=16, num_res_blocks=1)
+    torch.manual_seed(0)
+    model = SpeechModel(SpeechConfig(backbone=backbone, sampling=SamplingConfig("pc", 2))).eval()
+    y = 0.1 * torch.randn(1, 1, 256, 64, dtype=torch.complex64)
+    full = sample_spectrogram(model, y, generator=make_generator(0)).x
+    half = replace(model.config.sampling, precision="bfloat16")
+    coarse = sample_spectrogram(model, y, half, make_generator(0)).x
+    assert coarse.dtype == torch.complex64
+    assert 0 < relative(coarse, full) < 3e-2
 
 
 def test_times() -> None:
