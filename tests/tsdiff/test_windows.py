@@ -337,6 +337,7 @@ def test_business_days_before_the_start_of_a_short_series():
         made = entry([1.0, 2.0], start="2024-01-01", freq="B")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        warnings.filterwarnings("ignore", message=".*is shorter than.*")
         source = WindowSource([made], config(freq="B"), batch_size=2)
         source.batch(np.random.default_rng(0))
         conditioning(made, config(freq="B"), Statistics(), "a")
