@@ -38,6 +38,8 @@ from tsdiff.presets import PRESETS, Preset
 RESULTS = Path("benchmarks/results")
 SAMPLES = 100
 ENERGIES = ("quantile", "mse")
+OFF = {"members": 1, "kernel_share": 0.0}
+"""Settings that came after the first runs, and what they are where they do nothing."""
 Run = dict[str, Any]
 
 
@@ -45,8 +47,6 @@ def settings_of(preset: Preset) -> dict[str, Any]:
     """What a run depends on, as JSON holds it; without the seed, and without what is not set."""
     settings: dict[str, Any] = json.loads(json.dumps(asdict(preset)))
     del settings["training"]["seed"]
-    if preset.members == 1:
-        del settings["members"]
     return without_empty(settings)
 
 
@@ -55,7 +55,7 @@ def without_empty(settings: dict[str, Any]) -> dict[str, Any]:
     return {
         name: without_empty(value) if isinstance(value, dict) else value
         for name, value in settings.items()
-        if value is not None and value is not False and value != []
+        if value is not None and value is not False and value != [] and value != OFF.get(name)
     }
 
 
