@@ -128,7 +128,7 @@ def scored(
 
 
 def kernels_alone(predictor: TSDiffPredictor, entries: Iterable[Entry], samples: int) -> Iterator[SampleForecast]:
-    """What the chosen kernel says by itself: the exact posterior of its Gaussian process."""
+    """What the chosen kernels say by themselves: the exact posteriors of their Gaussian processes."""
     model, rng = predictor.model, np.random.default_rng(0)
     config = model.config
     bank = kernel_bank(config.length, season_of(config.freq))
@@ -136,14 +136,20 @@ def kernels_alone(predictor: TSDiffPredictor, entries: Iterable[Entry], samples:
     for entry in entries:
         window = conditioning(entry, config, model.statistics, "")
         values, observed = window.values[:, 0], window.observed[:, 0]
-        kernel, variance = bank.choose(values[None], observed[None])
-        matrix, seen = bank.matrices[int(kernel)], torch.nonzero(observed > 0)[:, 0]
-        factor = torch.linalg.cholesky(matrix[seen][:, seen] + 1e-4 * torch.eye(len(seen), dtype=matrix.dtype))
-        weights = torch.cholesky_solve(matrix[seen][:, ahead], factor)
-        spread = float(variance) * (matrix[ahead][:, ahead] - matrix[ahead][:, seen] @ weights)
-        root = np.linalg.cholesky(spread.numpy() + 1e-6 * np.eye(len(ahead)))
-        mean = (weights.T @ values[seen].double()).numpy()
-        drawn = (mean + rng.standard_normal((samples, len(ahead))) @ root.T)[..., None]
+        seen, parts = torch.nonzero(observed > 0)[:, 0], []
+        kernels, variances = bank.choose(values[None], observed[None]).picked(
+            torch.zeros(samples, dtype=torch.long), torch.from_numpy(rng.random(samples))
+        )
+        for kernel in kernels.unique():
+            count, variance = int((kernels == kernel).sum()), float(variances[kernels == kernel][0])
+            matrix = bank.matrices[int(kernel)]
+            factor = torch.linalg.cholesky(matrix[seen][:, seen] + 1e-4 * torch.eye(len(seen), dtype=matrix.dtype))
+            weights = torch.cholesky_solve(matrix[seen][:, ahead], factor)
+            spread = variance * (matrix[ahead][:, ahead] - matrix[ahead][:, seen] @ weights)
+            root = np.linalg.cholesky(spread.numpy() + 1e-6 * np.eye(len(ahead)))
+            mean = (weights.T @ values[seen].double()).numpy()
+            parts.append(mean + rng.standard_normal((count, len(ahead))) @ root.T)
+        drawn = np.concatenate(parts)[..., None]
         series = window.to_series(drawn, window.lowest(None, True))[..., 0]
         yield SampleForecast(series.astype(np.float32), start_date=shifted(entry["start"], len(entry["target"])))
 

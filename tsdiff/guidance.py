@@ -8,8 +8,8 @@ observations y = M x_0 that are trusted to a standard deviation r, the guided da
 exact where x_0 given x_t is Gaussian. Four answers to what C is:
 
 - "window": from the covariance of the training windows (`tsdiff.covariance`). No gradient of the network is needed.
-- "kernels": the same, from the Gaussian process that explains the observed values best (`tsdiff.kernels`), for models
-  of many kinds of series.
+- "kernels": the same, from Gaussian processes that suit the observed values (`tsdiff.kernels`), for models of many
+  kinds of series.
 - "tweedie": C = (σ²/α)·∂x̂_0/∂x_t, from the network itself (Boys et al. 2023; Rozet et al. 2024). The inverse is the
   best answer in a Krylov space of a few vector–Jacobian products.
 - "scalar": C Mᵀ = (σ²/α)·Jᵀ Mᵀ as above, but M C Mᵀ is one number: the variance that Gaussian data would have along
@@ -126,7 +126,7 @@ class WindowGuidance(ObservationGuidance):
 
 
 class KernelGuidance(ObservationGuidance):
-    """C from the member of `tsdiff.kernels.kernel_bank` that explains each row's observed values best.
+    """C from members of `tsdiff.kernels.kernel_bank` that suit each row's observed values.
 
     The process has a data prediction of its own, which can be taken in a share beside the network's: the network knows
     shapes that no kernel has, the process is exact where the network is rough, as on walks and trends.
@@ -134,6 +134,8 @@ class KernelGuidance(ObservationGuidance):
     Args:
         season: steps of the primary season, 0 for none.
         kernel_share: of the process in the data prediction, from 0 to 1.
+        chances: a number in 0 … 1 for each row, (batch,), by which it gets one of the kernels that its values leave
+            possible; None gives all rows the best.
         The others: see `ObservationGuidance`.
 
     Raises:
@@ -151,6 +153,7 @@ class KernelGuidance(ObservationGuidance):
         *,
         season: float,
         kernel_share: float = 0.0,
+        chances: Tensor | None = None,
     ):
         super().__init__(values, observed, energy, quantiles, scale, observation_std)
         self.kernel_share = kernel_share
@@ -161,13 +164,16 @@ class KernelGuidance(ObservationGuidance):
         length = values.shape[1]
         seen = torch.cat([values * observed, observed], dim=1)[..., 0].cpu()
         windows, place = torch.unique(seen, dim=0, return_inverse=True)
-        kernel, variance = kernel_bank(length, season).choose(windows[:, :length], windows[:, length:])
+        choice = kernel_bank(length, season).choose(windows[:, :length], windows[:, length:])
+        if chances is None:
+            chances = torch.zeros(len(values))
+        kernel, variance = choice.picked(place, chances.cpu().double())
         # Variances that differ little are taken for one, so that rows share their factorisations.
         level = (variance.log() / _VARIANCE_STEP).round().long()
-        choices, of_window = torch.unique(torch.stack([kernel, level], dim=1), dim=0, return_inverse=True)
+        choices, which_row = torch.unique(torch.stack([kernel, level], dim=1), dim=0, return_inverse=True)
         self.groups: list[tuple[Tensor, ObservedCovariance]] = []
         for number, (which, size) in enumerate(choices.tolist()):
-            rows = torch.nonzero(of_window[place] == number)[:, 0].to(values.device)
+            rows = torch.nonzero(which_row == number)[:, 0].to(values.device)
             covariance = bank_covariance(length, season, which, math.exp(size * _VARIANCE_STEP))
             self.groups.append((rows, ObservedCovariance(covariance, observed[rows])))
 

@@ -2,10 +2,11 @@
 
 No one covariance of windows suits a model of many kinds of series: an observed value moves its neighbours one way in a
 random walk, another way in a load curve. This family spans level (a walk, a smooth trend, a short or a long memory),
-season (its shape fixed, slowly changing, or within a longer one) and noise. Of its members the one is taken that
-forecasts the observed values themselves best, from several origins, as many steps ahead as are asked for; the errors
-tell its variance, too. One Cholesky factorisation K = LLᵀ in order of time has it all: with z = L⁻¹y, the mean of
-what follows step p is L[p:, :p]·z[:p], and its variances are the row sums of L[p:, p:]².
+season (its shape fixed, slowly changing, or within a longer one) and noise. Its members are compared by how well they
+forecast the observed values themselves, one step ahead (the evidence; Rasmussen and Williams 2006, eq. 2.30) and as
+many steps as are asked for, from several origins, whose errors tell the variance, too; samples are shared out among the
+few best. One Cholesky factorisation K = LLᵀ in order of time has it all: with z = L⁻¹y, the mean of what follows step p
+is L[p:, :p]·z[:p], and its variances are the row sums of L[p:, p:]².
 """
 
 from __future__ import annotations
@@ -30,6 +31,12 @@ _PRIOR_WEIGHT = 2.0
 _MOST_OBSERVED = 256
 """The latest observed values that a kernel is chosen by; more cost time and hardly change the choice."""
 
+_KEPT = 6
+"""Kernels among which the samples of a series are shared out."""
+
+_CERTAINTY = 8.0
+"""How many independent observations the mean score of a kernel counts for."""
+
 _ORIGINS = 8
 """Of the forecasts that a kernel is chosen by."""
 
@@ -49,37 +56,44 @@ class KernelBank:
     def __len__(self) -> int:
         return len(self.names)
 
-    def choose(self, values: Tensor, observed: Tensor) -> tuple[Tensor, Tensor]:
-        """The kernel that forecasts each row's observed values best, and the factor on its variance.
+    def choose(self, values: Tensor, observed: Tensor) -> Choice:
+        """The kernels that suit each row's observed values best, what scales them, and how far each is believed.
+
+        A kernel's score is the mean log-density of forecasts of the observed values from several origins, as many
+        steps ahead as the longest gap has, plus its evidence a value, both with the variance that fits best.
 
         Args:
             values: (rows, length) in units of the context's deviation.
             observed: of 0 and 1, shaped like `values`; rows without any take the first kernel.
-
-        Returns:
-            kernel (rows,) long and variance (rows,) float64.
         """
-        kernels = torch.zeros(len(values), dtype=torch.long)
-        variances = torch.ones(len(values), dtype=torch.float64)
+        rows_count, kept = len(values), min(_KEPT, len(self))
+        found = Choice(
+            torch.zeros(rows_count, kept, dtype=torch.long),
+            torch.ones(rows_count, kept, dtype=torch.float64),
+            torch.full((rows_count, kept), 1 / kept, dtype=torch.float64),
+        )
         masks, pattern = torch.unique(observed, dim=0, return_inverse=True)
         for place, mask in enumerate(masks):
             rows = torch.nonzero(pattern == place)[:, 0]
             seen = torch.nonzero(mask > 0)[:, 0][-_MOST_OBSERVED:]
-            if len(seen):
-                found = self._best(values[rows][:, seen].double(), seen, _longest_gap(mask))
-                kernels[rows], variances[rows] = found
-        return kernels, variances
+            if not len(seen):
+                continue
+            scores, variances = self._scores(values[rows][:, seen].double(), seen, _longest_gap(mask))
+            top = scores.topk(kept, dim=0)
+            found.kernels[rows] = top.indices.T
+            found.variances[rows] = variances.gather(0, top.indices).T
+            found.weights[rows] = torch.softmax(_CERTAINTY * top.values, dim=0).T
+        return found
 
-    def _best(self, values: Tensor, seen: Tensor, ahead: int) -> tuple[Tensor, Tensor]:
-        """`choose` for rows of values (rows, n) at the steps `seen`, by forecasts of `ahead` steps."""
+    def _scores(self, values: Tensor, seen: Tensor, ahead: int) -> tuple[Tensor, Tensor]:
+        """Score and variance of each kernel for rows of values (rows, n) at the steps `seen`, (kernels, rows) each."""
         count = len(seen)
         block = max(1, min(ahead, count // 3))
         first = min(max(count // 3, 1), count - block)
         origins = sorted({round(p) for p in np.linspace(first, count - block, _ORIGINS)})
         eye = torch.eye(count, dtype=torch.float64)
-        best = torch.full((len(values),), -torch.inf, dtype=torch.float64)
-        kernels, variances = torch.zeros(len(values), dtype=torch.long), torch.ones(len(values), dtype=torch.float64)
-        for kernel, matrix in enumerate(self.matrices):
+        scores, variances = [], []
+        for matrix in self.matrices:
             factor = torch.linalg.cholesky(matrix[seen][:, seen] + _JITTER * eye)
             white = torch.linalg.solve_triangular(factor, values.T, upper=False)
             squares, logs = torch.zeros(len(values), dtype=torch.float64), 0.0
@@ -92,12 +106,32 @@ class KernelBank:
             weight = len(origins) * block
             # Errors of overlapping blocks and of neighbouring steps go together: a few tell less than their number.
             variance = (squares / weight * count + _PRIOR_WEIGHT) / (count + _PRIOR_WEIGHT)
-            score = -0.5 * (variance.log() + logs / weight)
-            better = score > best
-            best = torch.where(better, score, best)
-            kernels = torch.where(better, torch.full_like(kernels, kernel), kernels)
-            variances = torch.where(better, variance, variances)
-        return kernels, variances
+            whole = (white.square().sum(0) + _PRIOR_WEIGHT) / (count + _PRIOR_WEIGHT)
+            evidence = -0.5 * (1 + _PRIOR_WEIGHT / count) * whole.log() - factor.diagonal().log().mean()
+            scores.append(evidence - 0.5 * (variance.log() + logs / weight))
+            variances.append(variance)
+        return torch.stack(scores), torch.stack(variances)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Kernels for each row.
+
+    Attributes:
+        kernels: (rows, kept) long, the best first.
+        variances: factors on their variance, (rows, kept).
+        weights: how far each is believed, (rows, kept), adding up to 1.
+    """
+
+    kernels: Tensor
+    variances: Tensor
+    weights: Tensor
+
+    def picked(self, rows: Tensor, chances: Tensor) -> tuple[Tensor, Tensor]:
+        """One kernel and variance for each of `rows`, by numbers of uniform chance in 0 … 1, (n,) each."""
+        cumulative = self.weights[rows].cumsum(1)
+        place = (chances[:, None] > cumulative).sum(1).clamp_max(self.weights.shape[1] - 1)
+        return self.kernels[rows, place], self.variances[rows, place]
 
 
 def _longest_gap(mask: Tensor) -> int:
@@ -127,7 +161,7 @@ def bank_covariance(length: int, season: float, kernel: int, variance: float) ->
     return WindowCovariance(found.directions, found.variances * variance, found.rest * variance)
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=2)  # each takes a hundred megabytes and more
 def kernel_bank(length: int, season: float) -> KernelBank:
     """The family for windows of `length` steps with a primary season of `season` steps; 0 where there is none.
 

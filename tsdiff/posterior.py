@@ -52,7 +52,7 @@ def draw_windows(
         schedule=times,
         eta=sampling.eta,
         generator=list(generators),
-        guidance=_guidance(model, sampling, conditions, levels),
+        guidance=_guidance(model, sampling, conditions, levels, generators),
         device=model.device,
     )
     return result.x.cpu(), result.nfe
@@ -67,7 +67,13 @@ def _steps(model: TSDiff, sampling: Sampling) -> tuple[Method, Tensor]:
     return sampling.method, call_times(model.sde, sampling.steps, sampling.log_snr_end)
 
 
-def _guidance(model: TSDiff, sampling: Sampling, conditions: Conditions, levels: np.ndarray) -> Guidance | None:
+def _guidance(
+    model: TSDiff,
+    sampling: Sampling,
+    conditions: Conditions,
+    levels: np.ndarray,
+    generators: Sequence[torch.Generator],
+) -> Guidance | None:
     if model.config.conditional:
         return None
     values, observed = conditions.values, conditions.observed
@@ -80,7 +86,9 @@ def _guidance(model: TSDiff, sampling: Sampling, conditions: Conditions, levels:
     covariance = model.statistics.covariance
     of_all = model.config.calendar == "season" and covariance is None
     if sampling.covariance == "kernels" or (sampling.covariance is None and of_all):
-        return KernelGuidance(*common, season=season_of(model.config.freq), kernel_share=sampling.kernel_share)
+        chances = torch.cat([torch.rand(1, generator=g, device=g.device).cpu() for g in generators])
+        season = season_of(model.config.freq)
+        return KernelGuidance(*common, season=season, kernel_share=sampling.kernel_share, chances=chances)
     if sampling.covariance == "tweedie":
         return TweedieGuidance(*common)
     if sampling.covariance == "scalar" or (sampling.covariance is None and covariance is None):

@@ -20,7 +20,7 @@ from shared.errors import CheckpointError, ConfigError, DataError
 from shared.io import write_json
 from shared.random import derive_seed, make_generator
 from tsdiff.calendar import recent_steps, shifted
-from tsdiff.config import Sampling, compute_device
+from tsdiff.config import ANY_FREQ, Sampling, compute_device
 from tsdiff.data import normalise_freq, series_from_frame, to_timestamps
 from tsdiff.evaluation import forecasts_to_frame
 from tsdiff.imputation import Imputation, impute_series
@@ -154,7 +154,7 @@ class TSDiffPredictor(Predictor):
     def _recent(self, entry: Entry) -> Entry:
         """What of a series a model of all frequencies is told: the scale of long ago would blur what comes next."""
         config = self.model.config
-        if config.calendar != "season" or config.dynamic_features:
+        if config.calendar != "season" or config.freq == ANY_FREQ or config.dynamic_features:
             return entry
         steps = recent_steps(config.freq, config.prediction_length)
         target = np.asarray(entry["target"])

@@ -145,11 +145,15 @@ def test_the_kernel_that_is_chosen_suits_the_series() -> None:
     observed = np.ones_like(values)
     observed[:, -12:] = 0
     bank = kernel_bank(LENGTH, 24.0)
-    kernels, variances = bank.choose(torch.from_numpy(values), torch.from_numpy(observed))
+    choice = bank.choose(torch.from_numpy(values), torch.from_numpy(observed))
+    torch.testing.assert_close(choice.weights.sum(1), torch.ones(3, dtype=torch.float64))
+    kernels, variances = choice.picked(torch.arange(3), torch.zeros(3))
+    assert torch.equal(kernels, choice.kernels[:, 0])
     names = [bank.names[int(kernel)] for kernel in kernels]
     assert "season" not in names[0].split(", ")[1]
     assert "season" in names[1].split(", ")[1]
     spread = [float(v * bank.matrices[int(k)][-1, -1] - v * 4) for k, v in zip(kernels, variances, strict=True)]
     assert 0.3 < spread[2] < 3  # noise: the horizon varies as the context does
     nothing = bank.choose(torch.zeros(1, LENGTH), torch.zeros(1, LENGTH))
-    assert (int(nothing[0]), float(nothing[1])) == (0, 1.0)
+    assert bool((nothing.kernels == 0).all())
+    assert bool((nothing.variances == 1).all())
