@@ -1,0 +1,143 @@
+"""The bundled model of all frequencies: it forecasts and imputes what it is given, at once."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from shared.errors import ConfigError
+from tsdiff import TSDiff, TSDiffPredictor
+from tsdiff.commands import forecast
+from tsdiff.config import ANY_FREQ
+from tsdiff.data import embedded_series, split_windows
+from tsdiff.data.frequency import quiet
+from tsdiff.evaluation import best_seasonal_naive, evaluate
+from tsdiff.model import BUNDLED
+from tsdiff.synthetic import generate
+from tsdiff.synthetic.default import CONFIG
+from tsdiff.synthetic.finetuning import FineTuning, fine_tune
+
+FOLDER = BUNDLED / "default"
+
+
+@pytest.fixture(scope="module")
+def default() -> TSDiffPredictor:
+    return TSDiffPredictor.from_pretrained("default").with_sampling(steps=4)
+
+
+def test_it_is_bundled_small_and_has_a_card() -> None:
+    model = TSDiff.from_pretrained("default")
+    assert replace(model.config, sde={}) == replace(CONFIG, sde={})
+    assert model.config.freq == ANY_FREQ
+    assert sum(file.stat().st_size for file in FOLDER.iterdir()) <= 8e6
+    card = (FOLDER / "README.md").read_text(encoding="utf-8").lower()
+    for word in ("licence", "recipes/train_default_forecaster.py", "limits", "crps", "cpu"):
+        assert word in card
+
+
+def test_it_forecasts_the_embedded_data_better_than_seasonal_naive(default: TSDiffPredictor) -> None:
+    test = split_windows(list(embedded_series())[:4], 24, 1).test
+    predictor = default.adapted("h", 24)
+    scores = evaluate(list(predictor.predict(test.input, 30)), test)
+    _, naive = best_seasonal_naive(test, (24, 168))
+    assert scores.crps < naive.crps
+
+
+@pytest.mark.parametrize(("freq", "horizon"), [("15min", 24), ("D", 14), ("B", 10), ("W", 8), ("M", 12), ("QE", 4)])
+def test_it_forecasts_every_frequency_and_horizon(default: TSDiffPredictor, freq: str, horizon: int) -> None:
+    series = generate(freq, 3, 150 + horizon, np.random.default_rng(5), {"product": 1.0})
+    entries = [{"start": series.periods[0], "target": row} for row in series.values]
+    test = split_windows(entries, horizon, 1).test
+    scores = evaluate(list(default.adapted(freq, horizon).predict(test.input, 30)), test)
+    _, naive = best_seasonal_naive(test, (1,))
+    assert scores.crps < naive.crps
+    assert scores.coverage_90 > 0.3
+
+
+def test_a_horizon_beyond_its_reach_comes_in_pieces(default: TSDiffPredictor) -> None:
+    steps = np.arange(400)
+    target = 10 + np.sin(2 * np.pi * steps / 24) + 0.05 * np.random.default_rng(0).normal(size=400)
+    entry = {"item_id": "a", "start": pd.Period("2024-01-01", freq="h"), "target": target[:250]}
+    predictor = default.adapted("h", 150)
+    (made,) = predictor.predict([entry], 10)
+    assert made.samples.shape == (10, 150)
+    assert made.start_date == pd.Period("2024-01-01", freq="h") + 250
+    assert np.abs(np.median(made.samples, axis=0) - target[250:]).mean() < 0.5
+
+
+def test_it_imputes_a_gap_better_than_a_straight_line(default: TSDiffPredictor) -> None:
+    steps = np.arange(240)
+    whole = 5 + np.sin(2 * np.pi * steps / 12)
+    target = whole.copy()
+    target[100:112] = np.nan
+    with quiet():
+        entry = {"item_id": "a", "start": pd.Period("2000-01", freq="M"), "target": target}
+    (made,) = default.adapted("M", 12).impute([entry], 10)
+    error = np.abs(made.median - whole)[100:112].mean()
+    assert error < 0.5 * np.abs(np.interp(steps, [99, 112], whole[[99, 112]]) - whole)[100:112].mean()
+
+
+def test_counts_stay_above_zero_and_others_do_not(default: TSDiffPredictor) -> None:
+    rng = np.random.default_rng(0)
+    counts = rng.poisson(0.3, 200).astype(float)
+    entries = [
+        {"item_id": name, "start": pd.Period("2024-01-01", freq="D"), "target": target}
+        for name, target in (("counts", counts), ("signed", counts - counts.mean()))
+    ]
+    lowest = [made.samples.min() for made in default.adapted("D", 7).predict(entries, 30)]
+    assert lowest[0] >= 0
+    assert lowest[1] < -0.1
+
+
+def test_it_has_to_be_told_what_to_forecast(default: TSDiffPredictor) -> None:
+    entry = {"start": pd.Period("2024-01-01", freq="h"), "target": np.arange(50.0)}
+    with pytest.raises(ConfigError, match="adapted"):
+        list(default.predict([entry]))
+    with pytest.raises(ConfigError, match="adapted"):
+        default.model.sample(1)
+    with pytest.raises(ConfigError, match="reaches"):
+        default.model.adapted("h", 500)
+    with pytest.raises(ConfigError, match="of 'h'"):
+        default.adapted("h", 24).adapted("D", 24)
+    assert default.model.adapted("D", 7).sample(2, steps=2).shape == (2, CONFIG.length, 1)
+
+
+def test_an_adapted_model_is_saved_and_comes_back(default: TSDiffPredictor, tmp_path: Path) -> None:
+    predictor = default.adapted("D", 7)
+    predictor.serialize(tmp_path)
+    back = TSDiffPredictor.deserialize(tmp_path)
+    assert (back.freq, back.prediction_length, back.sampling) == ("D", 7, predictor.sampling)
+    entry = {"item_id": "a", "start": pd.Period("2024-01-01", freq="D"), "target": np.sin(np.arange(60.0))}
+    (one,), (two,) = predictor.predict([entry], 5), back.predict([entry], 5)
+    np.testing.assert_allclose(one.samples, two.samples, rtol=1e-5)
+
+
+def test_fine_tuning_changes_a_copy(default: TSDiffPredictor) -> None:
+    series = generate("D", 4, 120, np.random.default_rng(1), {"product": 1.0})
+    entries = [{"item_id": str(i), "start": series.periods[0], "target": row} for i, row in enumerate(series.values)]
+    predictor = default.adapted("D", 7)
+    before = {name: value.clone() for name, value in predictor.model.state_dict().items()}
+    made = fine_tune(predictor, entries, FineTuning(steps=5, choice_series=2))
+    assert made.steps == 5
+    assert set(made.trials) == {"kernels", "window"}
+    for name, value in predictor.model.state_dict().items():
+        torch.testing.assert_close(value, before[name])
+    changed = made.predictor.model.denoiser.state_dict()
+    assert any(not torch.equal(changed[n], before[f"denoiser.{n}"]) for n in changed)
+    with pytest.raises(ConfigError, match="steps=0"):
+        FineTuning(steps=0)
+
+
+def test_no_train_forecasts_the_embedded_data_from_the_command(tmp_path: Path) -> None:
+    forecast.main(no_train=True, windows=2, samples=10, output=tmp_path)
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert metrics["seconds"]["train"] == 0
+    assert metrics["model"]["crps"] < metrics["seasonal_naive"]["crps"]
+    with pytest.raises(ConfigError, match="--retrain"):
+        forecast.main(no_train=True, retrain=True, output=tmp_path)
