@@ -143,7 +143,7 @@ def report(results: dict[str, dict[str, dict[str, float]]]) -> str:
             table(["network", "parameters, M", "GMAC for 1 s", "context before / after, s"], sizes),
             f"## Time for a second of sound, ms\n\nForward: batch 1, {SECONDS:g} s, float32. Training (forward and "
             f"backward): batch {BATCH} of {SECONDS:g} s, float32 and with bf16 autocast. One thread: CPU time; two: "
-            "wall time, while the machine had other work. Streaming: one frame at a time, one thread.\n",
+            "wall time. Streaming: one frame at a time, one thread.\n",
             table(
                 ["network", *(f"{what}, {n}" for n in ("1 thread", "2") for what in WHAT), "streaming"],
                 speeds,
