@@ -3,7 +3,7 @@
     python benchmarks/speech_folder.py                  200 files, the default settings
     python benchmarks/speech_folder.py --files 40 --workers 1
 
-Cuts the public noisy test files (or noise where they are absent) into files of 1 to 6 s and enhances them with
+Cuts the public noisy test files (or noise where they are absent) into files of a few seconds and enhances them with
 `Enhancer.enhance_file`, one after the other on all CPU threads, and with `Enhancer.enhance_dir`, in turns, so that
 whatever else the machine does falls on both. Outputs are compared sample by sample. A few files are also enhanced by
 the recipe, started anew for each.
@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -33,13 +34,13 @@ from speech.enhancer import Enhancer
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def write_files(folder: Path, count: int) -> float:
-    """Files of 1 to 6 s, float WAV at 16 kHz; seconds of all."""
+def write_files(folder: Path, count: int, longest: float) -> float:
+    """Files of a sixth of `longest` to `longest` seconds, float WAV at 16 kHz; seconds of all."""
     rng = np.random.default_rng(0)
     speech = noisy_speech()
     total = 0.0
     for i in range(count):
-        length = int(rng.uniform(1, 6) * 16000)
+        length = int(rng.uniform(longest / 6, longest) * 16000)
         start = int(rng.integers(0, len(speech) - length))
         write_audio(folder / f"{i:03}.wav", Audio(speech[None, start : start + length], 16000, "WAV", "FLOAT"))
         total += length / 16000
@@ -63,10 +64,47 @@ def circumstances() -> str:
     return f"{'real-time priority, ' if first else ''}load of the machine at the end {os.getloadavg()[0]:.1f}"
 
 
+@dataclass
+class Measured:
+    """Both ways on one set of files: seconds of audio and of each turn, the largest difference, seconds of a process
+    for each file."""
+
+    audio: float
+    one: list[float]
+    folder: list[float]
+    difference: float
+    alone: float
+
+
+def measure(enhancer: Enhancer, count: int, longest: float, turns: int, workers: int | None) -> Measured:
+    """Enhance `count` files one by one and as a folder, in turns."""
+    with tempfile.TemporaryDirectory() as temporary:
+        source, one, folder = (Path(temporary) / name for name in ("noisy", "one", "folder"))
+        found = Measured(write_files(source, count, longest), [], [], 0.0, 0.0)
+        one.mkdir()
+        for turn in range(turns):
+            for way in (0, 1) if turn % 2 == 0 else (1, 0):
+                started = time.perf_counter()
+                if way == 0:
+                    for path in sorted(source.iterdir()):
+                        enhancer.enhance_file(path, one / path.name)
+                else:
+                    report = enhancer.enhance_dir(source, folder, existing="overwrite", workers=workers, progress=False)
+                    assert not report.failed, report.failed
+                (found.one, found.folder)[way].append(time.perf_counter() - started)
+            print(longest, turn, found.one[-1], found.folder[-1], flush=True)
+        for path in source.iterdir():
+            pair = read_audio(one / path.name).waveform, read_audio(folder / path.name).waveform
+            found.difference = max(found.difference, float(np.abs(pair[0] - pair[1]).max()))
+        found.alone = recipe_seconds(enhancer, source, 4)
+    return found
+
+
 def main() -> None:
     """Measure and write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--files", type=int, default=200)
+    parser.add_argument("--longest", type=float, nargs="+", default=[1.0, 2.0, 6.0], help="seconds of the longest file")
     parser.add_argument("--turns", type=int, default=2)
     parser.add_argument("--model", default=None)
     parser.add_argument("--sampler", default=None)
@@ -75,43 +113,25 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results" / "speech_folder.md")
     options = parser.parse_args()
     enhancer = Enhancer(light_model(options.model), options.sampler, options.steps)
-    warm = noisy_speech()[:32000]
-    enhancer.enhance(warm, 16000)
-    rows, sums = [], np.zeros(2)
-    with tempfile.TemporaryDirectory() as temporary:
-        source, one, folder = (Path(temporary) / name for name in ("noisy", "one", "folder"))
-        seconds = write_files(source, options.files)
-        one.mkdir()
-        for turn in range(options.turns):
-            spent = [0.0, 0.0]
-            for way in (0, 1) if turn % 2 == 0 else (1, 0):
-                started = time.perf_counter()
-                if way == 0:
-                    for path in sorted(source.iterdir()):
-                        enhancer.enhance_file(path, one / path.name)
-                else:
-                    report = enhancer.enhance_dir(
-                        source, folder, existing="overwrite", workers=options.workers, progress=False
-                    )
-                    assert not report.failed, report.failed
-                spent[way] = time.perf_counter() - started
-            sums += spent
-            rows.append([str(turn + 1), *(f"{value:.1f}" for value in spent), f"{spent[0] / spent[1]:.2f}"])
-            print(rows[-1], flush=True)
-        pairs = [(read_audio(one / p.name).waveform, read_audio(folder / p.name).waveform) for p in source.iterdir()]
-        worst = max(float(np.abs(a - b).max()) for a, b in pairs)
-        alone = recipe_seconds(enhancer, source, 4)
-    rows.append(["all", *(f"{value:.1f}" for value in sums), f"{sums[0] / sums[1]:.2f}"])
+    enhancer.enhance(noisy_speech()[:32000], 16000)
+    rows = []
+    for longest in options.longest:
+        found = measure(enhancer, options.files, longest, options.turns, options.workers)
+        one, folder = sum(found.one) / options.turns, sum(found.folder) / options.turns
+        ratios = ", ".join(f"{a / b:.2f}" for a, b in zip(found.one, found.folder, strict=True))
+        length, speed = f"{longest / 6:.1f} to {longest:g} s", f"{one / folder:.2f} ({ratios})"
+        times = [f"{found.audio:.0f}", f"{one:.2f}", f"{folder:.2f}"]
+        rows.append([length, *times, speed, f"{options.files * found.alone:.0f}", f"{found.difference:.1e}"])
     text = header("A folder at once against its files one by one")
     text += (
-        f"\n{options.files} files, {seconds:.0f} s of audio, light network"
-        f" ({'random weights' if options.model is None else options.model}), {enhancer.nfe} network calls a file"
-        f" ({enhancer.sampling.sampler}),"
-        f" {torch.get_num_threads()} threads; {circumstances()}. Largest difference between the outputs:"
-        f" {worst:.1e} of full scale. A process for each file takes {alone:.1f} s a file, the folder"
-        f" {sums[1] / options.files / options.turns:.3f} s.\n\n"
+        f"\n{options.files} files, light network ({'random weights' if options.model is None else options.model}), "
+        f"{enhancer.nfe} network calls a file ({enhancer.sampling.sampler}), {torch.get_num_threads()} threads; "
+        f"{circumstances()}. One by one: `Enhancer.enhance_file` in one process; seconds are means of {options.turns} "
+        "turns, each turn's ratio in brackets. A process for each file: four are timed. Largest difference between the "
+        "outputs of the first two, of full scale.\n\n"
     )
-    text += table(["turn", "one by one, s", "folder, s", "times faster"], rows)
+    head = ["files of", "audio, s", "one by one, s", "folder, s", "times faster", "a process each, s", "difference"]
+    text += table(head, rows)
     write_text(options.output, text)
     print(text)
 
