@@ -14,10 +14,10 @@ from shared.errors import ConfigError, DataError
 from tsdiff.calendar import shifted
 from tsdiff.data import Stamp, series_from_frame, to_timestamps
 from tsdiff.data.frequency import quiet
+from tsdiff.entries import Entry
 from tsdiff.likelihood import LikelihoodSettings, WindowLikelihoods, window_log_likelihoods
 from tsdiff.model import TSDiff
 from tsdiff.predictor import TSDiffPredictor
-from tsdiff.windows import Entry
 
 DEFAULT_SCORING = LikelihoodSettings(method="elbo", levels=8, log_snr_end=1.0)
 """Down to noise of e^{-1} = 0.37 network units: below it the network copies what it sees, whatever it is

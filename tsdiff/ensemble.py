@@ -16,9 +16,9 @@ from gluonts.model.predictor import Predictor
 from shared.checkpoint import resolve
 from shared.errors import CheckpointError, ConfigError
 from shared.io import write_json
+from tsdiff.entries import Entry
 from tsdiff.model import BUNDLED
 from tsdiff.predictor import TSDiffPredictor
-from tsdiff.windows import Entry
 
 _COUNT = "ensemble.json"
 

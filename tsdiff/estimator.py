@@ -30,12 +30,12 @@ from tsdiff.config import (
 )
 from tsdiff.data import normalise_freq
 from tsdiff.data.store import SPOOL_ABOVE
+from tsdiff.entries import Entry
 from tsdiff.missing import MissingContext
 from tsdiff.model import TSDiff
 from tsdiff.predictor import TSDiffPredictor
 from tsdiff.source import WindowSource
 from tsdiff.tuning import TuningGrid, tune
-from tsdiff.windows import Entry
 
 DEFAULT_TRAINING = TrainingConfig(
     max_steps=7000, learning_rate=5e-3, weight_decay=1e-2, gradient_clip=1.0, ema_decay=0.999

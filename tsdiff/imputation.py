@@ -12,9 +12,10 @@ import torch
 from shared.errors import ConfigError, DataError
 from shared.random import make_generator
 from tsdiff.config import Sampling, TSDiffConfig
+from tsdiff.entries import Series
 from tsdiff.model import TSDiff
 from tsdiff.posterior import draw_windows, quantile_levels
-from tsdiff.windows import Conditioning, Conditions, Series, cut_with_lags, window_of
+from tsdiff.windows import Conditioning, Conditions, cut_with_lags, window_of
 
 # A gap that reaches past this share of a window is left to the next one, which sees both of its sides.
 _TRUSTED = 0.75

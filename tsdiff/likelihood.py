@@ -26,8 +26,9 @@ from shared.errors import ConfigError, DataError
 from shared.likelihood import Trace, estimate_log_likelihood
 from shared.random import make_generator, randn
 from tsdiff.calendar import shifted
+from tsdiff.entries import Entry, Series, read_series
 from tsdiff.model import TSDiff
-from tsdiff.windows import Conditions, Entry, Series, bridge, cut_with_lags, read_series, window_of
+from tsdiff.windows import Conditions, bridge, cut_with_lags, window_of
 
 Method = Literal["ode", "elbo"]
 

@@ -24,7 +24,8 @@ from tsdiff.backbones import PatchedS4D, S4Backbone, S4Config, S4DConfig
 from tsdiff.calendar import SEASON_WIDTH, calendar_width
 from tsdiff.config import ANY_FREQ, TSDiffConfig
 from tsdiff.covariance import RANK, WindowCovariance
-from tsdiff.windows import Entry, Statistics, features_of, known_width, read_series
+from tsdiff.entries import Entry, read_series
+from tsdiff.windows import Statistics, features_of, known_width
 
 FORMAT, VERSION = "tsdiff", 2
 BUNDLED = Path(__file__).parent / "pretrained"

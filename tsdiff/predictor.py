@@ -22,6 +22,7 @@ from shared.random import derive_seed, make_generator
 from tsdiff.calendar import recent_steps, shifted
 from tsdiff.config import ANY_FREQ, Sampling, compute_device
 from tsdiff.data import normalise_freq, series_from_frame, to_timestamps
+from tsdiff.entries import Entry, read_series
 from tsdiff.evaluation import forecasts_to_frame
 from tsdiff.imputation import Imputation, impute_series
 from tsdiff.likelihood import LikelihoodSettings, WindowLikelihoods, window_log_likelihoods
@@ -30,7 +31,7 @@ from tsdiff.posterior import draw_windows, quantile_levels
 from tsdiff.refine import RefineConfig, Refiner
 from tsdiff.short import ShortSeries
 from tsdiff.source import WindowSource
-from tsdiff.windows import Conditioning, Conditions, Entry, conditioning, read_series
+from tsdiff.windows import Conditioning, Conditions, conditioning
 
 _SAMPLING = "sampling.json"
 

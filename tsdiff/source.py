@@ -15,15 +15,14 @@ from tsdiff.calendar import CalendarTable
 from tsdiff.config import TSDiffConfig
 from tsdiff.covariance import WindowCovariance
 from tsdiff.data.store import SPOOL_ABOVE, SeriesStore
+from tsdiff.entries import Entry, read_series
 from tsdiff.missing import MissingContext
 from tsdiff.short import ShortSeries
 from tsdiff.windows import (
-    Entry,
     Statistics,
     bridge,
     dynamic_part,
     known_features,
-    read_series,
     scaled,
     static_part,
     window_scale,

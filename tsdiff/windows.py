@@ -1,23 +1,19 @@
-"""Windows of series as the model sees them: read, cut, scaled by their context, missing values marked and bridged."""
+"""Windows of series as the model sees them: cut, scaled by their context, missing values marked and bridged."""
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor
 
-from shared.errors import ConfigError, DataError
+from shared.errors import DataError
 from tsdiff.calendar import calendar_features, shifted
-from tsdiff.config import ANY_FREQ, Scaling, TSDiffConfig
+from tsdiff.config import Scaling, TSDiffConfig
 from tsdiff.covariance import WindowCovariance
-
-Entry = Mapping[str, Any]
+from tsdiff.entries import Entry, Series, read_series
 
 _SMALLEST_SCALE = 1e-10
 
@@ -40,131 +36,6 @@ class Statistics:
     feature_center: tuple[float, ...] = ()
     feature_spread: tuple[float, ...] = ()
     covariance: WindowCovariance | None = field(default=None, compare=False)
-
-
-@dataclass(frozen=True)
-class Series:
-    """A GluonTS entry, checked.
-
-    Attributes:
-        name: for messages.
-        start: time of the first value.
-        target: (length, channels) float32, NaN where missing.
-        dynamic: (at least length, dynamic_features) float32.
-        static: (static_features,) float32.
-        categories: (len(categories),) int64.
-    """
-
-    name: str
-    start: pd.Period
-    target: np.ndarray
-    dynamic: np.ndarray
-    static: np.ndarray
-    categories: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.target)
-
-    def as_entry(self) -> dict[str, Any]:
-        """A GluonTS entry with what the model takes, float32, its target (channels, length)."""
-        return {
-            "item_id": self.name,
-            "start": self.start,
-            "target": self.target.T,
-            "feat_dynamic_real": self.dynamic.T,
-            "feat_static_real": self.static,
-            "feat_static_cat": self.categories,
-        }
-
-    @property
-    def empty(self) -> bool:
-        """Whether no value is observed."""
-        return bool(np.isnan(self.target).all())
-
-
-def read_series(entry: Entry, config: TSDiffConfig, name: str, horizon: int = 0) -> Series:
-    """Check an entry; infinities count as missing, with a warning.
-
-    Args:
-        entry: "start", "target" ((length,), or (channels, length) for more than one channel) and, where the model
-            takes them, "feat_dynamic_real" (k, length + horizon), "feat_static_real" and "feat_static_cat".
-        config: of the model.
-        name: for messages.
-        horizon: steps after the end for which dynamic features are needed.
-
-    Raises:
-        ConfigError: a model of all frequencies, which was not given one.
-        DataError: a field is missing, not numeric, beyond single precision or of another shape, or the frequency is
-            another than the model's.
-    """
-    if config.freq == ANY_FREQ:
-        raise ConfigError("a model of all frequencies has to be told one, and a horizon: predictor.adapted('h', 24)")
-    start = entry.get("start")
-    if not isinstance(start, pd.Period) or start.freqstr != config.freq:
-        found = f"has frequency {start.freqstr}" if isinstance(start, pd.Period) else f"starts at {start!r}"
-        raise DataError(f"series {name!r} {found}; this model needs a pd.Period of frequency {config.freq!r}")
-    target = _target(entry, config.channels, name)
-    length = len(target) + horizon
-    dynamic = _rows(entry, "feat_dynamic_real", config.dynamic_features, name)
-    if config.dynamic_features and dynamic.shape[1] < length:
-        raise DataError(
-            f"series {name!r}: feat_dynamic_real covers {dynamic.shape[1]} steps, {length} are needed"
-            + (f" ({len(target)} of the series and {horizon} to forecast)" if horizon else "")
-        )
-    static = _rows(entry, "feat_static_real", config.static_features, name, dimensions=1)
-    return Series(name, start, target, dynamic.T, static, _categories(entry, config.categories, name))
-
-
-def _numbers(entry: Entry, field: str, name: str) -> np.ndarray:
-    try:
-        return np.asarray(entry.get(field), dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise DataError(f"series {name!r}: its {field} is not numeric ({error})") from error
-
-
-def _target(entry: Entry, channels: int, name: str) -> np.ndarray:
-    values = _numbers(entry, "target", name)
-    if channels == 1 and values.ndim == 1:
-        values = values[None]
-    if values.ndim != 2 or len(values) != channels:
-        wanted = "(length,)" if channels == 1 else f"({channels}, length)"
-        raise DataError(f"series {name!r} has a target of shape {values.shape}; it must be {wanted}")
-    infinite = np.isinf(values)
-    if infinite.any():
-        warnings.warn(f"series {name!r}: {infinite.sum()} infinite values count as missing", stacklevel=4)
-    finite = np.where(infinite, np.nan, values)
-    largest = np.nanmax(np.abs(finite), initial=0.0)
-    if largest > np.finfo(np.float32).max:
-        raise DataError(f"series {name!r}: the value {largest:g} is too large for single precision; rescale it")
-    return np.ascontiguousarray(finite.T, dtype=np.float32)
-
-
-def _rows(entry: Entry, field: str, count: int, name: str, dimensions: int = 2) -> np.ndarray:
-    """A field of real features with `count` rows; empty where the model takes none."""
-    if not count:
-        return np.zeros((0,) * dimensions, dtype=np.float32)
-    if entry.get(field) is None:
-        raise DataError(f"series {name!r} has no {field}; this model needs {count} of them")
-    values = _numbers(entry, field, name)
-    if values.ndim != dimensions or len(values) != count:
-        wanted = f"({count}, steps)" if dimensions == 2 else f"({count},)"
-        raise DataError(f"series {name!r}: {field} has shape {values.shape}; it must be {wanted}")
-    if not np.isfinite(values).all() or np.abs(values).max(initial=0.0) > np.finfo(np.float32).max:
-        raise DataError(f"series {name!r}: {field} holds values that are missing, infinite or too large; fill them in")
-    return values.astype(np.float32)
-
-
-def _categories(entry: Entry, sizes: tuple[int, ...], name: str) -> np.ndarray:
-    if not sizes:
-        return np.zeros(0, dtype=np.int64)
-    values = np.asarray(() if entry.get("feat_static_cat") is None else entry["feat_static_cat"])
-    if values.shape != (len(sizes),):
-        raise DataError(f"series {name!r}: feat_static_cat has shape {values.shape}; this model needs ({len(sizes)},)")
-    codes = values.astype(np.int64)
-    for code, value, size in zip(codes, values, sizes, strict=True):
-        if code != value or not 0 <= code < size:
-            raise DataError(f"series {name!r}: category {value} is not one of 0 … {size - 1}, which the model knows")
-    return codes
 
 
 def cut(target: np.ndarray, first: int, length: int) -> np.ndarray:

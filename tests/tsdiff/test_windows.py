@@ -16,8 +16,9 @@ from tsdiff.backbones import S4DConfig
 from tsdiff.calendar import calendar_features, calendar_width
 from tsdiff.config import TSDiffConfig
 from tsdiff.data.frequency import quiet
+from tsdiff.entries import read_series
 from tsdiff.source import WindowSource
-from tsdiff.windows import Statistics, bridge, conditioning, context_scale, cut, read_series
+from tsdiff.windows import Statistics, bridge, conditioning, context_scale, cut
 
 NAN = np.nan
 

@@ -12,8 +12,8 @@ from gluonts.model.forecast import Forecast, SampleForecast
 
 from shared.errors import DataError
 from tsdiff.calendar import shifted
+from tsdiff.entries import Entry
 from tsdiff.posterior import quantile_levels
-from tsdiff.windows import Entry
 
 
 class BaseForecast(NamedTuple):

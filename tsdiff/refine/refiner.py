@@ -22,13 +22,14 @@ from shared.mcmc import (
     simulate,
 )
 from shared.random import make_generator
+from tsdiff.entries import Entry
 from tsdiff.model import TSDiff
 from tsdiff.posterior import quantile_levels
 from tsdiff.refine.base import BaseForecast, base_paths, matched
 from tsdiff.refine.config import RefineConfig
 from tsdiff.refine.energy import BasePrior, DenoisingEnergy, Levels, ScoreForce, with_lags
 from tsdiff.short import ShortSeries
-from tsdiff.windows import Conditioning, Conditions, Entry, bridge, conditioning
+from tsdiff.windows import Conditioning, Conditions, bridge, conditioning
 
 
 class Refiner:

@@ -13,11 +13,12 @@ from gluonts.model.forecast import Forecast
 from shared.errors import ConfigError, DataError
 from shared.random import make_generator, randn
 from shared.sde import DiscreteVPSDE
+from tsdiff.entries import Entry
 from tsdiff.evaluation import Pair, evaluate
 from tsdiff.model import TSDiff
 from tsdiff.refine.config import ADJUSTED, Energy, RefineConfig
 from tsdiff.refine.refiner import Refiner
-from tsdiff.windows import Conditions, Entry, conditioning
+from tsdiff.windows import Conditions, conditioning
 
 
 def representative_log_snr(model: TSDiff, dataset: Iterable[Entry], windows: int = 64, seed: int = 0) -> float:

@@ -16,9 +16,10 @@ from shared.samplers import Method, sample
 from tsdiff.calendar import shifted
 from tsdiff.config import TSDiffConfig
 from tsdiff.data.series import Entry
+from tsdiff.entries import Series, read_series
 from tsdiff.model import TSDiff, call_times
 from tsdiff.synthesis.windows import SOURCE
-from tsdiff.windows import Conditioning, Conditions, Series, cut, read_series, window_of
+from tsdiff.windows import Conditioning, Conditions, cut, window_of
 
 _TRIES = 10
 

@@ -19,8 +19,9 @@ from shared.training import Batch
 from tsdiff.calendar import SEASON_WIDTH, calendar_features, shifted
 from tsdiff.config import TSDiffConfig
 from tsdiff.data.frequency import quiet
+from tsdiff.entries import Entry
 from tsdiff.synthetic.generators import SyntheticSeries, generate
-from tsdiff.windows import Entry, bridge, context_scale
+from tsdiff.windows import bridge, context_scale
 
 _CLIP = 8.0
 """Deviations of the context beyond which training values are cut off."""

@@ -16,9 +16,9 @@ from shared.training import DiffusionModule, TrainingConfig, fit
 from tsdiff.backbones import S4DConfig
 from tsdiff.config import ANY_FREQ, Sampling, TSDiffConfig
 from tsdiff.data import load_folder
+from tsdiff.entries import Entry
 from tsdiff.model import TSDiff
 from tsdiff.synthetic.corpus import Corpus, CorpusGroup, CorpusSource, resampled
-from tsdiff.windows import Entry
 
 LENGTH, LONGEST_HORIZON = 384, 128
 

@@ -13,13 +13,13 @@ from shared.errors import ConfigError, DataError
 from shared.training import TrainingConfig
 from tsdiff.config import Covariance
 from tsdiff.data import split_windows
+from tsdiff.entries import Entry
 from tsdiff.evaluation import evaluate
 from tsdiff.model import TSDiff
 from tsdiff.predictor import TSDiffPredictor
 from tsdiff.source import WindowSource
 from tsdiff.synthetic.corpus import Corpus, CorpusGroup, CorpusSource
 from tsdiff.synthetic.default import train
-from tsdiff.windows import Entry
 
 _CALIBRATION = 20
 """Steps by which the time of one is measured."""
