@@ -1,4 +1,4 @@
-"""What each choice is worth: one setting of a preset changed at a time, scored on validation windows.
+"""What each choice is worth: settings of a preset changed, mostly one at a time, scored on validation windows.
 
 The validation windows are cut from the end of each training part; the test part is not touched. One seed and a short
 training, the same for every row of a set. Each row is kept in the CSV as it is made, and one that is there is not made
@@ -7,6 +7,7 @@ again.
 Example:
     python benchmarks/ablations.py
     python benchmarks/ablations.py --set m4_hourly --steps 4000
+    python benchmarks/ablations.py --set tourism_quarterly --steps 0 --change "members=3; backbone.dropout=0.1"
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from benchmarks.machine import header, table
 from benchmarks.sets import BENCHMARK_SETS, DEFAULT_DATA, load
 from shared.io import atomic_path, write_text
 from shared.objectives import DiffusionLoss, TimeSampler
+from shared.settings import change, checked, merged, plain
 from shared.training import quiet_lightning
 from tsdiff.backbones import S4DConfig
 from tsdiff.config import default_patch
@@ -79,6 +81,14 @@ def changes(preset: Preset, freq: str) -> Iterator[tuple[str, Preset]]:
         e: replace(preset.sampling(e), covariance="scalar", observation_std=None, steps=16) for e in ("mse", "quantile")
     }
     yield "scalar guidance, 16 calls", replace(preset, **guided)  # type: ignore[arg-type]
+
+
+def changed(preset: Preset, freq: str, text: str) -> Preset:
+    """The preset with what "name=value; section.name=value" says instead, each value as YAML."""
+    values = plain(replace(preset, backbone=backbone_of(preset, freq)))
+    for part in text.split(";"):
+        values = merged(values, change(part.strip()))
+    return checked(Preset, values, text)
 
 
 def validation(name: str, data: Path, most: int) -> tuple[str, WindowSplit, list[tuple[Entry, Entry]]]:
@@ -153,7 +163,10 @@ def report(rows: list[dict[str, str]]) -> str:
 def main(
     sets: Annotated[list[str] | None, typer.Option("--set", help="Sets; default: four.")] = None,
     steps: Annotated[int, typer.Option(help="Training steps of every row; 0 takes the preset's.")] = 1500,
-    only: Annotated[list[str] | None, typer.Option("--change", help="Rows to make, by name; default: all.")] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option("--change", help="Rows to make: names, or settings; default: all names."),
+    ] = None,
     windows: Annotated[int, typer.Option(help="Validation windows at most.")] = 70,
     data: Annotated[Path, typer.Option(help="Folder that holds series/.")] = DEFAULT_DATA,
     output: Annotated[Path, typer.Option(help="Folder for the table.")] = RESULTS,
@@ -166,11 +179,14 @@ def main(
     for name in sets or SETS:
         freq, split, pairs = validation(name, data, windows)
         taken = steps or PRESETS[name].training.max_steps
-        for change, preset in changes(PRESETS[name].with_training(max_steps=taken), freq):
-            if only and change not in only:
+        base = PRESETS[name].with_training(max_steps=taken)
+        own = [(text, changed(base, freq, text)) for text in only or () if "=" in text]
+        for label, preset in (*changes(base, freq), *own):
+            if only and label not in only:
                 continue
-            if not any((r["set"], r["change"], r["steps"]) == (name, change, str(taken)) for r in rows):
-                rows.append(row(name, change, preset, split, pairs))
+            key = (name, label, str(preset.training.max_steps))
+            if not any((r["set"], r["change"], r["steps"]) == key for r in rows):
+                rows.append(row(name, label, preset, split, pairs))
                 write(path, rows)
                 print(*rows[-1].values(), flush=True)
     write_text(output / "ablations.md", report(rows))

@@ -8,66 +8,26 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import timedelta
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
 import lightning as L
 import numpy as np
 import torch
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint
-from lightning.pytorch.plugins import TorchCheckpointIO
+from lightning.pytorch.callbacks import Callback
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, IterableDataset, get_worker_info
-from tqdm.auto import tqdm
 
+from shared.batches import Batch, BatchSource
 from shared.ema import ema_of
 from shared.errors import CheckpointError, ConfigError, TrainingError
-from shared.io import atomic_path
+from shared.loop import AtomicIO, BatchData, Progress, Stopper, in_main_thread, state_keeper
 from shared.memory import keep_large_blocks
 from shared.random import derive_seed
 
 LAST_STATE = "last.ckpt"
-
-
-@dataclass
-class Batch:
-    """One training batch.
-
-    Attributes:
-        x0: clean data (batch, ...).
-        y: anchor, shaped like `x0`.
-        mask: 1 where an element counts in the loss, broadcastable to `x0`.
-        condition: keyword arguments of the network.
-        ids: what each item is, for messages.
-    """
-
-    x0: Tensor
-    y: Tensor | None = None
-    mask: Tensor | None = None
-    condition: Mapping[str, Tensor] = field(default_factory=dict)
-    ids: Sequence[str] = ()
-
-    def to(self, device: torch.device) -> Batch:
-        """This batch on `device`."""
-
-        def move(value: Tensor | None) -> Tensor | None:
-            return None if value is None else value.to(device, non_blocking=True)
-
-        condition = {name: value.to(device, non_blocking=True) for name, value in self.condition.items()}
-        return Batch(self.x0.to(device, non_blocking=True), move(self.y), move(self.mask), condition, self.ids)
-
-
-class BatchSource(Protocol):
-    """Where batches come from: a batch must depend on the generator alone."""
-
-    def batch(self, rng: np.random.Generator) -> Batch:
-        """Draw one batch."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -252,12 +212,12 @@ def fit(
     config = module.config
     state = None if folder is None else Path(folder) / LAST_STATE
     used: list[Callback] = [*callbacks]
-    stopper = _Stopper(state)
+    stopper = Stopper(state)
     used.append(stopper)
     if state is not None:
-        used.append(_state_keeper(state, config))
+        used.append(state_keeper(state, config.save_every_seconds))
     if progress:
-        used.append(_Progress(description))
+        used.append(Progress(description))
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*(does not have many workers|isinstance.treespec|LeafSpec).*")
         warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists.*")
@@ -272,7 +232,7 @@ def fit(
             max_epochs=-1,
             gradient_clip_val=config.gradient_clip or None,
             callbacks=used,
-            plugins=[_AtomicIO()],
+            plugins=[AtomicIO()],
             logger=logger,
             enable_checkpointing=state is not None,
             enable_progress_bar=False,
@@ -280,7 +240,7 @@ def fit(
             use_distributed_sampler=False,
             log_every_n_steps=max(1, min(50, config.max_steps)),
         )
-        data = _Data(source, config)
+        data = BatchData(source, config.seed, config.max_steps, config.num_workers)
         path = str(state) if state is not None and resume and state.is_file() else None
         if path is not None:
             _check_state(Path(path), module)
@@ -303,44 +263,6 @@ def fit(
     module.cpu()
 
 
-def in_main_thread() -> bool:
-    """Whether signals may be handled here."""
-    return threading.current_thread() is threading.main_thread()
-
-
-class _Stopper(Callback):
-    """Saves the state when training ends; the first Ctrl-C ends it after the running step, when weights, averages
-    and step count belong together."""
-
-    def __init__(self, state: Path | None):
-        self.state = state
-        self.asked = False
-        self.saved = -1
-
-    def listen(self) -> None:
-        """From now on Ctrl-C comes here."""
-        if in_main_thread():
-            signal.signal(signal.SIGINT, self._ask)
-
-    def _ask(self, number: int, frame: Any) -> None:
-        if self.asked:
-            raise KeyboardInterrupt
-        self.asked = True
-
-    def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
-        if self.asked:
-            self._save(trainer)
-            raise KeyboardInterrupt
-
-    def on_train_end(self, trainer: L.Trainer, *_: Any) -> None:
-        self._save(trainer)
-
-    def _save(self, trainer: L.Trainer) -> None:
-        if self.state is not None and trainer.global_step != self.saved:
-            self.saved = trainer.global_step
-            trainer.save_checkpoint(self.state)
-
-
 def _check_state(path: Path, module: DiffusionModule) -> None:
     """Refuse a damaged or foreign training state with a message that tells the remedy."""
     remedy = "remove it (or ask for a new training) to start afresh"
@@ -354,95 +276,6 @@ def _check_state(path: Path, module: DiffusionModule) -> None:
         raise CheckpointError(
             f"the training state {path} is of another model (first difference: {wrong[0]!r}); {remedy}"
         )
-
-
-def _state_keeper(state: Path, config: TrainingConfig) -> ModelCheckpoint:
-    return ModelCheckpoint(
-        dirpath=state.parent,
-        filename=state.stem,
-        train_time_interval=timedelta(seconds=config.save_every_seconds),
-        save_top_k=1,
-        enable_version_counter=False,
-        save_on_train_epoch_end=False,
-    )
-
-
-class _AtomicIO(TorchCheckpointIO):
-    """Writes beside the target and renames; Lightning's own goes by way of the system's temporary folder, and where
-    that is another file system a stop during the move leaves half a file."""
-
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        with atomic_path(path) as temporary:
-            torch.save(checkpoint, temporary)
-
-
-class _Data(L.LightningDataModule):
-    """Hands out a loader that starts at the trainer's step."""
-
-    def __init__(self, source: BatchSource, config: TrainingConfig):
-        super().__init__()
-        self.source, self.config = source, config
-
-    def train_dataloader(self) -> DataLoader:
-        trainer = self.trainer
-        assert trainer is not None
-        stream = _Stream(self.source, self.config.seed, trainer.global_step, self.config.max_steps, trainer.global_rank)
-        return DataLoader(stream, batch_size=None, num_workers=self.config.num_workers)
-
-    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
-        return batch.to(device)
-
-
-class _Stream(IterableDataset):
-    """Batches start, start + 1, … up to stop; batch n is drawn by a generator seeded with (seed, n, rank)."""
-
-    def __init__(self, source: BatchSource, seed: int, start: int, stop: int, rank: int):
-        self.source, self.seed, self.start, self.stop, self.rank = source, seed, start, stop, rank
-
-    def __iter__(self) -> Iterator[Batch]:
-        worker = get_worker_info()
-        offset, stride = (0, 1) if worker is None else (worker.id, worker.num_workers)
-        for n in range(self.start + offset, self.stop, stride):
-            yield self.source.batch(np.random.default_rng(derive_seed(self.seed, "batch", n, self.rank)))
-
-
-class _Progress(Callback):
-    """A bar over steps with the smoothed loss."""
-
-    def __init__(self, description: str):
-        self.description = description
-        self.bar: tqdm | None = None
-        self.loss: float | None = None
-
-    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        if trainer.is_global_zero:
-            self.bar = tqdm(
-                total=trainer.max_steps,
-                initial=trainer.global_step,
-                desc=self.description,
-                unit="step",
-                mininterval=0.5,
-            )
-
-    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, *_: Any) -> None:
-        if self.bar is None:
-            return
-        self.bar.update(1)
-        if trainer.global_step % 20 == 0:
-            loss = float(outputs["loss"])
-            self.loss = loss if self.loss is None else 0.9 * self.loss + 0.1 * loss
-            self.bar.set_postfix(loss=f"{self.loss:.4f}", refresh=False)
-
-    def _close(self) -> None:
-        if self.bar is not None:
-            self.bar.close()
-            self.bar = None
-
-    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self._close()
-
-    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
-        self._close()
 
 
 def quiet_lightning() -> Callable[[], None]:

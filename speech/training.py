@@ -17,10 +17,11 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from numpy.typing import NDArray
 from torch import nn
 
+from shared.batches import BatchSource
 from shared.errors import ConfigError, DataError
 from shared.monitoring import Checkup, LossHistory, Row, time_limit
 from shared.random import derive_seed, make_generator
-from shared.training import BatchSource, DiffusionModule, fit
+from shared.training import DiffusionModule, fit
 from speech import metrics
 from speech.config import SamplingConfig
 from speech.data import MixSource, validation_pairs

@@ -9,8 +9,8 @@ from itertools import chain
 import numpy as np
 import torch
 
+from shared.batches import Batch
 from shared.errors import DataError
-from shared.training import Batch
 from tsdiff.calendar import CalendarTable
 from tsdiff.config import TSDiffConfig
 from tsdiff.covariance import WindowCovariance
@@ -33,7 +33,7 @@ _LOW, _HIGH = 0.001, 0.999
 
 
 class WindowSource:
-    """Draws training windows: a series, then a place in it with equal chance. A `shared.training.BatchSource`.
+    """Draws training windows: a series, then a place in it with equal chance. A `shared.batches.BatchSource`.
 
     Series shorter than a window are padded in front with missing values; windows whose context holds no value are
     drawn again, a few times. Series that are too many to be held in memory go to a file while they are read (see

@@ -13,20 +13,17 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
+from shared.batches import Batch
 from shared.errors import ConfigError
 from speech.data import degrade
 from speech.data.clips import Clip, Folders, Waveform, read_clips
 from speech.data.config import PRESETS, MixConfig, preset
 from speech.data.levels import active_power, noise_gain, power
 from speech.data.rooms import ImpulseResponse, RoomConfig, read_responses, reverberate, simulated_responses
-
-if TYPE_CHECKING:
-    from shared.training import Batch
 
 SILENT_LEVEL_DB = -26.0
 """The level that noise is measured against where there is no speech and none is configured."""
@@ -232,7 +229,7 @@ def noise_crop(clip: Clip, length: int, rng: np.random.Generator) -> Waveform:
 
 
 class MixSource:
-    """Batches of mixtures on the fly; a `shared.training.BatchSource`.
+    """Batches of mixtures on the fly; a `shared.batches.BatchSource`.
 
     Speech files are drawn in proportion to their length, noises and rooms evenly. A file shorter than the crop is
     followed, after a pause, by others of the same speaker.
@@ -282,8 +279,6 @@ class MixSource:
 
     def batch(self, rng: np.random.Generator) -> Batch:
         """Targets `x0` and inputs `y`, float32 (batch, samples)."""
-        from shared.training import Batch  # Lightning takes seconds to import, which preparing data need not wait for
-
         pairs = [self.item(np.random.default_rng(seed)) for seed in rng.integers(2**63, size=self.config.batch_size)]
         clean = torch.from_numpy(np.stack([mixture.clean for _, mixture in pairs]))
         noisy = torch.from_numpy(np.stack([mixture.noisy for _, mixture in pairs]))

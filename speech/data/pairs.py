@@ -7,17 +7,15 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 import soundfile
 import torch
 
+from shared.batches import Batch
 from shared.errors import ConfigError, DataError
 from speech.data.clips import Waveform, audio_files, read_mono
-
-if TYPE_CHECKING:
-    from shared.training import Batch
 
 Split = Literal["train", "valid", "test", "all"]
 Layout = Literal["auto", "voicebank", "split", "reverb", "ears", "flat"]
@@ -136,7 +134,7 @@ def pairs(
 
 
 class PairSource:
-    """Batches of random crops from pairs; a `shared.training.BatchSource`.
+    """Batches of random crops from pairs; a `shared.batches.BatchSource`.
 
     Crops are read from disk: quick where the files have the sample rate asked for; others are decoded and resampled
     whole each time (`recipes/prepare_speech.py` resamples a set once). Files shorter than a crop are followed by
@@ -177,8 +175,6 @@ class PairSource:
 
     def batch(self, rng: np.random.Generator) -> Batch:
         """Targets `x0` and inputs `y`, float32 (batch, samples)."""
-        from shared.training import Batch  # Lightning takes seconds to import, which preparing data need not wait for
-
         items = [self._item(np.random.default_rng(seed)) for seed in rng.integers(2**63, size=self.batch_size)]
         clean = torch.from_numpy(np.stack([clean for _, clean, _ in items]))
         noisy = torch.from_numpy(np.stack([noisy for _, _, noisy in items]))

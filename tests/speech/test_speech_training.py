@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 import torch
 
+from shared.batches import Batch
 from shared.errors import ConfigError, DataError, TrainingError
 from shared.monitoring import Checkup
 from shared.sde import OUVESDE, SBVESDE
 from shared.settings import plain, write_yaml
-from shared.training import Batch, TrainingConfig, quiet_lightning
+from shared.training import TrainingConfig, quiet_lightning
 from speech.backbones import NCSNppConfig
 from speech.config import Parameterisation, SamplingConfig
 from speech.data import PRESETS

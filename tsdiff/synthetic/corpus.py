@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 import torch
 
+from shared.batches import Batch
 from shared.errors import ConfigError, DataError
-from shared.training import Batch
 from tsdiff.calendar import SEASON_WIDTH, calendar_features, shifted
 from tsdiff.config import TSDiffConfig
 from tsdiff.data.frequency import quiet
@@ -134,7 +134,7 @@ class Corpus:
 
 
 class CorpusSource:
-    """Draws training windows of a corpus. A `shared.training.BatchSource`.
+    """Draws training windows of a corpus. A `shared.batches.BatchSource`.
 
     Args:
         corpus: of series.
