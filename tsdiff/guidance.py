@@ -24,6 +24,8 @@ r·(2q − 1)/√(1 − 2q + 2q²).
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
+from dataclasses import KW_ONLY, dataclass
 from typing import get_args
 
 import torch
@@ -44,7 +46,8 @@ _VARIANCE_STEP = 0.1
 """In the logarithm: what `KernelGuidance` rounds a row's variance to."""
 
 
-class ObservationGuidance(Guidance):
+@dataclass(eq=False)
+class ObservationGuidance(Guidance, ABC):
     """Draws samples towards observed values; subclasses say how far an observed value moves the others.
 
     Args:
@@ -59,22 +62,20 @@ class ObservationGuidance(Guidance):
         ConfigError: an unknown energy, or "quantile" without levels.
     """
 
-    def __init__(
-        self,
-        values: Tensor,
-        observed: Tensor,
-        energy: Energy = "mse",
-        quantiles: Tensor | None = None,
-        scale: float = 1.0,
-        observation_std: float = 0.02,
-    ):
-        if energy not in get_args(Energy):
-            raise ConfigError(f"guidance={energy!r}: choose one of {', '.join(get_args(Energy))}")
-        if energy == "quantile" and quantiles is None:
+    values: Tensor
+    observed: Tensor
+    energy: Energy = "mse"
+    quantiles: Tensor | None = None
+    scale: float = 1.0
+    observation_std: float = 0.02
+
+    def __post_init__(self) -> None:
+        if self.energy not in get_args(Energy):
+            raise ConfigError(f"guidance={self.energy!r}: choose one of {', '.join(get_args(Energy))}")
+        if self.energy == "quantile" and self.quantiles is None:
             raise ConfigError("quantile guidance needs the quantile level of each sample")
-        self.values, self.observed, self.energy = values, observed, energy
-        self.levels = None if quantiles is None else quantiles.reshape(-1, *([1] * (values.ndim - 1)))
-        self.scale, self.observation_std = scale, observation_std
+        shape = (-1, *([1] * (self.values.ndim - 1)))
+        self.levels = None if self.quantiles is None else self.quantiles.reshape(shape)
 
     def predict(self, denoiser: DenoiserFunction, x: Tensor, t: Tensor, sde: SDE) -> Tensor:
         """The data prediction, moved towards the observed values."""
@@ -83,8 +84,9 @@ class ObservationGuidance(Guidance):
             return denoiser(x, t)
         return self._guided(denoiser, x, t, alpha, sigma)
 
+    @abstractmethod
     def _guided(self, denoiser: DenoiserFunction, x: Tensor, t: Tensor, alpha: float, sigma: float) -> Tensor:
-        raise NotImplementedError
+        """The same, where there is something to guide by."""
 
     def _error(self, x0: Tensor) -> Tensor:
         """Observed less predicted values, 0 where unobserved; for "quantile" at the mean of the Laplace noise."""
@@ -95,6 +97,7 @@ class ObservationGuidance(Guidance):
         return error * self.observed
 
 
+@dataclass(eq=False)
 class WindowGuidance(ObservationGuidance):
     """C from the covariance of the training windows.
 
@@ -106,25 +109,19 @@ class WindowGuidance(ObservationGuidance):
         ConfigError: see `ObservationGuidance` and `ObservedCovariance`.
     """
 
-    def __init__(
-        self,
-        values: Tensor,
-        observed: Tensor,
-        energy: Energy = "mse",
-        quantiles: Tensor | None = None,
-        scale: float = 1.0,
-        observation_std: float = 0.02,
-        *,
-        covariance: WindowCovariance,
-    ):
-        super().__init__(values, observed, energy, quantiles, scale, observation_std)
-        self.covariance = ObservedCovariance(covariance, observed)
+    _: KW_ONLY
+    covariance: WindowCovariance
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._observed_covariance = ObservedCovariance(self.covariance, self.observed)
 
     def _guided(self, denoiser: DenoiserFunction, x: Tensor, t: Tensor, alpha: float, sigma: float) -> Tensor:
         x0 = denoiser(x, t)
-        return x0 + self.scale * self.covariance.update(self._error(x0), alpha, sigma, self.observation_std)
+        return x0 + self.scale * self._observed_covariance.update(self._error(x0), alpha, sigma, self.observation_std)
 
 
+@dataclass(eq=False)
 class KernelGuidance(ObservationGuidance):
     """C from members of `tsdiff.kernels.kernel_bank` that suit each row's observed values.
 
@@ -142,21 +139,14 @@ class KernelGuidance(ObservationGuidance):
         ConfigError: windows of several channels; see also `ObservationGuidance`.
     """
 
-    def __init__(
-        self,
-        values: Tensor,
-        observed: Tensor,
-        energy: Energy = "mse",
-        quantiles: Tensor | None = None,
-        scale: float = 1.0,
-        observation_std: float = 0.02,
-        *,
-        season: float,
-        kernel_share: float = 0.0,
-        chances: Tensor | None = None,
-    ):
-        super().__init__(values, observed, energy, quantiles, scale, observation_std)
-        self.kernel_share = kernel_share
+    _: KW_ONLY
+    season: float
+    kernel_share: float = 0.0
+    chances: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        values, observed = self.values, self.observed
         if values.shape[2] != 1:
             raise ConfigError(
                 f"windows of {values.shape[2]} channels; the kernels are of one: use covariance='window' or 'tweedie'"
@@ -164,9 +154,8 @@ class KernelGuidance(ObservationGuidance):
         length = values.shape[1]
         seen = torch.cat([values * observed, observed], dim=1)[..., 0].cpu()
         windows, place = torch.unique(seen, dim=0, return_inverse=True)
-        choice = kernel_bank(length, season).choose(windows[:, :length], windows[:, length:])
-        if chances is None:
-            chances = torch.zeros(len(values))
+        choice = kernel_bank(length, self.season).choose(windows[:, :length], windows[:, length:])
+        chances = torch.zeros(len(values)) if self.chances is None else self.chances
         kernel, variance = choice.picked(place, chances.cpu().double())
         # Variances that differ little are taken for one, so that rows share their factorisations.
         level = (variance.log() / _VARIANCE_STEP).round().long()
@@ -174,7 +163,7 @@ class KernelGuidance(ObservationGuidance):
         self.groups: list[tuple[Tensor, ObservedCovariance]] = []
         for number, (which, size) in enumerate(choices.tolist()):
             rows = torch.nonzero(which_row == number)[:, 0].to(values.device)
-            covariance = bank_covariance(length, season, which, math.exp(size * _VARIANCE_STEP))
+            covariance = bank_covariance(length, self.season, which, math.exp(size * _VARIANCE_STEP))
             self.groups.append((rows, ObservedCovariance(covariance, observed[rows])))
 
     def _guided(self, denoiser: DenoiserFunction, x: Tensor, t: Tensor, alpha: float, sigma: float) -> Tensor:
@@ -190,6 +179,7 @@ class KernelGuidance(ObservationGuidance):
         return x0 + self.scale * moved
 
 
+@dataclass(eq=False)
 class ScalarGuidance(ObservationGuidance):
     """C along the network's gradient, one number for M C Mᵀ.
 
@@ -198,19 +188,8 @@ class ScalarGuidance(ObservationGuidance):
         The others: see `ObservationGuidance`.
     """
 
-    def __init__(
-        self,
-        values: Tensor,
-        observed: Tensor,
-        energy: Energy = "mse",
-        quantiles: Tensor | None = None,
-        scale: float = 1.0,
-        observation_std: float = 0.02,
-        *,
-        top_variance: float = 1.0,
-    ):
-        super().__init__(values, observed, energy, quantiles, scale, observation_std)
-        self.top_variance = top_variance
+    _: KW_ONLY
+    top_variance: float = 1.0
 
     def _guided(self, denoiser: DenoiserFunction, x: Tensor, t: Tensor, alpha: float, sigma: float) -> Tensor:
         with torch.enable_grad():
@@ -230,6 +209,7 @@ class ScalarGuidance(ObservationGuidance):
         return slope / math.sqrt(variance)
 
 
+@dataclass(eq=False)
 class TweedieGuidance(ObservationGuidance):
     """C from the network's own Jacobian.
 
@@ -244,21 +224,13 @@ class TweedieGuidance(ObservationGuidance):
         ConfigError: products < 1; see also `ObservationGuidance`.
     """
 
-    def __init__(
-        self,
-        values: Tensor,
-        observed: Tensor,
-        energy: Energy = "mse",
-        quantiles: Tensor | None = None,
-        scale: float = 1.0,
-        observation_std: float = 0.02,
-        *,
-        products: int = 1,
-    ):
-        super().__init__(values, observed, energy, quantiles, scale, observation_std)
-        if products < 1:
-            raise ConfigError(f"products={products}: need at least one")
-        self.products = products
+    _: KW_ONLY
+    products: int = 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.products < 1:
+            raise ConfigError(f"products={self.products}: need at least one")
 
     def _guided(self, denoiser: DenoiserFunction, x: Tensor, t: Tensor, alpha: float, sigma: float) -> Tensor:
         with torch.enable_grad():
