@@ -1,0 +1,133 @@
+"""What an enhancer does to what it should leave alone: clean speech, silence, other languages, music.
+
+Clean speech is that of the public test pairs and of the validation speakers. Folders of recordings in other languages
+and of music are named on the command line (Debian's packages asterisk-core-sounds-{es,fr,it,ru}-g722 and
+asterisk-moh-opsound-g722 have some; decode them with `ffmpeg -f g722 -i FILE -ar 16000 FILE.wav`); without, those rows
+are left out. Nothing is chosen by what is measured here.
+
+Example:
+    python benchmarks/speech_robustness.py --languages spoken/ --music music/
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.machine import header, table
+from shared.io import write_text
+from speech import Enhancer, metrics
+from speech.audio import read_audio
+
+RATE = 16000
+LONGEST = 20 * RATE
+RESULTS = Path("benchmarks/results")
+SHARED = Path(os.environ.get("SHARED_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
+Waveform = np.ndarray
+Sounds = Callable[[], Iterator[Waveform]]
+
+
+def recordings(folder: Path, most: int) -> Iterator[Waveform]:
+    """Up to `most` recordings below a folder, evenly chosen, the first 20 s of each at 16 kHz, mono."""
+    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in (".wav", ".flac", ".ogg", ".mp3"))
+    for path in files[:: max(1, len(files) // most)][:most]:
+        audio = read_audio(path)
+        if audio.sample_rate != RATE:
+            raise typer.BadParameter(f"{path}: {audio.sample_rate} Hz; convert it to {RATE} Hz")
+        yield audio.waveform.mean(axis=0)[:LONGEST].astype(np.float32)
+
+
+def silences() -> Iterator[Waveform]:
+    """Digital silence of three lengths."""
+    for samples in (1, 1000, 10 * RATE):
+        yield np.zeros(samples, dtype=np.float32)
+
+
+def faint() -> Iterator[Waveform]:
+    """White noise at −80 and −60 dB of full scale: a quiet room."""
+    rng = np.random.default_rng(0)
+    for level in (-80, -60):
+        yield (10 ** (level / 20) * rng.standard_normal(5 * RATE)).astype(np.float32)
+
+
+def decibel(ratio: float) -> str:
+    """20·log10 of a ratio of amplitudes."""
+    return f"{20 * math.log10(ratio):+.1f}" if ratio > 0 else "silent"
+
+
+def row(enhancer: Enhancer, name: str, sounds: Iterator[Waveform], scored: bool) -> list[str] | None:
+    """One line of the table; None where there is no sound."""
+    levels, peaks, scores, finite = [], [], [], True
+    for sound in sounds:
+        result = np.asarray(enhancer.enhance(sound, RATE))
+        finite &= bool(np.isfinite(result).all()) and result.shape == sound.shape
+        rms, peak = (float(np.sqrt((sound**2).mean())), float(np.abs(sound).max()))
+        if peak > 0:
+            levels.append(float(np.sqrt((result**2).mean())) / rms)
+            peaks.append(float(np.abs(result).max()) / peak)
+        else:
+            levels.append(float(np.abs(result).max()))
+        if scored:
+            try:
+                scores.append((metrics.pesq_wb(sound, result, RATE), metrics.si_sdr(sound, result, RATE)))
+            except metrics.UnscorableError:
+                continue
+    if not levels:
+        return None
+    pesq, sdr = (f"{np.mean([s[i] for s in scores]):.2f}" if scores else "–" for i in (0, 1))
+    lowest = f"{min(s[0] for s in scores):.2f}" if scores else "–"
+    loudest = decibel(max(peaks)) if peaks else "–"
+    return [
+        name,
+        str(len(levels)),
+        "yes" if finite else "NO",
+        decibel(float(np.median(levels))),
+        loudest,
+        pesq,
+        lowest,
+        sdr,
+    ]
+
+
+def main(
+    model: Annotated[str, typer.Option(help="Folder or name.")] = "default",
+    languages: Annotated[Path | None, typer.Option(help="Folder of clean speech in other languages, 16 kHz.")] = None,
+    music: Annotated[Path | None, typer.Option(help="Folder of music, 16 kHz.")] = None,
+    files: Annotated[int, typer.Option(help="Recordings of a folder, at most.")] = 48,
+    output: Annotated[Path, typer.Option(help="Folder for the table.")] = RESULTS,
+) -> None:
+    """Enhance what needs no enhancement, and write what became of it."""
+    enhancer = Enhancer.from_pretrained(model)
+    wanted: list[tuple[str, Sounds, bool]] = [
+        ("clean speech of the test pairs", lambda: recordings(SHARED / "speech/test_pairs/clean", files), True),
+        ("clean speech of the validation speakers", lambda: recordings(SHARED / "speech/valid/clean", files), True),
+        ("digital silence", silences, False),
+        ("white noise at −80 and −60 dB", faint, False),
+    ]
+    if languages is not None:
+        wanted.append(("other languages", lambda: recordings(languages, files), True))
+    if music is not None:
+        wanted.append(("music", lambda: recordings(music, files), True))
+    rows = [made for name, sounds, scored in wanted if (made := row(enhancer, name, sounds(), scored))]
+    head = ["input", "files", "finite", "level, dB", "largest peak, dB", "PESQ-WB", "lowest PESQ", "SI-SDR, dB"]
+    text = (
+        header("What the enhancer leaves alone")
+        + f"\nModel: {model}. The input is its own reference: level is the median over files of output against input, "
+        "the peak the largest of any file's, likewise; PESQ and SI-SDR are of the output against the input, means over "
+        "files. For silence the level is the output itself.\n\n" + table(head, rows)
+    )
+    write_text(output / "speech_robustness.md", text)
+    print(text)
+
+
+if __name__ == "__main__":
+    typer.run(main)
