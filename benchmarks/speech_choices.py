@@ -1,0 +1,147 @@
+"""What the default enhancer's settings rest on: how hard each loss term pulls, and scores on validation mixtures.
+
+Terms: the norm of the gradient that each term of the loss has at the weights of the bundled model, for a weight of 1.
+Terms of equal norm times weight pull equally hard, whatever their values are. Scores: models, each with one or more
+network calls, on mixtures of speakers and noise types that are in no training, in thirds by signal-to-noise ratio. The
+public test pairs have no part in this.
+
+Example:
+    python benchmarks/speech_choices.py
+    python benchmarks/speech_choices.py --model default --model runs/speech_other/model --part scores
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+import torch
+import typer
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.machine import header, table
+from shared.io import write_text
+from speech import metrics
+from speech.config import SamplingConfig
+from speech.experiment import Experiment, read_experiment
+from speech.losses import ObjectiveConfig, SpeechObjective
+from speech.model import SpeechModel
+from speech.training import Recording, enhance_recording, training_source, validation_set
+
+RESULTS = Path("benchmarks/results")
+CONFIG = Path("recipes/configs/speech/default.yaml")
+SHARED = Path(os.environ.get("SHARED_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
+TERMS = ("data prediction", "l1_weight", "spectral_weight", "si_sdr_weight", "pesq_weight")
+Part = Literal["terms", "scores"]
+
+
+def gradient(model: SpeechModel, objective: ObjectiveConfig, batches: list) -> torch.Tensor:
+    """The mean gradient of an objective over batches, all weights in one vector."""
+    model.zero_grad()
+    for place, batch in enumerate(batches):
+        generator = torch.Generator().manual_seed(place)
+        SpeechObjective(objective)(model, batch.x0, batch.y, generator=generator).mean().backward()
+    found = [p.grad.flatten() for p in model.parameters() if p.grad is not None]
+    return torch.cat(found) / len(batches)
+
+
+def terms(experiment: Experiment, batches: int) -> str:
+    """The table of gradient norms."""
+    model = SpeechModel.from_pretrained("default").train()
+    source = training_source(experiment, SHARED / "speech", model.frame_multiple)
+    drawn = [source.batch(np.random.default_rng(n)) for n in range(batches)]
+    base = ObjectiveConfig(loss="data_prediction", l1_weight=0.0, start_share=1.0)
+    plain = gradient(model, base, drawn)
+    rows = []
+    for name in TERMS:
+        weight, norm = 1.0, plain.norm()
+        if name != "data prediction":
+            norm = (gradient(model, replace(base, **{name: 1.0}), drawn) - plain).norm()
+            weight = getattr(experiment.objective, name)
+        rows.append([name, f"{norm:.3g}", f"{weight:g}", f"{norm * weight:.2g}"])
+    return (
+        "\n## How hard each term pulls\n\n"
+        f"At the bundled weights, over {batches} batches of {experiment.data.batch_size} mixtures, at t = T.\n\n"
+        + table(["term", "gradient norm at weight 1", "weight", "product"], rows)
+    )
+
+
+def scores(experiment: Experiment, models: list[str], calls: list[int]) -> str:
+    """The table of validation scores."""
+    recordings = validation_set(experiment, SHARED / "speech")
+    before = np.array([[*score(clean, noisy)] for _, clean, noisy in recordings])
+    thirds = np.array_split(np.argsort(before[:, 0]), 3)
+    rows = [["noisy", "–", *cells(before, thirds)]]
+    for name in models:
+        model = SpeechModel.from_pretrained(name)
+        for steps in calls:
+            label = name if name == "default" else Path(name).parent.name
+            rows.append([label, str(steps), *cells(enhanced(model, recordings, steps), thirds)])
+    lows = [f"{before[third, 0].min():.0f} to {before[third, 0].max():.0f} dB" for third in thirds]
+    head = ["model", "calls", *lows, "all"]
+    return (
+        "\n## Scores on validation mixtures\n\n"
+        f"{len(recordings)} mixtures without rooms; SI-SDR in dB, PESQ-WB, ESTOI, in thirds by the SI-SDR of the input."
+        " One call is the estimate itself; more are steps of the stochastic exponential integrator, `sde1`.\n\n"
+        + table(head, rows)
+    )
+
+
+def score(clean: np.ndarray, estimate: np.ndarray) -> tuple[float, float, float]:
+    """SI-SDR, PESQ-WB and ESTOI of a recording at 16 kHz."""
+    return (
+        metrics.si_sdr(clean, estimate, 16000),
+        metrics.pesq_wb(clean, estimate, 16000),
+        metrics.estoi(clean, estimate, 16000),
+    )
+
+
+def enhanced(model: SpeechModel, recordings: list[Recording], steps: int) -> np.ndarray:
+    """Scores (recordings, 3) of a model with that many network calls."""
+    sampling = None if steps == 1 else SamplingConfig("sde1", steps=steps, schedule="log_snr")
+    return np.array(
+        [
+            score(clean, enhance_recording(model, noisy, sampling, n)[0])
+            for n, (_, clean, noisy) in enumerate(recordings)
+        ]
+    )
+
+
+def cells(values: np.ndarray, thirds: list[np.ndarray]) -> list[str]:
+    """Means over each third and over all."""
+    return [" / ".join(f"{v:.2f}" for v in values[part].mean(axis=0)) for part in (*thirds, np.arange(len(values)))]
+
+
+def main(
+    models: Annotated[
+        list[str] | None, typer.Option("--model", help="Folder or name; default: the bundled one.")
+    ] = None,
+    parts: Annotated[list[Part] | None, typer.Option("--part", help="Default: both.")] = None,
+    calls: Annotated[list[int], typer.Option("--calls", help="Network calls; repeat the option.")] = [1, 3],  # noqa: B006
+    files: Annotated[int, typer.Option(help="Validation mixtures.")] = 60,
+    batches: Annotated[int, typer.Option(help="Batches for the gradients.")] = 8,
+    output: Annotated[Path, typer.Option(help="Folder for the table.")] = RESULTS,
+) -> None:
+    """Measure both, and write the tables."""
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as cache:
+        changes = [f"data.cache={cache}", f"validation.files={files}"]
+        experiment = read_experiment(CONFIG, changes)
+        text = header("What the default enhancer's settings rest on")
+        if "terms" in (parts or ("terms", "scores")):
+            text += terms(experiment, batches)
+        if "scores" in (parts or ("terms", "scores")):
+            dry = read_experiment(CONFIG, [*changes, "data.mix.reverb=0.0"])
+            text += scores(dry, models or ["default"], calls)
+    write_text(output / "speech_choices.md", text)
+    print(text)
+
+
+if __name__ == "__main__":
+    typer.run(main)
