@@ -131,7 +131,13 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
             training=_steps(1500),
         ),
         "tourism_quarterly": Preset(scale_power=0.5, training=_steps(4000)),
-        "ltsf_etth1": Preset(scaling="standard", backbone=S4DConfig(patch=24, dropout=0.1), training=_steps(2000)),
+        "ltsf_etth1": Preset(
+            scaling="last",
+            backbone=S4DConfig(patch=8, dropout=0.1),
+            horizon_weight=3.0,
+            members=2,
+            training=_steps(2000),
+        ),
         "fred_md": _WALK,
         "ltsf_illness": Preset(),
     }
