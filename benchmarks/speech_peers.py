@@ -184,7 +184,8 @@ def main(
             else:
                 found = (run_peer if kind == "peer" else run_model)(job, name, scratch)
         except (RuntimeError, DiffusionError) as error:
-            left_out[PEERS.get(name, name)] = str(error)
+            if not results.has({"system": name}):
+                left_out[PEERS.get(name, name)] = str(error)
             print(f"left out: {name}: {error}", file=sys.stderr, flush=True)
             continue
         finally:
