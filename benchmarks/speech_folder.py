@@ -147,8 +147,8 @@ def main() -> None:
         f"{circumstances()}. One by one: `Enhancer.enhance_file` in one process; seconds are means of {options.turns} "
         "turns, each turn's ratio in brackets. A process for each file: four are timed. Largest difference between the "
         "outputs of the first two, of full scale. Least: what the network alone takes on two cores, its processor "
-        "seconds on one thread halved; in brackets, how many times faster than one by one a folder would be if all else "
-        "cost nothing.\n\n"
+        "seconds on one thread halved; in brackets, how many times faster than one by one a folder would be if all "
+        "else cost nothing.\n\n"
     )
     head = [
         "files of",
