@@ -12,7 +12,6 @@ Example:
 
 from __future__ import annotations
 
-import os
 import sys
 import tempfile
 from dataclasses import replace
@@ -26,6 +25,8 @@ import typer
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.machine import header, table
+from benchmarks.speech_models import SHARED_SPEECH
+from shared.batches import Batch
 from shared.io import write_text
 from speech import metrics
 from speech.config import SamplingConfig
@@ -37,12 +38,11 @@ from speech.training import Recording, enhance_recording, training_source, valid
 
 RESULTS = Path("benchmarks/results")
 CONFIG = Path("recipes/configs/speech/default.yaml")
-SHARED = Path(os.environ.get("SHARED_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 TERMS = ("data prediction", "l1_weight", "spectral_weight", "si_sdr_weight", "pesq_weight")
 PARTS = ("terms", "scores", "gap")
 
 
-def gradient(model: SpeechModel, objective: ObjectiveConfig, batches: list) -> torch.Tensor:
+def gradient(model: SpeechModel, objective: ObjectiveConfig, batches: list[Batch]) -> torch.Tensor:
     """The mean gradient of an objective over batches, all weights in one vector."""
     model.zero_grad()
     for place, batch in enumerate(batches):
@@ -55,7 +55,7 @@ def gradient(model: SpeechModel, objective: ObjectiveConfig, batches: list) -> t
 def terms(experiment: Experiment, batches: int) -> str:
     """The table of gradient norms."""
     model = SpeechModel.from_pretrained("default").train()
-    source = training_source(experiment, SHARED / "speech", model.frame_multiple)
+    source = training_source(experiment, SHARED_SPEECH, model.frame_multiple)
     drawn = [source.batch(np.random.default_rng(n)) for n in range(batches)]
     base = ObjectiveConfig(loss="data_prediction", l1_weight=0.0, start_share=1.0)
     plain = gradient(model, base, drawn)
@@ -75,7 +75,7 @@ def terms(experiment: Experiment, batches: int) -> str:
 
 def scores(experiment: Experiment, models: list[str], calls: list[int]) -> str:
     """The table of validation scores."""
-    recordings = validation_set(experiment, SHARED / "speech")
+    recordings = validation_set(experiment, SHARED_SPEECH)
     before = np.array([[*score(clean, noisy)] for _, clean, noisy in recordings])
     thirds = np.array_split(np.argsort(before[:, 0]), 3)
     rows = [["noisy", "–", *cells(before, thirds)]]
@@ -101,7 +101,7 @@ def gap(experiment: Experiment, count: int) -> str:
     rows = []
     for speech in ("train", "valid"):
         for noise in ("train", "valid"):
-            folders = (SHARED / "speech" / speech / "clean", SHARED / "speech" / noise / "noise")
+            folders = (SHARED_SPEECH / speech / "clean", SHARED_SPEECH / noise / "noise")
             recordings = validation_pairs(*folders, None, count, 6.0, 0, mix, experiment.data.cache)
             before = np.array([score(clean, noisy) for _, clean, noisy in recordings]).mean(axis=0)
             after = enhanced(model, recordings, 1).mean(axis=0)

@@ -16,6 +16,9 @@ from speech.enhancer import load_model
 from speech.frontend import FrontEndConfig
 from speech.model import SpeechModel
 
+SHARED_SPEECH = Path(os.environ.get("SHARED_DATA", Path(__file__).resolve().parents[2] / "shared" / "data")) / "speech"
+"""Where the shared speech lies, if it does."""
+
 
 def light_model(path: str | None) -> SpeechModel:
     """The model at `path`, or a light one as the default model is built, with random weights, none of them zero."""
@@ -39,8 +42,7 @@ def light_model(path: str | None) -> SpeechModel:
 
 def noisy_files() -> list[Path]:
     """The noisy files of the public test pairs; none where the shared data is absent."""
-    root = Path(os.environ.get("SHARED_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
-    return sorted((root / "speech/test_pairs/noisy").glob("*.wav"))
+    return sorted((SHARED_SPEECH / "test_pairs/noisy").glob("*.wav"))
 
 
 def noisy_speech() -> np.ndarray:

@@ -12,7 +12,6 @@ Example:
 from __future__ import annotations
 
 import math
-import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,6 +23,7 @@ import typer
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.machine import header, table
+from benchmarks.speech_models import SHARED_SPEECH
 from shared.io import write_text
 from speech import Enhancer, metrics
 from speech.audio import read_audio
@@ -31,7 +31,6 @@ from speech.audio import read_audio
 RATE = 16000
 LONGEST = 20 * RATE
 RESULTS = Path("benchmarks/results")
-SHARED = Path(os.environ.get("SHARED_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 Waveform = np.ndarray
 Sounds = Callable[[], Iterator[Waveform]]
 
@@ -108,8 +107,8 @@ def main(
     """Enhance what needs no enhancement, and write what became of it."""
     enhancer = Enhancer.from_pretrained(model)
     wanted: list[tuple[str, Sounds, bool]] = [
-        ("clean speech of the test pairs", lambda: recordings(SHARED / "speech/test_pairs/clean", files), True),
-        ("clean speech of the validation speakers", lambda: recordings(SHARED / "speech/valid/clean", files), True),
+        ("clean speech of the test pairs", lambda: recordings(SHARED_SPEECH / "test_pairs/clean", files), True),
+        ("clean speech of the validation speakers", lambda: recordings(SHARED_SPEECH / "valid/clean", files), True),
         ("digital silence", silences, False),
         ("white noise at −80 and −60 dB", faint, False),
     ]

@@ -61,6 +61,7 @@ class Stopper(Callback):
 
 
 def state_keeper(state: Path, seconds: float) -> ModelCheckpoint:
+    """Saves the training state to `state` every so many seconds of training, each over the one before."""
     return ModelCheckpoint(
         dirpath=state.parent,
         filename=state.stem,
