@@ -11,7 +11,6 @@ training step that takes a batch of 16 in a tenth of a second consumes 326 s of 
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import tempfile
 import time
@@ -24,6 +23,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.machine import header, table
+from benchmarks.speech_models import SHARED_SPEECH
 from shared.batches import BatchSource
 from shared.io import write_text
 from speech.data import MixConfig, MixSource, PairSource, preset
@@ -67,8 +67,7 @@ def material(root: Path, rate: int, cache: Path) -> tuple[list[Clip], list[Clip]
 def main() -> None:
     """Measure every task and write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    shared = Path(os.environ.get("SHARED_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
-    parser.add_argument("--data", type=Path, default=shared / "speech")
+    parser.add_argument("--data", type=Path, default=SHARED_SPEECH)
     parser.add_argument("--batches", type=int, default=30, help="a round")
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results" / "speech_data.md")
     options = parser.parse_args()
