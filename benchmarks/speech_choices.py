@@ -97,7 +97,7 @@ def scores(experiment: Experiment, models: list[str], calls: list[int]) -> str:
 def gap(experiment: Experiment, count: int) -> str:
     """The table of what is gained on speech and noise that training knew, and did not."""
     model = SpeechModel.from_pretrained("default")
-    mix = replace(experiment.mixing(1), reverb=0.0, babble=0.0, filtered=0.0, clipped=0.0, coloured=0.0)
+    mix = replace(experiment.mixing(1), reverb=0.0, babble=0.0, filtered=0.0, clipped=0.0, synthetic=0.0)
     rows = []
     for speech in ("train", "valid"):
         for noise in ("train", "valid"):

@@ -14,6 +14,12 @@ Range = tuple[float, float]
 SnrDistribution = Literal["uniform", "normal"]
 SnrOver = Literal["active", "whole"]
 
+_CHANCES = (
+    *("clean", "silence", "babble", "synthetic", "filtered", "swelling"),
+    *("reverb", "clipped", "limited", "coded", "lossy"),
+)
+_RANGES = ("snr_db", "gain_db", "clip_db", "low_hz", "high_hz", "loss", "speech_speed", "noise_speed")
+
 
 @dataclass(frozen=True)
 class MixConfig:
@@ -31,8 +37,11 @@ class MixConfig:
         clean: chance of an input that is its target: no noise and no damage.
         silence: chance of an input of noise alone, whose target is silence.
         babble: chance that a noise is made of 3 to 8 other talkers.
-        coloured: chance that a noise is synthetic, its spectrum between white and brown.
-        filtered: chance that speech is filtered by a random low-order filter, and likewise noise.
+        synthetic: chance that a noise is made by formula (`speech.data.noises`).
+        speech_speed: range of factors by which speech is played faster, and higher.
+        noise_speed: likewise noise.
+        filtered: chance that speech is filtered by a random low-order filter, and noise by a random equaliser.
+        swelling: chance that the level of a noise rises and falls.
         reverb: chance of a room.
         early_ms: what of a room's response after the direct path is in the target; 0 the direct path alone, None all.
         level_db: active level of the speech before the gain, of full scale; None leaves it as recorded.
@@ -59,8 +68,11 @@ class MixConfig:
     clean: float = 0.02
     silence: float = 0.02
     babble: float = 0.1
-    coloured: float = 0.05
+    synthetic: float = 0.05
+    speech_speed: Range = (1.0, 1.0)
+    noise_speed: Range = (1.0, 1.0)
     filtered: float = 0.3
+    swelling: float = 0.0
     reverb: float = 0.2
     early_ms: float | None = 50.0
     level_db: float | None = -26.0
@@ -77,10 +89,9 @@ class MixConfig:
     loss: Range = (0.01, 0.2)
 
     def __post_init__(self) -> None:
-        for name in ("clean", "silence", "babble", "coloured", "filtered", "reverb", "clipped", "limited", "coded"):
+        for name in _CHANCES:
             self._check(0 <= getattr(self, name) <= 1, name, "a chance, from 0 to 1")
-        self._check(0 <= self.lossy <= 1, "lossy", "a chance, from 0 to 1")
-        for name in ("snr_db", "gain_db", "clip_db", "low_hz", "high_hz", "loss"):
+        for name in _RANGES:
             low, high = getattr(self, name)
             self._check(bool(np.isfinite([low, high]).all()) and low <= high, name, "a finite range, low <= high")
         self._check(self.snr_distribution in get_args(SnrDistribution), "snr_distribution", "'uniform' or 'normal'")
@@ -93,6 +104,9 @@ class MixConfig:
         self._check(self.silence == 0 or self.noises >= 1, "silence", "0 where noises=0, for nothing would be heard")
         self._check(self.early_ms is None or self.early_ms >= 0, "early_ms", "None, or at least 0")
         self._check(self.clip_db[0] >= 0, "clip_db", "dB below the peak, at least 0")
+        for name in ("speech_speed", "noise_speed"):
+            low, high = getattr(self, name)
+            self._check(0.25 <= low <= high <= 4, name, "factors from 0.25 to 4")
         self._check(0 <= self.low_hz[1] < self.high_hz[0], "low_hz", "below high_hz")
         self._check(self.loss[0] >= 0 and self.loss[1] < 1, "loss", "shares below 1")
         self._check(set(self.codecs) <= set(degrade.CODECS), "codecs", f"of {degrade.CODECS}")

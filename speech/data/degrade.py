@@ -79,6 +79,27 @@ def random_filter(x: Waveform, rng: np.random.Generator, spread: float = 0.375) 
     return lfilter(np.array([one, r[0], r[1]]), np.array([one, r[2], r[3]]), x).astype(np.float32)
 
 
+def random_equaliser(x: Waveform, rng: np.random.Generator, spread_db: float = 6.0) -> Waveform:
+    """Filter with zero phase by a smooth curve: gains of deviation `spread_db` at every octave, lines between."""
+    size = scipy.fft.next_fast_len(len(x), real=True)
+    octave = np.log2(np.maximum(np.arange(size // 2 + 1, dtype=np.float32), 1) * (256 / size) + 1)
+    gains = rng.normal(0, spread_db, 9)
+    curve = 10 ** (np.interp(octave, np.arange(9), gains) / 20)
+    return scipy.fft.irfft(scipy.fft.rfft(x, size) * curve.astype(np.float32), size)[: len(x)].astype(np.float32)
+
+
+def needed_for(length: int, speed: float) -> int:
+    """How many samples `change_speed` turns into `length`."""
+    return int(np.ceil(length * speed))
+
+
+def change_speed(x: Waveform, speed: float, length: int) -> Waveform:
+    """x played `speed` times as fast, and so much higher, as long as `length` samples."""
+    if speed == 1:
+        return x[:length]
+    return _fit(soxr.resample(x, speed, 1.0), length)
+
+
 def encode(x: Waveform, sample_rate: int, codec: Codec, quality: float = 0.5) -> Waveform:
     """Encode and decode.
 

@@ -23,14 +23,17 @@ from speech.data import degrade
 from speech.data.clips import Clip, Folders, Waveform, read_clips
 from speech.data.config import PRESETS, MixConfig, preset
 from speech.data.levels import active_power, noise_gain, power
+from speech.data.noises import KINDS, coloured_noise, smooth
 from speech.data.rooms import ImpulseResponse, RoomConfig, read_responses, reverberate, simulated_responses
 
+_SWELL_DB = 4.0
+"""Deviation of the level of a noise that swells, which wanders within half a second."""
 SILENT_LEVEL_DB = -26.0
 """The level that noise is measured against where there is no speech and none is configured."""
 
 Cache = str | os.PathLike[str] | None
 
-__all__ = ["PRESETS", "MixConfig", "MixSource", "Mixer", "Mixture", "coloured_noise", "noise_crop", "preset"]
+__all__ = ["PRESETS", "MixConfig", "MixSource", "Mixer", "Mixture", "noise_crop", "preset"]
 
 
 @dataclass(frozen=True)
@@ -74,8 +77,8 @@ class Mixer:
         rooms: Sequence[ImpulseResponse] = (),
         talkers: Sequence[Clip] = (),
     ):
-        if config.noises and config.coloured < 1 and not noises:
-            raise ConfigError("no noise recordings: give a folder of noise, or set noises=0 or coloured=1")
+        if config.noises and config.synthetic < 1 and not noises:
+            raise ConfigError("no noise recordings: give a folder of noise, or set noises=0 or synthetic=1")
         if config.reverb and not rooms:
             raise ConfigError(
                 f"reverb={config.reverb} without impulse responses: give a folder, simulate rooms, or set reverb=0"
@@ -138,27 +141,33 @@ class Mixer:
         for i in range(count):
             noise = self._one_noise(length, rng, speaker, made_of)
             if rng.random() < self.config.filtered:
-                noise = degrade.random_filter(noise, rng)
+                noise = degrade.random_equaliser(noise, rng)
+            if rng.random() < self.config.swelling:
+                noise = noise * 10 ** (_SWELL_DB / 20 * smooth(length, rng, self.config.sample_rate // 2))
             below = 0.0 if i == 0 else rng.uniform(0, 10)
             total += noise * np.float32(noise_gain(1.0, power(noise), below))
         return total
 
     def _one_noise(self, length: int, rng: np.random.Generator, speaker: str, made_of: list[str]) -> Waveform:
         kind = rng.random()
-        if kind < self.config.coloured:
-            made_of.append("coloured noise")
-            return coloured_noise(length, rng)
-        if kind < self.config.coloured + self.config.babble and self.talkers:
+        if kind < self.config.synthetic:
+            name = str(rng.choice(list(KINDS)))
+            noise = KINDS[name](length, rng)
+            if noise.any():
+                made_of.append(name)
+                return noise
+        elif kind < self.config.synthetic + self.config.babble and self.talkers:
             babble = self._babble(length, rng, speaker)
             if power(babble) > 0:
                 made_of.append("babble")
                 return babble
         if self.noises:
             clip = self.noises[int(rng.integers(len(self.noises)))]
-            crop = noise_crop(clip, length, rng)
+            speed = rng.uniform(*self.config.noise_speed)
+            crop = noise_crop(clip, degrade.needed_for(length, speed), rng)
             if crop.any():
                 made_of.append(clip.id)
-                return crop
+                return degrade.change_speed(crop, speed, length)
         made_of.append("coloured noise")
         return coloured_noise(length, rng)
 
@@ -201,17 +210,6 @@ class Mixer:
             noisy = degrade.lose_packets(noisy, rate, rng, float(rng.uniform(*config.loss)))
             made_of.append("lost packets")
         return noisy, target
-
-
-def coloured_noise(length: int, rng: np.random.Generator) -> Waveform:
-    """Gaussian noise (length,) with power 1/f^a, a uniform from 0 (white) to 2 (brown), of unit deviation."""
-    size = 1 << (length - 1).bit_length() if length > 1 else 2
-    spectrum = rng.standard_normal((2, size // 2 + 1), np.float32)
-    frequency = np.maximum(np.arange(size // 2 + 1, dtype=np.float32), size / 512)
-    shape = frequency ** np.float32(-rng.uniform(0, 2) / 2)
-    shape[0] = 0
-    noise = np.fft.irfft((spectrum[0] + 1j * spectrum[1]) * shape, size)[:length]
-    return (noise / max(noise.std(), 1e-12)).astype(np.float32)
 
 
 def noise_crop(clip: Clip, length: int, rng: np.random.Generator) -> Waveform:
@@ -287,12 +285,13 @@ class MixSource:
     def item(self, rng: np.random.Generator) -> tuple[str, Mixture]:
         """One mixture and its name."""
         clip = self.clips[min(int(np.searchsorted(self._share, rng.random())), len(self.clips) - 1)]
-        mixture = self.mixer.mix(self._speech(clip, rng), rng, clip.speaker)
+        speed, length = rng.uniform(*self.config.speech_speed), self.config.samples
+        speech = self._speech(clip, rng, degrade.needed_for(length, speed))
+        mixture = self.mixer.mix(degrade.change_speed(speech, speed, length), rng, clip.speaker)
         return f"{clip.id} at {mixture.snr_db:.1f} dB with {', '.join(mixture.made_of) or 'nothing'}", mixture
 
-    def _speech(self, clip: Clip, rng: np.random.Generator) -> Waveform:
-        """A crop of the config's length, not all but silent where there is something else."""
-        length = self.config.samples
+    def _speech(self, clip: Clip, rng: np.random.Generator, length: int) -> Waveform:
+        """A crop of `length` samples, not all but silent where there is something else."""
         if len(clip) >= length:
             for _ in range(4):
                 crop = clip.read(int(rng.integers(len(clip) - length + 1)), length)

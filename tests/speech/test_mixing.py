@@ -17,11 +17,12 @@ from shared.errors import ConfigError, DataError
 from speech.data import PRESETS, MixConfig, Mixer, MixSource, preset
 from speech.data.clips import Clip, read_clips, speaker_of
 from speech.data.levels import active_power, decibels, noise_gain, power
-from speech.data.mixing import coloured_noise, noise_crop
+from speech.data.mixing import noise_crop
+from speech.data.noises import coloured_noise
 from tests.speech.trees import RATE, hiss, mixing_folders, put, speech_like
 
 PLAIN = MixConfig(
-    seconds=1.0, batch_size=4, noises=1, clean=0, silence=0, babble=0, coloured=0, filtered=0, reverb=0, clipped=0
+    seconds=1.0, batch_size=4, noises=1, clean=0, silence=0, babble=0, synthetic=0, filtered=0, reverb=0, clipped=0
 )
 
 

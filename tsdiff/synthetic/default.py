@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 import numpy as np
 import torch
+from lightning.pytorch.callbacks import Callback
 
 from shared.objectives import DiffusionLoss, TimeSampler
 from shared.random import derive_seed
@@ -144,6 +145,7 @@ def train(
     *,
     loss: DiffusionLoss = LOSS,
     progress: bool = True,
+    callbacks: Sequence[Callback] = (),
 ) -> TSDiff:
     """Train a model in place; it gets the averaged weights.
 
@@ -154,12 +156,13 @@ def train(
         folder: where the training state is kept; a stopped training goes on from there.
         loss: the objective.
         progress: show a bar.
+        callbacks: Lightning's, besides.
 
     Raises:
         TrainingError, CheckpointError: see `shared.training.fit`.
     """
     module = DiffusionModule(model.denoiser, loss, training)
-    fit(module, source, folder, progress=progress, description="training")
+    fit(module, source, folder, progress=progress, description="training", callbacks=callbacks)
     model.denoiser.load_state_dict(module.ema_denoiser.state_dict())
     return model.eval()
 

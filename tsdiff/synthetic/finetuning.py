@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
+from gluonts.dataset.split import TestData
+from torch import Tensor, nn
 
 from shared.errors import ConfigError, DataError
+from shared.monitoring import Checkup
 from shared.training import TrainingConfig
 from tsdiff.config import Covariance
 from tsdiff.data import split_windows
@@ -23,8 +27,11 @@ from tsdiff.synthetic.default import train
 
 _CALIBRATION = 20
 """Steps by which the time of one is measured."""
-
-_CANDIDATES: tuple[Covariance, ...] = ("kernels", "window")
+_MOST_WINDOWS = 6
+"""Of one series that are held back."""
+_MARGIN = 0.97
+"""Of the CRPS by kernels, what the windows' own covariance must stay below to be taken instead."""
+_SAMPLES = 50
 
 
 @dataclass(frozen=True)
@@ -32,20 +39,22 @@ class FineTuning:
     """How to fine-tune.
 
     Args:
-        cpu_minutes: of training, where `steps` is None; the steps that fit are measured first.
+        cpu_minutes: of it all, where `steps` is None; the steps that fit are measured first.
         steps: optimiser steps.
         learning_rate: its peak.
         batch_size: windows in a batch.
-        choice_series: series whose last horizon chooses between guidance by kernels and by the windows' own
-            covariance; 0 keeps the kernels.
+        held_back: about how many last windows of the series, up to 6 of each, are not trained on but choose how long
+            to train, not at all included, and the covariance; 0 trains on everything to the end and keeps the kernels.
+        checks: how often these windows are forecast during training.
         seed: of everything.
     """
 
     cpu_minutes: float = 5.0
     steps: int | None = None
-    learning_rate: float = 1e-3
+    learning_rate: float = 3e-4
     batch_size: int = 32
-    choice_series: int = 40
+    held_back: int = 80
+    checks: int = 6
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -53,6 +62,17 @@ class FineTuning:
             raise ConfigError(f"cpu_minutes={self.cpu_minutes}: need a positive time, or give steps")
         if self.steps is not None and self.steps < 1:
             raise ConfigError(f"steps={self.steps}: need at least one")
+        if self.held_back < 0 or self.checks < 1:
+            raise ConfigError(f"held_back={self.held_back}, checks={self.checks}: need no less than 0, and 1")
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What was measured on the windows that were held back: after how many steps, by which covariance, the CRPS."""
+
+    steps: int
+    covariance: Covariance | None
+    crps: float
 
 
 @dataclass(frozen=True)
@@ -61,13 +81,13 @@ class FineTuned:
 
     Attributes:
         predictor: of the fine-tuned model.
-        steps: that it was trained.
-        trials: CRPS on the training series' last horizon, by covariance; empty where nothing was chosen.
+        steps: after which its weights were taken; 0 where the model forecast best as it was.
+        trials: what decided; empty where nothing was held back.
     """
 
     predictor: TSDiffPredictor
     steps: int
-    trials: dict[str, float]
+    trials: tuple[Trial, ...]
 
 
 def fine_tune(
@@ -86,26 +106,94 @@ def fine_tune(
         DataError: no series holds an observed value.
     """
     settings = settings or FineTuning()
-    entries = list(dataset)
+    started = time.process_time()
     config = predictor.model.config
     model = TSDiff(config)
     model.load_state_dict(predictor.model.state_dict())
+    tuned = TSDiffPredictor(model, predictor.sampling, prediction_length=predictor.prediction_length)
+    entries, windows = _hold_back(list(dataset), tuned.prediction_length, settings)
     horizon = config.prediction_length
-    group = CorpusGroup.of_entries("the series", 1.0, entries, config.length)
     source = CorpusSource(
-        Corpus([group]),
+        Corpus([CorpusGroup.of_entries("the series", 1.0, entries, config.length)]),
         config,
         settings.batch_size,
         synthetic_share=0.0,
         horizons=(max(1, horizon // 2), horizon),
         whole=0.9,
     )
-    steps = settings.steps or _steps_in(model, source, settings)
-    train(model, source, _training(settings, steps), progress=progress)
-    tuned = TSDiffPredictor(model, predictor.sampling, prediction_length=predictor.prediction_length)
-    if not settings.choice_series:
-        return FineTuned(tuned, steps, {})
-    return _chosen(tuned, entries, settings, steps)
+    if windows is None:
+        steps = settings.steps or _steps_in(model, source, settings, 60 * settings.cpu_minutes)
+        train(model, source, _training(settings, steps), progress=progress)
+        return FineTuned(tuned, steps, ())
+    contest = _Contest(tuned, windows)
+    contest.look(model.denoiser, 0)
+    spent = time.process_time() - started
+    left = 60 * settings.cpu_minutes - spent * (settings.checks + 2)
+    steps = settings.steps or _steps_in(model, source, settings, max(left, 6 * settings.cpu_minutes))
+    checkup = Checkup(contest.look, -(-steps // settings.checks), "score")
+    train(copy.deepcopy(model), source, _training(settings, steps), progress=progress, callbacks=[checkup])
+    contest.take_best()
+    return _with_covariance(contest, entries, settings)
+
+
+class _Contest:
+    """Networks compared by their forecasts of windows that none was trained on.
+
+    Args:
+        predictor: whose model's weights are replaced.
+        windows: what to forecast.
+
+    Attributes:
+        trials: CRPS by kernels, after how many steps.
+    """
+
+    def __init__(self, predictor: TSDiffPredictor, windows: TestData):
+        self.predictor, self.windows = predictor, windows
+        self.trials: list[Trial] = []
+        self._weights: dict[str, Tensor] = {}
+
+    def look(self, network: nn.Module, step: int) -> Mapping[str, float]:
+        """Forecast with a network's weights; they are kept if no earlier ones were better."""
+        denoiser = self.predictor.model.denoiser
+        denoiser.load_state_dict(network.state_dict())
+        trial = Trial(step, self.predictor.sampling.covariance, self.crps(self.predictor))
+        if not self.trials or trial.crps < self.best.crps:
+            self._weights = {name: value.clone() for name, value in denoiser.state_dict().items()}
+        self.trials.append(trial)
+        return {"score": -trial.crps}
+
+    @property
+    def best(self) -> Trial:
+        return min(self.trials, key=lambda trial: trial.crps)
+
+    def take_best(self) -> None:
+        self.predictor.model.denoiser.load_state_dict(self._weights)
+
+    def crps(self, predictor: TSDiffPredictor) -> float:
+        with torch.random.fork_rng(devices=[]):
+            return evaluate(predictor.predict(self.windows.input, _SAMPLES), self.windows).crps
+
+
+def _hold_back(
+    entries: list[Entry], prediction_length: int, settings: FineTuning
+) -> tuple[list[Entry], TestData | None]:
+    """Series to train on, and windows at the end of some, which are cut off there. None where all are too short."""
+    if not settings.held_back or not entries:
+        return entries, None
+    longest = max(len(entry["target"]) for entry in entries)
+    each = min(_MOST_WINDOWS, -(-settings.held_back // len(entries)), longest // (4 * prediction_length))
+    if each < 1:
+        return entries, None
+    long = [i for i, entry in enumerate(entries) if len(entry["target"]) >= 4 * each * prediction_length]
+    rng = np.random.default_rng([settings.seed, 1])
+    picked = sorted(rng.choice(long, min(len(long), -(-settings.held_back // each)), replace=False))
+    windows = split_windows([entries[i] for i in picked], prediction_length, each).test
+    cut = set(picked)
+    kept = [
+        {**entry, "target": np.asarray(entry["target"])[: -each * prediction_length]} if i in cut else entry
+        for i, entry in enumerate(entries)
+    ]
+    return kept, windows
 
 
 def _training(settings: FineTuning, steps: int) -> TrainingConfig:
@@ -118,35 +206,27 @@ def _training(settings: FineTuning, steps: int) -> TrainingConfig:
     )
 
 
-def _steps_in(model: TSDiff, source: CorpusSource, settings: FineTuning) -> int:
-    """How many steps fit into the minutes, by those of a copy that is thrown away."""
+def _steps_in(model: TSDiff, source: CorpusSource, settings: FineTuning, seconds: float) -> int:
+    """How many steps fit into the time, by those of a copy that is thrown away."""
     trial = copy.deepcopy(model)
-    train(trial, source, replace(_training(settings, 3)), progress=False)
+    train(trial, source, _training(settings, 3), progress=False)
     started = time.process_time()
-    train(trial, source, replace(_training(settings, _CALIBRATION)), progress=False)
-    return max(1, round(settings.cpu_minutes * 60 * _CALIBRATION / (time.process_time() - started)))
+    train(trial, source, _training(settings, _CALIBRATION), progress=False)
+    return max(1, round(seconds * _CALIBRATION / (time.process_time() - started)))
 
 
-def _chosen(tuned: TSDiffPredictor, entries: Sequence[Entry], settings: FineTuning, steps: int) -> FineTuned:
-    """Measure the covariance of the series' windows, and keep the kind that forecasts their last horizon better."""
-    rng = np.random.default_rng([settings.seed, 1])
-    model = tuned.model
-    long = [e for e in entries if len(e["target"]) > 2 * tuned.prediction_length]
-    if not long:
-        return FineTuned(tuned, steps, {})
+def _with_covariance(contest: _Contest, entries: Sequence[Entry], settings: FineTuning) -> FineTuned:
+    """Guide by the covariance of the series' windows instead of by kernels, where that forecasts clearly better."""
+    predictor, best = contest.predictor, contest.best
+    kernels = FineTuned(predictor, best.steps, tuple(contest.trials))
     try:
-        _measure_covariance(model, entries, rng)
+        _measure_covariance(predictor.model, entries, np.random.default_rng([settings.seed, 2]))
     except DataError:  # fewer than two windows
-        return FineTuned(tuned, steps, {})
-    count = min(settings.choice_series, len(long))
-    picked = [long[i] for i in sorted(rng.choice(len(long), count, replace=False))]
-    windows = split_windows(picked, tuned.prediction_length, 1).test
-    trials: dict[str, float] = {
-        covariance: evaluate(tuned.with_sampling(covariance=covariance).predict(windows.input, 50), windows).crps
-        for covariance in _CANDIDATES
-    }
-    best = min(_CANDIDATES, key=lambda name: trials[name])
-    return FineTuned(tuned.with_sampling(covariance=best), steps, trials)
+        return kernels
+    other = predictor.with_sampling(covariance="window")
+    trial = Trial(best.steps, "window", contest.crps(other))
+    chosen = other if trial.crps < _MARGIN * best.crps else predictor
+    return FineTuned(chosen, best.steps, (*contest.trials, trial))
 
 
 def _measure_covariance(model: TSDiff, entries: Sequence[Entry], rng: np.random.Generator) -> None:

@@ -1,0 +1,132 @@
+"""Noise made by formula: what a recording of noise need not be collected for.
+
+Every function takes a length in samples and a generator, and returns a float32 waveform (length,) of unit deviation, or
+zeros where chance left it silent. A network that was trained on few recordings of noise learns these recordings; noise
+without end of many kinds keeps it from that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from speech.data.clips import Waveform
+
+
+def coloured_noise(length: int, rng: np.random.Generator) -> Waveform:
+    """Gaussian noise with power 1/f^a, a uniform from 0 (white) to 2 (brown)."""
+    size = _size(length)
+    frequency = np.maximum(np.arange(size // 2 + 1, dtype=np.float32), size / 512)
+    shape = frequency ** np.float32(-rng.uniform(0, 2) / 2)
+    return _unit(_gaussian(shape, size, rng)[:length])
+
+
+def band_noise(length: int, rng: np.random.Generator) -> Waveform:
+    """Gaussian noise of one to four bands, 0.3 to 3 octaves wide, over a floor 20 to 50 dB below: fans, vents, hiss."""
+    size = _size(length)
+    octaves = np.log2(np.maximum(np.arange(size // 2 + 1, dtype=np.float32), 1) / (size // 2))
+    shape = np.full(size // 2 + 1, 10 ** (-rng.uniform(20, 50) / 20), np.float32)
+    for _ in range(rng.integers(1, 5)):
+        distance = (octaves - rng.uniform(-7, -0.2)) / rng.uniform(0.15, 1.5)
+        shape += rng.uniform(0.1, 1) * np.exp(-0.5 * distance**2, dtype=np.float32)
+    return _unit(_gaussian(shape, size, rng)[:length])
+
+
+def hum(length: int, rng: np.random.Generator) -> Waveform:
+    """Harmonics of a pitch between 25 and 400 Hz at 16 kHz that wanders slowly: engines, mains, machines."""
+    pitch = 2 * np.pi * np.exp(rng.uniform(np.log(25), np.log(400))) / 16000
+    phase = np.cumsum(pitch * (1 + rng.uniform(0, 0.1) * smooth(length, rng, 1600)))
+    count = int(min(24, 0.9 * np.pi / (pitch * 1.1)))
+    decay = rng.uniform(0.2, 2)
+    total = np.zeros(length)
+    for k in range(1, count + 1):
+        total += rng.exponential() * k**-decay * np.cos(k * phase + rng.uniform(0, 2 * np.pi))
+    total += rng.uniform(0, 0.5) * total.std() * coloured_noise(length, rng)
+    return _unit(total * _swell(length, rng))
+
+
+def impacts(length: int, rng: np.random.Generator) -> Waveform:
+    """Decaying bursts of ringing and noise, 1 to 12 a second at 16 kHz: keys, doors, dishes, steps."""
+    total = np.zeros(length)
+    rate = np.exp(rng.uniform(0, np.log(12)))
+    kinds = [_impact(rng) for _ in range(rng.integers(1, 4))]
+    for start in rng.integers(0, length, 1 + rng.poisson(rate * length / 16000)):
+        burst = kinds[rng.integers(len(kinds))][: length - start]
+        total[start : start + len(burst)] += rng.lognormal(0, 0.7) * burst
+    return _unit(total + 10 ** (-rng.uniform(20, 50) / 20) * total.std() * coloured_noise(length, rng))
+
+
+def chords(length: int, rng: np.random.Generator) -> Waveform:
+    """Notes with a few harmonics, several at once, struck or swelling: music, beeps, bells."""
+    total = np.zeros(length)
+    for _ in range(rng.integers(2, 4 + int(6 * length / 16000))):
+        start, count = int(rng.integers(-8000, length)), int(rng.uniform(1600, 24000))
+        pitch = 2 * np.pi * 55 * 2 ** (rng.integers(0, 60) / 12) / 16000
+        n = np.arange(count)
+        note = sum(
+            rng.exponential() / k * np.sin(k * pitch * n + rng.uniform(0, 6)) for k in range(1, 6) if k * pitch < 3
+        )
+        rise, fall = rng.uniform(40, 3000), rng.uniform(1600, 12000)
+        note = note * np.minimum(1, n / rise) * np.exp(-n / fall) * np.minimum(1, (count - n) / 200)
+        low, high = max(start, 0), min(start + count, length)
+        if high > low:
+            total[low:high] += rng.uniform(0.2, 1) * note[low - start : high - start]
+    return _unit(total)
+
+
+def gusts(length: int, rng: np.random.Generator) -> Waveform:
+    """Coloured or band noise whose loudness comes and goes within tenths of a second: wind, waves, passing cars."""
+    noise = coloured_noise(length, rng) if rng.random() < 0.5 else band_noise(length, rng)
+    depth = rng.uniform(3, 15)
+    return _unit(noise * 10 ** (depth * smooth(length, rng, int(np.exp(rng.uniform(np.log(800), np.log(16000))))) / 20))
+
+
+KINDS: dict[str, Callable[[int, np.random.Generator], Waveform]] = {
+    "coloured noise": coloured_noise,
+    "band noise": band_noise,
+    "hum": hum,
+    "impacts": impacts,
+    "chords": chords,
+    "gusts": gusts,
+}
+
+
+def smooth(length: int, rng: np.random.Generator, spacing: int) -> Waveform:
+    """A curve through normal numbers `spacing` samples apart, cosine-interpolated."""
+    knots = rng.standard_normal(length // spacing + 2).astype(np.float32)
+    place = np.arange(length, dtype=np.float32) / np.float32(spacing)
+    left = place.astype(np.int64)
+    weight = (1 - np.cos(np.pi * (place - left))) / 2
+    return (knots[left] * (1 - weight) + knots[left + 1] * weight).astype(np.float32)
+
+
+def _impact(rng: np.random.Generator) -> Waveform:
+    n = np.arange(4000, dtype=np.float32)
+    ringing = sum(
+        rng.exponential()
+        * np.sin(np.exp(rng.uniform(np.log(0.05), np.log(2.8))) * n)
+        * np.exp(-n / rng.uniform(20, 900))
+        for _ in range(rng.integers(1, 6))
+    )
+    noise = rng.standard_normal(len(n)) * np.exp(-n / np.exp(rng.uniform(np.log(10), np.log(600))))
+    return (rng.random() * ringing + rng.random() * noise).astype(np.float32)
+
+
+def _swell(length: int, rng: np.random.Generator) -> Waveform:
+    return (10 ** (rng.uniform(0, 4) * smooth(length, rng, 4000) / 20)).astype(np.float32)
+
+
+def _size(length: int) -> int:
+    return 1 << (length - 1).bit_length() if length > 1 else 2
+
+
+def _gaussian(shape: Waveform, size: int, rng: np.random.Generator) -> Waveform:
+    spectrum = rng.standard_normal((2, size // 2 + 1), np.float32)
+    shape[0] = 0
+    return np.fft.irfft((spectrum[0] + 1j * spectrum[1]) * shape, size).astype(np.float32)
+
+
+def _unit(noise: NDArray[np.floating]) -> Waveform:
+    return (noise / max(float(noise.std()), 1e-12)).astype(np.float32)
