@@ -191,8 +191,8 @@ def fine_tuned(name: str, folder: Path, model: str, samples: int, settings: Fine
     made = fine_tune(predictor, data.train, settings)
     minutes = (time.process_time() - started) / 60
     drawn = made.predictor.predict(data.test.input, samples)
-    chosen = made.predictor.sampling.covariance
-    note = f"{made.steps} steps, covariance {chosen}"
+    note = f"{made.steps} steps, covariance {made.predictor.sampling.covariance}"
+    print(name, *(f"{t.steps} {t.covariance} {t.crps:.4f}" for t in made.trials), sep="; ", flush=True)
     return scored("fine_tuned", name, "default", drawn, data.test, minutes, note)
 
 
