@@ -236,8 +236,11 @@ def pesq_term(estimate: Tensor, clean: Tensor, sample_rate: int) -> Tensor:
     if clean.shape[-1] < 0.4 * sample_rate or not bool(audible.any()):
         return result
     perceived = _pesq(sample_rate, str(clean.device))
+    heard = estimate[audible].float()
+    if heard.requires_grad:  # where frames of both are digital silence, the package's square roots have none
+        heard.register_hook(lambda gradient: gradient.nan_to_num(0.0, 0.0, 0.0))
     with torch.autocast(clean.device.type, enabled=False):
-        values = perceived(clean[audible].float(), estimate[audible].float())
+        values = perceived(clean[audible].float(), heard)
     return result.masked_scatter(audible, values.to(result.dtype))
 
 

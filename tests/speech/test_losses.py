@@ -226,6 +226,15 @@ def test_pesq_term_follows_the_package_and_the_noise() -> None:
     assert not bool(pesq_term(clean[:, :3000], clean[:, :3000], 16000).any())
 
 
+def test_pesq_has_finite_gradients_where_both_are_digitally_silent() -> None:
+    clean = speech_like(1.0)
+    clean[:, :6000] = 0
+    estimate = (0.9 * clean).requires_grad_()
+    pesq_term(estimate, clean, 16000).sum().backward()
+    assert estimate.grad is not None
+    assert bool(torch.isfinite(estimate.grad).all())
+
+
 def test_pesq_in_the_objective_has_finite_gradients(linear_model: LinearModel) -> None:
     model = linear_model(SBVESDE(), Parameterisation("data"))
     clean = speech_like(0.5)
