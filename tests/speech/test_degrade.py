@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import scipy.fft
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -11,9 +12,12 @@ from shared.errors import ConfigError
 from speech.data.degrade import (
     CODECS,
     band_limit,
+    change_speed,
     clip,
     encode,
     lose_packets,
+    needed_for,
+    random_equaliser,
     random_filter,
     reduce_rate,
 )
@@ -125,6 +129,31 @@ def test_random_filters_are_stable_and_decided_by_the_generator(seed: int) -> No
     assert np.abs(filtered[RATE // 2 :]).max() < 1e-6
     assert 0.05 < np.sum(filtered**2) < 60
     np.testing.assert_array_equal(filtered, random_filter(impulse, np.random.default_rng(seed)))
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 2**31), length=st.integers(2, 20000))
+def test_a_random_equaliser_has_no_phase(seed: int, length: int) -> None:
+    """A cosine of a whole number of periods stays one: only its level changes."""
+    wave = np.cos(2 * np.pi * max(1, length // 8) * np.arange(length) / length).astype(np.float32)
+    if scipy.fft.next_fast_len(length, real=True) != length:
+        assert random_equaliser(wave, np.random.default_rng(seed)).shape == (length,)
+        return
+    changed = random_equaliser(wave, np.random.default_rng(seed))
+    gain = changed @ wave / (wave @ wave)
+    assert 10 ** (-40 / 20) < gain < 10 ** (40 / 20)
+    np.testing.assert_allclose(changed, gain * wave, atol=2e-4 * gain)
+
+
+@pytest.mark.parametrize("speed", [0.7, 0.93, 1.0, 1.25, 2.0])
+def test_speed_moves_a_tone_by_its_factor(speed: float) -> None:
+    length = RATE
+    tone = np.sin(2 * np.pi * 500 * np.arange(needed_for(length, speed)) / RATE).astype(np.float32)
+    faster = change_speed(tone, speed, length)
+    assert faster.shape == (length,)
+    spectrum = np.abs(np.fft.rfft(faster * np.hanning(length)))
+    assert np.argmax(spectrum) == pytest.approx(500 * speed, abs=1)
+    assert np.sum(spectrum[round(500 * speed) - 3 : round(500 * speed) + 4] ** 2) > 0.999 * np.sum(spectrum**2)
 
 
 @pytest.mark.parametrize(("rate", "burst"), [(0.05, 1.0), (0.1, 2.0), (0.3, 4.0)])

@@ -17,6 +17,7 @@ from tsdiff.commands import forecast
 from tsdiff.config import ANY_FREQ
 from tsdiff.data import embedded_series, split_windows
 from tsdiff.data.frequency import quiet
+from tsdiff.entries import Entry
 from tsdiff.evaluation import best_seasonal_naive, evaluate
 from tsdiff.model import BUNDLED
 from tsdiff.synthetic import generate
@@ -118,20 +119,45 @@ def test_an_adapted_model_is_saved_and_comes_back(default: TSDiffPredictor, tmp_
     np.testing.assert_allclose(one.samples, two.samples, rtol=1e-5)
 
 
-def test_fine_tuning_changes_a_copy(default: TSDiffPredictor) -> None:
-    series = generate("D", 4, 120, np.random.default_rng(1), {"product": 1.0})
-    entries = [{"item_id": str(i), "start": series.periods[0], "target": row} for i, row in enumerate(series.values)]
+def daily_entries(count: int, length: int) -> list[Entry]:
+    series = generate("D", count, length, np.random.default_rng(1), {"product": 1.0})
+    return [{"item_id": str(i), "start": series.periods[0], "target": row} for i, row in enumerate(series.values)]
+
+
+def test_fine_tuning_keeps_what_forecasts_the_held_back_windows_best(default: TSDiffPredictor) -> None:
     predictor = default.adapted("D", 7)
     before = {name: value.clone() for name, value in predictor.model.state_dict().items()}
-    made = fine_tune(predictor, entries, FineTuning(steps=5, choice_series=2))
-    assert made.steps == 5
-    assert set(made.trials) == {"kernels", "window"}
+    made = fine_tune(predictor, daily_entries(4, 120), FineTuning(steps=6, held_back=8, checks=3))
+    assert [trial.steps for trial in made.trials[:-1]] == [0, 2, 4, 6]
+    assert made.trials[-1].covariance == "window"
+    best = min(made.trials[:-1], key=lambda trial: trial.crps)
+    assert made.steps == best.steps
+    assert made.predictor.sampling.covariance in ("kernels", "window")
     for name, value in predictor.model.state_dict().items():
         torch.testing.assert_close(value, before[name])
+
+
+def test_fine_tuning_that_harms_is_undone(default: TSDiffPredictor) -> None:
+    predictor = default.adapted("D", 7)
+    made = fine_tune(predictor, daily_entries(4, 120), FineTuning(steps=4, learning_rate=1.0, held_back=8, checks=2))
+    assert made.steps == 0
+    weights = made.predictor.model.denoiser.state_dict()
+    for name, value in predictor.model.denoiser.state_dict().items():
+        torch.testing.assert_close(value, weights[name])
+
+
+def test_fine_tuning_of_series_too_short_to_hold_back(default: TSDiffPredictor) -> None:
+    predictor = default.adapted("D", 7)
+    made = fine_tune(predictor, daily_entries(3, 25), FineTuning(steps=5))
+    assert (made.steps, made.trials) == (5, ())
     changed = made.predictor.model.denoiser.state_dict()
-    assert any(not torch.equal(changed[n], before[f"denoiser.{n}"]) for n in changed)
-    with pytest.raises(ConfigError, match="steps=0"):
-        FineTuning(steps=0)
+    assert any(not torch.equal(changed[n], w) for n, w in predictor.model.denoiser.state_dict().items())
+
+
+@pytest.mark.parametrize("change", [{"steps": 0}, {"cpu_minutes": 0.0}, {"held_back": -1}, {"checks": 0}])
+def test_fine_tuning_that_cannot_be_is_named(change: dict[str, float]) -> None:
+    with pytest.raises(ConfigError, match=next(iter(change))):
+        FineTuning(**change)  # type: ignore[arg-type]
 
 
 def test_no_train_forecasts_the_embedded_data_from_the_command(tmp_path: Path) -> None:

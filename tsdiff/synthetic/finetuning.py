@@ -110,7 +110,8 @@ def fine_tune(
     config = predictor.model.config
     model = TSDiff(config)
     model.load_state_dict(predictor.model.state_dict())
-    tuned = TSDiffPredictor(model, predictor.sampling, prediction_length=predictor.prediction_length)
+    taken = copy.deepcopy(model)
+    tuned = TSDiffPredictor(taken, predictor.sampling, prediction_length=predictor.prediction_length)
     entries, windows = _hold_back(list(dataset), tuned.prediction_length, settings)
     horizon = config.prediction_length
     source = CorpusSource(
@@ -124,14 +125,15 @@ def fine_tune(
     if windows is None:
         steps = settings.steps or _steps_in(model, source, settings, 60 * settings.cpu_minutes)
         train(model, source, _training(settings, steps), progress=progress)
+        taken.load_state_dict(model.state_dict())
         return FineTuned(tuned, steps, ())
     contest = _Contest(tuned, windows)
-    contest.look(model.denoiser, 0)
+    contest.look(taken.denoiser, 0)
     spent = time.process_time() - started
     left = 60 * settings.cpu_minutes - spent * (settings.checks + 2)
     steps = settings.steps or _steps_in(model, source, settings, max(left, 6 * settings.cpu_minutes))
     checkup = Checkup(contest.look, -(-steps // settings.checks), "score")
-    train(copy.deepcopy(model), source, _training(settings, steps), progress=progress, callbacks=[checkup])
+    train(model, source, _training(settings, steps), progress=progress, callbacks=[checkup])
     contest.take_best()
     return _with_covariance(contest, entries, settings)
 
