@@ -6,13 +6,14 @@ batches and draws as one that was not, with nothing but the step count to rememb
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, Literal, Protocol, TypeVar
+from typing import Any, Generic, Literal, NoReturn, Protocol, TypeVar
 
 import lightning as L
 import numpy as np
@@ -104,7 +105,8 @@ class Objective(Protocol[N_contra]):
 class DiffusionModule(L.LightningModule, Generic[N]):
     """Trains a network with an objective, such as a `Denoiser` with a `DiffusionLoss`.
 
-    The averaged weights are `ema_denoiser`. A loss that is not finite raises TrainingError with the ids of the items.
+    The averaged weights are `ema_denoiser`. A loss or gradient that is not finite raises TrainingError with the
+    ids of the items.
 
     Args:
         denoiser: the network; its attribute `network` is what may be compiled.
@@ -118,6 +120,7 @@ class DiffusionModule(L.LightningModule, Generic[N]):
         self.loss = loss
         self.config = config
         self.averaged = ema_of(denoiser, config.ema_decay)
+        self._names: Sequence[str] = ()
 
     @property
     def ema_denoiser(self) -> N:
@@ -140,14 +143,32 @@ class DiffusionModule(L.LightningModule, Generic[N]):
         generator = torch.Generator(device="cpu").manual_seed(seed)
         losses = self.loss(self.denoiser, batch.x0, batch.y, batch.mask, generator, condition=batch.condition)
         finite = torch.isfinite(losses)
+        names = [str(batch.ids[i]) if batch.ids else f"item {i}" for i in range(len(losses))]
         if not bool(finite.all()):
-            bad = [i for i, ok in enumerate(finite.tolist()) if not ok]
-            names = ", ".join(str(batch.ids[i]) if batch.ids else f"item {i}" for i in bad[:5])
-            raise TrainingError(
-                f"the loss of step {self.global_step} is not finite for {len(bad)} of {len(finite)} items: {names}. "
-                "Look at their values, lower the learning rate or clip gradients harder; the last state is kept"
-            )
+            bad = [name for name, ok in zip(names, finite.tolist(), strict=True) if not ok]
+            self._refuse(f"the loss of step {self.global_step} is not finite for {len(bad)} of {len(names)} items", bad)
+        self._names = names
         return losses.mean()
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip by the norm of all gradients; one that is not finite stops before it gets into the weights."""
+        parameters = [p for p in self.denoiser.parameters() if p.grad is not None]
+        norm = nn.utils.clip_grad_norm_(parameters, gradient_clip_val or math.inf)
+        scaled = self.config.precision == "16-mixed"  # there the gradient scaler skips such steps
+        if not scaled and not bool(torch.isfinite(norm)):
+            self._refuse(f"the gradient of step {self.global_step} is not finite, its loss is", self._names)
+
+    @staticmethod
+    def _refuse(what: str, names: Sequence[str]) -> NoReturn:
+        raise TrainingError(
+            f"{what}: {', '.join(names[:5])}. Look at their values, lower the learning rate or clip gradients harder; "
+            "the last state is kept"
+        )
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """Step, then move the averaged weights: here, because a state saved after the batch must hold both."""

@@ -175,6 +175,27 @@ def test_a_loss_that_is_not_finite_names_step_and_items(tmp_path: Path) -> None:
         fit(make_module(), Points(poison=True), tmp_path, progress=False)
 
 
+class Cusp(DiffusionLoss):
+    """|x|^(1/2) of nothing added at step 4: the value is finite, its gradient is not."""
+
+    calls = 0
+
+    def __call__(self, denoiser: Any, x0: Tensor, *args: Any, **named: Any) -> Tensor:
+        losses = super().__call__(denoiser, x0, *args, **named)
+        Cusp.calls += 1
+        return losses if Cusp.calls < 5 else losses + (0 * losses).sqrt()
+
+
+def test_a_gradient_that_is_not_finite_never_gets_into_the_weights(tmp_path: Path) -> None:
+    module = make_module()
+    module.loss = Cusp()
+    with pytest.raises(TrainingError, match=r"gradient of step 4 is not finite, its loss is: point 0, .*last state"):
+        fit(module, Points(), tmp_path, progress=False)
+    saved = torch.load(tmp_path / LAST_STATE, weights_only=True)["state_dict"]
+    assert all(bool(torch.isfinite(value).all()) for value in saved.values())
+    assert all(bool(torch.isfinite(value).all()) for value in module.state_dict().values())
+
+
 def test_damaged_state_is_refused_with_a_remedy(tmp_path: Path) -> None:
     (tmp_path / LAST_STATE).write_bytes(b"not a checkpoint")
     with pytest.raises(CheckpointError, match="remove it"):
