@@ -6,7 +6,7 @@ import math
 import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from shared.monitoring import Checkup, LossHistory, Row, time_limit
 from shared.random import derive_seed, make_generator
 from shared.training import DiffusionModule, fit
 from speech import metrics
+from speech.backbones.light import LightBackbone
 from speech.config import SamplingConfig
 from speech.data import MixSource, validation_pairs
 from speech.data.pairs import PairSource, pairs
@@ -135,8 +136,7 @@ def enhance_recording(
 ) -> tuple[Waveform, int]:
     """One recording (samples,) at the model's rate, whole, and the number of network calls."""
     waveform = torch.from_numpy(noisy).to(model.device)[None]
-    scale = waveform.abs().amax(dim=-1, keepdim=True)
-    scale = torch.where(scale > 0, scale, torch.ones_like(scale))
+    scale = model.frontend.scale(waveform, waveform)
     generator = make_generator(seed, "sample")
     with torch.no_grad():
         result = sample_spectrogram(model, model.frontend(waveform / scale), sampling, [generator])
@@ -201,17 +201,32 @@ def new_model(experiment: Experiment) -> SpeechModel:
     Raises:
         ConfigError: `start_from` names a model of other settings.
     """
-    if experiment.start_from is not None:
-        model = SpeechModel.from_pretrained(experiment.start_from)
-        for name in ("backbone", "frontend", "sde", "parameterisation"):
-            found, wanted = getattr(model.config, name), getattr(experiment.model, name)
-            if found != wanted:
-                raise ConfigError(f"start_from={experiment.start_from!r} has {name} {found}, the settings say {wanted}")
-        model.config = experiment.model
-        return model.train()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(experiment.training.seed, "weights"))
-        return SpeechModel(experiment.model).train()
+        model = SpeechModel(experiment.model).train()
+    if experiment.start_from is not None:
+        _start_from(model, SpeechModel.from_pretrained(experiment.start_from), experiment.start_from)
+    return model
+
+
+def _start_from(model: SpeechModel, other: SpeechModel, name: str) -> None:
+    """Take over another model's weights; a causal network may start from one that looks ahead."""
+    loses_look_ahead = (
+        isinstance(model.backbone, LightBackbone)
+        and isinstance(other.backbone, LightBackbone)
+        and model.backbone.config.causal > other.backbone.config.causal
+    )
+    same = {"frontend": replace(other.config.frontend, normalize=model.config.frontend.normalize)}
+    for part in ("backbone", "frontend", "sde", "parameterisation"):
+        found, wanted = same.get(part, getattr(other.config, part)), getattr(model.config, part)
+        if found != wanted and not (part == "backbone" and loses_look_ahead):
+            raise ConfigError(f"start_from={name!r} has {part} {found}, the settings say {wanted}")
+    if loses_look_ahead:
+        assert isinstance(model.backbone, LightBackbone)
+        assert isinstance(other.backbone, LightBackbone)
+        model.backbone.load_without_look_ahead(other.backbone)
+    else:
+        model.load_state_dict(other.state_dict())
 
 
 def train(

@@ -10,7 +10,7 @@ every bin.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -130,6 +130,20 @@ class LightBackbone(nn.Module):
         """Frames (before, after) a frame that its estimate depends on, exactly."""
         before, after = zip(*(layer.context for layer in self._along_time()), strict=True)
         return sum(before), sum(after)
+
+    def load_without_look_ahead(self, other: LightBackbone) -> None:
+        """Take over the weights of a network that looks ahead, all but those of later frames: a start for training.
+
+        Raises:
+            ConfigError: this network is not causal, the other one is, or they differ in something else.
+        """
+        if not self.config.causal or replace(other.config, causal=True) != self.config or other.config.causal:
+            raise ConfigError(f"{self.config} cannot start from {other.config}: only `causal` may differ, from False")
+        self.load_state_dict(other.state_dict())
+        with torch.no_grad():
+            for layer in self._along_time():
+                layer.weight.copy_(layer.weight.roll(1, dims=3))  # (−d, 0, d) of the other are (−2d, −d, 0) here
+                layer.weight[..., 0] = 0
 
     def forward(self, x_t: Tensor, y: Tensor, t: Tensor) -> Tensor:
         """Estimate the clean spectrogram.

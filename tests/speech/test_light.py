@@ -14,6 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from shared.errors import ConfigError
 from shared.sde import OUVESDE, SBVESDE
 from speech.backbones.light import LightBackbone, LightConfig
+from speech.backbones.light_layers import BandConv
 
 TINY: dict[str, Any] = {
     "width": 8,
@@ -114,6 +115,19 @@ def test_only_a_causal_network_runs_by_steps() -> None:
         backbone.initial_state()
     with pytest.raises(ConfigError, match="causal=False"):
         backbone.step(x, y, torch.ones(2), ())
+
+
+def test_starting_without_look_ahead_leaves_out_later_frames_alone() -> None:
+    ahead, causal, (x, y), t = network(), network(seed=1, causal=True), spectrograms(), torch.tensor([0.3, 1.0])
+    causal.load_without_look_ahead(ahead)
+    with torch.no_grad():
+        for layer in ahead.modules():
+            if isinstance(layer, BandConv):
+                layer.weight[..., 2] = 0
+        torch.testing.assert_close(causal(x, y, t), ahead(x, y, t), rtol=0, atol=1e-5)
+    for target, source in ((ahead, causal), (causal, causal), (network(causal=True, blocks=1), ahead)):
+        with pytest.raises(ConfigError, match="cannot start from"):
+            target.load_without_look_ahead(source)
 
 
 def test_items_of_a_batch_do_not_meet() -> None:

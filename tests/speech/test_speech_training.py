@@ -177,6 +177,24 @@ def test_starting_from_a_model(tmp_path: Path, trained: tuple[Trained, Path]) ->
         assert torch.equal(parameter, wanted)
     with pytest.raises(ConfigError, match="has sde"):
         new_model(replace(made, model=replace(made.model, sde={"name": "ouve"})))
+    wide = replace(made.model, backbone=replace(made.model.backbone, width=24))
+    with pytest.raises(ConfigError, match="has backbone"):
+        new_model(replace(made, model=wide))
+
+
+def test_a_causal_model_starts_from_one_that_looks_ahead(trained: tuple[Trained, Path]) -> None:
+    made = experiment(start_from=str(trained[1] / "model"))
+    causal = replace(
+        made.model,
+        backbone=replace(made.model.backbone, causal=True),
+        frontend=replace(made.model.frontend, normalize="not"),
+    )
+    model = new_model(replace(made, model=causal))
+    for (name, weight), other in zip(model.named_parameters(), trained[0].model.parameters(), strict=True):
+        assert torch.equal(weight, other) or name.endswith(("neighbours.weight", "frames.weight")), name
+    _, noisy = sound(np.random.default_rng(1), 777)
+    quiet, _ = enhance_recording(model, noisy / 8)
+    assert not np.allclose(8 * quiet, enhance_recording(model, noisy)[0])  # the level is not normalised
 
 
 def test_a_recording_keeps_length_and_level(trained: tuple[Trained, Path]) -> None:
