@@ -36,6 +36,7 @@ from tsdiff.data import (
 )
 from tsdiff.estimator import DEFAULT_TRAINING, TSDiffEstimator
 from tsdiff.predictor import TSDiffPredictor
+from tsdiff.synthetic.finetuning import FineTuning, fine_tune
 
 _TRAINED_ON = "trained_on.json"
 
@@ -74,6 +75,13 @@ ModelOption = Annotated[
 ]
 NoTrainOption = Annotated[
     bool, typer.Option("--no-train", help="Train nothing: use the bundled model of all frequencies (or --model).")
+]
+FineTuneOption = Annotated[
+    float | None,
+    typer.Option(
+        "--fine-tune",
+        help="CPU minutes to train a copy of the bundled model (or --model) on the series, and to choose.",
+    ),
 ]
 RetrainOption = Annotated[bool, typer.Option("--retrain", help="Train anew even where a trained model fits.")]
 StepsOption = Annotated[int, typer.Option("--steps", help="Training steps.")]
@@ -196,6 +204,32 @@ def without_training(model: str | None, no_train: bool, retrain: bool) -> str | 
     if no_train and retrain:
         raise ConfigError("--no-train and --retrain contradict each other; leave one of them out")
     return "default" if no_train and model is None else model
+
+
+def fine_tuned_predictor(
+    job: Job, output: Path, minutes: float, *, model: str, sampling: Sampling, device: str
+) -> tuple[TSDiffPredictor, float]:
+    """A model of all frequencies, trained on the series for some minutes where that helps; and seconds of training.
+
+    Raises:
+        ConfigError: the model is one of a single frequency.
+    """
+    given = given_predictor(model, job, sampling, device)
+    if TSDiffPredictor.from_pretrained(model).freq != ANY_FREQ:
+        raise ConfigError(f"--fine-tune takes a model of all frequencies, and {model} forecasts {given.freq!r} alone")
+    started = time.perf_counter()
+    made = fine_tune(
+        given, job.split.train, FineTuning(cpu_minutes=minutes, seed=sampling.seed), progress=console.is_terminal
+    )
+    seconds = time.perf_counter() - started
+    for trial in made.trials:
+        kind = f"after {trial.steps} steps, guided by {trial.covariance}"
+        console.print(f"{kind}: CRPS {trial.crps:.4g} on windows held back", highlight=False)
+    if made.trials and made.steps == 0:
+        console.print("note: training did not help; the model stays as it was", style="yellow")
+    made.predictor.serialize(output / "fine_tuned")
+    console.print(f"model: {output / 'fine_tuned'} (--model takes it)", highlight=False)
+    return made.predictor, seconds
 
 
 def fingerprint(job: Job, estimator: TSDiffEstimator) -> dict[str, Any]:

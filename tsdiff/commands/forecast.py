@@ -18,6 +18,7 @@ from tsdiff.commands.common import (
     DataOption,
     DeviceOption,
     DynamicOption,
+    FineTuneOption,
     FreqOption,
     HorizonOption,
     ItemOption,
@@ -34,6 +35,7 @@ from tsdiff.commands.common import (
     WindowsOption,
     claim_output,
     console,
+    fine_tuned_predictor,
     load_job,
     predictor_for,
     prepare,
@@ -126,6 +128,7 @@ def main(
     output: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("runs/forecast"),
     model: ModelOption = None,
     no_train: NoTrainOption = False,
+    minutes: FineTuneOption = None,
     retrain: RetrainOption = False,
     steps: StepsOption = DEFAULT_TRAINING.max_steps,
     samples: Annotated[int, typer.Option(help="Samples of each forecast.")] = 100,
@@ -140,17 +143,25 @@ def main(
         raise ConfigError(f"--samples {samples}: need at least one sample of each forecast")
     claim_output(output)
     job = load_job(data, freq, prediction_length, windows, target, item_id, timestamp, dynamic, static)
-    predictor, seconds = predictor_for(
-        job,
-        output,
-        model=without_training(model, no_train, retrain),
-        retrain=retrain,
-        steps=steps,
-        context_length=context_length,
-        sampling=Sampling(guidance=guidance, seed=seed),
-        device=device,
-        seed=seed,
-    )
+    sampling = Sampling(guidance=guidance, seed=seed)
+    if minutes is None:
+        predictor, seconds = predictor_for(
+            job,
+            output,
+            model=without_training(model, no_train, retrain),
+            retrain=retrain,
+            steps=steps,
+            context_length=context_length,
+            sampling=sampling,
+            device=device,
+            seed=seed,
+        )
+    else:
+        if no_train or retrain:
+            raise ConfigError("--fine-tune contradicts --no-train and --retrain; leave them out")
+        predictor, seconds = fine_tuned_predictor(
+            job, output, minutes, model=model or "default", sampling=sampling, device=device
+        )
     write_results(job, predictor, output, samples, seconds)
     console.print(
         f"results: {output}/ (forecasts.png, forecasts.csv, future.csv, metrics.json, metrics.md)", highlight=False
