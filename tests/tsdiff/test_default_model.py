@@ -128,18 +128,28 @@ def test_fine_tuning_keeps_what_forecasts_the_held_back_windows_best(default: TS
     predictor = default.adapted("D", 7)
     before = {name: value.clone() for name, value in predictor.model.state_dict().items()}
     made = fine_tune(predictor, daily_entries(4, 120), FineTuning(steps=6, held_back=8, checks=3))
-    assert [trial.steps for trial in made.trials[:-1]] == [0, 2, 4, 6]
-    assert made.trials[-1].covariance == "window"
-    best = min(made.trials[:-1], key=lambda trial: trial.crps)
-    assert made.steps == best.steps
-    assert made.predictor.sampling.covariance in ("kernels", "window")
+    trained, guided = made.trials[:4], made.trials[4:]
+    assert [trial.steps for trial in trained] == [0, 2, 4, 6]
+    assert made.steps == min(trained, key=lambda trial: trial.crps).steps
+    assert [t.guidance for t in guided] == [
+        "kernel_share 0.25",
+        "kernel_share 0.75",
+        "kernel_share 1.0",
+        "covariance window",
+    ]
+    best = min(guided, key=lambda trial: trial.crps)
+    own, limit = predictor.sampling, 0.985 * min(trial.crps for trial in trained)
+    taken = made.predictor.sampling
+    told = {"kernel_share": taken.kernel_share, "covariance": taken.covariance}
+    assert (taken == own) == (best.crps >= limit)
+    assert taken == own or best.guidance in [f"{name} {value}" for name, value in told.items()]
     for name, value in predictor.model.state_dict().items():
         torch.testing.assert_close(value, before[name])
 
 
 def test_fine_tuning_that_harms_is_undone(default: TSDiffPredictor) -> None:
     predictor = default.adapted("D", 7)
-    made = fine_tune(predictor, daily_entries(4, 120), FineTuning(steps=4, learning_rate=1.0, held_back=8, checks=2))
+    made = fine_tune(predictor, daily_entries(4, 120), FineTuning(steps=4, learning_rate=0.1, held_back=8, checks=2))
     assert made.steps == 0
     weights = made.predictor.model.denoiser.state_dict()
     for name, value in predictor.model.denoiser.state_dict().items():

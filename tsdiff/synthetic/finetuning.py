@@ -6,6 +6,7 @@ import copy
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +16,6 @@ from torch import Tensor, nn
 from shared.errors import ConfigError, DataError
 from shared.monitoring import Checkup
 from shared.training import TrainingConfig
-from tsdiff.config import Covariance
 from tsdiff.data import split_windows
 from tsdiff.entries import Entry
 from tsdiff.evaluation import evaluate
@@ -29,8 +29,15 @@ _CALIBRATION = 20
 """Steps by which the time of one is measured."""
 _MOST_WINDOWS = 6
 """Of one series that are held back."""
-_MARGIN = 0.97
-"""Of the CRPS by kernels, what the windows' own covariance must stay below to be taken instead."""
+_GUIDANCE: tuple[Mapping[str, Any], ...] = (
+    {"kernel_share": 0.25},
+    {"kernel_share": 0.75},
+    {"kernel_share": 1.0},
+    {"covariance": "window"},
+)
+"""Changes of the model's own sampling that are tried."""
+_MARGIN = 0.985
+"""Of the CRPS as the model comes, what other guidance must stay below to be taken instead."""
 _SAMPLES = 50
 
 
@@ -44,7 +51,7 @@ class FineTuning:
         learning_rate: its peak.
         batch_size: windows in a batch.
         held_back: about how many last windows of the series, up to 6 of each, are not trained on but choose how long
-            to train, not at all included, and the covariance; 0 trains on everything to the end and keeps the kernels.
+            to train, not at all included, and the guidance; 0 trains on everything to the end and keeps the guidance.
         checks: how often these windows are forecast during training.
         seed: of everything.
     """
@@ -68,10 +75,16 @@ class FineTuning:
 
 @dataclass(frozen=True)
 class Trial:
-    """What was measured on the windows that were held back: after how many steps, by which covariance, the CRPS."""
+    """What was measured on the windows that were held back.
+
+    Attributes:
+        steps: of training.
+        guidance: what of the sampling was changed; nothing is "as it was".
+        crps: of the forecasts.
+    """
 
     steps: int
-    covariance: Covariance | None
+    guidance: str
     crps: float
 
 
@@ -130,12 +143,12 @@ def fine_tune(
     contest = _Contest(tuned, windows)
     contest.look(taken.denoiser, 0)
     spent = time.process_time() - started
-    left = 60 * settings.cpu_minutes - spent * (settings.checks + 2)
+    left = 60 * settings.cpu_minutes - spent * (settings.checks + 1 + len(_GUIDANCE))
     steps = settings.steps or _steps_in(model, source, settings, max(left, 6 * settings.cpu_minutes))
     checkup = Checkup(contest.look, -(-steps // settings.checks), "score")
     train(model, source, _training(settings, steps), progress=progress, callbacks=[checkup])
     contest.take_best()
-    return _with_covariance(contest, entries, settings)
+    return _with_guidance(contest, entries, settings)
 
 
 class _Contest:
@@ -146,7 +159,7 @@ class _Contest:
         windows: what to forecast.
 
     Attributes:
-        trials: CRPS by kernels, after how many steps.
+        trials: in order; the guidance as it was.
     """
 
     def __init__(self, predictor: TSDiffPredictor, windows: TestData):
@@ -158,7 +171,7 @@ class _Contest:
         """Forecast with a network's weights; they are kept if no earlier ones were better."""
         denoiser = self.predictor.model.denoiser
         denoiser.load_state_dict(network.state_dict())
-        trial = Trial(step, self.predictor.sampling.covariance, self.crps(self.predictor))
+        trial = Trial(step, "as it was", self.crps(self.predictor))
         if not self.trials or trial.crps < self.best.crps:
             self._weights = {name: value.clone() for name, value in denoiser.state_dict().items()}
         self.trials.append(trial)
@@ -217,18 +230,22 @@ def _steps_in(model: TSDiff, source: CorpusSource, settings: FineTuning, seconds
     return max(1, round(seconds * _CALIBRATION / (time.process_time() - started)))
 
 
-def _with_covariance(contest: _Contest, entries: Sequence[Entry], settings: FineTuning) -> FineTuned:
-    """Guide by the covariance of the series' windows instead of by kernels, where that forecasts clearly better."""
-    predictor, best = contest.predictor, contest.best
-    kernels = FineTuned(predictor, best.steps, tuple(contest.trials))
-    try:
-        _measure_covariance(predictor.model, entries, np.random.default_rng([settings.seed, 2]))
-    except DataError:  # fewer than two windows
-        return kernels
-    other = predictor.with_sampling(covariance="window")
-    trial = Trial(best.steps, "window", contest.crps(other))
-    chosen = other if trial.crps < _MARGIN * best.crps else predictor
-    return FineTuned(chosen, best.steps, (*contest.trials, trial))
+def _with_guidance(contest: _Contest, entries: Sequence[Entry], settings: FineTuning) -> FineTuned:
+    """The best network, guided otherwise where that forecasts clearly better."""
+    chosen, best = contest.predictor, contest.best
+    trials, limit = list(contest.trials), _MARGIN * best.crps
+    for changes in _GUIDANCE:
+        if changes.get("covariance") == "window":
+            try:
+                _measure_covariance(contest.predictor.model, entries, np.random.default_rng([settings.seed, 2]))
+            except DataError:  # fewer than two windows
+                continue
+        other = contest.predictor.with_sampling(**changes)
+        told = ", ".join(f"{name} {value}" for name, value in changes.items())
+        trials.append(Trial(best.steps, told, contest.crps(other)))
+        if trials[-1].crps < limit:
+            chosen, limit = other, trials[-1].crps
+    return FineTuned(chosen, best.steps, tuple(trials))
 
 
 def _measure_covariance(model: TSDiff, entries: Sequence[Entry], rng: np.random.Generator) -> None:
