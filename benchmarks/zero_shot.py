@@ -191,9 +191,8 @@ def fine_tuned(name: str, folder: Path, model: str, samples: int, settings: Fine
     made = fine_tune(predictor, data.train, settings)
     minutes = (time.process_time() - started) / 60
     drawn = made.predictor.predict(data.test.input, samples)
-    chosen = min(made.trials, key=lambda trial: trial.crps).guidance if made.trials else "as it was"
-    note = f"{made.steps} steps, guidance {chosen}"
-    print(name, *(f"{t.steps}, {t.guidance}: {t.crps:.4f}" for t in made.trials), sep="; ", flush=True)
+    note = f"{made.steps} steps; {made.change}"
+    print(name, *(f"{t.steps}, {t.change}: {t.crps:.4f}" for t in made.trials), sep="; ", flush=True)
     return scored("fine_tuned", name, "default", drawn, data.test, minutes, note)
 
 

@@ -223,7 +223,7 @@ def fine_tuned_predictor(
     )
     seconds = time.perf_counter() - started
     for trial in made.trials:
-        kind = f"after {trial.steps} steps, guidance {trial.guidance}"
+        kind = f"after {trial.steps} steps, {trial.change}"
         console.print(f"{kind}: CRPS {trial.crps:.4g} on windows held back", highlight=False)
     if made.trials and made.steps == 0:
         console.print("note: training did not help; the model stays as it was", style="yellow")

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import copy
+import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from gluonts.dataset.split import TestData
+from gluonts.model.forecast import SampleForecast
 from torch import Tensor, nn
 
 from shared.errors import ConfigError, DataError
 from shared.monitoring import Checkup
 from shared.training import TrainingConfig
+from tsdiff.config import Sampling
 from tsdiff.data import split_windows
 from tsdiff.entries import Entry
 from tsdiff.evaluation import evaluate
@@ -24,6 +27,7 @@ from tsdiff.predictor import TSDiffPredictor
 from tsdiff.source import WindowSource
 from tsdiff.synthetic.corpus import Corpus, CorpusGroup, CorpusSource
 from tsdiff.synthetic.default import train
+from tsdiff.windows import lowest_value, spread_out
 
 _CALIBRATION = 20
 """Steps by which the time of one is measured."""
@@ -36,8 +40,10 @@ _GUIDANCE: tuple[Mapping[str, Any], ...] = (
     {"covariance": "window"},
 )
 """Changes of the model's own sampling that are tried."""
-_MARGIN = 0.985
-"""Of the CRPS as the model comes, what other guidance must stay below to be taken instead."""
+_SPREADS = (0.7, 0.8, 0.9, 1.1, 1.2, 1.35, 1.5)
+"""Multiples of the forecasts' spread that are tried."""
+_TOLERANCE = 0.02
+"""By which share of its CRPS a change must be better on the few windows that are held back, to be taken for better."""
 _SAMPLES = 50
 
 
@@ -51,7 +57,8 @@ class FineTuning:
         learning_rate: its peak.
         batch_size: windows in a batch.
         held_back: about how many last windows of the series, up to 6 of each, are not trained on but choose how long
-            to train, not at all included, and the guidance; 0 trains on everything to the end and keeps the guidance.
+            to train, not at all included, the guidance and the spread; 0 trains on everything to the end and keeps
+            the sampling.
         checks: how often these windows are forecast during training.
         seed: of everything.
     """
@@ -79,12 +86,13 @@ class Trial:
 
     Attributes:
         steps: of training.
-        guidance: what of the sampling was changed; nothing is "as it was".
+        change: what else was changed: "half-way" are the weights midway between those and the first; the others are
+            of the sampling; none is "as it was".
         crps: of the forecasts.
     """
 
     steps: int
-    guidance: str
+    change: str
     crps: float
 
 
@@ -95,11 +103,13 @@ class FineTuned:
     Attributes:
         predictor: of the fine-tuned model.
         steps: after which its weights were taken; 0 where the model forecast best as it was.
+        change: what else was changed, see `Trial`.
         trials: what decided; empty where nothing was held back.
     """
 
     predictor: TSDiffPredictor
     steps: int
+    change: str
     trials: tuple[Trial, ...]
 
 
@@ -139,16 +149,19 @@ def fine_tune(
         steps = settings.steps or _steps_in(model, source, settings, 60 * settings.cpu_minutes)
         train(model, source, _training(settings, steps), progress=progress)
         taken.load_state_dict(model.state_dict())
-        return FineTuned(tuned, steps, ())
+        return FineTuned(tuned, steps, "as it was", ())
     contest = _Contest(tuned, windows)
     contest.look(taken.denoiser, 0)
     spent = time.process_time() - started
-    left = 60 * settings.cpu_minutes - spent * (settings.checks + 1 + len(_GUIDANCE))
+    left = 60 * settings.cpu_minutes - spent * (settings.checks + 3 + len(_GUIDANCE))
     steps = settings.steps or _steps_in(model, source, settings, max(left, 6 * settings.cpu_minutes))
     checkup = Checkup(contest.look, -(-steps // settings.checks), "score")
     train(model, source, _training(settings, steps), progress=progress, callbacks=[checkup])
-    contest.take_best()
-    return _with_guidance(contest, entries, settings)
+    contest.settle()
+    made = _with_spread(_with_guidance(contest, entries, settings), contest)
+    return FineTuned(
+        made, contest.best.steps, _told(contest.best, predictor.sampling, made.sampling), tuple(contest.trials)
+    )
 
 
 class _Contest:
@@ -159,34 +172,50 @@ class _Contest:
         windows: what to forecast.
 
     Attributes:
-        trials: in order; the guidance as it was.
+        trials: all, in order.
+        best: of the network's trials.
     """
 
     def __init__(self, predictor: TSDiffPredictor, windows: TestData):
         self.predictor, self.windows = predictor, windows
         self.trials: list[Trial] = []
-        self._weights: dict[str, Tensor] = {}
+        self.best = Trial(0, "as it was", math.inf)
+        self._first = _copy_of(predictor.model.denoiser)
+        self._weights = self._first
 
     def look(self, network: nn.Module, step: int) -> Mapping[str, float]:
         """Forecast with a network's weights; they are kept if no earlier ones were better."""
         denoiser = self.predictor.model.denoiser
         denoiser.load_state_dict(network.state_dict())
-        trial = Trial(step, "as it was", self.crps(self.predictor))
-        if not self.trials or trial.crps < self.best.crps:
-            self._weights = {name: value.clone() for name, value in denoiser.state_dict().items()}
-        self.trials.append(trial)
+        trial = self.trial(step, "as it was", self.forecasts(self.predictor))
+        if trial.crps < self.best.crps:
+            self.best, self._weights = trial, _copy_of(denoiser)
         return {"score": -trial.crps}
 
-    @property
-    def best(self) -> Trial:
-        return min(self.trials, key=lambda trial: trial.crps)
+    def settle(self) -> None:
+        """Take the best weights; or those half-way to them, unless clearly worse: they do better where the future is
+        unlike the past (Wortsman et al. 2022, "Robust fine-tuning of zero-shot models")."""
+        denoiser = self.predictor.model.denoiser
+        if self.best.steps:
+            denoiser.load_state_dict({n: (w + self._first[n]) / 2 for n, w in self._weights.items()})
+            half = self.trial(self.best.steps, "half-way", self.forecasts(self.predictor))
+            if half.crps <= (1 + _TOLERANCE) * self.best.crps:
+                self.best = half
+                return
+        denoiser.load_state_dict(self._weights)
 
-    def take_best(self) -> None:
-        self.predictor.model.denoiser.load_state_dict(self._weights)
-
-    def crps(self, predictor: TSDiffPredictor) -> float:
+    def forecasts(self, predictor: TSDiffPredictor) -> list[SampleForecast]:
         with torch.random.fork_rng(devices=[]):
-            return evaluate(predictor.predict(self.windows.input, _SAMPLES), self.windows).crps
+            return list(predictor.predict(self.windows.input, _SAMPLES))
+
+    def trial(self, steps: int, change: str, forecasts: Sequence[SampleForecast]) -> Trial:
+        """Score forecasts of the windows, and note it."""
+        self.trials.append(Trial(steps, change, evaluate(forecasts, self.windows).crps))
+        return self.trials[-1]
+
+
+def _copy_of(network: nn.Module) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in network.state_dict().items()}
 
 
 def _hold_back(
@@ -230,10 +259,9 @@ def _steps_in(model: TSDiff, source: CorpusSource, settings: FineTuning, seconds
     return max(1, round(seconds * _CALIBRATION / (time.process_time() - started)))
 
 
-def _with_guidance(contest: _Contest, entries: Sequence[Entry], settings: FineTuning) -> FineTuned:
+def _with_guidance(contest: _Contest, entries: Sequence[Entry], settings: FineTuning) -> TSDiffPredictor:
     """The best network, guided otherwise where that forecasts clearly better."""
-    chosen, best = contest.predictor, contest.best
-    trials, limit = list(contest.trials), _MARGIN * best.crps
+    chosen, limit = contest.predictor, (1 - _TOLERANCE) * contest.best.crps
     for changes in _GUIDANCE:
         if changes.get("covariance") == "window":
             try:
@@ -242,10 +270,30 @@ def _with_guidance(contest: _Contest, entries: Sequence[Entry], settings: FineTu
                 continue
         other = contest.predictor.with_sampling(**changes)
         told = ", ".join(f"{name} {value}" for name, value in changes.items())
-        trials.append(Trial(best.steps, told, contest.crps(other)))
-        if trials[-1].crps < limit:
-            chosen, limit = other, trials[-1].crps
-    return FineTuned(chosen, best.steps, tuple(trials))
+        trial = contest.trial(contest.best.steps, told, contest.forecasts(other))
+        if trial.crps < limit:
+            chosen, limit = other, trial.crps
+    return chosen
+
+
+def _with_spread(predictor: TSDiffPredictor, contest: _Contest) -> TSDiffPredictor:
+    """The same, its samples as far apart as the windows that were held back want them."""
+    sampling, drawn = predictor.sampling, contest.forecasts(predictor)
+    lowest = [lowest_value(one["target"], sampling.minimum, sampling.nonnegative) for one in contest.windows.input]
+    scores = {1.0: evaluate(drawn, contest.windows).crps}
+    for spread in _SPREADS:
+        wide = [
+            SampleForecast(spread_out(one.samples, spread, minimum), start_date=one.start_date, item_id=one.item_id)
+            for one, minimum in zip(drawn, lowest, strict=True)
+        ]
+        scores[spread] = contest.trial(contest.best.steps, f"spread {spread}", wide).crps
+    return predictor.with_sampling(spread=min(scores, key=lambda spread: scores[spread]))
+
+
+def _told(best: Trial, before: Sampling, after: Sampling) -> str:
+    """What was changed besides the weights, in words."""
+    changes = [f"{name} {value}" for name, value in asdict(after).items() if value != getattr(before, name)]
+    return ", ".join([best.change, *changes] if best.change != "as it was" or not changes else changes)
 
 
 def _measure_covariance(model: TSDiff, entries: Sequence[Entry], rng: np.random.Generator) -> None:
