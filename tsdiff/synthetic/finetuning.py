@@ -151,7 +151,6 @@ def fine_tune(
         taken.load_state_dict(model.state_dict())
         return FineTuned(tuned, steps, "as it was", ())
     contest = _Contest(tuned, windows)
-    contest.look(taken.denoiser, 0)
     spent = time.process_time() - started
     left = 60 * settings.cpu_minutes - spent * (settings.checks + 3 + len(_GUIDANCE))
     steps = settings.steps or _steps_in(model, source, settings, max(left, 6 * settings.cpu_minutes))
@@ -173,36 +172,36 @@ class _Contest:
 
     Attributes:
         trials: all, in order.
-        best: of the network's trials.
+        first, best: of the network as it came, and of the one that was taken.
     """
 
     def __init__(self, predictor: TSDiffPredictor, windows: TestData):
         self.predictor, self.windows = predictor, windows
         self.trials: list[Trial] = []
-        self.best = Trial(0, "as it was", math.inf)
+        self.first = self.best = self.trial(0, "as it was", self.forecasts(predictor))
         self._first = _copy_of(predictor.model.denoiser)
-        self._weights = self._first
+        self._trained, self._weights = Trial(0, "as it was", math.inf), self._first
 
     def look(self, network: nn.Module, step: int) -> Mapping[str, float]:
-        """Forecast with a network's weights; they are kept if no earlier ones were better."""
+        """Forecast with trained weights; they are kept if no earlier ones were better."""
         denoiser = self.predictor.model.denoiser
         denoiser.load_state_dict(network.state_dict())
         trial = self.trial(step, "as it was", self.forecasts(self.predictor))
-        if trial.crps < self.best.crps:
-            self.best, self._weights = trial, _copy_of(denoiser)
+        if trial.crps < self._trained.crps:
+            self._trained, self._weights = trial, _copy_of(denoiser)
         return {"score": -trial.crps}
 
     def settle(self) -> None:
-        """Take the best weights; or those half-way to them, unless clearly worse: they do better where the future is
-        unlike the past (Wortsman et al. 2022, "Robust fine-tuning of zero-shot models")."""
+        """Take the first weights or the best trained ones; or those half-way between, unless clearly worse: they do
+        better where the future is unlike the past (Wortsman et al. 2022, "Robust fine-tuning of zero-shot models")."""
         denoiser = self.predictor.model.denoiser
-        if self.best.steps:
-            denoiser.load_state_dict({n: (w + self._first[n]) / 2 for n, w in self._weights.items()})
-            half = self.trial(self.best.steps, "half-way", self.forecasts(self.predictor))
-            if half.crps <= (1 + _TOLERANCE) * self.best.crps:
-                self.best = half
-                return
-        denoiser.load_state_dict(self._weights)
+        denoiser.load_state_dict({name: (w + self._first[name]) / 2 for name, w in self._weights.items()})
+        half = self.trial(self._trained.steps, "half-way", self.forecasts(self.predictor))
+        self.best = min(self.first, self._trained, key=lambda trial: trial.crps)
+        if half.crps <= min(self.first.crps, (1 + _TOLERANCE) * self._trained.crps):
+            self.best = half
+        else:
+            denoiser.load_state_dict(self._weights if self.best.steps else self._first)
 
     def forecasts(self, predictor: TSDiffPredictor) -> list[SampleForecast]:
         with torch.random.fork_rng(devices=[]):
