@@ -225,8 +225,9 @@ def fine_tuned_predictor(
     for trial in made.trials:
         kind = f"after {trial.steps} steps, {trial.change}"
         console.print(f"{kind}: CRPS {trial.crps:.4g} on windows held back", highlight=False)
-    if made.trials and made.steps == 0:
-        console.print("note: training did not help; the model stays as it was", style="yellow")
+    if made.trials:
+        weights = f"after {made.steps} steps" if made.steps else "as they came"
+        console.print(f"taken: weights {weights}, {made.change}", highlight=False)
     made.predictor.serialize(output / "fine_tuned")
     console.print(f"model: {output / 'fine_tuned'} (--model takes it)", highlight=False)
     return made.predictor, seconds
