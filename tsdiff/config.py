@@ -163,8 +163,6 @@ class Sampling:
         skip_type: of "ddim": "uniform" or "quadratic".
         minimum: samples below it are raised to it, in the series' own units: 0 for counts and amounts; None for none.
         nonnegative: windows of which no observed value is below 0 get no sample below 0, as for counts and amounts.
-        spread: how far forecasts' samples lie from their median at each step, as a multiple of how they were drawn:
-            what calibrates intervals on windows that were held back. Imputations are not changed by it.
         seed: of the samples; an item's samples depend on it, the item's name and time, and nothing else.
         batch_rows: samples that go through the network together; bounds memory, does not change results.
     """
@@ -182,7 +180,6 @@ class Sampling:
     skip_type: SkipType = "uniform"
     minimum: float | None = None
     nonnegative: bool = False
-    spread: float = 1.0
     seed: int = 0
     batch_rows: int = 512
 
@@ -201,8 +198,6 @@ class Sampling:
             value = getattr(self, name)
             if value is not None and not 0 <= value < math.inf:
                 raise ConfigError(f"{name}={value}: need a number that is 0 or more")
-        if not 0 < self.spread < math.inf:
-            raise ConfigError(f"spread={self.spread}: need a positive number")
         if not 0 <= self.kernel_share <= 1:
             raise ConfigError(f"kernel_share={self.kernel_share}: a share lies between 0 and 1")
         if self.minimum is not None and not math.isfinite(self.minimum):

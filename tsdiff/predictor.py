@@ -31,7 +31,7 @@ from tsdiff.posterior import draw_windows, quantile_levels
 from tsdiff.refine import RefineConfig, Refiner
 from tsdiff.short import ShortSeries
 from tsdiff.source import WindowSource
-from tsdiff.windows import Conditioning, Conditions, conditioning, lowest_value, spread_out
+from tsdiff.windows import Conditioning, Conditions, conditioning
 
 _SAMPLING = "sampling.json"
 
@@ -180,9 +180,9 @@ class TSDiffPredictor(Predictor):
         made = impute_series(self.model, self.sampling, series, num_samples)
         for (_, entry), one in zip(group, made, strict=True):
             end = shifted(entry["start"], len(entry["target"]))
-            lowest = lowest_value(one.target, self.sampling.minimum, self.sampling.nonnegative)
-            samples = spread_out(one.paths[:, -ahead:], self.sampling.spread, lowest)
-            yield SampleForecast(samples, start_date=end, item_id=entry.get("item_id"), info=entry.get("info"))
+            yield SampleForecast(
+                one.paths[:, -ahead:], start_date=end, item_id=entry.get("item_id"), info=entry.get("info")
+            )
 
     def _groups(self, dataset: Iterable[Entry], num_samples: int) -> Iterator[list[tuple[str, Entry]]]:
         """Named entries, as many at once as fill batch_rows."""
@@ -208,8 +208,6 @@ class TSDiffPredictor(Predictor):
             horizon = windows[:, config.context_length :, : config.channels].numpy()
             for (item, draw), row in zip(chunk, horizon, strict=True):
                 out[item, draw] = inputs[item].to_series(row, lowest[item])
-        for item, minimum in enumerate(lowest):
-            out[item] = spread_out(out[item], self.sampling.spread, minimum)
         if not np.isfinite(out).all():
             bad = names[int(np.flatnonzero(~np.isfinite(out).all(axis=(1, 2, 3)))[0])]
             raise DataError(

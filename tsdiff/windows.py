@@ -210,8 +210,13 @@ class Conditioning:
 
     def lowest(self, minimum: float | None, nonnegative: bool) -> float | None:
         """What values are raised to: `minimum`, or 0 if that is asked for and no observed value is below it."""
+        if not nonnegative:
+            return minimum
         seen = (self.values.numpy() * self.scale + self.loc)[self.observed.numpy() > 0]
-        return lowest_value(seen, minimum, nonnegative)
+        # Single precision leaves a zero a little off.
+        if seen.size and seen.min() < -1e-5 * np.abs(seen).max():
+            return minimum
+        return max(0.0, minimum or 0.0)
 
     def to_network(self, values: np.ndarray) -> np.ndarray:
         """(…, channels) in the series' units → the network's units, float64."""
@@ -333,27 +338,3 @@ class Conditions:
             lagged = inputs["known"][..., : -2 * values.shape[-1]]
             inputs["known"] = known_features(values, observed, lagged)
         return Conditions(values, observed, inputs)
-
-
-def lowest_value(seen: np.ndarray, minimum: float | None, nonnegative: bool) -> float | None:
-    """What samples are raised to: `minimum`, or 0 if that is asked for and none of the values seen is below it.
-
-    Args:
-        seen: observed values, in the series' units, of any shape; NaN are missing.
-        minimum, nonnegative: see `tsdiff.config.Sampling`.
-    """
-    if not nonnegative:
-        return minimum
-    # Single precision leaves a zero a little off.
-    if np.isfinite(seen).any() and np.nanmin(seen) < -1e-5 * np.nanmax(np.abs(seen)):
-        return minimum
-    return max(0.0, minimum or 0.0)
-
-
-def spread_out(samples: np.ndarray, spread: float, minimum: float | None) -> np.ndarray:
-    """Samples (num_samples, …) `spread` times as far from their median, none of them below `minimum`."""
-    if spread == 1:
-        return samples
-    middle = np.median(samples, axis=0)
-    wide = middle + spread * (samples - middle)
-    return wide if minimum is None else np.maximum(wide, minimum)

@@ -96,24 +96,6 @@ def test_counts_stay_above_zero_and_others_do_not(default: TSDiffPredictor) -> N
     assert lowest[1] < -0.1
 
 
-@pytest.mark.parametrize("horizon", [7, 150])
-def test_spread_widens_forecasts_about_their_median(default: TSDiffPredictor, horizon: int) -> None:
-    rng = np.random.default_rng(0)
-    entries = [
-        {"item_id": name, "start": pd.Period("2024-01-01", freq="D"), "target": target}
-        for name, target in (("counts", rng.poisson(3.0, 300).astype(float)), ("signed", rng.normal(size=300)))
-    ]
-    predictor = default.adapted("D", horizon)
-    plain = [made.samples for made in predictor.predict(entries, 9)]
-    wide = [made.samples for made in predictor.with_sampling(spread=3.0).predict(entries, 9)]
-    middle = [np.median(samples, axis=0) for samples in plain]
-    np.testing.assert_allclose(wide[1] - middle[1], 3 * (plain[1] - middle[1]), rtol=1e-3, atol=1e-4)
-    np.testing.assert_allclose(wide[0], np.maximum(middle[0] + 3 * (plain[0] - middle[0]), 0), rtol=1e-3, atol=1e-4)
-    assert wide[0].min() == 0
-    with pytest.raises(ConfigError, match="spread"):
-        predictor.with_sampling(spread=0.0)
-
-
 def test_it_has_to_be_told_what_to_forecast(default: TSDiffPredictor) -> None:
     entry = {"start": pd.Period("2024-01-01", freq="h"), "target": np.arange(50.0)}
     with pytest.raises(ConfigError, match="adapted"):
@@ -152,7 +134,7 @@ def test_fine_tuning_keeps_what_forecasts_the_held_back_windows_best(default: TS
     assert made.steps == best.steps
     scores = {trial.change: trial.crps for trial in made.trials[4:]}
     kinds = ["half-way", "kernel_share 0.25", "kernel_share 0.75", "kernel_share 1.0", "covariance window"]
-    assert list(scores) == kinds + [f"spread {s}" for s in (0.7, 0.8, 0.9, 1.1, 1.2, 1.35, 1.5)]
+    assert list(scores) == kinds
     assert all(trial.steps == made.steps for trial in made.trials[4:])
     half = scores["half-way"] <= min(first.crps, 1.02 * best.crps)
     assert half or best.crps < first.crps
@@ -160,9 +142,6 @@ def test_fine_tuning_keeps_what_forecasts_the_held_back_windows_best(default: TS
     guided = min(kinds[1:], key=lambda kind: scores[kind])
     assert (guided in made.change) == (scores[guided] < limit)
     assert ("half-way" in made.change) == half
-    taken = made.predictor.sampling
-    assert (f"spread {taken.spread}" in made.change) == (taken.spread != 1)
-    assert scores.get(f"spread {taken.spread}", 0.0) <= min(scores[kind] for kind in scores if "spread" in kind)
     for name, value in predictor.model.state_dict().items():
         torch.testing.assert_close(value, before[name])
     halves = made.predictor.model.denoiser.state_dict()

@@ -27,7 +27,6 @@ from tsdiff.predictor import TSDiffPredictor
 from tsdiff.source import WindowSource
 from tsdiff.synthetic.corpus import Corpus, CorpusGroup, CorpusSource
 from tsdiff.synthetic.default import train
-from tsdiff.windows import lowest_value, spread_out
 
 _CALIBRATION = 20
 """Steps by which the time of one is measured."""
@@ -40,8 +39,6 @@ _GUIDANCE: tuple[Mapping[str, Any], ...] = (
     {"covariance": "window"},
 )
 """Changes of the model's own sampling that are tried."""
-_SPREADS = (0.7, 0.8, 0.9, 1.1, 1.2, 1.35, 1.5)
-"""Multiples of the forecasts' spread that are tried."""
 _TOLERANCE = 0.02
 """By which share of its CRPS a change must be better on the few windows that are held back, to be taken for better."""
 _SAMPLES = 50
@@ -57,8 +54,7 @@ class FineTuning:
         learning_rate: its peak.
         batch_size: windows in a batch.
         held_back: about how many last windows of the series, up to 6 of each, are not trained on but choose how long
-            to train, not at all included, the guidance and the spread; 0 trains on everything to the end and keeps
-            the sampling.
+            to train, not at all included, and the guidance; 0 trains on everything to the end and keeps the guidance.
         checks: how often these windows are forecast during training.
         seed: of everything.
     """
@@ -157,7 +153,7 @@ def fine_tune(
     checkup = Checkup(contest.look, -(-steps // settings.checks), "score")
     train(model, source, _training(settings, steps), progress=progress, callbacks=[checkup])
     contest.settle()
-    made = _with_spread(_with_guidance(contest, entries, settings), contest)
+    made = _with_guidance(contest, entries, settings)
     return FineTuned(
         made, contest.best.steps, _told(contest.best, predictor.sampling, made.sampling), tuple(contest.trials)
     )
@@ -273,20 +269,6 @@ def _with_guidance(contest: _Contest, entries: Sequence[Entry], settings: FineTu
         if trial.crps < limit:
             chosen, limit = other, trial.crps
     return chosen
-
-
-def _with_spread(predictor: TSDiffPredictor, contest: _Contest) -> TSDiffPredictor:
-    """The same, its samples as far apart as the windows that were held back want them."""
-    sampling, drawn = predictor.sampling, contest.forecasts(predictor)
-    lowest = [lowest_value(one["target"], sampling.minimum, sampling.nonnegative) for one in contest.windows.input]
-    scores = {1.0: evaluate(drawn, contest.windows).crps}
-    for spread in _SPREADS:
-        wide = [
-            SampleForecast(spread_out(one.samples, spread, minimum), start_date=one.start_date, item_id=one.item_id)
-            for one, minimum in zip(drawn, lowest, strict=True)
-        ]
-        scores[spread] = contest.trial(contest.best.steps, f"spread {spread}", wide).crps
-    return predictor.with_sampling(spread=min(scores, key=lambda spread: scores[spread]))
 
 
 def _told(best: Trial, before: Sampling, after: Sampling) -> str:
