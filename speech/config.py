@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
@@ -72,6 +73,9 @@ class SamplingConfig:
         frame_padding: how a spectrogram is continued to the number of frames that the backbone needs.
         precision: of the network's convolutions and matrix products; the state stays in float32. "bfloat16" is about
             twice as fast where the processor has it, at a relative error of about a hundredth.
+        suppression: power to which the gain |x̂|/|y| of every bin is raised where it is below 1: above 1 more is taken
+            away, below 1 less. A data prediction of a compressed spectrogram estimates a mean of compressed values,
+            and expands it to less than the mean of the values: its gains come out too low.
     """
 
     sampler: Sampler = "pc"
@@ -85,6 +89,7 @@ class SamplingConfig:
     network_time: NetworkTime | None = None
     frame_padding: FramePadding = "zero"
     precision: Precision = "float32"
+    suppression: float = 1.0
 
     def __post_init__(self) -> None:
         _choose("sampler", self.sampler, get_args(Sampler))
@@ -99,6 +104,8 @@ class SamplingConfig:
             raise ConfigError(f"reverse_starting_point={self.reverse_starting_point}: need a time in (0, 1]")
         if self.t_end is not None and not 0 <= self.t_end < self.reverse_starting_point:
             raise ConfigError(f"t_end={self.t_end}: need 0 <= t_end < {self.reverse_starting_point}, where it starts")
+        if not 0 <= self.suppression < math.inf:
+            raise ConfigError(f"suppression={self.suppression}: need a power of at least 0; 1 leaves gains as they are")
         if self.network_time == "next" and self.sampler not in ("sb_ode", "sb_sde", "ode1", "sde1"):
             raise ConfigError(
                 f'network_time="next" with sampler {self.sampler!r}: only the first-order bridge samplers (sb_ode, '

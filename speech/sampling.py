@@ -73,8 +73,16 @@ def sample_spectrogram(
         last_noise=sampling.sampler != "sb_sde",
         **start,
     )
-    result.x = result.x[..., : y.shape[-1]]
+    result.x = suppressed(result.x[..., : y.shape[-1]], y, sampling.suppression)
     return result
+
+
+def suppressed(x: Tensor, y: Tensor, power: float) -> Tensor:
+    """x (…, frequencies, frames) with its gains on y, where below 1, raised to a power; phases stay."""
+    if power == 1:
+        return x
+    gain = (x.abs() / y.abs().clamp_min(1e-12)).clamp(1e-6, 1.0)
+    return x * gain ** (power - 1)
 
 
 def network_time(sampling: SamplingConfig) -> NetworkTime:

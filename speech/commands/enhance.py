@@ -63,6 +63,10 @@ def main(
         str | None,
         typer.Option("--precision", help="float32 or bfloat16, which is faster and coarser [the model's own]."),
     ] = None,
+    suppression: Annotated[
+        float | None,
+        typer.Option("--suppression", help="Power of the gains: 1 as estimated, above 1 stronger [the model's own]."),
+    ] = None,
     draws: Annotated[int, typer.Option("--draws", help="Results to average.")] = 1,
     mix: Annotated[float, typer.Option("--mix", help="Share of the enhanced signal; the rest is the noisy one.")] = 1.0,
     overwrite: Annotated[
@@ -123,7 +127,7 @@ def main(
         window_seconds=window,
         overlap_seconds=min(2.0, window / 4),
         batch_size=batch_size,
-        sampling=_changed(loaded.config.sampling, start, precision),
+        sampling=_changed(loaded.config.sampling, start, precision, suppression),
     )
     if source.is_dir():
         existing = "overwrite" if overwrite else "skip"
@@ -140,12 +144,16 @@ def main(
         raise typer.Exit(1)
 
 
-def _changed(sampling: SamplingConfig, start: float | None, precision: str | None) -> SamplingConfig:
+def _changed(
+    sampling: SamplingConfig, start: float | None, precision: str | None, suppression: float | None
+) -> SamplingConfig:
     """The model's own way to sample, with what the options say instead."""
     if start is not None:
         sampling = replace(sampling, reverse_starting_point=start)
     if precision is not None:
         sampling = replace(sampling, precision=precision)  # type: ignore[arg-type]
+    if suppression is not None:
+        sampling = replace(sampling, suppression=suppression)
     return sampling
 
 

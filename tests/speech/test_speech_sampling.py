@@ -132,6 +132,21 @@ def test_one_step_is_one_call_at_the_start(linear_model: LinearModel, noisy: Ten
     assert relative(found.x, model.denoise(noisy, noisy, torch.ones(2)).detach()) < 1e-6
 
 
+def test_suppression_is_a_power_of_the_gains_below_one(linear_model: LinearModel, noisy: Tensor) -> None:
+    model = linear_model(SBVESDE(), DATA)
+    noisy[..., 0] = 0
+    plain = sample_spectrogram(model, noisy, SamplingConfig("ode1", 1)).x
+    gain = plain.abs() / noisy.abs()
+    lower = gain < 0.999
+    assert 0.1 < float(lower.float().mean()) < 0.9
+    for power in (0.5, 2.0):
+        found = sample_spectrogram(model, noisy, SamplingConfig("ode1", 1, suppression=power)).x
+        torch.testing.assert_close((found.abs() / noisy.abs())[lower], gain[lower] ** power, rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(found[~lower], plain[~lower])
+        torch.testing.assert_close(found * plain.abs(), plain * found.abs(), rtol=1e-4, atol=1e-6)
+        assert bool(torch.isfinite(torch.view_as_real(found)).all())
+
+
 def test_the_core_samplers_end_in_the_data_prediction(linear_model: LinearModel, noisy: Tensor) -> None:
     model = linear_model(OUVESDE())
     seen: list[float] = []
@@ -197,5 +212,7 @@ def test_what_does_not_fit_is_refused() -> None:
         sampling_times(OUVESDE(), SamplingConfig(reverse_starting_point=0.02))
     with pytest.raises(ConfigError, match="network_time"):
         SamplingConfig("ode2", network_time="next")
+    with pytest.raises(ConfigError, match="suppression=-1"):
+        SamplingConfig(suppression=-1)
     with pytest.raises(ConfigError, match="sampler='best'"):
         SamplingConfig("best")  # type: ignore[arg-type]
