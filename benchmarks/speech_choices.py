@@ -2,8 +2,9 @@
 
 Terms: the norm of the gradient that each term of the loss has at the weights of the bundled model, for a weight of 1.
 Terms of equal norm times weight pull equally hard, whatever their values are. Scores: models, each with one or more
-network calls, on mixtures of speakers and noise types that are in no training, in thirds by signal-to-noise ratio. Gap:
-the bundled model on speech and noise that training knew, and did not. The public test pairs have no part in this.
+network calls, on mixtures of speakers and noise types that are in no training, in thirds by signal-to-noise ratio.
+Suppression: the bundled model with its gains raised to powers. Gap: the bundled model on speech and noise that training
+knew, and did not. The public test pairs have no part in this.
 
 Example:
     python benchmarks/speech_choices.py
@@ -39,7 +40,8 @@ from speech.training import Recording, enhance_recording, training_source, valid
 RESULTS = Path("benchmarks/results")
 CONFIG = Path("recipes/configs/speech/default.yaml")
 TERMS = ("data prediction", "l1_weight", "spectral_weight", "si_sdr_weight", "pesq_weight")
-PARTS = ("terms", "scores", "gap")
+PARTS = ("terms", "scores", "suppression", "gap")
+POWERS = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 
 
 def gradient(model: SpeechModel, objective: ObjectiveConfig, batches: list[Batch]) -> torch.Tensor:
@@ -83,7 +85,9 @@ def scores(experiment: Experiment, models: list[str], calls: list[int]) -> str:
         model = SpeechModel.from_pretrained(name)
         for steps in calls:
             label = name if name == "default" else Path(name).parent.name
-            rows.append([label, str(steps), *cells(enhanced(model, recordings, steps), thirds)])
+            own = model.config.sampling
+            way = own if steps == 1 else replace(own, sampler="sde1", steps=steps, schedule="log_snr")
+            rows.append([label, str(steps), *cells(enhanced(model, recordings, way), thirds)])
     lows = [f"{before[third, 0].min():.0f} to {before[third, 0].max():.0f} dB" for third in thirds]
     head = ["model", "calls", *lows, "all"]
     return (
@@ -124,9 +128,24 @@ def score(clean: np.ndarray, estimate: np.ndarray) -> tuple[float, float, float]
     )
 
 
-def enhanced(model: SpeechModel, recordings: list[Recording], steps: int) -> np.ndarray:
-    """Scores (recordings, 3) of a model with that many network calls."""
-    sampling = None if steps == 1 else SamplingConfig("sde1", steps=steps, schedule="log_snr")
+def suppression(experiment: Experiment) -> str:
+    """The table of scores by the power of the gains."""
+    recordings = validation_set(experiment, SHARED_SPEECH)
+    thirds = np.array_split(np.argsort([score(clean, noisy)[0] for _, clean, noisy in recordings]), 3)
+    model, rows = SpeechModel.from_pretrained("default"), []
+    for power in POWERS:
+        way = replace(model.config.sampling, suppression=power)
+        rows.append([f"{power:g}", *cells(enhanced(model, recordings, way), thirds)])
+    return (
+        "\n## Suppression\n\n"
+        "The bundled model on the same mixtures, its gains below 1 raised to a power (`SamplingConfig.suppression`); "
+        "SI-SDR in dB, PESQ-WB, ESTOI, in the same thirds.\n\n"
+        + table(["power", "lowest third", "middle", "highest", "all"], rows)
+    )
+
+
+def enhanced(model: SpeechModel, recordings: list[Recording], sampling: SamplingConfig) -> np.ndarray:
+    """Scores (recordings, 3) of a model so sampled."""
     return np.array(
         [
             score(clean, enhance_recording(model, noisy, sampling, n)[0])
@@ -144,7 +163,9 @@ def main(
     models: Annotated[
         list[str] | None, typer.Option("--model", help="Folder or name; default: the bundled one.")
     ] = None,
-    parts: Annotated[list[str] | None, typer.Option("--part", help="terms, scores, gap; default: all.")] = None,
+    parts: Annotated[
+        list[str] | None, typer.Option("--part", help="terms, scores, suppression, gap; default: all.")
+    ] = None,
     calls: Annotated[list[int], typer.Option("--calls", help="Network calls; repeat the option.")] = [1, 3],  # noqa: B006
     files: Annotated[int, typer.Option(help="Validation mixtures.")] = 60,
     batches: Annotated[int, typer.Option(help="Batches for the gradients.")] = 8,
@@ -161,9 +182,11 @@ def main(
         text = header("What the default enhancer's settings rest on")
         if "terms" in wanted:
             text += terms(experiment, batches)
+        dry = read_experiment(CONFIG, [*changes, "data.mix.reverb=0.0"])
         if "scores" in wanted:
-            dry = read_experiment(CONFIG, [*changes, "data.mix.reverb=0.0"])
             text += scores(dry, models or ["default"], calls)
+        if "suppression" in wanted:
+            text += suppression(dry)
         if "gap" in wanted:
             text += gap(experiment, files)
     write_text(output / "speech_choices.md", text)
