@@ -191,7 +191,7 @@ def fine_tuned(name: str, folder: Path, model: str, samples: int, settings: Fine
     made = fine_tune(predictor, data.train, settings)
     minutes = (time.process_time() - started) / 60
     drawn = made.predictor.predict(data.test.input, samples)
-    note = f"{made.steps} steps; {made.change}"
+    note = f"{made.steps} steps" + ("" if made.change == "as it was" else f", {made.change}")
     print(name, *(f"{t.steps}, {t.change}: {t.crps:.4f}" for t in made.trials), sep="; ", flush=True)
     return scored("fine_tuned", name, "default", drawn, data.test, minutes, note)
 
