@@ -1,4 +1,4 @@
-"""The model that ships: it is small, it has its card, and it makes real noisy speech better."""
+"""The models that ship: they are small, have their cards, and make real noisy speech better."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from speech.audio import read_audio
 from speech.metrics import si_sdr
 from speech.model import BUNDLED
 
-FOLDER = BUNDLED / "default"
+@pytest.fixture(scope="module", params=["default", "causal"])
+def enhancer(request: pytest.FixtureRequest) -> Enhancer:
+    return Enhancer.from_pretrained(request.param, device="cpu")
 
 
-@pytest.fixture(scope="module")
-def enhancer() -> Enhancer:
-    return Enhancer.from_pretrained("default", device="cpu")
-
-
-def test_it_is_small_and_has_a_card(enhancer: Enhancer) -> None:
-    assert sum(parameter.numel() for parameter in enhancer.model.parameters()) <= 3_000_000
-    assert (FOLDER / "model.safetensors").stat().st_size <= 8_000_000
-    card = (FOLDER / "README.md").read_text(encoding="utf-8")
+@pytest.mark.parametrize("name", ["default", "causal"])
+def test_it_is_small_and_has_a_card(name: str) -> None:
+    model = Enhancer.from_pretrained(name, device="cpu").model
+    assert sum(parameter.numel() for parameter in model.parameters()) <= 3_000_000
+    assert (BUNDLED / name / "model.safetensors").stat().st_size <= 8_000_000
+    assert {path.name for path in (BUNDLED / name).iterdir()} == {"README.md", "config.json", "model.safetensors"}
+    card = (BUNDLED / name / "README.md").read_text(encoding="utf-8")
     for part in ("Licence", "train_speech.py", "LibriSpeech", "PESQ", "Limits"):
         assert part in card
 
@@ -59,5 +59,11 @@ def test_any_rate_and_channels(enhancer: Enhancer) -> None:
         assert np.isfinite(enhanced).all()
 
 
-def test_the_folder_is_what_the_package_ships() -> None:
-    assert {path.name for path in Path(FOLDER).iterdir()} == {"README.md", "config.json", "model.safetensors"}
+def test_the_causal_one_streams_what_it_gives_at_once() -> None:
+    enhancer = Enhancer.from_pretrained("causal", device="cpu")
+    noise = 0.1 * np.random.default_rng(0).standard_normal(16000).astype(np.float32)
+    stream = enhancer.stream(16000)
+    parts = [stream.push(noise[start : start + 700]) for start in range(0, len(noise), 700)]
+    streamed = np.concatenate([*parts, stream.flush()[0]])
+    assert stream.latency < 0.05
+    np.testing.assert_allclose(streamed, enhancer.enhance(noise, 16000), atol=1e-4)
