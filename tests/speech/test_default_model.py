@@ -13,6 +13,7 @@ from speech.audio import read_audio
 from speech.metrics import si_sdr
 from speech.model import BUNDLED
 
+
 @pytest.fixture(scope="module", params=["default", "causal"])
 def enhancer(request: pytest.FixtureRequest) -> Enhancer:
     return Enhancer.from_pretrained(request.param, device="cpu")
