@@ -108,7 +108,7 @@ def gap(experiment: Experiment, count: int) -> str:
             folders = (SHARED_SPEECH / speech / "clean", SHARED_SPEECH / noise / "noise")
             recordings = validation_pairs(*folders, None, count, 6.0, 0, mix, experiment.data.cache)
             before = np.array([score(clean, noisy) for _, clean, noisy in recordings]).mean(axis=0)
-            after = enhanced(model, recordings, 1).mean(axis=0)
+            after = enhanced(model, recordings, model.config.sampling).mean(axis=0)
             gains = [f"{b:.2f} → {a:.2f} ({a - b:+.2f})" for b, a in zip(before, after, strict=True)]
             rows.append([f"speech of {speech}, noise of {noise}", *gains])
     return (
