@@ -78,7 +78,17 @@ def sample_spectrogram(
 
 
 def suppressed(x: Tensor, y: Tensor, power: float) -> Tensor:
-    """x (…, frequencies, frames) with its gains on y, where below 1, raised to a power; phases stay."""
+    """An estimate with its gains on the noisy spectrogram, where below 1, raised to a power; phases stay.
+
+    Args:
+        x: estimated spectrograms, complex (…, frequencies, frames), compressed or not; with compression the gains are
+            of the compressed values.
+        y: noisy ones, shaped like `x`.
+        power: at least 0; 1 returns `x` itself.
+
+    Returns:
+        Spectrograms shaped like `x`; 0 stays 0.
+    """
     if power == 1:
         return x
     gain = (x.abs() / y.abs().clamp_min(1e-12)).clamp(1e-6, 1.0)

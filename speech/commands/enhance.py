@@ -216,6 +216,7 @@ def _write(output: Path, report: FolderReport, enhancer: Enhancer, model: str) -
         "model": model,
         "sampler": enhancer.sampling.sampler,
         "steps": enhancer.sampling.steps,
+        "suppression": enhancer.sampling.suppression,
         "seed": enhancer.seed,
         "draws": enhancer.draws,
         "mix": enhancer.mix,

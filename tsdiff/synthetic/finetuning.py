@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import torch
 from gluonts.dataset.split import TestData
-from gluonts.model.forecast import SampleForecast
 from torch import Tensor, nn
 
 from shared.errors import ConfigError, DataError
@@ -174,7 +173,7 @@ class _Contest:
     def __init__(self, predictor: TSDiffPredictor, windows: TestData):
         self.predictor, self.windows = predictor, windows
         self.trials: list[Trial] = []
-        self.first = self.best = self.trial(0, "as it was", self.forecasts(predictor))
+        self.first = self.best = self.trial(0, "as it was", predictor)
         self._first = _copy_of(predictor.model.denoiser)
         self._trained, self._weights = Trial(0, "as it was", math.inf), self._first
 
@@ -182,7 +181,7 @@ class _Contest:
         """Forecast with trained weights; they are kept if no earlier ones were better."""
         denoiser = self.predictor.model.denoiser
         denoiser.load_state_dict(network.state_dict())
-        trial = self.trial(step, "as it was", self.forecasts(self.predictor))
+        trial = self.trial(step, "as it was", self.predictor)
         if trial.crps < self._trained.crps:
             self._trained, self._weights = trial, _copy_of(denoiser)
         return {"score": -trial.crps}
@@ -192,20 +191,18 @@ class _Contest:
         better where the future is unlike the past (Wortsman et al. 2022, "Robust fine-tuning of zero-shot models")."""
         denoiser = self.predictor.model.denoiser
         denoiser.load_state_dict({name: (w + self._first[name]) / 2 for name, w in self._weights.items()})
-        half = self.trial(self._trained.steps, "half-way", self.forecasts(self.predictor))
+        half = self.trial(self._trained.steps, "half-way", self.predictor)
         self.best = min(self.first, self._trained, key=lambda trial: trial.crps)
         if half.crps <= min(self.first.crps, (1 + _TOLERANCE) * self._trained.crps):
             self.best = half
         else:
             denoiser.load_state_dict(self._weights if self.best.steps else self._first)
 
-    def forecasts(self, predictor: TSDiffPredictor) -> list[SampleForecast]:
+    def trial(self, steps: int, change: str, predictor: TSDiffPredictor) -> Trial:
+        """Forecast the windows, score that, and note it."""
         with torch.random.fork_rng(devices=[]):
-            return list(predictor.predict(self.windows.input, _SAMPLES))
-
-    def trial(self, steps: int, change: str, forecasts: Sequence[SampleForecast]) -> Trial:
-        """Score forecasts of the windows, and note it."""
-        self.trials.append(Trial(steps, change, evaluate(forecasts, self.windows).crps))
+            crps = evaluate(predictor.predict(self.windows.input, _SAMPLES), self.windows).crps
+        self.trials.append(Trial(steps, change, crps))
         return self.trials[-1]
 
 
@@ -265,7 +262,7 @@ def _with_guidance(contest: _Contest, entries: Sequence[Entry], settings: FineTu
                 continue
         other = contest.predictor.with_sampling(**changes)
         told = ", ".join(f"{name} {value}" for name, value in changes.items())
-        trial = contest.trial(contest.best.steps, told, contest.forecasts(other))
+        trial = contest.trial(contest.best.steps, told, other)
         if trial.crps < limit:
             chosen, limit = other, trial.crps
     return chosen
