@@ -15,10 +15,21 @@ SnrDistribution = Literal["uniform", "normal"]
 SnrOver = Literal["active", "whole"]
 
 _CHANCES = (
-    *("clean", "silence", "babble", "synthetic", "filtered", "swelling"),
+    *("clean", "silence", "babble", "synthetic", "filtered", "swelling", "rumble"),
     *("reverb", "clipped", "limited", "coded", "lossy"),
 )
-_RANGES = ("snr_db", "gain_db", "clip_db", "low_hz", "high_hz", "loss", "speech_speed", "noise_speed")
+_RANGES = (
+    "snr_db",
+    "gain_db",
+    "clip_db",
+    "low_hz",
+    "high_hz",
+    "loss",
+    "speech_speed",
+    "noise_speed",
+    "noise_tilt",
+    "rumble_db",
+)
 
 
 @dataclass(frozen=True)
@@ -42,6 +53,12 @@ class MixConfig:
         noise_speed: likewise noise.
         filtered: chance that speech is filtered by a random low-order filter, and noise by a random equaliser.
         swelling: chance that the level of a noise rises and falls.
+        noise_tilt: range of slopes laid over the spectrum of a noise, dB an octave.
+        rumble: chance of a low-frequency noise (`speech.data.noises.rumble`) besides: collected recordings have often
+            been filtered and lack it, what an enhancer hears has not.
+        rumble_db: range of its level over that of the other noises.
+        speech_low_cut: Hz, below which speech is cut off before mixing: recordings taken for clean have rumble, which
+            the target would keep. 0 leaves them as they are.
         reverb: chance of a room.
         early_ms: what of a room's response after the direct path is in the target; 0 the direct path alone, None all.
         level_db: active level of the speech before the gain, of full scale; None leaves it as recorded.
@@ -73,6 +90,10 @@ class MixConfig:
     noise_speed: Range = (1.0, 1.0)
     filtered: float = 0.3
     swelling: float = 0.0
+    noise_tilt: Range = (0.0, 0.0)
+    rumble: float = 0.0
+    rumble_db: Range = (-15.0, 15.0)
+    speech_low_cut: float = 0.0
     reverb: float = 0.2
     early_ms: float | None = 50.0
     level_db: float | None = -26.0
@@ -104,6 +125,8 @@ class MixConfig:
         self._check(self.silence == 0 or self.noises >= 1, "silence", "0 where noises=0, for nothing would be heard")
         self._check(self.early_ms is None or self.early_ms >= 0, "early_ms", "None, or at least 0")
         self._check(self.clip_db[0] >= 0, "clip_db", "dB below the peak, at least 0")
+        top = self.sample_rate / 2
+        self._check(0 <= self.speech_low_cut < top, "speech_low_cut", f"Hz from 0 to below {top:g}")
         for name in ("speech_speed", "noise_speed"):
             low, high = getattr(self, name)
             self._check(0.25 <= low <= high <= 4, name, "factors from 0.25 to 4")

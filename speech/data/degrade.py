@@ -88,6 +88,14 @@ def random_equaliser(x: Waveform, rng: np.random.Generator, spread_db: float = 6
     return scipy.fft.irfft(scipy.fft.rfft(x, size) * curve.astype(np.float32), size)[: len(x)].astype(np.float32)
 
 
+def tilt(x: Waveform, slope_db: float) -> Waveform:
+    """Filter with zero phase by a slope of `slope_db` an octave; flat below a 500th of half the sample rate."""
+    size = scipy.fft.next_fast_len(len(x), real=True)
+    octave = np.log2(np.maximum(np.arange(size // 2 + 1, dtype=np.float32) * (2 / size), 1 / 500))
+    curve = 10 ** (np.float32(slope_db / 20) * octave)
+    return scipy.fft.irfft(scipy.fft.rfft(x, size) * curve, size)[: len(x)].astype(np.float32)
+
+
 def needed_for(length: int, speed: float) -> int:
     """How many samples `change_speed` turns into `length`."""
     return int(np.ceil(length * speed))

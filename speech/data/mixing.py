@@ -23,7 +23,7 @@ from speech.data import degrade
 from speech.data.clips import Clip, Folders, Waveform, read_clips
 from speech.data.config import PRESETS, MixConfig, preset
 from speech.data.levels import active_power, noise_gain, power
-from speech.data.noises import KINDS, coloured_noise, smooth
+from speech.data.noises import KINDS, coloured_noise, rumble, smooth
 from speech.data.rooms import ImpulseResponse, RoomConfig, read_responses, reverberate, simulated_responses
 
 _SWELL_DB = 4.0
@@ -92,6 +92,8 @@ class Mixer:
         made_of: list[str] = []
         kind = rng.random()
         is_clean, is_silence = kind < config.clean, config.clean <= kind < config.clean + config.silence
+        if config.speech_low_cut:
+            dry = degrade.band_limit(dry, config.sample_rate, config.speech_low_cut)
         if rng.random() < config.filtered:
             dry = degrade.random_filter(dry, rng)
         speech = target = dry
@@ -144,8 +146,15 @@ class Mixer:
                 noise = degrade.random_equaliser(noise, rng)
             if rng.random() < self.config.swelling:
                 noise = noise * 10 ** (_SWELL_DB / 20 * smooth(length, rng, self.config.sample_rate // 2))
+            slope = rng.uniform(*self.config.noise_tilt)
+            if slope:
+                noise = degrade.tilt(noise, slope)
             below = 0.0 if i == 0 else rng.uniform(0, 10)
             total += noise * np.float32(noise_gain(1.0, power(noise), below))
+        if rng.random() < self.config.rumble:
+            made_of.append("rumble")
+            low, level = rumble(length, rng), rng.uniform(*self.config.rumble_db)
+            total += low * np.float32(noise_gain(power(total), power(low), -level))
         return total
 
     def _one_noise(self, length: int, rng: np.random.Generator, speaker: str, made_of: list[str]) -> Waveform:

@@ -83,6 +83,20 @@ def gusts(length: int, rng: np.random.Generator) -> Waveform:
     return _unit(noise * 10 ** (depth * smooth(length, rng, int(np.exp(rng.uniform(np.log(800), np.log(16000))))) / 20))
 
 
+def rumble(length: int, rng: np.random.Generator) -> Waveform:
+    """Gaussian noise that falls by 6 to 18 dB an octave above 20 to 150 Hz at 16 kHz, steady or swelling.
+
+    Traffic, ventilation, wind, hands on the microphone: most of the power of noise that nobody filtered is here.
+    """
+    size = _size(length)
+    frequency = np.arange(size // 2 + 1, dtype=np.float32) * np.float32(16000 / size)
+    corner, order = np.exp(rng.uniform(np.log(20), np.log(150))), rng.uniform(0.5, 1.5)
+    low_pass = (1 + (frequency / corner) ** 2) ** -order
+    high_pass = frequency**2 / (frequency**2 + 8**2)  # what a microphone's coupling takes away
+    noise = _gaussian((low_pass * high_pass).astype(np.float32), size, rng)[:length]
+    return _unit(noise * 10 ** (rng.uniform(0, 6) * smooth(length, rng, 8000) / 20))
+
+
 KINDS: dict[str, Callable[[int, np.random.Generator], Waveform]] = {
     "coloured noise": coloured_noise,
     "band noise": band_noise,
@@ -90,6 +104,7 @@ KINDS: dict[str, Callable[[int, np.random.Generator], Waveform]] = {
     "impacts": impacts,
     "chords": chords,
     "gusts": gusts,
+    "rumble": rumble,
 }
 
 

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.errors import ConfigError, DataError
-from speech.data import PRESETS, MixConfig, Mixer, MixSource, preset
+from speech.data import PRESETS, MixConfig, Mixer, MixSource, degrade, preset
 from speech.data.clips import Clip, read_clips, speaker_of
 from speech.data.levels import active_power, decibels, noise_gain, power
 from speech.data.mixing import noise_crop
@@ -229,6 +229,40 @@ def test_noise_by_formula_speeds_and_swelling_are_mixed_in(folders: tuple[Path, 
     assert loudness.max() > 1.3 * loudness.min()
 
 
+def test_rumble_and_tilt_are_in_the_noise_at_their_level_and_slope() -> None:
+    speech, hissing = speech_like(2.0), [clip_of(hiss(4.0))]
+    levels = []
+    for level in (-10.0, 10.0):
+        mixer = Mixer(replace(PLAIN, rumble=1.0, rumble_db=(level, level)), hissing)
+        mixture = mixer.mix(speech, np.random.default_rng(3))
+        assert mixture.made_of[-1] == "rumble"
+        spectrum = np.abs(np.fft.rfft(mixture.noise)) ** 2
+        low = np.fft.rfftfreq(len(mixture.noise), 1 / RATE) < 500
+        levels.append(10 * np.log10(spectrum[low].sum() / spectrum[~low].sum()))
+        np.testing.assert_allclose(power(mixture.noise + mixture.speech), power(mixture.noisy), rtol=1e-5)
+    assert levels[0] == pytest.approx(-9, abs=2)
+    assert levels[1] > 7
+    white = hiss(4.0)
+    for slope in (-6.0, 3.0):
+        spectrum = np.abs(np.fft.rfft(degrade.tilt(white, slope))) ** 2 / np.abs(np.fft.rfft(white)) ** 2
+        octaves = 10 * np.log10(spectrum[[1000, 2000, 4000, 8000]])
+        np.testing.assert_allclose(np.diff(octaves), slope, atol=0.01)
+        dark = Mixer(replace(PLAIN, noise_tilt=(slope, slope)), hissing).mix(speech, np.random.default_rng(3)).noise
+        halves = np.split(np.abs(np.fft.rfft(dark))[: len(dark) // 2] ** 2, 2)
+        assert (halves[0].sum() > halves[1].sum()) == (slope < 0)
+
+
+def test_rumble_of_a_speech_recording_is_not_in_the_target() -> None:
+    speech = speech_like(2.0)
+    rumbling = speech + np.sin(2 * np.pi * 20 / RATE * np.arange(len(speech))).astype(np.float32)
+    config = replace(PLAIN, clean=1.0, level_db=None, gain_db=(0.0, 0.0), speech_low_cut=50.0)
+    mixture = Mixer(config, [clip_of(hiss(4.0))]).mix(0.2 * rumbling, np.random.default_rng(0))
+    low = np.fft.rfftfreq(len(speech), 1 / RATE) < 30
+    given, target = (np.abs(np.fft.rfft(x))[low] ** 2 for x in (0.2 * rumbling, mixture.clean))
+    assert target.sum() < 1e-2 * given.sum()
+    np.testing.assert_array_equal(mixture.clean, mixture.noisy)
+
+
 def test_gaps_in_a_noise_are_avoided() -> None:
     gap = clip_of(np.concatenate([np.zeros(2 * RATE, np.float32), hiss(4.0)]))
     crops = [noise_crop(gap, RATE // 2, np.random.default_rng(seed)) for seed in range(50)]
@@ -252,6 +286,9 @@ def test_gaps_in_a_noise_are_avoided() -> None:
         ({"snr_distribution": "cauchy"}, "snr_distribution"),
         ({"snr_over": "all"}, "snr_over"),
         ({"noises": 0, "silence": 0.1}, "silence"),
+        ({"rumble": 2.0}, "rumble"),
+        ({"noise_tilt": (1.0, -4.0)}, "noise_tilt"),
+        ({"speech_low_cut": 8000.0}, "speech_low_cut"),
     ],
 )
 def test_settings_that_cannot_be_are_named(change: dict[str, object], message: str) -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from speech.data.noises import KINDS, coloured_noise, hum, impacts, smooth
+from speech.data.noises import KINDS, coloured_noise, hum, impacts, rumble, smooth
 from tests.speech.trees import RATE
 
 
@@ -45,6 +45,20 @@ def test_hum_is_concentrated_on_few_lines_and_impacts_on_few_moments() -> None:
     moments = [concentration(impacts(4 * RATE, rng) ** 2) for _ in range(20)]
     assert np.median(lines) > 0.8 > 2 * concentration(np.abs(np.fft.rfft(white)) ** 2)
     assert np.median(moments) > 2 * concentration(white**2)
+
+
+def test_rumble_is_low_and_falls_by_6_to_18_dB_an_octave() -> None:
+    rng = np.random.default_rng(1)
+    frequency = np.fft.rfftfreq(1 << 15, 1 / RATE)
+    high = (frequency > 600) & (frequency < 4000)
+    slopes, shares = [], []
+    for _ in range(40):
+        power = np.abs(np.fft.rfft(rumble(1 << 15, rng) * np.hanning(1 << 15))) ** 2
+        slopes.append(10 * np.polyfit(np.log2(frequency[high]), np.log10(power[high]), 1)[0])
+        shares.append(power[(frequency > 5) & (frequency < 500)].sum() / power.sum())
+    assert -19 < min(slopes) < -15
+    assert -9 < max(slopes) < -5
+    assert np.median(shares) > 0.9
 
 
 def test_smooth_goes_through_normal_numbers() -> None:
