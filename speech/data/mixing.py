@@ -294,9 +294,7 @@ class MixSource:
     def item(self, rng: np.random.Generator) -> tuple[str, Mixture]:
         """One mixture and its name."""
         clip = self.clips[min(int(np.searchsorted(self._share, rng.random())), len(self.clips) - 1)]
-        speed, length = rng.uniform(*self.config.speech_speed), self.config.samples
-        speech = self._speech(clip, rng, degrade.needed_for(length, speed))
-        mixture = self.mixer.mix(degrade.change_speed(speech, speed, length), rng, clip.speaker)
+        mixture = self.mixer.mix(self._speech(clip, rng, self.config.samples), rng, clip.speaker)
         return f"{clip.id} at {mixture.snr_db:.1f} dB with {', '.join(mixture.made_of) or 'nothing'}", mixture
 
     def _speech(self, clip: Clip, rng: np.random.Generator, length: int) -> Waveform:

@@ -221,8 +221,6 @@ def test_noise_by_formula_speeds_and_swelling_are_mixed_in(folders: tuple[Path, 
     )
     np.testing.assert_array_equal(plain.clean, fast.clean)
     assert not np.allclose(plain.noise, fast.noise)
-    raised = MixSource(*folders, replace(PLAIN, speech_speed=(1.5, 1.5))).batch(np.random.default_rng(1))
-    assert raised.x0.shape == (4, RATE)
     tone = clip_of(np.sin(np.arange(2 * RATE)).astype(np.float32) / 2)
     swelling = Mixer(replace(PLAIN, swelling=1.0), [tone]).mix(speech_like(1.0), rng).noise
     loudness = np.sqrt((swelling.reshape(20, -1) ** 2).mean(1))
