@@ -98,6 +98,7 @@ class Checkup(Callback):
     ):
         self.check, self.every, self.monitor, self.on_best = check, max(1, every), monitor, on_best
         self.rows: list[Row] = []
+        self._looked = 0
 
     @property
     def best(self) -> Row | None:
@@ -117,8 +118,9 @@ class Checkup(Callback):
 
     def _look(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         step = trainer.global_step
-        if step == 0 or any(row["step"] == step for row in self.rows):
+        if step == self._looked:
             return
+        self._looked = step  # on every process, for all must come to the barrier; rows are the first one's
         if trainer.is_global_zero:
             assert isinstance(pl_module, DiffusionModule)
             network = pl_module.ema_denoiser
@@ -140,3 +142,4 @@ class Checkup(Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.rows = list(state_dict["rows"])
+        self._looked = max((int(row["step"]) for row in self.rows), default=0)
