@@ -68,6 +68,15 @@ class FrontEndConfig:
         """Number of frames of `samples` samples; a recording shorter than half a window has as many as half a one."""
         return 1 + max(samples, self.n_fft // 2 + 1) // self.hop_length
 
+    @property
+    def frames_beyond(self) -> int:
+        """How many frames beyond a recording's own would reach back into it, if it went on.
+
+        Without them what follows the last frame's centre lies in the tails of too few windows, which the inverse
+        divides by, so that an estimate's errors grow into clicks.
+        """
+        return -(-(self.n_fft // 2) // self.hop_length)
+
     def samples(self, frames: int) -> int:
         """The least number of samples that has `frames` frames, for frames that begin beyond half a window."""
         return (frames - 1) * self.hop_length
@@ -195,6 +204,14 @@ class FrontEnd(nn.Module):
         if reference is None:
             raise ConfigError('normalize="clean" needs the clean waveform; only training has it')
         return _nonzero(reference.abs().amax(dim=-1, keepdim=True))
+
+
+def mirrored(waveform: Tensor, samples: int) -> Tensor:
+    """A waveform (..., n) continued backwards from its last sample, then forwards from its first, and so on, to
+    (..., samples); `samples` at least n, which is at least 1."""
+    last = waveform.shape[-1] - 1
+    place = torch.arange(samples, device=waveform.device) % max(1, 2 * last)
+    return waveform[..., torch.minimum(place, 2 * last - place)] if last else waveform.expand(*waveform.shape[:-1], samples)
 
 
 def _nonzero(value: Tensor) -> Tensor:

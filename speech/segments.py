@@ -16,6 +16,7 @@ from shared.random import PlacedGenerator
 from shared.samplers import StepInfo
 from speech.arrays import finite_output
 from speech.config import SamplingConfig
+from speech.frontend import mirrored
 from speech.model import SpeechModel
 from speech.sampling import sample_spectrogram
 
@@ -23,7 +24,7 @@ Advance = Callable[[float], None]
 """Told of every bit of progress, in seconds of audio of one channel."""
 
 _BUCKET = 32
-"""Spectrograms are continued to a multiple of this many frames, so that pieces of like lengths share a batch."""
+"""Segments are continued to a multiple of this many frames, so that pieces of like lengths share a batch."""
 
 
 @dataclass(frozen=True)
@@ -77,9 +78,11 @@ class SegmentRunner:
         self._batch_frames = self.bucket(batch_samples)
 
     def bucket(self, samples: int) -> int:
-        """The frames that a segment of this many samples is continued to."""
-        multiple = frame_grid(self.model)
-        return -(-self.model.frontend.frames(samples) // multiple) * multiple
+        """The frames that a segment of this many samples is continued to; where the number is free, with those beyond
+        its end that reach back into it."""
+        multiple, frontend = frame_grid(self.model), self.model.frontend.config
+        frames = frontend.frames(samples) + (frontend.frames_beyond if self.model.frame_multiple == 1 else 0)
+        return -(-frames // multiple) * multiple
 
     def batch_of(self, frames: int) -> int:
         """How many segments of this many frames are run at once."""
@@ -126,13 +129,23 @@ class SegmentRunner:
         waves = []
         for x, segment in zip(result.x, segments, strict=True):
             length = len(segment.waveform)
-            wave = frontend.inverse(x[None, ..., : frontend.frames(length)], length)[0] * segment.peak
+            known = x[None, ..., : frontend.frames(length) + frontend.config.frames_beyond]
+            wave = frontend.inverse(known, length)[0] * segment.peak
             waves.append(finite_output(wave).to("cpu", torch.float32).numpy())
         return waves, result.nfe
 
     def _spectrogram(self, segment: Segment, frames: int) -> Tensor:
-        wave = torch.from_numpy(segment.waveform / np.float32(segment.peak)).to(self.model.device)
-        spectrogram = self.model.pad_frames(self.model.frontend(wave[None]), self.sampling.frame_padding)
+        """The noisy spectrogram, continued to `frames`.
+
+        A backbone that needs a certain number of frames gets what its configuration says. One that takes any would take
+        zeros for sudden silence, which no noisy recording ends in: it hears the recording backwards.
+        """
+        frontend = self.model.frontend
+        wave = torch.from_numpy(segment.waveform / np.float32(segment.peak)).to(self.model.device)[None]
+        if self.model.frame_multiple == 1:
+            whole = mirrored(wave, frontend.config.samples(frames) + frontend.config.n_fft // 2)
+            return frontend(whole)[..., :frames]
+        spectrogram = self.model.pad_frames(frontend(wave), self.sampling.frame_padding)
         return nn.functional.pad(spectrogram, (0, frames - spectrogram.shape[-1]))
 
 

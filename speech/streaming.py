@@ -12,7 +12,7 @@ from shared.errors import ConfigError, DataError
 from shared.random import PlacedGenerator
 from speech.arrays import Form, Waveform, finite, finite_output
 from speech.audio import Quality, Resampler, fit_length
-from speech.frontend import FrontEnd
+from speech.frontend import FrontEnd, mirrored
 from speech.model import SpeechModel
 from speech.sampling import sample_spectrogram
 
@@ -196,7 +196,7 @@ def _streaming_model(model: SpeechModel) -> tuple[SpeechModel, _PiecewiseNetwork
 
 
 class _Analysis:
-    """`FrontEnd.forward`, frame by frame, on signals (channels, n)."""
+    """`FrontEnd.forward`, frame by frame, on signals (channels, n), mirrored at their end for `frames_beyond` more."""
 
     def __init__(self, frontend: FrontEnd, channels: int):
         self._frontend, self._half = frontend, frontend.config.n_fft // 2
@@ -210,23 +210,26 @@ class _Analysis:
         before, self.samples = self.samples, self.samples + signal.shape[1]
         if last and self.samples == 0:
             return None
-        if last and self.samples <= half:
-            signal = nn.functional.pad(signal, (0, half + 1 - self.samples))
-        if self.samples <= half and not last:
-            self._waiting = torch.cat([self._waiting.to(signal), signal], dim=1)
-            return None
         padded = torch.cat([self._waiting.to(signal), signal], dim=1)
+        if self.samples <= half:
+            if not last:
+                self._waiting = padded
+                return None
+            last_frame = config.frames(self.samples) + config.frames_beyond - 1
+            padded = mirrored(padded, last_frame * config.hop_length + config.n_fft - half)
         if before <= half:
             padded = torch.cat([padded[:, 1 : half + 1].flip(1), padded], dim=1)
-        if last:
+        if last and self.samples > half:
             whole = torch.cat([self._tail.to(padded), padded], dim=1)
-            padded = torch.cat([padded, whole[:, -half - 1 : -1].flip(1)], dim=1)
+            beyond = half + config.frames_beyond * config.hop_length
+            padded = torch.cat([padded, whole[:, -beyond - 1 : -1].flip(1)], dim=1)
         frames = (padded.shape[1] - config.n_fft) // config.hop_length + 1
         if frames < 1:
             self._waiting = padded
             return None
         self._waiting = padded[:, frames * config.hop_length :]
-        self._tail = padded[:, max(0, frames * config.hop_length - half - 1) : frames * config.hop_length]
+        done = torch.cat([self._tail.to(padded), padded[:, : frames * config.hop_length]], dim=1)
+        self._tail = done[:, -config.n_fft :]
         stft = torch.stft(
             padded[:, : (frames - 1) * config.hop_length + config.n_fft],
             config.n_fft,

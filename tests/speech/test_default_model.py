@@ -50,6 +50,14 @@ def test_noise_alone_becomes_quieter(enhancer: Enhancer) -> None:
     assert np.square(enhancer.enhance(noise, 16000)).mean() < 0.25 * np.square(noise).mean()
 
 
+@pytest.mark.parametrize("samples", [32468, 32778, 33023, 36768])
+def test_noise_is_taken_away_up_to_the_last_sample(enhancer: Enhancer, samples: int) -> None:
+    noise = 0.1 * np.random.default_rng(0).standard_normal(samples).astype(np.float32)
+    enhanced = enhancer.enhance(noise, 16000)
+    assert np.square(enhanced[-4800:]).mean() < 1e-3 * np.square(noise).mean()
+    assert np.abs(enhanced[-256:]).max() < 0.2 * np.abs(noise).max()
+
+
 def test_any_rate_and_channels(enhancer: Enhancer) -> None:
     generator = np.random.default_rng(0)
     for rate, shape in ((8000, (8000,)), (44100, (2, 22050)), (16000, (1,)), (192000, (8, 1920))):

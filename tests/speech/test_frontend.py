@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from shared.errors import ConfigError
-from speech.frontend import FRONT_ENDS, FrontEnd, FrontEndConfig
+from speech.frontend import FRONT_ENDS, FrontEnd, FrontEndConfig, mirrored
 from tests.speech.public_code import public
 
 KINDS = [
@@ -141,3 +141,10 @@ def test_what_cannot_be_used_is_told() -> None:
     ):
         with pytest.raises(ConfigError, match=next(iter(wrong))):
             FrontEndConfig(**wrong)  # type: ignore[arg-type]
+
+
+@given(st.integers(1, 40), st.integers(0, 200))
+def test_mirrored_is_what_numpy_calls_reflected(samples: int, more: int) -> None:
+    waveform = np.random.default_rng(0).standard_normal((2, samples))
+    expected = np.pad(waveform, ((0, 0), (0, more)), mode="reflect")
+    np.testing.assert_array_equal(mirrored(torch.from_numpy(waveform), samples + more).numpy(), expected)
