@@ -211,7 +211,7 @@ def mirrored(waveform: Tensor, samples: int) -> Tensor:
     (..., samples); `samples` at least n, which is at least 1."""
     last = waveform.shape[-1] - 1
     place = torch.arange(samples, device=waveform.device) % max(1, 2 * last)
-    return waveform[..., torch.minimum(place, 2 * last - place)] if last else waveform.expand(*waveform.shape[:-1], samples)
+    return waveform[..., torch.minimum(place, 2 * last - place)]
 
 
 def _nonzero(value: Tensor) -> Tensor:

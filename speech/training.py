@@ -20,17 +20,17 @@ from torch import nn
 from shared.batches import BatchSource
 from shared.errors import ConfigError, DataError
 from shared.monitoring import Checkup, LossHistory, Row, time_limit
-from shared.random import derive_seed, make_generator
+from shared.random import derive_seed
 from shared.training import DiffusionModule, fit
 from speech import metrics
 from speech.backbones.light import LightBackbone
 from speech.config import SamplingConfig
 from speech.data import MixSource, validation_pairs
 from speech.data.pairs import PairSource, pairs
+from speech.enhancer import Enhancer
 from speech.experiment import Experiment, Score
 from speech.losses import SpeechObjective
 from speech.model import SpeechModel
-from speech.sampling import sample_spectrogram
 
 Waveform = NDArray[np.float32]
 Recording = tuple[str, Waveform, Waveform]
@@ -134,14 +134,9 @@ def _parts(folder: Path, needs_noise: bool, needs_rooms: bool) -> dict[str, Any]
 def enhance_recording(
     model: SpeechModel, noisy: Waveform, sampling: SamplingConfig | None = None, seed: int = 0
 ) -> tuple[Waveform, int]:
-    """One recording (samples,) at the model's rate, whole, and the number of network calls."""
-    waveform = torch.from_numpy(noisy).to(model.device)[None]
-    scale = model.frontend.scale(waveform, waveform)
-    generator = make_generator(seed, "sample")
-    with torch.no_grad():
-        result = sample_spectrogram(model, model.frontend(waveform / scale), sampling, [generator])
-        enhanced = model.frontend.inverse(result.x, waveform.shape[-1]) * scale
-    return enhanced[0].float().cpu().numpy(), result.nfe
+    """One recording (samples,) at the model's rate as users get it, and the number of network calls."""
+    enhancer = Enhancer(model, sampling=sampling, seed=seed)
+    return enhancer.enhance(noisy, enhancer.sample_rate), enhancer.nfe
 
 
 def score_recordings(
