@@ -3,8 +3,8 @@
 Terms: the norm of the gradient that each term of the loss has at the weights of the bundled model, for a weight of 1.
 Terms of equal norm times weight pull equally hard, whatever their values are. Scores: models, each with one or more
 network calls, on mixtures of speakers and noise types that are in no training, in thirds by signal-to-noise ratio.
-Suppression: the bundled model with its gains raised to powers. Gap: the bundled model on speech and noise that training
-knew, and did not. The public test pairs have no part in this.
+Suppression: the bundled model with its gains raised to powers. End: what silence after a recording does to it. Gap: the
+bundled model on speech and noise that training knew, and did not. The public test pairs have no part in this.
 
 Example:
     python benchmarks/speech_choices.py
@@ -40,7 +40,7 @@ from speech.training import Recording, enhance_recording, training_source, valid
 RESULTS = Path("benchmarks/results")
 CONFIG = Path("recipes/configs/speech/default.yaml")
 TERMS = ("data prediction", "l1_weight", "spectral_weight", "si_sdr_weight", "pesq_weight")
-PARTS = ("terms", "scores", "suppression", "gap")
+PARTS = ("terms", "scores", "suppression", "end", "gap")
 POWERS = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 
 
@@ -144,6 +144,24 @@ def suppression(experiment: Experiment) -> str:
     )
 
 
+def end(experiment: Experiment) -> str:
+    """The table of scores of recordings that end, and that silence follows."""
+    model, rows = SpeechModel.from_pretrained("default"), []
+    recordings = validation_set(experiment, SHARED_SPEECH)
+    for label, silence in (("as it is", 0.0), ("with half a second of digital silence after it", 0.5)):
+        after = np.zeros(round(silence * 16000), np.float32)
+        values = []
+        for n, (_, clean, noisy) in enumerate(recordings):
+            estimate, _ = enhance_recording(model, np.concatenate([noisy, after]), None, n)
+            values.append(score(clean, estimate[: len(clean)]))
+        rows.append([label, " / ".join(f"{value:.2f}" for value in np.mean(values, axis=0))])
+    return (
+        "\n## The end of a recording\n\n"
+        "The bundled model on the same mixtures, the silence cut off before scoring; SI-SDR in dB, PESQ-WB, ESTOI.\n\n"
+        + table(["recording", "all"], rows)
+    )
+
+
 def enhanced(model: SpeechModel, recordings: list[Recording], sampling: SamplingConfig) -> np.ndarray:
     """Scores (recordings, 3) of a model so sampled."""
     return np.array(
@@ -163,9 +181,7 @@ def main(
     models: Annotated[
         list[str] | None, typer.Option("--model", help="Folder or name; default: the bundled one.")
     ] = None,
-    parts: Annotated[
-        list[str] | None, typer.Option("--part", help="terms, scores, suppression, gap; default: all.")
-    ] = None,
+    parts: Annotated[list[str] | None, typer.Option("--part", help=f"{', '.join(PARTS)}; default: all.")] = None,
     calls: Annotated[list[int], typer.Option("--calls", help="Network calls; repeat the option.")] = [1, 3],  # noqa: B006
     files: Annotated[int, typer.Option(help="Validation mixtures.")] = 60,
     batches: Annotated[int, typer.Option(help="Batches for the gradients.")] = 8,
@@ -187,6 +203,8 @@ def main(
             text += scores(dry, models or ["default"], calls)
         if "suppression" in wanted:
             text += suppression(dry)
+        if "end" in wanted:
+            text += end(dry)
         if "gap" in wanted:
             text += gap(experiment, files)
     write_text(output / "speech_choices.md", text)
