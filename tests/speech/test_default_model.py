@@ -54,8 +54,8 @@ def test_noise_alone_becomes_quieter(enhancer: Enhancer) -> None:
 def test_noise_is_taken_away_up_to_the_last_sample(enhancer: Enhancer, samples: int) -> None:
     noise = 0.1 * np.random.default_rng(0).standard_normal(samples).astype(np.float32)
     enhanced = enhancer.enhance(noise, 16000)
-    assert np.square(enhanced[-4800:]).mean() < 1e-3 * np.square(noise).mean()
-    assert np.abs(enhanced[-256:]).max() < 0.2 * np.abs(noise).max()
+    assert np.square(enhanced[-4800:]).mean() < 2e-3 * np.square(noise).mean()
+    assert np.abs(enhanced[-256:]).max() < 0.1 * np.abs(noise).max()
 
 
 def test_any_rate_and_channels(enhancer: Enhancer) -> None:
