@@ -136,7 +136,8 @@ def report(rows: Sequence[dict[str, Any]], left_out: dict[str, str]) -> str:
         ", for measuring alone. Mean ± half the 95 % interval of the mean over files (Student's t): wide, because "
         "files differ much; but all systems are scored on the same files. A constant delay of each was taken out (its "
         "median over files, in samples). CPU: seconds of processor time for a second of sound, resampling to the "
-        f"system's rate included. {failed} scores were missing. Peers run with their packages' defaults.\n\n"
+        "system's rate included, on the machine on which the row was made: rows of earlier runs are kept. "
+        f"{failed} scores were missing. Peers run with their packages' defaults.\n\n"
         + table(["system", *(METRICS[score].title for score in SCORES), "CPU", "delay", "what was run"], lines)
     )
     if left_out:
