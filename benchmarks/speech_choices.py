@@ -154,7 +154,7 @@ def end(experiment: Experiment) -> str:
         for n, (_, clean, noisy) in enumerate(recordings):
             estimate, _ = enhance_recording(model, np.concatenate([noisy, after]), None, n)
             values.append(score(clean, estimate[: len(clean)]))
-        rows.append([label, " / ".join(f"{value:.2f}" for value in np.mean(values, axis=0))])
+        rows.append([label, *cells(np.array(values), [])])
     return (
         "\n## The end of a recording\n\n"
         "The bundled model on the same mixtures, the silence cut off before scoring; SI-SDR in dB, PESQ-WB, ESTOI.\n\n"
