@@ -27,13 +27,14 @@ from gluonts.model.forecast import Forecast, SampleForecast
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmarks.losses import window_losses
 from benchmarks.machine import header, table
 from benchmarks.sets import BENCHMARK_SETS, DEFAULT_DATA, load
 from shared.io import atomic_path, write_text
 from shared.training import quiet_lightning
 from tsdiff.calendar import season_of, shifted
 from tsdiff.data import Entry, candidate_seasons, split_windows
-from tsdiff.evaluation import CRPS_LEVELS, best_seasonal_naive, evaluate
+from tsdiff.evaluation import best_seasonal_naive, evaluate
 from tsdiff.kernels import kernel_bank
 from tsdiff.predictor import TSDiffPredictor
 from tsdiff.synthetic.default import TRAINING_SETS, real_groups
@@ -91,13 +92,7 @@ class Row:
 
 def interval(forecasts: Sequence[Forecast], actual: Sequence[np.ndarray], seed: int = 0) -> tuple[float, float]:
     """5 % and 95 % points of the CRPS when windows are drawn with replacement, 1000 times."""
-    losses, sizes = np.zeros(len(forecasts)), np.zeros(len(forecasts))
-    for place, (forecast, target) in enumerate(zip(forecasts, actual, strict=True)):
-        seen = ~np.isnan(target)
-        for level in CRPS_LEVELS:
-            error = target[seen] - forecast.quantile(level)[seen]
-            losses[place] += 2 * np.maximum(level * error, (level - 1) * error).sum() / len(CRPS_LEVELS)
-        sizes[place] = np.abs(target[seen]).sum()
+    losses, sizes = window_losses(forecasts, actual)
     drawn = np.random.default_rng(seed).integers(0, len(losses), (1000, len(losses)))
     low, high = np.quantile(losses[drawn].sum(axis=1) / sizes[drawn].sum(axis=1), [0.05, 0.95])
     return float(low), float(high)
