@@ -6,7 +6,9 @@
     python benchmarks/zero_shot.py --report-only          the tables of what has been measured
 
 Every row is kept in benchmarks/results/zero_shot.csv, and one that is there is not made again. Baselines are read from
-benchmarks/results/baselines.csv. Nothing was chosen by what the first two parts measure.
+benchmarks/results/baselines.csv. No setting
+was chosen by the numbers of the first two parts, but two rules were changed after some of them were known
+(tsdiff/pretrained/default/README.md tells which).
 """
 
 from __future__ import annotations

@@ -1,0 +1,122 @@
+"""Commands of README, docs and cards: each is understood; those that are quick, or can be made small, run."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.docs.blocks import ROOT, Found, arguments, commands
+from tests.recipes.harness import Recipes
+
+SMALLER = {
+    "recipes/forecast.py": ("--samples", "5", "--steps", "5"),
+    "recipes/impute.py": ("--samples", "5"),
+    "recipes/forecast_jointly.py": ("--samples", "5", "--steps", "5"),
+    "recipes/forecast_covariates.py": ("--samples", "5", "--steps", "5"),
+    "recipes/enhance.py": (),
+    "recipes/evaluate_speech.py": (),
+    "speech enhance": (),
+    "speech evaluate": (),
+}
+"""What is run, and the options that make it small."""
+ELSEWHERE = {
+    "recipes/train_speech.py": "trains for minutes on shared data: tests/recipes/test_train_speech_recipe.py",
+    "speech train": "the same command",
+    "recipes/train_default_forecaster.py": "replaces the bundled weights",
+    "recipes/make_embedded.py": "replaces the embedded data",
+    "recipes/evaluate_tsdiff.py": "needs a trained experiment: tests/recipes/test_verbs.py",
+    "recipes/train_tsdiff.py": "trains for minutes: tests/recipes/test_verbs.py",
+    "recipes/synthesize.py": "tests/recipes/test_synthesize_recipe.py",
+    "tsdiff synthesize": "the same command",
+    "tsdiff anomaly": "tests/recipes/test_anomaly_recipe.py",
+    "tsdiff forecast": "with --help alone",
+}
+"""What is not run here, and why."""
+
+
+def head(command: str) -> str:
+    """The script, or the program and its verb."""
+    words = arguments(command)
+    return words[1] if words[0] == "python" else " ".join(words[:2])
+
+
+def each(found: list[Found]) -> list[object]:
+    return [pytest.param(one, id=str(one)) for one in found]
+
+
+def parts(command: str) -> list[str]:
+    return [part.strip() for part in command.split("&&")]
+
+
+def is_run(command: str) -> bool:
+    return head(command) in SMALLER
+
+
+ALL = commands()
+RUN = [one for one in {found.text: found for found in ALL}.values() if is_run(one.text) and "&&" not in one.text]
+
+
+@pytest.fixture(scope="module")
+def runner(workspace: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Recipes]:
+    runner = Recipes(workspace, "tests.docs.entry")
+    yield runner
+    runner.close()
+
+
+def run(runner: Recipes, command: str, *more: str) -> tuple[int, str]:
+    """A command as typed, with further arguments at its end."""
+    words = arguments(command)
+    if words[0] == "python":
+        assert (ROOT / words[1]).is_file(), f"there is no {words[1]}"
+        script, rest = f"../{words[1].removesuffix('.py')}", words[2:]
+    else:
+        script, rest = "../tests/docs/entry", words
+    ran = runner.run(script, *rest, *more)
+    return ran.code, ran.said
+
+
+@pytest.mark.parametrize("found", each(ALL))
+def test_every_command_is_understood(found: Found, runner: Recipes):
+    for part in parts(found.text):
+        words = arguments(part)
+        if words[0] == "make":
+            subprocess.run(["make", "--dry-run", "VENV=nowhere", *words[1:]], cwd=ROOT, check=True, capture_output=True)
+        elif words[0] == "pip":
+            known = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+            assert set(re.findall(r"[\w-]+", "".join(re.findall(r"\[(.*?)\]", part)))) <= set(known)
+        elif words[0] == "cp":
+            assert (ROOT / words[-1]).is_dir()
+        elif "--help" not in words:
+            code, said = run(runner, part, "--help")  # options are read before the help is shown
+            assert code == 0, said
+
+
+def test_every_command_is_run_or_has_its_reason():
+    programs = [one for one in ALL if arguments(one.text)[0] in ("python", "tsdiff", "speech")]
+    left = [one for one in programs if not head(one.text).startswith("benchmarks/")]
+    assert [str(one) for one in left if head(one.text) not in {**SMALLER, **ELSEWHERE}] == []
+
+
+@pytest.mark.parametrize("found", each(RUN))
+def test_quick_commands_run(found: Found, runner: Recipes, workspace: Path):
+    more = list(SMALLER[head(found.text)])
+    if "--fine-tune" in found.text:
+        more += ["--fine-tune", "0.02"]
+    if "sgmse.ckpt" in found.text:
+        more += ["--steps", "1"]
+    if "evaluate" in found.text and "enhanced/" in found.text:
+        run(runner, "python recipes/enhance.py recordings/ enhanced/")
+    code, said = run(runner, found.text, *more)
+    assert code == 0, said
+    assert "Traceback" not in said
+    results = workspace / "runs" / "forecast" / "metrics.json"
+    if head(found.text) == "recipes/forecast.py":
+        assert 0 < json.loads(results.read_text())["model"]["crps"] < 5
+    if "clean.wav" in found.text:
+        assert (workspace / "clean.wav").stat().st_size > 16000
