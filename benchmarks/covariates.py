@@ -69,8 +69,8 @@ def report(rows: list[dict[str, Any]]) -> str:
         lines.append([case, name, str(steps), str(len(made)), crps, f"{cover:.3f}"])
     return (
         header("Covariates that are known in the future")
-        + "\nCRPS of 100 samples on windows held out at the end, median over seeds (range). The sales' true distribution "
-        "is what they were drawn from: no forecast can be better but by chance.\n\n"
+        + "\nCRPS of 100 samples on windows held out at the end, median over seeds (range). The sales' true "
+        "distribution is what they were drawn from: no forecast can be better but by chance.\n\n"
         + table(["series", "forecast", "training steps", "seeds", "CRPS", "covers 90 %"], lines)
     )
 

@@ -171,7 +171,8 @@ def report(runs: dict[str, list[Run]], others: dict[str, dict[str, list[tuple[fl
         + f"\nCRPS (mean weighted quantile loss, {SAMPLES} samples), median over seeds (range). TSDiff-Q and "
         "TSDiff-MSE are one trained model, guided by the quantile and the mean-square energy. Settings are those of "
         "`tsdiff/presets.py`, chosen on validation windows, those of some sets after test scores were known "
-        "(benchmarks/RESULTS.md tells which); training uses the training part alone. CPU minutes are those of the training process, one thread, all models of a forecast "
+        "(benchmarks/RESULTS.md tells which); training uses the training part "
+        "alone. CPU minutes are those of the training process, one thread, all models of a forecast "
         "together. Ahead: the smaller of TSDiff-Q's "
         "median and the best baseline's; an empty cell was not measured, and then it "
         "is the best so far.\n\n" + table(head, rows)

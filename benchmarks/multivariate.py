@@ -45,8 +45,8 @@ def report(rows: list[dict[str, Any]], windows: int) -> str:
         header("Several channels at once")
         + f"\nThe regions {', '.join(REGIONS)} of the embedded data, {windows} test windows of 24 hours, 100 samples; "
         "median over seeds (range). One model draws the four channels of a window together; the same samples shuffled "
-        "within each channel have the same single channels and no dependence; a model of single channels is trained for "
-        "as many steps on all four as series of their own, and so sees four times as many windows of one channel.\n\n"
+        "within each channel have the same single channels and no dependence; a model of single channels is trained "
+        "for as many steps on all four as series of their own, so that it sees four times as many windows of one.\n\n"
         + table(["forecast", "training steps", "seeds", *COLUMNS], lines)
     )
 

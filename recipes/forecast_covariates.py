@@ -1,7 +1,7 @@
 """What covariates that are known in the future are worth: the same series forecast with and without them.
 
     python recipes/forecast_covariates.py                               daily sales with promotions, made by formula
-    python recipes/forecast_covariates.py --data sales.csv --freq D --prediction-length 14 --target sold --id shop --time day --dynamic promotion
+    python recipes/forecast_covariates.py --data sales.csv --freq D --prediction-length 14 --dynamic promotion
 
 The sales made by formula have a known distribution, whose own quantiles show how good a forecast can be at all. With
 --data two models are trained, with the columns that --dynamic names and without; forecasts alone are what
