@@ -70,7 +70,7 @@ class SamplingConfig:
         network_time: the time that the network is told in a step: that of the state ("now"), or the one after the step
             ("next"), as the published bridge samplers do; None means as published for "sb_ode" and "sb_sde", else
             "now".
-        frame_padding: how a spectrogram is continued to the number of frames that the backbone needs.
+        frame_padding: how the spectrogram of a recording is continued to the number of frames that the backbone needs.
         precision: of the network's convolutions and matrix products; the state stays in float32. "bfloat16" is about
             twice as fast where the processor has it, at a relative error of about a hundredth.
         suppression: power to which the gain |x̂|/|y| of every bin is raised where it is below 1: above 1 more is taken

@@ -31,7 +31,8 @@ def sample_spectrogram(
 
     Args:
         model: the model, on the device of `y`.
-        y: noisy spectrograms (batch, 1, frequencies, frames), of any number of frames.
+        y: noisy spectrograms (batch, 1, frequencies, frames), of frames that the network takes; see
+            `SpeechModel.pad_frames`.
         sampling: how; None means the model's own default.
         generator: one for the batch, or one per item, which makes an item's result independent of the batch.
         callback: called after every step; see `shared.samplers.ProgressBar`.
@@ -41,30 +42,30 @@ def sample_spectrogram(
 
     Raises:
         ConfigError: the sampler does not suit the model's process, or the times are impossible.
+        DataError: frames that the network does not take.
     """
     sampling = sampling or model.config.sampling
     sde = model.sde
     times = sampling_times(sde, sampling)
-    anchor = model.pad_frames(y, sampling.frame_padding)
 
     def data(x: Tensor, t: Tensor) -> Tensor:
         with torch.autocast(y.device.type, torch.bfloat16, enabled=sampling.precision == "bfloat16"):
-            return model.denoise(x, anchor, t)
+            return model.denoise(x, y, t)
 
     start: dict[str, Any] = {}
     if float(times[0]) < sde.T:
         sigma = float(sde.sigma(times[0]))
-        noise = randn(anchor.shape, generator, dtype=anchor.dtype, device=anchor.device)
-        start = {"x_start": anchor + sigma * noise, "t_start": float(times[0])}
+        noise = randn(y.shape, generator, dtype=y.dtype, device=y.device)
+        start = {"x_start": y + sigma * noise, "t_start": float(times[0])}
     published = sampling.sampler == "pc"
     result = sample(
         at_network_time(data, times, network_time(sampling), sde.t_min),
         sde,
-        y=anchor,
+        y=y,
         method=_METHODS.get(sampling.sampler, sampling.sampler),  # type: ignore[arg-type]
         schedule=times,
         generator=generator,
-        guidance=_published_start(sde, anchor, times) if sampling.sampler == "sb_ode" else None,
+        guidance=_published_start(sde, y, times) if sampling.sampler == "sb_ode" else None,
         callback=callback,
         corrector=sampling.corrector,
         corrector_steps=sampling.corrector_steps,
@@ -73,7 +74,7 @@ def sample_spectrogram(
         last_noise=sampling.sampler != "sb_sde",
         **start,
     )
-    result.x = suppressed(result.x[..., : y.shape[-1]], y, sampling.suppression)
+    result.x = suppressed(result.x, y, sampling.suppression)
     return result
 
 

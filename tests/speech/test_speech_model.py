@@ -13,17 +13,19 @@ from torch import Tensor
 
 import speech
 from shared.checkpoint import dataclass_from
-from shared.errors import CheckpointError, ConfigError
+from shared.errors import CheckpointError, ConfigError, DataError
 from shared.sde import OUVESDE, SBVESDE, SDE
 from shared.sde.base import expand
 from speech.backbones import DCUNetConfig, NCSNppConfig
 from speech.config import Parameterisation, SamplingConfig, SpeechConfig
 from speech.frontend import FRONT_ENDS
 from speech.model import SpeechModel
+from speech.sampling import sample_spectrogram
 from tests.speech.conftest import TINY_FRONT_END, TINY_LIGHT, LinearModel
 from tests.speech.public_code import public
 
 SHAPE = (2, 1, TINY_FRONT_END.frequencies, 8)
+SMALL_NCSNPP = NCSNppConfig(nf=16, ch_mult=(1, 2, 2), num_res_blocks=1, image_size=32)
 
 
 @pytest.fixture
@@ -101,15 +103,44 @@ def test_the_end_of_a_bridge(linear_model: LinearModel, inputs: tuple[Tensor, Te
         linear_model(SBVESDE(), Parameterisation("score")).denoise(x_t, y, t)
 
 
-def test_frames_are_continued_with_zeros(linear_model: LinearModel, inputs: tuple[Tensor, Tensor, Tensor]) -> None:
-    x_t, y, t = inputs
-    model = linear_model(OUVESDE())
-    seen: list[int] = []
-    forward = model.backbone.forward
-    model.backbone.forward = lambda a, b, c: seen.append(a.shape[-1]) or forward(a, b, c)  # type: ignore[assignment]
-    part = model(x_t[..., :5], y[..., :5], t)
-    assert seen == [8]
-    torch.testing.assert_close(part, model(x_t, y, t)[..., :5])
+@pytest.mark.parametrize("frames", [4, 16, 20, 64])
+def test_the_network_takes_the_frames_that_it_is_given(frames: int) -> None:
+    """Not those of `frame_multiple`, to which recordings are continued: zeros after the end would change the result."""
+    model = SpeechModel(SpeechConfig(SMALL_NCSNPP, TINY_FRONT_END)).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)))
+        generator = torch.Generator().manual_seed(2)
+        x_t, y = torch.randn(2, 1, 1, 32, frames, dtype=torch.complex64, generator=generator)
+        t = torch.tensor([0.4])
+        found, continued = model(x_t, y, t), model(model.pad_frames(x_t), model.pad_frames(y), t)
+        assert torch.equal(found, -model.backbone(x_t, y, t))
+    assert continued.shape[-1] == 64
+    assert torch.equal(continued[..., :frames], found) == (frames == 64)
+
+
+def test_frames_that_cannot_be_halved_are_refused() -> None:
+    model = SpeechModel(SpeechConfig(SMALL_NCSNPP, TINY_FRONT_END))
+    for frames in (0, 1, 18):
+        x = torch.zeros(1, 1, 32, frames, dtype=torch.complex64)
+        for call in (model, model.denoise):
+            with pytest.raises(DataError, match=rf"{frames} frames .*pad_frames.*multiple of 4"):
+                call(x, x, torch.ones(1))
+        with pytest.raises(DataError, match="pad_frames"):
+            sample_spectrogram(model, x)
+
+
+@pytest.mark.parametrize("mode", ["zero", "reflect"])
+@pytest.mark.parametrize("frames", [1, 2, 3, 7, 8, 9])
+def test_frames_are_continued_to_the_next_multiple(linear_model: LinearModel, mode: Any, frames: int) -> None:
+    y = torch.randn(2, 1, 3, frames, dtype=torch.complex64)
+    continued = linear_model(OUVESDE()).pad_frames(y, mode)
+    more = -frames % 4
+    assert continued.shape[-1] == frames + more
+    assert torch.equal(continued[..., :frames], y)
+    mirrored = mode == "reflect" and more < frames
+    wanted = y[..., frames - 1 - more : frames - 1].flip(-1) if mirrored else torch.zeros(2, 1, 3, more)
+    assert torch.equal(continued[..., frames:], wanted.to(y.dtype))
 
 
 CONFIGS = [
