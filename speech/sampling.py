@@ -70,6 +70,7 @@ def sample_spectrogram(
         corrector=sampling.corrector,
         corrector_steps=sampling.corrector_steps,
         snr=sampling.snr,
+        probability_flow=sampling.probability_flow,
         denoise=published,
         last_noise=sampling.sampler != "sb_sde",
         **start,
@@ -112,12 +113,18 @@ def sampling_times(sde: SDE, sampling: SamplingConfig) -> Tensor:
     length apart where that allows it.
 
     Raises:
-        ConfigError: the bridge samplers with another process, or an end beyond the start.
+        ConfigError: the bridge samplers with another process, an end beyond the start, or a probability-flow predictor
+            from the end of a bridge.
     """
     start = min(sde.T, sampling.reverse_starting_point)
     end = sde.t_end if sampling.t_end is None else sampling.t_end
     if end >= start:
         raise ConfigError(f"sampling from t={start} to {end}: raise reverse_starting_point or lower t_end")
+    if sampling.probability_flow and float(sde.sigma(start)) == 0:
+        raise ConfigError(
+            f"probability_flow=True from t={start}, the end of a bridge, where there is no score: lower "
+            "reverse_starting_point, or take sampler sb_ode"
+        )
     if sampling.sampler in ("sb_ode", "sb_sde"):
         if not isinstance(sde, SBVESDE):
             raise ConfigError(

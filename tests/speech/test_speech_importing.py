@@ -152,6 +152,14 @@ def test_settings_of_preconditioning() -> None:
     assert config.sampling.sampler == "ode"
 
 
+def test_a_checkpoint_may_ask_for_the_probability_flow() -> None:
+    given = {**COMMON, **OUVE, "backbone": "ncsnpp", "probability_flow": True}
+    assert published_config(given, "file").sampling == SamplingConfig("pc", 30, probability_flow=True)
+    assert not published_config({**given, "sampler_type": "ode"}, "file").sampling.probability_flow
+    with pytest.raises(ConfigError, match="probability_flow='yes'"):
+        published_config({**given, "probability_flow": "yes"}, "file")
+
+
 def test_what_is_not_given_is_as_the_published_code_has_it() -> None:
     bare = {"sde": "ouve", "theta": 1.5, "sigma_min": 0.05, "sigma_max": 0.5}
     config = published_config({**bare, "backbone": "ncsnpp"}, "file")

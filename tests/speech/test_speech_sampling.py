@@ -13,6 +13,7 @@ from torch import Tensor
 
 from shared.errors import ConfigError
 from shared.random import make_generator
+from shared.samplers import sample
 from shared.sde import BBEDSDE, OUVESDE, SBVESDE, VPSDE
 from speech.backbones import NCSNppConfig
 from speech.config import Parameterisation, Sampler, SamplingConfig, SpeechConfig
@@ -162,6 +163,23 @@ def test_the_core_samplers_end_in_the_data_prediction(linear_model: LinearModel,
     np.testing.assert_allclose(seen, [1, 0.7, 0.4], rtol=1e-6)
 
 
+def test_the_probability_flow_predictor_alone_is_eulers_method(linear_model: LinearModel, noisy: Tensor) -> None:
+    model = linear_model(OUVESDE())
+    config = SamplingConfig("pc", 12, "none", probability_flow=True)
+    found = sample_spectrogram(model, noisy, config, make_generator(0))
+    wanted = sample(
+        lambda x, t: model.denoise(x, noisy, t),
+        model.sde,
+        y=noisy,
+        method="euler",
+        schedule=sampling_times(model.sde, config),
+        generator=make_generator(0),
+    )
+    assert relative(found.x, wanted.x) < 1e-5
+    assert found.nfe == wanted.nfe == 12
+    assert relative(found.x, sample_spectrogram(model, noisy, replace(config, probability_flow=False)).x) > 0.01
+
+
 @pytest.mark.parametrize("frames", [1, 7, 8])
 def test_frames_are_sampled_as_they_are(linear_model: LinearModel, frames: int) -> None:
     model = linear_model(OUVESDE())
@@ -206,6 +224,11 @@ def test_what_does_not_fit_is_refused() -> None:
         sampling_times(VPSDE(), SamplingConfig("sb_ode"))
     with pytest.raises(ConfigError, match="t_end"):
         SamplingConfig(t_end=1.0)
+    with pytest.raises(ConfigError, match="probability_flow=True with sampler 'ode2'"):
+        SamplingConfig("ode2", probability_flow=True)
+    with pytest.raises(ConfigError, match="end of a bridge"):
+        sampling_times(SBVESDE(), SamplingConfig("pc", probability_flow=True))
+    sampling_times(SBVESDE(), SamplingConfig("pc", probability_flow=True, reverse_starting_point=0.9))
     with pytest.raises(ConfigError, match="reverse_starting_point"):
         sampling_times(OUVESDE(), SamplingConfig(reverse_starting_point=0.02))
     with pytest.raises(ConfigError, match="network_time"):
