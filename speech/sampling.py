@@ -177,7 +177,7 @@ class _PublishedStart(Guidance):
     It starts where σ = 0 and keeps from dividing by 0 with a constant ϵ, under a root and beside it. However small ϵ,
     the weights of state and anchor, of order 1/√ϵ, then add up to σ(t_1)(1 − 1/s_T) more than they should, s_T² being
     the variance of the reference process at the end; and being large, they leave rounding errors of their own. So the
-    step is taken with the weights as float32 gives them.
+    step is taken with the weights as float32 gives them, in the published order of operations.
     """
 
     EPSILON = 1e-8
@@ -193,8 +193,9 @@ class _PublishedStart(Guidance):
         s, total = reference_std(torch.tensor([self._first])), reference_std(torch.ones(1))
         left, start = (total**2 - s**2 + eps).sqrt(), (total**2 - total**2 + eps).sqrt()
         self._of_state = float(s * left / (total * start + eps))
-        self._of_data = float((left**2 - start * s * left / (total + eps)) / (total**2 + eps))
-        self._of_anchor = float((s**2 - total * s * left / (start + eps)) / (total**2 + eps))
+        share = 1 / (total**2 + eps)
+        self._of_data = float(share * (left**2 - start * s * left / (total + eps)))
+        self._of_anchor = float(share * (s**2 - total * s * left / (start + eps)))
 
     def predict(self, denoiser: DenoiserFunction, x: Tensor, t: Tensor, sde: SDE) -> Tensor:
         self._state, self._data = x, denoiser(x, t)

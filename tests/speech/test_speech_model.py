@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import types
+import math
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,9 @@ from speech.config import Parameterisation, SamplingConfig, SpeechConfig
 from speech.frontend import FRONT_ENDS
 from speech.model import SpeechModel
 from speech.sampling import sample_spectrogram
+from tests.golden.sgmse_cases import SCALE_CASES, SCALES, fill_linear, key, spectrograms
+from tests.golden.store import Golden
 from tests.speech.conftest import TINY_FRONT_END, TINY_LIGHT, LinearModel
-from tests.speech.public_code import public
 
 SHAPE = (2, 1, TINY_FRONT_END.frequencies, 8)
 SMALL_NCSNPP = NCSNppConfig(nf=16, ch_mult=(1, 2, 2), num_res_blocks=1, image_size=32)
@@ -35,40 +36,35 @@ def inputs() -> tuple[Tensor, Tensor, Tensor]:
     return x_t, y, torch.tensor([0.9, 0.2])
 
 
-SCALES = [
-    Parameterisation("score", "edm", "1/sigma", "0", None),
-    Parameterisation("score", "1", "sigma", "edm", "1/sigma"),
-    Parameterisation("score", "edm", "edm", "edm", "1/t", sigma_data=0.3),
-    Parameterisation("denoiser", "edm", "1", "0", "1/sigma"),
-    Parameterisation("data", "edm", "edm", "edm", "1/t"),
-    Parameterisation("data"),
-]
-
-
-@pytest.mark.parametrize("scales", SCALES, ids=str)
-@pytest.mark.parametrize("name", ["ouve", "sbve"])
-def test_the_output_is_the_published_one(
-    linear_model: LinearModel, inputs: tuple[Tensor, Tensor, Tensor], scales: Parameterisation, name: str
-) -> None:
+@pytest.mark.parametrize(("process", "scales"), SCALE_CASES)
+def test_the_output_is_the_published_one(linear_model: LinearModel, golden: Golden, process: str, scales: str) -> None:
     """The published forward pass and its scales are functions of settings, process and network alone."""
-    published = public("sgmse.model").ScoreModel
-    sdes = public("sgmse.sdes")
-    model = linear_model(OUVESDE() if name == "ouve" else SBVESDE(), scales)
-    stand_in = types.SimpleNamespace(
-        backbone="ncsnpp_v2",
-        dnn=model.backbone,
-        sde=sdes.OUVESDE(1.5, 0.05, 0.5) if name == "ouve" else sdes.SBVESDE(2.6, 0.4),
-        loss_type={"score": "score_matching", "data": "data_prediction"}.get(scales.output, scales.output),
-        network_scaling=scales.network_scaling,
-        c_in=scales.c_in,
-        c_out=scales.c_out,
-        c_skip=scales.c_skip,
-        sigma_data=scales.sigma_data,
-    )
-    for scale in ("_c_in", "_c_out", "_c_skip"):
-        setattr(stand_in, scale, types.MethodType(getattr(published, scale), stand_in))
-    wanted = published.forward(stand_in, *inputs)
-    torch.testing.assert_close(model(*inputs), wanted, rtol=1e-4, atol=1e-5)
+    model = linear_model(OUVESDE() if process == "ouve" else SBVESDE(), SCALES[scales])
+    fill_linear(model.backbone)
+    found = model(*spectrograms(TINY_FRONT_END.frequencies, 8))
+    golden.assert_close(found, key("output", process, scales), 2e-6)
+
+
+@pytest.mark.parametrize("scales", SCALES.values(), ids=SCALES)
+@pytest.mark.parametrize("sde", [OUVESDE(), SBVESDE()], ids=["ouve", "sbve"])
+def test_the_output_by_its_formula(
+    linear_model: LinearModel, inputs: tuple[Tensor, Tensor, Tensor], scales: Parameterisation, sde: SDE
+) -> None:
+    """Karras et al. 2022, Table 1, as Richter et al. 2025 name its scales; each of them matters."""
+    model, (x_t, y, t) = linear_model(sde, scales), inputs
+    found = model(x_t, y, t)
+    for i, time in enumerate(t.tolist()):
+        sigma, data = float(sde.sigma(time)), scales.sigma_data
+        total = math.hypot(sigma, data)
+        c_in = 1 / total if scales.c_in == "edm" else 1.0
+        c_out = {"1": 1.0, "sigma": sigma, "1/sigma": 1 / sigma, "edm": sigma * data / total}[scales.c_out]
+        c_skip = (data / total) ** 2 if scales.c_skip == "edm" else 0.0
+        raw = model.backbone(c_in * x_t[i : i + 1], c_in * y[i : i + 1], t[i : i + 1])[0]
+        raw = raw / {None: 1.0, "1/sigma": sigma, "1/t": time}[scales.network_scaling]
+        wanted = c_skip * x_t[i] + c_out * raw
+        if scales.output == "denoiser":
+            wanted = (raw - x_t[i]) / sigma**2
+        torch.testing.assert_close(found[i], wanted, rtol=1e-4, atol=1e-5)
 
 
 def test_the_sign_is_that_of_the_first_published_models(
@@ -145,7 +141,7 @@ def test_frames_are_continued_to_the_next_multiple(linear_model: LinearModel, mo
 
 CONFIGS = [
     SpeechConfig(),
-    SpeechConfig(DCUNetConfig(), FRONT_ENDS["48k"], parameterisation=SCALES[2]),
+    SpeechConfig(DCUNetConfig(), FRONT_ENDS["48k"], parameterisation=SCALES["score, all"]),
     SpeechConfig(
         NCSNppConfig(divide_by_time=None),
         sde={"name": "sbve", "k": 2.6, "c": 0.4},

@@ -19,8 +19,10 @@ from speech.backbones import NCSNppConfig
 from speech.config import Parameterisation, Sampler, SamplingConfig, SpeechConfig
 from speech.model import SpeechModel
 from speech.sampling import sample_spectrogram, sampling_times
+from tests.golden.recipe import RecipeNoise, complex_draw
+from tests.golden.sgmse_cases import BRIDGE_CASES, PC_CASES, PC_STEPS, SCALES, fill_linear, key
+from tests.golden.store import Golden
 from tests.speech.conftest import TINY_FRONT_END, LinearModel
-from tests.speech.public_code import public
 
 DATA = Parameterisation(output="data")
 
@@ -35,62 +37,42 @@ def relative(found: Tensor, wanted: Tensor) -> float:
     return float((found - wanted).abs().max() / wanted.abs().max())
 
 
-def published_network(model: SpeechModel) -> Any:
-    """The published samplers call the network with states of the precision they work in."""
-
-    def network(x_t: Tensor, y: Tensor, t: Tensor) -> Tensor:
-        return model(x_t.to(torch.complex64), y, t.float()).to(x_t.dtype)
-
-    return network
+@pytest.fixture
+def sampled() -> Tensor:
+    """What the published samplers were given."""
+    return 0.3 * complex_draw("sampled", 2, 1, TINY_FRONT_END.frequencies, 8)
 
 
-@pytest.mark.parametrize(
-    ("corrector", "corrector_steps", "start"), [("ald", 1, 1.0), ("ald", 2, 1.0), ("none", 0, 1.0), ("ald", 1, 0.5)]
-)
+@pytest.mark.parametrize(("corrector", "corrector_steps", "start", "flow"), PC_CASES)
 def test_predictor_corrector_is_the_published_one(
-    linear_model: LinearModel, noisy: Tensor, corrector: Any, corrector_steps: int, start: float
+    linear_model: LinearModel,
+    sampled: Tensor,
+    golden: Golden,
+    corrector: Any,
+    corrector_steps: int,
+    start: float,
+    flow: bool,
 ) -> None:
-    sdes, sampling = public("sgmse.sdes"), public("sgmse.sampling")
-    model = linear_model(OUVESDE())
-    published = sdes.OUVESDE(1.5, 0.05, 0.5, N=30)
-    if start < 1:  # the follow-up code: the same steps from a later time, and the noise of that time
-        sigma = published._std(torch.full((2,), start))
-        type(published).T = property(lambda self: start)
-        published.prior_sampling = lambda shape, y: y + torch.randn_like(y) * sigma[:, None, None, None]
-    try:
-        torch.manual_seed(5)
-        wanted, calls = sampling.get_pc_sampler(
-            "reverse_diffusion",
-            corrector,
-            published,
-            model,
-            noisy,
-            snr=0.5,
-            corrector_steps=corrector_steps,
-        )()
-    finally:
-        type(published).T = property(lambda self: 1)
-    config = SamplingConfig("pc", 30, corrector, corrector_steps, reverse_starting_point=start)
-    torch.manual_seed(5)
-    found = sample_spectrogram(model, noisy, config)
-    assert relative(found.x, wanted) < 2e-6
-    assert found.nfe == calls == 30 * (1 + corrector_steps)
+    model = linear_model(OUVESDE(), SCALES["score, skip"])
+    fill_linear(model.backbone)
+    noisy = sampled[:1] if corrector == "langevin" else sampled
+    config = SamplingConfig(
+        "pc", PC_STEPS, corrector, corrector_steps, reverse_starting_point=start, probability_flow=flow
+    )
+    found = sample_spectrogram(model, noisy, config, [RecipeNoise(i) for i in range(len(noisy))])
+    golden.assert_close(found.x, key("pc", corrector, corrector_steps, start, flow), 1e-5)
+    assert found.nfe == PC_STEPS * (1 + corrector_steps)
 
 
-@pytest.mark.parametrize("steps", [1, 2, 10, 50])
-@pytest.mark.parametrize("kind", ["ode", "sde"])
+@pytest.mark.parametrize(("kind", "steps"), BRIDGE_CASES)
 def test_bridge_samplers_are_the_published_ones(
-    linear_model: LinearModel, noisy: Tensor, kind: str, steps: int
+    linear_model: LinearModel, sampled: Tensor, golden: Golden, kind: str, steps: int
 ) -> None:
-    sdes, sampling = public("sgmse.sdes"), public("sgmse.sampling")
     model = linear_model(SBVESDE(), DATA)
-    published = sdes.SBVESDE(2.6, 0.4, N=steps)
-    torch.manual_seed(5)
-    wanted, _ = sampling.get_sb_sampler(published, published_network(model), noisy, sampler_type=kind)()
-    torch.manual_seed(5)
+    fill_linear(model.backbone)
     sampler: Sampler = "sb_ode" if kind == "ode" else "sb_sde"
-    found = sample_spectrogram(model, noisy, SamplingConfig(sampler, steps))
-    assert relative(found.x, wanted) < 5e-5
+    found = sample_spectrogram(model, sampled, SamplingConfig(sampler, steps), [RecipeNoise(0), RecipeNoise(1)])
+    golden.assert_close(found.x, key("bridge", kind, steps), 2e-5)
     assert found.nfe == steps
 
 
