@@ -31,6 +31,8 @@ from shared.memory import keep_large_blocks
 from speech.backbones.ncsnpp import NCSNpp, NCSNppConfig
 from speech.importing.names import published_weights
 
+PUBLIC = "SGMSE_PUBLIC_CODE"
+"""Tells the workers where the checkout is."""
 SIDES = ("public", "ours")
 FRAMES, SEED, GEMM = 256, 0, 2048
 FORWARD = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -40,10 +42,12 @@ CONFIG = NCSNppConfig(init_scale=1.0)
 
 def public_network() -> nn.Module:
     """The published network."""
-    from tests.speech.public_code import public
+    sys.path.append(os.environ[PUBLIC])
+    from sgmse.backbones import BackboneRegistry
 
     torch.manual_seed(SEED)
-    return public("sgmse.backbones").BackboneRegistry.get_by_name("ncsnpp")(init_scale=CONFIG.init_scale)
+    network: nn.Module = BackboneRegistry.get_by_name("ncsnpp")(init_scale=CONFIG.init_scale)
+    return network
 
 
 def our_network() -> NCSNpp:
@@ -213,7 +217,7 @@ def main(
 ) -> None:
     """Time both sides and compare their outputs."""
     if public is not None:
-        os.environ["SGMSE_PUBLIC_CODE"] = str(public.resolve())
+        os.environ[PUBLIC] = str(public.resolve())
     if worker:
         if worker == "ours":
             keep_large_blocks()

@@ -70,12 +70,13 @@ class SamplingConfig:
         network_time: the time that the network is told in a step: that of the state ("now"), or the one after the step
             ("next"), as the published bridge samplers do; None means as published for "sb_ode" and "sb_sde", else
             "now".
-        frame_padding: how a spectrogram is continued to the number of frames that the backbone needs.
+        frame_padding: how the spectrogram of a recording is continued to the number of frames that the backbone needs.
         precision: of the network's convolutions and matrix products; the state stays in float32. "bfloat16" is about
             twice as fast where the processor has it, at a relative error of about a hundredth.
         suppression: power to which the gain |x̂|/|y| of every bin is raised where it is below 1: above 1 more is taken
             away, below 1 less. A data prediction of a compressed spectrogram estimates a mean of compressed values,
             and expands it to less than the mean of the values: its gains come out too low.
+        probability_flow: of "pc": the predictor follows the probability-flow ODE, and only the corrector adds noise.
     """
 
     sampler: Sampler = "pc"
@@ -90,6 +91,7 @@ class SamplingConfig:
     frame_padding: FramePadding = "zero"
     precision: Precision = "float32"
     suppression: float = 1.0
+    probability_flow: bool = False
 
     def __post_init__(self) -> None:
         _choose("sampler", self.sampler, get_args(Sampler))
@@ -106,6 +108,11 @@ class SamplingConfig:
             raise ConfigError(f"t_end={self.t_end}: need 0 <= t_end < {self.reverse_starting_point}, where it starts")
         if not 0 <= self.suppression < math.inf:
             raise ConfigError(f"suppression={self.suppression}: need a power of at least 0; 1 leaves gains as they are")
+        if self.probability_flow and self.sampler != "pc":
+            raise ConfigError(
+                f'probability_flow=True with sampler {self.sampler!r}: it is a setting of "pc"; set it to False, or '
+                'sampler to "pc"'
+            )
         if self.network_time == "next" and self.sampler not in ("sb_ode", "sb_sde", "ode1", "sde1"):
             raise ConfigError(
                 f'network_time="next" with sampler {self.sampler!r}: only the first-order bridge samplers (sb_ode, '

@@ -28,7 +28,8 @@ class SpeechModel(nn.Module):
     Args:
         config: what the model is.
         backbone: a network to use instead of a fresh one that the configuration describes: a module
-            (x_t, y, t) → complex like x_t, with an attribute `frame_multiple`.
+            (x_t, y, t) → complex like x_t, with an attribute `frame_multiple`, of which recordings get a multiple of
+            frames.
 
     Attributes:
         config: the same.
@@ -56,13 +57,14 @@ class SpeechModel(nn.Module):
 
     @property
     def frame_multiple(self) -> int:
-        """The number of frames that the backbone needs a multiple of."""
+        """Recordings are enhanced in multiples of this many frames."""
         multiple = self.backbone.frame_multiple
         assert isinstance(multiple, int)
         return multiple
 
     def forward(self, x_t: Tensor, y: Tensor, t: Tensor) -> Tensor:
-        """The score, or the data prediction where the configuration's output is "data".
+        """The score, or the data prediction where the configuration's output is "data": for an imported model, what the
+        published forward returns.
 
         Args:
             x_t: states, complex (batch, 1, frequencies, frames).
@@ -70,13 +72,16 @@ class SpeechModel(nn.Module):
             t: times (batch,).
 
         Returns:
-            Complex, shaped like `x_t`. Frames are continued with zeros to what the backbone needs, and cut off again.
+            Complex, shaped like `x_t`.
+
+        Raises:
+            DataError: frequencies or frames that the backbone does not take as they are; `pad_frames` continues frames.
         """
-        frames, scales = x_t.shape[-1], self.config.parameterisation
+        scales = self.config.parameterisation
         sigma = self.sde.sigma(t.double()).clamp_min(_SMALLEST_SIGMA)
         c_in = _input_scale(scales, sigma)
         inputs = (x_t, y) if c_in is None else (expand(c_in, x_t) * x_t, expand(c_in, y) * y)
-        output = self.backbone(self.pad_frames(inputs[0]), self.pad_frames(inputs[1]), t)[..., :frames]
+        output = self.backbone(*inputs, t)
         if scales.network_scaling is not None:
             output = output / expand(sigma if scales.network_scaling == "1/sigma" else t, x_t)
         if scales.sign < 0:
@@ -93,6 +98,7 @@ class SpeechModel(nn.Module):
 
         Raises:
             ConfigError: at the end of a bridge, from a network that predicts the score.
+            DataError: as `forward`.
         """
         return self.to_data(self(x_t, y, t), x_t, y, t)
 
@@ -105,7 +111,8 @@ class SpeechModel(nn.Module):
     def pad_frames(self, spectrogram: Tensor, mode: FramePadding = "zero") -> Tensor:
         """The spectrogram continued to a multiple of `frame_multiple` frames, by zeros or mirrored.
 
-        Too short to be mirrored that far, it is continued by zeros.
+        Too short to be mirrored that far, it is continued by zeros. `speech.segments` does this with recordings; the
+        network's calls and samplers take the frames that they are given.
         """
         missing = -spectrogram.shape[-1] % self.frame_multiple
         if missing == 0:

@@ -31,7 +31,8 @@ def sample_spectrogram(
 
     Args:
         model: the model, on the device of `y`.
-        y: noisy spectrograms (batch, 1, frequencies, frames), of any number of frames.
+        y: noisy spectrograms (batch, 1, frequencies, frames), of frames that the network takes; see
+            `SpeechModel.pad_frames`.
         sampling: how; None means the model's own default.
         generator: one for the batch, or one per item, which makes an item's result independent of the batch.
         callback: called after every step; see `shared.samplers.ProgressBar`.
@@ -41,39 +42,40 @@ def sample_spectrogram(
 
     Raises:
         ConfigError: the sampler does not suit the model's process, or the times are impossible.
+        DataError: frames that the network does not take.
     """
     sampling = sampling or model.config.sampling
     sde = model.sde
     times = sampling_times(sde, sampling)
-    anchor = model.pad_frames(y, sampling.frame_padding)
 
     def data(x: Tensor, t: Tensor) -> Tensor:
         with torch.autocast(y.device.type, torch.bfloat16, enabled=sampling.precision == "bfloat16"):
-            return model.denoise(x, anchor, t)
+            return model.denoise(x, y, t)
 
     start: dict[str, Any] = {}
     if float(times[0]) < sde.T:
         sigma = float(sde.sigma(times[0]))
-        noise = randn(anchor.shape, generator, dtype=anchor.dtype, device=anchor.device)
-        start = {"x_start": anchor + sigma * noise, "t_start": float(times[0])}
+        noise = randn(y.shape, generator, dtype=y.dtype, device=y.device)
+        start = {"x_start": y + sigma * noise, "t_start": float(times[0])}
     published = sampling.sampler == "pc"
     result = sample(
         at_network_time(data, times, network_time(sampling), sde.t_min),
         sde,
-        y=anchor,
+        y=y,
         method=_METHODS.get(sampling.sampler, sampling.sampler),  # type: ignore[arg-type]
         schedule=times,
         generator=generator,
-        guidance=_published_start(sde, anchor, times) if sampling.sampler == "sb_ode" else None,
+        guidance=_published_start(sde, y, times) if sampling.sampler == "sb_ode" else None,
         callback=callback,
         corrector=sampling.corrector,
         corrector_steps=sampling.corrector_steps,
         snr=sampling.snr,
+        probability_flow=sampling.probability_flow,
         denoise=published,
         last_noise=sampling.sampler != "sb_sde",
         **start,
     )
-    result.x = suppressed(result.x[..., : y.shape[-1]], y, sampling.suppression)
+    result.x = suppressed(result.x, y, sampling.suppression)
     return result
 
 
@@ -111,12 +113,18 @@ def sampling_times(sde: SDE, sampling: SamplingConfig) -> Tensor:
     length apart where that allows it.
 
     Raises:
-        ConfigError: the bridge samplers with another process, or an end beyond the start.
+        ConfigError: the bridge samplers with another process, an end beyond the start, or a probability-flow predictor
+            from the end of a bridge.
     """
     start = min(sde.T, sampling.reverse_starting_point)
     end = sde.t_end if sampling.t_end is None else sampling.t_end
     if end >= start:
         raise ConfigError(f"sampling from t={start} to {end}: raise reverse_starting_point or lower t_end")
+    if sampling.probability_flow and float(sde.sigma(start)) == 0:
+        raise ConfigError(
+            f"probability_flow=True from t={start}, the end of a bridge, where there is no score: lower "
+            "reverse_starting_point, or take sampler sb_ode"
+        )
     if sampling.sampler in ("sb_ode", "sb_sde"):
         if not isinstance(sde, SBVESDE):
             raise ConfigError(
@@ -169,7 +177,7 @@ class _PublishedStart(Guidance):
     It starts where σ = 0 and keeps from dividing by 0 with a constant ϵ, under a root and beside it. However small ϵ,
     the weights of state and anchor, of order 1/√ϵ, then add up to σ(t_1)(1 − 1/s_T) more than they should, s_T² being
     the variance of the reference process at the end; and being large, they leave rounding errors of their own. So the
-    step is taken with the weights as float32 gives them.
+    step is taken with the weights as float32 gives them, in the published order of operations.
     """
 
     EPSILON = 1e-8
@@ -185,8 +193,9 @@ class _PublishedStart(Guidance):
         s, total = reference_std(torch.tensor([self._first])), reference_std(torch.ones(1))
         left, start = (total**2 - s**2 + eps).sqrt(), (total**2 - total**2 + eps).sqrt()
         self._of_state = float(s * left / (total * start + eps))
-        self._of_data = float((left**2 - start * s * left / (total + eps)) / (total**2 + eps))
-        self._of_anchor = float((s**2 - total * s * left / (start + eps)) / (total**2 + eps))
+        share = 1 / (total**2 + eps)
+        self._of_data = float(share * (left**2 - start * s * left / (total + eps)))
+        self._of_anchor = float(share * (s**2 - total * s * left / (start + eps)))
 
     def predict(self, denoiser: DenoiserFunction, x: Tensor, t: Tensor, sde: SDE) -> Tensor:
         self._state, self._data = x, denoiser(x, t)

@@ -135,7 +135,7 @@ class SegmentRunner:
         return waves, result.nfe
 
     def _spectrogram(self, segment: Segment, frames: int) -> Tensor:
-        """The noisy spectrogram, continued to `frames`.
+        """The noisy spectrogram, continued to `frames`: the one place where frames are added to those of a recording.
 
         A backbone that needs a certain number of frames gets what its configuration says. One that takes any would take
         zeros for sudden silence, which no noisy recording ends in: it hears the recording backwards.

@@ -44,6 +44,7 @@ def sample(
     corrector: Corrector = "ald",
     corrector_steps: int = 1,
     snr: float = 0.5,
+    probability_flow: bool = False,
     rho: float = 7.0,
     rtol: float = 1e-5,
     atol: float = 1e-5,
@@ -72,7 +73,7 @@ def sample(
         x_start, t_start: start from this state (batch, ...) at this time instead of from the prior at T.
         eta: share of fresh noise of the exponential integrators; None means 0 for "ode*" and 1 for "sde*".
         last_noise: whether the last step of "sde1" and "sde2" adds noise; without, it gives its mean.
-        predictor, corrector, corrector_steps, snr: of "pc"; see `predictor_corrector`.
+        predictor, corrector, corrector_steps, snr, probability_flow: of "pc"; see `predictor_corrector`.
         rho: of the "edm" schedule.
         rtol, atol: tolerances of "rk45", on u = (x − y)/σ.
         denoise: end with the mean of the last step ("pc"), or with one more data prediction at t_end (others).
@@ -83,19 +84,25 @@ def sample(
         SampleResult with .x (batch, ...), .nfe, .trajectory, .times.
 
     Raises:
-        ConfigError: an unknown method, predictor, corrector or schedule, impossible times, or no shape.
+        ConfigError: an unknown method, predictor, corrector or schedule, impossible times, no shape, or a probability
+            flow of another method than "pc" or that `predictor_corrector` does not know.
     """
     if method not in get_args(Method):
         raise ConfigError(f"method {method!r}: choose one of {', '.join(get_args(Method))}")
     if eta is not None and not 0 <= eta <= 1:
         raise ConfigError(f"eta={eta}: the share of fresh noise lies between 0 and 1")
+    if probability_flow and method != "pc":
+        raise ConfigError(
+            f'probability_flow=True with method {method!r}: it is a setting of "pc"; ode1 … ode3, euler, heun and rk45 '
+            "follow the probability-flow ODE by themselves"
+        )
     times = time_grid(sde, steps, schedule, t_start, t_end, rho)
     with torch.no_grad():
         x = _start(sde, shape, y, x_start, generator, dtype, device)
         run = Run(denoiser, sde, x, y, times, generator, guidance, callback, return_trajectory)
         try:
             if method == "pc":
-                predictor_corrector(run, predictor, corrector, corrector_steps, snr, denoise)
+                predictor_corrector(run, predictor, corrector, corrector_steps, snr, denoise, probability_flow)
             elif method == "rk45":
                 rk45(run, rtol, atol)
             elif method in ("euler", "heun"):

@@ -28,7 +28,8 @@ def build_backbone(config: BackboneConfig, frontend: FrontEndConfig, sde: SDE) -
         sde: the process, for networks that are told the noise rather than the time.
 
     Returns:
-        A module (x_t, y, t) → complex like x_t, with `frame_multiple`: the frames it needs a multiple of.
+        A module (x_t, y, t) → complex like x_t, with `frame_multiple`: recordings are continued to a multiple of
+        that many frames.
     """
     if isinstance(config, NCSNppConfig):
         from speech.backbones.ncsnpp import NCSNpp

@@ -302,7 +302,8 @@ class DCUNet(nn.Module):
 
     Attributes:
         config: as given.
-        frame_multiple: 64, to which the published code pads; the network itself takes what `fix_length` says.
+        frame_multiple: 64, to which the published code continues recordings; the network itself takes what `fix_length`
+            says.
     """
 
     frame_multiple = 64
@@ -364,8 +365,8 @@ class DCUNet(nn.Module):
         excess = (frames - 1) % self.strides[1]
         if excess and self.config.fix_length is None:
             raise DataError(
-                f"{self.config.architecture} takes a multiple of {self.strides[1]} and 1 frames, not {frames}: set "
-                'fix_length to "pad" or "trim"'
+                f"{self.config.architecture} takes a multiple of {self.strides[1]} and 1 frames, not {frames}: give as "
+                'many, or set fix_length to "pad" or "trim"'
             )
         if excess:
             x = F.pad(x, (0, self.strides[1] - excess if self.config.fix_length == "pad" else -excess))

@@ -252,8 +252,8 @@ class NCSNpp(nn.Module):
 
     Attributes:
         config: as given.
-        frame_multiple: the frames that it takes are a multiple of this: 64, to which the published code pads, or what
-            more levels ask for.
+        frame_multiple: recordings are continued to a multiple of this many frames: 64, as the published code does, or
+            what more levels ask for. The network itself takes whatever its levels can halve.
     """
 
     def __init__(self, config: NCSNppConfig):
@@ -327,12 +327,15 @@ class NCSNpp(nn.Module):
     def _check(self, x: Tensor) -> None:
         factor = 2 ** (len(self.config.ch_mult) - 1)
         bins, frames = x.shape[-2:]
-        if bins % factor or frames % factor:
-            raise DataError(
-                f"a spectrogram of {bins} frequencies and {frames} frames cannot be halved "
-                f"{len(self.config.ch_mult) - 1} times; pad the frames to a multiple of {factor}, and choose an n_fft "
-                "for which n_fft/2 + 1 is one"
-            )
+        for count, what, remedy in (
+            (bins, "frequencies", "choose an n_fft for which n_fft/2 + 1"),
+            (frames, "frames", "continue them (SpeechModel.pad_frames; Enhancer does it itself) so that their number"),
+        ):
+            if not count or count % factor:
+                raise DataError(
+                    f"a spectrogram of {count} {what} cannot be halved {len(self.config.ch_mult) - 1} times; {remedy} "
+                    f"is a multiple of {factor}"
+                )
         if any(self.config.attention_levels) and bins != self.config.image_size:
             raise DataError(
                 f"a spectrogram of {bins} frequencies, where attention was placed for image_size="

@@ -47,6 +47,13 @@ class _Settings:
             raise ConfigError(f"{self.origin}: hyper-parameter {name}={value!r} is no whole number")
         return int(value)
 
+    def flag(self, name: str) -> bool:
+        """True or false; false where it is not given."""
+        value = self.values.get(name, False)
+        if not isinstance(value, bool):
+            raise ConfigError(f"{self.origin}: hyper-parameter {name}={value!r} is neither true nor false")
+        return value
+
     def choice(self, name: str, default: str | None, known: tuple[str | None, ...]) -> str | None:
         """One of the known names."""
         value = self.values.get(name, default)
@@ -163,12 +170,14 @@ def _sampling(settings: _Settings, backbone: str, sde: SDE) -> SamplingConfig:
     padding = "reflect" if backbone in ("ncsnpp_v2", "ncsnpp_48k") else "zero"
     if isinstance(sde, SBVESDE):
         kind = settings.choice("sampler_type", "ode", ("ode", "sde", "pc"))
-        sampler = "sb_sde" if kind == "sde" else "sb_ode"
-        return SamplingConfig(sampler=sampler, steps=settings.whole("N", 50), frame_padding=padding)  # type: ignore[arg-type]
+        bridge = "sb_sde" if kind == "sde" else "sb_ode"
+        return SamplingConfig(sampler=bridge, steps=settings.whole("N", 50), frame_padding=padding)  # type: ignore[arg-type]
     end = settings.number("t_eps", sde.t_end)
+    sampler = settings.choice("sampler_type", "pc", ("pc", "ode"))
     return SamplingConfig(
-        sampler=settings.choice("sampler_type", "pc", ("pc", "ode")),  # type: ignore[arg-type]
+        sampler=sampler,  # type: ignore[arg-type]
         steps=settings.whole("N", 30),
         t_end=None if end == sde.t_end else end,
         frame_padding=padding,  # type: ignore[arg-type]
+        probability_flow=sampler == "pc" and settings.flag("probability_flow"),
     )

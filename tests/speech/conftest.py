@@ -13,6 +13,8 @@ from speech.backbones import LightConfig
 from speech.config import Parameterisation, SamplingConfig, SpeechConfig
 from speech.frontend import FrontEndConfig
 from speech.model import SpeechModel
+from tests.golden.sgmse_cases import FILE
+from tests.golden.store import Golden
 
 TINY_FRONT_END = FrontEndConfig(n_fft=62, hop_length=16)
 TINY_LIGHT = LightConfig(width=8, edge_width=4, blocks=1, dilations=(1,), mixed=2, mixing_width=8, embedding=8)
@@ -33,6 +35,12 @@ class LinearBackbone(nn.Module):
         of_x, of_y = torch.view_as_complex(self.maps)
         turn = torch.cos(2 * t)[:, None, None, None]
         return of_x @ x_t * turn + of_y @ y * (1 - turn)
+
+
+@pytest.fixture(scope="session")
+def golden() -> Golden:
+    """The numbers that the published SGMSE+ code gave."""
+    return Golden(FILE)
 
 
 LinearModel = Callable[..., SpeechModel]

@@ -1,9 +1,10 @@
-"""Checkpoints in the layout of the published speech enhancement code."""
+"""Networks and checkpoints in the layout of the published speech enhancement code."""
 
 from __future__ import annotations
 
 import sys
 import types
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
+
+from speech.backbones.dcunet import DCUNet
+from speech.backbones.ncsnpp import NCSNpp
+from speech.importing.names import published_weights
+from tests.golden.recipe import weight
+from tests.golden.store import Golden, shape_of, shape_text
 
 SMALL = {"nf": 16, "ch_mult": [1, 2], "num_res_blocks": 1, "attn_resolutions": [16], "image_size": 32}
 """Hyper-parameters of a small NCSN++ with attention at its second level."""
@@ -85,6 +92,35 @@ def random_weights(layout: dict[str, tuple[int, ...]], seed: int) -> dict[str, T
     """Random tensors by name."""
     generator = torch.Generator().manual_seed(seed)
     return {name: 0.2 * torch.randn(shape, generator=generator) for name, shape in layout.items()}
+
+
+def layout(network: NCSNpp | DCUNet) -> list[str]:
+    """Published names, shapes and kinds of a network's tensors, as they stand in the golden file."""
+    own, lines = network.state_dict(), []
+    for w in published_weights(network):
+        kind = "frozen" if w.frozen else "trained" if w.trained else "buffer"
+        lines.append(f"{w.published} {shape_text(w.shape(own[w.name]))} {kind}")
+    return lines
+
+
+def put_recipe(network: NCSNpp | DCUNet) -> None:
+    """Fill a network with the recipe's weights by the published names."""
+    own = network.state_dict()
+    with torch.no_grad():
+        for w in published_weights(network):
+            w.put(own[w.name], weight(w.published, w.shape(own[w.name])))
+
+
+def rebuilt(path: Path, golden: Golden, name: str) -> Path:
+    """A checkpoint that the published code saved: its own pickle, with the recipe's numbers."""
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("last/data.pkl", golden.array(f"{name}/pickle").tobytes())
+        archive.writestr("last/byteorder", "little")
+        for i, line in enumerate(golden.lines(f"{name}/storages")):
+            label, shape, dtype = line.rsplit(" ", 2)
+            archive.writestr(f"last/data/{i}", weight(label, shape_of(shape)).numpy().astype(dtype).tobytes())
+        archive.writestr("last/version", "3\n")
+    return path
 
 
 @contextmanager

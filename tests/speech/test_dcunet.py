@@ -20,15 +20,11 @@ from speech.backbones.dcunet import (
     DCUNetConfig,
     Layer,
 )
-from speech.importing.names import published_weights
-from tests.speech.public_code import public
+from tests.golden.sgmse_cases import DCUNET_BINS, DCUNET_CASES, key, spectrograms
+from tests.golden.sgmse_cases import DCUNET_OPTIONS as OPTIONS
+from tests.golden.store import Golden
+from tests.speech.published import layout, put_recipe
 
-OPTIONS: dict[str, dict[str, Any]] = {
-    "usual": {},
-    "complex": {"time_embedding_complex": True, "norm_type": "CbN"},
-    "layers": {"time_embedding": "ds", "temb_layers_global": 2, "temb_layers_local": 2, "temb_activation": "relu"},
-    "trimmed": {"fix_length": "trim", "activation": "silu", "time_embedding": None},
-}
 CASES = [pytest.param("DCUNet-10", options, id=name) for name, options in OPTIONS.items()]
 CASES += [pytest.param(name, {}, id=name) for name in ARCHITECTURES if name != "DCUNet-10"]
 
@@ -94,27 +90,14 @@ def test_complex_batch_norm_whitens() -> None:
     assert y.mean((0, 3, 4)).abs().max() < 1e-12
 
 
-@pytest.mark.parametrize(("architecture", "options"), CASES)
-def test_outputs_are_the_published_ones(architecture: str, options: dict[str, Any]) -> None:
-    registry = public("sgmse.backbones").BackboneRegistry
-    ours = network(architecture, options)
-    settings = {f"dcunet_{name}": "none" if value is None else value for name, value in options.items()}
-    settings = {"dcunet_temb_layers_global": 1, "dcunet_activation": "leaky_relu", **settings}
-    theirs = registry.get_by_name("dcunet")(dcunet_architecture=architecture, embed_dim=16, **settings).eval()
-    weights = published_weights(ours)
-    assert [weight.published for weight in weights] == list(theirs.state_dict())
-    trained = [name for name, _ in theirs.named_parameters()]
-    assert [weight.published for weight in weights if weight.trained] == trained
-    own, state = ours.state_dict(), theirs.state_dict()
+@pytest.mark.parametrize(("architecture", "option"), DCUNET_CASES)
+def test_outputs_are_the_published_ones(golden: Golden, architecture: str, option: str) -> None:
+    ours = network(architecture, OPTIONS[option])
+    assert layout(ours) == golden.lines(key("dcunet", architecture, option, "layout"))
+    put_recipe(ours)
     with torch.no_grad():
-        for weight in weights:
-            value = state[weight.published]
-            if weight.trained is False and value.is_floating_point():
-                value.copy_(value.abs() + 0.1 * torch.rand_like(value))
-            weight.put(own[weight.name], value)
-        x, y, t = inputs(bins_of(ours), 18)
-        wanted, found = theirs(torch.cat([x, y], dim=1), t), ours(x, y, t)
-    assert float((found - wanted).abs().max() / wanted.abs().max()) < 1e-5
+        found = ours(*spectrograms(DCUNET_BINS[architecture], 18))
+    golden.assert_close(found, key("dcunet", architecture, option), 1e-5)
 
 
 @pytest.mark.parametrize(("architecture", "options"), CASES)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import types
 from typing import Any
 
 import numpy as np
@@ -24,8 +23,10 @@ from speech.losses import (
     pesq_term,
 )
 from speech.model import SpeechModel
+from tests.golden import sgmse_cases as cases
+from tests.golden.recipe import complex_draw
+from tests.golden.store import Golden
 from tests.speech.conftest import LinearModel
-from tests.speech.public_code import public
 
 SAMPLES = 16 * 11
 """12 frames of the tiny front end."""
@@ -51,54 +52,25 @@ class Seen:
         return self._forward(x_t, y, t)
 
 
-def published_loss(
-    model: SpeechModel, config: ObjectiveConfig, item: slice, seen: Seen, z: Tensor, x: Tensor
-) -> Tensor:
-    """The published loss of one item; for one item, its mean over the batch is the item's."""
-    module, sdes = public("sgmse.model"), public("sgmse.sdes")
-    bridge = isinstance(model.sde, SBVESDE)
-    stand_in = types.SimpleNamespace(
-        sde=sdes.SBVESDE(2.6, 0.4) if bridge else sdes.OUVESDE(1.5, 0.05, 0.5),
-        loss_type=config.loss,
-        loss_weighting=config.weighting,
-        sigma_data=model.config.parameterisation.sigma_data,
-        l1_weight=config.l1_weight,
-        pesq_weight=0.0,
-        data_module=types.SimpleNamespace(num_frames=x.shape[-1], hop_length=model.frontend.config.hop_length),
-        to_audio=lambda spectrogram, length: model.frontend.inverse(spectrogram[None, None], length),
-    )
-    x_t, y, t = (value[item] for value in seen)
-    mean = stand_in.sde.marginal_prob(x[item], y, t)[0]
-    output = model(x_t, y, t)
-    loss: Tensor = module.ScoreModel._loss(stand_in, output, x_t, z[item], t, mean, x[item])
-    return loss
+class FixedTimes(TimeSampler):
+    """The times of the golden losses."""
+
+    def sample(self, sde: SDE, batch: int, generator: torch.Generator | None = None) -> Tensor:
+        return cases.LOSS_TIMES
 
 
-@pytest.mark.parametrize(
-    ("loss", "weighting", "output", "sde"),
-    [
-        ("score_matching", "sigma^2", "score", OUVESDE()),
-        ("denoiser", "1", "denoiser", OUVESDE()),
-        ("denoiser", "sigma^2", "score", OUVESDE()),
-        ("denoiser", "edm", "denoiser", OUVESDE()),
-        ("data_prediction", "sigma^2", "data", SBVESDE()),
-    ],
-)
+@pytest.mark.parametrize(("loss", "weighting", "output", "process"), cases.LOSS_CASES)
 def test_losses_are_the_published_ones(
-    linear_model: LinearModel, loss: Any, weighting: Any, output: Any, sde: SDE
+    linear_model: LinearModel, golden: Golden, loss: Any, weighting: Any, output: Any, process: str
 ) -> None:
-    model = linear_model(sde, Parameterisation(output))
-    config = ObjectiveConfig(loss, weighting, l1_weight=0.5)
-    clean, noisy = waveforms()
-    scale = noisy.abs().amax(1, keepdim=True)
-    x = model.frontend(clean / scale)
-    z = torch.randn(x.shape, dtype=x.dtype, generator=torch.Generator().manual_seed(1))
-    seen = Seen(model)
-    found = SpeechObjective(config)(model, clean, noisy, generator=torch.Generator().manual_seed(2), noise=z)
-    torch.testing.assert_close(seen.y, model.frontend(noisy / scale))
-    kept = (seen.x_t, seen.y, seen.t)
-    wanted = [published_loss(model, config, slice(i, i + 1), kept, z, x) for i in range(3)]
-    torch.testing.assert_close(found, torch.stack(wanted), rtol=1e-4, atol=1e-6)
+    model = linear_model(OUVESDE() if process == "ouve" else SBVESDE(), Parameterisation(output))
+    cases.fill_linear(model.backbone)
+    config = ObjectiveConfig(loss, weighting, l1_weight=0.5, times=FixedTimes(stratified=False))
+    clean = cases.waveforms("clean", 3, cases.LOSS_SAMPLES)
+    noisy = clean + cases.waveforms("noise", 3, cases.LOSS_SAMPLES) / 2
+    z = complex_draw("loss noise", *model.frontend(clean).shape)
+    found = SpeechObjective(config)(model, clean, noisy, noise=z)
+    golden.assert_close(found, cases.key("loss", loss, weighting, output), 2e-6)
 
 
 @pytest.mark.parametrize(

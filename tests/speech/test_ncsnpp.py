@@ -13,23 +13,13 @@ from torch import Tensor, nn
 from shared.errors import ConfigError, DataError
 from speech.backbones.ncsnpp import PUBLISHED, NCSNpp, NCSNppConfig
 from speech.backbones.ncsnpp_layers import Attention, Resample
-from speech.importing.names import published_weights
-from tests.speech.public_code import public
+from tests.golden.sgmse_cases import NCSNPP as SMALL
+from tests.golden.sgmse_cases import NCSNPP_CASES, key, spectrograms
+from tests.golden.sgmse_cases import NCSNPP_OPTIONS as OPTIONS
+from tests.golden.store import Golden
+from tests.speech.published import layout, put_recipe
 from tests.speech.test_fir import filtered
 
-SMALL: dict[str, Any] = {"nf": 16, "ch_mult": (1, 2, 2), "num_res_blocks": 1, "image_size": 32}
-OPTIONS: dict[str, dict[str, Any]] = {
-    "usual": {},
-    "attention": {"attn_resolutions": (16, 8)},
-    "two blocks": {"num_res_blocks": 2, "dropout": 0.3},
-    "other taps": {"fir_kernel": (1, 2, 3, 2, 1)},
-    "no filter": {"fir": False, "progressive": "none"},
-    "residual input": {"progressive_input": "residual"},
-    "plain": {"progressive": "none", "progressive_input": "none"},
-    "concatenated": {"progressive_combine": "cat"},
-    "ddpm": {"resblock_type": "ddpm", "resamp_with_conv": False},
-    "other sums": {"skip_rescale": False, "nonlinearity": "lrelu", "centered": False},
-}
 OURS_ONLY: dict[str, dict[str, Any]] = {
     "ddpm with convolutions": {"resblock_type": "ddpm"},
     "ddpm without filter": {"resblock_type": "ddpm", "fir": False},
@@ -76,42 +66,21 @@ def test_the_full_network_takes_spectrograms_of_256_frequencies_and_any_64_frame
     assert model.frame_multiple == 64
 
 
-@pytest.mark.parametrize("variant", PUBLISHED)
-@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
-def test_outputs_are_the_published_ones(variant: str, options: dict[str, Any]) -> None:
-    registry = public("sgmse.backbones").BackboneRegistry
-    if variant != "ncsnpp" and len(options) > 1:
-        pytest.skip("these options are compared in one variant")
-    ours = network(options, variant)
-    theirs = registry.get_by_name(variant)(**{**SMALL, **options}).eval()
-    weights = published_weights(ours)
-    assert [weight.published for weight in weights] == list(theirs.state_dict())
-    assert [weight.published for weight in weights] == [name for name, _ in theirs.named_parameters()]
-    frozen = [name for name, value in theirs.named_parameters() if not value.requires_grad]
-    assert [weight.published for weight in weights if weight.frozen] == frozen
-    own = ours.state_dict()
+@pytest.mark.parametrize(("variant", "option"), NCSNPP_CASES)
+def test_outputs_are_the_published_ones(golden: Golden, variant: str, option: str) -> None:
+    ours = network(OPTIONS[option], variant)
+    assert layout(ours) == golden.lines(key("ncsnpp", variant, option, "layout"))
+    put_recipe(ours)
     with torch.no_grad():
-        for weight, (_, value) in zip(weights, theirs.named_parameters(), strict=True):
-            if value.requires_grad:
-                value.add_(0.05 * torch.randn_like(value))
-            weight.put(own[weight.name], value)
-        x, y, t = inputs(24)
-        wanted = theirs(x, y, t) if variant == "ncsnpp_v2" else theirs(torch.cat([x, y], dim=1), t)
-        assert relative(ours(x, y, t), wanted) < 1e-5
+        golden.assert_close(ours(*spectrograms(32, 24)), key("ncsnpp", variant, option), 1e-5)
 
 
 @pytest.mark.slow
-def test_the_full_network_gives_the_published_outputs() -> None:
-    registry = public("sgmse.backbones").BackboneRegistry
-    ours, theirs = NCSNpp(NCSNppConfig()), registry.get_by_name("ncsnpp")()
-    own = ours.state_dict()
+def test_the_full_network_gives_the_published_outputs(golden: Golden) -> None:
+    ours = NCSNpp(NCSNppConfig())
+    put_recipe(ours)
     with torch.no_grad():
-        for weight, (_, value) in zip(published_weights(ours), theirs.named_parameters(), strict=True):
-            if value.requires_grad:
-                value.add_(0.02 * torch.randn_like(value))
-            weight.put(own[weight.name], value)
-        x, y, t = inputs(64, bins=256, batch=1)
-        assert relative(ours(x, y, t), theirs(torch.cat([x, y], dim=1), t)) < 1e-5
+        golden.assert_close(ours(*spectrograms(256, 64)), key("ncsnpp", "full"), 1e-5)
 
 
 @pytest.mark.parametrize("options", [*OPTIONS.values(), *OURS_ONLY.values()], ids=[*OPTIONS, *OURS_ONLY])

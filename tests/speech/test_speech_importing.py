@@ -26,8 +26,10 @@ from speech.importing.names import published_weights
 from speech.importing.settings import published_config
 from speech.model import SpeechModel
 from speech.sampling import sample_spectrogram
-from tests.speech.public_code import public
-from tests.speech.published import COMMON, OUVE, SBVE, SMALL, random_weights, save_published, small_layout
+from tests.golden.recipe import RecipeNoise
+from tests.golden.sgmse_cases import CHECKPOINT_CASES, key, spectrograms
+from tests.golden.store import Golden
+from tests.speech.published import COMMON, OUVE, SBVE, SMALL, random_weights, rebuilt, save_published, small_layout
 
 NCSNPP = {**COMMON, **OUVE, **SMALL, "backbone": "ncsnpp"}
 
@@ -150,6 +152,14 @@ def test_settings_of_preconditioning() -> None:
     config = published_config(given, "file")
     assert config.parameterisation == Parameterisation("denoiser", "edm", "edm", "edm", "1/t", 1, 0.2)
     assert config.sampling.sampler == "ode"
+
+
+def test_a_checkpoint_may_ask_for_the_probability_flow() -> None:
+    given = {**COMMON, **OUVE, "backbone": "ncsnpp", "probability_flow": True}
+    assert published_config(given, "file").sampling == SamplingConfig("pc", 30, probability_flow=True)
+    assert not published_config({**given, "sampler_type": "ode"}, "file").sampling.probability_flow
+    with pytest.raises(ConfigError, match="probability_flow='yes'"):
+        published_config({**given, "probability_flow": "yes"}, "file")
 
 
 def test_what_is_not_given_is_as_the_published_code_has_it() -> None:
@@ -289,40 +299,15 @@ def test_damage_anywhere_is_an_error_or_harmless(checkpoint: Path, tmp_path: Pat
                 import_checkpoint(path)
 
 
-@pytest.mark.parametrize("backbone", ["ncsnpp", "ncsnpp_v2", "ncsnpp_48k", "dcunet"])
-@pytest.mark.parametrize("process", [OUVE, SBVE], ids=["ouve", "sbve"])
+@pytest.mark.parametrize(("backbone", "process"), CHECKPOINT_CASES)
 def test_what_the_published_code_saves_gives_its_outputs_and_its_samples(
-    tmp_path: Path, backbone: str, process: dict[str, Any]
+    tmp_path: Path, golden: Golden, backbone: str, process: str
 ) -> None:
-    published, data = public("sgmse.model"), public("sgmse.data_module")
-    lightning = pytest.importorskip("pytorch_lightning")
-    torch.manual_seed(0)
-    small = SMALL if backbone != "dcunet" else {"n_fft": 64, "dcunet_architecture": "DCUNet-10", "embed_dim": 16}
-    # In float32 the published bridge sampler loses digits in its first step, the more the longer that is.
-    settings = {**COMMON, **process, **small, "N": 4 if process is OUVE else 50}
-    settings["loss_type"] = "score_matching" if process is OUVE else "data_prediction"
-    theirs = published.ScoreModel(backbone=backbone, data_module_cls=data.SpecsDataModule, **settings)
+    name = key("checkpoint", backbone, process)
+    ours = import_checkpoint(rebuilt(tmp_path / "last.ckpt", golden, name))
+    x, y, t = spectrograms(33 if backbone == "dcunet" else 32, 16)
     with torch.no_grad():
-        for parameter in theirs.dnn.parameters():
-            if parameter.requires_grad:
-                parameter.add_(0.02 * torch.randn_like(parameter))
-    theirs.ema.update(theirs.dnn.parameters())
-    trainer = lightning.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, default_root_dir=tmp_path)
-    trainer.strategy.connect(theirs)
-    trainer.save_checkpoint(tmp_path / "last.ckpt")
-    ours = import_checkpoint(tmp_path / "last.ckpt")
-    theirs.eval()
-    x, y, t = inputs(bins=33 if backbone == "dcunet" else 32)
-    with torch.no_grad():
-        wanted = theirs(x, y, t)
-        assert float((ours(x, y, t) - wanted).abs().max() / wanted.abs().max()) < 1e-5
-        torch.manual_seed(3)
-        sampler = (
-            theirs.get_pc_sampler("reverse_diffusion", "ald", y, N=4, corrector_steps=1, snr=0.5)
-            if process is OUVE
-            else theirs.get_sb_sampler(theirs.sde, y, sampler_type="ode")
-        )
-        sample, _ = sampler()
-        found = sample_spectrogram(ours, y, generator=torch.Generator().manual_seed(3))
-    assert float((found.x - sample).abs().max() / sample.abs().max()) < 1e-5
-    assert found.nfe == (8 if process is OUVE else 50)
+        golden.assert_close(ours(x, y, t), key(name, "output"), 1e-5)
+        found = sample_spectrogram(ours, y, generator=[RecipeNoise(0), RecipeNoise(1)])
+    golden.assert_close(found.x, key(name, "sample"), 2e-5)
+    assert found.nfe == (8 if process == "ouve" else 50)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import types
+import math
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +13,20 @@ from torch import Tensor
 
 import speech
 from shared.checkpoint import dataclass_from
-from shared.errors import CheckpointError, ConfigError
+from shared.errors import CheckpointError, ConfigError, DataError
 from shared.sde import OUVESDE, SBVESDE, SDE
 from shared.sde.base import expand
 from speech.backbones import DCUNetConfig, NCSNppConfig
 from speech.config import Parameterisation, SamplingConfig, SpeechConfig
 from speech.frontend import FRONT_ENDS
 from speech.model import SpeechModel
+from speech.sampling import sample_spectrogram
+from tests.golden.sgmse_cases import SCALE_CASES, SCALES, fill_linear, key, spectrograms
+from tests.golden.store import Golden
 from tests.speech.conftest import TINY_FRONT_END, TINY_LIGHT, LinearModel
-from tests.speech.public_code import public
 
 SHAPE = (2, 1, TINY_FRONT_END.frequencies, 8)
+SMALL_NCSNPP = NCSNppConfig(nf=16, ch_mult=(1, 2, 2), num_res_blocks=1, image_size=32)
 
 
 @pytest.fixture
@@ -33,40 +36,35 @@ def inputs() -> tuple[Tensor, Tensor, Tensor]:
     return x_t, y, torch.tensor([0.9, 0.2])
 
 
-SCALES = [
-    Parameterisation("score", "edm", "1/sigma", "0", None),
-    Parameterisation("score", "1", "sigma", "edm", "1/sigma"),
-    Parameterisation("score", "edm", "edm", "edm", "1/t", sigma_data=0.3),
-    Parameterisation("denoiser", "edm", "1", "0", "1/sigma"),
-    Parameterisation("data", "edm", "edm", "edm", "1/t"),
-    Parameterisation("data"),
-]
-
-
-@pytest.mark.parametrize("scales", SCALES, ids=str)
-@pytest.mark.parametrize("name", ["ouve", "sbve"])
-def test_the_output_is_the_published_one(
-    linear_model: LinearModel, inputs: tuple[Tensor, Tensor, Tensor], scales: Parameterisation, name: str
-) -> None:
+@pytest.mark.parametrize(("process", "scales"), SCALE_CASES)
+def test_the_output_is_the_published_one(linear_model: LinearModel, golden: Golden, process: str, scales: str) -> None:
     """The published forward pass and its scales are functions of settings, process and network alone."""
-    published = public("sgmse.model").ScoreModel
-    sdes = public("sgmse.sdes")
-    model = linear_model(OUVESDE() if name == "ouve" else SBVESDE(), scales)
-    stand_in = types.SimpleNamespace(
-        backbone="ncsnpp_v2",
-        dnn=model.backbone,
-        sde=sdes.OUVESDE(1.5, 0.05, 0.5) if name == "ouve" else sdes.SBVESDE(2.6, 0.4),
-        loss_type={"score": "score_matching", "data": "data_prediction"}.get(scales.output, scales.output),
-        network_scaling=scales.network_scaling,
-        c_in=scales.c_in,
-        c_out=scales.c_out,
-        c_skip=scales.c_skip,
-        sigma_data=scales.sigma_data,
-    )
-    for scale in ("_c_in", "_c_out", "_c_skip"):
-        setattr(stand_in, scale, types.MethodType(getattr(published, scale), stand_in))
-    wanted = published.forward(stand_in, *inputs)
-    torch.testing.assert_close(model(*inputs), wanted, rtol=1e-4, atol=1e-5)
+    model = linear_model(OUVESDE() if process == "ouve" else SBVESDE(), SCALES[scales])
+    fill_linear(model.backbone)
+    found = model(*spectrograms(TINY_FRONT_END.frequencies, 8))
+    golden.assert_close(found, key("output", process, scales), 2e-6)
+
+
+@pytest.mark.parametrize("scales", SCALES.values(), ids=SCALES)
+@pytest.mark.parametrize("sde", [OUVESDE(), SBVESDE()], ids=["ouve", "sbve"])
+def test_the_output_by_its_formula(
+    linear_model: LinearModel, inputs: tuple[Tensor, Tensor, Tensor], scales: Parameterisation, sde: SDE
+) -> None:
+    """Karras et al. 2022, Table 1, as Richter et al. 2025 name its scales; each of them matters."""
+    model, (x_t, y, t) = linear_model(sde, scales), inputs
+    found = model(x_t, y, t)
+    for i, time in enumerate(t.tolist()):
+        sigma, data = float(sde.sigma(time)), scales.sigma_data
+        total = math.hypot(sigma, data)
+        c_in = 1 / total if scales.c_in == "edm" else 1.0
+        c_out = {"1": 1.0, "sigma": sigma, "1/sigma": 1 / sigma, "edm": sigma * data / total}[scales.c_out]
+        c_skip = (data / total) ** 2 if scales.c_skip == "edm" else 0.0
+        raw = model.backbone(c_in * x_t[i : i + 1], c_in * y[i : i + 1], t[i : i + 1])[0]
+        raw = raw / {None: 1.0, "1/sigma": sigma, "1/t": time}[scales.network_scaling]
+        wanted = c_skip * x_t[i] + c_out * raw
+        if scales.output == "denoiser":
+            wanted = (raw - x_t[i]) / sigma**2
+        torch.testing.assert_close(found[i], wanted, rtol=1e-4, atol=1e-5)
 
 
 def test_the_sign_is_that_of_the_first_published_models(
@@ -101,20 +99,49 @@ def test_the_end_of_a_bridge(linear_model: LinearModel, inputs: tuple[Tensor, Te
         linear_model(SBVESDE(), Parameterisation("score")).denoise(x_t, y, t)
 
 
-def test_frames_are_continued_with_zeros(linear_model: LinearModel, inputs: tuple[Tensor, Tensor, Tensor]) -> None:
-    x_t, y, t = inputs
-    model = linear_model(OUVESDE())
-    seen: list[int] = []
-    forward = model.backbone.forward
-    model.backbone.forward = lambda a, b, c: seen.append(a.shape[-1]) or forward(a, b, c)  # type: ignore[assignment]
-    part = model(x_t[..., :5], y[..., :5], t)
-    assert seen == [8]
-    torch.testing.assert_close(part, model(x_t, y, t)[..., :5])
+@pytest.mark.parametrize("frames", [4, 16, 20, 64])
+def test_the_network_takes_the_frames_that_it_is_given(frames: int) -> None:
+    """Not those of `frame_multiple`, to which recordings are continued: zeros after the end would change the result."""
+    model = SpeechModel(SpeechConfig(SMALL_NCSNPP, TINY_FRONT_END)).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)))
+        generator = torch.Generator().manual_seed(2)
+        x_t, y = torch.randn(2, 1, 1, 32, frames, dtype=torch.complex64, generator=generator)
+        t = torch.tensor([0.4])
+        found, continued = model(x_t, y, t), model(model.pad_frames(x_t), model.pad_frames(y), t)
+        assert torch.equal(found, -model.backbone(x_t, y, t))
+    assert continued.shape[-1] == 64
+    assert torch.equal(continued[..., :frames], found) == (frames == 64)
+
+
+def test_frames_that_cannot_be_halved_are_refused() -> None:
+    model = SpeechModel(SpeechConfig(SMALL_NCSNPP, TINY_FRONT_END))
+    for frames in (0, 1, 18):
+        x = torch.zeros(1, 1, 32, frames, dtype=torch.complex64)
+        for call in (model, model.denoise):
+            with pytest.raises(DataError, match=rf"{frames} frames .*pad_frames.*multiple of 4"):
+                call(x, x, torch.ones(1))
+        with pytest.raises(DataError, match="pad_frames"):
+            sample_spectrogram(model, x)
+
+
+@pytest.mark.parametrize("mode", ["zero", "reflect"])
+@pytest.mark.parametrize("frames", [1, 2, 3, 7, 8, 9])
+def test_frames_are_continued_to_the_next_multiple(linear_model: LinearModel, mode: Any, frames: int) -> None:
+    y = torch.randn(2, 1, 3, frames, dtype=torch.complex64)
+    continued = linear_model(OUVESDE()).pad_frames(y, mode)
+    more = -frames % 4
+    assert continued.shape[-1] == frames + more
+    assert torch.equal(continued[..., :frames], y)
+    mirrored = mode == "reflect" and more < frames
+    wanted = y[..., frames - 1 - more : frames - 1].flip(-1) if mirrored else torch.zeros(2, 1, 3, more)
+    assert torch.equal(continued[..., frames:], wanted.to(y.dtype))
 
 
 CONFIGS = [
     SpeechConfig(),
-    SpeechConfig(DCUNetConfig(), FRONT_ENDS["48k"], parameterisation=SCALES[2]),
+    SpeechConfig(DCUNetConfig(), FRONT_ENDS["48k"], parameterisation=SCALES["score, all"]),
     SpeechConfig(
         NCSNppConfig(divide_by_time=None),
         sde={"name": "sbve", "k": 2.6, "c": 0.4},

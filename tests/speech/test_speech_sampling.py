@@ -13,13 +13,16 @@ from torch import Tensor
 
 from shared.errors import ConfigError
 from shared.random import make_generator
+from shared.samplers import sample
 from shared.sde import BBEDSDE, OUVESDE, SBVESDE, VPSDE
 from speech.backbones import NCSNppConfig
 from speech.config import Parameterisation, Sampler, SamplingConfig, SpeechConfig
 from speech.model import SpeechModel
 from speech.sampling import sample_spectrogram, sampling_times
+from tests.golden.recipe import RecipeNoise, complex_draw
+from tests.golden.sgmse_cases import BRIDGE_CASES, PC_CASES, PC_STEPS, SCALES, fill_linear, key
+from tests.golden.store import Golden
 from tests.speech.conftest import TINY_FRONT_END, LinearModel
-from tests.speech.public_code import public
 
 DATA = Parameterisation(output="data")
 
@@ -34,62 +37,42 @@ def relative(found: Tensor, wanted: Tensor) -> float:
     return float((found - wanted).abs().max() / wanted.abs().max())
 
 
-def published_network(model: SpeechModel) -> Any:
-    """The published samplers call the network with states of the precision they work in."""
-
-    def network(x_t: Tensor, y: Tensor, t: Tensor) -> Tensor:
-        return model(x_t.to(torch.complex64), y, t.float()).to(x_t.dtype)
-
-    return network
+@pytest.fixture
+def sampled() -> Tensor:
+    """What the published samplers were given."""
+    return 0.3 * complex_draw("sampled", 2, 1, TINY_FRONT_END.frequencies, 8)
 
 
-@pytest.mark.parametrize(
-    ("corrector", "corrector_steps", "start"), [("ald", 1, 1.0), ("ald", 2, 1.0), ("none", 0, 1.0), ("ald", 1, 0.5)]
-)
+@pytest.mark.parametrize(("corrector", "corrector_steps", "start", "flow"), PC_CASES)
 def test_predictor_corrector_is_the_published_one(
-    linear_model: LinearModel, noisy: Tensor, corrector: Any, corrector_steps: int, start: float
+    linear_model: LinearModel,
+    sampled: Tensor,
+    golden: Golden,
+    corrector: Any,
+    corrector_steps: int,
+    start: float,
+    flow: bool,
 ) -> None:
-    sdes, sampling = public("sgmse.sdes"), public("sgmse.sampling")
-    model = linear_model(OUVESDE())
-    published = sdes.OUVESDE(1.5, 0.05, 0.5, N=30)
-    if start < 1:  # the follow-up code: the same steps from a later time, and the noise of that time
-        sigma = published._std(torch.full((2,), start))
-        type(published).T = property(lambda self: start)
-        published.prior_sampling = lambda shape, y: y + torch.randn_like(y) * sigma[:, None, None, None]
-    try:
-        torch.manual_seed(5)
-        wanted, calls = sampling.get_pc_sampler(
-            "reverse_diffusion",
-            corrector,
-            published,
-            model,
-            noisy,
-            snr=0.5,
-            corrector_steps=corrector_steps,
-        )()
-    finally:
-        type(published).T = property(lambda self: 1)
-    config = SamplingConfig("pc", 30, corrector, corrector_steps, reverse_starting_point=start)
-    torch.manual_seed(5)
-    found = sample_spectrogram(model, noisy, config)
-    assert relative(found.x, wanted) < 2e-6
-    assert found.nfe == calls == 30 * (1 + corrector_steps)
+    model = linear_model(OUVESDE(), SCALES["score, skip"])
+    fill_linear(model.backbone)
+    noisy = sampled[:1] if corrector == "langevin" else sampled
+    config = SamplingConfig(
+        "pc", PC_STEPS, corrector, corrector_steps, reverse_starting_point=start, probability_flow=flow
+    )
+    found = sample_spectrogram(model, noisy, config, [RecipeNoise(i) for i in range(len(noisy))])
+    golden.assert_close(found.x, key("pc", corrector, corrector_steps, start, flow), 1e-5)
+    assert found.nfe == PC_STEPS * (1 + corrector_steps)
 
 
-@pytest.mark.parametrize("steps", [1, 2, 10, 50])
-@pytest.mark.parametrize("kind", ["ode", "sde"])
+@pytest.mark.parametrize(("kind", "steps"), BRIDGE_CASES)
 def test_bridge_samplers_are_the_published_ones(
-    linear_model: LinearModel, noisy: Tensor, kind: str, steps: int
+    linear_model: LinearModel, sampled: Tensor, golden: Golden, kind: str, steps: int
 ) -> None:
-    sdes, sampling = public("sgmse.sdes"), public("sgmse.sampling")
     model = linear_model(SBVESDE(), DATA)
-    published = sdes.SBVESDE(2.6, 0.4, N=steps)
-    torch.manual_seed(5)
-    wanted, _ = sampling.get_sb_sampler(published, published_network(model), noisy, sampler_type=kind)()
-    torch.manual_seed(5)
+    fill_linear(model.backbone)
     sampler: Sampler = "sb_ode" if kind == "ode" else "sb_sde"
-    found = sample_spectrogram(model, noisy, SamplingConfig(sampler, steps))
-    assert relative(found.x, wanted) < 5e-5
+    found = sample_spectrogram(model, sampled, SamplingConfig(sampler, steps), [RecipeNoise(0), RecipeNoise(1)])
+    golden.assert_close(found.x, key("bridge", kind, steps), 2e-5)
     assert found.nfe == steps
 
 
@@ -162,18 +145,33 @@ def test_the_core_samplers_end_in_the_data_prediction(linear_model: LinearModel,
     np.testing.assert_allclose(seen, [1, 0.7, 0.4], rtol=1e-6)
 
 
-@pytest.mark.parametrize("padding", ["zero", "reflect"])
-@pytest.mark.parametrize("frames", [1, 2, 7, 8, 9])
-def test_any_number_of_frames(linear_model: LinearModel, padding: Any, frames: int) -> None:
+def test_the_probability_flow_predictor_alone_is_eulers_method(linear_model: LinearModel, noisy: Tensor) -> None:
     model = linear_model(OUVESDE())
+    config = SamplingConfig("pc", 12, "none", probability_flow=True)
+    found = sample_spectrogram(model, noisy, config, make_generator(0))
+    wanted = sample(
+        lambda x, t: model.denoise(x, noisy, t),
+        model.sde,
+        y=noisy,
+        method="euler",
+        schedule=sampling_times(model.sde, config),
+        generator=make_generator(0),
+    )
+    assert relative(found.x, wanted.x) < 1e-5
+    assert found.nfe == wanted.nfe == 12
+    assert relative(found.x, sample_spectrogram(model, noisy, replace(config, probability_flow=False)).x) > 0.01
+
+
+@pytest.mark.parametrize("frames", [1, 7, 8])
+def test_frames_are_sampled_as_they_are(linear_model: LinearModel, frames: int) -> None:
+    model = linear_model(OUVESDE())
+    seen: list[int] = []
+    forward = model.backbone.forward
+    model.backbone.forward = lambda x, y, t: seen.append(y.shape[-1]) or forward(x, y, t)  # type: ignore[assignment]
     y = torch.randn(1, 1, TINY_FRONT_END.frequencies, frames, dtype=torch.complex64)
-    found = sample_spectrogram(model, y, SamplingConfig("ode2", 2, frame_padding=padding), make_generator(0))
+    found = sample_spectrogram(model, y, SamplingConfig("ode2", 2, frame_padding="reflect"), make_generator(0))
     assert found.x.shape == y.shape
-    continued = model.pad_frames(y, padding)
-    assert continued.shape[-1] % 4 == 0
-    assert continued.shape[-1] - frames < 4
-    if padding == "reflect" and frames == 7:
-        assert torch.equal(continued[..., 7], y[..., 5])
+    assert seen == [frames, frames]
 
 
 def test_half_precision_is_close_and_keeps_the_state_in_float32() -> None:
@@ -208,6 +206,11 @@ def test_what_does_not_fit_is_refused() -> None:
         sampling_times(VPSDE(), SamplingConfig("sb_ode"))
     with pytest.raises(ConfigError, match="t_end"):
         SamplingConfig(t_end=1.0)
+    with pytest.raises(ConfigError, match="probability_flow=True with sampler 'ode2'"):
+        SamplingConfig("ode2", probability_flow=True)
+    with pytest.raises(ConfigError, match="end of a bridge"):
+        sampling_times(SBVESDE(), SamplingConfig("pc", probability_flow=True))
+    sampling_times(SBVESDE(), SamplingConfig("pc", probability_flow=True, reverse_starting_point=0.9))
     with pytest.raises(ConfigError, match="reverse_starting_point"):
         sampling_times(OUVESDE(), SamplingConfig(reverse_starting_point=0.02))
     with pytest.raises(ConfigError, match="network_time"):
