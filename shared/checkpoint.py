@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from shared.errors import CheckpointError
@@ -42,7 +42,7 @@ def save_checkpoint(
     full = {"format": kind, "version": version, **config}
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
     with atomic_path(folder / WEIGHTS) as temporary:
-        save_file(tensors, temporary, metadata={"config": json.dumps(full)})
+        temporary.write_bytes(save(tensors, metadata={"config": json.dumps(full)}))
     write_json(folder / CONFIG, full)
 
 
