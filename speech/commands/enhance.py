@@ -42,7 +42,7 @@ def main(
         ),
     ] = None,
     model: Annotated[
-        str, typer.Option("--model", help="Model: folder, bundled name, hub id, or a published .ckpt.")
+        str, typer.Option("--model", help="Model: bundled name, folder (./NAME), hub id, or a published .ckpt.")
     ] = "default",
     sampler: Annotated[
         str | None,

@@ -158,7 +158,11 @@ def test_other_files_are_not_taken_for_unfinished(tmp_path: Path) -> None:
     assert (outside / "kept").read_text() == "the user's"
 
 
-@pytest.mark.parametrize("name", ["a" * 250, "ü" * 120 + ".table", "録音" * 40 + ".wav", "b." + "c" * 253])
+@pytest.mark.parametrize(
+    "name",
+    ["a" * 250, "ü" * 120 + ".table", "録音" * 40 + ".wav", "b." + "c" * 253],
+    ids=["letters", "two bytes each", "three bytes each", "suffix"],
+)
 def test_names_as_long_as_the_file_system_takes(tmp_path: Path, name: str) -> None:
     for text in ("one", "two"):
         write_text(tmp_path / name, text)
