@@ -44,7 +44,7 @@ def main(
     noisy: Annotated[Path | None, typer.Option("--noisy", help="Folder of the noisy files.")] = None,
     model: Annotated[
         str | None,
-        typer.Option("--model", help="Model that enhances: bundled name, folder, or a published .ckpt [default]."),
+        typer.Option("--model", help="Model that enhances: folder, bundled name, or a published .ckpt [default]."),
     ] = None,
     sampler: Annotated[str | None, typer.Option("--sampler", help="In place of the model's own.")] = None,
     steps: Annotated[int | None, typer.Option("--steps", help="In place of the model's own.", min=1)] = None,

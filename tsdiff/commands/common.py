@@ -71,7 +71,7 @@ ContextOption = Annotated[
     int | None, typer.Option("--context-length", help="Steps of history a window holds; by frequency if left out.")
 ]
 ModelOption = Annotated[
-    str | None, typer.Option("--model", help="Trained model (name, or folder) to use instead of training.")
+    str | None, typer.Option("--model", help="Trained model (folder or name) to use instead of training.")
 ]
 NoTrainOption = Annotated[
     bool, typer.Option("--no-train", help="Train nothing: use the bundled model of all frequencies (or --model).")

@@ -55,7 +55,7 @@ def check_model(predictor: TSDiffPredictor, path: str, data: ExperimentData) -> 
 def main(
     models: Annotated[
         list[str] | None,
-        typer.Option("--model", help="Trained model (name or folder); once for each. Left out: trained, or found."),
+        typer.Option("--model", help="Trained model (folder or name); once for each. Left out: trained, or found."),
     ] = None,
     config: ConfigOption = None,
     changes: SetOption = None,
