@@ -192,6 +192,11 @@ def _tell(report: FolderReport, target: Path) -> None:
     for file in report.files:
         if file.replaced:
             console.print(f"note: {file.name}: {file.replaced} samples not finite, taken for 0", style="yellow")
+    noted = [(file.name, text) for file in report.files for text in file.notes]
+    for name, text in noted[:_SHOWN]:
+        console.print(f"note: {name}: {text}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+    if len(noted) > _SHOWN:
+        console.print(f"… and {len(noted) - _SHOWN} more notes", style="yellow")
     if report.skipped:
         console.print(f"{len(report.skipped)} skipped: the target exists (--overwrite makes it anew)", highlight=False)
     if report.files:
@@ -213,6 +218,7 @@ def _write(output: Path, report: FolderReport, enhancer: Enhancer, model: str) -
         "nfe": report.nfe,
         "failed": [{"file": name, "reason": why} for name, why in report.failed.items()],
         "skipped": report.skipped,
+        "notes": [{"file": file.name, "note": text} for file in report.files for text in file.notes],
         "model": model,
         "sampler": enhancer.sampling.sampler,
         "steps": enhancer.sampling.steps,
@@ -229,7 +235,8 @@ def _lines(report: FolderReport) -> Iterator[str]:
     yield "| file | seconds | channels | rate, Hz | network calls | |"
     yield "|---|---|---|---|---|---|"
     for file in report.files:
-        note = f"{file.replaced} samples not finite" if file.replaced else ""
+        notes = [f"{file.replaced} samples not finite"] if file.replaced else []
+        note = "; ".join([*notes, *file.notes])
         yield f"| {file.name} | {file.seconds:.2f} | {file.channels} | {file.sample_rate} | {file.nfe} | {note} |"
     for name in report.skipped:
         yield f"| {name} | | | | | skipped: the target exists |"
