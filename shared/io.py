@@ -12,7 +12,6 @@ import secrets
 import shutil
 import stat
 import tempfile
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -30,7 +29,6 @@ UNFINISHED = ".unfinished-"
 
 _LONGEST_SUFFIX = 16
 _swept: set[str] = set()
-_sweeping = threading.Lock()
 
 
 @contextmanager
@@ -132,10 +130,9 @@ def remove_unfinished(folder: str | os.PathLike[str]) -> None:
     if fcntl is None:
         return
     place = os.path.realpath(folder)
-    with _sweeping:
-        if place in _swept:
-            return
-        _swept.add(place)
+    if place in _swept:
+        return
+    _swept.add(place)
     with suppress(OSError), os.scandir(place) as entries:
         for entry in entries:
             if entry.name.startswith(UNFINISHED):

@@ -23,14 +23,25 @@ from speech.tags import bit_rate, carry_tags, same_tags
 
 __all__ = [
     "AUDIO_SUFFIXES",
+    "BLOCK_SECONDS",
     "Audio",
     "AudioInfo",
     "AudioReader",
     "AudioWriter",
+    "Quality",
     "RawFormat",
     "Resampler",
+    "audio_info",
+    "create_audio",
+    "fit_length",
     "notes_on",
+    "open_audio",
+    "read_audio",
+    "refuse_same",
+    "resample",
     "target_coding",
+    "unwritable",
+    "write_audio",
 ]
 
 BLOCK_SECONDS = 10.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -180,7 +181,15 @@ def _draw(report: FolderReport, source: Path, target: Path, output: Path | None,
     for file in report.files:
         noisy, enhanced = (source / file.name, target / file.name) if source.is_dir() else (source, target)
         place = enhanced if output is None else output / "pictures" / file.name
-        picture_files(place.with_name(place.name + ".png"), noisy, enhanced, file.name, raw)
+        picture_files(_picture_beside(place), noisy, enhanced, file.name, raw)
+
+
+def _picture_beside(file: Path) -> Path:
+    """The file's name and .png, cut to what file systems take."""
+    name = file.name
+    while len(os.fsencode(name)) > 255 - len(".png"):
+        name = name[:-1]
+    return file.with_name(f"{name}.png")
 
 
 def _tell(report: FolderReport, target: Path) -> None:

@@ -92,6 +92,14 @@ def test_without_a_target_the_results_lie_in_the_output(recipes, tmp_path):
     assert (metrics["nfe"], metrics["draws"], metrics["mix"]) == (4, 2, 0.5)
 
 
+def test_the_longest_name_and_its_picture(recipes, tmp_path):
+    name = "ü" * 125 + ".wav"
+    write_audio(tmp_path / name, Audio(noise(1, 2000), 16000))
+    done = enhance(recipes, tmp_path / name, tmp_path / "out" / name, "--picture")
+    assert done.code == 0, done.said
+    assert {path.suffix for path in (tmp_path / "out").iterdir()} == {".wav", ".png"}
+
+
 def test_a_device_and_a_link_stay_what_they_are(recipes, tmp_path):
     write_audio(tmp_path / "a.wav", Audio(noise(1, 2000), 16000))
     (tmp_path / "link.wav").symlink_to(tmp_path / "file.wav")
