@@ -5,7 +5,8 @@
     python recipes/enhance.py recordings/ enhanced/ --output report/       a folder, and a report about it
     python recipes/enhance.py noisy.wav clean.wav --model sgmse.ckpt --steps 20 --device cuda    a published model
 
-The result keeps length, rate, channels, coding and tags. In a folder, files whose target exists are skipped, so that a
+The result keeps length, rate and channels, and where the format stays the same coding, bit rate and tags; what is not
+kept is said. In a folder, files whose target exists are skipped, so that a
 run that was interrupted goes on where it was (--overwrite makes all of them anew).
 """
 

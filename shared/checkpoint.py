@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from shared.errors import CheckpointError
@@ -42,7 +42,7 @@ def save_checkpoint(
     full = {"format": kind, "version": version, **config}
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
     with atomic_path(folder / WEIGHTS) as temporary:
-        save_file(tensors, temporary, metadata={"config": json.dumps(full)})
+        temporary.write_bytes(save(tensors, metadata={"config": json.dumps(full)}))
     write_json(folder / CONFIG, full)
 
 
@@ -142,19 +142,23 @@ def dataclass_from(cls: type[T], values: Mapping[str, Any], origin: str) -> T:
 
 
 def resolve(path_or_name: str | os.PathLike[str], bundled: Path, cache_dir: str | None = None) -> Path:
-    """The folder of a model: an existing folder, a bundled name, or a hub id ("owner/name", needs the extra "hub").
+    """The folder of a model: a bundled name, an existing folder, or a hub id ("owner/name", needs the extra "hub").
+
+    A bundled name means the bundled model, whatever lies in the current folder: a folder of that name is "./name". A
+    `Path` is never a name.
 
     Raises:
         CheckpointError: nothing of that name; the message tells what there is.
     """
-    path = Path(path_or_name)
+    path, name = Path(path_or_name), os.fspath(path_or_name)
+    names = sorted(p.parent.name for p in bundled.glob(f"*/{WEIGHTS}"))
+    if name in names and isinstance(path_or_name, str):
+        if (path / WEIGHTS).is_file():
+            warnings.warn(f"{name!r} is the bundled model; the one in the folder here is './{name}'", stacklevel=3)
+        return bundled / name
     if path.is_dir():
         return path
-    name = os.fspath(path_or_name)
-    names = sorted(p.parent.name for p in bundled.glob(f"*/{WEIGHTS}"))
-    if name in names:
-        return bundled / name
-    if name.count("/") == 1 and not name.startswith((".", "/", "~")):
+    if isinstance(path_or_name, str) and name.count("/") == 1 and not name.startswith((".", "/", "~")):
         return _from_hub(name, cache_dir)
     known = f"bundled names: {', '.join(names)}" if names else "no model is bundled with this release"
     raise CheckpointError(f"{name!r} is neither a folder, a bundled name nor a hub id; {known}")

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from shared.errors import ConfigError, DiffusionError
-from shared.io import atomic_path
+from shared.io import atomic_path, temporary_path
 
 console = Console()
 
@@ -39,9 +39,8 @@ def claim_output(output: Path) -> None:
         ConfigError: it does not.
     """
     try:
-        with atomic_path(output / "metrics.json.check"):
+        with temporary_path(output):
             pass
-        (output / "metrics.json.check").unlink()
     except OSError as error:
         raise ConfigError(f"--output {output} cannot be written ({error.strerror}); choose another folder") from error
 

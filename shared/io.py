@@ -1,42 +1,159 @@
-"""Writing files so that a stop at any moment leaves either the old file or the new one, whole."""
+"""Writing files so that a stop at any moment leaves either the old file or the new one, whole.
+
+What is not finished yet lies beside its target, under a short name that starts with `UNFINISHED`, and is locked for as
+long as its process lives. The first write of a process into a folder removes what killed processes have left there.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import secrets
+import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+from shared.errors import DataError
+
+try:
+    import fcntl
+except ImportError:  # Windows: nothing is locked there, and so nothing is taken for left behind
+    fcntl = None  # type: ignore[assignment]
+
+UNFINISHED = ".unfinished-"
+"""What the names of temporary files start with."""
+
+_LONGEST_SUFFIX = 16
+_swept: set[str] = set()
 
 
 @contextmanager
 def atomic_path(target: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary path beside `target`; on success it is renamed onto `target`, on an error removed.
 
-    The folder of `target` is made if need be. The temporary name keeps the suffix, because writers choose
-    their format by it.
+    The folder of `target` is made if need be. The temporary name keeps the suffix, because writers choose their format
+    by it. A link is followed: the file that it leads to is replaced, and the link stays. A file that is there already
+    hands its permissions on. What is no file is never renamed onto: a FIFO or a character device (/dev/stdout,
+    /dev/null) is written to, once all is ready.
+
+    Raises:
+        DataError: `target` is a folder, a block device or a socket.
+        OSError: it cannot be written.
     """
     target = Path(target)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{target.stem}-", suffix=target.suffix, dir=target.parent)
-    os.close(handle)
-    temporary = Path(name)
-    try:
+    mode = _mode(target)
+    if mode is not None and (stat.S_ISFIFO(mode) or stat.S_ISCHR(mode)):
+        with temporary_path(tempfile.gettempdir(), target.suffix) as temporary:
+            yield temporary
+            with open(temporary, "rb") as made, open(target, "wb") as stream:
+                shutil.copyfileobj(made, stream)
+        return
+    if mode is not None and not stat.S_ISREG(mode):
+        kinds = {stat.S_IFDIR: "a folder", stat.S_IFBLK: "a block device", stat.S_IFSOCK: "a socket"}
+        kind = kinds.get(stat.S_IFMT(mode), "no file")
+        raise DataError(f"{target} is {kind}, which no file may replace; choose another name")
+    target = Path(os.path.realpath(target)) if target.is_symlink() else target
+    with temporary_path(target.parent, target.suffix) as temporary:
         yield temporary
-        temporary.chmod(0o666 & ~_umask())
+        if mode is not None:
+            temporary.chmod(stat.S_IMODE(mode))
         with open(temporary, "rb") as stream:
             os.fsync(stream.fileno())
         os.replace(temporary, target)
+
+
+def _mode(path: Path) -> int | None:
+    """What is at `path`, links followed; None where nothing is."""
+    try:
+        return path.stat().st_mode
+    except FileNotFoundError:
+        return None
+
+
+@contextmanager
+def atomic_folder(target: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield a temporary folder beside `target`; on success it takes the place of `target`, on an error it is removed.
+
+    A folder that is there already is removed just before; a stop in between leaves neither.
+    """
+    target = Path(os.path.realpath(target))
+    with temporary_path(target.parent, folder=True) as temporary:
+        yield temporary
+        shutil.rmtree(target, ignore_errors=True)
+        os.replace(temporary, target)
+
+
+@contextmanager
+def temporary_path(parent: str | os.PathLike[str], suffix: str = "", *, folder: bool = False) -> Iterator[Path]:
+    """A new empty file (or folder) in `parent`, which is made if need be; what is still there at the end is removed."""
+    parent = Path(parent)
+    parent.mkdir(parents=True, exist_ok=True)
+    remove_unfinished(parent)
+    path, lock = claim_path(parent, suffix, folder=folder)
+    try:
+        yield path
     finally:
-        temporary.unlink(missing_ok=True)
+        _remove(path)
+        if lock is not None:
+            os.close(lock)
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def claim_path(parent: Path, suffix: str = "", *, folder: bool = False) -> tuple[Path, int | None]:
+    """Make an empty file (or folder) of an unused short name in `parent`: its path, and the handle that locks it, None
+    where the system has no locks. The lock ends with the handle, and so with the process, however that ends."""
+    suffix = suffix if len(os.fsencode(suffix)) <= _LONGEST_SUFFIX else ""
+    while True:
+        path = parent / f"{UNFINISHED}{secrets.token_hex(6)}{suffix}"
+        if folder:
+            path.mkdir()
+            handle = os.open(path, os.O_RDONLY)
+        else:
+            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+        if fcntl is None:
+            os.close(handle)
+            return path, None
+        with suppress(OSError):  # a file system without locks, where nothing is taken for left behind either
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.stat(path), os.fstat(handle)):
+                return path, handle
+        os.close(handle)  # another process took it for left behind before it was locked
+
+
+def remove_unfinished(folder: str | os.PathLike[str]) -> None:
+    """Remove what killed processes have left in `folder`; looks once in a process. What is locked belongs to a process
+    that lives."""
+    if fcntl is None:
+        return
+    place = os.path.realpath(folder)
+    if place in _swept:
+        return
+    _swept.add(place)
+    with suppress(OSError), os.scandir(place) as entries:
+        for entry in entries:
+            if entry.name.startswith(UNFINISHED):
+                _remove_if_left(Path(entry.path), entry.is_dir(follow_symlinks=False))
+
+
+def _remove_if_left(path: Path, folder: bool) -> None:
+    with suppress(OSError):  # locked, or another user's
+        handle = os.open(path, (os.O_RDONLY if folder else os.O_RDWR) | os.O_NOFOLLOW | os.O_NONBLOCK)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _remove(path)
+        finally:
+            os.close(handle)
+
+
+def _remove(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def write_text(target: str | os.PathLike[str], text: str) -> None:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import soundfile
@@ -15,79 +15,45 @@ import soxr
 
 from shared.errors import ConfigError, DataError
 from shared.io import atomic_path
+from speech.chunks import Lengths, lengths, state_length, unclosed
+from speech.coding import AUDIO_SUFFIXES, AudioInfo, RawFormat, encoder, notes_on, refuse_suffix, target_coding
+from speech.flac import unstated
+from speech.patched import Patched
+from speech.tags import bit_rate, carry_tags, same_tags
+
+__all__ = [
+    "AUDIO_SUFFIXES",
+    "BLOCK_SECONDS",
+    "Audio",
+    "AudioInfo",
+    "AudioReader",
+    "AudioWriter",
+    "Quality",
+    "RawFormat",
+    "Resampler",
+    "audio_info",
+    "create_audio",
+    "fit_length",
+    "notes_on",
+    "open_audio",
+    "read_audio",
+    "refuse_same",
+    "resample",
+    "target_coding",
+    "unwritable",
+    "write_audio",
+]
 
 BLOCK_SECONDS = 10.0
 """How much of a long recording is read or written at once."""
 
-_SUFFIXES_OF = {
-    "WAV": (".wav", ".wave"),
-    "FLAC": (".flac",),
-    "OGG": (".ogg", ".oga", ".opus"),
-    "MP3": (".mp3",),
-    "AIFF": (".aif", ".aiff", ".aifc"),
-    "AU": (".au", ".snd"),
-    "CAF": (".caf",),
-    "W64": (".w64",),
-    "RF64": (".rf64",),
-    "RAW": (".raw",),
-    "VOC": (".voc",),
-    "NIST": (".sph", ".nist"),
-}
-_FORMATS = {suffix: format for format, suffixes in _SUFFIXES_OF.items() for suffix in suffixes}
-
-AUDIO_SUFFIXES = tuple(_FORMATS)
-"""Suffixes of the files that are taken from a folder (any suffix does when a file is named)."""
-
-_WAV_KINDS = ("WAV", "WAVEX", "RF64")
-_FINE = ("PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ALAC_20", "ALAC_24", "ALAC_32")
-_LINEAR = ("PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE")
 _WRITTEN_AT_ONCE = 1 << 16
-_WAV_LIMIT = 4_000_000_000
+_READ_AT_ONCE = 1 << 24
+_RATES = (1000, 1_000_000)
+_WITHOUT_LENGTH = 1 << 62
+_CHUNKED = ("WAV", "WAVEX", "RF64", "W64", "AIFF")
 
 Quality = Literal["HQ", "VHQ"]
-
-
-@dataclass(frozen=True)
-class RawFormat:
-    """What a file of bare samples (.raw) cannot say of itself.
-
-    Attributes:
-        sample_rate: Hz.
-        channels: interleaved channels.
-        subtype: "FLOAT", "DOUBLE", "PCM_16", "PCM_24", "PCM_32", … as libsndfile names them.
-        endian: byte order.
-    """
-
-    sample_rate: int
-    channels: int = 1
-    subtype: str = "FLOAT"
-    endian: Literal["FILE", "LITTLE", "BIG", "CPU"] = "FILE"
-
-
-@dataclass(frozen=True)
-class AudioInfo:
-    """What a file is, apart from its samples.
-
-    Attributes:
-        sample_rate: Hz.
-        channels, samples: shape of the whole recording.
-        format, subtype: container and coding, as libsndfile names them ("WAV", "PCM_16").
-        metadata: title, artist, album, date, tracknumber, genre, comment, copyright, license, software: those present.
-        endian: byte order.
-    """
-
-    sample_rate: int
-    channels: int
-    samples: int
-    format: str = "WAV"
-    subtype: str = "PCM_16"
-    metadata: Mapping[str, str] = field(default_factory=dict)
-    endian: str = "FILE"
-
-    @property
-    def seconds(self) -> float:
-        """Length in seconds."""
-        return self.samples / self.sample_rate
 
 
 @dataclass(frozen=True)
@@ -119,16 +85,17 @@ class Audio:
 class AudioReader:
     """A file that is open for reading, from its start to its end. Made by `open_audio`."""
 
-    def __init__(self, path: Path, file: soundfile.SoundFile):
+    def __init__(self, path: Path, file: soundfile.SoundFile, length: Lengths):
         self._path, self._file, self._read = path, file, 0
         self.info = AudioInfo(
             file.samplerate,
             file.channels,
-            file.frames,
+            length.samples,
             file.format,
             file.subtype,
             {name: value for name, value in file.copy_metadata().items() if value},
             file.endian,
+            length.missing,
         )
 
     def read(self, samples: int) -> np.ndarray:
@@ -149,7 +116,8 @@ class AudioReader:
 
     def blocks(self, samples: int | None = None) -> Iterator[np.ndarray]:
         """All that is left, in blocks of this many samples [10 s]."""
-        samples = samples or max(1, int(BLOCK_SECONDS * self.info.sample_rate))
+        most = max(1, _READ_AT_ONCE // self.info.channels)
+        samples = samples or min(most, int(BLOCK_SECONDS * self.info.sample_rate))
         while self._read < self.info.samples:
             yield self.read(samples)
 
@@ -169,27 +137,43 @@ def open_audio(path: str | os.PathLike[str], raw: RawFormat | None = None) -> It
         raw: what a .raw file holds.
 
     Raises:
-        DataError: no such file, not audio, without samples; or .raw without `raw`.
+        DataError: no such file, not audio, without samples, of an impossible rate; or .raw without `raw`.
     """
     path = Path(path)
     if not path.is_file():
-        raise DataError(f"{path}: {'is a folder' if path.is_dir() else 'no such file'}; name an audio file")
+        what = "is a folder" if path.is_dir() else "is no regular file" if path.exists() else "no such file"
+        raise DataError(f"{path}: {what}; name an audio file")
     if path.stat().st_size == 0:
         raise DataError(f"{path} is empty (0 bytes); record or copy it again")
-    options: dict[str, int | str] = {}
+    options: dict[str, Any] = {}
     if path.suffix.lower() == ".raw":
         if raw is None:
             raise DataError(f"{path} holds bare samples and does not tell its rate; give it (RawFormat, --raw-rate)")
         options = {"samplerate": raw.sample_rate, "channels": raw.channels, "format": "RAW"}
         options |= {"subtype": raw.subtype, "endian": raw.endian}
-    try:
-        file = soundfile.SoundFile(path, **options)
-    except (soundfile.LibsndfileError, ValueError, TypeError) as error:
-        raise _unreadable(path, error) from error
-    with file:
+    with contextlib.ExitStack() as stack:
+        try:
+            file = stack.enter_context(soundfile.SoundFile(path, **options))
+            if file.frames == 0 or file.frames >= _WITHOUT_LENGTH:
+                patches = unclosed(path) or unstated(path)
+                if patches:
+                    patched = stack.enter_context(Patched(path, patches))
+                    file = stack.enter_context(soundfile.SoundFile(patched, **options))
+        except (soundfile.LibsndfileError, ValueError, TypeError) as error:
+            raise _unreadable(path, error) from error
         if file.frames == 0:
             raise DataError(f"{path} holds no samples; record or copy it again")
-        yield AudioReader(path, file)
+        if file.frames >= _WITHOUT_LENGTH:
+            raise DataError(
+                f"{path} does not state its length, nor does it end as it should; it may be cut short: copy it again"
+            )
+        if not _RATES[0] <= file.samplerate <= _RATES[1]:
+            raise DataError(
+                f"{path} states a rate of {file.samplerate} Hz, which is not between {_RATES[0]} and {_RATES[1]}; "
+                "its header may be damaged: copy or convert it again"
+            )
+        known = file.format in _CHUNKED
+        yield AudioReader(path, file, lengths(path, file.subtype, file.frames) if known else Lengths(file.frames))
 
 
 def _unreadable(path: Path, error: Exception) -> DataError:
@@ -211,15 +195,20 @@ def read_audio(path: str | os.PathLike[str], raw: RawFormat | None = None) -> Au
     """Read a whole file; raises as `open_audio` and `AudioReader.read`."""
     with open_audio(path, raw) as reader:
         info = reader.info
-        waveform = reader.read(info.samples)
+        waveform = np.concatenate(list(reader.blocks()), axis=1)  # in blocks: a damaged header may state any length
     return Audio(waveform, info.sample_rate, info.format, info.subtype, info.metadata, info.endian)
 
 
 class AudioWriter:
-    """A file that is open for writing. Made by `create_audio`."""
+    """A file that is open for writing. Made by `create_audio`.
+
+    Attributes:
+        dropped: names of what the source has beside its sound and the file has not, once it is written.
+    """
 
     def __init__(self, path: Path, file: soundfile.SoundFile):
         self._path, self._file = path, file
+        self.written, self.dropped = 0, tuple[str, ...]()
 
     def write(self, block: np.ndarray) -> None:
         """Append samples (channels, n); what is beyond ±1 is clipped where the coding has no room for it.
@@ -230,6 +219,7 @@ class AudioWriter:
         try:
             for start in range(0, block.shape[1], _WRITTEN_AT_ONCE):  # encoders may fail on very long blocks
                 self._file.write(np.ascontiguousarray(block[:, start : start + _WRITTEN_AT_ONCE].T))
+            self.written += block.shape[1]
         except (soundfile.LibsndfileError, AssertionError) as error:
             raise unwritable(self._path, "its disk is full, or the file may not grow") from error
 
@@ -242,7 +232,7 @@ class AudioWriter:
 
 def unwritable(path: str | os.PathLike[str], why: str) -> DataError:
     """The error of a target that cannot be written."""
-    return DataError(f"{path} cannot be written ({why}); free some space, or choose another folder")
+    return DataError(f"{path} cannot be written ({why}); free some space, or choose another name or folder")
 
 
 def refuse_same(source: Path, target: Path) -> None:
@@ -256,31 +246,43 @@ def refuse_same(source: Path, target: Path) -> None:
 
 
 @contextlib.contextmanager
-def create_audio(path: str | os.PathLike[str], info: AudioInfo) -> Iterator[AudioWriter]:
+def create_audio(
+    path: str | os.PathLike[str], info: AudioInfo, source: str | os.PathLike[str] | None = None
+) -> Iterator[AudioWriter]:
     """Write a file in blocks; it appears at `path` when all is written, or not at all.
 
     Args:
         path: where; its suffix decides the format, and `info` where the suffix says nothing.
         info: rate, channels, coding and metadata to keep. Where the format lacks the coding, the nearest that it has
             is taken; metadata that it cannot hold is left out.
+        source: the file that the samples come from. Its bit rate is kept where the coding stays, and its tags where
+            both formats hold them in the same way, cover art and RIFF's chunks among them; what is left out is in the
+            writer's `dropped`.
 
     Raises:
-        DataError: the format cannot hold the rate or the channels, or the target cannot be written.
+        DataError: a suffix of a format that is not written, a format that cannot hold the rate or the channels, or a
+            target that cannot be written.
     """
-    path = Path(path)
+    path, source = Path(path), None if source is None else Path(source)
+    refuse_suffix(path, source)
     format, subtype = target_coding(path, info)
+    coding, of = (format, subtype), (info.format, info.subtype)
+    rate = bit_rate(source, subtype) if source is not None and subtype == info.subtype else None
+    copied = source is not None and same_tags(of, coding)
     try:
         with atomic_path(path) as temporary:
             try:
+                settings = encoder(subtype, info, rate)
+                endian = _endian(format, subtype, info)
                 file = soundfile.SoundFile(
-                    temporary, "w", info.sample_rate, info.channels, subtype, _endian(format, subtype, info), format
+                    temporary, "w", info.sample_rate, info.channels, subtype, endian, format, **settings
                 )
             except (soundfile.LibsndfileError, ValueError) as error:
                 raise DataError(
                     f"{path}: {format} ({subtype}) cannot hold {info.channels} channels at {info.sample_rate} Hz; "
                     "choose a name that ends in .wav or .flac"
                 ) from error
-            for name, value in info.metadata.items():
+            for name, value in () if copied else info.metadata.items():
                 with contextlib.suppress(soundfile.LibsndfileError):
                     setattr(file, name, value)
             writer = AudioWriter(path, file)
@@ -291,40 +293,25 @@ def create_audio(path: str | os.PathLike[str], info: AudioInfo) -> Iterator[Audi
                     file.close()
                 raise
             writer.close()
+            if format in _CHUNKED:
+                state_length(temporary, subtype, writer.written)
+            if source is not None and info.format != "RAW":
+                writer.dropped = carry_tags(source, temporary, of, coding)
     except OSError as error:
         raise unwritable(path, error.strerror or str(error)) from error
-
-
-def target_coding(path: str | os.PathLike[str], info: AudioInfo) -> tuple[str, str]:
-    """Format and subtype that `path` gets: the format that its suffix names, with the subtype of `info` or the nearest
-    that the format has."""
-    suffix = Path(path).suffix.lower()
-    format = _FORMATS.get(suffix, info.format)
-    if format == "WAV" and info.format in _WAV_KINDS:
-        format = info.format
-    subtype = info.subtype
-    if suffix == ".opus":
-        subtype = "OPUS"
-    elif not soundfile.check_format(format, subtype) or (format != info.format and subtype not in _LINEAR):
-        subtype = "PCM_24" if subtype in _FINE else "PCM_16"
-        if not soundfile.check_format(format, subtype):
-            subtype = soundfile.default_subtype(format) or ""
-        if not soundfile.check_format(format, subtype):
-            raise DataError(f"{path}: libsndfile does not write {format}; choose a name that ends in .wav or .flac")
-    size = info.samples * info.channels * {"PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8}.get(subtype, 2)
-    if format in ("WAV", "WAVEX") and size > _WAV_LIMIT and soundfile.check_format("RF64", subtype):
-        format = "RF64"
-    return format, subtype
 
 
 def _endian(format: str, subtype: str, info: AudioInfo) -> str:
     return info.endian if soundfile.check_format(format, subtype, info.endian) else "FILE"
 
 
-def write_audio(path: str | os.PathLike[str], audio: Audio) -> None:
-    """Write a recording; raises as `create_audio`."""
-    with create_audio(path, audio.info) as writer:
+def write_audio(
+    path: str | os.PathLike[str], audio: Audio, source: str | os.PathLike[str] | None = None
+) -> tuple[str, ...]:
+    """Write a recording, and return what of `source` it does not keep; see `create_audio`."""
+    with create_audio(path, audio.info, source) as writer:
         writer.write(audio.waveform)
+    return writer.dropped
 
 
 def resample(

@@ -24,6 +24,7 @@ from speech.audio import (
     Resampler,
     audio_info,
     create_audio,
+    notes_on,
     open_audio,
     refuse_same,
     resample,
@@ -51,6 +52,7 @@ class FileResult:
         seconds, channels, sample_rate: of the audio.
         nfe: network calls that every sample went through.
         replaced: samples that were not finite, and were taken for 0.
+        notes: what else there is to say: what is missing at the file's end, which tags the copy does not have.
     """
 
     name: str
@@ -59,6 +61,7 @@ class FileResult:
     sample_rate: int
     nfe: int
     replaced: int = 0
+    notes: tuple[str, ...] = ()
 
 
 class Enhancer:
@@ -208,8 +211,9 @@ class Enhancer:
 
         Args:
             src: any file that libsndfile reads.
-            dst: the target, or a folder for it. Its suffix decides the format; rate, channels, length and metadata are
-                those of the source, and the coding is where the format has it.
+            dst: the target, or a folder for it. Its suffix decides the format; rate, channels and length are those of
+                the source, and coding, bit rate and tags as far as `speech.audio.create_audio` keeps them. A link is
+                followed; a FIFO or a device is written to when all is done.
             name: what the noise depends on beside the seed; None: the name of `src`, without its folder.
             raw: what a .raw file holds.
             progress: show a progress bar, or call this with every bit of progress, in seconds of a channel.
@@ -234,7 +238,7 @@ class Enhancer:
 
         total = info.seconds * info.channels
         with (
-            create_audio(target, info) as writer,
+            create_audio(target, info, source) as writer,
             tqdm(total=round(total, 1), unit="s", desc=source.name, disable=progress is not True, leave=False) as bar,
         ):
             shape, seed = (info.channels, info.samples), self.seed_of(name)
@@ -242,7 +246,8 @@ class Enhancer:
             for block in self.enhance_blocks(read, info.sample_rate, shape, seed, tally, advance):
                 writer.write(block)
         self._nfe = tally.nfe
-        return FileResult(name, info.seconds, info.channels, info.sample_rate, tally.nfe, tally.replaced)
+        result = FileResult(name, info.seconds, info.channels, info.sample_rate, tally.nfe, tally.replaced)
+        return replace(result, notes=notes_on(info, writer.dropped))
 
     def enhance_dir(
         self,

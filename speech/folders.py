@@ -16,10 +16,12 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
-from shared.errors import ConfigError, DataError, DiffusionError
+from shared.errors import ConfigError, DiffusionError
+from shared.io import remove_unfinished
 from speech.arrays import finite
-from speech.audio import AUDIO_SUFFIXES, Audio, AudioInfo, RawFormat, audio_info, read_audio, refuse_same, write_audio
+from speech.audio import Audio, AudioInfo, RawFormat, audio_info, notes_on, read_audio, refuse_same, write_audio
 from speech.enhancer import Enhancer, FileResult
+from speech.search import find_audio
 from speech.segments import Advance, Tally, bounded
 
 Existing = Literal["skip", "overwrite"]
@@ -32,7 +34,7 @@ class FolderReport:
     Attributes:
         files: those that were enhanced, in the order of their names.
         skipped: those whose target existed.
-        failed: those that could not be enhanced, and why.
+        failed: those that could not be enhanced, and why; those passed over (`speech.search.find_audio`) among them.
         seconds: that all of it took.
     """
 
@@ -77,7 +79,7 @@ def enhance_dir(
 
     Args:
         enhancer: what enhances.
-        src: the folder; hidden files and files of other suffixes than `speech.audio.AUDIO_SUFFIXES` are not taken.
+        src: the folder; files whose suffix is in `speech.audio.AUDIO_SUFFIXES` are taken, unless they are hidden.
         dst: the folder for the results, made if need be; it may lie in `src`, and is then not searched.
         existing: what to do about targets that are there already.
         workers: batches at a time. None: one per CPU thread of torch on a CPU, where each then runs on its share of
@@ -99,7 +101,8 @@ def enhance_dir(
         raise ConfigError(f"workers={workers}: need at least 1")
     started = time.perf_counter()
     report = FolderReport()
-    files = _plan(find_audio(source, target), source, target, existing, raw, report)
+    paths, report.failed = find_audio(source, target)
+    files = _plan(paths, source, target, existing, raw, report)
     batches = _batches(enhancer, files)
     total = round(sum(file.info.seconds * file.info.channels for file in files), 1)
     with tqdm(total=total, unit="s", desc=source.name, disable=not progress) as bar:
@@ -111,34 +114,6 @@ def enhance_dir(
     return report
 
 
-def find_audio(source: Path, target: Path) -> list[Path]:
-    """The audio files below `source`, in the order of their names, without those below `target`.
-
-    Raises:
-        DataError: `source` is no folder, holds no audio, or is `target`.
-    """
-    if not source.is_dir():
-        raise DataError(
-            f"{source}: {'is a file' if source.exists() else 'no such folder'}; name a folder of recordings"
-        )
-    if target.exists() and os.path.samefile(source, target):
-        raise DataError(f"{target} is the folder of the noisy files itself; choose another for the enhanced ones")
-    found = []
-    inside = target.resolve()
-    for folder, folders, names in os.walk(source):
-        folders[:] = sorted(
-            name for name in folders if not name.startswith(".") and (Path(folder) / name).resolve() != inside
-        )
-        found += [
-            Path(folder) / name
-            for name in names
-            if not name.startswith(".") and Path(name).suffix.lower() in AUDIO_SUFFIXES
-        ]
-    if not found:
-        raise DataError(f"{source} holds no audio files ({', '.join(AUDIO_SUFFIXES[:6])}, …); name another folder")
-    return sorted(found)
-
-
 def _plan(
     paths: Sequence[Path], source: Path, target: Path, existing: Existing, raw: RawFormat | None, report: FolderReport
 ) -> list[_File]:
@@ -148,6 +123,7 @@ def _plan(
         relative = path.relative_to(source)
         name, goal = relative.as_posix(), target / relative
         try:
+            remove_unfinished(goal.parent)
             refuse_same(path, goal)
             if existing == "skip" and goal.exists():
                 report.skipped.append(name)
@@ -212,11 +188,12 @@ class _Job:
             return
         for item, waveform in zip(read, results, strict=True):
             with self._failures_of(item.file):
-                write_audio(item.file.target, replace(item.audio, waveform=waveform))
+                dropped = write_audio(item.file.target, replace(item.audio, waveform=waveform), item.file.source)
                 info = item.audio.info
-                self._succeeded(
-                    FileResult(item.file.name, info.seconds, info.channels, info.sample_rate, tally.nfe, item.replaced)
+                result = FileResult(
+                    item.file.name, info.seconds, info.channels, info.sample_rate, tally.nfe, item.replaced
                 )
+                self._succeeded(replace(result, notes=notes_on(item.file.info, dropped)))
 
     def _alone(self, file: _File) -> None:
         with self._failures_of(file):

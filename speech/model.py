@@ -129,6 +129,8 @@ class SpeechModel(nn.Module):
     def from_pretrained(cls, path_or_name: str | os.PathLike[str] = "default") -> SpeechModel:
         """The model in a folder, of a bundled name, or of a hub id; on the CPU, for evaluation.
 
+        A bundled name goes before a folder of that name here, which is "./name".
+
         Raises:
             CheckpointError: no such model, or its files are damaged or of another kind.
         """

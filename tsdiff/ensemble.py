@@ -94,7 +94,7 @@ class EnsemblePredictor(Predictor):
         Raises:
             CheckpointError: there is none, or a member is damaged.
         """
-        return cls.from_pretrained(path, device)
+        return cls.from_pretrained(Path(path), device)
 
     @classmethod
     def from_pretrained(cls, path_or_name: str | Path, device: str | torch.device | None = None) -> EnsemblePredictor:

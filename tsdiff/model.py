@@ -231,7 +231,7 @@ class TSDiff(nn.Module):
 
     @classmethod
     def from_pretrained(cls, path_or_name: str | os.PathLike[str]) -> TSDiff:
-        """A model from a folder, a bundled name or a hub id.
+        """A model from a folder, a bundled name or a hub id; a bundled name goes before a folder, which is "./name".
 
         Raises:
             CheckpointError: there is none, or it is damaged, of another version, or does not fit.

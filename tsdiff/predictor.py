@@ -363,13 +363,15 @@ class TSDiffPredictor(Predictor):
         Raises:
             CheckpointError: damaged, of another version, or with settings that do not fit.
         """
-        return cls.from_pretrained(path, device=device)
+        return cls.from_pretrained(Path(path), device=device)
 
     @classmethod
     def from_pretrained(
         cls, path_or_name: str | Path, sampling: Sampling | None = None, device: str | torch.device | None = None
     ) -> TSDiffPredictor:
         """A predictor from a model's folder, bundled name or hub id; a folder may hold its sampling settings too.
+
+        A bundled name goes before a folder of that name here, which is "./name".
 
         `TSDiffPredictor.from_pretrained("default").adapted("h", 24)` forecasts without training.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -42,7 +43,7 @@ def main(
         ),
     ] = None,
     model: Annotated[
-        str, typer.Option("--model", help="Model: folder, bundled name, hub id, or a published .ckpt.")
+        str, typer.Option("--model", help="Model: bundled name, folder (./NAME), hub id, or a published .ckpt.")
     ] = "default",
     sampler: Annotated[
         str | None,
@@ -180,7 +181,15 @@ def _draw(report: FolderReport, source: Path, target: Path, output: Path | None,
     for file in report.files:
         noisy, enhanced = (source / file.name, target / file.name) if source.is_dir() else (source, target)
         place = enhanced if output is None else output / "pictures" / file.name
-        picture_files(place.with_name(place.name + ".png"), noisy, enhanced, file.name, raw)
+        picture_files(_picture_beside(place), noisy, enhanced, file.name, raw)
+
+
+def _picture_beside(file: Path) -> Path:
+    """The file's name and .png, cut to what file systems take."""
+    name = file.name
+    while len(os.fsencode(name)) > 255 - len(".png"):
+        name = name[:-1]
+    return file.with_name(f"{name}.png")
 
 
 def _tell(report: FolderReport, target: Path) -> None:
@@ -192,6 +201,11 @@ def _tell(report: FolderReport, target: Path) -> None:
     for file in report.files:
         if file.replaced:
             console.print(f"note: {file.name}: {file.replaced} samples not finite, taken for 0", style="yellow")
+    noted = [(file.name, text) for file in report.files for text in file.notes]
+    for name, text in noted[:_SHOWN]:
+        console.print(f"note: {name}: {text}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+    if len(noted) > _SHOWN:
+        console.print(f"… and {len(noted) - _SHOWN} more notes", style="yellow")
     if report.skipped:
         console.print(f"{len(report.skipped)} skipped: the target exists (--overwrite makes it anew)", highlight=False)
     if report.files:
@@ -213,6 +227,7 @@ def _write(output: Path, report: FolderReport, enhancer: Enhancer, model: str) -
         "nfe": report.nfe,
         "failed": [{"file": name, "reason": why} for name, why in report.failed.items()],
         "skipped": report.skipped,
+        "notes": [{"file": file.name, "note": text} for file in report.files for text in file.notes],
         "model": model,
         "sampler": enhancer.sampling.sampler,
         "steps": enhancer.sampling.steps,
@@ -229,7 +244,8 @@ def _lines(report: FolderReport) -> Iterator[str]:
     yield "| file | seconds | channels | rate, Hz | network calls | |"
     yield "|---|---|---|---|---|---|"
     for file in report.files:
-        note = f"{file.replaced} samples not finite" if file.replaced else ""
+        notes = [f"{file.replaced} samples not finite"] if file.replaced else []
+        note = "; ".join([*notes, *file.notes])
         yield f"| {file.name} | {file.seconds:.2f} | {file.channels} | {file.sample_rate} | {file.nfe} | {note} |"
     for name in report.skipped:
         yield f"| {name} | | | | | skipped: the target exists |"

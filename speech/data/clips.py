@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -12,13 +13,14 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import soundfile
 import soxr
 from numpy.typing import NDArray
 
 from shared.errors import DataError
 from shared.io import atomic_path, write_json
 from shared.random import derive_seed
+from speech.audio import read_audio
+from speech.coding import FOREIGN_SUFFIXES
 from speech.data.levels import active_power
 
 Folders = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
@@ -74,7 +76,14 @@ def audio_files(folders: Folders) -> list[Path]:
     for folder in as_folders(folders):
         if not folder.is_dir():
             raise DataError(f"{folder} is not a folder: give one that holds audio files")
-        here = sorted(p for p in folder.rglob("*") if p.suffix.lower() in AUDIO_SUFFIXES and not p.name.startswith("."))
+        visible = sorted(p for p in folder.rglob("*") if not p.name.startswith("."))
+        here = [p for p in visible if p.suffix.lower() in AUDIO_SUFFIXES]
+        passed = [p for p in visible if p.suffix.lower() in FOREIGN_SUFFIXES]
+        if passed:
+            one = f"{passed[0].name} for one: {passed[0].suffix} is not read"
+            warnings.warn(
+                f"{len(passed)} files below {folder} are passed over, {one}; convert to WAV or FLAC", stacklevel=2
+            )
         if not here:
             raise DataError(f"no audio in {folder}: it must hold {', '.join(sorted(AUDIO_SUFFIXES))} files")
         found += here
@@ -87,13 +96,8 @@ def read_mono(path: Path, sample_rate: int) -> Waveform:
     Raises:
         DataError: the file cannot be decoded, is empty, or holds NaN or infinite samples.
     """
-    try:
-        samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
-    except (soundfile.LibsndfileError, RuntimeError) as error:
-        raise DataError(f"{path} cannot be read as audio ({error}); remove or convert it") from error
-    if not len(samples):
-        raise DataError(f"{path} holds no samples; remove it")
-    mono = samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1)
+    audio = read_audio(path)
+    rate, mono = audio.sample_rate, audio.waveform[0] if len(audio.waveform) == 1 else audio.waveform.mean(axis=0)
     if not np.isfinite(mono).all():
         raise DataError(f"{path} holds NaN or infinite samples; remove or repair it")
     return mono if rate == sample_rate else soxr.resample(mono, rate, sample_rate)

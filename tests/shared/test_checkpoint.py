@@ -146,6 +146,25 @@ def test_resolve(saved: Path) -> None:
         resolve("owner/name", saved.parent)
 
 
+def test_a_bundled_name_goes_before_a_folder_here(
+    saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
+) -> None:
+    here = tmp_path / "here"
+    (here / "m").mkdir(parents=True)
+    monkeypatch.chdir(here)
+    assert resolve("m", saved.parent) == saved
+    assert not recwarn
+    (here / "m" / WEIGHTS).write_bytes((saved / WEIGHTS).read_bytes())
+    with pytest.warns(UserWarning, match=r"'m' is the bundled model; the one in the folder here is '\./m'"):
+        assert resolve("m", saved.parent) == saved
+    for path in ("./m", Path("m"), here / "m", str(here / "m")):
+        assert resolve(path, saved.parent).samefile(here / "m")
+    (here / "m" / WEIGHTS).unlink()
+    (here / "m").rmdir()
+    with pytest.raises(CheckpointError, match="'m' is neither"):
+        resolve(Path("m"), saved.parent)
+
+
 def test_a_failing_writer_leaves_the_old_file(tmp_path: Path) -> None:
     target = tmp_path / "file.txt"
     write_text(target, "old")

@@ -6,6 +6,7 @@ import itertools
 import os
 import resource
 import subprocess
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -106,6 +107,71 @@ def test_a_raw_file_needs_its_rate(tmp_path):
 )
 def test_the_suffix_decides_the_format_and_the_source_the_coding(name, source, wanted):
     assert target_coding(name, AudioInfo(16000, 1, 100, *source)) == wanted
+
+
+@pytest.mark.parametrize("name", ["a.m4a", "a.MP4", "a.aac", "a.wma", "a.txt", "a.wav.part", "a.2024"])
+def test_a_name_that_promises_another_format_is_refused_with_those_that_work(tmp_path, name):
+    with pytest.raises(
+        DataError, match=rf"{name}: .* cannot be written; choose a name that ends in one of \.wav, .*\.mp3"
+    ):
+        write_audio(tmp_path / name, Audio(sound(), 16000))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_name_like_the_sources_needs_no_known_suffix(tmp_path):
+    write_audio(tmp_path / "a", Audio(sound(), 16000, "FLAC"))
+    (tmp_path / "a").rename(tmp_path / "a.dat")
+    write_audio(tmp_path / "b.dat", read_audio(tmp_path / "a.dat"), tmp_path / "a.dat")
+    assert audio_info(tmp_path / "b.dat") == audio_info(tmp_path / "a.dat")
+    for name in ("b.xyz", "b.m4a"):
+        with pytest.raises(DataError, match="cannot be written"):
+            write_audio(tmp_path / name, read_audio(tmp_path / "a.dat"), tmp_path / "a.dat")
+
+
+@pytest.mark.parametrize("name", ["x" * 246 + ".wav", "ü" * 125 + ".wav", "録" * 83 + ".flac"])
+def test_long_names(tmp_path, name):
+    write_audio(tmp_path / name, Audio(sound(), 16000))
+    assert read_audio(tmp_path / name).waveform.shape == (2, 4411)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    with pytest.raises(DataError, match=r"cannot be written .*too long"):
+        write_audio(tmp_path / f"{name[:-4]}{'y' * 8}.wav", Audio(sound(), 16000))
+
+
+@pytest.mark.parametrize("suffix", ["", ".wav", ".flac", ".mp3", ".ogg"])
+def test_a_file_written_to_a_pipe_is_whole(tmp_path, suffix):
+    pipe, audio = tmp_path / f"pipe{suffix}", Audio(sound(2, 30_000), 16000, "WAV", "PCM_16", TAGS)
+    os.mkfifo(pipe)
+    got: list[bytes] = []
+    thread = threading.Thread(target=lambda: got.append(pipe.read_bytes()), daemon=True)
+    thread.start()
+    write_audio(pipe, audio)
+    thread.join(20)
+    write_audio(tmp_path / f"file{suffix}", audio)
+    (tmp_path / f"got{suffix}").write_bytes(got[0])
+    through, direct = (read_audio(tmp_path / f"{name}{suffix}") for name in ("got", "file"))
+    assert through.info == direct.info
+    np.testing.assert_array_equal(through.waveform, direct.waveform)
+    assert pipe.is_fifo()
+
+
+@pytest.mark.parametrize("rate", [1, 999, 1_000_001, 2**31 - 1])
+def test_a_rate_that_cannot_be_is_refused(tmp_path, rate):
+    soundfile.write(tmp_path / "a.wav", sound().T, 16000)
+    content = bytearray((tmp_path / "a.wav").read_bytes())
+    content[24:28] = rate.to_bytes(4, "little")
+    (tmp_path / "a.wav").write_bytes(content)
+    with pytest.raises(DataError, match=f"states a rate of {rate} Hz, which is not between 1000 and 1000000"):
+        audio_info(tmp_path / "a.wav")
+
+
+def test_a_header_that_states_a_year_of_audio_takes_no_memory(tmp_path):
+    soundfile.write(tmp_path / "a.flac", sound().T, 16000)
+    content = bytearray((tmp_path / "a.flac").read_bytes())
+    content[21] |= 0x0F
+    (tmp_path / "a.flac").write_bytes(content)
+    assert audio_info(tmp_path / "a.flac").samples > 2**35
+    with pytest.raises(DataError, match="damaged or cut short"):
+        read_audio(tmp_path / "a.flac")
 
 
 def test_more_than_four_gigabytes_of_wav_are_rf64():

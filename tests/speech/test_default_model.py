@@ -10,8 +10,10 @@ import torch
 
 from speech import Enhancer
 from speech.audio import read_audio
+from speech.enhancer import load_model
 from speech.metrics import si_sdr
-from speech.model import BUNDLED
+from speech.model import BUNDLED, SpeechModel
+from tests.speech.models import tiny_model
 
 
 @pytest.fixture(scope="module", params=["default", "causal"])
@@ -28,6 +30,16 @@ def test_it_is_small_and_has_a_card(name: str) -> None:
     card = (BUNDLED / name / "README.md").read_text(encoding="utf-8")
     for part in ("Licence", "train_speech.py", "LibriSpeech", "PESQ", "Limits"):
         assert part in card
+
+
+def test_a_folder_of_its_name_does_not_hide_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("default", "causal"):
+        tiny_model().save_pretrained(name)
+        with pytest.warns(UserWarning, match=f"'{name}' is the bundled model"):
+            assert Enhancer.from_pretrained(name).model.config == SpeechModel.from_pretrained(BUNDLED / name).config
+        for path in (f"./{name}", Path(name)):
+            assert load_model(path).config == Enhancer.from_pretrained(path).model.config == tiny_model().config
 
 
 @pytest.mark.parametrize("place", [0, 11])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -55,16 +57,23 @@ def test_the_report_of_a_folder_with_bad_files(recipes, tmp_path):
     for i in range(3):
         write_audio(tmp_path / f"in/{i}.wav", Audio(noise(1, 3000 + i, seed=i), 16000, metadata={"title": f"t{i}"}))
     (tmp_path / "in/text.wav").write_text("no audio")
+    (tmp_path / "in/talk.m4a").write_text("not read")
+    (tmp_path / "in/2.wav").write_bytes((tmp_path / "in/2.wav").read_bytes()[:-500])
     done = enhance(recipes, tmp_path / "in", tmp_path / "out", "--output", tmp_path / "report", "--picture")
     assert done.code == 1
     assert "failed: text.wav" in done.said
     assert "convert it to WAV or FLAC" in done.said
     metrics = json.loads((tmp_path / "report/metrics.json").read_text())
     assert (metrics["files"], metrics["nfe"], metrics["skipped"]) == (3, 2, [])
-    assert [item["file"] for item in metrics["failed"]] == ["text.wav"]
+    assert [item["file"] for item in metrics["failed"]] == ["talk.m4a", "text.wav"]
+    assert "failed: talk.m4a: .m4a is not read; convert it to WAV or FLAC" in done.said
+    assert [item["file"] for item in metrics["notes"]] == ["2.wav"]
+    assert metrics["notes"][0]["note"].startswith("cut short: ")
+    assert "2.wav: cut short: " in done.said
     assert metrics["rtf"] == pytest.approx(metrics["seconds"]["enhance"] / metrics["seconds"]["audio"])
     table = (tmp_path / "report/metrics.md").read_text()
-    assert "| 2.wav | 0.19 | 1 | 16000 | 2 | |" in table.replace("|  |", "| |")
+    assert "| 1.wav | 0.19 | 1 | 16000 | 2 | |" in table.replace("|  |", "| |")
+    assert "16000 | 2 | cut short: " in table
     for i in range(3):
         image = imread(tmp_path / f"report/pictures/{i}.wav.png")
         assert image.shape[0] > 400
@@ -81,6 +90,30 @@ def test_without_a_target_the_results_lie_in_the_output(recipes, tmp_path):
     assert (tmp_path / "report/enhanced/a.wav").is_file()
     metrics = json.loads((tmp_path / "report/metrics.json").read_text())
     assert (metrics["nfe"], metrics["draws"], metrics["mix"]) == (4, 2, 0.5)
+
+
+def test_the_longest_name_and_its_picture(recipes, tmp_path):
+    name = "ü" * 125 + ".wav"
+    write_audio(tmp_path / name, Audio(noise(1, 2000), 16000))
+    done = enhance(recipes, tmp_path / name, tmp_path / "out" / name, "--picture")
+    assert done.code == 0, done.said
+    assert {path.suffix for path in (tmp_path / "out").iterdir()} == {".wav", ".png"}
+
+
+def test_a_device_and_a_link_stay_what_they_are(recipes, tmp_path):
+    write_audio(tmp_path / "a.wav", Audio(noise(1, 2000), 16000))
+    (tmp_path / "link.wav").symlink_to(tmp_path / "file.wav")
+    assert enhance(recipes, tmp_path / "a.wav", tmp_path / "link.wav").code == 0
+    assert (tmp_path / "link.wav").is_symlink()
+    assert read_audio(tmp_path / "file.wav").info == read_audio(tmp_path / "a.wav").info
+    try:
+        os.mknod(tmp_path / "null", stat.S_IFCHR | 0o666, os.makedev(1, 3))
+        (tmp_path / "null").write_bytes(b"")
+    except PermissionError:
+        pytest.skip("needs the right to make a device")
+    done = enhance(recipes, tmp_path / "a.wav", tmp_path / "null")
+    assert done.code == 0, done.said
+    assert (tmp_path / "null").is_char_device()
 
 
 def test_options_reach_the_sampler(recipes, tmp_path):
@@ -116,6 +149,10 @@ def test_bad_input_is_one_line_and_status_one(recipes, tmp_path):
         ([tmp_path / "text.wav", tmp_path / "b.wav"], "not audio that libsndfile reads"),
         ([tmp_path / "a.wav", tmp_path / "a.wav"], "is the noisy file itself"),
         ([tmp_path / "a.wav", "/proc/none/b.wav"], "cannot be written"),
+        (
+            [tmp_path / "a.wav", tmp_path / "b.m4a"],
+            ".m4a files cannot be written; choose a name",
+        ),
         ([tmp_path / "a.wav", tmp_path / "b.wav", "--steps", 0], "steps=0"),
         ([tmp_path / "a.wav", tmp_path / "b.wav", "--sampler", "psychic"], "psychic"),
         ([tmp_path / "a.wav", tmp_path / "b.wav", "--mix", 2], "mix=2"),

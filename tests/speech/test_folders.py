@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +14,10 @@ import pytest
 import torch
 
 from shared.errors import ConfigError, DataError
+from shared.io import UNFINISHED
 from speech.audio import Audio, read_audio, write_audio
 from speech.enhancer import Enhancer
-from speech.folders import find_audio
+from speech.search import find_audio
 from tests.speech.models import noise, tiny_enhancer, tiny_model
 
 OPTIONS = {"window_seconds": 0.5, "overlap_seconds": 0.2}
@@ -145,8 +151,68 @@ def test_a_stop_keeps_what_is_done_and_leaves_no_half_file(tree, tmp_path, worke
 def test_targets_inside_the_source_are_not_searched(tree, tmp_path):
     write_audio(tmp_path / "a.wav", Audio(noise(1, 900), 16000))
     for _ in range(2):
-        assert find_audio(tmp_path, tmp_path / "out") == [tmp_path / "a.wav"]
+        assert find_audio(tmp_path, tmp_path / "out") == ([tmp_path / "a.wav"], {})
         tiny_enhancer(steps=1).enhance_dir(tmp_path, tmp_path / "out", progress=False)
+
+
+@contextmanager
+def as_nobody() -> Iterator[None]:
+    """Without the right of root to read everything."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+def test_what_is_passed_over_is_told_with_the_remedy(tmp_path):
+    root, other = tmp_path / "in", tmp_path / "other"
+    for name in ("a.wav", "deep/b.wav"):
+        write_audio(root / name, Audio(noise(1, 900), 16000))
+    for name in ("talk.m4a", "deep/FILM.MP4", "x.aac", "x.webm", "x.wma", "x.wv", "x.amr"):
+        (root / name).write_bytes(b"...")
+    for name in ("notes.txt", ".hidden.m4a", "cover.jpg"):
+        (root / name).write_bytes(b"...")
+    write_audio(other / "c.wav", Audio(noise(1, 900), 16000))
+    (root / "linked").symlink_to(other)
+    (root / "d.wav").symlink_to(other / "c.wav")
+    (root / "gone.wav").symlink_to(other / "no.wav")
+    os.mkfifo(root / "pipe.wav")
+    (root / "enhanced").symlink_to(tmp_path / "out")
+    (tmp_path / "out").mkdir()
+    report = tiny_enhancer(steps=1).enhance_dir(root, tmp_path / "out", progress=False)
+    assert [file.name for file in report.files] == ["a.wav", "d.wav", "deep/b.wav"]
+    told = ["deep/FILM.MP4", "gone.wav", "linked", "pipe.wav", "talk.m4a", "x.aac", "x.amr", "x.webm", "x.wma", "x.wv"]
+    assert list(report.failed) == told
+    assert report.failed["talk.m4a"] == ".m4a is not read; convert it to WAV or FLAC, for example with ffmpeg"
+    assert ".mp4 is not read" in report.failed["deep/FILM.MP4"]
+    assert "name that folder itself" in report.failed["linked"]
+    assert "no such file" in report.failed["gone.wav"]
+    assert "is no regular file" in report.failed["pipe.wav"]
+
+
+def test_a_folder_that_may_not_be_read_is_told():
+    with tempfile.TemporaryDirectory() as name:
+        root = Path(name)
+        root.chmod(0o755)
+        write_audio(root / "a.wav", Audio(noise(1, 900), 16000))
+        (root / "closed").mkdir(mode=0)
+        with as_nobody():
+            found, passed = find_audio(root, root / "out")
+        (root / "closed").chmod(0o755)
+    assert [path.name for path in found] == ["a.wav"]
+    assert passed == {"closed": "the folder cannot be read (Permission denied); change its permissions"}
+
+
+def test_what_a_killed_run_left_in_a_folder_is_removed_though_all_is_skipped(tmp_path):
+    write_audio(tmp_path / "in/a.wav", Audio(noise(1, 900), 16000))
+    shutil.copytree(tmp_path / "in", tmp_path / "out")
+    (tmp_path / "out" / f"{UNFINISHED}0123.wav").write_bytes(b"half")
+    assert tiny_enhancer(steps=1).enhance_dir(tmp_path / "in", tmp_path / "out", progress=False).skipped == ["a.wav"]
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.wav"]
 
 
 def test_folders_that_cannot_be_enhanced(tree, tmp_path):
@@ -159,6 +225,9 @@ def test_folders_that_cannot_be_enhanced(tree, tmp_path):
         enhancer.enhance_dir(tree / "0.wav", tmp_path / "out")
     (tmp_path / "notes.txt").write_text("no audio here")
     with pytest.raises(DataError, match="holds no audio files"):
+        enhancer.enhance_dir(tmp_path, tmp_path / "out")
+    (tmp_path / "talk.m4a").write_text("...")
+    with pytest.raises(DataError, match=r"holds no audio files that can be.*talk\.m4a: \.m4a is not read; convert it"):
         enhancer.enhance_dir(tmp_path, tmp_path / "out")
     with pytest.raises(ConfigError, match="existing='ask'"):
         enhancer.enhance_dir(tree, tmp_path / "out", existing="ask")

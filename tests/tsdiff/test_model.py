@@ -21,9 +21,10 @@ from shared.checkpoint import CONFIG, WEIGHTS, save_checkpoint
 from shared.errors import CheckpointError, ConfigError
 from shared.predictions import PathPoint
 from shared.sde import VPSDE, sde_to_config
-from tsdiff import TSDiff, TSDiffConfig
+from tsdiff import TSDiff, TSDiffConfig, TSDiffPredictor
 from tsdiff.backbones import S4DConfig
 from tsdiff.calendar import calendar_features
+from tsdiff.config import ANY_FREQ
 from tsdiff.model import FORMAT, VERSION
 from tsdiff.windows import Statistics
 
@@ -169,6 +170,17 @@ def test_bad_json_counts_where_the_weights_carry_no_configuration(tmp_path, text
 def test_an_unknown_name_is_refused_with_what_there_is(name):
     with pytest.raises(CheckpointError, match=r"neither a folder, a bundled name nor a hub id; (bundled|no model)"):
         TSDiff.from_pretrained(name)
+
+
+@pytest.mark.filterwarnings("ignore:'default' is the bundled model")
+def test_a_folder_called_default_does_not_hide_the_bundled_model(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    TSDiffPredictor(tiny_model()).serialize(Path("default"))
+    for load in (TSDiff.from_pretrained, lambda where: TSDiffPredictor.from_pretrained(where).model):
+        assert load("default").config.freq == ANY_FREQ
+        assert load("./default").config.freq == load(Path("default")).config.freq == tiny_model().config.freq
+    for where in (Path("default"), "default"):
+        assert TSDiffPredictor.deserialize(where).freq == tiny_model().config.freq != ANY_FREQ
 
 
 # --- stopped writes ----------------------------------------------------------------------------------------

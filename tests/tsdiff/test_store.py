@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import gc
 import multiprocessing
+import os
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.errors import DataError
+from shared.io import UNFINISHED
+from tests.conftest import ROOT
 from tsdiff.data import SeriesStore, series_from_gluonts, split
 from tsdiff.data.covariates import Layout
 
@@ -164,6 +169,19 @@ def test_a_spooled_store_splits_and_trains_like_a_list(tmp_path: Path):
 def test_a_series_unlike_the_others_is_named(change, message):
     with pytest.raises(DataError, match=message):
         SeriesStore.of([*hourly(), {**hourly()[0], "item_id": "odd", **change}])
+
+
+def test_what_a_killed_process_spooled_is_removed_and_what_a_living_one_did_stays(tmp_path: Path):
+    (tmp_path / f"{UNFINISHED}killed.f32").write_bytes(bytes(4000))
+    first = SeriesStore.of(hourly(), spool_above=0, folder=tmp_path)
+    (one,) = os.listdir(tmp_path)
+    assert one.startswith(UNFINISHED)
+    assert one != f"{UNFINISHED}killed.f32"
+    other = "import sys; from shared.io import remove_unfinished; remove_unfinished(sys.argv[1])"
+    subprocess.run([sys.executable, "-c", other, tmp_path], check=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    assert os.listdir(tmp_path) == [one]
+    first.close()
+    assert os.listdir(tmp_path) == []
 
 
 def test_no_series_and_no_room_are_said(tmp_path: Path):

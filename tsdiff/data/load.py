@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -14,6 +13,7 @@ from gluonts.dataset.repository import dataset_names, get_dataset
 from gluonts.dataset.repository.datasets import get_download_path
 
 from shared.errors import ConfigError, DataError
+from shared.io import temporary_path
 from tsdiff.data.folders import FolderData, load_folder
 from tsdiff.data.frames import SUFFIXES, Layout, load_table, long_from_wide, looks_wide, series_from_frame
 from tsdiff.data.frequency import normalise_freq, quiet
@@ -131,11 +131,10 @@ def load_named(name: str, folder: str | os.PathLike[str] | None = None) -> Folde
 def _download(name: str, kept: Path) -> None:
     """Bring a set beside where it will lie and rename it, so that one that was cut short is never taken for whole."""
     try:
-        kept.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=kept, prefix=f".{name}-") as temporary, quiet():
-            get_dataset(name, path=Path(temporary))
+        with temporary_path(kept, folder=True) as temporary, quiet():
+            get_dataset(name, path=temporary)
             shutil.rmtree(kept / name, ignore_errors=True)
-            os.replace(Path(temporary) / name, kept / name)
+            os.replace(temporary / name, kept / name)
     except Exception as error:  # every set has a reader of its own, over several kinds of transport and archive
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from shared.errors import DataError
+from shared.io import claim_path, remove_unfinished
 
 _ITEM = np.dtype(np.float32).itemsize
 
@@ -60,29 +61,29 @@ class Spooled:
     started afresh) open it again for themselves.
     """
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, lock: int | None = None):
         self.path, self.nbytes = path, 0
         self._offsets = array("q")
         self._writer: Any = None
         self._reader: Any = None
         self._pid = os.getpid()
         self._lock = threading.Lock()
-        self._remove = weakref.finalize(self, _remove, path, self._pid)
+        self._remove = weakref.finalize(self, _remove, path, self._pid, lock)
 
     @classmethod
     def of(cls, values: InMemory, folder: str | os.PathLike[str] | None) -> Spooled:
         """Start a file with what was in memory so far."""
         try:
-            if folder is not None:
-                Path(folder).mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(prefix="series-", suffix=".f32", dir=folder)
+            where = Path(folder or tempfile.gettempdir())
+            where.mkdir(parents=True, exist_ok=True)
+            remove_unfinished(where)
+            path, lock = claim_path(where, ".f32")
         except OSError as error:
-            where = folder or tempfile.gettempdir()
             raise DataError(
                 f"{where} takes no file for the series ({error.strerror}); choose another folder"
             ) from error
-        spooled = cls(Path(name))
-        spooled._writer = os.fdopen(handle, "wb", buffering=2**20)
+        spooled = cls(path, lock)
+        spooled._writer = path.open("wb", buffering=2**20)
         for parts in values.parts:
             spooled.append(parts)
         return spooled
@@ -162,10 +163,12 @@ class Spooled:
         self.path, self.nbytes, self._offsets = state["path"], state["nbytes"], state["offsets"]
         self._writer = self._reader = None
         self._pid, self._lock = os.getpid(), threading.Lock()
-        self._remove = weakref.finalize(self, _remove, self.path, -1)
+        self._remove = weakref.finalize(self, _remove, self.path, -1, None)
 
 
-def _remove(path: Path, pid: int) -> None:
+def _remove(path: Path, pid: int, lock: int | None) -> None:
     """Remove the file, in the process that made it alone: a forked worker's end is not the end of the store."""
     if os.getpid() == pid:
         path.unlink(missing_ok=True)
+        if lock is not None:
+            os.close(lock)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import gzip
 import os
-import shutil
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from itertools import islice
@@ -21,7 +19,7 @@ from gluonts.dataset.common import CategoricalFeatureInfo, MetaData
 from gluonts.dataset.jsonl import encode_json
 
 from shared.errors import ConfigError, DataError
-from shared.io import atomic_path
+from shared.io import atomic_folder, atomic_path
 from tsdiff.data.frequency import quiet
 from tsdiff.data.series import Entry
 from tsdiff.data.timestamps import Stamp, to_timestamps
@@ -159,9 +157,7 @@ def _metadata(freq: str, prediction_length: int | None, categories: Sequence[int
 def _gluonts(folder: Path, metadata: MetaData) -> Iterator[_Sink]:
     if folder.exists() and not (folder / "metadata.json").is_file() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigError(f"{folder} holds something other than a GluonTS data set; choose another folder")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
+    with atomic_folder(folder) as temporary:
         (temporary / "train").mkdir()
         (temporary / "metadata.json").write_text(metadata.json(), encoding="utf-8")
         with gzip.open(temporary / "train" / "data.json.gz", "wb", compresslevel=4) as stream:
@@ -171,8 +167,3 @@ def _gluonts(folder: Path, metadata: MetaData) -> Iterator[_Sink]:
                     json.bdump(encode_json(entry), stream, nl=True)
 
             yield write
-        temporary.chmod(0o755)
-        shutil.rmtree(folder, ignore_errors=True)
-        os.replace(temporary, folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)

@@ -1,0 +1,250 @@
+"""Containers that are made of chunks: RIFF and RF64 (WAV), FORM (AIFF), W64. What they state of their length, and the
+chunks beside the samples (bext, cue, LIST, …), which a copy takes over.
+
+Sources: Microsoft and IBM, Multimedia Programming Interface 1.0 (RIFF); EBU Tech 3306 (RF64); Apple, AIFF-C; Sonic
+Foundry, Wave 64.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+BLOCK_CODED = {"MS_ADPCM", "IMA_ADPCM", "GSM610", "G721_32", "G723_24", "G723_40"} | {
+    f"NMS_ADPCM_{bits}" for bits in (16, 24, 32)
+}
+"""Codings that libsndfile reads in whole blocks, and so beyond the end of the recording."""
+
+_PARTS = set("fmt data fact ds64 PEAK JUNK junk FLLR PAD LIST-wavl COMM SSND FVER CHAN".split())  # noqa: SIM905
+_OF_SAMPLES = {"MD5", "levl"}  # true of the source's samples alone
+_TEXTS = {
+    "title": ("INAM", "NAME"),
+    "artist": ("IART", "AUTH"),
+    "album": ("IPRD",),
+    "date": ("ICRD",),
+    "tracknumber": ("ITRK", "IPRT"),
+    "genre": ("IGNR",),
+    "comment": ("ICMT", "ANNO"),
+    "copyright": ("ICOP", "(c)"),
+    "software": ("ISFT", "APPL"),
+}
+_INFO = {letters: name for name, all_letters in _TEXTS.items() for letters in all_letters}
+_MOST = 4096
+_LONGEST_BLOCK = 8192
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """How a kind of container writes its chunks: header and sizes in bytes."""
+
+    first: int
+    name: int
+    size: str
+    counts_header: bool
+    align: int
+    total: int
+
+    @property
+    def header(self) -> int:
+        return self.name + struct.calcsize(self.size)
+
+
+_RIFF = _Layout(first=12, name=4, size="<I", counts_header=False, align=2, total=4)
+_FORM = _Layout(first=12, name=4, size=">I", counts_header=False, align=2, total=4)
+_W64 = _Layout(first=40, name=16, size="<Q", counts_header=True, align=8, total=16)
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """A chunk of a file.
+
+    Attributes:
+        name: its four letters without blanks; of a list with its kind: "LIST-adtl".
+        start, body, end: where its header, its content, and the content's end are in the file, as it states.
+    """
+
+    name: str
+    start: int
+    body: int
+    end: int
+
+
+def layout_of(file: BinaryIO) -> _Layout | None:
+    """How the open file writes its chunks; None where it has none."""
+    file.seek(0)
+    head = file.read(12)
+    if head[:4] in (b"RIFF", b"RF64") and head[8:] == b"WAVE":
+        return _RIFF
+    if head[:4] == b"FORM" and head[8:] in (b"AIFF", b"AIFC"):
+        return _FORM
+    return _W64 if head[:4] == b"riff" else None
+
+
+def chunks_of(file: BinaryIO) -> list[Chunk]:
+    """The chunks of an open file, up to the first that cannot be one."""
+    layout, found = layout_of(file), list[Chunk]()
+    if layout is None:
+        return found
+    total, place, long_data = os.fstat(file.fileno()).st_size, layout.first, None
+    while place + layout.header <= total and len(found) < _MOST:
+        file.seek(place)
+        header = file.read(layout.header + 16)
+        letters = header[:4]
+        if not all(32 <= letter < 127 for letter in letters):
+            break
+        (size,) = struct.unpack_from(layout.size, header, layout.name)
+        size -= layout.header if layout.counts_header else 0
+        if size < 0:
+            break
+        name, body = letters.decode().strip(), place + layout.header
+        if name == "ds64" and len(header) >= 24:
+            (long_data,) = struct.unpack_from("<Q", header, layout.header + 8)
+        if name == "data" and size == 0xFFFFFFFF and long_data is not None:
+            size = long_data
+        if name in ("LIST", "list"):
+            name += "-" + "".join(chr(letter) for letter in header[layout.header :][:4] if 32 < letter < 127)
+        found.append(Chunk(name, place, body, body + size))
+        place = body + size + -size % layout.align
+    return found
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """What a container says of its recording.
+
+    Attributes:
+        samples: that belong to the recording.
+        missing: that the header states, and that the file is too short for.
+    """
+
+    samples: int
+    missing: int = 0
+
+
+def lengths(path: Path, subtype: str, read: int) -> Lengths:
+    """The length of a file of which libsndfile reads `read` samples of each channel."""
+    with open(path, "rb") as file:
+        found = {chunk.name: chunk for chunk in reversed(chunks_of(file))}
+        data = found.get("data") or found.get("SSND")
+        if data is None:
+            return Lengths(read)
+        stated, there = _stated(file, found, subtype), os.fstat(file.fileno()).st_size - data.body
+    size = data.end - data.body
+    if size > there > 0 and not _is_placeholder(size):
+        missing = stated - read if stated is not None else round(read * size / there) - read
+        return Lengths(read, max(0, missing))
+    if stated is not None and 0 < read - stated < _LONGEST_BLOCK and stated > 0:
+        return Lengths(stated)
+    return Lengths(read)
+
+
+def _is_placeholder(size: int) -> bool:
+    """Whether a size only stands for one that was not known, as writers into pipes leave them."""
+    return 0x7FFF0000 <= size <= 0x80010000 or 0xFFFF0000 <= size <= 0xFFFFFFFF
+
+
+def _length_field(file: BinaryIO, found: dict[str, Chunk], subtype: str) -> tuple[int, str] | None:
+    """Where the number of samples is written, and how; None where there is no such number."""
+    if "COMM" in found and subtype != "IMA_ADPCM":  # which counts packets there
+        return found["COMM"].body + 2, ">I"
+    if "fact" in found and subtype in BLOCK_CODED:
+        fact = found["fact"]
+        return fact.body, "<Q" if fact.end - fact.body >= 8 and layout_of(file) is _W64 else "<I"
+    return None
+
+
+def _stated(file: BinaryIO, found: dict[str, Chunk], subtype: str) -> int | None:
+    field = _length_field(file, found, subtype)
+    if field is None:
+        return None
+    file.seek(field[0])
+    content = file.read(struct.calcsize(field[1]))
+    return int(struct.unpack(field[1], content)[0]) if len(content) == struct.calcsize(field[1]) else None
+
+
+def state_length(path: Path, subtype: str, samples: int) -> None:
+    """Write the number of samples into a file's header, where libsndfile rounds it up to whole blocks."""
+    with open(path, "r+b") as file:
+        field = _length_field(file, {chunk.name: chunk for chunk in reversed(chunks_of(file))}, subtype)
+        if field is not None:
+            file.seek(field[0])
+            file.write(struct.pack(field[1], samples))
+
+
+def unclosed(path: Path) -> dict[int, bytes]:
+    """What to read in place of the sizes in the header of a WAV file whose recorder was stopped before it wrote them:
+    bytes by their place; empty where the sizes are there."""
+    with open(path, "rb") as file:
+        found, total = chunks_of(file), os.fstat(file.fileno()).st_size
+        if layout_of(file) is not _RIFF or not found or found[-1].name != "data" or found[-1].body != found[-1].end:
+            return {}
+    data = found[-1]
+    size = min(total - data.body, 0xFFFFFFFF)
+    return {4: struct.pack("<I", min(total - 8, 0xFFFFFFFF)), data.start + 4: struct.pack("<I", size)} if size else {}
+
+
+def copy_chunks(source: Path, written: Path) -> None:
+    """Append to `written` the chunks of `source` beside the samples, if both are of one kind of container. What only
+    holds for the source's samples is left out, and so is what is not whole there or would make the file too long."""
+    with open(source, "rb") as file, open(written, "r+b") as target:
+        layout = layout_of(file)
+        if layout is None or layout != layout_of(target):
+            return
+        target.seek(0)
+        is_long = target.read(4) == b"RF64"
+        place, total = target.seek(0, os.SEEK_END), os.fstat(file.fileno()).st_size
+        for chunk in chunks_of(file):
+            length = chunk.end - chunk.start
+            if chunk.name in _PARTS | _OF_SAMPLES or chunk.end > total:
+                continue
+            if layout is not _W64 and not is_long and place + length + 2 > 0xFFFFFFFF:
+                continue
+            target.write(bytes(-place % layout.align))
+            file.seek(chunk.start)
+            _copy(file, target, length)
+            target.write(bytes(-length % layout.align))
+            place = target.tell()
+        if layout is _W64:
+            target.seek(layout.total)
+            target.write(struct.pack("<Q", place))
+        elif is_long:
+            target.seek(layout.first + layout.header)
+            target.write(struct.pack("<Q", place - 8))
+        else:
+            target.seek(layout.total)
+            target.write(struct.pack(layout.size, place - 8))
+
+
+def _copy(source: BinaryIO, target: BinaryIO, length: int) -> None:
+    while length > 0 and (part := source.read(min(length, 1 << 20))):
+        target.write(part)
+        length -= len(part)
+
+
+def names_beside(path: Path) -> set[str]:
+    """What a file holds beside its samples, by name: "bext", "cue"; of the lists of texts what they tell ("title")."""
+    names = set[str]()
+    with open(path, "rb") as file:
+        for chunk in chunks_of(file):
+            if chunk.name == "LIST-INFO":
+                names |= _info_names(file, chunk)
+            elif chunk.name not in _PARTS:
+                names.add(_INFO.get(chunk.name, chunk.name))
+    return names
+
+
+def _info_names(file: BinaryIO, chunk: Chunk) -> set[str]:
+    names, place = set[str](), chunk.body + 4
+    while place + 8 <= chunk.end and len(names) < _MOST:
+        file.seek(place)
+        header = file.read(8)
+        if len(header) < 8 or not all(32 <= letter < 127 for letter in header[:4]):
+            break
+        name = header[:4].decode().strip()
+        names.add(_INFO.get(name, name))
+        size = struct.unpack("<I", header[4:])[0]
+        place += 8 + size + size % 2
+    return names

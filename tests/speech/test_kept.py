@@ -1,0 +1,376 @@
+"""What a copy keeps of its source beside the samples: length, bit rate, tags, chunks; and what is said of the rest."""
+
+from __future__ import annotations
+
+import os
+import struct
+from itertools import pairwise
+from pathlib import Path
+
+import mutagen
+import numpy as np
+import pytest
+import soundfile
+from mutagen.apev2 import APEv2
+from mutagen.flac import FLAC, CueSheet, CueSheetTrack, Picture
+from mutagen.id3 import APIC, CHAP, COMM, ID3, TIT2, TXXX
+from scipy.io import wavfile
+
+from shared.errors import DataError
+from speech.audio import Audio, audio_info, create_audio, notes_on, open_audio, read_audio, write_audio
+from tests.speech.models import noise, tiny_enhancer
+
+JPEG = b"\xff\xd8\xff\xe0" + bytes(range(256)) * 40
+
+
+def copy(source: Path, target: Path) -> tuple[str, ...]:
+    """What enhancement does with a file, without the enhancement: the notes on it."""
+    with open_audio(source) as reader, create_audio(target, reader.info, source) as writer:
+        for block in reader.blocks(5000):
+            writer.write(block)
+    return notes_on(reader.info, writer.dropped)
+
+
+# --- chunks --------------------------------------------------------------------------------------------
+
+
+def chunk(name: bytes, content: bytes, order: str = "<") -> bytes:
+    return name + struct.pack(f"{order}I", len(content)) + content + bytes(len(content) % 2)
+
+
+BEXT = chunk(b"bext", b"A description".ljust(602, b"\0") + b"A=PCM,F=16000")
+CUE = chunk(b"cue ", struct.pack("<I4sI4sIII", 1, b"\1\0\0\0", 500, b"data", 0, 0, 500)[: 4 + 24])
+LABEL = chunk(b"LIST", b"adtl" + chunk(b"labl", b"\1\0\0\0here\0"))
+TEXTS = chunk(
+    b"LIST", b"INFO" + chunk(b"INAM", "Gruß\0".encode()) + chunk(b"ICMT", b"odd") + chunk(b"IKEY", b"words\0")
+)
+XML = chunk(b"iXML", b"<BWFXML>odd</BWFXML>.")
+
+
+def with_chunks(path: Path, before: bytes, after: bytes) -> Path:
+    """Put chunks before and after the samples of a WAV file."""
+    content = path.read_bytes()
+    head, rest = content[:12], content[12:]
+    body = before + rest + bytes(len(rest) % 2) + after
+    path.write_bytes(head[:4] + struct.pack("<I", len(body) + 4) + head[8:] + body)
+    return path
+
+
+def parts_of(path: Path) -> dict[bytes, bytes]:
+    """The chunks of a RIFF file that fills its file exactly."""
+    content = path.read_bytes()
+    (size,) = struct.unpack_from("<I", content, 4)
+    assert size == len(content) - 8
+    found, place = {}, 12
+    while place < len(content):
+        name, (length,) = content[place : place + 4], struct.unpack_from("<I", content, place + 4)
+        key = name if name != b"LIST" else content[place + 8 : place + 12]
+        assert key not in found
+        found[key] = content[place : place + 8 + length]
+        place += 8 + length + length % 2
+    assert place == len(content)
+    return found
+
+
+@pytest.mark.parametrize("subtype", ["PCM_16", "PCM_U8", "PCM_24", "FLOAT", "MS_ADPCM"])
+@pytest.mark.parametrize("samples", [4001, 4000])
+def test_chunks_of_a_wav_file_are_kept(tmp_path, subtype, samples):
+    write_audio(tmp_path / "a.wav", Audio(noise(1, samples), 16000, "WAV", subtype))
+    source = with_chunks(tmp_path / "a.wav", BEXT + TEXTS, CUE + LABEL + XML)
+    assert copy(source, tmp_path / "b.wav") == ()
+    before, after = parts_of(source), parts_of(tmp_path / "b.wav")
+    assert set(before) >= {b"bext", b"cue ", b"adtl", b"INFO", b"iXML"}
+    for name in set(before) - {b"fmt ", b"data", b"fact", b"PEAK"}:
+        assert after[name] == before[name]
+    assert read_audio(tmp_path / "b.wav").info == read_audio(source).info
+    assert audio_info(tmp_path / "b.wav").metadata == {"title": "Gruß", "comment": "odd"}
+    if subtype in ("PCM_16", "FLOAT"):
+        with pytest.warns(wavfile.WavFileWarning):
+            rate, wave = wavfile.read(tmp_path / "b.wav")
+        assert (rate, len(wave)) == (16000, samples)
+    assert copy(tmp_path / "b.wav", tmp_path / "c.wav") == ()
+    again = parts_of(tmp_path / "c.wav")
+    assert {name: part for name, part in again.items() if name != b"data"} == {
+        name: part for name, part in after.items() if name != b"data"
+    }
+
+
+def test_what_another_format_cannot_hold_is_told(tmp_path):
+    write_audio(tmp_path / "a.wav", Audio(noise(1, 4000), 16000))
+    source = with_chunks(tmp_path / "a.wav", BEXT + TEXTS, CUE + LABEL)
+    assert copy(source, tmp_path / "b.flac") == ("not kept: IKEY, LIST-adtl, bext, cue",)
+    assert audio_info(tmp_path / "b.flac").metadata == {"title": "Gruß", "comment": "odd"}
+
+
+def test_what_holds_for_the_old_samples_alone_is_not_copied(tmp_path):
+    write_audio(tmp_path / "a.wav", Audio(noise(1, 4000), 16000))
+    source = with_chunks(tmp_path / "a.wav", b"", chunk(b"MD5 ", bytes(16)) + chunk(b"levl", bytes(120)) + BEXT)
+    assert copy(source, tmp_path / "b.wav") == ("not kept: MD5, levl",)
+    assert b"bext" in parts_of(tmp_path / "b.wav")
+
+
+def test_a_chunk_that_is_cut_off_is_told_and_not_copied(tmp_path):
+    write_audio(tmp_path / "a.wav", Audio(noise(1, 4000), 16000))
+    source = with_chunks(tmp_path / "a.wav", CUE, BEXT)
+    source.write_bytes(source.read_bytes()[:-100])
+    assert copy(source, tmp_path / "b.wav") == ("not kept: bext",)
+    assert set(parts_of(tmp_path / "b.wav")) == {b"fmt ", b"data", b"cue "}
+
+
+@pytest.mark.parametrize("format", ["RF64", "W64", "AIFF"])
+def test_chunks_of_other_containers_are_kept(tmp_path, format):
+    path = tmp_path / f"a.{format.lower()}"
+    write_audio(path, Audio(noise(2, 4001), 16000, format, "PCM_16"))
+    content = bytearray(path.read_bytes())
+    if format == "W64":
+        extra = b"bext" + bytes(12) + struct.pack("<Q", 24 + 16) + b"sixteen letters."
+        content += extra
+        content[16:24] = struct.pack("<Q", len(content))
+    elif format == "AIFF":
+        extra = chunk(b"MARK", b"\0\1\0\1\0\0\0\7\4here\0", ">")
+        content += extra
+        content[4:8] = struct.pack(">I", len(content) - 8)
+    else:
+        extra = CUE
+        content += extra
+        content[20:28] = struct.pack("<Q", len(content) - 8)
+    path.write_bytes(content)
+    assert copy(path, tmp_path / f"b.{format.lower()}") == ()
+    copied = (tmp_path / f"b.{format.lower()}").read_bytes()
+    assert copied.endswith(extra)
+    places = {"W64": (16, "<Q", 0), "AIFF": (4, ">I", 8), "RF64": (20, "<Q", 8)}
+    place, kind, less = places[format]
+    assert struct.unpack_from(kind, copied, place)[0] == len(copied) - less
+    np.testing.assert_array_equal(read_audio(path).waveform, read_audio(tmp_path / f"b.{format.lower()}").waveform)
+    assert read_audio(tmp_path / f"b.{format.lower()}").info == read_audio(path).info
+
+
+# --- tags ----------------------------------------------------------------------------------------------
+
+
+def test_all_tags_of_an_mp3_are_kept(tmp_path):
+    source, target = tmp_path / "a.mp3", tmp_path / "b.mp3"
+    soundfile.write(source, noise(20_000), 16000)
+    tags = ID3()
+    tags.add(TIT2(encoding=3, text="Gruß"))
+    tags.add(COMM(encoding=3, lang="deu", desc="", text="Bemerkung"))
+    tags.add(APIC(encoding=3, mime="image/jpeg", type=3, desc="front", data=JPEG))
+    tags.add(TXXX(encoding=3, desc="mood", text="calm"))
+    tags.add(CHAP(element_id="c1", start_time=0, end_time=500, sub_frames=[TIT2(encoding=3, text="one")]))
+    tags.save(source)
+    ape = APEv2()
+    ape["Catalog"] = "7"
+    ape.save(source)
+    assert copy(source, target) == ()
+    kept = ID3(target)
+    assert kept.getall("APIC")[0].data == JPEG
+    for frame in tags.values():
+        assert kept[frame.HashKey] == frame
+    assert APEv2(target)["Catalog"] == "7"
+    assert read_audio(target).info == read_audio(source).info
+    (note,) = copy(source, tmp_path / "b.flac")
+    assert note == "not kept: CHAP:c1, TXXX:mood, catalog, cover art"
+    assert FLAC(tmp_path / "b.flac")["title"] == ["Gruß"]
+
+
+def test_all_tags_of_a_flac_are_kept(tmp_path):
+    source, target = tmp_path / "a.flac", tmp_path / "b.flac"
+    soundfile.write(source, noise(20_000), 16000)
+    tagged, picture, cues = FLAC(source), Picture(), CueSheet(None)
+    tagged["title"], tagged["mood"] = "Gruß", ["calm", "clear"]
+    picture.data, picture.type, picture.mime = JPEG, 3, "image/jpeg"
+    tagged.add_picture(picture)
+    cues.tracks += [CueSheetTrack(1, 0), CueSheetTrack(170, 20_000)]
+    tagged.metadata_blocks.append(cues)
+    tagged.cuesheet = cues
+    tagged.save()
+    assert copy(source, target) == ()
+    kept = FLAC(target)
+    assert (kept["title"], kept["mood"]) == (["Gruß"], ["calm", "clear"])
+    assert kept.pictures[0].data == JPEG
+    assert kept.cuesheet.tracks == FLAC(source).cuesheet.tracks != []
+    assert read_audio(target).info == read_audio(source).info
+    assert copy(source, tmp_path / "b.mp3") == ("not kept: cover art, cue sheet, mood",)
+
+
+@pytest.mark.parametrize(("name", "rate"), [("a.ogg", 44100), ("a.opus", 48000)])
+def test_all_tags_of_an_ogg_are_kept(tmp_path, name, rate):
+    write_audio(tmp_path / name, Audio(noise(2, 50_000), rate))
+    tagged = mutagen.File(tmp_path / name)
+    tagged["mood"] = "calm"
+    tagged["metadata_block_picture"] = "A" * 70_000
+    tagged.save()
+    target = tmp_path / f"copy-{name}"
+    assert copy(tmp_path / name, target) == ()
+    kept = mutagen.File(target)
+    assert kept["mood"] == ["calm"]
+    assert kept["metadata_block_picture"] == ["A" * 70_000]
+    assert read_audio(target).info == read_audio(tmp_path / name).info
+    assert copy(tmp_path / name, tmp_path / "b.wav") == ("not kept: cover art, mood",)
+
+
+def test_tags_that_cannot_be_read_do_not_stop_a_file(tmp_path):
+    source = tmp_path / "a.mp3"
+    soundfile.write(source, noise(20_000), 16000)
+    of_the_future = b"ID3\x09\0\0\0\0\0\x0a" + bytes(10)
+    source.write_bytes(of_the_future + source.read_bytes())
+    assert copy(source, tmp_path / "b.mp3") == ("not kept: its tags, which cannot be read",)
+    assert audio_info(tmp_path / "b.mp3").samples == 20_000
+
+
+# --- bit rates -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("rate", "mode", "level"),
+    [
+        *((rate, mode, 0.4) for rate in (44100, 16000, 8000) for mode in ("CONSTANT", "AVERAGE")),
+        *((44100, "CONSTANT", 0.0), (44100, "AVERAGE", 0.8), (16000, "CONSTANT", 0.8), (8000, "AVERAGE", 0.0)),
+    ],
+)
+def test_an_mp3_keeps_its_bit_rate(tmp_path, rate, mode, level):
+    soundfile.write(tmp_path / "a.mp3", noise(2 * rate), rate, compression_level=level, bitrate_mode=mode)
+    copy(tmp_path / "a.mp3", tmp_path / "b.mp3")
+    before, after = (mutagen.File(tmp_path / name).info for name in ("a.mp3", "b.mp3"))
+    assert after.bitrate_mode == before.bitrate_mode
+    assert after.bitrate == pytest.approx(before.bitrate, rel=0.15)
+
+
+def test_an_mp3_of_320_kilobits_stays_one(tmp_path):
+    soundfile.write(tmp_path / "a.mp3", noise(88_200, 2), 44100, compression_level=0, bitrate_mode="CONSTANT")
+    tiny_enhancer(steps=1).enhance_file(tmp_path / "a.mp3", tmp_path / "b.mp3")
+    sizes = [os.path.getsize(tmp_path / name) for name in ("a.mp3", "b.mp3")]
+    assert mutagen.File(tmp_path / "b.mp3").info.bitrate // 1000 in (319, 320)
+    assert sizes[1] == pytest.approx(sizes[0], rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "rate", "channels"), [("ogg", 44100, 2), ("ogg", 16000, 1), ("opus", 48000, 2), ("opus", 16000, 1)]
+)
+@pytest.mark.parametrize("level", [0.1, 0.9])
+def test_vorbis_and_opus_keep_their_bit_rate(tmp_path, suffix, rate, channels, level):
+    coding = "OPUS" if suffix == "opus" else "VORBIS"
+    wave = noise(2 * rate, channels)
+    soundfile.write(tmp_path / f"a.{suffix}", wave, rate, coding, format="OGG", compression_level=level)
+    copy(tmp_path / f"a.{suffix}", tmp_path / f"b.{suffix}")
+    sizes = [os.path.getsize(tmp_path / f"{name}.{suffix}") for name in "ab"]
+    assert sizes[1] == pytest.approx(sizes[0], rel=0.1)
+    if suffix == "ogg":
+        rates = [mutagen.File(tmp_path / f"{name}.ogg").info.bitrate for name in "ab"]
+        assert rates[1] == pytest.approx(rates[0], rel=0.02)
+
+
+# --- lengths -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("samples", [1, 100, 4411])
+@pytest.mark.parametrize(
+    ("format", "subtype"),
+    [
+        *(("WAV", subtype) for subtype in ("MS_ADPCM", "IMA_ADPCM", "GSM610", "G721_32", "NMS_ADPCM_32", "ULAW")),
+        *(("W64", subtype) for subtype in ("MS_ADPCM", "IMA_ADPCM", "GSM610")),
+        *(("AIFF", subtype) for subtype in ("PCM_S8", "ULAW")),
+    ],
+)
+def test_a_coding_in_blocks_keeps_its_length(tmp_path, format, subtype, samples):
+    name = f"a.{format.lower()}"
+    write_audio(tmp_path / name, Audio(noise(1, samples), 8000, format, subtype))
+    read = read_audio(tmp_path / name)
+    assert (read.subtype, read.waveform.shape) == (subtype, (1, samples))
+    copy(tmp_path / name, tmp_path / f"b.{format.lower()}")
+    assert audio_info(tmp_path / f"b.{format.lower()}") == read.info
+
+
+def test_an_adpcm_file_of_others_has_the_length_of_its_fact_chunk(tmp_path):
+    soundfile.write(tmp_path / "a.wav", noise(4411), 8000, "IMA_ADPCM")
+    content = bytearray((tmp_path / "a.wav").read_bytes())
+    place = content.index(b"fact") + 8
+    assert struct.unpack_from("<I", content, place) == (4545,)  # libsndfile's own writer counts whole blocks
+    for stated, samples in ((4411, 4411), (0, 4545), (2**31, 4545)):
+        content[place : place + 4] = struct.pack("<I", stated)
+        (tmp_path / "a.wav").write_bytes(content)
+        assert audio_info(tmp_path / "a.wav").samples == samples
+
+
+@pytest.mark.parametrize(("subtype", "bytes_per_sample"), [("PCM_16", 2), ("PCM_24", 3), ("FLOAT", 4)])
+@pytest.mark.parametrize("suffix", ["wav", "aiff"])
+def test_a_wav_cut_short_is_enhanced_and_what_is_missing_is_told(tmp_path, suffix, subtype, bytes_per_sample):
+    path = tmp_path / f"a.{suffix}"
+    soundfile.write(path, noise(16_000, 2), 16000, subtype)
+    path.write_bytes(path.read_bytes()[: -4000 * 2 * bytes_per_sample])
+    info = audio_info(path)
+    assert (info.samples, info.missing) == pytest.approx((12_000, 4000), abs=120)  # a PEAK chunk may end an AIFF
+    assert info.samples + info.missing == 16_000
+    result = tiny_enhancer(steps=1).enhance_file(path, tmp_path / f"b.{suffix}")
+    assert result.notes == ("cut short: 0.25 s of the 1 s that its header states are missing",)
+    assert audio_info(tmp_path / f"b.{suffix}").missing == 0
+    report = tiny_enhancer(steps=1).enhance_dir(tmp_path, tmp_path / "out", progress=False)
+    assert {file.name: bool(file.notes) for file in report.files} == {f"a.{suffix}": True, f"b.{suffix}": False}
+
+
+def test_a_cut_adpcm_file_tells_what_is_missing(tmp_path):
+    write_audio(tmp_path / "a.wav", Audio(noise(1, 16_000), 8000, "WAV", "MS_ADPCM"))
+    content = (tmp_path / "a.wav").read_bytes()
+    (tmp_path / "a.wav").write_bytes(content[: len(content) // 2])
+    info = audio_info(tmp_path / "a.wav")
+    assert info.samples == pytest.approx(8000, abs=500)
+    assert info.samples + info.missing == 16_000
+
+
+@pytest.mark.parametrize("sizes", [(0xFFFFFFFF, 0xFFFFFFFF), (0x7FFFF024, 0x7FFFF000), (0, 0)])
+def test_a_wav_written_to_a_pipe_is_whole(tmp_path, sizes):
+    wave = noise(8000, 2)
+    soundfile.write(tmp_path / "a.wav", wave, 16000)
+    content = bytearray((tmp_path / "a.wav").read_bytes())
+    content[4:8], content[40:44] = (struct.pack("<I", size) for size in sizes)
+    (tmp_path / "a.wav").write_bytes(content)
+    read = read_audio(tmp_path / "a.wav")
+    assert (read.info.samples, read.info.missing) == (8000, 0)
+    np.testing.assert_allclose(read.waveform, wave.T, atol=2**-15)
+    assert copy(tmp_path / "a.wav", tmp_path / "b.wav") == ()
+
+
+def without_length(path: Path) -> Path:
+    """A FLAC file as an encoder leaves it that wrote into a pipe."""
+    content = bytearray(path.read_bytes())
+    content[21] &= 0xF0
+    content[22:42] = bytes(20)
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize("samples", [1, 17, 200, 4095, 4096, 4097, 60_000])
+@pytest.mark.parametrize(
+    ("rate", "channels", "subtype"), [(16000, 1, "PCM_16"), (48000, 2, "PCM_24"), (12345, 3, "PCM_S8")]
+)
+def test_a_flac_of_unstated_length_is_read_whole(tmp_path, samples, rate, channels, subtype):
+    soundfile.write(tmp_path / "a.flac", noise(samples, channels), rate, subtype)
+    stated = read_audio(tmp_path / "a.flac")
+    read = read_audio(without_length(tmp_path / "a.flac"))
+    assert read.info == stated.info
+    np.testing.assert_array_equal(read.waveform, stated.waveform)
+    assert copy(tmp_path / "a.flac", tmp_path / "b.flac") == ()
+    assert audio_info(tmp_path / "b.flac") == stated.info
+
+
+def test_a_flac_of_unstated_length_that_is_cut_short_is_refused(tmp_path):
+    soundfile.write(tmp_path / "a.flac", noise(60_000), 16000)
+    content = without_length(tmp_path / "a.flac").read_bytes()
+    for keep in (len(content) // 2, len(content) - 1, 200, 43):
+        (tmp_path / "a.flac").write_bytes(content[:keep])
+        with pytest.raises(DataError, match=r"a.flac"):
+            read_audio(tmp_path / "a.flac")
+    damaged = bytearray(content)
+    damaged[len(content) // 2 : len(content) // 2 + 300] = bytes(300)
+    (tmp_path / "a.flac").write_bytes(damaged)
+    with pytest.raises(DataError, match="damaged"):
+        read_audio(tmp_path / "a.flac")
+
+
+def test_blocks_of_a_patched_file_are_the_file(tmp_path):
+    wave = noise(30_000, 2)
+    soundfile.write(tmp_path / "a.flac", wave, 16000, "PCM_24")
+    with open_audio(without_length(tmp_path / "a.flac")) as reader:
+        blocks = list(reader.blocks(999))
+    assert all(block.shape == (2, 999) for block, _ in pairwise(blocks))
+    np.testing.assert_allclose(np.concatenate(blocks, axis=1), wave.T, atol=2**-22)
