@@ -47,8 +47,8 @@ def main() -> int:
             print(f"known.toml: {entry.file} has no line {entry.before!r} any more; take the entry out or mend it")
     preload()
     with tempfile.TemporaryDirectory() as work:
-        clean = [Job(None, tests) for tests in sorted({job.tests for job in jobs} | {job.tests for job in again})]
-        if not _clean(clean, Path(work) / "clean", options.workers):
+        files = sorted({name for job in (*jobs, *again) for name in job.tests})
+        if not _clean([Job(None, (name,)) for name in files], Path(work) / "clean", options.workers):
             return 1
         ended = _ended([*jobs, *again], Path(work) / "mutants", options.workers)
     of_sample, of_known = ([(j.mutant, ended[j]) for j in part if j.mutant is not None] for part in (jobs, again))
@@ -65,10 +65,11 @@ def main() -> int:
 def _clean(jobs: Sequence[Job], work: Path, workers: int) -> bool:
     """Whether the tests pass where nothing is planted; without that, a fall says nothing."""
     good = True
-    for job, outcome in run_all(ROOT, work, jobs, workers):
+    for n, (job, outcome) in enumerate(run_all(ROOT, work, jobs, workers)):
+        good &= outcome.passed
+        print(f"[{n + 1}/{len(jobs)} as it is] {' '.join(job.tests)}: {outcome.by or 'passes'}", flush=True)
         if not outcome.passed:
-            good = False
-            print(f"falls without any mutant: {outcome.by} of {' '.join(job.tests)}\n{outcome.said}")
+            print(outcome.said)
     return good
 
 
