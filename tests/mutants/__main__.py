@@ -37,7 +37,7 @@ def main() -> int:
     entries = known()
     planted = [(entry, entry.planted(ROOT)) for entry in entries if entry.killed_by]
     again = [Job(mutant, (entry.killed_by,)) for entry, mutant in planted if mutant is not None]
-    jobs = [Job(mutant, covering(mutant.file)) for mutant in sampled]
+    jobs = [Job(mutant, covering(mutant.file, mutant.before)) for mutant in sampled]
     if options.list:
         for job in (*jobs, *again):
             assert job.mutant is not None

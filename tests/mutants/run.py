@@ -163,7 +163,7 @@ def _end_group(child: int) -> None:
 
 def _outcome(status: int, said: str, seconds: float) -> Outcome:
     code = os.waitstatus_to_exitcode(status)
-    fallen = re.search(r"^(?:FAILED|ERROR) (\S+)", said, re.MULTILINE)
+    fallen = re.search(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", said, re.MULTILINE)
     if fallen is not None:
         by = fallen.group(1)
     elif code < 0:
