@@ -36,7 +36,12 @@ def table(sampled: Sequence[Ended], again: Sequence[Ended], entries: Sequence[Kn
     for mutant, entry in survived:
         reason = entry.equivalent if entry is not None and entry.equivalent else "**not explained**"
         lines.append(f"| {mutant.file}:{mutant.line} | {_code(mutant.before)} | {_code(mutant.after)} | {reason} |")
-    lines += ["", "## Once survived, planted again", "", "| where | line | became | now |", "|---|---|---|---|"]
+    fallen = sum(not outcome.passed for _, outcome in again)
+    lines += ["", "## Once survived, planted again", ""]
+    lines += [
+        f"Bugs that no test fell for when they were first planted: a test falls now for {fallen} of {len(again)}."
+    ]
+    lines += ["", "| where | line | became | now |", "|---|---|---|---|"]
     for mutant, outcome in again:
         now = "**survives again**" if outcome.passed else f"killed by {_code(outcome.by)}"
         lines.append(f"| {mutant.file}:{mutant.line} | {_code(mutant.before)} | {_code(mutant.after)} | {now} |")
