@@ -1,4 +1,5 @@
 # make forecast: the main job on the embedded data.   make test: the test suite.   make lint: ruff and mypy.
+# make mutants: bugs planted one at a time, each of which a test must fall for; takes about half an hour on two cores.
 # Each makes the virtual environment $(VENV) when it is missing. Needs Python 3.11 or newer (choose with PYTHON=).
 PYTHON ?= python3
 VENV ?= .venv
@@ -6,7 +7,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 ARGS ?=
 
-.PHONY: forecast test test-slow lint format clean
+.PHONY: forecast test test-slow mutants lint format clean
 .DELETE_ON_ERROR:
 
 forecast: $(VENV)/.installed
@@ -17,6 +18,9 @@ test: $(VENV)/.installed-dev
 
 test-slow: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n 2 --run-slow $(ARGS)
+
+mutants: $(VENV)/.installed-mutants
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.mutants $(ARGS)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
@@ -38,6 +42,10 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
 
 $(VENV)/.installed-dev: $(VENV)/.installed
 	$(PIP) install --quiet -c constraints.txt -e ".[dev]"
+	touch $@
+
+$(VENV)/.installed-mutants: $(VENV)/.installed-dev
+	$(PIP) install --quiet -c constraints.txt -e ".[mutants]"
 	touch $@
 
 clean:

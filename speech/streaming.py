@@ -222,7 +222,11 @@ class _Analysis:
         if last and self.samples > half:
             whole = torch.cat([self._tail.to(padded), padded], dim=1)
             beyond = half + config.frames_beyond * config.hop_length
-            padded = torch.cat([padded, whole[:, -beyond - 1 : -1].flip(1)], dim=1)
+            if whole.shape[1] > beyond:
+                back = whole[:, -beyond - 1 : -1].flip(1)
+            else:  # all that there was: on the way back the first sample is passed, and perhaps the last again
+                back = mirrored(whole[:, half:], self.samples + beyond)[:, self.samples :]
+            padded = torch.cat([padded, back], dim=1)
         frames = (padded.shape[1] - config.n_fft) // config.hop_length + 1
         if frames < 1:
             self._waiting = padded

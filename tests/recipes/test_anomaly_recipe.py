@@ -53,10 +53,11 @@ def test_a_run_leaves_all_its_results(first: Path) -> None:
     assert {path.name for path in output.iterdir()} == FILES
     metrics = json.loads((output / "metrics.json").read_text())
     assert metrics.keys() == DETECTORS | {"kinds", "found", "seconds"}
-    for name in DETECTORS:
-        assert 0 <= metrics[name]["auroc"] <= 1
-        assert 0 < metrics[name]["auprc"] <= 1
-        assert 0 <= metrics[name]["found"] <= 1
+    # What is injected depends on the seed alone, and so do the scores of those that are not trained.
+    untrained = {name: round(metrics[name]["auroc"], 2) for name in DETECTORS - {"model"}}
+    assert untrained == {"seasonal_naive": 0.77, "seasonal_median": 0.88, "rolling_z_score": 0.47}
+    assert metrics["model"]["auroc"] > 0.6  # after 40 steps
+    assert metrics["model"]["auprc"] > metrics["model"]["prevalence"]
     assert all(set(kind) == DETECTORS for kind in metrics["kinds"].values())
     scores = pd.read_csv(output / "scores.csv")
     assert list(scores.columns) == ["item_id", "timestamp", "value", "score", "threshold", "anomaly"]

@@ -77,6 +77,8 @@ def assert_results(output: Path, windows: int, horizon: int = 12) -> None:
     assert all(np.isfinite(metrics["model"][name]) for name in METRICS - {"mase"})
     scored, future = pd.read_csv(output / "forecasts.csv"), pd.read_csv(output / "future.csv")
     assert len(scored) == windows * horizon
+    away = (scored["0.5"] - scored["actual"]).abs().sum() / scored["actual"].abs().sum()
+    assert metrics["model"]["nd"] == pytest.approx(away, rel=1e-3)
     assert {"item_id", "timestamp", "mean", "0.5", "actual"} <= set(scored.columns)
     assert "actual" not in future.columns
     assert np.isfinite(future["0.5"]).all()

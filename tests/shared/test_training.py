@@ -247,7 +247,13 @@ def test_learning_rate_rises_then_falls() -> None:
     assert {TrainingConfig(max_steps=5, warmup=0, decay="constant").rate(step) for step in range(5)} == {1.0}
 
 
-@pytest.mark.parametrize("bad", [{"max_steps": 0}, {"learning_rate": 0.0}, {"warmup": 1.0}])
+@pytest.mark.parametrize(
+    "bad",
+    [
+        *({"max_steps": 0}, {"learning_rate": 0.0}, {"learning_rate": float("nan")}),
+        *({"warmup": 1.0}, {"warmup": 1.5}, {"warmup": -0.1}),
+    ],
+)
 def test_settings_that_cannot_be(bad: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=next(iter(bad))):
         TrainingConfig(**bad)

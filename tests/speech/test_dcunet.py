@@ -107,8 +107,11 @@ def test_shapes_and_gradients(architecture: str, options: dict[str, Any]) -> Non
     y.requires_grad_(True)
     result = model(x, y, t)
     assert result.shape == x.shape
-    for gradient in torch.autograd.grad(result.abs().square().sum(), [y, *model.parameters()]):
-        assert torch.isfinite(torch.view_as_real(gradient) if gradient.is_complex() else gradient).all()
+    names = ["y", *(name for name, _ in model.named_parameters())]
+    gradients = torch.autograd.grad(result.abs().square().sum(), [y, *model.parameters()])
+    for name, gradient in zip(names, gradients, strict=True):
+        assert torch.isfinite(torch.view_as_real(gradient) if gradient.is_complex() else gradient).all(), name
+        assert gradient.abs().sum() > 0, name
 
 
 def test_number_of_parameters() -> None:

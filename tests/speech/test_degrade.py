@@ -110,7 +110,7 @@ def test_mulaw_against_its_formula() -> None:
     coded = encode(narrow, RATE, "mulaw")
     code = np.sign(narrow) * np.log1p(255 * np.abs(narrow)) / np.log(256)
     ideal = np.sign(code) * (256 ** (np.abs(np.round(code * 128)) / 128) - 1) / 255
-    assert ratio_db(narrow, coded) == pytest.approx(ratio_db(narrow, ideal.astype(np.float32)), abs=3)
+    assert ratio_db(narrow, coded) == pytest.approx(ratio_db(narrow, ideal.astype(np.float32)), abs=0.5)
 
 
 def test_codecs_at_rates_that_they_do_not_have() -> None:

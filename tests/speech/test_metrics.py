@@ -91,7 +91,7 @@ def test_equal_to_the_reference_packages_on_the_public_pairs(test_pairs: list[tu
 
 def test_pesq_at_another_rate_is_that_of_the_signals_at_16_khz(test_pairs: list[tuple[np.ndarray, np.ndarray]]) -> None:
     clean, noisy = test_pairs[0]
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="8000 or 16000"):
         pesq_package.pesq(48000, clean, noisy, "wb")
     wide = [soxr.resample(each, RATE, 48000, quality="VHQ") for each in (clean, noisy)]
     assert pesq_wb(*wide, 48000) == pytest.approx(pesq_wb(clean, noisy, RATE), abs=5e-3)

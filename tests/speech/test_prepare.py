@@ -228,8 +228,11 @@ def test_bandwidth_pairs(tmp_path: Path) -> None:
         above = np.fft.rfftfreq(len(clean), 1 / RATE) > 3200
         kept = [np.sum(np.abs(np.fft.rfft(np.blackman(len(x)) * x))[above] ** 2) for x in (noisy, clean)]
         assert kept[0] < 1e-4 * kept[1]
-    with pytest.raises(ConfigError, match="9000"):
-        prepare_bandwidth(tmp_path / "in", tmp_path / "out", cutoffs_hz=(9000.0,))
+    for cutoff in (99.0, RATE / 2, 9000.0):
+        with pytest.raises(ConfigError, match=f"{cutoff}"):
+            prepare_bandwidth(tmp_path / "in", tmp_path / "out", cutoffs_hz=(3000.0, cutoff))
+    lowest = prepare_bandwidth(tmp_path / "in", tmp_path / "low", cutoffs_hz=(100.0,), progress=False)
+    assert [row["cutoff_hz"] for row in lowest.rows] == [100.0, 100.0]
 
 
 def test_every_subcommand(wsj0: Path, voicebank: Path, ears: Path, tmp_path: Path) -> None:

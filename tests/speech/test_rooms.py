@@ -91,12 +91,13 @@ def test_reverberation_time_needs_a_decay() -> None:
         reverberation_time(ImpulseResponse("x", np.ones(3, np.float32), 0, RATE))
 
 
-@pytest.mark.parametrize("t60", [0.25, 0.5])
-def test_simulated_room_reverberates_as_long_as_asked(t60: float) -> None:
+@pytest.mark.parametrize(("t60", "within"), [(0.25, 0.25), (0.5, 0.1)])
+def test_simulated_room_reverberates_as_long_as_asked(t60: float, within: float) -> None:
+    """Sabine's formula, which sets the walls, errs the more the more they absorb."""
     room = Room((5.0, 4.0, 3.5), (1.0, 1.2, 1.5), (3.2, 2.6, 1.7), t60)
     response = simulate(room, RATE)
-    assert reverberation_time(response) == pytest.approx(t60, rel=0.25)
-    assert reverberation_time(response, 0, -10) == pytest.approx(t60, rel=0.4)
+    assert reverberation_time(response) == pytest.approx(t60, rel=within)
+    assert reverberation_time(response, 0, -10) == pytest.approx(t60, rel=0.15)
     np.testing.assert_array_equal(simulate(room, RATE).samples, response.samples)
 
 

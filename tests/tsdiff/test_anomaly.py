@@ -159,8 +159,13 @@ def test_short_constant_and_extreme_series(trained: TSDiffPredictor) -> None:
     entries[1]["target"] = np.full(40, 3.0, dtype=np.float32)
     entries[2]["target"] = 1e12 * entries[2]["target"]
     entries[3]["target"] = -entries[3]["target"]
-    for result in anomaly_scores(trained, entries):
-        assert np.isfinite(result.score).all()
+    short, flat, huge, negative = (result.score for result in anomaly_scores(trained, entries))
+    usual = [result.score for result in anomaly_scores(trained, sines(4, length=40))]
+    assert [len(score) for score in (short, flat, huge, negative)] == [20, 40, 40, 40]
+    assert max(score.max() for score in (short, *usual)) < 3
+    np.testing.assert_allclose(huge, usual[2], rtol=1e-5)  # scores have no unit
+    assert flat.mean() > 1.5 * max(score.mean() for score in usual[1:])
+    assert negative.mean() > 20 * usual[3].mean()
 
 
 def test_what_cannot_be_scored(trained: TSDiffPredictor) -> None:

@@ -134,6 +134,9 @@ def test_a_matrix_cached_in_inference_mode_can_be_differentiated_through():
     x.requires_grad_(True)
     layer(x).sum().backward()
     assert x.grad is not None
+    moved = torch.randn_like(x)
+    change = layer(x.detach() + moved).sum() - layer(x.detach()).sum()  # the layer is linear
+    torch.testing.assert_close((x.grad * moved).sum(), change)
 
 
 # --- the network -------------------------------------------------------------------------------------------

@@ -190,9 +190,16 @@ def test_auto_ets_takes_whatever_history_there_is():
     start = pd.Period("2024-01-01", "h")
     gaps = sines(1)[0]["target"].copy()
     gaps[[0, 50, 199]] = np.nan
-    for target in (np.ones(1), np.full(30, -2.0), np.zeros(9), np.arange(1.0, 4.0), np.arange(6.0), gaps, 1e12 * gaps):
+    usual = (np.ones(1), np.full(30, -2.0), np.zeros(9), np.arange(1.0, 4.0), np.arange(6.0), gaps, 1e12 * gaps)
+    medians = []
+    for target in usual:
         entry = {"item_id": "x", "start": start, "target": target.astype(np.float32)}
-        assert np.isfinite(next(iter(predictor.predict([entry]))).samples).all()
+        forecast = next(iter(predictor.predict([entry])))
+        assert np.isfinite(forecast.samples).all()
+        medians.append(np.median(forecast.samples, axis=0))
+    for median, value in zip(medians, (1.0, -2.0, 0.0), strict=False):
+        np.testing.assert_allclose(median, value, atol=1e-3)
+    np.testing.assert_allclose(medians[-1], 1e12 * medians[-2], rtol=0.05)
 
 
 @pytest.mark.slow

@@ -93,7 +93,9 @@ def test_missing_values_and_short_series_are_trained_on():
     entries[1]["target"] = entries[1]["target"][:10]
     entries[2]["target"][:] = np.nan
     entries[3]["target"][:150] = 0.0
-    assert all(torch.isfinite(value).all() for value in weights(train(data=entries)).values())
+    found = train(data=entries)
+    assert all(torch.isfinite(value).all() for value in weights(found).values())
+    assert same(found, train(data=[entries[0], entries[1], entries[3]]))  # one without any value teaches nothing
 
 
 # --- resume ------------------------------------------------------------------------------------------------

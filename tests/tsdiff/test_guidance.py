@@ -189,9 +189,11 @@ def test_the_step_is_the_gradient_of_the_stated_energy(energy, time):
 
 def test_the_caller_may_be_without_gradients():
     guide, x = guidance(rows=2), torch.zeros(2, LENGTH, 1, dtype=torch.float64)
+    t = torch.full((2,), 0.5, dtype=torch.float64)
     with torch.no_grad():
-        moved = guide.predict(exact_denoiser, x, torch.full((2,), 0.5, dtype=torch.float64), SDE)
-    assert moved.abs().sum() > 0
+        moved = guide.predict(exact_denoiser, x, t, SDE)
+    assert torch.equal(moved, guide.predict(exact_denoiser, x, t, SDE))
+    assert not torch.allclose(moved, exact_denoiser(x, t), atol=1e-3)
 
 
 def test_clean_states_are_left_alone():

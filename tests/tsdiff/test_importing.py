@@ -161,8 +161,10 @@ def test_guided_forecast(saved: Callable[[Any], Path]) -> None:
     entry = {"start": pd.Period("2024-01-01", "h"), "target": 5 + np.sin(np.arange(40)), "item_id": "a"}
     predictor = TSDiffPredictor(model).with_sampling(steps=4)
     (forecast,) = predictor.predict([entry], num_samples=5)
+    (unguided,) = predictor.with_sampling(scale=0.0).predict([entry], num_samples=5)
     assert forecast.samples.shape == (5, 6)
     assert np.isfinite(forecast.samples).all()
+    assert not np.allclose(forecast.samples, unguided.samples, rtol=1e-3)
 
 
 def test_a_model_with_lags_forecasts_with_what_of_them_is_known(saved: Callable[[Any], Path]) -> None:

@@ -265,6 +265,15 @@ def test_values_of_any_size_give_finite_likelihoods(values: np.ndarray, trained:
             assert np.isfinite(found.network_log_likelihood).all()
 
 
+def test_a_unit_adds_its_logarithm_at_each_step(trained: TSDiffPredictor) -> None:
+    """log p(a·x) = log p(x) − n·log a, and the network, which sees relative values, says the same of both."""
+    options = {"method": "ode", "steps": 3, "probes": 2}
+    one, huge = trained.log_likelihood([entry(walk()), entry(1e12 * walk())], **options)
+    steps = trained.model.config.length
+    np.testing.assert_allclose(huge.network_log_likelihood, one.network_log_likelihood, rtol=1e-4)
+    np.testing.assert_allclose(one.log_likelihood - huge.log_likelihood, steps * np.log(1e12), rtol=1e-4)
+
+
 def test_what_cannot_be_scored_is_refused_by_name() -> None:
     model, _ = gaussian_model()
     with pytest.raises(DataError, match="'a' holds no observed value"):

@@ -51,10 +51,14 @@ def test_training_in_bfloat16(backbone: S4Config | S4DConfig) -> None:
     rng = np.random.default_rng(0)
     series = [{"start": pd.Period("2024-01-01", "h"), "target": 5 + rng.normal(size=80)} for _ in range(3)]
     estimator = TSDiffEstimator("h", 4, 20, backbone=backbone, batch_size=4)
-    predictor = estimator.with_training(max_steps=3, precision="bf16-mixed").train(series, progress=False)
-    assert all(weight.isfinite().all() for weight in predictor.model.parameters())
-    (forecast,) = predictor.with_sampling(steps=3).predict(series[:1], num_samples=2)
-    assert np.isfinite(forecast.samples).all()
+    still, exact, low = (
+        estimator.with_training(max_steps=3, **changes).train(series, progress=False)
+        for changes in ({"learning_rate": 1e-12}, {"learning_rate": 1e-3}, {"precision": "bf16-mixed"})
+    )
+    start, to, near = (nn.utils.parameters_to_vector(each.model.denoiser.parameters()) for each in (still, exact, low))
+    assert (near - to).norm() < 0.15 * (to - start).norm()
+    one, other = (next(each.with_sampling(steps=3).predict(series[:1], 2)).samples for each in (exact, low))
+    np.testing.assert_allclose(other, one, atol=5e-3)
 
 
 @pytest.mark.parametrize("name", ["s4", "s4d"])

@@ -56,8 +56,14 @@ def test_gluonts_evaluates_it(trained):
         offset=-HORIZON,
     )
     test = template.generate_instances(HORIZON)
-    scores = evaluate_model(trained, test_data=test, metrics=[MeanWeightedSumQuantileLoss([0.1, 0.5, 0.9])])
-    assert 0 < float(scores.iloc[0, 0]) < 0.3
+    levels = [0.1, 0.5, 0.9]
+    scores = evaluate_model(trained, test_data=test, metrics=[MeanWeightedSumQuantileLoss(levels)])
+    truth = np.stack([label["target"] for label in test.label])
+    made = list(trained.predict(test.input, num_samples=100))
+    below = [truth - np.stack([forecast.quantile(level) for forecast in made]) for level in levels]
+    losses = [2 * np.maximum(level * gap, (level - 1) * gap).sum() for level, gap in zip(levels, below, strict=True)]
+    assert float(scores.iloc[0, 0]) == pytest.approx(np.mean(losses) / np.abs(truth).sum(), rel=1e-4)
+    assert float(scores.iloc[0, 0]) < 0.1
 
 
 def test_make_evaluation_predictions_takes_a_list_dataset(trained):
@@ -164,7 +170,10 @@ def test_missing_history_still_gives_forecasts_of_the_right_size(trained, missin
     target[places] = np.nan
     (samples,) = forecasts(trained, [entry], 20)
     assert np.isfinite(samples).all()
-    assert 0.3 * level < samples.mean() < 3 * level
+    assert samples.mean() == pytest.approx(level, rel=0.3)
+    truth = 10 * (1.5 + np.sin(2 * np.pi * np.arange(200, 200 + HORIZON) / 8))
+    error = np.abs(np.median(samples, axis=0) - truth).mean()
+    assert error < (0.8 if missing == "whole context" else 0.5) * np.abs(level - truth).mean()
 
 
 @pytest.mark.parametrize("length", [1, 3, CONTEXT - 1, CONTEXT])
@@ -172,13 +181,18 @@ def test_short_series_are_forecast(trained, length):
     entry = sines(1)[0]
     (samples,) = forecasts(trained, [{**entry, "target": entry["target"][:length]}])
     assert samples.shape == (6, HORIZON)
-    assert np.isfinite(samples).all()
+    assert samples.mean() == pytest.approx(entry["target"][:length].mean(), rel=0.2)
+    assert 0 < samples.min() < samples.max() < 40
 
 
-@pytest.mark.parametrize("value", [0.0, 5.0, -5.0])
-def test_constant_series_are_forecast_near_their_value(trained, value):
-    (samples,) = forecasts(trained, [{**sines(1)[0], "target": np.full(50, value, dtype=np.float32)}])
-    assert np.abs(samples - value).max() <= 5 * max(abs(value), 1.0)
+@pytest.mark.parametrize(("value", "away"), [(0.0, 2.0), (5.0, 3.0), (-5.0, 15.0)])
+def test_constant_series_are_forecast_near_their_value(trained, value, away):
+    """Which the model, trained on positive sines, has never seen; negative ones are the farthest from those."""
+    one = {**sines(1)[0], "target": np.full(50, value, dtype=np.float32)}
+    near, far = forecasts(trained, [one, {**one, "target": 1000 * one["target"]}])
+    assert np.abs(near - value).max() <= away
+    if value:
+        np.testing.assert_allclose(far, 1000 * near, rtol=1e-3)
 
 
 def test_infinities_count_as_missing_and_it_is_said(trained):

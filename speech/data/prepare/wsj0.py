@@ -96,9 +96,10 @@ def prepare_wsj0_chime3(
         snr, place = float(rng.uniform(*SNR_DB)), float(rng.random())
         background = recordings[int(rng.integers(len(recordings)))]
         speech = read_part(item.path, RATE)
-        start = int(place * (backgrounds[background][0] - len(speech) + 1))
-        if start < 0:
+        room = backgrounds[background][0] - len(speech)
+        if room < 0:
             raise DataError(f"{background} is shorter than {item.path}; leave it out")
+        start = int(place * (room + 1))
         if not is_done(output, item.split, item.path.stem):
             noisy = add_noise(speech, read_part(background, RATE, start, len(speech)), snr)
             write_pair(output, item.split, item.path.stem, speech, noisy, RATE)

@@ -1,0 +1,123 @@
+"""A program that trains on two processes, as users start one: `python two_processes.py FOLDER`.
+
+Each process leaves FOLDER/<rank>.pt: the batches it saw and the weights it ended with, of a least-squares line, a
+forecaster and an enhancer.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from shared.batches import Batch
+from shared.training import DiffusionModule, TrainingConfig, fit, quiet_lightning
+
+TWO: Mapping[str, Any] = {"accelerator": "cpu", "devices": 2, "strategy": "ddp"}
+CONFIG = TrainingConfig(max_steps=5, learning_rate=0.05, warmup=0.0, decay="constant", ema_decay=0.5)
+
+
+class Line(nn.Module):
+    """A line in three variables."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = nn.Linear(3, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.network(x)
+
+
+class Squares:
+    """Squared distance of the line from `y`: no noise, so that the batch alone decides; keeps what it could draw."""
+
+    def __init__(self) -> None:
+        self.draws: list[Tensor] = []
+
+    def __call__(self, network: nn.Module, x0: Tensor, y: Tensor | None, *rest: Any, **_: Any) -> Tensor:
+        assert y is not None
+        self.draws.append(torch.rand(4, generator=rest[1]))
+        return (network(x0) - y).square().mean(dim=1)
+
+
+class Points:
+    """Points near a plane; keeps the batches that it gave."""
+
+    def __init__(self) -> None:
+        self.given: list[Batch] = []
+
+    def batch(self, rng: np.random.Generator) -> Batch:
+        x = torch.from_numpy(rng.normal(size=(8, 3)).astype(np.float32))
+        y = x.sum(dim=1, keepdim=True) + 0.1 * torch.from_numpy(rng.normal(size=(8, 1)).astype(np.float32))
+        self.given.append(Batch(x, y))
+        return self.given[-1]
+
+
+class Replayed:
+    """The given batches, one after the other."""
+
+    def __init__(self, batches: list[Batch]) -> None:
+        self.left = iter(batches)
+
+    def batch(self, rng: np.random.Generator) -> Batch:
+        return next(self.left)
+
+
+def line() -> DiffusionModule:
+    """The line before training."""
+    torch.manual_seed(0)
+    return DiffusionModule(Line(), Squares(), CONFIG)  # type: ignore[arg-type]
+
+
+def state(module: nn.Module) -> dict[str, Tensor]:
+    """A copy of its weights."""
+    return {name: value.detach().clone() for name, value in module.state_dict().items()}
+
+
+def _line() -> dict[str, Any]:
+    module, points = line(), Points()
+    fit(module, points, progress=False, **TWO)
+    return {
+        "weights": state(module.denoiser),
+        "averaged": state(module.ema_denoiser),
+        "batches": [(batch.x0, batch.y) for batch in points.given],
+        "draws": module.loss.draws,  # type: ignore[attr-defined]
+    }
+
+
+def _forecaster(folder: Path) -> dict[str, Any]:
+    from tests.tsdiff.conftest import sines, tiny_estimator
+
+    estimator = tiny_estimator(4, save_every=1e6)
+    predictor = estimator.train(sines(), folder=folder / "forecaster", progress=False, **TWO)
+    return {"weights": state(predictor.model.denoiser)}
+
+
+def _enhancer(folder: Path) -> dict[str, Any]:
+    from speech.experiment import HardwareSettings
+    from speech.training import train
+    from tests.speech.test_speech_training import Sounds, experiment, sound
+
+    recordings = [("recording", *sound(np.random.default_rng(9), 2000))]
+    made = replace(experiment(4), hardware=HardwareSettings("cpu", 2, "ddp"))
+    trained = train(made, Sounds(), recordings, folder / "enhancer", progress=False, tensorboard=False)
+    return {"weights": state(trained.model), "checks": [dict(row) for row in trained.checks]}
+
+
+def main(folder: Path) -> None:
+    """Train all three."""
+    quiet_lightning()
+    torch.set_num_threads(1)
+    found = {"line": _line(), "forecaster": _forecaster(folder), "enhancer": _enhancer(folder)}
+    torch.save(found, folder / f"{torch.distributed.get_rank()}.pt")
+    torch.distributed.barrier()  # the first process ends when both files are there
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

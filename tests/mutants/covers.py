@@ -1,0 +1,131 @@
+"""Which tests are to fall when a file is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+PACKAGES = ("shared", "tsdiff", "speech")
+
+LEFT_OUT = ("/__init__.py", "plots.py", "/picture.py", "shared/errors.py", "/commands/", "/presets.py")
+"""Exports, what is looked at, words, and tables of settings; commands are tested by whole runs, minutes for each."""
+
+TESTS = {
+    "shared/": ("shared/test_progress.py", "shared/test_training.py", "shared/test_optimisation.py"),
+    "shared/checkpoint.py": ("shared/test_checkpoint.py",),
+    "shared/command.py": ("shared/test_command.py",),
+    "shared/elbo.py": ("shared/test_elbo.py",),
+    "shared/guidance.py": ("shared/test_samplers.py", "tsdiff/test_guidance.py"),
+    "shared/io.py": ("shared/test_checkpoint.py",),
+    "shared/likelihood.py": ("shared/test_likelihood.py",),
+    "shared/loop.py": ("shared/test_training.py", "data_parallel/test_data_parallel.py"),
+    "shared/mcmc.py": ("shared/test_mcmc.py",),
+    "shared/memory.py": ("shared/test_memory.py",),
+    "shared/monitoring.py": ("speech/test_speech_training.py",),
+    "shared/objectives.py": ("shared/test_objectives.py",),
+    "shared/pickles.py": ("shared/test_pickles.py",),
+    "shared/predictions.py": ("shared/test_predictions.py",),
+    "shared/random.py": ("shared/test_random.py", "shared/test_training.py"),
+    "shared/samplers/": ("shared/test_samplers.py",),
+    "shared/sde/": ("shared/test_sde.py", "shared/test_predictions.py"),
+    "shared/settings.py": ("speech/test_speech_training.py", "tsdiff/test_experiment.py"),
+    "speech/": ("speech/test_enhancer.py", "speech/test_speech_model.py", "speech/test_frontend.py"),
+    "speech/audio.py": ("speech/test_audio.py",),
+    "speech/backbones/": ("speech/test_light.py", "speech/test_ncsnpp.py", "speech/test_dcunet.py"),
+    "speech/backbones/dcunet.py": ("speech/test_dcunet.py",),
+    "speech/backbones/fir.py": ("speech/test_fir.py", "speech/test_ncsnpp.py"),
+    "speech/backbones/light": ("speech/test_light.py", "speech/test_streaming.py"),
+    "speech/backbones/ncsnpp": ("speech/test_ncsnpp.py", "speech/test_speech_importing.py"),
+    "speech/config.py": ("speech/test_speech_model.py", "speech/test_speech_sampling.py"),
+    "speech/curves.py": ("recipes/test_train_speech_recipe.py",),
+    "speech/data/": ("speech/test_mixing.py", "speech/test_targets.py", "speech/test_noises.py"),
+    "speech/data/degrade.py": ("speech/test_degrade.py", "speech/test_mixing.py"),
+    "speech/data/pairs.py": ("speech/test_pairs.py", "speech/test_splits.py"),
+    "speech/data/prepare/": ("speech/test_backgrounds.py", "speech/test_prepare.py"),
+    "speech/data/rooms.py": ("speech/test_sabine.py", "speech/test_rooms.py", "speech/test_targets.py"),
+    "speech/data/validation.py": ("speech/test_validation_pairs.py",),
+    "speech/experiment.py": (
+        "speech/test_default_settings.py",
+        "speech/test_speech_training.py",
+        "speech/test_splits.py",
+    ),
+    "speech/folders.py": ("speech/test_folders.py", "speech/test_enhance_recipe.py"),
+    "speech/importing/": ("speech/test_speech_importing.py",),
+    "speech/longform.py": ("speech/test_longform.py",),
+    "speech/losses.py": ("speech/test_losses.py",),
+    "speech/metrics/": ("speech/test_metrics.py", "speech/test_evaluate.py"),
+    "speech/metrics/loizou.py": ("speech/test_composite.py", "speech/test_composite_regressions.py"),
+    "speech/metrics/segmental.py": ("speech/test_composite.py",),
+    "speech/model.py": ("speech/test_scales.py", "speech/test_speech_model.py", "speech/test_frontend.py"),
+    "speech/sampling.py": (
+        "speech/test_published_start.py",
+        "speech/test_speech_sampling.py",
+    ),
+    "speech/segments.py": ("speech/test_longform.py", "speech/test_streaming.py"),
+    "speech/streaming.py": (
+        "speech/test_stream_frames.py",
+        "speech/test_streaming.py",
+    ),
+    "speech/training.py": ("speech/test_speech_training.py", "speech/test_splits.py"),
+    "tsdiff/": ("tsdiff/test_predictor.py", "tsdiff/test_model.py", "tsdiff/test_estimator.py"),
+    "tsdiff/anomaly.py": ("tsdiff/test_anomaly.py",),
+    "tsdiff/backbones/": ("tsdiff/test_backbone.py", "tsdiff/test_s4.py", "tsdiff/test_gradients.py"),
+    "tsdiff/baselines/": (
+        "tsdiff/test_layout.py",
+        "tsdiff/test_baselines.py",
+    ),
+    "tsdiff/calendar.py": ("tsdiff/test_windows.py", "tsdiff/test_synthetic.py"),
+    "tsdiff/config.py": ("tsdiff/test_estimator.py", "tsdiff/test_model.py", "tsdiff/test_predictor.py"),
+    "tsdiff/covariance.py": ("tsdiff/test_covariance.py",),
+    "tsdiff/data/": ("tsdiff/test_data.py", "tsdiff/test_load.py", "tsdiff/test_data_sets.py"),
+    "tsdiff/data/covariates.py": ("tsdiff/test_layout.py", "tsdiff/test_covariates.py", "tsdiff/test_data.py"),
+    "tsdiff/data/frames.py": ("tsdiff/test_data.py", "tsdiff/test_load.py", "tsdiff/test_covariates.py"),
+    "tsdiff/data/store.py": ("tsdiff/test_store.py",),
+    "tsdiff/data/spool.py": ("tsdiff/test_store.py",),
+    "tsdiff/data/windows.py": ("tsdiff/test_evaluation.py", "tsdiff/test_data.py"),
+    "tsdiff/detection.py": ("tsdiff/test_detection.py",),
+    "tsdiff/ensemble.py": ("tsdiff/test_ensemble.py",),
+    "tsdiff/entries.py": ("tsdiff/test_data.py", "tsdiff/test_windows.py", "tsdiff/test_predictor.py"),
+    "tsdiff/estimator.py": ("tsdiff/test_averaged_weights.py", "tsdiff/test_estimator.py"),
+    "tsdiff/evaluation.py": ("tsdiff/test_evaluation.py", "tsdiff/test_scores.py"),
+    "tsdiff/experiment.py": ("tsdiff/test_experiment.py",),
+    "tsdiff/guidance.py": ("tsdiff/test_guidance.py", "tsdiff/test_posterior.py"),
+    "tsdiff/importing/": ("tsdiff/test_importing.py",),
+    "tsdiff/imputation.py": ("tsdiff/test_imputation.py",),
+    "tsdiff/injection.py": ("tsdiff/test_injection.py",),
+    "tsdiff/joint.py": ("tsdiff/test_predictor.py", "tsdiff/test_covariates.py"),
+    "tsdiff/kernels.py": ("tsdiff/test_covariance.py", "tsdiff/test_guidance.py"),
+    "tsdiff/likelihood.py": ("tsdiff/test_likelihood.py",),
+    "tsdiff/missing.py": ("tsdiff/test_missing.py",),
+    "tsdiff/model.py": ("tsdiff/test_measured.py", "tsdiff/test_model.py", "tsdiff/test_predictor.py"),
+    "tsdiff/posterior.py": ("tsdiff/test_posterior.py",),
+    "tsdiff/predictor.py": ("tsdiff/test_recent_history.py", "tsdiff/test_predictor.py"),
+    "tsdiff/published.py": ("tsdiff/test_published_guidance.py",),
+    "tsdiff/refine/": ("tsdiff/test_refine.py", "tsdiff/test_refine_energy.py", "tsdiff/test_refine_tuning.py"),
+    "tsdiff/short.py": ("tsdiff/test_short.py", "tsdiff/test_windows.py"),
+    "tsdiff/source.py": ("tsdiff/test_measured.py", "tsdiff/test_windows.py", "tsdiff/test_estimator.py"),
+    "tsdiff/synthesis/": ("tsdiff/test_synthesis.py", "tsdiff/test_realism.py"),
+    "tsdiff/synthesis/downstream.py": ("tsdiff/test_downstream.py",),
+    "tsdiff/synthesis/statistics.py": ("tsdiff/test_realism.py",),
+    "tsdiff/synthetic/": ("tsdiff/test_synthetic.py", "tsdiff/test_averaged_weights.py"),
+    "tsdiff/synthetic/finetuning.py": ("tsdiff/test_default_model.py",),
+    "tsdiff/tuning.py": ("tsdiff/test_tuning.py",),
+    "tsdiff/windows.py": ("tsdiff/test_windows.py",),
+}
+"""Files below tests/ by the beginning of a path; the longest beginning counts."""
+
+
+def covering(file: str, line: str = "") -> tuple[str, ...]:
+    """Paths of the test files of a line of a file of a package."""
+    beginning = max((key for key in TESTS if file.startswith(key)), key=len)
+    of_all = ("test_settings.py",) if line.startswith("@dataclass") else ()
+    return tuple(f"tests/{name}" for name in (*of_all, *TESTS[beginning]))
+
+
+def mutable_files(root: Path) -> Iterator[str]:
+    """Paths, from the root, of the files that bugs are planted in."""
+    for package in PACKAGES:
+        for path in sorted((root / package).rglob("*.py")):
+            file = path.relative_to(root).as_posix()
+            if not any(part in file for part in LEFT_OUT):
+                yield file

@@ -1,0 +1,71 @@
+"""Training and validation read their own folders, and nothing of the other's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from shared.errors import DataError
+from speech.experiment import DataSettings, Experiment, ValidationSettings
+from speech.training import training_source, validation_set
+from tests.speech.trees import RATE, hiss, mixing_folders, put, speech_like
+
+
+def mixed(root: Path) -> None:
+    mixing_folders(root, seconds=1.0)
+
+
+def paired(root: Path) -> None:
+    for n in range(2):
+        speech = speech_like(1.0, n)
+        put(root / "clean" / f"{n}.wav", speech)
+        put(root / "noisy" / f"{n}.wav", speech + hiss(1.0, n))
+
+
+def experiment(layout: Any) -> Experiment:
+    """One in which every recording has noise and, where it is mixed, a room."""
+    base = Experiment(validation=ValidationSettings(files=2))
+    mix = replace(base.data.mix, reverb=1.0, seconds=0.5, synthetic=0.0, babble=0.0, clean=0.0, silence=0.0)
+    return replace(base, data=DataSettings(layout=layout, mix=mix, batch_size=2))
+
+
+LAYOUTS = pytest.mark.parametrize(
+    ("layout", "make", "kinds"),
+    [("mix", mixed, ("clean", "noise", "rir")), ("split", paired, ("clean", "noisy"))],
+    ids=["mixed", "pairs"],
+)
+
+
+def made_and_spoiled(root: Path, make: Callable[[Path], None], kinds: tuple[str, ...], spoiled: str) -> None:
+    """Both splits, one with a file in each of its folders that cannot be read."""
+    for split in ("train", "valid"):
+        make(root / split)
+    for kind in kinds:
+        (root / spoiled / kind / "0-damaged.wav").write_bytes(b"no audio")
+
+
+@LAYOUTS
+def test_validation_reads_nothing_of_the_training_folder(
+    tmp_path: Path, layout: str, make: Callable[[Path], None], kinds: tuple[str, ...]
+) -> None:
+    made_and_spoiled(tmp_path, make, kinds, "train")
+    made = experiment(layout)
+    assert [len(noisy) for _, _, noisy in validation_set(made, tmp_path)] == [RATE, RATE]
+    with pytest.raises(DataError, match="damaged"):
+        training_source(made, tmp_path, 1)
+
+
+@LAYOUTS
+def test_training_reads_nothing_of_the_validation_folder(
+    tmp_path: Path, layout: str, make: Callable[[Path], None], kinds: tuple[str, ...]
+) -> None:
+    made_and_spoiled(tmp_path, make, kinds, "valid")
+    made = experiment(layout)
+    assert training_source(made, tmp_path, 1).batch(np.random.default_rng(0)).x0.shape[0] == 2
+    with pytest.raises(DataError, match="damaged"):
+        validation_set(made, tmp_path)
