@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from tqdm.auto import tqdm
 
 from shared.errors import CheckpointError, ConfigError
 from shared.memory import keep_large_blocks
+from shared.progress import bar
 from shared.random import derive_seed
 from speech.arrays import AudioWarning, Form, Waveform, finite
 from speech.audio import (
@@ -235,10 +235,10 @@ class Enhancer:
         total = info.seconds * info.channels
         with (
             create_audio(target, info) as writer,
-            tqdm(total=round(total, 1), unit="s", desc=source.name, disable=progress is not True, leave=False) as bar,
+            bar(total, source.name, "s", show=progress is True, leave=False) as shown,
         ):
             shape, seed = (info.channels, info.samples), self.seed_of(name)
-            advance = progress if callable(progress) else bounded(bar)
+            advance = progress if callable(progress) else bounded(shown)
             for block in self.enhance_blocks(read, info.sample_rate, shape, seed, tally, advance):
                 writer.write(block)
         self._nfe = tally.nfe

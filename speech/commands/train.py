@@ -18,7 +18,7 @@ from shared.errors import ConfigError
 from shared.io import write_json, write_text
 from shared.monitoring import Row
 from shared.settings import plain, write_yaml
-from speech.commands.common import claim_output, console, prepare, shared_speech
+from speech.commands.common import claim_output, note, prepare, shared_speech, show, status
 from speech.curves import LABELS, plot_training
 from speech.experiment import Experiment, Hardware, read_experiment
 from speech.training import (
@@ -77,17 +77,17 @@ def main(
     claim_output(output)
     folder = Path(experiment.data.folder) if experiment.data.folder is not None else shared_speech()
     model = new_model(experiment)
-    with console.status("reading the data"):
+    with status("reading the data"):
         source = training_source(experiment, folder, model.frame_multiple)
         recordings = validation_set(experiment, folder)
     _claim_state(experiment, output, retrain)
     if (output / STATE_FOLDER / "last.ckpt").is_file() and first_process():
-        console.print(f"going on with the training in {output / STATE_FOLDER}", highlight=False)
+        note(f"going on with the training in {output / STATE_FOLDER}")
     started = time.perf_counter()
     try:
         trained = train(experiment, source, recordings, output)
     except KeyboardInterrupt:
-        console.print("interrupted; the same command goes on from here", style="yellow")
+        note("interrupted; the same command goes on from here")
         raise typer.Exit(130) from None
     if first_process():  # of several that trained together, only the first reports
         _report(experiment, trained, Validation(recordings, experiment), output, time.perf_counter() - started)
@@ -169,8 +169,8 @@ def _report(experiment: Experiment, trained: Trained, validation: Validation, ou
     for kind in ("noisy", "enhanced"):
         table.add_row(kind, *(_shown(result[kind].get(score)) for score in noisy))
     if noisy:
-        console.print(table)
-    console.print(f"model: {output / MODEL_FOLDER}; results: {output}/", highlight=False)
+        show(table)
+    show(f"model: {output / MODEL_FOLDER}; results: {output}/")
 
 
 def _markdown(experiment: Experiment, result: dict[str, Any]) -> str:

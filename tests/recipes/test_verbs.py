@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
+from importlib import metadata
 
 import numpy as np
 import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
+from tests.conftest import ROOT
 from tests.recipes.harness import Recipes
-from tsdiff.commands import app
+from tsdiff.commands import application
 
 VERBS = ("forecast", "impute", "refine", "synthesize", "anomaly")
 SMALL = ["--steps", "8", "--prediction-length", "12", "--context-length", "36"]
@@ -41,9 +44,43 @@ def recipes(tmp_path_factory) -> Iterator[Recipes]:
 
 
 def test_the_console_command_has_every_verb():
-    said = CliRunner().invoke(app, ["--help"]).output
+    said = CliRunner().invoke(application(), ["--help"]).output
     for verb in (*VERBS, "train", "evaluate"):
         assert verb in said
+
+
+def test_versions_and_verbs_that_there_are_not():
+    told = CliRunner().invoke(application("none"), ["--version"])
+    assert (told.exit_code, told.output) == (0, f"anchored-diffusion {metadata.version('anchored-diffusion')}\n")
+    wrong = CliRunner().invoke(application("forecst"), ["forecst"])
+    assert wrong.exit_code == 2
+    assert "forecast" in wrong.stderr
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "recipes").glob("*.py")))
+def test_help_keeps_the_lines_of_its_examples(recipes, name):
+    lines = [line.rstrip() for line in recipes.run(name, "--help").out.splitlines()]
+    source = (ROOT / "recipes" / f"{name}.py").read_text()
+    examples = [line for line in source.split('"""')[1].splitlines() if line.startswith("    python recipes/")]
+    assert examples or name == "prepare_speech"
+    for example in examples:
+        assert example in [line.removeprefix("  ") for line in lines]
+
+
+def test_results_go_to_standard_output_and_the_rest_to_standard_error(recipes):
+    options = ["--data", "gaps.csv", "--output", "said/forecast", *TINY]
+    ran = recipes.run("forecast", *options)
+    assert ran.code == 0, ran.said
+    assert "TSDiff" in ran.out
+    assert "results: said/forecast/" in ran.out
+    assert "note:" not in ran.out
+    assert re.search("^note: .*missing", ran.err, re.MULTILINE)
+    quiet = recipes.run("forecast", *options, "--quiet")
+    assert (quiet.out, quiet.err) == (ran.out, "")
+    refused = recipes.run("forecast", "--data", "nowhere.csv", "--prediction-length", "12", "--quiet")
+    assert refused.out == ""
+    assert refused.err.startswith("error: nowhere.csv")
+    assert recipes.run("forecast", "--threads", "0").code == 2
 
 
 def test_impute_fills_exactly_the_gaps_and_scores_hidden_values(recipes):

@@ -12,7 +12,16 @@ from gluonts.model.forecast import SampleForecast
 
 from shared.errors import ConfigError
 from shared.io import write_json, write_text
-from tsdiff.commands.common import Job, RetrainOption, claim_output, console, prepare, trained_predictor
+from tsdiff.commands.common import (
+    Job,
+    RetrainOption,
+    claim_output,
+    note,
+    prepare,
+    show,
+    status,
+    trained_predictor,
+)
 from tsdiff.data import candidate_seasons
 from tsdiff.evaluation import best_seasonal_naive, evaluate, rich_metrics_table
 from tsdiff.experiment import (
@@ -64,7 +73,7 @@ def read_data(experiment: Experiment) -> ExperimentData:
     data = load_experiment_data(experiment.data)
     skipped = {**data.series.skipped, **data.split.skipped}
     for line in [*data.series.notes, *(f"series {item!r} left out: {why}" for item, why in skipped.items())][:20]:
-        console.print(f"note: {line}", style="yellow", markup=False, highlight=False)
+        note(line)
     return data
 
 
@@ -104,7 +113,7 @@ def score(
 ) -> Scored:
     """Forecast the test windows and score them."""
     started = time.perf_counter()
-    with console.status(f"forecasting the test windows, {method}, seed {seed}"):
+    with status(f"forecasting the test windows, {method}, seed {seed}"):
         forecasts = list(predictor.predict(data.split.test.input, num_samples=samples))
     seconds = time.perf_counter() - started
     metrics = evaluate(forecasts, data.split.test)
@@ -133,10 +142,10 @@ def write_scores(experiment: Experiment, data: ExperimentData, scored: list[Scor
         metrics["joint"] = {"crps_sum": _plain(joint.crps_sum), "energy_score": _plain(joint.energy_score)}
     write_json(output / "metrics.json", metrics)
     shown = {f"{one.method}, seed {one.seed}" if one.seed is not None else one.method: one.metrics for one in results}
-    console.print(rich_metrics_table(shown, title=name))
-    for note in sorted({note for one in results for note in one.metrics.notes}):
-        console.print(f"note: {note}", style="yellow", markup=False, highlight=False)
-    console.print(f"results: {output}/", highlight=False)
+    show(rich_metrics_table(shown, title=name))
+    for line in sorted({line for one in results for line in one.metrics.notes}):
+        note(line)
+    show(f"results: {output}/")
 
 
 def _methods(results: list[Result]) -> dict[str, Any]:
