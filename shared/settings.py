@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import os
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -34,6 +35,18 @@ def read_yaml(path: str | os.PathLike[str]) -> dict[str, Any]:
 def write_yaml(settings: Any) -> str:
     """The YAML of a dataclass."""
     return yaml.safe_dump(plain(settings), sort_keys=False, allow_unicode=True)
+
+
+def whole_number(name: str, value: Any) -> int:
+    """A count, of whichever kind of integer.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise ConfigError(f"{name}={value!r}: need a whole number, such as {name}=24") from None
 
 
 def change(text: str) -> dict[str, Any]:

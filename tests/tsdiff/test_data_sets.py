@@ -356,7 +356,7 @@ def test_the_recipe_makes_the_embedded_file_again(tmp_path, capsys):
     assert "pjm_hourly.parquet" in capsys.readouterr().out
     made = pd.read_parquet(tmp_path / "pjm_hourly.parquet")
     pd.testing.assert_frame_equal(made, pd.read_parquet(ROOT / "tsdiff" / "embedded" / "pjm_hourly.parquet"))
-    with pytest.raises(DataError, match="metadata.json"):
+    with pytest.raises(DataError, match=r"metadata\.json"):
         main(tmp_path, tmp_path)
 
 

@@ -268,6 +268,7 @@ def trained_predictor(
     before = float(json.loads(spent.read_text())) if spent.is_file() else 0.0
     if (state / "last.ckpt").is_file():
         note(f"going on with the training in {state}")
+    note(f"training TSDiff for {estimator.training.max_steps} steps")
     started = time.perf_counter()
     try:
         predictor = estimator.train(job.split.train, folder=state, **fit_options)
