@@ -5,6 +5,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from speech import _siblings as _siblings  # before all that needs `shared`
+
 if TYPE_CHECKING:
     from speech.config import Parameterisation, SamplingConfig, SpeechConfig
     from speech.enhancer import Enhancer

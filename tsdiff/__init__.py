@@ -1,5 +1,6 @@
 """Unconditional diffusion for one-dimensional time series, on GluonTS."""
 
+from tsdiff import _siblings as _siblings  # before all that needs `shared`
 from tsdiff.config import Sampling, TSDiffConfig
 from tsdiff.estimator import TSDiffEstimator
 from tsdiff.importing import import_checkpoint

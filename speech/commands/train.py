@@ -21,6 +21,7 @@ from shared.settings import plain, write_yaml
 from speech.commands.common import claim_output, note, prepare, shared_speech, show, status
 from speech.curves import LABELS, plot_training
 from speech.experiment import Experiment, Hardware, read_experiment
+from speech.losses import SpeechObjective
 from speech.training import (
     LAST_FOLDER,
     LOG_FOLDER,
@@ -42,8 +43,12 @@ _MAY_CHANGE_OF_TRAINING = ("max_steps", "save_every_seconds", "num_workers", "co
 
 def main(
     config: Annotated[
-        Path | None,
-        typer.Option("--config", help="YAML file, such as recipes/configs/speech/gpu.yaml; default: light, on a CPU."),
+        str | None,
+        typer.Option(
+            "--config",
+            help="YAML file, or name of settings that come with the package, such as gpu or dereverb; an unknown name "
+            "lists all. Left out: a light network, on a CPU.",
+        ),
     ] = None,
     changes: Annotated[
         list[str] | None, typer.Option("--set", help="Change a setting: section.name=value; give it once for each.")
@@ -73,6 +78,7 @@ def main(
     experiment = _experiment(
         read_experiment(config, changes or (), hardware), data, steps, minutes, seed, start_from, threads
     )
+    SpeechObjective(experiment.objective)  # before the work, for what it refuses
     prepare(experiment.hardware.threads)
     claim_output(output)
     folder = Path(experiment.data.folder) if experiment.data.folder is not None else shared_speech()

@@ -39,8 +39,12 @@ from tsdiff.results import Result, summary, write_results
 from tsdiff.tuning import tune
 
 ConfigOption = Annotated[
-    Path | None,
-    typer.Option("--config", help="YAML file, such as recipes/configs/m4_hourly.yaml; default: embedded data."),
+    str | None,
+    typer.Option(
+        "--config",
+        help="YAML file, or name of settings that come with the package, such as m4_hourly or published/m4_hourly; an "
+        "unknown name lists all. Left out: the embedded data.",
+    ),
 ]
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", help="Change a setting: section.name=value; give it once for each.")
@@ -55,7 +59,7 @@ SeedsOption = Annotated[list[int] | None, typer.Option("--seed", help="Give it o
 
 
 def experiment_of(
-    config: Path | None,
+    config: str | None,
     changes: list[str] | None,
     hardware: Hardware | None,
     folder: Path | None,
