@@ -16,8 +16,10 @@ import pytest
 import soundfile
 from typer.testing import CliRunner
 
+from shared.errors import ConfigError
 from shared.settings import read_yaml
 from speech.commands import VERBS, application
+from speech.commands.train import main
 from speech.model import SpeechModel
 from tests.conftest import ROOT
 from tests.recipes.harness import Ran, Recipes
@@ -103,6 +105,13 @@ def test_what_cannot_be_used_is_one_line(recipes: Recipes) -> None:
         assert ran.code == 1
         assert told in ran.said
         assert "Traceback" not in ran.said
+
+
+def test_a_missing_torch_pesq_is_told_before_anything_starts(recipes: Recipes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch_pesq", None)
+    with pytest.raises(ConfigError, match=r"torch-pesq: pip install 'anchored-diffusion\[pesq-loss\]'"):
+        main("default", data=recipes.folder / "no such folder", output=recipes.folder / "untouched")
+    assert not (recipes.folder / "untouched").exists()
 
 
 def test_the_console_command_has_every_verb() -> None:
