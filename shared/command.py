@@ -15,9 +15,8 @@ from contextlib import AbstractContextManager, nullcontext
 from functools import wraps
 from importlib import import_module, metadata
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import pandas as pd
 import typer
 from rich.console import Console
 from rich.table import Table
@@ -25,6 +24,9 @@ from rich.table import Table
 from shared.errors import ConfigError, DiffusionError
 from shared.io import atomic_path
 from shared.progress import is_quiet, set_quiet
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 console = Console()
 """Of results."""

@@ -9,7 +9,7 @@ from typing import Annotated
 import torch
 import typer
 
-from shared.command import DeviceOption, claim_output, fail, note, prepare, run, show, status, write_csv
+from shared.command import DeviceOption, claim_output, console, fail, note, prepare, run, show, status, write_csv
 from shared.errors import ConfigError
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "SeedOption",
     "ThreadsOption",
     "claim_output",
+    "console",
     "fail",
     "note",
     "pick_device",

@@ -117,6 +117,25 @@ def test_covariates_of_a_table_reach_the_model_and_the_future(recipes):
     assert "takes 1 dynamic covariates" in other.said
 
 
+def test_features_of_a_folder_that_the_bundled_model_does_not_take_are_left_out(recipes):
+    """Nearly every folder in GluonTS's layout has a category for each series."""
+    folder = recipes.folder / "with_features"
+    (folder / "train").mkdir(parents=True)
+    (folder / "metadata.json").write_text(json.dumps({"freq": "D", "prediction_length": 6}))
+    lines = []
+    for code in range(2):
+        target = (10 + np.arange(60) % 7 + code).tolist()
+        entry = {"item_id": f"s{code}", "start": "2024-01-01", "target": target, "feat_static_cat": [code]}
+        lines.append(json.dumps({**entry, "feat_dynamic_real": [[float(n % 2) for n in range(60)]]}))
+    (folder / "train" / "data.json").write_text("\n".join(lines))
+    options = ["--data", "with_features", "--prediction-length", "6", "--no-train", "--samples", "3"]
+    for verb in ("forecast", "impute"):
+        ran = recipes.run(verb, *options, "--output", f"features/{verb}")
+        assert ran.code == 0, ran.said
+        assert "1 dynamic covariates, 1 static categories are left out" in ran.err
+    assert len(pd.read_csv(recipes.folder / "features/forecast/future.csv")) == 12
+
+
 @pytest.mark.parametrize("verb", VERBS)
 @pytest.mark.parametrize(
     ("arguments", "message"),

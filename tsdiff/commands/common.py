@@ -16,6 +16,7 @@ import typer
 
 from shared.command import DeviceOption as DeviceOption
 from shared.command import claim_output as claim_output
+from shared.command import console as console
 from shared.command import note as note
 from shared.command import prepare as prepare
 from shared.command import run as run
@@ -300,11 +301,24 @@ def given_predictor(path: str, job: Job, sampling: Sampling, device: str) -> TSD
             f"{path} forecasts {predictor.prediction_length} steps of {predictor.freq!r}, the data asks for "
             f"{job.prediction_length} of {job.series.freq!r}; train a model for them, or change --prediction-length"
         )
-    config, layout = predictor.model.config, job.series.layout
-    takes = (config.dynamic_features, len(config.categories), config.static_features)
-    if takes != (layout.dynamic, layout.categories, layout.reals):
-        raise ConfigError(
-            f"{path} takes {takes[0]} dynamic covariates, {takes[1]} categories and {takes[2]} static numbers, the "
-            f"data has {layout.dynamic}, {layout.categories} and {layout.reals}; --dynamic, --static name them"
-        )
+    _match_features(path, predictor, job)
     return predictor
+
+
+def _match_features(path: str, predictor: TSDiffPredictor, job: Job) -> None:
+    """Refuse a model that takes other features than the data has; those that it takes none of are left out."""
+    config, layout = predictor.model.config, job.series.layout
+    kinds = (
+        ("dynamic covariates", config.dynamic_features, layout.dynamic, "--dynamic"),
+        ("static categories", len(config.categories), layout.categories, "--static"),
+        ("static numbers", config.static_features, layout.reals, "--static"),
+    )
+    for kind, takes, has, option in kinds:
+        if takes and takes != has:
+            raise ConfigError(
+                f"{path} takes {takes} {kind}, the data has {has}; name the columns of a table by {option}, give a "
+                "folder that holds them, or take another model"
+            )
+    unused = [f"{has} {kind}" for kind, takes, has, _ in kinds if has > takes]
+    if unused:
+        note(f"{path} takes no such features, and the data's {', '.join(unused)} are left out; to use them, train anew")

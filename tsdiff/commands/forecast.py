@@ -66,9 +66,9 @@ def scored_frame(job: Job, forecasts: list[SampleForecast]) -> pd.DataFrame:
     return frame
 
 
-def knows_future(entry: Entry, job: Job) -> bool:
-    """Whether the covariates of a series, if it has any, reach over the horizon after its end."""
-    dynamic = entry.get("feat_dynamic_real")
+def knows_future(entry: Entry, job: Job, predictor: TSDiffPredictor) -> bool:
+    """Whether the covariates of a series, if the model takes any, reach over the horizon after its end."""
+    dynamic = entry.get("feat_dynamic_real") if predictor.model.config.dynamic_features else None
     return dynamic is None or np.shape(dynamic)[-1] >= np.shape(entry["target"])[-1] + job.prediction_length
 
 
@@ -84,7 +84,7 @@ def write_results(
     nfe = predictor.nfe
     model = evaluate(forecasts, test)
     lag, naive = best_seasonal_naive(test, candidate_seasons(job.series.freq)[:2])
-    ready = [entry for entry in job.series if knows_future(entry, job)]
+    ready = [entry for entry in job.series if knows_future(entry, job, predictor)]
     with status("forecasting what comes after the data"):
         future = (
             forecasts_to_frame(predictor.predict(ready, num_samples=samples), stamp=job.series.stamp)
