@@ -96,7 +96,7 @@ class Progress(Callback):
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if trainer.is_global_zero:
             self._first, self._started = trainer.global_step, time.perf_counter()
-            self.bar = bar(trainer.max_steps, self.description, "step", initial=self._first)
+            self.bar = bar(trainer.max_steps, self.description, "steps", initial=self._first)
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, *_: Any) -> None:
         if self.bar is None:

@@ -42,7 +42,7 @@ def bar(
     Args:
         total: how much there is; shown in whole numbers, or with one digit if it is a float below 100.
         description: what is done.
-        unit: of `total`, such as "step" or "s".
+        unit: of `total`, such as "steps" or "s".
         initial: what was done before.
         show: whether to show anything.
         leave: whether a bar stays when it is closed.

@@ -219,6 +219,8 @@ class Sampling:
             raise ConfigError(f"log_snr_end={self.log_snr_end}: need a finite number")
         if self.eta is not None and not 0 <= self.eta <= 1:
             raise ConfigError(f"eta={self.eta}: the share of fresh noise lies between 0 and 1")
+        for name in ("steps", "skip", "batch_rows", "seed"):
+            object.__setattr__(self, name, whole_number(name, getattr(self, name)))
         for name in ("steps", "skip", "batch_rows"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name}={getattr(self, name)}: need at least 1")

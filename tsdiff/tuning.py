@@ -187,7 +187,7 @@ def tune(
     pairs = list(_validation(dataset, predictor.prediction_length, windows, max_series, seed))
     trials = [
         _try(predictor, setting, pairs, num_samples)
-        for setting in track(settings, "tuning the guidance", "setting", total=len(settings), show=progress)
+        for setting in track(settings, "tuning the guidance", "settings", total=len(settings), show=progress)
     ]
     best = min(trials, key=lambda trial: (trial.crps, trial.nfe))
     if not math.isfinite(best.crps):

@@ -61,7 +61,7 @@ class ProgressBar:
     def __call__(self, info: StepInfo) -> None:
         """Advance to the step that was just finished."""
         if self._bar is None:
-            self._bar = bar(info.steps, self._description, "step")
+            self._bar = bar(info.steps, self._description, "steps")
         self._bar.update(info.index - self._bar.n)
         if info.index >= info.steps:
             self._bar.close()

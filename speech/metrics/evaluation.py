@@ -76,7 +76,7 @@ def evaluate(
     else:
         results = map(_row, jobs)
     try:
-        frame = pd.DataFrame(list(track(results, "scoring", "file", total=len(jobs), show=progress)))
+        frame = pd.DataFrame(list(track(results, "scoring", "files", total=len(jobs), show=progress)))
     except TerminatedWorkerError as error:
         raise DataError(
             "a process that scored files was killed, perhaps for want of memory; give workers=1 to see on which file"

@@ -60,7 +60,7 @@ def test_a_log_has_whole_lines_now_and_then(monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_log_has_nothing_of_short_work(monkeypatch: pytest.MonkeyPatch) -> None:
     stream = io.StringIO()
     monkeypatch.setattr(sys, "stderr", stream)
-    assert list(progress.track(range(5), "scoring", "file", total=5)) == [0, 1, 2, 3, 4]
+    assert list(progress.track(range(5), "scoring", "files", total=5)) == [0, 1, 2, 3, 4]
     assert stream.getvalue() == ""
 
 
@@ -79,4 +79,4 @@ def test_a_limit_by_the_clock_is_what_is_left(monkeypatch: pytest.MonkeyPatch) -
     assert len(left) >= 3
     assert max(left) <= seconds
     assert left[-1] <= 1
-    assert "/10000000 step" not in stream.getvalue().split("\r")[-1]
+    assert "/10000000 steps" not in stream.getvalue().split("\r")[-1]

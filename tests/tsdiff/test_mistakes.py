@@ -113,8 +113,9 @@ def test_integers_of_numpy_work_and_a_folder_may_be_a_string(tmp_path):
         categories=np.array([2]),
         lags=[np.int64(3)],
         backbone=S4DConfig(patch=4, width=16, blocks=1, state=4),
-        training=TrainingConfig(max_steps=2),
+        training=TrainingConfig(max_steps=np.int64(2), seed=np.int32(1)),
         batch_size=np.int64(4),
+        sampling=Sampling(steps=np.int64(4), seed=np.int64(2)),
     )
     data = [{**entry, "feat_static_cat": np.array([0])} for entry in sines()]
     predictor = estimator.train(data, progress=False)

@@ -116,7 +116,7 @@ def draw(
             yield entry
 
     started = time.perf_counter()
-    stream = track(synthesize(model, n, job.split.train, settings), "drawing windows", "window", total=n)
+    stream = track(synthesize(model, n, job.split.train, settings), "drawing windows", "windows", total=n)
     save_series(
         keeping(stream),
         parquet_path=output / "synthetic.parquet",
@@ -134,7 +134,7 @@ def compared(windows: Comparison, seed: int) -> dict[str, Realism]:
     sets = {"other real windows": windows.others, **windows.made}
     return {
         name: realism(windows.real, made, classifiers=windows.classifiers, seed=seed)
-        for name, made in track(sets.items(), "comparing", "set", total=len(sets))
+        for name, made in track(sets.items(), "comparing", "sets", total=len(sets))
     }
 
 

@@ -72,7 +72,7 @@ def for_each(
 
     with ThreadPoolExecutor(max_workers=workers or min(8, os.cpu_count() or 1)) as pool:
         made = pool.map(attempt, items)
-        for item, result in zip(items, track(made, description, "file", total=len(items), show=progress), strict=True):
+        for item, result in zip(items, track(made, description, "files", total=len(items), show=progress), strict=True):
             if isinstance(result, str):
                 prepared.failures[name_of(item)] = result
             else:
