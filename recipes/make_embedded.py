@@ -4,25 +4,25 @@ The longest entry of each series in the test part is taken whole. Values are sto
 multiples of a power of two, one 32-bit column a series, delta-packed; start and frequency are in the file's
 metadata.
 
-Example:
     python recipes/make_embedded.py --source ../shared/data/series/pjm_hourly --output tsdiff/embedded
 """
 
 from __future__ import annotations
 
-import argparse
-import sys
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as parquet
+import typer
 
-from shared.errors import DataError, DiffusionError
+from shared.command import run, show
+from shared.errors import DataError
 from shared.io import atomic_path
 from tsdiff.data import SeriesSet, load_folder
 
-ROOT = Path(__file__).resolve().parents[1]
+SOURCE = Path("../shared/data/series/pjm_hourly")
 SCALES = (1.0, 0.5, 0.25, 0.125)
 
 
@@ -68,23 +68,16 @@ def write_table(series: SeriesSet, target: Path) -> None:
         )
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the recipe; give the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    default = ROOT.parent / "shared" / "data" / "series" / "pjm_hourly"
-    parser.add_argument("--source", type=Path, default=default, help="folder in GluonTS's layout")
-    parser.add_argument("--output", type=Path, default=ROOT / "tsdiff" / "embedded", help="folder to write to")
-    options = parser.parse_args(arguments)
-    try:
-        folder = load_folder(options.source)
-        target = options.output / f"{options.source.resolve().name}.parquet"
-        write_table(folder.test or folder.train, target)
-    except DiffusionError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    print(f"wrote {target} ({target.stat().st_size:,} bytes)")
-    return 0
+def main(
+    source: Annotated[Path, typer.Option(help="Folder in GluonTS's layout.")] = SOURCE,
+    output: Annotated[Path, typer.Option(help="Folder to write to.")] = Path("tsdiff/embedded"),
+) -> None:
+    """Write the table."""
+    folder = load_folder(source)
+    target = output / f"{source.resolve().name}.parquet"
+    write_table(folder.test or folder.train, target)
+    show(f"wrote {target} ({target.stat().st_size:,} bytes)")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run(main, __doc__)

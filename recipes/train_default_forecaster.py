@@ -17,7 +17,7 @@ from typing import Annotated
 import typer
 
 from shared.io import write_json
-from tsdiff.commands.common import ThreadsOption, console, prepare, run
+from tsdiff.commands.common import ThreadsOption, prepare, run, show
 from tsdiff.model import BUNDLED
 from tsdiff.predictor import TSDiffPredictor
 from tsdiff.synthetic.default import SAMPLING, TRAINING, default_source, new_model, train
@@ -46,7 +46,7 @@ def main(
         predictor.serialize(BUNDLED / "default")
     minutes = (time.process_time() - started) / 60
     write_json(output / "training.json", {"cpu_minutes": round(minutes, 2), "steps": steps, "synthetic": synthetic})
-    console.print(f"model: {output / 'model'}; {minutes:.1f} CPU-minutes in this process", highlight=False)
+    show(f"model: {output / 'model'}; {minutes:.1f} CPU-minutes in this process")
 
 
 if __name__ == "__main__":

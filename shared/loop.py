@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -12,13 +13,14 @@ from typing import Any
 import lightning as L
 import numpy as np
 import torch
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint, Timer
 from lightning.pytorch.plugins import TorchCheckpointIO
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
-from tqdm.auto import tqdm
+from tqdm.std import tqdm
 
 from shared.batches import Batch, BatchSource
 from shared.io import atomic_path
+from shared.progress import bar
 from shared.random import derive_seed
 
 
@@ -82,31 +84,39 @@ class AtomicIO(TorchCheckpointIO):
 
 
 class Progress(Callback):
-    """A bar over steps with the smoothed loss."""
+    """A bar over steps with the smoothed loss. Where a timer may end the training first, its end is what the timer
+    leaves time for."""
 
     def __init__(self, description: str):
         self.description = description
         self.bar: tqdm | None = None
         self.loss: float | None = None
+        self._first, self._started = 0, 0.0
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if trainer.is_global_zero:
-            self.bar = tqdm(
-                total=trainer.max_steps,
-                initial=trainer.global_step,
-                desc=self.description,
-                unit="step",
-                mininterval=0.5,
-            )
+            self._first, self._started = trainer.global_step, time.perf_counter()
+            self.bar = bar(trainer.max_steps, self.description, "steps", initial=self._first)
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, *_: Any) -> None:
         if self.bar is None:
             return
+        self.bar.total = self._end(trainer, self.bar)
         self.bar.update(1)
         if trainer.global_step % 20 == 0:
             loss = float(outputs["loss"])
             self.loss = loss if self.loss is None else 0.9 * self.loss + 0.1 * loss
             self.bar.set_postfix(loss=f"{self.loss:.4f}", refresh=False)
+
+    def _end(self, trainer: L.Trainer, shown: tqdm) -> int:
+        """The step that training will come to, at its speed so far."""
+        timers = [callback for callback in trainer.callbacks if isinstance(callback, Timer)]  # type: ignore[attr-defined]
+        left = [seconds for timer in timers if (seconds := timer.time_remaining()) is not None]
+        if not left:
+            return trainer.max_steps
+        mean = (trainer.global_step - self._first) / (time.perf_counter() - self._started)
+        speed = shown.format_dict["rate"] or mean  # that by which the bar tells the time left
+        return min(trainer.max_steps, trainer.global_step + round(speed * max(0.0, min(left))))
 
     def _close(self) -> None:
         if self.bar is not None:

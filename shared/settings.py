@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import os
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -27,13 +28,40 @@ def read_yaml(path: str | os.PathLike[str]) -> dict[str, Any]:
     except (OSError, yaml.YAMLError) as error:
         raise ConfigError(f"{path} cannot be read ({str(error).splitlines()[0]})") from error
     if not isinstance(values, dict):
-        raise ConfigError(f"{path} does not hold settings by name; see recipes/configs")
+        raise ConfigError(f"{path} does not hold settings by name, such as training: {{max_steps: 500}}")
     return values
+
+
+def settings_file(path_or_name: str | os.PathLike[str], bundled: Path) -> Path:
+    """The file of settings of that name among those that come with a package, or at that path.
+
+    Raises:
+        ConfigError: there is neither; the message tells the names.
+    """
+    wanted = os.fspath(path_or_name)
+    names = sorted(path.relative_to(bundled).with_suffix("").as_posix() for path in bundled.rglob("*.yaml"))
+    if wanted in names:
+        return bundled / f"{wanted}.yaml"
+    if Path(wanted).is_file():
+        return Path(wanted)
+    raise ConfigError(f"{wanted} is no file, and none of the settings that come with the package: {', '.join(names)}")
 
 
 def write_yaml(settings: Any) -> str:
     """The YAML of a dataclass."""
     return yaml.safe_dump(plain(settings), sort_keys=False, allow_unicode=True)
+
+
+def whole_number(name: str, value: Any) -> int:
+    """A count, of whichever kind of integer.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise ConfigError(f"{name}={value!r}: need a whole number, such as {name}=24") from None
 
 
 def change(text: str) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from shared.errors import CheckpointError, ConfigError, TrainingError
 from shared.loop import AtomicIO, BatchData, Progress, Stopper, in_main_thread, state_keeper
 from shared.memory import keep_large_blocks
 from shared.random import derive_seed
+from shared.settings import whole_number
 
 LAST_STATE = "last.ckpt"
 
@@ -65,6 +66,8 @@ class TrainingConfig:
     compile: bool = False
 
     def __post_init__(self) -> None:
+        for name in ("max_steps", "seed", "num_workers"):
+            object.__setattr__(self, name, whole_number(name, getattr(self, name)))
         if self.max_steps < 1:
             raise ConfigError(f"max_steps={self.max_steps}: need at least one step")
         if not self.learning_rate > 0:
@@ -242,6 +245,7 @@ def fit(
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*(does not have many workers|isinstance.treespec|LeafSpec).*")
         warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists.*")
+        warnings.filterwarnings("ignore", message=".*module.s. in eval mode.*")  # the averaged weights are
         # Of a state that was saved under another interval, which is nothing to restore.
         warnings.filterwarnings("ignore", message=".*callbacks used to create the checkpoint.*")
         trainer = L.Trainer(

@@ -80,7 +80,10 @@ class Form:
         elif isinstance(waveform, Tensor):
             dtype, device = waveform.dtype, waveform.device
         else:
-            raise DataError(f"a waveform of type {type(waveform).__name__}: give a numpy array or a torch tensor")
+            kind = type(waveform).__name__
+            raise DataError(
+                f"a waveform of type {kind}: give a numpy array or a torch tensor; files go to enhance_file"
+            )
         if not dtype.is_floating_point and dtype not in _INTEGERS:
             raise _kind(dtype)
         if not 1 <= waveform.ndim <= 3:

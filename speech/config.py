@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 from shared.errors import ConfigError
 from shared.samplers import Schedule
 from shared.sde import OUVESDE, sde_from_config, sde_to_config
+from shared.settings import whole_number
 from speech.backbones import BackboneConfig, NCSNppConfig
 from speech.frontend import FrontEndConfig
 
@@ -100,7 +101,8 @@ class SamplingConfig:
         _choose("network_time", self.network_time, (None, "now", "next"))
         _choose("frame_padding", self.frame_padding, get_args(FramePadding))
         _choose("precision", self.precision, get_args(Precision))
-        if not isinstance(self.steps, int) or self.steps < 1:
+        object.__setattr__(self, "steps", whole_number("steps", self.steps))
+        if self.steps < 1:
             raise ConfigError(f"steps={self.steps}: need a whole number, at least 1")
         if not 0 < self.reverse_starting_point <= 1:
             raise ConfigError(f"reverse_starting_point={self.reverse_starting_point}: need a time in (0, 1]")

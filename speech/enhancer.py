@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from tqdm.auto import tqdm
 
 from shared.errors import CheckpointError, ConfigError
 from shared.memory import keep_large_blocks
+from shared.progress import bar
 from shared.random import derive_seed
+from shared.settings import whole_number
 from speech.arrays import AudioWarning, Form, Waveform, finite
 from speech.audio import (
     BLOCK_SECONDS,
@@ -103,11 +104,15 @@ class Enhancer:
         batch_size: int | None = None,
         sampling: SamplingConfig | None = None,
     ):
-        if not isinstance(draws, int) or draws < 1:
+        if isinstance(model, (str, os.PathLike)):
+            raise ConfigError(f"{model!r} names a model: Enhancer.from_pretrained({os.fspath(model)!r}) loads it")
+        draws = whole_number("draws", draws)
+        batch_size = None if batch_size is None else whole_number("batch_size", batch_size)
+        if draws < 1:
             raise ConfigError(f"draws={draws}: need a whole number, at least 1")
         if not 0 <= mix <= 1:
             raise ConfigError(f"mix={mix}: need a share between 0 (noisy) and 1 (enhanced)")
-        if batch_size is not None and (not isinstance(batch_size, int) or batch_size < 1):
+        if batch_size is not None and batch_size < 1:
             raise ConfigError(f"batch_size={batch_size}: need a whole number, at least 1")
         changes = {name: value for name, value in (("sampler", sampler), ("steps", steps)) if value is not None}
         self.sampling: SamplingConfig = replace(sampling or model.config.sampling, **changes)  # type: ignore[arg-type]
@@ -239,10 +244,10 @@ class Enhancer:
         total = info.seconds * info.channels
         with (
             create_audio(target, info, source) as writer,
-            tqdm(total=round(total, 1), unit="s", desc=source.name, disable=progress is not True, leave=False) as bar,
+            bar(total, source.name, "s", show=progress is True, leave=False) as shown,
         ):
             shape, seed = (info.channels, info.samples), self.seed_of(name)
-            advance = progress if callable(progress) else bounded(bar)
+            advance = progress if callable(progress) else bounded(shown)
             for block in self.enhance_blocks(read, info.sample_rate, shape, seed, tally, advance):
                 writer.write(block)
         self._nfe = tally.nfe

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Literal
 
 from shared.errors import ConfigError
 from shared.objectives import TimeSampler
 from shared.sde import SBVESDE, sde_to_config
-from shared.settings import change, checked, merged, plain, read_yaml
+from shared.settings import change, checked, merged, plain, read_yaml, settings_file
 from shared.training import TrainingConfig
 from speech.backbones import LightConfig
 from speech.config import Parameterisation, SamplingConfig, SpeechConfig
@@ -22,6 +23,9 @@ Task = Literal["denoise", "dereverb", "bandwidth"]
 DataLayout = Literal["mix", "auto", "voicebank", "split", "reverb", "ears"]
 Score = Literal["si_sdr", "estoi", "pesq_wb"]
 Hardware = Literal["cpu", "gpu", "ddp"]
+
+CONFIGS = Path(__file__).parent / "configs"
+"""Settings that come with the package, by name."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +105,10 @@ class HardwareSettings:
     strategy: str = "auto"
     threads: int | None = None
 
+    def __post_init__(self) -> None:
+        if self.threads is not None and self.threads < 1:
+            raise ConfigError(f"hardware.threads={self.threads}: need at least one, or none for torch's choice")
+
 
 LIGHT_MODEL = SpeechConfig(
     backbone=LightConfig(width=32, edge_width=16, blocks=4, mixing_width=128),
@@ -178,14 +186,14 @@ def read_experiment(
     """An experiment from a YAML file; what the file leaves out keeps its default.
 
     Args:
-        path: the file, such as those in recipes/configs/speech; None takes the defaults.
+        path: the file, or the name of one of `CONFIGS`; None takes the defaults.
         changes: "section.name=value" each, the value as YAML: what to change after reading.
         hardware: a preset of `HARDWARE`, taken after the file and before the changes.
 
     Raises:
         ConfigError: the file cannot be read; a name that there is not, or a value that does not fit.
     """
-    values: dict[str, Any] = {} if path is None else read_yaml(path)
+    values: dict[str, Any] = {} if path is None else read_yaml(settings_file(path, CONFIGS))
     for one in (HARDWARE[hardware] if hardware is not None else {}, *map(change, changes)):
         values = merged(values, one)
     defaults = plain(Experiment())

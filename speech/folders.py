@@ -14,10 +14,10 @@ from typing import Literal, get_args
 
 import numpy as np
 import torch
-from tqdm.auto import tqdm
 
 from shared.errors import ConfigError, DiffusionError
 from shared.io import remove_unfinished
+from shared.progress import bar
 from speech.arrays import finite
 from speech.audio import Audio, AudioInfo, RawFormat, audio_info, notes_on, read_audio, refuse_same, write_audio
 from speech.enhancer import Enhancer, FileResult
@@ -104,9 +104,9 @@ def enhance_dir(
     paths, report.failed = find_audio(source, target)
     files = _plan(paths, source, target, existing, raw, report)
     batches = _batches(enhancer, files)
-    total = round(sum(file.info.seconds * file.info.channels for file in files), 1)
-    with tqdm(total=total, unit="s", desc=source.name, disable=not progress) as bar:
-        job = _Job(enhancer, raw, report, bounded(bar))
+    total = float(sum(file.info.seconds * file.info.channels for file in files))
+    with bar(total, source.name, "s", show=progress) as shown:
+        job = _Job(enhancer, raw, report, bounded(shown))
         _run_all(job, batches, *_share(enhancer, workers, len(batches)))
     report.files.sort(key=lambda file: file.name)
     report.failed = dict(sorted(report.failed.items()))

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
+from importlib.util import find_spec
 from typing import Literal, get_args
 
 import torch
@@ -87,9 +88,20 @@ class SpeechObjective:
 
     Args:
         config: what is minimised.
+
+    Raises:
+        ConfigError: a term of PESQ without the package that computes it.
     """
 
     config: ObjectiveConfig = field(default_factory=ObjectiveConfig)
+
+    def __post_init__(self) -> None:
+        if self.config.pesq_weight and find_spec("torch_pesq") is None:
+            raise ConfigError(
+                f"objective.pesq_weight={self.config.pesq_weight:g} needs the package torch-pesq: "
+                "pip install 'anchored-diffusion[pesq-loss]' (in a clone: pip install -e '.[pesq-loss]'), or train "
+                "without this term: --set objective.pesq_weight=0"
+            )
 
     def __call__(
         self,

@@ -13,6 +13,7 @@ from shared.errors import ConfigError
 from shared.predictions import NetworkOutput
 from shared.samplers import Method
 from shared.sde import DiscreteVPSDE, linear_betas, sde_to_config
+from shared.settings import whole_number
 from tsdiff.backbones import S4Config, S4DConfig
 from tsdiff.data.frequency import base_freq, candidate_seasons, normalise_freq
 
@@ -26,6 +27,14 @@ SkipType = Literal["uniform", "quadratic"]
 # How many seasons of context serve well where nothing is said: two weeks of hours, twelve of days, …
 _CONTEXT = {"s": 720, "min": 720, "h": 336, "D": 84, "B": 60, "W": 52, "M": 48, "Q": 20, "Y": 12}
 _LONGEST_PATCH = 48
+_COUNTS = (
+    "prediction_length",
+    "context_length",
+    "channels",
+    "dynamic_features",
+    "static_features",
+    "external_features",
+)
 ANY_FREQ = "any"
 """The frequency of a model of all frequencies; `TSDiff.adapted` gives it one, and a horizon up to its longest."""
 
@@ -100,6 +109,10 @@ class TSDiffConfig:
                 raise ConfigError(f"calendar={self.calendar!r} needs one frequency; with freq='any' take 'season'")
         elif normalise_freq(self.freq) != self.freq:
             raise ConfigError(f"freq={self.freq!r}: write it as {normalise_freq(self.freq)!r}")
+        for name in _COUNTS:
+            object.__setattr__(self, name, whole_number(name, getattr(self, name)))
+        for name in ("lags", "known_lags", "categories"):
+            object.__setattr__(self, name, tuple(whole_number(name, value) for value in getattr(self, name)))
         if self.prediction_length < 1:
             raise ConfigError(f"prediction_length={self.prediction_length}: need at least one step to forecast")
         if self.context_length < 1:
@@ -206,6 +219,8 @@ class Sampling:
             raise ConfigError(f"log_snr_end={self.log_snr_end}: need a finite number")
         if self.eta is not None and not 0 <= self.eta <= 1:
             raise ConfigError(f"eta={self.eta}: the share of fresh noise lies between 0 and 1")
+        for name in ("steps", "skip", "batch_rows", "seed"):
+            object.__setattr__(self, name, whole_number(name, getattr(self, name)))
         for name in ("steps", "skip", "batch_rows"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name}={getattr(self, name)}: need at least 1")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import tee
 from pathlib import Path
@@ -16,6 +17,8 @@ from gluonts.model.predictor import Predictor
 from shared.checkpoint import resolve
 from shared.errors import CheckpointError, ConfigError
 from shared.io import write_json
+from shared.settings import whole_number
+from tsdiff.data import entries_of
 from tsdiff.entries import Entry
 from tsdiff.model import BUNDLED
 from tsdiff.predictor import TSDiffPredictor
@@ -68,9 +71,10 @@ class EnsemblePredictor(Predictor):
             ConfigError: fewer samples than members, or an unknown keyword.
             DataError: see `TSDiffPredictor.predict`.
         """
+        num_samples = whole_number("num_samples", num_samples)
         if num_samples < len(self.members):
             raise ConfigError(f"num_samples={num_samples}: need at least one for each of {len(self.members)} members")
-        copies = tee(dataset, len(self.members))
+        copies = tee(entries_of(dataset), len(self.members))
         made = [
             member.predict(copy, len(part), **kwargs)
             for member, copy, part in zip(
@@ -79,16 +83,19 @@ class EnsemblePredictor(Predictor):
         ]
         return (_joined(forecasts) for forecasts in zip(*made, strict=True))
 
-    def serialize(self, path: Path) -> None:
+    def serialize(self, path: str | os.PathLike[str]) -> None:
         """Write every member into a folder of its own, in `path`."""
-        Path(path).mkdir(parents=True, exist_ok=True)
+        path = Path(path)
+        path.mkdir(parents=True, exist_ok=True)
         super().serialize(path)
         for place, member in enumerate(self.members):
-            member.serialize(Path(path) / str(place))
-        write_json(Path(path) / _COUNT, {"members": len(self.members)})
+            member.serialize(path / str(place))
+        write_json(path / _COUNT, {"members": len(self.members)})
 
     @classmethod
-    def deserialize(cls, path: Path, device: str | torch.device | None = None, **kwargs: Any) -> EnsemblePredictor:
+    def deserialize(
+        cls, path: str | os.PathLike[str], device: str | torch.device | None = None, **kwargs: Any
+    ) -> EnsemblePredictor:
         """The predictor that `serialize` wrote.
 
         Raises:
@@ -97,7 +104,9 @@ class EnsemblePredictor(Predictor):
         return cls.from_pretrained(Path(path), device)
 
     @classmethod
-    def from_pretrained(cls, path_or_name: str | Path, device: str | torch.device | None = None) -> EnsemblePredictor:
+    def from_pretrained(
+        cls, path_or_name: str | os.PathLike[str], device: str | torch.device | None = None
+    ) -> EnsemblePredictor:
         """An ensemble from its folder.
 
         Raises:

@@ -57,6 +57,14 @@ class Series:
         return bool(np.isnan(self.target).all())
 
 
+def unadapted(freq: str) -> ConfigError:
+    """What a model of all frequencies says to series of `freq` before it is adapted to them."""
+    return ConfigError(
+        "this model takes series of any frequency, and has to be told theirs and how many steps to forecast; for 24 "
+        f"steps of these: predictor = predictor.adapted({freq!r}, 24)"
+    )
+
+
 def read_series(entry: Entry, config: TSDiffConfig, name: str, horizon: int = 0) -> Series:
     """Check an entry; infinities count as missing, with a warning.
 
@@ -73,7 +81,7 @@ def read_series(entry: Entry, config: TSDiffConfig, name: str, horizon: int = 0)
             another than the model's.
     """
     if config.freq == ANY_FREQ:
-        raise ConfigError("a model of all frequencies has to be told one, and a horizon: predictor.adapted('h', 24)")
+        raise unadapted(getattr(entry.get("start"), "freqstr", "h"))
     start = entry.get("start")
     if not isinstance(start, pd.Period) or start.freqstr != config.freq:
         found = f"has frequency {start.freqstr}" if isinstance(start, pd.Period) else f"starts at {start!r}"

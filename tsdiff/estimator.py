@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,7 +16,8 @@ from shared.errors import ConfigError
 from shared.objectives import DiffusionLoss, TimeSampler
 from shared.predictions import NetworkOutput
 from shared.random import derive_seed
-from shared.sde import SDE, sde_to_config
+from shared.sde import SDE, sde_from_config, sde_to_config
+from shared.settings import whole_number
 from shared.training import DiffusionModule, TrainingConfig, fit
 from tsdiff.backbones import S4Config, S4DConfig
 from tsdiff.config import (
@@ -31,11 +33,15 @@ from tsdiff.config import (
 from tsdiff.data import normalise_freq
 from tsdiff.data.store import SPOOL_ABOVE
 from tsdiff.entries import Entry
+from tsdiff.keywords import SCALINGS, translated
 from tsdiff.missing import MissingContext
 from tsdiff.model import TSDiff
 from tsdiff.predictor import TSDiffPredictor
+from tsdiff.serde import register
 from tsdiff.source import WindowSource
 from tsdiff.tuning import TuningGrid, tune
+
+register()
 
 DEFAULT_TRAINING = TrainingConfig(
     max_steps=7000, learning_rate=5e-3, weight_decay=1e-2, gradient_clip=1.0, ema_decay=0.999
@@ -62,9 +68,15 @@ class TSDiffEstimator(Estimator):
         scale_power, horizon_weight: see `WindowSource`.
         sampling: how the forecaster draws.
         device: "cpu", "cuda" or "auto", which takes a GPU where there is one.
+        gluonts: GluonTS's names of settings that mean the same: lr, weight_decay, num_batches_per_epoch, trainer_kwargs
+            (max_epochs, max_steps, gradient_clip_val, precision, accelerator), lags_seq, cardinality,
+            num_feat_dynamic_real, num_feat_static_real, num_feat_static_cat, nonnegative_pred_samples. They replace
+            what `training` and `sampling` say.
+
+    Two estimators are equal if their settings are; `gluonts.core.serde` writes and reads them.
 
     Raises:
-        ConfigError, DataError: a setting that cannot be used, an unknown frequency.
+        ConfigError, DataError: a setting that cannot be used, an unknown frequency, a name that there is not.
     """
 
     def __init__(
@@ -93,8 +105,22 @@ class TSDiffEstimator(Estimator):
         horizon_weight: float = 1.0,
         sampling: Sampling | None = None,
         device: str = "cpu",
+        **gluonts: Any,
     ):
         super().__init__()
+        if gluonts:
+            own = tuple(inspect.signature(type(self).__init__).parameters)[1:-1]
+            theirs = translated(gluonts, own)
+            training = replace(training or DEFAULT_TRAINING, **theirs.training)
+            sampling = replace(sampling or Sampling(), **theirs.sampling)
+            dynamic_features = theirs.settings.get("dynamic_features", dynamic_features)
+            static_features = theirs.settings.get("static_features", static_features)
+            categories = theirs.settings.get("categories", categories)
+            lags = theirs.settings.get("lags", lags)
+            device = theirs.settings.get("device", device)
+        prediction_length = whole_number("prediction_length", prediction_length)
+        context_length = None if context_length is None else whole_number("context_length", context_length)
+        batch_size = whole_number("batch_size", batch_size)
         if prediction_length < 1:
             raise ConfigError(f"prediction_length={prediction_length}: need at least one step to forecast")
         if batch_size < 1:
@@ -105,7 +131,7 @@ class TSDiffEstimator(Estimator):
             freq=freq,
             prediction_length=prediction_length,
             context_length=fitting_context(freq, prediction_length, backbone.patch, context_length),
-            scaling=scaling,
+            scaling=SCALINGS.get(scaling, scaling),  # type: ignore[arg-type]
             calendar=calendar,
             backbone=backbone,
             sde=sde_to_config(sde or paper_sde()),
@@ -127,6 +153,42 @@ class TSDiffEstimator(Estimator):
         self.sampling = sampling or Sampling()
         self.device = str(compute_device(device))
 
+    @property
+    def __init_passed_kwargs__(self) -> dict[str, Any]:
+        """The settings, by which GluonTS writes an estimator and compares two."""
+        config = self.config
+        return {
+            "freq": config.freq,
+            "prediction_length": config.prediction_length,
+            "context_length": config.context_length,
+            "scaling": config.scaling,
+            "calendar": config.calendar,
+            "output": config.output,
+            "channels": config.channels,
+            "lags": config.lags,
+            "dynamic_features": config.dynamic_features,
+            "static_features": config.static_features,
+            "categories": config.categories,
+            "scale_feature": config.scale_feature,
+            "conditional": config.conditional,
+            "missing": self.missing,
+            "backbone": config.backbone,
+            "sde": sde_from_config(config.sde),
+            "loss": self.loss,
+            "training": self.training,
+            "batch_size": self.batch_size,
+            "scale_power": self.scale_power,
+            "horizon_weight": self.horizon_weight,
+            "sampling": self.sampling,
+            "device": self.device,
+        }
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and other.__init_passed_kwargs__ == self.__init_passed_kwargs__
+
+    def __hash__(self) -> int:
+        return hash((self.config.freq, self.config.prediction_length, self.training))
+
     def train(
         self,
         training_data: Iterable[Entry],
@@ -137,6 +199,8 @@ class TSDiffEstimator(Estimator):
         progress: bool = True,
         tuning: TuningGrid | None = None,
         spool_above: int | None = SPOOL_ABOVE,
+        shuffle_buffer_length: int | None = None,
+        cache_data: bool = False,
         **fit_options: Any,
     ) -> TSDiffPredictor:
         """Train on a GluonTS dataset.
@@ -151,16 +215,20 @@ class TSDiffEstimator(Estimator):
             spool_above: bytes of values from which the series go to a file, in `folder` if there is one, instead of
                 memory; None never, 0 always (`tsdiff.data.SeriesStore`).
             tuning: what to try on the validation data; None takes `TuningGrid()`.
-            fit_options: `shared.training.fit`'s strategy, devices, callbacks, logger.
+            shuffle_buffer_length, cache_data: GluonTS's; they change nothing, for windows are drawn at random from all
+                series, which are read once.
+            fit_options: `shared.training.fit`'s accelerator, devices, strategy, callbacks, logger.
 
         Returns:
             A predictor with the averaged weights.
 
         Raises:
-            DataError: no observed value.
+            ConfigError: an unknown keyword.
+            DataError: no observed value, or what is no GluonTS dataset.
             TrainingError: the loss is not finite.
             CheckpointError: the state in `folder` does not fit; pass resume=False.
         """
+        _check_options(fit_options)
         seed = self.training.seed
         source = WindowSource(
             training_data,
@@ -197,6 +265,24 @@ class TSDiffEstimator(Estimator):
         """Change fields of the `TrainingConfig`, in place; returns the estimator."""
         self.training = replace(self.training, **changes)
         return self
+
+
+_FIT_OPTIONS = ("accelerator", "devices", "strategy", "callbacks", "logger")
+_INSTEAD = {
+    "ckpt_path": "use folder=…, from which an interrupted training goes on",
+    "num_workers": "use the estimator's training=TrainingConfig(num_workers=…)",
+    "num_prefetch": "leave it out",
+}
+
+
+def _check_options(options: Mapping[str, Any]) -> None:
+    """Refuse what `train` cannot hand on, with the remedy."""
+    for name, value in options.items():
+        if name not in _FIT_OPTIONS:
+            remedy = _INSTEAD.get(
+                name, f"train takes {', '.join(_FIT_OPTIONS)} besides; settings go to TSDiffEstimator"
+            )
+            raise ConfigError(f"{name}={value!r}: {remedy}")
 
 
 def _hardware(device: str) -> dict[str, Any]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
 from typing import Any, Literal
 
 from shared.errors import ConfigError
 from shared.objectives import DiffusionLoss
 from shared.predictions import NetworkOutput
-from shared.settings import change, checked, merged, plain, read_yaml, write_yaml
+from shared.settings import change, checked, merged, plain, read_yaml, settings_file, write_yaml
 from shared.training import TrainingConfig
 from tsdiff.config import BackboneConfig, Calendar, Sampling, Scaling
 from tsdiff.data import EMBEDDED, SeriesSet, embedded_series, load_dataset, split
@@ -22,6 +23,9 @@ from tsdiff.presets import PRESETS, preset_for
 from tsdiff.tuning import TuningGrid
 
 Hardware = Literal["cpu", "gpu", "ddp"]
+
+CONFIGS = Path(__file__).parent / "configs"
+"""Settings that come with the package, by name: our own for the paper's sets, and in published/ the paper's."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +90,10 @@ class HardwareSettings:
     devices: int | None = None
     strategy: str = "auto"
     threads: int = 1
+
+    def __post_init__(self) -> None:
+        if self.threads < 1:
+            raise ConfigError(f"hardware.threads={self.threads}: need at least one")
 
 
 _GPU_TRAINING = {"precision": "bf16-mixed", "compile": True, "num_workers": 4}
@@ -238,7 +246,7 @@ def read_experiment(
     """An experiment from a YAML file; what the file leaves out keeps its default.
 
     Args:
-        path: the file; None takes the embedded data with their preset.
+        path: the file, or the name of one of `CONFIGS`; None takes the embedded data with their preset.
         changes: "section.name=value" each, the value as YAML: what to change after reading.
         hardware: a preset of `HARDWARE`, taken after the file and before the changes.
 
@@ -247,7 +255,7 @@ def read_experiment(
     """
     changed: dict[str, Any] = {"preset": "pjm_hourly", "data": {"validation_windows": 1}}
     if path is not None:
-        changed = read_yaml(path)
+        changed = read_yaml(settings_file(path, CONFIGS))
     for one in (HARDWARE[hardware] if hardware is not None else {}, *map(change, changes)):
         changed = merged(changed, one)
     defaults = merged(plain(Experiment()), _preset(changed.get("preset")))

@@ -20,6 +20,7 @@ from shared.predictions import Denoiser, PathPoint
 from shared.random import make_generator
 from shared.samplers import Method, sample, time_grid
 from shared.sde import SDE, DiscreteVPSDE, sde_from_config
+from shared.settings import whole_number
 from tsdiff.backbones import PatchedS4D, S4Backbone, S4Config, S4DConfig
 from tsdiff.calendar import SEASON_WIDTH, calendar_width
 from tsdiff.config import ANY_FREQ, TSDiffConfig
@@ -100,6 +101,7 @@ class TSDiff(nn.Module):
         Raises:
             ConfigError: a model of one other frequency, or a horizon that is out of reach.
         """
+        prediction_length = whole_number("prediction_length", prediction_length)
         config = self.config
         if config.freq == freq and config.prediction_length == prediction_length:
             return self

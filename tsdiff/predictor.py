@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, replace
 from itertools import islice
@@ -19,10 +20,11 @@ from shared.checkpoint import dataclass_from, resolve
 from shared.errors import CheckpointError, ConfigError, DataError
 from shared.io import write_json
 from shared.random import derive_seed, make_generator
+from shared.settings import whole_number
 from tsdiff.calendar import recent_steps, shifted
 from tsdiff.config import ANY_FREQ, Sampling, compute_device
-from tsdiff.data import normalise_freq, series_from_frame, to_timestamps
-from tsdiff.entries import Entry, read_series
+from tsdiff.data import entries_of, normalise_freq, series_from_frame, to_timestamps
+from tsdiff.entries import Entry, read_series, unadapted
 from tsdiff.evaluation import forecasts_to_frame
 from tsdiff.imputation import Imputation, impute_series
 from tsdiff.likelihood import LikelihoodSettings, WindowLikelihoods, window_log_likelihoods
@@ -57,7 +59,8 @@ class TSDiffPredictor(Predictor):
         device: str | torch.device | None = None,
         prediction_length: int | None = None,
     ):
-        super().__init__(prediction_length=prediction_length or model.config.prediction_length)
+        steps = model.config.prediction_length if prediction_length is None else prediction_length
+        super().__init__(prediction_length=whole_number("prediction_length", steps))
         if self.prediction_length < model.config.prediction_length:
             raise ConfigError(
                 f"prediction_length={prediction_length} is less than the model's {model.config.prediction_length}; "
@@ -89,6 +92,7 @@ class TSDiffPredictor(Predictor):
             ConfigError: a model of one other frequency or horizon.
             DataError: an unknown frequency.
         """
+        prediction_length = whole_number("prediction_length", prediction_length)
         reach = min(prediction_length, self.model.config.prediction_length)
         model = self.model.adapted(normalise_freq(freq), reach)
         return TSDiffPredictor(model, self.sampling, prediction_length=prediction_length)
@@ -129,9 +133,7 @@ class TSDiffPredictor(Predictor):
         """
         if kwargs:
             raise ConfigError(f"predict does not take {', '.join(kwargs)}; sampling settings go to `with_sampling`")
-        if num_samples < 1:
-            raise ConfigError(f"num_samples={num_samples}: need at least one")
-        return self._forecasts(dataset, num_samples)
+        return self._forecasts(entries_of(dataset), _sample_count(num_samples))
 
     def _forecasts(self, dataset: Iterable[Entry], num_samples: int) -> Iterator[SampleForecast]:
         config = self.model.config
@@ -230,9 +232,7 @@ class TSDiffPredictor(Predictor):
             ConfigError: num_samples < 1.
             DataError: an entry without any observed value, of another frequency, or of another shape.
         """
-        if num_samples < 1:
-            raise ConfigError(f"num_samples={num_samples}: need at least one")
-        return self._imputations(dataset, num_samples)
+        return self._imputations(entries_of(dataset), _sample_count(num_samples))
 
     def _imputations(self, dataset: Iterable[Entry], num_samples: int) -> Iterator[Imputation]:
         short = ShortSeries(self.model.config, self.model.config.length)
@@ -263,7 +263,11 @@ class TSDiffPredictor(Predictor):
             ConfigError: a setting out of its range, or a conditional model.
             DataError: an entry without any observed value, or whose likelihood is not finite.
         """
-        return list(window_log_likelihoods(self.model, dataset, replace(settings or LikelihoodSettings(), **changes)))
+        return list(
+            window_log_likelihoods(
+                self.model, entries_of(dataset), replace(settings or LikelihoodSettings(), **changes)
+            )
+        )
 
     def refine(
         self, forecasts: Iterable[Forecast], dataset: Iterable[Entry], config: RefineConfig | None = None
@@ -281,7 +285,9 @@ class TSDiffPredictor(Predictor):
         Raises:
             DataError: forecasts and entries do not fit together, or one cannot be used.
         """
-        return Refiner(self.model, config).refine(forecasts, dataset)
+        if self.freq == ANY_FREQ:
+            raise unadapted("h")
+        return Refiner(self.model, config).refine(forecasts, entries_of(dataset))
 
     def forecast_df(
         self,
@@ -308,7 +314,7 @@ class TSDiffPredictor(Predictor):
             DataError: see `series_from_frame`.
         """
         self._refuse_features()
-        series = series_from_frame(df, target=target, item_id=item_id, timestamp=timestamp, freq=self.freq)
+        series = series_from_frame(df, target=target, item_id=item_id, timestamp=timestamp, freq=self._own_freq)
         return forecasts_to_frame(self.predict(series, num_samples), quantile_levels, series.stamp)
 
     def impute_df(
@@ -335,11 +341,16 @@ class TSDiffPredictor(Predictor):
             DataError: see `series_from_frame`.
         """
         self._refuse_features()
-        series = series_from_frame(df, target=target, item_id=item_id, timestamp=timestamp, freq=self.freq)
+        series = series_from_frame(df, target=target, item_id=item_id, timestamp=timestamp, freq=self._own_freq)
         frames = [made.to_frame(quantile_levels) for made in self.impute(series, num_samples)]
         whole = pd.concat(frames, ignore_index=True)
         whole["timestamp"] = to_timestamps(pd.PeriodIndex(whole["timestamp"]), series.stamp)
         return whole
+
+    @property
+    def _own_freq(self) -> str | None:
+        """The frequency that a frame must have; None of a model of all, which then says what to do."""
+        return None if self.freq == ANY_FREQ else self.freq
 
     def _refuse_features(self) -> None:
         config = self.model.config
@@ -349,15 +360,18 @@ class TSDiffPredictor(Predictor):
                 "call `predict` or `impute` with GluonTS entries (see tsdiff.data)"
             )
 
-    def serialize(self, path: Path) -> None:
+    def serialize(self, path: str | os.PathLike[str]) -> None:
         """Write the model and the sampling settings into the folder `path`."""
-        Path(path).mkdir(parents=True, exist_ok=True)
+        path = Path(path)
+        path.mkdir(parents=True, exist_ok=True)
         super().serialize(path)
         self.model.save_pretrained(path)
-        write_json(Path(path) / _SAMPLING, asdict(self.sampling))
+        write_json(path / _SAMPLING, asdict(self.sampling))
 
     @classmethod
-    def deserialize(cls, path: Path, device: str | torch.device | None = None, **kwargs: Any) -> TSDiffPredictor:
+    def deserialize(
+        cls, path: str | os.PathLike[str], device: str | torch.device | None = None, **kwargs: Any
+    ) -> TSDiffPredictor:
         """The predictor that `serialize` wrote.
 
         Raises:
@@ -367,7 +381,10 @@ class TSDiffPredictor(Predictor):
 
     @classmethod
     def from_pretrained(
-        cls, path_or_name: str | Path, sampling: Sampling | None = None, device: str | torch.device | None = None
+        cls,
+        path_or_name: str | os.PathLike[str],
+        sampling: Sampling | None = None,
+        device: str | torch.device | None = None,
     ) -> TSDiffPredictor:
         """A predictor from a model's folder, bundled name or hub id; a folder may hold its sampling settings too.
 
@@ -384,6 +401,13 @@ class TSDiffPredictor(Predictor):
         if sampling is None and beside.is_file():
             sampling = _read_sampling(beside)
         return cls(model, sampling, device)
+
+
+def _sample_count(num_samples: Any) -> int:
+    count = whole_number("num_samples", num_samples)
+    if count < 1:
+        raise ConfigError(f"num_samples={num_samples}: need at least one")
+    return count
 
 
 def _read_sampling(path: Path) -> Sampling:

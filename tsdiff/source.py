@@ -14,6 +14,7 @@ from shared.errors import DataError
 from tsdiff.calendar import CalendarTable
 from tsdiff.config import TSDiffConfig
 from tsdiff.covariance import WindowCovariance
+from tsdiff.data.series import entries_of
 from tsdiff.data.store import SPOOL_ABOVE, SeriesStore
 from tsdiff.entries import Entry, read_series
 from tsdiff.missing import MissingContext
@@ -70,7 +71,7 @@ class WindowSource:
         self.config, self.batch_size, self.missing = config, batch_size, missing
         self.horizon_weight = horizon_weight
         self.statistics = Statistics()
-        read = (read_series(e, config, str(e.get("item_id", place))) for place, e in enumerate(entries))
+        read = (read_series(e, config, str(e.get("item_id", place))) for place, e in enumerate(entries_of(entries)))
         usable = (series.as_entry() for series in read if not series.empty)
         first = next(usable, None)
         if first is None:

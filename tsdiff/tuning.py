@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from rich.progress import track
 
 from shared.errors import ConfigError, DataError
+from shared.progress import track
 from shared.random import derive_seed
 from tsdiff.config import Energy, Sampling, SamplingMethod
 from tsdiff.data import SeriesStore, checked_entries, split
@@ -187,7 +187,7 @@ def tune(
     pairs = list(_validation(dataset, predictor.prediction_length, windows, max_series, seed))
     trials = [
         _try(predictor, setting, pairs, num_samples)
-        for setting in track(settings, "tuning the guidance", disable=not progress, transient=True)
+        for setting in track(settings, "tuning the guidance", "settings", total=len(settings), show=progress)
     ]
     best = min(trials, key=lambda trial: (trial.crps, trial.nfe))
     if not math.isfinite(best.crps):

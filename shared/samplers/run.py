@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
+from tqdm.std import tqdm
 
 from shared.errors import ConfigError
 from shared.guidance import DenoiserFunction, Guidance
+from shared.progress import bar
 from shared.random import Generators, randn
 from shared.sde.base import SDE, anchored, residual
 
@@ -60,7 +61,7 @@ class ProgressBar:
     def __call__(self, info: StepInfo) -> None:
         """Advance to the step that was just finished."""
         if self._bar is None:
-            self._bar = tqdm(total=info.steps, desc=self._description, unit="step")
+            self._bar = bar(info.steps, self._description, "steps")
         self._bar.update(info.index - self._bar.n)
         if info.index >= info.steps:
             self._bar.close()

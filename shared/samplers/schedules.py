@@ -9,6 +9,7 @@ from torch import Tensor
 
 from shared.errors import ConfigError
 from shared.sde.base import SDE
+from shared.settings import whole_number
 
 Schedule = Literal["log_snr", "uniform", "edm", "quadratic"]
 
@@ -46,7 +47,8 @@ def time_grid(
         return _check_times(schedule.detach().double().cpu())
     if schedule not in get_args(Schedule):
         raise ConfigError(f"schedule {schedule!r}: choose one of {', '.join(get_args(Schedule))}, or give the times")
-    if not isinstance(steps, int) or steps < 1:
+    steps = whole_number("steps", steps)
+    if steps < 1:
         raise ConfigError(f"steps={steps}: need a whole number, at least 1")
     if not rho > 0:
         raise ConfigError(f"rho={rho}: need a positive number")

@@ -3,32 +3,26 @@
 from __future__ import annotations
 
 import sys
-from importlib import import_module
 
 import typer
 
-VERBS = ("enhance", "evaluate", "train")
-"""Each is the function `main` of the module of its name here."""
+from shared.command import group, named_verb, run_app, verbs_of
+
+VERBS = {
+    "enhance": "Enhance a noisy recording, or a folder of them.",
+    "evaluate": "Score enhanced recordings, or what a model makes of noisy ones.",
+    "train": "Train a model as a YAML file says.",
+    "prepare": "Make clean and noisy pairs of public sets or own recordings.",
+}
+"""Each is a module here."""
 
 
-def application(verbs: tuple[str, ...] = VERBS) -> typer.Typer:
-    """The application with `verbs`, whose modules are imported."""
-    app = typer.Typer(
-        add_completion=False,
-        pretty_exceptions_enable=False,
-        rich_markup_mode=None,
-        no_args_is_help=True,
-        help="Speech by diffusion: enhance recordings, evaluate enhanced ones, train a model.",
-    )
-    app.callback()(lambda: None)
-    for verb in verbs:
-        app.command(verb)(import_module(f"speech.commands.{verb}").main)
-    return app
+def application(named: str | None = None) -> typer.Typer:
+    """The application; where a verb is named, only its module is imported."""
+    about = "Speech by diffusion: enhance recordings, score them, train models, prepare data to train on."
+    return group(about, verbs_of(__name__, VERBS, named), VERBS)
 
 
 def main() -> None:
-    """Entry point of the console command; a verb is imported alone, without what the others need."""
-    from speech.commands.common import run_app
-
-    named = tuple(verb for verb in VERBS if verb in sys.argv[1:2])
-    run_app(application(named or VERBS))
+    """Entry point of the console command."""
+    run_app(application(named_verb(sys.argv[1:]) or "none"))

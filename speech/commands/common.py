@@ -9,7 +9,7 @@ from typing import Annotated
 import torch
 import typer
 
-from shared.command import claim_output, console, run, run_app, write_csv
+from shared.command import DeviceOption, claim_output, console, fail, note, prepare, run, show, status, write_csv
 from shared.errors import ConfigError
 
 __all__ = [
@@ -18,34 +18,21 @@ __all__ = [
     "ThreadsOption",
     "claim_output",
     "console",
+    "fail",
+    "note",
     "pick_device",
     "prepare",
     "run",
-    "run_app",
-    "set_threads",
     "shared_speech",
+    "show",
+    "status",
     "write_csv",
 ]
 
-DeviceOption = Annotated[str, typer.Option("--device", help="cpu, cuda, or auto: a GPU where there is one.")]
 ThreadsOption = Annotated[
     int | None, typer.Option("--threads", help="CPU threads; left out, as many as torch sees fit.", min=1)
 ]
 SeedOption = Annotated[int, typer.Option("--seed", help="Of everything that is drawn.")]
-
-
-def prepare(threads: int | None) -> None:
-    """What every command that trains or scores does first."""
-    from shared.training import quiet_lightning
-
-    set_threads(threads)
-    quiet_lightning()
-
-
-def set_threads(threads: int | None) -> None:
-    """Use as many CPU threads as --threads says."""
-    if threads is not None:
-        torch.set_num_threads(threads)
 
 
 def pick_device(name: str) -> torch.device:

@@ -19,9 +19,11 @@ from speech.commands.common import (
     SeedOption,
     ThreadsOption,
     claim_output,
-    console,
+    fail,
+    note,
     pick_device,
-    set_threads,
+    prepare,
+    show,
 )
 from speech.config import SamplingConfig
 from speech.enhancer import Enhancer, load_model
@@ -101,7 +103,7 @@ def main(
 
     Files that cannot be enhanced are listed with the reason, the others are finished, and the exit status is then 1.
     """
-    set_threads(threads)
+    prepare(threads)
     if not source.exists():
         raise DataError(f"{source}: no such file or folder; name a recording, or a folder of them")
     if target is None and output is None:
@@ -140,7 +142,7 @@ def main(
     _tell(report, target)
     if output is not None:
         _write(output, report, enhancer, model)
-        console.print(f"results in {output}", markup=False, highlight=False)
+        show(f"results in {output}")
     if report.failed:
         raise typer.Exit(1)
 
@@ -195,26 +197,23 @@ def _picture_beside(file: Path) -> Path:
 def _tell(report: FolderReport, target: Path) -> None:
     """What came of it, on the console."""
     for name, why in list(report.failed.items())[:_SHOWN]:
-        console.print(f"failed: {name}: {why}", style="red", markup=False, highlight=False, soft_wrap=True)
+        fail(f"failed: {name}: {why}")
     if len(report.failed) > _SHOWN:
-        console.print(f"… and {len(report.failed) - _SHOWN} more", style="red")
+        fail(f"… and {len(report.failed) - _SHOWN} more")
     for file in report.files:
         if file.replaced:
-            console.print(f"note: {file.name}: {file.replaced} samples not finite, taken for 0", style="yellow")
+            note(f"{file.name}: {file.replaced} samples not finite, taken for 0")
     noted = [(file.name, text) for file in report.files for text in file.notes]
     for name, text in noted[:_SHOWN]:
-        console.print(f"note: {name}: {text}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+        note(f"{name}: {text}")
     if len(noted) > _SHOWN:
-        console.print(f"… and {len(noted) - _SHOWN} more notes", style="yellow")
+        note(f"… and {len(noted) - _SHOWN} more notes")
     if report.skipped:
-        console.print(f"{len(report.skipped)} skipped: the target exists (--overwrite makes it anew)", highlight=False)
+        note(f"{len(report.skipped)} skipped: the target exists (--overwrite makes it anew)")
     if report.files:
-        console.print(
+        show(
             f"{len(report.files)} enhanced ({report.audio_seconds:.1f} s of audio in {report.seconds:.1f} s, real-time "
-            f"factor {report.seconds / report.audio_seconds:.3g}, {report.nfe} network calls): {target}",
-            highlight=False,
-            markup=False,
-            soft_wrap=True,
+            f"factor {report.seconds / report.audio_seconds:.3g}, {report.nfe} network calls): {target}"
         )
 
 

@@ -15,10 +15,11 @@ from speech.commands.common import (
     SeedOption,
     ThreadsOption,
     claim_output,
-    console,
+    fail,
     pick_device,
     prepare,
     shared_speech,
+    show,
 )
 from speech.metrics import DEFAULT_METRICS, METRICS, evaluate, write_report
 from speech.metrics.evaluation import name_of
@@ -94,10 +95,10 @@ def main(
     found = write_report(output, frame, title="Speech enhancement", rtf=rtf, nfe=report.nfe if report else None)
     _show(frame)
     for failure in found["failed"][:_SHOWN_FAILURES]:
-        console.print(f"not scored in full: {failure['file']}: {failure['reason']}", style="yellow", markup=False)
+        fail(f"not scored in full: {failure['file']}: {failure['reason']}")
     if rtf is not None:
-        console.print(f"real-time factor {rtf:.3g}, {found['nfe']} network calls", highlight=False)
-    console.print(f"results in {output}", markup=False, highlight=False)
+        show(f"real-time factor {rtf:.3g}, {found['nfe']} network calls")
+    show(f"results in {output}")
     if found["failed"]:
         raise typer.Exit(1)
 
@@ -125,4 +126,4 @@ def _show(frame: pd.DataFrame) -> None:
     shown = Table(*head, caption="mean ± standard deviation [95 % interval of the mean]")
     for row in rows:
         shown.add_row(*row)
-    console.print(shown)
+    show(shown)

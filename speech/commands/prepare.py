@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from shared.command import claim_output, console, run_app
+from shared.command import claim_output, fail, group, show
 from speech.data.config import PRESETS, preset
 from speech.data.prepare import (
     Prepared,
@@ -18,6 +19,21 @@ from speech.data.prepare import (
     prepare_wsj0_chime3,
     prepare_wsj0_reverb,
 )
+
+_ABOUT = """Make a folder of clean and noisy pairs to train and measure on, from a public set or your own recordings.
+
+    {command} voicebank DOWNLOADS --output data/voicebank
+    {command} wsj0-chime3 WSJ0 CHIME3 --output data/wsj0-chime3
+    {command} wsj0-reverb WSJ0 --output data/wsj0-reverb
+    {command} ears-wham EARS WHAM48kHz --cuts test_files.json --output data/ears-wham
+    {command} mix --clean SPEECH --noise NOISE --rooms RESPONSES --count 5000
+    {command} bandwidth --clean SPEECH --cutoff 4000
+
+The sets are downloaded by hand, for most ask to agree to a licence; WSJ0 is decompressed first, by
+`sph2pipe -f wav in.wv1 out.wav` for each file. The folder named by --output holds train, valid and test with clean and
+noisy (or anechoic and reverb), a table of each part, and metrics.json. Files that cannot be read are left out, listed,
+and make the exit status 1. A run that is stopped goes on where it was.
+"""
 
 OutputOption = Annotated[Path, typer.Option("--output", "-o", help="Folder of the pairs.")]
 SeedOption = Annotated[int, typer.Option("--seed", help="Of everything that is drawn.")]
@@ -137,35 +153,26 @@ def bandwidth(
 def _report(prepared: Prepared, output: Path) -> None:
     splits = sorted({row["split"] for row in prepared.rows})
     counts = ", ".join(f"{prepared.count(split)} {split}" for split in splits)
-    console.print(f"{counts} pairs in {output}", highlight=False, markup=False)
+    show(f"{counts} pairs in {output}")
     for item, reason in list(prepared.failures.items())[:20]:
-        console.print(f"left out: {item}: {reason}", style="yellow", highlight=False, markup=False, soft_wrap=True)
+        fail(f"left out: {item}: {reason}")
     if prepared.failures:
-        console.print(f"{len(prepared.failures)} left out; all are in {output / 'metrics.json'}", highlight=False)
+        fail(f"{len(prepared.failures)} left out; all are in {output / 'metrics.json'}")
         raise typer.Exit(1)
 
 
-def application(about: str | None = None) -> typer.Typer:
-    """The subcommands."""
-    app = typer.Typer(
-        add_completion=False,
-        pretty_exceptions_enable=False,
-        rich_markup_mode=None,
-        no_args_is_help=True,
-        help=about or __doc__,
-    )
-    for name, command in (
-        ("voicebank", voicebank),
-        ("wsj0-chime3", wsj0_chime3),
-        ("wsj0-reverb", wsj0_reverb),
-        ("ears-wham", ears_wham),
-        ("mix", mix),
-        ("bandwidth", bandwidth),
-    ):
-        app.command(name)(command)
-    return app
+SETS: dict[str, Callable[..., None]] = {
+    "voicebank": voicebank,
+    "wsj0-chime3": wsj0_chime3,
+    "wsj0-reverb": wsj0_reverb,
+    "ears-wham": ears_wham,
+    "mix": mix,
+    "bandwidth": bandwidth,
+}
+"""Each is a subcommand."""
 
 
-def main(about: str | None = None) -> None:
-    """Run the subcommand that the command line names."""
-    run_app(application(about and about.replace("\n\n    ", "\n\n\b\n    ")))  # which keeps the lines of examples
+def application(command: str = "speech prepare") -> typer.Typer:
+    """The subcommands, with examples of how `command` calls them."""
+    short = {name: (function.__doc__ or "").strip() for name, function in SETS.items()}
+    return group(_ABOUT.format(command=command), SETS, short)

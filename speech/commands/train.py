@@ -18,9 +18,10 @@ from shared.errors import ConfigError
 from shared.io import write_json, write_text
 from shared.monitoring import Row
 from shared.settings import plain, write_yaml
-from speech.commands.common import claim_output, console, prepare, shared_speech
+from speech.commands.common import claim_output, note, prepare, shared_speech, show, status
 from speech.curves import LABELS, plot_training
 from speech.experiment import Experiment, Hardware, read_experiment
+from speech.losses import SpeechObjective
 from speech.training import (
     LAST_FOLDER,
     LOG_FOLDER,
@@ -42,8 +43,12 @@ _MAY_CHANGE_OF_TRAINING = ("max_steps", "save_every_seconds", "num_workers", "co
 
 def main(
     config: Annotated[
-        Path | None,
-        typer.Option("--config", help="YAML file, such as recipes/configs/speech/gpu.yaml; default: light, on a CPU."),
+        str | None,
+        typer.Option(
+            "--config",
+            help="YAML file, or name of settings that come with the package, such as gpu or dereverb; an unknown name "
+            "lists all. Left out: a light network, on a CPU.",
+        ),
     ] = None,
     changes: Annotated[
         list[str] | None, typer.Option("--set", help="Change a setting: section.name=value; give it once for each.")
@@ -73,21 +78,22 @@ def main(
     experiment = _experiment(
         read_experiment(config, changes or (), hardware), data, steps, minutes, seed, start_from, threads
     )
+    SpeechObjective(experiment.objective)  # before the work, for what it refuses
     prepare(experiment.hardware.threads)
     claim_output(output)
     folder = Path(experiment.data.folder) if experiment.data.folder is not None else shared_speech()
     model = new_model(experiment)
-    with console.status("reading the data"):
+    with status("reading the data"):
         source = training_source(experiment, folder, model.frame_multiple)
         recordings = validation_set(experiment, folder)
     _claim_state(experiment, output, retrain)
     if (output / STATE_FOLDER / "last.ckpt").is_file() and first_process():
-        console.print(f"going on with the training in {output / STATE_FOLDER}", highlight=False)
+        note(f"going on with the training in {output / STATE_FOLDER}")
     started = time.perf_counter()
     try:
         trained = train(experiment, source, recordings, output)
     except KeyboardInterrupt:
-        console.print("interrupted; the same command goes on from here", style="yellow")
+        note("interrupted; the same command goes on from here")
         raise typer.Exit(130) from None
     if first_process():  # of several that trained together, only the first reports
         _report(experiment, trained, Validation(recordings, experiment), output, time.perf_counter() - started)
@@ -169,8 +175,8 @@ def _report(experiment: Experiment, trained: Trained, validation: Validation, ou
     for kind in ("noisy", "enhanced"):
         table.add_row(kind, *(_shown(result[kind].get(score)) for score in noisy))
     if noisy:
-        console.print(table)
-    console.print(f"model: {output / MODEL_FOLDER}; results: {output}/", highlight=False)
+        show(table)
+    show(f"model: {output / MODEL_FOLDER}; results: {output}/")
 
 
 def _markdown(experiment: Experiment, result: dict[str, Any]) -> str:

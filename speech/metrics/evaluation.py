@@ -16,9 +16,9 @@ import pandas as pd
 from joblib import Parallel, delayed
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 from scipy import stats
-from tqdm import tqdm
 
 from shared.errors import ConfigError, DataError
+from shared.progress import track
 from speech.audio import AUDIO_SUFFIXES, read_audio
 from speech.metrics.alignment import advanced, delay
 from speech.metrics.checks import resampled
@@ -75,9 +75,8 @@ def evaluate(
         results = Parallel(n_jobs=count, return_as="generator")(delayed(_row)(job) for job in jobs)
     else:
         results = map(_row, jobs)
-    bar = tqdm(results, total=len(jobs), desc="scoring", unit="file", disable=None if progress else True)
     try:
-        frame = pd.DataFrame(list(bar))
+        frame = pd.DataFrame(list(track(results, "scoring", "files", total=len(jobs), show=progress)))
     except TerminatedWorkerError as error:
         raise DataError(
             "a process that scored files was killed, perhaps for want of memory; give workers=1 to see on which file"

@@ -21,8 +21,8 @@ for line in sys.stdin:
     recipe, arguments, log = json.loads(line)
     child = os.fork()
     if child == 0:
-        out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-        os.dup2(out, 1), os.dup2(out, 2)
+        for stream in (1, 2):
+            os.dup2(os.open(f"{log}.{stream}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), stream)
         sys.argv = [recipe, *arguments]
         os.environ["COLUMNS"] = "200"
         code = 1
@@ -43,17 +43,23 @@ for line in sys.stdin:
 
 @dataclass
 class Ran:
-    """The exit status of a run, and all that it said."""
+    """The exit status of a run, and what it said on standard output and on standard error."""
 
     code: int
-    said: str
+    out: str
+    err: str
+
+    @property
+    def said(self) -> str:
+        """All of it."""
+        return self.out + self.err
 
 
 class Recipes:
     """Runs recipes by name, in `folder`; `module` is imported before all of them."""
 
     def __init__(self, folder: Path, module: str = "tsdiff.commands"):
-        self.folder, self.log = folder, folder / "log.txt"
+        self.folder, self.log = folder, folder / "log"
         self.server = subprocess.Popen(
             [sys.executable, "-c", SERVER, module],
             cwd=folder,
@@ -71,7 +77,7 @@ class Recipes:
         self.server.stdin.write(json.dumps([recipe, [str(a) for a in arguments], str(self.log)]) + "\n")
         self.server.stdin.flush()
         code = int(self.server.stdout.readline())
-        return Ran(code, self.log.read_text())
+        return Ran(code, *(Path(f"{self.log}.{stream}").read_text() for stream in (1, 2)))
 
     def close(self) -> None:
         """End the server."""

@@ -16,8 +16,10 @@ import pytest
 import soundfile
 from typer.testing import CliRunner
 
+from shared.errors import ConfigError
 from shared.settings import read_yaml
 from speech.commands import VERBS, application
+from speech.commands.train import main
 from speech.model import SpeechModel
 from tests.conftest import ROOT
 from tests.recipes.harness import Ran, Recipes
@@ -105,8 +107,16 @@ def test_what_cannot_be_used_is_one_line(recipes: Recipes) -> None:
         assert "Traceback" not in ran.said
 
 
+def test_a_missing_torch_pesq_is_told_before_anything_starts(recipes: Recipes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch_pesq", None)
+    with pytest.raises(ConfigError, match=r"torch-pesq: pip install 'anchored-diffusion\[pesq-loss\]'"):
+        main("default", data=recipes.folder / "no such folder", output=recipes.folder / "untouched")
+    assert not (recipes.folder / "untouched").exists()
+
+
 def test_the_console_command_has_every_verb() -> None:
-    said = CliRunner().invoke(application(), ["--help"]).output
+    said = CliRunner().invoke(application("none"), ["--help"]).output
+    assert {"enhance", "evaluate", "train", "prepare"} == set(VERBS)
     for verb in VERBS:
         assert verb in said
 
@@ -123,9 +133,9 @@ def test_ctrl_c_saves_the_step(recipes: Recipes) -> None:
     _wait_for(lambda: any(events.glob("events*")), process)
     time.sleep(1.0)
     process.send_signal(signal.SIGINT)
-    said, _ = process.communicate(timeout=120)
-    assert process.returncode == 130, said
-    assert "goes on from here" in said
+    _, told = process.communicate(timeout=120)
+    assert process.returncode == 130, told
+    assert "goes on from here" in told
     assert (recipes.folder / "stopped" / "state" / "last.ckpt").is_file()
 
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
+from importlib import metadata
 
 import numpy as np
 import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
+from tests.conftest import ROOT
 from tests.recipes.harness import Recipes
-from tsdiff.commands import app
+from tsdiff.commands import application
 
 VERBS = ("forecast", "impute", "refine", "synthesize", "anomaly")
 SMALL = ["--steps", "8", "--prediction-length", "12", "--context-length", "36"]
@@ -41,9 +44,43 @@ def recipes(tmp_path_factory) -> Iterator[Recipes]:
 
 
 def test_the_console_command_has_every_verb():
-    said = CliRunner().invoke(app, ["--help"]).output
+    said = CliRunner().invoke(application(), ["--help"]).output
     for verb in (*VERBS, "train", "evaluate"):
         assert verb in said
+
+
+def test_versions_and_verbs_that_there_are_not():
+    told = CliRunner().invoke(application("none"), ["--version"])
+    assert (told.exit_code, told.output) == (0, f"anchored-diffusion {metadata.version('anchored-diffusion')}\n")
+    wrong = CliRunner().invoke(application("forecst"), ["forecst"])
+    assert wrong.exit_code == 2
+    assert "forecast" in wrong.stderr
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "recipes").glob("*.py")))
+def test_help_keeps_the_lines_of_its_examples(recipes, name):
+    lines = [line.rstrip() for line in recipes.run(name, "--help").out.splitlines()]
+    source = (ROOT / "recipes" / f"{name}.py").read_text()
+    examples = [line for line in source.split('"""')[1].splitlines() if line.startswith("    python recipes/")]
+    assert examples or name == "prepare_speech"
+    for example in examples:
+        assert example in [line.removeprefix("  ") for line in lines]
+
+
+def test_results_go_to_standard_output_and_the_rest_to_standard_error(recipes):
+    options = ["--data", "gaps.csv", "--output", "said/forecast", *TINY]
+    ran = recipes.run("forecast", *options)
+    assert ran.code == 0, ran.said
+    assert "TSDiff" in ran.out
+    assert "results: said/forecast/" in ran.out
+    assert "note:" not in ran.out
+    assert re.search("^note: .*missing", ran.err, re.MULTILINE)
+    quiet = recipes.run("forecast", *options, "--quiet")
+    assert (quiet.out, quiet.err) == (ran.out, "")
+    refused = recipes.run("forecast", "--data", "nowhere.csv", "--prediction-length", "12", "--quiet")
+    assert refused.out == ""
+    assert refused.err.startswith("error: nowhere.csv")
+    assert recipes.run("forecast", "--threads", "0").code == 2
 
 
 def test_impute_fills_exactly_the_gaps_and_scores_hidden_values(recipes):
@@ -78,6 +115,25 @@ def test_covariates_of_a_table_reach_the_model_and_the_future(recipes):
     other = recipes.run("forecast", "--data", "whole.csv", "--model", "covariates/forecast/model", *TINY)
     assert other.code == 1
     assert "takes 1 dynamic covariates" in other.said
+
+
+def test_features_of_a_folder_that_the_bundled_model_does_not_take_are_left_out(recipes):
+    """Nearly every folder in GluonTS's layout has a category for each series."""
+    folder = recipes.folder / "with_features"
+    (folder / "train").mkdir(parents=True)
+    (folder / "metadata.json").write_text(json.dumps({"freq": "D", "prediction_length": 6}))
+    lines = []
+    for code in range(2):
+        target = (10 + np.arange(60) % 7 + code).tolist()
+        entry = {"item_id": f"s{code}", "start": "2024-01-01", "target": target, "feat_static_cat": [code]}
+        lines.append(json.dumps({**entry, "feat_dynamic_real": [[float(n % 2) for n in range(60)]]}))
+    (folder / "train" / "data.json").write_text("\n".join(lines))
+    options = ["--data", "with_features", "--prediction-length", "6", "--no-train", "--samples", "3"]
+    for verb in ("forecast", "impute"):
+        ran = recipes.run(verb, *options, "--output", f"features/{verb}")
+        assert ran.code == 0, ran.said
+        assert "1 dynamic covariates, 1 static categories are left out" in ran.err
+    assert len(pd.read_csv(recipes.folder / "features/forecast/future.csv")) == 12
 
 
 @pytest.mark.parametrize("verb", VERBS)

@@ -190,6 +190,8 @@ def test_sampler_and_steps_stand_in_for_those_of_the_configuration():
     ("options", "message"),
     [
         ({"draws": 0}, "draws=0"),
+        ({"draws": 1.5}, "draws=1.5: need a whole number"),
+        ({"steps": 2.0}, "steps=2.0: need a whole number"),
         ({"mix": 1.5}, "mix=1.5"),
         ({"batch_size": 0}, "batch_size=0"),
         ({"sampler": "psychic"}, "psychic"),
@@ -201,6 +203,19 @@ def test_sampler_and_steps_stand_in_for_those_of_the_configuration():
 def test_impossible_settings_are_refused(options, message):
     with pytest.raises(ConfigError, match=message):
         Enhancer(tiny_model(), **options)
+
+
+def test_names_and_paths_are_refused_with_the_call_that_takes_them():
+    with pytest.raises(ConfigError, match=r"Enhancer\.from_pretrained\('default'\)"):
+        Enhancer("default")
+    with pytest.raises(DataError, match="enhance_file"):
+        Enhancer(tiny_model()).enhance("noisy.wav", 16000)
+
+
+def test_integers_of_numpy_are_settings():
+    enhancer = Enhancer(tiny_model(), steps=np.int64(2), draws=np.int32(2), batch_size=np.int64(3))
+    assert (enhancer.sampling.steps, enhancer.draws, enhancer.batch_size) == (2, 2, 3)
+    assert type(enhancer.sampling.steps) is int
 
 
 @pytest.mark.parametrize(

@@ -262,6 +262,6 @@ def test_the_recipe_as_a_process(tmp_path: Path) -> None:
         [*command, "--output", "bw"], capture_output=True, text=True, cwd=tmp_path, env=ENVIRONMENT, check=False
     )
     assert bandwidth.returncode == 1
-    assert "broken.wav" in bandwidth.stdout
+    assert "broken.wav" in bandwidth.stderr
     assert len(list((tmp_path / "bw/train/noisy").iterdir())) == 6
     assert "Traceback" not in bandwidth.stderr

@@ -352,11 +352,12 @@ def test_the_embedded_data_equal_their_source_exactly():
 @needs_shared
 def test_the_recipe_makes_the_embedded_file_again(tmp_path, capsys):
     main = runpy.run_path(str(ROOT / "recipes" / "make_embedded.py"))["main"]
-    assert main(["--source", str(SERIES / "pjm_hourly"), "--output", str(tmp_path)]) == 0
+    main(SERIES / "pjm_hourly", tmp_path)
+    assert "pjm_hourly.parquet" in capsys.readouterr().out
     made = pd.read_parquet(tmp_path / "pjm_hourly.parquet")
     pd.testing.assert_frame_equal(made, pd.read_parquet(ROOT / "tsdiff" / "embedded" / "pjm_hourly.parquet"))
-    assert main(["--source", str(tmp_path), "--output", str(tmp_path)]) == 1
-    assert "metadata.json" in capsys.readouterr().err
+    with pytest.raises(DataError, match=r"metadata\.json"):
+        main(tmp_path, tmp_path)
 
 
 @needs_shared

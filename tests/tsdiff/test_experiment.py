@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from shared.errors import ConfigError
 from tests.tsdiff.test_data_sets import ROOT, needs_shared
 from tsdiff.backbones import S4Config, S4DConfig
-from tsdiff.commands import app
+from tsdiff.commands import application
 from tsdiff.data.benchmarks import PAPER_SETS
 from tsdiff.data.frequency import quiet
 from tsdiff.experiment import (
@@ -192,19 +192,19 @@ def test_train_then_evaluate(tmp_path: Path, table: Path):
         "--output",
         str(tmp_path / "again"),
     ]
-    again = CliRunner().invoke(app, arguments)
+    again = CliRunner().invoke(application(), arguments)
     assert again.exit_code == 0, again.output
     scores = pd.read_csv(tmp_path / "again" / "results.csv")
     assert scores["crps"][0] == pytest.approx(rows["crps"][0], rel=1e-5)  # the tuned sampling was saved with the model
-    both = CliRunner().invoke(app, [*arguments, "--guidance", "mse", "--guidance", "quantile"])
+    both = CliRunner().invoke(application(), [*arguments, "--guidance", "mse", "--guidance", "quantile"])
     assert both.exit_code == 0, both.output
     assert pd.read_csv(tmp_path / "again" / "results.csv")["method"].tolist()[:2] == ["TSDiff, mse", "TSDiff, quantile"]
-    wrong = CliRunner().invoke(app, [*arguments, "--set", "data.prediction_length=4"])
+    wrong = CliRunner().invoke(application(), [*arguments, "--set", "data.prediction_length=4"])
     assert isinstance(wrong.exception, ConfigError)
     assert "its horizon is 8, that of the data 4" in str(wrong.exception)
 
 
 def test_a_set_that_cannot_be_had_is_told(tmp_path: Path):
     options = sets(["data.name=m4_secondly", "data.prediction_length=4"])
-    made = CliRunner().invoke(app, ["train", *options, "--output", str(tmp_path)])
+    made = CliRunner().invoke(application(), ["train", *options, "--output", str(tmp_path)])
     assert "'m4_secondly' is no file, no folder and no set that GluonTS knows" in str(made.exception)

@@ -39,10 +39,12 @@ from tsdiff.commands.common import (
     ThreadsOption,
     TimeOption,
     claim_output,
-    console,
     load_job,
+    note,
     predictor_for,
     prepare,
+    show,
+    status,
     write_csv,
 )
 from tsdiff.data import Entry, candidate_seasons, split_windows
@@ -166,7 +168,7 @@ def injected_metrics(
     try:
         injected = inject(entries, replace(config, margin=margin))
     except DataError as error:
-        console.print(f"note: not evaluated: {error}", style="yellow", markup=False, highlight=False)
+        note(f"not evaluated: {error}")
         return {}
     scores = all_scores(predictor, [series.entry for series in injected], settings, watched.season)
     result = {}
@@ -201,7 +203,7 @@ def write_results(
     """Score, evaluate, and leave everything in `output`."""
     watched = watch(job, predictor, reference)
     started = time.perf_counter()
-    with console.status("scoring the series"):
+    with status("scoring the series"):
         scores = all_scores(predictor, watched.entries, settings, watched.season)
     score_seconds = time.perf_counter() - started
     thresholds = thresholds_of(scores, watched.held_out, quantile)
@@ -211,17 +213,16 @@ def write_results(
     found = stretches_to_frame(model, limit, job.series.stamp)
     write_csv(output / "anomalies.csv", found)
     plot_anomalies(model, limit, output / "anomalies.png", title="Scores above the threshold", stamp=job.series.stamp)
-    console.print(
+    show(
         f"{len(found)} stretches of {len(model)} series above the threshold, the {quantile:g} quantile of each series' "
-        "scores in training",
-        highlight=False,
+        "scores in training"
     )
-    with console.status("scoring series with injected anomalies"):
+    with status("scoring series with injected anomalies"):
         injection = fitting(injection, watched.held_out)
         metrics = injected_metrics(predictor, watched, thresholds, settings, injection, output / "injected.png")
     if metrics:
         write_text(output / "evaluation.md", evaluation_text(metrics, injection, quantile))
-        console.print(detection_table(metrics), markup=False, highlight=False, soft_wrap=True)
+        show(detection_table(metrics))
     write_json(
         output / "metrics.json",
         {
@@ -313,4 +314,4 @@ def main(
     settings = replace(settings, stride=stride or job.prediction_length)
     write_results(job, predictor, output, settings, injection, quantile, reference, seconds)
     files = "anomalies.png, injected.png, scores.csv, anomalies.csv, evaluation.md, metrics.json"
-    console.print(f"results: {output}/ ({files})", highlight=False)
+    show(f"results: {output}/ ({files})")

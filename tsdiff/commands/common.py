@@ -7,23 +7,25 @@ import json
 import os
 import shutil
 import time
-import warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-import torch
 import typer
 
+from shared.command import DeviceOption as DeviceOption
 from shared.command import claim_output as claim_output
-from shared.command import console
+from shared.command import console as console
+from shared.command import note as note
+from shared.command import prepare as prepare
 from shared.command import run as run
-from shared.command import run_app as run_app
+from shared.command import show as show
+from shared.command import status as status
 from shared.command import write_csv as write_csv
 from shared.errors import CheckpointError, ConfigError, DataError
 from shared.io import write_json
-from shared.training import TrainingConfig, quiet_lightning
+from shared.training import TrainingConfig
 from tsdiff.config import ANY_FREQ, Sampling
 from tsdiff.data import (
     EMBEDDED,
@@ -85,24 +87,10 @@ FineTuneOption = Annotated[
 ]
 RetrainOption = Annotated[bool, typer.Option("--retrain", help="Train anew even where a trained model fits.")]
 StepsOption = Annotated[int, typer.Option("--steps", help="Training steps.")]
-DeviceOption = Annotated[str, typer.Option("--device", help="cpu, cuda, or auto: a GPU where there is one.")]
 ThreadsOption = Annotated[
-    int, typer.Option("--threads", help="CPU threads; more than one only pays on an otherwise idle machine.")
+    int, typer.Option("--threads", help="CPU threads; more than one only pays on an otherwise idle machine.", min=1)
 ]
 SeedOption = Annotated[int, typer.Option("--seed", help="Of training and samples.")]
-
-
-def prepare(threads: int) -> None:
-    """What every command does first; warnings become notes of one line."""
-    warnings.showwarning = _note  # type: ignore[assignment]
-    torch.set_num_threads(max(1, threads))
-    quiet_lightning()
-
-
-def _note(message: Warning | str, category: type[Warning], *place: Any) -> None:
-    """Shows a warning as a line that begins with "note:"; those of libraries about themselves say where."""
-    text = str(message) if category is UserWarning else f"{category.__name__}: {message} ({place[0]}:{place[1]})"
-    console.print(f"note: {text}", style="yellow", markup=False, highlight=False)
 
 
 @dataclass(frozen=True)
@@ -159,7 +147,7 @@ def load_job(
         )
     skipped = {**series.skipped, **split.skipped}
     for line in [*series.notes, *(f"series {item!r} left out: {why}" for item, why in skipped.items())][:20]:
-        console.print(f"note: {line}", style="yellow", markup=False, highlight=False)
+        note(line)
     return Job(series, split, horizon)
 
 
@@ -218,18 +206,16 @@ def fine_tuned_predictor(
     if TSDiffPredictor.from_pretrained(model).freq != ANY_FREQ:
         raise ConfigError(f"--fine-tune takes a model of all frequencies, and {model} forecasts {given.freq!r} alone")
     started = time.perf_counter()
-    made = fine_tune(
-        given, job.split.train, FineTuning(cpu_minutes=minutes, seed=sampling.seed), progress=console.is_terminal
-    )
+    made = fine_tune(given, job.split.train, FineTuning(cpu_minutes=minutes, seed=sampling.seed), progress=True)
     seconds = time.perf_counter() - started
     for trial in made.trials:
         kind = f"after {trial.steps} steps, {trial.change}"
-        console.print(f"{kind}: CRPS {trial.crps:.4g} on windows held back", highlight=False)
+        note(f"{kind}: CRPS {trial.crps:.4g} on windows held back")
     if made.trials:
         weights = f"after {made.steps} steps" if made.steps else "as they came"
-        console.print(f"taken: weights {weights}, {made.change}", highlight=False)
+        note(f"taken: weights {weights}, {made.change}")
     made.predictor.serialize(output / "fine_tuned")
-    console.print(f"model: {output / 'fine_tuned'} (--model takes it)", highlight=False)
+    show(f"model: {output / 'fine_tuned'} (--model takes it)")
     return made.predictor, seconds
 
 
@@ -273,22 +259,22 @@ def trained_predictor(
             try:
                 predictor = TSDiffPredictor.from_pretrained(candidate, estimator.sampling, estimator.device)
             except CheckpointError as error:
-                console.print(f"training again: {error}", style="yellow", markup=False)
+                note(f"training again: {error}")
             else:
-                where = f"using the model trained before, {candidate} (--retrain trains a new one)"
-                console.print(where, highlight=False)
+                note(f"using the model trained before, {candidate} (--retrain trains a new one)")
                 return predictor, float(saved.get("seconds", 0.0))
     elif state.is_dir():
         shutil.rmtree(state)
     spent = state / "seconds.json"
     before = float(json.loads(spent.read_text())) if spent.is_file() else 0.0
     if (state / "last.ckpt").is_file():
-        console.print(f"going on with the training in {state}", highlight=False)
+        note(f"going on with the training in {state}")
+    note(f"training TSDiff for {estimator.training.max_steps} steps")
     started = time.perf_counter()
     try:
         predictor = estimator.train(job.split.train, folder=state, **fit_options)
     except KeyboardInterrupt:
-        console.print("interrupted; the same command goes on from here", style="yellow")
+        note("interrupted; the same command goes on from here")
         raise typer.Exit(130) from None
     finally:
         seconds = before + time.perf_counter() - started
@@ -315,11 +301,24 @@ def given_predictor(path: str, job: Job, sampling: Sampling, device: str) -> TSD
             f"{path} forecasts {predictor.prediction_length} steps of {predictor.freq!r}, the data asks for "
             f"{job.prediction_length} of {job.series.freq!r}; train a model for them, or change --prediction-length"
         )
-    config, layout = predictor.model.config, job.series.layout
-    takes = (config.dynamic_features, len(config.categories), config.static_features)
-    if takes != (layout.dynamic, layout.categories, layout.reals):
-        raise ConfigError(
-            f"{path} takes {takes[0]} dynamic covariates, {takes[1]} categories and {takes[2]} static numbers, the "
-            f"data has {layout.dynamic}, {layout.categories} and {layout.reals}; --dynamic, --static name them"
-        )
+    _match_features(path, predictor, job)
     return predictor
+
+
+def _match_features(path: str, predictor: TSDiffPredictor, job: Job) -> None:
+    """Refuse a model that takes other features than the data has; those that it takes none of are left out."""
+    config, layout = predictor.model.config, job.series.layout
+    kinds = (
+        ("dynamic covariates", config.dynamic_features, layout.dynamic, "--dynamic"),
+        ("static categories", len(config.categories), layout.categories, "--static"),
+        ("static numbers", config.static_features, layout.reals, "--static"),
+    )
+    for kind, takes, has, option in kinds:
+        if takes and takes != has:
+            raise ConfigError(
+                f"{path} takes {takes} {kind}, the data has {has}; name the columns of a table by {option}, give a "
+                "folder that holds them, or take another model"
+            )
+    unused = [f"{has} {kind}" for kind, takes, has, _ in kinds if has > takes]
+    if unused:
+        note(f"{path} takes no such features, and the data's {', '.join(unused)} are left out; to use them, train anew")

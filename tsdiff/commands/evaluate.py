@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from shared.errors import ConfigError
-from tsdiff.commands.common import RetrainOption, claim_output, console, prepare
+from tsdiff.commands.common import RetrainOption, claim_output, note, prepare
 from tsdiff.commands.train import (
     ConfigOption,
     FolderOption,
@@ -80,7 +80,7 @@ def main(
         for energy in energies:
             sampler = predictor if energy is None else predictor.with_sampling(guidance=energy)
             label = method if energy is None else f"{method}, {energy}"
-            console.print(f"{label}, seed {seed}: {sampler.sampling.guidance} guidance", highlight=False)
+            note(f"{label}, seed {seed}: {sampler.sampling.guidance} guidance")
             scored.append(
                 score(sampler, data, experiment.samples, name=name, method=label, seed=seed, train_seconds=seconds)
             )

@@ -34,11 +34,13 @@ from tsdiff.commands.common import (
     TimeOption,
     WindowsOption,
     claim_output,
-    console,
     fine_tuned_predictor,
     load_job,
+    note,
     predictor_for,
     prepare,
+    show,
+    status,
     without_training,
     write_csv,
 )
@@ -64,9 +66,9 @@ def scored_frame(job: Job, forecasts: list[SampleForecast]) -> pd.DataFrame:
     return frame
 
 
-def knows_future(entry: Entry, job: Job) -> bool:
-    """Whether the covariates of a series, if it has any, reach over the horizon after its end."""
-    dynamic = entry.get("feat_dynamic_real")
+def knows_future(entry: Entry, job: Job, predictor: TSDiffPredictor) -> bool:
+    """Whether the covariates of a series, if the model takes any, reach over the horizon after its end."""
+    dynamic = entry.get("feat_dynamic_real") if predictor.model.config.dynamic_features else None
     return dynamic is None or np.shape(dynamic)[-1] >= np.shape(entry["target"])[-1] + job.prediction_length
 
 
@@ -76,30 +78,29 @@ def write_results(
     """Forecast, score, and leave everything in `output`."""
     test = job.split.test
     started = time.perf_counter()
-    with console.status("forecasting the test windows"):
+    with status("forecasting the test windows"):
         forecasts = list(predictor.predict(test.input, num_samples=samples))
     predict_seconds = time.perf_counter() - started
     nfe = predictor.nfe
     model = evaluate(forecasts, test)
     lag, naive = best_seasonal_naive(test, candidate_seasons(job.series.freq)[:2])
-    ready = [entry for entry in job.series if knows_future(entry, job)]
-    with console.status("forecasting what comes after the data"):
+    ready = [entry for entry in job.series if knows_future(entry, job, predictor)]
+    with status("forecasting what comes after the data"):
         future = (
             forecasts_to_frame(predictor.predict(ready, num_samples=samples), stamp=job.series.stamp)
             if ready
             else pd.DataFrame()
         )
     if len(ready) < len(job.series):
-        console.print(
-            f"note: {len(job.series) - len(ready)} series have no covariates for the {job.prediction_length} steps "
-            "after their end, and are not in future.csv; add rows that hold them, without a target",
-            style="yellow",
+        note(
+            f"{len(job.series) - len(ready)} series have no covariates for the {job.prediction_length} steps "
+            "after their end, and are not in future.csv; add rows that hold them, without a target"
         )
 
     rows = {"TSDiff": model, f"seasonal naive ({lag})": naive}
-    console.print(rich_metrics_table(rows, title=f"{len(forecasts)} windows of {job.prediction_length} steps"))
-    for note in {*model.notes, *naive.notes}:
-        console.print(f"note: {note}", style="yellow", markup=False, highlight=False)
+    show(rich_metrics_table(rows, title=f"{len(forecasts)} windows of {job.prediction_length} steps"))
+    for line in sorted({*model.notes, *naive.notes}):
+        note(line)
     write_csv(output / "forecasts.csv", scored_frame(job, forecasts))
     write_csv(output / "future.csv", future)
     write_text(output / "metrics.md", metrics_table(rows))
@@ -163,6 +164,4 @@ def main(
             job, output, minutes, model=model or "default", sampling=sampling, device=device
         )
     write_results(job, predictor, output, samples, seconds)
-    console.print(
-        f"results: {output}/ (forecasts.png, forecasts.csv, future.csv, metrics.json, metrics.md)", highlight=False
-    )
+    show(f"results: {output}/ (forecasts.png, forecasts.csv, future.csv, metrics.json, metrics.md)")

@@ -36,10 +36,12 @@ from tsdiff.commands.common import (
     TimeOption,
     WindowsOption,
     claim_output,
-    console,
     load_job,
+    note,
     predictor_for,
     prepare,
+    show,
+    status,
     without_training,
     write_csv,
 )
@@ -111,7 +113,7 @@ def earlier_season(target: np.ndarray, season: int) -> np.ndarray:
 def score(job: Job, predictor: TSDiffPredictor, hidden: Hidden, samples: int, output: Path) -> dict[str, Any]:
     """Impute what was hidden beside simple fillings; leaves a table and a picture; returns the scores."""
     started = time.perf_counter()
-    with console.status("imputing hidden values"):
+    with status("imputing hidden values"):
         made = list(predictor.impute(hidden.entries, samples))
     seconds = time.perf_counter() - started
     drawn = [as_forecast(one.paths, pair) for one, pair in zip(made, hidden.pairs, strict=True)]
@@ -125,7 +127,7 @@ def score(job: Job, predictor: TSDiffPredictor, hidden: Hidden, samples: int, ou
         f"one season before ({season})": evaluate(seasons, hidden.pairs),
     }
     count = int(sum((~np.isnan(label["target"])).sum() for _, label in hidden.pairs))
-    console.print(rich_metrics_table(rows, title=f"{count} hidden values of {len(made)} series"))
+    show(rich_metrics_table(rows, title=f"{count} hidden values of {len(made)} series"))
     write_text(output / "metrics.md", metrics_table(rows))
     whole = {str(entry["item_id"]): entry["target"] for entry in job.series}
     plot_imputations(
@@ -144,7 +146,7 @@ def score(job: Job, predictor: TSDiffPredictor, hidden: Hidden, samples: int, ou
 def fill(job: Job, predictor: TSDiffPredictor, samples: int, output: Path) -> int:
     """Fill the gaps that the data itself has; writes imputed.csv; returns their number."""
     frames = []
-    with console.status("imputing the gaps of the data"):
+    with status("imputing the gaps of the data"):
         for made in predictor.impute(job.series, samples):
             frame = made.to_frame()
             frames.append(frame[frame["imputed"]])
@@ -202,6 +204,6 @@ def main(
         metrics |= score(job, predictor, hide(job, hide_rate, seed), samples, output)
     metrics["filled_values"] = fill(job, predictor, samples, output)
     if not metrics["filled_values"]:
-        console.print("note: the data itself has no gap; imputed.csv is empty", style="yellow")
+        note("the data itself has no gap; imputed.csv is empty")
     write_json(output / "metrics.json", metrics)
-    console.print(f"results: {output}/ (imputed.csv, imputed.png, metrics.json, metrics.md)", highlight=False)
+    show(f"results: {output}/ (imputed.csv, imputed.png, metrics.json, metrics.md)")

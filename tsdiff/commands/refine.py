@@ -32,10 +32,11 @@ from tsdiff.commands.common import (
     TimeOption,
     WindowsOption,
     claim_output,
-    console,
     load_job,
     predictor_for,
     prepare,
+    show,
+    status,
     write_csv,
 )
 from tsdiff.data import split_windows
@@ -150,10 +151,10 @@ def main(
     for name in names:
         title = _TITLES.get(name, name)
         started = time.perf_counter()
-        with console.status(f"forecasting with {title}"):
+        with status(f"forecasting with {title}"):
             before = base_forecasts(name, job.split.train, job, pairs, samples, seed)
         between = time.perf_counter()
-        with console.status(f"refining the forecasts of {title}"):
+        with status(f"refining the forecasts of {title}"):
             used = chosen_config(name, job, predictor, config) if choose else config
             after = list(predictor.refine(before, [past for past, _ in pairs], used))
         rows[title], rows[f"{title}, refined"] = evaluate(before, pairs), evaluate(after, pairs)
@@ -167,10 +168,10 @@ def main(
         frames.append(forecasts_to_frame(after, stamp=job.series.stamp).assign(base=name))
         frames[-1]["actual"] = [value for _, label in pairs for value in label["target"]]
         draw(before, after, pairs, f"{title}, before and after", output / f"{name}.png", job)
-    console.print(rich_metrics_table(rows, title=f"{len(pairs)} windows of {job.prediction_length} steps"))
+    show(rich_metrics_table(rows, title=f"{len(pairs)} windows of {job.prediction_length} steps"))
     write_text(output / "metrics.md", metrics_table(rows))
     write_csv(output / "refined.csv", pd.concat(frames, ignore_index=True))
     metrics = {"bases": scores, "method": method, "prior": prior, "seconds": {"train": round(seconds, 2)}}
     write_json(output / "metrics.json", metrics)
     pictures = ", ".join(f"{name}.png" for name in names)
-    console.print(f"results: {output}/ ({pictures}, refined.csv, metrics.json, metrics.md)", highlight=False)
+    show(f"results: {output}/ ({pictures}, refined.csv, metrics.json, metrics.md)")

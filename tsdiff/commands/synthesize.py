@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Annotated, Any, get_args
 
 import typer
-from rich.progress import track
 
 from shared.errors import ConfigError, DataError
 from shared.io import write_json, write_text
+from shared.progress import track
 from tsdiff.commands.common import (
     ContextOption,
     DataOption,
@@ -30,10 +30,12 @@ from tsdiff.commands.common import (
     TimeOption,
     WindowsOption,
     claim_output,
-    console,
     load_job,
+    note,
     predictor_for,
     prepare,
+    show,
+    status,
     write_csv,
 )
 from tsdiff.data import Entry
@@ -96,7 +98,7 @@ def real_pair(job: Job, length: int, wanted: int) -> tuple[list[Entry], list[Ent
             f"a comparison needs {2 * SMALLEST}: shorten --context-length or give longer series"
         )
     if count < wanted:
-        console.print(f"note: {count} windows are compared, the series have no more", style="yellow", highlight=False)
+        note(f"{count} windows are compared, the series have no more")
     windows = real_windows(train, length, 2 * count, parts=parts)
     return windows[:count], windows[count:]
 
@@ -114,7 +116,7 @@ def draw(
             yield entry
 
     started = time.perf_counter()
-    stream = track(synthesize(model, n, job.split.train, settings), "drawing windows", total=n, console=console)
+    stream = track(synthesize(model, n, job.split.train, settings), "drawing windows", "windows", total=n)
     save_series(
         keeping(stream),
         parquet_path=output / "synthetic.parquet",
@@ -132,7 +134,7 @@ def compared(windows: Comparison, seed: int) -> dict[str, Realism]:
     sets = {"other real windows": windows.others, **windows.made}
     return {
         name: realism(windows.real, made, classifiers=windows.classifiers, seed=seed)
-        for name, made in track(sets.items(), "comparing", total=len(sets), console=console)
+        for name, made in track(sets.items(), "comparing", "sets", total=len(sets))
     }
 
 
@@ -238,9 +240,9 @@ def main(
         "phase-randomised": phase_randomised(real, seed=seed),
     }
     looks = compared(Comparison(real, others, beside), seed)
-    for note in dict.fromkeys(note for report in looks.values() for note in report.notes):
-        console.print(f"note: {note}", style="yellow", markup=False, highlight=False)
-    with console.status(f"training {', '.join(chosen)} on real and on synthetic windows"):
+    for line in dict.fromkeys(line for report in looks.values() for line in report.notes):
+        note(line)
+    with status(f"training {', '.join(chosen)} on real and on synthetic windows"):
         worth = train_on_synthetic(
             real,
             beside,
@@ -259,7 +261,7 @@ def main(
         "seconds": {"train": round(train_seconds, 2), "synthesize": round(draw_seconds, 2)},
     }
     write_report(output, looks, worth, about, f"{n} synthetic windows of {length} steps")
-    console.print(realism_table(looks), highlight=False, markup=False, soft_wrap=True)
-    console.print(downstream_table(worth), highlight=False, markup=False, soft_wrap=True)
+    show(realism_table(looks))
+    show(downstream_table(worth))
     files = "synthetic.parquet, synthetic/ in GluonTS's layout, realism.md, realism.png, downstream.csv, metrics.json"
-    console.print(f"results: {output}/ ({files})", highlight=False)
+    show(f"results: {output}/ ({files})")

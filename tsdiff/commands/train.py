@@ -12,7 +12,16 @@ from gluonts.model.forecast import SampleForecast
 
 from shared.errors import ConfigError
 from shared.io import write_json, write_text
-from tsdiff.commands.common import Job, RetrainOption, claim_output, console, prepare, trained_predictor
+from tsdiff.commands.common import (
+    Job,
+    RetrainOption,
+    claim_output,
+    note,
+    prepare,
+    show,
+    status,
+    trained_predictor,
+)
 from tsdiff.data import candidate_seasons
 from tsdiff.evaluation import best_seasonal_naive, evaluate, rich_metrics_table
 from tsdiff.experiment import (
@@ -30,8 +39,12 @@ from tsdiff.results import Result, summary, write_results
 from tsdiff.tuning import tune
 
 ConfigOption = Annotated[
-    Path | None,
-    typer.Option("--config", help="YAML file, such as recipes/configs/m4_hourly.yaml; default: embedded data."),
+    str | None,
+    typer.Option(
+        "--config",
+        help="YAML file, or name of settings that come with the package, such as m4_hourly or published/m4_hourly; an "
+        "unknown name lists all. Left out: the embedded data.",
+    ),
 ]
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", help="Change a setting: section.name=value; give it once for each.")
@@ -46,7 +59,7 @@ SeedsOption = Annotated[list[int] | None, typer.Option("--seed", help="Give it o
 
 
 def experiment_of(
-    config: Path | None,
+    config: str | None,
     changes: list[str] | None,
     hardware: Hardware | None,
     folder: Path | None,
@@ -64,7 +77,7 @@ def read_data(experiment: Experiment) -> ExperimentData:
     data = load_experiment_data(experiment.data)
     skipped = {**data.series.skipped, **data.split.skipped}
     for line in [*data.series.notes, *(f"series {item!r} left out: {why}" for item, why in skipped.items())][:20]:
-        console.print(f"note: {line}", style="yellow", markup=False, highlight=False)
+        note(line)
     return data
 
 
@@ -104,7 +117,7 @@ def score(
 ) -> Scored:
     """Forecast the test windows and score them."""
     started = time.perf_counter()
-    with console.status(f"forecasting the test windows, {method}, seed {seed}"):
+    with status(f"forecasting the test windows, {method}, seed {seed}"):
         forecasts = list(predictor.predict(data.split.test.input, num_samples=samples))
     seconds = time.perf_counter() - started
     metrics = evaluate(forecasts, data.split.test)
@@ -133,10 +146,10 @@ def write_scores(experiment: Experiment, data: ExperimentData, scored: list[Scor
         metrics["joint"] = {"crps_sum": _plain(joint.crps_sum), "energy_score": _plain(joint.energy_score)}
     write_json(output / "metrics.json", metrics)
     shown = {f"{one.method}, seed {one.seed}" if one.seed is not None else one.method: one.metrics for one in results}
-    console.print(rich_metrics_table(shown, title=name))
-    for note in sorted({note for one in results for note in one.metrics.notes}):
-        console.print(f"note: {note}", style="yellow", markup=False, highlight=False)
-    console.print(f"results: {output}/", highlight=False)
+    show(rich_metrics_table(shown, title=name))
+    for line in sorted({line for one in results for line in one.metrics.notes}):
+        note(line)
+    show(f"results: {output}/")
 
 
 def _methods(results: list[Result]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, overload
@@ -155,6 +156,39 @@ def series_from_gluonts(
     return SeriesSet(entries, entries[0]["start"].freqstr, notes, skipped)
 
 
+def entries_of(dataset: Any) -> Iterator[Mapping[str, Any]]:
+    """The entries of a GluonTS dataset, after a look whether it is one.
+
+    Raises:
+        DataError: it is none, which is told at once; or, where it is reached, an item that is no entry.
+    """
+    if isinstance(dataset, (str, os.PathLike)):
+        name = os.fspath(dataset)
+        raise DataError(f"{name!r} is a path, not a GluonTS dataset; read it: tsdiff.data.load_dataset({name!r})")
+    if isinstance(dataset, pd.DataFrame):
+        raise DataError(
+            "a DataFrame is no GluonTS dataset; a predictor's forecast_df and impute_df take it, or make a dataset of "
+            "it: tsdiff.data.load_dataset(df, target=…, item_id=…, timestamp=…)"
+        )
+    if isinstance(dataset, Mapping):
+        raise DataError("a single entry is no GluonTS dataset; put it into a list: [entry]")
+    if hasattr(dataset, "metadata") and hasattr(dataset, "train"):
+        raise DataError("this holds a training and a test part; give one of them: dataset.train or dataset.test")
+    if not isinstance(dataset, Iterable):
+        raise DataError(f"{dataset!r} is no GluonTS dataset: it cannot be iterated")
+    return (_as_entry(place, entry) for place, entry in enumerate(dataset))
+
+
+def _as_entry(place: int, entry: Any) -> Mapping[str, Any]:
+    if isinstance(entry, Mapping):
+        return entry
+    pair = "; of pairs of input and label give the inputs: test_data.input" if isinstance(entry, tuple) else ""
+    raise DataError(
+        f"item {place} of the dataset is a {type(entry).__name__}, not a GluonTS entry such as "
+        f'{{"start": pd.Period("2024-01-01", "h"), "target": [1.0, 2.0]}}{pair}'
+    )
+
+
 def checked_entries(
     dataset: Iterable[Mapping[str, Any]],
     freq: str | None = None,
@@ -176,7 +210,7 @@ def checked_entries(
     notes = [] if notes is None else notes
     skipped = {} if skipped is None else skipped
     layout: Layout | None = None
-    for place, raw in enumerate(dataset):
+    for place, raw in enumerate(entries_of(dataset)):
         item = str(raw.get("item_id", place))
         start = _start_of(raw, item, wanted)
         wanted = start.freqstr if wanted is None else wanted

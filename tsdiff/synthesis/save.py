@@ -10,11 +10,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
+import gluonts.json as json
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as parquet
-from gluonts import json
 from gluonts.dataset.common import CategoricalFeatureInfo, MetaData
 from gluonts.dataset.jsonl import encode_json
 

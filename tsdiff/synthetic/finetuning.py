@@ -18,7 +18,7 @@ from shared.errors import ConfigError, DataError
 from shared.monitoring import Checkup
 from shared.training import TrainingConfig
 from tsdiff.config import Sampling
-from tsdiff.data import split_windows
+from tsdiff.data import entries_of, split_windows
 from tsdiff.entries import Entry
 from tsdiff.evaluation import evaluate
 from tsdiff.model import TSDiff
@@ -130,7 +130,7 @@ def fine_tune(
     model.load_state_dict(predictor.model.state_dict())
     taken = copy.deepcopy(model)
     tuned = TSDiffPredictor(taken, predictor.sampling, prediction_length=predictor.prediction_length)
-    entries, windows = _hold_back(list(dataset), tuned.prediction_length, settings)
+    entries, windows = _hold_back(list(entries_of(dataset)), tuned.prediction_length, settings)
     horizon = config.prediction_length
     source = CorpusSource(
         Corpus([CorpusGroup.of_entries("the series", 1.0, entries, config.length)]),

@@ -17,10 +17,10 @@ from typing import Any
 
 import numpy as np
 import soundfile
-from tqdm.auto import tqdm
 
 from shared.errors import DataError
 from shared.io import atomic_path, write_json, write_text
+from shared.progress import track
 from speech.data.clips import Waveform
 from speech.data.levels import noise_gain, power
 
@@ -72,9 +72,7 @@ def for_each(
 
     with ThreadPoolExecutor(max_workers=workers or min(8, os.cpu_count() or 1)) as pool:
         made = pool.map(attempt, items)
-        for item, result in zip(
-            items, tqdm(made, total=len(items), desc=description, unit="file", disable=not progress), strict=True
-        ):
+        for item, result in zip(items, track(made, description, "files", total=len(items), show=progress), strict=True):
             if isinstance(result, str):
                 prepared.failures[name_of(item)] = result
             else:

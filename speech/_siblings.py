@@ -1,0 +1,25 @@
+"""Refuses another `shared` than the package beside this one, such as a neighbour file of that name, by its path.
+
+It stands in both packages, for neither imports the other, and what is hidden cannot check itself.
+"""
+
+from importlib.util import find_spec
+from pathlib import Path
+
+_HERE = Path(__file__).resolve().parent
+
+
+def _found() -> Path | None:
+    """The file that `import shared` takes, which is not run for this; None where there is none."""
+    try:
+        spec = find_spec("shared")
+    except ValueError:  # one that was put into sys.modules by hand
+        return None
+    return None if spec is None or spec.origin is None else Path(spec.origin).resolve()
+
+
+if _found() != _HERE.parent / "shared" / "__init__.py":
+    raise ImportError(
+        f"`import shared` finds {_found()}, which hides the package `shared` that `{_HERE.name}` "
+        f"needs ({_HERE.parent / 'shared'}); rename that file or folder, or run from another folder"
+    )

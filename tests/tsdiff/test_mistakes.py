@@ -1,0 +1,229 @@
+"""What is easily got wrong in Python: types, GluonTS's names, a model that was not adapted; each answer helps."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from gluonts.core import serde
+from gluonts.core.component import equals
+from gluonts.dataset.split import split as gluonts_split
+
+from shared.errors import ConfigError, DataError
+from shared.objectives import DiffusionLoss
+from shared.sde import VPSDE
+from shared.training import TrainingConfig
+from tests.tsdiff.conftest import CONTEXT, HORIZON, sines, tiny_estimator
+from tsdiff import Sampling, TSDiffEstimator, TSDiffPredictor
+from tsdiff.backbones import S4Config, S4DConfig
+from tsdiff.ensemble import EnsemblePredictor
+from tsdiff.missing import MissingContext
+
+
+@pytest.fixture(scope="module")
+def any_frequency() -> TSDiffPredictor:
+    return TSDiffPredictor.from_pretrained("default")
+
+
+def daily() -> pd.DataFrame:
+    return pd.DataFrame({"timestamp": pd.date_range("2024-01-01", periods=40, freq="D"), "target": np.arange(40.0)})
+
+
+def entries(freq: str) -> list[dict[str, Any]]:
+    return [{"start": pd.Period("2024-01-01", freq=freq), "target": np.arange(40.0)}]
+
+
+@pytest.mark.parametrize(
+    ("call", "freq"),
+    [
+        (lambda p: list(p.predict(entries("W-SUN"))), "W-SUN"),
+        (lambda p: list(p.impute(entries("15min"))), "15min"),
+        (lambda p: p.log_likelihood(entries("M")), "M"),
+        (lambda p: p.forecast_df(daily()), "D"),
+        (lambda p: p.impute_df(daily()), "D"),
+        (lambda p: list(p.refine([], entries("h"))), "h"),
+    ],
+)
+def test_a_model_of_all_frequencies_tells_the_call_that_adapts_it(any_frequency, call, freq):
+    with pytest.raises(ConfigError) as told:
+        call(any_frequency)
+    line = f"predictor = predictor.adapted('{freq}', 24)"
+    assert str(told.value).endswith(line)
+    made: dict[str, Any] = {"predictor": any_frequency}
+    exec(line, made)
+    assert (made["predictor"].freq, made["predictor"].prediction_length) == (freq, 24)
+
+
+WRONG = {
+    "path": ("sales.csv", "load_dataset('sales.csv')"),
+    "frame": (daily(), "forecast_df"),
+    "entry": (sines()[0], "[entry]"),
+    "arrays": ([np.zeros(40)], "item 0 of the dataset is a ndarray"),
+    "pairs": (gluonts_split(sines(), offset=-8)[1].generate_instances(8), "test_data.input"),
+    "number": (5, "cannot be iterated"),
+}
+
+
+@pytest.mark.parametrize("kind", WRONG)
+def test_what_is_no_dataset_is_refused_with_the_remedy(trained, kind):
+    given, remedy = WRONG[kind]
+    calls = [
+        lambda: list(trained.predict(given)),
+        lambda: list(trained.impute(given)),
+        lambda: trained.log_likelihood(given),
+        lambda: list(trained.refine([], given)),
+        lambda: list(EnsemblePredictor([trained]).predict(given)),
+        lambda: tiny_estimator().train(given, progress=False),
+        lambda: tiny_estimator(steps=1).train(sines(), given, progress=False),
+    ]
+    for call in calls:
+        with pytest.raises(DataError, match=re.escape(remedy)):
+            call()
+
+
+@pytest.mark.parametrize("wrong", [8.0, 8.5, "8", None])
+def test_counts_are_whole_numbers(trained, any_frequency, wrong):
+    calls = [
+        lambda: any_frequency.adapted("h", wrong),
+        lambda: any_frequency.model.adapted("h", wrong),
+        lambda: TSDiffEstimator("h", wrong),
+        lambda: TSDiffEstimator("h", 8, batch_size=wrong),
+        lambda: TSDiffEstimator("h", 8, channels=wrong),
+        lambda: TSDiffEstimator("h", 8, lags=[wrong]),
+        lambda: trained.predict(sines(), wrong),
+        lambda: trained.impute(sines(), wrong),
+        lambda: EnsemblePredictor([trained]).predict(sines(), wrong),
+    ]
+    for call in calls:
+        with pytest.raises(ConfigError, match=f"={wrong!r}: need a whole number"):
+            call()
+
+
+def test_integers_of_numpy_work_and_a_folder_may_be_a_string(tmp_path):
+    estimator = TSDiffEstimator(
+        "h",
+        np.int64(HORIZON),
+        np.int32(CONTEXT),
+        categories=np.array([2]),
+        lags=[np.int64(3)],
+        backbone=S4DConfig(patch=4, width=16, blocks=1, state=4),
+        training=TrainingConfig(max_steps=np.int64(2), seed=np.int32(1)),
+        batch_size=np.int64(4),
+        sampling=Sampling(steps=np.int64(4), seed=np.int64(2)),
+    )
+    data = [{**entry, "feat_static_cat": np.array([0])} for entry in sines()]
+    predictor = estimator.train(data, progress=False)
+    predictor.serialize(str(tmp_path / "model"))
+    read = TSDiffPredictor.deserialize(str(tmp_path / "model"))
+    for one, other in zip(predictor.predict(data, np.int64(3)), read.predict(data, 3), strict=True):
+        np.testing.assert_array_equal(one.samples, other.samples)
+    EnsemblePredictor([read]).serialize(str(tmp_path / "ensemble"))
+    assert len(EnsemblePredictor.deserialize(str(tmp_path / "ensemble")).members) == 1
+
+
+def test_gluonts_names_mean_what_they_mean_there():
+    trainer = {"max_epochs": 3, "gradient_clip_val": 0.5, "precision": "bf16-mixed", "accelerator": "cpu"}
+    given = copy.deepcopy(trainer)
+    estimator = TSDiffEstimator(
+        "h",
+        8,
+        lr=2e-3,
+        weight_decay=0.1,
+        num_batches_per_epoch=7,
+        trainer_kwargs=trainer,
+        lags_seq=[24],
+        cardinality=[3, 5],
+        num_feat_static_cat=2,
+        num_feat_static_real=1,
+        num_feat_dynamic_real=4,
+        nonnegative_pred_samples=True,
+        scaling="std",
+        training=TrainingConfig(seed=5),
+    )
+    assert trainer == given
+    training = TrainingConfig(21, 2e-3, 0.1, gradient_clip=0.5, precision="bf16-mixed", seed=5)
+    ours = TSDiffEstimator(
+        "h",
+        8,
+        lags=(24,),
+        categories=(3, 5),
+        static_features=1,
+        dynamic_features=4,
+        scaling="standard",
+        training=training,
+        sampling=Sampling(nonnegative=True),
+    )
+    assert estimator == ours
+    assert TSDiffEstimator("h", 8, trainer_kwargs={"max_epochs": 2}).training.max_steps == 100
+    assert TSDiffEstimator("h", 8, num_batches_per_epoch=2).training.max_steps == 200
+    assert TSDiffEstimator("h", 8, trainer_kwargs={"max_steps": 9}).training.max_steps == 9
+
+
+@pytest.mark.parametrize(
+    ("keyword", "instead"),
+    [
+        ({"hidden_size": 40}, r"S4DConfig\(width="),
+        ({"num_layers": 2}, r"S4DConfig\(blocks="),
+        ({"num_parallel_samples": 100}, r"predict\(dataset, num_samples="),
+        ({"max_steps": 10}, r"training=TrainingConfig\(max_steps="),
+        ({"learning_rate": 0.1}, r"training=TrainingConfig\(learning_rate="),
+        ({"guidance": "mse"}, r"sampling=Sampling\(guidance="),
+        ({"width": 8}, r"backbone=S4DConfig\(width="),
+        ({"contxt_length": 8}, "did you mean context_length"),
+        ({"xyz": 1}, "there are freq, prediction_length"),
+        ({"trainer_kwargs": {"callbacks": []}}, r"train\(dataset, callbacks="),
+        ({"trainer_kwargs": {"fast_dev_run": True}}, "no such setting"),
+        ({"trainer_kwargs": {"max_steps": 5}, "num_batches_per_epoch": 5}, "one of them"),
+        ({"num_feat_static_cat": 1}, r"categories="),
+        ({"scaling": False}, "choose one of mean"),
+    ],
+)
+def test_other_names_are_refused_with_the_one_to_use(keyword, instead):
+    with pytest.raises(ConfigError, match=instead):
+        TSDiffEstimator("h", 8, **keyword)
+
+
+def test_training_takes_gluonts_keywords_that_change_nothing_and_refuses_others():
+    plain = tiny_estimator(steps=3).train(sines(), progress=False)
+    as_there = tiny_estimator(steps=3).train(
+        sines(), progress=False, shuffle_buffer_length=100, cache_data=True, callbacks=[]
+    )
+    for one, other in zip(plain.predict(sines(), 2), as_there.predict(sines(), 2), strict=True):
+        np.testing.assert_array_equal(one.samples, other.samples)
+    for keyword, instead in (("ckpt_path", "folder="), ("num_workers", "TrainingConfig"), ("lr", "TSDiffEstimator")):
+        with pytest.raises(ConfigError, match=instead):
+            tiny_estimator().train(sines(), **{keyword: "x"})
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"sde": VPSDE(0.2, 10.0), "conditional": True, "missing": MissingContext("BM-E", 0.25), "lags": (24, 48)},
+        {
+            "backbone": S4Config(width=8, blocks=1),
+            "loss": DiffusionLoss(weighting="edm"),
+            "training": TrainingConfig(max_steps=5, precision="bf16-mixed"),
+            "sampling": Sampling(guidance="quantile", minimum=-1.0),
+            "categories": (3,),
+            "batch_size": 7,
+            "horizon_weight": 2.0,
+        },
+    ],
+)
+def test_gluonts_writes_and_reads_an_estimator(settings, tmp_path: Path):
+    estimator = TSDiffEstimator("D", 7, 28, **settings).with_training(seed=3)
+    for read in (serde.decode(serde.encode(estimator)), serde.load_json(serde.dump_json(estimator))):
+        assert type(read) is TSDiffEstimator
+        assert read == estimator
+        assert equals(read, estimator)
+        assert hash(read) == hash(estimator)
+        assert read.config == estimator.config
+    assert pickle.loads(pickle.dumps(estimator)) == copy.deepcopy(estimator) == estimator
+    assert estimator != TSDiffEstimator("D", 7, 28, **settings)
