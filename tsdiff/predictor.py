@@ -171,9 +171,9 @@ class TSDiffPredictor(Predictor):
             raise ConfigError(f"prediction_length={ahead} is beyond the model's {config.prediction_length} steps")
         series = []
         for name, entry in group:
-            known = np.asarray(entry["target"], dtype=np.float32)[-config.length :]
+            known = np.asarray(entry["target"], dtype=np.float64)[-config.length :]
             start = shifted(entry["start"], len(entry["target"]) - len(known))
-            target = np.append(known, np.full(ahead, np.nan, dtype=np.float32))
+            target = np.append(known, np.full(ahead, np.nan))
             series.append(read_series({**entry, "start": start, "target": target}, config, name))
             if series[-1].empty:
                 raise DataError(f"series {name!r} holds no observed value; leave it out, or give some history")
@@ -195,9 +195,8 @@ class TSDiffPredictor(Predictor):
         """Samples (num_samples, prediction_length), with channels last where there are several, of each input, in the
         series' units."""
         config, levels = self.model.config, quantile_levels(num_samples)
-        lowest = [one.lowest(self.sampling.minimum, self.sampling.nonnegative) for one in inputs]
         rows = [(item, draw) for item in range(len(inputs)) for draw in range(num_samples)]
-        out = np.empty((len(inputs), num_samples, config.prediction_length, config.channels), dtype=np.float32)
+        out = np.empty((len(inputs), num_samples, config.prediction_length, config.channels))
         for first in range(0, len(rows), self.sampling.batch_rows):
             chunk = rows[first : first + self.sampling.batch_rows]
             items = torch.tensor([item for item, _ in chunk])
@@ -207,7 +206,7 @@ class TSDiffPredictor(Predictor):
             windows, self.nfe = draw_windows(self.model, self.sampling, conditions, chosen, generators)
             horizon = windows[:, config.context_length :, : config.channels].numpy()
             for (item, draw), row in zip(chunk, horizon, strict=True):
-                out[item, draw] = inputs[item].to_series(row, lowest[item])
+                out[item, draw] = inputs[item].drawn(row, self.sampling.minimum, self.sampling.nonnegative)
         if not np.isfinite(out).all():
             bad = names[int(np.flatnonzero(~np.isfinite(out).all(axis=(1, 2, 3)))[0])]
             raise DataError(

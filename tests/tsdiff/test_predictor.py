@@ -73,7 +73,7 @@ def test_samples_below_the_minimum_are_raised_to_it_and_the_others_are_kept(trai
     free, level = forecasts(trained, entries), float(np.median(forecasts(trained, entries)[0]))
     bounded = forecasts(trained.with_sampling(minimum=level), entries)
     for one, other in zip(free, bounded, strict=True):
-        np.testing.assert_array_equal(other, np.maximum(one, np.float32(level)))
+        np.testing.assert_array_equal(other, np.maximum(one, level))
     with pytest.raises(ConfigError, match="minimum"):
         Sampling(minimum=float("nan"))
 
@@ -173,12 +173,6 @@ def test_short_series_are_forecast(trained, length):
     (samples,) = forecasts(trained, [{**entry, "target": entry["target"][:length]}])
     assert samples.shape == (6, HORIZON)
     assert np.isfinite(samples).all()
-
-
-@pytest.mark.parametrize("value", [0.0, 5.0, -5.0])
-def test_constant_series_are_forecast_near_their_value(trained, value):
-    (samples,) = forecasts(trained, [{**sines(1)[0], "target": np.full(50, value, dtype=np.float32)}])
-    assert np.abs(samples - value).max() <= 5 * max(abs(value), 1.0)
 
 
 def test_infinities_count_as_missing_and_it_is_said(trained):

@@ -16,7 +16,8 @@ import numpy as np
 
 from shared.errors import DataError
 
-_ITEM = np.dtype(np.float32).itemsize
+KINDS = (np.dtype(np.float64), np.dtype(np.float32))
+"""Of the numbers of targets, and of dynamic features."""
 
 
 class Values(Protocol):
@@ -54,7 +55,7 @@ class InMemory:
 
 
 class Spooled:
-    """One file of float32 numbers, series by series, row by row; read by position, so that nothing stays mapped.
+    """One file of numbers, series by series, row by row; read by position, so that nothing stays mapped.
 
     The file belongs to the process that made it. Copies that other processes hold (workers, whether forked or
     started afresh) open it again for themselves.
@@ -75,7 +76,7 @@ class Spooled:
         try:
             if folder is not None:
                 Path(folder).mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(prefix="series-", suffix=".f32", dir=folder)
+            handle, name = tempfile.mkstemp(prefix="series-", suffix=".values", dir=folder)
         except OSError as error:
             where = folder or tempfile.gettempdir()
             raise DataError(
@@ -114,13 +115,14 @@ class Spooled:
 
     def read(self, series: int, part: int, rows: int, steps: int, first: int, stop: int) -> np.ndarray:
         end = self.nbytes if series + 1 == len(self._offsets) else self._offsets[series + 1]
-        offset = self._offsets[series] if part == 0 else end - rows * steps * _ITEM
-        values = np.empty((rows, stop - first), dtype=np.float32)
+        kind = KINDS[part]
+        offset = self._offsets[series] if part == 0 else end - rows * steps * kind.itemsize
+        values = np.empty((rows, stop - first), dtype=kind)
         if stop - first == steps:
             self._fill(values, offset)
         else:
             for row in range(rows):
-                self._fill(values[row], offset + (row * steps + first) * _ITEM)
+                self._fill(values[row], offset + (row * steps + first) * kind.itemsize)
         values.flags.writeable = False
         return values
 
