@@ -79,13 +79,14 @@ class EnsemblePredictor(Predictor):
         ]
         return (_joined(forecasts) for forecasts in zip(*made, strict=True))
 
-    def serialize(self, path: Path) -> None:
+    def serialize(self, path: str | Path) -> None:
         """Write every member into a folder of its own, in `path`."""
-        Path(path).mkdir(parents=True, exist_ok=True)
+        path = Path(path)
+        path.mkdir(parents=True, exist_ok=True)
         super().serialize(path)
         for place, member in enumerate(self.members):
-            member.serialize(Path(path) / str(place))
-        write_json(Path(path) / _COUNT, {"members": len(self.members)})
+            member.serialize(path / str(place))
+        write_json(path / _COUNT, {"members": len(self.members)})
 
     @classmethod
     def deserialize(cls, path: Path, device: str | torch.device | None = None, **kwargs: Any) -> EnsemblePredictor:

@@ -33,7 +33,9 @@ from tsdiff.short import ShortSeries
 from tsdiff.source import WindowSource
 from tsdiff.windows import Conditioning, Conditions, conditioning
 
-_SAMPLING = "sampling.json"
+_SAMPLING, _PREDICTOR = "sampling.json", "predictor.json"
+_MOST_STEPS = 10**6
+"""A saved horizon beyond this is damage."""
 
 
 class TSDiffPredictor(Predictor):
@@ -348,12 +350,14 @@ class TSDiffPredictor(Predictor):
                 "call `predict` or `impute` with GluonTS entries (see tsdiff.data)"
             )
 
-    def serialize(self, path: Path) -> None:
-        """Write the model and the sampling settings into the folder `path`."""
-        Path(path).mkdir(parents=True, exist_ok=True)
+    def serialize(self, path: str | Path) -> None:
+        """Write all that forecasts depend on into the folder `path`: model, sampling settings and horizon."""
+        path = Path(path)
+        path.mkdir(parents=True, exist_ok=True)
         super().serialize(path)
         self.model.save_pretrained(path)
-        write_json(Path(path) / _SAMPLING, asdict(self.sampling))
+        write_json(path / _SAMPLING, asdict(self.sampling))
+        write_json(path / _PREDICTOR, {"prediction_length": self.prediction_length})
 
     @classmethod
     def deserialize(cls, path: Path, device: str | torch.device | None = None, **kwargs: Any) -> TSDiffPredictor:
@@ -368,26 +372,38 @@ class TSDiffPredictor(Predictor):
     def from_pretrained(
         cls, path_or_name: str | Path, sampling: Sampling | None = None, device: str | torch.device | None = None
     ) -> TSDiffPredictor:
-        """A predictor from a model's folder, bundled name or hub id; a folder may hold its sampling settings too.
+        """A predictor from a model's folder, bundled name or hub id, as `serialize` left it.
 
         `TSDiffPredictor.from_pretrained("default").adapted("h", 24)` forecasts without training.
 
+        Args:
+            path_or_name: a folder that holds a model alone takes the default sampling, and the model's horizon.
+            sampling: instead of the folder's; `with_sampling` changes single settings of those.
+            device: where to compute.
+
         Raises:
-            CheckpointError: see `TSDiff.from_pretrained`.
+            CheckpointError: see `TSDiff.from_pretrained`; settings beside the model that are damaged.
         """
         folder = resolve(path_or_name, BUNDLED)
         model = TSDiff.from_pretrained(folder)
-        beside = folder / _SAMPLING
+        beside, reach = folder / _SAMPLING, None
         if sampling is None and beside.is_file():
-            sampling = _read_sampling(beside)
-        return cls(model, sampling, device)
+            sampling = dataclass_from(Sampling, _read_settings(beside), str(beside))
+        if (folder / _PREDICTOR).is_file():
+            reach = _read_settings(folder / _PREDICTOR).get("prediction_length")
+            if type(reach) is not int or not model.config.prediction_length <= reach <= _MOST_STEPS:
+                raise CheckpointError(
+                    f"{folder / _PREDICTOR}: prediction_length={reach!r} is no number of steps from the model's "
+                    f"{model.config.prediction_length} to {_MOST_STEPS}; delete it to take the model's"
+                )
+        return cls(model, sampling, device, reach)
 
 
-def _read_sampling(path: Path) -> Sampling:
+def _read_settings(path: Path) -> dict[str, Any]:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path} cannot be read ({error}); delete it to use the defaults") from error
     if not isinstance(values, dict):
         raise CheckpointError(f"{path} is not a JSON object; delete it to use the defaults")
-    return dataclass_from(Sampling, values, str(path))
+    return values
