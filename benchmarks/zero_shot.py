@@ -148,7 +148,7 @@ def kernels_alone(predictor: TSDiffPredictor, entries: Iterable[Entry], samples:
             mean = (weights.T @ values[seen].double()).numpy()
             parts.append(mean + rng.standard_normal((count, len(ahead))) @ root.T)
         drawn = np.concatenate(parts)[..., None]
-        series = window.to_series(drawn, window.lowest(None, True))[..., 0]
+        series = window.drawn(drawn, None, nonnegative=True)[..., 0]
         yield SampleForecast(series.astype(np.float32), start_date=shifted(entry["start"], len(entry["target"])))
 
 

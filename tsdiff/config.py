@@ -64,7 +64,8 @@ class TSDiffConfig:
         context_length: steps before them that a window holds.
         scaling: windows are divided by the mean absolute value of their context ("mean", the paper's), or brought to
             zero mean and unit deviation of it ("standard"), or taken relative to its last value, in units of its mean
-            absolute change from one value to the next ("last", for random walks); missing values are left out.
+            absolute change from one value to the next ("last", for random walks); missing values are left out. What
+            the forecast of a window of almost no spread is scaled by, `tsdiff.windows.without_level` says.
         calendar: what the network sees of each step's place in time: "waves", sines and cosines of its place in the
             day, week or year; "gluonts", GluonTS's time features and the logarithm of the series' age, as published;
             "season", the same columns for all frequencies (`tsdiff.calendar.calendar_features`), where the network is

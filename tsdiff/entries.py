@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,9 @@ from tsdiff.config import ANY_FREQ, TSDiffConfig
 Entry = Mapping[str, Any]
 """A GluonTS data entry."""
 
+ROUNDING = 1e-14
+"""Differences below this share of a value are taken for its rounding."""
+
 
 @dataclass(frozen=True)
 class Series:
@@ -24,7 +28,7 @@ class Series:
     Attributes:
         name: for messages.
         start: time of the first value.
-        target: (length, channels) float32, NaN where missing.
+        target: (length, channels) float64, NaN where missing.
         dynamic: (at least length, dynamic_features) float32.
         static: (static_features,) float32.
         categories: (len(categories),) int64.
@@ -41,7 +45,7 @@ class Series:
         return len(self.target)
 
     def as_entry(self) -> dict[str, Any]:
-        """A GluonTS entry with what the model takes, float32, its target (channels, length)."""
+        """A GluonTS entry with what the model takes, its target (channels, length)."""
         return {
             "item_id": self.name,
             "start": self.start,
@@ -55,6 +59,13 @@ class Series:
     def empty(self) -> bool:
         """Whether no value is observed."""
         return bool(np.isnan(self.target).all())
+
+    @cached_property
+    def constant(self) -> np.ndarray:
+        """The one value that a channel holds, (channels,); NaN where it changes, or was seen but once."""
+        low, high = (f.reduce(self.target, axis=0, initial=np.nan) for f in (np.fmin, np.fmax))
+        still = (high - low <= ROUNDING * np.maximum(np.abs(low), np.abs(high))) & ((~np.isnan(self.target)).sum(0) > 1)
+        return np.where(still, (low + high) / 2, np.nan)
 
 
 def unadapted(freq: str) -> ConfigError:
@@ -119,7 +130,7 @@ def _target(entry: Entry, channels: int, name: str) -> np.ndarray:
     largest = np.nanmax(np.abs(finite), initial=0.0)
     if largest > np.finfo(np.float32).max:
         raise DataError(f"series {name!r}: the value {largest:g} is too large for single precision; rescale it")
-    return np.ascontiguousarray(finite.T, dtype=np.float32)
+    return np.ascontiguousarray(finite.T)
 
 
 def _rows(entry: Entry, field: str, count: int, name: str, dimensions: int = 2) -> np.ndarray:

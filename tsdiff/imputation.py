@@ -145,8 +145,7 @@ def impute_series(model: TSDiff, sampling: Sampling, group: Sequence[Series], nu
         windows = [window_of(f.series, config, model.statistics, first) for f, first in work]
         drawn = _draw(model, sampling, work, windows, num_samples)
         for (filling, first), window, draws in zip(work, windows, drawn, strict=True):
-            lowest = window.lowest(sampling.minimum, sampling.nonnegative)
-            filling.fill(first, window.to_series(draws, lowest), config)
+            filling.fill(first, window.drawn(draws, sampling.minimum, sampling.nonnegative), config)
     for filling in fillings:
         yield filling.result()
 

@@ -41,7 +41,7 @@ class MissingContext:
 
     def applied(self, target: np.ndarray, context_length: int, rng: np.random.Generator) -> np.ndarray:
         """A copy of a target (…, length) with its last context_length values hidden (NaN) accordingly."""
-        masked = np.array(target, dtype=np.float32)
+        masked = np.array(target, dtype=np.result_type(target, np.float32))
         reach = min(context_length, masked.shape[-1])
         masked[..., -reach:][..., self.hidden(context_length, rng)[-reach:]] = np.nan
         return masked

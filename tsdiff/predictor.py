@@ -35,7 +35,9 @@ from tsdiff.short import ShortSeries
 from tsdiff.source import WindowSource
 from tsdiff.windows import Conditioning, Conditions, conditioning
 
-_SAMPLING = "sampling.json"
+_SAMPLING, _PREDICTOR = "sampling.json", "predictor.json"
+_MOST_STEPS = 10**6
+"""A saved horizon beyond this is damage."""
 
 
 class TSDiffPredictor(Predictor):
@@ -173,9 +175,9 @@ class TSDiffPredictor(Predictor):
             raise ConfigError(f"prediction_length={ahead} is beyond the model's {config.prediction_length} steps")
         series = []
         for name, entry in group:
-            known = np.asarray(entry["target"], dtype=np.float32)[-config.length :]
+            known = np.asarray(entry["target"], dtype=np.float64)[-config.length :]
             start = shifted(entry["start"], len(entry["target"]) - len(known))
-            target = np.append(known, np.full(ahead, np.nan, dtype=np.float32))
+            target = np.append(known, np.full(ahead, np.nan))
             series.append(read_series({**entry, "start": start, "target": target}, config, name))
             if series[-1].empty:
                 raise DataError(f"series {name!r} holds no observed value; leave it out, or give some history")
@@ -197,9 +199,8 @@ class TSDiffPredictor(Predictor):
         """Samples (num_samples, prediction_length), with channels last where there are several, of each input, in the
         series' units."""
         config, levels = self.model.config, quantile_levels(num_samples)
-        lowest = [one.lowest(self.sampling.minimum, self.sampling.nonnegative) for one in inputs]
         rows = [(item, draw) for item in range(len(inputs)) for draw in range(num_samples)]
-        out = np.empty((len(inputs), num_samples, config.prediction_length, config.channels), dtype=np.float32)
+        out = np.empty((len(inputs), num_samples, config.prediction_length, config.channels))
         for first in range(0, len(rows), self.sampling.batch_rows):
             chunk = rows[first : first + self.sampling.batch_rows]
             items = torch.tensor([item for item, _ in chunk])
@@ -209,7 +210,7 @@ class TSDiffPredictor(Predictor):
             windows, self.nfe = draw_windows(self.model, self.sampling, conditions, chosen, generators)
             horizon = windows[:, config.context_length :, : config.channels].numpy()
             for (item, draw), row in zip(chunk, horizon, strict=True):
-                out[item, draw] = inputs[item].to_series(row, lowest[item])
+                out[item, draw] = inputs[item].drawn(row, self.sampling.minimum, self.sampling.nonnegative)
         if not np.isfinite(out).all():
             bad = names[int(np.flatnonzero(~np.isfinite(out).all(axis=(1, 2, 3)))[0])]
             raise DataError(
@@ -361,12 +362,13 @@ class TSDiffPredictor(Predictor):
             )
 
     def serialize(self, path: str | os.PathLike[str]) -> None:
-        """Write the model and the sampling settings into the folder `path`."""
+        """Write all that forecasts depend on into the folder `path`: model, sampling settings and horizon."""
         path = Path(path)
         path.mkdir(parents=True, exist_ok=True)
         super().serialize(path)
         self.model.save_pretrained(path)
         write_json(path / _SAMPLING, asdict(self.sampling))
+        write_json(path / _PREDICTOR, {"prediction_length": self.prediction_length})
 
     @classmethod
     def deserialize(
@@ -386,21 +388,33 @@ class TSDiffPredictor(Predictor):
         sampling: Sampling | None = None,
         device: str | torch.device | None = None,
     ) -> TSDiffPredictor:
-        """A predictor from a model's folder, bundled name or hub id; a folder may hold its sampling settings too.
+        """A predictor from a model's folder, bundled name or hub id, as `serialize` left it.
 
         A bundled name goes before a folder of that name here, which is "./name".
 
         `TSDiffPredictor.from_pretrained("default").adapted("h", 24)` forecasts without training.
 
+        Args:
+            path_or_name: a folder that holds a model alone takes the default sampling, and the model's horizon.
+            sampling: instead of the folder's; `with_sampling` changes single settings of those.
+            device: where to compute.
+
         Raises:
-            CheckpointError: see `TSDiff.from_pretrained`.
+            CheckpointError: see `TSDiff.from_pretrained`; settings beside the model that are damaged.
         """
         folder = resolve(path_or_name, BUNDLED)
         model = TSDiff.from_pretrained(folder)
-        beside = folder / _SAMPLING
+        beside, reach = folder / _SAMPLING, None
         if sampling is None and beside.is_file():
-            sampling = _read_sampling(beside)
-        return cls(model, sampling, device)
+            sampling = dataclass_from(Sampling, _read_settings(beside), str(beside))
+        if (folder / _PREDICTOR).is_file():
+            reach = _read_settings(folder / _PREDICTOR).get("prediction_length")
+            if type(reach) is not int or not model.config.prediction_length <= reach <= _MOST_STEPS:
+                raise CheckpointError(
+                    f"{folder / _PREDICTOR}: prediction_length={reach!r} is no number of steps from the model's "
+                    f"{model.config.prediction_length} to {_MOST_STEPS}; delete it to take the model's"
+                )
+        return cls(model, sampling, device, reach)
 
 
 def _sample_count(num_samples: Any) -> int:
@@ -410,11 +424,11 @@ def _sample_count(num_samples: Any) -> int:
     return count
 
 
-def _read_sampling(path: Path) -> Sampling:
+def _read_settings(path: Path) -> dict[str, Any]:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path} cannot be read ({error}); delete it to use the defaults") from error
     if not isinstance(values, dict):
         raise CheckpointError(f"{path} is not a JSON object; delete it to use the defaults")
-    return dataclass_from(Sampling, values, str(path))
+    return values

@@ -16,7 +16,7 @@ from tsdiff.config import TSDiffConfig
 from tsdiff.covariance import WindowCovariance
 from tsdiff.data.series import entries_of
 from tsdiff.data.store import SPOOL_ABOVE, SeriesStore
-from tsdiff.entries import Entry, read_series
+from tsdiff.entries import ROUNDING, Entry, read_series
 from tsdiff.missing import MissingContext
 from tsdiff.short import ShortSeries
 from tsdiff.windows import (
@@ -24,6 +24,7 @@ from tsdiff.windows import (
     bridge,
     dynamic_part,
     known_features,
+    relative,
     scaled,
     static_part,
     window_scale,
@@ -117,7 +118,7 @@ class WindowSource:
             self.statistics = Statistics(feature_center=features[0], feature_spread=features[1])
             return self.statistics
         center, spread = float(seen.mean()), float(seen.std())
-        spread = spread if spread > 1e-8 else 1.0
+        spread = spread if spread > ROUNDING else 1.0
         units = (filled - center) / spread
         flat = torch.from_numpy(units[:, : self.config.context_length].reshape(len(units), -1))
         top = float(torch.linalg.matrix_norm(flat, ord=2)) ** 2 / len(flat)
@@ -143,10 +144,10 @@ class WindowSource:
         """
         drawn, _ = self._draw(rng, count)
         loc, scale = window_scale(drawn, drawn[..., : self.config.channels], self.config)
-        filled, observed = bridge(scaled(drawn, loc, scale, self.statistics, self.config))
+        filled, observed = bridge(relative(drawn, loc, scale, self.statistics, self.config))
         # Windows that overflow say nothing of the others; training on one stops with its name.
-        usable = np.isfinite(filled).all(axis=(1, 2))
-        filled, seen = filled[usable].astype(np.float64), filled[usable][observed[usable] > 0].astype(np.float64)
+        usable = (np.abs(filled) <= np.finfo(np.float32).max).all(axis=(1, 2))
+        filled, seen = filled[usable], filled[usable][observed[usable] > 0]
         if not seen.size:
             return filled[:0], seen
         low, high = np.quantile(seen, [_LOW, _HIGH])

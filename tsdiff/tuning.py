@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import product
 from typing import Any
 
@@ -193,7 +193,7 @@ def tune(
     if not math.isfinite(best.crps):
         why = next((trial.error for trial in trials if trial.error), "every actual value is 0")
         raise DataError(f"none of {len(trials)} settings gives a finite score ({why}); widen the grid or the windows")
-    return Tuned(TSDiffPredictor(predictor.model, best.sampling), trials, best, len(pairs))
+    return Tuned(predictor.with_sampling(**asdict(best.sampling)), trials, best, len(pairs))
 
 
 def _validation(
@@ -224,7 +224,7 @@ def _observed(values: np.ndarray) -> bool:
 
 
 def _try(predictor: TSDiffPredictor, sampling: Sampling, pairs: list[tuple[Entry, Entry]], num_samples: int) -> Trial:
-    tried = TSDiffPredictor(predictor.model, sampling)
+    tried = predictor.with_sampling(**asdict(sampling))
     started = time.perf_counter()
     try:
         metrics = evaluate(tried.predict([past for past, _ in pairs], num_samples=num_samples), pairs)

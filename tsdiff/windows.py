@@ -13,9 +13,15 @@ from shared.errors import DataError
 from tsdiff.calendar import calendar_features, shifted
 from tsdiff.config import Scaling, TSDiffConfig
 from tsdiff.covariance import WindowCovariance
-from tsdiff.entries import Entry, Series, read_series
+from tsdiff.entries import ROUNDING, Entry, Series, read_series
 
-_SMALLEST_SCALE = 1e-10
+_SMALLEST_SCALE = float(np.finfo(np.float64).tiny)
+_FLAT = 1e-6
+"""A context whose spread is below this share of its level tells no scale of what jumps after it."""
+_FARTHEST = 10.0
+"""How many scales from the level of such a context its window may reach."""
+_UNRESOLVED = 0.05
+"""A window whose spread is below this share of the training windows' is lost to a network that sees its level too."""
 
 
 @dataclass(frozen=True)
@@ -37,10 +43,15 @@ class Statistics:
     feature_spread: tuple[float, ...] = ()
     covariance: WindowCovariance | None = field(default=None, compare=False)
 
+    @property
+    def measured(self) -> bool:
+        """Whether center and spread are of windows; imported models do without."""
+        return (self.center, self.spread) != (0.0, 1.0)
+
 
 def cut(target: np.ndarray, first: int, length: int) -> np.ndarray:
     """`length` rows of (n, channels) from position `first`: NaN where the series has nothing."""
-    window = np.full((length, *target.shape[1:]), np.nan, dtype=np.float32)
+    window = np.full((length, *target.shape[1:]), np.nan, dtype=np.result_type(target, np.float32))
     low, high = max(first, 0), min(first + length, len(target))
     if high > low:
         window[low - first : high - first] = target[low:high]
@@ -65,25 +76,39 @@ def context_scale(context: np.ndarray, scaling: Scaling, fallback: np.ndarray) -
     Args:
         context: (rows, context_length), NaN where missing.
         scaling: see `TSDiffConfig`.
-        fallback: (rows, n): what to use for a row whose context holds no value, or nothing but zeros, which tell
-            no scale either.
+        fallback: (rows, n): what to use for a row whose context tells no scale: it holds no value, nothing but zeros
+            or, where the scale is a spread, one value alone. Where the fallback tells none, it is the size of the
+            values, or 1.
     """
-    empty = ~(np.abs(context) > 0).any(axis=1)
-    loc, scale = np.zeros(len(context)), np.ones(len(context))
-    for values, rows in ((context, ~empty), (fallback, empty & (np.abs(fallback) > 0).any(axis=1))):
-        if not rows.any():
-            continue
-        chosen = values[rows].astype(np.float64)
-        if scaling == "mean":
-            scale[rows] = np.nanmean(np.abs(chosen), axis=1)
-        elif scaling == "last":
-            loc[rows], scale[rows] = _last_and_change(chosen)
-        else:
-            loc[rows] = np.nanmean(chosen, axis=1)
-            # A constant context has no deviation; its own size is the only scale there is.
-            deviation, size = np.nanstd(chosen, axis=1), np.abs(loc[rows])
-            scale[rows] = np.where(deviation > 1e-6 * size, deviation, np.where(size > 0, size, 1.0))
+    loc, scale = _measured(context.astype(np.float64), scaling)
+    silent = scale == 0
+    if silent.any():
+        own, older = context[silent].astype(np.float64), fallback[silent].astype(np.float64)
+        older_loc, older_scale = _measured(older, scaling)
+        loc[silent] = np.where(np.isnan(own).all(axis=1), older_loc, loc[silent])
+        for values in (own, older):
+            size = np.fmax.reduce(np.abs(values), axis=1, initial=0.0)
+            older_scale = np.where(older_scale > 0, older_scale, size)
+        scale[silent] = np.where(older_scale > 0, older_scale, 1.0)
     return loc[:, None], np.maximum(scale, _SMALLEST_SCALE)[:, None]
+
+
+def _measured(values: np.ndarray, scaling: Scaling) -> tuple[np.ndarray, np.ndarray]:
+    """Location and scale of each row of float64 values, (rows,) each; a scale of 0 where they tell none."""
+    loc, scale = np.zeros(len(values)), np.zeros(len(values))
+    rows = ~np.isnan(values).all(axis=1)
+    seen = values[rows]
+    if not len(seen):
+        return loc, scale
+    if scaling == "mean":
+        scale[rows] = np.nanmean(np.abs(seen), axis=1)
+        return loc, scale
+    if scaling == "last":
+        loc[rows], spread = _last_and_change(seen)
+    else:
+        loc[rows], spread = np.nanmean(seen, axis=1), np.nanstd(seen, axis=1)
+    scale[rows] = np.where(spread > ROUNDING * np.nanmax(np.abs(seen), axis=1), spread, 0.0)
+    return loc, scale
 
 
 def _last_and_change(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -92,10 +117,7 @@ def _last_and_change(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     for row, line in enumerate(values):
         seen = line[~np.isnan(line)]
         last[row] = seen[-1]
-        size = np.abs(seen).max()
-        moves = np.abs(np.diff(seen)).mean() if len(seen) > 1 else 0.0
-        # A constant context does not move; its own size is the only scale there is.
-        change[row] = moves if moves > 1e-6 * size else size
+        change[row] = np.abs(np.diff(seen)).mean() if len(seen) > 1 else 0.0
     return last, change
 
 
@@ -112,19 +134,51 @@ def window_scale(windows: np.ndarray, fallback: np.ndarray, config: TSDiffConfig
     def lines(values: np.ndarray) -> np.ndarray:
         return values.transpose(0, 2, 1).reshape(rows * channels, -1)
 
-    context = windows[:, : config.context_length, :channels]
+    context, beyond = windows[:, : config.context_length, :channels], windows[:, config.context_length :, :channels]
     loc, scale = context_scale(lines(context), config.scaling, lines(fallback))
+    reach = np.fmax.reduce(np.abs(lines(beyond) - loc), axis=1, initial=0.0)[:, None]
+    scale = np.where(scale < _FLAT * np.abs(loc), np.maximum(scale, reach / _FARTHEST), scale)
     return loc.reshape(rows, channels), scale.reshape(rows, channels)
+
+
+def without_level(
+    windows: np.ndarray, loc: np.ndarray, scale: np.ndarray, statistics: Statistics, config: TSDiffConfig
+) -> tuple[np.ndarray, np.ndarray]:
+    """Location and scale as `window_scale` found them, but for windows that "mean" scaling would flatten.
+
+    Divided by its mean, a small noise on a high level is the number 1 to the network, which then forecasts with the
+    spread that it has seen in training. Such a window is brought to the mean and the deviation of those of training
+    instead, which only models know that have measured them.
+
+    Args:
+        windows, config: see `window_scale`.
+        loc, scale: (rows, channels).
+        statistics: of the training windows.
+    """
+    if config.scaling != "mean" or not statistics.measured:
+        return loc, scale
+    lines = windows[..., : config.channels].transpose(0, 2, 1).reshape(scale.size, -1)
+    level, spread = (part.reshape(scale.shape) for part in _measured(lines, "standard"))
+    unit = spread / statistics.spread
+    small = (spread > 0) & (unit < _UNRESOLVED * scale)
+    return np.where(small, level - unit * statistics.center, loc), np.where(small, unit, scale)
+
+
+def relative(
+    windows: np.ndarray, loc: np.ndarray, scale: np.ndarray, statistics: Statistics, config: TSDiffConfig
+) -> np.ndarray:
+    """Windows (rows, length, network_channels) in the network's units, float64; lags are scaled as their channel."""
+    copies = 1 + len(config.lags)
+    units = (windows - np.tile(loc, copies)[:, None]) / np.tile(scale, copies)[:, None]
+    return np.asarray((units - statistics.center) / statistics.spread)
 
 
 def scaled(
     windows: np.ndarray, loc: np.ndarray, scale: np.ndarray, statistics: Statistics, config: TSDiffConfig
 ) -> np.ndarray:
-    """Windows (rows, length, network_channels) in the network's units, float32; lags are scaled as their channel."""
-    copies = 1 + len(config.lags)
+    """`relative` in single precision, as the network takes them."""
     with np.errstate(over="ignore"):  # becomes infinite, which stops training with the window's name
-        units = (windows - np.tile(loc, copies)[:, None]) / np.tile(scale, copies)[:, None]
-        return ((units - statistics.center) / statistics.spread).astype(np.float32)
+        return relative(windows, loc, scale, statistics, config).astype(np.float32)
 
 
 def bridge(windows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -134,7 +188,7 @@ def bridge(windows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         windows: (rows, length, channels).
 
     Returns:
-        filled and observed (0 and 1), float32, of the same shape.
+        filled, and observed (0 and 1, float32), of the same shape.
     """
     observed = ~np.isnan(windows)
     filled = windows
@@ -193,6 +247,8 @@ class Conditioning:
         lagged: the series `known_lags` steps before each step, (length, lags·channels) float32 in the network's units,
             0 where it is not known; None where the model is not told.
         loc, scale: (channels,): the network's units times `scale` plus `loc` are the series' own.
+        least: the smallest observed value of the window, in the series' units.
+        constant: (channels,): the one value that a channel of the series holds; NaN where it changes.
     """
 
     values: Tensor
@@ -201,22 +257,24 @@ class Conditioning:
     categories: Tensor | None
     loc: np.ndarray
     scale: np.ndarray
+    least: float
+    constant: np.ndarray
     lagged: Tensor | None = None
 
-    def to_series(self, windows: np.ndarray, minimum: float | None = None) -> np.ndarray:
-        """(…, channels) in the network's units → the series', float64; what is below `minimum` is raised to it."""
-        values = np.asarray(windows, dtype=np.float64) * self.scale + self.loc
-        return values if minimum is None else np.maximum(values, minimum)
+    def to_series(self, windows: np.ndarray) -> np.ndarray:
+        """(…, channels) in the network's units → the series', float64."""
+        return np.asarray(windows, dtype=np.float64) * self.scale + self.loc
 
-    def lowest(self, minimum: float | None, nonnegative: bool) -> float | None:
-        """What values are raised to: `minimum`, or 0 if that is asked for and no observed value is below it."""
-        if not nonnegative:
-            return minimum
-        seen = (self.values.numpy() * self.scale + self.loc)[self.observed.numpy() > 0]
-        # Single precision leaves a zero a little off.
-        if seen.size and seen.min() < -1e-5 * np.abs(seen).max():
-            return minimum
-        return max(0.0, minimum or 0.0)
+    def drawn(self, windows: np.ndarray, minimum: float | None, nonnegative: bool) -> np.ndarray:
+        """`to_series` of draws (…, channels), within what is known of the series' values.
+
+        A channel that has never changed goes on as it was: how far it might jump, nothing tells. What is below
+        `minimum` is raised to it, and what is below 0 if that is asked for and no observed value is below it.
+        """
+        values = np.where(np.isnan(self.constant), self.to_series(windows), self.constant)
+        if nonnegative and not self.least < 0:
+            minimum = max(0.0, minimum or 0.0)
+        return values if minimum is None else np.maximum(values, minimum)
 
     def to_network(self, values: np.ndarray) -> np.ndarray:
         """(…, channels) in the series' units → the network's units, float64."""
@@ -249,7 +307,8 @@ def conditioning(
 def window_of(series: Series, config: TSDiffConfig, statistics: Statistics, first: int) -> Conditioning:
     """The window of `series` from step `first`; see `conditioning`."""
     window = cut_with_lags(series.target, first, config)[None]
-    loc, scale = window_scale(window, series.target[None], config)
+    own_loc, size = window_scale(window, series.target[None], config)
+    loc, scale = without_level(window, own_loc, size, statistics, config)
     values = scaled(window, loc, scale, statistics, config)[0]
     observed = ~np.isnan(values)
     # Statistics of the network are one for all channels.
@@ -257,10 +316,12 @@ def window_of(series: Series, config: TSDiffConfig, statistics: Statistics, firs
     return Conditioning(
         torch.from_numpy(np.where(observed, values, np.float32(0))),
         torch.from_numpy(observed.astype(np.float32)),
-        features_of(series, config, statistics, first, scale),
+        features_of(series, config, statistics, first, size),
         torch.from_numpy(series.categories) if config.categories else None,
         back_loc,
         back_scale,
+        float(np.fmin.reduce(window, axis=None, initial=np.inf)),
+        series.constant,
         lagged_of(series, config, first, back_loc, back_scale),
     )
 

@@ -61,7 +61,7 @@ def test_a_tidy_table_gives_gluonts_entries_and_no_notes():
     assert [entry["item_id"] for entry in series] == ["a", "b"]
     assert (series.freq, series.notes, series.skipped, len(series)) == ("h", [], {}, 2)
     assert series[0]["start"] == pd.Period("2024-03-01 00:00", freq="h")
-    assert series[0]["target"].dtype == np.float32
+    assert series[0]["target"].dtype == np.float64
     np.testing.assert_array_equal(series[1]["target"], np.arange(1.0, 31))
 
 

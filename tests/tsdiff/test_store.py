@@ -34,7 +34,7 @@ def datasets(draw: st.DrawFn) -> list[dict[str, Any]]:
     entries = []
     for place in range(draw(st.integers(1, 5))):
         length = draw(st.integers(1, 12))
-        target = rng.normal(size=(channels, length) if channels else length).astype(np.float32)
+        target = rng.normal(size=(channels, length) if channels else length)
         target[rng.random(target.shape) < 0.2] = np.nan
         target[..., 0] = 1.0
         entry: dict[str, Any] = {"item_id": f"s{place}", "start": pd.Period("2024-01-02", freq=freq) + place}
@@ -92,13 +92,13 @@ def test_a_window_is_the_series_with_nan_around_it(entries, first, length, spool
 
 def hourly(count: int = 3, length: int = 50, **fields: Any) -> list[dict[str, Any]]:
     start = pd.Period("2024-01-01", freq="h")
-    values = np.arange(count * length, dtype=np.float32).reshape(count, length)
+    values = np.arange(count * length, dtype=np.float64).reshape(count, length)
     return [{"item_id": f"s{i}", "start": start, "target": row, **fields} for i, row in enumerate(values)]
 
 
 def test_the_file_lies_where_asked_and_is_removed(tmp_path: Path):
     store = SeriesStore.of(hourly(), spool_above=0, folder=tmp_path / "state")
-    assert [file.stat().st_size for file in (tmp_path / "state").iterdir()] == [3 * 50 * 4]
+    assert [file.stat().st_size for file in (tmp_path / "state").iterdir()] == [3 * 50 * 8]
     store.close()
     assert list((tmp_path / "state").iterdir()) == []
     with pytest.raises(DataError, match="is gone"):

@@ -37,7 +37,7 @@ NAN = np.nan
 
 
 def entry(target: object, item: str = "a", start: str = "2024-01-01", freq: str = "h") -> dict[str, object]:
-    return {"item_id": item, "start": pd.Period(start, freq=freq), "target": np.asarray(target, dtype=np.float32)}
+    return {"item_id": item, "start": pd.Period(start, freq=freq), "target": np.asarray(target, dtype=np.float64)}
 
 
 def stacked(entries: object) -> np.ndarray:
@@ -72,7 +72,7 @@ def test_entries_are_clean_gluonts_entries(drawn):
     assert not checked.notes
     assert [made["item_id"] for made in drawn[:2]] == ["synthetic_00", "synthetic_01"]
     assert {len(made["target"]) for made in drawn} == {LENGTH}
-    assert {made["target"].dtype for made in drawn} == {np.dtype(np.float32)}
+    assert {made["target"].dtype for made in drawn} == {np.dtype(np.float64)}
     assert {made["source"] for made in drawn} == {"s0", "s1", "s2"}
 
 
@@ -368,7 +368,9 @@ def test_files_read_back_as_they_were_written(tmp_path, monkeypatch, freq):
         assert len(read) == 40
         for was, now in zip(made, read, strict=True):
             assert (now["item_id"], now["start"]) == (was["item_id"], was["start"])
-            np.testing.assert_array_equal(now["target"], was["target"])
+            # GluonTS's own reader takes single precision.
+            np.testing.assert_array_equal(now["target"], was["target"].astype(now["target"].dtype))
+    assert {now["target"].dtype for read in (folder.train, *tables) for now in read} == {np.dtype(np.float64)}
     assert [e["source"] for e in folder.train] == [m["source"] for m in made]
 
 

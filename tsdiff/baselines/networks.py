@@ -13,13 +13,14 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 import lightning as L
+import numpy as np
 from gluonts.model.predictor import Predictor
 from gluonts.time_feature import get_lags_for_frequency, time_features_from_frequency_str
 from gluonts.torch.model.deepar import DeepAREstimator
 from gluonts.torch.model.estimator import PyTorchLightningEstimator
 from gluonts.torch.model.lag_tst import LagTSTEstimator
 from gluonts.torch.model.patch_tst import PatchTSTEstimator
-from gluonts.transform import ExpectedNumInstanceSampler
+from gluonts.transform import AsNumpyArray, ExpectedNumInstanceSampler
 from lightning.pytorch.callbacks import Callback
 
 from shared.errors import ConfigError, DataError
@@ -30,6 +31,8 @@ from tsdiff.data import Entry, candidate_seasons
 from tsdiff.data.frequency import quiet
 
 _STEPS_PER_EPOCH = 50
+_SINGLE = AsNumpyArray("target", expected_ndim=1, dtype=np.float32)
+"""These networks take nothing else."""
 Scaling = Literal["mean", "std", "none"]
 
 
@@ -245,7 +248,8 @@ def _train(make: _MakeEstimator, entries: list[Entry], job: TrainingJob, learnin
                 "enable_model_summary": False,
             }
         )
-        predictor = estimator.train(entries, cache_data=True)
+        predictor = estimator.train(list(_SINGLE(entries, is_train=True)), cache_data=True)
+    predictor.input_transform = _SINGLE + predictor.input_transform
     return SamplePredictor(predictor, job.num_samples, job.seed)
 
 

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -91,6 +92,9 @@ ThreadsOption = Annotated[
     int, typer.Option("--threads", help="CPU threads; more than one only pays on an otherwise idle machine.", min=1)
 ]
 SeedOption = Annotated[int, typer.Option("--seed", help="Of training and samples.")]
+SamplingSeedOption = Annotated[
+    int | None, typer.Option("--seed", help="Of training and samples [as --model was saved, or 0].")
+]
 
 
 @dataclass(frozen=True)
@@ -159,14 +163,17 @@ def predictor_for(
     retrain: bool = False,
     steps: int = DEFAULT_TRAINING.max_steps,
     context_length: int | None = None,
-    sampling: Sampling | None = None,
+    sampling: Mapping[str, Any] | None = None,
     device: str = "cpu",
     seed: int = 0,
 ) -> tuple[TSDiffPredictor, float]:
-    """The model that the user names, that an earlier run left in `output`, or a new one; and seconds of training."""
-    sampling = sampling or Sampling(seed=seed)
+    """The model that the user names, that an earlier run left in `output`, or a new one; and seconds of training.
+
+    `sampling` are the settings that the user gave (`given`); a named model keeps those it was saved with for the rest.
+    """
+    changes = sampling or {}
     if model is not None:
-        return given_predictor(model, job, sampling, device), 0.0
+        return given_predictor(model, job, changes, device), 0.0
     training = TrainingConfig(**{**asdict(DEFAULT_TRAINING), "max_steps": steps, "seed": seed})
     layout = job.series.layout
     estimator = TSDiffEstimator(
@@ -177,10 +184,15 @@ def predictor_for(
         static_features=layout.reals,
         categories=job.series.cardinalities,
         training=training,
-        sampling=sampling,
+        sampling=Sampling(**{"seed": seed, **changes}),
         device=device,
     )
     return trained_predictor(job, estimator, output, retrain)
+
+
+def given(**options: Any) -> dict[str, Any]:
+    """The options that the user gave, of those that are None where they are left out."""
+    return {name: value for name, value in options.items() if value is not None}
 
 
 def without_training(model: str | None, no_train: bool, retrain: bool) -> str | None:
@@ -195,18 +207,23 @@ def without_training(model: str | None, no_train: bool, retrain: bool) -> str | 
 
 
 def fine_tuned_predictor(
-    job: Job, output: Path, minutes: float, *, model: str, sampling: Sampling, device: str
+    job: Job, output: Path, minutes: float, *, model: str, sampling: Mapping[str, Any], device: str
 ) -> tuple[TSDiffPredictor, float]:
     """A model of all frequencies, trained on the series for some minutes where that helps; and seconds of training.
 
     Raises:
         ConfigError: the model is one of a single frequency.
     """
-    given = given_predictor(model, job, sampling, device)
+    found = given_predictor(model, job, sampling, device)
     if TSDiffPredictor.from_pretrained(model).freq != ANY_FREQ:
-        raise ConfigError(f"--fine-tune takes a model of all frequencies, and {model} forecasts {given.freq!r} alone")
+        raise ConfigError(f"--fine-tune takes a model of all frequencies, and {model} forecasts {found.freq!r} alone")
     started = time.perf_counter()
-    made = fine_tune(given, job.split.train, FineTuning(cpu_minutes=minutes, seed=sampling.seed), progress=True)
+    made = fine_tune(
+        found,
+        job.split.train,
+        FineTuning(cpu_minutes=minutes, seed=found.sampling.seed),
+        progress=True,
+    )
     seconds = time.perf_counter() - started
     for trial in made.trials:
         kind = f"after {trial.steps} steps, {trial.change}"
@@ -288,14 +305,11 @@ def trained_predictor(
     return predictor, seconds
 
 
-def given_predictor(path: str, job: Job, sampling: Sampling, device: str) -> TSDiffPredictor:
-    """The model that --model names, if it fits the data."""
-    predictor = TSDiffPredictor.from_pretrained(path, sampling, device)
-    if predictor.freq == ANY_FREQ:  # the sampling that it comes with suits it, whatever the series
-        own = TSDiffPredictor.from_pretrained(path, device=device)
-        predictor = own.with_sampling(guidance=sampling.guidance, seed=sampling.seed).adapted(
-            job.series.freq, job.prediction_length
-        )
+def given_predictor(path: str, job: Job, sampling: Mapping[str, Any], device: str) -> TSDiffPredictor:
+    """The model that --model names, if it fits the data, with these settings of its sampling changed."""
+    predictor = TSDiffPredictor.from_pretrained(path, device=device).with_sampling(**sampling)
+    if predictor.freq == ANY_FREQ:
+        predictor = predictor.adapted(job.series.freq, job.prediction_length)
     if predictor.freq != job.series.freq or predictor.prediction_length != job.prediction_length:
         raise ConfigError(
             f"{path} forecasts {predictor.prediction_length} steps of {predictor.freq!r}, the data asks for "

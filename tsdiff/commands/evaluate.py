@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -97,9 +96,8 @@ def _given(models: list[str], experiment: Experiment, data: ExperimentData) -> l
         predictor = TSDiffPredictor.from_pretrained(path, device=experiment.hardware.device)
         check_model(predictor, path, data)
         for seed in experiment.seeds:
-            sampling = replace(predictor.sampling, seed=seed)
             method = "TSDiff" if len(models) == 1 else f"TSDiff {path}"
-            found.append((seed, method, TSDiffPredictor(predictor.model, sampling), None))
+            found.append((seed, method, predictor.with_sampling(seed=seed), None))
     return found
 
 

@@ -26,7 +26,7 @@ from tsdiff.commands.common import (
     ModelOption,
     NoTrainOption,
     RetrainOption,
-    SeedOption,
+    SamplingSeedOption,
     StaticOption,
     StepsOption,
     TargetOption,
@@ -35,6 +35,7 @@ from tsdiff.commands.common import (
     WindowsOption,
     claim_output,
     fine_tuned_predictor,
+    given,
     load_job,
     note,
     predictor_for,
@@ -44,7 +45,7 @@ from tsdiff.commands.common import (
     without_training,
     write_csv,
 )
-from tsdiff.config import Energy, Sampling
+from tsdiff.config import Energy
 from tsdiff.data import Entry, candidate_seasons
 from tsdiff.estimator import DEFAULT_TRAINING
 from tsdiff.evaluation import (
@@ -133,10 +134,12 @@ def main(
     retrain: RetrainOption = False,
     steps: StepsOption = DEFAULT_TRAINING.max_steps,
     samples: Annotated[int, typer.Option(help="Samples of each forecast.")] = 100,
-    guidance: Annotated[Energy, typer.Option(help="Energy of the self-guidance.")] = "mse",
+    guidance: Annotated[
+        Energy | None, typer.Option(help="Energy of the self-guidance [as --model was saved, or mse].")
+    ] = None,
     device: DeviceOption = "cpu",
     threads: ThreadsOption = 1,
-    seed: SeedOption = 0,
+    seed: SamplingSeedOption = None,
 ) -> None:
     """Train TSDiff, forecast with self-guidance, score beside seasonal naive."""
     prepare(threads)
@@ -144,7 +147,7 @@ def main(
         raise ConfigError(f"--samples {samples}: need at least one sample of each forecast")
     claim_output(output)
     job = load_job(data, freq, prediction_length, windows, target, item_id, timestamp, dynamic, static)
-    sampling = Sampling(guidance=guidance, seed=seed)
+    sampling = given(guidance=guidance, seed=seed)
     if minutes is None:
         predictor, seconds = predictor_for(
             job,
@@ -155,7 +158,7 @@ def main(
             context_length=context_length,
             sampling=sampling,
             device=device,
-            seed=seed,
+            seed=seed or 0,
         )
     else:
         if no_train or retrain:

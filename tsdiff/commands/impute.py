@@ -28,7 +28,7 @@ from tsdiff.commands.common import (
     ModelOption,
     NoTrainOption,
     RetrainOption,
-    SeedOption,
+    SamplingSeedOption,
     StaticOption,
     StepsOption,
     TargetOption,
@@ -36,6 +36,7 @@ from tsdiff.commands.common import (
     TimeOption,
     WindowsOption,
     claim_output,
+    given,
     load_job,
     note,
     predictor_for,
@@ -179,7 +180,7 @@ def main(
     samples: Annotated[int, typer.Option(help="Draws of each missing value.")] = 100,
     device: DeviceOption = "cpu",
     threads: ThreadsOption = 1,
-    seed: SeedOption = 0,
+    seed: SamplingSeedOption = None,
 ) -> None:
     """Fill the gaps of series, with intervals; score on hidden values beside straight lines and earlier seasons."""
     prepare(threads)
@@ -196,12 +197,13 @@ def main(
         retrain=retrain,
         steps=steps,
         context_length=context_length,
+        sampling=given(seed=seed),
         device=device,
-        seed=seed,
+        seed=seed or 0,
     )
     metrics: dict[str, Any] = {"seconds": {"train": round(seconds, 2)}}
     if hide_rate:
-        metrics |= score(job, predictor, hide(job, hide_rate, seed), samples, output)
+        metrics |= score(job, predictor, hide(job, hide_rate, seed or 0), samples, output)
     metrics["filled_values"] = fill(job, predictor, samples, output)
     if not metrics["filled_values"]:
         note("the data itself has no gap; imputed.csv is empty")

@@ -67,7 +67,7 @@ def _read(path: Path, name: str) -> pd.DataFrame:
     if name.endswith(".parquet"):
         return pd.read_parquet(path)
     if not name.endswith((".feather", ".arrow")):
-        return pd.read_csv(path)
+        return pd.read_csv(path, float_precision="round_trip")
     with path.open("rb") as stream:
         try:
             table = ipc.open_file(stream).read_all()

@@ -16,8 +16,8 @@ from tsdiff.data.frequency import normalise_freq, quiet
 from tsdiff.data.timestamps import Stamp
 
 Entry = dict[str, Any]
-"""A GluonTS data entry: "item_id" str, "start" pd.Period, "target" float32 (length,) or, for a multivariate series,
-(channels, length), NaN where missing; and what `tsdiff.data.covariates` knows."""
+"""A GluonTS data entry: "item_id" str, "start" pd.Period, "target" (length,) or, for a multivariate series, (channels,
+length), NaN where missing, float64, or float32 if it came so; and what `tsdiff.data.covariates` knows."""
 
 
 @dataclass(frozen=True)
@@ -25,9 +25,9 @@ class SeriesSet(Sequence[Entry]):
     """Series that passed every check. It is a GluonTS dataset itself: sized, iterable as often as wanted.
 
     Attributes:
-        entries: GluonTS entries: "item_id" str, "start" pd.Period of `freq`, "target" float32 (length,) or (channels,
-            length) with NaN where missing, covariates as `clean_covariates` leaves them, and whatever other fields
-            the source had.
+        entries: GluonTS entries: "item_id" str, "start" pd.Period of `freq`, "target" (length,) or (channels, length)
+            with NaN where missing, float64, or float32 if it came so, covariates as `clean_covariates` leaves them, and
+            whatever other fields the source had.
         freq: The frequency as `pd.Period` spells it.
         notes: What was repaired, each naming the series.
         skipped: Series that were left out, with the reason.
@@ -77,14 +77,14 @@ def counted(count: int, one: str, many: str) -> str:
 
 
 def clean_target(values: np.ndarray, item: str) -> tuple[np.ndarray, list[str]]:
-    """Bring one target to float32 with NaN as the only mark of a missing value.
+    """Bring one target to float64, unless it came in single precision, with NaN as the only mark of a missing value.
 
     Args:
         values: Numbers, (length,) or (channels, length); not changed.
         item: The series' name, for messages.
 
     Returns:
-        The target, float32, shaped like `values`, and notes.
+        The target, shaped like `values`, and notes.
 
     Raises:
         DataError: Values beyond the range of single precision.
@@ -98,7 +98,7 @@ def clean_target(values: np.ndarray, item: str) -> tuple[np.ndarray, list[str]]:
     largest = np.nanmax(np.abs(values), initial=0.0)
     if largest > np.finfo(np.float32).max:
         raise DataError(f"series {item!r}: the value {largest:g} is too large for single precision; rescale it")
-    target = values.astype(np.float32)
+    target = np.array(values, dtype=values.dtype if values.dtype == np.float32 else np.float64)
     for channel, row in enumerate(np.atleast_2d(target)):
         name = f"series {item!r}" if target.ndim == 1 else f"channel {channel} of series {item!r}"
         observed = row[~np.isnan(row)]

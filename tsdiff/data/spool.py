@@ -17,7 +17,8 @@ import numpy as np
 from shared.errors import DataError
 from shared.io import claim_path, remove_unfinished
 
-_ITEM = np.dtype(np.float32).itemsize
+KINDS = (np.dtype(np.float64), np.dtype(np.float32))
+"""Of the numbers of targets, and of dynamic features."""
 
 
 class Values(Protocol):
@@ -55,7 +56,7 @@ class InMemory:
 
 
 class Spooled:
-    """One file of float32 numbers, series by series, row by row; read by position, so that nothing stays mapped.
+    """One file of numbers, series by series, row by row; read by position, so that nothing stays mapped.
 
     The file belongs to the process that made it. Copies that other processes hold (workers, whether forked or
     started afresh) open it again for themselves.
@@ -77,7 +78,7 @@ class Spooled:
             where = Path(folder or tempfile.gettempdir())
             where.mkdir(parents=True, exist_ok=True)
             remove_unfinished(where)
-            path, lock = claim_path(where, ".f32")
+            path, lock = claim_path(where, ".values")
         except OSError as error:
             raise DataError(
                 f"{where} takes no file for the series ({error.strerror}); choose another folder"
@@ -115,13 +116,14 @@ class Spooled:
 
     def read(self, series: int, part: int, rows: int, steps: int, first: int, stop: int) -> np.ndarray:
         end = self.nbytes if series + 1 == len(self._offsets) else self._offsets[series + 1]
-        offset = self._offsets[series] if part == 0 else end - rows * steps * _ITEM
-        values = np.empty((rows, stop - first), dtype=np.float32)
+        kind = KINDS[part]
+        offset = self._offsets[series] if part == 0 else end - rows * steps * kind.itemsize
+        values = np.empty((rows, stop - first), dtype=kind)
         if stop - first == steps:
             self._fill(values, offset)
         else:
             for row in range(rows):
-                self._fill(values[row], offset + (row * steps + first) * _ITEM)
+                self._fill(values[row], offset + (row * steps + first) * kind.itemsize)
         values.flags.writeable = False
         return values
 

@@ -2,7 +2,8 @@
 
 Training draws windows at random places of random series, and batch n must be a function of (seed, n), so that a run
 that was stopped goes on exactly. Series that do not fit in memory are therefore not streamed through a shuffle buffer,
-which has a state, but written once to a file of float32 numbers that any window can be read from.
+which has a state, but written once to a file of numbers that any window can be read from. Targets are kept in double
+precision, for they may be small beside their level.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from shared.errors import DataError
 from tsdiff.data.covariates import CATEGORIES, DYNAMIC, REALS, Layout
 from tsdiff.data.frequency import quiet
 from tsdiff.data.series import Entry
-from tsdiff.data.spool import InMemory, Spooled, Values
+from tsdiff.data.spool import KINDS, InMemory, Spooled, Values
 
 SPOOL_ABOVE = 512 * 2**20
 
@@ -51,7 +52,7 @@ class SeriesStore(Sequence[Entry]):
         spool_above: int | None = SPOOL_ABOVE,
         folder: str | os.PathLike[str] | None = None,
     ) -> SeriesStore:
-        """Take in entries, one by one; in memory they are views of the caller's arrays where those are float32.
+        """Take in entries, one by one; in memory they are views of the caller's arrays where those are float64.
 
         Args:
             entries: GluonTS entries as `series_from_gluonts` or `checked_entries` leaves them; a store is returned
@@ -108,7 +109,7 @@ class SeriesStore(Sequence[Entry]):
         return self._periods[ordinal]
 
     def target(self, series: int) -> np.ndarray:
-        """The target (channels, length), float32, NaN where missing; one channel where entries hold (length,)."""
+        """The target (channels, length), float64, NaN where missing; one channel where entries hold (length,)."""
         return self._part(series, 0, 0, int(self.lengths[series]))
 
     def window(self, series: int, first: int, length: int) -> np.ndarray:
@@ -121,7 +122,7 @@ class SeriesStore(Sequence[Entry]):
     def dynamic(self, series: int) -> np.ndarray:
         """The features known in the future (rows, steps), float32, steps ≥ length; no rows where there are none."""
         steps = self._index.dynamic_lengths[series]
-        return self._part(series, 1, 0, steps) if steps else np.empty((0, 0), dtype=np.float32)
+        return self._part(series, 1, 0, steps) if steps else np.empty((0, 0), dtype=KINDS[1])
 
     def dynamic_window(self, series: int, first: int, length: int) -> np.ndarray:
         """`length` steps of `dynamic` from step `first`, NaN where it has none: (rows, length), new."""
@@ -194,7 +195,7 @@ class SeriesStore(Sequence[Entry]):
         return self._values.read(series, part, self._rows(part), steps, first, stop)
 
     def _window(self, series: int, part: int, first: int, length: int, steps: int) -> np.ndarray:
-        window = np.full((self._rows(part), length), np.nan, dtype=np.float32)
+        window = np.full((self._rows(part), length), np.nan, dtype=KINDS[part])
         low, high = max(first, 0), min(first + length, steps)
         if high > low:
             window[:, low - first : high - first] = self._part(series, part, low, high)
@@ -202,11 +203,11 @@ class SeriesStore(Sequence[Entry]):
 
 
 def _parts(entry: Mapping[str, Any]) -> list[np.ndarray]:
-    """The target (channels, length) and, if there are any, the dynamic features (rows, steps), float32."""
-    target = np.asarray(entry["target"], dtype=np.float32)
+    """The target (channels, length) and, if there are any, the dynamic features (rows, steps), of `KINDS`."""
+    target = np.asarray(entry["target"], dtype=KINDS[0])
     parts = [target[None] if target.ndim == 1 else target]
     if entry.get(DYNAMIC) is not None:
-        parts.append(np.asarray(entry[DYNAMIC], dtype=np.float32))
+        parts.append(np.asarray(entry[DYNAMIC], dtype=KINDS[1]))
     return parts
 
 

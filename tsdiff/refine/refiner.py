@@ -85,7 +85,7 @@ class Refiner:
         inputs = [conditioning(base.entry, config, self.model.statistics, base.name) for base in group]
         starts = np.stack([self._starts(base, window) for base, window in zip(group, inputs, strict=True)])
         rows = [(item, draw) for item in range(len(group)) for draw in range(settings.num_samples)]
-        out = np.empty((len(group), settings.num_samples, config.prediction_length, config.channels), np.float32)
+        out = np.empty((len(group), settings.num_samples, config.prediction_length, config.channels))
         for first in range(0, len(rows), settings.batch_rows):
             chunk = rows[first : first + settings.batch_rows]
             items, draws = (np.array(column) for column in zip(*chunk, strict=True))

@@ -57,7 +57,7 @@ class ScaledForecaster(Predictor):
             yield SampleForecast(samples, forecast.start_date, forecast.item_id)
 
     def _scaled(self, entry: Entry, scales: deque[float]) -> Entry:
-        target = np.asarray(entry["target"], dtype=np.float32)
+        target = np.asarray(entry["target"], dtype=np.float64)
         recent = target[-self.context_length :]
         _, scale = context_scale(recent[None], "mean", target[None])
         scales.append(float(scale[0, 0]))

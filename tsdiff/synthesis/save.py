@@ -139,7 +139,7 @@ def _csv(path: str | os.PathLike[str]) -> Iterator[_Sink]:
         first = [True]
 
         def write(entries: list[Entry], frame: pd.DataFrame) -> None:
-            frame.to_csv(stream, index=False, header=first[0], float_format="%.9g")  # float32, exactly
+            frame.to_csv(stream, index=False, header=first[0])
             first[0] = False
 
         yield write

@@ -149,7 +149,7 @@ def _pieces(entry: Entry, place: int, length: int, parts: int) -> list[tuple[Ent
 
 
 def _cut(entry: Entry, source: str, first: int, length: int, number: int) -> Entry:
-    target = np.asarray(entry["target"], dtype=np.float32)[..., first : first + length]
+    target = np.asarray(entry["target"], dtype=np.float64)[..., first : first + length]
     start = shifted(entry["start"], first)
     return {"item_id": f"real_{number}", "start": start, "target": target.copy(), SOURCE: source}
 
@@ -172,6 +172,6 @@ def context_scales(windows: np.ndarray, context_length: int) -> np.ndarray:
 def with_values(entries: Sequence[Entry], values: np.ndarray, prefix: str) -> list[Entry]:
     """The entries with other targets (n, length), named after `prefix`; their starts and sources are kept."""
     return [
-        {**entry, "item_id": f"{prefix}_{place}", "target": row.astype(np.float32)}
+        {**entry, "item_id": f"{prefix}_{place}", "target": row.astype(np.float64)}
         for place, (entry, row) in enumerate(zip(entries, values, strict=True))
     ]

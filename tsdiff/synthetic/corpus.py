@@ -71,8 +71,8 @@ class CorpusGroup:
         tables: list[np.ndarray] = []
         known: dict[tuple[pd.Period, int], int] = {}
         for entry in entries:
-            values = np.asarray(entry["target"], dtype=np.float32)
-            values = np.where(np.isfinite(values), values, np.float32(np.nan))
+            values = np.asarray(entry["target"], dtype=np.float64)
+            values = np.where(np.isfinite(values), values, np.nan)
             if np.isnan(values).all():
                 continue
             key = (entry["start"], len(values))
@@ -101,7 +101,7 @@ class CorpusGroup:
         least = length if count >= length else max(count // 2, min(count, 2 * _FEWEST))
         end = int(rng.integers(least, count + 1))
         first = end - length
-        values = np.full(length, np.nan, dtype=np.float32)
+        values = np.full(length, np.nan)
         values[max(-first, 0) :] = place.values[max(first, 0) : end]
         features = self.tables[place.table][first + place.shift : end + place.shift].copy()
         features[:, -1] = np.arange(first, end) < 0
@@ -177,9 +177,9 @@ class CorpusSource:
     def batch(self, rng: np.random.Generator) -> Batch:
         """x0 and mask (batch, length, 1), and the features."""
         config, length = self.config, self.config.length
-        windows = np.empty((self.batch_size, length), dtype=np.float32)
+        windows = np.empty((self.batch_size, length))
         features = np.empty((self.batch_size, length, SEASON_WIDTH), dtype=np.float32)
-        contexts = np.full((self.batch_size, length), np.nan, dtype=np.float32)
+        contexts = np.full((self.batch_size, length), np.nan)
         ids = []
         for row in range(self.batch_size):
             for _ in range(20):

@@ -1,0 +1,203 @@
+"""Whatever changes a forecaster's results is saved with it: it comes back from the disk with the same forecasts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from gluonts.model.predictor import Predictor
+
+from shared.errors import CheckpointError
+from tests.tsdiff.conftest import sines
+from tsdiff import TSDiff, TSDiffPredictor
+from tsdiff.backbones import S4Config, S4DConfig
+from tsdiff.commands.common import Job, given, given_predictor
+from tsdiff.config import Sampling, TSDiffConfig
+from tsdiff.data import series_from_gluonts, split_windows
+from tsdiff.ensemble import EnsemblePredictor
+from tsdiff.synthetic.finetuning import FineTuning, fine_tune
+from tsdiff.tuning import TuningGrid, tune
+from tsdiff.windows import Statistics
+
+Made = TSDiffPredictor | EnsemblePredictor
+Entries = list[dict[str, Any]]
+FEW = {"steps": 2, "method": "ode2"}
+
+
+def random_predictor(seed: int = 0, sampling: Sampling | None = None, **settings: Any) -> TSDiffPredictor:
+    """An untrained model: forecasts of no worth, but of its weights and settings."""
+    torch.manual_seed(seed)
+    backbone = settings.pop("backbone", S4DConfig(patch=4, width=8, blocks=1, state=2))
+    config = TSDiffConfig(**{"freq": "h", "prediction_length": 4, "context_length": 8, **settings}, backbone=backbone)
+    features = config.static_features + config.dynamic_features
+    statistics = Statistics(0.7, 1.3, 2.0, tuple([0.3] * features), tuple([1.7] * features))
+    model = TSDiff(config, statistics)
+    return TSDiffPredictor(model, sampling or Sampling(**FEW))  # type: ignore[arg-type]
+
+
+def default() -> TSDiffPredictor:
+    return TSDiffPredictor.from_pretrained("default").with_sampling(steps=2)
+
+
+def rich_entries() -> Entries:
+    rng = np.random.default_rng(3)
+    return [
+        {
+            **entry,
+            "target": np.stack([entry["target"], 2 + rng.normal(size=60)]),
+            "feat_dynamic_real": rng.normal(size=(2, 70)),
+            "feat_static_real": rng.normal(size=1),
+            "feat_static_cat": np.array([place]),
+        }
+        for place, entry in enumerate(sines(2, 60))
+    ]
+
+
+def daily(entries: Entries) -> Entries:
+    return [{**entry, "start": pd.Period("2024-01-01", freq="D")} for entry in entries]
+
+
+def tuned() -> TSDiffPredictor:
+    grid = TuningGrid(guidance=(), scales=(0.5,), steps=())
+    found = tune(default().adapted("h", 140), sines(1, 500), grid=grid, num_samples=2)
+    return found.predictor
+
+
+def fine_tuned() -> TSDiffPredictor:
+    return fine_tune(default().adapted("D", 7), daily(sines(2, 60)), FineTuning(steps=1, held_back=0)).predictor
+
+
+RICH = {
+    "channels": 2,
+    "dynamic_features": 2,
+    "static_features": 1,
+    "categories": (3,),
+    "lags": (2,),
+    "scale_feature": True,
+}
+VARIANTS: dict[str, tuple[Callable[[], Made], Callable[[], Entries]]] = {
+    "adapted": (lambda: default().adapted("h", 24), lambda: sines(2, 60)),
+    "adapted beyond its reach": (lambda: default().adapted("h", 150), lambda: sines(1, 60)),
+    "adapted, then sampled otherwise": (
+        lambda: default().adapted("h", 150).with_sampling(seed=7, kernel_share=0.2, nonnegative=False),
+        lambda: sines(1, 60),
+    ),
+    "adapted, quantile energy": (
+        lambda: default().adapted("D", 7).with_sampling(guidance="quantile", observation_std=0.2, minimum=20.0),
+        lambda: daily(sines(2, 60)),
+    ),
+    "fine-tuned": (fine_tuned, lambda: daily(sines(2, 60))),
+    "tuned beyond its reach": (tuned, lambda: sines(1, 60)),
+    "every setting of the sampling": (
+        lambda: random_predictor(
+            sampling=Sampling(
+                "quantile", "tweedie", 0.7, 0.3, 0.1, "sde2", 3, 2.0, 0.5, 2, "quadratic", -1.0, False, 5, 3
+            )
+        ),
+        lambda: sines(2, 40),
+    ),
+    "published samplers": (
+        lambda: random_predictor(sampling=Sampling(method="ddim", scale=0.1, skip=25, eta=0.3, skip_type="quadratic")),
+        lambda: sines(2, 40),
+    ),
+    "measured covariance": (
+        lambda: random_predictor(scaling="standard").measure_covariance(sines(2, 60)),
+        lambda: sines(2, 40),
+    ),
+    "channels, covariates, lags": (lambda: random_predictor(**RICH), rich_entries),
+    "conditional": (
+        lambda: random_predictor(conditional=True, known_lags=(3,), calendar="gluonts", scaling="last"),
+        lambda: sines(2, 40),
+    ),
+    "the published network": (
+        lambda: random_predictor(
+            backbone=S4Config(width=8, blocks=1, state=4), output="noise", calendar="none", external_features=1
+        ),
+        lambda: sines(2, 40),
+    ),
+    "an ensemble": (
+        lambda: EnsemblePredictor(
+            [random_predictor(1), random_predictor(2).with_sampling(seed=9, scale=0.5, guidance="quantile")]
+        ),
+        lambda: sines(2, 40),
+    ),
+    "an ensemble beyond its reach": (
+        lambda: EnsemblePredictor([default().adapted("h", 140), default().adapted("h", 140).with_sampling(seed=1)]),
+        lambda: sines(1, 60),
+    ),
+}
+
+
+def results(predictor: Made, entries: Entries) -> list[np.ndarray]:
+    found = [forecast.samples for forecast in predictor.predict(entries, 4)]
+    if isinstance(predictor, TSDiffPredictor):
+        holed = [{**entry, "target": np.array(entry["target"])} for entry in entries]
+        for entry in holed:
+            entry["target"][..., -9:-6] = np.nan
+        found += [made.samples for made in predictor.impute(holed, 3)]
+    return found
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_what_is_saved_comes_back_with_the_same_forecasts(name, tmp_path):
+    make, entries = VARIANTS[name]
+    predictor, data = make(), entries()
+    wanted = results(predictor, data)
+    predictor.serialize(tmp_path / "one")
+    again = Predictor.deserialize(tmp_path / "one")
+    again.serialize(tmp_path / "two")
+    for place in ("one", "two"):
+        loaded = type(predictor).from_pretrained(tmp_path / place)
+        assert (loaded.freq, loaded.prediction_length) == (predictor.freq, predictor.prediction_length)
+        for found, expected in zip(results(loaded, data), wanted, strict=True):
+            np.testing.assert_array_equal(found, expected)
+
+
+def test_every_setting_of_the_sampling_is_another_than_the_default():
+    """Else the property above would not see that it is saved."""
+    predictor = VARIANTS["every setting of the sampling"][0]()
+    assert isinstance(predictor, TSDiffPredictor)
+    same = [name for name, value in vars(Sampling()).items() if vars(predictor.sampling)[name] == value]
+    assert same == ["method", "nonnegative"]  # which others of the variants change
+
+
+def test_folders_of_before_the_horizon_was_saved_still_load(tmp_path):
+    predictor = random_predictor()
+    predictor.serialize(tmp_path)
+    (tmp_path / "predictor.json").unlink()
+    assert TSDiffPredictor.from_pretrained(tmp_path).prediction_length == 4
+    (tmp_path / "sampling.json").unlink()
+    assert TSDiffPredictor.from_pretrained(tmp_path).sampling == Sampling()
+
+
+@pytest.mark.parametrize("saved", [3, 4.5, "5", None, True, 10**9, -1])
+def test_a_damaged_horizon_is_refused(saved, tmp_path):
+    random_predictor().serialize(tmp_path)
+    (tmp_path / "predictor.json").write_text(json.dumps({"prediction_length": saved}))
+    with pytest.raises(CheckpointError, match=r"predictor\.json: prediction_length="):
+        TSDiffPredictor.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("options", "changed"),
+    [
+        ({}, {}),
+        ({"guidance": None, "seed": None}, {}),
+        ({"guidance": "mse", "seed": None}, {"guidance": "mse"}),
+        ({"guidance": None, "seed": 0}, {"seed": 0}),
+    ],
+)
+@pytest.mark.parametrize("freq", ["h", "any"])
+def test_a_named_model_keeps_its_sampling_but_for_the_options_given(options, changed, freq, tmp_path):
+    saved = Sampling(guidance="quantile", nonnegative=True, seed=7, **FEW)  # type: ignore[arg-type]
+    random_predictor(sampling=saved, freq=freq, calendar="season").serialize(tmp_path)
+    series = series_from_gluonts(sines(1, 60))
+    job = Job(series, split_windows(series, 4, 1), 4)
+    found = given_predictor(str(tmp_path), job, given(**options), "cpu")
+    assert vars(found.sampling) == {**vars(saved), **changed}
+    assert (found.freq, found.prediction_length) == ("h", 4)
