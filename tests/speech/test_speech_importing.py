@@ -145,6 +145,14 @@ def test_settings_of_48_kilohertz() -> None:
     assert (config.sampling.t_end, config.sampling.frame_padding) == (0.02, "reflect")
 
 
+@pytest.mark.parametrize(
+    ("c_in", "c_out", "c_skip"), [("edm", "1", "0"), ("1", "sigma", "0"), ("1", "1/sigma", "edm"), ("edm", "edm", "0")]
+)
+def test_each_scale_is_its_own(c_in: Any, c_out: Any, c_skip: Any) -> None:
+    given = {**COMMON, **OUVE, "backbone": "ncsnpp_v2", "c_in": c_in, "c_out": c_out, "c_skip": c_skip}
+    assert published_config(given, "file").parameterisation == Parameterisation("score", c_in, c_out, c_skip)
+
+
 def test_settings_of_preconditioning() -> None:
     given = {**COMMON, **OUVE, "backbone": "ncsnpp_v2", "loss_type": "denoiser", "network_scaling": "1/t"}
     given |= {"c_in": "edm", "c_out": "edm", "c_skip": "edm", "sigma_data": 0.2, "sampler_type": "ode"}
