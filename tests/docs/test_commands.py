@@ -118,5 +118,6 @@ def test_quick_commands_run(found: Found, runner: Recipes, workspace: Path):
     results = workspace / "runs" / "forecast" / "metrics.json"
     if head(found.text) == "recipes/forecast.py":
         assert 0 < json.loads(results.read_text())["model"]["crps"] < 5
+    assert ("in-domain" in said) == ("--no-train" in found.text and "--data" not in found.text)
     if "clean.wav" in found.text:
         assert (workspace / "clean.wav").stat().st_size > 16000

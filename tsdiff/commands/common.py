@@ -41,6 +41,7 @@ from tsdiff.estimator import DEFAULT_TRAINING, TSDiffEstimator
 from tsdiff.predictor import TSDiffPredictor
 from tsdiff.synthetic.finetuning import FineTuning, fine_tune
 
+BUNDLED_MODEL = "default"
 _TRAINED_ON = "trained_on.json"
 
 DataOption = Annotated[
@@ -99,11 +100,16 @@ SamplingSeedOption = Annotated[
 
 @dataclass(frozen=True)
 class Job:
-    """The series, split, and what to forecast."""
+    """The series, split, and what to forecast.
+
+    Attributes:
+        embedded: whether the series are those that ship with the package, which the bundled model was trained on.
+    """
 
     series: SeriesSet
     split: WindowSplit
     prediction_length: int
+    embedded: bool = False
 
 
 def load_job(
@@ -152,7 +158,7 @@ def load_job(
     skipped = {**series.skipped, **split.skipped}
     for line in [*series.notes, *(f"series {item!r} left out: {why}" for item, why in skipped.items())][:20]:
         note(line)
-    return Job(series, split, horizon)
+    return Job(series, split, horizon, embedded=data is None)
 
 
 def predictor_for(
@@ -203,7 +209,7 @@ def without_training(model: str | None, no_train: bool, retrain: bool) -> str | 
     """
     if no_train and retrain:
         raise ConfigError("--no-train and --retrain contradict each other; leave one of them out")
-    return "default" if no_train and model is None else model
+    return BUNDLED_MODEL if no_train and model is None else model
 
 
 def fine_tuned_predictor(
@@ -310,6 +316,11 @@ def given_predictor(path: str, job: Job, sampling: Mapping[str, Any], device: st
     predictor = TSDiffPredictor.from_pretrained(path, device=device).with_sampling(**sampling)
     if predictor.freq == ANY_FREQ:
         predictor = predictor.adapted(job.series.freq, job.prediction_length)
+        if job.embedded and path == BUNDLED_MODEL:
+            note(
+                "the bundled model was trained on earlier values of these very series: what it scores here is "
+                "in-domain, not zero-shot"
+            )
     if predictor.freq != job.series.freq or predictor.prediction_length != job.prediction_length:
         raise ConfigError(
             f"{path} forecasts {predictor.prediction_length} steps of {predictor.freq!r}, the data asks for "

@@ -14,6 +14,7 @@ from gluonts.model.forecast import SampleForecast
 from shared.errors import ConfigError
 from shared.io import write_json, write_text
 from tsdiff.commands.common import (
+    BUNDLED_MODEL,
     ContextOption,
     DataOption,
     DeviceOption,
@@ -164,7 +165,7 @@ def main(
         if no_train or retrain:
             raise ConfigError("--fine-tune contradicts --no-train and --retrain; leave them out")
         predictor, seconds = fine_tuned_predictor(
-            job, output, minutes, model=model or "default", sampling=sampling, device=device
+            job, output, minutes, model=model or BUNDLED_MODEL, sampling=sampling, device=device
         )
     write_results(job, predictor, output, samples, seconds)
     show(f"results: {output}/ (forecasts.png, forecasts.csv, future.csv, metrics.json, metrics.md)")
