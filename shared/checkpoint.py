@@ -156,7 +156,7 @@ def resolve(path_or_name: str | os.PathLike[str], bundled: Path, cache_dir: str 
         if (path / WEIGHTS).is_file():
             warnings.warn(f"{name!r} is the bundled model; the one in the folder here is './{name}'", stacklevel=3)
         return bundled / name
-    if path.is_dir():
+    if os.path.isdir(path):  # False for what no file system takes as a name
         return path
     if isinstance(path_or_name, str) and name.count("/") == 1 and not name.startswith((".", "/", "~")):
         return _from_hub(name, cache_dir)
