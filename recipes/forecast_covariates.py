@@ -23,7 +23,7 @@ from gluonts.model.forecast import SampleForecast
 from shared.errors import ConfigError
 from shared.io import write_json, write_text
 from tsdiff import TSDiffEstimator
-from tsdiff.commands.common import claim_output, console, prepare, run
+from tsdiff.commands.common import claim_output, prepare, run, show
 from tsdiff.config import Sampling
 from tsdiff.data import Entry, SeriesSet, WindowSplit, load_dataset, split_windows
 from tsdiff.estimator import DEFAULT_TRAINING
@@ -135,8 +135,8 @@ def main(
     scores = {name: metrics.as_dict() for name, metrics in rows.items()}
     write_json(output / "metrics.json", {**scores, "seconds": round(seconds, 2)})
     plot_forecasts(informed, split.test, output / "forecasts.png", stamp=series.stamp)
-    console.print(metrics_table(rows), highlight=False, markup=False)
-    console.print(f"results: {output}/ (metrics.md, metrics.json, forecasts.png)", highlight=False)
+    show(metrics_table(rows))
+    show(f"results: {output}/ (metrics.md, metrics.json, forecasts.png)")
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from gluonts.model.forecast import SampleForecast
 from shared.errors import DataError
 from shared.io import write_json, write_text
 from tsdiff import TSDiffEstimator
-from tsdiff.commands.common import claim_output, console, prepare, run
+from tsdiff.commands.common import claim_output, prepare, run, show
 from tsdiff.config import Sampling
 from tsdiff.data import Entry, SeriesSet, embedded_series, load_dataset, split_windows
 from tsdiff.estimator import DEFAULT_TRAINING
@@ -143,8 +143,8 @@ def main(
     write_text(output / "metrics.md", markdown(rows))
     write_json(output / "metrics.json", {**rows, "seconds": {"train": round(seconds, 2)}})
     plot_forecasts(*summed(joint, test), output / "sum.png", title=f"the sum of {entry['item_id']}")
-    console.print(markdown(rows), highlight=False, markup=False)
-    console.print(f"results: {output}/ (metrics.md, metrics.json, sum.png)", highlight=False)
+    show(markdown(rows))
+    show(f"results: {output}/ (metrics.md, metrics.json, sum.png)")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ import pytest
 
 from tests.tsdiff.conftest import CONTEXT, HORIZON, sines, tiny_estimator
 from tsdiff import TSDiffPredictor
-from tsdiff.commands.common import prepare
 
 SHORT = [{**entry, "target": entry["target"][:5]} for entry in sines(7)]
 
@@ -39,13 +38,3 @@ def test_a_lag_longer_than_the_history_counts_as_missing_and_is_said():
         (forecast,) = predictor.with_sampling(steps=2).predict(sines(1), 2)
     assert forecast.samples.shape == (2, HORIZON)
     assert np.isfinite(forecast.samples).all()
-
-
-def test_commands_show_warnings_as_notes(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
-    with warnings.catch_warnings():
-        warnings.simplefilter("always")
-        prepare(1)
-        warnings.warn("it is so", stacklevel=1)
-    out = capsys.readouterr()
-    assert "note: it is so" in out.out + out.err
