@@ -31,6 +31,7 @@ from matplotlib.figure import Figure
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.machine import header, table
+from benchmarks.public_tsdiff import CODE, published_samplers
 from benchmarks.rows import Rows
 from benchmarks.sets import DEFAULT_DATA, LoadedSet, load
 from benchmarks.tsdiff_speed import public_network, reason_without
@@ -155,8 +156,6 @@ def described(settings: Settings) -> str:
 
 def public_rows(results: Rows) -> None:
     """The public code, fresh weights: DDPM and DDIM with skip 5, 100 samples of one window."""
-    from tests.tsdiff.published import published_samplers
-
     module = published_samplers()
     model = module.TSDiff(
         {"input_dim": 1, "hidden_dim": 64, "output_dim": 1, "step_emb": 128, "num_residual_blocks": 3},
@@ -371,7 +370,7 @@ def main(
     keep_large_blocks()
     quiet_lightning()
     if public is not None:
-        os.environ["TSDIFF_PUBLIC_CODE"] = str(public.resolve())
+        os.environ[CODE] = str(public.resolve())
     output = output or Path(f"benchmarks/results/guided_{part}.md")
     m4 = load("m4_hourly", data)
     if part == "cost":

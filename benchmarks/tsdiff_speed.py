@@ -25,6 +25,7 @@ from torch import Tensor, nn
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.machine import header, table
+from benchmarks.public_tsdiff import CODE, published_code
 from benchmarks.workers import Worker, answer
 from shared.ema import ema_of
 from shared.io import write_text
@@ -51,8 +52,6 @@ JOBS = {
 
 def public_network(pairs: bool) -> nn.Module:
     """The published network with fresh weights, its kernels' length set."""
-    from tests.tsdiff.published import published_code
-
     s4, backbones = published_code()
     if pairs:  # what KeOps and the CUDA extension sum
         single = s4.cauchy_naive
@@ -253,7 +252,7 @@ def main(
 ) -> None:
     """Time both sides and compare their losses."""
     if public is not None:
-        os.environ["TSDIFF_PUBLIC_CODE"] = str(public.resolve())
+        os.environ[CODE] = str(public.resolve())
     if worker:
         work(worker)
         return

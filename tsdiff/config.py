@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, get_args
 
@@ -17,7 +18,7 @@ from shared.settings import whole_number
 from tsdiff.backbones import S4Config, S4DConfig
 from tsdiff.data.frequency import base_freq, candidate_seasons, normalise_freq
 
-Scaling = Literal["mean", "standard", "last"]
+Scaling = Literal["mean", "standard", "last", "none"]
 Calendar = Literal["none", "waves", "gluonts", "season"]
 Energy = Literal["mse", "quantile"]
 Covariance = Literal["window", "tweedie", "scalar", "kernels"]
@@ -64,8 +65,9 @@ class TSDiffConfig:
         context_length: steps before them that a window holds.
         scaling: windows are divided by the mean absolute value of their context ("mean", the paper's), or brought to
             zero mean and unit deviation of it ("standard"), or taken relative to its last value, in units of its mean
-            absolute change from one value to the next ("last", for random walks); missing values are left out. What
-            the forecast of a window of almost no spread is scaled by, `tsdiff.windows.without_level` says.
+            absolute change from one value to the next ("last", for random walks), or left as they are ("none");
+            missing values are left out. What the forecast of a window of almost no spread is scaled by,
+            `tsdiff.windows.without_level` says.
         calendar: what the network sees of each step's place in time: "waves", sines and cosines of its place in the
             day, week or year; "gluonts", GluonTS's time features and the logarithm of the series' age, as published;
             "season", the same columns for all frequencies (`tsdiff.calendar.calendar_features`), where the network is
@@ -84,6 +86,9 @@ class TSDiffConfig:
             where it is not known. Imported TSDiff-Cond models have them; other conditional models take `lags`.
         external_features: features that the network takes from its callers alone. Imported models that were trained
             without features have them; forecasts give none.
+        default_scale: with "mean", the scale of a context that holds no value but zeros. None takes that of the whole
+            series, 0 that of all windows which are drawn or trained on together, as published (GluonTS's MeanScaler).
+        minimum_scale: no scale is smaller.
     """
 
     freq: str
@@ -103,6 +108,8 @@ class TSDiffConfig:
     conditional: bool = False
     known_lags: tuple[int, ...] = ()
     external_features: int = 0
+    default_scale: float | None = None
+    minimum_scale: float = sys.float_info.min
 
     def __post_init__(self) -> None:
         if self.freq == ANY_FREQ:
@@ -131,6 +138,10 @@ class TSDiffConfig:
             lags = getattr(self, name)
             if any(lag < 1 for lag in lags) or len(set(lags)) < len(lags):
                 raise ConfigError(f"{name}={lags}: need different numbers of steps, each at least 1")
+        if self.default_scale is not None and not (self.scaling == "mean" and 0 <= self.default_scale < math.inf):
+            raise ConfigError(f"default_scale={self.default_scale}: need a number from 0, and scaling='mean'")
+        if not 0 < self.minimum_scale < math.inf:
+            raise ConfigError(f"minimum_scale={self.minimum_scale}: need a positive number")
         if self.known_lags and not self.conditional:
             raise ConfigError(f"known_lags={self.known_lags}: only a conditional network is told them")
         if any(size < 1 for size in self.categories):
@@ -178,7 +189,8 @@ class Sampling:
         minimum: samples below it are raised to it, in the series' own units: 0 for counts and amounts; None for none.
         nonnegative: windows of which no observed value is below 0 get no sample below 0, as for counts and amounts.
         seed: of the samples; an item's samples depend on it, the item's name and time, and nothing else.
-        batch_rows: samples that go through the network together; bounds memory, does not change results.
+        batch_rows: samples that go through the network together; bounds memory, does not change results, but for
+            windows without a scale in a model whose `default_scale` is 0.
     """
 
     guidance: Energy = "mse"

@@ -15,7 +15,7 @@ from tsdiff.config import Sampling, TSDiffConfig
 from tsdiff.entries import Series
 from tsdiff.model import TSDiff
 from tsdiff.posterior import draw_windows, quantile_levels
-from tsdiff.windows import Conditioning, Conditions, cut_with_lags, window_of
+from tsdiff.windows import Conditioning, Conditions, cut_with_lags, windows_of
 
 # A gap that reaches past this share of a window is left to the next one, which sees both of its sides.
 _TRUSTED = 0.75
@@ -142,7 +142,7 @@ def impute_series(model: TSDiff, sampling: Sampling, group: Sequence[Series], nu
     config = model.config
     fillings = [_Filling(series, num_samples) for series in group]
     while work := [(f, first) for f in fillings if (first := f.next_window(config)) is not None]:
-        windows = [window_of(f.series, config, model.statistics, first) for f, first in work]
+        windows = windows_of([(f.series, first) for f, first in work], config, model.statistics)
         drawn = _draw(model, sampling, work, windows, num_samples)
         for (filling, first), window, draws in zip(work, windows, drawn, strict=True):
             filling.fill(first, window.drawn(draws, sampling.minimum, sampling.nonnegative), config)

@@ -28,7 +28,7 @@ from shared.random import make_generator, randn
 from tsdiff.calendar import shifted
 from tsdiff.entries import Entry, Series, read_series
 from tsdiff.model import TSDiff
-from tsdiff.windows import Conditions, bridge, cut_with_lags, window_of
+from tsdiff.windows import Conditions, bridge, cut_with_lags, windows_of
 
 Method = Literal["ode", "elbo"]
 
@@ -231,7 +231,7 @@ def _series(model: TSDiff, entry: Entry, name: str, settings: LikelihoodSettings
 
 def _windows(model: TSDiff, series: Series, places: np.ndarray) -> _Windows:
     config, copies = model.config, 1 + len(model.config.lags)
-    windows = [window_of(series, config, model.statistics, int(first)) for first in places]
+    windows = windows_of([(series, int(first)) for first in places], config, model.statistics)
     batch = Conditions.stack(windows, config)
     values, observed = bridge(torch.where(batch.observed > 0, batch.values, math.nan).numpy())
     log_scale = np.stack([np.tile(np.log(window.scale), copies) for window in windows])

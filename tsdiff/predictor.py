@@ -33,7 +33,7 @@ from tsdiff.posterior import draw_windows, quantile_levels
 from tsdiff.refine import RefineConfig, Refiner
 from tsdiff.short import ShortSeries
 from tsdiff.source import WindowSource
-from tsdiff.windows import Conditioning, Conditions, conditioning
+from tsdiff.windows import Conditioning, Conditions, conditionings
 
 _SAMPLING, _PREDICTOR = "sampling.json", "predictor.json"
 _MOST_STEPS = 10**6
@@ -145,7 +145,7 @@ class TSDiffPredictor(Predictor):
                 yield from self._in_pieces(group, num_samples)
                 continue
             group = [(name, self._recent(entry)) for name, entry in group]
-            inputs = [conditioning(entry, config, self.model.statistics, name) for name, entry in group]
+            inputs = conditionings(group, config, self.model.statistics)
             lengths = [np.shape(entry["target"])[-1] for _, entry in group]
             ends = [shifted(entry["start"], length) for (_, entry), length in zip(group, lengths, strict=True)]
             for (name, _), length in zip(group, lengths, strict=True):

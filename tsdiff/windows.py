@@ -15,7 +15,6 @@ from tsdiff.config import Scaling, TSDiffConfig
 from tsdiff.covariance import WindowCovariance
 from tsdiff.entries import ROUNDING, Entry, Series, read_series
 
-_SMALLEST_SCALE = float(np.finfo(np.float64).tiny)
 _FLAT = 1e-6
 """A context whose spread is below this share of its level tells no scale of what jumps after it."""
 _FARTHEST = 10.0
@@ -70,7 +69,9 @@ def with_lags(window: Callable[[int], np.ndarray], first: int, config: TSDiffCon
     return np.concatenate([window(first - lag) for lag in (0, *config.lags)], axis=1)
 
 
-def context_scale(context: np.ndarray, scaling: Scaling, fallback: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def context_scale(
+    context: np.ndarray, scaling: Scaling, fallback: np.ndarray, minimum: float = TSDiffConfig.minimum_scale
+) -> tuple[np.ndarray, np.ndarray]:
     """Location and scale of each row, (rows, 1), float64, from its observed values.
 
     Args:
@@ -79,7 +80,10 @@ def context_scale(context: np.ndarray, scaling: Scaling, fallback: np.ndarray) -
         fallback: (rows, n): what to use for a row whose context tells no scale: it holds no value, nothing but zeros
             or, where the scale is a spread, one value alone. Where the fallback tells none, it is the size of the
             values, or 1.
+        minimum: no scale is smaller.
     """
+    if scaling == "none":
+        return np.zeros((len(context), 1)), np.ones((len(context), 1))
     loc, scale = _measured(context.astype(np.float64), scaling)
     silent = scale == 0
     if silent.any():
@@ -90,7 +94,7 @@ def context_scale(context: np.ndarray, scaling: Scaling, fallback: np.ndarray) -
             size = np.fmax.reduce(np.abs(values), axis=1, initial=0.0)
             older_scale = np.where(older_scale > 0, older_scale, size)
         scale[silent] = np.where(older_scale > 0, older_scale, 1.0)
-    return loc[:, None], np.maximum(scale, _SMALLEST_SCALE)[:, None]
+    return loc[:, None], np.maximum(scale, minimum)[:, None]
 
 
 def _measured(values: np.ndarray, scaling: Scaling) -> tuple[np.ndarray, np.ndarray]:
@@ -121,13 +125,32 @@ def _last_and_change(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return last, change
 
 
-def window_scale(windows: np.ndarray, fallback: np.ndarray, config: TSDiffConfig) -> tuple[np.ndarray, np.ndarray]:
+def default_scale(contexts: np.ndarray, config: TSDiffConfig) -> np.ndarray | None:
+    """What a context that holds no value but zeros is scaled by, (channels,); None where the whole series tells it.
+
+    Args:
+        contexts: (rows, context_length, channels) of all windows that are drawn or trained on together, NaN where
+            missing: the mean absolute value of what is observed of them is the scale if `config.default_scale` is 0.
+        config: of the model.
+    """
+    if config.default_scale is None:
+        return None
+    if config.default_scale > 0:
+        return np.full(config.channels, config.default_scale)
+    observed = np.maximum((~np.isnan(contexts)).sum(axis=(0, 1)), 1)
+    return np.asarray(np.nansum(np.abs(contexts), axis=(0, 1), dtype=np.float64) / observed)
+
+
+def window_scale(
+    windows: np.ndarray, fallback: np.ndarray, config: TSDiffConfig, default: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Location and scale of each channel of each window, (rows, channels), float64, from its context.
 
     Args:
         windows: (rows, length, network_channels), NaN where missing.
         fallback: (rows, n, channels): see `context_scale`.
         config: of the model.
+        default: of more windows than these; None takes the `default_scale` of these.
     """
     rows, channels = len(windows), config.channels
 
@@ -135,10 +158,16 @@ def window_scale(windows: np.ndarray, fallback: np.ndarray, config: TSDiffConfig
         return values.transpose(0, 2, 1).reshape(rows * channels, -1)
 
     context, beyond = windows[:, : config.context_length, :channels], windows[:, config.context_length :, :channels]
-    loc, scale = context_scale(lines(context), config.scaling, lines(fallback))
+    loc, scale = context_scale(lines(context), config.scaling, lines(fallback), config.minimum_scale)
     reach = np.fmax.reduce(np.abs(lines(beyond) - loc), axis=1, initial=0.0)[:, None]
     scale = np.where(scale < _FLAT * np.abs(loc), np.maximum(scale, reach / _FARTHEST), scale)
-    return loc.reshape(rows, channels), scale.reshape(rows, channels)
+    loc, scale = loc.reshape(rows, channels), scale.reshape(rows, channels)
+    if default is None:
+        default = default_scale(context, config)
+    if default is not None:
+        told = (np.abs(context) > 0).any(axis=1)
+        scale = np.where(told, scale, np.maximum(default, config.minimum_scale))
+    return loc, scale
 
 
 def without_level(
@@ -297,17 +326,42 @@ def conditioning(
     Raises:
         DataError: the series holds no observed value, or cannot be used (`read_series`).
     """
-    horizon = config.prediction_length if first is None else 0
-    series = read_series(entry, config, name, horizon)
-    if series.empty:
-        raise DataError(f"series {name!r} holds no observed value; leave it out, or give some history")
-    return window_of(series, config, statistics, len(series) - config.context_length if first is None else first)
+    return conditionings([(name, entry)], config, statistics, [first])[0]
 
 
-def window_of(series: Series, config: TSDiffConfig, statistics: Statistics, first: int) -> Conditioning:
-    """The window of `series` from step `first`; see `conditioning`."""
+def conditionings(
+    group: Sequence[tuple[str, Entry]],
+    config: TSDiffConfig,
+    statistics: Statistics,
+    firsts: Sequence[int | None] | None = None,
+) -> list[Conditioning]:
+    """Windows of named series that are used together, from the steps `firsts`; see `conditioning`."""
+    places = []
+    for (name, entry), first in zip(group, firsts or [None] * len(group), strict=True):
+        series = read_series(entry, config, name, config.prediction_length if first is None else 0)
+        if series.empty:
+            raise DataError(f"series {name!r} holds no observed value; leave it out, or give some history")
+        places.append((series, len(series) - config.context_length if first is None else first))
+    return windows_of(places, config, statistics)
+
+
+def windows_of(
+    places: Sequence[tuple[Series, int]], config: TSDiffConfig, statistics: Statistics
+) -> list[Conditioning]:
+    """The windows of series, each from a step on, that are used together; see `conditioning`."""
+    default = None
+    if config.default_scale is not None and places:
+        contexts = [cut(series.target, first, config.context_length) for series, first in places]
+        default = default_scale(np.stack(contexts), config)
+    return [window_of(series, config, statistics, first, default) for series, first in places]
+
+
+def window_of(
+    series: Series, config: TSDiffConfig, statistics: Statistics, first: int, default: np.ndarray | None = None
+) -> Conditioning:
+    """The window of `series` from step `first`; see `conditioning`, and `window_scale` for `default`."""
     window = cut_with_lags(series.target, first, config)[None]
-    own_loc, size = window_scale(window, series.target[None], config)
+    own_loc, size = window_scale(window, series.target[None], config, default)
     loc, scale = without_level(window, own_loc, size, statistics, config)
     values = scaled(window, loc, scale, statistics, config)[0]
     observed = ~np.isnan(values)

@@ -75,6 +75,6 @@ def digest(value: Tensor) -> np.ndarray:
     flat = (torch.view_as_real(value) if value.is_complex() else value).double().flatten()
     if len(flat) <= _PICKED:
         return flat.numpy()
-    picked = flat[torch.linspace(0, len(flat) - 1, _PICKED).long()]
+    picked = flat[torch.arange(_PICKED) * (len(flat) - 1) // (_PICKED - 1)]
     directions = draw("directions", _PROJECTED, len(flat)) / math.sqrt(len(flat))
     return torch.cat([picked, directions @ flat]).numpy()

@@ -1,9 +1,7 @@
-"""State dicts in the published layout with random values, and the published network where it is at hand."""
+"""Checkpoints in the layout that the published training script writes, with weights by the recipe."""
 
 from __future__ import annotations
 
-import importlib
-import os
 import sys
 import types
 from pathlib import Path
@@ -13,26 +11,36 @@ import pytest
 import torch
 from torch import Tensor
 
-CODE = "TSDIFF_PUBLIC_CODE"
-"""Environment variable: a checkout of the published repository; its imports einops and opt_einsum are needed too."""
+from tests.golden import tsdiff_cases
+
+SCHEDULES = "uncond_ts_diff.utils"
 
 
 def published_state(
-    width: int = 8, blocks: int = 2, state: int = 8, channels: int = 1, features: int = 8, horizon: int = 24
+    width: int = 8,
+    blocks: int = 2,
+    state: int = 8,
+    channels: int = 1,
+    features: int = 8,
+    horizon: int = 24,
+    normalization: str = "mean",
+    step_embedding: int = 16,
 ) -> dict[str, Tensor]:
-    """Random weights under the published names."""
-    generator = torch.Generator().manual_seed(0)
-    result: dict[str, Tensor] = {"embedder._embedders.0.weight": torch.zeros(1, 1)}
+    """The published module's state dict; a scaler that scales nothing has no buffers."""
+    result: dict[str, Tensor] = {}
+    if normalization == "mean":
+        result |= {"scaler.minimum_scale": torch.tensor(1e-10), "scaler.default_scale": torch.tensor(0.0)}
+    result["embedder._embedders.0.weight"] = torch.empty(1, 1)
 
-    def put(name: str, *shape: int, gain: float = 0.5) -> None:
-        result[f"backbone.{name}"] = gain * torch.randn(*shape, generator=generator)
+    def put(name: str, *shape: int) -> None:
+        result[f"backbone.{name}"] = torch.empty(*shape)
 
     def layer(name: str, inputs: int, outputs: int, *kernel: int) -> None:
         put(f"{name}.weight", outputs, inputs, *kernel)
         put(f"{name}.bias", outputs)
 
     layer("input_init.0", channels, width)
-    layer("time_init.0", 16, width)
+    layer("time_init.0", step_embedding, width)
     layer("time_init.2", width, width)
     layer("out_linear.0", width, width)
     layer("out_linear.2", width, channels)
@@ -41,13 +49,12 @@ def published_state(
         core = f"{block}.s4block.layer.kernel.kernel"
         put(f"{block}.s4block.layer.D", 1, width)
         put(f"{core}.C", 2, width, state // 2, 2)
+        put(f"{core}.log_dt", width)
         put(f"{core}.B", 1, width, state // 2, 2)
         put(f"{core}.P", 1, width, state // 2, 2)
-        put(f"{core}.log_dt", width)
-        result[f"backbone.{core}.log_dt"] -= 3
         put(f"{core}.inv_w_real", width, state // 2)
-        put(f"{core}.w_imag", width, state // 2, gain=5.0)
-        result[f"backbone.{core}.L"] = torch.tensor(horizon)
+        put(f"{core}.w_imag", width, state // 2)
+        result[f"backbone.{core}.L"] = torch.tensor(0)
         layer(f"{block}.s4block.layer.output_linear", width, width, 1)
         put(f"{block}.s4block.norm.weight", width)
         put(f"{block}.s4block.norm.bias", width)
@@ -55,42 +62,39 @@ def published_state(
         layer(f"{block}.out_linear1", width, width, 1)
         layer(f"{block}.out_linear2", width, width, 1)
         layer(f"{block}.feature_encoder", features, width, 1)
+    tsdiff_cases.fill(result, horizon)
     return result
 
 
-def _package(needed: tuple[str, ...]) -> None:
-    """Makes the published package importable without its `__init__`, which wants mxnet and more; or skips the test."""
-    root = os.environ.get(CODE)
-    if not root:
-        pytest.skip(f"set {CODE} to a checkout of the published TSDiff code to compare with it")
-    for name in needed:
-        pytest.importorskip(name)
-    folder = Path(root) / "src" / "uncond_ts_diff"
-    if not folder.is_dir():
-        pytest.skip(f"{CODE}={root} holds no src/uncond_ts_diff")
-    for part in ("", "arch", "model", "model/diffusion", "sampler"):
-        name = ".".join(["uncond_ts_diff", *part.split("/")] if part else ["uncond_ts_diff"])
-        package = types.ModuleType(name)
-        package.__path__ = [str(folder / part)]
-        sys.modules.setdefault(name, package)
+def save_lightning(path: Path, state: dict[str, Tensor], hyper: dict[str, Any]) -> Path:
+    """What Lightning's ModelCheckpoint writes around a state dict: functions among the settings, whose place is given
+    as "module.name", are pickled by reference."""
+
+    def referred(value: Any) -> Any:
+        place, _, name = str(value).rpartition(".")
+        if place not in modules:
+            return value
+        function = types.FunctionType(_never.__code__, {}, name)
+        function.__module__, function.__qualname__ = place, name
+        setattr(modules[place], name, function)
+        return function
+
+    modules = {name: types.ModuleType(name) for name in ("uncond_ts_diff", SCHEDULES, "elsewhere")}
+    content: dict[str, Any] = {
+        "epoch": 1,
+        "global_step": 4,
+        "pytorch-lightning_version": "1.9.4",
+        "state_dict": state,
+        "loops": {"fit_loop": {"state_dict": {}, "epoch_progress": {"total": {"ready": 2, "completed": 2}}}},
+        "hparams_name": "kwargs",
+        "hyper_parameters": {name: referred(value) for name, value in hyper.items()},
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        for name, module in modules.items():
+            patch.setitem(sys.modules, name, module)
+        torch.save(content, path)
+    return path
 
 
-def published_code() -> tuple[Any, Any]:
-    """The published modules `arch.s4` and `arch.backbones`, in their pure-torch form; skips the test without them."""
-    _package(("einops", "opt_einsum", "pytorch_lightning"))
-    s4 = importlib.import_module("uncond_ts_diff.arch.s4")
-    if s4.has_pykeops or s4.has_cauchy_extension:
-        pytest.skip("the comparison patches the published code's pure-torch sums; KeOps is installed")
-    return s4, importlib.import_module("uncond_ts_diff.arch.backbones")
-
-
-def published_samplers() -> Any:
-    """The published module `sampler.observation_guidance`; skips the test without it."""
-    _package(("einops", "opt_einsum", "pytorch_lightning", "seaborn"))
-    # GluonTS has moved it since.
-    sys.modules.setdefault("gluonts.torch.modules.scaler", importlib.import_module("gluonts.torch.scaler"))
-    arch: Any = sys.modules["uncond_ts_diff.arch"]
-    arch.BackboneModel = importlib.import_module("uncond_ts_diff.arch.backbones").BackboneModel
-    model: Any = sys.modules["uncond_ts_diff.model"]
-    model.TSDiff = importlib.import_module("uncond_ts_diff.model.diffusion.tsdiff").TSDiff
-    return importlib.import_module("uncond_ts_diff.sampler.observation_guidance")
+def _never() -> None:
+    raise AssertionError("called")

@@ -1,4 +1,4 @@
-"""Published checkpoints: reading, mapping, refusing, and the same numbers as the published code."""
+"""Published checkpoints: reading, mapping, refusing. `test_parity.py` has what the published code makes of them."""
 
 from __future__ import annotations
 
@@ -13,16 +13,21 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import yaml
+from gluonts.model.forecast import SampleForecast
 from gluonts.time_feature import time_features_from_frequency_str
 from gluonts.torch.util import lagged_sequence_values
 from torch import Tensor
 
 import tsdiff
 from shared.errors import CheckpointError, ConfigError
-from tests.tsdiff.published import published_code, published_state
+from tests.tsdiff.published import SCHEDULES, published_state, save_lightning
 from tsdiff import TSDiff, TSDiffPredictor, import_checkpoint
 from tsdiff.backbones import S4Config
 from tsdiff.importing import PUBLISHED_LAGS
+from tsdiff.likelihood import LikelihoodSettings
+from tsdiff.refine import RefineConfig
+from tsdiff.synthesis import SynthesisConfig, synthesize
 from tsdiff.windows import Conditions, conditioning
 
 KERNEL = "backbone.residual_blocks.0.s4block.layer.kernel.kernel"
@@ -75,6 +80,8 @@ def test_save_and_load_give_the_same(saved: Callable[[Any], Path], tmp_path: Pat
     assert sorted(os.listdir(tmp_path / "model")) == ["config.json", "model.safetensors"]
     again = TSDiff.from_pretrained(tmp_path / "model")
     assert again.config.backbone == model.config.backbone
+    assert again.config.default_scale == 0.0
+    assert again.config.minimum_scale == model.config.minimum_scale
     assert again.sde == model.sde
     assert again.statistics == model.statistics
     assert torch.equal(noise(again), noise(model))
@@ -96,19 +103,73 @@ def test_settings_from_yaml_and_from_lightning(saved: Callable[[Any], Path], tmp
     assert torch.equal(noise(model), expected)
 
 
-def test_the_published_schedule_is_read_by_name(saved: Callable[[Any], Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    import sys
-    import types
+def test_functions_among_the_settings_are_read_by_name(tmp_path: Path) -> None:
+    """Lightning pickles the schedule by reference; whatever is not one of the two published ones has to be said."""
+    state, path = published_state(), tmp_path / "last.ckpt"
 
-    module = types.ModuleType("uncond_ts_diff.utils")
-    exec("def linear_beta_schedule(steps): raise AssertionError('called')", module.__dict__)
-    monkeypatch.setitem(sys.modules, "uncond_ts_diff", types.ModuleType("uncond_ts_diff"))
-    monkeypatch.setitem(sys.modules, "uncond_ts_diff.utils", module)
-    hyper = {**CONFIG, "diffusion_scheduler": module.linear_beta_schedule}
-    path = saved({"state_dict": published_state(), "hyper_parameters": hyper})
-    monkeypatch.undo()
-    betas = import_checkpoint(path).config.sde["betas"]
-    assert (betas[0], betas[-1]) == (1e-4, 0.1)
+    def betas(schedule: str, config: dict[str, Any] | None = None) -> list[float]:
+        save_lightning(path, state, {**CONFIG, "diffusion_scheduler": schedule, "timesteps": 50})
+        return import_checkpoint(path, config).config.sde["betas"]  # type: ignore[no-any-return]
+
+    linear = betas(f"{SCHEDULES}.linear_beta_schedule")
+    assert (linear[0], linear[-1], len(linear)) == (1e-4, 0.1, 50)
+    assert betas(f"{SCHEDULES}.cosine_beta_schedule")[-1] == 0.9999
+    for other in ("elsewhere.linear_beta_schedule", f"{SCHEDULES}.nonlinear_beta_schedule"):
+        with pytest.raises(ConfigError, match=f"diffusion_scheduler='{other}'"):
+            betas(other)
+        assert betas(other, {"diffusion_scheduler": "linear"}) == linear
+
+    def linear_beta_schedule(steps: int) -> Tensor:
+        raise AssertionError("called")
+
+    assert betas(other, {"diffusion_scheduler": linear_beta_schedule}) == linear
+
+
+def test_hyperparameters_count_no_features_as_the_module_does(tmp_path: Path) -> None:
+    """Of no static numbers the published transforms make one."""
+    hyper = {**CONFIG, "use_features": True, "num_feat_static_real": 0, "num_feat_static_cat": 0}
+    path = save_lightning(tmp_path / "last.ckpt", published_state(), hyper)
+    assert import_checkpoint(path).config.static_features == 1
+
+
+def test_categories_are_in_the_order_of_their_numbers(saved: Callable[[Any], Path]) -> None:
+    """The embedding of the eleventh comes after that of the tenth, not after that of the first."""
+    sizes = tuple(range(2, 13))
+    embedded = [(size + 1) // 2 for size in sizes]
+    state = published_state(features=1 + sum(embedded) + 1 + 5)
+    for i, (size, width) in enumerate(zip(sizes, embedded, strict=True)):
+        state[f"embedder._embedders.{i}.weight"] = torch.zeros(size, width)
+    model = import_checkpoint(saved(state), {**CONFIG, "use_features": True})
+    assert model.config.categories == sizes
+
+
+def test_what_else_the_scripts_read_and_write_is_a_configuration(saved: Callable[[Any], Path], tmp_path: Path) -> None:
+    """results.yaml around the run's settings, Lightning's hparams.yaml, and the scripts that use a checkpoint."""
+    path = saved(published_state())
+    known = {**CONFIG, "init_skip": True, "timesteps": 50}
+    run = {
+        **known,
+        "config": "train.yaml",
+        "out_dir": "./",
+        "missing_scenario": "RM",
+        "missing_values": 168,
+        "scale": 4,
+    }
+    files = {
+        "results.yaml": yaml.safe_dump({"config": run, "version": 0, "metrics": [{"CRPS": 0.1}]}),
+        "hparams.yaml": yaml.safe_dump({**known, "lr": 1e-3, "cardinalities": None})
+        + "diffusion_scheduler: !!python/name:uncond_ts_diff.utils.linear_beta_schedule ''\n",
+        "guidance.yaml": yaml.safe_dump({**known, "ckpt": "best_checkpoint.ckpt", "scaling_type": "mean"}),
+    }
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+        config = import_checkpoint(path, tmp_path / name).config
+        assert (config.backbone.input_skip, len(config.sde["betas"])) == (True, 50)  # type: ignore[union-attr]
+    (tmp_path / "runs.yaml").write_text("freq: !!python/object/apply:os.getcwd []")
+    with pytest.raises(ConfigError, match=r"runs\.yaml"):
+        import_checkpoint(path, tmp_path / "runs.yaml")
+    with pytest.raises(ConfigError, match="unknown settings version"):
+        import_checkpoint(path, {**known, "version": 0})
 
 
 def test_without_settings_what_is_assumed_is_said(saved: Callable[[Any], Path]) -> None:
@@ -126,6 +187,7 @@ def test_trained_weights_tell_skip_and_pairs(saved: Callable[[Any], Path], skip:
     """A network fitted to give pure noise back at the last step, as any trained one does."""
     torch.manual_seed(0)
     state = published_state(blocks=1, features=8)
+    state[f"{KERNEL}.C"] *= 4
     model = import_checkpoint(saved(state), {**CONFIG, "init_skip": skip, "conjugates": conjugates})
     ours = dict(model.denoiser.network.backbone.named_parameters())
     # Kernels with large gain make the two ways to sum them differ, as in training; only the last layers are fitted.
@@ -152,8 +214,113 @@ def test_trained_weights_tell_skip_and_pairs(saved: Callable[[Any], Path], skip:
 def test_kernels_that_were_never_made_are_made_for_the_window(saved: Callable[[Any], Path]) -> None:
     model = import_checkpoint(saved(published_state(horizon=0)), CONFIG)
     assert int(model.denoiser.network.backbone.blocks[0].convolution.horizon) == 24
+    told = {"init_skip": False, "conjugates": False}
+    for freq, features, context, prediction in (("H", 8, 336, 24), ("D", 14, 360, 30)):
+        path = saved(published_state(features=features, horizon=0))
+        with pytest.warns(UserWarning, match=f"prediction_length={prediction}.*context_length={context}"):
+            model = import_checkpoint(path, {"freq": freq, **told})
+        assert (model.config.context_length, model.config.prediction_length) == (context, prediction)
     with pytest.raises(ConfigError, match="context_length"):
-        import_checkpoint(saved(published_state(horizon=0)), {"freq": "H"})
+        import_checkpoint(saved(published_state(horizon=0)), {"freq": "W", **told})
+
+
+def test_the_scaler_is_the_one_in_the_file(saved: Callable[[Any], Path]) -> None:
+    """MeanScaler's buffers and their values; NOPScaler has none; the backbone alone does not tell."""
+    bare = {name: value for name, value in CONFIG.items() if name != "normalization"}
+
+    def scaling(state: dict[str, Tensor], settings: dict[str, Any] = bare) -> tuple[Any, ...]:
+        config = import_checkpoint(saved(state), settings).config
+        return config.scaling, config.default_scale, config.minimum_scale
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert scaling(published_state()) == ("mean", 0.0, float(torch.tensor(1e-10)))
+        changed = {"scaler.default_scale": torch.tensor(2.5), "scaler.minimum_scale": torch.tensor(0.25)}
+        assert scaling(published_state() | changed) == ("mean", 2.5, 0.25)
+        without = published_state(normalization="none")
+        assert scaling(without, {**bare, "normalization": "none"}) == ("none", None, 1e-10)
+        assert scaling(without, CONFIG) == ("mean", 0.0, 1e-10)
+    with pytest.warns(UserWarning, match="assumed normalization='none'"):
+        assert scaling(without)[0] == "none"
+    backbone = {name: value for name, value in without.items() if name.startswith("backbone.")}
+    with pytest.warns(UserWarning, match="assumed normalization='mean'"):
+        assert scaling(backbone) == ("mean", 0.0, 1e-10)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"scaler.default_scale": None}, "missing key 'scaler.default_scale'"),
+        ({"scaler.minimum_scale": torch.tensor(0.0)}, "'scaler.minimum_scale' is 0.0, not a scale"),
+        ({"scaler.default_scale": torch.tensor(-1.0)}, "not a scale"),
+        ({"scaler.default_scale": torch.tensor(torch.nan)}, "not a scale"),
+        ({"scaler.default_scale": torch.ones(1000)}, r"of shape \(1000,\), not one number"),
+        ({"scaler.default_scale": torch.tensor(1j)}, "torch.complex64"),
+        ({"scaler.loc": torch.tensor(0.0)}, "unknown key 'scaler.loc'"),
+    ],
+)
+def test_a_scaler_that_is_none_is_refused(
+    saved: Callable[[Any], Path], change: dict[str, Tensor | None], message: str
+) -> None:
+    state = {name: value for name, value in {**published_state(), **change}.items() if value is not None}
+    with pytest.raises(CheckpointError, match=message):
+        import_checkpoint(saved(state), CONFIG)
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_zeros_take_the_scale_of_what_is_forecast_with_them(saved: Callable[[Any], Path], batch: int) -> None:
+    model = import_checkpoint(saved(published_state()), CONFIG)
+    start, zeros = pd.Period("2024-01-01", "h"), np.append(np.full(10, 3.0), np.zeros(18))
+    entries = [{"start": start, "target": zeros}, {"start": start, "target": np.full(28, 8.0)}][:batch]
+    (forecast, *_) = TSDiffPredictor(model).with_sampling(steps=4).predict(entries, num_samples=3)
+    # Alone there is no scale but the smallest; with the other series it is 18·8 over 36 observed values.
+    assert 0 < np.abs(forecast.samples).max() < (1e-8 if batch == 1 else 4 * 100)
+    assert batch == 1 or np.abs(forecast.samples).max() > 0.4
+
+
+def asked(model: TSDiff, verb: str) -> np.ndarray:
+    """What a verb makes of two series, one with a context of zeros."""
+    predictor, start = TSDiffPredictor(model).with_sampling(steps=2), pd.Period("2024-01-01", "h")
+    whole = [np.append(np.zeros(18), np.full(6, 1e-3)), np.full(24, 8.0)]
+    entries = [{"start": start, "target": target, "item_id": str(i)} for i, target in enumerate(whole)]
+    past = [{**entry, "target": entry["target"][:18]} for entry in entries]
+    if verb == "forecast":
+        return np.stack([one.samples for one in predictor.predict(past, num_samples=2)])
+    if verb == "impute":
+        gaps = [{**entry, "target": np.where(np.arange(24) == 20, np.nan, entry["target"])} for entry in entries]
+        return np.stack([one.samples for one in predictor.impute(gaps, num_samples=2)])
+    if verb == "refine":
+        bases = [SampleForecast(np.full((2, 6), 4.0), start + 18, item_id=str(i)) for i in range(2)]
+        refined = predictor.refine(bases, past, RefineConfig(steps=1, num_samples=2))
+        return np.stack([one.samples for one in refined])
+    if verb == "synthesize":
+        return np.stack([made["target"] for made in synthesize(model, 2, entries, SynthesisConfig(steps=2, seed=2))])
+    settings = LikelihoodSettings(method="elbo", levels=2, stride=24)
+    joined = {"start": start, "target": np.concatenate(whole)}
+    return predictor.log_likelihood([joined], settings)[0].log_likelihood
+
+
+@pytest.mark.parametrize("verb", ["forecast", "impute", "refine", "synthesize", "likelihood"])
+def test_every_verb_scales_windows_together(saved: Callable[[Any], Path], verb: str) -> None:
+    """18 zeros and 18 eights: the batch's scale is 4, as if it were the default."""
+    found = [
+        asked(
+            import_checkpoint(saved(published_state() | {"scaler.default_scale": torch.tensor(default)}), CONFIG), verb
+        )
+        for default in (0.0, 4.0, 5.0)
+    ]
+    np.testing.assert_array_equal(found[0], found[1])
+    assert not np.allclose(found[0], found[2])
+
+
+def test_series_are_left_as_they_are_without_a_scaler(saved: Callable[[Any], Path], tmp_path: Path) -> None:
+    model = import_checkpoint(saved(published_state(normalization="none")), {**CONFIG, "normalization": "none"})
+    model.save_pretrained(tmp_path / "model")
+    model = TSDiff.from_pretrained(tmp_path / "model")
+    entry = {"start": pd.Period("2024-01-01", "h"), "target": np.arange(100.0, 130.0)}
+    window = conditioning(entry, model.config, model.statistics, "a")
+    assert (window.loc, window.scale) == (0.0, 1.0)
+    np.testing.assert_array_equal(window.values[:18, 0], np.arange(112.0, 130.0))
 
 
 def test_guided_forecast(saved: Callable[[Any], Path]) -> None:
@@ -333,7 +500,8 @@ def test_keys_that_do_not_fit_are_named(saved: Callable[[Any], Path]) -> None:
     ("change", "message"),
     [
         ({"use_lags": True}, "use_lags"),
-        ({"normalization": "zscore"}, "normalization"),
+        ({"normalization": "zscore"}, "normalization='zscore' cannot be used"),
+        ({"normalization": "none"}, "holds the buffers of 'mean'"),
         ({"init_skip": "no"}, "init_skip"),
         ({"context_length": 0}, "context_length"),
         ({"context_lenght": 18}, "context_lenght"),
@@ -349,52 +517,3 @@ def test_a_broken_yaml_is_refused(saved: Callable[[Any], Path], tmp_path: Path) 
     (tmp_path / "bad.yaml").write_text("freq: [H")
     with pytest.raises(ConfigError, match=r"bad\.yaml"):
         import_checkpoint(saved(published_state()), tmp_path / "bad.yaml")
-
-
-@pytest.mark.parametrize("conjugates", [True, False])
-@pytest.mark.parametrize(("channels", "skip", "featured"), [(1, False, False), (11, True, False), (1, True, True)])
-def test_the_published_code_gives_the_same(
-    saved: Callable[[Any], Path],
-    monkeypatch: pytest.MonkeyPatch,
-    conjugates: bool,
-    channels: int,
-    skip: bool,
-    featured: bool,
-) -> None:
-    """Needs a checkout of the published code; see `tests/tsdiff/published.py`."""
-    s4, backbones = published_code()
-    if conjugates:  # what KeOps and the CUDA extension sum
-        single = s4.cauchy_naive
-        monkeypatch.setattr(
-            s4, "cauchy_naive", lambda v, z, w: single(torch.cat([v, v.conj()], -1), z, torch.cat([w, w.conj()], -1))
-        )
-    torch.manual_seed(0)
-    published = backbones.BackboneModel(channels, 64, channels, 128, 3, 8, init_skip=skip).eval()
-    with torch.no_grad():
-        published(torch.randn(1, 360, channels), torch.tensor([0]))  # makes its kernels' length
-    state = {f"backbone.{name}": value.clone() for name, value in published.state_dict().items()}
-    state["embedder._embedders.0.weight"] = torch.zeros(1, 1)
-    settings = {"context_length": 312, "prediction_length": 48, "use_lags": channels > 1, "use_features": featured}
-    model = import_checkpoint(saved(state), {**CONFIG, **settings, "init_skip": skip, "conjugates": conjugates})
-    for length in (360, 200, 500):
-        x, features = torch.randn(3, length, channels), torch.randn(3, length, 8) if featured else None
-        for step in (torch.tensor([0, 37, 99]), torch.tensor([5, 5, 5])):
-            with torch.no_grad():
-                theirs, ours = published(x, step, features), model.predict_noise(x, step, features)
-            print(f"largest difference at length {length}: {float((theirs - ours).abs().max()):.1e}")
-            torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=2e-5 if not conjugates else 2e-4)
-
-
-def test_the_published_conditional_network_gives_the_same(saved: Callable[[Any], Path]) -> None:
-    """Needs a checkout of the published code; see `tests/tsdiff/published.py`."""
-    _, backbones = published_code()
-    torch.manual_seed(0)
-    published = backbones.BackboneModel(1, 64, 1, 128, 3, 12, init_skip=True).eval()
-    x, features, step = torch.randn(2, 360, 1), torch.randn(2, 360, 12), torch.tensor([3, 80])
-    with torch.no_grad():
-        published(x, step, features)  # makes its kernels' length
-        state = {f"backbone.{name}": value.clone() for name, value in published.state_dict().items()}
-        settings = {"context_length": 312, "prediction_length": 48, "init_skip": True, "conjugates": False}
-        model = import_checkpoint(saved(state), {**COND, **settings})
-        theirs, ours = published(x, step, features), model.predict_noise(x, step, known=features)
-    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=2e-5)

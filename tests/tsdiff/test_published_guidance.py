@@ -1,8 +1,9 @@
-"""The published samplers: their equations written out, the published code where it is at hand, and identities."""
+"""The published samplers: their equations written out, what the published code gave, and identities."""
 
 from __future__ import annotations
 
 import math
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -14,10 +15,12 @@ from shared.errors import ConfigError
 from shared.random import make_generator
 from shared.samplers import sample
 from shared.sde import VPSDE
-from tests.tsdiff.published import published_samplers
+from tests.golden import tsdiff_cases as cases
+from tests.golden.store import Golden
 from tsdiff.config import SkipType, paper_sde
 from tsdiff.published import AncestralGuidance, DDIMGuidance, PublishedGuidance, posterior_variance, table_times
 
+GOLDEN = Golden(cases.PATH)
 SDE = paper_sde()
 BETAS = torch.tensor(SDE.betas, dtype=torch.float64)
 KEPT = torch.cumprod(1 - BETAS, 0)
@@ -111,45 +114,31 @@ def test_ddim_is_the_published_step(kind, skip: int, skip_type: SkipType, eta):
     torch.testing.assert_close(found, written_ddim(kind, 0.3, eta, steps), rtol=1e-8, atol=1e-8)
 
 
-@pytest.mark.parametrize("kind", ["mse", "quantile"])
-def test_the_published_code_gives_the_same(kind):
-    module = published_samplers()
-    tables = {
-        "betas": BETAS,
-        "alphas_cumprod": KEPT,
-        "sqrt_alphas_cumprod": KEPT.sqrt(),
-        "sqrt_one_minus_alphas_cumprod": (1 - KEPT).sqrt(),
-        "sqrt_recip_alphas": (1 / (1 - BETAS)).sqrt(),
-        "posterior_variance": BETAS * (1 - torch.cat([KEPT.new_ones(1), KEPT[:-1]])) / (1 - KEPT),
-    }
-    base = module.TSDiff.__mro__[1]
+@pytest.mark.parametrize("kind", list(cases.ENERGIES))
+def test_the_published_code_gives_the_same(kind, monkeypatch: pytest.MonkeyPatch):
+    """The same network, values and noise as `tests/golden/make_tsdiff.py` gave the published samplers."""
 
-    class Model(torch.nn.Module):
-        """The published steps over our network."""
+    def network(x: Tensor, t: Tensor) -> Tensor:
+        step = round(float(SDE.step_of_time(t[0].double())))
+        return clean_of(x, step, cases.noise_of(x, step))
 
-        timesteps = 100
-        p_sample, p_sample_genddim, fast_denoise = base.p_sample, base.p_sample_genddim, base.fast_denoise
+    def run(guide: PublishedGuidance, method: Any, times: Tensor, eta: float | None = None) -> Tensor:
+        numbers = count()
+        monkeypatch.setattr("torch.randn", lambda *shape, **_: cases.guided_noise(next(numbers)))
+        shape = (cases.ROWS, cases.LENGTH, 1)
+        return sample(
+            network, SDE, shape, method=method, schedule=times, eta=eta, guidance=guide, dtype=torch.float64
+        ).x
 
-        @staticmethod
-        def backbone(x: Tensor, t: Tensor, features: None) -> Tensor:
-            return noise_of(x, int(t[0]))
+    def same(found: Tensor, name: str) -> None:
+        torch.testing.assert_close(found, torch.from_numpy(GOLDEN.array(name)), rtol=1e-9, atol=1e-9)
 
-    model = Model()
-    for name, table in tables.items():
-        setattr(model, name, table)
-    settings = {"num_samples": ROWS, "guidance": "MSE" if kind == "mse" else kind}
-    ddpm = module.DDPMGuidance(model, 4, scale=4.0, **settings)
-    torch.manual_seed(0)
-    wanted = ddpm.guide(VALUES, MASK, None, 4.0)
-    found = drawn(AncestralGuidance(VALUES, MASK, kind, LEVELS, 4.0), "sde1", table_times(SDE))
-    torch.testing.assert_close(found, wanted, rtol=1e-6, atol=1e-6)  # its levels are single precision
-    for skip, skip_type, eta in ((5, "uniform", 0.0), (5, "quadratic", 0.0), (3, "quadratic", 0.4)):
-        ddim = module.DDIMGuidance(model, 4, eta=eta, skip_factor=skip, skip_type=skip_type, scale=0.3, **settings)
-        torch.manual_seed(0)
-        wanted = ddim.guide(VALUES, MASK, None, 0.3)
-        guide = DDIMGuidance(VALUES, MASK, kind, LEVELS, 0.3)
-        found = drawn(guide, "ode1", table_times(SDE, skip, skip_type), eta)
-        torch.testing.assert_close(found, wanted, rtol=1e-6, atol=1e-6)
+    levels = (torch.arange(cases.ROWS, dtype=torch.float64) + 1) / (cases.ROWS + 1)
+    target = (cases.VALUES, cases.MASK, kind, levels)
+    same(run(AncestralGuidance(*target, cases.DDPM_SCALES[kind]), "sde1", table_times(SDE)), f"ddpm/{kind}")
+    for skip, skip_type, eta in cases.DDIM:
+        guide, times = DDIMGuidance(*target, cases.DDIM_SCALES[kind]), table_times(SDE, skip, skip_type)
+        same(run(guide, "ode1", times, eta), f"ddim/{kind}/{skip}/{skip_type}/{eta}")
 
 
 @pytest.mark.parametrize(("guide", "method"), [(AncestralGuidance, "sde1"), (DDIMGuidance, "ode1")])

@@ -11,14 +11,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.errors import DataError
+from shared.errors import ConfigError, DataError
 from tsdiff.backbones import S4DConfig
 from tsdiff.calendar import calendar_features, calendar_width
 from tsdiff.config import TSDiffConfig
 from tsdiff.data.frequency import quiet
 from tsdiff.entries import read_series
 from tsdiff.source import WindowSource
-from tsdiff.windows import Statistics, bridge, conditioning, context_scale, cut
+from tsdiff.windows import Statistics, bridge, conditioning, conditionings, context_scale, cut
 
 NAN = np.nan
 
@@ -91,6 +91,28 @@ def test_scaled_windows_do_not_depend_on_the_unit(values, factor, scaling):
 def test_rows_are_scaled_each_on_their_own():
     rows = np.array([[1.0, 1.0], [NAN, NAN], [300.0, 500.0]])
     np.testing.assert_allclose(context_scale(rows, "mean", np.full((3, 1), 9.0))[1][:, 0], [1, 9, 400])
+
+
+@pytest.mark.parametrize(("default", "expected"), [(None, 20 / 12), (0.0, 2.0), (7.0, 7.0)])
+def test_a_context_of_zeros_takes_the_default_scale(default, expected):
+    """None: of the whole series; 0: of all contexts of the batch, whose 12 observed values sum up to 24."""
+    group = [("zeros", entry([5.0] * 4 + [0.0] * 8)), ("gaps", entry([6.0, NAN] * 4))]
+    zeros, gaps = conditionings(group, config(default_scale=default), Statistics())
+    assert zeros.scale == pytest.approx([expected])
+    assert gaps.scale == 6.0
+
+
+def test_no_scale_is_smaller_than_the_least():
+    found = conditioning(entry([0.5] * 8), config(minimum_scale=2.0), Statistics(), "a")
+    assert found.scale == 2.0
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"default_scale": -1.0}, {"default_scale": 0.0, "scaling": "last"}, {"minimum_scale": 0.0}]
+)
+def test_scales_that_cannot_be_are_refused(wrong):
+    with pytest.raises(ConfigError, match=f"{next(iter(wrong))}="):
+        config(**wrong)
 
 
 # --- bridge ------------------------------------------------------------------------------------------------

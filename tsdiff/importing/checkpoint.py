@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from tsdiff.backbones import S4Config
 from tsdiff.calendar import calendar_width
 from tsdiff.config import TSDiffConfig
 from tsdiff.importing.files import read_settings, read_state
+from tsdiff.importing.scaler import Scaler, without_scaler
 from tsdiff.importing.settings import IGNORED, PUBLISHED_LAGS, USED, Settings, Shapes
 from tsdiff.importing.weights import loaded, noise_error
 from tsdiff.model import TSDiff
@@ -52,14 +53,20 @@ def import_checkpoint(
     A TSDiff-Cond (model="conditional", or features that only it has) sees the published lags of the series, its
     observed values and which they are; it forecasts without guidance, as published with `Sampling(method="ddpm")`.
 
+    Windows are scaled as published, by "mean" (GluonTS's MeanScaler, with the numbers in its buffers) or not at all
+    ("none", its NOPScaler). A default scale of 0, which every published run has, means that a context without any
+    value but zeros takes the scale of the batch, here of the series that are forecast together: the one case in which
+    a forecast depends on what else is forecast.
+
     The training windows' statistics are unknown: center 0 and spread 1, as published; `top_variance` is the context's
     length, the variance that the level alone has after mean scaling, which keeps guidance on the stable side.
 
     Args:
-        path: what `torch.save` made of the module's state dict, or a Lightning checkpoint.
-        config: the script's YAML, or a mapping of its settings (freq, context_length, prediction_length,
-            normalization, use_lags, use_features, init_skip, timesteps, diffusion_scheduler, dropout, conjugates,
-            model, noise_observed).
+        path: what `torch.save` made of the state dict of the module or of its backbone, or a Lightning checkpoint;
+            one that was saved before the network's first call too, of which the kernels have no length yet.
+        config: the YAML that a published script reads, the `results.yaml` or `hparams.yaml` that it writes, or a
+            mapping of settings (freq, context_length, prediction_length, normalization, use_lags, use_features,
+            init_skip, timesteps, diffusion_scheduler, dropout, conjugates, model, noise_observed).
 
     Returns:
         A TSDiff with an `S4Backbone`, without calendar, that predicts noise; in evaluation mode.
@@ -90,9 +97,7 @@ def _build(state: Mapping[str, Tensor], shapes: Shapes, settings: Settings, orig
         )
     if features and not shapes.features:
         raise ConfigError(f"use_features=True, but the network of {origin} takes no features")
-    normalization = settings.values.get("normalization") or settings.assume("normalization", "mean")
-    if normalization != "mean":
-        raise ConfigError(f"normalization={normalization!r} cannot be used here; windows are scaled by 'mean'")
+    scaler, state = Scaler.of(state, settings), without_scaler(state)
     freq = settings.freq(shapes, shapes.lags(conditional))
     context, prediction = settings.lengths(freq, shapes.horizon)
     skip, pairs = settings.flag("init_skip"), settings.flag("conjugates")
@@ -115,6 +120,7 @@ def _build(state: Mapping[str, Tensor], shapes: Shapes, settings: Settings, orig
         external_features=0 if conditional else shapes.features,
         lags=() if conditional else known,
         known_lags=known if conditional else (),
+        **asdict(scaler),
     )
     if features:
         config = _with_features(config, shapes, settings, origin)
@@ -171,7 +177,7 @@ def _with_features(config: TSDiffConfig, shapes: Shapes, settings: Settings, ori
         calendar="gluonts",
         scale_feature=True,
         categories=shapes.categories or (1,),
-        static_features=settings.count("num_feat_static_real") or 1,
+        static_features=settings.count("num_feat_static_real", least=0) or 1,
         external_features=0,
     )
     embedded = sum(min(50, (size + 1) // 2) for size in described.categories)

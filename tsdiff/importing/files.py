@@ -11,32 +11,29 @@ import yaml
 from torch import Tensor
 
 from shared.errors import CheckpointError, ConfigError
-from shared.pickles import load_pickle
+from shared.pickles import Reference, load_pickle
 
-
-class _Inert:
-    """Stands for a function of the published code that a checkpoint names; it does nothing."""
-
-    def __init__(self, *_: Any) -> None: ...
-
-
-class _Linear(_Inert):
-    """In the place of the linear schedule."""
-
-
-class _Cosine(_Inert):
-    """In the place of the cosine schedule."""
-
-
-_STAND_INS = [
-    (_Linear, "uncond_ts_diff.utils.linear_beta_schedule"),
-    (_Cosine, "uncond_ts_diff.utils.cosine_beta_schedule"),
+_RESULTS = {"config", "version", "metrics"}
+# Known by name in every format of torch's files, other functions in today's only.
+_FUNCTIONS = [
+    (type("Reference", (Reference,), {"name": name}), name)
+    for name in ("uncond_ts_diff.utils.linear_beta_schedule", "uncond_ts_diff.utils.cosine_beta_schedule")
 ]
 
 
+class _Reader(yaml.SafeLoader):
+    """Plain YAML, where a Python function that Lightning's hparams.yaml names is its name."""
+
+
+_Reader.add_multi_constructor("tag:yaml.org,2002:python/name:", lambda loader, suffix, node: suffix)
+
+
 def read_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The state dict of the backbone and the hyperparameters, by torch's restricted reader."""
-    content = load_pickle(path, _STAND_INS, remedy="save the module's state_dict() alone")
+    """The state dict, the backbone's part without its prefix, and the hyperparameters, by torch's restricted reader.
+
+    Hyperparameters that are functions, such as the schedule, become their names.
+    """
+    content = load_pickle(path, _FUNCTIONS, references=True, remedy="save the module's state_dict() alone")
     hyper: Any = {}
     if isinstance(content, Mapping) and "state_dict" in content:
         content, hyper = content["state_dict"], content.get("hyper_parameters") or {}
@@ -46,23 +43,34 @@ def read_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     if others:
         raise CheckpointError(f"{path}: {', '.join(others[:5])} are not tensors; save the module's state_dict() alone")
     state = {str(k).removeprefix("backbone."): v for k, v in content.items()}
-    return state, {str(name): value for name, value in hyper.items()}
+    return state, {str(name): _named(value) for name, value in hyper.items()}
+
+
+def _named(value: Any) -> Any:
+    return getattr(value, "name", None) if isinstance(value, type) and issubclass(value, Reference) else value
 
 
 def read_settings(
     config: str | os.PathLike[str] | Mapping[str, Any] | None, used: Collection[str], ignored: Collection[str]
 ) -> dict[str, Any]:
-    """The settings of a YAML file or a mapping; {} for None. A name that is neither used nor ignored is refused."""
+    """The settings of a YAML file or a mapping, of results.yaml those of its run; {} for None. A name that is neither
+    used nor ignored is refused."""
     if config is None:
         return {}
-    if not isinstance(config, Mapping):
-        try:
-            config = yaml.safe_load(Path(config).read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise ConfigError(f"the configuration {config} cannot be read: {error}") from error
-        if not isinstance(config, Mapping):
-            raise ConfigError("the configuration is not a mapping of settings")
-    unknown = [str(name) for name in config if name not in used and name not in ignored]
+    settings = config if isinstance(config, Mapping) else _parsed(Path(config))
+    if isinstance(settings.get("config"), Mapping) and set(settings) <= _RESULTS:
+        settings = settings["config"]
+    unknown = [str(name) for name in settings if name not in used and name not in ignored]
     if unknown:
         raise ConfigError(f"unknown settings {', '.join(unknown)}; known: {', '.join(sorted(used))}")
-    return dict(config)
+    return dict(settings)
+
+
+def _parsed(path: Path) -> Mapping[str, Any]:
+    try:
+        content = yaml.load(path.read_text(encoding="utf-8"), _Reader)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"the configuration {path} cannot be read: {error}") from error
+    if not isinstance(content, Mapping):
+        raise ConfigError("the configuration is not a mapping of settings")
+    return content

@@ -21,7 +21,10 @@ USED |= {"num_feat_static_real", "model", "noise_observed"}
 IGNORED = {"dataset", "lr", "gradient_clip_val", "max_epochs", "num_batches_per_epoch", "batch_size"}
 IGNORED |= {"num_samples", "sampler", "sampler_params", "use_validation_set", "eval_every", "device", "setup"}
 IGNORED |= {"guidance", "missing_data_configs", "do_final_eval", "num_feat_dynamic_real", "num_feat_static_cat"}
-IGNORED |= {"cardinalities"}
+IGNORED |= {"cardinalities", "scale", "missing_scenario", "missing_values", "train_missing_scenario"}
+# Of the scripts that use a checkpoint, and of the command line, which the results repeat.
+IGNORED |= {"ckpt", "base_model", "base_model_params", "iterations", "refiner_configs", "scaling_type"}
+IGNORED |= {"config", "out_dir"}
 # What shapes tell.
 IGNORED |= {"input_dim", "hidden_dim", "output_dim", "step_emb", "num_residual_blocks", "residual_block"}
 _DROPOUTS = {"dropout": 0.1, "dropout02": 0.2, "dropout03": 0.3}
@@ -32,6 +35,8 @@ _KNOWN = 2
 # Feature inputs beyond those of the clock: scale, static category, static number, age.
 _OTHER_FEATURES = 4
 _HORIZONS = {"h": 24, "D": 30, "B": 30}
+_WINDOWS = {"h": 360, "D": 390, "B": 390}
+_SCHEDULES = {"linear", "linear_beta_schedule", "cosine", "cosine_beta_schedule"}
 PUBLISHED_LAGS = {"h": tuple(24 * days for days in (1, 2, 3, 4, 5, 6, 7, 14, 21, 28))}
 PUBLISHED_LAGS |= {freq: tuple(range(30, 361, 30)) for freq in ("D", "B")}
 _CLOCKS = {4: "h", 3: "D"}
@@ -81,8 +86,10 @@ class Shapes:
             step_embedding=state["time_init.0.weight"].shape[1],
         )
         features = encoder.shape[1] if encoder is not None and encoder.ndim == 3 else 0
-        sizes = {name: len(state[name]) for name in sorted(state) if name.startswith(EMBEDDER)}
-        return cls(network, channels, features, tuple(sizes.values()), int(state[f"{first}.L"]))
+        # The tenth comes after the ninth.
+        embedders = sorted((name for name in state if name.startswith(EMBEDDER)), key=lambda name: (len(name), name))
+        sizes = tuple(len(state[name]) if state[name].ndim else 0 for name in embedders)
+        return cls(network, channels, features, sizes, int(state[f"{first}.L"]))
 
 
 class Settings:
@@ -98,11 +105,11 @@ class Settings:
             raise ConfigError(f"{name}={value!r}: give true or false")
         return value
 
-    def count(self, name: str) -> int | None:
-        """A positive whole number, None where it is not given."""
+    def count(self, name: str, least: int = 1) -> int | None:
+        """A whole number, None where it is not given."""
         value = self.values.get(name)
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-            raise ConfigError(f"{name}={value!r}: give a whole number from 1")
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
+            raise ConfigError(f"{name}={value!r}: give a whole number from {least}")
         return value
 
     def assume(self, name: str, value: Any) -> Any:
@@ -118,13 +125,14 @@ class Settings:
 
     def table(self) -> DiscreteVPSDE:
         """The diffusion table: 100 linear steps unless said otherwise."""
-        steps, schedule = self.count("timesteps") or 100, self.values.get("diffusion_scheduler", "linear")
-        name = schedule if isinstance(schedule, str) else getattr(schedule, "__name__", repr(schedule))
-        if "linear" in name.lower():
+        steps, given = self.count("timesteps") or 100, self.values.get("diffusion_scheduler", "linear")
+        name = str(getattr(given, "__name__", given))
+        kind = name.removeprefix("uncond_ts_diff.utils.")
+        if kind not in _SCHEDULES:
+            raise ConfigError(f"diffusion_scheduler={name!r}: known are linear and cosine; give one in `config`")
+        if kind.startswith("linear"):
             return DiscreteVPSDE(linear_betas(steps, 1e-4, 0.1))
-        if "cosine" in name.lower():
-            return DiscreteVPSDE([max(beta, 1e-4) for beta in cosine_betas(steps, beta_max=0.9999)])
-        raise ConfigError(f"diffusion_scheduler={name!r}: known are linear and cosine")
+        return DiscreteVPSDE([max(beta, 1e-4) for beta in cosine_betas(steps, beta_max=0.9999)])
 
     def conditional(self, shapes: Shapes) -> bool:
         """Whether it is a TSDiff-Cond: said, or one channel and the features that published ones have."""
@@ -145,13 +153,15 @@ class Settings:
         return self.assume("freq", guess)
 
     def lengths(self, freq: str, horizon: int) -> tuple[int, int]:
-        """Context and prediction length: given, or such that their sum is what the kernels were made for."""
+        """Context and prediction length: given, or such that their sum is what the kernels were made for; of kernels
+        that were made for none, the window that all published runs of the frequency have."""
         context, prediction = self.count("context_length"), self.count("prediction_length")
         if prediction is None and context is not None and horizon > context:
             prediction = self.assume("prediction_length", horizon - context)
         if prediction is None:
             prediction = self.assume("prediction_length", _HORIZONS.get(base_freq(freq), 24))
         if context is None:
+            horizon = horizon or _WINDOWS.get(freq, 0)
             if horizon <= prediction:
                 raise ConfigError(
                     f"the kernels of {self.origin} do not tell the length of its windows; give context_length and "

@@ -29,7 +29,7 @@ from tsdiff.refine.base import BaseForecast, base_paths, matched
 from tsdiff.refine.config import RefineConfig
 from tsdiff.refine.energy import BasePrior, DenoisingEnergy, Levels, ScoreForce, with_lags
 from tsdiff.short import ShortSeries
-from tsdiff.windows import Conditioning, Conditions, bridge, conditioning
+from tsdiff.windows import Conditioning, Conditions, bridge, conditionings
 
 
 class Refiner:
@@ -82,7 +82,7 @@ class Refiner:
         """Samples (items, num_samples, prediction_length), or with channels last where there are several, in the
         series' units; batch_rows at a time."""
         settings, config = self.config, self.model.config
-        inputs = [conditioning(base.entry, config, self.model.statistics, base.name) for base in group]
+        inputs = conditionings([(base.name, base.entry) for base in group], config, self.model.statistics)
         starts = np.stack([self._starts(base, window) for base, window in zip(group, inputs, strict=True)])
         rows = [(item, draw) for item in range(len(group)) for draw in range(settings.num_samples)]
         out = np.empty((len(group), settings.num_samples, config.prediction_length, config.channels))

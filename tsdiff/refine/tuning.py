@@ -18,7 +18,7 @@ from tsdiff.evaluation import Pair, evaluate
 from tsdiff.model import TSDiff
 from tsdiff.refine.config import ADJUSTED, Energy, RefineConfig
 from tsdiff.refine.refiner import Refiner
-from tsdiff.windows import Conditions, conditioning
+from tsdiff.windows import Conditions, conditionings
 
 
 def representative_log_snr(model: TSDiff, dataset: Iterable[Entry], windows: int = 64, seed: int = 0) -> float:
@@ -39,10 +39,9 @@ def representative_log_snr(model: TSDiff, dataset: Iterable[Entry], windows: int
     entries = list(islice(dataset, windows))
     if not entries:
         raise DataError("there is no series to measure the loss on")
-    inputs = []
-    for place, entry in enumerate(entries):
-        name, first = str(entry.get("item_id", place)), np.shape(entry["target"])[-1] - model.config.length
-        inputs.append(conditioning(entry, model.config, model.statistics, name, first))
+    named = [(str(entry.get("item_id", place)), entry) for place, entry in enumerate(entries)]
+    firsts = [np.shape(entry["target"])[-1] - model.config.length for entry in entries]
+    inputs = conditionings(named, model.config, model.statistics, firsts)
     conditions = Conditions.stack(inputs, model.config, device=model.device)
     noise = randn(conditions.values.shape, make_generator(seed, "representative"), device=model.device)
     sde = model.sde

@@ -19,7 +19,7 @@ from tsdiff.data.series import Entry
 from tsdiff.entries import Series, read_series
 from tsdiff.model import TSDiff, call_times
 from tsdiff.synthesis.windows import SOURCE
-from tsdiff.windows import Conditioning, Conditions, cut, window_of
+from tsdiff.windows import Conditioning, Conditions, cut, windows_of
 
 _TRIES = 10
 
@@ -118,8 +118,8 @@ def _pool(series: Iterable[Entry], config: TSDiffConfig, settings: SynthesisConf
     return kept
 
 
-def _place(pool: list[Series], model: TSDiff, number: int, seed: int) -> _Place:
-    config = model.config
+def _place(pool: list[Series], config: TSDiffConfig, number: int, seed: int) -> tuple[Series, int]:
+    """A series, and the first step of a window of it that is not all missing, if twenty tries find one."""
     rng = np.random.default_rng(derive_seed(seed, "place", number))
     for _ in range(_TRIES):
         series = pool[int(rng.integers(len(pool)))]
@@ -127,14 +127,16 @@ def _place(pool: list[Series], model: TSDiff, number: int, seed: int) -> _Place:
         first = int(rng.integers(free + 1)) if free >= 0 else free
         if not np.isnan(cut(series.target, first, config.context_length)).all():
             break
-    return _Place(series, first, window_of(series, config, model.statistics, first))
+    return series, first
 
 
 def _windows(model: TSDiff, n: int, pool: list[Series], config: SynthesisConfig) -> Iterator[Entry]:
     digits = len(str(n - 1))
     for first in range(0, n, config.batch_rows):
         numbers = range(first, min(first + config.batch_rows, n))
-        places = [_place(pool, model, number, config.seed) for number in numbers]
+        found = [_place(pool, model.config, number, config.seed) for number in numbers]
+        windows = windows_of(found, model.config, model.statistics)
+        places = [_Place(series, at, window) for (series, at), window in zip(found, windows, strict=True)]
         for number, place, drawn in zip(numbers, places, _draw(model, places, numbers, config), strict=True):
             target = place.window.to_series(drawn).T
             if not (np.abs(target) <= np.finfo(np.float32).max).all():  # larger ones no reader would take
