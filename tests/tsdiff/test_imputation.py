@@ -78,16 +78,16 @@ def test_the_frame_tells_time_value_and_intervals(trained: TSDiffPredictor):
     )
     given = frame.drop(index=[20, 21, 90])
     found = trained.impute_df(given, target="sold", item_id="shop", timestamp="day", num_samples=9)
-    assert list(found.columns[:5]) == ["item_id", "timestamp", "value", "imputed", "mean"]
+    assert list(found.columns[:5]) == ["shop", "day", "sold", "imputed", "mean"]
     assert len(found) == 120
     gone = found[found["imputed"]]
-    assert list(zip(gone["item_id"], gone["timestamp"], strict=True)) == [
+    assert list(zip(gone["shop"], gone["day"], strict=True)) == [
         (frame["shop"][i], frame["day"][i]) for i in (20, 21, 90)
     ]
     assert (gone["0.05"] <= gone["0.5"]).all()
     assert (gone["0.5"] <= gone["0.95"]).all()
     kept = found[~found["imputed"]]
-    np.testing.assert_allclose(kept["0.05"], kept["value"])
+    np.testing.assert_allclose(kept["0.05"], kept["sold"])
 
 
 def test_channels_are_filled_each():

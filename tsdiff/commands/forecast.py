@@ -62,7 +62,7 @@ def scored_frame(job: Job, forecasts: list[SampleForecast]) -> pd.DataFrame:
     """Forecasts of the test windows beside what happened."""
     frame = forecasts_to_frame(forecasts, stamp=job.series.stamp)
     frame["actual"] = [value for label in job.split.test.label for value in label["target"]]
-    return frame
+    return job.series.origin.restored(frame)
 
 
 def knows_future(entry: Entry, job: Job) -> bool:
@@ -102,7 +102,7 @@ def write_results(
     for note in {*model.notes, *naive.notes}:
         console.print(f"note: {note}", style="yellow", markup=False, highlight=False)
     write_csv(output / "forecasts.csv", scored_frame(job, forecasts))
-    write_csv(output / "future.csv", future)
+    write_csv(output / "future.csv", job.series.origin.restored(future))
     write_text(output / "metrics.md", metrics_table(rows))
     plot_forecasts(forecasts, test, output / "forecasts.png", stamp=job.series.stamp)
     metrics = {

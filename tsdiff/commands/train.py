@@ -62,8 +62,7 @@ def experiment_of(
 def read_data(experiment: Experiment) -> ExperimentData:
     """The data, and what was repaired or left out of it said."""
     data = load_experiment_data(experiment.data)
-    skipped = {**data.series.skipped, **data.split.skipped}
-    for line in [*data.series.notes, *(f"series {item!r} left out: {why}" for item, why in skipped.items())][:20]:
+    for line in data.series.remarks(data.split.skipped):
         console.print(f"note: {line}", style="yellow", markup=False, highlight=False)
     return data
 
