@@ -95,7 +95,9 @@ def anomaly_scores(
     model = model.model if isinstance(model, TSDiffPredictor) else model
     entries: Iterable[Entry]
     if isinstance(data, pd.DataFrame):
-        entries = series_from_frame(data, target=target, item_id=item_id, timestamp=timestamp, freq=model.config.freq)
+        series = series_from_frame(data, target=target, item_id=item_id, timestamp=timestamp, freq=model.config.freq)
+        series.warn()
+        entries = series
     else:
         entries = [data] if isinstance(data, Mapping) else data
     results = [_scores(model, entry, place, settings or DEFAULT_SCORING) for place, entry in enumerate(entries)]

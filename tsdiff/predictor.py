@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, replace
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -16,14 +15,13 @@ import torch
 from gluonts.model.forecast import Forecast, SampleForecast
 from gluonts.model.predictor import Predictor
 
-from shared.checkpoint import dataclass_from, resolve
-from shared.errors import CheckpointError, ConfigError, DataError
-from shared.io import write_json
+from shared.checkpoint import resolve
+from shared.errors import ConfigError, DataError
 from shared.random import derive_seed, make_generator
 from shared.settings import whole_number
 from tsdiff.calendar import recent_steps, shifted
 from tsdiff.config import ANY_FREQ, Sampling, compute_device
-from tsdiff.data import entries_of, normalise_freq, series_from_frame, to_timestamps
+from tsdiff.data import SeriesSet, entries_of, normalise_freq, series_from_frame, to_timestamps
 from tsdiff.entries import Entry, read_series, unadapted
 from tsdiff.evaluation import forecasts_to_frame
 from tsdiff.imputation import Imputation, impute_series
@@ -31,13 +29,10 @@ from tsdiff.likelihood import LikelihoodSettings, WindowLikelihoods, window_log_
 from tsdiff.model import BUNDLED, TSDiff
 from tsdiff.posterior import draw_windows, quantile_levels
 from tsdiff.refine import RefineConfig, Refiner
+from tsdiff.saved import read_horizon, read_sampling, write_settings
 from tsdiff.short import ShortSeries
 from tsdiff.source import WindowSource
 from tsdiff.windows import Conditioning, Conditions, conditionings
-
-_SAMPLING, _PREDICTOR = "sampling.json", "predictor.json"
-_MOST_STEPS = 10**6
-"""A saved horizon beyond this is damage."""
 
 
 class TSDiffPredictor(Predictor):
@@ -303,20 +298,22 @@ class TSDiffPredictor(Predictor):
         """Forecast every series of a long-format frame.
 
         Args:
-            df: one row a value; gaps, NaN and infinities are missing, any order of rows.
+            df: one row a value; gaps, NaN and infinities are missing, any order of rows. Warnings tell what was
+                repaired, and which series were left out, as those without an observed value are.
             target, item_id, timestamp: columns; found by their usual names when absent (`series_from_frame`).
             num_samples: samples behind the quantiles.
             quantile_levels: the columns of the result.
 
         Returns:
-            A long frame: item_id, timestamp, mean, and one column a level ("0.5").
+            A long frame: item_id, timestamp, mean, and one column a level ("0.5"). The first two are named as in `df`,
+            with its ids in their dtype and its time zone (`tsdiff.data.origin.Origin`).
 
         Raises:
             DataError: see `series_from_frame`.
         """
-        self._refuse_features()
-        series = series_from_frame(df, target=target, item_id=item_id, timestamp=timestamp, freq=self._own_freq)
-        return forecasts_to_frame(self.predict(series, num_samples), quantile_levels, series.stamp)
+        series = self._series_of(df, target, item_id, timestamp)
+        made = forecasts_to_frame(self.predict(series, num_samples), quantile_levels, series.stamp)
+        return series.origin.restored(made)
 
     def impute_df(
         self,
@@ -336,17 +333,24 @@ class TSDiffPredictor(Predictor):
             quantile_levels: the columns of the result.
 
         Returns:
-            A long frame, see `tsdiff.imputation.Imputation.to_frame`.
+            A long frame, see `tsdiff.imputation.Imputation.to_frame`; "item_id", "timestamp" and "value" are named as
+            in `df`, with its ids in their dtype and its time zone.
 
         Raises:
             DataError: see `series_from_frame`.
         """
-        self._refuse_features()
-        series = series_from_frame(df, target=target, item_id=item_id, timestamp=timestamp, freq=self._own_freq)
+        series = self._series_of(df, target, item_id, timestamp)
         frames = [made.to_frame(quantile_levels) for made in self.impute(series, num_samples)]
         whole = pd.concat(frames, ignore_index=True)
         whole["timestamp"] = to_timestamps(pd.PeriodIndex(whole["timestamp"]), series.stamp)
-        return whole
+        return series.origin.restored(whole)
+
+    def _series_of(self, df: pd.DataFrame, target: str, item_id: str | None, timestamp: str | None) -> SeriesSet:
+        """The series of a frame; what was repaired or left out is said by warnings."""
+        self._refuse_features()
+        series = series_from_frame(df, target=target, item_id=item_id, timestamp=timestamp, freq=self._own_freq)
+        series.warn(stacklevel=3)
+        return series
 
     @property
     def _own_freq(self) -> str | None:
@@ -367,8 +371,7 @@ class TSDiffPredictor(Predictor):
         path.mkdir(parents=True, exist_ok=True)
         super().serialize(path)
         self.model.save_pretrained(path)
-        write_json(path / _SAMPLING, asdict(self.sampling))
-        write_json(path / _PREDICTOR, {"prediction_length": self.prediction_length})
+        write_settings(path, self.sampling, self.prediction_length)
 
     @classmethod
     def deserialize(
@@ -404,17 +407,8 @@ class TSDiffPredictor(Predictor):
         """
         folder = resolve(path_or_name, BUNDLED)
         model = TSDiff.from_pretrained(folder)
-        beside, reach = folder / _SAMPLING, None
-        if sampling is None and beside.is_file():
-            sampling = dataclass_from(Sampling, _read_settings(beside), str(beside))
-        if (folder / _PREDICTOR).is_file():
-            reach = _read_settings(folder / _PREDICTOR).get("prediction_length")
-            if type(reach) is not int or not model.config.prediction_length <= reach <= _MOST_STEPS:
-                raise CheckpointError(
-                    f"{folder / _PREDICTOR}: prediction_length={reach!r} is no number of steps from the model's "
-                    f"{model.config.prediction_length} to {_MOST_STEPS}; delete it to take the model's"
-                )
-        return cls(model, sampling, device, reach)
+        reach = read_horizon(folder, model.config.prediction_length)
+        return cls(model, sampling or read_sampling(folder), device, reach)
 
 
 def _sample_count(num_samples: Any) -> int:
@@ -422,13 +416,3 @@ def _sample_count(num_samples: Any) -> int:
     if count < 1:
         raise ConfigError(f"num_samples={num_samples}: need at least one")
     return count
-
-
-def _read_settings(path: Path) -> dict[str, Any]:
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path} cannot be read ({error}); delete it to use the defaults") from error
-    if not isinstance(values, dict):
-        raise CheckpointError(f"{path} is not a JSON object; delete it to use the defaults")
-    return values

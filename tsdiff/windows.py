@@ -105,9 +105,8 @@ def _measured(values: np.ndarray, scaling: Scaling) -> tuple[np.ndarray, np.ndar
     if not len(seen):
         return loc, scale
     if scaling == "mean":
-        scale[rows] = np.nanmean(np.abs(seen), axis=1)
-        return loc, scale
-    if scaling == "last":
+        spread = np.nanmean(np.abs(seen), axis=1)
+    elif scaling == "last":
         loc[rows], spread = _last_and_change(seen)
     else:
         loc[rows], spread = np.nanmean(seen, axis=1), np.nanstd(seen, axis=1)
@@ -186,7 +185,7 @@ def without_level(
     """
     if config.scaling != "mean" or not statistics.measured:
         return loc, scale
-    lines = windows[..., : config.channels].transpose(0, 2, 1).reshape(scale.size, -1)
+    lines = windows[..., : config.channels].swapaxes(1, 2).reshape(scale.size, -1)
     level, spread = (part.reshape(scale.shape) for part in _measured(lines, "standard"))
     unit = spread / statistics.spread
     small = (spread > 0) & (unit < _UNRESOLVED * scale)

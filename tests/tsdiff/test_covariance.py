@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -16,7 +18,7 @@ from shared.random import make_generator
 from shared.samplers import Method, sample
 from tsdiff.config import paper_sde
 from tsdiff.covariance import ObservedCovariance, WindowCovariance
-from tsdiff.guidance import ScalarGuidance, TweedieGuidance, WindowGuidance
+from tsdiff.guidance import KernelGuidance, ScalarGuidance, TweedieGuidance, WindowGuidance
 from tsdiff.model import call_times
 
 LENGTH, CHANNELS, CONTEXT, ROWS, TRUST = 6, 2, 8, 6000, 0.02
@@ -185,16 +187,32 @@ def test_every_further_product_of_the_jacobian_comes_closer_and_all_are_closer_t
     assert error["window"] < 1e-6
 
 
-def test_the_scale_is_the_share_of_the_way():
-    x = torch.randn(3, LENGTH, CHANNELS, dtype=torch.float64, generator=make_generator(2))
+WAYS: dict[str, Callable[..., Guidance]] = {
+    "window": lambda *common: WindowGuidance(*common, covariance=known()),
+    "tweedie": lambda *common: TweedieGuidance(*common, products=1),
+    "tweedie, three products": lambda *common: TweedieGuidance(*common, products=3),
+    "scalar": lambda *common: ScalarGuidance(*common, top_variance=3.0),
+    "kernels": lambda *common: KernelGuidance(*common, season=0.0),
+    "kernels, half": lambda *common: KernelGuidance(*common, season=0.0, kernel_share=0.5),
+}
+
+
+@pytest.mark.parametrize("energy", ["mse", "quantile"])
+@pytest.mark.parametrize("way", WAYS)
+def test_the_scale_is_the_share_of_the_way(way, energy):
+    channels = 1 if way.startswith("kernels") else CHANNELS
+    shape = (3, N // channels, channels)
+    x = torch.randn(*shape, dtype=torch.float64, generator=make_generator(2))
     t = torch.full((3,), 0.5, dtype=torch.float64)
-    common = (window(VALUES, 3), window(SEEN.double(), 3), "mse", None)
-    plain = exact_denoiser(x, t)
-    whole, half = (
-        WindowGuidance(*common, scale, TRUST, covariance=known()).predict(exact_denoiser, x, t, SDE)
-        for scale in (1.0, 0.5)
+    values, observed = (part.reshape(1, *shape[1:]).expand(shape) for part in (VALUES, SEEN.double()))
+    quantiles = torch.tensor([0.1, 0.5, 0.8], dtype=torch.float64)
+    none, half, whole, double = (
+        WAYS[way](values, observed, energy, quantiles, scale, TRUST).predict(exact_denoiser, x, t, SDE)
+        for scale in (1e-9, 0.5, 1.0, 2.0)
     )
-    torch.testing.assert_close(half - plain, 0.5 * (whole - plain))
+    assert float((whole - none).norm()) > 0.1
+    torch.testing.assert_close(half - none, 0.5 * (whole - none), rtol=1e-6, atol=1e-8)
+    torch.testing.assert_close(double - none, 2 * (whole - none), rtol=1e-6, atol=1e-8)
 
 
 def test_the_quantile_energy_moves_observed_values_by_the_mean_of_laplace_noise_of_that_spread():

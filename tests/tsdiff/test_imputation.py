@@ -5,11 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from shared.errors import ConfigError, DataError
 from tests.tsdiff.conftest import sines, tiny_estimator
+from tests.tsdiff.gaussian_model import LENGTH as WINDOW
+from tests.tsdiff.gaussian_model import GaussianNetwork, gaussian_model
 from tsdiff import TSDiffPredictor
+from tsdiff.config import Sampling, paper_sde
+from tsdiff.covariance import WindowCovariance
 from tsdiff.imputation import Imputation
+from tsdiff.windows import Statistics
 
 LENGTH = 24
 
@@ -60,6 +66,31 @@ def test_draws_do_not_depend_on_batch_or_company(trained: TSDiffPredictor):
     assert not np.allclose(other.samples, together[0].samples)
 
 
+def autoregressive(rho: float) -> TSDiffPredictor:
+    """Of windows with correlation rho from one step to the next, by their exact denoiser."""
+    places = torch.arange(WINDOW, dtype=torch.float64)
+    known = rho ** (places[:, None] - places).abs()
+    values, vectors = torch.linalg.eigh(known)
+    model, _ = gaussian_model(paper_sde(), scaling="standard")
+    model.denoiser.network = GaussianNetwork(paper_sde(), known)
+    model.statistics = Statistics(covariance=WindowCovariance(vectors.flip(1), values.flip(0), 1e-8))
+    return TSDiffPredictor(model, Sampling(method="ode2", steps=12, log_snr_end=4.0))
+
+
+def test_each_window_goes_on_from_the_draws_of_the_one_before_it():
+    """In a gap of several windows, a path's steps are correlated over the seams as within a window."""
+    rng = np.random.default_rng(0)
+    walk = np.zeros(70)
+    for step in range(1, 70):
+        walk[step] = 0.9 * walk[step - 1] + np.sqrt(1 - 0.9**2) * rng.normal()
+    walk[20:50] = np.nan
+    entry = {"item_id": "a", "start": pd.Period("2024-01-01", freq="h"), "target": walk}
+    (made,) = autoregressive(0.9).impute([entry], num_samples=300)
+    # Away from what is observed, whose windows are scaled by it: a window is 16 steps, of which 12 are taken.
+    together = [np.corrcoef(made.paths[:, k], made.paths[:, k + 1])[0, 1] for k in range(30, 46)]
+    assert 0.75 < min(together) <= max(together) < 0.95
+
+
 def test_a_series_without_gaps_comes_back_and_one_shorter_than_a_window_is_filled(trained: TSDiffPredictor):
     (whole,) = trained.impute(sines(count=1), num_samples=3)
     assert whole.samples.shape == (3, 0)
@@ -78,16 +109,16 @@ def test_the_frame_tells_time_value_and_intervals(trained: TSDiffPredictor):
     )
     given = frame.drop(index=[20, 21, 90])
     found = trained.impute_df(given, target="sold", item_id="shop", timestamp="day", num_samples=9)
-    assert list(found.columns[:5]) == ["item_id", "timestamp", "value", "imputed", "mean"]
+    assert list(found.columns[:5]) == ["shop", "day", "sold", "imputed", "mean"]
     assert len(found) == 120
     gone = found[found["imputed"]]
-    assert list(zip(gone["item_id"], gone["timestamp"], strict=True)) == [
+    assert list(zip(gone["shop"], gone["day"], strict=True)) == [
         (frame["shop"][i], frame["day"][i]) for i in (20, 21, 90)
     ]
     assert (gone["0.05"] <= gone["0.5"]).all()
     assert (gone["0.5"] <= gone["0.95"]).all()
     kept = found[~found["imputed"]]
-    np.testing.assert_allclose(kept["0.05"], kept["value"])
+    np.testing.assert_allclose(kept["0.05"], kept["sold"])
 
 
 def test_channels_are_filled_each():

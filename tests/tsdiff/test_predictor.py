@@ -291,13 +291,13 @@ def test_a_shuffled_frame_with_gaps_is_forecast_like_its_entries(trained):
     holes[1]["target"][150] = np.nan
     shuffled = holed.sample(frac=1.0, random_state=3)
     found = trained.forecast_df(shuffled, target="sales", item_id="shop", timestamp="day", num_samples=6)
-    assert list(found.columns[:3]) == ["item_id", "timestamp", "mean"]
+    assert list(found.columns[:3]) == ["shop", "day", "mean"]
     assert len(found) == 3 * HORIZON
     for samples, entry in zip(forecasts(trained, holes), holes, strict=True):
-        rows = found[found.item_id == entry["item_id"]]
+        rows = found[found["shop"] == entry["item_id"]]
         np.testing.assert_allclose(rows["mean"], samples.mean(0), rtol=1e-4)
         first = (entry["start"] + 200).to_timestamp()
-        assert list(rows["timestamp"]) == list(pd.date_range(first, periods=HORIZON, freq="h"))
+        assert list(rows["day"]) == list(pd.date_range(first, periods=HORIZON, freq="h"))
         assert (rows["0.1"] <= rows["0.5"]).all()
         assert (rows["0.5"] <= rows["0.9"]).all()
 

@@ -209,9 +209,10 @@ def write_results(
     thresholds = thresholds_of(scores, watched.held_out, quantile)
     model, limit = scores["TSDiff"], thresholds["TSDiff"]
     frame = anomalies_to_frame(model, limit, job.series.stamp)
-    write_csv(output / "scores.csv", frame)
+    origin = job.series.origin
+    write_csv(output / "scores.csv", origin.restored(frame))
     found = stretches_to_frame(model, limit, job.series.stamp)
-    write_csv(output / "anomalies.csv", found)
+    write_csv(output / "anomalies.csv", origin.restored(found, times=("first", "last")))
     plot_anomalies(model, limit, output / "anomalies.png", title="Scores above the threshold", stamp=job.series.stamp)
     show(
         f"{len(found)} stretches of {len(model)} series above the threshold, the {quantile:g} quantile of each series' "

@@ -155,8 +155,7 @@ def load_job(
             f"the last {horizon * windows} steps of every series, held out to score the forecasts, hold no observed "
             "value; cut them off, or hold out more with --windows"
         )
-    skipped = {**series.skipped, **split.skipped}
-    for line in [*series.notes, *(f"series {item!r} left out: {why}" for item, why in skipped.items())][:20]:
+    for line in series.remarks(split.skipped):
         note(line)
     return Job(series, split, horizon, embedded=data is None)
 

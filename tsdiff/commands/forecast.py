@@ -65,7 +65,7 @@ def scored_frame(job: Job, forecasts: list[SampleForecast]) -> pd.DataFrame:
     """Forecasts of the test windows beside what happened."""
     frame = forecasts_to_frame(forecasts, stamp=job.series.stamp)
     frame["actual"] = [value for label in job.split.test.label for value in label["target"]]
-    return frame
+    return job.series.origin.restored(frame)
 
 
 def knows_future(entry: Entry, job: Job, predictor: TSDiffPredictor) -> bool:
@@ -104,7 +104,7 @@ def write_results(
     for line in sorted({*model.notes, *naive.notes}):
         note(line)
     write_csv(output / "forecasts.csv", scored_frame(job, forecasts))
-    write_csv(output / "future.csv", future)
+    write_csv(output / "future.csv", job.series.origin.restored(future))
     write_text(output / "metrics.md", metrics_table(rows))
     plot_forecasts(forecasts, test, output / "forecasts.png", stamp=job.series.stamp)
     metrics = {

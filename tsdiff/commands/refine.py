@@ -170,7 +170,7 @@ def main(
         draw(before, after, pairs, f"{title}, before and after", output / f"{name}.png", job)
     show(rich_metrics_table(rows, title=f"{len(pairs)} windows of {job.prediction_length} steps"))
     write_text(output / "metrics.md", metrics_table(rows))
-    write_csv(output / "refined.csv", pd.concat(frames, ignore_index=True))
+    write_csv(output / "refined.csv", job.series.origin.restored(pd.concat(frames, ignore_index=True)))
     metrics = {"bases": scores, "method": method, "prior": prior, "seconds": {"train": round(seconds, 2)}}
     write_json(output / "metrics.json", metrics)
     pictures = ", ".join(f"{name}.png" for name in names)

@@ -75,8 +75,7 @@ def experiment_of(
 def read_data(experiment: Experiment) -> ExperimentData:
     """The data, and what was repaired or left out of it said."""
     data = load_experiment_data(experiment.data)
-    skipped = {**data.series.skipped, **data.split.skipped}
-    for line in [*data.series.notes, *(f"series {item!r} left out: {why}" for item, why in skipped.items())][:20]:
+    for line in data.series.remarks(data.split.skipped):
         note(line)
     return data
 

@@ -16,6 +16,7 @@ from pyarrow import ArrowInvalid, ipc
 from shared.errors import ConfigError, DataError
 from tsdiff.data.covariates import DYNAMIC, clean_covariates
 from tsdiff.data.frequency import EXAMPLES, infer_freq, normalise_freq
+from tsdiff.data.origin import Origin
 from tsdiff.data.series import (
     Entry,
     SeriesSet,
@@ -98,7 +99,8 @@ def long_from_wide(frame: pd.DataFrame, timestamp: str | None = None) -> pd.Data
     for column in columns:
         values = _numbers(_column(frame, column), column)
         first = int((~np.isnan(values)).argmax())
-        parts.append(pd.DataFrame({"item_id": str(column), "timestamp": times.iloc[first:], "target": values[first:]}))
+        item = column if isinstance(column, (str, int)) else str(column)
+        parts.append(pd.DataFrame({"item_id": item, "timestamp": times.iloc[first:], "target": values[first:]}))
     return pd.concat(parts, ignore_index=True)
 
 
@@ -148,7 +150,8 @@ def series_from_frame(
             `vocabulary` of the set that a model was trained on; None takes the sorted values of this table.
 
     Returns:
-        The set, ordered by item; the same whatever the order of the rows (its notes aside).
+        The set, ordered by item; the same whatever the order of the rows (its notes aside). Series know no time zone:
+        see `parse_timestamps`; `SeriesSet.origin` leads back to the table's zone, ids and names.
 
     Raises:
         DataError: A missing column, values that are not numbers, missing item ids or timestamps, repeated or
@@ -168,9 +171,10 @@ def series_from_frame(
     times, name = _times(frame, timestamp)
     if freq is None and isinstance(times.dtype, pd.PeriodDtype):
         freq = normalise_freq(times.dtype.freq)
-    stamps, notes = parse_timestamps(times, name)
+    grid = None if freq is None else normalise_freq(freq)
+    stamps, zone, notes = parse_timestamps(times, name, grid)
     parts = list(_parts(frame, item_id, " ".join(targets), stamps, values, notes))
-    grid = _agreed_freq(parts) if freq is None else normalise_freq(freq)
+    grid = grid or _agreed_freq(parts)
     statics = StaticColumns.read(frame, static, vocabulary)
     entries: list[Entry] = []
     skipped: dict[str, str] = {}
@@ -190,7 +194,14 @@ def series_from_frame(
         moved = moved_note(part.stamps, grid, side)
         if moved:
             notes.append(f"series {part.item!r}: {moved}")
-    return SeriesSet(entries, grid, notes, skipped, side, statics.vocabulary)
+    origin = Origin(
+        item_id="item_id" if item_id is None else item_id,
+        timestamp=time_name(frame, timestamp),
+        target=" ".join(targets),
+        labels=None if item_id is None else _labels(_column(frame, item_id), parts),
+        zone=zone,
+    )
+    return SeriesSet(entries, grid, notes, skipped, side, statics.vocabulary, origin)
 
 
 @dataclass(frozen=True)
@@ -201,6 +212,11 @@ class Part:
     stamps: pd.DatetimeIndex
     values: np.ndarray
     rows: np.ndarray
+
+
+def _labels(ids: pd.Series, parts: Sequence[Part]) -> pd.Series:
+    """The ids as the table holds them, by the names of the series."""
+    return ids.iloc[np.array([part.rows[0] for part in parts])].set_axis([part.item for part in parts])
 
 
 def _column(frame: pd.DataFrame, name: str) -> pd.Series:
@@ -232,6 +248,13 @@ def _numbers(column: pd.Series, name: str) -> np.ndarray:
     if not kinds.is_numeric_dtype(column.dtype) or kinds.is_complex_dtype(column.dtype):
         raise DataError(f"column {name!r} is not numeric but {column.dtype}; convert it to numbers")
     return column.to_numpy(dtype=np.float64, na_value=np.nan)
+
+
+def time_name(frame: pd.DataFrame, timestamp: str | None) -> str:
+    """What a table calls its timestamps: the column or the index that holds them; "timestamp" for an index without a
+    name."""
+    name = _times(frame, timestamp)[1]
+    return name if name in frame.columns or name == frame.index.name else "timestamp"
 
 
 def _times(frame: pd.DataFrame, timestamp: str | None) -> tuple[pd.Series, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -15,7 +16,15 @@ from gluonts.dataset.repository.datasets import get_download_path
 from shared.errors import ConfigError, DataError
 from shared.io import temporary_path
 from tsdiff.data.folders import FolderData, load_folder
-from tsdiff.data.frames import SUFFIXES, Layout, load_table, long_from_wide, looks_wide, series_from_frame
+from tsdiff.data.frames import (
+    SUFFIXES,
+    Layout,
+    load_table,
+    long_from_wide,
+    looks_wide,
+    series_from_frame,
+    time_name,
+)
 from tsdiff.data.frequency import normalise_freq, quiet
 from tsdiff.data.series import SeriesSet, series_from_gluonts
 
@@ -87,7 +96,8 @@ def load_dataset(
             raise ConfigError(
                 "a wide table has series as columns: item_id, target lists, dynamic and static need layout='long'"
             )
-        return series_from_frame(long_from_wide(source, timestamp), item_id="item_id", freq=freq, min_length=min_length)
+        made = series_from_frame(long_from_wide(source, timestamp), item_id="item_id", freq=freq, min_length=min_length)
+        return replace(made, origin=replace(made.origin, timestamp=time_name(source, timestamp)))
     return series_from_frame(
         source,
         target=target,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, overload
@@ -13,6 +14,7 @@ import pandas as pd
 from shared.errors import DataError
 from tsdiff.data.covariates import Layout, clean_covariates
 from tsdiff.data.frequency import normalise_freq, quiet
+from tsdiff.data.origin import Origin
 from tsdiff.data.timestamps import Stamp
 
 Entry = dict[str, Any]
@@ -34,6 +36,7 @@ class SeriesSet(Sequence[Entry]):
         stamp: Whether the source's timestamps named the first or the last day of their periods.
         vocabulary: For a table with static categories: by column, the values that the codes 0, 1, … of
             feat_static_cat stand for.
+        origin: What the source, if it was a table, called things.
     """
 
     entries: list[Entry]
@@ -42,6 +45,7 @@ class SeriesSet(Sequence[Entry]):
     skipped: dict[str, str] = field(default_factory=dict)
     stamp: Stamp = "start"
     vocabulary: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    origin: Origin = field(default_factory=Origin)
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -69,6 +73,23 @@ class SeriesSet(Sequence[Entry]):
         if not self.layout.categories:
             return ()
         return tuple(int(n) + 1 for n in np.max([entry["feat_static_cat"] for entry in self.entries], axis=0))
+
+    def remarks(self, skipped: Mapping[str, str] | None = None, most: int = 20) -> list[str]:
+        """What was left out and repaired, a line each, as commands and frames' forecasts tell it.
+
+        Args:
+            skipped: Series that were left out later, with the reason.
+            most: Lines; the rest are counted.
+        """
+        left_out = {**self.skipped, **(skipped or {})}
+        lines = [*(f"series {item!r} left out: {why}" for item, why in left_out.items()), *self.notes]
+        more = [f"and {len(lines) - most} more of the kind"] if len(lines) > most else []
+        return lines[:most] + more
+
+    def warn(self, stacklevel: int = 2) -> None:
+        """Tell the `remarks` as warnings, on behalf of the caller that many frames up."""
+        for line in self.remarks():
+            warnings.warn(line, stacklevel=stacklevel + 1)
 
 
 def counted(count: int, one: str, many: str) -> str:

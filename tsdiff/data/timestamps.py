@@ -10,6 +10,7 @@ import pandas as pd
 
 from shared.errors import DataError
 from tsdiff.data.frequency import base_freq, multiple, quiet, unit_freq
+from tsdiff.data.origin import Zone, local_times
 
 Stamp = Literal["start", "end"]
 """Whether timestamps name the first or the last day of their period."""
@@ -17,22 +18,26 @@ Stamp = Literal["start", "end"]
 _DAY_MONTH = re.compile(r"^\s*(\d{1,2})[/.\-](\d{1,2})[/.\-]\d{2,4}\b")
 _CALENDAR = ("M", "Q", "Y")
 _DATED_AT_END = (*_CALENDAR, "W")
+_DAYS = (*_DATED_AT_END, "D", "B")
+_OFFSET = re.compile(r"\s*(Z|UTC|[+-]\d{2}:?\d{2})$")
 # A series this much longer than its rows comes from a broken timestamp, not from a gap.
 _SPARSE_RATIO, _SPARSE_LENGTH = 100, 100_000
 
 
-def parse_timestamps(values: pd.Series, name: str) -> tuple[pd.DatetimeIndex, list[str]]:
+def parse_timestamps(values: pd.Series, name: str, freq: str | None = None) -> tuple[pd.DatetimeIndex, Zone, list[str]]:
     """Read a column of timestamps.
 
-    Times with a zone become naive UTC; where every timestamp is the same time of day in its own zone (daily
-    and coarser data) the local calendar day is kept instead, because UTC would move it to another day.
+    Times with a zone become naive UTC, in which hours and finer steps are regular whatever clocks do. Those of daily
+    and coarser data become naive local days, because UTC would move them to another day, and days of 23 and 25 hours
+    would be irregular.
 
     Args:
         values: Strings, dates, datetimes (with or without a zone) or periods; any length.
         name: The column's name, for messages.
+        freq: The frequency, normalised; None takes times that are the same time of day in their zone for days.
 
     Returns:
-        Naive timestamps in the order of `values`, and notes on what was changed.
+        Naive timestamps in the order of `values`, the zone that leads back, and notes on what was changed.
 
     Raises:
         DataError: Numbers, missing values, text that is no date, or day and month that cannot be told apart.
@@ -54,11 +59,51 @@ def parse_timestamps(values: pd.Series, name: str) -> tuple[pd.DatetimeIndex, li
     except pd.errors.OutOfBoundsDatetime as error:
         raise DataError(f"column {name!r} holds times outside the years 1678 to 2261; leave those rows out") from error
     if parsed.tz is None:
-        return parsed, []
-    clock = parsed.tz_localize(None)
-    if len(clock) > 1 and (clock - clock.normalize()).nunique() == 1 and clock.normalize().nunique() > 1:
-        return clock, [f"time zone {parsed.tz} of column {name!r} was dropped, keeping the local calendar days"]
-    return parsed.tz_convert("UTC").tz_localize(None), [f"column {name!r} was converted to naive UTC"]
+        return parsed, Zone(), []
+    offsets = _offsets_differ(values)
+    clock = _clock(values) if offsets else parsed.tz_localize(None)
+    days = _local_days(clock, None if offsets else parsed)
+    if freq is not None:
+        keeps_days = base_freq(freq) in _DAYS
+        days = clock if keeps_days and days is None else days
+    else:
+        keeps_days = days is not None and days.normalize().nunique() > 1
+    if keeps_days and days is not None:
+        lost = f"column {name!r} has several offsets and no zone; its local calendar days are kept, without a zone"
+        return days, Zone() if offsets else Zone(parsed.tz, days=True), [lost] * offsets
+    lost = f"column {name!r} has several offsets and no zone; its times are in UTC"
+    minutes = pd.Timedelta((clock[0] - parsed[0].tz_convert("UTC").tz_localize(None)) % pd.Timedelta("1h"))
+    return parsed.tz_convert("UTC").tz_localize(None) + minutes, Zone(parsed.tz, minutes=minutes), [lost] * offsets
+
+
+def _offsets_differ(values: pd.Series) -> bool:
+    """Whether times name their offsets from UTC, and not all the same, as text with the clocks' changes does."""
+    if isinstance(values.dtype, pd.DatetimeTZDtype):
+        return False
+    return values.map(_offset).nunique() > 1
+
+
+def _offset(value: object) -> str:
+    found = _OFFSET.search(value) if isinstance(value, str) else None
+    return found[1] if found else str(getattr(value, "tzinfo", None))
+
+
+def _clock(values: pd.Series) -> pd.DatetimeIndex:
+    """What the clocks showed, without the offsets."""
+    bare = values.map(lambda v: _OFFSET.sub("", v) if isinstance(v, str) else v.replace(tzinfo=None))
+    return pd.DatetimeIndex(pd.to_datetime(bare, format="ISO8601" if isinstance(bare.iloc[0], str) else None))
+
+
+def _local_days(clock: pd.DatetimeIndex, zoned: pd.DatetimeIndex | None) -> pd.DatetimeIndex | None:
+    """Local times that are at one time of day, or would be if clocks had it; None for others."""
+    of_day = clock - clock.normalize()
+    usual = clock.normalize() + pd.Timedelta(of_day.value_counts().idxmax())
+    if (usual == clock).all():
+        return usual
+    if zoned is None or zoned.tz is None:
+        return None
+    first, second = local_times(usual, zoned.tz)
+    return usual if ((first == zoned) | (second == zoned)).all() else None
 
 
 def _to_datetime(values: pd.Series, name: str) -> pd.DatetimeIndex:

@@ -1,0 +1,263 @@
+"""Frames in, frames out: names, ids and time zone are the caller's, and what was repaired or left out is said."""
+
+from __future__ import annotations
+
+import warnings
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from shared.errors import DataError
+from tsdiff import TSDiffPredictor
+from tsdiff.anomaly import anomaly_scores
+from tsdiff.data import load_dataset, series_from_frame
+from tsdiff.data.origin import Origin, Zone
+
+BERLIN = "Europe/Berlin"
+CHANGES = ["2024-03-28", "2024-10-24"]
+"""Days before the clocks change in Berlin."""
+
+
+@pytest.fixture(scope="module")
+def default() -> TSDiffPredictor:
+    """Quick: no kernels are compared."""
+    return TSDiffPredictor.from_pretrained("default").with_sampling(steps=1, method="ode1", covariance="scalar")
+
+
+def frame(stamps: pd.DatetimeIndex, ids: Any = ("a",), names: tuple[str, str, str] = ("shop", "when", "sold")) -> Any:
+    """A long table of noisy sines."""
+    rng = np.random.default_rng(0)
+    item, time, target = names
+    wave = 10 + np.sin(np.arange(len(stamps)))
+    parts = [pd.DataFrame({item: one, time: stamps, target: wave + rng.normal(size=len(stamps))}) for one in ids]
+    return pd.concat(parts, ignore_index=True)
+
+
+NAMES: dict[str, Any] = {"target": "sold", "item_id": "shop", "timestamp": "when"}
+
+
+def both(predictor: TSDiffPredictor, table: pd.DataFrame, **names: Any) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """What is forecast, and the table with its gaps filled."""
+    options = names or NAMES
+    return predictor.forecast_df(table, num_samples=2, **options), predictor.impute_df(table, num_samples=2, **options)
+
+
+# --- time zones --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("start", CHANGES)
+@pytest.mark.parametrize(("freq", "horizon"), [("h", 48), ("15min", 8), ("D", 7), ("W-SUN", 3), ("MS", 3)])
+def test_zoned_times_come_back_in_their_zone(default, start, freq, horizon):
+    clock = None if freq in ("h", "15min") else BERLIN
+    whole = pd.date_range(start, periods=50 + horizon, freq=freq, tz=clock or "UTC").tz_convert(BERLIN)
+    given = frame(whole[:50])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # nothing is lost, so that nothing is said
+        made = default.adapted(freq, horizon).forecast_df(given, num_samples=2, **NAMES)
+    assert made["when"].dtype == given["when"].dtype
+    assert list(made["when"]) == list(whole[50:])
+    with pytest.warns(UserWarning, match="1 gap filled"):
+        filled = default.adapted(freq, horizon).impute_df(given.drop(index=[20]), num_samples=2, **NAMES)
+    assert list(filled["when"]) == list(whole[:50])
+    assert list(filled["when"][filled["imputed"]]) == [whole[20]]
+
+
+@pytest.mark.parametrize("tz", ["Asia/Kolkata", "Asia/Kathmandu", "Australia/Lord_Howe"])
+def test_hours_of_zones_off_by_minutes_stay_whole(default, tz):
+    whole = pd.date_range("2024-04-05", periods=63, freq="h", tz=tz)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        made = default.adapted("h", 3).forecast_df(frame(whole[:60]), num_samples=2, **NAMES)
+    assert list(made["when"]) == list(whole[60:])
+
+
+def test_fixed_offsets_come_back(default):
+    zone = timezone(timedelta(hours=5, minutes=30))
+    given = frame(pd.date_range("2024-01-01", periods=40, freq="D", tz=zone))
+    made, _ = both(default.adapted("D", 3), given)
+    assert list(made["when"]) == list(pd.date_range("2024-02-10", periods=3, freq="D", tz=zone))
+
+
+@pytest.mark.parametrize("as_text", [True, False], ids=["text", "datetimes"])
+@pytest.mark.parametrize("start", CHANGES)
+def test_offsets_without_a_zone_are_said_to_be_lost(default, start, as_text):
+    """As pandas writes zoned times to CSV: two offsets, where the clocks change, and no zone to have them from."""
+
+    def bare(stamps: pd.DatetimeIndex) -> Any:
+        if as_text:
+            return stamps.map(str)
+        return np.array([s.to_pydatetime().replace(tzinfo=timezone(s.utcoffset())) for s in stamps], dtype=object)
+
+    days = pd.date_range(start, periods=40, freq="D", tz=BERLIN)
+    with pytest.warns(UserWarning, match="several offsets and no zone; its local calendar days are kept"):
+        made = default.adapted("D", 3).forecast_df(frame(bare(days)), num_samples=2, **NAMES)
+    first = pd.Timestamp(start) + pd.Timedelta(days=40)
+    assert list(made["when"]) == list(pd.date_range(first, periods=3, freq="D"))
+    hours = pd.date_range(start, periods=150, freq="h", tz=BERLIN)
+    with pytest.warns(UserWarning, match="several offsets and no zone; its times are in UTC"):
+        made = default.adapted("h", 3).forecast_df(frame(bare(hours)), num_samples=2, **NAMES)
+    assert list(made["when"]) == list(hours[-1].tz_convert("UTC") + pd.to_timedelta([1, 2, 3], unit="h"))
+
+
+def test_days_that_the_clocks_begin_late_are_days():
+    """In Cairo the clocks skip midnight, so that a day begins at 01:00."""
+    naive = pd.date_range("2024-04-20", periods=12, freq="D")
+    whole = naive.tz_localize("Africa/Cairo", nonexistent="shift_forward")
+    assert len({stamp.hour for stamp in whole}) == 2
+    for freq in (None, "D"):
+        series = series_from_frame(frame(whole), freq=freq, **NAMES)
+        assert (series.freq, series.notes) == ("D", [])
+        assert not np.isnan(series[0]["target"]).any()
+    message = r"2024-04-26 00:00:00 is not in zone Africa/Cairo, .*01:00:00\+03:00 is given"
+    with pytest.warns(UserWarning, match=message):
+        assert list(series.origin.zone.restored(naive)) == list(whole)
+
+
+def test_days_that_the_clocks_begin_twice_begin_at_the_first():
+    havana = Zone(ZoneInfo("America/Havana"), days=True)
+    with pytest.warns(UserWarning, match=r"2024-11-03 00:00:00 is twice in zone America/Havana"):
+        found = havana.restored(pd.date_range("2024-11-02", periods=3, freq="D"))
+    assert [stamp.utcoffset() for stamp in found] == [timedelta(hours=h) for h in (-4, -4, -5)]
+
+
+def test_one_day_with_its_frequency_stays_that_day():
+    given = frame(pd.DatetimeIndex(["2024-05-01"]).tz_localize(BERLIN))
+    assert series_from_frame(given, freq="D", **NAMES)[0]["start"] == pd.Period("2024-05-01", freq="D")
+    assert series_from_frame(given, freq="h", **NAMES)[0]["start"] == pd.Period("2024-04-30 22:00", freq="h")
+
+
+def test_python_datetimes_with_a_zone():
+    stamps = np.array([datetime(2024, 3, 29 + d, tzinfo=ZoneInfo(BERLIN)) for d in range(3)], dtype=object)
+    origin = series_from_frame(frame(stamps), freq="D", **NAMES).origin
+    assert (str(origin.zone.tz), origin.zone.days) == (BERLIN, True)
+
+
+# --- names and ids -----------------------------------------------------------------------------------------
+
+IDS: dict[str, pd.Series] = {
+    "int": pd.Series([10, 9]),
+    "negative": pd.Series([-1, 7], dtype="int16"),
+    "nullable": pd.Series([3, 1], dtype="Int64"),
+    "bool": pd.Series([True, False]),
+    "float": pd.Series([1.5, 0.25]),
+    "object": pd.Series(["b", "a"], dtype=object),
+    "string": pd.Series(["b", "a"], dtype="string"),
+    "category": pd.Series(pd.Categorical(["x", "y"], categories=["y", "unused", "x"], ordered=True)),
+    "date": pd.Series(pd.to_datetime(["2024-01-01", "2023-01-01"])),
+}
+
+
+@pytest.mark.parametrize("kind", IDS)
+def test_ids_keep_their_dtype_and_columns_their_names(default, kind):
+    given = frame(pd.date_range("2024-01-01", periods=40, freq="D"), ids=[0, 1])
+    given["shop"] = IDS[kind].loc[given["shop"]].array
+    made, filled = both(default.adapted("D", 3), given)
+    for found in (made, filled):
+        assert found["shop"].dtype == given["shop"].dtype
+        assert set(found["shop"]) == set(given["shop"])
+    assert list(made.columns[:3]) == ["shop", "when", "mean"]
+    assert list(filled.columns[:5]) == ["shop", "when", "sold", "imputed", "mean"]
+    merged = filled.merge(given, on=["shop", "when"])
+    assert len(merged) == 80
+    np.testing.assert_allclose(merged["sold_x"], merged["sold_y"])
+
+
+def test_a_table_without_ids_or_with_times_as_its_index(default):
+    stamps = pd.date_range("2024-01-01", periods=40, freq="D")
+    plain = frame(stamps).drop(columns="shop")
+    made, _ = both(default.adapted("D", 3), plain.rename(columns={"when": "ds"}), target="sold")
+    assert list(made.columns[:2]) == ["item_id", "ds"]
+    assert set(made["item_id"]) == {"sold"}
+    for index, name in (("when", "when"), (None, "timestamp")):
+        made, filled = both(default.adapted("D", 3), plain.set_index("when").rename_axis(index), target="sold")
+        assert (made.columns[1], filled.columns[1]) == (name, name)
+
+
+def test_names_that_results_have_already_are_not_taken_twice(default):
+    given = frame(pd.date_range("2024-01-01", periods=40, freq="D"), names=("mean", "0.5", "imputed"))
+    options = {"item_id": "mean", "timestamp": "0.5", "target": "imputed"}
+    made, filled = both(default.adapted("D", 3), given, **options)
+    assert list(made.columns[:3]) == ["item_id", "timestamp", "mean"]
+    assert list(filled.columns[:4]) == ["item_id", "timestamp", "value", "imputed"]
+
+
+def test_columns_of_a_wide_table_are_ids_of_their_kind():
+    stamps = pd.date_range("2024-03-28", periods=50, freq="D", tz=BERLIN, name="when")
+    wide = pd.DataFrame(np.random.default_rng(0).normal(size=(50, 2)), columns=[10, 9], index=stamps)
+    for table in (wide, wide.reset_index()):
+        series = load_dataset(table, timestamp="when")
+        assert [entry["item_id"] for entry in series] == ["9", "10"]
+        results = pd.DataFrame({"item_id": ["10", "9"], "timestamp": pd.date_range("2024-05-17", periods=2, freq="D")})
+        back = series.origin.restored(results)
+        assert back["when"].dtype == stamps.dtype
+        assert back["item_id"].tolist() == [10, 9]
+
+
+def test_data_that_was_no_table_keeps_our_names():
+    results = pd.DataFrame({"item_id": ["a"], "timestamp": pd.to_datetime(["2024-01-01"]), "value": [1.0]})
+    made = Origin(target="value").restored(results)
+    pd.testing.assert_frame_equal(made, results)
+    empty = Origin("shop", "when", labels=pd.Series(dtype=int), zone=Zone(ZoneInfo(BERLIN))).restored(pd.DataFrame())
+    assert empty.empty
+
+
+# --- what is said ------------------------------------------------------------------------------------------
+
+
+def test_each_repair_and_each_series_left_out_is_a_warning(default):
+    given = frame(pd.date_range("2024-01-01", periods=60, freq="D"), ids=[1, 2, 3])
+    given.loc[given["shop"] == 2, "sold"] = np.nan
+    given.loc[5, "sold"] = np.inf
+    given = given.drop(index=[30]).iloc[::-1]
+    for call in (default.adapted("D", 3).forecast_df, default.adapted("D", 3).impute_df):
+        with pytest.warns(UserWarning, match="left out") as said:
+            made = call(given, num_samples=2, **NAMES)
+        texts = [str(one.message) for one in said]
+        assert texts[0] == "series '2' left out: no observed value"
+        for part in ("'1': unsorted timestamps were sorted", "'1': 1 gap filled", "'1': 1 infinity treated as missing"):
+            assert sum(part in text for text in texts) == 1
+        assert {one.filename for one in said} == {__file__}
+        assert set(made["shop"]) == {1, 3}
+    with pytest.raises(DataError, match="no usable series"):
+        default.adapted("D", 3).forecast_df(given[given["shop"] == 2], **NAMES)
+
+
+def test_anomaly_scores_of_a_frame_say_it_too(trained):
+    given = frame(pd.date_range("2024-01-01", periods=60, freq="h"), ids=["a", "b"])
+    given.loc[given["shop"] == "b", "sold"] = np.nan
+    with pytest.warns(UserWarning, match="series 'b' left out: no observed value"):
+        assert len(anomaly_scores(trained, given, **NAMES)) == 1
+
+
+def test_many_remarks_are_counted():
+    table = frame(pd.date_range("2024-01-01", periods=20, freq="D"), ids=range(30)).drop(index=range(10, 600, 20))
+    remarks = series_from_frame(table, **NAMES).remarks({"x": "too short"})
+    assert remarks[0] == "series 'x' left out: too short"
+    assert len(remarks) == 21
+    assert remarks[-1] == "and 11 more of the kind"
+
+
+# --- files -------------------------------------------------------------------------------------------------
+
+
+def test_commands_write_tables_in_the_terms_of_their_data(tmp_path: Path):
+    from tsdiff.commands import forecast, impute
+
+    whole = pd.date_range("2024-10-20", periods=83, freq="D", tz=BERLIN)
+    frame(whole[:80], ids=[7, 12]).drop(index=[20]).to_parquet(tmp_path / "data.parquet")
+    common: dict[str, Any] = {"freq": "D", "prediction_length": 3, "no_train": True, "samples": 2}
+    common |= {"data": tmp_path / "data.parquet", "target": "sold", "item_id": "shop", "timestamp": "when"}
+    forecast.main(**common, output=tmp_path / "forecast")
+    future = pd.read_csv(tmp_path / "forecast/future.csv")
+    assert future["shop"].tolist() == [7] * 3 + [12] * 3
+    assert future["when"].tolist() == [str(stamp) for stamp in whole[80:]] * 2
+    scored = pd.read_csv(tmp_path / "forecast/forecasts.csv")
+    assert scored["when"].tolist() == [str(stamp) for stamp in whole[77:80]] * 2
+    impute.main(**common, output=tmp_path / "impute")
+    filled = pd.read_csv(tmp_path / "impute/imputed.csv")
+    assert filled[["shop", "when"]].to_numpy().tolist() == [[7, str(whole[20])]]
