@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, replace
@@ -17,6 +16,7 @@ from gluonts.model.forecast import Forecast, SampleForecast
 from gluonts.model.predictor import Predictor
 
 from shared.checkpoint import dataclass_from, resolve
+from shared.documents import read_json
 from shared.errors import CheckpointError, ConfigError, DataError
 from shared.io import write_json
 from shared.random import derive_seed, make_generator
@@ -425,10 +425,7 @@ def _sample_count(num_samples: Any) -> int:
 
 
 def _read_settings(path: Path) -> dict[str, Any]:
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path} cannot be read ({error}); delete it to use the defaults") from error
+    values = read_json(path, CheckpointError, "delete it to use the defaults")
     if not isinstance(values, dict):
         raise CheckpointError(f"{path} is not a JSON object; delete it to use the defaults")
     return values

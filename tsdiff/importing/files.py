@@ -7,11 +7,11 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
 from torch import Tensor
 
+from shared.documents import read_yaml_file
 from shared.errors import CheckpointError, ConfigError
-from shared.pickles import load_pickle
+from shared.pickles import load_pickle, refuse_odd_tensors
 
 
 class _Inert:
@@ -46,6 +46,7 @@ def read_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     if others:
         raise CheckpointError(f"{path}: {', '.join(others[:5])} are not tensors; save the module's state_dict() alone")
     state = {str(k).removeprefix("backbone."): v for k, v in content.items()}
+    refuse_odd_tensors(state, path)
     return state, {str(name): value for name, value in hyper.items()}
 
 
@@ -56,10 +57,7 @@ def read_settings(
     if config is None:
         return {}
     if not isinstance(config, Mapping):
-        try:
-            config = yaml.safe_load(Path(config).read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise ConfigError(f"the configuration {config} cannot be read: {error}") from error
+        config = read_yaml_file(config)
         if not isinstance(config, Mapping):
             raise ConfigError("the configuration is not a mapping of settings")
     unknown = [str(name) for name in config if name not in used and name not in ignored]

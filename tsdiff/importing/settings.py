@@ -71,7 +71,7 @@ class Shapes:
         ]
         if problems:
             raise CheckpointError(f"{origin} is no published TSDiff: {'; '.join(problems)}")
-        blocks = {int(found[1]) for name in state if (found := re.match(r"residual_blocks\.(\d+)\.", name))}
+        blocks = {found[1] for name in state if (found := re.match(r"residual_blocks\.(\d+)\.", name))}
         width, channels = state["input_init.0.weight"].shape
         encoder = state.get("residual_blocks.0.feature_encoder.weight")
         network = S4Config(
@@ -81,8 +81,11 @@ class Shapes:
             step_embedding=state["time_init.0.weight"].shape[1],
         )
         features = encoder.shape[1] if encoder is not None and encoder.ndim == 3 else 0
-        sizes = {name: len(state[name]) for name in sorted(state) if name.startswith(EMBEDDER)}
-        return cls(network, channels, features, tuple(sizes.values()), int(state[f"{first}.L"]))
+        sizes = {name: len(state[name]) for name in sorted(state) if name.startswith(EMBEDDER) and state[name].ndim}
+        horizon = state[f"{first}.L"]
+        if horizon.is_complex() or not 0 <= float(horizon) < float("inf"):
+            raise CheckpointError(f"{origin}: {first}.L is {horizon.item()}, and no length; the file is damaged")
+        return cls(network, channels, features, tuple(sizes.values()), int(horizon))
 
 
 class Settings:
@@ -114,7 +117,10 @@ class Settings:
         """Of the network, which matters only if it is trained further."""
         sizes = self.values.get("backbone_parameters")
         by_name = _DROPOUTS.get(str(self.values.get("diffusion_config", "")).split("_")[-1], 0.0)
-        return float(self.values.get("dropout", sizes.get("dropout", 0.0) if isinstance(sizes, Mapping) else by_name))
+        value = self.values.get("dropout", sizes.get("dropout", 0.0) if isinstance(sizes, Mapping) else by_name)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise ConfigError(f"dropout={value!r}: give a share below 1")
+        return float(value)
 
     def table(self) -> DiscreteVPSDE:
         """The diffusion table: 100 linear steps unless said otherwise."""
