@@ -162,8 +162,9 @@ def lying(folder: Path, kind: str) -> Path:
 def test_a_length_that_is_not_there_takes_no_memory(tmp_path: Path, kind: str) -> None:
     path = lying(tmp_path, kind)
     result = outcome_of(read_mono, path, 16000, megabytes=512)
-    if result.kind == "refused":  # what libsndfile makes of a FLAC that ends early
-        assert "cannot be read as audio" in result.what
+    if kind == "flac":
+        assert result.kind == "refused", result
+        assert "damaged" in result.what
     else:
         assert result.kind == "done", result
         assert len(read_mono(path, 16000)) == 16000
@@ -171,7 +172,7 @@ def test_a_length_that_is_not_there_takes_no_memory(tmp_path: Path, kind: str) -
 
 @pytest.mark.parametrize("kind", ["slow", "fast"])
 def test_a_rate_that_no_recording_has(tmp_path: Path, kind: str) -> None:
-    with pytest.raises(DataError, match="Hz, and not 1000 to 1000000"):
+    with pytest.raises(DataError, match="states a rate of"):
         read_mono(lying(tmp_path, kind), 16000)
 
 
@@ -179,7 +180,7 @@ def test_a_long_file_is_read_whole(tmp_path: Path) -> None:
     """In more than one piece."""
     samples = np.random.default_rng(0).uniform(-0.5, 0.5, (70_000, 64)).astype(np.float32)
     soundfile.write(tmp_path / "x.wav", samples, 16000, subtype="FLOAT")
-    assert np.array_equal(read_mono(tmp_path / "x.wav", 16000), samples.mean(axis=1))
+    np.testing.assert_allclose(read_mono(tmp_path / "x.wav", 16000), samples.mean(axis=1), atol=1e-6)
 
 
 def test_what_is_kept_is_made_again_where_it_is_damaged(tmp_path: Path) -> None:
@@ -244,6 +245,7 @@ def test_names_that_no_file_system_takes(tmp_path: Path) -> None:
         lambda: SpeechModel.from_pretrained(long.name),
         lambda: import_checkpoint(long),
         lambda: enhancer.enhance_dir(long, tmp_path),
+        lambda: enhancer.enhance_file(long, tmp_path),
         lambda: read_clips(long, 16000),
     ):
         with pytest.raises((CheckpointError, DataError)) as caught:
