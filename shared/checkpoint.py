@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,12 +19,15 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from shared.budget import Budget
+from shared.documents import parse_json, read_json
 from shared.errors import CheckpointError
 from shared.io import atomic_path, write_json
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 _REMEDY = "copy or train the model again"
 T = TypeVar("T")
+M = TypeVar("M", bound=nn.Module)
 
 
 def save_checkpoint(
@@ -46,10 +50,63 @@ def save_checkpoint(
     write_json(folder / CONFIG, full)
 
 
-def load_checkpoint(
-    folder: str | os.PathLike[str], kind: str, version: int
-) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Read what `save_checkpoint` wrote: the configuration without its header, and the tensors on the CPU.
+@dataclass(frozen=True)
+class Saved:
+    """A model on disk, of which the configuration and the names and shapes of its tensors were read.
+
+    Attributes:
+        folder: where it is.
+        config: without its header.
+        shapes: of the tensors, by name.
+    """
+
+    folder: Path
+    config: dict[str, Any]
+    shapes: dict[str, tuple[int, ...]]
+
+    def state(self) -> dict[str, Tensor]:
+        """The tensors, on the CPU.
+
+        Raises:
+            CheckpointError: they cannot be read.
+        """
+        weights = self.folder / WEIGHTS
+        try:
+            with safe_open(weights, framework="pt", device="cpu") as file:
+                return {name: file.get_tensor(name) for name in self.shapes}
+        except _UNREADABLE as error:
+            raise _unreadable(weights, error) from error
+
+    def restore(self, build: Callable[[], M], optional: Collection[str] = ()) -> M:
+        """The module that `build` makes, with these tensors, for evaluation.
+
+        Names and shapes are compared before the tensors are read; see `shared.budget` for what `build` may take.
+
+        Args:
+            build: makes the module.
+            optional: names of tensors that keep the module's own values where the file lacks them.
+
+        Raises:
+            CheckpointError: `build` fails, or names or shapes differ; the message names them.
+        """
+        origin = str(self.folder)
+        module = built(build, self.shapes, origin)
+        fresh = module.state_dict()
+        kept = {name: fresh[name] for name in optional if name in fresh and name not in self.shapes}
+        check_shapes({**self.shapes, **shapes_of(kept)}, shapes_of(fresh), origin)
+        load_state(module, {**self.state(), **kept}, origin)
+        return module.eval()
+
+
+_UNREADABLE = (SafetensorError, OSError, ValueError, TypeError, MemoryError, RuntimeError)
+
+
+def _unreadable(weights: Path, error: Exception) -> CheckpointError:
+    return CheckpointError(f"{weights} cannot be read ({error}); it may be truncated: copy or train it again")
+
+
+def open_checkpoint(folder: str | os.PathLike[str], kind: str, version: int) -> Saved:
+    """What `save_checkpoint` wrote, its tensors not yet read.
 
     Raises:
         CheckpointError: a file is missing or truncated, or holds another kind or version of model.
@@ -61,11 +118,10 @@ def load_checkpoint(
     try:
         with safe_open(weights, framework="pt", device="cpu") as file:
             metadata = file.metadata() or {}
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(
-            f"{weights} cannot be read ({error}); it may be truncated: copy or train it again"
-        ) from error
+            names = list(file.keys())
+            shapes = {name: tuple(file.get_slice(name).get_shape()) for name in names}
+    except _UNREADABLE as error:
+        raise _unreadable(weights, error) from error
     config = _read_config(folder / CONFIG, metadata.get("config"))
     found_kind, found_version = config.pop("format", None), config.pop("version", None)
     if found_kind != kind:
@@ -75,56 +131,103 @@ def load_checkpoint(
             f"{folder} was saved as version {found_version} of format {kind!r}, this release reads {version}; "
             "train it again, or install the release that made it"
         )
-    return config, state
+    return Saved(folder, config, shapes)
+
+
+def load_checkpoint(
+    folder: str | os.PathLike[str], kind: str, version: int
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """The configuration of a model, and its tensors, whatever they fit; otherwise as `open_checkpoint`."""
+    saved = open_checkpoint(folder, kind, version)
+    return saved.config, saved.state()
 
 
 def _read_config(path: Path, embedded: str | None) -> dict[str, Any]:
-    beside: dict[str, Any] | None = None
-    try:
-        beside = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        pass
-    except (OSError, ValueError) as error:
-        if embedded is None:
-            raise CheckpointError(f"{path} is not valid JSON ({error}); copy or train the model again") from error
+    beside: Any = None
+    if path.exists():
+        try:
+            beside = read_json(path, CheckpointError, _REMEDY)
+        except CheckpointError:
+            if embedded is None:
+                raise
     if embedded is None:
         if not isinstance(beside, dict):
             raise CheckpointError(f"{path} is missing or not a JSON object, and the weights carry no configuration")
         return beside
-    config = _embedded_config(path.with_name(WEIGHTS), embedded)
-    if beside is not None and beside != config:
-        warnings.warn(f"{path} differs from the configuration inside {WEIGHTS}, which is used", stacklevel=3)
-    return config
-
-
-def _embedded_config(weights: Path, text: str) -> dict[str, Any]:
-    try:
-        config = json.loads(text)
-    except ValueError as error:
-        raise CheckpointError(f"{weights} carries a damaged configuration ({error}); {_REMEDY}") from error
+    weights = path.with_name(WEIGHTS)
+    config = parse_json(embedded, f"the configuration in {weights}", CheckpointError, _REMEDY)
     if not isinstance(config, dict):
         raise CheckpointError(f"{weights} carries a configuration that is not a JSON object; {_REMEDY}")
+    if beside is not None and beside != config:
+        warnings.warn(f"{path} differs from the configuration inside {WEIGHTS}, which is used", stacklevel=4)
     return config
+
+
+def built(build: Callable[[], M], shapes: Mapping[str, Sequence[int]], origin: str) -> M:
+    """The module that settings of a file make, if it is about as large as what the file holds.
+
+    Args:
+        build: makes the module.
+        shapes: of the file's tensors.
+        origin: of the settings, for the message.
+
+    Raises:
+        CheckpointError: `build` fails, or the module is too large.
+    """
+    try:
+        with Budget(list(shapes.values()), origin):
+            return build()
+    except CheckpointError:
+        raise
+    except (ValueError, TypeError, RuntimeError, OverflowError, MemoryError) as error:
+        raise CheckpointError(f"settings in {origin} do not make a model: {_first_line(error)}; {_REMEDY}") from error
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]
+
+
+def shapes_of(state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    """The shapes of tensors, by name."""
+    return {name: tuple(tensor.shape) for name, tensor in state.items()}
+
+
+def check_shapes(found: Mapping[str, tuple[int, ...]], wanted: Mapping[str, tuple[int, ...]], origin: str) -> None:
+    """Compare the names and shapes of tensors.
+
+    Raises:
+        CheckpointError: keys are missing, unexpected, or of another shape; the message names them.
+    """
+    problems = [f"missing key {name!r}" for name in wanted if name not in found]
+    problems += [f"unexpected key {name!r}" for name in found if name not in wanted]
+    problems += [
+        f"key {name!r} has shape {found[name]} where the model has {shape}"
+        for name, shape in wanted.items()
+        if name in found and found[name] != shape
+    ]
+    if problems:
+        more = f" and {len(problems) - 5} more" if len(problems) > 5 else ""
+        raise CheckpointError(f"{origin} does not fit the model: {'; '.join(problems[:5])}{more}; {_REMEDY}")
 
 
 def load_state(module: nn.Module, state: Mapping[str, Tensor], origin: str) -> None:
     """Load `state` into `module`, strictly.
 
     Raises:
-        CheckpointError: keys are missing, unexpected, or of another shape; the message names them.
+        CheckpointError: keys are missing, unexpected, or of another shape; the message names them. Or a tensor is
+            complex or whole numbers where the model has real ones, or has values that its layer refuses.
     """
     own = module.state_dict()
-    problems = [f"missing key {name!r}" for name in own if name not in state]
-    problems += [f"unexpected key {name!r}" for name in state if name not in own]
-    problems += [
-        f"key {name!r} has shape {tuple(state[name].shape)} where the model has {tuple(tensor.shape)}"
-        for name, tensor in own.items()
-        if name in state and state[name].shape != tensor.shape
-    ]
-    if problems:
-        more = f" and {len(problems) - 5} more" if len(problems) > 5 else ""
-        raise CheckpointError(f"{origin} does not fit the model: {'; '.join(problems[:5])}{more}; {_REMEDY}")
-    module.load_state_dict(state)
+    check_shapes(shapes_of(state), shapes_of(own), origin)
+    for name, tensor in own.items():
+        if state[name].is_complex() != tensor.is_complex() or (
+            tensor.is_floating_point() and not state[name].is_floating_point()
+        ):
+            raise CheckpointError(f"{origin}: {name!r} is {state[name].dtype}, the model's {tensor.dtype}; {_REMEDY}")
+    try:
+        module.load_state_dict(state)
+    except RuntimeError as error:
+        raise CheckpointError(f"{origin}: {str(error).splitlines()[-1].strip()}; {_REMEDY}") from error
 
 
 def dataclass_from(cls: type[T], values: Mapping[str, Any], origin: str) -> T:

@@ -6,6 +6,7 @@ Results go to standard output; notes, warnings, progress and errors go to standa
 from __future__ import annotations
 
 import inspect
+import io
 import os
 import re
 import sys
@@ -22,7 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 from shared.errors import ConfigError, DiffusionError
-from shared.io import atomic_path, temporary_path
+from shared.io import UNENCODABLE, atomic_path, temporary_path
 from shared.progress import is_quiet, set_quiet
 
 if TYPE_CHECKING:
@@ -158,6 +159,9 @@ def _not_imported() -> None:
 def run_app(app: typer.Typer) -> None:
     """Run a typer application; errors that its user can act on become one line, and warnings notes."""
     warnings.showwarning = _note_warning  # type: ignore[assignment]
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # file names may hold bytes that are no text
+            stream.reconfigure(errors=UNENCODABLE)
     try:
         app()
     except BrokenPipeError:  # whoever read the results has seen enough
@@ -216,4 +220,4 @@ def claim_output(output: Path) -> None:
 def write_csv(path: Path, frame: pd.DataFrame) -> None:
     """Write a frame atomically."""
     with atomic_path(path) as temporary:
-        frame.to_csv(temporary, index=False, float_format="%.6g")
+        frame.to_csv(temporary, index=False, float_format="%.6g", errors=UNENCODABLE)

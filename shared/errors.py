@@ -1,8 +1,16 @@
 """The errors that users meet. Each message names the offending value and the remedy."""
 
+LONGEST_MESSAGE = 2000
+"""Characters of a message; of a longer one the middle is left out."""
+
 
 class DiffusionError(Exception):
     """Base of every error that this toolkit raises on purpose."""
+
+    def __str__(self) -> str:
+        """The message; names and values in it come from files too, and may be of any length."""
+        text = super().__str__()
+        return text if len(text) <= LONGEST_MESSAGE else f"{text[:1200]} … {text[-400:]}"
 
 
 class ConfigError(DiffusionError, ValueError):

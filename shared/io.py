@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from shared.errors import DataError
 
@@ -29,6 +29,8 @@ UNFINISHED = ".unfinished-"
 
 _LONGEST_SUFFIX = 16
 _swept: set[str] = set()
+UNENCODABLE: Final = "backslashreplace"
+"""What text files do with what UTF-8 has no bytes for: file names may hold any, and a report names them."""
 
 
 @contextmanager
@@ -157,9 +159,9 @@ def _remove(path: Path) -> None:
 
 
 def write_text(target: str | os.PathLike[str], text: str) -> None:
-    """Write `text` (UTF-8) to `target` atomically."""
+    """Write `text` (UTF-8) to `target` atomically; bytes of file names that are no UTF-8 become \\udc80 … \\udcff."""
     with atomic_path(target) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors=UNENCODABLE)
 
 
 def write_json(target: str | os.PathLike[str], value: Any) -> None:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import os
 import pickle
+import struct
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 import torch
+from torch import Tensor
 
 from shared.errors import CheckpointError
+
+_RARE = (AssertionError, MemoryError, OverflowError, SyntaxError, ImportError, struct.error, zipfile.BadZipFile)
+"""What torch's reader raises besides, on damaged bytes."""
 
 
 class Reference:
@@ -47,6 +52,7 @@ def load_pickle(
     """
     path = Path(path)
     try:
+        _check_zip(path)
         known = [*stand_ins, *(_references(path, stand_ins) if references else ())]
         with torch.serialization.safe_globals(known):
             return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
@@ -55,19 +61,42 @@ def load_pickle(
     except pickle.UnpicklingError as error:
         what = f"{path} is damaged, or holds more than tensors and plain values and is not read"
         raise CheckpointError(f"{what} ({_reason(error)}); {remedy}") from error
-    except (
-        OSError,
-        RuntimeError,
-        EOFError,
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        IndexError,
-        AssertionError,
-        MemoryError,
-    ) as error:
+    except CheckpointError:
+        raise
+    except (OSError, RuntimeError, EOFError, ValueError, LookupError, TypeError, AttributeError, *_RARE) as error:
         raise CheckpointError(f"{path} cannot be read ({error}); it may be truncated: copy it again") from error
+
+
+def refuse_odd_tensors(tensors: Mapping[str, Tensor], path: str | os.PathLike[str]) -> None:
+    """Refuse tensors that are not plain ones on the CPU, or that take more memory than the file holds.
+
+    A view may have any shape: one stored number, repeated, is a matrix of any size. Of a file as `torch.save` writes it
+    several tensors may share what is stored, hence twice.
+
+    Raises:
+        CheckpointError: names the tensor.
+    """
+    total, size = 0, Path(path).stat().st_size
+    for name, tensor in tensors.items():
+        if tensor.layout is not torch.strided or tensor.device.type != "cpu" or tensor.is_quantized:
+            raise CheckpointError(f"{path}: {name!r} is no plain tensor in memory; the file is damaged: copy it again")
+        total += tensor.numel() * tensor.element_size()
+        if total > 2 * size:
+            raise CheckpointError(
+                f"{path}: tensors up to {name!r} {tuple(tensor.shape)} would take {total} bytes, the file has {size}; "
+                "it is damaged: copy it again"
+            )
+
+
+def _check_zip(path: Path) -> None:
+    """Refuse archives whose parts unpack to more than the file: torch stores them as they are."""
+    if not zipfile.is_zipfile(path):
+        return
+    size = path.stat().st_size
+    with zipfile.ZipFile(path) as archive:
+        unpacked = sum(part.file_size for part in archive.infolist())
+    if unpacked > size:
+        raise CheckpointError(f"{path} has {size} bytes and unpacks to {unpacked}; save it again with torch.save")
 
 
 def _reason(error: Exception) -> str:

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 
+from shared.documents import parse_yaml, read_yaml_file
 from shared.errors import ConfigError
 
 T = TypeVar("T")
@@ -23,10 +24,7 @@ def read_yaml(path: str | os.PathLike[str]) -> dict[str, Any]:
     Raises:
         ConfigError: the file cannot be read, or holds something else.
     """
-    try:
-        values = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
-    except (OSError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path} cannot be read ({str(error).splitlines()[0]})") from error
+    values = read_yaml_file(path) or {}
     if not isinstance(values, dict):
         raise ConfigError(f"{path} does not hold settings by name, such as training: {{max_steps: 500}}")
     return values
@@ -42,7 +40,7 @@ def settings_file(path_or_name: str | os.PathLike[str], bundled: Path) -> Path:
     names = sorted(path.relative_to(bundled).with_suffix("").as_posix() for path in bundled.rglob("*.yaml"))
     if wanted in names:
         return bundled / f"{wanted}.yaml"
-    if Path(wanted).is_file():
+    if os.path.isfile(wanted):  # False for what no file system takes as a name
         return Path(wanted)
     raise ConfigError(f"{wanted} is no file, and none of the settings that come with the package: {', '.join(names)}")
 
@@ -73,10 +71,7 @@ def change(text: str) -> dict[str, Any]:
     name, equals, value = text.partition("=")
     if not equals or not name:
         raise ConfigError(f"{text!r} is no change; write it as section.name=value, such as training.max_steps=500")
-    try:
-        made: Any = yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{text!r}: {value!r} is no YAML value") from error
+    made: Any = parse_yaml(value, repr(text))
     for part in reversed(name.strip().split(".")):
         made = {part: made}
     return dict(made)

@@ -140,8 +140,9 @@ def open_audio(path: str | os.PathLike[str], raw: RawFormat | None = None) -> It
         DataError: no such file, not audio, without samples, of an impossible rate; or .raw without `raw`.
     """
     path = Path(path)
-    if not path.is_file():
-        what = "is a folder" if path.is_dir() else "is no regular file" if path.exists() else "no such file"
+    if not os.path.isfile(path):  # False for what no file system takes as a name
+        there = os.path.exists(path)
+        what = "is a folder" if os.path.isdir(path) else "is no regular file" if there else "no such file"
         raise DataError(f"{path}: {what}; name an audio file")
     if path.stat().st_size == 0:
         raise DataError(f"{path} is empty (0 bytes); record or copy it again")

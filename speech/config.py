@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
 from shared.errors import ConfigError
-from shared.samplers import Schedule
+from shared.samplers import MOST_STEPS, Schedule
 from shared.sde import OUVESDE, sde_from_config, sde_to_config
 from shared.settings import whole_number
 from speech.backbones import BackboneConfig, NCSNppConfig
@@ -62,8 +62,8 @@ class SamplingConfig:
     Args:
         sampler: "pc": predictor–corrector as published for SGMSE+. "ode": adaptive probability-flow ODE. "sb_ode",
             "sb_sde": the bridge samplers as published. Others: the core's (`shared.samplers.sample`).
-        steps: number of steps; "ode" chooses its own.
-        corrector, corrector_steps, snr: of "pc".
+        steps: number of steps, up to 10,000; "ode" chooses its own.
+        corrector, corrector_steps, snr: of "pc"; at most 100 corrector steps a step.
         schedule: where the steps of the core's samplers lie; the published ones are uniform in time.
         t_end: where the steps end; None means the process' own end. The core's samplers and "ode" then jump from there
             to the data prediction, "pc" takes its last step to 0; a value given here is where the core's samplers stop.
@@ -101,9 +101,11 @@ class SamplingConfig:
         _choose("network_time", self.network_time, (None, "now", "next"))
         _choose("frame_padding", self.frame_padding, get_args(FramePadding))
         _choose("precision", self.precision, get_args(Precision))
-        object.__setattr__(self, "steps", whole_number("steps", self.steps))
-        if self.steps < 1:
-            raise ConfigError(f"steps={self.steps}: need a whole number, at least 1")
+        for name, least, most in (("steps", 1, MOST_STEPS), ("corrector_steps", 0, 100)):
+            value = whole_number(name, getattr(self, name))
+            if not least <= value <= most:
+                raise ConfigError(f"{name}={value}: need a whole number from {least} to {most}")
+            object.__setattr__(self, name, value)
         if not 0 < self.reverse_starting_point <= 1:
             raise ConfigError(f"reverse_starting_point={self.reverse_starting_point}: need a time in (0, 1]")
         if self.t_end is not None and not 0 <= self.t_end < self.reverse_starting_point:

@@ -227,7 +227,7 @@ class Enhancer:
             DataError: the source cannot be read, the target cannot be written, or is the source.
         """
         source, target = Path(src), Path(dst)
-        target = target / source.name if target.is_dir() else target
+        target = target / source.name if os.path.isdir(target) else target
         refuse_same(source, target)
         info = audio_info(source, raw)
         name = source.name if name is None else name

@@ -14,15 +14,21 @@ Window = Literal["hann", "sqrthann"]
 Transform = Literal["exponent", "log", "none"]
 Normalisation = Literal["noisy", "clean", "not"]
 
+# No shape of a saved model tells these, and memory goes with them: a damaged file must not ask for any amount.
+_HIGHEST_RATE = 768_000
+_LONGEST_WINDOW = 1 << 16
+_MOST_FRAMES = 64
+"""Frames that a sample may lie in."""
+
 
 @dataclass(frozen=True)
 class FrontEndConfig:
     """Short-time Fourier transform and amplitude compression (Richter et al. 2023, "SGMSE+", eq. 16).
 
     Args:
-        sample_rate: of the audio, in Hz.
-        n_fft: samples of the window and of the transform; n_fft/2 + 1 frequencies.
-        hop_length: samples between frames.
+        sample_rate: of the audio, in Hz, up to 768,000.
+        n_fft: samples of the window and of the transform, 4 to 65,536; n_fft/2 + 1 frequencies.
+        hop_length: samples between frames, from a 64th of n_fft to half of it.
         window: periodic, "hann" or its square root.
         transform: of the magnitude a, at the same phase: "exponent" factor·a^exponent, "log" factor·log(1 + a),
             "none" a.
@@ -50,11 +56,14 @@ class FrontEndConfig:
         ):
             if value not in allowed:
                 raise ConfigError(f"{name}={value!r}: choose one of {', '.join(allowed)}")
-        if self.sample_rate < 1:
-            raise ConfigError(f"sample_rate={self.sample_rate}: need a positive number of Hz")
-        if self.n_fft < 4 or not 1 <= self.hop_length <= self.n_fft // 2:
+        if not 1 <= self.sample_rate <= _HIGHEST_RATE:
+            raise ConfigError(f"sample_rate={self.sample_rate}: need a positive number of Hz, at most {_HIGHEST_RATE}")
+        if not 4 <= self.n_fft <= _LONGEST_WINDOW:
+            raise ConfigError(f"n_fft={self.n_fft}: need 4 to {_LONGEST_WINDOW} samples")
+        if not max(1, self.n_fft / _MOST_FRAMES) <= self.hop_length <= self.n_fft // 2:
             raise ConfigError(
-                f"n_fft={self.n_fft}, hop_length={self.hop_length}: need n_fft >= 4 and a hop of at most half of it"
+                f"hop_length={self.hop_length} with n_fft={self.n_fft}: need at most half of it, and at least a "
+                f"{_MOST_FRAMES}th"
             )
         if not 0 < self.exponent <= 1 or not self.factor > 0:
             raise ConfigError(f"exponent={self.exponent}, factor={self.factor}: need 0 < exponent <= 1 and factor > 0")

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from shared.checkpoint import dataclass_from, load_checkpoint, load_state, resolve, save_checkpoint
+from shared.checkpoint import dataclass_from, open_checkpoint, resolve, save_checkpoint
 from shared.predictions import PathPoint
 from shared.sde import SDE, sde_from_config
 from shared.sde.base import expand
@@ -135,10 +135,9 @@ class SpeechModel(nn.Module):
             CheckpointError: no such model, or its files are damaged or of another kind.
         """
         folder = resolve(path_or_name, BUNDLED)
-        values, state = load_checkpoint(folder, FORMAT, VERSION)
-        model = cls(dataclass_from(SpeechConfig, values, str(folder)))
-        load_state(model, state, str(folder))
-        return model.eval()
+        saved = open_checkpoint(folder, FORMAT, VERSION)
+        config = dataclass_from(SpeechConfig, saved.config, str(folder))
+        return saved.restore(lambda: cls(config))
 
 
 def _input_scale(scales: Parameterisation, sigma: Tensor) -> Tensor | None:

@@ -21,9 +21,9 @@ def find_audio(source: Path, target: Path) -> tuple[list[Path], dict[str, str]]:
     Raises:
         DataError: `source` is no folder, holds no audio that can be read, or is `target`.
     """
-    if not source.is_dir():
+    if not os.path.isdir(source):  # False for what no file system takes as a name
         raise DataError(
-            f"{source}: {'is a file' if source.exists() else 'no such folder'}; name a folder of recordings"
+            f"{source}: {'is a file' if os.path.exists(source) else 'no such folder'}; name a folder of recordings"
         )
     if target.exists() and os.path.samefile(source, target):
         raise DataError(f"{target} is the folder of the noisy files itself; choose another for the enhanced ones")

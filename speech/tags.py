@@ -1,5 +1,9 @@
-"""What a file tells beside its sound: titles, comments, cover art (mutagen), and RIFF's chunks; taken over into a copy,
-or named where they are not. And the bit rate of lossy files."""
+"""What a file tells beside its sound: titles, comments, cover art, and RIFF's chunks; taken over into a copy, or named
+where they are not. And the bit rate of lossy files.
+
+Tags of MP3, FLAC and Ogg and bit rates need mutagen, the extra "tags", which is under the GPL. Without it the ten texts
+that libsndfile knows are copied, bit rates are libsndfile's, and the rest is said to be dropped.
+"""
 
 from __future__ import annotations
 
@@ -10,19 +14,26 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import soundfile
-from mutagen import FileType, MutagenError
-from mutagen.apev2 import APENoHeaderError, APEv2
-from mutagen.flac import FLAC, CueSheet, MetadataBlock
-from mutagen.id3 import ID3, ID3NoHeaderError
-from mutagen.mp3 import MP3, BitrateMode
-from mutagen.oggflac import OggFLAC
-from mutagen.oggopus import OggOpus
-from mutagen.oggvorbis import OggVorbis
 
 from shared.errors import DataError
 from speech.chunks import copy_chunks, names_beside
 
-_OGG = {"VORBIS": OggVorbis, "OPUS": OggOpus}
+try:
+    from mutagen import FileType, MutagenError
+    from mutagen.apev2 import APENoHeaderError, APEv2
+    from mutagen.flac import FLAC, CueSheet, MetadataBlock
+    from mutagen.id3 import ID3, ID3NoHeaderError
+    from mutagen.mp3 import MP3, BitrateMode
+    from mutagen.oggflac import OggFLAC
+    from mutagen.oggopus import OggOpus
+    from mutagen.oggvorbis import OggVorbis
+except ImportError:
+    HAS_MUTAGEN = False
+else:
+    HAS_MUTAGEN = True
+
+_CHUNKED = ("RIFF", "FORM", "W64")
+_UNKNOWN = 'tags and pictures that only the extra "tags" can copy'
 _FRAMES = {
     "TIT2": "title",
     "TPE1": "artist",
@@ -80,12 +91,12 @@ def vorbis_rate(file: BinaryIO) -> int:
 def same_tags(one: tuple[str, str], other: tuple[str, str]) -> bool:
     """Whether files of these formats and subtypes hold tags in the same way, so that all of them can be copied."""
     kinds = [_kind(*coding) for coding in (one, other)]
-    return kinds[0] == kinds[1] and kinds[0] != ""
+    return kinds[0] == kinds[1] and kinds[0] != "" and (HAS_MUTAGEN or kinds[0] in _CHUNKED)
 
 
 def _kind(format: str, subtype: str) -> str:
     if format == "OGG":
-        return f"OGG {subtype}" if subtype in (*_OGG, "FLAC") else ""
+        return f"OGG {subtype}" if subtype in ("VORBIS", "OPUS", "FLAC") else ""
     kinds = {"WAV": "RIFF", "WAVEX": "RIFF", "RF64": "RIFF", "AIFF": "FORM", "W64": "W64", "FLAC": "FLAC", "MP3": "MP3"}
     return kinds.get(format, "")
 
@@ -110,6 +121,8 @@ def carry_tags(source: Path, written: Path, of: tuple[str, str], to: tuple[str, 
         if same_tags(of, to):
             _copy(source, written, _kind(*of))
         dropped = wanted - _names(written, *to) - _STAMPS
+        if not HAS_MUTAGEN and _kind(*of) not in ("", *_CHUNKED):
+            dropped.add(_UNKNOWN)
     except Exception as error:  # tags are written by everyone, and mutagen raises more than its own errors
         _raise_what_is_of_the_disk(error)
         dropped = {"its tags, which cannot be read"}
@@ -120,13 +133,13 @@ def carry_tags(source: Path, written: Path, of: tuple[str, str], to: tuple[str, 
 
 
 def _raise_what_is_of_the_disk(error: Exception) -> None:
-    inner = error.args[0] if isinstance(error, MutagenError) and error.args else error
+    inner = error.args[0] if HAS_MUTAGEN and isinstance(error, MutagenError) and error.args else error
     if isinstance(inner, OSError):
         raise inner
 
 
 def _copy(source: Path, written: Path, kind: str) -> None:
-    if kind in ("RIFF", "FORM", "W64"):
+    if kind in _CHUNKED:
         copy_chunks(source, written)
     elif kind == "MP3":
         _copy_id3(source, written)
@@ -137,7 +150,7 @@ def _copy(source: Path, written: Path, kind: str) -> None:
 
 
 def _ogg(path: Path, kind: str) -> FileType:
-    return _OGG.get(kind.removeprefix("OGG "), OggFLAC)(path)
+    return {"VORBIS": OggVorbis, "OPUS": OggOpus}.get(kind.removeprefix("OGG "), OggFLAC)(path)
 
 
 def _copy_id3(source: Path, written: Path) -> None:
@@ -176,8 +189,10 @@ def _names(path: Path, format: str, subtype: str) -> set[str]:
     with soundfile.SoundFile(path) as file:
         names = {name for name, value in file.copy_metadata().items() if value}
     kind = _kind(format, subtype)
-    if kind in ("RIFF", "FORM", "W64"):
+    if kind in _CHUNKED:
         names |= names_beside(path)
+    elif not HAS_MUTAGEN:
+        pass
     elif kind == "MP3":
         names |= _mp3_names(path)
     elif kind == "FLAC":

@@ -116,7 +116,7 @@ def validation_set(experiment: Experiment, folder: Path) -> list[Recording]:
 
 
 def _check_folder(folder: Path) -> None:
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise DataError(
             f"no data at {folder}: point --data (or data.folder in the settings, or $SHARED_DATA) to a folder with "
             "train/clean, train/noise, train/rir and the same in valid/; or set data.layout for pairs of files"

@@ -12,7 +12,7 @@ from pydantic import Discriminator, Tag
 
 from shared.errors import ConfigError
 from shared.predictions import NetworkOutput
-from shared.samplers import Method
+from shared.samplers import MOST_STEPS, Method
 from shared.sde import DiscreteVPSDE, linear_betas, sde_to_config
 from shared.settings import whole_number
 from tsdiff.backbones import S4Config, S4DConfig
@@ -36,6 +36,9 @@ _COUNTS = (
     "static_features",
     "external_features",
 )
+# No shape of a saved model tells these, and memory goes with them: a damaged file must not ask for any amount.
+_LONGEST, _LARGEST, _LONGEST_LAG = 1 << 17, 1 << 19, 1 << 20
+_MOST_ROWS = 1 << 16
 ANY_FREQ = "any"
 """The frequency of a model of all frequencies; `TSDiff.adapted` gives it one, and a horizon up to its longest."""
 
@@ -62,7 +65,7 @@ class TSDiffConfig:
     Args:
         freq: normalised pandas frequency of the series; "any" of a model of all (`ANY_FREQ`).
         prediction_length: steps to forecast; the most of them for a model of all frequencies.
-        context_length: steps before them that a window holds.
+        context_length: steps before them that a window holds; a window has at most 131,072 steps and 524,288 values.
         scaling: windows are divided by the mean absolute value of their context ("mean", the paper's), or brought to
             zero mean and unit deviation of it ("standard"), or taken relative to its last value, in units of its mean
             absolute change from one value to the next ("last", for random walks), or left as they are ("none");
@@ -131,13 +134,18 @@ class TSDiffConfig:
             raise ConfigError(f"calendar={self.calendar!r}: choose one of {', '.join(get_args(Calendar))}")
         if self.channels < 1:
             raise ConfigError(f"channels={self.channels}: a series has at least one")
+        if self.length > _LONGEST or self.length * self.network_channels > _LARGEST:
+            raise ConfigError(
+                f"windows of context_length + prediction_length = {self.length} steps and {self.network_channels} "
+                f"channels (those of lags counted): need at most {_LONGEST} steps, and {_LARGEST} values"
+            )
         for name in ("dynamic_features", "static_features", "external_features"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name}={getattr(self, name)}: need 0 or more")
         for name in ("lags", "known_lags"):
             lags = getattr(self, name)
-            if any(lag < 1 for lag in lags) or len(set(lags)) < len(lags):
-                raise ConfigError(f"{name}={lags}: need different numbers of steps, each at least 1")
+            if any(not 1 <= lag <= _LONGEST_LAG for lag in lags) or len(set(lags)) < len(lags):
+                raise ConfigError(f"{name}={lags}: need different numbers of steps, each from 1 to {_LONGEST_LAG}")
         if self.default_scale is not None and not (self.scaling == "mean" and 0 <= self.default_scale < math.inf):
             raise ConfigError(f"default_scale={self.default_scale}: need a number from 0, and scaling='mean'")
         if not 0 < self.minimum_scale < math.inf:
@@ -181,7 +189,7 @@ class Sampling:
         kernel_share: with "kernels", share of the Gaussian process in the data prediction; the rest is the network's.
         method: of `shared.samplers.sample`; or as published, "ddpm", "ddim" (`tsdiff.published`), where `scale` is
             the published one, and `covariance`, `observation_std`, `steps` and `log_snr_end` have no part.
-        steps: network calls of a multistep method.
+        steps: network calls of a multistep method, up to 10,000.
         log_snr_end: log-SNR of the last call; the result is the data prediction there.
         eta: share of fresh noise, from 0 to 1; None takes the method's own: 1 for "sde1", "sde2", "ddpm", else 0.
         skip: of "ddim": of the table's steps every skip-th is used.
@@ -189,8 +197,8 @@ class Sampling:
         minimum: samples below it are raised to it, in the series' own units: 0 for counts and amounts; None for none.
         nonnegative: windows of which no observed value is below 0 get no sample below 0, as for counts and amounts.
         seed: of the samples; an item's samples depend on it, the item's name and time, and nothing else.
-        batch_rows: samples that go through the network together; bounds memory, does not change results, but for
-            windows without a scale in a model whose `default_scale` is 0.
+        batch_rows: samples that go through the network together, up to 65,536; bounds memory, does not change results,
+            but for windows without a scale in a model whose `default_scale` is 0.
     """
 
     guidance: Energy = "mse"
@@ -234,9 +242,9 @@ class Sampling:
             raise ConfigError(f"eta={self.eta}: the share of fresh noise lies between 0 and 1")
         for name in ("steps", "skip", "batch_rows", "seed"):
             object.__setattr__(self, name, whole_number(name, getattr(self, name)))
-        for name in ("steps", "skip", "batch_rows"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name}={getattr(self, name)}: need at least 1")
+        for name, most in (("steps", MOST_STEPS), ("skip", MOST_STEPS), ("batch_rows", _MOST_ROWS)):
+            if not 1 <= getattr(self, name) <= most:
+                raise ConfigError(f"{name}={getattr(self, name)}: need 1 to {most}")
 
     @property
     def trust(self) -> float:

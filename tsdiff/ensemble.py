@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import tee
@@ -15,6 +14,7 @@ from gluonts.model.forecast import SampleForecast
 from gluonts.model.predictor import Predictor
 
 from shared.checkpoint import resolve
+from shared.documents import read_json
 from shared.errors import CheckpointError, ConfigError
 from shared.io import write_json
 from shared.settings import whole_number
@@ -24,6 +24,7 @@ from tsdiff.model import BUNDLED
 from tsdiff.predictor import TSDiffPredictor
 
 _COUNT = "ensemble.json"
+_MOST_MEMBERS = 1000
 
 
 class EnsemblePredictor(Predictor):
@@ -113,11 +114,13 @@ class EnsemblePredictor(Predictor):
             CheckpointError: there is none, or a member is damaged.
         """
         folder = resolve(path_or_name, BUNDLED)
-        try:
-            count = json.loads((folder / _COUNT).read_text(encoding="utf-8"))["members"]
-            members = range(int(count))
-        except (OSError, ValueError, TypeError, KeyError) as error:
-            raise CheckpointError(f"{folder} holds no ensemble ({error}); serialize it again") from error
+        about = read_json(folder / _COUNT, CheckpointError, "serialize the ensemble again")
+        count = about.get("members") if isinstance(about, dict) else None
+        if not isinstance(count, int) or not 1 <= count <= _MOST_MEMBERS:
+            raise CheckpointError(
+                f"{folder / _COUNT} states {count!r} members, and not 1 to {_MOST_MEMBERS}; serialize it again"
+            )
+        members = range(count)
         return cls([TSDiffPredictor.from_pretrained(folder / str(place), device=device) for place in members])
 
 

@@ -14,8 +14,8 @@ import torch
 from gluonts.torch.modules.feature import FeatureEmbedder
 from torch import Tensor, nn
 
-from shared.checkpoint import dataclass_from, load_checkpoint, load_state, resolve, save_checkpoint
-from shared.errors import CheckpointError, ConfigError
+from shared.checkpoint import dataclass_from, open_checkpoint, resolve, save_checkpoint
+from shared.errors import ConfigError
 from shared.predictions import Denoiser, PathPoint
 from shared.random import make_generator
 from shared.samplers import Method, sample, time_grid
@@ -239,16 +239,10 @@ class TSDiff(nn.Module):
             CheckpointError: there is none, or it is damaged, of another version, or does not fit.
         """
         folder = resolve(path_or_name, BUNDLED)
-        config, state = load_checkpoint(folder, FORMAT, VERSION)
-        settings = dataclass_from(TSDiffConfig, config, str(folder))
-        try:
-            model = cls(settings)
-        except (ValueError, TypeError) as error:
-            raise CheckpointError(f"settings in {folder} do not make a model: {error}") from error
-        for name in _MEASURED:  # models that were saved before it was measured lack it
-            state.setdefault(name, model.state_dict()[name])
-        load_state(model, state, str(folder))
-        return model.eval()
+        saved = open_checkpoint(folder, FORMAT, VERSION)
+        config = dataclass_from(TSDiffConfig, saved.config, str(folder))
+        # Models that were saved before the covariance was measured lack it.
+        return saved.restore(lambda: cls(config), optional=_MEASURED)
 
 
 class PointInputs(nn.Module):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from shared.errors import ConfigError
-from shared.io import atomic_path, write_text
+from shared.io import UNENCODABLE, atomic_path, write_text
 from tsdiff.evaluation import Metrics
 
 KEYS = ["dataset", "method", "seed"]
@@ -98,7 +98,7 @@ def write_results(folder: str | os.PathLike[str], results: Iterable[Result], tit
     """Write results.csv and results.md into `folder`, each whole or not at all."""
     listed = list(results)
     with atomic_path(Path(folder) / "results.csv") as temporary:
-        results_frame(listed).to_csv(temporary, index=False, float_format="%.6g")
+        results_frame(listed).to_csv(temporary, index=False, float_format="%.6g", errors=UNENCODABLE)
     write_text(Path(folder) / "results.md", f"# {title}\n\n{results_markdown(listed)}")
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from shared.checkpoint import dataclass_from
+from shared.documents import read_json
 from shared.errors import CheckpointError
 from shared.io import write_json
 from tsdiff.config import Sampling
@@ -52,10 +52,7 @@ def read_horizon(folder: Path, least: int) -> int | None:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path} cannot be read ({error}); delete it to use the defaults") from error
+    values = read_json(path, CheckpointError, "delete it to use the defaults")
     if not isinstance(values, dict):
         raise CheckpointError(f"{path} is not a JSON object; delete it to use the defaults")
     return values

@@ -15,10 +15,20 @@ from shared.samplers.exponential import exponential_integrator
 from shared.samplers.ode import euler, heun, rk45
 from shared.samplers.predictor_corrector import Corrector, Predictor, predictor_corrector
 from shared.samplers.run import Callback, ProgressBar, Run, SampleResult, StepInfo, Stop, is_clean
-from shared.samplers.schedules import Schedule, time_grid
+from shared.samplers.schedules import MOST_STEPS, Schedule, time_grid
 from shared.sde.base import SDE
 
-__all__ = ["Callback", "Method", "ProgressBar", "SampleResult", "Schedule", "StepInfo", "sample", "time_grid"]
+__all__ = [
+    "MOST_STEPS",
+    "Callback",
+    "Method",
+    "ProgressBar",
+    "SampleResult",
+    "Schedule",
+    "StepInfo",
+    "sample",
+    "time_grid",
+]
 
 Method = Literal["ode1", "ode2", "ode3", "sde1", "sde2", "pc", "euler", "heun", "rk45"]
 

@@ -12,6 +12,8 @@ from shared.sde.base import SDE
 from shared.settings import whole_number
 
 Schedule = Literal["log_snr", "uniform", "edm", "quadratic"]
+MOST_STEPS = 10_000
+"""Steps of a sampler, so that a damaged setting does not run for days."""
 
 # Where the log-SNR of an end is infinite, schedules that are uniform in a function of it start this share of the
 # time range inside; the end itself stays a point of the grid.
@@ -32,7 +34,7 @@ def time_grid(
 
     Args:
         sde: the process.
-        steps: number of steps.
+        steps: number of steps, up to 10,000.
         schedule: "uniform" in t; "log_snr", uniform in λ; "edm", uniform in (σ/α)^(1/ρ) (Karras et al. 2022, eq. 5);
             "quadratic", uniform in √t (Song et al. 2021, "DDIM", §D.2); or the falling times themselves.
         t_start: defaults to the SDE's T.
@@ -48,8 +50,8 @@ def time_grid(
     if schedule not in get_args(Schedule):
         raise ConfigError(f"schedule {schedule!r}: choose one of {', '.join(get_args(Schedule))}, or give the times")
     steps = whole_number("steps", steps)
-    if steps < 1:
-        raise ConfigError(f"steps={steps}: need a whole number, at least 1")
+    if not 1 <= steps <= MOST_STEPS:
+        raise ConfigError(f"steps={steps}: need a whole number from 1 to {MOST_STEPS}")
     if not rho > 0:
         raise ConfigError(f"rho={rho}: need a positive number")
     start = sde.T if t_start is None else t_start

@@ -16,6 +16,7 @@ from torch import Tensor
 from shared.errors import ConfigError
 from shared.sde.base import SDE, TimeLike, require
 
+_LONGEST_TABLE = 100_000
 _NEWTON_STEPS = 40
 """Most of Newton's steps, kept in a shrinking bracket, that invert a cubic piece; a flat end needs the most."""
 
@@ -157,10 +158,10 @@ class DiscreteVPSDE(BetaPath):
     the points, −log α² is a monotone cubic (Fritsch–Carlson), so that drift and diffusion are continuous.
 
     Args:
-        betas: the table, each in (0, 1); see `linear_betas` and `cosine_betas`.
+        betas: the table, each in (0, 1), up to 100,000 of them; see `linear_betas` and `cosine_betas`.
 
     Raises:
-        ConfigError: the table is empty or holds a value outside (0, 1).
+        ConfigError: the table is empty, too long, or holds a value outside (0, 1).
     """
 
     betas: tuple[float, ...]
@@ -171,8 +172,8 @@ class DiscreteVPSDE(BetaPath):
         except (TypeError, ValueError) as error:
             raise ConfigError(f"betas must be a list of numbers, not {betas!r}") from error
         require(
-            values.ndim == 1 and len(values) > 0,
-            f"betas must be a non-empty list, not of shape {values.shape}",
+            values.ndim == 1 and 0 < len(values) <= _LONGEST_TABLE,
+            f"betas must be a list of 1 to {_LONGEST_TABLE} numbers, not of shape {values.shape}",
         )
         bad = values[~((values > 0) & (values < 1))]
         require(len(bad) == 0, f"betas must lie in (0, 1); the table holds {bad[:3]}")
@@ -238,13 +239,13 @@ class DiscreteVPSDE(BetaPath):
 
 def linear_betas(steps: int, beta_start: float = 1e-4, beta_end: float = 0.02) -> tuple[float, ...]:
     """The linear table of Ho et al. 2020; TSDiff uses 100 steps from 1e-4 to 0.1."""
-    require(steps > 0, f"steps={steps}: need at least one")
+    require(0 < steps <= _LONGEST_TABLE, f"steps={steps}: need 1 to {_LONGEST_TABLE}")
     return tuple(np.linspace(beta_start, beta_end, steps).tolist())
 
 
 def cosine_betas(steps: int, offset: float = 0.008, beta_max: float = 0.999) -> tuple[float, ...]:
     """The cosine table of Nichol and Dhariwal 2021, eq. 17, with betas clipped at `beta_max`."""
-    require(steps > 0, f"steps={steps}: need at least one")
+    require(0 < steps <= _LONGEST_TABLE, f"steps={steps}: need 1 to {_LONGEST_TABLE}")
     grid = np.linspace(0.0, 1.0, steps + 1)
     alphas = np.cos((grid + offset) / (1 + offset) * np.pi / 2) ** 2
     return tuple(np.clip(1 - alphas[1:] / alphas[:-1], None, beta_max).tolist())

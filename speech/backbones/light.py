@@ -38,6 +38,9 @@ _AMPLITUDE = 0.1
 _FLOOR = 1e-3
 """Amplitude below which the logarithmic features tell no difference."""
 
+_LARGEST = 1024
+"""Of a patch and of a dilation, which no shape tells: padding goes with them."""
+
 LightState = tuple[Tensor, ...]
 """What a causal network remembers between two pieces: past frames of every layer along time."""
 
@@ -49,9 +52,9 @@ class LightConfig:
     Args:
         width: channels of a band.
         edge_width: channels of a fine band, before and after the blocks.
-        patch: frequency bins of a fine band; a band has two fine ones.
+        patch: frequency bins of a fine band, up to 1,024; a band has two fine ones.
         blocks: residual blocks.
-        dilations: of the blocks along time, in turn, in frames; mixings, in turn, reach twice as far.
+        dilations: of the blocks along time, in turn, in frames, up to 1,024; mixings, in turn, reach twice as far.
         mixed: channels that each band gives to the mixing of all bands; 0 for none.
         mixing_width: hidden units of that mixing.
         mixing_every: blocks from one mixing to the next.
@@ -80,8 +83,10 @@ class LightConfig:
                 raise ConfigError(f"{name}={getattr(self, name)}: need at least 1")
         if self.mixed < 0:
             raise ConfigError(f"mixed={self.mixed}: need at least 0")
-        if not self.dilations or min(self.dilations) < 1:
-            raise ConfigError(f"dilations={self.dilations}: need at least one, each at least 1")
+        if self.patch > _LARGEST:
+            raise ConfigError(f"patch={self.patch}: need at most {_LARGEST} bins")
+        if not self.dilations or min(self.dilations) < 1 or max(self.dilations) > _LARGEST:
+            raise ConfigError(f"dilations={self.dilations}: need at least one, each from 1 to {_LARGEST}")
         if self.embedding < 2 or self.embedding % 2:
             raise ConfigError(f"embedding={self.embedding}: need an even number from 2")
 

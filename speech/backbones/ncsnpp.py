@@ -21,6 +21,8 @@ from speech.backbones.ncsnpp_layers import (
     resampled,
 )
 
+# Frames are padded to a multiple of 2 to the power of the levels, which shapes do not tell.
+_MOST_LEVELS, _MOST_TAPS = 10, 32
 CHANNELS = 4
 """Real and imaginary part of the state and of the noisy recording."""
 
@@ -34,7 +36,7 @@ class NCSNppConfig:
     Attributes:
         kind: tells the backbones apart in a saved configuration.
         nf: channels at the first level.
-        ch_mult: of each level, channels over nf; each level halves frequencies and frames.
+        ch_mult: of each level, channels over nf; each level halves frequencies and frames; up to 10 levels.
         num_res_blocks: residual blocks of a level on the way down; there is one more on the way up.
         attn_resolutions: numbers of frequency bins at which levels have attention. The middle always has.
         image_size: frequency bins of the input, from which follows what levels attn_resolutions means.
@@ -42,7 +44,7 @@ class NCSNppConfig:
         resamp_with_conv: for "ddpm": convolve on resampling.
         nonlinearity: of all blocks.
         fir: resample with `fir_kernel`; otherwise by repeating and averaging.
-        fir_kernel: taps of the separable filter, scaled to sum 1.
+        fir_kernel: taps of the separable filter, up to 32, scaled to sum 1.
         skip_rescale: divide sums of two branches by √2.
         progressive: how the output is gathered from the levels.
         progressive_input: how the input is given to the levels.
@@ -81,14 +83,16 @@ class NCSNppConfig:
     def __post_init__(self) -> None:
         if self.nf < 4 or self.nf % 4:
             raise ConfigError(f"nf={self.nf}: give a multiple of 4, such as 128")
-        if not self.ch_mult or min(self.ch_mult) < 1:
-            raise ConfigError(f"ch_mult={self.ch_mult}: give a whole number from 1 for each level")
+        if not 1 <= len(self.ch_mult) <= _MOST_LEVELS or min(self.ch_mult) < 1:
+            raise ConfigError(
+                f"ch_mult={self.ch_mult}: give a whole number from 1 for each level, at most {_MOST_LEVELS}"
+            )
         if self.num_res_blocks < 1:
             raise ConfigError(f"num_res_blocks={self.num_res_blocks}: give 1 or more")
         if not 0 <= self.dropout < 1:
             raise ConfigError(f"dropout={self.dropout}: give a probability below 1")
-        if self.fir and (len(self.fir_kernel) < 2 or sum(self.fir_kernel) == 0):
-            raise ConfigError(f"fir_kernel={self.fir_kernel}: give a low-pass filter of two taps or more")
+        if self.fir and not (2 <= len(self.fir_kernel) <= _MOST_TAPS and 0 < abs(sum(self.fir_kernel)) < math.inf):
+            raise ConfigError(f"fir_kernel={self.fir_kernel}: give a low-pass filter of 2 to {_MOST_TAPS} taps")
 
     @property
     def attention_levels(self) -> tuple[bool, ...]:

@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
+from shared.documents import read_json
 from shared.errors import ConfigError
 from shared.io import write_json, write_text
 from shared.monitoring import Row
@@ -132,7 +133,7 @@ def _claim_state(experiment: Experiment, output: Path, retrain: bool) -> None:
     if retrain:
         for name in (STATE_FOLDER, MODEL_FOLDER, LAST_FOLDER, LOG_FOLDER):
             shutil.rmtree(output / name, ignore_errors=True)
-    elif mark.is_file() and json.loads(mark.read_text(encoding="utf-8")) != wanted:
+    elif mark.is_file() and read_json(mark) != wanted:
         raise ConfigError(
             f"{output} holds a training with other settings ({output / _SETTINGS}); choose another --output, or "
             "--retrain to replace it"

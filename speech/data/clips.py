@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import warnings
@@ -16,6 +15,7 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
+from shared.documents import read_json
 from shared.errors import DataError
 from shared.io import atomic_path, write_json
 from shared.random import derive_seed
@@ -74,7 +74,7 @@ def audio_files(folders: Folders) -> list[Path]:
     """
     found: list[Path] = []
     for folder in as_folders(folders):
-        if not folder.is_dir():
+        if not os.path.isdir(folder):
             raise DataError(f"{folder} is not a folder: give one that holds audio files")
         visible = sorted(p for p in folder.rglob("*") if not p.name.startswith("."))
         here = [p for p in visible if p.suffix.lower() in AUDIO_SUFFIXES]
@@ -156,14 +156,14 @@ def _to_store(store: Path, clips: list[Clip]) -> None:
 def _from_store(store: Path) -> list[Clip] | None:
     """What an earlier call kept, or None if there is nothing whole."""
     try:
-        about = json.loads(store.with_suffix(".json").read_text(encoding="utf-8"))
+        about = read_json(store.with_suffix(".json"))
         samples = np.load(store, mmap_mode="r")
         ends = np.cumsum([entry["length"] for entry in about])
         if samples.dtype != np.int16 or len(samples) != ends[-1]:
             return None
         parts = np.split(samples, ends[:-1])
         return [Clip(e["id"], e["speaker"], part, e["power"]) for e, part in zip(about, parts, strict=True)]
-    except (OSError, ValueError, KeyError, TypeError, IndexError):
+    except (OSError, ValueError, LookupError, TypeError, EOFError, SyntaxError):
         return None
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import warnings
+import zipfile
+import zlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from threading import Lock
@@ -231,7 +233,7 @@ def _nth(n: int, seed: int, config: RoomConfig, cache: Path | None) -> ImpulseRe
         try:
             with np.load(path) as kept:
                 return ImpulseResponse(name, kept["samples"], int(kept["direct"]), config.sample_rate)
-        except (OSError, ValueError, KeyError):
+        except (OSError, ValueError, LookupError, TypeError, EOFError, zipfile.BadZipFile, zlib.error):
             path.unlink(missing_ok=True)
     room = draw_room(np.random.default_rng(key), config)
     response = simulate(room, config.sample_rate, name, image_order=config.image_order, seed=key)

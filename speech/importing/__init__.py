@@ -13,8 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from shared.checkpoint import built, shapes_of
 from shared.errors import CheckpointError
-from shared.pickles import load_pickle
+from shared.pickles import load_pickle, refuse_odd_tensors
 from speech.backbones.dcunet import DCUNet
 from speech.backbones.ncsnpp import NCSNpp
 from speech.importing.names import Weight, published_weights
@@ -71,7 +72,8 @@ def import_checkpoint(path: str | os.PathLike[str]) -> SpeechModel:
         ConfigError: a hyper-parameter that cannot be used.
     """
     checkpoint = _read(path)
-    model = SpeechModel(published_config(checkpoint.settings, checkpoint.origin))
+    config = published_config(checkpoint.settings, checkpoint.origin)
+    model = built(lambda: SpeechModel(config), shapes_of(checkpoint.state), checkpoint.origin)
     network = model.backbone
     assert isinstance(network, NCSNpp | DCUNet)
     with torch.no_grad():
@@ -95,7 +97,15 @@ def _read(path: str | os.PathLike[str]) -> _Checkpoint:
     average = ema.get("shadow_params") if isinstance(ema, Mapping) else None
     if average is not None and not (isinstance(average, list) and all(isinstance(v, Tensor) for v in average)):
         raise CheckpointError(f"{origin}: ema.shadow_params is no list of tensors; the file is damaged: copy it again")
-    return _Checkpoint(origin, network, {str(name): value for name, value in settings.items()}, average)
+    refuse_odd_tensors(network, origin)
+    refuse_odd_tensors({f"ema.shadow_params.{i}": value for i, value in enumerate(average or ())}, origin)
+    return _Checkpoint(origin, network, {str(k): value for k, value in settings.items() if _plain(value)}, average)
+
+
+def _plain(value: object) -> bool:
+    """Whether a hyper-parameter is of a kind that settings are; classes and tensors are among the others."""
+    parts = value if isinstance(value, (list, tuple)) else (value,)
+    return all(part is None or isinstance(part, (str, int, float)) for part in parts)
 
 
 def _load(network: NCSNpp | DCUNet, checkpoint: _Checkpoint) -> None:
@@ -110,8 +120,10 @@ def _load(network: NCSNpp | DCUNet, checkpoint: _Checkpoint) -> None:
                 f"{checkpoint.origin}: the average of {weight.published!r} has shape {tuple(value.shape)}, the weight "
                 f"itself {tuple(checkpoint.state[weight.published].shape)}; the file is damaged: copy it again"
             )
-        if not torch.isfinite(value).all():
-            raise CheckpointError(f"{checkpoint.origin}: {weight.published!r} is not finite; take another checkpoint")
+        if value.is_complex() or not torch.isfinite(value).all():
+            raise CheckpointError(
+                f"{checkpoint.origin}: {weight.published!r} is not finite and real; take another checkpoint"
+            )
         weight.put(own[weight.name], value)
 
 

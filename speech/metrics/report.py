@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from shared.errors import DataError
-from shared.io import atomic_path, write_json, write_text
+from shared.io import UNENCODABLE, atomic_path, write_json, write_text
 from speech.metrics.evaluation import NOISY, failures, summarise
 from speech.metrics.measures import METRICS
 
@@ -93,7 +93,7 @@ def write_report(
     write_text(folder / "metrics.md", as_markdown(frame, title, rtf=rtf, nfe=nfe))
     for name, table in (("per_file.csv", frame), ("summary.csv", summarise(frame))):
         with atomic_path(folder / name) as temporary:
-            table.to_csv(temporary, index=False, float_format="%.6g")
+            table.to_csv(temporary, index=False, float_format="%.6g", errors=UNENCODABLE)
     if any(mean is not None for mean in found["enhanced"].values()):
         plot_scores(frame, folder / "metrics.png", title=title)
     return found

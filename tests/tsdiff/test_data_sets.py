@@ -223,7 +223,7 @@ def test_broken_folders_are_refused_by_name(tmp_path):
     with pytest.raises(DataError, match=r"train: it holds no data\.json"):
         load_folder(folder)
     (folder / "metadata.json").write_text("{")
-    with pytest.raises(DataError, match=r"metadata\.json: cannot be read"):
+    with pytest.raises(DataError, match=r"metadata\.json is not valid JSON"):
         load_folder(folder)
 
 

@@ -142,7 +142,7 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
     "unknown process": (edited(lambda c: c["sde"].update(name="magic")), "unknown SDE 'magic'"),
     "process parameter": (edited(lambda c: c["sde"].update(magic=1)), "parameters of SDE"),
     "process values": (edited(lambda c: c["sde"].update(betas="abc")), "settings in .* do not make a model"),
-    "damaged header": (reweighted(keep, {"config": "{"}), "model.safetensors carries a damaged configuration"),
+    "damaged header": (reweighted(keep, {"config": "{"}), "model.safetensors is not valid JSON"),
     "header is a list": (reweighted(keep, {"config": "[]"}), "carries a configuration that is not a JSON object"),
 }
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from scipy.fft import next_fast_len
@@ -22,6 +22,9 @@ from tsdiff.backbones.convolution import convolve
 from tsdiff.backbones.dplr import DPLR, doubled, hippo_legs, kernel, truncated
 
 _SHORTEST_STEP, _LONGEST_STEP = 1e-3, 1e-1
+# Kernels are made from dense matrices of the states (float64), and from states times steps.
+_LARGEST_STATE, _MOST_ENTRIES, _MOST_TERMS = 512, 1 << 22, 1 << 28
+_LONGEST_HORIZON = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,7 @@ class S4Config:
     Args:
         width: channels of the residual stream.
         blocks: residual blocks.
-        state: dimension of each channel's state, in each direction; even.
+        state: dimension of each channel's state, in each direction; even, at most 512, width · state² at most 2²².
         step_embedding: sines and cosines of the step.
         dropout: share of activations that are dropped in training, in and after each S4 layer.
         input_skip: add the input to the output.
@@ -56,6 +59,11 @@ class S4Config:
         for name, least in (("state", 2), ("step_embedding", 4)):
             if getattr(self, name) < least or getattr(self, name) % 2:
                 raise ConfigError(f"{name}={getattr(self, name)}: need an even number from {least}")
+        if self.state > _LARGEST_STATE or self.width * self.state**2 > _MOST_ENTRIES:
+            raise ConfigError(
+                f"state={self.state}, width={self.width}: need a state of at most {_LARGEST_STATE}, and at most "
+                f"{_MOST_ENTRIES} for width · state², the entries of its dense matrices"
+            )
         if not 0 <= self.dropout < 1:
             raise ConfigError(f"dropout={self.dropout}: need 0 <= dropout < 1")
 
@@ -80,6 +88,11 @@ class S4Backbone(nn.Module):
         super().__init__()
         if length < 1:
             raise ConfigError(f"a window of {length} points: need at least one")
+        if config.width * config.state * length > _MOST_TERMS:
+            raise ConfigError(
+                f"width · state · length = {config.width} · {config.state} · {length}: need at most {_MOST_TERMS}, the "
+                "terms of a kernel; shorten the windows"
+            )
         width = config.width
         self.config, self.channels, self.features = config, channels, features
         self.input = nn.Linear(channels, width)
@@ -212,6 +225,12 @@ class S4Convolution(nn.Module):
         self.truncate(horizon)
         self._cache = WeightCache()
 
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        super()._load_from_state_dict(state_dict, prefix, *args)
+        if not 0 <= int(self.horizon) <= _LONGEST_HORIZON:
+            # The last argument collects what `load_state_dict` raises.
+            args[-1].append(f"{prefix}horizon is {int(self.horizon)}, and no number of steps up to {_LONGEST_HORIZON}")
+
     @torch.no_grad()
     def truncate(self, length: int) -> None:
         """Turn a readout that was never truncated (horizon 0) into that of kernels of `length` steps."""
@@ -247,6 +266,8 @@ class S4Convolution(nn.Module):
     def kernels(self, length: int) -> Tensor:
         """Kernels (2, width, length): of lags 0, 1, … and of lags −1, −2, …"""
         readout, system, horizon = _complex(self.readout), self.system(self.readout.dtype), int(self.horizon)
+        if horizon < 1:
+            raise ConfigError("this readout was never truncated: call `truncate` with the length of the windows")
         while horizon < length:
             readout = doubled(readout, system, horizon)
             horizon *= 2

@@ -22,6 +22,7 @@ from tsdiff.backbones.channels import mix
 
 _EMBEDDING = 64
 _FREQUENCIES = 16
+_MOST_TOKENS, _LARGEST_BASIS, _LARGEST_KERNEL = 4096, 1 << 24, 1 << 28
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class S4DConfig:
     """Size of a `PatchedS4D`.
 
     Args:
-        patch: points in a token.
+        patch: points in a token; a window has at most 4,096 tokens.
         width: channels of the residual stream.
         blocks: residual blocks.
         state: complex states of each channel and direction.
@@ -61,7 +62,7 @@ class PatchedS4D(nn.Module):
         features: known features at every point (calendar, covariates); 0 for none.
 
     Raises:
-        ConfigError: the length is not a multiple of the patch.
+        ConfigError: the length is not a multiple of the patch, or makes too many tokens.
     """
 
     frequencies: Tensor
@@ -72,7 +73,13 @@ class PatchedS4D(nn.Module):
             raise ConfigError(f"a window of {length} points is not a multiple of the patch, {config.patch}")
         self.config, self.length, self.channels, self.features = config, length, channels, features
         self.tokens = length // config.patch
-        width = config.width
+        width, entries = config.width, 2 * config.width * config.state * self.tokens
+        if self.tokens > _MOST_TOKENS or entries > _LARGEST_BASIS or width * self.tokens**2 > _LARGEST_KERNEL:
+            raise ConfigError(
+                f"{self.tokens} tokens (length {length}, patch {config.patch}), width {width}, state {config.state}: "
+                f"need at most {_MOST_TOKENS} tokens, 2 · width · state · tokens up to {_LARGEST_BASIS} and width · "
+                f"tokens² up to {_LARGEST_KERNEL}, the numbers of a kernel; take larger patches"
+            )
         self.input = nn.Linear(config.patch * channels, width)
         self.feature_input = nn.Linear(config.patch * features, width, bias=False) if features else None
         frequencies = torch.exp(torch.linspace(math.log(0.3), math.log(8.0), _FREQUENCIES))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import shutil
 import time
@@ -24,6 +25,7 @@ from shared.command import run as run
 from shared.command import show as show
 from shared.command import status as status
 from shared.command import write_csv as write_csv
+from shared.documents import read_json
 from shared.errors import CheckpointError, ConfigError, DataError
 from shared.io import write_json
 from shared.training import TrainingConfig
@@ -273,8 +275,8 @@ def trained_predictor(
     if not retrain:
         for candidate in [folder, *sorted(output.parent.glob("*/model"))]:
             try:
-                saved = json.loads((candidate / _TRAINED_ON).read_text(encoding="utf-8"))
-            except (OSError, ValueError):
+                saved = read_json(candidate / _TRAINED_ON)
+            except ConfigError:
                 continue
             if not isinstance(saved, dict) or saved.get("fingerprint") != wanted:
                 continue
@@ -284,11 +286,11 @@ def trained_predictor(
                 note(f"training again: {error}")
             else:
                 note(f"using the model trained before, {candidate} (--retrain trains a new one)")
-                return predictor, float(saved.get("seconds", 0.0))
+                return predictor, _seconds(saved.get("seconds"))
     elif state.is_dir():
         shutil.rmtree(state)
     spent = state / "seconds.json"
-    before = float(json.loads(spent.read_text())) if spent.is_file() else 0.0
+    before = _seconds(read_json(spent)) if spent.is_file() else 0.0
     if (state / "last.ckpt").is_file():
         note(f"going on with the training in {state}")
     note(f"training TSDiff for {estimator.training.max_steps} steps")
@@ -308,6 +310,11 @@ def trained_predictor(
     write_json(folder / _TRAINED_ON, {"fingerprint": wanted, "seconds": seconds})
     shutil.rmtree(state, ignore_errors=True)
     return predictor, seconds
+
+
+def _seconds(value: Any) -> float:
+    """Seconds that a file states; 0 where it states none."""
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else 0.0
 
 
 def given_predictor(path: str, job: Job, sampling: Mapping[str, Any], device: str) -> TSDiffPredictor:

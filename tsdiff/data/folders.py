@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from gluonts.dataset.common import MetaData, infer_file_type
+from gluonts.dataset.jsonl import JsonLinesFile
 from gluonts.exceptions import GluonTSDataError
 
-from shared.errors import DataError
+from shared.documents import read_json
+from shared.errors import ConfigError, DataError
 from tsdiff.data.frequency import normalise_freq, quiet
 from tsdiff.data.series import Entry, SeriesSet, checked_entries, refuse_if_empty
+from tsdiff.data.tables import UNREADABLE, json_lines
 
 T = TypeVar("T")
 
@@ -75,7 +78,7 @@ class FolderSeries:
     def _raw(self) -> Iterator[dict[str, Any]]:
         """Records as the files hold them; GluonTS's `FileDataset` wants to be told whether targets are multivariate."""
         files = sorted(path for path in self.folder.rglob("*") if path.is_file() and not path.name.startswith("."))
-        found = [loader for loader in map(infer_file_type, files) if loader is not None]
+        found = [loader for loader in map(_loader, files) if loader is not None]
         if not found:
             raise DataError("it holds no data.json, data.json.gz, .arrow, .feather or .parquet")
         for record in chain.from_iterable(found):
@@ -119,9 +122,10 @@ def stream_folder(path: str | os.PathLike[str]) -> FolderStream:
         metadata = folder / "metadata" / "metadata.json"  # as GluonTS's own repository writes some sets
     if not metadata.is_file():
         raise DataError(f"{folder}: no metadata.json; give a folder in GluonTS's layout (metadata.json, train/, test/)")
+    about = read_json(metadata, DataError)
     try:
-        meta = MetaData.parse_raw(metadata.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
+        meta = MetaData.parse_obj(about)
+    except ValueError as error:
         raise DataError(f"{metadata}: cannot be read ({str(error).splitlines()[0]})") from error
     freq = normalise_freq(meta.freq)
     test = FolderSeries(folder / "test", freq) if (folder / "test").is_dir() else None
@@ -139,6 +143,14 @@ def _listed(part: FolderSeries) -> SeriesSet:
     return SeriesSet(entries, part.freq, part.notes, part.skipped)
 
 
+def _loader(path: Path) -> Iterable[dict[str, Any]] | None:
+    """What reads a file's records; None for a file of another kind."""
+    if "".join(path.suffixes) in JsonLinesFile.SUFFIXES:  # GluonTS's own takes lines of any length
+        return json_lines(path)
+    loader: Iterable[dict[str, Any]] | None = infer_file_type(path)
+    return loader
+
+
 def _reading(folder: Path, read: Callable[[], T]) -> T:
     """Call `read`; what it raises names the folder."""
     try:
@@ -146,5 +158,7 @@ def _reading(folder: Path, read: Callable[[], T]) -> T:
             return read()
     except DataError as error:
         raise DataError(f"{folder}: {error}") from error
-    except (GluonTSDataError, AssertionError, OSError, EOFError, ValueError, KeyError) as error:
+    except ConfigError:
+        raise
+    except (GluonTSDataError, AssertionError, TypeError, *UNREADABLE) as error:
         raise DataError(f"{folder}: cannot be read ({str(error)[:200]})") from error

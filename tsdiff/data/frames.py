@@ -11,9 +11,8 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
-from pyarrow import ArrowInvalid, ipc
 
-from shared.errors import ConfigError, DataError
+from shared.errors import ConfigError, DataError, DiffusionError
 from tsdiff.data.covariates import DYNAMIC, clean_covariates
 from tsdiff.data.frequency import EXAMPLES, infer_freq, normalise_freq
 from tsdiff.data.origin import Origin
@@ -26,6 +25,7 @@ from tsdiff.data.series import (
     refuse_if_empty,
 )
 from tsdiff.data.statics import StaticColumns
+from tsdiff.data.tables import UNREADABLE, read_arrow, read_csv, read_parquet
 from tsdiff.data.timestamps import check_unique, grid_positions, moved_note, parse_timestamps, stamp_side
 
 TIMESTAMP_NAMES = ("timestamp", "time", "datetime", "date", "ds")
@@ -44,19 +44,22 @@ def load_table(path: str | os.PathLike[str]) -> pd.DataFrame:
         The table, with at least one row.
 
     Raises:
-        DataError: The file is missing, of another kind, unreadable or empty.
+        DataError: The file is missing, of another kind, unreadable or empty, unpacks to too much, or has too many
+            columns or too long texts (`tsdiff.data.tables`).
     """
     path = Path(path)
     name = path.name.lower()
     if not name.endswith(SUFFIXES):
         raise DataError(f"{path}: unknown kind of table; use a file that ends in {', '.join(SUFFIXES)}")
-    if not path.is_file():
+    if not os.path.isfile(path):  # False for what no file system takes as a name
         raise DataError(f"{path}: no such file; check the path")
     try:
         frame = _read(path, name)
     except pd.errors.EmptyDataError as error:
         raise DataError(f"{path}: the file is empty; it needs a header line and rows") from error
-    except (OSError, EOFError, ValueError) as error:
+    except DiffusionError:
+        raise
+    except UNREADABLE as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(f"{path}: cannot be read as a table ({reason}); write it again") from error
     if frame.empty:
@@ -66,16 +69,8 @@ def load_table(path: str | os.PathLike[str]) -> pd.DataFrame:
 
 def _read(path: Path, name: str) -> pd.DataFrame:
     if name.endswith(".parquet"):
-        return pd.read_parquet(path)
-    if not name.endswith((".feather", ".arrow")):
-        return pd.read_csv(path, float_precision="round_trip")
-    with path.open("rb") as stream:
-        try:
-            table = ipc.open_file(stream).read_all()
-        except ArrowInvalid:
-            stream.seek(0)
-            table = ipc.open_stream(stream).read_all()
-    return table.to_pandas()
+        return read_parquet(path)
+    return read_arrow(path) if name.endswith((".feather", ".arrow")) else read_csv(path)
 
 
 def long_from_wide(frame: pd.DataFrame, timestamp: str | None = None) -> pd.DataFrame:

@@ -79,8 +79,9 @@ def load_dataset(
             raise ConfigError(f"{name}={value!r}: choose one of {', '.join(choices)}")
     if isinstance(source, (str, os.PathLike)):
         path = Path(source)
-        if path.is_dir() or not (path.is_file() or path.suffix):  # whatever looks like a file is read as a table
-            data = load_folder(path) if path.is_dir() else load_named(str(source), folder)
+        is_folder, is_file = os.path.isdir(path), os.path.isfile(path)  # no errors for names that no file can have
+        if is_folder or not (is_file or path.suffix):  # whatever looks like a file is read as a table
+            data = load_folder(path) if is_folder else load_named(str(source), folder)
             found = data.train if part == "train" else data.test
             if found is None:
                 raise DataError(f"{source} has no test part; take part='train' and split it (`tsdiff.data.split`)")

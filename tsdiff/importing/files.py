@@ -10,8 +10,9 @@ from typing import Any
 import yaml
 from torch import Tensor
 
+from shared.documents import read_yaml_file
 from shared.errors import CheckpointError, ConfigError
-from shared.pickles import Reference, load_pickle
+from shared.pickles import Reference, load_pickle, refuse_odd_tensors
 
 _RESULTS = {"config", "version", "metrics"}
 # Known by name in every format of torch's files, other functions in today's only.
@@ -43,6 +44,7 @@ def read_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     if others:
         raise CheckpointError(f"{path}: {', '.join(others[:5])} are not tensors; save the module's state_dict() alone")
     state = {str(k).removeprefix("backbone."): v for k, v in content.items()}
+    refuse_odd_tensors(state, path)
     return state, {str(name): _named(value) for name, value in hyper.items()}
 
 
@@ -67,10 +69,7 @@ def read_settings(
 
 
 def _parsed(path: Path) -> Mapping[str, Any]:
-    try:
-        content = yaml.load(path.read_text(encoding="utf-8"), _Reader)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"the configuration {path} cannot be read: {error}") from error
+    content = read_yaml_file(path, reader=_Reader)
     if not isinstance(content, Mapping):
         raise ConfigError("the configuration is not a mapping of settings")
     return content

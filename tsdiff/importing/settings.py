@@ -76,7 +76,7 @@ class Shapes:
         ]
         if problems:
             raise CheckpointError(f"{origin} is no published TSDiff: {'; '.join(problems)}")
-        blocks = {int(found[1]) for name in state if (found := re.match(r"residual_blocks\.(\d+)\.", name))}
+        blocks = {found[1] for name in state if (found := re.match(r"residual_blocks\.(\d+)\.", name))}
         width, channels = state["input_init.0.weight"].shape
         encoder = state.get("residual_blocks.0.feature_encoder.weight")
         network = S4Config(
@@ -89,7 +89,10 @@ class Shapes:
         # The tenth comes after the ninth.
         embedders = sorted((name for name in state if name.startswith(EMBEDDER)), key=lambda name: (len(name), name))
         sizes = tuple(len(state[name]) if state[name].ndim else 0 for name in embedders)
-        return cls(network, channels, features, sizes, int(state[f"{first}.L"]))
+        horizon = state[f"{first}.L"]
+        if horizon.is_complex() or not 0 <= float(horizon) < float("inf"):
+            raise CheckpointError(f"{origin}: {first}.L is {horizon.item()}, and no length; the file is damaged")
+        return cls(network, channels, features, sizes, int(horizon))
 
 
 class Settings:
@@ -121,7 +124,10 @@ class Settings:
         """Of the network, which matters only if it is trained further."""
         sizes = self.values.get("backbone_parameters")
         by_name = _DROPOUTS.get(str(self.values.get("diffusion_config", "")).split("_")[-1], 0.0)
-        return float(self.values.get("dropout", sizes.get("dropout", 0.0) if isinstance(sizes, Mapping) else by_name))
+        value = self.values.get("dropout", sizes.get("dropout", 0.0) if isinstance(sizes, Mapping) else by_name)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise ConfigError(f"dropout={value!r}: give a share below 1")
+        return float(value)
 
     def table(self) -> DiscreteVPSDE:
         """The diffusion table: 100 linear steps unless said otherwise."""

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from shared.checkpoint import built, load_state, shapes_of
 from shared.errors import CheckpointError
 from shared.sde import DiscreteVPSDE
 from tsdiff.backbones import S4Backbone
@@ -40,7 +41,8 @@ _KERNEL = {
 def loaded(config: TSDiffConfig, state: Mapping[str, Tensor], origin: str) -> TSDiff:
     """A model with the published weights."""
     with torch.random.fork_rng(devices=[]):  # weights that are drawn only to be replaced leave no trace
-        model = TSDiff(config, Statistics(top_variance=float(config.context_length)))
+        statistics = Statistics(top_variance=float(config.context_length))
+        model = built(lambda: TSDiff(config, statistics), shapes_of(state), origin)
     backbone = model.denoiser.network.backbone
     assert isinstance(backbone, S4Backbone)
     own, names = backbone.state_dict(), published_names(len(backbone.blocks))
@@ -59,14 +61,14 @@ def loaded(config: TSDiffConfig, state: Mapping[str, Tensor], origin: str) -> TS
         value, like = state[name], own[target]
         if _squeezed(value) != _squeezed(like):
             problems.append(f"key {name!r} has shape {tuple(value.shape)}, which is no form of {tuple(like.shape)}")
-        elif not bool(torch.isfinite(value).all()):
+        elif value.is_complex() or not bool(torch.isfinite(value).all()):
             problems.append(f"key {name!r} holds values that are not finite")
         else:
             converted[target] = value.to(like.dtype).reshape(like.shape)
     if problems:
         more = f" and {len(problems) - 5} more" if len(problems) > 5 else ""
         raise CheckpointError(f"{origin} does not fit the published layout: {'; '.join(problems[:5])}{more}")
-    backbone.load_state_dict(converted)
+    load_state(backbone, converted, origin)
     backbone.truncate(config.length)  # the published code does this at its first call
     return model.eval()
 

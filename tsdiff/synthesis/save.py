@@ -19,7 +19,7 @@ from gluonts.dataset.common import CategoricalFeatureInfo, MetaData
 from gluonts.dataset.jsonl import encode_json
 
 from shared.errors import ConfigError, DataError
-from shared.io import atomic_folder, atomic_path
+from shared.io import UNENCODABLE, atomic_folder, atomic_path
 from tsdiff.data.frequency import quiet
 from tsdiff.data.series import Entry
 from tsdiff.data.timestamps import Stamp, to_timestamps
@@ -135,7 +135,10 @@ def _parquet(path: str | os.PathLike[str]) -> Iterator[_Sink]:
 @contextmanager
 def _csv(path: str | os.PathLike[str]) -> Iterator[_Sink]:
     opened: Any = gzip.open if str(path).endswith(".gz") else open
-    with atomic_path(path) as temporary, opened(temporary, "wt", encoding="utf-8", newline="") as stream:
+    with (
+        atomic_path(path) as temporary,
+        opened(temporary, "wt", encoding="utf-8", errors=UNENCODABLE, newline="") as stream,
+    ):
         first = [True]
 
         def write(entries: list[Entry], frame: pd.DataFrame) -> None:

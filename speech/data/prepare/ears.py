@@ -8,16 +8,18 @@ loudness (ITU-R BS.1770), uniform in −2.5 to 17.5 dB and rounded to 0.1; where
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soxr
 import torch
+from pydantic import TypeAdapter, ValidationError
 
+from shared.documents import read_json
 from shared.errors import ConfigError, DataError
 from shared.random import derive_seed
 from speech.data.clips import Waveform
@@ -82,13 +84,21 @@ def prepare_ears_wham(
     noises = lengths(sorted(wham.rglob("*.wav")))
     if not noises:
         raise DataError(f"{wham} has no WAV files; give the folder of WHAM! at 48 kHz")
-    recordings = _recordings(ears, None if cuts is None else json.loads(Path(cuts).read_text(encoding="utf-8")))
+    recordings = _recordings(ears, None if cuts is None else _cuts(read_json(cuts, DataError)))
 
     def make(item: _Recording) -> Iterator[Row]:
         return _mix(item, noises, output, sample_rate, seed)
 
     prepared = for_each(recordings, lambda item: str(item.path), make, "EARS-WHAM", workers, progress)
     return finish(prepared, output, {"set": "ears-wham", "sample_rate": sample_rate, "seed": seed, "snr_db": SNR_DB})
+
+
+def _cuts(value: Any) -> dict[str, dict[str, list[list[int]]]]:
+    """What a file of cuts holds: for each speaker and recording the first and last sample of each piece."""
+    try:
+        return TypeAdapter(dict[str, dict[str, list[list[int]]]]).validate_python(value)
+    except ValidationError as error:
+        raise DataError("the file of cuts does not hold lists of samples by speaker and recording") from error
 
 
 def _recordings(ears: Path, cuts: dict[str, dict[str, list[list[int]]]] | None) -> list[_Recording]:

@@ -1,0 +1,78 @@
+"""Calls in a process of their own with a limit on memory and time: for input that takes all there is when it is not
+refused."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import resource
+import time
+import traceback
+import warnings
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from shared.errors import DiffusionError
+
+
+class Outcome(NamedTuple):
+    """What came of a call.
+
+    Attributes:
+        kind: "done", "refused" (an error of this toolkit), "uncaught" (another one), "died" or "hang".
+        what: the error, with its class.
+        cpu, megabytes: seconds, and memory beyond what the process had before.
+    """
+
+    kind: str
+    what: str = ""
+    cpu: float = 0.0
+    megabytes: float = 0.0
+
+
+def outcome_of(function: Callable[..., Any], *args: Any, seconds: float = 60.0, megabytes: int = 1024) -> Outcome:
+    """Call a function in a fork of this process, for at most so many seconds and megabytes beyond those it has."""
+    context = multiprocessing.get_context("fork")
+    here, there = context.Pipe(duplex=False)
+    process = context.Process(target=_attempt, args=(function, args, megabytes, there))
+    process.start()
+    there.close()
+    try:
+        if not here.poll(seconds):
+            return Outcome("hang", f"nothing after {seconds} s")
+        result: Outcome = here.recv()
+        return result
+    except EOFError:
+        process.join(10)
+        return Outcome("died", f"exit code {process.exitcode}")
+    finally:
+        process.kill()
+        process.join()
+
+
+def _attempt(function: Callable[..., Any], args: tuple[Any, ...], megabytes: int, told: Connection) -> None:
+    limit = _mapped() + (megabytes << 20)
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    before, started = _most_megabytes(), time.process_time()
+    kind, what = "done", ""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            function(*args)
+    except DiffusionError as error:
+        kind, what = "refused", f"{type(error).__name__}: {error}"
+    except BaseException as error:
+        kind, what = "uncaught", f"{error!r}\n{''.join(traceback.format_tb(error.__traceback__)[-3:])}"
+    told.send(Outcome(kind, what, time.process_time() - started, _most_megabytes() - before))
+
+
+def _mapped() -> int:
+    """Bytes of address space of this process."""
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def _most_megabytes() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
