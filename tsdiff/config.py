@@ -70,7 +70,7 @@ class TSDiffConfig:
             zero mean and unit deviation of it ("standard"), or taken relative to its last value, in units of its mean
             absolute change from one value to the next ("last", for random walks), or left as they are ("none");
             missing values are left out. What the forecast of a window of almost no spread is scaled by,
-            `tsdiff.windows.without_level` says.
+            `tsdiff.scales.without_level` says.
         calendar: what the network sees of each step's place in time: "waves", sines and cosines of its place in the
             day, week or year; "gluonts", GluonTS's time features and the logarithm of the series' age, as published;
             "season", the same columns for all frequencies (`tsdiff.calendar.calendar_features`), where the network is

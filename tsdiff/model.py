@@ -26,7 +26,8 @@ from tsdiff.calendar import SEASON_WIDTH, calendar_width
 from tsdiff.config import ANY_FREQ, TSDiffConfig
 from tsdiff.covariance import RANK, WindowCovariance
 from tsdiff.entries import Entry, read_series
-from tsdiff.windows import Statistics, features_of, known_width
+from tsdiff.scales import Statistics
+from tsdiff.windows import features_of, known_width
 
 FORMAT, VERSION = "tsdiff", 2
 BUNDLED = Path(__file__).parent / "pretrained"

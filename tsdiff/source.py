@@ -18,18 +18,9 @@ from tsdiff.data.series import entries_of
 from tsdiff.data.store import SPOOL_ABOVE, SeriesStore
 from tsdiff.entries import ROUNDING, Entry, read_series
 from tsdiff.missing import MissingContext
+from tsdiff.scales import Statistics, relative, scaled, window_scale
 from tsdiff.short import ShortSeries
-from tsdiff.windows import (
-    Statistics,
-    bridge,
-    dynamic_part,
-    known_features,
-    relative,
-    scaled,
-    static_part,
-    window_scale,
-    with_lags,
-)
+from tsdiff.windows import bridge, dynamic_part, known_features, static_part, with_lags
 
 _LOW, _HIGH = 0.001, 0.999
 

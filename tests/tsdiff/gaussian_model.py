@@ -11,7 +11,7 @@ from shared.random import make_generator
 from shared.sde import SDE, VPSDE, sde_to_config
 from tsdiff import TSDiff, TSDiffConfig
 from tsdiff.backbones import S4DConfig
-from tsdiff.windows import Statistics
+from tsdiff.scales import Statistics
 
 CONTEXT, HORIZON = 12, 4
 LENGTH = CONTEXT + HORIZON

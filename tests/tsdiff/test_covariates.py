@@ -14,8 +14,9 @@ from tests.tsdiff.conftest import CONTEXT, HORIZON, tiny_estimator
 from tsdiff import TSDiff, TSDiffConfig, TSDiffPredictor
 from tsdiff.backbones import S4Config, S4DConfig
 from tsdiff.missing import MissingContext
+from tsdiff.scales import Statistics
 from tsdiff.source import WindowSource
-from tsdiff.windows import Conditions, Statistics, conditioning, cut
+from tsdiff.windows import Conditions, conditioning, cut
 
 TINY = S4DConfig(patch=4, width=4, blocks=1, state=2)
 

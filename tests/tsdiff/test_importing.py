@@ -71,7 +71,7 @@ def test_sizes_follow_from_shapes(saved: Callable[[Any], Path]) -> None:
     assert model.config.output == "noise"
     assert model.config.calendar == "none"
     assert noise(model).shape == (3, 24, 11)
-    assert model.statistics == tsdiff.windows.Statistics(0.0, 1.0, 18.0)
+    assert model.statistics == tsdiff.scales.Statistics(0.0, 1.0, 18.0)
 
 
 def test_save_and_load_give_the_same(saved: Callable[[Any], Path], tmp_path: Path) -> None:
@@ -285,7 +285,9 @@ def asked(model: TSDiff, verb: str) -> np.ndarray:
     entries = [{"start": start, "target": target, "item_id": str(i)} for i, target in enumerate(whole)]
     past = [{**entry, "target": entry["target"][:18]} for entry in entries]
     if verb == "forecast":
-        return np.stack([one.samples for one in predictor.predict(past, num_samples=2)])
+        # A series that has never moved is forecast to stay; these have.
+        moved = [{**entry, "target": np.append([1.0, 2.0], entry["target"])} for entry in past]
+        return np.stack([one.samples for one in predictor.predict(moved, num_samples=2)])
     if verb == "impute":
         gaps = [{**entry, "target": np.where(np.arange(24) == 20, np.nan, entry["target"])} for entry in entries]
         return np.stack([one.samples for one in predictor.impute(gaps, num_samples=2)])

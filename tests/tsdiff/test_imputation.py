@@ -15,7 +15,7 @@ from tsdiff import TSDiffPredictor
 from tsdiff.config import Sampling, paper_sde
 from tsdiff.covariance import WindowCovariance
 from tsdiff.imputation import Imputation
-from tsdiff.windows import Statistics
+from tsdiff.scales import Statistics
 
 LENGTH = 24
 

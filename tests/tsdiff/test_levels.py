@@ -13,8 +13,9 @@ from tsdiff import TSDiff, TSDiffPredictor
 from tsdiff.backbones import S4DConfig
 from tsdiff.config import TSDiffConfig
 from tsdiff.data import series_from_gluonts
+from tsdiff.scales import Statistics, context_scale
 from tsdiff.source import WindowSource
-from tsdiff.windows import Statistics, conditioning, context_scale
+from tsdiff.windows import conditioning
 
 NAN = np.nan
 NOISE = np.random.default_rng(0).normal(size=200)

@@ -26,7 +26,7 @@ from tsdiff.backbones import S4DConfig
 from tsdiff.calendar import calendar_features
 from tsdiff.config import ANY_FREQ
 from tsdiff.model import FORMAT, VERSION
-from tsdiff.windows import Statistics
+from tsdiff.scales import Statistics
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -19,7 +19,8 @@ from tests.tsdiff.published import published_state, save_lightning
 from tsdiff import TSDiff, TSDiffPredictor, import_checkpoint
 from tsdiff.backbones import S4DConfig
 from tsdiff.config import TSDiffConfig
-from tsdiff.windows import Conditions, conditionings, window_scale
+from tsdiff.scales import window_scale
+from tsdiff.windows import Conditions, conditionings
 
 GOLDEN = Golden(cases.PATH)
 FULL: dict[str, Any] = {"freq": "H", "context_length": 312, "prediction_length": 48, "normalization": "mean"}

@@ -20,9 +20,9 @@ from tsdiff.commands.common import Job, given, given_predictor
 from tsdiff.config import Sampling, TSDiffConfig
 from tsdiff.data import series_from_gluonts, split_windows
 from tsdiff.ensemble import EnsemblePredictor
+from tsdiff.scales import Statistics
 from tsdiff.synthetic.finetuning import FineTuning, fine_tune
 from tsdiff.tuning import TuningGrid, tune
-from tsdiff.windows import Statistics
 
 Made = TSDiffPredictor | EnsemblePredictor
 Entries = list[dict[str, Any]]

@@ -18,6 +18,7 @@ from shared.errors import ConfigError, DataError
 from tests.tsdiff.conftest import CONTEXT, HORIZON, sines, tiny_estimator
 from tsdiff.data import load_folder, load_table, series_from_frame, series_from_gluonts
 from tsdiff.data.frequency import quiet
+from tsdiff.scales import context_scale
 from tsdiff.synthesis import (
     SynthesisConfig,
     enough_parts,
@@ -30,7 +31,6 @@ from tsdiff.synthesis import (
     synthesize,
 )
 from tsdiff.synthesis.statistics import autocorrelation
-from tsdiff.windows import context_scale
 
 LENGTH = CONTEXT + HORIZON
 NAN = np.nan

@@ -17,8 +17,9 @@ from tsdiff.calendar import calendar_features, calendar_width
 from tsdiff.config import TSDiffConfig
 from tsdiff.data.frequency import quiet
 from tsdiff.entries import read_series
+from tsdiff.scales import Statistics, context_scale
 from tsdiff.source import WindowSource
-from tsdiff.windows import Statistics, bridge, conditioning, conditionings, context_scale, cut
+from tsdiff.windows import bridge, conditioning, conditionings, cut
 
 NAN = np.nan
 

@@ -14,7 +14,8 @@ from tsdiff.backbones import S4Backbone
 from tsdiff.config import TSDiffConfig
 from tsdiff.importing.settings import EMBEDDER
 from tsdiff.model import PointInputs, TSDiff
-from tsdiff.windows import Statistics, known_width
+from tsdiff.scales import Statistics
+from tsdiff.windows import known_width
 
 _TOP = {"input_init.0": "input", "time_init.0": "level.0", "time_init.2": "level.2"}
 _TOP |= {"out_linear.0": "head", "out_linear.2": "output"}

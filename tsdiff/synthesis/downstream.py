@@ -24,8 +24,8 @@ from tsdiff.baselines import (
 from tsdiff.calendar import shifted
 from tsdiff.data.series import Entry
 from tsdiff.evaluation import Metrics, Pair, evaluate
+from tsdiff.scales import context_scale
 from tsdiff.synthesis.windows import Windows, context_scales, stack_windows, with_values
-from tsdiff.windows import context_scale
 
 LINEAR, REAL = "linear", "real"
 DOWNSTREAM_MODELS = (LINEAR, "deepar", "transformer", "patchtst")

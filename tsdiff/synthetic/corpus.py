@@ -20,8 +20,9 @@ from tsdiff.calendar import SEASON_WIDTH, calendar_features, shifted
 from tsdiff.config import TSDiffConfig
 from tsdiff.data.frequency import quiet
 from tsdiff.entries import Entry
+from tsdiff.scales import context_scale
 from tsdiff.synthetic.generators import SyntheticSeries, generate
-from tsdiff.windows import bridge, context_scale
+from tsdiff.windows import bridge
 
 _CLIP = 8.0
 """Deviations of the context beyond which training values are cut off."""
