@@ -26,7 +26,7 @@ TESTS = {
     "shared/objectives.py": ("shared/test_objectives.py",),
     "shared/pickles.py": ("shared/test_pickles.py",),
     "shared/predictions.py": ("shared/test_predictions.py",),
-    "shared/progress.py": ("shared/test_progress.py", "recipes/test_streams.py", "recipes/test_verbs.py"),
+    "shared/progress.py": ("shared/test_progress.py", "recipes/test_verbs.py"),
     "shared/random.py": ("shared/test_random.py", "shared/test_training.py"),
     "shared/samplers/": ("shared/test_samplers.py", "shared/test_probability_flow.py"),
     "shared/sde/": ("shared/test_sde.py", "shared/test_predictions.py"),
