@@ -27,3 +27,7 @@ class CheckpointError(DiffusionError, ValueError):
 
 class TrainingError(DiffusionError, RuntimeError):
     """Training cannot go on, for example because the loss is not finite."""
+
+
+class SamplingError(DiffusionError, RuntimeError):
+    """Sampling came to a result that cannot be right, for example values that are not finite."""

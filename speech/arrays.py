@@ -36,18 +36,16 @@ class AudioWarning(UserWarning):
     """Something in a recording had to be put right."""
 
 
-def finite_output(waveform: Tensor) -> Tensor:
-    """What a network gave, with 0 in place of what is not finite, which is told."""
-    good = torch.isfinite(waveform)
-    if bool(good.all()):
-        return waveform
-    warnings.warn(
-        f"{good.numel() - int(good.sum())} samples from the network are not finite and were taken for 0: this model is "
-        "unstable with this sampler; take more steps or another",
-        AudioWarning,
-        stacklevel=2,
-    )
-    return torch.where(good, waveform, torch.zeros_like(waveform))
+def warn_replaced(replaced: int, what: str) -> None:
+    """Tell of samples that were not finite."""
+    if replaced:
+        warnings.warn(f"{replaced} samples of {what} are not finite and were taken for 0", AudioWarning, stacklevel=3)
+
+
+def warn_doubts(said: str | None) -> None:
+    """Tell what there is to say of a result."""
+    if said is not None:
+        warnings.warn(f"the enhanced signal: {said}", AudioWarning, stacklevel=3)
 
 
 @dataclass(frozen=True)

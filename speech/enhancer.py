@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
+import functools
 import os
-import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,30 +17,30 @@ from shared.memory import keep_large_blocks
 from shared.progress import bar
 from shared.random import derive_seed
 from shared.settings import whole_number
-from speech.arrays import AudioWarning, Form, Waveform, finite
+from speech import advice
+from speech.arrays import Form, Waveform, finite, warn_doubts, warn_replaced
 from speech.audio import (
-    BLOCK_SECONDS,
+    AudioInfo,
     RawFormat,
-    Resampler,
     audio_info,
     create_audio,
     notes_on,
     open_audio,
     refuse_same,
-    resample,
+    target_coding,
 )
+from speech.bands import UpperBand, choose_upper_band
 from speech.config import Sampler, SamplingConfig
-from speech.longform import DryWet, Tail, Window, Windows
+from speech.engine import Engine
+from speech.longform import Windows
 from speech.model import BUNDLED, SpeechModel
+from speech.plausible import doubts
 from speech.sampling import sampling_times
-from speech.segments import Advance, Segment, SegmentRunner, Tally, bounded, frame_grid
+from speech.segments import Advance, Tally, bounded, frame_grid
 
 if TYPE_CHECKING:
     from speech.folders import Existing, FolderReport
     from speech.streaming import Stream
-
-Blocks = Callable[[], Iterator[np.ndarray]]
-"""Reads a recording from its start, in blocks (channels, n); may be asked more than once."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +52,8 @@ class FileResult:
         seconds, channels, sample_rate: of the audio.
         nfe: network calls that every sample went through.
         replaced: samples that were not finite, and were taken for 0.
-        notes: what else there is to say: what is missing at the file's end, which tags the copy does not have.
+        notes: what else there is to say: what is missing at the file's end, which tags the copy does not have, samples
+            that were cut off, energy that the recording does not have.
     """
 
     name: str
@@ -73,17 +73,24 @@ class Enhancer:
     longer than a window are enhanced in windows that share the noise where they overlap. On a CPU the process is told
     to keep its freed memory (`shared.memory.keep_large_blocks`), which large networks are much faster with.
 
+    A result that cannot be right beside the noisy signal is refused with a SamplingError; where it is merely too loud,
+    its peaks are limited, and it is said; see `speech.plausible`. A `SettingWarning` tells of settings that have no
+    effect, and of steps that are too few for the sampler.
+
     Args:
         model: what enhances; it is set to evaluation and moved to `device`.
         sampler, steps: in place of those of `sampling`.
         device: where to run; None leaves the model where it is.
         seed: of the noise.
-        draws: results to average; each costs as much as the first.
+        draws: results to average; each costs as much as the first. Where all would be the same, one is drawn.
         mix: share of the enhanced signal in the result, 0 to 1; the rest is the noisy one.
         window_seconds, overlap_seconds: of the windows of a long recording.
         batch_size: windows at a time; shorter pieces are batched up to the same number of seconds. None: 1 on a CPU,
             4 elsewhere.
         sampling: how to sample; None means the model's default.
+        upper_band: what becomes of what a recording at a higher rate than the model's has above its band: "follow"
+            keeps it with a gain that follows the model's (`speech.bands`), "drop" leaves it out. None does the first,
+            and says so.
 
     Raises:
         ConfigError: a setting that cannot be used, or a sampler that does not suit the model.
@@ -103,6 +110,7 @@ class Enhancer:
         overlap_seconds: float = 2.0,
         batch_size: int | None = None,
         sampling: SamplingConfig | None = None,
+        upper_band: UpperBand | None = None,
     ):
         if isinstance(model, (str, os.PathLike)):
             raise ConfigError(f"{model!r} names a model: Enhancer.from_pretrained({os.fspath(model)!r}) loads it")
@@ -119,15 +127,27 @@ class Enhancer:
         sampling_times(model.sde, self.sampling)
         frontend = model.config.frontend
         grid = frontend.hop_length * frame_grid(model)
-        self.windows = Windows.of(window_seconds, overlap_seconds, frontend.sample_rate, grid)
+        windows = Windows.of(window_seconds, overlap_seconds, frontend.sample_rate, grid)
         self.model = (model if device is None else model.to(device)).eval()
-        self.seed, self.draws, self.mix = seed, draws, mix
+        self.seed, self.draws, self.mix, self.upper_band = seed, draws, mix, choose_upper_band(upper_band)
+        self._tells_upper_band = upper_band is None and mix > 0
         on_cpu = self.model.device.type == "cpu"
         self.batch_size = batch_size or (1 if on_cpu else 4)
         if on_cpu:
             keep_large_blocks()
-        self.runner = SegmentRunner(self.model, self.sampling, draws, self.batch_size * self.windows.length)
+        self.engine = Engine(
+            self.model,
+            self.sampling,
+            draws=1 if draws > 1 and self.is_deterministic else draws,
+            mix=mix,
+            windows=windows,
+            batch_size=self.batch_size,
+            upper_band=self.upper_band,
+        )
         self._nfe = 0
+        given = {"steps": steps is not None, "seed": seed != 0, "draws": draws > 1}
+        self.warn_without_effect([name for name, is_given in given.items() if is_given])
+        advice.warn(advice.of_stability(model.sde, self.sampling))
 
     @classmethod
     def from_pretrained(
@@ -153,6 +173,27 @@ class Enhancer:
     def nfe(self) -> int:
         """Network calls that every sample of the latest recording went through, all draws together."""
         return self._nfe
+
+    @functools.cached_property
+    def is_deterministic(self) -> bool:
+        """Whether results do not depend on the seed, so that one draw is as good as many."""
+        return advice.is_deterministic(self.model.sde, self.sampling)
+
+    def warn_without_effect(self, given: Sequence[str], stacklevel: int = 4) -> None:
+        """Tell of those of the given arguments ("steps", "seed", "draws", "peak") and of the settings of sampling that
+        change nothing."""
+        deterministic = bool({"seed", "draws"} & set(given)) and self.is_deterministic
+        advice.warn(advice.without_effect(self.model, self.sampling, given, deterministic), stacklevel)
+
+    def warn_upper_band(self, sample_rate: int, stacklevel: int = 3) -> None:
+        """Tell once what becomes of what lies above the model's band, where nobody chose it."""
+        if self._tells_upper_band and self.engine.has_upper_band(sample_rate):
+            self._tells_upper_band = False
+            advice.warn(
+                f"the model's band ends at {self.sample_rate / 2000:g} kHz; what a recording has above is kept, with a "
+                "gain that follows the model's (upper_band: follow; drop leaves it out)",
+                stacklevel,
+            )
 
     def seed_of(self, name: str) -> int:
         """The seed of the recording of this name in a folder, or of a file of this name."""
@@ -183,6 +224,7 @@ class Enhancer:
         Raises:
             DataError: not a waveform.
             ConfigError: an impossible rate or peak, or other than one seed per item.
+            SamplingError: a result that cannot be right: this sampler fails.
         """
         form = Form.of(waveform)
         if sample_rate < 1 or (peak is not None and not peak > 0):
@@ -192,15 +234,21 @@ class Enhancer:
         seeds = [self.seed if seed is None else seed] * len(noisy) if not isinstance(seed, Sequence) else list(seed)
         if len(seeds) != len(noisy):
             raise ConfigError(f"{len(seeds)} seeds for a batch of {len(noisy)}: give one per item, or just one")
+        given_here = {"seed": seed is not None, "peak": peak is not None}
+        if any(given_here.values()):
+            self.warn_without_effect([name for name, is_given in given_here.items() if is_given])
+        self.warn_upper_band(sample_rate)
         tally = Tally()
-        if self.is_short(noisy.shape[-1], sample_rate):
-            enhanced = self.enhance_short(list(noisy), [sample_rate] * len(noisy), seeds, tally, peak=peak)
+        if self.engine.is_short(noisy.shape[-1], sample_rate):
+            rates, tallies = [sample_rate] * len(noisy), [tally] * len(noisy)
+            enhanced = self.engine.short(list(noisy), rates, seeds, tallies, peak=peak)
         else:
             enhanced = [
-                self._enhance_long(item, sample_rate, item_seed, tally, peak)
+                self.engine.whole(item, sample_rate, item_seed, tally, peak)
                 for item, item_seed in zip(noisy, seeds, strict=True)
             ]
         self._nfe = tally.nfe
+        warn_doubts(doubts(tally.limited, tally.louder))
         return form.from_float(np.stack(enhanced) if enhanced else noisy)  # type: ignore[return-value]
 
     def enhance_file(
@@ -225,12 +273,14 @@ class Enhancer:
 
         Raises:
             DataError: the source cannot be read, the target cannot be written, or is the source.
+            SamplingError: a result that cannot be right: this sampler fails. Nothing is written.
         """
         source, target = Path(src), Path(dst)
         target = target / source.name if os.path.isdir(target) else target
         refuse_same(source, target)
         info = audio_info(source, raw)
         name = source.name if name is None else name
+        self.warn_upper_band(info.sample_rate)
         tally = Tally()
 
         def read() -> Iterator[np.ndarray]:
@@ -248,11 +298,11 @@ class Enhancer:
         ):
             shape, seed = (info.channels, info.samples), self.seed_of(name)
             advance = progress if callable(progress) else bounded(shown)
-            for block in self.enhance_blocks(read, info.sample_rate, shape, seed, tally, advance):
+            for block in self.engine.blocks(read, info.sample_rate, shape, seed, tally, advance):
+                tally.limited += clipped(block, target, info)
                 writer.write(block)
         self._nfe = tally.nfe
-        result = FileResult(name, info.seconds, info.channels, info.sample_rate, tally.nfe, tally.replaced)
-        return replace(result, notes=notes_on(info, writer.dropped))
+        return file_result(name, info, tally, notes_on(info, writer.dropped))
 
     def enhance_dir(
         self,
@@ -277,117 +327,19 @@ class Enhancer:
 
         return Stream(self, sample_rate, channels=channels, peak=peak, seed=seed)
 
-    def is_short(self, samples: int, sample_rate: int) -> bool:
-        """Whether a recording fits into one window."""
-        return math.ceil(samples * self.sample_rate / sample_rate) <= self.windows.length
 
-    def enhance_short(
-        self,
-        recordings: Sequence[np.ndarray],
-        rates: Sequence[int],
-        seeds: Sequence[int],
-        tally: Tally,
-        advance: Advance | None = None,
-        peak: float | None = None,
-    ) -> list[np.ndarray]:
-        """Enhance finite recordings (channels, samples), float32, that fit into a window each, in common batches."""
-        if self.mix == 0:
-            return [recording.copy() for recording in recordings]
-        segments: list[Segment] = []
-        places = []
-        for recording, rate, seed in zip(recordings, rates, seeds, strict=True):
-            at_rate = resample(recording, rate, self.sample_rate)
-            places.append(range(len(segments), len(segments) + len(at_rate)))
-            scales = self._scales(_peaks(at_rate), peak)
-            segments += [Segment(wave, 0, seed, scale) for wave, scale in zip(at_rate, scales, strict=True)]
-        outputs = self.runner.run(segments, tally, advance)
-        results = []
-        for recording, rate, place in zip(recordings, rates, places, strict=True):
-            if len(place) == 0:
-                results.append(recording)
-                continue
-            wet = np.stack([outputs[i] for i in place])
-            wet = resample(wet, self.sample_rate, rate, length=recording.shape[1])
-            results.append(wet if self.mix == 1 else self.mix * wet + (1 - self.mix) * recording)
-        return results
-
-    def enhance_blocks(
-        self,
-        read: Blocks,
-        sample_rate: int,
-        shape: tuple[int, int],
-        seed: int,
-        tally: Tally,
-        advance: Advance | None = None,
-        peak: float | None = None,
-    ) -> Iterator[np.ndarray]:
-        """Enhance a finite recording of any length, in blocks (channels, n), in memory that does not grow with it.
-
-        The recording is read twice: for its peak, then for the rest.
-
-        Args:
-            read: reads it.
-            sample_rate: Hz.
-            shape: (channels, samples) of the whole.
-            seed: of its noise.
-            tally: counts the network calls.
-            advance: told of progress.
-            peak: in place of each channel's.
-        """
-        if self.mix == 0:
-            yield from read()
-            return
-        channels, samples = shape
-        peaks = np.zeros(channels, np.float32)
-        for block in Resampler(sample_rate, self.sample_rate, channels).stream(read()):
-            peaks = np.maximum(peaks, _peaks(block))
-        mixer = DryWet(self.mix)
-        at_rate = Resampler(sample_rate, self.sample_rate, channels).stream(mixer.keep(read()))
-        enhanced = self._enhance_windows(self.windows.cut(at_rate), self._scales(peaks, peak), seed, tally, advance)
-        wet = Resampler(self.sample_rate, sample_rate, channels).stream(self.windows.join(enhanced))
-        yield from mixer.of(Tail(channels, samples).of(wet))
-
-    def _enhance_long(
-        self, recording: np.ndarray, sample_rate: int, seed: int, tally: Tally, peak: float | None
-    ) -> np.ndarray:
-        shape: tuple[int, int] = recording.shape
-        size = int(BLOCK_SECONDS * sample_rate)
-
-        def read() -> Iterator[np.ndarray]:
-            for start in range(0, shape[1], size):
-                yield recording[:, start : start + size]
-
-        return np.concatenate(list(self.enhance_blocks(read, sample_rate, shape, seed, tally, peak=peak)), axis=1)
-
-    def _enhance_windows(
-        self, windows: Iterable[Window], scales: list[float], seed: int, tally: Tally, advance: Advance | None
-    ) -> Iterator[Window]:
-        waiting: list[Window] = []
-        together = max(1, self.batch_size // len(scales))
-        for window in windows:
-            waiting.append(window)
-            if len(waiting) == together or window.last:
-                segments = [
-                    Segment(channel, item.start, seed, scale)
-                    for item in waiting
-                    for channel, scale in zip(item.waveform, scales, strict=True)
-                ]
-                outputs = iter(self.runner.run(segments, tally, advance))
-                for item in waiting:
-                    yield Window(item.start, np.stack([next(outputs) for _ in scales]), item.last)
-                waiting = []
-
-    def _scales(self, peaks: np.ndarray, peak: float | None) -> list[float]:
-        """What channels with these peaks are divided by for the network; 0 where they are silent."""
-        if self.model.config.frontend.normalize == "not":
-            peak = 1.0
-        return [float(own if peak is None or own == 0 else peak) for own in peaks]
+def file_result(name: str, info: AudioInfo, tally: Tally, notes: tuple[str, ...]) -> FileResult:
+    """What enhancing a file came to."""
+    said = doubts(tally.limited, tally.louder)
+    notes = notes if said is None else (*notes, said)
+    return FileResult(name, info.seconds, info.channels, info.sample_rate, tally.nfe, tally.replaced, notes)
 
 
-def _peaks(waveform: np.ndarray) -> np.ndarray:
-    """The largest magnitude of each channel (channels, samples): (channels,)."""
-    peaks: np.ndarray = np.abs(waveform).max(axis=-1, initial=0.0)
-    return peaks
+def clipped(waveform: np.ndarray, target: Path, info: AudioInfo) -> int:
+    """How many samples lie beyond full scale, where the coding of `target` cuts them off there."""
+    if target_coding(target, info)[1] in ("FLOAT", "DOUBLE"):
+        return 0
+    return int(np.count_nonzero(np.abs(waveform) > 1))
 
 
 def load_model(path_or_name: str | os.PathLike[str] = "default") -> SpeechModel:
@@ -406,9 +358,3 @@ def load_model(path_or_name: str | os.PathLike[str] = "default") -> SpeechModel:
             "folder, or a published SGMSE+ .ckpt"
         )
     return SpeechModel.from_pretrained(path_or_name)
-
-
-def warn_replaced(replaced: int, what: str) -> None:
-    """Tell of samples that were not finite."""
-    if replaced:
-        warnings.warn(f"{replaced} samples of {what} are not finite and were taken for 0", AudioWarning, stacklevel=3)

@@ -20,7 +20,7 @@ from shared.io import remove_unfinished
 from shared.progress import bar
 from speech.arrays import finite
 from speech.audio import Audio, AudioInfo, RawFormat, audio_info, notes_on, read_audio, refuse_same, write_audio
-from speech.enhancer import Enhancer, FileResult
+from speech.enhancer import Enhancer, FileResult, clipped, file_result
 from speech.search import find_audio
 from speech.segments import Advance, Tally, bounded
 
@@ -103,6 +103,7 @@ def enhance_dir(
     report = FolderReport()
     paths, report.failed = find_audio(source, target)
     files = _plan(paths, source, target, existing, raw, report)
+    enhancer.warn_upper_band(max((file.info.sample_rate for file in files), default=0))
     batches = _batches(enhancer, files)
     total = float(sum(file.info.seconds * file.info.channels for file in files))
     with bar(total, source.name, "s", show=progress) as shown:
@@ -139,13 +140,16 @@ def _batches(enhancer: Enhancer, files: Sequence[_File]) -> list[list[_File]]:
     groups: dict[tuple[bool, int], list[list[_File]]] = {}
     for file in sorted(files, key=lambda file: (-file.info.seconds, file.name)):
         samples = int(np.ceil(file.info.seconds * enhancer.sample_rate))
-        short = enhancer.is_short(file.info.samples, file.info.sample_rate)
+        short = enhancer.engine.is_short(file.info.samples, file.info.sample_rate)
         if not short:
             groups.setdefault((short, len(groups)), []).append([file])
             continue
-        frames = enhancer.runner.bucket(samples)
+        runner = enhancer.engine.runner
+        frames = runner.bucket(samples)
         group = groups.setdefault((short, frames), [[]])
-        if sum(f.info.channels for f in group[-1]) * enhancer.runner.draws >= enhancer.runner.batch_of(frames):
+        if sum(f.info.channels for f in group[-1]) * enhancer.engine.runner.draws >= enhancer.engine.runner.batch_of(
+            frames
+        ):
             group.append([])
         group[-1].append(file)
     return [batch for group in groups.values() for batch in group]
@@ -165,7 +169,7 @@ class _Job:
 
     def run(self, batch: Sequence[_File]) -> None:
         """Enhance the files of one batch; if that fails, each alone."""
-        if not self._enhancer.is_short(batch[0].info.samples, batch[0].info.sample_rate):
+        if not self._enhancer.engine.is_short(batch[0].info.samples, batch[0].info.sample_rate):
             self._alone(batch[0])
             return
         read: list[_Read] = []
@@ -173,27 +177,25 @@ class _Job:
             with self._failures_of(file):
                 audio = read_audio(file.source, self._raw)
                 read.append(_Read(file, audio, *finite(audio.waveform)))
-        tally = Tally()
+        tallies = [Tally(replaced=item.replaced) for item in read]
         try:
-            results = self._enhancer.enhance_short(
+            results = self._enhancer.engine.short(
                 [item.noisy for item in read],
                 [item.audio.sample_rate for item in read],
                 [self._enhancer.seed_of(item.file.name) for item in read],
-                tally,
+                tallies,
                 self._progress,
             )
         except Exception:
             for item in read:
                 self._alone(item.file)
             return
-        for item, waveform in zip(read, results, strict=True):
+        for item, waveform, tally in zip(read, results, tallies, strict=True):
             with self._failures_of(item.file):
+                tally.limited += clipped(waveform, item.file.target, item.audio.info)
                 dropped = write_audio(item.file.target, replace(item.audio, waveform=waveform), item.file.source)
-                info = item.audio.info
-                result = FileResult(
-                    item.file.name, info.seconds, info.channels, info.sample_rate, tally.nfe, item.replaced
-                )
-                self._succeeded(replace(result, notes=notes_on(item.file.info, dropped)))
+                notes = notes_on(item.file.info, dropped)
+                self._succeeded(file_result(item.file.name, item.audio.info, tally, notes))
 
     def _alone(self, file: _File) -> None:
         with self._failures_of(file):

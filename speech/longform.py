@@ -120,38 +120,33 @@ class Tail:
             yield np.zeros((self._channels, self._missing), np.float32)
 
 
-class DryWet:
-    """Mixes an enhanced signal with the noisy one, which came earlier, in blocks.
+class Held:
+    """A signal (channels, n) that is kept, in blocks, until what is made of it comes."""
 
-    Args:
-        mix: share of the enhanced signal.
-    """
-
-    def __init__(self, mix: float):
-        self._mix = mix
-        self._dry: list[np.ndarray] = []
+    def __init__(self, channels: int):
+        self._nothing = np.zeros((channels, 0), np.float32)
+        self._blocks: list[np.ndarray] = []
 
     def keep(self, blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        """The noisy blocks as they are, remembered until they are needed."""
+        """The blocks as they are, remembered."""
         for block in blocks:
-            if self._mix < 1:
-                self._dry.append(block)
+            self.add(block)
             yield block
 
-    def of(self, blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        """The enhanced blocks (channels, n), mixed."""
-        for wet in blocks:
-            yield wet if self._mix == 1 else self._mix * wet + (1 - self._mix) * self._take(wet.shape[1])
+    def add(self, block: np.ndarray) -> None:
+        """Remember the next block."""
+        self._blocks.append(block)
 
-    def _take(self, samples: int) -> np.ndarray:
-        taken = []
-        while samples > 0:
-            head = self._dry[0][:, :samples]
+    def take(self, samples: int) -> np.ndarray:
+        """The oldest samples, which are then forgotten: as many as are wanted, if as many are there."""
+        taken = [self._nothing]
+        while self._blocks and samples > 0:
+            head = self._blocks[0][:, :samples]
             samples -= head.shape[1]
             taken.append(head)
-            rest = self._dry[0][:, head.shape[1] :]
+            rest = self._blocks[0][:, head.shape[1] :]
             if rest.shape[1]:
-                self._dry[0] = rest
+                self._blocks[0] = rest
             else:
-                self._dry.pop(0)
+                self._blocks.pop(0)
         return np.concatenate(taken, axis=1)

@@ -14,10 +14,10 @@ from tqdm.std import tqdm
 
 from shared.random import PlacedGenerator
 from shared.samplers import StepInfo
-from speech.arrays import finite_output
 from speech.config import SamplingConfig
 from speech.frontend import mirrored
 from speech.model import SpeechModel
+from speech.plausible import Plausible
 from speech.sampling import sample_spectrogram
 
 Advance = Callable[[float], None]
@@ -36,12 +36,16 @@ class Segment:
         start: place of its first sample in the recording, a multiple of the front end's hop.
         seed: of the recording's noise.
         peak: what the whole channel is divided by for the network; 0 where the channel is silent.
+        loudest: the whole channel's own peak.
+        tally: of the recording; counts on.
     """
 
     waveform: np.ndarray
     start: int
     seed: int
     peak: float
+    loudest: float
+    tally: Tally
 
 
 @dataclass
@@ -51,10 +55,13 @@ class Tally:
     Attributes:
         nfe: network calls that every sample went through, all draws together.
         replaced: samples that were not finite.
+        limited, louder: what there is to say of the result; see `speech.plausible`.
     """
 
     nfe: int = 0
     replaced: int = 0
+    limited: int = 0
+    louder: float = 0.0
 
 
 def frame_grid(model: SpeechModel) -> int:
@@ -90,8 +97,12 @@ class SegmentRunner:
             return 1  # its steps would depend on all that is in the batch
         return max(1, self._batch_frames // frames)
 
-    def run(self, segments: Sequence[Segment], tally: Tally, advance: Advance | None = None) -> list[np.ndarray]:
-        """Enhance segments; their waveforms (samples,)."""
+    def run(self, segments: Sequence[Segment], advance: Advance | None = None) -> list[np.ndarray]:
+        """Enhance segments; their waveforms (samples,).
+
+        Raises:
+            SamplingError: a result cannot be right.
+        """
         outputs = [np.zeros_like(segment.waveform) for segment in segments]
         groups: defaultdict[int, list[int]] = defaultdict(list)
         for place, segment in enumerate(segments):
@@ -103,10 +114,18 @@ class SegmentRunner:
             for first in range(0, len(todo), size):
                 batch = todo[first : first + size]
                 waves, calls = self._sample([segments[p] for p, _ in batch], [d for _, d in batch], frames, advance)
-                tally.nfe = max(tally.nfe, calls * self.draws)
                 for (place, _), wave in zip(batch, waves, strict=True):
-                    outputs[place] += wave / self.draws
+                    outputs[place] += self._plausible(segments[place], wave) / self.draws
+                    tally = segments[place].tally
+                    tally.nfe = max(tally.nfe, calls * self.draws)
         return outputs
+
+    def _plausible(self, segment: Segment, enhanced: np.ndarray) -> np.ndarray:
+        check = Plausible(self.sampling, self.model.config.frontend.sample_rate, segment.loudest)
+        enhanced = check.checked(segment.waveform, enhanced)
+        segment.tally.limited += check.limited
+        segment.tally.louder = max(segment.tally.louder, check.louder)
+        return enhanced
 
     @torch.no_grad()
     def _sample(
@@ -131,7 +150,7 @@ class SegmentRunner:
             length = len(segment.waveform)
             known = x[None, ..., : frontend.frames(length) + frontend.config.frames_beyond]
             wave = frontend.inverse(known, length)[0] * segment.peak
-            waves.append(finite_output(wave).to("cpu", torch.float32).numpy())
+            waves.append(wave.to("cpu", torch.float32).numpy())
         return waves, result.nfe
 
     def _spectrogram(self, segment: Segment, frames: int) -> Tensor:

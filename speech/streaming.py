@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -10,16 +11,18 @@ from torch import Tensor, nn
 
 from shared.errors import ConfigError, DataError
 from shared.random import PlacedGenerator
-from speech.arrays import Form, Waveform, finite, finite_output
-from speech.audio import Quality, Resampler, fit_length
+from speech.arrays import Form, Waveform, finite, warn_doubts
+from speech.audio import fit_length
+from speech.bands import BandJoin
 from speech.frontend import FrontEnd, mirrored
+from speech.longform import Held
 from speech.model import SpeechModel
+from speech.plausible import Plausible, doubts
 from speech.sampling import sample_spectrogram
+from speech.short_resampler import ShortResampler
 
 if TYPE_CHECKING:
     from speech.enhancer import Enhancer
-
-_QUALITY: Quality = "HQ"
 
 
 @runtime_checkable
@@ -37,11 +40,12 @@ class Stream:
     """Enhances a signal that comes in blocks of any size; made by `Enhancer.stream`.
 
     At the model's rate, the blocks' results joined are what `Enhancer.enhance` makes of the whole signal with the same
-    `peak`; at other rates a filter of lower latency resamples. What is pushed comes out at most `latency` seconds
-    later. The level is not looked for, since the loudest part may be yet to come: `peak` says it.
+    `peak`; at other rates filters of a few milliseconds resample (`ShortResampler`). What is above the model's band is
+    kept or left out as the enhancer says. Every sample comes out at most `latency` seconds after it, computation aside.
+    The level is not looked for, since the loudest part may be yet to come: `peak` says it.
 
     Args:
-        enhancer: its model must be causal; sampler, steps, seed, draws and mix are its.
+        enhancer: its model must be causal; sampler, steps, seed, draws, mix and upper band are its.
         sample_rate: of the signal, in Hz.
         channels: of the signal.
         peak: level that the signal's peaks reach, which the network sees as 1; full scale is 1. Of no effect for a
@@ -60,12 +64,21 @@ class Stream:
         self._enhancer, self.sample_rate, self.channels = enhancer, sample_rate, channels
         normalised = enhancer.model.config.frontend.normalize != "not"
         self._core = _Core(enhancer, channels, peak if normalised else 1.0, enhancer.seed if seed is None else seed)
-        self._in = Resampler(sample_rate, enhancer.sample_rate, channels, _QUALITY)
-        self._out = Resampler(enhancer.sample_rate, sample_rate, channels, _QUALITY)
-        self._dry = np.zeros((channels, 0), np.float32)
+        self._join = enhancer.engine.joins(sample_rate, channels)
+        if sample_rate < enhancer.sample_rate:  # what the short filters take of the band's end
+            self._join = BandJoin(enhancer.sample_rate, channels, sample_rate / 2)
+        signals = channels if self._join is None else channels * self._join.SIGNALS
+        self._in = ShortResampler(sample_rate, enhancer.sample_rate, channels)
+        self._out = ShortResampler(enhancer.sample_rate, sample_rate, signals)
+        self._low, self._dry = Held(channels), Held(channels)
         self._pushed = self._emitted = 0
-        self._flushed = False
-        self.latency = latency(enhancer.model, sample_rate)
+        self._flushed = self._told = False
+        self._form = Form((channels, 0), torch.float32, None)
+        self.latency = self._latency()
+        enhancer.warn_upper_band(sample_rate, stacklevel=5)
+        given = {"seed": seed is not None, "peak": peak != 1}
+        if any(given.values()):
+            enhancer.warn_without_effect([name for name, is_given in given.items() if is_given], stacklevel=5)
 
     @property
     def nfe(self) -> int:
@@ -84,6 +97,7 @@ class Stream:
         Raises:
             DataError: not a waveform, or of other channels.
             ConfigError: after `flush`.
+            SamplingError: a result that cannot be right: this sampler fails.
         """
         form: Form = Form.of(block)
         signal = form.to_float(block)
@@ -92,28 +106,64 @@ class Stream:
                 f"a block of shape {tuple(block.shape)} for a stream of {self.channels} channels: need (channels, "
                 "samples)"
             )
-        ready = self._advance(finite(signal[0])[0], last=False)
-        shape = (*form.shape[:-1], ready.shape[1])
-        return Form(shape, form.dtype, form.device).from_float(ready)  # type: ignore[return-value]
+        self._form = form
+        return self._returned(self._advance(finite(signal[0])[0], last=False))  # type: ignore[return-value]
 
-    def flush(self) -> np.ndarray:
-        """End the signal: the samples that are left, float32 (channels, samples); with them, as many came out as went
-        in."""
-        return self._advance(np.zeros((self.channels, 0), np.float32), last=True)
+    def flush(self) -> np.ndarray | Tensor:
+        """End the signal: the samples that are left; with them, as many came out as went in.
+
+        Returns:
+            An array of the shape, kind and dtype of what the latest `push` returned; float32 (channels, 0) if there was
+            none.
+
+        Raises:
+            ConfigError: after `flush`.
+            SamplingError: as `push`.
+        """
+        return self._returned(self._advance(np.zeros((self.channels, 0), np.float32), last=True))
+
+    def _returned(self, ready: np.ndarray) -> np.ndarray | Tensor:
+        """What is ready (channels, samples), as an array like those that are pushed."""
+        return replace(self._form, shape=(*self._form.shape[:-1], ready.shape[1])).from_float(ready)
 
     def _advance(self, noisy: np.ndarray, last: bool) -> np.ndarray:
         if self._flushed:
             raise ConfigError("this stream was flushed; make another for another signal")
         self._flushed = last
         self._pushed += noisy.shape[1]
-        wet = self._out.push(self._core.push(self._in.push(noisy, last), last), last)
+        at_rate = self._in.push(noisy, last)
+        wet = self._core.push(at_rate, last)
+        if self._join is not None:
+            self._low.add(at_rate)
+            wet = self._join.stack(self._low.take(wet.shape[1]), wet)
+        wet = self._out.push(wet, last)
         wet = fit_length(wet, self._pushed - self._emitted) if last else wet[:, : self._pushed - self._emitted]
         self._emitted += wet.shape[1]
+        self._tell_doubts()
         mix = self._enhancer.mix
-        if mix < 1:
-            dry = np.concatenate([self._dry, noisy], axis=1)
-            wet, self._dry = mix * wet + (1 - mix) * dry[:, : wet.shape[1]], dry[:, wet.shape[1] :]
-        return wet
+        if mix == 1 and self._join is None:
+            return wet
+        self._dry.add(noisy)
+        recording = self._dry.take(wet.shape[1])
+        wet = wet if self._join is None else self._join.join(wet, recording)
+        return wet if mix == 1 else mix * wet + (1 - mix) * recording
+
+    def _tell_doubts(self) -> None:
+        """Say once that results are too loud."""
+        checks = self._core.checks
+        limited, louder = sum(check.limited for check in checks), max(check.louder for check in checks)
+        if not self._told and (said := doubts(limited, louder)) is not None:
+            self._told = True
+            warn_doubts(said)
+
+    def _latency(self) -> float:
+        """How long after it a sample comes out at the latest, in seconds: a window of the spectrogram, and where the
+        rates differ the reach of both filters and a sample of either grid."""
+        rate = self._enhancer.sample_rate
+        window = self._enhancer.model.config.frontend.n_fft / rate
+        if rate == self.sample_rate:
+            return window
+        return window + self._in.delay + self._out.delay + 1 / rate + 1 / self.sample_rate
 
 
 class _Core:
@@ -127,7 +177,8 @@ class _Core:
                 "signal; for a stream take another, such as sde1 or ode2"
             )
         self._model, self._network = _streaming_model(model)
-        self._sampling, self._draws = sampling, enhancer.draws
+        self._sampling, self._draws = sampling, enhancer.engine.runner.draws
+        self.checks = [Plausible(sampling, enhancer.sample_rate) for _ in range(channels)]
         self._channels, self._peak, self._seed = channels, peak, seed
         self._analysis = _Analysis(model.frontend, channels)
         self._synthesis = _Synthesis(model.frontend, channels)
@@ -141,7 +192,8 @@ class _Core:
         spectrogram = self._analysis.push(signal, last)
         enhanced = spectrogram if spectrogram is None else self._sample(spectrogram)
         wave = self._synthesis.push(enhanced, self._analysis.samples if last else None) * self._peak
-        return finite_output(wave).cpu().numpy()
+        rows = zip(self.checks, block, wave.cpu().numpy(), strict=True)
+        return np.stack([check.checked(noisy, enhanced) for check, noisy, enhanced in rows])
 
     def _sample(self, noisy: Tensor) -> Tensor:
         """Enhanced frames of noisy ones (channels, 1, frequencies, frames)."""
@@ -294,23 +346,3 @@ def _add(parts: list[Tensor]) -> Tensor:
     """The sum of signals (..., n) that begin together, as long as the longest."""
     length = max(part.shape[-1] for part in parts)
     return torch.stack([nn.functional.pad(part, (0, length - part.shape[-1])) for part in parts]).sum(0)
-
-
-def latency(model: SpeechModel, sample_rate: int) -> float:
-    """How long after its arrival a sample of a stream comes out at the latest, in seconds, computation aside.
-
-    It is a window of the spectrogram and a hop, and, where the rates differ, the filters of both resamplings.
-    """
-    config, rate = model.config.frontend, model.config.frontend.sample_rate
-    step = max(1, sample_rate // 2000)
-    there, back = Resampler(sample_rate, rate, 1, _QUALITY), Resampler(rate, sample_rate, 1, _QUALITY)
-    pushed = arrived = framed = emitted = worst = 0
-    while pushed < sample_rate:
-        pushed += step
-        arrived += there.push(np.zeros((1, step), np.float32)).shape[1]
-        frames = (arrived - (config.n_fft - config.n_fft // 2)) // config.hop_length + 1
-        ready = max(0, frames * config.hop_length - config.n_fft // 2) if arrived > config.n_fft // 2 else 0
-        emitted += back.push(np.zeros((1, ready - framed), np.float32)).shape[1]
-        framed = ready
-        worst = max(worst, pushed - emitted)
-    return (worst + step) / sample_rate

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from shared.batches import BatchSource
-from shared.errors import ConfigError, DataError
+from shared.errors import ConfigError, DataError, SamplingError
 from shared.monitoring import Checkup, LossHistory, Row, time_limit
 from shared.random import derive_seed
 from shared.training import DiffusionModule, fit
@@ -135,7 +135,8 @@ def enhance_recording(
     model: SpeechModel, noisy: Waveform, sampling: SamplingConfig | None = None, seed: int = 0
 ) -> tuple[Waveform, int]:
     """One recording (samples,) at the model's rate as users get it, and the number of network calls."""
-    enhancer = Enhancer(model, sampling=sampling, seed=seed)
+    enhancer = Enhancer(model, sampling=sampling)
+    enhancer.seed = seed
     return enhancer.enhance(noisy, enhancer.sample_rate), enhancer.nfe
 
 
@@ -180,12 +181,15 @@ class Validation:
         return score_recordings(self.recordings, noisy, self.rate, self.settings.scores)
 
     def __call__(self, network: nn.Module, step: int) -> Row:
-        """Scores of the enhanced recordings."""
+        """Scores of the enhanced recordings; NaN for a network whose result for one of them cannot be right."""
         assert isinstance(network, SpeechModel)
         estimates = []
         for place, (_, _, noisy) in enumerate(self.recordings):
             seed = derive_seed(self.settings.seed, place)
-            estimate, self.nfe = enhance_recording(network, noisy, self.settings.sampling, seed)
+            try:
+                estimate, self.nfe = enhance_recording(network, noisy, self.settings.sampling, seed)
+            except SamplingError:
+                return dict.fromkeys(self.settings.scores, math.nan)
             estimates.append(estimate)
         return score_recordings(self.recordings, estimates, self.rate, self.settings.scores)
 

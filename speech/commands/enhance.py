@@ -72,6 +72,14 @@ def main(
     ] = None,
     draws: Annotated[int, typer.Option("--draws", help="Results to average.")] = 1,
     mix: Annotated[float, typer.Option("--mix", help="Share of the enhanced signal; the rest is the noisy one.")] = 1.0,
+    upper_band: Annotated[
+        str | None,
+        typer.Option(
+            "--upper-band",
+            help="Of recordings at higher rates than the model's, what lies above its band: follow (kept, with a gain "
+            "like the model's) or drop [follow].",
+        ),
+    ] = None,
     overwrite: Annotated[
         bool | None,
         typer.Option(
@@ -131,6 +139,7 @@ def main(
         overlap_seconds=min(2.0, window / 4),
         batch_size=batch_size,
         sampling=_changed(loaded.config.sampling, start, precision, suppression),
+        upper_band=upper_band,  # type: ignore[arg-type]
     )
     if source.is_dir():
         existing = "overwrite" if overwrite else "skip"
@@ -234,6 +243,7 @@ def _write(output: Path, report: FolderReport, enhancer: Enhancer, model: str) -
         "seed": enhancer.seed,
         "draws": enhancer.draws,
         "mix": enhancer.mix,
+        "upper_band": enhancer.upper_band,
     }
     write_json(output / "metrics.json", metrics)
     write_text(output / "metrics.md", "\n".join(_lines(report)) + "\n")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from shared.sde import OUVESDE, SBVESDE, sde_to_config
 from speech.backbones import LightConfig
@@ -59,3 +61,39 @@ def noise(*shape: int, seed: int = 0) -> np.ndarray:
 def decibels(difference: np.ndarray, reference: np.ndarray) -> float:
     """Energy of a difference against that of what it differs from."""
     return float(10 * np.log10(np.square(difference).sum() / np.square(reference).sum()))
+
+
+class GainBackbone(nn.Module):
+    """Answers with the noisy spectrogram times a gain, which may depend on each frame; looks at nothing else."""
+
+    frame_multiple = 1
+
+    def __init__(self, gain: Callable[[torch.Tensor], torch.Tensor]):
+        super().__init__()
+        self.gain, self.unused = gain, nn.Parameter(torch.zeros(1))
+
+    def forward(self, x_t: torch.Tensor, y: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        return self.gain(y) * y
+
+    def initial_state(self, batch: int = 1) -> None:
+        return None
+
+    def step(self, x_t: torch.Tensor, y: torch.Tensor, t: torch.Tensor, state: None) -> tuple[torch.Tensor, None]:
+        return self(x_t, y, t), None
+
+
+def gain_enhancer(
+    gain: float | Callable[[torch.Tensor], torch.Tensor] = 1.0,
+    frontend: FrontEndConfig = FrontEndConfig(n_fft=128, hop_length=64),  # noqa: B008
+    **options: Any,
+) -> Enhancer:
+    """An enhancer whose network applies this gain to amplitudes, at 16 kHz, causal; it draws nothing."""
+    config = SpeechConfig(
+        LightConfig(**SMALL, causal=True),
+        replace(frontend, window="sqrthann", normalize="not", transform="none"),
+        sde_to_config(SBVESDE()),
+        Parameterisation(output="data"),
+        SamplingConfig("ode1", steps=1),
+    )
+    backbone = GainBackbone(gain if callable(gain) else lambda y: torch.tensor(gain))
+    return Enhancer(SpeechModel(config, backbone), **options)

@@ -86,6 +86,6 @@ def test_the_causal_one_streams_what_it_gives_at_once() -> None:
     noise = 0.1 * np.random.default_rng(0).standard_normal(16000).astype(np.float32)
     stream = enhancer.stream(16000)
     parts = [stream.push(noise[start : start + 700]) for start in range(0, len(noise), 700)]
-    streamed = np.concatenate([*parts, stream.flush()[0]])
+    streamed = np.concatenate([*parts, stream.flush()])
     assert stream.latency < 0.05
     np.testing.assert_allclose(streamed, enhancer.enhance(noise, 16000), atol=1e-4)

@@ -67,12 +67,13 @@ def test_the_report_of_a_folder_with_bad_files(recipes, tmp_path):
     assert (metrics["files"], metrics["nfe"], metrics["skipped"]) == (3, 2, [])
     assert [item["file"] for item in metrics["failed"]] == ["talk.m4a", "text.wav"]
     assert "failed: talk.m4a: .m4a is not read; convert it to WAV or FLAC" in done.said
-    assert [item["file"] for item in metrics["notes"]] == ["2.wav"]
-    assert metrics["notes"][0]["note"].startswith("cut short: ")
+    notes = [(item["file"], item["note"]) for item in metrics["notes"] if "more energy" not in item["note"]]
+    assert [name for name, _ in notes] == ["2.wav"]
+    assert notes[0][1].startswith("cut short: ")
     assert "2.wav: cut short: " in done.said
     assert metrics["rtf"] == pytest.approx(metrics["seconds"]["enhance"] / metrics["seconds"]["audio"])
     table = (tmp_path / "report/metrics.md").read_text()
-    assert "| 1.wav | 0.19 | 1 | 16000 | 2 | |" in table.replace("|  |", "| |")
+    assert "| 1.wav | 0.19 | 1 | 16000 | 2 | it has up to " in table  # of energy, a random network's
     assert "16000 | 2 | cut short: " in table
     for i in range(3):
         image = imread(tmp_path / f"report/pictures/{i}.wav.png")
@@ -134,6 +135,7 @@ def test_a_published_checkpoint(recipes, tmp_path):
     settings = {**COMMON, **OUVE, **SMALL, "backbone": "ncsnpp"}
     save_published(tmp_path / "epoch=3.ckpt", random_weights(small_layout(), 0), weights, settings)
     arguments = [tmp_path / "a.wav", tmp_path / "b.wav", "--model", tmp_path / "epoch=3.ckpt", "--steps", 2]
+    arguments += ["--reverse-starting-point", 0.05]  # what random weights give is plausible only near the noisy signal
     done = recipes.run("enhance", *arguments)
     assert done.code == 0, done.said
     assert "4 network calls" in done.said

@@ -163,7 +163,7 @@ def test_mix_is_a_line_from_noisy_to_enhanced(rate):
 
 
 @pytest.mark.parametrize(
-    ("sampler", "steps", "nfe"), [("pc", 3, 6), ("sb_ode", 4, 4), ("ode2", 3, 3), ("heun", 2, None), ("ode", 1, None)]
+    ("sampler", "steps", "nfe"), [("pc", 4, 8), ("sb_ode", 4, 4), ("ode2", 3, 3), ("heun", 2, None), ("ode", 1, None)]
 )
 def test_every_sampler_and_its_true_number_of_calls(sampler, steps, nfe):
     enhancer = tiny_enhancer(sampler=sampler, steps=steps)
@@ -319,11 +319,3 @@ def test_real_speech_of_another_rate(shared_data):
     enhanced = ENHANCER.enhance(audio.waveform[:, :32000], audio.sample_rate)
     assert np.isfinite(enhanced).all()
     assert np.corrcoef(enhanced[0], audio.waveform[0, :32000])[0, 1] > 0.3
-
-
-def test_what_a_network_gives_that_is_not_finite_is_told():
-    enhancer = tiny_enhancer(steps=1)
-    enhancer.model.backbone.register_forward_hook(lambda module, inputs, output: output * float("nan"))
-    with pytest.warns(AudioWarning, match=r"samples from the network are not finite.*more steps"):
-        enhanced = enhancer.enhance(noise(1, 500), 16000)
-    assert not enhanced.any()

@@ -7,11 +7,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.signal import butter, sosfiltfilt
 
 from shared.errors import ConfigError, DataError
 from speech.enhancer import Enhancer
 from speech.frontend import FrontEndConfig
-from tests.speech.models import decibels, noise, tiny_enhancer, tiny_model
+from tests.speech.models import decibels, gain_enhancer, noise, tiny_enhancer, tiny_model
 
 
 def streamed(enhancer: Enhancer, signal: np.ndarray, rate: int, sizes: list[int], **options) -> tuple[np.ndarray, int]:
@@ -29,19 +30,21 @@ def streamed(enhancer: Enhancer, signal: np.ndarray, rate: int, sizes: list[int]
 
 @settings(max_examples=12, deadline=None)
 @given(
-    samples=st.integers(1, 1500),
+    samples=st.integers(400, 1500),
     sizes=st.lists(st.integers(20, 700), min_size=1, max_size=4),
 )
 def test_blocks_of_any_size_give_what_the_whole_gives(samples, sizes):
     enhancer = tiny_enhancer(causal=True, enhancer={"draws": 2, "mix": 0.9})
     signal = noise(2, samples)
-    whole = enhancer.enhance(signal, 16000, peak=0.5)
-    joined, _ = streamed(enhancer, signal, 16000, sizes, peak=0.5)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("speech.plausible.PEAK_LIMIT", 10.0)  # random networks exceed it, streams know no later peak
+        whole = enhancer.enhance(signal, 16000, peak=0.5)
+        joined, _ = streamed(enhancer, signal, 16000, sizes, peak=0.5)
     assert joined.shape == signal.shape
     np.testing.assert_allclose(joined, whole, atol=2e-5)
 
 
-@pytest.mark.parametrize(("sampler", "normalize"), [("pc", "noisy"), ("ode2", "not"), ("sde1", "noisy")])
+@pytest.mark.parametrize(("sampler", "normalize"), [("sb_ode", "noisy"), ("ode2", "not"), ("sde1", "noisy")])
 def test_every_sampler_that_does_not_look_at_the_whole(sampler, normalize):
     enhancer = tiny_enhancer(causal=True, sampler=sampler, normalize=normalize)
     signal = noise(1, 2000)
@@ -63,19 +66,26 @@ def test_frames_that_overlap_by_half(samples, size):
     np.testing.assert_allclose(joined, enhancer.enhance(signal, 16000, peak=0.5), atol=2e-5)
 
 
-@pytest.mark.parametrize("rate", [8000, 16000, 44100, 48000])
-def test_latency_is_kept_and_the_length_too(rate):
-    enhancer = tiny_enhancer(causal=True, steps=1)
-    signal = noise(1, rate // 2)
-    joined, inside = streamed(enhancer, signal, rate, [rate // 1000, rate // 100])
+@pytest.mark.parametrize(("rate", "most"), [(8000, 43), (16000, 32), (22050, 38), (44100, 38), (48000, 38)])
+def test_latency_is_kept_over_seconds_and_the_length_too(rate, most):
+    enhancer = gain_enhancer(upper_band="follow", frontend=FrontEndConfig(n_fft=512, hop_length=256))
+    signal = noise(1, 3 * rate // 2)
+    joined, inside = streamed(enhancer, signal, rate, [rate // 200])
     assert joined.shape == signal.shape
-    block = rate // 100
     latency = enhancer.stream(rate).latency
-    assert inside / rate <= latency + block / rate
-    assert latency < (0.015 if rate == 16000 else 0.25)
-    if rate != 16000:
-        whole = enhancer.enhance(signal, rate, peak=1.0)
-        assert decibels(joined - whole, whole) < -30
+    assert latency - 0.006 < inside / rate <= latency
+    assert 1000 * latency <= most
+    assert decibels(joined - signal, signal) < (-60 if rate == 16000 else -25)  # at the ends a filter lacks its half
+
+
+@pytest.mark.parametrize("rate", [8000, 44100])
+def test_short_filters_change_little_of_what_the_whole_gives(rate):
+    enhancer = tiny_enhancer(causal=True, steps=1)
+    limited = butter(8, 3000, fs=rate, output="sos")
+    signal = sosfiltfilt(limited, noise(1, rate)).astype(np.float32)
+    joined, _ = streamed(enhancer, signal, rate, [rate // 10])
+    whole = enhancer.enhance(signal, rate, peak=1.0)
+    assert decibels(joined - whole, whole) < -40
 
 
 def test_kinds_of_blocks():
@@ -86,9 +96,25 @@ def test_kinds_of_blocks():
     assert 800 < len(ready) < 1000
     assert stream.push(np.zeros(0)).shape == (0,)
     assert stream.push(np.full(500, np.nan)).dtype == np.float64
-    assert np.isfinite(stream.flush()).all()
+    rest = stream.flush()
+    assert (rest.dtype, rest.ndim) == (np.float64, 1)
+    assert len(ready) + len(rest) < 1500
+    assert np.isfinite(rest).all()
     empty = enhancer.stream(16000)
     assert empty.flush().shape == (1, 0)
+
+
+@pytest.mark.parametrize("shape", [(-1,), (1, -1), (2, -1)])
+@pytest.mark.parametrize("tensor", [False, True])
+def test_the_rest_comes_in_the_form_of_what_was_pushed(shape, tensor):
+    stream = tiny_enhancer(causal=True, steps=1).stream(16000, channels=max(shape[0], 1))
+    block = (noise(2000) * 32767).astype(np.int16).reshape(shape)
+    given = torch.from_numpy(block) if tensor else block
+    parts = [stream.push(given), stream.flush()]
+    assert type(parts[0]) is type(parts[1]) is type(given)
+    assert all(part.dtype == given.dtype for part in parts)
+    joined = np.concatenate([np.asarray(part) for part in parts], axis=-1)
+    assert joined.shape == block.shape
 
 
 def test_what_cannot_be_streamed_is_refused():

@@ -1,0 +1,100 @@
+"""What a recording has above the band of the model: it is kept, with a gain that follows the model's."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from scipy import signal
+
+from shared.errors import ConfigError
+
+UpperBand = Literal["follow", "drop"]
+"""What becomes of the band above half the model's rate: "follow" keeps it with a gain that follows the model's,
+"drop" leaves it out."""
+
+_LISTENS_ABOVE = 0.625
+"""Share of the band above which the model's gain is measured: from 5 kHz where it ends at 8 kHz."""
+
+_SECONDS = 0.008
+"""Time constant of the energies whose ratio is the gain."""
+
+_RESIDUE = 1e-20
+"""Energy below which there is nothing to keep, −200 dB of full scale."""
+
+
+def choose_upper_band(value: UpperBand | None) -> UpperBand:
+    """The choice, or what is done where none is made.
+
+    Raises:
+        ConfigError: an unknown one.
+    """
+    if value not in (None, "follow", "drop"):
+        raise ConfigError(f"upper_band={value!r}: choose follow (a gain like the model's) or drop (leave it out)")
+    return value or "follow"
+
+
+class UpperBandGain:
+    """The gain for what lies above the model's band: of the amplitudes in the upper part of that band, enhanced against
+    noisy, at most 1.
+
+    It is causal and smooth, and the same in whatever blocks the signals come.
+
+    Args:
+        sample_rate: the model's, in Hz.
+        channels: of the signals.
+        band: Hz at which what both have of the recording ends; None: half the rate.
+    """
+
+    def __init__(self, sample_rate: int, channels: int, band: float | None = None):
+        edge = _LISTENS_ABOVE * (band or sample_rate / 2)
+        self._band = signal.butter(4, edge, "highpass", fs=sample_rate, output="sos")
+        self._states = np.zeros((2, len(self._band), channels, 2))
+        self._forget = float(np.exp(-1 / (_SECONDS * sample_rate)))
+        self._energies = np.zeros((2, channels, 1))
+
+    def push(self, noisy: np.ndarray, enhanced: np.ndarray) -> np.ndarray:
+        """The gain (channels, n) at every sample of these next pieces (channels, n) of both."""
+        levels = [self._energy(place, piece) for place, piece in enumerate((noisy, enhanced))]
+        return np.sqrt(np.minimum(levels[1] / (levels[0] + _RESIDUE), 1.0)).astype(np.float32)
+
+    def _energy(self, place: int, piece: np.ndarray) -> np.ndarray:
+        if piece.shape[1] == 0:
+            return np.zeros(piece.shape)
+        band, self._states[place] = signal.sosfilt(self._band, piece.astype(np.float64), zi=self._states[place])
+        share = [1 - self._forget]
+        energy, self._energies[place] = signal.lfilter(
+            share, [1, -self._forget], np.square(band), zi=self._energies[place]
+        )
+        return np.maximum(energy, 0.0)
+
+
+class BandJoin:
+    """Joins the enhanced band and what the recording has above it.
+
+    The upper band is the recording without what its way to the model's rate and back leaves of it. So a gain of 1 on
+    both gives the recording itself, whatever the filters.
+
+    Args:
+        sample_rate: the model's, in Hz.
+        channels: of the recording.
+        band: see `UpperBandGain`.
+    """
+
+    SIGNALS = 3
+    """How many signals are stacked for each channel."""
+
+    def __init__(self, sample_rate: int, channels: int, band: float | None = None):
+        self._gain = UpperBandGain(sample_rate, channels, band)
+
+    def stack(self, noisy: np.ndarray, enhanced: np.ndarray) -> np.ndarray:
+        """What goes to the recording's rate together, (3·channels, n): enhanced, noisy, gain, of next pieces
+        (channels, n) at the model's rate."""
+        return np.concatenate([enhanced, noisy, self._gain.push(noisy, enhanced)])
+
+    @staticmethod
+    def join(stacked: np.ndarray, recording: np.ndarray) -> np.ndarray:
+        """The enhanced recording (channels, n) of all this at its rate."""
+        enhanced, low, gain = np.split(stacked, BandJoin.SIGNALS)
+        joined: np.ndarray = enhanced + gain.clip(0.0, 1.0) * (recording - low)
+        return joined
