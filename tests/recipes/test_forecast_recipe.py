@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import signal
@@ -288,7 +289,10 @@ def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
         *arguments,
     ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
+    heed = functools.partial(signal.signal, signal.SIGINT, signal.default_int_handler)  # ignored in the background
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment, preexec_fn=heed
+    )
 
 
 def wait_for(condition, process: subprocess.Popen[str]) -> None:
@@ -301,12 +305,10 @@ def test_ctrl_c_ends_with_a_word_and_no_traceback(tmp_path):
     process = start(tmp_path, *TINY, "--steps", "100000")
     with process:
         assert process.stdout is not None
-        said = ""
-        while "/100000" not in said and process.poll() is None:
-            said += process.stdout.read(1)
-        time.sleep(0.5)
+        wait_for(lambda: list((tmp_path / "out").glob("training-*")), process)
+        time.sleep(1)
         process.send_signal(signal.SIGINT)
-        said += process.stdout.read()
+        said = process.stdout.read()
     assert process.returncode == 130, said
     assert "interrupted; the same command goes on from here" in said
     assert "Traceback" not in said
