@@ -1,12 +1,12 @@
 """Equal seeds, equal weights? Many speech trainings of one seed in processes of their own, compared step by step.
 
 Each training reads the same generated recordings, mixes them with every damage that there is (rooms, codecs, lost
-packets, other speeds), and trains a small network on one thread. Every `--each` of them are forks of one
-process, which saves imports. What could make a difference by accident is varied: from process to process the hash seed
-of strings, the size of the environment (which moves the stack) and what freed and fresh memory holds (glibc's
-MALLOC_PERTURB_); from fork to fork where blocks of memory begin. The bytes of every batch, and of weights,
-optimiser and averages after every step, are hashed. The second part measures how equal the enhancer's results are when
-a recording is enhanced alone and in a batch, on one thread and on two.
+packets, other speeds), and trains a small network on one thread. Every `--each` of them are forks of one process, which
+saves imports. What could make a difference by accident is varied: from process to process the hash seed of strings,
+NumPy's BLAS threads, the size of the environment (which moves the stack) and what freed and fresh memory holds (glibc's
+MALLOC_PERTURB_); from fork to fork where blocks of memory begin. The bytes of every batch, and of weights, optimiser
+and averages after every step, are hashed. The second part measures how equal the enhancer's results are when a
+recording is enhanced alone and in a batch, on one thread and on two.
 
 Example:
     python benchmarks/determinism.py --runs 200
@@ -162,8 +162,9 @@ def work_all(folder: Path, steps: int, runs: range) -> None:
 
 def surroundings(run: int) -> dict[str, str]:
     """The environment of a process whose first training is `run`; that of 0 is left as it is."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     if run:
+        environment["OPENBLAS_NUM_THREADS"] = str(1 + run % 2)  # of NumPy
         environment["PYTHONHASHSEED"] = str(run)
         environment["PADDING"] = "x" * (run * 173 % 8192)
         if run % 3:

@@ -242,7 +242,7 @@ def refuse_same(source: Path, target: Path) -> None:
     Raises:
         DataError: they are the same file.
     """
-    if target.exists() and source.exists() and os.path.samefile(source, target):
+    if os.path.exists(target) and os.path.exists(source) and os.path.samefile(source, target):
         raise DataError(f"{target} is the noisy file itself; choose another name or folder for the enhanced one")
 
 

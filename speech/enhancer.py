@@ -69,9 +69,11 @@ class Enhancer:
     """Enhances speech: waveforms, files, folders and streams, at any rate and of any length.
 
     Every channel is enhanced for itself. Results depend on the recording, the seed and the settings, and not on what
-    else is in the batch. Channels of a recording share their noise, so that equal channels stay equal. Recordings
-    longer than a window are enhanced in windows that share the noise where they overlap. On a CPU the process is told
-    to keep its freed memory (`shared.memory.keep_large_blocks`), which large networks are much faster with.
+    else is in the batch, up to rounding: the same call gives the same bits on one machine with one number of threads,
+    and in another batch or on more threads differs by some 130 dB less than the result. Channels of a recording share
+    their noise, so that equal channels stay equal. Recordings longer than a window are enhanced in windows that share
+    the noise where they overlap. On a CPU the process is told to keep its freed memory
+    (`shared.memory.keep_large_blocks`), which large networks are much faster with.
 
     A result that cannot be right beside the noisy signal is refused with a SamplingError; where it is merely too loud,
     its peaks are limited, and it is said; see `speech.plausible`. A `SettingWarning` tells of settings that have no

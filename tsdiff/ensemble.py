@@ -114,6 +114,8 @@ class EnsemblePredictor(Predictor):
             CheckpointError: there is none, or a member is damaged.
         """
         folder = resolve(path_or_name, BUNDLED)
+        if not (folder / _COUNT).is_file():
+            raise CheckpointError(f"{folder} holds no ensemble (no {_COUNT}); serialize it again")
         about = read_json(folder / _COUNT, CheckpointError, "serialize the ensemble again")
         count = about.get("members") if isinstance(about, dict) else None
         if not isinstance(count, int) or not 1 <= count <= _MOST_MEMBERS:

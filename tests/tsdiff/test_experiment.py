@@ -70,10 +70,10 @@ def test_what_comes_later_wins(tmp_path: Path):
         ("", ["seeds=[1, 1]"], r"seeds=\(1, 1\)"),
         ("", ["samples=0"], "samples=0"),
         ("", ["training"], "write it as section.name=value"),
-        ("", ["training.max_steps=[1"], "no YAML value"),
+        ("", ["training.max_steps=[1"], "is not valid YAML"),
         ("preset: m5", [], "preset: 'm5' is not one of"),
         ("- 1", [], "does not hold settings by name"),
-        ("a: [", [], "cannot be read"),
+        ("a: [", [], "is not valid YAML"),
     ],
 )
 def test_settings_that_do_not_fit_are_named(tmp_path: Path, text: str, changes: list[str], message: str):
