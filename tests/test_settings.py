@@ -15,6 +15,7 @@ import tsdiff
 STATEFUL = {
     "shared.batches.Batch",
     "shared.samplers.run.SampleResult",
+    "speech.advice._MadeUp",
     "speech.data.prepare.common.Prepared",
     "speech.folders.FolderReport",
     "speech.segments.Tally",

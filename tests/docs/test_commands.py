@@ -36,6 +36,8 @@ ELSEWHERE = {
     "tsdiff synthesize": "the same command",
     "tsdiff anomaly": "tests/recipes/test_anomaly_recipe.py",
     "tsdiff forecast": "with --help alone",
+    "tests/golden/make_tsdiff.py": "needs the published code and its environment",
+    "tests/golden/make_sgmse.py": "needs the published code",
 }
 """What is not run here, and why."""
 
@@ -92,6 +94,8 @@ def test_every_command_is_understood(found: Found, runner: Recipes):
             assert set(re.findall(r"[\w-]+", "".join(re.findall(r"\[(.*?)\]", part)))) <= set(known)
         elif words[0] == "cp":
             assert (ROOT / words[-1]).is_dir()
+        elif head(part).startswith("tests/golden/"):  # imports what only its own environment has
+            assert (ROOT / head(part)).is_file()
         elif "--help" not in words:
             code, said = run(runner, part, "--help")  # options are read before the help is shown
             assert code == 0, said
@@ -113,8 +117,12 @@ def test_quick_commands_run(found: Found, runner: Recipes, workspace: Path):
     if "evaluate" in found.text and "enhanced/" in found.text:
         run(runner, "python recipes/enhance.py recordings/ enhanced/")
     code, said = run(runner, found.text, *more)
-    assert code == 0, said
     assert "Traceback" not in said
+    if "sgmse.ckpt" in found.text:  # whose weights here are random: the file is read, and what it makes refused
+        assert code == 1
+        assert "the enhanced signal cannot be right" in said
+        return
+    assert code == 0, said
     results = workspace / "runs" / "forecast" / "metrics.json"
     if head(found.text) == "recipes/forecast.py":
         assert 0 < json.loads(results.read_text())["model"]["crps"] < 5

@@ -18,6 +18,7 @@ from gluonts.model.seasonal_naive import SeasonalNaivePredictor
 import tsdiff.estimator
 import tsdiff.presets
 from shared.training import quiet_lightning
+from speech import Enhancer
 from tests.docs.blocks import Found, snippets
 from tests.docs.conftest import RATE
 from tsdiff import TSDiffEstimator, TSDiffPredictor
@@ -109,6 +110,10 @@ def names(
         "prediction_length": 24,
         "test": test,
         "test_pairs": list(test),
+        "Enhancer": Enhancer,
+        "x_t": torch.zeros(1, 1, 32, 16, dtype=torch.complex64),
+        "y": torch.zeros(1, 1, 32, 16, dtype=torch.complex64),
+        "t": torch.tensor([0.5]),
         "denoiser": lambda x, t: x / 2,
         "noisy": torch.zeros(2, 8),
         "forecasts_of_another_model": list(SeasonalNaivePredictor(24, season_length=24).predict(data)),

@@ -60,10 +60,10 @@ def test_a_run_leaves_all_its_results(first: Path) -> None:
     assert metrics["model"]["auprc"] > metrics["model"]["prevalence"]
     assert all(set(kind) == DETECTORS for kind in metrics["kinds"].values())
     scores = pd.read_csv(output / "scores.csv")
-    assert list(scores.columns) == ["item_id", "timestamp", "value", "score", "threshold", "anomaly"]
+    assert list(scores.columns) == ["item_id", "timestamp", "target", "score", "threshold", "anomaly"]
     # A tenth of 600 steps held out, in whole horizons, after four windows of 48 that the threshold is taken from.
     assert scores.groupby("item_id").size().to_dict() == {"a": 252, "b": 252}
-    np.testing.assert_allclose(scores["value"], table(600).groupby("item_id").tail(252)["target"], rtol=1e-5)
+    np.testing.assert_allclose(scores["target"], table(600).groupby("item_id").tail(252)["target"], rtol=1e-5)
     assert np.isfinite(scores["score"]).all()
     np.testing.assert_array_equal(scores["anomaly"], scores["score"] > scores["threshold"])
     stretches = pd.read_csv(output / "anomalies.csv")
@@ -108,9 +108,9 @@ def test_gaps_and_a_constant_series_are_scored_and_it_is_said(first: Path, tmp_p
     )
     assert ran.exit_code == 0, ran.output
     scores = pd.read_csv(tmp_path / "out/scores.csv")
-    np.testing.assert_array_equal(scores["score"].isna(), scores["value"].isna())
-    assert scores["value"].isna().sum() == 3
-    assert not scores.loc[scores["value"].isna(), "anomaly"].any()
+    np.testing.assert_array_equal(scores["score"].isna(), scores["target"].isna())
+    assert scores["target"].isna().sum() == 3
+    assert not scores.loc[scores["target"].isna(), "anomaly"].any()
 
 
 def test_held_out_steps_without_room_for_anomalies_are_scored_all_the_same(first: Path, tmp_path: Path) -> None:
