@@ -74,6 +74,22 @@ def state_keeper(state: Path, seconds: float) -> ModelCheckpoint:
     )
 
 
+class Clock(Callback):
+    """Counts the seconds of training as part of the saved state, so that they are known whatever ended a run."""
+
+    def __init__(self) -> None:
+        self._before, self._started = 0.0, time.perf_counter()
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._started = time.perf_counter()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"seconds": self._before + time.perf_counter() - self._started}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._before = float(state_dict["seconds"])
+
+
 class AtomicIO(TorchCheckpointIO):
     """Writes beside the target and renames; Lightning's own goes by way of the system's temporary folder, and where
     that is another file system a stop during the move leaves half a file."""

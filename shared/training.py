@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from shared.batches import Batch, BatchSource
 from shared.ema import ema_of
 from shared.errors import CheckpointError, ConfigError, TrainingError
-from shared.loop import AtomicIO, BatchData, Progress, Stopper, in_main_thread, state_keeper
+from shared.loop import AtomicIO, BatchData, Clock, Progress, Stopper, in_main_thread, state_keeper
 from shared.memory import keep_large_blocks
 from shared.random import derive_seed
 from shared.settings import whole_number
@@ -237,7 +237,7 @@ def fit(
     state = None if folder is None else Path(folder) / LAST_STATE
     used: list[Callback] = [*callbacks]
     stopper = Stopper(state)
-    used.append(stopper)
+    used += [stopper, Clock()]
     if state is not None:
         used.append(state_keeper(state, config.save_every_seconds))
     if progress:
@@ -286,6 +286,15 @@ def fit(
             if in_main_thread():
                 signal.signal(signal.SIGINT, on_interrupt)
     module.cpu()
+
+
+def seconds_of(folder: str | os.PathLike[str]) -> float:
+    """Seconds of training that went into the state that `fit` keeps in this folder; 0 where there is none to read."""
+    try:
+        saved = torch.load(Path(folder) / LAST_STATE, map_location="cpu", weights_only=True)
+        return float(saved["callbacks"][Clock.__name__]["seconds"])
+    except Exception:  # `fit` tells of a damaged state
+        return 0.0
 
 
 def _check_state(path: Path, module: DiffusionModule) -> None:

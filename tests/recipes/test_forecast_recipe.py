@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from shared.training import seconds_of
 from tests.recipes.harness import ROOT, Ran, Recipes
 
 RECIPE = ROOT / "recipes" / "forecast.py"
@@ -327,11 +328,17 @@ def test_a_killed_run_goes_on_to_the_same_model(recipe, tmp_path):
         wait_for(lambda: list((tmp_path / "stopped/out").glob("training-*/last.ckpt")), process)
         process.kill()
     assert process.returncode == -signal.SIGKILL
+    [state] = (tmp_path / "stopped/out").glob("training-*")
+    before = seconds_of(state)
+    assert before > 0.5
     on, whole = (
         recipe("--data", tmp_path / n / "data.csv", "--output", tmp_path / n / "out", *steps)
         for n in ("stopped", "whole")
     )
     assert (on.code, whole.code) == (0, 0)
     assert "going on with the training" in on.said
+    seconds = json.loads((tmp_path / "stopped/out/model/trained_on.json").read_text())["seconds"]
+    assert seconds > before + 0.5
+    assert json.loads((tmp_path / "stopped/out/metrics.json").read_text())["seconds"]["train"] == seconds
     models = [(tmp_path / n / "out/model/model.safetensors").read_bytes() for n in ("stopped", "whole")]
     assert models[0] == models[1]

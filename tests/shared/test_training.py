@@ -21,7 +21,7 @@ from shared.errors import CheckpointError, ConfigError, TrainingError
 from shared.objectives import DiffusionLoss
 from shared.predictions import Denoiser
 from shared.sde import VPSDE
-from shared.training import LAST_STATE, DiffusionModule, TrainingConfig, fit, quiet_lightning
+from shared.training import LAST_STATE, DiffusionModule, TrainingConfig, fit, quiet_lightning, seconds_of
 
 quiet_lightning()
 
@@ -85,6 +85,28 @@ def test_a_stopped_run_ends_as_one_that_was_not(tmp_path: Path, uninterrupted: D
     resumed = make_module(seed=0)
     fit(resumed, Points(), tmp_path, progress=False)
     assert_same(resumed, uninterrupted)
+
+
+class Slow(L.Callback):
+    """Each step takes its time."""
+
+    def on_train_batch_start(self, *_: Any) -> None:
+        time.sleep(0.01)
+
+
+def test_the_seconds_of_a_training_are_counted_over_its_runs(tmp_path: Path) -> None:
+    assert seconds_of(tmp_path) == 0
+    with pytest.raises(RuntimeError, match="stopped"):  # as a kill: nothing is written on the way out
+        fit(make_module(), Points(), tmp_path, callbacks=[Slow(), StopAt(35)], progress=False)
+    saved = torch.load(tmp_path / LAST_STATE, weights_only=True)["global_step"]
+    first = seconds_of(tmp_path)
+    assert 0.01 * saved <= first
+    started = time.perf_counter()
+    fit(make_module(), Points(), tmp_path, callbacks=[Slow()], progress=False)
+    spent = time.perf_counter() - started
+    assert first + 0.01 * (60 - saved) <= seconds_of(tmp_path) <= first + spent
+    (tmp_path / LAST_STATE).write_bytes(b"damaged")
+    assert seconds_of(tmp_path) == 0
 
 
 class PressCtrlC(L.Callback):

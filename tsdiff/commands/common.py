@@ -28,7 +28,7 @@ from shared.command import write_csv as write_csv
 from shared.documents import read_json
 from shared.errors import CheckpointError, ConfigError, DataError
 from shared.io import write_json
-from shared.training import TrainingConfig
+from shared.training import TrainingConfig, seconds_of
 from tsdiff.config import ANY_FREQ, Sampling
 from tsdiff.data import (
     EMBEDDED,
@@ -289,8 +289,7 @@ def trained_predictor(
                 return predictor, _seconds(saved.get("seconds"))
     elif state.is_dir():
         shutil.rmtree(state)
-    spent = state / "seconds.json"
-    before = _seconds(read_json(spent)) if spent.is_file() else 0.0
+    before = seconds_of(state)
     if (state / "last.ckpt").is_file():
         note(f"going on with the training in {state}")
     note(f"training TSDiff for {estimator.training.max_steps} steps")
@@ -300,10 +299,7 @@ def trained_predictor(
     except KeyboardInterrupt:
         note("interrupted; the same command goes on from here")
         raise typer.Exit(130) from None
-    finally:
-        seconds = before + time.perf_counter() - started
-        if state.is_dir() and first_process():
-            write_json(spent, seconds)
+    seconds = before + time.perf_counter() - started
     if not first_process():
         raise typer.Exit(0)  # one of several that trained together; the first goes on
     predictor.serialize(folder)
