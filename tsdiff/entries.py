@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from shared.errors import ConfigError, DataError
+from tsdiff.calendar import recent_steps, shifted
 from tsdiff.config import ANY_FREQ, TSDiffConfig
 
 Entry = Mapping[str, Any]
@@ -107,6 +108,32 @@ def read_series(entry: Entry, config: TSDiffConfig, name: str, horizon: int = 0)
         )
     static = _rows(entry, "feat_static_real", config.static_features, name, dimensions=1)
     return Series(name, start, target, dynamic.T, static, _categories(entry, config.categories, name))
+
+
+def recent_part(entry: Entry, config: TSDiffConfig) -> Entry:
+    """What of a series a model of all frequencies is told: the scale of long ago would blur what comes next."""
+    if config.calendar != "season" or config.freq == ANY_FREQ or config.dynamic_features:
+        return entry
+    target = np.asarray(entry["target"])
+    ahead = target.shape[-1] - recent_steps(config.freq, config.prediction_length)
+    if ahead <= 0 or np.isnan(np.asarray(target[..., ahead:], dtype=np.float64)).all():
+        return entry
+    return {**entry, "start": shifted(entry["start"], ahead), "target": target[..., ahead:]}
+
+
+def with_gap_ahead(entry: Entry, config: TSDiffConfig, name: str, steps: int) -> Series:
+    """The last window of a series, and `steps` missing values after it.
+
+    Raises:
+        DataError: that window holds no observed value; see also `read_series`.
+    """
+    known = np.asarray(entry["target"], dtype=np.float64)[-config.length :]
+    start = shifted(entry["start"], len(entry["target"]) - len(known))
+    target = np.append(known, np.full(steps, np.nan))
+    series = read_series({**entry, "start": start, "target": target}, config, name)
+    if series.empty:
+        raise DataError(f"series {name!r} holds no observed value; leave it out, or give some history")
+    return series
 
 
 def _numbers(entry: Entry, field: str, name: str) -> np.ndarray:

@@ -19,10 +19,10 @@ from shared.checkpoint import resolve
 from shared.errors import ConfigError, DataError
 from shared.random import derive_seed, make_generator
 from shared.settings import whole_number
-from tsdiff.calendar import recent_steps, shifted
+from tsdiff.calendar import shifted
 from tsdiff.config import ANY_FREQ, Sampling, compute_device
 from tsdiff.data import SeriesSet, entries_of, normalise_freq, series_from_frame, to_timestamps
-from tsdiff.entries import Entry, read_series, unadapted
+from tsdiff.entries import Entry, read_series, recent_part, unadapted, with_gap_ahead
 from tsdiff.evaluation import forecasts_to_frame
 from tsdiff.imputation import Imputation, impute_series
 from tsdiff.likelihood import LikelihoodSettings, WindowLikelihoods, window_log_likelihoods
@@ -139,7 +139,7 @@ class TSDiffPredictor(Predictor):
             if self.prediction_length > config.prediction_length:
                 yield from self._in_pieces(group, num_samples)
                 continue
-            group = [(name, self._recent(entry)) for name, entry in group]
+            group = [(name, recent_part(entry, config)) for name, entry in group]
             inputs = conditionings(group, config, self.model.statistics)
             lengths = [np.shape(entry["target"])[-1] for _, entry in group]
             ends = [shifted(entry["start"], length) for (_, entry), length in zip(group, lengths, strict=True)]
@@ -151,31 +151,12 @@ class TSDiffPredictor(Predictor):
                 yield SampleForecast(drawn, start_date=end, item_id=entry.get("item_id"), info=entry.get("info"))
         short.tell()
 
-    def _recent(self, entry: Entry) -> Entry:
-        """What of a series a model of all frequencies is told: the scale of long ago would blur what comes next."""
-        config = self.model.config
-        if config.calendar != "season" or config.freq == ANY_FREQ or config.dynamic_features:
-            return entry
-        steps = recent_steps(config.freq, config.prediction_length)
-        target = np.asarray(entry["target"])
-        ahead = target.shape[-1] - steps
-        if ahead <= 0 or np.isnan(np.asarray(target[..., ahead:], dtype=np.float64)).all():
-            return entry
-        return {**entry, "start": shifted(entry["start"], ahead), "target": target[..., ahead:]}
-
     def _in_pieces(self, group: list[tuple[str, Entry]], num_samples: int) -> Iterator[SampleForecast]:
         """Forecasts beyond the model's reach: the steps to come are a gap, which is filled window after window."""
         config, ahead = self.model.config, self.prediction_length
         if config.dynamic_features:
             raise ConfigError(f"prediction_length={ahead} is beyond the model's {config.prediction_length} steps")
-        series = []
-        for name, entry in group:
-            known = np.asarray(entry["target"], dtype=np.float64)[-config.length :]
-            start = shifted(entry["start"], len(entry["target"]) - len(known))
-            target = np.append(known, np.full(ahead, np.nan))
-            series.append(read_series({**entry, "start": start, "target": target}, config, name))
-            if series[-1].empty:
-                raise DataError(f"series {name!r} holds no observed value; leave it out, or give some history")
+        series = [with_gap_ahead(entry, config, name, ahead) for name, entry in group]
         made = impute_series(self.model, self.sampling, series, num_samples)
         for (_, entry), one in zip(group, made, strict=True):
             end = shifted(entry["start"], len(entry["target"]))
