@@ -1,6 +1,7 @@
-"""What an enhancer does to what it should leave alone: clean speech, silence, other languages, music.
+"""What an enhancer does to what it should leave alone: clean speech, silence, two talkers, other languages, music.
 
-Clean speech is that of the public test pairs and of the validation speakers. Folders of recordings in other languages
+Clean speech is that of the public test pairs and of the validation speakers; two talkers are sums of two of these; a
+chord and a tune are made by formula. Folders of recordings in other languages
 and of music are named on the command line (Debian's packages asterisk-core-sounds-{es,fr,it,ru}-g722 and
 asterisk-moh-opsound-g722 have some; decode them with `ffmpeg -f g722 -i FILE -ar 16000 FILE.wav`); without, those rows
 are left out. Nothing is chosen by what is measured here.
@@ -58,6 +59,35 @@ def faint() -> Iterator[Waveform]:
         yield (10 ** (level / 20) * rng.standard_normal(5 * RATE)).astype(np.float32)
 
 
+def talkers(most: int) -> Iterator[Waveform]:
+    """Two validation speakers at once, at equal levels."""
+    voices = list(recordings(SHARED_SPEECH / "valid/clean", 2 * most))
+    for one, other in zip(voices[::2], voices[1::2], strict=False):
+        length = min(len(one), len(other))
+        levels = [float(np.sqrt((voice[:length] ** 2).mean())) for voice in (one, other)]
+        yield (one[:length] + other[:length] * levels[0] / levels[1]).astype(np.float32) / 2
+
+
+def notes_played(*chords: tuple[float, ...]) -> Waveform:
+    """Chords of a second each, of ten harmonics a note, struck and fading, at a tenth of full scale."""
+    t = np.arange(RATE) / RATE
+    parts = [
+        sum(np.sin(2 * np.pi * k * f * t) / k for f in chord for k in range(1, 11)) * np.exp(-2 * t) for chord in chords
+    ]
+    sound = np.concatenate(parts)
+    return (0.1 * sound / np.abs(sound).max()).astype(np.float32)
+
+
+def chord() -> Iterator[Waveform]:
+    """Five seconds of one chord, struck anew every second."""
+    yield notes_played(*[(261.6, 329.6, 392.0)] * 5)
+
+
+def tune() -> Iterator[Waveform]:
+    """Eight notes up a scale."""
+    yield notes_played(*[(261.6 * 2 ** (step / 12),) for step in (0, 2, 4, 5, 7, 9, 11, 12)])
+
+
 def decibel(ratio: float) -> str:
     """20·log10 of a ratio of amplitudes."""
     return f"{20 * math.log10(ratio):+.1f}" if ratio > 0 else "silent"
@@ -111,6 +141,9 @@ def main(
         ("clean speech of the validation speakers", lambda: recordings(SHARED_SPEECH / "valid/clean", files), True),
         ("digital silence", silences, False),
         ("white noise at −80 and −60 dB", faint, False),
+        ("two talkers at once, validation speakers", lambda: talkers(files // 2), True),
+        ("a chord, by formula", chord, False),
+        ("a tune, by formula", tune, False),
     ]
     if languages is not None:
         wanted.append(("other languages", lambda: recordings(languages, files), True))
