@@ -36,13 +36,17 @@ def main(
     clean: Annotated[
         Path | None,
         typer.Argument(
-            help="Folder of clean files; left out, clean/ of $SHARED_DATA/speech/test_pairs, and its noisy/."
+            help="Folder of clean files (with --no-reference, of the recordings to score); left out, clean/ of "
+            "$SHARED_DATA/speech/test_pairs, and its noisy/."
         ),
     ] = None,
     enhanced: Annotated[
         Path | None, typer.Argument(help="Folder of enhanced files; left out, those of --noisy are enhanced first.")
     ] = None,
     noisy: Annotated[Path | None, typer.Option("--noisy", help="Folder of the noisy files.")] = None,
+    no_reference: Annotated[
+        bool, typer.Option("--no-reference", help="There are no clean files: score each recording alone, by DNSMOS.")
+    ] = False,
     model: Annotated[
         str | None,
         typer.Option("--model", help="Model that enhances: folder, bundled name, or a published .ckpt [default]."),
@@ -53,7 +57,8 @@ def main(
         list[str] | None,
         typer.Option(
             "--metric",
-            help=f"Give it once for each of: {', '.join(METRICS)}; or all. Left out: {', '.join(DEFAULT_METRICS)}.",
+            help=f"Give it once for each of: {', '.join(METRICS)}; or all. Left out: {', '.join(DEFAULT_METRICS)}; "
+            "with --no-reference the four of DNSMOS.",
         ),
     ] = None,
     align: Annotated[bool, typer.Option("--align", help="Take out a constant delay of each file first.")] = False,
@@ -63,12 +68,15 @@ def main(
     threads: ThreadsOption = None,
     seed: SeedOption = 0,
 ) -> None:
-    """Score enhanced speech against the clean: metrics.json, metrics.md, per_file.csv, summary.csv, metrics.png.
+    """Score enhanced speech against the clean, or by itself: metrics.json, metrics.md, per_file.csv, summary.csv,
+    metrics.png.
 
     Files are paired by name. Files that cannot be scored are listed with the reason and left out of the means; the exit
     status is then 1.
     """
-    if clean is None:
+    if no_reference:
+        clean, enhanced = None, _alone(clean, enhanced, align)
+    elif clean is None:
         pairs = shared_speech() / "test_pairs"
         clean, noisy = pairs / "clean", noisy or pairs / "noisy"
     if enhanced is not None:
@@ -80,7 +88,7 @@ def main(
         raise ConfigError(
             "there is nothing to score: name the folder of enhanced files, or --noisy to enhance it first"
         )
-    chosen = chosen_metrics(metrics or None, noise=noisy is not None)
+    chosen = chosen_metrics(metrics or None, noise=noisy is not None, reference=not no_reference)
     prepare(threads)
     claim_output(output)
     report = None
@@ -101,6 +109,15 @@ def main(
     show(f"results in {output}")
     if found["failed"]:
         raise typer.Exit(1)
+
+
+def _alone(recordings: Path | None, more: Path | None, align: bool) -> Path | None:
+    """The recordings that are scored without clean ones."""
+    if more is not None:
+        raise ConfigError(f"--no-reference scores the recordings of one folder, {recordings}; leave {more} out")
+    if align:
+        raise ConfigError("--align looks for a delay against clean recordings; leave it out with --no-reference")
+    return recordings
 
 
 def _enhance(

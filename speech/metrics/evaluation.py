@@ -33,7 +33,7 @@ _KINDS: tuple[Kind, ...] = ("noisy", "enhanced", "gain")
 
 
 def evaluate(
-    clean_dir: Place,
+    clean_dir: Place | None,
     enhanced_dir: Place,
     noisy_dir: Place | None = None,
     *,
@@ -48,8 +48,10 @@ def evaluate(
     resampled to that (soxr). Files of several channels are scored channel by channel, and averaged.
 
     Args:
-        clean_dir, enhanced_dir, noisy_dir: Places of audio files; the last is optional.
-        metrics: Names in `METRICS`; "all" for all; left out, `DEFAULT_METRICS`. SI-SIR and SI-SAR need `noisy_dir`.
+        clean_dir, enhanced_dir, noisy_dir: Places of audio files; the last is optional. Without the first (None) the
+            recordings are scored by themselves.
+        metrics: Names in `METRICS`; "all" for all; left out, `DEFAULT_METRICS`, or without clean recordings
+            `WITHOUT_REFERENCE`. SI-SIR and SI-SAR need `noisy_dir`.
         workers: Processes [one a core]; 1 scores in this one.
         align: Whether to take out a constant delay of up to 0.5 s before scoring.
         progress: Whether to show a progress bar, on a terminal.
@@ -60,13 +62,18 @@ def evaluate(
         metrics and why; elsewhere it is empty.
 
     Raises:
-        ConfigError: A metric is unknown, or `workers` is not positive.
+        ConfigError: A metric is unknown or needs recordings that are not given; so does `align`; or `workers` is not
+            positive.
         DataError: A folder does not exist or holds no audio file, or a worker process was killed.
     """
-    names = chosen_metrics(metrics, noise=noisy_dir is not None)
+    names = chosen_metrics(metrics, noise=noisy_dir is not None, reference=clean_dir is not None)
+    if align and clean_dir is None:
+        raise ConfigError("align=True: a delay is found against clean recordings, and there are none; leave it out")
     if workers is not None and workers < 1:
         raise ConfigError(f"workers={workers}; give at least 1")
-    folders = {"clean": Path(clean_dir), "enhanced": Path(enhanced_dir)}
+    folders = {"enhanced": Path(enhanced_dir)}
+    if clean_dir is not None:
+        folders = {"clean": Path(clean_dir), **folders}
     if noisy_dir is not None:
         folders["noisy"] = Path(noisy_dir)
     jobs = [_Job(file, paths, names, align) for file, paths in paired_files(folders).items()]
@@ -176,36 +183,38 @@ def _row(job: _Job) -> dict[str, Any]:
 
 def _scores(job: _Job) -> dict[str, Any]:
     audio = {kind: read_audio(paths[0]) for kind, paths in job.paths.items()}
-    rate = audio["clean"].sample_rate
+    base = "clean" if "clean" in audio else "enhanced"
+    rate = audio[base].sample_rate
     waveforms: dict[str, list[np.ndarray]] = {}
     for kind, recording in audio.items():
-        if len(recording.waveform) != len(audio["clean"].waveform):
+        if len(recording.waveform) != len(audio[base].waveform):
             raise DataError(
-                f"the clean file has {len(audio['clean'].waveform)} channels, the {kind} one {len(recording.waveform)}"
+                f"the {base} file has {len(audio[base].waveform)} channels, the {kind} one {len(recording.waveform)}"
             )
         waveforms[kind] = [
             resampled(channel.astype(np.float64), recording.sample_rate, rate) for channel in recording.waveform
         ]
     values: dict[str, list[float]] = defaultdict(list)
     reasons: dict[tuple[str, str], list[str]] = defaultdict(list)
-    for channel, clean in enumerate(waveforms["clean"]):
+    for channel in range(len(waveforms[base])):
+        clean = waveforms["clean"][channel] if "clean" in waveforms else None
         noisy = waveforms["noisy"][channel] if "noisy" in waveforms else None
         for kind in ("enhanced", "noisy"):
             if kind not in waveforms:
                 continue
             estimate = waveforms[kind][channel]
-            if job.align:
+            if job.align and clean is not None:
                 estimate = advanced(estimate, delay(clean, estimate, rate))
             for name, found in score(job.metrics, clean, estimate, rate, noisy=noisy).items():
                 values[(NOISY if kind == "noisy" else "") + name].append(found.value)
                 if found.reason is not None:
-                    where = f" of channel {channel + 1}" if len(waveforms["clean"]) > 1 else ""
+                    where = f" of channel {channel + 1}" if len(waveforms[base]) > 1 else ""
                     reasons[kind, where + ": " + found.reason].append(name)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
         means = {name: float(np.mean(each)) for name, each in values.items()}
     reason = "; ".join(f"{kind} {', '.join(names)}{why}" for (kind, why), names in reasons.items())
-    return {"seconds": len(waveforms["clean"][0]) / rate, "reason": reason, **means}
+    return {"seconds": len(waveforms[base][0]) / rate, "reason": reason, **means}
 
 
 def _cores() -> int:

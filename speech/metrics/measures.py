@@ -26,12 +26,14 @@ class Metric:
         decimals: Worth showing.
         better: Whether higher or lower is better.
         needs_noise: Whether the noisy recording is needed beside reference and estimate.
+        needs_reference: Whether the clean recording is needed.
     """
 
     title: str
     decimals: int = 2
     better: Literal["higher", "lower"] = "higher"
     needs_noise: bool = False
+    needs_reference: bool = True
 
 
 METRICS: dict[str, Metric] = {
@@ -46,15 +48,18 @@ METRICS: dict[str, Metric] = {
     "csig": Metric("CSIG"),
     "cbak": Metric("CBAK"),
     "covl": Metric("COVL"),
-    "dnsmos_sig": Metric("DNSMOS SIG"),
-    "dnsmos_bak": Metric("DNSMOS BAK"),
-    "dnsmos_ovrl": Metric("DNSMOS OVRL"),
-    "dnsmos_p808": Metric("DNSMOS P.808"),
+    "dnsmos_sig": Metric("DNSMOS SIG", needs_reference=False),
+    "dnsmos_bak": Metric("DNSMOS BAK", needs_reference=False),
+    "dnsmos_ovrl": Metric("DNSMOS OVRL", needs_reference=False),
+    "dnsmos_p808": Metric("DNSMOS P.808", needs_reference=False),
 }
 """Every metric, by the name of its column."""
 
 DEFAULT_METRICS = ("pesq_wb", "estoi", "si_sdr", "si_sir", "si_sar", "lsd", "csig", "cbak", "covl")
 """All but those that take long or say again what another says."""
+
+WITHOUT_REFERENCE = tuple(name for name, metric in METRICS.items() if not metric.needs_reference)
+"""Those that score a recording by itself."""
 
 
 @dataclass(frozen=True)
@@ -118,21 +123,29 @@ class Score:
     reason: str | None = None
 
 
-def chosen_metrics(names: Iterable[str] | None, *, noise: bool) -> tuple[str, ...]:
-    """The metrics to compute, in the order of `METRICS`: those named, or `DEFAULT_METRICS`; "all" names all.
+def chosen_metrics(names: Iterable[str] | None, *, noise: bool, reference: bool = True) -> tuple[str, ...]:
+    """The metrics to compute, in the order of `METRICS`: those named; or `DEFAULT_METRICS`, or without a reference
+    `WITHOUT_REFERENCE`; "all" names all.
 
     Raises:
-        ConfigError: A name is unknown, none is given, or one needs the noisy recordings and `noise` is false.
+        ConfigError: A name is unknown, none is given, or one needs the noisy recordings or the clean ones where `noise`
+            or `reference` is false.
     """
-    available = [name for name, metric in METRICS.items() if noise or not metric.needs_noise]
+    available = [
+        name
+        for name, metric in METRICS.items()
+        if (noise or not metric.needs_noise) and (reference or not metric.needs_reference)
+    ]
     if names is None:
-        return tuple(name for name in DEFAULT_METRICS if name in available)
+        return tuple(name for name in (DEFAULT_METRICS if reference else WITHOUT_REFERENCE) if name in available)
     wanted = {names} if isinstance(names, str) else set(names)
     if wanted == {"all"}:
         return tuple(available)
     for name in sorted(wanted):
         if name not in METRICS:
             raise ConfigError(f"unknown metric {name!r}; take some of {', '.join(METRICS)}, or all")
+        if METRICS[name].needs_reference and not reference:
+            raise ConfigError(f"metric {name!r} needs clean recordings; without: {', '.join(WITHOUT_REFERENCE)}")
         if name not in available:
             raise ConfigError(f"metric {name!r} needs the noisy recordings; give their folder, or leave it out")
     if not wanted:
@@ -147,7 +160,7 @@ def score(
 
     Args:
         metrics: Names in `METRICS`.
-        reference: Clean waveform, (samples,).
+        reference: Clean waveform, (samples,); None for metrics that need none.
         estimate: Waveform to score, (samples,); up to 0.05 s longer or shorter.
         sample_rate: Of all, in Hz.
         noisy: The recording before enhancement, (samples,), for SI-SIR and SI-SAR.
@@ -158,7 +171,7 @@ def score(
     Raises:
         ConfigError: As `chosen_metrics`.
     """
-    names = chosen_metrics(metrics, noise=noisy is not None)
+    names = chosen_metrics(metrics, noise=noisy is not None, reference=reference is not None)
     pair = Pair(reference, estimate, sample_rate, noisy)
     found: dict[str, Score] = {}
     for together, compute in _COMPUTED.items():

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,7 +21,17 @@ from typer.testing import CliRunner
 
 from shared.errors import ConfigError, DataError
 from speech.commands import application
-from speech.metrics import evaluate, failures, lsd, plot_scores, si_sdr, summarise, write_report
+from speech.metrics import (
+    WITHOUT_REFERENCE,
+    dnsmos,
+    evaluate,
+    failures,
+    lsd,
+    plot_scores,
+    si_sdr,
+    summarise,
+    write_report,
+)
 from speech.model import SpeechModel
 from tests.conftest import ROOT
 from tests.speech.conftest import TINY_FRONT_END, TINY_LIGHT
@@ -248,3 +259,40 @@ def test_recipe_in_a_process_of_its_own(folders: Folders, tmp_path: Path) -> Non
     found = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert found["enhanced"]["si_sdr"] > found["noisy"]["si_sdr"]
     assert (found["rtf"], found["nfe"], found["failed"]) == (None, None, [])
+
+
+def test_recordings_without_clean_ones_are_scored_alone(folders: Folders, tmp_path: Path, command: Any) -> None:
+    (folders["enhanced"] / "part0" / "0.wav").write_text("no sound")
+    frame = evaluate(None, folders["enhanced"], folders["noisy"], workers=1, progress=False)
+    assert list(frame)[2:6] == list(WITHOUT_REFERENCE)
+    recording, _ = soundfile.read(folders["noisy"] / "part1" / "1.wav")
+    row = by_file(frame)["part1/1"]
+    assert row["noisy_dnsmos_ovrl"] == pytest.approx(dnsmos(recording, RATE).ovrl, abs=1e-6)
+    assert "is not audio" in str(by_file(frame)["part0/0"]["reason"])
+    code, said, _ = command(folders["enhanced"], "--no-reference", "--workers", 1, "--output", tmp_path / "out")
+    assert code == 1  # for the file that is no sound
+    assert "DNSMOS OVRL" in said
+    found = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert (found["files"], found["noisy"], len(found["failed"])) == (5, {}, 1)
+    assert found["enhanced"].keys() == set(WITHOUT_REFERENCE)
+    assert found["enhanced"]["dnsmos_sig"] == pytest.approx(frame["dnsmos_sig"].mean(), abs=1e-4)
+    assert (tmp_path / "out" / "metrics.png").is_file()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ([], "there is nothing to score"),
+        (["enhanced", "noisy"], "recordings of one folder"),
+        (["enhanced", "--align"], "--align looks for a delay against clean recordings"),
+        (["enhanced", "--metric", "pesq_wb"], "'pesq_wb' needs clean recordings; without: dnsmos_sig"),
+    ],
+)
+def test_what_needs_clean_recordings_is_refused_without(
+    folders: Folders, command: Any, options: list[str], message: str
+) -> None:
+    code, _, error = command(*(folders.get(each, each) for each in options), "--no-reference")
+    assert code == 1
+    assert message in str(error)
+    with pytest.raises(ConfigError, match="a delay is found against clean recordings"):
+        evaluate(None, folders["enhanced"], align=True)
