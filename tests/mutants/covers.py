@@ -93,7 +93,12 @@ TESTS = {
     "tsdiff/data/windows.py": ("tsdiff/test_evaluation.py", "tsdiff/test_data.py"),
     "tsdiff/detection.py": ("tsdiff/test_detection.py",),
     "tsdiff/ensemble.py": ("tsdiff/test_ensemble.py",),
-    "tsdiff/entries.py": ("tsdiff/test_data.py", "tsdiff/test_windows.py", "tsdiff/test_predictor.py"),
+    "tsdiff/entries.py": (
+        "tsdiff/test_recent_history.py",
+        "tsdiff/test_data.py",
+        "tsdiff/test_windows.py",
+        "tsdiff/test_predictor.py",
+    ),
     "tsdiff/estimator.py": ("tsdiff/test_averaged_weights.py", "tsdiff/test_estimator.py"),
     "tsdiff/evaluation.py": ("tsdiff/test_evaluation.py", "tsdiff/test_scores.py"),
     "tsdiff/experiment.py": ("tsdiff/test_experiment.py",),
