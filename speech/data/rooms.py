@@ -10,9 +10,12 @@ import os
 import warnings
 import zipfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from threading import Lock
+from typing import Any
 
 import numpy as np
 import scipy.fft
@@ -205,8 +208,20 @@ def simulate(
         box.set_ray_tracing()
         box.add_source(room.source)
         box.add_microphone(room.microphone)
-        box.compute_rir()
+        with _one_thread(pyroomacoustics.constants):
+            box.compute_rir()
     return align(np.asarray(box.rir[0][0]), sample_rate, name)
+
+
+@contextmanager
+def _one_thread(constants: Any) -> Iterator[None]:
+    """Reflections are summed thread by thread, of which there are as many as cores: the last digits would tell them."""
+    before = constants.get("num_threads")
+    constants.set("num_threads", 1)
+    try:
+        yield
+    finally:
+        constants.set("num_threads", before)
 
 
 def simulated_responses(

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyroomacoustics
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -138,6 +139,19 @@ def test_simulated_rooms_are_a_function_of_their_number(tmp_path: Path) -> None:
     next(iter(tmp_path.iterdir())).write_bytes(b"damaged")
     np.testing.assert_array_equal(simulated_responses(1, 1, config, tmp_path)[0].samples, three[0].samples)
     assert not np.array_equal(simulated_responses(1, 2, config)[0].samples[:500], three[0].samples[:500])
+
+
+def test_simulated_rooms_do_not_depend_on_the_number_of_cores() -> None:
+    room = draw_room(np.random.default_rng(0), RoomConfig())
+    before, found = pyroomacoustics.constants.get("num_threads"), []
+    try:
+        for threads in (1, 3):
+            pyroomacoustics.constants.set("num_threads", threads)
+            found.append(simulate(room, RATE, seed=3).samples)
+            assert pyroomacoustics.constants.get("num_threads") == threads
+    finally:
+        pyroomacoustics.constants.set("num_threads", before)
+    assert np.array_equal(*found)
 
 
 def test_what_cannot_be_is_named(tmp_path: Path) -> None:
