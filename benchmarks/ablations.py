@@ -28,17 +28,17 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.machine import header, table
 from benchmarks.sets import BENCHMARK_SETS, DEFAULT_DATA, load
-from shared.io import atomic_path, write_text
+from shared.files.io import atomic_path, write_text
+from shared.files.settings import change, checked, merged, plain
 from shared.objectives import DiffusionLoss, TimeSampler
-from shared.settings import change, checked, merged, plain
-from shared.training import quiet_lightning
-from tsdiff.backbones import S4DConfig
-from tsdiff.config import default_patch
+from shared.training.module import quiet_lightning
 from tsdiff.data import Entry, WindowSplit, split_windows
 from tsdiff.ensemble import EnsemblePredictor
-from tsdiff.evaluation import evaluate
+from tsdiff.evaluation.metrics import evaluate
+from tsdiff.experiment.presets import PRESETS, Preset
+from tsdiff.model.backbones import S4DConfig
+from tsdiff.model.config import default_patch
 from tsdiff.predictor import TSDiffPredictor
-from tsdiff.presets import PRESETS, Preset
 
 RESULTS = Path("benchmarks/results")
 SETS = ("m4_hourly", "exchange_rate_nips", "nyc_weather_hourly", "pjm_hourly")

@@ -22,22 +22,22 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.machine import header, table
 from benchmarks.sets import DEFAULT_DATA, load
-from shared.io import atomic_path, write_text
-from shared.training import quiet_lightning
+from shared.files.io import atomic_path, write_text
+from shared.training.module import quiet_lightning
 from tsdiff import TSDiffEstimator, TSDiffPredictor
-from tsdiff.anomaly import DEFAULT_SCORING, anomaly_scores
 from tsdiff.commands.anomaly import STEPS, tail
 from tsdiff.data import Entry, split_windows
-from tsdiff.detection import (
+from tsdiff.estimator import DEFAULT_TRAINING
+from tsdiff.tasks.anomaly.detection import (
     DetectionMetrics,
     evaluate_detection,
     rolling_z_scores,
     seasonal_median_scores,
     seasonal_naive_scores,
 )
-from tsdiff.estimator import DEFAULT_TRAINING
-from tsdiff.injection import KINDS, Injected, InjectionConfig, inject
-from tsdiff.likelihood import LikelihoodSettings, window_places
+from tsdiff.tasks.anomaly.injection import KINDS, Injected, InjectionConfig, inject
+from tsdiff.tasks.anomaly.scores import DEFAULT_SCORING, anomaly_scores
+from tsdiff.tasks.likelihood import LikelihoodSettings, window_places
 
 WINDOWS = 56
 """Horizons held out: eight weeks of hours."""

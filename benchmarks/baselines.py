@@ -31,10 +31,10 @@ from benchmarks.machine import header, table
 from benchmarks.rows import Rows
 from benchmarks.sets import BENCHMARK_SETS, DEFAULT_DATA, DEFAULT_SETS, LoadedSet, load
 from shared.errors import ConfigError, DiffusionError
-from shared.io import write_text
+from shared.files.io import write_text
 from tsdiff.baselines import AutoETSConfig, DeepARConfig, PatchTSTConfig, train_baseline
 from tsdiff.data.frequency import quiet
-from tsdiff.evaluation import Metrics, best_seasonal_naive, evaluate
+from tsdiff.evaluation.metrics import Metrics, best_seasonal_naive, evaluate
 
 MODELS = ("seasonal_naive", "linear", "auto_ets", "deepar", "patchtst")
 NETWORKS = ("deepar", "patchtst")

@@ -20,7 +20,7 @@ from tqdm import tqdm
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.machine import header, table
-from shared.io import write_text
+from shared.files.io import write_text
 from shared.random import make_generator
 from shared.samplers import Method, Schedule, sample
 from shared.sde import OUVESDE, SDE

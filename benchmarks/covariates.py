@@ -26,10 +26,10 @@ from benchmarks.machine import header, table
 from benchmarks.rows import Rows
 from benchmarks.sets import DEFAULT_DATA
 from recipes.forecast_covariates import HORIZON, compare, perfect, promoted_sales
-from shared.io import write_text
-from shared.training import quiet_lightning
+from shared.files.io import write_text
+from shared.training.module import quiet_lightning
 from tsdiff.data import SeriesSet, load_folder
-from tsdiff.evaluation import Metrics, evaluate
+from tsdiff.evaluation.metrics import Metrics, evaluate
 
 RESULTS = Path("benchmarks/results")
 KEYS = ("series", "forecast", "steps", "seed")

@@ -37,17 +37,17 @@ from lightning.pytorch.callbacks import Callback
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.machine import header, table
-from shared.batches import Batch, BatchSource
-from shared.io import write_text
-from shared.training import TrainingConfig, quiet_lightning
-from speech.backbones import LightConfig
-from speech.config import SamplingConfig
+from shared.files.io import write_text
+from shared.training.batches import Batch, BatchSource
+from shared.training.module import TrainingConfig, quiet_lightning
 from speech.data import MixConfig
 from speech.enhancer import Enhancer
-from speech.experiment import DataSettings, Experiment, HardwareSettings, ValidationSettings
-from speech.frontend import FrontEndConfig
-from speech.model import SpeechModel
-from speech.training import new_model, train, training_source
+from speech.model.backbones import LightConfig
+from speech.model.config import SamplingConfig
+from speech.model.frontend import FrontEndConfig
+from speech.model.model import SpeechModel
+from speech.training.fit import new_model, train, training_source
+from speech.training.settings import DataSettings, Experiment, HardwareSettings, ValidationSettings
 
 RATE = 16000
 RESULT = Path(__file__).parent / "results" / "determinism.md"

@@ -20,7 +20,7 @@ import typer
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.machine import header, table
-from shared.io import write_text
+from shared.files.io import write_text
 
 ROOT = Path(__file__).resolve().parents[1]
 SCORES = ("crps", "nd", "nrmse", "mase", "coverage_50", "coverage_90")

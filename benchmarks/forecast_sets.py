@@ -28,12 +28,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.machine import header, table
 from benchmarks.sets import BENCHMARK_SETS, DEFAULT_DATA, DEFAULT_SETS, LoadedSet, load
-from shared.io import atomic_path, write_json, write_text
-from shared.training import quiet_lightning
+from shared.files.io import atomic_path, write_json, write_text
+from shared.training.module import quiet_lightning
 from tsdiff.ensemble import EnsemblePredictor
-from tsdiff.evaluation import evaluate
+from tsdiff.evaluation.metrics import evaluate
+from tsdiff.experiment.presets import PRESETS, Preset
 from tsdiff.predictor import TSDiffPredictor
-from tsdiff.presets import PRESETS, Preset
 
 RESULTS = Path("benchmarks/results")
 SAMPLES = 100
@@ -170,7 +170,7 @@ def report(runs: dict[str, list[Run]], others: dict[str, dict[str, list[tuple[fl
         header("Forecasts of every benchmark set")
         + f"\nCRPS (mean weighted quantile loss, {SAMPLES} samples), median over seeds (range). TSDiff-Q and "
         "TSDiff-MSE are one trained model, guided by the quantile and the mean-square energy. Settings are those of "
-        "`tsdiff/presets.py`, chosen on validation windows, those of some sets after test scores were known "
+        "`tsdiff/experiment/presets.py`, chosen on validation windows, those of some sets after test scores were known "
         "(benchmarks/RESULTS.md tells which); training uses the training part "
         "alone. CPU minutes are those of the training process, one thread, all models of a forecast "
         "together. Ahead: the smaller of TSDiff-Q's "

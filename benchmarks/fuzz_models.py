@@ -29,21 +29,21 @@ from torch import nn
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.machine import header, table
-from shared.checkpoint import CONFIG, WEIGHTS
-from shared.io import atomic_path, write_text
-from shared.pickles import load_pickle
-from speech.backbones import LightConfig, NCSNppConfig
-from speech.config import SpeechConfig
-from speech.frontend import FrontEndConfig
+from shared.files.checkpoint import CONFIG, WEIGHTS
+from shared.files.io import atomic_path, write_text
+from shared.files.pickles import load_pickle
 from speech.importing import import_checkpoint as import_speech
-from speech.model import SpeechModel
+from speech.model.backbones import LightConfig, NCSNppConfig
+from speech.model.config import SpeechConfig
+from speech.model.frontend import FrontEndConfig
+from speech.model.model import SpeechModel
 from tests.isolated import Outcome, outcome_of
 from tests.speech.published import COMMON, OUVE, SMALL, random_weights, save_published, small_layout
 from tests.tsdiff.published import published_state
-from tsdiff.backbones import S4Config, S4DConfig
-from tsdiff.config import TSDiffConfig
 from tsdiff.importing import import_checkpoint as import_series
-from tsdiff.model import TSDiff
+from tsdiff.model.backbones import S4Config, S4DConfig
+from tsdiff.model.config import TSDiffConfig
+from tsdiff.model.model import TSDiff
 
 RESULT = Path(__file__).parent / "results" / "fuzz_models.md"
 MEGABYTES, SECONDS = 2048, 120.0

@@ -35,13 +35,13 @@ from benchmarks.public_tsdiff import CODE, published_samplers
 from benchmarks.rows import Rows
 from benchmarks.sets import DEFAULT_DATA, LoadedSet, load
 from benchmarks.tsdiff_speed import public_network, reason_without
-from shared.io import atomic_path, write_text
-from shared.memory import keep_large_blocks
-from shared.training import quiet_lightning
+from shared.files.io import atomic_path, write_text
+from shared.training.memory import keep_large_blocks
+from shared.training.module import quiet_lightning
 from tsdiff import TSDiffEstimator, TSDiffPredictor
-from tsdiff.backbones import S4Config
 from tsdiff.estimator import DEFAULT_TRAINING
-from tsdiff.evaluation import Metrics, evaluate
+from tsdiff.evaluation.metrics import Metrics, evaluate
+from tsdiff.model.backbones import S4Config
 
 CONTEXT, SAMPLES, SEED = 312, 100, 0
 Network = Literal["s4d", "s4"]
@@ -50,7 +50,7 @@ TITLES: dict[Network, str] = {"s4d": "patched S4D (default)", "s4": "S4 (publish
 CALLS = (4, 8, 12, 16, 32)
 
 Settings = dict[str, Any]
-"""Fields of `tsdiff.config.Sampling`."""
+"""Fields of `tsdiff.model.config.Sampling`."""
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from gluonts.model.forecast import Forecast
 
-from tsdiff.evaluation import CRPS_LEVELS
+from tsdiff.evaluation.metrics import CRPS_LEVELS
 
 
 def window_losses(forecasts: Sequence[Forecast], actual: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

@@ -24,14 +24,14 @@ from benchmarks.machine import header, table
 from benchmarks.rows import Rows
 from benchmarks.sets import BENCHMARK_SETS, DEFAULT_DATA, LoadedSet, load
 from shared.errors import DiffusionError
-from shared.io import write_text
+from shared.files.io import write_text
 from shared.random import derive_seed
-from shared.training import quiet_lightning
+from shared.training.module import quiet_lightning
 from tsdiff import TSDiffEstimator, TSDiffPredictor
-from tsdiff.config import Scaling
 from tsdiff.data.frequency import quiet
-from tsdiff.evaluation import Pair, evaluate
-from tsdiff.missing import MissingContext, Scenario
+from tsdiff.evaluation.metrics import Pair, evaluate
+from tsdiff.windows.config import Scaling
+from tsdiff.windows.missing import MissingContext, Scenario
 
 SCENARIOS: tuple[Scenario, ...] = get_args(Scenario)
 KEYS = ("set", "model", "scenario", "rate", "seed")

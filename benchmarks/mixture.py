@@ -31,7 +31,7 @@ from benchmarks.mixture_lib import (
     noise_floor,
     run,
 )
-from shared.io import write_text
+from shared.files.io import write_text
 
 
 def measure(case: Case) -> tuple[Case, float]:

@@ -23,8 +23,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.machine import header, table
 from benchmarks.rows import Rows
 from recipes.forecast_jointly import COLUMNS, REGIONS, compare, stacked
-from shared.io import write_text
-from shared.training import quiet_lightning
+from shared.files.io import write_text
+from shared.training.module import quiet_lightning
 from tsdiff.data import embedded_series
 
 RESULTS = Path("benchmarks/results")

@@ -32,14 +32,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.machine import header, table
 from benchmarks.sets import BENCHMARK_SETS, DEFAULT_DATA, DEFAULT_SETS, LoadedSet, load
-from shared.io import write_json, write_text
-from shared.training import quiet_lightning
+from shared.files.io import write_json, write_text
+from shared.training.module import quiet_lightning
 from tsdiff import TSDiffPredictor
 from tsdiff.baselines import train_baseline
 from tsdiff.data import Entry, split_windows
-from tsdiff.evaluation import Pair, evaluate
-from tsdiff.presets import preset_for
-from tsdiff.refine import Prior, RefineConfig, Refiner, candidates, choose_refinement, representative_log_snr
+from tsdiff.evaluation.metrics import Pair, evaluate
+from tsdiff.experiment.presets import preset_for
+from tsdiff.tasks.refinement import Prior, RefineConfig, Refiner, candidates, choose_refinement, representative_log_snr
 
 VARIANTS: dict[str, RefineConfig] = {
     "most likely": RefineConfig(),

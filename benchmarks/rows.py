@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from shared.io import atomic_path
+from shared.files.io import atomic_path
 
 
 @dataclass(frozen=True)

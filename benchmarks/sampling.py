@@ -18,10 +18,10 @@ from tqdm import tqdm
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.machine import header, table
-from shared.io import write_text
+from shared.files.io import write_text
 from tsdiff import TSDiffPredictor
 from tsdiff.data import EMBEDDED, embedded_series, split_windows
-from tsdiff.evaluation import evaluate
+from tsdiff.evaluation.metrics import evaluate
 
 SETTINGS: list[dict[str, Any]] = [
     {},

@@ -24,9 +24,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.machine import header, table
 from benchmarks.speech_models import SHARED_SPEECH
-from shared.io import write_text
+from shared.files.io import write_text
 from speech import Enhancer, metrics
-from speech.audio import read_audio, resample
+from speech.audio.files import read_audio, resample
 
 EDGE = 8500.0
 SNR = 10.0

@@ -27,15 +27,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.machine import header, table
 from benchmarks.speech_models import SHARED_SPEECH
-from shared.batches import Batch
-from shared.io import write_text
+from shared.files.io import write_text
+from shared.training.batches import Batch
 from speech import metrics
-from speech.config import SamplingConfig
 from speech.data import validation_pairs
-from speech.experiment import Experiment, read_experiment
-from speech.losses import ObjectiveConfig, SpeechObjective
-from speech.model import SpeechModel
-from speech.training import Recording, enhance_recording, training_source, validation_set
+from speech.model.config import SamplingConfig
+from speech.model.model import SpeechModel
+from speech.training.fit import Recording, enhance_recording, training_source, validation_set
+from speech.training.settings import Experiment, read_experiment
+from speech.training.terms import ObjectiveConfig, SpeechObjective
 
 RESULTS = Path("benchmarks/results")
 CONFIG = Path("recipes/configs/speech/default.yaml")

@@ -24,8 +24,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.machine import header, table
 from benchmarks.speech_models import SHARED_SPEECH
-from shared.batches import BatchSource
-from shared.io import write_text
+from shared.files.io import write_text
+from shared.training.batches import BatchSource
 from speech.data import MixConfig, MixSource, PairSource, preset
 from speech.data.clips import Clip, read_clips
 from speech.data.prepare import prepare_mix

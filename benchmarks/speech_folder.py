@@ -27,8 +27,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.machine import header, table
 from benchmarks.speech_models import light_model, noisy_speech
-from shared.io import write_text
-from speech.audio import Audio, read_audio, write_audio
+from shared.files.io import write_text
+from speech.audio.files import Audio, read_audio, write_audio
 from speech.enhancer import Enhancer
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -21,7 +21,7 @@ import typer
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.machine import header, table
-from shared.io import write_text
+from shared.files.io import write_text
 from speech import Enhancer
 
 RATES = (8000, 16000, 22050, 24000, 32000, 44100, 48000, 96000)

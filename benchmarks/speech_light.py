@@ -26,10 +26,10 @@ from torch.utils.flop_counter import FlopCounterMode
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.machine import header, table
-from shared.io import write_text
-from shared.memory import keep_large_blocks
+from shared.files.io import write_text
 from shared.sde import SBVESDE
-from speech.backbones.light import LightBackbone, LightConfig
+from shared.training.memory import keep_large_blocks
+from speech.model.backbones.light import LightBackbone, LightConfig
 
 BATCH, SECONDS, SEED = 4, 2.0, 0
 WHAT = ("forward", "training", "training bf16")

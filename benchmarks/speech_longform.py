@@ -27,10 +27,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.machine import header, table
 from benchmarks.speech_models import light_model, noisy_speech
-from shared.io import write_text
-from speech.audio import AudioInfo, create_audio, resample
-from speech.config import Sampler
+from shared.files.io import write_text
+from speech.audio.files import AudioInfo, create_audio, resample
 from speech.enhancer import Enhancer
+from speech.model.config import Sampler
 
 
 def write_recording(path: Path, minutes: float, rate: int) -> None:

@@ -26,7 +26,7 @@ from tqdm import tqdm
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.machine import header, table
-from shared.io import write_text
+from shared.files.io import write_text
 from speech.metrics import METRICS, score
 
 RATE = 16000

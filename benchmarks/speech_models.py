@@ -9,12 +9,12 @@ import numpy as np
 import torch
 
 from shared.sde import SBVESDE, sde_to_config
-from speech.audio import read_audio
-from speech.backbones import LightConfig
-from speech.config import Parameterisation, SamplingConfig, SpeechConfig
+from speech.audio.files import read_audio
 from speech.enhancer import load_model
-from speech.frontend import FrontEndConfig
-from speech.model import SpeechModel
+from speech.model.backbones import LightConfig
+from speech.model.config import Parameterisation, SamplingConfig, SpeechConfig
+from speech.model.frontend import FrontEndConfig
+from speech.model.model import SpeechModel
 
 SHARED_SPEECH = Path(os.environ.get("SHARED_DATA", Path(__file__).resolve().parents[2] / "shared" / "data")) / "speech"
 """Where the shared speech lies, if it does."""

@@ -33,8 +33,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.machine import header, table
 from benchmarks.rows import Rows
 from shared.errors import DiffusionError
-from shared.io import write_text
-from speech.audio import Audio, read_audio, write_audio
+from shared.files.io import write_text
+from speech.audio.files import Audio, read_audio, write_audio
 from speech.metrics import METRICS, advanced, delay, evaluate, failures, summarise
 
 RUNNER = Path(__file__).with_name("speech_peer_runner.py")

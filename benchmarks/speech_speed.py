@@ -25,11 +25,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.machine import header, table
 from benchmarks.workers import Worker, answer
-from shared.ema import ema_of
-from shared.io import write_text
-from shared.memory import keep_large_blocks
-from speech.backbones.ncsnpp import NCSNpp, NCSNppConfig
+from shared.files.io import write_text
+from shared.training.ema import ema_of
+from shared.training.memory import keep_large_blocks
 from speech.importing.names import published_weights
+from speech.model.backbones.ncsnpp import NCSNpp, NCSNppConfig
 
 PUBLIC = "SGMSE_PUBLIC_CODE"
 """Tells the workers where the checkout is."""

@@ -30,12 +30,12 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.machine import header, table
-from shared.io import write_text
+from shared.files.io import write_text
 from shared.random import derive_seed
-from shared.training import TrainingConfig, quiet_lightning
+from shared.training.module import TrainingConfig, quiet_lightning
 from tsdiff import Sampling, TSDiffEstimator
-from tsdiff.backbones import S4DConfig
 from tsdiff.data import Entry, load_folder, stream_folder
+from tsdiff.model.backbones import S4DConfig
 
 MODES = {
     "imports": "imports and a training on two series",

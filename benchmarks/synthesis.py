@@ -1,8 +1,8 @@
 """Synthetic windows on the benchmark sets: how real they look, and what forecasters learn from them.
 
-Models are trained on the training parts with the presets of `tsdiff.presets` and kept in the folder --trained, where
-`benchmarks/forecast_sets.py --keep` leaves the same ones; rows are added to the tables as they are made, and what is
-there already is not made again.
+Models are trained on the training parts with the presets of `tsdiff.experiment.presets` and kept in the folder
+--trained, where `benchmarks/forecast_sets.py --keep` leaves the same ones; rows are added to the tables as they are
+made, and what is there already is not made again.
 
 Example:
     OMP_NUM_THREADS=1 python benchmarks/synthesis.py --set pjm_hourly --model linear --model deepar
@@ -27,11 +27,11 @@ from benchmarks.machine import header, table
 from benchmarks.rows import Rows
 from benchmarks.sets import BENCHMARK_SETS, DEFAULT_DATA, LoadedSet, load
 from shared.errors import DiffusionError
-from shared.io import write_text
+from shared.files.io import write_text
 from tsdiff import TSDiff
 from tsdiff.data import Entry
-from tsdiff.presets import PRESETS
-from tsdiff.synthesis import (
+from tsdiff.experiment.presets import PRESETS
+from tsdiff.tasks.synthesis import (
     DOWNSTREAM_MODELS,
     SynthesisConfig,
     enough_parts,

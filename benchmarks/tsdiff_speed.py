@@ -27,12 +27,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.machine import header, table
 from benchmarks.public_tsdiff import CODE, published_code
 from benchmarks.workers import Worker, answer
-from shared.ema import ema_of
-from shared.io import write_text
-from shared.memory import keep_large_blocks
-from tsdiff.backbones import S4Backbone, S4Config
-from tsdiff.backbones.s4 import S4Block
+from shared.files.io import write_text
+from shared.training.ema import ema_of
+from shared.training.memory import keep_large_blocks
 from tsdiff.importing import published_names
+from tsdiff.model.backbones import S4Backbone, S4Config
+from tsdiff.model.backbones.s4 import S4Block
 
 SIDES = ("public", "ours", "public, pairs", "ours, pairs")
 """Without and with the sum over both members of each pair of states, which the public code's torch form leaves out."""

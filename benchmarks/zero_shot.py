@@ -32,16 +32,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.losses import window_losses
 from benchmarks.machine import header, table
 from benchmarks.sets import BENCHMARK_SETS, DEFAULT_DATA, load
-from shared.io import atomic_path, write_text
-from shared.training import quiet_lightning
-from tsdiff.calendar import season_of, shifted
+from shared.files.io import atomic_path, write_text
+from shared.training.module import quiet_lightning
 from tsdiff.data import Entry, candidate_seasons, split_windows
-from tsdiff.evaluation import best_seasonal_naive, evaluate
-from tsdiff.kernels import kernel_bank
+from tsdiff.evaluation.metrics import best_seasonal_naive, evaluate
 from tsdiff.predictor import TSDiffPredictor
-from tsdiff.synthetic.default import TRAINING_SETS, real_groups
-from tsdiff.synthetic.finetuning import FineTuning, fine_tune
-from tsdiff.windows import conditioning
+from tsdiff.pretraining.default import TRAINING_SETS, real_groups
+from tsdiff.pretraining.finetuning import FineTuning, fine_tune
+from tsdiff.sampling.kernels import kernel_bank
+from tsdiff.windows.calendar import season_of, shifted
+from tsdiff.windows.conditioning import conditioning
 
 Part = Literal["held_out", "fine_tuned", "choices"]
 RESULTS = Path("benchmarks/results")
@@ -72,7 +72,7 @@ class Row:
     Attributes:
         part, set, what: which.
         crps, low, high: the score, and its 90 % bootstrap interval over windows.
-        mase, coverage_90: see `tsdiff.evaluation.Metrics`.
+        mase, coverage_90: see `tsdiff.evaluation.metrics.Metrics`.
         windows: how many were scored.
         train_minutes, predict_minutes: CPU minutes of this process.
         note: what else.

@@ -21,14 +21,14 @@ import typer
 from gluonts.model.forecast import SampleForecast
 
 from shared.errors import ConfigError
-from shared.io import write_json, write_text
+from shared.files.io import write_json, write_text
 from tsdiff import TSDiffEstimator
 from tsdiff.commands.common import claim_output, prepare, run, show
-from tsdiff.config import Sampling
 from tsdiff.data import Entry, SeriesSet, WindowSplit, load_dataset, split_windows
 from tsdiff.estimator import DEFAULT_TRAINING
-from tsdiff.evaluation import Metrics, evaluate, metrics_table
-from tsdiff.plots import plot_forecasts
+from tsdiff.evaluation.metrics import Metrics, evaluate, metrics_table
+from tsdiff.evaluation.plots import plot_forecasts
+from tsdiff.sampling.settings import Sampling
 
 SHOPS, DAYS, HORIZON = 20, 730, 14
 WEEK = np.array([0.8, 0.8, 0.9, 1.0, 1.2, 1.4, 0.9])

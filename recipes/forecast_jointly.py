@@ -21,15 +21,15 @@ from gluonts.dataset.split import TestData
 from gluonts.model.forecast import SampleForecast
 
 from shared.errors import DataError
-from shared.io import write_json, write_text
+from shared.files.io import write_json, write_text
 from tsdiff import TSDiffEstimator
 from tsdiff.commands.common import claim_output, prepare, run, show
-from tsdiff.config import Sampling
 from tsdiff.data import Entry, SeriesSet, embedded_series, load_dataset, split_windows
 from tsdiff.estimator import DEFAULT_TRAINING
-from tsdiff.evaluation import evaluate
-from tsdiff.joint import joint_metrics
-from tsdiff.plots import plot_forecasts
+from tsdiff.evaluation.joint import joint_metrics
+from tsdiff.evaluation.metrics import evaluate
+from tsdiff.evaluation.plots import plot_forecasts
+from tsdiff.sampling.settings import Sampling
 
 REGIONS = ("AEP", "DAYTON", "DEOK", "DUQ")
 COLUMNS = ("CRPS of channels", "CRPS of their sum", "energy score", "90 % interval of the sum covers")

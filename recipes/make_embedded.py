@@ -17,9 +17,9 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 import typer
 
-from shared.command import run, show
+from shared.console.command import run, show
 from shared.errors import DataError
-from shared.io import atomic_path
+from shared.files.io import atomic_path
 from tsdiff.data import SeriesSet, load_folder
 
 SOURCE = Path("../shared/data/series/pjm_hourly")

@@ -1,6 +1,6 @@
 """Make a folder of clean and noisy pairs to train and measure on: `speech prepare` as a script; --help has examples."""
 
-from shared.command import run_app
+from shared.console.command import run_app
 from speech.commands.prepare import application
 
 if __name__ == "__main__":

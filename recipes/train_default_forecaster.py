@@ -4,7 +4,7 @@
     python recipes/train_default_forecaster.py --install                       and put it where the package finds it
 
 It learns from the training parts of five of the shared sets and from synthetic series; the last steps of each set are
-held back to choose settings by (`tsdiff/synthetic/default.py`). A run that is stopped goes on where it was.
+held back to choose settings by (`tsdiff/pretraining/default.py`). A run that is stopped goes on where it was.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from typing import Annotated
 
 import typer
 
-from shared.io import write_json
+from shared.files.io import write_json
 from tsdiff.commands.common import ThreadsOption, prepare, run, show
-from tsdiff.model import BUNDLED
+from tsdiff.model.model import BUNDLED
 from tsdiff.predictor import TSDiffPredictor
-from tsdiff.synthetic.default import SAMPLING, TRAINING, default_source, new_model, train
+from tsdiff.pretraining.default import SAMPLING, TRAINING, default_source, new_model, train
 
 
 def main(

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 from speech import _siblings as _siblings  # before all that needs `shared`
 
 if TYPE_CHECKING:
-    from speech.config import Parameterisation, SamplingConfig, SpeechConfig
     from speech.enhancer import Enhancer
-    from speech.frontend import FrontEndConfig
     from speech.importing import import_checkpoint
-    from speech.model import SpeechModel
+    from speech.model.config import Parameterisation, SamplingConfig, SpeechConfig
+    from speech.model.frontend import FrontEndConfig
+    from speech.model.model import SpeechModel
 else:
     from shared.lazy import lazy
 
@@ -19,11 +19,11 @@ else:
         __name__,
         {
             "Enhancer": "speech.enhancer",
-            "FrontEndConfig": "speech.frontend",
-            "Parameterisation": "speech.config",
-            "SamplingConfig": "speech.config",
-            "SpeechConfig": "speech.config",
-            "SpeechModel": "speech.model",
+            "FrontEndConfig": "speech.model.frontend",
+            "Parameterisation": "speech.model.config",
+            "SamplingConfig": "speech.model.config",
+            "SpeechConfig": "speech.model.config",
+            "SpeechModel": "speech.model.model",
             "import_checkpoint": "speech.importing",
         },
     )

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from shared.console.progress import bar
 from shared.errors import CheckpointError, ConfigError
-from shared.memory import keep_large_blocks
-from shared.progress import bar
+from shared.files.settings import whole_number
 from shared.random import derive_seed
-from shared.settings import whole_number
-from speech import advice
-from speech.arrays import Form, Waveform, finite, warn_doubts, warn_replaced
-from speech.audio import (
+from shared.training.memory import keep_large_blocks
+from speech.audio.arrays import Form, Waveform, finite, warn_doubts, warn_replaced
+from speech.audio.bands import UpperBand, choose_upper_band
+from speech.audio.files import (
     AudioInfo,
     RawFormat,
     audio_info,
@@ -29,18 +29,18 @@ from speech.audio import (
     refuse_same,
     target_coding,
 )
-from speech.bands import UpperBand, choose_upper_band
-from speech.config import Sampler, SamplingConfig
-from speech.engine import Engine
-from speech.longform import Windows
-from speech.model import BUNDLED, SpeechModel
-from speech.plausible import doubts
-from speech.sampling import sampling_times
-from speech.segments import Advance, Tally, bounded, frame_grid
+from speech.inference import advice
+from speech.inference.engine import Engine
+from speech.inference.longform import Windows
+from speech.inference.plausible import doubts
+from speech.inference.sampling import sampling_times
+from speech.inference.segments import Advance, Tally, bounded, frame_grid
+from speech.model.config import Sampler, SamplingConfig
+from speech.model.model import BUNDLED, SpeechModel
 
 if TYPE_CHECKING:
-    from speech.folders import Existing, FolderReport
-    from speech.streaming import Stream
+    from speech.inference.folders import Existing, FolderReport
+    from speech.inference.streaming import Stream
 
 
 @dataclass(frozen=True)
@@ -73,11 +73,11 @@ class Enhancer:
     and in another batch or on more threads differs by some 130 dB less than the result. Channels of a recording share
     their noise, so that equal channels stay equal. Recordings longer than a window are enhanced in windows that share
     the noise where they overlap. On a CPU the process is told to keep its freed memory
-    (`shared.memory.keep_large_blocks`), which large networks are much faster with.
+    (`shared.training.memory.keep_large_blocks`), which large networks are much faster with.
 
     A result that cannot be right beside the noisy signal is refused with a SamplingError; where it is merely too loud,
-    its peaks are limited, and it is said; see `speech.plausible`. A `SettingWarning` tells of settings that have no
-    effect, and of steps that are too few for the sampler.
+    its peaks are limited, and it is said; see `speech.inference.plausible`. A `SettingWarning` tells of settings that
+    have no effect, and of steps that are too few for the sampler.
 
     Args:
         model: what enhances; it is set to evaluation and moved to `device`.
@@ -91,8 +91,8 @@ class Enhancer:
             4 elsewhere.
         sampling: how to sample; None means the model's default.
         upper_band: what becomes of what a recording at a higher rate than the model's has above its band: "follow"
-            keeps it with a gain that follows the model's (`speech.bands`), "drop" leaves it out. None does the first,
-            and says so.
+            keeps it with a gain that follows the model's (`speech.audio.bands`), "drop" leaves it out. None does
+            the first, and says so.
 
     Raises:
         ConfigError: a setting that cannot be used, or a sampler that does not suit the model.
@@ -267,8 +267,8 @@ class Enhancer:
         Args:
             src: any file that libsndfile reads.
             dst: the target, or a folder for it. Its suffix decides the format; rate, channels and length are those of
-                the source, and coding, bit rate and tags as far as `speech.audio.create_audio` keeps them. A link is
-                followed; a FIFO or a device is written to when all is done.
+                the source, and coding, bit rate and tags as far as `speech.audio.files.create_audio` keeps them. A link
+                is followed; a FIFO or a device is written to when all is done.
             name: what the noise depends on beside the seed; None: the name of `src`, without its folder.
             raw: what a .raw file holds.
             progress: show a progress bar, or call this with every bit of progress, in seconds of a channel.
@@ -316,16 +316,16 @@ class Enhancer:
         raw: RawFormat | None = None,
         progress: bool = True,
     ) -> FolderReport:
-        """Enhance the audio files of a folder and of the folders in it; see `speech.folders.enhance_dir`."""
-        from speech.folders import enhance_dir
+        """Enhance the audio files of a folder and of the folders in it; see `speech.inference.folders.enhance_dir`."""
+        from speech.inference.folders import enhance_dir
 
         report = enhance_dir(self, src, dst, existing=existing, workers=workers, raw=raw, progress=progress)
         self._nfe = report.nfe
         return report
 
     def stream(self, sample_rate: int, *, channels: int = 1, peak: float = 1.0, seed: int | None = None) -> Stream:
-        """Enhance a signal while it comes, with a causal model; see `speech.streaming.Stream`."""
-        from speech.streaming import Stream
+        """Enhance a signal while it comes, with a causal model; see `speech.inference.streaming.Stream`."""
+        from speech.inference.streaming import Stream
 
         return Stream(self, sample_rate, channels=channels, peak=peak, seed=seed)
 

@@ -13,15 +13,15 @@ import speech
 import tsdiff
 
 STATEFUL = {
-    "shared.batches.Batch",
+    "shared.training.batches.Batch",
     "shared.samplers.run.SampleResult",
-    "speech.advice._MadeUp",
+    "speech.inference.advice._MadeUp",
     "speech.data.prepare.common.Prepared",
-    "speech.folders.FolderReport",
-    "speech.segments.Tally",
-    "tsdiff.evaluation.CentralCoverage",
+    "speech.inference.folders.FolderReport",
+    "speech.inference.segments.Tally",
+    "tsdiff.evaluation.metrics.CentralCoverage",
 }
-"""Filled or moved on while they are used; so are the guidances of `tsdiff.guidance`, which hold tensors."""
+"""Filled or moved on while they are used; so are the guidances of `tsdiff.sampling.guidance`, which hold tensors."""
 
 
 def dataclasses_of_the_packages() -> Iterator[type]:
@@ -38,6 +38,6 @@ def test_dataclasses_are_frozen_but_for_those_with_a_state() -> None:
     open_ = {
         name
         for name, found in names.items()
-        if not found.__dataclass_params__.frozen and found.__module__ != "tsdiff.guidance"  # type: ignore[attr-defined]
+        if not found.__dataclass_params__.frozen and found.__module__ != "tsdiff.sampling.guidance"  # type: ignore[attr-defined]
     }
     assert open_ <= STATEFUL, "freeze what is a value; a class with a state goes into STATEFUL"

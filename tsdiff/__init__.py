@@ -7,20 +7,21 @@ from typing import TYPE_CHECKING
 from tsdiff import _siblings as _siblings  # before all that needs `shared`
 
 if TYPE_CHECKING:
-    from tsdiff.config import Sampling, TSDiffConfig
     from tsdiff.estimator import TSDiffEstimator
     from tsdiff.importing import import_checkpoint
-    from tsdiff.model import TSDiff
+    from tsdiff.model.config import TSDiffConfig
+    from tsdiff.model.model import TSDiff
     from tsdiff.predictor import TSDiffPredictor
+    from tsdiff.sampling.settings import Sampling
 else:
     from shared.lazy import lazy
 
     __getattr__, __dir__ = lazy(
         __name__,
         {
-            "Sampling": "tsdiff.config",
-            "TSDiff": "tsdiff.model",
-            "TSDiffConfig": "tsdiff.config",
+            "Sampling": "tsdiff.sampling.settings",
+            "TSDiff": "tsdiff.model.model",
+            "TSDiffConfig": "tsdiff.model.config",
             "TSDiffEstimator": "tsdiff.estimator",
             "TSDiffPredictor": "tsdiff.predictor",
             "import_checkpoint": "tsdiff.importing",

@@ -13,15 +13,15 @@ import torch
 from gluonts.model.forecast import SampleForecast
 from gluonts.model.predictor import Predictor
 
-from shared.checkpoint import resolve
-from shared.documents import read_json
 from shared.errors import CheckpointError, ConfigError
-from shared.io import write_json
-from shared.settings import whole_number
+from shared.files.checkpoint import resolve
+from shared.files.documents import read_json
+from shared.files.io import write_json
+from shared.files.settings import whole_number
 from tsdiff.data import entries_of
-from tsdiff.entries import Entry
-from tsdiff.model import BUNDLED
+from tsdiff.model.model import BUNDLED
 from tsdiff.predictor import TSDiffPredictor
+from tsdiff.windows.entries import Entry
 
 _COUNT = "ensemble.json"
 _MOST_MEMBERS = 1000

@@ -12,34 +12,28 @@ import numpy as np
 import torch
 from gluonts.model.estimator import Estimator
 
+from shared.devices import compute_device
 from shared.errors import ConfigError
+from shared.files.settings import whole_number
 from shared.objectives import DiffusionLoss, TimeSampler
 from shared.predictions import NetworkOutput
 from shared.random import derive_seed
 from shared.sde import SDE, sde_from_config, sde_to_config
-from shared.settings import whole_number
-from shared.training import DiffusionModule, TrainingConfig, fit
-from tsdiff.backbones import S4Config, S4DConfig
-from tsdiff.config import (
-    Calendar,
-    Sampling,
-    Scaling,
-    TSDiffConfig,
-    compute_device,
-    default_patch,
-    fitting_context,
-    paper_sde,
-)
+from shared.training.module import DiffusionModule, TrainingConfig, fit
 from tsdiff.data import normalise_freq
 from tsdiff.data.store import SPOOL_ABOVE
-from tsdiff.entries import Entry
-from tsdiff.keywords import SCALINGS, translated
-from tsdiff.missing import MissingContext
-from tsdiff.model import TSDiff
+from tsdiff.experiment.tuning import TuningGrid, tune
+from tsdiff.faces.keywords import SCALINGS, translated
+from tsdiff.faces.serde import register
+from tsdiff.model.backbones import S4Config, S4DConfig
+from tsdiff.model.config import TSDiffConfig, default_patch, paper_sde
+from tsdiff.model.model import TSDiff
 from tsdiff.predictor import TSDiffPredictor
-from tsdiff.serde import register
-from tsdiff.source import WindowSource
-from tsdiff.tuning import TuningGrid, tune
+from tsdiff.sampling.settings import Sampling
+from tsdiff.windows.config import Calendar, Scaling, fitting_context
+from tsdiff.windows.entries import Entry
+from tsdiff.windows.missing import MissingContext
+from tsdiff.windows.source import WindowSource
 
 register()
 
@@ -208,7 +202,8 @@ class TSDiffEstimator(Estimator):
         Args:
             training_data: entries; NaN is missing. They are read once, one by one.
             validation_data: entries whose last prediction_length steps are not part of `training_data`; the guidance
-                is tuned on these steps after the training (`tsdiff.tuning.tune`). None keeps the sampling as it is.
+                is tuned on these steps after the training (`tsdiff.experiment.tuning.tune`). None keeps the sampling as
+                it is.
             folder: where the training state is kept, so that an interrupted training goes on; None keeps none.
             resume: go on from the state in `folder`.
             progress: show a progress bar.
@@ -217,7 +212,7 @@ class TSDiffEstimator(Estimator):
             tuning: what to try on the validation data; None takes `TuningGrid()`.
             shuffle_buffer_length, cache_data: GluonTS's; they change nothing, for windows are drawn at random from all
                 series, which are read once.
-            fit_options: `shared.training.fit`'s accelerator, devices, strategy, callbacks, logger.
+            fit_options: `shared.training.module.fit`'s accelerator, devices, strategy, callbacks, logger.
 
         Returns:
             A predictor with the averaged weights.

@@ -15,24 +15,26 @@ import torch
 from gluonts.model.forecast import Forecast, SampleForecast
 from gluonts.model.predictor import Predictor
 
-from shared.checkpoint import resolve
+from shared.devices import compute_device
 from shared.errors import ConfigError, DataError
+from shared.files.checkpoint import resolve
+from shared.files.settings import whole_number
 from shared.random import derive_seed, make_generator
-from shared.settings import whole_number
-from tsdiff.calendar import shifted
-from tsdiff.config import ANY_FREQ, Sampling, compute_device
 from tsdiff.data import SeriesSet, entries_of, normalise_freq, series_from_frame, to_timestamps
-from tsdiff.entries import Entry, read_series, recent_part, unadapted, with_gap_ahead
-from tsdiff.evaluation import forecasts_to_frame
-from tsdiff.imputation import Imputation, impute_series
-from tsdiff.likelihood import LikelihoodSettings, WindowLikelihoods, window_log_likelihoods
-from tsdiff.model import BUNDLED, TSDiff
-from tsdiff.posterior import draw_windows, quantile_levels
-from tsdiff.refine import RefineConfig, Refiner
-from tsdiff.saved import read_horizon, read_sampling, write_settings
-from tsdiff.short import ShortSeries
-from tsdiff.source import WindowSource
-from tsdiff.windows import Conditioning, Conditions, conditionings
+from tsdiff.evaluation.metrics import forecasts_to_frame
+from tsdiff.faces.saved import read_horizon, read_sampling, write_settings
+from tsdiff.model.model import BUNDLED, TSDiff
+from tsdiff.sampling.drawing import draw_windows, quantile_levels
+from tsdiff.sampling.settings import Sampling
+from tsdiff.tasks.imputation import Imputation, impute_series
+from tsdiff.tasks.likelihood import LikelihoodSettings, WindowLikelihoods, window_log_likelihoods
+from tsdiff.tasks.refinement import RefineConfig, Refiner
+from tsdiff.windows.calendar import shifted
+from tsdiff.windows.conditioning import Conditioning, Conditions, conditionings
+from tsdiff.windows.config import ANY_FREQ
+from tsdiff.windows.entries import Entry, read_series, recent_part, unadapted, with_gap_ahead
+from tsdiff.windows.short import ShortSeries
+from tsdiff.windows.source import WindowSource
 
 
 class TSDiffPredictor(Predictor):
@@ -100,7 +102,7 @@ class TSDiffPredictor(Predictor):
         Trained models come with it; this is for imported ones. The model is changed in place.
 
         Raises:
-            DataError: see `tsdiff.source.WindowSource`.
+            DataError: see `tsdiff.windows.source.WindowSource`.
         """
         source = WindowSource(dataset, self.model.config)
         source.statistics = self.model.statistics
@@ -203,7 +205,7 @@ class TSDiffPredictor(Predictor):
             num_samples: draws of each missing value.
 
         Yields:
-            One `tsdiff.imputation.Imputation` an entry, in order; one without gaps comes back as it is.
+            One `tsdiff.tasks.imputation.Imputation` an entry, in order; one without gaps comes back as it is.
 
         Raises:
             ConfigError: num_samples < 1.
@@ -233,7 +235,7 @@ class TSDiffPredictor(Predictor):
             changes: fields of `LikelihoodSettings` to change, such as method="elbo" or stride=24.
 
         Returns:
-            One `tsdiff.likelihood.WindowLikelihoods` an entry, in order: the windows' first steps, and their
+            One `tsdiff.tasks.likelihood.WindowLikelihoods` an entry, in order: the windows' first steps, and their
             log-likelihoods in the series' units and in the network's.
 
         Raises:
@@ -249,7 +251,8 @@ class TSDiffPredictor(Predictor):
     def refine(
         self, forecasts: Iterable[Forecast], dataset: Iterable[Entry], config: RefineConfig | None = None
     ) -> Iterator[SampleForecast]:
-        """Refine the forecasts of any other forecaster by the model's energy; see `tsdiff.refine.Refiner.refine`.
+        """Refine the forecasts of any other forecaster by the model's energy; see
+        `tsdiff.tasks.refinement.Refiner.refine`.
 
         Args:
             forecasts: GluonTS forecasts, one for each entry, in order.
@@ -314,8 +317,8 @@ class TSDiffPredictor(Predictor):
             quantile_levels: the columns of the result.
 
         Returns:
-            A long frame, see `tsdiff.imputation.Imputation.to_frame`; "item_id", "timestamp" and "value" are named as
-            in `df`, with its ids in their dtype and its time zone.
+            A long frame, see `tsdiff.tasks.imputation.Imputation.to_frame`; "item_id", "timestamp" and "value" are
+            named as in `df`, with its ids in their dtype and its time zone.
 
         Raises:
             DataError: see `series_from_frame`.

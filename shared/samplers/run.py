@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 from tqdm.std import tqdm
 
+from shared.console.progress import bar
 from shared.errors import ConfigError
 from shared.guidance import DenoiserFunction, Guidance
-from shared.progress import bar
 from shared.random import Generators, randn
 from shared.sde.base import SDE, anchored, residual
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from shared.errors import ConfigError
+from shared.files.settings import whole_number
 from shared.sde.base import SDE
-from shared.settings import whole_number
 
 Schedule = Literal["log_snr", "uniform", "edm", "quadratic"]
 MOST_STEPS = 10_000

@@ -9,7 +9,18 @@ from typing import Annotated
 import torch
 import typer
 
-from shared.command import DeviceOption, claim_output, console, fail, note, prepare, run, show, status, write_csv
+from shared.console.command import (
+    DeviceOption,
+    claim_output,
+    console,
+    fail,
+    note,
+    prepare,
+    run,
+    show,
+    status,
+    write_csv,
+)
 from shared.errors import ConfigError
 
 __all__ = [

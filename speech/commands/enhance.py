@@ -12,8 +12,8 @@ from typing import Annotated, Any
 import typer
 
 from shared.errors import ConfigError, DataError, DiffusionError
-from shared.io import write_json, write_text
-from speech.audio import RawFormat
+from shared.files.io import write_json, write_text
+from speech.audio.files import RawFormat
 from speech.commands.common import (
     DeviceOption,
     SeedOption,
@@ -25,9 +25,9 @@ from speech.commands.common import (
     prepare,
     show,
 )
-from speech.config import SamplingConfig
 from speech.enhancer import Enhancer, load_model
-from speech.folders import FolderReport
+from speech.inference.folders import FolderReport
+from speech.model.config import SamplingConfig
 
 _SHOWN = 20
 
@@ -187,7 +187,7 @@ def _one(enhancer: Enhancer, source: Path, target: Path, raw: RawFormat | None, 
 
 
 def _draw(report: FolderReport, source: Path, target: Path, output: Path | None, raw: RawFormat | None) -> None:
-    from speech.plots import picture_files
+    from speech.audio.plots import picture_files
 
     for file in report.files:
         noisy, enhanced = (source / file.name, target / file.name) if source.is_dir() else (source, target)

@@ -27,7 +27,7 @@ from speech.metrics.measures import chosen_metrics
 from speech.metrics.report import as_rows
 
 if TYPE_CHECKING:
-    from speech.folders import FolderReport
+    from speech.inference.folders import FolderReport
 
 _SHOWN_FAILURES = 20
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from shared.command import claim_output, fail, group, show
+from shared.console.command import claim_output, fail, group, show
 from speech.data.config import PRESETS, preset
 from speech.data.prepare import (
     Prepared,

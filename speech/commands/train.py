@@ -14,16 +14,14 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from shared.documents import read_json
 from shared.errors import ConfigError
-from shared.io import write_json, write_text
-from shared.monitoring import Row
-from shared.settings import plain, write_yaml
+from shared.files.documents import read_json
+from shared.files.io import write_json, write_text
+from shared.files.settings import plain, write_yaml
+from shared.training.monitoring import Row
 from speech.commands.common import claim_output, note, prepare, shared_speech, show, status
-from speech.curves import LABELS, plot_training
-from speech.experiment import Experiment, Hardware, read_experiment
-from speech.losses import SpeechObjective
-from speech.training import (
+from speech.training.curves import LABELS, plot_training
+from speech.training.fit import (
     LAST_FOLDER,
     LOG_FOLDER,
     MODEL_FOLDER,
@@ -36,6 +34,8 @@ from speech.training import (
     training_source,
     validation_set,
 )
+from speech.training.settings import Experiment, Hardware, read_experiment
+from speech.training.terms import SpeechObjective
 
 _SETTINGS = "experiment.yaml"
 _MAY_CHANGE = ("hardware", "max_minutes", "validation")

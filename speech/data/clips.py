@@ -15,12 +15,12 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
-from shared.documents import read_json
 from shared.errors import DataError
-from shared.io import atomic_path, write_json
+from shared.files.documents import read_json
+from shared.files.io import atomic_path, write_json
 from shared.random import derive_seed
-from speech.audio import read_audio
-from speech.coding import FOREIGN_SUFFIXES
+from speech.audio.coding import FOREIGN_SUFFIXES
+from speech.audio.files import read_audio
 from speech.data.levels import active_power
 
 Folders = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from shared.batches import Batch
 from shared.errors import ConfigError
+from shared.training.batches import Batch
 from speech.data import degrade
 from speech.data.clips import Clip, Folders, Waveform, read_clips
 from speech.data.config import PRESETS, MixConfig, preset
@@ -236,7 +236,7 @@ def noise_crop(clip: Clip, length: int, rng: np.random.Generator) -> Waveform:
 
 
 class MixSource:
-    """Batches of mixtures on the fly; a `shared.batches.BatchSource`.
+    """Batches of mixtures on the fly; a `shared.training.batches.BatchSource`.
 
     Speech files are drawn in proportion to their length, noises and rooms evenly. A file shorter than the crop is
     followed, after a pause, by others of the same speaker.

@@ -13,8 +13,8 @@ import numpy as np
 import soundfile
 import torch
 
-from shared.batches import Batch
 from shared.errors import ConfigError, DataError
+from shared.training.batches import Batch
 from speech.data.clips import Waveform, audio_files, read_mono
 
 Split = Literal["train", "valid", "test", "all"]
@@ -134,7 +134,7 @@ def pairs(
 
 
 class PairSource:
-    """Batches of random crops from pairs; a `shared.batches.BatchSource`.
+    """Batches of random crops from pairs; a `shared.training.batches.BatchSource`.
 
     Crops are read from disk: quick where the files have the sample rate asked for; others are decoded and resampled
     whole each time (`recipes/prepare_speech.py` resamples a set once). Files shorter than a crop are followed by

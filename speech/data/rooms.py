@@ -22,7 +22,7 @@ import scipy.fft
 from numpy.typing import NDArray
 
 from shared.errors import ConfigError, DataError
-from shared.io import atomic_path
+from shared.files.io import atomic_path
 from shared.random import derive_seed
 from speech.data.clips import Folders, Waveform, audio_files, read_mono
 

@@ -13,14 +13,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from shared.checkpoint import built, shapes_of
 from shared.errors import CheckpointError
-from shared.pickles import load_pickle, refuse_odd_tensors
-from speech.backbones.dcunet import DCUNet
-from speech.backbones.ncsnpp import NCSNpp
+from shared.files.checkpoint import built, shapes_of
+from shared.files.pickles import load_pickle, refuse_odd_tensors
 from speech.importing.names import Weight, published_weights
 from speech.importing.settings import published_config
-from speech.model import SpeechModel
+from speech.model.backbones.dcunet import DCUNet
+from speech.model.backbones.ncsnpp import NCSNpp
+from speech.model.model import SpeechModel
 
 __all__ = ["import_checkpoint"]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from speech.backbones.dcunet import (
+from speech.model.backbones.dcunet import (
     ComplexBatchNorm,
     ComplexConv,
     ComplexConvTranspose,
@@ -15,8 +15,8 @@ from speech.backbones.dcunet import (
     DCUNet,
     PartsBatchNorm,
 )
-from speech.backbones.ncsnpp import DownLevel, NCSNpp, Readout, UpLevel
-from speech.backbones.ncsnpp_layers import Attention, Resample, ResidualBlock
+from speech.model.backbones.ncsnpp import DownLevel, NCSNpp, Readout, UpLevel
+from speech.model.backbones.ncsnpp_layers import Attention, Resample, ResidualBlock
 
 _ATTENTION = ("query", "key", "value", "output")
 

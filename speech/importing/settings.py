@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
-from shared.checkpoint import dataclass_from
 from shared.errors import CheckpointError, ConfigError
+from shared.files.checkpoint import dataclass_from
 from shared.sde import OUVESDE, SBVESDE, SDE, sde_to_config
-from speech.backbones import BackboneConfig
-from speech.backbones.dcunet import DCUNetConfig
-from speech.backbones.ncsnpp import PUBLISHED, NCSNppConfig
-from speech.config import Parameterisation, SamplingConfig, SpeechConfig
-from speech.frontend import FRONT_ENDS, FrontEndConfig
+from speech.model.backbones import BackboneConfig
+from speech.model.backbones.dcunet import DCUNetConfig
+from speech.model.backbones.ncsnpp import PUBLISHED, NCSNppConfig
+from speech.model.config import Parameterisation, SamplingConfig, SpeechConfig
+from speech.model.frontend import FRONT_ENDS, FrontEndConfig
 
 _BACKBONES = (*PUBLISHED, "dcunet")
 _OUTPUTS = {"score_matching": "score", "denoiser": "denoiser", "data_prediction": "data"}

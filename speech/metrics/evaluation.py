@@ -17,9 +17,9 @@ from joblib import Parallel, delayed
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 from scipy import stats
 
+from shared.console.progress import track
 from shared.errors import ConfigError, DataError
-from shared.progress import track
-from speech.audio import AUDIO_SUFFIXES, read_audio
+from speech.audio.files import AUDIO_SUFFIXES, read_audio
 from speech.metrics.alignment import advanced, delay
 from speech.metrics.checks import resampled
 from speech.metrics.measures import METRICS, chosen_metrics, score

@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from shared.errors import DataError
-from shared.io import UNENCODABLE, atomic_path, write_json, write_text
+from shared.files.io import UNENCODABLE, atomic_path, write_json, write_text
 from speech.metrics.evaluation import NOISY, failures, summarise
 from speech.metrics.measures import METRICS
 

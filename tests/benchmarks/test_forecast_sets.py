@@ -6,7 +6,7 @@ from pathlib import Path
 
 from benchmarks.forecast_sets import RESULTS, collect, settings_of
 from benchmarks.sets import DEFAULT_SETS
-from tsdiff.presets import PRESETS
+from tsdiff.experiment.presets import PRESETS
 
 ROOT = Path(__file__).resolve().parents[2]
 

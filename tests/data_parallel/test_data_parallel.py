@@ -12,8 +12,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from shared.batches import Batch
-from shared.training import LAST_STATE, fit, quiet_lightning
+from shared.training.batches import Batch
+from shared.training.module import LAST_STATE, fit, quiet_lightning
 from tests.conftest import ROOT
 from tests.data_parallel import two_processes
 from tests.data_parallel.two_processes import Replayed, line

@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from shared.batches import Batch
-from shared.training import DiffusionModule, TrainingConfig, fit, quiet_lightning
+from shared.training.batches import Batch
+from shared.training.module import DiffusionModule, TrainingConfig, fit, quiet_lightning
 
 TWO: Mapping[str, Any] = {"accelerator": "cpu", "devices": 2, "strategy": "ddp"}
 CONFIG = TrainingConfig(max_steps=5, learning_rate=0.05, warmup=0.0, decay="constant", ema_decay=0.5)
@@ -100,8 +100,8 @@ def _forecaster(folder: Path) -> dict[str, Any]:
 
 
 def _enhancer(folder: Path) -> dict[str, Any]:
-    from speech.experiment import HardwareSettings
-    from speech.training import train
+    from speech.training.fit import train
+    from speech.training.settings import HardwareSettings
     from tests.speech.test_speech_training import Sounds, experiment, sound
 
     recordings = [("recording", *sound(np.random.default_rng(9), 2000))]

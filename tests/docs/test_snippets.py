@@ -16,16 +16,16 @@ from gluonts.dataset.pandas import PandasDataset
 from gluonts.model.seasonal_naive import SeasonalNaivePredictor
 
 import tsdiff.estimator
-import tsdiff.presets
-from shared.training import quiet_lightning
+import tsdiff.experiment.presets
+from shared.training.module import quiet_lightning
 from speech import Enhancer
 from tests.docs.blocks import Found, snippets
 from tests.docs.conftest import RATE
 from tsdiff import TSDiffEstimator, TSDiffPredictor
-from tsdiff.backbones import S4DConfig
 from tsdiff.data import split, split_windows, stream_folder
-from tsdiff.refine import RefineConfig
-from tsdiff.synthesis import linear_predictive_score, real_windows, realism, save_series, synthesize
+from tsdiff.model.backbones import S4DConfig
+from tsdiff.tasks.refinement import RefineConfig
+from tsdiff.tasks.synthesis import linear_predictive_score, real_windows, realism, save_series, synthesize
 
 SMALLER = (
     ("10**6", "30"),
@@ -78,8 +78,8 @@ def names(
     """What the snippets take for granted; trainings end after five steps."""
     short = replace(tsdiff.estimator.DEFAULT_TRAINING, max_steps=5)
     monkeypatch.setattr(tsdiff.estimator, "DEFAULT_TRAINING", short)
-    presets = {name: preset.with_training(max_steps=5) for name, preset in tsdiff.presets.PRESETS.items()}
-    monkeypatch.setattr(tsdiff.presets, "PRESETS", presets)
+    presets = {name: preset.with_training(max_steps=5) for name, preset in tsdiff.experiment.presets.PRESETS.items()}
+    monkeypatch.setattr(tsdiff.experiment.presets, "PRESETS", presets)
     monkeypatch.chdir(workspace)
     predictor.serialize(workspace / "runs" / "anomaly" / "model")
     waveform, sample_rate = soundfile.read("noisy.wav", dtype="float32")

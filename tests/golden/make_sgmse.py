@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from speech.config import Parameterisation
+from speech.model.config import Parameterisation
 from tests.golden import sgmse_cases as cases
 from tests.golden.recipe import RecipeNoise, complex_draw, digest, fill
 from tests.golden.sgmse_cases import key

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from speech.config import Parameterisation
-from speech.frontend import FRONT_ENDS, FrontEndConfig
+from speech.model.config import Parameterisation
+from speech.model.frontend import FRONT_ENDS, FrontEndConfig
 from tests.golden.recipe import complex_draw, draw
 
 FILE = Path(__file__).parent / "sgmse.npz"

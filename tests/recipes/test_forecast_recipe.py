@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from shared.training import seconds_of
+from shared.training.module import seconds_of
 from tests.recipes.harness import ROOT, Ran, Recipes
 
 RECIPE = ROOT / "recipes" / "forecast.py"

@@ -1,4 +1,4 @@
-"""What commands and recipes tell goes to the right stream: only `shared/command.py` knows of streams."""
+"""What commands and recipes tell goes to the right stream: only `shared/console/command.py` knows of streams."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import typer
 
-from shared.command import note, prepare, run_app, show
+from shared.console.command import note, prepare, run_app, show
+from shared.console.progress import set_quiet
 from shared.errors import ConfigError, DataError
-from shared.progress import set_quiet
 from tests.conftest import ROOT
 
 SOURCES = [
@@ -20,7 +20,7 @@ SOURCES = [
 
 
 class OwnWarning(UserWarning):
-    __module__ = "speech.arrays"
+    __module__ = "speech.audio.arrays"
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: f"{path.parent.parent.name}-{path.name}")

@@ -17,10 +17,10 @@ import soundfile
 from typer.testing import CliRunner
 
 from shared.errors import ConfigError
-from shared.settings import read_yaml
+from shared.files.settings import read_yaml
 from speech.commands import VERBS, application
 from speech.commands.train import main
-from speech.model import SpeechModel
+from speech.model.model import SpeechModel
 from tests.conftest import ROOT
 from tests.recipes.harness import Ran, Recipes
 

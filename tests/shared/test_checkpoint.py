@@ -18,7 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from shared.checkpoint import (
+from shared.errors import CheckpointError
+from shared.files.checkpoint import (
     CONFIG,
     WEIGHTS,
     dataclass_from,
@@ -27,8 +28,7 @@ from shared.checkpoint import (
     resolve,
     save_checkpoint,
 )
-from shared.errors import CheckpointError
-from shared.io import atomic_path, write_json, write_text
+from shared.files.io import atomic_path, write_json, write_text
 
 VALUES = st.recursive(
     st.none()
@@ -190,7 +190,7 @@ def test_written_files_have_ordinary_permissions(tmp_path: Path) -> None:
 
 SAVE_FOREVER = """
 import itertools, sys, torch
-from shared.checkpoint import save_checkpoint
+from shared.files.checkpoint import save_checkpoint
 for n in itertools.count():
     save_checkpoint(sys.argv[1], "kind", 1, {"n": n}, {"w": torch.full((200_000,), float(n))})
     print(n, flush=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import typer
 
-from shared.command import run_app
+from shared.console.command import run_app
 from shared.errors import DataError
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch._dynamo.utils import counters
 
-from shared.training import fit
+from shared.training.module import fit
 from tests.shared.test_training import Points, make_module
 
 

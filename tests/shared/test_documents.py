@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import yaml
 
-from shared.documents import DEEPEST, MOST_JSON, MOST_YAML, parse_json, parse_yaml, read_json, read_yaml_file
 from shared.errors import LONGEST_MESSAGE, CheckpointError, ConfigError, DataError
-from shared.settings import change, read_yaml
+from shared.files.documents import DEEPEST, MOST_JSON, MOST_YAML, parse_json, parse_yaml, read_json, read_yaml_file
+from shared.files.settings import change, read_yaml
 
 BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 12)

@@ -15,10 +15,10 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from shared.budget import Budget
-from shared.checkpoint import CONFIG, WEIGHTS, open_checkpoint, resolve, save_checkpoint
 from shared.errors import CheckpointError
-from shared.pickles import load_pickle, refuse_odd_tensors
+from shared.files.budget import Budget
+from shared.files.checkpoint import CONFIG, WEIGHTS, open_checkpoint, resolve, save_checkpoint
+from shared.files.pickles import load_pickle, refuse_odd_tensors
 from tests.isolated import outcome_of
 
 

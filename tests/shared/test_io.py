@@ -1,4 +1,4 @@
-"""shared/io.py: the old file or the new one, whole, whatever happens; what is no file stays; nothing is left behind."""
+"""io.py: the old file or the new one, whole, whatever happens; what is no file stays; nothing is left behind."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from shared.command import claim_output
+from shared.console.command import claim_output
 from shared.errors import ConfigError, DataError
-from shared.io import UNFINISHED, atomic_folder, atomic_path, remove_unfinished, write_text
+from shared.files.io import UNFINISHED, atomic_folder, atomic_path, remove_unfinished, write_text
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -83,7 +83,7 @@ def test_an_observer_never_sees_half_a_file(tmp_path: Path) -> None:
 
 WRITE_FOREVER = """
 import itertools, sys
-from shared.io import atomic_path
+from shared.files.io import atomic_path
 print(flush=True)
 for n in itertools.count():
     with atomic_path(sys.argv[1]) as temporary, open(temporary, "wb") as stream:
@@ -113,7 +113,7 @@ def test_a_killed_writer_leaves_a_whole_file_and_the_next_run_removes_the_rest(t
 
 HOLD = """
 import sys, time
-from shared.io import atomic_folder, atomic_path
+from shared.files.io import atomic_folder, atomic_path
 with atomic_path(sys.argv[1] + "/a.txt") as file, atomic_folder(sys.argv[1] + "/b") as folder:
     (folder / "part").write_text("half")
     file.write_text("half")

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from shared.errors import ConfigError
-from shared.mcmc import (
+from shared.random import make_generator
+from shared.samplers.mcmc import (
     Evaluation,
     Hamiltonian,
     Kernel,
@@ -20,7 +21,6 @@ from shared.mcmc import (
     potential_of,
     simulate,
 )
-from shared.random import make_generator
 
 VARIANCES = torch.tensor([0.25, 1.0, 2.0], dtype=torch.float64)
 MEAN = torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64)

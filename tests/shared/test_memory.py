@@ -7,12 +7,12 @@ import sys
 
 import pytest
 
-from shared.memory import keep_large_blocks
+from shared.training.memory import keep_large_blocks
 
 SCRIPT = """
 import resource, sys
 import numpy as np
-from shared.memory import keep_large_blocks
+from shared.training.memory import keep_large_blocks
 if sys.argv[1] == "keep":
     assert keep_large_blocks()
 def use():

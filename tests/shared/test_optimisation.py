@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from shared.batches import Batch
-from shared.training import DiffusionModule, TrainingConfig, fit, quiet_lightning
+from shared.training.batches import Batch
+from shared.training.module import DiffusionModule, TrainingConfig, fit, quiet_lightning
 
 quiet_lightning()
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from shared.errors import CheckpointError
-from shared.pickles import Reference, load_pickle
+from shared.files.pickles import Reference, load_pickle
 
 
 class Calls:

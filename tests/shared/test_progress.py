@@ -10,12 +10,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from shared import progress
-from shared.monitoring import time_limit
+from shared.console import progress
 from shared.objectives import DiffusionLoss
 from shared.predictions import Denoiser
 from shared.sde import VPSDE
-from shared.training import DiffusionModule, TrainingConfig, fit
+from shared.training.module import DiffusionModule, TrainingConfig, fit
+from shared.training.monitoring import time_limit
 from tests.shared.test_training import Net, Points, make_module
 
 PARTS = (888.8319999999993, 0.1, 0.2, 3000.0)

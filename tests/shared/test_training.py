@@ -15,13 +15,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from shared.batches import Batch
-from shared.ema import ema_of
 from shared.errors import CheckpointError, ConfigError, TrainingError
 from shared.objectives import DiffusionLoss
 from shared.predictions import Denoiser
 from shared.sde import VPSDE
-from shared.training import LAST_STATE, DiffusionModule, TrainingConfig, fit, quiet_lightning, seconds_of
+from shared.training.batches import Batch
+from shared.training.ema import ema_of
+from shared.training.module import LAST_STATE, DiffusionModule, TrainingConfig, fit, quiet_lightning, seconds_of
 
 quiet_lightning()
 

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from shared.sde import SDE, sde_to_config
-from speech.backbones import LightConfig
-from speech.config import Parameterisation, SamplingConfig, SpeechConfig
-from speech.frontend import FrontEndConfig
-from speech.model import SpeechModel
+from speech.model.backbones import LightConfig
+from speech.model.config import Parameterisation, SamplingConfig, SpeechConfig
+from speech.model.frontend import FrontEndConfig
+from speech.model.model import SpeechModel
 from tests.golden.sgmse_cases import FILE
 from tests.golden.store import Golden
 

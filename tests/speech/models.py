@@ -11,11 +11,11 @@ import torch
 from torch import nn
 
 from shared.sde import OUVESDE, SBVESDE, sde_to_config
-from speech.backbones import LightConfig
-from speech.config import Parameterisation, SamplingConfig, SpeechConfig
 from speech.enhancer import Enhancer
-from speech.frontend import FrontEndConfig
-from speech.model import SpeechModel
+from speech.model.backbones import LightConfig
+from speech.model.config import Parameterisation, SamplingConfig, SpeechConfig
+from speech.model.frontend import FrontEndConfig
+from speech.model.model import SpeechModel
 
 SMALL = {"width": 8, "edge_width": 4, "blocks": 2, "dilations": (1, 2), "mixed": 2, "mixing_width": 8, "embedding": 8}
 

@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from speech.backbones.dcunet import DCUNet
-from speech.backbones.ncsnpp import NCSNpp
 from speech.importing.names import published_weights
+from speech.model.backbones.dcunet import DCUNet
+from speech.model.backbones.ncsnpp import NCSNpp
 from tests.golden.recipe import weight
 from tests.golden.store import Golden, shape_of, shape_text
 

@@ -1,4 +1,4 @@
-"""speech/advice.py: what is deterministic, without effect or unstable is known before anything is sampled."""
+"""speech/inference/advice.py: what is deterministic, without effect or unstable is known before anything is sampled."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from shared.sde import BBEDSDE, OUVESDE, OUVPSDE, SBVESDE
-from speech.advice import SettingWarning, growth, is_deterministic, of_stability
-from speech.config import SamplingConfig
 from speech.enhancer import Enhancer
+from speech.inference.advice import SettingWarning, growth, is_deterministic, of_stability
+from speech.model.config import SamplingConfig
 from tests.speech.models import noise, tiny_enhancer, tiny_model
 
 LOG = {"schedule": "log_snr"}

@@ -1,4 +1,4 @@
-"""speech/audio.py: round trips of every format, what a copy keeps, blocks, resampling, what damaged files get."""
+"""speech/audio/files.py: round trips of every format, what a copy keeps, blocks, resampling, what damaged files get."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.errors import ConfigError, DataError
-from speech.audio import (
+from speech.audio.files import (
     Audio,
     AudioInfo,
     RawFormat,

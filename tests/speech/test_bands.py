@@ -1,4 +1,4 @@
-"""speech/bands.py: what lies above the model's band is kept as it was, follows the model's gain, or is left out."""
+"""bands.py: what lies above the model's band is kept as it was, follows the model's gain, or is left out."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from scipy import signal
 
 from shared.errors import ConfigError
 from speech import metrics
-from speech.advice import SettingWarning
-from speech.audio import Audio, read_audio, resample, write_audio
+from speech.audio.files import Audio, read_audio, resample, write_audio
 from speech.enhancer import Enhancer
+from speech.inference.advice import SettingWarning
 from tests.speech.models import decibels, gain_enhancer, noise, tiny_enhancer, tiny_model
 
 RATES = [22050, 44100, 48000]

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from shared.errors import ConfigError, DataError
-from speech.backbones.dcunet import (
+from speech.model.backbones.dcunet import (
     ARCHITECTURES,
     ComplexBatchNorm,
     ComplexConv,

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from speech import Enhancer
-from speech.audio import read_audio
+from speech.audio.files import read_audio
 from speech.enhancer import load_model
 from speech.metrics import si_sdr
-from speech.model import BUNDLED, SpeechModel
+from speech.model.model import BUNDLED, SpeechModel
 from tests.speech.models import tiny_model
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from speech.enhancer import Enhancer
-from speech.experiment import Experiment
-from speech.model import SpeechModel
+from speech.model.model import SpeechModel
+from speech.training.settings import Experiment
 from tests.speech.models import noise
 
 

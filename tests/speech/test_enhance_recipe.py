@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from speech.audio import Audio, read_audio, write_audio
+from speech.audio.files import Audio, read_audio, write_audio
 from tests.recipes.harness import Recipes
 from tests.speech.models import noise, tiny_model
 from tests.speech.published import COMMON, OUVE, SMALL, random_weights, save_published, small_layout

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from shared.errors import CheckpointError, ConfigError, DataError
 from shared.random import PlacedGenerator
-from speech.arrays import AudioWarning
-from speech.audio import Audio, RawFormat, read_audio, write_audio
-from speech.config import SamplingConfig
+from speech.audio.arrays import AudioWarning
+from speech.audio.files import Audio, RawFormat, read_audio, write_audio
 from speech.enhancer import Enhancer, load_model
-from speech.frontend import mirrored
-from speech.sampling import sample_spectrogram
+from speech.inference.sampling import sample_spectrogram
+from speech.model.config import SamplingConfig
+from speech.model.frontend import mirrored
 from tests.speech.models import noise, tiny_enhancer, tiny_model
 
 ENHANCER = tiny_enhancer(steps=2)

@@ -32,7 +32,7 @@ from speech.metrics import (
     summarise,
     write_report,
 )
-from speech.model import SpeechModel
+from speech.model.model import SpeechModel
 from tests.conftest import ROOT
 from tests.speech.conftest import TINY_FRONT_END, TINY_LIGHT
 
@@ -219,7 +219,7 @@ def test_command_enhances_first(
     folders: Folders, tmp_path: Path, command: Callable[..., tuple[int, str, object]]
 ) -> None:
     from shared.sde import OUVESDE, sde_to_config
-    from speech.config import Parameterisation, SamplingConfig, SpeechConfig
+    from speech.model.config import Parameterisation, SamplingConfig, SpeechConfig
 
     sampling = SamplingConfig(sampler="ode1", steps=2)
     config = SpeechConfig(TINY_LIGHT, TINY_FRONT_END, sde_to_config(OUVESDE()), Parameterisation("data"), sampling)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from speech.backbones.fir import downsample, fir, upsample
+from speech.model.backbones.fir import downsample, fir, upsample
 
 USUAL = (1, 3, 3, 1)
 TAPS = [USUAL, (1, 1), (1, 2, 1), (1, 2, 3, 2, 1), (0.5, 2, 1.5, -1), (1, 3, 5, 5, 3, 1)]

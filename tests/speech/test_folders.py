@@ -1,4 +1,4 @@
-"""speech/folders.py: a tree comes out as files one by one do; bad files are told and left out; runs go on."""
+"""speech/inference/folders.py: a tree comes out as files one by one do; bad files are told and left out; runs go on."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ import pytest
 import torch
 
 from shared.errors import ConfigError, DataError
-from shared.io import UNFINISHED
-from speech.audio import Audio, read_audio, write_audio
+from shared.files.io import UNFINISHED
+from speech.audio.files import Audio, read_audio, write_audio
 from speech.enhancer import Enhancer
-from speech.search import find_audio
+from speech.inference.search import find_audio
 from tests.speech.models import noise, tiny_enhancer, tiny_model
 
 OPTIONS = {"window_seconds": 0.5, "overlap_seconds": 0.2}

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from shared.errors import ConfigError
-from speech.frontend import FRONT_ENDS, FrontEnd, FrontEndConfig, mirrored
+from speech.model.frontend import FRONT_ENDS, FrontEnd, FrontEndConfig, mirrored
 from tests.golden.recipe import complex_draw
 from tests.golden.sgmse_cases import FRONT_END_CASES, key, waveforms
 from tests.golden.store import Golden

@@ -18,17 +18,17 @@ import torch
 import typer
 from safetensors.torch import load_file, save_file
 
-from shared.command import run_app, write_csv
+from shared.console.command import run_app, write_csv
 from shared.errors import CheckpointError, ConfigError, DataError
-from shared.io import write_json, write_text
-from speech.backbones import LightConfig, NCSNppConfig
-from speech.config import SamplingConfig, SpeechConfig
+from shared.files.io import write_json, write_text
 from speech.data.clips import read_clips, read_mono
 from speech.data.rooms import RoomConfig, simulated_responses
 from speech.enhancer import Enhancer
-from speech.frontend import FRONT_ENDS, FrontEndConfig
 from speech.importing import import_checkpoint
-from speech.model import SpeechModel
+from speech.model.backbones import LightConfig, NCSNppConfig
+from speech.model.config import SamplingConfig, SpeechConfig
+from speech.model.frontend import FRONT_ENDS, FrontEndConfig
+from speech.model.model import SpeechModel
 from tests.isolated import outcome_of
 from tests.speech.conftest import TINY_FRONT_END, TINY_LIGHT
 from tests.speech.published import COMMON, OUVE, SMALL, random_weights, save_published, small_layout

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from shared.io import UNFINISHED
-from speech.audio import Audio, read_audio, write_audio
+from shared.files.io import UNFINISHED
+from speech.audio.files import Audio, read_audio, write_audio
 from speech.enhancer import Enhancer
 from tests.speech.models import noise, tiny_enhancer
 

@@ -13,8 +13,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from shared.errors import ConfigError
 from shared.sde import OUVESDE, SBVESDE
-from speech.backbones.light import LightBackbone, LightConfig
-from speech.backbones.light_layers import BandConv
+from speech.model.backbones.light import LightBackbone, LightConfig
+from speech.model.backbones.light_layers import BandConv
 
 TINY: dict[str, Any] = {
     "width": 8,

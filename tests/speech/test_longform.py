@@ -1,4 +1,4 @@
-"""speech/longform.py: cutting and joining are an identity; windowed and whole agree; memory does not grow."""
+"""speech/inference/longform.py: cutting and joining are an identity; windowed and whole agree; memory does not grow."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.errors import ConfigError
-from speech.audio import Audio, read_audio, write_audio
+from speech.audio.files import Audio, read_audio, write_audio
 from speech.enhancer import Enhancer
-from speech.longform import Held, Tail, Window, Windows
+from speech.inference.longform import Held, Tail, Window, Windows
 from tests.speech.models import decibels, noise, tiny_enhancer, tiny_model
 
 

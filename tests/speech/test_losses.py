@@ -14,15 +14,15 @@ from shared.objectives import TimeSampler
 from shared.predictions import PathPoint
 from shared.sde import OUVESDE, SBVESDE, SDE
 from speech import metrics
-from speech.config import Parameterisation
-from speech.losses import (
+from speech.model.config import Parameterisation
+from speech.model.model import SpeechModel
+from speech.training.terms import (
     ObjectiveConfig,
     SpeechObjective,
     bounded_si_sdr,
     compressed_spectral_error,
     pesq_term,
 )
-from speech.model import SpeechModel
 from tests.golden import sgmse_cases as cases
 from tests.golden.recipe import complex_draw
 from tests.golden.store import Golden

@@ -40,7 +40,7 @@ from speech.metrics import (
     stoi,
 )
 from speech.metrics.utterances import count_utterances
-from speech.training import SCORES, score_recordings
+from speech.training.fit import SCORES, score_recordings
 
 RATE = 16000
 Metric = Callable[..., float]

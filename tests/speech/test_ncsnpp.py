@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from shared.errors import ConfigError, DataError
-from speech.backbones.ncsnpp import PUBLISHED, NCSNpp, NCSNppConfig
-from speech.backbones.ncsnpp_layers import Attention, Resample
+from speech.model.backbones.ncsnpp import PUBLISHED, NCSNpp, NCSNppConfig
+from speech.model.backbones.ncsnpp_layers import Attention, Resample
 from tests.golden.sgmse_cases import NCSNPP as SMALL
 from tests.golden.sgmse_cases import NCSNPP_CASES, key, spectrograms
 from tests.golden.sgmse_cases import NCSNPP_OPTIONS as OPTIONS

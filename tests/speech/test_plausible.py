@@ -1,4 +1,4 @@
-"""speech/plausible.py: results that cannot be right are refused wherever they would come out, others told or let be."""
+"""plausible.py: results that cannot be right are refused wherever they would come out, others told or let be."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import pytest
 from typer.testing import CliRunner
 
 from shared.errors import SamplingError
-from speech.arrays import AudioWarning
-from speech.audio import Audio, read_audio, write_audio
+from speech.audio.arrays import AudioWarning
+from speech.audio.files import Audio, read_audio, write_audio
 from speech.commands.enhance import main
-from speech.config import SamplingConfig
 from speech.enhancer import Enhancer
-from speech.experiment import Experiment, ValidationSettings
-from speech.plausible import Plausible, doubts
-from speech.training import Validation
+from speech.inference.plausible import Plausible, doubts
+from speech.model.config import SamplingConfig
+from speech.training.fit import Validation
+from speech.training.settings import Experiment, ValidationSettings
 from tests.speech.models import gain_enhancer, noise, tiny_enhancer
 
 HEUN = SamplingConfig("heun", steps=5, schedule="log_snr")
@@ -152,7 +152,7 @@ def test_levels_are_those_of_the_whole_in_pieces_too() -> None:
 
 def test_a_network_that_fails_on_validation_is_never_the_best(linear_model) -> None:
     from shared.sde import SBVESDE
-    from speech.config import Parameterisation
+    from speech.model.config import Parameterisation
 
     settings = Experiment(validation=ValidationSettings(scores=("si_sdr",), files=2))
     model = linear_model(SBVESDE(), Parameterisation(output="data"), SamplingConfig("ode1", steps=1))

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from shared.sde import SBVESDE
-from speech.sampling import _PublishedStart
+from speech.inference.sampling import _PublishedStart
 
 
 @pytest.mark.parametrize("steps", [2, 5, 50])

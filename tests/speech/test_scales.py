@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from speech.config import Parameterisation
-from speech.model import _input_scale, _output_scale, _skip_scale
+from speech.model.config import Parameterisation
+from speech.model.model import _input_scale, _output_scale, _skip_scale
 
 EDM = Parameterisation("score", "edm", "edm", "edm", "1/t", sigma_data=0.3)
 SIGMA = torch.tensor([0.4, 0.0], dtype=torch.float64)

@@ -1,4 +1,4 @@
-"""speech/segments.py: what the network is given of a recording, frame for frame."""
+"""speech/inference/segments.py: what the network is given of a recording, frame for frame."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from shared.sde import OUVESDE
-from speech.config import SamplingConfig, SpeechConfig
 from speech.enhancer import Enhancer
-from speech.model import SpeechModel
+from speech.model.config import SamplingConfig, SpeechConfig
+from speech.model.model import SpeechModel
 from tests.speech.conftest import TINY_FRONT_END, LinearModel
 from tests.speech.models import noise
 from tests.speech.test_speech_model import SMALL_NCSNPP

@@ -1,4 +1,4 @@
-"""speech/short_resampler.py: what passes, what does not, blocks of any size, and a delay that is known."""
+"""speech/audio/short_resampler.py: what passes, what does not, blocks of any size, and a delay that is known."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.errors import ConfigError
-from speech.audio import resample
-from speech.short_resampler import ShortResampler
+from speech.audio.files import resample
+from speech.audio.short_resampler import ShortResampler
 
 PAIRS = [(48000, 16000), (16000, 48000), (44100, 16000), (16000, 44100), (8000, 16000), (16000, 8000), (16000, 22050)]
 

@@ -16,15 +16,15 @@ from torch import Tensor
 import speech
 from shared.errors import CheckpointError, ConfigError, DiffusionError
 from shared.sde import OUVESDE, SBVESDE
-from speech.backbones import DCUNetConfig
-from speech.backbones.dcunet import DCUNet
-from speech.backbones.ncsnpp import PUBLISHED, NCSNppConfig
-from speech.config import Parameterisation, SamplingConfig, SpeechConfig
 from speech.importing import import_checkpoint
 from speech.importing.names import published_weights
 from speech.importing.settings import published_config
-from speech.model import SpeechModel
-from speech.sampling import sample_spectrogram
+from speech.inference.sampling import sample_spectrogram
+from speech.model.backbones import DCUNetConfig
+from speech.model.backbones.dcunet import DCUNet
+from speech.model.backbones.ncsnpp import PUBLISHED, NCSNppConfig
+from speech.model.config import Parameterisation, SamplingConfig, SpeechConfig
+from speech.model.model import SpeechModel
 from tests.golden.recipe import RecipeNoise
 from tests.golden.sgmse_cases import CHECKPOINT_CASES, key, spectrograms
 from tests.golden.store import Golden
@@ -139,7 +139,7 @@ def test_settings_of_48_kilohertz() -> None:
     given |= {"spec_abs_exponent": 0.667, "theta": 2.0, "sigma_min": 0.1, "sigma_max": 1.0, "t_eps": 0.02}
     given |= {"nf": 128, "ch_mult": [1, 1, 2, 2, 2, 2, 2], "attn_resolutions": [], "progressive": "none"}
     config = published_config(given, "file")
-    assert config.frontend == speech.frontend.FRONT_ENDS["48k"]
+    assert config.frontend == speech.model.frontend.FRONT_ENDS["48k"]
     assert config.backbone == PUBLISHED["ncsnpp_48k"]
     assert config.sde == {"name": "ouve", "theta": 2.0, "sigma_min": 0.1, "sigma_max": 1.0}
     assert (config.sampling.t_end, config.sampling.frame_padding) == (0.02, "reflect")

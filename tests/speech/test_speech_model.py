@@ -12,15 +12,15 @@ import torch
 from torch import Tensor
 
 import speech
-from shared.checkpoint import dataclass_from
 from shared.errors import CheckpointError, ConfigError, DataError
+from shared.files.checkpoint import dataclass_from
 from shared.sde import OUVESDE, SBVESDE, SDE
 from shared.sde.base import expand
-from speech.backbones import DCUNetConfig, NCSNppConfig
-from speech.config import Parameterisation, SamplingConfig, SpeechConfig
-from speech.frontend import FRONT_ENDS
-from speech.model import SpeechModel
-from speech.sampling import sample_spectrogram
+from speech.inference.sampling import sample_spectrogram
+from speech.model.backbones import DCUNetConfig, NCSNppConfig
+from speech.model.config import Parameterisation, SamplingConfig, SpeechConfig
+from speech.model.frontend import FRONT_ENDS
+from speech.model.model import SpeechModel
 from tests.golden.sgmse_cases import SCALE_CASES, SCALES, fill_linear, key, spectrograms
 from tests.golden.store import Golden
 from tests.speech.conftest import TINY_FRONT_END, TINY_LIGHT, LinearModel

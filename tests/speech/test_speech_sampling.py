@@ -15,10 +15,10 @@ from shared.errors import ConfigError
 from shared.random import make_generator
 from shared.samplers import sample
 from shared.sde import BBEDSDE, OUVESDE, SBVESDE, VPSDE
-from speech.backbones import NCSNppConfig
-from speech.config import Parameterisation, Sampler, SamplingConfig, SpeechConfig
-from speech.model import SpeechModel
-from speech.sampling import sample_spectrogram, sampling_times
+from speech.inference.sampling import sample_spectrogram, sampling_times
+from speech.model.backbones import NCSNppConfig
+from speech.model.config import Parameterisation, Sampler, SamplingConfig, SpeechConfig
+from speech.model.model import SpeechModel
 from tests.golden.recipe import RecipeNoise, complex_draw
 from tests.golden.sgmse_cases import BRIDGE_CASES, PC_CASES, PC_STEPS, SCALES, fill_linear, key
 from tests.golden.store import Golden

@@ -13,19 +13,17 @@ import numpy as np
 import pytest
 import torch
 
-from shared.batches import Batch
 from shared.errors import ConfigError, DataError, TrainingError
-from shared.monitoring import Checkup
+from shared.files.settings import plain, write_yaml
 from shared.sde import OUVESDE, SBVESDE
-from shared.settings import plain, write_yaml
-from shared.training import TrainingConfig, quiet_lightning
-from speech.backbones import NCSNppConfig
-from speech.config import Parameterisation, SamplingConfig
+from shared.training.batches import Batch
+from shared.training.module import TrainingConfig, quiet_lightning
+from shared.training.monitoring import Checkup
 from speech.data import PRESETS
-from speech.experiment import HARDWARE, DataSettings, Experiment, HardwareSettings, ValidationSettings, read_experiment
-from speech.losses import ObjectiveConfig
-from speech.model import SpeechModel
-from speech.training import (
+from speech.model.backbones import NCSNppConfig
+from speech.model.config import Parameterisation, SamplingConfig
+from speech.model.model import SpeechModel
+from speech.training.fit import (
     Recording,
     Trained,
     Validation,
@@ -35,6 +33,15 @@ from speech.training import (
     training_source,
     validation_set,
 )
+from speech.training.settings import (
+    HARDWARE,
+    DataSettings,
+    Experiment,
+    HardwareSettings,
+    ValidationSettings,
+    read_experiment,
+)
+from speech.training.terms import ObjectiveConfig
 from tests.conftest import ROOT
 from tests.speech.conftest import TINY_FRONT_END, TINY_LIGHT, LinearModel
 
@@ -224,7 +231,7 @@ def _stand_ins() -> tuple[Any, Any]:
     """A module, and a trainer that does nothing but count."""
     from types import SimpleNamespace
 
-    from shared.training import DiffusionModule
+    from shared.training.module import DiffusionModule
 
     net = torch.nn.Linear(1, 1)
     module = DiffusionModule(net, lambda *_, **__: torch.zeros(1), TrainingConfig())

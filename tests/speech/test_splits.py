@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from shared.errors import DataError
-from speech.experiment import DataSettings, Experiment, ValidationSettings
-from speech.training import training_source, validation_set
+from speech.training.fit import training_source, validation_set
+from speech.training.settings import DataSettings, Experiment, ValidationSettings
 from tests.speech.trees import RATE, hiss, mixing_folders, put, speech_like
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from speech.frontend import FrontEnd, FrontEndConfig, mirrored
-from speech.streaming import _Analysis
+from speech.inference.streaming import _Analysis
+from speech.model.frontend import FrontEnd, FrontEndConfig, mirrored
 from tests.speech.conftest import TINY_FRONT_END
 
 

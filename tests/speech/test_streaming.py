@@ -1,4 +1,4 @@
-"""speech/streaming.py: blocks of any size give what the whole gives; stated latency; what is refused."""
+"""speech/inference/streaming.py: blocks of any size give what the whole gives; stated latency; what is refused."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from scipy.signal import butter, sosfiltfilt
 
 from shared.errors import ConfigError, DataError
 from speech.enhancer import Enhancer
-from speech.frontend import FrontEndConfig
+from speech.model.frontend import FrontEndConfig
 from tests.speech.models import decibels, gain_enhancer, noise, tiny_enhancer, tiny_model
 
 
@@ -37,7 +37,9 @@ def test_blocks_of_any_size_give_what_the_whole_gives(samples, sizes):
     enhancer = tiny_enhancer(causal=True, enhancer={"draws": 2, "mix": 0.9})
     signal = noise(2, samples)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("speech.plausible.PEAK_LIMIT", 10.0)  # random networks exceed it, streams know no later peak
+        patch.setattr(
+            "speech.inference.plausible.PEAK_LIMIT", 10.0
+        )  # random networks exceed it, streams know no later peak
         whole = enhancer.enhance(signal, 16000, peak=0.5)
         joined, _ = streamed(enhancer, signal, 16000, sizes, peak=0.5)
     assert joined.shape == signal.shape

@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from shared.training import TrainingConfig, quiet_lightning
+from shared.training.module import TrainingConfig, quiet_lightning
 from tsdiff import TSDiffEstimator, TSDiffPredictor
-from tsdiff.backbones import S4DConfig
+from tsdiff.model.backbones import S4DConfig
 
 HORIZON, CONTEXT = 8, 16
 

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from shared.random import make_generator
 from shared.sde import SDE, VPSDE, sde_to_config
 from tsdiff import TSDiff, TSDiffConfig
-from tsdiff.backbones import S4DConfig
-from tsdiff.scales import Statistics
+from tsdiff.model.backbones import S4DConfig
+from tsdiff.windows.scales import Statistics
 
 CONTEXT, HORIZON = 12, 4
 LENGTH = CONTEXT + HORIZON

@@ -12,7 +12,9 @@ from shared.errors import ConfigError, DataError
 from tests.tsdiff.conftest import sines, tiny_estimator
 from tests.tsdiff.gaussian_model import LENGTH, gaussian_model
 from tsdiff import TSDiffPredictor
-from tsdiff.anomaly import (
+from tsdiff.tasks.anomaly.detection import evaluate_detection, rolling_z_scores
+from tsdiff.tasks.anomaly.injection import InjectionConfig, inject
+from tsdiff.tasks.anomaly.scores import (
     SeriesScores,
     Thresholds,
     anomalies_to_frame,
@@ -21,9 +23,7 @@ from tsdiff.anomaly import (
     step_scores,
     stretches,
 )
-from tsdiff.detection import evaluate_detection, rolling_z_scores
-from tsdiff.injection import InjectionConfig, inject
-from tsdiff.likelihood import LikelihoodSettings, WindowLikelihoods
+from tsdiff.tasks.likelihood import LikelihoodSettings, WindowLikelihoods
 
 START = pd.Period("2024-01-01", freq="h")
 

@@ -10,8 +10,8 @@ import pytest
 from matplotlib.image import imread
 
 from shared.errors import ConfigError, DataError
-from tsdiff.anomaly import SeriesScores, Thresholds
-from tsdiff.anomaly_plots import plot_anomalies
+from tsdiff.tasks.anomaly.plots import plot_anomalies
+from tsdiff.tasks.anomaly.scores import SeriesScores, Thresholds
 
 
 def scored(item: str, peak: float, length: int = 60) -> SeriesScores:

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from shared.training import LAST_STATE, TrainingConfig, quiet_lightning
+from shared.training.module import LAST_STATE, TrainingConfig, quiet_lightning
 from tests.tsdiff.conftest import sines, tiny_estimator
 from tsdiff import TSDiff
-from tsdiff.source import WindowSource
-from tsdiff.synthetic.default import train
+from tsdiff.pretraining.default import train
+from tsdiff.windows.source import WindowSource
 
 quiet_lightning()
 

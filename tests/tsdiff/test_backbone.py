@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from shared.errors import ConfigError
-from tsdiff.backbones import PatchedS4D, S4DConfig
-from tsdiff.backbones.s4d import DiagonalConvolution, kernel_basis
+from tsdiff.model.backbones import PatchedS4D, S4DConfig
+from tsdiff.model.backbones.s4d import DiagonalConvolution, kernel_basis
 
 WIDTH, STATE, TOKENS = 3, 4, 11
 

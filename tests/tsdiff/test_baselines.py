@@ -28,7 +28,7 @@ from tsdiff.baselines import (
 )
 from tsdiff.baselines.base import SamplePredictor
 from tsdiff.data import split_windows
-from tsdiff.evaluation import evaluate, seasonal_naive
+from tsdiff.evaluation.metrics import evaluate, seasonal_naive
 
 HORIZON, CONTEXT = 8, 24
 SMALL = {

@@ -16,10 +16,10 @@ from shared.errors import ConfigError
 from shared.guidance import Guidance
 from shared.random import make_generator
 from shared.samplers import Method, sample
-from tsdiff.config import paper_sde
-from tsdiff.covariance import ObservedCovariance, WindowCovariance
-from tsdiff.guidance import KernelGuidance, ScalarGuidance, TweedieGuidance, WindowGuidance
-from tsdiff.model import call_times
+from tsdiff.model.config import paper_sde
+from tsdiff.model.model import call_times
+from tsdiff.sampling.guidance import KernelGuidance, ScalarGuidance, TweedieGuidance, WindowGuidance
+from tsdiff.windows.covariance import ObservedCovariance, WindowCovariance
 
 LENGTH, CHANNELS, CONTEXT, ROWS, TRUST = 6, 2, 8, 6000, 0.02
 N = LENGTH * CHANNELS

@@ -12,11 +12,11 @@ import torch
 from shared.errors import ConfigError, DataError
 from tests.tsdiff.conftest import CONTEXT, HORIZON, tiny_estimator
 from tsdiff import TSDiff, TSDiffConfig, TSDiffPredictor
-from tsdiff.backbones import S4Config, S4DConfig
-from tsdiff.missing import MissingContext
-from tsdiff.scales import Statistics
-from tsdiff.source import WindowSource
-from tsdiff.windows import Conditions, conditioning, cut
+from tsdiff.model.backbones import S4Config, S4DConfig
+from tsdiff.windows.conditioning import Conditions, conditioning, cut
+from tsdiff.windows.missing import MissingContext
+from tsdiff.windows.scales import Statistics
+from tsdiff.windows.source import WindowSource
 
 TINY = S4DConfig(patch=4, width=4, blocks=1, state=2)
 

@@ -16,8 +16,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.errors import ConfigError, DataError
-from tsdiff.calendar import calendar_features, calendar_width, shifted
-from tsdiff.config import Calendar
 from tsdiff.data import (
     EMBEDDED,
     PJM_PREDICTION_LENGTH,
@@ -34,6 +32,8 @@ from tsdiff.data import (
     split_windows,
 )
 from tsdiff.data.frequency import quiet, unit_freq
+from tsdiff.windows.calendar import calendar_features, calendar_width, shifted
+from tsdiff.windows.config import Calendar
 
 ROOT = Path(__file__).resolve().parents[2]
 SERIES = ROOT / os.environ.get("SHARED_DATA", "../shared/data") / "series"

@@ -14,15 +14,15 @@ import torch
 from shared.errors import ConfigError
 from tsdiff import TSDiff, TSDiffPredictor
 from tsdiff.commands import forecast
-from tsdiff.config import ANY_FREQ
 from tsdiff.data import embedded_series, split_windows
 from tsdiff.data.frequency import quiet
-from tsdiff.entries import Entry
-from tsdiff.evaluation import best_seasonal_naive, evaluate
-from tsdiff.model import BUNDLED
-from tsdiff.synthetic import generate
-from tsdiff.synthetic.default import CONFIG
-from tsdiff.synthetic.finetuning import FineTuning, fine_tune
+from tsdiff.evaluation.metrics import best_seasonal_naive, evaluate
+from tsdiff.model.model import BUNDLED
+from tsdiff.pretraining import generate
+from tsdiff.pretraining.default import CONFIG
+from tsdiff.pretraining.finetuning import FineTuning, fine_tune
+from tsdiff.windows.config import ANY_FREQ
+from tsdiff.windows.entries import Entry
 
 FOLDER = BUNDLED / "default"
 

@@ -10,8 +10,13 @@ import pandas as pd
 import pytest
 
 from shared.errors import ConfigError, DataError
-from tsdiff.detection import evaluate_detection, rolling_z_scores, seasonal_median_scores, seasonal_naive_scores
-from tsdiff.injection import Anomaly, Injected
+from tsdiff.tasks.anomaly.detection import (
+    evaluate_detection,
+    rolling_z_scores,
+    seasonal_median_scores,
+    seasonal_naive_scores,
+)
+from tsdiff.tasks.anomaly.injection import Anomaly, Injected
 
 
 def labelled(length: int, *anomalies: Anomaly) -> Injected:

@@ -14,14 +14,14 @@ from sklearn.linear_model import Ridge
 from shared.errors import ConfigError, DataError
 from tests.tsdiff.test_realism import ar1
 from tsdiff.data import split_windows
-from tsdiff.synthesis import (
+from tsdiff.tasks.synthesis import (
     downstream_frame,
     gaussian,
     linear_predictive_score,
     real_windows,
     train_on_synthetic,
 )
-from tsdiff.synthesis.downstream import ScaledForecaster, _linear
+from tsdiff.tasks.synthesis.downstream import ScaledForecaster, _linear
 
 HORIZON, CONTEXT = 4, 12
 START = pd.Period("2024-01-01", freq="h")

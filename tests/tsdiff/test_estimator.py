@@ -18,10 +18,10 @@ from gluonts.model.estimator import Estimator
 from lightning.pytorch.callbacks import Callback
 
 from shared.errors import CheckpointError, ConfigError, DataError, TrainingError
-from shared.training import LAST_STATE
+from shared.training.module import LAST_STATE
 from tests.tsdiff.conftest import CONTEXT, HORIZON, sines, tiny_estimator
 from tsdiff import TSDiffEstimator, TSDiffPredictor
-from tsdiff.source import WindowSource
+from tsdiff.windows.source import WindowSource
 
 ROOT = Path(__file__).resolve().parents[2]
 

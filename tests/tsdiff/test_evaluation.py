@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from shared.errors import ConfigError, DataError
-from shared.io import write_json
+from shared.files.io import write_json
 from tsdiff.data import candidate_seasons, embedded_series, load_folder, split_windows
-from tsdiff.evaluation import (
+from tsdiff.evaluation.metrics import (
     CRPS_LEVELS,
     Metrics,
     best_seasonal_naive,

@@ -15,11 +15,10 @@ from typer.testing import CliRunner
 
 from shared.errors import ConfigError
 from tests.tsdiff.test_data_sets import ROOT, needs_shared
-from tsdiff.backbones import S4Config, S4DConfig
 from tsdiff.commands import application
 from tsdiff.data.benchmarks import PAPER_SETS
 from tsdiff.data.frequency import quiet
-from tsdiff.experiment import (
+from tsdiff.experiment.experiment import (
     HARDWARE,
     DataSettings,
     Experiment,
@@ -28,9 +27,10 @@ from tsdiff.experiment import (
     read_experiment,
     write_experiment,
 )
+from tsdiff.experiment.presets import PRESETS
 from tsdiff.importing import PUBLISHED_LAGS
+from tsdiff.model.backbones import S4Config, S4DConfig
 from tsdiff.predictor import TSDiffPredictor
-from tsdiff.presets import PRESETS
 
 CONFIGS = ROOT / "recipes" / "configs"
 TINY = [

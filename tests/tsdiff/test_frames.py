@@ -14,9 +14,9 @@ import pytest
 
 from shared.errors import DataError
 from tsdiff import TSDiffPredictor
-from tsdiff.anomaly import anomaly_scores
 from tsdiff.data import load_dataset, series_from_frame
 from tsdiff.data.origin import Origin, Zone
+from tsdiff.tasks.anomaly.scores import anomaly_scores
 
 BERLIN = "Europe/Berlin"
 CHANGES = ["2024-03-28", "2024-10-24"]

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from tsdiff.backbones import S4Backbone, S4Config
-from tsdiff.backbones.channels import normalise
-from tsdiff.backbones.convolution import convolve
-from tsdiff.backbones.dplr import _Quotients
+from tsdiff.model.backbones import S4Backbone, S4Config
+from tsdiff.model.backbones.channels import normalise
+from tsdiff.model.backbones.convolution import convolve
+from tsdiff.model.backbones.dplr import _Quotients
 
 POINTS = 12
 

@@ -14,9 +14,9 @@ from shared.guidance import Guidance
 from shared.random import make_generator
 from shared.samplers import sample
 from shared.sde import VPSDE
-from tsdiff.config import paper_sde
-from tsdiff.guidance import ScalarGuidance
-from tsdiff.model import call_times
+from tsdiff.model.config import paper_sde
+from tsdiff.model.model import call_times
+from tsdiff.sampling.guidance import ScalarGuidance
 
 LENGTH, CONTEXT, ROWS = 12, 8, 4000
 SDE = paper_sde()

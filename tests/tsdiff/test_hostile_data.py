@@ -19,15 +19,16 @@ from shared.errors import CheckpointError, ConfigError, DataError
 from shared.sde import DiscreteVPSDE, linear_betas
 from tests.isolated import outcome_of
 from tests.tsdiff.published import published_state
-from tsdiff.backbones import PatchedS4D, S4Backbone, S4Config, S4DConfig
-from tsdiff.config import Sampling, TSDiffConfig
 from tsdiff.data import load_dataset, tables
 from tsdiff.data.frames import load_table
 from tsdiff.data.tables import LIMIT, LONGEST_LINE
 from tsdiff.ensemble import EnsemblePredictor
 from tsdiff.importing import import_checkpoint
-from tsdiff.model import TSDiff
+from tsdiff.model.backbones import PatchedS4D, S4Backbone, S4Config, S4DConfig
+from tsdiff.model.config import TSDiffConfig
+from tsdiff.model.model import TSDiff
 from tsdiff.predictor import TSDiffPredictor
+from tsdiff.sampling.settings import Sampling
 
 ROWS = 200_000
 RECORD = json.dumps({"start": "2020-01-01", "target": [0.0] * 1000}).encode() + b"\n"

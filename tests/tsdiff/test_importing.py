@@ -23,12 +23,12 @@ import tsdiff
 from shared.errors import CheckpointError, ConfigError
 from tests.tsdiff.published import SCHEDULES, published_state, save_lightning
 from tsdiff import TSDiff, TSDiffPredictor, import_checkpoint
-from tsdiff.backbones import S4Config
 from tsdiff.importing import PUBLISHED_LAGS
-from tsdiff.likelihood import LikelihoodSettings
-from tsdiff.refine import RefineConfig
-from tsdiff.synthesis import SynthesisConfig, synthesize
-from tsdiff.windows import Conditions, conditioning
+from tsdiff.model.backbones import S4Config
+from tsdiff.tasks.likelihood import LikelihoodSettings
+from tsdiff.tasks.refinement import RefineConfig
+from tsdiff.tasks.synthesis import SynthesisConfig, synthesize
+from tsdiff.windows.conditioning import Conditions, conditioning
 
 KERNEL = "backbone.residual_blocks.0.s4block.layer.kernel.kernel"
 CONFIG: dict[str, Any] = {
@@ -71,7 +71,7 @@ def test_sizes_follow_from_shapes(saved: Callable[[Any], Path]) -> None:
     assert model.config.output == "noise"
     assert model.config.calendar == "none"
     assert noise(model).shape == (3, 24, 11)
-    assert model.statistics == tsdiff.scales.Statistics(0.0, 1.0, 18.0)
+    assert model.statistics == tsdiff.windows.scales.Statistics(0.0, 1.0, 18.0)
 
 
 def test_save_and_load_give_the_same(saved: Callable[[Any], Path], tmp_path: Path) -> None:

@@ -12,10 +12,11 @@ from tests.tsdiff.conftest import sines, tiny_estimator
 from tests.tsdiff.gaussian_model import LENGTH as WINDOW
 from tests.tsdiff.gaussian_model import GaussianNetwork, gaussian_model
 from tsdiff import TSDiffPredictor
-from tsdiff.config import Sampling, paper_sde
-from tsdiff.covariance import WindowCovariance
-from tsdiff.imputation import Imputation
-from tsdiff.scales import Statistics
+from tsdiff.model.config import paper_sde
+from tsdiff.sampling.settings import Sampling
+from tsdiff.tasks.imputation import Imputation
+from tsdiff.windows.covariance import WindowCovariance
+from tsdiff.windows.scales import Statistics
 
 LENGTH = 24
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.errors import ConfigError, DataError
-from tsdiff.injection import KINDS, Anomaly, InjectionConfig, change, inject
+from tsdiff.tasks.anomaly.injection import KINDS, Anomaly, InjectionConfig, change, inject
 
 START = pd.Period("2024-01-01", freq="h")
 

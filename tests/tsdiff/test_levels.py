@@ -10,12 +10,12 @@ import pytest
 
 from tests.tsdiff.conftest import HORIZON, sines
 from tsdiff import TSDiff, TSDiffPredictor
-from tsdiff.backbones import S4DConfig
-from tsdiff.config import TSDiffConfig
 from tsdiff.data import series_from_gluonts
-from tsdiff.scales import Statistics, context_scale
-from tsdiff.source import WindowSource
-from tsdiff.windows import conditioning
+from tsdiff.model.backbones import S4DConfig
+from tsdiff.model.config import TSDiffConfig
+from tsdiff.windows.conditioning import conditioning
+from tsdiff.windows.scales import Statistics, context_scale
+from tsdiff.windows.source import WindowSource
 
 NAN = np.nan
 NOISE = np.random.default_rng(0).normal(size=200)

@@ -20,7 +20,7 @@ from tests.shared.gaussian import GaussianData
 from tests.tsdiff.conftest import sines
 from tests.tsdiff.gaussian_model import CONTEXT, HORIZON, LENGTH, GaussianNetwork, gaussian_model
 from tsdiff import TSDiffPredictor
-from tsdiff.likelihood import LikelihoodSettings, WindowLikelihoods, window_log_likelihoods, window_places
+from tsdiff.tasks.likelihood import LikelihoodSettings, WindowLikelihoods, window_log_likelihoods, window_places
 
 START = pd.Period("2024-01-01", freq="h")
 

@@ -12,8 +12,8 @@ from shared.errors import DataError
 from tests.tsdiff.conftest import sines
 from tests.tsdiff.test_windows import config, entry
 from tsdiff import TSDiff
-from tsdiff.source import WindowSource
-from tsdiff.synthesis.draw import SynthesisConfig
+from tsdiff.tasks.synthesis.draw import SynthesisConfig
+from tsdiff.windows.source import WindowSource
 
 
 def test_the_covariance_measured_later_is_that_measured_with_the_statistics() -> None:

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from shared.errors import ConfigError
 from tests.tsdiff.conftest import CONTEXT, HORIZON, sines, tiny_estimator
-from tsdiff.missing import MissingContext
-from tsdiff.source import WindowSource
-from tsdiff.windows import conditioning, known_features
+from tsdiff.windows.conditioning import conditioning, known_features
+from tsdiff.windows.missing import MissingContext
+from tsdiff.windows.source import WindowSource
 
 SCENARIOS = ("RM", "BM-B", "BM-E")
 

@@ -18,12 +18,12 @@ from gluonts.dataset.split import split as gluonts_split
 from shared.errors import ConfigError, DataError
 from shared.objectives import DiffusionLoss
 from shared.sde import VPSDE
-from shared.training import TrainingConfig
+from shared.training.module import TrainingConfig
 from tests.tsdiff.conftest import CONTEXT, HORIZON, sines, tiny_estimator
 from tsdiff import Sampling, TSDiffEstimator, TSDiffPredictor
-from tsdiff.backbones import S4Config, S4DConfig
 from tsdiff.ensemble import EnsemblePredictor
-from tsdiff.missing import MissingContext
+from tsdiff.model.backbones import S4Config, S4DConfig
+from tsdiff.windows.missing import MissingContext
 
 
 @pytest.fixture(scope="module")

@@ -17,16 +17,16 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from shared.checkpoint import CONFIG, WEIGHTS, save_checkpoint
 from shared.errors import CheckpointError, ConfigError
+from shared.files.checkpoint import CONFIG, WEIGHTS, save_checkpoint
 from shared.predictions import PathPoint
 from shared.sde import VPSDE, sde_to_config
 from tsdiff import TSDiff, TSDiffConfig, TSDiffPredictor
-from tsdiff.backbones import S4DConfig
-from tsdiff.calendar import calendar_features
-from tsdiff.config import ANY_FREQ
-from tsdiff.model import FORMAT, VERSION
-from tsdiff.scales import Statistics
+from tsdiff.model.backbones import S4DConfig
+from tsdiff.model.model import FORMAT, VERSION
+from tsdiff.windows.calendar import calendar_features
+from tsdiff.windows.config import ANY_FREQ
+from tsdiff.windows.scales import Statistics
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -12,15 +12,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from shared.pickles import load_pickle
+from shared.files.pickles import load_pickle
 from tests.golden import tsdiff_cases as cases
 from tests.golden.store import Golden
 from tests.tsdiff.published import published_state, save_lightning
 from tsdiff import TSDiff, TSDiffPredictor, import_checkpoint
-from tsdiff.backbones import S4DConfig
-from tsdiff.config import TSDiffConfig
-from tsdiff.scales import window_scale
-from tsdiff.windows import Conditions, conditionings
+from tsdiff.model.backbones import S4DConfig
+from tsdiff.model.config import TSDiffConfig
+from tsdiff.windows.conditioning import Conditions, conditionings
+from tsdiff.windows.scales import window_scale
 
 GOLDEN = Golden(cases.PATH)
 FULL: dict[str, Any] = {"freq": "H", "context_length": 312, "prediction_length": 48, "normalization": "mean"}

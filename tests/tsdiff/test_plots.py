@@ -12,7 +12,7 @@ from matplotlib import pyplot
 from matplotlib.image import imread
 
 from shared.errors import ConfigError, DataError
-from tsdiff.plots import plot_forecasts
+from tsdiff.evaluation.plots import plot_forecasts
 
 
 def make_windows(count: int = 3, windows: int = 1, freq: str = "h", history: int = 40):

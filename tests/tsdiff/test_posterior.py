@@ -13,7 +13,7 @@ from shared.errors import ConfigError
 from shared.samplers import Method
 from tests.tsdiff.conftest import HORIZON, sines
 from tsdiff import TSDiff, TSDiffPredictor
-from tsdiff.config import Sampling
+from tsdiff.sampling.settings import Sampling
 
 
 def error(predictor: TSDiffPredictor) -> float:

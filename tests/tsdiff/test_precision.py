@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tsdiff.backbones import PatchedS4D, S4Backbone, S4Config, S4DConfig
 from tsdiff.estimator import TSDiffEstimator
+from tsdiff.model.backbones import PatchedS4D, S4Backbone, S4Config, S4DConfig
 
 LENGTH = 24
 S4 = S4Config(width=16, blocks=2, state=16, step_embedding=16)

@@ -10,9 +10,9 @@ import pytest
 from benchmarks.sets import BENCHMARK_SETS
 from shared.errors import ConfigError
 from tests.tsdiff.conftest import sines
-from tsdiff.backbones import S4DConfig
-from tsdiff.config import Sampling
-from tsdiff.presets import PRESETS, Preset, preset_for
+from tsdiff.experiment.presets import PRESETS, Preset, preset_for
+from tsdiff.model.backbones import S4DConfig
+from tsdiff.sampling.settings import Sampling
 
 FREQUENCIES = {"exchange_rate_nips": "B", "electricity_weekly": "W", "tourism_quarterly": "Q", "fred_md": "M"}
 

@@ -17,8 +17,15 @@ from shared.samplers import sample
 from shared.sde import VPSDE
 from tests.golden import tsdiff_cases as cases
 from tests.golden.store import Golden
-from tsdiff.config import SkipType, paper_sde
-from tsdiff.published import AncestralGuidance, DDIMGuidance, PublishedGuidance, posterior_variance, table_times
+from tsdiff.model.config import paper_sde
+from tsdiff.sampling.published import (
+    AncestralGuidance,
+    DDIMGuidance,
+    PublishedGuidance,
+    posterior_variance,
+    table_times,
+)
+from tsdiff.sampling.settings import SkipType
 
 GOLDEN = Golden(cases.PATH)
 SDE = paper_sde()

@@ -15,7 +15,7 @@ from hypothesis.extra.numpy import arrays
 from scipy import stats
 
 from shared.errors import ConfigError, DataError
-from tsdiff.synthesis import (
+from tsdiff.tasks.synthesis import (
     WindowSet,
     discriminate,
     plot_realism,
@@ -24,7 +24,7 @@ from tsdiff.synthesis import (
     realism_table,
     window_features,
 )
-from tsdiff.synthesis.statistics import autocorrelation, power_spectrum
+from tsdiff.tasks.synthesis.statistics import autocorrelation, power_spectrum
 
 
 def ar1(n: int, length: int, phi: float, seed: int = 0) -> np.ndarray:

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from tsdiff import TSDiffPredictor
-from tsdiff.calendar import recent_steps
-from tsdiff.entries import recent_part
+from tsdiff.windows.calendar import recent_steps
+from tsdiff.windows.entries import recent_part
 
 HORIZON = 4
 START = pd.Period("2024-01-01", freq="h")

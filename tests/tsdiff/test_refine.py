@@ -15,9 +15,9 @@ from gluonts.model.seasonal_naive import SeasonalNaivePredictor
 
 from shared.errors import ConfigError, DataError
 from tests.tsdiff.conftest import HORIZON, sines, tiny_estimator
-from tsdiff.refine import RefineConfig, Refiner
-from tsdiff.refine.base import BaseForecast, base_paths
-from tsdiff.refine.energy import with_lags
+from tsdiff.tasks.refinement import RefineConfig, Refiner
+from tsdiff.tasks.refinement.base import BaseForecast, base_paths
+from tsdiff.tasks.refinement.energy import with_lags
 
 SMALL = RefineConfig(num_samples=8, steps=4)
 METHODS: dict[str, dict[str, Any]] = {

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from shared.mcmc import Hamiltonian, Langevin, simulate
 from shared.random import make_generator
-from tsdiff.config import paper_sde
-from tsdiff.refine.energy import BasePrior, DenoisingEnergy, Levels, ScoreForce
+from shared.samplers.mcmc import Hamiltonian, Langevin, simulate
+from tsdiff.model.config import paper_sde
+from tsdiff.tasks.refinement.energy import BasePrior, DenoisingEnergy, Levels, ScoreForce
 
 SDE = paper_sde()
 VARIANCES = torch.tensor([0.3, 1.0, 4.0])

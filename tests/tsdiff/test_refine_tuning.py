@@ -12,9 +12,9 @@ from gluonts.model.seasonal_naive import SeasonalNaivePredictor
 from shared.errors import ConfigError, DataError
 from shared.random import make_generator, randn
 from tests.tsdiff.conftest import HORIZON, sines
-from tsdiff.evaluation import evaluate
-from tsdiff.refine import RefineConfig, Refiner, candidates, choose_refinement, representative_log_snr
-from tsdiff.windows import Conditions, conditioning
+from tsdiff.evaluation.metrics import evaluate
+from tsdiff.tasks.refinement import RefineConfig, Refiner, candidates, choose_refinement, representative_log_snr
+from tsdiff.windows.conditioning import Conditions, conditioning
 
 
 def test_the_representative_level_has_the_loss_nearest_to_the_mean(trained):

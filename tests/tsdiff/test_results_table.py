@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.tsdiff.test_scores import result
-from tsdiff.results import results_markdown
+from tsdiff.evaluation.tables import results_markdown
 
 
 def test_every_line_of_a_table_has_the_cells_of_its_head() -> None:

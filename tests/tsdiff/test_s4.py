@@ -11,15 +11,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from shared.checkpoint import dataclass_from
 from shared.errors import ConfigError
+from shared.files.checkpoint import dataclass_from
 from shared.sde import VPSDE, sde_to_config
-from tsdiff.backbones import S4Backbone, S4Config, S4DConfig
-from tsdiff.backbones.dplr import DPLR, discretise, hippo_legs, kernel, truncated
-from tsdiff.backbones.s4 import S4Convolution
-from tsdiff.config import TSDiffConfig
 from tsdiff.estimator import TSDiffEstimator
-from tsdiff.model import TSDiff
+from tsdiff.model.backbones import S4Backbone, S4Config, S4DConfig
+from tsdiff.model.backbones.dplr import DPLR, discretise, hippo_legs, kernel, truncated
+from tsdiff.model.backbones.s4 import S4Convolution
+from tsdiff.model.config import TSDiffConfig
+from tsdiff.model.model import TSDiff
 
 SMALL = S4Config(width=8, blocks=2, state=8, step_embedding=16)
 

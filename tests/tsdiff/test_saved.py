@@ -15,14 +15,15 @@ from gluonts.model.predictor import Predictor
 from shared.errors import CheckpointError
 from tests.tsdiff.conftest import sines
 from tsdiff import TSDiff, TSDiffPredictor
-from tsdiff.backbones import S4Config, S4DConfig
 from tsdiff.commands.common import Job, given, given_predictor
-from tsdiff.config import Sampling, TSDiffConfig
 from tsdiff.data import series_from_gluonts, split_windows
 from tsdiff.ensemble import EnsemblePredictor
-from tsdiff.scales import Statistics
-from tsdiff.synthetic.finetuning import FineTuning, fine_tune
-from tsdiff.tuning import TuningGrid, tune
+from tsdiff.experiment.tuning import TuningGrid, tune
+from tsdiff.model.backbones import S4Config, S4DConfig
+from tsdiff.model.config import TSDiffConfig
+from tsdiff.pretraining.finetuning import FineTuning, fine_tune
+from tsdiff.sampling.settings import Sampling
+from tsdiff.windows.scales import Statistics
 
 Made = TSDiffPredictor | EnsemblePredictor
 Entries = list[dict[str, Any]]

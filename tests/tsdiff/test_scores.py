@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from shared.errors import ConfigError, DataError
 from tests.tsdiff.conftest import HORIZON, sines
 from tsdiff.data import split
-from tsdiff.evaluation import CRPS_LEVELS, Metrics, crps, evaluate
-from tsdiff.joint import energy_scores, joint_metrics
-from tsdiff.results import Result, results_frame, results_markdown, summary, write_results
+from tsdiff.evaluation.joint import energy_scores, joint_metrics
+from tsdiff.evaluation.metrics import CRPS_LEVELS, Metrics, crps, evaluate
+from tsdiff.evaluation.tables import Result, results_frame, results_markdown, summary, write_results
 
 START = pd.Period("2024-01-01", "h")
 

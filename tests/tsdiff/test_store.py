@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.errors import DataError
-from shared.io import UNFINISHED
+from shared.files.io import UNFINISHED
 from tests.conftest import ROOT
 from tsdiff.data import SeriesStore, series_from_gluonts, split
 from tsdiff.data.covariates import Layout
@@ -177,7 +177,7 @@ def test_what_a_killed_process_spooled_is_removed_and_what_a_living_one_did_stay
     (one,) = os.listdir(tmp_path)
     assert one.startswith(UNFINISHED)
     assert one != f"{UNFINISHED}killed.f32"
-    other = "import sys; from shared.io import remove_unfinished; remove_unfinished(sys.argv[1])"
+    other = "import sys; from shared.files.io import remove_unfinished; remove_unfinished(sys.argv[1])"
     subprocess.run([sys.executable, "-c", other, tmp_path], check=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
     assert os.listdir(tmp_path) == [one]
     first.close()

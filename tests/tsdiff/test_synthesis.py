@@ -18,8 +18,7 @@ from shared.errors import ConfigError, DataError
 from tests.tsdiff.conftest import CONTEXT, HORIZON, sines, tiny_estimator
 from tsdiff.data import load_folder, load_table, series_from_frame, series_from_gluonts
 from tsdiff.data.frequency import quiet
-from tsdiff.scales import context_scale
-from tsdiff.synthesis import (
+from tsdiff.tasks.synthesis import (
     SynthesisConfig,
     enough_parts,
     gaussian,
@@ -30,7 +29,8 @@ from tsdiff.synthesis import (
     stack_windows,
     synthesize,
 )
-from tsdiff.synthesis.statistics import autocorrelation
+from tsdiff.tasks.synthesis.statistics import autocorrelation
+from tsdiff.windows.scales import context_scale
 
 LENGTH = CONTEXT + HORIZON
 NAN = np.nan
@@ -342,7 +342,7 @@ def test_surrogates_refuse_what_has_no_spectrum_or_covariance():
 
 @pytest.mark.parametrize("freq", ["h", "15min", "D", "B", "W-SUN", "M", "Q-DEC"])
 def test_files_read_back_as_they_were_written(tmp_path, monkeypatch, freq):
-    monkeypatch.setattr("tsdiff.synthesis.save._CHUNK", 16)
+    monkeypatch.setattr("tsdiff.tasks.synthesis.save._CHUNK", 16)
     rng = np.random.default_rng(0)
     with quiet():
         made = [

@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from shared.errors import ConfigError, DataError
-from tsdiff.calendar import SEASON_WIDTH, calendar_features, season_of
 from tsdiff.data.frequency import quiet
-from tsdiff.kernels import bank_covariance, kernel_bank
-from tsdiff.synthetic import KINDS, Corpus, CorpusGroup, CorpusSource, generate
-from tsdiff.synthetic.corpus import resampled
-from tsdiff.synthetic.default import CONFIG, FREQUENCIES
+from tsdiff.pretraining import KINDS, Corpus, CorpusGroup, CorpusSource, generate
+from tsdiff.pretraining.corpus import resampled
+from tsdiff.pretraining.default import CONFIG, FREQUENCIES
+from tsdiff.sampling.kernels import bank_covariance, kernel_bank
+from tsdiff.windows.calendar import SEASON_WIDTH, calendar_features, season_of
 
 LENGTH = 96
 

@@ -12,8 +12,8 @@ from shared.errors import ConfigError, DataError
 from tests.tsdiff.conftest import HORIZON, sines
 from tsdiff import Sampling
 from tsdiff.data import SeriesStore, split
-from tsdiff.evaluation import evaluate
-from tsdiff.tuning import TuningGrid, tune
+from tsdiff.evaluation.metrics import evaluate
+from tsdiff.experiment.tuning import TuningGrid, tune
 
 GRID = TuningGrid(guidance=("mse",), scales=(0.0, 1.0), steps=(2, 6))
 

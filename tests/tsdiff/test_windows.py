@@ -12,14 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.errors import ConfigError, DataError
-from tsdiff.backbones import S4DConfig
-from tsdiff.calendar import calendar_features, calendar_width
-from tsdiff.config import TSDiffConfig
 from tsdiff.data.frequency import quiet
-from tsdiff.entries import read_series
-from tsdiff.scales import Statistics, context_scale
-from tsdiff.source import WindowSource
-from tsdiff.windows import bridge, conditioning, conditionings, cut
+from tsdiff.model.backbones import S4DConfig
+from tsdiff.model.config import TSDiffConfig
+from tsdiff.windows.calendar import calendar_features, calendar_width
+from tsdiff.windows.conditioning import bridge, conditioning, conditionings, cut
+from tsdiff.windows.entries import read_series
+from tsdiff.windows.scales import Statistics, context_scale
+from tsdiff.windows.source import WindowSource
 
 NAN = np.nan
 

@@ -25,7 +25,7 @@ from lightning.pytorch.callbacks import Callback
 
 from shared.errors import ConfigError, DataError
 from shared.random import derive_seed
-from shared.training import quiet_lightning
+from shared.training.module import quiet_lightning
 from tsdiff.baselines.base import SamplePredictor, TrainingJob, seeded
 from tsdiff.data import Entry, candidate_seasons
 from tsdiff.data.frequency import quiet

@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from shared.command import group, named_verb, run_app, verbs_of
+from shared.console.command import group, named_verb, run_app, verbs_of
 
 VERBS = {
     "forecast": "Forecast with intervals, scored beside the seasonal naive.",

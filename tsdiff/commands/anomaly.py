@@ -11,18 +11,7 @@ import numpy as np
 import typer
 
 from shared.errors import ConfigError, DataError
-from shared.io import write_json, write_text
-from tsdiff.anomaly import (
-    DEFAULT_SCORING,
-    SeriesScores,
-    Thresholds,
-    anomalies_to_frame,
-    anomaly_scores,
-    fit_thresholds,
-    stretches_to_frame,
-)
-from tsdiff.anomaly_plots import plot_anomalies
-from tsdiff.calendar import shifted
+from shared.files.io import write_json, write_text
 from tsdiff.commands.common import (
     ContextOption,
     DataOption,
@@ -48,7 +37,8 @@ from tsdiff.commands.common import (
     write_csv,
 )
 from tsdiff.data import Entry, candidate_seasons, split_windows
-from tsdiff.detection import (
+from tsdiff.predictor import TSDiffPredictor
+from tsdiff.tasks.anomaly.detection import (
     DetectionMetrics,
     detection_table,
     evaluate_detection,
@@ -56,9 +46,19 @@ from tsdiff.detection import (
     seasonal_median_scores,
     seasonal_naive_scores,
 )
-from tsdiff.injection import InjectionConfig, inject
-from tsdiff.likelihood import LikelihoodSettings, Method
-from tsdiff.predictor import TSDiffPredictor
+from tsdiff.tasks.anomaly.injection import InjectionConfig, inject
+from tsdiff.tasks.anomaly.plots import plot_anomalies
+from tsdiff.tasks.anomaly.scores import (
+    DEFAULT_SCORING,
+    SeriesScores,
+    Thresholds,
+    anomalies_to_frame,
+    anomaly_scores,
+    fit_thresholds,
+    stretches_to_frame,
+)
+from tsdiff.tasks.likelihood import LikelihoodSettings, Method
+from tsdiff.windows.calendar import shifted
 
 STEPS = 3000
 """Training steps: telling unlikely from likely takes fewer than sharp intervals do."""

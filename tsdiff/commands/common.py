@@ -16,20 +16,19 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from shared.command import DeviceOption as DeviceOption
-from shared.command import claim_output as claim_output
-from shared.command import console as console
-from shared.command import note as note
-from shared.command import prepare as prepare
-from shared.command import run as run
-from shared.command import show as show
-from shared.command import status as status
-from shared.command import write_csv as write_csv
-from shared.documents import read_json
+from shared.console.command import DeviceOption as DeviceOption
+from shared.console.command import claim_output as claim_output
+from shared.console.command import console as console
+from shared.console.command import note as note
+from shared.console.command import prepare as prepare
+from shared.console.command import run as run
+from shared.console.command import show as show
+from shared.console.command import status as status
+from shared.console.command import write_csv as write_csv
 from shared.errors import CheckpointError, ConfigError, DataError
-from shared.io import write_json
-from shared.training import TrainingConfig, seconds_of
-from tsdiff.config import ANY_FREQ, Sampling
+from shared.files.documents import read_json
+from shared.files.io import write_json
+from shared.training.module import TrainingConfig, seconds_of
 from tsdiff.data import (
     EMBEDDED,
     SeriesSet,
@@ -41,7 +40,9 @@ from tsdiff.data import (
 )
 from tsdiff.estimator import DEFAULT_TRAINING, TSDiffEstimator
 from tsdiff.predictor import TSDiffPredictor
-from tsdiff.synthetic.finetuning import FineTuning, fine_tune
+from tsdiff.pretraining.finetuning import FineTuning, fine_tune
+from tsdiff.sampling.settings import Sampling
+from tsdiff.windows.config import ANY_FREQ
 
 BUNDLED_MODEL = "default"
 _TRAINED_ON = "trained_on.json"

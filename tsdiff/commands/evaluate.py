@@ -21,7 +21,7 @@ from tsdiff.commands.train import (
     train_seed,
     write_scores,
 )
-from tsdiff.experiment import Experiment, ExperimentData
+from tsdiff.experiment.experiment import Experiment, ExperimentData
 from tsdiff.predictor import TSDiffPredictor
 
 

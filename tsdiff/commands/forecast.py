@@ -12,7 +12,7 @@ import typer
 from gluonts.model.forecast import SampleForecast
 
 from shared.errors import ConfigError
-from shared.io import write_json, write_text
+from shared.files.io import write_json, write_text
 from tsdiff.commands.common import (
     BUNDLED_MODEL,
     ContextOption,
@@ -46,10 +46,9 @@ from tsdiff.commands.common import (
     without_training,
     write_csv,
 )
-from tsdiff.config import Energy
 from tsdiff.data import Entry, candidate_seasons
 from tsdiff.estimator import DEFAULT_TRAINING
-from tsdiff.evaluation import (
+from tsdiff.evaluation.metrics import (
     Metrics,
     best_seasonal_naive,
     evaluate,
@@ -57,8 +56,9 @@ from tsdiff.evaluation import (
     metrics_table,
     rich_metrics_table,
 )
-from tsdiff.plots import plot_forecasts
+from tsdiff.evaluation.plots import plot_forecasts
 from tsdiff.predictor import TSDiffPredictor
+from tsdiff.sampling.settings import Energy
 
 
 def scored_frame(job: Job, forecasts: list[SampleForecast]) -> pd.DataFrame:

@@ -13,9 +13,8 @@ import typer
 from gluonts.model.forecast import SampleForecast
 
 from shared.errors import ConfigError
-from shared.io import write_json, write_text
+from shared.files.io import write_json, write_text
 from shared.random import derive_seed
-from tsdiff.calendar import shifted
 from tsdiff.commands.common import (
     ContextOption,
     DataOption,
@@ -48,9 +47,10 @@ from tsdiff.commands.common import (
 )
 from tsdiff.data import Entry, candidate_seasons, to_timestamps
 from tsdiff.estimator import DEFAULT_TRAINING
-from tsdiff.evaluation import Metrics, Pair, evaluate, metrics_table, rich_metrics_table
-from tsdiff.plots import plot_imputations
+from tsdiff.evaluation.metrics import Metrics, Pair, evaluate, metrics_table, rich_metrics_table
+from tsdiff.evaluation.plots import plot_imputations
 from tsdiff.predictor import TSDiffPredictor
+from tsdiff.windows.calendar import shifted
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import typer
 from gluonts.model.forecast import Forecast, SampleForecast
 
 from shared.errors import ConfigError
-from shared.io import write_json, write_text
+from shared.files.io import write_json, write_text
 from tsdiff.baselines import BASELINE_NAMES, train_baseline
 from tsdiff.commands.common import (
     ContextOption,
@@ -41,10 +41,10 @@ from tsdiff.commands.common import (
 )
 from tsdiff.data import split_windows
 from tsdiff.estimator import DEFAULT_TRAINING
-from tsdiff.evaluation import Metrics, Pair, evaluate, forecasts_to_frame, metrics_table, rich_metrics_table
-from tsdiff.plots import plot_forecasts
+from tsdiff.evaluation.metrics import Metrics, Pair, evaluate, forecasts_to_frame, metrics_table, rich_metrics_table
+from tsdiff.evaluation.plots import plot_forecasts
 from tsdiff.predictor import TSDiffPredictor
-from tsdiff.refine import Prior, RefineConfig, Refinement, candidates, choose_refinement
+from tsdiff.tasks.refinement import Prior, RefineConfig, Refinement, candidates, choose_refinement
 
 _TITLES = {"seasonal_naive": "seasonal naive", "auto_ets": "AutoETS", "deepar": "DeepAR", "patchtst": "PatchTST"}
 _CHOICE_SAMPLES = 20

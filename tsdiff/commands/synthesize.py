@@ -10,9 +10,9 @@ from typing import Annotated, Any, get_args
 
 import typer
 
+from shared.console.progress import track
 from shared.errors import ConfigError, DataError
-from shared.io import write_json, write_text
-from shared.progress import track
+from shared.files.io import write_json, write_text
 from tsdiff.commands.common import (
     ContextOption,
     DataOption,
@@ -40,8 +40,8 @@ from tsdiff.commands.common import (
 )
 from tsdiff.data import Entry
 from tsdiff.estimator import DEFAULT_TRAINING
-from tsdiff.model import TSDiff
-from tsdiff.synthesis import (
+from tsdiff.model.model import TSDiff
+from tsdiff.tasks.synthesis import (
     DOWNSTREAM_MODELS,
     Downstream,
     Realism,
@@ -61,7 +61,7 @@ from tsdiff.synthesis import (
     synthesize,
     train_on_synthetic,
 )
-from tsdiff.synthesis.discriminator import SMALLEST, Classifier
+from tsdiff.tasks.synthesis.discriminator import SMALLEST, Classifier
 
 _OURS = "TSDiff"
 

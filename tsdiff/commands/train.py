@@ -11,7 +11,7 @@ import typer
 from gluonts.model.forecast import SampleForecast
 
 from shared.errors import ConfigError
-from shared.io import write_json, write_text
+from shared.files.io import write_json, write_text
 from tsdiff.commands.common import (
     Job,
     RetrainOption,
@@ -23,8 +23,11 @@ from tsdiff.commands.common import (
     trained_predictor,
 )
 from tsdiff.data import candidate_seasons
-from tsdiff.evaluation import best_seasonal_naive, evaluate, rich_metrics_table
-from tsdiff.experiment import (
+from tsdiff.evaluation.joint import joint_metrics
+from tsdiff.evaluation.metrics import best_seasonal_naive, evaluate, rich_metrics_table
+from tsdiff.evaluation.plots import plot_forecasts
+from tsdiff.evaluation.tables import Result, summary, write_results
+from tsdiff.experiment.experiment import (
     Experiment,
     ExperimentData,
     Hardware,
@@ -32,11 +35,8 @@ from tsdiff.experiment import (
     read_experiment,
     write_experiment,
 )
-from tsdiff.joint import joint_metrics
-from tsdiff.plots import plot_forecasts
+from tsdiff.experiment.tuning import tune
 from tsdiff.predictor import TSDiffPredictor
-from tsdiff.results import Result, summary, write_results
-from tsdiff.tuning import tune
 
 ConfigOption = Annotated[
     str | None,

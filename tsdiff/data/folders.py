@@ -13,8 +13,8 @@ from gluonts.dataset.common import MetaData, infer_file_type
 from gluonts.dataset.jsonl import JsonLinesFile
 from gluonts.exceptions import GluonTSDataError
 
-from shared.documents import read_json
 from shared.errors import ConfigError, DataError
+from shared.files.documents import read_json
 from tsdiff.data.frequency import normalise_freq, quiet
 from tsdiff.data.series import Entry, SeriesSet, checked_entries, refuse_if_empty
 from tsdiff.data.tables import UNREADABLE, json_lines

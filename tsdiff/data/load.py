@@ -14,7 +14,7 @@ from gluonts.dataset.repository import dataset_names, get_dataset
 from gluonts.dataset.repository.datasets import get_download_path
 
 from shared.errors import ConfigError, DataError
-from shared.io import temporary_path
+from shared.files.io import temporary_path
 from tsdiff.data.folders import FolderData, load_folder
 from tsdiff.data.frames import (
     SUFFIXES,

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from shared.errors import DataError
-from shared.io import claim_path, remove_unfinished
+from shared.files.io import claim_path, remove_unfinished
 
 KINDS = (np.dtype(np.float64), np.dtype(np.float32))
 """Of the numbers of targets, and of dynamic features."""

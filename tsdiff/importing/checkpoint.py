@@ -18,14 +18,14 @@ from torch import Tensor
 
 from shared.errors import ConfigError
 from shared.sde import sde_to_config
-from tsdiff.backbones import S4Config
-from tsdiff.calendar import calendar_width
-from tsdiff.config import TSDiffConfig
 from tsdiff.importing.files import read_settings, read_state
 from tsdiff.importing.scaler import Scaler, without_scaler
 from tsdiff.importing.settings import IGNORED, PUBLISHED_LAGS, USED, Settings, Shapes
 from tsdiff.importing.weights import loaded, noise_error
-from tsdiff.model import TSDiff
+from tsdiff.model.backbones import S4Config
+from tsdiff.model.config import TSDiffConfig
+from tsdiff.model.model import TSDiff
+from tsdiff.windows.calendar import calendar_width
 
 
 def import_checkpoint(

@@ -10,9 +10,9 @@ from typing import Any
 import yaml
 from torch import Tensor
 
-from shared.documents import read_yaml_file
 from shared.errors import CheckpointError, ConfigError
-from shared.pickles import Reference, load_pickle, refuse_odd_tensors
+from shared.files.documents import read_yaml_file
+from shared.files.pickles import Reference, load_pickle, refuse_odd_tensors
 
 _RESULTS = {"config", "version", "metrics"}
 # Known by name in every format of torch's files, other functions in today's only.

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from shared.errors import CheckpointError, ConfigError
 from shared.sde import DiscreteVPSDE, cosine_betas, linear_betas
-from tsdiff.backbones import S4Config
 from tsdiff.data.frequency import base_freq, normalise_freq
+from tsdiff.model.backbones import S4Config
 
 # What the script's configurations and the hyperparameters of its module hold.
 USED = {"freq", "context_length", "prediction_length", "normalization", "use_lags", "use_features", "init_skip"}

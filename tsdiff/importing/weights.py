@@ -7,15 +7,15 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from shared.checkpoint import built, load_state, shapes_of
 from shared.errors import CheckpointError
+from shared.files.checkpoint import built, load_state, shapes_of
 from shared.sde import DiscreteVPSDE
-from tsdiff.backbones import S4Backbone
-from tsdiff.config import TSDiffConfig
 from tsdiff.importing.settings import EMBEDDER
-from tsdiff.model import PointInputs, TSDiff
-from tsdiff.scales import Statistics
-from tsdiff.windows import known_width
+from tsdiff.model.backbones import S4Backbone
+from tsdiff.model.config import TSDiffConfig
+from tsdiff.model.model import PointInputs, TSDiff
+from tsdiff.windows.conditioning import known_width
+from tsdiff.windows.scales import Statistics
 
 _TOP = {"input_init.0": "input", "time_init.0": "level.0", "time_init.2": "level.2"}
 _TOP |= {"out_linear.0": "head", "out_linear.2": "output"}

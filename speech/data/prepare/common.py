@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 import soundfile
 
+from shared.console.progress import track
 from shared.errors import DataError
-from shared.io import atomic_path, write_json, write_text
-from shared.progress import track
+from shared.files.io import atomic_path, write_json, write_text
 from speech.data.clips import Waveform
 from speech.data.levels import noise_gain, power
 

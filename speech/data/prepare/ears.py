@@ -19,8 +19,8 @@ import soxr
 import torch
 from pydantic import TypeAdapter, ValidationError
 
-from shared.documents import read_json
 from shared.errors import ConfigError, DataError
+from shared.files.documents import read_json
 from shared.random import derive_seed
 from speech.data.clips import Waveform
 from speech.data.prepare.common import Prepared, Row, finish, for_each, lengths, read_part, write_wav

@@ -1,0 +1,1 @@
+"""Files: checkpoints, settings, documents, whole or not at all."""

@@ -1,0 +1,280 @@
+"""Models on disk: `config.json` and `model.safetensors` in one folder.
+
+The weights file carries the configuration in its header too, and is the truth: both files cannot be replaced in one
+instant, and so a save that stops between them still leaves a model that belongs together.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from shared.errors import CheckpointError
+from shared.files.budget import Budget
+from shared.files.documents import parse_json, read_json
+from shared.files.io import atomic_path, write_json
+
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
+_REMEDY = "copy or train the model again"
+T = TypeVar("T")
+M = TypeVar("M", bound=nn.Module)
+
+
+def save_checkpoint(
+    folder: str | os.PathLike[str], kind: str, version: int, config: Mapping[str, Any], state: Mapping[str, Tensor]
+) -> None:
+    """Write a model's configuration and weights to `folder`, each file atomically.
+
+    Args:
+        folder: made if need be.
+        kind: what the model is ("tsdiff"); checked on loading.
+        version: of the configuration's layout.
+        config: JSON-ready settings.
+        state: tensors by name.
+    """
+    folder = Path(folder)
+    full = {"format": kind, "version": version, **config}
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+    with atomic_path(folder / WEIGHTS) as temporary:
+        temporary.write_bytes(save(tensors, metadata={"config": json.dumps(full)}))
+    write_json(folder / CONFIG, full)
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A model on disk, of which the configuration and the names and shapes of its tensors were read.
+
+    Attributes:
+        folder: where it is.
+        config: without its header.
+        shapes: of the tensors, by name.
+    """
+
+    folder: Path
+    config: dict[str, Any]
+    shapes: dict[str, tuple[int, ...]]
+
+    def state(self) -> dict[str, Tensor]:
+        """The tensors, on the CPU.
+
+        Raises:
+            CheckpointError: they cannot be read.
+        """
+        weights = self.folder / WEIGHTS
+        try:
+            with safe_open(weights, framework="pt", device="cpu") as file:
+                return {name: file.get_tensor(name) for name in self.shapes}
+        except _UNREADABLE as error:
+            raise _unreadable(weights, error) from error
+
+    def restore(self, build: Callable[[], M], optional: Collection[str] = ()) -> M:
+        """The module that `build` makes, with these tensors, for evaluation.
+
+        Names and shapes are compared before the tensors are read; see `shared.files.budget` for what `build` may take.
+
+        Args:
+            build: makes the module.
+            optional: names of tensors that keep the module's own values where the file lacks them.
+
+        Raises:
+            CheckpointError: `build` fails, or names or shapes differ; the message names them.
+        """
+        origin = str(self.folder)
+        module = built(build, self.shapes, origin)
+        fresh = module.state_dict()
+        kept = {name: fresh[name] for name in optional if name in fresh and name not in self.shapes}
+        check_shapes({**self.shapes, **shapes_of(kept)}, shapes_of(fresh), origin)
+        load_state(module, {**self.state(), **kept}, origin)
+        return module.eval()
+
+
+_UNREADABLE = (SafetensorError, OSError, ValueError, TypeError, MemoryError, RuntimeError)
+
+
+def _unreadable(weights: Path, error: Exception) -> CheckpointError:
+    return CheckpointError(f"{weights} cannot be read ({error}); it may be truncated: copy or train it again")
+
+
+def open_checkpoint(folder: str | os.PathLike[str], kind: str, version: int) -> Saved:
+    """What `save_checkpoint` wrote, its tensors not yet read.
+
+    Raises:
+        CheckpointError: a file is missing or truncated, or holds another kind or version of model.
+    """
+    folder = Path(folder)
+    weights = folder / WEIGHTS
+    if not weights.is_file():
+        raise CheckpointError(f"{folder} holds no {WEIGHTS}; a model folder has {CONFIG} and {WEIGHTS}")
+    try:
+        with safe_open(weights, framework="pt", device="cpu") as file:
+            metadata = file.metadata() or {}
+            names = list(file.keys())
+            shapes = {name: tuple(file.get_slice(name).get_shape()) for name in names}
+    except _UNREADABLE as error:
+        raise _unreadable(weights, error) from error
+    config = _read_config(folder / CONFIG, metadata.get("config"))
+    found_kind, found_version = config.pop("format", None), config.pop("version", None)
+    if found_kind != kind:
+        raise CheckpointError(f"{folder} holds a model of format {found_kind!r}, not {kind!r}")
+    if found_version != version:
+        raise CheckpointError(
+            f"{folder} was saved as version {found_version} of format {kind!r}, this release reads {version}; "
+            "train it again, or install the release that made it"
+        )
+    return Saved(folder, config, shapes)
+
+
+def load_checkpoint(
+    folder: str | os.PathLike[str], kind: str, version: int
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """The configuration of a model, and its tensors, whatever they fit; otherwise as `open_checkpoint`."""
+    saved = open_checkpoint(folder, kind, version)
+    return saved.config, saved.state()
+
+
+def _read_config(path: Path, embedded: str | None) -> dict[str, Any]:
+    beside: Any = None
+    if path.exists():
+        try:
+            beside = read_json(path, CheckpointError, _REMEDY)
+        except CheckpointError:
+            if embedded is None:
+                raise
+    if embedded is None:
+        if not isinstance(beside, dict):
+            raise CheckpointError(f"{path} is missing or not a JSON object, and the weights carry no configuration")
+        return beside
+    weights = path.with_name(WEIGHTS)
+    config = parse_json(embedded, f"the configuration in {weights}", CheckpointError, _REMEDY)
+    if not isinstance(config, dict):
+        raise CheckpointError(f"{weights} carries a configuration that is not a JSON object; {_REMEDY}")
+    if beside is not None and beside != config:
+        warnings.warn(f"{path} differs from the configuration inside {WEIGHTS}, which is used", stacklevel=4)
+    return config
+
+
+def built(build: Callable[[], M], shapes: Mapping[str, Sequence[int]], origin: str) -> M:
+    """The module that settings of a file make, if it is about as large as what the file holds.
+
+    Args:
+        build: makes the module.
+        shapes: of the file's tensors.
+        origin: of the settings, for the message.
+
+    Raises:
+        CheckpointError: `build` fails, or the module is too large.
+    """
+    try:
+        with Budget(list(shapes.values()), origin):
+            return build()
+    except CheckpointError:
+        raise
+    except (ValueError, TypeError, RuntimeError, OverflowError, MemoryError) as error:
+        raise CheckpointError(f"settings in {origin} do not make a model: {_first_line(error)}; {_REMEDY}") from error
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]
+
+
+def shapes_of(state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    """The shapes of tensors, by name."""
+    return {name: tuple(tensor.shape) for name, tensor in state.items()}
+
+
+def check_shapes(found: Mapping[str, tuple[int, ...]], wanted: Mapping[str, tuple[int, ...]], origin: str) -> None:
+    """Compare the names and shapes of tensors.
+
+    Raises:
+        CheckpointError: keys are missing, unexpected, or of another shape; the message names them.
+    """
+    problems = [f"missing key {name!r}" for name in wanted if name not in found]
+    problems += [f"unexpected key {name!r}" for name in found if name not in wanted]
+    problems += [
+        f"key {name!r} has shape {found[name]} where the model has {shape}"
+        for name, shape in wanted.items()
+        if name in found and found[name] != shape
+    ]
+    if problems:
+        more = f" and {len(problems) - 5} more" if len(problems) > 5 else ""
+        raise CheckpointError(f"{origin} does not fit the model: {'; '.join(problems[:5])}{more}; {_REMEDY}")
+
+
+def load_state(module: nn.Module, state: Mapping[str, Tensor], origin: str) -> None:
+    """Load `state` into `module`, strictly.
+
+    Raises:
+        CheckpointError: keys are missing, unexpected, or of another shape; the message names them. Or a tensor is
+            complex or whole numbers where the model has real ones, or has values that its layer refuses.
+    """
+    own = module.state_dict()
+    check_shapes(shapes_of(state), shapes_of(own), origin)
+    for name, tensor in own.items():
+        if state[name].is_complex() != tensor.is_complex() or (
+            tensor.is_floating_point() and not state[name].is_floating_point()
+        ):
+            raise CheckpointError(f"{origin}: {name!r} is {state[name].dtype}, the model's {tensor.dtype}; {_REMEDY}")
+    try:
+        module.load_state_dict(state)
+    except RuntimeError as error:
+        raise CheckpointError(f"{origin}: {str(error).splitlines()[-1].strip()}; {_REMEDY}") from error
+
+
+def dataclass_from(cls: type[T], values: Mapping[str, Any], origin: str) -> T:
+    """A typed dataclass from JSON values, checked by pydantic; unknown names are refused.
+
+    Raises:
+        CheckpointError: names the settings that are unknown, missing or of the wrong type.
+    """
+    adapter: TypeAdapter[T] = TypeAdapter(with_config(ConfigDict(extra="forbid", strict=False))(cls))
+    try:
+        return adapter.validate_python(dict(values))
+    except ValidationError as error:
+        details = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()[:5])
+        raise CheckpointError(f"settings in {origin} do not fit {cls.__name__}: {details}; {_REMEDY}") from error
+
+
+def resolve(path_or_name: str | os.PathLike[str], bundled: Path, cache_dir: str | None = None) -> Path:
+    """The folder of a model: a bundled name, an existing folder, or a hub id ("owner/name", needs the extra "hub").
+
+    A bundled name means the bundled model, whatever lies in the current folder: a folder of that name is "./name". A
+    `Path` is never a name.
+
+    Raises:
+        CheckpointError: nothing of that name; the message tells what there is.
+    """
+    path, name = Path(path_or_name), os.fspath(path_or_name)
+    names = sorted(p.parent.name for p in bundled.glob(f"*/{WEIGHTS}"))
+    if name in names and isinstance(path_or_name, str):
+        if (path / WEIGHTS).is_file():
+            warnings.warn(f"{name!r} is the bundled model; the one in the folder here is './{name}'", stacklevel=3)
+        return bundled / name
+    if os.path.isdir(path):  # False for what no file system takes as a name
+        return path
+    if isinstance(path_or_name, str) and name.count("/") == 1 and not name.startswith((".", "/", "~")):
+        return _from_hub(name, cache_dir)
+    known = f"bundled names: {', '.join(names)}" if names else "no model is bundled with this release"
+    raise CheckpointError(f"{name!r} is neither a folder, a bundled name nor a hub id; {known}")
+
+
+def _from_hub(name: str, cache_dir: str | None) -> Path:
+    try:
+        from huggingface_hub import snapshot_download
+    except ImportError as error:
+        raise CheckpointError(
+            f"{name!r} is no folder here; to fetch it from a hub: pip install 'anchored-diffusion[hub]'"
+        ) from error
+    try:
+        return Path(snapshot_download(name, allow_patterns=[CONFIG, WEIGHTS], cache_dir=cache_dir))
+    except Exception as error:  # the hub's client raises a wide family of errors; each means the same to a user
+        raise CheckpointError(f"{name!r} is no folder here and could not be fetched from the hub: {error}") from error

@@ -1,0 +1,114 @@
+"""Settings as typed dataclasses in YAML files: read, changed from a command line, written, checked."""
+
+from __future__ import annotations
+
+import operator
+import os
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
+
+from shared.errors import ConfigError
+from shared.files.documents import parse_yaml, read_yaml_file
+
+T = TypeVar("T")
+
+
+def read_yaml(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The settings by name that a file holds.
+
+    Raises:
+        ConfigError: the file cannot be read, or holds something else.
+    """
+    values = read_yaml_file(path) or {}
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path} does not hold settings by name, such as training: {{max_steps: 500}}")
+    return values
+
+
+def settings_file(path_or_name: str | os.PathLike[str], bundled: Path) -> Path:
+    """The file of settings of that name among those that come with a package, or at that path.
+
+    Raises:
+        ConfigError: there is neither; the message tells the names.
+    """
+    wanted = os.fspath(path_or_name)
+    names = sorted(path.relative_to(bundled).with_suffix("").as_posix() for path in bundled.rglob("*.yaml"))
+    if wanted in names:
+        return bundled / f"{wanted}.yaml"
+    if os.path.isfile(wanted):  # False for what no file system takes as a name
+        return Path(wanted)
+    raise ConfigError(f"{wanted} is no file, and none of the settings that come with the package: {', '.join(names)}")
+
+
+def write_yaml(settings: Any) -> str:
+    """The YAML of a dataclass."""
+    return yaml.safe_dump(plain(settings), sort_keys=False, allow_unicode=True)
+
+
+def whole_number(name: str, value: Any) -> int:
+    """A count, of whichever kind of integer.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise ConfigError(f"{name}={value!r}: need a whole number, such as {name}=24") from None
+
+
+def change(text: str) -> dict[str, Any]:
+    """What "section.name=value" changes, the value as YAML.
+
+    Raises:
+        ConfigError: it is not written so.
+    """
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise ConfigError(f"{text!r} is no change; write it as section.name=value, such as training.max_steps=500")
+    made: Any = parse_yaml(value, repr(text))
+    for part in reversed(name.strip().split(".")):
+        made = {part: made}
+    return dict(made)
+
+
+def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """`base` with what `over` says instead, section by section; a section with another `kind` replaces the whole."""
+    result = dict(base)
+    for name, value in over.items():
+        inner = result.get(name)
+        # A backbone of another kind shares no field with the one before it.
+        part = isinstance(inner, dict) and isinstance(value, dict) and "kind" not in value
+        result[name] = merged(dict(inner or {}), value) if part else value
+    return result
+
+
+def plain(settings: Any) -> dict[str, Any]:
+    """A dataclass as dictionaries and lists."""
+
+    def lists(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: lists(inner) for name, inner in value.items()}
+        return [lists(inner) for inner in value] if isinstance(value, (list, tuple)) else value
+
+    found: dict[str, Any] = lists(asdict(settings))
+    return found
+
+
+def checked(cls: type[T], values: Mapping[str, Any], origin: str) -> T:
+    """A dataclass from settings by name; names that it has not are refused, at any depth.
+
+    Raises:
+        ConfigError: names the settings that are unknown, missing or of the wrong type.
+    """
+    adapter: TypeAdapter[T] = TypeAdapter(with_config(ConfigDict(extra="forbid"))(cls))
+    try:
+        return adapter.validate_python(dict(values))
+    except ValidationError as error:
+        details = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()[:5])
+        raise ConfigError(f"{origin}: {details}") from error

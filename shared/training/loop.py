@@ -1,0 +1,176 @@
+"""Parts of the training loop: batches from any step on, stopping with a saved state, saving it whole, the bar."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import numpy as np
+import torch
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint, Timer
+from lightning.pytorch.plugins import TorchCheckpointIO
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+from tqdm.std import tqdm
+
+from shared.console.progress import bar
+from shared.files.io import atomic_path
+from shared.random import derive_seed
+from shared.training.batches import Batch, BatchSource
+
+
+def in_main_thread() -> bool:
+    """Whether signals may be handled here."""
+    return threading.current_thread() is threading.main_thread()
+
+
+class Stopper(Callback):
+    """Saves the state when training ends; the first Ctrl-C ends it after the running step, when weights, averages
+    and step count belong together."""
+
+    def __init__(self, state: Path | None):
+        self.state = state
+        self.asked = False
+        self.saved = -1
+
+    def listen(self) -> None:
+        """From now on Ctrl-C comes here."""
+        if in_main_thread():
+            signal.signal(signal.SIGINT, self._ask)
+
+    def _ask(self, number: int, frame: Any) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
+
+    def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
+        if self.asked:
+            self._save(trainer)
+            raise KeyboardInterrupt
+
+    def on_train_end(self, trainer: L.Trainer, *_: Any) -> None:
+        self._save(trainer)
+
+    def _save(self, trainer: L.Trainer) -> None:
+        if self.state is not None and trainer.global_step != self.saved:
+            self.saved = trainer.global_step
+            trainer.save_checkpoint(self.state)
+
+
+def state_keeper(state: Path, seconds: float) -> ModelCheckpoint:
+    """Saves the training state to `state` every so many seconds of training, each over the one before."""
+    return ModelCheckpoint(
+        dirpath=state.parent,
+        filename=state.stem,
+        train_time_interval=timedelta(seconds=seconds),
+        save_top_k=1,
+        enable_version_counter=False,
+        save_on_train_epoch_end=False,
+    )
+
+
+class Clock(Callback):
+    """Counts the seconds of training as part of the saved state, so that they are known whatever ended a run."""
+
+    def __init__(self) -> None:
+        self._before, self._started = 0.0, time.perf_counter()
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._started = time.perf_counter()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"seconds": self._before + time.perf_counter() - self._started}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._before = float(state_dict["seconds"])
+
+
+class AtomicIO(TorchCheckpointIO):
+    """Writes beside the target and renames; Lightning's own goes by way of the system's temporary folder, and where
+    that is another file system a stop during the move leaves half a file."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        with atomic_path(path) as temporary:
+            torch.save(checkpoint, temporary)
+
+
+class Progress(Callback):
+    """A bar over steps with the smoothed loss. Where a timer may end the training first, its end is what the timer
+    leaves time for."""
+
+    def __init__(self, description: str):
+        self.description = description
+        self.bar: tqdm | None = None
+        self.loss: float | None = None
+        self._first, self._started = 0, 0.0
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if trainer.is_global_zero:
+            self._first, self._started = trainer.global_step, time.perf_counter()
+            self.bar = bar(trainer.max_steps, self.description, "steps", initial=self._first)
+
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, *_: Any) -> None:
+        if self.bar is None:
+            return
+        self.bar.total = self._end(trainer, self.bar)
+        self.bar.update(1)
+        if trainer.global_step % 20 == 0:
+            loss = float(outputs["loss"])
+            self.loss = loss if self.loss is None else 0.9 * self.loss + 0.1 * loss
+            self.bar.set_postfix(loss=f"{self.loss:.4f}", refresh=False)
+
+    def _end(self, trainer: L.Trainer, shown: tqdm) -> int:
+        """The step that training will come to, at its speed so far."""
+        timers = [callback for callback in trainer.callbacks if isinstance(callback, Timer)]  # type: ignore[attr-defined]
+        left = [seconds for timer in timers if (seconds := timer.time_remaining()) is not None]
+        if not left:
+            return trainer.max_steps
+        mean = (trainer.global_step - self._first) / (time.perf_counter() - self._started)
+        speed = shown.format_dict["rate"] or mean  # that by which the bar tells the time left
+        return min(trainer.max_steps, trainer.global_step + round(speed * max(0.0, min(left))))
+
+    def _close(self) -> None:
+        if self.bar is not None:
+            self.bar.close()
+            self.bar = None
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._close()
+
+    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
+        self._close()
+
+
+class BatchData(L.LightningDataModule):
+    """Hands out a loader that starts at the trainer's step."""
+
+    def __init__(self, source: BatchSource, seed: int, max_steps: int, num_workers: int):
+        super().__init__()
+        self.source, self.seed, self.max_steps, self.num_workers = source, seed, max_steps, num_workers
+
+    def train_dataloader(self) -> DataLoader:
+        trainer = self.trainer
+        assert trainer is not None
+        stream = _Stream(self.source, self.seed, trainer.global_step, self.max_steps, trainer.global_rank)
+        return DataLoader(stream, batch_size=None, num_workers=self.num_workers)
+
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        return batch.to(device)
+
+
+class _Stream(IterableDataset):
+    """Batches start, start + 1, … up to stop; batch n is drawn by a generator seeded with (seed, n, rank)."""
+
+    def __init__(self, source: BatchSource, seed: int, start: int, stop: int, rank: int):
+        self.source, self.seed, self.start, self.stop, self.rank = source, seed, start, stop, rank
+
+    def __iter__(self) -> Iterator[Batch]:
+        worker = get_worker_info()
+        offset, stride = (0, 1) if worker is None else (worker.id, worker.num_workers)
+        for n in range(self.start + offset, self.stop, stride):
+            yield self.source.batch(np.random.default_rng(derive_seed(self.seed, "batch", n, self.rank)))

@@ -1,0 +1,328 @@
+"""Training a denoiser with Lightning: EMA, exact resume, and a stop that names the batch when the loss is not finite.
+
+Batch n and its noise are functions of (seed, n) alone. So a run that was stopped and started again sees the same
+batches and draws as one that was not, with nothing but the step count to remember.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, Literal, NoReturn, Protocol, TypeVar
+
+import lightning as L
+import numpy as np
+import torch
+from lightning.pytorch.callbacks import Callback
+from torch import Tensor, nn
+
+from shared.errors import CheckpointError, ConfigError, TrainingError
+from shared.files.settings import whole_number
+from shared.random import derive_seed
+from shared.training.batches import Batch, BatchSource
+from shared.training.ema import ema_of
+from shared.training.loop import AtomicIO, BatchData, Clock, Progress, Stopper, in_main_thread, state_keeper
+from shared.training.memory import keep_large_blocks
+
+LAST_STATE = "last.ckpt"
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How to train.
+
+    Args:
+        max_steps: optimiser steps.
+        learning_rate: peak of AdamW's learning rate.
+        weight_decay: of AdamW, on matrices only.
+        warmup: share of the steps in which the rate rises to its peak.
+        decay: "cosine" to zero at max_steps, or "constant".
+        gradient_clip: norm at which gradients are clipped; 0 does not clip.
+        ema_decay: of the averaged weights, which are those that are used afterwards.
+        seed: of data order, times and noise.
+        precision: Lightning's, "32-true" or "bf16-mixed".
+        num_workers: processes that prepare batches; 0 prepares them in the training process.
+        save_every_seconds: how often the training state is saved; it is saved at the end and on Ctrl-C besides.
+        compile: train through `torch.compile`, which takes a minute or more to start; weights and their names are the
+            same as without, results agree to rounding.
+    """
+
+    max_steps: int = 1000
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.0
+    warmup: float = 0.05
+    decay: Literal["cosine", "constant"] = "cosine"
+    gradient_clip: float = 1.0
+    ema_decay: float = 0.999
+    seed: int = 0
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    num_workers: int = 0
+    save_every_seconds: float = 15.0
+    compile: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("max_steps", "seed", "num_workers"):
+            object.__setattr__(self, name, whole_number(name, getattr(self, name)))
+        if self.max_steps < 1:
+            raise ConfigError(f"max_steps={self.max_steps}: need at least one step")
+        if not self.learning_rate > 0:
+            raise ConfigError(f"learning_rate={self.learning_rate}: need a positive rate")
+        if not 0 <= self.warmup < 1:
+            raise ConfigError(f"warmup={self.warmup}: need 0 <= warmup < 1")
+
+    def rate(self, step: int) -> float:
+        """Learning rate at `step` as a share of the peak."""
+        rise = max(1, round(self.warmup * self.max_steps))
+        if step < rise and self.warmup > 0:
+            return (step + 1) / rise
+        if self.decay == "constant":
+            return 1.0
+        progress = step / self.max_steps
+        return 0.5 * (1 + float(np.cos(np.pi * min(1.0, progress))))
+
+
+N = TypeVar("N", bound=nn.Module)
+N_contra = TypeVar("N_contra", bound=nn.Module, contravariant=True)
+
+
+class Objective(Protocol[N_contra]):
+    """The loss of each item, (batch,), of a network on a batch; see `Batch` for the arguments."""
+
+    def __call__(
+        self,
+        denoiser: N_contra,
+        x0: Tensor,
+        y: Tensor | None = None,
+        mask: Tensor | None = None,
+        generator: torch.Generator | None = None,
+        *,
+        condition: Mapping[str, Tensor] | None = None,
+    ) -> Tensor: ...
+
+
+class DiffusionModule(L.LightningModule, Generic[N]):
+    """Trains a network with an objective, such as a `Denoiser` with a `DiffusionLoss`.
+
+    The averaged weights are `ema_denoiser`. A loss or gradient that is not finite raises TrainingError with the
+    ids of the items.
+
+    Args:
+        denoiser: the network; its attribute `network` is what may be compiled.
+        loss: the objective.
+        config: how to train.
+    """
+
+    def __init__(self, denoiser: N, loss: Objective[N], config: TrainingConfig):
+        super().__init__()
+        self.denoiser = denoiser
+        self.loss = loss
+        self.config = config
+        self.averaged = ema_of(denoiser, config.ema_decay)
+        self._names: Sequence[str] = ()
+
+    @property
+    def ema_denoiser(self) -> N:
+        """The denoiser with averaged weights."""
+        module = self.averaged.module
+        assert isinstance(module, type(self.denoiser))
+        return module
+
+    @property
+    def network(self) -> nn.Module:
+        """The part of the denoiser that may be compiled."""
+        network = self.denoiser.network
+        assert isinstance(network, nn.Module)
+        return network
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """The mean loss of one batch; also seeds what the network draws (dropout) by the step."""
+        seed = derive_seed(self.config.seed, "step", self.global_step, self.global_rank)
+        _seed_global(seed)
+        generator = torch.Generator(device="cpu").manual_seed(seed)
+        losses = self.loss(self.denoiser, batch.x0, batch.y, batch.mask, generator, condition=batch.condition)
+        finite = torch.isfinite(losses)
+        names = [str(batch.ids[i]) if batch.ids else f"item {i}" for i in range(len(losses))]
+        if not bool(finite.all()):
+            bad = [name for name, ok in zip(names, finite.tolist(), strict=True) if not ok]
+            self._refuse(f"the loss of step {self.global_step} is not finite for {len(bad)} of {len(names)} items", bad)
+        self._names = names
+        return losses.mean()
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip by the norm of all gradients; one that is not finite stops before it gets into the weights."""
+        parameters = [p for p in self.denoiser.parameters() if p.grad is not None]
+        norm = nn.utils.clip_grad_norm_(parameters, gradient_clip_val or math.inf)
+        scaled = self.config.precision == "16-mixed"  # there the gradient scaler skips such steps
+        if not scaled and not bool(torch.isfinite(norm)):
+            self._refuse(f"the gradient of step {self.global_step} is not finite, its loss is", self._names)
+
+    @staticmethod
+    def _refuse(what: str, names: Sequence[str]) -> NoReturn:
+        raise TrainingError(
+            f"{what}: {', '.join(names[:5])}. Look at their values, lower the learning rate or clip gradients harder; "
+            "the last state is kept"
+        )
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """Step, then move the averaged weights: here, because a state saved after the batch must hold both."""
+        super().optimizer_step(*args, **kwargs)
+        self.averaged.update_parameters(self.denoiser)
+
+    def configure_optimizers(self) -> Any:
+        """AdamW with the configured schedule."""
+        parameters = [p for p in self.denoiser.parameters() if p.requires_grad]
+        groups = [
+            {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": self.config.weight_decay},
+            {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
+        ]
+        fused = self.config.precision == "32-true"  # Lightning clips no gradients for a fused optimiser in mixed ones
+        optimizer = torch.optim.AdamW(groups, lr=self.config.learning_rate, betas=(0.9, 0.99), fused=fused)
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, self.config.rate)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+
+def _seed_global(seed: int) -> None:
+    """Seed what dropout draws from. `torch.manual_seed` would do, but costs milliseconds where CUDA is not in use."""
+    torch.default_generator.manual_seed(seed)
+    if torch.cuda.is_initialized():
+        torch.cuda.manual_seed_all(seed)
+
+
+def fit(
+    module: DiffusionModule,
+    source: BatchSource,
+    folder: str | os.PathLike[str] | None = None,
+    *,
+    accelerator: str = "cpu",
+    devices: int | str | list[int] = 1,
+    strategy: str = "auto",
+    resume: bool = True,
+    progress: bool = True,
+    description: str = "training",
+    callbacks: Sequence[Callback] = (),
+    logger: Any = False,
+) -> None:
+    """Train `module` on `source` until its config's max_steps.
+
+    The process keeps the memory that training took, for the next steps; see `shared.training.memory`.
+
+    Args:
+        module: left on the CPU with its trained weights.
+        source: of batches.
+        folder: where the training state is kept (`last.ckpt`, written atomically); None keeps none.
+        accelerator, devices, strategy: Lightning's.
+        resume: go on from the state in `folder` if there is one.
+        progress: show a progress bar.
+        description: what the bar says.
+        callbacks, logger: Lightning's, besides.
+
+    Raises:
+        TrainingError: the loss is not finite.
+        CheckpointError: the state in `folder` cannot be read or does not fit the module.
+        KeyboardInterrupt: the user stopped it, with Ctrl-C: the running step is finished and the state saved, and the
+            same call goes on from there. A second Ctrl-C does not wait, and what was saved last is kept.
+    """
+    keep_large_blocks()
+    config = module.config
+    state = None if folder is None else Path(folder) / LAST_STATE
+    used: list[Callback] = [*callbacks]
+    stopper = Stopper(state)
+    used += [stopper, Clock()]
+    if state is not None:
+        used.append(state_keeper(state, config.save_every_seconds))
+    if progress:
+        used.append(Progress(description))
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*(does not have many workers|isinstance.treespec|LeafSpec).*")
+        warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists.*")
+        warnings.filterwarnings("ignore", message=".*module.s. in eval mode.*")  # the averaged weights are
+        # Of a state that was saved under another interval, which is nothing to restore.
+        warnings.filterwarnings("ignore", message=".*callbacks used to create the checkpoint.*")
+        trainer = L.Trainer(
+            accelerator=accelerator,
+            devices=devices,
+            strategy=strategy,
+            precision=config.precision,
+            max_steps=config.max_steps,
+            max_epochs=-1,
+            gradient_clip_val=config.gradient_clip or None,
+            callbacks=used,
+            plugins=[AtomicIO()],
+            logger=logger,
+            enable_checkpointing=state is not None,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            use_distributed_sampler=False,
+            log_every_n_steps=max(1, min(50, config.max_steps)),
+        )
+        data = BatchData(source, config.seed, config.max_steps, config.num_workers)
+        path = str(state) if state is not None and resume and state.is_file() else None
+        if path is not None:
+            _check_state(Path(path), module)
+        on_interrupt = signal.getsignal(signal.SIGINT)
+        network = module.network
+        if config.compile:
+            network.compile()
+        try:
+            stopper.listen()
+            trainer.fit(module, datamodule=data, ckpt_path=path, weights_only=True if path else None)
+        except SystemExit:
+            if not trainer.interrupted:
+                raise
+            # Lightning turns Ctrl-C into exit(1) and goes on ignoring it; a caller, or a notebook, expects its own.
+            raise KeyboardInterrupt from None
+        finally:
+            network._compiled_call_impl = None  # what is used or saved afterwards is the plain network
+            if in_main_thread():
+                signal.signal(signal.SIGINT, on_interrupt)
+    module.cpu()
+
+
+def seconds_of(folder: str | os.PathLike[str]) -> float:
+    """Seconds of training that went into the state that `fit` keeps in this folder; 0 where there is none to read."""
+    try:
+        saved = torch.load(Path(folder) / LAST_STATE, map_location="cpu", weights_only=True)
+        return float(saved["callbacks"][Clock.__name__]["seconds"])
+    except Exception:  # `fit` tells of a damaged state
+        return 0.0
+
+
+def _check_state(path: Path, module: DiffusionModule) -> None:
+    """Refuse a damaged or foreign training state with a message that tells the remedy."""
+    remedy = "remove it (or ask for a new training) to start afresh"
+    try:
+        saved = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
+    except Exception as error:  # unpickling damaged bytes raises many kinds
+        raise CheckpointError(f"the training state {path} cannot be read ({type(error).__name__}); {remedy}") from error
+    own = module.state_dict()
+    wrong = sorted(set(saved) ^ set(own)) or [k for k in own if saved[k].shape != own[k].shape]
+    if wrong:
+        raise CheckpointError(
+            f"the training state {path} is of another model (first difference: {wrong[0]!r}); {remedy}"
+        )
+
+
+def quiet_lightning() -> Callable[[], None]:
+    """Silence Lightning's start-up lines; returns a function that restores them."""
+    import logging
+
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric", "pytorch_lightning")]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+
+    def restore() -> None:
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)
+
+    return restore

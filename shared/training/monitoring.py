@@ -1,0 +1,145 @@
+"""What is seen of a training while it runs: the loss, checks of the averaged weights, and a limit by the clock."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import Callback, Timer
+from torch import Tensor, nn
+
+from shared.training.module import DiffusionModule
+
+Row = dict[str, float]
+"""One line of a history; always with "step"."""
+
+
+def time_limit(minutes: float) -> Callback:
+    """Ends training after this long, what was spent before a resumption counted."""
+    return Timer(duration=timedelta(minutes=minutes), interval="step", verbose=False)
+
+
+class LossHistory(Callback):
+    """Keeps the mean loss of every `every` steps, and hands it to the trainer's logger.
+
+    It is part of the saved training state, and so goes on in a run that is resumed.
+
+    Attributes:
+        rows: {"step", "loss", "learning_rate", "seconds"} each; seconds are of training so far.
+    """
+
+    def __init__(self, every: int = 20):
+        self.every = every
+        self.rows: list[Row] = []
+        self._losses: list[Tensor] = []
+        self._before = 0.0
+        self._started = time.perf_counter()
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._started = time.perf_counter()
+
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, *_: Any) -> None:
+        self._losses.append(outputs["loss"].detach())
+        if trainer.global_step % self.every == 0:
+            self._flush(trainer)
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._flush(trainer)
+
+    def _flush(self, trainer: L.Trainer) -> None:
+        if not self._losses:
+            return
+        row = {
+            "loss": float(torch.stack(self._losses).mean()),
+            "learning_rate": float(trainer.optimizers[0].param_groups[0]["lr"]),
+            "seconds": self._seconds(),
+        }
+        self._losses.clear()
+        self.rows.append({"step": trainer.global_step, **row})
+        if trainer.logger is not None:
+            trainer.logger.log_metrics(row, step=trainer.global_step)
+
+    def _seconds(self) -> float:
+        return self._before + time.perf_counter() - self._started
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"rows": self.rows, "seconds": self._seconds()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.rows, self._before = list(state_dict["rows"]), float(state_dict["seconds"])
+
+
+class Checkup(Callback):
+    """Looks at the network with averaged weights every so many steps and at the end, on the first process.
+
+    Its history is part of the saved training state.
+
+    Args:
+        check: (network, step) → scores by name; called without gradients, in evaluation mode.
+        every: steps between.
+        monitor: the score by which networks are compared; higher is better, NaN is worst.
+        on_best: called with the network and its scores when it is the best so far.
+
+    Attributes:
+        rows: {"step", scores...} each.
+    """
+
+    def __init__(
+        self,
+        check: Callable[[nn.Module, int], Mapping[str, float]],
+        every: int,
+        monitor: str,
+        on_best: Callable[[nn.Module, Row], None] | None = None,
+    ):
+        self.check, self.every, self.monitor, self.on_best = check, max(1, every), monitor, on_best
+        self.rows: list[Row] = []
+        self._looked = 0
+
+    @property
+    def best(self) -> Row | None:
+        """The row of the best network so far."""
+        return max(self.rows, key=self._rank, default=None)
+
+    def _rank(self, row: Row) -> float:
+        value = row.get(self.monitor, math.nan)
+        return -math.inf if math.isnan(value) else value
+
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
+        if trainer.global_step % self.every == 0:
+            self._look(trainer, pl_module)
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._look(trainer, pl_module)
+
+    def _look(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        step = trainer.global_step
+        if step == self._looked:
+            return
+        self._looked = step  # on every process, for all must come to the barrier; rows are the first one's
+        if trainer.is_global_zero:
+            assert isinstance(pl_module, DiffusionModule)
+            network = pl_module.ema_denoiser
+            training = network.training
+            with torch.no_grad():
+                row = {"step": step, **self.check(network.eval(), step)}
+            network.train(training)
+            better = self.best is None or self._rank(row) > self._rank(self.best)
+            self.rows.append(row)
+            if trainer.logger is not None:
+                scores = {name: value for name, value in row.items() if name != "step" and not math.isnan(value)}
+                trainer.logger.log_metrics(scores, step=step)
+            if better and self.on_best is not None:
+                self.on_best(network, row)
+        trainer.strategy.barrier()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"rows": self.rows}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.rows = list(state_dict["rows"])
+        self._looked = max((int(row["step"]) for row in self.rows), default=0)

@@ -1,0 +1,382 @@
+"""Audio files, whatever libsndfile reads: whole or in blocks, with what a copy has to keep; and resampling (soxr)."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import soundfile
+import soxr
+
+from shared.errors import ConfigError, DataError
+from shared.files.io import atomic_path
+from speech.audio.chunks import Lengths, lengths, state_length, unclosed
+from speech.audio.coding import AUDIO_SUFFIXES, AudioInfo, RawFormat, encoder, notes_on, refuse_suffix, target_coding
+from speech.audio.flac import unstated
+from speech.audio.patched import Patched
+from speech.audio.tags import bit_rate, carry_tags, same_tags
+
+__all__ = [
+    "AUDIO_SUFFIXES",
+    "BLOCK_SECONDS",
+    "Audio",
+    "AudioInfo",
+    "AudioReader",
+    "AudioWriter",
+    "Quality",
+    "RawFormat",
+    "Resampler",
+    "audio_info",
+    "create_audio",
+    "fit_length",
+    "notes_on",
+    "open_audio",
+    "read_audio",
+    "refuse_same",
+    "resample",
+    "target_coding",
+    "unwritable",
+    "write_audio",
+]
+
+BLOCK_SECONDS = 10.0
+"""How much of a long recording is read or written at once."""
+
+_WRITTEN_AT_ONCE = 1 << 16
+_READ_AT_ONCE = 1 << 24
+_RATES = (1000, 1_000_000)
+_WITHOUT_LENGTH = 1 << 62
+_CHUNKED = ("WAV", "WAVEX", "RF64", "W64", "AIFF")
+
+Quality = Literal["HQ", "VHQ"]
+
+
+@dataclass(frozen=True)
+class Audio:
+    """A recording in memory.
+
+    Attributes:
+        waveform: float32 (channels, samples); full scale is ±1.
+        sample_rate: Hz.
+        format, subtype, metadata, endian: as in `AudioInfo`.
+    """
+
+    waveform: np.ndarray
+    sample_rate: int
+    format: str = "WAV"
+    subtype: str = "PCM_16"
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    endian: str = "FILE"
+
+    @property
+    def info(self) -> AudioInfo:
+        """Everything but the samples."""
+        channels, samples = self.waveform.shape
+        return AudioInfo(
+            self.sample_rate, channels, samples, self.format, self.subtype, self.metadata, endian=self.endian
+        )
+
+
+class AudioReader:
+    """A file that is open for reading, from its start to its end. Made by `open_audio`."""
+
+    def __init__(self, path: Path, file: soundfile.SoundFile, length: Lengths):
+        self._path, self._file, self._read = path, file, 0
+        self.info = AudioInfo(
+            file.samplerate,
+            file.channels,
+            length.samples,
+            file.format,
+            file.subtype,
+            {name: value for name, value in file.copy_metadata().items() if value},
+            file.endian,
+            length.missing,
+        )
+
+    def read(self, samples: int) -> np.ndarray:
+        """The next samples, float32 (channels, n): fewer than asked for only at the end.
+
+        Raises:
+            DataError: the file is damaged or ends before the length that it states.
+        """
+        wanted = min(samples, self.info.samples - self._read)
+        try:
+            block = self._file.read(wanted, dtype="float32", always_2d=True)
+        except soundfile.LibsndfileError as error:
+            raise self._damaged() from error
+        self._read += len(block)
+        if len(block) < wanted:
+            raise self._damaged()
+        return np.ascontiguousarray(block.T)
+
+    def blocks(self, samples: int | None = None) -> Iterator[np.ndarray]:
+        """All that is left, in blocks of this many samples [10 s]."""
+        most = max(1, _READ_AT_ONCE // self.info.channels)
+        samples = samples or min(most, int(BLOCK_SECONDS * self.info.sample_rate))
+        while self._read < self.info.samples:
+            yield self.read(samples)
+
+    def _damaged(self) -> DataError:
+        return DataError(
+            f"{self._path} is damaged or cut short: it states {self.info.samples} samples, and reading stops after "
+            f"{self._read}; copy or record it again"
+        )
+
+
+@contextlib.contextmanager
+def open_audio(path: str | os.PathLike[str], raw: RawFormat | None = None) -> Iterator[AudioReader]:
+    """Open a file for reading in blocks.
+
+    Args:
+        path: any file that libsndfile reads; its content decides, not its suffix, save for .raw.
+        raw: what a .raw file holds.
+
+    Raises:
+        DataError: no such file, not audio, without samples, of an impossible rate; or .raw without `raw`.
+    """
+    path = Path(path)
+    if not os.path.isfile(path):  # False for what no file system takes as a name
+        there = os.path.exists(path)
+        what = "is a folder" if os.path.isdir(path) else "is no regular file" if there else "no such file"
+        raise DataError(f"{path}: {what}; name an audio file")
+    if path.stat().st_size == 0:
+        raise DataError(f"{path} is empty (0 bytes); record or copy it again")
+    options: dict[str, Any] = {}
+    if path.suffix.lower() == ".raw":
+        if raw is None:
+            raise DataError(f"{path} holds bare samples and does not tell its rate; give it (RawFormat, --raw-rate)")
+        options = {"samplerate": raw.sample_rate, "channels": raw.channels, "format": "RAW"}
+        options |= {"subtype": raw.subtype, "endian": raw.endian}
+    with contextlib.ExitStack() as stack:
+        try:
+            file = stack.enter_context(soundfile.SoundFile(path, **options))
+            if file.frames == 0 or file.frames >= _WITHOUT_LENGTH:
+                patches = unclosed(path) or unstated(path)
+                if patches:
+                    patched = stack.enter_context(Patched(path, patches))
+                    file = stack.enter_context(soundfile.SoundFile(patched, **options))
+        except (soundfile.LibsndfileError, ValueError, TypeError) as error:
+            raise _unreadable(path, error) from error
+        if file.frames == 0:
+            raise DataError(f"{path} holds no samples; record or copy it again")
+        if file.frames >= _WITHOUT_LENGTH:
+            raise DataError(
+                f"{path} does not state its length, nor does it end as it should; it may be cut short: copy it again"
+            )
+        if not _RATES[0] <= file.samplerate <= _RATES[1]:
+            raise DataError(
+                f"{path} states a rate of {file.samplerate} Hz, which is not between {_RATES[0]} and {_RATES[1]}; "
+                "its header may be damaged: copy or convert it again"
+            )
+        known = file.format in _CHUNKED
+        yield AudioReader(path, file, lengths(path, file.subtype, file.frames) if known else Lengths(file.frames))
+
+
+def _unreadable(path: Path, error: Exception) -> DataError:
+    if not os.access(path, os.R_OK):
+        return DataError(f"{path} may not be read; change its permissions")
+    why = error.error_string if isinstance(error, soundfile.LibsndfileError) else str(error)
+    return DataError(
+        f"{path} is not audio that libsndfile reads, or is damaged ({why.rstrip('.')}); convert it to WAV or FLAC"
+    )
+
+
+def audio_info(path: str | os.PathLike[str], raw: RawFormat | None = None) -> AudioInfo:
+    """What the file says of itself; raises as `open_audio`."""
+    with open_audio(path, raw) as reader:
+        return reader.info
+
+
+def read_audio(path: str | os.PathLike[str], raw: RawFormat | None = None) -> Audio:
+    """Read a whole file; raises as `open_audio` and `AudioReader.read`."""
+    with open_audio(path, raw) as reader:
+        info = reader.info
+        waveform = np.concatenate(list(reader.blocks()), axis=1)  # in blocks: a damaged header may state any length
+    return Audio(waveform, info.sample_rate, info.format, info.subtype, info.metadata, info.endian)
+
+
+class AudioWriter:
+    """A file that is open for writing. Made by `create_audio`.
+
+    Attributes:
+        dropped: names of what the source has beside its sound and the file has not, once it is written.
+    """
+
+    def __init__(self, path: Path, file: soundfile.SoundFile):
+        self._path, self._file = path, file
+        self.written, self.dropped = 0, tuple[str, ...]()
+
+    def write(self, block: np.ndarray) -> None:
+        """Append samples (channels, n); what is beyond ±1 is clipped where the coding has no room for it.
+
+        Raises:
+            DataError: the disk is full or cannot be written.
+        """
+        try:
+            for start in range(0, block.shape[1], _WRITTEN_AT_ONCE):  # encoders may fail on very long blocks
+                self._file.write(np.ascontiguousarray(block[:, start : start + _WRITTEN_AT_ONCE].T))
+            self.written += block.shape[1]
+        except (soundfile.LibsndfileError, AssertionError) as error:
+            raise unwritable(self._path, "its disk is full, or the file may not grow") from error
+
+    def close(self) -> None:
+        try:
+            self._file.close()
+        except soundfile.LibsndfileError as error:
+            raise unwritable(self._path, "its disk is full, or the file may not grow") from error
+
+
+def unwritable(path: str | os.PathLike[str], why: str) -> DataError:
+    """The error of a target that cannot be written."""
+    return DataError(f"{path} cannot be written ({why}); free some space, or choose another name or folder")
+
+
+def refuse_same(source: Path, target: Path) -> None:
+    """Refuse to write a file onto the one that it is made from.
+
+    Raises:
+        DataError: they are the same file.
+    """
+    if os.path.exists(target) and os.path.exists(source) and os.path.samefile(source, target):
+        raise DataError(f"{target} is the noisy file itself; choose another name or folder for the enhanced one")
+
+
+@contextlib.contextmanager
+def create_audio(
+    path: str | os.PathLike[str], info: AudioInfo, source: str | os.PathLike[str] | None = None
+) -> Iterator[AudioWriter]:
+    """Write a file in blocks; it appears at `path` when all is written, or not at all.
+
+    Args:
+        path: where; its suffix decides the format, and `info` where the suffix says nothing.
+        info: rate, channels, coding and metadata to keep. Where the format lacks the coding, the nearest that it has
+            is taken; metadata that it cannot hold is left out.
+        source: the file that the samples come from. Its bit rate is kept where the coding stays, and its tags where
+            both formats hold them in the same way, cover art and RIFF's chunks among them; what is left out is in the
+            writer's `dropped`.
+
+    Raises:
+        DataError: a suffix of a format that is not written, a format that cannot hold the rate or the channels, or a
+            target that cannot be written.
+    """
+    path, source = Path(path), None if source is None else Path(source)
+    refuse_suffix(path, source)
+    format, subtype = target_coding(path, info)
+    coding, of = (format, subtype), (info.format, info.subtype)
+    rate = bit_rate(source, subtype) if source is not None and subtype == info.subtype else None
+    copied = source is not None and same_tags(of, coding)
+    try:
+        with atomic_path(path) as temporary:
+            try:
+                settings = encoder(subtype, info, rate)
+                endian = _endian(format, subtype, info)
+                file = soundfile.SoundFile(
+                    temporary, "w", info.sample_rate, info.channels, subtype, endian, format, **settings
+                )
+            except (soundfile.LibsndfileError, ValueError) as error:
+                raise DataError(
+                    f"{path}: {format} ({subtype}) cannot hold {info.channels} channels at {info.sample_rate} Hz; "
+                    "choose a name that ends in .wav or .flac"
+                ) from error
+            for name, value in () if copied else info.metadata.items():
+                with contextlib.suppress(soundfile.LibsndfileError):
+                    setattr(file, name, value)
+            writer = AudioWriter(path, file)
+            try:
+                yield writer
+            except BaseException:
+                with contextlib.suppress(soundfile.LibsndfileError):
+                    file.close()
+                raise
+            writer.close()
+            if format in _CHUNKED:
+                state_length(temporary, subtype, writer.written)
+            if source is not None and info.format != "RAW":
+                writer.dropped = carry_tags(source, temporary, of, coding)
+    except OSError as error:
+        raise unwritable(path, error.strerror or str(error)) from error
+
+
+def _endian(format: str, subtype: str, info: AudioInfo) -> str:
+    return info.endian if soundfile.check_format(format, subtype, info.endian) else "FILE"
+
+
+def write_audio(
+    path: str | os.PathLike[str], audio: Audio, source: str | os.PathLike[str] | None = None
+) -> tuple[str, ...]:
+    """Write a recording, and return what of `source` it does not keep; see `create_audio`."""
+    with create_audio(path, audio.info, source) as writer:
+        writer.write(audio.waveform)
+    return writer.dropped
+
+
+def resample(
+    waveform: np.ndarray, from_rate: int, to_rate: int, *, length: int | None = None, quality: Quality = "VHQ"
+) -> np.ndarray:
+    """Band-limited resampling along the last axis, without delay (soxr).
+
+    Args:
+        waveform: (..., samples), float32 or float64.
+        from_rate, to_rate: Hz.
+        length: samples of the result, cut or continued by zeros; left out: what soxr returns, samples · to / from
+            rounded.
+        quality: of the filter: 20 or 28 bits.
+
+    Raises:
+        ConfigError: a rate that is not positive.
+    """
+    if from_rate <= 0 or to_rate <= 0:
+        raise ConfigError(f"rates {from_rate} and {to_rate} Hz: need > 0")
+    result = waveform
+    if from_rate != to_rate:
+        if waveform.size == 0:
+            return np.zeros((*waveform.shape[:-1], length or 0), waveform.dtype)
+        flat = np.ascontiguousarray(waveform.reshape(-1, waveform.shape[-1]))
+        lines = [soxr.resample(line, from_rate, to_rate, quality=quality) for line in flat]
+        result = np.stack(lines).reshape(*waveform.shape[:-1], -1)
+    return result if length is None else fit_length(result, length)
+
+
+def fit_length(waveform: np.ndarray, length: int) -> np.ndarray:
+    """Cut (..., samples), or continue it by zeros, to this length."""
+    missing = length - waveform.shape[-1]
+    if missing <= 0:
+        return waveform[..., :length]
+    return np.pad(waveform, [(0, 0)] * (waveform.ndim - 1) + [(0, missing)])
+
+
+class Resampler:
+    """`resample` for a signal that comes in blocks: the blocks' results joined are the result of the whole.
+
+    Args:
+        from_rate, to_rate: Hz.
+        channels: of the signal.
+        quality: of the filter.
+    """
+
+    def __init__(self, from_rate: int, to_rate: int, channels: int, quality: Quality = "VHQ"):
+        self._channels = channels
+        self._stream = (
+            None
+            if from_rate == to_rate
+            else soxr.ResampleStream(from_rate, to_rate, channels, dtype="float32", quality=quality)
+        )
+
+    def push(self, block: np.ndarray, last: bool = False) -> np.ndarray:
+        """What is ready after this block (channels, n); all that is left when it is the `last`."""
+        if self._stream is None:
+            return block
+        ready = self._stream.resample_chunk(np.ascontiguousarray(block.T), last=last)
+        return np.ascontiguousarray(ready.reshape(-1, self._channels).T)
+
+    def stream(self, blocks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+        """The resampled blocks, to the end."""
+        for block in blocks:
+            yield self.push(block)
+        if self._stream is not None:
+            yield self.push(np.zeros((self._channels, 0), np.float32), last=True)

@@ -1,0 +1,221 @@
+"""What a file tells beside its sound: titles, comments, cover art, and RIFF's chunks; taken over into a copy, or named
+where they are not. And the bit rate of lossy files.
+
+Tags of MP3, FLAC and Ogg and bit rates need mutagen, the extra "tags", which is under the GPL. Without it the ten texts
+that libsndfile knows are copied, bit rates are libsndfile's, and the rest is said to be dropped.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import soundfile
+
+from shared.errors import DataError
+from speech.audio.chunks import copy_chunks, names_beside
+
+try:
+    from mutagen import FileType, MutagenError
+    from mutagen.apev2 import APENoHeaderError, APEv2
+    from mutagen.flac import FLAC, CueSheet, MetadataBlock
+    from mutagen.id3 import ID3, ID3NoHeaderError
+    from mutagen.mp3 import MP3, BitrateMode
+    from mutagen.oggflac import OggFLAC
+    from mutagen.oggopus import OggOpus
+    from mutagen.oggvorbis import OggVorbis
+except ImportError:
+    HAS_MUTAGEN = False
+else:
+    HAS_MUTAGEN = True
+
+_CHUNKED = ("RIFF", "FORM", "W64")
+_UNKNOWN = 'tags and pictures that only the extra "tags" can copy'
+_FRAMES = {
+    "TIT2": "title",
+    "TPE1": "artist",
+    "TALB": "album",
+    "TDRC": "date",
+    "TRCK": "tracknumber",
+    "TCON": "genre",
+    "COMM": "comment",
+    "TCOP": "copyright",
+    "TSSE": "encoder",
+    "TENC": "encoder",
+    "APIC": "cover art",
+}
+_COMMENTS = {"description": "comment", "metadata_block_picture": "cover art", "coverart": "cover art"}
+_STAMPS = {"software", "encoder", "vendor"}
+"""What an encoder writes about itself: nobody misses it."""
+_APPLICATION = 2
+_LONGEST_NAME = 40
+_MOST_NAMES = 12
+
+
+@dataclass(frozen=True)
+class Rate:
+    """Bits a second, and whether all frames have that rate or their mean."""
+
+    bits: int
+    constant: bool = False
+
+
+def bit_rate(path: Path, subtype: str) -> Rate | None:
+    """The bit rate of an MP3, Vorbis or Opus file; None of other codings, and where it cannot be told."""
+    try:
+        if subtype == "MPEG_LAYER_III":
+            info: Any = MP3(path).info
+            return Rate(info.bitrate, info.bitrate_mode in (BitrateMode.CBR, BitrateMode.UNKNOWN))
+        if subtype == "VORBIS":
+            with open(path, "rb") as file:
+                return Rate(vorbis_rate(file))
+        if subtype == "OPUS":
+            opened: Any = OggOpus(path)
+            tags = sum(len(key) + len(value) for key, value in opened.tags or ())
+            return Rate(int(8 * (os.path.getsize(path) - tags) / opened.info.length))
+    except Exception:  # of files that others wrote; mutagen raises more than its own errors
+        return None
+    return None
+
+
+def vorbis_rate(file: BinaryIO) -> int:
+    """The nominal bit rate of an open Ogg Vorbis file."""
+    file.seek(0)
+    info: Any = OggVorbis(file).info
+    return int(info.bitrate)
+
+
+def same_tags(one: tuple[str, str], other: tuple[str, str]) -> bool:
+    """Whether files of these formats and subtypes hold tags in the same way, so that all of them can be copied."""
+    kinds = [_kind(*coding) for coding in (one, other)]
+    return kinds[0] == kinds[1] and kinds[0] != "" and (HAS_MUTAGEN or kinds[0] in _CHUNKED)
+
+
+def _kind(format: str, subtype: str) -> str:
+    if format == "OGG":
+        return f"OGG {subtype}" if subtype in ("VORBIS", "OPUS", "FLAC") else ""
+    kinds = {"WAV": "RIFF", "WAVEX": "RIFF", "RF64": "RIFF", "AIFF": "FORM", "W64": "W64", "FLAC": "FLAC", "MP3": "MP3"}
+    return kinds.get(format, "")
+
+
+def carry_tags(source: Path, written: Path, of: tuple[str, str], to: tuple[str, str]) -> tuple[str, ...]:
+    """Copy the tags of `source` into the file `written`, where both hold them in the same way.
+
+    Args:
+        source, written: the files.
+        of, to: format and subtype of each.
+
+    Returns:
+        What `source` has and `written` has not, by name ("bext", "cover art").
+
+    Raises:
+        DataError: `written` was damaged on the way.
+        OSError: it cannot be written.
+    """
+    frames = soundfile.info(written).frames
+    try:
+        wanted = _names(source, *of)
+        if same_tags(of, to):
+            _copy(source, written, _kind(*of))
+        dropped = wanted - _names(written, *to) - _STAMPS
+        if not HAS_MUTAGEN and _kind(*of) not in ("", *_CHUNKED):
+            dropped.add(_UNKNOWN)
+    except Exception as error:  # tags are written by everyone, and mutagen raises more than its own errors
+        _raise_what_is_of_the_disk(error)
+        dropped = {"its tags, which cannot be read"}
+    if soundfile.info(written).frames != frames:
+        raise DataError(f"{source}: its tags cannot be copied without damage; remove them from the file")
+    shown = sorted(dropped)
+    return tuple(shown[:_MOST_NAMES]) + ((f"{len(shown) - _MOST_NAMES} more",) if len(shown) > _MOST_NAMES else ())
+
+
+def _raise_what_is_of_the_disk(error: Exception) -> None:
+    inner = error.args[0] if HAS_MUTAGEN and isinstance(error, MutagenError) and error.args else error
+    if isinstance(inner, OSError):
+        raise inner
+
+
+def _copy(source: Path, written: Path, kind: str) -> None:
+    if kind in _CHUNKED:
+        copy_chunks(source, written)
+    elif kind == "MP3":
+        _copy_id3(source, written)
+    elif kind == "FLAC":
+        _copy_flac(FLAC(source), FLAC(written))
+    else:
+        _copy_comments(_ogg(source, kind), _ogg(written, kind))
+
+
+def _ogg(path: Path, kind: str) -> FileType:
+    return {"VORBIS": OggVorbis, "OPUS": OggOpus}.get(kind.removeprefix("OGG "), OggFLAC)(path)
+
+
+def _copy_id3(source: Path, written: Path) -> None:
+    with suppress(ID3NoHeaderError):
+        ID3(source).save(written)
+    with suppress(APENoHeaderError):
+        APEv2(source).save(written)
+
+
+def _copy_comments(source: Any, written: Any) -> None:
+    if source.tags:
+        if written.tags is None:
+            written.add_tags()
+        written.tags[:] = source.tags
+        written.save()
+
+
+def _copy_flac(source: Any, written: Any) -> None:
+    if source.tags:
+        if written.tags is None:
+            written.add_tags()
+        written.tags[:] = source.tags
+    for picture in source.pictures:
+        written.add_picture(picture)
+    written.metadata_blocks += [block for block in source.metadata_blocks if _is_of_use(block)]
+    written.save()
+
+
+def _is_of_use(block: MetadataBlock) -> bool:
+    """A cue sheet, or what an application keeps for itself; seek tables and padding belong to their file."""
+    return isinstance(block, CueSheet) or getattr(block, "code", None) == _APPLICATION
+
+
+def _names(path: Path, format: str, subtype: str) -> set[str]:
+    """What a file tells beside its samples, by name."""
+    with soundfile.SoundFile(path) as file:
+        names = {name for name, value in file.copy_metadata().items() if value}
+    kind = _kind(format, subtype)
+    if kind in _CHUNKED:
+        names |= names_beside(path)
+    elif not HAS_MUTAGEN:
+        pass
+    elif kind == "MP3":
+        names |= _mp3_names(path)
+    elif kind == "FLAC":
+        names |= _flac_names(FLAC(path))
+    elif kind:
+        names |= _comment_names(_ogg(path, kind).tags)
+    return {name[:_LONGEST_NAME] for name in names}
+
+
+def _flac_names(flac: Any) -> set[str]:
+    blocks = [block for block in flac.metadata_blocks if _is_of_use(block)]
+    names = {"cue sheet" if isinstance(block, CueSheet) else "application data" for block in blocks}
+    return names | _comment_names(flac.tags) | ({"cover art"} if flac.pictures else set())
+
+
+def _comment_names(tags: Any) -> set[str]:
+    return {_COMMENTS.get(key.lower(), key.lower()) for key, _ in tags or ()}
+
+
+def _mp3_names(path: Path) -> set[str]:
+    names = set()
+    with suppress(ID3NoHeaderError):
+        names |= {_FRAMES.get(frame.FrameID, frame.HashKey) for frame in ID3(path).values()}
+    with suppress(APENoHeaderError):
+        names |= {_COMMENTS.get(key.lower(), key.lower()) for key in APEv2(path)}
+    return names

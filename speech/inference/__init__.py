@@ -1,0 +1,1 @@
+"""From a model to enhanced recordings: windows, streams, folders."""

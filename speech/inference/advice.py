@@ -1,0 +1,139 @@
+"""What can be said of how a model is sampled before it is: draws that would all be equal, settings without effect,
+steps too few for the sampler. Found by running the sampler itself on data predictions that are made up."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, replace
+
+import torch
+from torch import Tensor
+
+from shared.sde import SDE
+from speech.inference.sampling import sample_spectrogram
+from speech.model.config import FramePadding, SamplingConfig
+from speech.model.model import SpeechModel
+
+_LANES = 64
+_MOST_STEPS = 100
+
+_UNSTABLE = 5.0
+"""Of predictions of ±1 a state may hold this many times what the process' path holds. On the bundled models, results
+stay right up to 4."""
+
+_OF_PC = ("corrector", "corrector_steps", "snr", "predictor")
+
+
+class SettingWarning(UserWarning):
+    """Settings of an enhancer that have no effect, or that cannot come to a good end."""
+
+
+@dataclass
+class _MadeUp:
+    """Stands in for a model: its data predictions are ±1, and it remembers the states that it was shown."""
+
+    sde: SDE
+    constant: bool
+    states: list[Tensor] = field(default_factory=list)
+    growth: float = 0.0
+
+    def __post_init__(self) -> None:
+        self._signs = torch.Generator().manual_seed(0)
+
+    def pad_frames(self, spectrogram: Tensor, mode: FramePadding = "zero") -> Tensor:
+        return spectrogram
+
+    def denoise(self, x_t: Tensor, y: Tensor, t: Tensor) -> Tensor:
+        self.look(x_t, t[:1])
+        if self.constant:
+            return torch.ones_like(x_t)
+        return torch.sign(torch.rand(x_t.shape, generator=self._signs) - 0.5).to(x_t.dtype)
+
+    def look(self, x: Tensor, t: Tensor) -> None:
+        held = float(self.sde.alpha(t) + 4 * self.sde.sigma(t)) + 0.01
+        self.states.append(x.clone())
+        self.growth = max(self.growth, float(x.abs().max()) / held)
+
+
+def _tried(sde: SDE, sampling: SamplingConfig, seed: int) -> _MadeUp:
+    adaptive = sampling.sampler == "ode"  # its steps would follow every jump of the predictions
+    model = _MadeUp(sde, constant=adaptive)
+    anchor = torch.zeros(_LANES, 1, 1, 1, dtype=torch.complex64)
+    generator = torch.Generator().manual_seed(seed)
+    result = sample_spectrogram(model, anchor, replace(sampling, precision="float32"), generator)  # type: ignore[arg-type]
+    model.look(result.x, torch.zeros(1))
+    return model
+
+
+def is_deterministic(sde: SDE, sampling: SamplingConfig) -> bool:
+    """Whether results do not depend on the seed: no noise comes to what the network is shown, nor to the end."""
+    one, other = (_tried(sde, sampling, seed).states for seed in (0, 1))
+    return len(one) == len(other) and all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def growth(sde: SDE, sampling: SamplingConfig) -> float:
+    """The largest state, as a multiple of what the process' path holds, that a sampler makes of predictions of ±1.
+
+    A sampler whose arithmetic is stable at these steps stays near 1; one that is not multiplies the network's errors.
+    """
+    return _tried(sde, sampling, 0).growth
+
+
+def of_stability(sde: SDE, sampling: SamplingConfig) -> str | None:
+    """What to say of a sampler that is unstable at so few steps; None where it is not."""
+    if sampling.sampler == "ode" or growth(sde, sampling) <= _UNSTABLE:
+        return None
+    enough = (
+        f"at least {steps} steps"
+        for steps in range(sampling.steps + 1, _MOST_STEPS)
+        if growth(sde, replace(sampling, steps=steps)) <= _UNSTABLE
+    )
+    remedy = next(enough, "more steps")
+    return (
+        f"sampler {sampling.sampler!r} at {sampling.steps} steps is unstable on {type(sde).__name__}: take {remedy}, "
+        "or ode1 or sde1, which are stable at any number"
+    )
+
+
+def without_effect(
+    model: SpeechModel, sampling: SamplingConfig, given: Sequence[str], deterministic: bool
+) -> str | None:
+    """What to say of settings that have no effect; None where all have one.
+
+    Args:
+        model: the model.
+        sampling: how it is sampled.
+        given: names of arguments that the user gave beside `sampling`: "steps", "seed", "draws", "peak".
+        deterministic: see `is_deterministic`.
+    """
+    own, usual = model.config.sampling, SamplingConfig()
+    changed = [
+        each.name
+        for each in fields(sampling)
+        if getattr(sampling, each.name) not in (getattr(own, each.name), getattr(usual, each.name))
+    ]
+    unused: dict[str, str] = {}
+    if sampling.sampler != "pc":
+        unused |= dict.fromkeys(_OF_PC, f"sampler {sampling.sampler!r} has no corrector")
+    if sampling.sampler in ("pc", "sb_ode", "sb_sde", "ode"):
+        unused["schedule"] = f"sampler {sampling.sampler!r} has a schedule of its own"
+    if sampling.sampler == "ode":
+        unused["steps"] = "sampler 'ode' chooses its own steps"
+    if model.frame_multiple == 1:
+        unused["frame_padding"] = "the network takes any number of frames"
+    if model.config.frontend.normalize == "not":
+        unused["peak"] = "the model does not normalise levels"
+    if deterministic:
+        unused |= dict.fromkeys(("seed", "draws"), "the model as sampled here is deterministic: every draw is the same")
+    idle = [name for name in dict.fromkeys((*given, *changed)) if name in unused]
+    if not idle:
+        return None
+    reasons = "; ".join(dict.fromkeys(unused[name] for name in idle))
+    return f"{', '.join(idle)}: without effect; {reasons}"
+
+
+def warn(text: str | None, stacklevel: int = 3) -> None:
+    """Say it, where there is something to say."""
+    if text is not None:
+        warnings.warn(text, SettingWarning, stacklevel=stacklevel)

@@ -1,0 +1,261 @@
+"""A folder of recordings: batches of files of like lengths, several at a time; bad files are told and left out."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+import torch
+
+from shared.console.progress import bar
+from shared.errors import ConfigError, DiffusionError
+from shared.files.io import remove_unfinished
+from speech.audio.arrays import finite
+from speech.audio.files import Audio, AudioInfo, RawFormat, audio_info, notes_on, read_audio, refuse_same, write_audio
+from speech.enhancer import Enhancer, FileResult, clipped, file_result
+from speech.inference.search import find_audio
+from speech.inference.segments import Advance, Tally, bounded
+
+Existing = Literal["skip", "overwrite"]
+
+
+@dataclass
+class FolderReport:
+    """What became of the files of a folder; names are relative to it, with forward slashes.
+
+    Attributes:
+        files: those that were enhanced, in the order of their names.
+        skipped: those whose target existed.
+        failed: those that could not be enhanced, and why; those passed over (`speech.inference.search.find_audio`)
+            among them.
+        seconds: that all of it took.
+    """
+
+    files: list[FileResult] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    @property
+    def audio_seconds(self) -> float:
+        """Length of the enhanced files together."""
+        return sum(file.seconds for file in self.files)
+
+    @property
+    def nfe(self) -> int:
+        """Network calls of a file: the most."""
+        return max((file.nfe for file in self.files), default=0)
+
+
+@dataclass(frozen=True)
+class _File:
+    name: str
+    source: Path
+    target: Path
+    info: AudioInfo
+
+
+def enhance_dir(
+    enhancer: Enhancer,
+    src: str | os.PathLike[str],
+    dst: str | os.PathLike[str],
+    *,
+    existing: Existing = "skip",
+    workers: int | None = None,
+    raw: RawFormat | None = None,
+    progress: bool = True,
+) -> FolderReport:
+    """Enhance the audio files of a folder, and of the folders in it, into the same tree elsewhere.
+
+    Targets keep the sources' names, suffixes included, so that `a.wav` and `a.flac` do not meet. The noise of a file
+    depends on its name in the folder and on the enhancer's seed: results are those of `enhance_file` with that name.
+
+    Args:
+        enhancer: what enhances.
+        src: the folder; files whose suffix is in `speech.audio.files.AUDIO_SUFFIXES` are taken, unless they are hidden.
+        dst: the folder for the results, made if need be; it may lie in `src`, and is then not searched.
+        existing: what to do about targets that are there already.
+        workers: batches at a time. None: one per CPU thread of torch on a CPU, where each then runs on its share of
+            the threads; elsewhere 2, so that files are read and written while the device computes.
+        raw: what .raw files hold.
+        progress: show a progress bar.
+
+    Returns:
+        What became of each file. A file that fails does not keep the others from being enhanced.
+
+    Raises:
+        DataError: `src` is no folder, holds no audio, or is `dst`.
+        ConfigError: no workers, or an unknown `existing`.
+    """
+    source, target = Path(src), Path(dst)
+    if existing not in get_args(Existing):
+        raise ConfigError(f"existing={existing!r}: choose one of {', '.join(get_args(Existing))}")
+    if workers is not None and workers < 1:
+        raise ConfigError(f"workers={workers}: need at least 1")
+    started = time.perf_counter()
+    report = FolderReport()
+    paths, report.failed = find_audio(source, target)
+    files = _plan(paths, source, target, existing, raw, report)
+    enhancer.warn_upper_band(max((file.info.sample_rate for file in files), default=0))
+    batches = _batches(enhancer, files)
+    total = float(sum(file.info.seconds * file.info.channels for file in files))
+    with bar(total, source.name, "s", show=progress) as shown:
+        job = _Job(enhancer, raw, report, bounded(shown))
+        _run_all(job, batches, *_share(enhancer, workers, len(batches)))
+    report.files.sort(key=lambda file: file.name)
+    report.failed = dict(sorted(report.failed.items()))
+    report.seconds = time.perf_counter() - started
+    return report
+
+
+def _plan(
+    paths: Sequence[Path], source: Path, target: Path, existing: Existing, raw: RawFormat | None, report: FolderReport
+) -> list[_File]:
+    """The files to enhance; the others go into the report."""
+    files = []
+    for path in paths:
+        relative = path.relative_to(source)
+        name, goal = relative.as_posix(), target / relative
+        try:
+            remove_unfinished(goal.parent)
+            refuse_same(path, goal)
+            if existing == "skip" and goal.exists():
+                report.skipped.append(name)
+                continue
+            files.append(_File(name, path, goal, audio_info(path, raw)))
+        except (DiffusionError, OSError) as error:
+            report.failed[name] = str(error)
+    return files
+
+
+def _batches(enhancer: Enhancer, files: Sequence[_File]) -> list[list[_File]]:
+    """Files that fit into a window in groups of the same number of frames, the others alone; the longest first."""
+    groups: dict[tuple[bool, int], list[list[_File]]] = {}
+    for file in sorted(files, key=lambda file: (-file.info.seconds, file.name)):
+        samples = int(np.ceil(file.info.seconds * enhancer.sample_rate))
+        short = enhancer.engine.is_short(file.info.samples, file.info.sample_rate)
+        if not short:
+            groups.setdefault((short, len(groups)), []).append([file])
+            continue
+        runner = enhancer.engine.runner
+        frames = runner.bucket(samples)
+        group = groups.setdefault((short, frames), [[]])
+        if sum(f.info.channels for f in group[-1]) * enhancer.engine.runner.draws >= enhancer.engine.runner.batch_of(
+            frames
+        ):
+            group.append([])
+        group[-1].append(file)
+    return [batch for group in groups.values() for batch in group]
+
+
+class _Stopped(BaseException):
+    """Ends a batch in the middle when the user stops the run."""
+
+
+class _Job:
+    """Takes batches through reading, network and writing; files that fail go into the report."""
+
+    def __init__(self, enhancer: Enhancer, raw: RawFormat | None, report: FolderReport, advance: Advance):
+        self._enhancer, self._raw, self._report, self._advance = enhancer, raw, report, advance
+        self._lock = threading.Lock()
+        self.stopping = threading.Event()
+
+    def run(self, batch: Sequence[_File]) -> None:
+        """Enhance the files of one batch; if that fails, each alone."""
+        if not self._enhancer.engine.is_short(batch[0].info.samples, batch[0].info.sample_rate):
+            self._alone(batch[0])
+            return
+        read: list[_Read] = []
+        for file in batch:
+            with self._failures_of(file):
+                audio = read_audio(file.source, self._raw)
+                read.append(_Read(file, audio, *finite(audio.waveform)))
+        tallies = [Tally(replaced=item.replaced) for item in read]
+        try:
+            results = self._enhancer.engine.short(
+                [item.noisy for item in read],
+                [item.audio.sample_rate for item in read],
+                [self._enhancer.seed_of(item.file.name) for item in read],
+                tallies,
+                self._progress,
+            )
+        except Exception:
+            for item in read:
+                self._alone(item.file)
+            return
+        for item, waveform, tally in zip(read, results, tallies, strict=True):
+            with self._failures_of(item.file):
+                tally.limited += clipped(waveform, item.file.target, item.audio.info)
+                dropped = write_audio(item.file.target, replace(item.audio, waveform=waveform), item.file.source)
+                notes = notes_on(item.file.info, dropped)
+                self._succeeded(file_result(item.file.name, item.audio.info, tally, notes))
+
+    def _alone(self, file: _File) -> None:
+        with self._failures_of(file):
+            result = self._enhancer.enhance_file(
+                file.source, file.target, name=file.name, raw=self._raw, progress=self._progress
+            )
+            self._succeeded(result)
+
+    def _progress(self, seconds: float) -> None:
+        if self.stopping.is_set():
+            raise _Stopped
+        with self._lock:
+            self._advance(seconds)
+
+    def _succeeded(self, result: FileResult) -> None:
+        with self._lock:
+            self._report.files.append(result)
+
+    @contextmanager
+    def _failures_of(self, file: _File) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            known = isinstance(error, (DiffusionError, OSError))
+            with self._lock:
+                self._report.failed[file.name] = str(error) if known else f"{type(error).__name__}: {error}"
+
+
+@dataclass(frozen=True)
+class _Read:
+    file: _File
+    audio: Audio
+    noisy: np.ndarray
+    replaced: int
+
+
+def _share(enhancer: Enhancer, workers: int | None, batches: int) -> tuple[int, int]:
+    """Batches at a time, and CPU threads for each."""
+    threads = torch.get_num_threads()
+    on_cpu = enhancer.model.device.type == "cpu"
+    wanted = workers or (threads if on_cpu else 2)
+    wanted = max(1, min(wanted, batches))
+    return wanted, max(1, threads // wanted) if on_cpu else threads
+
+
+def _run_all(job: _Job, batches: Sequence[list[_File]], workers: int, threads: int) -> None:
+    """Run every batch, `workers` at a time, each on `threads` CPU threads; a stop ends all of them."""
+    if workers == 1:
+        for batch in batches:
+            job.run(batch)
+        return
+    before = torch.get_num_threads()
+    pool = ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(threads,))
+    try:
+        for done in as_completed([pool.submit(job.run, batch) for batch in batches]):
+            done.result()
+    except BaseException:
+        job.stopping.set()
+        raise
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+        torch.set_num_threads(before)

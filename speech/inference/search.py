@@ -1,0 +1,60 @@
+"""The recordings of a folder: those that can be read, and those that are passed over, with the reason."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from shared.errors import DataError
+from speech.audio.coding import AUDIO_SUFFIXES, FOREIGN_SUFFIXES
+
+
+def find_audio(source: Path, target: Path) -> tuple[list[Path], dict[str, str]]:
+    """The audio files below `source`, in the order of their names, without those below `target`.
+
+    Hidden files and folders are not looked at.
+
+    Returns:
+        The files, and what was passed over: the reason, with the remedy, by the name below `source`. Those are
+        recordings in formats that libsndfile does not read, links to folders, and folders that may not be read.
+
+    Raises:
+        DataError: `source` is no folder, holds no audio that can be read, or is `target`.
+    """
+    if not os.path.isdir(source):  # False for what no file system takes as a name
+        raise DataError(
+            f"{source}: {'is a file' if os.path.exists(source) else 'no such folder'}; name a folder of recordings"
+        )
+    if target.exists() and os.path.samefile(source, target):
+        raise DataError(f"{target} is the folder of the noisy files itself; choose another for the enhanced ones")
+    found, passed = list[Path](), dict[str, str]()
+    inside = target.resolve()
+
+    def pass_over(path: Path, why: str) -> None:
+        passed[path.relative_to(source).as_posix()] = why
+
+    def unreadable(error: OSError) -> None:
+        pass_over(Path(error.filename), f"the folder cannot be read ({error.strerror}); change its permissions")
+
+    for folder, folders, names in os.walk(source, onerror=unreadable):
+        here = Path(folder)
+        searched = [n for n in sorted(folders) if not n.startswith(".") and (here / n).resolve() != inside]
+        for name in searched:
+            if (here / name).is_symlink():  # os.walk does not follow it
+                pass_over(here / name, "a link to a folder is not followed; name that folder itself")
+        folders[:] = searched
+        for name in names:
+            suffix = Path(name).suffix.lower()
+            if name.startswith("."):
+                continue
+            if suffix in AUDIO_SUFFIXES:
+                found.append(here / name)
+            elif suffix in FOREIGN_SUFFIXES:
+                pass_over(here / name, f"{suffix} is not read; convert it to WAV or FLAC, for example with ffmpeg")
+    if not found:
+        more = "".join(f"; {name}: {why}" for name, why in list(passed.items())[:3])
+        raise DataError(
+            f"{source} holds no audio files that can be read ({', '.join(AUDIO_SUFFIXES[:6])}, …); name another "
+            f"folder{more}"
+        )
+    return sorted(found), passed

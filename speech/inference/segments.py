@@ -1,0 +1,177 @@
+"""Running a model on pieces of recordings, in batches in which no piece depends on the others."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm.std import tqdm
+
+from shared.random import PlacedGenerator
+from shared.samplers import StepInfo
+from speech.inference.plausible import Plausible
+from speech.inference.sampling import sample_spectrogram
+from speech.model.config import SamplingConfig
+from speech.model.frontend import mirrored
+from speech.model.model import SpeechModel
+
+Advance = Callable[[float], None]
+"""Told of every bit of progress, in seconds of audio of one channel."""
+
+_BUCKET = 32
+"""Segments are continued to a multiple of this many frames, so that pieces of like lengths share a batch."""
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One channel of a recording, or of a window of it, at the model's rate.
+
+    Attributes:
+        waveform: float32 (samples,), as it was recorded.
+        start: place of its first sample in the recording, a multiple of the front end's hop.
+        seed: of the recording's noise.
+        peak: what the whole channel is divided by for the network; 0 where the channel is silent.
+        loudest: the whole channel's own peak.
+        tally: of the recording; counts on.
+    """
+
+    waveform: np.ndarray
+    start: int
+    seed: int
+    peak: float
+    loudest: float
+    tally: Tally
+
+
+@dataclass
+class Tally:
+    """What was counted while a recording was enhanced.
+
+    Attributes:
+        nfe: network calls that every sample went through, all draws together.
+        replaced: samples that were not finite.
+        limited, louder: what there is to say of the result; see `speech.inference.plausible`.
+    """
+
+    nfe: int = 0
+    replaced: int = 0
+    limited: int = 0
+    louder: float = 0.0
+
+
+def frame_grid(model: SpeechModel) -> int:
+    """Segments are continued to a multiple of this many frames; windows begin at one, so that all that end with the
+    recording are continued by the same."""
+    return math.lcm(_BUCKET, model.frame_multiple)
+
+
+class SegmentRunner:
+    """A model, how it is sampled, and how much of it at once.
+
+    Args:
+        model: in evaluation, where it is to run.
+        sampling: how to sample.
+        draws: results to average.
+        batch_samples: samples at the model's rate that a batch may hold, at least one segment.
+    """
+
+    def __init__(self, model: SpeechModel, sampling: SamplingConfig, draws: int, batch_samples: int):
+        self.model, self.sampling, self.draws = model, sampling, draws
+        self._batch_frames = self.bucket(batch_samples)
+
+    def bucket(self, samples: int) -> int:
+        """The frames that a segment of this many samples is continued to; where the number is free, with those beyond
+        its end that reach back into it."""
+        multiple, frontend = frame_grid(self.model), self.model.frontend.config
+        frames = frontend.frames(samples) + (frontend.frames_beyond if self.model.frame_multiple == 1 else 0)
+        return -(-frames // multiple) * multiple
+
+    def batch_of(self, frames: int) -> int:
+        """How many segments of this many frames are run at once."""
+        if self.sampling.sampler == "ode":
+            return 1  # its steps would depend on all that is in the batch
+        return max(1, self._batch_frames // frames)
+
+    def run(self, segments: Sequence[Segment], advance: Advance | None = None) -> list[np.ndarray]:
+        """Enhance segments; their waveforms (samples,).
+
+        Raises:
+            SamplingError: a result cannot be right.
+        """
+        outputs = [np.zeros_like(segment.waveform) for segment in segments]
+        groups: defaultdict[int, list[int]] = defaultdict(list)
+        for place, segment in enumerate(segments):
+            if segment.peak > 0:
+                groups[self.bucket(len(segment.waveform))].append(place)
+        for frames, places in groups.items():
+            todo = [(place, draw) for place in places for draw in range(self.draws)]
+            size = self.batch_of(frames)
+            for first in range(0, len(todo), size):
+                batch = todo[first : first + size]
+                waves, calls = self._sample([segments[p] for p, _ in batch], [d for _, d in batch], frames, advance)
+                for (place, _), wave in zip(batch, waves, strict=True):
+                    outputs[place] += self._plausible(segments[place], wave) / self.draws
+                    tally = segments[place].tally
+                    tally.nfe = max(tally.nfe, calls * self.draws)
+        return outputs
+
+    def _plausible(self, segment: Segment, enhanced: np.ndarray) -> np.ndarray:
+        check = Plausible(self.sampling, self.model.config.frontend.sample_rate, segment.loudest)
+        enhanced = check.checked(segment.waveform, enhanced)
+        segment.tally.limited += check.limited
+        segment.tally.louder = max(segment.tally.louder, check.louder)
+        return enhanced
+
+    @torch.no_grad()
+    def _sample(
+        self, segments: Sequence[Segment], draws: Sequence[int], frames: int, advance: Advance | None
+    ) -> tuple[list[np.ndarray], int]:
+        """One batch: the waveforms, and the network calls."""
+        frontend, hop = self.model.frontend, self.model.config.frontend.hop_length
+        generators = [
+            PlacedGenerator("speech", segment.seed, draw, start=segment.start // hop)
+            for segment, draw in zip(segments, draws, strict=True)
+        ]
+        seconds = sum(len(s.waveform) for s in segments) / self.model.config.frontend.sample_rate / self.draws
+
+        def step(info: StepInfo) -> None:
+            if advance is not None:
+                advance(seconds / info.steps)
+
+        noisy = torch.cat([self._spectrogram(segment, frames) for segment in segments])
+        result = sample_spectrogram(self.model, noisy, self.sampling, generators, step)
+        waves = []
+        for x, segment in zip(result.x, segments, strict=True):
+            length = len(segment.waveform)
+            known = x[None, ..., : frontend.frames(length) + frontend.config.frames_beyond]
+            wave = frontend.inverse(known, length)[0] * segment.peak
+            waves.append(wave.to("cpu", torch.float32).numpy())
+        return waves, result.nfe
+
+    def _spectrogram(self, segment: Segment, frames: int) -> Tensor:
+        """The noisy spectrogram, continued to `frames`: the one place where frames are added to those of a recording.
+
+        A backbone that needs a certain number of frames gets what its configuration says. One that takes any would take
+        zeros for sudden silence, which no noisy recording ends in: it hears the recording backwards.
+        """
+        frontend = self.model.frontend
+        wave = torch.from_numpy(segment.waveform / np.float32(segment.peak)).to(self.model.device)[None]
+        if self.model.frame_multiple == 1:
+            whole = mirrored(wave, frontend.config.samples(frames) + frontend.config.n_fft // 2)
+            return frontend(whole)[..., :frames]
+        spectrogram = self.model.pad_frames(frontend(wave), self.sampling.frame_padding)
+        return nn.functional.pad(spectrogram, (0, frames - spectrogram.shape[-1]))
+
+
+def bounded(bar: tqdm) -> Advance:
+    """Moves a bar, never beyond its end: windows overlap."""
+
+    def advance(seconds: float) -> None:
+        bar.update(max(0.0, min(seconds, bar.total - bar.n)))
+
+    return advance

@@ -1,0 +1,348 @@
+"""Enhancing a signal while it comes: a causal model, frame by frame, with the result of the whole at once."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from shared.errors import ConfigError, DataError
+from shared.random import PlacedGenerator
+from speech.audio.arrays import Form, Waveform, finite, warn_doubts
+from speech.audio.bands import BandJoin
+from speech.audio.files import fit_length
+from speech.audio.short_resampler import ShortResampler
+from speech.inference.longform import Held
+from speech.inference.plausible import Plausible, doubts
+from speech.inference.sampling import sample_spectrogram
+from speech.model.frontend import FrontEnd, mirrored
+from speech.model.model import SpeechModel
+
+if TYPE_CHECKING:
+    from speech.enhancer import Enhancer
+
+
+@runtime_checkable
+class CausalBackbone(Protocol):
+    """A network that can be run piece by piece along time."""
+
+    def initial_state(self, batch: int = 1) -> Any:
+        """What it remembers before the first frame."""
+
+    def step(self, x_t: Tensor, y: Tensor, t: Tensor, state: Any) -> tuple[Tensor, Any]:
+        """The whole's result on the next frames, and the state after them."""
+
+
+class Stream:
+    """Enhances a signal that comes in blocks of any size; made by `Enhancer.stream`.
+
+    At the model's rate, the blocks' results joined are what `Enhancer.enhance` makes of the whole signal with the same
+    `peak`; at other rates filters of a few milliseconds resample (`ShortResampler`). What is above the model's band is
+    kept or left out as the enhancer says. Every sample comes out at most `latency` seconds after it, computation aside.
+    The level is not looked for, since the loudest part may be yet to come: `peak` says it.
+
+    Args:
+        enhancer: its model must be causal; sampler, steps, seed, draws, mix and upper band are its.
+        sample_rate: of the signal, in Hz.
+        channels: of the signal.
+        peak: level that the signal's peaks reach, which the network sees as 1; full scale is 1. Of no effect for a
+            model whose front end does not normalise.
+        seed: of the noise; None means the enhancer's.
+
+    Raises:
+        ConfigError: the model looks ahead, the sampler's steps depend on the whole signal, or an impossible value.
+    """
+
+    def __init__(
+        self, enhancer: Enhancer, sample_rate: int, *, channels: int = 1, peak: float = 1.0, seed: int | None = None
+    ):
+        if sample_rate < 1 or channels < 1 or not peak > 0:
+            raise ConfigError(f"sample_rate={sample_rate}, channels={channels}, peak={peak}: need all of them positive")
+        self._enhancer, self.sample_rate, self.channels = enhancer, sample_rate, channels
+        normalised = enhancer.model.config.frontend.normalize != "not"
+        self._core = _Core(enhancer, channels, peak if normalised else 1.0, enhancer.seed if seed is None else seed)
+        self._join = enhancer.engine.joins(sample_rate, channels)
+        if sample_rate < enhancer.sample_rate:  # what the short filters take of the band's end
+            self._join = BandJoin(enhancer.sample_rate, channels, sample_rate / 2)
+        signals = channels if self._join is None else channels * self._join.SIGNALS
+        self._in = ShortResampler(sample_rate, enhancer.sample_rate, channels)
+        self._out = ShortResampler(enhancer.sample_rate, sample_rate, signals)
+        self._low, self._dry = Held(channels), Held(channels)
+        self._pushed = self._emitted = 0
+        self._flushed = self._told = False
+        self._form = Form((channels, 0), torch.float32, None)
+        self.latency = self._latency()
+        enhancer.warn_upper_band(sample_rate, stacklevel=5)
+        given = {"seed": seed is not None, "peak": peak != 1}
+        if any(given.values()):
+            enhancer.warn_without_effect([name for name, is_given in given.items() if is_given], stacklevel=5)
+
+    @property
+    def nfe(self) -> int:
+        """Network calls that every sample goes through, all draws together."""
+        return self._core.nfe
+
+    def push(self, block: Waveform) -> Waveform:
+        """Take the next samples, and return those that are ready.
+
+        Args:
+            block: (samples,) or (channels, samples), as `Enhancer.enhance` takes them; of any number of samples.
+
+        Returns:
+            As many samples as are ready, none at first; same kind and dtype, and channels if the block has them.
+
+        Raises:
+            DataError: not a waveform, or of other channels.
+            ConfigError: after `flush`.
+            SamplingError: a result that cannot be right: this sampler fails.
+        """
+        form: Form = Form.of(block)
+        signal = form.to_float(block)
+        if signal.shape[:2] != (1, self.channels):
+            raise DataError(
+                f"a block of shape {tuple(block.shape)} for a stream of {self.channels} channels: need (channels, "
+                "samples)"
+            )
+        self._form = form
+        return self._returned(self._advance(finite(signal[0])[0], last=False))  # type: ignore[return-value]
+
+    def flush(self) -> np.ndarray | Tensor:
+        """End the signal: the samples that are left; with them, as many came out as went in.
+
+        Returns:
+            An array of the shape, kind and dtype of what the latest `push` returned; float32 (channels, 0) if there was
+            none.
+
+        Raises:
+            ConfigError: after `flush`.
+            SamplingError: as `push`.
+        """
+        return self._returned(self._advance(np.zeros((self.channels, 0), np.float32), last=True))
+
+    def _returned(self, ready: np.ndarray) -> np.ndarray | Tensor:
+        """What is ready (channels, samples), as an array like those that are pushed."""
+        return replace(self._form, shape=(*self._form.shape[:-1], ready.shape[1])).from_float(ready)
+
+    def _advance(self, noisy: np.ndarray, last: bool) -> np.ndarray:
+        if self._flushed:
+            raise ConfigError("this stream was flushed; make another for another signal")
+        self._flushed = last
+        self._pushed += noisy.shape[1]
+        at_rate = self._in.push(noisy, last)
+        wet = self._core.push(at_rate, last)
+        if self._join is not None:
+            self._low.add(at_rate)
+            wet = self._join.stack(self._low.take(wet.shape[1]), wet)
+        wet = self._out.push(wet, last)
+        wet = fit_length(wet, self._pushed - self._emitted) if last else wet[:, : self._pushed - self._emitted]
+        self._emitted += wet.shape[1]
+        self._tell_doubts()
+        mix = self._enhancer.mix
+        if mix == 1 and self._join is None:
+            return wet
+        self._dry.add(noisy)
+        recording = self._dry.take(wet.shape[1])
+        wet = wet if self._join is None else self._join.join(wet, recording)
+        return wet if mix == 1 else mix * wet + (1 - mix) * recording
+
+    def _tell_doubts(self) -> None:
+        """Say once that results are too loud."""
+        checks = self._core.checks
+        limited, louder = sum(check.limited for check in checks), max(check.louder for check in checks)
+        if not self._told and (said := doubts(limited, louder)) is not None:
+            self._told = True
+            warn_doubts(said)
+
+    def _latency(self) -> float:
+        """How long after it a sample comes out at the latest, in seconds: a window of the spectrogram, and where the
+        rates differ the reach of both filters and a sample of either grid."""
+        rate = self._enhancer.sample_rate
+        window = self._enhancer.model.config.frontend.n_fft / rate
+        if rate == self.sample_rate:
+            return window
+        return window + self._in.delay + self._out.delay + 1 / rate + 1 / self.sample_rate
+
+
+class _Core:
+    """The model at its own rate: spectrogram, sampler and back, each going on where it was."""
+
+    def __init__(self, enhancer: Enhancer, channels: int, peak: float, seed: int):
+        model, sampling = enhancer.model, enhancer.sampling
+        if sampling.sampler == "ode" or (sampling.sampler == "pc" and sampling.corrector == "langevin"):
+            raise ConfigError(
+                f"sampler {sampling.sampler!r} (corrector {sampling.corrector!r}) chooses its steps by the whole "
+                "signal; for a stream take another, such as sde1 or ode2"
+            )
+        self._model, self._network = _streaming_model(model)
+        self._sampling, self._draws = sampling, enhancer.engine.runner.draws
+        self.checks = [Plausible(sampling, enhancer.sample_rate) for _ in range(channels)]
+        self._channels, self._peak, self._seed = channels, peak, seed
+        self._analysis = _Analysis(model.frontend, channels)
+        self._synthesis = _Synthesis(model.frontend, channels)
+        self._frames = 0
+        self.nfe = 0
+
+    @torch.no_grad()
+    def push(self, block: np.ndarray, last: bool) -> np.ndarray:
+        """The samples (channels, n) that are ready after these."""
+        signal = torch.from_numpy(block / np.float32(self._peak)).to(self._model.device)
+        spectrogram = self._analysis.push(signal, last)
+        enhanced = spectrogram if spectrogram is None else self._sample(spectrogram)
+        wave = self._synthesis.push(enhanced, self._analysis.samples if last else None) * self._peak
+        rows = zip(self.checks, block, wave.cpu().numpy(), strict=True)
+        return np.stack([check.checked(noisy, enhanced) for check, noisy, enhanced in rows])
+
+    def _sample(self, noisy: Tensor) -> Tensor:
+        """Enhanced frames of noisy ones (channels, 1, frequencies, frames)."""
+        self._network.rewind()
+        generators = [
+            PlacedGenerator("speech", self._seed, draw, start=self._frames)
+            for draw in range(self._draws)
+            for _ in range(self._channels)
+        ]
+        result = sample_spectrogram(self._model, noisy.repeat(self._draws, 1, 1, 1), self._sampling, generators)
+        self._frames += noisy.shape[-1]
+        self.nfe = result.nfe * self._draws
+        return result.x
+
+
+class _PiecewiseNetwork(nn.Module):
+    """A causal network that goes on where it was; each of a sampler's calls has a state of its own."""
+
+    frame_multiple = 1
+
+    def __init__(self, network: CausalBackbone):
+        super().__init__()
+        self._network = network
+        self._states: list[Any] = []
+        self._call = 0
+
+    def rewind(self) -> None:
+        """The next call is the sampler's first, on the next piece."""
+        self._call = 0
+
+    def forward(self, x_t: Tensor, y: Tensor, t: Tensor) -> Tensor:
+        """The network's output on the next piece."""
+        if self._call == len(self._states):
+            self._states.append(self._network.initial_state(len(x_t)))
+        output, self._states[self._call] = self._network.step(x_t, y, t, self._states[self._call])
+        self._call += 1
+        return output
+
+
+def _streaming_model(model: SpeechModel) -> tuple[SpeechModel, _PiecewiseNetwork]:
+    """The model with its network run piece by piece; they share the weights."""
+    network = model.backbone
+    if not isinstance(network, CausalBackbone) or not getattr(model.config.backbone, "causal", False):
+        raise ConfigError(
+            f"the model's {model.config.backbone.kind!r} network looks ahead and cannot enhance a stream; use a model "
+            "whose network is causal (LightConfig(causal=True))"
+        )
+    if model.frame_multiple != 1:
+        raise ConfigError(f"the network needs a multiple of {model.frame_multiple} frames; a stream needs any number")
+    piecewise = _PiecewiseNetwork(network)
+    return SpeechModel(model.config, piecewise).to(model.device).eval(), piecewise
+
+
+class _Analysis:
+    """`FrontEnd.forward`, frame by frame, on signals (channels, n), mirrored at their end for `frames_beyond` more."""
+
+    def __init__(self, frontend: FrontEnd, channels: int):
+        self._frontend, self._half = frontend, frontend.config.n_fft // 2
+        self._waiting = torch.zeros(channels, 0)
+        self._tail = torch.zeros(channels, 0)
+        self.samples = 0
+
+    def push(self, signal: Tensor, last: bool) -> Tensor | None:
+        """The frames (channels, 1, frequencies, n) that are complete, if any."""
+        config, half = self._frontend.config, self._half
+        before, self.samples = self.samples, self.samples + signal.shape[1]
+        if last and self.samples == 0:
+            return None
+        padded = torch.cat([self._waiting.to(signal), signal], dim=1)
+        if self.samples <= half:
+            if not last:
+                self._waiting = padded
+                return None
+            last_frame = config.frames(self.samples) + config.frames_beyond - 1
+            padded = mirrored(padded, last_frame * config.hop_length + config.n_fft - half)
+        if before <= half:
+            padded = torch.cat([padded[:, 1 : half + 1].flip(1), padded], dim=1)
+        if last and self.samples > half:
+            whole = torch.cat([self._tail.to(padded), padded], dim=1)
+            beyond = half + config.frames_beyond * config.hop_length
+            if whole.shape[1] > beyond:
+                back = whole[:, -beyond - 1 : -1].flip(1)
+            else:  # all that there was: on the way back the first sample is passed, and perhaps the last again
+                back = mirrored(whole[:, half:], self.samples + beyond)[:, self.samples :]
+            padded = torch.cat([padded, back], dim=1)
+        frames = (padded.shape[1] - config.n_fft) // config.hop_length + 1
+        if frames < 1:
+            self._waiting = padded
+            return None
+        self._waiting = padded[:, frames * config.hop_length :]
+        done = torch.cat([self._tail.to(padded), padded[:, : frames * config.hop_length]], dim=1)
+        self._tail = done[:, -config.n_fft :]
+        stft = torch.stft(
+            padded[:, : (frames - 1) * config.hop_length + config.n_fft],
+            config.n_fft,
+            config.hop_length,
+            window=self._frontend.window,
+            center=False,
+            return_complex=True,
+        )
+        return self._frontend.compress(stft)[:, None]
+
+
+class _Synthesis:
+    """`FrontEnd.inverse`, frame by frame; draws are averaged."""
+
+    def __init__(self, frontend: FrontEnd, channels: int):
+        self._frontend = frontend
+        size = frontend.config.n_fft - frontend.config.hop_length
+        self._sum = torch.zeros(channels, size)
+        self._weight = torch.zeros(size)
+        self._skip = frontend.config.n_fft // 2
+        self._emitted = 0
+
+    def push(self, spectrogram: Tensor | None, total: int | None) -> Tensor:
+        """The samples that no later frame changes; all that are left when the signal's `total` is known."""
+        config, channels = self._frontend.config, len(self._sum)
+        window = self._frontend.window
+        pieces = [self._sum.to(window)]
+        weights = [self._weight.to(window)]
+        frames = 0
+        if spectrogram is not None:
+            frames = spectrogram.shape[-1]
+            stft = self._frontend.expand(spectrogram[:, 0])
+            waves = torch.fft.irfft(stft, config.n_fft, dim=1) * window[:, None]
+            waves = waves.unflatten(0, (-1, channels)).mean(0)
+            pieces.append(self._overlap(waves))
+            weights.append(self._overlap(window.square()[None, :, None].expand(1, -1, frames))[0])
+        ready = frames * config.hop_length
+        summed = _add(pieces)
+        weight = _add(weights)
+        done = summed.shape[-1] if total is not None else ready
+        self._sum, self._weight = summed[:, done:], weight[done:]
+        wave = summed[:, :done] / weight[:done].clamp_min(1e-11)
+        cut = min(self._skip, wave.shape[1])
+        self._skip -= cut
+        wave = wave[:, cut:] if total is None else wave[:, cut : cut + total - self._emitted]
+        self._emitted += wave.shape[1]
+        return wave
+
+    def _overlap(self, waves: Tensor) -> Tensor:
+        """Frames (channels, n_fft, frames) laid hop by hop and added: (channels, (frames − 1)·hop + n_fft)."""
+        config = self._frontend.config
+        length = (waves.shape[-1] - 1) * config.hop_length + config.n_fft
+        folded = nn.functional.fold(waves, (1, length), (1, config.n_fft), stride=(1, config.hop_length))
+        return folded[:, 0, 0]
+
+
+def _add(parts: list[Tensor]) -> Tensor:
+    """The sum of signals (..., n) that begin together, as long as the longest."""
+    length = max(part.shape[-1] for part in parts)
+    return torch.stack([nn.functional.pad(part, (0, length - part.shape[-1])) for part in parts]).sum(0)

@@ -1,0 +1,1 @@
+"""What a speech model is: front end, network, process, settings."""

@@ -1,0 +1,238 @@
+"""A small network for spectrograms that runs on a CPU, many times faster than the sound lasts.
+
+A few frequency bins make a fine band, two of those a band. Residual blocks on the bands convolve over neighbouring
+bands and, dilated, over frames (ConvTasNet's stacks, Luo & Mesgarani 2019, with dense convolutions: a CPU trains
+depthwise ones no faster); between them all bands are mixed through one narrow layer. Norms are over the channels of one
+band and frame, so that nothing but the convolutions looks along time: a part of a recording, with `context_frames`
+around it, gives what the whole gives. The result is x̂_0 = (1 + m_y)·y + m_x·x_t + a, with complex masks and addend of
+every bin.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from shared.errors import ConfigError
+from shared.sde import SDE
+from shared.sde.base import expand
+from speech.model.backbones.light_layers import (
+    BandConv,
+    Block,
+    Edge,
+    Mixing,
+    Stream,
+    TimeEmbedding,
+    join_bands,
+    split_bands,
+    zero,
+)
+
+_FEATURES, _OUTPUTS = 8, 6
+_AMPLITUDE = 0.1
+"""About what a compressed spectrogram's bins deviate by; scales features and the addend."""
+_FLOOR = 1e-3
+"""Amplitude below which the logarithmic features tell no difference."""
+
+_LARGEST = 1024
+"""Of a patch and of a dilation, which no shape tells: padding goes with them."""
+
+LightState = tuple[Tensor, ...]
+"""What a causal network remembers between two pieces: past frames of every layer along time."""
+
+
+@dataclass(frozen=True)
+class LightConfig:
+    """Size of a `LightBackbone`.
+
+    Args:
+        width: channels of a band.
+        edge_width: channels of a fine band, before and after the blocks.
+        patch: frequency bins of a fine band, up to 1,024; a band has two fine ones.
+        blocks: residual blocks.
+        dilations: of the blocks along time, in turn, in frames, up to 1,024; mixings, in turn, reach twice as far.
+        mixed: channels that each band gives to the mixing of all bands; 0 for none.
+        mixing_width: hidden units of that mixing.
+        mixing_every: blocks from one mixing to the next.
+        embedding: units of the embedding of the time of the process.
+        causal: see no frame after the one that is estimated; lets the network run by `LightBackbone.step`.
+
+    Raises:
+        ConfigError: a value is out of its range.
+    """
+
+    width: int = 64
+    edge_width: int = 32
+    patch: int = 4
+    blocks: int = 8
+    dilations: tuple[int, ...] = (1, 2, 4, 8)
+    mixed: int = 8
+    mixing_width: int = 256
+    mixing_every: int = 2
+    embedding: int = 128
+    causal: bool = False
+    kind: Literal["light"] = "light"
+
+    def __post_init__(self) -> None:
+        for name in ("width", "edge_width", "patch", "blocks", "mixing_width", "mixing_every"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name}={getattr(self, name)}: need at least 1")
+        if self.mixed < 0:
+            raise ConfigError(f"mixed={self.mixed}: need at least 0")
+        if self.patch > _LARGEST:
+            raise ConfigError(f"patch={self.patch}: need at most {_LARGEST} bins")
+        if not self.dilations or min(self.dilations) < 1 or max(self.dilations) > _LARGEST:
+            raise ConfigError(f"dilations={self.dilations}: need at least one, each from 1 to {_LARGEST}")
+        if self.embedding < 2 or self.embedding % 2:
+            raise ConfigError(f"embedding={self.embedding}: need an even number from 2")
+
+
+class LightBackbone(nn.Module):
+    """(x_t, y, t) → x̂_0; with fresh weights y.
+
+    Args:
+        config: sizes.
+        frequencies: bins of a spectrogram, any number.
+        sde: the process, whose noise the state is scaled by.
+
+    Attributes:
+        config: the same.
+        frame_multiple: 1, any number of frames will do.
+        context_frames: how many frames before and after a frame its estimate depends on.
+    """
+
+    frame_multiple = 1
+
+    def __init__(self, config: LightConfig, frequencies: int, sde: SDE):
+        super().__init__()
+        self.config, self.frequencies, self.sde = config, frequencies, sde
+        width, edge, causal, units = config.width, config.edge_width, config.causal, config.embedding
+        bands = -(-frequencies // (2 * config.patch))
+        self.embed = TimeEmbedding(units)
+        self.analyse = nn.Linear(config.patch * _FEATURES, edge)
+        self.condition = zero(nn.Linear(units, edge))
+        self.before = Edge(edge, 2 * bands, causal)
+        self.narrow = nn.Linear(2 * edge, width)
+        self.place = nn.Parameter(torch.randn(bands, 1, width) / 50)
+        self.blocks = nn.ModuleList()
+        for i in range(config.blocks):
+            dilation = config.dilations[i % len(config.dilations)]
+            if config.mixed and i % config.mixing_every == 0:
+                reach = 2 * config.dilations[i // config.mixing_every % len(config.dilations)]
+                self.blocks.append(Mixing(width, bands, config.mixed, config.mixing_width, reach, causal))
+            self.blocks.append(Block(width, bands, dilation, causal, units))
+        self.norm = nn.LayerNorm(width)
+        self.widen = nn.Linear(width, 2 * edge)
+        self.after = Edge(edge, 2 * bands, causal)
+        self.synthesise = zero(nn.Linear(edge, config.patch * _OUTPUTS))
+
+    @property
+    def context_frames(self) -> tuple[int, int]:
+        """Frames (before, after) a frame that its estimate depends on, exactly."""
+        before, after = zip(*(layer.context for layer in self._along_time()), strict=True)
+        return sum(before), sum(after)
+
+    def load_without_look_ahead(self, other: LightBackbone) -> None:
+        """Take over the weights of a network that looks ahead, all but those of later frames: a start for training.
+
+        Raises:
+            ConfigError: this network is not causal, the other one is, or they differ in something else.
+        """
+        if not self.config.causal or replace(other.config, causal=True) != self.config or other.config.causal:
+            raise ConfigError(f"{self.config} cannot start from {other.config}: only `causal` may differ, from False")
+        self.load_state_dict(other.state_dict())
+        with torch.no_grad():
+            for layer in self._along_time():
+                layer.weight.copy_(layer.weight.roll(1, dims=3))  # (−d, 0, d) of the other are (−2d, −d, 0) here
+                layer.weight[..., 0] = 0
+
+    def forward(self, x_t: Tensor, y: Tensor, t: Tensor) -> Tensor:
+        """Estimate the clean spectrogram.
+
+        Args:
+            x_t: states, complex (batch, 1, frequencies, frames).
+            y: noisy spectrograms, shaped like `x_t`.
+            t: times of the process (batch,), in [0, 1].
+
+        Returns:
+            x̂_0, complex, shaped like `x_t`.
+
+        Raises:
+            ConfigError: the spectrogram's number of frequencies is another.
+        """
+        return self._estimate(x_t, y, t, None)
+
+    def initial_state(self, batch: int = 1) -> LightState:
+        """What `step` starts from: silence before the first frame.
+
+        Raises:
+            ConfigError: the network is not causal.
+        """
+        if not self.config.causal:
+            raise ConfigError(
+                "causal=False: this network looks ahead and cannot run frame by frame; train a causal one"
+            )
+        return tuple(layer.initial_past(batch) for layer in self._along_time())
+
+    def step(self, x_t: Tensor, y: Tensor, t: Tensor, state: LightState) -> tuple[Tensor, LightState]:
+        """`forward` on the next frames of a sound, one or more, without look-ahead.
+
+        Pieces joined equal the whole at once. Where a sampler calls the network several times, each of its calls has a
+        state of its own.
+
+        Args:
+            x_t, y, t: as in `forward`, of these frames.
+            state: from `initial_state` or the step before.
+
+        Returns:
+            x̂_0 of these frames, and the state for the next.
+
+        Raises:
+            ConfigError: the network is not causal.
+        """
+        if not self.config.causal:
+            raise ConfigError(
+                "causal=False: this network looks ahead and cannot run frame by frame; train a causal one"
+            )
+        stream = Stream(state)
+        estimate = self._estimate(x_t, y, t, stream)
+        return estimate, tuple(stream.future)
+
+    def _along_time(self) -> list[BandConv]:
+        return [module for module in self.modules() if isinstance(module, BandConv)]
+
+    def _estimate(self, x_t: Tensor, y: Tensor, t: Tensor, stream: Stream | None) -> Tensor:
+        if y.shape[2] != self.frequencies:
+            raise ConfigError(
+                f"a spectrogram of {y.shape[2]} frequencies, where the network has weights for {self.frequencies}: "
+                "use the front end that it was made for"
+            )
+        embedding = self.embed(t)
+        fine = self.analyse(split_bands(self._features(x_t, y, t), self.config.patch))
+        fine = self.before(fine + self.condition(embedding)[:, None, None].to(fine.dtype), stream)
+        x = self.narrow(split_bands(fine, 2))
+        x = x + self.place.to(x.dtype)
+        for block in self.blocks:
+            x = block(x, stream) if isinstance(block, Mixing) else block(x, embedding, stream)
+        fine = self.after(fine + join_bands(self.widen(self.norm(x)), 2), stream)
+        out = join_bands(self.synthesise(fine), self.config.patch)[:, : self.frequencies].float()
+        mask_y, mask_x, addend = torch.view_as_complex(out.unflatten(-1, (3, 2)).contiguous()).unbind(-1)
+        estimate = (1 + mask_y) * y[:, 0] + mask_x * x_t[:, 0] + _AMPLITUDE * addend
+        return estimate[:, None]
+
+    def _features(self, x_t: Tensor, y: Tensor, t: Tensor) -> Tensor:
+        """(batch, bands · bins of each, frames, features), with zeros above the highest frequency."""
+        scale = 1 / torch.sqrt(self.sde.sigma(t).square() + _AMPLITUDE**2)
+        noisy = torch.view_as_real(y[:, 0])
+        state = torch.view_as_real(x_t[:, 0]) - noisy
+        parts = [noisy / _AMPLITUDE, state * expand(scale, state)]
+        for spectrogram in (y, x_t):
+            power = torch.view_as_real(spectrogram[:, 0]).square().sum(-1, keepdim=True)
+            parts.append(torch.sqrt(power + 1e-8) / _AMPLITUDE)
+            parts.append(torch.log1p(power / _FLOOR**2) / 4)
+        missing = -self.frequencies % (2 * self.config.patch)
+        return F.pad(torch.cat(parts, dim=-1), (0, 0, 0, 0, 0, missing))

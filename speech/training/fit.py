@@ -1,0 +1,304 @@
+"""Training a speech model: data of an experiment, validation on whole files, the best weights kept."""
+
+from __future__ import annotations
+
+import math
+import os
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.pytorch.loggers import TensorBoardLogger
+from numpy.typing import NDArray
+from torch import nn
+
+from shared.errors import ConfigError, DataError, SamplingError
+from shared.random import derive_seed
+from shared.training.batches import BatchSource
+from shared.training.module import DiffusionModule, fit
+from shared.training.monitoring import Checkup, LossHistory, Row, time_limit
+from speech import metrics
+from speech.data import MixSource, validation_pairs
+from speech.data.pairs import PairSource, pairs
+from speech.enhancer import Enhancer
+from speech.model.backbones.light import LightBackbone
+from speech.model.config import SamplingConfig
+from speech.model.model import SpeechModel
+from speech.training.settings import Experiment, Score
+from speech.training.terms import SpeechObjective
+
+Waveform = NDArray[np.float32]
+Recording = tuple[str, Waveform, Waveform]
+"""Name, clean and noisy waveform (samples,)."""
+
+SCORES: Mapping[Score, Callable[[Waveform, Waveform, float], float]] = {
+    "si_sdr": metrics.si_sdr,
+    "estoi": metrics.estoi,
+    "pesq_wb": metrics.pesq_wb,
+}
+
+MODEL_FOLDER, LAST_FOLDER, STATE_FOLDER, LOG_FOLDER = "model", "last", "state", "tensorboard"
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training came to.
+
+    Attributes:
+        model: with the best weights by the monitored score, or the last where nothing was measured.
+        best: scores of these, with their step; empty where nothing was measured.
+        losses: the loss over the steps.
+        checks: the scores over the steps.
+        steps: optimiser steps taken.
+    """
+
+    model: SpeechModel
+    best: Row
+    losses: Sequence[Row]
+    checks: Sequence[Row]
+    steps: int
+
+
+def training_source(experiment: Experiment, folder: Path, frame_multiple: int) -> BatchSource:
+    """Where the batches of an experiment come from.
+
+    Raises:
+        DataError: the folder is not there, or lacks what its layout needs.
+    """
+    data = experiment.data
+    _check_folder(folder)
+    mix = experiment.mixing(frame_multiple)
+    if data.layout != "mix":
+        return PairSource(
+            folder,
+            "train",
+            data.layout,
+            sample_rate=mix.sample_rate,
+            seconds=mix.seconds,
+            batch_size=data.batch_size,
+        )
+    parts = _parts(folder / "train", mix.noises > 0, mix.reverb > 0 and not data.simulated_rooms)
+    return MixSource(
+        parts["clean"],
+        parts["noise"] or (),
+        parts["rir"],
+        mix,
+        simulated_rooms=data.simulated_rooms,
+        seed=experiment.training.seed,
+        cache=data.cache,
+    )
+
+
+def validation_set(experiment: Experiment, folder: Path) -> list[Recording]:
+    """The recordings that an experiment is validated on, the same at every call.
+
+    Raises:
+        DataError: as `training_source`.
+    """
+    wanted, data = experiment.validation, experiment.data
+    if wanted.files == 0:
+        return []
+    _check_folder(folder)
+    if data.layout != "mix":
+        found = islice(pairs(folder, "valid", experiment.model.frontend.sample_rate, data.layout), wanted.files)
+        longest = None if wanted.seconds is None else round(wanted.seconds * experiment.model.frontend.sample_rate)
+        return [(name, clean[:longest], noisy[:longest]) for name, clean, noisy in found]
+    mix = experiment.mixing(1)
+    parts = _parts(folder / "valid", mix.noises > 0, False)
+    return validation_pairs(
+        parts["clean"], parts["noise"], parts["rir"], wanted.files, wanted.seconds, wanted.seed, mix, data.cache
+    )
+
+
+def _check_folder(folder: Path) -> None:
+    if not os.path.isdir(folder):
+        raise DataError(
+            f"no data at {folder}: point --data (or data.folder in the settings, or $SHARED_DATA) to a folder with "
+            "train/clean, train/noise, train/rir and the same in valid/; or set data.layout for pairs of files"
+        )
+
+
+def _parts(folder: Path, needs_noise: bool, needs_rooms: bool) -> dict[str, Any]:
+    found = {name: folder / name if (folder / name).is_dir() else None for name in ("clean", "noise", "rir")}
+    for name, needed in (("clean", True), ("noise", needs_noise), ("rir", needs_rooms)):
+        if needed and found[name] is None:
+            raise DataError(f"{folder} has no folder {name}; add it, or change data.mix so that it is not needed")
+    return found
+
+
+def enhance_recording(
+    model: SpeechModel, noisy: Waveform, sampling: SamplingConfig | None = None, seed: int = 0
+) -> tuple[Waveform, int]:
+    """One recording (samples,) at the model's rate as users get it, and the number of network calls."""
+    enhancer = Enhancer(model, sampling=sampling)
+    enhancer.seed = seed
+    return enhancer.enhance(noisy, enhancer.sample_rate), enhancer.nfe
+
+
+def score_recordings(
+    recordings: Sequence[Recording], estimates: Sequence[Waveform], rate: int, scores: Sequence[Score]
+) -> Row:
+    """Mean of each score over the recordings that have one; NaN where none has."""
+    row: Row = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", metrics.UnscorableWarning)
+        for name in scores:
+            values = []
+            for (_, clean, _), estimate in zip(recordings, estimates, strict=True):
+                try:
+                    values.append(SCORES[name](clean, estimate, rate))
+                except metrics.UnscorableError:
+                    continue
+            known = [value for value in values if math.isfinite(value)]
+            row[name] = float(np.mean(known)) if known else math.nan
+    return row
+
+
+class Validation:
+    """Scores of a model on fixed recordings.
+
+    Args:
+        recordings: (name, clean, noisy) at the model's rate.
+        experiment: tells scores, sampling and seed.
+
+    Attributes:
+        nfe: network calls of the last recording.
+    """
+
+    def __init__(self, recordings: Sequence[Recording], experiment: Experiment):
+        self.recordings, self.settings = recordings, experiment.validation
+        self.rate = experiment.model.frontend.sample_rate
+        self.nfe = 0
+
+    def noisy(self) -> Row:
+        """Scores of the noisy recordings themselves."""
+        noisy = [noisy for _, _, noisy in self.recordings]
+        return score_recordings(self.recordings, noisy, self.rate, self.settings.scores)
+
+    def __call__(self, network: nn.Module, step: int) -> Row:
+        """Scores of the enhanced recordings; NaN for a network whose result for one of them cannot be right."""
+        assert isinstance(network, SpeechModel)
+        estimates = []
+        for place, (_, _, noisy) in enumerate(self.recordings):
+            seed = derive_seed(self.settings.seed, place)
+            try:
+                estimate, self.nfe = enhance_recording(network, noisy, self.settings.sampling, seed)
+            except SamplingError:
+                return dict.fromkeys(self.settings.scores, math.nan)
+            estimates.append(estimate)
+        return score_recordings(self.recordings, estimates, self.rate, self.settings.scores)
+
+
+def new_model(experiment: Experiment) -> SpeechModel:
+    """The experiment's model with the weights that training starts from.
+
+    Raises:
+        ConfigError: `start_from` names a model of other settings.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive_seed(experiment.training.seed, "weights"))
+        model = SpeechModel(experiment.model).train()
+    if experiment.start_from is not None:
+        _start_from(model, SpeechModel.from_pretrained(experiment.start_from), experiment.start_from)
+    return model
+
+
+def _start_from(model: SpeechModel, other: SpeechModel, name: str) -> None:
+    """Take over another model's weights; a causal network may start from one that looks ahead."""
+    loses_look_ahead = (
+        isinstance(model.backbone, LightBackbone)
+        and isinstance(other.backbone, LightBackbone)
+        and model.backbone.config.causal > other.backbone.config.causal
+    )
+    same = {"frontend": replace(other.config.frontend, normalize=model.config.frontend.normalize)}
+    for part in ("backbone", "frontend", "sde", "parameterisation"):
+        found, wanted = same.get(part, getattr(other.config, part)), getattr(model.config, part)
+        if found != wanted and not (part == "backbone" and loses_look_ahead):
+            raise ConfigError(f"start_from={name!r} has {part} {found}, the settings say {wanted}")
+    if loses_look_ahead:
+        assert isinstance(model.backbone, LightBackbone)
+        assert isinstance(other.backbone, LightBackbone)
+        model.backbone.load_without_look_ahead(other.backbone)
+    else:
+        model.load_state_dict(other.state_dict())
+
+
+def train(
+    experiment: Experiment,
+    source: BatchSource,
+    recordings: Sequence[Recording],
+    output: str | os.PathLike[str],
+    *,
+    model: SpeechModel | None = None,
+    progress: bool = True,
+    tensorboard: bool = True,
+    callbacks: Sequence[Any] = (),
+) -> Trained:
+    """Train the experiment's model, or go on where a stopped training in `output` was.
+
+    Leaves in `output` the best model (`model/`), the last one (`last/`), the training state (`state/`) and what
+    TensorBoard shows (`tensorboard/`).
+
+    Args:
+        experiment: the settings.
+        source: of batches; see `training_source`.
+        recordings: to validate on; see `validation_set`. None keeps the last weights.
+        output: folder.
+        model: train this one instead of a new one.
+        progress: show a bar.
+        tensorboard: log losses and scores.
+        callbacks: Lightning's, besides.
+
+    Raises:
+        ConfigError: there is no GPU where one is asked for.
+        TrainingError, CheckpointError, KeyboardInterrupt: see `shared.training.module.fit`.
+    """
+    output = Path(output)
+    hardware, settings = experiment.hardware, experiment.validation
+    if hardware.device == "cuda" and not torch.cuda.is_available():
+        raise ConfigError('hardware.device="cuda": torch finds no GPU here; take "cpu" (--hardware cpu)')
+    module = DiffusionModule(model or new_model(experiment), SpeechObjective(experiment.objective), experiment.training)
+    losses = LossHistory(max(1, min(20, experiment.training.max_steps // 5)))
+    validation = Validation(recordings, experiment)
+    checkup = Checkup(validation, settings.every, settings.monitor, lambda net, _: _save(net, output / MODEL_FOLDER))
+    used = [losses, *([checkup] if recordings else []), *callbacks]
+    if experiment.max_minutes is not None:
+        used.append(time_limit(experiment.max_minutes))
+    logger = TensorBoardLogger(output, name="", version=LOG_FOLDER) if tensorboard else False
+    cuda = hardware.device == "cuda" or (hardware.device == "auto" and torch.cuda.is_available())
+    fit(
+        module,
+        source,
+        output / STATE_FOLDER,
+        accelerator="gpu" if cuda else "cpu",
+        devices=hardware.devices,
+        strategy=hardware.strategy,
+        progress=progress,
+        callbacks=used,
+        logger=logger,
+    )
+    last = module.ema_denoiser.eval()
+    steps = int(losses.rows[-1]["step"]) if losses.rows else 0
+    if not first_process():
+        return Trained(last, {}, losses.rows, checkup.rows, steps)
+    last.save_pretrained(output / LAST_FOLDER)
+    if checkup.best is None:
+        last.save_pretrained(output / MODEL_FOLDER)
+        return Trained(last, {}, losses.rows, checkup.rows, steps)
+    best = SpeechModel.from_pretrained(output / MODEL_FOLDER) if model is None else last
+    return Trained(best, checkup.best, losses.rows, checkup.rows, steps)
+
+
+def first_process() -> bool:
+    """Whether this is the only process, or the first of those that train together on several devices."""
+    return all(int(os.environ.get(name, "0")) == 0 for name in ("LOCAL_RANK", "NODE_RANK"))
+
+
+def _save(network: nn.Module, folder: Path) -> None:
+    assert isinstance(network, SpeechModel)
+    network.save_pretrained(folder)

@@ -1,0 +1,207 @@
+"""One training of a speech model as typed settings: data, model, objective, training, validation, hardware."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from shared.errors import ConfigError
+from shared.files.settings import change, checked, merged, plain, read_yaml, settings_file
+from shared.objectives import TimeSampler
+from shared.sde import SBVESDE, sde_to_config
+from shared.training.module import TrainingConfig
+from speech.data import PRESETS, MixConfig
+from speech.model.backbones import LightConfig
+from speech.model.config import Parameterisation, SamplingConfig, SpeechConfig
+from speech.model.frontend import FrontEndConfig
+from speech.training.terms import ObjectiveConfig
+
+Task = Literal["denoise", "dereverb", "bandwidth"]
+DataLayout = Literal["mix", "auto", "voicebank", "split", "reverb", "ears"]
+Score = Literal["si_sdr", "estoi", "pesq_wb"]
+Hardware = Literal["cpu", "gpu", "ddp"]
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+"""Settings that come with the package, by name."""
+
+
+@dataclass(frozen=True)
+class DataSettings:
+    """What is trained on.
+
+    Args:
+        folder: with train/ and valid/; None means the one that the command falls back to.
+        layout: "mix": clean, noise and rir folders in train/ and valid/, mixed on the fly; others: pairs of clean and
+            noisy files, see `speech.data.find_pairs`.
+        seconds: length of a crop; rounded so that its frames suit the backbone.
+        batch_size: crops in a batch, on each device.
+        mix: how noisy speech is made; its rate, length and batch size are those of the front end and here.
+        simulated_rooms: how many rooms to simulate besides the measured ones.
+        cache: folder in which decoded audio and simulated rooms are kept for the next time.
+    """
+
+    folder: str | None = None
+    layout: DataLayout = "mix"
+    seconds: float = 2.04
+    batch_size: int = 4
+    mix: MixConfig = field(default_factory=MixConfig)
+    simulated_rooms: int = 0
+    cache: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.seconds > 0 or self.batch_size < 1 or self.simulated_rooms < 0:
+            raise ConfigError(
+                f"seconds={self.seconds}, batch_size={self.batch_size}, simulated_rooms={self.simulated_rooms}: need a "
+                "positive length, at least one crop, and no less than no rooms"
+            )
+
+
+@dataclass(frozen=True)
+class ValidationSettings:
+    """What the averaged weights are measured on.
+
+    Args:
+        every: steps between.
+        files: whole recordings, fixed by `seed`; 0 measures nothing.
+        seconds: longest part of a recording; None takes all of it.
+        seed: of the recordings and of sampling.
+        scores: which.
+        monitor: the score by which the best network is kept.
+        sampling: how to sample; None means the model's own way.
+    """
+
+    every: int = 200
+    files: int = 12
+    seconds: float | None = 6.0
+    seed: int = 0
+    scores: tuple[Score, ...] = ("si_sdr", "estoi", "pesq_wb")
+    monitor: Score = "si_sdr"
+    sampling: SamplingConfig | None = None
+
+    def __post_init__(self) -> None:
+        if self.every < 1 or self.files < 0:
+            raise ConfigError(
+                f"every={self.every}, files={self.files}: need at least one step and no less than no file"
+            )
+        if self.monitor not in self.scores:
+            raise ConfigError(f"monitor={self.monitor!r} is not among the scores {', '.join(self.scores)}")
+
+
+@dataclass(frozen=True)
+class HardwareSettings:
+    """Where to compute; precision, compilation and workers are part of the training's settings.
+
+    Args:
+        device: "cpu", "cuda", or "auto": a GPU where there is one.
+        devices, strategy: Lightning's, for training on several; each draws batches of its own.
+        threads: of the CPU; None leaves it to torch.
+    """
+
+    device: Literal["cpu", "cuda", "auto"] = "cpu"
+    devices: int = 1
+    strategy: str = "auto"
+    threads: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.threads is not None and self.threads < 1:
+            raise ConfigError(f"hardware.threads={self.threads}: need at least one, or none for torch's choice")
+
+
+LIGHT_MODEL = SpeechConfig(
+    backbone=LightConfig(width=32, edge_width=16, blocks=4, mixing_width=128),
+    frontend=FrontEndConfig(),
+    sde=sde_to_config(SBVESDE()),
+    parameterisation=Parameterisation(output="data"),
+    sampling=SamplingConfig("ode1", steps=1, schedule="log_snr"),
+)
+"""Data prediction on a bridge from the noisy recording, in one call of a network small enough to learn on a CPU."""
+
+LIGHT_OBJECTIVE = ObjectiveConfig(
+    loss="data_prediction", si_sdr_weight=5e-3, times=TimeSampler(stratified=True), start_share=0.75
+)
+"""Mostly where sampling starts; the SI-SDR term is what moves in the first minutes."""
+
+LIGHT_TRAINING = TrainingConfig(
+    max_steps=20000, learning_rate=2e-3, warmup=0.005, decay="constant", ema_decay=0.99, save_every_seconds=60.0
+)
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Everything that a training depends on. The defaults learn on a CPU within minutes.
+
+    Args:
+        task: whose settings of mixing are the defaults of `data.mix`.
+        model: what is trained.
+        objective: what is minimised.
+        start_from: folder or name of a model of the same settings whose weights to start from; a causal light network
+            starts from one that looks ahead too, and a model from one with another `normalize`.
+        max_minutes: end by the clock, if that comes before `training.max_steps`.
+    """
+
+    task: Task = "denoise"
+    data: DataSettings = field(default_factory=DataSettings)
+    model: SpeechConfig = LIGHT_MODEL
+    objective: ObjectiveConfig = LIGHT_OBJECTIVE
+    training: TrainingConfig = LIGHT_TRAINING
+    validation: ValidationSettings = field(default_factory=ValidationSettings)
+    hardware: HardwareSettings = field(default_factory=HardwareSettings)
+    start_from: str | None = None
+    max_minutes: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.max_minutes is not None and not self.max_minutes > 0:
+            raise ConfigError(f"max_minutes={self.max_minutes}: need a positive time, or none")
+
+    def crop_samples(self, frame_multiple: int) -> int:
+        """Samples of a training crop whose frames are a multiple of this."""
+        frontend = self.model.frontend
+        frames = 1 + self.data.seconds * frontend.sample_rate / frontend.hop_length
+        least = -(-(frontend.n_fft // 2 + 1) // frontend.hop_length) + 1
+        whole = max(round(frames / frame_multiple), -(-least // frame_multiple))
+        return frontend.samples(whole * frame_multiple)
+
+    def mixing(self, frame_multiple: int) -> MixConfig:
+        """How crops are mixed, at the model's rate and in the right length."""
+        rate = self.model.frontend.sample_rate
+        seconds = self.crop_samples(frame_multiple) / rate
+        return replace(self.data.mix, sample_rate=rate, seconds=seconds, batch_size=self.data.batch_size)
+
+
+_GPU_TRAINING = {"precision": "bf16-mixed", "compile": True, "num_workers": 8, "save_every_seconds": 300.0}
+HARDWARE: Mapping[Hardware, Mapping[str, Any]] = {
+    "cpu": {"hardware": {"device": "cpu", "devices": 1, "strategy": "auto"}},
+    "gpu": {"hardware": {"device": "cuda", "devices": 1, "strategy": "auto"}, "training": _GPU_TRAINING},
+    "ddp": {"hardware": {"device": "cuda", "devices": -1, "strategy": "ddp"}, "training": _GPU_TRAINING},
+}
+"""What a preset changes of an experiment: one processor, one GPU, or all GPUs of the machine."""
+
+
+def read_experiment(
+    path: str | os.PathLike[str] | None = None, changes: Sequence[str] = (), hardware: Hardware | None = None
+) -> Experiment:
+    """An experiment from a YAML file; what the file leaves out keeps its default.
+
+    Args:
+        path: the file, or the name of one of `CONFIGS`; None takes the defaults.
+        changes: "section.name=value" each, the value as YAML: what to change after reading.
+        hardware: a preset of `HARDWARE`, taken after the file and before the changes.
+
+    Raises:
+        ConfigError: the file cannot be read; a name that there is not, or a value that does not fit.
+    """
+    values: dict[str, Any] = {} if path is None else read_yaml(settings_file(path, CONFIGS))
+    for one in (HARDWARE[hardware] if hardware is not None else {}, *map(change, changes)):
+        values = merged(values, one)
+    defaults = plain(Experiment())
+    task = values.get("task", "denoise")
+    if task not in PRESETS:
+        raise ConfigError(f"task: {task!r} is not one of {', '.join(PRESETS)}")
+    defaults["data"]["mix"] = plain(PRESETS[task])
+    model = values.get("model")
+    if isinstance(model, dict) and "name" in (model.get("sde") or {}):
+        defaults["model"]["sde"] = {}  # another process has other parameters
+    return checked(Experiment, merged(defaults, values), str(path or "the settings"))

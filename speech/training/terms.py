@@ -1,0 +1,274 @@
+"""Training objectives of speech models, on waveforms: the published ones, and terms that few-step models want."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from importlib.util import find_spec
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from shared.errors import ConfigError
+from shared.objectives import TimeSampler
+from shared.predictions import PathPoint
+from shared.random import randn
+from shared.sde.base import expand
+from speech.model.model import SpeechModel
+
+Loss = Literal["score_matching", "denoiser", "data_prediction"]
+LossWeighting = Literal["1", "sigma^2", "edm"]
+
+_LARGEST_SI_SDR = 30.0
+"""dB; beyond it the SI-SDR term asks for nothing more."""
+
+
+@dataclass(frozen=True)
+class ObjectiveConfig:
+    """What is minimised (Richter et al. 2025, "Investigating training objectives", §II–III; names as in its code).
+
+    With z the noise, D = σ²·score + x_t, μ the path's mean, F bins of frequency and N frames, an item's loss is
+    "score_matching" ½ Σ |σ·score + z|²; "denoiser" ½ Σ w·|D − μ|²; "data_prediction" ½ Σ |x̂_0 − x_0|²/(F·N) and terms
+    of the waveform, whose weights follow.
+
+    Args:
+        loss: which of these.
+        weighting: w of "denoiser": "1", "sigma^2" or "edm", (σ² + σ_d²)/(σ σ_d)²; score matching knows "sigma^2" alone.
+        per_element: divide the first two by F·N too, so that they do not grow with the crop.
+        l1_weight: of half the mean absolute error of the waveform.
+        pesq_weight: of a differentiable PESQ, 0.1·d + 0.0309·d_A (package torch-pesq); the paper has 5e-4.
+        si_sdr_weight: of −SI-SDR in dB.
+        spectral_weight: of the squared error of magnitudes^`spectral_exponent` and of the complex spectrum so
+            compressed, half each, averaged over transforms of `spectral_sizes` samples.
+        spectral_exponent, spectral_sizes: of that.
+        times: how training times are drawn.
+        start_share: the share of items that are trained at t = T exactly, where sampling starts.
+    """
+
+    loss: Loss = "score_matching"
+    weighting: LossWeighting = "sigma^2"
+    per_element: bool = False
+    l1_weight: float = 0.001
+    pesq_weight: float = 0.0
+    si_sdr_weight: float = 0.0
+    spectral_weight: float = 0.0
+    spectral_exponent: float = 0.3
+    spectral_sizes: tuple[int, ...] = (256, 512, 1024)
+    times: TimeSampler = field(default_factory=lambda: TimeSampler(stratified=False))
+    start_share: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.loss not in get_args(Loss):
+            raise ConfigError(f"loss={self.loss!r}: choose one of {', '.join(get_args(Loss))}")
+        if self.weighting not in get_args(LossWeighting):
+            raise ConfigError(f"weighting={self.weighting!r}: choose one of {', '.join(get_args(LossWeighting))}")
+        if self.loss == "score_matching" and self.weighting != "sigma^2":
+            raise ConfigError(f'weighting={self.weighting!r} with score matching: only "sigma^2" is defined')
+        for name in ("l1_weight", "pesq_weight", "si_sdr_weight", "spectral_weight"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ConfigError(f"{name}={getattr(self, name)}: need a weight of at least 0")
+        extra = self.pesq_weight + self.si_sdr_weight + self.spectral_weight
+        if self.loss != "data_prediction" and extra > 0:
+            raise ConfigError(f'terms of the waveform need loss="data_prediction", not {self.loss!r}')
+        if not 0 <= self.start_share <= 1:
+            raise ConfigError(f"start_share={self.start_share}: need a share between 0 and 1")
+        if not 0 < self.spectral_exponent <= 1 or not self.spectral_sizes or min(self.spectral_sizes) < 8:
+            raise ConfigError(
+                f"spectral_exponent={self.spectral_exponent}, spectral_sizes={self.spectral_sizes}: need an exponent "
+                "in (0, 1] and sizes of at least 8 samples"
+            )
+
+
+@dataclass(frozen=True)
+class SpeechObjective:
+    """The loss of a `SpeechModel` on a batch of waveforms; a `shared.training.module.Objective`.
+
+    Args:
+        config: what is minimised.
+
+    Raises:
+        ConfigError: a term of PESQ without the package that computes it.
+    """
+
+    config: ObjectiveConfig = field(default_factory=ObjectiveConfig)
+
+    def __post_init__(self) -> None:
+        if self.config.pesq_weight and find_spec("torch_pesq") is None:
+            raise ConfigError(
+                f"objective.pesq_weight={self.config.pesq_weight:g} needs the package torch-pesq: "
+                "pip install 'anchored-diffusion[pesq-loss]' (in a clone: pip install -e '.[pesq-loss]'), or train "
+                "without this term: --set objective.pesq_weight=0"
+            )
+
+    def __call__(
+        self,
+        denoiser: SpeechModel,
+        x0: Tensor,
+        y: Tensor | None = None,
+        mask: Tensor | None = None,
+        generator: torch.Generator | None = None,
+        noise: Tensor | None = None,
+        *,
+        condition: Mapping[str, Tensor] | None = None,
+    ) -> Tensor:
+        """The loss of each item, (batch,).
+
+        Args:
+            denoiser: the model under training.
+            x0: clean waveforms (batch, samples) at the model's rate, as recorded; both are divided by the peak that
+                the model's front end is configured for.
+            y: noisy waveforms, likewise.
+            mask: not used by this objective.
+            generator: for times and noise.
+            noise: standard complex noise (batch, 1, frequencies, frames) to use instead of drawing it.
+            condition: not used by this objective.
+
+        Raises:
+            ConfigError: there is no noisy waveform, or a mask, or a condition; or the score is asked for at the end of
+                a bridge.
+        """
+        if y is None or mask is not None or condition:
+            raise ConfigError("a speech objective takes clean and noisy waveforms, and neither masks nor conditions")
+        scale = denoiser.frontend.scale(y, x0)
+        clean = x0 / scale
+        spectrogram, anchor = denoiser.frontend(clean), denoiser.frontend(y / scale)
+        t = self._times(denoiser, len(x0), generator).to(x0.device)
+        if noise is None:
+            noise = randn(spectrogram.shape, generator, dtype=spectrogram.dtype, device=spectrogram.device)
+        x_t = denoiser.sde.perturb(spectrogram, t, noise, anchor)
+        output = denoiser(x_t, anchor, t.to(x0.dtype))
+        if self.config.loss == "data_prediction":
+            estimate = denoiser.to_data(output, x_t, anchor, t)
+            return self._data_prediction(denoiser, estimate, spectrogram, clean)
+        score = _score(denoiser, output, x_t, anchor, t)
+        sigma = expand(denoiser.sde.sigma(t), x_t)
+        if self.config.loss == "score_matching":
+            squared = _squared(score * sigma + noise)
+        else:
+            mean, _ = denoiser.sde.marginal_prob(spectrogram, t, anchor)
+            weights = self._weights(sigma, denoiser.config.parameterisation.sigma_data)
+            squared = weights * _squared(score * sigma.square() + x_t - mean)
+        items = squared.flatten(1)
+        return 0.5 * (items.mean(1) if self.config.per_element else items.sum(1))
+
+    def _times(self, model: SpeechModel, batch: int, generator: torch.Generator | None) -> Tensor:
+        """Training times (batch,), float64; some of them T."""
+        t = self.config.times.sample(model.sde, batch, generator)
+        if self.config.start_share == 0:
+            return t
+        if self.config.loss != "data_prediction" and float(model.sde.sigma(model.sde.T)) == 0:
+            raise ConfigError(
+                f"start_share={self.config.start_share} with {self.config.loss}: a bridge has no score at its end; "
+                'take loss="data_prediction", or 0'
+            )
+        chosen = torch.rand(batch, generator=generator, device=t.device) < self.config.start_share
+        return torch.where(chosen, torch.full_like(t, model.sde.T), t)
+
+    def _weights(self, sigma: Tensor, sigma_data: float) -> Tensor:
+        if self.config.weighting == "1":
+            return torch.ones_like(sigma)
+        if self.config.weighting == "sigma^2":
+            return sigma.square()
+        return (sigma.square() + sigma_data**2) / (sigma * sigma_data).square()
+
+    def _data_prediction(self, model: SpeechModel, estimate: Tensor, spectrogram: Tensor, clean: Tensor) -> Tensor:
+        config = self.config
+        loss = 0.5 * _squared(estimate - spectrogram).flatten(1).mean(1)
+        if config.l1_weight + config.pesq_weight + config.si_sdr_weight + config.spectral_weight == 0:
+            return loss
+        waveform = model.frontend.inverse(estimate, clean.shape[-1])
+        if config.l1_weight:
+            loss = loss + config.l1_weight * 0.5 * (waveform - clean).abs().mean(1)
+        if config.spectral_weight:
+            loss = loss + config.spectral_weight * self._spectral(waveform, clean)
+        if config.si_sdr_weight:
+            loss = loss - config.si_sdr_weight * bounded_si_sdr(waveform, clean)
+        if config.pesq_weight:
+            loss = loss + config.pesq_weight * pesq_term(waveform, clean, model.frontend.config.sample_rate)
+        return loss
+
+    def _spectral(self, estimate: Tensor, clean: Tensor) -> Tensor:
+        sizes = self.config.spectral_sizes
+        total = torch.zeros(len(clean), dtype=clean.dtype, device=clean.device)
+        for size in sizes:
+            total = total + compressed_spectral_error(estimate, clean, size, self.config.spectral_exponent)
+        return total / len(sizes)
+
+
+def compressed_spectral_error(estimate: Tensor, clean: Tensor, size: int, exponent: float) -> Tensor:
+    """Half the mean squared error of |X|^exponent and half that of X·|X|^(exponent − 1), (batch,).
+
+    Args:
+        estimate, clean: waveforms (batch, samples).
+        size: samples of the Hann window and the transform; frames are a quarter of it apart.
+        exponent: of the compression (Braun and Tashev 2021, "A consolidated view of loss functions", eq. 11).
+    """
+    if clean.shape[-1] < size:
+        missing = (0, size - clean.shape[-1])
+        estimate, clean = nn.functional.pad(estimate, missing), nn.functional.pad(clean, missing)
+    window = torch.hann_window(size, dtype=clean.dtype, device=clean.device)
+
+    def compressed(waveform: Tensor) -> tuple[Tensor, Tensor]:
+        stft = torch.stft(waveform, size, size // 4, window=window, return_complex=True) / math.sqrt(size)
+        magnitude = (_squared(stft) + 1e-8).sqrt()
+        return magnitude.pow(exponent), stft * magnitude.pow(exponent - 1)
+
+    of_estimate, of_clean = compressed(estimate), compressed(clean)
+    by_magnitude = (of_estimate[0] - of_clean[0]).square()
+    return 0.5 * (by_magnitude + _squared(of_estimate[1] - of_clean[1])).flatten(1).mean(1)
+
+
+def bounded_si_sdr(estimate: Tensor, clean: Tensor) -> Tensor:
+    """Scale-invariant signal-to-distortion ratio in dB (Le Roux et al. 2019), (batch,), that levels off at 30 dB.
+
+    0 where `clean` (batch, samples) is silent.
+    """
+    energy = clean.square().sum(1)
+    silent = energy == 0
+    energy = torch.where(silent, torch.ones_like(energy), energy)
+    target = ((estimate * clean).sum(1) / energy).unsqueeze(1) * clean
+    signal = target.square().sum(1)
+    distortion = (estimate - target).square().sum(1)
+    floor = 10 ** (-_LARGEST_SI_SDR / 10)
+    tiny = torch.finfo(clean.dtype).tiny ** 0.5
+    ratio = 10 * torch.log10((signal + tiny) / (distortion + floor * signal + tiny))
+    return torch.where(silent, torch.zeros_like(ratio), ratio)
+
+
+def pesq_term(estimate: Tensor, clean: Tensor, sample_rate: int) -> Tensor:
+    """0.1·d + 0.0309·d_A, the disturbances of PESQ (ITU-T P.862) as torch-pesq computes them, (batch,).
+
+    0 for items whose waveforms (batch, samples) are silent or shorter than 0.4 s, which PESQ has no score for.
+    """
+    audible = (clean.abs().amax(1) > 1e-6) & (estimate.detach().abs().amax(1) > 1e-6)
+    result = torch.zeros(len(clean), dtype=clean.dtype, device=clean.device)
+    if clean.shape[-1] < 0.4 * sample_rate or not bool(audible.any()):
+        return result
+    perceived = _pesq(sample_rate, str(clean.device))
+    heard = estimate[audible].float()
+    if heard.requires_grad:  # where frames of both are digital silence, the package's square roots have none
+        heard.register_hook(lambda gradient: gradient.nan_to_num(0.0, 0.0, 0.0))
+    with torch.autocast(clean.device.type, enabled=False):
+        values = perceived(clean[audible].float(), heard)
+    return result.masked_scatter(audible, values.to(result.dtype))
+
+
+@lru_cache(maxsize=4)
+def _pesq(sample_rate: int, device: str) -> nn.Module:
+    from torch_pesq import PesqLoss
+
+    return PesqLoss(1.0, sample_rate=sample_rate).eval().requires_grad_(False).to(device)
+
+
+def _score(model: SpeechModel, output: Tensor, x_t: Tensor, y: Tensor, t: Tensor) -> Tensor:
+    if model.config.parameterisation.output != "data":
+        return output
+    return PathPoint.at(model.sde, t).from_data("score", output, x_t, y)
+
+
+def _squared(value: Tensor) -> Tensor:
+    """|value|², real."""
+    return torch.view_as_real(value).square().sum(-1)

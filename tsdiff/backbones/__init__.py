@@ -1,6 +1,0 @@
-"""Networks for windows of time series."""
-
-from tsdiff.backbones.s4 import S4Backbone, S4Config
-from tsdiff.backbones.s4d import PatchedS4D, S4DConfig
-
-__all__ = ["PatchedS4D", "S4Backbone", "S4Config", "S4DConfig"]

@@ -1,0 +1,112 @@
+"""Tables of scores over data sets, methods and seeds, as CSV and Markdown."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from shared.errors import ConfigError
+from shared.files.io import UNENCODABLE, atomic_path, write_text
+from tsdiff.evaluation.metrics import Metrics
+
+KEYS = ["dataset", "method", "seed"]
+
+
+@dataclass(frozen=True)
+class Result:
+    """The scores of one method on one data set with one seed.
+
+    Attributes:
+        dataset: Its name.
+        method: What made the forecasts.
+        seed: Of training and samples; None for a method without chance.
+        metrics: The scores.
+        train_seconds, predict_seconds: What it took.
+        nfe: Network calls of each sample.
+    """
+
+    dataset: str
+    method: str
+    seed: int | None
+    metrics: Metrics
+    train_seconds: float | None = None
+    predict_seconds: float | None = None
+    nfe: int | None = None
+
+
+def results_frame(results: Iterable[Result]) -> pd.DataFrame:
+    """One row a result: dataset, method, seed, the scores, seconds and network calls."""
+    rows = [
+        {
+            "dataset": result.dataset,
+            "method": result.method,
+            "seed": result.seed,
+            **result.metrics.as_dict(),
+            "train_seconds": result.train_seconds,
+            "predict_seconds": result.predict_seconds,
+            "nfe": result.nfe,
+        }
+        for result in results
+    ]
+    if not rows:
+        raise ConfigError("there are no results to write")
+    frame = pd.DataFrame(rows)
+    scores = dict.fromkeys([name for name in frame.columns if name not in KEYS], "float64")
+    return frame.astype(scores | {"seed": "Int64", "nfe": "Int64"})
+
+
+def summary(results: Iterable[Result]) -> pd.DataFrame:
+    """Mean, median and standard deviation (n − 1) over seeds of every score, one row a data set and method.
+
+    Columns are (score, statistic), and ("seeds", "count"); a single seed has no deviation.
+    """
+    frame = results_frame(results)
+    scores = [name for name in frame.columns if name not in (*KEYS, "nfe")]
+    groups = frame.groupby(["dataset", "method"], sort=False)
+    made = groups[scores].agg(["median", "mean", "std"])
+    made["seeds", "count"] = groups.size()
+    return made
+
+
+def results_markdown(results: Iterable[Result], scores: Sequence[str] = ("crps", "nd", "nrmse", "mase")) -> str:
+    """Two tables: over seeds (median, mean ± deviation), then every seed."""
+    listed = list(results)
+    over, frame = summary(listed), results_frame(listed)
+    head = ["dataset", "method", "seeds"]
+    for name in scores:
+        head += [f"{name}, median", f"{name}, mean ± std"]
+    lines = [_row(head), "|---|---|---:|" + "---:|---:|" * len(scores)]
+    for place, (dataset, method) in enumerate(over.index.tolist()):
+        row = over.iloc[place]
+        cells = [str(dataset), str(method), str(int(row["seeds", "count"]))]
+        for name in scores:
+            median, mean, std = (row[name, kind] for kind in ("median", "mean", "std"))
+            spread = f" ± {std:.4f}" if pd.notna(std) else ""
+            cells += [_number(median), _number(mean) + spread]
+        lines.append(_row(cells))
+    every = [_row(list(frame.columns)), "|---|---|" + "---:|" * (len(frame.columns) - 2)]
+    for values in frame.itertuples(index=False):
+        every.append(_row(["–" if pd.isna(value) else _number(value) for value in values]))
+    return "\n".join([*lines, "", *every]) + "\n"
+
+
+def write_results(folder: str | os.PathLike[str], results: Iterable[Result], title: str = "Results") -> None:
+    """Write results.csv and results.md into `folder`, each whole or not at all."""
+    listed = list(results)
+    with atomic_path(Path(folder) / "results.csv") as temporary:
+        results_frame(listed).to_csv(temporary, index=False, float_format="%.6g", errors=UNENCODABLE)
+    write_text(Path(folder) / "results.md", f"# {title}\n\n{results_markdown(listed)}")
+
+
+def _row(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def _number(value: object) -> str:
+    if isinstance(value, float):
+        return "–" if pd.isna(value) else f"{value:.4f}"
+    return str(value)

@@ -1,0 +1,287 @@
+"""One training and evaluation as a typed YAML file: data, model, training, sampling, tuning, hardware, seeds."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from shared.errors import ConfigError
+from shared.files.settings import change, checked, merged, plain, read_yaml, settings_file, write_yaml
+from shared.objectives import DiffusionLoss
+from shared.predictions import NetworkOutput
+from shared.training.module import TrainingConfig
+from tsdiff.data import EMBEDDED, SeriesSet, embedded_series, load_dataset, split
+from tsdiff.data.benchmarks import PAPER_SETS, load_paper_set
+from tsdiff.data.windows import WindowSplit
+from tsdiff.estimator import DEFAULT_LOSS, DEFAULT_TRAINING, TSDiffEstimator
+from tsdiff.experiment.presets import PRESETS, preset_for
+from tsdiff.experiment.tuning import TuningGrid
+from tsdiff.importing import PUBLISHED_LAGS
+from tsdiff.model.config import BackboneConfig
+from tsdiff.sampling.settings import Sampling
+from tsdiff.windows.config import Calendar, Scaling
+
+Hardware = Literal["cpu", "gpu", "ddp"]
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+"""Settings that come with the package, by name: our own for the paper's sets, and in published/ the paper's."""
+
+
+@dataclass(frozen=True)
+class DataSettings:
+    """The series, and what is held out.
+
+    Args:
+        name: a set of the paper (`tsdiff.data.benchmarks`), an embedded one, or whatever `load_dataset` takes: a table,
+            a folder, a set of GluonTS.
+        folder: where named sets lie, each in a folder of its name; None downloads them.
+        prediction_length: steps to forecast; None takes that of a set that tells it.
+        test_windows: rolling windows at the end of each series; those of the paper's sets are given.
+        validation_windows: windows before those, on which sampling is tuned; they are not trained on.
+        freq, target, item_id, timestamp, dynamic, static: of a table, see `load_dataset`.
+    """
+
+    name: str = "pjm_hourly"
+    folder: str | None = None
+    prediction_length: int | None = None
+    test_windows: int | None = None
+    validation_windows: int = 0
+    freq: str | None = None
+    target: str = "target"
+    item_id: str | None = None
+    timestamp: str | None = None
+    dynamic: tuple[str, ...] = ()
+    static: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """The model; see `TSDiffEstimator`.
+
+    Args:
+        lags: numbers of steps, or "published": those of the published code for the frequency.
+    """
+
+    context_length: int | None = None
+    scaling: Scaling = "mean"
+    calendar: Calendar = "waves"
+    output: NetworkOutput = "velocity"
+    lags: tuple[int, ...] | Literal["published"] = ()
+    scale_feature: bool = False
+    conditional: bool = False
+    backbone: BackboneConfig | None = None
+    batch_size: int = 32
+    scale_power: float = 0.0
+    horizon_weight: float = 1.0
+
+
+@dataclass(frozen=True)
+class HardwareSettings:
+    """Where to compute; precision, compilation and workers are part of the training's settings.
+
+    Args:
+        device: "cpu", "cuda", "cuda:1", … or "auto".
+        devices, strategy: Lightning's, for training on several; each draws batches of its own.
+        threads: of the CPU; more than one only pays on an otherwise idle machine.
+    """
+
+    device: str = "cpu"
+    devices: int | None = None
+    strategy: str = "auto"
+    threads: int = 1
+
+    def __post_init__(self) -> None:
+        if self.threads < 1:
+            raise ConfigError(f"hardware.threads={self.threads}: need at least one")
+
+
+_GPU_TRAINING = {"precision": "bf16-mixed", "compile": True, "num_workers": 4}
+HARDWARE: Mapping[Hardware, Mapping[str, Any]] = {
+    "cpu": {"hardware": {"device": "cpu", "devices": None, "strategy": "auto"}},
+    "gpu": {"hardware": {"device": "cuda", "devices": None, "strategy": "auto"}, "training": _GPU_TRAINING},
+    "ddp": {"hardware": {"device": "cuda", "devices": -1, "strategy": "ddp"}, "training": _GPU_TRAINING},
+}
+"""What a preset changes of an experiment: one processor, one GPU, or all GPUs of the machine."""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Everything that a run depends on.
+
+    Args:
+        preset: a set of `tsdiff.experiment.presets` or of the paper, whose settings are then the defaults of model,
+            loss, training and sampling.
+        loss: the objective.
+        tuning: what is tried on the validation windows, if there are any.
+        seeds: each trains a model of its own and draws its own samples.
+        samples: of each forecast.
+    """
+
+    preset: str | None = None
+    data: DataSettings = field(default_factory=DataSettings)
+    model: ModelSettings = field(default_factory=ModelSettings)
+    loss: DiffusionLoss = DEFAULT_LOSS
+    training: TrainingConfig = DEFAULT_TRAINING
+    sampling: Sampling = field(default_factory=Sampling)
+    tuning: TuningGrid = field(default_factory=TuningGrid)
+    hardware: HardwareSettings = field(default_factory=HardwareSettings)
+    seeds: tuple[int, ...] = (0,)
+    samples: int = 100
+
+    def __post_init__(self) -> None:
+        if not self.seeds or len(set(self.seeds)) < len(self.seeds):
+            raise ConfigError(f"seeds={self.seeds}: need at least one, and each only once")
+        if self.samples < 1:
+            raise ConfigError(f"samples={self.samples}: need at least one sample of each forecast")
+
+    def estimator(self, data: ExperimentData, seed: int) -> TSDiffEstimator:
+        """The estimator of one seed."""
+        model = self.model
+        layout = data.series.layout
+        return TSDiffEstimator(
+            data.series.freq,
+            data.prediction_length,
+            model.context_length,
+            scaling=model.scaling,
+            calendar=model.calendar,
+            output=model.output,
+            channels=max(layout.channels, 1),
+            lags=_lags(model, data.series.freq),
+            dynamic_features=layout.dynamic,
+            static_features=layout.reals,
+            categories=data.series.cardinalities,
+            scale_feature=model.scale_feature,
+            conditional=model.conditional,
+            backbone=model.backbone,
+            loss=self.loss,
+            training=replace(self.training, seed=seed),
+            batch_size=model.batch_size,
+            scale_power=model.scale_power,
+            horizon_weight=model.horizon_weight,
+            sampling=replace(self.sampling, seed=seed),
+            device=self.hardware.device,
+        )
+
+    def fit_options(self) -> dict[str, Any]:
+        """What `TSDiffEstimator.train` hands on to Lightning."""
+        devices = {} if self.hardware.devices is None else {"devices": self.hardware.devices}
+        return {"strategy": self.hardware.strategy, **devices}
+
+
+def _lags(model: ModelSettings, freq: str) -> tuple[int, ...]:
+    if model.lags != "published":
+        return model.lags
+    if freq not in PUBLISHED_LAGS:
+        raise ConfigError(f"lags: published: there are none for frequency {freq!r}; give numbers of steps")
+    return PUBLISHED_LAGS[freq]
+
+
+@dataclass(frozen=True)
+class ExperimentData:
+    """Series and split of an experiment.
+
+    Attributes:
+        series: what may be trained on, validation windows included; never a value of a test window.
+        split: training part, test pairs, and validation pairs if asked for.
+        prediction_length: steps to forecast.
+    """
+
+    series: SeriesSet
+    split: WindowSplit
+    prediction_length: int
+
+
+def load_experiment_data(settings: DataSettings) -> ExperimentData:
+    """Read and split the data of an experiment.
+
+    Raises:
+        ConfigError: prediction_length is neither given nor known, or does not fit a known set.
+        DataError: see `load_dataset` and `split`.
+    """
+    if settings.name in PAPER_SETS:
+        known = PAPER_SETS[settings.name]
+        wanted = (settings.prediction_length, settings.test_windows)
+        if wanted not in ((None, None), (known.prediction_length, known.windows), (known.prediction_length, None)):
+            raise ConfigError(
+                f"{settings.name} forecasts {known.prediction_length} steps in {known.windows} windows; leave out"
+                " prediction_length and test_windows"
+            )
+        paper = load_paper_set(settings.name, settings.folder)
+        return _with_validation(paper.train, paper.test, known.prediction_length, settings.validation_windows)
+    horizon, windows = settings.prediction_length, settings.test_windows
+    if settings.name in EMBEDDED:
+        info = EMBEDDED[settings.name]
+        series = embedded_series(settings.name)
+        horizon, windows = horizon or info.prediction_length, windows or info.windows
+    else:
+        if horizon is None:
+            raise ConfigError(f"data.prediction_length is needed for {settings.name}: how many steps to forecast")
+        series = load_dataset(
+            settings.name,
+            freq=settings.freq,
+            target=settings.target,
+            item_id=settings.item_id,
+            timestamp=settings.timestamp,
+            dynamic=settings.dynamic,
+            static=settings.static,
+            folder=settings.folder,
+        )
+    parts = split(series, horizon, windows or 1)
+    before = replace(series, entries=list(parts.train), skipped=series.skipped | parts.skipped)
+    return _with_validation(before, parts.test, horizon, settings.validation_windows)
+
+
+def _with_validation(series: SeriesSet, test: Any, horizon: int, windows: int) -> ExperimentData:
+    if not windows:
+        return ExperimentData(series, WindowSplit(series, test, {}, before_test=series), horizon)
+    parts = split(series, horizon, windows)
+    made = WindowSplit(parts.train, test, parts.skipped, parts.test, series)
+    return ExperimentData(series, made, horizon)
+
+
+def read_experiment(
+    path: str | os.PathLike[str] | None, changes: Sequence[str] = (), hardware: Hardware | None = None
+) -> Experiment:
+    """An experiment from a YAML file; what the file leaves out keeps its default.
+
+    Args:
+        path: the file, or the name of one of `CONFIGS`; None takes the embedded data with their preset.
+        changes: "section.name=value" each, the value as YAML: what to change after reading.
+        hardware: a preset of `HARDWARE`, taken after the file and before the changes.
+
+    Raises:
+        ConfigError: the file cannot be read; a name that there is not, or a value that does not fit.
+    """
+    changed: dict[str, Any] = {"preset": "pjm_hourly", "data": {"validation_windows": 1}}
+    if path is not None:
+        changed = read_yaml(settings_file(path, CONFIGS))
+    for one in (HARDWARE[hardware] if hardware is not None else {}, *map(change, changes)):
+        changed = merged(changed, one)
+    defaults = merged(plain(Experiment()), _preset(changed.get("preset")))
+    return checked(Experiment, merged(defaults, changed), str(path or "the settings"))
+
+
+def write_experiment(experiment: Experiment) -> str:
+    """The YAML of an experiment; `read_experiment` gives the same back."""
+    return write_yaml(experiment)
+
+
+def _preset(name: object) -> dict[str, Any]:
+    """The settings of a preset, by section."""
+    if name is None:
+        return {}
+    if name in PAPER_SETS:
+        preset = preset_for(str(name), PAPER_SETS[str(name)].freq)
+    elif name in PRESETS:
+        preset = PRESETS[str(name)]
+    else:
+        raise ConfigError(f"preset: {name!r} is not one of {', '.join({**PRESETS, **PAPER_SETS})}")
+    model = {field.name: getattr(preset, field.name) for field in fields(ModelSettings) if hasattr(preset, field.name)}
+    made = Experiment(
+        model=ModelSettings(**model), loss=preset.loss, training=preset.training, sampling=preset.sampling()
+    )
+    values = plain(made)
+    return {section: values[section] for section in ("model", "loss", "training", "sampling")}

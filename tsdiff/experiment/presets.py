@@ -1,0 +1,157 @@
+"""Settings for known sets, most of them chosen on validation windows cut from the training parts (docs/presets.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Any
+
+from shared.errors import ConfigError
+from shared.objectives import DiffusionLoss
+from shared.predictions import NetworkOutput
+from shared.training.module import TrainingConfig
+from tsdiff.data import normalise_freq
+from tsdiff.data.frequency import base_freq
+from tsdiff.estimator import DEFAULT_LOSS, DEFAULT_TRAINING, TSDiffEstimator
+from tsdiff.model.backbones import S4DConfig
+from tsdiff.sampling.settings import Energy, Sampling
+from tsdiff.windows.config import Calendar, Scaling
+
+
+@dataclass(frozen=True)
+class Preset:
+    """How to train on a set, and how to draw forecasts then.
+
+    Attributes:
+        context_length, scaling, calendar, output, lags, categories, backbone, loss, training, batch_size, scale_power,
+            horizon_weight: see `TSDiffEstimator`.
+        mse, quantile: sampling with each energy.
+        guidance: the energy that did better on the validation windows.
+        members: models that are trained with different seeds and forecast together (`tsdiff.ensemble`).
+    """
+
+    context_length: int | None = None
+    scaling: Scaling = "mean"
+    calendar: Calendar = "waves"
+    output: NetworkOutput = "velocity"
+    lags: tuple[int, ...] = ()
+    categories: tuple[int, ...] = ()
+    backbone: S4DConfig | None = None
+    loss: DiffusionLoss = DEFAULT_LOSS
+    training: TrainingConfig = DEFAULT_TRAINING
+    batch_size: int = 32
+    scale_power: float = 0.0
+    horizon_weight: float = 1.0
+    mse: Sampling = field(default_factory=lambda: Sampling("mse", steps=8))
+    quantile: Sampling = field(default_factory=lambda: Sampling("quantile", steps=8))
+    guidance: Energy = "quantile"
+    members: int = 1
+
+    def __post_init__(self) -> None:
+        if self.members < 1:
+            raise ConfigError(f"members={self.members}: need at least one model")
+        for energy in ("mse", "quantile"):
+            if getattr(self, energy).guidance != energy:
+                raise ConfigError(f"the preset's sampling for {energy!r} uses {getattr(self, energy).guidance!r}")
+
+    def sampling(self, guidance: Energy | None = None) -> Sampling:
+        """How to draw with this energy, or with the one that did better."""
+        return self.mse if (guidance or self.guidance) == "mse" else self.quantile
+
+    def with_training(self, **changes: Any) -> Preset:
+        """The same preset with some fields of its `TrainingConfig` changed."""
+        return replace(self, training=replace(self.training, **changes))
+
+    def member(self, place: int) -> Preset:
+        """The preset of one member: the same, with a seed of its own; member 0 keeps the preset's."""
+        return replace(self.with_training(seed=self.training.seed + 1000 * place), members=1)
+
+    def estimator(
+        self, freq: str, prediction_length: int, *, guidance: Energy | None = None, device: str = "cpu"
+    ) -> TSDiffEstimator:
+        """An estimator with these settings, of one model.
+
+        Args:
+            freq: of the series, in any pandas spelling.
+            prediction_length: steps to forecast.
+            guidance: of its forecaster; None takes the one that did better.
+            device: where to compute.
+        """
+        return TSDiffEstimator(
+            freq,
+            prediction_length,
+            self.context_length,
+            scaling=self.scaling,
+            calendar=self.calendar,
+            output=self.output,
+            lags=self.lags,
+            categories=self.categories,
+            backbone=self.backbone,
+            loss=self.loss,
+            training=self.training,
+            batch_size=self.batch_size,
+            scale_power=self.scale_power,
+            horizon_weight=self.horizon_weight,
+            sampling=self.sampling(guidance),
+            device=device,
+        )
+
+
+def _above_zero(energy: Energy) -> Sampling:
+    return Sampling(energy, steps=8, minimum=0.0)
+
+
+def _steps(max_steps: int) -> TrainingConfig:
+    return replace(DEFAULT_TRAINING, max_steps=max_steps)
+
+
+_WALK = Preset(scaling="last", context_length=90, training=_steps(2500))
+
+PRESETS: Mapping[str, Preset] = MappingProxyType(
+    {
+        "m4_hourly": Preset(scaling="standard", output="noise", scale_power=0.5, training=_steps(4000)),
+        "exchange_rate_nips": _WALK,
+        "pjm_hourly": Preset(training=_steps(5000)),
+        "solar_al_tail_hourly": Preset(
+            batch_size=64, training=_steps(2500), mse=_above_zero("mse"), quantile=_above_zero("quantile")
+        ),
+        "nyc_weather_hourly": Preset(scaling="last", training=_steps(4000)),
+        "nyc_departures_hourly": Preset(
+            output="noise",
+            members=2,
+            batch_size=64,
+            training=_steps(2500),
+            mse=_above_zero("mse"),
+            quantile=_above_zero("quantile"),
+        ),
+        "electricity_weekly": Preset(
+            scaling="standard",
+            backbone=S4DConfig(patch=4, dropout=0.2),
+            scale_power=0.5,
+            training=_steps(1500),
+        ),
+        "tourism_quarterly": Preset(scale_power=0.5, training=_steps(4000)),
+        "ltsf_etth1": Preset(
+            scaling="last",
+            backbone=S4DConfig(patch=8, dropout=0.1),
+            horizon_weight=3.0,
+            training=_steps(5000),
+        ),
+        "fred_md": _WALK,
+        "ltsf_illness": Preset(),
+    }
+)
+"""By the name of the set."""
+
+
+def preset_for(name: str | None, freq: str) -> Preset:
+    """The preset of a known set, or one by frequency: business days are mostly prices, which walk at random.
+
+    Args:
+        name: of the set; None or an unknown name goes by the frequency.
+        freq: of the series, in any pandas spelling.
+    """
+    if name is not None and name in PRESETS:
+        return PRESETS[name]
+    return _WALK if base_freq(normalise_freq(freq)) == "B" else Preset()

@@ -1,0 +1,143 @@
+"""GluonTS's names of an estimator's settings: taken where the meaning is the same, else refused with ours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from difflib import get_close_matches
+from typing import Any
+
+from shared.errors import ConfigError
+from shared.training.module import TrainingConfig
+from tsdiff.model.backbones import S4DConfig
+from tsdiff.sampling.settings import Sampling
+
+_EPOCHS, _BATCHES = 100, 50
+"""GluonTS's own defaults of epochs, and of batches in one."""
+
+_SETTINGS = {
+    "num_feat_dynamic_real": "dynamic_features",
+    "num_feat_static_real": "static_features",
+    "cardinality": "categories",
+    "lags_seq": "lags",
+}
+_TRAINING = {"lr": "learning_rate", "weight_decay": "weight_decay"}
+_TRAINER = {"max_steps": "max_steps", "gradient_clip_val": "gradient_clip"}
+_PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
+_DEVICES = {"cpu": "cpu", "gpu": "cuda", "cuda": "cuda", "auto": "auto"}
+
+_INSTEAD = {
+    "num_parallel_samples": "predict(dataset, num_samples=…)",
+    "num_layers": "backbone=S4DConfig(blocks=…)",
+    "hidden_size": "backbone=S4DConfig(width=…)",
+    "dropout_rate": "backbone=S4DConfig(dropout=…)",
+    "max_epochs": 'trainer_kwargs={"max_epochs": …}, or training=TrainingConfig(max_steps=…)',
+    "epochs": "training=TrainingConfig(max_steps=…)",
+    "time_features": 'calendar="gluonts"',
+    "patience": "training=TrainingConfig(decay=…)",
+    "distr_output": "nothing: samples come from the diffusion itself; leave it out",
+    "imputation_method": "nothing: missing values need none; leave it out",
+    "default_scale": "nothing: leave it out",
+    "embedding_dimension": "nothing: the network chooses it; leave it out",
+    "train_sampler": "scale_power=… and horizon_weight=…",
+    "validation_sampler": "train(dataset, validation_data, tuning=…)",
+}
+_INSTEAD_OF_TRAINER = {
+    "callbacks": "train(dataset, callbacks=[…])",
+    "logger": "train(dataset, logger=…)",
+    "devices": "train(dataset, devices=…)",
+    "strategy": "train(dataset, strategy=…)",
+    "enable_progress_bar": "train(dataset, progress=…)",
+    "default_root_dir": "train(dataset, folder=…)",
+    "enable_checkpointing": "train(dataset, folder=…)",
+    "accumulate_grad_batches": "batch_size=…",
+}
+SCALINGS: Mapping[Any, str] = {True: "mean", "std": "standard"}
+"""GluonTS's names of scalings, and ours."""
+
+
+@dataclass(frozen=True)
+class Translated:
+    """GluonTS's keywords by our names: arguments of the estimator, fields of the training and of the sampling."""
+
+    settings: dict[str, Any] = field(default_factory=dict)
+    training: dict[str, Any] = field(default_factory=dict)
+    sampling: dict[str, Any] = field(default_factory=dict)
+
+
+def translated(keywords: Mapping[str, Any], own: tuple[str, ...]) -> Translated:
+    """Keywords that the estimator does not know, as GluonTS means them.
+
+    Args:
+        keywords: by GluonTS's names; not changed.
+        own: the estimator's names.
+
+    Raises:
+        ConfigError: one that means nothing here, with the name to use instead.
+    """
+    made = Translated()
+    for name, value in keywords.items():
+        if name in _SETTINGS:
+            made.settings[_SETTINGS[name]] = value
+        elif name in _TRAINING:
+            made.training[_TRAINING[name]] = value
+        elif name == "nonnegative_pred_samples":
+            made.sampling["nonnegative"] = value
+        elif name == "num_feat_static_cat":
+            _check_categories(value, keywords)
+        elif name == "trainer_kwargs":
+            _translate_trainer(value or {}, made)
+        elif name != "num_batches_per_epoch":
+            raise ConfigError(f"{name}={value!r}: {_instead_of(name, own)}")
+    steps = _steps(keywords)
+    if steps is not None:
+        made.training["max_steps"] = steps
+    return made
+
+
+def _translate_trainer(trainer: Mapping[str, Any], made: Translated) -> None:
+    for name, value in trainer.items():
+        if name in _TRAINER:
+            made.training[_TRAINER[name]] = value
+        elif name == "precision":
+            made.training[name] = _PRECISIONS.get(str(value), value)
+        elif name == "accelerator" and value in _DEVICES:
+            made.settings["device"] = _DEVICES[value]
+        elif name != "max_epochs":
+            instead = _INSTEAD_OF_TRAINER.get(name)
+            what = f"use {instead}" if instead else "the estimator has no such setting; leave it out"
+            raise ConfigError(f"trainer_kwargs: {name}={value!r}: {what}")
+
+
+def _steps(keywords: Mapping[str, Any]) -> int | None:
+    """Steps of training: epochs times batches in one, as GluonTS counts them, where either is given."""
+    trainer = keywords.get("trainer_kwargs") or {}
+    epochs, batches = trainer.get("max_epochs"), keywords.get("num_batches_per_epoch")
+    if epochs is None and batches is None:
+        return None
+    if "max_steps" in trainer:
+        raise ConfigError(f"max_steps={trainer['max_steps']} and epochs: give one of them")
+    return int((_EPOCHS if epochs is None else epochs) * (_BATCHES if batches is None else batches))
+
+
+def _check_categories(count: Any, keywords: Mapping[str, Any]) -> None:
+    known = len(keywords.get("cardinality") or keywords.get("categories") or ())
+    if count != known:
+        raise ConfigError(
+            f"num_feat_static_cat={count!r}, but the sizes of {known} are given: use categories=(…), the number of "
+            "values of each"
+        )
+
+
+def _instead_of(name: str, own: tuple[str, ...]) -> str:
+    if name in _INSTEAD:
+        return f"use {_INSTEAD[name]}"
+    for call, kind in (
+        ("training=TrainingConfig", TrainingConfig),
+        ("sampling=Sampling", Sampling),
+        ("backbone=S4DConfig", S4DConfig),
+    ):
+        if name in {one.name for one in fields(kind)}:
+            return f"use {call}({name}=…)"
+    close = get_close_matches(name, own, n=1)
+    return f"no such setting; did you mean {close[0]}?" if close else f"no such setting; there are {', '.join(own)}"

@@ -1,0 +1,58 @@
+"""What a forecaster's folder holds besides its model: the settings of its sampling, and its horizon."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from shared.errors import CheckpointError
+from shared.files.checkpoint import dataclass_from
+from shared.files.documents import read_json
+from shared.files.io import write_json
+from tsdiff.sampling.settings import Sampling
+
+_SAMPLING, _PREDICTOR = "sampling.json", "predictor.json"
+_MOST_STEPS = 10**6
+"""A saved horizon beyond this is damage."""
+
+
+def write_settings(folder: Path, sampling: Sampling, prediction_length: int) -> None:
+    """Write them beside the model."""
+    write_json(folder / _SAMPLING, asdict(sampling))
+    write_json(folder / _PREDICTOR, {"prediction_length": prediction_length})
+
+
+def read_sampling(folder: Path) -> Sampling | None:
+    """The settings of the sampling; None where the folder has none.
+
+    Raises:
+        CheckpointError: damaged.
+    """
+    path = folder / _SAMPLING
+    return dataclass_from(Sampling, _read(path), str(path)) if path.is_file() else None
+
+
+def read_horizon(folder: Path, least: int) -> int | None:
+    """Steps to forecast, at least the model's; None where the folder does not tell, as older ones do not.
+
+    Raises:
+        CheckpointError: damaged.
+    """
+    path = folder / _PREDICTOR
+    if not path.is_file():
+        return None
+    steps = _read(path).get("prediction_length")
+    if type(steps) is not int or not least <= steps <= _MOST_STEPS:
+        raise CheckpointError(
+            f"{path}: prediction_length={steps!r} is no number of steps from the model's {least} to {_MOST_STEPS}; "
+            "delete it to take the model's"
+        )
+    return steps
+
+
+def _read(path: Path) -> dict[str, Any]:
+    values = read_json(path, CheckpointError, "delete it to use the defaults")
+    if not isinstance(values, dict):
+        raise CheckpointError(f"{path} is not a JSON object; delete it to use the defaults")
+    return values

@@ -1,0 +1,27 @@
+"""What lets `gluonts.core.serde` write an estimator: our settings are frozen dataclasses, encoded by their fields."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+from gluonts.core import fqname_for
+from gluonts.core.serde import encode
+
+from shared.objectives import DiffusionLoss, TimeSampler
+from shared.sde import SDE
+from shared.training.module import TrainingConfig
+from tsdiff.model.backbones import S4Config, S4DConfig
+from tsdiff.sampling.settings import Sampling
+from tsdiff.windows.missing import MissingContext
+
+
+def _by_fields(value: Any) -> dict[str, Any]:
+    given = {field.name: encode(getattr(value, field.name)) for field in fields(value) if field.init}
+    return {"__kind__": "instance", "class": fqname_for(type(value)), "args": [], "kwargs": given}
+
+
+def register() -> None:
+    """Teach GluonTS to encode the settings of an estimator."""
+    for kind in (TrainingConfig, Sampling, DiffusionLoss, TimeSampler, S4DConfig, S4Config, MissingContext, SDE):
+        encode.register(kind, _by_fields)

@@ -1,0 +1,1 @@
+"""What a TSDiff model is: settings, network, weights."""

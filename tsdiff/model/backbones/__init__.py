@@ -1,0 +1,6 @@
+"""Networks for windows of time series."""
+
+from tsdiff.model.backbones.s4 import S4Backbone, S4Config
+from tsdiff.model.backbones.s4d import PatchedS4D, S4DConfig
+
+__all__ = ["PatchedS4D", "S4Backbone", "S4Config", "S4DConfig"]

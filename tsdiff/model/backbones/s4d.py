@@ -1,0 +1,221 @@
+"""A diagonal state-space network (S4D; Gu et al. 2022) over patches of the window, made for CPUs.
+
+Residual blocks as in TSDiff (Kollovieh et al. 2023, appendix B): noise-level embedding, a bidirectional state-space
+convolution, a gated output and a sum of skips. Two things make it cheap. Channels lead, (channels, batch, tokens), so
+that mixing channels is one matrix product and so is the convolution, by the Toeplitz matrix of its kernel, which on a
+CPU beats the FFT for the few hundred tokens of a window. And the window is cut into patches, which are the tokens.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from shared.errors import ConfigError
+from tsdiff.model.backbones.cache import WeightCache
+from tsdiff.model.backbones.channels import mix
+
+_EMBEDDING = 64
+_FREQUENCIES = 16
+_MOST_TOKENS, _LARGEST_BASIS, _LARGEST_KERNEL = 4096, 1 << 24, 1 << 28
+
+
+@dataclass(frozen=True)
+class S4DConfig:
+    """Size of a `PatchedS4D`.
+
+    Args:
+        patch: points in a token; a window has at most 4,096 tokens.
+        width: channels of the residual stream.
+        blocks: residual blocks.
+        state: complex states of each channel and direction.
+        dropout: share of block activations that are dropped in training.
+    """
+
+    patch: int = 24
+    width: int = 64
+    blocks: int = 3
+    state: int = 16
+    dropout: float = 0.0
+    kind: Literal["s4d"] = "s4d"
+
+    def __post_init__(self) -> None:
+        for name in ("patch", "width", "blocks", "state"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name}={getattr(self, name)}: need at least 1")
+        if not 0 <= self.dropout < 1:
+            raise ConfigError(f"dropout={self.dropout}: need 0 <= dropout < 1")
+
+
+class PatchedS4D(nn.Module):
+    """(batch, length, channels) → the same shape, given the noise level and known features.
+
+    Args:
+        config: sizes.
+        length: points in a window; a multiple of config.patch.
+        channels: of the series.
+        features: known features at every point (calendar, covariates); 0 for none.
+
+    Raises:
+        ConfigError: the length is not a multiple of the patch, or makes too many tokens.
+    """
+
+    frequencies: Tensor
+
+    def __init__(self, config: S4DConfig, length: int, channels: int = 1, features: int = 0):
+        super().__init__()
+        if length % config.patch:
+            raise ConfigError(f"a window of {length} points is not a multiple of the patch, {config.patch}")
+        self.config, self.length, self.channels, self.features = config, length, channels, features
+        self.tokens = length // config.patch
+        width, entries = config.width, 2 * config.width * config.state * self.tokens
+        if self.tokens > _MOST_TOKENS or entries > _LARGEST_BASIS or width * self.tokens**2 > _LARGEST_KERNEL:
+            raise ConfigError(
+                f"{self.tokens} tokens (length {length}, patch {config.patch}), width {width}, state {config.state}: "
+                f"need at most {_MOST_TOKENS} tokens, 2 · width · state · tokens up to {_LARGEST_BASIS} and width · "
+                f"tokens² up to {_LARGEST_KERNEL}, the numbers of a kernel; take larger patches"
+            )
+        self.input = nn.Linear(config.patch * channels, width)
+        self.feature_input = nn.Linear(config.patch * features, width, bias=False) if features else None
+        frequencies = torch.exp(torch.linspace(math.log(0.3), math.log(8.0), _FREQUENCIES))
+        self.register_buffer("frequencies", frequencies, persistent=False)
+        self.level = nn.Sequential(
+            nn.Linear(2 * _FREQUENCIES, _EMBEDDING), nn.SiLU(), nn.Linear(_EMBEDDING, _EMBEDDING), nn.SiLU()
+        )
+        basis = kernel_basis(width, config.state, self.tokens)
+        self.blocks = nn.ModuleList(
+            Block(config, self.tokens, basis, last=i == config.blocks - 1) for i in range(config.blocks)
+        )
+        self.head = nn.Linear(width, width)
+        self.output = nn.Linear(width, config.patch * channels)
+        nn.init.zeros_(self.output.weight)
+        nn.init.zeros_(self.output.bias)
+
+    def forward(self, x: Tensor, log_snr: Tensor, features: Tensor | None = None) -> Tensor:
+        """The network's output.
+
+        Args:
+            x: noisy windows (batch, length, channels).
+            log_snr: λ of each item, (batch,).
+            features: (batch, length, features), or (1, length, features) for the whole batch.
+
+        Returns:
+            (batch, length, channels).
+
+        Raises:
+            ConfigError: the window or its features have another shape than the network was made for.
+        """
+        batch = self._check(x, features)
+        if not self.training and bool((log_snr == log_snr[0]).all()):
+            log_snr = log_snr[:1]  # one embedding serves the batch when sampling
+        angles = log_snr[:, None].to(x.dtype) * self.frequencies
+        level = self.level(torch.cat([angles.sin(), angles.cos()], dim=1))
+
+        stream = mix(self.input, self._tokens(x))
+        if self.feature_input is not None and features is not None:
+            known = mix(self.feature_input, self._tokens(features))
+            shape = (self.config.width, -1, self.tokens)
+            stream = (stream.view(shape) + known.view(shape)).flatten(1)
+        skip: Tensor | None = None
+        for block in self.blocks:
+            stream, skip = block(stream, level, skip)
+        assert skip is not None
+        out = mix(self.output, F.silu(mix(self.head, skip)))
+        return out.t().reshape(batch, self.length, self.channels)
+
+    def _tokens(self, x: Tensor) -> Tensor:
+        """(batch, length, k) → (patch·k, batch·tokens)."""
+        return x.reshape(x.shape[0] * self.tokens, -1).t()
+
+    def _check(self, x: Tensor, features: Tensor | None) -> int:
+        if x.ndim != 3 or x.shape[1:] != (self.length, self.channels):
+            raise ConfigError(f"windows must be (batch, {self.length}, {self.channels}), not {tuple(x.shape)}")
+        if self.features and (features is None or features.shape[1:] != (self.length, self.features)):
+            found = None if features is None else tuple(features.shape)
+            raise ConfigError(f"this model needs features (batch, {self.length}, {self.features}), got {found}")
+        return x.shape[0]
+
+
+class Block(nn.Module):
+    """Norm and noise level, state-space convolution, gate; adds to the residual stream and to the skips."""
+
+    def __init__(self, config: S4DConfig, tokens: int, basis: Tensor, last: bool):
+        super().__init__()
+        width = config.width
+        self.tokens, self.dropout = tokens, config.dropout
+        self.film = nn.Linear(_EMBEDDING, 2 * width)
+        nn.init.zeros_(self.film.weight)
+        with torch.no_grad():
+            self.film.bias.copy_(torch.cat([torch.ones(width), torch.zeros(width)]))
+        self.convolution = DiagonalConvolution(width, config.state, basis)
+        self.gate = nn.Linear(width, 2 * width)
+        self.to_stream = None if last else nn.Linear(width, width, bias=False)
+        self.to_skip = nn.Linear(width, width)
+
+    def forward(self, stream: Tensor, level: Tensor, skip: Tensor | None) -> tuple[Tensor, Tensor]:
+        """stream and skip are (width, batch·tokens); level is (batch or 1, embedding)."""
+        width = stream.shape[0]
+        scale, shift = self.film(level).t()[:, :, None].chunk(2)
+        hidden = stream * torch.rsqrt(stream.square().mean(0, keepdim=True) + 1e-5)
+        hidden = torch.addcmul(shift, hidden.view(width, -1, self.tokens), scale)
+        hidden = F.silu(self.convolution(hidden)).view(width, -1)
+        if self.dropout:
+            hidden = F.dropout(hidden, self.dropout, self.training)
+        hidden = F.glu(mix(self.gate, hidden), dim=0)
+        added = mix(self.to_skip, hidden)
+        skip = added if skip is None else skip + added
+        if self.to_stream is not None:
+            stream = torch.addmm(stream, self.to_stream.weight, hidden)
+        return stream, skip
+
+
+class DiagonalConvolution(nn.Module):
+    """Bidirectional state-space convolution of every channel, as a product with its Toeplitz matrix.
+
+    The states decay and oscillate as in S4D-Lin, with time scales spread over the channels; these are fixed, and what
+    is learned is how the states are read out, in both directions, and the direct term D.
+    """
+
+    basis: Tensor
+
+    def __init__(self, width: int, state: int, basis: Tensor):
+        super().__init__()
+        self.readout = nn.Parameter(torch.randn(2, width, 1, 2 * state) * math.sqrt(0.5))
+        self.direct = nn.Parameter(torch.randn(width))
+        self.register_buffer("basis", basis, persistent=False)
+        self._cache = WeightCache()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (width, batch, tokens) → the same shape."""
+        return torch.bmm(x, self.matrix())
+
+    def matrix(self) -> Tensor:
+        """The convolution as a matrix (width, tokens, tokens), y = x @ matrix; in inference made once."""
+        if torch.is_grad_enabled() and self.readout.requires_grad:
+            return self._matrix()
+        return self._cache.get((self.readout, self.direct), self._matrix)
+
+    def _matrix(self) -> Tensor:
+        causal = torch.bmm(self.readout[0], self.basis)[:, 0]
+        anticausal = torch.bmm(self.readout[1], self.basis)[:, 0, 1:]
+        tokens = causal.shape[1]
+        kernel = torch.cat([anticausal.flip(1), causal[:, :1] + self.direct[:, None], causal[:, 1:]], dim=1)
+        # Row j holds lags −j … tokens−1−j, so that entry (j, i) is the kernel at lag i − j.
+        return kernel.unfold(1, tokens, 1).flip(1)
+
+
+def kernel_basis(width: int, state: int, tokens: int) -> Tensor:
+    """Real impulse responses of the states, (width, 2·state, tokens).
+
+    Poles −½ + iπn (S4D-Lin), discretised by zero-order hold with time steps log-spaced from 0.01 to 0.5 tokens.
+    """
+    step = torch.logspace(math.log10(0.01), math.log10(0.5), width, dtype=torch.float64)[:, None]
+    pole = torch.complex(torch.full((state,), -0.5, dtype=torch.float64), math.pi * torch.arange(state).double())
+    gain = torch.expm1(pole * step) / pole
+    response = 2 * gain[..., None] * torch.exp((pole * step)[..., None] * torch.arange(tokens))
+    return torch.cat([response.real, -response.imag], dim=1).float()

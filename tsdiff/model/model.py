@@ -1,0 +1,351 @@
+"""TSDiff: an unconditional diffusion model of windows of a series, with its scaling and its process."""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from gluonts.torch.modules.feature import FeatureEmbedder
+from torch import Tensor, nn
+
+from shared.errors import ConfigError
+from shared.files.checkpoint import dataclass_from, open_checkpoint, resolve, save_checkpoint
+from shared.files.settings import whole_number
+from shared.predictions import Denoiser, PathPoint
+from shared.random import make_generator
+from shared.samplers import Method, sample, time_grid
+from shared.sde import SDE, DiscreteVPSDE, sde_from_config
+from tsdiff.model.backbones import PatchedS4D, S4Backbone, S4Config, S4DConfig
+from tsdiff.model.config import TSDiffConfig
+from tsdiff.windows.calendar import SEASON_WIDTH, calendar_width
+from tsdiff.windows.conditioning import features_of, known_width
+from tsdiff.windows.config import ANY_FREQ
+from tsdiff.windows.covariance import RANK, WindowCovariance
+from tsdiff.windows.entries import Entry, read_series
+from tsdiff.windows.scales import Statistics
+
+FORMAT, VERSION = "tsdiff", 2
+BUNDLED = Path(__file__).parents[1] / "pretrained"
+_MEASURED = ("covariance_directions", "covariance_variances")
+_A_MONDAY = "2001-01-01"
+
+
+class TSDiff(nn.Module):
+    """Unconditional diffusion over windows of context_length + prediction_length steps (Kollovieh et al. 2023).
+
+    Args:
+        config: what the model is.
+        statistics: of the training windows.
+    """
+
+    statistics_values: Tensor
+    feature_values: Tensor
+    covariance_directions: Tensor
+    covariance_variances: Tensor
+
+    def __init__(self, config: TSDiffConfig, statistics: Statistics | None = None):
+        super().__init__()
+        self.config = config
+        self.sde = sde_from_config(config.sde)
+        self.denoiser = Denoiser(_network(config, self.sde), self.sde, config.output)
+        features = config.static_features + config.dynamic_features
+        self.register_buffer("statistics_values", torch.tensor([0.0, 1.0, 1.0], dtype=torch.float64))
+        self.register_buffer("feature_values", torch.tensor([[0.0], [1.0]], dtype=torch.float64).repeat(1, features))
+        size = config.length * config.network_channels
+        # Variances of the directions, then of the rest; all 0 where they are unknown.
+        self.register_buffer("covariance_directions", torch.zeros(size, min(RANK, size)))
+        self.register_buffer("covariance_variances", torch.zeros(min(RANK, size) + 1, dtype=torch.float64))
+        if statistics is not None:
+            self.statistics = statistics
+
+    @property
+    def statistics(self) -> Statistics:
+        """Of the training windows."""
+        center, spread = self.feature_values.tolist()
+        inner, width, top = self.statistics_values.tolist()
+        variances, rest = self.covariance_variances[:-1], float(self.covariance_variances[-1])
+        covariance = WindowCovariance(self.covariance_directions, variances, rest) if rest > 0 else None
+        return Statistics(inner, width, top, tuple(center), tuple(spread), covariance)
+
+    @statistics.setter
+    def statistics(self, statistics: Statistics) -> None:
+        values = [statistics.center, statistics.spread, statistics.top_variance]
+        self.statistics_values.copy_(torch.tensor(values, dtype=torch.float64))
+        known = torch.tensor([statistics.feature_center, statistics.feature_spread], dtype=torch.float64)
+        if known.numel():
+            self.feature_values.copy_(known)
+        covariance = statistics.covariance
+        if covariance is None:
+            self.covariance_variances.zero_()
+        else:
+            self.covariance_directions.copy_(covariance.directions)
+            self.covariance_variances[:-1] = covariance.variances
+            self.covariance_variances[-1] = covariance.rest
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.parameters()).device
+
+    def adapted(self, freq: str, prediction_length: int) -> TSDiff:
+        """This model of all frequencies for one of them and one horizon; the weights are shared, not copied.
+
+        Args:
+            freq: normalised frequency of the series.
+            prediction_length: steps to forecast, at most `config.prediction_length`; the window's others are context.
+
+        Raises:
+            ConfigError: a model of one other frequency, or a horizon that is out of reach.
+        """
+        prediction_length = whole_number("prediction_length", prediction_length)
+        config = self.config
+        if config.freq == freq and config.prediction_length == prediction_length:
+            return self
+        if config.freq != ANY_FREQ:
+            raise ConfigError(
+                f"this model forecasts {config.prediction_length} steps of {config.freq!r}, not {prediction_length} of "
+                f"{freq!r}; train one for them, or take a model of all frequencies (the bundled 'default')"
+            )
+        if not 1 <= prediction_length <= config.prediction_length:
+            raise ConfigError(
+                f"prediction_length={prediction_length}: this model reaches 1 … {config.prediction_length} steps at "
+                "once; a TSDiffPredictor goes further piece by piece"
+            )
+        other = copy.copy(self)
+        other.config = replace(
+            config,
+            freq=freq,
+            prediction_length=prediction_length,
+            context_length=config.length - prediction_length,
+        )
+        return other
+
+    def forward(self, x: Tensor, t: Tensor, **inputs: Tensor) -> Tensor:
+        """The data prediction x̂_0 at noisy windows x (batch, length, network_channels) and times t (batch,).
+
+        Args:
+            x: windows.
+            t: times.
+            inputs: what the network takes besides, as `tsdiff.windows.conditioning.Conditions.inputs` has it:
+                "features" (batch or 1, length, k), "categories" (batch, n), "known" (batch, length, `known_width`).
+        """
+        return self.denoiser(x, t, **inputs)
+
+    def predict_noise(self, x: Tensor, step: Tensor, features: Tensor | None = None, **inputs: Tensor) -> Tensor:
+        """The noise in windows x (batch, length, network_channels) at 0-based steps (batch,) of the table.
+
+        Args:
+            x: windows.
+            step: places in the table.
+            features: known of every point, (batch or 1, length, k).
+            inputs: see `forward`.
+
+        Raises:
+            ConfigError: the model's process is not a table, or a step is not in it.
+        """
+        if not isinstance(self.sde, DiscreteVPSDE):
+            raise ConfigError(f"{type(self.sde).__name__} has no table of steps; call the model with a time instead")
+        if step.numel() and not bool(((step >= 0) & (step < len(self.sde))).all()):
+            raise ConfigError(f"steps {step.tolist()[:5]}: each must lie in 0 … {len(self.sde) - 1}")
+        if features is not None:
+            inputs["features"] = features
+        t = self.sde.time_of_step(step).to(x.device)
+        if self.denoiser.output == "noise":
+            return self.denoiser.predict(x, t, **inputs)
+        return PathPoint.at(self.sde, t).from_data("noise", self(x, t.to(x.dtype), **inputs), x)
+
+    @torch.no_grad()
+    def sample(
+        self,
+        n: int,
+        *,
+        start: pd.Period | str = _A_MONDAY,
+        like: Entry | None = None,
+        seed: int = 0,
+        method: Method = "sde2",
+        steps: int = 20,
+        log_snr_end: float = 3.5,
+        scales: Sequence[float] | None = None,
+    ) -> Tensor:
+        """Draw windows without any condition.
+
+        Args:
+            n: how many.
+            start: first time step of every window, for its calendar.
+            like: an entry whose "feat_static_real", "feat_static_cat" and "feat_dynamic_real" (k, length) the windows
+                have, for models that take them.
+            seed: window i depends on (seed, i) alone.
+            method, steps: of `shared.samplers.sample`.
+            log_snr_end: log-SNR of the last network call.
+            scales: one factor a window, in the series' units; 1 leaves them relative to the context's scale.
+
+        Returns:
+            (n, length, channels).
+
+        Raises:
+            ConfigError: n < 1, not one positive scale a window, or a conditional model, which has nothing to go by.
+            DataError: `like` lacks what the model takes.
+        """
+        if n < 1:
+            raise ConfigError(f"n={n}: need at least one window")
+        if self.config.conditional:
+            raise ConfigError("a conditional model only forecasts; train one with conditional=False to draw windows")
+        if self.config.freq == ANY_FREQ:
+            raise ConfigError("a model of all frequencies draws windows of one; take model.adapted(freq, steps).sample")
+        factors = np.ones(n) if scales is None else np.asarray(scales, dtype=np.float64)
+        if factors.shape != (n,) or not (np.isfinite(factors) & (factors > 0)).all():
+            raise ConfigError(f"{len(factors)} scales for {n} windows: give one positive number each")
+        inputs = self._unconditional_inputs(pd.Period(start, freq=self.config.freq), like, factors)
+        generators = [make_generator(seed, "sample", i) for i in range(n)]
+        self.eval()
+        result = sample(
+            lambda x, t: self(x, t, **inputs),
+            self.sde,
+            (n, self.config.length, self.config.network_channels),
+            method=method,
+            steps=steps,
+            schedule=call_times(self.sde, steps, log_snr_end),
+            generator=generators,
+            device=self.device,
+        )
+        windows = result.x[..., : self.config.channels] * self.statistics.spread + self.statistics.center
+        return windows * torch.from_numpy(factors).to(windows)[:, None, None]
+
+    def _unconditional_inputs(self, start: pd.Period, like: Entry | None, scales: np.ndarray) -> dict[str, Tensor]:
+        """The network's inputs for windows of which nothing is observed but what is known of every step."""
+        config, nothing = self.config, np.zeros((self.config.channels, self.config.length))
+        series = read_series({**(like or {}), "start": start, "target": nothing}, config, "like")
+        windows = [features_of(series, config, self.statistics, 0, np.full((1, config.channels), s)) for s in scales]
+        inputs: dict[str, Tensor] = {}
+        if windows[0] is not None:
+            inputs["features"] = torch.stack([w for w in windows if w is not None]).to(self.device)
+        if config.categories:
+            inputs["categories"] = torch.from_numpy(series.categories)[None].repeat(len(scales), 1).to(self.device)
+        return inputs
+
+    def save_pretrained(self, path: str | os.PathLike[str]) -> None:
+        """Write `config.json` and `model.safetensors` into the folder `path`."""
+        save_checkpoint(path, FORMAT, VERSION, asdict(self.config), self.state_dict())
+
+    @classmethod
+    def from_pretrained(cls, path_or_name: str | os.PathLike[str]) -> TSDiff:
+        """A model from a folder, a bundled name or a hub id; a bundled name goes before a folder, which is "./name".
+
+        Raises:
+            CheckpointError: there is none, or it is damaged, of another version, or does not fit.
+        """
+        folder = resolve(path_or_name, BUNDLED)
+        saved = open_checkpoint(folder, FORMAT, VERSION)
+        config = dataclass_from(TSDiffConfig, saved.config, str(folder))
+        # Models that were saved before the covariance was measured lack it.
+        return saved.restore(lambda: cls(config), optional=_MEASURED)
+
+
+class PointInputs(nn.Module):
+    """Joins what is known of every point: features, embedded categories, and a conditional model's observed values.
+
+    The order is the published one: log-scale, categories, the rest; then the observed values.
+
+    Args:
+        config: of the model.
+    """
+
+    def __init__(self, config: TSDiffConfig):
+        super().__init__()
+        sizes = list(config.categories)
+        widths = [min(50, (size + 1) // 2) for size in sizes]
+        self.embedder = FeatureEmbedder(cardinalities=sizes, embedding_dims=widths) if sizes else None
+        self.lead = config.channels if config.scale_feature else 0
+        known = known_width(config) if config.conditional else 0
+        still = self.lead + config.static_features + config.dynamic_features
+        self.width = (
+            still + sum(widths) + calendar_width(config.freq, config.calendar) + config.external_features + known
+        )
+
+    def forward(
+        self, features: Tensor | None, categories: Tensor | None, known: Tensor | None, x: Tensor
+    ) -> Tensor | None:
+        """(batch or 1, length, width), or None where there is nothing."""
+        parts = [] if features is None else [features]
+        if self.embedder is not None and categories is not None:
+            embedded = self.embedder(categories)[:, None].expand(-1, x.shape[1], -1)
+            if features is not None:
+                still = [features[..., : self.lead], embedded, features[..., self.lead :]]
+                rows = max(part.shape[0] for part in still)
+                embedded = torch.cat([part.expand(rows, -1, -1) for part in still], dim=-1)
+            parts = [embedded]
+        if known is not None:
+            parts.append(known)
+        if len(parts) < 2:
+            return parts[0] if parts else None
+        rows = max(part.shape[0] for part in parts)
+        return torch.cat([part.expand(rows, -1, -1) for part in parts], dim=-1)
+
+
+class _LevelNetwork(nn.Module):
+    """Gives the backbone the log-SNR where the core gives the time."""
+
+    def __init__(self, config: TSDiffConfig, backbone: S4DConfig, sde: SDE):
+        super().__init__()
+        self.inputs, self.sde = PointInputs(config), sde
+        # The column of the features that is 1 before the series' start, where the network is not to see anything.
+        self.before = self.inputs.lead + config.static_features + SEASON_WIDTH - 1 if config.universal else 0
+        self.backbone = PatchedS4D(backbone, config.length, config.network_channels, self.inputs.width)
+
+    def forward(
+        self,
+        x: Tensor,
+        t: Tensor,
+        features: Tensor | None = None,
+        categories: Tensor | None = None,
+        known: Tensor | None = None,
+    ) -> Tensor:
+        log_snr = self.sde.log_snr(t.double()).clamp(-20.0, 20.0)
+        if self.before and features is not None:
+            x = x * (1 - features[..., self.before, None])
+        return self.backbone(x, log_snr.to(x.dtype), self.inputs(features, categories, known, x))
+
+
+class _StepNetwork(nn.Module):
+    """Gives the backbone the table's step where the core gives the time."""
+
+    def __init__(self, config: TSDiffConfig, backbone: S4Config, sde: DiscreteVPSDE):
+        super().__init__()
+        self.inputs, self.sde = PointInputs(config), sde
+        self.backbone = S4Backbone(backbone, config.length, config.network_channels, self.inputs.width)
+
+    def forward(
+        self,
+        x: Tensor,
+        t: Tensor,
+        features: Tensor | None = None,
+        categories: Tensor | None = None,
+        known: Tensor | None = None,
+    ) -> Tensor:
+        step = self.sde.step_of_time(t.double()).clamp_min(0.0)
+        return self.backbone(x, step, self.inputs(features, categories, known, x))
+
+
+def _network(config: TSDiffConfig, sde: SDE) -> nn.Module:
+    if not isinstance(config.backbone, S4Config):
+        return _LevelNetwork(config, config.backbone, sde)
+    if not isinstance(sde, DiscreteVPSDE):
+        raise ConfigError(f"the S4 backbone needs a table of steps (DiscreteVPSDE), not {type(sde).__name__}")
+    return _StepNetwork(config, config.backbone, sde)
+
+
+def call_times(sde: SDE, steps: int, log_snr_end: float) -> Tensor:
+    """Times of `steps` network calls, uniform in log-SNR from T to `log_snr_end`, and 0: (steps + 1,).
+
+    The last step is to clean data, which is the data prediction of the last call.
+    """
+    last = float(sde.time_of_log_snr(log_snr_end))
+    if steps == 1:
+        return torch.tensor([sde.T, 0.0], dtype=torch.float64)
+    return torch.cat([time_grid(sde, steps - 1, "log_snr", t_end=last), torch.zeros(1, dtype=torch.float64)])

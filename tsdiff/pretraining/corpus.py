@@ -1,0 +1,239 @@
+"""Training windows for a model of all frequencies: from groups of real and of synthetic series.
+
+A window ends somewhere in a series. The part that will be the horizon, and how much of the rest is known, are drawn at
+random, and the window is scaled by what is known, as it will be when the model forecasts any horizon from a history of
+any length. What lies before the known part does not exist for the network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+
+from shared.errors import ConfigError, DataError
+from shared.training.batches import Batch
+from tsdiff.data.frequency import quiet
+from tsdiff.model.config import TSDiffConfig
+from tsdiff.pretraining.generators import SyntheticSeries, generate
+from tsdiff.windows.calendar import SEASON_WIDTH, calendar_features, shifted
+from tsdiff.windows.conditioning import bridge
+from tsdiff.windows.entries import Entry
+from tsdiff.windows.scales import context_scale
+
+_CLIP = 8.0
+"""Deviations of the context beyond which training values are cut off."""
+
+_FEWEST = 8
+"""Known steps of the shortest context."""
+
+_WHOLE, _FLIPPED = 0.6, 0.15
+"""Chances of a window whose whole context is known, and of one turned upside down."""
+
+
+@dataclass(frozen=True)
+class _Place:
+    """A series in a group: its values, and where its features lie."""
+
+    values: np.ndarray
+    table: int
+    shift: int
+
+
+class CorpusGroup:
+    """Series of one frequency that are drawn alike.
+
+    Args:
+        name: for messages.
+        share: of the windows; shares need not add up to 1.
+        places: the series.
+        tables: features (steps, `SEASON_WIDTH`); those of a series' step i are row i + shift of its table.
+    """
+
+    def __init__(self, name: str, share: float, places: Sequence[_Place], tables: Sequence[np.ndarray]):
+        self.name, self.share, self.places, self.tables = name, share, places, tables
+
+    @classmethod
+    def of_entries(cls, name: str, share: float, entries: Iterable[Entry], length: int) -> CorpusGroup:
+        """GluonTS entries of one frequency; those without an observed value are left out.
+
+        Args:
+            name, share: see the class.
+            entries: "start", "target" (length,).
+            length: steps of a window.
+
+        Raises:
+            DataError: none has an observed value.
+        """
+        places: list[_Place] = []
+        tables: list[np.ndarray] = []
+        known: dict[tuple[pd.Period, int], int] = {}
+        for entry in entries:
+            values = np.asarray(entry["target"], dtype=np.float64)
+            values = np.where(np.isfinite(values), values, np.nan)
+            if np.isnan(values).all():
+                continue
+            key = (entry["start"], len(values))
+            if key not in known:
+                known[key] = len(tables)
+                tables.append(calendar_features(shifted(key[0], -length), key[1] + length, "season"))
+            places.append(_Place(values, known[key], length))
+        if not places:
+            raise DataError(f"group {name!r}: no series holds an observed value")
+        return cls(name, share, places, tables)
+
+    @classmethod
+    def of_synthetic(cls, share: float, series: SyntheticSeries) -> CorpusGroup:
+        """Synthetic series, all of their steps at once."""
+        places = [_Place(row, int(start), 0) for row, start in zip(series.values, series.starts, strict=True)]
+        return cls(f"synthetic {series.freq}", share, places, list(series.features))
+
+    def window(self, rng: np.random.Generator, length: int) -> tuple[np.ndarray, np.ndarray, int]:
+        """Values (length,), NaN where missing, features (length, `SEASON_WIDTH`), and the series' place.
+
+        It ends in the series; where that is shorter than a window, in the later half of it.
+        """
+        number = int(rng.integers(len(self.places)))
+        place = self.places[number]
+        count = len(place.values)
+        least = length if count >= length else max(count // 2, min(count, 2 * _FEWEST))
+        end = int(rng.integers(least, count + 1))
+        first = end - length
+        values = np.full(length, np.nan)
+        values[max(-first, 0) :] = place.values[max(first, 0) : end]
+        features = self.tables[place.table][first + place.shift : end + place.shift].copy()
+        features[:, -1] = np.arange(first, end) < 0
+        return values, features, number
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """What a model of all frequencies is trained on.
+
+    Attributes:
+        real: groups of real series.
+        synthetic: groups of synthetic ones.
+    """
+
+    real: Sequence[CorpusGroup]
+    synthetic: Sequence[CorpusGroup] = ()
+
+    @staticmethod
+    def synthetic_groups(shares: Mapping[str, float], count: int, length: int, seed: int) -> list[CorpusGroup]:
+        """Synthetic series by frequency, as many as their share of `count`; the same seed gives the same ones."""
+        total = sum(shares.values())
+        return [
+            CorpusGroup.of_synthetic(
+                share / total,
+                generate(freq, max(1, round(count * share / total)), length, np.random.default_rng([seed, place])),
+            )
+            for place, (freq, share) in enumerate(shares.items())
+        ]
+
+
+class CorpusSource:
+    """Draws training windows of a corpus. A `shared.training.batches.BatchSource`.
+
+    Args:
+        corpus: of series.
+        config: of the model: calendar "season", one channel, nothing else that a network takes.
+        batch_size: windows in a batch.
+        synthetic_share: of the windows; the real groups have the rest.
+        horizons: smallest and largest horizon drawn (log-uniform); None takes 1 … prediction_length.
+        whole: chance that the whole context is known.
+
+    Raises:
+        ConfigError: a model that takes other windows, no group, or horizons that do not fit a window.
+    """
+
+    def __init__(
+        self,
+        corpus: Corpus,
+        config: TSDiffConfig,
+        batch_size: int = 64,
+        *,
+        synthetic_share: float = 0.5,
+        horizons: tuple[int, int] | None = None,
+        whole: float = _WHOLE,
+    ):
+        if not config.universal or config.network_channels > 1 or config.dynamic_features:
+            raise ConfigError(
+                f"a corpus trains models with calendar='season', one channel and no covariates, not {config}"
+            )
+        low, high = horizons or (1, config.prediction_length)
+        if not 1 <= low <= high < config.length:
+            raise ConfigError(f"horizons={horizons}: need 1 <= smallest <= largest < {config.length}, the window")
+        self.config, self.batch_size, self.whole = config, batch_size, whole
+        self.low, self.high = low, high
+        self.groups = [*corpus.real, *corpus.synthetic]
+        shares = [(corpus.real, 1 - synthetic_share), (corpus.synthetic, synthetic_share)]
+        weights = [part * g.share / sum(g.share for g in groups) for groups, part in shares for g in groups]
+        if not self.groups or sum(weights) <= 0:
+            raise ConfigError("the corpus has no group of series to draw from; give one, or change synthetic_share")
+        self._cumulative = np.cumsum(weights) / sum(weights)
+
+    def batch(self, rng: np.random.Generator) -> Batch:
+        """x0 and mask (batch, length, 1), and the features."""
+        config, length = self.config, self.config.length
+        windows = np.empty((self.batch_size, length))
+        features = np.empty((self.batch_size, length, SEASON_WIDTH), dtype=np.float32)
+        contexts = np.full((self.batch_size, length), np.nan)
+        ids = []
+        for row in range(self.batch_size):
+            for _ in range(20):
+                group = self.groups[int(np.searchsorted(self._cumulative, rng.random(), side="right"))]
+                windows[row], features[row], number = group.window(rng, length)
+                horizon = int(np.exp(rng.uniform(np.log(self.low), np.log(self.high + 1))))
+                known = self._known(rng, length - horizon)
+                first = length - horizon - known
+                windows[row, :first] = np.nan
+                features[row, :first, -1] = 1.0
+                contexts[row] = np.nan
+                contexts[row, first : length - horizon] = windows[row, first : length - horizon]
+                if not np.isnan(contexts[row]).all():
+                    break
+            else:
+                raise DataError(f"group {group.name!r}: 20 windows in a row hold no observed value; leave it out")
+            ids.append(f"{group.name}, series {number}")
+        loc, scale = context_scale(contexts, config.scaling, contexts)
+        units = np.clip((windows - loc) / scale, -_CLIP, _CLIP).astype(np.float32)
+        units *= np.where(rng.random((self.batch_size, 1)) < _FLIPPED, np.float32(-1), np.float32(1))
+        filled, observed = bridge(units[..., None])
+        filled *= 1 - features[..., -1:]
+        return Batch(
+            torch.from_numpy(filled),
+            mask=torch.from_numpy(observed),
+            condition={"features": torch.from_numpy(features)},
+            ids=ids,
+        )
+
+    def _known(self, rng: np.random.Generator, context: int) -> int:
+        """Known steps of a context."""
+        if rng.random() < self.whole or context <= _FEWEST:
+            return context
+        return int(np.exp(rng.uniform(np.log(_FEWEST), np.log(context))))
+
+
+def resampled(entries: Iterable[Entry], freq: str, *, total: bool = False) -> list[Entry]:
+    """Series at a coarser frequency: the mean of each period, or its sum; periods that are not whole are left out.
+
+    Args:
+        entries: GluonTS entries.
+        freq: normalised, coarser than theirs.
+        total: add values up instead of averaging them.
+    """
+    made: list[Entry] = []
+    for entry in entries:
+        with quiet():
+            index = pd.period_range(entry["start"], periods=len(entry["target"]), freq=entry["start"].freq)
+            series = pd.Series(np.asarray(entry["target"], dtype=np.float64), index=index.asfreq(freq))
+        groups = series.groupby(level=0)
+        values = groups.sum(min_count=1) if total else groups.mean()
+        counts = groups.size().to_numpy()
+        inner = np.flatnonzero(counts >= np.median(counts))
+        values = values.iloc[inner[0] : inner[-1] + 1]
+        made.append({**entry, "start": values.index[0], "target": values.to_numpy(dtype=np.float32)})
+    return made

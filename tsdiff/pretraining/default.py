@@ -1,0 +1,183 @@
+"""How the bundled model `default` is made: its settings, what it is trained on, and what is held back to choose by."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+import torch
+from lightning.pytorch.callbacks import Callback
+
+from shared.objectives import DiffusionLoss, TimeSampler
+from shared.random import derive_seed
+from shared.training.module import DiffusionModule, TrainingConfig, fit
+from tsdiff.data import load_folder
+from tsdiff.model.backbones import S4DConfig
+from tsdiff.model.config import TSDiffConfig
+from tsdiff.model.model import TSDiff
+from tsdiff.pretraining.corpus import Corpus, CorpusGroup, CorpusSource, resampled
+from tsdiff.sampling.settings import Sampling
+from tsdiff.windows.config import ANY_FREQ
+from tsdiff.windows.entries import Entry
+
+LENGTH, LONGEST_HORIZON = 384, 128
+
+CONFIG = TSDiffConfig(
+    freq=ANY_FREQ,
+    prediction_length=LONGEST_HORIZON,
+    context_length=LENGTH - LONGEST_HORIZON,
+    scaling="standard",
+    calendar="season",
+    backbone=S4DConfig(patch=12, width=96, blocks=4),
+)
+TRAINING = TrainingConfig(
+    max_steps=12000, learning_rate=3e-3, weight_decay=1e-2, ema_decay=0.999, warmup=0.03, save_every_seconds=60.0
+)
+LOSS = DiffusionLoss(times=TimeSampler("log_normal", mean=-0.7, std=1.4))
+SAMPLING = Sampling(covariance="kernels", kernel_share=0.5, method="ode2", steps=5, nonnegative=True)
+
+FREQUENCIES: Mapping[str, float] = MappingProxyType(
+    {
+        "h": 0.28,
+        "30min": 0.04,
+        "15min": 0.05,
+        "2h": 0.02,
+        "D": 0.15,
+        "B": 0.10,
+        "W-SUN": 0.12,
+        "M": 0.12,
+        "Q-DEC": 0.09,
+        "Y-DEC": 0.03,
+    }
+)
+"""Shares of the synthetic windows."""
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """A set whose training part the model learns from.
+
+    Attributes:
+        share: of the real windows.
+        held_back: last steps of each series that are not trained on, to choose settings by.
+        prediction_length: horizon of the windows among them.
+        coarser: frequencies it is resampled to besides, with their shares.
+        total: resampled by adding up, as counts are.
+    """
+
+    share: float
+    held_back: int
+    prediction_length: int
+    coarser: Mapping[str, float]
+    total: bool = False
+
+
+TRAINING_SETS: Mapping[str, TrainingSet] = MappingProxyType(
+    {
+        "pjm_hourly": TrainingSet(0.17, 96, 24, {"D": 0.05, "2h": 0.02}),
+        "nyc_weather_hourly": TrainingSet(0.14, 96, 24, {"D": 0.05}),
+        "nyc_departures_hourly": TrainingSet(0.09, 96, 24, {"D": 0.03}, total=True),
+        "electricity_weekly": TrainingSet(0.17, 8, 8, {}),
+        "fred_md": TrainingSet(0.18, 12, 12, {"Q-DEC": 0.10}),
+    }
+)
+
+
+@dataclass(frozen=True)
+class HeldBack:
+    """Series of a training set whose last steps were not trained on.
+
+    Attributes:
+        name: of the set.
+        entries: its training part.
+        held_back, prediction_length: see `TrainingSet`.
+    """
+
+    name: str
+    entries: Sequence[Entry]
+    held_back: int
+    prediction_length: int
+
+
+def without_end(entries: Iterable[Entry], steps: int) -> list[Entry]:
+    """Series without their last steps; those that are no longer are left out."""
+    listed = list(entries)
+    return [
+        {**entry, "target": np.asarray(entry["target"])[:-steps]} for entry in listed if len(entry["target"]) > steps
+    ]
+
+
+def real_groups(folder: Path) -> tuple[list[CorpusGroup], list[HeldBack]]:
+    """The training parts of `TRAINING_SETS` without what is held back, and what is held back.
+
+    Args:
+        folder: of the sets, in GluonTS's layout.
+
+    Raises:
+        DataError: a set is missing or cannot be read.
+    """
+    groups: list[CorpusGroup] = []
+    held: list[HeldBack] = []
+    for name, about in TRAINING_SETS.items():
+        entries = list(load_folder(folder / name).train)
+        held.append(HeldBack(name, entries, about.held_back, about.prediction_length))
+        kept = without_end(entries, about.held_back)
+        groups.append(CorpusGroup.of_entries(name, about.share, kept, LENGTH))
+        for freq, share in about.coarser.items():
+            coarse = resampled(kept, freq, total=about.total)
+            groups.append(CorpusGroup.of_entries(f"{name} as {freq}", share, coarse, LENGTH))
+    return groups, held
+
+
+def new_model(config: TSDiffConfig = CONFIG, seed: int = 0) -> TSDiff:
+    """An untrained model."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive_seed(seed, "weights"))
+        return TSDiff(config)
+
+
+def train(
+    model: TSDiff,
+    source: CorpusSource,
+    training: TrainingConfig,
+    folder: Path | None = None,
+    *,
+    loss: DiffusionLoss = LOSS,
+    progress: bool = True,
+    callbacks: Sequence[Callback] = (),
+) -> TSDiff:
+    """Train a model in place; it gets the averaged weights.
+
+    Args:
+        model: see `new_model`.
+        source: of windows.
+        training: how long and how fast.
+        folder: where the training state is kept; a stopped training goes on from there.
+        loss: the objective.
+        progress: show a bar.
+        callbacks: Lightning's, besides.
+
+    Raises:
+        TrainingError, CheckpointError: see `shared.training.module.fit`.
+    """
+    module = DiffusionModule(model.denoiser, loss, training)
+    fit(module, source, folder, progress=progress, description="training", callbacks=callbacks)
+    model.denoiser.load_state_dict(module.ema_denoiser.state_dict())
+    return model.eval()
+
+
+def default_source(folder: Path, synthetic: int, seed: int, batch_size: int = 32) -> CorpusSource:
+    """What the bundled model is trained on.
+
+    Args:
+        folder: of the sets.
+        synthetic: number of synthetic series.
+        seed: of these.
+        batch_size: windows in a batch.
+    """
+    groups, _ = real_groups(folder)
+    made = Corpus.synthetic_groups(FREQUENCIES, synthetic, LENGTH, seed)
+    return CorpusSource(Corpus(groups, made), CONFIG, batch_size)

@@ -1,0 +1,280 @@
+"""Fine-tuning a model of all frequencies on the series it is to forecast."""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from gluonts.dataset.split import TestData
+from torch import Tensor, nn
+
+from shared.errors import ConfigError, DataError
+from shared.training.module import TrainingConfig
+from shared.training.monitoring import Checkup
+from tsdiff.data import entries_of, split_windows
+from tsdiff.evaluation.metrics import evaluate
+from tsdiff.model.model import TSDiff
+from tsdiff.predictor import TSDiffPredictor
+from tsdiff.pretraining.corpus import Corpus, CorpusGroup, CorpusSource
+from tsdiff.pretraining.default import train
+from tsdiff.sampling.settings import Sampling
+from tsdiff.windows.entries import Entry
+from tsdiff.windows.source import WindowSource
+
+_CALIBRATION = 20
+"""Steps by which the time of one is measured."""
+_MOST_WINDOWS = 6
+"""Of one series that are held back."""
+_GUIDANCE: tuple[Mapping[str, Any], ...] = (
+    {"kernel_share": 0.25},
+    {"kernel_share": 0.75},
+    {"kernel_share": 1.0},
+    {"covariance": "window"},
+)
+"""Changes of the model's own sampling that are tried."""
+_TOLERANCE = 0.02
+"""By which share of its CRPS a change must be better on the few windows that are held back, to be taken for better."""
+_SAMPLES = 50
+
+
+@dataclass(frozen=True)
+class FineTuning:
+    """How to fine-tune.
+
+    Args:
+        cpu_minutes: of it all, where `steps` is None; the steps that fit are measured first.
+        steps: optimiser steps.
+        learning_rate: its peak.
+        batch_size: windows in a batch.
+        held_back: about how many last windows of the series, up to 6 of each, are not trained on but choose how long
+            to train, not at all included, and the guidance; 0 trains on everything to the end and keeps the guidance.
+        checks: how often these windows are forecast during training.
+        seed: of everything.
+    """
+
+    cpu_minutes: float = 5.0
+    steps: int | None = None
+    learning_rate: float = 3e-4
+    batch_size: int = 32
+    held_back: int = 80
+    checks: int = 6
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.steps is None and not self.cpu_minutes > 0:
+            raise ConfigError(f"cpu_minutes={self.cpu_minutes}: need a positive time, or give steps")
+        if self.steps is not None and self.steps < 1:
+            raise ConfigError(f"steps={self.steps}: need at least one")
+        if self.held_back < 0 or self.checks < 1:
+            raise ConfigError(f"held_back={self.held_back}, checks={self.checks}: need no less than 0, and 1")
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What was measured on the windows that were held back.
+
+    Attributes:
+        steps: of training.
+        change: what else was changed: "half-way" are the weights midway between those and the first; the others are
+            of the sampling; none is "as it was".
+        crps: of the forecasts.
+    """
+
+    steps: int
+    change: str
+    crps: float
+
+
+@dataclass(frozen=True)
+class FineTuned:
+    """What came of it.
+
+    Attributes:
+        predictor: of the fine-tuned model.
+        steps: after which its weights were taken; 0 where the model forecast best as it was.
+        change: what else was changed, see `Trial`.
+        trials: what decided; empty where nothing was held back.
+    """
+
+    predictor: TSDiffPredictor
+    steps: int
+    change: str
+    trials: tuple[Trial, ...]
+
+
+def fine_tune(
+    predictor: TSDiffPredictor, dataset: Iterable[Entry], settings: FineTuning | None = None, *, progress: bool = False
+) -> FineTuned:
+    """Train a copy of an adapted model on some series.
+
+    Args:
+        predictor: of one frequency and horizon (`TSDiffPredictor.adapted`); its model is left as it is.
+        dataset: GluonTS entries to learn from.
+        settings: how.
+        progress: show a bar.
+
+    Raises:
+        ConfigError: a model that was not made for several frequencies.
+        DataError: no series holds an observed value.
+    """
+    settings = settings or FineTuning()
+    started = time.process_time()
+    config = predictor.model.config
+    model = TSDiff(config)
+    model.load_state_dict(predictor.model.state_dict())
+    taken = copy.deepcopy(model)
+    tuned = TSDiffPredictor(taken, predictor.sampling, prediction_length=predictor.prediction_length)
+    entries, windows = _hold_back(list(entries_of(dataset)), tuned.prediction_length, settings)
+    horizon = config.prediction_length
+    source = CorpusSource(
+        Corpus([CorpusGroup.of_entries("the series", 1.0, entries, config.length)]),
+        config,
+        settings.batch_size,
+        synthetic_share=0.0,
+        horizons=(max(1, horizon // 2), horizon),
+        whole=0.9,
+    )
+    if windows is None:
+        steps = settings.steps or _steps_in(model, source, settings, 60 * settings.cpu_minutes)
+        train(model, source, _training(settings, steps), progress=progress)
+        taken.load_state_dict(model.state_dict())
+        return FineTuned(tuned, steps, "as it was", ())
+    contest = _Contest(tuned, windows)
+    spent = time.process_time() - started
+    left = 60 * settings.cpu_minutes - spent * (settings.checks + 3 + len(_GUIDANCE))
+    steps = settings.steps or _steps_in(model, source, settings, max(left, 6 * settings.cpu_minutes))
+    checkup = Checkup(contest.look, -(-steps // settings.checks), "score")
+    train(model, source, _training(settings, steps), progress=progress, callbacks=[checkup])
+    contest.settle()
+    made = _with_guidance(contest, entries, settings)
+    return FineTuned(
+        made, contest.best.steps, _told(contest.best, predictor.sampling, made.sampling), tuple(contest.trials)
+    )
+
+
+class _Contest:
+    """Networks compared by their forecasts of windows that none was trained on.
+
+    Args:
+        predictor: whose model's weights are replaced.
+        windows: what to forecast.
+
+    Attributes:
+        trials: all, in order.
+        first, best: of the network as it came, and of the one that was taken.
+    """
+
+    def __init__(self, predictor: TSDiffPredictor, windows: TestData):
+        self.predictor, self.windows = predictor, windows
+        self.trials: list[Trial] = []
+        self.first = self.best = self.trial(0, "as it was", predictor)
+        self._first = _copy_of(predictor.model.denoiser)
+        self._trained, self._weights = Trial(0, "as it was", math.inf), self._first
+
+    def look(self, network: nn.Module, step: int) -> Mapping[str, float]:
+        """Forecast with trained weights; they are kept if no earlier ones were better."""
+        denoiser = self.predictor.model.denoiser
+        denoiser.load_state_dict(network.state_dict())
+        trial = self.trial(step, "as it was", self.predictor)
+        if trial.crps < self._trained.crps:
+            self._trained, self._weights = trial, _copy_of(denoiser)
+        return {"score": -trial.crps}
+
+    def settle(self) -> None:
+        """Take the first weights or the best trained ones; or those half-way between, unless clearly worse: they do
+        better where the future is unlike the past (Wortsman et al. 2022, "Robust fine-tuning of zero-shot models")."""
+        denoiser = self.predictor.model.denoiser
+        denoiser.load_state_dict({name: (w + self._first[name]) / 2 for name, w in self._weights.items()})
+        half = self.trial(self._trained.steps, "half-way", self.predictor)
+        self.best = min(self.first, self._trained, key=lambda trial: trial.crps)
+        if half.crps <= min(self.first.crps, (1 + _TOLERANCE) * self._trained.crps):
+            self.best = half
+        else:
+            denoiser.load_state_dict(self._weights if self.best.steps else self._first)
+
+    def trial(self, steps: int, change: str, predictor: TSDiffPredictor) -> Trial:
+        """Forecast the windows, score that, and note it."""
+        with torch.random.fork_rng(devices=[]):
+            crps = evaluate(predictor.predict(self.windows.input, _SAMPLES), self.windows).crps
+        self.trials.append(Trial(steps, change, crps))
+        return self.trials[-1]
+
+
+def _copy_of(network: nn.Module) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in network.state_dict().items()}
+
+
+def _hold_back(
+    entries: list[Entry], prediction_length: int, settings: FineTuning
+) -> tuple[list[Entry], TestData | None]:
+    """Series to train on, and windows at the end of some, which are cut off there. None where all are too short."""
+    if not settings.held_back or not entries:
+        return entries, None
+    longest = max(len(entry["target"]) for entry in entries)
+    each = min(_MOST_WINDOWS, -(-settings.held_back // len(entries)), longest // (4 * prediction_length))
+    if each < 1:
+        return entries, None
+    long = [i for i, entry in enumerate(entries) if len(entry["target"]) >= 4 * each * prediction_length]
+    rng = np.random.default_rng([settings.seed, 1])
+    picked = sorted(rng.choice(long, min(len(long), -(-settings.held_back // each)), replace=False))
+    windows = split_windows([entries[i] for i in picked], prediction_length, each).test
+    cut = set(picked)
+    kept = [
+        {**entry, "target": np.asarray(entry["target"])[: -each * prediction_length]} if i in cut else entry
+        for i, entry in enumerate(entries)
+    ]
+    return kept, windows
+
+
+def _training(settings: FineTuning, steps: int) -> TrainingConfig:
+    return TrainingConfig(
+        max_steps=steps,
+        learning_rate=settings.learning_rate,
+        weight_decay=1e-2,
+        ema_decay=min(0.995, 1 - 5 / (steps + 5)),
+        seed=settings.seed,
+    )
+
+
+def _steps_in(model: TSDiff, source: CorpusSource, settings: FineTuning, seconds: float) -> int:
+    """How many steps fit into the time, by those of a copy that is thrown away."""
+    trial = copy.deepcopy(model)
+    train(trial, source, _training(settings, 3), progress=False)
+    started = time.process_time()
+    train(trial, source, _training(settings, _CALIBRATION), progress=False)
+    return max(1, round(seconds * _CALIBRATION / (time.process_time() - started)))
+
+
+def _with_guidance(contest: _Contest, entries: Sequence[Entry], settings: FineTuning) -> TSDiffPredictor:
+    """The best network, guided otherwise where that forecasts clearly better."""
+    chosen, limit = contest.predictor, (1 - _TOLERANCE) * contest.best.crps
+    for changes in _GUIDANCE:
+        if changes.get("covariance") == "window":
+            try:
+                _measure_covariance(contest.predictor.model, entries, np.random.default_rng([settings.seed, 2]))
+            except DataError:  # fewer than two windows
+                continue
+        other = contest.predictor.with_sampling(**changes)
+        told = ", ".join(f"{name} {value}" for name, value in changes.items())
+        trial = contest.trial(contest.best.steps, told, other)
+        if trial.crps < limit:
+            chosen, limit = other, trial.crps
+    return chosen
+
+
+def _told(best: Trial, before: Sampling, after: Sampling) -> str:
+    """What was changed besides the weights, in words."""
+    changes = [f"{name} {value}" for name, value in asdict(after).items() if value != getattr(before, name)]
+    return ", ".join([best.change, *changes] if best.change != "as it was" or not changes else changes)
+
+
+def _measure_covariance(model: TSDiff, entries: Sequence[Entry], rng: np.random.Generator) -> None:
+    source = WindowSource(entries, model.config)
+    source.statistics = model.statistics
+    model.statistics = replace(model.statistics, covariance=source.measure_covariance(rng, 1024))

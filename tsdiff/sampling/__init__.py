@@ -1,0 +1,1 @@
+"""How windows are drawn: settings, guidance, samplers."""

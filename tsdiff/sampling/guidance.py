@@ -1,0 +1,275 @@
+"""Observation self-guidance: the model's own denoiser tells how well a noisy window agrees with what is observed.
+
+Kollovieh et al. 2023, §3: the score gains ∇_x log p(y_obs | x_t). With C the covariance of x_0 given x_t and
+observations y = M x_0 that are trusted to a standard deviation r, the guided data prediction is
+
+    x̂_0 ← x̂_0 + scale·C Mᵀ(M C Mᵀ + r²I)⁻¹(y − M x̂_0),
+
+exact where x_0 given x_t is Gaussian. Four answers to what C is:
+
+- "window": from the covariance of the training windows (`tsdiff.windows.covariance`). No gradient of the network is
+  needed.
+- "kernels": the same, from Gaussian processes that suit the observed values (`tsdiff.sampling.kernels`), for models of
+  many kinds of series.
+- "tweedie": C = (σ²/α)·∂x̂_0/∂x_t, from the network itself (Boys et al. 2023; Rozet et al. 2024). The inverse is the
+  best answer in a Krylov space of a few vector–Jacobian products.
+- "scalar": C Mᵀ = (σ²/α)·Jᵀ Mᵀ as above, but M C Mᵀ is one number: the variance that Gaussian data would have along
+  the widest direction of the training windows, so that no direction is moved too far.
+
+The "mse" energy is this. The "quantile" energy takes the noise in observed values to be asymmetric Laplace, which is
+the pinball loss at the sample's level q: with "scalar", the pinball loss' own slope over the standard deviation; with
+the others, the Laplace of standard deviation r is matched in mean and variance, which moves y by
+r·(2q − 1)/√(1 − 2q + 2q²).
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import KW_ONLY, dataclass
+from typing import get_args
+
+import torch
+from torch import Tensor
+
+from shared.errors import ConfigError
+from shared.guidance import DenoiserFunction, Guidance
+from shared.sde.base import SDE
+from tsdiff.sampling.kernels import bank_covariance, kernel_bank
+from tsdiff.sampling.settings import Energy
+from tsdiff.windows.covariance import ObservedCovariance, WindowCovariance
+
+# Half the widest variance: a step may then move that direction by up to twice its due, still inside the stable range,
+# and moves the others enough.
+_SHARE_OF_TOP = 0.5
+
+_VARIANCE_STEP = 0.1
+"""In the logarithm: what `KernelGuidance` rounds a row's variance to."""
+
+
+@dataclass(eq=False)
+class ObservationGuidance(Guidance, ABC):
+    """Draws samples towards observed values; subclasses say how far an observed value moves the others.
+
+    Args:
+        values: observed values (batch, length, channels), anything where unobserved.
+        observed: 1 where a value is observed, else 0, shaped like `values`.
+        energy: "mse" or "quantile".
+        quantiles: level of each sample, (batch,), for "quantile".
+        scale: strength.
+        observation_std: trust in the observations, r.
+
+    Raises:
+        ConfigError: an unknown energy, or "quantile" without levels.
+    """
+
+    values: Tensor
+    observed: Tensor
+    energy: Energy = "mse"
+    quantiles: Tensor | None = None
+    scale: float = 1.0
+    observation_std: float = 0.02
+
+    def __post_init__(self) -> None:
+        if self.energy not in get_args(Energy):
+            raise ConfigError(f"guidance={self.energy!r}: choose one of {', '.join(get_args(Energy))}")
+        if self.energy == "quantile" and self.quantiles is None:
+            raise ConfigError("quantile guidance needs the quantile level of each sample")
+        shape = (-1, *([1] * (self.values.ndim - 1)))
+        self.levels = None if self.quantiles is None else self.quantiles.reshape(shape)
+
+    def predict(self, denoiser: DenoiserFunction, x: Tensor, t: Tensor, sde: SDE) -> Tensor:
+        """The data prediction, moved towards the observed values."""
+        alpha, sigma = float(sde.alpha(t[:1].double())), float(sde.sigma(t[:1].double()))
+        if sigma == 0 or self.scale == 0:
+            return denoiser(x, t)
+        return self._guided(denoiser, x, t, alpha, sigma)
+
+    @abstractmethod
+    def _guided(self, denoiser: DenoiserFunction, x: Tensor, t: Tensor, alpha: float, sigma: float) -> Tensor:
+        """The same, where there is something to guide by."""
+
+    def _error(self, x0: Tensor) -> Tensor:
+        """Observed less predicted values, 0 where unobserved; for "quantile" at the mean of the Laplace noise."""
+        error = self.values - x0.detach()
+        if self.energy == "quantile" and self.levels is not None:
+            q = self.levels
+            error = error + self.observation_std * (2 * q - 1) / (1 - 2 * q + 2 * q * q).sqrt()
+        return error * self.observed
+
+
+@dataclass(eq=False)
+class WindowGuidance(ObservationGuidance):
+    """C from the covariance of the training windows.
+
+    Args:
+        covariance: of the training windows, in the network's units.
+        The others: see `ObservationGuidance`.
+
+    Raises:
+        ConfigError: see `ObservationGuidance` and `ObservedCovariance`.
+    """
+
+    _: KW_ONLY
+    covariance: WindowCovariance
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._observed_covariance = ObservedCovariance(self.covariance, self.observed)
+
+    def _guided(self, denoiser: DenoiserFunction, x: Tensor, t: Tensor, alpha: float, sigma: float) -> Tensor:
+        x0 = denoiser(x, t)
+        return x0 + self.scale * self._observed_covariance.update(self._error(x0), alpha, sigma, self.observation_std)
+
+
+@dataclass(eq=False)
+class KernelGuidance(ObservationGuidance):
+    """C from members of `tsdiff.sampling.kernels.kernel_bank` that suit each row's observed values.
+
+    The process has a data prediction of its own, which can be taken in a share beside the network's: the network knows
+    shapes that no kernel has, the process is exact where the network is rough, as on walks and trends.
+
+    Args:
+        season: steps of the primary season, 0 for none.
+        kernel_share: of the process in the data prediction, from 0 to 1.
+        chances: a number in 0 … 1 for each row, (batch,), by which it gets one of the kernels that its values leave
+            possible; None gives all rows the best.
+        The others: see `ObservationGuidance`.
+
+    Raises:
+        ConfigError: windows of several channels; see also `ObservationGuidance`.
+    """
+
+    _: KW_ONLY
+    season: float
+    kernel_share: float = 0.0
+    chances: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        values, observed = self.values, self.observed
+        if values.shape[2] != 1:
+            raise ConfigError(
+                f"windows of {values.shape[2]} channels; the kernels are of one: use covariance='window' or 'tweedie'"
+            )
+        length = values.shape[1]
+        seen = torch.cat([values * observed, observed], dim=1)[..., 0].cpu()
+        windows, place = torch.unique(seen, dim=0, return_inverse=True)
+        choice = kernel_bank(length, self.season).choose(windows[:, :length], windows[:, length:])
+        chances = torch.zeros(len(values)) if self.chances is None else self.chances
+        kernel, variance = choice.picked(place, chances.cpu().double())
+        # Variances that differ little are taken for one, so that rows share their factorisations.
+        level = (variance.log() / _VARIANCE_STEP).round().long()
+        choices, which_row = torch.unique(torch.stack([kernel, level], dim=1), dim=0, return_inverse=True)
+        self.groups: list[tuple[Tensor, ObservedCovariance]] = []
+        for number, (which, size) in enumerate(choices.tolist()):
+            rows = torch.nonzero(which_row == number)[:, 0].to(values.device)
+            covariance = bank_covariance(length, self.season, which, math.exp(size * _VARIANCE_STEP))
+            self.groups.append((rows, ObservedCovariance(covariance, observed[rows])))
+
+    def _guided(self, denoiser: DenoiserFunction, x: Tensor, t: Tensor, alpha: float, sigma: float) -> Tensor:
+        x0 = denoiser(x, t)
+        if self.kernel_share:
+            own = torch.empty_like(x0)
+            for rows, covariance in self.groups:
+                own[rows] = covariance.prediction(x[rows], alpha, sigma)
+            x0 = (1 - self.kernel_share) * x0 + self.kernel_share * own
+        error, moved = self._error(x0), torch.empty_like(x0)
+        for rows, covariance in self.groups:
+            moved[rows] = covariance.update(error[rows], alpha, sigma, self.observation_std)
+        return x0 + self.scale * moved
+
+
+@dataclass(eq=False)
+class ScalarGuidance(ObservationGuidance):
+    """C along the network's gradient, one number for M C Mᵀ.
+
+    Args:
+        top_variance: variance of the data along its widest direction.
+        The others: see `ObservationGuidance`.
+    """
+
+    _: KW_ONLY
+    top_variance: float = 1.0
+
+    def _guided(self, denoiser: DenoiserFunction, x: Tensor, t: Tensor, alpha: float, sigma: float) -> Tensor:
+        with torch.enable_grad():
+            state = x.detach().requires_grad_(True)
+            x0 = denoiser(state, t)
+            error = ((self.values - x0) * self.observed).detach()
+            (gradient,) = torch.autograd.grad(x0, state, grad_outputs=self._pull(error, alpha, sigma))
+        return x0.detach() + (sigma**2 / alpha * self.scale) * gradient
+
+    def _pull(self, error: Tensor, alpha: float, sigma: float) -> Tensor:
+        """−∂E/∂x̂_0 of E = Σ e²/(2v), or of the pinball loss over √v."""
+        wide = _SHARE_OF_TOP * self.top_variance
+        variance = sigma**2 * wide / (sigma**2 + alpha**2 * wide) + self.observation_std**2
+        if self.energy == "mse" or self.levels is None:
+            return error / variance
+        slope = torch.where(error > 0, self.levels, self.levels - 1) * self.observed
+        return slope / math.sqrt(variance)
+
+
+@dataclass(eq=False)
+class TweedieGuidance(ObservationGuidance):
+    """C from the network's own Jacobian.
+
+    The Jacobian of a trained network is only nearly symmetric, and not always positive; conjugate gradients break down
+    on it. The least residual over the Krylov space (GMRES), item by item, cannot grow.
+
+    Args:
+        products: vector–Jacobian products at each call, the dimension of the Krylov space.
+        The others: see `ObservationGuidance`.
+
+    Raises:
+        ConfigError: products < 1; see also `ObservationGuidance`.
+    """
+
+    _: KW_ONLY
+    products: int = 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.products < 1:
+            raise ConfigError(f"products={self.products}: need at least one")
+
+    def _guided(self, denoiser: DenoiserFunction, x: Tensor, t: Tensor, alpha: float, sigma: float) -> Tensor:
+        with torch.enable_grad():
+            state = x.detach().requires_grad_(True)
+            x0 = denoiser(state, t)
+            error = self._error(x0)
+            basis: list[Tensor] = []  # of what M C Mᵀ + r²I is inverted on
+            moves: list[Tensor] = []  # C Mᵀ of each
+            images: list[Tensor] = []  # M C Mᵀ + r²I of each
+            direction = error
+            for place in range(self.products):
+                direction = _orthonormal(direction, basis)
+                last = place == self.products - 1
+                (product,) = torch.autograd.grad(x0, state, grad_outputs=direction, retain_graph=not last)
+                basis.append(direction)
+                moves.append(product * (sigma**2 / alpha))
+                images.append(moves[-1] * self.observed + self.observation_std**2 * direction)
+                direction = images[-1]
+        weights = _least_residual(images, error)
+        return x0.detach() + self.scale * sum(
+            (w[:, None, None] * move for w, move in zip(weights.T, moves, strict=True)), torch.zeros_like(x0)
+        )
+
+
+def _orthonormal(vector: Tensor, basis: list[Tensor]) -> Tensor:
+    """The part of each item of `vector` (batch, length, channels) outside the basis, scaled to norm 1, or 0."""
+    for known in basis:
+        vector = vector - (vector * known).sum(dim=(1, 2), keepdim=True) * known
+    size = vector.flatten(1).norm(dim=1)[:, None, None]
+    return torch.where(size > 1e-12, vector / size.clamp_min(1e-12), torch.zeros_like(vector))
+
+
+def _least_residual(images: list[Tensor], target: Tensor) -> Tensor:
+    """Weights (batch, k) of the images that come closest to `target`, item by item."""
+    columns = torch.stack([image.flatten(1) for image in images], dim=2).double()
+    normal = columns.mT @ columns
+    # A direction that is exhausted has no image; the ridge keeps its weight 0.
+    ridge = 1e-12 * normal.diagonal(dim1=1, dim2=2).amax(dim=1)[:, None, None] + 1e-30
+    eye = torch.eye(len(images), dtype=normal.dtype, device=normal.device)
+    right = columns.mT @ target.flatten(1).double()[..., None]
+    return torch.linalg.solve(normal + ridge * eye, right)[..., 0].to(target.dtype)

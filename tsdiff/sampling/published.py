@@ -1,0 +1,126 @@
+"""Observation self-guidance as the published TSDiff code has it, as hooks of the core's samplers.
+
+Kollovieh et al. 2023, algorithm 1 and appendix A. With E the sum over observed values of (y − x̂_0)² or of the pinball
+loss at the sample's level, not divided by anything, and s the strength:
+
+- "ddpm": after every ancestral step n → n − 1 the state moves by −s·β̃_n·∇E, taken at the *new* state but the *old*
+  step n. β̃_n is the variance of that step, 0 for the last one.
+- "ddim": the noise estimate gains s·√(1 − ᾱ)·∇E, so that x̂_0 moves by −s·(σ²/α)·∇E; some steps of the table are left
+  out, uniformly, or so that those that stay are quadratically spaced.
+
+Ancestral steps over the whole table are the core's "sde1", DDIM's are its first-order step with a share η of noise.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from shared.errors import ConfigError
+from shared.guidance import DenoiserFunction, Guidance
+from shared.sde import SDE, DiscreteVPSDE
+from tsdiff.sampling.settings import Energy, SkipType
+
+
+def energy_slope(error: Tensor, observed: Tensor, energy: Energy, levels: Tensor | None) -> Tensor:
+    """−∂E/∂x̂_0 of the energies summed over observed values: 2e, or q above the prediction and q − 1 below.
+
+    Args:
+        error: observed less predicted values, (batch, length, channels).
+        observed: of 0 and 1.
+        energy: "mse" or "quantile".
+        levels: (batch, 1, 1), for "quantile".
+    """
+    if energy == "mse" or levels is None:
+        return 2 * error * observed
+    return torch.where(error > 0, levels, levels - 1) * observed
+
+
+class PublishedGuidance(Guidance):
+    """What the two published samplers have in common.
+
+    Args:
+        values, observed: (batch, length, channels).
+        energy: "mse" or "quantile".
+        quantiles: level of each sample, (batch,), for "quantile".
+        scale: strength s.
+
+    Raises:
+        ConfigError: "quantile" without levels.
+    """
+
+    def __init__(self, values: Tensor, observed: Tensor, energy: Energy, quantiles: Tensor | None, scale: float):
+        if energy == "quantile" and quantiles is None:
+            raise ConfigError("quantile guidance needs the quantile level of each sample")
+        self.values, self.observed, self.energy, self.scale = values, observed, energy, scale
+        self.levels = None if quantiles is None else quantiles.reshape(-1, *([1] * (values.ndim - 1)))
+
+    def descend(self, denoiser: DenoiserFunction, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+        """x̂_0 and −∇_x E(x̂_0(x)) at states x and times t."""
+        with torch.enable_grad():
+            state = x.detach().requires_grad_(True)
+            x0 = denoiser(state, t)
+            slope = energy_slope((self.values - x0).detach(), self.observed, self.energy, self.levels)
+            (descent,) = torch.autograd.grad(x0, state, grad_outputs=slope)
+        return x0.detach(), descent
+
+
+class AncestralGuidance(PublishedGuidance):
+    """The published "ddpm": moves the state after each ancestral step."""
+
+    def after_step(self, denoiser: DenoiserFunction, x: Tensor, t: Tensor, t_next: Tensor, sde: SDE) -> Tensor:
+        """x + s·β̃·(−∇E at the old t)."""
+        variance = posterior_variance(sde, float(t[0]), float(t_next[0]))
+        if variance == 0 or self.scale == 0:
+            return x
+        return x + self.scale * variance * self.descend(denoiser, x, t)[1]
+
+
+class DDIMGuidance(PublishedGuidance):
+    """The published "ddim": moves the noise estimate, and with it the data prediction."""
+
+    def predict(self, denoiser: DenoiserFunction, x: Tensor, t: Tensor, sde: SDE) -> Tensor:
+        """x̂_0 + s·(σ²/α)·(−∇E); one call serves both, where the published code makes two."""
+        if self.scale == 0:
+            return denoiser(x, t)
+        x0, descent = self.descend(denoiser, x, t)
+        alpha, sigma = float(sde.alpha(t[:1].double())), float(sde.sigma(t[:1].double()))
+        return x0 + self.scale * sigma**2 / alpha * descent
+
+
+def posterior_variance(sde: SDE, t: float, t_next: float) -> float:
+    """Variance of the ancestral step t → t_next: σ_next²·(1 − e^{−2h}), h the rise of log(α/σ). 0 into clean data."""
+    sigma_next = float(sde.sigma(t_next))
+    if sigma_next == 0:
+        return 0.0
+    rise = float(sde.log_snr(t_next)) - float(sde.log_snr(t))
+    return sigma_next**2 * -math.expm1(-2 * rise)
+
+
+def table_times(sde: SDE, skip: int = 1, skip_type: SkipType = "uniform") -> Tensor:
+    """Falling times of the steps of the table that are used, and 0.
+
+    Args:
+        sde: the process, a table.
+        skip: of N steps about N/skip are used.
+        skip_type: "uniform": every skip-th, from the first; "quadratic": the squares of evenly spaced numbers from
+            0 to √(N − skip), cut to whole steps, each once.
+
+    Raises:
+        ConfigError: the process is no table, or skip leaves no step.
+    """
+    if not isinstance(sde, DiscreteVPSDE):
+        raise ConfigError(
+            f"the published samplers step through a table of betas; {type(sde).__name__} has none: "
+            'use one of the core\'s methods, such as "sde2"'
+        )
+    total = len(sde)
+    if not 1 <= skip <= total:
+        raise ConfigError(f"skip={skip}: the table has {total} steps, so that 1 … {total} can be asked for")
+    if skip_type == "uniform":
+        steps = torch.arange(0, total, skip)
+    else:
+        steps = torch.linspace(0, math.sqrt(total - skip), total // skip, dtype=torch.float64).square().long().unique()
+    return torch.cat([sde.time_of_step(steps).flip(0), torch.zeros(1, dtype=torch.float64)])

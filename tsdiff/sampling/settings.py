@@ -1,0 +1,101 @@
+"""How forecasts are drawn."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from shared.errors import ConfigError
+from shared.files.settings import whole_number
+from shared.samplers import MOST_STEPS, Method
+
+Energy = Literal["mse", "quantile"]
+Covariance = Literal["window", "tweedie", "scalar", "kernels"]
+SamplingMethod = Literal[Method, "ddpm", "ddim"]
+SkipType = Literal["uniform", "quadratic"]
+_MOST_ROWS = 1 << 16
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How forecasts are drawn.
+
+    Args:
+        guidance: energy of observation self-guidance: "mse" (Gaussian likelihood of the observed values) or
+            "quantile" (each sample is drawn to its own quantile of them).
+        covariance: how far an observed value moves the others: as far as in the training windows ("window", which
+            costs no gradient of the network), as the network's Jacobian says ("tweedie"), or along it with one
+            variance for all ("scalar"), or as far as in the Gaussian process that explains the observed values best
+            among a fixed family ("kernels"); see `tsdiff.sampling.guidance`. None takes "window" where the model knows
+            the covariance of its training windows, "kernels" where it is a model of all frequencies, and else "scalar".
+        scale: strength of the guidance; 1 is the likelihood's own. With "scalar" it overshoots and diverges at about 3.
+        observation_std: standard deviation that an observed value is trusted to, in scaled units; None takes
+            0.02 with "mse" and 0.1 with "quantile", where it also widens the intervals.
+        kernel_share: with "kernels", share of the Gaussian process in the data prediction; the rest is the network's.
+        method: of `shared.samplers.sample`; or as published, "ddpm", "ddim" (`tsdiff.sampling.published`), where
+            `scale` is the published one, and `covariance`, `observation_std`, `steps` and `log_snr_end` have no part.
+        steps: network calls of a multistep method, up to 10,000.
+        log_snr_end: log-SNR of the last call; the result is the data prediction there.
+        eta: share of fresh noise, from 0 to 1; None takes the method's own: 1 for "sde1", "sde2", "ddpm", else 0.
+        skip: of "ddim": of the table's steps every skip-th is used.
+        skip_type: of "ddim": "uniform" or "quadratic".
+        minimum: samples below it are raised to it, in the series' own units: 0 for counts and amounts; None for none.
+        nonnegative: windows of which no observed value is below 0 get no sample below 0, as for counts and amounts.
+        seed: of the samples; an item's samples depend on it, the item's name and time, and nothing else.
+        batch_rows: samples that go through the network together, up to 65,536; bounds memory, does not change results,
+            but for windows without a scale in a model whose `default_scale` is 0.
+    """
+
+    guidance: Energy = "mse"
+    covariance: Covariance | None = None
+    scale: float = 1.0
+    observation_std: float | None = None
+    kernel_share: float = 0.0
+    method: SamplingMethod = "sde2"
+    steps: int = 16
+    log_snr_end: float = 2.5
+    eta: float | None = None
+    skip: int = 1
+    skip_type: SkipType = "uniform"
+    minimum: float | None = None
+    nonnegative: bool = False
+    seed: int = 0
+    batch_rows: int = 512
+
+    def __post_init__(self) -> None:
+        choices: dict[str, tuple[str | None, ...]] = {
+            "guidance": get_args(Energy),
+            "covariance": (*get_args(Covariance), None),
+            "method": get_args(SamplingMethod),
+            "skip_type": get_args(SkipType),
+        }
+        for name, known in choices.items():
+            if getattr(self, name) not in known:
+                listed = ", ".join(str(choice) for choice in known)
+                raise ConfigError(f"{name}={getattr(self, name)!r}: choose one of {listed}")
+        for name in ("scale", "observation_std"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value < math.inf:
+                raise ConfigError(f"{name}={value}: need a number that is 0 or more")
+        if not 0 <= self.kernel_share <= 1:
+            raise ConfigError(f"kernel_share={self.kernel_share}: a share lies between 0 and 1")
+        if self.minimum is not None and not math.isfinite(self.minimum):
+            raise ConfigError(f"minimum={self.minimum}: need a finite number, or None for no limit")
+        if not math.isfinite(self.log_snr_end):
+            raise ConfigError(f"log_snr_end={self.log_snr_end}: need a finite number")
+        if self.eta is not None and not 0 <= self.eta <= 1:
+            raise ConfigError(f"eta={self.eta}: the share of fresh noise lies between 0 and 1")
+        for name in ("steps", "skip", "batch_rows", "seed"):
+            object.__setattr__(self, name, whole_number(name, getattr(self, name)))
+        for name, most in (("steps", MOST_STEPS), ("skip", MOST_STEPS), ("batch_rows", _MOST_ROWS)):
+            if not 1 <= getattr(self, name) <= most:
+                raise ConfigError(f"{name}={getattr(self, name)}: need 1 to {most}")
+
+    @property
+    def trust(self) -> float:
+        """The standard deviation that an observed value is trusted to."""
+        return _TRUST[self.guidance] if self.observation_std is None else self.observation_std
+
+
+_TRUST: dict[Energy, float] = {"mse": 0.02, "quantile": 0.1}

@@ -1,6 +1,0 @@
-"""Synthetic series with the seasons of every frequency, and training windows of them and of real series."""
-
-from tsdiff.synthetic.corpus import Corpus, CorpusGroup, CorpusSource
-from tsdiff.synthetic.generators import KINDS, SHARES, SyntheticSeries, generate
-
-__all__ = ["KINDS", "SHARES", "Corpus", "CorpusGroup", "CorpusSource", "SyntheticSeries", "generate"]

@@ -1,0 +1,127 @@
+"""Pictures of anomaly scores."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from shared.errors import ConfigError, DataError
+from shared.files.io import atomic_path
+from tsdiff.data.frequency import quiet
+from tsdiff.data.timestamps import Stamp, to_timestamps
+from tsdiff.evaluation.plots import _ACTUAL, _FORECAST, _GRID, _TEXT, SUFFIXES, _dress
+from tsdiff.tasks.anomaly.scores import SeriesScores, Thresholds, stretches
+
+_FLAG, _TRUTH = "#d1495b", "#edae49"
+
+
+def plot_anomalies(
+    scores: Sequence[SeriesScores],
+    thresholds: Thresholds,
+    path: str | os.PathLike[str],
+    *,
+    labels: Sequence[np.ndarray] | None = None,
+    max_series: int = 4,
+    title: str | None = None,
+    stamp: Stamp = "start",
+) -> None:
+    """Draw each series with its anomalous stretches shaded, and its score with the threshold beneath.
+
+    If there are more than `max_series`, those with the largest score in units of their threshold are drawn.
+
+    Args:
+        scores: of `anomaly_scores`.
+        thresholds: what counts as anomalous.
+        path: the picture, .png, .svg or .pdf; written atomically.
+        labels: (length,) of bool for each series, known anomalies, shaded behind.
+        max_series: series at most.
+        title: a line above the panels.
+        stamp: whether timestamps name the first or the last day of their period (`SeriesSet.stamp`).
+
+    Raises:
+        DataError: nothing to draw, or labels that do not match the scores.
+        ConfigError: `max_series` is below 1, or the picture's suffix is unknown.
+    """
+    if max_series < 1:
+        raise ConfigError(f"max_series is {max_series}; it must be at least 1")
+    if not str(path).lower().endswith(SUFFIXES):
+        raise ConfigError(f"{path}: unknown kind of picture; use a name that ends in {', '.join(SUFFIXES)}")
+    drawable = [place for place, result in enumerate(scores) if np.isfinite(result.score).any()]
+    if not drawable:
+        raise DataError("there is no scored series to draw")
+    if labels is not None and [len(row) for row in labels] != [len(result.score) for result in scores]:
+        raise DataError("labels do not match the scores; give one array of each series' length")
+    margin = {place: np.nanmax(scores[place].score) - thresholds.of(scores[place].item_id) for place in drawable}
+    chosen = sorted(sorted(drawable, key=lambda place: -margin[place])[:max_series])
+    figure = Figure(figsize=(12.0, 3.1 * len(chosen) + 0.8), layout="constrained")
+    grid = figure.subplots(
+        2 * len(chosen), 1, squeeze=False, gridspec_kw={"height_ratios": [2.2, 1] * len(chosen)}
+    ).ravel()
+    with quiet():
+        for row, place in enumerate(chosen):
+            known = None if labels is None else labels[place]
+            _panel(grid[2 * row], grid[2 * row + 1], scores[place], thresholds, known, stamp)
+    if title is not None:
+        figure.suptitle(title, fontsize=13, fontweight="bold", color=_ACTUAL)
+    handles = {name: h for axes in grid for h, name in zip(*axes.get_legend_handles_labels(), strict=True)}
+    figure.legend(
+        handles.values(),
+        handles.keys(),
+        loc="outside lower center",
+        ncols=len(handles),
+        frameon=False,
+        fontsize=9,
+        labelcolor=_TEXT,
+    )
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=130)
+
+
+def _panel(
+    above: Axes, below: Axes, result: SeriesScores, thresholds: Thresholds, known: np.ndarray | None, stamp: Stamp
+) -> None:
+    times, limit = to_timestamps(result.index(), stamp), thresholds.of(result.item_id)
+    with np.errstate(invalid="ignore"):
+        flags = result.score > limit
+    for axes in (above, below):
+        if known is not None:
+            _shade(axes, times, known, _TRUTH, 0.35, "injected anomaly")
+        _shade(axes, times, flags, _FLAG, 0.35, "above the threshold")
+        axes.set_xlim(times[0], times[-1])  # type: ignore[arg-type]
+    for row in np.atleast_2d(result.target):
+        above.plot(times, row, color=_ACTUAL, linewidth=1.0)
+    below.plot(times, result.score, color=_FORECAST, linewidth=1.0, label="score (nats a step)")
+    below.axhline(limit, color=_FLAG, linewidth=0.9, linestyle=(0, (4, 3)), label="threshold")
+    below.set_ylim(*_score_limits(result.score, limit))
+    _dress(above, result.item_id)
+    _dress(below, "")
+    above.tick_params(labelbottom=False)
+    below.grid(axis="y", color=_GRID, linewidth=0.6)
+
+
+def _score_limits(score: np.ndarray, limit: float) -> tuple[float, float]:
+    """From the least to the largest score, cut at six times the threshold's height, so that one peak does not hide the
+    rest."""
+    low, high = float(np.nanmin(score)), float(np.nanmax(score))
+    reach = max(limit - low, 1e-6)
+    return low - 0.1 * reach, min(max(high, limit), low + 6 * reach) + 0.2 * reach
+
+
+def _shade(axes: Axes, times: pd.DatetimeIndex, flags: np.ndarray, color: str, alpha: float, name: str) -> None:
+    # Half a step to either side, or as much as can be seen.
+    half = max((times[1] - times[0]) / 2, (times[-1] - times[0]) / 500) if len(times) > 1 else pd.Timedelta("1h")
+    for place, (first, end) in enumerate(stretches(flags)):
+        label = name if place == 0 else None
+        axes.axvspan(
+            times[first] - half,  # type: ignore[arg-type]
+            times[end - 1] + half,  # type: ignore[arg-type]
+            color=color,
+            alpha=alpha,
+            linewidth=0,
+            label=label,
+        )

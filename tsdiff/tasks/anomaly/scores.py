@@ -1,0 +1,211 @@
+"""Anomaly scores of series: how unlikely a model finds each step, thresholds from ordinary data, and long frames."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from shared.errors import ConfigError, DataError
+from tsdiff.data import Stamp, series_from_frame, to_timestamps
+from tsdiff.data.frequency import quiet
+from tsdiff.model.model import TSDiff
+from tsdiff.predictor import TSDiffPredictor
+from tsdiff.tasks.likelihood import LikelihoodSettings, WindowLikelihoods, window_log_likelihoods
+from tsdiff.windows.calendar import shifted
+from tsdiff.windows.entries import Entry
+
+DEFAULT_SCORING = LikelihoodSettings(method="elbo", levels=8, log_snr_end=1.0)
+"""Down to noise of e^{-1} = 0.37 network units: below it the network copies what it sees, whatever it is
+(`benchmarks/anomaly.py` compares others)."""
+
+
+@dataclass(frozen=True)
+class SeriesScores:
+    """The anomaly scores of one series.
+
+    Attributes:
+        item_id: of the series.
+        start: of the series.
+        target: (length,), or (channels, length), what was scored, NaN where missing.
+        score: (length,) nats a step in the network's units, so that series of any level compare: the negative
+            log-likelihood ("ode": of the windows that cover the step, a step's share; "elbo": the step's own part of
+            it), averaged over the windows that cover it. NaN where the value is missing, or in no scored window.
+    """
+
+    item_id: str
+    start: pd.Period
+    target: np.ndarray
+    score: np.ndarray
+
+    def index(self) -> pd.PeriodIndex:
+        """The periods of the steps."""
+        with quiet():
+            return pd.period_range(self.start, periods=len(self.score), freq=self.start.freq)
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """Scores above which a step counts as anomalous.
+
+    Attributes:
+        quantile: of the scores of ordinary data that they are.
+        overall: over all series, for a series that was not among them.
+        items: of each series.
+    """
+
+    quantile: float
+    overall: float
+    items: Mapping[str, float]
+
+    def of(self, item_id: str) -> float:
+        """The threshold of a series."""
+        return self.items.get(item_id, self.overall)
+
+
+def anomaly_scores(
+    model: TSDiff | TSDiffPredictor,
+    data: Entry | Iterable[Entry] | pd.DataFrame,
+    settings: LikelihoodSettings | None = None,
+    *,
+    target: str = "target",
+    item_id: str | None = None,
+    timestamp: str | None = None,
+) -> list[SeriesScores]:
+    """Score every step of each series.
+
+    Args:
+        model: trained, or the predictor around it.
+        data: a GluonTS entry, a dataset of them, or a long frame.
+        settings: how windows are scored; None takes the bound with windows a prediction length apart. "ode" tells of
+            windows, and places an anomaly only as well as windows overlap.
+        target, item_id, timestamp: columns of a frame; found by their usual names when absent (`series_from_frame`).
+
+    Returns:
+        One result a series, in order. Series of which no window could be scored are in it, with NaN for scores and a
+        warning.
+
+    Raises:
+        DataError: no series can be scored at all; see `window_log_likelihoods` too.
+    """
+    model = model.model if isinstance(model, TSDiffPredictor) else model
+    entries: Iterable[Entry]
+    if isinstance(data, pd.DataFrame):
+        series = series_from_frame(data, target=target, item_id=item_id, timestamp=timestamp, freq=model.config.freq)
+        series.warn()
+        entries = series
+    else:
+        entries = [data] if isinstance(data, Mapping) else data
+    results = [_scores(model, entry, place, settings or DEFAULT_SCORING) for place, entry in enumerate(entries)]
+    if not any(np.isfinite(result.score).any() for result in results):
+        raise DataError(
+            f"none of {len(results)} series could be scored: every window of {model.config.length} steps misses more "
+            f"than {(settings or DEFAULT_SCORING).max_missing:.0%} of its values; give longer series, or raise "
+            "max_missing"
+        )
+    return results
+
+
+def fit_thresholds(scores: Iterable[SeriesScores], quantile: float = 0.995) -> Thresholds:
+    """Thresholds from the scores of data that is taken to be ordinary, such as the training data.
+
+    Raises:
+        ConfigError: a quantile outside (0, 1).
+        DataError: no score at all.
+    """
+    if not 0 < quantile < 1:
+        raise ConfigError(f"quantile={quantile}: need a share between 0 and 1")
+    items = {result.item_id: result.score[np.isfinite(result.score)] for result in scores}
+    items = {item: values for item, values in items.items() if values.size}
+    if not items:
+        raise DataError("there is no score to take a threshold from; give series that can be scored")
+    overall = float(np.quantile(np.concatenate(list(items.values())), quantile))
+    return Thresholds(quantile, overall, {item: float(np.quantile(values, quantile)) for item, values in items.items()})
+
+
+def anomalies_to_frame(
+    scores: Iterable[SeriesScores], thresholds: Thresholds | None = None, stamp: Stamp = "start"
+) -> pd.DataFrame:
+    """A long frame: item_id, timestamp, value (value_0, value_1, … with several channels), score, and, with thresholds,
+    threshold and anomaly (bool).
+
+    Steps without a score keep their row, with an empty score, and are no anomaly.
+    """
+    frames = []
+    for result in scores:
+        columns: dict[str, Any] = {
+            "item_id": result.item_id,
+            "timestamp": to_timestamps(result.index(), stamp),
+            **_values(result.target),
+            "score": result.score,
+        }
+        if thresholds is not None:
+            limit = thresholds.of(result.item_id)
+            with np.errstate(invalid="ignore"):
+                columns |= {"threshold": limit, "anomaly": result.score > limit}
+        frames.append(pd.DataFrame(columns))
+    if not frames:
+        raise DataError("there is no series to make a frame of")
+    return pd.concat(frames, ignore_index=True)
+
+
+def _values(target: np.ndarray) -> dict[str, np.ndarray]:
+    return {"value": target} if target.ndim == 1 else {f"value_{i}": row for i, row in enumerate(target)}
+
+
+def stretches(flags: np.ndarray) -> list[tuple[int, int]]:
+    """(first, last + 1) of each run of true values in flags (length,)."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], np.asarray(flags, dtype=np.int8), [0]])))
+    return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
+
+
+def stretches_to_frame(scores: Iterable[SeriesScores], thresholds: Thresholds, stamp: Stamp = "start") -> pd.DataFrame:
+    """One row a stretch above the threshold: item_id, first and last timestamp, steps, the largest score, threshold;
+    the largest excess over the threshold first."""
+    columns = ["item_id", "first", "last", "steps", "score", "threshold"]
+    rows: list[tuple[Any, ...]] = []
+    for result in scores:
+        times, limit = to_timestamps(result.index(), stamp), thresholds.of(result.item_id)
+        with np.errstate(invalid="ignore"):
+            runs = stretches(np.greater(result.score, limit))
+        rows += [
+            (result.item_id, times[first], times[end - 1], end - first, float(result.score[first:end].max()), limit)
+            for first, end in runs
+        ]
+    rows.sort(key=lambda row: row[5] - row[4])
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _scores(model: TSDiff, entry: Entry, place: int, settings: LikelihoodSettings) -> SeriesScores:
+    named = {**entry, "item_id": str(entry.get("item_id", place))}
+    (windows,) = window_log_likelihoods(model, [named], settings)
+    target = np.asarray(entry["target"], dtype=np.float64)
+    target = np.where(np.isfinite(target), target, np.nan)
+    missing = np.asarray(np.isnan(np.atleast_2d(target)).all(axis=0))
+    score = step_scores(windows, len(missing))
+    score[missing] = np.nan
+    lost = int((np.isnan(score) & ~missing).sum())
+    if lost:
+        warnings.warn(
+            f"series {windows.item_id!r}: {lost} steps lie in no scored window and have no score", stacklevel=4
+        )
+    return SeriesScores(windows.item_id, shifted(entry["start"], 0), target, score)
+
+
+def step_scores(windows: WindowLikelihoods, total: int) -> np.ndarray:
+    """The score of each of `total` steps, averaged over the windows that cover it; NaN where none does."""
+    sums, counts = np.zeros(total), np.zeros(total)
+    for row, first in enumerate(windows.first):
+        low, high = max(int(first), 0), int(first) + windows.length
+        if windows.steps is None:
+            nats = np.full(high - low, -windows.network_log_likelihood[row] / windows.length)
+        else:
+            nats = -windows.steps[row, low - int(first) :]
+        known = np.isfinite(nats)
+        sums[low:high] += np.where(known, nats, 0.0)
+        counts[low:high] += known
+    return np.divide(sums, counts, out=np.full(total, np.nan), where=counts > 0)

@@ -1,0 +1,283 @@
+"""How likely a model finds the windows of a series: exact log density, or a cheap bound that tells where.
+
+A model gives the density of a window in its own units, after scaling by the window's context. Both are reported:
+
+    log p(series units | location, scale) = log p(network units) − Σ log scale,
+
+the sum over the values of the window. The scale is taken as given: as it is computed from the window itself, the left
+side is a density of windows of that scale, not over all series.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from shared.elbo import elbo
+from shared.errors import ConfigError, DataError
+from shared.likelihood import Trace, estimate_log_likelihood
+from shared.random import make_generator, randn
+from tsdiff.model.model import TSDiff
+from tsdiff.windows.calendar import shifted
+from tsdiff.windows.conditioning import Conditions, bridge, cut_with_lags, windows_of
+from tsdiff.windows.entries import Entry, Series, read_series
+
+Method = Literal["ode", "elbo"]
+
+
+@dataclass(frozen=True)
+class LikelihoodSettings:
+    """How windows are scored.
+
+    Args:
+        method: "ode", the log density by the probability-flow ODE, or "elbo", a lower bound of it that needs no
+            derivative of the network and comes step by step (`shared.elbo`).
+        stride: steps from one window to the next; None takes the prediction length for "elbo", and lays windows side by
+            side for "ode", which costs more. The last window ends where the series does.
+        trace: of "ode": "exact" (one backward pass a value of the window), "hutchinson", or "auto": exact up to 32.
+        probes: of "hutchinson", at least 2, so that the result's standard error is known. All windows share them: what
+            chance adds is then nearly the same for all, and cancels where windows are compared.
+        steps: of "ode": Runge–Kutta steps, four network calls each.
+        levels: of "elbo": noise levels, two network calls each, for each draw.
+        draws: of "elbo": noise at each level, at least 2, shared by all windows as the probes are.
+        log_snr_end: log-SNR that counts as clean data: values are known to a standard deviation of e^{-log_snr_end} in
+            network units. None takes the smallest noise that the model was trained with.
+        max_missing: share of missing values above which a window is left out.
+        seed: of probes and noise.
+        batch_rows: windows that go through the network together; bounds memory, does not change results.
+
+    Raises:
+        ConfigError: a value out of its range.
+    """
+
+    method: Method = "ode"
+    stride: int | None = None
+    trace: Trace = "auto"
+    probes: int = 8
+    steps: int = 16
+    levels: int = 16
+    draws: int = 2
+    log_snr_end: float | None = None
+    max_missing: float = 0.25
+    seed: int = 0
+    batch_rows: int = 256
+
+    def __post_init__(self) -> None:
+        for name, value, known in (("method", self.method, Method), ("trace", self.trace, Trace)):
+            if value not in get_args(known):
+                raise ConfigError(f"{name}={value!r}: choose one of {', '.join(get_args(known))}")
+        for name, least in (("stride", 1), ("probes", 2), ("draws", 2), ("steps", 1), ("levels", 1), ("batch_rows", 1)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise ConfigError(f"{name}={value}: need at least {least}")
+        if self.log_snr_end is not None and not math.isfinite(self.log_snr_end):
+            raise ConfigError(f"log_snr_end={self.log_snr_end}: need a finite number")
+        if not 0 <= self.max_missing < 1:
+            raise ConfigError(f"max_missing={self.max_missing}: need a share of 0 or more, below 1")
+
+
+@dataclass(frozen=True)
+class WindowLikelihoods:
+    """The scored windows of one series. `np.asarray` of it is `log_likelihood`.
+
+    Attributes:
+        item_id: of the series.
+        start: of the series.
+        first: (windows,) position of each window's first step; negative where a short series was padded in front.
+        length: steps of a window.
+        log_likelihood: (windows,) nats, in the series' units; a lower bound with method "elbo".
+        network_log_likelihood: (windows,) nats, in the network's units, where windows of any level compare.
+        standard_error: (windows,) nats, of either, from probes or noise draws; 0 with an exact trace.
+        missing: (windows,) share of missing values, which were bridged by straight lines, as in training, and count as
+            if they had been observed by "ode", while "elbo" leaves them out.
+        steps: (windows, length) nats in the network's units that each step contributes, over its channels, NaN where it
+            is missing; None with method "ode", which tells of the window only.
+        skipped: positions of windows that were left out, for too many missing values.
+    """
+
+    item_id: str
+    start: pd.Period
+    first: np.ndarray
+    length: int
+    log_likelihood: np.ndarray
+    network_log_likelihood: np.ndarray
+    standard_error: np.ndarray
+    missing: np.ndarray
+    steps: np.ndarray | None
+    skipped: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.first)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.array(self.log_likelihood, dtype=dtype)
+
+    def frame(self) -> pd.DataFrame:
+        """One row a window: item_id, start (pd.Period), log_likelihood, network_log_likelihood, standard_error,
+        missing."""
+        return pd.DataFrame(
+            {
+                "item_id": self.item_id,
+                "start": [shifted(self.start, int(first)) for first in self.first],
+                "log_likelihood": self.log_likelihood,
+                "network_log_likelihood": self.network_log_likelihood,
+                "standard_error": self.standard_error,
+                "missing": self.missing,
+            }
+        )
+
+
+def window_log_likelihoods(
+    model: TSDiff, dataset: Iterable[Entry], settings: LikelihoodSettings | None = None
+) -> Iterator[WindowLikelihoods]:
+    """Score the windows of each series, in order; entries are read as they are needed.
+
+    A series shorter than a window is padded in front with missing values.
+
+    Args:
+        model: trained.
+        dataset: GluonTS entries; NaN is missing.
+        settings: how.
+
+    Raises:
+        DataError: a series that cannot be used (`observed_target`) or whose likelihood is not finite.
+        ConfigError: the process has no prior density, or a model that is not unconditional.
+    """
+    settings = settings or LikelihoodSettings()
+    if model.config.conditional:
+        raise ConfigError(
+            "a conditional model has no density of whole windows: its network is told the observed values; train one "
+            "with conditional=False"
+        )
+    return _each(model, dataset, settings)
+
+
+def _each(model: TSDiff, dataset: Iterable[Entry], settings: LikelihoodSettings) -> Iterator[WindowLikelihoods]:
+    for place, entry in enumerate(dataset):
+        yield _series(model, entry, str(entry.get("item_id", place)), settings)
+
+
+def window_places(total: int, length: int, stride: int) -> np.ndarray:
+    """First positions of windows that cover a series of `total` steps: every `stride`, and one that ends with it."""
+    last = total - length
+    if last <= 0:
+        return np.array([last])
+    places = np.arange(0, last + 1, stride)
+    return places if places[-1] == last else np.append(places, last)
+
+
+@dataclass(frozen=True)
+class _Windows:
+    """Windows (windows, length, channels) in network units, bridged, with what of them was observed, the network's
+    other inputs, and log of the scale that each value was divided by (windows, 1, channels)."""
+
+    values: Tensor
+    observed: Tensor
+    inputs: dict[str, Tensor]
+    log_scale: Tensor
+
+
+def _series(model: TSDiff, entry: Entry, name: str, settings: LikelihoodSettings) -> WindowLikelihoods:
+    config = model.config
+    series = read_series(entry, config, name)
+    if series.empty:
+        raise DataError(f"series {name!r} holds no observed value; leave it out")
+    usual = config.prediction_length if settings.method == "elbo" else config.length
+    places = window_places(len(series), config.length, settings.stride or usual)
+    missing = np.array([np.isnan(cut_with_lags(series.target, int(first), config)).mean() for first in places])
+    kept, skipped = places[missing <= settings.max_missing], places[missing > settings.max_missing]
+    if len(skipped):
+        warnings.warn(
+            f"series {name!r}: {len(skipped)} of {len(places)} windows of {config.length} steps miss more than "
+            f"{settings.max_missing:.0%} of their values and are not scored (max_missing)",
+            stacklevel=4,
+        )
+    parts = [
+        _scored(model, _windows(model, series, kept[at : at + settings.batch_rows]), settings)
+        for at in range(0, len(kept), settings.batch_rows)
+    ]
+    shapes = ((), (), (), (config.length,))
+    density, error, jacobian, steps = (
+        np.concatenate([part[column] for part in parts]) if parts else np.zeros((0, *shape))
+        for column, shape in enumerate(shapes)
+    )
+    bad = np.flatnonzero(~np.isfinite(density))
+    if bad.size:
+        raise DataError(
+            f"series {name!r}: the likelihood of the window from step {kept[bad[0]]} is not finite; its values leave "
+            "the range of single precision after scaling: rescale the series, or leave that stretch out"
+        )
+    return WindowLikelihoods(
+        item_id=name,
+        start=series.start,
+        first=kept,
+        length=config.length,
+        log_likelihood=density + jacobian,
+        network_log_likelihood=density,
+        standard_error=error,
+        missing=missing[missing <= settings.max_missing],
+        steps=steps if settings.method == "elbo" else None,
+        skipped=skipped,
+    )
+
+
+def _windows(model: TSDiff, series: Series, places: np.ndarray) -> _Windows:
+    config, copies = model.config, 1 + len(model.config.lags)
+    windows = windows_of([(series, int(first)) for first in places], config, model.statistics)
+    batch = Conditions.stack(windows, config)
+    values, observed = bridge(torch.where(batch.observed > 0, batch.values, math.nan).numpy())
+    log_scale = np.stack([np.tile(np.log(window.scale), copies) for window in windows])
+    return _Windows(
+        torch.from_numpy(values).to(model.device),
+        torch.from_numpy(observed),
+        {key: value.to(model.device) for key, value in batch.inputs.items()},
+        torch.from_numpy(log_scale)[:, None],
+    )
+
+
+def _scored(
+    model: TSDiff, windows: _Windows, settings: LikelihoodSettings
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """log density in network units, its standard error, the log Jacobian to series units, (windows,), and the steps'
+    contributions (windows, length)."""
+    x0, counted = windows.values, windows.observed.double()
+    t_end = model.sde.t_min if settings.log_snr_end is None else float(model.sde.time_of_log_snr(settings.log_snr_end))
+
+    def denoiser(x: Tensor, t: Tensor) -> Tensor:
+        return model(x, t, **windows.inputs)
+
+    if settings.method == "elbo":
+        shape = (settings.levels, 1, *x0.shape[1:])
+        noise = [randn(shape, make_generator(settings.seed, "elbo", i), x0.dtype) for i in range(settings.draws)]
+        with torch.inference_mode():
+            elements = elbo(denoiser, model.sde, x0, torch.stack(noise).to(x0.device), t_end=t_end).elements.cpu()
+        each = (elements * counted).flatten(2).sum(2)
+        density, error = each.mean(0), each.std(0) / math.sqrt(len(each))
+        own, seen = (part[..., : model.config.channels] for part in (elements.mean(0), counted))
+        steps = torch.where(seen.amax(2) > 0, (own * seen).sum(2), math.nan)
+    else:
+        probes = [randn((1, *x0.shape[1:]), make_generator(settings.seed, "probe", i)) for i in range(settings.probes)]
+        # The state at t_end is α·x_0, so that the density is one of x_0 and not of its shrunken image.
+        alpha, dims = float(model.sde.alpha(t_end)), x0[0].numel()
+        with torch.inference_mode(False):
+            result = estimate_log_likelihood(
+                denoiser,
+                model.sde,
+                alpha * x0,
+                trace=settings.trace,
+                probes=torch.stack(probes).sign().to(x0.device),
+                t_end=t_end,
+                steps=settings.steps,
+            )
+        density, error = result.value.cpu() + dims * math.log(alpha), result.standard_error.cpu()
+        counted, steps = torch.ones_like(counted), torch.full(x0.shape[:2], math.nan, dtype=torch.float64)
+    jacobian = -(windows.log_scale * counted).flatten(1).sum(1)
+    return density.numpy(), error.numpy(), jacobian.numpy(), steps.numpy()

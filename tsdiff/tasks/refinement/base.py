@@ -1,0 +1,108 @@
+"""Base forecasts as refinement reads them: matched with the series they are of, checked, as paths."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import zip_longest
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from gluonts.model.forecast import Forecast, SampleForecast
+
+from shared.errors import DataError
+from tsdiff.sampling.drawing import quantile_levels
+from tsdiff.windows.calendar import shifted
+from tsdiff.windows.entries import Entry
+
+
+class BaseForecast(NamedTuple):
+    """A base forecast and its series.
+
+    Attributes:
+        forecast: GluonTS's.
+        entry: the series up to the forecast's start.
+        name: of the series, or its place.
+        start: of the forecast.
+    """
+
+    forecast: Forecast
+    entry: Entry
+    name: str
+    start: pd.Period
+
+
+def matched(forecasts: Iterable[Forecast], dataset: Iterable[Entry], prediction_length: int) -> Iterator[BaseForecast]:
+    """Pair each forecast with its series, in order; one of another series would refine it towards the wrong history.
+
+    Raises:
+        DataError: forecasts and series differ in number, item, start or horizon.
+    """
+    for place, (forecast, entry) in enumerate(zip_longest(forecasts, dataset)):
+        if forecast is None or entry is None:
+            fewer, more = ("forecasts", "series") if forecast is None else ("series", "forecasts")
+            raise DataError(f"there are {place} {fewer} but more {more}; give one base forecast for each series")
+        name = str(entry.get("item_id", place))
+        start = shifted(entry["start"], np.shape(entry["target"])[-1])
+        item = entry.get("item_id")
+        if None not in (item, forecast.item_id) and str(item) != str(forecast.item_id):
+            raise DataError(
+                f"base forecast {place} is of series {str(forecast.item_id)!r}, but series {place} is {name!r}; keep "
+                "forecasts in the order of the series"
+            )
+        if forecast.start_date != start:
+            raise DataError(
+                f"the base forecast of series {name!r} starts at {forecast.start_date}, but the series ends before "
+                f"{start}; give the series as the base forecaster saw it, without the values to forecast"
+            )
+        if forecast.prediction_length != prediction_length:
+            raise DataError(
+                f"the base forecast of series {name!r} has {forecast.prediction_length} steps, the model refines "
+                f"{prediction_length}; use a base forecaster of that horizon"
+            )
+        yield BaseForecast(forecast, entry, name, start)
+
+
+def base_paths(base: BaseForecast, count: int, by_quantile: bool, channels: int = 1) -> np.ndarray:
+    """`count` paths of a base forecast, float64, (count, prediction_length, channels).
+
+    Args:
+        base: samples of any number (one is repeated), or quantiles, whose paths are those of the sample levels.
+        count: how many.
+        by_quantile: at each step the values in ascending order, path i at level `quantile_levels(count)[i]`; otherwise
+            samples as they are, repeated or thinned evenly.
+        channels: that the forecast must have.
+
+    Raises:
+        DataError: a value that is not finite, or another number of channels.
+    """
+    paths = _paths(base, count, by_quantile)
+    found = 1 if paths.ndim == 2 else paths.shape[2]
+    if found != channels:
+        raise DataError(
+            f"the base forecast of series {base.name!r} has {found} channels, the model {channels}; use a base "
+            "forecaster of as many"
+        )
+    return paths.reshape(*paths.shape[:2], channels)
+
+
+def _paths(base: BaseForecast, count: int, by_quantile: bool) -> np.ndarray:
+    forecast = base.forecast
+    if isinstance(forecast, SampleForecast):
+        samples = np.asarray(forecast.samples, dtype=np.float64)
+        _check_finite(samples, base)
+        if by_quantile:
+            return np.quantile(samples, quantile_levels(count), axis=0, method="weibull")
+        return samples[np.arange(count) * len(samples) // count]
+    paths = np.stack([np.asarray(forecast.quantile(float(q)), dtype=np.float64) for q in quantile_levels(count)])
+    _check_finite(paths, base)
+    return np.sort(paths, axis=0)
+
+
+def _check_finite(values: np.ndarray, base: BaseForecast) -> None:
+    bad = np.argwhere(~np.isfinite(values))
+    if len(bad):
+        raise DataError(
+            f"the base forecast of series {base.name!r} holds {values[tuple(bad[0])]} at step {bad[0][1]}; give "
+            "forecasts that are finite"
+        )

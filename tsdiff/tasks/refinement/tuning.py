@@ -1,0 +1,117 @@
+"""What a refinement cannot know beforehand: the representative noise level, and what a validation window favours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from itertools import islice, product
+
+import numpy as np
+import torch
+from gluonts.model.forecast import Forecast
+
+from shared.errors import ConfigError, DataError
+from shared.random import make_generator, randn
+from shared.sde import DiscreteVPSDE
+from tsdiff.evaluation.metrics import Pair, evaluate
+from tsdiff.model.model import TSDiff
+from tsdiff.tasks.refinement.config import ADJUSTED, Energy, RefineConfig
+from tsdiff.tasks.refinement.refiner import Refiner
+from tsdiff.windows.conditioning import Conditions, conditionings
+from tsdiff.windows.entries import Entry
+
+
+def representative_log_snr(model: TSDiff, dataset: Iterable[Entry], windows: int = 64, seed: int = 0) -> float:
+    """The noise level whose denoising loss is nearest to the mean over all levels (Kollovieh et al. 2023, §4).
+
+    Args:
+        model: trained.
+        dataset: training series; the last window of each of the first `windows` is measured.
+        windows: at most this many.
+        seed: of the noise, the same at every level.
+
+    Returns:
+        log(α/σ).
+
+    Raises:
+        DataError: no series.
+    """
+    entries = list(islice(dataset, windows))
+    if not entries:
+        raise DataError("there is no series to measure the loss on")
+    named = [(str(entry.get("item_id", place)), entry) for place, entry in enumerate(entries)]
+    firsts = [np.shape(entry["target"])[-1] - model.config.length for entry in entries]
+    inputs = conditionings(named, model.config, model.statistics, firsts)
+    conditions = Conditions.stack(inputs, model.config, device=model.device)
+    noise = randn(conditions.values.shape, make_generator(seed, "representative"), device=model.device)
+    sde = model.sde
+    if isinstance(sde, DiscreteVPSDE):
+        times = sde.time_of_step(torch.arange(len(sde))).double()
+    else:
+        times = torch.linspace(sde.t_min, sde.T, 100, dtype=torch.float64)
+    losses = []
+    for t in times:
+        alpha, sigma = float(sde.alpha(t)), float(sde.sigma(t))
+        at = t.to(noise).expand(len(inputs))
+        with torch.no_grad():
+            x0 = model(alpha * conditions.values + sigma * noise, at, **conditions.inputs)
+        error = (alpha / sigma) ** 2 * (conditions.values - x0).square() * conditions.observed
+        losses.append(float(error.sum() / conditions.observed.sum()))
+    nearest = int(np.abs(np.array(losses) - np.mean(losses)).argmin())
+    return float(sde.log_snr(times[nearest]))
+
+
+def candidates(
+    config: RefineConfig | None = None,
+    log_snrs: Sequence[float] = (-0.75, -0.25, 0.25, 0.75),
+    prior_scales: Sequence[float] = (0.03, 0.1, 0.3, 1.0),
+    energies: Sequence[Energy] = ("score", "denoising"),
+) -> list[RefineConfig]:
+    """A configuration at every noise level and strength of the prior, with each energy that the method can use."""
+    base = config or RefineConfig()
+    usable = [energy for energy in energies if energy == "denoising" or base.method not in ADJUSTED]
+    return [
+        replace(base, energy=energy, log_snrs=(level,), prior_scale=scale)
+        for energy, level, scale in product(usable, log_snrs, prior_scales)
+    ]
+
+
+def choose_refinement(
+    model: TSDiff,
+    forecasts: Iterable[Forecast],
+    pairs: Iterable[Pair],
+    configs: Sequence[RefineConfig] | None = None,
+    tolerance: float = 0.05,
+) -> tuple[RefineConfig, dict[RefineConfig, float]]:
+    """The configuration that changes the base forecasts of validation windows least, of those whose CRPS is nearly the
+    lowest: windows are few, and where they do not tell configurations apart the base forecast deserves the doubt.
+
+    Args:
+        model: trained, best without the validation windows: on windows that it has learnt by heart it looks better
+            than it is.
+        forecasts: the base forecaster's, one for each pair, in order.
+        pairs: (input entry, label entry) of windows that are not those of the test.
+        configs: to choose from; None takes `candidates()`.
+        tolerance: relative to the lowest CRPS; 0 takes the lowest.
+
+    Returns:
+        The chosen one, and the CRPS of each.
+
+    Raises:
+        ConfigError: tolerance < 0, or no configurations.
+        DataError: see `Refiner.refine` and `tsdiff.evaluation.metrics.evaluate`.
+    """
+    chosen_from = candidates() if configs is None else configs
+    if not tolerance >= 0 or not chosen_from:
+        raise ConfigError(f"tolerance={tolerance}, {len(chosen_from)} configurations: need 0 or more, and at least one")
+    base, windows = list(forecasts), list(pairs)
+    inputs = [past for past, _ in windows]
+    scores: dict[RefineConfig, float] = {}
+    changes: dict[RefineConfig, float] = {}
+    for config in chosen_from:
+        refined = list(Refiner(model, config).refine(base, inputs))
+        scores[config] = evaluate(refined, windows).crps
+        moved = (np.abs(new.quantile(0.5) - old.quantile(0.5)).sum() for new, old in zip(refined, base, strict=True))
+        changes[config] = float(sum(moved))
+    good = (1 + tolerance) * min(scores.values())
+    return min((config for config in scores if scores[config] <= good), key=lambda config: changes[config]), scores

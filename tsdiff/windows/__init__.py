@@ -1,0 +1,1 @@
+"""Series as windows that a network takes: cut, scaled, with calendar and known values."""

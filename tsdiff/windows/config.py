@@ -1,0 +1,145 @@
+"""What the windows of a model are."""
+
+from __future__ import annotations
+
+import math
+import sys
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from shared.errors import ConfigError
+from shared.files.settings import whole_number
+from tsdiff.data.frequency import base_freq, normalise_freq
+
+Scaling = Literal["mean", "standard", "last", "none"]
+Calendar = Literal["none", "waves", "gluonts", "season"]
+
+# How many seasons of context serve well where nothing is said: two weeks of hours, twelve of days, …
+_CONTEXT = {"s": 720, "min": 720, "h": 336, "D": 84, "B": 60, "W": 52, "M": 48, "Q": 20, "Y": 12}
+_COUNTS = (
+    "prediction_length",
+    "context_length",
+    "channels",
+    "dynamic_features",
+    "static_features",
+    "external_features",
+)
+# No shape of a saved model tells these, and memory goes with them: a damaged file must not ask for any amount.
+_LONGEST, _LARGEST, _LONGEST_LAG = 1 << 17, 1 << 19, 1 << 20
+ANY_FREQ = "any"
+"""The frequency of a model of all frequencies; `TSDiff.adapted` gives it one, and a horizon up to its longest."""
+
+
+@dataclass(frozen=True)
+class WindowConfig:
+    """What the windows of a model are: how they are cut and scaled, and what the network is told beside their values.
+
+    Args:
+        freq: normalised pandas frequency of the series; "any" of a model of all (`ANY_FREQ`).
+        prediction_length: steps to forecast; the most of them for a model of all frequencies.
+        context_length: steps before them that a window holds; a window has at most 131,072 steps and 524,288 values.
+        scaling: windows are divided by the mean absolute value of their context ("mean", the paper's), or brought to
+            zero mean and unit deviation of it ("standard"), or taken relative to its last value, in units of its mean
+            absolute change from one value to the next ("last", for random walks), or left as they are ("none");
+            missing values are left out. What the forecast of a window of almost no spread is scaled by,
+            `tsdiff.windows.scales.without_level` says.
+        calendar: what the network sees of each step's place in time: "waves", sines and cosines of its place in the
+            day, week or year; "gluonts", GluonTS's time features and the logarithm of the series' age, as published;
+            "season", the same columns for all frequencies (`tsdiff.windows.calendar.calendar_features`), where the
+            network is also told which steps lie before the series and sees nothing there.
+        channels: dimensions of the series; targets are (length,) for one, (channels, length) for more.
+        lags: the window's channels also hold the series this many steps before, diffused with it, as published.
+        dynamic_features: rows of "feat_dynamic_real", known for the horizon too.
+        static_features: length of "feat_static_real".
+        categories: how many values each "feat_static_cat" takes; each is embedded.
+        scale_feature: whether the network sees the logarithm of the window's scale.
+        conditional: TSDiff-Cond: the network sees the observed values and which they are (Kollovieh et al. 2023, §5).
+        known_lags: a conditional network is also told the series this many steps before, scaled like the window, 0
+            where it is not known. Imported TSDiff-Cond models have them; other conditional models take `lags`.
+        external_features: features that the network takes from its callers alone. Imported models that were trained
+            without features have them; forecasts give none.
+        default_scale: with "mean", the scale of a context that holds no value but zeros. None takes that of the whole
+            series, 0 that of all windows which are drawn or trained on together, as published (GluonTS's MeanScaler).
+        minimum_scale: no scale is smaller.
+    """
+
+    freq: str
+    prediction_length: int
+    context_length: int
+    scaling: Scaling = "mean"
+    calendar: Calendar = "waves"
+    channels: int = 1
+    lags: tuple[int, ...] = ()
+    dynamic_features: int = 0
+    static_features: int = 0
+    categories: tuple[int, ...] = ()
+    scale_feature: bool = False
+    conditional: bool = False
+    known_lags: tuple[int, ...] = ()
+    external_features: int = 0
+    default_scale: float | None = None
+    minimum_scale: float = sys.float_info.min
+
+    def __post_init__(self) -> None:
+        if self.freq == ANY_FREQ:
+            if self.calendar not in ("season", "none"):
+                raise ConfigError(f"calendar={self.calendar!r} needs one frequency; with freq='any' take 'season'")
+        elif normalise_freq(self.freq) != self.freq:
+            raise ConfigError(f"freq={self.freq!r}: write it as {normalise_freq(self.freq)!r}")
+        for name in _COUNTS:
+            object.__setattr__(self, name, whole_number(name, getattr(self, name)))
+        for name in ("lags", "known_lags", "categories"):
+            object.__setattr__(self, name, tuple(whole_number(name, value) for value in getattr(self, name)))
+        if self.prediction_length < 1:
+            raise ConfigError(f"prediction_length={self.prediction_length}: need at least one step to forecast")
+        if self.context_length < 1:
+            raise ConfigError(f"context_length={self.context_length}: need at least one step of context")
+        if self.scaling not in get_args(Scaling):
+            raise ConfigError(f"scaling={self.scaling!r}: choose one of {', '.join(get_args(Scaling))}")
+        if self.calendar not in get_args(Calendar):
+            raise ConfigError(f"calendar={self.calendar!r}: choose one of {', '.join(get_args(Calendar))}")
+        if self.channels < 1:
+            raise ConfigError(f"channels={self.channels}: a series has at least one")
+        if self.length > _LONGEST or self.length * self.network_channels > _LARGEST:
+            raise ConfigError(
+                f"windows of context_length + prediction_length = {self.length} steps and {self.network_channels} "
+                f"channels (those of lags counted): need at most {_LONGEST} steps, and {_LARGEST} values"
+            )
+        for name in ("dynamic_features", "static_features", "external_features"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"{name}={getattr(self, name)}: need 0 or more")
+        for name in ("lags", "known_lags"):
+            lags = getattr(self, name)
+            if any(not 1 <= lag <= _LONGEST_LAG for lag in lags) or len(set(lags)) < len(lags):
+                raise ConfigError(f"{name}={lags}: need different numbers of steps, each from 1 to {_LONGEST_LAG}")
+        if self.default_scale is not None and not (self.scaling == "mean" and 0 <= self.default_scale < math.inf):
+            raise ConfigError(f"default_scale={self.default_scale}: need a number from 0, and scaling='mean'")
+        if not 0 < self.minimum_scale < math.inf:
+            raise ConfigError(f"minimum_scale={self.minimum_scale}: need a positive number")
+        if self.known_lags and not self.conditional:
+            raise ConfigError(f"known_lags={self.known_lags}: only a conditional network is told them")
+        if any(size < 1 for size in self.categories):
+            raise ConfigError(f"categories={self.categories}: each takes at least one value")
+
+    @property
+    def length(self) -> int:
+        """Steps in a window: context and horizon."""
+        return self.context_length + self.prediction_length
+
+    @property
+    def network_channels(self) -> int:
+        """Channels of a window: the series', then those of each lag."""
+        return self.channels * (1 + len(self.lags))
+
+    @property
+    def universal(self) -> bool:
+        """Whether the model serves series of all frequencies; `freq` is "any" until it has been given one."""
+        return self.calendar == "season"
+
+
+def fitting_context(freq: str, prediction_length: int, patch: int, context_length: int | None = None) -> int:
+    """The smallest context of at least `context_length` (default: by frequency) whose window is whole patches."""
+    if context_length is not None and context_length < 1:
+        raise ConfigError(f"context_length={context_length}: need at least one step of context")
+    wanted = context_length or max(_CONTEXT.get(base_freq(freq), 64), 2 * prediction_length)
+    return wanted + -(wanted + prediction_length) % patch
