@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from shared.sde import SBVESDE, sde_to_config
+from shared.sde import SBVESDE
 from speech.audio.files import read_audio
 from speech.enhancer import load_model
 from speech.model.backbones import LightConfig
@@ -27,7 +27,7 @@ def light_model(path: str | None) -> SpeechModel:
     config = SpeechConfig(
         LightConfig(),
         FrontEndConfig(n_fft=512, hop_length=256, window="sqrthann"),
-        sde_to_config(SBVESDE()),
+        SBVESDE(),
         Parameterisation(output="data"),
         SamplingConfig("ode1", steps=1, schedule="log_snr"),
     )

@@ -18,7 +18,7 @@ from shared.files.settings import whole_number
 from shared.objectives import DiffusionLoss, TimeSampler
 from shared.predictions import NetworkOutput
 from shared.random import derive_seed
-from shared.sde import SDE, sde_from_config, sde_to_config
+from shared.sde import SDE
 from shared.training.module import DiffusionModule, TrainingConfig, fit
 from tsdiff.data import normalise_freq
 from tsdiff.data.store import SPOOL_ABOVE
@@ -128,7 +128,7 @@ class TSDiffEstimator(Estimator):
             scaling=SCALINGS.get(scaling, scaling),  # type: ignore[arg-type]
             calendar=calendar,
             backbone=backbone,
-            sde=sde_to_config(sde or paper_sde()),
+            sde=sde or paper_sde(),
             output=output,
             channels=channels,
             lags=tuple(lags),
@@ -167,7 +167,7 @@ class TSDiffEstimator(Estimator):
             "conditional": config.conditional,
             "missing": self.missing,
             "backbone": config.backbone,
-            "sde": sde_from_config(config.sde),
+            "sde": config.sde,
             "loss": self.loss,
             "training": self.training,
             "batch_size": self.batch_size,

@@ -23,6 +23,7 @@ from shared.errors import CheckpointError
 from shared.files.budget import Budget
 from shared.files.documents import parse_json, read_json
 from shared.files.io import atomic_path, write_json
+from shared.kinds import CUSTOM, told
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 _REMEDY = "copy or train the model again"
@@ -230,18 +231,23 @@ def load_state(module: nn.Module, state: Mapping[str, Tensor], origin: str) -> N
         raise CheckpointError(f"{origin}: {str(error).splitlines()[-1].strip()}; {_REMEDY}") from error
 
 
-def dataclass_from(cls: type[T], values: Mapping[str, Any], origin: str) -> T:
+def dataclass_from(cls: type[T], values: Mapping[str, Any], origin: str, custom: Sequence[type] = ()) -> T:
     """A typed dataclass from JSON values, checked by pydantic; unknown names are refused.
+
+    Args:
+        cls: the dataclass.
+        values: its fields.
+        origin: for messages.
+        custom: a user's own classes of settings that are chosen by `kind` (`shared.kinds`).
 
     Raises:
         CheckpointError: names the settings that are unknown, missing or of the wrong type.
     """
     adapter: TypeAdapter[T] = TypeAdapter(with_config(ConfigDict(extra="forbid", strict=False))(cls))
     try:
-        return adapter.validate_python(dict(values))
+        return adapter.validate_python(dict(values), context={CUSTOM: custom})
     except ValidationError as error:
-        details = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()[:5])
-        raise CheckpointError(f"settings in {origin} do not fit {cls.__name__}: {details}; {_REMEDY}") from error
+        raise CheckpointError(f"settings in {origin} do not fit {cls.__name__}: {told(error)}; {_REMEDY}") from error
 
 
 def resolve(path_or_name: str | os.PathLike[str], bundled: Path, cache_dir: str | None = None) -> Path:

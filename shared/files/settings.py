@@ -14,6 +14,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 
 from shared.errors import ConfigError
 from shared.files.documents import parse_yaml, read_yaml_file
+from shared.kinds import told, with_kind
 
 T = TypeVar("T")
 
@@ -82,7 +83,9 @@ def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     result = dict(base)
     for name, value in over.items():
         inner = result.get(name)
-        # A backbone of another kind shares no field with the one before it.
+        if isinstance(inner, dict) and "kind" in inner and isinstance(value, Mapping):
+            value = with_kind(value)
+        # A backbone or a process of another kind shares no field with the one before it.
         part = isinstance(inner, dict) and isinstance(value, dict) and "kind" not in value
         result[name] = merged(dict(inner or {}), value) if part else value
     return result
@@ -110,5 +113,4 @@ def checked(cls: type[T], values: Mapping[str, Any], origin: str) -> T:
     try:
         return adapter.validate_python(dict(values))
     except ValidationError as error:
-        details = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()[:5])
-        raise ConfigError(f"{origin}: {details}") from error
+        raise ConfigError(f"{origin}: {told(error)}") from error

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
 
-from shared.errors import ConfigError
+from shared.kinds import OneOf, chosen
 from shared.sde.anchored import BBEDSDE, OUVESDE, OUVPSDE, SBVESDE
 from shared.sde.base import SDE
-from shared.sde.preserving import VESDE, VPSDE, DiscreteVPSDE, SubVPSDE, cosine_betas, linear_betas
+from shared.sde.preserving import VESDE, VPSDE, DiscreteVPSDE, FlowSDE, SubVPSDE, cosine_betas, linear_betas
 
 __all__ = [
     "BBEDSDE",
@@ -19,42 +19,38 @@ __all__ = [
     "VESDE",
     "VPSDE",
     "DiscreteVPSDE",
+    "FlowSDE",
+    "Process",
     "SubVPSDE",
     "cosine_betas",
     "linear_betas",
-    "sde_from_config",
-    "sde_to_config",
+    "sde_from",
 ]
 
-SDES: dict[str, type[SDE]] = {
-    "vp": VPSDE,
-    "sub_vp": SubVPSDE,
-    "ve": VESDE,
-    "discrete_vp": DiscreteVPSDE,
-    "ouve": OUVESDE,
-    "ouvp": OUVPSDE,
-    "bbed": BBEDSDE,
-    "sbve": SBVESDE,
-}
+SDES: tuple[type[SDE], ...] = (
+    VPSDE,
+    SubVPSDE,
+    VESDE,
+    FlowSDE,
+    DiscreteVPSDE,
+    OUVESDE,
+    OUVPSDE,
+    BBEDSDE,
+    SBVESDE,
+)
+Process = Annotated[SDE, OneOf(SDE, SDES)]
+"""The type of a setting that is a process: an object, a kind, or a mapping of kind and parameters."""
 
 
-def sde_to_config(sde: SDE) -> dict[str, Any]:
-    """A JSON-ready description, {"name": ..., parameters...}; `sde_from_config` inverts it."""
-    names = {cls: name for name, cls in SDES.items()}
-    return {"name": names[type(sde)], **asdict(sde)}  # type: ignore[call-overload]
+def sde_from(value: SDE | str | Mapping[str, Any], custom: Sequence[type] = ()) -> SDE:
+    """A process from its kind, or from a mapping of kind and parameters as `dataclasses.asdict` writes it.
 
-
-def sde_from_config(config: dict[str, Any]) -> SDE:
-    """The SDE that `sde_to_config` described.
+    Args:
+        value: one of these; a process is returned as it is.
+        custom: classes of processes besides those of the toolkit.
 
     Raises:
-        ConfigError: unknown name or parameter.
+        ConfigError: unknown kind or parameter, or a value out of range.
     """
-    parameters = dict(config)
-    name = parameters.pop("name", None)
-    if not isinstance(name, str) or name not in SDES:
-        raise ConfigError(f"unknown SDE {name!r}; known: {', '.join(SDES)}")
-    try:
-        return SDES[name](**parameters)
-    except TypeError as error:  # unknown parameters, or values that are no numbers
-        raise ConfigError(f"parameters of SDE {name!r}: {error}") from error
+    found: SDE = chosen(Process, value, "process", custom)
+    return found

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
 from scipy.special import expi
@@ -26,6 +27,7 @@ class OUVESDE(SDE):
     theta: float = 1.5
     sigma_min: float = 0.05
     sigma_max: float = 0.5
+    kind: Literal["ouve"] = field(default="ouve", kw_only=True, repr=False)
 
     def __post_init__(self) -> None:
         positive(theta=self.theta)
@@ -74,6 +76,7 @@ class OUVPSDE(LinearBeta, SDE):
     beta_min: float = 0.1
     beta_max: float = 2.0
     stiffness: float = 1.0
+    kind: Literal["ouvp"] = field(default="ouvp", kw_only=True, repr=False)
 
     def __post_init__(self) -> None:
         self._check_beta()
@@ -109,6 +112,7 @@ class BBEDSDE(SDE):
     k: float = 2.6
     c: float = 0.52
     t_max: float = 0.999
+    kind: Literal["bbed"] = field(default="bbed", kw_only=True, repr=False)
 
     def __post_init__(self) -> None:
         positive(k=self.k, c=self.c)
@@ -154,6 +158,7 @@ class SBVESDE(SDE):
 
     k: float = 2.6
     c: float = 0.4
+    kind: Literal["sbve"] = field(default="sbve", kw_only=True, repr=False)
 
     def __post_init__(self) -> None:
         positive(k=self.k, c=self.c)

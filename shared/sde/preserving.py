@@ -1,12 +1,13 @@
-"""Processes around zero: variance preserving, sub-VP, variance exploding, and any discrete β table."""
+"""Processes around zero: variance preserving, sub-VP, variance exploding, straight, and any discrete β table."""
 
 from __future__ import annotations
 
 import math
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 import torch
@@ -86,6 +87,7 @@ class VPSDE(LinearBeta, BetaPath):
 
     beta_min: float = 0.1
     beta_max: float = 20.0
+    kind: Literal["vp"] = field(default="vp", kw_only=True, repr=False)
 
     def __post_init__(self) -> None:
         self._check_beta()
@@ -100,6 +102,7 @@ class SubVPSDE(LinearBeta, BetaPath):
 
     beta_min: float = 0.1
     beta_max: float = 20.0
+    kind: Literal["sub_vp"] = field(default="sub_vp", kw_only=True, repr=False)
 
     def __post_init__(self) -> None:
         self._check_beta()
@@ -122,6 +125,7 @@ class VESDE(SDE):
     sigma_min: float = 0.01
     sigma_max: float = 50.0
     discretization = "exact"
+    kind: Literal["ve"] = field(default="ve", kw_only=True, repr=False)
 
     def __post_init__(self) -> None:
         _check_sigmas(self.sigma_min, self.sigma_max)
@@ -150,6 +154,44 @@ class VESDE(SDE):
         return 1e-5
 
 
+@dataclass(frozen=True)
+class FlowSDE(SDE):
+    """The straight path of flow matching, α = 1 − t, σ = t (Lipman et al. 2023; Liu et al. 2023, "rectified flow").
+
+    At t = 1 nothing of the data is left: α = 0, σ = 1. Drift and diffusion are infinite there, the path and the
+    probability-flow ODE are not.
+    """
+
+    discretization = "exact"
+    kind: Literal["flow"] = field(default="flow", kw_only=True, repr=False)
+
+    def _alpha(self, t: Tensor) -> Tensor:
+        return 1 - t
+
+    def _alpha_dot(self, t: Tensor) -> Tensor:
+        return -torch.ones_like(t)
+
+    def _variance(self, t: Tensor) -> Tensor:
+        return t.square()
+
+    def _variance_dot(self, t: Tensor) -> Tensor:
+        return 2 * t
+
+    def _diffusion_squared(self, t: Tensor) -> Tensor:
+        return 2 * t / (1 - t)
+
+    def _time_of_log_snr(self, lam: Tensor) -> Tensor:
+        return torch.sigmoid(-lam)
+
+    @property
+    def t_end(self) -> float:
+        return 0.0
+
+    @property
+    def t_min(self) -> float:
+        return 1e-3
+
+
 @dataclass(frozen=True, init=False)
 class DiscreteVPSDE(BetaPath):
     """A table of N betas (Ho et al. 2020, "DDPM") as a continuous path through its points, exact at them.
@@ -165,6 +207,7 @@ class DiscreteVPSDE(BetaPath):
     """
 
     betas: tuple[float, ...]
+    kind: Literal["discrete_vp"] = field(default="discrete_vp", kw_only=True, repr=False)
 
     def __init__(self, betas: Sequence[float] | Tensor | np.ndarray) -> None:
         try:

@@ -8,7 +8,7 @@ from typing import Any
 
 from shared.errors import CheckpointError, ConfigError
 from shared.files.checkpoint import dataclass_from
-from shared.sde import OUVESDE, SBVESDE, SDE, sde_to_config
+from shared.sde import OUVESDE, SBVESDE, SDE
 from speech.model.backbones import BackboneConfig
 from speech.model.backbones.dcunet import DCUNetConfig
 from speech.model.backbones.ncsnpp import PUBLISHED, NCSNppConfig
@@ -80,7 +80,7 @@ def published_config(values: Mapping[str, Any], origin: str) -> SpeechConfig:
     return SpeechConfig(
         backbone=_dcunet(settings) if backbone == "dcunet" else _ncsnpp(settings, backbone),
         frontend=_frontend(settings, backbone),
-        sde=sde_to_config(sde),
+        sde=sde,
         parameterisation=_parameterisation(settings, backbone),
         sampling=_sampling(settings, backbone, sde),
     )

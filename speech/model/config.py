@@ -8,8 +8,9 @@ from typing import Any, Literal, get_args
 
 from shared.errors import ConfigError
 from shared.files.settings import whole_number
+from shared.kinds import chosen
 from shared.samplers import MOST_STEPS, Schedule
-from shared.sde import OUVESDE, sde_from_config, sde_to_config
+from shared.sde import OUVESDE, Process
 from speech.model.backbones import BackboneConfig, NCSNppConfig
 from speech.model.frontend import FrontEndConfig
 
@@ -131,22 +132,19 @@ class SpeechConfig:
     Args:
         backbone: the network; `kind` tells which.
         frontend: spectrograms.
-        sde: the process, as `shared.sde.sde_to_config` describes it.
+        sde: the process.
         parameterisation: what the network's output means.
         sampling: used unless told otherwise.
-
-    Raises:
-        ConfigError: the process is unknown.
     """
 
     backbone: BackboneConfig = field(default_factory=NCSNppConfig)
     frontend: FrontEndConfig = field(default_factory=FrontEndConfig)
-    sde: dict[str, Any] = field(default_factory=lambda: sde_to_config(OUVESDE()))
+    sde: Process = field(default_factory=OUVESDE)
     parameterisation: Parameterisation = field(default_factory=lambda: Parameterisation(sign=-1))
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
 
     def __post_init__(self) -> None:
-        sde_from_config(self.sde)
+        object.__setattr__(self, "sde", chosen(Process, self.sde, "sde"))
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready."""

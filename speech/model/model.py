@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from shared.files.checkpoint import dataclass_from, open_checkpoint, resolve, save_checkpoint
 from shared.predictions import PathPoint
-from shared.sde import SDE, sde_from_config
+from shared.sde import SDE
 from shared.sde.base import expand
 from speech.model.backbones import build_backbone
 from speech.model.config import FramePadding, Parameterisation, SpeechConfig
@@ -42,7 +42,7 @@ class SpeechModel(nn.Module):
         super().__init__()
         self.config = config
         self.frontend = FrontEnd(config.frontend)
-        self.sde: SDE = sde_from_config(config.sde)
+        self.sde: SDE = config.sde
         self.backbone = backbone or build_backbone(config.backbone, config.frontend, self.sde)
 
     @property

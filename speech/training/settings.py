@@ -11,7 +11,7 @@ from typing import Any, Literal
 from shared.errors import ConfigError
 from shared.files.settings import change, checked, merged, plain, read_yaml, settings_file
 from shared.objectives import TimeSampler
-from shared.sde import SBVESDE, sde_to_config
+from shared.sde import SBVESDE
 from shared.training.module import TrainingConfig
 from speech.data import PRESETS, MixConfig
 from speech.model.backbones import LightConfig
@@ -113,7 +113,7 @@ class HardwareSettings:
 LIGHT_MODEL = SpeechConfig(
     backbone=LightConfig(width=32, edge_width=16, blocks=4, mixing_width=128),
     frontend=FrontEndConfig(),
-    sde=sde_to_config(SBVESDE()),
+    sde=SBVESDE(),
     parameterisation=Parameterisation(output="data"),
     sampling=SamplingConfig("ode1", steps=1, schedule="log_snr"),
 )
@@ -201,7 +201,4 @@ def read_experiment(
     if task not in PRESETS:
         raise ConfigError(f"task: {task!r} is not one of {', '.join(PRESETS)}")
     defaults["data"]["mix"] = plain(PRESETS[task])
-    model = values.get("model")
-    if isinstance(model, dict) and "name" in (model.get("sde") or {}):
-        defaults["model"]["sde"] = {}  # another process has other parameters
     return checked(Experiment, merged(defaults, values), str(path or "the settings"))

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from shared.sde import SDE, sde_to_config
+from shared.sde import SDE
 from speech.model.backbones import LightConfig
 from speech.model.config import Parameterisation, SamplingConfig, SpeechConfig
 from speech.model.frontend import FrontEndConfig
@@ -56,7 +56,7 @@ def linear_model() -> LinearModel:
         config = SpeechConfig(
             TINY_LIGHT,
             TINY_FRONT_END,
-            sde_to_config(sde),
+            sde,
             parameterisation or Parameterisation(),
             sampling or SamplingConfig(),
         )

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from shared.sde import OUVESDE, SBVESDE, sde_to_config
+from shared.sde import OUVESDE, SBVESDE
 from speech.enhancer import Enhancer
 from speech.model.backbones import LightConfig
 from speech.model.config import Parameterisation, SamplingConfig, SpeechConfig
@@ -36,7 +36,7 @@ def tiny_model(
     config = SpeechConfig(
         LightConfig(**SMALL, causal=causal),
         replace(frontend, normalize=normalize),
-        sde_to_config(sde),
+        sde,
         Parameterisation(output="data"),
         SamplingConfig(sampler=sampler, steps=steps),
     )
@@ -91,7 +91,7 @@ def gain_enhancer(
     config = SpeechConfig(
         LightConfig(**SMALL, causal=True),
         replace(frontend, window="sqrthann", normalize="not", transform="none"),
-        sde_to_config(SBVESDE()),
+        SBVESDE(),
         Parameterisation(output="data"),
         SamplingConfig("ode1", steps=1),
     )

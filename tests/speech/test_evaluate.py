@@ -218,11 +218,11 @@ def command() -> Callable[..., tuple[int, str, BaseException | None]]:
 def test_command_enhances_first(
     folders: Folders, tmp_path: Path, command: Callable[..., tuple[int, str, object]]
 ) -> None:
-    from shared.sde import OUVESDE, sde_to_config
+    from shared.sde import OUVESDE
     from speech.model.config import Parameterisation, SamplingConfig, SpeechConfig
 
     sampling = SamplingConfig(sampler="ode1", steps=2)
-    config = SpeechConfig(TINY_LIGHT, TINY_FRONT_END, sde_to_config(OUVESDE()), Parameterisation("data"), sampling)
+    config = SpeechConfig(TINY_LIGHT, TINY_FRONT_END, OUVESDE(), Parameterisation("data"), sampling)
     SpeechModel(config).save_pretrained(tmp_path / "model")
     (folders["noisy"] / "part1" / "3.wav").write_text("no sound")
     asked = ["--noisy", folders["noisy"], "--model", tmp_path / "model", "--output", tmp_path / "out"]

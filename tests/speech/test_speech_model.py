@@ -144,7 +144,7 @@ CONFIGS = [
     SpeechConfig(DCUNetConfig(), FRONT_ENDS["48k"], parameterisation=SCALES["score, all"]),
     SpeechConfig(
         NCSNppConfig(divide_by_time=None),
-        sde={"name": "sbve", "k": 2.6, "c": 0.4},
+        sde=SBVESDE(),
         sampling=SamplingConfig("sb_sde", 50, network_time="next", frame_padding="reflect"),
     ),
     SpeechConfig(TINY_LIGHT, TINY_FRONT_END),
@@ -180,8 +180,8 @@ def test_what_is_no_model_is_told(tmp_path: Path) -> None:
         SpeechModel.from_pretrained(tmp_path)
     with pytest.raises(ConfigError, match="c_out='2'"):
         Parameterisation(c_out="2")  # type: ignore[arg-type]
-    with pytest.raises(ConfigError, match="unknown SDE"):
-        SpeechConfig(sde={"name": "brownian"})
+    with pytest.raises(ConfigError, match="sde: kind='brownian'"):
+        SpeechConfig(sde="brownian")
 
 
 def test_public_names_are_there() -> None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from shared.random import make_generator
-from shared.sde import SDE, VPSDE, sde_to_config
+from shared.sde import SDE, VPSDE
 from tsdiff import TSDiff, TSDiffConfig
 from tsdiff.model.backbones import S4DConfig
 from tsdiff.windows.scales import Statistics
@@ -43,7 +43,7 @@ def gaussian_model(sde: SDE | None = None, **settings: Any) -> tuple[TSDiff, Ten
     over (steps, network channels)."""
     sde = sde or VPSDE()
     settings = {"scaling": "mean", "calendar": "none", "backbone": S4DConfig(patch=4, width=8, blocks=1), **settings}
-    config = TSDiffConfig("h", HORIZON, CONTEXT, sde=sde_to_config(sde), output="data", **settings)
+    config = TSDiffConfig("h", HORIZON, CONTEXT, sde=sde, output="data", **settings)
     model = TSDiff(config, Statistics(center=0.4, spread=0.7))
     cov = covariance(config.length * config.network_channels)
     model.denoiser.network = GaussianNetwork(sde, cov)

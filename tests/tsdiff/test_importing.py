@@ -98,7 +98,7 @@ def test_settings_from_yaml_and_from_lightning(saved: Callable[[Any], Path], tmp
     assert isinstance(model.config.backbone, S4Config)
     assert model.config.backbone.input_skip
     assert model.config.backbone.dropout == 0.1
-    assert len(model.config.sde["betas"]) == 50
+    assert len(model.config.sde.betas) == 50
     model = import_checkpoint(path, {"init_skip": False, "timesteps": 100})
     assert torch.equal(noise(model), expected)
 
@@ -109,7 +109,7 @@ def test_functions_among_the_settings_are_read_by_name(tmp_path: Path) -> None:
 
     def betas(schedule: str, config: dict[str, Any] | None = None) -> list[float]:
         save_lightning(path, state, {**CONFIG, "diffusion_scheduler": schedule, "timesteps": 50})
-        return import_checkpoint(path, config).config.sde["betas"]  # type: ignore[no-any-return]
+        return import_checkpoint(path, config).config.sde.betas  # type: ignore[no-any-return]
 
     linear = betas(f"{SCHEDULES}.linear_beta_schedule")
     assert (linear[0], linear[-1], len(linear)) == (1e-4, 0.1, 50)
@@ -164,7 +164,7 @@ def test_what_else_the_scripts_read_and_write_is_a_configuration(saved: Callable
     for name, text in files.items():
         (tmp_path / name).write_text(text)
         config = import_checkpoint(path, tmp_path / name).config
-        assert (config.backbone.input_skip, len(config.sde["betas"])) == (True, 50)  # type: ignore[union-attr]
+        assert (config.backbone.input_skip, len(config.sde.betas)) == (True, 50)  # type: ignore[union-attr]
     (tmp_path / "runs.yaml").write_text("freq: !!python/object/apply:os.getcwd []")
     with pytest.raises(ConfigError, match=r"runs\.yaml"):
         import_checkpoint(path, tmp_path / "runs.yaml")

@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 from shared.errors import CheckpointError, ConfigError
 from shared.files.checkpoint import CONFIG, WEIGHTS, save_checkpoint
 from shared.predictions import PathPoint
-from shared.sde import VPSDE, sde_to_config
+from shared.sde import VPSDE
 from tsdiff import TSDiff, TSDiffConfig, TSDiffPredictor
 from tsdiff.model.backbones import S4DConfig
 from tsdiff.model.model import FORMAT, VERSION
@@ -56,7 +56,7 @@ def calendar() -> torch.Tensor:
 # --- whole checkpoints -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("changes", [{}, {"scaling": "standard", "output": "edm", "sde": sde_to_config(VPSDE())}])
+@pytest.mark.parametrize("changes", [{}, {"scaling": "standard", "output": "edm", "sde": VPSDE()}])
 def test_a_saved_model_answers_as_before(tmp_path, changes):
     model = tiny_model(**changes)
     model.save_pretrained(tmp_path / "m")
@@ -133,15 +133,18 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
     "unexpected key": (reweighted(lambda s: s.update(extra=torch.ones(1))), "unexpected key 'extra'.*again"),
     "wrong shape": (reweighted(lambda s: s.update({HEAD: torch.ones(3, 3)})), r"'.*head.weight' has shape \(3, 3\)"),
     "unknown setting": (edited(lambda c: c.update(colour=1)), "colour: Unexpected keyword.*again"),
-    "unknown size": (edited(lambda c: c["backbone"].update(depth=1)), "backbone.s4d.depth: Unexpected keyword"),
+    "unknown size": (edited(lambda c: c["backbone"].update(depth=1)), "backbone.depth: Unexpected keyword"),
     "missing setting": (edited(lambda c: c.pop("freq")), "freq: Field required"),
     "wrong type": (edited(lambda c: c.update(context_length="long")), "context_length: Input should be a valid int"),
     "wrong choice": (edited(lambda c: c.update(output="magic")), "output: Input should be"),
     "impossible value": (edited(lambda c: c.update(prediction_length=0)), "prediction_length=0: need at least one"),
     "unknown frequency": (edited(lambda c: c.update(freq="zzz")), "unknown frequency 'zzz'"),
-    "unknown process": (edited(lambda c: c["sde"].update(name="magic")), "unknown SDE 'magic'"),
-    "process parameter": (edited(lambda c: c["sde"].update(magic=1)), "parameters of SDE"),
-    "process values": (edited(lambda c: c["sde"].update(betas="abc")), "settings in .* do not make a model"),
+    "unknown process": (edited(lambda c: c["sde"].update(kind="magic")), "kind='magic'"),
+    "process parameter": (edited(lambda c: c["sde"].update(magic=1)), "unexpected keyword argument 'magic'"),
+    "process values": (
+        edited(lambda c: c["sde"].update(betas="abc")),
+        "sde: betas must be a list of numbers, not 'abc'",
+    ),
     "damaged header": (reweighted(keep, {"config": "{"}), "model.safetensors is not valid JSON"),
     "header is a list": (reweighted(keep, {"config": "[]"}), "carries a configuration that is not a JSON object"),
 }
@@ -242,7 +245,7 @@ def test_noise_and_data_predictions_are_two_views_of_one(output):
 
 def test_noise_by_step_needs_a_table():
     with pytest.raises(ConfigError, match="VPSDE has no table of steps"):
-        tiny_model(sde=sde_to_config(VPSDE())).predict_noise(torch.zeros(1, 24, 1), torch.zeros(1).long())
+        tiny_model(sde=VPSDE()).predict_noise(torch.zeros(1, 24, 1), torch.zeros(1).long())
 
 
 def test_samples_repeat_and_do_not_depend_on_how_many_are_drawn():

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from shared.errors import ConfigError
 from shared.files.checkpoint import dataclass_from
-from shared.sde import VPSDE, sde_to_config
+from shared.sde import VPSDE
 from tsdiff.estimator import TSDiffEstimator
 from tsdiff.model.backbones import S4Backbone, S4Config, S4DConfig
 from tsdiff.model.backbones.dplr import DPLR, discretise, hippo_legs, kernel, truncated
@@ -238,6 +238,6 @@ def test_model_takes_any_length_and_only_tables() -> None:
     model = TSDiff(TSDiffConfig("h", 3, 10, backbone=SMALL)).eval()
     assert model.sample(2, steps=3).shape == (2, 13, 1)
     with pytest.raises(ConfigError, match="table"):
-        TSDiff(TSDiffConfig("h", 3, 10, backbone=SMALL, sde=sde_to_config(VPSDE())))
+        TSDiff(TSDiffConfig("h", 3, 10, backbone=SMALL, sde=VPSDE()))
     with pytest.raises(ConfigError, match="0 … 99"):
         model.predict_noise(torch.randn(1, 13, 1), torch.tensor([100]))

@@ -17,7 +17,6 @@ from typing import Any
 from torch import Tensor
 
 from shared.errors import ConfigError
-from shared.sde import sde_to_config
 from tsdiff.importing.files import read_settings, read_state
 from tsdiff.importing.scaler import Scaler, without_scaler
 from tsdiff.importing.settings import IGNORED, PUBLISHED_LAGS, USED, Settings, Shapes
@@ -114,7 +113,7 @@ def _build(state: Mapping[str, Tensor], shapes: Shapes, settings: Settings, orig
         context_length=context,
         calendar="none",
         backbone=network,
-        sde=sde_to_config(settings.table()),
+        sde=settings.table(),
         output="noise",
         conditional=conditional,
         external_features=0 if conditional else shapes.features,

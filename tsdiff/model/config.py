@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
-from pydantic import Discriminator, Tag
-
 from shared.errors import ConfigError
+from shared.kinds import OneOf, chosen
 from shared.predictions import NetworkOutput
-from shared.sde import DiscreteVPSDE, linear_betas, sde_to_config
+from shared.sde import DiscreteVPSDE, Process, linear_betas
 from tsdiff.data.frequency import base_freq, candidate_seasons
 from tsdiff.model.backbones import S4Config, S4DConfig
 from tsdiff.windows.config import WindowConfig
@@ -17,14 +16,8 @@ from tsdiff.windows.config import WindowConfig
 _LONGEST_PATCH = 48
 
 
-def _backbone_kind(value: Any) -> str:
-    """Which backbone a value or its JSON describes; models saved before there were two have no `kind`."""
-    return value.get("kind", "s4d") if isinstance(value, dict) else getattr(value, "kind", "")
-
-
-BackboneConfig = Annotated[
-    Annotated[S4DConfig, Tag("s4d")] | Annotated[S4Config, Tag("s4")], Discriminator(_backbone_kind)
-]
+BackboneConfig = Annotated[Any, OneOf(None, (S4DConfig, S4Config), default="s4d")]
+"""Settings of a network, by `kind`; models that were saved before there were two have none."""
 
 
 def paper_sde() -> DiscreteVPSDE:
@@ -37,22 +30,30 @@ class TSDiffConfig(WindowConfig):
     """What a TSDiff model is: windows, network and process.
 
     Args:
-        backbone: sizes of the network: the patched S4D, or the published S4, which needs a process that is a table.
-        sde: the diffusion process, as `shared.sde.sde_to_config` writes it.
+        backbone: settings of the network: the patched S4D; the published S4, which needs a process that is a table; or
+            a class of your own, with a `kind` and a `build` (docs/extending.md).
+        sde: the diffusion process.
         output: what the network predicts.
     """
 
     backbone: BackboneConfig = field(default_factory=S4DConfig)
-    sde: dict[str, Any] = field(default_factory=lambda: sde_to_config(paper_sde()))
+    sde: Process = field(default_factory=paper_sde)
     output: NetworkOutput = "velocity"
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.length % self.backbone.patch:
+        object.__setattr__(self, "sde", chosen(Process, self.sde, "sde"))
+        object.__setattr__(self, "backbone", chosen(BackboneConfig, self.backbone, "backbone"))
+        if self.length % self.patch:
             raise ConfigError(
                 f"context_length + prediction_length = {self.length} is not a multiple of the patch, "
-                f"{self.backbone.patch}; `fitting_context` gives a context that fits"
+                f"{self.patch}; `fitting_context` gives a context that fits"
             )
+
+    @property
+    def patch(self) -> int:
+        """Points in a token of the network; 1 where it has none."""
+        return int(getattr(self.backbone, "patch", 1))
 
 
 def default_patch(freq: str) -> int:

@@ -17,11 +17,11 @@ from torch import Tensor, nn
 from shared.errors import ConfigError
 from shared.files.checkpoint import dataclass_from, open_checkpoint, resolve, save_checkpoint
 from shared.files.settings import whole_number
+from shared.kinds import kind_of
 from shared.predictions import Denoiser, PathPoint
 from shared.random import make_generator
 from shared.samplers import Method, sample, time_grid
-from shared.sde import SDE, DiscreteVPSDE, sde_from_config
-from tsdiff.model.backbones import PatchedS4D, S4Backbone, S4Config, S4DConfig
+from shared.sde import SDE, DiscreteVPSDE
 from tsdiff.model.config import TSDiffConfig
 from tsdiff.windows.calendar import SEASON_WIDTH, calendar_width
 from tsdiff.windows.conditioning import features_of, known_width
@@ -52,8 +52,8 @@ class TSDiff(nn.Module):
     def __init__(self, config: TSDiffConfig, statistics: Statistics | None = None):
         super().__init__()
         self.config = config
-        self.sde = sde_from_config(config.sde)
-        self.denoiser = Denoiser(_network(config, self.sde), self.sde, config.output)
+        self.sde: SDE = config.sde
+        self.denoiser = Denoiser(_Network(config), self.sde, config.output)
         features = config.static_features + config.dynamic_features
         self.register_buffer("statistics_values", torch.tensor([0.0, 1.0, 1.0], dtype=torch.float64))
         self.register_buffer("feature_values", torch.tensor([[0.0], [1.0]], dtype=torch.float64).repeat(1, features))
@@ -234,15 +234,19 @@ class TSDiff(nn.Module):
         save_checkpoint(path, FORMAT, VERSION, asdict(self.config), self.state_dict())
 
     @classmethod
-    def from_pretrained(cls, path_or_name: str | os.PathLike[str]) -> TSDiff:
+    def from_pretrained(cls, path_or_name: str | os.PathLike[str], custom: Sequence[type] = ()) -> TSDiff:
         """A model from a folder, a bundled name or a hub id; a bundled name goes before a folder, which is "./name".
+
+        Args:
+            path_or_name: of the model.
+            custom: classes of your own that its settings name by `kind` (processes, backbones).
 
         Raises:
             CheckpointError: there is none, or it is damaged, of another version, or does not fit.
         """
         folder = resolve(path_or_name, BUNDLED)
         saved = open_checkpoint(folder, FORMAT, VERSION)
-        config = dataclass_from(TSDiffConfig, saved.config, str(folder))
+        config = dataclass_from(TSDiffConfig, saved.config, str(folder), custom)
         # Models that were saved before the covariance was measured lack it.
         return saved.restore(lambda: cls(config), optional=_MEASURED)
 
@@ -288,15 +292,21 @@ class PointInputs(nn.Module):
         return torch.cat([part.expand(rows, -1, -1) for part in parts], dim=-1)
 
 
-class _LevelNetwork(nn.Module):
-    """Gives the backbone the log-SNR where the core gives the time."""
+class _Network(nn.Module):
+    """Gives the backbone its noise level where the core gives the time, and joins what is known of every point."""
 
-    def __init__(self, config: TSDiffConfig, backbone: S4DConfig, sde: SDE):
+    def __init__(self, config: TSDiffConfig):
         super().__init__()
-        self.inputs, self.sde = PointInputs(config), sde
+        self.inputs, self.sde = PointInputs(config), config.sde
+        self.by_step = getattr(config.backbone, "level", "log_snr") == "step"
+        if self.by_step and not isinstance(self.sde, DiscreteVPSDE):
+            raise ConfigError(
+                f"the backbone {kind_of(type(config.backbone))!r} needs a table of steps (DiscreteVPSDE), not "
+                f"{type(self.sde).__name__}"
+            )
         # The column of the features that is 1 before the series' start, where the network is not to see anything.
         self.before = self.inputs.lead + config.static_features + SEASON_WIDTH - 1 if config.universal else 0
-        self.backbone = PatchedS4D(backbone, config.length, config.network_channels, self.inputs.width)
+        self.backbone = config.backbone.build(config.length, config.network_channels, self.inputs.width)
 
     def forward(
         self,
@@ -306,38 +316,14 @@ class _LevelNetwork(nn.Module):
         categories: Tensor | None = None,
         known: Tensor | None = None,
     ) -> Tensor:
-        log_snr = self.sde.log_snr(t.double()).clamp(-20.0, 20.0)
         if self.before and features is not None:
             x = x * (1 - features[..., self.before, None])
-        return self.backbone(x, log_snr.to(x.dtype), self.inputs(features, categories, known, x))
+        return self.backbone(x, self._level(t).to(x.dtype), self.inputs(features, categories, known, x))
 
-
-class _StepNetwork(nn.Module):
-    """Gives the backbone the table's step where the core gives the time."""
-
-    def __init__(self, config: TSDiffConfig, backbone: S4Config, sde: DiscreteVPSDE):
-        super().__init__()
-        self.inputs, self.sde = PointInputs(config), sde
-        self.backbone = S4Backbone(backbone, config.length, config.network_channels, self.inputs.width)
-
-    def forward(
-        self,
-        x: Tensor,
-        t: Tensor,
-        features: Tensor | None = None,
-        categories: Tensor | None = None,
-        known: Tensor | None = None,
-    ) -> Tensor:
-        step = self.sde.step_of_time(t.double()).clamp_min(0.0)
-        return self.backbone(x, step, self.inputs(features, categories, known, x))
-
-
-def _network(config: TSDiffConfig, sde: SDE) -> nn.Module:
-    if not isinstance(config.backbone, S4Config):
-        return _LevelNetwork(config, config.backbone, sde)
-    if not isinstance(sde, DiscreteVPSDE):
-        raise ConfigError(f"the S4 backbone needs a table of steps (DiscreteVPSDE), not {type(sde).__name__}")
-    return _StepNetwork(config, config.backbone, sde)
+    def _level(self, t: Tensor) -> Tensor:
+        if self.by_step and isinstance(self.sde, DiscreteVPSDE):
+            return self.sde.step_of_time(t.double()).clamp_min(0.0)
+        return self.sde.log_snr(t.double()).clamp(-20.0, 20.0)
 
 
 def call_times(sde: SDE, steps: int, log_snr_end: float) -> Tensor:

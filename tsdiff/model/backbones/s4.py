@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from scipy.fft import next_fast_len
@@ -51,6 +51,8 @@ class S4Config:
     input_skip: bool = False
     conjugates: bool = True
     kind: Literal["s4"] = "s4"
+    level: ClassVar[Literal["step"]] = "step"
+    """What the network is told of the noise; others are told the log-SNR."""
 
     def __post_init__(self) -> None:
         for name in ("width", "blocks"):
@@ -71,6 +73,10 @@ class S4Config:
     def patch(self) -> int:
         """Points in a token: this network takes them one by one."""
         return 1
+
+    def build(self, length: int, channels: int, features: int) -> S4Backbone:
+        """The network, with fresh weights; see `S4Backbone`."""
+        return S4Backbone(self, length, channels, features)
 
 
 class S4Backbone(nn.Module):

@@ -51,6 +51,10 @@ class S4DConfig:
         if not 0 <= self.dropout < 1:
             raise ConfigError(f"dropout={self.dropout}: need 0 <= dropout < 1")
 
+    def build(self, length: int, channels: int, features: int) -> PatchedS4D:
+        """The network, with fresh weights; see `PatchedS4D`."""
+        return PatchedS4D(self, length, channels, features)
+
 
 class PatchedS4D(nn.Module):
     """(batch, length, channels) → the same shape, given the noise level and known features.

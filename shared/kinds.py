@@ -1,0 +1,126 @@
+"""What is chosen by name: settings classes with a `kind`, which build the thing themselves.
+
+A field of such a type takes an instance, the bare kind as a string, or a mapping with "kind" and the other fields, as
+JSON and YAML have them. A class of a user's own is no less: it is passed as `custom=[MyClass]` where a file is read,
+for a file never imports code by itself.
+"""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, is_dataclass
+from functools import lru_cache
+from typing import Any
+
+from pydantic import ConfigDict, GetCoreSchemaHandler, TypeAdapter, ValidationError, ValidationInfo, with_config
+from pydantic_core import core_schema
+
+from shared.errors import ConfigError
+
+CUSTOM = "custom"
+"""The key of a user's own classes in pydantic's validation context."""
+_RENAMED = {"name": "kind"}
+"""Keys of older files."""
+
+
+def kind_of(cls: type) -> str:
+    """The `kind` of a settings class.
+
+    Raises:
+        TypeError: it has none.
+    """
+    kind = getattr(cls, "kind", None)
+    if not isinstance(kind, str):
+        raise TypeError(f"{cls.__name__} has no kind; give it a field such as kind: str = {cls.__name__.lower()!r}")
+    return kind
+
+
+def with_kind(value: Mapping[str, Any]) -> dict[str, Any]:
+    """A mapping whose older key for the kind has today's name; it is said."""
+    made = dict(value)
+    for old, new in _RENAMED.items():
+        if old in made and (new not in made):
+            made[new] = made.pop(old)
+            warnings.warn(f"{old}: {made[new]} is written {new}: {made[new]} now", FutureWarning, stacklevel=2)
+    return made
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """Marks a field's type, `Annotated[Base, OneOf(Base, [A, B])]`, as one of several settings classes.
+
+    Args:
+        base: what all of them are, of which any instance is taken as it is; None takes those of any dataclass.
+        known: the classes that come with the toolkit.
+        default: the kind of a mapping that names none, as older files have it; None refuses such.
+    """
+
+    base: type | None
+    known: Sequence[type]
+    default: str | None = None
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        return core_schema.with_info_plain_validator_function(self._validated)
+
+    def _validated(self, value: Any, info: ValidationInfo) -> Any:
+        classes = {kind_of(cls): cls for cls in (*self.known, *((info.context or {}).get(CUSTOM) or ()))}
+        if isinstance(value, self.base) if self.base else is_dataclass(value):
+            return value
+        if isinstance(value, str):
+            value = {"kind": value}
+        if not isinstance(value, Mapping):
+            raise ValueError(f"{value!r}: need a kind ({', '.join(classes)}), alone or with its settings")
+        given = with_kind(value)
+        kind = given.get("kind", self.default)
+        if not isinstance(kind, str) or kind not in classes:
+            raise ValueError(
+                f"kind={kind!r}: choose one of {', '.join(classes)}; a class of your own is passed as custom=[…]"
+            )
+        return settings_from(classes[kind], given, info.context)
+
+
+def settings_from(cls: type, values: Mapping[str, Any], context: Any = None) -> Any:
+    """A settings class from its fields by name, checked by pydantic; unknown names are refused.
+
+    Raises:
+        pydantic.ValidationError: a field is unknown, missing or of the wrong type.
+    """
+    if not inspect.signature(cls).parameters.get("kind"):  # a class may state its kind without having it as a field
+        values = {name: value for name, value in values.items() if name != "kind"}
+    if not is_dataclass(cls) or not cls.__dataclass_params__.init:  # type: ignore[attr-defined]
+        try:
+            return cls(**values)
+        except TypeError as error:
+            raise ValueError(str(error)) from error
+    return TypeAdapter(with_config(ConfigDict(extra="forbid"))(cls)).validate_python(dict(values), context=context)
+
+
+def chosen(choice: Any, value: Any, name: str, custom: Sequence[type] = ()) -> Any:
+    """The settings object that a kind, a mapping or an object stands for.
+
+    Args:
+        choice: the type of the setting, an `Annotated[…, OneOf(…)]`.
+        value: what was given.
+        name: of the setting, for the message.
+        custom: a user's own classes besides the known ones.
+
+    Raises:
+        ConfigError: unknown kind or field, or a value out of range.
+    """
+    try:
+        return _adapter(choice).validate_python(value, context={CUSTOM: custom})
+    except ValidationError as error:
+        raise ConfigError(f"{name}: {told(error)}") from error
+
+
+@lru_cache
+def _adapter(choice: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(choice)
+
+
+def told(error: ValidationError) -> str:
+    """Which settings were refused, and why, in one line."""
+    places = ((".".join(map(str, one["loc"])), one["msg"].removeprefix("Value error, ")) for one in error.errors()[:5])
+    return "; ".join(f"{place}: {message}" if place else message for place, message in places)
