@@ -22,6 +22,9 @@ from shared.errors import ConfigError
 from shared.guidance import DenoiserFunction
 from shared.sde.base import SDE, expand, residual
 
+_LOWEST = -10.0
+"""Log-SNR from which the integral starts where the path ends at −∞: below it e^{2λ} leaves nothing."""
+
 
 @dataclass(frozen=True)
 class Elbo:
@@ -88,7 +91,7 @@ def elbo(
         )
     sde.prior_log_prob(x0[:1], None if y is None else y[:1])  # refuse a bridge before the work, not after
     t_end = sde.t_min if t_end is None else t_end
-    low, high = float(sde.log_snr(sde.T)), float(sde.log_snr(t_end))
+    low, high = max(float(sde.log_snr(sde.T)), _LOWEST), float(sde.log_snr(t_end))
     draws, levels = noise.shape[:2]
     width = (high - low) / levels
     with torch.no_grad():

@@ -55,11 +55,13 @@ class OneOf:
         base: what all of them are, of which any instance is taken as it is; None takes those of any dataclass.
         known: the classes that come with the toolkit.
         default: the kind of a mapping that names none, as older files have it; None refuses such.
+        names: strings that stand for themselves.
     """
 
     base: type | None
     known: Sequence[type]
     default: str | None = None
+    names: Sequence[str] = ()
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
         return core_schema.with_info_plain_validator_function(self._validated)
@@ -69,15 +71,17 @@ class OneOf:
         if isinstance(value, self.base) if self.base else is_dataclass(value):
             return value
         if isinstance(value, str):
+            if value in self.names:
+                return value
             value = {"kind": value}
         if not isinstance(value, Mapping):
             raise ValueError(f"{value!r}: need a kind ({', '.join(classes)}), alone or with its settings")
         given = with_kind(value)
         kind = given.get("kind", self.default)
         if not isinstance(kind, str) or kind not in classes:
-            raise ValueError(
-                f"kind={kind!r}: choose one of {', '.join(classes)}; a class of your own is passed as custom=[…]"
-            )
+            known = ", ".join(self.names or classes)
+            name = repr(kind) if self.names else f"kind={kind!r}"
+            raise ValueError(f"{name}: choose one of {known}; a class of your own is passed as custom=[…]")
         return settings_from(classes[kind], given, info.context)
 
 

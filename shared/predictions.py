@@ -45,15 +45,18 @@ class PathPoint:
         """x̂_0 (batch, ...) from a prediction of `kind` at state `x` (batch, ...) with anchor `y`.
 
         Raises:
-            ConfigError: at the end of a bridge, where only a prediction of the data tells anything of it.
+            ConfigError: where α = 0, from a prediction that tells nothing of the data there: of noise or score; at the
+                end of a bridge, where σ = 0 too, of velocity.
         """
         _check_kind(kind)
         if kind == "data":
             return value
-        if bool((self.alpha == 0).any()):
+        silent = self.alpha == 0 if kind != "velocity" else (self.alpha == 0) & (self.sigma == 0)
+        if bool(silent.any()):
             raise ConfigError(
-                f"a prediction of {kind} says nothing of the data at the end of a bridge; predict data (or use "
-                "edm), or start sampling a little before, with x_start and t_start"
+                f"a prediction of {kind} says nothing of the data at the end of a bridge, or where alpha is 0; predict "
+                "data (or use edm; velocity at the start of a flow), or start sampling a little before, with x_start "
+                "and t_start"
             )
         r, a, s = residual(x, y), self.alpha, self.sigma
         if kind == "noise":
@@ -119,13 +122,14 @@ class EDMScales:
 
     @classmethod
     def at(cls, point: PathPoint, sigma_data: float) -> EDMScales:
+        # Of α, σ and σ²/α one may vanish or be infinite at an end; these forms are the limits at all of them.
         a, ratio = point.alpha, point.ratio
         width = a * sigma_data**2 + ratio  # (α²σ_d² + σ²)/α
         noise = -0.125 * (a / ratio).log()
         return cls(
             sigma_data**2 / width,
-            sigma_data * (ratio / width).sqrt(),
-            (a * width).clamp_min(_SMALLEST).rsqrt(),
+            sigma_data * (1 + a / ratio * sigma_data**2).rsqrt(),
+            (a.square() * sigma_data**2 + point.sigma.square()).clamp_min(_SMALLEST).rsqrt(),
             noise.clamp(-_LARGEST_LEVEL, _LARGEST_LEVEL),
         )
 

@@ -1,36 +1,94 @@
-"""Sampling: one call, any process, any method."""
+"""Sampling: one call, any process, any method.
+
+A method is a callable that takes a `Run` over the grid of times: one of the settings classes here, a name that stands
+for one, or a user's own.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal, get_args
+from collections.abc import Callable, Sequence
+from dataclasses import fields, is_dataclass, replace
+from typing import Annotated, Any, Literal
 
 import torch
 from torch import Tensor
 
 from shared.errors import ConfigError
 from shared.guidance import DenoiserFunction, Guidance
+from shared.kinds import OneOf
 from shared.random import Generators
-from shared.samplers.exponential import exponential_integrator
-from shared.samplers.ode import euler, heun, rk45
-from shared.samplers.predictor_corrector import Corrector, Predictor, predictor_corrector
-from shared.samplers.run import Callback, ProgressBar, Run, SampleResult, StepInfo, Stop, is_clean
+from shared.samplers.exponential import Exponential
+from shared.samplers.ode import AdaptiveODE, TimeODE
+from shared.samplers.predictor_corrector import PredictorCorrector
+from shared.samplers.run import Callback, ProgressBar, Run, SampleResult, StepInfo, Stop
 from shared.samplers.schedules import MOST_STEPS, Schedule, time_grid
 from shared.sde.base import SDE
 
 __all__ = [
+    "KINDS",
+    "METHODS",
     "MOST_STEPS",
+    "AdaptiveODE",
     "Callback",
+    "Exponential",
     "Method",
+    "MethodSetting",
+    "PredictorCorrector",
     "ProgressBar",
+    "Run",
     "SampleResult",
+    "Sampler",
     "Schedule",
     "StepInfo",
+    "TimeODE",
+    "method_from",
     "sample",
     "time_grid",
 ]
 
 Method = Literal["ode1", "ode2", "ode3", "sde1", "sde2", "pc", "euler", "heun", "rk45"]
+Sampler = Callable[[Run], None]
+METHODS: dict[str, Sampler] = {
+    "ode1": Exponential(1),
+    "ode2": Exponential(2),
+    "ode3": Exponential(3),
+    "sde1": Exponential(1, eta=1.0),
+    "sde2": Exponential(2, eta=1.0),
+    "pc": PredictorCorrector(),
+    "euler": TimeODE(1),
+    "heun": TimeODE(2),
+    "rk45": AdaptiveODE(),
+}
+"""What each name stands for."""
+KINDS = (Exponential, PredictorCorrector, TimeODE, AdaptiveODE)
+MethodSetting = Annotated[Any, OneOf(None, KINDS, names=tuple(METHODS))]
+"""The type of a setting that is a method: a name, a settings object, or a mapping of its kind and fields."""
+
+
+def method_from(method: str | Sampler, **settings: Any) -> Sampler:
+    """The method of a name, with some of its settings changed.
+
+    Args:
+        method: a name of `METHODS`, a settings object, or a callable.
+        settings: fields to change; None leaves them.
+
+    Raises:
+        ConfigError: an unknown name, a setting that this method does not take, or a value out of range.
+    """
+    if isinstance(method, str) and method not in METHODS:
+        raise ConfigError(f"method {method!r}: choose one of {', '.join(METHODS)}, or pass a settings object")
+    found = METHODS[method] if isinstance(method, str) else method
+    if not callable(found):
+        raise ConfigError(f"method {method!r}: need a name, a settings object or a callable (run) → None")
+    settings = {name: value for name, value in settings.items() if value is not None}
+    if not settings:
+        return found
+    known = [field.name for field in fields(found) if field.name != "kind"] if is_dataclass(found) else list[str]()
+    if unknown := [f"{name}={value!r}" for name, value in settings.items() if name not in known]:
+        name = method if isinstance(method, str) else type(method).__name__
+        takes = ", ".join(known) or "no settings"
+        raise ConfigError(f"method {name!r} takes no {', '.join(unknown)}; it takes {takes}")
+    return replace(found, **settings)  # type: ignore[type-var]
 
 
 def sample(
@@ -38,7 +96,7 @@ def sample(
     sde: SDE,
     shape: Sequence[int] | None = None,
     y: Tensor | None = None,
-    method: Method = "ode2",
+    method: str | Sampler = "ode2",
     steps: int = 10,
     schedule: Schedule | Tensor = "log_snr",
     t_end: float | None = None,
@@ -48,20 +106,10 @@ def sample(
     *,
     x_start: Tensor | None = None,
     t_start: float | None = None,
-    eta: float | None = None,
-    last_noise: bool = True,
-    predictor: Predictor = "reverse_diffusion",
-    corrector: Corrector = "ald",
-    corrector_steps: int = 1,
-    snr: float = 0.5,
-    probability_flow: bool = False,
-    rho: float = 7.0,
-    rtol: float = 1e-5,
-    atol: float = 1e-5,
-    denoise: bool = False,
     return_trajectory: bool = False,
     dtype: torch.dtype | None = None,
     device: torch.device | str | None = None,
+    **settings: Any,
 ) -> SampleResult:
     """Draw samples by the reverse process from the prior (or from `x_start`) down to t_end.
 
@@ -73,57 +121,37 @@ def sample(
         y: the anchor (batch, ...), for processes that lead to it; 0 when absent.
         method: "ode1", "ode2", "ode3": deterministic exponential integrators of that order; "sde1", "sde2": stochastic
             ones; "pc": predictor–corrector; "euler", "heun": the probability-flow ODE in plain time; "rk45":
-            adaptive, where `steps` does not matter.
+            adaptive, where `steps` does not matter. Or a settings object (`Exponential`, `PredictorCorrector`,
+            `TimeODE`, `AdaptiveODE`), or a callable of your own that takes a `Run`.
         steps: number of steps, not of calls: those are in the result's `nfe`.
-        schedule: where the steps lie, or the falling times themselves; see `time_grid`.
+        schedule: where the steps lie, or the falling times themselves, (points,) or, for the exponential integrators,
+            (points, batch), times of each item; see `time_grid`.
         t_end: where to stop; None means the SDE's own. At t = 0 the last step is the data prediction.
         generator: one for the batch, or one per item, which makes an item's result independent of the batch.
         guidance: steers the prediction, and the state after a step.
         callback: called after every step with a `StepInfo` (see `ProgressBar`); ends sampling when it returns True.
         x_start, t_start: start from this state (batch, ...) at this time instead of from the prior at T.
-        eta: share of fresh noise of the exponential integrators; None means 0 for "ode*" and 1 for "sde*".
-        last_noise: whether the last step of "sde1" and "sde2" adds noise; without, it gives its mean.
-        predictor, corrector, corrector_steps, snr, probability_flow: of "pc"; see `predictor_corrector`.
-        rho: of the "edm" schedule.
-        rtol, atol: tolerances of "rk45", on u = (x − y)/σ.
-        denoise: end with the mean of the last step ("pc"), or with one more data prediction at t_end (others).
         return_trajectory: keep the states after every step.
         dtype, device: of the samples when only `shape` is given.
+        settings: fields of the method's settings to change, such as eta=0.5 with "ode2", snr=0.3 with "pc", or
+            denoise=True with any.
 
     Returns:
         SampleResult with .x (batch, ...), .nfe, .trajectory, .times.
 
     Raises:
-        ConfigError: an unknown method, predictor, corrector or schedule, impossible times, no shape, or a probability
-            flow of another method than "pc" or that `predictor_corrector` does not know.
+        ConfigError: an unknown method or schedule, a setting that the method does not take or that is out of range,
+            impossible times, or no shape.
     """
-    if method not in get_args(Method):
-        raise ConfigError(f"method {method!r}: choose one of {', '.join(get_args(Method))}")
-    if eta is not None and not 0 <= eta <= 1:
-        raise ConfigError(f"eta={eta}: the share of fresh noise lies between 0 and 1")
-    if probability_flow and method != "pc":
-        raise ConfigError(
-            f'probability_flow=True with method {method!r}: it is a setting of "pc"; ode1 … ode3, euler, heun and rk45 '
-            "follow the probability-flow ODE by themselves"
-        )
-    times = time_grid(sde, steps, schedule, t_start, t_end, rho)
+    run_method = method_from(method, **settings)
+    times = time_grid(sde, steps, schedule, t_start, t_end)
     with torch.no_grad():
         x = _start(sde, shape, y, x_start, generator, dtype, device)
         run = Run(denoiser, sde, x, y, times, generator, guidance, callback, return_trajectory)
         try:
-            if method == "pc":
-                predictor_corrector(run, predictor, corrector, corrector_steps, snr, denoise, probability_flow)
-            elif method == "rk45":
-                rk45(run, rtol, atol)
-            elif method in ("euler", "heun"):
-                (euler if method == "euler" else heun)(run)
-            else:
-                share = (0.0 if method.startswith("ode") else 1.0) if eta is None else eta
-                exponential_integrator(run, int(method[-1]), share, last_noise)
+            run_method(run)
         except Stop:
             return run.result(stopped=True)
-        if denoise and method != "pc" and not is_clean(run.nodes[-1]):
-            run.denoise_final()
     return run.result(stopped=False)
 
 

@@ -7,92 +7,142 @@ With r = x − y and d = x̂_0 − y, a step s → t with h = λ_t − λ_s and 
 where ρ = √(1 − η²(1 − e^{−2h})) is the share of the old noise that is kept, and a = 1 − log(ρ)/h. η = 0 is DDIM and
 DPM-Solver++ (Lu et al. 2022), η = 1 is DDPM's ancestral step and SDE-DPM-Solver++ (on a bridge: Jukić et al. 2024, the
 ODE and SDE samplers). The integral takes d as a polynomial through the latest predictions.
+
+The ends are limits. Out of α = 0, where nothing of the data is left, r_t = (σ_t/σ_s)·ρ·r_s + α_t·d + η σ_t·ξ. Out of a
+bridge's end, where σ = 0 too and all states are one, only fresh noise tells samples apart: r_t = α_t·d + σ_t·ξ whatever
+η is ("booting noise"; Zheng et al. 2024, "Diffusion bridge implicit models").
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise, takewhile
+from typing import Literal
 
 from torch import Tensor
 
-from shared.samplers.run import Node, Run, is_clean
+from shared.errors import ConfigError
+from shared.samplers.run import Node, Nodes, Run, is_clean
 
-History = list[tuple[float, Tensor]]
-"""(λ, d) of earlier predictions, the latest first."""
+History = list[tuple[list[float], Tensor]]
+"""(λ of each item, or one for all; d) of earlier predictions, the latest first."""
 
 _REACH = 2.0
 """A polynomial is trusted for a step up to this many times the last one (a uniform-t grid ends in far longer ones)."""
 
 
-def exponential_integrator(run: Run, order: int, eta: float, last_noise: bool = True) -> None:
-    """Run over the grid with polynomials of degree order − 1; order 3 spends one more call to start at full order.
+@dataclass(frozen=True)
+class Exponential:
+    """Multistep exponential integrator; takes times of each item too.
 
-    Without `last_noise` the last step gives its mean.
+    Args:
+        order: 1, 2 or 3; order 3 spends one more call to start at full order.
+        eta: share of fresh noise, 0 (deterministic) to 1.
+        last_noise: whether the last step adds noise; without, it gives its mean.
+        boot: whether the step out of a bridge's end adds noise even at eta = 0; without, all seeds give one sample.
+        denoise: end with one more data prediction.
+
+    Raises:
+        ConfigError: a value out of range.
     """
-    history: History = []
-    x = run.x
-    final = run.nodes[-1]
-    for now, after in zip(run.nodes, run.nodes[1:], strict=False):
-        d = run.data_residual(x, now.t)
-        history = [(now.log_snr, d), *history][:order]
-        if order == 3 and len(history) == 1 and math.isfinite(after.log_snr - now.log_snr):
-            history = [history[0], _midpoint(run, now, after, x, history)]
-        noisy = eta > 0 and not is_clean(after) and (last_noise or after is not final)
-        noise = run.noise() if noisy else None
-        r = step(now, after, run.residual(x), history, eta, noise)
-        x = run.finish_step(run.anchored(r), now.t, after.t)
-        if math.isinf(now.log_snr):
-            history = []
+
+    order: int = 2
+    eta: float = 0.0
+    last_noise: bool = True
+    boot: bool = True
+    denoise: bool = False
+    kind: Literal["exponential"] = "exponential"
+
+    def __post_init__(self) -> None:
+        if self.order not in (1, 2, 3):
+            raise ConfigError(f"order={self.order}: choose 1, 2 or 3")
+        if not 0 <= self.eta <= 1:
+            raise ConfigError(f"eta={self.eta}: the share of fresh noise lies between 0 and 1")
+
+    def __call__(self, run: Run) -> None:
+        """Run over the grid."""
+        history: History = []
+        x = run.x
+        final = run.nodes[-1]
+        for now, after in pairwise(run.nodes):
+            history = [([node.log_snr for node in now], run.data_residual(x, now)), *history][: self.order]
+            if self.order == 3 and len(history) == 1 and len(now) == 1 and _finite(now[0], after[0]):
+                history.append(self._midpoint(run, now, after, x, history))
+            noise = run.noise() if self._noisy(now, after, after is final) else None
+            r = step(run, now, after, run.residual(x), history, self.eta, noise)
+            x = run.finish_step(run.anchored(r), now, after)
+        if self.denoise:
+            run.denoise_final()
+
+    def _noisy(self, now: Nodes, after: Nodes, last: bool) -> bool:
+        if all(map(is_clean, after)) or (last and not self.last_noise):
+            return False
+        return self.eta > 0 or (self.boot and any(node.sigma == 0 for node in now))
+
+    def _midpoint(self, run: Run, now: Nodes, after: Nodes, x: Tensor, history: History) -> tuple[list[float], Tensor]:
+        """A prediction halfway in λ, so that the first step is of second order too (DPM-Solver++(2S))."""
+        t = float(run.sde.time_of_log_snr(0.5 * (now[0].log_snr + after[0].log_snr)))
+        middle = (Node.at(run.sde, t),)
+        r = step(run, now, middle, run.residual(x), history, 0.0, None)
+        return [middle[0].log_snr], run.data_residual(run.anchored(r), middle)
 
 
-def _midpoint(run: Run, now: Node, after: Node, x: Tensor, history: History) -> tuple[float, Tensor]:
-    """A prediction halfway in λ, so that the first step is of second order too (DPM-Solver++(2S))."""
-    t = float(run.sde.time_of_log_snr(0.5 * (now.log_snr + after.log_snr)))
-    middle = Node.at(run.sde, t)
-    r = step(now, middle, run.residual(x), history, 0.0, None)
-    return middle.log_snr, run.data_residual(run.anchored(r), t)
+def _finite(*nodes: Node) -> bool:
+    return all(math.isfinite(node.log_snr) for node in nodes)
 
 
-def step(now: Node, after: Node, r: Tensor, history: History, eta: float, noise: Tensor | None) -> Tensor:
-    """One step of the residual r (batch, ...) from `now` to `after`; history[0] is the prediction at `now`."""
-    h = after.log_snr - now.log_snr
-    d = history[0][1]
+def step(run: Run, now: Nodes, after: Nodes, r: Tensor, history: History, eta: float, noise: Tensor | None) -> Tensor:
+    """One step of the residual r (batch, ...) from `now` to `after`; history[0] is the prediction at `now`.
+
+    A state that has just been at a bridge's end takes all of `noise`, whatever `eta`.
+    """
+    each = [
+        coefficients(node, target, [found[min(i, len(found) - 1)] for found, _ in history], eta)
+        for i, (node, target) in enumerate(zip(now, after, strict=True))
+    ]
+    kept, fresh, *weights = ([values[place] for values in each] for place in range(2 + len(history)))
+    out = run.scaled(weights[0], history[0][1])
+    for weight, (_, d) in zip(weights[1:], history[1:], strict=True):
+        if any(weight):
+            out = out + run.scaled(weight, d)
+    if any(kept):
+        out = out + run.scaled(kept, r)
+    return out if noise is None else out + run.scaled(fresh, noise)
+
+
+def coefficients(now: Node, after: Node, levels: Sequence[float], eta: float) -> tuple[float, ...]:
+    """Of a step: the weights of the residual, of the noise, and of each prediction, whose λ are `levels`."""
+    others = (0.0,) * (len(levels) - 1)
     if is_clean(after):
-        return d
+        return (0.0, 0.0, 1.0, *others)
+    h = after.log_snr - now.log_snr
     fresh = eta * math.sqrt(-math.expm1(-2 * h))
     kept = math.sqrt(1 - fresh * fresh) if eta < 1 else math.exp(-h)
     if math.isinf(h):
-        # Out of a bridge's end r = 0, and no earlier prediction is usable.
-        out = after.alpha * d
-    else:
-        rate = 1 - math.log(kept) / h
-        out = (after.sigma / now.sigma) * kept * r
-        for weight, term in zip(_weights(rate, h, history), _differences(history), strict=False):
-            out = out + (after.alpha * weight) * term
-    if noise is not None:
-        out = out + (fresh * after.sigma) * noise
-    return out
+        if now.sigma == 0:
+            return (0.0, after.sigma, after.alpha, *others)
+        return (after.sigma / now.sigma * kept, fresh * after.sigma, after.alpha, *others)
+    usable = list(takewhile(math.isfinite, levels))  # no polynomial goes through a prediction at an end
+    weights = [after.alpha * weight for weight in _weights(1 - math.log(kept) / h, h, usable)]
+    return (after.sigma / now.sigma * kept, fresh * after.sigma, *weights, *others[len(usable) - 1 :])
 
 
-def _differences(history: History) -> list[Tensor]:
-    """Newton's divided differences of d over λ: d, d[0,1], d[0,1,2]."""
-    if len(history) == 1:
-        return [history[0][1]]
-    (l0, d0), (l1, d1) = history[:2]
-    first = (d0 - d1) / (l0 - l1)
-    if len(history) == 2:
-        return [d0, first]
-    l2, d2 = history[2]
-    return [d0, first, (first - (d1 - d2) / (l1 - l2)) / (l0 - l2)]
+def _weights(rate: float, h: float, levels: Sequence[float]) -> list[float]:
+    """Of predictions at `levels`, the latest first: ∫₀ʰ a e^{a(w−h)} of the polynomial through them.
 
-
-def _weights(rate: float, h: float, history: History) -> list[float]:
-    """∫₀ʰ a e^{a(w−h)} q(w) dw for Newton's polynomials q = 1, w, w(w + λ_0 − λ_1), damped where they reach too far."""
+    By Newton's polynomials 1, w, w(w + λ_0 − λ_1), damped where they reach too far.
+    """
     zeroth = -math.expm1(-rate * h)
-    if len(history) == 1:
+    if len(levels) == 1:
         return [zeroth]
-    first = h - zeroth / rate
-    second = h * h - 2 * first / rate
-    gap = history[0][0] - history[1][0]
+    gap = levels[0] - levels[1]
     trust = min(1.0, _REACH * abs(gap) / h)
-    return [zeroth, trust * first, trust * trust * (second + gap * first)]
+    first = h - zeroth / rate
+    slope = trust * first / gap
+    if len(levels) == 2:
+        return [zeroth + slope, -slope]
+    second = trust * trust * (h * h - 2 * first / rate + gap * first) / (levels[0] - levels[2])
+    ahead, behind = second / gap, second / (levels[1] - levels[2])
+    return [zeroth + slope + ahead, -slope - ahead - behind, behind]

@@ -2,36 +2,68 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal
+
 import torch
 from torch import Tensor
 from torchdiffeq import odeint
 
 from shared.errors import ConfigError
-from shared.samplers.run import Run, is_clean, ode_slope
+from shared.samplers.exponential import step as exponential_step
+from shared.samplers.run import Node, Run, is_clean, ode_slope
+
+_BOOT = 1e-3
+"""How far from a bridge's end the adaptive solver starts."""
 
 
-def euler(run: Run) -> None:
-    """Euler's method in t, first order."""
-    x = run.x
-    for now, after in zip(run.nodes, run.nodes[1:], strict=False):
-        r, d = run.residual(x), run.data_residual(x, now.t)
-        slope = ode_slope(run.sde, now, r, d)
-        r = r + (after.t - now.t) * slope
-        x = run.finish_step(run.anchored(r), now.t, after.t)
+def out_of_bridge(run: Run, x: Tensor, now: Node, after: Node) -> Tensor:
+    """The step out of a bridge's end, where all states are one: its noise is what tells samples apart."""
+    d = run.data_residual(x, (now,))
+    noise = None if is_clean(after) else run.noise()
+    return run.anchored(exponential_step(run, (now,), (after,), run.residual(x), [([now.log_snr], d)], 0.0, noise))
 
 
-def heun(run: Run) -> None:
-    """Heun's trapezoidal method in t, second order (Karras et al. 2022, Algorithm 1); Euler's into clean data."""
-    x = run.x
-    for now, after in zip(run.nodes, run.nodes[1:], strict=False):
-        r, d = run.residual(x), run.data_residual(x, now.t)
+@dataclass(frozen=True)
+class TimeODE:
+    """Fixed steps of the probability-flow ODE in t.
+
+    Args:
+        order: 1, Euler's method; 2, Heun's trapezoidal one (Karras et al. 2022, Algorithm 1), Euler's into clean data.
+        denoise: end with one more data prediction.
+
+    Raises:
+        ConfigError: another order.
+    """
+
+    order: int = 1
+    denoise: bool = False
+    kind: Literal["time_ode"] = "time_ode"
+
+    def __post_init__(self) -> None:
+        if self.order not in (1, 2):
+            raise ConfigError(f"order={self.order}: choose 1 (Euler) or 2 (Heun)")
+
+    def __call__(self, run: Run) -> None:
+        """Run over the grid."""
+        nodes = run.single()
+        x = run.x
+        for now, after in pairwise(nodes):
+            x = out_of_bridge(run, x, now, after) if now.sigma == 0 else self._step(run, x, now, after)
+            x = run.finish_step(x, (now,), (after,))
+        if self.denoise:
+            run.denoise_final()
+
+    def _step(self, run: Run, x: Tensor, now: Node, after: Node) -> Tensor:
+        r, d = run.residual(x), run.data_residual(x, (now,))
         h = after.t - now.t
         slope = ode_slope(run.sde, now, r, d)
         ahead = r + h * slope
-        if not is_clean(after):
-            d_ahead = run.data_residual(run.anchored(ahead), after.t)
+        if self.order == 2 and not is_clean(after):
+            d_ahead = run.data_residual(run.anchored(ahead), (after,))
             ahead = r + 0.5 * h * (slope + ode_slope(run.sde, after, ahead, d_ahead))
-        x = run.finish_step(run.anchored(ahead), now.t, after.t)
+        return run.anchored(ahead)
 
 
 def solver_options(w: Tensor) -> dict[str, object]:
@@ -45,40 +77,67 @@ def _max_norm(state: Tensor | tuple[Tensor, ...]) -> Tensor:
     return torch.stack([part.abs().max() for part in parts]).max()
 
 
-def rk45(run: Run, rtol: float, atol: float) -> None:
-    """Adaptive Runge–Kutta 5(4) between the ends of the grid, by torchdiffeq's dopri5.
+@dataclass(frozen=True)
+class AdaptiveODE:
+    """Adaptive Runge–Kutta 5(4) between the ends of the grid, by torchdiffeq's dopri5; steps between do not matter.
 
-    In u = (x − y)/σ and w = α/σ the ODE is du/dw = x̂_0 − y: it needs no derivative of α or σ, and starts at w = 0
-    on a bridge. The step size is shared by the batch, but the tolerance holds for its worst item.
+    In u = (x − y)/σ and w = α/σ the ODE is du/dw = x̂_0 − y: it needs no derivative of α or σ. From a bridge's end it
+    starts a little before, with noise. The step size is shared by the batch, but the tolerance holds for its worst
+    item.
+
+    Args:
+        rtol, atol: tolerances on u.
+        denoise: end with one more data prediction.
+
+    Raises:
+        ConfigError: a tolerance that is not positive.
     """
-    if not (rtol > 0 and atol > 0):
-        raise ConfigError(f"rtol={rtol}, atol={atol}: need positive tolerances")
-    first, last = run.nodes[0], run.nodes[-1]
-    x = run.x
-    stop = run.nodes[-2] if is_clean(last) and len(run.nodes) > 2 else last
-    if not is_clean(stop):
-        u = torch.zeros_like(x) if first.sigma == 0 else run.residual(x) / first.sigma
+
+    rtol: float = 1e-5
+    atol: float = 1e-5
+    denoise: bool = False
+    kind: Literal["adaptive_ode"] = "adaptive_ode"
+
+    def __post_init__(self) -> None:
+        if not (self.rtol > 0 and self.atol > 0):
+            raise ConfigError(f"rtol={self.rtol}, atol={self.atol}: need positive tolerances")
+
+    def __call__(self, run: Run) -> None:
+        """Run from the first point of the grid to the last."""
+        nodes = run.single()
+        first, last, x = nodes[0], nodes[-1], run.x
+        stop = nodes[-2] if is_clean(last) and len(nodes) > 2 else last
+        if is_clean(stop):
+            stop = first
+        elif first.sigma == 0:
+            inside = Node.at(run.sde, max(first.t - _BOOT, 0.5 * (first.t + stop.t)))
+            x = self._solve(run, out_of_bridge(run, x, first, inside), inside, stop)
+        else:
+            x = self._solve(run, x, first, stop)
+        if is_clean(last):
+            x = run.data(x, (stop,))
+        run.finish_step(x, (first,), (last,))
+        if self.denoise:
+            run.denoise_final()
+
+    def _solve(self, run: Run, x: Tensor, first: Node, stop: Node) -> Tensor:
         w = torch.tensor([_ratio(first), _ratio(stop)], dtype=torch.float64)
 
         def slope(w_now: Tensor, u_now: Tensor) -> Tensor:
-            t, sigma = _time_and_sigma(run, float(w_now), first.t, stop.t)
-            return run.data_residual(run.anchored(sigma * u_now), t)
+            node = _node_at(run, float(w_now), first.t, stop.t)
+            return run.data_residual(run.anchored(node.sigma * u_now), (node,))
 
-        u = odeint(slope, u, w, rtol=rtol, atol=atol, method="dopri5", options=solver_options(w))[-1]
-        x = run.anchored(stop.sigma * u)
-    else:
-        stop = first
-    if is_clean(last):
-        x = run.data(x, stop.t)
-    run.finish_step(x, first.t, last.t)
+        options = solver_options(w)
+        u = odeint(
+            slope, run.residual(x) / first.sigma, w, rtol=self.rtol, atol=self.atol, method="dopri5", options=options
+        )
+        return run.anchored(stop.sigma * u[-1])
 
 
-def _ratio(node: object) -> float:
-    sigma, alpha = node.sigma, node.alpha  # type: ignore[attr-defined]
-    return alpha / sigma if sigma > 0 else 0.0
+def _ratio(node: Node) -> float:
+    return node.alpha / node.sigma if node.sigma > 0 else 0.0
 
 
-def _time_and_sigma(run: Run, w: float, t_high: float, t_low: float) -> tuple[float, float]:
+def _node_at(run: Run, w: float, t_high: float, t_low: float) -> Node:
     log_snr = torch.tensor(max(w, 0.0), dtype=torch.float64).log()
-    t = min(max(float(run.sde.time_of_log_snr(log_snr)), t_low), t_high)
-    return t, float(run.sde.sigma(t))
+    return Node.at(run.sde, min(max(float(run.sde.time_of_log_snr(log_snr)), t_low), t_high))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal, get_args
 
 import torch
@@ -16,16 +18,9 @@ Predictor = Literal["reverse_diffusion", "euler_maruyama", "ancestral", "none"]
 Corrector = Literal["ald", "langevin", "none"]
 
 
-def predictor_corrector(
-    run: Run,
-    predictor: Predictor,
-    corrector: Corrector,
-    corrector_steps: int,
-    snr: float,
-    denoise: bool,
-    probability_flow: bool = False,
-) -> None:
-    """Run over the grid; with `denoise` the last step adds no noise.
+@dataclass(frozen=True)
+class PredictorCorrector:
+    """Correct at t, then step to the next time.
 
     Args:
         predictor: "reverse_diffusion": the forward process' own discretisation, reversed (exact transition for VP, VE
@@ -34,88 +29,92 @@ def predictor_corrector(
         corrector: "ald": annealed Langevin, step 2(snr·σ)². "langevin": step 2(snr·|ξ|/|score|)², of each item.
         corrector_steps: corrections before each step; each is one call.
         snr: signal-to-noise ratio of the corrector's step.
-        denoise: return the mean of the last step.
         probability_flow: predict along the probability-flow ODE: half the predictor's score term, and none of its noise
             (Song et al. 2021, eq. 13 and Appendix D.4), which is Euler's step of that ODE where the forward step is
             Euler's. The corrector still adds noise.
+        denoise: return the mean of the last step.
 
     Raises:
         ConfigError: an unknown name, an impossible number, or a probability flow that is not defined: of another
-            predictor, or from the end of a bridge.
+            predictor, or (from the run) from the end of a bridge.
     """
-    _check("predictor", predictor, get_args(Predictor))
-    _check("corrector", corrector, get_args(Corrector))
-    if corrector_steps < 0 or not 0 < snr < math.inf:
-        raise ConfigError(f"corrector_steps={corrector_steps}, snr={snr}: need >= 0 and > 0")
-    if probability_flow:
-        _check_flow(run, predictor)
-    x = run.x
-    last = len(run.nodes) - 2
-    for i, (now, after) in enumerate(zip(run.nodes, run.nodes[1:], strict=False)):
-        if corrector != "none" and now.sigma > 0:
-            for _ in range(corrector_steps):
-                x = _correct(run, now, x, corrector, snr)
-        silent = is_clean(after) if predictor == "ancestral" else (denoise and i == last)
-        x = _predict(run, now, after, x, predictor, silent or (denoise and i == last), probability_flow)
-        x = run.finish_step(x, now.t, after.t)
 
+    predictor: Predictor = "reverse_diffusion"
+    corrector: Corrector = "ald"
+    corrector_steps: int = 1
+    snr: float = 0.5
+    probability_flow: bool = False
+    denoise: bool = False
+    kind: Literal["predictor_corrector"] = "predictor_corrector"
 
-def _correct(run: Run, node: Node, x: Tensor, corrector: Corrector, snr: float) -> Tensor:
-    score = _score(run, node, x)
-    noise = run.noise()
-    if corrector == "ald":
-        size: Tensor | float = 2 * (snr * node.sigma) ** 2
-    else:
-        ratio = _norms(noise) / _norms(score).clamp_min(1e-12)
-        size = (2 * (snr * ratio).square()).reshape(-1, *([1] * (x.ndim - 1)))
-    spread = math.sqrt(2 * size) if isinstance(size, float) else (2 * size).sqrt()
-    return x + size * score + spread * noise
+    def __post_init__(self) -> None:
+        _check("predictor", self.predictor, get_args(Predictor))
+        _check("corrector", self.corrector, get_args(Corrector))
+        if self.corrector_steps < 0 or not 0 < self.snr < math.inf:
+            raise ConfigError(f"corrector_steps={self.corrector_steps}, snr={self.snr}: need >= 0 and > 0")
+        if self.probability_flow and self.predictor not in ("reverse_diffusion", "euler_maruyama"):
+            raise ConfigError(
+                f"probability_flow=True with predictor={self.predictor!r}: only reverse_diffusion and euler_maruyama "
+                "follow an ODE; take one of them, or probability_flow=False"
+            )
+
+    def __call__(self, run: Run) -> None:
+        """Run over the grid."""
+        nodes = run.single()
+        if self.probability_flow and nodes[0].sigma == 0:
+            raise ConfigError(
+                f"probability_flow=True from t={nodes[0].t}, the end of a bridge, where there is no score: start "
+                "before it (t_start), or take ode1 or euler"
+            )
+        x = run.x
+        for now, after in pairwise(nodes):
+            if self.corrector != "none" and now.sigma > 0:
+                for _ in range(self.corrector_steps):
+                    x = self._correct(run, now, x)
+            silent = (self.denoise and after is nodes[-1]) or (self.predictor == "ancestral" and is_clean(after))
+            x = run.finish_step(self._predict(run, now, after, x, silent), (now,), (after,))
+
+    def _correct(self, run: Run, node: Node, x: Tensor) -> Tensor:
+        score = _score(run, node, x)
+        noise = run.noise()
+        if self.corrector == "ald":
+            size: Tensor | float = 2 * (self.snr * node.sigma) ** 2
+        else:
+            ratio = _norms(noise) / _norms(score).clamp_min(1e-12)
+            size = (2 * (self.snr * ratio).square()).reshape(-1, *([1] * (x.ndim - 1)))
+        spread = math.sqrt(2 * size) if isinstance(size, float) else (2 * size).sqrt()
+        return x + size * score + spread * noise
+
+    def _predict(self, run: Run, now: Node, after: Node, x: Tensor, silent: bool) -> Tensor:
+        if self.predictor == "none":
+            return x
+        r, flow = run.residual(x), self.probability_flow
+        noise = None if silent or flow else run.noise()
+        if self.predictor == "ancestral" or now.alpha == 0:
+            # At α = 0 the rate α̇/α is infinite, and a bridge's end has no score; the posterior step is defined there.
+            history = [([now.log_snr], run.data_residual(x, (now,)))]
+            return run.anchored(exponential_step(run, (now,), (after,), r, history, 0.0 if flow else 1.0, noise))
+        score = _score(run, now, x)
+        shift, variance = self._transition(run, now, after)
+        mean = r - shift * r + (0.5 if flow else 1.0) * variance * score
+        return run.anchored(mean if noise is None else mean + math.sqrt(variance) * noise)
+
+    def _transition(self, run: Run, now: Node, after: Node) -> tuple[float, float]:
+        """The forward step after → now as r + shift·r + noise of this variance."""
+        if self.predictor == "reverse_diffusion" and run.sde.discretization == "exact":
+            growth = now.alpha / after.alpha
+            return growth - 1, now.sigma**2 - growth**2 * after.sigma**2
+        dt = now.t - after.t
+        g = float(run.sde.diffusion(now.t))
+        return float(run.sde.alpha_dot(now.t)) / now.alpha * dt, g * g * dt
 
 
 def _score(run: Run, node: Node, x: Tensor) -> Tensor:
-    return (node.alpha * run.data_residual(x, node.t) - run.residual(x)) / node.sigma**2
+    return (node.alpha * run.data_residual(x, (node,)) - run.residual(x)) / node.sigma**2
 
 
 def _norms(x: Tensor) -> Tensor:
     return torch.linalg.vector_norm(x.flatten(1), dim=1)
-
-
-def _predict(run: Run, now: Node, after: Node, x: Tensor, predictor: Predictor, silent: bool, flow: bool) -> Tensor:
-    if predictor == "none":
-        return x
-    r = run.residual(x)
-    noise = None if silent or flow else run.noise()
-    if predictor == "ancestral" or now.sigma == 0:
-        # A bridge's end has no score; its posterior step is the only one defined there.
-        history = [(now.log_snr, run.data_residual(x, now.t))]
-        return run.anchored(exponential_step(now, after, r, history, 1.0, noise))
-    score = _score(run, now, x)
-    shift, variance = _transition(run, now, after, predictor)
-    mean = r - shift * r + (0.5 if flow else 1.0) * variance * score
-    return run.anchored(mean if noise is None else mean + math.sqrt(variance) * noise)
-
-
-def _transition(run: Run, now: Node, after: Node, predictor: Predictor) -> tuple[float, float]:
-    """The forward step after → now as r + shift·r + noise of this variance."""
-    if predictor == "reverse_diffusion" and run.sde.discretization == "exact":
-        growth = now.alpha / after.alpha
-        return growth - 1, now.sigma**2 - growth**2 * after.sigma**2
-    dt = now.t - after.t
-    g = float(run.sde.diffusion(now.t))
-    return float(run.sde.alpha_dot(now.t)) / now.alpha * dt, g * g * dt
-
-
-def _check_flow(run: Run, predictor: Predictor) -> None:
-    if predictor not in ("reverse_diffusion", "euler_maruyama"):
-        raise ConfigError(
-            f"probability_flow=True with predictor={predictor!r}: only reverse_diffusion and euler_maruyama follow an "
-            "ODE; take one of them, or probability_flow=False"
-        )
-    if run.nodes[0].sigma == 0:
-        raise ConfigError(
-            f"probability_flow=True from t={run.nodes[0].t}, the end of a bridge, where there is no score: start "
-            "before it (t_start), or take ode1 or euler"
-        )
 
 
 def _check(name: str, value: str, allowed: tuple[str, ...]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -14,7 +14,7 @@ from shared.console.progress import bar
 from shared.errors import ConfigError
 from shared.guidance import DenoiserFunction, Guidance
 from shared.random import Generators, randn
-from shared.sde.base import SDE, anchored, residual
+from shared.sde.base import SDE, anchored, expand, residual
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,10 @@ class Node:
     @classmethod
     def at(cls, sde: SDE, t: float) -> Node:
         return cls(t, float(sde.alpha(t)), float(sde.sigma(t)), float(sde.log_snr(t)))
+
+
+Nodes = tuple[Node, ...]
+"""A point of the grid: one node for the whole batch, or one for each item."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +98,16 @@ class Stop(Exception):
 
 
 class Run:
-    """One sampling run over a grid of times, seen by the step rules of the methods."""
+    """One sampling run over a grid of times, as a method sees it: `method(run)` goes through `run.nodes`.
+
+    At each it asks for `data_residual` (or `data`), makes the next state, and hands it to `finish_step`.
+
+    Attributes:
+        nodes: points of the grid, from noisy to clean; see `Nodes`.
+        x: the state (batch, ...) at the last point reached.
+        y: the anchor, or None.
+        nfe: calls of the denoiser so far.
+    """
 
     def __init__(
         self,
@@ -109,29 +122,47 @@ class Run:
         keep_trajectory: bool,
     ):
         self.sde, self.y, self.x = sde, y, x
-        self.nodes = [Node.at(sde, t) for t in times.tolist()]
+        rows = times.reshape(len(times), -1).tolist()
+        self.nodes: list[Nodes] = [tuple(Node.at(sde, t) for t in row) for row in rows]
         self.nfe = 0
-        self.t = self.nodes[0].t
+        self.at = self.nodes[0]
         self._denoiser, self._generator = denoiser, generator
         self._guidance, self._callback = guidance or Guidance(), callback
         self._states: list[Tensor] | None = [x.detach()] if keep_trajectory else None
-        self._state_times = [self.t]
+        self._state_times = [self.at[0].t]
         self._last_x0: Tensor | None = None
         self._index = 0
 
-    def time(self, t: float) -> Tensor:
-        """t as the (batch,) tensor that denoisers take, in the real dtype of the state."""
+    def time(self, nodes: Nodes) -> Tensor:
+        """Their times as the (batch,) tensor that denoisers take, in the real dtype of the state."""
         dtype = self.x.real.dtype if self.x.is_complex() else self.x.dtype
-        return torch.full((self.x.shape[0],), t, dtype=dtype, device=self.x.device)
+        times = torch.tensor([node.t for node in nodes], dtype=dtype, device=self.x.device)
+        return times.expand(self.x.shape[0]).clone()
 
-    def data(self, x: Tensor, t: float) -> Tensor:
+    def single(self) -> list[Node]:
+        """The points of a grid that is one for the whole batch, which is what most methods take.
+
+        Raises:
+            ConfigError: each item has times of its own.
+        """
+        if len(self.nodes[0]) > 1:
+            raise ConfigError("times of each item, (points, batch): only the exponential integrators take them")
+        return [nodes[0] for nodes in self.nodes]
+
+    def scaled(self, weights: Sequence[float], value: Tensor) -> Tensor:
+        """A value (batch, ...) times one weight for all items, or one of each."""
+        if len(weights) == 1:
+            return weights[0] * value
+        return expand(torch.tensor(weights, dtype=torch.float64), value) * value
+
+    def data(self, x: Tensor, nodes: Nodes) -> Tensor:
         """x̂_0 with guidance, counted."""
-        self._last_x0 = self._guidance.predict(self._counted, x, self.time(t), self.sde)
+        self._last_x0 = self._guidance.predict(self._counted, x, self.time(nodes), self.sde)
         return self._last_x0
 
-    def data_residual(self, x: Tensor, t: float) -> Tensor:
+    def data_residual(self, x: Tensor, nodes: Nodes) -> Tensor:
         """x̂_0 − y with guidance, counted."""
-        return residual(self.data(x, t), self.y)
+        return residual(self.data(x, nodes), self.y)
 
     def noise(self) -> Tensor:
         """Fresh standard noise shaped like the state."""
@@ -143,10 +174,10 @@ class Run:
     def anchored(self, r: Tensor) -> Tensor:
         return anchored(r, self.y)
 
-    def finish_step(self, x: Tensor, t: float, t_next: float) -> Tensor:
-        """Hooks and bookkeeping at the end of a step t → t_next; returns the state to go on from."""
-        x = self._guidance.after_step(self._counted, x, self.time(t), self.time(t_next), self.sde)
-        self.x, self.t = x, t_next
+    def finish_step(self, x: Tensor, now: Nodes, after: Nodes) -> Tensor:
+        """Hooks and bookkeeping at the end of a step; returns the state to go on from."""
+        x = self._guidance.after_step(self._counted, x, self.time(now), self.time(after), self.sde)
+        self.x, self.at, t_next = x, after, after[0].t
         self._index += 1
         if self._states is not None:
             self._states.append(x.detach())
@@ -158,15 +189,17 @@ class Run:
         return x
 
     def denoise_final(self) -> None:
-        """Replace the final state by the data prediction there, one more call."""
-        self.x = self.data(self.x, self.t)
+        """Replace the final state by the data prediction there, one more call, unless it is clean data already."""
+        if all(map(is_clean, self.at)):
+            return
+        self.x = self.data(self.x, self.at)
         if self._states is not None:
             self._states[-1] = self.x.detach()
 
     def result(self, stopped: bool) -> SampleResult:
         trajectory = None if self._states is None else torch.stack(self._states)
         times = None if self._states is None else torch.tensor(self._state_times, dtype=torch.float64)
-        return SampleResult(self.x, self.nfe, self.t, trajectory, times, stopped)
+        return SampleResult(self.x, self.nfe, self.at[0].t, trajectory, times, stopped)
 
     def _counted(self, x: Tensor, t: Tensor) -> Tensor:
         self.nfe += 1

@@ -36,7 +36,8 @@ def time_grid(
         sde: the process.
         steps: number of steps, up to 10,000.
         schedule: "uniform" in t; "log_snr", uniform in λ; "edm", uniform in (σ/α)^(1/ρ) (Karras et al. 2022, eq. 5);
-            "quadratic", uniform in √t (Song et al. 2021, "DDIM", §D.2); or the falling times themselves.
+            "quadratic", uniform in √t (Song et al. 2021, "DDIM", §D.2); or the falling times themselves, (points,) or
+            (points, batch).
         t_start: defaults to the SDE's T.
         t_end: defaults to the SDE's `t_end`. At t = 0, where σ = 0 for most processes, the last step is the jump to
             the data prediction, from a smallest positive time.
@@ -96,8 +97,8 @@ def _log_snr_grid(sde: SDE, steps: int, start: float, end: float, rho: float | N
 
 
 def _check_times(times: Tensor) -> Tensor:
-    if times.ndim != 1 or len(times) < 2 or not bool((times.diff() < 0).all()):
+    if times.ndim not in (1, 2) or len(times) < 2 or not bool((times.diff(dim=0) < 0).all()):
         raise ConfigError(f"times must fall strictly and be at least two; got {times.tolist()}")
-    if float(times[0]) > 1 or float(times[-1]) < 0:
-        raise ConfigError(f"times must lie in [0, 1]; got {float(times[0])} … {float(times[-1])}")
+    if float(times[0].max()) > 1 or float(times[-1].min()) < 0:
+        raise ConfigError(f"times must lie in [0, 1]; got {float(times[0].max())} … {float(times[-1].min())}")
     return times

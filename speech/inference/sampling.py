@@ -11,13 +11,26 @@ from torch import Tensor
 from shared.errors import ConfigError
 from shared.guidance import DenoiserFunction, Guidance
 from shared.random import Generators, randn
-from shared.samplers import Callback, Method, SampleResult, sample, time_grid
+from shared.samplers import (
+    Callback,
+    Exponential,
+    PredictorCorrector,
+    Sampler,
+    SampleResult,
+    method_from,
+    sample,
+    time_grid,
+)
 from shared.sde import SBVESDE, SDE
 from speech.model.config import NetworkTime, SamplingConfig
 from speech.model.model import SpeechModel
 
-_METHODS: dict[str, Method] = {"ode": "rk45", "sb_ode": "ode1", "sb_sde": "sde1"}
-"""The core's names of samplers that have another one here."""
+_PUBLISHED: dict[str, str | Sampler] = {
+    "ode": "rk45",
+    "sb_ode": Exponential(1, boot=False),
+    "sb_sde": Exponential(1, eta=1.0, last_noise=False),
+}
+"""The core's methods of samplers that have another name here."""
 
 
 def sample_spectrogram(
@@ -57,26 +70,32 @@ def sample_spectrogram(
         sigma = float(sde.sigma(times[0]))
         noise = randn(y.shape, generator, dtype=y.dtype, device=y.device)
         start = {"x_start": y + sigma * noise, "t_start": float(times[0])}
-    published = sampling.sampler == "pc"
     result = sample(
         at_network_time(data, times, network_time(sampling), sde.t_min),
         sde,
         y=y,
-        method=_METHODS.get(sampling.sampler, sampling.sampler),  # type: ignore[arg-type]
+        method=method_of(sampling),
         schedule=times,
         generator=generator,
         guidance=_published_start(sde, y, times) if sampling.sampler == "sb_ode" else None,
         callback=callback,
-        corrector=sampling.corrector,
-        corrector_steps=sampling.corrector_steps,
-        snr=sampling.snr,
-        probability_flow=sampling.probability_flow,
-        denoise=published,
-        last_noise=sampling.sampler != "sb_sde",
         **start,
     )
     result.x = suppressed(result.x, y, sampling.suppression)
     return result
+
+
+def method_of(sampling: SamplingConfig) -> Sampler:
+    """The core's method of a sampler."""
+    if sampling.sampler == "pc":
+        return PredictorCorrector(
+            corrector=sampling.corrector,
+            corrector_steps=sampling.corrector_steps,
+            snr=sampling.snr,
+            probability_flow=sampling.probability_flow,
+            denoise=True,
+        )
+    return method_from(_PUBLISHED.get(sampling.sampler, sampling.sampler))
 
 
 def suppressed(x: Tensor, y: Tensor, power: float) -> Tensor:

@@ -91,7 +91,7 @@ def test_the_covariance_is_saved_with_the_model(trained, tmp_path):
     ("changes", "message"),
     [
         ({"covariance": "full"}, "covariance='full'"),
-        ({"method": "ddpm2"}, "method='ddpm2'"),
+        ({"method": "ddpm2"}, "method: 'ddpm2'"),
         ({"skip_type": "cubic"}, "skip_type='cubic'"),
         ({"skip": 0}, "skip=0"),
         ({"eta": 1.5}, "eta=1.5"),

@@ -17,7 +17,9 @@ from tsdiff.windows.missing import MissingContext
 
 
 def _by_fields(value: Any) -> dict[str, Any]:
-    given = {field.name: encode(getattr(value, field.name)) for field in fields(value) if field.init}
+    given = {
+        field.name: encode(getattr(value, field.name)) for field in fields(value) if field.init and field.name != "kind"
+    }
     return {"__kind__": "instance", "class": fqname_for(type(value)), "args": [], "kwargs": given}
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from shared.errors import ConfigError
 from shared.guidance import Guidance
-from shared.samplers import Method, sample
+from shared.samplers import sample
 from tsdiff.model.model import TSDiff, call_times
 from tsdiff.sampling.guidance import KernelGuidance, ScalarGuidance, TweedieGuidance, WindowGuidance
 from tsdiff.sampling.published import AncestralGuidance, DDIMGuidance, table_times
@@ -43,14 +43,12 @@ def draw_windows(
     Returns:
         Windows (batch, length, network_channels) in the network's units, on the CPU, and the network calls they took.
     """
-    method, times = _steps(model, sampling)
     result = sample(
         lambda x, t: model(x, t, **conditions.inputs),
         model.sde,
         tuple(conditions.values.shape),
-        method=method,
-        schedule=times,
-        eta=sampling.eta,
+        method=sampling.sampler(),
+        schedule=_times(model, sampling),
         generator=list(generators),
         guidance=_guidance(model, sampling, conditions, levels, generators),
         device=model.device,
@@ -58,13 +56,12 @@ def draw_windows(
     return result.x.cpu(), result.nfe
 
 
-def _steps(model: TSDiff, sampling: Sampling) -> tuple[Method, Tensor]:
-    """The core's method and times; the published samplers are its first-order steps over the table."""
+def _times(model: TSDiff, sampling: Sampling) -> Tensor:
     if sampling.method == "ddpm":
-        return "sde1", table_times(model.sde)
+        return table_times(model.sde)
     if sampling.method == "ddim":
-        return "ode1", table_times(model.sde, sampling.skip, sampling.skip_type)
-    return sampling.method, call_times(model.sde, sampling.steps, sampling.log_snr_end)
+        return table_times(model.sde, sampling.skip, sampling.skip_type)
+    return call_times(model.sde, sampling.steps, sampling.log_snr_end)
 
 
 def _guidance(

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from shared.errors import ConfigError
 from shared.files.settings import whole_number
-from shared.samplers import MOST_STEPS, Method
+from shared.kinds import OneOf, chosen
+from shared.samplers import KINDS, METHODS, MOST_STEPS, Sampler, method_from
 
 Energy = Literal["mse", "quantile"]
 Covariance = Literal["window", "tweedie", "scalar", "kernels"]
-SamplingMethod = Literal[Method, "ddpm", "ddim"]
+PUBLISHED = {"ddpm": "sde1", "ddim": "ode1"}
+"""The published samplers (`tsdiff.sampling.published`), and the core's methods that they are."""
+SamplingMethod = Annotated[Any, OneOf(None, KINDS, names=(*METHODS, *PUBLISHED))]
 SkipType = Literal["uniform", "quadratic"]
 _MOST_ROWS = 1 << 16
 
@@ -33,11 +36,13 @@ class Sampling:
         observation_std: standard deviation that an observed value is trusted to, in scaled units; None takes
             0.02 with "mse" and 0.1 with "quantile", where it also widens the intervals.
         kernel_share: with "kernels", share of the Gaussian process in the data prediction; the rest is the network's.
-        method: of `shared.samplers.sample`; or as published, "ddpm", "ddim" (`tsdiff.sampling.published`), where
-            `scale` is the published one, and `covariance`, `observation_std`, `steps` and `log_snr_end` have no part.
+        method: of `shared.samplers.sample`, a name or a settings object; or as published, "ddpm", "ddim"
+            (`tsdiff.sampling.published`), where `scale` is the published one, and `covariance`, `observation_std`,
+            `steps` and `log_snr_end` have no part.
         steps: network calls of a multistep method, up to 10,000.
         log_snr_end: log-SNR of the last call; the result is the data prediction there.
-        eta: share of fresh noise, from 0 to 1; None takes the method's own: 1 for "sde1", "sde2", "ddpm", else 0.
+        eta: share of fresh noise of an exponential integrator, from 0 to 1; None takes the method's own: 1 for "sde1",
+            "sde2", "ddpm", else 0.
         skip: of "ddim": of the table's steps every skip-th is used.
         skip_type: of "ddim": "uniform" or "quadratic".
         minimum: samples below it are raised to it, in the series' own units: 0 for counts and amounts; None for none.
@@ -67,7 +72,6 @@ class Sampling:
         choices: dict[str, tuple[str | None, ...]] = {
             "guidance": get_args(Energy),
             "covariance": (*get_args(Covariance), None),
-            "method": get_args(SamplingMethod),
             "skip_type": get_args(SkipType),
         }
         for name, known in choices.items():
@@ -84,13 +88,22 @@ class Sampling:
             raise ConfigError(f"minimum={self.minimum}: need a finite number, or None for no limit")
         if not math.isfinite(self.log_snr_end):
             raise ConfigError(f"log_snr_end={self.log_snr_end}: need a finite number")
-        if self.eta is not None and not 0 <= self.eta <= 1:
-            raise ConfigError(f"eta={self.eta}: the share of fresh noise lies between 0 and 1")
+        object.__setattr__(self, "method", chosen(SamplingMethod, self.method, "method"))
+        self.sampler()
         for name in ("steps", "skip", "batch_rows", "seed"):
             object.__setattr__(self, name, whole_number(name, getattr(self, name)))
         for name, most in (("steps", MOST_STEPS), ("skip", MOST_STEPS), ("batch_rows", _MOST_ROWS)):
             if not 1 <= getattr(self, name) <= most:
                 raise ConfigError(f"{name}={getattr(self, name)}: need 1 to {most}")
+
+    def sampler(self) -> Sampler:
+        """The core's method.
+
+        Raises:
+            ConfigError: `eta` is out of range, or the method has none.
+        """
+        name = PUBLISHED.get(self.method, self.method) if isinstance(self.method, str) else self.method
+        return method_from(name, **({} if self.eta is None else {"eta": self.eta}))
 
     @property
     def trust(self) -> float:
