@@ -16,9 +16,7 @@ from tsdiff.windows.missing import MissingContext
 
 
 def _by_fields(value: Any) -> dict[str, Any]:
-    given = {
-        field.name: encode(getattr(value, field.name)) for field in fields(value) if field.init and field.name != "kind"
-    }
+    given = {name: encode(getattr(value, name)) for name in signature(type(value)).parameters}
     return {"__kind__": "instance", "class": fqname_for(type(value)), "args": [], "kwargs": given}
 
 
