@@ -11,16 +11,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from shared.training import quiet_lightning
+from shared.training.module import quiet_lightning
 from speech import SpeechModel
-from speech.experiment import read_experiment as read_speech_experiment
-from speech.training import train as train_speech
+from speech.training.fit import train as train_speech
+from speech.training.settings import read_experiment as read_speech_experiment
 from tests.golden.product.case import SAVED, Results, case
 from tests.golden.product.forecasts import ENTRIES, forecast
 from tests.golden.product.make_saved import MORE, SERIES, STEPS, TSDIFF, Sounds, tsdiff_estimator
 from tests.golden.sgmse_cases import spectrograms
-from tsdiff.experiment import load_experiment_data
-from tsdiff.experiment import read_experiment as read_series_experiment
+from tsdiff.experiment.experiment import load_experiment_data
+from tsdiff.experiment.experiment import read_experiment as read_series_experiment
 
 SPEECH = ("bridge", "score", "causal")
 

@@ -13,7 +13,7 @@ from tests.golden.product.signals import frame, rich_series, series, with_gaps
 from tests.golden.recipe import draw
 from tsdiff import TSDiff, TSDiffPredictor
 from tsdiff.ensemble import EnsemblePredictor
-from tsdiff.refine import RefineConfig
+from tsdiff.tasks.refinement import RefineConfig
 
 SHORT = {"h": (24, 12, 60), "D": (7, 14, 60), "M": (12, 12, 50)}
 """Period, horizon and length of the series of a frequency."""

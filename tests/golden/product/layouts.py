@@ -17,7 +17,7 @@ import torch
 import speech
 import tsdiff
 from speech import SpeechModel
-from speech.sampling import sample_spectrogram
+from speech.inference.sampling import sample_spectrogram
 from tests.golden import tsdiff_cases
 from tests.golden.product.case import Results, case
 from tests.golden.recipe import RecipeNoise, draw

@@ -11,21 +11,21 @@ from typing import Any
 import numpy as np
 import torch
 
-from shared.batches import Batch
-from shared.sde import OUVESDE, SBVESDE, VPSDE, sde_to_config
-from shared.settings import write_yaml
-from shared.training import TrainingConfig, quiet_lightning
+from shared.files.settings import write_yaml
+from shared.sde import OUVESDE, SBVESDE, VPSDE
+from shared.training.batches import Batch
+from shared.training.module import TrainingConfig, quiet_lightning
 from speech import FrontEndConfig, Parameterisation, SamplingConfig, SpeechConfig
-from speech.backbones import LightConfig
-from speech.experiment import Experiment, ValidationSettings
-from speech.losses import ObjectiveConfig
-from speech.training import train
+from speech.model.backbones import LightConfig
+from speech.training.fit import train
+from speech.training.settings import Experiment, ValidationSettings
+from speech.training.terms import ObjectiveConfig
 from tests.golden.product.case import SAVED
 from tests.golden.product.signals import noisy_sound, rich_series, series
 from tsdiff import Sampling, TSDiff, TSDiffConfig, TSDiffEstimator, TSDiffPredictor
-from tsdiff.backbones import S4Config, S4DConfig
 from tsdiff.ensemble import EnsemblePredictor
-from tsdiff.experiment import read_experiment, write_experiment
+from tsdiff.experiment.experiment import read_experiment, write_experiment
+from tsdiff.model.backbones import S4Config, S4DConfig
 
 LIGHT = {"width": 8, "edge_width": 4, "blocks": 2, "dilations": (1, 2), "mixed": 2, "mixing_width": 8, "embedding": 8}
 STEPS, MORE = 200, 2
@@ -62,7 +62,7 @@ def speech_experiment(kind: str) -> Experiment:
     config = SpeechConfig(
         LightConfig(**LIGHT, causal=kind == "causal"),  # type: ignore[arg-type]
         FrontEndConfig(n_fft=126, hop_length=32, normalize="not" if kind == "causal" else "noisy"),
-        sde_to_config(OUVESDE() if score else SBVESDE()),
+        OUVESDE() if score else SBVESDE(),
         Parameterisation("score", network_scaling="1/sigma", sign=-1) if score else Parameterisation("data"),
         SamplingConfig("pc", steps=6, snr=0.1) if score else SamplingConfig("sb_sde", steps=3),
     )
