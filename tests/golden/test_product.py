@@ -1,0 +1,33 @@
+"""The toolkit gives what it gave when its results were frozen (`make_product.py`)."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.golden.product import CASES, FILE
+from tests.golden.product.case import differences, unpack
+from tests.golden.product.cases import enter_all
+from tests.golden.store import Golden
+
+enter_all()
+FROZEN = Golden(FILE)
+
+
+def test_every_case_is_frozen_and_nothing_else_is() -> None:
+    assert {name.rpartition("/")[0] for name in np.load(FILE).files} == set(CASES)
+    assert FILE.stat().st_size < 500_000
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_it_gives_what_it_gave(name: str, tmp_path: Path) -> None:
+    wanted = unpack(name, FROZEN.array(f"{name}/numbers"), FROZEN.lines(f"{name}/names"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = CASES[name].digests(tmp_path)
+    shares = differences(found, wanted)
+    wrong = {label: f"{share:.1e}" for label, share in shares.items() if not share < CASES[name].tolerance}
+    assert not wrong, f"{name}: differences from the frozen results, as shares of their largest numbers: {wrong}"
