@@ -23,8 +23,8 @@ _UNSTABLE = 5.0
 stay right up to 4."""
 
 _COARSE = 1.0
-"""Of a data prediction that never changes, every lane should come to that prediction; beyond this error, relative to it,
-what the sampler returns owes more to its steps than to the network."""
+"""Of a data prediction that never changes, every lane should come to that prediction; beyond this error, relative to
+it, what the sampler returns owes more to its steps than to the network."""
 
 _OF_PC = ("corrector", "corrector_steps", "snr", "predictor")
 
