@@ -195,16 +195,16 @@ def grid_positions(stamps: pd.DatetimeIndex, freq: str, item: str, zone: Zone) -
     off[1:] |= np.diff(steps) == 0
     if off.any():
         raise DataError(
-            f"series {item!r}: timestamp {zone.told(stamps[int(off.argmax())])} is not on the grid of frequency {freq!r} that"
-            f" starts at {zone.told(stamps[0])}; resample the series, for example with df.resample({freq!r}).mean(),"
-            " or give the frequency it has"
+            f"series {item!r}: timestamp {zone.told(stamps[int(off.argmax())])} is not on the grid of frequency"
+            f" {freq!r} that starts at {zone.told(stamps[0])}; resample the series, for example with"
+            f" df.resample({freq!r}).mean(), or give the frequency it has"
         )
     positions = steps // multiple(freq)
     length = int(positions[-1]) + 1
     if length > _SPARSE_LENGTH and length > _SPARSE_RATIO * len(stamps):
         raise DataError(
-            f"series {item!r} has {len(stamps)} rows from {zone.told(stamps[0])} to {zone.told(stamps[-1])}, which is {length}"
-            f" steps of {freq!r}; check its first and last timestamp or give a coarser frequency"
+            f"series {item!r} has {len(stamps)} rows from {zone.told(stamps[0])} to {zone.told(stamps[-1])}, which is"
+            f" {length} steps of {freq!r}; check its first and last timestamp or give a coarser frequency"
         )
     return positions, start
 
