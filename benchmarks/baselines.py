@@ -26,7 +26,7 @@ import typer
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.ablations import validation
-from benchmarks.losses import window_losses, without_worst
+from benchmarks.losses import beside, ruled, window_losses, without_ruling, without_worst
 from benchmarks.machine import header, table
 from benchmarks.rows import Rows
 from benchmarks.sets import BENCHMARK_SETS, DEFAULT_DATA, DEFAULT_SETS, LoadedSet, load
@@ -103,7 +103,7 @@ def measure(data: LoadedSet, model: str, seed: int, budget: Budget, choices: Row
     losses = window_losses(forecasts, [np.asarray(label["target"], dtype=np.float64) for label in data.test.label])
     worst, share, rest = without_worst([str(label["item_id"]) for label in data.test.label], *losses)
     if share > RULING and len(data.train) > MANY:
-        note += f"; {share:.0%} of the loss is of the series {worst}, {rest:.4f} without it"
+        note += f"; {ruled(worst, share, rest)}"
     return metrics, note
 
 
@@ -155,6 +155,8 @@ def report(rows: list[dict[str, Any]], choices: list[dict[str, Any]], budget: Bu
         if medians:
             best = min(medians, key=medians.__getitem__)
             cells = {m: f"**{value:.4f}**" if m == best else f"{value:.4f}" for m, value in medians.items()}
+            rests = {row["model"]: without_ruling(row) for row in rows if row["set"] == name}
+            cells = {m: beside(cell, rests[m]) for m, cell in cells.items()}
             short.append([name, *(cells.get(m, "–") for m in models)])
     places = {name: place for place, name in enumerate((*BENCHMARK_SETS, *MODELS))}
     ordered = sorted(rows, key=lambda row: (places[row["set"]], places[row["model"]], row["seed"]))
@@ -167,27 +169,30 @@ def report(rows: list[dict[str, Any]], choices: list[dict[str, Any]], budget: Bu
         ]
         for row in ordered
     ]
+    settings = "the one of three settings that is best on validation windows (last table)"
+    settings = settings if choices else "their default settings"
     return (
         header("Baselines on the benchmark sets")
         + f"\n{torch.get_num_threads()} thread(s) of torch. CRPS is the mean weighted quantile loss over 0.1 … 0.9, of "
         f"{budget.num_samples} samples; the median over seeds where there are several. All learn from the training "
         "part alone and are scored on the same test windows (`benchmarks/sets.py`). Seasonal naive takes the lag that "
         "scores best on the test windows themselves, which flatters it. DeepAR and PatchTST are GluonTS's, trained for "
-        "the CPU time that the notes state, with the learning rate falling to zero, with the one of three settings "
-        "that is best on validation windows (last table); CPU-minutes in the table are of "
-        "training, forecasting and scoring together. AutoETS leaves out seasons above 24 (electricity_weekly). A dash "
-        "was not measured; the same command without --report-only measures what is missing.\n\n"
+        "the CPU time that the notes state, with the learning rate falling to zero, "
+        f"with {settings}; CPU-minutes in the table are of "
+        "training, forecasting and scoring together. AutoETS leaves out seasons above 24 (electricity_weekly). Where "
+        f"one series of more than {MANY} has over a third of the loss, the score without it is beside, and the note "
+        "names it. A dash was not measured; the same command without --report-only measures what is missing.\n\n"
         + table(["CRPS", *models], short)
         + "\n## Every run\n\n"
         + table([*KEYS, *SCORES, "CPU-minutes", "note"], every)
-        + "\n## Settings of the networks\n\nCRPS on validation windows, cut from the end of the training parts (at "
-        f"most {VALIDATION_WINDOWS}, one seed), of each setting in `NETWORK_SETTINGS`; the best is taken.\n\n"
-        + choices_table(choices)
+        + choices_section(choices)
     )
 
 
-def choices_table(choices: list[dict[str, Any]]) -> str:
-    """Validation scores, a row for each set and network."""
+def choices_section(choices: list[dict[str, Any]]) -> str:
+    """Validation scores, a row for each set and network; nothing where none were made."""
+    if not choices:
+        return ""
     settings = list(dict.fromkeys(setting for known in NETWORK_SETTINGS.values() for setting in known))
     rows = []
     for model in NETWORKS:
@@ -196,7 +201,11 @@ def choices_table(choices: list[dict[str, Any]]) -> str:
             if tried:
                 cells = (f"{tried[setting]:.4f}" if setting in tried else "–" for setting in settings)
                 rows.append([name, model, *cells, min(tried, key=tried.__getitem__)])
-    return table(["set", "model", *settings, "best"], rows)
+    return (
+        "\n## Settings of the networks\n\nCRPS on validation windows, cut from the end of the training parts (at "
+        f"most {VALIDATION_WINDOWS}, one seed), of each setting in `NETWORK_SETTINGS`; the best is taken.\n\n"
+        + table(["set", "model", *settings, "best"], rows)
+    )
 
 
 def main(

@@ -26,6 +26,7 @@ import typer
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmarks.losses import all_without_ruling, beside
 from benchmarks.machine import header, table
 from benchmarks.sets import BENCHMARK_SETS, DEFAULT_DATA, DEFAULT_SETS, LoadedSet, load
 from shared.files.io import atomic_path, write_json, write_text
@@ -145,7 +146,11 @@ def medians(runs: list[Run], energy: str) -> str:
     return f"{statistics.median(values):.4f}{spread}"
 
 
-def report(runs: dict[str, list[Run]], others: dict[str, dict[str, list[tuple[float, float]]]]) -> str:
+def report(
+    runs: dict[str, list[Run]],
+    others: dict[str, dict[str, list[tuple[float, float]]]],
+    rests: dict[tuple[str, str], float],
+) -> str:
     """The table and who is ahead, as Markdown."""
     models = sorted({model for by_model in others.values() for model in by_model})
     rows: list[list[str]] = []
@@ -162,7 +167,7 @@ def report(runs: dict[str, list[Run]], others: dict[str, dict[str, list[tuple[fl
         verdict = "" if not best else ("TSDiff" if ours < theirs[best] else best) + ("" if complete else " so far")
         rows.append(
             [name, str(len(made)), medians(made, "quantile"), medians(made, "mse"), f"{cover:.3f}", f"{minutes:.1f}"]
-            + [f"{theirs[m]:.4f}" if m in theirs else "" for m in models]
+            + [beside(f"{theirs[m]:.4f}", rests.get((name, m))) if m in theirs else "" for m in models]
             + [verdict]
         )
     head = ["set", "seeds", "TSDiff-Q", "TSDiff-MSE", "TSDiff-Q covers 90 %", "CPU min to train", *models, "ahead"]
@@ -175,7 +180,8 @@ def report(runs: dict[str, list[Run]], others: dict[str, dict[str, list[tuple[fl
         "alone. CPU minutes are those of the training process, one thread, all models of a forecast "
         "together. Ahead: the smaller of TSDiff-Q's "
         "median and the best baseline's; an empty cell was not measured, and then it "
-        "is the best so far.\n\n" + table(head, rows)
+        "is the best so far. Where one series has over a third of a baseline's loss, the score without it is "
+        "beside.\n\n" + table(head, rows)
     )
     for complete, where in ((True, "every baseline was"), (False, "some baselines are still to be")):
         if found := verdicts[complete]:
@@ -231,7 +237,9 @@ def main(
                 write_json(path, run)
                 print(name, seed, *(f"{e} {run[e]['crps']:.4f}" for e in ENERGIES), flush=True)
     runs = collect(folder)
-    write_text(output / "forecast_sets.md", report(runs, baselines(output / "baselines.csv")))
+    write_text(
+        output / "forecast_sets.md", report(runs, baselines(path := output / "baselines.csv"), all_without_ruling(path))
+    )
     write_csv(output / "forecast_sets.csv", runs)
 
 

@@ -14,10 +14,10 @@ import torch
 
 from shared.console.progress import bar
 from shared.errors import CheckpointError, ConfigError
-from shared.files.settings import whole_number
+from shared.files.settings import number, whole_number
 from shared.random import derive_seed
 from shared.training.memory import keep_large_blocks
-from speech.audio.arrays import Form, Waveform, finite, warn_doubts, warn_replaced
+from speech.audio.arrays import Form, Waveform, finite, warn_doubts, warn_replaced, whole_rate
 from speech.audio.bands import UpperBand, choose_upper_band
 from speech.audio.files import (
     AudioInfo,
@@ -120,7 +120,7 @@ class Enhancer:
         batch_size = None if batch_size is None else whole_number("batch_size", batch_size)
         if draws < 1:
             raise ConfigError(f"draws={draws}: need a whole number, at least 1")
-        if not 0 <= mix <= 1:
+        if not 0 <= number("mix", mix, 1.0) <= 1:
             raise ConfigError(f"mix={mix}: need a share between 0 (noisy) and 1 (enhanced)")
         if batch_size is not None and batch_size < 1:
             raise ConfigError(f"batch_size={batch_size}: need a whole number, at least 1")
@@ -129,6 +129,7 @@ class Enhancer:
         sampling_times(model.sde, self.sampling)
         frontend = model.config.frontend
         grid = frontend.hop_length * frame_grid(model)
+        number("window_seconds", window_seconds, 16.0), number("overlap_seconds", overlap_seconds, 2.0)
         windows = Windows.of(window_seconds, overlap_seconds, frontend.sample_rate, grid)
         self.model = (model if device is None else model.to(device)).eval()
         self.seed, self.draws, self.mix, self.upper_band = seed, draws, mix, choose_upper_band(upper_band)
@@ -229,7 +230,8 @@ class Enhancer:
             SamplingError: a result that cannot be right: this sampler fails.
         """
         form = Form.of(waveform)
-        if sample_rate < 1 or (peak is not None and not peak > 0):
+        sample_rate = whole_rate(sample_rate)
+        if sample_rate < 1 or (peak is not None and not number("peak", peak, 1.0) > 0):
             raise ConfigError(f"sample_rate={sample_rate}, peak={peak}: need positive numbers")
         noisy, replaced = finite(form.to_float(waveform))
         warn_replaced(replaced, "the waveform")

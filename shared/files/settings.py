@@ -51,7 +51,7 @@ def write_yaml(settings: Any) -> str:
     return yaml.safe_dump(plain(settings), sort_keys=False, allow_unicode=True)
 
 
-def whole_number(name: str, value: Any) -> int:
+def whole_number(name: str, value: Any, example: int = 24) -> int:
     """A count, of whichever kind of integer.
 
     Raises:
@@ -60,7 +60,22 @@ def whole_number(name: str, value: Any) -> int:
     try:
         return operator.index(value)
     except TypeError:
-        raise ConfigError(f"{name}={value!r}: need a whole number, such as {name}=24") from None
+        raise ConfigError(f"{name}={value!r}: need a whole number, such as {name}={example}") from None
+
+
+def number(name: str, value: Any, example: float) -> float:
+    """A real number, of whichever kind; the value itself.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    if isinstance(value, (str, bytes)):
+        raise ConfigError(f"{name}={value!r} is text: need a number, such as {name}={example}")
+    try:
+        float(value)
+    except (TypeError, ValueError):
+        raise ConfigError(f"{name}={value!r}: need a number, such as {name}={example}") from None
+    return value  # type: ignore[no-any-return]
 
 
 def change(text: str) -> dict[str, Any]:

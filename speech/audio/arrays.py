@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from shared.errors import DataError
+from shared.errors import ConfigError, DataError
+from shared.files.settings import number
 
 Waveform = TypeVar("Waveform", np.ndarray, Tensor)
 
@@ -30,6 +31,18 @@ def finite(waveform: np.ndarray) -> tuple[np.ndarray, int]:
     good = np.abs(waveform) <= LARGEST
     replaced = good.size - int(np.count_nonzero(good))
     return (waveform, 0) if replaced == 0 else (np.where(good, waveform, np.float32(0)), replaced)
+
+
+def whole_rate(sample_rate: Any) -> int:
+    """A sample rate in Hz, of whichever kind of number.
+
+    Raises:
+        ConfigError: it is none, or not whole.
+    """
+    value = float(number("sample_rate", sample_rate, 16000))
+    if not value.is_integer():
+        raise ConfigError(f"sample_rate={sample_rate!r}: need a whole number of Hz, such as sample_rate=16000")
+    return int(value)
 
 
 class AudioWarning(UserWarning):

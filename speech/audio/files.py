@@ -19,6 +19,7 @@ from speech.audio.chunks import Lengths, lengths, state_length, unclosed
 from speech.audio.coding import AUDIO_SUFFIXES, AudioInfo, RawFormat, encoder, notes_on, refuse_suffix, target_coding
 from speech.audio.flac import unstated
 from speech.audio.patched import Patched
+from speech.audio.paths import sound_path
 from speech.audio.tags import bit_rate, carry_tags, same_tags
 
 __all__ = [
@@ -154,7 +155,7 @@ def open_audio(path: str | os.PathLike[str], raw: RawFormat | None = None) -> It
         options |= {"subtype": raw.subtype, "endian": raw.endian}
     with contextlib.ExitStack() as stack:
         try:
-            file = stack.enter_context(soundfile.SoundFile(path, **options))
+            file = stack.enter_context(soundfile.SoundFile(sound_path(path), **options))
             if file.frames == 0 or file.frames >= _WITHOUT_LENGTH:
                 patches = unclosed(path) or unstated(path)
                 if patches:
@@ -276,7 +277,7 @@ def create_audio(
                 settings = encoder(subtype, info, rate)
                 endian = _endian(format, subtype, info)
                 file = soundfile.SoundFile(
-                    temporary, "w", info.sample_rate, info.channels, subtype, endian, format, **settings
+                    sound_path(temporary), "w", info.sample_rate, info.channels, subtype, endian, format, **settings
                 )
             except (soundfile.LibsndfileError, ValueError) as error:
                 raise DataError(

@@ -17,6 +17,7 @@ import soundfile
 
 from shared.errors import DataError
 from speech.audio.chunks import copy_chunks, names_beside
+from speech.audio.paths import sound_path
 
 try:
     from mutagen import FileType, MutagenError
@@ -115,7 +116,7 @@ def carry_tags(source: Path, written: Path, of: tuple[str, str], to: tuple[str, 
         DataError: `written` was damaged on the way.
         OSError: it cannot be written.
     """
-    frames = soundfile.info(written).frames
+    frames = soundfile.info(sound_path(written)).frames
     try:
         wanted = _names(source, *of)
         if same_tags(of, to):
@@ -126,7 +127,7 @@ def carry_tags(source: Path, written: Path, of: tuple[str, str], to: tuple[str, 
     except Exception as error:  # tags are written by everyone, and mutagen raises more than its own errors
         _raise_what_is_of_the_disk(error)
         dropped = {"its tags, which cannot be read"}
-    if soundfile.info(written).frames != frames:
+    if soundfile.info(sound_path(written)).frames != frames:
         raise DataError(f"{source}: its tags cannot be copied without damage; remove them from the file")
     shown = sorted(dropped)
     return tuple(shown[:_MOST_NAMES]) + ((f"{len(shown) - _MOST_NAMES} more",) if len(shown) > _MOST_NAMES else ())
@@ -186,7 +187,7 @@ def _is_of_use(block: MetadataBlock) -> bool:
 
 def _names(path: Path, format: str, subtype: str) -> set[str]:
     """What a file tells beside its samples, by name."""
-    with soundfile.SoundFile(path) as file:
+    with soundfile.SoundFile(sound_path(path)) as file:
         names = {name for name, value in file.copy_metadata().items() if value}
     kind = _kind(format, subtype)
     if kind in _CHUNKED:

@@ -15,6 +15,7 @@ import torch
 
 from shared.errors import ConfigError, DataError
 from shared.training.batches import Batch
+from speech.audio.paths import sound_path
 from speech.data.clips import Waveform, audio_files, read_mono
 
 Split = Literal["train", "valid", "test", "all"]
@@ -190,7 +191,7 @@ class PairSource:
 def _crop(path: Path, sample_rate: int, length: int, place: float) -> Waveform:
     """`length` samples that start at the share `place`, below 1, of where they can."""
     try:
-        with soundfile.SoundFile(path) as stream:
+        with soundfile.SoundFile(sound_path(path)) as stream:
             native = stream.samplerate == sample_rate
             if native and stream.frames > length:
                 stream.seek(int(place * (stream.frames - length + 1)))
@@ -220,6 +221,6 @@ def _checked_duration(pair: Pair) -> float:
 
 def _info(path: Path) -> soundfile._SoundFileInfo:
     try:
-        return soundfile.info(path)
+        return soundfile.info(sound_path(path))
     except (soundfile.LibsndfileError, RuntimeError) as error:
         raise DataError(f"{path} cannot be read as audio ({error}); remove or convert it") from error

@@ -22,6 +22,10 @@ _UNSTABLE = 5.0
 """Of predictions of ±1 a state may hold this many times what the process' path holds. On the bundled models, results
 stay right up to 4."""
 
+_COARSE = 1.0
+"""Of a data prediction that never changes, every lane should come to that prediction; beyond this error, relative to
+it, what the sampler returns owes more to its steps than to the network."""
+
 _OF_PC = ("corrector", "corrector_steps", "snr", "predictor")
 
 
@@ -56,9 +60,9 @@ class _MadeUp:
         self.growth = max(self.growth, float(x.abs().max()) / held)
 
 
-def _tried(sde: SDE, sampling: SamplingConfig, seed: int) -> _MadeUp:
+def _tried(sde: SDE, sampling: SamplingConfig, seed: int, constant: bool = False) -> _MadeUp:
     adaptive = sampling.sampler == "ode"  # its steps would follow every jump of the predictions
-    model = _MadeUp(sde, constant=adaptive)
+    model = _MadeUp(sde, constant=constant or adaptive)
     anchor = torch.zeros(_LANES, 1, 1, 1, dtype=torch.complex64)
     generator = torch.Generator().manual_seed(seed)
     result = sample_spectrogram(model, anchor, replace(sampling, precision="float32"), generator)  # type: ignore[arg-type]
@@ -80,20 +84,40 @@ def growth(sde: SDE, sampling: SamplingConfig) -> float:
     return _tried(sde, sampling, 0).growth
 
 
+def error(sde: SDE, sampling: SamplingConfig) -> float:
+    """How far a sampler ends from a data prediction that never changes, at the worst of its lanes, relative to it.
+
+    Where the sampler stops before clean data (t_end), the noise that the path holds there is no error. The exponential
+    integrators are exact here, Euler's and Heun's methods are not: with one step from the end of the bridge SBVESDE
+    they go 2.2 times as far as they should.
+    """
+    end = torch.tensor(sampling.t_end or 0.0)
+    result = _tried(sde, sampling, 0, constant=True).states[-1]
+    return float((result - sde.alpha(end)).abs().max() - 4 * sde.sigma(end))
+
+
 def of_stability(sde: SDE, sampling: SamplingConfig) -> str | None:
-    """What to say of a sampler that is unstable at so few steps; None where it is not."""
-    if sampling.sampler == "ode" or growth(sde, sampling) <= _UNSTABLE:
+    """What to say of a sampler that is unstable, or far from its aim, at so few steps; None where it is neither."""
+    what = None if sampling.sampler == "ode" else _failing(sde, sampling)
+    if what is None:
         return None
     enough = (
         f"at least {steps} steps"
         for steps in range(sampling.steps + 1, _MOST_STEPS)
-        if growth(sde, replace(sampling, steps=steps)) <= _UNSTABLE
+        if _failing(sde, replace(sampling, steps=steps)) is None
     )
     remedy = next(enough, "more steps")
+    count = "1 step" if sampling.steps == 1 else f"{sampling.steps} steps"
     return (
-        f"sampler {sampling.sampler!r} at {sampling.steps} steps is unstable on {type(sde).__name__}: take {remedy}, "
+        f"sampler {sampling.sampler!r} at {count} is {what} on {type(sde).__name__}: take {remedy}, "
         "or ode1 or sde1, which are stable at any number"
     )
+
+
+def _failing(sde: SDE, sampling: SamplingConfig) -> str | None:
+    if growth(sde, sampling) > _UNSTABLE:
+        return "unstable"
+    return "too coarse" if error(sde, sampling) > _COARSE else None
 
 
 def without_effect(

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from shared.errors import ConfigError, DataError
+from shared.files.settings import number, whole_number
 from shared.random import PlacedGenerator
-from speech.audio.arrays import Form, Waveform, finite, warn_doubts
+from speech.audio.arrays import Form, Waveform, finite, warn_doubts, whole_rate
 from speech.audio.bands import BandJoin
 from speech.audio.files import fit_length
 from speech.audio.short_resampler import ShortResampler
@@ -59,7 +60,8 @@ class Stream:
     def __init__(
         self, enhancer: Enhancer, sample_rate: int, *, channels: int = 1, peak: float = 1.0, seed: int | None = None
     ):
-        if sample_rate < 1 or channels < 1 or not peak > 0:
+        sample_rate, channels = whole_rate(sample_rate), whole_number("channels", channels, 2)
+        if sample_rate < 1 or channels < 1 or not number("peak", peak, 1.0) > 0:
             raise ConfigError(f"sample_rate={sample_rate}, channels={channels}, peak={peak}: need all of them positive")
         self._enhancer, self.sample_rate, self.channels = enhancer, sample_rate, channels
         normalised = enhancer.model.config.frontend.normalize != "not"

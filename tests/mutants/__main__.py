@@ -7,6 +7,7 @@ had been written for.
 from __future__ import annotations
 
 import argparse
+import functools
 import sys
 import tempfile
 import time
@@ -15,7 +16,7 @@ from pathlib import Path
 
 from tests.mutants.choose import sample
 from tests.mutants.covers import covering
-from tests.mutants.known import known
+from tests.mutants.known import explanation, kinds, known
 from tests.mutants.mutant import Mutant
 from tests.mutants.run import Job, Outcome, preload, run_all
 from tests.mutants.table import table
@@ -56,9 +57,9 @@ def main() -> int:
         )
         ended = _ended([*jobs, *again], Path(work) / "mutants", options.workers)
     of_sample, of_known = ([(j.mutant, ended[j]) for j in part if j.mutant is not None] for part in (jobs, again))
-    options.output.write_text(table(of_sample, of_known, entries, options.seed))
-    explained = {(entry.file, entry.before, entry.after) for entry in entries if entry.equivalent}
-    open_ = [mutant for mutant, outcome in of_sample if outcome.passed and mutant.key not in explained]
+    why = functools.partial(explanation, entries=entries, of_kinds=kinds())
+    options.output.write_text(table(of_sample, of_known, why, options.seed))
+    open_ = [mutant for mutant, outcome in of_sample if outcome.passed and not why(mutant)]
     open_ += [mutant for mutant, outcome in of_known if outcome.passed]
     print(f"{sum(not o.passed for _, o in of_sample)} of {len(of_sample)} killed; not explained: {len(open_)}")
     for mutant in open_:

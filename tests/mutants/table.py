@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from tests.mutants.known import Known
 from tests.mutants.mutant import Mutant
 from tests.mutants.run import Outcome
 
 Ended = tuple[Mutant, Outcome]
 
 
-def table(sampled: Sequence[Ended], again: Sequence[Ended], entries: Sequence[Known], seed: int) -> str:
-    """Markdown: how many of the sample were killed, each survivor and why, and what became of former survivors."""
-    why = {(entry.file, entry.before, entry.after): entry for entry in entries}
-    survived = [(mutant, why.get(mutant.key)) for mutant, outcome in sampled if outcome.passed]
-    unexplained = sum(entry is None or not entry.equivalent for _, entry in survived)
+def table(sampled: Sequence[Ended], again: Sequence[Ended], why: Callable[[Mutant], str], seed: int) -> str:
+    """Markdown: how many of the sample were killed, each survivor and why, and what became of former survivors.
+
+    Args:
+        sampled, again: mutants of the sample and known ones, and what came of each.
+        why: the explanation of a mutant, or nothing.
+        seed: of the sample.
+    """
+    survived = [(mutant, why(mutant)) for mutant, outcome in sampled if outcome.passed]
+    unexplained = sum(not reason for _, reason in survived)
     killed = len(sampled) - len(survived)
     lines = [
         "# Mutants",
@@ -33,9 +37,9 @@ def table(sampled: Sequence[Ended], again: Sequence[Ended], entries: Sequence[Kn
     lines += ["", "## Survivors", ""]
     if survived:
         lines += ["| where | line | became | why |", "|---|---|---|---|"]
-    for mutant, entry in survived:
-        reason = entry.equivalent if entry is not None and entry.equivalent else "**not explained**"
-        lines.append(f"| {mutant.file}:{mutant.line} | {_code(mutant.before)} | {_code(mutant.after)} | {reason} |")
+    for mutant, reason in survived:
+        cells = f"{_code(mutant.before)} | {_code(mutant.after)} | {reason or '**not explained**'}"
+        lines.append(f"| {mutant.file}:{mutant.line} | {cells} |")
     fallen = sum(not outcome.passed for _, outcome in again)
     lines += ["", "## Once survived, planted again", ""]
     lines += [

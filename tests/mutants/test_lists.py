@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from tests.conftest import ROOT
 from tests.mutants.covers import LEFT_OUT, TESTS, covering, mutable_files
-from tests.mutants.known import known
+from tests.mutants.known import explanation, kinds, known
+from tests.mutants.mutant import Mutant
 
 
 def test_every_file_of_the_packages_has_its_tests() -> None:
@@ -21,3 +22,16 @@ def test_known_mutants_are_killed_or_explained() -> None:
         assert entry.before != entry.after, entry
         assert (ROOT / entry.file).is_file(), entry
         assert not entry.killed_by or (ROOT / entry.killed_by.split("::")[0]).is_file(), entry
+
+
+def test_mutants_are_explained_by_their_line_or_their_kind() -> None:
+    why = {kind.before: kind.equivalent for kind in kinds()}
+    pairs = Mutant("x.py", 1, "for a, b in zip(c, d, strict=True):", "for a, b in zip(c, d, strict= False):", "")
+    assert explanation(pairs, known(), kinds()) == why["strict=True"]
+    assert not explanation(pairs, known(), [])
+    other = Mutant("x.py", 1, pairs.before, "for a, b in zip(c, c, strict=False):", "")
+    assert not explanation(other, known(), kinds())
+    entry = next(entry for entry in known() if entry.equivalent)
+    own = Mutant(entry.file, 1, entry.before, entry.after, "")
+    assert explanation(own, known(), kinds()) == entry.equivalent
+    assert not explanation(Mutant("x.py", 1, entry.before, entry.after, ""), known(), kinds())

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from shared.sde import BBEDSDE, OUVESDE, OUVPSDE, SBVESDE
 from speech.enhancer import Enhancer
-from speech.inference.advice import SettingWarning, growth, is_deterministic, of_stability
+from speech.inference.advice import SettingWarning, error, growth, is_deterministic, of_stability
 from speech.model.config import SamplingConfig
 from tests.speech.models import noise, tiny_enhancer, tiny_model
 
@@ -48,6 +50,25 @@ def test_what_is_deterministic(sde, sampling, expected):
 def test_first_order_integrators_are_stable_at_any_number_of_steps(sde, sampler):
     for steps in (1, 2, 3, 5, 30):
         assert growth(sde, SamplingConfig(sampler, steps=steps, **LOG)) < 1.5
+
+
+@pytest.mark.parametrize("sampler", ["euler", "heun"])
+def test_one_step_from_the_end_of_a_bridge_overshoots_and_is_told(sampler):
+    """Along the mean path x − y = αD, so that a step over all of it goes by −α'(T) = 2 ln k · k² / (k² − 1) times D."""
+    one, sde = SamplingConfig(sampler, steps=1, **LOG), SBVESDE()
+    overshot = 2 * math.log(sde.k) * sde.k**2 / (sde.k**2 - 1)
+    assert error(sde, one) == pytest.approx(overshot - 1, abs=1e-3)
+    assert growth(sde, one) < 4
+    with pytest.warns(UserWarning, match=f"'{sampler}' at 1 step is too coarse on SBVESDE: take at least 2 steps"):
+        Enhancer(tiny_model(), sampling=replace(one, schedule="uniform"))
+    assert error(sde, SamplingConfig(sampler, steps=100)) < 0.02
+
+
+@pytest.mark.parametrize("sde", [SBVESDE(), OUVESDE(), BBEDSDE(), OUVPSDE()], ids=["sbve", "ouve", "bbed", "ouvp"])
+@pytest.mark.parametrize("sampler", ["ode1", "ode2", "ode3", "sde1", "sde2"])
+def test_exponential_integrators_end_at_a_prediction_that_never_changes(sde, sampler):
+    for steps in (1, 2, 5):
+        assert error(sde, SamplingConfig(sampler, steps=steps, **LOG)) < 1e-5
 
 
 def test_instability_is_said_with_a_remedy_that_holds():

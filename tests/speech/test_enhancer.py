@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -193,6 +194,9 @@ def test_sampler_and_steps_stand_in_for_those_of_the_configuration():
         ({"draws": 1.5}, "draws=1.5: need a whole number"),
         ({"steps": 2.0}, "steps=2.0: need a whole number"),
         ({"mix": 1.5}, "mix=1.5"),
+        ({"mix": "1"}, "mix='1' is text: need a number, such as mix=1.0"),
+        ({"window_seconds": "16"}, "window_seconds='16' is text"),
+        ({"overlap_seconds": None}, "overlap_seconds=None: need a number"),
         ({"batch_size": 0}, "batch_size=0"),
         ({"sampler": "psychic"}, "psychic"),
         ({"steps": 0}, "steps=0"),
@@ -233,6 +237,19 @@ def test_integers_of_numpy_are_settings():
 def test_what_is_no_waveform_is_refused(signal, message):
     with pytest.raises(DataError, match=message):
         ENHANCER.enhance(signal, 16000)
+
+
+@pytest.mark.parametrize("call", [lambda rate: ENHANCER.enhance(noise(10), rate), ENHANCER.stream])
+@pytest.mark.parametrize("rate", ["16000", None, [16000], 0.5, 0, -1])
+def test_what_is_no_rate_is_refused(call, rate):
+    with pytest.raises(ConfigError, match=f"^sample_rate={re.escape(repr(rate))}.*: need .*"):
+        call(rate)
+
+
+def test_a_rate_may_be_any_whole_number():
+    expected = ENHANCER.enhance(noise(10), 16000)
+    for rate in (16000.0, np.int64(16000), np.array(16000), torch.tensor(16000)):
+        np.testing.assert_array_equal(ENHANCER.enhance(noise(10), rate), expected)
 
 
 def test_impossible_rates_and_seeds_are_refused():

@@ -21,7 +21,10 @@ from safetensors.torch import load_file, save_file
 from shared.console.command import run_app, write_csv
 from shared.errors import CheckpointError, ConfigError, DataError
 from shared.files.io import write_json, write_text
+from speech.audio.files import Audio, RawFormat, read_audio, write_audio
 from speech.data.clips import read_clips, read_mono
+from speech.data.pairs import PairSource, find_pairs
+from speech.data.prepare.common import read_part
 from speech.data.rooms import RoomConfig, simulated_responses
 from speech.enhancer import Enhancer
 from speech.importing import import_checkpoint
@@ -31,6 +34,7 @@ from speech.model.frontend import FRONT_ENDS, FrontEndConfig
 from speech.model.model import SpeechModel
 from tests.isolated import outcome_of
 from tests.speech.conftest import TINY_FRONT_END, TINY_LIGHT
+from tests.speech.models import tiny_enhancer
 from tests.speech.published import COMMON, OUVE, SMALL, random_weights, save_published, small_layout
 
 NAME = b"caf\xe9.wav".decode("utf-8", "surrogateescape")
@@ -235,6 +239,40 @@ def test_a_name_that_is_no_text_in_reports(tmp_path: Path, monkeypatch: pytest.M
         written += stream.buffer.getvalue()  # type: ignore[attr-defined]
     assert written.count(b"caf\\udce9.wav") == 2
     assert b"Traceback" not in written
+
+
+@pytest.mark.skipif(sys.platform in ("darwin", "win32"), reason="names of files are text there")
+@pytest.mark.parametrize("suffix", [".wav", ".flac", ".mp3", ".ogg", ".aiff", ".raw"])
+def test_sound_of_a_name_that_is_no_text_is_read_enhanced_and_written(suffix: str, tmp_path: Path) -> None:
+    """As it is of another name: soundfile itself encodes names strictly."""
+    enhancer = tiny_enhancer(steps=2)
+    name, folder, raw = Path(NAME).with_suffix(suffix), tmp_path / Path(NAME).stem, RawFormat(16000)
+    waveform = 0.1 * np.random.default_rng(0).standard_normal((1, 3000)).astype(np.float32)
+    kind = {"format": "RAW", "subtype": "FLOAT"} if suffix == ".raw" else {"metadata": {"title": "hall"}}
+    for path in (folder / name, tmp_path / f"plain{suffix}"):
+        write_audio(path, Audio(waveform, 16000, **kind))
+    report = enhancer.enhance_dir(folder, tmp_path / "out", raw=raw, progress=False)
+    assert ([file.name for file in report.files], report.failed) == ([str(name)], {})
+    enhancer.enhance_file(tmp_path / f"plain{suffix}", tmp_path / f"other{suffix}", name=str(name), raw=raw)
+    made, expected = (read_audio(path, raw) for path in (tmp_path / "out" / name, tmp_path / f"other{suffix}"))
+    assert (made.info, made.waveform.shape) == (expected.info, waveform.shape)
+    assert np.array_equal(made.waveform, expected.waveform)
+    if suffix != ".raw":
+        assert made.metadata["title"] == "hall"
+        assert read_mono(folder / name, 16000).shape == (3000,)
+
+
+@pytest.mark.skipif(sys.platform in ("darwin", "win32"), reason="names of files are text there")
+def test_pairs_and_parts_of_a_name_that_is_no_text(tmp_path: Path) -> None:
+    waveform = np.random.default_rng(0).uniform(-0.5, 0.5, (1, 4000)).astype(np.float32)
+    for kind in ("clean", "noisy"):
+        write_audio(tmp_path / "train" / kind / NAME, Audio(waveform, 16000))
+    (pair,) = find_pairs(tmp_path, "train")
+    batch = PairSource(tmp_path, seconds=0.1, batch_size=2).batch(np.random.default_rng(1))
+    assert batch.y is not None
+    assert torch.equal(batch.x0, batch.y)
+    assert batch.x0.abs().amax() > 0.4
+    assert read_part(pair.clean, 16000, 100, 50) == pytest.approx(waveform[0, 100:150], abs=1e-4)
 
 
 def test_names_that_no_file_system_takes(tmp_path: Path) -> None:

@@ -66,6 +66,19 @@ def test_every_baseline_forecasts_samples_in_order_and_again_the_same(name):
     np.testing.assert_array_equal(np.random.get_state()[1], state[1])  # noqa: NPY002
 
 
+@pytest.mark.parametrize(
+    ("freq", "horizon", "context"),
+    [("h", 24, {"deepar": 48, "patchtst": 336, "transformer": 24}), ("M", 12, {"deepar": 24, "patchtst": 60})],
+)
+def test_contexts_are_seasons_or_horizons_as_documented(freq, horizon, context):
+    """docs/baselines.md: PatchTST looks back two weeks of hours, or else five horizons."""
+    series = [{"start": pd.Period("2020-01-01", freq=freq), "target": np.arange(500.0, dtype=np.float32)}]
+    for name, steps in context.items():
+        trained = train_baseline(name, series, freq, horizon, max_steps=1)
+        network = trained.inner.prediction_net.model
+        assert network.context_length == steps
+
+
 def test_gradients_are_the_callers_business_between_two_forecasts():
     for _ in train("deepar").predict(sines()):
         assert torch.is_grad_enabled()

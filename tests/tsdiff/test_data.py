@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -276,6 +277,22 @@ def test_hours_with_a_zone_are_counted_in_utc():
         assert series[0]["start"] == pd.Period("2024-03-30 00:00", freq="h")
         assert (str(series.origin.zone.tz), series.notes) == ("Europe/Berlin", []) or "UTC" in series.notes[0]
         assert not np.isnan(series[0]["target"]).any()
+
+
+@pytest.mark.parametrize("zone", ["Europe/Berlin", "Asia/Kolkata"])
+def test_messages_tell_times_as_the_table_has_them(zone):
+    times = pd.date_range("2024-03-30 12:00", periods=40, freq="h", tz=zone)
+    frame = pd.DataFrame({"unique_id": 3, "ds": times, "y": np.arange(40.0)})
+    assert series_from_frame(frame, target="y").origin.item_id == "unique_id"
+    with pytest.raises(DataError, match=f"'3' has timestamp {re.escape(str(times[30]))} more than once"):
+        series_from_frame(pd.concat([frame, frame.iloc[[30]]]), target="y")
+    frame.loc[31, "ds"] += pd.Timedelta(minutes=10)
+    said = f"{re.escape(str(frame['ds'][31]))} is not on the grid .* starts at {re.escape(str(times[0]))};"
+    with pytest.raises(DataError, match=said):
+        series_from_frame(frame, target="y", freq="h")
+    frame["ds"] = times + pd.Timedelta(minutes=7)
+    series = series_from_frame(frame, target="y", freq="h")
+    assert [f"({times[0] + pd.Timedelta(minutes=7)} to {times[0]})" in note for note in series.notes] == [True]
 
 
 def test_days_with_a_zone_are_local_days():

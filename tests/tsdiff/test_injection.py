@@ -180,3 +180,15 @@ def test_settings_that_cannot_be(setting: dict[str, Any]) -> None:
 
 def test_an_anomaly_is_a_value() -> None:
     assert Anomaly("spike", 3, 1) == Anomaly("spike", 3, 1, channel=0)
+
+
+@pytest.mark.parametrize("length", [1, 5, 12])
+def test_a_time_warp_is_off_the_most_in_the_middle_and_the_same_on_either_side(length: int) -> None:
+    """Of a ramp, changes are shifts of time themselves: a half wave from the step before to the step after."""
+    ramp = np.arange(100.0)
+    shift = (
+        change(ramp, "time_warp", 40, length, 3.0, np.random.default_rng(0))[40 : 40 + length] - ramp[40 : 40 + length]
+    )
+    np.testing.assert_allclose(shift, shift[::-1])
+    half_wave = np.sin(np.pi * np.arange(1, length + 1) / (length + 1))
+    np.testing.assert_allclose(np.abs(shift), max(1.0, 0.5 * length) * half_wave / np.pi)

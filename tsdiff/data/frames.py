@@ -15,7 +15,7 @@ import pandas as pd
 from shared.errors import ConfigError, DataError, DiffusionError
 from tsdiff.data.covariates import DYNAMIC, clean_covariates
 from tsdiff.data.frequency import EXAMPLES, infer_freq, normalise_freq
-from tsdiff.data.origin import Origin
+from tsdiff.data.origin import Origin, Zone
 from tsdiff.data.series import (
     Entry,
     SeriesSet,
@@ -28,6 +28,7 @@ from tsdiff.data.statics import StaticColumns
 from tsdiff.data.tables import UNREADABLE, read_arrow, read_csv, read_parquet
 from tsdiff.data.timestamps import check_unique, grid_positions, moved_note, parse_timestamps, stamp_side
 
+ITEM_NAMES = ("item_id", "unique_id")
 TIMESTAMP_NAMES = ("timestamp", "time", "datetime", "date", "ds")
 SUFFIXES = (".csv", ".csv.gz", ".parquet", ".feather", ".arrow")
 Layout = Literal["auto", "long", "wide"]
@@ -101,7 +102,7 @@ def long_from_wide(frame: pd.DataFrame, timestamp: str | None = None) -> pd.Data
 
 def looks_wide(frame: pd.DataFrame, target: str, item_id: str | None, timestamp: str | None) -> bool:
     """Whether a table has timestamps and numbers, but neither a column of targets nor one of item ids."""
-    if target in frame.columns or item_id is not None or "item_id" in frame.columns:
+    if target in frame.columns or item_id is not None or any(name in frame.columns for name in ITEM_NAMES):
         return False
     try:
         _, name = _times(frame, timestamp)
@@ -131,8 +132,8 @@ def series_from_frame(
     Args:
         frame: The table; not changed.
         target: The column of values. A list of columns makes multivariate series, targets (channels, length).
-        item_id: The column that names the series; None takes "item_id" if there is one, else the whole table
-            is one series named after `target`.
+        item_id: The column that names the series; None takes "item_id" or "unique_id" if there is one, else the whole
+            table is one series named after `target`.
         timestamp: The column (or name of the index) with the times; None takes "timestamp", "time",
             "datetime", "date" or "ds", in any case, or else an index of datetimes or periods.
         freq: The frequency, in any pandas spelling, old or new; None takes that of periods and infers that of times.
@@ -157,8 +158,8 @@ def series_from_frame(
         raise ConfigError(f"min_length is {min_length}; it must be at least 1")
     if frame.empty:
         raise DataError("the table has no rows; it needs one row for each value")
-    if item_id is None and "item_id" in frame.columns:
-        item_id = "item_id"
+    if item_id is None:
+        item_id = next((name for name in ITEM_NAMES if name in frame.columns), None)
     targets = [target] if isinstance(target, str) else list(target)
     if not targets:
         raise ConfigError("target names no column; give at least one")
@@ -168,13 +169,13 @@ def series_from_frame(
         freq = normalise_freq(times.dtype.freq)
     grid = None if freq is None else normalise_freq(freq)
     stamps, zone, notes = parse_timestamps(times, name, grid)
-    parts = list(_parts(frame, item_id, " ".join(targets), stamps, values, notes))
+    parts = list(_parts(frame, item_id, " ".join(targets), stamps, zone, values, notes))
     grid = grid or _agreed_freq(parts)
     statics = StaticColumns.read(frame, static, vocabulary)
     entries: list[Entry] = []
     skipped: dict[str, str] = {}
     for part in parts:
-        entry, found = _entry(part, grid, len(targets), univariate=isinstance(target, str))
+        entry, found = _entry(part, grid, zone, len(targets), univariate=isinstance(target, str))
         reason = reason_to_skip(entry["target"], min_length)
         if reason is None:
             entries.append(entry | statics.of(part.rows, part.item))
@@ -186,7 +187,7 @@ def series_from_frame(
     sides = {stamp_side(part.stamps, grid) for part in used}
     side = sides.pop() if len(sides) == 1 else "start"
     for part in used:
-        moved = moved_note(part.stamps, grid, side)
+        moved = moved_note(part.stamps, grid, side, zone)
         if moved:
             notes.append(f"series {part.item!r}: {moved}")
     origin = Origin(
@@ -273,6 +274,7 @@ def _parts(
     item_id: str | None,
     target: str,
     stamps: pd.DatetimeIndex,
+    zone: Zone,
     values: np.ndarray,
     notes: list[str],
 ) -> Iterator[Part]:
@@ -283,7 +285,7 @@ def _parts(
             rows = rows[np.argsort(part.to_numpy(), kind="stable")]
             part = stamps[rows]
             notes.append(f"series {item!r}: unsorted timestamps were sorted")
-        check_unique(part, item, item_id is None)
+        check_unique(part, item, item_id is None, zone)
         yield Part(item, part, values[rows], rows)
 
 
@@ -319,10 +321,10 @@ def _agreed_freq(parts: list[Part]) -> str:
     return votes.most_common(1)[0][0]
 
 
-def _entry(part: Part, freq: str, targets: int, univariate: bool) -> tuple[Entry, list[str]]:
+def _entry(part: Part, freq: str, zone: Zone, targets: int, univariate: bool) -> tuple[Entry, list[str]]:
     """The entry of one series, without its static features, and notes."""
     item = part.item
-    positions, start = grid_positions(part.stamps, freq, item)
+    positions, start = grid_positions(part.stamps, freq, item, zone)
     full = np.full((part.values.shape[1], int(positions[-1]) + 1), np.nan)
     full[:, positions] = part.values.T
     gaps = full.shape[1] - len(positions)

@@ -46,6 +46,12 @@ class Zone:
                 )
         return first
 
+    def told(self, stamp: pd.Timestamp) -> str:
+        """A naive timestamp of a series as the table has it, for messages."""
+        if self.tz is None or self.days:
+            return str(stamp)
+        return str(self.restored(pd.DatetimeIndex([stamp]))[0])
+
 
 def local_times(stamps: pd.DatetimeIndex, tz: tzinfo) -> tuple[pd.DatetimeIndex, pd.DatetimeIndex]:
     """Naive local timestamps with their zone: the first and the second of those that clocks have twice; of those that

@@ -162,24 +162,24 @@ def _day_first(values: pd.Series, name: str) -> bool:
     )
 
 
-def check_unique(stamps: pd.DatetimeIndex, item: str, single: bool) -> None:
+def check_unique(stamps: pd.DatetimeIndex, item: str, single: bool, zone: Zone) -> None:
     """Raise DataError if sorted `stamps` repeat; `single` says that the table was taken as one series."""
     repeated = stamps.duplicated()
     if repeated.any():
         hint = " or, if the table holds several series, name the column that tells them apart (item_id)"
         raise DataError(
-            f"series {item!r} has timestamp {stamps[int(repeated.argmax())]} more than once;"
+            f"series {item!r} has timestamp {zone.told(stamps[int(repeated.argmax())])} more than once;"
             f" aggregate such rows first{hint if single else ''}"
         )
 
 
-def grid_positions(stamps: pd.DatetimeIndex, freq: str, item: str) -> tuple[np.ndarray, pd.Period]:
+def grid_positions(stamps: pd.DatetimeIndex, freq: str, item: str, zone: Zone) -> tuple[np.ndarray, pd.Period]:
     """Place sorted, distinct timestamps on the grid of `freq`.
 
     Args:
         stamps: Naive timestamps, sorted, no repeats; at least one.
         freq: A normalised frequency.
-        item: The series' name, for messages.
+        item, zone: The series' name and the table's time zone, for messages.
 
     Returns:
         Positions (int64, the first is 0, as long as `stamps`) and the period of the first.
@@ -195,16 +195,16 @@ def grid_positions(stamps: pd.DatetimeIndex, freq: str, item: str) -> tuple[np.n
     off[1:] |= np.diff(steps) == 0
     if off.any():
         raise DataError(
-            f"series {item!r}: timestamp {stamps[int(off.argmax())]} is not on the grid of frequency {freq!r} that"
-            f" starts at {stamps[0]}; resample the series, for example with df.resample({freq!r}).mean(),"
-            " or give the frequency it has"
+            f"series {item!r}: timestamp {zone.told(stamps[int(off.argmax())])} is not on the grid of frequency"
+            f" {freq!r} that starts at {zone.told(stamps[0])}; resample the series, for example with"
+            f" df.resample({freq!r}).mean(), or give the frequency it has"
         )
     positions = steps // multiple(freq)
     length = int(positions[-1]) + 1
     if length > _SPARSE_LENGTH and length > _SPARSE_RATIO * len(stamps):
         raise DataError(
-            f"series {item!r} has {len(stamps)} rows from {stamps[0]} to {stamps[-1]}, which is {length} steps of"
-            f" {freq!r}; check its first and last timestamp or give a coarser frequency"
+            f"series {item!r} has {len(stamps)} rows from {zone.told(stamps[0])} to {zone.told(stamps[-1])}, which is"
+            f" {length} steps of {freq!r}; check its first and last timestamp or give a coarser frequency"
         )
     return positions, start
 
@@ -235,7 +235,7 @@ def stamp_side(stamps: pd.DatetimeIndex, freq: str) -> Stamp:
     return "end" if at_end else "start"
 
 
-def moved_note(stamps: pd.DatetimeIndex, freq: str, stamp: Stamp) -> str | None:
+def moved_note(stamps: pd.DatetimeIndex, freq: str, stamp: Stamp, zone: Zone) -> str | None:
     """Say what becomes of timestamps that lie within their periods, such as hours dated at half past, or None."""
     with quiet():
         kept = to_timestamps(stamps.to_period(unit_freq(freq)), stamp)
@@ -243,7 +243,9 @@ def moved_note(stamps: pd.DatetimeIndex, freq: str, stamp: Stamp) -> str | None:
     if not moved.size:
         return None
     first = int(moved[0])
-    return f"timestamps are moved to the {stamp} of their periods ({stamps[first]} to {kept[first]})"
+    return (
+        f"timestamps are moved to the {stamp} of their periods ({zone.told(stamps[first])} to {zone.told(kept[first])})"
+    )
 
 
 def to_timestamps(periods: pd.PeriodIndex, stamp: Stamp = "start") -> pd.DatetimeIndex:

@@ -21,6 +21,7 @@ import soundfile
 from shared.console.progress import track
 from shared.errors import DataError
 from shared.files.io import atomic_path, write_json, write_text
+from speech.audio.paths import sound_path
 from speech.data.clips import Waveform
 from speech.data.levels import noise_gain, power
 
@@ -127,7 +128,7 @@ def read_part(path: Path, sample_rate: int, start: int = 0, length: int | None =
         DataError: the file cannot be read, or has another sample rate.
     """
     try:
-        with soundfile.SoundFile(path) as stream:
+        with soundfile.SoundFile(sound_path(path)) as stream:
             if stream.samplerate != sample_rate:
                 raise DataError(f"{path} has {stream.samplerate} Hz, where {sample_rate} are expected; resample it")
             stream.seek(start)
@@ -141,7 +142,7 @@ def lengths(paths: Sequence[Path]) -> dict[Path, tuple[int, int]]:
     found = {}
     for path in paths:
         try:
-            info = soundfile.info(path)
+            info = soundfile.info(sound_path(path))
         except (soundfile.LibsndfileError, RuntimeError):
             continue
         if info.frames:

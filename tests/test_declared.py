@@ -1,0 +1,58 @@
+"""pyproject.toml: whatever is imported is declared, the tests' own needs in the extra that installs them."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+import tomllib
+from collections.abc import Iterator
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+OWN = {"shared", "tsdiff", "speech", "tests", "recipes", "benchmarks"}
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+EXTRAS = PROJECT["optional-dependencies"]
+MAKERS = ("tests/golden/make_", "tests/mutants/")
+"""Run by hand, with what they say they need."""
+
+
+def names(requirements: list[str]) -> set[str]:
+    """Normalised names of requirements."""
+    return {re.split(r"[\s\[<>=!~;]", text)[0].lower().replace("_", "-") for text in requirements}
+
+
+def imported(path: Path) -> Iterator[str]:
+    """Top-level names of modules that a file imports from elsewhere."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        found = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            found = [node.module]
+        for name in found:
+            top = name.split(".")[0]
+            if top not in sys.stdlib_module_names and top not in OWN:
+                yield top
+
+
+@pytest.mark.parametrize(
+    ("folder", "extras"),
+    [("shared", ["hub"]), ("tsdiff", ["baselines"]), ("speech", ["tags", "pesq-loss"]), ("tests", ["test", "dev"])],
+)
+def test_what_is_imported_is_declared(folder: str, extras: list[str]) -> None:
+    """In the dependencies, or in an extra of the folder."""
+    within = [name for extra in extras for name in EXTRAS[extra]]
+    for text in list(within):
+        for extra in re.findall(r"\[(.+)\]", text):
+            within += [name for each in extra.split(",") for name in EXTRAS[each]]
+    declared, distributions = names([*PROJECT["dependencies"], *within]), packages_distributions()
+    missing = {
+        f"{place}: {module}"
+        for path in (ROOT / folder).rglob("*.py")
+        if not (place := path.relative_to(ROOT).as_posix()).startswith(MAKERS)
+        for module in imported(path)
+        if not names([module, *distributions.get(module, [])]) & declared
+    }
+    assert not missing
