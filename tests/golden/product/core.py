@@ -123,7 +123,8 @@ def enter(name: str) -> None:
         found: Results = {method: drawn(name, method=method) for method in METHODS}
         found |= {f"{method}, uniform": drawn(name, method=method, schedule="uniform") for method in METHODS}
         found |= {f"{method}, to 0": drawn(name, method=method, t_end=0.0) for method in METHODS if method != "rk45"}
-        found |= {f"{method}, edm": drawn(name, method=method, schedule="edm", rho=5.0) for method in METHODS[:5]}
+        edm = time_grid(sde, STEPS, "edm", rho=5.0)
+        found |= {f"{method}, edm": drawn(name, method=method, schedule=edm) for method in METHODS[:5]}
         found |= {f"{method}, eta": drawn(name, method=method, eta=0.4) for method in METHODS[:5]}
         found |= {f"{method}, last": drawn(name, method=method, last_noise=False) for method in METHODS[3:5]}
         found |= {f"{method}, denoise": drawn(name, method=method, denoise=True) for method in METHODS}
