@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
@@ -23,6 +22,7 @@ from shared.errors import CheckpointError
 from shared.files.budget import Budget
 from shared.files.documents import parse_json, read_json
 from shared.files.io import atomic_path, write_json
+from shared.files.settings import dataclass_from
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 _REMEDY = "copy or train the model again"
@@ -63,6 +63,10 @@ class Saved:
     folder: Path
     config: dict[str, Any]
     shapes: dict[str, tuple[int, ...]]
+
+    def settings(self, cls: type[T]) -> T:
+        """The configuration as a typed dataclass; raises as `dataclass_from`."""
+        return dataclass_from(cls, self.config, str(self.folder))
 
     def state(self) -> dict[str, Tensor]:
         """The tensors, on the CPU.
@@ -228,20 +232,6 @@ def load_state(module: nn.Module, state: Mapping[str, Tensor], origin: str) -> N
         module.load_state_dict(state)
     except RuntimeError as error:
         raise CheckpointError(f"{origin}: {str(error).splitlines()[-1].strip()}; {_REMEDY}") from error
-
-
-def dataclass_from(cls: type[T], values: Mapping[str, Any], origin: str) -> T:
-    """A typed dataclass from JSON values, checked by pydantic; unknown names are refused.
-
-    Raises:
-        CheckpointError: names the settings that are unknown, missing or of the wrong type.
-    """
-    adapter: TypeAdapter[T] = TypeAdapter(with_config(ConfigDict(extra="forbid", strict=False))(cls))
-    try:
-        return adapter.validate_python(dict(values))
-    except ValidationError as error:
-        details = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()[:5])
-        raise CheckpointError(f"settings in {origin} do not fit {cls.__name__}: {details}; {_REMEDY}") from error
 
 
 def resolve(path_or_name: str | os.PathLike[str], bundled: Path, cache_dir: str | None = None) -> Path:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 
-from shared.errors import ConfigError
+from shared.errors import CheckpointError, ConfigError, DiffusionError
 from shared.files.documents import parse_yaml, read_yaml_file
 
 T = TypeVar("T")
@@ -100,15 +100,23 @@ def plain(settings: Any) -> dict[str, Any]:
     return found
 
 
-def checked(cls: type[T], values: Mapping[str, Any], origin: str) -> T:
-    """A dataclass from settings by name; names that it has not are refused, at any depth.
+def dataclass_from(
+    cls: type[T], values: Mapping[str, Any], origin: str, error: type[DiffusionError] = CheckpointError
+) -> T:
+    """A typed dataclass from settings by name, checked by pydantic; names that it has not are refused, at any depth.
+
+    Args:
+        cls: the dataclass.
+        values: as JSON or YAML hold them.
+        origin: of the values, for the message.
+        error: what to raise: of a model's settings by default, `ConfigError` of those that a user wrote.
 
     Raises:
-        ConfigError: names the settings that are unknown, missing or of the wrong type.
+        CheckpointError: or `error`; names the settings that are unknown, missing or of the wrong type.
     """
     adapter: TypeAdapter[T] = TypeAdapter(with_config(ConfigDict(extra="forbid"))(cls))
     try:
         return adapter.validate_python(dict(values))
-    except ValidationError as error:
-        details = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()[:5])
-        raise ConfigError(f"{origin}: {details}") from error
+    except ValidationError as problem:
+        details = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in problem.errors()[:5])
+        raise error(f"{origin}: {details}; correct these settings, or write them again") from problem
