@@ -28,8 +28,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.machine import header, table
 from benchmarks.sets import BENCHMARK_SETS, DEFAULT_DATA, load
+from shared.errors import ConfigError
 from shared.files.io import atomic_path, write_text
-from shared.files.settings import change, checked, merged, plain
+from shared.files.settings import change, dataclass_from, merged, plain
 from shared.objectives import DiffusionLoss, TimeSampler
 from shared.training.module import quiet_lightning
 from tsdiff.data import Entry, WindowSplit, split_windows
@@ -88,7 +89,7 @@ def changed(preset: Preset, freq: str, text: str) -> Preset:
     values = plain(replace(preset, backbone=backbone_of(preset, freq)))
     for part in text.split(";"):
         values = merged(values, change(part.strip()))
-    return checked(Preset, values, text)
+    return dataclass_from(Preset, values, text, ConfigError)
 
 
 def validation(name: str, data: Path, most: int) -> tuple[str, WindowSplit, list[tuple[Entry, Entry]]]:

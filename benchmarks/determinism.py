@@ -37,6 +37,7 @@ from lightning.pytorch.callbacks import Callback
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.machine import header, table
+from shared.experiment import HardwareSettings
 from shared.files.io import write_text
 from shared.training.batches import Batch, BatchSource
 from shared.training.module import TrainingConfig, quiet_lightning
@@ -47,7 +48,7 @@ from speech.model.config import SamplingConfig
 from speech.model.frontend import FrontEndConfig
 from speech.model.model import SpeechModel
 from speech.training.fit import new_model, train, training_source
-from speech.training.settings import DataSettings, Experiment, HardwareSettings, ValidationSettings
+from speech.training.settings import DataSettings, Experiment, ValidationSettings
 
 RATE = 16000
 RESULT = Path(__file__).parent / "results" / "determinism.md"

@@ -22,7 +22,7 @@ from shared.sde import SDE
 from shared.training.module import DiffusionModule, TrainingConfig, fit
 from tsdiff.data import normalise_freq
 from tsdiff.data.store import SPOOL_ABOVE
-from tsdiff.experiment.tuning import TuningGrid, tune
+from tsdiff.evaluation.tuning import TuningGrid, tune
 from tsdiff.faces.keywords import SCALINGS, translated
 from tsdiff.faces.serde import register
 from tsdiff.model.backbones import S4Config, S4DConfig
@@ -202,7 +202,7 @@ class TSDiffEstimator(Estimator):
         Args:
             training_data: entries; NaN is missing. They are read once, one by one.
             validation_data: entries whose last prediction_length steps are not part of `training_data`; the guidance
-                is tuned on these steps after the training (`tsdiff.experiment.tuning.tune`). None keeps the sampling as
+                is tuned on these steps after the training (`tsdiff.evaluation.tuning.tune`). None keeps the sampling as
                 it is.
             folder: where the training state is kept, so that an interrupted training goes on; None keeps none.
             resume: go on from the state in `folder`.

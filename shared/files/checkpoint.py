@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
@@ -23,7 +22,7 @@ from shared.errors import CheckpointError
 from shared.files.budget import Budget
 from shared.files.documents import parse_json, read_json
 from shared.files.io import atomic_path, write_json
-from shared.kinds import CUSTOM, told
+from shared.files.settings import dataclass_from
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 _REMEDY = "copy or train the model again"
@@ -64,6 +63,10 @@ class Saved:
     folder: Path
     config: dict[str, Any]
     shapes: dict[str, tuple[int, ...]]
+
+    def settings(self, cls: type[T], custom: Sequence[type] = ()) -> T:
+        """The configuration as a typed dataclass; raises as `dataclass_from`, which tells what `custom` is."""
+        return dataclass_from(cls, self.config, str(self.folder), custom=custom)
 
     def state(self) -> dict[str, Tensor]:
         """The tensors, on the CPU.
@@ -229,25 +232,6 @@ def load_state(module: nn.Module, state: Mapping[str, Tensor], origin: str) -> N
         module.load_state_dict(state)
     except RuntimeError as error:
         raise CheckpointError(f"{origin}: {str(error).splitlines()[-1].strip()}; {_REMEDY}") from error
-
-
-def dataclass_from(cls: type[T], values: Mapping[str, Any], origin: str, custom: Sequence[type] = ()) -> T:
-    """A typed dataclass from JSON values, checked by pydantic; unknown names are refused.
-
-    Args:
-        cls: the dataclass.
-        values: its fields.
-        origin: for messages.
-        custom: a user's own classes of settings that are chosen by `kind` (`shared.kinds`).
-
-    Raises:
-        CheckpointError: names the settings that are unknown, missing or of the wrong type.
-    """
-    adapter: TypeAdapter[T] = TypeAdapter(with_config(ConfigDict(extra="forbid", strict=False))(cls))
-    try:
-        return adapter.validate_python(dict(values), context={CUSTOM: custom})
-    except ValidationError as error:
-        raise CheckpointError(f"settings in {origin} do not fit {cls.__name__}: {told(error)}; {_REMEDY}") from error
 
 
 def resolve(path_or_name: str | os.PathLike[str], bundled: Path, cache_dir: str | None = None) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,9 +12,9 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 
-from shared.errors import ConfigError
+from shared.errors import CheckpointError, ConfigError, DiffusionError
 from shared.files.documents import parse_yaml, read_yaml_file
-from shared.kinds import told, with_kind
+from shared.kinds import CUSTOM, told, with_kind
 
 T = TypeVar("T")
 
@@ -75,7 +75,7 @@ def number(name: str, value: Any, example: float) -> float:
         float(value)
     except (TypeError, ValueError):
         raise ConfigError(f"{name}={value!r}: need a number, such as {name}={example}") from None
-    return value  # type: ignore[no-any-return]
+    return value
 
 
 def change(text: str) -> dict[str, Any]:
@@ -118,14 +118,27 @@ def plain(settings: Any) -> dict[str, Any]:
     return found
 
 
-def checked(cls: type[T], values: Mapping[str, Any], origin: str) -> T:
-    """A dataclass from settings by name; names that it has not are refused, at any depth.
+def dataclass_from(
+    cls: type[T],
+    values: Mapping[str, Any],
+    origin: str,
+    error: type[DiffusionError] = CheckpointError,
+    custom: Sequence[type] = (),
+) -> T:
+    """A typed dataclass from settings by name, checked by pydantic; names that it has not are refused, at any depth.
+
+    Args:
+        cls: the dataclass.
+        values: as JSON or YAML hold them.
+        origin: of the values, for the message.
+        error: what to raise: of a model's settings by default, `ConfigError` of those that a user wrote.
+        custom: a user's own classes of settings that are chosen by `kind` (`shared.kinds`).
 
     Raises:
-        ConfigError: names the settings that are unknown, missing or of the wrong type.
+        CheckpointError: or `error`; names the settings that are unknown, missing or of the wrong type.
     """
     adapter: TypeAdapter[T] = TypeAdapter(with_config(ConfigDict(extra="forbid"))(cls))
     try:
-        return adapter.validate_python(dict(values))
-    except ValidationError as error:
-        raise ConfigError(f"{origin}: {told(error)}") from error
+        return adapter.validate_python(dict(values), context={CUSTOM: custom})
+    except ValidationError as problem:
+        raise error(f"{origin}: {told(problem)}; correct these settings, or write them again") from problem

@@ -15,6 +15,7 @@ import typer
 from rich.table import Table
 
 from shared.errors import ConfigError
+from shared.experiment import Hardware
 from shared.files.documents import read_json
 from shared.files.io import write_json, write_text
 from shared.files.settings import plain, write_yaml
@@ -34,7 +35,7 @@ from speech.training.fit import (
     training_source,
     validation_set,
 )
-from speech.training.settings import Experiment, Hardware, read_experiment
+from speech.training.settings import Experiment, read_experiment
 from speech.training.terms import SpeechObjective
 
 _SETTINGS = "experiment.yaml"

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from shared.errors import ConfigError
-from shared.files.settings import change, checked, merged, plain, read_yaml, settings_file
+from shared.experiment import Hardware, HardwareSettings, read_settings
+from shared.files.settings import plain
 from shared.objectives import TimeSampler
 from shared.sde import SBVESDE
 from shared.training.module import TrainingConfig
@@ -22,7 +23,6 @@ from speech.training.terms import ObjectiveConfig
 Task = Literal["denoise", "dereverb", "bandwidth"]
 DataLayout = Literal["mix", "auto", "voicebank", "split", "reverb", "ears"]
 Score = Literal["si_sdr", "estoi", "pesq_wb"]
-Hardware = Literal["cpu", "gpu", "ddp"]
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 """Settings that come with the package, by name."""
@@ -90,26 +90,6 @@ class ValidationSettings:
             raise ConfigError(f"monitor={self.monitor!r} is not among the scores {', '.join(self.scores)}")
 
 
-@dataclass(frozen=True)
-class HardwareSettings:
-    """Where to compute; precision, compilation and workers are part of the training's settings.
-
-    Args:
-        device: "cpu", "cuda", or "auto": a GPU where there is one.
-        devices, strategy: Lightning's, for training on several; each draws batches of its own.
-        threads: of the CPU; None leaves it to torch.
-    """
-
-    device: Literal["cpu", "cuda", "auto"] = "cpu"
-    devices: int = 1
-    strategy: str = "auto"
-    threads: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.threads is not None and self.threads < 1:
-            raise ConfigError(f"hardware.threads={self.threads}: need at least one, or none for torch's choice")
-
-
 LIGHT_MODEL = SpeechConfig(
     backbone=LightConfig(width=32, edge_width=16, blocks=4, mixing_width=128),
     frontend=FrontEndConfig(),
@@ -153,6 +133,8 @@ class Experiment:
     max_minutes: float | None = None
 
     def __post_init__(self) -> None:
+        if self.hardware.device not in ("cpu", "cuda", "auto"):
+            raise ConfigError(f"hardware.device={self.hardware.device!r}: choose one of cpu, cuda, auto")
         if self.max_minutes is not None and not self.max_minutes > 0:
             raise ConfigError(f"max_minutes={self.max_minutes}: need a positive time, or none")
 
@@ -171,15 +153,6 @@ class Experiment:
         return replace(self.data.mix, sample_rate=rate, seconds=seconds, batch_size=self.data.batch_size)
 
 
-_GPU_TRAINING = {"precision": "bf16-mixed", "compile": True, "num_workers": 8, "save_every_seconds": 300.0}
-HARDWARE: Mapping[Hardware, Mapping[str, Any]] = {
-    "cpu": {"hardware": {"device": "cpu", "devices": 1, "strategy": "auto"}},
-    "gpu": {"hardware": {"device": "cuda", "devices": 1, "strategy": "auto"}, "training": _GPU_TRAINING},
-    "ddp": {"hardware": {"device": "cuda", "devices": -1, "strategy": "ddp"}, "training": _GPU_TRAINING},
-}
-"""What a preset changes of an experiment: one processor, one GPU, or all GPUs of the machine."""
-
-
 def read_experiment(
     path: str | os.PathLike[str] | None = None, changes: Sequence[str] = (), hardware: Hardware | None = None
 ) -> Experiment:
@@ -193,12 +166,14 @@ def read_experiment(
     Raises:
         ConfigError: the file cannot be read; a name that there is not, or a value that does not fit.
     """
-    values: dict[str, Any] = {} if path is None else read_yaml(settings_file(path, CONFIGS))
-    for one in (HARDWARE[hardware] if hardware is not None else {}, *map(change, changes)):
-        values = merged(values, one)
-    defaults = plain(Experiment())
-    task = values.get("task", "denoise")
+    return read_settings(Experiment, path, changes, hardware, bundled=CONFIGS, defaults=_defaults)
+
+
+def _defaults(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Every setting; the task brings its own of mixing."""
+    task = given.get("task", "denoise")
     if task not in PRESETS:
         raise ConfigError(f"task: {task!r} is not one of {', '.join(PRESETS)}")
+    defaults = plain(Experiment())
     defaults["data"]["mix"] = plain(PRESETS[task])
-    return checked(Experiment, merged(defaults, values), str(path or "the settings"))
+    return defaults

@@ -100,8 +100,8 @@ def _forecaster(folder: Path) -> dict[str, Any]:
 
 
 def _enhancer(folder: Path) -> dict[str, Any]:
+    from shared.experiment import HardwareSettings
     from speech.training.fit import train
-    from speech.training.settings import HardwareSettings
     from tests.speech.test_speech_training import Sounds, experiment, sound
 
     recordings = [("recording", *sound(np.random.default_rng(9), 2000))]

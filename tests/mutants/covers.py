@@ -107,7 +107,7 @@ TESTS = {
     "tsdiff/experiment/experiment.py": ("tsdiff/test_experiment.py",),
     "tsdiff/sampling/guidance.py": ("tsdiff/test_guidance.py", "tsdiff/test_posterior.py"),
     "tsdiff/importing/": ("tsdiff/test_importing.py", "tsdiff/test_parity.py"),
-    "tsdiff/tasks/imputation.py": ("tsdiff/test_imputation.py",),
+    "tsdiff/tasks/imputation/": ("tsdiff/test_imputation.py",),
     "tsdiff/tasks/anomaly/injection.py": ("tsdiff/test_injection.py",),
     "tsdiff/evaluation/joint.py": ("tsdiff/test_predictor.py", "tsdiff/test_covariates.py"),
     "tsdiff/sampling/kernels.py": ("tsdiff/test_covariance.py", "tsdiff/test_guidance.py"),
@@ -133,7 +133,7 @@ TESTS = {
     "tsdiff/tasks/synthesis/statistics.py": ("tsdiff/test_realism.py",),
     "tsdiff/pretraining/": ("tsdiff/test_synthetic.py", "tsdiff/test_averaged_weights.py"),
     "tsdiff/pretraining/finetuning.py": ("tsdiff/test_default_model.py",),
-    "tsdiff/experiment/tuning.py": ("tsdiff/test_tuning.py",),
+    "tsdiff/evaluation/tuning.py": ("tsdiff/test_tuning.py",),
     "tsdiff/windows/conditioning.py": ("tsdiff/test_windows.py", "tsdiff/test_levels.py"),
 }
 """Files below tests/ by the beginning of a path; the longest beginning counts."""

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from shared.errors import ConfigError
-from speech import experiment as speech_experiment
+from speech.training import settings as speech_experiment
 from tests.conftest import ROOT
-from tsdiff import experiment as tsdiff_experiment
+from tsdiff.experiment import experiment as tsdiff_experiment
 
 
 @pytest.mark.parametrize("package", ["tsdiff", "speech"])

@@ -22,13 +22,13 @@ from shared.errors import CheckpointError
 from shared.files.checkpoint import (
     CONFIG,
     WEIGHTS,
-    dataclass_from,
     load_checkpoint,
     load_state,
     resolve,
     save_checkpoint,
 )
 from shared.files.io import atomic_path, write_json, write_text
+from shared.files.settings import dataclass_from
 
 VALUES = st.recursive(
     st.none()

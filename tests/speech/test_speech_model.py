@@ -13,7 +13,7 @@ from torch import Tensor
 
 import speech
 from shared.errors import CheckpointError, ConfigError, DataError
-from shared.files.checkpoint import dataclass_from
+from shared.files.settings import dataclass_from
 from shared.sde import OUVESDE, SBVESDE, SDE
 from shared.sde.base import expand
 from speech.inference.sampling import sample_spectrogram

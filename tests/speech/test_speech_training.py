@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from shared.errors import ConfigError, DataError, TrainingError
+from shared.experiment import HARDWARE, HardwareSettings
 from shared.files.settings import plain, write_yaml
 from shared.sde import OUVESDE, SBVESDE
 from shared.training.batches import Batch
@@ -34,10 +35,8 @@ from speech.training.fit import (
     validation_set,
 )
 from speech.training.settings import (
-    HARDWARE,
     DataSettings,
     Experiment,
-    HardwareSettings,
     ValidationSettings,
     read_experiment,
 )

@@ -14,12 +14,12 @@ import pytest
 from typer.testing import CliRunner
 
 from shared.errors import ConfigError
+from shared.experiment import HARDWARE
 from tests.tsdiff.test_data_sets import ROOT, needs_shared
 from tsdiff.commands import application
 from tsdiff.data.benchmarks import PAPER_SETS
 from tsdiff.data.frequency import quiet
 from tsdiff.experiment.experiment import (
-    HARDWARE,
     DataSettings,
     Experiment,
     ModelSettings,

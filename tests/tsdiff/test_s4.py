@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from shared.errors import ConfigError
-from shared.files.checkpoint import dataclass_from
+from shared.files.settings import dataclass_from
 from shared.sde import VPSDE
 from tsdiff.estimator import TSDiffEstimator
 from tsdiff.model.backbones import S4Backbone, S4Config, S4DConfig

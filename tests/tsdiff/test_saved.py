@@ -18,7 +18,7 @@ from tsdiff import TSDiff, TSDiffPredictor
 from tsdiff.commands.common import Job, given, given_predictor
 from tsdiff.data import series_from_gluonts, split_windows
 from tsdiff.ensemble import EnsemblePredictor
-from tsdiff.experiment.tuning import TuningGrid, tune
+from tsdiff.evaluation.tuning import TuningGrid, tune
 from tsdiff.model.backbones import S4Config, S4DConfig
 from tsdiff.model.config import TSDiffConfig
 from tsdiff.pretraining.finetuning import FineTuning, fine_tune

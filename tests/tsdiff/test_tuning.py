@@ -13,7 +13,7 @@ from tests.tsdiff.conftest import HORIZON, sines
 from tsdiff import Sampling
 from tsdiff.data import SeriesStore, split
 from tsdiff.evaluation.metrics import evaluate
-from tsdiff.experiment.tuning import TuningGrid, tune
+from tsdiff.evaluation.tuning import TuningGrid, tune
 
 GRID = TuningGrid(guidance=("mse",), scales=(0.0, 1.0), steps=(2, 6))
 

@@ -48,8 +48,8 @@ from tsdiff.commands.common import (
 from tsdiff.data import Entry, candidate_seasons, to_timestamps
 from tsdiff.estimator import DEFAULT_TRAINING
 from tsdiff.evaluation.metrics import Metrics, Pair, evaluate, metrics_table, rich_metrics_table
-from tsdiff.evaluation.plots import plot_imputations
 from tsdiff.predictor import TSDiffPredictor
+from tsdiff.tasks.imputation.plots import plot_imputations
 from tsdiff.windows.calendar import shifted
 
 

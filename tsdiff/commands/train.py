@@ -11,6 +11,7 @@ import typer
 from gluonts.model.forecast import SampleForecast
 
 from shared.errors import ConfigError
+from shared.experiment import Hardware
 from shared.files.io import write_json, write_text
 from tsdiff.commands.common import (
     Job,
@@ -27,15 +28,14 @@ from tsdiff.evaluation.joint import joint_metrics
 from tsdiff.evaluation.metrics import best_seasonal_naive, evaluate, rich_metrics_table
 from tsdiff.evaluation.plots import plot_forecasts
 from tsdiff.evaluation.tables import Result, summary, write_results
+from tsdiff.evaluation.tuning import tune
 from tsdiff.experiment.experiment import (
     Experiment,
     ExperimentData,
-    Hardware,
     load_experiment_data,
     read_experiment,
     write_experiment,
 )
-from tsdiff.experiment.tuning import tune
 from tsdiff.predictor import TSDiffPredictor
 
 ConfigOption = Annotated[

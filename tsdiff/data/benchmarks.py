@@ -25,7 +25,7 @@ class PaperSet:
         prediction_length: Steps to forecast.
         windows: Rolling test windows of each series.
         context_length: Steps of history that the published model sees.
-        lags: Whether it sees lagged copies too (GluonTS's lags of the frequency).
+        lags: Whether it sees lagged copies too (`PUBLISHED_LAGS`).
         input_skip: Whether its network adds its input to its output.
         guidance_scale: Of quantile self-guidance, as tuned by the authors.
     """
@@ -53,6 +53,10 @@ PAPER_SETS: dict[str, PaperSet] = {
         PaperSet("wiki2000_nips", "D", 30, 5, 360, False, False, 2),
     )
 }
+
+PUBLISHED_LAGS = {"h": tuple(24 * days for days in (1, 2, 3, 4, 5, 6, 7, 14, 21, 28))}
+PUBLISHED_LAGS |= {freq: tuple(range(30, 361, 30)) for freq in ("D", "B")}
+"""Lagged copies that the published models see, by frequency, in steps."""
 
 
 @dataclass(frozen=True)

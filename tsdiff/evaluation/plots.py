@@ -1,10 +1,10 @@
-"""Pictures of forecasts and of imputations."""
+"""Pictures of forecasts, and what all pictures of series have in common."""
 
 from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ import pandas as pd
 from gluonts.model.forecast import Forecast
 from matplotlib.axes import Axes
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
 
 from shared.errors import ConfigError, DataError
 from shared.files.io import atomic_path
@@ -20,11 +20,10 @@ from tsdiff.data.frequency import quiet
 from tsdiff.data.series import Entry
 from tsdiff.data.timestamps import Stamp, to_timestamps
 from tsdiff.evaluation.metrics import Pair
-from tsdiff.tasks.imputation import Imputation
 
 SUFFIXES = (".png", ".svg", ".pdf")
-_ACTUAL, _FORECAST, _GRID, _TEXT = "#22272e", "#1763b5", "#e3e7ec", "#57606a"
-_BANDS = ((0.05, 0.95, 0.22, "90 % interval"), (0.25, 0.75, 0.42, "50 % interval"))
+ACTUAL, FORECAST, GRID, TEXT = "#22272e", "#1763b5", "#e3e7ec", "#57606a"
+BANDS = ((0.05, 0.95, 0.22, "90 % interval"), (0.25, 0.75, 0.42, "50 % interval"))
 _HISTORY_HORIZONS = 3
 
 
@@ -56,84 +55,63 @@ def plot_forecasts(
         DataError: Nothing to draw, or forecasts and pairs that differ in number.
         ConfigError: `max_panels` or `history` is below 1, or the picture's suffix is unknown.
     """
-    if max_panels < 1 or (history is not None and history < 1):
-        raise ConfigError(f"max_panels is {max_panels} and history {history}; each must be at least 1")
-    if not str(path).lower().endswith(SUFFIXES):
-        raise ConfigError(f"{path}: unknown kind of picture; use a name that ends in {', '.join(SUFFIXES)}")
+    check_picture(path, max_panels=max_panels, history=history)
     with quiet():
         chosen = _choose(list(forecasts), list(test_data), max_panels)
-        figure, panels = _panels(len(chosen), title)
+        figure, panels = grid_of_panels(len(chosen))
         for axes, (forecast, pair) in zip(panels, chosen, strict=True):
             _fan(axes, forecast, pair, history or _HISTORY_HORIZONS * forecast.prediction_length, stamp)
-    handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(
-        handles, labels, loc="outside lower center", ncols=len(labels), frameon=False, fontsize=9, labelcolor=_TEXT
-    )
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=150)
+    save_picture(figure, path, title, panels[:1])
 
 
-def plot_imputations(
-    imputations: Iterable[Imputation],
-    path: str | os.PathLike[str],
-    *,
-    truth: Sequence[np.ndarray] | None = None,
-    steps: int | None = None,
-    max_panels: int = 6,
-    title: str | None = None,
-    stamp: Stamp = "start",
-) -> None:
-    """Draw what was observed, and where it was not the median and intervals of the draws.
-
-    Args:
-        imputations: of univariate series; panels are spread evenly over them.
-        path: The picture, .png, .svg or .pdf; written atomically.
-        truth: The true values of each series, (length,), where they are known; drawn as dots in the gaps.
-        steps: Only so many steps at the end of each series; None shows all.
-        max_panels: Panels at most.
-        title: A line above the panels.
-        stamp: Whether timestamps name the first or the last day of their period (`SeriesSet.stamp`).
+def check_picture(path: str | os.PathLike[str], **counts: int | None) -> None:
+    """Refuse what cannot be drawn before any work is done.
 
     Raises:
-        DataError: Nothing to draw, or several channels.
-        ConfigError: `max_panels` is below 1, or the picture's suffix is unknown.
+        ConfigError: a count below 1, or an unknown kind of picture.
     """
-    if max_panels < 1:
-        raise ConfigError(f"max_panels is {max_panels}; it must be at least 1")
+    for name, count in counts.items():
+        if count is not None and count < 1:
+            raise ConfigError(f"{name}={count}: need at least 1")
     if not str(path).lower().endswith(SUFFIXES):
         raise ConfigError(f"{path}: unknown kind of picture; use a name that ends in {', '.join(SUFFIXES)}")
-    made = list(imputations)
-    if not made or any(one.target.ndim > 1 for one in made):
-        raise DataError("there is no series of one channel to draw")
-    places = np.unique(np.linspace(0, len(made) - 1, min(max_panels, len(made))).round().astype(int))
-    with quiet():
-        figure, panels = _panels(len(places), title)
-        for axes, place in zip(panels, places, strict=True):
-            _gaps(axes, made[place], None if truth is None else truth[place], steps, stamp)
-    handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(
-        handles, labels, loc="outside lower center", ncols=len(labels), frameon=False, fontsize=9, labelcolor=_TEXT
+
+
+def spread(total: int, count: int) -> list[int]:
+    """At most `count` of `total` places, evenly spread from the first to the last."""
+    return sorted({round(place) for place in np.linspace(0, total - 1, min(count, total)).tolist()})
+
+
+def save_picture(
+    figure: Figure,
+    path: str | os.PathLike[str],
+    title: str | None,
+    panels: Iterable[Axes],
+    parent: Figure | SubFigure | None = None,
+) -> None:
+    """Write a figure atomically, with a line above it and one legend for the labels of some panels.
+
+    Args:
+        figure: the whole.
+        path: .png, .svg or .pdf.
+        title: the line.
+        panels: whose labels the legend has, each once.
+        parent: the part of the figure below which the legend stands; None takes the whole.
+    """
+    handles = {name: handle for axes in panels for handle, name in zip(*axes.get_legend_handles_labels(), strict=True)}
+    (parent or figure).legend(
+        handles.values(),
+        handles.keys(),
+        loc="outside lower center",
+        ncols=len(handles),
+        frameon=False,
+        fontsize=9,
+        labelcolor=TEXT,
     )
+    if title is not None:
+        figure.suptitle(title, fontsize=13, fontweight="bold", color=ACTUAL)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=150)
-
-
-def _gaps(axes: Axes, made: Imputation, truth: np.ndarray | None, steps: int | None, stamp: Stamp) -> None:
-    index = pd.period_range(made.start, periods=len(made.target), freq=made.start.freq)
-    part = slice(-(steps or len(index)), None)
-    times, target = to_timestamps(index[part], stamp), made.target[part]
-    missing = np.isnan(target)
-    # A gap of one step still shows, as a line to its neighbours.
-    near = missing | np.r_[missing[1:], False] | np.r_[False, missing[:-1]]
-    for low, high, alpha, name in _BANDS:
-        lower, upper = made.quantile(low)[part], made.quantile(high)[part]
-        axes.fill_between(times, lower, upper, where=near, color=_FORECAST, alpha=alpha, linewidth=0, label=name)
-    axes.plot(times, target, color=_ACTUAL, linewidth=1.1, label="observed")
-    axes.plot(times, np.where(near, made.median[part], np.nan), color=_FORECAST, linewidth=1.6, label="median imputed")
-    if truth is not None:
-        hidden = np.where(missing, truth[part], np.nan)
-        axes.plot(times, hidden, ".", color="#c2410c", markersize=3.5, label="true value, hidden")
-    _dress(axes, made.item_id)
 
 
 def _choose(forecasts: list[Forecast], pairs: list[Pair], count: int) -> list[tuple[Forecast, Pair]]:
@@ -147,11 +125,11 @@ def _choose(forecasts: list[Forecast], pairs: list[Pair], count: int) -> list[tu
         for place, (forecast, pair) in enumerate(zip(forecasts, pairs, strict=True))
     }
     every = list(latest.values())
-    places = np.unique(np.linspace(0, len(every) - 1, min(count, len(every))).round().astype(int))
-    return [every[place] for place in places]
+    return [every[place] for place in spread(len(every), count)]
 
 
-def _panels(count: int, title: str | None) -> tuple[Figure, list[Axes]]:
+def grid_of_panels(count: int) -> tuple[Figure, list[Axes]]:
+    """A figure of `count` panels in one to three columns."""
     columns = 1 if count == 1 else 2 if count in (2, 4) else 3
     rows = math.ceil(count / columns)
     width = 8.0 if columns == 1 else 5.0 * columns if columns == 2 else 13.0
@@ -160,8 +138,6 @@ def _panels(count: int, title: str | None) -> tuple[Figure, list[Axes]]:
     grid = figure.subplots(rows, columns, squeeze=False).ravel().tolist()
     for spare in grid[count:]:
         spare.remove()
-    if title is not None:
-        figure.suptitle(title, fontsize=13, fontweight="bold", color=_ACTUAL)
     return figure, grid[:count]
 
 
@@ -172,14 +148,14 @@ def _fan(axes: Axes, forecast: Forecast, pair: Pair, history: int, stamp: Stamp)
     before = to_timestamps(pd.period_range(end=forecast.start_date - 1, periods=len(seen), freq=forecast.freq), stamp)
     # One line for past and future: a break between them would look like a gap in the data.
     times, observed = before.append(future), np.concatenate([seen, np.asarray(label["target"], dtype=np.float64)])
-    for low, high, alpha, name in _BANDS:
+    for low, high, alpha, name in BANDS:
         lower, upper = forecast.quantile(low), forecast.quantile(high)
-        axes.fill_between(future, lower, upper, color=_FORECAST, alpha=alpha, linewidth=0, label=name)
-    axes.plot(times, observed, color=_ACTUAL, linewidth=1.1, label="actual")
-    axes.plot(future, forecast.quantile(0.5), color=_FORECAST, linewidth=1.8, label="median forecast")
-    axes.axvline(future[0], color=_TEXT, linewidth=0.8, linestyle=(0, (3, 3)))  # type: ignore[arg-type]
+        axes.fill_between(future, lower, upper, color=FORECAST, alpha=alpha, linewidth=0, label=name)
+    axes.plot(times, observed, color=ACTUAL, linewidth=1.1, label="actual")
+    axes.plot(future, forecast.quantile(0.5), color=FORECAST, linewidth=1.8, label="median forecast")
+    axes.axvline(future[0], color=TEXT, linewidth=0.8, linestyle=(0, (3, 3)))  # type: ignore[arg-type]
     axes.set_xlim(times[0], times[-1] + 0.015 * (times[-1] - times[0]))  # type: ignore[arg-type]
-    _dress(axes, _name(forecast, label))
+    dress_times(axes, _name(forecast, label))
 
 
 def _name(forecast: Forecast, label: Entry) -> str:
@@ -187,18 +163,24 @@ def _name(forecast: Forecast, label: Entry) -> str:
     return f"from {forecast.start_date}" if item is None else str(item)
 
 
-def _dress(axes: Axes, title: str) -> None:
-    axes.set_title(title if len(title) <= 40 else f"{title[:39]}…", loc="left", fontsize=10.5, color=_ACTUAL)
-    axes.grid(axis="y", color=_GRID, linewidth=0.8)
+def dress(axes: Axes, title: str) -> None:
+    """The look of a panel, and its title."""
+    axes.set_title(title if len(title) <= 40 else f"{title[:39]}…", loc="left", fontsize=10.5, color=ACTUAL)
+    axes.grid(axis="y", color=GRID, linewidth=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right", "left"]].set_visible(False)
-    axes.spines["bottom"].set_color(_GRID)
-    axes.tick_params(length=0, labelsize=8.5, labelcolor=_TEXT)
+    axes.spines["bottom"].set_color(GRID)
+    axes.tick_params(which="both", length=0, labelsize=8.5, labelcolor=TEXT)
+
+
+def dress_times(axes: Axes, title: str) -> None:
+    """The look of a panel over time with values of any size."""
+    dress(axes, title)
     axes.margins(y=0.08)
     locator: Any = AutoDateLocator(minticks=3, maxticks=6)
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
-    axes.xaxis.get_offset_text().set(fontsize=8.5, color=_TEXT)
+    axes.xaxis.get_offset_text().set(fontsize=8.5, color=TEXT)
     axes.locator_params(axis="y", nbins=5)
     axes.yaxis.set_major_formatter(_plain_number)
 

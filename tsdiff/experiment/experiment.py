@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from shared.errors import ConfigError
-from shared.files.settings import change, checked, merged, plain, read_yaml, settings_file, write_yaml
+from shared.experiment import Hardware, HardwareSettings, read_settings
+from shared.files.settings import merged, plain, write_yaml
 from shared.objectives import DiffusionLoss
 from shared.predictions import NetworkOutput
 from shared.training.module import TrainingConfig
 from tsdiff.data import EMBEDDED, SeriesSet, embedded_series, load_dataset, split
-from tsdiff.data.benchmarks import PAPER_SETS, load_paper_set
+from tsdiff.data.benchmarks import PAPER_SETS, PUBLISHED_LAGS, load_paper_set
 from tsdiff.data.windows import WindowSplit
 from tsdiff.estimator import DEFAULT_LOSS, DEFAULT_TRAINING, TSDiffEstimator
+from tsdiff.evaluation.tuning import TuningGrid
 from tsdiff.experiment.presets import PRESETS, preset_for
-from tsdiff.experiment.tuning import TuningGrid
-from tsdiff.importing import PUBLISHED_LAGS
 from tsdiff.model.config import BackboneConfig
 from tsdiff.sampling.settings import Sampling
 from tsdiff.windows.config import Calendar, Scaling
-
-Hardware = Literal["cpu", "gpu", "ddp"]
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 """Settings that come with the package, by name: our own for the paper's sets, and in published/ the paper's."""
@@ -79,35 +77,6 @@ class ModelSettings:
 
 
 @dataclass(frozen=True)
-class HardwareSettings:
-    """Where to compute; precision, compilation and workers are part of the training's settings.
-
-    Args:
-        device: "cpu", "cuda", "cuda:1", … or "auto".
-        devices, strategy: Lightning's, for training on several; each draws batches of its own.
-        threads: of the CPU; more than one only pays on an otherwise idle machine.
-    """
-
-    device: str = "cpu"
-    devices: int | None = None
-    strategy: str = "auto"
-    threads: int = 1
-
-    def __post_init__(self) -> None:
-        if self.threads < 1:
-            raise ConfigError(f"hardware.threads={self.threads}: need at least one")
-
-
-_GPU_TRAINING = {"precision": "bf16-mixed", "compile": True, "num_workers": 4}
-HARDWARE: Mapping[Hardware, Mapping[str, Any]] = {
-    "cpu": {"hardware": {"device": "cpu", "devices": None, "strategy": "auto"}},
-    "gpu": {"hardware": {"device": "cuda", "devices": None, "strategy": "auto"}, "training": _GPU_TRAINING},
-    "ddp": {"hardware": {"device": "cuda", "devices": -1, "strategy": "ddp"}, "training": _GPU_TRAINING},
-}
-"""What a preset changes of an experiment: one processor, one GPU, or all GPUs of the machine."""
-
-
-@dataclass(frozen=True)
 class Experiment:
     """Everything that a run depends on.
 
@@ -127,7 +96,7 @@ class Experiment:
     training: TrainingConfig = DEFAULT_TRAINING
     sampling: Sampling = field(default_factory=Sampling)
     tuning: TuningGrid = field(default_factory=TuningGrid)
-    hardware: HardwareSettings = field(default_factory=HardwareSettings)
+    hardware: HardwareSettings = field(default_factory=lambda: HardwareSettings(threads=1))
     seeds: tuple[int, ...] = (0,)
     samples: int = 100
 
@@ -167,7 +136,7 @@ class Experiment:
 
     def fit_options(self) -> dict[str, Any]:
         """What `TSDiffEstimator.train` hands on to Lightning."""
-        devices = {} if self.hardware.devices is None else {"devices": self.hardware.devices}
+        devices = {} if self.hardware.devices == 1 else {"devices": self.hardware.devices}  # one is `device` itself
         return {"strategy": self.hardware.strategy, **devices}
 
 
@@ -255,13 +224,15 @@ def read_experiment(
     Raises:
         ConfigError: the file cannot be read; a name that there is not, or a value that does not fit.
     """
-    changed: dict[str, Any] = {"preset": "pjm_hourly", "data": {"validation_windows": 1}}
-    if path is not None:
-        changed = read_yaml(settings_file(path, CONFIGS))
-    for one in (HARDWARE[hardware] if hardware is not None else {}, *map(change, changes)):
-        changed = merged(changed, one)
-    defaults = merged(plain(Experiment()), _preset(changed.get("preset")))
-    return checked(Experiment, merged(defaults, changed), str(path or "the settings"))
+    return read_settings(
+        Experiment,
+        path,
+        changes,
+        hardware,
+        bundled=CONFIGS,
+        defaults=lambda given: merged(plain(Experiment()), _preset(given.get("preset"))),
+        otherwise={"preset": "pjm_hourly", "data": {"validation_windows": 1}},
+    )
 
 
 def write_experiment(experiment: Experiment) -> str:

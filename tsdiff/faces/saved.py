@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from shared.errors import CheckpointError
-from shared.files.checkpoint import dataclass_from
 from shared.files.documents import read_json
 from shared.files.io import write_json
+from shared.files.settings import dataclass_from
 from tsdiff.sampling.settings import Sampling
 
 _SAMPLING, _PREDICTOR = "sampling.json", "predictor.json"

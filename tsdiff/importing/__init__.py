@@ -1,7 +1,7 @@
 """Import of published TSDiff checkpoints."""
 
+from tsdiff.data.benchmarks import PUBLISHED_LAGS
 from tsdiff.importing.checkpoint import import_checkpoint
-from tsdiff.importing.settings import PUBLISHED_LAGS
 from tsdiff.importing.weights import published_names
 
 __all__ = ["PUBLISHED_LAGS", "import_checkpoint", "published_names"]

@@ -17,9 +17,10 @@ from typing import Any
 from torch import Tensor
 
 from shared.errors import ConfigError
+from tsdiff.data.benchmarks import PUBLISHED_LAGS
 from tsdiff.importing.files import read_settings, read_state
 from tsdiff.importing.scaler import Scaler, without_scaler
-from tsdiff.importing.settings import IGNORED, PUBLISHED_LAGS, USED, Settings, Shapes
+from tsdiff.importing.settings import IGNORED, USED, Settings, Shapes
 from tsdiff.importing.weights import loaded, noise_error
 from tsdiff.model.backbones import S4Config
 from tsdiff.model.config import TSDiffConfig

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from shared.errors import CheckpointError, ConfigError
 from shared.sde import DiscreteVPSDE, cosine_betas, linear_betas
+from tsdiff.data.benchmarks import PUBLISHED_LAGS
 from tsdiff.data.frequency import base_freq, normalise_freq
 from tsdiff.model.backbones import S4Config
 
@@ -37,8 +38,6 @@ _OTHER_FEATURES = 4
 _HORIZONS = {"h": 24, "D": 30, "B": 30}
 _WINDOWS = {"h": 360, "D": 390, "B": 390}
 _SCHEDULES = {"linear", "linear_beta_schedule", "cosine", "cosine_beta_schedule"}
-PUBLISHED_LAGS = {"h": tuple(24 * days for days in (1, 2, 3, 4, 5, 6, 7, 14, 21, 28))}
-PUBLISHED_LAGS |= {freq: tuple(range(30, 361, 30)) for freq in ("D", "B")}
 _CLOCKS = {4: "h", 3: "D"}
 
 

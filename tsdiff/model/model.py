@@ -15,7 +15,7 @@ from gluonts.torch.modules.feature import FeatureEmbedder
 from torch import Tensor, nn
 
 from shared.errors import ConfigError
-from shared.files.checkpoint import dataclass_from, open_checkpoint, resolve, save_checkpoint
+from shared.files.checkpoint import open_checkpoint, resolve, save_checkpoint
 from shared.files.settings import whole_number
 from shared.kinds import kind_of
 from shared.predictions import Denoiser, PathPoint
@@ -246,7 +246,7 @@ class TSDiff(nn.Module):
         """
         folder = resolve(path_or_name, BUNDLED)
         saved = open_checkpoint(folder, FORMAT, VERSION)
-        config = dataclass_from(TSDiffConfig, saved.config, str(folder), custom)
+        config = saved.settings(TSDiffConfig, custom)
         # Models that were saved before the covariance was measured lack it.
         return saved.restore(lambda: cls(config), optional=_MEASURED)
 

@@ -10,11 +10,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from shared.errors import ConfigError, DataError
-from shared.files.io import atomic_path
+from shared.errors import DataError
 from tsdiff.data.frequency import quiet
 from tsdiff.data.timestamps import Stamp, to_timestamps
-from tsdiff.evaluation.plots import _ACTUAL, _FORECAST, _GRID, _TEXT, SUFFIXES, _dress
+from tsdiff.evaluation.plots import ACTUAL, FORECAST, GRID, check_picture, dress_times, save_picture
 from tsdiff.tasks.anomaly.scores import SeriesScores, Thresholds, stretches
 
 _FLAG, _TRUTH = "#d1495b", "#edae49"
@@ -47,10 +46,7 @@ def plot_anomalies(
         DataError: nothing to draw, or labels that do not match the scores.
         ConfigError: `max_series` is below 1, or the picture's suffix is unknown.
     """
-    if max_series < 1:
-        raise ConfigError(f"max_series is {max_series}; it must be at least 1")
-    if not str(path).lower().endswith(SUFFIXES):
-        raise ConfigError(f"{path}: unknown kind of picture; use a name that ends in {', '.join(SUFFIXES)}")
+    check_picture(path, max_series=max_series)
     drawable = [place for place, result in enumerate(scores) if np.isfinite(result.score).any()]
     if not drawable:
         raise DataError("there is no scored series to draw")
@@ -66,20 +62,7 @@ def plot_anomalies(
         for row, place in enumerate(chosen):
             known = None if labels is None else labels[place]
             _panel(grid[2 * row], grid[2 * row + 1], scores[place], thresholds, known, stamp)
-    if title is not None:
-        figure.suptitle(title, fontsize=13, fontweight="bold", color=_ACTUAL)
-    handles = {name: h for axes in grid for h, name in zip(*axes.get_legend_handles_labels(), strict=True)}
-    figure.legend(
-        handles.values(),
-        handles.keys(),
-        loc="outside lower center",
-        ncols=len(handles),
-        frameon=False,
-        fontsize=9,
-        labelcolor=_TEXT,
-    )
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=130)
+    save_picture(figure, path, title, grid)
 
 
 def _panel(
@@ -94,14 +77,14 @@ def _panel(
         _shade(axes, times, flags, _FLAG, 0.35, "above the threshold")
         axes.set_xlim(times[0], times[-1])  # type: ignore[arg-type]
     for row in np.atleast_2d(result.target):
-        above.plot(times, row, color=_ACTUAL, linewidth=1.0)
-    below.plot(times, result.score, color=_FORECAST, linewidth=1.0, label="score (nats a step)")
+        above.plot(times, row, color=ACTUAL, linewidth=1.0)
+    below.plot(times, result.score, color=FORECAST, linewidth=1.0, label="score (nats a step)")
     below.axhline(limit, color=_FLAG, linewidth=0.9, linestyle=(0, (4, 3)), label="threshold")
     below.set_ylim(*_score_limits(result.score, limit))
-    _dress(above, result.item_id)
-    _dress(below, "")
+    dress_times(above, result.item_id)
+    dress_times(below, "")
     above.tick_params(labelbottom=False)
-    below.grid(axis="y", color=_GRID, linewidth=0.6)
+    below.grid(axis="y", color=GRID, linewidth=0.6)
 
 
 def _score_limits(score: np.ndarray, limit: float) -> tuple[float, float]:

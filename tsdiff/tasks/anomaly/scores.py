@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -14,7 +14,6 @@ from shared.errors import ConfigError, DataError
 from tsdiff.data import Stamp, series_from_frame, to_timestamps
 from tsdiff.data.frequency import quiet
 from tsdiff.model.model import TSDiff
-from tsdiff.predictor import TSDiffPredictor
 from tsdiff.tasks.likelihood import LikelihoodSettings, WindowLikelihoods, window_log_likelihoods
 from tsdiff.windows.calendar import shifted
 from tsdiff.windows.entries import Entry
@@ -22,6 +21,12 @@ from tsdiff.windows.entries import Entry
 DEFAULT_SCORING = LikelihoodSettings(method="elbo", levels=8, log_snr_end=1.0)
 """Down to noise of e^{-1} = 0.37 network units: below it the network copies what it sees, whatever it is
 (`benchmarks/anomaly.py` compares others)."""
+
+
+class HoldsModel(Protocol):
+    """What holds a trained model, such as a `tsdiff.predictor.TSDiffPredictor`."""
+
+    model: TSDiff
 
 
 @dataclass(frozen=True)
@@ -68,7 +73,7 @@ class Thresholds:
 
 
 def anomaly_scores(
-    model: TSDiff | TSDiffPredictor,
+    model: TSDiff | HoldsModel,
     data: Entry | Iterable[Entry] | pd.DataFrame,
     settings: LikelihoodSettings | None = None,
     *,
@@ -92,7 +97,7 @@ def anomaly_scores(
     Raises:
         DataError: no series can be scored at all; see `window_log_likelihoods` too.
     """
-    model = model.model if isinstance(model, TSDiffPredictor) else model
+    model = model if isinstance(model, TSDiff) else model.model
     entries: Iterable[Entry]
     if isinstance(data, pd.DataFrame):
         series = series_from_frame(data, target=target, item_id=item_id, timestamp=timestamp, freq=model.config.freq)

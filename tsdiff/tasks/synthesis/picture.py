@@ -9,12 +9,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from shared.errors import ConfigError
-from shared.files.io import atomic_path
-from tsdiff.evaluation.plots import SUFFIXES
+from tsdiff.evaluation.plots import ACTUAL as REAL
+from tsdiff.evaluation.plots import FORECAST as SYNTHETIC
+from tsdiff.evaluation.plots import GRID, TEXT, check_picture, dress, save_picture
 from tsdiff.tasks.synthesis.realism import Realism
 
-_REAL, _SYNTHETIC, _GRID, _TEXT = "#22272e", "#1763b5", "#e3e7ec", "#57606a"
 _BINS, _DRAWN_LAGS = 80, 200
 
 
@@ -40,24 +39,16 @@ def plot_realism(
     Raises:
         ConfigError: windows below 1, or an unknown kind of picture.
     """
-    if windows < 1:
-        raise ConfigError(f"windows={windows}: draw at least one of each")
-    if not str(path).lower().endswith(SUFFIXES):
-        raise ConfigError(f"{path}: unknown kind of picture; use a name that ends in {', '.join(SUFFIXES)}")
+    check_picture(path, windows=windows)
     figure = Figure(figsize=(13.0, 4.0 + 1.25 * windows), layout="constrained")
     parts: Any = figure.subfigures(2, 1, height_ratios=[3.6, 1.25 * windows])
     top, bottom = parts
     marginal, acf, spectrum = top.subplots(1, 3)
     _marginal(marginal, report)
-    _acf(acf, report)
+    _acf(acf, report, name)
     _spectrum(spectrum, report)
-    handles, _ = acf.get_legend_handles_labels()
-    top.legend(handles, ["real", name], loc="outside lower center", ncols=2, frameon=False, labelcolor=_TEXT)
     _samples(bottom.subplots(windows, 2, sharex=True, sharey=True, squeeze=False), report, name)
-    if title is not None:
-        figure.suptitle(title, fontsize=13, fontweight="bold", color=_REAL)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=150)
+    save_picture(figure, path, title, [acf], top)
 
 
 def _marginal(axes: Axes, report: Realism) -> None:
@@ -66,47 +57,39 @@ def _marginal(axes: Axes, report: Realism) -> None:
     high = max(float(np.quantile(values, 0.999)) for values in both)
     edges = np.linspace(low, high if high > low else low + 1.0, _BINS + 1)
     density = [np.histogram(values, edges)[0] / (values.size * np.diff(edges)) for values in both]
-    axes.stairs(density[0], edges, color=_REAL, alpha=0.25, fill=True)
-    axes.stairs(density[1], edges, color=_SYNTHETIC, linewidth=1.6)
-    _dress(axes, f"values, each window's mean |x| = 1   (KS {report.value_ks:.3f})", "value")
+    axes.stairs(density[0], edges, color=REAL, alpha=0.25, fill=True)
+    axes.stairs(density[1], edges, color=SYNTHETIC, linewidth=1.6)
+    _labelled(axes, f"values, each window's mean |x| = 1   (KS {report.value_ks:.3f})", "value")
 
 
-def _acf(axes: Axes, report: Realism) -> None:
+def _acf(axes: Axes, report: Realism, name: str) -> None:
     lags = np.arange(min(len(report.real.acf), _DRAWN_LAGS + 1))
-    axes.axhline(0.0, color=_GRID, linewidth=1.0)
-    axes.plot(lags, report.real.acf[: len(lags)], color=_REAL, linewidth=2.2)
-    axes.plot(lags, report.synthetic.acf[: len(lags)], color=_SYNTHETIC, linewidth=1.5)
-    for line, label in zip(axes.lines[1:], ("real", "synthetic"), strict=True):
-        line.set_label(label)
-    _dress(axes, f"mean autocorrelation   (RMSE {report.acf_rmse:.3f})", "lag, steps")
+    axes.axhline(0.0, color=GRID, linewidth=1.0)
+    axes.plot(lags, report.real.acf[: len(lags)], color=REAL, linewidth=2.2, label="real")
+    axes.plot(lags, report.synthetic.acf[: len(lags)], color=SYNTHETIC, linewidth=1.5, label=name)
+    _labelled(axes, f"mean autocorrelation   (RMSE {report.acf_rmse:.3f})", "lag, steps")
 
 
 def _spectrum(axes: Axes, report: Realism) -> None:
-    axes.loglog(report.real.frequencies, np.maximum(report.real.spectrum, 1e-12), color=_REAL, linewidth=2.2)
+    axes.loglog(report.real.frequencies, np.maximum(report.real.spectrum, 1e-12), color=REAL, linewidth=2.2)
     axes.loglog(
-        report.synthetic.frequencies, np.maximum(report.synthetic.spectrum, 1e-12), color=_SYNTHETIC, linewidth=1.5
+        report.synthetic.frequencies, np.maximum(report.synthetic.spectrum, 1e-12), color=SYNTHETIC, linewidth=1.5
     )
-    _dress(axes, f"mean power spectrum   (distance {report.spectrum_db:.2f} dB)", "cycles a step")
+    _labelled(axes, f"mean power spectrum   (distance {report.spectrum_db:.2f} dB)", "cycles a step")
 
 
 def _samples(panels: np.ndarray, report: Realism, name: str) -> None:
     for column, (values, colour, label) in enumerate(
-        zip(report.samples, (_REAL, _SYNTHETIC), ("real", name), strict=True)
+        zip(report.samples, (REAL, SYNTHETIC), ("real", name), strict=True)
     ):
         rows = np.linspace(0, len(values) - 1, len(panels)).round().astype(int)
         for axes, row in zip(panels[:, column], rows, strict=True):
             axes.plot(values[row], color=colour, linewidth=1.0)
-            _dress(axes, f"{label} windows" if axes is panels[0, column] else "", "")
-        panels[-1, column].set_xlabel("step", fontsize=9, color=_TEXT)
+            _labelled(axes, f"{label} windows" if axes is panels[0, column] else "", "")
+        panels[-1, column].set_xlabel("step", fontsize=9, color=TEXT)
 
 
-def _dress(axes: Axes, title: str, label: str) -> None:
-    if title:
-        axes.set_title(title, loc="left", fontsize=10.5, color=_REAL)
-    axes.set_xlabel(label, fontsize=9, color=_TEXT)
-    axes.grid(axis="y", color=_GRID, linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right", "left"]].set_visible(False)
-    axes.spines["bottom"].set_color(_GRID)
-    axes.tick_params(which="both", length=0, labelsize=8.5, labelcolor=_TEXT)
+def _labelled(axes: Axes, title: str, label: str) -> None:
+    dress(axes, title)
+    axes.set_xlabel(label, fontsize=9, color=TEXT)
     axes.margins(x=0.01)

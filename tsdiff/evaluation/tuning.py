@@ -8,10 +8,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from itertools import product
-from typing import Any
+from typing import Any, Generic, Protocol, Self, TypeVar
 
 import numpy as np
 import pandas as pd
+from gluonts.model.forecast import Forecast
 
 from shared.console.progress import track
 from shared.errors import ConfigError, DataError
@@ -19,10 +20,28 @@ from shared.random import derive_seed
 from tsdiff.data import SeriesStore, checked_entries, split
 from tsdiff.data.series import Entry, counted
 from tsdiff.evaluation.metrics import Metrics, evaluate
-from tsdiff.predictor import TSDiffPredictor
 from tsdiff.sampling.settings import Energy, Sampling, SamplingMethod
 
 _PUBLISHED = ("ddpm", "ddim")
+
+
+class Tunable(Protocol):
+    """A forecaster that can be told to draw otherwise, such as `tsdiff.predictor.TSDiffPredictor`."""
+
+    sampling: Sampling
+    prediction_length: int
+    nfe: int
+
+    def with_sampling(self, **changes: Any) -> Self:
+        """The same with some settings changed."""
+        ...
+
+    def predict(self, dataset: Iterable[Mapping[str, Any]], num_samples: int) -> Iterator[Forecast]:
+        """One forecast for each entry, in order."""
+        ...
+
+
+P = TypeVar("P", bound=Tunable)
 
 
 @dataclass(frozen=True)
@@ -94,7 +113,7 @@ class Trial:
 
 
 @dataclass(frozen=True)
-class Tuned:
+class Tuned(Generic[P]):
     """What `tune` found.
 
     Attributes:
@@ -104,7 +123,7 @@ class Tuned:
         windows: validation windows behind each score.
     """
 
-    predictor: TSDiffPredictor
+    predictor: P
     trials: list[Trial]
     best: Trial
     windows: int
@@ -147,7 +166,7 @@ def _cell(value: object) -> str:
 
 
 def tune(
-    predictor: TSDiffPredictor,
+    predictor: P,
     dataset: Iterable[Mapping[str, Any]],
     windows: int = 1,
     grid: TuningGrid | None = None,
@@ -156,7 +175,7 @@ def tune(
     max_series: int = 64,
     seed: int = 0,
     progress: bool = False,
-) -> Tuned:
+) -> Tuned[P]:
     """Choose guidance and step count by the CRPS of the last windows of a data set.
 
     Give the series without their test windows. For an honest choice the model should not have been trained on the
@@ -223,7 +242,7 @@ def _observed(values: np.ndarray) -> bool:
     return bool((~np.isnan(values)).any())
 
 
-def _try(predictor: TSDiffPredictor, sampling: Sampling, pairs: list[tuple[Entry, Entry]], num_samples: int) -> Trial:
+def _try(predictor: Tunable, sampling: Sampling, pairs: list[tuple[Entry, Entry]], num_samples: int) -> Trial:
     tried = predictor.with_sampling(**asdict(sampling))
     started = time.perf_counter()
     try:

@@ -1,0 +1,80 @@
+"""Pictures of imputations."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from shared.errors import DataError
+from tsdiff.data.frequency import quiet
+from tsdiff.data.timestamps import Stamp, to_timestamps
+from tsdiff.evaluation.plots import (
+    ACTUAL,
+    BANDS,
+    FORECAST,
+    check_picture,
+    dress_times,
+    grid_of_panels,
+    save_picture,
+    spread,
+)
+from tsdiff.tasks.imputation.filling import Imputation
+
+
+def plot_imputations(
+    imputations: Iterable[Imputation],
+    path: str | os.PathLike[str],
+    *,
+    truth: Sequence[np.ndarray] | None = None,
+    steps: int | None = None,
+    max_panels: int = 6,
+    title: str | None = None,
+    stamp: Stamp = "start",
+) -> None:
+    """Draw what was observed, and where it was not the median and intervals of the draws.
+
+    Args:
+        imputations: of univariate series; panels are spread evenly over them.
+        path: The picture, .png, .svg or .pdf; written atomically.
+        truth: The true values of each series, (length,), where they are known; drawn as dots in the gaps.
+        steps: Only so many steps at the end of each series; None shows all.
+        max_panels: Panels at most.
+        title: A line above the panels.
+        stamp: Whether timestamps name the first or the last day of their period (`SeriesSet.stamp`).
+
+    Raises:
+        DataError: Nothing to draw, or several channels.
+        ConfigError: `max_panels` is below 1, or the picture's suffix is unknown.
+    """
+    check_picture(path, max_panels=max_panels)
+    made = list(imputations)
+    if not made or any(one.target.ndim > 1 for one in made):
+        raise DataError("there is no series of one channel to draw")
+    places = spread(len(made), max_panels)
+    with quiet():
+        figure, panels = grid_of_panels(len(places))
+        for axes, place in zip(panels, places, strict=True):
+            _gaps(axes, made[place], None if truth is None else truth[place], steps, stamp)
+    save_picture(figure, path, title, panels[:1])
+
+
+def _gaps(axes: Axes, made: Imputation, truth: np.ndarray | None, steps: int | None, stamp: Stamp) -> None:
+    index = pd.period_range(made.start, periods=len(made.target), freq=made.start.freq)
+    part = slice(-(steps or len(index)), None)
+    times, target = to_timestamps(index[part], stamp), made.target[part]
+    missing = np.isnan(target)
+    # A gap of one step still shows, as a line to its neighbours.
+    near = missing | np.r_[missing[1:], False] | np.r_[False, missing[:-1]]
+    for low, high, alpha, name in BANDS:
+        lower, upper = made.quantile(low)[part], made.quantile(high)[part]
+        axes.fill_between(times, lower, upper, where=near, color=FORECAST, alpha=alpha, linewidth=0, label=name)
+    axes.plot(times, target, color=ACTUAL, linewidth=1.1, label="observed")
+    axes.plot(times, np.where(near, made.median[part], np.nan), color=FORECAST, linewidth=1.6, label="median imputed")
+    if truth is not None:
+        hidden = np.where(missing, truth[part], np.nan)
+        axes.plot(times, hidden, ".", color="#c2410c", markersize=3.5, label="true value, hidden")
+    dress_times(axes, made.item_id)
