@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torchdiffeq import odeint
 
 from shared.errors import ConfigError
 from shared.samplers.run import Run, is_clean, ode_slope
@@ -51,6 +50,8 @@ def rk45(run: Run, rtol: float, atol: float) -> None:
     In u = (x − y)/σ and w = α/σ the ODE is du/dw = x̂_0 − y: it needs no derivative of α or σ, and starts at w = 0
     on a bridge. The step size is shared by the batch, but the tolerance holds for its worst item.
     """
+    from torchdiffeq import odeint  # loads scipy
+
     if not (rtol > 0 and atol > 0):
         raise ConfigError(f"rtol={rtol}, atol={atol}: need positive tolerances")
     first, last = run.nodes[0], run.nodes[-1]

@@ -12,7 +12,7 @@ from shared.errors import ConfigError
 from shared.files.settings import change, checked, merged, plain, read_yaml, settings_file
 from shared.objectives import TimeSampler
 from shared.sde import SBVESDE
-from shared.training.module import TrainingConfig
+from shared.training.config import TrainingConfig
 from speech.data import PRESETS, MixConfig
 from speech.model.backbones import LightConfig
 from speech.model.config import Parameterisation, SamplingConfig, SpeechConfig

@@ -12,7 +12,7 @@ from shared.errors import ConfigError
 from shared.files.settings import change, checked, merged, plain, read_yaml, settings_file, write_yaml
 from shared.objectives import DiffusionLoss
 from shared.predictions import NetworkOutput
-from shared.training.module import TrainingConfig
+from shared.training.config import TrainingConfig
 from tsdiff.data import EMBEDDED, SeriesSet, embedded_series, load_dataset, split
 from tsdiff.data.benchmarks import PAPER_SETS, load_paper_set
 from tsdiff.data.windows import WindowSplit
