@@ -32,7 +32,6 @@ from shared.errors import ConfigError
 from shared.files.io import atomic_path, write_text
 from shared.files.settings import change, dataclass_from, merged, plain
 from shared.objectives import DiffusionLoss, TimeSampler
-from shared.training.module import quiet_lightning
 from tsdiff.data import Entry, WindowSplit, split_windows
 from tsdiff.ensemble import EnsemblePredictor
 from tsdiff.evaluation.metrics import evaluate
@@ -179,7 +178,6 @@ def main(
 ) -> None:
     """Make the rows that are missing, then write the table."""
     torch.set_num_threads(1)
-    quiet_lightning()
     path = output / "ablations.csv"
     rows = read(path)
     for name in () if report_only else sets or SETS:

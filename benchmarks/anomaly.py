@@ -23,7 +23,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.machine import header, table
 from benchmarks.sets import DEFAULT_DATA, load
 from shared.files.io import atomic_path, write_text
-from shared.training.module import quiet_lightning
 from tsdiff import TSDiffEstimator, TSDiffPredictor
 from tsdiff.commands.anomaly import STEPS, tail
 from tsdiff.data import Entry, split_windows
@@ -195,7 +194,6 @@ def main(
 ) -> None:
     """Train on each set without its last eight weeks, inject, score, write."""
     torch.set_num_threads(1)
-    quiet_lightning()
     parts: list[str] = []
     frames: list[pd.DataFrame] = []
     costs = ""

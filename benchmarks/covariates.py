@@ -27,7 +27,6 @@ from benchmarks.rows import Rows
 from benchmarks.sets import DEFAULT_DATA
 from recipes.forecast_covariates import HORIZON, compare, perfect, promoted_sales
 from shared.files.io import write_text
-from shared.training.module import quiet_lightning
 from tsdiff.data import SeriesSet, load_folder
 from tsdiff.evaluation.metrics import Metrics, evaluate
 
@@ -83,7 +82,6 @@ def main(
 ) -> None:
     """Measure what is missing, then write the table."""
     torch.set_num_threads(1)
-    quiet_lightning()
     rows = Rows(output / "covariates.csv", KEYS)
     for seed in range(seeds):
         for case in (SALES, HUMIDITY):

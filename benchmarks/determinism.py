@@ -40,7 +40,7 @@ from benchmarks.machine import header, table
 from shared.experiment import HardwareSettings
 from shared.files.io import write_text
 from shared.training.batches import Batch, BatchSource
-from shared.training.module import TrainingConfig, quiet_lightning
+from shared.training.module import TrainingConfig
 from speech.data import MixConfig
 from speech.enhancer import Enhancer
 from speech.model.backbones import LightConfig
@@ -154,7 +154,6 @@ def work(folder: Path, steps: int, run: int) -> dict[str, Any]:
 def work_all(folder: Path, steps: int, runs: range) -> None:
     """Trainings in forks of this process, one after the other; prints the hashes of each as a line of JSON."""
     torch.set_num_threads(1)
-    quiet_lightning()
     context = multiprocessing.get_context("fork")
     for run in runs:
         with context.Pool(1) as pool:

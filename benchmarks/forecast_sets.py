@@ -30,7 +30,6 @@ from benchmarks.losses import all_without_ruling, beside
 from benchmarks.machine import header, table
 from benchmarks.sets import BENCHMARK_SETS, DEFAULT_DATA, DEFAULT_SETS, LoadedSet, load
 from shared.files.io import atomic_path, write_json, write_text
-from shared.training.module import quiet_lightning
 from tsdiff.ensemble import EnsemblePredictor
 from tsdiff.evaluation.metrics import evaluate
 from tsdiff.experiment.presets import PRESETS, Preset
@@ -227,7 +226,6 @@ def main(
 ) -> None:
     """Run what is missing, then write the table."""
     torch.set_num_threads(1)
-    quiet_lightning()
     folder = output / "forecast_sets"
     for seed in range(seeds if report_only else first_seed, seeds):
         for name in sets or DEFAULT_SETS:

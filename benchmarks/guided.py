@@ -37,7 +37,6 @@ from benchmarks.sets import DEFAULT_DATA, LoadedSet, load
 from benchmarks.tsdiff_speed import public_network, reason_without
 from shared.files.io import atomic_path, write_text
 from shared.training.memory import keep_large_blocks
-from shared.training.module import quiet_lightning
 from tsdiff import TSDiffEstimator, TSDiffPredictor
 from tsdiff.estimator import DEFAULT_TRAINING
 from tsdiff.evaluation.metrics import Metrics, evaluate
@@ -368,7 +367,6 @@ def main(
         return
     torch.set_num_threads(threads)
     keep_large_blocks()
-    quiet_lightning()
     if public is not None:
         os.environ[CODE] = str(public.resolve())
     output = output or Path(f"benchmarks/results/guided_{part}.md")

@@ -26,7 +26,6 @@ from benchmarks.sets import BENCHMARK_SETS, DEFAULT_DATA, LoadedSet, load
 from shared.errors import DiffusionError
 from shared.files.io import write_text
 from shared.random import derive_seed
-from shared.training.module import quiet_lightning
 from tsdiff import TSDiffEstimator, TSDiffPredictor
 from tsdiff.data.frequency import quiet
 from tsdiff.evaluation.metrics import Pair, evaluate
@@ -138,7 +137,6 @@ def main(
     if scaling not in get_args(Scaling):
         raise typer.BadParameter(f"scaling {scaling!r}; take one of {', '.join(get_args(Scaling))}")
     settings = Settings(steps, batch_size, scaling, train_rate, every, num_samples, seed)  # type: ignore[arg-type]
-    quiet_lightning()
     results, failed = Rows(output, KEYS), False
     for name in sets:
         try:

@@ -24,7 +24,6 @@ from benchmarks.machine import header, table
 from benchmarks.rows import Rows
 from recipes.forecast_jointly import COLUMNS, REGIONS, compare, stacked
 from shared.files.io import write_text
-from shared.training.module import quiet_lightning
 from tsdiff.data import embedded_series
 
 RESULTS = Path("benchmarks/results")
@@ -59,7 +58,6 @@ def main(
 ) -> None:
     """Measure what is missing, then write the table."""
     torch.set_num_threads(1)
-    quiet_lightning()
     series = embedded_series()
     entry = stacked(replace(series, entries=[one for one in series if one["item_id"] in REGIONS]))
     rows = Rows(output / "multivariate.csv", KEYS)

@@ -33,7 +33,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.machine import header, table
 from benchmarks.sets import BENCHMARK_SETS, DEFAULT_DATA, DEFAULT_SETS, LoadedSet, load
 from shared.files.io import write_json, write_text
-from shared.training.module import quiet_lightning
 from tsdiff import TSDiffPredictor
 from tsdiff.baselines import train_baseline
 from tsdiff.data import Entry, split_windows
@@ -267,7 +266,6 @@ def main(
 ) -> None:
     """Measure every set, and write the table."""
     torch.set_num_threads(1)
-    quiet_lightning()
     bases = base or ["seasonal_naive", "linear"]
     results = []
     for name in sets or DEFAULT_SETS:

@@ -32,7 +32,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.machine import header, table
 from shared.files.io import write_text
 from shared.random import derive_seed
-from shared.training.module import TrainingConfig, quiet_lightning
+from shared.training.module import TrainingConfig
 from tsdiff import Sampling, TSDiffEstimator
 from tsdiff.data import Entry, load_folder, stream_folder
 from tsdiff.model.backbones import S4DConfig
@@ -60,7 +60,6 @@ def write_folder(folder: Path, series: int, length: int) -> int:
 def measure(mode: str, folder: Path, steps: int, forecasts: int) -> dict[str, float]:
     """Train and forecast in this process; seconds and peak memory in MB."""
     torch.set_num_threads(1)
-    quiet_lightning()
     estimator = TSDiffEstimator(
         "h",
         24,

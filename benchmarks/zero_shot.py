@@ -33,7 +33,6 @@ from benchmarks.losses import all_without_ruling, beside, window_losses
 from benchmarks.machine import header, table
 from benchmarks.sets import BENCHMARK_SETS, DEFAULT_DATA, load
 from shared.files.io import atomic_path, write_text
-from shared.training.module import quiet_lightning
 from tsdiff.data import Entry, candidate_seasons, split_windows
 from tsdiff.evaluation.metrics import best_seasonal_naive, evaluate
 from tsdiff.predictor import TSDiffPredictor
@@ -283,7 +282,6 @@ def main(
 ) -> None:
     """Measure what is missing, then write the tables."""
     torch.set_num_threads(1)
-    quiet_lightning()
     path = output / "zero_shot.csv"
     rows = read_rows(path)
     done = {(row.part, row.set, row.what) for row in rows}

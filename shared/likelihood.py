@@ -9,7 +9,6 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from torchdiffeq import odeint
 
 from shared.errors import ConfigError
 from shared.guidance import DenoiserFunction
@@ -87,6 +86,8 @@ def estimate_log_likelihood(
     Raises:
         ConfigError: the process has no prior density, or a setting is impossible.
     """
+    from torchdiffeq import odeint  # loads scipy
+
     if trace not in ("auto", "exact", "hutchinson"):
         raise ConfigError(f"trace={trace!r}: choose auto, exact or hutchinson")
     if isinstance(probes, int) and probes < 1:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from speech import _siblings as _siblings  # before all that needs `shared`
 
 if TYPE_CHECKING:
+    from shared.version import __version__
     from speech.enhancer import Enhancer
     from speech.importing import import_checkpoint
     from speech.model.config import Parameterisation, SamplingConfig, SpeechConfig
@@ -24,6 +25,7 @@ else:
             "SamplingConfig": "speech.model.config",
             "SpeechConfig": "speech.model.config",
             "SpeechModel": "speech.model.model",
+            "__version__": "shared.version",
             "import_checkpoint": "speech.importing",
         },
     )
@@ -35,5 +37,6 @@ __all__ = [
     "SamplingConfig",
     "SpeechConfig",
     "SpeechModel",
+    "__version__",
     "import_checkpoint",
 ]

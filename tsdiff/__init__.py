@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from tsdiff import _siblings as _siblings  # before all that needs `shared`
 
 if TYPE_CHECKING:
+    from shared.version import __version__
     from tsdiff.estimator import TSDiffEstimator
     from tsdiff.importing import import_checkpoint
     from tsdiff.model.config import TSDiffConfig
@@ -24,8 +25,17 @@ else:
             "TSDiffConfig": "tsdiff.model.config",
             "TSDiffEstimator": "tsdiff.estimator",
             "TSDiffPredictor": "tsdiff.predictor",
+            "__version__": "shared.version",
             "import_checkpoint": "tsdiff.importing",
         },
     )
 
-__all__ = ["Sampling", "TSDiff", "TSDiffConfig", "TSDiffEstimator", "TSDiffPredictor", "import_checkpoint"]
+__all__ = [
+    "Sampling",
+    "TSDiff",
+    "TSDiffConfig",
+    "TSDiffEstimator",
+    "TSDiffPredictor",
+    "__version__",
+    "import_checkpoint",
+]

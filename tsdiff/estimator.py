@@ -19,7 +19,7 @@ from shared.objectives import DiffusionLoss, TimeSampler
 from shared.predictions import NetworkOutput
 from shared.random import derive_seed
 from shared.sde import SDE
-from shared.training.module import DiffusionModule, TrainingConfig, fit
+from shared.training.config import TrainingConfig
 from tsdiff.data import normalise_freq
 from tsdiff.data.store import SPOOL_ABOVE
 from tsdiff.evaluation.tuning import TuningGrid, tune
@@ -239,6 +239,8 @@ class TSDiffEstimator(Estimator):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(seed, "weights"))
             model = TSDiff(self.config, statistics)
+        from shared.training.module import DiffusionModule, fit  # loads Lightning, for seconds
+
         module = DiffusionModule(model.denoiser, self.loss, self.training)
         fit(
             module,

@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from functools import wraps
-from importlib import import_module, metadata
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -46,11 +46,9 @@ _QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Only results 
 
 def _tell_version(wanted: bool) -> None:
     if wanted:
-        try:
-            found = metadata.version("anchored-diffusion")
-        except metadata.PackageNotFoundError:
-            found = "not installed"
-        console.print(f"anchored-diffusion {found}", highlight=False)
+        from shared.version import __version__
+
+        console.print(f"anchored-diffusion {__version__}", highlight=False)
         raise typer.Exit
 
 
@@ -83,20 +81,17 @@ def status(text: str) -> AbstractContextManager[Any]:
 
 
 def prepare(threads: int | None) -> None:
-    """What every command does before its work: sets the threads, and keeps Lightning from telling of itself.
+    """What every command does before its work: sets the threads.
 
     Raises:
         ConfigError: fewer than one thread.
     """
     import torch
 
-    from shared.training.module import quiet_lightning
-
     if threads is not None:
         if threads < 1:
             raise ConfigError(f"--threads {threads}: need at least one thread")
         torch.set_num_threads(threads)
-    quiet_lightning()
 
 
 def _note_warning(message: Warning | str, category: type[Warning], *place: Any) -> None:

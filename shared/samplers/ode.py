@@ -8,7 +8,6 @@ from typing import Literal
 
 import torch
 from torch import Tensor
-from torchdiffeq import odeint
 
 from shared.errors import ConfigError
 from shared.samplers.exponential import step as exponential_step
@@ -121,6 +120,8 @@ class AdaptiveODE:
             run.denoise_final()
 
     def _solve(self, run: Run, x: Tensor, first: Node, stop: Node) -> Tensor:
+        from torchdiffeq import odeint  # loads SciPy
+
         w = torch.tensor([_ratio(first), _ratio(stop)], dtype=torch.float64)
 
         def slope(w_now: Tensor, u_now: Tensor) -> Tensor:

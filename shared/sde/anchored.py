@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
-from scipy.special import expi
 from torch import Tensor
 
 from shared.errors import ConfigError
@@ -131,6 +130,8 @@ class BBEDSDE(SDE):
 
     def _variance_over_alpha(self, t: Tensor) -> Tensor:
         """(1 − t)·∫₀ᵗ g²(s)/(1 − s)² ds in closed form, by parts, with the exponential integral Ei."""
+        from scipy.special import expi
+
         log_k = math.log(self.k)
         left = 1 - t
         ei = torch.as_tensor(expi((-2 * log_k * left).cpu().numpy()), dtype=t.dtype, device=t.device)

@@ -11,7 +11,6 @@ from typing import Literal
 
 import numpy as np
 import torch
-from scipy.interpolate import PchipInterpolator
 from torch import Tensor
 
 from shared.errors import ConfigError
@@ -236,6 +235,8 @@ class DiscreteVPSDE(BetaPath):
     @cached_property
     def _pieces(self) -> tuple[Tensor, Tensor]:
         """Coefficients (4, N) of −log α² in each interval, and of its derivative (3, N), highest power first."""
+        from scipy.interpolate import PchipInterpolator
+
         integral = np.concatenate([[0.0], -np.cumsum(np.log1p(-np.asarray(self.betas)))])
         curve = PchipInterpolator(np.linspace(0.0, 1.0, len(self) + 1), integral)
         return torch.from_numpy(curve.c.copy()), torch.from_numpy(curve.derivative().c.copy())

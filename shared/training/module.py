@@ -6,84 +6,30 @@ batches and draws as one that was not, with nothing but the step count to rememb
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import signal
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Generic, Literal, NoReturn, Protocol, TypeVar
+from typing import Any, Generic, NoReturn, Protocol, TypeVar
 
 import lightning as L
-import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor, nn
 
-from shared.errors import CheckpointError, ConfigError, TrainingError
-from shared.files.settings import whole_number
+from shared.errors import CheckpointError, TrainingError
 from shared.random import derive_seed
 from shared.training.batches import Batch, BatchSource
+from shared.training.config import TrainingConfig as TrainingConfig
 from shared.training.ema import ema_of
 from shared.training.loop import AtomicIO, BatchData, Clock, Progress, Stopper, in_main_thread, state_keeper
 from shared.training.memory import keep_large_blocks
 
 LAST_STATE = "last.ckpt"
-
-
-@dataclass(frozen=True)
-class TrainingConfig:
-    """How to train.
-
-    Args:
-        max_steps: optimiser steps.
-        learning_rate: peak of AdamW's learning rate.
-        weight_decay: of AdamW, on matrices only.
-        warmup: share of the steps in which the rate rises to its peak.
-        decay: "cosine" to zero at max_steps, or "constant".
-        gradient_clip: norm at which gradients are clipped; 0 does not clip.
-        ema_decay: of the averaged weights, which are those that are used afterwards.
-        seed: of data order, times and noise.
-        precision: Lightning's, "32-true" or "bf16-mixed".
-        num_workers: processes that prepare batches; 0 prepares them in the training process.
-        save_every_seconds: how often the training state is saved; it is saved at the end and on Ctrl-C besides.
-        compile: train through `torch.compile`, which takes a minute or more to start; weights and their names are the
-            same as without, results agree to rounding.
-    """
-
-    max_steps: int = 1000
-    learning_rate: float = 1e-3
-    weight_decay: float = 0.0
-    warmup: float = 0.05
-    decay: Literal["cosine", "constant"] = "cosine"
-    gradient_clip: float = 1.0
-    ema_decay: float = 0.999
-    seed: int = 0
-    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
-    num_workers: int = 0
-    save_every_seconds: float = 15.0
-    compile: bool = False
-
-    def __post_init__(self) -> None:
-        for name in ("max_steps", "seed", "num_workers"):
-            object.__setattr__(self, name, whole_number(name, getattr(self, name)))
-        if self.max_steps < 1:
-            raise ConfigError(f"max_steps={self.max_steps}: need at least one step")
-        if not self.learning_rate > 0:
-            raise ConfigError(f"learning_rate={self.learning_rate}: need a positive rate")
-        if not 0 <= self.warmup < 1:
-            raise ConfigError(f"warmup={self.warmup}: need 0 <= warmup < 1")
-
-    def rate(self, step: int) -> float:
-        """Learning rate at `step` as a share of the peak."""
-        rise = max(1, round(self.warmup * self.max_steps))
-        if step < rise and self.warmup > 0:
-            return (step + 1) / rise
-        if self.decay == "constant":
-            return 1.0
-        progress = step / self.max_steps
-        return 0.5 * (1 + float(np.cos(np.pi * min(1.0, progress))))
 
 
 N = TypeVar("N", bound=nn.Module)
@@ -242,7 +188,7 @@ def fit(
         used.append(state_keeper(state, config.save_every_seconds))
     if progress:
         used.append(Progress(description))
-    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+    with torch.random.fork_rng(devices=[]), quiet_lightning(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*(does not have many workers|isinstance.treespec|LeafSpec).*")
         warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists.*")
         warnings.filterwarnings("ignore", message=".*module.s. in eval mode.*")  # the averaged weights are
@@ -312,17 +258,16 @@ def _check_state(path: Path, module: DiffusionModule) -> None:
         )
 
 
-def quiet_lightning() -> Callable[[], None]:
-    """Silence Lightning's start-up lines; returns a function that restores them."""
-    import logging
-
-    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric", "pytorch_lightning")]
+@contextmanager
+def quiet_lightning(*others: str) -> Iterator[None]:
+    """Keep Lightning, and other loggers of these names, from telling of themselves."""
+    names = ("lightning.pytorch", "lightning.fabric", "pytorch_lightning", *others)
+    loggers = [logging.getLogger(name) for name in names]
     before = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.ERROR)
-
-    def restore() -> None:
+    try:
+        yield
+    finally:
         for logger, level in zip(loggers, before, strict=True):
             logger.setLevel(level)
-
-    return restore

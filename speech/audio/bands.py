@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Literal
 
 import numpy as np
-from scipy import signal
 
 from shared.errors import ConfigError
 
@@ -47,6 +46,8 @@ class UpperBandGain:
     """
 
     def __init__(self, sample_rate: int, channels: int, band: float | None = None):
+        from scipy import signal  # a third of a second, and most recordings have no upper band
+
         edge = _LISTENS_ABOVE * (band or sample_rate / 2)
         self._band = signal.butter(4, edge, "highpass", fs=sample_rate, output="sos")
         self._states = np.zeros((2, len(self._band), channels, 2))
@@ -61,6 +62,8 @@ class UpperBandGain:
     def _energy(self, place: int, piece: np.ndarray) -> np.ndarray:
         if piece.shape[1] == 0:
             return np.zeros(piece.shape)
+        from scipy import signal
+
         band, self._states[place] = signal.sosfilt(self._band, piece.astype(np.float64), zi=self._states[place])
         share = [1 - self._forget]
         energy, self._energies[place] = signal.lfilter(

@@ -9,8 +9,6 @@ import math
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
-from scipy.signal import kaiser_beta
-from scipy.special import i0
 
 from shared.errors import ConfigError
 
@@ -91,6 +89,9 @@ class ShortResampler:
 def _taps(from_rate: int, phases: int, band: float) -> tuple[int, np.ndarray]:
     """Half the filter's length in inputs, and the filter (phases, 2·half) of an output p/phases behind an input, for
     the inputs from half − 1 before it to half after."""
+    from scipy.signal import kaiser_beta
+    from scipy.special import i0
+
     fall = (1 - _PASSED) * band
     seconds = (_REJECTION - 7.95) / (2.285 * 2 * math.pi * fall)  # Kaiser's length for this fall, from its middle
     half = max(1, math.ceil(seconds / 2 * from_rate))

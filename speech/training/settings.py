@@ -13,7 +13,7 @@ from shared.experiment import Hardware, HardwareSettings, read_settings
 from shared.files.settings import plain
 from shared.objectives import TimeSampler
 from shared.sde import SBVESDE
-from shared.training.module import TrainingConfig
+from shared.training.config import TrainingConfig
 from speech.data import PRESETS, MixConfig
 from speech.model.backbones import LightConfig
 from speech.model.config import Parameterisation, SamplingConfig, SpeechConfig

@@ -13,12 +13,10 @@ import torch
 from safetensors.torch import load_file
 
 from shared.training.batches import Batch
-from shared.training.module import LAST_STATE, fit, quiet_lightning
+from shared.training.module import LAST_STATE, fit
 from tests.conftest import ROOT
 from tests.data_parallel import two_processes
 from tests.data_parallel.two_processes import Replayed, line
-
-quiet_lightning()
 
 Found = dict[str, dict[str, Any]]
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from shared.training.batches import Batch
-from shared.training.module import DiffusionModule, TrainingConfig, fit, quiet_lightning
+from shared.training.module import DiffusionModule, TrainingConfig, fit
 
 TWO: Mapping[str, Any] = {"accelerator": "cpu", "devices": 2, "strategy": "ddp"}
 CONFIG = TrainingConfig(max_steps=5, learning_rate=0.05, warmup=0.0, decay="constant", ema_decay=0.5)
@@ -112,7 +112,6 @@ def _enhancer(folder: Path) -> dict[str, Any]:
 
 def main(folder: Path) -> None:
     """Train all three."""
-    quiet_lightning()
     torch.set_num_threads(1)
     found = {"line": _line(), "forecaster": _forecaster(folder), "enhancer": _enhancer(folder)}
     torch.save(found, folder / f"{torch.distributed.get_rank()}.pt")

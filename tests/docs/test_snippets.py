@@ -17,7 +17,6 @@ from gluonts.model.seasonal_naive import SeasonalNaivePredictor
 
 import tsdiff.estimator
 import tsdiff.experiment.presets
-from shared.training.module import quiet_lightning
 from speech import Enhancer
 from tests.docs.blocks import Found, snippets
 from tests.docs.conftest import RATE
@@ -65,7 +64,6 @@ def gluonts_folder(folder: Path, entries: list[dict[str, Any]]) -> None:
 
 @pytest.fixture(scope="module")
 def predictor() -> TSDiffPredictor:
-    quiet_lightning()
     tiny = S4DConfig(patch=24, width=16, blocks=1, state=4)
     training = replace(tsdiff.estimator.DEFAULT_TRAINING, max_steps=5)
     return TSDiffEstimator("h", 24, 48, backbone=tiny, training=training).train(series(), progress=False)

@@ -12,9 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from shared.training.batches import Batch
-from shared.training.module import DiffusionModule, TrainingConfig, fit, quiet_lightning
-
-quiet_lightning()
+from shared.training.module import DiffusionModule, TrainingConfig, fit
 
 CLIP = 0.5
 

@@ -21,9 +21,7 @@ from shared.predictions import Denoiser
 from shared.sde import VPSDE
 from shared.training.batches import Batch
 from shared.training.ema import ema_of
-from shared.training.module import LAST_STATE, DiffusionModule, TrainingConfig, fit, quiet_lightning, seconds_of
-
-quiet_lightning()
+from shared.training.module import LAST_STATE, DiffusionModule, TrainingConfig, fit, seconds_of
 
 
 class Net(nn.Module):

@@ -18,7 +18,7 @@ from shared.experiment import HARDWARE, HardwareSettings
 from shared.files.settings import plain, write_yaml
 from shared.sde import OUVESDE, SBVESDE
 from shared.training.batches import Batch
-from shared.training.module import TrainingConfig, quiet_lightning
+from shared.training.module import TrainingConfig
 from shared.training.monitoring import Checkup
 from speech.data import PRESETS
 from speech.model.backbones import NCSNppConfig
@@ -44,7 +44,6 @@ from speech.training.terms import ObjectiveConfig
 from tests.conftest import ROOT
 from tests.speech.conftest import TINY_FRONT_END, TINY_LIGHT, LinearModel
 
-quiet_lightning()
 CONFIGS = sorted((ROOT / "recipes" / "configs" / "speech").glob("*.yaml"))
 
 

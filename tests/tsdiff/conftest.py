@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from shared.training.module import TrainingConfig, quiet_lightning
+from shared.training.module import TrainingConfig
 from tsdiff import TSDiffEstimator, TSDiffPredictor
 from tsdiff.model.backbones import S4DConfig
 
@@ -41,5 +41,4 @@ def sines(count: int = 3, length: int = 200, period: int = 8) -> list[dict[str, 
 @pytest.fixture(scope="session")
 def trained() -> TSDiffPredictor:
     """Trained on `sines()`."""
-    quiet_lightning()
     return tiny_estimator(steps=250).train(sines(), progress=False)

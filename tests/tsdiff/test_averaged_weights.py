@@ -8,13 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from shared.training.module import LAST_STATE, TrainingConfig, quiet_lightning
+from shared.training.module import LAST_STATE, TrainingConfig
 from tests.tsdiff.conftest import sines, tiny_estimator
 from tsdiff import TSDiff
 from tsdiff.pretraining.default import train
 from tsdiff.windows.source import WindowSource
-
-quiet_lightning()
 
 
 @pytest.mark.parametrize("of", ["the estimator", "the pre-training"])

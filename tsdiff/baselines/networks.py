@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import tempfile
 import time
@@ -256,17 +255,9 @@ def _train(make: _MakeEstimator, entries: list[Entry], job: TrainingJob, learnin
 @contextmanager
 def _silence() -> Iterator[None]:
     """Keep GluonTS and Lightning from reporting what no caller can act on."""
-    restore = quiet_lightning()
-    logger = logging.getLogger("gluonts.torch")
-    before = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(before)
-        restore()
+    with quiet_lightning("gluonts.torch"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def default_context(job: TrainingJob, *, seasons: int, horizons: int, longest: bool = False) -> int:

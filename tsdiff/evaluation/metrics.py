@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import zip_longest
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -22,13 +22,14 @@ from gluonts.ev.metrics import (
 )
 from gluonts.ev.ts_stats import seasonal_error
 from gluonts.model.forecast import Forecast
-from gluonts.model.seasonal_naive import SeasonalNaivePredictor
-from rich.table import Table
 
 from shared.errors import ConfigError, DataError
 from tsdiff.data.frequency import candidate_seasons, quiet
 from tsdiff.data.series import Entry, counted
 from tsdiff.data.timestamps import Stamp, to_timestamps
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 # The levels of the TSDiff paper's CRPS.
 CRPS_LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
@@ -270,6 +271,8 @@ def seasonal_naive(test_data: Iterable[Pair], lag: int, prediction_length: int |
     for past, _ in pairs:
         if np.isnan(past["target"]).all():
             raise DataError(f"series {past.get('item_id')!r} has no observed value before its test window")
+    from gluonts.model.seasonal_naive import SeasonalNaivePredictor
+
     with quiet():
         return list(SeasonalNaivePredictor(length, season_length=int(lag)).predict([past for past, _ in pairs]))
 
@@ -325,6 +328,8 @@ def rich_metrics_table(rows: Mapping[str, Metrics], title: str | None = None) ->
         rows: Scores by the name of the method.
         title: A line above the table.
     """
+    from rich.table import Table
+
     table = Table(title=title)
     table.add_column("method")
     for heading in _TITLES.values():

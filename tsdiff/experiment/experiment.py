@@ -13,7 +13,7 @@ from shared.experiment import Hardware, HardwareSettings, read_settings
 from shared.files.settings import merged, plain, write_yaml
 from shared.objectives import DiffusionLoss
 from shared.predictions import NetworkOutput
-from shared.training.module import TrainingConfig
+from shared.training.config import TrainingConfig
 from tsdiff.data import EMBEDDED, SeriesSet, embedded_series, load_dataset, split
 from tsdiff.data.benchmarks import PAPER_SETS, PUBLISHED_LAGS, load_paper_set
 from tsdiff.data.windows import WindowSplit

@@ -10,7 +10,7 @@ from typing import Any
 from shared.errors import ConfigError
 from shared.objectives import DiffusionLoss
 from shared.predictions import NetworkOutput
-from shared.training.module import TrainingConfig
+from shared.training.config import TrainingConfig
 from tsdiff.data import normalise_freq
 from tsdiff.data.frequency import base_freq
 from tsdiff.estimator import DEFAULT_LOSS, DEFAULT_TRAINING, TSDiffEstimator

@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from shared.errors import ConfigError
-from shared.training.module import TrainingConfig
+from shared.training.config import TrainingConfig
 from tsdiff.model.backbones import S4DConfig
 from tsdiff.sampling.settings import Sampling
 

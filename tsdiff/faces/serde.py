@@ -10,7 +10,7 @@ from gluonts.core.serde import encode
 
 from shared.objectives import DiffusionLoss, TimeSampler
 from shared.sde import SDE
-from shared.training.module import TrainingConfig
+from shared.training.config import TrainingConfig
 from tsdiff.model.backbones import S4Config, S4DConfig
 from tsdiff.sampling.settings import Sampling
 from tsdiff.windows.missing import MissingContext

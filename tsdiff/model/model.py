@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from gluonts.torch.modules.feature import FeatureEmbedder
 from torch import Tensor, nn
 
 from shared.errors import ConfigError
@@ -264,7 +263,11 @@ class PointInputs(nn.Module):
         super().__init__()
         sizes = list(config.categories)
         widths = [min(50, (size + 1) // 2) for size in sizes]
-        self.embedder = FeatureEmbedder(cardinalities=sizes, embedding_dims=widths) if sizes else None
+        self.embedder: nn.Module | None = None
+        if sizes:
+            from gluonts.torch.modules.feature import FeatureEmbedder  # loads Lightning, for seconds
+
+            self.embedder = FeatureEmbedder(cardinalities=sizes, embedding_dims=widths)
         self.lead = config.channels if config.scale_feature else 0
         known = known_width(config) if config.conditional else 0
         still = self.lead + config.static_features + config.dynamic_features

@@ -15,7 +15,7 @@ from gluonts.dataset.split import TestData
 from torch import Tensor, nn
 
 from shared.errors import ConfigError, DataError
-from shared.training.module import TrainingConfig
+from shared.training.config import TrainingConfig
 from shared.training.monitoring import Checkup
 from tsdiff.data import entries_of, split_windows
 from tsdiff.evaluation.metrics import evaluate

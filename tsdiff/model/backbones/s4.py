@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import torch
-from scipy.fft import next_fast_len
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -286,10 +285,18 @@ class S4Convolution(nn.Module):
         return DPLR(pole, low_rank, gain, self.log_step.to(dtype).exp())
 
 
-@torch.compiler.assume_constant_result
 def _circle(length: int) -> int:
-    """Points of a circle on which kernels of both directions do not overlap, and for which the FFT is fast."""
-    return next_fast_len(2 * length, real=True)
+    """Points of a circle on which kernels of both directions do not overlap, and for which the FFT is fast: the next
+    number without prime factors above 5. In plain Python, which `torch.compile` follows without being asked to."""
+    points = 2 * length
+    while True:
+        rest = points
+        for factor in (2, 3, 5):
+            while rest % factor == 0:
+                rest //= factor
+        if rest == 1:
+            return points
+        points += 1
 
 
 def step_embedding(step: Tensor, width: int) -> Tensor:

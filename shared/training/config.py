@@ -1,0 +1,64 @@
+"""Settings of a training, which need neither torch nor Lightning."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from shared.errors import ConfigError
+from shared.files.settings import whole_number
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How to train.
+
+    Args:
+        max_steps: optimiser steps.
+        learning_rate: peak of AdamW's learning rate.
+        weight_decay: of AdamW, on matrices only.
+        warmup: share of the steps in which the rate rises to its peak.
+        decay: "cosine" to zero at max_steps, or "constant".
+        gradient_clip: norm at which gradients are clipped; 0 does not clip.
+        ema_decay: of the averaged weights, which are those that are used afterwards.
+        seed: of data order, times and noise.
+        precision: Lightning's, "32-true" or "bf16-mixed".
+        num_workers: processes that prepare batches; 0 prepares them in the training process.
+        save_every_seconds: how often the training state is saved; it is saved at the end and on Ctrl-C besides.
+        compile: train through `torch.compile`, which takes a minute or more to start; weights and their names are the
+            same as without, results agree to rounding.
+    """
+
+    max_steps: int = 1000
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.0
+    warmup: float = 0.05
+    decay: Literal["cosine", "constant"] = "cosine"
+    gradient_clip: float = 1.0
+    ema_decay: float = 0.999
+    seed: int = 0
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    num_workers: int = 0
+    save_every_seconds: float = 15.0
+    compile: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("max_steps", "seed", "num_workers"):
+            object.__setattr__(self, name, whole_number(name, getattr(self, name)))
+        if self.max_steps < 1:
+            raise ConfigError(f"max_steps={self.max_steps}: need at least one step")
+        if not self.learning_rate > 0:
+            raise ConfigError(f"learning_rate={self.learning_rate}: need a positive rate")
+        if not 0 <= self.warmup < 1:
+            raise ConfigError(f"warmup={self.warmup}: need 0 <= warmup < 1")
+
+    def rate(self, step: int) -> float:
+        """Learning rate at `step` as a share of the peak."""
+        rise = max(1, round(self.warmup * self.max_steps))
+        if step < rise and self.warmup > 0:
+            return (step + 1) / rise
+        if self.decay == "constant":
+            return 1.0
+        progress = step / self.max_steps
+        return 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
