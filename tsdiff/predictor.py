@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -374,6 +374,7 @@ class TSDiffPredictor(Predictor):
         path_or_name: str | os.PathLike[str],
         sampling: Sampling | None = None,
         device: str | torch.device | None = None,
+        custom: Sequence[type] = (),
     ) -> TSDiffPredictor:
         """A predictor from a model's folder, bundled name or hub id, as `serialize` left it.
 
@@ -385,14 +386,15 @@ class TSDiffPredictor(Predictor):
             path_or_name: a folder that holds a model alone takes the default sampling, and the model's horizon.
             sampling: instead of the folder's; `with_sampling` changes single settings of those.
             device: where to compute.
+            custom: classes of your own that its settings name by `kind`; see docs/extending.md.
 
         Raises:
             CheckpointError: see `TSDiff.from_pretrained`; settings beside the model that are damaged.
         """
         folder = resolve(path_or_name, BUNDLED)
-        model = TSDiff.from_pretrained(folder)
+        model = TSDiff.from_pretrained(folder, custom)
         reach = read_horizon(folder, model.config.prediction_length)
-        return cls(model, sampling or read_sampling(folder), device, reach)
+        return cls(model, sampling or read_sampling(folder, custom), device, reach)
 
 
 def _sample_count(num_samples: Any) -> int:

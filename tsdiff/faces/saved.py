@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -23,14 +24,14 @@ def write_settings(folder: Path, sampling: Sampling, prediction_length: int) -> 
     write_json(folder / _PREDICTOR, {"prediction_length": prediction_length})
 
 
-def read_sampling(folder: Path) -> Sampling | None:
+def read_sampling(folder: Path, custom: Sequence[type] = ()) -> Sampling | None:
     """The settings of the sampling; None where the folder has none.
 
     Raises:
         CheckpointError: damaged.
     """
     path = folder / _SAMPLING
-    return dataclass_from(Sampling, _read(path), str(path)) if path.is_file() else None
+    return dataclass_from(Sampling, _read(path), str(path), custom=custom) if path.is_file() else None
 
 
 def read_horizon(folder: Path, least: int) -> int | None:

@@ -14,7 +14,7 @@ from shared.samplers import sample
 from tsdiff.model.model import TSDiff, call_times
 from tsdiff.sampling.guidance import KernelGuidance, ScalarGuidance, TweedieGuidance, WindowGuidance
 from tsdiff.sampling.published import AncestralGuidance, DDIMGuidance, table_times
-from tsdiff.sampling.settings import Sampling
+from tsdiff.sampling.settings import Energy, Observation, Sampling
 from tsdiff.windows.calendar import season_of
 from tsdiff.windows.conditioning import Conditions
 
@@ -75,11 +75,15 @@ def _guidance(
         return None
     values, observed = conditions.values, conditions.observed
     quantiles = torch.from_numpy(levels).to(values)
+    if not isinstance(sampling.guidance, str):
+        own: Guidance = sampling.guidance.build(Observation(values, observed, quantiles))
+        return own
+    energy: Energy = sampling.guidance  # type: ignore[assignment]
     if sampling.method == "ddpm":
-        return AncestralGuidance(values, observed, sampling.guidance, quantiles, sampling.scale)
+        return AncestralGuidance(values, observed, energy, quantiles, sampling.scale)
     if sampling.method == "ddim":
-        return DDIMGuidance(values, observed, sampling.guidance, quantiles, sampling.scale)
-    common = (values, observed, sampling.guidance, quantiles, sampling.scale, sampling.trust)
+        return DDIMGuidance(values, observed, energy, quantiles, sampling.scale)
+    common = (values, observed, energy, quantiles, sampling.scale, sampling.trust)
     covariance = model.statistics.covariance
     of_all = model.config.universal and covariance is None
     if sampling.covariance == "kernels" or (sampling.covariance is None and of_all):

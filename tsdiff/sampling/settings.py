@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, get_args
 
+from torch import Tensor
+
 from shared.errors import ConfigError
 from shared.files.settings import whole_number
 from shared.kinds import OneOf, chosen
@@ -15,9 +17,25 @@ Energy = Literal["mse", "quantile"]
 Covariance = Literal["window", "tweedie", "scalar", "kernels"]
 PUBLISHED = {"ddpm": "sde1", "ddim": "ode1"}
 """The published samplers (`tsdiff.sampling.published`), and the core's methods that they are."""
+GuidanceSetting = Annotated[Any, OneOf(None, (), names=get_args(Energy))]
 SamplingMethod = Annotated[Any, OneOf(None, KINDS, names=(*METHODS, *PUBLISHED))]
 SkipType = Literal["uniform", "quadratic"]
 _MOST_ROWS = 1 << 16
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What guidance leads a batch of windows to, in the network's units.
+
+    Attributes:
+        values: observed values, (batch, length, channels), 0 where there is none.
+        observed: of 0 and 1, shaped like `values`.
+        quantiles: level of each sample, (batch,), evenly spread over a forecast's.
+    """
+
+    values: Tensor
+    observed: Tensor
+    quantiles: Tensor
 
 
 @dataclass(frozen=True)
@@ -26,7 +44,8 @@ class Sampling:
 
     Args:
         guidance: energy of observation self-guidance: "mse" (Gaussian likelihood of the observed values) or
-            "quantile" (each sample is drawn to its own quantile of them).
+            "quantile" (each sample is drawn to its own quantile of them). Or settings of your own, a frozen dataclass
+            with a `kind` and `build(observation: Observation) -> Guidance` (docs/extending.md).
         covariance: how far an observed value moves the others: as far as in the training windows ("window", which
             costs no gradient of the network), as the network's Jacobian says ("tweedie"), or along it with one
             variance for all ("scalar"), or as far as in the Gaussian process that explains the observed values best
@@ -52,7 +71,7 @@ class Sampling:
             but for windows without a scale in a model whose `default_scale` is 0.
     """
 
-    guidance: Energy = "mse"
+    guidance: GuidanceSetting = "mse"
     covariance: Covariance | None = None
     scale: float = 1.0
     observation_std: float | None = None
@@ -70,7 +89,6 @@ class Sampling:
 
     def __post_init__(self) -> None:
         choices: dict[str, tuple[str | None, ...]] = {
-            "guidance": get_args(Energy),
             "covariance": (*get_args(Covariance), None),
             "skip_type": get_args(SkipType),
         }
@@ -88,6 +106,7 @@ class Sampling:
             raise ConfigError(f"minimum={self.minimum}: need a finite number, or None for no limit")
         if not math.isfinite(self.log_snr_end):
             raise ConfigError(f"log_snr_end={self.log_snr_end}: need a finite number")
+        object.__setattr__(self, "guidance", chosen(GuidanceSetting, self.guidance, "guidance"))
         object.__setattr__(self, "method", chosen(SamplingMethod, self.method, "method"))
         self.sampler()
         for name in ("steps", "skip", "batch_rows", "seed"):
@@ -108,7 +127,7 @@ class Sampling:
     @property
     def trust(self) -> float:
         """The standard deviation that an observed value is trusted to."""
-        return _TRUST[self.guidance] if self.observation_std is None else self.observation_std
+        return _TRUST.get(self.guidance, _TRUST["mse"]) if self.observation_std is None else self.observation_std
 
 
-_TRUST: dict[Energy, float] = {"mse": 0.02, "quantile": 0.1}
+_TRUST: dict[Any, float] = {"mse": 0.02, "quantile": 0.1}
