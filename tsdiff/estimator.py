@@ -26,7 +26,7 @@ from tsdiff.evaluation.tuning import TuningGrid, tune
 from tsdiff.faces.keywords import SCALINGS, translated
 from tsdiff.faces.serde import register
 from tsdiff.model.backbones import S4Config, S4DConfig
-from tsdiff.model.config import TSDiffConfig, default_patch, paper_sde
+from tsdiff.model.config import TSDiffConfig, default_patch, paper_sde, patch_of
 from tsdiff.model.model import TSDiff
 from tsdiff.predictor import TSDiffPredictor
 from tsdiff.sampling.settings import Sampling
@@ -124,7 +124,7 @@ class TSDiffEstimator(Estimator):
         self.config = TSDiffConfig(
             freq=freq,
             prediction_length=prediction_length,
-            context_length=fitting_context(freq, prediction_length, backbone.patch, context_length),
+            context_length=fitting_context(freq, prediction_length, patch_of(backbone), context_length),
             scaling=SCALINGS.get(scaling, scaling),  # type: ignore[arg-type]
             calendar=calendar,
             backbone=backbone,

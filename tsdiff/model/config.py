@@ -53,7 +53,12 @@ class TSDiffConfig(WindowConfig):
     @property
     def patch(self) -> int:
         """Points in a token of the network; 1 where it has none."""
-        return int(getattr(self.backbone, "patch", 1))
+        return patch_of(self.backbone)
+
+
+def patch_of(backbone: Any) -> int:
+    """Points in a token of a network with these settings; 1 where they state none."""
+    return int(getattr(backbone, "patch", 1))
 
 
 def default_patch(freq: str) -> int:
