@@ -9,7 +9,7 @@ factor to data space, so that nothing cancels when σ is small.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal, get_args
@@ -22,7 +22,9 @@ from shared.predictions import Denoiser, PathPoint
 from shared.random import randn
 from shared.sde.base import SDE
 
-Weighting = Literal["noise", "data", "velocity", "score", "sigma2", "likelihood", "edm", "min_snr"]
+Weighting = Literal[
+    "noise", "data", "velocity", "score", "sigma2", "likelihood", "edm", "min_snr", "mean", "mean_sigma2", "mean_edm"
+]
 TimeDistribution = Literal["uniform", "log_snr", "log_normal"]
 
 _NORMAL = torch.distributions.Normal(torch.zeros((), dtype=torch.float64), 1.0)
@@ -38,10 +40,11 @@ def weight(kind: Weighting, sde: SDE, t: Tensor, sigma_data: float = 1.0, gamma:
         kind: "noise", "data", "velocity", "score": plain regression of that quantity. "sigma2": denoising score
             matching weighted by σ², which is noise regression. "likelihood": ½ g² score matching, the bound on the
             log-likelihood. "edm": (σ² + α² σ_d²)/(σ σ_d)² (Karras et al. 2022). "min_snr": min(α²/σ², γ) (Hang et
-            al. 2023).
+            al. 2023). "mean": regression of the path's mean, α²; "mean_sigma2", "mean_edm": that times σ², or times
+            (σ² + σ_d²)/(σ σ_d)² (Richter et al. 2025).
         sde: the process.
         t: times (batch,).
-        sigma_data: standard deviation of the data, for "edm".
+        sigma_data: standard deviation of the data, for "edm" and "mean_edm".
         gamma: cap of "min_snr".
 
     Raises:
@@ -63,7 +66,11 @@ def weight(kind: Weighting, sde: SDE, t: Tensor, sigma_data: float = 1.0, gamma:
         return 0.5 * sde.diffusion(t.double()).square() * alpha2 / sigma2.square()
     if kind == "edm":
         return (sigma2 + alpha2 * sigma_data**2) / (sigma2 * sigma_data**2)
-    return (alpha2 / sigma2).clamp_max(gamma)
+    if kind == "min_snr":
+        return (alpha2 / sigma2).clamp_max(gamma)
+    if kind == "mean_edm":
+        return alpha2 * (sigma2 + sigma_data**2) / (sigma2 * sigma_data**2)
+    return alpha2 if kind == "mean" else alpha2 * sigma2
 
 
 @dataclass(frozen=True)
@@ -147,6 +154,11 @@ def _log_snr_at_ends(sde: SDE, low: float, high: float) -> tuple[float, float]:
     return float(sde.log_snr(high)), float(sde.log_snr(low))
 
 
+Reduction = Literal["mean", "sum"]
+Terms = Callable[[Tensor], Tensor]
+"""From x̂_0 (batch, ...) to what it costs besides, (batch,)."""
+
+
 @dataclass(frozen=True)
 class DiffusionLoss:
     """E_t E_ε w(t)·|x̂_0 − x_0|², estimated on a batch.
@@ -157,12 +169,30 @@ class DiffusionLoss:
         unbiased: divide by the density of the drawn times (relative to uniform), so that `times` only lowers the
             variance; otherwise the density multiplies the weighting, as EDM's does.
         gamma: cap of the "min_snr" weighting.
+        reduction: of an item's elements: their mean or their sum.
+        scale: what that is multiplied by.
+        start_share: the share of items that are trained at t = T exactly, where sampling starts.
+
+    Raises:
+        ConfigError: an unknown reduction, a scale that is not positive, or no share; or when called: items that are to
+            be trained at the end of a bridge, with a weighting or an output that is not defined there.
     """
 
     weighting: Weighting | None = None
     times: TimeSampler = TimeSampler()
     unbiased: bool = False
     gamma: float = 5.0
+    reduction: Reduction = "mean"
+    scale: float = 1.0
+    start_share: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.reduction not in get_args(Reduction):
+            raise ConfigError(f"reduction={self.reduction!r}: choose one of {', '.join(get_args(Reduction))}")
+        if not 0 < self.scale < math.inf:
+            raise ConfigError(f"scale={self.scale}: need a positive factor")
+        if not 0 <= self.start_share <= 1:
+            raise ConfigError(f"start_share={self.start_share}: need a share between 0 and 1")
 
     def __call__(
         self,
@@ -173,6 +203,7 @@ class DiffusionLoss:
         generator: torch.Generator | None = None,
         noise: Tensor | None = None,
         condition: Mapping[str, Tensor] | None = None,
+        terms: Terms | None = None,
     ) -> Tensor:
         """The loss of each item, (batch,).
 
@@ -184,29 +215,48 @@ class DiffusionLoss:
             generator: for times and noise.
             noise: standard noise to use instead of drawing it.
             condition: keyword arguments of the network.
+            terms: what x̂_0 costs besides, added as it is.
         """
-        t = self.times.sample(denoiser.sde, x0.shape[0], generator).to(x0.device)
+        t = self._times(denoiser, x0.shape[0], generator).to(x0.device)
         if noise is None:
             noise = randn(x0.shape, generator, dtype=x0.dtype, device=x0.device)
         x = denoiser.sde.perturb(x0, t, noise, y)
         real = x0.real.dtype if x0.is_complex() else x0.dtype
-        error = denoiser.predict(x, t.to(real), y, **(condition or {})) - denoiser.target(x0, x, noise, t, y)
-        squared = (error.abs() if error.is_complex() else error).square()
+        raw = denoiser.predict(x, t.to(real), y, **(condition or {}))
+        error = raw - denoiser.target(x0, x, noise, t, y)
+        loss = self._reduced(torch.view_as_real(error).square().sum(-1) if error.is_complex() else error.square(), mask)
+        if self.weighting is not None or self.unbiased or self.scale != 1:
+            loss = loss * self._factor(denoiser, t).to(loss.dtype)
+        return loss if terms is None else loss + terms(denoiser.to_data(raw, x, t.to(real), y))
+
+    def _times(self, denoiser: Denoiser, batch: int, generator: torch.Generator | None) -> Tensor:
+        """Training times (batch,), float64; some of them T."""
+        sde = denoiser.sde
+        t = self.times.sample(sde, batch, generator)
+        if self.start_share == 0:
+            return t
+        kinds = (self.weighting or "data", denoiser.preconditioner.output)
+        if kinds != ("data", "data") and float(sde.sigma(sde.T)) == 0:
+            raise ConfigError(
+                f"start_share={self.start_share} with a {kinds[0]} loss of a network that predicts {kinds[1]}: a "
+                "bridge has no score at its end; predict data with a data loss, or take start_share=0"
+            )
+        chosen = torch.rand(batch, generator=generator, device=t.device) < self.start_share
+        return torch.where(chosen, torch.full_like(t, sde.T), t)
+
+    def _reduced(self, squared: Tensor, mask: Tensor | None) -> Tensor:
         if mask is None:
-            per_item = squared.flatten(1).mean(1)
-        else:
-            mask = mask.to(squared.dtype).expand_as(squared)
-            total = mask.flatten(1).sum(1)
-            per_item = (squared * mask).flatten(1).sum(1) / torch.where(total > 0, total, torch.ones_like(total))
-        if self.weighting is None and not self.unbiased:
-            return per_item
-        return per_item * self._factor(denoiser, t).to(per_item.dtype)
+            items = squared.flatten(1)
+            return items.mean(1) if self.reduction == "mean" else items.sum(1)
+        mask = mask.to(squared.dtype).expand_as(squared)
+        items, total = (squared * mask).flatten(1).sum(1), mask.flatten(1).sum(1)
+        return items if self.reduction == "sum" else items / torch.where(total > 0, total, torch.ones_like(total))
 
     def _factor(self, denoiser: Denoiser, t: Tensor) -> Tensor:
-        factor = torch.ones_like(t)
+        factor = torch.full_like(t, self.scale)
         if self.weighting is not None:
             data_weight = weight(self.weighting, denoiser.sde, t, denoiser.sigma_data, self.gamma)
-            factor = data_weight / denoiser.data_error_scale(t).square()
+            factor = factor * data_weight / denoiser.data_error_scale(t).square()
         if self.unbiased:
             low, high = self.times.range(denoiser.sde)
             factor = factor / (self.times.density(denoiser.sde, t) * (high - low))

@@ -1,14 +1,17 @@
 """What a network may predict, and how one prediction becomes another.
 
 With r = x_t − y and r_0 = x_0 − y, so that r = α r_0 + σ ε: noise is ε, data is x_0, score is −ε/σ, velocity is
-v = α ε − σ r_0 (Salimans and Ho 2022, extended to α² + σ² ≠ 1). "edm" is the preconditioned network of Karras et al.
-2022 (Table 1) for any α and σ.
+v = α ε − σ r_0 (Salimans and Ho 2022, extended to α² + σ² ≠ 1).
+
+A network need not give the prediction V itself. Around it there may be scales, V = c_skip·s + c_out·F(c_in·s, …): those
+of Karras et al. 2022 (Table 1) for any α and σ (`EDM`), or those that published models have (`Scaled`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias, get_args
 
 import torch
 from torch import Tensor, nn
@@ -18,10 +21,13 @@ from shared.sde.base import SDE, anchored, expand, residual
 
 Prediction = Literal["noise", "data", "score", "velocity"]
 NetworkOutput = Literal["noise", "data", "score", "velocity", "edm"]
+Inputs = Literal["state", "residual", "both"]
 
 _SMALLEST = 1e-24
 _LARGEST_LEVEL = 10.0
 """Bounds of EDM's input scale and noise level, which are infinite at the end of a bridge and at clean data."""
+_SMALLEST_SIGMA = 1e-4
+"""Where σ vanishes, at the end of a bridge, the scales of published models take this."""
 
 
 @dataclass(frozen=True)
@@ -134,65 +140,238 @@ class EDMScales:
         )
 
 
+class Scales(NamedTuple):
+    """c_skip, c_out, c_in (batch,), None where they change nothing, and what is told in the place of t, if not t."""
+
+    skip: Tensor | None = None
+    out: Tensor | None = None
+    input: Tensor | None = None
+    noise: Tensor | None = None
+
+
+class Preconditioner:
+    """The scales around a network F: V = c_skip·s + c_out·F(c_in·s, …) is a prediction of the kind `output`.
+
+    Attributes:
+        output: what V is.
+        sigma_data: standard deviation of the data, for scales that go by it.
+        inputs: what s is, and how the network is called. "state": s = x, F(c_in·x, t). "both": s = x, and the anchor
+            stands beside it, F(c_in·x, c_in·y, t). "residual": s = x − y, F(c_in·s, c_noise), and V is measured from y.
+    """
+
+    output: Prediction
+    sigma_data: float
+    inputs: ClassVar[Inputs] = "state"
+
+    def scales(self, sde: SDE, t: Tensor) -> Scales:
+        """The scales at times t (batch,), in float64."""
+        raise NotImplementedError
+
+    def target(self, sde: SDE, t: Tensor, x0: Tensor, x: Tensor, noise: Tensor, y: Tensor | None) -> Tensor:
+        """What F should give at x = α x_0 + σ ε."""
+        skip, out, _, _ = self.scales(sde, t)
+        value = PathPoint.at(sde, t).target(self.output, x0, noise, y)
+        if skip is not None:
+            value = value - expand(skip, x) * x
+        return value if out is None else value / expand(out, x)
+
+
+@dataclass(frozen=True)
+class EDM(Preconditioner):
+    """The scales of Karras et al. 2022 for x_0 − y of standard deviation `sigma_data`; see `EDMScales`.
+
+    Raises:
+        ConfigError: sigma_data ≤ 0.
+    """
+
+    sigma_data: float = 1.0
+    output: ClassVar[Prediction] = "data"  # type: ignore[misc]
+    inputs: ClassVar[Inputs] = "residual"
+
+    def __post_init__(self) -> None:
+        _check_spread(self.sigma_data)
+
+    def scales(self, sde: SDE, t: Tensor) -> Scales:
+        """The scales at times t (batch,), in float64."""
+        at = EDMScales.at(PathPoint.at(sde, t), self.sigma_data)
+        return Scales(at.skip, at.out, at.input, at.noise)
+
+    def target(self, sde: SDE, t: Tensor, x0: Tensor, x: Tensor, noise: Tensor, y: Tensor | None) -> Tensor:
+        """What F should give at x = α x_0 + σ ε."""
+        point = PathPoint.at(sde, t)
+        # (r_0 − c_skip·r)/c_out without dividing by a vanishing c_out: both parts share the factor σ.
+        root = 1 / EDMScales.at(point, self.sigma_data).input
+        return (
+            expand(point.sigma / (self.sigma_data * root), x) * residual(x0, y)
+            - expand(point.alpha * self.sigma_data / root, x) * noise
+        )
+
+
+InputScale = Literal["1", "edm"]
+OutputScale = Literal["1", "sigma", "1/sigma", "1/sigma^2", "edm"]
+SkipScale = Literal["0", "edm", "-1/sigma^2"]
+NetworkScaling: TypeAlias = Literal["1/sigma", "1/t"] | None
+
+
+@dataclass(frozen=True)
+class Scaled(Preconditioner):
+    """A prediction as the network gives it, or with the scales that published models have around it.
+
+    They go by σ alone: their "edm" is that of `EDMScales` at α = 1, of the state around the path's mean.
+
+    Args:
+        output: what c_skip·x + c_out·F is a prediction of.
+        c_in: "1", or 1/√(σ² + sigma_data²) for "edm".
+        c_out: a power of σ, or σ·sigma_data/√(σ² + sigma_data²) for "edm".
+        c_skip: "0", sigma_data²/(σ² + sigma_data²) for "edm", or −1/σ². With c_out = 1/σ² and this a score is
+            (F − x)/σ², where F is a prediction of the path's mean.
+        network_scaling: the network's output is divided by σ or by t, besides.
+        sign: +1, or −1 where the network gives the negative of F.
+        sigma_data: of the "edm" scales.
+
+    Raises:
+        ConfigError: another name, or sigma_data ≤ 0.
+    """
+
+    output: Prediction = "noise"
+    c_in: InputScale = "1"
+    c_out: OutputScale = "1"
+    c_skip: SkipScale = "0"
+    network_scaling: NetworkScaling = None
+    sign: Literal[1, -1] = 1
+    sigma_data: float = 1.0
+
+    def __post_init__(self) -> None:
+        choices = (
+            ("output", get_args(Prediction)),
+            ("c_in", get_args(InputScale)),
+            ("c_out", get_args(OutputScale)),
+            ("c_skip", get_args(SkipScale)),
+            ("network_scaling", (None, "1/sigma", "1/t")),
+            ("sign", (1, -1)),
+        )
+        for name, allowed in choices:
+            if getattr(self, name) not in allowed:
+                raise ConfigError(f"{name}={getattr(self, name)!r}: choose one of {', '.join(map(repr, allowed))}")
+        _check_spread(self.sigma_data)
+
+    def scales(self, sde: SDE, t: Tensor) -> Scales:
+        """The scales at times t (batch,), in float64; σ is at least 1e-4 in them."""
+        if self._needs_no_sigma:
+            return Scales()
+        sigma = sde.sigma(t.double()).clamp_min(_SMALLEST_SIGMA)
+        edm = EDMScales.at(PathPoint(torch.ones_like(sigma), sigma, sigma.square()), self.sigma_data)
+        inverse = 1 / sigma.square()
+        skips = {"0": None, "edm": edm.skip, "-1/sigma^2": -inverse}
+        outs = {"1": torch.ones_like(sigma), "sigma": sigma, "1/sigma": 1 / sigma, "1/sigma^2": inverse, "edm": edm.out}
+        out = self.sign * outs[self.c_out]
+        if self.network_scaling is not None:
+            out = out / (sigma if self.network_scaling == "1/sigma" else t)
+        return Scales(skips[self.c_skip], out, edm.input if self.c_in == "edm" else None)
+
+    @property
+    def _needs_no_sigma(self) -> bool:
+        scales = (self.c_in, self.c_out, self.c_skip, self.network_scaling, self.sign)
+        return scales == ("1", "1", "0", None, 1)
+
+
 class Denoiser(nn.Module):
     """A network and what it predicts, as a data prediction for one SDE.
 
     Args:
         network: called as network(x, t, **condition) with x (batch, ...) and t (batch,); returns (batch, ...).
-            With output "edm" it is called with the scaled residual c_in·(x − y) and c_noise in the place of t.
+            With output "edm" it is called with the scaled residual c_in·(x − y) and c_noise in the place of t;
+            `Preconditioner.inputs` tells how others call it.
         sde: the process.
-        output: what the network predicts.
+        output: what the network predicts, or the scales around it.
         sigma_data: standard deviation of x_0 − y, for "edm".
 
     Raises:
         ConfigError: unknown `output`, or sigma_data ≤ 0.
     """
 
-    def __init__(self, network: nn.Module, sde: SDE, output: NetworkOutput = "noise", sigma_data: float = 1.0):
+    def __init__(
+        self,
+        network: nn.Module,
+        sde: SDE,
+        output: NetworkOutput | Preconditioner = "noise",
+        sigma_data: float = 1.0,
+    ):
         super().__init__()
-        if output not in get_args(NetworkOutput):
-            raise ConfigError(f"output={output!r}: choose one of {', '.join(get_args(NetworkOutput))}")
-        if not sigma_data > 0:
-            raise ConfigError(f"sigma_data={sigma_data}: need a positive standard deviation")
         self.network = network
         self.sde = sde
-        self.output: NetworkOutput = output
-        self.sigma_data = sigma_data
+        self.output = output
+        self.preconditioner = output if isinstance(output, Preconditioner) else _named(output, sigma_data)
+
+    @property
+    def sigma_data(self) -> float:
+        """Standard deviation of x_0 − y, for the scales and weightings that go by it."""
+        return self.preconditioner.sigma_data
 
     def forward(self, x: Tensor, t: Tensor, y: Tensor | None = None, **condition: Any) -> Tensor:
-        """x̂_0 (batch, ...) at state x (batch, ...), times t (batch,), anchor y."""
-        raw, point = self.predict(x, t, y, **condition), PathPoint.at(self.sde, t)
-        if self.output != "edm":
-            return point.to_data(self.output, raw, x, y)
-        scales = EDMScales.at(point, self.sigma_data)
-        return anchored(expand(scales.skip, x) * residual(x, y) + expand(scales.out, x) * raw, y)
+        """x̂_0 (batch, ...) at state x (batch, ...), times t (batch,), anchor y.
+
+        Raises:
+            ConfigError: at the end of a bridge, unless V is a prediction of the data.
+        """
+        return self._to_data(self.value(x, t, y, **condition), x, t, y)
+
+    def value(self, x: Tensor, t: Tensor, y: Tensor | None = None, **condition: Any) -> Tensor:
+        """V: the prediction of the kind `preconditioner.output` that the network makes with the scales around it."""
+        scales = self.preconditioner.scales(self.sde, t)
+        return self._scaled(self._call(scales, x, t, y, condition), scales, x, y)
 
     def predict(self, x: Tensor, t: Tensor, y: Tensor | None = None, **condition: Any) -> Tensor:
-        """What the network itself gives."""
-        if self.output != "edm":
-            return self.network(x, t, **condition)
-        scales = EDMScales.at(PathPoint.at(self.sde, t), self.sigma_data)
-        return self.network(expand(scales.input, x) * residual(x, y), scales.noise.to(t.dtype), **condition)
+        """F: what the network itself gives."""
+        return self._call(self.preconditioner.scales(self.sde, t), x, t, y, condition)
+
+    def to_data(self, raw: Tensor, x: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
+        """x̂_0 from what `predict` gave at x, t and y; raises as `forward`."""
+        value = self._scaled(raw, self.preconditioner.scales(self.sde, t), x, y)
+        return self._to_data(value, x, t, y)
 
     def target(self, x0: Tensor, x: Tensor, noise: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
         """What `predict` should give at x = α x_0 + σ ε."""
-        point = PathPoint.at(self.sde, t)
-        if self.output != "edm":
-            return point.target(self.output, x0, noise, y)
-        scales = EDMScales.at(point, self.sigma_data)
-        # (r_0 − c_skip·r)/c_out without dividing by a vanishing c_out: both parts share the factor σ.
-        root = 1 / scales.input
-        return (
-            expand(point.sigma / (self.sigma_data * root), x) * residual(x0, y)
-            - expand(point.alpha * self.sigma_data / root, x) * noise
-        )
+        return self.preconditioner.target(self.sde, t, x0, x, noise, y)
 
     def data_error_scale(self, t: Tensor) -> Tensor:
         """Error in what the network gives per error in x̂_0, (batch,), float64."""
-        point = PathPoint.at(self.sde, t)
-        if self.output != "edm":
-            return point.data_error_scale(self.output)
-        return _inverse(EDMScales.at(point, self.sigma_data).out)
+        scale = PathPoint.at(self.sde, t).data_error_scale(self.preconditioner.output)
+        out = self.preconditioner.scales(self.sde, t).out
+        return scale if out is None else scale * _inverse(out.abs())
+
+    def _call(self, scales: Scales, x: Tensor, t: Tensor, y: Tensor | None, condition: Mapping[str, Any]) -> Tensor:
+        inputs = self.preconditioner.inputs
+        states = [residual(x, y) if inputs == "residual" else x]
+        if inputs == "both":
+            if y is None:
+                raise ConfigError("this network takes the anchor beside the state: give y, shaped like x")
+            states.append(y)
+        if scales.input is not None:
+            states = [expand(scales.input, x) * state for state in states]
+        return self.network(*states, t if scales.noise is None else scales.noise.to(t.dtype), **condition)
+
+    def _scaled(self, raw: Tensor, scales: Scales, x: Tensor, y: Tensor | None) -> Tensor:
+        value = raw if scales.out is None else expand(scales.out, x) * raw
+        centred = self.preconditioner.inputs == "residual"
+        if scales.skip is not None:
+            value = expand(scales.skip, x) * (residual(x, y) if centred else x) + value
+        return anchored(value, y) if centred else value
+
+    def _to_data(self, value: Tensor, x: Tensor, t: Tensor, y: Tensor | None) -> Tensor:
+        kind = self.preconditioner.output
+        return value if kind == "data" else PathPoint.at(self.sde, t).to_data(kind, value, x, y)
+
+
+def _named(output: str, sigma_data: float) -> Preconditioner:
+    if output not in get_args(NetworkOutput):
+        raise ConfigError(f"output={output!r}: choose one of {', '.join(get_args(NetworkOutput))}")
+    return EDM(sigma_data) if output == "edm" else Scaled(output, sigma_data=sigma_data)  # type: ignore[arg-type]
+
+
+def _check_spread(sigma_data: float) -> None:
+    if not sigma_data > 0:
+        raise ConfigError(f"sigma_data={sigma_data}: need a positive standard deviation")
 
 
 def _inverse(value: Tensor) -> Tensor:

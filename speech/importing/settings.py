@@ -16,7 +16,7 @@ from speech.model.config import Parameterisation, SamplingConfig, SpeechConfig
 from speech.model.frontend import FRONT_ENDS, FrontEndConfig
 
 _BACKBONES = (*PUBLISHED, "dcunet")
-_OUTPUTS = {"score_matching": "score", "denoiser": "denoiser", "data_prediction": "data"}
+_LOSSES = ("score_matching", "denoiser", "data_prediction", "mse", "mae")
 
 
 class _Settings:
@@ -152,15 +152,20 @@ def _frontend(settings: _Settings, backbone: str) -> FrontEndConfig:
 
 
 def _parameterisation(settings: _Settings, backbone: str) -> Parameterisation:
-    loss = settings.choice("loss_type", "score_matching", (*_OUTPUTS, "mse", "mae"))
+    loss = settings.choice("loss_type", "score_matching", _LOSSES)
+    output = "data" if loss == "data_prediction" else "score"
     if backbone != "ncsnpp_v2":
         # The older forward is the negative network, whatever the loss takes it for.
-        return Parameterisation(output="data" if loss == "data_prediction" else "score", sign=-1)
+        return Parameterisation(output=output, sign=-1)  # type: ignore[arg-type]
+    out = settings.choice("c_out", "1", ("1", "sigma", "1/sigma", "edm"))
+    skip = settings.choice("c_skip", "0", ("0", "edm"))
+    if loss == "denoiser":  # the network predicts the path's mean, and its other scales are not looked at
+        out, skip = "1/sigma^2", "-1/sigma^2"
     return Parameterisation(
-        output=_OUTPUTS.get(str(loss), "score"),  # type: ignore[arg-type]
+        output=output,  # type: ignore[arg-type]
         c_in=settings.choice("c_in", "1", ("1", "edm")),  # type: ignore[arg-type]
-        c_out=settings.choice("c_out", "1", ("1", "sigma", "1/sigma", "edm")),  # type: ignore[arg-type]
-        c_skip=settings.choice("c_skip", "0", ("0", "edm")),  # type: ignore[arg-type]
+        c_out=out,  # type: ignore[arg-type]
+        c_skip=skip,  # type: ignore[arg-type]
         network_scaling=settings.choice("network_scaling", None, (None, "1/sigma", "1/t")),  # type: ignore[arg-type]
         sigma_data=settings.number("sigma_data", 0.1),
     )

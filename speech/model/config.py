@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 from shared.errors import ConfigError
 from shared.files.settings import whole_number
 from shared.kinds import chosen
+from shared.predictions import Inputs, Scaled
 from shared.samplers import MOST_STEPS, Schedule
 from shared.sde import OUVESDE, Process
 from speech.model.backbones import BackboneConfig, NCSNppConfig
 from speech.model.frontend import FrontEndConfig
 
-Output = Literal["score", "denoiser", "data"]
 Sampler = Literal["pc", "ode", "sb_ode", "sb_sde", "ode1", "ode2", "ode3", "sde1", "sde2", "euler", "heun"]
 NetworkTime = Literal["now", "next"]
 FramePadding = Literal["zero", "reflect"]
@@ -22,38 +23,28 @@ Precision = Literal["float32", "bfloat16"]
 
 
 @dataclass(frozen=True)
-class Parameterisation:
-    """How a network's output F(c_in·x_t, c_in·y, t) becomes a score or data (Richter et al. 2025, "Investigating
-    training objectives for generative speech enhancement", §II; the published code's options by their names there).
+class Parameterisation(Scaled):
+    """How a network's output F(c_in·x_t, c_in·y, t) becomes a score or data, c_skip·x_t + c_out·F (Richter et al. 2025,
+    "Investigating training objectives for generative speech enhancement", §II); the fields are those of
+    `shared.predictions.Scaled`, named as the published code's options are.
 
     Args:
-        output: "score" is c_skip·x_t + c_out·F. "denoiser" takes F for the mean of the path at t, so that the score is
-            (F − x_t)/σ². "data" is x̂_0 = c_skip·x_t + c_out·F.
-        c_in: input scale, "1" or 1/√(σ² + sigma_data²).
-        c_out: output scale, "1", "sigma", "1/sigma", or σ·sigma_data/√(σ² + sigma_data²).
-        c_skip: share of the state, "0" or sigma_data²/(σ² + sigma_data²).
-        network_scaling: the network's output is divided by σ or by t, before all else.
-        sign: +1, or −1 where the network gives the negative of F, as that of the first published models does.
-        sigma_data: of the "edm" scales.
+        output: "score" or "data". The published "denoiser" is known too: a score with c_out = 1/σ² and c_skip = −1/σ²,
+            so that F is the path's mean; it is told what it is called here.
     """
 
-    output: Output = "score"
-    c_in: Literal["1", "edm"] = "1"
-    c_out: Literal["1", "sigma", "1/sigma", "edm"] = "1"
-    c_skip: Literal["0", "edm"] = "0"
-    network_scaling: Literal["1/sigma", "1/t"] | None = None
-    sign: Literal[1, -1] = 1
+    output: Literal["score", "data", "denoiser"] = "score"  # type: ignore[assignment]
     sigma_data: float = 0.1
+    inputs: ClassVar[Inputs] = "both"
 
     def __post_init__(self) -> None:
-        _choose("output", self.output, get_args(Output))
-        _choose("c_in", self.c_in, ("1", "edm"))
-        _choose("c_out", self.c_out, ("1", "sigma", "1/sigma", "edm"))
-        _choose("c_skip", self.c_skip, ("0", "edm"))
-        _choose("network_scaling", self.network_scaling, (None, "1/sigma", "1/t"))
-        _choose("sign", self.sign, (1, -1))
-        if not self.sigma_data > 0:
-            raise ConfigError(f"sigma_data={self.sigma_data}: need a positive standard deviation")
+        if self.output == "denoiser":
+            names = {"output": "score", "c_out": "1/sigma^2", "c_skip": "-1/sigma^2"}
+            warnings.warn(f'output "denoiser" is now {", ".join(f"{k}: {v}" for k, v in names.items())}', stacklevel=3)
+            for name, value in names.items():
+                object.__setattr__(self, name, value)
+        choose("output", self.output, ("score", "data"))
+        super().__post_init__()
 
 
 @dataclass(frozen=True)
@@ -96,12 +87,12 @@ class SamplingConfig:
     probability_flow: bool = False
 
     def __post_init__(self) -> None:
-        _choose("sampler", self.sampler, get_args(Sampler))
-        _choose("corrector", self.corrector, ("ald", "langevin", "none"))
-        _choose("schedule", self.schedule, get_args(Schedule))
-        _choose("network_time", self.network_time, (None, "now", "next"))
-        _choose("frame_padding", self.frame_padding, get_args(FramePadding))
-        _choose("precision", self.precision, get_args(Precision))
+        choose("sampler", self.sampler, get_args(Sampler))
+        choose("corrector", self.corrector, ("ald", "langevin", "none"))
+        choose("schedule", self.schedule, get_args(Schedule))
+        choose("network_time", self.network_time, (None, "now", "next"))
+        choose("frame_padding", self.frame_padding, get_args(FramePadding))
+        choose("precision", self.precision, get_args(Precision))
         for name, least, most in (("steps", 1, MOST_STEPS), ("corrector_steps", 0, 100)):
             value = whole_number(name, getattr(self, name))
             if not least <= value <= most:
@@ -151,6 +142,6 @@ class SpeechConfig:
         return asdict(self)
 
 
-def _choose(name: str, value: object, allowed: tuple[object, ...]) -> None:
+def choose(name: str, value: object, allowed: tuple[object, ...]) -> None:
     if value not in allowed:
         raise ConfigError(f"{name}={value!r}: choose one of {', '.join(map(repr, allowed))}")

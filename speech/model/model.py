@@ -9,17 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from shared.files.checkpoint import dataclass_from, open_checkpoint, resolve, save_checkpoint
-from shared.predictions import PathPoint
+from shared.predictions import Denoiser
 from shared.sde import SDE
-from shared.sde.base import expand
 from speech.model.backbones import build_backbone
-from speech.model.config import FramePadding, Parameterisation, SpeechConfig
+from speech.model.config import FramePadding, SpeechConfig
 from speech.model.frontend import FrontEnd
 
 FORMAT, VERSION = "speech", 1
 BUNDLED = Path(__file__).parents[1] / "pretrained"
-_SMALLEST_SIGMA = 1e-4
-"""Where σ vanishes, at the end of a bridge, the scales of the published code take this."""
 
 
 class SpeechModel(nn.Module):
@@ -36,7 +33,10 @@ class SpeechModel(nn.Module):
         frontend: waveforms to spectrograms and back.
         sde: the process.
         backbone: the network.
+        denoiser: the same network as the core's data prediction, called as denoiser(x_t, t, y).
     """
+
+    denoiser: Denoiser
 
     def __init__(self, config: SpeechConfig, backbone: nn.Module | None = None):
         super().__init__()
@@ -44,6 +44,8 @@ class SpeechModel(nn.Module):
         self.frontend = FrontEnd(config.frontend)
         self.sde: SDE = config.sde
         self.backbone = backbone or build_backbone(config.backbone, config.frontend, self.sde)
+        # Past `nn.Module`'s register, for weights are saved once, and named by the backbone.
+        self.__dict__["denoiser"] = Denoiser(self.backbone, self.sde, config.parameterisation)
 
     @property
     def network(self) -> nn.Module:
@@ -77,21 +79,7 @@ class SpeechModel(nn.Module):
         Raises:
             DataError: frequencies or frames that the backbone does not take as they are; `pad_frames` continues frames.
         """
-        scales = self.config.parameterisation
-        sigma = self.sde.sigma(t.double()).clamp_min(_SMALLEST_SIGMA)
-        c_in = _input_scale(scales, sigma)
-        inputs = (x_t, y) if c_in is None else (expand(c_in, x_t) * x_t, expand(c_in, y) * y)
-        output = self.backbone(*inputs, t)
-        if scales.network_scaling is not None:
-            output = output / expand(sigma if scales.network_scaling == "1/sigma" else t, x_t)
-        if scales.sign < 0:
-            output = -output
-        if scales.output == "denoiser":
-            return (output - x_t) / expand(sigma.square(), x_t)
-        c_out, c_skip = _output_scale(scales, sigma), _skip_scale(scales, sigma)
-        if c_out is not None:
-            output = expand(c_out, x_t) * output
-        return output if c_skip is None else expand(c_skip, x_t) * x_t + output
+        return self.denoiser.value(x_t, t, y)
 
     def denoise(self, x_t: Tensor, y: Tensor, t: Tensor) -> Tensor:
         """The data prediction x̂_0, whatever the network predicts; arguments and shape as in `forward`.
@@ -100,13 +88,7 @@ class SpeechModel(nn.Module):
             ConfigError: at the end of a bridge, from a network that predicts the score.
             DataError: as `forward`.
         """
-        return self.to_data(self(x_t, y, t), x_t, y, t)
-
-    def to_data(self, output: Tensor, x_t: Tensor, y: Tensor, t: Tensor) -> Tensor:
-        """x̂_0 from what `forward` returned at (x_t, y, t)."""
-        if self.config.parameterisation.output == "data":
-            return output
-        return PathPoint.at(self.sde, t).to_data("score", output, x_t, y)
+        return self.denoiser(x_t, t, y)
 
     def pad_frames(self, spectrogram: Tensor, mode: FramePadding = "zero") -> Tensor:
         """The spectrogram continued to a multiple of `frame_multiple` frames, by zeros or mirrored.
@@ -138,25 +120,3 @@ class SpeechModel(nn.Module):
         saved = open_checkpoint(folder, FORMAT, VERSION)
         config = dataclass_from(SpeechConfig, saved.config, str(folder))
         return saved.restore(lambda: cls(config))
-
-
-def _input_scale(scales: Parameterisation, sigma: Tensor) -> Tensor | None:
-    if scales.c_in == "1":
-        return None
-    return (sigma.square() + scales.sigma_data**2).rsqrt()
-
-
-def _output_scale(scales: Parameterisation, sigma: Tensor) -> Tensor | None:
-    if scales.c_out == "1":
-        return None
-    if scales.c_out == "sigma":
-        return sigma
-    if scales.c_out == "1/sigma":
-        return 1 / sigma
-    return sigma * scales.sigma_data * (sigma.square() + scales.sigma_data**2).rsqrt()
-
-
-def _skip_scale(scales: Parameterisation, sigma: Tensor) -> Tensor | None:
-    if scales.c_skip == "0":
-        return None
-    return scales.sigma_data**2 / (sigma.square() + scales.sigma_data**2)

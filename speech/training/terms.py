@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib.util import find_spec
 from typing import Literal, get_args
 
@@ -13,14 +13,21 @@ import torch
 from torch import Tensor, nn
 
 from shared.errors import ConfigError
-from shared.objectives import TimeSampler
-from shared.predictions import PathPoint
-from shared.random import randn
-from shared.sde.base import expand
+from shared.objectives import DiffusionLoss, TimeSampler, Weighting
+from speech.model.frontend import FrontEnd
 from speech.model.model import SpeechModel
 
 Loss = Literal["score_matching", "denoiser", "data_prediction"]
 LossWeighting = Literal["1", "sigma^2", "edm"]
+
+_WEIGHTINGS: Mapping[Loss | LossWeighting, Weighting] = {
+    "score_matching": "noise",
+    "data_prediction": "data",
+    "1": "mean",
+    "sigma^2": "mean_sigma2",
+    "edm": "mean_edm",
+}
+"""The core's names of the losses, and of the denoiser's weightings."""
 
 _LARGEST_SI_SDR = 30.0
 """dB; beyond it the SI-SDR term asks for nothing more."""
@@ -73,13 +80,30 @@ class ObjectiveConfig:
         extra = self.pesq_weight + self.si_sdr_weight + self.spectral_weight
         if self.loss != "data_prediction" and extra > 0:
             raise ConfigError(f'terms of the waveform need loss="data_prediction", not {self.loss!r}')
-        if not 0 <= self.start_share <= 1:
-            raise ConfigError(f"start_share={self.start_share}: need a share between 0 and 1")
         if not 0 < self.spectral_exponent <= 1 or not self.spectral_sizes or min(self.spectral_sizes) < 8:
             raise ConfigError(
                 f"spectral_exponent={self.spectral_exponent}, spectral_sizes={self.spectral_sizes}: need an exponent "
                 "in (0, 1] and sizes of at least 8 samples"
             )
+        _ = self.diffusion_loss  # which checks the rest
+
+    @property
+    def diffusion_loss(self) -> DiffusionLoss:
+        """The core's objective that this is, without the terms of the waveform."""
+        summed = self.loss != "data_prediction" and not self.per_element
+        return DiffusionLoss(
+            _WEIGHTINGS[self.weighting if self.loss == "denoiser" else self.loss],
+            self.times,
+            reduction="sum" if summed else "mean",
+            scale=0.5,
+            start_share=self.start_share,
+        )
+
+    @property
+    def has_terms(self) -> bool:
+        """Whether estimates are compared as waveforms too."""
+        weights = (self.l1_weight, self.pesq_weight, self.si_sdr_weight, self.spectral_weight)
+        return self.loss == "data_prediction" and any(weights)
 
 
 @dataclass(frozen=True)
@@ -134,52 +158,19 @@ class SpeechObjective:
             raise ConfigError("a speech objective takes clean and noisy waveforms, and neither masks nor conditions")
         scale = denoiser.frontend.scale(y, x0)
         clean = x0 / scale
-        spectrogram, anchor = denoiser.frontend(clean), denoiser.frontend(y / scale)
-        t = self._times(denoiser, len(x0), generator).to(x0.device)
-        if noise is None:
-            noise = randn(spectrogram.shape, generator, dtype=spectrogram.dtype, device=spectrogram.device)
-        x_t = denoiser.sde.perturb(spectrogram, t, noise, anchor)
-        output = denoiser(x_t, anchor, t.to(x0.dtype))
-        if self.config.loss == "data_prediction":
-            estimate = denoiser.to_data(output, x_t, anchor, t)
-            return self._data_prediction(denoiser, estimate, spectrogram, clean)
-        score = _score(denoiser, output, x_t, anchor, t)
-        sigma = expand(denoiser.sde.sigma(t), x_t)
-        if self.config.loss == "score_matching":
-            squared = _squared(score * sigma + noise)
-        else:
-            mean, _ = denoiser.sde.marginal_prob(spectrogram, t, anchor)
-            weights = self._weights(sigma, denoiser.config.parameterisation.sigma_data)
-            squared = weights * _squared(score * sigma.square() + x_t - mean)
-        items = squared.flatten(1)
-        return 0.5 * (items.mean(1) if self.config.per_element else items.sum(1))
+        return self.config.diffusion_loss(
+            denoiser.denoiser,
+            denoiser.frontend(clean),
+            denoiser.frontend(y / scale),
+            generator=generator,
+            noise=noise,
+            terms=partial(self._of_waveform, denoiser.frontend, clean) if self.config.has_terms else None,
+        )
 
-    def _times(self, model: SpeechModel, batch: int, generator: torch.Generator | None) -> Tensor:
-        """Training times (batch,), float64; some of them T."""
-        t = self.config.times.sample(model.sde, batch, generator)
-        if self.config.start_share == 0:
-            return t
-        if self.config.loss != "data_prediction" and float(model.sde.sigma(model.sde.T)) == 0:
-            raise ConfigError(
-                f"start_share={self.config.start_share} with {self.config.loss}: a bridge has no score at its end; "
-                'take loss="data_prediction", or 0'
-            )
-        chosen = torch.rand(batch, generator=generator, device=t.device) < self.config.start_share
-        return torch.where(chosen, torch.full_like(t, model.sde.T), t)
-
-    def _weights(self, sigma: Tensor, sigma_data: float) -> Tensor:
-        if self.config.weighting == "1":
-            return torch.ones_like(sigma)
-        if self.config.weighting == "sigma^2":
-            return sigma.square()
-        return (sigma.square() + sigma_data**2) / (sigma * sigma_data).square()
-
-    def _data_prediction(self, model: SpeechModel, estimate: Tensor, spectrogram: Tensor, clean: Tensor) -> Tensor:
-        config = self.config
-        loss = 0.5 * _squared(estimate - spectrogram).flatten(1).mean(1)
-        if config.l1_weight + config.pesq_weight + config.si_sdr_weight + config.spectral_weight == 0:
-            return loss
-        waveform = model.frontend.inverse(estimate, clean.shape[-1])
+    def _of_waveform(self, frontend: FrontEnd, clean: Tensor, estimate: Tensor) -> Tensor:
+        """What estimated spectrograms cost as waveforms, (batch,)."""
+        config, loss = self.config, torch.zeros(len(clean), dtype=clean.dtype, device=clean.device)
+        waveform = frontend.inverse(estimate, clean.shape[-1])
         if config.l1_weight:
             loss = loss + config.l1_weight * 0.5 * (waveform - clean).abs().mean(1)
         if config.spectral_weight:
@@ -187,7 +178,7 @@ class SpeechObjective:
         if config.si_sdr_weight:
             loss = loss - config.si_sdr_weight * bounded_si_sdr(waveform, clean)
         if config.pesq_weight:
-            loss = loss + config.pesq_weight * pesq_term(waveform, clean, model.frontend.config.sample_rate)
+            loss = loss + config.pesq_weight * pesq_term(waveform, clean, frontend.config.sample_rate)
         return loss
 
     def _spectral(self, estimate: Tensor, clean: Tensor) -> Tensor:
@@ -261,12 +252,6 @@ def _pesq(sample_rate: int, device: str) -> nn.Module:
     from torch_pesq import PesqLoss
 
     return PesqLoss(1.0, sample_rate=sample_rate).eval().requires_grad_(False).to(device)
-
-
-def _score(model: SpeechModel, output: Tensor, x_t: Tensor, y: Tensor, t: Tensor) -> Tensor:
-    if model.config.parameterisation.output != "data":
-        return output
-    return PathPoint.at(model.sde, t).from_data("score", output, x_t, y)
 
 
 def _squared(value: Tensor) -> Tensor:

@@ -57,13 +57,11 @@ def test_the_output_by_its_formula(
         sigma, data = float(sde.sigma(time)), scales.sigma_data
         total = math.hypot(sigma, data)
         c_in = 1 / total if scales.c_in == "edm" else 1.0
-        c_out = {"1": 1.0, "sigma": sigma, "1/sigma": 1 / sigma, "edm": sigma * data / total}[scales.c_out]
-        c_skip = (data / total) ** 2 if scales.c_skip == "edm" else 0.0
+        c_out = {"1": 1.0, "sigma": sigma, "1/sigma": 1 / sigma, "1/sigma^2": sigma**-2, "edm": sigma * data / total}
+        c_skip = {"0": 0.0, "-1/sigma^2": -(sigma**-2), "edm": (data / total) ** 2}[scales.c_skip]
         raw = model.backbone(c_in * x_t[i : i + 1], c_in * y[i : i + 1], t[i : i + 1])[0]
         raw = raw / {None: 1.0, "1/sigma": sigma, "1/t": time}[scales.network_scaling]
-        wanted = c_skip * x_t[i] + c_out * raw
-        if scales.output == "denoiser":
-            wanted = (raw - x_t[i]) / sigma**2
+        wanted = c_skip * x_t[i] + c_out[scales.c_out] * raw
         torch.testing.assert_close(found[i], wanted, rtol=1e-4, atol=1e-5)
 
 
