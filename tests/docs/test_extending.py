@@ -1,0 +1,47 @@
+"""docs/extending.md: what users write in files of their own is trained, saved and loaded again, in another folder."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.docs.blocks import ROOT
+
+_FILE = re.compile(r"```python\n# (\w+\.py)\n(.*?)```", re.DOTALL)
+FILES = dict(_FILE.findall((ROOT / "docs" / "extending.md").read_text(encoding="utf-8")))
+PROGRAMS = [name for name, text in FILES.items() if "print(" in text]
+MOST_LINES = 20
+
+
+def run(program: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, program]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
+
+
+@pytest.mark.parametrize("name", sorted(set(FILES) - set(PROGRAMS)))
+def test_a_part_of_ones_own_is_one_short_file(name: str) -> None:
+    assert len([line for line in FILES[name].splitlines() if line.strip()]) <= MOST_LINES
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_the_programs_run_and_what_is_loaded_again_answers_alike(program: str, tmp_path: Path) -> None:
+    for name, text in FILES.items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    done = run(program, tmp_path)
+    assert done.returncode == 0, done.stderr[-3000:]
+    before, after = done.stdout.strip().splitlines()
+    assert before == after
+
+
+def test_without_the_classes_a_saved_model_says_what_is_missing(tmp_path: Path) -> None:
+    for name, text in FILES.items():
+        (tmp_path / name).write_text(re.sub(r", custom=\[.*?\]", "", text), encoding="utf-8")
+    done = run("forecast.py", tmp_path)
+    assert done.returncode != 0
+    assert "kind='mixer': choose one of s4d, s4; a class of your own is passed as custom=[…]" in done.stderr
