@@ -139,6 +139,11 @@ class EDMScales:
             noise.clamp(-_LARGEST_LEVEL, _LARGEST_LEVEL),
         )
 
+    @classmethod
+    def of_state(cls, sigma: Tensor, sigma_data: float) -> EDMScales:
+        """The scales of a state that is data of this spread and noise of deviation `sigma` (batch,), whatever α is."""
+        return cls.at(PathPoint(torch.ones_like(sigma), sigma, sigma.square()), sigma_data)
+
 
 class Scales(NamedTuple):
     """c_skip, c_out, c_in (batch,), None where they change nothing, and what is told in the place of t, if not t."""
@@ -260,7 +265,7 @@ class Scaled(Preconditioner):
         if self._needs_no_sigma:
             return Scales()
         sigma = sde.sigma(t.double()).clamp_min(_SMALLEST_SIGMA)
-        edm = EDMScales.at(PathPoint(torch.ones_like(sigma), sigma, sigma.square()), self.sigma_data)
+        edm = EDMScales.of_state(sigma, self.sigma_data)
         inverse = 1 / sigma.square()
         skips = {"0": None, "edm": edm.skip, "-1/sigma^2": -inverse}
         outs = {"1": torch.ones_like(sigma), "sigma": sigma, "1/sigma": 1 / sigma, "1/sigma^2": inverse, "edm": edm.out}

@@ -5,14 +5,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import fields, replace
 
 import torch
-from torch import Tensor
 
+from shared.samplers.trial import Trial
 from shared.sde import SDE
-from speech.inference.sampling import sample_spectrogram
-from speech.model.config import FramePadding, SamplingConfig
+from speech.inference.sampling import sample_around
+from speech.model.config import SamplingConfig
 from speech.model.model import SpeechModel
 
 _LANES = 64
@@ -33,41 +33,12 @@ class SettingWarning(UserWarning):
     """Settings of an enhancer that have no effect, or that cannot come to a good end."""
 
 
-@dataclass
-class _MadeUp:
-    """Stands in for a model: its data predictions are ±1, and it remembers the states that it was shown."""
-
-    sde: SDE
-    constant: bool
-    states: list[Tensor] = field(default_factory=list)
-    growth: float = 0.0
-
-    def __post_init__(self) -> None:
-        self._signs = torch.Generator().manual_seed(0)
-
-    def pad_frames(self, spectrogram: Tensor, mode: FramePadding = "zero") -> Tensor:
-        return spectrogram
-
-    def denoise(self, x_t: Tensor, y: Tensor, t: Tensor) -> Tensor:
-        self.look(x_t, t[:1])
-        if self.constant:
-            return torch.ones_like(x_t)
-        return torch.sign(torch.rand(x_t.shape, generator=self._signs) - 0.5).to(x_t.dtype)
-
-    def look(self, x: Tensor, t: Tensor) -> None:
-        held = float(self.sde.alpha(t) + 4 * self.sde.sigma(t)) + 0.01
-        self.states.append(x.clone())
-        self.growth = max(self.growth, float(x.abs().max()) / held)
-
-
-def _tried(sde: SDE, sampling: SamplingConfig, seed: int, constant: bool = False) -> _MadeUp:
+def _tried(sde: SDE, sampling: SamplingConfig, seed: int, constant: bool = False) -> Trial:
     adaptive = sampling.sampler == "ode"  # its steps would follow every jump of the predictions
-    model = _MadeUp(sde, constant=constant or adaptive)
+    trial = Trial(sde, constant=constant or adaptive)
     anchor = torch.zeros(_LANES, 1, 1, 1, dtype=torch.complex64)
-    generator = torch.Generator().manual_seed(seed)
-    result = sample_spectrogram(model, anchor, replace(sampling, precision="float32"), generator)  # type: ignore[arg-type]
-    model.look(result.x, torch.zeros(1))
-    return model
+    trial.look(sample_around(trial, sde, anchor, sampling, torch.Generator().manual_seed(seed)).x, torch.zeros(1))
+    return trial
 
 
 def is_deterministic(sde: SDE, sampling: SamplingConfig) -> bool:
@@ -91,9 +62,7 @@ def error(sde: SDE, sampling: SamplingConfig) -> float:
     integrators are exact here, Euler's and Heun's methods are not: with one step from the end of the bridge SBVESDE
     they go 2.2 times as far as they should.
     """
-    end = torch.tensor(sampling.t_end or 0.0)
-    result = _tried(sde, sampling, 0, constant=True).states[-1]
-    return float((result - sde.alpha(end)).abs().max() - 4 * sde.sigma(end))
+    return _tried(sde, sampling, 0, constant=True).miss(sampling.t_end or 0.0)
 
 
 def of_stability(sde: SDE, sampling: SamplingConfig) -> str | None:

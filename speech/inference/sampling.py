@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from shared.errors import ConfigError
-from shared.guidance import DenoiserFunction, Guidance
+from shared.guidance import DenoiserFunction
 from shared.random import Generators, randn
 from shared.samplers import (
     Callback,
@@ -21,7 +21,8 @@ from shared.samplers import (
     sample,
     time_grid,
 )
-from shared.sde import SBVESDE, SDE
+from shared.samplers.published import PublishedBridgeStart
+from shared.sde import SDE
 from speech.model.config import NetworkTime, SamplingConfig
 from speech.model.model import SpeechModel
 
@@ -58,31 +59,43 @@ def sample_spectrogram(
         DataError: frames that the network does not take.
     """
     sampling = sampling or model.config.sampling
-    sde = model.sde
-    times = sampling_times(sde, sampling)
 
     def data(x: Tensor, t: Tensor) -> Tensor:
         with torch.autocast(y.device.type, torch.bfloat16, enabled=sampling.precision == "bfloat16"):
             return model.denoise(x, y, t)
 
+    result = sample_around(data, model.sde, y, sampling, generator, callback)
+    result.x = suppressed(result.x, y, sampling.suppression)
+    return result
+
+
+def sample_around(
+    data: DenoiserFunction,
+    sde: SDE,
+    y: Tensor,
+    sampling: SamplingConfig,
+    generator: Generators = None,
+    callback: Callback | None = None,
+) -> SampleResult:
+    """`sample_spectrogram` for any data prediction (x (batch, ...), t (batch,)) → x̂_0 around the anchor y (batch, ...);
+    precision and suppression are left to it."""
+    times = sampling_times(sde, sampling)
     start: dict[str, Any] = {}
     if float(times[0]) < sde.T:
-        sigma = float(sde.sigma(times[0]))
         noise = randn(y.shape, generator, dtype=y.dtype, device=y.device)
-        start = {"x_start": y + sigma * noise, "t_start": float(times[0])}
-    result = sample(
+        start = {"x_start": sde.perturb(y, times[:1], noise, y), "t_start": float(times[0])}
+    published = sampling.sampler == "sb_ode" and float(times[0]) == sde.T
+    return sample(
         at_network_time(data, times, network_time(sampling), sde.t_min),
         sde,
         y=y,
         method=method_of(sampling),
         schedule=times,
         generator=generator,
-        guidance=_published_start(sde, y, times) if sampling.sampler == "sb_ode" else None,
+        guidance=PublishedBridgeStart(sde, y, times) if published else None,
         callback=callback,
         **start,
     )
-    result.x = suppressed(result.x, y, sampling.suppression)
-    return result
 
 
 def method_of(sampling: SamplingConfig) -> Sampler:
@@ -145,9 +158,9 @@ def sampling_times(sde: SDE, sampling: SamplingConfig) -> Tensor:
             "reverse_starting_point, or take sampler sb_ode"
         )
     if sampling.sampler in ("sb_ode", "sb_sde"):
-        if not isinstance(sde, SBVESDE):
+        if sde.prior_std > 0:
             raise ConfigError(
-                f"sampler {sampling.sampler!r} is for the bridge SBVESDE, this model has {type(sde).__name__}; "
+                f"sampler {sampling.sampler!r} is for bridges such as SBVESDE, this model has {type(sde).__name__}; "
                 "take one of pc, ode, ode1, ode2, sde1, sde2"
             )
         return time_grid(sde, sampling.steps, "uniform", start, end)
@@ -182,45 +195,3 @@ def at_network_time(
         return data(x, torch.full_like(t, max(following, smallest)))
 
     return denoiser
-
-
-def _published_start(sde: SDE, y: Tensor, times: Tensor) -> Guidance | None:
-    if float(times[0]) < 1 or not isinstance(sde, SBVESDE):
-        return None
-    return _PublishedStart(sde, y, float(times[-1]), len(times) - 1)
-
-
-class _PublishedStart(Guidance):
-    """The first step of the published bridge ODE sampler, without which results are not the same.
-
-    It starts where σ = 0 and keeps from dividing by 0 with a constant ϵ, under a root and beside it. However small ϵ,
-    the weights of state and anchor, of order 1/√ϵ, then add up to σ(t_1)(1 − 1/s_T) more than they should, s_T² being
-    the variance of the reference process at the end; and being large, they leave rounding errors of their own. So the
-    step is taken with the weights as float32 gives them, in the published order of operations.
-    """
-
-    EPSILON = 1e-8
-
-    def __init__(self, sde: SBVESDE, y: Tensor, end: float, steps: int):
-        self._y = y
-        self._first = float(torch.linspace(1.0, end, steps + 1, dtype=torch.float32)[1])
-        log_k, eps = torch.tensor(sde.k).log(), self.EPSILON
-
-        def reference_std(t: Tensor) -> Tensor:
-            return (sde.c * (sde.k ** (2 * t) - 1.0) / (2 * log_k)).sqrt()
-
-        s, total = reference_std(torch.tensor([self._first])), reference_std(torch.ones(1))
-        left, start = (total**2 - s**2 + eps).sqrt(), (total**2 - total**2 + eps).sqrt()
-        self._of_state = float(s * left / (total * start + eps))
-        share = 1 / (total**2 + eps)
-        self._of_data = float(share * (left**2 - start * s * left / (total + eps)))
-        self._of_anchor = float(share * (s**2 - total * s * left / (start + eps)))
-
-    def predict(self, denoiser: DenoiserFunction, x: Tensor, t: Tensor, sde: SDE) -> Tensor:
-        self._state, self._data = x, denoiser(x, t)
-        return self._data
-
-    def after_step(self, denoiser: DenoiserFunction, x: Tensor, t: Tensor, t_next: Tensor, sde: SDE) -> Tensor:
-        if float(t[0]) < 1:
-            return x
-        return self._of_state * self._state + self._of_data * self._data + self._of_anchor * self._y

@@ -7,15 +7,15 @@ import math
 import pytest
 import torch
 
+from shared.samplers.published import PublishedBridgeStart
 from shared.sde import SBVESDE
-from speech.inference.sampling import _PublishedStart
 
 
 @pytest.mark.parametrize("steps", [2, 5, 50])
 def test_weights_are_those_of_the_bridge_but_for_what_epsilon_adds(steps: int) -> None:
     """The data weigh α(t_1); state and anchor differ by σ(t_1)(1 − 1/s_T) of all."""
     sde = SBVESDE()
-    start = _PublishedStart(sde, torch.ones(1), 1e-4, steps)
+    start = PublishedBridgeStart(sde, torch.ones(1), torch.linspace(1, 1e-4, steps + 1, dtype=torch.float64))
     first = torch.tensor([1.0 - (1.0 - 1e-4) / steps], dtype=torch.float64)
     end = math.sqrt(sde.c * (sde.k**2 - 1) / (2 * math.log(sde.k)))
     assert start._of_data == pytest.approx(float(sde.alpha(first)), rel=1e-3)

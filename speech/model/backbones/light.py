@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from shared.errors import ConfigError
+from shared.predictions import EDMScales
 from shared.sde import SDE
 from shared.sde.base import expand
 from speech.model.backbones.light_layers import (
@@ -226,7 +227,7 @@ class LightBackbone(nn.Module):
 
     def _features(self, x_t: Tensor, y: Tensor, t: Tensor) -> Tensor:
         """(batch, bands · bins of each, frames, features), with zeros above the highest frequency."""
-        scale = 1 / torch.sqrt(self.sde.sigma(t).square() + _AMPLITUDE**2)
+        scale = EDMScales.of_state(self.sde.sigma(t), _AMPLITUDE).input
         noisy = torch.view_as_real(y[:, 0])
         state = torch.view_as_real(x_t[:, 0]) - noisy
         parts = [noisy / _AMPLITUDE, state * expand(scale, state)]
