@@ -93,7 +93,7 @@ TESTS = {
     "tsdiff/data/frames.py": ("tsdiff/test_data.py", "tsdiff/test_load.py", "tsdiff/test_covariates.py"),
     "tsdiff/data/store.py": ("tsdiff/test_store.py",),
     "tsdiff/data/spool.py": ("tsdiff/test_store.py",),
-    "tsdiff/data/windows.py": ("tsdiff/test_evaluation.py", "tsdiff/test_data.py"),
+    "tsdiff/data/windows.py": ("tsdiff/test_data_sets.py", "tsdiff/test_evaluation.py", "tsdiff/test_data.py"),
     "tsdiff/tasks/anomaly/detection.py": ("tsdiff/test_detection.py",),
     "tsdiff/ensemble.py": ("tsdiff/test_ensemble.py",),
     "tsdiff/windows/entries.py": (
