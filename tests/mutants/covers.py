@@ -35,7 +35,7 @@ TESTS = {
     "speech/inference/advice.py": ("speech/test_advice.py", "speech/test_plausible.py"),
     "speech/audio/arrays.py": ("speech/test_enhancer.py", "speech/test_streaming.py"),
     "speech/audio/paths.py": ("speech/test_hostile.py",),
-    "speech/audio/files.py": ("speech/test_audio.py",),
+    "speech/audio/files.py": ("speech/test_audio.py", "speech/test_kept.py"),
     "speech/model/backbones/": ("speech/test_light.py", "speech/test_ncsnpp.py", "speech/test_dcunet.py"),
     "speech/model/backbones/dcunet.py": ("speech/test_dcunet.py",),
     "speech/model/backbones/fir.py": ("speech/test_fir.py", "speech/test_ncsnpp.py"),

@@ -180,6 +180,18 @@ def test_what_cannot_be_scored_is_refused():
         evaluate(forecasts[:1], pairs[:1])
 
 
+def test_two_values_are_history_enough_for_mase_and_one_is_not():
+    """A history shorter than the season is scaled by its mean step."""
+    start = pd.Period("2024-01-01", freq="h")
+    label = {"item_id": "a", "start": start + 2, "target": np.array([4.0, 4.0], dtype=np.float32)}
+    forecast = SampleForecast(np.full((3, 2), 9.0), start + 2, item_id="a")
+    past = {"item_id": "a", "start": start, "target": np.array([1.0, 3.0], dtype=np.float32)}
+    found = evaluate([forecast], [(past, label)], seasonality=24)
+    assert found.mase == pytest.approx(5 / 2)
+    one = {"item_id": "a", "start": start + 1, "target": np.array([3.0], dtype=np.float32)}
+    assert np.isnan(evaluate([forecast], [(one, label)], seasonality=24).mase)
+
+
 # --- the baseline ------------------------------------------------------------------------------------------
 
 
