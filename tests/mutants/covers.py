@@ -12,7 +12,7 @@ LEFT_OUT = ("/__init__.py", "plots.py", "/picture.py", "shared/errors.py", "/com
 
 TESTS = {
     "shared/": ("shared/test_progress.py", "shared/test_training.py", "shared/test_optimisation.py"),
-    "shared/files/checkpoint.py": ("shared/test_checkpoint.py",),
+    "shared/files/checkpoint.py": ("shared/test_checkpoint.py", "tsdiff/test_model.py"),
     "shared/console/command.py": ("shared/test_command.py",),
     "shared/elbo.py": ("shared/test_elbo.py",),
     "shared/guidance.py": ("shared/test_samplers.py", "tsdiff/test_guidance.py"),
@@ -32,6 +32,7 @@ TESTS = {
     "shared/sde/": ("shared/test_sde.py", "shared/test_predictions.py"),
     "shared/files/settings.py": ("speech/test_speech_training.py", "tsdiff/test_experiment.py"),
     "speech/": ("speech/test_enhancer.py", "speech/test_speech_model.py", "speech/test_frontend.py"),
+    "speech/enhancer.py": ("speech/test_enhancer.py", "speech/test_plausible.py", "speech/test_frontend.py"),
     "speech/inference/advice.py": ("speech/test_advice.py", "speech/test_plausible.py"),
     "speech/audio/arrays.py": ("speech/test_enhancer.py", "speech/test_streaming.py"),
     "speech/audio/paths.py": ("speech/test_hostile.py",),
@@ -71,10 +72,12 @@ TESTS = {
         "speech/test_speech_sampling.py",
     ),
     "speech/inference/search.py": ("speech/test_folders.py", "speech/test_kept.py"),
+    "speech/inference/plausible.py": ("speech/test_plausible.py",),
     "speech/inference/segments.py": ("speech/test_segments.py", "speech/test_longform.py", "speech/test_streaming.py"),
     "speech/inference/streaming.py": (
         "speech/test_stream_frames.py",
         "speech/test_streaming.py",
+        "speech/test_plausible.py",
     ),
     "speech/audio/tags.py": ("speech/test_kept.py",),
     "speech/training/fit.py": ("speech/test_speech_training.py", "speech/test_splits.py"),
@@ -105,6 +108,7 @@ TESTS = {
     "tsdiff/estimator.py": ("tsdiff/test_averaged_weights.py", "tsdiff/test_estimator.py"),
     "tsdiff/evaluation/metrics.py": ("tsdiff/test_evaluation.py", "tsdiff/test_scores.py"),
     "tsdiff/experiment/experiment.py": ("tsdiff/test_experiment.py",),
+    "tsdiff/sampling/settings.py": ("tsdiff/test_mistakes.py", "tsdiff/test_guidance.py", "tsdiff/test_predictor.py"),
     "tsdiff/sampling/guidance.py": ("tsdiff/test_guidance.py", "tsdiff/test_posterior.py"),
     "tsdiff/importing/": ("tsdiff/test_importing.py", "tsdiff/test_parity.py"),
     "tsdiff/tasks/imputation/": ("tsdiff/test_imputation.py",),

@@ -267,7 +267,7 @@ def test_forecasts_as_a_table(tmp_path):
     _, forecasts = make_windows(count=2)
     frame = forecasts_to_frame(forecasts, (0.05, 0.5, 0.95))
     assert frame.columns.tolist() == ["item_id", "timestamp", "mean", "0.05", "0.5", "0.95"]
-    assert len(frame) == 2 * HORIZON
+    assert frame.index.tolist() == list(range(2 * HORIZON))
     second = frame[frame["item_id"] == "s1"]
     assert second["timestamp"].tolist() == pd.date_range("2024-01-03 12:00", periods=HORIZON, freq="h").tolist()
     np.testing.assert_array_equal(second["0.95"], forecasts[1].quantile(0.95))
