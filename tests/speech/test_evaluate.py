@@ -31,6 +31,7 @@ from speech.metrics import (
     plot_scores,
     si_sdr,
     summarise,
+    write_report,
 )
 from speech.model.model import SpeechModel
 from tests.conftest import ROOT
