@@ -19,7 +19,11 @@ TESTS = {
     "shared/files/io.py": ("shared/test_io.py", "shared/test_checkpoint.py"),
     "shared/likelihood.py": ("shared/test_likelihood.py",),
     "shared/lazy.py": ("shared/test_siblings.py", "tsdiff/test_mistakes.py"),
-    "shared/training/loop.py": ("shared/test_training.py", "data_parallel/test_data_parallel.py"),
+    "shared/training/loop.py": (
+        "shared/test_training.py",
+        "shared/test_progress.py",
+        "data_parallel/test_data_parallel.py",
+    ),
     "shared/samplers/mcmc.py": ("shared/test_mcmc.py",),
     "shared/training/memory.py": ("shared/test_memory.py",),
     "shared/training/monitoring.py": ("speech/test_speech_training.py",),
