@@ -142,8 +142,11 @@ def test_resolve(saved: Path) -> None:
         resolve("unknown", saved.parent)
     with pytest.raises(CheckpointError, match="no model is bundled"):
         resolve("unknown", Path("/nowhere"))
-    with pytest.raises(CheckpointError, match="hub"):
+    with pytest.raises(CheckpointError, match=r"^'owner/name' is no folder here.* hub"):
         resolve("owner/name", saved.parent)
+    for other in ("owner/folder/name", "./name", "/name", "~/name", "name"):
+        with pytest.raises(CheckpointError, match=f"^'{other}' is neither a folder, a bundled name nor a hub id"):
+            resolve(other, saved.parent)
 
 
 def test_a_bundled_name_goes_before_a_folder_here(

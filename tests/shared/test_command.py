@@ -28,4 +28,4 @@ def test_names_in_brackets_are_names(
         run_app(command_that_raises(error))
     said = capsys.readouterr()
     assert stop.value.code == 1
-    assert (said.out + said.err).strip() == f"error: {error}"
+    assert (said.out, said.err.strip()) == ("", f"error: {error}")

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from shared.errors import CheckpointError
-from shared.files.pickles import Reference, load_pickle
+from shared.files.pickles import Reference, load_pickle, refuse_odd_tensors
 
 
 class Calls:
@@ -78,3 +78,19 @@ def test_files_that_are_damaged(tmp_path: Path) -> None:
             load_pickle(tmp_path / "part", references=True)
     with pytest.raises(CheckpointError, match="there is no file"):
         load_pickle(tmp_path / "absent")
+
+
+def test_tensors_that_are_not_plain_or_not_in_memory_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    path.write_bytes(bytes(64))
+    refuse_odd_tensors({"a": torch.zeros(16), "b": torch.zeros(16)}, path)
+    odd = {
+        "elsewhere": torch.zeros(2, device="meta"),
+        "sparse": torch.zeros(2).to_sparse(),
+        "quantised": torch.quantize_per_tensor(torch.zeros(2), 1.0, 0, torch.qint8),
+    }
+    for name, tensor in odd.items():
+        with pytest.raises(CheckpointError, match=f"'{name}' is no plain tensor in memory"):
+            refuse_odd_tensors({"a": torch.zeros(2), name: tensor}, path)
+    with pytest.raises(CheckpointError, match=r"'b' \(17,\) would take 132 bytes, the file has 64"):
+        refuse_odd_tensors({"a": torch.zeros(16), "b": torch.zeros(17)}, path)

@@ -64,6 +64,14 @@ def test_a_log_has_nothing_of_short_work(monkeypatch: pytest.MonkeyPatch) -> Non
     assert stream.getvalue() == ""
 
 
+def test_items_are_counted_unless_they_are_not_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    for options, shows in (({}, True), ({"show": False}, False)):
+        stream = Terminal()
+        monkeypatch.setattr(sys, "stderr", stream)
+        assert list(progress.track(iter("abc"), "scoring", "files", total=3, **options)) == ["a", "b", "c"]
+        assert ("scoring:   0%|" in stream.getvalue()) is shows
+
+
 def test_quiet_shows_nothing(monkeypatch: pytest.MonkeyPatch, loud: None) -> None:
     progress.set_quiet(True)
     assert shown(monkeypatch, Terminal()) == ""

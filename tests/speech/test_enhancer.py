@@ -216,6 +216,10 @@ def test_names_and_paths_are_refused_with_the_call_that_takes_them():
         Enhancer(tiny_model()).enhance("noisy.wav", 16000)
 
 
+def test_a_batch_may_be_one_window():
+    assert Enhancer(tiny_model(), batch_size=1).batch_size == 1
+
+
 def test_integers_of_numpy_are_settings():
     enhancer = Enhancer(tiny_model(), steps=np.int64(2), draws=np.int32(2), batch_size=np.int64(3))
     assert (enhancer.sampling.steps, enhancer.draws, enhancer.batch_size) == (2, 2, 3)

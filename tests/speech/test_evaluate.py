@@ -16,6 +16,7 @@ import pandas as pd
 import pytest
 import soundfile
 import soxr
+from matplotlib.figure import Figure
 from scipy import stats
 from typer.testing import CliRunner
 
@@ -180,6 +181,20 @@ def test_report(folders: Folders, tmp_path: Path) -> None:
     assert len(pd.read_csv(tmp_path / "report" / "per_file.csv")) == 5
     assert set(pd.read_csv(tmp_path / "report" / "summary.csv")["kind"]) == {"noisy", "enhanced", "gain"}
     assert (tmp_path / "report" / "metrics.png").stat().st_size > 10_000
+
+
+def test_all_that_is_compared_is_within_the_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    figures: list[Figure] = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, *given, **options: figures.append(figure))
+    frame = pd.DataFrame({"file": ["a", "b"], "noisy_si_sdr": [1.0, 3.0], "si_sdr": [5.0, 8.0], "reason": ["", ""]})
+    plot_scores(frame, tmp_path / "x.png")
+    (panel,) = (axes for axes in figures[0].axes if axes.get_title(loc="left"))
+    assert [label.get_text() for label in panel.get_xticklabels()] == ["noisy\nmean 2.00", "enhanced\nmean 6.50"]
+    left, right = panel.get_xlim()
+    for collection in panel.collections:
+        places = np.asarray(collection.get_offsets())[:, 0]
+        assert left < places.min()
+        assert places.max() < right
 
 
 def test_report_of_no_score_at_all(tmp_path: Path) -> None:

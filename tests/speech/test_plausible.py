@@ -151,6 +151,19 @@ def test_levels_are_those_of_the_whole_in_pieces_too() -> None:
     assert Plausible(HEUN, 16000, loudest=1.0).checked(1e-9 * quiet, 1e-3 * quiet).any()
 
 
+def test_quiet_pieces_are_held_against_a_floor_below_the_loudest() -> None:
+    """50 dB below the loudest sample that was heard; what is below counts as that."""
+    noisy = np.zeros(1600, np.float32)
+    floor = 0.003 * 0.5
+    for gain, told in ((1.0, 0.0), (2.0, 6.0), (3.0, 9.5)):
+        check = Plausible(HEUN, 16000, loudest=0.5)
+        enhanced = np.full(1600, gain * floor, np.float32)
+        np.testing.assert_array_equal(check.checked(noisy, enhanced), enhanced)
+        assert check.louder == told
+    with pytest.raises(SamplingError, match=r"energy \+14\.0 dB"):
+        Plausible(HEUN, 16000, loudest=0.5).checked(noisy, np.full(1600, 5 * floor, np.float32))
+
+
 def test_a_network_that_fails_on_validation_is_never_the_best(linear_model) -> None:
     from shared.sde import SBVESDE
     from speech.model.config import Parameterisation

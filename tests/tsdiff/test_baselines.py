@@ -257,6 +257,7 @@ def test_what_cannot_be_used_is_refused():
     for setting in ({"penalty": -1.0}, {"windows": 0}):
         with pytest.raises(ConfigError):
             LinearConfig(**setting)
+    assert LinearConfig(penalty=0.0, windows=1).windows == 1
     with pytest.raises(ConfigError, match="lag is 0"):
         SeasonalNaiveConfig(lag=0)
     with pytest.raises(ConfigError, match="max_history is 0"):

@@ -180,6 +180,18 @@ def test_what_cannot_be_scored_is_refused():
         evaluate(forecasts[:1], pairs[:1])
 
 
+def test_two_values_are_history_enough_for_mase_and_one_is_not():
+    """A history shorter than the season is scaled by its mean step."""
+    start = pd.Period("2024-01-01", freq="h")
+    label = {"item_id": "a", "start": start + 2, "target": np.array([4.0, 4.0], dtype=np.float32)}
+    forecast = SampleForecast(np.full((3, 2), 9.0), start + 2, item_id="a")
+    past = {"item_id": "a", "start": start, "target": np.array([1.0, 3.0], dtype=np.float32)}
+    found = evaluate([forecast], [(past, label)], seasonality=24)
+    assert found.mase == pytest.approx(5 / 2)
+    one = {"item_id": "a", "start": start + 1, "target": np.array([3.0], dtype=np.float32)}
+    assert np.isnan(evaluate([forecast], [(one, label)], seasonality=24).mase)
+
+
 # --- the baseline ------------------------------------------------------------------------------------------
 
 
@@ -255,7 +267,7 @@ def test_forecasts_as_a_table(tmp_path):
     _, forecasts = make_windows(count=2)
     frame = forecasts_to_frame(forecasts, (0.05, 0.5, 0.95))
     assert frame.columns.tolist() == ["item_id", "timestamp", "mean", "0.05", "0.5", "0.95"]
-    assert len(frame) == 2 * HORIZON
+    assert frame.index.tolist() == list(range(2 * HORIZON))
     second = frame[frame["item_id"] == "s1"]
     assert second["timestamp"].tolist() == pd.date_range("2024-01-03 12:00", periods=HORIZON, freq="h").tolist()
     np.testing.assert_array_equal(second["0.95"], forecasts[1].quantile(0.95))

@@ -133,6 +133,15 @@ def test_wide_and_long_tables_are_the_same_series(columns, length, as_index, per
         assert_same(load_dataset(shown, freq="M", layout=layout, **options), load_dataset(long, freq="M"))
 
 
+def test_series_of_a_wide_table_are_named_by_its_columns():
+    wide = pd.DataFrame({10: np.arange(8.0), 2: np.ones(8)}, index=DAYS)
+    series = load_dataset(wide)
+    assert [entry["item_id"] for entry in series] == ["2", "10"]
+    assert series.origin.labels.tolist() == [2, 10]
+    dated = wide.set_axis([pd.Timestamp("2024-01-02"), pd.Timestamp("2023-01-02")], axis=1)
+    assert load_dataset(dated).origin.labels.tolist() == ["2023-01-02 00:00:00", "2024-01-02 00:00:00"]
+
+
 def test_a_series_of_a_wide_table_begins_with_its_first_value():
     wide = pd.DataFrame({"date": DAYS, "old": np.arange(8.0), "new": [np.nan] * 3 + [5.0, np.nan, 6.0, 7.0, np.nan]})
     old, new = sorted(load_dataset(wide), key=lambda entry: -len(entry["target"]))

@@ -81,8 +81,9 @@ def test_the_configuration_inside_the_weights_serves_without_or_against_the_file
     (tmp_path / CONFIG).unlink()
     torch.testing.assert_close(answer(TSDiff.from_pretrained(tmp_path)), answer(model))
     (tmp_path / CONFIG).write_text(text.replace('"context_length": 16', '"context_length": 40'))
-    with pytest.warns(UserWarning, match="config.json differs from the configuration inside model.safetensors"):
+    with pytest.warns(UserWarning, match="config.json differs from the configuration inside model.safetensors") as told:
         assert TSDiff.from_pretrained(tmp_path).config.context_length == 16
+    assert [each.filename for each in told] == [__file__]  # the caller's line is named
 
 
 # --- damaged checkpoints -----------------------------------------------------------------------------------

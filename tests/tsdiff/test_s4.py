@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import pandas as pd
@@ -84,6 +84,21 @@ def test_hippo_legs_is_unitarily_equivalent_to_its_matrix() -> None:
         torch.testing.assert_close((mine**power).sum().real, (theirs**power).sum().real, rtol=1e-8, atol=1e-8)
     b = inverse @ (2 * n + 1).sqrt()
     torch.testing.assert_close(b_bar.abs().square().sum(), b.square().sum(), rtol=1e-9, atol=0)
+
+
+def test_sums_are_over_both_members_of_each_pair_unless_a_configuration_says_one() -> None:
+    x = torch.zeros(1, 8, 21)
+    x[..., 10] = 1.0
+    responses = {}
+    for name, config in (
+        ("default", SMALL),
+        ("both", replace(SMALL, conjugates=True)),
+        ("one", replace(SMALL, conjugates=False)),
+    ):
+        torch.manual_seed(0)
+        responses[name] = S4Backbone(config, 21).blocks[0].convolution(x)
+    assert torch.equal(responses["default"], responses["both"])
+    assert not torch.allclose(responses["default"], responses["one"])
 
 
 def test_one_member_of_each_pair_is_another_kernel() -> None:
