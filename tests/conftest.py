@@ -11,6 +11,7 @@ import torch
 
 from shared.sde import (
     BBEDSDE,
+    FOUVESDE,
     OUVESDE,
     OUVPSDE,
     SBVESDE,
@@ -19,6 +20,7 @@ from shared.sde import (
     VPSDE,
     DiscreteVPSDE,
     FlowSDE,
+    ResfusionSDE,
     SubVPSDE,
     cosine_betas,
     linear_betas,
@@ -34,14 +36,20 @@ SDES: dict[str, SDE] = {
     "discrete_linear": DiscreteVPSDE(linear_betas(100, 1e-4, 0.1)),
     "discrete_cosine": DiscreteVPSDE(cosine_betas(100)),
     "ouve": OUVESDE(),
+    "fouve": FOUVESDE(),
     "ouvp": OUVPSDE(),
     "bbed": BBEDSDE(),
     "sbve": SBVESDE(),
+    "brownian_bridge": SBVESDE(k=1.0),
+    "resfusion": ResfusionSDE(),
 }
 """One of each process, the discrete one with its two tables."""
 
-ANCHORED = ("ouve", "ouvp", "bbed", "sbve")
+ANCHORED = ("ouve", "fouve", "ouvp", "bbed", "sbve", "brownian_bridge", "resfusion")
 """Names in `SDES` of the processes that lead to an anchor."""
+
+BRIDGES = ("sbve", "brownian_bridge")
+"""Names of those that end in the anchor itself."""
 
 
 def all_sdes(*, skip: tuple[str, ...] = ()) -> Callable[[Callable[..., None]], Callable[..., None]]:

@@ -46,7 +46,7 @@ __all__ = [
     "time_grid",
 ]
 
-Method = Literal["ode1", "ode2", "ode3", "sde1", "sde2", "pc", "euler", "heun", "rk45"]
+Method = Literal["ode1", "ode2", "ode3", "sde1", "sde2", "sde3", "pc", "euler", "heun", "rk45"]
 Sampler = Callable[[Run], None]
 METHODS: dict[str, Sampler] = {
     "ode1": Exponential(1),
@@ -54,6 +54,7 @@ METHODS: dict[str, Sampler] = {
     "ode3": Exponential(3),
     "sde1": Exponential(1, eta=1.0),
     "sde2": Exponential(2, eta=1.0),
+    "sde3": Exponential(3, eta=1.0),
     "pc": PredictorCorrector(),
     "euler": TimeODE(1),
     "heun": TimeODE(2),

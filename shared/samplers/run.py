@@ -139,6 +139,11 @@ class Run:
         times = torch.tensor([node.t for node in nodes], dtype=dtype, device=self.x.device)
         return times.expand(self.x.shape[0]).clone()
 
+    @property
+    def changes_states(self) -> bool:
+        """Whether the guidance changes states after a step."""
+        return type(self._guidance).after_step is not Guidance.after_step
+
     def single(self) -> list[Node]:
         """The points of a grid that is one for the whole batch, which is what most methods take.
 
@@ -167,6 +172,12 @@ class Run:
     def noise(self) -> Tensor:
         """Fresh standard noise shaped like the state."""
         return randn(self.x.shape, self._generator, dtype=self.x.dtype, device=self.x.device)
+
+    def seeds(self) -> list[int]:
+        """A seed for each item, drawn from its generator."""
+        each = self._generator if isinstance(self._generator, Sequence) else [self._generator] * len(self.x)
+        draws = (torch.empty((), dtype=torch.int64).random_(generator=one) for one in each)
+        return [int(draw) for draw in draws]
 
     def residual(self, x: Tensor) -> Tensor:
         return residual(x, self.y)

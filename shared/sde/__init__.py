@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from shared.kinds import OneOf, chosen
-from shared.sde.anchored import BBEDSDE, OUVESDE, OUVPSDE, SBVESDE
+from shared.sde.anchored import BBEDSDE, FOUVESDE, OUVESDE, OUVPSDE, SBVESDE, ResfusionSDE
 from shared.sde.base import SDE
 from shared.sde.preserving import VESDE, VPSDE, DiscreteVPSDE, FlowSDE, SubVPSDE, cosine_betas, linear_betas
 
 __all__ = [
     "BBEDSDE",
+    "FOUVESDE",
     "OUVESDE",
     "OUVPSDE",
     "SBVESDE",
@@ -21,6 +22,7 @@ __all__ = [
     "DiscreteVPSDE",
     "FlowSDE",
     "Process",
+    "ResfusionSDE",
     "SubVPSDE",
     "cosine_betas",
     "linear_betas",
@@ -34,9 +36,11 @@ SDES: tuple[type[SDE], ...] = (
     FlowSDE,
     DiscreteVPSDE,
     OUVESDE,
+    FOUVESDE,
     OUVPSDE,
     BBEDSDE,
     SBVESDE,
+    ResfusionSDE,
 )
 Process = Annotated[SDE, OneOf(SDE, SDES)]
 """The type of a setting that is a process: an object, a kind, or a mapping of kind and parameters."""

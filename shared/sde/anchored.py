@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal
 
 import torch
@@ -63,6 +64,97 @@ class OUVESDE(SDE):
     @property
     def t_end(self) -> float:
         return 0.03
+
+
+@dataclass(frozen=True)
+class FOUVESDE(SDE):
+    """OUVE's pull with a log-SNR that is linear in t: α = e^{−θt}, σ = σ_min (σ_max/σ_min)^t.
+
+    g² = 2(θ + log(σ_max/σ_min))σ² ("fOUVE", arXiv 2603.09508). σ(0) is σ_min.
+    """
+
+    theta: float = 1.5
+    sigma_min: float = 0.05
+    sigma_max: float = 0.5
+    kind: Literal["fouve"] = field(default="fouve", kw_only=True, repr=False)
+
+    def __post_init__(self) -> None:
+        positive(theta=self.theta)
+        _check_sigmas(self.sigma_min, self.sigma_max)
+
+    @property
+    def _log_ratio(self) -> float:
+        return math.log(self.sigma_max / self.sigma_min)
+
+    def _alpha(self, t: Tensor) -> Tensor:
+        return torch.exp(-self.theta * t)
+
+    def _alpha_dot(self, t: Tensor) -> Tensor:
+        return -self.theta * self._alpha(t)
+
+    def _variance(self, t: Tensor) -> Tensor:
+        return self.sigma_min**2 * torch.exp(2 * self._log_ratio * t)
+
+    def _variance_dot(self, t: Tensor) -> Tensor:
+        return 2 * self._log_ratio * self._variance(t)
+
+    def _time_of_log_snr(self, lam: Tensor) -> Tensor:
+        return -(lam + math.log(self.sigma_min)) / (self.theta + self._log_ratio)
+
+    @property
+    def t_end(self) -> float:
+        return 1e-5
+
+
+@dataclass(frozen=True)
+class ResfusionSDE(LinearBeta, SDE):
+    """Resfusion's path as one around the noisy y: α = 2c − 1, σ = √(1 − c²), c² = e^{−B}, c from 1 to ½.
+
+    At t = 1, c = ½, nothing of the clean data is left, so that sampling starts from y and noise (Shi et al. 2024,
+    "Resfusion"). Its own state is this one less (1 − c)·y: `shared.shift.KnownShift` translates.
+
+    Args:
+        beta_min, beta_max: of β, linear over the whole range of VP, of which the part up to c = ½ is used.
+    """
+
+    beta_min: float = 0.1
+    beta_max: float = 20.0
+    kind: Literal["resfusion"] = field(default="resfusion", kw_only=True, repr=False)
+
+    def __post_init__(self) -> None:
+        self._check_beta()
+
+    @cached_property
+    def _reach(self) -> float:
+        """The time of VP at which c = ½."""
+        return float(self._time_of_beta_integral(torch.tensor(2 * math.log(2.0), dtype=torch.float64)))
+
+    def kept(self, t: Tensor) -> Tensor:
+        """c(t), shaped like `t`."""
+        return torch.exp(-0.5 * self._beta_integral(self._reach * t))
+
+    def _kept_dot(self, t: Tensor) -> Tensor:
+        return -0.5 * self._reach * self._beta(self._reach * t) * self.kept(t)
+
+    def _alpha(self, t: Tensor) -> Tensor:
+        return torch.where(t < 1, 2 * self.kept(t) - 1, torch.zeros_like(t))
+
+    def _alpha_dot(self, t: Tensor) -> Tensor:
+        return 2 * self._kept_dot(t)
+
+    def _variance(self, t: Tensor) -> Tensor:
+        return -torch.expm1(-self._beta_integral(self._reach * t))
+
+    def _variance_dot(self, t: Tensor) -> Tensor:
+        return -2 * self.kept(t) * self._kept_dot(t)
+
+    @property
+    def t_end(self) -> float:
+        return 0.0
+
+    @property
+    def t_min(self) -> float:
+        return 1e-3
 
 
 @dataclass(frozen=True)
@@ -153,8 +245,8 @@ class BBEDSDE(SDE):
 class SBVESDE(SDE):
     """Schrödinger bridge with variance-exploding reference, g² = c k^{2t} (Jukić et al. 2024, Table 1, eq. 9–11).
 
-    With s_t² = c(k^{2t} − 1)/(2 log k) and s̄_t² = s_1² − s_t²: α = s̄_t²/s_1², σ = s_t s̄_t/s_1. At t = 1 both are 0:
-    the bridge starts from the anchor itself.
+    With s_t² = c(k^{2t} − 1)/(2 log k), which is c·t for k = 1, and s̄_t² = s_1² − s_t²: α = s̄_t²/s_1²,
+    σ = s_t s̄_t/s_1. At t = 1 both are 0: the bridge starts from the anchor itself.
     """
 
     k: float = 2.6
@@ -163,25 +255,25 @@ class SBVESDE(SDE):
 
     def __post_init__(self) -> None:
         positive(k=self.k, c=self.c)
-        require(self.k != 1, f"k={self.k}: need k other than 1, where log k vanishes")
 
     @property
     def _rate(self) -> float:
         return 2 * math.log(self.k)
 
     def _reference_variance(self, t: Tensor) -> Tensor:
-        return self.c * torch.expm1(self._rate * t) / self._rate
+        return self.c * (torch.expm1(self._rate * t) / self._rate if self._rate else t)
 
     @property
     def _total(self) -> float:
-        return self.c * math.expm1(self._rate) / self._rate
+        return self.c * (math.expm1(self._rate) / self._rate if self._rate else 1.0)
 
     def _growth(self, t: Tensor) -> Tensor:
         return self.c * torch.exp(self._rate * t)
 
     def _alpha(self, t: Tensor) -> Tensor:
         # s̄_t² from the end of the bridge, where s_1² − s_t² would cancel.
-        return self._growth(t) * torch.expm1(self._rate * (1 - t)) / (self._rate * self._total)
+        left = torch.expm1(self._rate * (1 - t)) / self._rate if self._rate else 1 - t
+        return self._growth(t) * left / self._total
 
     def _alpha_dot(self, t: Tensor) -> Tensor:
         return -self._growth(t) / self._total
@@ -197,7 +289,7 @@ class SBVESDE(SDE):
 
     def _time_of_log_snr(self, lam: Tensor) -> Tensor:
         variance = 1 / (torch.exp(2 * lam) + 1 / self._total)
-        return torch.log1p(self._rate * variance / self.c) / self._rate
+        return torch.log1p(self._rate * variance / self.c) / self._rate if self._rate else variance / self.c
 
     @property
     def t_end(self) -> float:

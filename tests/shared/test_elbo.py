@@ -12,7 +12,7 @@ from shared.elbo import elbo
 from shared.errors import ConfigError
 from shared.random import make_generator
 from shared.sde import SBVESDE, SDE, VPSDE
-from tests.conftest import ANCHORED, all_sdes
+from tests.conftest import ANCHORED, BRIDGES, all_sdes
 from tests.shared.gaussian import GaussianData
 
 DIMS = 6
@@ -31,7 +31,7 @@ def normal(cov: Tensor) -> torch.distributions.MultivariateNormal:
     return torch.distributions.MultivariateNormal(torch.zeros(len(cov), dtype=cov.dtype), cov)
 
 
-@all_sdes(skip=("sbve", "ouve", "bbed", "discrete_linear"))
+@all_sdes(skip=(*BRIDGES, "ouve", "bbed", "discrete_linear"))
 def test_with_the_exact_denoiser_the_bound_is_the_density(name: str, sde: SDE) -> None:
     # OUVE, BBED and TSDiff's table end away from their prior, by more than the tolerance.
     y = torch.full((64, DIMS), 0.1, dtype=torch.float64) if name in ANCHORED else None

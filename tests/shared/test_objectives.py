@@ -15,7 +15,7 @@ from shared.objectives import DiffusionLoss, TimeDistribution, TimeSampler, Weig
 from shared.predictions import Denoiser, NetworkOutput
 from shared.random import make_generator, randn
 from shared.sde import OUVESDE, SBVESDE, SDE, VESDE, VPSDE
-from tests.conftest import ANCHORED, all_sdes
+from tests.conftest import ANCHORED, BRIDGES, all_sdes
 
 OUTPUTS = get_args(NetworkOutput)
 WEIGHTINGS = get_args(Weighting)
@@ -120,7 +120,7 @@ def test_an_ignorant_network_pays_the_variance_of_its_target(dtype: torch.dtype)
 def test_importance_sampling_keeps_the_expectation_and_lowers_the_variance(name: str, sde: SDE) -> None:
     """A constant error c in the noise makes the bound ∫ −λ̇ c² dt, which uniform log-SNR estimates without variance."""
     low, high, batch = 0.05, sde.T, 5_000
-    if name in ("sbve", "flow"):
+    if name in ("flow", "resfusion", *BRIDGES):
         high -= 1e-3  # where uniform log-SNR starts, since the bridge's own is infinite at its end
     else:
         assert math.isfinite(float(sde.log_snr(high)))
@@ -139,12 +139,12 @@ def test_importance_sampling_keeps_the_expectation_and_lowers_the_variance(name:
     assert float(estimates["log_snr"].mean()) == pytest.approx(expected, rel=1e-6)
     assert float(estimates["log_snr"].std()) < 1e-6 * expected
     uniform = estimates["uniform"]
-    if name == "sbve":  # leave out what importance sampling does not cover
+    if name in BRIDGES:  # leave out what importance sampling does not cover
         t = TimeSampler("uniform", low, stratified=False).sample(sde, batch, make_generator("bound"))
         uniform = torch.where(t < high, uniform, 0)
     margin = 5 * float(uniform.std()) / math.sqrt(batch) + 2e-3 * expected
     assert float(uniform.mean()) == pytest.approx(expected, abs=margin)
-    if name != "ve":  # whose log-SNR falls evenly in t, so that the two are the same
+    if name not in ("ve", "fouve"):  # whose log-SNR falls evenly in t, so that the two are the same
         assert float(uniform.std()) > 1e-3 * expected
 
 

@@ -19,7 +19,7 @@ from shared.predictions import Denoiser, NetworkOutput, PathPoint
 from shared.random import make_generator, randn
 from shared.samplers import Exponential, Method, Run, Schedule, StepInfo, sample, time_grid
 from shared.sde import BBEDSDE, OUVESDE, SBVESDE, SDE, VESDE, VPSDE, DiscreteVPSDE, FlowSDE, linear_betas
-from tests.conftest import ANCHORED, SDES, all_sdes
+from tests.conftest import ANCHORED, BRIDGES, SDES, all_sdes
 from tests.shared.gaussian import GaussianData
 
 F64 = torch.float64
@@ -140,7 +140,7 @@ def test_gaussian_data_are_reached_from_the_prior(name: str, sde: SDE, options: 
     not quite the forward process' own end; correctors forget that)."""
     data, count = gaussian(name), 5_000
     x, y = prior(data, count)
-    times = time_grid(sde, 40 if options["method"] in ("ode2", "ode3", "sde2", "heun", "rk45") else 250)
+    times = time_grid(sde, 40 if options["method"] in ("ode2", "ode3", "sde2", "sde3", "heun", "rk45") else 250)
     options = {**({"snr": 0.1} if options["method"] == "pc" else {}), **options}
     result = sample(
         data.denoiser,
@@ -152,7 +152,7 @@ def test_gaussian_data_are_reached_from_the_prior(name: str, sde: SDE, options: 
         **options,
     )
     end = float(times[-1])
-    booted = name == "sbve" and options["method"] != "pc"
+    booted = name in BRIDGES and options["method"] != "pc"
     if options["method"] in DETERMINISTIC and not booted:
         exact = data.flow(x, sde.T, end)
         mean, std = float(exact.mean()), float(exact.std())
@@ -324,7 +324,7 @@ def test_first_order_steps_on_the_bridge_are_the_published_ones(stochastic: bool
 
 
 @pytest.mark.parametrize("method", ["ode2", "sde2"])
-@all_sdes(skip=("sbve",))
+@all_sdes(skip=BRIDGES)
 def test_second_order_is_the_multistep_formula(name: str, sde: SDE, method: Method) -> None:
     """DESIGN.md: the first-order step plus a multiple of Δ = (D − D_prev)·h/h_prev."""
     y = start_state((2, 3)) if name in ANCHORED else None
@@ -440,7 +440,7 @@ class Counter:
         return len(self.times)
 
 
-EXPECTED_CALLS = {"ode1": 6, "ode2": 6, "ode3": 7, "sde1": 6, "sde2": 6, "euler": 6, "heun": 12, "pc": 12}
+EXPECTED_CALLS = {"ode1": 6, "ode2": 6, "ode3": 7, "sde1": 6, "sde2": 6, "sde3": 7, "euler": 6, "heun": 12, "pc": 12}
 
 
 @pytest.mark.parametrize("method", METHODS)

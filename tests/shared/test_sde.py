@@ -19,6 +19,7 @@ from shared.kinds import kind_of
 from shared.random import make_generator, randn
 from shared.sde import (
     BBEDSDE,
+    FOUVESDE,
     OUVESDE,
     OUVPSDE,
     SBVESDE,
@@ -31,7 +32,7 @@ from shared.sde import (
     linear_betas,
     sde_from,
 )
-from tests.conftest import ANCHORED, SDES, all_sdes
+from tests.conftest import ANCHORED, BRIDGES, SDES, all_sdes
 
 TIMES = torch.tensor([0.011, 0.053, 0.173, 0.37, 0.555, 0.72, 0.893, 0.985], dtype=torch.float64)
 
@@ -225,10 +226,10 @@ def test_time_of_log_snr_inverts_log_snr(name: str, t: float) -> None:
 @all_sdes()
 def test_log_snr_at_the_ends(name: str, sde: SDE) -> None:
     clean = float(sde.log_snr(0.0))
-    assert clean == (pytest.approx(-math.log(0.01)) if name == "ve" else math.inf)
+    assert clean == (pytest.approx(-math.log(sde.sigma_min)) if isinstance(sde, VESDE | FOUVESDE) else math.inf)
     assert float(sde.time_of_log_snr(clean)) == pytest.approx(0, abs=1e-12)
     end = float(sde.log_snr(1.0))
-    assert end == -math.inf if name in ("flow", "bbed", "sbve") else math.isfinite(end)
+    assert end == -math.inf if name in ("flow", "resfusion", "bbed", *BRIDGES) else math.isfinite(end)
     assert float(sde.time_of_log_snr(end)) == pytest.approx(1, abs=1e-12)
     assert float(sde.time_of_log_snr(-200.0)) == pytest.approx(1, abs=1e-12)
     assert float(sde.time_of_log_snr(500.0)) == pytest.approx(0, abs=1e-12)
@@ -267,7 +268,8 @@ def test_small_variances_keep_their_relative_accuracy() -> None:
 def test_clean_data_at_time_zero(name: str, sde: SDE) -> None:
     x0, noise = torch.randn(3, 2), torch.randn(3, 2)
     x = sde.perturb(x0, torch.zeros(3), noise)
-    torch.testing.assert_close(x, x0 + (0.01 * noise if name == "ve" else 0), rtol=1e-6, atol=1e-7)
+    floor = sde.sigma_min * noise if isinstance(sde, VESDE | FOUVESDE) else 0
+    torch.testing.assert_close(x, x0 + floor, rtol=1e-6, atol=1e-7)
 
 
 @all_sdes()
@@ -350,7 +352,6 @@ BAD: list[Callable[[], object]] = [
     lambda: BBEDSDE(k=-2),
     lambda: BBEDSDE(c=0),
     lambda: BBEDSDE(t_max=1.0),
-    lambda: SBVESDE(k=1),
     lambda: SBVESDE(k=0),
     lambda: SBVESDE(c=-0.4),
     lambda: DiscreteVPSDE([]),
@@ -389,7 +390,7 @@ def test_refusals_name_the_value() -> None:
 # The prior. ------------------------------------------------------------------------------------------------------
 
 
-@all_sdes(skip=("sbve",))
+@all_sdes(skip=BRIDGES)
 def test_prior_log_prob(name: str, sde: SDE) -> None:
     z, y = torch.randn(3, 2, 4, dtype=torch.float64), torch.randn(3, 2, 4, dtype=torch.float64)
     normal = torch.distributions.Normal(torch.zeros((), dtype=torch.float64), sde.prior_std)
@@ -409,7 +410,7 @@ def test_prior_sample_statistics(name: str, sde: SDE) -> None:
     assert float(z.mean()) == pytest.approx(0.7, abs=5 * std / math.sqrt(y.numel()) + 1e-6)
     assert float(z.std()) == pytest.approx(std, rel=0.01, abs=1e-6)
     assert std == pytest.approx(float(sde.sigma(sde.T)), rel=4e-3)
-    if name != "sbve":
+    if name not in BRIDGES:
         flat = sde.prior_sample((4, 20_000), make_generator("prior", name))
         torch.testing.assert_close(flat, z - y, rtol=1e-5, atol=1e-5)
         spectrum = sde.prior_sample(y.to(torch.complex64), make_generator("prior", name)) - y
@@ -424,7 +425,7 @@ def test_the_bridge_starts_from_the_anchor_itself() -> None:
     assert z.data_ptr() != y.data_ptr()
 
 
-@all_sdes(skip=("sbve",))
+@all_sdes(skip=BRIDGES)
 def test_prior_sample_with_a_generator_per_item(name: str, sde: SDE) -> None:
     together = sde.prior_sample((3, 5), [make_generator("item", i) for i in range(3)])
     alone = torch.cat([sde.prior_sample((1, 5), [make_generator("item", i)]) for i in range(3)])

@@ -1,0 +1,186 @@
+"""The corrector, noise that is one path, and paths that are ours after a known shift."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+import pytest
+import torch
+from torch import Tensor
+
+from shared.errors import ConfigError
+from shared.guidance import DenoiserFunction, Guidance
+from shared.random import make_generator, randn
+from shared.samplers import Exponential, sample, time_grid
+from shared.samplers.brownian import BrownianNoise
+from shared.sde import OUVESDE, SDE, VPSDE, ResfusionSDE
+from shared.shift import KnownShift, data_from_resnoise, resfusion_shift
+from tests.conftest import ANCHORED, SDES, all_sdes
+from tests.shared.gaussian import GaussianData
+
+F64 = torch.float64
+
+
+def error(sde: SDE, method: Exponential, steps: int) -> float:
+    """The largest error of seven states of Gaussian data, from T to 0.05."""
+    y = torch.full((1, 7), 0.5, dtype=F64) if sde == OUVESDE() else None
+    data = GaussianData(sde, 0.7, 0.8, y)
+    mean, variance = data.marginal(sde.T)
+    x = mean + variance.sqrt() * torch.linspace(-1.5, 1.5, 7, dtype=F64)[None]
+    result = sample(data.denoiser, sde, y=y, x_start=x, method=method, steps=steps, t_end=0.05)
+    assert result.nfe == steps + (method.order == 3)
+    return float((result.x - data.flow(x, sde.T, 0.05)).abs().max())
+
+
+@pytest.mark.parametrize("sde", [VPSDE(), OUVESDE()], ids=["vp", "ouve"])
+@pytest.mark.parametrize("order", [1, 2, 3])
+def test_the_corrector_raises_the_order_by_one_and_costs_no_call(sde: SDE, order: int) -> None:
+    method = Exponential(order, corrector=True)
+    coarse, fine = error(sde, method, 64), error(sde, method, 128)
+    assert math.log2(coarse / fine) == pytest.approx(order + 1, abs=0.2)
+    assert fine < error(sde, Exponential(order), 128) / 5
+
+
+def test_the_corrector_keeps_stochastic_samples_stochastic() -> None:
+    data = GaussianData(VPSDE(), 0.7, 0.8, None)
+    x = randn((1, 20_000), make_generator("prior"), dtype=F64)
+    method = Exponential(2, eta=1.0, corrector=True)
+    result = sample(data.denoiser, data.sde, x_start=x, method=method, steps=30, generator=make_generator("noise"))
+    assert float(result.x.mean()) == pytest.approx(0.7, abs=0.03)
+    assert float(result.x.std()) == pytest.approx(0.8, abs=0.03)
+
+
+class Moves(Guidance):
+    def after_step(self, denoiser: DenoiserFunction, x: Tensor, t: Tensor, t_next: Tensor, sde: SDE) -> Tensor:
+        return 1.01 * x
+
+
+def test_the_corrector_is_refused_where_guidance_moves_states() -> None:
+    with pytest.raises(ConfigError, match="take corrector=False"):
+        sample(lambda x, t: x, VPSDE(), (2, 3), corrector=True, guidance=Moves())
+    sample(lambda x, t: x, VPSDE(), (2, 3), corrector=True, guidance=Guidance())
+
+
+def test_sde3_has_the_marginals() -> None:
+    data = GaussianData(VPSDE(), 0.7, 0.8, None)
+    x = randn((1, 20_000), make_generator("prior"), dtype=F64)
+    result = sample(data.denoiser, data.sde, x_start=x, method="sde3", steps=40, generator=make_generator("noise"))
+    assert float(result.x.std()) == pytest.approx(0.8, abs=0.03)
+
+
+# Noise that is one path. -----------------------------------------------------------------------------------------
+
+
+def bent(x: Tensor, t: Tensor) -> Tensor:
+    return 0.8 * torch.tanh(1.3 * x)
+
+
+def drawn(sde: SDE, steps: int, **settings: object) -> Tensor:
+    method = Exponential(2, **{"eta": 1.0, "noise": "path", **settings})  # type: ignore[arg-type]
+    y = 0.3 * torch.ones(4, 300, dtype=F64) if sde == OUVESDE() else None
+    generators = [make_generator("path", i) for i in range(4)]
+    shape = (4, 300) if y is None else None
+    return sample(bent, sde, shape, y=y, dtype=F64, method=method, steps=steps, generator=generators).x
+
+
+@pytest.mark.parametrize("sde", [VPSDE(), OUVESDE()], ids=["vp", "ouve"])
+def test_one_seed_is_one_sample_whatever_the_steps(sde: SDE) -> None:
+    fine = drawn(sde, 512)
+    errors = [float((drawn(sde, steps) - fine).square().mean().sqrt() / fine.std()) for steps in (16, 64, 256)]
+    assert errors[0] > 2 * errors[1] > 4 * errors[2]
+    assert errors[2] < 0.05
+    fresh = float((drawn(sde, 256, noise="fresh") - fine).square().mean().sqrt() / fine.std())
+    assert fresh > 20 * errors[2]
+
+
+def test_increments_are_white_and_of_unit_variance() -> None:
+    levels = [-math.inf, -4.0, -1.0, -0.9, 2.5, 2.500001, 9.0]
+    noise = BrownianNoise([1, 2, 3], torch.zeros(3, 20_000, dtype=F64))
+    steps = [noise.between([a], [b]) for a, b in pairwise(levels)]
+    table = torch.stack([step.flatten() for step in steps])
+    torch.testing.assert_close(table @ table.T / table.shape[1], torch.eye(6, dtype=F64), rtol=0, atol=0.02)
+
+
+def test_a_path_of_an_item_is_its_own_whatever_the_batch() -> None:
+    like = torch.zeros(3, 50, dtype=F64)
+    batch = BrownianNoise([5, 6, 7], like).between([-2.0], [0.5])
+    alone = BrownianNoise([6], like[:1]).between([-2.0], [0.5])
+    assert torch.equal(batch[1], alone[0])
+    each = BrownianNoise([5, 6, 7], like).between([-2.0, -1.0, -3.0], [0.5, 0.0, 1.0])
+    assert torch.equal(each[0], batch[0])
+    assert not torch.equal(each[1], batch[1])
+
+
+# Known shifts. ---------------------------------------------------------------------------------------------------
+
+
+def test_resfusion_is_a_path_around_the_noisy_data_after_its_shift() -> None:
+    sde, t = ResfusionSDE(), torch.tensor([0.2, 0.5, 0.9], dtype=F64)
+    x0, y, noise = (randn((3, 6), make_generator("shift", name), dtype=F64) for name in ("x0", "y", "noise"))
+    kept = sde.kept(t)[:, None]
+    published = kept * x0 + (1 - kept) * (y - x0) + (1 - kept**2).sqrt() * noise
+    shift = resfusion_shift(sde)
+    ours = shift.from_published(published, t, y)
+    torch.testing.assert_close(ours, sde.perturb(x0, t, noise, y), rtol=0, atol=1e-14)
+    torch.testing.assert_close(shift.to_published(ours, t, y), published, rtol=0, atol=1e-14)
+
+
+def test_resfusion_starts_where_nothing_of_the_data_is_left() -> None:
+    sde = ResfusionSDE()
+    assert float(sde.kept(torch.ones((), dtype=F64))) == pytest.approx(0.5, abs=1e-12)
+    assert (float(sde.alpha(1.0)), float(sde.sigma(1.0))) == (0.0, pytest.approx(math.sqrt(0.75), abs=1e-12))
+
+
+def test_the_target_resnoise_gives_the_data_back_and_makes_ddpms_update_the_posterior() -> None:
+    x0, y, noise = (randn((3, 6), make_generator("resnoise", name), dtype=F64) for name in ("x0", "y", "noise"))
+    kept, following = 0.6, 0.75
+    ratio = (kept / following) ** 2
+    spread = math.sqrt(1 - kept**2)
+    x = kept * x0 + (1 - kept) * (y - x0) + spread * noise
+    target = noise + (1 - math.sqrt(ratio)) * spread / (1 - ratio) * (y - x0)
+    torch.testing.assert_close(data_from_resnoise(target, x, y, kept, following), x0, rtol=0, atol=1e-12)
+    # DDPM's mean with that target is the mean of the posterior of the path that starts at c·x_0 + (1 − c)R.
+    mean = (x - (1 - ratio) / spread * target) / math.sqrt(ratio)
+    residual, ahead = y - x0, math.sqrt(1 - following**2)
+    old = math.sqrt(ratio) * ahead**2 / spread**2
+    clean = following * x0 + (1 - following) * residual
+    exact = clean + old * (x - math.sqrt(ratio) * clean - (1 - math.sqrt(ratio)) * residual)
+    torch.testing.assert_close(mean, exact, rtol=0, atol=1e-12)
+
+
+def test_a_denoiser_of_published_states_samples_through_the_shift() -> None:
+    sde = ResfusionSDE()
+    y = torch.full((1, 4_000), 0.5, dtype=F64)
+    data = GaussianData(sde, 0.7, 0.8, y)
+    shift = KnownShift(sde, lambda t: (1 - sde.alpha(t)) / 2)
+
+    def published(x: Tensor, t: Tensor) -> Tensor:
+        return data.denoiser(shift.from_published(x, t, y), t)
+
+    settings = {"y": y, "method": "ode2", "steps": 30, "generator": make_generator("start")}
+    through = sample(shift.denoiser(published, y), sde, **settings)
+    settings["generator"] = make_generator("start")
+    torch.testing.assert_close(through.x, sample(data.denoiser, sde, **settings).x, rtol=0, atol=1e-9)
+    assert float(through.x.std()) == pytest.approx(0.8, abs=0.03)
+
+
+@all_sdes()
+def test_any_grid_serves_the_corrector(name: str, sde: SDE) -> None:
+    y = torch.full((1, 2_000), 0.5, dtype=F64) if name in ANCHORED else None
+    data = GaussianData(SDES[name], 0.7, 0.8, y)
+    for schedule in ("log_snr", "uniform"):
+        errors = []
+        for corrector in (False, True):
+            result = sample(
+                data.denoiser,
+                sde,
+                (1, 2_000) if y is None else None,
+                y=y,
+                dtype=F64,
+                method=Exponential(2, corrector=corrector),
+                schedule=time_grid(sde, 20, schedule),
+                generator=make_generator("grid"),
+            )
+            errors.append(abs(float(result.x.std()) - 0.8))
+        assert errors[1] < 1.2 * errors[0] + 0.02
