@@ -2,67 +2,31 @@
 
 from __future__ import annotations
 
-import functools
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from shared.console.progress import bar
 from shared.errors import CheckpointError, ConfigError
 from shared.files.settings import number, whole_number
-from shared.random import derive_seed
 from shared.training.memory import keep_large_blocks
 from speech.audio.arrays import Form, Waveform, finite, warn_doubts, warn_replaced, whole_rate
-from speech.audio.bands import UpperBand, choose_upper_band
-from speech.audio.files import (
-    AudioInfo,
-    RawFormat,
-    audio_info,
-    create_audio,
-    notes_on,
-    open_audio,
-    refuse_same,
-    target_coding,
-)
+from speech.audio.bands import UpperBand
+from speech.audio.files import RawFormat
 from speech.inference import advice
 from speech.inference.engine import Engine
+from speech.inference.files import FileResult, enhance_file
+from speech.inference.folders import Existing, FolderReport, enhance_dir
 from speech.inference.longform import Windows
 from speech.inference.plausible import doubts
 from speech.inference.sampling import sampling_times
-from speech.inference.segments import Advance, Tally, bounded, frame_grid
+from speech.inference.segments import Advance, Tally, frame_grid
+from speech.inference.streaming import Stream
 from speech.model.config import Sampler, SamplingConfig
 from speech.model.model import BUNDLED, SpeechModel
-
-if TYPE_CHECKING:
-    from speech.inference.folders import Existing, FolderReport
-    from speech.inference.streaming import Stream
-
-
-@dataclass(frozen=True)
-class FileResult:
-    """What enhancing one file came to.
-
-    Attributes:
-        name: of the file.
-        seconds, channels, sample_rate: of the audio.
-        nfe: network calls that every sample went through.
-        replaced: samples that were not finite, and were taken for 0.
-        notes: what else there is to say: what is missing at the file's end, which tags the copy does not have, samples
-            that were cut off, energy that the recording does not have.
-    """
-
-    name: str
-    seconds: float
-    channels: int
-    sample_rate: int
-    nfe: int
-    replaced: int = 0
-    notes: tuple[str, ...] = ()
 
 
 class Enhancer:
@@ -132,8 +96,7 @@ class Enhancer:
         number("window_seconds", window_seconds, 16.0), number("overlap_seconds", overlap_seconds, 2.0)
         windows = Windows.of(window_seconds, overlap_seconds, frontend.sample_rate, grid)
         self.model = (model if device is None else model.to(device)).eval()
-        self.seed, self.draws, self.mix, self.upper_band = seed, draws, mix, choose_upper_band(upper_band)
-        self._tells_upper_band = upper_band is None and mix > 0
+        self.seed, self.draws, self.mix = seed, draws, mix
         on_cpu = self.model.device.type == "cpu"
         self.batch_size = batch_size or (1 if on_cpu else 4)
         if on_cpu:
@@ -141,15 +104,16 @@ class Enhancer:
         self.engine = Engine(
             self.model,
             self.sampling,
-            draws=1 if draws > 1 and self.is_deterministic else draws,
+            seed=seed,
+            draws=draws,
             mix=mix,
             windows=windows,
             batch_size=self.batch_size,
-            upper_band=self.upper_band,
+            upper_band=upper_band,
         )
+        self.upper_band = self.engine.upper_band
         self._nfe = 0
-        given = {"steps": steps is not None, "seed": seed != 0, "draws": draws > 1}
-        self.warn_without_effect([name for name, is_given in given.items() if is_given])
+        self.engine.warn_without_effect({"steps": steps is not None, "seed": seed != 0, "draws": draws > 1})
         advice.warn(advice.of_stability(model.sde, self.sampling))
 
     @classmethod
@@ -177,30 +141,9 @@ class Enhancer:
         """Network calls that every sample of the latest recording went through, all draws together."""
         return self._nfe
 
-    @functools.cached_property
-    def is_deterministic(self) -> bool:
-        """Whether results do not depend on the seed, so that one draw is as good as many."""
-        return advice.is_deterministic(self.model.sde, self.sampling)
-
-    def warn_without_effect(self, given: Sequence[str], stacklevel: int = 4) -> None:
-        """Tell of those of the given arguments ("steps", "seed", "draws", "peak") and of the settings of sampling that
-        change nothing."""
-        deterministic = bool({"seed", "draws"} & set(given)) and self.is_deterministic
-        advice.warn(advice.without_effect(self.model, self.sampling, given, deterministic), stacklevel)
-
-    def warn_upper_band(self, sample_rate: int, stacklevel: int = 3) -> None:
-        """Tell once what becomes of what lies above the model's band, where nobody chose it."""
-        if self._tells_upper_band and self.engine.has_upper_band(sample_rate):
-            self._tells_upper_band = False
-            advice.warn(
-                f"the model's band ends at {self.sample_rate / 2000:g} kHz; what a recording has above is kept, with a "
-                "gain that follows the model's (upper_band: follow; drop leaves it out)",
-                stacklevel,
-            )
-
     def seed_of(self, name: str) -> int:
         """The seed of the recording of this name in a folder, or of a file of this name."""
-        return derive_seed(self.seed, name)
+        return self.engine.seed_of(name)
 
     def enhance(
         self,
@@ -238,10 +181,10 @@ class Enhancer:
         seeds = [self.seed if seed is None else seed] * len(noisy) if not isinstance(seed, Sequence) else list(seed)
         if len(seeds) != len(noisy):
             raise ConfigError(f"{len(seeds)} seeds for a batch of {len(noisy)}: give one per item, or just one")
-        given_here = {"seed": seed is not None, "peak": peak is not None}
-        if any(given_here.values()):
-            self.warn_without_effect([name for name, is_given in given_here.items() if is_given])
-        self.warn_upper_band(sample_rate)
+        given = {"seed": seed is not None, "peak": peak is not None}
+        if any(given.values()):
+            self.engine.warn_without_effect(given)
+        self.engine.warn_upper_band(sample_rate)
         tally = Tally()
         if self.engine.is_short(noisy.shape[-1], sample_rate):
             rates, tallies = [sample_rate] * len(noisy), [tally] * len(noisy)
@@ -279,34 +222,9 @@ class Enhancer:
             DataError: the source cannot be read, the target cannot be written, or is the source.
             SamplingError: a result that cannot be right: this sampler fails. Nothing is written.
         """
-        source, target = Path(src), Path(dst)
-        target = target / source.name if os.path.isdir(target) else target
-        refuse_same(source, target)
-        info = audio_info(source, raw)
-        name = source.name if name is None else name
-        self.warn_upper_band(info.sample_rate)
-        tally = Tally()
-
-        def read() -> Iterator[np.ndarray]:
-            tally.replaced = 0
-            with open_audio(source, raw) as reader:
-                for block in reader.blocks():
-                    good, replaced = finite(block)
-                    tally.replaced += replaced
-                    yield good
-
-        total = info.seconds * info.channels
-        with (
-            create_audio(target, info, source) as writer,
-            bar(total, source.name, "s", show=progress is True, leave=False) as shown,
-        ):
-            shape, seed = (info.channels, info.samples), self.seed_of(name)
-            advance = progress if callable(progress) else bounded(shown)
-            for block in self.engine.blocks(read, info.sample_rate, shape, seed, tally, advance):
-                tally.limited += clipped(block, target, info)
-                writer.write(block)
-        self._nfe = tally.nfe
-        return file_result(name, info, tally, notes_on(info, writer.dropped))
+        result = enhance_file(self.engine, src, dst, name=name, raw=raw, progress=progress)
+        self._nfe = result.nfe
+        return result
 
     def enhance_dir(
         self,
@@ -319,31 +237,13 @@ class Enhancer:
         progress: bool = True,
     ) -> FolderReport:
         """Enhance the audio files of a folder and of the folders in it; see `speech.inference.folders.enhance_dir`."""
-        from speech.inference.folders import enhance_dir
-
-        report = enhance_dir(self, src, dst, existing=existing, workers=workers, raw=raw, progress=progress)
+        report = enhance_dir(self.engine, src, dst, existing=existing, workers=workers, raw=raw, progress=progress)
         self._nfe = report.nfe
         return report
 
     def stream(self, sample_rate: int, *, channels: int = 1, peak: float = 1.0, seed: int | None = None) -> Stream:
         """Enhance a signal while it comes, with a causal model; see `speech.inference.streaming.Stream`."""
-        from speech.inference.streaming import Stream
-
-        return Stream(self, sample_rate, channels=channels, peak=peak, seed=seed)
-
-
-def file_result(name: str, info: AudioInfo, tally: Tally, notes: tuple[str, ...]) -> FileResult:
-    """What enhancing a file came to."""
-    said = doubts(tally.limited, tally.louder)
-    notes = notes if said is None else (*notes, said)
-    return FileResult(name, info.seconds, info.channels, info.sample_rate, tally.nfe, tally.replaced, notes)
-
-
-def clipped(waveform: np.ndarray, target: Path, info: AudioInfo) -> int:
-    """How many samples lie beyond full scale, where the coding of `target` cuts them off there."""
-    if target_coding(target, info)[1] in ("FLOAT", "DOUBLE"):
-        return 0
-    return int(np.count_nonzero(np.abs(waveform) > 1))
+        return Stream(self.engine, sample_rate, channels=channels, peak=peak, seed=seed)
 
 
 def load_model(path_or_name: str | os.PathLike[str] = "default") -> SpeechModel:

@@ -37,7 +37,7 @@ _LONGEST_BLOCK = 8192
 
 
 @dataclass(frozen=True)
-class _Layout:
+class _Container:
     """How a kind of container writes its chunks: header and sizes in bytes."""
 
     first: int
@@ -52,9 +52,9 @@ class _Layout:
         return self.name + struct.calcsize(self.size)
 
 
-_RIFF = _Layout(first=12, name=4, size="<I", counts_header=False, align=2, total=4)
-_FORM = _Layout(first=12, name=4, size=">I", counts_header=False, align=2, total=4)
-_W64 = _Layout(first=40, name=16, size="<Q", counts_header=True, align=8, total=16)
+_RIFF = _Container(first=12, name=4, size="<I", counts_header=False, align=2, total=4)
+_FORM = _Container(first=12, name=4, size=">I", counts_header=False, align=2, total=4)
+_W64 = _Container(first=40, name=16, size="<Q", counts_header=True, align=8, total=16)
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Chunk:
     end: int
 
 
-def layout_of(file: BinaryIO) -> _Layout | None:
+def container_of(file: BinaryIO) -> _Container | None:
     """How the open file writes its chunks; None where it has none."""
     file.seek(0)
     head = file.read(12)
@@ -85,7 +85,7 @@ def layout_of(file: BinaryIO) -> _Layout | None:
 
 def chunks_of(file: BinaryIO) -> list[Chunk]:
     """The chunks of an open file, up to the first that cannot be one."""
-    layout, found = layout_of(file), list[Chunk]()
+    layout, found = container_of(file), list[Chunk]()
     if layout is None:
         return found
     total, place, long_data = os.fstat(file.fileno()).st_size, layout.first, None
@@ -152,7 +152,7 @@ def _length_field(file: BinaryIO, found: dict[str, Chunk], subtype: str) -> tupl
         return found["COMM"].body + 2, ">I"
     if "fact" in found and subtype in BLOCK_CODED:
         fact = found["fact"]
-        return fact.body, "<Q" if fact.end - fact.body >= 8 and layout_of(file) is _W64 else "<I"
+        return fact.body, "<Q" if fact.end - fact.body >= 8 and container_of(file) is _W64 else "<I"
     return None
 
 
@@ -179,7 +179,7 @@ def unclosed(path: Path) -> dict[int, bytes]:
     bytes by their place; empty where the sizes are there."""
     with open(path, "rb") as file:
         found, total = chunks_of(file), os.fstat(file.fileno()).st_size
-        if layout_of(file) is not _RIFF or not found or found[-1].name != "data" or found[-1].body != found[-1].end:
+        if container_of(file) is not _RIFF or not found or found[-1].name != "data" or found[-1].body != found[-1].end:
             return {}
     data = found[-1]
     size = min(total - data.body, 0xFFFFFFFF)
@@ -190,8 +190,8 @@ def copy_chunks(source: Path, written: Path) -> None:
     """Append to `written` the chunks of `source` beside the samples, if both are of one kind of container. What only
     holds for the source's samples is left out, and so is what is not whole there or would make the file too long."""
     with open(source, "rb") as file, open(written, "r+b") as target:
-        layout = layout_of(file)
-        if layout is None or layout != layout_of(target):
+        layout = container_of(file)
+        if layout is None or layout != container_of(target):
             return
         target.seek(0)
         is_long = target.read(4) == b"RF64"

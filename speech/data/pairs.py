@@ -19,7 +19,7 @@ from speech.audio.paths import sound_path
 from speech.data.clips import Waveform, audio_files, read_mono
 
 Split = Literal["train", "valid", "test", "all"]
-Layout = Literal["auto", "voicebank", "split", "reverb", "ears", "flat"]
+FolderLayout = Literal["auto", "voicebank", "split", "reverb", "ears", "flat"]
 
 VOICEBANK_VALIDATION_SPEAKERS = ("p226", "p287")
 _SNR_IN_NAME = re.compile(r"_-?\d+(\.\d+)?dB$")
@@ -34,7 +34,7 @@ class Pair:
     noisy: Path
 
 
-def find_pairs(folder: str | os.PathLike[str], split: Split = "test", layout: Layout = "auto") -> list[Pair]:
+def find_pairs(folder: str | os.PathLike[str], split: Split = "test", layout: FolderLayout = "auto") -> list[Pair]:
     """The pairs of a split, by name.
 
     Args:
@@ -50,9 +50,9 @@ def find_pairs(folder: str | os.PathLike[str], split: Split = "test", layout: La
         ConfigError: the split or the layout is not one that exists.
     """
     root = Path(folder)
-    if split not in get_args(Split) or layout not in get_args(Layout):
+    if split not in get_args(Split) or layout not in get_args(FolderLayout):
         raise ConfigError(
-            f"split {split!r}, layout {layout!r}: choose from {get_args(Split)} and from {get_args(Layout)}"
+            f"split {split!r}, layout {layout!r}: choose from {get_args(Split)} and from {get_args(FolderLayout)}"
         )
     if not root.is_dir():
         raise DataError(f"{root} is not a folder: give one that holds pairs of clean and noisy files")
@@ -67,9 +67,9 @@ def find_pairs(folder: str | os.PathLike[str], split: Split = "test", layout: La
     return chosen
 
 
-def _folders(root: Path, split: Split, layout: Layout) -> tuple[Path, Path, Layout]:
+def _folders(root: Path, split: Split, layout: FolderLayout) -> tuple[Path, Path, FolderLayout]:
     part = "trainset_28spk" if split in ("train", "valid") else "testset"
-    candidates: dict[Layout, list[tuple[Path, Path]]] = {
+    candidates: dict[FolderLayout, list[tuple[Path, Path]]] = {
         "voicebank": [
             (root / f"clean_{name}_wav", root / f"noisy_{name}_wav")
             for name in ([part, "trainset_56spk"] if part.startswith("train") else [part])
@@ -117,7 +117,7 @@ def _key(path: Path, root: Path) -> str:
 
 
 def pairs(
-    folder: str | os.PathLike[str], split: Split = "test", sample_rate: int = 16000, layout: Layout = "auto"
+    folder: str | os.PathLike[str], split: Split = "test", sample_rate: int = 16000, layout: FolderLayout = "auto"
 ) -> Iterator[tuple[str, Waveform, Waveform]]:
     """Whole files (id, clean, noisy), float32 (samples,) at `sample_rate` Hz, in the order of their names.
 
@@ -157,7 +157,7 @@ class PairSource:
         self,
         folder: str | os.PathLike[str],
         split: Split = "train",
-        layout: Layout = "auto",
+        layout: FolderLayout = "auto",
         *,
         sample_rate: int = 16000,
         seconds: float = 2.04,

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from speech.audio.bands import BandJoin, UpperBand
+from shared.random import derive_seed
+from speech.audio.bands import BandJoin, UpperBand, choose_upper_band
 from speech.audio.files import BLOCK_SECONDS, Resampler, resample
-from speech.inference.longform import Held, Tail, Window, Windows
+from speech.inference import advice
+from speech.inference.blend import Blend
+from speech.inference.longform import Tail, Window, Windows
 from speech.inference.segments import Advance, Segment, SegmentRunner, Tally
 from speech.model.config import SamplingConfig
 from speech.model.model import SpeechModel
@@ -22,11 +26,16 @@ class Engine:
     """Enhances finite recordings, float32 (channels, samples), of any rate and length.
 
     Args:
-        model, sampling, draws: what enhances, how, and how many results are averaged.
+        model, sampling: what enhances, and how.
+        seed: of the noise.
+        draws: results to average; where all would be the same, one is drawn.
         mix: share of the enhanced signal in the result.
         windows: how long recordings are cut.
         batch_size: windows at a time.
-        upper_band: what becomes of what is above the model's band.
+        upper_band: what becomes of what is above the model's band; None: "follow", and it is said.
+
+    Raises:
+        ConfigError: an unknown choice of the upper band.
     """
 
     def __init__(
@@ -34,16 +43,48 @@ class Engine:
         model: SpeechModel,
         sampling: SamplingConfig,
         *,
+        seed: int,
         draws: int,
         mix: float,
         windows: Windows,
         batch_size: int,
-        upper_band: UpperBand,
+        upper_band: UpperBand | None,
     ):
-        self.runner = SegmentRunner(model, sampling, draws, batch_size * windows.length)
+        self.model, self.sampling, self.seed, self.mix = model, sampling, seed, mix
+        self.upper_band = choose_upper_band(upper_band)
+        self.runner = SegmentRunner(
+            model, sampling, 1 if draws > 1 and self.is_deterministic else draws, batch_size * windows.length
+        )
         self.sample_rate = model.config.frontend.sample_rate
-        self._normalises = model.config.frontend.normalize != "not"
-        self._mix, self._windows, self._batch_size, self._upper_band = mix, windows, batch_size, upper_band
+        self.normalises = model.config.frontend.normalize != "not"
+        self._windows, self._batch_size = windows, batch_size
+        self._tells_upper_band = upper_band is None and mix > 0
+
+    @functools.cached_property
+    def is_deterministic(self) -> bool:
+        """Whether results do not depend on the seed, so that one draw is as good as many."""
+        return advice.is_deterministic(self.model.sde, self.sampling)
+
+    def seed_of(self, name: str) -> int:
+        """The seed of the recording of this name in a folder, or of a file of this name."""
+        return derive_seed(self.seed, name)
+
+    def warn_without_effect(self, given: Mapping[str, bool], stacklevel: int = 4) -> None:
+        """Tell of those of the arguments ("steps", "seed", "draws", "peak") that were given, and of the settings of
+        sampling, that change nothing."""
+        names = [name for name, is_given in given.items() if is_given]
+        deterministic = bool({"seed", "draws"} & set(names)) and self.is_deterministic
+        advice.warn(advice.without_effect(self.model, self.sampling, names, deterministic), stacklevel)
+
+    def warn_upper_band(self, sample_rate: int, stacklevel: int = 3) -> None:
+        """Tell once what becomes of what lies above the model's band, where nobody chose it."""
+        if self._tells_upper_band and self.has_upper_band(sample_rate):
+            self._tells_upper_band = False
+            advice.warn(
+                f"the model's band ends at {self.sample_rate / 2000:g} kHz; what a recording has above is kept, with a "
+                "gain that follows the model's (upper_band: follow; drop leaves it out)",
+                stacklevel,
+            )
 
     def is_short(self, samples: int, sample_rate: int) -> bool:
         """Whether a recording fits into one window."""
@@ -53,11 +94,14 @@ class Engine:
         """Whether something of a recording at this rate lies above the model's band."""
         return sample_rate > self.sample_rate
 
-    def joins(self, sample_rate: int, channels: int) -> BandJoin | None:
-        """What keeps the upper band of a recording at this rate; None where there is none, or it is left out."""
-        if self._upper_band == "drop" or not self.has_upper_band(sample_rate):
-            return None
-        return BandJoin(self.sample_rate, channels)
+    def blend(self, sample_rate: int, channels: int, *, streamed: bool = False) -> Blend:
+        """What leads from the enhanced signal of a recording at this rate to its result."""
+        join = None
+        if self.upper_band != "drop" and self.has_upper_band(sample_rate):
+            join = BandJoin(self.sample_rate, channels)
+        elif streamed and sample_rate < self.sample_rate:  # what the short filters take of the band's end
+            join = BandJoin(self.sample_rate, channels, sample_rate / 2)
+        return Blend(join, self.mix, channels)
 
     def short(
         self,
@@ -73,7 +117,7 @@ class Engine:
         Raises:
             SamplingError: a result cannot be right.
         """
-        if self._mix == 0:
+        if self.mix == 0:
             return [recording.copy() for recording in recordings]
         noisy = [resample(each, rate, self.sample_rate) for each, rate in zip(recordings, rates, strict=True)]
         segments: list[Segment] = []
@@ -89,8 +133,11 @@ class Engine:
             if len(recording) == 0:
                 results.append(recording)
                 continue
-            wet = np.stack([next(outputs) for _ in at_rate])
-            results.append(self._mixed(self._back(recording, at_rate, wet, rate), recording))
+            blend = self.blend(rate, len(recording))
+            blend.hear(recording)
+            blend.hear_low(at_rate)
+            wet = blend.stacked(np.stack([next(outputs) for _ in at_rate]))
+            results.append(blend.result(resample(wet, self.sample_rate, rate, length=recording.shape[1])))
         return results
 
     def whole(self, recording: np.ndarray, sample_rate: int, seed: int, tally: Tally, peak: float | None) -> np.ndarray:
@@ -131,39 +178,19 @@ class Engine:
         Raises:
             SamplingError: the result cannot be right.
         """
-        if self._mix == 0:
+        if self.mix == 0:
             yield from read()
             return
         channels, samples = shape
         peaks = np.zeros(channels, np.float32)
         for block in Resampler(sample_rate, self.sample_rate, channels).stream(read()):
             peaks = np.maximum(peaks, peaks_of(block))
-        dry, low, join = Held(channels), Held(channels), self.joins(sample_rate, channels)
-        keeps = join is not None or self._mix < 1
-        source = dry.keep(read()) if keeps else read()
-        at_rate = Resampler(sample_rate, self.sample_rate, channels).stream(source)
-        windows = self._windows.cut(at_rate if join is None else low.keep(at_rate))
-        wet = self._windows.join(self._enhanced(windows, peaks, peak, seed, tally, advance))
-        if join is not None:
-            wet = (join.stack(low.take(block.shape[1]), block) for block in wet)
-            channels *= BandJoin.SIGNALS
-        wet = Resampler(self.sample_rate, sample_rate, channels).stream(wet)
-        for block in Tail(channels, samples).of(wet):
-            if not keeps:
-                yield block
-                continue
-            recording = dry.take(block.shape[1])
-            yield self._mixed(block if join is None else join.join(block, recording), recording)
-
-    def _back(self, recording: np.ndarray, noisy: np.ndarray, wet: np.ndarray, rate: int) -> np.ndarray:
-        """An enhanced signal at the recording's rate; `noisy` is the recording at the model's."""
-        join = self.joins(rate, len(recording))
-        stacked = wet if join is None else join.stack(noisy, wet)
-        back = resample(stacked, self.sample_rate, rate, length=recording.shape[1])
-        return back if join is None else join.join(back, recording)
-
-    def _mixed(self, wet: np.ndarray, recording: np.ndarray) -> np.ndarray:
-        return wet if self._mix == 1 else self._mix * wet + (1 - self._mix) * recording
+        blend = self.blend(sample_rate, channels)
+        at_rate = Resampler(sample_rate, self.sample_rate, channels).stream(map(blend.hear, read()))
+        windows = self._windows.cut(map(blend.hear_low, at_rate))
+        wet = map(blend.stacked, self._windows.join(self._enhanced(windows, peaks, peak, seed, tally, advance)))
+        back = Resampler(self.sample_rate, sample_rate, blend.signals).stream(wet)
+        yield from map(blend.result, Tail(blend.signals, samples).of(back))
 
     def _enhanced(
         self,
@@ -192,7 +219,7 @@ class Engine:
 
     def _scales(self, peaks: np.ndarray, peak: float | None) -> list[float]:
         """What channels with these peaks are divided by for the network; 0 where they are silent."""
-        if not self._normalises:
+        if not self.normalises:
             peak = 1.0
         return [float(own if peak is None or own == 0 else peak) for own in peaks]
 

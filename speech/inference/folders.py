@@ -20,7 +20,8 @@ from shared.errors import ConfigError, DiffusionError
 from shared.files.io import remove_unfinished
 from speech.audio.arrays import finite
 from speech.audio.files import Audio, AudioInfo, RawFormat, audio_info, notes_on, read_audio, refuse_same, write_audio
-from speech.enhancer import Enhancer, FileResult, clipped, file_result
+from speech.inference.engine import Engine
+from speech.inference.files import FileResult, clipped, enhance_file, file_result
 from speech.inference.search import find_audio
 from speech.inference.segments import Advance, Tally, bounded
 
@@ -64,7 +65,7 @@ class _File:
 
 
 def enhance_dir(
-    enhancer: Enhancer,
+    engine: Engine,
     src: str | os.PathLike[str],
     dst: str | os.PathLike[str],
     *,
@@ -79,7 +80,7 @@ def enhance_dir(
     depends on its name in the folder and on the enhancer's seed: results are those of `enhance_file` with that name.
 
     Args:
-        enhancer: what enhances.
+        engine: what enhances.
         src: the folder; files whose suffix is in `speech.audio.files.AUDIO_SUFFIXES` are taken, unless they are hidden.
         dst: the folder for the results, made if need be; it may lie in `src`, and is then not searched.
         existing: what to do about targets that are there already.
@@ -104,12 +105,12 @@ def enhance_dir(
     report = FolderReport()
     paths, report.failed = find_audio(source, target)
     files = _plan(paths, source, target, existing, raw, report)
-    enhancer.warn_upper_band(max((file.info.sample_rate for file in files), default=0))
-    batches = _batches(enhancer, files)
+    engine.warn_upper_band(max((file.info.sample_rate for file in files), default=0))
+    batches = _batches(engine, files)
     total = float(sum(file.info.seconds * file.info.channels for file in files))
     with bar(total, source.name, "s", show=progress) as shown:
-        job = _Job(enhancer, raw, report, bounded(shown))
-        _run_all(job, batches, *_share(enhancer, workers, len(batches)))
+        job = _Job(engine, raw, report, bounded(shown))
+        _run_all(job, batches, *_share(engine, workers, len(batches)))
     report.files.sort(key=lambda file: file.name)
     report.failed = dict(sorted(report.failed.items()))
     report.seconds = time.perf_counter() - started
@@ -136,21 +137,19 @@ def _plan(
     return files
 
 
-def _batches(enhancer: Enhancer, files: Sequence[_File]) -> list[list[_File]]:
+def _batches(engine: Engine, files: Sequence[_File]) -> list[list[_File]]:
     """Files that fit into a window in groups of the same number of frames, the others alone; the longest first."""
     groups: dict[tuple[bool, int], list[list[_File]]] = {}
     for file in sorted(files, key=lambda file: (-file.info.seconds, file.name)):
-        samples = int(np.ceil(file.info.seconds * enhancer.sample_rate))
-        short = enhancer.engine.is_short(file.info.samples, file.info.sample_rate)
+        samples = int(np.ceil(file.info.seconds * engine.sample_rate))
+        short = engine.is_short(file.info.samples, file.info.sample_rate)
         if not short:
             groups.setdefault((short, len(groups)), []).append([file])
             continue
-        runner = enhancer.engine.runner
+        runner = engine.runner
         frames = runner.bucket(samples)
         group = groups.setdefault((short, frames), [[]])
-        if sum(f.info.channels for f in group[-1]) * enhancer.engine.runner.draws >= enhancer.engine.runner.batch_of(
-            frames
-        ):
+        if sum(f.info.channels for f in group[-1]) * engine.runner.draws >= engine.runner.batch_of(frames):
             group.append([])
         group[-1].append(file)
     return [batch for group in groups.values() for batch in group]
@@ -163,14 +162,14 @@ class _Stopped(BaseException):
 class _Job:
     """Takes batches through reading, network and writing; files that fail go into the report."""
 
-    def __init__(self, enhancer: Enhancer, raw: RawFormat | None, report: FolderReport, advance: Advance):
-        self._enhancer, self._raw, self._report, self._advance = enhancer, raw, report, advance
+    def __init__(self, engine: Engine, raw: RawFormat | None, report: FolderReport, advance: Advance):
+        self._engine, self._raw, self._report, self._advance = engine, raw, report, advance
         self._lock = threading.Lock()
         self.stopping = threading.Event()
 
     def run(self, batch: Sequence[_File]) -> None:
         """Enhance the files of one batch; if that fails, each alone."""
-        if not self._enhancer.engine.is_short(batch[0].info.samples, batch[0].info.sample_rate):
+        if not self._engine.is_short(batch[0].info.samples, batch[0].info.sample_rate):
             self._alone(batch[0])
             return
         read: list[_Read] = []
@@ -180,10 +179,10 @@ class _Job:
                 read.append(_Read(file, audio, *finite(audio.waveform)))
         tallies = [Tally(replaced=item.replaced) for item in read]
         try:
-            results = self._enhancer.engine.short(
+            results = self._engine.short(
                 [item.noisy for item in read],
                 [item.audio.sample_rate for item in read],
-                [self._enhancer.seed_of(item.file.name) for item in read],
+                [self._engine.seed_of(item.file.name) for item in read],
                 tallies,
                 self._progress,
             )
@@ -200,8 +199,8 @@ class _Job:
 
     def _alone(self, file: _File) -> None:
         with self._failures_of(file):
-            result = self._enhancer.enhance_file(
-                file.source, file.target, name=file.name, raw=self._raw, progress=self._progress
+            result = enhance_file(
+                self._engine, file.source, file.target, name=file.name, raw=self._raw, progress=self._progress
             )
             self._succeeded(result)
 
@@ -233,10 +232,10 @@ class _Read:
     replaced: int
 
 
-def _share(enhancer: Enhancer, workers: int | None, batches: int) -> tuple[int, int]:
+def _share(engine: Engine, workers: int | None, batches: int) -> tuple[int, int]:
     """Batches at a time, and CPU threads for each."""
     threads = torch.get_num_threads()
-    on_cpu = enhancer.model.device.type == "cpu"
+    on_cpu = engine.model.device.type == "cpu"
     wanted = workers or (threads if on_cpu else 2)
     wanted = max(1, min(wanted, batches))
     return wanted, max(1, threads // wanted) if on_cpu else threads

@@ -127,12 +127,6 @@ class Held:
         self._nothing = np.zeros((channels, 0), np.float32)
         self._blocks: list[np.ndarray] = []
 
-    def keep(self, blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        """The blocks as they are, remembered."""
-        for block in blocks:
-            self.add(block)
-            yield block
-
     def add(self, block: np.ndarray) -> None:
         """Remember the next block."""
         self._blocks.append(block)

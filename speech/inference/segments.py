@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm.std import tqdm
 
 from shared.random import PlacedGenerator
@@ -164,8 +164,7 @@ class SegmentRunner:
         if self.model.frame_multiple == 1:
             whole = mirrored(wave, frontend.config.samples(frames) + frontend.config.n_fft // 2)
             return frontend(whole)[..., :frames]
-        spectrogram = self.model.pad_frames(frontend(wave), self.sampling.frame_padding)
-        return nn.functional.pad(spectrogram, (0, frames - spectrogram.shape[-1]))
+        return self.model.pad_frames(frontend(wave), self.sampling.frame_padding, frames)
 
 
 def bounded(bar: tqdm) -> Advance:

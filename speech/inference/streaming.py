@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -13,17 +13,13 @@ from shared.errors import ConfigError, DataError
 from shared.files.settings import number, whole_number
 from shared.random import PlacedGenerator
 from speech.audio.arrays import Form, Waveform, finite, warn_doubts, whole_rate
-from speech.audio.bands import BandJoin
 from speech.audio.files import fit_length
 from speech.audio.short_resampler import ShortResampler
-from speech.inference.longform import Held
+from speech.inference.engine import Engine
 from speech.inference.plausible import Plausible, doubts
 from speech.inference.sampling import sample_spectrogram
 from speech.model.frontend import FrontEnd, mirrored
 from speech.model.model import SpeechModel
-
-if TYPE_CHECKING:
-    from speech.enhancer import Enhancer
 
 
 @runtime_checkable
@@ -46,41 +42,36 @@ class Stream:
     The level is not looked for, since the loudest part may be yet to come: `peak` says it.
 
     Args:
-        enhancer: its model must be causal; sampler, steps, seed, draws, mix and upper band are its.
+        engine: its model must be causal; sampler, steps, seed, draws, mix and upper band are its.
         sample_rate: of the signal, in Hz.
         channels: of the signal.
         peak: level that the signal's peaks reach, which the network sees as 1; full scale is 1. Of no effect for a
             model whose front end does not normalise.
-        seed: of the noise; None means the enhancer's.
+        seed: of the noise; None means the engine's.
 
     Raises:
         ConfigError: the model looks ahead, the sampler's steps depend on the whole signal, or an impossible value.
     """
 
     def __init__(
-        self, enhancer: Enhancer, sample_rate: int, *, channels: int = 1, peak: float = 1.0, seed: int | None = None
+        self, engine: Engine, sample_rate: int, *, channels: int = 1, peak: float = 1.0, seed: int | None = None
     ):
         sample_rate, channels = whole_rate(sample_rate), whole_number("channels", channels, 2)
         if sample_rate < 1 or channels < 1 or not number("peak", peak, 1.0) > 0:
             raise ConfigError(f"sample_rate={sample_rate}, channels={channels}, peak={peak}: need all of them positive")
-        self._enhancer, self.sample_rate, self.channels = enhancer, sample_rate, channels
-        normalised = enhancer.model.config.frontend.normalize != "not"
-        self._core = _Core(enhancer, channels, peak if normalised else 1.0, enhancer.seed if seed is None else seed)
-        self._join = enhancer.engine.joins(sample_rate, channels)
-        if sample_rate < enhancer.sample_rate:  # what the short filters take of the band's end
-            self._join = BandJoin(enhancer.sample_rate, channels, sample_rate / 2)
-        signals = channels if self._join is None else channels * self._join.SIGNALS
-        self._in = ShortResampler(sample_rate, enhancer.sample_rate, channels)
-        self._out = ShortResampler(enhancer.sample_rate, sample_rate, signals)
-        self._low, self._dry = Held(channels), Held(channels)
+        self._engine, self.sample_rate, self.channels = engine, sample_rate, channels
+        self._core = _Core(engine, channels, peak if engine.normalises else 1.0, engine.seed if seed is None else seed)
+        self._blend = engine.blend(sample_rate, channels, streamed=True)
+        self._in = ShortResampler(sample_rate, engine.sample_rate, channels)
+        self._out = ShortResampler(engine.sample_rate, sample_rate, self._blend.signals)
         self._pushed = self._emitted = 0
         self._flushed = self._told = False
         self._form = Form((channels, 0), torch.float32, None)
         self.latency = self._latency()
-        enhancer.warn_upper_band(sample_rate, stacklevel=5)
+        engine.warn_upper_band(sample_rate, stacklevel=5)
         given = {"seed": seed is not None, "peak": peak != 1}
         if any(given.values()):
-            enhancer.warn_without_effect([name for name, is_given in given.items() if is_given], stacklevel=5)
+            engine.warn_without_effect(given, stacklevel=5)
 
     @property
     def nfe(self) -> int:
@@ -133,22 +124,13 @@ class Stream:
             raise ConfigError("this stream was flushed; make another for another signal")
         self._flushed = last
         self._pushed += noisy.shape[1]
-        at_rate = self._in.push(noisy, last)
-        wet = self._core.push(at_rate, last)
-        if self._join is not None:
-            self._low.add(at_rate)
-            wet = self._join.stack(self._low.take(wet.shape[1]), wet)
-        wet = self._out.push(wet, last)
-        wet = fit_length(wet, self._pushed - self._emitted) if last else wet[:, : self._pushed - self._emitted]
-        self._emitted += wet.shape[1]
+        at_rate = self._blend.hear_low(self._in.push(self._blend.hear(noisy), last))
+        back = self._out.push(self._blend.stacked(self._core.push(at_rate, last)), last)
+        wanted = self._pushed - self._emitted
+        back = fit_length(back, wanted) if last else back[:, :wanted]
+        self._emitted += back.shape[1]
         self._tell_doubts()
-        mix = self._enhancer.mix
-        if mix == 1 and self._join is None:
-            return wet
-        self._dry.add(noisy)
-        recording = self._dry.take(wet.shape[1])
-        wet = wet if self._join is None else self._join.join(wet, recording)
-        return wet if mix == 1 else mix * wet + (1 - mix) * recording
+        return self._blend.result(back)
 
     def _tell_doubts(self) -> None:
         """Say once that results are too loud."""
@@ -161,8 +143,8 @@ class Stream:
     def _latency(self) -> float:
         """How long after it a sample comes out at the latest, in seconds: a window of the spectrogram, and where the
         rates differ the reach of both filters and a sample of either grid."""
-        rate = self._enhancer.sample_rate
-        window = self._enhancer.model.config.frontend.n_fft / rate
+        rate = self._engine.sample_rate
+        window = self._engine.model.config.frontend.n_fft / rate
         if rate == self.sample_rate:
             return window
         return window + self._in.delay + self._out.delay + 1 / rate + 1 / self.sample_rate
@@ -171,16 +153,16 @@ class Stream:
 class _Core:
     """The model at its own rate: spectrogram, sampler and back, each going on where it was."""
 
-    def __init__(self, enhancer: Enhancer, channels: int, peak: float, seed: int):
-        model, sampling = enhancer.model, enhancer.sampling
+    def __init__(self, engine: Engine, channels: int, peak: float, seed: int):
+        model, sampling = engine.model, engine.sampling
         if sampling.sampler == "ode" or (sampling.sampler == "pc" and sampling.corrector == "langevin"):
             raise ConfigError(
                 f"sampler {sampling.sampler!r} (corrector {sampling.corrector!r}) chooses its steps by the whole "
                 "signal; for a stream take another, such as sde1 or ode2"
             )
         self._model, self._network = _streaming_model(model)
-        self._sampling, self._draws = sampling, enhancer.engine.runner.draws
-        self.checks = [Plausible(sampling, enhancer.sample_rate) for _ in range(channels)]
+        self._sampling, self._draws = sampling, engine.runner.draws
+        self.checks = [Plausible(sampling, engine.sample_rate) for _ in range(channels)]
         self._channels, self._peak, self._seed = channels, peak, seed
         self._analysis = _Analysis(model.frontend, channels)
         self._synthesis = _Synthesis(model.frontend, channels)

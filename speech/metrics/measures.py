@@ -63,7 +63,7 @@ WITHOUT_REFERENCE = tuple(name for name, metric in METRICS.items() if not metric
 
 
 @dataclass(frozen=True)
-class Pair:
+class Compared:
     """A reference, an estimate, and, where it is known, the recording before enhancement: waveforms at one rate."""
 
     reference: Any
@@ -85,23 +85,23 @@ class Pair:
         return noisy - clean
 
 
-def _alone(name: str, metric: Callable[..., float]) -> Callable[[Pair], dict[str, float]]:
+def _alone(name: str, metric: Callable[..., float]) -> Callable[[Compared], dict[str, float]]:
     return lambda pair: {name: strict(metric)(pair.reference, pair.estimate, pair.sample_rate)}
 
 
-def _against_noise(name: str, metric: Callable[..., float]) -> Callable[[Pair], dict[str, float]]:
+def _against_noise(name: str, metric: Callable[..., float]) -> Callable[[Compared], dict[str, float]]:
     return lambda pair: {name: strict(metric)(pair.reference, pair.estimate, pair.sample_rate, noise=pair.noise)}
 
 
-def _composites(pair: Pair) -> dict[str, float]:
+def _composites(pair: Compared) -> dict[str, float]:
     return asdict(composite(pair.reference, pair.estimate, pair.sample_rate, pesq=pair.pesq_wb))
 
 
-def _opinions(pair: Pair) -> dict[str, float]:
+def _opinions(pair: Compared) -> dict[str, float]:
     return {f"dnsmos_{name}": value for name, value in asdict(dnsmos(pair.estimate, pair.sample_rate)).items()}
 
 
-_COMPUTED: dict[tuple[str, ...], Callable[[Pair], dict[str, float]]] = {
+_COMPUTED: dict[tuple[str, ...], Callable[[Compared], dict[str, float]]] = {
     ("pesq_wb",): lambda pair: {"pesq_wb": pair.pesq_wb},
     ("pesq_nb",): _alone("pesq_nb", pesq_nb),
     ("estoi",): _alone("estoi", estoi),
@@ -172,7 +172,7 @@ def score(
         ConfigError: As `chosen_metrics`.
     """
     names = chosen_metrics(metrics, noise=noisy is not None, reference=reference is not None)
-    pair = Pair(reference, estimate, sample_rate, noisy)
+    pair = Compared(reference, estimate, sample_rate, noisy)
     found: dict[str, Score] = {}
     for together, compute in _COMPUTED.items():
         if not set(together).isdisjoint(names):

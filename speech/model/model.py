@@ -90,18 +90,19 @@ class SpeechModel(nn.Module):
         """
         return self.denoiser(x_t, t, y)
 
-    def pad_frames(self, spectrogram: Tensor, mode: FramePadding = "zero") -> Tensor:
-        """The spectrogram continued to a multiple of `frame_multiple` frames, by zeros or mirrored.
+    def pad_frames(self, spectrogram: Tensor, mode: FramePadding = "zero", frames: int = 0) -> Tensor:
+        """The spectrogram continued to a multiple of `frame_multiple` frames, by zeros or mirrored; then by zeros to
+        `frames`.
 
         Too short to be mirrored that far, it is continued by zeros. `speech.inference.segments` does this with
         recordings; the network's calls and samplers take the frames that they are given.
         """
         missing = -spectrogram.shape[-1] % self.frame_multiple
-        if missing == 0:
-            return spectrogram
-        if mode == "reflect" and missing < spectrogram.shape[-1]:
-            return torch.cat([spectrogram, spectrogram[..., -missing - 1 : -1].flip(-1)], dim=-1)
-        return nn.functional.pad(spectrogram, (0, missing))
+        frames = max(frames, spectrogram.shape[-1] + missing)
+        if mode == "reflect" and 0 < missing < spectrogram.shape[-1]:
+            spectrogram = torch.cat([spectrogram, spectrogram[..., -missing - 1 : -1].flip(-1)], dim=-1)
+        missing = frames - spectrogram.shape[-1]
+        return nn.functional.pad(spectrogram, (0, missing)) if missing else spectrogram
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
         """Write `config.json` and `model.safetensors` to `folder`, each atomically."""

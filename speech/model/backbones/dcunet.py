@@ -15,12 +15,12 @@ from torch import Tensor, nn
 from shared.errors import ConfigError, DataError
 
 Architecture = Literal["DCUNet-10", "DCUNet-16", "DCUNet-20", "DilDCUNet-v2"]
-Pair = tuple[int, int]
+Extent = tuple[int, int]
 
 
 @dataclass(frozen=True)
 class Layer:
-    """A level of the way down; the way up mirrors it. Pairs are of frequencies and frames.
+    """A level of the way down; the way up mirrors it. Extents are of frequencies and frames.
 
     Attributes:
         outputs: complex channels.
@@ -28,9 +28,9 @@ class Layer:
     """
 
     outputs: int
-    kernel: Pair
-    stride: Pair
-    dilation: Pair = (1, 1)
+    kernel: Extent
+    stride: Extent
+    dilation: Extent = (1, 1)
 
 
 ARCHITECTURES: dict[str, tuple[Layer, ...]] = {

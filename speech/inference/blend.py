@@ -1,0 +1,53 @@
+"""From an enhanced signal at the model's rate to the result: the band above joined to it, the noisy signal mixed in."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from speech.audio.bands import BandJoin
+from speech.inference.longform import Held
+
+
+class Blend:
+    """What an enhanced signal goes through on its way back, in blocks (channels, n) of any size.
+
+    It keeps of the noisy recording what is needed, until what is made of it comes.
+
+    Args:
+        join: what keeps the band above the model's; None where there is none, or it is left out.
+        mix: share of the enhanced signal in the result.
+        channels: of the recording.
+
+    Attributes:
+        signals: how many signals go to the recording's rate together.
+    """
+
+    def __init__(self, join: BandJoin | None, mix: float, channels: int):
+        self._join, self._mix = join, mix
+        self._dry, self._low = Held(channels), Held(channels)
+        self.signals = channels if join is None else channels * BandJoin.SIGNALS
+
+    def hear(self, recording: np.ndarray) -> np.ndarray:
+        """Remember the next block of the recording, and return it."""
+        if self._join is not None or self._mix < 1:
+            self._dry.add(recording)
+        return recording
+
+    def hear_low(self, noisy: np.ndarray) -> np.ndarray:
+        """Remember the next block of the recording at the model's rate, and return it."""
+        if self._join is not None:
+            self._low.add(noisy)
+        return noisy
+
+    def stacked(self, wet: np.ndarray) -> np.ndarray:
+        """The next block of the enhanced signal (channels, n) at the model's rate, as it goes to the recording's:
+        (signals, n)."""
+        return wet if self._join is None else self._join.stack(self._low.take(wet.shape[1]), wet)
+
+    def result(self, back: np.ndarray) -> np.ndarray:
+        """The next block of the result (channels, n), from what came back at the recording's rate (signals, n)."""
+        if self._join is None and self._mix == 1:
+            return back
+        dry = self._dry.take(back.shape[1])
+        wet = back if self._join is None else self._join.join(back, dry)
+        return wet if self._mix == 1 else self._mix * wet + (1 - self._mix) * dry
