@@ -16,7 +16,6 @@ STATEFUL = {
     "shared.training.batches.Batch",
     "shared.samplers.run.SampleResult",
     "speech.inference.advice._MadeUp",
-    "speech.data.prepare.common.Prepared",
     "speech.inference.folders.FolderReport",
     "speech.inference.segments.Tally",
     "tsdiff.evaluation.metrics.CentralCoverage",
