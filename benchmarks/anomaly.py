@@ -24,7 +24,8 @@ from benchmarks.machine import header, table
 from benchmarks.sets import DEFAULT_DATA, load
 from shared.files.io import atomic_path, write_text
 from tsdiff import TSDiffEstimator, TSDiffPredictor
-from tsdiff.commands.anomaly import STEPS, tail
+from tsdiff.commands.anomaly import tail
+from tsdiff.commands.options import Anomaly
 from tsdiff.data import Entry, split_windows
 from tsdiff.estimator import DEFAULT_TRAINING
 from tsdiff.tasks.anomaly.detection import (
@@ -59,7 +60,7 @@ def trained(name: str, entries: list[Entry], freq: str, horizon: int, cache: Pat
     if (folder / "seconds.txt").is_file():
         return TSDiffPredictor.from_pretrained(folder), float((folder / "seconds.txt").read_text(encoding="utf-8"))
     started = time.process_time()
-    estimator = TSDiffEstimator(freq, horizon, training=DEFAULT_TRAINING).with_training(max_steps=STEPS)
+    estimator = TSDiffEstimator(freq, horizon, training=DEFAULT_TRAINING).with_training(max_steps=Anomaly.steps)
     predictor = estimator.train(entries, progress=False)
     seconds = time.process_time() - started
     predictor.serialize(folder)
@@ -216,7 +217,7 @@ def main(
         frame = pd.DataFrame(rows).assign(set=name)
         frames.append(frame)
         about = (
-            f"\n{len(entries)} of {len(every)} series, trained on all {STEPS} steps in {training:.0f} CPU s; "
+            f"\n{len(entries)} of {len(every)} series, trained on all {Anomaly.steps} steps in {training:.0f} CPU s; "
             f"{windows} windows scored.\n"
         )
         parts.append(report(name, frame, seconds, windows) + about)

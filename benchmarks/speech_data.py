@@ -24,11 +24,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.machine import header, table
 from benchmarks.speech_models import SHARED_SPEECH
+from recipes.speech_pairs.frozen import prepare_mix
 from shared.files.io import write_text
 from shared.training.batches import BatchSource
 from speech.data import MixConfig, MixSource, PairSource, preset
 from speech.data.clips import Clip, read_clips
-from speech.data.prepare import prepare_mix
 from speech.data.rooms import ImpulseResponse, RoomConfig, read_responses, simulated_responses
 
 TARGET = 200.0

@@ -10,8 +10,7 @@ A run that is interrupted goes on where it was; a second run reuses the trained 
 the same.
 """
 
-from tsdiff.commands import anomaly
-from tsdiff.commands.common import run
+from tsdiff.commands import script
 
 if __name__ == "__main__":
-    run(anomaly.main, __doc__)
+    script("anomaly", __doc__)

@@ -10,8 +10,7 @@ kept is said. In a folder, files whose target exists are skipped, so that a
 run that was interrupted goes on where it was (--overwrite makes all of them anew).
 """
 
-from speech.commands import enhance
-from speech.commands.common import run
+from speech.commands import script
 
 if __name__ == "__main__":
-    run(enhance.main, __doc__)
+    script("enhance", __doc__)

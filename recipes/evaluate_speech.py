@@ -7,8 +7,7 @@
 Files are paired by name. Those that cannot be scored are listed with the reason and left out of the means.
 """
 
-from speech.commands import evaluate
-from speech.commands.common import run
+from speech.commands import script
 
 if __name__ == "__main__":
-    run(evaluate.main, __doc__)
+    script("evaluate", __doc__)

@@ -8,8 +8,7 @@
 Data and settings come from --config as in train_tsdiff.py, which left them as experiment.yaml beside its results.
 """
 
-from tsdiff.commands import evaluate
-from tsdiff.commands.common import run
+from tsdiff.commands import script
 
 if __name__ == "__main__":
-    run(evaluate.main, __doc__)
+    script("evaluate", __doc__)

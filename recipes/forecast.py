@@ -10,8 +10,7 @@ after the end of the data is forecast too. A run that is interrupted goes on whe
 trained model as long as data and settings are the same.
 """
 
-from tsdiff.commands import forecast
-from tsdiff.commands.common import run
+from tsdiff.commands import script
 
 if __name__ == "__main__":
-    run(forecast.main, __doc__)
+    script("forecast", __doc__)

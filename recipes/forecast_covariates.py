@@ -20,10 +20,10 @@ import pandas as pd
 import typer
 from gluonts.model.forecast import SampleForecast
 
+from shared.console.command import claim_output, prepare, run, show
 from shared.errors import ConfigError
 from shared.files.io import write_json, write_text
 from tsdiff import TSDiffEstimator
-from tsdiff.commands.common import claim_output, prepare, run, show
 from tsdiff.data import Entry, SeriesSet, WindowSplit, load_dataset, split_windows
 from tsdiff.estimator import DEFAULT_TRAINING
 from tsdiff.evaluation.metrics import Metrics, evaluate, metrics_table

@@ -9,8 +9,7 @@ Gaps are missing rows, empty cells and NaN, anywhere in a series. In the last --
 are hidden (--hide) and imputed beside simple fillings, so that the table tells how far the intervals can be trusted.
 """
 
-from tsdiff.commands import impute
-from tsdiff.commands.common import run
+from tsdiff.commands import script
 
 if __name__ == "__main__":
-    run(impute.main, __doc__)
+    script("impute", __doc__)

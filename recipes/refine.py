@@ -9,8 +9,7 @@ The base forecasters are trained on what comes before the last --windows horizon
 the model moves their samples to where it finds them likely, and the table scores both.
 """
 
-from tsdiff.commands import refine
-from tsdiff.commands.common import run
+from tsdiff.commands import script
 
 if __name__ == "__main__":
-    run(refine.main, __doc__)
+    script("refine", __doc__)

@@ -10,8 +10,7 @@ them beside other real windows and two surrogates with the real windows' second 
 to score them on the real test windows. A run that is interrupted goes on where it was.
 """
 
-from tsdiff.commands import synthesize
-from tsdiff.commands.common import run
+from tsdiff.commands import script
 
 if __name__ == "__main__":
-    run(synthesize.main, __doc__)
+    script("synthesize", __doc__)

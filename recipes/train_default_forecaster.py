@@ -16,8 +16,8 @@ from typing import Annotated
 
 import typer
 
+from shared.console.command import prepare, run, show
 from shared.files.io import write_json
-from tsdiff.commands.common import ThreadsOption, prepare, run, show
 from tsdiff.model.model import BUNDLED
 from tsdiff.predictor import TSDiffPredictor
 from tsdiff.pretraining.default import SAMPLING, TRAINING, default_source, new_model, train
@@ -30,7 +30,7 @@ def main(
     synthetic: Annotated[int, typer.Option(help="Synthetic series.")] = 24000,
     seed: Annotated[int, typer.Option(help="Of everything.")] = 0,
     install: Annotated[bool, typer.Option("--install", help="Write the model into the package, too.")] = False,
-    threads: ThreadsOption = 1,
+    threads: Annotated[int, typer.Option(help="CPU threads.", min=1)] = 1,
 ) -> None:
     """Train the bundled forecaster."""
     prepare(threads)

@@ -12,8 +12,7 @@ metrics.json, metrics.md, a picture of the curves, the settings as experiment.ya
 is interrupted goes on where it was.
 """
 
-from speech.commands.common import run
-from speech.commands.train import main
+from speech.commands import script
 
 if __name__ == "__main__":
-    run(main, __doc__)
+    script("train", __doc__)

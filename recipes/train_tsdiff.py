@@ -11,8 +11,7 @@ model of each seed, metrics.json, results.csv, results.md, tuning.md, a picture,
 run that is interrupted goes on where it was.
 """
 
-from tsdiff.commands import train
-from tsdiff.commands.common import run
+from tsdiff.commands import script
 
 if __name__ == "__main__":
-    run(train.main, __doc__)
+    script("train", __doc__)

@@ -31,3 +31,7 @@ class TrainingError(DiffusionError, RuntimeError):
 
 class SamplingError(DiffusionError, RuntimeError):
     """Sampling came to a result that cannot be right, for example values that are not finite."""
+
+
+class MissingPackageError(DiffusionError, ModuleNotFoundError):
+    """A package that only an extra installs is not there; the message tells the command."""

@@ -15,7 +15,6 @@ import tsdiff
 STATEFUL = {
     "shared.training.batches.Batch",
     "shared.samplers.run.SampleResult",
-    "speech.data.prepare.common.Prepared",
     "speech.inference.folders.FolderReport",
     "speech.inference.segments.Tally",
     "tsdiff.evaluation.metrics.CentralCoverage",

@@ -11,16 +11,17 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from functools import wraps
+from dataclasses import MISSING, dataclass, fields
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 from rich.console import Console
 from rich.table import Table
+from typer.core import TyperCommand
 
 from shared.console.progress import is_quiet, set_quiet
 from shared.errors import ConfigError, DiffusionError
@@ -40,7 +41,6 @@ _CONTEXT = {"max_content_width": 120}
 _LOG_WIDTH = 160
 """Columns of a table that goes to a file or a pipe."""
 
-DeviceOption = Annotated[str, typer.Option("--device", help="cpu, cuda, or auto: a GPU where there is one.")]
 _QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Only results and errors: no notes, no progress.")]
 
 
@@ -55,6 +55,91 @@ def _tell_version(wanted: bool) -> None:
 _VersionOption = Annotated[
     bool, typer.Option("--version", is_eager=True, callback=_tell_version, help="Show the version and exit.")
 ]
+
+
+@dataclass(frozen=True)
+class Verb:
+    """A verb of a console command, which its help page does not load.
+
+    Attributes:
+        options: a frozen dataclass, a field an option; its docstring is the help. What it inherits stands in the help
+            under the docstring of the class that it is from.
+        module: whose `main` takes them.
+    """
+
+    options: type
+    module: str
+
+    def command(self, version: bool = False) -> Callable[..., None]:
+        """The function for typer; with --version where it is a script of its own."""
+        kinds = get_type_hints(self.options, include_extras=True)
+        parameters = [
+            inspect.Parameter(
+                field.name,
+                inspect.Parameter.KEYWORD_ONLY,
+                annotation=kinds[field.name],
+                default=inspect.Parameter.empty if field.default is MISSING else field.default,
+            )
+            for field in fields(self.options)
+        ]
+        required_first = sorted(parameters, key=lambda one: one.default is not inspect.Parameter.empty)
+        main: Callable[..., None] = lambda **values: import_module(self.module).main(self.options(**values))  # noqa: E731
+        return _quietable(main, required_first, version)
+
+    def page(self) -> type[TyperCommand]:
+        """The command's help page: its own options, then those that it shares with others, by the class they are of."""
+        place = {
+            name: kind.__doc__ for kind in reversed(self.options.__mro__) for name in inspect.get_annotations(kind)
+        }
+        own = self.options.__doc__
+
+        class Page(TyperCommand):
+            def format_options(self, ctx: typer.Context, formatter: Any) -> None:
+                parts: dict[str, list[tuple[str, str]]] = {"Arguments": [], "Options": []}
+                for option in self.get_params(ctx):
+                    title = place.get(str(option.name), own)
+                    if option.param_type_name == "argument":
+                        title = "Arguments"
+                    if (record := option.get_help_record(ctx)) is not None:
+                        parts.setdefault("Options" if title == own else str(title), []).append(record)
+                for title, records in parts.items():
+                    if records:
+                        with formatter.section(title):
+                            formatter.write_dl(records)
+
+        return Page
+
+
+def _quietable(
+    call: Callable[..., None], parameters: Iterable[inspect.Parameter], version: bool
+) -> Callable[..., None]:
+    """A function for typer that takes --quiet besides, and --version where it is a script of its own."""
+
+    def called(*, quiet: bool, version: bool = False, **values: Any) -> None:
+        set_quiet(quiet or is_quiet())
+        call(**values)
+
+    added = {"quiet": _QuietOption, **({"version": _VersionOption} if version else {})}
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    more = [inspect.Parameter(name, keyword, default=False, annotation=kind) for name, kind in added.items()]
+    called.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [one.replace(kind=keyword) for one in parameters] + more
+    )
+    called.__annotations__ = {name: one.annotation for name, one in called.__signature__.parameters.items()}
+    return called
+
+
+def _add(app: typer.Typer, name: str | None, verb: Verb | Callable[..., None], about: str | None) -> None:
+    """Make a verb, or a function whose parameters are options, a command of an application, or, nameless, all of it."""
+    alone = name is None
+    if isinstance(verb, Verb):
+        command, page = verb.command(alone), verb.page()
+    else:
+        command, page = (
+            _quietable(verb, inspect.signature(verb, eval_str=True).parameters.values(), alone),
+            TyperCommand,
+        )
+    app.command(name, cls=page, help=kept_lines(about), context_settings=_CONTEXT)(command)
 
 
 def show(result: str | Table) -> None:
@@ -100,22 +185,16 @@ def _note_warning(message: Warning | str, category: type[Warning], *place: Any) 
     note(str(message) if own else f"{category.__name__}: {message} ({place[0]}:{place[1]})")
 
 
-def run(command: Callable[..., None], about: str | None) -> None:
-    """Run one command as a script: its options, `about` as help, and what it raises as one line and exit status 1."""
+def run(verb: Verb | Callable[..., None], about: str | None) -> None:
+    """Run one verb as a script: `about` as help, and what it raises as one line and exit status 1."""
     app = _typer()
     set_quiet(False)
-    app.command(help=kept_lines(about), context_settings=_CONTEXT)(_with_options(command, version=True))
+    _add(app, None, verb, about)
     run_app(app)
 
 
-def group(about: str, verbs: Mapping[str, Callable[..., None] | typer.Typer], short: Mapping[str, str]) -> typer.Typer:
-    """An application of several verbs.
-
-    Args:
-        about: its help.
-        verbs: a function, or an application of its own, by name.
-        short: what the list of verbs says of each.
-    """
+def group(about: str, verbs: Mapping[str, Verb | Callable[..., None] | typer.Typer]) -> typer.Typer:
+    """An application of several verbs by name, each a `Verb`, a function, or an application of its own."""
     app = _typer(no_args_is_help=True, help=kept_lines(about))
 
     @app.callback()
@@ -124,31 +203,10 @@ def group(about: str, verbs: Mapping[str, Callable[..., None] | typer.Typer], sh
 
     for name, verb in verbs.items():
         if isinstance(verb, typer.Typer):
-            app.add_typer(verb, name=name, short_help=short[name])
+            app.add_typer(verb, name=name)
         else:
-            app.command(name, short_help=short[name], help=kept_lines(verb.__doc__))(_with_options(verb))
+            _add(app, name, verb, inspect.getdoc(verb.options if isinstance(verb, Verb) else verb))
     return app
-
-
-def verbs_of(package: str, short: Mapping[str, str], named: str | None) -> dict[str, Callable[..., None] | typer.Typer]:
-    """The verbs of a package of commands. Imports take seconds: where one is named, the others are not imported."""
-    found: dict[str, Callable[..., None] | typer.Typer] = {}
-    for name in short:
-        if named not in (None, name):
-            found[name] = _not_imported
-            continue
-        module = import_module(f"{package}.{name}")
-        found[name] = module.application() if hasattr(module, "application") else module.main
-    return found
-
-
-def named_verb(arguments: list[str]) -> str | None:
-    """The first argument that is no option."""
-    return next((argument for argument in arguments if not argument.startswith("-")), None)
-
-
-def _not_imported() -> None:
-    """Stands for a verb that the command line does not name."""
 
 
 def run_app(app: typer.Typer) -> None:
@@ -180,23 +238,6 @@ def _typer(**settings: Any) -> typer.Typer:
         context_settings=_CONTEXT,
         **settings,
     )
-
-
-def _with_options(command: Callable[..., None], version: bool = False) -> Callable[..., None]:
-    """The command with --quiet, and --version where it is a script of its own."""
-    own = inspect.signature(command, eval_str=True)
-    added = {"quiet": _QuietOption, **({"version": _VersionOption} if version else {})}
-
-    @wraps(command)
-    def wrapped(*args: Any, quiet: bool = False, version: bool = False, **kwargs: Any) -> None:
-        set_quiet(quiet or is_quiet())
-        command(*args, **kwargs)
-
-    keyword = inspect.Parameter.KEYWORD_ONLY
-    more = [inspect.Parameter(name, keyword, default=False, annotation=kind) for name, kind in added.items()]
-    wrapped.__signature__ = own.replace(parameters=[*own.parameters.values(), *more])  # type: ignore[attr-defined]
-    wrapped.__annotations__ = {**command.__annotations__, **added}
-    return wrapped
 
 
 def claim_output(output: Path) -> None:

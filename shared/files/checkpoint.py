@@ -18,11 +18,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from shared.errors import CheckpointError
+from shared.errors import CheckpointError, MissingPackageError
 from shared.files.budget import Budget
 from shared.files.documents import parse_json, read_json
 from shared.files.io import atomic_path, write_json
 from shared.files.settings import dataclass_from
+from shared.optional import needed
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 _REMEDY = "copy or train the model again"
@@ -259,12 +260,10 @@ def resolve(path_or_name: str | os.PathLike[str], bundled: Path, cache_dir: str 
 
 def _from_hub(name: str, cache_dir: str | None) -> Path:
     try:
-        from huggingface_hub import snapshot_download
-    except ImportError as error:
-        raise CheckpointError(
-            f"{name!r} is no folder here; to fetch it from a hub: pip install 'anchored-diffusion[hub]'"
-        ) from error
+        hub = needed("huggingface_hub", "hub", f"{name!r} is no folder here, and fetching it from a hub")
+    except MissingPackageError as error:
+        raise CheckpointError(str(error)) from error
     try:
-        return Path(snapshot_download(name, allow_patterns=[CONFIG, WEIGHTS], cache_dir=cache_dir))
+        return Path(hub.snapshot_download(name, allow_patterns=[CONFIG, WEIGHTS], cache_dir=cache_dir))
     except Exception as error:  # the hub's client raises a wide family of errors; each means the same to a user
         raise CheckpointError(f"{name!r} is no folder here and could not be fetched from the hub: {error}") from error

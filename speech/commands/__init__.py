@@ -3,26 +3,48 @@
 from __future__ import annotations
 
 import sys
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
-from shared.console.command import group, named_verb, run_app, verbs_of
+from shared.console.command import Verb, group, run, run_app
+from shared.errors import ConfigError
+from speech.commands import options
 
 VERBS = {
-    "enhance": "Enhance a noisy recording, or a folder of them.",
-    "evaluate": "Score enhanced recordings, or what a model makes of noisy ones.",
-    "train": "Train a model as a YAML file says.",
-    "prepare": "Make clean and noisy pairs of public sets or own recordings.",
+    kind.__name__.lower(): Verb(kind, f"{__name__}.{kind.__name__.lower()}")
+    for kind in (options.Enhance, options.Evaluate, options.Train)
 }
-"""Each is a module here."""
+"""Each is a module here, which is loaded when it runs."""
+
+RECIPES = Path(__file__).resolve().parents[2] / "recipes"
+"""In a clone; a wheel has none."""
 
 
-def application(named: str | None = None) -> typer.Typer:
-    """The application; where a verb is named, only its module is imported."""
+def application() -> typer.Typer:
+    """The application; `prepare` is a recipe, which it passes on to."""
     about = "Speech by diffusion: enhance recordings, score them, train models, prepare data to train on."
-    return group(about, verbs_of(__name__, VERBS, named), VERBS)
+    app = group(about, VERBS)
+    if (RECIPES / "speech_pairs").is_dir():
+        sys.path.append(str(RECIPES))
+        app.add_typer(import_module("speech_pairs.command").application(), name="prepare")
+    else:
+        app.command("prepare", context_settings={"ignore_unknown_options": True})(_elsewhere)
+    return app
+
+
+def _elsewhere(arguments: Annotated[list[str] | None, typer.Argument(hidden=True)] = None) -> None:
+    """Make clean and noisy pairs: a recipe of the repository."""
+    raise ConfigError("data is prepared by a recipe, which needs a clone: python recipes/prepare_speech.py")
+
+
+def script(verb: str, about: str | None) -> None:
+    """Run a verb as a script of its own, with `about` as help."""
+    run(VERBS[verb], about)
 
 
 def main() -> None:
     """Entry point of the console command."""
-    run_app(application(named_verb(sys.argv[1:]) or "none"))
+    run_app(application())

@@ -1,49 +1,13 @@
-"""What the commands share: options, where the shared data is, threads and device."""
+"""What the commands share: where the shared data is, and the device."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
 
 import torch
-import typer
 
-from shared.console.command import (
-    DeviceOption,
-    claim_output,
-    console,
-    fail,
-    note,
-    prepare,
-    run,
-    show,
-    status,
-    write_csv,
-)
 from shared.errors import ConfigError
-
-__all__ = [
-    "DeviceOption",
-    "SeedOption",
-    "ThreadsOption",
-    "claim_output",
-    "console",
-    "fail",
-    "note",
-    "pick_device",
-    "prepare",
-    "run",
-    "shared_speech",
-    "show",
-    "status",
-    "write_csv",
-]
-
-ThreadsOption = Annotated[
-    int | None, typer.Option("--threads", help="CPU threads; left out, as many as torch sees fit.", min=1)
-]
-SeedOption = Annotated[int, typer.Option("--seed", help="Of everything that is drawn.")]
 
 
 def pick_device(name: str) -> torch.device:

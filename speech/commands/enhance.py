@@ -7,111 +7,68 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
+from shared.console.command import claim_output, fail, note, prepare, show
 from shared.errors import ConfigError, DataError, DiffusionError
 from shared.files.io import write_json, write_text
 from speech.audio.files import RawFormat
-from speech.commands.common import (
-    DeviceOption,
-    SeedOption,
-    ThreadsOption,
-    claim_output,
-    fail,
-    note,
-    pick_device,
-    prepare,
-    show,
-)
+from speech.commands.common import pick_device
+from speech.commands.options import Enhance
 from speech.enhancer import Enhancer, load_model
 from speech.inference.folders import FolderReport
-from speech.model.config import SamplingConfig
 
 _SHOWN = 20
 
 
-def main(
-    source: Annotated[
-        Path, typer.Argument(metavar="IN", help="Noisy file, or folder of noisy files; folders in it too.")
-    ],
-    target: Annotated[
-        Path | None,
-        typer.Argument(
-            metavar="OUT",
-            help="Enhanced file (its suffix decides the format), or folder for enhanced files; left out, "
-            "enhanced/ in --output.",
-        ),
-    ] = None,
-    model: Annotated[
-        str, typer.Option("--model", help="Model: bundled name, folder (./NAME), hub id, or a published .ckpt.")
-    ] = "default",
-    sampler: Annotated[
-        str | None,
-        typer.Option(
-            "--sampler",
-            help="pc, ode (adaptive), sb_ode, sb_sde (bridges), ode1, ode2, ode3, sde1, sde2, euler, heun; left out, "
-            "the model's own.",
-        ),
-    ] = None,
-    steps: Annotated[
-        int | None, typer.Option("--steps", help="Steps of the sampler; left out, the model's own.")
-    ] = None,
-    start: Annotated[
-        float | None,
-        typer.Option("--reverse-starting-point", help="Time in (0, 1] where sampling starts; below 1 is faster."),
-    ] = None,
-    precision: Annotated[
-        str | None,
-        typer.Option("--precision", help="float32 or bfloat16, which is faster and coarser [the model's own]."),
-    ] = None,
-    suppression: Annotated[
-        float | None,
-        typer.Option("--suppression", help="Power of the gains: 1 as estimated, above 1 stronger [the model's own]."),
-    ] = None,
-    draws: Annotated[int, typer.Option("--draws", help="Results to average.")] = 1,
-    mix: Annotated[float, typer.Option("--mix", help="Share of the enhanced signal; the rest is the noisy one.")] = 1.0,
-    upper_band: Annotated[
-        str | None,
-        typer.Option(
-            "--upper-band",
-            help="Of recordings at higher rates than the model's, what lies above its band: follow (kept, with a gain "
-            "like the model's) or drop [follow].",
-        ),
-    ] = None,
-    overwrite: Annotated[
-        bool | None,
-        typer.Option(
-            "--overwrite/--skip", help="What to do about targets that exist [skip in folders, else overwrite]."
-        ),
-    ] = None,
-    picture: Annotated[
-        bool, typer.Option("--picture", help="Draw spectrograms before and after; beside OUT, or in --output.")
-    ] = False,
-    window: Annotated[float, typer.Option("--window", help="Seconds of a recording that are enhanced at once.")] = 16.0,
-    batch_size: Annotated[
-        int | None, typer.Option("--batch-size", help="Windows at a time [1 on a CPU, 4 on a GPU].")
-    ] = None,
-    workers: Annotated[
-        int | None, typer.Option("--workers", help="Batches of a folder at a time [one per CPU thread; 2 on a GPU].")
-    ] = None,
-    raw_rate: Annotated[int | None, typer.Option("--raw-rate", help="Rate in Hz of .raw files (bare samples).")] = None,
-    raw_channels: Annotated[int, typer.Option("--raw-channels", help="Channels of .raw files.")] = 1,
-    raw_subtype: Annotated[str, typer.Option("--raw-subtype", help="FLOAT, PCM_16, … of .raw files.")] = "FLOAT",
-    output: Annotated[
-        Path | None,
-        typer.Option("--output", help="Folder for metrics.json, metrics.md and pictures [runs/enhance without OUT]."),
-    ] = None,
-    device: DeviceOption = "auto",
-    threads: ThreadsOption = None,
-    seed: SeedOption = 0,
-) -> None:
-    """Enhance noisy speech: a file, or all files of a folder. Any rate, length and channels; the result keeps them.
+def main(options: Enhance) -> None:
+    """Enhance a file, or all files of a folder."""
+    prepare(options.threads)
+    source, target, output = _places(options)
+    raw = (
+        RawFormat(options.raw_rate, options.raw_channels, options.raw_subtype) if options.raw_rate is not None else None
+    )
+    model = options.model or "default"
+    loaded = load_model(model)
+    changed = {
+        "reverse_starting_point": options.start,
+        "precision": options.precision,
+        "suppression": options.suppression,
+    }
+    enhancer = Enhancer(
+        loaded,
+        options.sampler,  # type: ignore[arg-type]
+        options.steps,
+        device=pick_device(options.device),
+        seed=options.seed,
+        draws=options.draws,
+        mix=options.mix,
+        window_seconds=options.window,
+        overlap_seconds=min(2.0, options.window / 4),
+        batch_size=options.batch_size,
+        sampling=replace(loaded.config.sampling, **{k: v for k, v in changed.items() if v is not None}),
+        upper_band=options.upper_band,  # type: ignore[arg-type]
+    )
+    if source.is_dir():
+        existing = "overwrite" if options.overwrite else "skip"
+        report = enhancer.enhance_dir(source, target, existing=existing, workers=options.workers, raw=raw)  # type: ignore[arg-type]
+    else:
+        report = _one(enhancer, source, target, raw, options.overwrite is not False)
+    if options.picture:
+        _draw(report, source, target, output, raw)
+    _tell(report, target)
+    if output is not None:
+        _write(output, report, enhancer, model)
+        show(f"results in {output}")
+    if report.failed:
+        raise typer.Exit(1)
 
-    Files that cannot be enhanced are listed with the reason, the others are finished, and the exit status is then 1.
-    """
-    prepare(threads)
+
+def _places(options: Enhance) -> tuple[Path, Path, Path | None]:
+    """What is enhanced, where to, and the folder for the report, if any, which is made."""
+    source, target, output = options.source, options.target, options.output
     if not source.exists():
         raise DataError(f"{source}: no such file or folder; name a recording, or a folder of them")
     if target is None and output is None:
@@ -125,48 +82,7 @@ def main(
         raise DataError(f"{target} is a file, {source} a folder; name a folder for the enhanced files")
     elif source.is_file() and target.is_dir():
         target = target / source.name
-    raw = RawFormat(raw_rate, raw_channels, raw_subtype) if raw_rate is not None else None
-    loaded = load_model(model)
-    enhancer = Enhancer(
-        loaded,
-        sampler,  # type: ignore[arg-type]
-        steps,
-        device=pick_device(device),
-        seed=seed,
-        draws=draws,
-        mix=mix,
-        window_seconds=window,
-        overlap_seconds=min(2.0, window / 4),
-        batch_size=batch_size,
-        sampling=_changed(loaded.config.sampling, start, precision, suppression),
-        upper_band=upper_band,  # type: ignore[arg-type]
-    )
-    if source.is_dir():
-        existing = "overwrite" if overwrite else "skip"
-        report = enhancer.enhance_dir(source, target, existing=existing, workers=workers, raw=raw)  # type: ignore[arg-type]
-    else:
-        report = _one(enhancer, source, target, raw, overwrite is not False)
-    if picture:
-        _draw(report, source, target, output, raw)
-    _tell(report, target)
-    if output is not None:
-        _write(output, report, enhancer, model)
-        show(f"results in {output}")
-    if report.failed:
-        raise typer.Exit(1)
-
-
-def _changed(
-    sampling: SamplingConfig, start: float | None, precision: str | None, suppression: float | None
-) -> SamplingConfig:
-    """The model's own way to sample, with what the options say instead."""
-    if start is not None:
-        sampling = replace(sampling, reverse_starting_point=start)
-    if precision is not None:
-        sampling = replace(sampling, precision=precision)  # type: ignore[arg-type]
-    if suppression is not None:
-        sampling = replace(sampling, suppression=suppression)
-    return sampling
+    return source, target, output
 
 
 def _one(enhancer: Enhancer, source: Path, target: Path, raw: RawFormat | None, overwrite: bool) -> FolderReport:

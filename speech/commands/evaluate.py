@@ -3,27 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import pandas as pd
 import typer
 from rich.table import Table
 
+from shared.console.command import claim_output, fail, prepare, show
 from shared.errors import ConfigError
-from speech.commands.common import (
-    DeviceOption,
-    SeedOption,
-    ThreadsOption,
-    claim_output,
-    fail,
-    pick_device,
-    prepare,
-    shared_speech,
-    show,
-)
-from speech.metrics import DEFAULT_METRICS, METRICS, evaluate, write_report
+from speech.commands.common import pick_device, shared_speech
+from speech.commands.options import Evaluate
+from speech.metrics import chosen_metrics, evaluate, write_report
 from speech.metrics.evaluation import name_of
-from speech.metrics.measures import chosen_metrics
 from speech.metrics.report import as_rows
 
 if TYPE_CHECKING:
@@ -32,55 +23,16 @@ if TYPE_CHECKING:
 _SHOWN_FAILURES = 20
 
 
-def main(
-    clean: Annotated[
-        Path | None,
-        typer.Argument(
-            help="Folder of clean files (with --no-reference, of the recordings to score); left out, clean/ of "
-            "$SHARED_DATA/speech/test_pairs, and its noisy/."
-        ),
-    ] = None,
-    enhanced: Annotated[
-        Path | None, typer.Argument(help="Folder of enhanced files; left out, those of --noisy are enhanced first.")
-    ] = None,
-    noisy: Annotated[Path | None, typer.Option("--noisy", help="Folder of the noisy files.")] = None,
-    no_reference: Annotated[
-        bool, typer.Option("--no-reference", help="There are no clean files: score each recording alone, by DNSMOS.")
-    ] = False,
-    model: Annotated[
-        str | None,
-        typer.Option("--model", help="Model that enhances: folder, bundled name, or a published .ckpt [default]."),
-    ] = None,
-    sampler: Annotated[str | None, typer.Option("--sampler", help="In place of the model's own.")] = None,
-    steps: Annotated[int | None, typer.Option("--steps", help="In place of the model's own.", min=1)] = None,
-    metrics: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--metric",
-            help=f"Give it once for each of: {', '.join(METRICS)}; or all. Left out: {', '.join(DEFAULT_METRICS)}; "
-            "with --no-reference the four of DNSMOS.",
-        ),
-    ] = None,
-    align: Annotated[bool, typer.Option("--align", help="Take out a constant delay of each file first.")] = False,
-    workers: Annotated[int | None, typer.Option("--workers", help="Processes that score [one a core].", min=1)] = None,
-    output: Annotated[Path, typer.Option("--output", help="Folder for the results.")] = Path("runs/evaluate_speech"),
-    device: DeviceOption = "auto",
-    threads: ThreadsOption = None,
-    seed: SeedOption = 0,
-) -> None:
-    """Score enhanced speech against the clean, or by itself: metrics.json, metrics.md, per_file.csv, summary.csv,
-    metrics.png.
-
-    Files are paired by name. Files that cannot be scored are listed with the reason and left out of the means; the exit
-    status is then 1.
-    """
-    if no_reference:
-        clean, enhanced = None, _alone(clean, enhanced, align)
+def main(options: Evaluate) -> None:
+    """Score enhanced speech against the clean, or by itself, and leave the scores in --output."""
+    clean, enhanced, noisy, output = options.clean, options.enhanced, options.noisy, options.output
+    if options.no_reference:
+        clean, enhanced = None, _alone(clean, enhanced, options.align)
     elif clean is None:
         pairs = shared_speech() / "test_pairs"
         clean, noisy = pairs / "clean", noisy or pairs / "noisy"
     if enhanced is not None:
-        unused = {"--model": model, "--sampler": sampler, "--steps": steps}
+        unused = {"--model": options.model, "--sampler": options.sampler, "--steps": options.steps}
         for option, value in unused.items():
             if value is not None:
                 raise ConfigError(f"{option} {value} enhances --noisy; leave it out, or the folder {enhanced}")
@@ -88,15 +40,15 @@ def main(
         raise ConfigError(
             "there is nothing to score: name the folder of enhanced files, or --noisy to enhance it first"
         )
-    chosen = chosen_metrics(metrics or None, noise=noisy is not None, reference=not no_reference)
-    prepare(threads)
+    chosen = chosen_metrics(options.metrics or None, noise=noisy is not None, reference=not options.no_reference)
+    prepare(options.threads)
     claim_output(output)
     report = None
     if enhanced is None and noisy is not None:
         enhanced = output / "enhanced"
-        report = _enhance(noisy, enhanced, model or "default", sampler, steps, device, seed)
+        report = _enhance(noisy, enhanced, options)
     assert enhanced is not None
-    frame = evaluate(clean, enhanced, noisy, metrics=chosen, workers=workers, align=align)
+    frame = evaluate(clean, enhanced, noisy, metrics=chosen, workers=options.workers, align=options.align)
     if report is not None:
         _explain(frame, report)
     rtf = report.seconds / report.audio_seconds if report is not None and report.audio_seconds else None
@@ -120,12 +72,16 @@ def _alone(recordings: Path | None, more: Path | None, align: bool) -> Path | No
     return recordings
 
 
-def _enhance(
-    noisy: Path, target: Path, model: str, sampler: str | None, steps: int | None, device: str, seed: int
-) -> FolderReport:
+def _enhance(noisy: Path, target: Path, options: Evaluate) -> FolderReport:
     from speech.enhancer import Enhancer, load_model
 
-    enhancer = Enhancer(load_model(model), sampler, steps, device=pick_device(device), seed=seed)  # type: ignore[arg-type]
+    enhancer = Enhancer(
+        load_model(options.model or "default"),
+        options.sampler,  # type: ignore[arg-type]
+        options.steps,
+        device=pick_device(options.device),
+        seed=options.seed,
+    )
     report = enhancer.enhance_dir(noisy, target, existing="overwrite")
     for name in report.failed:
         (target / name).unlink(missing_ok=True)

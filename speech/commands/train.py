@@ -9,18 +9,19 @@ import shutil
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 from rich.table import Table
 
+from shared.console.command import claim_output, note, prepare, show, status
 from shared.errors import ConfigError
-from shared.experiment import Hardware
 from shared.files.documents import read_json
 from shared.files.io import write_json, write_text
 from shared.files.settings import plain, write_yaml
 from shared.training.monitoring import Row
-from speech.commands.common import claim_output, note, prepare, shared_speech, show, status
+from speech.commands.common import shared_speech
+from speech.commands.options import Train
 from speech.training.curves import LABELS, plot_training
 from speech.training.fit import (
     LAST_FOLDER,
@@ -43,43 +44,9 @@ _MAY_CHANGE = ("hardware", "max_minutes", "validation")
 _MAY_CHANGE_OF_TRAINING = ("max_steps", "save_every_seconds", "num_workers", "compile")
 
 
-def main(
-    config: Annotated[
-        str | None,
-        typer.Option(
-            "--config",
-            help="YAML file, or name of settings that come with the package, such as gpu or dereverb; an unknown name "
-            "lists all. Left out: a light network, on a CPU.",
-        ),
-    ] = None,
-    changes: Annotated[
-        list[str] | None, typer.Option("--set", help="Change a setting: section.name=value; give it once for each.")
-    ] = None,
-    hardware: Annotated[
-        Hardware | None, typer.Option("--hardware", help="cpu; gpu and ddp (all GPUs) with bf16 and compilation.")
-    ] = None,
-    data: Annotated[
-        Path | None,
-        typer.Option("--data", help="Folder with train/ and valid/ [$SHARED_DATA/speech or ../shared/data/speech]."),
-    ] = None,
-    output: Annotated[Path, typer.Option(help="Folder for the model and the results.")] = Path("runs/train_speech"),
-    steps: Annotated[int | None, typer.Option("--steps", help="Training steps.", min=1)] = None,
-    minutes: Annotated[
-        float | None, typer.Option("--max-minutes", help="End by the clock, if that comes first.", min=0.01)
-    ] = None,
-    seed: Annotated[int | None, typer.Option("--seed", help="Of weights, data, times and noise.")] = None,
-    start_from: Annotated[
-        str | None, typer.Option("--start-from", help="Model (folder or name) whose weights to start from.")
-    ] = None,
-    threads: Annotated[int | None, typer.Option("--threads", help="CPU threads.", min=1)] = None,
-    retrain: Annotated[bool, typer.Option("--retrain", help="Start anew where there is a training to go on with.")] = (
-        False
-    ),
-) -> None:
+def main(options: Train) -> None:
     """Train a speech model as a YAML file says; the best weights on whole validation files are kept."""
-    experiment = _experiment(
-        read_experiment(config, changes or (), hardware), data, steps, minutes, seed, start_from, threads
-    )
+    experiment, output = _experiment(options), options.output
     SpeechObjective(experiment.objective)  # before the work, for what it refuses
     prepare(experiment.hardware.threads)
     claim_output(output)
@@ -88,7 +55,7 @@ def main(
     with status("reading the data"):
         source = training_source(experiment, folder, model.frame_multiple)
         recordings = validation_set(experiment, folder)
-    _claim_state(experiment, output, retrain)
+    _claim_state(experiment, output, options.retrain)
     if (output / STATE_FOLDER / "last.ckpt").is_file() and first_process():
         note(f"going on with the training in {output / STATE_FOLDER}")
     started = time.perf_counter()
@@ -101,28 +68,20 @@ def main(
         _report(experiment, trained, Validation(recordings, experiment), output, time.perf_counter() - started)
 
 
-def _experiment(
-    experiment: Experiment,
-    data: Path | None,
-    steps: int | None,
-    minutes: float | None,
-    seed: int | None,
-    start_from: str | None,
-    threads: int | None,
-) -> Experiment:
+def _experiment(options: Train) -> Experiment:
     """The experiment with what the options say instead."""
-    if data is not None:
-        experiment = replace(experiment, data=replace(experiment.data, folder=str(data)))
-    if steps is not None:
-        experiment = replace(experiment, training=replace(experiment.training, max_steps=steps))
-    if seed is not None:
-        experiment = replace(experiment, training=replace(experiment.training, seed=seed))
-    if minutes is not None:
-        experiment = replace(experiment, max_minutes=minutes)
-    if start_from is not None:
-        experiment = replace(experiment, start_from=start_from)
-    if threads is not None:
-        experiment = replace(experiment, hardware=replace(experiment.hardware, threads=threads))
+    experiment = read_experiment(options.config, options.changes or (), options.hardware)
+    if options.data is not None:
+        experiment = replace(experiment, data=replace(experiment.data, folder=str(options.data)))
+    training = {"max_steps": options.steps, "seed": options.seed}
+    own = {"max_minutes": options.minutes, "start_from": options.start_from}
+    experiment = replace(
+        experiment,
+        training=replace(experiment.training, **{k: v for k, v in training.items() if v is not None}),
+        **{k: v for k, v in own.items() if v is not None},
+    )
+    if options.threads is not None:
+        experiment = replace(experiment, hardware=replace(experiment.hardware, threads=options.threads))
     return experiment
 
 

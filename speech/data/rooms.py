@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from shared.errors import ConfigError, DataError
 from shared.files.io import atomic_path
+from shared.optional import needed
 from shared.random import derive_seed
 from speech.data.clips import Folders, Waveform, audio_files, read_mono
 
@@ -193,8 +194,7 @@ def simulate(
     room: Room, sample_rate: int, name: str = "room", *, image_order: int = 6, seed: int = 0
 ) -> ImpulseResponse:
     """The response of a room; rays scatter by `seed`, which sets pyroomacoustics' own generators."""
-    import pyroomacoustics
-
+    pyroomacoustics = needed("pyroomacoustics", "rooms", "simulating rooms")
     with _ONE_AT_A_TIME, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         pyroomacoustics.random.seed(seed & 0x7FFFFFFF)

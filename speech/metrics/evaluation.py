@@ -6,19 +6,18 @@ import math
 import os
 import warnings
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-from joblib import Parallel, delayed
-from joblib.externals.loky.process_executor import TerminatedWorkerError
 from scipy import stats
 
 from shared.console.progress import track
 from shared.errors import ConfigError, DataError
+from shared.optional import needed
 from speech.audio.files import AUDIO_SUFFIXES, read_audio
 from speech.metrics.alignment import advanced, delay
 from speech.metrics.checks import resampled
@@ -77,19 +76,25 @@ def evaluate(
     if noisy_dir is not None:
         folders["noisy"] = Path(noisy_dir)
     jobs = [_Job(file, paths, names, align) for file, paths in paired_files(folders).items()]
-    count = min(workers or _cores(), len(jobs))
-    if count > 1:
-        results = Parallel(n_jobs=count, return_as="generator")(delayed(_row)(job) for job in jobs)
-    else:
-        results = map(_row, jobs)
+    results = _rows(jobs, min(workers or _cores(), len(jobs)))
+    frame = pd.DataFrame(list(track(results, "scoring", "files", total=len(jobs), show=progress)))
+    kinds = ["", NOISY] if noisy_dir is not None else [""]
+    return frame[["file", "seconds", *(kind + name for kind in kinds for name in names), "reason"]]
+
+
+def _rows(jobs: Sequence[_Job], count: int) -> Iterator[dict[str, Any]]:
+    """The row of each job, made by `count` processes."""
+    if count == 1:
+        yield from map(_row, jobs)
+        return
+    joblib = needed("joblib", "metrics", f"scoring in {count} processes")
+    executor = needed("joblib.externals.loky.process_executor", "metrics", f"scoring in {count} processes")
     try:
-        frame = pd.DataFrame(list(track(results, "scoring", "files", total=len(jobs), show=progress)))
-    except TerminatedWorkerError as error:
+        yield from joblib.Parallel(n_jobs=count, return_as="generator")(joblib.delayed(_row)(job) for job in jobs)
+    except executor.TerminatedWorkerError as error:
         raise DataError(
             "a process that scored files was killed, perhaps for want of memory; give workers=1 to see on which file"
         ) from error
-    kinds = ["", NOISY] if noisy_dir is not None else [""]
-    return frame[["file", "seconds", *(kind + name for kind in kinds for name in names), "reason"]]
 
 
 def summarise(frame: pd.DataFrame) -> pd.DataFrame:

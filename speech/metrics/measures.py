@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from shared.errors import ConfigError
+from shared.errors import ConfigError, MissingPackageError
+from shared.optional import install, is_there
 from speech.metrics.checks import Signal, UnscorableError, as_signal, strict, trim
 from speech.metrics.energy import si_sar, si_sdr, si_sir
 from speech.metrics.loizou import composite
@@ -27,6 +28,7 @@ class Metric:
         better: Whether higher or lower is better.
         needs_noise: Whether the noisy recording is needed beside reference and estimate.
         needs_reference: Whether the clean recording is needed.
+        package: that computes it, which the extra [metrics] installs; None: this one does.
     """
 
     title: str
@@ -34,24 +36,25 @@ class Metric:
     better: Literal["higher", "lower"] = "higher"
     needs_noise: bool = False
     needs_reference: bool = True
+    package: str | None = None
 
 
 METRICS: dict[str, Metric] = {
-    "pesq_wb": Metric("PESQ-WB"),
-    "pesq_nb": Metric("PESQ-NB"),
-    "estoi": Metric("ESTOI", 3),
-    "stoi": Metric("STOI", 3),
+    "pesq_wb": Metric("PESQ-WB", package="pesq"),
+    "pesq_nb": Metric("PESQ-NB", package="pesq"),
+    "estoi": Metric("ESTOI", 3, package="pystoi"),
+    "stoi": Metric("STOI", 3, package="pystoi"),
     "si_sdr": Metric("SI-SDR, dB"),
     "si_sir": Metric("SI-SIR, dB", needs_noise=True),
     "si_sar": Metric("SI-SAR, dB", needs_noise=True),
     "lsd": Metric("LSD, dB", better="lower"),
-    "csig": Metric("CSIG"),
-    "cbak": Metric("CBAK"),
-    "covl": Metric("COVL"),
-    "dnsmos_sig": Metric("DNSMOS SIG", needs_reference=False),
-    "dnsmos_bak": Metric("DNSMOS BAK", needs_reference=False),
-    "dnsmos_ovrl": Metric("DNSMOS OVRL", needs_reference=False),
-    "dnsmos_p808": Metric("DNSMOS P.808", needs_reference=False),
+    "csig": Metric("CSIG", package="pesq"),
+    "cbak": Metric("CBAK", package="pesq"),
+    "covl": Metric("COVL", package="pesq"),
+    "dnsmos_sig": Metric("DNSMOS SIG", needs_reference=False, package="speechmos"),
+    "dnsmos_bak": Metric("DNSMOS BAK", needs_reference=False, package="speechmos"),
+    "dnsmos_ovrl": Metric("DNSMOS OVRL", needs_reference=False, package="speechmos"),
+    "dnsmos_p808": Metric("DNSMOS P.808", needs_reference=False, package="speechmos"),
 }
 """Every metric, by the name of its column."""
 
@@ -130,7 +133,20 @@ def chosen_metrics(names: Iterable[str] | None, *, noise: bool, reference: bool 
     Raises:
         ConfigError: A name is unknown, none is given, or one needs the noisy recordings or the clean ones where `noise`
             or `reference` is false.
+        MissingPackageError: One needs a package that is not installed.
     """
+    chosen = _chosen(names, noise, reference)
+    for package in dict.fromkeys(METRICS[name].package for name in chosen):
+        if package is not None and not is_there(package):
+            without = [name for name in chosen if METRICS[name].package != package]
+            raise MissingPackageError(
+                f"the package {package} is needed for {', '.join(name for name in chosen if name not in without)}: "
+                f"{install('metrics')}, or choose other metrics ({', '.join(without) or 'si_sdr, lsd'})"
+            )
+    return chosen
+
+
+def _chosen(names: Iterable[str] | None, noise: bool, reference: bool) -> tuple[str, ...]:
     available = [
         name
         for name, metric in METRICS.items()

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from shared.optional import needed
 from speech.metrics.checks import SILENCE, UnscorableError, as_signal, resampled
 
 DNSMOS_RATE = 16000
@@ -59,9 +60,8 @@ def dnsmos(waveform: Any, sample_rate: float) -> DNSMOS:
 @functools.cache
 def _scorer() -> Any:
     """The package's own scorer on one thread, which moves its scores by 1e-6 at most: files are scored in parallel."""
-    import onnxruntime
-    from speechmos import dnsmos as package
-
+    onnxruntime = needed("onnxruntime", "metrics", "DNSMOS")
+    package = needed("speechmos.dnsmos", "metrics", "DNSMOS")
     models = Path(package.__file__).parent / "dnsmos_models"
     opinion, p808 = str(models / "sig_bak_ovr.onnx"), str(models / "model_v8.onnx")
     scorer = package.DNSMOS(opinion, p808)

@@ -6,9 +6,7 @@ import math
 import warnings
 from typing import Any, Literal
 
-import pesq as pesq_package
-import pystoi
-
+from shared.optional import needed
 from speech.metrics.checks import UnscorableError, as_pair, nan_if_unscorable, resampled
 from speech.metrics.utterances import SAFE_SECONDS, count_utterances
 
@@ -77,9 +75,10 @@ def _pesq(reference: Any, estimate: Any, sample_rate: float, mode: Literal["wb",
             f"about {utterances} utterances in {x.size / rate:.0f} s; PESQ's code holds {PESQ_UTTERANCES}: cut the "
             "recording into pieces of 8 to 30 s"
         )
+    package = needed("pesq", "metrics", "PESQ")
     try:
-        value = float(pesq_package.pesq(rate, x, y, mode))
-    except pesq_package.PesqError as error:
+        value = float(package.pesq(rate, x, y, mode))
+    except package.PesqError as error:
         reason = error.args[0] if error.args else type(error).__name__
         reason = reason.decode() if isinstance(reason, bytes) else str(reason)
         raise UnscorableError(f"PESQ says: {reason}") from error
@@ -92,6 +91,7 @@ def _stoi(reference: Any, estimate: Any, sample_rate: float, *, extended: bool) 
     x, y = as_pair(reference, estimate, sample_rate)
     if sample_rate != int(sample_rate):
         raise UnscorableError(f"the sample rate is {sample_rate} Hz; STOI needs a whole number")
+    pystoi = needed("pystoi", "metrics", "STOI")
     with warnings.catch_warnings():
         warnings.filterwarnings("error", "Not enough STFT frames", RuntimeWarning)
         try:

@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from lightning.pytorch.loggers import TensorBoardLogger
 from numpy.typing import NDArray
 from torch import nn
 
 from shared.errors import ConfigError, DataError, SamplingError
+from shared.optional import install, is_there
 from shared.random import derive_seed
 from shared.training.batches import BatchSource
 from shared.training.module import DiffusionModule, fit
@@ -159,6 +159,16 @@ def score_recordings(
     return row
 
 
+def _board(output: Path) -> Any:
+    """Lightning's logger for TensorBoard; none where that is not installed."""
+    from lightning.pytorch.loggers import TensorBoardLogger
+
+    if is_there("tensorboard"):
+        return TensorBoardLogger(output, name="", version=LOG_FOLDER)
+    warnings.warn(f"nothing is logged for TensorBoard, which is not installed: {install('tensorboard')}", stacklevel=3)
+    return False
+
+
 class Validation:
     """Scores of a model on fixed recordings.
 
@@ -174,6 +184,8 @@ class Validation:
         self.recordings, self.settings = recordings, experiment.validation
         self.rate = experiment.model.frontend.sample_rate
         self.nfe = 0
+        if recordings:
+            metrics.chosen_metrics(self.settings.scores, noise=False)  # before the training, for what it refuses
 
     def noisy(self) -> Row:
         """Scores of the noisy recordings themselves."""
@@ -269,7 +281,7 @@ def train(
     used = [losses, *([checkup] if recordings else []), *callbacks]
     if experiment.max_minutes is not None:
         used.append(time_limit(experiment.max_minutes))
-    logger = TensorBoardLogger(output, name="", version=LOG_FOLDER) if tensorboard else False
+    logger = _board(output) if tensorboard else False
     cuda = hardware.device == "cuda" or (hardware.device == "auto" and torch.cuda.is_available())
     fit(
         module,

@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
-from importlib.util import find_spec
 from typing import Literal, get_args
 
 import torch
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 
 from shared.errors import ConfigError
 from shared.objectives import DiffusionLoss, TimeSampler, Weighting
+from shared.optional import install, is_there
 from speech.model.frontend import FrontEnd
 from speech.model.model import SpeechModel
 
@@ -120,11 +120,10 @@ class SpeechObjective:
     config: ObjectiveConfig = field(default_factory=ObjectiveConfig)
 
     def __post_init__(self) -> None:
-        if self.config.pesq_weight and find_spec("torch_pesq") is None:
+        if self.config.pesq_weight and not is_there("torch_pesq"):
             raise ConfigError(
                 f"objective.pesq_weight={self.config.pesq_weight:g} needs the package torch-pesq: "
-                "pip install 'anchored-diffusion[pesq-loss]' (in a clone: pip install -e '.[pesq-loss]'), or train "
-                "without this term: --set objective.pesq_weight=0"
+                f"{install('pesq-loss')}, or train without this term: --set objective.pesq_weight=0"
             )
 
     def __call__(

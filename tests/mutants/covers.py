@@ -53,7 +53,7 @@ TESTS = {
     "speech/data/": ("speech/test_mixing.py", "speech/test_targets.py", "speech/test_noises.py"),
     "speech/data/degrade.py": ("speech/test_degrade.py", "speech/test_mixing.py"),
     "speech/data/pairs.py": ("speech/test_pairs.py", "speech/test_splits.py"),
-    "speech/data/prepare/": ("speech/test_backgrounds.py", "speech/test_prepare.py"),
+    "recipes/speech_pairs/": ("speech/test_backgrounds.py", "recipes/test_prepare.py"),
     "speech/data/rooms.py": ("speech/test_sabine.py", "speech/test_rooms.py", "speech/test_targets.py"),
     "speech/data/validation.py": ("speech/test_validation_pairs.py",),
     "speech/training/settings.py": (

@@ -58,7 +58,7 @@ class Ran:
 class Recipes:
     """Runs recipes by name, in `folder`; `module` is imported before all of them."""
 
-    def __init__(self, folder: Path, module: str = "tsdiff.commands"):
+    def __init__(self, folder: Path, module: str = "tsdiff.commands.forecast"):
         self.folder, self.log = folder, folder / "log"
         self.server = subprocess.Popen(
             [sys.executable, "-c", SERVER, module],

@@ -11,12 +11,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import typer
 from typer.testing import CliRunner, Result
 
 from shared.errors import DiffusionError
 from tests.recipes.test_forecast_recipe import table, written
-from tsdiff.commands import anomaly
+from tsdiff.commands import application
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = ["--steps", "40", "--prediction-length", "12", "--context-length", "36"]
@@ -25,9 +24,7 @@ FILES = {"anomalies.png", "injected.png", "scores.csv", "anomalies.csv", "evalua
 
 
 def run(*arguments: object) -> Result:
-    app = typer.Typer()
-    app.command()(anomaly.main)
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+    return CliRunner().invoke(application(), ["anomaly", *(str(argument) for argument in arguments)])
 
 
 @pytest.fixture(scope="module")

@@ -66,7 +66,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("tsdiff", ["train", "--config", "m4_hourly", "--set", "data.name=none"], "prediction_length is needed"),
         ("speech", ["train", "--config", "nothing"], "published_sgmse"),
         ("speech", ["train", "--config", "default", "--data", "no"], "no data at no"),
-        ("speech", ["prepare", "--help"], "voicebank"),
+        ("speech", ["prepare", "voicebank", "--output", "x"], "python recipes/prepare_speech.py"),
     ],
 )
 def test_the_commands_of_a_wheel(installed: Path, tmp_path: Path, command, arguments, said) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import runpy
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +11,7 @@ import pytest
 
 from shared.errors import ConfigError
 from tsdiff.commands import refine
+from tsdiff.commands.options import Refine
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -36,7 +36,7 @@ def data(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("choose", [False, True])
 def test_a_run_scores_before_and_after(data, tmp_path, choose):
     output = tmp_path / "out"
-    refine.main(
+    options = Refine(
         data=data,
         output=output,
         prediction_length=12,
@@ -47,6 +47,7 @@ def test_a_run_scores_before_and_after(data, tmp_path, choose):
         refine_steps=3,
         choose=choose,
     )
+    refine.main(options)
     metrics = json.loads((output / "metrics.json").read_text())
     assert metrics["bases"].keys() == {"seasonal_naive", "linear"}
     assert metrics["method"] == "langevin"
@@ -63,13 +64,9 @@ def test_a_run_scores_before_and_after(data, tmp_path, choose):
 
 def test_what_cannot_be_is_refused_before_any_work(tmp_path):
     with pytest.raises(ConfigError, match="--base oracle: take one of seasonal_naive"):
-        refine.main(base=["oracle"], output=tmp_path / "out")
+        refine.main(Refine(base=["oracle"], output=tmp_path / "out"))
     with pytest.raises(ConfigError, match="--samples 0"):
-        refine.main(samples=0, output=tmp_path / "out")
+        refine.main(Refine(samples=0, output=tmp_path / "out"))
     with pytest.raises(ConfigError, match="prior_scale=-1"):
-        refine.main(prior_scale=-1.0, output=tmp_path / "out")
+        refine.main(Refine(prior_scale=-1.0, output=tmp_path / "out"))
     assert not (tmp_path / "out").exists()
-
-
-def test_the_script_is_the_command():
-    assert runpy.run_path(str(ROOT / "recipes/refine.py"), run_name="imported")["refine"] is refine

@@ -15,6 +15,7 @@ import pytest
 from shared.errors import ConfigError, DataError
 from tests.recipes.test_forecast_recipe import table, written
 from tsdiff.commands import synthesize
+from tsdiff.commands.options import Synthesize
 from tsdiff.data import load_folder, load_table, series_from_frame
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -83,8 +84,8 @@ def test_report_and_metrics_agree(ran):
 
 
 def test_a_trained_model_draws_again_without_training(ran, tmp_path):
-    synthesize.main(
-        ran[0] / "data.csv",
+    options = Synthesize(
+        data=ran[0] / "data.csv",
         prediction_length=12,
         output=tmp_path,
         model=str(ran[0] / "out/model"),
@@ -92,6 +93,7 @@ def test_a_trained_model_draws_again_without_training(ran, tmp_path):
         sampling_steps=3,
         nonnegative=True,
     )
+    synthesize.main(options)
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     assert metrics["seconds"]["train"] == 0
     drawn = load_table(tmp_path / "synthetic.parquet")
@@ -122,5 +124,5 @@ def test_what_cannot_work_is_refused(ran, tmp_path, change, error, message):
         **change,
     }
     with pytest.raises(error, match=message):
-        synthesize.main(**arguments)
+        synthesize.main(Synthesize(**arguments))
     assert not (tmp_path / "synthetic.parquet").exists()

@@ -50,9 +50,9 @@ def test_the_console_command_has_every_verb():
 
 
 def test_versions_and_verbs_that_there_are_not():
-    told = CliRunner().invoke(application("none"), ["--version"])
+    told = CliRunner().invoke(application(), ["--version"])
     assert (told.exit_code, told.output) == (0, f"anchored-diffusion {metadata.version('anchored-diffusion')}\n")
-    wrong = CliRunner().invoke(application("forecst"), ["forecst"])
+    wrong = CliRunner().invoke(application(), ["forecst"])
     assert wrong.exit_code == 2
     assert "forecast" in wrong.stderr
 

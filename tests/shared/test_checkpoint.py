@@ -135,7 +135,8 @@ def test_settings_that_do_not_fit_are_named(values: dict[str, object], named: st
         dataclass_from(Settings, values, "f")
 
 
-def test_resolve(saved: Path) -> None:
+def test_resolve(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     assert resolve(saved, Path("/nowhere")) == saved
     assert resolve("m", saved.parent) == saved
     with pytest.raises(CheckpointError, match="bundled names: m"):

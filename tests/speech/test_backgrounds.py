@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from recipes.speech_pairs.wsj0 import prepare_wsj0_chime3
 from shared.errors import DataError
 from speech.data.pairs import pairs
-from speech.data.prepare import prepare_wsj0_chime3
 from tests.speech.trees import RATE, hiss, put, speech_like
 
 

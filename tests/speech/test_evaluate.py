@@ -224,7 +224,7 @@ def command() -> Callable[..., tuple[int, str, BaseException | None]]:
     """Runs `speech evaluate` in this process: exit status, what it said, what it raised."""
 
     def run(*arguments: object) -> tuple[int, str, BaseException | None]:
-        result = CliRunner().invoke(application("evaluate"), ["evaluate", *map(str, arguments)])
+        result = CliRunner().invoke(application(), ["evaluate", *map(str, arguments)])
         return result.exit_code, result.output, result.exception
 
     return run

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from shared.errors import SamplingError
 from speech.audio.arrays import AudioWarning
 from speech.audio.files import Audio, read_audio, write_audio
-from speech.commands.enhance import main
+from speech.commands import application
 from speech.enhancer import Enhancer
 from speech.inference.plausible import Plausible, doubts
 from speech.model.config import SamplingConfig
@@ -61,14 +61,12 @@ def test_what_an_unstable_sampler_gives_is_refused_everywhere(failing: Enhancer,
 
 
 def test_the_command_ends_with_status_one_and_lists_it(tmp_path: Path) -> None:
-    import typer
-
-    app = typer.Typer()
-    app.command()(main)
     write_audio(tmp_path / "a.wav", Audio(syllables(), 16000))
     options = ["--sampler", "heun", "--steps", "5", "--device", "cpu", "--output", str(tmp_path / "report")]
     with pytest.warns(UserWarning, match="is unstable on SBVESDE"):
-        done = CliRunner().invoke(app, [str(tmp_path / "a.wav"), str(tmp_path / "b.wav"), *options])
+        done = CliRunner().invoke(
+            application(), ["enhance", str(tmp_path / "a.wav"), str(tmp_path / "b.wav"), *options]
+        )
     assert done.exit_code == 1
     assert not (tmp_path / "b.wav").exists()
     metrics = json.loads((tmp_path / "report/metrics.json").read_text())

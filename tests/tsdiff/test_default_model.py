@@ -14,6 +14,7 @@ import torch
 from shared.errors import ConfigError
 from tsdiff import TSDiff, TSDiffPredictor
 from tsdiff.commands import forecast
+from tsdiff.commands.options import Forecast
 from tsdiff.data import embedded_series, split_windows
 from tsdiff.data.frequency import quiet
 from tsdiff.evaluation.metrics import best_seasonal_naive, evaluate
@@ -172,9 +173,9 @@ def test_fine_tuning_that_cannot_be_is_named(change: dict[str, float]) -> None:
 
 
 def test_no_train_forecasts_the_embedded_data_from_the_command(tmp_path: Path) -> None:
-    forecast.main(no_train=True, windows=2, samples=10, output=tmp_path)
+    forecast.main(Forecast(no_train=True, windows=2, samples=10, output=tmp_path))
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     assert metrics["seconds"]["train"] == 0
     assert metrics["model"]["crps"] < metrics["seasonal_naive"]["crps"]
     with pytest.raises(ConfigError, match="--retrain"):
-        forecast.main(no_train=True, retrain=True, output=tmp_path)
+        forecast.main(Forecast(no_train=True, retrain=True, output=tmp_path))

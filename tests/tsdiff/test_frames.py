@@ -247,17 +247,18 @@ def test_many_remarks_are_counted():
 
 def test_commands_write_tables_in_the_terms_of_their_data(tmp_path: Path):
     from tsdiff.commands import forecast, impute
+    from tsdiff.commands.options import Forecast, Impute
 
     whole = pd.date_range("2024-10-20", periods=83, freq="D", tz=BERLIN)
     frame(whole[:80], ids=[7, 12]).drop(index=[20]).to_parquet(tmp_path / "data.parquet")
     common: dict[str, Any] = {"freq": "D", "prediction_length": 3, "no_train": True, "samples": 2}
     common |= {"data": tmp_path / "data.parquet", "target": "sold", "item_id": "shop", "timestamp": "when"}
-    forecast.main(**common, output=tmp_path / "forecast")
+    forecast.main(Forecast(**common, output=tmp_path / "forecast"))
     future = pd.read_csv(tmp_path / "forecast/future.csv")
     assert future["shop"].tolist() == [7] * 3 + [12] * 3
     assert future["when"].tolist() == [str(stamp) for stamp in whole[80:]] * 2
     scored = pd.read_csv(tmp_path / "forecast/forecasts.csv")
     assert scored["when"].tolist() == [str(stamp) for stamp in whole[77:80]] * 2
-    impute.main(**common, output=tmp_path / "impute")
+    impute.main(Impute(**common, output=tmp_path / "impute"))
     filled = pd.read_csv(tmp_path / "impute/imputed.csv")
     assert filled[["shop", "when"]].to_numpy().tolist() == [[7, str(whole[20])]]

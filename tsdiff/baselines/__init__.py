@@ -86,7 +86,7 @@ def train_baseline(
     Raises:
         ConfigError: an unknown name, a setting that cannot be used, or settings of another baseline.
         DataError: no series can be used, or is long enough to train on.
-        ModuleNotFoundError: AutoETS without the package `statsforecast`.
+        MissingPackageError: AutoETS without the package `statsforecast`.
     """
     defaults = {str(known): settings for known, settings in BASELINES.items()}
     if name not in defaults:

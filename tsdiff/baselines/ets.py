@@ -14,6 +14,7 @@ from gluonts.model.predictor import Predictor
 from scipy.stats import norm
 
 from shared.errors import ConfigError
+from shared.optional import needed
 from tsdiff.baselines.base import SamplePredictor, TrainingJob, filled
 from tsdiff.data import Entry, candidate_seasons
 
@@ -58,14 +59,9 @@ class AutoETSPredictor(Predictor):
 
     def __init__(self, prediction_length: int, season: int, max_history: int | None = None):
         super().__init__(prediction_length=prediction_length)
-        try:
-            from statsforecast.models import AutoETS
-        except ImportError as error:
-            raise ModuleNotFoundError(
-                "AutoETS needs the package statsforecast; install it, or this package with its extra [baselines]"
-            ) from error
+        models = needed("statsforecast.models", "baselines", "AutoETS")
         self.season, self.max_history = season, max_history
-        self._make = lambda: AutoETS(season_length=season)
+        self._make = lambda: models.AutoETS(season_length=season)
 
     def predict(self, dataset: Iterable[Entry], num_samples: int = 100, **kwargs: Any) -> Iterator[SampleForecast]:
         """One forecast for each entry, samples (num_samples, prediction_length) in rising order.

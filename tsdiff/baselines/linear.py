@@ -10,9 +10,9 @@ import numpy as np
 from gluonts.dataset.util import forecast_start
 from gluonts.model.forecast import SampleForecast
 from gluonts.model.predictor import Predictor
-from sklearn.linear_model import Ridge
 
 from shared.errors import ConfigError, DataError
+from shared.optional import needed
 from shared.random import derive_seed
 from tsdiff.baselines.base import SamplePredictor, TrainingJob, filled
 from tsdiff.data import Entry
@@ -52,7 +52,8 @@ class LinearConfig:
         if not usable.any():
             raise DataError("no training window holds observed values both in its context and in its horizon")
         scaled, _, fallback = _scaled(windows[usable], context, self.scaling, None)
-        fitted = Ridge(alpha=self.penalty).fit(scaled[:, :context], scaled[:, context:])
+        ridge = needed("sklearn.linear_model", "baselines", "the linear forecaster").Ridge
+        fitted = ridge(alpha=self.penalty).fit(scaled[:, :context], scaled[:, context:])
         weight = np.asarray(fitted.coef_, dtype=np.float64).reshape(job.prediction_length, context)
         bias = np.broadcast_to(np.asarray(fitted.intercept_, dtype=np.float64), (job.prediction_length,)).copy()
         return SamplePredictor(LinearPredictor(weight, bias, self.scaling, fallback), job.num_samples, job.seed)

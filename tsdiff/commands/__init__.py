@@ -2,30 +2,40 @@
 
 from __future__ import annotations
 
-import sys
+from typing import TYPE_CHECKING
 
-import typer
+from shared.console.command import Verb, group, run, run_app
+from tsdiff.commands import options
 
-from shared.console.command import group, named_verb, run_app, verbs_of
+if TYPE_CHECKING:
+    import typer
 
 VERBS = {
-    "forecast": "Forecast with intervals, scored beside the seasonal naive.",
-    "impute": "Fill gaps with intervals, scored on values hidden for it.",
-    "refine": "Make the forecasts of simple forecasters likelier.",
-    "synthesize": "Draw new series, and tell how real they are.",
-    "anomaly": "Score every step, and mark what is unlikely.",
-    "train": "Train as a YAML file says, tune, and test.",
-    "evaluate": "Score trained models on test windows, over seeds.",
+    kind.__name__.lower(): Verb(kind, f"{__name__}.{kind.__name__.lower()}")
+    for kind in (
+        options.Forecast,
+        options.Impute,
+        options.Refine,
+        options.Synthesize,
+        options.Anomaly,
+        options.Train,
+        options.Evaluate,
+    )
 }
-"""Each is a module here."""
+"""Each is a module here, which is loaded when it runs."""
 
 
-def application(named: str | None = None) -> typer.Typer:
-    """The application; where a verb is named, only its module is imported."""
+def application() -> typer.Typer:
+    """The application."""
     about = "Time-series diffusion: forecast, impute, refine, synthesize, find anomalies, train, evaluate."
-    return group(about, verbs_of(__name__, VERBS, named), VERBS)
+    return group(about, VERBS)
+
+
+def script(verb: str, about: str | None) -> None:
+    """Run a verb as a script of its own, with `about` as help."""
+    run(VERBS[verb], about)
 
 
 def main() -> None:
     """Entry point of the console command."""
-    run_app(application(named_verb(sys.argv[1:]) or "none"))
+    run_app(application())

@@ -5,37 +5,13 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
 
 import numpy as np
-import typer
 
-from shared.errors import ConfigError, DataError
+from shared.errors import DataError
 from shared.files.io import write_json, write_text
-from tsdiff.commands.common import (
-    ContextOption,
-    DataOption,
-    DeviceOption,
-    FreqOption,
-    HorizonOption,
-    ItemOption,
-    Job,
-    ModelOption,
-    RetrainOption,
-    SeedOption,
-    StepsOption,
-    TargetOption,
-    ThreadsOption,
-    TimeOption,
-    claim_output,
-    load_job,
-    note,
-    predictor_for,
-    prepare,
-    show,
-    status,
-    write_csv,
-)
+from tsdiff.commands.common import Job, claim_output, load_job, note, predictor_for, prepare, show, status, write_csv
+from tsdiff.commands.options import Anomaly
 from tsdiff.data import Entry, candidate_seasons, split_windows
 from tsdiff.predictor import TSDiffPredictor
 from tsdiff.tasks.anomaly.detection import (
@@ -57,11 +33,8 @@ from tsdiff.tasks.anomaly.scores import (
     fit_thresholds,
     stretches_to_frame,
 )
-from tsdiff.tasks.likelihood import LikelihoodSettings, Method
+from tsdiff.tasks.likelihood import LikelihoodSettings
 from tsdiff.windows.calendar import shifted
-
-STEPS = 3000
-"""Training steps: telling unlikely from likely takes fewer than sharp intervals do."""
 
 _EMBEDDED_WINDOWS = 56
 _HELD_OUT_SHARE = 0.1
@@ -86,21 +59,12 @@ class Watch:
     season: int
 
 
-def load_watch_job(
-    data: Path | None,
-    freq: str | None,
-    prediction_length: int | None,
-    windows: int | None,
-    target: str,
-    item_id: str | None,
-    timestamp: str | None,
-) -> Job:
+def load_watch_job(options: Anomaly) -> Job:
     """Read the series and hold out their end: eight weeks of the embedded data, else a tenth unless told otherwise."""
-    if data is None:
-        windows = _EMBEDDED_WINDOWS if windows is None else windows
-        return load_job(data, freq, prediction_length, windows, target, item_id, timestamp)
-    job = load_job(data, freq, prediction_length, windows, target, item_id, timestamp)
-    if windows is not None:
+    if options.data is None:
+        return load_job(options, embedded_windows=_EMBEDDED_WINDOWS)
+    job = load_job(options)
+    if options.windows is not None:
         return job
     share = _HELD_OUT_SHARE * float(np.median([entry["target"].shape[-1] for entry in job.series]))
     windows = max(1, int(share // job.prediction_length))
@@ -258,61 +222,17 @@ def evaluation_text(
     )
 
 
-def main(
-    data: DataOption = None,
-    freq: FreqOption = None,
-    prediction_length: HorizonOption = None,
-    target: TargetOption = "target",
-    item_id: ItemOption = None,
-    timestamp: TimeOption = None,
-    windows: Annotated[
-        int | None,
-        typer.Option(
-            "--windows", help="Horizons held out at the end of each series [56 embedded, a tenth of the series else]."
-        ),
-    ] = None,
-    context_length: ContextOption = None,
-    output: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("runs/anomaly"),
-    model: ModelOption = None,
-    retrain: RetrainOption = False,
-    steps: StepsOption = STEPS,
-    method: Annotated[
-        Method, typer.Option(help="elbo: a bound, step by step. ode: the exact density, window by window, slow.")
-    ] = "elbo",
-    stride: Annotated[
-        int | None, typer.Option(help="Steps from one scored window to the next [the prediction length].")
-    ] = None,
-    quantile: Annotated[float, typer.Option(help="Of the scores in training that is the threshold.")] = 0.995,
-    reference: Annotated[
-        int | None, typer.Option(help="Training steps of each series that the threshold is taken from [4 windows].")
-    ] = None,
-    magnitude: Annotated[float, typer.Option(help="Size of the injected anomalies, in standard deviations.")] = 1.0,
-    device: DeviceOption = "cpu",
-    threads: ThreadsOption = 1,
-    seed: SeedOption = 0,
-) -> None:
+def main(options: Anomaly) -> None:
     """Train TSDiff, score every step by its likelihood, and measure what injected anomalies are found."""
-    prepare(threads)
-    if not 0 < quantile < 1:
-        raise ConfigError(f"--quantile {quantile}: need a share between 0 and 1")
-    if reference is not None and reference < 1:
-        raise ConfigError(f"--reference {reference}: need at least one step")
-    base = DEFAULT_SCORING if method == "elbo" else LikelihoodSettings(probes=2)
-    settings = replace(base, stride=stride, seed=seed)  # before the work, for what it refuses
-    injection = InjectionConfig(magnitude=magnitude, seed=seed)
+    prepare(options.threads)
+    output, seed = options.output, options.seed_or_zero
+    base = DEFAULT_SCORING if options.method == "elbo" else LikelihoodSettings(probes=2)
+    settings = replace(base, stride=options.stride, seed=seed)  # before the work, for what it refuses
+    injection = InjectionConfig(magnitude=options.magnitude, seed=seed)
     claim_output(output)
-    job = load_watch_job(data, freq, prediction_length, windows, target, item_id, timestamp)
-    predictor, seconds = predictor_for(
-        job,
-        output,
-        model=model,
-        retrain=retrain,
-        steps=steps,
-        context_length=context_length,
-        device=device,
-        seed=seed,
-    )
-    settings = replace(settings, stride=stride or job.prediction_length)
-    write_results(job, predictor, output, settings, injection, quantile, reference, seconds)
+    job = load_watch_job(options)
+    predictor, seconds = predictor_for(job, options)
+    settings = replace(settings, stride=options.stride or job.prediction_length)
+    write_results(job, predictor, output, settings, injection, options.quantile, options.reference, seconds)
     files = "anomalies.png, injected.png, scores.csv, anomalies.csv, evaluation.md, metrics.json"
     show(f"results: {output}/ ({files})")

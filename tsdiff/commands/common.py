@@ -9,26 +9,23 @@ import os
 import shutil
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any, Protocol
 
 import numpy as np
 import typer
 
-from shared.console.command import DeviceOption as DeviceOption
 from shared.console.command import claim_output as claim_output
-from shared.console.command import console as console
 from shared.console.command import note as note
 from shared.console.command import prepare as prepare
-from shared.console.command import run as run
 from shared.console.command import show as show
 from shared.console.command import status as status
 from shared.console.command import write_csv as write_csv
 from shared.errors import CheckpointError, ConfigError, DataError
 from shared.files.documents import read_json
 from shared.files.io import write_json
-from shared.training.module import TrainingConfig, seconds_of
+from tsdiff.commands.options import Series
 from tsdiff.data import (
     EMBEDDED,
     SeriesSet,
@@ -40,65 +37,30 @@ from tsdiff.data import (
 )
 from tsdiff.estimator import DEFAULT_TRAINING, TSDiffEstimator
 from tsdiff.predictor import TSDiffPredictor
-from tsdiff.pretraining.finetuning import FineTuning, fine_tune
 from tsdiff.sampling.settings import Sampling
 from tsdiff.windows.config import ANY_FREQ
 
 BUNDLED_MODEL = "default"
 _TRAINED_ON = "trained_on.json"
 
-DataOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--data",
-        help="Table (CSV, Parquet, Feather; a row a value, or a column a series), folder in GluonTS's layout, or name "
-        "of a GluonTS set; default: embedded data.",
-    ),
-]
-DynamicOption = Annotated[
-    list[str] | None,
-    typer.Option("--dynamic", help="Column of a covariate that is known in the future; give it once for each."),
-]
-StaticOption = Annotated[
-    list[str] | None, typer.Option("--static", help="Column of a static category or number; give it once for each.")
-]
-FreqOption = Annotated[
-    str | None, typer.Option("--freq", help="Frequency of the series (h, D, W, M, 15min, …); found if left out.")
-]
-HorizonOption = Annotated[
-    int | None, typer.Option("--prediction-length", help="Steps to forecast; needed with --data.")
-]
-TargetOption = Annotated[str, typer.Option("--target", help="Column of values.")]
-ItemOption = Annotated[str | None, typer.Option("--id", help="Column that names the series.")]
-TimeOption = Annotated[str | None, typer.Option("--time", help="Column of timestamps.")]
-WindowsOption = Annotated[
-    int | None, typer.Option("--windows", help="Test windows at the end of each series [7 embedded, 1 with --data].")
-]
-ContextOption = Annotated[
-    int | None, typer.Option("--context-length", help="Steps of history a window holds; by frequency if left out.")
-]
-ModelOption = Annotated[
-    str | None, typer.Option("--model", help="Trained model (folder or name) to use instead of training.")
-]
-NoTrainOption = Annotated[
-    bool, typer.Option("--no-train", help="Train nothing: use the bundled model of all frequencies (or --model).")
-]
-FineTuneOption = Annotated[
-    float | None,
-    typer.Option(
-        "--fine-tune",
-        help="CPU minutes to train a copy of the bundled model (or --model) on the series, and to choose.",
-    ),
-]
-RetrainOption = Annotated[bool, typer.Option("--retrain", help="Train anew even where a trained model fits.")]
-StepsOption = Annotated[int, typer.Option("--steps", help="Training steps.")]
-ThreadsOption = Annotated[
-    int, typer.Option("--threads", help="CPU threads; more than one only pays on an otherwise idle machine.", min=1)
-]
-SeedOption = Annotated[int, typer.Option("--seed", help="Of training and samples.")]
-SamplingSeedOption = Annotated[
-    int | None, typer.Option("--seed", help="Of training and samples [as --model was saved, or 0].")
-]
+
+class ModelOptions(Protocol):
+    """What a verb that takes a model, or trains one, says of it."""
+
+    @property
+    def chosen(self) -> str | None: ...
+    @property
+    def retrain(self) -> bool: ...
+    @property
+    def steps(self) -> int: ...
+    @property
+    def context_length(self) -> int | None: ...
+    @property
+    def output(self) -> Path: ...
+    @property
+    def device(self) -> str: ...
+    @property
+    def seed_or_zero(self) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -115,38 +77,28 @@ class Job:
     embedded: bool = False
 
 
-def load_job(
-    data: Path | None,
-    freq: str | None,
-    prediction_length: int | None,
-    windows: int | None,
-    target: str,
-    item_id: str | None,
-    timestamp: str | None,
-    dynamic: list[str] | None = None,
-    static: list[str] | None = None,
-) -> Job:
+def load_job(options: Series, embedded_windows: int = EMBEDDED["pjm_hourly"].windows) -> Job:
     """Read and check the series, and cut the test windows off."""
+    data, freq, horizon, windows = options.data, options.freq, options.prediction_length, options.windows
     if data is None:
         series = embedded_series()
         if freq is not None and normalise_freq(freq) != series.freq:
             raise ConfigError(
                 f"--freq {freq} does not fit the embedded data, which is hourly; leave it out, or give --data"
             )
-        horizon = EMBEDDED["pjm_hourly"].prediction_length if prediction_length is None else prediction_length
-        windows = EMBEDDED["pjm_hourly"].windows if windows is None else windows
+        horizon = EMBEDDED["pjm_hourly"].prediction_length if horizon is None else horizon
+        windows = embedded_windows if windows is None else windows
     else:
-        if prediction_length is None:
+        if horizon is None:
             raise ConfigError("--prediction-length is needed with --data: how many steps to forecast")
-        horizon, windows = prediction_length, 1 if windows is None else windows
+        windows = 1 if windows is None else windows
         series = load_dataset(
             str(data),
             freq=freq,
-            target=target,
-            item_id=item_id,
-            timestamp=timestamp,
-            dynamic=dynamic or (),
-            static=static or (),
+            target=options.target,
+            item_id=options.item_id,
+            timestamp=options.timestamp,
+            **options.covariates,
         )
         if series.layout.channels:
             raise ConfigError(
@@ -164,38 +116,28 @@ def load_job(
 
 
 def predictor_for(
-    job: Job,
-    output: Path,
-    *,
-    model: str | None = None,
-    retrain: bool = False,
-    steps: int = DEFAULT_TRAINING.max_steps,
-    context_length: int | None = None,
-    sampling: Mapping[str, Any] | None = None,
-    device: str = "cpu",
-    seed: int = 0,
+    job: Job, options: ModelOptions, sampling: Mapping[str, Any] | None = None
 ) -> tuple[TSDiffPredictor, float]:
-    """The model that the user names, that an earlier run left in `output`, or a new one; and seconds of training.
+    """The model that the user names, that an earlier run left in --output, or a new one; and seconds of training.
 
     `sampling` are the settings that the user gave (`given`); a named model keeps those it was saved with for the rest.
     """
-    changes = sampling or {}
-    if model is not None:
-        return given_predictor(model, job, changes, device), 0.0
-    training = TrainingConfig(**{**asdict(DEFAULT_TRAINING), "max_steps": steps, "seed": seed})
+    changes, seed = sampling or {}, options.seed_or_zero
+    if (model := options.chosen) is not None:
+        return given_predictor(model, job, changes, options.device), 0.0
     layout = job.series.layout
     estimator = TSDiffEstimator(
         job.series.freq,
         job.prediction_length,
-        context_length,
+        options.context_length,
         dynamic_features=layout.dynamic,
         static_features=layout.reals,
         categories=job.series.cardinalities,
-        training=training,
+        training=replace(DEFAULT_TRAINING, max_steps=options.steps, seed=seed),
         sampling=Sampling(**{"seed": seed, **changes}),
-        device=device,
+        device=options.device,
     )
-    return trained_predictor(job, estimator, output, retrain)
+    return trained_predictor(job, estimator, options.output, options.retrain)
 
 
 def given(**options: Any) -> dict[str, Any]:
@@ -203,28 +145,19 @@ def given(**options: Any) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None}
 
 
-def without_training(model: str | None, no_train: bool, retrain: bool) -> str | None:
-    """The model to use, if any: the one that is named, or the bundled one where nothing is to be trained.
-
-    Raises:
-        ConfigError: --no-train with --retrain.
-    """
-    if no_train and retrain:
-        raise ConfigError("--no-train and --retrain contradict each other; leave one of them out")
-    return BUNDLED_MODEL if no_train and model is None else model
-
-
 def fine_tuned_predictor(
-    job: Job, output: Path, minutes: float, *, model: str, sampling: Mapping[str, Any], device: str
+    job: Job, options: ModelOptions, model: str, minutes: float, sampling: Mapping[str, Any]
 ) -> tuple[TSDiffPredictor, float]:
     """A model of all frequencies, trained on the series for some minutes where that helps; and seconds of training.
 
     Raises:
         ConfigError: the model is one of a single frequency.
     """
-    found = given_predictor(model, job, sampling, device)
+    found = given_predictor(model, job, sampling, options.device)
     if TSDiffPredictor.from_pretrained(model).freq != ANY_FREQ:
         raise ConfigError(f"--fine-tune takes a model of all frequencies, and {model} forecasts {found.freq!r} alone")
+    from tsdiff.pretraining.finetuning import FineTuning, fine_tune  # loads Lightning
+
     started = time.perf_counter()
     made = fine_tune(
         found,
@@ -239,8 +172,9 @@ def fine_tuned_predictor(
     if made.trials:
         weights = f"after {made.steps} steps" if made.steps else "as they came"
         note(f"taken: weights {weights}, {made.change}")
-    made.predictor.serialize(output / "fine_tuned")
-    show(f"model: {output / 'fine_tuned'} (--model takes it)")
+    folder = options.output / "fine_tuned"
+    made.predictor.serialize(folder)
+    show(f"model: {folder} (--model takes it)")
     return made.predictor, seconds
 
 
@@ -290,6 +224,8 @@ def trained_predictor(
                 return predictor, _seconds(saved.get("seconds"))
     elif state.is_dir():
         shutil.rmtree(state)
+    from shared.training.module import seconds_of  # loads Lightning
+
     before = seconds_of(state)
     if (state / "last.ckpt").is_file():
         note(f"going on with the training in {state}")

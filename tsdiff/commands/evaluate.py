@@ -3,24 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
-
-import typer
 
 from shared.errors import ConfigError
-from tsdiff.commands.common import RetrainOption, claim_output, note, prepare
-from tsdiff.commands.train import (
-    ConfigOption,
-    FolderOption,
-    HardwareOption,
-    SeedsOption,
-    SetOption,
-    experiment_of,
-    read_data,
-    score,
-    train_seed,
-    write_scores,
-)
+from tsdiff.commands.common import claim_output, note, prepare
+from tsdiff.commands.options import Evaluate
+from tsdiff.commands.train import experiment_of, read_data, score, train_seed, write_scores
 from tsdiff.experiment.experiment import Experiment, ExperimentData
 from tsdiff.predictor import TSDiffPredictor
 
@@ -51,30 +38,15 @@ def check_model(predictor: TSDiffPredictor, path: str, data: ExperimentData) -> 
             )
 
 
-def main(
-    models: Annotated[
-        list[str] | None,
-        typer.Option("--model", help="Trained model (folder or name); once for each. Left out: trained, or found."),
-    ] = None,
-    config: ConfigOption = None,
-    changes: SetOption = None,
-    hardware: HardwareOption = None,
-    folder: FolderOption = None,
-    seeds: SeedsOption = None,
-    guidance: Annotated[
-        list[str] | None, typer.Option(help="Energy to sample with, mse or quantile; once for each [as tuned or set].")
-    ] = None,
-    output: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("runs/evaluate"),
-    retrain: RetrainOption = False,
-) -> None:
+def main(options: Evaluate) -> None:
     """Score TSDiff on the test windows of a data set, beside the seasonal naive, over seeds."""
-    experiment = experiment_of(config, changes, hardware, folder, seeds)
+    experiment, output, models = experiment_of(options), options.output, options.models
     prepare(experiment.hardware.threads)
     claim_output(output)
     data = read_data(experiment)
-    predictors = _given(models, experiment, data) if models else _trained(experiment, data, output, retrain)
+    predictors = _given(models, experiment, data) if models else _trained(experiment, data, output, options.retrain)
     name, scored = Path(experiment.data.name).name, []
-    energies: list[str | None] = [*guidance] if guidance else [None]
+    energies: list[str | None] = [*options.guidance] if options.guidance else [None]
     for seed, method, predictor, seconds in predictors:
         for energy in energies:
             sampler = predictor if energy is None else predictor.with_sampling(guidance=energy)

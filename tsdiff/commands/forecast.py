@@ -4,36 +4,14 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated
 
 import numpy as np
 import pandas as pd
-import typer
 from gluonts.model.forecast import SampleForecast
 
-from shared.errors import ConfigError
 from shared.files.io import write_json, write_text
 from tsdiff.commands.common import (
-    BUNDLED_MODEL,
-    ContextOption,
-    DataOption,
-    DeviceOption,
-    DynamicOption,
-    FineTuneOption,
-    FreqOption,
-    HorizonOption,
-    ItemOption,
     Job,
-    ModelOption,
-    NoTrainOption,
-    RetrainOption,
-    SamplingSeedOption,
-    StaticOption,
-    StepsOption,
-    TargetOption,
-    ThreadsOption,
-    TimeOption,
-    WindowsOption,
     claim_output,
     fine_tuned_predictor,
     given,
@@ -43,11 +21,10 @@ from tsdiff.commands.common import (
     prepare,
     show,
     status,
-    without_training,
     write_csv,
 )
+from tsdiff.commands.options import Forecast
 from tsdiff.data import Entry, candidate_seasons
-from tsdiff.estimator import DEFAULT_TRAINING
 from tsdiff.evaluation.metrics import (
     Metrics,
     best_seasonal_naive,
@@ -58,7 +35,6 @@ from tsdiff.evaluation.metrics import (
 )
 from tsdiff.evaluation.plots import plot_forecasts
 from tsdiff.predictor import TSDiffPredictor
-from tsdiff.sampling.settings import Energy
 
 
 def scored_frame(job: Job, forecasts: list[SampleForecast]) -> pd.DataFrame:
@@ -117,55 +93,16 @@ def write_results(
     return model, naive
 
 
-def main(
-    data: DataOption = None,
-    freq: FreqOption = None,
-    prediction_length: HorizonOption = None,
-    target: TargetOption = "target",
-    item_id: ItemOption = None,
-    timestamp: TimeOption = None,
-    dynamic: DynamicOption = None,
-    static: StaticOption = None,
-    windows: WindowsOption = None,
-    context_length: ContextOption = None,
-    output: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("runs/forecast"),
-    model: ModelOption = None,
-    no_train: NoTrainOption = False,
-    minutes: FineTuneOption = None,
-    retrain: RetrainOption = False,
-    steps: StepsOption = DEFAULT_TRAINING.max_steps,
-    samples: Annotated[int, typer.Option(help="Samples of each forecast.")] = 100,
-    guidance: Annotated[
-        Energy | None, typer.Option(help="Energy of the self-guidance [as --model was saved, or mse].")
-    ] = None,
-    device: DeviceOption = "cpu",
-    threads: ThreadsOption = 1,
-    seed: SamplingSeedOption = None,
-) -> None:
-    """Train TSDiff, forecast with self-guidance, score beside seasonal naive."""
-    prepare(threads)
-    if samples < 1:
-        raise ConfigError(f"--samples {samples}: need at least one sample of each forecast")
-    claim_output(output)
-    job = load_job(data, freq, prediction_length, windows, target, item_id, timestamp, dynamic, static)
-    sampling = given(guidance=guidance, seed=seed)
-    if minutes is None:
-        predictor, seconds = predictor_for(
-            job,
-            output,
-            model=without_training(model, no_train, retrain),
-            retrain=retrain,
-            steps=steps,
-            context_length=context_length,
-            sampling=sampling,
-            device=device,
-            seed=seed or 0,
-        )
+def main(options: Forecast) -> None:
+    """Train TSDiff, or take a model; forecast, score, and leave everything in --output."""
+    prepare(options.threads)
+    chosen = options.chosen  # before the work, for what it refuses
+    claim_output(options.output)
+    job = load_job(options)
+    sampling = given(guidance=options.guidance, seed=options.seed)
+    if options.minutes is None:
+        predictor, seconds = predictor_for(job, options, sampling)
     else:
-        if no_train or retrain:
-            raise ConfigError("--fine-tune contradicts --no-train and --retrain; leave them out")
-        predictor, seconds = fine_tuned_predictor(
-            job, output, minutes, model=model or BUNDLED_MODEL, sampling=sampling, device=device
-        )
-    write_results(job, predictor, output, samples, seconds)
-    show(f"results: {output}/ (forecasts.png, forecasts.csv, future.csv, metrics.json, metrics.md)")
+        predictor, seconds = fine_tuned_predictor(job, options, str(chosen), options.minutes, sampling)
+    write_results(job, predictor, options.output, options.samples, seconds)
+    show(f"results: {options.output}/ (forecasts.png, forecasts.csv, future.csv, metrics.json, metrics.md)")

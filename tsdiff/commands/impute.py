@@ -5,35 +5,16 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
-import typer
 from gluonts.model.forecast import SampleForecast
 
-from shared.errors import ConfigError
 from shared.files.io import write_json, write_text
 from shared.random import derive_seed
 from tsdiff.commands.common import (
-    ContextOption,
-    DataOption,
-    DeviceOption,
-    DynamicOption,
-    FreqOption,
-    HorizonOption,
-    ItemOption,
     Job,
-    ModelOption,
-    NoTrainOption,
-    RetrainOption,
-    SamplingSeedOption,
-    StaticOption,
-    StepsOption,
-    TargetOption,
-    ThreadsOption,
-    TimeOption,
-    WindowsOption,
     claim_output,
     given,
     load_job,
@@ -42,11 +23,10 @@ from tsdiff.commands.common import (
     prepare,
     show,
     status,
-    without_training,
     write_csv,
 )
+from tsdiff.commands.options import Impute
 from tsdiff.data import Entry, candidate_seasons, to_timestamps
-from tsdiff.estimator import DEFAULT_TRAINING
 from tsdiff.evaluation.metrics import Metrics, Pair, evaluate, metrics_table, rich_metrics_table
 from tsdiff.predictor import TSDiffPredictor
 from tsdiff.tasks.imputation.plots import plot_imputations
@@ -158,52 +138,16 @@ def fill(job: Job, predictor: TSDiffPredictor, samples: int, output: Path) -> in
     return len(whole)
 
 
-def main(
-    data: DataOption = None,
-    freq: FreqOption = None,
-    prediction_length: HorizonOption = None,
-    target: TargetOption = "target",
-    item_id: ItemOption = None,
-    timestamp: TimeOption = None,
-    dynamic: DynamicOption = None,
-    static: StaticOption = None,
-    windows: WindowsOption = None,
-    context_length: ContextOption = None,
-    output: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("runs/impute"),
-    hide_rate: Annotated[
-        float, typer.Option("--hide", help="Share of the last windows that is hidden to score the imputation; 0: none.")
-    ] = 0.2,
-    model: ModelOption = None,
-    no_train: NoTrainOption = False,
-    retrain: RetrainOption = False,
-    steps: StepsOption = DEFAULT_TRAINING.max_steps,
-    samples: Annotated[int, typer.Option(help="Draws of each missing value.")] = 100,
-    device: DeviceOption = "cpu",
-    threads: ThreadsOption = 1,
-    seed: SamplingSeedOption = None,
-) -> None:
+def main(options: Impute) -> None:
     """Fill the gaps of series, with intervals; score on hidden values beside straight lines and earlier seasons."""
-    prepare(threads)
-    if samples < 1:
-        raise ConfigError(f"--samples {samples}: need at least one draw of each missing value")
-    if not 0 <= hide_rate < 1:
-        raise ConfigError(f"--hide {hide_rate}: the share of hidden values is at least 0 and below 1")
+    prepare(options.threads)
+    output, samples, seed = options.output, options.samples, options.seed_or_zero
     claim_output(output)
-    job = load_job(data, freq, prediction_length, windows, target, item_id, timestamp, dynamic, static)
-    predictor, seconds = predictor_for(
-        job,
-        output,
-        model=without_training(model, no_train, retrain),
-        retrain=retrain,
-        steps=steps,
-        context_length=context_length,
-        sampling=given(seed=seed),
-        device=device,
-        seed=seed or 0,
-    )
+    job = load_job(options)
+    predictor, seconds = predictor_for(job, options, given(seed=options.seed))
     metrics: dict[str, Any] = {"seconds": {"train": round(seconds, 2)}}
-    if hide_rate:
-        metrics |= score(job, predictor, hide(job, hide_rate, seed or 0), samples, output)
+    if options.hide:
+        metrics |= score(job, predictor, hide(job, options.hide, seed), samples, output)
     metrics["filled_values"] = fill(job, predictor, samples, output)
     if not metrics["filled_values"]:
         note("the data itself has no gap; imputed.csv is empty")

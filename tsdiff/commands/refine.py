@@ -6,45 +6,21 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import pandas as pd
-import typer
 from gluonts.model.forecast import Forecast, SampleForecast
 
 from shared.errors import ConfigError
 from shared.files.io import write_json, write_text
 from tsdiff.baselines import BASELINE_NAMES, train_baseline
-from tsdiff.commands.common import (
-    ContextOption,
-    DataOption,
-    DeviceOption,
-    FreqOption,
-    HorizonOption,
-    ItemOption,
-    Job,
-    ModelOption,
-    RetrainOption,
-    SeedOption,
-    StepsOption,
-    TargetOption,
-    ThreadsOption,
-    TimeOption,
-    WindowsOption,
-    claim_output,
-    load_job,
-    predictor_for,
-    prepare,
-    show,
-    status,
-    write_csv,
-)
+from tsdiff.commands.common import Job, claim_output, load_job, predictor_for, prepare, show, status, write_csv
+from tsdiff.commands.options import Refine
 from tsdiff.data import split_windows
-from tsdiff.estimator import DEFAULT_TRAINING
 from tsdiff.evaluation.metrics import Metrics, Pair, evaluate, forecasts_to_frame, metrics_table, rich_metrics_table
 from tsdiff.evaluation.plots import plot_forecasts
 from tsdiff.predictor import TSDiffPredictor
-from tsdiff.tasks.refinement import Prior, RefineConfig, Refinement, candidates, choose_refinement
+from tsdiff.tasks.refinement import RefineConfig, candidates, choose_refinement
 
 _TITLES = {"seasonal_naive": "seasonal naive", "auto_ets": "AutoETS", "deepar": "DeepAR", "patchtst": "PatchTST"}
 _CHOICE_SAMPLES = 20
@@ -82,68 +58,26 @@ def draw(
     plot_forecasts(forecasts, windows, path, title=title, stamp=job.series.stamp)
 
 
-def main(
-    data: DataOption = None,
-    freq: FreqOption = None,
-    prediction_length: HorizonOption = None,
-    target: TargetOption = "target",
-    item_id: ItemOption = None,
-    timestamp: TimeOption = None,
-    windows: WindowsOption = None,
-    context_length: ContextOption = None,
-    output: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("runs/refine"),
-    base: Annotated[
-        list[str] | None,
-        typer.Option(
-            help=f"Base forecaster, repeatable: {', '.join(BASELINE_NAMES)} [seasonal_naive and linear].",
-            show_default=False,
-        ),
-    ] = None,
-    method: Annotated[Refinement, typer.Option(help="How the energy is lowered or drawn from.")] = "most_likely",
-    prior: Annotated[Prior, typer.Option(help="How samples are held to the base forecast.")] = "quantile",
-    prior_scale: Annotated[float, typer.Option(help="How strongly.")] = RefineConfig.prior_scale,
-    log_snr: Annotated[float, typer.Option(help="Noise level of the model's energy.")] = RefineConfig.log_snrs[-1],
-    refine_steps: Annotated[int, typer.Option(help="Steps of the refinement.")] = RefineConfig.steps,
-    choose: Annotated[
-        bool, typer.Option("--choose", help="Choose noise level and strength on the training series' last horizon.")
-    ] = False,
-    model: ModelOption = None,
-    retrain: RetrainOption = False,
-    steps: StepsOption = DEFAULT_TRAINING.max_steps,
-    samples: Annotated[int, typer.Option(help="Samples of each refined forecast.")] = 100,
-    device: DeviceOption = "cpu",
-    threads: ThreadsOption = 1,
-    seed: SeedOption = 0,
-) -> None:
+def main(options: Refine) -> None:
     """Refine the forecasts of simple forecasters by a model's energy; score before and after."""
-    prepare(threads)
-    if samples < 1:
-        raise ConfigError(f"--samples {samples}: need at least one sample of each forecast")
-    names = list(dict.fromkeys(base or ("seasonal_naive", "linear")))
+    prepare(options.threads)
+    output, samples, seed = options.output, options.samples, options.seed_or_zero
+    names = list(dict.fromkeys(options.base or ("seasonal_naive", "linear")))
     for name in names:
         if name not in BASELINE_NAMES:
             raise ConfigError(f"--base {name}: take one of {', '.join(BASELINE_NAMES)}")
     config = RefineConfig(
-        method,
-        prior,
-        prior_scale,
-        log_snrs=(log_snr,),
-        steps=refine_steps,
+        options.method,
+        options.prior,
+        options.prior_scale,
+        log_snrs=(options.log_snr,),
+        steps=options.refine_steps,
         num_samples=samples,
         seed=seed,
     )
     claim_output(output)
-    job = load_job(data, freq, prediction_length, windows, target, item_id, timestamp)
-    predictor, seconds = predictor_for(
-        job,
-        output,
-        model=model,
-        retrain=retrain,
-        steps=steps,
-        context_length=context_length,
-        device=device,
-        seed=seed,
-    )
+    job = load_job(options)
+    predictor, seconds = predictor_for(job, options)
     pairs = list(job.split.test)
     rows: dict[str, Metrics] = {}
     scores: dict[str, Any] = {}
@@ -155,7 +89,7 @@ def main(
             before = base_forecasts(name, job.split.train, job, pairs, samples, seed)
         between = time.perf_counter()
         with status(f"refining the forecasts of {title}"):
-            used = chosen_config(name, job, predictor, config) if choose else config
+            used = chosen_config(name, job, predictor, config) if options.choose else config
             after = list(predictor.refine(before, [past for past, _ in pairs], used))
         rows[title], rows[f"{title}, refined"] = evaluate(before, pairs), evaluate(after, pairs)
         scores[name] = {
@@ -171,7 +105,7 @@ def main(
     show(rich_metrics_table(rows, title=f"{len(pairs)} windows of {job.prediction_length} steps"))
     write_text(output / "metrics.md", metrics_table(rows))
     write_csv(output / "refined.csv", job.series.origin.restored(pd.concat(frames, ignore_index=True)))
-    metrics = {"bases": scores, "method": method, "prior": prior, "seconds": {"train": round(seconds, 2)}}
+    metrics = {"bases": scores, "method": config.method, "prior": config.prior, "seconds": {"train": round(seconds, 2)}}
     write_json(output / "metrics.json", metrics)
     pictures = ", ".join(f"{name}.png" for name in names)
     show(f"results: {output}/ ({pictures}, refined.csv, metrics.json, metrics.md)")

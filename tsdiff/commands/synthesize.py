@@ -6,40 +6,14 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, get_args
-
-import typer
+from typing import Any, get_args
 
 from shared.console.progress import track
 from shared.errors import ConfigError, DataError
 from shared.files.io import write_json, write_text
-from tsdiff.commands.common import (
-    ContextOption,
-    DataOption,
-    DeviceOption,
-    FreqOption,
-    HorizonOption,
-    ItemOption,
-    Job,
-    ModelOption,
-    RetrainOption,
-    SeedOption,
-    StepsOption,
-    TargetOption,
-    ThreadsOption,
-    TimeOption,
-    WindowsOption,
-    claim_output,
-    load_job,
-    note,
-    predictor_for,
-    prepare,
-    show,
-    status,
-    write_csv,
-)
+from tsdiff.commands.common import Job, claim_output, load_job, note, predictor_for, prepare, show, status, write_csv
+from tsdiff.commands.options import Synthesize
 from tsdiff.data import Entry
-from tsdiff.estimator import DEFAULT_TRAINING
 from tsdiff.model.model import TSDiff
 from tsdiff.tasks.synthesis import (
     DOWNSTREAM_MODELS,
@@ -184,56 +158,21 @@ def chosen_models(models: str) -> list[str]:
     return list(dict.fromkeys([DOWNSTREAM_MODELS[0], *named]))
 
 
-def main(
-    data: DataOption = None,
-    freq: FreqOption = None,
-    prediction_length: HorizonOption = None,
-    target: TargetOption = "target",
-    item_id: ItemOption = None,
-    timestamp: TimeOption = None,
-    windows: WindowsOption = None,
-    context_length: ContextOption = None,
-    output: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("runs/synthesize"),
-    model: ModelOption = None,
-    retrain: RetrainOption = False,
-    steps: StepsOption = DEFAULT_TRAINING.max_steps,
-    n: Annotated[int, typer.Option("--n", help="Synthetic windows to draw.")] = 1000,
-    sampling_steps: Annotated[int, typer.Option(help="Network calls of each window.")] = SynthesisConfig().steps,
-    nonnegative: Annotated[bool, typer.Option("--nonnegative", help="Values below 0 become 0.")] = False,
-    csv: Annotated[bool, typer.Option("--csv", help="Write synthetic.csv beside synthetic.parquet.")] = False,
-    compare: Annotated[int, typer.Option(help="Windows that the report compares, at most.")] = 1000,
-    models: Annotated[
-        str, typer.Option(help="Downstream models beside the linear one: deepar,transformer,patchtst.")
-    ] = "",
-    cpu_minutes: Annotated[float, typer.Option(help="Training of each downstream network.")] = 1.0,
-    device: DeviceOption = "cpu",
-    threads: ThreadsOption = 1,
-    seed: SeedOption = 0,
-) -> None:
+def main(options: Synthesize) -> None:
     """Draw a synthetic data set; report how real it looks and what a forecaster learns from it."""
-    prepare(threads)
-    chosen = chosen_models(models)
-    settings = SynthesisConfig(steps=sampling_steps, seed=seed, nonnegative=nonnegative)
-    for name, value, least in (("--n", n, SMALLEST), ("--compare", compare, SMALLEST)):
-        if value < least:
-            raise ConfigError(f"{name} {value}: need at least {least} windows to compare")
-    if not cpu_minutes > 0:
-        raise ConfigError(f"--cpu-minutes {cpu_minutes}: need a time above 0")
+    prepare(options.threads)
+    output, n, seed = options.output, options.n, options.seed_or_zero
+    chosen = chosen_models(options.models)
+    settings = SynthesisConfig(steps=options.sampling_steps, seed=seed, nonnegative=options.nonnegative)
+    for name, value in (("--n", n), ("--compare", options.compare)):
+        if value < SMALLEST:
+            raise ConfigError(f"{name} {value}: need at least {SMALLEST} windows to compare")
     claim_output(output)
-    job = load_job(data, freq, prediction_length, windows, target, item_id, timestamp)
-    predictor, train_seconds = predictor_for(
-        job,
-        output,
-        model=model,
-        retrain=retrain,
-        steps=steps,
-        context_length=context_length,
-        device=device,
-        seed=seed,
-    )
+    job = load_job(options)
+    predictor, train_seconds = predictor_for(job, options)
     length = predictor.model.config.length
-    real, others = real_pair(job, length, min(n, compare))
-    made, draw_seconds = draw(predictor.model, job, n, settings, output, csv, len(real))
+    real, others = real_pair(job, length, min(n, options.compare))
+    made, draw_seconds = draw(predictor.model, job, n, settings, output, options.csv, len(real))
     beside = {
         _OURS: made,
         "Gaussian surrogate": gaussian(real, context_length=predictor.model.config.context_length, seed=seed),
@@ -250,14 +189,14 @@ def main(
             job.series.freq,
             job.prediction_length,
             models=chosen,
-            cpu_minutes=cpu_minutes,
+            cpu_minutes=options.cpu_minutes,
             seed=seed,
         )
     about = {
         "windows": n,
         "compared": len(real),
         "length": length,
-        "nfe": sampling_steps,
+        "nfe": options.sampling_steps,
         "seconds": {"train": round(train_seconds, 2), "synthesize": round(draw_seconds, 2)},
     }
     write_report(output, looks, worth, about, f"{n} synthetic windows of {length} steps")

@@ -5,24 +5,14 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
 from gluonts.model.forecast import SampleForecast
 
 from shared.errors import ConfigError
-from shared.experiment import Hardware
 from shared.files.io import write_json, write_text
-from tsdiff.commands.common import (
-    Job,
-    RetrainOption,
-    claim_output,
-    note,
-    prepare,
-    show,
-    status,
-    trained_predictor,
-)
+from tsdiff.commands.common import Job, claim_output, note, prepare, show, status, trained_predictor
+from tsdiff.commands.options import ExperimentOptions, Train
 from tsdiff.data import candidate_seasons
 from tsdiff.evaluation.joint import joint_metrics
 from tsdiff.evaluation.metrics import best_seasonal_naive, evaluate, rich_metrics_table
@@ -38,38 +28,13 @@ from tsdiff.experiment.experiment import (
 )
 from tsdiff.predictor import TSDiffPredictor
 
-ConfigOption = Annotated[
-    str | None,
-    typer.Option(
-        "--config",
-        help="YAML file, or name of settings that come with the package, such as m4_hourly or published/m4_hourly; an "
-        "unknown name lists all. Left out: the embedded data.",
-    ),
-]
-SetOption = Annotated[
-    list[str] | None, typer.Option("--set", help="Change a setting: section.name=value; give it once for each.")
-]
-HardwareOption = Annotated[
-    Hardware | None, typer.Option("--hardware", help="Preset: cpu; gpu and ddp (all GPUs) with bf16 and compilation.")
-]
-FolderOption = Annotated[
-    Path | None, typer.Option("--folder", help="Where named data sets lie; left out, they are downloaded.")
-]
-SeedsOption = Annotated[list[int] | None, typer.Option("--seed", help="Give it once for each model to train.")]
 
-
-def experiment_of(
-    config: str | None,
-    changes: list[str] | None,
-    hardware: Hardware | None,
-    folder: Path | None,
-    seeds: list[int] | None,
-) -> Experiment:
+def experiment_of(options: ExperimentOptions) -> Experiment:
     """The experiment that the options describe."""
-    experiment = read_experiment(config, changes or (), hardware)
-    if folder is not None:
-        experiment = replace(experiment, data=replace(experiment.data, folder=str(folder)))
-    return replace(experiment, seeds=tuple(seeds)) if seeds else experiment
+    experiment = read_experiment(options.config, options.changes or (), options.hardware)
+    if options.folder is not None:
+        experiment = replace(experiment, data=replace(experiment.data, folder=str(options.folder)))
+    return replace(experiment, seeds=tuple(options.seeds)) if options.seeds else experiment
 
 
 def read_data(experiment: Experiment) -> ExperimentData:
@@ -169,24 +134,16 @@ def _plain(value: float) -> float | None:
     return None if value != value else float(value)
 
 
-def main(
-    config: ConfigOption = None,
-    changes: SetOption = None,
-    hardware: HardwareOption = None,
-    folder: FolderOption = None,
-    seeds: SeedsOption = None,
-    output: Annotated[Path, typer.Option(help="Folder for models and results.")] = Path("runs/train"),
-    retrain: RetrainOption = False,
-) -> None:
+def main(options: Train) -> None:
     """Train TSDiff as a YAML file says, tune its guidance, score it on the test windows."""
-    experiment = experiment_of(config, changes, hardware, folder, seeds)
+    experiment, output = experiment_of(options), options.output
     prepare(experiment.hardware.threads)
     claim_output(output)
     data = read_data(experiment)
     name, scored = Path(experiment.data.name).name, []
     for seed in experiment.seeds:
         place = output if len(experiment.seeds) == 1 else output / f"seed-{seed}"
-        predictor, seconds = train_seed(experiment, data, seed, place, retrain)
+        predictor, seconds = train_seed(experiment, data, seed, place, options.retrain)
         made = score(predictor, data, experiment.samples, name=name, method="TSDiff", seed=seed, train_seconds=seconds)
         scored.append(made)
     if not scored:

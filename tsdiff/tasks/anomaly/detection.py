@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.metrics import average_precision_score, roc_auc_score
 
 from shared.errors import ConfigError, DataError
+from shared.optional import needed
 from tsdiff.tasks.anomaly.injection import Injected
 
 _MAD_TO_STD = 1.4826
@@ -93,7 +93,8 @@ def _metrics(
     prevalence = float(label.mean()) if label.size else math.nan
     auroc = auprc = math.nan
     if label.any() and not label.all():
-        auroc, auprc = float(roc_auc_score(label, value)), float(average_precision_score(label, value))
+        scores = needed("sklearn.metrics", "metrics", "the evaluation of a detector")
+        auroc, auprc = float(scores.roc_auc_score(label, value)), float(scores.average_precision_score(label, value))
     if thresholds is None:
         return DetectionMetrics(auroc, auprc, prevalence)
     over = np.concatenate(above)

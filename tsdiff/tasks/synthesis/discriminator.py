@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
-from sklearn.ensemble import HistGradientBoostingClassifier
-from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import accuracy_score, roc_auc_score
-from sklearn.model_selection import StratifiedGroupKFold
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from shared.errors import ConfigError, DataError
+from shared.optional import needed
 from shared.random import derive_seed
 from tsdiff.tasks.synthesis.statistics import autocorrelation, power_spectrum, varying
 from tsdiff.tasks.synthesis.windows import WindowSet
@@ -79,25 +74,36 @@ def discriminate(
     if folds < 2:
         raise DataError("all windows share one source; cut them from parts of the series (`real_windows(parts=…)`)")
     features = window_features(values)
-    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=int(rng.integers(2**31)))
+    scores = _sklearn("metrics")
+    splitter = _sklearn("model_selection").StratifiedGroupKFold(
+        folds, shuffle=True, random_state=int(rng.integers(2**31))
+    )
     areas, hits = [], []
     for train, test in splitter.split(features, is_real, groups):
         if len(np.unique(is_real[test])) < 2 or len(np.unique(is_real[train])) < 2:
             continue
         model = _classifier(classifier, int(rng.integers(2**31))).fit(features[train], is_real[train])
         probability = model.predict_proba(features[test])[:, 1]
-        areas.append(roc_auc_score(is_real[test], probability))
-        hits.append(accuracy_score(is_real[test], probability > 0.5))
+        areas.append(scores.roc_auc_score(is_real[test], probability))
+        hits.append(scores.accuracy_score(is_real[test], probability > 0.5))
     if not areas:
         raise DataError("no fold holds both real and synthetic windows; give windows of more series")
     accuracy = float(np.mean(hits))
     return Discrimination(float(np.mean(areas)), float(np.std(areas)), accuracy, abs(accuracy - 0.5))
 
 
-def _classifier(kind: Classifier, seed: int) -> LogisticRegression | HistGradientBoostingClassifier:
+def _classifier(kind: Classifier, seed: int) -> Any:
+    """One of scikit-learn's, which is new."""
     if kind == "logistic":
-        return make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=1000))
-    return HistGradientBoostingClassifier(max_iter=100, learning_rate=0.1, max_leaf_nodes=15, random_state=seed)
+        logistic = _sklearn("linear_model").LogisticRegression(C=0.1, max_iter=1000)
+        return _sklearn("pipeline").make_pipeline(_sklearn("preprocessing").StandardScaler(), logistic)
+    return _sklearn("ensemble").HistGradientBoostingClassifier(
+        max_iter=100, learning_rate=0.1, max_leaf_nodes=15, random_state=seed
+    )
+
+
+def _sklearn(part: str) -> Any:
+    return needed(f"sklearn.{part}", "metrics", "telling synthetic windows from real ones")
 
 
 def window_features(values: np.ndarray) -> np.ndarray:

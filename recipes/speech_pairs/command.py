@@ -4,23 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from shared.console.command import claim_output, fail, group, show
-from speech.data.config import PRESETS, preset
-from speech.data.prepare import (
-    Prepared,
-    prepare_bandwidth,
-    prepare_ears_wham,
-    prepare_mix,
-    prepare_voicebank,
-    prepare_wsj0_chime3,
-    prepare_wsj0_reverb,
-)
 
-_ABOUT = """Make a folder of clean and noisy pairs to train and measure on, from a public set or your own recordings.
+if TYPE_CHECKING:
+    from .common import Prepared
+
+_ABOUT = """Make clean and noisy pairs of public sets or own recordings.
 
     {command} voicebank DOWNLOADS --output data/voicebank
     {command} wsj0-chime3 WSJ0 CHIME3 --output data/wsj0-chime3
@@ -49,7 +42,9 @@ def voicebank(
     speakers: Annotated[int, typer.Option(help="Of the training part: 28 or 56.")] = 28,
     workers: WorkersOption = None,
 ) -> None:
-    """VoiceBank-DEMAND: resampled, speakers p226 and p287 for validation."""
+    """VoiceBank-DEMAND, resampled; speakers p226 and p287 validate."""
+    from .voicebank import prepare_voicebank
+
     claim_output(output)
     _report(prepare_voicebank(source, output, sample_rate=sample_rate, speakers=speakers, workers=workers), output)
 
@@ -62,6 +57,8 @@ def wsj0_chime3(
     workers: WorkersOption = None,
 ) -> None:
     """WSJ0 with CHiME-3 backgrounds at 0 to 20 dB."""
+    from .wsj0 import prepare_wsj0_chime3
+
     claim_output(output)
     _report(prepare_wsj0_chime3(wsj0, chime3, output, seed=seed, workers=workers), output)
 
@@ -73,6 +70,8 @@ def wsj0_reverb(
     workers: WorkersOption = None,
 ) -> None:
     """WSJ0 in simulated rooms, T60 of 0.4 to 1 s."""
+    from .wsj0 import prepare_wsj0_reverb
+
     claim_output(output)
     _report(prepare_wsj0_reverb(wsj0, output, seed=seed, workers=workers), output)
 
@@ -87,6 +86,8 @@ def ears_wham(
     workers: WorkersOption = None,
 ) -> None:
     """EARS with WHAM! noise at −2.5 to 17.5 dB of loudness."""
+    from .ears import prepare_ears_wham
+
     claim_output(output)
     prepared = prepare_ears_wham(ears, wham, output, sample_rate=sample_rate, cuts=cuts, seed=seed, workers=workers)
     _report(prepared, output)
@@ -97,7 +98,7 @@ def mix(
     noise: Annotated[list[Path] | None, typer.Option("--noise", help="Folder of noise; once for each.")] = None,
     rooms: Annotated[list[Path] | None, typer.Option("--rooms", help="Folder of impulse responses.")] = None,
     simulated_rooms: Annotated[int, typer.Option(help="Rooms to simulate besides.", min=0)] = 0,
-    task: Annotated[str, typer.Option(help=f"How to mix: {', '.join(PRESETS)}.")] = "denoise",
+    task: Annotated[str, typer.Option(help="How to mix: denoise, dereverb, …; an unknown name lists all.")] = "denoise",
     count: Annotated[int, typer.Option(help="Mixtures.", min=1)] = 1000,
     seconds: Annotated[float, typer.Option(help="Length of each.")] = 4.0,
     snr: Annotated[tuple[float, float], typer.Option(help="Lowest and highest SNR in dB.")] = (-5.0, 20.0),
@@ -108,6 +109,10 @@ def mix(
     workers: WorkersOption = None,
 ) -> None:
     """Mixtures of one's own clean speech, noise and rooms."""
+    from speech.data.config import preset
+
+    from .frozen import prepare_mix
+
     claim_output(output)
     changes: dict[str, object] = {"seconds": seconds, "snr_db": snr, "sample_rate": sample_rate}
     if not rooms and not simulated_rooms and task == "denoise":
@@ -137,6 +142,8 @@ def bandwidth(
     workers: WorkersOption = None,
 ) -> None:
     """Recordings, and what a lower sample rate leaves of them."""
+    from .frozen import prepare_bandwidth
+
     claim_output(output)
     prepared = prepare_bandwidth(
         clean,
@@ -174,5 +181,4 @@ SETS: dict[str, Callable[..., None]] = {
 
 def application(command: str = "speech prepare") -> typer.Typer:
     """The subcommands, with examples of how `command` calls them."""
-    short = {name: (function.__doc__ or "").strip() for name, function in SETS.items()}
-    return group(_ABOUT.format(command=command), SETS, short)
+    return group(_ABOUT.format(command=command), SETS)

@@ -16,20 +16,17 @@ import pytest
 import soundfile
 from typer.testing import CliRunner
 
+from recipes.speech_pairs.command import application
+from recipes.speech_pairs.ears import _mix_loudness, _pieces, prepare_ears_wham
+from recipes.speech_pairs.frozen import prepare_bandwidth, prepare_mix
+from recipes.speech_pairs.voicebank import prepare_voicebank
+from recipes.speech_pairs.wsj0 import prepare_wsj0_chime3, prepare_wsj0_reverb
 from shared.errors import ConfigError, DataError
-from speech.commands.prepare import application
+from speech import commands
+from speech.commands import application as speech_application
 from speech.data import PairSource, preset
 from speech.data.levels import decibels, power
 from speech.data.pairs import find_pairs, pairs
-from speech.data.prepare import (
-    prepare_bandwidth,
-    prepare_ears_wham,
-    prepare_mix,
-    prepare_voicebank,
-    prepare_wsj0_chime3,
-    prepare_wsj0_reverb,
-)
-from speech.data.prepare.ears import _mix_loudness, _pieces
 from tests.conftest import ROOT
 from tests.speech.trees import RATE, hiss, mixing_folders, put, speech_like
 
@@ -265,3 +262,20 @@ def test_the_recipe_as_a_process(tmp_path: Path) -> None:
     assert "broken.wav" in bandwidth.stderr
     assert len(list((tmp_path / "bw/train/noisy").iterdir())) == 6
     assert "Traceback" not in bandwidth.stderr
+
+
+def test_the_console_command_passes_on_to_the_recipe(tmp_path: Path) -> None:
+    clean, _, _ = mixing_folders(tmp_path / "in", 0.5)
+    said = CliRunner().invoke(speech_application(), ["prepare", "--help"]).output
+    assert "speech prepare ears-wham EARS" in said
+    arguments = ["bandwidth", "--clean", str(clean), "--output", str(tmp_path / "out")]
+    made = CliRunner().invoke(speech_application(), ["prepare", *arguments])
+    assert made.exit_code == 0, made.output
+    assert "train pairs in" in made.output
+
+
+def test_without_a_clone_the_console_command_tells_where_the_recipe_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(commands, "RECIPES", Path("nowhere"))
+    made = CliRunner().invoke(speech_application(), ["prepare", "voicebank", "downloads", "--output", "x"])
+    assert isinstance(made.exception, ConfigError)
+    assert "python recipes/prepare_speech.py" in str(made.exception)

@@ -14,7 +14,9 @@ import numpy as np
 
 from shared.errors import DataError
 from shared.random import derive_seed
-from speech.data.prepare.common import (
+from speech.data.rooms import WSJ0_REVERB_ROOMS, draw_room, reverberate, simulate
+
+from .common import (
     Prepared,
     Row,
     add_noise,
@@ -26,7 +28,6 @@ from speech.data.prepare.common import (
     write_pair,
     write_wav,
 )
-from speech.data.rooms import WSJ0_REVERB_ROOMS, draw_room, reverberate, simulate
 
 RATE = 16000
 PARTS = {"train": "si_tr_s", "valid": "si_dt_05", "test": "si_et_05"}

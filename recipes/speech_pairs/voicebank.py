@@ -21,7 +21,8 @@ import soxr
 from shared.errors import DataError
 from speech.data.clips import Waveform
 from speech.data.pairs import VOICEBANK_VALIDATION_SPEAKERS
-from speech.data.prepare.common import Prepared, Row, finish, for_each, is_done, write_pair
+
+from .common import Prepared, Row, finish, for_each, is_done, write_pair
 
 
 class _Part:

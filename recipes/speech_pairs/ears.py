@@ -23,7 +23,8 @@ from shared.errors import ConfigError, DataError
 from shared.files.documents import read_json
 from shared.random import derive_seed
 from speech.data.clips import Waveform
-from speech.data.prepare.common import Prepared, Row, finish, for_each, lengths, read_part, write_wav
+
+from .common import Prepared, Row, finish, for_each, lengths, read_part, write_wav
 
 RATE = 48000
 VALID = ("p100", "p101")

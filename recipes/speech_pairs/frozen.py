@@ -14,7 +14,8 @@ from speech.data.clips import Folders, as_folders, audio_files, read_mono
 from speech.data.config import MixConfig
 from speech.data.degrade import reduce_rate
 from speech.data.mixing import MixSource
-from speech.data.prepare.common import Prepared, Row, finish, for_each, is_done, write_pair
+
+from .common import Prepared, Row, finish, for_each, is_done, write_pair
 
 
 def prepare_mix(

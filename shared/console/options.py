@@ -1,0 +1,19 @@
+"""Options that commands of both packages have, each written once. Needs no torch: a help page does not wait for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+Device = Annotated[str, typer.Option("--device", help="cpu, cuda, or auto: a GPU where there is one.")]
+Output = Annotated[Path, typer.Option("--output", help="Folder for the results.")]
+Retrain = Annotated[bool, typer.Option("--retrain", help="Train anew even where a training fits that is there.")]
+Changes = Annotated[
+    list[str] | None, typer.Option("--set", help="Change a setting: section.name=value; give it once for each.")
+]
+Hardware = Annotated[
+    Literal["cpu", "gpu", "ddp"] | None,
+    typer.Option("--hardware", help="Preset: cpu; gpu and ddp (all GPUs) with bf16 and compilation."),
+]

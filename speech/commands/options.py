@@ -1,0 +1,161 @@
+"""The options of each verb: a class a verb, and a class for what several share. Needs no torch, as no help page may."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from typer import Argument, Option
+
+from shared.console.options import Changes, Device, Hardware, Output, Retrain
+
+Threads = Annotated[int | None, Option(help="CPU threads; left out, as many as torch sees fit.", min=1)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """The machine"""
+
+    device: Device = "auto"
+    threads: Threads = None
+    seed: Annotated[int, Option(help="Of everything that is drawn.")] = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model(Machine):
+    """The model"""
+
+    model: Annotated[
+        str | None, Option(help="Model: bundled name, folder (./NAME), hub id, or a published .ckpt [default].")
+    ] = None
+    sampler: Annotated[
+        str | None,
+        Option(
+            help="pc, ode (adaptive), sb_ode, sb_sde (bridges), ode1, ode2, ode3, sde1, sde2, euler, heun; left out, "
+            "the model's own.",
+        ),
+    ] = None
+    steps: Annotated[int | None, Option(help="Steps of the sampler; left out, the model's own.", min=1)] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Enhance(Model):
+    """Enhance a noisy recording, or a folder of them.
+
+    Any rate, length and channels; the result keeps them. Files that cannot be enhanced are listed with the reason, the
+    others are finished, and the exit status is then 1.
+    """
+
+    source: Annotated[Path, Argument(metavar="IN", help="Noisy file, or folder of noisy files; folders in it too.")]
+    target: Annotated[
+        Path | None,
+        Argument(
+            metavar="OUT",
+            help="Enhanced file (its suffix decides the format), or folder for enhanced files; left out, "
+            "enhanced/ in --output.",
+        ),
+    ] = None
+    start: Annotated[
+        float | None,
+        Option("--reverse-starting-point", help="Time in (0, 1] where sampling starts; below 1 is faster."),
+    ] = None
+    precision: Annotated[
+        str | None, Option(help="float32 or bfloat16, which is faster and coarser [the model's own].")
+    ] = None
+    suppression: Annotated[
+        float | None, Option(help="Power of the gains: 1 as estimated, above 1 stronger [the model's own].")
+    ] = None
+    draws: Annotated[int, Option(help="Results to average.")] = 1
+    mix: Annotated[float, Option(help="Share of the enhanced signal; the rest is the noisy one.")] = 1.0
+    upper_band: Annotated[
+        str | None,
+        Option(
+            help="Of recordings at higher rates than the model's, what lies above its band: follow (kept, with a gain "
+            "like the model's) or drop [follow].",
+        ),
+    ] = None
+    overwrite: Annotated[
+        bool | None,
+        Option("--overwrite/--skip", help="What to do about targets that exist [skip in folders, else overwrite]."),
+    ] = None
+    picture: Annotated[
+        bool, Option("--picture", help="Draw spectrograms before and after; beside OUT, or in --output.")
+    ] = False
+    window: Annotated[float, Option(help="Seconds of a recording that are enhanced at once.")] = 16.0
+    batch_size: Annotated[int | None, Option(help="Windows at a time [1 on a CPU, 4 on a GPU].")] = None
+    workers: Annotated[int | None, Option(help="Batches of a folder at a time [one per CPU thread; 2 on a GPU].")] = (
+        None
+    )
+    raw_rate: Annotated[int | None, Option(help="Rate in Hz of .raw files (bare samples).")] = None
+    raw_channels: Annotated[int, Option(help="Channels of .raw files.")] = 1
+    raw_subtype: Annotated[str, Option(help="FLOAT, PCM_16, … of .raw files.")] = "FLOAT"
+    output: Annotated[
+        Path | None, Option(help="Folder for metrics.json, metrics.md and pictures [runs/enhance without OUT].")
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluate(Model):
+    """Score enhanced recordings, or what a model makes of noisy ones.
+
+    Against the clean recordings, or by themselves; leaves metrics.json, metrics.md, per_file.csv, summary.csv and
+    metrics.png. Files are paired by name. Files that cannot be scored are listed with the reason and left out of the
+    means; the exit status is then 1.
+    """
+
+    clean: Annotated[
+        Path | None,
+        Argument(
+            help="Folder of clean files (with --no-reference, of the recordings to score); left out, clean/ of "
+            "$SHARED_DATA/speech/test_pairs, and its noisy/."
+        ),
+    ] = None
+    enhanced: Annotated[
+        Path | None, Argument(help="Folder of enhanced files; left out, those of --noisy are enhanced first.")
+    ] = None
+    noisy: Annotated[Path | None, Option(help="Folder of the noisy files.")] = None
+    no_reference: Annotated[
+        bool, Option("--no-reference", help="There are no clean files: score each recording alone, by DNSMOS.")
+    ] = False
+    metrics: Annotated[
+        list[str] | None,
+        Option(
+            "--metric",
+            help="Give it once for each, such as pesq_wb, estoi or si_sdr, or all; an unknown name lists them. Left "
+            "out: what takes no long time; with --no-reference the four of DNSMOS.",
+        ),
+    ] = None
+    align: Annotated[bool, Option("--align", help="Take out a constant delay of each file first.")] = False
+    workers: Annotated[int | None, Option(help="Processes that score [one a core].", min=1)] = None
+    output: Output = Path("runs/evaluate_speech")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train:
+    """Train a model as a YAML file says.
+
+    The weights that do best on whole validation files are kept.
+    """
+
+    config: Annotated[
+        str | None,
+        Option(
+            help="YAML file, or name of settings that come with the package, such as gpu or dereverb; an unknown name "
+            "lists all. Left out: a light network, on a CPU.",
+        ),
+    ] = None
+    changes: Changes = None
+    hardware: Hardware = None
+    data: Annotated[
+        Path | None, Option(help="Folder with train/ and valid/ [$SHARED_DATA/speech or ../shared/data/speech].")
+    ] = None
+    output: Output = Path("runs/train_speech")
+    steps: Annotated[int | None, Option(help="Training steps.", min=1)] = None
+    minutes: Annotated[
+        float | None, Option("--max-minutes", help="End by the clock, if that comes first.", min=0.01)
+    ] = None
+    seed: Annotated[int | None, Option(help="Of weights, data, times and noise.")] = None
+    start_from: Annotated[str | None, Option(help="Model (folder or name) whose weights to start from.")] = None
+    threads: Threads = None
+    retrain: Retrain = False

@@ -1,0 +1,294 @@
+"""The options of each verb: a class a verb, and a class for what several share. Needs no torch, as no help page may.
+
+Defaults and choices that belong to settings elsewhere are repeated here as plain values; a test holds them equal.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from typer import Option
+
+from shared.console.options import Changes, Device, Hardware, Output, Retrain
+from shared.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Series:
+    """The series"""
+
+    data: Annotated[
+        Path | None,
+        Option(
+            help="Table (CSV, Parquet, Feather; a row a value, or a column a series), folder in GluonTS's layout, or "
+            "name of a GluonTS set; default: embedded data.",
+        ),
+    ] = None
+    freq: Annotated[str | None, Option(help="Frequency of the series (h, D, W, M, 15min, …); found if left out.")] = (
+        None
+    )
+    prediction_length: Annotated[int | None, Option(help="Steps to forecast; needed with --data.")] = None
+    target: Annotated[str, Option(help="Column of values.")] = "target"
+    item_id: Annotated[str | None, Option("--id", help="Column that names the series.")] = None
+    timestamp: Annotated[str | None, Option("--time", help="Column of timestamps.")] = None
+    windows: Annotated[
+        int | None, Option(help="Test windows at the end of each series [7 embedded, 1 with --data].")
+    ] = None
+
+    @property
+    def covariates(self) -> dict[str, list[str]]:
+        """Columns of covariates, by kind."""
+        return {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Covariates(Series):
+    """Covariates"""
+
+    dynamic: Annotated[
+        list[str] | None, Option(help="Column of a covariate that is known in the future; give it once for each.")
+    ] = None
+    static: Annotated[
+        list[str] | None, Option(help="Column of a static category or number; give it once for each.")
+    ] = None
+
+    @property
+    def covariates(self) -> dict[str, list[str]]:
+        return {"dynamic": self.dynamic or [], "static": self.static or []}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """The model"""
+
+    model: Annotated[str | None, Option(help="Trained model (folder or name) to use instead of training.")] = None
+    retrain: Retrain = False
+    steps: Annotated[int, Option(help="Training steps.")] = 7000
+    context_length: Annotated[int | None, Option(help="Steps of history a window holds; by frequency if left out.")] = (
+        None
+    )
+
+    @property
+    def chosen(self) -> str | None:
+        """The model to use instead of training, if any."""
+        return self.model
+
+
+@dataclass(frozen=True, kw_only=True)
+class Untrained(Model):
+    """Without training"""
+
+    no_train: Annotated[
+        bool, Option("--no-train", help="Train nothing: use the bundled model of all frequencies (or --model).")
+    ] = False
+
+    @property
+    def chosen(self) -> str | None:
+        """The model to use, if any: the one that is named, or the bundled one where nothing is to be trained.
+
+        Raises:
+            ConfigError: --no-train with --retrain.
+        """
+        if self.no_train and self.retrain:
+            raise ConfigError("--no-train and --retrain contradict each other; leave one of them out")
+        return "default" if self.no_train and self.model is None else self.model
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """The machine"""
+
+    device: Device = "cpu"
+    threads: Annotated[
+        int, Option(help="CPU threads; more than one only pays on an otherwise idle machine.", min=1)
+    ] = 1
+    seed: Annotated[int | None, Option(help="Of training and samples [as --model was saved, or 0].")] = None
+
+    @property
+    def seed_or_zero(self) -> int:
+        """The seed of what no model brings one for."""
+        return self.seed or 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draws:
+    """Draws"""
+
+    samples: Annotated[int, Option(help="Draws of each value.")] = 100
+
+    def __post_init__(self) -> None:
+        if self.samples < 1:
+            raise ConfigError(f"--samples {self.samples}: need at least one draw of each value")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forecast(Machine, Draws, Untrained, Covariates):
+    """Forecast with intervals, scored beside the seasonal naive.
+
+    Trains TSDiff, or takes a model, and forecasts with self-guidance the held-out windows and what comes after.
+    """
+
+    output: Output = Path("runs/forecast")
+    minutes: Annotated[
+        float | None,
+        Option(
+            "--fine-tune",
+            help="CPU minutes to train a copy of the bundled model (or --model) on the series, and to choose.",
+        ),
+    ] = None
+    guidance: Annotated[
+        Literal["mse", "quantile"] | None, Option(help="Energy of the self-guidance [as --model was saved, or mse].")
+    ] = None
+
+    @property
+    def chosen(self) -> str | None:
+        if self.minutes is None:
+            return super().chosen
+        if self.no_train or self.retrain:
+            raise ConfigError("--fine-tune contradicts --no-train and --retrain; leave them out")
+        return self.model or "default"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Impute(Machine, Draws, Untrained, Covariates):
+    """Fill gaps with intervals, scored on values hidden for it.
+
+    Straight lines and earlier seasons are scored beside it.
+    """
+
+    output: Output = Path("runs/impute")
+    hide: Annotated[
+        float, Option(help="Share of the last windows that is hidden to score the imputation; 0: none.")
+    ] = 0.2
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.hide < 1:
+            raise ConfigError(f"--hide {self.hide}: the share of hidden values is at least 0 and below 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refine(Machine, Draws, Model, Series):
+    """Make the forecasts of simple forecasters likelier.
+
+    They are refined by a model's energy, and scored before and after.
+    """
+
+    output: Output = Path("runs/refine")
+    base: Annotated[
+        list[str] | None,
+        Option(
+            help="Base forecaster, repeatable: seasonal_naive, linear, auto_ets, deepar, …; an unknown name lists all "
+            "[seasonal_naive and linear].",
+            show_default=False,
+        ),
+    ] = None
+    method: Annotated[
+        Literal["most_likely", "langevin", "mala", "hmc", "underdamped", "critically_damped"],
+        Option(help="How the energy is lowered or drawn from."),
+    ] = "most_likely"
+    prior: Annotated[Literal["mse", "quantile"], Option(help="How samples are held to the base forecast.")] = "quantile"
+    prior_scale: Annotated[float, Option(help="How strongly.")] = 0.03
+    log_snr: Annotated[float, Option(help="Noise level of the model's energy.")] = -0.25
+    refine_steps: Annotated[int, Option(help="Steps of the refinement.")] = 12
+    choose: Annotated[
+        bool, Option("--choose", help="Choose noise level and strength on the training series' last horizon.")
+    ] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Synthesize(Machine, Model, Series):
+    """Draw new series, and tell how real they are.
+
+    The report tells how real the windows look and what a forecaster learns from them.
+    """
+
+    output: Output = Path("runs/synthesize")
+    n: Annotated[int, Option("--n", help="Synthetic windows to draw.")] = 1000
+    sampling_steps: Annotated[int, Option(help="Network calls of each window.")] = 20
+    nonnegative: Annotated[bool, Option("--nonnegative", help="Values below 0 become 0.")] = False
+    csv: Annotated[bool, Option("--csv", help="Write synthetic.csv beside synthetic.parquet.")] = False
+    compare: Annotated[int, Option(help="Windows that the report compares, at most.")] = 1000
+    models: Annotated[str, Option(help="Downstream models beside the linear one: deepar,transformer,patchtst.")] = ""
+    cpu_minutes: Annotated[float, Option(help="Training of each downstream network.")] = 1.0
+
+    def __post_init__(self) -> None:
+        if not self.cpu_minutes > 0:
+            raise ConfigError(f"--cpu-minutes {self.cpu_minutes}: need a time above 0")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Anomaly(Machine, Model, Series):
+    """Score every step, and mark what is unlikely.
+
+    Trains TSDiff, scores the held-out steps by their likelihood, and measures what injected anomalies it finds.
+    """
+
+    steps: Annotated[int, Option(help="Training steps; fewer than sharp intervals need.")] = 3000
+    windows: Annotated[
+        int | None,
+        Option(help="Horizons held out at the end of each series [56 embedded, a tenth of the series else]."),
+    ] = None
+    output: Output = Path("runs/anomaly")
+    method: Annotated[
+        Literal["elbo", "ode"],
+        Option(help="elbo: a bound, step by step. ode: the exact density, window by window, slow."),
+    ] = "elbo"
+    stride: Annotated[int | None, Option(help="Steps from one scored window to the next [the prediction length].")] = (
+        None
+    )
+    quantile: Annotated[float, Option(help="Of the scores in training that is the threshold.")] = 0.995
+    reference: Annotated[
+        int | None, Option(help="Training steps of each series that the threshold is taken from [4 windows].")
+    ] = None
+    magnitude: Annotated[float, Option(help="Size of the injected anomalies, in standard deviations.")] = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.quantile < 1:
+            raise ConfigError(f"--quantile {self.quantile}: need a share between 0 and 1")
+        if self.reference is not None and self.reference < 1:
+            raise ConfigError(f"--reference {self.reference}: need at least one step")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExperimentOptions:
+    """The experiment"""
+
+    config: Annotated[
+        str | None,
+        Option(
+            help="YAML file, or name of settings that come with the package, such as m4_hourly or published/m4_hourly; "
+            "an unknown name lists all. Left out: the embedded data.",
+        ),
+    ] = None
+    changes: Changes = None
+    hardware: Hardware = None
+    folder: Annotated[Path | None, Option(help="Where named data sets lie; left out, they are downloaded.")] = None
+    seeds: Annotated[list[int] | None, Option("--seed", help="Give it once for each model to train.")] = None
+    retrain: Retrain = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train(ExperimentOptions):
+    """Train as a YAML file says, tune, and test."""
+
+    output: Output = Path("runs/train")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluate(ExperimentOptions):
+    """Score trained models on test windows, over seeds.
+
+    The seasonal naive is scored beside them.
+    """
+
+    output: Output = Path("runs/evaluate")
+    models: Annotated[
+        list[str] | None,
+        Option("--model", help="Trained model (folder or name); once for each. Left out: trained, or found."),
+    ] = None
+    guidance: Annotated[
+        list[str] | None, Option(help="Energy to sample with, mse or quantile; once for each [as tuned or set].")
+    ] = None
