@@ -2,8 +2,8 @@
 
 For r_0 = x_0 − y ~ N(m, U L Uᵀ) the probability-flow map is known (Wang and Vastola 2024, "The unreasonable
 effectiveness of Gaussian score approximation"), and at high noise the score of any data is nearly that of the Gaussian
-of their mean and covariance. With u = r/α, κ = σ/α, z = u − m, D_G the Gaussian's data prediction and e = D − D_G, in each direction of
-variance l
+of their mean and covariance. With u = r/α, κ = σ/α, z = u − m, D_G the Gaussian's data prediction and e = D − D_G, in
+each direction of variance l
 
     z_t = P(κ_s)·z_s + ∫ P(κ(λ))·e(λ) dλ,   P(κ) = √((l + κ_t²)/(l + κ²)).
 
