@@ -1,0 +1,144 @@
+"""The teleport and the integrator that are exact where data are Gaussian, and better where they are not."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from shared.errors import ConfigError
+from shared.random import make_generator, randn
+from shared.samplers import sample, time_grid
+from shared.samplers.gaussian import Gaussian, GaussianExponential
+from shared.samplers.run import Node
+from shared.sde import OUVESDE, SBVESDE, SDE, VPSDE, FlowSDE
+
+F64 = torch.float64
+SIZE = 12
+PROCESSES = [VPSDE(), OUVESDE(), FlowSDE()]
+
+
+def correlated(rank: int = 4) -> Gaussian:
+    directions = torch.linalg.qr(randn((SIZE, rank), make_generator("directions"), dtype=F64))[0].T
+    return Gaussian(
+        randn((SIZE,), make_generator("mean"), dtype=F64), directions, torch.linspace(0.2, 2.0, rank, dtype=F64)
+    )
+
+
+def exact(gaussian: Gaussian, sde: SDE, y: Tensor | None):
+    def denoise(x: Tensor, t: Tensor) -> Tensor:
+        node = Node.at(sde, float(t[0]))
+        return (0 if y is None else y) + gaussian.denoised(x if y is None else x - y, node)
+
+    return denoise
+
+
+def start(sde: SDE) -> tuple[Tensor, Tensor | None]:
+    y = randn((6, SIZE), make_generator("y"), dtype=F64) if sde == OUVESDE() else None
+    x = float(sde.sigma(sde.T)) * randn((6, SIZE), make_generator("x"), dtype=F64)
+    return (x if y is None else x + y), y
+
+
+@pytest.mark.parametrize("sde", PROCESSES, ids=["vp", "ouve", "flow"])
+@pytest.mark.parametrize("steps", [1, 3])
+def test_gaussian_data_are_exact_in_any_number_of_steps(sde: SDE, steps: int) -> None:
+    gaussian = correlated()
+    x, y = start(sde)
+    end = 0.02
+    result = sample(
+        exact(gaussian, sde, y), sde, y=y, x_start=x, method=GaussianExponential(gaussian), steps=steps, t_end=end
+    )
+    r = x if y is None else x - y
+    wanted = gaussian.teleported(r, Node.at(sde, sde.T), Node.at(sde, end))
+    torch.testing.assert_close(result.x if y is None else result.x - y, wanted, rtol=0, atol=1e-10)
+    assert result.nfe == steps
+
+
+@pytest.mark.parametrize("sde", PROCESSES, ids=["vp", "ouve", "flow"])
+def test_the_map_is_the_probability_flows(sde: SDE) -> None:
+    gaussian = correlated()
+    x, y = start(sde)
+    result = sample(exact(gaussian, sde, y), sde, y=y, x_start=x, method="rk45", rtol=1e-9, atol=1e-9, t_end=0.05)
+    r = x if y is None else x - y
+    wanted = gaussian.teleported(r, Node.at(sde, sde.T), Node.at(sde, 0.05))
+    torch.testing.assert_close(result.x if y is None else result.x - y, wanted, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("sde", PROCESSES, ids=["vp", "ouve", "flow"])
+def test_without_directions_it_is_ode2(sde: SDE) -> None:
+    nothing = Gaussian(torch.zeros(SIZE, dtype=F64), torch.zeros(0, SIZE, dtype=F64), torch.zeros(0, dtype=F64))
+    x, y = start(sde)
+
+    def bent(x: Tensor, t: Tensor) -> Tensor:
+        return 0.7 * torch.tanh(1.3 * x)
+
+    settings = {"y": y, "x_start": x, "steps": 9, "t_end": 0.05}
+    ours = sample(bent, sde, method=GaussianExponential(nothing), **settings)
+    torch.testing.assert_close(ours.x, sample(bent, sde, method="ode2", **settings).x, rtol=0, atol=1e-10)
+
+
+class Mixture:
+    """Five correlated Gaussians in sixteen dimensions, with their exact denoiser."""
+
+    def __init__(self) -> None:
+        self.means = 1.2 * randn((5, 16), make_generator("mixture means"), dtype=F64)
+        self.stds = 0.15 + 0.25 * torch.rand(5, 16, generator=make_generator("mixture stds"), dtype=F64)
+
+    def draw(self, count: int) -> Tensor:
+        which = torch.randint(5, (count,), generator=make_generator("which"))
+        return self.means[which] + self.stds[which] * randn((count, 16), make_generator("data"), dtype=F64)
+
+    def denoiser(self, sde: SDE):
+        def denoise(x: Tensor, t: Tensor) -> Tensor:
+            node = Node.at(sde, float(t[0]))
+            variance = node.alpha**2 * self.stds.square() + node.sigma**2
+            far = x[:, None] - node.alpha * self.means
+            shares = (-0.5 * (far.square() / variance + variance.log()).sum(-1)).softmax(-1)
+            each = self.means + node.alpha * self.stds.square() / variance * far
+            return (shares[..., None] * each).sum(1)
+
+        return denoise
+
+
+def test_on_a_mixture_few_calls_come_nearer_with_the_teleport() -> None:
+    sde, mixture = VPSDE(), Mixture()
+    gaussian = Gaussian.of(mixture.draw(4_000), 15)
+    x = randn((256, 16), make_generator("start"), dtype=F64)
+    denoise = mixture.denoiser(sde)
+    fine = sample(denoise, sde, x_start=x, method="ode3", steps=300).x
+
+    def error(method: object, calls: int, **settings: object) -> float:
+        found = sample(denoise, sde, x_start=x, method=method, steps=calls, **settings)
+        return float((found.x - fine).square().mean(1).sqrt().median() / fine.std())
+
+    ode2 = error("ode2", 10)
+    grid = torch.cat([torch.ones(1, dtype=F64), time_grid(sde, 10, t_start=float(sde.time_of_log_snr(-1.5)))[1:]])
+    found = sample(denoise, sde, x_start=x, method=GaussianExponential(gaussian, -1.5), schedule=grid)
+    assert found.nfe == 10
+    ours = float((found.x - fine).square().mean(1).sqrt().median() / fine.std())
+    assert ours < 0.5 * ode2
+
+
+def test_mean_and_covariance_of_data() -> None:
+    truth = correlated()
+    draws = truth.mean + truth.joined(truth.variances.sqrt() * randn((20_000, 4), make_generator("draws"), dtype=F64))
+    found = Gaussian.of(draws, 4)
+    torch.testing.assert_close(found.mean, truth.mean, rtol=0, atol=0.03)
+    torch.testing.assert_close(found.variances.sort().values, truth.variances, rtol=0.05, atol=0)
+
+
+def test_what_cannot_be_is_refused() -> None:
+    gaussian = correlated()
+    with pytest.raises(ConfigError, match="need at least 1, and more items"):
+        Gaussian.of(torch.randn(4, 3), 4)
+    with pytest.raises(ConfigError, match="variances down to -1"):
+        Gaussian(torch.zeros(2), torch.eye(2), torch.tensor([1.0, -1.0]))
+    with pytest.raises(ConfigError, match="need \\(rank, \\*item\\)"):
+        Gaussian(torch.zeros(2), torch.eye(3), torch.ones(3))
+    y = torch.zeros(2, SIZE, dtype=F64)
+    with pytest.raises(ConfigError, match="bridge's end"):
+        sample(lambda x, t: x, SBVESDE(), y=y, method=GaussianExponential(gaussian))
+    with pytest.raises(ConfigError, match="the steps end before"):
+        sample(lambda x, t: x, VPSDE(), (2, SIZE), dtype=F64, method=GaussianExponential(gaussian, math.inf), t_end=0.5)
