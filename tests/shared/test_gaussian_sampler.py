@@ -14,6 +14,7 @@ from shared.samplers import sample, time_grid
 from shared.samplers.gaussian import Gaussian, GaussianExponential
 from shared.samplers.run import Node
 from shared.sde import OUVESDE, SBVESDE, SDE, VPSDE, FlowSDE
+from tests.shared.mixture import Mixture
 
 F64 = torch.float64
 SIZE = 12
@@ -77,29 +78,6 @@ def test_without_directions_it_is_ode2(sde: SDE) -> None:
     settings = {"y": y, "x_start": x, "steps": 9, "t_end": 0.05}
     ours = sample(bent, sde, method=GaussianExponential(nothing), **settings)
     torch.testing.assert_close(ours.x, sample(bent, sde, method="ode2", **settings).x, rtol=0, atol=1e-10)
-
-
-class Mixture:
-    """Five correlated Gaussians in sixteen dimensions, with their exact denoiser."""
-
-    def __init__(self) -> None:
-        self.means = 1.2 * randn((5, 16), make_generator("mixture means"), dtype=F64)
-        self.stds = 0.15 + 0.25 * torch.rand(5, 16, generator=make_generator("mixture stds"), dtype=F64)
-
-    def draw(self, count: int) -> Tensor:
-        which = torch.randint(5, (count,), generator=make_generator("which"))
-        return self.means[which] + self.stds[which] * randn((count, 16), make_generator("data"), dtype=F64)
-
-    def denoiser(self, sde: SDE):
-        def denoise(x: Tensor, t: Tensor) -> Tensor:
-            node = Node.at(sde, float(t[0]))
-            variance = node.alpha**2 * self.stds.square() + node.sigma**2
-            far = x[:, None] - node.alpha * self.means
-            shares = (-0.5 * (far.square() / variance + variance.log()).sum(-1)).softmax(-1)
-            each = self.means + node.alpha * self.stds.square() / variance * far
-            return (shares[..., None] * each).sum(1)
-
-        return denoise
 
 
 def test_on_a_mixture_few_calls_come_nearer_with_the_teleport() -> None:
