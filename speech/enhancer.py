@@ -118,18 +118,22 @@ class Enhancer:
 
     @classmethod
     def from_pretrained(
-        cls, path_or_name: str | os.PathLike[str] = "default", device: torch.device | str | None = None
+        cls,
+        path_or_name: str | os.PathLike[str] = "default",
+        device: torch.device | str | None = None,
+        custom: Sequence[type] = (),
     ) -> Enhancer:
         """An enhancer with the model in a folder, of a bundled name, of a hub id, or of a published `.ckpt`.
 
         Args:
             path_or_name: which model.
             device: where to run; None: on a GPU where there is one.
+            custom: see `SpeechModel.from_pretrained`.
 
         Raises:
             CheckpointError: no such model, or it cannot be read.
         """
-        return cls(load_model(path_or_name), device=device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        return cls(load_model(path_or_name, custom), device=device or ("cuda" if torch.cuda.is_available() else "cpu"))
 
     @property
     def sample_rate(self) -> int:
@@ -246,7 +250,7 @@ class Enhancer:
         return Stream(self.engine, sample_rate, channels=channels, peak=peak, seed=seed)
 
 
-def load_model(path_or_name: str | os.PathLike[str] = "default") -> SpeechModel:
+def load_model(path_or_name: str | os.PathLike[str] = "default", custom: Sequence[type] = ()) -> SpeechModel:
     """The model in a folder, of a bundled name, of a hub id, or of a published `.ckpt`.
 
     Raises:
@@ -261,4 +265,4 @@ def load_model(path_or_name: str | os.PathLike[str] = "default") -> SpeechModel:
             "no default model is bundled with this version: train one (recipes/train_speech.py), or name a model: its "
             "folder, or a published SGMSE+ .ckpt"
         )
-    return SpeechModel.from_pretrained(path_or_name)
+    return SpeechModel.from_pretrained(path_or_name, custom)

@@ -121,7 +121,7 @@ class SpeechConfig:
     """What a speech model is.
 
     Args:
-        backbone: the network; `kind` tells which.
+        backbone: the network, one of `speech.model.backbones` or settings of your own that build one.
         frontend: spectrograms.
         sde: the process.
         parameterisation: what the network's output means.
@@ -135,6 +135,7 @@ class SpeechConfig:
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "backbone", chosen(BackboneConfig, self.backbone, "backbone"))
         object.__setattr__(self, "sde", chosen(Process, self.sde, "sde"))
 
     def to_dict(self) -> dict[str, Any]:

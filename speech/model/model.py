@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from shared.files.checkpoint import dataclass_from, open_checkpoint, resolve, save_checkpoint
+from shared.files.checkpoint import open_checkpoint, resolve, save_checkpoint
 from shared.predictions import Denoiser
 from shared.sde import SDE
-from speech.model.backbones import build_backbone
 from speech.model.config import FramePadding, SpeechConfig
 from speech.model.frontend import FrontEnd
 
@@ -25,8 +25,8 @@ class SpeechModel(nn.Module):
     Args:
         config: what the model is.
         backbone: a network to use instead of a fresh one that the configuration describes: a module
-            (x_t, y, t) → complex like x_t, with an attribute `frame_multiple`, of which recordings get a multiple of
-            frames.
+            (x_t, y, t) → complex like x_t. Recordings get a multiple of its attribute `frame_multiple` of frames, where
+            it has one.
 
     Attributes:
         config: the same.
@@ -43,7 +43,7 @@ class SpeechModel(nn.Module):
         self.config = config
         self.frontend = FrontEnd(config.frontend)
         self.sde: SDE = config.sde
-        self.backbone = backbone or build_backbone(config.backbone, config.frontend, self.sde)
+        self.backbone = backbone or config.backbone.build(config.frontend, self.sde)
         # Past `nn.Module`'s register, for weights are saved once, and named by the backbone.
         self.__dict__["denoiser"] = Denoiser(self.backbone, self.sde, config.parameterisation)
 
@@ -60,9 +60,7 @@ class SpeechModel(nn.Module):
     @property
     def frame_multiple(self) -> int:
         """Recordings are enhanced in multiples of this many frames."""
-        multiple = self.backbone.frame_multiple
-        assert isinstance(multiple, int)
-        return multiple
+        return int(getattr(self.backbone, "frame_multiple", 1))  # type: ignore[arg-type]
 
     def forward(self, x_t: Tensor, y: Tensor, t: Tensor) -> Tensor:
         """The score, or the data prediction where the configuration's output is "data": for an imported model, what the
@@ -109,15 +107,21 @@ class SpeechModel(nn.Module):
         save_checkpoint(folder, FORMAT, VERSION, self.config.to_dict(), self.state_dict())
 
     @classmethod
-    def from_pretrained(cls, path_or_name: str | os.PathLike[str] = "default") -> SpeechModel:
+    def from_pretrained(
+        cls, path_or_name: str | os.PathLike[str] = "default", custom: Sequence[type] = ()
+    ) -> SpeechModel:
         """The model in a folder, of a bundled name, or of a hub id; on the CPU, for evaluation.
 
         A bundled name goes before a folder of that name here, which is "./name".
+
+        Args:
+            path_or_name: which model.
+            custom: classes of your own that its settings name by `kind` (processes, backbones).
 
         Raises:
             CheckpointError: no such model, or its files are damaged or of another kind.
         """
         folder = resolve(path_or_name, BUNDLED)
         saved = open_checkpoint(folder, FORMAT, VERSION)
-        config = dataclass_from(SpeechConfig, saved.config, str(folder))
+        config = saved.settings(SpeechConfig, custom)
         return saved.restore(lambda: cls(config))

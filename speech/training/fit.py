@@ -216,8 +216,15 @@ def new_model(experiment: Experiment) -> SpeechModel:
         torch.manual_seed(derive_seed(experiment.training.seed, "weights"))
         model = SpeechModel(experiment.model).train()
     if experiment.start_from is not None:
-        _start_from(model, SpeechModel.from_pretrained(experiment.start_from), experiment.start_from)
+        _start_from(
+            model, SpeechModel.from_pretrained(experiment.start_from, _kinds(experiment)), experiment.start_from
+        )
     return model
+
+
+def _kinds(experiment: Experiment) -> tuple[type, type]:
+    """The classes of the model's parts, which may be a user's own."""
+    return type(experiment.model.backbone), type(experiment.model.sde)
 
 
 def _start_from(model: SpeechModel, other: SpeechModel, name: str) -> None:
@@ -302,7 +309,7 @@ def train(
     if checkup.best is None:
         last.save_pretrained(output / MODEL_FOLDER)
         return Trained(last, {}, losses.rows, checkup.rows, steps)
-    best = SpeechModel.from_pretrained(output / MODEL_FOLDER) if model is None else last
+    best = SpeechModel.from_pretrained(output / MODEL_FOLDER, _kinds(experiment)) if model is None else last
     return Trained(best, checkup.best, losses.rows, checkup.rows, steps)
 
 

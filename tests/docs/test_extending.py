@@ -16,6 +16,10 @@ _FILE = re.compile(r"```python\n# (\w+\.py)\n(.*?)```", re.DOTALL)
 FILES = dict(_FILE.findall((ROOT / "docs" / "extending.md").read_text(encoding="utf-8")))
 PROGRAMS = [name for name, text in FILES.items() if "print(" in text]
 MOST_LINES = 20
+MISSING = {
+    "forecast.py": "'mixer': choose one of s4d, s4",
+    "enhance.py": "'mask': choose one of ncsnpp, dcunet, light",
+}
 
 
 def run(program: str, folder: Path) -> subprocess.CompletedProcess[str]:
@@ -42,6 +46,7 @@ def test_the_programs_run_and_what_is_loaded_again_answers_alike(program: str, t
 def test_without_the_classes_a_saved_model_says_what_is_missing(tmp_path: Path) -> None:
     for name, text in FILES.items():
         (tmp_path / name).write_text(re.sub(r", custom=\[.*?\]", "", text), encoding="utf-8")
-    done = run("forecast.py", tmp_path)
-    assert done.returncode != 0
-    assert "kind='mixer': choose one of s4d, s4; a class of your own is passed as custom=[…]" in done.stderr
+    for program, message in MISSING.items():
+        done = run(program, tmp_path)
+        assert done.returncode != 0
+        assert f"kind={message}; a class of your own is passed as custom=[…]" in done.stderr

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+from copy import deepcopy
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import speech
 from shared.errors import CheckpointError, ConfigError, DataError
@@ -19,7 +21,7 @@ from shared.sde.base import expand
 from speech.inference.sampling import sample_spectrogram
 from speech.model.backbones import DCUNetConfig, NCSNppConfig
 from speech.model.config import Parameterisation, SamplingConfig, SpeechConfig
-from speech.model.frontend import FRONT_ENDS
+from speech.model.frontend import FRONT_ENDS, FrontEndConfig
 from speech.model.model import SpeechModel
 from tests.golden.sgmse_cases import SCALE_CASES, SCALES, fill_linear, key, spectrograms
 from tests.golden.store import Golden
@@ -165,6 +167,55 @@ def test_a_saved_model_gives_the_same(tmp_path: Path, inputs: tuple[Tensor, Tens
     assert torch.equal(again(*inputs), model(*inputs))
     assert "frontend.window" not in model.state_dict()
     assert json.loads((tmp_path / "m" / "config.json").read_text())["format"] == "speech"
+
+
+def test_a_copy_is_whole(inputs: tuple[Tensor, Tensor, Tensor]) -> None:
+    """Averaged weights are a copy: its denoiser must be of its own network, and weights are named once."""
+    model = SpeechModel(CONFIGS[3]).eval()
+    copy = deepcopy(model)
+    with torch.no_grad():
+        for parameter in copy.parameters():
+            parameter.add_(0.1)
+    assert copy.denoiser.network is copy.backbone
+    assert copy.backbone is not model.backbone
+    assert not torch.equal(copy(*inputs), model(*inputs))
+    assert all(name.startswith("backbone.") for name in model.state_dict())
+
+
+@dataclass(frozen=True)
+class DampedConfig:
+    """Settings of a network of a user's own."""
+
+    gain: float = 0.5
+    kind: str = "damped"
+
+    def build(self, frontend: FrontEndConfig, sde: SDE) -> nn.Module:
+        return Damped(self.gain, frontend.frequencies)
+
+
+class Damped(nn.Module):
+    def __init__(self, gain: float, frequencies: int):
+        super().__init__()
+        self.gain = nn.Parameter(torch.full((frequencies, 1), gain))
+
+    def forward(self, x_t: Tensor, y: Tensor, t: Tensor) -> Tensor:
+        return self.gain * y
+
+
+def test_a_network_of_ones_own_is_saved_and_loaded(tmp_path: Path, inputs: tuple[Tensor, Tensor, Tensor]) -> None:
+    model = SpeechModel(SpeechConfig(DampedConfig(0.25), TINY_FRONT_END, parameterisation=Parameterisation("data")))
+    assert model.frame_multiple == 1
+    assert torch.equal(model(*inputs), 0.25 * inputs[1])
+    model.save_pretrained(tmp_path)
+    again = SpeechModel.from_pretrained(tmp_path, custom=[DampedConfig])
+    assert again.config == model.config
+    assert torch.equal(again(*inputs), model(*inputs))
+    with pytest.raises(
+        CheckpointError, match="kind='damped': choose one of ncsnpp, dcunet, light; a class of your own"
+    ):
+        SpeechModel.from_pretrained(tmp_path)
+    with pytest.raises(ConfigError, match="backbone: kind='unet': choose one of"):
+        SpeechConfig("unet")
 
 
 def test_what_is_no_model_is_told(tmp_path: Path) -> None:

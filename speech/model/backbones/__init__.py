@@ -1,44 +1,19 @@
-"""The networks: all of them (x_t, y, t) → complex like x_t, (batch, 1, frequencies, frames)."""
+"""The networks: all of them (x_t, y, t) → complex like x_t, (batch, 1, frequencies, frames).
+
+A class of settings with a `kind` and a method `build(frontend, sde)` that makes the module is a backbone; one of a
+user's own is no less. A module may have an attribute `frame_multiple`, of which recordings get a multiple of frames.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated, TypeAlias
+from typing import Annotated, Any
 
-from pydantic import Field
-from torch import nn
-
-from shared.sde import SDE
+from shared.kinds import OneOf
 from speech.model.backbones.dcunet import DCUNetConfig
 from speech.model.backbones.light import LightConfig
 from speech.model.backbones.ncsnpp import NCSNppConfig
-from speech.model.frontend import FrontEndConfig
 
-__all__ = ["BackboneConfig", "DCUNetConfig", "LightConfig", "NCSNppConfig", "build_backbone"]
+__all__ = ["BackboneConfig", "DCUNetConfig", "LightConfig", "NCSNppConfig"]
 
-BackboneConfig: TypeAlias = Annotated[NCSNppConfig | DCUNetConfig | LightConfig, Field(discriminator="kind")]
-"""Settings of one of the networks; `kind` tells which."""
-
-
-def build_backbone(config: BackboneConfig, frontend: FrontEndConfig, sde: SDE) -> nn.Module:
-    """The network that `config` describes, with fresh weights.
-
-    Args:
-        config: its settings.
-        frontend: tells the number of frequencies and the rate.
-        sde: the process, for networks that are told the noise rather than the time.
-
-    Returns:
-        A module (x_t, y, t) → complex like x_t, with `frame_multiple`: recordings are continued to a multiple of
-        that many frames.
-    """
-    if isinstance(config, NCSNppConfig):
-        from speech.model.backbones.ncsnpp import NCSNpp
-
-        return NCSNpp(config)
-    if isinstance(config, DCUNetConfig):
-        from speech.model.backbones.dcunet import DCUNet
-
-        return DCUNet(config)
-    from speech.model.backbones.light import LightBackbone
-
-    return LightBackbone(config, frontend.frequencies, sde)
+BackboneConfig = Annotated[Any, OneOf(None, (NCSNppConfig, DCUNetConfig, LightConfig))]
+"""The type of a setting that is a network: an object, a kind, or a mapping of kind and sizes."""

@@ -13,6 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from shared.errors import ConfigError, DataError
+from shared.sde import SDE
+from speech.model.frontend import FrontEndConfig
 
 Architecture = Literal["DCUNet-10", "DCUNet-16", "DCUNet-20", "DilDCUNet-v2"]
 Extent = tuple[int, int]
@@ -110,6 +112,10 @@ class DCUNetConfig:
                 f"temb_layers_global={self.temb_layers_global}, temb_layers_local={self.temb_layers_local}: give at "
                 "least 0 and 1"
             )
+
+    def build(self, frontend: FrontEndConfig, sde: SDE) -> DCUNet:
+        """The network, with fresh weights."""
+        return DCUNet(self)
 
 
 # Complex tensors are kept as real ones with an axis of length 2 after the batch, which low precision can do too.

@@ -32,6 +32,7 @@ from speech.model.backbones.light_layers import (
     split_bands,
     zero,
 )
+from speech.model.frontend import FrontEndConfig
 
 _FEATURES, _OUTPUTS = 8, 6
 _AMPLITUDE = 0.1
@@ -90,6 +91,10 @@ class LightConfig:
             raise ConfigError(f"dilations={self.dilations}: need at least one, each from 1 to {_LARGEST}")
         if self.embedding < 2 or self.embedding % 2:
             raise ConfigError(f"embedding={self.embedding}: need an even number from 2")
+
+    def build(self, frontend: FrontEndConfig, sde: SDE) -> LightBackbone:
+        """The network, with fresh weights."""
+        return LightBackbone(self, frontend.frequencies, sde)
 
 
 class LightBackbone(nn.Module):

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from shared.errors import ConfigError, DataError
+from shared.sde import SDE
 from speech.model.backbones.ncsnpp_layers import (
     Attention,
     Resample,
@@ -20,6 +21,7 @@ from speech.model.backbones.ncsnpp_layers import (
     group_norm,
     resampled,
 )
+from speech.model.frontend import FrontEndConfig
 
 # Frames are padded to a multiple of 2 to the power of the levels, which shapes do not tell.
 _MOST_LEVELS, _MOST_TAPS = 10, 32
@@ -103,6 +105,10 @@ class NCSNppConfig:
     def taps(self) -> tuple[float, ...] | None:
         """Of the resampling filter; None where there is none."""
         return self.fir_kernel if self.fir else None
+
+    def build(self, frontend: FrontEndConfig, sde: SDE) -> NCSNpp:
+        """The network, with fresh weights."""
+        return NCSNpp(self)
 
 
 PUBLISHED: dict[str, NCSNppConfig] = {
