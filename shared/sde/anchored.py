@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
@@ -11,10 +10,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from shared.errors import ConfigError
-from shared.random import Generators
 from shared.sde.base import SDE, positive, require
-from shared.sde.preserving import LinearBeta, _check_sigmas
+from shared.sde.preserving import GeometricSigma, LinearBeta, _check_sigmas
 
 
 @dataclass(frozen=True)
@@ -67,43 +64,16 @@ class OUVESDE(SDE):
 
 
 @dataclass(frozen=True)
-class FOUVESDE(SDE):
+class FOUVESDE(GeometricSigma, OUVESDE):
     """OUVE's pull with a log-SNR that is linear in t: α = e^{−θt}, σ = σ_min (σ_max/σ_min)^t.
 
     g² = 2(θ + log(σ_max/σ_min))σ² ("fOUVE", arXiv 2603.09508). σ(0) is σ_min.
     """
 
-    theta: float = 1.5
-    sigma_min: float = 0.05
-    sigma_max: float = 0.5
-    kind: Literal["fouve"] = field(default="fouve", kw_only=True, repr=False)
-
-    def __post_init__(self) -> None:
-        positive(theta=self.theta)
-        _check_sigmas(self.sigma_min, self.sigma_max)
-
-    @property
-    def _log_ratio(self) -> float:
-        return math.log(self.sigma_max / self.sigma_min)
-
-    def _alpha(self, t: Tensor) -> Tensor:
-        return torch.exp(-self.theta * t)
-
-    def _alpha_dot(self, t: Tensor) -> Tensor:
-        return -self.theta * self._alpha(t)
-
-    def _variance(self, t: Tensor) -> Tensor:
-        return self.sigma_min**2 * torch.exp(2 * self._log_ratio * t)
-
-    def _variance_dot(self, t: Tensor) -> Tensor:
-        return 2 * self._log_ratio * self._variance(t)
+    kind: Literal["fouve"] = field(default="fouve", kw_only=True, repr=False)  # type: ignore[assignment]
 
     def _time_of_log_snr(self, lam: Tensor) -> Tensor:
-        return -(lam + math.log(self.sigma_min)) / (self.theta + self._log_ratio)
-
-    @property
-    def t_end(self) -> float:
-        return 1e-5
+        return -(lam + math.log(self.sigma_min)) / self._gamma
 
 
 @dataclass(frozen=True)
@@ -298,19 +268,3 @@ class SBVESDE(SDE):
     @property
     def prior_std(self) -> float:
         return 0.0
-
-    def prior_sample(
-        self,
-        shape_or_y: Sequence[int] | Tensor,
-        generator: Generators = None,
-        dtype: torch.dtype | None = None,
-        device: torch.device | str | None = None,
-    ) -> Tensor:
-        """The anchor y itself.
-
-        Raises:
-            ConfigError: only a shape was given; a bridge has nothing to start from without y.
-        """
-        if not isinstance(shape_or_y, Tensor):
-            raise ConfigError("SBVESDE starts from the anchor: give y (batch, ...), a shape is not enough")
-        return shape_or_y.clone()

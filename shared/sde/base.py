@@ -183,13 +183,22 @@ class SDE(ABC):
         dtype: torch.dtype | None = None,
         device: torch.device | str | None = None,
     ) -> Tensor:
-        """Draw x_T ~ N(y, prior_std²).
+        """Draw x_T ~ N(y, prior_std²); of a bridge, the anchor itself.
 
         Args:
             shape_or_y: the anchor y (batch, ...), or a shape, which means y = 0.
             generator: one generator, or one per item of the batch (see `shared.random.randn`).
             dtype, device: of the result when a shape is given.
+
+        Raises:
+            ConfigError: of a bridge only a shape was given; it has nothing to start from without y.
         """
+        if self.prior_std == 0:
+            if not isinstance(shape_or_y, Tensor):
+                raise ConfigError(
+                    f"{type(self).__name__} starts from the anchor: give y (batch, ...), a shape is not enough"
+                )
+            return shape_or_y.clone()
         if isinstance(shape_or_y, Tensor):
             y = shape_or_y
             return y + self.prior_std * randn(y.shape, generator, dtype=y.dtype, device=y.device)

@@ -117,8 +117,29 @@ class SubVPSDE(LinearBeta, BetaPath):
         return self._time_of_beta_integral(2 * torch.asinh(0.5 * torch.exp(-lam)))
 
 
+class GeometricSigma:
+    """σ = σ_min (σ_max/σ_min)^t, which is σ_min and not 0 at t = 0."""
+
+    sigma_min: float
+    sigma_max: float
+
+    @property
+    def _log_ratio(self) -> float:
+        return math.log(self.sigma_max / self.sigma_min)
+
+    def _variance(self, t: Tensor) -> Tensor:
+        return self.sigma_min**2 * torch.exp(2 * self._log_ratio * t)
+
+    def _variance_dot(self, t: Tensor) -> Tensor:
+        return 2 * self._log_ratio * self._variance(t)
+
+    @property
+    def t_end(self) -> float:
+        return 1e-5
+
+
 @dataclass(frozen=True)
-class VESDE(SDE):
+class VESDE(GeometricSigma, SDE):
     """Variance exploding: α = 1, σ = σ_min (σ_max/σ_min)^t (Song et al. 2021, eq. 30). σ(0) is σ_min, not 0."""
 
     sigma_min: float = 0.01
@@ -129,28 +150,14 @@ class VESDE(SDE):
     def __post_init__(self) -> None:
         _check_sigmas(self.sigma_min, self.sigma_max)
 
-    @property
-    def _log_ratio(self) -> float:
-        return math.log(self.sigma_max / self.sigma_min)
-
     def _alpha(self, t: Tensor) -> Tensor:
         return torch.ones_like(t)
 
     def _alpha_dot(self, t: Tensor) -> Tensor:
         return torch.zeros_like(t)
 
-    def _variance(self, t: Tensor) -> Tensor:
-        return self.sigma_min**2 * torch.exp(2 * self._log_ratio * t)
-
-    def _variance_dot(self, t: Tensor) -> Tensor:
-        return 2 * self._log_ratio * self._variance(t)
-
     def _time_of_log_snr(self, lam: Tensor) -> Tensor:
         return (-lam - math.log(self.sigma_min)) / self._log_ratio
-
-    @property
-    def t_end(self) -> float:
-        return 1e-5
 
 
 @dataclass(frozen=True)
