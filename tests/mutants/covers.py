@@ -24,6 +24,12 @@ TESTS = {
         "shared/test_progress.py",
         "data_parallel/test_data_parallel.py",
     ),
+    "shared/samplers/published.py": ("speech/test_published_start.py", "speech/test_speech_sampling.py"),
+    "shared/experiment.py": (
+        "speech/test_default_settings.py",
+        "speech/test_speech_training.py",
+        "tsdiff/test_experiment.py",
+    ),
     "shared/samplers/mcmc.py": ("shared/test_mcmc.py",),
     "shared/training/memory.py": ("shared/test_memory.py",),
     "shared/training/monitoring.py": ("speech/test_speech_training.py",),

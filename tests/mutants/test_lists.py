@@ -20,6 +20,7 @@ def test_known_mutants_are_killed_or_explained() -> None:
     for entry in known():
         assert bool(entry.killed_by) != bool(entry.equivalent), entry
         assert entry.before != entry.after, entry
+        assert entry.planted(ROOT) is not None, f"the line is not there any more; mend or remove {entry}"
         assert (ROOT / entry.file).is_file(), entry
         assert not entry.killed_by or (ROOT / entry.killed_by.split("::")[0]).is_file(), entry
 
