@@ -32,11 +32,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.losses import all_without_ruling, beside, window_losses
 from benchmarks.machine import header, table
 from benchmarks.sets import BENCHMARK_SETS, DEFAULT_DATA, load
+from recipes.default_forecaster.default import TRAINING_SETS, real_groups
 from shared.files.io import atomic_path, write_text
 from tsdiff.data import Entry, candidate_seasons, split_windows
 from tsdiff.evaluation.metrics import best_seasonal_naive, evaluate
 from tsdiff.predictor import TSDiffPredictor
-from tsdiff.pretraining.default import TRAINING_SETS, real_groups
 from tsdiff.pretraining.finetuning import FineTuning, fine_tune
 from tsdiff.sampling.kernels import kernel_bank
 from tsdiff.windows.calendar import season_of, shifted

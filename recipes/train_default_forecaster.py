@@ -4,7 +4,7 @@
     python recipes/train_default_forecaster.py --install                       and put it where the package finds it
 
 It learns from the training parts of five of the shared sets and from synthetic series; the last steps of each set are
-held back to choose settings by (`tsdiff/pretraining/default.py`). A run that is stopped goes on where it was.
+held back to choose settings by (`recipes/default_forecaster/default.py`). A run that is stopped goes on where it was.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from default_forecaster.default import SAMPLING, TRAINING, default_source, new_model
 
 from shared.console.command import prepare, run, show
 from shared.files.io import write_json
 from tsdiff.model.model import BUNDLED
 from tsdiff.predictor import TSDiffPredictor
-from tsdiff.pretraining.default import SAMPLING, TRAINING, default_source, new_model, train
+from tsdiff.pretraining.training import train
 
 
 def main(

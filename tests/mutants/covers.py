@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-PACKAGES = ("shared", "tsdiff", "speech")
+PACKAGES = ("shared", "tsdiff", "speech", "recipes/speech_pairs", "recipes/default_forecaster")
 
 LEFT_OUT = ("/__init__.py", "plots.py", "/picture.py", "shared/errors.py", "/commands/", "/presets.py")
 """Exports, what is looked at, words, and tables of settings; commands are tested by whole runs, minutes for each."""
@@ -18,6 +18,7 @@ TESTS = {
     "shared/guidance.py": ("shared/test_samplers.py", "tsdiff/test_guidance.py"),
     "shared/files/io.py": ("shared/test_io.py", "shared/test_checkpoint.py"),
     "shared/likelihood.py": ("shared/test_likelihood.py",),
+    "shared/optional.py": ("test_extras.py",),
     "shared/lazy.py": ("shared/test_siblings.py", "tsdiff/test_mistakes.py"),
     "shared/training/loop.py": (
         "shared/test_training.py",
@@ -144,6 +145,7 @@ TESTS = {
     "tsdiff/tasks/synthesis/": ("tsdiff/test_synthesis.py", "tsdiff/test_realism.py"),
     "tsdiff/tasks/synthesis/downstream.py": ("tsdiff/test_downstream.py",),
     "tsdiff/tasks/synthesis/statistics.py": ("tsdiff/test_realism.py",),
+    "recipes/default_forecaster/": ("tsdiff/test_synthetic.py",),
     "tsdiff/pretraining/": ("tsdiff/test_synthetic.py", "tsdiff/test_averaged_weights.py"),
     "tsdiff/pretraining/finetuning.py": ("tsdiff/test_default_model.py",),
     "tsdiff/evaluation/tuning.py": ("tsdiff/test_tuning.py",),

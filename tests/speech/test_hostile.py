@@ -17,6 +17,7 @@ import soundfile
 import torch
 import typer
 from safetensors.torch import load_file, save_file
+from speech.data.prepare.common import read_part
 
 from shared.console.command import run_app, write_csv
 from shared.errors import CheckpointError, ConfigError, DataError
@@ -24,7 +25,6 @@ from shared.files.io import write_json, write_text
 from speech.audio.files import Audio, RawFormat, read_audio, write_audio
 from speech.data.clips import read_clips, read_mono
 from speech.data.pairs import PairSource, find_pairs
-from speech.data.prepare.common import read_part
 from speech.data.rooms import RoomConfig, simulated_responses
 from speech.enhancer import Enhancer
 from speech.importing import import_checkpoint

@@ -11,7 +11,7 @@ import torch
 from shared.training.module import LAST_STATE, TrainingConfig
 from tests.tsdiff.conftest import sines, tiny_estimator
 from tsdiff import TSDiff
-from tsdiff.pretraining.default import train
+from tsdiff.pretraining.training import train
 from tsdiff.windows.source import WindowSource
 
 

@@ -11,6 +11,8 @@ import pandas as pd
 import pytest
 import torch
 
+from recipes.default_forecaster.default import CONFIG
+from recipes.default_forecaster.generators import generate
 from shared.errors import ConfigError
 from tsdiff import TSDiff, TSDiffPredictor
 from tsdiff.commands import forecast
@@ -19,8 +21,6 @@ from tsdiff.data import embedded_series, split_windows
 from tsdiff.data.frequency import quiet
 from tsdiff.evaluation.metrics import best_seasonal_naive, evaluate
 from tsdiff.model.model import BUNDLED
-from tsdiff.pretraining import generate
-from tsdiff.pretraining.default import CONFIG
 from tsdiff.pretraining.finetuning import FineTuning, fine_tune
 from tsdiff.windows.config import ANY_FREQ
 from tsdiff.windows.entries import Entry

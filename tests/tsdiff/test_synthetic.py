@@ -9,11 +9,11 @@ import pandas as pd
 import pytest
 import torch
 
+from recipes.default_forecaster.default import CONFIG, FREQUENCIES, resampled
+from recipes.default_forecaster.generators import KINDS, generate
 from shared.errors import ConfigError, DataError
 from tsdiff.data.frequency import quiet
-from tsdiff.pretraining import KINDS, Corpus, CorpusGroup, CorpusSource, generate
-from tsdiff.pretraining.corpus import resampled
-from tsdiff.pretraining.default import CONFIG, FREQUENCIES
+from tsdiff.pretraining import Corpus, CorpusGroup, CorpusSource
 from tsdiff.sampling.kernels import bank_covariance, kernel_bank
 from tsdiff.windows.calendar import SEASON_WIDTH, calendar_features, season_of
 

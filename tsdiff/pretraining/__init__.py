@@ -1,6 +1,5 @@
-"""Synthetic series with the seasons of every frequency, and training windows of them and of real series."""
+"""Training a model of all frequencies: the windows of many sets, and a copy of the bundled model trained further."""
 
 from tsdiff.pretraining.corpus import Corpus, CorpusGroup, CorpusSource
-from tsdiff.pretraining.generators import KINDS, SHARES, SyntheticSeries, generate
 
-__all__ = ["KINDS", "SHARES", "Corpus", "CorpusGroup", "CorpusSource", "SyntheticSeries", "generate"]
+__all__ = ["Corpus", "CorpusGroup", "CorpusSource"]

@@ -7,7 +7,7 @@ any length. What lies before the known part does not exist for the network.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,9 +16,7 @@ import torch
 
 from shared.errors import ConfigError, DataError
 from shared.training.batches import Batch
-from tsdiff.data.frequency import quiet
 from tsdiff.model.config import TSDiffConfig
-from tsdiff.pretraining.generators import SyntheticSeries, generate
 from tsdiff.windows.calendar import SEASON_WIDTH, calendar_features, shifted
 from tsdiff.windows.conditioning import bridge
 from tsdiff.windows.entries import Entry
@@ -35,7 +33,7 @@ _WHOLE, _FLIPPED = 0.6, 0.15
 
 
 @dataclass(frozen=True)
-class _Place:
+class Place:
     """A series in a group: its values, and where its features lie."""
 
     values: np.ndarray
@@ -53,7 +51,7 @@ class CorpusGroup:
         tables: features (steps, `SEASON_WIDTH`); those of a series' step i are row i + shift of its table.
     """
 
-    def __init__(self, name: str, share: float, places: Sequence[_Place], tables: Sequence[np.ndarray]):
+    def __init__(self, name: str, share: float, places: Sequence[Place], tables: Sequence[np.ndarray]):
         self.name, self.share, self.places, self.tables = name, share, places, tables
 
     @classmethod
@@ -68,7 +66,7 @@ class CorpusGroup:
         Raises:
             DataError: none has an observed value.
         """
-        places: list[_Place] = []
+        places: list[Place] = []
         tables: list[np.ndarray] = []
         known: dict[tuple[pd.Period, int], int] = {}
         for entry in entries:
@@ -80,16 +78,10 @@ class CorpusGroup:
             if key not in known:
                 known[key] = len(tables)
                 tables.append(calendar_features(shifted(key[0], -length), key[1] + length, "season"))
-            places.append(_Place(values, known[key], length))
+            places.append(Place(values, known[key], length))
         if not places:
             raise DataError(f"group {name!r}: no series holds an observed value")
         return cls(name, share, places, tables)
-
-    @classmethod
-    def of_synthetic(cls, share: float, series: SyntheticSeries) -> CorpusGroup:
-        """Synthetic series, all of their steps at once."""
-        places = [_Place(row, int(start), 0) for row, start in zip(series.values, series.starts, strict=True)]
-        return cls(f"synthetic {series.freq}", share, places, list(series.features))
 
     def window(self, rng: np.random.Generator, length: int) -> tuple[np.ndarray, np.ndarray, int]:
         """Values (length,), NaN where missing, features (length, `SEASON_WIDTH`), and the series' place.
@@ -120,18 +112,6 @@ class Corpus:
 
     real: Sequence[CorpusGroup]
     synthetic: Sequence[CorpusGroup] = ()
-
-    @staticmethod
-    def synthetic_groups(shares: Mapping[str, float], count: int, length: int, seed: int) -> list[CorpusGroup]:
-        """Synthetic series by frequency, as many as their share of `count`; the same seed gives the same ones."""
-        total = sum(shares.values())
-        return [
-            CorpusGroup.of_synthetic(
-                share / total,
-                generate(freq, max(1, round(count * share / total)), length, np.random.default_rng([seed, place])),
-            )
-            for place, (freq, share) in enumerate(shares.items())
-        ]
 
 
 class CorpusSource:
@@ -215,25 +195,3 @@ class CorpusSource:
         if rng.random() < self.whole or context <= _FEWEST:
             return context
         return int(np.exp(rng.uniform(np.log(_FEWEST), np.log(context))))
-
-
-def resampled(entries: Iterable[Entry], freq: str, *, total: bool = False) -> list[Entry]:
-    """Series at a coarser frequency: the mean of each period, or its sum; periods that are not whole are left out.
-
-    Args:
-        entries: GluonTS entries.
-        freq: normalised, coarser than theirs.
-        total: add values up instead of averaging them.
-    """
-    made: list[Entry] = []
-    for entry in entries:
-        with quiet():
-            index = pd.period_range(entry["start"], periods=len(entry["target"]), freq=entry["start"].freq)
-            series = pd.Series(np.asarray(entry["target"], dtype=np.float64), index=index.asfreq(freq))
-        groups = series.groupby(level=0)
-        values = groups.sum(min_count=1) if total else groups.mean()
-        counts = groups.size().to_numpy()
-        inner = np.flatnonzero(counts >= np.median(counts))
-        values = values.iloc[inner[0] : inner[-1] + 1]
-        made.append({**entry, "start": values.index[0], "target": values.to_numpy(dtype=np.float32)})
-    return made

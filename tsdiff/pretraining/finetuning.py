@@ -22,7 +22,7 @@ from tsdiff.evaluation.metrics import evaluate
 from tsdiff.model.model import TSDiff
 from tsdiff.predictor import TSDiffPredictor
 from tsdiff.pretraining.corpus import Corpus, CorpusGroup, CorpusSource
-from tsdiff.pretraining.default import train
+from tsdiff.pretraining.training import train
 from tsdiff.sampling.settings import Sampling
 from tsdiff.windows.entries import Entry
 from tsdiff.windows.source import WindowSource

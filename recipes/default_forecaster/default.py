@@ -8,20 +8,22 @@ from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
+import pandas as pd
 import torch
-from lightning.pytorch.callbacks import Callback
 
-from shared.objectives import DiffusionLoss, TimeSampler
 from shared.random import derive_seed
-from shared.training.module import DiffusionModule, TrainingConfig, fit
+from shared.training.config import TrainingConfig
 from tsdiff.data import load_folder
+from tsdiff.data.frequency import quiet
 from tsdiff.model.backbones import S4DConfig
 from tsdiff.model.config import TSDiffConfig
 from tsdiff.model.model import TSDiff
-from tsdiff.pretraining.corpus import Corpus, CorpusGroup, CorpusSource, resampled
+from tsdiff.pretraining.corpus import Corpus, CorpusGroup, CorpusSource, Place
 from tsdiff.sampling.settings import Sampling
 from tsdiff.windows.config import ANY_FREQ
 from tsdiff.windows.entries import Entry
+
+from .generators import SyntheticSeries, generate
 
 LENGTH, LONGEST_HORIZON = 384, 128
 
@@ -36,7 +38,6 @@ CONFIG = TSDiffConfig(
 TRAINING = TrainingConfig(
     max_steps=12000, learning_rate=3e-3, weight_decay=1e-2, ema_decay=0.999, warmup=0.03, save_every_seconds=60.0
 )
-LOSS = DiffusionLoss(times=TimeSampler("log_normal", mean=-0.7, std=1.4))
 SAMPLING = Sampling(covariance="kernels", kernel_share=0.5, method="ode2", steps=5, nonnegative=True)
 
 FREQUENCIES: Mapping[str, float] = MappingProxyType(
@@ -139,34 +140,42 @@ def new_model(config: TSDiffConfig = CONFIG, seed: int = 0) -> TSDiff:
         return TSDiff(config)
 
 
-def train(
-    model: TSDiff,
-    source: CorpusSource,
-    training: TrainingConfig,
-    folder: Path | None = None,
-    *,
-    loss: DiffusionLoss = LOSS,
-    progress: bool = True,
-    callbacks: Sequence[Callback] = (),
-) -> TSDiff:
-    """Train a model in place; it gets the averaged weights.
+def synthetic_groups(shares: Mapping[str, float], count: int, length: int, seed: int) -> list[CorpusGroup]:
+    """Synthetic series by frequency, as many as their share of `count`; the same seed gives the same ones."""
+    whole = sum(shares.values())
+    groups = []
+    for place, (freq, share) in enumerate(shares.items()):
+        rng = np.random.default_rng([seed, place])
+        groups.append(group_of(share / whole, generate(freq, max(1, round(count * share / whole)), length, rng)))
+    return groups
+
+
+def group_of(share: float, series: SyntheticSeries) -> CorpusGroup:
+    """Synthetic series as a group, all of their steps at once."""
+    places = [Place(row, int(start), 0) for row, start in zip(series.values, series.starts, strict=True)]
+    return CorpusGroup(f"synthetic {series.freq}", share, places, list(series.features))
+
+
+def resampled(entries: Iterable[Entry], freq: str, *, total: bool = False) -> list[Entry]:
+    """Series at a coarser frequency: the mean of each period, or its sum; periods that are not whole are left out.
 
     Args:
-        model: see `new_model`.
-        source: of windows.
-        training: how long and how fast.
-        folder: where the training state is kept; a stopped training goes on from there.
-        loss: the objective.
-        progress: show a bar.
-        callbacks: Lightning's, besides.
-
-    Raises:
-        TrainingError, CheckpointError: see `shared.training.module.fit`.
+        entries: GluonTS entries.
+        freq: normalised, coarser than theirs.
+        total: add values up instead of averaging them.
     """
-    module = DiffusionModule(model.denoiser, loss, training)
-    fit(module, source, folder, progress=progress, description="training", callbacks=callbacks)
-    model.denoiser.load_state_dict(module.ema_denoiser.state_dict())
-    return model.eval()
+    made: list[Entry] = []
+    for entry in entries:
+        with quiet():
+            index = pd.period_range(entry["start"], periods=len(entry["target"]), freq=entry["start"].freq)
+            series = pd.Series(np.asarray(entry["target"], dtype=np.float64), index=index.asfreq(freq))
+        groups = series.groupby(level=0)
+        values = groups.sum(min_count=1) if total else groups.mean()
+        counts = groups.size().to_numpy()
+        inner = np.flatnonzero(counts >= np.median(counts))
+        values = values.iloc[inner[0] : inner[-1] + 1]
+        made.append({**entry, "start": values.index[0], "target": values.to_numpy(dtype=np.float32)})
+    return made
 
 
 def default_source(folder: Path, synthetic: int, seed: int, batch_size: int = 32) -> CorpusSource:
@@ -179,5 +188,5 @@ def default_source(folder: Path, synthetic: int, seed: int, batch_size: int = 32
         batch_size: windows in a batch.
     """
     groups, _ = real_groups(folder)
-    made = Corpus.synthetic_groups(FREQUENCIES, synthetic, LENGTH, seed)
+    made = synthetic_groups(FREQUENCIES, synthetic, LENGTH, seed)
     return CorpusSource(Corpus(groups, made), CONFIG, batch_size)

@@ -15,8 +15,9 @@ import pandas as pd
 
 from shared.errors import ConfigError
 from tsdiff.data.frequency import normalise_freq, quiet
-from tsdiff.pretraining import parts
 from tsdiff.windows.calendar import SEASON_WIDTH, calendar_features, season_of
+
+from . import parts
 
 _STARTS = 48
 """Different first steps of the series of one call."""
