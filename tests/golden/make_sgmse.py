@@ -140,7 +140,7 @@ def score_model(sde: Any, scales: Parameterisation, network: nn.Module, **more: 
         backbone="ncsnpp_v2",
         dnn=network,
         sde=sde,
-        loss_type=LOSSES[scales.output],
+        loss_type="denoiser" if scales.c_skip == "-1/sigma^2" else LOSSES[scales.output],
         network_scaling=scales.network_scaling,
         c_in=scales.c_in,
         c_out=scales.c_out,

@@ -85,7 +85,7 @@ SCALES = {
     "score": Parameterisation("score", "edm", "1/sigma", "0", None),
     "score, skip": Parameterisation("score", "1", "sigma", "edm", "1/sigma"),
     "score, all": Parameterisation("score", "edm", "edm", "edm", "1/t", sigma_data=0.3),
-    "denoiser": Parameterisation("denoiser", "edm", "1", "0", "1/sigma"),
+    "denoiser": Parameterisation("score", "edm", "1/sigma^2", "-1/sigma^2", "1/sigma"),
     "data, all": Parameterisation("data", "edm", "edm", "edm", "1/t"),
     "data": Parameterisation("data"),
 }
