@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from dataclasses import replace
 
@@ -53,15 +52,18 @@ def test_first_order_integrators_are_stable_at_any_number_of_steps(sde, sampler)
 
 
 @pytest.mark.parametrize("sampler", ["euler", "heun"])
-def test_one_step_from_the_end_of_a_bridge_overshoots_and_is_told(sampler):
-    """Along the mean path x − y = αD, so that a step over all of it goes by −α'(T) = 2 ln k · k² / (k² − 1) times D."""
-    one, sde = SamplingConfig(sampler, steps=1, **LOG), SBVESDE()
-    overshot = 2 * math.log(sde.k) * sde.k**2 / (sde.k**2 - 1)
-    assert error(sde, one) == pytest.approx(overshot - 1, abs=1e-3)
-    assert growth(sde, one) < 4
-    with pytest.warns(UserWarning, match=f"'{sampler}' at 1 step is too coarse on SBVESDE: take at least 2 steps"):
-        Enhancer(tiny_model(), sampling=replace(one, schedule="uniform"))
-    assert error(sde, SamplingConfig(sampler, steps=100)) < 0.02
+def test_one_step_is_exact_from_the_end_of_a_bridge_and_told_to_be_too_coarse_elsewhere(sampler):
+    one = SamplingConfig(sampler, steps=1, schedule="uniform")
+    assert error(SBVESDE(), one) == pytest.approx(0, abs=1e-5)
+    assert of_stability(SBVESDE(), one) is None
+    assert growth(OUVESDE(), one) < 4
+    said = of_stability(OUVESDE(), one)
+    assert said.startswith(f"sampler '{sampler}' at 1 step is too coarse on OUVESDE: take at least 2 steps, or ode1")
+    with pytest.warns(UserWarning, match=f"'{sampler}' at 1 step is too coarse on OUVESDE"):
+        Enhancer(tiny_model(sampler="pc"), sampling=one)
+    errors = [error(OUVESDE(), replace(one, steps=steps)) for steps in (1, 2, 5, 20)]
+    assert errors == sorted(errors, reverse=True)
+    assert errors[-1] < 0.1
 
 
 @pytest.mark.parametrize("sde", [SBVESDE(), OUVESDE(), BBEDSDE(), OUVPSDE()], ids=["sbve", "ouve", "bbed", "ouvp"])
