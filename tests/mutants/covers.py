@@ -49,6 +49,7 @@ TESTS = {
     "shared/files/settings.py": ("speech/test_speech_training.py", "tsdiff/test_experiment.py"),
     "speech/": ("speech/test_enhancer.py", "speech/test_speech_model.py", "speech/test_frontend.py"),
     "speech/enhancer.py": ("speech/test_enhancer.py", "speech/test_plausible.py", "speech/test_frontend.py"),
+    "speech/inference/files.py": ("speech/test_plausible.py", "speech/test_enhancer.py"),
     "speech/inference/advice.py": ("speech/test_advice.py", "speech/test_plausible.py"),
     "speech/audio/arrays.py": ("speech/test_enhancer.py", "speech/test_streaming.py"),
     "speech/audio/paths.py": ("speech/test_hostile.py",),
