@@ -60,7 +60,7 @@ class SpeechModel(nn.Module):
     @property
     def frame_multiple(self) -> int:
         """Recordings are enhanced in multiples of this many frames."""
-        return int(getattr(self.backbone, "frame_multiple", 1))  # type: ignore[arg-type]
+        return int(getattr(self.backbone, "frame_multiple", 1))
 
     def forward(self, x_t: Tensor, y: Tensor, t: Tensor) -> Tensor:
         """The score, or the data prediction where the configuration's output is "data": for an imported model, what the

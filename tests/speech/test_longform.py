@@ -72,7 +72,8 @@ def test_tail_makes_the_length_right(samples):
 
 def test_what_is_held_comes_back_in_other_blocks():
     signal, held = noise(2, 500), Held(2)
-    assert len(list(held.keep(in_blocks(signal, [100, 110, 400])))) == 4
+    for block in in_blocks(signal, [100, 110, 400]):
+        held.add(block)
     parts = [held.take(samples) for samples in (0, 50, 55, 195, 1, 199)]
     np.testing.assert_array_equal(np.concatenate(parts, axis=1), signal)
     assert held.take(3).shape == (2, 0)
