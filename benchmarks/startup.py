@@ -45,15 +45,23 @@ COMMANDS = (
 )
 
 
+RUN = """
+import os, sys
+child = os.spawnv(os.P_NOWAIT, sys.executable, [sys.executable, *sys.argv[1:]])
+_, _, used = os.wait4(child, 0)
+sys.stderr.write(f"\\n{used.ru_utime + used.ru_stime} {used.ru_maxrss / 1024}")
+"""
+"""A small process between this one and the measured one, which else inherits the most memory of its parent."""
+
+
 def cost(arguments: list[str]) -> tuple[float, float]:
     """CPU seconds, of user and system, and the most memory in MB, of a Python process."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(
-        [sys.executable, *arguments], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ran = subprocess.run(
+        [sys.executable, "-c", RUN, *arguments], env=environment, capture_output=True, text=True, check=True
     )
-    _, _, used = os.wait4(process.pid, 0)
-    process.returncode = 0  # `wait4` has waited
-    return used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
+    seconds, megabytes = ran.stderr.splitlines()[-1].split()
+    return float(seconds), float(megabytes)
 
 
 def main(

@@ -94,7 +94,7 @@ class Verb:
         own = self.options.__doc__
 
         class Page(TyperCommand):
-            def format_options(self, ctx: typer.Context, formatter: Any) -> None:
+            def format_options(self, ctx: Any, formatter: Any) -> None:
                 parts: dict[str, list[tuple[str, str]]] = {"Arguments": [], "Options": []}
                 for option in self.get_params(ctx):
                     title = place.get(str(option.name), own)
@@ -122,10 +122,9 @@ def _quietable(
     added = {"quiet": _QuietOption, **({"version": _VersionOption} if version else {})}
     keyword = inspect.Parameter.KEYWORD_ONLY
     more = [inspect.Parameter(name, keyword, default=False, annotation=kind) for name, kind in added.items()]
-    called.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-        [one.replace(kind=keyword) for one in parameters] + more
-    )
-    called.__annotations__ = {name: one.annotation for name, one in called.__signature__.parameters.items()}
+    signature = inspect.Signature([*(one.replace(kind=keyword) for one in parameters), *more])
+    called.__signature__ = signature  # type: ignore[attr-defined]
+    called.__annotations__ = {name: one.annotation for name, one in signature.parameters.items()}
     return called
 
 
@@ -238,6 +237,11 @@ def _typer(**settings: Any) -> typer.Typer:
         context_settings=_CONTEXT,
         **settings,
     )
+
+
+def given(**options: Any) -> dict[str, Any]:
+    """The options that the user gave, of those that are None where they are left out."""
+    return {name: value for name, value in options.items() if value is not None}
 
 
 def claim_output(output: Path) -> None:

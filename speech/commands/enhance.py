@@ -11,7 +11,7 @@ from typing import Any
 
 import typer
 
-from shared.console.command import claim_output, fail, note, prepare, show
+from shared.console.command import claim_output, fail, given, note, prepare, show
 from shared.errors import ConfigError, DataError, DiffusionError
 from shared.files.io import write_json, write_text
 from speech.audio.files import RawFormat
@@ -32,11 +32,7 @@ def main(options: Enhance) -> None:
     )
     model = options.model or "default"
     loaded = load_model(model)
-    changed = {
-        "reverse_starting_point": options.start,
-        "precision": options.precision,
-        "suppression": options.suppression,
-    }
+    changed = given(reverse_starting_point=options.start, precision=options.precision, suppression=options.suppression)
     enhancer = Enhancer(
         loaded,
         options.sampler,  # type: ignore[arg-type]
@@ -48,7 +44,7 @@ def main(options: Enhance) -> None:
         window_seconds=options.window,
         overlap_seconds=min(2.0, options.window / 4),
         batch_size=options.batch_size,
-        sampling=replace(loaded.config.sampling, **{k: v for k, v in changed.items() if v is not None}),
+        sampling=replace(loaded.config.sampling, **changed),
         upper_band=options.upper_band,  # type: ignore[arg-type]
     )
     if source.is_dir():

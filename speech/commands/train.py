@@ -14,7 +14,7 @@ from typing import Any
 import typer
 from rich.table import Table
 
-from shared.console.command import claim_output, note, prepare, show, status
+from shared.console.command import claim_output, given, note, prepare, show, status
 from shared.errors import ConfigError
 from shared.files.documents import read_json
 from shared.files.io import write_json, write_text
@@ -73,12 +73,10 @@ def _experiment(options: Train) -> Experiment:
     experiment = read_experiment(options.config, options.changes or (), options.hardware)
     if options.data is not None:
         experiment = replace(experiment, data=replace(experiment.data, folder=str(options.data)))
-    training = {"max_steps": options.steps, "seed": options.seed}
-    own = {"max_minutes": options.minutes, "start_from": options.start_from}
     experiment = replace(
         experiment,
-        training=replace(experiment.training, **{k: v for k, v in training.items() if v is not None}),
-        **{k: v for k, v in own.items() if v is not None},
+        training=replace(experiment.training, **given(max_steps=options.steps, seed=options.seed)),
+        **given(max_minutes=options.minutes, start_from=options.start_from),
     )
     if options.threads is not None:
         experiment = replace(experiment, hardware=replace(experiment.hardware, threads=options.threads))

@@ -17,6 +17,7 @@ import numpy as np
 import typer
 
 from shared.console.command import claim_output as claim_output
+from shared.console.command import given as given
 from shared.console.command import note as note
 from shared.console.command import prepare as prepare
 from shared.console.command import show as show
@@ -138,11 +139,6 @@ def predictor_for(
         device=options.device,
     )
     return trained_predictor(job, estimator, options.output, options.retrain)
-
-
-def given(**options: Any) -> dict[str, Any]:
-    """The options that the user gave, of those that are None where they are left out."""
-    return {name: value for name, value in options.items() if value is not None}
 
 
 def fine_tuned_predictor(

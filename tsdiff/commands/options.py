@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from typer import Option
 
@@ -38,7 +38,7 @@ class Series:
     ] = None
 
     @property
-    def covariates(self) -> dict[str, list[str]]:
+    def covariates(self) -> dict[str, Any]:
         """Columns of covariates, by kind."""
         return {}
 
@@ -55,7 +55,7 @@ class Covariates(Series):
     ] = None
 
     @property
-    def covariates(self) -> dict[str, list[str]]:
+    def covariates(self) -> dict[str, Any]:
         return {"dynamic": self.dynamic or [], "static": self.static or []}
 
 
