@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 import subprocess
@@ -10,6 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import typer
+from typer.testing import CliRunner
 
 from tests.docs.blocks import ROOT, Found, arguments, commands
 from tests.recipes.harness import Recipes
@@ -46,6 +49,12 @@ def head(command: str) -> str:
     """The script, or the program and its verb."""
     words = arguments(command)
     return words[1] if words[0] == "python" else " ".join(words[:2])
+
+
+def script_of(command: str) -> str:
+    """The text of a benchmark; nothing of other commands."""
+    script = ROOT / head(command)
+    return script.read_text(encoding="utf-8") if script.parent.name == "benchmarks" else ""
 
 
 def each(found: list[Found]) -> list[object]:
@@ -96,6 +105,12 @@ def test_every_command_is_understood(found: Found, runner: Recipes):
             assert (ROOT / words[-1]).is_dir()
         elif head(part).startswith("tests/golden/"):  # imports what only its own environment has
             assert (ROOT / head(part)).is_file()
+        elif "typer.run(main)" in script_of(part):  # in this process, which has read what all of them import
+            main = importlib.import_module(head(part).removesuffix(".py").replace("/", ".")).main
+            program = typer.Typer()
+            program.command()(main)
+            result = CliRunner().invoke(program, [*words[2:], "--help"])
+            assert result.exit_code == 0, result.output
         elif "--help" not in words:
             code, said = run(runner, part, "--help")  # options are read before the help is shown
             assert code == 0, said
@@ -107,7 +122,16 @@ def test_every_command_is_run_or_has_its_reason():
     assert [str(one) for one in left if head(one.text) not in {**SMALLER, **ELSEWHERE}] == []
 
 
-@pytest.mark.parametrize("found", each(RUN))
+def quick(found: list[Found]) -> Iterator[object]:
+    """The first command of each script, which README has for most; further ones take minutes together."""
+    seen: set[str] = set()
+    for one in found:
+        marks = [pytest.mark.slow] if head(one.text) in seen else []
+        seen.add(head(one.text))
+        yield pytest.param(one, id=str(one), marks=marks)
+
+
+@pytest.mark.parametrize("found", quick(RUN))
 def test_quick_commands_run(found: Found, runner: Recipes, workspace: Path):
     more = list(SMALLER[head(found.text)])
     if "--fine-tune" in found.text:
