@@ -15,7 +15,6 @@ from gluonts.model.predictor import Predictor
 from shared.errors import ConfigError, DiffusionError
 from tsdiff.baselines.base import SamplePredictor, TrainingJob
 from tsdiff.baselines.named import BASELINE_NAMES, BASELINES, Forecaster, lags_up_to
-from tsdiff.baselines.training import trained
 from tsdiff.data import Entry, normalise_freq, series_from_gluonts
 
 __all__ = ["BASELINES", "BASELINE_NAMES", "SamplePredictor", "lags_up_to", "train_baseline"]
@@ -68,6 +67,8 @@ def train_baseline(
     entries = series_from_gluonts(dataset, freq).entries
     found = _named(baseline, entries, job, settings) if isinstance(baseline, str) else _given(baseline, job, settings)
     if isinstance(found, Estimator):
+        from tsdiff.baselines.training import trained  # loads Lightning
+
         limited = isinstance(baseline, str) or cpu_minutes is not None or max_steps is not None
         found = trained(found, entries, job, limited)
     return SamplePredictor(found, num_samples, seed)
