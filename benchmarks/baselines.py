@@ -32,22 +32,22 @@ from benchmarks.rows import Rows
 from benchmarks.sets import BENCHMARK_SETS, DEFAULT_DATA, DEFAULT_SETS, LoadedSet, load
 from shared.errors import ConfigError, DiffusionError
 from shared.files.io import write_text
-from tsdiff.baselines import AutoETSConfig, DeepARConfig, PatchTSTConfig, train_baseline
+from tsdiff.baselines import train_baseline
 from tsdiff.data.frequency import quiet
 from tsdiff.evaluation.metrics import Metrics, best_seasonal_naive, evaluate
 
 MODELS = ("seasonal_naive", "linear", "auto_ets", "deepar", "patchtst")
 NETWORKS = ("deepar", "patchtst")
-NETWORK_SETTINGS: dict[str, dict[str, DeepARConfig | PatchTSTConfig]] = {
+NETWORK_SETTINGS: dict[str, dict[str, dict[str, Any]]] = {
     "deepar": {
-        "default": DeepARConfig(),
-        "wide": DeepARConfig(hidden_size=80, learning_rate=2e-3),
-        "regularised": DeepARConfig(dropout=0.2, batch_size=64, learning_rate=3e-3),
+        "default": {},
+        "wide": {"hidden_size": 80, "lr": 2e-3},
+        "regularised": {"dropout_rate": 0.2, "batch_size": 64, "lr": 3e-3},
     },
     "patchtst": {
-        "default": PatchTSTConfig(),
-        "wide": PatchTSTConfig(width=64, layers=3, learning_rate=5e-4),
-        "standardised": PatchTSTConfig(scaling="std"),
+        "default": {},
+        "wide": {"d_model": 64, "num_encoder_layers": 3, "lr": 5e-4},
+        "standardised": {"scaling": "std"},
     },
 }
 """What each network is tried with on validation windows."""
@@ -76,17 +76,17 @@ def measure(data: LoadedSet, model: str, seed: int, budget: Budget, choices: Row
     if model == "seasonal_naive":
         lag, metrics = best_seasonal_naive(data.test, data.seasons)
         return metrics, f"lag {lag}, the best of {', '.join(map(str, data.seasons))}"
-    config: Any = None
+    settings: dict[str, Any] = {}
     note = ""
     if model == "auto_ets":
-        config = AutoETSConfig(max_history=budget.ets_history)
+        settings = {"max_history": budget.ets_history}
         longest = max(len(entry["target"]) for entry in data.train)
         note = f"season {data.seasons[0]}" + (
             f", last {budget.ets_history} steps" if longest > budget.ets_history else ""
         )
     elif model in NETWORKS:
         setting = chosen(choices, data.name, model)
-        config, note = NETWORK_SETTINGS[model][setting], trained_note(setting, budget)
+        settings, note = NETWORK_SETTINGS[model][setting], trained_note(setting, budget)
     predictor = train_baseline(
         model,
         data.train,
@@ -95,7 +95,7 @@ def measure(data: LoadedSet, model: str, seed: int, budget: Budget, choices: Row
         num_samples=budget.num_samples,
         cpu_minutes=budget.cpu_minutes,
         seed=seed,
-        config=config,
+        **settings,
     )
     with quiet():
         forecasts = list(predictor.predict(data.test.input))
@@ -135,7 +135,7 @@ def choose(choices: Rows, name: str, model: str, setting: str, budget: Budget, f
         BENCHMARK_SETS[name].prediction_length,
         num_samples=budget.num_samples,
         cpu_minutes=budget.cpu_minutes,
-        config=NETWORK_SETTINGS[model][setting],
+        **NETWORK_SETTINGS[model][setting],
     )
     with quiet():
         metrics = evaluate(predictor.predict([past for past, _ in pairs]), pairs)

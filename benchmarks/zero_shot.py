@@ -35,12 +35,14 @@ from benchmarks.sets import BENCHMARK_SETS, DEFAULT_DATA, load
 from recipes.default_forecaster.default import TRAINING_SETS, real_groups
 from shared.files.io import atomic_path, write_text
 from tsdiff.data import Entry, candidate_seasons, split_windows
+from tsdiff.data.frequency import shifted
 from tsdiff.evaluation.metrics import best_seasonal_naive, evaluate
 from tsdiff.predictor import TSDiffPredictor
 from tsdiff.pretraining.finetuning import FineTuning, fine_tune
 from tsdiff.sampling.kernels import kernel_bank
-from tsdiff.windows.calendar import season_of, shifted
-from tsdiff.windows.conditioning import conditioning
+from tsdiff.windows.calendar import season_of
+from tsdiff.windows.conditioning import Windows, forecast_place
+from tsdiff.windows.series import observed_series
 
 Part = Literal["held_out", "fine_tuned", "choices"]
 RESULTS = Path("benchmarks/results")
@@ -131,8 +133,8 @@ def kernels_alone(predictor: TSDiffPredictor, entries: Iterable[Entry], samples:
     bank = kernel_bank(config.length, season_of(config.freq))
     ahead = torch.arange(config.context_length, config.length)
     for entry in entries:
-        window = conditioning(entry, config, model.statistics, "")
-        values, observed = window.values[:, 0], window.observed[:, 0]
+        window = Windows.of([forecast_place(observed_series(entry, config, ""), config)], config, model.statistics)
+        values, observed = window.values[0, :, 0], window.observed[0, :, 0]
         seen, parts = torch.nonzero(observed > 0)[:, 0], []
         kernels, variances = bank.choose(values[None], observed[None]).picked(
             torch.zeros(samples, dtype=torch.long), torch.from_numpy(rng.random(samples))

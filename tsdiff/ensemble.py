@@ -19,9 +19,9 @@ from shared.files.documents import read_json
 from shared.files.io import write_json
 from shared.files.settings import whole_number
 from tsdiff.data import entries_of
+from tsdiff.data.entries import Entry
 from tsdiff.model.model import BUNDLED
 from tsdiff.predictor import TSDiffPredictor
-from tsdiff.windows.entries import Entry
 
 _COUNT = "ensemble.json"
 _MOST_MEMBERS = 1000

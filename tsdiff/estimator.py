@@ -21,6 +21,7 @@ from shared.random import derive_seed
 from shared.sde import SDE
 from shared.training.config import TrainingConfig
 from tsdiff.data import normalise_freq
+from tsdiff.data.entries import Entry
 from tsdiff.data.store import SPOOL_ABOVE
 from tsdiff.evaluation.tuning import TuningGrid, tune
 from tsdiff.faces.keywords import SCALINGS, translated
@@ -31,7 +32,6 @@ from tsdiff.model.model import TSDiff
 from tsdiff.predictor import TSDiffPredictor
 from tsdiff.sampling.settings import Sampling
 from tsdiff.windows.config import Calendar, Scaling, fitting_context
-from tsdiff.windows.entries import Entry
 from tsdiff.windows.missing import MissingContext
 from tsdiff.windows.source import WindowSource
 
@@ -103,8 +103,7 @@ class TSDiffEstimator(Estimator):
     ):
         super().__init__()
         if gluonts:
-            own = tuple(inspect.signature(type(self).__init__).parameters)[1:-1]
-            theirs = translated(gluonts, own)
+            theirs = translated(gluonts, self._own_names())
             training = replace(training or DEFAULT_TRAINING, **theirs.training)
             sampling = replace(sampling or Sampling(), **theirs.sampling)
             dynamic_features = theirs.settings.get("dynamic_features", dynamic_features)
@@ -150,32 +149,13 @@ class TSDiffEstimator(Estimator):
     @property
     def __init_passed_kwargs__(self) -> dict[str, Any]:
         """The settings, by which GluonTS writes an estimator and compares two."""
-        config = self.config
-        return {
-            "freq": config.freq,
-            "prediction_length": config.prediction_length,
-            "context_length": config.context_length,
-            "scaling": config.scaling,
-            "calendar": config.calendar,
-            "output": config.output,
-            "channels": config.channels,
-            "lags": config.lags,
-            "dynamic_features": config.dynamic_features,
-            "static_features": config.static_features,
-            "categories": config.categories,
-            "scale_feature": config.scale_feature,
-            "conditional": config.conditional,
-            "missing": self.missing,
-            "backbone": config.backbone,
-            "sde": config.sde,
-            "loss": self.loss,
-            "training": self.training,
-            "batch_size": self.batch_size,
-            "scale_power": self.scale_power,
-            "horizon_weight": self.horizon_weight,
-            "sampling": self.sampling,
-            "device": self.device,
-        }
+        places = (vars(self), vars(self.config))
+        return {name: next(place[name] for place in places if name in place) for name in self._own_names()}
+
+    @classmethod
+    def _own_names(cls) -> tuple[str, ...]:
+        """The settings by our names, each of which the estimator or its `config` has."""
+        return tuple(inspect.signature(cls.__init__).parameters)[1:-1]
 
     def __eq__(self, other: object) -> bool:
         return type(other) is type(self) and other.__init_passed_kwargs__ == self.__init_passed_kwargs__

@@ -16,23 +16,22 @@ from gluonts.model.forecast import Forecast, SampleForecast
 from gluonts.model.predictor import Predictor
 
 from shared.devices import compute_device
-from shared.errors import ConfigError, DataError
+from shared.errors import ConfigError
 from shared.files.checkpoint import resolve
 from shared.files.settings import whole_number
-from shared.random import derive_seed, make_generator
+from shared.random import derive_seed
 from tsdiff.data import SeriesSet, entries_of, normalise_freq, series_from_frame, to_timestamps
+from tsdiff.data.entries import Entry, Series, named_entries
 from tsdiff.evaluation.metrics import forecasts_to_frame
 from tsdiff.faces.saved import read_horizon, read_sampling, write_settings
 from tsdiff.model.model import BUNDLED, TSDiff
-from tsdiff.sampling.drawing import draw_windows, quantile_levels
+from tsdiff.sampling.drawing import Rows, as_forecast, draw_windows, for_each_draw, quantile_levels, refuse_unfinite
 from tsdiff.sampling.settings import Sampling
 from tsdiff.tasks.imputation import Imputation, impute_series
 from tsdiff.tasks.likelihood import LikelihoodSettings, WindowLikelihoods, window_log_likelihoods
 from tsdiff.tasks.refinement import RefineConfig, Refiner
-from tsdiff.windows.calendar import shifted
-from tsdiff.windows.conditioning import Conditioning, Conditions, conditionings
-from tsdiff.windows.config import ANY_FREQ
-from tsdiff.windows.entries import Entry, read_series, recent_part, unadapted, with_gap_ahead
+from tsdiff.windows.conditioning import forecast_place
+from tsdiff.windows.series import observed_series, recent_part, refuse_empty, unadapted
 from tsdiff.windows.short import ShortSeries
 from tsdiff.windows.source import WindowSource
 
@@ -135,67 +134,51 @@ class TSDiffPredictor(Predictor):
         return self._forecasts(entries_of(dataset), _sample_count(num_samples))
 
     def _forecasts(self, dataset: Iterable[Entry], num_samples: int) -> Iterator[SampleForecast]:
-        config = self.model.config
+        config, ahead = self.model.config, self.prediction_length
+        in_pieces = ahead > config.prediction_length
+        if in_pieces and config.dynamic_features:
+            raise ConfigError(f"prediction_length={ahead} is beyond the model's {config.prediction_length} steps")
         short = ShortSeries(config)
-        for group in self._groups(dataset, num_samples):
-            if self.prediction_length > config.prediction_length:
-                yield from self._in_pieces(group, num_samples)
-                continue
-            group = [(name, recent_part(entry, config)) for name, entry in group]
-            inputs = conditionings(group, config, self.model.statistics)
-            lengths = [np.shape(entry["target"])[-1] for _, entry in group]
-            ends = [shifted(entry["start"], length) for (_, entry), length in zip(group, lengths, strict=True)]
-            for (name, _), length in zip(group, lengths, strict=True):
-                short.see(name, length)
-            names = [f"{name} {end}" for (name, _), end in zip(group, ends, strict=True)]
-            samples = self._draw(inputs, names, num_samples)
-            for (_, entry), end, drawn in zip(group, ends, samples, strict=True):
-                yield SampleForecast(drawn, start_date=end, item_id=entry.get("item_id"), info=entry.get("info"))
+        for group in self._groups(dataset, num_samples, horizon=ahead):
+            if not in_pieces:
+                group = [recent_part(series, config) for series in group]
+                for series in group:
+                    short.see(series.name, len(series))
+            drawn = self._beyond(group, num_samples) if in_pieces else self._draw(group, num_samples)
+            for series, samples in zip(group, drawn, strict=True):
+                yield as_forecast(series, samples)
         short.tell()
 
-    def _in_pieces(self, group: list[tuple[str, Entry]], num_samples: int) -> Iterator[SampleForecast]:
-        """Forecasts beyond the model's reach: the steps to come are a gap, which is filled window after window."""
-        config, ahead = self.model.config, self.prediction_length
-        if config.dynamic_features:
-            raise ConfigError(f"prediction_length={ahead} is beyond the model's {config.prediction_length} steps")
-        series = [with_gap_ahead(entry, config, name, ahead) for name, entry in group]
-        made = impute_series(self.model, self.sampling, series, num_samples)
-        for (_, entry), one in zip(group, made, strict=True):
-            end = shifted(entry["start"], len(entry["target"]))
-            yield SampleForecast(
-                one.paths[:, -ahead:], start_date=end, item_id=entry.get("item_id"), info=entry.get("info")
-            )
+    def _beyond(self, group: list[Series], num_samples: int) -> Iterator[np.ndarray]:
+        """Samples beyond the model's reach: the steps to come are a gap, which is filled window after window."""
+        ahead, length = self.prediction_length, self.model.config.length
+        told = [series.since(max(0, len(series) - length)) for series in group]
+        for series in told:
+            refuse_empty(series)
+        made = impute_series(self.model, self.sampling, [series.with_gap(ahead) for series in told], num_samples)
+        return (one.paths[:, -ahead:] for one in made)
 
-    def _groups(self, dataset: Iterable[Entry], num_samples: int) -> Iterator[list[tuple[str, Entry]]]:
-        """Named entries, as many at once as fill batch_rows."""
-        named = ((str(entry.get("item_id", place)), entry) for place, entry in enumerate(dataset))
-        while group := list(islice(named, max(1, self.sampling.batch_rows // num_samples))):
+    def _groups(self, dataset: Iterable[Entry], num_samples: int, horizon: int = 0) -> Iterator[list[Series]]:
+        """Series, as many at once as fill batch_rows."""
+        read = (observed_series(entry, self.model.config, name, horizon) for name, entry in named_entries(dataset))
+        while group := list(islice(read, max(1, self.sampling.batch_rows // num_samples))):
             yield group
 
-    @torch.inference_mode(False)  # guidance differentiates, whatever mode the caller is in
-    def _draw(self, inputs: list[Conditioning], names: list[str], num_samples: int) -> list[np.ndarray]:
-        """Samples (num_samples, prediction_length), with channels last where there are several, of each input, in the
-        series' units."""
-        config, levels = self.model.config, quantile_levels(num_samples)
-        rows = [(item, draw) for item in range(len(inputs)) for draw in range(num_samples)]
-        out = np.empty((len(inputs), num_samples, config.prediction_length, config.channels))
-        for first in range(0, len(rows), self.sampling.batch_rows):
-            chunk = rows[first : first + self.sampling.batch_rows]
-            items = torch.tensor([item for item, _ in chunk])
-            conditions = Conditions.stack(inputs, config, items, self.model.device)
-            generators = [make_generator(self.sampling.seed, names[item], draw) for item, draw in chunk]
-            chosen = levels[[draw for _, draw in chunk]]
-            windows, self.nfe = draw_windows(self.model, self.sampling, conditions, chosen, generators)
-            horizon = windows[:, config.context_length :, : config.channels].numpy()
-            for (item, draw), row in zip(chunk, horizon, strict=True):
-                out[item, draw] = inputs[item].drawn(row, self.sampling.minimum, self.sampling.nonnegative)
-        if not np.isfinite(out).all():
-            bad = names[int(np.flatnonzero(~np.isfinite(out).all(axis=(1, 2, 3)))[0])]
-            raise DataError(
-                f"the forecast of series {bad} is not finite: its values leave the range of single precision, or the "
-                "guidance is too strong; rescale the series or lower `scale`"
-            )
-        return list(out if config.channels > 1 else out[..., 0])
+    def _draw(self, group: list[Series], num_samples: int) -> np.ndarray:
+        """Samples (series, num_samples, prediction_length, channels) in the series' units."""
+        model, levels = self.model, quantile_levels(num_samples)
+        names = [f"{series.name} {series.end}" for series in group]
+        keys = [(name,) for name in names]
+
+        def work(rows: Rows) -> np.ndarray:
+            generators, ahead = rows.generators(self.sampling.seed, keys), model.config.context_length
+            drawn, self.nfe = draw_windows(model, self.sampling, rows.windows, levels[rows.draws], generators, ahead)
+            return drawn
+
+        places = [forecast_place(series, model.config) for series in group]
+        drawn = for_each_draw(model, places, num_samples, self.sampling.batch_rows, work)
+        refuse_unfinite(drawn, [f"forecast of series {name}" for name in names])
+        return drawn
 
     def impute(self, dataset: Iterable[Entry], num_samples: int = 100) -> Iterator[Imputation]:
         """Fill the missing values (NaN) of each series, wherever they lie, with draws given what is observed around.
@@ -216,12 +199,9 @@ class TSDiffPredictor(Predictor):
     def _imputations(self, dataset: Iterable[Entry], num_samples: int) -> Iterator[Imputation]:
         short = ShortSeries(self.model.config, self.model.config.length)
         for group in self._groups(dataset, num_samples):
-            series = [read_series(entry, self.model.config, name) for name, entry in group]
-            for one in series:
-                if one.empty:
-                    raise DataError(f"series {one.name!r} holds no observed value; leave it out")
-                short.see(one.name, len(one))
-            yield from impute_series(self.model, self.sampling, series, num_samples)
+            for series in group:
+                short.see(series.name, len(series))
+            yield from impute_series(self.model, self.sampling, group, num_samples)
         short.tell()
 
     def log_likelihood(
@@ -242,11 +222,7 @@ class TSDiffPredictor(Predictor):
             ConfigError: a setting out of its range, or a conditional model.
             DataError: an entry without any observed value, or whose likelihood is not finite.
         """
-        return list(
-            window_log_likelihoods(
-                self.model, entries_of(dataset), replace(settings or LikelihoodSettings(), **changes)
-            )
-        )
+        return list(window_log_likelihoods(self.model, dataset, replace(settings or LikelihoodSettings(), **changes)))
 
     def refine(
         self, forecasts: Iterable[Forecast], dataset: Iterable[Entry], config: RefineConfig | None = None
@@ -265,9 +241,9 @@ class TSDiffPredictor(Predictor):
         Raises:
             DataError: forecasts and entries do not fit together, or one cannot be used.
         """
-        if self.freq == ANY_FREQ:
+        if self.model.config.awaits_freq:
             raise unadapted("h")
-        return Refiner(self.model, config).refine(forecasts, entries_of(dataset))
+        return Refiner(self.model, config).refine(forecasts, dataset)
 
     def forecast_df(
         self,
@@ -332,14 +308,11 @@ class TSDiffPredictor(Predictor):
     def _series_of(self, df: pd.DataFrame, target: str, item_id: str | None, timestamp: str | None) -> SeriesSet:
         """The series of a frame; what was repaired or left out is said by warnings."""
         self._refuse_features()
-        series = series_from_frame(df, target=target, item_id=item_id, timestamp=timestamp, freq=self._own_freq)
+        # Of a model of all frequencies that was not given one the frame tells it, which the error then names.
+        freq = None if self.model.config.awaits_freq else self.freq
+        series = series_from_frame(df, target=target, item_id=item_id, timestamp=timestamp, freq=freq)
         series.warn(stacklevel=3)
         return series
-
-    @property
-    def _own_freq(self) -> str | None:
-        """The frequency that a frame must have; None of a model of all, which then says what to do."""
-        return None if self.freq == ANY_FREQ else self.freq
 
     def _refuse_features(self) -> None:
         config = self.model.config

@@ -14,6 +14,7 @@ import torch
 from shared.random import derive_seed
 from shared.training.config import TrainingConfig
 from tsdiff.data import load_folder
+from tsdiff.data.entries import Entry
 from tsdiff.data.frequency import quiet
 from tsdiff.model.backbones import S4DConfig
 from tsdiff.model.config import TSDiffConfig
@@ -21,7 +22,6 @@ from tsdiff.model.model import TSDiff
 from tsdiff.pretraining.corpus import Corpus, CorpusGroup, CorpusSource, Place
 from tsdiff.sampling.settings import Sampling
 from tsdiff.windows.config import ANY_FREQ
-from tsdiff.windows.entries import Entry
 
 from .generators import SyntheticSeries, generate
 

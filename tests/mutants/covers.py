@@ -113,7 +113,7 @@ TESTS = {
     "tsdiff/data/windows.py": ("tsdiff/test_data_sets.py", "tsdiff/test_evaluation.py", "tsdiff/test_data.py"),
     "tsdiff/tasks/anomaly/detection.py": ("tsdiff/test_detection.py",),
     "tsdiff/ensemble.py": ("tsdiff/test_ensemble.py",),
-    "tsdiff/windows/entries.py": (
+    "tsdiff/windows/series.py": (
         "tsdiff/test_recent_history.py",
         "tsdiff/test_data.py",
         "tsdiff/test_windows.py",

@@ -10,7 +10,12 @@ import pytest
 
 from shared.training.module import TrainingConfig
 from tsdiff import TSDiffEstimator, TSDiffPredictor
+from tsdiff.data.entries import named_entries
 from tsdiff.model.backbones import S4DConfig
+from tsdiff.windows.conditioning import Windows, forecast_place
+from tsdiff.windows.config import WindowConfig
+from tsdiff.windows.scales import Statistics
+from tsdiff.windows.series import observed_series
 
 HORIZON, CONTEXT = 8, 16
 
@@ -36,6 +41,20 @@ def sines(count: int = 3, length: int = 200, period: int = 8) -> list[dict[str, 
         }
         for i in range(count)
     ]
+
+
+def windows_of(
+    entries: dict[str, Any] | list[dict[str, Any]],
+    config: WindowConfig,
+    statistics: Statistics,
+    first: int | None = None,
+) -> Windows:
+    """Windows of one entry or several that are used together, from step `first`; None takes those to forecast."""
+    listed = entries if isinstance(entries, list) else [entries]
+    horizon = config.prediction_length if first is None else 0
+    series = [observed_series(entry, config, name, horizon) for name, entry in named_entries(listed)]
+    places = [forecast_place(one, config) if first is None else (one, first) for one in series]
+    return Windows.of(places, config, statistics)
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,39 +11,32 @@ import pytest
 import torch
 from gluonts.model.forecast import QuantileForecast, SampleForecast
 from gluonts.model.predictor import Predictor
+from gluonts.model.seasonal_naive import SeasonalNaivePredictor
+from gluonts.torch.model.simple_feedforward import SimpleFeedForwardEstimator
+from lightning.pytorch.callbacks import Callback
 from sklearn.linear_model import Ridge
 
 from benchmarks.sets import load
 from shared.errors import ConfigError, DataError
 from tests.tsdiff.conftest import sines
-from tsdiff.baselines import (
-    BASELINE_NAMES,
-    BASELINES,
-    AutoETSConfig,
-    DeepARConfig,
-    LinearConfig,
-    PatchTSTConfig,
-    SeasonalNaiveConfig,
-    TransformerConfig,
-    train_baseline,
-)
+from tsdiff.baselines import BASELINE_NAMES, BASELINES, train_baseline
 from tsdiff.baselines.base import SamplePredictor
 from tsdiff.data import split_windows
 from tsdiff.evaluation.metrics import evaluate, seasonal_naive
 
 HORIZON, CONTEXT = 8, 24
-SMALL = {
-    "auto_ets": AutoETSConfig(season=8),
-    "deepar": DeepARConfig(hidden_size=8, layers=1, max_lag=16),
-    "patchtst": PatchTSTConfig(width=8, heads=2, layers=1, patch=8),
-    "transformer": TransformerConfig(width=8, heads=2, layers=1, max_lag=16),
+SMALL: dict[str, dict[str, Any]] = {
+    "auto_ets": {"season": 8},
+    "deepar": {"hidden_size": 8, "num_layers": 1, "lags_seq": [1, 2, 8, 16]},
+    "patchtst": {"d_model": 8, "nhead": 2, "num_encoder_layers": 1, "patch_len": 8},
+    "transformer": {"d_model": 8, "nhead": 2, "num_encoder_layers": 1, "lags_seq": [1, 2, 8, 16]},
 }
 
 NETWORKS = ("deepar", "patchtst", "transformer")
 
 
-def train(name: str, dataset=None, *, samples: int = 20, steps: int | None = 3, **options) -> Predictor:
-    options = {"config": SMALL.get(name), "max_steps": steps, **options}
+def train(name: Any, dataset=None, *, samples: int = 20, steps: int | None = 3, **options) -> Predictor:
+    options = {**(SMALL.get(name, {}) if isinstance(name, str) else {}), "max_steps": steps, **options}
     return train_baseline(name, dataset or sines(), "h", HORIZON, CONTEXT, num_samples=samples, **options)
 
 
@@ -89,14 +83,10 @@ def test_networks_learn_and_leave_settings_and_data_alone(name):
     data = sines(length=240)
     split = split_windows(data, HORIZON)
     before = [entry["target"].copy() for entry in data]
-    config = {
-        "deepar": DeepARConfig(hidden_size=16, layers=1, max_lag=16, learning_rate=1e-2),
-        "patchtst": PatchTSTConfig(width=16, heads=2, layers=1, patch=8, learning_rate=1e-2),
-        "transformer": TransformerConfig(width=16, heads=2, layers=1, max_lag=16, learning_rate=1e-2),
-    }[name]
-    predictor = train(name, split.train, steps=80, samples=100, config=config)
+    wide = {"hidden_size": 16} if name == "deepar" else {"d_model": 16}
+    predictor = train(name, split.train, steps=80, samples=100, lr=1e-2, **wide)
     metrics = evaluate(predictor.predict(split.test.input), split.test)
-    guess = evaluate(train(name, split.train, steps=1, config=config).predict(split.test.input), split.test)
+    guess = evaluate(train(name, split.train, steps=1, lr=1e-2, **wide).predict(split.test.input), split.test)
     assert metrics.crps < 0.5 * guess.crps
     for entry, target in zip(data, before, strict=True):
         np.testing.assert_array_equal(entry["target"], target)
@@ -142,10 +132,10 @@ def test_linear_continues_sines_exactly_whatever_their_scale_and_offset():
 
 def test_linear_draws_windows_where_there_are_many_and_can_take_scaled_series():
     data = sines(length=500)
-    predictor = train("linear", data, config=LinearConfig(windows=100))
+    predictor = train("linear", data, windows=100)
     assert isinstance(predictor, SamplePredictor)
     assert predictor.inner.weight.shape == (HORIZON, CONTEXT)
-    plain = train("linear", data, config=LinearConfig(scaling=False, penalty=0.0))
+    plain = train("linear", data, scaling=False, penalty=0.0)
     target = np.asarray(data[0]["target"], dtype=np.float64)
     wanted = plain.inner.weight @ target[-CONTEXT:] + plain.inner.bias
     np.testing.assert_allclose(next(iter(plain.predict(data))).samples[0], wanted, rtol=1e-5)
@@ -167,7 +157,7 @@ def test_linear_forecasts_short_constant_and_zero_histories():
 
 def test_seasonal_naive_is_that_of_the_evaluation_repeated():
     test = split_windows(sines(), HORIZON).test
-    ours = train("seasonal_naive", config=SeasonalNaiveConfig(lag=8)).predict(test.input)
+    ours = train("seasonal_naive", lag=8).predict(test.input)
     for forecast, wanted in zip(ours, seasonal_naive(test, 8), strict=True):
         np.testing.assert_array_equal(forecast.samples, np.repeat(wanted.samples, 20, axis=0))
 
@@ -179,8 +169,7 @@ def test_auto_ets_of_a_random_walk_spreads_as_its_theory_says():
     data = [
         {"item_id": "w", "start": pd.Period("2024-01-01", "D"), "target": (1e3 + steps.cumsum()).astype(np.float32)}
     ]
-    config = AutoETSConfig(season=1)
-    predictor = train_baseline("auto_ets", data, "D", 16, num_samples=999, config=config)
+    predictor = train_baseline("auto_ets", data, "D", 16, num_samples=999, season=1)
     samples = next(iter(predictor.predict(data))).samples
     np.testing.assert_allclose(samples.mean(axis=0), data[0]["target"][-1], atol=3.0)
     assert (np.diff(samples, axis=0) >= 0).all()
@@ -192,14 +181,14 @@ def test_auto_ets_keeps_a_trend():
     t = np.arange(200.0)
     noise = np.random.default_rng(0).normal(0, 1, 200)
     data = [{"item_id": "t", "start": pd.Period("2024-01-01", "D"), "target": (100 + 5 * t + noise).astype(np.float32)}]
-    predictor = train_baseline("auto_ets", data, "D", 10, num_samples=99, config=AutoETSConfig(season=1))
+    predictor = train_baseline("auto_ets", data, "D", 10, num_samples=99, season=1)
     median = next(iter(predictor.predict(data))).quantile(0.5)
     np.testing.assert_allclose(median, 100 + 5 * np.arange(200, 210), rtol=5e-3)
 
 
 def test_auto_ets_takes_whatever_history_there_is():
     pytest.importorskip("statsforecast")
-    predictor = train("auto_ets", config=AutoETSConfig(max_history=100))
+    predictor = train("auto_ets", max_history=100)
     start = pd.Period("2024-01-01", "h")
     gaps = sines(1)[0]["target"].copy()
     gaps[[0, 50, 199]] = np.nan
@@ -219,8 +208,7 @@ def test_auto_ets_takes_whatever_history_there_is():
 def test_the_measured_numbers_of_auto_ets(shared_data):
     pytest.importorskip("statsforecast")
     loaded = load("exchange_rate_nips", shared_data)
-    config = AutoETSConfig(max_history=200)
-    predictor = train_baseline("auto_ets", loaded.train, loaded.freq, 30, config=config)
+    predictor = train_baseline("auto_ets", loaded.train, loaded.freq, 30, max_history=200)
     assert evaluate(predictor.predict(loaded.test.input), loaded.test).crps == pytest.approx(0.0077, abs=5e-4)
 
 
@@ -243,25 +231,25 @@ def test_quantile_forecasts_become_samples_with_those_quantiles():
 def test_what_cannot_be_used_is_refused():
     with pytest.raises(ConfigError, match=r"'deeper'.*deepar"):
         train("deeper")
-    with pytest.raises(ConfigError, match="LinearConfig holds no settings of 'deepar'"):
-        train("deepar", config=LinearConfig())
+    with pytest.raises(ConfigError, match=r"deepar does not take these settings .*penalty"):
+        train("deepar", penalty=1.0)
     for options, message in (({"samples": 0}, "num_samples is 0"), ({"cpu_minutes": 0}, "cpu_minutes is 0")):
         with pytest.raises(ConfigError, match=message):
             train("linear", **options)
     with pytest.raises(ConfigError, match="prediction_length is 0"):
         train_baseline("linear", sines(), "h", 0)
-    with pytest.raises(ConfigError, match="width 6 is not a multiple of heads 4"):
-        PatchTSTConfig(width=6)
-    with pytest.raises(ConfigError, match="patch is 48, longer than the context of 24"):
-        train("patchtst", config=PatchTSTConfig(patch=48))
-    for setting in ({"penalty": -1.0}, {"windows": 0}):
+    with pytest.raises(ConfigError, match="d_model 6 is not a multiple of nhead 4"):
+        train("patchtst", d_model=6, nhead=4)
+    with pytest.raises(ConfigError, match="patch_len is 48, longer than the context of 24"):
+        train("patchtst", patch_len=48)
+    for name, setting in (("linear", {"penalty": -1.0}), ("linear", {"windows": 0}), ("linear", {"lag": 3})):
         with pytest.raises(ConfigError):
-            LinearConfig(**setting)
-    assert LinearConfig(penalty=0.0, windows=1).windows == 1
+            train(name, **setting)
+    assert train("linear", penalty=0.0, windows=1).inner.weight.shape == (HORIZON, CONTEXT)
     with pytest.raises(ConfigError, match="lag is 0"):
-        SeasonalNaiveConfig(lag=0)
+        train("seasonal_naive", lag=0)
     with pytest.raises(ConfigError, match="max_history is 0"):
-        AutoETSConfig(max_history=0)
+        train("auto_ets", max_history=0)
     with pytest.raises(DataError, match=r"24 \+ 8 steps; the longest has 30"):
         train("linear", sines(length=30))
     with pytest.raises(DataError, match="no series is longer than the horizon of 8 steps"):
@@ -279,3 +267,40 @@ def test_what_cannot_be_used_is_refused():
 
 def test_defaults_are_listed_by_name():
     assert tuple(BASELINES) == BASELINE_NAMES
+
+
+# --- forecasters of GluonTS's that are passed in ------------------------------------------------------------
+
+
+def feedforward(**trainer: Any) -> SimpleFeedForwardEstimator:
+    trainer = {"max_epochs": 2, "enable_progress_bar": False, **trainer}
+    return SimpleFeedForwardEstimator(HORIZON, CONTEXT, hidden_dimensions=[8], trainer_kwargs=trainer)
+
+
+def test_any_estimator_is_trained_as_it_says_or_within_the_limit_and_stays_as_it_was():
+    estimator, steps = feedforward(), []
+
+    class Count(Callback):
+        def on_train_batch_end(self, trainer, *_):
+            steps.append(trainer.global_step)
+
+    estimator.trainer_kwargs["callbacks"] = [Count()]
+    before = dict(estimator.trainer_kwargs)
+    first, again = (list(train(estimator, steps=3).predict(sines())) for _ in range(2))
+    assert estimator.trainer_kwargs == before
+    assert steps == [1, 2, 3] * 2
+    for one, other in zip(first, again, strict=True):
+        np.testing.assert_array_equal(one.samples, other.samples)
+    steps.clear()
+    train(estimator, steps=None)
+    assert len(steps) == 2 * 50  # its own epochs, of GluonTS's number of batches
+
+
+def test_any_predictor_gives_samples_and_what_does_not_fit_is_refused():
+    naive = SeasonalNaivePredictor(HORIZON, season_length=8)
+    for ours, named in zip(train(naive).predict(sines()), train("seasonal_naive", lag=8).predict(sines()), strict=True):
+        np.testing.assert_array_equal(ours.samples, named.samples)
+    with pytest.raises(ConfigError, match="SeasonalNaivePredictor forecasts 3 steps, not 8"):
+        train(SeasonalNaivePredictor(3, season_length=8))
+    with pytest.raises(ConfigError, match="lag: give them to your SeasonalNaivePredictor"):
+        train(naive, lag=8)

@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from shared.errors import ConfigError, DataError
-from tests.tsdiff.conftest import CONTEXT, HORIZON, tiny_estimator
+from tests.tsdiff.conftest import CONTEXT, HORIZON, tiny_estimator, windows_of
 from tsdiff import TSDiff, TSDiffConfig, TSDiffPredictor
 from tsdiff.model.backbones import S4Config, S4DConfig
-from tsdiff.windows.conditioning import Conditions, conditioning, cut
+from tsdiff.windows.conditioning import cut
 from tsdiff.windows.missing import MissingContext
 from tsdiff.windows.scales import Statistics
 from tsdiff.windows.source import WindowSource
@@ -51,22 +51,22 @@ def test_a_training_window_holds_channels_then_lags_each_scaled_by_its_channel()
 
 
 def test_to_forecast_lags_are_observed_as_far_as_the_series_goes():
-    found = conditioning(numbered(40), config(lags=(2, 24)), Statistics(), "a")
-    observed = found.observed.numpy()
+    found = windows_of(numbered(40), config(lags=(2, 24)), Statistics())
+    observed = found.observed[0].numpy()
     np.testing.assert_array_equal(observed[:, 0], np.arange(12) < 8)
     np.testing.assert_array_equal(observed[:, 1], np.arange(12) < 10)
     np.testing.assert_array_equal(observed[:, 2], np.ones(12))
-    np.testing.assert_allclose(found.to_series(found.values[:, :1].numpy())[:8, 0], 1000.0 + np.arange(32, 40))
+    np.testing.assert_allclose(found.to_series(found.values[..., :1].numpy())[0, :8, 0], 1000.0 + np.arange(32, 40))
     # A lag that is longer than the history is unobserved, and no error.
-    short = conditioning(numbered(10), config(lags=(24,)), Statistics(), "a").observed
+    short = windows_of(numbered(10), config(lags=(24,)), Statistics()).observed[0]
     assert not short[:8, 1].any()
 
 
 def test_network_units_lead_back_for_each_channel():
     entry = numbered(30, channels=3)
-    found = conditioning(entry, config(channels=3), Statistics(0.5, 2.0), "a", first=10)
-    np.testing.assert_allclose(found.to_series(found.values.numpy()), entry["target"][:, 10:22].T, rtol=1e-5)
-    np.testing.assert_allclose(found.to_network(entry["target"][:, 10:22].T), found.values.numpy(), rtol=1e-4)
+    found = windows_of(entry, config(channels=3), Statistics(0.5, 2.0), first=10)
+    np.testing.assert_allclose(found.to_series(found.values.numpy())[0], entry["target"][:, 10:22].T, rtol=1e-5)
+    np.testing.assert_allclose(found.to_network(entry["target"][:, 10:22].T[None]), found.values.numpy(), rtol=1e-4)
 
 
 def test_forecasts_of_several_channels_have_them_last_and_in_their_units():
@@ -129,8 +129,7 @@ def test_features_come_in_their_order_and_standardised():
     features = source.batch(np.random.default_rng(1)).condition["features"]
     assert features.shape == (50, 12, 2 + 4 + 1)
     assert set(features[..., 1].unique().tolist()) == {-1.0, 1.0}
-    alone = conditioning(entries[1], cfg, statistics, "a", first=5).features
-    assert alone is not None
+    alone = windows_of(entries[1], cfg, statistics, first=5).inputs["features"][0]
     assert float(alone[0, 0]) == pytest.approx(np.log(1008.5), rel=1e-6)
     spread = np.arange(40).std()
     np.testing.assert_allclose(alone[:, -1], (10 + np.arange(5, 17) - 29.5) / spread, rtol=1e-5)
@@ -142,8 +141,7 @@ def test_a_category_changes_the_answer_and_embeddings_learn(backbone):
     model = TSDiff(config(categories=(3, 2), static_features=1, scale_feature=True, backbone=backbone)).train()
     torch.nn.init.normal_(model.denoiser.network.backbone.output.weight)
     entries = [numbered(30, feat_static_cat=[code, 1], feat_static_real=[0.0]) for code in (0, 2)]
-    windows = [conditioning(entry, model.config, model.statistics, "a") for entry in entries]
-    inputs = Conditions.stack(windows, model.config).inputs
+    inputs = windows_of(entries, model.config, model.statistics).inputs
     out = model(torch.ones(2, 12, 1), torch.full((2,), 0.5), **inputs)
     assert not torch.allclose(out[0], out[1])
     out.square().sum().backward()
@@ -167,7 +165,7 @@ def test_entries_that_do_not_fit_the_model_are_refused_by_name(changes, entry, m
     with pytest.raises(DataError, match=message):
         WindowSource([entry], config(**changes))
     with pytest.raises(DataError, match=message):
-        conditioning(entry, config(**changes), Statistics(), "a")
+        windows_of(entry, config(**changes), Statistics())
 
 
 @pytest.mark.parametrize(

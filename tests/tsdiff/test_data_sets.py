@@ -31,8 +31,8 @@ from tsdiff.data import (
     split,
     split_windows,
 )
-from tsdiff.data.frequency import quiet, unit_freq
-from tsdiff.windows.calendar import calendar_features, calendar_width, shifted
+from tsdiff.data.frequency import quiet, shifted, unit_freq
+from tsdiff.windows.calendar import calendar_features, calendar_width
 from tsdiff.windows.config import Calendar
 
 ROOT = Path(__file__).resolve().parents[2]

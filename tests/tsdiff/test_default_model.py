@@ -18,12 +18,12 @@ from tsdiff import TSDiff, TSDiffPredictor
 from tsdiff.commands import forecast
 from tsdiff.commands.options import Forecast
 from tsdiff.data import embedded_series, split_windows
+from tsdiff.data.entries import Entry
 from tsdiff.data.frequency import quiet
 from tsdiff.evaluation.metrics import best_seasonal_naive, evaluate
 from tsdiff.model.model import BUNDLED
 from tsdiff.pretraining.finetuning import FineTuning, fine_tune
 from tsdiff.windows.config import ANY_FREQ
-from tsdiff.windows.entries import Entry
 
 FOLDER = BUNDLED / "default"
 

@@ -21,6 +21,7 @@ from torch import Tensor
 
 import tsdiff
 from shared.errors import CheckpointError, ConfigError
+from tests.tsdiff.conftest import windows_of
 from tests.tsdiff.published import SCHEDULES, published_state, save_lightning
 from tsdiff import TSDiff, TSDiffPredictor, import_checkpoint
 from tsdiff.importing import PUBLISHED_LAGS
@@ -28,7 +29,6 @@ from tsdiff.model.backbones import S4Config
 from tsdiff.tasks.likelihood import LikelihoodSettings
 from tsdiff.tasks.refinement import RefineConfig
 from tsdiff.tasks.synthesis import SynthesisConfig, synthesize
-from tsdiff.windows.conditioning import Conditions, conditioning
 
 KERNEL = "backbone.residual_blocks.0.s4block.layer.kernel.kernel"
 CONFIG: dict[str, Any] = {
@@ -320,9 +320,9 @@ def test_series_are_left_as_they_are_without_a_scaler(saved: Callable[[Any], Pat
     model.save_pretrained(tmp_path / "model")
     model = TSDiff.from_pretrained(tmp_path / "model")
     entry = {"start": pd.Period("2024-01-01", "h"), "target": np.arange(100.0, 130.0)}
-    window = conditioning(entry, model.config, model.statistics, "a")
+    window = windows_of(entry, model.config, model.statistics)
     assert (window.loc, window.scale) == (0.0, 1.0)
-    np.testing.assert_array_equal(window.values[:18, 0], np.arange(112.0, 130.0))
+    np.testing.assert_array_equal(window.values[0, :18, 0], np.arange(112.0, 130.0))
 
 
 def test_guided_forecast(saved: Callable[[Any], Path]) -> None:
@@ -352,8 +352,8 @@ def test_features_are_the_published_ones_in_their_order(saved: Callable[[Any], P
     model = import_checkpoint(saved(state), {**CONFIG, "freq": "h", "use_features": True})
     target = np.full(30, 5.0)
     entry = {"start": pd.Period("2024-03-01", "h"), "target": target, "feat_static_cat": [0], "feat_static_real": [0.3]}
-    window = conditioning(entry, model.config, model.statistics, "a")
-    inputs = Conditions.stack([window], model.config).inputs
+    window = windows_of(entry, model.config, model.statistics)
+    inputs = window.inputs
     index = pd.period_range("2024-03-01 12:00", periods=24, freq="h")
     clock = [feature(index) for feature in time_features_from_frequency_str("h")]
     constants = [np.full(24, np.log(5.0)), np.full(24, 0.7), np.full(24, 0.3)]
@@ -395,13 +395,12 @@ def test_a_conditional_model_sees_what_the_published_one_sees(saved: Callable[[A
     assert model.config.conditional
     assert model.config.known_lags == PUBLISHED_LAGS["h"]
     entry = {"start": pd.Period("2024-01-01", "h"), "target": target, "item_id": "a"}
-    window = conditioning(entry, model.config, model.statistics, "a")
-    conditions = Conditions.stack([window], model.config)
+    window = windows_of(entry, model.config, model.statistics)
     expected, scale = published_features(target, 18, 6)
-    torch.testing.assert_close(conditions.inputs["known"], expected, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(window.inputs["known"], expected, rtol=1e-5, atol=1e-6)
     assert window.scale == pytest.approx([scale], rel=1e-6)
-    same = conditions.observing(conditions.values, conditions.observed)
-    assert torch.equal(same.inputs["known"], conditions.inputs["known"])
+    same = window.observing(window.values, window.observed)
+    assert torch.equal(same.inputs["known"], window.inputs["known"])
     for settings in ({"method": "ddpm"}, {"steps": 4}):
         (forecast,) = TSDiffPredictor(model).with_sampling(**settings).predict([entry], num_samples=3)
         assert np.isfinite(forecast.samples).all()

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
 
 from shared.errors import ConfigError
-from tsdiff.baselines.networks import DeepARConfig, PatchTSTConfig, TransformerConfig
+from tests.tsdiff.conftest import sines
+from tsdiff.baselines import train_baseline
 from tsdiff.data.covariates import Layout
 
 
@@ -17,9 +16,11 @@ def test_an_entry_with_only_a_target_has_the_plain_layout() -> None:
     assert Layout.of({"target": np.ones((2, 5)), "feat_static_cat": np.array([1])}) == Layout(2, 0, 1, 0)
 
 
-@pytest.mark.parametrize("config", [DeepARConfig, PatchTSTConfig, TransformerConfig])
-@pytest.mark.parametrize("name", ["layers", "learning_rate", "batch_size"])
+@pytest.mark.parametrize(
+    ("baseline", "name"),
+    [("deepar", "num_layers"), ("patchtst", "num_encoder_layers"), ("transformer", "lr"), ("deepar", "batch_size")],
+)
 @pytest.mark.parametrize("value", [0, -1])
-def test_sizes_that_cannot_be_are_named(config: Any, name: str, value: int) -> None:
+def test_sizes_that_cannot_be_are_named(baseline: str, name: str, value: int) -> None:
     with pytest.raises(ConfigError, match=f"{name} is {value}; it must be positive"):
-        config(**{name: value})
+        train_baseline(baseline, sines(), "h", 8, **{name: value})

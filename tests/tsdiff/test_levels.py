@@ -8,12 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.tsdiff.conftest import HORIZON, sines
+from tests.tsdiff.conftest import HORIZON, sines, windows_of
 from tsdiff import TSDiff, TSDiffPredictor
 from tsdiff.data import series_from_gluonts
 from tsdiff.model.backbones import S4DConfig
 from tsdiff.model.config import TSDiffConfig
-from tsdiff.windows.conditioning import conditioning
 from tsdiff.windows.scales import Statistics, context_scale
 from tsdiff.windows.source import WindowSource
 
@@ -83,11 +82,11 @@ def test_a_series_that_has_changed_may_change_again(default):
 
 def test_each_channel_is_constant_on_its_own():
     model = TSDiff(config(channels=2), Statistics(0.4, 2.0))
-    window = conditioning(entry([np.full(20, 5.0), NOISE[:20]]), model.config, model.statistics, "a")
-    made = window.drawn(np.ones((3, 4, 2)), None, nonnegative=False)
+    window = windows_of(entry([np.full(20, 5.0), NOISE[:20]]), model.config, model.statistics)
+    made = window.drawn(np.ones((1, 4, 2)), None, nonnegative=False)
     np.testing.assert_array_equal(made[..., 0], 5.0)
-    np.testing.assert_allclose(made[..., 1], window.to_series(np.ones(2))[1])
-    assert window.drawn(np.ones((1, 2)), 6.0, nonnegative=False)[0, 0] == 6.0
+    np.testing.assert_allclose(made[..., 1], window.to_series(np.ones((1, 1, 2)))[0, 0, 1])
+    assert window.drawn(np.ones((1, 1, 2)), 6.0, nonnegative=False)[0, 0, 0] == 6.0
 
 
 # --- a level -----------------------------------------------------------------------------------------------
@@ -142,10 +141,10 @@ def test_a_jump_after_a_flat_context_stays_in_reach():
 
 def test_ordinary_windows_keep_the_scale_of_training():
     for target in (sines()[0]["target"], 5 + NOISE, np.r_[np.zeros(60), 1.0, 2.0]):
-        found = conditioning(entry(target), config(), Statistics(0.9, 0.5), "a")
+        found = windows_of(entry(target), config(), Statistics(0.9, 0.5))
         assert found.scale == pytest.approx(0.5 * np.abs(target[-8:]).mean())
     # Nor is a model touched whose training windows are unknown.
-    unknown = conditioning(entry(1e8 + NOISE), config(), Statistics(), "a")
+    unknown = windows_of(entry(1e8 + NOISE), config(), Statistics())
     assert unknown.scale == pytest.approx(1e8)
 
 
@@ -166,9 +165,9 @@ def test_forecasts_and_gaps_scale_with_the_series(which, factor, request):
 
 def test_the_smallest_value_decides_whether_draws_may_be_negative():
     target = 1e8 + NOISE
-    below = conditioning(entry(np.r_[target, -1.0]), config(scaling="standard"), Statistics(), "a")
-    above = conditioning(entry(np.r_[target, 0.0]), config(scaling="standard"), Statistics(), "a")
-    deep = np.full((1, 1), -1e3)
+    below = windows_of(entry(np.r_[target, -1.0]), config(scaling="standard"), Statistics())
+    above = windows_of(entry(np.r_[target, 0.0]), config(scaling="standard"), Statistics())
+    deep = np.full((1, 1, 1), -1e3)
     assert below.drawn(deep, None, nonnegative=True) < 0
     assert above.drawn(deep, None, nonnegative=True) == 0
     assert above.drawn(deep, None, nonnegative=False) < 0

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.errors import ConfigError
-from tests.tsdiff.conftest import CONTEXT, HORIZON, sines, tiny_estimator
-from tsdiff.windows.conditioning import conditioning, known_features
+from tests.tsdiff.conftest import CONTEXT, HORIZON, sines, tiny_estimator, windows_of
+from tsdiff.windows.inputs import known_features
 from tsdiff.windows.missing import MissingContext
 from tsdiff.windows.source import WindowSource
 
@@ -60,8 +60,8 @@ def test_training_shows_a_conditional_network_what_it_sees_in_a_forecast(scenari
     seen = known[:CONTEXT, 1].numpy() > 0
     assert seen.sum() == CONTEXT // 2
     past = {**entry, "target": np.where(seen, rising[:CONTEXT], np.nan)}
-    there = conditioning(past, config, source.statistics, "r")
-    np.testing.assert_allclose(known.numpy(), known_features(there.values, there.observed).numpy(), rtol=1e-5)
+    there = windows_of(past, config, source.statistics)
+    np.testing.assert_allclose(known.numpy(), known_features(there.values[0], there.observed[0]).numpy(), rtol=1e-5)
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)

@@ -15,11 +15,11 @@ from torch import Tensor
 from shared.files.pickles import load_pickle
 from tests.golden import tsdiff_cases as cases
 from tests.golden.store import Golden
+from tests.tsdiff.conftest import windows_of
 from tests.tsdiff.published import published_state, save_lightning
 from tsdiff import TSDiff, TSDiffPredictor, import_checkpoint
 from tsdiff.model.backbones import S4DConfig
 from tsdiff.model.config import TSDiffConfig
-from tsdiff.windows.conditioning import Conditions, conditionings
 from tsdiff.windows.scales import window_scale
 
 GOLDEN = Golden(cases.PATH)
@@ -114,11 +114,9 @@ def test_windows_features_and_forecasts(name: str, tmp_path: Path, monkeypatch: 
     model = import_checkpoint(path, {"conjugates": False})
     still = {"feat_static_cat": [0], "feat_static_real": [0.0]}  # as the published transforms set them
     entries = [{"start": cases.start(), "target": target, **still} for target in cases.series()]
-    named = [(str(place), entry) for place, entry in enumerate(entries)]
-    windows = conditionings(named, model.config, model.statistics)
+    batch = windows_of(entries, model.config, model.statistics)
     scales = GOLDEN.array(f"{name}/scale")
-    np.testing.assert_allclose([window.scale for window in windows], scales[:, :, 0], rtol=1e-6)
-    batch = Conditions.stack(windows, model.config)
+    np.testing.assert_allclose(batch.scale, scales[:, :, 0], rtol=1e-6)
     torch.testing.assert_close(batch.values, torch.from_numpy(GOLDEN.array(f"{name}/values")), rtol=1e-6, atol=1e-6)
     shown = model.denoiser.network.inputs(
         *(batch.inputs.get(kind) for kind in ("features", "categories", "known")), batch.values

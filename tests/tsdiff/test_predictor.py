@@ -188,7 +188,7 @@ def test_short_series_are_forecast(trained, length):
 def test_infinities_count_as_missing_and_it_is_said(trained):
     entry, holed = sines(1)[0], sines(1)[0]
     entry["target"][-3], holed["target"][-3] = np.inf, np.nan
-    with pytest.warns(UserWarning, match="series 's0': 1 infinite values count as missing"):
+    with pytest.warns(UserWarning, match="series 's0': 1 infinity treated as missing"):
         found = forecasts(trained, [entry])
     assert_same(found, forecasts(trained, [holed]), exact=True)
 

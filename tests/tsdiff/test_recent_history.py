@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 
 from tsdiff import TSDiffPredictor
+from tsdiff.data.entries import Series
 from tsdiff.windows.calendar import recent_steps
-from tsdiff.windows.entries import recent_part
+from tsdiff.windows.series import recent_part
 
 HORIZON = 4
 START = pd.Period("2024-01-01", freq="h")
@@ -31,11 +32,11 @@ def test_how_much_is_recent(freq: str, horizon: int, steps: int) -> None:
 @pytest.mark.parametrize(("more", "kept"), [(-300, 36), (-1, 335), (0, 336), (1, 336), (500, 336)])
 def test_the_last_steps_are_kept_with_the_time_they_start_at(hourly: TSDiffPredictor, more: int, kept: int) -> None:
     target = np.arange(recent_steps("h", HORIZON) + more, dtype=np.float32)
-    found = recent_part({"start": START, "target": target}, hourly.model.config)
-    np.testing.assert_array_equal(found["target"], target[-kept:])
-    assert found["start"] == START + len(target) - kept
+    found = recent_part(Series("a", START, target), hourly.model.config)
+    np.testing.assert_array_equal(found.target, target[-kept:])
+    assert found.start == START + len(target) - kept
 
 
 def test_a_history_that_was_long_ago_is_kept_whole(hourly: TSDiffPredictor) -> None:
     target = np.r_[np.ones(50), np.full(400, np.nan)]
-    assert len(recent_part({"start": START, "target": target}, hourly.model.config)["target"]) == 450
+    assert len(recent_part(Series("a", START, target), hourly.model.config)) == 450

@@ -15,6 +15,7 @@ from gluonts.model.seasonal_naive import SeasonalNaivePredictor
 
 from shared.errors import ConfigError, DataError
 from tests.tsdiff.conftest import HORIZON, sines, tiny_estimator
+from tsdiff.data.entries import read_series
 from tsdiff.tasks.refinement import RefineConfig, Refiner
 from tsdiff.tasks.refinement.base import BaseForecast, base_paths
 from tsdiff.tasks.refinement.energy import with_lags
@@ -92,7 +93,7 @@ def test_a_prior_that_outweighs_everything_gives_the_base_forecast_back(trained)
 
 
 def as_base(forecast: Forecast, entry: dict[str, Any]) -> BaseForecast:
-    return BaseForecast(forecast, entry, entry["item_id"], forecast.start_date)
+    return BaseForecast(forecast, read_series(entry, entry["item_id"]))
 
 
 def test_samples_in_ascending_order_are_the_levels_paths():
@@ -196,18 +197,18 @@ def test_observed_values_are_held_and_missing_ones_move(trained):
     entry["target"][-3:] = np.nan
     refiner = Refiner(trained.model, SMALL)
     seen = []
-    chains = refiner._chains
+    run = refiner._run
 
-    def watch(conditions, starts, draws, generators):
-        windows = chains(conditions, starts, draws, generators)
-        seen.append((conditions, starts, windows))
+    def watch(known, starts, draws, generators):
+        windows = run(known, starts, draws, generators)
+        seen.append((known, starts, windows))
         return windows
 
-    refiner._chains = watch
+    refiner._run = watch
     (found,) = refiner.refine(naive(sines(1)), [entry])
-    (conditions, starts, windows), observed = seen[0], seen[0][0].observed[..., :1] > 0
-    torch.testing.assert_close(windows[observed], conditions.values[..., :1][observed], atol=0, rtol=0)
-    moved = (windows - torch.from_numpy(starts)).abs() > 0
+    (known, starts, windows), observed = seen[0], seen[0][0].observed[..., :1] > 0
+    torch.testing.assert_close(windows[observed], known.values[..., :1][observed], atol=0, rtol=0)
+    moved = (windows - starts).abs() > 0
     assert moved[~observed].float().mean() > 0.95
     assert int((~observed[0]).sum()) == HORIZON + 3
     assert np.isfinite(found.samples).all()

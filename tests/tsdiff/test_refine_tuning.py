@@ -11,18 +11,14 @@ from gluonts.model.seasonal_naive import SeasonalNaivePredictor
 
 from shared.errors import ConfigError, DataError
 from shared.random import make_generator, randn
-from tests.tsdiff.conftest import HORIZON, sines
+from tests.tsdiff.conftest import HORIZON, sines, windows_of
 from tsdiff.evaluation.metrics import evaluate
 from tsdiff.tasks.refinement import RefineConfig, Refiner, candidates, choose_refinement, representative_log_snr
-from tsdiff.windows.conditioning import Conditions, conditioning
 
 
 def test_the_representative_level_has_the_loss_nearest_to_the_mean(trained):
     model, entries = trained.model, sines()
-    windows = [
-        conditioning(e, model.config, model.statistics, "s", len(e["target"]) - model.config.length) for e in entries
-    ]
-    conditions = Conditions.stack(windows, model.config)
+    conditions = windows_of(entries, model.config, model.statistics, len(entries[0]["target"]) - model.config.length)
     noise = randn(conditions.values.shape, make_generator(0, "representative"))
     losses = []
     for step in range(len(model.sde)):

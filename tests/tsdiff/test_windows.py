@@ -12,13 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.errors import ConfigError, DataError
+from tests.tsdiff.conftest import windows_of
 from tsdiff.data.frequency import quiet
 from tsdiff.model.backbones import S4DConfig
 from tsdiff.model.config import TSDiffConfig
 from tsdiff.windows.calendar import calendar_features, calendar_width
-from tsdiff.windows.conditioning import bridge, conditioning, conditionings, cut
-from tsdiff.windows.entries import read_series
+from tsdiff.windows.conditioning import bridge, cut
 from tsdiff.windows.scales import Statistics, context_scale
+from tsdiff.windows.series import suited_series
 from tsdiff.windows.source import WindowSource
 
 NAN = np.nan
@@ -97,14 +98,13 @@ def test_rows_are_scaled_each_on_their_own():
 @pytest.mark.parametrize(("default", "expected"), [(None, 20 / 12), (0.0, 2.0), (7.0, 7.0)])
 def test_a_context_of_zeros_takes_the_default_scale(default, expected):
     """None: of the whole series; 0: of all contexts of the batch, whose 12 observed values sum up to 24."""
-    group = [("zeros", entry([5.0] * 4 + [0.0] * 8)), ("gaps", entry([6.0, NAN] * 4))]
-    zeros, gaps = conditionings(group, config(default_scale=default), Statistics())
-    assert zeros.scale == pytest.approx([expected])
-    assert gaps.scale == 6.0
+    group = [entry([5.0] * 4 + [0.0] * 8), entry([6.0, NAN] * 4)]
+    found = windows_of(group, config(default_scale=default), Statistics())
+    assert found.scale[:, 0] == pytest.approx([expected, 6.0])
 
 
 def test_no_scale_is_smaller_than_the_least():
-    found = conditioning(entry([0.5] * 8), config(minimum_scale=2.0), Statistics(), "a")
+    found = windows_of(entry([0.5] * 8), config(minimum_scale=2.0), Statistics())
     assert found.scale == 2.0
 
 
@@ -155,12 +155,12 @@ def test_an_entry_that_cannot_be_used_is_refused_by_name(bad, message):
     with pytest.raises(DataError, match=message):
         WindowSource([entry([1, 2, 3], "good"), bad], config())
     with pytest.raises(DataError, match=message):
-        conditioning(bad, config(), Statistics(), "a")
+        windows_of(bad, config(), Statistics())
 
 
 def test_infinities_count_as_missing_and_it_is_said():
-    with pytest.warns(UserWarning, match="series 'a': 2 infinite values count as missing"):
-        target = read_series(entry([1, np.inf, 2, -np.inf]), config(), "a").target[:, 0]
+    with pytest.warns(UserWarning, match="series 'a': 2 infinities treated as missing"):
+        target = suited_series(entry([1, np.inf, 2, -np.inf]), config(), "a").target
     np.testing.assert_array_equal(target, [1, NAN, 2, NAN])
 
 
@@ -303,30 +303,30 @@ def test_network_units_lead_back_to_the_series(values, factor, scaling):
     target = np.asarray(values, dtype=np.float32) * np.float32(factor)
     if np.isnan(target).all():
         return
-    found = conditioning(entry(target), config(scaling=scaling), Statistics(0.4, 2.5, 3.0), "a")
+    found = windows_of(entry(target), config(scaling=scaling), Statistics(0.4, 2.5, 3.0))
     window = cut(target, len(target) - 8, 12)
     seen = ~np.isnan(window)
-    np.testing.assert_array_equal(found.observed[:, 0].numpy(), seen)
-    assert not found.observed[8:].any()
+    np.testing.assert_array_equal(found.observed[0, :, 0].numpy(), seen)
+    assert not found.observed[:, 8:].any()
     assert not found.values[found.observed == 0].any()
-    back = found.to_series(found.values.numpy())[:, 0]
+    back = found.to_series(found.values.numpy())[0, :, 0]
     np.testing.assert_allclose(back[seen], window[seen], rtol=1e-4, atol=1e-4 * np.nanmax(np.abs(target)))
 
 
 def test_an_empty_context_is_scaled_by_the_history_before_it():
     target = np.r_[np.full(20, 6.0), np.full(8, NAN)]
-    assert conditioning(entry(target), config(), Statistics(), "a").scale == 6.0
+    assert windows_of(entry(target), config(), Statistics()).scale == 6.0
 
 
 def test_a_series_that_holds_nothing_is_named():
     with pytest.raises(DataError, match="series 'shop 7' holds no observed value"):
-        conditioning(entry([NAN] * 20), config(), Statistics(), "shop 7")
+        windows_of(entry([NAN] * 20, "shop 7"), config(), Statistics())
 
 
 def test_the_calendar_of_a_short_series_reaches_back_before_its_start():
-    found = conditioning(entry([1, 2, 3], start="2024-01-01 03:00"), config(), Statistics(), "a")
+    found = windows_of(entry([1, 2, 3], start="2024-01-01 03:00"), config(), Statistics())
     expected = calendar_features(pd.Period("2023-12-31 22:00", freq="h"), 12, "waves")
-    np.testing.assert_array_equal(found.features.numpy(), expected)
+    np.testing.assert_array_equal(found.inputs["features"][0].numpy(), expected)
 
 
 # --- calendar ----------------------------------------------------------------------------------------------
@@ -365,4 +365,4 @@ def test_business_days_before_the_start_of_a_short_series():
         warnings.filterwarnings("ignore", message=".*is shorter than.*")
         source = WindowSource([made], config(freq="B"), batch_size=2)
         source.batch(np.random.default_rng(0))
-        conditioning(made, config(freq="B"), Statistics(), "a")
+        windows_of(made, config(freq="B"), Statistics())

@@ -6,8 +6,8 @@ import random
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from inspect import signature
 from itertools import islice
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from shared.random import derive_seed
 from tsdiff.data import Entry
 from tsdiff.data.frequency import quiet
 
-DEFAULT_STEPS = 2000
+DEFAULT_STEPS, STEPS_PER_EPOCH = 2000, 50
 CHUNK = 32  # entries forecast at once: bounds memory, and with the seed decides the draws
 
 
@@ -48,14 +48,6 @@ class TrainingJob:
     def steps(self) -> int:
         """Optimiser steps at most; −1 is no limit, where time is one."""
         return self.max_steps or (-1 if self.cpu_minutes is not None else DEFAULT_STEPS)
-
-
-class BaselineConfig(Protocol):
-    """Settings of one baseline."""
-
-    def train(self, entries: list[Entry], job: TrainingJob) -> Predictor:
-        """Train on checked, one-dimensional series of `job.freq`."""
-        ...
 
 
 class SamplePredictor(Predictor):
@@ -89,6 +81,9 @@ class SamplePredictor(Predictor):
 
     def _forecasts(self, dataset: Iterable[Entry], count: int) -> Iterator[SampleForecast]:
         entries = enumerate(dataset)
+        taken = signature(self.inner.predict).parameters.values()
+        knows = any(one.name == "num_samples" or one.kind is one.VAR_KEYWORD for one in taken)
+        options = {"num_samples": count} if knows else {}
         for chunk, group in enumerate(iter(lambda: list(islice(entries, CHUNK)), [])):
             for place, entry in group:
                 if np.isnan(np.asarray(entry["target"], dtype=np.float64)).all():
@@ -97,7 +92,7 @@ class SamplePredictor(Predictor):
             # A list, not a generator: GluonTS's torch predictors keep gradients off and we keep the random state
             # until they are exhausted, and neither is the caller's business between two forecasts.
             with quiet(), seeded(derive_seed(self.seed, "predict", chunk)):
-                found = list(self.inner.predict([entry for _, entry in group], num_samples=count))
+                found = list(self.inner.predict([entry for _, entry in group], **options))
                 drawn = [_as_samples(forecast, count) for forecast in found]
             yield from drawn
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,50 +14,34 @@ from scipy.stats import norm
 
 from shared.errors import ConfigError
 from shared.optional import needed
-from tsdiff.baselines.base import SamplePredictor, TrainingJob, filled
-from tsdiff.data import Entry, candidate_seasons
-
-
-@dataclass(frozen=True)
-class AutoETSConfig:
-    """Settings of AutoETS (Hyndman & Khandakar 2008). Needs the extra "baselines".
-
-    Attributes:
-        season: in steps; None takes the primary season of the frequency. The method leaves out seasons above 24.
-        max_history: the last steps of each series that are fitted; None fits all. The time grows in proportion: with
-            season 24 it is about a second for 1000 steps.
-    """
-
-    season: int | None = None
-    max_history: int | None = None
-
-    def __post_init__(self) -> None:
-        for name in ("season", "max_history"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ConfigError(f"{name} is {value}; it must be at least 1")
-
-    def train(self, entries: list[Entry], job: TrainingJob) -> Predictor:
-        """Nothing is learned yet: each series is fitted when it is forecast."""
-        season = self.season or candidate_seasons(job.freq)[0]
-        inner = AutoETSPredictor(job.prediction_length, season, self.max_history)
-        return SamplePredictor(inner, job.num_samples, job.seed)
+from tsdiff.baselines.base import filled
+from tsdiff.data import Entry
 
 
 class AutoETSPredictor(Predictor):
-    """Fits each series and reads its forecast's quantiles.
+    """Fits each series when it is forecast (Hyndman & Khandakar 2008) and reads its forecast's quantiles.
+
+    Needs the extra "baselines".
 
     Sample k of n is the (k + ½)/n quantile of every step. So each step has its distribution, but a sample is no path
     that the series would take: statsforecast 2.1's own paths lose the trend of forms that do not damp it.
 
     Args:
         prediction_length: steps to forecast.
-        season: in steps.
-        max_history: the last steps that are fitted; None fits all.
+        season: in steps. The method leaves out seasons above 24.
+        max_history: the last steps of each series that are fitted; None fits all. The time grows in proportion: with
+            season 24 it is about a second for 1000 steps.
+
+    Raises:
+        ConfigError: a value below 1.
+        ModuleNotFoundError: without the package `statsforecast`.
     """
 
     def __init__(self, prediction_length: int, season: int, max_history: int | None = None):
         super().__init__(prediction_length=prediction_length)
+        for name, value in (("season", season), ("max_history", max_history)):
+            if value is not None and value < 1:
+                raise ConfigError(f"{name} is {value}; it must be at least 1")
         models = needed("statsforecast.models", "baselines", "AutoETS")
         self.season, self.max_history = season, max_history
         self._make = lambda: models.AutoETS(season_length=season)

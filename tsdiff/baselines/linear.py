@@ -3,50 +3,60 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from gluonts.dataset.util import forecast_start
+from gluonts.model.estimator import Estimator
 from gluonts.model.forecast import SampleForecast
 from gluonts.model.predictor import Predictor
 
 from shared.errors import ConfigError, DataError
 from shared.optional import needed
-from shared.random import derive_seed
-from tsdiff.baselines.base import SamplePredictor, TrainingJob, filled
+from tsdiff.baselines.base import filled
 from tsdiff.data import Entry
 
 
-@dataclass(frozen=True)
-class LinearConfig:
-    """Settings of the linear model; the defaults are the paper's.
+class LinearEstimator(Estimator):
+    """Ridge regression from the context to the horizon; the defaults are the paper's.
 
-    Attributes:
+    Args:
+        prediction_length, context_length: in steps.
         penalty: ridge penalty on scaled windows.
         windows: training windows that are drawn; where there are no more than that, each is used once.
         scaling: divide a window by the mean absolute value of its context. Turn it off for series that are scaled
             already, as the linear predictive score does.
+        seed: of the windows.
+
+    Raises:
+        ConfigError: a negative penalty, or no windows.
     """
 
-    penalty: float = 1.0
-    windows: int = 10_000
-    scaling: bool = True
+    def __init__(
+        self,
+        prediction_length: int,
+        context_length: int,
+        penalty: float = 1.0,
+        windows: int = 10_000,
+        scaling: bool = True,
+        seed: int = 0,
+    ):
+        super().__init__()
+        if not penalty >= 0:
+            raise ConfigError(f"penalty is {penalty}; it must not be negative")
+        if windows < 1:
+            raise ConfigError(f"windows is {windows}; need at least one to train on")
+        self.prediction_length, self.context_length = prediction_length, context_length
+        self.penalty, self.windows, self.scaling, self.seed = penalty, windows, scaling, seed
 
-    def __post_init__(self) -> None:
-        if not self.penalty >= 0:
-            raise ConfigError(f"penalty is {self.penalty}; it must not be negative")
-        if self.windows < 1:
-            raise ConfigError(f"windows is {self.windows}; need at least one to train on")
-
-    def train(self, entries: list[Entry], job: TrainingJob) -> Predictor:
+    def train(self, training_data: Iterable[Entry], validation_data: Iterable[Entry] | None = None) -> Predictor:
         """Fit by least squares; missing values are interpolated, windows without any target or context left out.
 
         Raises:
             DataError: no series holds a whole window.
         """
-        context = job.context_length or 4 * job.prediction_length
-        windows = _training_windows(entries, context, job, self.windows)
+        context, horizon = self.context_length, self.prediction_length
+        windows = _training_windows(list(training_data), context, horizon, self.windows, self.seed)
         seen = ~np.isnan(windows)
         usable = seen[:, :context].any(axis=1) & seen[:, context:].any(axis=1)
         if not usable.any():
@@ -54,9 +64,9 @@ class LinearConfig:
         scaled, _, fallback = _scaled(windows[usable], context, self.scaling, None)
         ridge = needed("sklearn.linear_model", "baselines", "the linear forecaster").Ridge
         fitted = ridge(alpha=self.penalty).fit(scaled[:, :context], scaled[:, context:])
-        weight = np.asarray(fitted.coef_, dtype=np.float64).reshape(job.prediction_length, context)
-        bias = np.broadcast_to(np.asarray(fitted.intercept_, dtype=np.float64), (job.prediction_length,)).copy()
-        return SamplePredictor(LinearPredictor(weight, bias, self.scaling, fallback), job.num_samples, job.seed)
+        weight = np.asarray(fitted.coef_, dtype=np.float64).reshape(horizon, context)
+        bias = np.broadcast_to(np.asarray(fitted.intercept_, dtype=np.float64), (horizon,)).copy()
+        return LinearPredictor(weight, bias, self.scaling, fallback)
 
 
 class LinearPredictor(Predictor):
@@ -100,21 +110,21 @@ class LinearPredictor(Predictor):
             )
 
 
-def _training_windows(entries: list[Entry], context: int, job: TrainingJob, count: int) -> np.ndarray:
-    """Windows (n, context + prediction_length), n at most `count`; NaN where missing."""
-    length = context + job.prediction_length
+def _training_windows(entries: list[Entry], context: int, horizon: int, count: int, seed: int) -> np.ndarray:
+    """Windows (n, context + horizon), n at most `count`; NaN where missing."""
+    length = context + horizon
     targets = [np.asarray(entry["target"], dtype=np.float64) for entry in entries]
     targets = [target for target in targets if len(target) >= length]
     if not targets:
         longest = max(len(entry["target"]) for entry in entries)
         raise DataError(
-            f"no series holds a training window of {context} + {job.prediction_length} steps; the longest has "
+            f"no series holds a training window of {context} + {horizon} steps; the longest has "
             f"{longest}: give a shorter context_length"
         )
     starts = [len(target) - length + 1 for target in targets]
     if sum(starts) <= count:
         return np.concatenate([np.lib.stride_tricks.sliding_window_view(target, length) for target in targets])
-    rng = np.random.default_rng(derive_seed(job.seed, "linear"))
+    rng = np.random.default_rng(seed)
     series = rng.integers(len(targets), size=count)
     return np.stack([targets[s][first : first + length] for s in series for first in [int(rng.integers(starts[s]))]])
 

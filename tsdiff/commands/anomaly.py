@@ -13,6 +13,7 @@ from shared.files.io import write_json, write_text
 from tsdiff.commands.common import Job, claim_output, load_job, note, predictor_for, prepare, show, status, write_csv
 from tsdiff.commands.options import Anomaly
 from tsdiff.data import Entry, candidate_seasons, split_windows
+from tsdiff.data.frequency import shifted
 from tsdiff.predictor import TSDiffPredictor
 from tsdiff.tasks.anomaly.detection import (
     DetectionMetrics,
@@ -34,7 +35,6 @@ from tsdiff.tasks.anomaly.scores import (
     stretches_to_frame,
 )
 from tsdiff.tasks.likelihood import LikelihoodSettings
-from tsdiff.windows.calendar import shifted
 
 _EMBEDDED_WINDOWS = 56
 _HELD_OUT_SHARE = 0.1

@@ -27,10 +27,10 @@ from tsdiff.commands.common import (
 )
 from tsdiff.commands.options import Impute
 from tsdiff.data import Entry, candidate_seasons, to_timestamps
+from tsdiff.data.frequency import shifted
 from tsdiff.evaluation.metrics import Metrics, Pair, evaluate, metrics_table, rich_metrics_table
 from tsdiff.predictor import TSDiffPredictor
 from tsdiff.tasks.imputation.plots import plot_imputations
-from tsdiff.windows.calendar import shifted
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,12 @@ from tsdiff.data.embedded import (
     EmbeddedInfo,
     embedded_series,
 )
+from tsdiff.data.entries import Entry, entries_of
 from tsdiff.data.folders import FolderData, FolderSeries, FolderStream, load_folder, stream_folder
 from tsdiff.data.frames import load_table, long_from_wide, series_from_frame
 from tsdiff.data.frequency import candidate_seasons, infer_freq, normalise_freq
 from tsdiff.data.load import load_dataset, load_named
-from tsdiff.data.series import Entry, SeriesSet, checked_entries, entries_of, series_from_gluonts
+from tsdiff.data.series import SeriesSet, checked_entries, series_from_gluonts
 from tsdiff.data.store import SeriesStore
 from tsdiff.data.timestamps import Stamp, to_timestamps
 from tsdiff.data.windows import WindowSplit, split, split_windows

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from shared.errors import DataError
 
-DYNAMIC, CATEGORIES, REALS = "feat_dynamic_real", "feat_static_cat", "feat_static_real"
+DYNAMIC, CATEGORIES, REALS = COVARIATES = "feat_dynamic_real", "feat_static_cat", "feat_static_real"
 
 
 @dataclass(frozen=True)
@@ -49,13 +49,16 @@ class Layout:
                 raise DataError(f"series {item!r} has {found} {what}, the series before it {own}; give all the same")
 
 
-def clean_covariates(entry: Mapping[str, Any], item: str, length: int) -> tuple[dict[str, np.ndarray], list[str]]:
+def clean_covariates(
+    entry: Mapping[str, Any], item: str, length: int, wanted: Collection[str] = COVARIATES
+) -> tuple[dict[str, np.ndarray], list[str]]:
     """Check an entry's covariates; those that are absent or None are left out.
 
     Args:
         entry: A GluonTS entry; not changed.
         item: The series' name, for messages.
         length: Steps of its target.
+        wanted: Which are read.
 
     Returns:
         feat_dynamic_real float32 (rows, steps), steps ≥ length, whole: a missing value takes the one before it (the
@@ -66,22 +69,24 @@ def clean_covariates(entry: Mapping[str, Any], item: str, length: int) -> tuple[
     """
     fields: dict[str, np.ndarray] = {}
     notes: list[str] = []
-    if entry.get(DYNAMIC) is not None:
+    if DYNAMIC in wanted and entry.get(DYNAMIC) is not None:
         fields[DYNAMIC], notes = _dynamic(_numbers(entry, DYNAMIC, item), item, length)
-    if entry.get(CATEGORIES) is not None:
+    if CATEGORIES in wanted and entry.get(CATEGORIES) is not None:
         values = np.atleast_1d(_numbers(entry, CATEGORIES, item))
-        if (
-            values.ndim != 1
-            or not np.isfinite(values).all()
-            or (values != np.floor(values)).any()
-            or (values < 0).any()
-        ):
-            raise DataError(f"series {item!r}: {CATEGORIES} is {entry[CATEGORIES]!r}; give whole numbers from 0")
+        for code in values.ravel():
+            if values.ndim != 1 or not 0 <= code < np.inf or code != np.floor(code):
+                raise DataError(
+                    f"series {item!r}: category {code:g} is not one of 0, 1, …; give whole numbers from 0, (n,), as "
+                    f"{CATEGORIES}"
+                )
         fields[CATEGORIES] = values.astype(np.int64)
-    if entry.get(REALS) is not None:
+    if REALS in wanted and entry.get(REALS) is not None:
         values = np.atleast_1d(_numbers(entry, REALS, item))
         if values.ndim != 1 or not np.isfinite(values).all():
-            raise DataError(f"series {item!r}: {REALS} is {entry[REALS]!r}; give finite numbers, one a feature")
+            raise DataError(
+                f"series {item!r}: {REALS} holds values that are missing, infinite or too large; give finite numbers, "
+                "one a feature"
+            )
         fields[REALS] = _single(values, REALS, item)
     return fields, notes
 

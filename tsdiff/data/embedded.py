@@ -10,7 +10,8 @@ import pandas as pd
 import pyarrow.parquet as parquet
 
 from shared.errors import ConfigError
-from tsdiff.data.series import Entry, SeriesSet
+from tsdiff.data.entries import Entry
+from tsdiff.data.series import SeriesSet
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,9 @@ from gluonts.exceptions import GluonTSDataError
 
 from shared.errors import ConfigError, DataError
 from shared.files.documents import read_json
+from tsdiff.data.entries import Entry
 from tsdiff.data.frequency import normalise_freq, quiet
-from tsdiff.data.series import Entry, SeriesSet, checked_entries, refuse_if_empty
+from tsdiff.data.series import SeriesSet, checked_entries, refuse_if_empty
 from tsdiff.data.tables import UNREADABLE, json_lines
 
 T = TypeVar("T")

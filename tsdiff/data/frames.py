@@ -13,17 +13,11 @@ import numpy as np
 import pandas as pd
 
 from shared.errors import ConfigError, DataError, DiffusionError
-from tsdiff.data.covariates import DYNAMIC, clean_covariates
+from tsdiff.data.covariates import DYNAMIC
+from tsdiff.data.entries import Entry, counted, read_series
 from tsdiff.data.frequency import EXAMPLES, infer_freq, normalise_freq
 from tsdiff.data.origin import Origin, Zone
-from tsdiff.data.series import (
-    Entry,
-    SeriesSet,
-    clean_target,
-    counted,
-    reason_to_skip,
-    refuse_if_empty,
-)
+from tsdiff.data.series import SeriesSet, notes_of, reason_to_skip, refuse_if_empty
 from tsdiff.data.statics import StaticColumns
 from tsdiff.data.tables import UNREADABLE, read_arrow, read_csv, read_parquet
 from tsdiff.data.timestamps import check_unique, grid_positions, moved_note, parse_timestamps, stamp_side
@@ -333,9 +327,7 @@ def _entry(part: Part, freq: str, zone: Zone, targets: int, univariate: bool) ->
     if len(features):
         observed = np.flatnonzero(np.isfinite(values).any(axis=0))
         values = values[:, : int(observed[-1]) + 1 if observed.size else 0]
-    target, found = clean_target(values[0] if univariate else values, item)
-    entry: Entry = {"item_id": item, "start": start, "target": target}
-    if len(features) and target.shape[-1]:
-        covariates, repaired = clean_covariates({DYNAMIC: features}, item, target.shape[-1])
-        return entry | covariates, notes + found + repaired
-    return entry, notes + found
+    known = {DYNAMIC: features} if len(features) and values.shape[1] else {}
+    target = values[0] if univariate else values
+    series = read_series({"start": start, "target": target, **known}, item, freq)
+    return series.as_entry(), notes + notes_of(series)

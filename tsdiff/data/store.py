@@ -11,22 +11,22 @@ from __future__ import annotations
 import hashlib
 import os
 from array import array
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, overload
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from shared.errors import DataError
 from tsdiff.data.covariates import CATEGORIES, DYNAMIC, REALS, Layout
+from tsdiff.data.entries import Entry, EntrySequence
 from tsdiff.data.frequency import quiet
-from tsdiff.data.series import Entry
 from tsdiff.data.spool import KINDS, InMemory, Spooled, Values
 
 SPOOL_ABOVE = 512 * 2**20
 
 
-class SeriesStore(Sequence[Entry]):
+class SeriesStore(EntrySequence):
     """Series and their covariates, read-only. A sized GluonTS dataset that may be indexed and iterated at will.
 
     Only the values are large; names, starts, lengths and static features stay in memory (some 200 bytes a series).
@@ -141,21 +141,6 @@ class SeriesStore(Sequence[Entry]):
         """One more than the largest code of each static category."""
         return tuple(int(n) + 1 for n in np.max(self._index.statics[CATEGORIES], axis=0))
 
-    @overload
-    def __getitem__(self, index: int) -> Entry: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Entry]: ...
-    def __getitem__(self, index: int | slice) -> Entry | list[Entry]:
-        if isinstance(index, slice):
-            return [self._entry(series) for series in range(*index.indices(len(self)))]
-        series = index + len(self) if index < 0 else index
-        if not 0 <= series < len(self):
-            raise IndexError(f"series {index} of {len(self)}")
-        return self._entry(series)
-
-    def __iter__(self) -> Iterator[Entry]:
-        return map(self._entry, range(len(self)))
-
     def digest(self) -> str:
         """A hash of everything in the store; the same in memory and in a file."""
         found = hashlib.sha256(f"{self.freq} {self.layout}".encode())
@@ -177,7 +162,8 @@ class SeriesStore(Sequence[Entry]):
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _entry(self, series: int) -> Entry:
+    def entry(self, series: int) -> Entry:
+        """A series as a GluonTS entry."""
         target = self.target(series)
         entry: Entry = {
             "item_id": self.name(series),

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, overload
 
 import numpy as np
 from gluonts.dataset.split import OffsetSplitter, TestData
 
 from shared.errors import ConfigError
+from tsdiff.data.entries import Entry, EntrySequence
 from tsdiff.data.frequency import quiet
-from tsdiff.data.series import Entry, refuse_if_empty
+from tsdiff.data.series import refuse_if_empty
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ def span(prediction_length: int, windows: int, stride: int) -> int:
     return prediction_length + (windows - 1) * stride
 
 
-class Cut(Sequence[Entry]):
+class Cut(EntrySequence):
     """Chosen entries of a sequence without their last steps; made when they are asked for, arrays being views.
 
     Args:
@@ -121,21 +121,10 @@ class Cut(Sequence[Entry]):
     def __len__(self) -> int:
         return len(self._places)
 
-    @overload
-    def __getitem__(self, index: int) -> Entry: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Entry]: ...
-    def __getitem__(self, index: int | slice) -> Entry | list[Entry]:
-        if isinstance(index, slice):
-            return [self._entry(place) for place in self._places[index]]
-        return self._entry(self._places[index])
-
-    def __iter__(self) -> Iterator[Entry]:
-        return map(self._entry, self._places)
-
-    def _entry(self, place: int) -> Entry:
-        entry: dict[str, Any] = self._entries[place]
-        return entry if self._splitter is None else self._splitter.training_entry(entry)
+    def entry(self, place: int) -> Entry:
+        """The entry at a place from 0."""
+        whole = self._entries[self._places[place]]
+        return whole if self._splitter is None else self._splitter.training_entry(whole)
 
 
 def _pairs(entries: Sequence[Entry], steps: int, prediction_length: int, windows: int, stride: int) -> TestData:

@@ -10,8 +10,8 @@ import numpy as np
 from gluonts.model.forecast import Forecast, SampleForecast
 
 from shared.errors import DataError
+from tsdiff.data.entries import counted
 from tsdiff.data.frequency import quiet
-from tsdiff.data.series import counted
 from tsdiff.evaluation.metrics import Pair, evaluate, matched
 
 

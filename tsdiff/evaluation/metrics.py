@@ -24,8 +24,8 @@ from gluonts.ev.ts_stats import seasonal_error
 from gluonts.model.forecast import Forecast
 
 from shared.errors import ConfigError, DataError
+from tsdiff.data.entries import Entry, counted
 from tsdiff.data.frequency import candidate_seasons, quiet
-from tsdiff.data.series import Entry, counted
 from tsdiff.data.timestamps import Stamp, to_timestamps
 
 if TYPE_CHECKING:

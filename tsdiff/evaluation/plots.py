@@ -16,8 +16,8 @@ from matplotlib.figure import Figure, SubFigure
 
 from shared.errors import ConfigError, DataError
 from shared.files.io import atomic_path
+from tsdiff.data.entries import Entry
 from tsdiff.data.frequency import quiet
-from tsdiff.data.series import Entry
 from tsdiff.data.timestamps import Stamp, to_timestamps
 from tsdiff.evaluation.metrics import Pair
 

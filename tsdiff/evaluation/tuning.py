@@ -18,7 +18,7 @@ from shared.console.progress import track
 from shared.errors import ConfigError, DataError
 from shared.random import derive_seed
 from tsdiff.data import SeriesStore, checked_entries, split
-from tsdiff.data.series import Entry, counted
+from tsdiff.data.entries import Entry, counted
 from tsdiff.evaluation.metrics import Metrics, evaluate
 from tsdiff.sampling.settings import Energy, Sampling, SamplingMethod
 

@@ -4,25 +4,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from shared.errors import ConfigError
 from shared.experiment import Hardware, HardwareSettings, read_settings
 from shared.files.settings import merged, plain, write_yaml
 from shared.objectives import DiffusionLoss
-from shared.predictions import NetworkOutput
 from shared.training.config import TrainingConfig
 from tsdiff.data import EMBEDDED, SeriesSet, embedded_series, load_dataset, split
-from tsdiff.data.benchmarks import PAPER_SETS, PUBLISHED_LAGS, load_paper_set
+from tsdiff.data.benchmarks import PAPER_SETS, load_paper_set
 from tsdiff.data.windows import WindowSplit
 from tsdiff.estimator import DEFAULT_LOSS, DEFAULT_TRAINING, TSDiffEstimator
 from tsdiff.evaluation.tuning import TuningGrid
-from tsdiff.experiment.presets import PRESETS, preset_for
-from tsdiff.model.config import BackboneConfig
+from tsdiff.experiment.presets import PRESETS, ModelSettings, preset_for
 from tsdiff.sampling.settings import Sampling
-from tsdiff.windows.config import Calendar, Scaling
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 """Settings that come with the package, by name: our own for the paper's sets, and in published/ the paper's."""
@@ -53,27 +50,6 @@ class DataSettings:
     timestamp: str | None = None
     dynamic: tuple[str, ...] = ()
     static: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class ModelSettings:
-    """The model; see `TSDiffEstimator`.
-
-    Args:
-        lags: numbers of steps, or "published": those of the published code for the frequency.
-    """
-
-    context_length: int | None = None
-    scaling: Scaling = "mean"
-    calendar: Calendar = "waves"
-    output: NetworkOutput = "velocity"
-    lags: tuple[int, ...] | Literal["published"] = ()
-    scale_feature: bool = False
-    conditional: bool = False
-    backbone: BackboneConfig | None = None
-    batch_size: int = 32
-    scale_power: float = 0.0
-    horizon_weight: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -108,28 +84,17 @@ class Experiment:
 
     def estimator(self, data: ExperimentData, seed: int) -> TSDiffEstimator:
         """The estimator of one seed."""
-        model = self.model
-        layout = data.series.layout
+        layout, freq = data.series.layout, data.series.freq
         return TSDiffEstimator(
-            data.series.freq,
+            freq,
             data.prediction_length,
-            model.context_length,
-            scaling=model.scaling,
-            calendar=model.calendar,
-            output=model.output,
+            **self.model.settings(freq),
             channels=max(layout.channels, 1),
-            lags=_lags(model, data.series.freq),
             dynamic_features=layout.dynamic,
             static_features=layout.reals,
             categories=data.series.cardinalities,
-            scale_feature=model.scale_feature,
-            conditional=model.conditional,
-            backbone=model.backbone,
             loss=self.loss,
             training=replace(self.training, seed=seed),
-            batch_size=model.batch_size,
-            scale_power=model.scale_power,
-            horizon_weight=model.horizon_weight,
             sampling=replace(self.sampling, seed=seed),
             device=self.hardware.device,
         )
@@ -138,14 +103,6 @@ class Experiment:
         """What `TSDiffEstimator.train` hands on to Lightning."""
         devices = {} if self.hardware.devices == 1 else {"devices": self.hardware.devices}  # one is `device` itself
         return {"strategy": self.hardware.strategy, **devices}
-
-
-def _lags(model: ModelSettings, freq: str) -> tuple[int, ...]:
-    if model.lags != "published":
-        return model.lags
-    if freq not in PUBLISHED_LAGS:
-        raise ConfigError(f"lags: published: there are none for frequency {freq!r}; give numbers of steps")
-    return PUBLISHED_LAGS[freq]
 
 
 @dataclass(frozen=True)
@@ -250,9 +207,6 @@ def _preset(name: object) -> dict[str, Any]:
         preset = PRESETS[str(name)]
     else:
         raise ConfigError(f"preset: {name!r} is not one of {', '.join({**PRESETS, **PAPER_SETS})}")
-    model = {field.name: getattr(preset, field.name) for field in fields(ModelSettings) if hasattr(preset, field.name)}
-    made = Experiment(
-        model=ModelSettings(**model), loss=preset.loss, training=preset.training, sampling=preset.sampling()
-    )
+    made = Experiment(model=preset.model, loss=preset.loss, training=preset.training, sampling=preset.sampling())
     values = plain(made)
     return {section: values[section] for section in ("model", "loss", "training", "sampling")}

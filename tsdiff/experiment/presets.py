@@ -3,46 +3,77 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 from shared.errors import ConfigError
 from shared.objectives import DiffusionLoss
 from shared.predictions import NetworkOutput
 from shared.training.config import TrainingConfig
 from tsdiff.data import normalise_freq
+from tsdiff.data.benchmarks import PUBLISHED_LAGS
 from tsdiff.data.frequency import base_freq
 from tsdiff.estimator import DEFAULT_LOSS, DEFAULT_TRAINING, TSDiffEstimator
 from tsdiff.model.backbones import S4DConfig
+from tsdiff.model.config import BackboneConfig
 from tsdiff.sampling.settings import Energy, Sampling
 from tsdiff.windows.config import Calendar, Scaling
 
 
 @dataclass(frozen=True)
-class Preset:
-    """How to train on a set, and how to draw forecasts then.
+class ModelSettings:
+    """The model; see `TSDiffEstimator`.
 
-    Attributes:
-        context_length, scaling, calendar, output, lags, categories, backbone, loss, training, batch_size, scale_power,
-            horizon_weight: see `TSDiffEstimator`.
-        mse, quantile: sampling with each energy.
-        guidance: the energy that did better on the validation windows.
-        members: models that are trained with different seeds and forecast together (`tsdiff.ensemble`).
+    Args:
+        lags: numbers of steps, or "published": those of the published code for the frequency.
     """
 
     context_length: int | None = None
     scaling: Scaling = "mean"
     calendar: Calendar = "waves"
     output: NetworkOutput = "velocity"
-    lags: tuple[int, ...] = ()
-    categories: tuple[int, ...] = ()
-    backbone: S4DConfig | None = None
-    loss: DiffusionLoss = DEFAULT_LOSS
-    training: TrainingConfig = DEFAULT_TRAINING
+    lags: tuple[int, ...] | Literal["published"] = ()
+    scale_feature: bool = False
+    conditional: bool = False
+    backbone: BackboneConfig | None = None
     batch_size: int = 32
     scale_power: float = 0.0
     horizon_weight: float = 1.0
+
+    @property
+    def model(self) -> ModelSettings:
+        """These settings alone, without what a subclass adds."""
+        return ModelSettings(**{one.name: getattr(self, one.name) for one in fields(ModelSettings)})
+
+    def settings(self, freq: str) -> dict[str, Any]:
+        """Arguments of `TSDiffEstimator` for series of a normalised frequency.
+
+        Raises:
+            ConfigError: there are no published lags for the frequency.
+        """
+        given = vars(self.model)
+        if self.lags != "published":
+            return given
+        if freq not in PUBLISHED_LAGS:
+            raise ConfigError(f"lags: published: there are none for frequency {freq!r}; give numbers of steps")
+        return {**given, "lags": PUBLISHED_LAGS[freq]}
+
+
+@dataclass(frozen=True)
+class Preset(ModelSettings):
+    """How to train on a set, and how to draw forecasts then.
+
+    Attributes:
+        categories, loss, training: see `TSDiffEstimator`.
+        mse, quantile: sampling with each energy.
+        guidance: the energy that did better on the validation windows.
+        members: models that are trained with different seeds and forecast together (`tsdiff.ensemble`).
+    """
+
+    categories: tuple[int, ...] = ()
+    loss: DiffusionLoss = DEFAULT_LOSS
+    training: TrainingConfig = DEFAULT_TRAINING
     mse: Sampling = field(default_factory=lambda: Sampling("mse", steps=8))
     quantile: Sampling = field(default_factory=lambda: Sampling("quantile", steps=8))
     guidance: Energy = "quantile"
@@ -81,18 +112,10 @@ class Preset:
         return TSDiffEstimator(
             freq,
             prediction_length,
-            self.context_length,
-            scaling=self.scaling,
-            calendar=self.calendar,
-            output=self.output,
-            lags=self.lags,
+            **self.settings(normalise_freq(freq)),
             categories=self.categories,
-            backbone=self.backbone,
             loss=self.loss,
             training=self.training,
-            batch_size=self.batch_size,
-            scale_power=self.scale_power,
-            horizon_weight=self.horizon_weight,
             sampling=self.sampling(guidance),
             device=device,
         )

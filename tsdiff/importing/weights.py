@@ -14,7 +14,7 @@ from tsdiff.importing.settings import EMBEDDER
 from tsdiff.model.backbones import S4Backbone
 from tsdiff.model.config import TSDiffConfig
 from tsdiff.model.model import PointInputs, TSDiff
-from tsdiff.windows.conditioning import known_width
+from tsdiff.windows.inputs import known_width
 from tsdiff.windows.scales import Statistics
 
 _TOP = {"input_init.0": "input", "time_init.0": "level.0", "time_init.2": "level.2"}

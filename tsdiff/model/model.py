@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,15 +20,16 @@ from shared.files.settings import whole_number
 from shared.kinds import kind_of
 from shared.predictions import Denoiser, PathPoint
 from shared.random import make_generator
-from shared.samplers import Method, sample, time_grid
+from shared.samplers import Method, SampleResult, sample, time_grid
 from shared.sde import SDE, DiscreteVPSDE
+from tsdiff.data.entries import Entry
 from tsdiff.model.config import TSDiffConfig
 from tsdiff.windows.calendar import SEASON_WIDTH, calendar_width
-from tsdiff.windows.conditioning import features_of, known_width
-from tsdiff.windows.config import ANY_FREQ
+from tsdiff.windows.conditioning import inputs_of
 from tsdiff.windows.covariance import RANK, WindowCovariance
-from tsdiff.windows.entries import Entry, read_series
+from tsdiff.windows.inputs import known_width
 from tsdiff.windows.scales import Statistics
+from tsdiff.windows.series import suited_series
 
 FORMAT, VERSION = "tsdiff", 2
 BUNDLED = Path(__file__).parents[1] / "pretrained"
@@ -106,7 +108,7 @@ class TSDiff(nn.Module):
         config = self.config
         if config.freq == freq and config.prediction_length == prediction_length:
             return self
-        if config.freq != ANY_FREQ:
+        if not config.awaits_freq:
             raise ConfigError(
                 f"this model forecasts {config.prediction_length} steps of {config.freq!r}, not {prediction_length} of "
                 f"{freq!r}; train one for them, or take a model of all frequencies (the bundled 'default')"
@@ -131,7 +133,7 @@ class TSDiff(nn.Module):
         Args:
             x: windows.
             t: times.
-            inputs: what the network takes besides, as `tsdiff.windows.conditioning.Conditions.inputs` has it:
+            inputs: what the network takes besides, as `tsdiff.windows.conditioning.Windows.inputs` has it:
                 "features" (batch or 1, length, k), "categories" (batch, n), "known" (batch, length, `known_width`).
         """
         return self.denoiser(x, t, **inputs)
@@ -195,38 +197,45 @@ class TSDiff(nn.Module):
             raise ConfigError(f"n={n}: need at least one window")
         if self.config.conditional:
             raise ConfigError("a conditional model only forecasts; train one with conditional=False to draw windows")
-        if self.config.freq == ANY_FREQ:
+        if self.config.awaits_freq:
             raise ConfigError("a model of all frequencies draws windows of one; take model.adapted(freq, steps).sample")
         factors = np.ones(n) if scales is None else np.asarray(scales, dtype=np.float64)
         if factors.shape != (n,) or not (np.isfinite(factors) & (factors > 0)).all():
             raise ConfigError(f"{len(factors)} scales for {n} windows: give one positive number each")
         inputs = self._unconditional_inputs(pd.Period(start, freq=self.config.freq), like, factors)
         generators = [make_generator(seed, "sample", i) for i in range(n)]
-        self.eval()
-        result = sample(
+        drawn = self.eval().draw(inputs, generators, call_times(self.sde, steps, log_snr_end), method=method).x
+        windows = drawn[..., : self.config.channels] * self.statistics.spread + self.statistics.center
+        return windows * torch.from_numpy(factors).to(windows)[:, None, None]
+
+    def draw(
+        self, inputs: Mapping[str, Tensor], generators: Sequence[torch.Generator], times: Tensor, **options: Any
+    ) -> SampleResult:
+        """Windows (batch, length, network_channels) in the network's units, one for each generator.
+
+        Args:
+            inputs: see `forward`.
+            generators: of the noise, one a window.
+            times: of the network calls, and 0, see `call_times`.
+            options: of `shared.samplers.sample`: method, guidance, ….
+        """
+        return sample(
             lambda x, t: self(x, t, **inputs),
             self.sde,
-            (n, self.config.length, self.config.network_channels),
-            method=method,
-            steps=steps,
-            schedule=call_times(self.sde, steps, log_snr_end),
-            generator=generators,
+            (len(generators), self.config.length, self.config.network_channels),
+            schedule=times,
+            generator=list(generators),
             device=self.device,
+            **options,
         )
-        windows = result.x[..., : self.config.channels] * self.statistics.spread + self.statistics.center
-        return windows * torch.from_numpy(factors).to(windows)[:, None, None]
 
     def _unconditional_inputs(self, start: pd.Period, like: Entry | None, scales: np.ndarray) -> dict[str, Tensor]:
         """The network's inputs for windows of which nothing is observed but what is known of every step."""
         config, nothing = self.config, np.zeros((self.config.channels, self.config.length))
-        series = read_series({**(like or {}), "start": start, "target": nothing}, config, "like")
-        windows = [features_of(series, config, self.statistics, 0, np.full((1, config.channels), s)) for s in scales]
-        inputs: dict[str, Tensor] = {}
-        if windows[0] is not None:
-            inputs["features"] = torch.stack([w for w in windows if w is not None]).to(self.device)
-        if config.categories:
-            inputs["categories"] = torch.from_numpy(series.categories)[None].repeat(len(scales), 1).to(self.device)
-        return inputs
+        series = suited_series({**(like or {}), "start": start, "target": nothing}, config, "like")
+        sizes = np.repeat(scales[:, None], config.channels, axis=1)
+        inputs = inputs_of([(series, 0)] * len(scales), config, self.statistics, sizes)
+        return {name: part.to(self.device) for name, part in inputs.items()}
 
     def save_pretrained(self, path: str | os.PathLike[str]) -> None:
         """Write `config.json` and `model.safetensors` into the folder `path`."""

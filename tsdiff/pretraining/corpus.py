@@ -16,11 +16,13 @@ import torch
 
 from shared.errors import ConfigError, DataError
 from shared.training.batches import Batch
+from tsdiff.data.entries import Entry, named_entries, read_series
+from tsdiff.data.frequency import shifted
 from tsdiff.model.config import TSDiffConfig
-from tsdiff.windows.calendar import SEASON_WIDTH, calendar_features, shifted
+from tsdiff.windows.calendar import SEASON_WIDTH, calendar_features
 from tsdiff.windows.conditioning import bridge
-from tsdiff.windows.entries import Entry
-from tsdiff.windows.scales import context_scale
+from tsdiff.windows.inputs import network_inputs
+from tsdiff.windows.scales import Statistics, context_scale
 
 _CLIP = 8.0
 """Deviations of the context beyond which training values are cut off."""
@@ -69,16 +71,15 @@ class CorpusGroup:
         places: list[Place] = []
         tables: list[np.ndarray] = []
         known: dict[tuple[pd.Period, int], int] = {}
-        for entry in entries:
-            values = np.asarray(entry["target"], dtype=np.float64)
-            values = np.where(np.isfinite(values), values, np.nan)
-            if np.isnan(values).all():
+        for item, entry in named_entries(entries):
+            series = read_series(entry, item, covariates=())
+            if series.empty:
                 continue
-            key = (entry["start"], len(values))
+            key = (series.start, len(series))
             if key not in known:
                 known[key] = len(tables)
                 tables.append(calendar_features(shifted(key[0], -length), key[1] + length, "season"))
-            places.append(Place(values, known[key], length))
+            places.append(Place(series.values[:, 0], known[key], length))
         if not places:
             raise DataError(f"group {name!r}: no series holds an observed value")
         return cls(name, share, places, tables)
@@ -139,7 +140,7 @@ class CorpusSource:
         horizons: tuple[int, int] | None = None,
         whole: float = _WHOLE,
     ):
-        if not config.universal or config.network_channels > 1 or config.dynamic_features:
+        if not config.universal or config.network_channels > 1 or config.dynamic_features or config.static_features:
             raise ConfigError(
                 f"a corpus trains models with calendar='season', one channel and no covariates, not {config}"
             )
@@ -186,7 +187,7 @@ class CorpusSource:
         return Batch(
             torch.from_numpy(filled),
             mask=torch.from_numpy(observed),
-            condition={"features": torch.from_numpy(features)},
+            condition=network_inputs(config, Statistics(), scale=scale, calendar=list(features)),
             ids=ids,
         )
 

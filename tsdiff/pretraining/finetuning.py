@@ -18,13 +18,13 @@ from shared.errors import ConfigError, DataError
 from shared.training.config import TrainingConfig
 from shared.training.monitoring import Checkup
 from tsdiff.data import entries_of, split_windows
+from tsdiff.data.entries import Entry
 from tsdiff.evaluation.metrics import evaluate
 from tsdiff.model.model import TSDiff
 from tsdiff.predictor import TSDiffPredictor
 from tsdiff.pretraining.corpus import Corpus, CorpusGroup, CorpusSource
 from tsdiff.pretraining.training import train
 from tsdiff.sampling.settings import Sampling
-from tsdiff.windows.entries import Entry
 from tsdiff.windows.source import WindowSource
 
 _CALIBRATION = 20

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
+from gluonts.model.forecast import SampleForecast
 from torch import Tensor
 
-from shared.errors import ConfigError
+from shared.errors import ConfigError, DataError
 from shared.guidance import Guidance
-from shared.samplers import sample
+from shared.random import make_generator
+from tsdiff.data.entries import Series
 from tsdiff.model.model import TSDiff, call_times
 from tsdiff.sampling.guidance import KernelGuidance, ScalarGuidance, TweedieGuidance, WindowGuidance
 from tsdiff.sampling.published import AncestralGuidance, DDIMGuidance, table_times
 from tsdiff.sampling.settings import Energy, Observation, Sampling
 from tsdiff.windows.calendar import season_of
-from tsdiff.windows.conditioning import Conditions
+from tsdiff.windows.conditioning import Place, Windows
 
 
 def quantile_levels(num_samples: int) -> np.ndarray:
@@ -24,36 +28,98 @@ def quantile_levels(num_samples: int) -> np.ndarray:
     return (np.arange(num_samples) + 1) / (num_samples + 1)
 
 
+@dataclass(frozen=True)
+class Rows:
+    """What goes through the network together: draws of windows.
+
+    Attributes:
+        items: (rows,): which window each row is of.
+        draws: (rows,): which draw of it.
+        windows: one a row, on the model's device.
+    """
+
+    items: np.ndarray
+    draws: np.ndarray
+    windows: Windows
+
+    def generators(self, seed: int, keys: Sequence[tuple[Any, ...]]) -> list[torch.Generator]:
+        """A generator a row, a function of the seed, the key of its window and the number of the draw alone."""
+        pairs = zip(self.items.tolist(), self.draws.tolist(), strict=True)
+        return [make_generator(seed, *keys[item], draw) for item, draw in pairs]
+
+
+@torch.inference_mode(False)  # guidance differentiates, whatever mode the caller is in
+def for_each_draw(
+    model: TSDiff, places: Sequence[Place], num_draws: int, batch_rows: int, work: Callable[[Rows], np.ndarray]
+) -> np.ndarray:
+    """What `work` gives for every draw of every window, (windows, num_draws, …): the one loop over batches.
+
+    Args:
+        model: in evaluation mode.
+        places: of the windows, at least one.
+        num_draws: of each window.
+        batch_rows: rows that go through the network together; bounds memory.
+        work: gives one result a row, (rows, …).
+    """
+    total = len(places) * num_draws
+    parts = []
+    for first in range(0, total, batch_rows):
+        number = np.arange(first, min(first + batch_rows, total))
+        items, draws = number // num_draws, number % num_draws
+        windows = Windows.of(places[items[0] : items[-1] + 1], model.config, model.statistics)
+        parts.append(work(Rows(items, draws, windows.rows(items - items[0], model.device))))
+    return np.concatenate(parts).reshape(len(places), num_draws, *parts[0].shape[1:])
+
+
 def draw_windows(
     model: TSDiff,
     sampling: Sampling,
-    conditions: Conditions,
+    windows: Windows,
     levels: np.ndarray,
     generators: Sequence[torch.Generator],
-) -> tuple[Tensor, int]:
-    """One whole window for each row of `conditions`.
+    first: int = 0,
+) -> tuple[np.ndarray, int]:
+    """A window for each row of `windows`, given what is observed of it.
 
     Args:
         model: in evaluation mode.
         sampling: how to draw.
-        conditions: on the model's device.
+        windows: on the model's device.
         levels: quantile level of each row, (batch,), for quantile guidance.
         generators: one a row.
+        first: step of the window from which on it is given.
 
     Returns:
-        Windows (batch, length, network_channels) in the network's units, on the CPU, and the network calls they took.
+        Windows (batch, length − first, channels) in the series' units, and the network calls they took.
     """
-    result = sample(
-        lambda x, t: model(x, t, **conditions.inputs),
-        model.sde,
-        tuple(conditions.values.shape),
-        method=sampling.sampler(),
-        schedule=_times(model, sampling),
-        generator=list(generators),
-        guidance=_guidance(model, sampling, conditions, levels, generators),
-        device=model.device,
-    )
-    return result.x.cpu(), result.nfe
+    guidance = _guidance(model, sampling, windows, levels, generators)
+    times, method = _times(model, sampling), sampling.sampler()
+    result = model.draw(windows.inputs, generators, times, method=method, guidance=guidance)
+    drawn = result.x[:, first:, : model.config.channels].cpu().numpy()
+    return windows.drawn(drawn, sampling.minimum, sampling.nonnegative), result.nfe
+
+
+GUIDED_AWAY = (
+    "its values leave the range of single precision, or the guidance is too strong; rescale the series or lower `scale`"
+)
+
+
+def refuse_unfinite(drawn: Iterable[np.ndarray], whose: Sequence[str], why: str = GUIDED_AWAY) -> None:
+    """Check draws, one array an item.
+
+    Raises:
+        DataError: those of an item are not all finite; the message says whose they are, and why that may be.
+    """
+    for values, name in zip(drawn, whose, strict=True):
+        if not np.isfinite(values).all():
+            raise DataError(f"the {name} is not finite: {why}")
+
+
+def as_forecast(series: Series, samples: np.ndarray) -> SampleForecast:
+    """GluonTS's forecast of what follows a series: samples (number, steps), or (number, steps, channels), of which one
+    channel is left out."""
+    single = samples[..., 0] if samples.ndim == 3 and samples.shape[2] == 1 else samples
+    return SampleForecast(single, start_date=series.end, item_id=series.item_id, info=series.info)
 
 
 def _times(model: TSDiff, sampling: Sampling) -> Tensor:
@@ -67,13 +133,13 @@ def _times(model: TSDiff, sampling: Sampling) -> Tensor:
 def _guidance(
     model: TSDiff,
     sampling: Sampling,
-    conditions: Conditions,
+    windows: Windows,
     levels: np.ndarray,
     generators: Sequence[torch.Generator],
 ) -> Guidance | None:
     if model.config.conditional:
         return None
-    values, observed = conditions.values, conditions.observed
+    values, observed = windows.values, windows.observed
     quantiles = torch.from_numpy(levels).to(values)
     if not isinstance(sampling.guidance, str):
         own: Guidance = sampling.guidance.build(Observation(values, observed, quantiles))

@@ -25,10 +25,12 @@ from shared.elbo import elbo
 from shared.errors import ConfigError, DataError
 from shared.likelihood import Trace, estimate_log_likelihood
 from shared.random import make_generator, randn
+from tsdiff.data.entries import Entry, Series, named_entries
+from tsdiff.data.frequency import shifted
 from tsdiff.model.model import TSDiff
-from tsdiff.windows.calendar import shifted
-from tsdiff.windows.conditioning import Conditions, bridge, cut_with_lags, windows_of
-from tsdiff.windows.entries import Entry, Series, read_series
+from tsdiff.sampling.drawing import for_each_draw
+from tsdiff.windows.conditioning import Windows, cut_with_lags
+from tsdiff.windows.series import observed_series
 
 Method = Literal["ode", "elbo"]
 
@@ -148,21 +150,22 @@ def window_log_likelihoods(
         settings: how.
 
     Raises:
-        DataError: a series that cannot be used (`observed_target`) or whose likelihood is not finite.
+        DataError: a series that cannot be used (`observed_series`) or whose likelihood is not finite.
         ConfigError: the process has no prior density, or a model that is not unconditional.
     """
     settings = settings or LikelihoodSettings()
+    refuse_conditional(model)
+    read = (observed_series(entry, model.config, name) for name, entry in named_entries(dataset))
+    return (series_likelihoods(model, series, settings) for series in read)
+
+
+def refuse_conditional(model: TSDiff) -> None:
+    """Raise ConfigError if the model has no density of whole windows."""
     if model.config.conditional:
         raise ConfigError(
             "a conditional model has no density of whole windows: its network is told the observed values; train one "
             "with conditional=False"
         )
-    return _each(model, dataset, settings)
-
-
-def _each(model: TSDiff, dataset: Iterable[Entry], settings: LikelihoodSettings) -> Iterator[WindowLikelihoods]:
-    for place, entry in enumerate(dataset):
-        yield _series(model, entry, str(entry.get("item_id", place)), settings)
 
 
 def window_places(total: int, length: int, stride: int) -> np.ndarray:
@@ -174,49 +177,34 @@ def window_places(total: int, length: int, stride: int) -> np.ndarray:
     return places if places[-1] == last else np.append(places, last)
 
 
-@dataclass(frozen=True)
-class _Windows:
-    """Windows (windows, length, channels) in network units, bridged, with what of them was observed, the network's
-    other inputs, and log of the scale that each value was divided by (windows, 1, channels)."""
-
-    values: Tensor
-    observed: Tensor
-    inputs: dict[str, Tensor]
-    log_scale: Tensor
-
-
-def _series(model: TSDiff, entry: Entry, name: str, settings: LikelihoodSettings) -> WindowLikelihoods:
+def series_likelihoods(model: TSDiff, series: Series, settings: LikelihoodSettings) -> WindowLikelihoods:
+    """Score the windows of one series that holds observed values; see `window_log_likelihoods`."""
     config = model.config
-    series = read_series(entry, config, name)
-    if series.empty:
-        raise DataError(f"series {name!r} holds no observed value; leave it out")
     usual = config.prediction_length if settings.method == "elbo" else config.length
     places = window_places(len(series), config.length, settings.stride or usual)
-    missing = np.array([np.isnan(cut_with_lags(series.target, int(first), config)).mean() for first in places])
+    missing = np.array([np.isnan(cut_with_lags(series.values, int(first), config)).mean() for first in places])
     kept, skipped = places[missing <= settings.max_missing], places[missing > settings.max_missing]
     if len(skipped):
         warnings.warn(
-            f"series {name!r}: {len(skipped)} of {len(places)} windows of {config.length} steps miss more than "
+            f"series {series.name!r}: {len(skipped)} of {len(places)} windows of {config.length} steps miss more than "
             f"{settings.max_missing:.0%} of their values and are not scored (max_missing)",
             stacklevel=4,
         )
-    parts = [
-        _scored(model, _windows(model, series, kept[at : at + settings.batch_rows]), settings)
-        for at in range(0, len(kept), settings.batch_rows)
-    ]
-    shapes = ((), (), (), (config.length,))
-    density, error, jacobian, steps = (
-        np.concatenate([part[column] for part in parts]) if parts else np.zeros((0, *shape))
-        for column, shape in enumerate(shapes)
-    )
+    scores = np.zeros((0, 3 + config.length))
+    if len(kept):
+        windows = [(series, int(first)) for first in kept]
+        scores = for_each_draw(
+            model, windows, 1, settings.batch_rows, lambda rows: _scored(model, rows.windows, settings)
+        )[:, 0]
+    density, error, jacobian, steps = scores[:, 0], scores[:, 1], scores[:, 2], scores[:, 3:]
     bad = np.flatnonzero(~np.isfinite(density))
     if bad.size:
         raise DataError(
-            f"series {name!r}: the likelihood of the window from step {kept[bad[0]]} is not finite; its values leave "
-            "the range of single precision after scaling: rescale the series, or leave that stretch out"
+            f"series {series.name!r}: the likelihood of the window from step {kept[bad[0]]} is not finite; its values "
+            "leave the range of single precision after scaling: rescale the series, or leave that stretch out"
         )
     return WindowLikelihoods(
-        item_id=name,
+        item_id=series.name,
         start=series.start,
         first=kept,
         length=config.length,
@@ -229,26 +217,10 @@ def _series(model: TSDiff, entry: Entry, name: str, settings: LikelihoodSettings
     )
 
 
-def _windows(model: TSDiff, series: Series, places: np.ndarray) -> _Windows:
-    config, copies = model.config, 1 + len(model.config.lags)
-    windows = windows_of([(series, int(first)) for first in places], config, model.statistics)
-    batch = Conditions.stack(windows, config)
-    values, observed = bridge(torch.where(batch.observed > 0, batch.values, math.nan).numpy())
-    log_scale = np.stack([np.tile(np.log(window.scale), copies) for window in windows])
-    return _Windows(
-        torch.from_numpy(values).to(model.device),
-        torch.from_numpy(observed),
-        {key: value.to(model.device) for key, value in batch.inputs.items()},
-        torch.from_numpy(log_scale)[:, None],
-    )
-
-
-def _scored(
-    model: TSDiff, windows: _Windows, settings: LikelihoodSettings
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """log density in network units, its standard error, the log Jacobian to series units, (windows,), and the steps'
-    contributions (windows, length)."""
-    x0, counted = windows.values, windows.observed.double()
+def _scored(model: TSDiff, windows: Windows, settings: LikelihoodSettings) -> np.ndarray:
+    """log density in network units, its standard error, the log Jacobian to series units, and the steps' contributions:
+    (windows, 3 + length)."""
+    x0, counted = windows.bridged(), windows.observed.cpu().double()
     t_end = model.sde.t_min if settings.log_snr_end is None else float(model.sde.time_of_log_snr(settings.log_snr_end))
 
     def denoiser(x: Tensor, t: Tensor) -> Tensor:
@@ -279,5 +251,6 @@ def _scored(
             )
         density, error = result.value.cpu() + dims * math.log(alpha), result.standard_error.cpu()
         counted, steps = torch.ones_like(counted), torch.full(x0.shape[:2], math.nan, dtype=torch.float64)
-    jacobian = -(windows.log_scale * counted).flatten(1).sum(1)
-    return density.numpy(), error.numpy(), jacobian.numpy(), steps.numpy()
+    log_scale = torch.from_numpy(np.log(windows.scale)).repeat(1, 1 + len(model.config.lags))[:, None]
+    jacobian = -(log_scale * counted).flatten(1).sum(1)
+    return torch.cat([torch.stack([density, error, jacobian], dim=1), steps], dim=1).numpy()

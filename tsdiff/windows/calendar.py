@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from gluonts.time_feature import TimeFeature, time_features_from_frequency_str
 
-from tsdiff.data.frequency import base_freq, candidate_seasons, multiple, quiet
+from tsdiff.data.frequency import base_freq, candidate_seasons, multiple, quiet, shifted
 from tsdiff.windows.config import Calendar
 
 _CYCLES: dict[str, tuple[str, ...]] = {
@@ -60,12 +60,6 @@ def recent_steps(freq: str, horizon: int) -> int:
     season = season_of(freq)
     weeks = 14 * season if "day" in _cycles(freq)[:1] else 0
     return int(np.ceil(max(10 * horizon, 3 * season, weeks, 40)))
-
-
-def shifted(start: pd.Period, steps: int) -> pd.Period:
-    """The period `steps` after `start`; without pandas' notice about business days, which no caller can act on."""
-    with quiet():
-        return start + steps
 
 
 def calendar_width(freq: str, kind: Calendar) -> int:

@@ -81,7 +81,7 @@ class WindowConfig:
     minimum_scale: float = sys.float_info.min
 
     def __post_init__(self) -> None:
-        if self.freq == ANY_FREQ:
+        if self.awaits_freq:
             if self.calendar not in ("season", "none"):
                 raise ConfigError(f"calendar={self.calendar!r} needs one frequency; with freq='any' take 'season'")
         elif normalise_freq(self.freq) != self.freq:
@@ -133,8 +133,13 @@ class WindowConfig:
 
     @property
     def universal(self) -> bool:
-        """Whether the model serves series of all frequencies; `freq` is "any" until it has been given one."""
+        """Whether the model serves series of all frequencies."""
         return self.calendar == "season"
+
+    @property
+    def awaits_freq(self) -> bool:
+        """Whether it is a model of all frequencies that has yet to be given one, and a horizon (`TSDiff.adapted`)."""
+        return self.freq == ANY_FREQ
 
 
 def fitting_context(freq: str, prediction_length: int, patch: int, context_length: int | None = None) -> int:

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from tsdiff.data.entries import ROUNDING
 from tsdiff.windows.config import Scaling, WindowConfig
 from tsdiff.windows.covariance import WindowCovariance
-from tsdiff.windows.entries import ROUNDING
 
 _FLAT = 1e-6
 """A context whose spread is below this share of its level tells no scale of what jumps after it."""

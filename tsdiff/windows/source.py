@@ -11,15 +11,16 @@ import torch
 
 from shared.errors import DataError
 from shared.training.batches import Batch
-from tsdiff.data.series import entries_of
+from tsdiff.data.entries import ROUNDING, Entry
 from tsdiff.data.store import SPOOL_ABOVE, SeriesStore
 from tsdiff.windows.calendar import CalendarTable
-from tsdiff.windows.conditioning import bridge, dynamic_part, known_features, static_part, with_lags
+from tsdiff.windows.conditioning import bridge, with_lags
 from tsdiff.windows.config import WindowConfig
 from tsdiff.windows.covariance import WindowCovariance
-from tsdiff.windows.entries import ROUNDING, Entry, read_series
+from tsdiff.windows.inputs import known_features, network_inputs
 from tsdiff.windows.missing import MissingContext
 from tsdiff.windows.scales import Statistics, relative, scaled, window_scale
+from tsdiff.windows.series import trainable_series
 from tsdiff.windows.short import ShortSeries
 
 _LOW, _HIGH = 0.001, 0.999
@@ -45,7 +46,7 @@ class WindowSource:
         folder: of that file; None takes the system's temporary folder.
 
     Raises:
-        DataError: no series has an observed value, or one cannot be used (`read_series`).
+        DataError: no series has an observed value, or one cannot be used (`tsdiff.windows.series.suited_series`).
     """
 
     def __init__(
@@ -63,8 +64,7 @@ class WindowSource:
         self.config, self.batch_size, self.missing = config, batch_size, missing
         self.horizon_weight = horizon_weight
         self.statistics = Statistics()
-        read = (read_series(e, config, str(e.get("item_id", place))) for place, e in enumerate(entries_of(entries)))
-        usable = (series.as_entry() for series in read if not series.empty)
+        usable = (series.as_entry() for series in trainable_series(entries, config))
         first = next(usable, None)
         if first is None:
             raise DataError("no series holds an observed value to train on; check the target column")
@@ -181,21 +181,16 @@ class WindowSource:
         return with_lags(lambda start: self.store.window(series, start, self.config.length).T, first, self.config)
 
     def _inputs(self, places: list[tuple[int, int]], scale: np.ndarray) -> dict[str, torch.Tensor]:
-        config, store = self.config, self.store
-        inputs: dict[str, torch.Tensor] = {}
-        still = static_part(scale, np.stack([store.reals(series) for series, _ in places]), self.statistics, config)
-        parts = [np.repeat(still[:, None], config.length, axis=1)]
-        if config.calendar != "none":
-            parts.append(np.stack([self._calendar.window(store.start(s), at, config.length) for s, at in places]))
-        if config.dynamic_features:
-            known = [np.transpose(store.dynamic_window(series, first, config.length)) for series, first in places]
-            parts.append(np.stack([dynamic_part(window, self.statistics, config) for window in known]))
-        features = np.concatenate(parts, axis=2)
-        if features.shape[2]:
-            inputs["features"] = torch.from_numpy(features)
-        if config.categories:
-            inputs["categories"] = torch.from_numpy(np.stack([store.categories(series) for series, _ in places]))
-        return inputs
+        store, length = self.store, self.config.length
+        return network_inputs(
+            self.config,
+            self.statistics,
+            scale=scale,
+            calendar=[self._calendar.window(store.start(series), first, length) for series, first in places],
+            static=[store.reals(series) for series, _ in places],
+            dynamic=[store.dynamic_window(series, first, length).T for series, first in places],
+            categories=[store.categories(series) for series, _ in places],
+        )
 
     def _shown(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
         """What a conditional network is shown of each window, (rows, length, network_channels) of 0 and 1: the context,

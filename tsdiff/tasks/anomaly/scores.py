@@ -12,11 +12,11 @@ import pandas as pd
 
 from shared.errors import ConfigError, DataError
 from tsdiff.data import Stamp, series_from_frame, to_timestamps
+from tsdiff.data.entries import Entry, Series, named_entries
 from tsdiff.data.frequency import quiet
 from tsdiff.model.model import TSDiff
-from tsdiff.tasks.likelihood import LikelihoodSettings, WindowLikelihoods, window_log_likelihoods
-from tsdiff.windows.calendar import shifted
-from tsdiff.windows.entries import Entry
+from tsdiff.tasks.likelihood import LikelihoodSettings, WindowLikelihoods, refuse_conditional, series_likelihoods
+from tsdiff.windows.series import observed_series
 
 DEFAULT_SCORING = LikelihoodSettings(method="elbo", levels=8, log_snr_end=1.0)
 """Down to noise of e^{-1} = 0.37 network units: below it the network copies what it sees, whatever it is
@@ -95,17 +95,19 @@ def anomaly_scores(
         warning.
 
     Raises:
-        DataError: no series can be scored at all; see `window_log_likelihoods` too.
+        DataError: no series can be scored at all; see `series_likelihoods` too.
     """
     model = model if isinstance(model, TSDiff) else model.model
+    refuse_conditional(model)
     entries: Iterable[Entry]
     if isinstance(data, pd.DataFrame):
         series = series_from_frame(data, target=target, item_id=item_id, timestamp=timestamp, freq=model.config.freq)
         series.warn()
         entries = series
     else:
-        entries = [data] if isinstance(data, Mapping) else data
-    results = [_scores(model, entry, place, settings or DEFAULT_SCORING) for place, entry in enumerate(entries)]
+        entries = [dict(data)] if isinstance(data, Mapping) else data
+    read = (observed_series(entry, model.config, name) for name, entry in named_entries(entries))
+    results = [_scores(model, series, settings or DEFAULT_SCORING) for series in read]
     if not any(np.isfinite(result.score).any() for result in results):
         raise DataError(
             f"none of {len(results)} series could be scored: every window of {model.config.length} steps misses more "
@@ -185,20 +187,15 @@ def stretches_to_frame(scores: Iterable[SeriesScores], thresholds: Thresholds, s
     return pd.DataFrame(rows, columns=columns)
 
 
-def _scores(model: TSDiff, entry: Entry, place: int, settings: LikelihoodSettings) -> SeriesScores:
-    named = {**entry, "item_id": str(entry.get("item_id", place))}
-    (windows,) = window_log_likelihoods(model, [named], settings)
-    target = np.asarray(entry["target"], dtype=np.float64)
-    target = np.where(np.isfinite(target), target, np.nan)
+def _scores(model: TSDiff, series: Series, settings: LikelihoodSettings) -> SeriesScores:
+    target = np.asarray(series.target, dtype=np.float64)
     missing = np.asarray(np.isnan(np.atleast_2d(target)).all(axis=0))
-    score = step_scores(windows, len(missing))
+    score = step_scores(series_likelihoods(model, series, settings), len(missing))
     score[missing] = np.nan
     lost = int((np.isnan(score) & ~missing).sum())
     if lost:
-        warnings.warn(
-            f"series {windows.item_id!r}: {lost} steps lie in no scored window and have no score", stacklevel=4
-        )
-    return SeriesScores(windows.item_id, shifted(entry["start"], 0), target, score)
+        warnings.warn(f"series {series.name!r}: {lost} steps lie in no scored window and have no score", stacklevel=4)
+    return SeriesScores(series.name, series.start, target, score)
 
 
 def step_scores(windows: WindowLikelihoods, total: int) -> np.ndarray:

@@ -9,14 +9,13 @@ import numpy as np
 import pandas as pd
 import torch
 
-from shared.errors import ConfigError, DataError
-from shared.random import make_generator
+from shared.errors import ConfigError
+from tsdiff.data.entries import Series
 from tsdiff.model.config import TSDiffConfig
 from tsdiff.model.model import TSDiff
-from tsdiff.sampling.drawing import draw_windows, quantile_levels
+from tsdiff.sampling.drawing import Rows, draw_windows, for_each_draw, quantile_levels, refuse_unfinite
 from tsdiff.sampling.settings import Sampling
-from tsdiff.windows.conditioning import Conditioning, Conditions, cut_with_lags, windows_of
-from tsdiff.windows.entries import Series
+from tsdiff.windows.conditioning import cut_with_lags
 
 # A gap that reaches past this share of a window is left to the next one, which sees both of its sides.
 _TRUSTED = 0.75
@@ -90,7 +89,7 @@ class _Filling:
 
     def __init__(self, series: Series, num_samples: int):
         self.series = series
-        self.drafts = np.repeat(series.target[:, None], num_samples, axis=1)  # (length, num_samples, channels)
+        self.drafts = np.repeat(series.values[:, None], num_samples, axis=1)  # (length, num_samples, channels)
 
     def next_window(self, config: TSDiffConfig) -> int | None:
         """First step of the window that fills the next gap, or None when nothing is missing."""
@@ -111,15 +110,10 @@ class _Filling:
     def result(self) -> Imputation:
         """What the drafts have come to."""
         series = self.series
-        missing = np.isnan(series.target).T
-        samples = self.drafts.transpose(1, 2, 0)[:, missing]
-        if not np.isfinite(samples).all():
-            raise DataError(
-                f"the imputation of series {series.name!r} is not finite: its values leave the range of single "
-                "precision, or the guidance is too strong; rescale the series or lower `scale`"
-            )
-        target = series.target.T if series.target.shape[1] > 1 else series.target[:, 0]
-        return Imputation(series.name, series.start, target, samples)
+        samples = self.drafts.transpose(1, 2, 0)[:, np.isnan(series.values).T]
+        refuse_unfinite([samples], [f"imputation of series {series.name!r}"])
+        target = np.asarray(series.target, dtype=np.float64)
+        return Imputation(series.name, series.start, target[0] if target.shape[:-1] == (1,) else target, samples)
 
 
 def impute_series(model: TSDiff, sampling: Sampling, group: Sequence[Series], num_samples: int) -> Iterator[Imputation]:
@@ -140,49 +134,30 @@ def impute_series(model: TSDiff, sampling: Sampling, group: Sequence[Series], nu
     Raises:
         DataError: a draw is not finite.
     """
-    config = model.config
+    config, levels = model.config, quantile_levels(num_samples)
     fillings = [_Filling(series, num_samples) for series in group]
-    while work := [(f, first) for f in fillings if (first := f.next_window(config)) is not None]:
-        windows = windows_of([(f.series, first) for f, first in work], config, model.statistics)
-        drawn = _draw(model, sampling, work, windows, num_samples)
-        for (filling, first), window, draws in zip(work, windows, drawn, strict=True):
-            filling.fill(first, window.drawn(draws, sampling.minimum, sampling.nonnegative), config)
+    while pairs := [(f, first) for f in fillings if (first := f.next_window(config)) is not None]:
+        drawn = _drawn(model, sampling, pairs, levels)
+        for (filling, first), windows in zip(pairs, drawn, strict=True):
+            filling.fill(first, windows, config)
     for filling in fillings:
         yield filling.result()
 
 
-@torch.inference_mode(False)  # guidance differentiates, whatever mode the caller is in
-def _draw(
-    model: TSDiff,
-    sampling: Sampling,
-    work: Sequence[tuple[_Filling, int]],
-    windows: Sequence[Conditioning],
-    num_samples: int,
-) -> np.ndarray:
-    """Draws of each window given its series' drafts, (windows, num_samples, length, channels), network units."""
-    config = model.config
-    rows = [(place, draw) for place in range(len(work)) for draw in range(num_samples)]
-    levels = quantile_levels(num_samples)
-    out = np.empty((len(work), num_samples, config.length, config.channels), dtype=np.float32)
-    for begin in range(0, len(rows), sampling.batch_rows):
-        chunk = rows[begin : begin + sampling.batch_rows]
-        places = torch.tensor([place for place, _ in chunk])
-        drafts = np.stack([_draft(work[place], windows[place], draw, config) for place, draw in chunk])
-        values, observed = torch.from_numpy(np.nan_to_num(drafts)), torch.from_numpy(~np.isnan(drafts))
-        conditions = Conditions.stack(windows, config, places, model.device).observing(values, observed.float())
-        generators = [
-            make_generator(sampling.seed, "impute", work[place][0].series.name, work[place][1], draw)
-            for place, draw in chunk
-        ]
-        drawn, _ = draw_windows(model, sampling, conditions, levels[[draw for _, draw in chunk]], generators)
-        for (place, draw), window in zip(chunk, drawn.numpy(), strict=True):
-            out[place, draw] = window[:, : config.channels]
-    return out
+def _drawn(model: TSDiff, sampling: Sampling, pairs: list[tuple[_Filling, int]], levels: np.ndarray) -> np.ndarray:
+    """Draws of each window given its series' drafts, (windows, num_samples, length, channels), the series' units."""
+    keys = [("impute", filling.series.name, first) for filling, first in pairs]
 
+    def work(rows: Rows) -> np.ndarray:
+        drafts = np.stack(
+            [
+                cut_with_lags(pairs[item][0].drafts[:, draw], pairs[item][1], model.config)
+                for item, draw in zip(rows.items, rows.draws, strict=True)
+            ]
+        )
+        known = rows.windows.to_network(drafts).astype(np.float32)
+        windows = rows.windows.observing(torch.from_numpy(np.nan_to_num(known)), torch.from_numpy(~np.isnan(known)))
+        return draw_windows(model, sampling, windows, levels[rows.draws], rows.generators(sampling.seed, keys))[0]
 
-def _draft(work: tuple[_Filling, int], window: Conditioning, draw: int, config: TSDiffConfig) -> np.ndarray:
-    """What one sample knows of its window so far, (length, network_channels), network units, NaN where missing."""
-    filling, first = work
-    values = cut_with_lags(filling.drafts[:, draw], first, config)
-    copies = 1 + len(config.lags)
-    return ((values - np.tile(window.loc, copies)) / np.tile(window.scale, copies)).astype(np.float32)
+    places = [(filling.series, first) for filling, first in pairs]
+    return for_each_draw(model, places, len(levels), sampling.batch_rows, work)

@@ -7,13 +7,11 @@ from itertools import zip_longest
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 from gluonts.model.forecast import Forecast, SampleForecast
 
 from shared.errors import DataError
+from tsdiff.data.entries import Series
 from tsdiff.sampling.drawing import quantile_levels
-from tsdiff.windows.calendar import shifted
-from tsdiff.windows.entries import Entry
 
 
 class BaseForecast(NamedTuple):
@@ -21,31 +19,25 @@ class BaseForecast(NamedTuple):
 
     Attributes:
         forecast: GluonTS's.
-        entry: the series up to the forecast's start.
-        name: of the series, or its place.
-        start: of the forecast.
+        series: up to the forecast's start.
     """
 
     forecast: Forecast
-    entry: Entry
-    name: str
-    start: pd.Period
+    series: Series
 
 
-def matched(forecasts: Iterable[Forecast], dataset: Iterable[Entry], prediction_length: int) -> Iterator[BaseForecast]:
+def matched(forecasts: Iterable[Forecast], dataset: Iterable[Series], prediction_length: int) -> Iterator[BaseForecast]:
     """Pair each forecast with its series, in order; one of another series would refine it towards the wrong history.
 
     Raises:
         DataError: forecasts and series differ in number, item, start or horizon.
     """
-    for place, (forecast, entry) in enumerate(zip_longest(forecasts, dataset)):
-        if forecast is None or entry is None:
+    for place, (forecast, series) in enumerate(zip_longest(forecasts, dataset)):
+        if forecast is None or series is None:
             fewer, more = ("forecasts", "series") if forecast is None else ("series", "forecasts")
             raise DataError(f"there are {place} {fewer} but more {more}; give one base forecast for each series")
-        name = str(entry.get("item_id", place))
-        start = shifted(entry["start"], np.shape(entry["target"])[-1])
-        item = entry.get("item_id")
-        if None not in (item, forecast.item_id) and str(item) != str(forecast.item_id):
+        name, start = series.name, series.end
+        if None not in (series.item_id, forecast.item_id) and name != str(forecast.item_id):
             raise DataError(
                 f"base forecast {place} is of series {str(forecast.item_id)!r}, but series {place} is {name!r}; keep "
                 "forecasts in the order of the series"
@@ -60,7 +52,7 @@ def matched(forecasts: Iterable[Forecast], dataset: Iterable[Entry], prediction_
                 f"the base forecast of series {name!r} has {forecast.prediction_length} steps, the model refines "
                 f"{prediction_length}; use a base forecaster of that horizon"
             )
-        yield BaseForecast(forecast, entry, name, start)
+        yield BaseForecast(forecast, series)
 
 
 def base_paths(base: BaseForecast, count: int, by_quantile: bool, channels: int = 1) -> np.ndarray:
@@ -80,7 +72,7 @@ def base_paths(base: BaseForecast, count: int, by_quantile: bool, channels: int 
     found = 1 if paths.ndim == 2 else paths.shape[2]
     if found != channels:
         raise DataError(
-            f"the base forecast of series {base.name!r} has {found} channels, the model {channels}; use a base "
+            f"the base forecast of series {base.series.name!r} has {found} channels, the model {channels}; use a base "
             "forecaster of as many"
         )
     return paths.reshape(*paths.shape[:2], channels)
@@ -103,6 +95,6 @@ def _check_finite(values: np.ndarray, base: BaseForecast) -> None:
     bad = np.argwhere(~np.isfinite(values))
     if len(bad):
         raise DataError(
-            f"the base forecast of series {base.name!r} holds {values[tuple(bad[0])]} at step {bad[0][1]}; give "
+            f"the base forecast of series {base.series.name!r} holds {values[tuple(bad[0])]} at step {bad[0][1]}; give "
             "forecasts that are finite"
         )

@@ -11,8 +11,6 @@ import torch
 from gluonts.model.forecast import Forecast, SampleForecast
 from torch import Tensor
 
-from shared.errors import DataError
-from shared.random import make_generator
 from shared.samplers.mcmc import (
     Evaluation,
     Hamiltonian,
@@ -22,13 +20,14 @@ from shared.samplers.mcmc import (
     critical_friction,
     simulate,
 )
+from tsdiff.data.entries import Entry, named_entries
 from tsdiff.model.model import TSDiff
-from tsdiff.sampling.drawing import quantile_levels
+from tsdiff.sampling.drawing import Rows, as_forecast, for_each_draw, quantile_levels, refuse_unfinite
 from tsdiff.tasks.refinement.base import BaseForecast, base_paths, matched
 from tsdiff.tasks.refinement.config import RefineConfig
 from tsdiff.tasks.refinement.energy import BasePrior, DenoisingEnergy, Levels, ScoreForce, with_lags
-from tsdiff.windows.conditioning import Conditioning, Conditions, bridge, conditionings
-from tsdiff.windows.entries import Entry
+from tsdiff.windows.conditioning import Windows, bridge, forecast_place
+from tsdiff.windows.series import observed_series
 from tsdiff.windows.short import ShortSeries
 
 
@@ -67,72 +66,57 @@ class Refiner:
             DataError: forecasts and series differ in number, item, start or horizon; a forecast that is not finite;
                 a series that the model cannot forecast; a refinement that leaves single precision.
         """
+        config = self.model.config
         at_once = max(1, self.config.batch_rows // self.config.num_samples)
-        short = ShortSeries(self.model.config)
-        pairs = matched(forecasts, dataset, self.model.config.prediction_length)
+        short = ShortSeries(config)
+        read = (observed_series(e, config, name, config.prediction_length) for name, e in named_entries(dataset))
+        pairs = matched(forecasts, read, config.prediction_length)
         while group := list(islice(pairs, at_once)):
             for base, samples in zip(group, self._refined(group), strict=True):
-                short.see(base.name, np.shape(base.entry["target"])[-1])
-                yield SampleForecast(
-                    samples, start_date=base.start, item_id=base.entry.get("item_id"), info=base.entry.get("info")
-                )
+                short.see(base.series.name, len(base.series))
+                yield as_forecast(base.series, samples)
         short.tell()
 
     def _refined(self, group: list[BaseForecast]) -> np.ndarray:
-        """Samples (items, num_samples, prediction_length), or with channels last where there are several, in the
-        series' units; batch_rows at a time."""
+        """Samples (items, num_samples, prediction_length, channels) in the series' units."""
         settings, config = self.config, self.model.config
-        inputs = conditionings([(base.name, base.entry) for base in group], config, self.model.statistics)
-        starts = np.stack([self._starts(base, window) for base, window in zip(group, inputs, strict=True)])
-        rows = [(item, draw) for item in range(len(group)) for draw in range(settings.num_samples)]
-        out = np.empty((len(group), settings.num_samples, config.prediction_length, config.channels))
-        for first in range(0, len(rows), settings.batch_rows):
-            chunk = rows[first : first + settings.batch_rows]
-            items, draws = (np.array(column) for column in zip(*chunk, strict=True))
-            generators = [
-                make_generator(settings.seed, "refine", f"{group[item].name} {group[item].start}", draw)
-                for item, draw in chunk
-            ]
-            conditions = Conditions.stack(inputs, config, torch.from_numpy(items), self.model.device)
-            windows = self._chains(conditions, starts[items, draws], draws, generators)
-            for (item, draw), row in zip(chunk, windows[:, config.context_length :].cpu().numpy(), strict=True):
-                out[item, draw] = inputs[item].to_series(row)
-        for base, drawn in zip(group, out, strict=True):
-            if not np.isfinite(drawn).all():
-                raise DataError(
-                    f"the refined forecast of series {base.name!r} is not finite: lower step_size or prior_scale, or "
-                    "rescale the series if its values are near the limit of single precision"
-                )
-        return out if config.channels > 1 else out[..., 0]
+        by_quantile = settings.prior == "quantile"
+        paths = np.stack([base_paths(base, settings.num_samples, by_quantile, config.channels) for base in group])
+        keys = [("refine", f"{base.series.name} {base.series.end}") for base in group]
 
-    def _starts(self, base: BaseForecast, window: Conditioning) -> np.ndarray:
-        """Where each sample starts, (num_samples, length, channels), network units: observed values, the base forecast
-        in the horizon, and straight lines over what is missing."""
-        settings, config = self.config, self.model.config
-        paths = base_paths(base, settings.num_samples, settings.prior == "quantile", config.channels)
-        seen = torch.where(window.observed > 0, window.values, math.nan)[:, : config.channels].numpy()
-        starts = np.repeat(seen[None], settings.num_samples, axis=0)
-        starts[:, config.context_length :] = window.to_network(paths)
-        return bridge(starts)[0]
+        def work(rows: Rows) -> np.ndarray:
+            start = self._starts(rows.windows, paths[rows.items, rows.draws])
+            with torch.no_grad():
+                windows = self._run(rows.windows, start, rows.draws, rows.generators(settings.seed, keys))
+            return rows.windows.to_series(windows[:, config.context_length :].cpu().numpy())
 
-    def _chains(
-        self, conditions: Conditions, starts: np.ndarray, draws: np.ndarray, generators: list[torch.Generator]
-    ) -> Tensor:
+        places = [forecast_place(base.series, config) for base in group]
+        drawn = for_each_draw(self.model, places, settings.num_samples, settings.batch_rows, work)
+        refuse_unfinite(
+            drawn,
+            [f"refined forecast of series {base.series.name!r}" for base in group],
+            "lower step_size or prior_scale, or rescale the series if its values are near the limit of single "
+            "precision",
+        )
+        return drawn
+
+    def _starts(self, windows: Windows, paths: np.ndarray) -> Tensor:
+        """Where each sample starts, (rows, length, channels), network units: observed values, the base forecast in the
+        horizon, and straight lines over what is missing."""
+        config = self.model.config
+        seen = torch.where(windows.observed > 0, windows.values, math.nan)[..., : config.channels].cpu().numpy()
+        seen[:, config.context_length :] = windows.to_network(paths)
+        return torch.from_numpy(bridge(seen)[0]).to(windows.values)
+
+    def _run(self, windows: Windows, start: Tensor, draws: np.ndarray, generators: list[torch.Generator]) -> Tensor:
         """Refined windows (rows, length, channels) in network units."""
-        with torch.inference_mode(False), torch.no_grad():  # the energy differentiates, whatever mode the caller is in
-            return self._run(conditions, starts, draws, generators)
-
-    def _run(
-        self, conditions: Conditions, starts: np.ndarray, draws: np.ndarray, generators: list[torch.Generator]
-    ) -> Tensor:
-        settings, config, device = self.config, self.model.config, self.model.device
-        start = torch.from_numpy(starts).to(device)
-        free = 1 - conditions.observed[..., : config.channels]
+        settings, config = self.config, self.model.config
+        free = 1 - windows.observed[..., : config.channels]
         horizon = torch.zeros_like(free)
         horizon[:, config.context_length :] = 1
         levels = torch.from_numpy(quantile_levels(settings.num_samples)[draws]).to(start)
         prior = BasePrior(start, horizon, settings.prior, settings.prior_scale, levels)
-        model_energy = self._model_energy(conditions, free, generators)
+        model_energy = self._model_energy(windows, free, generators)
 
         def potential(x: Tensor) -> Evaluation:
             (bound, force), (distance, pull) = model_energy(x), prior(x)
@@ -155,25 +139,23 @@ class Refiner:
         return x
 
     def _model_energy(
-        self, conditions: Conditions, free: Tensor, generators: list[torch.Generator]
+        self, windows: Windows, free: Tensor, generators: list[torch.Generator]
     ) -> DenoisingEnergy | ScoreForce:
         """−log p_θ of the windows, or its gradient."""
         settings, config, model = self.config, self.model.config, self.model
-        lagged = conditions.values[..., config.channels :]
-        if config.lags:  # missing values of the history, which do not move, are bridged
-            seen = torch.where(conditions.observed > 0, conditions.values, math.nan)[..., config.channels :]
-            lagged = torch.from_numpy(bridge(seen.cpu().numpy())[0]).to(model.device)
-        windows = (lambda x: with_lags(x, lagged, config.lags)) if config.lags else None
+        # Missing values of the history, which do not move, are bridged.
+        lagged = windows.bridged()[..., config.channels :] if config.lags else windows.values[..., config.channels :]
+        whole = (lambda x: with_lags(x, lagged, config.lags)) if config.lags else None
 
         def denoiser(x: Tensor, t: Tensor) -> Tensor:
-            return model(x, t, **conditions.inputs)
+            return model(x, t, **windows.inputs)
 
         if settings.chosen_energy == "denoising":
-            shape = conditions.values.shape
-            return DenoisingEnergy(denoiser, model.sde, self.levels, shape, generators, model.device, windows)
+            shape = windows.values.shape
+            return DenoisingEnergy(denoiser, model.sde, self.levels, shape, generators, model.device, whole)
         carried = 0.0 if settings.method == "most_likely" else min(settings.temperature, 1.0)
-        carries = carried * (free if windows is None else with_lags(free, torch.zeros_like(lagged), config.lags))
-        return ScoreForce(denoiser, model.sde, settings.log_snrs[-1], (1 - carries).sqrt(), generators, windows)
+        carries = carried * (free if whole is None else with_lags(free, torch.zeros_like(lagged), config.lags))
+        return ScoreForce(denoiser, model.sde, settings.log_snrs[-1], (1 - carries).sqrt(), generators, whole)
 
     def _kernel(self, stiffness: float) -> Kernel:
         """The method's kernel, its step size in units of the stiffest direction."""

@@ -13,12 +13,13 @@ from gluonts.model.forecast import Forecast
 from shared.errors import ConfigError, DataError
 from shared.random import make_generator, randn
 from shared.sde import DiscreteVPSDE
+from tsdiff.data.entries import Entry, named_entries
 from tsdiff.evaluation.metrics import Pair, evaluate
 from tsdiff.model.model import TSDiff
 from tsdiff.tasks.refinement.config import ADJUSTED, Energy, RefineConfig
 from tsdiff.tasks.refinement.refiner import Refiner
-from tsdiff.windows.conditioning import Conditions, conditionings
-from tsdiff.windows.entries import Entry
+from tsdiff.windows.conditioning import Windows
+from tsdiff.windows.series import observed_series
 
 
 def representative_log_snr(model: TSDiff, dataset: Iterable[Entry], windows: int = 64, seed: int = 0) -> float:
@@ -36,14 +37,13 @@ def representative_log_snr(model: TSDiff, dataset: Iterable[Entry], windows: int
     Raises:
         DataError: no series.
     """
-    entries = list(islice(dataset, windows))
-    if not entries:
+    config = model.config
+    series = [observed_series(entry, config, name) for name, entry in islice(named_entries(dataset), windows)]
+    if not series:
         raise DataError("there is no series to measure the loss on")
-    named = [(str(entry.get("item_id", place)), entry) for place, entry in enumerate(entries)]
-    firsts = [np.shape(entry["target"])[-1] - model.config.length for entry in entries]
-    inputs = conditionings(named, model.config, model.statistics, firsts)
-    conditions = Conditions.stack(inputs, model.config, device=model.device)
-    noise = randn(conditions.values.shape, make_generator(seed, "representative"), device=model.device)
+    last = Windows.of([(one, len(one) - config.length) for one in series], config, model.statistics)
+    last = last.rows(np.arange(len(last)), model.device)
+    noise = randn(last.values.shape, make_generator(seed, "representative"), device=model.device)
     sde = model.sde
     if isinstance(sde, DiscreteVPSDE):
         times = sde.time_of_step(torch.arange(len(sde))).double()
@@ -52,11 +52,11 @@ def representative_log_snr(model: TSDiff, dataset: Iterable[Entry], windows: int
     losses = []
     for t in times:
         alpha, sigma = float(sde.alpha(t)), float(sde.sigma(t))
-        at = t.to(noise).expand(len(inputs))
+        at = t.to(noise).expand(len(last))
         with torch.no_grad():
-            x0 = model(alpha * conditions.values + sigma * noise, at, **conditions.inputs)
-        error = (alpha / sigma) ** 2 * (conditions.values - x0).square() * conditions.observed
-        losses.append(float(error.sum() / conditions.observed.sum()))
+            x0 = model(alpha * last.values + sigma * noise, at, **last.inputs)
+        error = (alpha / sigma) ** 2 * (last.values - x0).square() * last.observed
+        losses.append(float(error.sum() / last.observed.sum()))
     nearest = int(np.abs(np.array(losses) - np.mean(losses)).argmin())
     return float(sde.log_snr(times[nearest]))
 

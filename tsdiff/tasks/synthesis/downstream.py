@@ -6,6 +6,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,18 +14,11 @@ from gluonts.model.forecast import SampleForecast
 from gluonts.model.predictor import Predictor
 
 from shared.errors import ConfigError, DataError
-from tsdiff.baselines import (
-    BaselineConfig,
-    DeepARConfig,
-    LinearConfig,
-    PatchTSTConfig,
-    TransformerConfig,
-    train_baseline,
-)
-from tsdiff.data.series import Entry
+from tsdiff.baselines import lags_up_to, train_baseline
+from tsdiff.data.entries import Entry
+from tsdiff.data.frequency import normalise_freq, shifted
 from tsdiff.evaluation.metrics import Metrics, Pair, evaluate
 from tsdiff.tasks.synthesis.windows import Windows, context_scales, stack_windows, with_values
-from tsdiff.windows.calendar import shifted
 from tsdiff.windows.scales import context_scale
 
 LINEAR, REAL = "linear", "real"
@@ -107,9 +101,8 @@ def _linear(values: np.ndarray, prediction_length: int, penalty: float = RIDGE_P
     entries = [
         {"item_id": str(k), "start": pd.Period("2001-01-01", freq="D"), "target": v} for k, v in enumerate(values)
     ]
-    settings = LinearConfig(penalty=penalty, windows=len(values), scaling=False)
-    context_length = values.shape[1] - prediction_length
-    return train_baseline("linear", entries, "D", prediction_length, context_length, config=settings)
+    settings: dict[str, Any] = {"penalty": penalty, "windows": len(values), "scaling": False}
+    return train_baseline(LINEAR, entries, "D", prediction_length, values.shape[1] - prediction_length, **settings)
 
 
 def _training_values(
@@ -215,12 +208,12 @@ def train_on_synthetic(
                 "and as long ones, or what is compared is not their quality"
             )
     for model in models:
-        _settings(model, len(real), context_length, prediction_length)  # refuses an unknown one before the work
+        _settings(model, len(real), freq, context_length, prediction_length)  # refuses an unknown one before the work
     rows = []
     for model in models:
         for name, windows in sets.items():
             started = time.perf_counter()
-            settings, seen = _settings(model, len(real), context_length, prediction_length)
+            settings, seen = _settings(model, len(real), freq, context_length, prediction_length)
             trained = train_baseline(
                 model,
                 with_values(windows, values[name], "window"),
@@ -231,7 +224,7 @@ def train_on_synthetic(
                 cpu_minutes=cpu_minutes,
                 max_steps=max_steps,
                 seed=seed,
-                config=settings,
+                **settings,
             )
             seconds = time.perf_counter() - started
             forecaster = ScaledForecaster(trained, context_length)
@@ -240,23 +233,24 @@ def train_on_synthetic(
     return rows
 
 
-def _settings(model: str, windows: int, context_length: int, prediction_length: int) -> tuple[BaselineConfig, int]:
+def _settings(
+    model: str, windows: int, freq: str, context_length: int, prediction_length: int
+) -> tuple[dict[str, Any], int]:
     """A forecaster's settings for scaled windows, and the steps of history it sees besides its lags.
 
     As published: no scaling, for the windows are scaled; no time features, for they are mere sequences; DeepAR and
     the Transformer look back over one horizon, and by their lags no further than a window goes.
     """
-    lags = max(1, context_length - prediction_length)
     short = min(prediction_length, context_length)
     if model == LINEAR:
-        return LinearConfig(penalty=RIDGE_PENALTY, windows=windows, scaling=False), context_length
-    if model == "deepar":
-        return DeepARConfig(scaling=False, time_features=False, max_lag=lags), short
-    if model == "transformer":
-        return TransformerConfig(scaling="none", max_lag=lags), short
+        return {"penalty": RIDGE_PENALTY, "windows": windows, "scaling": False}, context_length
     if model == "patchtst":
-        return PatchTSTConfig(scaling="none"), context_length
-    raise ConfigError(f"model {model!r} is not trained on windows; take some of {', '.join(DOWNSTREAM_MODELS)}")
+        return {"scaling": None}, context_length
+    if model not in DOWNSTREAM_MODELS:
+        raise ConfigError(f"model {model!r} is not trained on windows; take some of {', '.join(DOWNSTREAM_MODELS)}")
+    lags = lags_up_to(normalise_freq(freq), max(1, context_length - prediction_length))
+    without = {"scaling": False, "time_features": []} if model == "deepar" else {"scaling": None}
+    return {**without, "lags_seq": lags}, short
 
 
 def downstream_frame(rows: Sequence[Downstream]) -> pd.DataFrame:

@@ -12,14 +12,16 @@ import torch
 
 from shared.errors import ConfigError, DataError
 from shared.random import derive_seed, make_generator
-from shared.samplers import Method, sample
-from tsdiff.data.series import Entry
+from shared.samplers import Method
+from tsdiff.data.covariates import DYNAMIC
+from tsdiff.data.entries import Entry, Series
+from tsdiff.data.frequency import shifted
 from tsdiff.model.config import TSDiffConfig
 from tsdiff.model.model import TSDiff, call_times
+from tsdiff.sampling.drawing import Rows, for_each_draw
 from tsdiff.tasks.synthesis.windows import SOURCE
-from tsdiff.windows.calendar import shifted
-from tsdiff.windows.conditioning import Conditioning, Conditions, cut, windows_of
-from tsdiff.windows.entries import Series, read_series
+from tsdiff.windows.conditioning import Place, cut
+from tsdiff.windows.series import trainable_series
 
 _TRIES = 10
 
@@ -54,15 +56,6 @@ class SynthesisConfig:
         for name in ("steps", "batch_rows", "pool"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name}={getattr(self, name)}: need at least 1")
-
-
-@dataclass(frozen=True)
-class _Place:
-    """A window of a training series, of which a synthetic one takes scale, time and covariates."""
-
-    series: Series
-    first: int
-    window: Conditioning
 
 
 def synthesize(
@@ -103,12 +96,7 @@ def _pool(series: Iterable[Entry], config: TSDiffConfig, settings: SynthesisConf
     """At most `settings.pool` usable series, each with the same chance (Vitter 1985, algorithm R)."""
     rng = np.random.default_rng(derive_seed(settings.seed, "pool"))
     kept: list[Series] = []
-    seen = 0
-    for place, entry in enumerate(series):
-        found = read_series(entry, config, str(entry.get("item_id", place)))
-        if found.empty:
-            continue
-        seen += 1
+    for seen, found in enumerate(trainable_series(series, config), start=1):
         if len(kept) < settings.pool:
             kept.append(found)
         elif (slot := int(rng.integers(seen))) < settings.pool:
@@ -118,14 +106,14 @@ def _pool(series: Iterable[Entry], config: TSDiffConfig, settings: SynthesisConf
     return kept
 
 
-def _place(pool: list[Series], config: TSDiffConfig, number: int, seed: int) -> tuple[Series, int]:
+def _place(pool: list[Series], config: TSDiffConfig, number: int, seed: int) -> Place:
     """A series, and the first step of a window of it that is not all missing, if twenty tries find one."""
     rng = np.random.default_rng(derive_seed(seed, "place", number))
     for _ in range(_TRIES):
         series = pool[int(rng.integers(len(pool)))]
         free = len(series) - config.length
         first = int(rng.integers(free + 1)) if free >= 0 else free
-        if not np.isnan(cut(series.target, first, config.context_length)).all():
+        if not np.isnan(cut(series.values, first, config.context_length)).all():
             break
     return series, first
 
@@ -134,21 +122,14 @@ def _windows(model: TSDiff, n: int, pool: list[Series], config: SynthesisConfig)
     digits = len(str(n - 1))
     for first in range(0, n, config.batch_rows):
         numbers = range(first, min(first + config.batch_rows, n))
-        found = [_place(pool, model.config, number, config.seed) for number in numbers]
-        windows = windows_of(found, model.config, model.statistics)
-        places = [_Place(series, at, window) for (series, at), window in zip(found, windows, strict=True)]
-        for number, place, drawn in zip(numbers, places, _draw(model, places, numbers, config), strict=True):
-            target = place.window.to_series(drawn).T
-            if not (np.abs(target) <= np.finfo(np.float32).max).all():  # larger ones no reader would take
-                raise DataError(
-                    f"synthetic window {number}, at the scale of series {place.series.name!r} "
-                    f"({place.window.scale.max():.3g}), is not finite; train the model longer, or rescale the series"
-                )
+        places = [_place(pool, model.config, number, config.seed) for number in numbers]
+        for number, place, target in zip(numbers, places, _draw(model, places, numbers, config), strict=True):
+            series, at = place
             yield {
                 "item_id": f"synthetic_{number:0{digits}d}",
-                "start": shifted(place.series.start, place.first),
+                "start": shifted(series.start, at),
                 "target": _shaped(np.maximum(target, 0.0) if config.nonnegative else target),
-                SOURCE: place.series.name,
+                SOURCE: series.name,
                 **_covariates(place, model),
             }
 
@@ -157,33 +138,32 @@ def _shaped(target: np.ndarray) -> np.ndarray:
     return target[0] if len(target) == 1 else target
 
 
-def _covariates(place: _Place, model: TSDiff) -> Entry:
+def _covariates(place: Place, model: TSDiff) -> Entry:
     """What the window was drawn under, as GluonTS names it; before a series' start its features are their mean."""
-    config, found = model.config, {}
-    if config.dynamic_features:
-        rows = cut(place.series.dynamic, place.first, config.length)
+    (series, first), config = place, model.config
+    found: Entry = dict(series.covariates)
+    if DYNAMIC in found:
+        rows = cut(series.dynamic, first, config.length)
         mean = np.array(model.statistics.feature_center[config.static_features :], dtype=np.float32)
-        found["feat_dynamic_real"] = np.where(np.isnan(rows), mean, rows).T
-    if config.static_features:
-        found["feat_static_real"] = place.series.static
-    if config.categories:
-        found["feat_static_cat"] = place.series.categories
+        found[DYNAMIC] = np.where(np.isnan(rows), mean, rows).T
     return found
 
 
-@torch.no_grad()
-def _draw(model: TSDiff, places: list[_Place], numbers: range, config: SynthesisConfig) -> np.ndarray:
-    """Unconditional windows (rows, length, channels), float64, in the network's units."""
-    inputs = Conditions.stack([place.window for place in places], model.config, device=model.device).inputs
-    model.eval()
-    result = sample(
-        lambda x, t: model(x, t, **inputs),
-        model.sde,
-        (len(places), model.config.length, model.config.network_channels),
-        method=config.method,
-        steps=config.steps,
-        schedule=call_times(model.sde, config.steps, config.log_snr_end),
-        generator=[make_generator(config.seed, "sample", number) for number in numbers],
-        device=model.device,
-    )
-    return result.x[..., : model.config.channels].double().cpu().numpy()
+def _draw(model: TSDiff, places: list[Place], numbers: range, config: SynthesisConfig) -> np.ndarray:
+    """Unconditional windows (rows, channels, length) in the units of their places."""
+    times = call_times(model.sde, config.steps, config.log_snr_end)
+
+    @torch.no_grad()
+    def work(rows: Rows) -> np.ndarray:
+        generators = [make_generator(config.seed, "sample", numbers[item]) for item in rows.items]
+        drawn = model.draw(rows.windows.inputs, generators, times, method=config.method).x
+        made = rows.windows.to_series(drawn[..., : model.config.channels].double().cpu().numpy())
+        for item, window, scale in zip(rows.items, made, rows.windows.scale, strict=True):
+            if not (np.abs(window) <= np.finfo(np.float32).max).all():  # larger ones no reader would take
+                raise DataError(
+                    f"synthetic window {numbers[item]}, at the scale of series {places[item][0].name!r} "
+                    f"({scale.max():.3g}), is not finite; train the model longer, or rescale the series"
+                )
+        return made
+
+    return for_each_draw(model.eval(), places, 1, config.batch_rows, work)[:, 0].swapaxes(1, 2)

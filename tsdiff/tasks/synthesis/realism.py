@@ -11,7 +11,7 @@ import pandas as pd
 from scipy import stats
 
 from shared.errors import ConfigError, DataError
-from tsdiff.data.series import counted
+from tsdiff.data.entries import counted
 from tsdiff.tasks.synthesis.discriminator import Classifier, Discrimination, discriminate
 from tsdiff.tasks.synthesis.statistics import autocorrelation, power_spectrum
 from tsdiff.tasks.synthesis.windows import Windows, WindowSet, stack_windows

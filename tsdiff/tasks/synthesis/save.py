@@ -20,8 +20,8 @@ from gluonts.dataset.jsonl import encode_json
 
 from shared.errors import ConfigError, DataError
 from shared.files.io import UNENCODABLE, atomic_folder, atomic_path
+from tsdiff.data.entries import Entry
 from tsdiff.data.frequency import quiet
-from tsdiff.data.series import Entry
 from tsdiff.data.timestamps import Stamp, to_timestamps
 
 _CHUNK = 256

@@ -9,7 +9,7 @@ from scipy import fft
 
 from shared.errors import DataError
 from shared.random import derive_seed
-from tsdiff.data.series import Entry
+from tsdiff.data.entries import Entry
 from tsdiff.tasks.synthesis.windows import context_scales, stack_windows, with_values
 
 

@@ -10,8 +10,8 @@ import numpy as np
 
 from shared.errors import ConfigError, DataError
 from shared.random import derive_seed
-from tsdiff.data.series import Entry
-from tsdiff.windows.calendar import shifted
+from tsdiff.data.entries import Entry
+from tsdiff.data.frequency import shifted
 
 SOURCE = "source"
 """Field of an entry that names the series it was cut from or took its scale from."""
