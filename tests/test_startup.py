@@ -53,7 +53,7 @@ def test_a_package_alone_loads_nothing_and_knows_its_version(package: str) -> No
         "from tsdiff import TSDiffPredictor, TSDiffEstimator, TSDiff, Sampling, TSDiffConfig, import_checkpoint",
         "from speech import Enhancer, SpeechModel, SpeechConfig, import_checkpoint",
         "import shared.samplers, shared.sde, shared.likelihood, shared.objectives",
-        "import tsdiff.evaluation.metrics, tsdiff.ensemble, tsdiff.experiment.tuning",
+        "import tsdiff.evaluation.metrics, tsdiff.ensemble, tsdiff.evaluation.tuning",
     ],
 )
 def test_what_users_import_loads_torch_and_nothing_of_use_later(code: str) -> None:

@@ -27,6 +27,7 @@ for line in sys.stdin:
         os.environ["COLUMNS"] = "200"
         code = 1
         try:
+            sys.path.insert(0, os.path.dirname(os.path.abspath(recipe)))  # as `python recipe` does
             runpy.run_path(recipe, run_name="__main__")
             code = 0
         except SystemExit as stop:

@@ -93,8 +93,8 @@ def _metrics(
     prevalence = float(label.mean()) if label.size else math.nan
     auroc = auprc = math.nan
     if label.any() and not label.all():
-        scores = needed("sklearn.metrics", "metrics", "the evaluation of a detector")
-        auroc, auprc = float(scores.roc_auc_score(label, value)), float(scores.average_precision_score(label, value))
+        ranking = needed("sklearn.metrics", "metrics", "the evaluation of a detector")
+        auroc, auprc = float(ranking.roc_auc_score(label, value)), float(ranking.average_precision_score(label, value))
     if thresholds is None:
         return DetectionMetrics(auroc, auprc, prevalence)
     over = np.concatenate(above)
