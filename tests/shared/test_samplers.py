@@ -140,7 +140,8 @@ def test_gaussian_data_are_reached_from_the_prior(name: str, sde: SDE, options: 
     not quite the forward process' own end; correctors forget that)."""
     data, count = gaussian(name), 5_000
     x, y = prior(data, count)
-    times = time_grid(sde, 40 if options["method"] in ("ode2", "ode3", "sde2", "sde3", "heun", "rk45") else 150)
+    steps = {"euler": 250, "ode1": 150, "sde1": 150, "pc": 150}.get(options["method"], 40)
+    times = time_grid(sde, steps)
     options = {**({"snr": 0.1} if options["method"] == "pc" else {}), **options}
     result = sample(
         data.denoiser,
