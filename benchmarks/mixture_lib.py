@@ -1,8 +1,8 @@
 """A mixture of Gaussians in the plane, learned by a small network through any objective, prediction and process.
 
-Shared by `tests/shared/test_learning.py` and `benchmarks/mixture.py`. The data have three modes. The processes that
-lead to an anchor get one that tells something of the mode, y = 0.6·centre + noise, and are judged on the joint
-distribution of (x, y): ignoring y, or trusting it too much, shows.
+Shared by `tests/shared/training/test_learning.py` and `benchmarks/mixture.py`. The data have three modes. The
+processes that lead to an anchor get one that tells something of the mode, y = 0.6·centre + noise, and are judged on
+the joint distribution of (x, y): ignoring y, or trusting it too much, shows.
 """
 
 from __future__ import annotations

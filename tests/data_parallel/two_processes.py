@@ -102,7 +102,7 @@ def _forecaster(folder: Path) -> dict[str, Any]:
 def _enhancer(folder: Path) -> dict[str, Any]:
     from shared.experiment import HardwareSettings
     from speech.training.fit import train
-    from tests.speech.test_speech_training import Sounds, experiment, sound
+    from tests.speech.training.test_speech_training import Sounds, experiment, sound
 
     recordings = [("recording", *sound(np.random.default_rng(9), 2000))]
     made = replace(experiment(4), hardware=HardwareSettings("cpu", 2, "ddp"))

@@ -1,7 +1,7 @@
 """Published checkpoints, imported: the network, the model's call, and the samplers through the enhancer.
 
-`tests/speech/test_speech_importing.py` and `tests/tsdiff/test_parity.py` hold the same imports to what the published
-codes give; here is what these tests leave out.
+`tests/speech/importing/test_speech_importing.py` and `tests/tsdiff/importing/test_parity.py` hold the same imports to
+what the published codes give; here is what these tests leave out.
 """
 
 from __future__ import annotations

@@ -1,0 +1,339 @@
+"""One call for every source: tables long and wide, files, folders, named sets, GluonTS data sets; covariates kept."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from gluonts.dataset.pandas import PandasDataset
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pyarrow import ipc
+
+from shared.errors import ConfigError, DataError
+from tests.tsdiff.data.test_data_sets import needs_shared, write_folder
+from tests.tsdiff.data.test_store import assert_equal
+from tsdiff.data import SeriesStore, load_dataset, load_folder, series_from_gluonts, stream_folder
+from tsdiff.data.benchmarks import PAPER_SETS, load_paper_set, paper_set
+from tsdiff.data.covariates import Layout
+from tsdiff.data.frequency import quiet
+from tsdiff.data.load import load_named
+
+DAYS = pd.date_range("2024-01-01", periods=8, freq="D")
+
+
+def long_table() -> pd.DataFrame:
+    """Two shops, six days of sales and prices, two more of prices alone."""
+    rows = []
+    for shop, city, size in (("b", "Oslo", 2.5), ("a", "Rome", 4.0)):
+        for day, stamp in enumerate(DAYS):
+            sold = float(day + (10 if shop == "a" else 0)) if day < 6 else np.nan
+            rows.append((shop, stamp, sold, 2 * sold, 100.0 + day, city, size, shop == "a"))
+    names = ["item_id", "timestamp", "sales", "returns", "price", "city", "size", "open"]
+    return pd.DataFrame(rows, columns=names)
+
+
+def assert_same(left: Any, right: Any) -> None:
+    assert len(left) == len(right)
+    for one, other in zip(left, right, strict=True):
+        assert_equal(one, other)
+
+
+# --- tables ------------------------------------------------------------------------------------------------
+
+
+def test_a_long_table_keeps_its_covariates():
+    series = load_dataset(long_table(), target="sales", dynamic=["price"], static=["city", "size", "open"])
+    assert [entry["item_id"] for entry in series] == ["a", "b"]
+    assert series.vocabulary == {"city": ("Oslo", "Rome"), "open": ("False", "True")}
+    assert series.cardinalities == (2, 2)
+    assert series.layout == Layout(channels=0, dynamic=1, categories=2, reals=1)
+    a, b = series
+    np.testing.assert_array_equal(a["target"], np.arange(6) + 10)
+    np.testing.assert_array_equal(a["feat_dynamic_real"], [np.arange(8) + 100])  # known two days further
+    assert a["feat_static_cat"].tolist() == [1, 1]
+    assert b["feat_static_cat"].tolist() == [0, 0]
+    assert a["feat_static_real"].tolist() == [4.0]
+
+
+def test_columns_of_targets_make_channels():
+    both = load_dataset(long_table(), target=["sales", "returns"], dynamic=["price"])
+    np.testing.assert_array_equal(both[1]["target"], [np.arange(6), 2 * np.arange(6)])
+    one = load_dataset(long_table(), target=["sales"])
+    assert one[0]["target"].shape == (1, 8)
+    assert np.isnan(one[0]["target"][0, 6:]).all()  # without features to tell the future, they are missing
+
+
+def test_gaps_and_missing_features_are_repaired_and_noted():
+    table = long_table().drop(index=[3])  # a day of shop b
+    table.loc[(table["item_id"] == "a") & (table["timestamp"] == DAYS[2]), "price"] = np.nan
+    series = load_dataset(table, target="sales", dynamic=["price"])
+    assert np.flatnonzero(np.isnan(series[1]["target"])).tolist() == [3]
+    assert series[1]["feat_dynamic_real"][0].tolist() == [100, 101, 102, 102, 104, 105, 106, 107]
+    assert series[0]["feat_dynamic_real"][0].tolist() == [100, 101, 101, 103, 104, 105, 106, 107]
+    assert sum("1 missing values of feat_dynamic_real take the value before" in note for note in series.notes) == 2
+
+
+def test_a_vocabulary_codes_another_table_alike():
+    first = load_dataset(long_table(), target="sales", static=["city"])
+    rome = long_table().query("city == 'Rome'")
+    assert load_dataset(rome, target="sales", static=["city"])[0]["feat_static_cat"].tolist() == [0]
+    again = load_dataset(rome, target="sales", static=["city"], vocabulary=first.vocabulary)
+    assert again[0]["feat_static_cat"].tolist() == [1]
+    assert again.vocabulary == first.vocabulary
+    with pytest.raises(DataError, match="'city' holds 'Bern', which is not among the known Oslo, Rome"):
+        load_dataset(rome.assign(city="Bern"), target="sales", static=["city"], vocabulary=first.vocabulary)
+    codes = load_dataset(long_table(), target="sales", static=["size"], vocabulary={"size": ["2.5", "4.0"]})
+    assert codes.cardinalities == (2,)  # numbers that the vocabulary names are categories
+
+
+@pytest.mark.parametrize(
+    ("change", "options", "message"),
+    [
+        ({}, {"static": ["town"]}, "no column 'town'"),
+        ({"city": [None] + ["x"] * 15}, {"static": ["city"]}, "'city' is missing in row 0"),
+        ({"city": ["x", "y"] * 8}, {"static": ["city"]}, "'city' changes within series 'a', from 'x' to 'y'"),
+        ({"city": ["y", "x"] * 8}, {"static": ["city"]}, "'city' changes within series 'a', from 'y' to 'x'"),
+        ({"size": np.inf}, {"static": ["size"]}, "'size' holds infinities"),
+        ({"price": np.nan}, {"dynamic": ["price"]}, "'a': row 0 of feat_dynamic_real holds no value"),
+        ({"price": "dear"}, {"dynamic": ["price"]}, "'price' is not numeric"),
+    ],
+)
+def test_covariates_that_cannot_be_used_are_named(change, options, message):
+    with pytest.raises(DataError, match=message):
+        load_dataset(long_table().assign(**change), target="sales", **options)
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    columns=st.integers(1, 4),
+    length=st.integers(3, 12),
+    as_index=st.booleans(),
+    periods=st.booleans(),
+    seed=st.integers(0, 10_000),
+)
+def test_wide_and_long_tables_are_the_same_series(columns, length, as_index, periods, seed):
+    rng = np.random.default_rng(seed)
+    values = rng.normal(size=(length, columns))
+    values[1:][rng.random((length - 1, columns)) < 0.2] = np.nan
+    index = pd.period_range("2024-01", periods=length, freq="M")
+    stamps = index if periods else index.to_timestamp()
+    wide = pd.DataFrame(values, index=stamps, columns=[f"c{i}" for i in range(columns)])
+    long = pd.DataFrame(
+        {"item_id": np.repeat(wide.columns, length), "timestamp": np.tile(stamps, columns), "target": values.T.ravel()}
+    )
+    shown = wide if as_index else wide.rename_axis("when").reset_index()
+    options = {} if as_index else {"timestamp": "when"}
+    for layout in ("auto", "wide"):
+        assert_same(load_dataset(shown, freq="M", layout=layout, **options), load_dataset(long, freq="M"))
+
+
+def test_series_of_a_wide_table_are_named_by_its_columns():
+    wide = pd.DataFrame({10: np.arange(8.0), 2: np.ones(8)}, index=DAYS)
+    series = load_dataset(wide)
+    assert [entry["item_id"] for entry in series] == ["2", "10"]
+    assert series.origin.labels.tolist() == [2, 10]
+    dated = wide.set_axis([pd.Timestamp("2024-01-02"), pd.Timestamp("2023-01-02")], axis=1)
+    assert load_dataset(dated).origin.labels.tolist() == ["2023-01-02 00:00:00", "2024-01-02 00:00:00"]
+
+
+def test_a_series_of_a_wide_table_begins_with_its_first_value():
+    wide = pd.DataFrame({"date": DAYS, "old": np.arange(8.0), "new": [np.nan] * 3 + [5.0, np.nan, 6.0, 7.0, np.nan]})
+    old, new = sorted(load_dataset(wide), key=lambda entry: -len(entry["target"]))
+    assert len(old["target"]) == 8
+    assert new["start"] == pd.Period(DAYS[3], "D")
+    np.testing.assert_array_equal(new["target"], np.array([5, np.nan, 6, 7, np.nan], dtype=np.float32))
+
+
+@pytest.mark.parametrize(
+    ("table", "options", "message"),
+    [
+        (pd.DataFrame({"date": DAYS}), {"layout": "wide"}, "no column besides 'date'"),
+        (pd.DataFrame({"date": DAYS, "x": "a"}), {"layout": "wide"}, "'x' is not numeric"),
+        (pd.DataFrame({"date": DAYS, "x": "a"}), {}, "no column 'target'"),
+        (pd.DataFrame({"x": np.arange(8.0)}), {"layout": "wide"}, "no column of timestamps"),
+        (pd.DataFrame([[1, 2]] * 8, columns=["x", "x"], index=DAYS), {}, "more than one column 'x'"),
+        (pd.DataFrame({"date": [*DAYS[:4]] * 2, "shop": 1.0, "x": 2.0}), {}, "more than once"),
+    ],
+)
+def test_wide_tables_that_cannot_be_used_are_refused(table, options, message):
+    with pytest.raises(DataError, match=message):
+        load_dataset(table, **options)
+
+
+def test_options_that_do_not_fit_are_refused():
+    with pytest.raises(ConfigError, match="layout='tall'"):
+        load_dataset(long_table(), layout="tall")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="need layout='long'"):
+        load_dataset(long_table(), layout="wide", static=["city"])
+    with pytest.raises(ConfigError, match="names no column"):
+        load_dataset(long_table(), target=[])
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".csv.gz", ".parquet", ".feather", ".arrow"])
+def test_every_kind_of_file_gives_the_same_series(tmp_path: Path, suffix: str):
+    table, path = long_table(), tmp_path / f"table{suffix}"
+    if suffix == ".parquet":
+        table.to_parquet(path)
+    elif suffix == ".feather":
+        table.to_feather(path)
+    elif suffix == ".arrow":  # the streaming format; Feather is the file format
+        arrow = pa.Table.from_pandas(table)
+        with ipc.new_stream(path, arrow.schema) as writer:
+            writer.write_table(arrow)
+    else:
+        table.to_csv(path, index=False)
+    options: dict[str, Any] = {"target": "sales", "dynamic": ["price"], "static": ["city", "size"]}
+    assert_same(load_dataset(path, **options), load_dataset(table, **options))
+    path.write_bytes(b"\x00" * 20)
+    with pytest.raises(DataError, match=r"cannot be read as a table|no rows|no column"):
+        load_dataset(path, **options)
+
+
+# --- GluonTS -----------------------------------------------------------------------------------------------
+
+
+def test_a_pandas_dataset_comes_with_its_features():
+    table = long_table().query("timestamp < '2024-01-07'")
+    static = table.groupby("item_id")[["city", "size"]].first().astype({"city": "category"})
+    made = PandasDataset.from_long_dataframe(
+        table[["item_id", "timestamp", "sales", "price"]], target="sales", item_id="item_id", timestamp="timestamp",
+        freq="D", feat_dynamic_real=["price"], static_features=static,
+    )  # fmt: skip
+    ours = load_dataset(table, target="sales", dynamic=["price"], static=["city", "size"])
+    assert_same(load_dataset(made), ours)
+
+
+def test_multivariate_targets_and_their_notes():
+    start = pd.Period("2024-01-01", "h")
+    target = np.array([[1.0, np.inf, 3.0], [5.0, 5.0, 5.0], [np.nan] * 3])
+    series = load_dataset([{"item_id": "m", "start": start, "target": target}])
+    assert series[0]["target"].shape == (3, 3)
+    assert np.isnan(series[0]["target"][0, 1])
+    text = " ".join(series.notes)
+    assert "1 infinity" in text
+    assert "channel 1 of series 'm' is constant (5)" in text
+    assert "channel 2 of series 'm' holds no observed value" in text
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"feat_dynamic_real": np.zeros(5)}, r"shape \(5,\); it must be \(features, steps\)"),
+        ({"feat_dynamic_real": np.zeros((2, 4))}, r"shape \(2, 4\), which is not .* 5 steps or more$"),
+        ({"feat_dynamic_real": np.zeros((5, 2))}, "it looks transposed"),
+        ({"feat_dynamic_real": [["x"] * 5]}, "feat_dynamic_real is not numeric"),
+        ({"feat_static_cat": [1.5]}, "give whole numbers from 0"),
+        ({"feat_static_cat": [-1]}, "give whole numbers from 0"),
+        ({"feat_static_real": [np.nan]}, "give finite numbers"),
+        ({"feat_static_real": [1e300]}, "too large for single precision"),
+    ],
+)
+def test_covariates_of_entries_are_checked(fields, message):
+    entry = {"item_id": "x", "start": pd.Period("2024-01-01", "h"), "target": np.ones(5), **fields}
+    with pytest.raises(DataError, match=f"'x'.*{message}"):
+        series_from_gluonts([entry])
+
+
+# --- folders and names -------------------------------------------------------------------------------------
+
+
+def lines(count: int = 4) -> list[dict[str, Any]]:
+    return [{"item_id": f"s{i}", "start": "2024-01-01", "target": list(range(i, i + 9))} for i in range(count)]
+
+
+def test_a_folder_streams_the_series_it_loads(tmp_path: Path):
+    folder = write_folder(tmp_path / "set", [*lines(), {"item_id": "void", "start": "2024-01-01", "target": []}])
+    loaded, stream = load_folder(folder), stream_folder(folder)
+    assert (stream.freq, stream.prediction_length) == (loaded.freq, loaded.prediction_length) == ("h", 2)
+    assert len(stream.train) == 4
+    for _ in range(2):
+        assert_same(list(stream.train), loaded.train)
+        assert stream.train.skipped == loaded.train.skipped == {"void": "0 values, fewer than the 1 needed"}
+    with SeriesStore.of(stream.train, spool_above=0) as store:
+        assert_same(store, loaded.train)
+    assert_same(load_dataset(folder), loaded.train)
+    assert loaded.test is not None
+    assert_same(load_dataset(folder, part="test"), loaded.test)
+    with pytest.raises(ConfigError, match="has frequency 'h', not 'D'"):
+        load_dataset(folder, freq="D")
+
+
+def test_a_folder_may_hold_multivariate_series_with_features(tmp_path: Path):
+    target = [[1.0, None, 3.0], [4.0, "NaN", 6.0]]
+    line = {"item_id": "m", "start": "2024-01-01", "target": target, "feat_dynamic_real": [[1, 2, 3, 4]]}
+    entry = load_folder(write_folder(tmp_path / "set", [{**line, "feat_static_cat": [1]}])).train[0]
+    np.testing.assert_array_equal(entry["target"], np.array([[1, np.nan, 3], [4, np.nan, 6]], dtype=np.float32))
+    np.testing.assert_array_equal(entry["feat_dynamic_real"], [[1, 2, 3, 4]])
+    assert entry["feat_static_cat"].tolist() == [1]
+
+
+def test_a_stream_names_the_series_that_is_wrong_when_it_comes_to_it(tmp_path: Path):
+    folder = write_folder(tmp_path / "set", [*lines(2), {"item_id": "bad", "start": "2024-01-01", "target": [[[1]]]}])
+    seen = []
+    with pytest.raises(DataError, match=r"train: series 'bad': its target has shape \(1, 1, 1\)"):
+        seen.extend(entry["item_id"] for entry in stream_folder(folder).train)
+    assert seen == ["s0", "s1"]
+
+
+def test_named_sets_come_from_the_folder_given(tmp_path: Path):
+    folder = write_folder(tmp_path / "m4_hourly", lines())
+    assert_same(load_dataset("m4_hourly", folder=tmp_path), load_folder(folder).train)
+    with pytest.raises(DataError, match="'m4_secondly' is no file, no folder and no set that GluonTS knows"):
+        load_dataset("m4_secondly", folder=tmp_path)
+    with pytest.raises(DataError, match=r"nowhere\.csv: no such file"):
+        load_dataset("nowhere.csv")
+
+
+def test_without_a_network_the_remedy_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError("Network is unreachable")
+
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    monkeypatch.setattr(socket, "create_connection", refuse)
+    with pytest.raises(DataError, match=r"solar_nips cannot be downloaded .*give --folder DIR .* holds solar_nips/"):
+        load_dataset("solar_nips")
+    assert list((tmp_path / ".gluonts" / "datasets").iterdir()) == []  # nothing half-made is left
+
+
+def test_a_named_set_is_kept_for_the_next_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    first = load_named("constant")  # the one set that GluonTS makes up, so that no network is needed
+    kept = tmp_path / ".gluonts" / "datasets" / "constant"
+    before = {path: path.stat().st_mtime_ns for path in kept.rglob("*")}
+    assert_same(load_dataset("constant"), first.train)
+    assert {path: path.stat().st_mtime_ns for path in kept.rglob("*")} == before
+
+
+def test_the_papers_sets_are_those_of_its_table():
+    assert len(PAPER_SETS) == 8
+    for name, found in PAPER_SETS.items():
+        assert found.name == name
+        assert (found.freq == "h") == (found.prediction_length in (24, 48))
+        assert found.context_length + found.prediction_length in (360, 390)
+    with pytest.raises(ConfigError, match="no set 'm5'; there are solar_nips"):
+        paper_set("m5")
+
+
+def test_another_version_of_a_set_is_refused(tmp_path: Path):
+    write_folder(tmp_path / "m4_hourly", lines())
+    with pytest.raises(DataError, match="forecasts 2 steps of 'h', the paper's set 48 of 'h'"):
+        load_paper_set("m4_hourly", tmp_path)
+
+
+@needs_shared
+@pytest.mark.parametrize(("name", "windows"), [("m4_hourly", 414), ("exchange_rate_nips", 40)])
+def test_the_papers_sets_load_from_a_folder(shared_data: Path, name: str, windows: int):
+    data = load_paper_set(name, shared_data / "series")
+    found = paper_set(name)
+    assert len(data.test) == windows == len(data.train) * found.windows
+    with quiet():
+        past, label = next(iter(data.test))
+    assert label["target"].shape == (found.prediction_length,)
+    np.testing.assert_array_equal(past["target"], data.train[0]["target"][: len(past["target"])])

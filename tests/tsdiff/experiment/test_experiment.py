@@ -1,0 +1,210 @@
+"""Experiments as YAML: read, changed, written; their data; the recipes that run them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from shared.errors import ConfigError
+from shared.experiment import HARDWARE
+from tests.tsdiff.data.test_data_sets import ROOT, needs_shared
+from tsdiff.commands import application
+from tsdiff.data.benchmarks import PAPER_SETS
+from tsdiff.data.frequency import quiet
+from tsdiff.experiment.experiment import (
+    DataSettings,
+    Experiment,
+    ModelSettings,
+    load_experiment_data,
+    read_experiment,
+    write_experiment,
+)
+from tsdiff.experiment.presets import PRESETS
+from tsdiff.importing import PUBLISHED_LAGS
+from tsdiff.model.backbones import S4Config, S4DConfig
+from tsdiff.predictor import TSDiffPredictor
+
+CONFIGS = ROOT / "recipes" / "configs"
+TINY = [
+    "training.max_steps=20", "samples=4", "tuning.steps=[2]", "tuning.scales=[1.0]", "sampling.steps=2",
+    "model.backbone={kind: s4d, patch: 4, width: 8, blocks: 1, state: 4}", "model.context_length=24",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("changes", [[], TINY, ["model.backbone={kind: s4}", "model.lags=published", "seeds=[1, 2]"]])
+def test_yaml_gives_an_experiment_back(tmp_path: Path, changes: list[str]):
+    made = read_experiment(None, changes)
+    (tmp_path / "e.yaml").write_text(write_experiment(made))
+    assert read_experiment(tmp_path / "e.yaml") == made
+
+
+def test_what_comes_later_wins(tmp_path: Path):
+    path = tmp_path / "e.yaml"
+    path.write_text("preset: exchange_rate_nips\ndata: {name: x}\ntraining: {max_steps: 11, learning_rate: 0.5}\n")
+    made = read_experiment(path, ["training.max_steps=12", "hardware.threads=2"], "gpu")
+    assert made.model.scaling == PRESETS["exchange_rate_nips"].scaling  # of the preset
+    assert made.training.learning_rate == 0.5  # of the file, over the preset
+    assert made.training.precision == "bf16-mixed"  # of the hardware
+    assert made.training.max_steps == 12  # of the change
+    assert (made.hardware.device, made.hardware.threads) == ("cuda", 2)
+    assert read_experiment(path, ["preset=pjm_hourly"]).model.scaling == PRESETS["pjm_hourly"].scaling
+    path.write_text("model: {backbone: {kind: s4, width: 8}}")
+    assert read_experiment(path, ["model.backbone={kind: s4d, patch: 3}"]).model.backbone == S4DConfig(patch=3)
+    assert read_experiment(path, ["model.backbone.blocks=2"]).model.backbone == S4Config(width=8, blocks=2)
+
+
+@pytest.mark.parametrize(
+    ("text", "changes", "message"),
+    [
+        ("training: {max_step: 3}", [], r"e\.yaml: training\.max_step: Unexpected keyword"),
+        ("", ["training.max_steps=many"], r"training\.max_steps: Input should be a valid integer"),
+        ("", ["sampling.scale=-1"], r"sampling: .*scale=-1"),
+        ("", ["seeds=[1, 1]"], r"seeds=\(1, 1\)"),
+        ("", ["samples=0"], "samples=0"),
+        ("", ["training"], "write it as section.name=value"),
+        ("", ["training.max_steps=[1"], "is not valid YAML"),
+        ("preset: m5", [], "preset: 'm5' is not one of"),
+        ("- 1", [], "does not hold settings by name"),
+        ("a: [", [], "is not valid YAML"),
+    ],
+)
+def test_settings_that_do_not_fit_are_named(tmp_path: Path, text: str, changes: list[str], message: str):
+    (tmp_path / "e.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        read_experiment(tmp_path / "e.yaml", changes)
+
+
+@pytest.mark.parametrize("hardware", [None, *HARDWARE])
+def test_there_are_configs_for_every_set_of_the_paper(hardware):
+    assert {path.stem for path in CONFIGS.glob("*.yaml")} == set(PAPER_SETS)
+    for name, known in PAPER_SETS.items():
+        ours, published = (read_experiment(CONFIGS / at / f"{name}.yaml", [], hardware) for at in ("", "published"))
+        assert ours.data.name == published.data.name == name
+        assert ours.data.validation_windows == known.windows
+        assert published.model.context_length == known.context_length
+        assert published.model.backbone == S4Config(input_skip=known.input_skip)
+        assert published.model.lags == ("published" if known.lags else ())
+        assert (published.sampling.scale, published.sampling.guidance) == (known.guidance_scale, "quantile")
+        assert published.training.max_steps == 1000 * 128
+        if known.lags:
+            assert known.freq in PUBLISHED_LAGS
+
+
+@needs_shared
+@pytest.mark.parametrize("name", ["m4_hourly", "exchange_rate_nips"])
+def test_data_of_a_known_set_never_mix_test_and_training(shared_data: Path, name: str):
+    known = PAPER_SETS[name]
+    settings = DataSettings(name, str(shared_data / "series"), validation_windows=2)
+    data = load_experiment_data(settings)
+    assert data.prediction_length == known.prediction_length
+    assert data.split.validation is not None
+    with quiet():
+        past = next(iter(data.split.test.input))
+        before, after = next(iter(data.split.validation))
+    whole = data.series[0]["target"]
+    np.testing.assert_array_equal(past["target"][: len(whole)], whole)
+    trained = data.split.train[0]["target"]
+    assert len(trained) == len(whole) - 2 * known.prediction_length
+    np.testing.assert_array_equal(before["target"], trained)
+    np.testing.assert_array_equal(after["target"], whole[len(trained) : len(trained) + known.prediction_length])
+    estimator = read_experiment(CONFIGS / "published" / f"{name}.yaml").estimator(data, 3)
+    assert estimator.config.lags == (PUBLISHED_LAGS[known.freq] if known.lags else ())
+    assert estimator.training.seed == estimator.sampling.seed == 3
+    with pytest.raises(ConfigError, match="leave out"):
+        load_experiment_data(DataSettings(name, str(shared_data / "series"), prediction_length=7))
+
+
+def test_a_table_needs_its_horizon(tmp_path: Path):
+    path = tmp_path / "t.csv"
+    pd.DataFrame({"date": pd.date_range("2024", periods=40), "x": 1.0}).to_csv(path, index=False)
+    with pytest.raises(ConfigError, match=r"data\.prediction_length is needed for"):
+        load_experiment_data(DataSettings(str(path)))
+    data = load_experiment_data(DataSettings(str(path), prediction_length=4, test_windows=2, validation_windows=1))
+    assert [len(part[0]["target"]) for part in (data.split.train, data.series)] == [28, 32]
+    with pytest.raises(ConfigError, match="there are none for frequency 'M'"):
+        Experiment(model=ModelSettings(lags="published")).estimator(
+            load_experiment_data(DataSettings(str(_monthly(tmp_path)), prediction_length=4)), 0
+        )
+
+
+def _monthly(folder: Path) -> Path:
+    path = folder / "m.csv"
+    pd.DataFrame({"date": pd.date_range("2004", periods=40, freq="MS"), "x": 1.0}).to_csv(path, index=False)
+    return path
+
+
+def run_recipe(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, str(ROOT / "recipes" / name), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=280, env=environment, check=False)
+
+
+def sets(changes: list[str]) -> list[str]:
+    return [part for change in changes for part in ("--set", change)]
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two noisy sines, wide."""
+    path = tmp_path_factory.mktemp("data") / "sines.csv"
+    rng, t = np.random.default_rng(0), np.arange(300)
+    waves = {
+        name: 5 + np.sin(2 * np.pi * t / period) + 0.1 * rng.normal(size=300) for name, period in (("a", 8), ("b", 6))
+    }
+    pd.DataFrame({"time": pd.date_range("2024-01-01", periods=300, freq="h"), **waves}).to_csv(path, index=False)
+    return path
+
+
+def test_train_then_evaluate(tmp_path: Path, table: Path):
+    data = [f"data.name={table}", "data.prediction_length=8", "data.test_windows=2", "preset=null"]
+    options = sets([*data, *TINY])
+    made = run_recipe("train_tsdiff.py", *options, "--seed", "0", "--seed", "1", "--output", str(tmp_path / "train"))
+    assert made.returncode == 0, made.stdout + made.stderr
+    metrics = json.loads((tmp_path / "train" / "metrics.json").read_text())
+    assert metrics["methods"]["TSDiff"]["seeds"] == 2
+    assert metrics["methods"]["TSDiff"]["crps"]["std"] > 0
+    rows = pd.read_csv(tmp_path / "train" / "results.csv")
+    assert rows["crps"].notna().all()
+    assert rows["method"].tolist()[:2] == ["TSDiff", "TSDiff"]
+    for name in ("results.md", "experiment.yaml", "forecasts.png", "seed-0/model/config.json", "seed-1/tuning.md"):
+        assert (tmp_path / "train" / name).stat().st_size > 0
+    predictor = TSDiffPredictor.from_pretrained(tmp_path / "train" / "seed-1" / "model")
+    assert predictor.sampling.steps == 2
+
+    models = [str(tmp_path / "train" / f"seed-{seed}" / "model") for seed in (0, 1)]
+    config = str(tmp_path / "train" / "experiment.yaml")
+    arguments = [
+        "evaluate",
+        "--config",
+        config,
+        "--model",
+        models[0],
+        "--seed",
+        "0",
+        "--output",
+        str(tmp_path / "again"),
+    ]
+    again = CliRunner().invoke(application(), arguments)
+    assert again.exit_code == 0, again.output
+    scores = pd.read_csv(tmp_path / "again" / "results.csv")
+    assert scores["crps"][0] == pytest.approx(rows["crps"][0], rel=1e-5)  # the tuned sampling was saved with the model
+    both = CliRunner().invoke(application(), [*arguments, "--guidance", "mse", "--guidance", "quantile"])
+    assert both.exit_code == 0, both.output
+    assert pd.read_csv(tmp_path / "again" / "results.csv")["method"].tolist()[:2] == ["TSDiff, mse", "TSDiff, quantile"]
+    wrong = CliRunner().invoke(application(), [*arguments, "--set", "data.prediction_length=4"])
+    assert isinstance(wrong.exception, ConfigError)
+    assert "its horizon is 8, that of the data 4" in str(wrong.exception)
+
+
+def test_a_set_that_cannot_be_had_is_told(tmp_path: Path):
+    options = sets(["data.name=m4_secondly", "data.prediction_length=4"])
+    made = CliRunner().invoke(application(), ["train", *options, "--output", str(tmp_path)])
+    assert "'m4_secondly' is no file, no folder and no set that GluonTS knows" in str(made.exception)

@@ -1,0 +1,278 @@
+"""The model on disk, whole or damaged, and what it gives: noise, data, unconditional windows."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from shared.errors import CheckpointError, ConfigError
+from shared.files.checkpoint import CONFIG, WEIGHTS, save_checkpoint
+from shared.predictions import PathPoint
+from shared.sde import VPSDE
+from tsdiff import TSDiff, TSDiffConfig, TSDiffPredictor
+from tsdiff.model.backbones import S4DConfig
+from tsdiff.model.model import FORMAT, VERSION
+from tsdiff.windows.calendar import calendar_features
+from tsdiff.windows.config import ANY_FREQ
+from tsdiff.windows.scales import Statistics
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def tiny_config(**changes: Any) -> TSDiffConfig:
+    return TSDiffConfig("h", 8, 16, backbone=S4DConfig(patch=4, width=8, blocks=2, state=2), **changes)
+
+
+def tiny_model(seed: int = 0, **changes: Any) -> TSDiff:
+    """With weights that all matter."""
+    torch.manual_seed(seed)
+    model = TSDiff(tiny_config(**changes), Statistics(0.9, 0.4, 3.0))
+    torch.nn.init.normal_(model.denoiser.network.backbone.output.weight, std=0.3)
+    return model.eval()
+
+
+def answer(model: TSDiff) -> torch.Tensor:
+    with torch.no_grad():
+        x = torch.linspace(-2, 2, 48).reshape(2, 24, 1)
+        return model(x, torch.tensor([0.3, 0.8]), features=calendar())
+
+
+def calendar() -> torch.Tensor:
+    return torch.from_numpy(calendar_features(pd.Period("2024-05-05 03:00", freq="h"), 24, "waves"))[None]
+
+
+# --- whole checkpoints -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("changes", [{}, {"scaling": "standard", "output": "edm", "sde": VPSDE()}])
+def test_a_saved_model_answers_as_before(tmp_path, changes):
+    model = tiny_model(**changes)
+    model.save_pretrained(tmp_path / "m")
+    loaded = TSDiff.from_pretrained(tmp_path / "m")
+    assert json.dumps(asdict(loaded.config)) == json.dumps(asdict(model.config))
+    assert loaded.statistics == model.statistics
+    assert not loaded.training
+    torch.testing.assert_close(answer(loaded), answer(model), rtol=0, atol=0)
+    assert sorted(path.name for path in (tmp_path / "m").iterdir()) == [CONFIG, WEIGHTS]
+
+
+def test_saving_again_replaces_the_model(tmp_path):
+    tiny_model(0).save_pretrained(tmp_path)
+    tiny_model(1).save_pretrained(tmp_path)
+    torch.testing.assert_close(answer(TSDiff.from_pretrained(tmp_path)), answer(tiny_model(1)), rtol=0, atol=0)
+
+
+def test_the_configuration_inside_the_weights_serves_without_or_against_the_file(tmp_path):
+    model = tiny_model()
+    model.save_pretrained(tmp_path)
+    text = (tmp_path / CONFIG).read_text()
+    (tmp_path / CONFIG).unlink()
+    torch.testing.assert_close(answer(TSDiff.from_pretrained(tmp_path)), answer(model))
+    (tmp_path / CONFIG).write_text(text.replace('"context_length": 16', '"context_length": 40'))
+    with pytest.warns(UserWarning, match="config.json differs from the configuration inside model.safetensors") as told:
+        assert TSDiff.from_pretrained(tmp_path).config.context_length == 16
+    assert [each.filename for each in told] == [__file__]  # the caller's line is named
+
+
+# --- damaged checkpoints -----------------------------------------------------------------------------------
+
+Damage = Callable[[Path], None]
+
+
+def edited(change: Callable[[dict[str, Any]], Any], kind: str = FORMAT, version: int = VERSION) -> Damage:
+    """The model saved with a changed configuration."""
+
+    def damage(folder: Path) -> None:
+        config = json.loads(json.dumps(asdict(tiny_config())))
+        change(config)
+        save_checkpoint(folder, kind, version, config, tiny_model().state_dict())
+
+    return damage
+
+
+def reweighted(change: Callable[[dict[str, torch.Tensor]], Any], metadata: dict[str, str] | None = None) -> Damage:
+    """The weights file written anew after a change, with its header or another one."""
+
+    def damage(folder: Path) -> None:
+        state = load_file(folder / WEIGHTS)
+        change(state)
+        header = {"config": (folder / CONFIG).read_text()} if metadata is None else metadata
+        save_file(state, folder / WEIGHTS, metadata=header)
+
+    return damage
+
+
+def truncated(size: int) -> Damage:
+    return lambda folder: (folder / WEIGHTS).write_bytes((folder / WEIGHTS).read_bytes()[:size]) and None
+
+
+def keep(_: Any) -> None:
+    pass
+
+
+HEAD = "denoiser.network.backbone.head.weight"
+DAMAGES: dict[str, tuple[Damage, str]] = {
+    "empty weights": (truncated(0), "model.safetensors cannot be read.*copy or train it again"),
+    "header cut": (truncated(100), "model.safetensors cannot be read.*truncated"),
+    "weights cut": (truncated(9000), "model.safetensors cannot be read.*truncated"),
+    "no weights": (lambda f: (f / WEIGHTS).unlink(), "holds no model.safetensors; a model folder has"),
+    "other version": (edited(keep, version=99), "version 99 of format 'tsdiff', this release reads 2; train it again"),
+    "other format": (edited(keep, kind="speech"), "format 'speech', not 'tsdiff'"),
+    "missing key": (reweighted(lambda s: s.pop(HEAD)), f"missing key '{HEAD}'.*again"),
+    "unexpected key": (reweighted(lambda s: s.update(extra=torch.ones(1))), "unexpected key 'extra'.*again"),
+    "wrong shape": (reweighted(lambda s: s.update({HEAD: torch.ones(3, 3)})), r"'.*head.weight' has shape \(3, 3\)"),
+    "unknown setting": (edited(lambda c: c.update(colour=1)), "colour: Unexpected keyword.*again"),
+    "unknown size": (edited(lambda c: c["backbone"].update(depth=1)), "backbone.depth: Unexpected keyword"),
+    "missing setting": (edited(lambda c: c.pop("freq")), "freq: Field required"),
+    "wrong type": (edited(lambda c: c.update(context_length="long")), "context_length: Input should be a valid int"),
+    "wrong choice": (edited(lambda c: c.update(output="magic")), "output: Input should be"),
+    "impossible value": (edited(lambda c: c.update(prediction_length=0)), "prediction_length=0: need at least one"),
+    "unknown frequency": (edited(lambda c: c.update(freq="zzz")), "unknown frequency 'zzz'"),
+    "unknown process": (edited(lambda c: c["sde"].update(kind="magic")), "kind='magic'"),
+    "process parameter": (edited(lambda c: c["sde"].update(magic=1)), "unexpected keyword argument 'magic'"),
+    "process values": (
+        edited(lambda c: c["sde"].update(betas="abc")),
+        "sde: betas must be a list of numbers, not 'abc'",
+    ),
+    "damaged header": (reweighted(keep, {"config": "{"}), "model.safetensors is not valid JSON"),
+    "header is a list": (reweighted(keep, {"config": "[]"}), "carries a configuration that is not a JSON object"),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+def test_a_damaged_model_is_refused_with_place_and_remedy(tmp_path, name):
+    damage, message = DAMAGES[name]
+    tiny_model().save_pretrained(tmp_path)
+    damage(tmp_path)
+    with pytest.raises(CheckpointError, match=message) as caught:
+        TSDiff.from_pretrained(tmp_path)
+    assert str(tmp_path) in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["{", "[1, 2]", "", None])
+def test_bad_json_counts_where_the_weights_carry_no_configuration(tmp_path, text):
+    tiny_model().save_pretrained(tmp_path)
+    reweighted(keep, {})(tmp_path)
+    (tmp_path / CONFIG).write_text(text) if text is not None else (tmp_path / CONFIG).unlink()
+    with pytest.raises(CheckpointError, match=r"config.json is (not valid JSON|missing or not a JSON object)"):
+        TSDiff.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["no-such-model", "./no/such", "a/b/c"])
+def test_an_unknown_name_is_refused_with_what_there_is(name):
+    with pytest.raises(CheckpointError, match=r"neither a folder, a bundled name nor a hub id; (bundled|no model)"):
+        TSDiff.from_pretrained(name)
+
+
+@pytest.mark.filterwarnings("ignore:'default' is the bundled model")
+def test_a_folder_called_default_does_not_hide_the_bundled_model(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    TSDiffPredictor(tiny_model()).serialize(Path("default"))
+    for load in (TSDiff.from_pretrained, lambda where: TSDiffPredictor.from_pretrained(where).model):
+        assert load("default").config.freq == ANY_FREQ
+        assert load("./default").config.freq == load(Path("default")).config.freq == tiny_model().config.freq
+    for where in (Path("default"), "default"):
+        assert TSDiffPredictor.deserialize(where).freq == tiny_model().config.freq != ANY_FREQ
+
+
+# --- stopped writes ----------------------------------------------------------------------------------------
+
+
+def test_a_write_that_fails_leaves_the_old_model_whole(tmp_path):
+    old = tiny_model(0)
+    old.save_pretrained(tmp_path)
+    state = tiny_model(1).state_dict()
+    # Two names of one memory: safetensors refuses them after the temporary file was made.
+    broken = {**state, "again": state[HEAD]}
+    with pytest.raises(RuntimeError, match="share memory"):
+        save_checkpoint(tmp_path, FORMAT, VERSION, asdict(old.config), broken)
+    torch.testing.assert_close(answer(TSDiff.from_pretrained(tmp_path)), answer(old), rtol=0, atol=0)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [CONFIG, WEIGHTS]
+
+
+SAVER = """
+import sys
+from tests.tsdiff.model.test_model import tiny_model
+models = [tiny_model(seed) for seed in (0, 1)]
+print("ready", flush=True)
+while True:
+    for model in models:
+        model.save_pretrained(sys.argv[1])
+"""
+
+
+def test_a_process_killed_while_saving_leaves_one_model_or_the_other(tmp_path):
+    tiny_model(0).save_pretrained(tmp_path)
+    answers = [answer(tiny_model(seed)) for seed in (0, 1)]
+    saver = subprocess.Popen([sys.executable, "-c", SAVER, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE)
+    assert saver.stdout is not None
+    with saver:
+        assert saver.stdout.readline() == b"ready\n"
+        time.sleep(0.3)
+        saver.send_signal(signal.SIGKILL)
+    found = answer(TSDiff.from_pretrained(tmp_path))
+    assert any(torch.equal(found, known) for known in answers)
+
+
+# --- what it gives -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("output", ["velocity", "noise", "data", "edm"])
+def test_noise_and_data_predictions_are_two_views_of_one(output):
+    model = tiny_model(output=output)
+    x, step = torch.randn(3, 24, 1), torch.tensor([0, 50, 99])
+    features = calendar()
+    with torch.no_grad():
+        noise = model.predict_noise(x, step, features)
+        t = model.sde.time_of_step(step)
+        point = PathPoint.at(model.sde, t)
+        alpha, sigma = point.alpha[:, None, None], point.sigma[:, None, None]
+        data = model(x, t.float(), features=features)
+    assert noise.shape == x.shape
+    torch.testing.assert_close((alpha * data + sigma * noise).float(), x, rtol=1e-4, atol=1e-4)
+
+
+def test_noise_by_step_needs_a_table():
+    with pytest.raises(ConfigError, match="VPSDE has no table of steps"):
+        tiny_model(sde=VPSDE()).predict_noise(torch.zeros(1, 24, 1), torch.zeros(1).long())
+
+
+def test_samples_repeat_and_do_not_depend_on_how_many_are_drawn():
+    model = tiny_model()
+    five, two = model.sample(5, seed=7, steps=4), model.sample(2, seed=7, steps=4)
+    assert five.shape == (5, 24, 1)
+    torch.testing.assert_close(model.sample(5, seed=7, steps=4), five, rtol=0, atol=0)
+    torch.testing.assert_close(five[:2], two, rtol=1e-5, atol=1e-5)
+    assert not torch.allclose(model.sample(2, seed=8, steps=4), two)
+
+
+def test_scales_multiply_and_must_be_one_a_window():
+    model = tiny_model()
+    torch.testing.assert_close(
+        model.sample(2, steps=2, scales=[2, 10]), model.sample(2, steps=2) * torch.tensor([2.0, 10.0])[:, None, None]
+    )
+    with pytest.raises(ConfigError, match="3 scales for 2 windows"):
+        model.sample(2, scales=[1, 2, 3])
+    with pytest.raises(ConfigError, match="n=0"):
+        model.sample(0)
+
+
+@pytest.mark.parametrize(
+    "bad", [{"freq": "H"}, {"prediction_length": 0}, {"context_length": -1}, {"context_length": 15}]
+)
+def test_configurations_that_cannot_be_are_refused(bad):
+    settings = {"freq": "h", "prediction_length": 8, "context_length": 16, "backbone": S4DConfig(patch=4), **bad}
+    with pytest.raises(ConfigError, match=next(iter(bad))):
+        TSDiffConfig(**settings)
