@@ -131,7 +131,7 @@ def quick(found: list[Found]) -> Iterator[object]:
         yield pytest.param(one, id=str(one), marks=marks)
 
 
-@pytest.mark.parametrize("found", quick(RUN))
+@pytest.mark.parametrize("found", list(quick(RUN)))
 def test_quick_commands_run(found: Found, runner: Recipes, workspace: Path):
     more = list(SMALLER[head(found.text)])
     if "--fine-tune" in found.text:
