@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from shared.sde.base import SDE, positive, require
-from shared.sde.preserving import GeometricSigma, LinearBeta, _check_sigmas
+from shared.sde.preserving import FromNothing, GeometricSigma, LinearBeta, _check_sigmas
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class FOUVESDE(GeometricSigma, OUVESDE):
 
 
 @dataclass(frozen=True)
-class ResfusionSDE(LinearBeta, SDE):
+class ResfusionSDE(LinearBeta, FromNothing):
     """Resfusion's path as one around the noisy y: α = 2c − 1, σ = √(1 − c²), c² = e^{−B}, c from 1 to ½.
 
     At t = 1, c = ½, nothing of the clean data is left, so that sampling starts from y and noise (Shi et al. 2024,
@@ -117,14 +117,6 @@ class ResfusionSDE(LinearBeta, SDE):
 
     def _variance_dot(self, t: Tensor) -> Tensor:
         return -2 * self.kept(t) * self._kept_dot(t)
-
-    @property
-    def t_end(self) -> float:
-        return 0.0
-
-    @property
-    def t_min(self) -> float:
-        return 1e-3
 
 
 @dataclass(frozen=True)

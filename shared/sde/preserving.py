@@ -160,8 +160,20 @@ class VESDE(GeometricSigma, SDE):
         return (-lam - math.log(self.sigma_min)) / self._log_ratio
 
 
+class FromNothing(SDE):
+    """A process that ends where nothing of the data is left, α = 0 and σ > 0; sampling goes down to clean data."""
+
+    @property
+    def t_end(self) -> float:
+        return 0.0
+
+    @property
+    def t_min(self) -> float:
+        return 1e-3
+
+
 @dataclass(frozen=True)
-class FlowSDE(SDE):
+class FlowSDE(FromNothing):
     """The straight path of flow matching, α = 1 − t, σ = t (Lipman et al. 2023; Liu et al. 2023, "rectified flow").
 
     At t = 1 nothing of the data is left: α = 0, σ = 1. Drift and diffusion are infinite there, the path and the
@@ -188,14 +200,6 @@ class FlowSDE(SDE):
 
     def _time_of_log_snr(self, lam: Tensor) -> Tensor:
         return torch.sigmoid(-lam)
-
-    @property
-    def t_end(self) -> float:
-        return 0.0
-
-    @property
-    def t_min(self) -> float:
-        return 1e-3
 
 
 @dataclass(frozen=True, init=False)
