@@ -36,7 +36,7 @@ class Model(Machine):
             "the model's own.",
         ),
     ] = None
-    steps: Annotated[int | None, Option(help="Steps of the sampler; left out, the model's own.", min=1)] = None
+    steps: Annotated[int | None, Option(help="Steps of the sampler; left out, the model's own.")] = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,6 +24,7 @@ for line in sys.stdin:
         for stream in (1, 2):
             os.dup2(os.open(f"{log}.{stream}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), stream)
         sys.argv = [recipe, *arguments]
+        sys.path.insert(0, os.path.dirname(recipe))
         os.environ["COLUMNS"] = "200"
         code = 1
         try:
