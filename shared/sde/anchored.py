@@ -25,6 +25,7 @@ class OUVESDE(SDE):
     sigma_min: float = 0.05
     sigma_max: float = 0.5
     kind: Literal["ouve"] = field(default="ouve", kw_only=True, repr=False)
+    t_end = 0.03
 
     def __post_init__(self) -> None:
         positive(theta=self.theta)
@@ -58,10 +59,6 @@ class OUVESDE(SDE):
     def _time_of_log_snr(self, lam: Tensor) -> Tensor:
         return torch.log1p(torch.exp(-2 * lam) / self._scale) / (2 * self._gamma)
 
-    @property
-    def t_end(self) -> float:
-        return 0.03
-
 
 @dataclass(frozen=True)
 class FOUVESDE(GeometricSigma, OUVESDE):
@@ -87,12 +84,7 @@ class ResfusionSDE(LinearBeta, FromNothing):
         beta_min, beta_max: of β, linear over the whole range of VP, of which the part up to c = ½ is used.
     """
 
-    beta_min: float = 0.1
-    beta_max: float = 20.0
     kind: Literal["resfusion"] = field(default="resfusion", kw_only=True, repr=False)
-
-    def __post_init__(self) -> None:
-        self._check_beta()
 
     @cached_property
     def _reach(self) -> float:
@@ -126,13 +118,13 @@ class OUVPSDE(LinearBeta, SDE):
     The process that early SGMSE code named so; that code returned σ² where σ was meant, which is put right here.
     """
 
-    beta_min: float = 0.1
     beta_max: float = 2.0
     stiffness: float = 1.0
     kind: Literal["ouvp"] = field(default="ouvp", kw_only=True, repr=False)
+    t_end = 0.03
 
     def __post_init__(self) -> None:
-        self._check_beta()
+        super().__post_init__()
         positive(stiffness=self.stiffness)
 
     def _alpha(self, t: Tensor) -> Tensor:
@@ -150,10 +142,6 @@ class OUVPSDE(LinearBeta, SDE):
     def _time_of_log_snr(self, lam: Tensor) -> Tensor:
         return self._time_of_beta_integral(torch.log1p(self.stiffness * torch.exp(-2 * lam)) / self.stiffness)
 
-    @property
-    def t_end(self) -> float:
-        return 0.03
-
 
 @dataclass(frozen=True)
 class BBEDSDE(SDE):
@@ -166,6 +154,7 @@ class BBEDSDE(SDE):
     c: float = 0.52
     t_max: float = 0.999
     kind: Literal["bbed"] = field(default="bbed", kw_only=True, repr=False)
+    t_end = 0.03
 
     def __post_init__(self) -> None:
         positive(k=self.k, c=self.c)
@@ -198,10 +187,6 @@ class BBEDSDE(SDE):
     def _variance_dot(self, t: Tensor) -> Tensor:
         return self.c * torch.exp(2 * math.log(self.k) * t) - 2 * self._variance_over_alpha(t)
 
-    @property
-    def t_end(self) -> float:
-        return 0.03
-
 
 @dataclass(frozen=True)
 class SBVESDE(SDE):
@@ -214,6 +199,8 @@ class SBVESDE(SDE):
     k: float = 2.6
     c: float = 0.4
     kind: Literal["sbve"] = field(default="sbve", kw_only=True, repr=False)
+    t_end = 1e-4
+    prior_std = 0.0
 
     def __post_init__(self) -> None:
         positive(k=self.k, c=self.c)
@@ -252,11 +239,3 @@ class SBVESDE(SDE):
     def _time_of_log_snr(self, lam: Tensor) -> Tensor:
         variance = 1 / (torch.exp(2 * lam) + 1 / self._total)
         return torch.log1p(self._rate * variance / self.c) / self._rate if self._rate else variance / self.c
-
-    @property
-    def t_end(self) -> float:
-        return 1e-4
-
-    @property
-    def prior_std(self) -> float:
-        return 0.0

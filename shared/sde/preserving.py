@@ -21,13 +21,14 @@ _NEWTON_STEPS = 40
 """Most of Newton's steps, kept in a shrinking bracket, that invert a cubic piece; a flat end needs the most."""
 
 
+@dataclass(frozen=True)
 class LinearBeta:
     """B(t) = ∫β for β(t) rising linearly from beta_min to beta_max, and its inverse."""
 
-    beta_min: float
-    beta_max: float
+    beta_min: float = 0.1
+    beta_max: float = 20.0
 
-    def _check_beta(self) -> None:
+    def __post_init__(self) -> None:
         require(
             0 <= self.beta_min <= self.beta_max and 0 < self.beta_max < math.inf,
             f"beta_min={self.beta_min}, beta_max={self.beta_max}: need 0 <= beta_min <= beta_max, positive and finite",
@@ -50,6 +51,8 @@ class BetaPath(SDE):
     """The variance-preserving path of a noise rate β: α² = e^{−B}, σ² = 1 − e^{−B}, with B = ∫β."""
 
     discretization = "exact"
+    t_end = 1e-3
+    prior_std = 1.0
 
     @abstractmethod
     def _beta(self, t: Tensor) -> Tensor:
@@ -71,25 +74,12 @@ class BetaPath(SDE):
     def _variance_dot(self, t: Tensor) -> Tensor:
         return self._beta(t) * torch.exp(-self._beta_integral(t))
 
-    @property
-    def t_end(self) -> float:
-        return 1e-3
-
-    @property
-    def prior_std(self) -> float:
-        return 1.0
-
 
 @dataclass(frozen=True)
 class VPSDE(LinearBeta, BetaPath):
     """Variance preserving with β rising linearly (Song et al. 2021, eq. 11)."""
 
-    beta_min: float = 0.1
-    beta_max: float = 20.0
     kind: Literal["vp"] = field(default="vp", kw_only=True, repr=False)
-
-    def __post_init__(self) -> None:
-        self._check_beta()
 
     def _time_of_log_snr(self, lam: Tensor) -> Tensor:
         return self._time_of_beta_integral(torch.nn.functional.softplus(-2 * lam, threshold=700))
@@ -99,12 +89,7 @@ class VPSDE(LinearBeta, BetaPath):
 class SubVPSDE(LinearBeta, BetaPath):
     """Sub-VP: α² = e^{−B}, σ = 1 − e^{−B} (Song et al. 2021, eq. 14)."""
 
-    beta_min: float = 0.1
-    beta_max: float = 20.0
     kind: Literal["sub_vp"] = field(default="sub_vp", kw_only=True, repr=False)
-
-    def __post_init__(self) -> None:
-        self._check_beta()
 
     def _variance(self, t: Tensor) -> Tensor:
         return torch.expm1(-self._beta_integral(t)).square()
@@ -122,6 +107,7 @@ class GeometricSigma:
 
     sigma_min: float
     sigma_max: float
+    t_end = 1e-5
 
     @property
     def _log_ratio(self) -> float:
@@ -132,10 +118,6 @@ class GeometricSigma:
 
     def _variance_dot(self, t: Tensor) -> Tensor:
         return 2 * self._log_ratio * self._variance(t)
-
-    @property
-    def t_end(self) -> float:
-        return 1e-5
 
 
 @dataclass(frozen=True)
@@ -163,13 +145,8 @@ class VESDE(GeometricSigma, SDE):
 class FromNothing(SDE):
     """A process that ends where nothing of the data is left, α = 0 and σ > 0; sampling goes down to clean data."""
 
-    @property
-    def t_end(self) -> float:
-        return 0.0
-
-    @property
-    def t_min(self) -> float:
-        return 1e-3
+    t_end = 0.0
+    t_min = 1e-3
 
 
 @dataclass(frozen=True)
@@ -218,6 +195,7 @@ class DiscreteVPSDE(BetaPath):
 
     betas: tuple[float, ...]
     kind: Literal["discrete_vp"] = field(default="discrete_vp", kw_only=True, repr=False)
+    t_end = 0.0
 
     def __init__(self, betas: Sequence[float] | Tensor | np.ndarray) -> None:
         try:
@@ -282,10 +260,6 @@ class DiscreteVPSDE(BetaPath):
             if bool(((offset - previous).abs() * len(self) < 1e-12).all()):
                 break
         return interval.to(lam.dtype) / len(self) + offset
-
-    @property
-    def t_end(self) -> float:
-        return 0.0
 
     @property
     def t_min(self) -> float:
