@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import mmap
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -18,7 +19,6 @@ from shared.files.io import atomic_path
 from speech.audio.chunks import Lengths, lengths, state_length, unclosed
 from speech.audio.coding import AUDIO_SUFFIXES, AudioInfo, RawFormat, encoder, notes_on, refuse_suffix, target_coding
 from speech.audio.flac import unstated
-from speech.audio.patched import Patched
 from speech.audio.paths import sound_path
 from speech.audio.tags import bit_rate, carry_tags, same_tags
 
@@ -159,7 +159,7 @@ def open_audio(path: str | os.PathLike[str], raw: RawFormat | None = None) -> It
             if file.frames == 0 or file.frames >= _WITHOUT_LENGTH:
                 patches = unclosed(path) or unstated(path)
                 if patches:
-                    patched = stack.enter_context(Patched(path, patches))
+                    patched = stack.enter_context(_patched(path, patches))
                     file = stack.enter_context(soundfile.SoundFile(patched, **options))
         except (soundfile.LibsndfileError, ValueError, TypeError) as error:
             raise _unreadable(path, error) from error
@@ -176,6 +176,15 @@ def open_audio(path: str | os.PathLike[str], raw: RawFormat | None = None) -> It
             )
         known = file.format in _CHUNKED
         yield AudioReader(path, file, lengths(path, file.subtype, file.frames) if known else Lengths(file.frames))
+
+
+def _patched(path: Path, patches: Mapping[int, bytes]) -> mmap.mmap:
+    """The file in memory that is its own, with other bytes in these places; the one on disk stays as it is."""
+    with open(path, "rb") as file:
+        content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+    for place, patch in patches.items():
+        content[place : place + len(patch)] = patch
+    return content
 
 
 def _unreadable(path: Path, error: Exception) -> DataError:

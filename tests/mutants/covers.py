@@ -102,7 +102,6 @@ TESTS = {
     "speech/metrics/loizou.py": ("speech/metrics/test_composite.py", "speech/metrics/test_composite_regressions.py"),
     "speech/metrics/segmental.py": ("speech/metrics/test_composite.py",),
     "speech/model/model.py": ("speech/model/test_speech_model.py", "speech/model/test_frontend.py"),
-    "speech/audio/patched.py": ("speech/audio/test_kept.py",),
     "speech/inference/sampling.py": ("speech/inference/test_speech_sampling.py",),
     "speech/inference/search.py": ("speech/inference/test_folders.py", "speech/audio/test_kept.py"),
     "speech/inference/plausible.py": ("speech/inference/test_plausible.py",),
