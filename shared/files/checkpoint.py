@@ -139,14 +139,6 @@ def open_checkpoint(folder: str | os.PathLike[str], kind: str, version: int) -> 
     return Saved(folder, config, shapes)
 
 
-def load_checkpoint(
-    folder: str | os.PathLike[str], kind: str, version: int
-) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """The configuration of a model, and its tensors, whatever they fit; otherwise as `open_checkpoint`."""
-    saved = open_checkpoint(folder, kind, version)
-    return saved.config, saved.state()
-
-
 def _read_config(path: Path, embedded: str | None) -> dict[str, Any]:
     beside: Any = None
     if path.exists():
@@ -235,7 +227,7 @@ def load_state(module: nn.Module, state: Mapping[str, Tensor], origin: str) -> N
         raise CheckpointError(f"{origin}: {str(error).splitlines()[-1].strip()}; {_REMEDY}") from error
 
 
-def resolve(path_or_name: str | os.PathLike[str], bundled: Path, cache_dir: str | None = None) -> Path:
+def resolve(path_or_name: str | os.PathLike[str], bundled: Path) -> Path:
     """The folder of a model: a bundled name, an existing folder, or a hub id ("owner/name", needs the extra "hub").
 
     A bundled name means the bundled model, whatever lies in the current folder: a folder of that name is "./name". A
@@ -253,17 +245,17 @@ def resolve(path_or_name: str | os.PathLike[str], bundled: Path, cache_dir: str 
     if os.path.isdir(path):  # False for what no file system takes as a name
         return path
     if isinstance(path_or_name, str) and name.count("/") == 1 and not name.startswith((".", "/", "~")):
-        return _from_hub(name, cache_dir)
+        return _from_hub(name)
     known = f"bundled names: {', '.join(names)}" if names else "no model is bundled with this release"
     raise CheckpointError(f"{name!r} is neither a folder, a bundled name nor a hub id; {known}")
 
 
-def _from_hub(name: str, cache_dir: str | None) -> Path:
+def _from_hub(name: str) -> Path:
     try:
         hub = needed("huggingface_hub", "hub", f"{name!r} is no folder here, and fetching it from a hub")
     except MissingPackageError as error:
         raise CheckpointError(str(error)) from error
     try:
-        return Path(hub.snapshot_download(name, allow_patterns=[CONFIG, WEIGHTS], cache_dir=cache_dir))
+        return Path(hub.snapshot_download(name, allow_patterns=[CONFIG, WEIGHTS]))
     except Exception as error:  # the hub's client raises a wide family of errors; each means the same to a user
         raise CheckpointError(f"{name!r} is no folder here and could not be fetched from the hub: {error}") from error

@@ -34,19 +34,6 @@ Potential = Callable[[Tensor], Evaluation]
 """Energy and gradient at states x (batch, ...); items must not depend on each other."""
 
 
-def potential_of(energy: Callable[[Tensor], Tensor]) -> Potential:
-    """A potential from an energy x (batch, ...) → (batch,), by automatic differentiation."""
-
-    def potential(x: Tensor) -> Evaluation:
-        with torch.inference_mode(False), torch.enable_grad():
-            state = x.detach().clone().requires_grad_(True)
-            value = energy(state)
-            (gradient,) = torch.autograd.grad(value.sum(), state)
-        return Evaluation(value.detach(), gradient)
-
-    return potential
-
-
 @dataclass(frozen=True)
 class State:
     """Where the chains are.

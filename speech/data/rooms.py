@@ -256,20 +256,3 @@ def _nth(n: int, seed: int, config: RoomConfig, cache: Path | None) -> ImpulseRe
         with atomic_path(path) as temporary:
             np.savez(temporary, samples=response.samples, direct=response.direct)
     return response
-
-
-def reverberation_time(response: ImpulseResponse, low_db: float = -5.0, high_db: float = -25.0) -> float:
-    """T60 in seconds, from the slope of the decay between `low_db` and `high_db` (Schroeder 1965).
-
-    (−5, −25) is T20; (0, −10) the early decay time.
-
-    Raises:
-        DataError: the response does not decay by that much.
-    """
-    energy = np.cumsum(response.samples[response.direct :][::-1].astype(np.float64) ** 2)[::-1]
-    decay = 10 * np.log10(energy / energy[0])
-    inside = np.flatnonzero((decay <= low_db) & (decay >= high_db))
-    if len(inside) < 8 or decay[-1] > high_db:
-        raise DataError(f"impulse response {response.id} has no decay from {low_db} to {high_db} dB to measure")
-    slope = np.polyfit(inside / response.sample_rate, decay[inside], 1)[0]
-    return float(-60 / slope)

@@ -22,8 +22,8 @@ from shared.errors import CheckpointError
 from shared.files.checkpoint import (
     CONFIG,
     WEIGHTS,
-    load_checkpoint,
     load_state,
+    open_checkpoint,
     resolve,
     save_checkpoint,
 )
@@ -48,7 +48,8 @@ def test_round_trip(tmp_path_factory: pytest.TempPathFactory, config: dict[str, 
     folder = tmp_path_factory.mktemp("model")
     state = {"a": torch.randn(rows, 3), "b.c": torch.arange(4), "scalar": torch.tensor(2.5, dtype=torch.float64)}
     save_checkpoint(folder, "kind", 3, config, state)
-    found_config, found_state = load_checkpoint(folder, "kind", 3)
+    found = open_checkpoint(folder, "kind", 3)
+    found_config, found_state = found.config, found.state()
     assert found_config == config
     assert found_state.keys() == state.keys()
     for name, tensor in state.items():
@@ -64,9 +65,9 @@ def saved(tmp_path: Path) -> Path:
 
 def test_another_kind_or_version_is_refused(saved: Path) -> None:
     with pytest.raises(CheckpointError, match="format 'kind', not 'other'"):
-        load_checkpoint(saved, "other", 1)
+        open_checkpoint(saved, "other", 1)
     with pytest.raises(CheckpointError, match=r"version 1 .* reads 2"):
-        load_checkpoint(saved, "kind", 2)
+        open_checkpoint(saved, "kind", 2)
 
 
 @pytest.mark.parametrize("keep", [0, 5, 60, -4])
@@ -74,22 +75,22 @@ def test_truncated_weights_are_refused(saved: Path, keep: int) -> None:
     whole = (saved / WEIGHTS).read_bytes()
     (saved / WEIGHTS).write_bytes(whole[:keep])
     with pytest.raises(CheckpointError, match=WEIGHTS):
-        load_checkpoint(saved, "kind", 1)
+        open_checkpoint(saved, "kind", 1)
 
 
 def test_missing_files(saved: Path) -> None:
     (saved / CONFIG).unlink()
-    assert load_checkpoint(saved, "kind", 1)[0] == {"width": 4}  # the weights carry it
+    assert open_checkpoint(saved, "kind", 1).config == {"width": 4}  # the weights carry it
     (saved / WEIGHTS).unlink()
     with pytest.raises(CheckpointError, match=WEIGHTS):
-        load_checkpoint(saved, "kind", 1)
+        open_checkpoint(saved, "kind", 1)
 
 
 def test_a_config_that_disagrees_is_said_and_not_used(saved: Path) -> None:
     changed = json.loads((saved / CONFIG).read_text()) | {"width": 5}
     (saved / CONFIG).write_text(json.dumps(changed))
     with pytest.warns(UserWarning, match=CONFIG):
-        assert load_checkpoint(saved, "kind", 1)[0] == {"width": 4}
+        assert open_checkpoint(saved, "kind", 1).config == {"width": 4}
 
 
 def test_state_that_does_not_fit_names_the_keys() -> None:
@@ -211,5 +212,6 @@ def test_a_killed_save_leaves_a_model_that_belongs_together(tmp_path: Path) -> N
         time.sleep(0.013 * attempt)
         process.send_signal(signal.SIGKILL)
         process.wait()
-        config, state = load_checkpoint(tmp_path / "m", "kind", 1)
+        found = open_checkpoint(tmp_path / "m", "kind", 1)
+        config, state = found.config, found.state()
         assert bool((state["w"] == float(config["n"])).all())

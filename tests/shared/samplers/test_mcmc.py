@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -15,12 +16,25 @@ from shared.samplers.mcmc import (
     Hamiltonian,
     Kernel,
     Langevin,
+    Potential,
     Underdamped,
     critical_friction,
     leapfrog,
-    potential_of,
     simulate,
 )
+
+
+def potential_of(energy: Callable[[Tensor], Tensor]) -> Potential:
+    """A potential from an energy x (batch, ...) → (batch,), by automatic differentiation."""
+
+    def potential(x: Tensor) -> Evaluation:
+        state = x.detach().clone().requires_grad_(True)
+        value = energy(state)
+        (gradient,) = torch.autograd.grad(value.sum(), state)
+        return Evaluation(value.detach(), gradient)
+
+    return potential
+
 
 VARIANCES = torch.tensor([0.25, 1.0, 2.0], dtype=torch.float64)
 MEAN = torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 import torch
@@ -15,7 +15,7 @@ from scipy.integrate import quad, solve_ivp
 from torch import Tensor
 
 from shared.errors import ConfigError
-from shared.kinds import kind_of
+from shared.kinds import chosen, kind_of
 from shared.random import make_generator, randn
 from shared.sde import (
     BBEDSDE,
@@ -27,12 +27,18 @@ from shared.sde import (
     VESDE,
     VPSDE,
     DiscreteVPSDE,
+    Process,
     SubVPSDE,
     cosine_betas,
     linear_betas,
-    sde_from,
 )
 from tests.conftest import ANCHORED, BRIDGES, SDES, all_sdes
+
+
+def sde_from(value: object, custom: Sequence[type] = ()) -> SDE:
+    found: SDE = chosen(Process, value, "process", custom)
+    return found
+
 
 TIMES = torch.tensor([0.011, 0.053, 0.173, 0.37, 0.555, 0.72, 0.893, 0.985], dtype=torch.float64)
 
@@ -366,7 +372,7 @@ BAD: list[Callable[[], object]] = [
     lambda: sde_from({"kind": "vp", "beta_mim": 0.1}),
     lambda: sde_from({"kind": "vp", "beta_min": "abc"}),
     lambda: sde_from({"kind": "discrete_vp", "betas": "abc"}),
-    lambda: sde_from(5),  # type: ignore[arg-type]
+    lambda: sde_from(5),
     lambda: SBVESDE().prior_sample((2, 3)),
     lambda: SBVESDE().prior_log_prob(torch.zeros(2, 3)),
 ]

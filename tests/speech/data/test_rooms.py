@@ -21,13 +21,26 @@ from speech.data.rooms import (
     draw_room,
     read_responses,
     reverberate,
-    reverberation_time,
     simulate,
     simulated_responses,
 )
 from tests.speech.trees import RATE, decaying_response, hiss, put, speech_like
 
 DRY = speech_like(1.0)
+
+
+def reverberation_time(response: ImpulseResponse, low_db: float = -5.0, high_db: float = -25.0) -> float:
+    """T60 in seconds, from the slope of the decay between `low_db` and `high_db` (Schroeder 1965).
+
+    (−5, −25) is T20; (0, −10) the early decay time.
+    """
+    energy = np.cumsum(response.samples[response.direct :][::-1].astype(np.float64) ** 2)[::-1]
+    decay = 10 * np.log10(energy / energy[0])
+    inside = np.flatnonzero((decay <= low_db) & (decay >= high_db))
+    if len(inside) < 8 or decay[-1] > high_db:
+        raise DataError(f"impulse response {response.id} has no decay from {low_db} to {high_db} dB to measure")
+    slope = np.polyfit(inside / response.sample_rate, decay[inside], 1)[0]
+    return float(-60 / slope)
 
 
 def test_alignment_takes_the_delay_away_and_scales_to_one() -> None:
