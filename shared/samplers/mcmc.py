@@ -14,13 +14,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import NamedTuple, Protocol
+from typing import ClassVar, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
 from shared.errors import ConfigError
 from shared.random import Generators, randn
+from shared.sde.base import positive
 
 
 class Evaluation(NamedTuple):
@@ -118,7 +119,7 @@ class Langevin:
     adjusted: bool = False
 
     def __post_init__(self) -> None:
-        _check_positive("step_size", self.step_size)
+        positive(step_size=self.step_size)
         _check_temperature(self.temperature, self.adjusted)
 
     def __call__(self, potential: Potential, state: State, draws: Draws) -> State:
@@ -152,18 +153,13 @@ class Hamiltonian:
     leapfrog_steps: int = 5
     mass: float = 1.0
     temperature: float = 1.0
+    adjusted: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        _check_positive("step_size", self.step_size)
-        _check_positive("mass", self.mass)
-        _check_temperature(self.temperature, adjusted=True)
+        positive(step_size=self.step_size, mass=self.mass)
+        _check_temperature(self.temperature, self.adjusted)
         if self.leapfrog_steps < 1:
             raise ConfigError(f"leapfrog_steps={self.leapfrog_steps}: need at least 1")
-
-    @property
-    def adjusted(self) -> bool:
-        """It accepts or rejects."""
-        return True
 
     def __call__(self, potential: Potential, state: State, draws: Draws) -> State:
         """One trajectory."""
@@ -190,16 +186,11 @@ class Underdamped:
     friction: float = 1.0
     mass: float = 1.0
     temperature: float = 1.0
+    adjusted: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        for name in ("step_size", "friction", "mass"):
-            _check_positive(name, getattr(self, name))
-        _check_temperature(self.temperature, adjusted=False)
-
-    @property
-    def adjusted(self) -> bool:
-        """It does not reject."""
-        return False
+        positive(step_size=self.step_size, friction=self.friction, mass=self.mass)
+        _check_temperature(self.temperature, self.adjusted)
 
     def __call__(self, potential: Potential, state: State, draws: Draws) -> State:
         """One step."""
@@ -326,11 +317,6 @@ def _energy(evaluation: Evaluation) -> Tensor:
 
 def _square(x: Tensor) -> Tensor:
     return x.double().square().flatten(1).sum(1)
-
-
-def _check_positive(name: str, value: float) -> None:
-    if not 0 < value < math.inf:
-        raise ConfigError(f"{name}={value}: need a positive number")
 
 
 def _check_temperature(value: float, adjusted: bool) -> None:
