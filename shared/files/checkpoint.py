@@ -195,6 +195,12 @@ def check_shapes(found: Mapping[str, tuple[int, ...]], wanted: Mapping[str, tupl
     Raises:
         CheckpointError: keys are missing, unexpected, or of another shape; the message names them.
     """
+    if problems := differences(found, wanted):
+        raise CheckpointError(f"{origin} does not fit the model: {problems}; {_REMEDY}")
+
+
+def differences(found: Mapping[str, tuple[int, ...]], wanted: Mapping[str, tuple[int, ...]]) -> str:
+    """In which names and shapes tensors differ from those that are wanted, up to five; empty where in none."""
     problems = [f"missing key {name!r}" for name in wanted if name not in found]
     problems += [f"unexpected key {name!r}" for name in found if name not in wanted]
     problems += [
@@ -202,9 +208,8 @@ def check_shapes(found: Mapping[str, tuple[int, ...]], wanted: Mapping[str, tupl
         for name, shape in wanted.items()
         if name in found and found[name] != shape
     ]
-    if problems:
-        more = f" and {len(problems) - 5} more" if len(problems) > 5 else ""
-        raise CheckpointError(f"{origin} does not fit the model: {'; '.join(problems[:5])}{more}; {_REMEDY}")
+    more = f" and {len(problems) - 5} more" if len(problems) > 5 else ""
+    return "; ".join(problems[:5]) + more
 
 
 def load_state(module: nn.Module, state: Mapping[str, Tensor], origin: str) -> None:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from shared.errors import CheckpointError
-from shared.files.checkpoint import built, shapes_of
+from shared.files.checkpoint import built, differences, shapes_of
 from shared.files.pickles import load_pickle, refuse_odd_tensors
 from speech.importing.names import Weight, published_weights
 from speech.importing.settings import published_config
@@ -111,7 +111,12 @@ def _plain(value: object) -> bool:
 def _load(network: NCSNpp | DCUNet, checkpoint: _Checkpoint) -> None:
     weights = published_weights(network)
     own = network.state_dict()
-    _check(weights, own, checkpoint)
+    wanted = {weight.published: weight.shape(own[weight.name]) for weight in weights}
+    if problems := differences(shapes_of(checkpoint.state), wanted):
+        raise CheckpointError(
+            f"{checkpoint.origin}: weights and hyper-parameters differ: {problems}; take a checkpoint as the published "
+            "code saves it"
+        )
     averages = _averages(weights, checkpoint)
     for weight in weights:
         value = averages.get(weight.published, checkpoint.state[weight.published])
@@ -125,24 +130,6 @@ def _load(network: NCSNpp | DCUNet, checkpoint: _Checkpoint) -> None:
                 f"{checkpoint.origin}: {weight.published!r} is not finite and real; take another checkpoint"
             )
         weight.put(own[weight.name], value)
-
-
-def _check(weights: list[Weight], own: Mapping[str, Tensor], checkpoint: _Checkpoint) -> None:
-    state = checkpoint.state
-    expected = {weight.published: weight.shape(own[weight.name]) for weight in weights}
-    problems = [f"missing key {name!r}" for name in expected if name not in state]
-    problems += [f"unexpected key {name!r}" for name in state if name not in expected]
-    problems += [
-        f"key {name!r} has shape {tuple(state[name].shape)} where the settings give {shape}"
-        for name, shape in expected.items()
-        if name in state and tuple(state[name].shape) != shape
-    ]
-    if problems:
-        more = f" and {len(problems) - 5} more" if len(problems) > 5 else ""
-        raise CheckpointError(
-            f"{checkpoint.origin}: weights and hyper-parameters differ: {'; '.join(problems[:5])}{more}; take a "
-            "checkpoint as the published code saves it"
-        )
 
 
 def _averages(weights: list[Weight], checkpoint: _Checkpoint) -> dict[str, Tensor]:

@@ -100,11 +100,7 @@ def _ncsnpp(settings: _Settings, backbone: str) -> BackboneConfig:
     values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
     if given.get("scale_by_sigma") is False:
         values["divide_by_time"] = None
-    return _built(settings, NCSNppConfig, {**_differences(PUBLISHED[backbone]), **values})
-
-
-def _differences(config: NCSNppConfig) -> dict[str, Any]:
-    return {item.name: getattr(config, item.name) for item in fields(config)}
+    return _built(settings, NCSNppConfig, {**vars(PUBLISHED[backbone]), **values})
 
 
 def _dcunet(settings: _Settings) -> BackboneConfig:
