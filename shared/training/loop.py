@@ -83,8 +83,13 @@ class Clock(Callback):
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._started = time.perf_counter()
 
+    @property
+    def seconds(self) -> float:
+        """Of training so far."""
+        return self._before + time.perf_counter() - self._started
+
     def state_dict(self) -> dict[str, Any]:
-        return {"seconds": self._before + time.perf_counter() - self._started}
+        return {"seconds": self.seconds}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._before = float(state_dict["seconds"])

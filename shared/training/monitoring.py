@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any
@@ -13,6 +12,7 @@ import torch
 from lightning.pytorch.callbacks import Callback, Timer
 from torch import Tensor, nn
 
+from shared.training.loop import Clock
 from shared.training.module import DiffusionModule
 
 Row = dict[str, float]
@@ -24,7 +24,7 @@ def time_limit(minutes: float) -> Callback:
     return Timer(duration=timedelta(minutes=minutes), interval="step", verbose=False)
 
 
-class LossHistory(Callback):
+class LossHistory(Clock):
     """Keeps the mean loss of every `every` steps, and hands it to the trainer's logger.
 
     It is part of the saved training state, and so goes on in a run that is resumed.
@@ -34,14 +34,10 @@ class LossHistory(Callback):
     """
 
     def __init__(self, every: int = 20):
+        super().__init__()
         self.every = every
         self.rows: list[Row] = []
         self._losses: list[Tensor] = []
-        self._before = 0.0
-        self._started = time.perf_counter()
-
-    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self._started = time.perf_counter()
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, *_: Any) -> None:
         self._losses.append(outputs["loss"].detach())
@@ -57,21 +53,19 @@ class LossHistory(Callback):
         row = {
             "loss": float(torch.stack(self._losses).mean()),
             "learning_rate": float(trainer.optimizers[0].param_groups[0]["lr"]),
-            "seconds": self._seconds(),
+            "seconds": self.seconds,
         }
         self._losses.clear()
         self.rows.append({"step": trainer.global_step, **row})
         if trainer.logger is not None:
             trainer.logger.log_metrics(row, step=trainer.global_step)
 
-    def _seconds(self) -> float:
-        return self._before + time.perf_counter() - self._started
-
     def state_dict(self) -> dict[str, Any]:
-        return {"rows": self.rows, "seconds": self._seconds()}
+        return {"rows": self.rows, **super().state_dict()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.rows, self._before = list(state_dict["rows"]), float(state_dict["seconds"])
+        super().load_state_dict(state_dict)
+        self.rows = list(state_dict["rows"])
 
 
 class Checkup(Callback):
