@@ -12,10 +12,10 @@ from typing import Any
 import typer
 
 from shared.console.command import claim_output, fail, given, note, prepare, show
+from shared.devices import compute_device
 from shared.errors import ConfigError, DataError, DiffusionError
 from shared.files.io import write_json, write_text
 from speech.audio.files import RawFormat
-from speech.commands.common import pick_device
 from speech.commands.options import Enhance
 from speech.enhancer import Enhancer, load_model
 from speech.inference.folders import FolderReport
@@ -37,7 +37,7 @@ def main(options: Enhance) -> None:
         loaded,
         options.sampler,  # type: ignore[arg-type]
         options.steps,
-        device=pick_device(options.device),
+        device=compute_device(options.device),
         seed=options.seed,
         draws=options.draws,
         mix=options.mix,

@@ -10,8 +10,9 @@ import typer
 from rich.table import Table
 
 from shared.console.command import claim_output, fail, prepare, show
+from shared.devices import compute_device
 from shared.errors import ConfigError
-from speech.commands.common import pick_device, shared_speech
+from speech.commands.common import shared_speech
 from speech.commands.options import Evaluate
 from speech.metrics import chosen_metrics, evaluate, write_report
 from speech.metrics.evaluation import name_of
@@ -79,7 +80,7 @@ def _enhance(noisy: Path, target: Path, options: Evaluate) -> FolderReport:
         load_model(options.model or "default"),
         options.sampler,  # type: ignore[arg-type]
         options.steps,
-        device=pick_device(options.device),
+        device=compute_device(options.device),
         seed=options.seed,
     )
     report = enhancer.enhance_dir(noisy, target, existing="overwrite")
