@@ -58,6 +58,9 @@ class Enhancer:
             keeps it with a gain that follows the model's (`speech.audio.bands`), "drop" leaves it out. None does
             the first, and says so.
 
+    Attributes:
+        nfe: network calls that every sample of the latest recording went through, all draws together.
+
     Raises:
         ConfigError: a setting that cannot be used, or a sampler that does not suit the model.
     """
@@ -112,7 +115,7 @@ class Enhancer:
             upper_band=upper_band,
         )
         self.upper_band = self.engine.upper_band
-        self._nfe = 0
+        self.nfe = 0
         self.engine.warn_without_effect({"steps": steps is not None, "seed": seed != 0, "draws": draws > 1})
         advice.warn(advice.of_stability(model.sde, self.sampling))
 
@@ -139,11 +142,6 @@ class Enhancer:
     def sample_rate(self) -> int:
         """The model's rate, in Hz."""
         return self.model.config.frontend.sample_rate
-
-    @property
-    def nfe(self) -> int:
-        """Network calls that every sample of the latest recording went through, all draws together."""
-        return self._nfe
 
     def seed_of(self, name: str) -> int:
         """The seed of the recording of this name in a folder, or of a file of this name."""
@@ -198,7 +196,7 @@ class Enhancer:
                 self.engine.whole(item, sample_rate, item_seed, tally, peak)
                 for item, item_seed in zip(noisy, seeds, strict=True)
             ]
-        self._nfe = tally.nfe
+        self.nfe = tally.nfe
         warn_doubts(doubts(tally.limited, tally.louder))
         return form.from_float(np.stack(enhanced) if enhanced else noisy)  # type: ignore[return-value]
 
@@ -227,7 +225,7 @@ class Enhancer:
             SamplingError: a result that cannot be right: this sampler fails. Nothing is written.
         """
         result = enhance_file(self.engine, src, dst, name=name, raw=raw, progress=progress)
-        self._nfe = result.nfe
+        self.nfe = result.nfe
         return result
 
     def enhance_dir(
@@ -242,7 +240,7 @@ class Enhancer:
     ) -> FolderReport:
         """Enhance the audio files of a folder and of the folders in it; see `speech.inference.folders.enhance_dir`."""
         report = enhance_dir(self.engine, src, dst, existing=existing, workers=workers, raw=raw, progress=progress)
-        self._nfe = report.nfe
+        self.nfe = report.nfe
         return report
 
     def stream(self, sample_rate: int, *, channels: int = 1, peak: float = 1.0, seed: int | None = None) -> Stream:

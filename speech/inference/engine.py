@@ -78,7 +78,7 @@ class Engine:
 
     def warn_upper_band(self, sample_rate: int, stacklevel: int = 3) -> None:
         """Tell once what becomes of what lies above the model's band, where nobody chose it."""
-        if self._tells_upper_band and self.has_upper_band(sample_rate):
+        if self._tells_upper_band and sample_rate > self.sample_rate:
             self._tells_upper_band = False
             advice.warn(
                 f"the model's band ends at {self.sample_rate / 2000:g} kHz; what a recording has above is kept, with a "
@@ -90,14 +90,10 @@ class Engine:
         """Whether a recording fits into one window."""
         return math.ceil(samples * self.sample_rate / sample_rate) <= self._windows.length
 
-    def has_upper_band(self, sample_rate: int) -> bool:
-        """Whether something of a recording at this rate lies above the model's band."""
-        return sample_rate > self.sample_rate
-
     def blend(self, sample_rate: int, channels: int, *, streamed: bool = False) -> Blend:
         """What leads from the enhanced signal of a recording at this rate to its result."""
         join = None
-        if self.upper_band != "drop" and self.has_upper_band(sample_rate):
+        if self.upper_band != "drop" and sample_rate > self.sample_rate:
             join = BandJoin(self.sample_rate, channels)
         elif streamed and sample_rate < self.sample_rate:  # what the short filters take of the band's end
             join = BandJoin(self.sample_rate, channels, sample_rate / 2)

@@ -148,7 +148,7 @@ class SegmentRunner:
         waves = []
         for x, segment in zip(result.x, segments, strict=True):
             length = len(segment.waveform)
-            known = x[None, ..., : frontend.frames(length) + frontend.config.frames_beyond]
+            known = x[None, ..., : frontend.config.frames(length) + frontend.config.frames_beyond]
             wave = frontend.inverse(known, length)[0] * segment.peak
             waves.append(wave.to("cpu", torch.float32).numpy())
         return waves, result.nfe

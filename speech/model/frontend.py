@@ -116,15 +116,6 @@ class FrontEnd(nn.Module):
         window = torch.hann_window(config.n_fft, periodic=True)
         self.register_buffer("window", window.sqrt() if config.window == "sqrthann" else window, persistent=False)
 
-    @property
-    def frequencies(self) -> int:
-        """Number of frequencies."""
-        return self.config.frequencies
-
-    def frames(self, samples: int) -> int:
-        """Number of frames of a waveform of `samples` samples."""
-        return self.config.frames(samples)
-
     def forward(self, waveform: Tensor) -> Tensor:
         """The compressed spectrogram (batch, 1, frequencies, frames) of waveforms (batch, samples), at `sample_rate`.
 
@@ -158,7 +149,7 @@ class FrontEnd(nn.Module):
             raise ConfigError(
                 f"a spectrogram of shape {tuple(spectrogram.shape)}: need (batch, 1, frequencies, frames)"
             )
-        needed = self.frames(length)
+        needed = self.config.frames(length)
         if length < 1 or spectrogram.shape[-1] < needed:
             raise ConfigError(f"{length} samples need {needed} frames, the spectrogram has {spectrogram.shape[-1]}")
         return torch.istft(

@@ -178,10 +178,7 @@ class LightBackbone(nn.Module):
         Raises:
             ConfigError: the network is not causal.
         """
-        if not self.config.causal:
-            raise ConfigError(
-                "causal=False: this network looks ahead and cannot run frame by frame; train a causal one"
-            )
+        self._refuse_look_ahead()
         return tuple(layer.initial_past(batch) for layer in self._along_time())
 
     def step(self, x_t: Tensor, y: Tensor, t: Tensor, state: LightState) -> tuple[Tensor, LightState]:
@@ -200,13 +197,16 @@ class LightBackbone(nn.Module):
         Raises:
             ConfigError: the network is not causal.
         """
+        self._refuse_look_ahead()
+        stream = Stream(state)
+        estimate = self._estimate(x_t, y, t, stream)
+        return estimate, tuple(stream.future)
+
+    def _refuse_look_ahead(self) -> None:
         if not self.config.causal:
             raise ConfigError(
                 "causal=False: this network looks ahead and cannot run frame by frame; train a causal one"
             )
-        stream = Stream(state)
-        estimate = self._estimate(x_t, y, t, stream)
-        return estimate, tuple(stream.future)
 
     def _along_time(self) -> list[BandConv]:
         return [module for module in self.modules() if isinstance(module, BandConv)]
