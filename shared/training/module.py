@@ -11,7 +11,7 @@ import math
 import os
 import signal
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Generic, NoReturn, Protocol, TypeVar
@@ -37,18 +37,9 @@ N_contra = TypeVar("N_contra", bound=nn.Module, contravariant=True)
 
 
 class Objective(Protocol[N_contra]):
-    """The loss of each item, (batch,), of a network on a batch; see `Batch` for the arguments."""
+    """The loss of each item, (batch,), of a network: loss(network, x0, y, mask, generator, condition=…), see `Batch`."""
 
-    def __call__(
-        self,
-        denoiser: N_contra,
-        x0: Tensor,
-        y: Tensor | None = None,
-        mask: Tensor | None = None,
-        generator: torch.Generator | None = None,
-        *,
-        condition: Mapping[str, Tensor] | None = None,
-    ) -> Tensor: ...
+    def __call__(self, denoiser: N_contra, /, *args: Any, **kwargs: Any) -> Tensor: ...
 
 
 class DiffusionModule(L.LightningModule, Generic[N]):
