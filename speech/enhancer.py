@@ -224,7 +224,7 @@ class Enhancer:
             DataError: the source cannot be read, the target cannot be written, or is the source.
             SamplingError: a result that cannot be right: this sampler fails. Nothing is written.
         """
-        result = enhance_file(self.engine, src, dst, name=name, raw=raw, progress=progress)
+        result = enhance_file(self.engine, Path(src), Path(dst), name, raw, progress)
         self.nfe = result.nfe
         return result
 
@@ -238,8 +238,30 @@ class Enhancer:
         raw: RawFormat | None = None,
         progress: bool = True,
     ) -> FolderReport:
-        """Enhance the audio files of a folder and of the folders in it; see `speech.inference.folders.enhance_dir`."""
-        report = enhance_dir(self.engine, src, dst, existing=existing, workers=workers, raw=raw, progress=progress)
+        """Enhance the audio files of a folder, and of the folders in it, into the same tree elsewhere.
+
+        Targets keep the sources' names, suffixes included, so that `a.wav` and `a.flac` do not meet. The noise of a
+        file depends on its name in the folder and on the enhancer's seed: results are those of `enhance_file` with that
+        name.
+
+        Args:
+            src: the folder; files whose suffix is in `speech.audio.files.AUDIO_SUFFIXES` are taken, unless they are
+                hidden.
+            dst: the folder for the results, made if need be; it may lie in `src`, and is then not searched.
+            existing: what to do about targets that are there already.
+            workers: batches at a time. None: one per CPU thread of torch on a CPU, where each then runs on its share of
+                the threads; elsewhere 2, so that files are read and written while the device computes.
+            raw: what .raw files hold.
+            progress: show a progress bar.
+
+        Returns:
+            What became of each file. A file that fails does not keep the others from being enhanced.
+
+        Raises:
+            DataError: `src` is no folder, holds no audio, or is `dst`.
+            ConfigError: no workers, or an unknown `existing`.
+        """
+        report = enhance_dir(self.engine, Path(src), Path(dst), existing, workers, raw, progress)
         self.nfe = report.nfe
         return report
 

@@ -37,7 +37,7 @@ N_contra = TypeVar("N_contra", bound=nn.Module, contravariant=True)
 
 
 class Objective(Protocol[N_contra]):
-    """The loss of each item, (batch,), of a network: loss(network, x0, y, mask, generator, condition=…), see `Batch`."""
+    """The loss of each item, (batch,), of (network, x0, y, mask, generator, condition=…); see `Batch`."""
 
     def __call__(self, denoiser: N_contra, /, *args: Any, **kwargs: Any) -> Tensor: ...
 

@@ -49,16 +49,9 @@ class FileResult:
 
 
 def enhance_file(
-    engine: Engine,
-    src: str | os.PathLike[str],
-    dst: str | os.PathLike[str],
-    *,
-    name: str | None = None,
-    raw: RawFormat | None = None,
-    progress: bool | Advance = False,
+    engine: Engine, source: Path, target: Path, name: str | None, raw: RawFormat | None, progress: bool | Advance
 ) -> FileResult:
     """Enhance a file; see `speech.enhancer.Enhancer.enhance_file`."""
-    source, target = Path(src), Path(dst)
     target = target / source.name if os.path.isdir(target) else target
     refuse_same(source, target)
     info = audio_info(source, raw)

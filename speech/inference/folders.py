@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -66,37 +65,14 @@ class _File:
 
 def enhance_dir(
     engine: Engine,
-    src: str | os.PathLike[str],
-    dst: str | os.PathLike[str],
-    *,
-    existing: Existing = "skip",
-    workers: int | None = None,
-    raw: RawFormat | None = None,
-    progress: bool = True,
+    source: Path,
+    target: Path,
+    existing: Existing,
+    workers: int | None,
+    raw: RawFormat | None,
+    progress: bool,
 ) -> FolderReport:
-    """Enhance the audio files of a folder, and of the folders in it, into the same tree elsewhere.
-
-    Targets keep the sources' names, suffixes included, so that `a.wav` and `a.flac` do not meet. The noise of a file
-    depends on its name in the folder and on the enhancer's seed: results are those of `enhance_file` with that name.
-
-    Args:
-        engine: what enhances.
-        src: the folder; files whose suffix is in `speech.audio.files.AUDIO_SUFFIXES` are taken, unless they are hidden.
-        dst: the folder for the results, made if need be; it may lie in `src`, and is then not searched.
-        existing: what to do about targets that are there already.
-        workers: batches at a time. None: one per CPU thread of torch on a CPU, where each then runs on its share of
-            the threads; elsewhere 2, so that files are read and written while the device computes.
-        raw: what .raw files hold.
-        progress: show a progress bar.
-
-    Returns:
-        What became of each file. A file that fails does not keep the others from being enhanced.
-
-    Raises:
-        DataError: `src` is no folder, holds no audio, or is `dst`.
-        ConfigError: no workers, or an unknown `existing`.
-    """
-    source, target = Path(src), Path(dst)
+    """Enhance the files of a folder; see `speech.enhancer.Enhancer.enhance_dir`."""
     if existing not in get_args(Existing):
         raise ConfigError(f"existing={existing!r}: choose one of {', '.join(get_args(Existing))}")
     if workers is not None and workers < 1:
@@ -199,10 +175,7 @@ class _Job:
 
     def _alone(self, file: _File) -> None:
         with self._failures_of(file):
-            result = enhance_file(
-                self._engine, file.source, file.target, name=file.name, raw=self._raw, progress=self._progress
-            )
-            self._succeeded(result)
+            self._succeeded(enhance_file(self._engine, file.source, file.target, file.name, self._raw, self._progress))
 
     def _progress(self, seconds: float) -> None:
         if self.stopping.is_set():
