@@ -15,6 +15,7 @@ from gluonts.model.forecast import Forecast, SampleForecast
 from gluonts.model.predictor import Predictor
 from gluonts.torch.model.forecast import DistributionForecast
 
+from shared.checks import at_least
 from shared.errors import ConfigError, DataError
 from shared.random import derive_seed
 from tsdiff.data import Entry
@@ -37,10 +38,8 @@ class TrainingJob:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("prediction_length", "context_length", "num_samples", "max_steps"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ConfigError(f"{name} is {value}; it must be at least 1")
+        at_least(1, prediction_length=self.prediction_length, context_length=self.context_length)
+        at_least(1, num_samples=self.num_samples, max_steps=self.max_steps)
         if self.cpu_minutes is not None and not self.cpu_minutes > 0:
             raise ConfigError(f"cpu_minutes is {self.cpu_minutes}; give a positive time, or None for none")
 
@@ -75,8 +74,7 @@ class SamplePredictor(Predictor):
         if kwargs:
             raise ConfigError(f"predict does not take {', '.join(kwargs)}")
         count = self.num_samples if num_samples is None else num_samples
-        if count < 1:
-            raise ConfigError(f"num_samples={count}: need at least one")
+        at_least(1, num_samples=count)
         return self._forecasts(dataset, count)
 
     def _forecasts(self, dataset: Iterable[Entry], count: int) -> Iterator[SampleForecast]:

@@ -23,6 +23,7 @@ from gluonts.ev.metrics import (
 from gluonts.ev.ts_stats import seasonal_error
 from gluonts.model.forecast import Forecast
 
+from shared.checks import at_least
 from shared.errors import ConfigError, DataError
 from tsdiff.data.entries import Entry, counted
 from tsdiff.data.frequency import candidate_seasons, quiet
@@ -127,8 +128,7 @@ def evaluate(forecasts: Iterable[Forecast], test_data: Iterable[Pair], seasonali
             length; no actual value at all.
         ConfigError: `seasonality` is below 1.
     """
-    if seasonality is not None and seasonality < 1:
-        raise ConfigError(f"seasonality is {seasonality}; it must be at least 1")
+    at_least(1, seasonality=seasonality)
     with quiet():
         return _evaluate(forecasts, test_data, seasonality)
 
@@ -265,9 +265,7 @@ def seasonal_naive(test_data: Iterable[Pair], lag: int, prediction_length: int |
     if not pairs:
         raise DataError("there is no test window to forecast")
     length = len(pairs[0][1]["target"]) if prediction_length is None else prediction_length
-    for name, value in (("lag", lag), ("prediction_length", length)):
-        if value < 1:
-            raise ConfigError(f"{name} is {value}; it must be at least 1")
+    at_least(1, lag=lag, prediction_length=length)
     for past, _ in pairs:
         if np.isnan(past["target"]).all():
             raise DataError(f"series {past.get('item_id')!r} has no observed value before its test window")

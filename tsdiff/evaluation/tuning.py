@@ -14,8 +14,9 @@ import numpy as np
 import pandas as pd
 from gluonts.model.forecast import Forecast
 
+from shared.checks import at_least
 from shared.console.progress import track
-from shared.errors import ConfigError, DataError
+from shared.errors import DataError
 from shared.random import derive_seed
 from tsdiff.data import SeriesStore, checked_entries, split
 from tsdiff.data.entries import Entry, counted
@@ -199,9 +200,7 @@ def tune(
         ConfigError: a count below 1, or a grid with values that cannot be used.
         DataError: no series is long enough, or no setting gives a finite score.
     """
-    for name, value in (("windows", windows), ("num_samples", num_samples), ("max_series", max_series)):
-        if value < 1:
-            raise ConfigError(f"{name}={value}: need at least 1")
+    at_least(1, windows=windows, num_samples=num_samples, max_series=max_series)
     settings = (grid or TuningGrid()).settings(predictor.sampling)
     pairs = list(_validation(dataset, predictor.prediction_length, windows, max_series, seed))
     trials = [

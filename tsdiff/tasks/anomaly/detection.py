@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from shared.checks import at_least
 from shared.errors import ConfigError, DataError
 from shared.optional import needed
 from tsdiff.tasks.anomaly.injection import Injected
@@ -145,8 +146,7 @@ def seasonal_naive_scores(target: np.ndarray, season: int) -> np.ndarray:
         ConfigError: season < 1.
     """
     values = _series(target)
-    if season < 1:
-        raise ConfigError(f"season={season}: need at least one step")
+    at_least(1, season=season)
     difference = values - _moved(values, season)
     difference[:season] = (values - _moved(values, -season))[:season]
     return _robust_z(difference)
@@ -159,8 +159,7 @@ def seasonal_median_scores(target: np.ndarray, season: int, seasons: int = 3) ->
         ConfigError: season < 1 or seasons < 1.
     """
     values = _series(target)
-    if season < 1 or seasons < 1:
-        raise ConfigError(f"season={season}, seasons={seasons}: need at least one")
+    at_least(1, season=season, seasons=seasons)
     moves = [season * turn for turn in range(-seasons, seasons + 1) if turn]
     others = pd.DataFrame({move: _moved(values, move) for move in moves})
     return _robust_z(values - others.median(axis=1).to_numpy())
