@@ -20,6 +20,7 @@ from shared.errors import ConfigError, DataError
 from shared.random import derive_seed
 from tsdiff.data import Entry
 from tsdiff.data.frequency import quiet
+from tsdiff.windows.conditioning import bridge
 
 DEFAULT_STEPS, STEPS_PER_EPOCH = 2000, 50
 CHUNK = 32  # entries forecast at once: bounds memory, and with the seed decides the draws
@@ -119,12 +120,7 @@ def _as_samples(forecast: Forecast, count: int) -> SampleForecast:
 
 def filled(rows: np.ndarray) -> np.ndarray:
     """Rows (n, length) with NaN replaced by straight lines, flat at the ends; each holds an observed value."""
-    seen = ~np.isnan(rows)
-    rows = rows.copy()
-    places = np.arange(rows.shape[1])
-    for row in np.flatnonzero(~seen.all(axis=1)):
-        rows[row] = np.interp(places, places[seen[row]], rows[row, seen[row]])
-    return rows
+    return bridge(rows[..., None])[0][..., 0]
 
 
 @contextmanager

@@ -31,6 +31,7 @@ from tsdiff.data.frequency import shifted
 from tsdiff.evaluation.metrics import Metrics, Pair, evaluate, metrics_table, rich_metrics_table
 from tsdiff.predictor import TSDiffPredictor
 from tsdiff.tasks.imputation.plots import plot_imputations
+from tsdiff.windows.conditioning import bridge
 
 
 @dataclass(frozen=True)
@@ -78,8 +79,7 @@ def as_forecast(paths: np.ndarray, pair: Pair) -> SampleForecast:
 
 def line(target: np.ndarray) -> np.ndarray:
     """Straight lines over the gaps, (1, length)."""
-    seen = ~np.isnan(target)
-    return np.interp(np.arange(len(target)), np.flatnonzero(seen), target[seen])[None]
+    return bridge(target[None, :, None])[0][..., 0]
 
 
 def earlier_season(target: np.ndarray, season: int) -> np.ndarray:

@@ -112,7 +112,7 @@ def load_dataset(
     )
 
 
-def load_named(name: str, folder: str | os.PathLike[str] | None = None) -> FolderData:
+def load_named(name: str, folder: str | os.PathLike[str] | None = None) -> FolderData[SeriesSet]:
     """Read a set of GluonTS's repository.
 
     Args:

@@ -13,7 +13,7 @@ from shared.errors import ConfigError
 from shared.files.io import UNENCODABLE, atomic_path, write_text
 from tsdiff.evaluation.metrics import Metrics
 
-KEYS = ["dataset", "method", "seed"]
+KEYS, COSTS = ["dataset", "method", "seed"], ["train_seconds", "predict_seconds", "nfe"]
 
 
 @dataclass(frozen=True)
@@ -41,15 +41,9 @@ class Result:
 def results_frame(results: Iterable[Result]) -> pd.DataFrame:
     """One row a result: dataset, method, seed, the scores, seconds and network calls."""
     rows = [
-        {
-            "dataset": result.dataset,
-            "method": result.method,
-            "seed": result.seed,
-            **result.metrics.as_dict(),
-            "train_seconds": result.train_seconds,
-            "predict_seconds": result.predict_seconds,
-            "nfe": result.nfe,
-        }
+        {name: getattr(result, name) for name in KEYS}
+        | result.metrics.as_dict()
+        | {name: getattr(result, name) for name in COSTS}
         for result in results
     ]
     if not rows:

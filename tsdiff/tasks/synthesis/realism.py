@@ -71,15 +71,7 @@ class Realism:
 
     def as_dict(self) -> dict[str, float]:
         """The scores by name, ready for JSON or a table."""
-        scores = {
-            "scale_ks": self.scale_ks,
-            "value_ks": self.value_ks,
-            "value_wasserstein": self.value_wasserstein,
-            "increment_ks": self.increment_ks,
-            "increment_wasserstein": self.increment_wasserstein,
-            "acf_rmse": self.acf_rmse,
-            "spectrum_db": self.spectrum_db,
-        }
+        scores = {name: value for name, value in vars(self).items() if isinstance(value, float)}
         for name, found in self.discrimination.items():
             scores |= {
                 f"auroc_{name}": found.auroc,
