@@ -39,8 +39,10 @@ class TrainingJob:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        at_least(1, prediction_length=self.prediction_length, context_length=self.context_length)
-        at_least(1, num_samples=self.num_samples, max_steps=self.max_steps)
+        for name in ("prediction_length", "context_length", "num_samples", "max_steps"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigError(f"{name} is {value}; it must be at least 1")
         if self.cpu_minutes is not None and not self.cpu_minutes > 0:
             raise ConfigError(f"cpu_minutes is {self.cpu_minutes}; give a positive time, or None for none")
 

@@ -16,6 +16,7 @@ from gluonts.model.forecast import Forecast
 
 from shared.checks import at_least
 from shared.console.progress import track
+from shared.console.tables import markdown
 from shared.errors import DataError
 from shared.random import derive_seed
 from tsdiff.data import SeriesStore, checked_entries, split
@@ -154,15 +155,14 @@ class Tuned(Generic[P]):
     def to_markdown(self) -> str:
         """The table of trials, with what it was measured on."""
         frame = self.to_frame()
-        lines = ["| " + " | ".join(frame.columns) + " |", "|" + "---|" * len(frame.columns)]
-        for row in frame.itertuples(index=False):
-            cells = ["–" if value is None or value != value else _cell(value) for value in row]
-            lines.append("| " + " | ".join(cells) + " |")
+        table = markdown(list(frame.columns), ([*map(_cell, row)] for row in frame.itertuples(index=False)), left=2)
         found = counted(self.windows, "validation window", "validation windows")
-        return f"CRPS over {found}; the first row is used.\n\n" + "\n".join(lines) + "\n"
+        return f"CRPS over {found}; the first row is used.\n\n" + table
 
 
 def _cell(value: object) -> str:
+    if value is None or value != value:
+        return "–"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from shared.checks import at_least
+from shared.console.tables import markdown
 from shared.errors import ConfigError, DataError
 from shared.optional import needed
 from tsdiff.tasks.anomaly.injection import Injected
@@ -117,20 +118,15 @@ def detection_table(metrics: Mapping[str, Mapping[str, DetectionMetrics]]) -> st
         metrics: by method, then kind, as `evaluate_detection` gives them.
     """
     methods = list(metrics)
-    kinds = list(metrics[methods[0]])
-
-    def line(cells: Sequence[str]) -> str:
-        return "| " + " | ".join(cells) + " |\n"
-
-    text = line(["anomalies", *methods]) + line(["---"] * (1 + len(methods)))
-    for kind in kinds:
+    rows = []
+    for kind in metrics[methods[0]]:
         areas = [(metrics[name][kind].auroc, metrics[name][kind].auprc) for name in methods]
-        text += line([kind.replace("_", " "), *(f"{_number(a)} / {_number(b)}" for a, b in areas)])
+        rows.append([kind.replace("_", " "), *(f"{_number(a)} / {_number(b)}" for a, b in areas)])
     for what in ("found", "precision", "recall"):
         values = [getattr(metrics[name]["all"], what) for name in methods]
         if any(math.isfinite(value) for value in values):
-            text += line([f"{what} at the threshold", *map(_number, values)])
-    return text
+            rows.append([f"{what} at the threshold", *map(_number, values)])
+    return markdown(["anomalies", *methods], rows)
 
 
 def _number(value: float) -> str:
