@@ -16,13 +16,7 @@ from typing import Any
 import numpy as np
 import typer
 
-from shared.console.command import claim_output as claim_output
-from shared.console.command import given as given
-from shared.console.command import note as note
-from shared.console.command import prepare as prepare
-from shared.console.command import show as show
-from shared.console.command import status as status
-from shared.console.command import write_csv as write_csv
+from shared.console.command import note, show
 from shared.errors import CheckpointError, ConfigError, DataError
 from shared.files.documents import read_json
 from shared.files.io import write_json

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from shared.console.command import claim_output, note, prepare
 from shared.errors import ConfigError
-from tsdiff.commands.common import claim_output, note, prepare
 from tsdiff.commands.options import Evaluate
 from tsdiff.commands.train import experiment_of, read_data, score, train_seed, write_scores
 from tsdiff.experiment.experiment import Experiment, ExperimentData

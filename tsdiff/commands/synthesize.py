@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
+from shared.console.command import claim_output, note, prepare, show, status, write_csv
 from shared.console.progress import track
 from shared.console.tables import markdown
 from shared.errors import ConfigError, DataError
 from shared.files.io import write_json, write_text
-from tsdiff.commands.common import Job, claim_output, load_job, note, predictor_for, prepare, show, status, write_csv
+from tsdiff.commands.common import Job, load_job, predictor_for
 from tsdiff.commands.options import Synthesize
 from tsdiff.data import Entry
 from tsdiff.model.model import TSDiff
