@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from gluonts.model.estimator import Estimator
 
+from shared.checks import at_least
 from shared.devices import compute_device
 from shared.errors import ConfigError
 from shared.files.settings import whole_number
@@ -114,10 +115,7 @@ class TSDiffEstimator(Estimator):
         prediction_length = whole_number("prediction_length", prediction_length)
         context_length = None if context_length is None else whole_number("context_length", context_length)
         batch_size = whole_number("batch_size", batch_size)
-        if prediction_length < 1:
-            raise ConfigError(f"prediction_length={prediction_length}: need at least one step to forecast")
-        if batch_size < 1:
-            raise ConfigError(f"batch_size={batch_size}: need at least one window")
+        at_least(1, prediction_length=prediction_length, batch_size=batch_size)
         freq = normalise_freq(freq)
         backbone = backbone or S4DConfig(patch=default_patch(freq))
         self.config = TSDiffConfig(

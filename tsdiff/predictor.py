@@ -15,6 +15,7 @@ import torch
 from gluonts.model.forecast import Forecast, SampleForecast
 from gluonts.model.predictor import Predictor
 
+from shared.checks import at_least
 from shared.devices import compute_device
 from shared.errors import ConfigError
 from shared.files.checkpoint import resolve
@@ -372,6 +373,5 @@ class TSDiffPredictor(Predictor):
 
 def _sample_count(num_samples: Any) -> int:
     count = whole_number("num_samples", num_samples)
-    if count < 1:
-        raise ConfigError(f"num_samples={num_samples}: need at least one")
+    at_least(1, num_samples=count)
     return count

@@ -12,10 +12,11 @@ import pytest
 import torch
 from gluonts.model.predictor import Predictor
 
+from shared.console.command import given
 from shared.errors import CheckpointError
 from tests.tsdiff.conftest import sines
 from tsdiff import TSDiff, TSDiffPredictor
-from tsdiff.commands.common import Job, given, given_predictor
+from tsdiff.commands.common import Job, given_predictor
 from tsdiff.data import series_from_gluonts, split_windows
 from tsdiff.ensemble import EnsemblePredictor
 from tsdiff.evaluation.tuning import TuningGrid, tune

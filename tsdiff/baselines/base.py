@@ -15,10 +15,12 @@ from gluonts.model.forecast import Forecast, SampleForecast
 from gluonts.model.predictor import Predictor
 from gluonts.torch.model.forecast import DistributionForecast
 
+from shared.checks import at_least
 from shared.errors import ConfigError, DataError
 from shared.random import derive_seed
 from tsdiff.data import Entry
 from tsdiff.data.frequency import quiet
+from tsdiff.windows.conditioning import bridge
 
 DEFAULT_STEPS, STEPS_PER_EPOCH = 2000, 50
 CHUNK = 32  # entries forecast at once: bounds memory, and with the seed decides the draws
@@ -75,8 +77,7 @@ class SamplePredictor(Predictor):
         if kwargs:
             raise ConfigError(f"predict does not take {', '.join(kwargs)}")
         count = self.num_samples if num_samples is None else num_samples
-        if count < 1:
-            raise ConfigError(f"num_samples={count}: need at least one")
+        at_least(1, num_samples=count)
         return self._forecasts(dataset, count)
 
     def _forecasts(self, dataset: Iterable[Entry], count: int) -> Iterator[SampleForecast]:
@@ -121,12 +122,7 @@ def _as_samples(forecast: Forecast, count: int) -> SampleForecast:
 
 def filled(rows: np.ndarray) -> np.ndarray:
     """Rows (n, length) with NaN replaced by straight lines, flat at the ends; each holds an observed value."""
-    seen = ~np.isnan(rows)
-    rows = rows.copy()
-    places = np.arange(rows.shape[1])
-    for row in np.flatnonzero(~seen.all(axis=1)):
-        rows[row] = np.interp(places, places[seen[row]], rows[row, seen[row]])
-    return rows
+    return bridge(rows[..., None])[0][..., 0]
 
 
 @contextmanager

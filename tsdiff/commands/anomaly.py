@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
+from shared.console.command import claim_output, note, prepare, show, status, write_csv
 from shared.errors import DataError
 from shared.files.io import write_json, write_text
-from tsdiff.commands.common import Job, claim_output, load_job, note, predictor_for, prepare, show, status, write_csv
+from tsdiff.commands.common import Job, load_job, predictor_for
 from tsdiff.commands.options import Anomaly
 from tsdiff.data import Entry, candidate_seasons, split_windows
 from tsdiff.data.frequency import shifted

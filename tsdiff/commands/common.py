@@ -11,22 +11,16 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import typer
 
-from shared.console.command import claim_output as claim_output
-from shared.console.command import given as given
-from shared.console.command import note as note
-from shared.console.command import prepare as prepare
-from shared.console.command import show as show
-from shared.console.command import status as status
-from shared.console.command import write_csv as write_csv
+from shared.console.command import note, show
 from shared.errors import CheckpointError, ConfigError, DataError
 from shared.files.documents import read_json
 from shared.files.io import write_json
-from tsdiff.commands.options import Series
+from tsdiff.commands.options import Anomaly, Forecast, Impute, Refine, Series, Synthesize
 from tsdiff.data import (
     EMBEDDED,
     SeriesSet,
@@ -44,24 +38,8 @@ from tsdiff.windows.config import ANY_FREQ
 BUNDLED_MODEL = "default"
 _TRAINED_ON = "trained_on.json"
 
-
-class ModelOptions(Protocol):
-    """What a verb that takes a model, or trains one, says of it."""
-
-    @property
-    def chosen(self) -> str | None: ...
-    @property
-    def retrain(self) -> bool: ...
-    @property
-    def steps(self) -> int: ...
-    @property
-    def context_length(self) -> int | None: ...
-    @property
-    def output(self) -> Path: ...
-    @property
-    def device(self) -> str: ...
-    @property
-    def seed_or_zero(self) -> int: ...
+ModelOptions = Forecast | Impute | Refine | Synthesize | Anomaly
+"""What a verb that takes a model, or trains one, says of it."""
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from shared.console.command import claim_output, note, prepare
 from shared.errors import ConfigError
-from tsdiff.commands.common import claim_output, note, prepare
 from tsdiff.commands.options import Evaluate
 from tsdiff.commands.train import experiment_of, read_data, score, train_seed, write_scores
 from tsdiff.experiment.experiment import Experiment, ExperimentData
@@ -15,27 +15,16 @@ from tsdiff.predictor import TSDiffPredictor
 def check_model(predictor: TSDiffPredictor, path: str, data: ExperimentData) -> None:
     """Refuse a model of another frequency, horizon or layout than the data."""
     config, layout = predictor.model.config, data.series.layout
-    model = {
-        "frequency": config.freq,
-        "horizon": config.prediction_length,
-        "channels": config.channels,
-        "dynamic features": config.dynamic_features,
-        "static numbers": config.static_features,
-        "categories": len(config.categories),
-    }
-    own = dict(
-        zip(
-            model,
-            (data.series.freq, data.prediction_length, max(layout.channels, 1), layout.dynamic, layout.reals,
-             layout.categories),
-            strict=True,
-        )
-    )  # fmt: skip
-    for name, value in model.items():
-        if value != own[name]:
-            raise ConfigError(
-                f"{path}: its {name} is {value}, that of the data {own[name]}; take another model or data"
-            )
+    for name, value, own in (
+        ("frequency", config.freq, data.series.freq),
+        ("horizon", config.prediction_length, data.prediction_length),
+        ("channels", config.channels, max(layout.channels, 1)),
+        ("dynamic features", config.dynamic_features, layout.dynamic),
+        ("static numbers", config.static_features, layout.reals),
+        ("categories", len(config.categories), layout.categories),
+    ):
+        if value != own:
+            raise ConfigError(f"{path}: its {name} is {value}, that of the data {own}; take another model or data")
 
 
 def main(options: Evaluate) -> None:

@@ -11,26 +11,17 @@ import numpy as np
 import pandas as pd
 from gluonts.model.forecast import SampleForecast
 
+from shared.console.command import claim_output, given, note, prepare, show, status, write_csv
 from shared.files.io import write_json, write_text
 from shared.random import derive_seed
-from tsdiff.commands.common import (
-    Job,
-    claim_output,
-    given,
-    load_job,
-    note,
-    predictor_for,
-    prepare,
-    show,
-    status,
-    write_csv,
-)
+from tsdiff.commands.common import Job, load_job, predictor_for
 from tsdiff.commands.options import Impute
 from tsdiff.data import Entry, candidate_seasons, to_timestamps
 from tsdiff.data.frequency import shifted
 from tsdiff.evaluation.metrics import Metrics, Pair, evaluate, metrics_table, rich_metrics_table
 from tsdiff.predictor import TSDiffPredictor
 from tsdiff.tasks.imputation.plots import plot_imputations
+from tsdiff.windows.conditioning import bridge
 
 
 @dataclass(frozen=True)
@@ -78,8 +69,7 @@ def as_forecast(paths: np.ndarray, pair: Pair) -> SampleForecast:
 
 def line(target: np.ndarray) -> np.ndarray:
     """Straight lines over the gaps, (1, length)."""
-    seen = ~np.isnan(target)
-    return np.interp(np.arange(len(target)), np.flatnonzero(seen), target[seen])[None]
+    return bridge(target[None, :, None])[0][..., 0]
 
 
 def earlier_season(target: np.ndarray, season: int) -> np.ndarray:

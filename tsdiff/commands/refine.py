@@ -11,10 +11,11 @@ from typing import Any
 import pandas as pd
 from gluonts.model.forecast import Forecast, SampleForecast
 
+from shared.console.command import claim_output, prepare, show, status, write_csv
 from shared.errors import ConfigError
 from shared.files.io import write_json, write_text
 from tsdiff.baselines import BASELINE_NAMES, train_baseline
-from tsdiff.commands.common import Job, claim_output, load_job, predictor_for, prepare, show, status, write_csv
+from tsdiff.commands.common import Job, load_job, predictor_for
 from tsdiff.commands.options import Refine
 from tsdiff.data import split_windows
 from tsdiff.evaluation.metrics import Metrics, Pair, evaluate, forecasts_to_frame, metrics_table, rich_metrics_table

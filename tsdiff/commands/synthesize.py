@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
+from shared.console.command import claim_output, note, prepare, show, status, write_csv
 from shared.console.progress import track
+from shared.console.tables import markdown
 from shared.errors import ConfigError, DataError
 from shared.files.io import write_json, write_text
-from tsdiff.commands.common import Job, claim_output, load_job, note, predictor_for, prepare, show, status, write_csv
+from tsdiff.commands.common import Job, load_job, predictor_for
 from tsdiff.commands.options import Synthesize
 from tsdiff.data import Entry
 from tsdiff.model.model import TSDiff
@@ -117,7 +119,7 @@ def write_report(
 ) -> None:
     """Leave tables, picture and metrics.json in `output`."""
     quantiles = looks[_OURS].quantiles().round(4)
-    lines = [f"| {row.quantile:g} | {row.real:.4g} | {row.synthetic:.4g} |" for row in quantiles.itertuples()]
+    cells = ([f"{row.quantile:g}", f"{row.real:.4g}", f"{row.synthetic:.4g}"] for row in quantiles.itertuples())
     text = (
         f"# {title}\n\n## How real the windows look\n\n"
         "Each window is divided by its mean absolute value (the scales are compared apart). KS and W₁ are the "
@@ -126,7 +128,7 @@ def write_report(
         f"{realism_table(looks)}\n"
         "## What they are worth\n\nTrained on the windows, scored on the held-out real ones. The linear model's CRPS "
         f"is the Linear Predictive Score.\n\n{downstream_table(worth)}\n"
-        "## Quantiles of the scaled values\n\n| quantile | real | TSDiff |\n|---|---:|---:|\n" + "\n".join(lines) + "\n"
+        f"## Quantiles of the scaled values\n\n{markdown(['quantile', 'real', 'TSDiff'], cells)}"
     )
     write_text(output / "realism.md", text)
     write_csv(output / "realism.csv", realism_frame(looks))

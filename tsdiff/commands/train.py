@@ -9,9 +9,10 @@ from typing import Any
 
 from gluonts.model.forecast import SampleForecast
 
+from shared.console.command import claim_output, note, prepare, show, status
 from shared.errors import ConfigError
 from shared.files.io import write_json, write_text
-from tsdiff.commands.common import Job, claim_output, note, prepare, show, status, trained_predictor
+from tsdiff.commands.common import Job, trained_predictor
 from tsdiff.commands.options import ExperimentOptions, Train
 from tsdiff.data import candidate_seasons
 from tsdiff.evaluation.joint import joint_metrics

@@ -1,16 +1,9 @@
 """Series: from tables, GluonTS data sets, folders and the package itself to clean GluonTS entries."""
 
 from tsdiff.data.covariates import Layout
-from tsdiff.data.embedded import (
-    DEFAULT_EMBEDDED,
-    EMBEDDED,
-    PJM_PREDICTION_LENGTH,
-    PJM_TEST_WINDOWS,
-    EmbeddedInfo,
-    embedded_series,
-)
+from tsdiff.data.embedded import EMBEDDED, EmbeddedInfo, embedded_series
 from tsdiff.data.entries import Entry, entries_of
-from tsdiff.data.folders import FolderData, FolderSeries, FolderStream, load_folder, stream_folder
+from tsdiff.data.folders import FolderData, FolderSeries, load_folder, stream_folder
 from tsdiff.data.frames import load_table, long_from_wide, series_from_frame
 from tsdiff.data.frequency import candidate_seasons, infer_freq, normalise_freq
 from tsdiff.data.load import load_dataset, load_named
@@ -20,15 +13,11 @@ from tsdiff.data.timestamps import Stamp, to_timestamps
 from tsdiff.data.windows import WindowSplit, split, split_windows
 
 __all__ = [
-    "DEFAULT_EMBEDDED",
     "EMBEDDED",
-    "PJM_PREDICTION_LENGTH",
-    "PJM_TEST_WINDOWS",
     "EmbeddedInfo",
     "Entry",
     "FolderData",
     "FolderSeries",
-    "FolderStream",
     "Layout",
     "SeriesSet",
     "SeriesStore",

@@ -95,7 +95,7 @@ def load_paper_set(name: str, folder: str | os.PathLike[str] | None = None) -> P
     return PaperData(data.train, _windows(data, found))
 
 
-def _windows(data: FolderData, found: PaperSet) -> TestData:
+def _windows(data: FolderData[SeriesSet], found: PaperSet) -> TestData:
     if data.test is None:
         raise DataError(f"{found.name} has no test part; download it again")
     if data.freq != found.freq or data.prediction_length != found.prediction_length:

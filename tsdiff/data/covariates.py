@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from shared.errors import DataError
 
@@ -121,10 +122,6 @@ def _dynamic(values: np.ndarray, item: str, length: int) -> tuple[np.ndarray, li
     if missing.all(axis=1).any():
         row = int(missing.all(axis=1).argmax())
         raise DataError(f"series {item!r}: row {row} of {DYNAMIC} holds no value; fill it or leave it out")
-    filled = values.copy()
-    for gaps, own in zip(missing, filled, strict=True):
-        seen = np.flatnonzero(~gaps)
-        before = np.searchsorted(seen, np.arange(len(own)), side="right") - 1
-        own[:] = own[seen[np.maximum(before, 0)]]
+    filled = pd.DataFrame(np.where(missing, np.nan, values)).ffill(axis=1).bfill(axis=1).to_numpy()
     note = f"series {item!r}: {int(missing.sum())} missing values of {DYNAMIC} take the value before them"
     return _single(filled, DYNAMIC, item), [note]

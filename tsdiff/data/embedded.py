@@ -28,12 +28,9 @@ class EmbeddedInfo:
 
 
 EMBEDDED: dict[str, EmbeddedInfo] = {"pjm_hourly": EmbeddedInfo(prediction_length=24, windows=7)}
-DEFAULT_EMBEDDED = "pjm_hourly"
-PJM_PREDICTION_LENGTH = EMBEDDED["pjm_hourly"].prediction_length
-PJM_TEST_WINDOWS = EMBEDDED["pjm_hourly"].windows
 
 
-def embedded_series(name: str = DEFAULT_EMBEDDED) -> SeriesSet:
+def embedded_series(name: str = "pjm_hourly") -> SeriesSet:
     """Load a data set that ships with the package (see the card beside it, tsdiff/embedded/<name>.md).
 
     Args:

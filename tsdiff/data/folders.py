@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 from gluonts.dataset.common import MetaData, infer_file_type
@@ -20,11 +20,12 @@ from tsdiff.data.frequency import normalise_freq, quiet
 from tsdiff.data.series import SeriesSet, checked_entries, refuse_if_empty
 from tsdiff.data.tables import UNREADABLE, json_lines
 
+P = TypeVar("P")
 T = TypeVar("T")
 
 
-class FolderData(NamedTuple):
-    """What a GluonTS folder holds.
+class FolderData(NamedTuple, Generic[P]):
+    """What a GluonTS folder holds: `SeriesSet`s, or, of `stream_folder`, parts that are read as they are iterated.
 
     Attributes:
         freq: The frequency as `pd.Period` spells it.
@@ -36,8 +37,8 @@ class FolderData(NamedTuple):
 
     freq: str
     prediction_length: int | None
-    train: SeriesSet
-    test: SeriesSet | None
+    train: P
+    test: P | None
 
 
 class FolderSeries:
@@ -86,16 +87,7 @@ class FolderSeries:
             yield {name: np.asarray(value) if isinstance(value, list) else value for name, value in record.items()}
 
 
-class FolderStream(NamedTuple):
-    """What `stream_folder` gives: as `FolderData`, but its parts are read as they are iterated."""
-
-    freq: str
-    prediction_length: int | None
-    train: FolderSeries
-    test: FolderSeries | None
-
-
-def load_folder(path: str | os.PathLike[str]) -> FolderData:
+def load_folder(path: str | os.PathLike[str]) -> FolderData[SeriesSet]:
     """Read a data set in GluonTS's folder layout and check it.
 
     Args:
@@ -112,7 +104,7 @@ def load_folder(path: str | os.PathLike[str]) -> FolderData:
     return FolderData(freq, prediction_length, _listed(train), None if test is None else _listed(test))
 
 
-def stream_folder(path: str | os.PathLike[str]) -> FolderStream:
+def stream_folder(path: str | os.PathLike[str]) -> FolderData[FolderSeries]:
     """Open a data set in GluonTS's folder layout without reading its series.
 
     Args, Raises: As `load_folder`; what is wrong with a series shows when it is reached.
@@ -132,7 +124,7 @@ def stream_folder(path: str | os.PathLike[str]) -> FolderStream:
     test = FolderSeries(folder / "test", freq) if (folder / "test").is_dir() else None
     if not (folder / "train").is_dir():
         raise DataError(f"{folder / 'train'}: no such folder; it should hold data.json or data.json.gz")
-    return FolderStream(freq, meta.prediction_length, FolderSeries(folder / "train", freq), test)
+    return FolderData(freq, meta.prediction_length, FolderSeries(folder / "train", freq), test)
 
 
 def _listed(part: FolderSeries) -> SeriesSet:

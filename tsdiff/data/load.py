@@ -13,6 +13,7 @@ import pandas as pd
 from gluonts.dataset.repository import dataset_names, get_dataset
 from gluonts.dataset.repository.datasets import get_download_path
 
+from shared.checks import one_of
 from shared.errors import ConfigError, DataError
 from shared.files.io import temporary_path
 from tsdiff.data.folders import FolderData, load_folder
@@ -74,9 +75,8 @@ def load_dataset(
         DataError: The source is not there, cannot be read or does not pass the checks.
         ConfigError: Options that do not fit each other.
     """
-    for name, value, choices in (("layout", layout, get_args(Layout)), ("part", part, get_args(Part))):
-        if value not in choices:
-            raise ConfigError(f"{name}={value!r}: choose one of {', '.join(choices)}")
+    one_of(get_args(Layout), layout=layout)
+    one_of(get_args(Part), part=part)
     if isinstance(source, (str, os.PathLike)):
         path = Path(source)
         is_folder, is_file = os.path.isdir(path), os.path.isfile(path)  # no errors for names that no file can have
@@ -112,7 +112,7 @@ def load_dataset(
     )
 
 
-def load_named(name: str, folder: str | os.PathLike[str] | None = None) -> FolderData:
+def load_named(name: str, folder: str | os.PathLike[str] | None = None) -> FolderData[SeriesSet]:
     """Read a set of GluonTS's repository.
 
     Args:

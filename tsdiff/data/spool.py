@@ -10,7 +10,7 @@ from array import array
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -21,19 +21,8 @@ KINDS = (np.dtype(np.float64), np.dtype(np.float32))
 """Of the numbers of targets, and of dynamic features."""
 
 
-class Values(Protocol):
-    """Where the numbers are: part 0 of each series is its target, part 1 its dynamic features."""
-
-    nbytes: int
-
-    def append(self, parts: list[np.ndarray]) -> None: ...
-    def finish(self) -> None: ...
-    def read(self, series: int, part: int, rows: int, steps: int, first: int, stop: int) -> np.ndarray: ...
-    def close(self) -> None: ...
-
-
 class InMemory:
-    """A list of arrays."""
+    """A list of arrays: part 0 of each series is its target, part 1 its dynamic features."""
 
     def __init__(self) -> None:
         self.nbytes = 0

@@ -8,7 +8,6 @@ precision, for they may be small beside their level.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from array import array
 from collections.abc import Iterable, Mapping
@@ -21,7 +20,7 @@ from shared.errors import DataError
 from tsdiff.data.covariates import CATEGORIES, DYNAMIC, REALS, Layout
 from tsdiff.data.entries import Entry, EntrySequence
 from tsdiff.data.frequency import quiet
-from tsdiff.data.spool import KINDS, InMemory, Spooled, Values
+from tsdiff.data.spool import KINDS, InMemory, Spooled
 
 SPOOL_ABOVE = 512 * 2**20
 
@@ -38,7 +37,7 @@ class SeriesStore(EntrySequence):
         lengths: Steps of each target, int64 (series,).
     """
 
-    def __init__(self, index: _Index, values: Values):
+    def __init__(self, index: _Index, values: InMemory | Spooled):
         self._index, self._values = index, values
         self._periods: dict[int, pd.Period] = {}  # making one takes as long as reading a window
         self.freq, self.layout = index.freq, index.layout
@@ -69,7 +68,7 @@ class SeriesStore(EntrySequence):
         if isinstance(entries, SeriesStore):
             return entries
         index = _Index()
-        values: Values = InMemory()
+        values: InMemory | Spooled = InMemory()
         size = 0
         for place, entry in enumerate(entries):
             index.append(entry, place)
@@ -140,17 +139,6 @@ class SeriesStore(EntrySequence):
     def cardinalities(self) -> tuple[int, ...]:
         """One more than the largest code of each static category."""
         return tuple(int(n) + 1 for n in np.max(self._index.statics[CATEGORIES], axis=0))
-
-    def digest(self) -> str:
-        """A hash of everything in the store; the same in memory and in a file."""
-        found = hashlib.sha256(f"{self.freq} {self.layout}".encode())
-        for entry in self:
-            found.update(f"{entry['item_id']!r} {entry['start'].ordinal}".encode())
-            for field in ("target", DYNAMIC, CATEGORIES, REALS):
-                if field in entry:
-                    found.update(f"{field} {entry[field].shape}".encode())
-                    found.update(np.ascontiguousarray(entry[field]).data)
-        return found.hexdigest()
 
     def close(self) -> None:
         """Remove the file, if there is one; the store is of no use afterwards."""

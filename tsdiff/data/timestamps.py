@@ -111,11 +111,12 @@ def _to_datetime(values: pd.Series, name: str) -> pd.DatetimeIndex:
         return pd.DatetimeIndex(values)
     if values.map(lambda value: isinstance(value, pd.Period)).all():
         return pd.DatetimeIndex([period.to_timestamp() for period in values])
-    if not values.map(lambda value: isinstance(value, str)).all():
-        return _parse_objects(values, name)
-    day_first = _day_first(values, name)
-    attempts: list[dict[str, object]] = [{"dayfirst": day_first}, {"format": "ISO8601"}]
-    attempts.append({"format": "ISO8601", "utc": True})
+    attempts: list[dict[str, object]] = [{}, {"utc": True}]
+    if values.map(lambda value: isinstance(value, str)).all():
+        iso = {"format": "ISO8601"}
+        attempts = [{"dayfirst": _day_first(values, name)}, iso, {**iso, "utc": True}]
+    elif (odd := next((v for v in values if isinstance(v, (int, float, np.number))), None)) is not None:
+        raise DataError(f"column {name!r} mixes dates and numbers (first: {odd!r}); convert it with pd.to_datetime")
     for options in attempts:
         try:
             with quiet():
@@ -125,20 +126,6 @@ def _to_datetime(values: pd.Series, name: str) -> pd.DatetimeIndex:
         except (ValueError, TypeError):
             continue
     raise DataError(f"column {name!r}: {_first_bad(values)!r} is not a date; write timestamps as 2024-01-31 18:00")
-
-
-def _parse_objects(values: pd.Series, name: str) -> pd.DatetimeIndex:
-    odd = next((v for v in values if isinstance(v, (int, float, np.number))), None)
-    if odd is not None:
-        raise DataError(f"column {name!r} mixes dates and numbers (first: {odd!r}); convert it with pd.to_datetime")
-    try:
-        return pd.DatetimeIndex(pd.to_datetime(values))
-    except (ValueError, TypeError):
-        pass
-    try:
-        return pd.DatetimeIndex(pd.to_datetime(values, utc=True))
-    except (ValueError, TypeError) as error:
-        raise DataError(f"column {name!r}: {_first_bad(values)!r} is not a date") from error
 
 
 def _first_bad(values: pd.Series) -> object:

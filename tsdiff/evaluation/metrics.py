@@ -23,6 +23,7 @@ from gluonts.ev.metrics import (
 from gluonts.ev.ts_stats import seasonal_error
 from gluonts.model.forecast import Forecast
 
+from shared.console.tables import markdown
 from shared.errors import ConfigError, DataError
 from tsdiff.data.entries import Entry, counted
 from tsdiff.data.frequency import candidate_seasons, quiet
@@ -242,7 +243,7 @@ def _metrics(main: MetricCollection, mase: float, total: int, missing: int, unsc
     return Metrics(loss, nd, nrmse, mase, half, ninety, tuple(notes))
 
 
-def seasonal_naive(test_data: Iterable[Pair], lag: int, prediction_length: int | None = None) -> list[Forecast]:
+def seasonal_naive(test_data: Iterable[Pair], lag: int) -> list[Forecast]:
     """Forecast each window with the values one season before (GluonTS's `SeasonalNaivePredictor`).
 
     A missing value in the history is replaced by the last one observed before it; a history shorter than the
@@ -251,30 +252,31 @@ def seasonal_naive(test_data: Iterable[Pair], lag: int, prediction_length: int |
     Args:
         test_data: Pairs (input entry, label entry).
         lag: The season in steps.
-        prediction_length: Steps to forecast; None takes the length of the labels.
 
     Returns:
-        One `SampleForecast` for each pair, samples (1, prediction_length).
+        One `SampleForecast` for each pair, samples (1, length of the first label).
 
     Raises:
-        ConfigError: `lag` or `prediction_length` is below 1.
+        ConfigError: `lag` is below 1.
         DataError: There is no pair, or a history holds no observed value.
     """
     with quiet():
         pairs = list(test_data)
     if not pairs:
         raise DataError("there is no test window to forecast")
-    length = len(pairs[0][1]["target"]) if prediction_length is None else prediction_length
-    for name, value in (("lag", lag), ("prediction_length", length)):
-        if value < 1:
-            raise ConfigError(f"{name} is {value}; it must be at least 1")
+    if lag < 1:
+        raise ConfigError(f"lag is {lag}; it must be at least 1")
     for past, _ in pairs:
         if np.isnan(past["target"]).all():
             raise DataError(f"series {past.get('item_id')!r} has no observed value before its test window")
     from gluonts.model.seasonal_naive import SeasonalNaivePredictor
 
     with quiet():
-        return list(SeasonalNaivePredictor(length, season_length=int(lag)).predict([past for past, _ in pairs]))
+        return list(
+            SeasonalNaivePredictor(len(pairs[0][1]["target"]), season_length=int(lag)).predict(
+                [past for past, _ in pairs]
+            )
+        )
 
 
 def best_seasonal_naive(test_data: Iterable[Pair], lags: Sequence[int] = (24, 168)) -> tuple[int, Metrics]:
@@ -316,9 +318,7 @@ def metrics_table(rows: Mapping[str, Metrics]) -> str:
     Args:
         rows: Scores by the name of the method.
     """
-    lines = [f"| method | {' | '.join(_TITLES.values())} |", f"|---|{'---:|' * len(_TITLES)}"]
-    lines += [f"| {name} | {' | '.join(_cells(metrics))} |" for name, metrics in rows.items()]
-    return "\n".join(lines) + "\n"
+    return markdown(["method", *_TITLES.values()], ([name, *_cells(metrics)] for name, metrics in rows.items()))
 
 
 def rich_metrics_table(rows: Mapping[str, Metrics], title: str | None = None) -> Table:

@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure, SubFigure
 
+from shared.checks import at_least
 from shared.errors import ConfigError, DataError
 from shared.files.io import atomic_path
 from tsdiff.data.entries import Entry
@@ -70,9 +71,7 @@ def check_picture(path: str | os.PathLike[str], **counts: int | None) -> None:
     Raises:
         ConfigError: a count below 1, or an unknown kind of picture.
     """
-    for name, count in counts.items():
-        if count is not None and count < 1:
-            raise ConfigError(f"{name}={count}: need at least 1")
+    at_least(1, **counts)
     if not str(path).lower().endswith(SUFFIXES):
         raise ConfigError(f"{path}: unknown kind of picture; use a name that ends in {', '.join(SUFFIXES)}")
 

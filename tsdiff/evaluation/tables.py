@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pandas as pd
 
+from shared.console.tables import markdown
 from shared.errors import ConfigError
 from shared.files.io import UNENCODABLE, atomic_path, write_text
 from tsdiff.evaluation.metrics import Metrics
 
-KEYS = ["dataset", "method", "seed"]
+KEYS, COSTS = ["dataset", "method", "seed"], ["train_seconds", "predict_seconds", "nfe"]
 
 
 @dataclass(frozen=True)
@@ -41,15 +42,9 @@ class Result:
 def results_frame(results: Iterable[Result]) -> pd.DataFrame:
     """One row a result: dataset, method, seed, the scores, seconds and network calls."""
     rows = [
-        {
-            "dataset": result.dataset,
-            "method": result.method,
-            "seed": result.seed,
-            **result.metrics.as_dict(),
-            "train_seconds": result.train_seconds,
-            "predict_seconds": result.predict_seconds,
-            "nfe": result.nfe,
-        }
+        {name: getattr(result, name) for name in KEYS}
+        | result.metrics.as_dict()
+        | {name: getattr(result, name) for name in COSTS}
         for result in results
     ]
     if not rows:
@@ -79,7 +74,7 @@ def results_markdown(results: Iterable[Result], scores: Sequence[str] = ("crps",
     head = ["dataset", "method", "seeds"]
     for name in scores:
         head += [f"{name}, median", f"{name}, mean ± std"]
-    lines = [_row(head), "|---|---|---:|" + "---:|---:|" * len(scores)]
+    rows = []
     for place, (dataset, method) in enumerate(over.index.tolist()):
         row = over.iloc[place]
         cells = [str(dataset), str(method), str(int(row["seeds", "count"]))]
@@ -87,11 +82,9 @@ def results_markdown(results: Iterable[Result], scores: Sequence[str] = ("crps",
             median, mean, std = (row[name, kind] for kind in ("median", "mean", "std"))
             spread = f" ± {std:.4f}" if pd.notna(std) else ""
             cells += [_number(median), _number(mean) + spread]
-        lines.append(_row(cells))
-    every = [_row(list(frame.columns)), "|---|---|" + "---:|" * (len(frame.columns) - 2)]
-    for values in frame.itertuples(index=False):
-        every.append(_row(["–" if pd.isna(value) else _number(value) for value in values]))
-    return "\n".join([*lines, "", *every]) + "\n"
+        rows.append(cells)
+    every = (map(_number, values) for values in frame.itertuples(index=False))
+    return f"{markdown(head, rows, left=2)}\n{markdown(list(frame.columns), map(list, every), left=2)}"
 
 
 def write_results(folder: str | os.PathLike[str], results: Iterable[Result], title: str = "Results") -> None:
@@ -102,11 +95,7 @@ def write_results(folder: str | os.PathLike[str], results: Iterable[Result], tit
     write_text(Path(folder) / "results.md", f"# {title}\n\n{results_markdown(listed)}")
 
 
-def _row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
-
-
 def _number(value: object) -> str:
-    if isinstance(value, float):
-        return "–" if pd.isna(value) else f"{value:.4f}"
-    return str(value)
+    if pd.isna(value):
+        return "–"
+    return f"{value:.4f}" if isinstance(value, float) else str(value)

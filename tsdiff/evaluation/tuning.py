@@ -14,8 +14,10 @@ import numpy as np
 import pandas as pd
 from gluonts.model.forecast import Forecast
 
+from shared.checks import at_least
 from shared.console.progress import track
-from shared.errors import ConfigError, DataError
+from shared.console.tables import markdown
+from shared.errors import DataError
 from shared.random import derive_seed
 from tsdiff.data import SeriesStore, checked_entries, split
 from tsdiff.data.entries import Entry, counted
@@ -153,15 +155,14 @@ class Tuned(Generic[P]):
     def to_markdown(self) -> str:
         """The table of trials, with what it was measured on."""
         frame = self.to_frame()
-        lines = ["| " + " | ".join(frame.columns) + " |", "|" + "---|" * len(frame.columns)]
-        for row in frame.itertuples(index=False):
-            cells = ["–" if value is None or value != value else _cell(value) for value in row]
-            lines.append("| " + " | ".join(cells) + " |")
+        table = markdown(list(frame.columns), ([*map(_cell, row)] for row in frame.itertuples(index=False)), left=2)
         found = counted(self.windows, "validation window", "validation windows")
-        return f"CRPS over {found}; the first row is used.\n\n" + "\n".join(lines) + "\n"
+        return f"CRPS over {found}; the first row is used.\n\n" + table
 
 
 def _cell(value: object) -> str:
+    if value is None or value != value:
+        return "–"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
@@ -199,9 +200,7 @@ def tune(
         ConfigError: a count below 1, or a grid with values that cannot be used.
         DataError: no series is long enough, or no setting gives a finite score.
     """
-    for name, value in (("windows", windows), ("num_samples", num_samples), ("max_series", max_series)):
-        if value < 1:
-            raise ConfigError(f"{name}={value}: need at least 1")
+    at_least(1, windows=windows, num_samples=num_samples, max_series=max_series)
     settings = (grid or TuningGrid()).settings(predictor.sampling)
     pairs = list(_validation(dataset, predictor.prediction_length, windows, max_series, seed))
     trials = [

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from shared.checks import at_least
 from shared.errors import ConfigError
 from shared.experiment import Hardware, HardwareSettings, read_settings
 from shared.files.settings import merged, plain, write_yaml
@@ -79,8 +80,7 @@ class Experiment:
     def __post_init__(self) -> None:
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
             raise ConfigError(f"seeds={self.seeds}: need at least one, and each only once")
-        if self.samples < 1:
-            raise ConfigError(f"samples={self.samples}: need at least one sample of each forecast")
+        at_least(1, samples=self.samples)
 
     def estimator(self, data: ExperimentData, seed: int) -> TSDiffEstimator:
         """The estimator of one seed."""

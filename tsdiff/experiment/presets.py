@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
 from typing import Any, Literal
 
+from shared.checks import at_least
 from shared.errors import ConfigError
 from shared.objectives import DiffusionLoss
 from shared.predictions import NetworkOutput
@@ -80,8 +81,7 @@ class Preset(ModelSettings):
     members: int = 1
 
     def __post_init__(self) -> None:
-        if self.members < 1:
-            raise ConfigError(f"members={self.members}: need at least one model")
+        at_least(1, members=self.members)
         for energy in ("mse", "quantile"):
             if getattr(self, energy).guidance != energy:
                 raise ConfigError(f"the preset's sampling for {energy!r} uses {getattr(self, energy).guidance!r}")

@@ -14,6 +14,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from shared.checks import at_least
 from shared.errors import ConfigError
 from shared.files.checkpoint import open_checkpoint, resolve, save_checkpoint
 from shared.files.settings import whole_number
@@ -193,8 +194,7 @@ class TSDiff(nn.Module):
             ConfigError: n < 1, not one positive scale a window, or a conditional model, which has nothing to go by.
             DataError: `like` lacks what the model takes.
         """
-        if n < 1:
-            raise ConfigError(f"n={n}: need at least one window")
+        at_least(1, n=n)
         if self.config.conditional:
             raise ConfigError("a conditional model only forecasts; train one with conditional=False to draw windows")
         if self.config.awaits_freq:

@@ -32,6 +32,7 @@ from typing import get_args
 import torch
 from torch import Tensor
 
+from shared.checks import at_least, one_of
 from shared.errors import ConfigError
 from shared.guidance import DenoiserFunction, Guidance
 from shared.sde.base import SDE
@@ -71,8 +72,7 @@ class ObservationGuidance(Guidance, ABC):
     observation_std: float = 0.02
 
     def __post_init__(self) -> None:
-        if self.energy not in get_args(Energy):
-            raise ConfigError(f"guidance={self.energy!r}: choose one of {', '.join(get_args(Energy))}")
+        one_of(get_args(Energy), guidance=self.energy)
         if self.energy == "quantile" and self.quantiles is None:
             raise ConfigError("quantile guidance needs the quantile level of each sample")
         shape = (-1, *([1] * (self.values.ndim - 1)))
@@ -230,8 +230,7 @@ class TweedieGuidance(ObservationGuidance):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.products < 1:
-            raise ConfigError(f"products={self.products}: need at least one")
+        at_least(1, products=self.products)
 
     def _guided(self, denoiser: DenoiserFunction, x: Tensor, t: Tensor, alpha: float, sigma: float) -> Tensor:
         with torch.enable_grad():

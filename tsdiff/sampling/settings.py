@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from torch import Tensor
 
+from shared.checks import one_of
 from shared.errors import ConfigError
 from shared.files.settings import whole_number
 from shared.kinds import OneOf, chosen
@@ -88,14 +89,8 @@ class Sampling:
     batch_rows: int = 512
 
     def __post_init__(self) -> None:
-        choices: dict[str, tuple[str | None, ...]] = {
-            "covariance": (*get_args(Covariance), None),
-            "skip_type": get_args(SkipType),
-        }
-        for name, known in choices.items():
-            if getattr(self, name) not in known:
-                listed = ", ".join(str(choice) for choice in known)
-                raise ConfigError(f"{name}={getattr(self, name)!r}: choose one of {listed}")
+        one_of((*get_args(Covariance), None), covariance=self.covariance)
+        one_of(get_args(SkipType), skip_type=self.skip_type)
         for name in ("scale", "observation_std"):
             value = getattr(self, name)
             if value is not None and not 0 <= value < math.inf:

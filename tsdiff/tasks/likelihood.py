@@ -21,6 +21,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from shared.checks import at_least, one_of
 from shared.elbo import elbo
 from shared.errors import ConfigError, DataError
 from shared.likelihood import Trace, estimate_log_likelihood
@@ -73,13 +74,10 @@ class LikelihoodSettings:
     batch_rows: int = 256
 
     def __post_init__(self) -> None:
-        for name, value, known in (("method", self.method, Method), ("trace", self.trace, Trace)):
-            if value not in get_args(known):
-                raise ConfigError(f"{name}={value!r}: choose one of {', '.join(get_args(known))}")
-        for name, least in (("stride", 1), ("probes", 2), ("draws", 2), ("steps", 1), ("levels", 1), ("batch_rows", 1)):
-            value = getattr(self, name)
-            if value is not None and value < least:
-                raise ConfigError(f"{name}={value}: need at least {least}")
+        one_of(get_args(Method), method=self.method)
+        one_of(get_args(Trace), trace=self.trace)
+        at_least(1, stride=self.stride, steps=self.steps, levels=self.levels, batch_rows=self.batch_rows)
+        at_least(2, probes=self.probes, draws=self.draws)
         if self.log_snr_end is not None and not math.isfinite(self.log_snr_end):
             raise ConfigError(f"log_snr_end={self.log_snr_end}: need a finite number")
         if not 0 <= self.max_missing < 1:

@@ -7,6 +7,7 @@ import sys
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from shared.checks import at_least, one_of
 from shared.errors import ConfigError
 from shared.files.settings import whole_number
 from tsdiff.data.frequency import base_freq, normalise_freq
@@ -94,20 +95,16 @@ class WindowConfig:
             raise ConfigError(f"prediction_length={self.prediction_length}: need at least one step to forecast")
         if self.context_length < 1:
             raise ConfigError(f"context_length={self.context_length}: need at least one step of context")
-        if self.scaling not in get_args(Scaling):
-            raise ConfigError(f"scaling={self.scaling!r}: choose one of {', '.join(get_args(Scaling))}")
-        if self.calendar not in get_args(Calendar):
-            raise ConfigError(f"calendar={self.calendar!r}: choose one of {', '.join(get_args(Calendar))}")
-        if self.channels < 1:
-            raise ConfigError(f"channels={self.channels}: a series has at least one")
+        one_of(get_args(Scaling), scaling=self.scaling)
+        one_of(get_args(Calendar), calendar=self.calendar)
+        at_least(1, channels=self.channels)
         if self.length > _LONGEST or self.length * self.network_channels > _LARGEST:
             raise ConfigError(
                 f"windows of context_length + prediction_length = {self.length} steps and {self.network_channels} "
                 f"channels (those of lags counted): need at most {_LONGEST} steps, and {_LARGEST} values"
             )
-        for name in ("dynamic_features", "static_features", "external_features"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"{name}={getattr(self, name)}: need 0 or more")
+        at_least(0, dynamic_features=self.dynamic_features, static_features=self.static_features)
+        at_least(0, external_features=self.external_features)
         for name in ("lags", "known_lags"):
             lags = getattr(self, name)
             if any(not 1 <= lag <= _LONGEST_LAG for lag in lags) or len(set(lags)) < len(lags):

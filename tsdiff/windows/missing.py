@@ -7,6 +7,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from shared.checks import one_of
 from shared.errors import ConfigError
 
 Scenario = Literal["RM", "BM-B", "BM-E"]
@@ -25,8 +26,7 @@ class MissingContext:
     rate: float = 0.5
 
     def __post_init__(self) -> None:
-        if self.scenario not in get_args(Scenario):
-            raise ConfigError(f"scenario={self.scenario!r}: choose one of {', '.join(get_args(Scenario))}")
+        one_of(get_args(Scenario), scenario=self.scenario)
         if not 0 <= self.rate < 1:
             raise ConfigError(f"rate={self.rate}: the share of hidden values is at least 0 and below 1")
 

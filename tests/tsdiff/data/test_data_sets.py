@@ -18,8 +18,6 @@ from hypothesis import strategies as st
 from shared.errors import ConfigError, DataError
 from tsdiff.data import (
     EMBEDDED,
-    PJM_PREDICTION_LENGTH,
-    PJM_TEST_WINDOWS,
     SeriesSet,
     candidate_seasons,
     embedded_series,
@@ -331,7 +329,7 @@ def test_the_embedded_data_are_small_and_whole():
     assert (len(series), series.freq) == (10, "h")
     assert {len(entry["target"]) for entry in series} == {17_568}
     assert not any(np.isnan(entry["target"]).any() for entry in series)
-    assert (PJM_PREDICTION_LENGTH, PJM_TEST_WINDOWS) == (24, 7)
+    assert (EMBEDDED["pjm_hourly"].prediction_length, EMBEDDED["pjm_hourly"].windows) == (24, 7)
     for name in EMBEDDED:
         assert (ROOT / "tsdiff" / "embedded" / f"{name}.parquet").stat().st_size < 500_000
         assert (ROOT / "tsdiff" / "embedded" / f"{name}.md").is_file()
@@ -345,7 +343,7 @@ def test_the_embedded_data_equal_their_source_exactly():
     series = embedded_series()
     assert folder.test is not None
     assert_same_entries(series, folder.test[-10:])
-    parts = split_windows(series, PJM_PREDICTION_LENGTH, PJM_TEST_WINDOWS)
+    parts = split_windows(series, 24, 7)
     assert_same_entries(parts.train, folder.train)
 
 

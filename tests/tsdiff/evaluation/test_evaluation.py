@@ -239,8 +239,6 @@ def test_what_cannot_be_forecast_is_refused():
         seasonal_naive([], 24)
     with pytest.raises(ConfigError, match="lag is 0"):
         seasonal_naive(pairs, 0)
-    with pytest.raises(ConfigError, match="prediction_length is -1"):
-        seasonal_naive(pairs, 1, prediction_length=-1)
     with pytest.raises(ConfigError, match="lags is empty"):
         best_seasonal_naive(pairs, ())
     pairs[2][0]["target"][:] = np.nan

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from shared.checks import at_least
 from shared.errors import ConfigError
 from tsdiff.model.backbones.cache import WeightCache
 from tsdiff.model.backbones.channels import mix, normalise
@@ -54,9 +55,7 @@ class S4Config:
     """What the network is told of the noise; others are told the log-SNR."""
 
     def __post_init__(self) -> None:
-        for name in ("width", "blocks"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name}={getattr(self, name)}: need at least 1")
+        at_least(1, width=self.width, blocks=self.blocks)
         for name, least in (("state", 2), ("step_embedding", 4)):
             if getattr(self, name) < least or getattr(self, name) % 2:
                 raise ConfigError(f"{name}={getattr(self, name)}: need an even number from {least}")

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from shared.checks import at_least
 from shared.errors import ConfigError
 from tsdiff.model.backbones.cache import WeightCache
 from tsdiff.model.backbones.channels import mix
@@ -45,9 +46,7 @@ class S4DConfig:
     kind: Literal["s4d"] = "s4d"
 
     def __post_init__(self) -> None:
-        for name in ("patch", "width", "blocks", "state"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name}={getattr(self, name)}: need at least 1")
+        at_least(1, patch=self.patch, width=self.width, blocks=self.blocks, state=self.state)
         if not 0 <= self.dropout < 1:
             raise ConfigError(f"dropout={self.dropout}: need 0 <= dropout < 1")
 

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from shared.checks import at_least
+from shared.console.tables import markdown
 from shared.errors import ConfigError, DataError
 from shared.optional import needed
 from tsdiff.tasks.anomaly.injection import Injected
@@ -116,20 +118,15 @@ def detection_table(metrics: Mapping[str, Mapping[str, DetectionMetrics]]) -> st
         metrics: by method, then kind, as `evaluate_detection` gives them.
     """
     methods = list(metrics)
-    kinds = list(metrics[methods[0]])
-
-    def line(cells: Sequence[str]) -> str:
-        return "| " + " | ".join(cells) + " |\n"
-
-    text = line(["anomalies", *methods]) + line(["---"] * (1 + len(methods)))
-    for kind in kinds:
+    rows = []
+    for kind in metrics[methods[0]]:
         areas = [(metrics[name][kind].auroc, metrics[name][kind].auprc) for name in methods]
-        text += line([kind.replace("_", " "), *(f"{_number(a)} / {_number(b)}" for a, b in areas)])
+        rows.append([kind.replace("_", " "), *(f"{_number(a)} / {_number(b)}" for a, b in areas)])
     for what in ("found", "precision", "recall"):
         values = [getattr(metrics[name]["all"], what) for name in methods]
         if any(math.isfinite(value) for value in values):
-            text += line([f"{what} at the threshold", *map(_number, values)])
-    return text
+            rows.append([f"{what} at the threshold", *map(_number, values)])
+    return markdown(["anomalies", *methods], rows)
 
 
 def _number(value: float) -> str:
@@ -145,8 +142,7 @@ def seasonal_naive_scores(target: np.ndarray, season: int) -> np.ndarray:
         ConfigError: season < 1.
     """
     values = _series(target)
-    if season < 1:
-        raise ConfigError(f"season={season}: need at least one step")
+    at_least(1, season=season)
     difference = values - _moved(values, season)
     difference[:season] = (values - _moved(values, -season))[:season]
     return _robust_z(difference)
@@ -159,8 +155,7 @@ def seasonal_median_scores(target: np.ndarray, season: int, seasons: int = 3) ->
         ConfigError: season < 1 or seasons < 1.
     """
     values = _series(target)
-    if season < 1 or seasons < 1:
-        raise ConfigError(f"season={season}, seasons={seasons}: need at least one")
+    at_least(1, season=season, seasons=seasons)
     moves = [season * turn for turn in range(-seasons, seasons + 1) if turn]
     others = pd.DataFrame({move: _moved(values, move) for move in moves})
     return _robust_z(values - others.median(axis=1).to_numpy())

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from shared.checks import at_least, one_of
 from shared.errors import ConfigError
 
 Refinement = Literal["most_likely", "langevin", "mala", "hmc", "underdamped", "critically_damped"]
@@ -60,11 +61,9 @@ class RefineConfig:
     batch_rows: int = 512
 
     def __post_init__(self) -> None:
-        for name, choices in (("method", get_args(Refinement)), ("prior", get_args(Prior))):
-            if getattr(self, name) not in choices:
-                raise ConfigError(f"{name}={getattr(self, name)!r}: choose one of {', '.join(choices)}")
-        if self.energy not in (None, *get_args(Energy)):
-            raise ConfigError(f"energy={self.energy!r}: choose one of {', '.join(get_args(Energy))}, or None")
+        one_of(get_args(Refinement), method=self.method)
+        one_of(get_args(Prior), prior=self.prior)
+        one_of((*get_args(Energy), None), energy=self.energy)
         if self.energy == "score" and self.method in ADJUSTED:
             raise ConfigError(
                 f"method={self.method!r} compares energies, which energy='score' has not; take 'denoising'"
@@ -81,9 +80,8 @@ class RefineConfig:
         levels = self.log_snrs
         if not levels or not all(map(math.isfinite, levels)) or list(levels) != sorted(set(levels)):
             raise ConfigError(f"log_snrs={levels}: need one or more finite numbers in ascending order")
-        for name in ("steps", "leapfrog_steps", "num_samples", "batch_rows"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name}={getattr(self, name)}: need at least 1")
+        at_least(1, steps=self.steps, leapfrog_steps=self.leapfrog_steps)
+        at_least(1, num_samples=self.num_samples, batch_rows=self.batch_rows)
 
     @property
     def chosen_energy(self) -> Energy:

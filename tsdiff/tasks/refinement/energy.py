@@ -88,13 +88,10 @@ class DenoisingEnergy:
         self.generators, self.device = generators, device
         self.alphas = sde.alpha(levels.times).tolist()
         self.sigmas = sde.sigma(levels.times).tolist()
+        self.stiffness = levels.stiffness
+        """Its largest curvature."""
         self.calls = 0
         self.redraw()
-
-    @property
-    def stiffness(self) -> float:
-        """Its largest curvature."""
-        return self.levels.stiffness
 
     def redraw(self) -> None:
         """New noise, the same for all evaluations until the next call."""
@@ -149,14 +146,10 @@ class ScoreForce:
         self.denoiser, self.noise_scale, self.generators, self.windows = denoiser, noise_scale, generators, windows
         time = Levels.at(sde, [log_snr]).times
         self.time, self.alpha, self.sigma = float(time), float(sde.alpha(time)), float(sde.sigma(time))
-        self.snr = (self.alpha / self.sigma) ** 2
+        self.stiffness = (self.alpha / self.sigma) ** 2
+        """Its largest curvature, along a direction that never varies in the data."""
         self.calls = 0
         self.redraw()
-
-    @property
-    def stiffness(self) -> float:
-        """Its largest curvature, along a direction that never varies in the data."""
-        return self.snr
 
     def redraw(self) -> None:
         """New noise, the same for all evaluations until the next call."""
@@ -165,7 +158,7 @@ class ScoreForce:
 
     def __call__(self, x: Tensor) -> Evaluation:
         """The force α²/σ²·(x − x̂_0), like x; no energy."""
-        return Evaluation(None, self.snr * (x - self.denoised(x)))
+        return Evaluation(None, self.stiffness * (x - self.denoised(x)))
 
     def denoised(self, x: Tensor) -> Tensor:
         """x̂_0 of the series' own channels, like x."""

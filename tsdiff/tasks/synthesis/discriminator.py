@@ -7,7 +7,8 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from shared.errors import ConfigError, DataError
+from shared.checks import at_least, one_of
+from shared.errors import DataError
 from shared.optional import needed
 from shared.random import derive_seed
 from tsdiff.tasks.synthesis.statistics import autocorrelation, power_spectrum, varying
@@ -56,10 +57,8 @@ def discriminate(
         ConfigError: an unknown classifier, or fewer than two folds.
         DataError: windows of different lengths, fewer than ten of one kind, or real ones of a single source.
     """
-    if classifier not in get_args(Classifier):
-        raise ConfigError(f"classifier={classifier!r}: choose one of {', '.join(get_args(Classifier))}")
-    if folds < 2:
-        raise ConfigError(f"folds={folds}: need at least 2")
+    one_of(get_args(Classifier), classifier=classifier)
+    at_least(2, folds=folds)
     if real.length != synthetic.length:
         raise DataError(f"real windows have {real.length} steps, synthetic ones {synthetic.length}; give equal lengths")
     count = min(len(real), len(synthetic))

@@ -13,6 +13,7 @@ import pandas as pd
 from gluonts.model.forecast import SampleForecast
 from gluonts.model.predictor import Predictor
 
+from shared.console.tables import markdown
 from shared.errors import ConfigError, DataError
 from tsdiff.baselines import lags_up_to, train_baseline
 from tsdiff.data.entries import Entry
@@ -264,7 +265,7 @@ def downstream_frame(rows: Sequence[Downstream]) -> pd.DataFrame:
 
 def downstream_table(rows: Sequence[Downstream]) -> str:
     """The scores as a Markdown table, one row for each model and training set."""
-    lines = ["| model | trained on | CRPS | against real | ND | NRMSE | MASE |", "|---|---|---:|---:|---:|---:|---:|"]
+    lines = []
     real = {row.model: row.metrics.crps for row in rows if row.trained_on == REAL}
     for row in rows:
         scores = row.metrics
@@ -272,5 +273,5 @@ def downstream_table(rows: Sequence[Downstream]) -> str:
         numbers = [scores.crps, scores.nd, scores.nrmse, scores.mase]
         written = ["–" if np.isnan(number) else f"{number:.4f}" for number in numbers]
         share = "–" if row.trained_on == REAL or np.isnan(against) else f"{against:+.0%}"
-        lines.append(f"| {row.model} | {row.trained_on} | {written[0]} | {share} | {' | '.join(written[1:])} |")
-    return "\n".join(lines) + "\n"
+        lines.append([row.model, row.trained_on, written[0], share, *written[1:]])
+    return markdown(["model", "trained on", "CRPS", "against real", "ND", "NRMSE", "MASE"], lines, left=2)

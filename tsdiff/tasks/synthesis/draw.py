@@ -10,6 +10,7 @@ from typing import get_args
 import numpy as np
 import torch
 
+from shared.checks import at_least, one_of
 from shared.errors import ConfigError, DataError
 from shared.random import derive_seed, make_generator
 from shared.samplers import Method
@@ -49,13 +50,10 @@ class SynthesisConfig:
     nonnegative: bool = False
 
     def __post_init__(self) -> None:
-        if self.method not in get_args(Method):
-            raise ConfigError(f"method={self.method!r}: choose one of {', '.join(get_args(Method))}")
+        one_of(get_args(Method), method=self.method)
         if not math.isfinite(self.log_snr_end):
             raise ConfigError(f"log_snr_end={self.log_snr_end}: need a finite number")
-        for name in ("steps", "batch_rows", "pool"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name}={getattr(self, name)}: need at least 1")
+        at_least(1, steps=self.steps, batch_rows=self.batch_rows, pool=self.pool)
 
 
 def synthesize(

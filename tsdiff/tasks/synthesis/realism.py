@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from shared.console.tables import markdown
 from shared.errors import ConfigError, DataError
 from tsdiff.data.entries import counted
 from tsdiff.tasks.synthesis.discriminator import Classifier, Discrimination, discriminate
@@ -71,15 +72,7 @@ class Realism:
 
     def as_dict(self) -> dict[str, float]:
         """The scores by name, ready for JSON or a table."""
-        scores = {
-            "scale_ks": self.scale_ks,
-            "value_ks": self.value_ks,
-            "value_wasserstein": self.value_wasserstein,
-            "increment_ks": self.increment_ks,
-            "increment_wasserstein": self.increment_wasserstein,
-            "acf_rmse": self.acf_rmse,
-            "spectrum_db": self.spectrum_db,
-        }
+        scores = {name: value for name, value in vars(self).items() if isinstance(value, float)}
         for name, found in self.discrimination.items():
             scores |= {
                 f"auroc_{name}": found.auroc,
@@ -205,11 +198,8 @@ def realism_frame(rows: Mapping[str, Realism]) -> pd.DataFrame:
 def realism_table(rows: Mapping[str, Realism]) -> str:
     """The main scores as a Markdown table, one row a set of windows."""
     shown = [name for name in _TITLES if all(name in row.as_dict() for row in rows.values())]
-    lines = [f"| windows | {' | '.join(_TITLES[name] for name in shown)} |", f"|---|{'---:|' * len(shown)}"]
-    for title, row in rows.items():
-        scores = row.as_dict()
-        lines.append(f"| {title} | {' | '.join(_cell(name, scores) for name in shown)} |")
-    return "\n".join(lines) + "\n"
+    lines = [[title, *(_cell(name, row.as_dict()) for name in shown)] for title, row in rows.items()]
+    return markdown(["windows", *(_TITLES[name] for name in shown)], lines)
 
 
 def _cell(name: str, scores: Mapping[str, float]) -> str:

@@ -8,7 +8,8 @@ from itertools import islice
 
 import numpy as np
 
-from shared.errors import ConfigError, DataError
+from shared.checks import at_least
+from shared.errors import DataError
 from shared.random import derive_seed
 from tsdiff.data.entries import Entry
 from tsdiff.data.frequency import shifted
@@ -105,9 +106,7 @@ def real_windows(entries: Iterable[Entry], length: int, n: int, *, seed: int = 0
         ConfigError: n, length or parts is below 1.
         DataError: the series have fewer complete windows.
     """
-    for name, value in (("n", n), ("length", length), ("parts", parts)):
-        if value < 1:
-            raise ConfigError(f"{name}={value}: need at least 1")
+    at_least(1, n=n, length=length, parts=parts)
     rng = np.random.default_rng(derive_seed(seed, "real windows"))
     pieces = [piece for place, entry in enumerate(entries) for piece in _pieces(entry, place, length, parts)]
     found = sum(len(places) for _, _, places in pieces)
