@@ -113,7 +113,7 @@ def _to_datetime(values: pd.Series, name: str) -> pd.DatetimeIndex:
         return pd.DatetimeIndex([period.to_timestamp() for period in values])
     attempts: list[dict[str, object]] = [{}, {"utc": True}]
     if values.map(lambda value: isinstance(value, str)).all():
-        iso = {"format": "ISO8601"}
+        iso: dict[str, object] = {"format": "ISO8601"}
         attempts = [{"dayfirst": _day_first(values, name)}, iso, {**iso, "utc": True}]
     elif (odd := next((v for v in values if isinstance(v, (int, float, np.number))), None)) is not None:
         raise DataError(f"column {name!r} mixes dates and numbers (first: {odd!r}); convert it with pd.to_datetime")

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -95,7 +96,7 @@ def write_results(folder: str | os.PathLike[str], results: Iterable[Result], tit
     write_text(Path(folder) / "results.md", f"# {title}\n\n{results_markdown(listed)}")
 
 
-def _number(value: object) -> str:
+def _number(value: Any) -> str:
     if pd.isna(value):
         return "–"
     return f"{value:.4f}" if isinstance(value, float) else str(value)
