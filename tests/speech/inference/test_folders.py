@@ -138,7 +138,7 @@ def test_a_stop_keeps_what_is_done_and_leaves_no_half_file(tree, tmp_path, worke
     hook = enhancer.model.backbone.register_forward_hook(stop)
     with pytest.raises(KeyboardInterrupt):
         enhancer.enhance_dir(tree, tmp_path / "out", progress=False, workers=workers)
-    assert len(calls) < 12
+    assert len(calls) < 11 + workers  # the other worker may be within a file
     hook.remove()
     done = files_in(tmp_path / "out")
     assert not [name for name in done if Path(name).name.startswith(".")]
