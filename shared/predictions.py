@@ -9,6 +9,7 @@ of Karras et al. 2022 (Table 1) for any α and σ (`EDM`), or those that publish
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias, get_args
@@ -154,7 +155,7 @@ class Scales(NamedTuple):
     noise: Tensor | None = None
 
 
-class Preconditioner:
+class Preconditioner(ABC):
     """The scales around a network F: V = c_skip·s + c_out·F(c_in·s, …) is a prediction of the kind `output`.
 
     Attributes:
@@ -168,9 +169,9 @@ class Preconditioner:
     sigma_data: float
     inputs: ClassVar[Inputs] = "state"
 
+    @abstractmethod
     def scales(self, sde: SDE, t: Tensor) -> Scales:
         """The scales at times t (batch,), in float64."""
-        raise NotImplementedError
 
     def target(self, sde: SDE, t: Tensor, x0: Tensor, x: Tensor, noise: Tensor, y: Tensor | None) -> Tensor:
         """What F should give at x = α x_0 + σ ε."""

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import Literal, TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from shared.errors import ConfigError
 from speech.model.backbones.fir import downsample, fir, upsample
-
-if TYPE_CHECKING:
-    from speech.model.backbones.ncsnpp import NCSNppConfig
 
 Direction = Literal["up", "down"]
 M = TypeVar("M", nn.Conv2d, nn.Linear)
@@ -25,6 +24,53 @@ _ACTIVATIONS: dict[str, Callable[..., Tensor]] = {
     "relu": F.relu,
     "lrelu": partial(F.leaky_relu, negative_slope=0.2),
 }
+
+
+_MOST_TAPS = 32
+"""Of a filter, which shapes do not tell."""
+
+
+@dataclass(frozen=True)
+class LayerConfig:
+    """What the layers have in common, by the published code's names.
+
+    Attributes:
+        nf: channels at the first level.
+        resblock_type: "biggan" resamples inside residual blocks, "ddpm" between them.
+        nonlinearity: of all blocks.
+        fir: resample with `fir_kernel`; otherwise by repeating and averaging.
+        fir_kernel: taps of the separable filter, up to 32, scaled to sum 1.
+        skip_rescale: divide sums of two branches by √2.
+        init_scale: of the last convolution of each block at the start; 0 means 1e-10.
+        fourier_scale: standard deviation of the frequencies of the time embedding, which is of log t.
+        dropout: probability inside residual blocks.
+
+    Raises:
+        ConfigError: a value that cannot be used.
+    """
+
+    nf: int = 128
+    resblock_type: Literal["biggan", "ddpm"] = "biggan"
+    nonlinearity: Literal["swish", "elu", "relu", "lrelu"] = "swish"
+    fir: bool = True
+    fir_kernel: tuple[float, ...] = (1, 3, 3, 1)
+    skip_rescale: bool = True
+    init_scale: float = 0.0
+    fourier_scale: float = 16.0
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.nf < 4 or self.nf % 4:
+            raise ConfigError(f"nf={self.nf}: give a multiple of 4, such as 128")
+        if not 0 <= self.dropout < 1:
+            raise ConfigError(f"dropout={self.dropout}: give a probability below 1")
+        if self.fir and not (2 <= len(self.fir_kernel) <= _MOST_TAPS and 0 < abs(sum(self.fir_kernel)) < math.inf):
+            raise ConfigError(f"fir_kernel={self.fir_kernel}: give a low-pass filter of 2 to {_MOST_TAPS} taps")
+
+    @property
+    def taps(self) -> tuple[float, ...] | None:
+        """Of the resampling filter; None where there is none."""
+        return self.fir_kernel if self.fir else None
 
 
 def activate(x: Tensor, name: str) -> Tensor:
@@ -68,7 +114,7 @@ class TimeEmbedding(nn.Module):
         config: of the network.
     """
 
-    def __init__(self, config: NCSNppConfig):
+    def __init__(self, config: LayerConfig):
         super().__init__()
         self.nonlinearity = config.nonlinearity
         self.frequencies: Tensor
@@ -92,7 +138,7 @@ class ResidualBlock(nn.Module):
         resample: halve or double height and width on the way, as BigGAN does.
     """
 
-    def __init__(self, config: NCSNppConfig, inputs: int, outputs: int, resample: Direction | None = None):
+    def __init__(self, config: LayerConfig, inputs: int, outputs: int, resample: Direction | None = None):
         super().__init__()
         self.nonlinearity, self.rescale, self.dropout = config.nonlinearity, config.skip_rescale, config.dropout
         self.taps, self.resample = config.fir_kernel if config.fir else None, resample
@@ -143,7 +189,7 @@ class Attention(nn.Module):
         channels: of the image.
     """
 
-    def __init__(self, config: NCSNppConfig, channels: int):
+    def __init__(self, config: LayerConfig, channels: int):
         super().__init__()
         self.rescale = config.skip_rescale
         self.norm = group_norm(channels)
