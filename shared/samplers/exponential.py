@@ -99,7 +99,7 @@ class Exponential:
             r = run.residual(x)
             ahead = step(run, now, after, r, history, self.eta, noise)
             if self.corrector and _finite(*now, *after):
-                redo = partial(_again, run, now, after, r, self.eta, noise)
+                redo = partial(step, run, now, after, r, eta=self.eta, noise=noise)
             x = run.finish_step(run.anchored(ahead), now, after)
         if self.denoise:
             run.denoise_final()
@@ -129,9 +129,16 @@ def _finite(*nodes: Node) -> bool:
 
 
 def step(run: Run, now: Nodes, after: Nodes, r: Tensor, history: History, eta: float, noise: Tensor | None) -> Tensor:
-    """One step of the residual r (batch, ...) from `now` to `after`; history[0] is the prediction at `now`.
+    """One step of the residual r (batch, ...) from `now` to `after`.
 
-    A state that has just been at a bridge's end takes all of `noise`, whatever `eta`.
+    Args:
+        run: the run.
+        now, after: where the step begins and ends.
+        r: x − y at `now`.
+        history: predictions, the latest first: that at `now`, and those before; with the corrector, first
+            that at `after`.
+        eta: share of fresh noise.
+        noise: standard noise (batch, ...), or None; a step out of a bridge's end takes all of it, whatever `eta`.
     """
     each = [
         coefficients(node, target, [found[min(i, len(found) - 1)] for found, _ in history], eta)
@@ -145,11 +152,6 @@ def step(run: Run, now: Nodes, after: Nodes, r: Tensor, history: History, eta: f
     if any(kept):
         out = out + run.scaled(kept, r)
     return out if noise is None else out + run.scaled(fresh, noise)
-
-
-def _again(run: Run, now: Nodes, after: Nodes, r: Tensor, eta: float, noise: Tensor | None, history: History) -> Tensor:
-    """The step from `now` to `after` with history[0] the prediction at `after`, and history[1] that at `now`."""
-    return step(run, now, after, r, history, eta, noise)
 
 
 def coefficients(now: Node, after: Node, levels: Sequence[float], eta: float) -> tuple[float, ...]:

@@ -79,9 +79,9 @@ class SampleResult:
     Attributes:
         x: final state (batch, ...), at time `t`.
         nfe: true number of calls of the denoiser.
-        t: the time reached: t_end, or where a callback stopped.
+        t: the time reached: t_end, or where a callback stopped; of the first item, where each has times of its own.
         trajectory: states (points, batch, ...) from the start to `x`, when asked for.
-        times: their times, (points,).
+        times: their times, (points,); of the first item likewise.
         stopped: whether a callback ended sampling early.
     """
 
