@@ -25,7 +25,7 @@ from speech.inference.plausible import doubts
 from speech.inference.sampling import sampling_times
 from speech.inference.segments import Advance, Tally, frame_grid
 from speech.inference.streaming import Stream
-from speech.model.config import Sampler, SamplingConfig
+from speech.model.config import SamplerSetting, SamplingConfig
 from speech.model.model import BUNDLED, SpeechModel
 
 
@@ -68,7 +68,7 @@ class Enhancer:
     def __init__(
         self,
         model: SpeechModel,
-        sampler: Sampler | None = None,
+        sampler: SamplerSetting | None = None,
         steps: int | None = None,
         *,
         device: torch.device | str | None = None,

@@ -15,6 +15,7 @@ from shared.console.command import claim_output, fail, given, note, prepare, sho
 from shared.devices import compute_device
 from shared.errors import ConfigError, DataError, DiffusionError
 from shared.files.io import write_json, write_text
+from shared.files.settings import plain
 from speech.audio.files import RawFormat
 from speech.commands.options import Enhance
 from speech.enhancer import Enhancer, load_model
@@ -35,7 +36,7 @@ def main(options: Enhance) -> None:
     changed = given(reverse_starting_point=options.start, precision=options.precision, suppression=options.suppression)
     enhancer = Enhancer(
         loaded,
-        options.sampler,  # type: ignore[arg-type]
+        options.sampler,
         options.steps,
         device=compute_device(options.device),
         seed=options.seed,
@@ -149,7 +150,7 @@ def _write(output: Path, report: FolderReport, enhancer: Enhancer, model: str) -
         "skipped": report.skipped,
         "notes": [{"file": file.name, "note": text} for file in report.files for text in file.notes],
         "model": model,
-        "sampler": enhancer.sampling.sampler,
+        "sampler": plain(enhancer.sampling)["sampler"],
         "steps": enhancer.sampling.steps,
         "suppression": enhancer.sampling.suppression,
         "seed": enhancer.seed,

@@ -78,7 +78,7 @@ def _enhance(noisy: Path, target: Path, options: Evaluate) -> FolderReport:
 
     enhancer = Enhancer(
         load_model(options.model or "default"),
-        options.sampler,  # type: ignore[arg-type]
+        options.sampler,
         options.steps,
         device=compute_device(options.device),
         seed=options.seed,

@@ -176,7 +176,7 @@ def _sampling(settings: _Settings, backbone: str, sde: SDE) -> SamplingConfig:
     end = settings.number("t_eps", sde.t_end)
     sampler = settings.choice("sampler_type", "pc", ("pc", "ode"))
     return SamplingConfig(
-        sampler=sampler,  # type: ignore[arg-type]
+        sampler=sampler,
         steps=settings.whole("N", 30),
         t_end=None if end == sde.t_end else end,
         frame_padding=padding,  # type: ignore[arg-type]

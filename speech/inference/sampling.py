@@ -12,6 +12,7 @@ from shared.errors import ConfigError
 from shared.guidance import DenoiserFunction
 from shared.random import Generators, randn
 from shared.samplers import (
+    AdaptiveODE,
     Callback,
     Exponential,
     PredictorCorrector,
@@ -108,7 +109,16 @@ def method_of(sampling: SamplingConfig) -> Sampler:
             probability_flow=sampling.probability_flow,
             denoise=True,
         )
-    return method_from(_PUBLISHED.get(sampling.sampler, sampling.sampler))
+    named = sampling.sampler
+    return method_from(_PUBLISHED.get(named, named) if isinstance(named, str) else named)
+
+
+def looks_at_the_whole(sampling: SamplingConfig) -> bool:
+    """Whether steps depend on all of a signal, so that a stream cannot take them as they come."""
+    method = method_of(sampling)
+    return isinstance(method, AdaptiveODE) or (
+        isinstance(method, PredictorCorrector) and method.corrector == "langevin"
+    )
 
 
 def suppressed(x: Tensor, y: Tensor, power: float) -> Tensor:

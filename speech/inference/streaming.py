@@ -17,7 +17,7 @@ from speech.audio.files import fit_length
 from speech.audio.short_resampler import ShortResampler
 from speech.inference.engine import Engine
 from speech.inference.plausible import Plausible, doubts
-from speech.inference.sampling import sample_spectrogram
+from speech.inference.sampling import looks_at_the_whole, sample_spectrogram
 from speech.model.frontend import FrontEnd, mirrored
 from speech.model.model import SpeechModel
 
@@ -155,7 +155,7 @@ class _Core:
 
     def __init__(self, engine: Engine, channels: int, peak: float, seed: int):
         model, sampling = engine.model, engine.sampling
-        if sampling.sampler == "ode" or (sampling.sampler == "pc" and sampling.corrector == "langevin"):
+        if looks_at_the_whole(sampling):
             raise ConfigError(
                 f"sampler {sampling.sampler!r} (corrector {sampling.corrector!r}) chooses its steps by the whole "
                 "signal; for a stream take another, such as sde1 or ode2"

@@ -5,18 +5,20 @@ from __future__ import annotations
 import math
 import warnings
 from dataclasses import asdict, dataclass, field
-from typing import Any, ClassVar, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from shared.errors import ConfigError
 from shared.files.settings import whole_number
-from shared.kinds import chosen
+from shared.kinds import OneOf, chosen
 from shared.predictions import Inputs, Scaled
-from shared.samplers import MOST_STEPS, Schedule
+from shared.samplers import KINDS, MOST_STEPS, Schedule
 from shared.sde import OUVESDE, Process
 from speech.model.backbones import BackboneConfig, NCSNppConfig
 from speech.model.frontend import FrontEndConfig
 
-Sampler = Literal["pc", "ode", "sb_ode", "sb_sde", "ode1", "ode2", "ode3", "sde1", "sde2", "euler", "heun"]
+Sampler = Literal["pc", "ode", "sb_ode", "sb_sde", "ode1", "ode2", "ode3", "sde1", "sde2", "sde3", "euler", "heun"]
+SamplerSetting = Annotated[Any, OneOf(None, KINDS, names=get_args(Sampler))]
+"""The type of a setting that is a sampler: a name, a settings object, or a mapping of its kind and fields."""
 NetworkTime = Literal["now", "next"]
 FramePadding = Literal["zero", "reflect"]
 Precision = Literal["float32", "bfloat16"]
@@ -53,7 +55,8 @@ class SamplingConfig:
 
     Args:
         sampler: "pc": predictor–corrector as published for SGMSE+. "ode": adaptive probability-flow ODE. "sb_ode",
-            "sb_sde": the bridge samplers as published. Others: the core's (`shared.samplers.sample`).
+            "sb_sde": the bridge samplers as published; "sb_ode" gives one sample whatever the seed. Others: the core's
+            (`shared.samplers.sample`), by name, as a settings object such as `Exponential(2, eta=0.5)`, or of your own.
         steps: number of steps, up to 10,000; "ode" chooses its own.
         corrector, corrector_steps, snr: of "pc"; at most 100 corrector steps a step.
         schedule: where the steps of the core's samplers lie; the published ones are uniform in time.
@@ -72,7 +75,7 @@ class SamplingConfig:
         probability_flow: of "pc": the predictor follows the probability-flow ODE, and only the corrector adds noise.
     """
 
-    sampler: Sampler = "pc"
+    sampler: SamplerSetting = "pc"
     steps: int = 30
     corrector: Literal["ald", "langevin", "none"] = "ald"
     corrector_steps: int = 1
@@ -87,7 +90,7 @@ class SamplingConfig:
     probability_flow: bool = False
 
     def __post_init__(self) -> None:
-        choose("sampler", self.sampler, get_args(Sampler))
+        object.__setattr__(self, "sampler", chosen(SamplerSetting, self.sampler, "sampler"))
         choose("corrector", self.corrector, ("ald", "langevin", "none"))
         choose("schedule", self.schedule, get_args(Schedule))
         choose("network_time", self.network_time, (None, "now", "next"))

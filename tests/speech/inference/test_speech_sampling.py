@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,11 @@ import torch
 from torch import Tensor
 
 from shared.errors import ConfigError
+from shared.files.settings import dataclass_from
 from shared.random import make_generator
-from shared.samplers import sample
+from shared.samplers import AdaptiveODE, Exponential, PredictorCorrector, TimeODE, sample
 from shared.sde import BBEDSDE, OUVESDE, SBVESDE, VPSDE
-from speech.inference.sampling import sample_spectrogram, sampling_times
+from speech.inference.sampling import looks_at_the_whole, sample_spectrogram, sampling_times
 from speech.model.backbones import NCSNppConfig
 from speech.model.config import Parameterisation, Sampler, SamplingConfig, SpeechConfig
 from speech.model.model import SpeechModel
@@ -218,5 +220,32 @@ def test_what_does_not_fit_is_refused() -> None:
         SamplingConfig("ode2", network_time="next")
     with pytest.raises(ConfigError, match="suppression=-1"):
         SamplingConfig(suppression=-1)
-    with pytest.raises(ConfigError, match="sampler='best'"):
+    with pytest.raises(ConfigError, match="sampler: 'best'"):
         SamplingConfig("best")  # type: ignore[arg-type]
+
+
+def test_a_sampler_may_be_a_settings_object(linear_model: LinearModel, sampled: Tensor) -> None:
+    model = linear_model(SBVESDE(), DATA)
+    fill_linear(model.backbone)
+    for name, method in (("ode2", Exponential(2)), ("sde3", Exponential(3, eta=1.0)), ("heun", TimeODE(2))):
+        found = [
+            sample_spectrogram(
+                model, sampled, SamplingConfig(sampler, 4), [make_generator(i) for i in range(len(sampled))]
+            )
+            for sampler in (name, method)
+        ]
+        assert torch.equal(found[0].x, found[1].x)
+    saved = json.loads(json.dumps(asdict(SamplingConfig(Exponential(2, eta=0.5)))))
+    assert dataclass_from(SamplingConfig, saved, "here") == SamplingConfig(Exponential(2, eta=0.5))
+    with pytest.raises(ConfigError, match="sampler: 'psychic': choose one of pc, ode, sb_ode"):
+        SamplingConfig("psychic")
+    with pytest.raises(ConfigError, match="order=4"):
+        SamplingConfig({"kind": "exponential", "order": 4})
+
+
+def test_what_chooses_its_steps_by_the_whole_is_told() -> None:
+    whole = ("ode", AdaptiveODE(), SamplingConfig(corrector="langevin"), PredictorCorrector(corrector="langevin"))
+    for one in whole:
+        assert looks_at_the_whole(one if isinstance(one, SamplingConfig) else SamplingConfig(one))
+    for one in ("pc", "sde1", Exponential(3), PredictorCorrector()):
+        assert not looks_at_the_whole(SamplingConfig(one))
