@@ -1,21 +1,224 @@
-"""The checks that settings have in common, with one wording."""
+"""What settings declare in the types of their fields, checked by one function, with one wording.
+
+    method: Literal["ode", "elbo"] = "ode"        one of these
+    steps: Annotated[int, Ge(1), Le(1000)] = 16   a whole number of whichever kind, kept as an int
+    step_size: Positive = 1.0                     a range; what has bounds on both sides is finite
+    lags: tuple[Count, ...] = ()                  each of them; a list is kept as a tuple
+    sde: Annotated[SDE, OneOf(SDE, SDES)]         a kind, a mapping or an object, kept as the object (`shared.kinds`)
+
+`X | None` takes None besides. A text among the marks, `Annotated[Positive, "…"]`, is what the message adds. All other
+types are taken as they are.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import inspect
+import math
+import operator
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from functools import cache
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from annotated_types import Ge, Gt, Le, Lt, MaxLen, MinLen, MultipleOf
 
 from shared.errors import ConfigError
 
+Positive = Annotated[float, Gt(0), Lt(math.inf)]
+NonNegative = Annotated[float, Ge(0), Lt(math.inf)]
+Finite = Annotated[float, Gt(-math.inf), Lt(math.inf)]
+Duration = Annotated[float, Gt(0)]
+"""A time that may be without end."""
+Chance = Annotated[float, Ge(0), Le(1)]
+"""A share from nothing to all."""
+Portion = Annotated[float, Ge(0), Lt(1)]
+"""A share that leaves something."""
+Level = Annotated[float, Gt(0), Lt(1)]
+"""A share that takes something and leaves something."""
+Count = Annotated[int, Ge(1)]
+Natural = Annotated[int, Ge(0)]
+Even = Annotated[int, Ge(2), MultipleOf(2)]
+
+_BOUNDS: dict[type, tuple[str, str, Callable[[Any, Any], bool]]] = {
+    Gt: ("gt", "above", operator.gt),
+    Ge: ("ge", "at least", operator.ge),
+    Lt: ("lt", "below", operator.lt),
+    Le: ("le", "at most", operator.le),
+    MultipleOf: ("multiple_of", "a multiple of", lambda value, step: value % step == 0),
+}
+"""Name, words and test of a bound."""
+BOUND_WORDS = {name: words for name, words, _ in _BOUNDS.values()}
+
+
+class Checked:
+    """Base of frozen dataclasses whose values are what their types declare.
+
+    Raises:
+        ConfigError: one is not; the message names it and what is needed.
+    """
+
+    def __post_init__(self) -> None:
+        for name, declared in _declared(type(self)).items():
+            value = getattr(self, name)
+            taken = declared.taken(name, value)
+            if taken is not value:
+                object.__setattr__(self, name, taken)
+
+    def _require(self, met: object, names: str, need: str) -> None:
+        """Raise ConfigError unless a relation between the fields `names`, which are parted by spaces, is met."""
+        require(met, need, **{name: getattr(self, name) for name in names.split()})
+
+
+def require(met: object, need: str, **values: object) -> None:
+    """Raise ConfigError unless `met`: the message names the values and what they need to be."""
+    if not met:
+        named = (f"{name}={value!r}" if isinstance(value, str) else f"{name}={value}" for name, value in values.items())
+        raise ConfigError(f"{', '.join(named)}: {need}")
+
+
+def checked(hint: Any, **values: Any) -> Any:
+    """The value of that name as a field of the type `hint` keeps it; a list of them where there are several.
+
+    Raises:
+        ConfigError: it is none of that type.
+    """
+    declared = _of(hint)
+    taken = [declared.taken(name, value) for name, value in values.items()]
+    return taken[0] if len(taken) == 1 else taken
+
+
+@dataclass(frozen=True)
+class _Declared:
+    """A type as a check: what it needs, in words, and what takes a value or raises TypeError or ValueError."""
+
+    words: str
+    take: Callable[[Any], Any]
+    remedy: str = ""
+
+    def taken(self, name: str, value: Any) -> Any:
+        try:
+            return self.take(value)
+        except ConfigError as error:
+            raise ConfigError(f"{name}: {error}") from error
+        except (TypeError, ValueError):
+            verb = "choose" if self.words.startswith("one of") else "need"
+            require(False, f"{verb} {self.words}{self.remedy}", **{name: value})
+
+
+@cache
+def _declared(cls: type) -> dict[str, _Declared]:
+    """The checks of a class of settings, by field."""
+    hints = _hints(cls)
+    found = {field.name: _parsed(hints.get(field.name)) for field in fields(cls) if field.init}  # type: ignore[arg-type]
+    return {name: declared for name, declared in found.items() if declared is not None}
+
+
+def _hints(cls: type) -> dict[str, Any]:
+    """Types of the fields; without those of a user's class that are written as text and cannot be told from outside."""
+    try:
+        return get_type_hints(cls, include_extras=True)
+    except NameError:
+        known = {name: hint for base in reversed(cls.__bases__) for name, hint in _hints(base).items()}
+        return {name: hint for name, hint in known.items() if name not in inspect.get_annotations(cls)}
+
+
+@cache
+def _of(hint: Any) -> _Declared:
+    found = _parsed(hint)
+    if found is None:
+        raise TypeError(f"{hint} declares nothing that could be checked")
+    return found
+
+
+def _parsed(hint: Any) -> _Declared | None:
+    origin, parts = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        return _annotated(parts[0], parts[1:])
+    if origin is Literal:
+        return _Declared(f"one of {', '.join(map(str, parts))}", lambda value: _known(parts, value))
+    if origin in (Union, UnionType):
+        others = [_parsed(part) for part in parts if part is not NoneType]
+        return _optional(others[0]) if len(others) == 1 < len(parts) else None
+    if origin is tuple:
+        return _several(parts, ())
+    return _number(int, ()) if hint is int else None
+
+
+def _annotated(base: Any, marks: Sequence[Any]) -> _Declared | None:
+    for mark in marks:
+        if hasattr(mark, "chosen"):  # OneOf
+            return _Declared("", mark.chosen)
+    remedy = "".join(f"; {mark}" for mark in marks if isinstance(mark, str))
+    if get_origin(base) is tuple:
+        found = _several(get_args(base), marks)
+    elif base in (int, float):
+        found = _number(base, [mark for mark in marks if type(mark) in _BOUNDS])
+    else:
+        found = _parsed(base)
+    return _Declared(found.words, found.take, remedy) if found else None
+
+
+def _known(choices: Sequence[Any], value: Any) -> Any:
+    if value not in choices:
+        raise ValueError
+    return value
+
+
+def _optional(one: _Declared | None) -> _Declared | None:
+    if one is None:
+        return None
+    return _Declared(f"{one.words}, or None", lambda value: value if value is None else one.take(value), one.remedy)
+
+
+def _number(base: type, marks: Sequence[Any]) -> _Declared | None:
+    if base is float and not marks:
+        return None
+    bounds = [(*_BOUNDS[type(mark)], getattr(mark, _BOUNDS[type(mark)][0])) for mark in marks]
+    noun = "a whole number" if base is int else "a number"
+    said = {name: f"{words} {bound}" for name, words, _, bound in bounds if abs(bound) < math.inf}
+    if not said:
+        words = "a finite number" if bounds else noun
+    elif base is float and list(said.values()) == ["above 0"]:
+        words = "a positive number"
+    elif said.keys() == {"ge", "le"}:
+        words = f"{noun} from {said['ge'].split()[-1]} to {said['le'].split()[-1]}"
+    else:
+        words = f"{noun}, {' and '.join(said.values())}"
+
+    def take(value: Any) -> Any:
+        value = operator.index(value) if base is int else value
+        if not all(test(value, bound) for _, _, test, bound in bounds):
+            raise ValueError
+        return value
+
+    return _Declared(words, take)
+
+
+def _several(parts: Sequence[Any], marks: Sequence[Any]) -> _Declared | None:
+    """Of a tuple: of any length, `(X, ...)`, within its marks, or one type for each place."""
+    fixed = parts[-1] is not ...
+    each = [_parsed(part) for part in (parts if fixed else parts[:1])]
+    least = len(each) if fixed else next((mark.min_length for mark in marks if isinstance(mark, MinLen)), 0)
+    most = len(each) if fixed else next((mark.max_length for mark in marks if isinstance(mark, MaxLen)), math.inf)
+    if not any(each) and not marks:
+        return None
+    count = f"{least} " if fixed else f"{least} to {most} " if most < math.inf else "one or more " if least else ""
+    words = f"{count}values" + (f", each {each[0].words}" if each[0] else "")
+
+    def take(values: Any) -> tuple[Any, ...]:
+        values = tuple(values)
+        if not least <= len(values) <= most:
+            raise ValueError
+        takers = each if fixed else each * len(values)
+        return tuple(value if one is None else one.take(value) for one, value in zip(takers, values, strict=True))
+
+    return _Declared(words, take)
+
 
 def one_of(choices: Sequence[object], **values: object) -> None:
-    """Raise ConfigError unless each value, by its name, is among the choices."""
-    for name, value in values.items():
-        if value not in choices:
-            raise ConfigError(f"{name}={value!r}: choose one of {', '.join(map(str, choices))}")
+    checked(Literal[tuple(choices)], **values)
 
 
 def at_least(least: int, **values: int | None) -> None:
-    """Raise ConfigError if a value, by its name, is smaller; None is a value that was not given."""
-    for name, value in values.items():
-        if value is not None and value < least:
-            raise ConfigError(f"{name}={value}: need at least {least}")
+    checked(Annotated[int, Ge(least)] | None, **values)

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BeforeValidator
 
+from shared.checks import Checked, Count
 from shared.errors import ConfigError
 from shared.files.settings import change, dataclass_from, merged, read_yaml, settings_file
 
@@ -18,7 +19,7 @@ Hardware = Literal["cpu", "gpu", "ddp"]
 
 
 @dataclass(frozen=True)
-class HardwareSettings:
+class HardwareSettings(Checked):
     """Where to compute; precision, compilation and workers are part of the training's settings.
 
     Args:
@@ -31,11 +32,7 @@ class HardwareSettings:
     device: str = "cpu"
     devices: Annotated[int, BeforeValidator(lambda given: 1 if given is None else given)] = 1
     strategy: str = "auto"
-    threads: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.threads is not None and self.threads < 1:
-            raise ConfigError(f"hardware.threads={self.threads}: need at least one, or none for torch's choice")
+    threads: Count | None = None
 
 
 _GPU_TRAINING = {"precision": "bf16-mixed", "compile": True, "num_workers": 8, "save_every_seconds": 300.0}

@@ -11,12 +11,13 @@ import inspect
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, is_dataclass
-from functools import lru_cache
-from typing import Any
+from functools import cached_property
+from typing import Annotated, Any
 
 from pydantic import ConfigDict, GetCoreSchemaHandler, TypeAdapter, ValidationError, ValidationInfo, with_config
-from pydantic_core import core_schema
+from pydantic_core import ErrorDetails, core_schema
 
+from shared.checks import BOUND_WORDS
 from shared.errors import ConfigError
 
 CUSTOM = "custom"
@@ -66,6 +67,25 @@ class OneOf:
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
         return core_schema.with_info_plain_validator_function(self._validated)
 
+    def chosen(self, value: Any, custom: Sequence[type] = ()) -> Any:
+        """The settings object, or the name that stands for itself, that a kind, a mapping or an object stands for.
+
+        Args:
+            value: what was given.
+            custom: a user's own classes besides the known ones.
+
+        Raises:
+            ConfigError: unknown kind or field, or a value out of range.
+        """
+        try:
+            return self._adapter.validate_python(value, context={CUSTOM: custom})
+        except ValidationError as error:
+            raise ConfigError(told(error)) from error
+
+    @cached_property
+    def _adapter(self) -> TypeAdapter[Any]:
+        return TypeAdapter(Annotated[Any, self])
+
     def _validated(self, value: Any, info: ValidationInfo) -> Any:
         classes = {kind_of(cls): cls for cls in (*self.known, *((info.context or {}).get(CUSTOM) or ()))}
         if isinstance(value, self.base) if self.base else is_dataclass(value):
@@ -101,30 +121,24 @@ def settings_from(cls: type, values: Mapping[str, Any], context: Any = None) -> 
     return TypeAdapter(with_config(ConfigDict(extra="forbid"))(cls)).validate_python(dict(values), context=context)
 
 
-def chosen(choice: Any, value: Any, name: str, custom: Sequence[type] = ()) -> Any:
-    """The settings object that a kind, a mapping or an object stands for.
-
-    Args:
-        choice: the type of the setting, an `Annotated[…, OneOf(…)]`.
-        value: what was given.
-        name: of the setting, for the message.
-        custom: a user's own classes besides the known ones.
-
-    Raises:
-        ConfigError: unknown kind or field, or a value out of range.
-    """
-    try:
-        return _adapter(choice).validate_python(value, context={CUSTOM: custom})
-    except ValidationError as error:
-        raise ConfigError(f"{name}: {told(error)}") from error
-
-
-@lru_cache
-def _adapter(choice: Any) -> TypeAdapter[Any]:
-    return TypeAdapter(choice)
-
-
 def told(error: ValidationError) -> str:
     """Which settings were refused, and why, in one line."""
-    places = ((".".join(map(str, one["loc"])), one["msg"].removeprefix("Value error, ")) for one in error.errors()[:5])
-    return "; ".join(f"{place}: {message}" if place else message for place, message in places)
+    return "; ".join(map(_told, error.errors()[:5]))
+
+
+def _told(error: ErrorDetails) -> str:
+    place, message = ".".join(map(str, error["loc"])), error["msg"].removeprefix("Value error, ")
+    context = error.get("ctx", {})
+    if "expected" in context:
+        message, place = f"choose one of {context['expected']}", f"{place}={error['input']!r}"
+    elif bounds := BOUND_WORDS.keys() & context.keys():
+        need = (f"{BOUND_WORDS[name]} {context[name]}" for name in bounds)
+        message, place = f"need a number, {' and '.join(need)}", f"{place}={error['input']!r}"
+    return f"{place}: {message}" if place else message
+
+
+def chosen(choice: Any, value: Any, name: str, custom: Sequence[type] = ()) -> Any:
+    try:
+        return choice.__metadata__[0].chosen(value, custom)
+    except ConfigError as error:
+        raise ConfigError(f"{name}: {error}") from error

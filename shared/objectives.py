@@ -8,15 +8,15 @@ factor to data space, so that nothing cancels when σ is small.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal, get_args
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
+from shared.checks import Chance, Checked, Finite, Positive, checked
 from shared.errors import ConfigError
 from shared.predictions import Denoiser, PathPoint
 from shared.random import randn
@@ -50,31 +50,39 @@ def weight(kind: Weighting, sde: SDE, t: Tensor, sigma_data: float = 1.0, gamma:
     Raises:
         ConfigError: unknown kind.
     """
-    if kind not in get_args(Weighting):
-        raise ConfigError(f"weighting {kind!r}: choose one of {', '.join(get_args(Weighting))}")
+    checked(Weighting, weighting=kind)
     point = PathPoint.at(sde, t)
-    alpha2, sigma2 = point.alpha.square(), point.sigma.square()
-    if kind in ("noise", "sigma2"):
-        return alpha2 / sigma2
-    if kind == "data":
-        return torch.ones_like(alpha2)
-    if kind == "velocity":
-        return (alpha2 + sigma2).square() / sigma2
-    if kind == "score":
-        return alpha2 / sigma2.square()
-    if kind == "likelihood":
-        return 0.5 * sde.diffusion(t.double()).square() * alpha2 / sigma2.square()
-    if kind == "edm":
-        return (sigma2 + alpha2 * sigma_data**2) / (sigma2 * sigma_data**2)
-    if kind == "min_snr":
-        return (alpha2 / sigma2).clamp_max(gamma)
-    if kind == "mean_edm":
-        return alpha2 * (sigma2 + sigma_data**2) / (sigma2 * sigma_data**2)
-    return alpha2 if kind == "mean" else alpha2 * sigma2
+    return _WEIGHTS[kind](_At(sde, t, point.alpha.square(), point.sigma.square(), sigma_data**2, gamma))
+
+
+class _At(NamedTuple):
+    """What weightings go by: the process, times (batch,), α², σ², σ_d² and the cap γ."""
+
+    sde: SDE
+    t: Tensor
+    alpha2: Tensor
+    sigma2: Tensor
+    data2: float
+    gamma: float
+
+
+_WEIGHTS: Mapping[Weighting, Callable[[_At], Tensor]] = {
+    "noise": lambda at: at.alpha2 / at.sigma2,
+    "data": lambda at: torch.ones_like(at.alpha2),
+    "velocity": lambda at: (at.alpha2 + at.sigma2).square() / at.sigma2,
+    "score": lambda at: at.alpha2 / at.sigma2.square(),
+    "sigma2": lambda at: at.alpha2 / at.sigma2,
+    "likelihood": lambda at: 0.5 * at.sde.diffusion(at.t.double()).square() * at.alpha2 / at.sigma2.square(),
+    "edm": lambda at: (at.sigma2 + at.alpha2 * at.data2) / (at.sigma2 * at.data2),
+    "min_snr": lambda at: (at.alpha2 / at.sigma2).clamp_max(at.gamma),
+    "mean": lambda at: at.alpha2,
+    "mean_sigma2": lambda at: at.alpha2 * at.sigma2,
+    "mean_edm": lambda at: at.alpha2 * (at.sigma2 + at.data2) / (at.sigma2 * at.data2),
+}
 
 
 @dataclass(frozen=True)
-class TimeSampler:
+class TimeSampler(Checked):
     """Draws training times in [t_min, T], and tells their density so that an objective can be kept unbiased.
 
     Args:
@@ -87,15 +95,9 @@ class TimeSampler:
 
     kind: TimeDistribution = "uniform"
     t_min: float | None = None
-    mean: float = -1.2
-    std: float = 1.2
+    mean: Finite = -1.2
+    std: Positive = 1.2
     stratified: bool = True
-
-    def __post_init__(self) -> None:
-        if self.kind not in get_args(TimeDistribution):
-            raise ConfigError(f"time distribution {self.kind!r}: choose one of {get_args(TimeDistribution)}")
-        if not 0 < self.std < math.inf or not math.isfinite(self.mean):
-            raise ConfigError(f"mean={self.mean}, std={self.std}: need a finite mean and a positive standard deviation")
 
     def sample(self, sde: SDE, batch: int, generator: torch.Generator | None = None) -> Tensor:
         """Times (batch,), float64."""
@@ -160,7 +162,7 @@ Terms = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
-class DiffusionLoss:
+class DiffusionLoss(Checked):
     """E_t E_ε w(t)·|x̂_0 − x_0|², estimated on a batch.
 
     Args:
@@ -183,16 +185,8 @@ class DiffusionLoss:
     unbiased: bool = False
     gamma: float = 5.0
     reduction: Reduction = "mean"
-    scale: float = 1.0
-    start_share: float = 0.0
-
-    def __post_init__(self) -> None:
-        if self.reduction not in get_args(Reduction):
-            raise ConfigError(f"reduction={self.reduction!r}: choose one of {', '.join(get_args(Reduction))}")
-        if not 0 < self.scale < math.inf:
-            raise ConfigError(f"scale={self.scale}: need a positive factor")
-        if not 0 <= self.start_share <= 1:
-            raise ConfigError(f"start_share={self.start_share}: need a share between 0 and 1")
+    scale: Positive = 1.0
+    start_share: Chance = 0.0
 
     def __call__(
         self,

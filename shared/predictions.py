@@ -12,11 +12,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias, get_args
+from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
+from shared.checks import Checked, Positive, checked
 from shared.errors import ConfigError
 from shared.sde.base import SDE, anchored, expand, residual
 
@@ -55,7 +56,7 @@ class PathPoint:
             ConfigError: where α = 0, from a prediction that tells nothing of the data there: of noise or score; at the
                 end of a bridge, where σ = 0 too, of velocity.
         """
-        _check_kind(kind)
+        checked(Prediction, prediction=kind)
         if kind == "data":
             return value
         silent = self.alpha == 0 if kind != "velocity" else (self.alpha == 0) & (self.sigma == 0)
@@ -77,7 +78,7 @@ class PathPoint:
 
     def from_data(self, kind: Prediction, x0: Tensor, x: Tensor, y: Tensor | None = None) -> Tensor:
         """The prediction of `kind` that corresponds to x̂_0 at state `x`; where σ = 0, the noise counts as 0."""
-        _check_kind(kind)
+        checked(Prediction, prediction=kind)
         if kind == "data":
             return x0
         r0 = residual(x0, y)
@@ -90,7 +91,7 @@ class PathPoint:
 
     def target(self, kind: Prediction, x0: Tensor, noise: Tensor, y: Tensor | None = None) -> Tensor:
         """What a network that predicts `kind` should give, from the clean data and the noise that made x_t."""
-        _check_kind(kind)
+        checked(Prediction, prediction=kind)
         if kind == "data":
             return x0
         if kind == "noise":
@@ -155,7 +156,7 @@ class Scales(NamedTuple):
     noise: Tensor | None = None
 
 
-class Preconditioner(ABC):
+class Preconditioner(Checked, ABC):
     """The scales around a network F: V = c_skip·s + c_out·F(c_in·s, …) is a prediction of the kind `output`.
 
     Attributes:
@@ -190,12 +191,9 @@ class EDM(Preconditioner):
         ConfigError: sigma_data ≤ 0.
     """
 
-    sigma_data: float = 1.0
+    sigma_data: Positive = 1.0
     output: ClassVar[Prediction] = "data"  # type: ignore[misc]
     inputs: ClassVar[Inputs] = "residual"
-
-    def __post_init__(self) -> None:
-        _check_spread(self.sigma_data)
 
     def scales(self, sde: SDE, t: Tensor) -> Scales:
         """The scales at times t (batch,), in float64."""
@@ -245,21 +243,7 @@ class Scaled(Preconditioner):
     c_skip: SkipScale = "0"
     network_scaling: NetworkScaling = None
     sign: Literal[1, -1] = 1
-    sigma_data: float = 1.0
-
-    def __post_init__(self) -> None:
-        choices = (
-            ("output", get_args(Prediction)),
-            ("c_in", get_args(InputScale)),
-            ("c_out", get_args(OutputScale)),
-            ("c_skip", get_args(SkipScale)),
-            ("network_scaling", (None, "1/sigma", "1/t")),
-            ("sign", (1, -1)),
-        )
-        for name, allowed in choices:
-            if getattr(self, name) not in allowed:
-                raise ConfigError(f"{name}={getattr(self, name)!r}: choose one of {', '.join(map(repr, allowed))}")
-        _check_spread(self.sigma_data)
+    sigma_data: Positive = 1.0
 
     def scales(self, sde: SDE, t: Tensor) -> Scales:
         """The scales at times t (batch,), in float64; σ is at least 1e-4 in them."""
@@ -370,20 +354,9 @@ class Denoiser(nn.Module):
 
 
 def _named(output: str, sigma_data: float) -> Preconditioner:
-    if output not in get_args(NetworkOutput):
-        raise ConfigError(f"output={output!r}: choose one of {', '.join(get_args(NetworkOutput))}")
+    checked(NetworkOutput, output=output)
     return EDM(sigma_data) if output == "edm" else Scaled(output, sigma_data=sigma_data)  # type: ignore[arg-type]
-
-
-def _check_spread(sigma_data: float) -> None:
-    if not sigma_data > 0:
-        raise ConfigError(f"sigma_data={sigma_data}: need a positive standard deviation")
 
 
 def _inverse(value: Tensor) -> Tensor:
     return torch.where(value > 0, 1 / value, torch.zeros_like(value))
-
-
-def _check_kind(kind: str) -> None:
-    if kind not in get_args(Prediction):
-        raise ConfigError(f"prediction {kind!r}: choose one of {', '.join(get_args(Prediction))}")

@@ -27,6 +27,7 @@ from typing import Literal
 
 from torch import Tensor
 
+from shared.checks import Chance, Checked
 from shared.errors import ConfigError
 from shared.samplers.brownian import BrownianNoise
 from shared.samplers.run import Node, Nodes, Run, is_clean
@@ -39,7 +40,7 @@ _REACH = 2.0
 
 
 @dataclass(frozen=True)
-class Exponential:
+class Exponential(Checked):
     """Multistep exponential integrator; takes times of each item too.
 
     Args:
@@ -58,22 +59,14 @@ class Exponential:
         ConfigError: a value out of range.
     """
 
-    order: int = 2
-    eta: float = 0.0
+    order: Literal[1, 2, 3] = 2
+    eta: Chance = 0.0
     last_noise: bool = True
     corrector: bool = False
     boot: bool = True
     noise: Literal["fresh", "path"] = "fresh"
     denoise: bool = False
     kind: Literal["exponential"] = "exponential"
-
-    def __post_init__(self) -> None:
-        if self.order not in (1, 2, 3):
-            raise ConfigError(f"order={self.order}: choose 1, 2 or 3")
-        if not 0 <= self.eta <= 1:
-            raise ConfigError(f"eta={self.eta}: the share of fresh noise lies between 0 and 1")
-        if self.noise not in ("fresh", "path"):
-            raise ConfigError(f"noise={self.noise!r}: choose fresh or path")
 
     def __call__(self, run: Run) -> None:
         """Run over the grid.

@@ -19,9 +19,9 @@ from typing import ClassVar, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from shared.checks import Checked, Count, NonNegative, Positive
 from shared.errors import ConfigError
 from shared.random import Generators, randn
-from shared.sde.base import positive
 
 
 class Evaluation(NamedTuple):
@@ -105,7 +105,7 @@ class Kernel(Protocol):
 
 
 @dataclass(frozen=True)
-class Langevin:
+class Langevin(Checked):
     """Overdamped Langevin dynamics.
 
     Args:
@@ -114,13 +114,14 @@ class Langevin:
         adjusted: accept or reject each step, so that the stationary density is exact at any step size.
     """
 
-    step_size: float
-    temperature: float = 1.0
+    step_size: Positive
+    temperature: NonNegative = 1.0
     adjusted: bool = False
 
     def __post_init__(self) -> None:
-        positive(step_size=self.step_size)
-        _check_temperature(self.temperature, self.adjusted)
+        super().__post_init__()
+        met = self.temperature > 0 or not self.adjusted
+        self._require(met, "temperature", "need a positive one where steps are adjusted")
 
     def __call__(self, potential: Potential, state: State, draws: Draws) -> State:
         """One step."""
@@ -139,7 +140,7 @@ class Langevin:
 
 
 @dataclass(frozen=True)
-class Hamiltonian:
+class Hamiltonian(Checked):
     """Hamiltonian Monte Carlo: fresh momentum, a leapfrog trajectory, and a Metropolis step.
 
     Args:
@@ -149,17 +150,11 @@ class Hamiltonian:
         temperature: T.
     """
 
-    step_size: float
-    leapfrog_steps: int = 5
-    mass: float = 1.0
-    temperature: float = 1.0
+    step_size: Positive
+    leapfrog_steps: Count = 5
+    mass: Positive = 1.0
+    temperature: Positive = 1.0
     adjusted: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        positive(step_size=self.step_size, mass=self.mass)
-        _check_temperature(self.temperature, self.adjusted)
-        if self.leapfrog_steps < 1:
-            raise ConfigError(f"leapfrog_steps={self.leapfrog_steps}: need at least 1")
 
     def __call__(self, potential: Potential, state: State, draws: Draws) -> State:
         """One trajectory."""
@@ -172,7 +167,7 @@ class Hamiltonian:
 
 
 @dataclass(frozen=True)
-class Underdamped:
+class Underdamped(Checked):
     """Underdamped Langevin dynamics by the BAOAB splitting: half kick, half drift, friction and noise, and back.
 
     Args:
@@ -182,15 +177,11 @@ class Underdamped:
         temperature: T.
     """
 
-    step_size: float
-    friction: float = 1.0
-    mass: float = 1.0
-    temperature: float = 1.0
+    step_size: Positive
+    friction: Positive = 1.0
+    mass: Positive = 1.0
+    temperature: NonNegative = 1.0
     adjusted: ClassVar[bool] = False
-
-    def __post_init__(self) -> None:
-        positive(step_size=self.step_size, friction=self.friction, mass=self.mass)
-        _check_temperature(self.temperature, self.adjusted)
 
     def __call__(self, potential: Potential, state: State, draws: Draws) -> State:
         """One step."""
@@ -317,10 +308,3 @@ def _energy(evaluation: Evaluation) -> Tensor:
 
 def _square(x: Tensor) -> Tensor:
     return x.double().square().flatten(1).sum(1)
-
-
-def _check_temperature(value: float, adjusted: bool) -> None:
-    if not 0 <= value < math.inf or (adjusted and value == 0):
-        raise ConfigError(
-            f"temperature={value}: need a {'positive number' if adjusted else 'number that is 0 or more'}"
-        )

@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from shared.errors import ConfigError
+from shared.checks import Checked, Positive
 from shared.samplers.exponential import step as exponential_step
 from shared.samplers.run import Node, Run, is_clean, ode_slope
 
@@ -25,7 +25,7 @@ def out_of_bridge(run: Run, x: Tensor, now: Node, after: Node) -> Tensor:
 
 
 @dataclass(frozen=True)
-class TimeODE:
+class TimeODE(Checked):
     """Fixed steps of the probability-flow ODE in t.
 
     Args:
@@ -36,13 +36,9 @@ class TimeODE:
         ConfigError: another order.
     """
 
-    order: int = 1
+    order: Literal[1, 2] = 1
     denoise: bool = False
     kind: Literal["time_ode"] = "time_ode"
-
-    def __post_init__(self) -> None:
-        if self.order not in (1, 2):
-            raise ConfigError(f"order={self.order}: choose 1 (Euler) or 2 (Heun)")
 
     def __call__(self, run: Run) -> None:
         """Run over the grid."""
@@ -77,7 +73,7 @@ def _max_norm(state: Tensor | tuple[Tensor, ...]) -> Tensor:
 
 
 @dataclass(frozen=True)
-class AdaptiveODE:
+class AdaptiveODE(Checked):
     """Adaptive Runge–Kutta 5(4) between the ends of the grid, by torchdiffeq's dopri5; steps between do not matter.
 
     In u = (x − y)/σ and w = α/σ the ODE is du/dw = x̂_0 − y: it needs no derivative of α or σ. From a bridge's end it
@@ -92,14 +88,10 @@ class AdaptiveODE:
         ConfigError: a tolerance that is not positive.
     """
 
-    rtol: float = 1e-5
-    atol: float = 1e-5
+    rtol: Positive = 1e-5
+    atol: Positive = 1e-5
     denoise: bool = False
     kind: Literal["adaptive_ode"] = "adaptive_ode"
-
-    def __post_init__(self) -> None:
-        if not (self.rtol > 0 and self.atol > 0):
-            raise ConfigError(f"rtol={self.rtol}, atol={self.atol}: need positive tolerances")
 
     def __call__(self, run: Run) -> None:
         """Run from the first point of the grid to the last."""

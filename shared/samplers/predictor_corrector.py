@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from torch import Tensor
 
+from shared.checks import Checked, Natural, Positive
 from shared.errors import ConfigError
 from shared.samplers.exponential import step as exponential_step
 from shared.samplers.run import Node, Run, is_clean
@@ -19,7 +20,7 @@ Corrector = Literal["ald", "langevin", "none"]
 
 
 @dataclass(frozen=True)
-class PredictorCorrector:
+class PredictorCorrector(Checked):
     """Correct at t, then step to the next time.
 
     Args:
@@ -41,22 +42,19 @@ class PredictorCorrector:
 
     predictor: Predictor = "reverse_diffusion"
     corrector: Corrector = "ald"
-    corrector_steps: int = 1
-    snr: float = 0.5
+    corrector_steps: Natural = 1
+    snr: Positive = 0.5
     probability_flow: bool = False
     denoise: bool = False
     kind: Literal["predictor_corrector"] = "predictor_corrector"
 
     def __post_init__(self) -> None:
-        _check("predictor", self.predictor, get_args(Predictor))
-        _check("corrector", self.corrector, get_args(Corrector))
-        if self.corrector_steps < 0 or not 0 < self.snr < math.inf:
-            raise ConfigError(f"corrector_steps={self.corrector_steps}, snr={self.snr}: need >= 0 and > 0")
-        if self.probability_flow and self.predictor not in ("reverse_diffusion", "euler_maruyama"):
-            raise ConfigError(
-                f"probability_flow=True with predictor={self.predictor!r}: only reverse_diffusion and euler_maruyama "
-                "follow an ODE; take one of them, or probability_flow=False"
-            )
+        super().__post_init__()
+        self._require(
+            not self.probability_flow or self.predictor in ("reverse_diffusion", "euler_maruyama"),
+            "probability_flow predictor",
+            "only reverse_diffusion and euler_maruyama follow an ODE; take one of them, or probability_flow=False",
+        )
 
     def __call__(self, run: Run) -> None:
         """Run over the grid."""
@@ -115,8 +113,3 @@ def _score(run: Run, node: Node, x: Tensor) -> Tensor:
 
 def _norms(x: Tensor) -> Tensor:
     return torch.linalg.vector_norm(x.flatten(1), dim=1)
-
-
-def _check(name: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise ConfigError(f"{name}={value!r}: choose one of {', '.join(allowed)}")

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Annotated, Literal
 
 import torch
+from annotated_types import Le
 from torch import Tensor
 
+from shared.checks import Count, Positive, checked
 from shared.errors import ConfigError
-from shared.files.settings import whole_number
 from shared.sde.base import SDE
 
 Schedule = Literal["log_snr", "uniform", "edm", "quadratic"]
 MOST_STEPS = 10_000
 """Steps of a sampler, so that a damaged setting does not run for days."""
+Steps = Annotated[Count, Le(MOST_STEPS)]
 
 # Where the log-SNR of an end is infinite, schedules that are uniform in a function of it start this share of the
 # time range inside; the end itself stays a point of the grid.
@@ -48,13 +50,9 @@ def time_grid(
     """
     if isinstance(schedule, Tensor):
         return _check_times(schedule.detach().double().cpu())
-    if schedule not in get_args(Schedule):
-        raise ConfigError(f"schedule {schedule!r}: choose one of {', '.join(get_args(Schedule))}, or give the times")
-    steps = whole_number("steps", steps)
-    if not 1 <= steps <= MOST_STEPS:
-        raise ConfigError(f"steps={steps}: need a whole number from 1 to {MOST_STEPS}")
-    if not rho > 0:
-        raise ConfigError(f"rho={rho}: need a positive number")
+    checked(Annotated[Schedule, "or give the times"], schedule=schedule)
+    steps = checked(Steps, steps=steps)
+    checked(Positive, rho=rho)
     start = sde.T if t_start is None else t_start
     end = sde.t_end if t_end is None else t_end
     if not 0 <= end < start <= 1:

@@ -10,8 +10,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from shared.sde.base import SDE, positive, require
-from shared.sde.preserving import FromNothing, GeometricSigma, LinearBeta, _check_sigmas
+from shared.checks import Level, Positive
+from shared.sde.base import SDE
+from shared.sde.preserving import FromNothing, GeometricSigma, LinearBeta
 
 
 @dataclass(frozen=True)
@@ -21,15 +22,15 @@ class OUVESDE(SDE):
     Richter et al. 2023 (SGMSE+), eq. 6–8. Its prior mean is off by α(1)·(x_0 − y).
     """
 
-    theta: float = 1.5
-    sigma_min: float = 0.05
-    sigma_max: float = 0.5
+    theta: Positive = 1.5
+    sigma_min: Positive = 0.05
+    sigma_max: Positive = 0.5
     kind: Literal["ouve"] = field(default="ouve", kw_only=True, repr=False)
     t_end = 0.03
 
     def __post_init__(self) -> None:
-        positive(theta=self.theta)
-        _check_sigmas(self.sigma_min, self.sigma_max)
+        super().__post_init__()
+        self._require(self.sigma_min < self.sigma_max, "sigma_min sigma_max", "need sigma_min < sigma_max")
 
     @property
     def _log_ratio(self) -> float:
@@ -118,14 +119,10 @@ class OUVPSDE(LinearBeta, SDE):
     The process that early SGMSE code named so; that code returned σ² where σ was meant, which is put right here.
     """
 
-    beta_max: float = 2.0
-    stiffness: float = 1.0
+    beta_max: Positive = 2.0
+    stiffness: Positive = 1.0
     kind: Literal["ouvp"] = field(default="ouvp", kw_only=True, repr=False)
     t_end = 0.03
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        positive(stiffness=self.stiffness)
 
     def _alpha(self, t: Tensor) -> Tensor:
         return torch.exp(-0.5 * self.stiffness * self._beta_integral(t))
@@ -150,16 +147,15 @@ class BBEDSDE(SDE):
     Sampling starts at `t_max` just below 1, where the bridge still has a little noise, as published.
     """
 
-    k: float = 2.6
-    c: float = 0.52
-    t_max: float = 0.999
+    k: Positive = 2.6
+    c: Positive = 0.52
+    t_max: Level = 0.999
     kind: Literal["bbed"] = field(default="bbed", kw_only=True, repr=False)
     t_end = 0.03
 
     def __post_init__(self) -> None:
-        positive(k=self.k, c=self.c)
-        require(self.k != 1, f"k={self.k}: need k other than 1, where log k vanishes")
-        require(0 < self.t_max < 1, f"t_max={self.t_max}: need 0 < t_max < 1")
+        super().__post_init__()
+        self._require(self.k != 1, "k", "need k other than 1, where log k vanishes")
 
     @property
     def T(self) -> float:
@@ -196,14 +192,11 @@ class SBVESDE(SDE):
     σ = s_t s̄_t/s_1. At t = 1 both are 0: the bridge starts from the anchor itself.
     """
 
-    k: float = 2.6
-    c: float = 0.4
+    k: Positive = 2.6
+    c: Positive = 0.4
     kind: Literal["sbve"] = field(default="sbve", kw_only=True, repr=False)
     t_end = 1e-4
     prior_std = 0.0
-
-    def __post_init__(self) -> None:
-        positive(k=self.k, c=self.c)
 
     @property
     def _rate(self) -> float:

@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from shared.checks import Checked
 from shared.errors import ConfigError
 from shared.random import Generators, randn
 
@@ -39,7 +40,7 @@ def anchored(r: Tensor, y: Tensor | None) -> Tensor:
     return r if y is None else y + r
 
 
-class SDE(ABC):
+class SDE(Checked, ABC):
     """A Gaussian diffusion process around an anchor y (y = 0 where none is given); time runs over [0, 1].
 
     Subclasses are frozen dataclasses of their parameters, so that they compare, print and serialise as values.
@@ -231,15 +232,3 @@ class SDE(ABC):
             t = t.to(torch.get_default_dtype())
         value = function(t.double())
         return value.to(t.dtype) if keep_dtype else value
-
-
-def positive(**values: float) -> None:
-    """Raise ConfigError unless every value is positive and finite."""
-    for name, value in values.items():
-        require(0 < value < math.inf, f"{name}={value}: need a positive, finite number")
-
-
-def require(condition: bool, message: str) -> None:
-    """Raise ConfigError(message) unless `condition` holds."""
-    if not condition:
-        raise ConfigError(message)

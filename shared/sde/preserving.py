@@ -7,32 +7,33 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
+from annotated_types import Le
 from torch import Tensor
 
+from shared.checks import Checked, Count, NonNegative, Positive, checked, require
 from shared.errors import ConfigError
-from shared.sde.base import SDE, TimeLike, require
+from shared.sde.base import SDE, TimeLike
 
 _LONGEST_TABLE = 100_000
+_Steps = Annotated[Count, Le(_LONGEST_TABLE)]
 _NEWTON_STEPS = 40
 """Most of Newton's steps, kept in a shrinking bracket, that invert a cubic piece; a flat end needs the most."""
 
 
 @dataclass(frozen=True)
-class LinearBeta:
+class LinearBeta(Checked):
     """B(t) = ∫β for β(t) rising linearly from beta_min to beta_max, and its inverse."""
 
-    beta_min: float = 0.1
-    beta_max: float = 20.0
+    beta_min: NonNegative = 0.1
+    beta_max: Positive = 20.0
 
     def __post_init__(self) -> None:
-        require(
-            0 <= self.beta_min <= self.beta_max and 0 < self.beta_max < math.inf,
-            f"beta_min={self.beta_min}, beta_max={self.beta_max}: need 0 <= beta_min <= beta_max, positive and finite",
-        )
+        super().__post_init__()
+        self._require(self.beta_min <= self.beta_max, "beta_min beta_max", "need beta_min <= beta_max")
 
     def _beta(self, t: Tensor) -> Tensor:
         return self.beta_min + t * (self.beta_max - self.beta_min)
@@ -124,13 +125,14 @@ class GeometricSigma:
 class VESDE(GeometricSigma, SDE):
     """Variance exploding: α = 1, σ = σ_min (σ_max/σ_min)^t (Song et al. 2021, eq. 30). σ(0) is σ_min, not 0."""
 
-    sigma_min: float = 0.01
-    sigma_max: float = 50.0
+    sigma_min: Positive = 0.01
+    sigma_max: Positive = 50.0
     discretization = "exact"
     kind: Literal["ve"] = field(default="ve", kw_only=True, repr=False)
 
     def __post_init__(self) -> None:
-        _check_sigmas(self.sigma_min, self.sigma_max)
+        super().__post_init__()
+        self._require(self.sigma_min < self.sigma_max, "sigma_min sigma_max", "need sigma_min < sigma_max")
 
     def _alpha(self, t: Tensor) -> Tensor:
         return torch.ones_like(t)
@@ -202,12 +204,10 @@ class DiscreteVPSDE(BetaPath):
             values = np.asarray(betas.detach().cpu() if isinstance(betas, Tensor) else betas, dtype=np.float64)
         except (TypeError, ValueError) as error:
             raise ConfigError(f"betas must be a list of numbers, not {betas!r}") from error
-        require(
-            values.ndim == 1 and 0 < len(values) <= _LONGEST_TABLE,
-            f"betas must be a list of 1 to {_LONGEST_TABLE} numbers, not of shape {values.shape}",
-        )
+        listed = values.ndim == 1 and 0 < len(values) <= _LONGEST_TABLE
+        require(listed, f"betas need to be a list of 1 to {_LONGEST_TABLE} numbers", shape=values.shape)
         bad = values[~((values > 0) & (values < 1))]
-        require(len(bad) == 0, f"betas must lie in (0, 1); the table holds {bad[:3]}")
+        require(len(bad) == 0, "each needs to lie in (0, 1)", betas=bad[:3])
         object.__setattr__(self, "betas", tuple(values.tolist()))
 
     def __len__(self) -> int:
@@ -268,20 +268,13 @@ class DiscreteVPSDE(BetaPath):
 
 def linear_betas(steps: int, beta_start: float = 1e-4, beta_end: float = 0.02) -> tuple[float, ...]:
     """The linear table of Ho et al. 2020; TSDiff uses 100 steps from 1e-4 to 0.1."""
-    require(0 < steps <= _LONGEST_TABLE, f"steps={steps}: need 1 to {_LONGEST_TABLE}")
+    steps = checked(_Steps, steps=steps)
     return tuple(np.linspace(beta_start, beta_end, steps).tolist())
 
 
 def cosine_betas(steps: int, offset: float = 0.008, beta_max: float = 0.999) -> tuple[float, ...]:
     """The cosine table of Nichol and Dhariwal 2021, eq. 17, with betas clipped at `beta_max`."""
-    require(0 < steps <= _LONGEST_TABLE, f"steps={steps}: need 1 to {_LONGEST_TABLE}")
+    steps = checked(_Steps, steps=steps)
     grid = np.linspace(0.0, 1.0, steps + 1)
     alphas = np.cos((grid + offset) / (1 + offset) * np.pi / 2) ** 2
     return tuple(np.clip(1 - alphas[1:] / alphas[:-1], None, beta_max).tolist())
-
-
-def _check_sigmas(sigma_min: float, sigma_max: float) -> None:
-    require(
-        0 < sigma_min < sigma_max < math.inf,
-        f"sigma_min={sigma_min}, sigma_max={sigma_max}: need 0 < sigma_min < sigma_max, finite",
-    )

@@ -6,12 +6,11 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from shared.errors import ConfigError
-from shared.files.settings import whole_number
+from shared.checks import Checked, Count, Portion, Positive
 
 
 @dataclass(frozen=True)
-class TrainingConfig:
+class TrainingConfig(Checked):
     """How to train.
 
     Args:
@@ -30,10 +29,10 @@ class TrainingConfig:
             same as without, results agree to rounding.
     """
 
-    max_steps: int = 1000
-    learning_rate: float = 1e-3
+    max_steps: Count = 1000
+    learning_rate: Positive = 1e-3
     weight_decay: float = 0.0
-    warmup: float = 0.05
+    warmup: Portion = 0.05
     decay: Literal["cosine", "constant"] = "cosine"
     gradient_clip: float = 1.0
     ema_decay: float = 0.999
@@ -42,16 +41,6 @@ class TrainingConfig:
     num_workers: int = 0
     save_every_seconds: float = 15.0
     compile: bool = False
-
-    def __post_init__(self) -> None:
-        for name in ("max_steps", "seed", "num_workers"):
-            object.__setattr__(self, name, whole_number(name, getattr(self, name)))
-        if self.max_steps < 1:
-            raise ConfigError(f"max_steps={self.max_steps}: need at least one step")
-        if not self.learning_rate > 0:
-            raise ConfigError(f"learning_rate={self.learning_rate}: need a positive rate")
-        if not 0 <= self.warmup < 1:
-            raise ConfigError(f"warmup={self.warmup}: need 0 <= warmup < 1")
 
     def rate(self, step: int) -> float:
         """Learning rate at `step` as a share of the peak."""

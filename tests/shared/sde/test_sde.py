@@ -6,6 +6,7 @@ import dataclasses
 import json
 import math
 from collections.abc import Callable, Sequence
+from typing import get_args
 
 import pytest
 import torch
@@ -15,7 +16,7 @@ from scipy.integrate import quad, solve_ivp
 from torch import Tensor
 
 from shared.errors import ConfigError
-from shared.kinds import chosen, kind_of
+from shared.kinds import kind_of
 from shared.random import make_generator, randn
 from shared.sde import (
     BBEDSDE,
@@ -36,7 +37,7 @@ from tests.conftest import ANCHORED, BRIDGES, SDES, all_sdes
 
 
 def sde_from(value: object, custom: Sequence[type] = ()) -> SDE:
-    found: SDE = chosen(Process, value, "process", custom)
+    found: SDE = get_args(Process)[1].chosen(value, custom)
     return found
 
 
