@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import runpy
 from typing import TYPE_CHECKING
 
-from speech import _siblings as _siblings  # before all that needs `shared`
+runpy.run_path(f"{__path__[0]}/../shared/beside.py")  # before all that needs `shared`
 
 if TYPE_CHECKING:
     from shared.version import __version__
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 else:
     from shared.lazy import lazy
 
-    __getattr__, __dir__ = lazy(
+    __getattr__, __dir__, __all__ = lazy(
         __name__,
         {
             "Enhancer": "speech.enhancer",
@@ -29,14 +30,3 @@ else:
             "import_checkpoint": "speech.importing",
         },
     )
-
-__all__ = [
-    "Enhancer",
-    "FrontEndConfig",
-    "Parameterisation",
-    "SamplingConfig",
-    "SpeechConfig",
-    "SpeechModel",
-    "__version__",
-    "import_checkpoint",
-]

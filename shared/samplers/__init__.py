@@ -24,28 +24,6 @@ from shared.samplers.run import Callback, ProgressBar, Run, SampleResult, StepIn
 from shared.samplers.schedules import MOST_STEPS, Schedule, time_grid
 from shared.sde.base import SDE
 
-__all__ = [
-    "KINDS",
-    "METHODS",
-    "MOST_STEPS",
-    "AdaptiveODE",
-    "Callback",
-    "Exponential",
-    "Method",
-    "MethodSetting",
-    "PredictorCorrector",
-    "ProgressBar",
-    "Run",
-    "SampleResult",
-    "Sampler",
-    "Schedule",
-    "StepInfo",
-    "TimeODE",
-    "method_from",
-    "sample",
-    "time_grid",
-]
-
 Method = Literal["ode1", "ode2", "ode3", "sde1", "sde2", "sde3", "pc", "euler", "heun", "rk45"]
 Sampler = Callable[[Run], None]
 METHODS: dict[str, Sampler] = {

@@ -9,24 +9,6 @@ from shared.sde.anchored import BBEDSDE, FOUVESDE, OUVESDE, OUVPSDE, SBVESDE, Re
 from shared.sde.base import SDE
 from shared.sde.preserving import VESDE, VPSDE, DiscreteVPSDE, FlowSDE, SubVPSDE, cosine_betas, linear_betas
 
-__all__ = [
-    "BBEDSDE",
-    "FOUVESDE",
-    "OUVESDE",
-    "OUVPSDE",
-    "SBVESDE",
-    "SDE",
-    "VESDE",
-    "VPSDE",
-    "DiscreteVPSDE",
-    "FlowSDE",
-    "Process",
-    "ResfusionSDE",
-    "SubVPSDE",
-    "cosine_betas",
-    "linear_betas",
-]
-
 SDES: tuple[type[SDE], ...] = (
     VPSDE,
     SubVPSDE,

@@ -17,33 +17,10 @@ import soxr
 from shared.errors import ConfigError, DataError
 from shared.files.io import atomic_path
 from speech.audio.chunks import Lengths, lengths, state_length, unclosed
-from speech.audio.coding import AUDIO_SUFFIXES, AudioInfo, RawFormat, encoder, notes_on, refuse_suffix, target_coding
+from speech.audio.coding import AudioInfo, RawFormat, encoder, refuse_suffix, target_coding
 from speech.audio.flac import unstated
 from speech.audio.paths import sound_path
 from speech.audio.tags import bit_rate, carry_tags, same_tags
-
-__all__ = [
-    "AUDIO_SUFFIXES",
-    "BLOCK_SECONDS",
-    "Audio",
-    "AudioInfo",
-    "AudioReader",
-    "AudioWriter",
-    "Quality",
-    "RawFormat",
-    "Resampler",
-    "audio_info",
-    "create_audio",
-    "fit_length",
-    "notes_on",
-    "open_audio",
-    "read_audio",
-    "refuse_same",
-    "resample",
-    "target_coding",
-    "unwritable",
-    "write_audio",
-]
 
 BLOCK_SECONDS = 10.0
 """How much of a long recording is read or written at once."""

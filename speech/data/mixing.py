@@ -21,7 +21,7 @@ from shared.errors import ConfigError
 from shared.training.batches import Batch
 from speech.data import degrade
 from speech.data.clips import Clip, Folders, Waveform, read_clips
-from speech.data.config import PRESETS, MixConfig, preset
+from speech.data.config import MixConfig
 from speech.data.levels import active_power, noise_gain, power
 from speech.data.noises import KINDS, coloured_noise, rumble, smooth
 from speech.data.rooms import ImpulseResponse, RoomConfig, read_responses, reverberate, simulated_responses
@@ -32,8 +32,6 @@ SILENT_LEVEL_DB = -26.0
 """The level that noise is measured against where there is no speech and none is configured."""
 
 Cache = str | os.PathLike[str] | None
-
-__all__ = ["PRESETS", "MixConfig", "MixSource", "Mixer", "Mixture", "noise_crop", "preset"]
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ import numpy as np
 from shared.errors import ConfigError
 from shared.random import derive_seed
 from speech.data.clips import Folders, Waveform, read_clips
-from speech.data.mixing import MixConfig, Mixer
+from speech.data.config import MixConfig
+from speech.data.mixing import Mixer
 from speech.data.rooms import read_responses
 
 

@@ -22,8 +22,6 @@ from speech.model.backbones.dcunet import DCUNet
 from speech.model.backbones.ncsnpp import NCSNpp
 from speech.model.model import SpeechModel
 
-__all__ = ["import_checkpoint"]
-
 _PREFIX = "dnn."
 # Lightning keeps hyper-parameters in a dict of its own.
 _DICTS = [

@@ -11,16 +11,8 @@ import numpy as np
 
 from shared.console.progress import bar
 from speech.audio.arrays import finite
-from speech.audio.files import (
-    AudioInfo,
-    RawFormat,
-    audio_info,
-    create_audio,
-    notes_on,
-    open_audio,
-    refuse_same,
-    target_coding,
-)
+from speech.audio.coding import AudioInfo, RawFormat, notes_on, target_coding
+from speech.audio.files import audio_info, create_audio, open_audio, refuse_same
 from speech.inference.engine import Engine
 from speech.inference.plausible import doubts
 from speech.inference.segments import Advance, Tally, bounded

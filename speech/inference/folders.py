@@ -18,7 +18,8 @@ from shared.console.progress import bar
 from shared.errors import ConfigError, DiffusionError
 from shared.files.io import remove_unfinished
 from speech.audio.arrays import finite
-from speech.audio.files import Audio, AudioInfo, RawFormat, audio_info, notes_on, read_audio, refuse_same, write_audio
+from speech.audio.coding import AudioInfo, RawFormat, notes_on
+from speech.audio.files import Audio, audio_info, read_audio, refuse_same, write_audio
 from speech.inference.engine import Engine
 from speech.inference.files import FileResult, clipped, enhance_file, file_result
 from speech.inference.search import find_audio

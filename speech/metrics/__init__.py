@@ -10,37 +10,3 @@ from speech.metrics.opinion import DNSMOS, dnsmos
 from speech.metrics.perceptual import estoi, pesq_nb, pesq_wb, stoi
 from speech.metrics.report import plot_scores, write_report
 from speech.metrics.spectral import lsd
-
-__all__ = [
-    "DEFAULT_METRICS",
-    "DNSMOS",
-    "METRICS",
-    "WITHOUT_REFERENCE",
-    "Composite",
-    "Metric",
-    "Score",
-    "UnscorableError",
-    "UnscorableWarning",
-    "advanced",
-    "cbak",
-    "chosen_metrics",
-    "composite",
-    "covl",
-    "csig",
-    "delay",
-    "dnsmos",
-    "estoi",
-    "evaluate",
-    "failures",
-    "lsd",
-    "pesq_nb",
-    "pesq_wb",
-    "plot_scores",
-    "score",
-    "si_sar",
-    "si_sdr",
-    "si_sir",
-    "stoi",
-    "summarise",
-    "write_report",
-]

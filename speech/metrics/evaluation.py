@@ -18,7 +18,8 @@ from scipy import stats
 from shared.console.progress import track
 from shared.errors import ConfigError, DataError
 from shared.optional import needed
-from speech.audio.files import AUDIO_SUFFIXES, read_audio
+from speech.audio.coding import AUDIO_SUFFIXES
+from speech.audio.files import read_audio
 from speech.metrics.alignment import advanced, delay
 from speech.metrics.checks import resampled
 from speech.metrics.measures import METRICS, chosen_metrics, score

@@ -17,8 +17,6 @@ from tsdiff.baselines.base import SamplePredictor, TrainingJob
 from tsdiff.baselines.named import BASELINE_NAMES, BASELINES, Forecaster, lags_up_to
 from tsdiff.data import Entry, normalise_freq, series_from_gluonts
 
-__all__ = ["BASELINES", "BASELINE_NAMES", "SamplePredictor", "lags_up_to", "train_baseline"]
-
 
 def train_baseline(
     baseline: str | Forecaster,

@@ -11,33 +11,3 @@ from tsdiff.data.series import SeriesSet, checked_entries, series_from_gluonts
 from tsdiff.data.store import SeriesStore
 from tsdiff.data.timestamps import Stamp, to_timestamps
 from tsdiff.data.windows import WindowSplit, split, split_windows
-
-__all__ = [
-    "EMBEDDED",
-    "EmbeddedInfo",
-    "Entry",
-    "FolderData",
-    "FolderSeries",
-    "Layout",
-    "SeriesSet",
-    "SeriesStore",
-    "Stamp",
-    "WindowSplit",
-    "candidate_seasons",
-    "checked_entries",
-    "embedded_series",
-    "entries_of",
-    "infer_freq",
-    "load_dataset",
-    "load_folder",
-    "load_named",
-    "load_table",
-    "long_from_wide",
-    "normalise_freq",
-    "series_from_frame",
-    "series_from_gluonts",
-    "split",
-    "split_windows",
-    "stream_folder",
-    "to_timestamps",
-]

@@ -3,5 +3,3 @@
 from tsdiff.data.benchmarks import PUBLISHED_LAGS
 from tsdiff.importing.checkpoint import import_checkpoint
 from tsdiff.importing.weights import published_names
-
-__all__ = ["PUBLISHED_LAGS", "import_checkpoint", "published_names"]

@@ -13,7 +13,5 @@ from speech.model.backbones.dcunet import DCUNetConfig
 from speech.model.backbones.light import LightConfig
 from speech.model.backbones.ncsnpp import NCSNppConfig
 
-__all__ = ["BackboneConfig", "DCUNetConfig", "LightConfig", "NCSNppConfig"]
-
 BackboneConfig = Annotated[Any, OneOf(None, (NCSNppConfig, DCUNetConfig, LightConfig))]
 """The type of a setting that is a network: an object, a kind, or a mapping of kind and sizes."""

@@ -17,7 +17,8 @@ from mutagen.id3 import APIC, CHAP, COMM, ID3, TIT2, TXXX
 from scipy.io import wavfile
 
 from shared.errors import DataError
-from speech.audio.files import Audio, audio_info, create_audio, notes_on, open_audio, read_audio, write_audio
+from speech.audio.coding import notes_on
+from speech.audio.files import Audio, audio_info, create_audio, open_audio, read_audio, write_audio
 from tests.speech.models import noise, tiny_enhancer
 
 JPEG = b"\xff\xd8\xff\xe0" + bytes(range(256)) * 40

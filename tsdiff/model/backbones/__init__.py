@@ -2,5 +2,3 @@
 
 from tsdiff.model.backbones.s4 import S4Backbone, S4Config
 from tsdiff.model.backbones.s4d import PatchedS4D, S4DConfig
-
-__all__ = ["PatchedS4D", "S4Backbone", "S4Config", "S4DConfig"]

@@ -3,14 +3,3 @@
 from tsdiff.tasks.refinement.config import Energy, Prior, RefineConfig, Refinement
 from tsdiff.tasks.refinement.refiner import Refiner
 from tsdiff.tasks.refinement.tuning import candidates, choose_refinement, representative_log_snr
-
-__all__ = [
-    "Energy",
-    "Prior",
-    "RefineConfig",
-    "Refinement",
-    "Refiner",
-    "candidates",
-    "choose_refinement",
-    "representative_log_snr",
-]

@@ -15,31 +15,3 @@ from tsdiff.tasks.synthesis.realism import Realism, realism, realism_frame, real
 from tsdiff.tasks.synthesis.save import save_series, series_frame
 from tsdiff.tasks.synthesis.surrogates import gaussian, phase_randomised
 from tsdiff.tasks.synthesis.windows import WindowSet, count_windows, enough_parts, real_windows, stack_windows
-
-__all__ = [
-    "DOWNSTREAM_MODELS",
-    "Discrimination",
-    "Downstream",
-    "Realism",
-    "SynthesisConfig",
-    "WindowSet",
-    "count_windows",
-    "discriminate",
-    "downstream_frame",
-    "downstream_table",
-    "enough_parts",
-    "gaussian",
-    "linear_predictive_score",
-    "phase_randomised",
-    "plot_realism",
-    "real_windows",
-    "realism",
-    "realism_frame",
-    "realism_table",
-    "save_series",
-    "series_frame",
-    "stack_windows",
-    "synthesize",
-    "train_on_synthetic",
-    "window_features",
-]

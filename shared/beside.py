@@ -1,6 +1,6 @@
-"""Refuses another `shared` than the package beside this one, such as a neighbour file of that name, by its path.
+"""Refuses another `shared` than the package that this file is of, such as a neighbour file of that name, by its path.
 
-It stands in both packages, for neither imports the other, and what is hidden cannot check itself.
+The packages that need it run this file by its path, before anything is imported: what is hidden cannot check itself.
 """
 
 from importlib.util import find_spec
@@ -18,8 +18,8 @@ def _found() -> Path | None:
     return None if spec is None or spec.origin is None else Path(spec.origin).resolve()
 
 
-if _found() != _HERE.parent / "shared" / "__init__.py":
+if _found() != _HERE / "__init__.py":
     raise ImportError(
-        f"`import shared` finds {_found()}, which hides the package `shared` that `{_HERE.name}` "
-        f"needs ({_HERE.parent / 'shared'}); rename that file or folder, or run from another folder"
+        f"`import shared` finds {_found()}, which hides the package `shared` that tsdiff and speech need ({_HERE}); "
+        "rename that file or folder, or run from another folder"
     )
