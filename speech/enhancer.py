@@ -245,7 +245,7 @@ class Enhancer:
         name.
 
         Args:
-            src: the folder; files whose suffix is in `speech.audio.files.AUDIO_SUFFIXES` are taken, unless they are
+            src: the folder; files whose suffix is in `speech.audio.coding.AUDIO_SUFFIXES` are taken, unless they are
                 hidden.
             dst: the folder for the results, made if need be; it may lie in `src`, and is then not searched.
             existing: what to do about targets that are there already.

@@ -139,7 +139,7 @@ def open_audio(path: str | os.PathLike[str], raw: RawFormat | None = None) -> It
                     patched = stack.enter_context(_patched(path, patches))
                     file = stack.enter_context(soundfile.SoundFile(patched, **options))
         except (soundfile.LibsndfileError, ValueError, TypeError) as error:
-            raise _unreadable(path, error) from error
+            raise unreadable(path, error) from error
         if file.frames == 0:
             raise DataError(f"{path} holds no samples; record or copy it again")
         if file.frames >= _WITHOUT_LENGTH:
@@ -164,7 +164,8 @@ def _patched(path: Path, patches: Mapping[int, bytes]) -> mmap.mmap:
     return content
 
 
-def _unreadable(path: Path, error: Exception) -> DataError:
+def unreadable(path: Path, error: Exception) -> DataError:
+    """The error of a file that libsndfile refuses."""
     if not os.access(path, os.R_OK):
         return DataError(f"{path} may not be read; change its permissions")
     why = error.error_string if isinstance(error, soundfile.LibsndfileError) else str(error)

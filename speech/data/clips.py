@@ -19,14 +19,12 @@ from shared.errors import DataError
 from shared.files.documents import read_json
 from shared.files.io import atomic_path, write_json
 from shared.random import derive_seed
-from speech.audio.coding import FOREIGN_SUFFIXES
 from speech.audio.files import read_audio
+from speech.audio.search import find_audio
 from speech.data.levels import active_power
 
 Folders = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 Waveform = NDArray[np.float32]
-
-AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif", ".au", ".w64", ".caf", ".sph"})
 
 _SPEAKER_IN_NAME = (
     re.compile(r"^(\d+)-\d+-\d+"),  # LibriSpeech: speaker-chapter-utterance
@@ -67,25 +65,19 @@ def as_folders(folders: Folders) -> list[Path]:
 
 
 def audio_files(folders: Folders) -> list[Path]:
-    """Audio files below `folders`, in the order of their names, hidden ones left out.
+    """Audio files below `folders`, in the order of their names, without bare samples, whose rate nothing tells.
 
     Raises:
         DataError: a folder does not exist, or there is no audio in it.
     """
     found: list[Path] = []
     for folder in as_folders(folders):
-        if not os.path.isdir(folder):
-            raise DataError(f"{folder} is not a folder: give one that holds audio files")
-        visible = sorted(p for p in folder.rglob("*") if not p.name.startswith("."))
-        here = [p for p in visible if p.suffix.lower() in AUDIO_SUFFIXES]
-        passed = [p for p in visible if p.suffix.lower() in FOREIGN_SUFFIXES]
+        here, passed = find_audio(folder)
         if passed:
-            one = f"{passed[0].name} for one: {passed[0].suffix} is not read"
-            warnings.warn(
-                f"{len(passed)} files below {folder} are passed over, {one}; convert to WAV or FLAC", stacklevel=2
-            )
-        if not here:
-            raise DataError(f"no audio in {folder}: it must hold {', '.join(sorted(AUDIO_SUFFIXES))} files")
+            name, why = next(iter(passed.items()))
+            warnings.warn(f"{len(passed)} files below {folder} are passed over, {name} for one: {why}", stacklevel=2)
+        if not (here := [path for path in here if path.suffix.lower() != ".raw"]):
+            raise DataError(f"{folder} holds .raw files alone, which do not tell their rate; convert them to WAV")
         found += here
     return found
 

@@ -16,6 +16,7 @@ import soxr
 from numpy.typing import NDArray
 
 from shared.errors import ConfigError
+from speech.audio.files import fit_length
 from speech.data.clips import Waveform
 
 Codec = Literal["mulaw", "alaw", "gsm", "adpcm", "mp3", "vorbis", "opus"]
@@ -64,7 +65,7 @@ def reduce_rate(x: Waveform, sample_rate: int, rate: int) -> Waveform:
     """What is left after sampling at `rate` Hz and back: nothing above rate/2, and a converter's steep edge."""
     if rate >= sample_rate:
         return x
-    return _fit(soxr.resample(soxr.resample(x, sample_rate, rate), rate, sample_rate), len(x))
+    return fit_length(soxr.resample(soxr.resample(x, sample_rate, rate), rate, sample_rate), len(x))
 
 
 def random_filter(x: Waveform, rng: np.random.Generator, spread: float = 0.375) -> Waveform:
@@ -105,7 +106,7 @@ def change_speed(x: Waveform, speed: float, length: int) -> Waveform:
     """x played `speed` times as fast, and so much higher, as long as `length` samples."""
     if speed == 1:
         return x[:length]
-    return _fit(soxr.resample(x, speed, 1.0), length)
+    return fit_length(soxr.resample(x, speed, 1.0), length)
 
 
 def encode(x: Waveform, sample_rate: int, codec: Codec, quality: float = 0.5) -> Waveform:
@@ -124,12 +125,12 @@ def encode(x: Waveform, sample_rate: int, codec: Codec, quality: float = 0.5) ->
     if codec in _TELEPHONE:
         narrow = soxr.resample(x, sample_rate, _NARROW_BAND_HZ)
         coded = _through_file(narrow, _NARROW_BAND_HZ, "WAV", _TELEPHONE[codec])
-        return _fit(soxr.resample(_fit(coded, len(narrow)), _NARROW_BAND_HZ, sample_rate), len(x))
+        return fit_length(soxr.resample(fit_length(coded, len(narrow)), _NARROW_BAND_HZ, sample_rate), len(x))
     container, subtype = _TRANSFORM[codec]
     rate = min(_TRANSFORM_RATES, key=lambda rate: (rate < sample_rate, abs(rate - sample_rate)))
     source = x if rate == sample_rate else soxr.resample(x, sample_rate, rate)
-    coded = _fit(_through_file(source, rate, container, subtype, compression=0.99 * (1 - quality)), len(source))
-    return _fit(coded if rate == sample_rate else soxr.resample(coded, rate, sample_rate), len(x))
+    coded = fit_length(_through_file(source, rate, container, subtype, compression=0.99 * (1 - quality)), len(source))
+    return fit_length(coded if rate == sample_rate else soxr.resample(coded, rate, sample_rate), len(x))
 
 
 _TELEPHONE = {"mulaw": "ULAW", "alaw": "ALAW", "gsm": "GSM610", "adpcm": "IMA_ADPCM"}
@@ -141,14 +142,8 @@ def _through_file(
     x: Waveform, sample_rate: int, container: str, subtype: str, compression: float | None = None
 ) -> Waveform:
     stream = io.BytesIO()
-    soundfile.write(
-        stream,
-        np.clip(x, -1, 1),
-        sample_rate,
-        format=container,
-        subtype=subtype,
-        compression_level=compression,
-    )
+    coding = {"format": container, "subtype": subtype, "compression_level": compression}
+    soundfile.write(stream, np.clip(x, -1, 1), sample_rate, **coding)
     stream.seek(0)
     decoded, _ = soundfile.read(stream, dtype="float32")
     return decoded
@@ -181,7 +176,3 @@ def lose_packets(
         lost[i] = state
         state = bool(draws[i + 1] >= leave_lost) if state else bool(draws[i + 1] < leave_received)
     return np.where(np.repeat(lost, length)[: len(x)], np.float32(0), x)
-
-
-def _fit(x: Waveform, length: int) -> Waveform:
-    return x[:length] if len(x) >= length else np.pad(x, (0, length - len(x)))

@@ -12,6 +12,7 @@ from shared.errors import DataError
 
 FRAME_SECONDS = 0.02
 GATE_DB = 30.0
+"""Frames this far below the loudest are not of someone speaking."""
 
 
 def power(x: NDArray[np.floating]) -> float:
@@ -20,8 +21,8 @@ def power(x: NDArray[np.floating]) -> float:
     return float(np.einsum("i,i->", x, x, dtype=np.float64)) / len(x)
 
 
-def active_power(x: NDArray[np.floating], sample_rate: int, gate_db: float = GATE_DB) -> float:
-    """Mean square of a waveform while someone speaks: over the frames of 20 ms within `gate_db` of the loudest.
+def active_power(x: NDArray[np.floating], sample_rate: int) -> float:
+    """Mean square of a waveform while someone speaks: over the frames of 20 ms within `GATE_DB` of the loudest.
 
     What does not fill a frame at the end is left out, unless the waveform is shorter than a frame.
     """
@@ -34,12 +35,7 @@ def active_power(x: NDArray[np.floating], sample_rate: int, gate_db: float = GAT
     loudest = powers.max()
     if loudest <= 0:
         return 0.0
-    return float(powers[powers >= loudest * 10 ** (-gate_db / 10)].mean())
-
-
-def decibels(ratio: float) -> float:
-    """10·log10 of a ratio of powers."""
-    return 10 * float(np.log10(ratio)) if ratio > 0 else -np.inf
+    return float(powers[powers >= loudest * 10 ** (-GATE_DB / 10)].mean())
 
 
 def noise_gain(speech_power: float, noise_power: float, snr_db: float) -> float:

@@ -15,6 +15,7 @@ import torch
 
 from shared.errors import ConfigError, DataError
 from shared.training.batches import Batch
+from speech.audio.files import audio_info, unreadable
 from speech.audio.paths import sound_path
 from speech.data.clips import Waveform, audio_files, read_mono
 
@@ -199,7 +200,7 @@ def _crop(path: Path, sample_rate: int, length: int, place: float) -> Waveform:
                 if len(samples) == length:
                     return samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1)
     except (soundfile.LibsndfileError, RuntimeError) as error:
-        raise DataError(f"{path} cannot be read as audio ({error}); remove or convert it") from error
+        raise unreadable(path, error) from error
     whole = read_mono(path, sample_rate)
     if len(whole) <= length:
         return np.pad(whole, (0, length - len(whole)))
@@ -208,19 +209,10 @@ def _crop(path: Path, sample_rate: int, length: int, place: float) -> Waveform:
 
 
 def _checked_duration(pair: Pair) -> float:
-    clean, noisy = (_info(path) for path in (pair.clean, pair.noisy))
-    if clean.samplerate != noisy.samplerate or clean.frames != noisy.frames:
+    clean, noisy = audio_info(pair.clean), audio_info(pair.noisy)
+    if (clean.sample_rate, clean.samples) != (noisy.sample_rate, noisy.samples):
         raise DataError(
-            f"{pair.noisy} has {noisy.frames} samples at {noisy.samplerate} Hz, its clean partner {clean.frames} at "
-            f"{clean.samplerate} Hz; cut them to the same part of the recording, at the same rate"
+            f"{pair.noisy} has {noisy.samples} samples at {noisy.sample_rate} Hz, its clean partner {clean.samples} at "
+            f"{clean.sample_rate} Hz; cut them to the same part of the recording, at the same rate"
         )
-    if not clean.frames:
-        raise DataError(f"{pair.clean} holds no samples; remove the pair")
-    return clean.frames / clean.samplerate
-
-
-def _info(path: Path) -> soundfile._SoundFileInfo:
-    try:
-        return soundfile.info(sound_path(path))
-    except (soundfile.LibsndfileError, RuntimeError) as error:
-        raise DataError(f"{path} cannot be read as audio ({error}); remove or convert it") from error
+    return clean.seconds

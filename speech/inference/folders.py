@@ -20,9 +20,9 @@ from shared.files.io import remove_unfinished
 from speech.audio.arrays import finite
 from speech.audio.coding import AudioInfo, RawFormat, notes_on
 from speech.audio.files import Audio, audio_info, read_audio, refuse_same, write_audio
+from speech.audio.search import find_audio
 from speech.inference.engine import Engine
 from speech.inference.files import FileResult, clipped, enhance_file, file_result
-from speech.inference.search import find_audio
 from speech.inference.segments import Advance, Tally, bounded
 
 Existing = Literal["skip", "overwrite"]
@@ -35,7 +35,7 @@ class FolderReport:
     Attributes:
         files: those that were enhanced, in the order of their names.
         skipped: those whose target existed.
-        failed: those that could not be enhanced, and why; those passed over (`speech.inference.search.find_audio`)
+        failed: those that could not be enhanced, and why; those passed over (`speech.audio.search.find_audio`)
             among them.
         seconds: that all of it took.
     """

@@ -18,8 +18,8 @@ from scipy import stats
 from shared.console.progress import track
 from shared.errors import ConfigError, DataError
 from shared.optional import needed
-from speech.audio.coding import AUDIO_SUFFIXES
 from speech.audio.files import read_audio
+from speech.audio.search import find_audio
 from speech.metrics.alignment import advanced, delay
 from speech.metrics.checks import resampled
 from speech.metrics.measures import METRICS, chosen_metrics, score
@@ -144,15 +144,10 @@ def paired_files(folders: dict[str, Path]) -> dict[str, dict[str, list[Path]]]:
     """
     found: dict[str, dict[str, list[Path]]] = defaultdict(lambda: {kind: [] for kind in folders})
     for kind, folder in folders.items():
-        if not folder.is_dir():
-            raise DataError(f"the {kind} folder {folder} does not exist; give a folder of audio files")
-        files = [
-            path
-            for path in sorted(folder.rglob("*"))
-            if path.suffix.lower() in AUDIO_SUFFIXES and not path.name.startswith(".") and path.is_file()
-        ]
-        if not files:
-            raise DataError(f"the {kind} folder {folder} holds no audio file ({', '.join(AUDIO_SUFFIXES)})")
+        try:
+            files, _ = find_audio(folder)
+        except DataError as error:
+            raise DataError(f"the {kind} folder {error}") from error
         for path in files:
             found[name_of(path.relative_to(folder))][kind].append(path)
     return dict(sorted(found.items()))

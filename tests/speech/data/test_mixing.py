@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from shared.errors import ConfigError, DataError
 from speech.data import PRESETS, MixConfig, Mixer, MixSource, degrade, preset
 from speech.data.clips import Clip, read_clips, speaker_of
-from speech.data.levels import active_power, decibels, noise_gain, power
+from speech.data.levels import active_power, noise_gain, power
 from speech.data.mixing import noise_crop
 from speech.data.noises import KINDS
 from tests.speech.trees import RATE, hiss, mixing_folders, put, speech_like
@@ -24,6 +24,10 @@ from tests.speech.trees import RATE, hiss, mixing_folders, put, speech_like
 PLAIN = MixConfig(
     seconds=1.0, batch_size=4, noises=1, clean=0, silence=0, babble=0, synthetic=0, filtered=0, reverb=0, clipped=0
 )
+
+
+def decibels(ratio: float) -> float:
+    return 10 * math.log10(ratio)
 
 
 def clip_of(samples: np.ndarray, name: str = "a", speaker: str = "a") -> Clip:
@@ -301,7 +305,7 @@ def test_missing_material_is_named(folders: tuple[Path, Path, Path]) -> None:
         MixSource(*folders[:2], config=replace(PLAIN, reverb=0.5))
     with pytest.raises(ConfigError, match="no clean speech"):
         MixSource([], config=replace(PLAIN, noises=0))
-    with pytest.raises(DataError, match="not a folder"):
+    with pytest.raises(DataError, match="no such folder"):
         MixSource("nowhere", config=replace(PLAIN, noises=0))
     with pytest.raises(ConfigError, match="no preset"):
         preset("dehiss")

@@ -16,8 +16,8 @@ import torch
 from shared.errors import ConfigError, DataError
 from shared.files.io import UNFINISHED
 from speech.audio.files import Audio, read_audio, write_audio
+from speech.audio.search import find_audio
 from speech.enhancer import Enhancer
-from speech.inference.search import find_audio
 from tests.speech.models import noise, tiny_enhancer, tiny_model
 
 OPTIONS = {"window_seconds": 0.5, "overlap_seconds": 0.2}

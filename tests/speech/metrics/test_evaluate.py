@@ -208,7 +208,7 @@ def test_report_of_no_score_at_all(tmp_path: Path) -> None:
 
 
 def test_bad_arguments(folders: Folders, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="does not exist; give a folder"):
+    with pytest.raises(DataError, match="no such folder; name a folder"):
         evaluate(tmp_path / "nowhere", folders["enhanced"])
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match=r"enhanced folder .* holds no audio file"):

@@ -9,8 +9,8 @@ from shared.errors import DataError
 from speech.audio.coding import AUDIO_SUFFIXES, FOREIGN_SUFFIXES
 
 
-def find_audio(source: Path, target: Path) -> tuple[list[Path], dict[str, str]]:
-    """The audio files below `source`, in the order of their names, without those below `target`.
+def find_audio(source: Path, target: Path | None = None) -> tuple[list[Path], dict[str, str]]:
+    """The audio files below `source`, in the order of their names, without those below `target`, if one is given.
 
     Hidden files and folders are not looked at.
 
@@ -25,10 +25,10 @@ def find_audio(source: Path, target: Path) -> tuple[list[Path], dict[str, str]]:
         raise DataError(
             f"{source}: {'is a file' if os.path.exists(source) else 'no such folder'}; name a folder of recordings"
         )
-    if target.exists() and os.path.samefile(source, target):
+    if target is not None and target.exists() and os.path.samefile(source, target):
         raise DataError(f"{target} is the folder of the noisy files itself; choose another for the enhanced ones")
     found, passed = list[Path](), dict[str, str]()
-    inside = target.resolve()
+    inside = None if target is None else target.resolve()
 
     def pass_over(path: Path, why: str) -> None:
         passed[path.relative_to(source).as_posix()] = why
