@@ -13,11 +13,11 @@ import torch
 from gluonts.model.forecast import SampleForecast
 from gluonts.model.predictor import Predictor
 
+from shared.checks import Count, checked, require
 from shared.errors import CheckpointError, ConfigError
 from shared.files.checkpoint import resolve
 from shared.files.documents import read_json
 from shared.files.io import write_json
-from shared.files.settings import whole_number
 from tsdiff.data import entries_of
 from tsdiff.data.entries import Entry
 from tsdiff.model.model import BUNDLED
@@ -72,9 +72,12 @@ class EnsemblePredictor(Predictor):
             ConfigError: fewer samples than members, or an unknown keyword.
             DataError: see `TSDiffPredictor.predict`.
         """
-        num_samples = whole_number("num_samples", num_samples)
-        if num_samples < len(self.members):
-            raise ConfigError(f"num_samples={num_samples}: need at least one for each of {len(self.members)} members")
+        num_samples = checked(Count, num_samples=num_samples)
+        require(
+            num_samples >= len(self.members),
+            f"need one for each of {len(self.members)} members",
+            num_samples=num_samples,
+        )
         copies = tee(entries_of(dataset), len(self.members))
         made = [
             member.predict(copy, len(part), **kwargs)

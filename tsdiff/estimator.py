@@ -12,10 +12,9 @@ import numpy as np
 import torch
 from gluonts.model.estimator import Estimator
 
-from shared.checks import at_least
+from shared.checks import Count, checked
 from shared.devices import compute_device
 from shared.errors import ConfigError
-from shared.files.settings import whole_number
 from shared.objectives import DiffusionLoss, TimeSampler
 from shared.predictions import NetworkOutput
 from shared.random import derive_seed
@@ -112,10 +111,8 @@ class TSDiffEstimator(Estimator):
             categories = theirs.settings.get("categories", categories)
             lags = theirs.settings.get("lags", lags)
             device = theirs.settings.get("device", device)
-        prediction_length = whole_number("prediction_length", prediction_length)
-        context_length = None if context_length is None else whole_number("context_length", context_length)
-        batch_size = whole_number("batch_size", batch_size)
-        at_least(1, prediction_length=prediction_length, batch_size=batch_size)
+        prediction_length, batch_size = checked(Count, prediction_length=prediction_length, batch_size=batch_size)
+        context_length = checked(Count | None, context_length=context_length)
         freq = normalise_freq(freq)
         backbone = backbone or S4DConfig(patch=default_patch(freq))
         self.config = TSDiffConfig(

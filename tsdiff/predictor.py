@@ -15,11 +15,10 @@ import torch
 from gluonts.model.forecast import Forecast, SampleForecast
 from gluonts.model.predictor import Predictor
 
-from shared.checks import at_least
+from shared.checks import Count, checked
 from shared.devices import compute_device
 from shared.errors import ConfigError
 from shared.files.checkpoint import resolve
-from shared.files.settings import whole_number
 from shared.random import derive_seed
 from tsdiff.data import SeriesSet, entries_of, normalise_freq, series_from_frame, to_timestamps
 from tsdiff.data.entries import Entry, Series, named_entries
@@ -59,7 +58,7 @@ class TSDiffPredictor(Predictor):
         prediction_length: int | None = None,
     ):
         steps = model.config.prediction_length if prediction_length is None else prediction_length
-        super().__init__(prediction_length=whole_number("prediction_length", steps))
+        super().__init__(prediction_length=checked(Count, prediction_length=steps))
         if self.prediction_length < model.config.prediction_length:
             raise ConfigError(
                 f"prediction_length={prediction_length} is less than the model's {model.config.prediction_length}; "
@@ -91,7 +90,7 @@ class TSDiffPredictor(Predictor):
             ConfigError: a model of one other frequency or horizon.
             DataError: an unknown frequency.
         """
-        prediction_length = whole_number("prediction_length", prediction_length)
+        prediction_length = checked(Count, prediction_length=prediction_length)
         reach = min(prediction_length, self.model.config.prediction_length)
         model = self.model.adapted(normalise_freq(freq), reach)
         return TSDiffPredictor(model, self.sampling, prediction_length=prediction_length)
@@ -132,7 +131,7 @@ class TSDiffPredictor(Predictor):
         """
         if kwargs:
             raise ConfigError(f"predict does not take {', '.join(kwargs)}; sampling settings go to `with_sampling`")
-        return self._forecasts(entries_of(dataset), _sample_count(num_samples))
+        return self._forecasts(entries_of(dataset), checked(Count, num_samples=num_samples))
 
     def _forecasts(self, dataset: Iterable[Entry], num_samples: int) -> Iterator[SampleForecast]:
         config, ahead = self.model.config, self.prediction_length
@@ -195,7 +194,7 @@ class TSDiffPredictor(Predictor):
             ConfigError: num_samples < 1.
             DataError: an entry without any observed value, of another frequency, or of another shape.
         """
-        return self._imputations(entries_of(dataset), _sample_count(num_samples))
+        return self._imputations(entries_of(dataset), checked(Count, num_samples=num_samples))
 
     def _imputations(self, dataset: Iterable[Entry], num_samples: int) -> Iterator[Imputation]:
         short = ShortSeries(self.model.config, self.model.config.length)
@@ -369,9 +368,3 @@ class TSDiffPredictor(Predictor):
         model = TSDiff.from_pretrained(folder, custom)
         reach = read_horizon(folder, model.config.prediction_length)
         return cls(model, sampling or read_sampling(folder, custom), device, reach)
-
-
-def _sample_count(num_samples: Any) -> int:
-    count = whole_number("num_samples", num_samples)
-    at_least(1, num_samples=count)
-    return count

@@ -107,7 +107,7 @@ def test_a_trained_model_draws_again_without_training(ran, tmp_path):
         ({"n": 0}, ConfigError, "--n 0: need at least 10"),
         ({"compare": 3}, ConfigError, "--compare 3: need at least 10"),
         ({"models": "deepar,oracle"}, ConfigError, "--models oracle: choose some of linear, deepar"),
-        ({"cpu_minutes": 0.0}, ConfigError, "--cpu-minutes 0"),
+        ({"cpu_minutes": 0.0}, ConfigError, "--cpu-minutes=0.0: need"),
         ({"sampling_steps": 0}, ConfigError, "steps=0"),
         ({"freq": "D"}, DataError, "not on the grid"),
         ({"prediction_length": 24}, ConfigError, "forecasts 12 steps of 'h', the data asks for 24"),

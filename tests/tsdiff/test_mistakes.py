@@ -104,7 +104,9 @@ def test_counts_are_whole_numbers(trained, any_frequency, wrong):
         lambda: EnsemblePredictor([trained]).predict(sines(), wrong),
     ]
     for call in calls:
-        with pytest.raises(ConfigError, match=f"={wrong!r}: need a whole number"):
+        with pytest.raises(
+            ConfigError, match=rf"={wrong!r}: need a whole number|lags=\({wrong!r},\): need values, each a whole"
+        ):
             call()
 
 

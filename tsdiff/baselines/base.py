@@ -15,7 +15,7 @@ from gluonts.model.forecast import Forecast, SampleForecast
 from gluonts.model.predictor import Predictor
 from gluonts.torch.model.forecast import DistributionForecast
 
-from shared.checks import at_least
+from shared.checks import Checked, Count, Duration, checked
 from shared.errors import ConfigError, DataError
 from shared.random import derive_seed
 from tsdiff.data import Entry
@@ -27,24 +27,16 @@ CHUNK = 32  # entries forecast at once: bounds memory, and with the seed decides
 
 
 @dataclass(frozen=True)
-class TrainingJob:
+class TrainingJob(Checked):
     """What to train for; the arguments of `train_baseline`."""
 
     freq: str
-    prediction_length: int
-    context_length: int | None = None
-    num_samples: int = 100
-    cpu_minutes: float | None = None
-    max_steps: int | None = None
+    prediction_length: Count
+    context_length: Count | None = None
+    num_samples: Count = 100
+    cpu_minutes: Duration | None = None
+    max_steps: Count | None = None
     seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name in ("prediction_length", "context_length", "num_samples", "max_steps"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ConfigError(f"{name} is {value}; it must be at least 1")
-        if self.cpu_minutes is not None and not self.cpu_minutes > 0:
-            raise ConfigError(f"cpu_minutes is {self.cpu_minutes}; give a positive time, or None for none")
 
     @property
     def steps(self) -> int:
@@ -77,7 +69,7 @@ class SamplePredictor(Predictor):
         if kwargs:
             raise ConfigError(f"predict does not take {', '.join(kwargs)}")
         count = self.num_samples if num_samples is None else num_samples
-        at_least(1, num_samples=count)
+        checked(Count, num_samples=count)
         return self._forecasts(dataset, count)
 
     def _forecasts(self, dataset: Iterable[Entry], count: int) -> Iterator[SampleForecast]:

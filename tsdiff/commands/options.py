@@ -11,7 +11,8 @@ from typing import Annotated, Any, Literal
 
 from typer import Option
 
-from shared.console.options import Changes, Device, Hardware, Output, Retrain
+from shared.checks import Count, Duration, Level, Portion
+from shared.console.options import Changes, Device, Hardware, Options, Output, Retrain
 from shared.errors import ConfigError
 
 
@@ -97,7 +98,7 @@ class Untrained(Model):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Machine:
+class Machine(Options):
     """The machine"""
 
     device: Device = "cpu"
@@ -113,14 +114,10 @@ class Machine:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Draws:
+class Draws(Options):
     """Draws"""
 
-    samples: Annotated[int, Option(help="Draws of each value.")] = 100
-
-    def __post_init__(self) -> None:
-        if self.samples < 1:
-            raise ConfigError(f"--samples {self.samples}: need at least one draw of each value")
+    samples: Annotated[Count, Option(help="Draws of each value.")] = 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,13 +157,8 @@ class Impute(Machine, Draws, Untrained, Covariates):
 
     output: Output = Path("runs/impute")
     hide: Annotated[
-        float, Option(help="Share of the last windows that is hidden to score the imputation; 0: none.")
+        Portion, Option(help="Share of the last windows that is hidden to score the imputation; 0: none.")
     ] = 0.2
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 0 <= self.hide < 1:
-            raise ConfigError(f"--hide {self.hide}: the share of hidden values is at least 0 and below 1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -212,11 +204,7 @@ class Synthesize(Machine, Model, Series):
     csv: Annotated[bool, Option("--csv", help="Write synthetic.csv beside synthetic.parquet.")] = False
     compare: Annotated[int, Option(help="Windows that the report compares, at most.")] = 1000
     models: Annotated[str, Option(help="Downstream models beside the linear one: deepar,transformer,patchtst.")] = ""
-    cpu_minutes: Annotated[float, Option(help="Training of each downstream network.")] = 1.0
-
-    def __post_init__(self) -> None:
-        if not self.cpu_minutes > 0:
-            raise ConfigError(f"--cpu-minutes {self.cpu_minutes}: need a time above 0")
+    cpu_minutes: Annotated[Duration, Option(help="Training of each downstream network.")] = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -239,17 +227,11 @@ class Anomaly(Machine, Model, Series):
     stride: Annotated[int | None, Option(help="Steps from one scored window to the next [the prediction length].")] = (
         None
     )
-    quantile: Annotated[float, Option(help="Of the scores in training that is the threshold.")] = 0.995
+    quantile: Annotated[Level, Option(help="Of the scores in training that is the threshold.")] = 0.995
     reference: Annotated[
-        int | None, Option(help="Training steps of each series that the threshold is taken from [4 windows].")
+        Count | None, Option(help="Training steps of each series that the threshold is taken from [4 windows].")
     ] = None
     magnitude: Annotated[float, Option(help="Size of the injected anomalies, in standard deviations.")] = 1.0
-
-    def __post_init__(self) -> None:
-        if not 0 < self.quantile < 1:
-            raise ConfigError(f"--quantile {self.quantile}: need a share between 0 and 1")
-        if self.reference is not None and self.reference < 1:
-            raise ConfigError(f"--reference {self.reference}: need at least one step")
 
 
 @dataclass(frozen=True, kw_only=True)

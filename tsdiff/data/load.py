@@ -7,13 +7,13 @@ import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import pandas as pd
 from gluonts.dataset.repository import dataset_names, get_dataset
 from gluonts.dataset.repository.datasets import get_download_path
 
-from shared.checks import one_of
+from shared.checks import checked
 from shared.errors import ConfigError, DataError
 from shared.files.io import temporary_path
 from tsdiff.data.folders import FolderData, load_folder
@@ -75,8 +75,8 @@ def load_dataset(
         DataError: The source is not there, cannot be read or does not pass the checks.
         ConfigError: Options that do not fit each other.
     """
-    one_of(get_args(Layout), layout=layout)
-    one_of(get_args(Part), part=part)
+    checked(Layout, layout=layout)
+    checked(Part, part=part)
     if isinstance(source, (str, os.PathLike)):
         path = Path(source)
         is_folder, is_file = os.path.isdir(path), os.path.isfile(path)  # no errors for names that no file can have

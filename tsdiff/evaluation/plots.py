@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure, SubFigure
 
-from shared.checks import at_least
+from shared.checks import Count, checked
 from shared.errors import ConfigError, DataError
 from shared.files.io import atomic_path
 from tsdiff.data.entries import Entry
@@ -71,7 +71,7 @@ def check_picture(path: str | os.PathLike[str], **counts: int | None) -> None:
     Raises:
         ConfigError: a count below 1, or an unknown kind of picture.
     """
-    at_least(1, **counts)
+    checked(Count | None, **counts)
     if not str(path).lower().endswith(SUFFIXES):
         raise ConfigError(f"{path}: unknown kind of picture; use a name that ends in {', '.join(SUFFIXES)}")
 

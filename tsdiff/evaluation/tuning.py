@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from gluonts.model.forecast import Forecast
 
-from shared.checks import at_least
+from shared.checks import Count, checked
 from shared.console.progress import track
 from shared.console.tables import markdown
 from shared.errors import DataError
@@ -200,7 +200,7 @@ def tune(
         ConfigError: a count below 1, or a grid with values that cannot be used.
         DataError: no series is long enough, or no setting gives a finite score.
     """
-    at_least(1, windows=windows, num_samples=num_samples, max_series=max_series)
+    checked(Count, windows=windows, num_samples=num_samples, max_series=max_series)
     settings = (grid or TuningGrid()).settings(predictor.sampling)
     pairs = list(_validation(dataset, predictor.prediction_length, windows, max_series, seed))
     trials = [

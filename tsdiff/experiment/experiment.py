@@ -6,9 +6,11 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from shared.checks import at_least
+from annotated_types import MinLen
+
+from shared.checks import DISTINCT, Checked, Count
 from shared.errors import ConfigError
 from shared.experiment import Hardware, HardwareSettings, read_settings
 from shared.files.settings import merged, plain, write_yaml
@@ -54,7 +56,7 @@ class DataSettings:
 
 
 @dataclass(frozen=True)
-class Experiment:
+class Experiment(Checked):
     """Everything that a run depends on.
 
     Args:
@@ -74,13 +76,8 @@ class Experiment:
     sampling: Sampling = field(default_factory=Sampling)
     tuning: TuningGrid = field(default_factory=TuningGrid)
     hardware: HardwareSettings = field(default_factory=lambda: HardwareSettings(threads=1))
-    seeds: tuple[int, ...] = (0,)
-    samples: int = 100
-
-    def __post_init__(self) -> None:
-        if not self.seeds or len(set(self.seeds)) < len(self.seeds):
-            raise ConfigError(f"seeds={self.seeds}: need at least one, and each only once")
-        at_least(1, samples=self.samples)
+    seeds: Annotated[tuple[int, ...], MinLen(1), DISTINCT] = (0,)
+    samples: Count = 100
 
     def estimator(self, data: ExperimentData, seed: int) -> TSDiffEstimator:
         """The estimator of one seed."""

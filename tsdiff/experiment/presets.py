@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
 from typing import Any, Literal
 
-from shared.checks import at_least
+from shared.checks import Checked, Count, require
 from shared.errors import ConfigError
 from shared.objectives import DiffusionLoss
 from shared.predictions import NetworkOutput
@@ -62,7 +62,7 @@ class ModelSettings:
 
 
 @dataclass(frozen=True)
-class Preset(ModelSettings):
+class Preset(Checked, ModelSettings):
     """How to train on a set, and how to draw forecasts then.
 
     Attributes:
@@ -78,13 +78,13 @@ class Preset(ModelSettings):
     mse: Sampling = field(default_factory=lambda: Sampling("mse", steps=8))
     quantile: Sampling = field(default_factory=lambda: Sampling("quantile", steps=8))
     guidance: Energy = "quantile"
-    members: int = 1
+    members: Count = 1
 
     def __post_init__(self) -> None:
-        at_least(1, members=self.members)
+        super().__post_init__()
         for energy in ("mse", "quantile"):
-            if getattr(self, energy).guidance != energy:
-                raise ConfigError(f"the preset's sampling for {energy!r} uses {getattr(self, energy).guidance!r}")
+            guidance = getattr(self, energy).guidance
+            require(guidance == energy, f"need that of {energy!r} in the preset's sampling", guidance=guidance)
 
     def sampling(self, guidance: Energy | None = None) -> Sampling:
         """How to draw with this energy, or with the one that did better."""

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
-from shared.errors import ConfigError
-from shared.kinds import OneOf, chosen
+from shared.kinds import OneOf
 from shared.predictions import NetworkOutput
 from shared.sde import DiscreteVPSDE, Process, linear_betas
 from tsdiff.data.frequency import base_freq, candidate_seasons
@@ -42,13 +41,8 @@ class TSDiffConfig(WindowConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        object.__setattr__(self, "sde", chosen(Process, self.sde, "sde"))
-        object.__setattr__(self, "backbone", chosen(BackboneConfig, self.backbone, "backbone"))
-        if self.length % self.patch:
-            raise ConfigError(
-                f"context_length + prediction_length = {self.length} is not a multiple of the patch, "
-                f"{self.patch}; `fitting_context` gives a context that fits"
-            )
+        need = f"need a multiple of the patch, {self.patch}, for their sum; `fitting_context` gives a context that fits"
+        self._require(self.length % self.patch == 0, "context_length prediction_length", need)
 
     @property
     def patch(self) -> int:

@@ -14,10 +14,9 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from shared.checks import at_least
+from shared.checks import Count, checked
 from shared.errors import ConfigError
 from shared.files.checkpoint import open_checkpoint, resolve, save_checkpoint
-from shared.files.settings import whole_number
 from shared.kinds import kind_of
 from shared.predictions import Denoiser, PathPoint
 from shared.random import make_generator
@@ -105,7 +104,7 @@ class TSDiff(nn.Module):
         Raises:
             ConfigError: a model of one other frequency, or a horizon that is out of reach.
         """
-        prediction_length = whole_number("prediction_length", prediction_length)
+        prediction_length = checked(Count, prediction_length=prediction_length)
         config = self.config
         if config.freq == freq and config.prediction_length == prediction_length:
             return self
@@ -194,7 +193,7 @@ class TSDiff(nn.Module):
             ConfigError: n < 1, not one positive scale a window, or a conditional model, which has nothing to go by.
             DataError: `like` lacks what the model takes.
         """
-        at_least(1, n=n)
+        n = checked(Count, n=n)
         if self.config.conditional:
             raise ConfigError("a conditional model only forecasts; train one with conditional=False to draw windows")
         if self.config.awaits_freq:

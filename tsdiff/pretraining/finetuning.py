@@ -14,7 +14,8 @@ import torch
 from gluonts.dataset.split import TestData
 from torch import Tensor, nn
 
-from shared.errors import ConfigError, DataError
+from shared.checks import Checked, Count, Natural
+from shared.errors import DataError
 from shared.training.config import TrainingConfig
 from shared.training.monitoring import Checkup
 from tsdiff.data import entries_of, split_windows
@@ -44,7 +45,7 @@ _SAMPLES = 50
 
 
 @dataclass(frozen=True)
-class FineTuning:
+class FineTuning(Checked):
     """How to fine-tune.
 
     Args:
@@ -59,20 +60,17 @@ class FineTuning:
     """
 
     cpu_minutes: float = 5.0
-    steps: int | None = None
+    steps: Count | None = None
     learning_rate: float = 3e-4
     batch_size: int = 32
-    held_back: int = 80
-    checks: int = 6
+    held_back: Natural = 80
+    checks: Count = 6
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.steps is None and not self.cpu_minutes > 0:
-            raise ConfigError(f"cpu_minutes={self.cpu_minutes}: need a positive time, or give steps")
-        if self.steps is not None and self.steps < 1:
-            raise ConfigError(f"steps={self.steps}: need at least one")
-        if self.held_back < 0 or self.checks < 1:
-            raise ConfigError(f"held_back={self.held_back}, checks={self.checks}: need no less than 0, and 1")
+        super().__post_init__()
+        met = self.steps is not None or self.cpu_minutes > 0
+        self._require(met, "cpu_minutes", "need a positive time, or give steps")
 
 
 @dataclass(frozen=True)

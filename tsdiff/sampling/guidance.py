@@ -27,12 +27,11 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import KW_ONLY, dataclass
-from typing import get_args
 
 import torch
 from torch import Tensor
 
-from shared.checks import at_least, one_of
+from shared.checks import Checked, Count
 from shared.errors import ConfigError
 from shared.guidance import DenoiserFunction, Guidance
 from shared.sde.base import SDE
@@ -49,7 +48,7 @@ _VARIANCE_STEP = 0.1
 
 
 @dataclass(eq=False)
-class ObservationGuidance(Guidance, ABC):
+class ObservationGuidance(Checked, Guidance, ABC):
     """Draws samples towards observed values; subclasses say how far an observed value moves the others.
 
     Args:
@@ -72,9 +71,10 @@ class ObservationGuidance(Guidance, ABC):
     observation_std: float = 0.02
 
     def __post_init__(self) -> None:
-        one_of(get_args(Energy), guidance=self.energy)
-        if self.energy == "quantile" and self.quantiles is None:
-            raise ConfigError("quantile guidance needs the quantile level of each sample")
+        super().__post_init__()
+        self._require(
+            self.energy != "quantile" or self.quantiles is not None, "energy", "need the quantile level of each sample"
+        )
         shape = (-1, *([1] * (self.values.ndim - 1)))
         self.levels = None if self.quantiles is None else self.quantiles.reshape(shape)
 
@@ -226,11 +226,7 @@ class TweedieGuidance(ObservationGuidance):
     """
 
     _: KW_ONLY
-    products: int = 1
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        at_least(1, products=self.products)
+    products: Count = 1
 
     def _guided(self, denoiser: DenoiserFunction, x: Tensor, t: Tensor, alpha: float, sigma: float) -> Tensor:
         with torch.enable_grad():

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, get_args
 
+from annotated_types import Le
 from torch import Tensor
 
-from shared.checks import one_of
-from shared.errors import ConfigError
-from shared.files.settings import whole_number
-from shared.kinds import OneOf, chosen
-from shared.samplers import KINDS, METHODS, MOST_STEPS, Sampler, method_from
+from shared.checks import Chance, Checked, Count, Finite, NonNegative
+from shared.kinds import OneOf
+from shared.samplers import KINDS, METHODS, Sampler, method_from
+from shared.samplers.schedules import Steps
 
 Energy = Literal["mse", "quantile"]
 Covariance = Literal["window", "tweedie", "scalar", "kernels"]
@@ -40,7 +39,7 @@ class Observation:
 
 
 @dataclass(frozen=True)
-class Sampling:
+class Sampling(Checked):
     """How forecasts are drawn.
 
     Args:
@@ -74,41 +73,23 @@ class Sampling:
 
     guidance: GuidanceSetting = "mse"
     covariance: Covariance | None = None
-    scale: float = 1.0
-    observation_std: float | None = None
-    kernel_share: float = 0.0
+    scale: NonNegative = 1.0
+    observation_std: NonNegative | None = None
+    kernel_share: Chance = 0.0
     method: SamplingMethod = "sde2"
-    steps: int = 16
-    log_snr_end: float = 2.5
+    steps: Steps = 16
+    log_snr_end: Finite = 2.5
     eta: float | None = None
-    skip: int = 1
+    skip: Steps = 1
     skip_type: SkipType = "uniform"
-    minimum: float | None = None
+    minimum: Finite | None = None
     nonnegative: bool = False
     seed: int = 0
-    batch_rows: int = 512
+    batch_rows: Annotated[Count, Le(_MOST_ROWS)] = 512
 
     def __post_init__(self) -> None:
-        one_of((*get_args(Covariance), None), covariance=self.covariance)
-        one_of(get_args(SkipType), skip_type=self.skip_type)
-        for name in ("scale", "observation_std"):
-            value = getattr(self, name)
-            if value is not None and not 0 <= value < math.inf:
-                raise ConfigError(f"{name}={value}: need a number that is 0 or more")
-        if not 0 <= self.kernel_share <= 1:
-            raise ConfigError(f"kernel_share={self.kernel_share}: a share lies between 0 and 1")
-        if self.minimum is not None and not math.isfinite(self.minimum):
-            raise ConfigError(f"minimum={self.minimum}: need a finite number, or None for no limit")
-        if not math.isfinite(self.log_snr_end):
-            raise ConfigError(f"log_snr_end={self.log_snr_end}: need a finite number")
-        object.__setattr__(self, "guidance", chosen(GuidanceSetting, self.guidance, "guidance"))
-        object.__setattr__(self, "method", chosen(SamplingMethod, self.method, "method"))
-        self.sampler()
-        for name in ("steps", "skip", "batch_rows", "seed"):
-            object.__setattr__(self, name, whole_number(name, getattr(self, name)))
-        for name, most in (("steps", MOST_STEPS), ("skip", MOST_STEPS), ("batch_rows", _MOST_ROWS)):
-            if not 1 <= getattr(self, name) <= most:
-                raise ConfigError(f"{name}={getattr(self, name)}: need 1 to {most}")
+        super().__post_init__()
+        self.sampler()  # which checks eta
 
     def sampler(self) -> Sampler:
         """The core's method.

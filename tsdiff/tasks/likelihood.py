@@ -14,14 +14,14 @@ import math
 import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
 
-from shared.checks import at_least, one_of
+from shared.checks import Checked, Count, Finite, Portion, Several
 from shared.elbo import elbo
 from shared.errors import ConfigError, DataError
 from shared.likelihood import Trace, estimate_log_likelihood
@@ -37,7 +37,7 @@ Method = Literal["ode", "elbo"]
 
 
 @dataclass(frozen=True)
-class LikelihoodSettings:
+class LikelihoodSettings(Checked):
     """How windows are scored.
 
     Args:
@@ -62,26 +62,16 @@ class LikelihoodSettings:
     """
 
     method: Method = "ode"
-    stride: int | None = None
+    stride: Count | None = None
     trace: Trace = "auto"
-    probes: int = 8
-    steps: int = 16
-    levels: int = 16
-    draws: int = 2
-    log_snr_end: float | None = None
-    max_missing: float = 0.25
+    probes: Several = 8
+    steps: Count = 16
+    levels: Count = 16
+    draws: Several = 2
+    log_snr_end: Finite | None = None
+    max_missing: Portion = 0.25
     seed: int = 0
-    batch_rows: int = 256
-
-    def __post_init__(self) -> None:
-        one_of(get_args(Method), method=self.method)
-        one_of(get_args(Trace), trace=self.trace)
-        at_least(1, stride=self.stride, steps=self.steps, levels=self.levels, batch_rows=self.batch_rows)
-        at_least(2, probes=self.probes, draws=self.draws)
-        if self.log_snr_end is not None and not math.isfinite(self.log_snr_end):
-            raise ConfigError(f"log_snr_end={self.log_snr_end}: need a finite number")
-        if not 0 <= self.max_missing < 1:
-            raise ConfigError(f"max_missing={self.max_missing}: need a share of 0 or more, below 1")
+    batch_rows: Count = 256
 
 
 @dataclass(frozen=True)

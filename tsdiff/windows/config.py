@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Annotated, Literal
 
-from shared.checks import at_least, one_of
+from annotated_types import Le
+
+from shared.checks import DISTINCT, Checked, Count, Natural, NonNegative, Positive
 from shared.errors import ConfigError
-from shared.files.settings import whole_number
 from tsdiff.data.frequency import base_freq, normalise_freq
 
 Scaling = Literal["mean", "standard", "last", "none"]
@@ -17,22 +17,15 @@ Calendar = Literal["none", "waves", "gluonts", "season"]
 
 # How many seasons of context serve well where nothing is said: two weeks of hours, twelve of days, …
 _CONTEXT = {"s": 720, "min": 720, "h": 336, "D": 84, "B": 60, "W": 52, "M": 48, "Q": 20, "Y": 12}
-_COUNTS = (
-    "prediction_length",
-    "context_length",
-    "channels",
-    "dynamic_features",
-    "static_features",
-    "external_features",
-)
 # No shape of a saved model tells these, and memory goes with them: a damaged file must not ask for any amount.
 _LONGEST, _LARGEST, _LONGEST_LAG = 1 << 17, 1 << 19, 1 << 20
+Lags = Annotated[tuple[Annotated[Count, Le(_LONGEST_LAG)], ...], DISTINCT]
 ANY_FREQ = "any"
 """The frequency of a model of all frequencies; `TSDiff.adapted` gives it one, and a horizon up to its longest."""
 
 
 @dataclass(frozen=True)
-class WindowConfig:
+class WindowConfig(Checked):
     """What the windows of a model are: how they are cut and scaled, and what the network is told beside their values.
 
     Args:
@@ -65,58 +58,40 @@ class WindowConfig:
     """
 
     freq: str
-    prediction_length: int
-    context_length: int
+    prediction_length: Count
+    context_length: Count
     scaling: Scaling = "mean"
     calendar: Calendar = "waves"
-    channels: int = 1
-    lags: tuple[int, ...] = ()
-    dynamic_features: int = 0
-    static_features: int = 0
-    categories: tuple[int, ...] = ()
+    channels: Count = 1
+    lags: Lags = ()
+    dynamic_features: Natural = 0
+    static_features: Natural = 0
+    categories: tuple[Count, ...] = ()
     scale_feature: bool = False
     conditional: bool = False
-    known_lags: tuple[int, ...] = ()
-    external_features: int = 0
-    default_scale: float | None = None
-    minimum_scale: float = sys.float_info.min
+    known_lags: Lags = ()
+    external_features: Natural = 0
+    default_scale: NonNegative | None = None
+    minimum_scale: Positive = sys.float_info.min
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.awaits_freq:
-            if self.calendar not in ("season", "none"):
-                raise ConfigError(f"calendar={self.calendar!r} needs one frequency; with freq='any' take 'season'")
-        elif normalise_freq(self.freq) != self.freq:
-            raise ConfigError(f"freq={self.freq!r}: write it as {normalise_freq(self.freq)!r}")
-        for name in _COUNTS:
-            object.__setattr__(self, name, whole_number(name, getattr(self, name)))
-        for name in ("lags", "known_lags", "categories"):
-            object.__setattr__(self, name, tuple(whole_number(name, value) for value in getattr(self, name)))
-        if self.prediction_length < 1:
-            raise ConfigError(f"prediction_length={self.prediction_length}: need at least one step to forecast")
-        if self.context_length < 1:
-            raise ConfigError(f"context_length={self.context_length}: need at least one step of context")
-        one_of(get_args(Scaling), scaling=self.scaling)
-        one_of(get_args(Calendar), calendar=self.calendar)
-        at_least(1, channels=self.channels)
-        if self.length > _LONGEST or self.length * self.network_channels > _LARGEST:
-            raise ConfigError(
-                f"windows of context_length + prediction_length = {self.length} steps and {self.network_channels} "
-                f"channels (those of lags counted): need at most {_LONGEST} steps, and {_LARGEST} values"
-            )
-        at_least(0, dynamic_features=self.dynamic_features, static_features=self.static_features)
-        at_least(0, external_features=self.external_features)
-        for name in ("lags", "known_lags"):
-            lags = getattr(self, name)
-            if any(not 1 <= lag <= _LONGEST_LAG for lag in lags) or len(set(lags)) < len(lags):
-                raise ConfigError(f"{name}={lags}: need different numbers of steps, each from 1 to {_LONGEST_LAG}")
-        if self.default_scale is not None and not (self.scaling == "mean" and 0 <= self.default_scale < math.inf):
-            raise ConfigError(f"default_scale={self.default_scale}: need a number from 0, and scaling='mean'")
-        if not 0 < self.minimum_scale < math.inf:
-            raise ConfigError(f"minimum_scale={self.minimum_scale}: need a positive number")
-        if self.known_lags and not self.conditional:
-            raise ConfigError(f"known_lags={self.known_lags}: only a conditional network is told them")
-        if any(size < 1 for size in self.categories):
-            raise ConfigError(f"categories={self.categories}: each takes at least one value")
+            met = self.calendar in ("season", "none")
+            self._require(met, "calendar", "it needs one frequency; with freq='any' take 'season'")
+        else:
+            known = normalise_freq(self.freq)
+            self._require(known == self.freq, "freq", f"write it as {known!r}")
+        self._require(
+            self.length <= _LONGEST and self.length * self.network_channels <= _LARGEST,
+            "context_length prediction_length",
+            f"need at most {_LONGEST} steps and {_LARGEST} values for windows of {self.length} steps and "
+            f"{self.network_channels} channels (those of lags counted)",
+        )
+        met = self.default_scale is None or self.scaling == "mean"
+        self._require(met, "default_scale scaling", "need scaling='mean' for a default")
+        met = self.conditional or not self.known_lags
+        self._require(met, "known_lags", "only a conditional network is told them")
 
     @property
     def length(self) -> int:

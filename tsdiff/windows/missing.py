@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 
-from shared.checks import one_of
-from shared.errors import ConfigError
+from shared.checks import Checked, Portion
 
 Scenario = Literal["RM", "BM-B", "BM-E"]
 
 
 @dataclass(frozen=True)
-class MissingContext:
+class MissingContext(Checked):
     """Which values of a context are hidden.
 
     Args:
@@ -23,12 +22,7 @@ class MissingContext:
     """
 
     scenario: Scenario = "RM"
-    rate: float = 0.5
-
-    def __post_init__(self) -> None:
-        one_of(get_args(Scenario), scenario=self.scenario)
-        if not 0 <= self.rate < 1:
-            raise ConfigError(f"rate={self.rate}: the share of hidden values is at least 0 and below 1")
+    rate: Portion = 0.5
 
     def hidden(self, context_length: int, rng: np.random.Generator) -> np.ndarray:
         """Whether each of the context's steps is hidden, (context_length,)."""

@@ -234,7 +234,7 @@ def test_what_cannot_be_used_is_refused():
         train("deeper")
     with pytest.raises(ConfigError, match=r"deepar does not take these settings .*penalty"):
         train("deepar", penalty=1.0)
-    for options, message in (({"samples": 0}, "num_samples is 0"), ({"cpu_minutes": 0}, "cpu_minutes is 0")):
+    for options, message in (({"samples": 0}, "num_samples=0: need"), ({"cpu_minutes": 0}, "cpu_minutes is 0")):
         with pytest.raises(ConfigError, match=message):
             train("linear", **options)
     with pytest.raises(ConfigError, match="prediction_length is 0"):

@@ -137,8 +137,11 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
     "unknown size": (edited(lambda c: c["backbone"].update(depth=1)), "backbone.depth: Unexpected keyword"),
     "missing setting": (edited(lambda c: c.pop("freq")), "freq: Field required"),
     "wrong type": (edited(lambda c: c.update(context_length="long")), "context_length: Input should be a valid int"),
-    "wrong choice": (edited(lambda c: c.update(output="magic")), "output: Input should be"),
-    "impossible value": (edited(lambda c: c.update(prediction_length=0)), "prediction_length=0: need at least one"),
+    "wrong choice": (edited(lambda c: c.update(output="magic")), "output='magic': choose one of 'noise'"),
+    "impossible value": (
+        edited(lambda c: c.update(prediction_length=0)),
+        "prediction_length=0: need a number, at least 1",
+    ),
     "unknown frequency": (edited(lambda c: c.update(freq="zzz")), "unknown frequency 'zzz'"),
     "unknown process": (edited(lambda c: c["sde"].update(kind="magic")), "kind='magic'"),
     "process parameter": (edited(lambda c: c["sde"].update(magic=1)), "unexpected keyword argument 'magic'"),

@@ -204,9 +204,9 @@ def test_clean_states_are_left_alone():
 
 def test_settings_that_cannot_be_are_refused():
     x = torch.zeros(1, LENGTH, 1)
-    with pytest.raises(ConfigError, match="quantile guidance needs"):
+    with pytest.raises(ConfigError, match="energy='quantile': need the quantile level"):
         ScalarGuidance(x, x, "quantile")
-    with pytest.raises(ConfigError, match="guidance='l1': choose one of mse, quantile"):
+    with pytest.raises(ConfigError, match="energy='l1': choose one of mse, quantile"):
         ScalarGuidance(x, x, "l1")  # type: ignore[arg-type]
 
 

@@ -312,7 +312,7 @@ def test_a_series_without_values_is_refused_by_name(trained):
         ({"method": "nuts"}, "method='nuts': choose one of most_likely"),
         ({"prior": "l1"}, "prior='l1'"),
         ({"energy": "x"}, "energy='x'"),
-        ({"method": "hmc", "energy": "score"}, "method='hmc' compares energies"),
+        ({"method": "hmc", "energy": "score"}, "method='hmc', energy='score': the method compares energies"),
         ({"prior_scale": -1.0}, "prior_scale=-1.0"),
         ({"step_size": 0.0}, "step_size=0.0"),
         ({"step_size": math.nan}, "step_size=nan"),

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
+from annotated_types import Ge, Le
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from shared.checks import at_least
+from shared.checks import Checked, Count, Even, Portion
 from shared.errors import ConfigError
 from tsdiff.model.backbones.cache import WeightCache
 from tsdiff.model.backbones.channels import mix, normalise
@@ -28,7 +29,7 @@ _LONGEST_HORIZON = 1 << 24
 
 
 @dataclass(frozen=True)
-class S4Config:
+class S4Config(Checked):
     """Size of an `S4Backbone`; the defaults are the paper's.
 
     Args:
@@ -43,11 +44,11 @@ class S4Config:
             of each pair, which is another network: False, for what was trained that way.
     """
 
-    width: int = 64
-    blocks: int = 3
-    state: int = 128
-    step_embedding: int = 128
-    dropout: float = 0.0
+    width: Count = 64
+    blocks: Count = 3
+    state: Annotated[Even, Le(_LARGEST_STATE)] = 128
+    step_embedding: Annotated[Even, Ge(4)] = 128
+    dropout: Portion = 0.0
     input_skip: bool = False
     conjugates: bool = True
     kind: Literal["s4"] = "s4"
@@ -55,17 +56,10 @@ class S4Config:
     """What the network is told of the noise; others are told the log-SNR."""
 
     def __post_init__(self) -> None:
-        at_least(1, width=self.width, blocks=self.blocks)
-        for name, least in (("state", 2), ("step_embedding", 4)):
-            if getattr(self, name) < least or getattr(self, name) % 2:
-                raise ConfigError(f"{name}={getattr(self, name)}: need an even number from {least}")
-        if self.state > _LARGEST_STATE or self.width * self.state**2 > _MOST_ENTRIES:
-            raise ConfigError(
-                f"state={self.state}, width={self.width}: need a state of at most {_LARGEST_STATE}, and at most "
-                f"{_MOST_ENTRIES} for width · state², the entries of its dense matrices"
-            )
-        if not 0 <= self.dropout < 1:
-            raise ConfigError(f"dropout={self.dropout}: need 0 <= dropout < 1")
+        super().__post_init__()
+        met = self.width * self.state**2 <= _MOST_ENTRIES
+        need = f"need at most {_MOST_ENTRIES} for width · state², the entries of its dense matrices"
+        self._require(met, "state width", need)
 
     @property
     def patch(self) -> int:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from shared.checks import at_least
+from shared.checks import Checked, Count, Portion
 from shared.errors import ConfigError
 from tsdiff.model.backbones.cache import WeightCache
 from tsdiff.model.backbones.channels import mix
@@ -27,7 +27,7 @@ _MOST_TOKENS, _LARGEST_BASIS, _LARGEST_KERNEL = 4096, 1 << 24, 1 << 28
 
 
 @dataclass(frozen=True)
-class S4DConfig:
+class S4DConfig(Checked):
     """Size of a `PatchedS4D`.
 
     Args:
@@ -38,17 +38,12 @@ class S4DConfig:
         dropout: share of block activations that are dropped in training.
     """
 
-    patch: int = 24
-    width: int = 64
-    blocks: int = 3
-    state: int = 16
-    dropout: float = 0.0
+    patch: Count = 24
+    width: Count = 64
+    blocks: Count = 3
+    state: Count = 16
+    dropout: Portion = 0.0
     kind: Literal["s4d"] = "s4d"
-
-    def __post_init__(self) -> None:
-        at_least(1, patch=self.patch, width=self.width, blocks=self.blocks, state=self.state)
-        if not 0 <= self.dropout < 1:
-            raise ConfigError(f"dropout={self.dropout}: need 0 <= dropout < 1")
 
     def build(self, length: int, channels: int, features: int) -> PatchedS4D:
         """The network, with fresh weights; see `PatchedS4D`."""

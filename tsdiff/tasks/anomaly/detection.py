@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from shared.checks import at_least
+from shared.checks import Count, checked
 from shared.console.tables import markdown
 from shared.errors import ConfigError, DataError
 from shared.optional import needed
@@ -142,7 +142,7 @@ def seasonal_naive_scores(target: np.ndarray, season: int) -> np.ndarray:
         ConfigError: season < 1.
     """
     values = _series(target)
-    at_least(1, season=season)
+    season = checked(Count, season=season)
     difference = values - _moved(values, season)
     difference[:season] = (values - _moved(values, -season))[:season]
     return _robust_z(difference)
@@ -155,7 +155,7 @@ def seasonal_median_scores(target: np.ndarray, season: int, seasons: int = 3) ->
         ConfigError: season < 1 or seasons < 1.
     """
     values = _series(target)
-    at_least(1, season=season, seasons=seasons)
+    season, seasons = checked(Count, season=season, seasons=seasons)
     moves = [season * turn for turn in range(-seasons, seasons + 1) if turn]
     others = pd.DataFrame({move: _moved(values, move) for move in moves})
     return _robust_z(values - others.median(axis=1).to_numpy())

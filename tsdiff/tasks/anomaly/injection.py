@@ -6,20 +6,23 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import numpy as np
+from annotated_types import MinLen
 
-from shared.errors import ConfigError, DataError
+from shared.checks import Checked, Count, Natural, Positive
+from shared.errors import DataError
 from shared.random import derive_seed
 
 Kind = Literal["spike", "level_shift", "flatline", "amplitude", "time_shift", "time_warp", "noise_burst", "trend"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
+_EACH_ONCE = len(KINDS)
 _LONGEST_SPIKE = 2
 
 
 @dataclass(frozen=True)
-class InjectionConfig:
+class InjectionConfig(Checked):
     """Which anomalies to put in.
 
     Args:
@@ -37,27 +40,18 @@ class InjectionConfig:
         ConfigError: an unknown kind, or a number out of its range.
     """
 
-    kinds: tuple[Kind, ...] = KINDS
-    per_series: int = len(KINDS)
-    shortest: int = 6
-    longest: int = 48
-    magnitude: float = 1.0
-    margin: int = 0
-    gap: int = 1
+    kinds: Annotated[tuple[Kind, ...], MinLen(1)] = KINDS
+    per_series: Count = _EACH_ONCE
+    shortest: Count = 6
+    longest: Count = 48
+    magnitude: Positive = 1.0
+    margin: Natural = 0
+    gap: Count = 1
     seed: int = 0
 
     def __post_init__(self) -> None:
-        unknown = [kind for kind in self.kinds if kind not in KINDS]
-        if unknown or not self.kinds:
-            raise ConfigError(f"kinds={self.kinds}: choose from {', '.join(KINDS)}")
-        if self.per_series < 1:
-            raise ConfigError(f"per_series={self.per_series}: need at least one anomaly")
-        if not 1 <= self.shortest <= self.longest:
-            raise ConfigError(f"shortest={self.shortest}, longest={self.longest}: need 1 ≤ shortest ≤ longest")
-        if not 0 < self.magnitude < math.inf:
-            raise ConfigError(f"magnitude={self.magnitude}: need a positive, finite number")
-        if self.margin < 0 or self.gap < 1:
-            raise ConfigError(f"margin={self.margin}, gap={self.gap}: need margin ≥ 0 and gap ≥ 1")
+        super().__post_init__()
+        self._require(self.shortest <= self.longest, "shortest longest", "need shortest ≤ longest")
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Annotated, Literal
 
-from shared.checks import at_least, one_of
-from shared.errors import ConfigError
+from annotated_types import MinLen
+
+from shared.checks import DISTINCT, RISING, Checked, Count, Finite, NonNegative, Positive
 
 Refinement = Literal["most_likely", "langevin", "mala", "hmc", "underdamped", "critically_damped"]
 Prior = Literal["mse", "quantile"]
@@ -18,7 +18,7 @@ ADJUSTED: tuple[Refinement, ...] = ("mala", "hmc")
 
 
 @dataclass(frozen=True)
-class RefineConfig:
+class RefineConfig(Checked):
     """How base forecasts are refined. `docs/refine.md` tells what the settings do.
 
     Args:
@@ -47,41 +47,23 @@ class RefineConfig:
 
     method: Refinement = "most_likely"
     prior: Prior = "quantile"
-    prior_scale: float = 0.03
+    prior_scale: NonNegative = 0.03
     energy: Energy | None = None
-    log_snrs: tuple[float, ...] = (-0.25,)
+    log_snrs: Annotated[tuple[Finite, ...], MinLen(1), DISTINCT, RISING] = (-0.25,)
     redraw: bool = True
-    steps: int = 12
-    step_size: float = 1.0
-    temperature: float = 0.03
-    leapfrog_steps: int = 3
-    friction: float = 1.0
-    num_samples: int = 100
+    steps: Count = 12
+    step_size: Positive = 1.0
+    temperature: Annotated[Positive, "method='most_likely' is the limit at 0"] = 0.03
+    leapfrog_steps: Count = 3
+    friction: Positive = 1.0
+    num_samples: Count = 100
     seed: int = 0
-    batch_rows: int = 512
+    batch_rows: Count = 512
 
     def __post_init__(self) -> None:
-        one_of(get_args(Refinement), method=self.method)
-        one_of(get_args(Prior), prior=self.prior)
-        one_of((*get_args(Energy), None), energy=self.energy)
-        if self.energy == "score" and self.method in ADJUSTED:
-            raise ConfigError(
-                f"method={self.method!r} compares energies, which energy='score' has not; take 'denoising'"
-            )
-        for name in ("step_size", "friction"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise ConfigError(f"{name}={getattr(self, name)}: need a positive number")
-        if not 0 <= self.prior_scale < math.inf:
-            raise ConfigError(f"prior_scale={self.prior_scale}: need a number that is 0 or more")
-        if not 0 < self.temperature < math.inf:
-            raise ConfigError(
-                f"temperature={self.temperature}: need a positive number; method='most_likely' is the limit at 0"
-            )
-        levels = self.log_snrs
-        if not levels or not all(map(math.isfinite, levels)) or list(levels) != sorted(set(levels)):
-            raise ConfigError(f"log_snrs={levels}: need one or more finite numbers in ascending order")
-        at_least(1, steps=self.steps, leapfrog_steps=self.leapfrog_steps)
-        at_least(1, num_samples=self.num_samples, batch_rows=self.batch_rows)
+        super().__post_init__()
+        met = self.energy != "score" or self.method not in ADJUSTED
+        self._require(met, "method energy", "the method compares energies, which this one has not; take 'denoising'")
 
     @property
     def chosen_energy(self) -> Energy:

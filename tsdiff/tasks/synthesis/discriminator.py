@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 
-from shared.checks import at_least, one_of
+from shared.checks import Several, checked
 from shared.errors import DataError
 from shared.optional import needed
 from shared.random import derive_seed
@@ -57,8 +57,8 @@ def discriminate(
         ConfigError: an unknown classifier, or fewer than two folds.
         DataError: windows of different lengths, fewer than ten of one kind, or real ones of a single source.
     """
-    one_of(get_args(Classifier), classifier=classifier)
-    at_least(2, folds=folds)
+    checked(Classifier, classifier=classifier)
+    folds = checked(Several, folds=folds)
     if real.length != synthetic.length:
         raise DataError(f"real windows have {real.length} steps, synthetic ones {synthetic.length}; give equal lengths")
     count = min(len(real), len(synthetic))

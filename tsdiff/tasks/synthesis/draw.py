@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import get_args
 
 import numpy as np
 import torch
 
-from shared.checks import at_least, one_of
+from shared.checks import Checked, Count, Finite
 from shared.errors import ConfigError, DataError
 from shared.random import derive_seed, make_generator
 from shared.samplers import Method
@@ -28,7 +26,7 @@ _TRIES = 10
 
 
 @dataclass(frozen=True)
-class SynthesisConfig:
+class SynthesisConfig(Checked):
     """How a synthetic data set is drawn.
 
     Args:
@@ -42,18 +40,12 @@ class SynthesisConfig:
     """
 
     method: Method = "sde2"
-    steps: int = 20
-    log_snr_end: float = 3.5
+    steps: Count = 20
+    log_snr_end: Finite = 3.5
     seed: int = 0
-    batch_rows: int = 256
-    pool: int = 1000
+    batch_rows: Count = 256
+    pool: Count = 1000
     nonnegative: bool = False
-
-    def __post_init__(self) -> None:
-        one_of(get_args(Method), method=self.method)
-        if not math.isfinite(self.log_snr_end):
-            raise ConfigError(f"log_snr_end={self.log_snr_end}: need a finite number")
-        at_least(1, steps=self.steps, batch_rows=self.batch_rows, pool=self.pool)
 
 
 def synthesize(

@@ -8,7 +8,7 @@ from itertools import islice
 
 import numpy as np
 
-from shared.checks import at_least
+from shared.checks import Count, checked
 from shared.errors import DataError
 from shared.random import derive_seed
 from tsdiff.data.entries import Entry
@@ -106,7 +106,7 @@ def real_windows(entries: Iterable[Entry], length: int, n: int, *, seed: int = 0
         ConfigError: n, length or parts is below 1.
         DataError: the series have fewer complete windows.
     """
-    at_least(1, n=n, length=length, parts=parts)
+    n, length, parts = checked(Count, n=n, length=length, parts=parts)
     rng = np.random.default_rng(derive_seed(seed, "real windows"))
     pieces = [piece for place, entry in enumerate(entries) for piece in _pieces(entry, place, length, parts)]
     found = sum(len(places) for _, _, places in pieces)
