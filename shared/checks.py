@@ -18,6 +18,7 @@ import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from functools import cache
+from itertools import pairwise
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -36,9 +37,27 @@ Portion = Annotated[float, Ge(0), Lt(1)]
 """A share that leaves something."""
 Level = Annotated[float, Gt(0), Lt(1)]
 """A share that takes something and leaves something."""
+Share = Annotated[float, Gt(0), Le(1)]
+"""A share that takes something, or all."""
 Count = Annotated[int, Ge(1)]
+Several = Annotated[int, Ge(2)]
 Natural = Annotated[int, Ge(0)]
 Even = Annotated[int, Ge(2), MultipleOf(2)]
+
+
+@dataclass(frozen=True)
+class Such:
+    """A mark beside bounds: in words, what a value needs to be besides, and whether it is.
+
+    Pydantic leaves it to `Checked`.
+    """
+
+    words: str
+    met: Callable[[Any], bool]
+
+
+RISING = Such("none below the one before", lambda values: all(low <= high for low, high in pairwise(values)))
+DISTINCT = Such("each only once", lambda values: len(set(values)) == len(values))
 
 _BOUNDS: dict[type, tuple[str, str, Callable[[Any, Any], bool]]] = {
     Gt: ("gt", "above", operator.gt),
@@ -61,13 +80,18 @@ class Checked:
     def __post_init__(self) -> None:
         for name, declared in _declared(type(self)).items():
             value = getattr(self, name)
-            taken = declared.taken(name, value)
+            taken = declared.taken(self._spoken(name), value)
             if taken is not value:
                 object.__setattr__(self, name, taken)
 
     def _require(self, met: object, names: str, need: str) -> None:
         """Raise ConfigError unless a relation between the fields `names`, which are parted by spaces, is met."""
-        require(met, need, **{name: getattr(self, name) for name in names.split()})
+        require(met, need, **{self._spoken(name): getattr(self, name) for name in names.split()})
+
+    @staticmethod
+    def _spoken(name: str) -> str:
+        """What users call a field."""
+        return name
 
 
 def require(met: object, need: str, **values: object) -> None:
@@ -156,7 +180,17 @@ def _annotated(base: Any, marks: Sequence[Any]) -> _Declared | None:
         found = _number(base, [mark for mark in marks if type(mark) in _BOUNDS])
     else:
         found = _parsed(base)
-    return _Declared(found.words, found.take, remedy) if found else None
+    return _narrowed(found, [mark for mark in marks if isinstance(mark, Such)], remedy) if found else None
+
+
+def _narrowed(found: _Declared, such: Sequence[Such], remedy: str) -> _Declared:
+    def take(value: Any) -> Any:
+        value = found.take(value)
+        if not all(mark.met(value) for mark in such):
+            raise ValueError
+        return value
+
+    return _Declared(", ".join([found.words, *(mark.words for mark in such)]), take, remedy)
 
 
 def _known(choices: Sequence[Any], value: Any) -> Any:
@@ -214,11 +248,3 @@ def _several(parts: Sequence[Any], marks: Sequence[Any]) -> _Declared | None:
         return tuple(value if one is None else one.take(value) for one, value in zip(takers, values, strict=True))
 
     return _Declared(words, take)
-
-
-def one_of(choices: Sequence[object], **values: object) -> None:
-    checked(Literal[tuple(choices)], **values)
-
-
-def at_least(least: int, **values: int | None) -> None:
-    checked(Annotated[int, Ge(least)] | None, **values)

@@ -132,13 +132,6 @@ def _told(error: ErrorDetails) -> str:
     if "expected" in context:
         message, place = f"choose one of {context['expected']}", f"{place}={error['input']!r}"
     elif bounds := BOUND_WORDS.keys() & context.keys():
-        need = (f"{BOUND_WORDS[name]} {context[name]}" for name in bounds)
+        need = (f"{BOUND_WORDS[name]} {str(context[name]).removesuffix('.0')}" for name in bounds)
         message, place = f"need a number, {' and '.join(need)}", f"{place}={error['input']!r}"
     return f"{place}: {message}" if place else message
-
-
-def chosen(choice: Any, value: Any, name: str, custom: Sequence[type] = ()) -> Any:
-    try:
-        return choice.__metadata__[0].chosen(value, custom)
-    except ConfigError as error:
-        raise ConfigError(f"{name}: {error}") from error

@@ -6,12 +6,14 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import torch
 
+from shared.checks import Chance, Count, checked
 from shared.errors import CheckpointError, ConfigError
-from shared.files.settings import number, whole_number
+from shared.files.settings import number
 from shared.training.memory import keep_large_blocks
 from speech.audio.arrays import Form, Waveform, finite, warn_doubts, warn_replaced, whole_rate
 from speech.audio.bands import UpperBand
@@ -83,14 +85,8 @@ class Enhancer:
     ):
         if isinstance(model, (str, os.PathLike)):
             raise ConfigError(f"{model!r} names a model: Enhancer.from_pretrained({os.fspath(model)!r}) loads it")
-        draws = whole_number("draws", draws)
-        batch_size = None if batch_size is None else whole_number("batch_size", batch_size)
-        if draws < 1:
-            raise ConfigError(f"draws={draws}: need a whole number, at least 1")
-        if not 0 <= number("mix", mix, 1.0) <= 1:
-            raise ConfigError(f"mix={mix}: need a share between 0 (noisy) and 1 (enhanced)")
-        if batch_size is not None and batch_size < 1:
-            raise ConfigError(f"batch_size={batch_size}: need a whole number, at least 1")
+        draws, batch_size = checked(Count, draws=draws), checked(Count | None, batch_size=batch_size)
+        mix = checked(Annotated[Chance, "0 is noisy, 1 enhanced"], mix=mix)
         changes = {name: value for name, value in (("sampler", sampler), ("steps", steps)) if value is not None}
         self.sampling: SamplingConfig = replace(sampling or model.config.sampling, **changes)  # type: ignore[arg-type]
         sampling_times(model.sde, self.sampling)

@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from shared.checks import Checked
+
 Device = Annotated[str, typer.Option("--device", help="cpu, cuda, or auto: a GPU where there is one.")]
 Output = Annotated[Path, typer.Option("--output", help="Folder for the results.")]
 Retrain = Annotated[bool, typer.Option("--retrain", help="Train anew even where a training fits that is there.")]
@@ -17,3 +19,11 @@ Hardware = Annotated[
     Literal["cpu", "gpu", "ddp"] | None,
     typer.Option("--hardware", help="Preset: cpu; gpu and ddp (all GPUs) with bf16 and compilation."),
 ]
+
+
+class Options(Checked):
+    """Base of the options of a verb, frozen dataclasses; a message names an option as it is typed."""
+
+    @staticmethod
+    def _spoken(name: str) -> str:
+        return f"--{name.replace('_', '-')}"

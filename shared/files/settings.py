@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -49,18 +48,6 @@ def settings_file(path_or_name: str | os.PathLike[str], bundled: Path) -> Path:
 def write_yaml(settings: Any) -> str:
     """The YAML of a dataclass."""
     return yaml.safe_dump(plain(settings), sort_keys=False, allow_unicode=True)
-
-
-def whole_number(name: str, value: Any, example: int = 24) -> int:
-    """A count, of whichever kind of integer.
-
-    Raises:
-        ConfigError: it is none.
-    """
-    try:
-        return operator.index(value)
-    except TypeError:
-        raise ConfigError(f"{name}={value!r}: need a whole number, such as {name}={example}") from None
 
 
 def number(name: str, value: Any, example: float) -> float:

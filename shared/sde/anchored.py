@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor
 
-from shared.checks import Level, Positive
+from shared.checks import Level, Positive, Such
 from shared.sde.base import SDE
 from shared.sde.preserving import FromNothing, GeometricSigma, LinearBeta
 
@@ -147,15 +147,11 @@ class BBEDSDE(SDE):
     Sampling starts at `t_max` just below 1, where the bridge still has a little noise, as published.
     """
 
-    k: Positive = 2.6
+    k: Annotated[Positive, Such("other than 1, where log k vanishes", lambda k: k != 1)] = 2.6
     c: Positive = 0.52
     t_max: Level = 0.999
     kind: Literal["bbed"] = field(default="bbed", kw_only=True, repr=False)
     t_end = 0.03
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._require(self.k != 1, "k", "need k other than 1, where log k vanishes")
 
     @property
     def T(self) -> float:

@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
-from typing import Literal, get_args
+from typing import Annotated, Literal
 
-import numpy as np
+from annotated_types import Ge, Le
 
+from shared.checks import RISING, Chance, Checked, Count, Finite, Natural, NonNegative, Portion, Positive
 from shared.errors import ConfigError
 from speech.data import degrade
 
-Range = tuple[float, float]
+Range = Annotated[tuple[Finite, Finite], RISING]
+Levels = Annotated[tuple[NonNegative, NonNegative], RISING]
+Factor = Annotated[float, Ge(0.25), Le(4)]
 SnrDistribution = Literal["uniform", "normal"]
 SnrOver = Literal["active", "whole"]
 
-_CHANCES = (
-    *("clean", "silence", "babble", "synthetic", "filtered", "swelling", "rumble"),
-    *("reverb", "clipped", "limited", "coded", "lossy"),
-)
-_RANGES = ("snr_db", "gain_db", "clip_db", "low_hz", "high_hz", "loss", "noise_speed", "noise_tilt", "rumble_db")
-
 
 @dataclass(frozen=True)
-class MixConfig:
+class MixConfig(Checked):
     """How noisy speech is made.
 
     Args:
@@ -64,67 +61,49 @@ class MixConfig:
         loss: range of the share of packets.
     """
 
-    sample_rate: int = 16000
-    seconds: float = 2.04
-    batch_size: int = 16
+    sample_rate: Count = 16000
+    seconds: Positive = 2.04
+    batch_size: Count = 16
     snr_db: Range = (-5.0, 20.0)
     snr_distribution: SnrDistribution = "uniform"
     snr_over: SnrOver = "active"
-    noises: int = 2
-    clean: float = 0.02
-    silence: float = 0.02
-    babble: float = 0.1
-    synthetic: float = 0.05
-    noise_speed: Range = (1.0, 1.0)
-    filtered: float = 0.3
-    swelling: float = 0.0
+    noises: Natural = 2
+    clean: Chance = 0.02
+    silence: Chance = 0.02
+    babble: Chance = 0.1
+    synthetic: Chance = 0.05
+    noise_speed: Annotated[tuple[Factor, Factor], RISING] = (1.0, 1.0)
+    filtered: Chance = 0.3
+    swelling: Chance = 0.0
     noise_tilt: Range = (0.0, 0.0)
-    rumble: float = 0.0
+    rumble: Chance = 0.0
     rumble_db: Range = (-15.0, 15.0)
-    speech_low_cut: float = 0.0
-    reverb: float = 0.2
-    early_ms: float | None = 50.0
+    speech_low_cut: NonNegative = 0.0
+    reverb: Chance = 0.2
+    early_ms: NonNegative | None = 50.0
     level_db: float | None = -26.0
     gain_db: Range = (-12.0, 8.0)
-    clipped: float = 0.02
-    clip_db: Range = (1.0, 12.0)
-    limited: float = 0.0
-    low_hz: Range = (0.0, 0.0)
+    clipped: Chance = 0.02
+    clip_db: Levels = (1.0, 12.0)
+    limited: Chance = 0.0
+    low_hz: Levels = (0.0, 0.0)
     high_hz: Range = (3400.0, 7600.0)
     restore_band: bool = False
-    coded: float = 0.0
+    coded: Chance = 0.0
     codecs: tuple[degrade.Codec, ...] = ("mulaw", "alaw", "gsm", "adpcm", "mp3", "vorbis", "opus")
-    lossy: float = 0.0
-    loss: Range = (0.01, 0.2)
+    lossy: Chance = 0.0
+    loss: Annotated[tuple[Portion, Portion], RISING] = (0.01, 0.2)
 
     def __post_init__(self) -> None:
-        for name in _CHANCES:
-            self._check(0 <= getattr(self, name) <= 1, name, "a chance, from 0 to 1")
-        for name in _RANGES:
-            low, high = getattr(self, name)
-            self._check(bool(np.isfinite([low, high]).all()) and low <= high, name, "a finite range, low <= high")
-        self._check(self.snr_distribution in get_args(SnrDistribution), "snr_distribution", "'uniform' or 'normal'")
-        self._check(self.snr_over in get_args(SnrOver), "snr_over", "'active' or 'whole'")
-        self._check(self.clean + self.silence <= 1, "silence", "at most 1 with `clean`")
-        self._check(self.sample_rate > 0, "sample_rate", "a positive rate in Hz")
-        self._check(self.seconds * self.sample_rate >= 1, "seconds", "a positive length")
-        self._check(self.batch_size >= 1, "batch_size", "at least one item")
-        self._check(self.noises >= 0, "noises", "none or more")
-        self._check(self.silence == 0 or self.noises >= 1, "silence", "0 where noises=0, for nothing would be heard")
-        self._check(self.early_ms is None or self.early_ms >= 0, "early_ms", "None, or at least 0")
-        self._check(self.clip_db[0] >= 0, "clip_db", "dB below the peak, at least 0")
-        top = self.sample_rate / 2
-        self._check(0 <= self.speech_low_cut < top, "speech_low_cut", f"Hz from 0 to below {top:g}")
-        slow, fast = self.noise_speed
-        self._check(0.25 <= slow <= fast <= 4, "noise_speed", "factors from 0.25 to 4")
-        self._check(0 <= self.low_hz[1] < self.high_hz[0], "low_hz", "below high_hz")
-        self._check(self.loss[0] >= 0 and self.loss[1] < 1, "loss", "shares below 1")
-        self._check(set(self.codecs) <= set(degrade.CODECS), "codecs", f"of {degrade.CODECS}")
-        self._check(self.coded == 0 or bool(self.codecs), "codecs", "at least one")
-
-    def _check(self, good: bool, name: str, need: str) -> None:
-        if not good:
-            raise ConfigError(f"{name}={getattr(self, name)}: need {need}")
+        super().__post_init__()
+        self._require(self.clean + self.silence <= 1, "clean silence", "need at most 1 together")
+        self._require(self.silence == 0 or self.noises >= 1, "silence noises", "need noise, or nothing would be heard")
+        self._require(self.seconds * self.sample_rate >= 1, "seconds sample_rate", "need at least one sample")
+        self._require(
+            self.speech_low_cut < self.sample_rate / 2, "speech_low_cut sample_rate", "need less than half the rate"
+        )
+        self._require(self.low_hz[1] < self.high_hz[0], "low_hz high_hz", "need low below high")
+        self._require(self.coded == 0 or self.codecs, "coded codecs", "need at least one codec")
 
     @property
     def samples(self) -> int:

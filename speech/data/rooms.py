@@ -15,12 +15,13 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
+from shared.checks import RISING, Checked, Positive
 from shared.errors import ConfigError, DataError
 from shared.files.io import atomic_path
 from shared.optional import needed
@@ -29,6 +30,7 @@ from speech.data.clips import Folders, Waveform, audio_files, read_mono
 
 LEAD_SECONDS = 0.001
 TAIL_DB = 60.0
+Extent = Annotated[tuple[Positive, Positive], RISING]
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,7 @@ def reverberate(dry: Waveform, response: ImpulseResponse, early_ms: float | None
 
 
 @dataclass(frozen=True)
-class RoomConfig:
+class RoomConfig(Checked):
     """Shoebox rooms: image sources (Allen and Berkley 1979) to an order, and rays beyond it, as pyroomacoustics has it.
 
     Image sources alone would need gigabytes for long reverberation, and overshoot it in flat rooms.
@@ -124,22 +126,21 @@ class RoomConfig:
     """
 
     sample_rate: int = 16000
-    size_m: tuple[float, float] = (3.0, 10.0)
-    height_m: tuple[float, float] = (2.4, 4.0)
-    t60_s: tuple[float, float] = (0.15, 0.9)
-    wall_distance_m: float = 0.5
-    source_distance_m: tuple[float, float] = (0.3, 4.0)
+    size_m: Extent = (3.0, 10.0)
+    height_m: Extent = (2.4, 4.0)
+    t60_s: Extent = (0.15, 0.9)
+    wall_distance_m: Positive = 0.5
+    source_distance_m: Extent = (0.3, 4.0)
     image_order: int = 6
 
     def __post_init__(self) -> None:
-        for name in ("size_m", "height_m", "t60_s", "source_distance_m"):
-            low, high = getattr(self, name)
-            if not 0 < low <= high:
-                raise ConfigError(f"{name}=({low}, {high}): need 0 < low <= high")
-        if not 0 < 2 * self.wall_distance_m < min(self.size_m[0], self.height_m[0]):
-            raise ConfigError(
-                f"wall_distance_m={self.wall_distance_m}: need it positive and below half of the smallest side"
-            )
+        super().__post_init__()
+        smallest = min(self.size_m[0], self.height_m[0])
+        self._require(
+            2 * self.wall_distance_m < smallest,
+            "wall_distance_m",
+            f"need less than half of the smallest side, {smallest}",
+        )
 
 
 WSJ0_REVERB_ROOMS = RoomConfig(

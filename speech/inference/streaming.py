@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from shared.checks import Count, Duration, checked
 from shared.errors import ConfigError, DataError
-from shared.files.settings import number, whole_number
 from shared.random import PlacedGenerator
 from speech.audio.arrays import Form, Waveform, finite, warn_doubts, whole_rate
 from speech.audio.files import fit_length
@@ -56,9 +56,8 @@ class Stream:
     def __init__(
         self, engine: Engine, sample_rate: int, *, channels: int = 1, peak: float = 1.0, seed: int | None = None
     ):
-        sample_rate, channels = whole_rate(sample_rate), whole_number("channels", channels, 2)
-        if sample_rate < 1 or channels < 1 or not number("peak", peak, 1.0) > 0:
-            raise ConfigError(f"sample_rate={sample_rate}, channels={channels}, peak={peak}: need all of them positive")
+        sample_rate = checked(Count, sample_rate=whole_rate(sample_rate))
+        channels, peak = checked(Count, channels=channels), checked(Duration, peak=peak)
         self._engine, self.sample_rate, self.channels = engine, sample_rate, channels
         self._core = _Core(engine, channels, peak if engine.normalises else 1.0, engine.seed if seed is None else seed)
         self._blend = engine.blend(sample_rate, channels, streamed=True)

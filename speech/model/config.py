@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from dataclasses import asdict, dataclass, field
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
-from shared.errors import ConfigError
-from shared.files.settings import whole_number
-from shared.kinds import OneOf, chosen
+from annotated_types import Le
+
+from shared.checks import Checked, Natural, NonNegative, Share
+from shared.kinds import OneOf
 from shared.predictions import Inputs, Scaled
-from shared.samplers import KINDS, MOST_STEPS, Schedule
+from shared.samplers import KINDS, Schedule
+from shared.samplers.schedules import Steps
 from shared.sde import OUVESDE, Process
 from speech.model.backbones import BackboneConfig, NCSNppConfig
 from speech.model.frontend import FrontEndConfig
@@ -45,12 +46,11 @@ class Parameterisation(Scaled):
             warnings.warn(f'output "denoiser" is now {", ".join(f"{k}: {v}" for k, v in names.items())}', stacklevel=3)
             for name, value in names.items():
                 object.__setattr__(self, name, value)
-        choose("output", self.output, ("score", "data"))
         super().__post_init__()
 
 
 @dataclass(frozen=True)
-class SamplingConfig:
+class SamplingConfig(Checked):
     """How the reverse process is run.
 
     Args:
@@ -76,51 +76,32 @@ class SamplingConfig:
     """
 
     sampler: SamplerSetting = "pc"
-    steps: int = 30
+    steps: Steps = 30
     corrector: Literal["ald", "langevin", "none"] = "ald"
-    corrector_steps: int = 1
+    corrector_steps: Annotated[Natural, Le(100)] = 1
     snr: float = 0.5
     schedule: Schedule = "uniform"
     t_end: float | None = None
-    reverse_starting_point: float = 1.0
+    reverse_starting_point: Share = 1.0
     network_time: NetworkTime | None = None
     frame_padding: FramePadding = "zero"
     precision: Precision = "float32"
-    suppression: float = 1.0
+    suppression: Annotated[NonNegative, "1 leaves gains as they are"] = 1.0
     probability_flow: bool = False
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "sampler", chosen(SamplerSetting, self.sampler, "sampler"))
-        choose("corrector", self.corrector, ("ald", "langevin", "none"))
-        choose("schedule", self.schedule, get_args(Schedule))
-        choose("network_time", self.network_time, (None, "now", "next"))
-        choose("frame_padding", self.frame_padding, get_args(FramePadding))
-        choose("precision", self.precision, get_args(Precision))
-        for name, least, most in (("steps", 1, MOST_STEPS), ("corrector_steps", 0, 100)):
-            value = whole_number(name, getattr(self, name))
-            if not least <= value <= most:
-                raise ConfigError(f"{name}={value}: need a whole number from {least} to {most}")
-            object.__setattr__(self, name, value)
-        if not 0 < self.reverse_starting_point <= 1:
-            raise ConfigError(f"reverse_starting_point={self.reverse_starting_point}: need a time in (0, 1]")
-        if self.t_end is not None and not 0 <= self.t_end < self.reverse_starting_point:
-            raise ConfigError(f"t_end={self.t_end}: need 0 <= t_end < {self.reverse_starting_point}, where it starts")
-        if not 0 <= self.suppression < math.inf:
-            raise ConfigError(f"suppression={self.suppression}: need a power of at least 0; 1 leaves gains as they are")
-        if self.probability_flow and self.sampler != "pc":
-            raise ConfigError(
-                f'probability_flow=True with sampler {self.sampler!r}: it is a setting of "pc"; set it to False, or '
-                'sampler to "pc"'
-            )
-        if self.network_time == "next" and self.sampler not in ("sb_ode", "sb_sde", "ode1", "sde1"):
-            raise ConfigError(
-                f'network_time="next" with sampler {self.sampler!r}: only the first-order bridge samplers (sb_ode, '
-                "sb_sde, ode1, sde1) ask the network once a step"
-            )
+        super().__post_init__()
+        start, end = self.reverse_starting_point, self.t_end
+        self._require(end is None or 0 <= end < start, "t_end", f"need 0 <= t_end < {start}, where it starts")
+        met = not self.probability_flow or self.sampler == "pc"
+        self._require(met, "probability_flow sampler", "it is a setting of 'pc'; set it to False, or sampler to 'pc'")
+        met = self.network_time != "next" or self.sampler in ("sb_ode", "sb_sde", "ode1", "sde1")
+        need = "only the first-order bridge samplers (sb_ode, sb_sde, ode1, sde1) ask the network once a step"
+        self._require(met, "network_time sampler", need)
 
 
 @dataclass(frozen=True)
-class SpeechConfig:
+class SpeechConfig(Checked):
     """What a speech model is.
 
     Args:
@@ -137,15 +118,6 @@ class SpeechConfig:
     parameterisation: Parameterisation = field(default_factory=lambda: Parameterisation(sign=-1))
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "backbone", chosen(BackboneConfig, self.backbone, "backbone"))
-        object.__setattr__(self, "sde", chosen(Process, self.sde, "sde"))
-
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready."""
         return asdict(self)
-
-
-def choose(name: str, value: object, allowed: tuple[object, ...]) -> None:
-    if value not in allowed:
-        raise ConfigError(f"{name}={value!r}: choose one of {', '.join(map(repr, allowed))}")

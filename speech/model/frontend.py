@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Annotated, Literal
 
 import torch
+from annotated_types import Ge, Le
 from torch import Tensor, nn
 
+from shared.checks import Checked, Count, Positive, Share
 from shared.errors import ConfigError
 
 Window = Literal["hann", "sqrthann"]
@@ -22,7 +24,7 @@ _MOST_FRAMES = 64
 
 
 @dataclass(frozen=True)
-class FrontEndConfig:
+class FrontEndConfig(Checked):
     """Short-time Fourier transform and amplitude compression (Richter et al. 2023, "SGMSE+", eq. 16).
 
     Args:
@@ -39,34 +41,21 @@ class FrontEndConfig:
         ConfigError: a value that cannot be used.
     """
 
-    sample_rate: int = 16000
-    n_fft: int = 510
-    hop_length: int = 128
+    sample_rate: Annotated[Count, Le(_HIGHEST_RATE)] = 16000
+    n_fft: Annotated[int, Ge(4), Le(_LONGEST_WINDOW)] = 510
+    hop_length: Count = 128
     window: Window = "hann"
     transform: Transform = "exponent"
-    exponent: float = 0.5
-    factor: float = 0.15
+    exponent: Share = 0.5
+    factor: Positive = 0.15
     normalize: Normalisation = "noisy"
 
     def __post_init__(self) -> None:
-        for name, value, allowed in (
-            ("window", self.window, get_args(Window)),
-            ("transform", self.transform, get_args(Transform)),
-            ("normalize", self.normalize, get_args(Normalisation)),
-        ):
-            if value not in allowed:
-                raise ConfigError(f"{name}={value!r}: choose one of {', '.join(allowed)}")
-        if not 1 <= self.sample_rate <= _HIGHEST_RATE:
-            raise ConfigError(f"sample_rate={self.sample_rate}: need a positive number of Hz, at most {_HIGHEST_RATE}")
-        if not 4 <= self.n_fft <= _LONGEST_WINDOW:
-            raise ConfigError(f"n_fft={self.n_fft}: need 4 to {_LONGEST_WINDOW} samples")
-        if not max(1, self.n_fft / _MOST_FRAMES) <= self.hop_length <= self.n_fft // 2:
-            raise ConfigError(
-                f"hop_length={self.hop_length} with n_fft={self.n_fft}: need at most half of it, and at least a "
-                f"{_MOST_FRAMES}th"
-            )
-        if not 0 < self.exponent <= 1 or not self.factor > 0:
-            raise ConfigError(f"exponent={self.exponent}, factor={self.factor}: need 0 < exponent <= 1 and factor > 0")
+        super().__post_init__()
+        met = self.n_fft / _MOST_FRAMES <= self.hop_length <= self.n_fft // 2
+        self._require(
+            met, "hop_length n_fft", f"need a hop of at most half the window, and at least a {_MOST_FRAMES}th"
+        )
 
     @property
     def frequencies(self) -> int:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from shared.checks import Checked, Count, Duration, Natural, Positive, checked
 from shared.errors import ConfigError
 from shared.experiment import Hardware, HardwareSettings, read_settings
 from shared.files.settings import plain
@@ -29,7 +30,7 @@ CONFIGS = Path(__file__).parents[1] / "configs"
 
 
 @dataclass(frozen=True)
-class DataSettings:
+class DataSettings(Checked):
     """What is trained on.
 
     Args:
@@ -45,22 +46,15 @@ class DataSettings:
 
     folder: str | None = None
     layout: DataLayout = "mix"
-    seconds: float = 2.04
-    batch_size: int = 4
+    seconds: Positive = 2.04
+    batch_size: Count = 4
     mix: MixConfig = field(default_factory=MixConfig)
-    simulated_rooms: int = 0
+    simulated_rooms: Natural = 0
     cache: str | None = None
-
-    def __post_init__(self) -> None:
-        if not self.seconds > 0 or self.batch_size < 1 or self.simulated_rooms < 0:
-            raise ConfigError(
-                f"seconds={self.seconds}, batch_size={self.batch_size}, simulated_rooms={self.simulated_rooms}: need a "
-                "positive length, at least one crop, and no less than no rooms"
-            )
 
 
 @dataclass(frozen=True)
-class ValidationSettings:
+class ValidationSettings(Checked):
     """What the averaged weights are measured on.
 
     Args:
@@ -73,8 +67,8 @@ class ValidationSettings:
         sampling: how to sample; None means the model's own way.
     """
 
-    every: int = 200
-    files: int = 12
+    every: Count = 200
+    files: Natural = 12
     seconds: float | None = 6.0
     seed: int = 0
     scores: tuple[Score, ...] = ("si_sdr", "estoi", "pesq_wb")
@@ -82,12 +76,8 @@ class ValidationSettings:
     sampling: SamplingConfig | None = None
 
     def __post_init__(self) -> None:
-        if self.every < 1 or self.files < 0:
-            raise ConfigError(
-                f"every={self.every}, files={self.files}: need at least one step and no less than no file"
-            )
-        if self.monitor not in self.scores:
-            raise ConfigError(f"monitor={self.monitor!r} is not among the scores {', '.join(self.scores)}")
+        super().__post_init__()
+        self._require(self.monitor in self.scores, "monitor scores", "need the one among the others")
 
 
 LIGHT_MODEL = SpeechConfig(
@@ -110,7 +100,7 @@ LIGHT_TRAINING = TrainingConfig(
 
 
 @dataclass(frozen=True)
-class Experiment:
+class Experiment(Checked):
     """Everything that a training depends on. The defaults learn on a CPU within minutes.
 
     Args:
@@ -130,13 +120,11 @@ class Experiment:
     validation: ValidationSettings = field(default_factory=ValidationSettings)
     hardware: HardwareSettings = field(default_factory=HardwareSettings)
     start_from: str | None = None
-    max_minutes: float | None = None
+    max_minutes: Duration | None = None
 
     def __post_init__(self) -> None:
-        if self.hardware.device not in ("cpu", "cuda", "auto"):
-            raise ConfigError(f"hardware.device={self.hardware.device!r}: choose one of cpu, cuda, auto")
-        if self.max_minutes is not None and not self.max_minutes > 0:
-            raise ConfigError(f"max_minutes={self.max_minutes}: need a positive time, or none")
+        super().__post_init__()
+        checked(Literal["cpu", "cuda", "auto"], **{"hardware.device": self.hardware.device})
 
     def crop_samples(self, frame_multiple: int) -> int:
         """Samples of a training crop whose frames are a multiple of this."""

@@ -6,11 +6,13 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
-from typing import Literal, get_args
+from typing import Annotated, Literal
 
 import torch
+from annotated_types import Ge, MinLen
 from torch import Tensor, nn
 
+from shared.checks import Checked, NonNegative, Share
 from shared.errors import ConfigError
 from shared.objectives import DiffusionLoss, TimeSampler, Weighting
 from shared.optional import install, is_there
@@ -34,7 +36,7 @@ _LARGEST_SI_SDR = 30.0
 
 
 @dataclass(frozen=True)
-class ObjectiveConfig:
+class ObjectiveConfig(Checked):
     """What is minimised (Richter et al. 2025, "Investigating training objectives", §II–III; names as in its code).
 
     With z the noise, D = σ²·score + x_t, μ the path's mean, F bins of frequency and N frames, an item's loss is
@@ -58,33 +60,22 @@ class ObjectiveConfig:
     loss: Loss = "score_matching"
     weighting: LossWeighting = "sigma^2"
     per_element: bool = False
-    l1_weight: float = 0.001
-    pesq_weight: float = 0.0
-    si_sdr_weight: float = 0.0
-    spectral_weight: float = 0.0
-    spectral_exponent: float = 0.3
-    spectral_sizes: tuple[int, ...] = (256, 512, 1024)
+    l1_weight: NonNegative = 0.001
+    pesq_weight: NonNegative = 0.0
+    si_sdr_weight: NonNegative = 0.0
+    spectral_weight: NonNegative = 0.0
+    spectral_exponent: Share = 0.3
+    spectral_sizes: Annotated[tuple[Annotated[int, Ge(8)], ...], MinLen(1)] = (256, 512, 1024)
     times: TimeSampler = field(default_factory=lambda: TimeSampler(stratified=False))
     start_share: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.loss not in get_args(Loss):
-            raise ConfigError(f"loss={self.loss!r}: choose one of {', '.join(get_args(Loss))}")
-        if self.weighting not in get_args(LossWeighting):
-            raise ConfigError(f"weighting={self.weighting!r}: choose one of {', '.join(get_args(LossWeighting))}")
-        if self.loss == "score_matching" and self.weighting != "sigma^2":
-            raise ConfigError(f'weighting={self.weighting!r} with score matching: only "sigma^2" is defined')
-        for name in ("l1_weight", "pesq_weight", "si_sdr_weight", "spectral_weight"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise ConfigError(f"{name}={getattr(self, name)}: need a weight of at least 0")
+        super().__post_init__()
+        met = self.loss != "score_matching" or self.weighting == "sigma^2"
+        self._require(met, "weighting loss", "need weighting='sigma^2' for score matching")
         extra = self.pesq_weight + self.si_sdr_weight + self.spectral_weight
-        if self.loss != "data_prediction" and extra > 0:
-            raise ConfigError(f'terms of the waveform need loss="data_prediction", not {self.loss!r}')
-        if not 0 < self.spectral_exponent <= 1 or not self.spectral_sizes or min(self.spectral_sizes) < 8:
-            raise ConfigError(
-                f"spectral_exponent={self.spectral_exponent}, spectral_sizes={self.spectral_sizes}: need an exponent "
-                "in (0, 1] and sizes of at least 8 samples"
-            )
+        met = self.loss == "data_prediction" or not extra
+        self._require(met, "loss", "terms of the waveform need loss='data_prediction'")
         _ = self.diffusion_loss  # which checks the rest
 
     @property

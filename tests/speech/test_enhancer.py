@@ -194,7 +194,7 @@ def test_sampler_and_steps_stand_in_for_those_of_the_configuration():
         ({"draws": 1.5}, "draws=1.5: need a whole number"),
         ({"steps": 2.0}, "steps=2.0: need a whole number"),
         ({"mix": 1.5}, "mix=1.5"),
-        ({"mix": "1"}, "mix='1' is text: need a number, such as mix=1.0"),
+        ({"mix": "1"}, "mix='1': need a number from 0 to 1"),
         ({"window_seconds": "16"}, "window_seconds='16' is text"),
         ({"overlap_seconds": None}, "overlap_seconds=None: need a number"),
         ({"batch_size": 0}, "batch_size=0"),

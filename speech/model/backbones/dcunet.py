@@ -12,7 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from shared.errors import ConfigError, DataError
+from shared.checks import Checked, Count, Even, Natural
+from shared.errors import DataError
 from shared.sde import SDE
 from speech.model.frontend import FrontEndConfig
 
@@ -71,7 +72,7 @@ _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"silu": F.silu, "relu": F
 
 
 @dataclass(frozen=True)
-class DCUNetConfig:
+class DCUNetConfig(Checked):
     """Settings of `DCUNet`. The defaults are those of the published training script.
 
     Attributes:
@@ -96,22 +97,13 @@ class DCUNetConfig:
     architecture: Architecture = "DilDCUNet-v2"
     time_embedding: Literal["gfp", "ds"] | None = "gfp"
     time_embedding_complex: bool = False
-    temb_layers_global: int = 1
-    temb_layers_local: int = 1
+    temb_layers_global: Natural = 1
+    temb_layers_local: Count = 1
     temb_activation: Literal["silu", "relu", "leaky_relu"] = "silu"
     fix_length: Literal["pad", "trim"] | None = "pad"
     norm_type: Literal["bN", "CbN"] = "bN"
     activation: Literal["silu", "relu", "leaky_relu"] = "leaky_relu"
-    embed_dim: int = 128
-
-    def __post_init__(self) -> None:
-        if self.embed_dim < 2 or self.embed_dim % 2:
-            raise ConfigError(f"embed_dim={self.embed_dim}: give an even number")
-        if self.temb_layers_global < 0 or self.temb_layers_local < 1:
-            raise ConfigError(
-                f"temb_layers_global={self.temb_layers_global}, temb_layers_local={self.temb_layers_local}: give at "
-                "least 0 and 1"
-            )
+    embed_dim: Even = 128
 
     def build(self, frontend: FrontEndConfig, sde: SDE) -> DCUNet:
         """The network, with fresh weights."""

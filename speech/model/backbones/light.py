@@ -11,12 +11,14 @@ every bin.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
+from annotated_types import Le, MinLen
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from shared.checks import Checked, Count, Even, Natural
 from shared.errors import ConfigError
 from shared.predictions import EDMScales
 from shared.sde import SDE
@@ -42,13 +44,14 @@ _FLOOR = 1e-3
 
 _LARGEST = 1024
 """Of a patch and of a dilation, which no shape tells: padding goes with them."""
+Bins = Annotated[Count, Le(_LARGEST)]
 
 LightState = tuple[Tensor, ...]
 """What a causal network remembers between two pieces: past frames of every layer along time."""
 
 
 @dataclass(frozen=True)
-class LightConfig:
+class LightConfig(Checked):
     """Size of a `LightBackbone`.
 
     Args:
@@ -67,30 +70,17 @@ class LightConfig:
         ConfigError: a value is out of its range.
     """
 
-    width: int = 64
-    edge_width: int = 32
-    patch: int = 4
-    blocks: int = 8
-    dilations: tuple[int, ...] = (1, 2, 4, 8)
-    mixed: int = 8
-    mixing_width: int = 256
-    mixing_every: int = 2
-    embedding: int = 128
+    width: Count = 64
+    edge_width: Count = 32
+    patch: Bins = 4
+    blocks: Count = 8
+    dilations: Annotated[tuple[Bins, ...], MinLen(1)] = (1, 2, 4, 8)
+    mixed: Natural = 8
+    mixing_width: Count = 256
+    mixing_every: Count = 2
+    embedding: Even = 128
     causal: bool = False
     kind: Literal["light"] = "light"
-
-    def __post_init__(self) -> None:
-        for name in ("width", "edge_width", "patch", "blocks", "mixing_width", "mixing_every"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name}={getattr(self, name)}: need at least 1")
-        if self.mixed < 0:
-            raise ConfigError(f"mixed={self.mixed}: need at least 0")
-        if self.patch > _LARGEST:
-            raise ConfigError(f"patch={self.patch}: need at most {_LARGEST} bins")
-        if not self.dilations or min(self.dilations) < 1 or max(self.dilations) > _LARGEST:
-            raise ConfigError(f"dilations={self.dilations}: need at least one, each from 1 to {_LARGEST}")
-        if self.embedding < 2 or self.embedding % 2:
-            raise ConfigError(f"embedding={self.embedding}: need an even number from 2")
 
     def build(self, frontend: FrontEndConfig, sde: SDE) -> LightBackbone:
         """The network, with fresh weights."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
+from annotated_types import MaxLen, MinLen
 from torch import Tensor, nn
 
-from shared.errors import ConfigError, DataError
+from shared.checks import Count
+from shared.errors import DataError
 from shared.sde import SDE
 from speech.model.backbones.ncsnpp_layers import (
     Attention,
@@ -56,8 +58,8 @@ class NCSNppConfig(LayerConfig):
     """
 
     kind: Literal["ncsnpp"] = "ncsnpp"
-    ch_mult: tuple[int, ...] = (1, 1, 2, 2, 2, 2, 2)
-    num_res_blocks: int = 2
+    ch_mult: Annotated[tuple[Count, ...], MinLen(1), MaxLen(_MOST_LEVELS)] = (1, 1, 2, 2, 2, 2, 2)
+    num_res_blocks: Count = 2
     attn_resolutions: tuple[int, ...] = (16,)
     image_size: int = 256
     resamp_with_conv: bool = True
@@ -66,15 +68,6 @@ class NCSNppConfig(LayerConfig):
     progressive_combine: Literal["sum", "cat"] = "sum"
     centered: bool = True
     divide_by_time: Literal["before", "after"] | None = "before"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 1 <= len(self.ch_mult) <= _MOST_LEVELS or min(self.ch_mult) < 1:
-            raise ConfigError(
-                f"ch_mult={self.ch_mult}: give a whole number from 1 for each level, at most {_MOST_LEVELS}"
-            )
-        if self.num_res_blocks < 1:
-            raise ConfigError(f"num_res_blocks={self.num_res_blocks}: give 1 or more")
 
     @property
     def attention_levels(self) -> tuple[bool, ...]:

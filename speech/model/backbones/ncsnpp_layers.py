@@ -6,13 +6,14 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 import torch
 import torch.nn.functional as F
+from annotated_types import Ge, MultipleOf
 from torch import Tensor, nn
 
-from shared.errors import ConfigError
+from shared.checks import Checked, Portion
 from speech.model.backbones.fir import downsample, fir, upsample
 
 Direction = Literal["up", "down"]
@@ -31,7 +32,7 @@ _MOST_TAPS = 32
 
 
 @dataclass(frozen=True)
-class LayerConfig:
+class LayerConfig(Checked):
     """What the layers have in common, by the published code's names.
 
     Attributes:
@@ -49,7 +50,7 @@ class LayerConfig:
         ConfigError: a value that cannot be used.
     """
 
-    nf: int = 128
+    nf: Annotated[int, Ge(4), MultipleOf(4)] = 128
     resblock_type: Literal["biggan", "ddpm"] = "biggan"
     nonlinearity: Literal["swish", "elu", "relu", "lrelu"] = "swish"
     fir: bool = True
@@ -57,15 +58,13 @@ class LayerConfig:
     skip_rescale: bool = True
     init_scale: float = 0.0
     fourier_scale: float = 16.0
-    dropout: float = 0.0
+    dropout: Portion = 0.0
 
     def __post_init__(self) -> None:
-        if self.nf < 4 or self.nf % 4:
-            raise ConfigError(f"nf={self.nf}: give a multiple of 4, such as 128")
-        if not 0 <= self.dropout < 1:
-            raise ConfigError(f"dropout={self.dropout}: give a probability below 1")
-        if self.fir and not (2 <= len(self.fir_kernel) <= _MOST_TAPS and 0 < abs(sum(self.fir_kernel)) < math.inf):
-            raise ConfigError(f"fir_kernel={self.fir_kernel}: give a low-pass filter of 2 to {_MOST_TAPS} taps")
+        super().__post_init__()
+        taps = self.fir_kernel
+        met = 2 <= len(taps) <= _MOST_TAPS and 0 < abs(sum(taps)) < math.inf
+        self._require(met or not self.fir, "fir_kernel", f"need a low-pass filter of 2 to {_MOST_TAPS} taps")
 
     @property
     def taps(self) -> tuple[float, ...] | None:

@@ -127,9 +127,9 @@ def test_what_cannot_be_streamed_is_refused():
     enhancer = Enhancer(tiny_model(causal=True))
     with pytest.raises(ConfigError, match="peak=0"):
         enhancer.stream(16000, peak=0)
-    with pytest.raises(ConfigError, match=r"peak='1' is text: need a number, such as peak=1\.0"):
+    with pytest.raises(ConfigError, match="peak='1': need a positive number"):
         enhancer.stream(16000, peak="1")
-    with pytest.raises(ConfigError, match="channels='2': need a whole number, such as channels=2"):
+    with pytest.raises(ConfigError, match="channels='2': need a whole number, at least 1"):
         enhancer.stream(16000, channels="2")
     stream = enhancer.stream(16000, channels=2)
     with pytest.raises(DataError, match="stream of 2 channels"):

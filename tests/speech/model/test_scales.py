@@ -49,5 +49,5 @@ def test_the_published_denoiser_is_a_score_whose_network_predicts_the_mean() -> 
     with pytest.warns(UserWarning, match="is now output: score, c_out: 1/sigma"):
         old = Parameterisation("denoiser", "edm", "edm", "edm", "1/t")
     assert old == Parameterisation("score", "edm", "1/sigma^2", "-1/sigma^2", "1/t")
-    with pytest.raises(ConfigError, match="output='noise': choose one of 'score', 'data'"):
+    with pytest.raises(ConfigError, match="output='noise': choose one of score, data"):
         Parameterisation("noise")  # type: ignore[arg-type]
