@@ -198,14 +198,14 @@ def test_settings_that_no_shape_tells_have_ranges() -> None:
         with pytest.raises(ConfigError, match="need a whole number from 1 to"):
             Sampling(**changes)
     for changes in ({"context_length": 2**17}, {"lags": (2**21,)}, {"channels": 2**17}):
-        with pytest.raises(ConfigError, match=r"need (at most|different)"):
+        with pytest.raises(ConfigError, match=r"need (at most|values)"):
             replace(SMALL, **changes)
     with pytest.raises(ConfigError, match="take larger patches"):
         PatchedS4D(S4DConfig(patch=1, width=4), length=5000)
     with pytest.raises(ConfigError, match="shorten the windows"):
         S4Backbone(S4Config(), length=10**6)
     for size in ({"state": 1024}, {"state": 512, "width": 64}):
-        with pytest.raises(ConfigError, match="dense matrices"):
+        with pytest.raises(ConfigError, match="dense matrices|at most 512"):
             S4Config(**size)
     with pytest.raises(ConfigError, match="need 1 to 100000"):
         linear_betas(10**9)
