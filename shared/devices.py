@@ -1,6 +1,8 @@
-"""Where tensors are computed."""
+"""Where tensors are computed, and by which process."""
 
 from __future__ import annotations
+
+import os
 
 import torch
 
@@ -22,3 +24,8 @@ def compute_device(name: str | torch.device) -> torch.device:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ConfigError(f"device {str(name)!r} cannot be used here ({reason}); use cpu") from error
     return device
+
+
+def first_process() -> bool:
+    """Whether this is the only process, or the first of those that train together on several devices."""
+    return all(int(os.environ.get(name, "0")) == 0 for name in ("LOCAL_RANK", "NODE_RANK"))

@@ -20,13 +20,11 @@ else:
     __getattr__, __dir__, __all__ = lazy(
         __name__,
         {
-            "Enhancer": "speech.enhancer",
-            "FrontEndConfig": "speech.model.frontend",
-            "Parameterisation": "speech.model.config",
-            "SamplingConfig": "speech.model.config",
-            "SpeechConfig": "speech.model.config",
-            "SpeechModel": "speech.model.model",
-            "__version__": "shared.version",
-            "import_checkpoint": "speech.importing",
+            "speech.model.config": ["Parameterisation", "SamplingConfig", "SpeechConfig"],
+            "speech.model.frontend": ["FrontEndConfig"],
+            "speech.model.model": ["SpeechModel"],
+            "speech.enhancer": ["Enhancer"],
+            "speech.importing": ["import_checkpoint"],
+            "shared.version": ["__version__"],
         },
     )

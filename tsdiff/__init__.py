@@ -21,12 +21,12 @@ else:
     __getattr__, __dir__, __all__ = lazy(
         __name__,
         {
-            "Sampling": "tsdiff.sampling.settings",
-            "TSDiff": "tsdiff.model.model",
-            "TSDiffConfig": "tsdiff.model.config",
-            "TSDiffEstimator": "tsdiff.estimator",
-            "TSDiffPredictor": "tsdiff.predictor",
-            "__version__": "shared.version",
-            "import_checkpoint": "tsdiff.importing",
+            "shared.version": ["__version__"],
+            "tsdiff.estimator": ["TSDiffEstimator"],
+            "tsdiff.importing": ["import_checkpoint"],
+            "tsdiff.model.config": ["TSDiffConfig"],
+            "tsdiff.model.model": ["TSDiff"],
+            "tsdiff.predictor": ["TSDiffPredictor"],
+            "tsdiff.sampling.settings": ["Sampling"],
         },
     )

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import pandas as pd
@@ -22,12 +22,14 @@ from shared.files.checkpoint import resolve
 from shared.random import derive_seed
 from tsdiff.data import SeriesSet, entries_of, normalise_freq, series_from_frame, to_timestamps
 from tsdiff.data.entries import Entry, Series, named_entries
-from tsdiff.evaluation.metrics import forecasts_to_frame
+from tsdiff.data.frames import Columns
+from tsdiff.evaluation.metrics import TABLE_LEVELS, forecasts_to_frame
 from tsdiff.faces.saved import read_horizon, read_sampling, write_settings
 from tsdiff.model.model import BUNDLED, TSDiff
 from tsdiff.sampling.drawing import Rows, as_forecast, draw_windows, for_each_draw, quantile_levels, refuse_unfinite
 from tsdiff.sampling.settings import Sampling
-from tsdiff.tasks.imputation import Imputation, impute_series
+from tsdiff.tasks.imputation.filling import TABLE_LEVELS as IMPUTED_LEVELS
+from tsdiff.tasks.imputation.filling import Imputation, impute_series
 from tsdiff.tasks.likelihood import LikelihoodSettings, WindowLikelihoods, window_log_likelihoods
 from tsdiff.tasks.refinement import RefineConfig, Refiner
 from tsdiff.windows.conditioning import forecast_place
@@ -95,18 +97,25 @@ class TSDiffPredictor(Predictor):
         model = self.model.adapted(normalise_freq(freq), reach)
         return TSDiffPredictor(model, self.sampling, prediction_length=prediction_length)
 
-    def measure_covariance(self, dataset: Iterable[Entry]) -> TSDiffPredictor:
+    def measure_covariance(
+        self, dataset: Iterable[Entry], windows: int = 2048, rng: np.random.Generator | None = None
+    ) -> TSDiffPredictor:
         """Measure the covariance of the windows of training series, which guidance with covariance="window" needs.
 
         Trained models come with it; this is for imported ones. The model is changed in place.
+
+        Args:
+            dataset: the series.
+            windows: that are drawn.
+            rng: draws them; None takes one of the sampling's seed.
 
         Raises:
             DataError: see `tsdiff.windows.source.WindowSource`.
         """
         source = WindowSource(dataset, self.model.config)
         source.statistics = self.model.statistics
-        rng = np.random.default_rng(derive_seed(self.sampling.seed, "covariance"))
-        self.model.statistics = replace(source.statistics, covariance=source.measure_covariance(rng))
+        rng = rng or np.random.default_rng(derive_seed(self.sampling.seed, "covariance"))
+        self.model.statistics = replace(source.statistics, covariance=source.measure_covariance(rng, windows))
         return self
 
     def predict(self, dataset: Iterable[Entry], num_samples: int = 100, **kwargs: Any) -> Iterator[SampleForecast]:
@@ -249,20 +258,18 @@ class TSDiffPredictor(Predictor):
         self,
         df: pd.DataFrame,
         *,
-        target: str = "target",
-        item_id: str | None = None,
-        timestamp: str | None = None,
         num_samples: int = 100,
-        quantile_levels: tuple[float, ...] = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95),
+        quantile_levels: Sequence[float] = TABLE_LEVELS,
+        **columns: Unpack[Columns],
     ) -> pd.DataFrame:
         """Forecast every series of a long-format frame.
 
         Args:
             df: one row a value; gaps, NaN and infinities are missing, any order of rows. Warnings tell what was
                 repaired, and which series were left out, as those without an observed value are.
-            target, item_id, timestamp: columns; found by their usual names when absent (`series_from_frame`).
             num_samples: samples behind the quantiles.
             quantile_levels: the columns of the result.
+            columns: target, item_id, timestamp; found by their usual names when absent (`series_from_frame`).
 
         Returns:
             A long frame: item_id, timestamp, mean, and one column a level ("0.5"). The first two are named as in `df`,
@@ -271,7 +278,7 @@ class TSDiffPredictor(Predictor):
         Raises:
             DataError: see `series_from_frame`.
         """
-        series = self._series_of(df, target, item_id, timestamp)
+        series = self._series_of(df, **columns)
         made = forecasts_to_frame(self.predict(series, num_samples), quantile_levels, series.stamp)
         return series.origin.restored(made)
 
@@ -279,18 +286,16 @@ class TSDiffPredictor(Predictor):
         self,
         df: pd.DataFrame,
         *,
-        target: str = "target",
-        item_id: str | None = None,
-        timestamp: str | None = None,
+        quantile_levels: Sequence[float] = IMPUTED_LEVELS,
         num_samples: int = 100,
-        quantile_levels: tuple[float, ...] = (0.05, 0.25, 0.5, 0.75, 0.95),
+        **columns: Unpack[Columns],
     ) -> pd.DataFrame:
         """Fill the gaps of every series of a long-format frame: missing rows, NaN and infinities.
 
         Args:
-            df, target, item_id, timestamp: see `forecast_df`.
-            num_samples: draws behind the quantiles.
+            df, columns: see `forecast_df`.
             quantile_levels: the columns of the result.
+            num_samples: draws behind the quantiles.
 
         Returns:
             A long frame, see `tsdiff.tasks.imputation.Imputation.to_frame`; "item_id", "timestamp" and "value" are
@@ -299,18 +304,18 @@ class TSDiffPredictor(Predictor):
         Raises:
             DataError: see `series_from_frame`.
         """
-        series = self._series_of(df, target, item_id, timestamp)
+        series = self._series_of(df, **columns)
         frames = [made.to_frame(quantile_levels) for made in self.impute(series, num_samples)]
         whole = pd.concat(frames, ignore_index=True)
         whole["timestamp"] = to_timestamps(pd.PeriodIndex(whole["timestamp"]), series.stamp)
         return series.origin.restored(whole)
 
-    def _series_of(self, df: pd.DataFrame, target: str, item_id: str | None, timestamp: str | None) -> SeriesSet:
+    def _series_of(self, df: pd.DataFrame, **columns: Unpack[Columns]) -> SeriesSet:
         """The series of a frame; what was repaired or left out is said by warnings."""
         self._refuse_features()
         # Of a model of all frequencies that was not given one the frame tells it, which the error then names.
         freq = None if self.model.config.awaits_freq else self.freq
-        series = series_from_frame(df, target=target, item_id=item_id, timestamp=timestamp, freq=freq)
+        series = series_from_frame(df, freq=freq, **columns)
         series.warn(stacklevel=3)
         return series
 

@@ -16,7 +16,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import MISSING, dataclass, fields
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from typing import Annotated, Any, get_type_hints
 
 import typer
 from rich.console import Console
@@ -25,10 +25,7 @@ from typer.core import TyperCommand
 
 from shared.console.progress import is_quiet, set_quiet
 from shared.errors import ConfigError, DiffusionError
-from shared.files.io import UNENCODABLE, atomic_path, temporary_path
-
-if TYPE_CHECKING:
-    import pandas as pd
+from shared.files.io import UNENCODABLE, temporary_path
 
 console = Console()
 """Of results."""
@@ -255,9 +252,3 @@ def claim_output(output: Path) -> None:
             pass
     except OSError as error:
         raise ConfigError(f"--output {output} cannot be written ({error.strerror}); choose another folder") from error
-
-
-def write_csv(path: Path, frame: pd.DataFrame) -> None:
-    """Write a frame atomically."""
-    with atomic_path(path) as temporary:
-        frame.to_csv(temporary, index=False, float_format="%.6g", errors=UNENCODABLE)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -27,3 +27,9 @@ class Options(Checked):
     @staticmethod
     def _spoken(name: str) -> str:
         return f"--{name.replace('_', '-')}"
+
+
+def settings_option(such_as: str, otherwise: str) -> Any:
+    """The option of a file of settings, with examples of those that come with the package, and what is done without."""
+    known = f"name of settings that come with the package, such as {such_as}; an unknown name lists all"
+    return typer.Option(help=f"YAML file, or {known}. Left out: {otherwise}.")

@@ -1,8 +1,13 @@
-"""Tables as Markdown."""
+"""Tables as Markdown and for a terminal, and the numbers in them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 
 def markdown(head: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> str:
@@ -13,4 +18,30 @@ def markdown(head: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) 
 
 
 def _row(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
+    return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
+
+
+def rich_table(
+    head: Sequence[str], rows: Iterable[Sequence[str]], title: str | None = None, caption: str | None = None
+) -> Table:
+    """A table for `rich.console.Console.print`; its first column begins at the left, the others end at the right."""
+    from rich.table import Table
+
+    table = Table(title=title, caption=caption)
+    for name in head:
+        table.add_column(name, justify="right" if table.columns else "left")
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def shown(value: Any, form: str = ".4f") -> str:
+    """What stands in a cell: a number in this form, a dash where there is none."""
+    if value is None or value != value:
+        return "–"
+    return format(value, form) if isinstance(value, float) else str(value)
+
+
+def json_ready(numbers: Mapping[str, float]) -> dict[str, float | None]:
+    """Numbers by name, None for those that are undefined."""
+    return {name: float(value) if math.isfinite(value) else None for name, value in numbers.items()}

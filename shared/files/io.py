@@ -15,9 +15,12 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from shared.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 try:
     import fcntl
@@ -167,3 +170,9 @@ def write_text(target: str | os.PathLike[str], text: str) -> None:
 def write_json(target: str | os.PathLike[str], value: Any) -> None:
     """Write `value` as indented JSON to `target` atomically; NaN and infinities are refused (ValueError)."""
     write_text(target, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def write_csv(target: str | os.PathLike[str], frame: pd.DataFrame) -> None:
+    """Write a frame atomically."""
+    with atomic_path(target) as temporary:
+        frame.to_csv(temporary, index=False, float_format="%.6g", errors=UNENCODABLE)

@@ -37,7 +37,7 @@ N_contra = TypeVar("N_contra", bound=nn.Module, contravariant=True)
 
 
 class Objective(Protocol[N_contra]):
-    """The loss of each item, (batch,), of (network, x0, y, mask, generator, condition=…); see `Batch`."""
+    """The loss of each item, (batch,), of (network, x0, y, mask=…, condition=…, generator=…); see `Batch`."""
 
     def __call__(self, denoiser: N_contra, /, *args: Any, **kwargs: Any) -> Tensor: ...
 
@@ -81,7 +81,8 @@ class DiffusionModule(L.LightningModule, Generic[N]):
         seed = derive_seed(self.config.seed, "step", self.global_step, self.global_rank)
         _seed_global(seed)
         generator = torch.Generator(device="cpu").manual_seed(seed)
-        losses = self.loss(self.denoiser, batch.x0, batch.y, batch.mask, generator, condition=batch.condition)
+        given = {"mask": batch.mask, "condition": batch.condition, "generator": generator}
+        losses = self.loss(self.denoiser, batch.x0, batch.y, **given)
         finite = torch.isfinite(losses)
         names = [str(batch.ids[i]) if batch.ids else f"item {i}" for i in range(len(losses))]
         if not bool(finite.all()):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import typer
 
 from shared.console.command import claim_output, fail, given, note, prepare, show
+from shared.console.tables import markdown
 from shared.devices import compute_device
 from shared.errors import ConfigError, DataError, DiffusionError
 from shared.files.io import write_json, write_text
@@ -19,6 +19,7 @@ from shared.files.settings import plain
 from speech.audio.files import RawFormat
 from speech.commands.options import Enhance
 from speech.enhancer import Enhancer, load_model
+from speech.inference.files import FileResult
 from speech.inference.folders import FolderReport
 
 _SHOWN = 20
@@ -159,17 +160,14 @@ def _write(output: Path, report: FolderReport, enhancer: Enhancer, model: str) -
         "upper_band": enhancer.upper_band,
     }
     write_json(output / "metrics.json", metrics)
-    write_text(output / "metrics.md", "\n".join(_lines(report)) + "\n")
+    rows = [_row(file) for file in report.files]
+    rows += [[name, "", "", "", "", "skipped: the target exists"] for name in report.skipped]
+    rows += [[name, "", "", "", "", f"failed: {why}"] for name, why in report.failed.items()]
+    head = ["file", "seconds", "channels", "rate, Hz", "network calls", ""]
+    write_text(output / "metrics.md", markdown(head, rows, left=len(head)))
 
 
-def _lines(report: FolderReport) -> Iterator[str]:
-    yield "| file | seconds | channels | rate, Hz | network calls | |"
-    yield "|---|---|---|---|---|---|"
-    for file in report.files:
-        notes = [f"{file.replaced} samples not finite"] if file.replaced else []
-        note = "; ".join([*notes, *file.notes])
-        yield f"| {file.name} | {file.seconds:.2f} | {file.channels} | {file.sample_rate} | {file.nfe} | {note} |"
-    for name in report.skipped:
-        yield f"| {name} | | | | | skipped: the target exists |"
-    for name, why in report.failed.items():
-        yield f"| {name} | | | | | failed: {why} |"
+def _row(file: FileResult) -> list[str]:
+    notes = [f"{file.replaced} samples not finite"] if file.replaced else []
+    numbers = [f"{file.seconds:.2f}", str(file.channels), str(file.sample_rate), str(file.nfe)]
+    return [file.name, *numbers, "; ".join([*notes, *file.notes])]

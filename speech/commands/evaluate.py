@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 import typer
-from rich.table import Table
 
 from shared.console.command import claim_output, fail, prepare, show
+from shared.console.tables import rich_table
 from shared.devices import compute_device
 from shared.errors import ConfigError
 from speech.commands.common import shared_speech
@@ -54,7 +54,8 @@ def main(options: Evaluate) -> None:
         _explain(frame, report)
     rtf = report.seconds / report.audio_seconds if report is not None and report.audio_seconds else None
     found = write_report(output, frame, title="Speech enhancement", rtf=rtf, nfe=report.nfe if report else None)
-    _show(frame)
+    head, *rows = as_rows(frame)
+    show(rich_table(head, rows, caption="mean ± standard deviation [95 % interval of the mean]"))
     for failure in found["failed"][:_SHOWN_FAILURES]:
         fail(f"not scored in full: {failure['file']}: {failure['reason']}")
     if rtf is not None:
@@ -93,11 +94,3 @@ def _explain(frame: pd.DataFrame, report: FolderReport) -> None:
     """Give the files that could not be enhanced that reason, in place of the missing file."""
     for name, why in report.failed.items():
         frame.loc[frame["file"] == name_of(Path(name)), "reason"] = f"not enhanced: {why}"
-
-
-def _show(frame: pd.DataFrame) -> None:
-    head, *rows = as_rows(frame)
-    shown = Table(*head, caption="mean ± standard deviation [95 % interval of the mean]")
-    for row in rows:
-        shown.add_row(*row)
-    show(shown)

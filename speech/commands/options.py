@@ -8,7 +8,7 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from shared.console.options import Changes, Device, Hardware, Output, Retrain
+from shared.console.options import Changes, Device, Hardware, Output, Retrain, settings_option
 
 Threads = Annotated[int | None, Option(help="CPU threads; left out, as many as torch sees fit.", min=1)]
 
@@ -57,8 +57,7 @@ class Enhance(Model):
         ),
     ] = None
     start: Annotated[
-        float | None,
-        Option("--reverse-starting-point", help="Time in (0, 1] where sampling starts; below 1 is faster."),
+        float | None, Option("--reverse-starting-point", help="Time in (0, 1] to start from; below 1 is faster.")
     ] = None
     precision: Annotated[
         str | None, Option(help="float32 or bfloat16, which is faster and coarser [the model's own].")
@@ -70,10 +69,7 @@ class Enhance(Model):
     mix: Annotated[float, Option(help="Share of the enhanced signal; the rest is the noisy one.")] = 1.0
     upper_band: Annotated[
         str | None,
-        Option(
-            help="Of recordings at higher rates than the model's, what lies above its band: follow (kept, with a gain "
-            "like the model's) or drop [follow].",
-        ),
+        Option(help="Above the model's band: follow (kept, with a gain like its own) or drop [follow]."),
     ] = None
     overwrite: Annotated[
         bool | None,
@@ -138,13 +134,7 @@ class Train:
     The weights that do best on whole validation files are kept.
     """
 
-    config: Annotated[
-        str | None,
-        Option(
-            help="YAML file, or name of settings that come with the package, such as gpu or dereverb; an unknown name "
-            "lists all. Left out: a light network, on a CPU.",
-        ),
-    ] = None
+    config: Annotated[str | None, settings_option("gpu or dereverb", "a light network, on a CPU")] = None
     changes: Changes = None
     hardware: Hardware = None
     data: Annotated[

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import shutil
 import time
 from dataclasses import replace
@@ -12,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import typer
-from rich.table import Table
 
 from shared.console.command import claim_output, given, note, prepare, show, status
+from shared.console.tables import json_ready, markdown, rich_table, shown
+from shared.devices import first_process
 from shared.errors import ConfigError
 from shared.files.documents import read_json
 from shared.files.io import write_json, write_text
 from shared.files.settings import plain, write_yaml
-from shared.training.monitoring import Row
 from speech.commands.common import shared_speech
 from speech.commands.options import Train
 from speech.training.curves import LABELS, plot_training
@@ -30,7 +29,6 @@ from speech.training.fit import (
     STATE_FOLDER,
     Trained,
     Validation,
-    first_process,
     new_model,
     train,
     training_source,
@@ -115,51 +113,36 @@ def _report(experiment: Experiment, trained: Trained, validation: Validation, ou
         validation(trained.model, 0)
     spent = float(trained.losses[-1]["seconds"]) if trained.losses else seconds
     result: dict[str, Any] = {
-        "noisy": _plain(noisy),
-        "enhanced": _plain({name: value for name, value in trained.best.items() if name != "step"}),
+        "noisy": json_ready(noisy),
+        "enhanced": json_ready({name: value for name, value in trained.best.items() if name != "step"}),
         "best_step": int(trained.best["step"]) if trained.best else None,
         "steps": trained.steps,
         "nfe": validation.nfe,
         "files": len(validation.recordings),
         "parameters": parameters,
         "seconds": {"train": spent},
-        "checks": [_plain(row) for row in trained.checks],
+        "checks": [json_ready(row) for row in trained.checks],
     }
     write_json(output / "metrics.json", result)
     write_text(output / "metrics.md", _markdown(experiment, result))
     plot_training(trained.losses, trained.checks, noisy, output / "curves.png")
-    table = Table(title=f"{len(validation.recordings)} validation files, {validation.nfe} network calls")
-    for name in ("", *(LABELS[score] for score in noisy)):
-        table.add_column(name, justify="right" if name else "left")
-    for kind in ("noisy", "enhanced"):
-        table.add_row(kind, *(_shown(result[kind].get(score)) for score in noisy))
     if noisy:
-        show(table)
+        title = f"{len(validation.recordings)} validation files, {validation.nfe} network calls"
+        show(rich_table(*_table(result), title=title))
     show(f"model: {output / MODEL_FOLDER}; results: {output}/")
 
 
 def _markdown(experiment: Experiment, result: dict[str, Any]) -> str:
-    scores = list(result["noisy"])
-    lines = [
+    return (
         f"# Training for {experiment.task}: {result['steps']} steps, {result['seconds']['train']:.0f} s, "
-        f"{result['parameters']} parameters",
-        "",
+        f"{result['parameters']} parameters\n\n"
         f"{result['files']} validation files; the best weights by {experiment.validation.monitor} are those of step "
-        f"{result['best_step']}; {result['nfe']} network calls a file.",
-        "",
-        "| | " + " | ".join(LABELS[score] for score in scores) + " |",
-        "|---|" + "---|" * len(scores),
-    ]
-    lines += [
-        f"| {kind} | " + " | ".join(_shown(result[kind].get(score)) for score in scores) + " |"
-        for kind in ("noisy", "enhanced")
-    ]
-    return "\n".join(lines) + "\n"
+        f"{result['best_step']}; {result['nfe']} network calls a file.\n\n{markdown(*_table(result))}"
+    )
 
 
-def _shown(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
-
-
-def _plain(row: Row) -> dict[str, float | None]:
-    return {name: None if math.isnan(value) else float(value) for name, value in row.items()}
+def _table(result: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """The heading of the table of scores, and its rows."""
+    scores, kinds = list(result["noisy"]), ("noisy", "enhanced")
+    rows = [[kind, *(shown(result[kind].get(score), ".3f") for score in scores)] for kind in kinds]
+    return ["", *(LABELS[score] for score in scores)], rows

@@ -13,8 +13,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from shared.console.tables import markdown
 from shared.errors import DataError
-from shared.files.io import UNENCODABLE, atomic_path, write_json, write_text
+from shared.files.io import atomic_path, write_csv, write_json, write_text
 from speech.metrics.evaluation import NOISY, failures, summarise
 from speech.metrics.measures import METRICS
 
@@ -43,22 +44,20 @@ def as_metrics(frame: pd.DataFrame, *, rtf: float | None = None, nfe: int | None
 
 def as_markdown(frame: pd.DataFrame, title: str = "Scores", *, rtf: float | None = None, nfe: int | None = None) -> str:
     """Tables: mean ± standard deviation and 95 % interval of each metric, and the files that could not be scored."""
-    lines = [f"# {title}", "", f"{len(frame)} files, {frame['seconds'].sum() / 60:.1f} minutes."]
+    speed = ""
     if rtf is not None:
         calls = "" if nfe is None else f", {nfe} network calls a window"
-        lines[-1] += f" Enhanced at a real-time factor of {rtf:.3g}{calls}."
-    lines += [
-        "Mean ± standard deviation over files, [95 % interval of the mean]; gain is enhanced − noisy, file by file. "
-        "n files could be scored.",
-        "",
-    ]
+        speed = f" Enhanced at a real-time factor of {rtf:.3g}{calls}."
     head, *rows = as_rows(frame)
-    lines += [_row(head), _row(["---"] + ["---:"] * (len(head) - 1)), *map(_row, rows)]
-    failed = failures(frame)
-    if failed:
-        lines += ["", f"## Not scored in full: {len(failed)}", "", _row(["file", "reason"]), _row(["---", "---"])]
-        lines += [_row([each["file"], each["reason"]]) for each in failed]
-    return "\n".join(lines) + "\n"
+    text = (
+        f"# {title}\n\n{len(frame)} files, {frame['seconds'].sum() / 60:.1f} minutes.{speed}\n"
+        "Mean ± standard deviation over files, [95 % interval of the mean]; gain is enhanced − noisy, file by file. "
+        f"n files could be scored.\n\n{markdown(head, rows)}"
+    )
+    if failed := failures(frame):
+        rows = [[each["file"], each["reason"]] for each in failed]
+        text += f"\n## Not scored in full: {len(failed)}\n\n{markdown(['file', 'reason'], rows, left=2)}"
+    return text
 
 
 def as_rows(frame: pd.DataFrame) -> list[list[str]]:
@@ -91,9 +90,8 @@ def write_report(
     found = as_metrics(frame, rtf=rtf, nfe=nfe)
     write_json(folder / "metrics.json", found)
     write_text(folder / "metrics.md", as_markdown(frame, title, rtf=rtf, nfe=nfe))
-    for name, table in (("per_file.csv", frame), ("summary.csv", summarise(frame))):
-        with atomic_path(folder / name) as temporary:
-            table.to_csv(temporary, index=False, float_format="%.6g", errors=UNENCODABLE)
+    write_csv(folder / "per_file.csv", frame)
+    write_csv(folder / "summary.csv", summarise(frame))
     if any(mean is not None for mean in found["enhanced"].values()):
         plot_scores(frame, folder / "metrics.png", title=title)
     return found
@@ -169,7 +167,3 @@ def _cell(row: Mapping[Any, Any], decimals: int) -> str:
         return mean
     low, high = row["mean"] - row["ci95"], row["mean"] + row["ci95"]
     return f"{mean} ± {row['std']:.{decimals}f} [{low:{sign}.{decimals}f}, {high:{sign}.{decimals}f}]"
-
-
-def _row(cells: list[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"

@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from shared.devices import first_process
 from shared.errors import ConfigError, DataError, SamplingError
 from shared.optional import install, is_there
 from shared.random import derive_seed
@@ -311,11 +312,6 @@ def train(
         return Trained(last, {}, losses.rows, checkup.rows, steps)
     best = SpeechModel.from_pretrained(output / MODEL_FOLDER, _kinds(experiment)) if model is None else last
     return Trained(best, checkup.best, losses.rows, checkup.rows, steps)
-
-
-def first_process() -> bool:
-    """Whether this is the only process, or the first of those that train together on several devices."""
-    return all(int(os.environ.get(name, "0")) == 0 for name in ("LOCAL_RANK", "NODE_RANK"))
 
 
 def _save(network: nn.Module, folder: Path) -> None:

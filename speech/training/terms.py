@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from annotated_types import Ge, MinLen
@@ -122,11 +122,10 @@ class SpeechObjective:
         denoiser: SpeechModel,
         x0: Tensor,
         y: Tensor | None = None,
-        mask: Tensor | None = None,
+        *,
         generator: torch.Generator | None = None,
         noise: Tensor | None = None,
-        *,
-        condition: Mapping[str, Tensor] | None = None,
+        **others: Any,
     ) -> Tensor:
         """The loss of each item, (batch,).
 
@@ -135,16 +134,15 @@ class SpeechObjective:
             x0: clean waveforms (batch, samples) at the model's rate, as recorded; both are divided by the peak that
                 the model's front end is configured for.
             y: noisy waveforms, likewise.
-            mask: not used by this objective.
             generator: for times and noise.
             noise: standard complex noise (batch, 1, frequencies, frames) to use instead of drawing it.
-            condition: not used by this objective.
+            others: mask and condition, of which this objective takes none.
 
         Raises:
             ConfigError: there is no noisy waveform, or a mask, or a condition; or the score is asked for at the end of
                 a bridge.
         """
-        if y is None or mask is not None or condition:
+        if y is None or any(value is not None and len(value) for value in others.values()):
             raise ConfigError("a speech objective takes clean and noisy waveforms, and neither masks nor conditions")
         scale = denoiser.frontend.scale(y, x0)
         clean = x0 / scale

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from shared.console.command import claim_output, note, prepare, show, status, write_csv
+from shared.console.command import claim_output, note, prepare, show, status
 from shared.errors import DataError
-from shared.files.io import write_json, write_text
+from shared.files.io import write_csv, write_json, write_text
 from tsdiff.commands.common import Job, load_job, predictor_for
 from tsdiff.commands.options import Anomaly
 from tsdiff.data import Entry, candidate_seasons, split_windows

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 import shutil
 import time
 from collections.abc import Mapping
@@ -17,6 +16,7 @@ import numpy as np
 import typer
 
 from shared.console.command import note, show
+from shared.devices import first_process
 from shared.errors import CheckpointError, ConfigError, DataError
 from shared.files.documents import read_json
 from shared.files.io import write_json
@@ -166,11 +166,6 @@ def fingerprint(job: Job, estimator: TSDiffEstimator) -> dict[str, Any]:
         "training": asdict(estimator.training),
         "batch_size": estimator.batch_size,
     }
-
-
-def first_process() -> bool:
-    """Whether this is the only process, or the first of those that train together on several devices."""
-    return all(int(os.environ.get(name, "0")) == 0 for name in ("LOCAL_RANK", "NODE_RANK"))
 
 
 def trained_predictor(

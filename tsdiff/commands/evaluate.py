@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Iterator
 
 from shared.console.command import claim_output, note, prepare
 from shared.errors import ConfigError
 from tsdiff.commands.options import Evaluate
-from tsdiff.commands.train import experiment_of, read_data, score, train_seed, write_scores
+from tsdiff.commands.train import Named, experiment_of, read_data, score, trained, write_scores
 from tsdiff.experiment.experiment import Experiment, ExperimentData
 from tsdiff.predictor import TSDiffPredictor
 
@@ -33,38 +33,21 @@ def main(options: Evaluate) -> None:
     prepare(experiment.hardware.threads)
     claim_output(output)
     data = read_data(experiment)
-    predictors = _given(models, experiment, data) if models else _trained(experiment, data, output, options.retrain)
-    name, scored = Path(experiment.data.name).name, []
-    energies: list[str | None] = [*options.guidance] if options.guidance else [None]
-    for seed, method, predictor, seconds in predictors:
-        for energy in energies:
-            sampler = predictor if energy is None else predictor.with_sampling(guidance=energy)
+    scored = []
+    for made in _given(models, experiment, data) if models else trained(experiment, data, output, options.retrain):
+        seed, method, predictor, seconds = made
+        for energy in options.guidance or [None]:
+            used = predictor if energy is None else predictor.with_sampling(guidance=energy)
             label = method if energy is None else f"{method}, {energy}"
-            note(f"{label}, seed {seed}: {sampler.sampling.guidance} guidance")
-            scored.append(
-                score(sampler, data, experiment.samples, name=name, method=label, seed=seed, train_seconds=seconds)
-            )
+            note(f"{label}, seed {seed}: {used.sampling.guidance} guidance")
+            scored.append(score(experiment, data, (seed, label, used, seconds)))
     write_scores(experiment, data, scored, output)
 
 
-Named = tuple[int, str, TSDiffPredictor, float | None]
-
-
-def _given(models: list[str], experiment: Experiment, data: ExperimentData) -> list[Named]:
+def _given(models: list[str], experiment: Experiment, data: ExperimentData) -> Iterator[Named]:
     """Each model given, sampled as it was saved, once with each seed of the experiment."""
-    found: list[Named] = []
     for path in models:
         predictor = TSDiffPredictor.from_pretrained(path, device=experiment.hardware.device)
         check_model(predictor, path, data)
         for seed in experiment.seeds:
-            method = "TSDiff" if len(models) == 1 else f"TSDiff {path}"
-            found.append((seed, method, predictor.with_sampling(seed=seed), None))
-    return found
-
-
-def _trained(experiment: Experiment, data: ExperimentData, output: Path, retrain: bool) -> list[Named]:
-    found: list[Named] = []
-    for seed in experiment.seeds:
-        place = output if len(experiment.seeds) == 1 else output / f"seed-{seed}"
-        found.append((seed, "TSDiff", *train_seed(experiment, data, seed, place, retrain)))
-    return found
+            yield seed, "TSDiff" if len(models) == 1 else f"TSDiff {path}", predictor.with_sampling(seed=seed), None

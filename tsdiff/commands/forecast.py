@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 from gluonts.model.forecast import SampleForecast
 
-from shared.console.command import claim_output, given, note, prepare, show, status, write_csv
-from shared.files.io import write_json, write_text
+from shared.console.command import claim_output, given, note, prepare, show, status
+from shared.files.io import write_csv, write_json, write_text
 from tsdiff.commands.common import Job, fine_tuned_predictor, load_job, predictor_for
 from tsdiff.commands.options import Forecast
 from tsdiff.data import Entry, candidate_seasons

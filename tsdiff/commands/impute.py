@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 from gluonts.model.forecast import SampleForecast
 
-from shared.console.command import claim_output, given, note, prepare, show, status, write_csv
-from shared.files.io import write_json, write_text
+from shared.console.command import claim_output, given, note, prepare, show, status
+from shared.files.io import write_csv, write_json, write_text
 from shared.random import derive_seed
 from tsdiff.commands.common import Job, load_job, predictor_for
 from tsdiff.commands.options import Impute

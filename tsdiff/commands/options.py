@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from typer import Option
 
 from shared.checks import Count, Duration, Level, Portion
-from shared.console.options import Changes, Device, Hardware, Options, Output, Retrain
+from shared.console.options import Changes, Device, Hardware, Options, Output, Retrain, settings_option
 from shared.errors import ConfigError
 
 
@@ -238,13 +238,7 @@ class Anomaly(Machine, Model, Series):
 class ExperimentOptions:
     """The experiment"""
 
-    config: Annotated[
-        str | None,
-        Option(
-            help="YAML file, or name of settings that come with the package, such as m4_hourly or published/m4_hourly; "
-            "an unknown name lists all. Left out: the embedded data.",
-        ),
-    ] = None
+    config: Annotated[str | None, settings_option("m4_hourly or published/m4_hourly", "the embedded data")] = None
     changes: Changes = None
     hardware: Hardware = None
     folder: Annotated[Path | None, Option(help="Where named data sets lie; left out, they are downloaded.")] = None

@@ -11,9 +11,9 @@ from typing import Any
 import pandas as pd
 from gluonts.model.forecast import Forecast, SampleForecast
 
-from shared.console.command import claim_output, prepare, show, status, write_csv
+from shared.console.command import claim_output, prepare, show, status
 from shared.errors import ConfigError
-from shared.files.io import write_json, write_text
+from shared.files.io import write_csv, write_json, write_text
 from tsdiff.baselines import BASELINE_NAMES, train_baseline
 from tsdiff.commands.common import Job, load_job, predictor_for
 from tsdiff.commands.options import Refine

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-from shared.console.command import claim_output, note, prepare, show, status, write_csv
+from shared.console.command import claim_output, note, prepare, show, status
 from shared.console.progress import track
 from shared.console.tables import markdown
 from shared.errors import ConfigError, DataError
-from shared.files.io import write_json, write_text
+from shared.files.io import write_csv, write_json, write_text
 from tsdiff.commands.common import Job, load_job, predictor_for
 from tsdiff.commands.options import Synthesize
 from tsdiff.data import Entry

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from gluonts.model.forecast import SampleForecast
 
 from shared.console.command import claim_output, note, prepare, show, status
-from shared.errors import ConfigError
+from shared.console.tables import json_ready
 from shared.files.io import write_json, write_text
 from tsdiff.commands.common import Job, trained_predictor
 from tsdiff.commands.options import ExperimentOptions, Train
@@ -62,6 +63,10 @@ def train_seed(
     return predictor, seconds
 
 
+Named = tuple[int, str, TSDiffPredictor, float | None]
+"""Seed, method, predictor, and seconds of training, where it was trained here."""
+
+
 @dataclass(frozen=True)
 class Scored:
     """Forecasts of the test windows by one predictor, and their scores."""
@@ -70,22 +75,15 @@ class Scored:
     result: Result
 
 
-def score(
-    predictor: TSDiffPredictor,
-    data: ExperimentData,
-    samples: int,
-    *,
-    name: str,
-    method: str,
-    seed: int,
-    train_seconds: float | None = None,
-) -> Scored:
+def score(experiment: Experiment, data: ExperimentData, made: Named) -> Scored:
     """Forecast the test windows and score them."""
+    seed, method, predictor, train_seconds = made
     started = time.perf_counter()
     with status(f"forecasting the test windows, {method}, seed {seed}"):
-        forecasts = list(predictor.predict(data.split.test.input, num_samples=samples))
+        forecasts = list(predictor.predict(data.split.test.input, num_samples=experiment.samples))
     seconds = time.perf_counter() - started
     metrics = evaluate(forecasts, data.split.test)
+    name = Path(experiment.data.name).name
     return Scored(forecasts, Result(name, method, seed, metrics, train_seconds, seconds, predictor.nfe))
 
 
@@ -108,7 +106,7 @@ def write_scores(experiment: Experiment, data: ExperimentData, scored: list[Scor
     }
     if data.series.layout.channels > 1:
         joint = joint_metrics(scored[0].forecasts, data.split.test)
-        metrics["joint"] = {"crps_sum": _plain(joint.crps_sum), "energy_score": _plain(joint.energy_score)}
+        metrics["joint"] = json_ready({"crps_sum": joint.crps_sum, "energy_score": joint.energy_score})
     write_json(output / "metrics.json", metrics)
     shown = {f"{one.method}, seed {one.seed}" if one.seed is not None else one.method: one.metrics for one in results}
     show(rich_metrics_table(shown, title=name))
@@ -124,15 +122,18 @@ def _methods(results: list[Result]) -> dict[str, Any]:
     for place, method in enumerate(over.index.get_level_values("method")):
         row = over.iloc[place]
         scores = {
-            name: {kind: _plain(row[name, kind]) for kind in ("median", "mean", "std")}
+            name: json_ready({kind: row[name, kind] for kind in ("median", "mean", "std")})
             for name in results[0].metrics.as_dict()
         }
         found[str(method)] = {**scores, "seeds": int(row["seeds", "count"])}
     return found
 
 
-def _plain(value: float) -> float | None:
-    return None if value != value else float(value)
+def trained(experiment: Experiment, data: ExperimentData, output: Path, retrain: bool) -> Iterator[Named]:
+    """The predictor of each seed of the experiment, as `train_seed` leaves it."""
+    for seed in experiment.seeds:
+        place = output if len(experiment.seeds) == 1 else output / f"seed-{seed}"
+        yield (seed, "TSDiff", *train_seed(experiment, data, seed, place, retrain))
 
 
 def main(options: Train) -> None:
@@ -141,12 +142,5 @@ def main(options: Train) -> None:
     prepare(experiment.hardware.threads)
     claim_output(output)
     data = read_data(experiment)
-    name, scored = Path(experiment.data.name).name, []
-    for seed in experiment.seeds:
-        place = output if len(experiment.seeds) == 1 else output / f"seed-{seed}"
-        predictor, seconds = train_seed(experiment, data, seed, place, options.retrain)
-        made = score(predictor, data, experiment.samples, name=name, method="TSDiff", seed=seed, train_seconds=seconds)
-        scored.append(made)
-    if not scored:
-        raise ConfigError("there is no seed to train")
+    scored = [score(experiment, data, made) for made in trained(experiment, data, output, options.retrain)]
     write_scores(experiment, data, scored, output)

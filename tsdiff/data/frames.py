@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypedDict
 
 import numpy as np
 import pandas as pd
@@ -27,6 +27,20 @@ TIMESTAMP_NAMES = ("timestamp", "time", "datetime", "date", "ds")
 SUFFIXES = (".csv", ".csv.gz", ".parquet", ".feather", ".arrow")
 Layout = Literal["auto", "long", "wide"]
 """One row for each value ("long"), one row for each time and one column for each series ("wide"), or whichever fits."""
+
+
+class Columns(TypedDict, total=False):
+    """Columns of a long frame of one target; those that are left out are found by their usual names.
+
+    Attributes:
+        target: of values.
+        item_id: that names the series.
+        timestamp: of the times.
+    """
+
+    target: str
+    item_id: str | None
+    timestamp: str | None
 
 
 def load_table(path: str | os.PathLike[str]) -> pd.DataFrame:

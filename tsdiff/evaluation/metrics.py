@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from itertools import zip_longest
+from itertools import starmap, zip_longest
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,7 +23,7 @@ from gluonts.ev.metrics import (
 from gluonts.ev.ts_stats import seasonal_error
 from gluonts.model.forecast import Forecast
 
-from shared.console.tables import markdown
+from shared.console.tables import json_ready, markdown, rich_table, shown
 from shared.errors import ConfigError, DataError
 from tsdiff.data.entries import Entry, counted
 from tsdiff.data.frequency import candidate_seasons, quiet
@@ -74,8 +74,7 @@ class Metrics:
 
     def as_dict(self) -> dict[str, float | None]:
         """The scores by name, ready for JSON: one that is undefined is None. The notes are not among them."""
-        scores = {name: value for name, value in asdict(self).items() if name != "notes"}
-        return {name: value if math.isfinite(value) else None for name, value in scores.items()}
+        return json_ready({name: value for name, value in asdict(self).items() if name != "notes"})
 
 
 def crps() -> BaseMetricDefinition:
@@ -304,21 +303,13 @@ def best_seasonal_naive(test_data: Iterable[Pair], lags: Sequence[int] = (24, 16
     return min(scored, key=lambda pair: pair[1].crps if math.isfinite(pair[1].crps) else math.inf)
 
 
-def _cells(metrics: Metrics) -> list[str]:
-    values = {name: math.nan if value is None else value for name, value in metrics.as_dict().items()}
-    return [
-        "–" if math.isnan(value) else f"{100 * value:.1f} %" if name.startswith("coverage") else f"{value:.4f}"
-        for name, value in values.items()
-    ]
-
-
 def metrics_table(rows: Mapping[str, Metrics]) -> str:
     """Write scores as a Markdown table, one row for each method; undefined scores are shown as a dash.
 
     Args:
         rows: Scores by the name of the method.
     """
-    return markdown(["method", *_TITLES.values()], ([name, *_cells(metrics)] for name, metrics in rows.items()))
+    return markdown(*_table(rows))
 
 
 def rich_metrics_table(rows: Mapping[str, Metrics], title: str | None = None) -> Table:
@@ -328,15 +319,17 @@ def rich_metrics_table(rows: Mapping[str, Metrics], title: str | None = None) ->
         rows: Scores by the name of the method.
         title: A line above the table.
     """
-    from rich.table import Table
+    return rich_table(*_table(rows), title=title)
 
-    table = Table(title=title)
-    table.add_column("method")
-    for heading in _TITLES.values():
-        table.add_column(heading, justify="right")
-    for name, metrics in rows.items():
-        table.add_row(name, *_cells(metrics))
-    return table
+
+def _table(rows: Mapping[str, Metrics]) -> tuple[list[str], list[list[str]]]:
+    """The heading of a table of scores, and the cells of its rows."""
+    lines = [[name, *starmap(_cell, metrics.as_dict().items())] for name, metrics in rows.items()]
+    return ["method", *_TITLES.values()], lines
+
+
+def _cell(name: str, value: float | None) -> str:
+    return shown(value) if value is None or not name.startswith("coverage") else f"{100 * value:.1f} %"
 
 
 def forecasts_to_frame(

@@ -10,9 +10,9 @@ from typing import Any
 
 import pandas as pd
 
-from shared.console.tables import markdown
+from shared.console.tables import markdown, shown
 from shared.errors import ConfigError
-from shared.files.io import UNENCODABLE, atomic_path, write_text
+from shared.files.io import write_csv, write_text
 from tsdiff.evaluation.metrics import Metrics
 
 KEYS, COSTS = ["dataset", "method", "seed"], ["train_seconds", "predict_seconds", "nfe"]
@@ -91,12 +91,9 @@ def results_markdown(results: Iterable[Result], scores: Sequence[str] = ("crps",
 def write_results(folder: str | os.PathLike[str], results: Iterable[Result], title: str = "Results") -> None:
     """Write results.csv and results.md into `folder`, each whole or not at all."""
     listed = list(results)
-    with atomic_path(Path(folder) / "results.csv") as temporary:
-        results_frame(listed).to_csv(temporary, index=False, float_format="%.6g", errors=UNENCODABLE)
+    write_csv(Path(folder) / "results.csv", results_frame(listed))
     write_text(Path(folder) / "results.md", f"# {title}\n\n{results_markdown(listed)}")
 
 
 def _number(value: Any) -> str:
-    if pd.isna(value):
-        return "–"
-    return f"{value:.4f}" if isinstance(value, float) else str(value)
+    return shown(None if pd.isna(value) else value)

@@ -16,7 +16,7 @@ from gluonts.model.forecast import Forecast
 
 from shared.checks import Count, checked
 from shared.console.progress import track
-from shared.console.tables import markdown
+from shared.console.tables import markdown, shown
 from shared.errors import DataError
 from shared.random import derive_seed
 from tsdiff.data import SeriesStore, checked_entries, split
@@ -135,13 +135,13 @@ class Tuned(Generic[P]):
         rows = []
         for trial in sorted(self.trials, key=lambda trial: (trial.crps, trial.nfe)):
             scores: Mapping[str, Any] = {} if trial.metrics is None else trial.metrics.as_dict()
-            shown = trial.sampling
+            used = trial.sampling
             rows.append(
                 {
-                    "method": shown.method,
-                    "guidance": shown.guidance,
-                    "scale": shown.scale,
-                    "observation_std": shown.trust,
+                    "method": used.method,
+                    "guidance": used.guidance,
+                    "scale": used.scale,
+                    "observation_std": used.trust,
                     "crps": scores.get("crps"),
                     "nd": scores.get("nd"),
                     "coverage_90": scores.get("coverage_90"),
@@ -155,15 +155,9 @@ class Tuned(Generic[P]):
     def to_markdown(self) -> str:
         """The table of trials, with what it was measured on."""
         frame = self.to_frame()
-        table = markdown(list(frame.columns), ([*map(_cell, row)] for row in frame.itertuples(index=False)), left=2)
+        rows = ([shown(value, ".4g") for value in row] for row in frame.itertuples(index=False))
         found = counted(self.windows, "validation window", "validation windows")
-        return f"CRPS over {found}; the first row is used.\n\n" + table
-
-
-def _cell(value: object) -> str:
-    if value is None or value != value:
-        return "–"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+        return f"CRPS over {found}; the first row is used.\n\n" + markdown(list(frame.columns), rows, left=2)
 
 
 def tune(

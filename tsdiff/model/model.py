@@ -284,9 +284,9 @@ class PointInputs(nn.Module):
         )
 
     def forward(
-        self, features: Tensor | None, categories: Tensor | None, known: Tensor | None, x: Tensor
+        self, x: Tensor, features: Tensor | None = None, categories: Tensor | None = None, known: Tensor | None = None
     ) -> Tensor | None:
-        """(batch or 1, length, width), or None where there is nothing."""
+        """(batch or 1, length, width) for windows x, or None where there is nothing."""
         parts = [] if features is None else [features]
         if self.embedder is not None and categories is not None:
             embedded = self.embedder(categories)[:, None].expand(-1, x.shape[1], -1)
@@ -319,17 +319,10 @@ class _Network(nn.Module):
         self.before = self.inputs.lead + config.static_features + SEASON_WIDTH - 1 if config.universal else 0
         self.backbone = config.backbone.build(config.length, config.network_channels, self.inputs.width)
 
-    def forward(
-        self,
-        x: Tensor,
-        t: Tensor,
-        features: Tensor | None = None,
-        categories: Tensor | None = None,
-        known: Tensor | None = None,
-    ) -> Tensor:
-        if self.before and features is not None:
-            x = x * (1 - features[..., self.before, None])
-        return self.backbone(x, self._level(t).to(x.dtype), self.inputs(features, categories, known, x))
+    def forward(self, x: Tensor, t: Tensor, **inputs: Tensor) -> Tensor:
+        if self.before and "features" in inputs:
+            x = x * (1 - inputs["features"][..., self.before, None])
+        return self.backbone(x, self._level(t).to(x.dtype), self.inputs(x, **inputs))
 
     def _level(self, t: Tensor) -> Tensor:
         if self.by_step and isinstance(self.sde, DiscreteVPSDE):

@@ -6,7 +6,7 @@ import copy
 import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,6 @@ from tsdiff.predictor import TSDiffPredictor
 from tsdiff.pretraining.corpus import Corpus, CorpusGroup, CorpusSource
 from tsdiff.pretraining.training import train
 from tsdiff.sampling.settings import Sampling
-from tsdiff.windows.source import WindowSource
 
 _CALIBRATION = 20
 """Steps by which the time of one is measured."""
@@ -255,7 +254,7 @@ def _with_guidance(contest: _Contest, entries: Sequence[Entry], settings: FineTu
     for changes in _GUIDANCE:
         if changes.get("covariance") == "window":
             try:
-                _measure_covariance(contest.predictor.model, entries, np.random.default_rng([settings.seed, 2]))
+                contest.predictor.measure_covariance(entries, 1024, np.random.default_rng([settings.seed, 2]))
             except DataError:  # fewer than two windows
                 continue
         other = contest.predictor.with_sampling(**changes)
@@ -270,9 +269,3 @@ def _told(best: Trial, before: Sampling, after: Sampling) -> str:
     """What was changed besides the weights, in words."""
     changes = [f"{name} {value}" for name, value in asdict(after).items() if value != getattr(before, name)]
     return ", ".join([best.change, *changes] if best.change != "as it was" or not changes else changes)
-
-
-def _measure_covariance(model: TSDiff, entries: Sequence[Entry], rng: np.random.Generator) -> None:
-    source = WindowSource(entries, model.config)
-    source.statistics = model.statistics
-    model.statistics = replace(model.statistics, covariance=source.measure_covariance(rng, 1024))

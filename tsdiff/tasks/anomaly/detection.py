@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from shared.checks import Count, checked
-from shared.console.tables import markdown
+from shared.console.tables import json_ready, markdown, shown
 from shared.errors import ConfigError, DataError
 from shared.optional import needed
 from tsdiff.tasks.anomaly.injection import Injected
@@ -41,7 +41,7 @@ class DetectionMetrics:
 
     def as_dict(self) -> dict[str, float | None]:
         """By name, ready for JSON: what is undefined is None."""
-        return {name: value if math.isfinite(value) else None for name, value in vars(self).items()}
+        return json_ready(vars(self))
 
 
 def evaluate_detection(
@@ -121,16 +121,12 @@ def detection_table(metrics: Mapping[str, Mapping[str, DetectionMetrics]]) -> st
     rows = []
     for kind in metrics[methods[0]]:
         areas = [(metrics[name][kind].auroc, metrics[name][kind].auprc) for name in methods]
-        rows.append([kind.replace("_", " "), *(f"{_number(a)} / {_number(b)}" for a, b in areas)])
+        rows.append([kind.replace("_", " "), *(f"{shown(a, '.3f')} / {shown(b, '.3f')}" for a, b in areas)])
     for what in ("found", "precision", "recall"):
         values = [getattr(metrics[name]["all"], what) for name in methods]
         if any(math.isfinite(value) for value in values):
-            rows.append([f"{what} at the threshold", *map(_number, values)])
+            rows.append([f"{what} at the threshold", *(shown(value, ".3f") for value in values)])
     return markdown(["anomalies", *methods], rows)
-
-
-def _number(value: float) -> str:
-    return f"{value:.3f}" if math.isfinite(value) else "–"
 
 
 def seasonal_naive_scores(target: np.ndarray, season: int) -> np.ndarray:

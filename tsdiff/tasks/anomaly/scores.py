@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, Unpack
 
 import numpy as np
 import pandas as pd
@@ -13,6 +13,7 @@ import pandas as pd
 from shared.errors import ConfigError, DataError
 from tsdiff.data import Stamp, series_from_frame, to_timestamps
 from tsdiff.data.entries import Entry, Series, named_entries
+from tsdiff.data.frames import Columns
 from tsdiff.data.frequency import quiet
 from tsdiff.model.model import TSDiff
 from tsdiff.tasks.likelihood import LikelihoodSettings, WindowLikelihoods, refuse_conditional, series_likelihoods
@@ -76,10 +77,7 @@ def anomaly_scores(
     model: TSDiff | HoldsModel,
     data: Entry | Iterable[Entry] | pd.DataFrame,
     settings: LikelihoodSettings | None = None,
-    *,
-    target: str = "target",
-    item_id: str | None = None,
-    timestamp: str | None = None,
+    **columns: Unpack[Columns],
 ) -> list[SeriesScores]:
     """Score every step of each series.
 
@@ -88,7 +86,7 @@ def anomaly_scores(
         data: a GluonTS entry, a dataset of them, or a long frame.
         settings: how windows are scored; None takes the bound with windows a prediction length apart. "ode" tells of
             windows, and places an anomaly only as well as windows overlap.
-        target, item_id, timestamp: columns of a frame; found by their usual names when absent (`series_from_frame`).
+        columns: target, item_id, timestamp of a frame; found by their usual names when absent (`series_from_frame`).
 
     Returns:
         One result a series, in order. Series of which no window could be scored are in it, with NaN for scores and a
@@ -101,7 +99,7 @@ def anomaly_scores(
     refuse_conditional(model)
     entries: Iterable[Entry]
     if isinstance(data, pd.DataFrame):
-        series = series_from_frame(data, target=target, item_id=item_id, timestamp=timestamp, freq=model.config.freq)
+        series = series_from_frame(data, freq=model.config.freq, **columns)
         series.warn()
         entries = series
     else:

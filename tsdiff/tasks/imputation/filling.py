@@ -17,6 +17,8 @@ from tsdiff.sampling.drawing import Rows, draw_windows, for_each_draw, quantile_
 from tsdiff.sampling.settings import Sampling
 from tsdiff.windows.conditioning import cut_with_lags
 
+TABLE_LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
+
 # A gap that reaches past this share of a window is left to the next one, which sees both of its sides.
 _TRUSTED = 0.75
 
@@ -69,7 +71,7 @@ class Imputation:
         filled[:, np.isnan(self.target)] = self.samples
         return filled
 
-    def to_frame(self, levels: Sequence[float] = (0.05, 0.25, 0.5, 0.75, 0.95)) -> pd.DataFrame:
+    def to_frame(self, levels: Sequence[float] = TABLE_LEVELS) -> pd.DataFrame:
         """A long frame: item_id, timestamp (pd.Period), channel where there are several, value, imputed, mean, and a
         column a level; a value that was observed is its own mean and quantile."""
         rows = np.atleast_2d(self.target)

@@ -13,7 +13,7 @@ import pandas as pd
 from gluonts.model.forecast import SampleForecast
 from gluonts.model.predictor import Predictor
 
-from shared.console.tables import markdown
+from shared.console.tables import markdown, shown
 from shared.errors import ConfigError, DataError
 from tsdiff.baselines import lags_up_to, train_baseline
 from tsdiff.data.entries import Entry
@@ -270,8 +270,7 @@ def downstream_table(rows: Sequence[Downstream]) -> str:
     for row in rows:
         scores = row.metrics
         against = scores.crps / real[row.model] - 1 if real.get(row.model) else np.nan
-        numbers = [scores.crps, scores.nd, scores.nrmse, scores.mase]
-        written = ["–" if np.isnan(number) else f"{number:.4f}" for number in numbers]
-        share = "–" if row.trained_on == REAL or np.isnan(against) else f"{against:+.0%}"
-        lines.append([row.model, row.trained_on, written[0], share, *written[1:]])
+        share = shown(None if row.trained_on == REAL else against, "+.0%")
+        others = map(shown, (scores.nd, scores.nrmse, scores.mase))
+        lines.append([row.model, row.trained_on, shown(scores.crps), share, *others])
     return markdown(["model", "trained on", "CRPS", "against real", "ND", "NRMSE", "MASE"], lines, left=2)
