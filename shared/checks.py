@@ -78,11 +78,15 @@ class Checked:
     """
 
     def __post_init__(self) -> None:
-        for name, declared in _declared(type(self)).items():
+        for name, declared in _declared(type(self)).items():  # type: ignore[arg-type]
             value = getattr(self, name)
             taken = declared.taken(self._spoken(name), value)
             if taken is not value:
                 object.__setattr__(self, name, taken)
+        self._related()
+
+    def _related(self) -> None:
+        """For relations between fields: raise ConfigError where one is not met, by `_require`."""
 
     def _require(self, met: object, names: str, need: str) -> None:
         """Raise ConfigError unless a relation between the fields `names`, which are parted by spaces, is met."""
@@ -134,7 +138,7 @@ class _Declared:
 def _declared(cls: type) -> dict[str, _Declared]:
     """The checks of a class of settings, by field."""
     hints = _hints(cls)
-    found = {field.name: _parsed(hints.get(field.name)) for field in fields(cls) if field.init}  # type: ignore[arg-type]
+    found = {field.name: _parsed(hints.get(field.name)) for field in fields(cls) if field.init}
     return {name: declared for name, declared in found.items() if declared is not None}
 
 

@@ -118,8 +118,7 @@ class Langevin(Checked):
     temperature: NonNegative = 1.0
     adjusted: bool = False
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def _related(self) -> None:
         met = self.temperature > 0 or not self.adjusted
         self._require(met, "temperature", "need a positive one where steps are adjusted")
 

@@ -48,8 +48,7 @@ class PredictorCorrector(Checked):
     denoise: bool = False
     kind: Literal["predictor_corrector"] = "predictor_corrector"
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def _related(self) -> None:
         self._require(
             not self.probability_flow or self.predictor in ("reverse_diffusion", "euler_maruyama"),
             "probability_flow predictor",

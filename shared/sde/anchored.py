@@ -28,8 +28,7 @@ class OUVESDE(SDE):
     kind: Literal["ouve"] = field(default="ouve", kw_only=True, repr=False)
     t_end = 0.03
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def _related(self) -> None:
         self._require(self.sigma_min < self.sigma_max, "sigma_min sigma_max", "need sigma_min < sigma_max")
 
     @property

@@ -31,8 +31,7 @@ class LinearBeta(Checked):
     beta_min: NonNegative = 0.1
     beta_max: Positive = 20.0
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def _related(self) -> None:
         self._require(self.beta_min <= self.beta_max, "beta_min beta_max", "need beta_min <= beta_max")
 
     def _beta(self, t: Tensor) -> Tensor:
@@ -130,8 +129,7 @@ class VESDE(GeometricSigma, SDE):
     discretization = "exact"
     kind: Literal["ve"] = field(default="ve", kw_only=True, repr=False)
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def _related(self) -> None:
         self._require(self.sigma_min < self.sigma_max, "sigma_min sigma_max", "need sigma_min < sigma_max")
 
     def _alpha(self, t: Tensor) -> Tensor:

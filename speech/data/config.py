@@ -15,7 +15,6 @@ Range = Annotated[tuple[Finite, Finite], RISING]
 Levels = Annotated[tuple[NonNegative, NonNegative], RISING]
 Factor = Annotated[float, Ge(0.25), Le(4)]
 SnrDistribution = Literal["uniform", "normal"]
-SnrOver = Literal["active", "whole"]
 
 
 @dataclass(frozen=True)
@@ -66,7 +65,7 @@ class MixConfig(Checked):
     batch_size: Count = 16
     snr_db: Range = (-5.0, 20.0)
     snr_distribution: SnrDistribution = "uniform"
-    snr_over: SnrOver = "active"
+    snr_over: Literal["active", "whole"] = "active"
     noises: Natural = 2
     clean: Chance = 0.02
     silence: Chance = 0.02
@@ -94,8 +93,7 @@ class MixConfig(Checked):
     lossy: Chance = 0.0
     loss: Annotated[tuple[Portion, Portion], RISING] = (0.01, 0.2)
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def _related(self) -> None:
         self._require(self.clean + self.silence <= 1, "clean silence", "need at most 1 together")
         self._require(self.silence == 0 or self.noises >= 1, "silence noises", "need noise, or nothing would be heard")
         self._require(self.seconds * self.sample_rate >= 1, "seconds sample_rate", "need at least one sample")

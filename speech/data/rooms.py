@@ -133,8 +133,7 @@ class RoomConfig(Checked):
     source_distance_m: Extent = (0.3, 4.0)
     image_order: int = 6
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def _related(self) -> None:
         smallest = min(self.size_m[0], self.height_m[0])
         self._require(
             2 * self.wall_distance_m < smallest,

@@ -89,8 +89,7 @@ class SamplingConfig(Checked):
     suppression: Annotated[NonNegative, "1 leaves gains as they are"] = 1.0
     probability_flow: bool = False
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def _related(self) -> None:
         start, end = self.reverse_starting_point, self.t_end
         self._require(end is None or 0 <= end < start, "t_end", f"need 0 <= t_end < {start}, where it starts")
         met = not self.probability_flow or self.sampler == "pc"

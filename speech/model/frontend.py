@@ -50,8 +50,7 @@ class FrontEndConfig(Checked):
     factor: Positive = 0.15
     normalize: Normalisation = "noisy"
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def _related(self) -> None:
         met = self.n_fft / _MOST_FRAMES <= self.hop_length <= self.n_fft // 2
         self._require(
             met, "hop_length n_fft", f"need a hop of at most half the window, and at least a {_MOST_FRAMES}th"

@@ -75,8 +75,7 @@ class ValidationSettings(Checked):
     monitor: Score = "si_sdr"
     sampling: SamplingConfig | None = None
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def _related(self) -> None:
         self._require(self.monitor in self.scores, "monitor scores", "need the one among the others")
 
 
@@ -122,8 +121,7 @@ class Experiment(Checked):
     start_from: str | None = None
     max_minutes: Duration | None = None
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def _related(self) -> None:
         checked(Literal["cpu", "cuda", "auto"], **{"hardware.device": self.hardware.device})
 
     def crop_samples(self, frame_multiple: int) -> int:

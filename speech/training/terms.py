@@ -69,8 +69,7 @@ class ObjectiveConfig(Checked):
     times: TimeSampler = field(default_factory=lambda: TimeSampler(stratified=False))
     start_share: float = 0.0
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def _related(self) -> None:
         met = self.loss != "score_matching" or self.weighting == "sigma^2"
         self._require(met, "weighting loss", "need weighting='sigma^2' for score matching")
         extra = self.pesq_weight + self.si_sdr_weight + self.spectral_weight

@@ -80,8 +80,7 @@ class Preset(Checked, ModelSettings):
     guidance: Energy = "quantile"
     members: Count = 1
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def _related(self) -> None:
         for energy in ("mse", "quantile"):
             guidance = getattr(self, energy).guidance
             require(guidance == energy, f"need that of {energy!r} in the preset's sampling", guidance=guidance)

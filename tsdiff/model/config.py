@@ -39,8 +39,8 @@ class TSDiffConfig(WindowConfig):
     sde: Process = field(default_factory=paper_sde)
     output: NetworkOutput = "velocity"
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def _related(self) -> None:
+        super()._related()
         need = f"need a multiple of the patch, {self.patch}, for their sum; `fitting_context` gives a context that fits"
         self._require(self.length % self.patch == 0, "context_length prediction_length", need)
 

@@ -66,8 +66,7 @@ class FineTuning(Checked):
     checks: Count = 6
     seed: int = 0
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def _related(self) -> None:
         met = self.steps is not None or self.cpu_minutes > 0
         self._require(met, "cpu_minutes", "need a positive time, or give steps")
 

@@ -87,8 +87,7 @@ class Sampling(Checked):
     seed: int = 0
     batch_rows: Annotated[Count, Le(_MOST_ROWS)] = 512
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def _related(self) -> None:
         self.sampler()  # which checks eta
 
     def sampler(self) -> Sampler:

@@ -74,8 +74,7 @@ class WindowConfig(Checked):
     default_scale: NonNegative | None = None
     minimum_scale: Positive = sys.float_info.min
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def _related(self) -> None:
         if self.awaits_freq:
             met = self.calendar in ("season", "none")
             self._require(met, "calendar", "it needs one frequency; with freq='any' take 'season'")

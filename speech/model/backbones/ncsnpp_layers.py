@@ -60,8 +60,7 @@ class LayerConfig(Checked):
     fourier_scale: float = 16.0
     dropout: Portion = 0.0
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def _related(self) -> None:
         taps = self.fir_kernel
         met = 2 <= len(taps) <= _MOST_TAPS and 0 < abs(sum(taps)) < math.inf
         self._require(met or not self.fir, "fir_kernel", f"need a low-pass filter of 2 to {_MOST_TAPS} taps")

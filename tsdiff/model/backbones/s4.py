@@ -55,8 +55,7 @@ class S4Config(Checked):
     level: ClassVar[Literal["step"]] = "step"
     """What the network is told of the noise; others are told the log-SNR."""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def _related(self) -> None:
         met = self.width * self.state**2 <= _MOST_ENTRIES
         need = f"need at most {_MOST_ENTRIES} for width · state², the entries of its dense matrices"
         self._require(met, "state width", need)

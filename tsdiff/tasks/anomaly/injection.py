@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Annotated, Any, Literal, get_args
 
@@ -17,7 +17,6 @@ from shared.random import derive_seed
 
 Kind = Literal["spike", "level_shift", "flatline", "amplitude", "time_shift", "time_warp", "noise_burst", "trend"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
-_EACH_ONCE = len(KINDS)
 _LONGEST_SPIKE = 2
 
 
@@ -41,7 +40,7 @@ class InjectionConfig(Checked):
     """
 
     kinds: Annotated[tuple[Kind, ...], MinLen(1)] = KINDS
-    per_series: Count = _EACH_ONCE
+    per_series: Count = field(default=len(KINDS))
     shortest: Count = 6
     longest: Count = 48
     magnitude: Positive = 1.0
@@ -49,8 +48,7 @@ class InjectionConfig(Checked):
     gap: Count = 1
     seed: int = 0
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def _related(self) -> None:
         self._require(self.shortest <= self.longest, "shortest longest", "need shortest ≤ longest")
 
 

@@ -60,12 +60,11 @@ class RefineConfig(Checked):
     seed: int = 0
     batch_rows: Count = 512
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        met = self.energy != "score" or self.method not in ADJUSTED
-        self._require(met, "method energy", "the method compares energies, which this one has not; take 'denoising'")
-
     @property
     def chosen_energy(self) -> Energy:
         """`energy`, or what it stands for."""
         return self.energy or ("denoising" if self.method in ADJUSTED else "score")
+
+    def _related(self) -> None:
+        met = self.energy != "score" or self.method not in ADJUSTED
+        self._require(met, "method energy", "the method compares energies, which this one has not; take 'denoising'")
