@@ -16,7 +16,7 @@ import inspect
 import math
 import operator
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cache
 from itertools import pairwise
 from types import NoneType, UnionType
@@ -118,11 +118,21 @@ def checked(hint: Any, **values: Any) -> Any:
 
 @dataclass(frozen=True)
 class _Declared:
-    """A type as a check: what it needs, in words, and what takes a value or raises TypeError or ValueError."""
+    """A type as a check: what it needs in words, how a value is kept (or refused by an error), what it has to pass."""
 
     words: str
-    take: Callable[[Any], Any]
+    keep: Callable[[Any], Any] = lambda value: value
+    tests: Sequence[Callable[[Any], bool]] = ()
     remedy: str = ""
+    optional: bool = False
+
+    def take(self, value: Any) -> Any:
+        if value is None and self.optional:
+            return value
+        kept = self.keep(value)
+        if not all(test(kept) for test in self.tests):
+            raise ValueError
+        return kept
 
     def taken(self, name: str, value: Any) -> Any:
         try:
@@ -131,7 +141,7 @@ class _Declared:
             raise ConfigError(f"{name}: {error}") from error
         except (TypeError, ValueError):
             verb = "choose" if self.words.startswith("one of") else "need"
-            require(False, f"{verb} {self.words}{self.remedy}", **{name: value})
+            require(False, f"{verb} {self.words}{', or None' * self.optional}{self.remedy}", **{name: value})
 
 
 @cache
@@ -164,54 +174,35 @@ def _parsed(hint: Any) -> _Declared | None:
     if origin is Annotated:
         return _annotated(parts[0], parts[1:])
     if origin is Literal:
-        return _Declared(f"one of {', '.join(map(str, parts))}", lambda value: _known(parts, value))
+        return _Declared(f"one of {', '.join(map(str, parts))}", tests=[lambda value: value in parts])
     if origin in (Union, UnionType):
         others = [_parsed(part) for part in parts if part is not NoneType]
-        return _optional(others[0]) if len(others) == 1 < len(parts) else None
-    if origin is tuple:
-        return _several(parts, ())
-    return _number(int, ()) if hint is int else None
+        found = others[0] if len(others) == 1 < len(parts) else None
+        return found and replace(found, optional=True)
+    return _annotated(hint, ()) if hint is int or origin is tuple else None
 
 
 def _annotated(base: Any, marks: Sequence[Any]) -> _Declared | None:
     for mark in marks:
         if hasattr(mark, "chosen"):  # OneOf
             return _Declared("", mark.chosen)
-    remedy = "".join(f"; {mark}" for mark in marks if isinstance(mark, str))
     if get_origin(base) is tuple:
         found = _several(get_args(base), marks)
     elif base in (int, float):
         found = _number(base, [mark for mark in marks if type(mark) in _BOUNDS])
     else:
         found = _parsed(base)
-    return _narrowed(found, [mark for mark in marks if isinstance(mark, Such)], remedy) if found else None
-
-
-def _narrowed(found: _Declared, such: Sequence[Such], remedy: str) -> _Declared:
-    def take(value: Any) -> Any:
-        value = found.take(value)
-        if not all(mark.met(value) for mark in such):
-            raise ValueError
-        return value
-
-    return _Declared(", ".join([found.words, *(mark.words for mark in such)]), take, remedy)
-
-
-def _known(choices: Sequence[Any], value: Any) -> Any:
-    if value not in choices:
-        raise ValueError
-    return value
-
-
-def _optional(one: _Declared | None) -> _Declared | None:
-    if one is None:
-        return None
-    return _Declared(f"{one.words}, or None", lambda value: value if value is None else one.take(value), one.remedy)
+    such = [mark for mark in marks if isinstance(mark, Such)]
+    words = [mark.words for mark in such]
+    return found and replace(
+        found,
+        words=", ".join([found.words, *words]),
+        tests=[*found.tests, *(mark.met for mark in such)],
+        remedy="".join(f"; {mark}" for mark in marks if isinstance(mark, str)),
+    )
 
 
 def _number(base: type, marks: Sequence[Any]) -> _Declared | None:
-    if base is float and not marks:
-        return None
     bounds = [(*_BOUNDS[type(mark)], getattr(mark, _BOUNDS[type(mark)][0])) for mark in marks]
     noun = "a whole number" if base is int else "a number"
     said = {name: f"{words} {bound}" for name, words, _, bound in bounds if abs(bound) < math.inf}
@@ -223,14 +214,10 @@ def _number(base: type, marks: Sequence[Any]) -> _Declared | None:
         words = f"{noun} from {said['ge'].split()[-1]} to {said['le'].split()[-1]}"
     else:
         words = f"{noun}, {' and '.join(said.values())}"
-
-    def take(value: Any) -> Any:
-        value = operator.index(value) if base is int else value
-        if not all(test(value, bound) for _, _, test, bound in bounds):
-            raise ValueError
-        return value
-
-    return _Declared(words, take)
+    tests = [lambda value, test=test, bound=bound: test(value, bound) for _, _, test, bound in bounds]
+    if base is int:
+        return _Declared(words, operator.index, tests)
+    return _Declared(words, tests=tests) if bounds else None
 
 
 def _several(parts: Sequence[Any], marks: Sequence[Any]) -> _Declared | None:
@@ -242,13 +229,11 @@ def _several(parts: Sequence[Any], marks: Sequence[Any]) -> _Declared | None:
     if not any(each) and not marks:
         return None
     count = f"{least} " if fixed else f"{least} to {most} " if most < math.inf else "one or more " if least else ""
-    words = f"{count}values" + (f", each {each[0].words}" if each[0] else "")
 
-    def take(values: Any) -> tuple[Any, ...]:
+    def keep(values: Any) -> tuple[Any, ...]:
         values = tuple(values)
-        if not least <= len(values) <= most:
-            raise ValueError
         takers = each if fixed else each * len(values)
-        return tuple(value if one is None else one.take(value) for one, value in zip(takers, values, strict=True))
+        return tuple(one.take(value) if one else value for one, value in zip(takers, values, strict=True))
 
-    return _Declared(words, take)
+    words = f"{count}values" + (f", each {each[0].words}" if each[0] else "")
+    return _Declared(words, keep, [lambda values: least <= len(values) <= most])
