@@ -25,7 +25,8 @@ from benchmarks.machine import header, table
 from shared.files.io import write_text
 from shared.random import make_generator, randn
 from shared.samplers import Exponential, Sampler, sample, time_grid
-from shared.samplers.gaussian import Gaussian, GaussianExponential
+from shared.samplers.gaussian import GaussianExponential
+from shared.samplers.laws import Gaussian
 from shared.sde import FOUVESDE, OUVESDE, SBVESDE, SDE, VPSDE, FlowSDE
 from tests.shared.mixture import SIZE, Mixture
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from shared.guidance import DenoiserFunction
-from shared.sde import SDE
+from shared.sde import SDE, VPBridgeSDE
 from shared.sde.base import expand
 
 
@@ -49,6 +49,16 @@ class KnownShift:
 def resfusion_shift(sde: SDE) -> KnownShift:
     """Resfusion's own state, c·x_0 + (1 − c)(y − x_0) + √(1 − c²)·ε: β = 1 − c, with c = (1 + α)/2."""
     return KnownShift(sde, lambda t: (1 - sde.alpha(t)) / 2)
+
+
+def dbim_shift(sde: VPBridgeSDE) -> KnownShift:
+    """The state of DDBM's and DBIM's bridges of VP, a·y + b·x_0 + c·ε with b = α, c = σ (Zheng et al. 2025, eq. 5).
+
+    After it, DBIM's samplers are the core's: its first-order update with ρ = η·c_t√(1 − e^{−2h}) is `Exponential(1,
+    eta=η)`, its higher orders are `ode2` and `ode3`, and its booting noise is the step out of the bridge's end. Their
+    bridges of VE, and I2SB's, have a + b = 1 and need no shift.
+    """
+    return KnownShift(sde, sde.anchor_weight)
 
 
 def data_from_resnoise(value: Tensor, x: Tensor, y: Tensor, kept: float, kept_next: float) -> Tensor:

@@ -22,6 +22,7 @@ from shared.sde import (
     FlowSDE,
     ResfusionSDE,
     SubVPSDE,
+    VPBridgeSDE,
     cosine_betas,
     linear_betas,
 )
@@ -42,13 +43,14 @@ SDES: dict[str, SDE] = {
     "sbve": SBVESDE(),
     "brownian_bridge": SBVESDE(k=1.0),
     "resfusion": ResfusionSDE(),
+    "vp_bridge": VPBridgeSDE(),
 }
 """One of each process, the discrete one with its two tables."""
 
-ANCHORED = ("ouve", "fouve", "ouvp", "bbed", "sbve", "brownian_bridge", "resfusion")
+ANCHORED = ("ouve", "fouve", "ouvp", "bbed", "sbve", "brownian_bridge", "resfusion", "vp_bridge")
 """Names in `SDES` of the processes that lead to an anchor."""
 
-BRIDGES = ("sbve", "brownian_bridge")
+BRIDGES = ("sbve", "brownian_bridge", "vp_bridge")
 """Names of those that end in the anchor itself."""
 
 

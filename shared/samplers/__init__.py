@@ -17,14 +17,16 @@ from shared.errors import ConfigError
 from shared.guidance import DenoiserFunction, Guidance
 from shared.kinds import OneOf
 from shared.random import Generators
+from shared.samplers.evodiff import EVODiff
 from shared.samplers.exponential import Exponential
+from shared.samplers.gaussian import GaussianExponential
 from shared.samplers.ode import AdaptiveODE, TimeODE
 from shared.samplers.predictor_corrector import PredictorCorrector
 from shared.samplers.run import Callback, ProgressBar, Run, SampleResult, StepInfo, Stop
 from shared.samplers.schedules import MOST_STEPS, Schedule, time_grid
 from shared.sde.base import SDE
 
-Method = Literal["ode1", "ode2", "ode3", "sde1", "sde2", "sde3", "pc", "euler", "heun", "rk45"]
+Method = Literal["ode1", "ode2", "ode3", "sde1", "sde2", "sde3", "evodiff", "pc", "euler", "heun", "rk45"]
 Sampler = Callable[[Run], None]
 METHODS: dict[str, Sampler] = {
     "ode1": Exponential(1),
@@ -33,13 +35,14 @@ METHODS: dict[str, Sampler] = {
     "sde1": Exponential(1, eta=1.0),
     "sde2": Exponential(2, eta=1.0),
     "sde3": Exponential(3, eta=1.0),
+    "evodiff": EVODiff(),
     "pc": PredictorCorrector(),
     "euler": TimeODE(1),
     "heun": TimeODE(2),
     "rk45": AdaptiveODE(),
 }
 """What each name stands for."""
-KINDS = (Exponential, PredictorCorrector, TimeODE, AdaptiveODE)
+KINDS = (Exponential, EVODiff, GaussianExponential, PredictorCorrector, TimeODE, AdaptiveODE)
 MethodSetting = Annotated[Any, OneOf(None, KINDS, names=tuple(METHODS))]
 """The type of a setting that is a method: a name, a settings object, or a mapping of its kind and fields."""
 
@@ -123,7 +126,7 @@ def sample(
             impossible times, or no shape.
     """
     run_method = method_from(method, **settings)
-    times = time_grid(sde, steps, schedule, t_start, t_end)
+    times = method_times(run_method, sde, steps, schedule, t_start, t_end)
     with torch.no_grad():
         x = _start(sde, shape, y, x_start, generator, dtype, device)
         run = Run(denoiser, sde, x, y, times, generator, guidance, callback, return_trajectory)
@@ -132,6 +135,23 @@ def sample(
         except Stop:
             return run.result(stopped=True)
     return run.result(stopped=False)
+
+
+def method_times(
+    method: Sampler,
+    sde: SDE,
+    steps: int,
+    schedule: Schedule | Tensor = "log_snr",
+    t_start: float | None = None,
+    t_end: float | None = None,
+) -> Tensor:
+    """`time_grid`, of which all steps lie behind a method's teleport, where it has one; the first time is t_start."""
+    if isinstance(schedule, Tensor) or not isinstance(method, GaussianExponential):
+        return time_grid(sde, steps, schedule, t_start, t_end)
+    start = sde.T if t_start is None else t_start
+    times = time_grid(sde, steps, schedule, method.first_step(sde, start), t_end)
+    times[0] = start
+    return times
 
 
 def _start(

@@ -14,6 +14,9 @@ bridge's end, where σ = 0 too and all states are one, only fresh noise tells sa
 
 The corrector (UniPC; Zhao et al. 2023) costs no call: the prediction at the new state, which the next step needs
 anyway, joins the polynomial of the step that led there, which is taken once more with the same noise, one order higher.
+
+A single-step method (DPM-Solver++(2S), (3S); Lu et al. 2022) takes the polynomial through predictions inside the step
+instead, at ½ of it in λ, or at ⅓ and ⅔, each found by the same step one order lower.
 """
 
 from __future__ import annotations
@@ -30,10 +33,13 @@ from torch import Tensor
 from shared.checks import Chance, Checked
 from shared.errors import ConfigError
 from shared.samplers.brownian import BrownianNoise
+from shared.samplers.level import LevelShift
 from shared.samplers.run import Node, Nodes, Run, is_clean
 
 History = list[tuple[list[float], Tensor]]
 """(λ of each item, or one for all; d) of earlier predictions, the latest first."""
+
+Slope = Literal["exact", "bh1", "bh2"]
 
 _REACH = 2.0
 """A polynomial is trusted for a step up to this many times the last one (a uniform-t grid ends in far longer ones)."""
@@ -54,9 +60,16 @@ class Exponential(Checked):
         noise: "fresh" in every step, or increments of one path ("path", `shared.samplers.brownian`), so that a seed
             gives nearly the same sample whatever the number of steps: exactly a path at eta = 1, to first order below.
         denoise: end with one more data prediction.
+        single: whether a step asks for `order` predictions of its own (DPM-Solver++(2S), (3S)) instead of using those
+            of earlier steps; deterministic, without a corrector. At equal calls the multistep methods come nearer.
+        slope: what two predictions weigh: the integral of the line through them ("exact"), or as in UniPC half of a
+            B(h), which is h ("bh1") or e^h − 1 ("bh2", which is DPM-Solver++(2M) and (2S) as published). Polynomials
+            through three are the same with all.
+        shift: looks for the noise level that a state really has, near the scheduled one, before each call but the
+            first; see `LevelShift`. Not with a corrector.
 
     Raises:
-        ConfigError: a value out of range.
+        ConfigError: a value out of range, or settings that do not go together.
     """
 
     order: Literal[1, 2, 3] = 2
@@ -66,7 +79,24 @@ class Exponential(Checked):
     boot: bool = True
     noise: Literal["fresh", "path"] = "fresh"
     denoise: bool = False
+    single: bool = False
+    slope: Slope = "exact"
+    shift: LevelShift | None = None
     kind: Literal["exponential"] = "exponential"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._require(not (self.single and self.eta > 0), "single eta", "a single-step method is deterministic; take eta=0")
+        self._require(
+            not (self.single and self.corrector),
+            "single corrector",
+            "predictions inside a step are too rough for a higher order; take one of them",
+        )
+        self._require(
+            self.shift is None or not self.corrector,
+            "corrector shift",
+            "a step that is taken again has one end; take one of them",
+        )
 
     def __call__(self, run: Run) -> None:
         """Run over the grid.
@@ -82,20 +112,47 @@ class Exponential(Checked):
         final = run.nodes[-1]
         redo: Callable[[History], Tensor] | None = None
         for now, after in pairwise(run.nodes):
+            last = after is final
+            if self.shift is not None and now is not run.nodes[0]:
+                now = self.shift.found(run, x, now, after)
+                after = after if len(after) == len(now) else after * len(now)
             found = [node.log_snr for node in now], run.data_residual(x, now)
             if redo is not None:
                 x = run.anchored(redo([found, *history]))
-            history = [found, *history][: self.order]
-            if self.order == 3 and len(history) == 1 and len(now) == 1 and _finite(now[0], after[0]):
-                history.append(self._midpoint(run, now, after, x, history))
-            noise = self._noise(run, path, now, after) if self._noisy(now, after, after is final) else None
             r = run.residual(x)
-            ahead = step(run, now, after, r, history, self.eta, noise)
+            history = self._history(run, now, after, r, found, history)
+            noise = self._noise(run, path, now, after) if self._noisy(now, after, last) else None
+            ahead = step(run, now, after, r, history, self.eta, noise, self.slope)
             if self.corrector and _finite(*now, *after):
-                redo = partial(step, run, now, after, r, eta=self.eta, noise=noise)
+                redo = partial(step, run, now, after, r, eta=self.eta, noise=noise, slope=self.slope)
             x = run.finish_step(run.anchored(ahead), now, after)
         if self.denoise:
             run.denoise_final()
+
+    def _history(
+        self, run: Run, now: Nodes, after: Nodes, r: Tensor, found: tuple[list[float], Tensor], past: History
+    ) -> History:
+        """The predictions that the step takes: this one, and earlier ones or some inside the step."""
+        finite = _finite(*now, *after)
+        if self.single:
+            inside: History = [found]
+            for place in range(1, self.order if finite else 1):
+                inside = [self._between(run, now, after, r, place / self.order, inside), *inside]
+            return inside
+        history = [found, *past][: self.order]
+        if self.order == 3 and len(history) == 1 and len(now) == 1 and finite:
+            # Halfway, so that the first step is of second order too (DPM-Solver++(2S)).
+            history.append(self._between(run, now, after, r, 0.5, history))
+        return history
+
+    def _between(
+        self, run: Run, now: Nodes, after: Nodes, r: Tensor, share: float, history: History
+    ) -> tuple[list[float], Tensor]:
+        """A prediction a share of the step in λ further on."""
+        levels = [a.log_snr + share * (b.log_snr - a.log_snr) for a, b in zip(now, after, strict=True)]
+        middle = tuple(Node.at(run.sde, float(run.sde.time_of_log_snr(level))) for level in levels)
+        ahead = step(run, now, middle, r, history, 0.0, None, self.slope)
+        return [node.log_snr for node in middle], run.data_residual(run.anchored(ahead), middle)
 
     def _noisy(self, now: Nodes, after: Nodes, last: bool) -> bool:
         if all(map(is_clean, after)) or (last and not self.last_noise):
@@ -109,32 +166,35 @@ class Exponential(Checked):
         clocks = [[self.eta**2 * node.log_snr for node in nodes] for nodes in (now, after)]
         return path.between(*clocks)
 
-    def _midpoint(self, run: Run, now: Nodes, after: Nodes, x: Tensor, history: History) -> tuple[list[float], Tensor]:
-        """A prediction halfway in λ, so that the first step is of second order too (DPM-Solver++(2S))."""
-        t = float(run.sde.time_of_log_snr(0.5 * (now[0].log_snr + after[0].log_snr)))
-        middle = (Node.at(run.sde, t),)
-        r = step(run, now, middle, run.residual(x), history, 0.0, None)
-        return [middle[0].log_snr], run.data_residual(run.anchored(r), middle)
-
 
 def _finite(*nodes: Node) -> bool:
     return all(math.isfinite(node.log_snr) for node in nodes)
 
 
-def step(run: Run, now: Nodes, after: Nodes, r: Tensor, history: History, eta: float, noise: Tensor | None) -> Tensor:
+def step(
+    run: Run,
+    now: Nodes,
+    after: Nodes,
+    r: Tensor,
+    history: History,
+    eta: float,
+    noise: Tensor | None,
+    slope: Slope = "exact",
+) -> Tensor:
     """One step of the residual r (batch, ...) from `now` to `after`.
 
     Args:
         run: the run.
         now, after: where the step begins and ends.
         r: x − y at `now`.
-        history: predictions, the latest first: that at `now`, and those before; with the corrector, first
-            that at `after`.
+        history: predictions, the latest first: that at `now`, and those before; or first those inside the step,
+            and with the corrector that at `after`.
         eta: share of fresh noise.
         noise: standard noise (batch, ...), or None; a step out of a bridge's end takes all of it, whatever `eta`.
+        slope: see `Exponential`.
     """
     each = [
-        coefficients(node, target, [found[min(i, len(found) - 1)] for found, _ in history], eta)
+        coefficients(node, target, [found[min(i, len(found) - 1)] for found, _ in history], eta, slope)
         for i, (node, target) in enumerate(zip(now, after, strict=True))
     ]
     kept, fresh, *weights = ([values[place] for values in each] for place in range(2 + len(history)))
@@ -147,7 +207,7 @@ def step(run: Run, now: Nodes, after: Nodes, r: Tensor, history: History, eta: f
     return out if noise is None else out + run.scaled(fresh, noise)
 
 
-def coefficients(now: Node, after: Node, levels: Sequence[float], eta: float) -> tuple[float, ...]:
+def coefficients(now: Node, after: Node, levels: Sequence[float], eta: float, slope: Slope) -> tuple[float, ...]:
     """Of a step: the weights of the residual, of the noise, and of each prediction, whose λ are `levels`."""
     others = (0.0,) * (len(levels) - 1)
     if is_clean(after):
@@ -160,11 +220,11 @@ def coefficients(now: Node, after: Node, levels: Sequence[float], eta: float) ->
             return (0.0, after.sigma, after.alpha, *others)
         return (after.sigma / now.sigma * kept, fresh * after.sigma, after.alpha, *others)
     usable = list(takewhile(math.isfinite, levels))  # no polynomial goes through a prediction at an end
-    weights = [after.alpha * weight for weight in _weights(1 - math.log(kept) / h, h, usable, now.log_snr)]
+    weights = [after.alpha * weight for weight in _weights(1 - math.log(kept) / h, h, usable, now.log_snr, slope)]
     return (after.sigma / now.sigma * kept, fresh * after.sigma, *weights, *others[len(usable) - 1 :])
 
 
-def _weights(rate: float, h: float, levels: Sequence[float], start: float) -> list[float]:
+def _weights(rate: float, h: float, levels: Sequence[float], start: float, slope: Slope) -> list[float]:
     """Of predictions at `levels`, the latest first: ∫₀ʰ a e^{a(w−h)} of the polynomial through them, w = λ − start.
 
     By Newton's divided differences; those that go beyond the last gap by much are damped.
@@ -173,7 +233,9 @@ def _weights(rate: float, h: float, levels: Sequence[float], start: float) -> li
     moments = [-math.expm1(-rate * h)]
     for power in range(1, len(places)):
         moments.append(h**power - power * moments[-1] / rate)
-    inside = int(places[0] > 0)  # with the corrector, the step lies between the first two
+    if len(places) == 2 and slope != "exact":
+        moments[1] = 0.5 * h * (rate * h if slope == "bh1" else moments[0])
+    inside = sum(place > 0 for place in places)  # nothing goes beyond what lies within the step or at its end
     pair = places[inside : inside + 2]
     trust = min(1.0, _REACH * abs(pair[0] - pair[1]) / h) if len(pair) == 2 else 1.0
     weights = [0.0] * len(places)

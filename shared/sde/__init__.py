@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from shared.kinds import OneOf
-from shared.sde.anchored import BBEDSDE, FOUVESDE, OUVESDE, OUVPSDE, SBVESDE, ResfusionSDE
+from shared.sde.anchored import BBEDSDE, FOUVESDE, OUVESDE, OUVPSDE, SBVESDE, ResfusionSDE, VPBridgeSDE
 from shared.sde.base import SDE
 from shared.sde.preserving import VESDE, VPSDE, DiscreteVPSDE, FlowSDE, SubVPSDE, cosine_betas, linear_betas
 
@@ -21,6 +21,7 @@ SDES: tuple[type[SDE], ...] = (
     BBEDSDE,
     SBVESDE,
     ResfusionSDE,
+    VPBridgeSDE,
 )
 Process = Annotated[SDE, OneOf(SDE, SDES)]
 """The type of a setting that is a process: an object, a kind, or a mapping of kind and parameters."""

@@ -1,4 +1,4 @@
-"""Processes whose drift leads to the anchor y: OUVE, OUVP, BBED, and the Schrödinger bridge SB-VE."""
+"""Processes whose drift leads to the anchor y: OUVE, OUVP, BBED, and bridges."""
 
 from __future__ import annotations
 
@@ -227,3 +227,58 @@ class SBVESDE(SDE):
     def _time_of_log_snr(self, lam: Tensor) -> Tensor:
         variance = 1 / (torch.exp(2 * lam) + 1 / self._total)
         return torch.log1p(self._rate * variance / self.c) / self._rate if self._rate else variance / self.c
+
+
+@dataclass(frozen=True)
+class VPBridgeSDE(LinearBeta, SDE):
+    """VP given its end: the bridges of DDBM and DBIM (Zhou et al. 2024; Zheng et al. 2025), as a path around that end.
+
+    With α_v = e^{−B/2}, σ_v² = 1 − e^{−B} of VP and q = (e^B − 1)/(e^{B(1)} − 1): α = α_v(1 − q), σ² = σ_v²(1 − q).
+    At t = 1 both are 0. Its own state, (α_v q/α_v(1))·y + α·x_0 + σ·ε, is this one after `shared.shift.dbim_shift`.
+
+    Args:
+        beta_min, beta_max: of β, linear; the published ones.
+    """
+
+    beta_min: float = 0.1
+    beta_max: float = 2.1
+    kind: Literal["vp_bridge"] = field(default="vp_bridge", kw_only=True, repr=False)
+    t_end = 1e-4
+    prior_std = 0.0
+
+    @property
+    def _total(self) -> float:
+        """e^{B(1)} − 1."""
+        return math.expm1(0.5 * (self.beta_min + self.beta_max))
+
+    def _left(self, t: Tensor) -> Tensor:
+        """1 − q, from the end of the bridge, where it would cancel."""
+        ahead = (1 - t) * (self.beta_min + 0.5 * (self.beta_max - self.beta_min) * (1 + t))
+        return torch.exp(self._beta_integral(t)) * torch.expm1(ahead) / self._total
+
+    def _left_dot(self, t: Tensor) -> Tensor:
+        return -self._beta(t) * torch.exp(self._beta_integral(t)) / self._total
+
+    def anchor_weight(self, t: Tensor) -> Tensor:
+        """The published weight of the end, α_v q/α_v(1), shaped like `t`."""
+        b, whole = self._beta_integral(t), 0.5 * (self.beta_min + self.beta_max)
+        return torch.exp(0.5 * (whole - b)) * torch.expm1(b) / self._total
+
+    def _alpha(self, t: Tensor) -> Tensor:
+        return torch.exp(-0.5 * self._beta_integral(t)) * self._left(t)
+
+    def _alpha_dot(self, t: Tensor) -> Tensor:
+        return torch.exp(-0.5 * self._beta_integral(t)) * (self._left_dot(t) - 0.5 * self._beta(t) * self._left(t))
+
+    def _variance_over_alpha(self, t: Tensor) -> Tensor:
+        return 2 * torch.sinh(0.5 * self._beta_integral(t))
+
+    def _variance(self, t: Tensor) -> Tensor:
+        return self._alpha(t) * self._variance_over_alpha(t)
+
+    def _variance_dot(self, t: Tensor) -> Tensor:
+        kept = torch.exp(-self._beta_integral(t))
+        return self._beta(t) * kept * self._left(t) + (1 - kept) * self._left_dot(t)
+
+    def _time_of_log_snr(self, lam: Tensor) -> Tensor:
+        return self._time_of_beta_integral(torch.log1p(1 / (torch.exp(2 * lam) + 1 / self._total)))

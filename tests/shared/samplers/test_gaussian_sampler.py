@@ -11,7 +11,8 @@ from torch import Tensor
 from shared.errors import ConfigError
 from shared.random import make_generator, randn
 from shared.samplers import sample, time_grid
-from shared.samplers.gaussian import Gaussian, GaussianExponential
+from shared.samplers.gaussian import GaussianExponential
+from shared.samplers.laws import Gaussian
 from shared.samplers.run import Node
 from shared.sde import OUVESDE, SBVESDE, SDE, VPSDE, FlowSDE
 from tests.shared.mixture import Mixture

@@ -38,8 +38,13 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 """Options of every method, and every pair of predictor and corrector."""
 
-MOVING = {label: options for label, options in VARIANTS.items() if options.get("predictor") != "none"}
-"""Those that follow the process by themselves; correctors alone only hold a marginal."""
+MOVING = {
+    label: options
+    for label, options in VARIANTS.items()
+    if options.get("predictor") != "none" and options["method"] != "evodiff"
+}
+"""Those that follow the process by themselves; correctors alone only hold a marginal. EVODiff is only nearly consistent
+(`test_evodiff.py`)."""
 
 
 def gaussian(name: str, scale: float = 0.8) -> GaussianData:
@@ -441,7 +446,18 @@ class Counter:
         return len(self.times)
 
 
-EXPECTED_CALLS = {"ode1": 6, "ode2": 6, "ode3": 7, "sde1": 6, "sde2": 6, "sde3": 7, "euler": 6, "heun": 12, "pc": 12}
+EXPECTED_CALLS = {
+    "evodiff": 6,
+    "ode1": 6,
+    "ode2": 6,
+    "ode3": 7,
+    "sde1": 6,
+    "sde2": 6,
+    "sde3": 7,
+    "euler": 6,
+    "heun": 12,
+    "pc": 12,
+}
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -469,7 +485,9 @@ def test_nfe_with_corrections_and_a_last_prediction() -> None:
     assert sample(Counter(), DiscreteVPSDE(TABLE), (1, 2), steps=5, denoise=True).nfe == 5
 
 
-@pytest.mark.parametrize("options", VARIANTS.values(), ids=VARIANTS.keys())
+@pytest.mark.parametrize(
+    "options", [pytest.param(options, id=label) for label, options in VARIANTS.items() if label != "evodiff"]
+)
 def test_guidance_hooks_are_called_and_counted(options: dict[str, Any]) -> None:
     class Doubling(Guidance):
         """Two calls a prediction, one more after a step."""

@@ -14,8 +14,8 @@ from shared.guidance import DenoiserFunction, Guidance
 from shared.random import make_generator, randn
 from shared.samplers import Exponential, sample, time_grid
 from shared.samplers.brownian import BrownianNoise
-from shared.sde import OUVESDE, SDE, VPSDE, ResfusionSDE
-from shared.shift import KnownShift, data_from_resnoise, resfusion_shift
+from shared.sde import OUVESDE, SDE, VPSDE, ResfusionSDE, VPBridgeSDE
+from shared.shift import KnownShift, data_from_resnoise, dbim_shift, resfusion_shift
 from tests.conftest import ANCHORED, SDES, all_sdes
 from tests.shared.gaussian import GaussianData
 
@@ -163,6 +163,61 @@ def test_a_denoiser_of_published_states_samples_through_the_shift() -> None:
     settings["generator"] = make_generator("start")
     torch.testing.assert_close(through.x, sample(data.denoiser, sde, **settings).x, rtol=0, atol=1e-9)
     assert float(through.x.std()) == pytest.approx(0.8, abs=0.03)
+
+
+# DBIM's bridges. -------------------------------------------------------------------------------------------------
+
+
+def published_bridge(t: float) -> tuple[float, float, float]:
+    """a, b, c of DDBM's bridge of VP at time t (Zhou et al. 2024, Table 1), β = 0.1 + 2t."""
+
+    def path(t: float) -> tuple[float, float]:
+        alpha = math.exp(-0.5 * (0.1 * t + t * t))
+        return alpha, 1 - alpha**2
+
+    (alpha, variance), (end, whole) = path(t), path(1.0)
+    share = end**2 / whole * variance / alpha**2
+    return alpha / end * share, alpha * (1 - share), math.sqrt(variance * (1 - share))
+
+
+def test_the_bridge_of_vp_is_the_published_one() -> None:
+    sde = VPBridgeSDE()
+    for t in (0.05, 0.4, 0.9, 0.999):
+        a, b, c = published_bridge(t)
+        time = torch.tensor(t, dtype=F64)
+        found = [float(part) for part in (sde.anchor_weight(time), sde.alpha(t), sde.sigma(t))]
+        assert found == pytest.approx([a, b, c], rel=1e-9)
+
+
+@pytest.mark.parametrize("eta", [0.0, 0.4, 1.0])
+def test_dbims_update_is_the_cores_first_order_step_after_the_shift(eta: float) -> None:
+    """Zheng et al. 2025, eq. 8, with ρ = η c_t√(1 − e^{−2h}) and the published states."""
+    sde, shift = VPBridgeSDE(), dbim_shift(VPBridgeSDE())
+    y, x = (randn((3, 6), make_generator("dbim", name), dtype=F64) for name in ("y", "x"))
+
+    def published(x: Tensor, t: Tensor) -> Tensor:
+        return torch.tanh(x) + 0.3 * t[:, None]
+
+    times = torch.tensor([0.9, 0.5, 0.1], dtype=F64)
+    generator, state = make_generator("rho"), x
+    for now, after in pairwise(times):
+        (a0, b0, c0), (a1, b1, c1) = published_bridge(float(now)), published_bridge(float(after))
+        rho = eta * c1 * math.sqrt(1 - (b0 * c1 / (b1 * c0)) ** 2)
+        x0 = published(state, now.expand(3))
+        noise = randn((3, 6), generator, dtype=F64)
+        state = a1 * y + b1 * x0 + math.sqrt(c1**2 - rho**2) / c0 * (state - a0 * y - b0 * x0) + rho * noise
+    start = shift.from_published(x, times[:1].expand(3), y)
+    ours = sample(
+        shift.denoiser(published, y),
+        sde,
+        y=y,
+        x_start=start,
+        method=Exponential(1, eta=eta),
+        schedule=times,
+        generator=make_generator("rho"),
+    )
+    back = shift.to_published(ours.x, times[-1:].expand(3), y)
+    torch.testing.assert_close(back, state, rtol=0, atol=1e-10)
 
 
 @all_sdes()
