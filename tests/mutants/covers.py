@@ -19,7 +19,11 @@ TESTS = {
     "shared/files/checkpoint.py": ("shared/files/test_checkpoint.py", "tsdiff/model/test_model.py"),
     "shared/console/command.py": ("shared/console/test_command.py",),
     "shared/elbo.py": ("shared/test_elbo.py",),
-    "shared/guidance.py": ("shared/samplers/test_samplers.py", "tsdiff/sampling/test_guidance.py"),
+    "shared/guidance.py": (
+        "shared/samplers/test_samplers.py",
+        "shared/test_guidance.py",
+        "tsdiff/sampling/test_guidance.py",
+    ),
     "shared/files/io.py": ("shared/files/test_io.py", "shared/files/test_checkpoint.py"),
     "shared/likelihood.py": ("shared/test_likelihood.py",),
     "shared/optional.py": ("test_extras.py",),

@@ -16,7 +16,7 @@ from shared.guidance import Guidance
 from shared.random import make_generator
 from tsdiff.data.entries import Series
 from tsdiff.model.model import TSDiff, call_times
-from tsdiff.sampling.guidance import KernelGuidance, ScalarGuidance, TweedieGuidance, WindowGuidance
+from tsdiff.sampling.guidance import KernelGuidance, ScalarGuidance, TraceGuidance, TweedieGuidance, WindowGuidance
 from tsdiff.sampling.published import AncestralGuidance, DDIMGuidance, table_times
 from tsdiff.sampling.settings import Energy, Observation, Sampling
 from tsdiff.windows.calendar import season_of
@@ -158,6 +158,8 @@ def _guidance(
         return KernelGuidance(*common, season=season, kernel_share=sampling.kernel_share, chances=chances)
     if sampling.covariance == "tweedie":
         return TweedieGuidance(*common)
+    if sampling.covariance == "trace":
+        return TraceGuidance(*common)
     if sampling.covariance == "scalar" or (sampling.covariance is None and covariance is None):
         return ScalarGuidance(*common, top_variance=model.statistics.top_variance)
     if covariance is None:

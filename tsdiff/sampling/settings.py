@@ -14,7 +14,7 @@ from shared.samplers import KINDS, METHODS, Sampler, method_from
 from shared.samplers.schedules import Steps
 
 Energy = Literal["mse", "quantile"]
-Covariance = Literal["window", "tweedie", "scalar", "kernels"]
+Covariance = Literal["window", "tweedie", "trace", "scalar", "kernels"]
 PUBLISHED = {"ddpm": "sde1", "ddim": "ode1"}
 """The published samplers (`tsdiff.sampling.published`), and the core's methods that they are."""
 GuidanceSetting = Annotated[Any, OneOf(None, (), names=get_args(Energy))]
@@ -48,9 +48,10 @@ class Sampling(Checked):
             with a `kind` and `build(observation: Observation) -> Guidance` (docs/extending.md).
         covariance: how far an observed value moves the others: as far as in the training windows ("window", which
             costs no gradient of the network), as the network's Jacobian says ("tweedie"), or along it with one
-            variance for all ("scalar"), or as far as in the Gaussian process that explains the observed values best
-            among a fixed family ("kernels"); see `tsdiff.sampling.guidance`. None takes "window" where the model knows
-            the covariance of its training windows, "kernels" where it is a model of all frequencies, and else "scalar".
+            variance for all, of the training windows ("scalar") or from the Jacobian's traces ("trace"), or as far as
+            in the Gaussian process that explains the observed values best among a fixed family ("kernels"); see
+            `tsdiff.sampling.guidance`. None takes "window" where the model knows the covariance of its training
+            windows, "kernels" where it is a model of all frequencies, and else "scalar".
         scale: strength of the guidance; 1 is the likelihood's own. With "scalar" it overshoots and diverges at about 3.
         observation_std: standard deviation that an observed value is trusted to, in scaled units; None takes
             0.02 with "mse" and 0.1 with "quantile", where it also widens the intervals.

@@ -35,7 +35,7 @@ def without_covariance(predictor: TSDiffPredictor) -> TSDiffPredictor:
 
 
 @pytest.mark.parametrize("guidance", ["mse", "quantile"])
-@pytest.mark.parametrize("covariance", ["window", "tweedie", "scalar"])
+@pytest.mark.parametrize("covariance", ["window", "tweedie", "trace", "scalar"])
 def test_every_guidance_forecasts_sines(trained, guidance, covariance):
     assert error(trained.with_sampling(guidance=guidance, covariance=covariance)) < 0.6  # the mean's is 0.9
 
