@@ -86,7 +86,8 @@ class Exponential(Checked):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._require(not (self.single and self.eta > 0), "single eta", "a single-step method is deterministic; take eta=0")
+        met = not self.single or self.eta == 0
+        self._require(met, "single eta", "a single-step method is deterministic; take eta=0")
         self._require(
             not (self.single and self.corrector),
             "single corrector",

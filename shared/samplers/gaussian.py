@@ -6,7 +6,8 @@ and e = D − D_G, in each direction of variance v
 
     z_t = P(κ_s)·z_s + ∫ P(κ(λ))·e(λ) dλ,   P(κ) = √((v + κ_t²)/(v + κ²)).
 
-The Gaussian part is exact in any step; the integrator extrapolates e alone. v = 0 is the multistep method of the core.
+The Gaussian part is exact in any step; the integrator extrapolates e alone. In the step to clean data, at κ = 0, e is
+taken to fall as the law's posterior variance does. v = 0 is the multistep method of the core.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from shared.checks import Checked, Finite
 from shared.errors import ConfigError
 from shared.samplers.exponential import Exponential
 from shared.samplers.laws import Law, LawSetting
@@ -32,7 +34,7 @@ _NODES, _SHARES = np.polynomial.legendre.leggauss(24)
 
 
 @dataclass(frozen=True)
-class GaussianExponential:
+class GaussianExponential(Checked):
     """The second-order multistep integrator that is exact in the data's Gaussian part; deterministic.
 
     Args:
@@ -47,13 +49,9 @@ class GaussianExponential:
     """
 
     gaussian: LawSetting | None = None
-    teleport: float | None = None
+    teleport: Finite | None = None
     denoise: bool = False
     kind: Literal["gaussian"] = field(default="gaussian", repr=False)
-
-    def __post_init__(self) -> None:
-        if self.teleport is not None and math.isnan(self.teleport):
-            raise ConfigError(f"teleport={self.teleport}: need a log-SNR, or None")
 
     def first_step(self, sde: SDE, start: float) -> float:
         """The time at which the steps of a grid from `start` begin, behind the teleport."""
@@ -80,7 +78,7 @@ class GaussianExponential:
             r = run.residual(x)
             d = run.data_residual(x, (now,))
             error = d - law.denoised(r, now)
-            ahead = d if is_clean(after) else self._step(law, now, after, r, error, before)
+            ahead = self._step(law, now, after, r, error, before)
             x = run.finish_step(run.anchored(ahead), (now,), (after,))
             before = (now.log_snr, error) if math.isfinite(now.log_snr) else None
         if self.denoise:
@@ -89,7 +87,11 @@ class GaussianExponential:
     def _step(
         self, law: Law, now: Node, after: Node, r: Tensor, error: Tensor, before: tuple[float, Tensor] | None
     ) -> Tensor:
+        if is_clean(after) and now.alpha == 0:
+            return error + law.denoised(r, now)
         ahead = law.teleported(r, now, after)
+        if is_clean(after):
+            return ahead + law.applied(lambda v: _to_clean(v, now.sigma / now.alpha), error)
         if math.isinf(now.log_snr):
             return ahead + after.alpha * law.applied(lambda v: _from_nothing(v, after.sigma / after.alpha), error)
         h = after.log_snr - now.log_snr
@@ -107,6 +109,12 @@ def _from_nothing(v: Tensor, kappa: float) -> Tensor:
     return torch.where(v > 0, whole, torch.ones_like(v))
 
 
+def _to_clean(v: Tensor, kappa: float) -> Tensor:
+    """∫ P·e/e_s dλ to clean data, of variances v, for an e that falls as the law's posterior variance v κ²/(v + κ²)."""
+    whole = v + kappa**2
+    return (1 - (v / whole).sqrt()) * whole / kappa**2
+
+
 def _integral(v: Tensor, now: Node, after: Node, power: int) -> Tensor:
     """∫ P·(λ − λ_s)^power dλ of variances v, shaped like them, by Gauss–Legendre nodes."""
     h = after.log_snr - now.log_snr
@@ -117,10 +125,16 @@ def _integral(v: Tensor, now: Node, after: Node, power: int) -> Tensor:
     return (ratios * shares * places**power).sum(-1)
 
 
-def knowing(method: Any, law: Callable[[], Law]) -> Any:
-    """A method that is told the law it needs; one that needs none, or has its own, as it is."""
-    if isinstance(method, GaussianExponential) and method.gaussian is None:
+def knowing(method: Any, law: Callable[[], Law], always: bool = False) -> Any:
+    """A method that is told the law it needs; one that needs none, or has its own, as it is.
+
+    Args:
+        method: of sampling, or its name.
+        law: gives it; called only where it is needed.
+        always: whether it takes the place of the method's own.
+    """
+    if isinstance(method, GaussianExponential) and (always or method.gaussian is None):
         return replace(method, gaussian=law())
-    if isinstance(method, Exponential) and method.shift is not None and method.shift.law is None:
+    if isinstance(method, Exponential) and method.shift is not None and (always or method.shift.law is None):
         return replace(method, shift=replace(method.shift, law=law()))
     return method

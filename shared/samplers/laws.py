@@ -14,8 +14,10 @@ from functools import cached_property
 from typing import Annotated, Any, Literal
 
 import torch
+from annotated_types import MinLen
 from torch import Tensor
 
+from shared.checks import Checked, NonNegative
 from shared.errors import ConfigError
 from shared.kinds import OneOf
 from shared.samplers.run import Node
@@ -175,7 +177,7 @@ class Gaussian(Law):
 
 
 @dataclass(frozen=True)
-class Spectrum(Law):
+class Spectrum(Checked, Law):
     """Independent values of mean 0 with a variance for each frequency, as a residual's spectrogram has nearly.
 
     Args:
@@ -185,14 +187,8 @@ class Spectrum(Law):
         ConfigError: none, or variances that are negative or not finite; (when used) states of other frequencies.
     """
 
-    variances: tuple[float, ...]
+    variances: Annotated[tuple[NonNegative, ...], MinLen(1)]
     kind: Literal["spectrum"] = field(default="spectrum", repr=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "variances", tuple(self.variances))
-        if not self.variances:
-            raise ConfigError("a spectrum of no frequencies: give a variance for each")
-        _check_variances(self._column)
 
     @classmethod
     def of(cls, data: Tensor) -> Spectrum:

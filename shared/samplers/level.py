@@ -12,11 +12,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
+from annotated_types import Gt
 from torch import Tensor
 
+from shared.checks import Checked, NonNegative
 from shared.errors import ConfigError
 from shared.samplers.laws import Law, LawSetting
 from shared.samplers.run import Node, Nodes, Run
@@ -25,7 +27,7 @@ _PLACES = 33
 
 
 @dataclass(frozen=True)
-class LevelShift:
+class LevelShift(Checked):
     """Where to look for a state's noise level, as a setting of `Exponential`.
 
     Args:
@@ -40,16 +42,10 @@ class LevelShift:
     """
 
     law: LawSetting | None = None
-    window: float = 0.25
-    shrink: float = 0.1
+    window: NonNegative = 0.25
+    shrink: Annotated[float, Gt(0)] = 0.1
     pool: bool = False
     kind: Literal["level_shift"] = "level_shift"
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.window < math.inf:
-            raise ConfigError(f"window={self.window}: need a log-SNR of at least 0; 0 shifts nothing")
-        if not self.shrink > 0:
-            raise ConfigError(f"shrink={self.shrink}: need a positive log-SNR; window=0 shifts nothing")
 
     def found(self, run: Run, x: Tensor, now: Nodes, after: Nodes) -> Nodes:
         """The nodes, one for all items or one of each, that states x (batch, ...) at `now` are most probable at."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import torch
@@ -92,6 +93,22 @@ def _log_snr_grid(sde: SDE, steps: int, start: float, end: float, rho: float | N
     if not tail:
         times[-1] = end
     return torch.cat([torch.tensor(head, dtype=torch.float64), times, torch.tensor(tail, dtype=torch.float64)])
+
+
+def times_of(schedule: Sequence[float], steps: int) -> tuple[float, ...]:
+    """A schedule that is a list of times, as configurations have it, checked.
+
+    Args:
+        schedule: falling times within [0, 1], of every step's start and of the end.
+        steps: how many steps the configuration says.
+
+    Raises:
+        ConfigError: other times, or not `steps` + 1 of them.
+    """
+    times = tuple(_check_times(torch.tensor(list(schedule), dtype=torch.float64)).tolist())
+    if len(times) != steps + 1:
+        raise ConfigError(f"steps={steps} with a schedule of {len(times)} times: give steps={len(times) - 1} with it")
+    return times
 
 
 def _check_times(times: Tensor) -> Tensor:

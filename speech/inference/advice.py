@@ -9,10 +9,12 @@ from dataclasses import fields, replace
 
 import torch
 
+from shared.samplers.gaussian import knowing
+from shared.samplers.laws import Spectrum
 from shared.samplers.trial import Trial
 from shared.sde import SDE
 from speech.inference.sampling import sample_around
-from speech.model.config import SamplingConfig
+from speech.model.config import OWN_SCHEDULE, SamplingConfig
 from speech.model.model import SpeechModel
 
 _LANES = 64
@@ -36,6 +38,8 @@ class SettingWarning(UserWarning):
 def _tried(sde: SDE, sampling: SamplingConfig, seed: int, constant: bool = False) -> Trial:
     adaptive = sampling.sampler == "ode"  # its steps would follow every jump of the predictions
     trial = Trial(sde, constant=constant or adaptive)
+    # The trial's states have one frequency; any law serves there.
+    sampling = replace(sampling, sampler=knowing(sampling.sampler, lambda: Spectrum((1.0,)), always=True))
     anchor = torch.zeros(_LANES, 1, 1, 1, dtype=torch.complex64)
     trial.look(sample_around(trial, sde, anchor, sampling, torch.Generator().manual_seed(seed)).x, torch.zeros(1))
     return trial
@@ -73,7 +77,7 @@ def of_stability(sde: SDE, sampling: SamplingConfig) -> str | None:
     enough = (
         f"at least {steps} steps"
         for steps in range(sampling.steps + 1, _MOST_STEPS)
-        if _failing(sde, replace(sampling, steps=steps)) is None
+        if isinstance(sampling.schedule, str) and _failing(sde, replace(sampling, steps=steps)) is None
     )
     remedy = next(enough, "more steps")
     count = "1 step" if sampling.steps == 1 else f"{sampling.steps} steps"
@@ -109,7 +113,7 @@ def without_effect(
     unused: dict[str, str] = {}
     if sampling.sampler != "pc":
         unused |= dict.fromkeys(_OF_PC, f"sampler {sampling.sampler!r} has no corrector")
-    if sampling.sampler in ("pc", "sb_ode", "sb_sde", "ode"):
+    if sampling.sampler in OWN_SCHEDULE:
         unused["schedule"] = f"sampler {sampling.sampler!r} has a schedule of its own"
     if sampling.sampler == "ode":
         unused["steps"] = "sampler 'ode' chooses its own steps"

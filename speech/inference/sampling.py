@@ -14,7 +14,9 @@ from shared.random import Generators, randn
 from shared.samplers import (
     AdaptiveODE,
     Callback,
+    EVODiff,
     Exponential,
+    GaussianExponential,
     PredictorCorrector,
     Sampler,
     SampleResult,
@@ -116,8 +118,10 @@ def method_of(sampling: SamplingConfig) -> Sampler:
 def looks_at_the_whole(sampling: SamplingConfig) -> bool:
     """Whether steps depend on all of a signal, so that a stream cannot take them as they come."""
     method = method_of(sampling)
-    return isinstance(method, AdaptiveODE) or (
-        isinstance(method, PredictorCorrector) and method.corrector == "langevin"
+    return (
+        isinstance(method, AdaptiveODE | EVODiff)
+        or (isinstance(method, PredictorCorrector) and method.corrector == "langevin")
+        or (isinstance(method, Exponential) and method.shift is not None)
     )
 
 
@@ -158,7 +162,9 @@ def sampling_times(sde: SDE, sampling: SamplingConfig) -> Tensor:
         ConfigError: the bridge samplers with another process, an end beyond the start, or a probability-flow predictor
             from the end of a bridge.
     """
-    start = min(sde.T, sampling.reverse_starting_point)
+    if not isinstance(sampling.schedule, str):
+        return torch.tensor(sampling.schedule, dtype=torch.float64)
+    method, start = method_of(sampling), min(sde.T, sampling.reverse_starting_point)
     end = sde.t_end if sampling.t_end is None else sampling.t_end
     if end >= start:
         raise ConfigError(f"sampling from t={start} to {end}: raise reverse_starting_point or lower t_end")
@@ -178,11 +184,15 @@ def sampling_times(sde: SDE, sampling: SamplingConfig) -> Tensor:
         return _to_zero(start, end, sampling.steps)
     if sampling.sampler == "ode":
         return torch.tensor([start, end, 0.0] if end > 0 else [start, 0.0], dtype=torch.float64)
+    begin = method.first_step(sde, start) if isinstance(method, GaussianExponential) else start
     if sampling.t_end is not None:
-        return time_grid(sde, sampling.steps, sampling.schedule, start, end)
-    if sampling.schedule == "uniform":
-        return _to_zero(start, max(end, start / sampling.steps), sampling.steps)
-    return time_grid(sde, sampling.steps, sampling.schedule, start, 0.0)
+        times = time_grid(sde, sampling.steps, sampling.schedule, begin, end)
+    elif sampling.schedule == "uniform":
+        times = _to_zero(begin, max(end, begin / sampling.steps), sampling.steps)
+    else:
+        times = time_grid(sde, sampling.steps, sampling.schedule, begin, 0.0)
+    times[0] = start
+    return times
 
 
 def _to_zero(start: float, end: float, steps: int) -> Tensor:

@@ -8,18 +8,22 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from annotated_types import Le
 
-from shared.checks import Checked, Natural, NonNegative, Share
+from shared.checks import Checked, Natural, NonNegative, Share, checked
 from shared.kinds import OneOf
 from shared.predictions import Inputs, Scaled
 from shared.samplers import KINDS, Schedule
-from shared.samplers.schedules import Steps
+from shared.samplers.schedules import Steps, times_of
 from shared.sde import OUVESDE, Process
 from speech.model.backbones import BackboneConfig, NCSNppConfig
 from speech.model.frontend import FrontEndConfig
 
-Sampler = Literal["pc", "ode", "sb_ode", "sb_sde", "ode1", "ode2", "ode3", "sde1", "sde2", "sde3", "euler", "heun"]
+Sampler = Literal[
+    "pc", "ode", "sb_ode", "sb_sde", "ode1", "ode2", "ode3", "sde1", "sde2", "sde3", "evodiff", "euler", "heun"
+]
 SamplerSetting = Annotated[Any, OneOf(None, KINDS, names=get_args(Sampler))]
 """The type of a setting that is a sampler: a name, a settings object, or a mapping of its kind and fields."""
+OWN_SCHEDULE = ("pc", "sb_ode", "sb_sde", "ode")
+"""Samplers with a schedule of their own."""
 NetworkTime = Literal["now", "next"]
 FramePadding = Literal["zero", "reflect"]
 Precision = Literal["float32", "bfloat16"]
@@ -59,7 +63,9 @@ class SamplingConfig(Checked):
             (`shared.samplers.sample`), by name, as a settings object such as `Exponential(2, eta=0.5)`, or of your own.
         steps: number of steps, up to 10,000; "ode" chooses its own.
         corrector, corrector_steps, snr: of "pc"; at most 100 corrector steps a step.
-        schedule: where the steps of the core's samplers lie; the published ones are uniform in time.
+        schedule: where the steps of the core's samplers lie; the published ones are uniform in time. Or the times
+            themselves, `steps` + 1 of them from the start to the end, as `speech.inference.schedule` finds them for a
+            model; `t_end` and `reverse_starting_point` then have no part.
         t_end: where the steps end; None means the process' own end. The core's samplers and "ode" then jump from there
             to the data prediction, "pc" takes its last step to 0; a value given here is where the core's samplers stop.
         reverse_starting_point: the time at which sampling starts, from y + σ(t)·noise (Lay et al. 2023).
@@ -80,7 +86,7 @@ class SamplingConfig(Checked):
     corrector: Literal["ald", "langevin", "none"] = "ald"
     corrector_steps: Annotated[Natural, Le(100)] = 1
     snr: float = 0.5
-    schedule: Schedule = "uniform"
+    schedule: Schedule | tuple[float, ...] = "uniform"
     t_end: float | None = None
     reverse_starting_point: Share = 1.0
     network_time: NetworkTime | None = None
@@ -97,6 +103,12 @@ class SamplingConfig(Checked):
         met = self.network_time != "next" or self.sampler in ("sb_ode", "sb_sde", "ode1", "sde1")
         need = "only the first-order bridge samplers (sb_ode, sb_sde, ode1, sde1) ask the network once a step"
         self._require(met, "network_time sampler", need)
+        if isinstance(self.schedule, str):
+            checked(Schedule, schedule=self.schedule)
+        else:
+            met = self.sampler not in OWN_SCHEDULE
+            self._require(met, "sampler schedule", "this sampler has a schedule of its own; take ode2")
+            object.__setattr__(self, "schedule", times_of(self.schedule, self.steps))
 
 
 @dataclass(frozen=True)

@@ -53,6 +53,7 @@ TESTS = {
     "shared/samplers/trial.py": ("speech/inference/test_advice.py",),
     "shared/samplers/gaussian.py": ("shared/samplers/test_gaussian_sampler.py",),
     "shared/samplers/laws.py": ("shared/samplers/test_gaussian_sampler.py", "shared/samplers/test_level_shift.py"),
+    "shared/samplers/search.py": ("shared/samplers/test_search.py",),
     "shared/samplers/level.py": ("shared/samplers/test_level_shift.py",),
     "shared/samplers/evodiff.py": ("shared/samplers/test_evodiff.py",),
     "shared/samplers/brownian.py": ("shared/samplers/test_solvers.py",),

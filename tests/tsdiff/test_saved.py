@@ -98,7 +98,22 @@ VARIANTS: dict[str, tuple[Callable[[], Made], Callable[[], Entries]]] = {
     "every setting of the sampling": (
         lambda: random_predictor(
             sampling=Sampling(
-                "quantile", "tweedie", 0.7, 0.3, 0.1, "sde2", 3, 2.0, 0.5, 2, "quadratic", -1.0, False, 5, 3
+                "quantile",
+                "tweedie",
+                0.7,
+                0.3,
+                0.1,
+                "sde2",
+                3,
+                2.0,
+                0.5,
+                2,
+                "quadratic",
+                -1.0,
+                False,
+                5,
+                3,
+                (1.0, 0.6, 0.2, 0.0),
             )
         ),
         lambda: sines(2, 40),

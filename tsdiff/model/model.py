@@ -20,7 +20,10 @@ from shared.files.checkpoint import open_checkpoint, resolve, save_checkpoint
 from shared.kinds import kind_of
 from shared.predictions import Denoiser, PathPoint
 from shared.random import make_generator
-from shared.samplers import Method, SampleResult, sample, time_grid
+from shared.samplers import GaussianExponential, Method, Sampler, SampleResult, method_from, sample, time_grid
+from shared.samplers.gaussian import knowing
+from shared.samplers.laws import Law
+from shared.samplers.schedules import times_of
 from shared.sde import SDE, DiscreteVPSDE
 from tsdiff.data.entries import Entry
 from tsdiff.model.config import TSDiffConfig
@@ -169,9 +172,10 @@ class TSDiff(nn.Module):
         start: pd.Period | str = _A_MONDAY,
         like: Entry | None = None,
         seed: int = 0,
-        method: Method = "sde2",
+        method: Method | Sampler = "sde2",
         steps: int = 20,
         log_snr_end: float = 3.5,
+        schedule: Sequence[float] | None = None,
         scales: Sequence[float] | None = None,
     ) -> Tensor:
         """Draw windows without any condition.
@@ -184,6 +188,7 @@ class TSDiff(nn.Module):
             seed: window i depends on (seed, i) alone.
             method, steps: of `shared.samplers.sample`.
             log_snr_end: log-SNR of the last network call.
+            schedule: times of the calls and of the end instead, steps + 1 of them.
             scales: one factor a window, in the series' units; 1 leaves them relative to the context's scale.
 
         Returns:
@@ -203,9 +208,28 @@ class TSDiff(nn.Module):
             raise ConfigError(f"{len(factors)} scales for {n} windows: give one positive number each")
         inputs = self._unconditional_inputs(pd.Period(start, freq=self.config.freq), like, factors)
         generators = [make_generator(seed, "sample", i) for i in range(n)]
-        drawn = self.eval().draw(inputs, generators, call_times(self.sde, steps, log_snr_end), method=method).x
+        found = knowing(method_from(method), self.law)
+        if schedule is None:
+            times = call_times(self.sde, steps, log_snr_end, found)
+        else:
+            times = torch.tensor(times_of(schedule, steps), dtype=torch.float64)
+        drawn = self.eval().draw(inputs, generators, times, method=found).x
         windows = drawn[..., : self.config.channels] * self.statistics.spread + self.statistics.center
         return windows * torch.from_numpy(factors).to(windows)[:, None, None]
+
+    def law(self) -> Law:
+        """The Gaussian law of the training windows, for the samplers that go by it.
+
+        Raises:
+            ConfigError: their covariance is not known.
+        """
+        covariance = self.statistics.covariance
+        if covariance is None:
+            raise ConfigError(
+                "the model does not know the covariance of its training windows, which this sampler goes by: call "
+                "`predictor.measure_covariance(dataset)` with the training series, or take ode2"
+            )
+        return covariance.law(self.config.length)
 
     def draw(
         self, inputs: Mapping[str, Tensor], generators: Sequence[torch.Generator], times: Tensor, **options: Any
@@ -330,12 +354,17 @@ class _Network(nn.Module):
         return self.sde.log_snr(t.double()).clamp(-20.0, 20.0)
 
 
-def call_times(sde: SDE, steps: int, log_snr_end: float) -> Tensor:
+def call_times(sde: SDE, steps: int, log_snr_end: float, method: object = None) -> Tensor:
     """Times of `steps` network calls, uniform in log-SNR from T to `log_snr_end`, and 0: (steps + 1,).
 
-    The last step is to clean data, which is the data prediction of the last call.
+    The last step is to clean data, which is the data prediction of the last call. Of a method with a teleport the calls
+    lie behind it, and the first time is T all the same.
     """
+    begin = method.first_step(sde, sde.T) if isinstance(method, GaussianExponential) else sde.T
     last = float(sde.time_of_log_snr(log_snr_end))
-    if steps == 1:
-        return torch.tensor([sde.T, 0.0], dtype=torch.float64)
-    return torch.cat([time_grid(sde, steps - 1, "log_snr", t_end=last), torch.zeros(1, dtype=torch.float64)])
+    if begin < sde.T and last >= begin:
+        raise ConfigError(f"a teleport to t={begin:.3g}, the last call at t={last:.3g}: raise log_snr_end")
+    inner = time_grid(sde, steps - 1, "log_snr", begin, last) if steps > 1 else torch.tensor([begin])
+    times = torch.cat([inner.double(), torch.zeros(1, dtype=torch.float64)])
+    times[0] = sde.T
+    return times

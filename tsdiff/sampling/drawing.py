@@ -14,8 +14,10 @@ from torch import Tensor
 from shared.errors import ConfigError, DataError
 from shared.guidance import Guidance
 from shared.random import make_generator
+from shared.samplers.gaussian import knowing
 from tsdiff.data.entries import Series
 from tsdiff.model.model import TSDiff, call_times
+from tsdiff.sampling.gaussian import guided_law
 from tsdiff.sampling.guidance import KernelGuidance, ScalarGuidance, TraceGuidance, TweedieGuidance, WindowGuidance
 from tsdiff.sampling.published import AncestralGuidance, DDIMGuidance, table_times
 from tsdiff.sampling.settings import Energy, Observation, Sampling
@@ -92,8 +94,10 @@ def draw_windows(
     Returns:
         Windows (batch, length − first, channels) in the series' units, and the network calls they took.
     """
-    guidance = _guidance(model, sampling, windows, levels, generators)
-    times, method = _times(model, sampling), sampling.sampler()
+    guidance = guidance_of(model, sampling, windows, levels, generators)
+    shape = windows.values.shape[1:]
+    method = knowing(sampling.sampler(), lambda: guided_law(guidance, model.law, sampling.method, shape))
+    times = drawing_times(model, sampling)
     result = model.draw(windows.inputs, generators, times, method=method, guidance=guidance)
     drawn = result.x[:, first:, : model.config.channels].cpu().numpy()
     return windows.drawn(drawn, sampling.minimum, sampling.nonnegative), result.nfe
@@ -122,21 +126,25 @@ def as_forecast(series: Series, samples: np.ndarray) -> SampleForecast:
     return SampleForecast(single, start_date=series.end, item_id=series.item_id, info=series.info)
 
 
-def _times(model: TSDiff, sampling: Sampling) -> Tensor:
+def drawing_times(model: TSDiff, sampling: Sampling) -> Tensor:
+    """Falling times of the steps, float64, (steps + 1,)."""
+    if sampling.schedule is not None:
+        return torch.tensor(sampling.schedule, dtype=torch.float64)
     if sampling.method == "ddpm":
         return table_times(model.sde)
     if sampling.method == "ddim":
         return table_times(model.sde, sampling.skip, sampling.skip_type)
-    return call_times(model.sde, sampling.steps, sampling.log_snr_end)
+    return call_times(model.sde, sampling.steps, sampling.log_snr_end, sampling.sampler())
 
 
-def _guidance(
+def guidance_of(
     model: TSDiff,
     sampling: Sampling,
     windows: Windows,
     levels: np.ndarray,
     generators: Sequence[torch.Generator],
 ) -> Guidance | None:
+    """What draws windows towards their observed values; None of a conditional model. Arguments as of `draw_windows`."""
     if model.config.conditional:
         return None
     values, observed = windows.values, windows.observed

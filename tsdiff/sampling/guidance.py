@@ -91,13 +91,17 @@ class ObservationGuidance(Checked, Guidance, ABC):
     def _guided(self, denoiser: DenoiserFunction, x: Tensor, t: Tensor, alpha: float, sigma: float) -> Tensor:
         """The same, where there is something to guide by."""
 
-    def _error(self, x0: Tensor) -> Tensor:
-        """Observed less predicted values, 0 where unobserved; for "quantile" at the mean of the Laplace noise."""
-        error = self.values - x0.detach()
+    def target(self) -> Tensor:
+        """Observed values, 0 where unobserved; for "quantile" moved by the mean of the Laplace noise."""
+        values = self.values
         if self.energy == "quantile" and self.levels is not None:
             q = self.levels
-            error = error + self.observation_std * (2 * q - 1) / (1 - 2 * q + 2 * q * q).sqrt()
-        return error * self.observed
+            values = values + self.observation_std * (2 * q - 1) / (1 - 2 * q + 2 * q * q).sqrt()
+        return values * self.observed
+
+    def _error(self, x0: Tensor) -> Tensor:
+        """`target` less predicted values, 0 where unobserved."""
+        return self.target() - x0.detach() * self.observed
 
 
 @dataclass(eq=False)
@@ -117,11 +121,11 @@ class WindowGuidance(ObservationGuidance):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._observed_covariance = ObservedCovariance(self.covariance, self.observed)
+        self.seen = ObservedCovariance(self.covariance, self.observed)
 
     def _guided(self, denoiser: DenoiserFunction, x: Tensor, t: Tensor, alpha: float, sigma: float) -> Tensor:
         x0 = denoiser(x, t)
-        return x0 + self.scale * self._observed_covariance.update(self._error(x0), alpha, sigma, self.observation_std)
+        return x0 + self.scale * self.seen.update(self._error(x0), alpha, sigma, self.observation_std)
 
 
 @dataclass(eq=False)

@@ -11,7 +11,7 @@ from torch import Tensor
 from shared.checks import Chance, Checked, Count, Finite, NonNegative
 from shared.kinds import OneOf
 from shared.samplers import KINDS, METHODS, Sampler, method_from
-from shared.samplers.schedules import Steps
+from shared.samplers.schedules import Steps, times_of
 
 Energy = Literal["mse", "quantile"]
 Covariance = Literal["window", "tweedie", "trace", "scalar", "kernels"]
@@ -68,6 +68,9 @@ class Sampling(Checked):
         minimum: samples below it are raised to it, in the series' own units: 0 for counts and amounts; None for none.
         nonnegative: windows of which no observed value is below 0 get no sample below 0, as for counts and amounts.
         seed: of the samples; an item's samples depend on it, the item's name and time, and nothing else.
+        schedule: times of the network calls and of the end, as `tsdiff.evaluation.schedule` finds them for a model:
+            `steps` + 1 falling numbers, of which 0 is clean data; `log_snr_end` then has no part. None: uniform in
+            log-SNR.
         batch_rows: samples that go through the network together, up to 65,536; bounds memory, does not change results,
             but for windows without a scale in a model whose `default_scale` is 0.
     """
@@ -87,9 +90,15 @@ class Sampling(Checked):
     nonnegative: bool = False
     seed: int = 0
     batch_rows: Annotated[Count, Le(_MOST_ROWS)] = 512
+    schedule: tuple[float, ...] | None = None
 
     def _related(self) -> None:
         self.sampler()  # which checks eta
+
+        if self.schedule is not None:
+            published = isinstance(self.method, str) and self.method in PUBLISHED
+            self._require(not published, "method schedule", "it steps through a table; take sde1 or ode1")
+            object.__setattr__(self, "schedule", times_of(self.schedule, self.steps))
 
     def sampler(self) -> Sampler:
         """The core's method.

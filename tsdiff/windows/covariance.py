@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from shared.errors import ConfigError
+from shared.samplers.laws import Gaussian
 
 RANK = 256
 """Most directions kept: of M4's windows of 360 hours they hold 99.7 % of the variance."""
@@ -61,6 +62,11 @@ class WindowCovariance:
         vectors = np.pad(vectors, ((0, 0), (0, kept - vectors.shape[1])))
         rest = max((total - float(values.sum())) / max(flat.shape[1] - kept, 1), _SMALLEST)
         return cls(torch.from_numpy(vectors.copy()), torch.from_numpy(np.maximum(values, rest)), rest)
+
+    def law(self, length: int) -> Gaussian:
+        """The law of windows (length, channels) of this covariance and mean 0, for the core's samplers."""
+        directions = self.directions.double().T.reshape(len(self.variances), length, -1)
+        return Gaussian(torch.zeros_like(directions[0]), directions, self.variances.double(), self.rest)
 
     @property
     def n(self) -> int:

@@ -15,7 +15,9 @@ from torch import Tensor
 from shared.errors import ConfigError
 from shared.files.settings import dataclass_from
 from shared.random import make_generator
-from shared.samplers import AdaptiveODE, Exponential, PredictorCorrector, TimeODE, sample
+from shared.samplers import AdaptiveODE, Exponential, GaussianExponential, PredictorCorrector, TimeODE, sample
+from shared.samplers.laws import Spectrum
+from shared.samplers.level import LevelShift
 from shared.sde import BBEDSDE, OUVESDE, SBVESDE, VPSDE
 from speech.inference.sampling import looks_at_the_whole, sample_spectrogram, sampling_times
 from speech.model.backbones import NCSNppConfig
@@ -244,8 +246,39 @@ def test_a_sampler_may_be_a_settings_object(linear_model: LinearModel, sampled: 
 
 
 def test_what_chooses_its_steps_by_the_whole_is_told() -> None:
-    whole = ("ode", AdaptiveODE(), SamplingConfig(corrector="langevin"), PredictorCorrector(corrector="langevin"))
+    whole = (
+        "ode",
+        "evodiff",
+        AdaptiveODE(),
+        Exponential(2, shift=LevelShift()),
+        SamplingConfig(corrector="langevin"),
+        PredictorCorrector(corrector="langevin"),
+    )
     for one in whole:
         assert looks_at_the_whole(one if isinstance(one, SamplingConfig) else SamplingConfig(one))
     for one in ("pc", "sde1", Exponential(3), PredictorCorrector()):
         assert not looks_at_the_whole(SamplingConfig(one))
+
+
+def test_a_schedule_may_be_the_times_themselves() -> None:
+    made = SamplingConfig("ode2", steps=3, schedule=(0.9, 0.5, 0.2, 0.0))
+    assert sampling_times(SBVESDE(), made).tolist() == [0.9, 0.5, 0.2, 0.0]
+    for text in (json.dumps(asdict(made)), json.dumps(asdict(replace(made, sampler=Exponential(2))))):
+        assert dataclass_from(SamplingConfig, json.loads(text), "here").schedule == made.schedule
+    with pytest.raises(ConfigError, match="give steps=3 with it"):
+        replace(made, steps=8)
+    with pytest.raises(ConfigError, match="must fall strictly"):
+        replace(made, schedule=(0.9, 0.5, 0.5, 0.0))
+    with pytest.raises(ConfigError, match="a schedule of its own; take ode2"):
+        replace(made, sampler="pc")
+
+
+def test_a_teleport_puts_all_steps_behind_it() -> None:
+    method = GaussianExponential(Spectrum((1.0, 0.5)), teleport=0.0)
+    for schedule in ("uniform", "log_snr"):
+        for end in (None, 0.05):
+            times = sampling_times(OUVESDE(), SamplingConfig(method, steps=4, schedule=schedule, t_end=end))
+            assert (len(times), float(times[0])) == (5, 1.0)
+            assert float(OUVESDE().log_snr(times[1])) > 0
+    saved = json.loads(json.dumps(asdict(SamplingConfig(method))))
+    assert dataclass_from(SamplingConfig, saved, "here") == SamplingConfig(method)
