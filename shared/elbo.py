@@ -7,7 +7,8 @@ eq. 11–14; Song et al. 2021, "Maximum likelihood training of score-based diffu
 
 λ = log(α/σ) from the prior's to that of t_end, ε − ε̂ = (α/σ)(x̂_0 − x_0). The last factor is the Gaussian
 N(x̂_0, (σ/α)²) at t_end, as in the latter paper. With the exact denoiser of the data the bound is tight up to terms that
-vanish with σ(t_end). Every term is a sum over the elements of x_0, which tells where a window is unlikely.
+vanish with σ(t_end). Every term is a sum over the elements of x_0, which tells where a window is unlikely. With coloured
+noise all is taken in the coordinates where it is white, so that an element counts given those before it.
 """
 
 from __future__ import annotations
@@ -73,7 +74,7 @@ def elbo(
         denoiser: (x (batch, ...), t (batch,)) → x̂_0.
         sde: the process; it must have a prior density.
         x0: real data (batch, ...).
-        noise: standard noise (draws, levels, batch or 1, ...).
+        noise: white noise (draws, levels, batch or 1, ...), which is given the process' colour here.
         y: anchor, shaped like `x0`.
         t_end: time that counts as clean data; None means the process' `t_min`.
 
@@ -81,7 +82,7 @@ def elbo(
         The bound by draw and element, and the number of network calls, 2·draws·levels + 2·draws.
 
     Raises:
-        ConfigError: complex data, noise of another shape, or a process without prior density.
+        ConfigError: complex data, noise of another shape, or a process without prior density, as with heavy tails.
     """
     if x0.is_complex():
         raise ConfigError("the bound is written for real data; give real and imaginary parts as channels")
@@ -95,7 +96,9 @@ def elbo(
     draws, levels = noise.shape[:2]
     width = (high - low) / levels
     with torch.no_grad():
-        elements = -_prior_divergence(sde, residual(x0, y)).expand(draws, *x0.shape).clone()
+        elements = -_prior_divergence(sde, sde.whitened(residual(x0, y).double())).expand(draws, *x0.shape).clone()
+        if sde.noise is not None:
+            elements -= sde.noise.log_diagonal(x0.shape).to(elements.device)
         for level in range(levels):
             log_snr = low + (level + 0.5) * width
             t = float(sde.time_of_log_snr(log_snr))
@@ -110,7 +113,7 @@ def elbo(
 
 
 def _prior_divergence(sde: SDE, r: Tensor) -> Tensor:
-    """KL(N(α_T r, σ_T²) ‖ N(0, prior_std²)) of each element of the residual r (batch, ...), float64."""
+    """KL(N(α_T r, σ_T²) ‖ N(0, prior_std²)) of each element of the whitened residual r (batch, ...), float64."""
     alpha, variance, prior = float(sde.alpha(sde.T)), float(sde.sigma(sde.T)) ** 2, sde.prior_std**2
     return 0.5 * ((variance + (alpha * r.double()).square()) / prior - 1 - math.log(variance / prior))
 
@@ -118,11 +121,11 @@ def _prior_divergence(sde: SDE, r: Tensor) -> Tensor:
 def _squared_error(
     denoiser: DenoiserFunction, sde: SDE, x0: Tensor, y: Tensor | None, noise: Tensor, t: float
 ) -> Tensor:
-    """(x̂_0 − x_0)² of each element, averaged over ε and −ε, float64."""
+    """(L⁻¹(x̂_0 − x_0))² of each element, averaged over ε and −ε, float64."""
     times = torch.full((len(x0),), t, dtype=torch.float64, device=x0.device)
     mean, _ = sde.marginal_prob(x0, times, y)
-    spread = expand(sde.sigma(times), x0) * noise
+    spread = expand(sde.sigma(times), x0) * sde.coloured(noise.expand_as(x0))
     total = torch.zeros_like(x0, dtype=torch.float64)
     for state in (mean + spread, mean - spread):
-        total += (denoiser(state, times.to(x0.dtype)) - x0).double().square()
+        total += sde.whitened((denoiser(state, times.to(x0.dtype)) - x0).double()).square()
     return total / 2

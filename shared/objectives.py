@@ -19,7 +19,6 @@ from torch import Tensor
 from shared.checks import Chance, Checked, Finite, Positive, checked
 from shared.errors import ConfigError
 from shared.predictions import Denoiser, PathPoint
-from shared.random import randn
 from shared.sde.base import SDE
 
 Weighting = Literal[
@@ -207,13 +206,13 @@ class DiffusionLoss(Checked):
             y: anchor, shaped like `x0`.
             mask: weight of every element, broadcastable to `x0`; 0 leaves it out. The mean is over what is left in.
             generator: for times and noise.
-            noise: standard noise to use instead of drawing it.
+            noise: ε to use instead of drawing it.
             condition: keyword arguments of the network.
             terms: what x̂_0 costs besides, added as it is.
         """
         t = self._times(denoiser, x0.shape[0], generator).to(x0.device)
         if noise is None:
-            noise = randn(x0.shape, generator, dtype=x0.dtype, device=x0.device)
+            noise = denoiser.sde.draw_noise(x0.shape, generator, dtype=x0.dtype, device=x0.device)
         x = denoiser.sde.perturb(x0, t, noise, y)
         real = x0.real.dtype if x0.is_complex() else x0.dtype
         raw = denoiser.predict(x, t.to(real), y, **(condition or {}))

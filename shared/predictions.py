@@ -1,7 +1,7 @@
 """What a network may predict, and how one prediction becomes another.
 
-With r = x_t − y and r_0 = x_0 − y, so that r = α r_0 + σ ε: noise is ε, data is x_0, score is −ε/σ, velocity is
-v = α ε − σ r_0 (Salimans and Ho 2022, extended to α² + σ² ≠ 1).
+With r = x_t − y and r_0 = x_0 − y, so that r = α r_0 + σ ε: noise is ε, data is x_0, score is −ε/σ (−S⁻¹ε/σ for noise
+of covariance S), velocity is v = α ε − σ r_0 (Salimans and Ho 2022, extended to α² + σ² ≠ 1).
 
 A network need not give the prediction V itself. Around it there may be scales, V = c_skip·s + c_out·F(c_in·s, …): those
 of Karras et al. 2022 (Table 1) for any α and σ (`EDM`), or those that published models have (`Scaled`).
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from shared.checks import Checked, Positive, checked
 from shared.errors import ConfigError
+from shared.noise import Noise
 from shared.sde.base import SDE, anchored, expand, residual
 
 Prediction = Literal["noise", "data", "score", "velocity"]
@@ -36,18 +37,19 @@ _SMALLEST_SIGMA = 1e-4
 class PathPoint:
     """α and σ at times t (batch,), in float64, with the conversions between predictions at those times.
 
-    `ratio` is σ²/α, which stays finite at the end of a bridge, where α and σ vanish.
+    `ratio` is σ²/α, which stays finite at the end of a bridge, where α and σ vanish. `noise` is the process'.
     """
 
     alpha: Tensor
     sigma: Tensor
     ratio: Tensor
+    noise: Noise | None = None
 
     @classmethod
     def at(cls, sde: SDE, t: Tensor) -> PathPoint:
         """The point of `sde`'s path at times `t` (batch,)."""
         t = t.double()
-        return cls(sde.alpha(t), sde.sigma(t), sde.variance_over_alpha(t))
+        return cls(sde.alpha(t), sde.sigma(t), sde.variance_over_alpha(t), sde.noise)
 
     def to_data(self, kind: Prediction, value: Tensor, x: Tensor, y: Tensor | None = None) -> Tensor:
         """x̂_0 (batch, ...) from a prediction of `kind` at state `x` (batch, ...) with anchor `y`.
@@ -70,7 +72,7 @@ class PathPoint:
         if kind == "noise":
             r0 = expand(1 / a, x) * r - expand(s / a, x) * value
         elif kind == "score":
-            r0 = expand(1 / a, x) * r + expand(s * s / a, x) * value
+            r0 = expand(1 / a, x) * r + expand(s * s / a, x) * (self.noise.covary(value) if self.noise else value)
         else:
             total = a * a + s * s
             r0 = expand(a / total, x) * r - expand(s / total, x) * value
@@ -86,7 +88,7 @@ class PathPoint:
         if kind == "noise":
             return noise
         if kind == "score":
-            return -expand(_inverse(self.sigma), x) * noise
+            return self._score(noise)
         return expand(self.alpha, x) * noise - expand(self.sigma, x) * r0
 
     def target(self, kind: Prediction, x0: Tensor, noise: Tensor, y: Tensor | None = None) -> Tensor:
@@ -97,8 +99,14 @@ class PathPoint:
         if kind == "noise":
             return noise
         if kind == "score":
-            return -expand(_inverse(self.sigma), x0) * noise
+            return self._score(noise)
         return expand(self.alpha, x0) * noise - expand(self.sigma, x0) * residual(x0, y)
+
+    def _score(self, noise: Tensor) -> Tensor:
+        """−S⁻¹ε/σ, with S the covariance of the noise."""
+        if self.noise is not None and not self.noise.gaussian:
+            raise ConfigError(f"a score is not defined for {self.noise}: predict noise, data or velocity")
+        return -expand(_inverse(self.sigma), noise) * (self.noise.solve(noise) if self.noise else noise)
 
     def _noise(self, r0: Tensor, r: Tensor) -> Tensor:
         inverse = _inverse(self.sigma)

@@ -25,6 +25,16 @@ def make_generator(*parts: int | str, device: torch.device | str = "cpu") -> tor
     return torch.Generator(device=device).manual_seed(derive_seed(*parts))
 
 
+def seeds(count: int, generator: Generators = None) -> list[int]:
+    """A seed for each of `count` items, drawn from its generator, or from the one for all."""
+    each = generator if isinstance(generator, Sequence) else [generator] * count
+    return [int(torch.empty((), dtype=torch.int64, device=_place(g)).random_(generator=g)) for g in each]
+
+
+def _place(generator: torch.Generator | None) -> torch.device | None:
+    return None if generator is None else generator.device
+
+
 class PlacedGenerator(torch.Generator):
     """A generator whose noise depends on the place along the last axis, so that overlapping pieces share it.
 

@@ -108,6 +108,8 @@ class Exponential(Checked):
         if self.corrector and run.changes_states:
             raise ConfigError("corrector=True: this guidance changes states after a step; take corrector=False")
         history: History = []
+        if self.eta:
+            run.sde.require_gaussian("a step that adds noise", "eta=0, as in ode2")
         path = BrownianNoise(run.seeds(), run.x) if self.noise == "path" else None
         x = run.x
         final = run.nodes[-1]
@@ -162,10 +164,10 @@ class Exponential(Checked):
 
     def _noise(self, run: Run, path: BrownianNoise | None, now: Nodes, after: Nodes) -> Tensor:
         if path is None:
-            return run.noise()
+            return run.start_noise() if any(node.sigma == 0 for node in now) else run.noise()
         # At a share η of noise the clock is e^{2η²λ} to first order.
         clocks = [[self.eta**2 * node.log_snr for node in nodes] for nodes in (now, after)]
-        return path.between(*clocks)
+        return run.sde.coloured(path.between(*clocks))
 
 
 def _finite(*nodes: Node) -> bool:

@@ -6,7 +6,8 @@
                   critically damped where γ² = 4mk at curvature k (Dockhorn et al. 2022, eq. 5)
 
 A kernel is a frozen dataclass that makes one step; `simulate` repeats it. At temperature 0 the overdamped kernel is
-gradient descent.
+gradient descent. With noise of a colour, S = L Lᵀ, chains run in the coordinates L⁻¹x: the overdamped step is then
+x − hS∇E + √(2hT)·Lξ, which has the same stationary density, and mixes fast where S is near the density's covariance.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from torch import Tensor
 
 from shared.checks import Checked, Count, NonNegative, Positive
 from shared.errors import ConfigError
+from shared.noise import Noise
 from shared.random import Generators, randn
 
 
@@ -254,6 +256,7 @@ def simulate(
     free: Tensor | None = None,
     before_step: Callable[[int], None] | None = None,
     callback: Callable[[int, Tensor], None] | None = None,
+    noise: Noise | None = None,
 ) -> Simulation:
     """Run a batch of chains for `steps` steps.
 
@@ -267,14 +270,19 @@ def simulate(
         before_step: called with the step's number before it; may change the potential. Kernels that compare energies
             then evaluate it anew; the others take the gradient that they have for one of the same mean.
         callback: called with the step's number and the positions after it.
+        noise: in whose white coordinates the chains run; None means the positions' own.
 
     Raises:
-        ConfigError: steps < 0; a kernel that accepts or rejects with a potential that knows no energy.
+        ConfigError: steps < 0; a kernel that accepts or rejects with a potential that knows no energy; noise that is
+            not Gaussian, or beside coordinates that are held.
     """
     if steps < 0:
         raise ConfigError(f"steps={steps}: need 0 or more")
     draws = Draws(generators, free)
     held = draws.hold(potential)
+    if noise is not None:
+        _check_noise(noise, free)
+        held, x = _in_white_coordinates(potential, noise), noise.whiten(x)
     state = State(x, None, None, torch.zeros(x.shape[0], device=x.device))
     for step in range(steps):
         if before_step is not None:
@@ -283,8 +291,25 @@ def simulate(
                 state = replace(state, evaluation=None)
         state = kernel(held, state, draws)
         if callback is not None:
-            callback(step, state.x)
-    return Simulation(state.x, state.accepted / max(steps, 1))
+            callback(step, noise.colour(state.x) if noise else state.x)
+    return Simulation(noise.colour(state.x) if noise else state.x, state.accepted / max(steps, 1))
+
+
+def _check_noise(noise: Noise, free: Tensor | None) -> None:
+    if not noise.gaussian:
+        raise ConfigError(f"a Markov chain needs Gaussian noise, not {noise}: take a GaussianProcess")
+    if free is not None:
+        raise ConfigError("free with noise of a colour: held coordinates are not held in its own; take noise=None")
+
+
+def _in_white_coordinates(potential: Potential, noise: Noise) -> Potential:
+    """z → E(Lz), whose gradient is Lᵀ∇E = L⁻¹S∇E."""
+
+    def moved(z: Tensor) -> Evaluation:
+        energy, gradient = potential(noise.colour(z))
+        return Evaluation(energy, noise.whiten(noise.covary(gradient)))
+
+    return moved
 
 
 def _metropolis(

@@ -20,7 +20,7 @@ _BOOT = 1e-3
 def out_of_bridge(run: Run, x: Tensor, now: Node, after: Node) -> Tensor:
     """The step out of a bridge's end, where all states are one: its noise is what tells samples apart."""
     d = run.data_residual(x, (now,))
-    noise = None if is_clean(after) else run.noise()
+    noise = None if is_clean(after) else run.start_noise()
     return run.anchored(exponential_step(run, (now,), (after,), run.residual(x), [([now.log_snr], d)], 0.0, noise))
 
 

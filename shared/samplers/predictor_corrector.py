@@ -77,7 +77,8 @@ class PredictorCorrector(Checked):
         if self.corrector == "ald":
             size: Tensor | float = 2 * (self.snr * node.sigma) ** 2
         else:
-            ratio = _norms(noise) / _norms(score).clamp_min(1e-12)
+            white, slope = (run.sde.whitened(value) for value in (noise, score))
+            ratio = _norms(white) / _norms(slope).clamp_min(1e-12)
             size = (2 * (self.snr * ratio).square()).reshape(-1, *([1] * (x.ndim - 1)))
         spread = math.sqrt(2 * size) if isinstance(size, float) else (2 * size).sqrt()
         return x + size * score + spread * noise
@@ -107,6 +108,7 @@ class PredictorCorrector(Checked):
 
 
 def _score(run: Run, node: Node, x: Tensor) -> Tensor:
+    """S·score: the score in the coordinates where the noise is white, carried back; the score itself for white noise."""
     return (node.alpha * run.data_residual(x, (node,)) - run.residual(x)) / node.sigma**2
 
 

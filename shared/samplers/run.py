@@ -13,7 +13,7 @@ from tqdm.std import tqdm
 from shared.console.progress import bar
 from shared.errors import ConfigError
 from shared.guidance import DenoiserFunction, Guidance
-from shared.random import Generators, randn
+from shared.random import Generators, seeds
 from shared.sde.base import SDE, anchored, expand, residual
 
 
@@ -170,14 +170,21 @@ class Run:
         return residual(self.data(x, nodes), self.y)
 
     def noise(self) -> Tensor:
-        """Fresh standard noise shaped like the state."""
-        return randn(self.x.shape, self._generator, dtype=self.x.dtype, device=self.x.device)
+        """Fresh noise of the process, shaped like the state, for a step that adds some.
+
+        Raises:
+            ConfigError: the process' noise has heavy tails.
+        """
+        self.sde.require_gaussian("a step that adds noise", "a deterministic method, such as ode2")
+        return self.start_noise()
+
+    def start_noise(self) -> Tensor:
+        """Fresh noise of the process, shaped like the state, for a state that holds none yet."""
+        return self.sde.draw_noise(self.x.shape, self._generator, dtype=self.x.dtype, device=self.x.device)
 
     def seeds(self) -> list[int]:
         """A seed for each item, drawn from its generator."""
-        each = self._generator if isinstance(self._generator, Sequence) else [self._generator] * len(self.x)
-        draws = (torch.empty((), dtype=torch.int64).random_(generator=one) for one in each)
-        return [int(draw) for draw in draws]
+        return seeds(len(self.x), self._generator)
 
     def residual(self, x: Tensor) -> Tensor:
         return residual(x, self.y)

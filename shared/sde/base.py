@@ -13,12 +13,15 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from shared.checks import Checked
 from shared.errors import ConfigError
+from shared.noise import NoiseSetting
 from shared.random import Generators, randn
 
 TimeLike = Tensor | float
@@ -40,13 +43,19 @@ def anchored(r: Tensor, y: Tensor | None) -> Tensor:
     return r if y is None else y + r
 
 
+@dataclass(frozen=True, eq=False)
 class SDE(Checked, ABC):
-    """A Gaussian diffusion process around an anchor y (y = 0 where none is given); time runs over [0, 1].
+    """A diffusion process around an anchor y (y = 0 where none is given); time runs over [0, 1].
 
     Subclasses are frozen dataclasses of their parameters, so that they compare, print and serialise as values.
+
+    Args:
+        noise: the law of ε; None means white, N(0, I).
     """
 
-    discretization: str = "euler"
+    noise: NoiseSetting | None = field(default=None, kw_only=True)
+
+    discretization: ClassVar[str] = "euler"
     """How the reverse-diffusion predictor discretises the forward process: "euler", or "exact" (its transition)."""
 
     # What each process states, in float64. -----------------------------------------------------------------------
@@ -154,7 +163,7 @@ class SDE(Checked, ABC):
         return anchored(expand(alpha, x0) * residual(x0, y), y), self.sigma(t)
 
     def perturb(self, x0: Tensor, t: Tensor, noise: Tensor, y: Tensor | None = None) -> Tensor:
-        """x_t for given x_0 (batch, ...), times (batch,) and standard noise (batch, ...)."""
+        """x_t for given x_0 (batch, ...), times (batch,) and noise ε (batch, ...), as `draw_noise` gives it."""
         mean, _ = self.marginal_prob(x0, t, y)
         return mean + expand(self._evaluate(lambda s: self._variance(s).sqrt(), t, keep_dtype=False), x0) * noise
 
@@ -175,7 +184,37 @@ class SDE(Checked, ABC):
                 break
         return t
 
-    # The prior. --------------------------------------------------------------------------------------------------
+    # The noise and the prior. ------------------------------------------------------------------------------------
+
+    def draw_noise(
+        self,
+        shape: Sequence[int],
+        generator: Generators = None,
+        dtype: torch.dtype | None = None,
+        device: torch.device | str | None = None,
+    ) -> Tensor:
+        """ε of this shape (batch, ...), of the process' own law; see `shared.random.randn`."""
+        return (self.noise.draw if self.noise else randn)(shape, generator, dtype=dtype, device=device)
+
+    def coloured(self, white: Tensor) -> Tensor:
+        """L·white (batch, ...), noise of the process from white noise."""
+        return self.noise.colour(white) if self.noise else white
+
+    def whitened(self, values: Tensor) -> Tensor:
+        """L⁻¹·values (batch, ...), in whose coordinates the noise is white."""
+        return self.noise.whiten(values) if self.noise else values
+
+    def require_gaussian(self, what: str, instead: str) -> None:
+        """Refuse what holds for Gaussian noise alone.
+
+        Raises:
+            ConfigError: the noise is none; the message names what to take instead.
+        """
+        if self.noise is not None and not self.noise.gaussian:
+            raise ConfigError(
+                f"{what} is not defined for {self.noise}, which is not Gaussian: take {instead}, or noise that is a "
+                "GaussianProcess"
+            )
 
     def prior_sample(
         self,
@@ -184,7 +223,7 @@ class SDE(Checked, ABC):
         dtype: torch.dtype | None = None,
         device: torch.device | str | None = None,
     ) -> Tensor:
-        """Draw x_T ~ N(y, prior_std²); of a bridge, the anchor itself.
+        """Draw x_T = y + prior_std·ε; of a bridge, the anchor itself.
 
         Args:
             shape_or_y: the anchor y (batch, ...), or a shape, which means y = 0.
@@ -202,14 +241,14 @@ class SDE(Checked, ABC):
             return shape_or_y.clone()
         if isinstance(shape_or_y, Tensor):
             y = shape_or_y
-            return y + self.prior_std * randn(y.shape, generator, dtype=y.dtype, device=y.device)
-        return self.prior_std * randn(tuple(shape_or_y), generator, dtype=dtype, device=device)
+            return y + self.prior_std * self.draw_noise(y.shape, generator, dtype=y.dtype, device=y.device)
+        return self.prior_std * self.draw_noise(tuple(shape_or_y), generator, dtype=dtype, device=device)
 
     def prior_log_prob(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         """log density of the prior at z (batch, ...), in nats, (batch,). Complex data has circular Gaussian density.
 
         Raises:
-            ConfigError: the prior is a point (a bridge), so it has no density.
+            ConfigError: the prior is a point (a bridge), so it has no density; or its noise has heavy tails.
         """
         std = self.prior_std
         if std <= 0:
@@ -217,11 +256,15 @@ class SDE(Checked, ABC):
                 f"{type(self).__name__} starts from the anchor itself, so its prior has no density; "
                 "use a process with a Gaussian prior, such as VPSDE or OUVESDE, for likelihoods"
             )
-        r = residual(z, y).flatten(1)
-        energy = (r.abs().double() / std).square().sum(1)
+        self.require_gaussian("a likelihood", "prior_log_prob, the density of the prior as a function")
+        r = residual(z, y)
+        wide = r.to(torch.complex128 if z.is_complex() else torch.float64)
+        dims = r[0].numel()
+        energy = (self.whitened(wide).abs() / std).square().flatten(1).sum(1)
+        log_det = self.noise.log_det(r.shape).to(energy) if self.noise else 0.0
         if z.is_complex():
-            return -energy - r.shape[1] * math.log(math.pi * std**2)
-        return -0.5 * energy - 0.5 * r.shape[1] * math.log(2 * math.pi * std**2)
+            return -energy - dims * math.log(math.pi * std**2) - log_det
+        return -0.5 * energy - 0.5 * dims * math.log(2 * math.pi * std**2) - 0.5 * log_det
 
     @staticmethod
     def _evaluate(function: Callable[[Tensor], Tensor], t: TimeLike, keep_dtype: bool = True) -> Tensor:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from shared.checks import Checked, Count, NonNegative, Positive, checked, require
 from shared.errors import ConfigError
+from shared.noise import Noise
 from shared.sde.base import SDE, TimeLike
 
 _LONGEST_TABLE = 100_000
@@ -188,6 +189,7 @@ class DiscreteVPSDE(BetaPath):
 
     Args:
         betas: the table, each in (0, 1), up to 100,000 of them; see `linear_betas` and `cosine_betas`.
+        noise: the law of ε; None means white.
 
     Raises:
         ConfigError: the table is empty, too long, or holds a value outside (0, 1).
@@ -197,7 +199,7 @@ class DiscreteVPSDE(BetaPath):
     kind: Literal["discrete_vp"] = field(default="discrete_vp", kw_only=True, repr=False)
     t_end = 0.0
 
-    def __init__(self, betas: Sequence[float] | Tensor | np.ndarray) -> None:
+    def __init__(self, betas: Sequence[float] | Tensor | np.ndarray, *, noise: Noise | None = None) -> None:
         try:
             values = np.asarray(betas.detach().cpu() if isinstance(betas, Tensor) else betas, dtype=np.float64)
         except (TypeError, ValueError) as error:
@@ -207,6 +209,7 @@ class DiscreteVPSDE(BetaPath):
         bad = values[~((values > 0) & (values < 1))]
         require(len(bad) == 0, "each needs to lie in (0, 1)", betas=bad[:3])
         object.__setattr__(self, "betas", tuple(values.tolist()))
+        object.__setattr__(self, "noise", noise)
 
     def __len__(self) -> int:
         return len(self.betas)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from shared.errors import ConfigError
 from shared.guidance import DenoiserFunction
-from shared.random import Generators, randn
+from shared.random import Generators
 from shared.samplers import (
     AdaptiveODE,
     Callback,
@@ -85,7 +85,7 @@ def sample_around(
     times = sampling_times(sde, sampling)
     start: dict[str, Any] = {}
     if float(times[0]) < sde.T:
-        noise = randn(y.shape, generator, dtype=y.dtype, device=y.device)
+        noise = sde.draw_noise(y.shape, generator, dtype=y.dtype, device=y.device)
         start = {"x_start": sde.perturb(y, times[:1], noise, y), "t_start": float(times[0])}
     published = sampling.sampler == "sb_ode" and float(times[0]) == sde.T
     return sample(
