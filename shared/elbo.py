@@ -6,9 +6,9 @@ eq. 11–14; Song et al. 2021, "Maximum likelihood training of score-based diffu
     −log p(x_0)  ≤  KL(q(x_T|x_0) ‖ p(x_T))  +  ∫ E‖ε − ε̂‖² dλ  −  E log p(x_0|x_{t_end}),
 
 λ = log(α/σ) from the prior's to that of t_end, ε − ε̂ = (α/σ)(x̂_0 − x_0). The last factor is the Gaussian
-N(x̂_0, (σ/α)²) at t_end, as in the latter paper. With the exact denoiser of the data the bound is tight up to terms that
-vanish with σ(t_end). Every term is a sum over the elements of x_0, which tells where a window is unlikely. With coloured
-noise all is taken in the coordinates where it is white, so that an element counts given those before it.
+N(x̂_0, (σ/α)²) at t_end, as in the latter paper. With the exact denoiser of the data the bound is tight up to terms
+that vanish with σ(t_end). Every term is a sum over the elements of x_0, which tells where a window is unlikely. With
+coloured noise all is taken in the coordinates where it is white, so that an element counts given those before it.
 """
 
 from __future__ import annotations

@@ -18,6 +18,7 @@ from shared.sde.base import SDE, anchored, residual
 
 Trace = Literal["auto", "exact", "hutchinson"]
 
+_LAST = -3.0
 _EXACT_UP_TO = 32
 """Dimensions up to which "auto" computes the trace exactly, at one backward pass a dimension."""
 
@@ -146,9 +147,14 @@ def _standard_error(each: Tensor, exact: bool) -> Tensor:
 
 
 def _grid(w_data: float, w_prior: float, steps: int | None) -> Tensor:
-    """The ends in w = α/σ, from data to prior, and the points between them that are uniform in log-SNR."""
+    """The ends in w = α/σ, from data to prior, and the points between them that are uniform in log-SNR.
+
+    A flow's prior has w = 0: its last step goes there from the log-SNR `_LAST`, below which hardly anything changes.
+    """
     if steps is None:
         return torch.tensor([w_data, w_prior], dtype=torch.float64)
+    if w_prior == 0:
+        return torch.cat([_grid(w_data, min(math.exp(_LAST), w_data), steps - 1), torch.zeros(1, dtype=torch.float64)])
     return torch.linspace(math.log(w_data), math.log(w_prior), steps + 1, dtype=torch.float64).exp()
 
 

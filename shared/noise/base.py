@@ -1,9 +1,9 @@
 """The law of the noise ε in x_t − y = α(t)·(x_0 − y) + σ(t)·ε, where it is not white.
 
 With ε = L·ξ for white ξ and a fixed factor L, the path is the white one in the coordinates L⁻¹x. Steps of an ODE and
-the data prediction know nothing of L: x̂_0 and x live in the data's own coordinates throughout. What knows of it are the
-draws, the score −S⁻¹(x − α x_0)/σ² with S = L Lᵀ, and densities, by log det L (Biloš et al. 2023, "Modeling temporal data
-as continuous functions with stochastic process diffusion"; Kollovieh et al. 2025, "TSFlow").
+the data prediction know nothing of L: x̂_0 and x live in the data's own coordinates throughout. What knows of it are
+the draws, the score −S⁻¹(x − α x_0)/σ² with S = L Lᵀ, and densities, by log det L (Biloš et al. 2023, "Modeling
+temporal data as continuous functions with stochastic process diffusion"; Kollovieh et al. 2025, "TSFlow").
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ row where each row has times of its own.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor
@@ -18,6 +18,9 @@ from shared.noise.kernels import Kernel, OrnsteinUhlenbeck
 
 class Factor(Protocol):
     """L, lower triangular with a positive diagonal."""
+
+    by_element: ClassVar[bool]
+    """Whether all is done element by element: results then do not depend on the number of rows, to the last bit."""
 
     @property
     def log_diagonal(self) -> Tensor:
@@ -69,6 +72,7 @@ class Dense:
     """
 
     lower: Tensor
+    by_element: ClassVar[bool] = False
 
     @property
     def log_diagonal(self) -> Tensor:
@@ -77,27 +81,42 @@ class Dense:
 
     def colour(self, white: Tensor) -> Tensor:
         """See `Factor`."""
-        return self.lower.to(white) @ white
+        return _times(self.lower, white)
 
     def whiten(self, values: Tensor) -> Tensor:
         """See `Factor`."""
-        return torch.linalg.solve_triangular(self.lower.to(values), values, upper=False)
+        return _solved(self.lower, values, upper=False)
 
     def colour_back(self, values: Tensor) -> Tensor:
         """See `Factor`."""
-        return self.lower.mT.to(values) @ values
+        return _times(self.lower.mT, values)
 
     def whiten_back(self, values: Tensor) -> Tensor:
         """See `Factor`."""
-        return torch.linalg.solve_triangular(self.lower.mT.to(values), values, upper=True)
+        return _solved(self.lower.mT, values, upper=True)
+
+
+def _times(matrix: Tensor, values: Tensor) -> Tensor:
+    """matrix·values of each row; one product where the matrix is one for all, which would be copied for each else."""
+    like = matrix.to(values)
+    return (values.mT @ like[0].T).mT if len(like) == 1 else like @ values
+
+
+def _solved(matrix: Tensor, values: Tensor, upper: bool) -> Tensor:
+    like = matrix.to(values)
+    if len(like) > 1:
+        return torch.linalg.solve_triangular(like, values, upper=upper)
+    columns = values.movedim(1, 0)
+    return torch.linalg.solve_triangular(like[0], columns.flatten(1), upper=upper).reshape(columns.shape).movedim(0, 1)
 
 
 @dataclass(frozen=True, eq=False)
 class Recursion:
     """The factor of Ornstein–Uhlenbeck noise and a white part: Kalman's filter, O(n) once and O(n) a use.
 
-    With the prediction p of the process from earlier values, y_i = p_i + s_i z_i and p_{i+1} = a_{i+1}(p_i + g_i s_i z_i)
-    is y = L z: the innovations z are white (Durbin and Koopman 2012, "Time series analysis by state space methods", §4.3).
+    With the prediction p of the process from earlier values, y_i = p_i + s_i z_i, p_{i+1} = a_{i+1}(p_i + g_i s_i z_i)
+    is y = L z: the innovations z are white (Durbin and Koopman 2012, "Time series analysis by state space methods",
+    §4.3).
 
     Attributes:
         decay: a, the correlation with the place before, (rows or 1, places, 1); 0 at the first.
@@ -108,6 +127,7 @@ class Recursion:
     decay: Tensor
     gain: Tensor
     spread: Tensor
+    by_element: ClassVar[bool] = True
 
     @classmethod
     def of(cls, length_scale: float, white: float, times: Tensor) -> Recursion:

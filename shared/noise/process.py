@@ -75,13 +75,11 @@ class GaussianProcess(Noise):
     ) -> Tensor:
         """See `Noise`."""
         white = randn(shape, generator, dtype=dtype, device=device)
-        if generator is None or isinstance(generator, torch.Generator):
-            return self.colour(white)
-        # Item by item, since a product of matrices rounds differently for batches of different sizes.
         factor = self.factor(shape)
-        rows = [factor if _alike(factor) else self._row(item).factor((1, *shape[1:])) for item in range(shape[0])]
-        parts = [self._applied(row.colour, white[i : i + 1]) for i, row in enumerate(rows)]
-        return torch.cat(parts) if parts else white
+        if factor.by_element or generator is None or isinstance(generator, torch.Generator) or not len(white):
+            return self._applied(factor.colour, white)
+        # Item by item, since a product of matrices rounds differently for batches of different sizes.
+        return torch.cat([self._item(i).colour(white[i : i + 1]) for i in range(len(white))])
 
     def colour(self, white: Tensor) -> Tensor:
         """See `Noise`."""
@@ -124,13 +122,16 @@ class GaussianProcess(Noise):
         rows = len(self.times) if isinstance(self.times[0], tuple) else shape[0]
         if (count, rows) != (places, shape[0]):
             raise ConfigError(
-                f"noise at {count} times of {rows} items for values of shape {tuple(shape)}, which have {places} places "
-                f"along axis {self.axis}: give theirs, noise.at(times)"
+                f"noise at {count} times of {rows} items for values of shape {tuple(shape)}, of {places} places along "
+                f"axis {self.axis}: give theirs, noise.at(times)"
             )
         return _factor(self.kernel, self.white, self.times, places)
 
-    def _row(self, item: int) -> GaussianProcess:
-        return replace(self, times=None if self.times is None else self.times[item : item + 1])
+    def _item(self, item: int) -> GaussianProcess:
+        """The noise of one item alone."""
+        if self.times is None or not isinstance(self.times[0], tuple):
+            return self
+        return replace(self, times=self.times[item])
 
     def _applied(self, function: Callable[[Tensor], Tensor], values: Tensor) -> Tensor:
         """A function of (batch, places, columns) along the axis of values."""
@@ -146,10 +147,6 @@ class GaussianProcess(Noise):
 def _factor(kernel: Kernel, white: float, times: Times | None, places: int) -> Factor:
     at = torch.arange(places, dtype=torch.float64) if times is None else _tensor(times)
     return factor_of(kernel, white, at if at.ndim == 2 else at[None])
-
-
-def _alike(factor: Factor) -> bool:
-    return len(factor.log_diagonal) == 1
 
 
 def _tensor(times: Times) -> Tensor:

@@ -45,7 +45,9 @@ class StudentT(Noise):
     def __post_init__(self) -> None:
         object.__setattr__(self, "process", chosen(ProcessSetting, self.process, "process"))
         if not 0 < self.degrees < math.inf:
-            raise ConfigError(f"degrees={self.degrees}: need a positive number; for Gaussian noise give its process alone")
+            raise ConfigError(
+                f"degrees={self.degrees}: need a positive number; for Gaussian noise give its process alone"
+            )
 
     def draw(
         self,

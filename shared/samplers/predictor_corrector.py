@@ -108,7 +108,7 @@ class PredictorCorrector(Checked):
 
 
 def _score(run: Run, node: Node, x: Tensor) -> Tensor:
-    """S·score: the score in the coordinates where the noise is white, carried back; the score itself for white noise."""
+    """S·score, that of the coordinates where the noise is white, carried back; the score itself for white noise."""
     return (node.alpha * run.data_residual(x, (node,)) - run.residual(x)) / node.sigma**2
 
 
