@@ -13,6 +13,7 @@ from torch import Tensor
 
 from shared.errors import ConfigError, DataError
 from shared.guidance import Guidance
+from shared.noise import Noise
 from shared.random import make_generator
 from shared.samplers.gaussian import knowing
 from tsdiff.data.entries import Series
@@ -20,7 +21,7 @@ from tsdiff.model.model import TSDiff, call_times
 from tsdiff.sampling.gaussian import guided_law
 from tsdiff.sampling.guidance import KernelGuidance, ScalarGuidance, TraceGuidance, TweedieGuidance, WindowGuidance
 from tsdiff.sampling.published import AncestralGuidance, DDIMGuidance, table_times
-from tsdiff.sampling.settings import Energy, Observation, Sampling
+from tsdiff.sampling.settings import PUBLISHED, Energy, Observation, Sampling
 from tsdiff.windows.calendar import season_of
 from tsdiff.windows.conditioning import Place, Windows
 
@@ -153,26 +154,47 @@ def guidance_of(
         own: Guidance = sampling.guidance.build(Observation(values, observed, quantiles))
         return own
     energy: Energy = sampling.guidance  # type: ignore[assignment]
+    noise, kind = model.sde.noise, sampling.covariance
+    covariance = model.statistics.covariance
+    if noise is not None:
+        _check_coloured(sampling, noise)
+    if kind is None and covariance is not None:
+        kind = "window"
+    elif kind is None and noise is not None:
+        kind = "tweedie"
+    elif kind is None:
+        kind = "kernels" if model.config.universal else "scalar"
     if sampling.method == "ddpm":
         return AncestralGuidance(values, observed, energy, quantiles, sampling.scale)
     if sampling.method == "ddim":
         return DDIMGuidance(values, observed, energy, quantiles, sampling.scale)
     common = (values, observed, energy, quantiles, sampling.scale, sampling.trust)
-    covariance = model.statistics.covariance
-    of_all = model.config.universal and covariance is None
-    if sampling.covariance == "kernels" or (sampling.covariance is None and of_all):
+    if kind == "kernels":
         chances = torch.cat([torch.rand(1, generator=g, device=g.device).cpu() for g in generators])
         season = season_of(model.config.freq)
         return KernelGuidance(*common, season=season, kernel_share=sampling.kernel_share, chances=chances)
-    if sampling.covariance == "tweedie":
-        return TweedieGuidance(*common)
-    if sampling.covariance == "trace":
+    if kind == "tweedie":
+        return TweedieGuidance(*common, noise=noise)
+    if kind == "trace":
         return TraceGuidance(*common)
-    if sampling.covariance == "scalar" or (sampling.covariance is None and covariance is None):
+    if kind == "scalar":
         return ScalarGuidance(*common, top_variance=model.statistics.top_variance)
     if covariance is None:
         raise ConfigError(
             "the model does not know the covariance of its training windows, as imported ones do not; call "
             '`predictor.measure_covariance(dataset)` with the training series, or use covariance="scalar" or "tweedie"'
         )
-    return WindowGuidance(*common, covariance=covariance)
+    return WindowGuidance(*common, covariance=covariance.seen_through(noise, model.config.length))
+
+
+def _check_coloured(sampling: Sampling, noise: Noise) -> None:
+    if not noise.gaussian:
+        raise ConfigError(
+            f"self-guidance with {noise}: what observed values say is known for Gaussian noise alone; train with "
+            "conditional=True, or take noise that is a GaussianProcess"
+        )
+    if sampling.method in PUBLISHED or sampling.covariance in ("scalar", "trace", "kernels"):
+        raise ConfigError(
+            f"method={sampling.method!r} with covariance={sampling.covariance!r}: with coloured noise take "
+            "covariance='window' or 'tweedie', and a method of the core, such as 'ode2' or 'sde2'"
+        )

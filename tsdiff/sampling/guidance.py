@@ -36,6 +36,7 @@ from torch import Tensor
 from shared.checks import Checked, Count
 from shared.errors import ConfigError
 from shared.guidance import DenoiserFunction, Guidance, random_signs, scalar_variance
+from shared.noise import Noise
 from shared.sde.base import SDE
 from tsdiff.sampling.kernels import bank_covariance, kernel_bank
 from tsdiff.sampling.settings import Energy
@@ -249,6 +250,7 @@ class TweedieGuidance(ObservationGuidance):
 
     Args:
         products: vector–Jacobian products at each call, the dimension of the Krylov space.
+        noise: of the path, where it has a colour: C is then (σ²/α)·S·∂x̂_0/∂x_tᵀ.
         The others: see `ObservationGuidance`.
 
     Raises:
@@ -257,6 +259,7 @@ class TweedieGuidance(ObservationGuidance):
 
     _: KW_ONLY
     products: Count = 1
+    noise: Noise | None = None
 
     def _guided(self, denoiser: DenoiserFunction, x: Tensor, t: Tensor, alpha: float, sigma: float) -> Tensor:
         with torch.enable_grad():
@@ -272,7 +275,7 @@ class TweedieGuidance(ObservationGuidance):
                 last = place == self.products - 1
                 (product,) = torch.autograd.grad(x0, state, grad_outputs=direction, retain_graph=not last)
                 basis.append(direction)
-                moves.append(product * (sigma**2 / alpha))
+                moves.append((self.noise.covary(product) if self.noise else product) * (sigma**2 / alpha))
                 images.append(moves[-1] * self.observed + self.observation_std**2 * direction)
                 direction = images[-1]
         weights = _least_residual(images, error)

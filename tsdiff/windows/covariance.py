@@ -5,11 +5,14 @@ observed values y = M x_0 + r·noise move its mean by C Mᵀ(M C Mᵀ + r²I)⁻
 forecast. That this is second-order Tweedie, C = (σ²/α)·∂x̂_0/∂x_t, is eq. 4 of Boys et al. 2023 (TMPD).
 
 Σ is kept as its leading directions and one variance for all others, so that a step costs a small Cholesky for each
-pattern of observed values, shared by all samples that have it.
+pattern of observed values, shared by all samples that have it. Where the path's noise has a colour, S = L Lᵀ in the
+place of I, Σ and S are brought to diagonal form together: Σ = U Λ Uᵀ and S = U Uᵀ with U = L V, V the eigenvectors of
+L⁻¹ΣL⁻ᵀ; then C = U (Λ⁻¹ + (α²/σ²)I)⁻¹ Uᵀ, as before but with directions that are not orthonormal, as many as values.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,12 +20,14 @@ import torch
 from torch import Tensor
 
 from shared.errors import ConfigError
+from shared.noise import Noise
 from shared.samplers.laws import Gaussian
 
 RANK = 256
 """Most directions kept: of M4's windows of 360 hours they hold 99.7 % of the variance."""
 
 _SMALLEST = 1e-8
+_LARGEST_MATRIX = 4096
 
 
 @dataclass(frozen=True)
@@ -30,9 +35,9 @@ class WindowCovariance:
     """Σ = U diag(variances) Uᵀ + rest·(I − UUᵀ), of windows flattened to n = length·channels values.
 
     Attributes:
-        directions: U, (n, rank), orthonormal columns.
-        variances: (rank,), falling, none below `rest`.
-        rest: variance in every other direction, positive.
+        directions: U, (n, rank), orthonormal columns, unless made by `seen_through`.
+        variances: (rank,), none below `rest`.
+        rest: variance in every other direction; 0 where there is none.
     """
 
     directions: Tensor
@@ -72,6 +77,29 @@ class WindowCovariance:
     def n(self) -> int:
         """Values in a window."""
         return self.directions.shape[0]
+
+    def seen_through(self, noise: Noise | None, length: int) -> WindowCovariance:
+        """The same for windows of `length` steps whose noise is this: what `given_noisy` gives is then the C of it.
+
+        Raises:
+            ConfigError: noise that is not Gaussian, or windows of so many values that the matrix does not fit.
+        """
+        if noise is None:
+            return self
+        if not noise.gaussian or self.n > _LARGEST_MATRIX:
+            raise ConfigError(
+                f"covariance='window' with {self.n} values a window and {noise}: need Gaussian noise and at most "
+                f"{_LARGEST_MATRIX} values; take covariance='tweedie', or a conditional model"
+            )
+        directions = self.directions.double()
+        spread = (directions * (self.variances - self.rest)) @ directions.T + self.rest * torch.eye(self.n).double()
+
+        def along(matrix: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
+            return function(matrix.T.reshape(self.n, length, -1)).flatten(1).T
+
+        half = along(spread, noise.whiten)
+        values, vectors = torch.linalg.eigh(along(half.T, noise.whiten))
+        return WindowCovariance(along(vectors, noise.colour), values.clamp_min(_SMALLEST), 0.0)
 
     def given_noisy(self, alpha: float, sigma: float) -> tuple[Tensor, float]:
         """Variances of x_0 given x_t: along the directions (rank,), and along all others."""

@@ -11,6 +11,7 @@ import torch
 from gluonts.model.forecast import Forecast, SampleForecast
 from torch import Tensor
 
+from shared.errors import ConfigError
 from shared.samplers.mcmc import (
     Evaluation,
     Hamiltonian,
@@ -41,9 +42,14 @@ class Refiner:
     Args:
         model: trained.
         config: how to refine.
+
+    Raises:
+        ConfigError: the model's noise has a colour.
     """
 
     def __init__(self, model: TSDiff, config: RefineConfig | None = None):
+        if model.sde.noise is not None:
+            raise ConfigError(f"refinement by a model with {model.sde.noise}: its energy is of white noise; take one")
         self.model = model.eval().requires_grad_(False)
         self.config = config or RefineConfig()
         self.levels = Levels.at(model.sde, self.config.log_snrs)
