@@ -34,6 +34,7 @@ from tsdiff.sampling.settings import Sampling
 from tsdiff.windows.config import Calendar, Scaling, fitting_context
 from tsdiff.windows.missing import MissingContext
 from tsdiff.windows.source import WindowSource
+from tsdiff.windows.transforms import TransformSetting
 
 register()
 
@@ -52,7 +53,7 @@ class TSDiffEstimator(Estimator):
         context_length: steps before them that the model sees; None chooses by frequency. It is lengthened to whole
             patches.
         scaling, calendar, output, channels, lags, dynamic_features, static_features, categories, scale_feature,
-            conditional: see `TSDiffConfig`.
+            conditional, transform: see `TSDiffConfig`.
         missing: values of the context that a conditional model is trained to do without.
         backbone: sizes of the network; None takes the default with the frequency's season as patch.
         sde: the process; None takes TSDiff's 100-step table.
@@ -89,6 +90,7 @@ class TSDiffEstimator(Estimator):
         categories: Sequence[int] = (),
         scale_feature: bool = False,
         conditional: bool = False,
+        transform: TransformSetting | None = None,
         missing: MissingContext | None = None,
         backbone: S4DConfig | S4Config | None = None,
         sde: SDE | None = None,
@@ -131,6 +133,7 @@ class TSDiffEstimator(Estimator):
             categories=tuple(categories),
             scale_feature=scale_feature,
             conditional=conditional,
+            transform=transform,
         )
         if missing is not None and not conditional:
             raise ConfigError("missing: only a conditional model (conditional=True) is trained to do without values")

@@ -11,6 +11,7 @@ from shared.checks import Checked, Count, require
 from shared.errors import ConfigError
 from shared.objectives import DiffusionLoss
 from shared.predictions import NetworkOutput
+from shared.sde import Process
 from shared.training.config import TrainingConfig
 from tsdiff.data import normalise_freq
 from tsdiff.data.benchmarks import PUBLISHED_LAGS
@@ -20,6 +21,7 @@ from tsdiff.model.backbones import S4DConfig
 from tsdiff.model.config import BackboneConfig
 from tsdiff.sampling.settings import Energy, Sampling
 from tsdiff.windows.config import Calendar, Scaling
+from tsdiff.windows.transforms import TransformSetting
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,8 @@ class ModelSettings:
     lags: tuple[int, ...] | Literal["published"] = ()
     scale_feature: bool = False
     conditional: bool = False
+    transform: TransformSetting | None = None
+    sde: Process | None = None
     backbone: BackboneConfig | None = None
     batch_size: int = 32
     scale_power: float = 0.0

@@ -8,12 +8,14 @@ from typing import Any
 from gluonts.core import fqname_for
 from gluonts.core.serde import encode
 
+from shared.noise import Kernel, Noise
 from shared.objectives import DiffusionLoss, TimeSampler
 from shared.sde import SDE
 from shared.training.config import TrainingConfig
 from tsdiff.model.backbones import S4Config, S4DConfig
 from tsdiff.sampling.settings import Sampling
 from tsdiff.windows.missing import MissingContext
+from tsdiff.windows.transforms import Transform
 
 
 def _by_fields(value: Any) -> dict[str, Any]:
@@ -23,5 +25,6 @@ def _by_fields(value: Any) -> dict[str, Any]:
 
 def register() -> None:
     """Teach GluonTS to encode the settings of an estimator."""
-    for kind in (TrainingConfig, Sampling, DiffusionLoss, TimeSampler, S4DConfig, S4Config, MissingContext, SDE):
+    parts = (SDE, Noise, Kernel, S4DConfig, S4Config, Transform)
+    for kind in (TrainingConfig, Sampling, DiffusionLoss, TimeSampler, MissingContext, *parts):
         encode.register(kind, _by_fields)

@@ -189,7 +189,8 @@ class TSDiff(nn.Module):
             method, steps: of `shared.samplers.sample`.
             log_snr_end: log-SNR of the last network call.
             schedule: times of the calls and of the end instead, steps + 1 of them.
-            scales: one factor a window, in the series' units; 1 leaves them relative to the context's scale.
+            scales: one factor a window, in the series' units, or those of its transform; 1 leaves them relative to the
+                context's scale.
 
         Returns:
             (n, length, channels).
@@ -215,7 +216,10 @@ class TSDiff(nn.Module):
             times = torch.tensor(times_of(schedule, steps), dtype=torch.float64)
         drawn = self.eval().draw(inputs, generators, times, method=found).x
         windows = drawn[..., : self.config.channels] * self.statistics.spread + self.statistics.center
-        return windows * torch.from_numpy(factors).to(windows)[:, None, None]
+        windows = windows * torch.from_numpy(factors).to(windows)[:, None, None]
+        if self.config.transform is None:
+            return windows
+        return torch.from_numpy(self.config.untransformed(windows.double().cpu().numpy())).to(windows)
 
     def law(self) -> Law:
         """The Gaussian law of the training windows, for the samplers that go by it.
@@ -254,7 +258,7 @@ class TSDiff(nn.Module):
 
     def _unconditional_inputs(self, start: pd.Period, like: Entry | None, scales: np.ndarray) -> dict[str, Tensor]:
         """The network's inputs for windows of which nothing is observed but what is known of every step."""
-        config, nothing = self.config, np.zeros((self.config.channels, self.config.length))
+        config, nothing = self.config, np.full((self.config.channels, self.config.length), np.nan)
         series = suited_series({**(like or {}), "start": start, "target": nothing}, config, "like")
         sizes = np.repeat(scales[:, None], config.channels, axis=1)
         inputs = inputs_of([(series, 0)] * len(scales), config, self.statistics, sizes)

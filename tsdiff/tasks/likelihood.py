@@ -2,10 +2,11 @@
 
 A model gives the density of a window in its own units, after scaling by the window's context. Both are reported:
 
-    log p(series units | location, scale) = log p(network units) − Σ log scale,
+    log p(series units | location, scale) = log p(network units) − Σ log scale + Σ log dz/dx,
 
-the sum over the values of the window. The scale is taken as given: as it is computed from the window itself, the left
-side is a density of windows of that scale, not over all series.
+the sums over the values of the window, the last where the model transforms them: −Σ log x for z = log x. The scale is
+taken as given: as it is computed from the window itself, the left side is a density of windows of that scale, not over
+all series.
 """
 
 from __future__ import annotations
@@ -240,5 +241,9 @@ def _scored(model: TSDiff, windows: Windows, settings: LikelihoodSettings) -> np
         density, error = result.value.cpu() + dims * math.log(alpha), result.standard_error.cpu()
         counted, steps = torch.ones_like(counted), torch.full(x0.shape[:2], math.nan, dtype=torch.float64)
     log_scale = torch.from_numpy(np.log(windows.scale)).repeat(1, 1 + len(model.config.lags))[:, None]
-    jacobian = -(log_scale * counted).flatten(1).sum(1)
+    log_slope = -log_scale
+    if model.config.transform is not None:
+        own = windows.to_series(x0.double().cpu().numpy())
+        log_slope = log_slope + torch.from_numpy(model.config.transform.log_slope(own))
+    jacobian = (log_slope * counted).flatten(1).sum(1)
     return torch.cat([torch.stack([density, error, jacobian], dim=1), steps], dim=1).numpy()

@@ -76,9 +76,11 @@ class Windows:
         observed: of 0 and 1, shaped like `values`.
         inputs: keyword arguments of the network besides state and time: "features", "categories"
             (`tsdiff.windows.inputs.network_inputs`) and, for a conditional one, "known" (`known_features`).
-        loc, scale: (rows, channels) float64: the network's units times `scale` plus `loc` are the series' own.
+        loc, scale: (rows, channels) float64: the network's units times `scale` plus `loc` are the series' own, or those
+            of the model's transform of them.
         least: (rows,): the smallest observed value of the window, in the series' units.
         constant: (rows, channels): the one value that a channel of the series holds; NaN where it changes.
+        config: of the model.
     """
 
     values: Tensor
@@ -88,6 +90,7 @@ class Windows:
     scale: np.ndarray
     least: np.ndarray
     constant: np.ndarray
+    config: WindowConfig
 
     @classmethod
     def of(cls, places: Sequence[Place], config: WindowConfig, statistics: Statistics) -> Windows:
@@ -98,10 +101,10 @@ class Windows:
             config: of the model.
             statistics: of the training windows.
         """
-        raw = np.stack([cut_with_lags(series.values, first, config) for series, first in places])
+        raw = np.stack([config.transformed(cut_with_lags(series.values, first, config)) for series, first in places])
         default = default_scale(raw[:, : config.context_length, : config.channels], config)
         scales = [
-            window_scale(window[None], series.values[None], config, default)
+            window_scale(window[None], config.transformed(series.values)[None], config, default)
             for window, (series, _) in zip(raw, places, strict=True)
         ]
         own_loc, size = (np.concatenate(part) for part in zip(*scales, strict=True))
@@ -114,8 +117,9 @@ class Windows:
         inputs = inputs_of(places, config, statistics, size)
         if config.conditional:
             inputs["known"] = known_features(values, observed, _lagged(places, config, loc, scale))
-        least = np.fmin.reduce(raw.reshape(len(raw), -1), axis=1, initial=np.inf)
-        return cls(values, observed, inputs, loc, scale, least, np.stack([series.constant for series, _ in places]))
+        least = config.untransformed(np.fmin.reduce(raw.reshape(len(raw), -1), axis=1, initial=np.inf))
+        constant = np.stack([series.constant for series, _ in places])
+        return cls(values, observed, inputs, loc, scale, least, constant, config)
 
     def __len__(self) -> int:
         return len(self.values)
@@ -129,7 +133,7 @@ class Windows:
 
         inputs = {name: taken(part) for name, part in self.inputs.items()}
         numbers = (part[chosen] for part in (self.loc, self.scale, self.least, self.constant))
-        return Windows(taken(self.values), taken(self.observed), inputs, *numbers)
+        return Windows(taken(self.values), taken(self.observed), inputs, *numbers, config=self.config)
 
     def observing(self, values: Tensor, observed: Tensor) -> Windows:
         """The same windows with other values observed, shaped like `values`; a conditional network sees those."""
@@ -148,12 +152,12 @@ class Windows:
     def to_series(self, values: np.ndarray) -> np.ndarray:
         """(rows, steps, channels, or network_channels) in the network's units → the series', float64."""
         loc, scale = self._units(values)
-        return np.asarray(values, dtype=np.float64) * scale + loc
+        return self.config.untransformed(np.asarray(values, dtype=np.float64) * scale + loc)
 
     def to_network(self, values: np.ndarray) -> np.ndarray:
         """(rows, steps, channels, or network_channels) in the series' units → the network's, float64."""
         loc, scale = self._units(values)
-        return (np.asarray(values, dtype=np.float64) - loc) / scale
+        return (self.config.transformed(np.asarray(values, dtype=np.float64)) - loc) / scale
 
     def drawn(self, values: np.ndarray, minimum: float | None, nonnegative: bool) -> np.ndarray:
         """`to_series` of draws (rows, steps, channels), within what is known of the series' values.
@@ -198,7 +202,7 @@ def _lagged(places: Sequence[Place], config: WindowConfig, loc: np.ndarray, scal
     if not config.known_lags:
         return None
     before = [
-        np.stack([cut(series.values, first - lag, config.length) for series, first in places])
+        np.stack([config.transformed(cut(series.values, first - lag, config.length)) for series, first in places])
         for lag in config.known_lags
     ]
     units = np.concatenate([(part - loc[:, None]) / scale[:, None] for part in before], axis=2)

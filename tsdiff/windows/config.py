@@ -6,11 +6,13 @@ import sys
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
+import numpy as np
 from annotated_types import Le
 
 from shared.checks import DISTINCT, Checked, Count, Natural, NonNegative, Positive
 from shared.errors import ConfigError
 from tsdiff.data.frequency import base_freq, normalise_freq
+from tsdiff.windows.transforms import TransformSetting
 
 Scaling = Literal["mean", "standard", "last", "none"]
 Calendar = Literal["none", "waves", "gluonts", "season"]
@@ -55,6 +57,9 @@ class WindowConfig(Checked):
         default_scale: with "mean", the scale of a context that holds no value but zeros. None takes that of the whole
             series, 0 that of all windows which are drawn or trained on together, as published (GluonTS's MeanScaler).
         minimum_scale: no scale is smaller.
+        transform: of the series' values before they are scaled: "log" or "inverse_softplus" for positive series, or
+            settings of either (`tsdiff.windows.transforms`). With one, `scaling` is of the transformed values and not
+            "mean", which would divide by a logarithm.
     """
 
     freq: str
@@ -73,8 +78,14 @@ class WindowConfig(Checked):
     external_features: Natural = 0
     default_scale: NonNegative | None = None
     minimum_scale: Positive = sys.float_info.min
+    transform: TransformSetting | None = None
 
     def _related(self) -> None:
+        if self.transform is not None and self.scaling == "mean":
+            raise ConfigError(
+                "scaling='mean' with a transform divides by the mean of logarithms, which tells no scale: take "
+                "scaling='standard', 'last' or 'none'"
+            )
         if self.awaits_freq:
             met = self.calendar in ("season", "none")
             self._require(met, "calendar", "it needs one frequency; with freq='any' take 'season'")
@@ -91,6 +102,14 @@ class WindowConfig(Checked):
         self._require(met, "default_scale scaling", "need scaling='mean' for a default")
         met = self.conditional or not self.known_lags
         self._require(met, "known_lags", "only a conditional network is told them")
+
+    def transformed(self, values: np.ndarray) -> np.ndarray:
+        """Values of series as they are scaled."""
+        return values if self.transform is None else self.transform.forward(values)
+
+    def untransformed(self, values: np.ndarray) -> np.ndarray:
+        """Values of series from those that were scaled."""
+        return values if self.transform is None else self.transform.inverse(values)
 
     @property
     def length(self) -> int:

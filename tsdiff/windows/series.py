@@ -36,8 +36,8 @@ def suited_series(entry: Mapping[str, Any], config: WindowConfig, name: str, hor
 
     Raises:
         ConfigError: a model of all frequencies, which was not given one.
-        DataError: the frequency is another than the model's, a field is missing or of another shape; see also
-            `read_series`.
+        DataError: the frequency is another than the model's, a field is missing or of another shape, a value cannot be
+            transformed; see also `read_series`.
     """
     start = entry.get("start")
     if config.awaits_freq:
@@ -54,6 +54,8 @@ def suited_series(entry: Mapping[str, Any], config: WindowConfig, name: str, hor
     for note in series.notes:
         warnings.warn(note, stacklevel=3)
     _check_shapes(series, config, counts)
+    if config.transform is not None:
+        config.transform.check(series.values, name)
     steps = len(series) + horizon
     if config.dynamic_features and len(series.dynamic) < steps:
         raise DataError(

@@ -178,7 +178,8 @@ class WindowSource:
         return np.stack(rows), places
 
     def _window(self, series: int, first: int) -> np.ndarray:
-        return with_lags(lambda start: self.store.window(series, start, self.config.length).T, first, self.config)
+        window = with_lags(lambda start: self.store.window(series, start, self.config.length).T, first, self.config)
+        return self.config.transformed(window)
 
     def _inputs(self, places: list[tuple[int, int]], scale: np.ndarray) -> dict[str, torch.Tensor]:
         store, length = self.store, self.config.length

@@ -110,6 +110,8 @@ class Refiner:
         """Where each sample starts, (rows, length, channels), network units: observed values, the base forecast in the
         horizon, and straight lines over what is missing."""
         config = self.model.config
+        if config.transform is not None:
+            config.transform.check(paths.reshape(-1, config.channels), "of the base forecast")
         seen = torch.where(windows.observed > 0, windows.values, math.nan)[..., : config.channels].cpu().numpy()
         seen[:, config.context_length :] = windows.to_network(paths)
         return torch.from_numpy(bridge(seen)[0]).to(windows.values)
