@@ -26,7 +26,7 @@ from tsdiff.data.store import SPOOL_ABOVE
 from tsdiff.evaluation.tuning import TuningGrid, tune
 from tsdiff.faces.keywords import SCALINGS, translated
 from tsdiff.faces.serde import register
-from tsdiff.model.backbones import S4Config, S4DConfig
+from tsdiff.model.backbones import S4Config, S4DConfig, SpaceTimeConfig
 from tsdiff.model.config import TSDiffConfig, default_patch, paper_sde, patch_of
 from tsdiff.model.model import TSDiff
 from tsdiff.predictor import TSDiffPredictor
@@ -92,7 +92,7 @@ class TSDiffEstimator(Estimator):
         conditional: bool = False,
         transform: TransformSetting | None = None,
         missing: MissingContext | None = None,
-        backbone: S4DConfig | S4Config | None = None,
+        backbone: S4DConfig | S4Config | SpaceTimeConfig | None = None,
         sde: SDE | None = None,
         loss: DiffusionLoss | None = None,
         training: TrainingConfig | None = None,

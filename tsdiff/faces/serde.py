@@ -12,7 +12,7 @@ from shared.noise import Kernel, Noise
 from shared.objectives import DiffusionLoss, TimeSampler
 from shared.sde import SDE
 from shared.training.config import TrainingConfig
-from tsdiff.model.backbones import S4Config, S4DConfig
+from tsdiff.model.backbones import S4Config, S4DConfig, SpaceTimeConfig
 from tsdiff.sampling.settings import Sampling
 from tsdiff.windows.missing import MissingContext
 from tsdiff.windows.transforms import Transform
@@ -25,6 +25,6 @@ def _by_fields(value: Any) -> dict[str, Any]:
 
 def register() -> None:
     """Teach GluonTS to encode the settings of an estimator."""
-    parts = (SDE, Noise, Kernel, S4DConfig, S4Config, Transform)
+    parts = (SDE, Noise, Kernel, S4DConfig, S4Config, SpaceTimeConfig, Transform)
     for kind in (TrainingConfig, Sampling, DiffusionLoss, TimeSampler, MissingContext, *parts):
         encode.register(kind, _by_fields)

@@ -9,13 +9,13 @@ from shared.kinds import OneOf
 from shared.predictions import NetworkOutput
 from shared.sde import DiscreteVPSDE, Process, linear_betas
 from tsdiff.data.frequency import base_freq, candidate_seasons
-from tsdiff.model.backbones import S4Config, S4DConfig
+from tsdiff.model.backbones import S4Config, S4DConfig, SpaceTimeConfig
 from tsdiff.windows.config import WindowConfig
 
 _LONGEST_PATCH = 48
 
 
-BackboneConfig = Annotated[Any, OneOf(None, (S4DConfig, S4Config), default="s4d")]
+BackboneConfig = Annotated[Any, OneOf(None, (S4DConfig, S4Config, SpaceTimeConfig), default="s4d")]
 """Settings of a network, by `kind`; models that were saved before there were two have none."""
 
 
@@ -29,8 +29,8 @@ class TSDiffConfig(WindowConfig):
     """What a TSDiff model is: windows, network and process.
 
     Args:
-        backbone: settings of the network: the patched S4D; the published S4, which needs a process that is a table; or
-            a class of your own, with a `kind` and a `build` (docs/extending.md).
+        backbone: settings of the network: the patched S4D; SpaceTime's; the published S4, which needs a process that is
+            a table; or a class of your own, with a `kind` and a `build` (docs/extending.md).
         sde: the diffusion process.
         output: what the network predicts.
     """

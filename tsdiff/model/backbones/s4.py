@@ -17,10 +17,9 @@ from torch.nn import functional as F
 
 from shared.checks import Checked, Count, Even, Portion
 from shared.errors import ConfigError
-from tsdiff.model.backbones.cache import WeightCache
 from tsdiff.model.backbones.channels import mix, normalise
-from tsdiff.model.backbones.convolution import convolve
 from tsdiff.model.backbones.dplr import DPLR, doubled, hippo_legs, kernel, truncated
+from tsdiff.model.backbones.two_sided import TwoSidedConvolution
 
 _SHORTEST_STEP, _LONGEST_STEP = 1e-3, 1e-1
 # Kernels are made from dense matrices of the states (float64), and from states times steps.
@@ -194,7 +193,7 @@ class S4Block(nn.Module):
         return stream, mix(self.to_skip, gated)
 
 
-class S4Convolution(nn.Module):
+class S4Convolution(TwoSidedConvolution):
     """Every channel convolved with two S4 kernels, one forward and one backward in time, plus the direct term D.
 
     Args:
@@ -220,7 +219,6 @@ class S4Convolution(nn.Module):
         self.direct = nn.Parameter(torch.randn(width))
         self.register_buffer("horizon", torch.tensor(0))
         self.truncate(horizon)
-        self._cache = WeightCache()
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
         super()._load_from_state_dict(state_dict, prefix, *args)
@@ -234,31 +232,6 @@ class S4Convolution(nn.Module):
         readout = truncated(_complex(self.readout.double()), self.system(torch.float64), length)
         self.readout.copy_(torch.view_as_real(readout))
         self.horizon.fill_(length)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """x (width, batch, length) → the same shape, in the precision of the weights even under autocast."""
-        length = x.shape[2]
-        points = _circle(length)
-        with torch.autocast(x.device.type, enabled=False):
-            x = x.to(self.direct.dtype)
-            if not self._learns():
-                return convolve(x, None, self.spectrum(length, points), points)
-            taps = self._taps(length, points)
-            return convolve(x, taps, torch.fft.rfft(taps.detach()), points)
-
-    def spectrum(self, length: int, points: int) -> Tensor:
-        """Transfer function at `points` points, (width, points // 2 + 1), complex; made once for the same weights."""
-        weights = tuple(self.state_dict(keep_vars=True).values())
-        return self._cache.get(weights, lambda: torch.fft.rfft(self._taps(length, points)), length)
-
-    def _learns(self) -> bool:
-        return torch.is_grad_enabled() and any(weight.requires_grad for weight in self.parameters())
-
-    def _taps(self, length: int, points: int) -> Tensor:
-        """Both kernels on a circle, (width, points): lag −1−j is at the place points−1−j."""
-        ahead, behind = self.kernels(length)
-        gap = ahead.new_zeros(len(ahead), points - 2 * length)
-        return torch.cat([ahead[:, :1] + self.direct[:, None], ahead[:, 1:], gap, behind.flip(1)], dim=1)
 
     def kernels(self, length: int) -> Tensor:
         """Kernels (2, width, length): of lags 0, 1, … and of lags −1, −2, …"""
@@ -275,20 +248,6 @@ class S4Convolution(nn.Module):
         pole = torch.complex(-self.log_decay.to(dtype).exp(), self.frequency.to(dtype))
         low_rank, gain = _complex(self.low_rank.to(dtype)), _complex(self.gain.to(dtype))
         return DPLR(pole, low_rank, gain, self.log_step.to(dtype).exp())
-
-
-def _circle(length: int) -> int:
-    """Points of a circle on which kernels of both directions do not overlap, and for which the FFT is fast: the next
-    number without prime factors above 5. In plain Python, which `torch.compile` follows without being asked to."""
-    points = 2 * length
-    while True:
-        rest = points
-        for factor in (2, 3, 5):
-            while rest % factor == 0:
-                rest //= factor
-        if rest == 1:
-            return points
-        points += 1
 
 
 def step_embedding(step: Tensor, width: int) -> Tensor:

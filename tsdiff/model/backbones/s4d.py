@@ -9,8 +9,10 @@ CPU beats the FFT for the few hundred tokens of a window. And the window is cut 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from functools import partial
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -49,12 +51,51 @@ class S4DConfig(Checked):
         """The network, with fresh weights; see `PatchedS4D`."""
         return PatchedS4D(self, length, channels, features)
 
+    def convolutions(self, tokens: int) -> Callable[[int], nn.Module]:
+        """What makes the convolution of block 0, 1, … over `tokens`, (width, batch, tokens) → the same shape.
+
+        Raises:
+            ConfigError: the kernels are too large.
+        """
+        width, entries = self.width, 2 * self.width * self.state * tokens
+        if entries > _LARGEST_BASIS or width * tokens**2 > _LARGEST_KERNEL:
+            raise ConfigError(
+                f"{tokens} tokens of patch={self.patch}, width={width}, state={self.state}: need 2 · width · state · "
+                f"tokens up to {_LARGEST_BASIS} and width · tokens² up to {_LARGEST_KERNEL}, the numbers of a kernel; "
+                "take larger patches"
+            )
+        basis = kernel_basis(width, self.state, tokens)
+        return lambda block: DiagonalConvolution(width, self.state, basis)
+
+
+class PatchedConfig(Protocol):
+    """What a `PatchedS4D` is made from: its sizes, and its convolutions."""
+
+    @property
+    def patch(self) -> int:
+        """Points in a token."""
+
+    @property
+    def width(self) -> int:
+        """Channels of the residual stream."""
+
+    @property
+    def blocks(self) -> int:
+        """Residual blocks."""
+
+    @property
+    def dropout(self) -> float:
+        """Share of block activations that are dropped in training."""
+
+    def convolutions(self, tokens: int) -> Callable[[int], nn.Module]:
+        """See `S4DConfig.convolutions`."""
+
 
 class PatchedS4D(nn.Module):
     """(batch, length, channels) → the same shape, given the noise level and known features.
 
     Args:
-        config: sizes.
+        config: sizes, and what the convolutions of the blocks are.
         length: points in a window; a multiple of config.patch.
         channels: of the series.
         features: known features at every point (calendar, covariates); 0 for none.
@@ -65,18 +106,17 @@ class PatchedS4D(nn.Module):
 
     frequencies: Tensor
 
-    def __init__(self, config: S4DConfig, length: int, channels: int = 1, features: int = 0):
+    def __init__(self, config: PatchedConfig, length: int, channels: int = 1, features: int = 0):
         super().__init__()
         if length % config.patch:
             raise ConfigError(f"a window of {length} points is not a multiple of the patch, {config.patch}")
         self.config, self.length, self.channels, self.features = config, length, channels, features
         self.tokens = length // config.patch
-        width, entries = config.width, 2 * config.width * config.state * self.tokens
-        if self.tokens > _MOST_TOKENS or entries > _LARGEST_BASIS or width * self.tokens**2 > _LARGEST_KERNEL:
+        width = config.width
+        if self.tokens > _MOST_TOKENS:
             raise ConfigError(
-                f"{self.tokens} tokens (length {length}, patch {config.patch}), width {width}, state {config.state}: "
-                f"need at most {_MOST_TOKENS} tokens, 2 · width · state · tokens up to {_LARGEST_BASIS} and width · "
-                f"tokens² up to {_LARGEST_KERNEL}, the numbers of a kernel; take larger patches"
+                f"{self.tokens} tokens (length {length}, patch {config.patch}): need at most {_MOST_TOKENS} tokens; "
+                "take larger patches"
             )
         self.input = nn.Linear(config.patch * channels, width)
         self.feature_input = nn.Linear(config.patch * features, width, bias=False) if features else None
@@ -85,9 +125,9 @@ class PatchedS4D(nn.Module):
         self.level = nn.Sequential(
             nn.Linear(2 * _FREQUENCIES, _EMBEDDING), nn.SiLU(), nn.Linear(_EMBEDDING, _EMBEDDING), nn.SiLU()
         )
-        basis = kernel_basis(width, config.state, self.tokens)
+        made = config.convolutions(self.tokens)
         self.blocks = nn.ModuleList(
-            Block(config, self.tokens, basis, last=i == config.blocks - 1) for i in range(config.blocks)
+            Block(config, self.tokens, partial(made, i), last=i == config.blocks - 1) for i in range(config.blocks)
         )
         self.head = nn.Linear(width, width)
         self.output = nn.Linear(width, config.patch * channels)
@@ -142,7 +182,7 @@ class PatchedS4D(nn.Module):
 class Block(nn.Module):
     """Norm and noise level, state-space convolution, gate; adds to the residual stream and to the skips."""
 
-    def __init__(self, config: S4DConfig, tokens: int, basis: Tensor, last: bool):
+    def __init__(self, config: PatchedConfig, tokens: int, convolution: Callable[[], nn.Module], last: bool):
         super().__init__()
         width = config.width
         self.tokens, self.dropout = tokens, config.dropout
@@ -150,7 +190,7 @@ class Block(nn.Module):
         nn.init.zeros_(self.film.weight)
         with torch.no_grad():
             self.film.bias.copy_(torch.cat([torch.ones(width), torch.zeros(width)]))
-        self.convolution = DiagonalConvolution(width, config.state, basis)
+        self.convolution = convolution()
         self.gate = nn.Linear(width, 2 * width)
         self.to_stream = None if last else nn.Linear(width, width, bias=False)
         self.to_skip = nn.Linear(width, width)
