@@ -10,17 +10,5 @@ from shared.noise.kernels import Kernel, OrnsteinUhlenbeck, Periodic, SquaredExp
 from shared.noise.process import GaussianProcess
 from shared.noise.student import StudentT
 
-__all__ = [
-    "GaussianProcess",
-    "Kernel",
-    "Noise",
-    "NoiseSetting",
-    "OrnsteinUhlenbeck",
-    "Periodic",
-    "SquaredExponential",
-    "StudentT",
-    "SumOfKernels",
-]
-
 NoiseSetting = Annotated[Noise, OneOf(Noise, (GaussianProcess, StudentT))]
 """The type of a setting that is noise: an object, or a mapping of its kind and parameters."""

@@ -15,10 +15,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from shared.checks import Checked
 from shared.random import Generators
 
 
-class Noise(ABC):
+class Noise(Checked, ABC):
     """Noise of variance 1 at each place (of scale 1, where the variance is another), alike for all items.
 
     Subclasses are frozen dataclasses with a `kind`; a user's own is no less. Values are (batch, ...), real or complex.

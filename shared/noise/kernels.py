@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import torch
+from annotated_types import MinLen
 from torch import Tensor
 
-from shared.errors import ConfigError
+from shared.checks import Checked, Positive
 from shared.kinds import OneOf
 
 
-class Kernel(ABC):
+class Kernel(Checked, ABC):
     """The correlation of two values of a series by their distance in time.
 
     Subclasses are frozen dataclasses with a `kind`; a user's own is no less.
@@ -35,11 +36,8 @@ class OrnsteinUhlenbeck(Kernel):
         length_scale: ℓ, in the units of the times, which are steps unless they are given.
     """
 
-    length_scale: float
+    length_scale: Positive
     kind: Literal["ou"] = "ou"
-
-    def __post_init__(self) -> None:
-        _positive(length_scale=self.length_scale)
 
     def correlation(self, distance: Tensor) -> Tensor:
         """See `Kernel`."""
@@ -54,11 +52,8 @@ class SquaredExponential(Kernel):
         length_scale: ℓ, in the units of the times.
     """
 
-    length_scale: float
+    length_scale: Positive
     kind: Literal["squared_exponential"] = "squared_exponential"
-
-    def __post_init__(self) -> None:
-        _positive(length_scale=self.length_scale)
 
     def correlation(self, distance: Tensor) -> Tensor:
         """See `Kernel`."""
@@ -74,12 +69,9 @@ class Periodic(Kernel):
         width: w, how far within a period values go together, as a share of it; √2 is TSFlow's kernel with γ = 1.
     """
 
-    period: float
-    width: float = math.sqrt(2)
+    period: Positive
+    width: Positive = 2**0.5
     kind: Literal["periodic"] = "periodic"
-
-    def __post_init__(self) -> None:
-        _positive(period=self.period, width=self.width)
 
     def correlation(self, distance: Tensor) -> Tensor:
         """See `Kernel`."""
@@ -99,18 +91,14 @@ class SumOfKernels(Kernel):
         weights: positive, one a kernel, in any unit: their sum is divided out. Empty means equal ones.
     """
 
-    kernels: tuple[SimpleKernel, ...]
-    weights: tuple[float, ...] = ()
+    kernels: Annotated[tuple[SimpleKernel, ...], MinLen(1)]
+    weights: tuple[Positive, ...] = ()
     kind: Literal["sum"] = "sum"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "kernels", tuple(self.kernels))
-        object.__setattr__(self, "weights", tuple(self.weights))
-        if not self.kernels:
-            raise ConfigError("kernels=(): a sum needs at least one kernel")
-        if self.weights and len(self.weights) != len(self.kernels):
-            raise ConfigError(f"weights={self.weights} of {len(self.kernels)} kernels: give one each, or none")
-        _positive(**{f"weights[{place}]": weight for place, weight in enumerate(self.weights)})
+        super().__post_init__()
+        told = not self.weights or len(self.weights) == len(self.kernels)
+        self._require(told, "weights", f"give one each of {len(self.kernels)} kernels, or none")
 
     def correlation(self, distance: Tensor) -> Tensor:
         """See `Kernel`."""
@@ -121,9 +109,3 @@ class SumOfKernels(Kernel):
 
 KernelSetting = Annotated[Kernel, OneOf(Kernel, (*SIMPLE, SumOfKernels))]
 """The type of a setting that is a kernel: an object, a kind, or a mapping of kind and parameters."""
-
-
-def _positive(**values: float) -> None:
-    for name, value in values.items():
-        if not 0 < value < math.inf:
-            raise ConfigError(f"{name}={value}: need a positive, finite number")

@@ -10,8 +10,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from shared.checks import Chance
 from shared.errors import ConfigError
-from shared.kinds import chosen
 from shared.noise.base import Noise
 from shared.noise.factors import Factor, factor_of
 from shared.noise.kernels import Kernel, KernelSetting
@@ -37,17 +37,14 @@ class GaussianProcess(Noise):
     """
 
     kernel: KernelSetting
-    white: float = 0.1
+    white: Chance = 0.1
     times: Times | None = None
     axis: int = 1
     kind: Literal["gaussian_process"] = "gaussian_process"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "kernel", chosen(KernelSetting, self.kernel, "kernel"))
-        if not 0 <= self.white <= 1:
-            raise ConfigError(f"white={self.white}: a share lies between 0 and 1")
-        if self.axis == 0:
-            raise ConfigError("axis=0 is the batch, whose items are independent; take another")
+        super().__post_init__()
+        self._require(self.axis, "axis", "this is the batch, whose items are independent; take another")
         if self.times is not None:
             times = _tensor(self.times)
             if times.ndim not in (1, 2) or not bool(torch.isfinite(times).all()) or bool((times.diff() <= 0).any()):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
@@ -11,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from shared.errors import ConfigError
-from shared.kinds import OneOf, chosen
+from shared.checks import Positive
+from shared.kinds import OneOf
 from shared.noise.base import Noise
 from shared.noise.kernels import OrnsteinUhlenbeck
 from shared.noise.process import GaussianProcess
@@ -37,17 +36,10 @@ class StudentT(Noise):
         ConfigError: no positive ν.
     """
 
-    degrees: float = 5.0
+    degrees: Annotated[Positive, "for Gaussian noise give its process alone"] = 5.0
     process: ProcessSetting = _WHITE
     kind: Literal["student_t"] = "student_t"
     gaussian: ClassVar[bool] = False
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "process", chosen(ProcessSetting, self.process, "process"))
-        if not 0 < self.degrees < math.inf:
-            raise ConfigError(
-                f"degrees={self.degrees}: need a positive number; for Gaussian noise give its process alone"
-            )
 
     def draw(
         self,

@@ -7,18 +7,18 @@ variance-exploding one of their logarithms, with the density p(x) = p(log x)/x (
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import numpy as np
 
-from shared.errors import ConfigError, DataError
+from shared.checks import Checked, NonNegative, Positive
+from shared.errors import DataError
 from shared.kinds import OneOf
 
 
-class Transform(ABC):
+class Transform(Checked, ABC):
     """A rising map z(x) of values above `-offset`, element by element; arrays of any shape, NaN stays NaN.
 
     Subclasses are frozen dataclasses with a `kind`; a user's own is no less.
@@ -67,11 +67,8 @@ class Log(Transform):
             the differences that matter.
     """
 
-    offset: float = 0.0
+    offset: NonNegative = 0.0
     kind: Literal["log"] = "log"
-
-    def __post_init__(self) -> None:
-        _check_offset(self.offset)
 
     def forward(self, values: np.ndarray) -> np.ndarray:
         """See `Transform`."""
@@ -98,14 +95,9 @@ class InverseSoftplus(Transform):
         offset: what is added, so that zeros have a z.
     """
 
-    unit: float = 1.0
-    offset: float = 0.0
+    unit: Positive = 1.0
+    offset: NonNegative = 0.0
     kind: Literal["inverse_softplus"] = "inverse_softplus"
-
-    def __post_init__(self) -> None:
-        _check_offset(self.offset)
-        if not 0 < self.unit < math.inf:
-            raise ConfigError(f"unit={self.unit}: need a positive, finite number")
 
     def forward(self, values: np.ndarray) -> np.ndarray:
         """See `Transform`."""
@@ -120,11 +112,6 @@ class InverseSoftplus(Transform):
     def log_slope(self, values: np.ndarray) -> np.ndarray:
         """See `Transform`."""
         return np.asarray(-np.log(-np.expm1(-(values.astype(np.float64) + self.offset) / self.unit)))
-
-
-def _check_offset(offset: float) -> None:
-    if not 0 <= offset < math.inf:
-        raise ConfigError(f"offset={offset}: need a finite number of at least 0")
 
 
 TransformSetting = Annotated[Transform, OneOf(Transform, (Log, InverseSoftplus))]

@@ -122,7 +122,7 @@ def test_the_first_block_takes_differences_and_moving_averages_off() -> None:
     [
         ({"state": 1}, "state=1"),
         ({"state": 300}, "state=300"),
-        ({"width": 512, "state": 64}, "entries of its matrices"),
+        ({"width": 512, "state": 64}, "width · state²"),
         ({"prepared": 65}, "prepared=65"),
         ({"dropout": 1.0}, "dropout=1"),
         ({"patch": 0}, "patch=0"),

@@ -10,23 +10,24 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
+from annotated_types import Ge, Le
 from torch import Tensor, nn
 
 import tsdiff.model.backbones.companion as companion
-from shared.checks import at_least
+from shared.checks import Checked, Count, Natural, Portion
 from shared.errors import ConfigError
 from tsdiff.model.backbones.s4d import PatchedS4D
 from tsdiff.model.backbones.two_sided import TwoSidedConvolution
 
-_LARGEST_STATE, _MOST_ENTRIES, _MOST_TERMS = 256, 1 << 20, 1 << 26
+_MOST_ENTRIES, _MOST_TERMS = 1 << 20, 1 << 26
 _DIFFERENCES = 4
 
 
 @dataclass(frozen=True)
-class SpaceTimeConfig:
+class SpaceTimeConfig(Checked):
     """Size of a SpaceTime network.
 
     Args:
@@ -38,25 +39,19 @@ class SpaceTimeConfig:
         dropout: share of block activations that are dropped in training.
     """
 
-    patch: int = 1
-    width: int = 64
-    blocks: int = 3
-    state: int = 16
-    prepared: int = 16
-    dropout: float = 0.0
+    patch: Count = 1
+    width: Count = 64
+    blocks: Count = 3
+    state: Annotated[int, Ge(2), Le(256)] = 16
+    prepared: Natural = 16
+    dropout: Portion = 0.0
     kind: Literal["spacetime"] = "spacetime"
 
     def __post_init__(self) -> None:
-        at_least(1, patch=self.patch, width=self.width, blocks=self.blocks)
-        if not 2 <= self.state <= _LARGEST_STATE or self.width * self.state**2 > _MOST_ENTRIES:
-            raise ConfigError(
-                f"state={self.state}, width={self.width}: need a state of 2 to {_LARGEST_STATE}, and at most "
-                f"{_MOST_ENTRIES} for width · state², the entries of its matrices"
-            )
-        if not 0 <= self.prepared <= self.width:
-            raise ConfigError(f"prepared={self.prepared}: need 0 to width={self.width} channels")
-        if not 0 <= self.dropout < 1:
-            raise ConfigError(f"dropout={self.dropout}: need 0 <= dropout < 1")
+        super().__post_init__()
+        entries = self.width * self.state**2
+        self._require(entries <= _MOST_ENTRIES, "width state", f"need at most {_MOST_ENTRIES} for width · state²")
+        self._require(self.prepared <= self.width, "prepared width", "need at most all channels")
 
     def build(self, length: int, channels: int, features: int) -> PatchedS4D:
         """The network, with fresh weights."""
