@@ -17,9 +17,10 @@ import torch
 from torch import Tensor
 
 from shared.checks import Chance, Checked, Finite, Positive, checked
+from shared.coupling import Coupling, coupled
 from shared.errors import ConfigError
 from shared.predictions import Denoiser, PathPoint
-from shared.sde.base import SDE
+from shared.sde.base import SDE, residual
 
 Weighting = Literal[
     "noise", "data", "velocity", "score", "sigma2", "likelihood", "edm", "min_snr", "mean", "mean_sigma2", "mean_edm"
@@ -173,6 +174,8 @@ class DiffusionLoss(Checked):
         reduction: of an item's elements: their mean or their sum.
         scale: what that is multiplied by.
         start_share: the share of items that are trained at t = T exactly, where sampling starts.
+        coupling: "independent" noise, or that of the batch put to the data it is nearest to ("minibatch", see
+            `shared.coupling`): for flows that are drawn by deterministic samplers.
 
     Raises:
         ConfigError: an unknown reduction, a scale that is not positive, or no share; or when called: items that are to
@@ -186,6 +189,7 @@ class DiffusionLoss(Checked):
     reduction: Reduction = "mean"
     scale: Positive = 1.0
     start_share: Chance = 0.0
+    coupling: Coupling = "independent"
 
     def __call__(
         self,
@@ -213,6 +217,8 @@ class DiffusionLoss(Checked):
         t = self._times(denoiser, x0.shape[0], generator).to(x0.device)
         if noise is None:
             noise = denoiser.sde.draw_noise(x0.shape, generator, dtype=x0.dtype, device=x0.device)
+        if self.coupling == "minibatch":
+            noise = coupled(noise, residual(x0, y))
         x = denoiser.sde.perturb(x0, t, noise, y)
         real = x0.real.dtype if x0.is_complex() else x0.dtype
         raw = denoiser.predict(x, t.to(real), y, **(condition or {}))

@@ -53,7 +53,7 @@ class TSDiffEstimator(Estimator):
         context_length: steps before them that the model sees; None chooses by frequency. It is lengthened to whole
             patches.
         scaling, calendar, output, channels, lags, dynamic_features, static_features, categories, scale_feature,
-            conditional, transform: see `TSDiffConfig`.
+            conditional, transform, regression: see `TSDiffConfig`.
         missing: values of the context that a conditional model is trained to do without.
         backbone: sizes of the network; None takes the default with the frequency's season as patch.
         sde: the process; None takes TSDiff's 100-step table.
@@ -91,6 +91,7 @@ class TSDiffEstimator(Estimator):
         scale_feature: bool = False,
         conditional: bool = False,
         transform: TransformSetting | None = None,
+        regression: float | None = None,
         missing: MissingContext | None = None,
         backbone: S4DConfig | S4Config | SpaceTimeConfig | None = None,
         sde: SDE | None = None,
@@ -134,6 +135,7 @@ class TSDiffEstimator(Estimator):
             scale_feature=scale_feature,
             conditional=conditional,
             transform=transform,
+            regression=regression,
         )
         if missing is not None and not conditional:
             raise ConfigError("missing: only a conditional model (conditional=True) is trained to do without values")

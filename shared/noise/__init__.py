@@ -7,7 +7,7 @@ from typing import Annotated
 from shared.kinds import OneOf
 from shared.noise.base import Noise
 from shared.noise.kernels import Kernel, OrnsteinUhlenbeck, Periodic, SquaredExponential, SumOfKernels
-from shared.noise.process import GaussianProcess
+from shared.noise.process import Conditioned, GaussianProcess
 from shared.noise.student import StudentT
 
 NoiseSetting = Annotated[Noise, OneOf(Noise, (GaussianProcess, StudentT))]

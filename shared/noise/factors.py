@@ -54,11 +54,20 @@ def factor_of(kernel: Kernel, white: float, times: Tensor) -> Factor:
         return Recursion.of(kernel.length_scale, white, times)
     distance = (times[:, :, None] - times[:, None, :]).abs()
     eye = torch.eye(times.shape[1], dtype=torch.float64)
-    lower, failed = torch.linalg.cholesky_ex((1 - white) * kernel.correlation(distance) + white * eye)
+    return dense((1 - white) * kernel.correlation(distance) + white * eye, f"{kernel} with white={white}")
+
+
+def dense(covariance: Tensor, of: str) -> Dense:
+    """The factor of a matrix, or of one a row, (rows, places, places).
+
+    Raises:
+        ConfigError: the covariance, `of` which is told, is not positive definite.
+    """
+    lower, failed = torch.linalg.cholesky_ex(covariance if covariance.ndim == 3 else covariance[None])
     if bool(failed.any()):
         raise ConfigError(
-            f"white={white}: the covariance of {kernel} at {times.shape[1]} places is not positive definite; give it a "
-            "larger white part (0.01, say)"
+            f"the covariance of {of} at {covariance.shape[-1]} places is not positive definite; give it a larger white "
+            "part (white=0.01, say)"
         )
     return Dense(lower)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal
@@ -10,18 +10,18 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from shared.checks import Chance
+from shared.checks import Chance, Count, Positive
 from shared.errors import ConfigError
 from shared.noise.base import Noise
-from shared.noise.factors import Factor, factor_of
+from shared.noise.correlated import Correlated
+from shared.noise.factors import Factor, dense, factor_of
 from shared.noise.kernels import Kernel, KernelSetting
-from shared.random import Generators, randn
 
 Times = tuple[float, ...] | tuple[tuple[float, ...], ...]
 
 
 @dataclass(frozen=True)
-class GaussianProcess(Noise):
+class GaussianProcess(Correlated):
     """ε ~ N(0, (1 − white)·K + white·I) along an axis, independent between series of other places.
 
     Args:
@@ -63,56 +63,13 @@ class GaussianProcess(Noise):
         own = tuple(tuple(row) if isinstance(row, Sequence) else float(row) for row in listed)
         return replace(self, times=own)
 
-    def draw(
-        self,
-        shape: Sequence[int],
-        generator: Generators = None,
-        dtype: torch.dtype | None = None,
-        device: torch.device | str | None = None,
-    ) -> Tensor:
-        """See `Noise`."""
-        white = randn(shape, generator, dtype=dtype, device=device)
-        factor = self.factor(shape)
-        if factor.by_element or generator is None or isinstance(generator, torch.Generator) or not len(white):
-            return self._applied(factor.colour, white)
-        # Item by item, since a product of matrices rounds differently for batches of different sizes.
-        return torch.cat([self._item(i).colour(white[i : i + 1]) for i in range(len(white))])
-
-    def colour(self, white: Tensor) -> Tensor:
-        """See `Noise`."""
-        return self._applied(self.factor(white.shape).colour, white)
-
-    def whiten(self, values: Tensor) -> Tensor:
-        """See `Noise`."""
-        return self._applied(self.factor(values.shape).whiten, values)
-
-    def covary(self, values: Tensor) -> Tensor:
-        """See `Noise`."""
-        factor = self.factor(values.shape)
-        return self._applied(lambda v: factor.colour(factor.colour_back(v)), values)
-
-    def solve(self, values: Tensor) -> Tensor:
-        """See `Noise`."""
-        factor = self.factor(values.shape)
-        return self._applied(lambda v: factor.whiten_back(factor.whiten(v)), values)
-
-    def log_diagonal(self, shape: Sequence[int]) -> Tensor:
-        """See `Noise`."""
-        each = self.factor(shape).log_diagonal
-        others = [1] * (len(shape) - 1)
-        others[range(len(shape))[self.axis] - 1] = each.shape[1]
-        return each.reshape(len(each), *others)
-
-    def covariance(self, places: int) -> Tensor:
-        """S, (places, places), float64, or (batch, places, places) where items have times of their own."""
-        whole = self.covary(torch.eye(places, dtype=torch.float64)[None].movedim(1, self.axis))
-        return whole.movedim(self.axis, 1)[0]
+    def given(self, known: int, trust: float) -> Conditioned:
+        """The noise given values of its first `known` places, which are told up to the standard deviation `trust`."""
+        return Conditioned(self, known, trust)
 
     def factor(self, shape: Sequence[int]) -> Factor:
-        """L of values of this shape (batch, ...); made once for each number of places."""
-        if not -len(shape) < self.axis < len(shape):
-            raise ConfigError(f"axis={self.axis}: values of shape {tuple(shape)} have no such axis")
-        places = shape[self.axis]
+        """See `Correlated`."""
+        places = self._places(shape)
         if self.times is None:
             return _factor(self.kernel, self.white, None, places)
         count = len(self.times[0]) if isinstance(self.times[0], tuple) else len(self.times)
@@ -124,20 +81,11 @@ class GaussianProcess(Noise):
             )
         return _factor(self.kernel, self.white, self.times, places)
 
-    def _item(self, item: int) -> GaussianProcess:
-        """The noise of one item alone."""
+    def _item(self, item: int) -> Noise:
+        """See `Correlated`."""
         if self.times is None or not isinstance(self.times[0], tuple):
             return self
         return replace(self, times=self.times[item])
-
-    def _applied(self, function: Callable[[Tensor], Tensor], values: Tensor) -> Tensor:
-        """A function of (batch, places, columns) along the axis of values."""
-        real = torch.view_as_real(values) if values.is_complex() else values
-        axis = range(values.ndim)[self.axis]
-        moved = real.movedim(axis, 1)
-        out = function(moved.flatten(2) if moved.ndim > 2 else moved[..., None])
-        back = out.reshape(moved.shape).movedim(1, axis)
-        return torch.view_as_complex(back.contiguous()) if values.is_complex() else back.contiguous()
 
 
 @lru_cache(maxsize=64)
@@ -151,3 +99,56 @@ def _tensor(times: Times) -> Tensor:
         return torch.tensor(times, dtype=torch.float64)
     except (TypeError, ValueError) as error:
         raise ConfigError(f"times: need numbers, as many in every row ({error})") from error
+
+
+@dataclass(frozen=True)
+class Conditioned(Correlated):
+    """A Gaussian process less its mean, given values at its first places (Rasmussen and Williams 2006, §2.2).
+
+    Around the mean as the anchor it is where TSFlow's conditional flow starts (Kollovieh et al. 2025).
+
+    Args:
+        process: at the same times for all items.
+        known: how many places are told.
+        trust: standard deviation of what is told, in units of the process'.
+    """
+
+    process: GaussianProcess
+    known: Count
+    trust: Positive = 0.1
+    kind: Literal["conditioned"] = "conditioned"
+
+    @property
+    def axis(self) -> int:  # type: ignore[override]
+        """The process'."""
+        return self.process.axis
+
+    def factor(self, shape: Sequence[int]) -> Factor:
+        """See `Correlated`."""
+        return _conditioned(self, self._places(shape))
+
+    def mean(self, values: Tensor, told: Tensor) -> Tensor:
+        """The process' mean given what is told, shaped like `values`.
+
+        Args:
+            values: (batch, places, channels), of which the first `known` places are read.
+            told: of 0 and 1, shaped like `values`: which of those are.
+        """
+        whole = self.process.covariance(values.shape[1]).to(values.device)
+        lines, seen = (part.transpose(1, 2).flatten(0, 1).double()[:, : self.known] for part in (values, told))
+        made = torch.zeros(len(lines), values.shape[1], dtype=torch.float64, device=values.device)
+        patterns, which = torch.unique(seen, dim=0, return_inverse=True)
+        for place, pattern in enumerate(patterns):
+            rows, at = which == place, torch.nonzero(pattern)[:, 0]
+            inner = whole[at][:, at] + self.trust**2 * torch.eye(len(at), dtype=torch.float64, device=values.device)
+            made[rows] = lines[rows][:, at] @ torch.linalg.solve(inner, whole[at])
+        return made.reshape(len(values), -1, values.shape[1]).transpose(1, 2).to(values.dtype)
+
+
+@lru_cache(maxsize=16)
+def _conditioned(noise: Conditioned, places: int) -> Factor:
+    if noise.known > places:
+        raise ConfigError(f"known={noise.known}: there are {places} places")
+    whole = noise.process.covariance(places)
+    inner = whole[: noise.known, : noise.known] + noise.trust**2 * torch.eye(noise.known, dtype=torch.float64)
+    return dense(whole - whole[:, : noise.known] @ torch.linalg.solve(inner, whole[: noise.known]), str(noise))

@@ -10,18 +10,19 @@ end of a bridge are differences of nearly equal numbers.
 
 from __future__ import annotations
 
+import copy
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
 
 from shared.checks import Checked
 from shared.errors import ConfigError
-from shared.noise import NoiseSetting
+from shared.noise import Noise, NoiseSetting
 from shared.random import Generators, randn
 
 TimeLike = Tensor | float
@@ -195,6 +196,12 @@ class SDE(Checked, ABC):
     ) -> Tensor:
         """ε of this shape (batch, ...), of the process' own law; see `shared.random.randn`."""
         return (self.noise.draw if self.noise else randn)(shape, generator, dtype=dtype, device=device)
+
+    def with_noise(self, noise: Noise | None) -> Self:
+        """The same process with other noise."""
+        other = copy.copy(self)
+        object.__setattr__(other, "noise", noise)
+        return other
 
     def coloured(self, white: Tensor) -> Tensor:
         """L·white (batch, ...), noise of the process from white noise."""

@@ -40,6 +40,7 @@ class ModelSettings:
     scale_feature: bool = False
     conditional: bool = False
     transform: TransformSetting | None = None
+    regression: float | None = None
     sde: Process | None = None
     backbone: BackboneConfig | None = None
     batch_size: int = 32

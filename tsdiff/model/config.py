@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
+from shared.checks import Positive
+from shared.errors import ConfigError
 from shared.kinds import OneOf
+from shared.noise import Conditioned, GaussianProcess
 from shared.predictions import NetworkOutput
-from shared.sde import DiscreteVPSDE, Process, linear_betas
+from shared.sde import SDE, DiscreteVPSDE, Process, linear_betas
 from tsdiff.data.frequency import base_freq, candidate_seasons
 from tsdiff.model.backbones import S4Config, S4DConfig, SpaceTimeConfig
 from tsdiff.windows.config import WindowConfig
@@ -33,16 +36,40 @@ class TSDiffConfig(WindowConfig):
             a table; or a class of your own, with a `kind` and a `build` (docs/extending.md).
         sde: the diffusion process.
         output: what the network predicts.
+        regression: of a conditional model whose process has noise that is a Gaussian process: sampling starts from that
+            process given the context, whose values are trusted to this standard deviation, in the network's units
+            (TSFlow; Kollovieh et al. 2025). None starts from the noise as it is.
     """
 
     backbone: BackboneConfig = field(default_factory=S4DConfig)
     sde: Process = field(default_factory=paper_sde)
     output: NetworkOutput = "velocity"
+    regression: Positive | None = None
 
     def _related(self) -> None:
         super()._related()
         need = f"need a multiple of the patch, {self.patch}, for their sum; `fitting_context` gives a context that fits"
         self._require(self.length % self.patch == 0, "context_length prediction_length", need)
+        if self.regression is not None:
+            self._require(self.conditional, "regression conditional", "only a conditional model is told the context")
+            _ = self.start
+
+    @property
+    def start(self) -> Conditioned | None:
+        """See `WindowConfig`."""
+        if self.regression is None:
+            return None
+        if not isinstance(self.sde.noise, GaussianProcess):
+            raise ConfigError(
+                f"regression={self.regression} on noise {self.sde.noise}: give the process (sde) noise that is a "
+                "GaussianProcess"
+            )
+        return self.sde.noise.given(self.context_length, self.regression)
+
+    @property
+    def path(self) -> SDE:
+        """The process with the noise that sampling starts from."""
+        return self.sde if self.start is None else self.sde.with_noise(self.start)
 
     @property
     def patch(self) -> int:

@@ -30,7 +30,7 @@ from tsdiff.model.config import TSDiffConfig
 from tsdiff.windows.calendar import SEASON_WIDTH, calendar_width
 from tsdiff.windows.conditioning import inputs_of
 from tsdiff.windows.covariance import RANK, WindowCovariance
-from tsdiff.windows.inputs import known_width
+from tsdiff.windows.inputs import known_width, regression_mean
 from tsdiff.windows.scales import Statistics
 from tsdiff.windows.series import suited_series
 
@@ -56,7 +56,7 @@ class TSDiff(nn.Module):
     def __init__(self, config: TSDiffConfig, statistics: Statistics | None = None):
         super().__init__()
         self.config = config
-        self.sde: SDE = config.sde
+        self.sde: SDE = config.path
         self.denoiser = Denoiser(_Network(config), self.sde, config.output)
         features = config.static_features + config.dynamic_features
         self.register_buffer("statistics_values", torch.tensor([0.0, 1.0, 1.0], dtype=torch.float64))
@@ -130,16 +130,21 @@ class TSDiff(nn.Module):
         )
         return other
 
-    def forward(self, x: Tensor, t: Tensor, **inputs: Tensor) -> Tensor:
+    def forward(self, x: Tensor, t: Tensor, y: Tensor | None = None, **inputs: Tensor) -> Tensor:
         """The data prediction x̂_0 at noisy windows x (batch, length, network_channels) and times t (batch,).
 
         Args:
             x: windows.
             t: times.
+            y: anchor of a model that starts from a regression, shaped like x; None takes it from the inputs.
             inputs: what the network takes besides, as `tsdiff.windows.conditioning.Windows.inputs` has it:
                 "features" (batch or 1, length, k), "categories" (batch, n), "known" (batch, length, `known_width`).
         """
-        return self.denoiser(x, t, **inputs)
+        return self.denoiser(x, t, self.anchor(inputs) if y is None else y, **inputs)
+
+    def anchor(self, inputs: Mapping[str, Tensor]) -> Tensor | None:
+        """The mean that sampling of a window with these inputs starts around; None means 0."""
+        return None if self.config.start is None else regression_mean(self.config, inputs["known"])
 
     def predict_noise(self, x: Tensor, step: Tensor, features: Tensor | None = None, **inputs: Tensor) -> Tensor:
         """The noise in windows x (batch, length, network_channels) at 0-based steps (batch,) of the table.
@@ -246,10 +251,12 @@ class TSDiff(nn.Module):
             times: of the network calls, and 0, see `call_times`.
             options: of `shared.samplers.sample`: method, guidance, ….
         """
+        anchor = self.anchor(inputs)
         return sample(
-            lambda x, t: self(x, t, **inputs),
+            lambda x, t: self(x, t, anchor, **inputs),
             self.sde,
             (len(generators), self.config.length, self.config.network_channels),
+            anchor,
             schedule=times,
             generator=list(generators),
             device=self.device,

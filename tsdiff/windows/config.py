@@ -11,6 +11,7 @@ from annotated_types import Le
 
 from shared.checks import DISTINCT, Checked, Count, Natural, NonNegative, Positive
 from shared.errors import ConfigError
+from shared.noise import Conditioned
 from tsdiff.data.frequency import base_freq, normalise_freq
 from tsdiff.windows.transforms import TransformSetting
 
@@ -110,6 +111,11 @@ class WindowConfig(Checked):
     def untransformed(self, values: np.ndarray) -> np.ndarray:
         """Values of series from those that were scaled."""
         return values if self.transform is None else self.transform.inverse(values)
+
+    @property
+    def start(self) -> Conditioned | None:
+        """The noise of a model whose sampling starts from a regression on the context, around its mean."""
+        return None
 
     @property
     def length(self) -> int:

@@ -61,6 +61,20 @@ def known_width(config: WindowConfig) -> int:
     return config.channels * len(config.known_lags) + 2 * config.network_channels
 
 
+def regression_mean(config: WindowConfig, known: Tensor) -> Tensor | None:
+    """Where a model that starts from a regression on the context has its anchor: the regression's mean,
+    (batch, length, network_channels); None for other models.
+
+    Args:
+        config: of the model.
+        known: as `known_features` has it.
+    """
+    if config.start is None:
+        return None
+    values, observed = known[..., -2 * config.network_channels :].chunk(2, dim=-1)
+    return config.start.mean(values, observed)
+
+
 def known_features(values: Tensor, observed: Tensor, lagged: Tensor | None = None) -> Tensor:
     """What TSDiff-Cond's network is told: (…, `known_width`), in the published order."""
     parts = [] if lagged is None else [lagged]

@@ -17,7 +17,7 @@ from tsdiff.windows.calendar import CalendarTable
 from tsdiff.windows.conditioning import bridge, with_lags
 from tsdiff.windows.config import WindowConfig
 from tsdiff.windows.covariance import WindowCovariance
-from tsdiff.windows.inputs import known_features, network_inputs
+from tsdiff.windows.inputs import known_features, network_inputs, regression_mean
 from tsdiff.windows.missing import MissingContext
 from tsdiff.windows.scales import Statistics, relative, scaled, window_scale
 from tsdiff.windows.series import trainable_series
@@ -90,15 +90,17 @@ class WindowSource:
         filled, observed = bridge(scaled(windows, loc, scale, self.statistics, self.config))
         x0, mask = torch.from_numpy(filled), torch.from_numpy(observed)
         condition = self._inputs(places, scale)
+        anchor = None
         if shown is not None:
             seen = mask * torch.from_numpy(shown)
             condition["known"] = known_features(x0, seen)
+            anchor = regression_mean(self.config, condition["known"])
             mask = mask - seen
         if self.horizon_weight != 1:
             mask = mask.clone()
             mask[:, self.config.context_length :] *= self.horizon_weight
         ids = [f"{self.store.name(series)} from step {first}" for series, first in places]
-        return Batch(x0, mask=mask, condition=condition, ids=ids)
+        return Batch(x0, anchor, mask, condition, ids)
 
     def measure(self, rng: np.random.Generator, windows: int = 2048) -> Statistics:
         """Find the statistics of scaled windows, and use them from now on."""
