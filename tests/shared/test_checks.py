@@ -24,6 +24,7 @@ from shared.checks import DISTINCT, RISING, Checked, Count, Even, NonNegative, P
 from shared.errors import ConfigError
 from shared.files.settings import dataclass_from
 from shared.kinds import OneOf
+from shared.noise import GaussianProcess, OrnsteinUhlenbeck
 from shared.sde import OUVESDE, SDE, VPSDE, Process
 
 REQUIRED = {
@@ -35,6 +36,12 @@ REQUIRED = {
     "observed": torch.ones(1, 72, 1),
     "covariance": None,
     "season": 24.0,
+    "length_scale": 2.0,
+    "period": 24.0,
+    "kernels": (OrnsteinUhlenbeck(2.0),),
+    "kernel": OrnsteinUhlenbeck(2.0),
+    "process": GaussianProcess(OrnsteinUhlenbeck(2.0)),
+    "known": 1,
 }
 """What classes ask for without a default."""
 FAR = 10**6

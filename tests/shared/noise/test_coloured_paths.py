@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from shared.checks import checked
 from shared.elbo import elbo
 from shared.errors import ConfigError
-from shared.kinds import chosen
 from shared.likelihood import log_likelihood
 from shared.noise import GaussianProcess, OrnsteinUhlenbeck, SquaredExponential
 from shared.objectives import DiffusionLoss
@@ -232,18 +232,17 @@ def test_training_draws_the_noise_of_the_process() -> None:
 
 def test_settings_go_through_json() -> None:
     sde = FlowSDE(noise=NOISE.at([0.0, 1.0, 3.5]))
-    again = chosen(Process, json.loads(json.dumps(dataclasses.asdict(sde))), "sde")
+    again = checked(Process, sde=json.loads(json.dumps(dataclasses.asdict(sde))))
     assert again == sde
     assert hash(again) == hash(sde)
     assert again != FlowSDE()
-    short = chosen(
+    short = checked(
         Process,
-        {"kind": "flow", "noise": {"kind": "gaussian_process", "kernel": {"kind": "ou", "length_scale": 3}}},
-        "sde",
+        sde={"kind": "flow", "noise": {"kind": "gaussian_process", "kernel": {"kind": "ou", "length_scale": 3}}},
     )
     assert short == FlowSDE(noise=GaussianProcess(OrnsteinUhlenbeck(3.0)))
     with pytest.raises(ConfigError, match="gaussian_process, student_t"):
-        chosen(Process, {"kind": "flow", "noise": "pink"}, "sde")
+        checked(Process, sde={"kind": "flow", "noise": "pink"})
 
 
 def test_the_gaussian_integrator_says_that_it_knows_white_noise_alone() -> None:
