@@ -58,6 +58,13 @@ TESTS = {
     "shared/samplers/evodiff.py": ("shared/samplers/test_evodiff.py",),
     "shared/samplers/brownian.py": ("shared/samplers/test_solvers.py",),
     "shared/shift.py": ("shared/samplers/test_solvers.py",),
+    "shared/coupling.py": ("shared/test_coupling.py",),
+    "shared/noise/": (
+        "shared/noise/test_factors.py",
+        "shared/noise/test_coloured_paths.py",
+        "shared/noise/test_student.py",
+        "tsdiff/model/test_tsflow.py",
+    ),
     "shared/kinds.py": ("shared/sde/test_sde.py", "tsdiff/model/test_model.py"),
     "shared/samplers/": (
         "shared/samplers/test_samplers.py",
@@ -132,6 +139,11 @@ TESTS = {
         "tsdiff/model/test_s4.py",
         "tsdiff/model/test_gradients.py",
     ),
+    **dict.fromkeys(
+        (f"tsdiff/model/backbones/{name}.py" for name in ("companion", "spacetime")),
+        ("tsdiff/model/test_spacetime.py",),
+    ),
+    "tsdiff/windows/transforms.py": ("tsdiff/windows/test_transforms.py",),
     "tsdiff/baselines/": (
         "tsdiff/data/test_layout.py",
         "tsdiff/baselines/test_baselines.py",

@@ -189,7 +189,7 @@ class KernelGuidance(ObservationGuidance):
 
 @dataclass(eq=False)
 class ScalarGuidance(ObservationGuidance):
-    """C along the network's gradient, one number for M C Mᵀ.
+    """C along the network's gradient, one number for M C Mᵀ. Where α = 0, the gradient tells nothing and is not taken.
 
     Args:
         top_variance: variance of the data along its widest direction.
@@ -200,6 +200,8 @@ class ScalarGuidance(ObservationGuidance):
     top_variance: float = 1.0
 
     def _guided(self, denoiser: DenoiserFunction, x: Tensor, t: Tensor, alpha: float, sigma: float) -> Tensor:
+        if alpha == 0:
+            return denoiser(x, t)
         with torch.enable_grad():
             state = x.detach().requires_grad_(True)
             x0 = denoiser(state, t)
@@ -246,7 +248,8 @@ class TweedieGuidance(ObservationGuidance):
     """C from the network's own Jacobian.
 
     The Jacobian of a trained network is only nearly symmetric, and not always positive; conjugate gradients break down
-    on it. The least residual over the Krylov space (GMRES), item by item, cannot grow.
+    on it. The least residual over the Krylov space (GMRES), item by item, cannot grow. Where α = 0, the Jacobian tells
+    nothing and is not taken.
 
     Args:
         products: vector–Jacobian products at each call, the dimension of the Krylov space.
@@ -262,6 +265,8 @@ class TweedieGuidance(ObservationGuidance):
     noise: Noise | None = None
 
     def _guided(self, denoiser: DenoiserFunction, x: Tensor, t: Tensor, alpha: float, sigma: float) -> Tensor:
+        if alpha == 0:
+            return denoiser(x, t)
         with torch.enable_grad():
             state = x.detach().requires_grad_(True)
             x0 = denoiser(state, t)

@@ -64,6 +64,12 @@ def test_the_guided_prediction_is_the_mean_given_state_and_observations(kind: st
     torch.testing.assert_close(found.flatten(1), mean, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("covariance", ["tweedie", "scalar"])
+def test_at_the_start_of_a_flow_the_network_tells_nothing_and_is_followed(covariance: str) -> None:
+    white = TSDiffPredictor(model(sde=FlowSDE())).with_sampling(covariance=covariance, steps=3, method="ode2")
+    assert np.isfinite(next(white.predict([sines()[0]], 2)).samples).all()
+
+
 def test_white_noise_changes_no_covariance() -> None:
     of = windows_covariance()
     assert of.seen_through(None, LENGTH) is of
