@@ -95,8 +95,7 @@ class SumOfKernels(Kernel):
     weights: tuple[Positive, ...] = ()
     kind: Literal["sum"] = "sum"
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def _related(self) -> None:
         told = not self.weights or len(self.weights) == len(self.kernels)
         self._require(told, "weights", f"give one each of {len(self.kernels)} kernels, or none")
 

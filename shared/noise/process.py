@@ -42,8 +42,7 @@ class GaussianProcess(Correlated):
     axis: int = 1
     kind: Literal["gaussian_process"] = "gaussian_process"
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def _related(self) -> None:
         self._require(self.axis, "axis", "this is the batch, whose items are independent; take another")
         if self.times is not None:
             times = _tensor(self.times)

@@ -63,7 +63,7 @@ class EVODiff:
         before: tuple[Node, Tensor] | None = None
         for now, after in pairwise(nodes):
             r, last = run.residual(x), after is nodes[-1]
-            noise = run.noise() if now.sigma == 0 and not is_clean(after) else None
+            noise = run.start_noise() if now.sigma == 0 and not is_clean(after) else None
             ahead = step(run, (now,), (after,), r, [([now.log_snr], found)], 0.0, noise)
             following = found
             if last:

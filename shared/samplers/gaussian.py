@@ -61,8 +61,7 @@ class GaussianExponential(Checked):
         """Run over the grid."""
         law: Law = known_law(self.gaussian, "the Gaussian integrator")
         nodes, x = run.single(), run.x
-        if run.sde.noise is not None:
-            raise ConfigError(f"the Gaussian integrator knows white noise alone, not {run.sde.noise}: take ode2")
+        run.sde.require_white("the Gaussian integrator", "ode2")
         if nodes[0].sigma == 0:
             raise ConfigError(
                 "the Gaussian integrator from a bridge's end: all states are one there; take ode2, which starts with "

@@ -49,6 +49,7 @@ class LevelShift(Checked):
 
     def found(self, run: Run, x: Tensor, now: Nodes, after: Nodes) -> Nodes:
         """The nodes, one for all items or one of each, that states x (batch, ...) at `now` are most probable at."""
+        run.sde.require_white("a level shift", "shift=None")
         law = known_law(self.law, "a level shift")
         size = len(x)
         if self.window == 0 or not all(math.isfinite(node.log_snr) for node in now):

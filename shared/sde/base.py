@@ -211,6 +211,15 @@ class SDE(Checked, ABC):
         """L⁻¹·values (batch, ...), in whose coordinates the noise is white."""
         return self.noise.whiten(values) if self.noise else values
 
+    def require_white(self, what: str, instead: str) -> None:
+        """Refuse what holds for white noise alone.
+
+        Raises:
+            ConfigError: the noise has a colour, or heavy tails; the message names what to take instead.
+        """
+        if self.noise is not None:
+            raise ConfigError(f"{what} knows white noise alone, not {self.noise}: take {instead}")
+
     def require_gaussian(self, what: str, instead: str) -> None:
         """Refuse what holds for Gaussian noise alone.
 

@@ -15,6 +15,7 @@ from tsdiff.windows.calendar import calendar_features
 from tsdiff.windows.config import WindowConfig
 from tsdiff.windows.inputs import known_features, network_inputs
 from tsdiff.windows.scales import Statistics, default_scale, scaled, window_scale, without_level
+from tsdiff.windows.transforms import Transform
 
 Place = tuple[Series, int]
 """A series, and the first step of a window of it, counted from the series' start, before which nothing is observed."""
@@ -80,7 +81,7 @@ class Windows:
             of the model's transform of them.
         least: (rows,): the smallest observed value of the window, in the series' units.
         constant: (rows, channels): the one value that a channel of the series holds; NaN where it changes.
-        config: of the model.
+        transform: that of the model, if it has one.
     """
 
     values: Tensor
@@ -90,7 +91,7 @@ class Windows:
     scale: np.ndarray
     least: np.ndarray
     constant: np.ndarray
-    config: WindowConfig
+    transform: Transform | None = None
 
     @classmethod
     def of(cls, places: Sequence[Place], config: WindowConfig, statistics: Statistics) -> Windows:
@@ -119,7 +120,7 @@ class Windows:
             inputs["known"] = known_features(values, observed, _lagged(places, config, loc, scale))
         least = config.untransformed(np.fmin.reduce(raw.reshape(len(raw), -1), axis=1, initial=np.inf))
         constant = np.stack([series.constant for series, _ in places])
-        return cls(values, observed, inputs, loc, scale, least, constant, config)
+        return cls(values, observed, inputs, loc, scale, least, constant, config.transform)
 
     def __len__(self) -> int:
         return len(self.values)
@@ -133,7 +134,7 @@ class Windows:
 
         inputs = {name: taken(part) for name, part in self.inputs.items()}
         numbers = (part[chosen] for part in (self.loc, self.scale, self.least, self.constant))
-        return Windows(taken(self.values), taken(self.observed), inputs, *numbers, config=self.config)
+        return Windows(taken(self.values), taken(self.observed), inputs, *numbers, self.transform)
 
     def observing(self, values: Tensor, observed: Tensor) -> Windows:
         """The same windows with other values observed, shaped like `values`; a conditional network sees those."""
@@ -152,12 +153,14 @@ class Windows:
     def to_series(self, values: np.ndarray) -> np.ndarray:
         """(rows, steps, channels, or network_channels) in the network's units → the series', float64."""
         loc, scale = self._units(values)
-        return self.config.untransformed(np.asarray(values, dtype=np.float64) * scale + loc)
+        whole = np.asarray(values, dtype=np.float64) * scale + loc
+        return whole if self.transform is None else self.transform.inverse(whole)
 
     def to_network(self, values: np.ndarray) -> np.ndarray:
         """(rows, steps, channels, or network_channels) in the series' units → the network's, float64."""
         loc, scale = self._units(values)
-        return (self.config.transformed(np.asarray(values, dtype=np.float64)) - loc) / scale
+        own = np.asarray(values, dtype=np.float64)
+        return ((own if self.transform is None else self.transform.forward(own)) - loc) / scale
 
     def drawn(self, values: np.ndarray, minimum: float | None, nonnegative: bool) -> np.ndarray:
         """`to_series` of draws (rows, steps, channels), within what is known of the series' values.

@@ -19,7 +19,9 @@ from shared.objectives import DiffusionLoss
 from shared.predictions import Denoiser, PathPoint
 from shared.random import make_generator, randn
 from shared.samplers import METHODS, Exponential, PredictorCorrector, sample
-from shared.samplers.gaussian import Gaussian, GaussianExponential
+from shared.samplers.gaussian import GaussianExponential
+from shared.samplers.laws import Gaussian
+from shared.samplers.level import LevelShift
 from shared.samplers.mcmc import Evaluation, Hamiltonian, Langevin, Underdamped, simulate
 from shared.sde import OUVESDE, SBVESDE, SDE, VPSDE, DiscreteVPSDE, FlowSDE, Process, linear_betas
 from tests.shared.gaussian import GaussianData
@@ -29,7 +31,8 @@ NOISE = GaussianProcess(OrnsteinUhlenbeck(4.0), white=0.2)
 SMOOTH = GaussianProcess(SquaredExponential(2.0), white=0.1)
 DATA = GaussianProcess(SquaredExponential(3.0), white=0.1).covariance(PLACES)
 SAMPLERS = {
-    **METHODS,
+    # EVODiff takes inner products, which are those of the data's coordinates.
+    **{name: method for name, method in METHODS.items() if name != "evodiff"},
     "path noise": Exponential(2, eta=1.0, noise="path"),
     "langevin": PredictorCorrector(corrector="langevin"),
     "ancestral": PredictorCorrector("ancestral"),
@@ -245,7 +248,11 @@ def test_settings_go_through_json() -> None:
         checked(Process, sde={"kind": "flow", "noise": "pink"})
 
 
-def test_the_gaussian_integrator_says_that_it_knows_white_noise_alone() -> None:
-    gaussian = Gaussian(torch.zeros(PLACES), torch.eye(PLACES)[:2], torch.ones(2))
-    with pytest.raises(ConfigError, match="take ode2"):
-        sample(lambda x, t: x, VPSDE(noise=NOISE), (1, PLACES), method=GaussianExponential(gaussian))
+def test_what_goes_by_white_noise_says_so() -> None:
+    law = Gaussian(torch.zeros(PLACES), torch.eye(PLACES)[:2], torch.ones(2))
+    for method, instead in (
+        (GaussianExponential(law), "take ode2"),
+        (Exponential(shift=LevelShift(law)), "shift=None"),
+    ):
+        with pytest.raises(ConfigError, match=instead):
+            sample(lambda x, t: x, VPSDE(noise=NOISE), (1, PLACES), method=method, steps=3)

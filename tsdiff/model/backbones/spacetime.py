@@ -47,8 +47,7 @@ class SpaceTimeConfig(Checked):
     dropout: Portion = 0.0
     kind: Literal["spacetime"] = "spacetime"
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def _related(self) -> None:
         entries = self.width * self.state**2
         self._require(entries <= _MOST_ENTRIES, "width state", f"need at most {_MOST_ENTRIES} for width · state²")
         self._require(self.prepared <= self.width, "prepared width", "need at most all channels")
