@@ -10,13 +10,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
-import torch
 from torch import Tensor
 
 from shared.checks import Checked
-from shared.random import Generators
+from shared.random import Generators, randn
 
 
 class Noise(Checked, ABC):
@@ -29,15 +28,18 @@ class Noise(Checked, ABC):
     gaussian: ClassVar[bool] = True
     """Whether it is Gaussian: steps that add noise, scores and densities hold for Gaussian noise alone."""
 
+    def draw(self, shape: Sequence[int], generator: Generators = None, **place: Any) -> Tensor:
+        """ε of this shape (batch, ...); with one generator an item, item i depends on generator i alone.
+
+        Args:
+            shape, generator: see `shared.random.randn`.
+            place: its dtype and device.
+        """
+        return self.made(randn(shape, generator, **place), generator)
+
     @abstractmethod
-    def draw(
-        self,
-        shape: Sequence[int],
-        generator: Generators = None,
-        dtype: torch.dtype | None = None,
-        device: torch.device | str | None = None,
-    ) -> Tensor:
-        """ε of this shape (batch, ...); with one generator an item, item i depends on generator i alone."""
+    def made(self, white: Tensor, generator: Generators) -> Tensor:
+        """ε from white noise (batch, ...) that was drawn from `generator`, item by item where it is one an item."""
 
     @abstractmethod
     def colour(self, white: Tensor) -> Tensor:

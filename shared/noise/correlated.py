@@ -11,7 +11,7 @@ from torch import Tensor
 from shared.errors import ConfigError
 from shared.noise.base import Noise
 from shared.noise.factors import Factor
-from shared.random import Generators, randn
+from shared.random import Generators
 
 
 class Correlated(Noise):
@@ -23,16 +23,9 @@ class Correlated(Noise):
     def factor(self, shape: Sequence[int]) -> Factor:
         """L of values of this shape (batch, ...); made once for each number of places."""
 
-    def draw(
-        self,
-        shape: Sequence[int],
-        generator: Generators = None,
-        dtype: torch.dtype | None = None,
-        device: torch.device | str | None = None,
-    ) -> Tensor:
+    def made(self, white: Tensor, generator: Generators) -> Tensor:
         """See `Noise`."""
-        white = randn(shape, generator, dtype=dtype, device=device)
-        factor = self.factor(shape)
+        factor = self.factor(white.shape)
         if factor.by_element or generator is None or isinstance(generator, torch.Generator) or not len(white):
             return self._applied(factor.colour, white)
         # Item by item, since a product of matrices rounds differently for batches of different sizes.

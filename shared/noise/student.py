@@ -41,20 +41,13 @@ class StudentT(Noise):
     kind: Literal["student_t"] = "student_t"
     gaussian: ClassVar[bool] = False
 
-    def draw(
-        self,
-        shape: Sequence[int],
-        generator: Generators = None,
-        dtype: torch.dtype | None = None,
-        device: torch.device | str | None = None,
-    ) -> Tensor:
+    def made(self, white: Tensor, generator: Generators) -> Tensor:
         """See `Noise`."""
         half = self.degrees / 2
-        gammas = [np.random.default_rng(seed).gamma(half, 1 / half) for seed in seeds(shape[0], generator)]
-        root = torch.tensor(gammas, dtype=torch.float64).rsqrt()
-        values = self.process.draw(shape, generator, dtype=dtype, device=device)
-        real = values.real.dtype if values.is_complex() else values.dtype
-        return root.to(values.device, real).reshape(-1, *[1] * (len(shape) - 1)) * values
+        gammas = [np.random.default_rng(seed).gamma(half, 1 / half) for seed in seeds(len(white), generator)]
+        values = self.process.made(white, generator)
+        root = torch.tensor(gammas, dtype=torch.float64).rsqrt().to(values.real)
+        return root.reshape(-1, *[1] * (values.ndim - 1)) * values
 
     def colour(self, white: Tensor) -> Tensor:
         """L·white, of the process within an item."""

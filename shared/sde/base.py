@@ -15,7 +15,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -187,15 +187,9 @@ class SDE(Checked, ABC):
 
     # The noise and the prior. ------------------------------------------------------------------------------------
 
-    def draw_noise(
-        self,
-        shape: Sequence[int],
-        generator: Generators = None,
-        dtype: torch.dtype | None = None,
-        device: torch.device | str | None = None,
-    ) -> Tensor:
-        """ε of this shape (batch, ...), of the process' own law; see `shared.random.randn`."""
-        return (self.noise.draw if self.noise else randn)(shape, generator, dtype=dtype, device=device)
+    def draw_noise(self, shape: Sequence[int], generator: Generators = None, **place: Any) -> Tensor:
+        """ε of this shape (batch, ...), of the process' own law; dtype and device as `shared.random.randn` has them."""
+        return (self.noise.draw if self.noise else randn)(shape, generator, **place)
 
     def with_noise(self, noise: Noise | None) -> Self:
         """The same process with other noise."""
