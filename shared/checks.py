@@ -169,34 +169,28 @@ def _of(hint: Any) -> _Declared:
     return found
 
 
-def _parsed(hint: Any) -> _Declared | None:
+def _parsed(hint: Any, marks: Sequence[Any] = ()) -> _Declared | None:
+    """The check of a type, with marks from around it."""
     origin, parts = get_origin(hint), get_args(hint)
     if origin is Annotated:
-        return _annotated(parts[0], parts[1:])
-    if origin is Literal:
-        return _Declared(f"one of {', '.join(map(str, parts))}", tests=[lambda value: value in parts])
-    if origin in (Union, UnionType):
-        others = [_parsed(part) for part in parts if part is not NoneType]
-        found = others[0] if len(others) == 1 < len(parts) else None
-        return found and replace(found, optional=True)
-    return _annotated(hint, ()) if hint is int or origin is tuple else None
-
-
-def _annotated(base: Any, marks: Sequence[Any]) -> _Declared | None:
+        return _parsed(parts[0], (*parts[1:], *marks))
     for mark in marks:
         if hasattr(mark, "chosen"):  # OneOf
             return _Declared("", mark.chosen)
-    if get_origin(base) is tuple:
-        found = _several(get_args(base), marks)
-    elif base in (int, float):
-        found = _number(base, [mark for mark in marks if type(mark) in _BOUNDS])
+    if origin in (Union, UnionType):
+        others = [part for part in parts if part is not NoneType]
+        found = _parsed(others[0], marks) if len(others) == 1 < len(parts) else None
+        return found and replace(found, optional=True)
+    if origin is Literal:
+        found = _Declared(f"one of {', '.join(map(str, parts))}", tests=[lambda value: value in parts])
+    elif origin is tuple:
+        found = _several(parts, marks)
     else:
-        found = _parsed(base)
+        found = _number(hint, [mark for mark in marks if type(mark) in _BOUNDS]) if hint in (int, float) else None
     such = [mark for mark in marks if isinstance(mark, Such)]
-    words = [mark.words for mark in such]
     return found and replace(
         found,
-        words=", ".join([found.words, *words]),
+        words=", ".join([found.words, *(mark.words for mark in such)]),
         tests=[*found.tests, *(mark.met for mark in such)],
         remedy="".join(f"; {mark}" for mark in marks if isinstance(mark, str)),
     )

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from shared.checks import Count, checked
 from shared.errors import ConfigError
 from shared.guidance import DenoiserFunction
 from shared.random import Generators, randn
@@ -89,12 +90,8 @@ def estimate_log_likelihood(
     """
     from torchdiffeq import odeint  # loads scipy
 
-    if trace not in ("auto", "exact", "hutchinson"):
-        raise ConfigError(f"trace={trace!r}: choose auto, exact or hutchinson")
-    if isinstance(probes, int) and probes < 1:
-        raise ConfigError(f"probes={probes}: need at least one")
-    if steps is not None and steps < 1:
-        raise ConfigError(f"steps={steps}: need at least one")
+    checked(Literal["auto", "exact", "hutchinson"], trace=trace)
+    checked(Count | None, probes=None if isinstance(probes, Tensor) else probes, steps=steps)
     dims = x0[0].numel() * (2 if x0.is_complex() else 1)
     directions = None
     if trace == "hutchinson" or (trace == "auto" and dims > _EXACT_UP_TO):

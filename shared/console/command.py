@@ -23,6 +23,7 @@ from rich.console import Console
 from rich.table import Table
 from typer.core import TyperCommand
 
+from shared.checks import Count, checked
 from shared.console.progress import is_quiet, set_quiet
 from shared.errors import ConfigError, DiffusionError
 from shared.files.io import UNENCODABLE, temporary_path
@@ -170,9 +171,7 @@ def prepare(threads: int | None) -> None:
     import torch
 
     if threads is not None:
-        if threads < 1:
-            raise ConfigError(f"--threads {threads}: need at least one thread")
-        torch.set_num_threads(threads)
+        torch.set_num_threads(checked(Count, **{"--threads": threads}))
 
 
 def _note_warning(message: Warning | str, category: type[Warning], *place: Any) -> None:

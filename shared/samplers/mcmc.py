@@ -20,7 +20,7 @@ from typing import ClassVar, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from shared.checks import Checked, Count, NonNegative, Positive
+from shared.checks import Checked, Count, Natural, NonNegative, Positive, checked
 from shared.errors import ConfigError
 from shared.noise import Noise
 from shared.random import Generators, randn
@@ -276,8 +276,7 @@ def simulate(
         ConfigError: steps < 0; a kernel that accepts or rejects with a potential that knows no energy; noise that is
             not Gaussian, or beside coordinates that are held.
     """
-    if steps < 0:
-        raise ConfigError(f"steps={steps}: need 0 or more")
+    steps = checked(Natural, steps=steps)
     draws = Draws(generators, free)
     held = draws.hold(potential)
     if noise is not None:

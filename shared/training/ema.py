@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from shared.errors import ConfigError
+from shared.checks import Portion, checked
 
 
 def ema_of(model: nn.Module, decay: float) -> AveragedModel:
@@ -17,8 +17,7 @@ def ema_of(model: nn.Module, decay: float) -> AveragedModel:
     Raises:
         ConfigError: decay is not in [0, 1).
     """
-    if not 0 <= decay < 1:
-        raise ConfigError(f"ema_decay={decay}: need 0 <= decay < 1")
+    checked(Portion, ema_decay=decay)
 
     @torch.no_grad()
     def average(averaged: Sequence[Tensor], current: Sequence[Tensor], updates: Tensor | int) -> None:

@@ -15,6 +15,7 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
+from shared.checks import Chance, Share, checked
 from shared.errors import ConfigError
 from speech.audio.files import fit_length
 from speech.data.clips import Waveform
@@ -31,8 +32,7 @@ def clip(x: Waveform, level: float) -> Waveform:
     Raises:
         ConfigError: the level is not in (0, 1].
     """
-    if not 0 < level <= 1:
-        raise ConfigError(f"clipping level {level}: need a share of the peak, above 0 and at most 1")
+    checked(Share, level=level)
     peak = np.float32(np.abs(x).max(initial=0) * level)
     return np.clip(x, -peak, peak)
 
@@ -118,10 +118,8 @@ def encode(x: Waveform, sample_rate: int, codec: Codec, quality: float = 0.5) ->
     Raises:
         ConfigError: the codec or the quality is not one that exists.
     """
-    if codec not in CODECS:
-        raise ConfigError(f"codec {codec!r}: choose from {', '.join(CODECS)}")
-    if not 0 <= quality <= 1:
-        raise ConfigError(f"quality {quality}: need 0 (fewest bits) to 1")
+    checked(Codec, codec=codec)
+    checked(Chance, quality=quality)
     if codec in _TELEPHONE:
         narrow = soxr.resample(x, sample_rate, _NARROW_BAND_HZ)
         coded = _through_file(narrow, _NARROW_BAND_HZ, "WAV", _TELEPHONE[codec])

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from shared.errors import ConfigError
+from shared.checks import Count, checked
 from shared.random import derive_seed
 from speech.data.clips import Folders, Waveform, read_clips
 from speech.data.config import MixConfig
@@ -47,8 +47,7 @@ def validation_pairs(
         DataError: a folder or file cannot be read.
         ConfigError: the count is below 1.
     """
-    if count < 1:
-        raise ConfigError(f"count={count}: need at least one mixture")
+    checked(Count, count=count)
     config = replace(config or MixConfig(), clean=0.0, silence=0.0)
     if rir_dir is None:
         config = replace(config, reverb=0.0)

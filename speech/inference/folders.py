@@ -9,13 +9,14 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 import torch
 
+from shared.checks import Count, checked
 from shared.console.progress import bar
-from shared.errors import ConfigError, DiffusionError
+from shared.errors import DiffusionError
 from shared.files.io import remove_unfinished
 from speech.audio.arrays import finite
 from speech.audio.coding import AudioInfo, RawFormat, notes_on
@@ -74,10 +75,8 @@ def enhance_dir(
     progress: bool,
 ) -> FolderReport:
     """Enhance the files of a folder; see `speech.enhancer.Enhancer.enhance_dir`."""
-    if existing not in get_args(Existing):
-        raise ConfigError(f"existing={existing!r}: choose one of {', '.join(get_args(Existing))}")
-    if workers is not None and workers < 1:
-        raise ConfigError(f"workers={workers}: need at least 1")
+    checked(Existing, existing=existing)
+    checked(Count | None, workers=workers)
     started = time.perf_counter()
     report = FolderReport()
     paths, report.failed = find_audio(source, target)

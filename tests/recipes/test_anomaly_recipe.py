@@ -131,12 +131,12 @@ def test_held_out_steps_without_room_for_anomalies_are_scored_all_the_same(first
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--quantile", "1"], "--quantile 1"),
-        (["--reference", "0"], "--reference 0"),
+        (["--quantile", "1"], "--quantile=1"),
+        (["--reference", "0"], "--reference=0"),
         (["--stride", "0"], "stride=0"),
         (["--magnitude", "-1"], "magnitude=-1"),
         (["--data", "absent.csv"], "no such file"),
-        (["--windows", "0"], "windows is 0"),
+        (["--windows", "0"], "windows=0: need"),
     ],
 )
 def test_what_cannot_be_is_refused_before_the_work(arguments: list[str], message: str, tmp_path: Path) -> None:

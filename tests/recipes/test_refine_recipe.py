@@ -65,7 +65,7 @@ def test_a_run_scores_before_and_after(data, tmp_path, choose):
 def test_what_cannot_be_is_refused_before_any_work(tmp_path):
     with pytest.raises(ConfigError, match="--base oracle: take one of seasonal_naive"):
         refine.main(Refine(base=["oracle"], output=tmp_path / "out"))
-    with pytest.raises(ConfigError, match="--samples 0"):
+    with pytest.raises(ConfigError, match="--samples=0"):
         refine.main(Refine(samples=0, output=tmp_path / "out"))
     with pytest.raises(ConfigError, match="prior_scale=-1"):
         refine.main(Refine(prior_scale=-1.0, output=tmp_path / "out"))

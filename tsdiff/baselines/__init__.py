@@ -12,6 +12,7 @@ from typing import Any
 from gluonts.model.estimator import Estimator
 from gluonts.model.predictor import Predictor
 
+from shared.checks import Duration, checked
 from shared.errors import ConfigError, DiffusionError
 from tsdiff.baselines.base import SamplePredictor, TrainingJob
 from tsdiff.baselines.named import BASELINE_NAMES, BASELINES, Forecaster, lags_up_to
@@ -77,9 +78,7 @@ _SIZES = {"batch_size", "d_model", "hidden_size", "lr", "nhead", "num_encoder_la
 
 
 def _named(name: str, entries: list[Entry], job: TrainingJob, settings: dict[str, Any]) -> Forecaster:
-    for setting in _SIZES & set(settings):
-        if not settings[setting] > 0:
-            raise ConfigError(f"{setting} is {settings[setting]}; it must be positive")
+    checked(Duration, **{name: value for name, value in settings.items() if name in _SIZES})
     try:
         return BASELINES[name](job, entries, **settings)
     except DiffusionError:

@@ -12,7 +12,7 @@ from gluonts.model.forecast import SampleForecast
 from gluonts.model.predictor import Predictor
 from scipy.stats import norm
 
-from shared.errors import ConfigError
+from shared.checks import Count, checked
 from shared.optional import needed
 from tsdiff.baselines.base import filled
 from tsdiff.data import Entry
@@ -39,9 +39,7 @@ class AutoETSPredictor(Predictor):
 
     def __init__(self, prediction_length: int, season: int, max_history: int | None = None):
         super().__init__(prediction_length=prediction_length)
-        for name, value in (("season", season), ("max_history", max_history)):
-            if value is not None and value < 1:
-                raise ConfigError(f"{name} is {value}; it must be at least 1")
+        checked(Count | None, season=season, max_history=max_history)
         models = needed("statsforecast.models", "baselines", "AutoETS")
         self.season, self.max_history = season, max_history
         self._make = lambda: models.AutoETS(season_length=season)

@@ -11,6 +11,7 @@ from gluonts.model.estimator import Estimator
 from gluonts.model.forecast import SampleForecast
 from gluonts.model.predictor import Predictor
 
+from shared.checks import Count, checked
 from shared.errors import ConfigError, DataError
 from shared.optional import needed
 from tsdiff.baselines.base import filled
@@ -44,8 +45,7 @@ class LinearEstimator(Estimator):
         super().__init__()
         if not penalty >= 0:
             raise ConfigError(f"penalty is {penalty}; it must not be negative")
-        if windows < 1:
-            raise ConfigError(f"windows is {windows}; need at least one to train on")
+        checked(Count, windows=windows)
         self.prediction_length, self.context_length = prediction_length, context_length
         self.penalty, self.windows, self.scaling, self.seed = penalty, windows, scaling, seed
 

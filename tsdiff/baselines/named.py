@@ -11,6 +11,7 @@ from gluonts.model.seasonal_naive import SeasonalNaivePredictor
 from gluonts.time_feature import get_lags_for_frequency, time_features_from_frequency_str
 from gluonts.transform import ExpectedNumInstanceSampler
 
+from shared.checks import Count, checked
 from shared.errors import ConfigError, DataError
 from shared.random import derive_seed
 from tsdiff.baselines.base import STEPS_PER_EPOCH, TrainingJob
@@ -29,8 +30,7 @@ def seasonal_naive(job: TrainingJob, entries: list[Entry], lag: int | None = Non
         job, entries: what to forecast.
         lag: the season in steps; None takes the primary season of the frequency (hourly 24, daily 7, …).
     """
-    if lag is not None and lag < 1:
-        raise ConfigError(f"lag is {lag}; it must be at least 1")
+    checked(Count | None, lag=lag)
     return SeasonalNaivePredictor(job.prediction_length, season_length=lag or candidate_seasons(job.freq)[0])
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from annotated_types import Ge
 from typer import Option
 
 from shared.checks import Count, Duration, Level, Portion
@@ -229,7 +230,7 @@ class Anomaly(Machine, Model, Series):
     )
     quantile: Annotated[Level, Option(help="Of the scores in training that is the threshold.")] = 0.995
     reference: Annotated[
-        Count | None, Option(help="Training steps of each series that the threshold is taken from [4 windows].")
+        int | None, Ge(1), Option(help="Training steps of each series that the threshold is taken from [4 windows].")
     ] = None
     magnitude: Annotated[float, Option(help="Size of the injected anomalies, in standard deviations.")] = 1.0
 

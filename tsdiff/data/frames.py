@@ -12,6 +12,7 @@ from typing import Literal, TypedDict
 import numpy as np
 import pandas as pd
 
+from shared.checks import Count, checked
 from shared.errors import ConfigError, DataError, DiffusionError
 from tsdiff.data.covariates import DYNAMIC
 from tsdiff.data.entries import Entry, counted, read_series
@@ -162,8 +163,7 @@ def series_from_frame(
             irregular timestamps, a frequency that is unknown or cannot be inferred, no usable series.
         ConfigError: `min_length` is below 1.
     """
-    if min_length < 1:
-        raise ConfigError(f"min_length is {min_length}; it must be at least 1")
+    checked(Count, min_length=min_length)
     if frame.empty:
         raise DataError("the table has no rows; it needs one row for each value")
     if item_id is None:

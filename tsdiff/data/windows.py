@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from gluonts.dataset.split import OffsetSplitter, TestData
 
-from shared.errors import ConfigError
+from shared.checks import Count, Natural, checked
 from tsdiff.data.entries import Entry, EntrySequence
 from tsdiff.data.frequency import quiet
 from tsdiff.data.series import refuse_if_empty
@@ -68,14 +68,8 @@ def split(
         DataError: No series is long enough.
     """
     step = prediction_length if stride is None else stride
-    for name, value, least in (
-        ("prediction_length", prediction_length, 1),
-        ("windows", test_windows, 1),
-        ("validation_windows", validation_windows, 0),
-        ("stride", step, 1),
-    ):
-        if value < least:
-            raise ConfigError(f"{name} is {value}; it must be at least {least}")
+    checked(Count, prediction_length=prediction_length, windows=test_windows, stride=step)
+    checked(Natural, validation_windows=validation_windows)
     for_test = span(prediction_length, test_windows, step)
     for_all = for_test + (span(prediction_length, validation_windows, step) if validation_windows else 0)
     listed: Sequence[Entry] = entries if isinstance(entries, Sequence) else list(entries)

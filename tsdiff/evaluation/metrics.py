@@ -23,6 +23,7 @@ from gluonts.ev.metrics import (
 from gluonts.ev.ts_stats import seasonal_error
 from gluonts.model.forecast import Forecast
 
+from shared.checks import Count, Level, checked
 from shared.console.tables import json_ready, markdown, rich_table, shown
 from shared.errors import ConfigError, DataError
 from tsdiff.data.entries import Entry, counted
@@ -127,8 +128,7 @@ def evaluate(forecasts: Iterable[Forecast], test_data: Iterable[Pair], seasonali
             length; no actual value at all.
         ConfigError: `seasonality` is below 1.
     """
-    if seasonality is not None and seasonality < 1:
-        raise ConfigError(f"seasonality is {seasonality}; it must be at least 1")
+    checked(Count | None, seasonality=seasonality)
     with quiet():
         return _evaluate(forecasts, test_data, seasonality)
 
@@ -263,8 +263,7 @@ def seasonal_naive(test_data: Iterable[Pair], lag: int) -> list[Forecast]:
         pairs = list(test_data)
     if not pairs:
         raise DataError("there is no test window to forecast")
-    if lag < 1:
-        raise ConfigError(f"lag is {lag}; it must be at least 1")
+    checked(Count, lag=lag)
     for past, _ in pairs:
         if np.isnan(past["target"]).all():
             raise DataError(f"series {past.get('item_id')!r} has no observed value before its test window")
@@ -348,9 +347,7 @@ def forecasts_to_frame(
     Raises:
         ConfigError: A level outside (0, 1).
     """
-    for level in quantile_levels:
-        if not 0 < level < 1:
-            raise ConfigError(f"quantile level {level} is not between 0 and 1")
+    checked(tuple[Level, ...], quantile_levels=quantile_levels)
     names = [str(float(level)) for level in quantile_levels]
     with quiet():
         frames = [_frame(forecast, names, stamp) for forecast in forecasts]

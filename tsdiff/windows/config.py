@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import numpy as np
 from annotated_types import Le
 
-from shared.checks import DISTINCT, Checked, Count, Natural, NonNegative, Positive
+from shared.checks import DISTINCT, Checked, Count, Natural, NonNegative, Positive, checked
 from shared.errors import ConfigError
 from shared.noise import Conditioned
 from tsdiff.data.frequency import base_freq, normalise_freq
@@ -140,7 +140,6 @@ class WindowConfig(Checked):
 
 def fitting_context(freq: str, prediction_length: int, patch: int, context_length: int | None = None) -> int:
     """The smallest context of at least `context_length` (default: by frequency) whose window is whole patches."""
-    if context_length is not None and context_length < 1:
-        raise ConfigError(f"context_length={context_length}: need at least one step of context")
+    checked(Count | None, context_length=context_length)
     wanted = context_length or max(_CONTEXT.get(base_freq(freq), 64), 2 * prediction_length)
     return wanted + -(wanted + prediction_length) % patch

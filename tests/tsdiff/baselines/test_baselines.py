@@ -247,9 +247,9 @@ def test_what_cannot_be_used_is_refused():
         with pytest.raises(ConfigError):
             train(name, **setting)
     assert train("linear", penalty=0.0, windows=1).inner.weight.shape == (HORIZON, CONTEXT)
-    with pytest.raises(ConfigError, match="lag is 0"):
+    with pytest.raises(ConfigError, match="lag=0: need"):
         train("seasonal_naive", lag=0)
-    with pytest.raises(ConfigError, match="max_history is 0"):
+    with pytest.raises(ConfigError, match="max_history=0: need"):
         train("auto_ets", max_history=0)
     with pytest.raises(DataError, match=r"24 \+ 8 steps; the longest has 30"):
         train("linear", sines(length=30))

@@ -334,7 +334,7 @@ def test_timestamps_within_their_periods_are_moved_with_a_note(freq, first, move
 def test_an_empty_table_and_a_bad_minimum_are_refused():
     with pytest.raises(DataError, match="no rows"):
         series_from_frame(long_frame({"a": 3}).iloc[:0])
-    with pytest.raises(ConfigError, match="min_length is 0"):
+    with pytest.raises(ConfigError, match="min_length=0: need"):
         series_from_frame(long_frame({"a": 3}), min_length=0)
 
 

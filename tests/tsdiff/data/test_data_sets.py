@@ -253,7 +253,7 @@ def test_short_series_are_left_out_of_a_split_with_a_reason():
     assert "need at least 7" in parts.skipped["b"]
     with pytest.raises(DataError, match="no usable series"):
         split_windows(series, 30, 1)
-    with pytest.raises(ConfigError, match="windows is 0"):
+    with pytest.raises(ConfigError, match="windows=0: need"):
         split_windows(series, 3, 0)
 
 
@@ -313,9 +313,9 @@ def test_a_split_names_what_does_not_fit():
     assert parts.skipped == {"b": "9 values, but 2 × 3 for testing and 1 × 3 for validation need at least 10"}
     assert [entry["item_id"] for entry in parts.before_test] == ["a"]
     for settings_, words in (
-        ({"validation_windows": -1}, "validation_windows is -1"),
-        ({"stride": 0}, "stride is 0"),
-        ({"test_windows": 0}, "windows is 0"),
+        ({"validation_windows": -1}, "validation_windows=-1: need"),
+        ({"stride": 0}, "stride=0: need"),
+        ({"test_windows": 0}, "windows=0: need"),
     ):
         with pytest.raises(ConfigError, match=words):
             split(series, 3, **settings_)

@@ -22,5 +22,5 @@ def test_an_entry_with_only_a_target_has_the_plain_layout() -> None:
 )
 @pytest.mark.parametrize("value", [0, -1])
 def test_sizes_that_cannot_be_are_named(baseline: str, name: str, value: int) -> None:
-    with pytest.raises(ConfigError, match=f"{name} is {value}; it must be positive"):
+    with pytest.raises(ConfigError, match=f"{name}={value}: need a positive number"):
         train_baseline(baseline, sines(), "h", 8, **{name: value})

@@ -128,7 +128,7 @@ def test_short_missing_and_constant_series_give_scale_and_time_too(trained):
 @pytest.mark.parametrize(
     ("n", "series", "error", "message"),
     [
-        (0, sines(), ConfigError, "n=0: need at least one window"),
+        (0, sines(), ConfigError, "n=0: need a whole number, at least 1"),
         (-3, sines(), ConfigError, "n=-3"),
         (2, [], DataError, "no training series holds an observed value"),
         (2, [entry([NAN] * 30)], DataError, "no training series holds an observed value"),

@@ -10,7 +10,8 @@ from typing import Any, Protocol, Unpack
 import numpy as np
 import pandas as pd
 
-from shared.errors import ConfigError, DataError
+from shared.checks import Level, checked
+from shared.errors import DataError
 from tsdiff.data import Stamp, series_from_frame, to_timestamps
 from tsdiff.data.entries import Entry, Series, named_entries
 from tsdiff.data.frames import Columns
@@ -122,8 +123,7 @@ def fit_thresholds(scores: Iterable[SeriesScores], quantile: float = 0.995) -> T
         ConfigError: a quantile outside (0, 1).
         DataError: no score at all.
     """
-    if not 0 < quantile < 1:
-        raise ConfigError(f"quantile={quantile}: need a share between 0 and 1")
+    checked(Level, quantile=quantile)
     items = {result.item_id: result.score[np.isfinite(result.score)] for result in scores}
     items = {item: values for item, values in items.items() if values.size}
     if not items:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from shared.errors import ConfigError
+from shared.checks import Chance, checked
 from tsdiff.data.entries import Series
 from tsdiff.model.config import TSDiffConfig
 from tsdiff.model.model import TSDiff
@@ -45,8 +45,7 @@ class Imputation:
         Raises:
             ConfigError: the level is not between 0 and 1.
         """
-        if not 0 <= level <= 1:
-            raise ConfigError(f"level={level}: a quantile's level lies between 0 and 1")
+        checked(Chance, level=level)
         return self._filled(np.quantile(self.samples, level, axis=0))
 
     @property

@@ -13,6 +13,7 @@ import pandas as pd
 from gluonts.model.forecast import SampleForecast
 from gluonts.model.predictor import Predictor
 
+from shared.checks import NonNegative, checked
 from shared.console.tables import markdown, shown
 from shared.errors import ConfigError, DataError
 from tsdiff.baselines import lags_up_to, train_baseline
@@ -88,8 +89,7 @@ def linear_predictive_score(
         ConfigError: a length below 1, or a negative penalty.
         DataError: windows that are too short, missing or infinite; labels of another length; see `evaluate`.
     """
-    if not 0 <= penalty < np.inf:
-        raise ConfigError(f"penalty={penalty}: need a number that is 0 or more")
+    checked(NonNegative, penalty=penalty)
     values, context_length = _training_values(windows, prediction_length, context_length, scaled, "the windows")
     pairs = _checked(test, prediction_length)
     fitted = _linear(values, prediction_length, penalty)

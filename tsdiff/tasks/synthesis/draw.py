@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from shared.checks import Checked, Count, Finite
+from shared.checks import Checked, Count, Finite, checked
 from shared.errors import ConfigError, DataError
 from shared.random import derive_seed, make_generator
 from shared.samplers import Method
@@ -74,8 +74,7 @@ def synthesize(
         DataError: no series with an observed value, one of another frequency or without the covariates that the model
             takes, or a sample that is not finite.
     """
-    if n < 1:
-        raise ConfigError(f"n={n}: need at least one window")
+    n = checked(Count, n=n)
     if model.config.conditional:
         raise ConfigError("a conditional model only forecasts; train one with conditional=False to draw windows")
     config = config or SynthesisConfig()
