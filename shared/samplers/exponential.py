@@ -84,8 +84,7 @@ class Exponential(Checked):
     shift: LevelShift | None = None
     kind: Literal["exponential"] = "exponential"
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def _related(self) -> None:
         met = not self.single or self.eta == 0
         self._require(met, "single eta", "a single-step method is deterministic; take eta=0")
         self._require(
