@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import math
@@ -28,7 +29,6 @@ from shared.noise import GaussianProcess, OrnsteinUhlenbeck
 from shared.sde import OUVESDE, SDE, VPSDE, Process
 
 REQUIRED = {
-    "step_size": 0.1,
     "freq": "h",
     "prediction_length": 24,
     "context_length": 48,
@@ -68,7 +68,16 @@ CLASSES = settings_classes()
 def example(cls: type) -> Any:
     """One with the defaults."""
     needed = [one.name for one in fields(cls) if one.default is MISSING and one.default_factory is MISSING]
-    return cls(**{name: REQUIRED[name] for name in needed})
+    hints = get_type_hints(cls, include_extras=True)
+    return cls(**{name: REQUIRED[name] if name in REQUIRED else inside(hints[name]) for name in needed})
+
+
+def inside(hint: Any) -> Any:
+    """A value that a type takes."""
+    for value in (1, 0.5, 4, (1,), (1, 2)):
+        with contextlib.suppress(ConfigError):
+            return checked(hint, value=value)
+    raise AssertionError(f"REQUIRED lacks a value for {hint}")
 
 
 def number_outside(kind: type, marks: Any) -> Iterator[Any]:
