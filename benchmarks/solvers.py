@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.machine import header, table
 from shared.files.io import write_text
 from shared.random import make_generator, randn
-from shared.samplers import EVODiff, Exponential, Sampler, sample, time_grid
+from shared.samplers import Exponential, Sampler, sample, time_grid
 from shared.samplers.gaussian import GaussianExponential
 from shared.samplers.laws import Gaussian
 from shared.sde import FOUVESDE, OUVESDE, SBVESDE, SDE, VPSDE, FlowSDE

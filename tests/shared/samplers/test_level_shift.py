@@ -140,9 +140,9 @@ def test_a_spectrum_has_complex_states() -> None:
 def test_what_cannot_be_is_refused() -> None:
     with pytest.raises(ConfigError, match="take one of them"):
         Exponential(2, corrector=True, shift=LevelShift())
-    with pytest.raises(ConfigError, match="window=-1.0: need"):
+    with pytest.raises(ConfigError, match=r"window=-1\.0: need"):
         LevelShift(window=-1.0)
-    with pytest.raises(ConfigError, match="shrink=0.0: need"):
+    with pytest.raises(ConfigError, match=r"shrink=0\.0: need"):
         LevelShift(shrink=0.0)
     with pytest.raises(ConfigError, match="needs the Gaussian law"):
         sample(bent, VPSDE(), (2, 3), method=Exponential(2, shift=LevelShift()), steps=3)
