@@ -1,8 +1,8 @@
 """How near few calls come to the exact end of the path: methods on an exact 16-dimensional mixture.
 
 The error is the median over starts of the RMS distance to the end that a fine grid reaches from the same start, as a
-share of the data's deviation. Each process starts from its own end; the bridge a little inside it, from states with
-booting noise, so that all methods start from the same.
+share of the data's deviation. Each process starts from its own end; the bridges a little inside it, from states
+with booting noise, so that all methods start from the same. Searched grids are found on starts of their own.
 
 Example:
     OMP_NUM_THREADS=1 python benchmarks/solvers.py
@@ -10,8 +10,10 @@ Example:
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -24,10 +26,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.machine import header, table
 from shared.files.io import write_text
 from shared.random import make_generator, randn
-from shared.samplers import Exponential, Sampler, sample, time_grid
-from shared.samplers.gaussian import GaussianExponential
+from shared.samplers import METHODS, EVODiff, Exponential, GaussianExponential, Sampler, method_times, sample, time_grid
 from shared.samplers.laws import Gaussian
-from shared.sde import FOUVESDE, OUVESDE, SBVESDE, SDE, VPSDE, FlowSDE
+from shared.samplers.level import LevelShift
+from shared.samplers.search import search_grid
+from shared.sde import FOUVESDE, OUVESDE, SBVESDE, SDE, VPSDE, FlowSDE, VPBridgeSDE
 from tests.shared.mixture import SIZE, Mixture
 
 F64 = torch.float64
@@ -37,11 +40,27 @@ PROCESSES: dict[str, SDE] = {
     "OUVE": OUVESDE(),
     "fOUVE": FOUVESDE(),
     "SB-VE": SBVESDE(),
+    "VP bridge": VPBridgeSDE(),
     "Flow": FlowSDE(),
 }
+BRIDGES = (SBVESDE, VPBridgeSDE)
+ANCHORED = (OUVESDE, FOUVESDE, *BRIDGES)
 INSIDE = 0.98
-"""Where the bridge starts."""
+"""Where the bridges start."""
 TELEPORT = -1.5
+SEARCHED_ON = 64
+"""Starts that grids are searched on."""
+SHOWN = (
+    "ode1",
+    "ode2",
+    "ode2, B(h) = e^h − 1",
+    "ode2, corrector",
+    "EVODiff",
+    "Gaussian integrator",
+    "teleport + Gaussian integrator",
+    "ode2, corrector, searched grid",
+)
+"""Methods in the picture."""
 
 
 class Case:
@@ -49,28 +68,52 @@ class Case:
 
     def __init__(self, sde: SDE, starts: int, fine: int):
         self.sde, self.mixture = sde, Mixture()
-        anchored = isinstance(sde, OUVESDE | FOUVESDE | SBVESDE)
-        self.y = randn((starts, SIZE), make_generator("anchors"), dtype=F64) if anchored else None
+        self.start = INSIDE if isinstance(sde, BRIDGES) else sde.T
         self.gaussian = Gaussian.of(self.mixture.draw(20_000), SIZE)
+        self.x, self.y = self._states(starts, "")
+        self.seen = self._states(SEARCHED_ON, "seen ")
         self.denoise = self.mixture.denoiser(sde, self.y)
-        self.start = INSIDE if isinstance(sde, SBVESDE) else sde.T
-        data, noise = self.mixture.draw(starts, "starts"), randn((starts, SIZE), make_generator("noise"), dtype=F64)
-        clean = data if self.y is None else self.y + data
-        times = torch.full((starts,), self.start, dtype=F64)
-        self.x = sde.perturb(clean, times, noise, self.y)
         self.end = self._sampled(Exponential(3), time_grid(sde, fine, t_start=self.start, t_end=sde.t_min))[0]
+
+    def _states(self, count: int, name: str) -> tuple[Tensor, Tensor | None]:
+        """States to start from, and their anchors."""
+        y = None
+        if isinstance(self.sde, ANCHORED):
+            y = randn((count, SIZE), make_generator(f"{name}anchors"), dtype=F64)
+        data = self.mixture.draw(count, f"{name}starts")
+        noise = randn((count, SIZE), make_generator(f"{name}noise"), dtype=F64)
+        times = torch.full((count,), self.start, dtype=F64)
+        return self.sde.perturb(data if y is None else y + data, times, noise, y), y
 
     def _sampled(self, method: str | Sampler, times: Tensor) -> tuple[Tensor, int]:
         result = sample(self.denoise, self.sde, y=self.y, x_start=self.x, method=method, schedule=times)
         return result.x, result.nfe
 
-    def error(self, method: str | Sampler, calls: int, start: float | None = None) -> float:
-        """Of so many calls, steps uniform in log-SNR; `start` puts all steps but the first below that time."""
-        extra = isinstance(method, Exponential) and method.order == 3 and float(self.sde.alpha(self.start)) > 0
-        steps = calls // 2 if method == "heun" else calls - extra
-        times = time_grid(self.sde, steps, t_start=self.start if start is None else start, t_end=self.sde.t_min)
-        if start is not None:
-            times[0] = self.start
+    def error(self, method: str | Sampler, calls: int) -> float:
+        """Of so many calls, steps uniform in log-SNR; nan where they do not come out even."""
+        single = isinstance(method, Exponential) and method.single
+        each = method.order if single else 2 if method == "heun" else 1
+        once = int(single and float(self.sde.alpha(self.start)) == 0)  # no call lies inside a step out of α = 0
+        steps, left = divmod(calls - once - self._calls_to_start(method), each)
+        return math.nan if left else self._error(method, self._grid(method, steps + once), calls)
+
+    def searched(self, method: Sampler, calls: int) -> float:
+        """Of so many calls, where they best lie for starts of their own."""
+        x, y = self.seen
+        first = {"t_start": self.start, "t_end": self.sde.t_min}
+        steps, denoise = calls - self._calls_to_start(method), self.mixture.denoiser(self.sde, y)
+        found = search_grid(denoise, self.sde, x, steps, y, method, **first, fine=100, most_runs=60)
+        return self._error(method, torch.tensor(found.times, dtype=F64), calls)
+
+    def _calls_to_start(self, method: str | Sampler) -> int:
+        third = isinstance(method, Exponential) and method.order == 3 and not method.single
+        return int(third and float(self.sde.alpha(self.start)) > 0)
+
+    def _grid(self, method: str | Sampler, steps: int) -> Tensor:
+        found = method if callable(method) else METHODS[method]
+        return method_times(found, self.sde, steps, t_start=self.start, t_end=self.sde.t_min)
+
+    def _error(self, method: str | Sampler, times: Tensor, calls: int) -> float:
         x, nfe = self._sampled(method, times)
         assert nfe == calls, (method, nfe)
         return float((x - self.end).square().mean(1).sqrt().median() / self.end.std())
@@ -78,20 +121,47 @@ class Case:
 
 def methods(case: Case) -> dict[str, Callable[[int], float]]:
     """What is compared, by name."""
-    teleport = float(case.sde.time_of_log_snr(TELEPORT))
-    found: dict[str, Callable[[int], float]] = {
-        "ode1": lambda calls: case.error(Exponential(1), calls),
-        "ode2": lambda calls: case.error(Exponential(2), calls),
-        "ode3": lambda calls: case.error(Exponential(3), calls),
-        "ode2, corrector": lambda calls: case.error(Exponential(2, corrector=True), calls),
-        "ode3, corrector": lambda calls: case.error(Exponential(3, corrector=True), calls),
-        "heun (uniform in log-SNR)": lambda calls: case.error("heun", calls) if calls % 2 == 0 else float("nan"),
-        "Gaussian integrator": lambda calls: case.error(GaussianExponential(case.gaussian), calls),
+    corrected, law = Exponential(2, corrector=True), case.gaussian
+    named: dict[str, str | Sampler] = {
+        "ode1": Exponential(1),
+        "ode2": Exponential(2),
+        "ode3": Exponential(3),
+        "ode2, B(h) = h": Exponential(2, slope="bh1"),
+        "ode2, B(h) = e^h − 1": Exponential(2, slope="bh2"),
+        "ode2, corrector": corrected,
+        "ode2, B(h) = e^h − 1, corrector": Exponential(2, slope="bh2", corrector=True),
+        "ode3, corrector": Exponential(3, corrector=True),
+        "ode2, single-step": Exponential(2, single=True),
+        "ode3, single-step": Exponential(3, single=True),
+        "heun (uniform in log-SNR)": "heun",
+        "EVODiff": EVODiff(),
+        "ode2, level shift": Exponential(2, shift=LevelShift(law, pool=True)),
+        "Gaussian integrator": GaussianExponential(law),
     }
-    if teleport < case.start:
-        method = GaussianExponential(case.gaussian, TELEPORT)
-        found["teleport + Gaussian integrator"] = lambda calls: case.error(method, calls, teleport)
+    if float(case.sde.time_of_log_snr(TELEPORT)) < case.start:
+        named["teleport + Gaussian integrator"] = GaussianExponential(law, TELEPORT)
+    found: dict[str, Callable[[int], float]] = {name: partial(case.error, method) for name, method in named.items()}
+    found["ode2, searched grid"] = partial(case.searched, Exponential(2))
+    found["ode2, corrector, searched grid"] = partial(case.searched, corrected)
     return found
+
+
+def draw(errors: dict[str, dict[str, list[float]]], target: Path) -> None:
+    """Error against calls, one panel a process."""
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(2, 3, figsize=(11, 6), sharex=True, layout="constrained")
+    for axis, (process, rows) in zip(axes.flat, errors.items(), strict=True):
+        for label in SHOWN:
+            if label in rows:
+                axis.plot(CALLS, rows[label], marker="o", markersize=3, linewidth=1.2, label=label)
+        axis.set(title=process, xscale="log", yscale="log", xticks=CALLS, xticklabels=map(str, CALLS))
+        axis.minorticks_off()
+        axis.grid(alpha=0.3)
+    figure.supxlabel("network calls")
+    figure.supylabel("median distance to the exact end / deviation")
+    figure.legend(*axes.flat[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=8)
+    figure.savefig(target, dpi=80)
 
 
 def main(
@@ -103,19 +173,24 @@ def main(
     text = header("Few-call solvers on an exact mixture") + (
         f"\nMedian over {starts} starts of the RMS distance to where {fine} steps of ode3 end, as a share of the "
         "data's deviation; steps uniform in log-SNR down to the process' smallest time. The mixture: five Gaussians in "
-        "sixteen dimensions (`tests/shared/mixture.py`). The Gaussian integrator knows the mixture's mean and "
-        f"covariance; the teleport takes the start to log-SNR {TELEPORT} by them. Out of α = 0 the first step of a "
-        "flow is of first order. The bridge starts at t = 0.98, behind its step of booting noise.\n"
+        "sixteen dimensions (`tests/shared/mixture.py`). The Gaussian integrator and the level shift (one level for "
+        "all starts) know its mean and covariance; the teleport takes the start to log-SNR "
+        f"{TELEPORT} by them. Searched grids are found on {SEARCHED_ON} other starts, in at most sixty runs each. "
+        "Out of α = 0 the first step of a flow is of first order, and single-step methods ask once. "
+        f"The bridges start at t = {INSIDE}, behind their step of booting noise.\n"
+        f"\n![Error against calls](solvers.png)\n"
     )
+    errors: dict[str, dict[str, list[float]]] = {}
     for name, sde in PROCESSES.items():
-        case = Case(sde, starts, fine)
-        rows = []
+        case, rows = Case(sde, starts, fine), []
+        errors[name] = {}
         for label, run in methods(case).items():
-            errors = [run(calls) for calls in CALLS]
-            rows.append([label, *("–" if error != error else f"{error:.4f}" for error in errors)])
+            errors[name][label] = [run(calls) for calls in CALLS]
+            rows.append([label, *("–" if math.isnan(e) else f"{e:.4f}" for e in errors[name][label])])
             print(name, *rows[-1], flush=True)
         text += f"\n## {name}\n\n" + table(["calls", *map(str, CALLS)], rows)
     write_text(output, text)
+    draw(errors, output.with_suffix(".png"))
 
 
 if __name__ == "__main__":
