@@ -55,7 +55,7 @@ SHOWN = (
     "ode2",
     "ode2, B(h) = e^h − 1",
     "ode2, corrector",
-    "EVODiff",
+    "EVODiff (for 4–8 calls on VP)",
     "Gaussian integrator",
     "teleport + Gaussian integrator",
     "ode2, corrector, searched grid",
@@ -91,18 +91,27 @@ class Case:
 
     def error(self, method: str | Sampler, calls: int) -> float:
         """Of so many calls, steps uniform in log-SNR; nan where they do not come out even."""
-        single = isinstance(method, Exponential) and method.single
-        each = method.order if single else 2 if method == "heun" else 1
-        once = int(single and float(self.sde.alpha(self.start)) == 0)  # no call lies inside a step out of α = 0
+        each, once = 2 if method == "heun" else 1, 0
+        if isinstance(method, Exponential) and method.single:
+            each, once = method.order, int(float(self.sde.alpha(self.start)) == 0)  # out of α = 0 a step asks once
         steps, left = divmod(calls - once - self._calls_to_start(method), each)
         return math.nan if left else self._error(method, self._grid(method, steps + once), calls)
 
     def searched(self, method: Sampler, calls: int) -> float:
         """Of so many calls, where they best lie for starts of their own."""
         x, y = self.seen
-        first = {"t_start": self.start, "t_end": self.sde.t_min}
-        steps, denoise = calls - self._calls_to_start(method), self.mixture.denoiser(self.sde, y)
-        found = search_grid(denoise, self.sde, x, steps, y, method, **first, fine=100, most_runs=60)
+        found = search_grid(
+            self.mixture.denoiser(self.sde, y),
+            self.sde,
+            x,
+            calls - self._calls_to_start(method),
+            y,
+            method,
+            t_start=self.start,
+            t_end=self.sde.t_min,
+            fine=100,
+            most_runs=60,
+        )
         return self._error(method, torch.tensor(found.times, dtype=F64), calls)
 
     def _calls_to_start(self, method: str | Sampler) -> int:
@@ -134,7 +143,7 @@ def methods(case: Case) -> dict[str, Callable[[int], float]]:
         "ode2, single-step": Exponential(2, single=True),
         "ode3, single-step": Exponential(3, single=True),
         "heun (uniform in log-SNR)": "heun",
-        "EVODiff": EVODiff(),
+        "EVODiff (for 4–8 calls on VP)": EVODiff(),
         "ode2, level shift": Exponential(2, shift=LevelShift(law, pool=True)),
         "Gaussian integrator": GaussianExponential(law),
     }
@@ -152,14 +161,15 @@ def draw(errors: dict[str, dict[str, list[float]]], target: Path) -> None:
 
     figure, axes = plt.subplots(2, 3, figsize=(11, 6), sharex=True, layout="constrained")
     for axis, (process, rows) in zip(axes.flat, errors.items(), strict=True):
-        for label in SHOWN:
+        for place, label in enumerate(SHOWN):
             if label in rows:
-                axis.plot(CALLS, rows[label], marker="o", markersize=3, linewidth=1.2, label=label)
+                axis.plot(CALLS, rows[label], f"C{place}o-", markersize=3, linewidth=1.2, label=label)
         axis.set(title=process, xscale="log", yscale="log", xticks=CALLS, xticklabels=map(str, CALLS))
         axis.minorticks_off()
         axis.grid(alpha=0.3)
-    figure.supxlabel("network calls")
-    figure.supylabel("median distance to the exact end / deviation")
+    for axis in axes[-1]:
+        axis.set_xlabel("network calls")
+    figure.supylabel("median distance to the exact end / deviation", fontsize=9)
     figure.legend(*axes.flat[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=8)
     figure.savefig(target, dpi=80)
 

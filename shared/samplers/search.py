@@ -17,7 +17,16 @@ from shared.checks import Count, Several, checked
 from shared.errors import ConfigError
 from shared.guidance import DenoiserFunction, Guidance
 from shared.random import make_generator
-from shared.samplers import AdaptiveODE, Exponential, PredictorCorrector, Sampler, method_from, method_times, sample
+from shared.samplers import (
+    AdaptiveODE,
+    Exponential,
+    GaussianExponential,
+    PredictorCorrector,
+    Sampler,
+    method_from,
+    method_times,
+    sample,
+)
 from shared.samplers.run import Node
 from shared.samplers.schedules import Schedule
 from shared.sde.base import SDE
@@ -112,51 +121,47 @@ def search_grid(
         grids = {name: method_times(found, sde, steps, name, start, t_end) for name in get_args(Schedule)}
     known = {name: error(times) for name, times in grids.items()}
     name = min(known, key=lambda key: known[key])
-    best, places = known[name], _Places(sde, found, grids[name])
+    best, times, bounds = known[name], grids[name], _Bounds.of(sde, found, grids[name])
     share = 0.5
     while share > _SMALLEST_MOVE and runs < most_runs:
         sweep = best
-        for place in places.movable:
-            for times in places.moved(place, share):
-                value = error(times) if runs < most_runs else math.inf
+        for place in range(1, len(times) - 1):
+            for other in _moved(sde, times, place, share, bounds):
+                value = error(other) if runs < most_runs else math.inf
                 if value < best:
-                    best, places = value, _Places(sde, found, times, places)
+                    best, times = value, other
         if best > (1 - _WORTH) * sweep:
             share /= 2
-    return SearchedGrid(tuple(places.times.tolist()), best, known[name], name, runs)
+    return SearchedGrid(tuple(times.tolist()), best, known[name], name, runs)
 
 
-class _Places:
-    """A grid, and where its points may go.
+@dataclass(frozen=True)
+class _Bounds:
+    """Log-SNR between which the points of a grid may go."""
 
-    Args:
-        sde, method: what the grid is for.
-        times: the grid.
-        like: one with the same bounds.
-    """
+    low: float
+    high: float
 
-    def __init__(self, sde: SDE, method: Sampler, times: Tensor, like: _Places | None = None):
-        self._sde, self.times = sde, times
-        self.levels = [Node.at(sde, t).log_snr for t in times.tolist()]
-        self.movable = range(1, len(times) - 1)
-        if like is not None:
-            self._low, self._high = like._low, like._high
-            return
-        begin = getattr(method, "first_step", lambda sde, start: start)(sde, float(times[0]))
-        low, high = Node.at(sde, begin).log_snr, self.levels[-1]
-        self._low = low if math.isfinite(low) else self.levels[1] - _BEYOND
-        self._high = high if math.isfinite(high) else self.levels[-2] + _BEYOND
+    @classmethod
+    def of(cls, sde: SDE, method: Sampler, times: Tensor) -> _Bounds:
+        """Of the grid that a search begins with."""
+        levels = [Node.at(sde, t).log_snr for t in times.tolist()]
+        start = float(times[0])
+        begin = method.first_step(sde, start) if isinstance(method, GaussianExponential) else start
+        low, high = Node.at(sde, begin).log_snr, levels[-1]
+        return cls(
+            low if math.isfinite(low) else levels[1] - _BEYOND, high if math.isfinite(high) else levels[-2] + _BEYOND
+        )
 
-    def moved(self, place: int, share: float) -> Iterator[Tensor]:
-        """The grid with one point moved a share of the way towards either neighbour."""
-        here = self.levels[place]
-        below = max(self.levels[place - 1], self._low)
-        above = min(self.levels[place + 1], self._high)
-        for towards in (below, above):
-            times = self.times.clone()
-            times[place] = float(self._sde.time_of_log_snr(here + share * (towards - here)))
-            if bool((times.diff() < 0).all()):
-                yield times
+
+def _moved(sde: SDE, times: Tensor, place: int, share: float, bounds: _Bounds) -> Iterator[Tensor]:
+    """The grid with one point moved a share of the way towards either neighbour."""
+    before, here, after = (Node.at(sde, t).log_snr for t in times[place - 1 : place + 2].tolist())
+    for towards in (max(before, bounds.low), min(after, bounds.high)):
+        other = times.clone()
+        other[place] = float(sde.time_of_log_snr(here + share * (towards - here)))
+        if bool((other.diff() < 0).all()):
+            yield other
 
 
 def _comparable(method: Sampler) -> Sampler:

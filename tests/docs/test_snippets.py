@@ -32,6 +32,7 @@ SMALLER = (
     ("1000)", "20)"),
     ("[:1000]", "[:20]"),
     ("cpu_minutes=4", "cpu_minutes=0.01"),
+    ("fine=200, most_runs=100", "fine=8, most_runs=3"),
     ("../shared/data/series", "series"),
 )
 """Parts of snippets that would take minutes or need the shared data, and what stands for them here."""

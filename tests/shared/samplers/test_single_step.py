@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
+from typing import Literal
 
 import pytest
 import torch
@@ -35,7 +36,7 @@ def error(sde: SDE, method: Exponential, steps: int, calls: int) -> float:
 
 @BOTH
 @pytest.mark.parametrize("order", [1, 2, 3])
-def test_single_steps_have_their_order(sde: SDE, order: int) -> None:
+def test_single_steps_have_their_order(sde: SDE, order: Literal[1, 2, 3]) -> None:
     method = Exponential(order, single=True)
     coarse, fine = (error(sde, method, steps, steps * order) for steps in (64, 128))
     assert math.log2(coarse / fine) == pytest.approx(order, abs=0.25)
@@ -105,7 +106,7 @@ def test_a_single_step_of_order_two_is_the_published_one() -> None:
 
 @pytest.mark.parametrize("order", [2, 3])
 @pytest.mark.parametrize("sde", [FlowSDE(), SBVESDE()], ids=["flow", "sbve"])
-def test_steps_at_ends_ask_once(sde: SDE, order: int) -> None:
+def test_steps_at_ends_ask_once(sde: SDE, order: Literal[1, 2, 3]) -> None:
     y = torch.full((1, 4_000), 0.5, dtype=F64) if sde == SBVESDE() else None
     data = GaussianData(sde, 0.7, 0.8, y)
     times = torch.cat([time_grid(sde, 15, t_end=0.05), torch.zeros(1, dtype=F64)])
