@@ -33,9 +33,9 @@ class EVODiff:
 
     There it comes nearer than "ode2" with its exact integral, and not as near as `Exponential(2, slope="bh2")`. It is
     not of second order: from ten calls "ode2" with the corrector overtakes it, and where windows are guided, or the
-    process has little noise, it is behind at once. The first step, the last one and those behind an end of the path are of first order;
-    the published code adds terms to its last one, tuned by hand for EDM, which are left out. Paper and code differ in a
-    sign in ζ and a half in η; this is the code up to 20 steps.
+    process has little noise, it is behind at once. The first step, the last one and those behind an end of the path are
+    of first order; the published code adds terms to its last one, tuned by hand for EDM, which are left out. Paper and
+    code differ in a sign in ζ and a half in η; this is the code up to 20 steps.
 
     τ = (κ_t + κ_end)/(κ_start + κ_end). The paper's τ is of time, the code's of EDM's time, which is κ; of the four
     readings (κ or t, over the whole grid or from s on) this one comes nearest to the published gain over "ode2" on the
