@@ -19,11 +19,28 @@ from shared.samplers.gaussian import knowing
 from tsdiff.data.entries import Series
 from tsdiff.model.model import TSDiff, call_times
 from tsdiff.sampling.gaussian import guided_law
-from tsdiff.sampling.guidance import KernelGuidance, ScalarGuidance, TraceGuidance, TweedieGuidance, WindowGuidance
+from tsdiff.sampling.guidance import (
+    EnergyGuidance,
+    KernelGuidance,
+    ScalarGuidance,
+    TraceGuidance,
+    TweedieGuidance,
+    WindowGuidance,
+)
 from tsdiff.sampling.published import AncestralGuidance, DDIMGuidance, table_times
-from tsdiff.sampling.settings import PUBLISHED, Energy, Observation, Sampling
-from tsdiff.windows.calendar import season_of
+from tsdiff.sampling.settings import PUBLISHED, Observation, Sampling
 from tsdiff.windows.conditioning import Place, Windows
+
+GUIDANCES: dict[str, type[EnergyGuidance]] = {
+    "ddpm": AncestralGuidance,
+    "ddim": DDIMGuidance,
+    "window": WindowGuidance,
+    "kernels": KernelGuidance,
+    "tweedie": TweedieGuidance,
+    "trace": TraceGuidance,
+    "scalar": ScalarGuidance,
+}
+"""What the published methods, and the covariances of the others, stand for."""
 
 
 def quantile_levels(num_samples: int) -> np.ndarray:
@@ -139,52 +156,31 @@ def drawing_times(model: TSDiff, sampling: Sampling) -> Tensor:
 
 
 def guidance_of(
-    model: TSDiff,
-    sampling: Sampling,
-    windows: Windows,
-    levels: np.ndarray,
-    generators: Sequence[torch.Generator],
+    model: TSDiff, sampling: Sampling, windows: Windows, levels: np.ndarray, generators: Sequence[torch.Generator]
 ) -> Guidance | None:
     """What draws windows towards their observed values; None of a conditional model. Arguments as of `draw_windows`."""
     if model.config.conditional:
         return None
-    values, observed = windows.values, windows.observed
-    quantiles = torch.from_numpy(levels).to(values)
+    known = Observation(windows.values, windows.observed, torch.from_numpy(levels).to(windows.values))
     if not isinstance(sampling.guidance, str):
-        own: Guidance = sampling.guidance.build(Observation(values, observed, quantiles))
+        own: Guidance = sampling.guidance.build(known)
         return own
-    energy: Energy = sampling.guidance  # type: ignore[assignment]
-    noise, kind = model.sde.noise, sampling.covariance
-    covariance = model.statistics.covariance
+    noise = model.sde.noise
     if noise is not None:
         _check_coloured(sampling, noise)
-    if kind is None and covariance is not None:
-        kind = "window"
-    elif kind is None and noise is not None:
-        kind = "tweedie"
-    elif kind is None:
-        kind = "kernels" if model.config.universal else "scalar"
-    if sampling.method == "ddpm":
-        return AncestralGuidance(values, observed, energy, quantiles, sampling.scale)
-    if sampling.method == "ddim":
-        return DDIMGuidance(values, observed, energy, quantiles, sampling.scale)
-    common = (values, observed, energy, quantiles, sampling.scale, sampling.trust)
-    if kind == "kernels":
-        chances = torch.cat([torch.rand(1, generator=g, device=g.device).cpu() for g in generators])
-        season = season_of(model.config.freq)
-        return KernelGuidance(*common, season=season, kernel_share=sampling.kernel_share, chances=chances)
-    if kind == "tweedie":
-        return TweedieGuidance(*common, noise=noise)
-    if kind == "trace":
-        return TraceGuidance(*common)
-    if kind == "scalar":
-        return ScalarGuidance(*common, top_variance=model.statistics.top_variance)
-    if covariance is None:
-        raise ConfigError(
-            "the model does not know the covariance of its training windows, as imported ones do not; call "
-            '`predictor.measure_covariance(dataset)` with the training series, or use covariance="scalar" or "tweedie"'
-        )
-    return WindowGuidance(*common, covariance=covariance.seen_through(noise, model.config.length))
+    kind = sampling.covariance or _usual_covariance(model)
+    if isinstance(sampling.method, str) and sampling.method in PUBLISHED:
+        kind = sampling.method
+    return GUIDANCES[kind].of(known, sampling, model, generators)
+
+
+def _usual_covariance(model: TSDiff) -> str:
+    """What `Sampling.covariance` stands for where it is not given."""
+    if model.statistics.covariance is not None:
+        return "window"
+    if model.sde.noise is not None:
+        return "tweedie"
+    return "kernels" if model.config.universal else "scalar"
 
 
 def _check_coloured(sampling: Sampling, noise: Noise) -> None:

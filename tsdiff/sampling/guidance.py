@@ -28,7 +28,9 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -38,8 +40,10 @@ from shared.errors import ConfigError
 from shared.guidance import DenoiserFunction, Guidance, random_signs, scalar_variance
 from shared.noise import Noise
 from shared.sde.base import SDE
+from tsdiff.model.model import TSDiff
 from tsdiff.sampling.kernels import bank_covariance, kernel_bank
-from tsdiff.sampling.settings import Energy
+from tsdiff.sampling.settings import Energy, Observation, Sampling
+from tsdiff.windows.calendar import season_of
 from tsdiff.windows.covariance import ObservedCovariance, WindowCovariance
 
 # Half the widest variance: a step may then move that direction by up to twice its due, still inside the stable range,
@@ -51,8 +55,8 @@ _VARIANCE_STEP = 0.1
 
 
 @dataclass(eq=False)
-class ObservationGuidance(Checked, Guidance, ABC):
-    """Draws samples towards observed values; subclasses say how far an observed value moves the others.
+class EnergyGuidance(Checked, Guidance):
+    """Draws samples towards observed values; what all ways to do so have in common.
 
     Args:
         values: observed values (batch, length, channels), anything where unobserved.
@@ -60,7 +64,6 @@ class ObservationGuidance(Checked, Guidance, ABC):
         energy: "mse" or "quantile".
         quantiles: level of each sample, (batch,), for "quantile".
         scale: strength.
-        observation_std: trust in the observations, r.
 
     Raises:
         ConfigError: an unknown energy, or "quantile" without levels.
@@ -71,7 +74,6 @@ class ObservationGuidance(Checked, Guidance, ABC):
     energy: Energy = "mse"
     quantiles: Tensor | None = None
     scale: float = 1.0
-    observation_std: float = 0.02
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -80,6 +82,50 @@ class ObservationGuidance(Checked, Guidance, ABC):
         )
         shape = (-1, *([1] * (self.values.ndim - 1)))
         self.levels = None if self.quantiles is None else self.quantiles.reshape(shape)
+
+    @classmethod
+    def of(cls, known: Observation, sampling: Sampling, model: TSDiff, generators: Sequence[torch.Generator]) -> Self:
+        """The guidance of windows to what is known of them, as the settings say, each row with its generator."""
+        energy: Energy = sampling.guidance  # type: ignore[assignment]
+        own = cls._own(sampling, model, generators)
+        return cls(known.values, known.observed, energy, known.quantiles, sampling.scale, **own)
+
+    @staticmethod
+    def _own(sampling: Sampling, model: TSDiff, generators: Sequence[torch.Generator]) -> dict[str, Any]:
+        """What the class takes besides."""
+        return {}
+
+    def error(self, x0: Tensor) -> Tensor:
+        """Observed less predicted values, 0 where unobserved."""
+        return (self.values - x0.detach()) * self.observed
+
+    def pinball_slope(self, error: Tensor) -> Tensor:
+        """−∂/∂x̂_0 of the pinball loss at the levels: q above the prediction and q − 1 below."""
+        assert self.levels is not None
+        return torch.where(error > 0, self.levels, self.levels - 1) * self.observed
+
+    @staticmethod
+    def differentiable(denoiser: DenoiserFunction, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+        """The state x, by which x̂_0 can be differentiated, and x̂_0."""
+        with torch.enable_grad():
+            state = x.detach().requires_grad_(True)
+            return state, denoiser(state, t)
+
+
+@dataclass(eq=False)
+class ObservationGuidance(EnergyGuidance, ABC):
+    """Kalman's update of the data prediction; subclasses say how far an observed value moves the others.
+
+    Args:
+        observation_std: trust in the observations, r.
+        The others: see `EnergyGuidance`.
+    """
+
+    observation_std: float = 0.02
+
+    @staticmethod
+    def _own(sampling: Sampling, model: TSDiff, generators: Sequence[torch.Generator]) -> dict[str, Any]:
+        return {"observation_std": sampling.trust}
 
     def predict(self, denoiser: DenoiserFunction, x: Tensor, t: Tensor, sde: SDE) -> Tensor:
         """The data prediction, moved towards the observed values."""
@@ -120,6 +166,17 @@ class WindowGuidance(ObservationGuidance):
     _: KW_ONLY
     covariance: WindowCovariance
 
+    @staticmethod
+    def _own(sampling: Sampling, model: TSDiff, generators: Sequence[torch.Generator]) -> dict[str, Any]:
+        if (covariance := model.statistics.covariance) is None:
+            raise ConfigError(
+                "the model does not know the covariance of its training windows, as imported ones do not; call "
+                '`predictor.measure_covariance(dataset)` with the training series, or use covariance="scalar" or '
+                '"tweedie"'
+            )
+        seen = covariance.seen_through(model.sde.noise, model.config.length)
+        return {"observation_std": sampling.trust, "covariance": seen}
+
     def __post_init__(self) -> None:
         super().__post_init__()
         self.seen = ObservedCovariance(self.covariance, self.observed)
@@ -151,6 +208,12 @@ class KernelGuidance(ObservationGuidance):
     season: float
     kernel_share: float = 0.0
     chances: Tensor | None = None
+
+    @staticmethod
+    def _own(sampling: Sampling, model: TSDiff, generators: Sequence[torch.Generator]) -> dict[str, Any]:
+        chances = torch.cat([torch.rand(1, generator=g, device=g.device).cpu() for g in generators])
+        own = {"season": season_of(model.config.freq), "kernel_share": sampling.kernel_share, "chances": chances}
+        return {"observation_std": sampling.trust, **own}
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -199,24 +262,24 @@ class ScalarGuidance(ObservationGuidance):
     _: KW_ONLY
     top_variance: float = 1.0
 
+    @staticmethod
+    def _own(sampling: Sampling, model: TSDiff, generators: Sequence[torch.Generator]) -> dict[str, Any]:
+        return {"observation_std": sampling.trust, "top_variance": model.statistics.top_variance}
+
     def _guided(self, denoiser: DenoiserFunction, x: Tensor, t: Tensor, alpha: float, sigma: float) -> Tensor:
         if alpha == 0:
             return denoiser(x, t)
-        with torch.enable_grad():
-            state = x.detach().requires_grad_(True)
-            x0 = denoiser(state, t)
-            error = ((self.values - x0) * self.observed).detach()
-            (gradient,) = torch.autograd.grad(x0, state, grad_outputs=self._pull(error, alpha, sigma))
+        state, x0 = self.differentiable(denoiser, x, t)
+        (gradient,) = torch.autograd.grad(x0, state, grad_outputs=self._pull(self.error(x0), alpha, sigma))
         return x0.detach() + (sigma**2 / alpha * self.scale) * gradient
 
     def _pull(self, error: Tensor, alpha: float, sigma: float) -> Tensor:
         """−∂E/∂x̂_0 of E = Σ e²/(2v), or of the pinball loss over √v."""
         wide = _SHARE_OF_TOP * self.top_variance
         variance = sigma**2 * wide / (sigma**2 + alpha**2 * wide) + self.observation_std**2
-        if self.energy == "mse" or self.levels is None:
+        if self.energy == "mse":
             return error / variance
-        slope = torch.where(error > 0, self.levels, self.levels - 1) * self.observed
-        return slope / math.sqrt(variance)
+        return self.pinball_slope(error) / math.sqrt(variance)
 
 
 @dataclass(eq=False)
@@ -231,15 +294,13 @@ class TraceGuidance(ObservationGuidance):
     """
 
     def _guided(self, denoiser: DenoiserFunction, x: Tensor, t: Tensor, alpha: float, sigma: float) -> Tensor:
-        with torch.enable_grad():
-            state = x.detach().requires_grad_(True)
-            x0 = denoiser(state, t)
-            probe = random_signs(x, f"{float(t[0]):.6g}") * self.observed
-            mean, square = scalar_variance(x0, state, probe, alpha, sigma, retain_graph=True)
-            # Where the estimate of the trace is not positive there is little to go by, and the root of tr C²/n is.
-            wide = square / torch.maximum(mean, 0.5 * square.sqrt()).clamp_min(1e-12)
-            pull = self._error(x0) / (wide[:, None, None] + self.observation_std**2)
-            (gradient,) = torch.autograd.grad(x0, state, grad_outputs=pull)
+        state, x0 = self.differentiable(denoiser, x, t)
+        probe = random_signs(x, f"{float(t[0]):.6g}") * self.observed
+        mean, square = scalar_variance(x0, state, probe, alpha, sigma, retain_graph=True)
+        # Where the estimate of the trace is not positive there is little to go by, and the root of tr C²/n is.
+        wide = square / torch.maximum(mean, 0.5 * square.sqrt()).clamp_min(1e-12)
+        pull = self._error(x0) / (wide[:, None, None] + self.observation_std**2)
+        (gradient,) = torch.autograd.grad(x0, state, grad_outputs=pull)
         return x0.detach() + (sigma**2 / alpha * self.scale) * gradient
 
 
@@ -264,25 +325,27 @@ class TweedieGuidance(ObservationGuidance):
     products: Count = 1
     noise: Noise | None = None
 
+    @staticmethod
+    def _own(sampling: Sampling, model: TSDiff, generators: Sequence[torch.Generator]) -> dict[str, Any]:
+        return {"observation_std": sampling.trust, "noise": model.sde.noise}
+
     def _guided(self, denoiser: DenoiserFunction, x: Tensor, t: Tensor, alpha: float, sigma: float) -> Tensor:
         if alpha == 0:
             return denoiser(x, t)
-        with torch.enable_grad():
-            state = x.detach().requires_grad_(True)
-            x0 = denoiser(state, t)
-            error = self._error(x0)
-            basis: list[Tensor] = []  # of what M C Mᵀ + r²I is inverted on
-            moves: list[Tensor] = []  # C Mᵀ of each
-            images: list[Tensor] = []  # M C Mᵀ + r²I of each
-            direction = error
-            for place in range(self.products):
-                direction = _orthonormal(direction, basis)
-                last = place == self.products - 1
-                (product,) = torch.autograd.grad(x0, state, grad_outputs=direction, retain_graph=not last)
-                basis.append(direction)
-                moves.append((self.noise.covary(product) if self.noise else product) * (sigma**2 / alpha))
-                images.append(moves[-1] * self.observed + self.observation_std**2 * direction)
-                direction = images[-1]
+        state, x0 = self.differentiable(denoiser, x, t)
+        error = self._error(x0)
+        basis: list[Tensor] = []  # of what M C Mᵀ + r²I is inverted on
+        moves: list[Tensor] = []  # C Mᵀ of each
+        images: list[Tensor] = []  # M C Mᵀ + r²I of each
+        direction = error
+        for place in range(self.products):
+            direction = _orthonormal(direction, basis)
+            last = place == self.products - 1
+            (product,) = torch.autograd.grad(x0, state, grad_outputs=direction, retain_graph=not last)
+            basis.append(direction)
+            moves.append((self.noise.covary(product) if self.noise else product) * (sigma**2 / alpha))
+            images.append(moves[-1] * self.observed + self.observation_std**2 * direction)
+            direction = images[-1]
         weights = _least_residual(images, error)
         return x0.detach() + self.scale * sum(
             (w[:, None, None] * move for w, move in zip(weights.T, moves, strict=True)), torch.zeros_like(x0)

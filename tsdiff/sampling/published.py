@@ -19,52 +19,21 @@ import torch
 from torch import Tensor
 
 from shared.errors import ConfigError
-from shared.guidance import DenoiserFunction, Guidance
+from shared.guidance import DenoiserFunction
 from shared.sde import SDE, DiscreteVPSDE
-from tsdiff.sampling.settings import Energy, SkipType
+from tsdiff.sampling.guidance import EnergyGuidance
+from tsdiff.sampling.settings import SkipType
 
 
-def energy_slope(error: Tensor, observed: Tensor, energy: Energy, levels: Tensor | None) -> Tensor:
-    """−∂E/∂x̂_0 of the energies summed over observed values: 2e, or q above the prediction and q − 1 below.
-
-    Args:
-        error: observed less predicted values, (batch, length, channels).
-        observed: of 0 and 1.
-        energy: "mse" or "quantile".
-        levels: (batch, 1, 1), for "quantile".
-    """
-    if energy == "mse" or levels is None:
-        return 2 * error * observed
-    return torch.where(error > 0, levels, levels - 1) * observed
-
-
-class PublishedGuidance(Guidance):
-    """What the two published samplers have in common.
-
-    Args:
-        values, observed: (batch, length, channels).
-        energy: "mse" or "quantile".
-        quantiles: level of each sample, (batch,), for "quantile".
-        scale: strength s.
-
-    Raises:
-        ConfigError: "quantile" without levels.
-    """
-
-    def __init__(self, values: Tensor, observed: Tensor, energy: Energy, quantiles: Tensor | None, scale: float):
-        if energy == "quantile" and quantiles is None:
-            raise ConfigError("quantile guidance needs the quantile level of each sample")
-        self.values, self.observed, self.energy, self.scale = values, observed, energy, scale
-        self.levels = None if quantiles is None else quantiles.reshape(-1, *([1] * (values.ndim - 1)))
+class PublishedGuidance(EnergyGuidance):
+    """What the two published samplers have in common; `scale` is the strength s."""
 
     def descend(self, denoiser: DenoiserFunction, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
         """x̂_0 and −∇_x E(x̂_0(x)) at states x and times t."""
-        with torch.enable_grad():
-            state = x.detach().requires_grad_(True)
-            x0 = denoiser(state, t)
-            slope = energy_slope((self.values - x0).detach(), self.observed, self.energy, self.levels)
-            (descent,) = torch.autograd.grad(x0, state, grad_outputs=slope)
-        return x0.detach(), descent
+        state, x0 = self.differentiable(denoiser, x, t)
+        error = self.error(x0)
+        slope = 2 * error if self.energy == "mse" else self.pinball_slope(error)
+        return x0.detach(), torch.autograd.grad(x0, state, grad_outputs=slope)[0]
 
 
 class AncestralGuidance(PublishedGuidance):

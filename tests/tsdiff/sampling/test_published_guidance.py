@@ -178,5 +178,5 @@ def test_what_the_published_samplers_cannot_do_is_refused():
         table_times(VPSDE())
     with pytest.raises(ConfigError, match="skip=101"):
         table_times(SDE, 101)
-    with pytest.raises(ConfigError, match="quantile guidance needs"):
+    with pytest.raises(ConfigError, match="quantile level of each sample"):
         DDIMGuidance(VALUES, MASK, "quantile", None, 1.0)
