@@ -178,11 +178,11 @@ class Underdamped(Checked):
         temperature: T.
     """
 
+    adjusted: ClassVar[bool] = False
     step_size: Positive
     friction: Positive = 1.0
     mass: Positive = 1.0
     temperature: NonNegative = 1.0
-    adjusted: ClassVar[bool] = False
 
     def __call__(self, potential: Potential, state: State, draws: Draws) -> State:
         """One step."""
@@ -253,9 +253,8 @@ def simulate(
     x: Tensor,
     steps: int,
     generators: Generators = None,
-    free: Tensor | None = None,
     before_step: Callable[[int], None] | None = None,
-    callback: Callable[[int, Tensor], None] | None = None,
+    free: Tensor | None = None,
     noise: Noise | None = None,
 ) -> Simulation:
     """Run a batch of chains for `steps` steps.
@@ -266,10 +265,9 @@ def simulate(
         x: where the chains start, (batch, ...).
         steps: 0 or more.
         generators: one for the batch or one for each chain; a chain then depends on its own alone.
-        free: 1 where a coordinate moves, 0 where it is held, shaped like x; None moves all.
         before_step: called with the step's number before it; may change the potential. Kernels that compare energies
             then evaluate it anew; the others take the gradient that they have for one of the same mean.
-        callback: called with the step's number and the positions after it.
+        free: 1 where a coordinate moves, 0 where it is held, shaped like x; None moves all.
         noise: in whose white coordinates the chains run; None means the positions' own.
 
     Raises:
@@ -289,8 +287,6 @@ def simulate(
             if kernel.adjusted:
                 state = replace(state, evaluation=None)
         state = kernel(held, state, draws)
-        if callback is not None:
-            callback(step, noise.colour(state.x) if noise else state.x)
     return Simulation(noise.colour(state.x) if noise else state.x, state.accepted / max(steps, 1))
 
 

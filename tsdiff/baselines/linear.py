@@ -16,6 +16,8 @@ from shared.errors import ConfigError, DataError
 from shared.optional import needed
 from tsdiff.baselines.base import filled
 from tsdiff.data import Entry
+from tsdiff.windows.config import Scaling
+from tsdiff.windows.scales import context_scale
 
 
 class LinearEstimator(Estimator):
@@ -61,7 +63,9 @@ class LinearEstimator(Estimator):
         usable = seen[:, :context].any(axis=1) & seen[:, context:].any(axis=1)
         if not usable.any():
             raise DataError("no training window holds observed values both in its context and in its horizon")
-        scaled, _, fallback = _scaled(windows[usable], context, self.scaling, None)
+        windows = windows[usable]
+        fallback = float(np.nanmean(np.abs(windows[:, :context]))) if self.scaling else 1.0
+        scaled, _ = _scaled(windows, context, self.scaling, fallback)
         ridge = needed("sklearn.linear_model", "baselines", "the linear forecaster").Ridge
         fitted = ridge(alpha=self.penalty).fit(scaled[:, :context], scaled[:, context:])
         weight = np.asarray(fitted.coef_, dtype=np.float64).reshape(horizon, context)
@@ -102,7 +106,7 @@ class LinearPredictor(Predictor):
                     f"series {entry.get('item_id')!r} has no observed value in its last {self.context_length} steps; "
                     "the linear model needs some there"
                 )
-            scaled, scale, _ = _scaled(window, self.context_length, self.scaling, self.fallback)
+            scaled, scale = _scaled(window, self.context_length, self.scaling, self.fallback)
             samples = (scaled @ self.weight.T + self.bias) * scale
             start = forecast_start(entry)
             yield SampleForecast(
@@ -129,15 +133,8 @@ def _training_windows(entries: list[Entry], context: int, horizon: int, count: i
     return np.stack([targets[s][first : first + length] for s in series for first in [int(rng.integers(starts[s]))]])
 
 
-def _scaled(
-    windows: np.ndarray, context: int, scaling: bool, fallback: float | None
-) -> tuple[np.ndarray, np.ndarray, float]:
-    """Windows without gaps, over their scale; the scales (n, 1); and the scale of contexts that are zero throughout."""
-    sums, counts = np.nansum(np.abs(windows[:, :context]), axis=1), (~np.isnan(windows[:, :context])).sum(axis=1)
-    if not scaling:
-        scale = np.ones(len(windows))
-    else:
-        if fallback is None:
-            fallback = float(sums.sum() / max(1, counts.sum())) or 1.0
-        scale = np.where(sums > 0, sums / np.maximum(counts, 1), fallback)
-    return filled(windows / scale[:, None]), scale[:, None], 1.0 if fallback is None else fallback
+def _scaled(windows: np.ndarray, context: int, scaling: bool, fallback: float) -> tuple[np.ndarray, np.ndarray]:
+    """Windows without gaps, over their scale, and the scales (n, 1); of contexts that are zero it is `fallback`."""
+    kind: Scaling = "mean" if scaling else "none"
+    _, scale = context_scale(windows[:, :context], kind, np.full((len(windows), 1), fallback))
+    return filled(windows / scale), scale

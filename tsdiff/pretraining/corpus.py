@@ -122,8 +122,8 @@ class CorpusSource:
         corpus: of series.
         config: of the model: calendar "season", one channel, nothing else that a network takes.
         batch_size: windows in a batch.
-        synthetic_share: of the windows; the real groups have the rest.
         horizons: smallest and largest horizon drawn (log-uniform); None takes 1 … prediction_length.
+        synthetic_share: of the windows; the real groups have the rest.
         whole: chance that the whole context is known.
 
     Raises:
@@ -136,8 +136,8 @@ class CorpusSource:
         config: TSDiffConfig,
         batch_size: int = 64,
         *,
-        synthetic_share: float = 0.5,
         horizons: tuple[int, int] | None = None,
+        synthetic_share: float = 0.5,
         whole: float = _WHOLE,
     ):
         if not config.universal or config.network_channels > 1 or config.dynamic_features or config.static_features:

@@ -137,8 +137,8 @@ class Refiner:
             start,
             settings.steps,
             generators,
+            (lambda step: model_energy.redraw() if step else None) if settings.redraw else None,
             free,
-            before_step=(lambda step: model_energy.redraw() if step else None) if settings.redraw else None,
         )
         x = result.x
         if isinstance(model_energy, ScoreForce) and settings.method != "most_likely":
