@@ -130,11 +130,6 @@ def estimate_log_likelihood(
     return LogLikelihood(each.mean(1), _standard_error(each, exact=directions is None), calls)
 
 
-def bits_per_dim(nats: Tensor, dims: int) -> Tensor:
-    """Negative log-likelihood in bits per dimension, from nats per item (batch,) of `dims` dimensions."""
-    return -nats / (dims * math.log(2))
-
-
 def _standard_error(each: Tensor, exact: bool) -> Tensor:
     if exact:
         return torch.zeros_like(each[:, 0])

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from shared.checks import Chance, Count, checked
-from shared.errors import CheckpointError, ConfigError
+from shared.errors import ConfigError
 from shared.files.settings import number
 from shared.training.memory import keep_large_blocks
 from speech.audio.arrays import Form, Waveform, finite, warn_doubts, warn_replaced, whole_rate
@@ -28,7 +28,7 @@ from speech.inference.sampling import sampling_times
 from speech.inference.segments import Advance, Tally, frame_grid
 from speech.inference.streaming import Stream
 from speech.model.config import SamplerSetting, SamplingConfig
-from speech.model.model import BUNDLED, SpeechModel
+from speech.model.model import SpeechModel
 
 
 class Enhancer:
@@ -276,9 +276,4 @@ def load_model(path_or_name: str | os.PathLike[str] = "default", custom: Sequenc
         from speech.importing import import_checkpoint
 
         return import_checkpoint(path_or_name)
-    if str(path_or_name) == "default" and not Path("default").is_dir() and not (BUNDLED / "default").is_dir():
-        raise CheckpointError(
-            "no default model is bundled with this version: train one (recipes/train_speech.py), or name a model: its "
-            "folder, or a published SGMSE+ .ckpt"
-        )
     return SpeechModel.from_pretrained(path_or_name, custom)

@@ -49,51 +49,41 @@ def parse_json(text: str, origin: str, error: type[DiffusionError] = ConfigError
     return value
 
 
-def read_yaml_file(
-    path: str | os.PathLike[str],
-    error: type[DiffusionError] = ConfigError,
-    reader: type[yaml.SafeLoader] = yaml.SafeLoader,
-) -> Any:
+def read_yaml_file(path: str | os.PathLike[str], reader: type[yaml.SafeLoader] = yaml.SafeLoader) -> Any:
     """What a YAML file of at most `MOST_YAML` bytes holds; see `parse_yaml`."""
-    return parse_yaml(_text(path, MOST_YAML, error, ""), str(path), error, reader)
+    return parse_yaml(_text(path, MOST_YAML, ConfigError, ""), str(path), reader)
 
 
-def parse_yaml(
-    text: str,
-    origin: str,
-    error: type[DiffusionError] = ConfigError,
-    reader: type[yaml.SafeLoader] = yaml.SafeLoader,
-) -> Any:
+def parse_yaml(text: str, origin: str, reader: type[yaml.SafeLoader] = yaml.SafeLoader) -> Any:
     """The plain values of a YAML text; None of an empty one. Aliases may repeat values, `MOST_YAML_VALUES` in all.
 
     Args:
         text: the document.
         origin: where it is from, for the message.
-        error: what is raised.
         reader: makes the values; one that knows tags besides the plain ones.
 
     Raises:
-        DiffusionError: `error`: it is too large or too deep, or is no YAML.
+        ConfigError: it is too large or too deep, or is no YAML.
     """
     if len(text) > MOST_YAML:
-        raise error(f"{origin} is {len(text)} characters long, more than the {MOST_YAML} that are read")
+        raise ConfigError(f"{origin} is {len(text)} characters long, more than the {MOST_YAML} that are read")
     try:
         loader = reader(text)
         node = loader.get_single_node()
         if node is None:
             return None
         if _written_out(node, {}, 1) > MOST_YAML_VALUES:
-            raise error(f"{origin} has more than {MOST_YAML_VALUES} values, its aliases written out")
+            raise ConfigError(f"{origin} has more than {MOST_YAML_VALUES} values, its aliases written out")
         value = loader.construct_document(node)
         _check(value)
         return value
     except RecursionError:
-        raise error(f"{origin} is nested deeper than {DEEPEST} levels") from None
+        raise ConfigError(f"{origin} is nested deeper than {DEEPEST} levels") from None
     except (yaml.YAMLError, ValueError, TypeError, AttributeError, LookupError, OverflowError) as problem:
         if isinstance(problem, DiffusionError):
             raise
         # Values that look like a date, a number or base64 and are none raise what their constructors do.
-        raise error(f"{origin} is not valid YAML ({str(problem).splitlines()[0]})") from problem
+        raise ConfigError(f"{origin} is not valid YAML ({str(problem).splitlines()[0]})") from problem
 
 
 def _text(path: str | os.PathLike[str], most: int, error: type[DiffusionError], remedy: str) -> str:

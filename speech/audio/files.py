@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -30,8 +30,6 @@ _READ_AT_ONCE = 1 << 24
 _RATES = (1000, 1_000_000)
 _WITHOUT_LENGTH = 1 << 62
 _CHUNKED = ("WAV", "WAVEX", "RF64", "W64", "AIFF")
-
-Quality = Literal["HQ", "VHQ"]
 
 
 @dataclass(frozen=True)
@@ -303,17 +301,14 @@ def write_audio(
     return writer.dropped
 
 
-def resample(
-    waveform: np.ndarray, from_rate: int, to_rate: int, *, length: int | None = None, quality: Quality = "VHQ"
-) -> np.ndarray:
-    """Band-limited resampling along the last axis, without delay (soxr).
+def resample(waveform: np.ndarray, from_rate: int, to_rate: int, *, length: int | None = None) -> np.ndarray:
+    """Band-limited resampling along the last axis, without delay (soxr, at its highest quality).
 
     Args:
         waveform: (..., samples), float32 or float64.
         from_rate, to_rate: Hz.
         length: samples of the result, cut or continued by zeros; left out: what soxr returns, samples · to / from
             rounded.
-        quality: of the filter: 20 or 28 bits.
 
     Raises:
         ConfigError: a rate that is not positive.
@@ -325,7 +320,7 @@ def resample(
         if waveform.size == 0:
             return np.zeros((*waveform.shape[:-1], length or 0), waveform.dtype)
         flat = np.ascontiguousarray(waveform.reshape(-1, waveform.shape[-1]))
-        lines = [soxr.resample(line, from_rate, to_rate, quality=quality) for line in flat]
+        lines = [soxr.resample(line, from_rate, to_rate, quality="VHQ") for line in flat]
         result = np.stack(lines).reshape(*waveform.shape[:-1], -1)
     return result if length is None else fit_length(result, length)
 
@@ -344,16 +339,13 @@ class Resampler:
     Args:
         from_rate, to_rate: Hz.
         channels: of the signal.
-        quality: of the filter.
     """
 
-    def __init__(self, from_rate: int, to_rate: int, channels: int, quality: Quality = "VHQ"):
+    def __init__(self, from_rate: int, to_rate: int, channels: int):
         self._channels = channels
-        self._stream = (
-            None
-            if from_rate == to_rate
-            else soxr.ResampleStream(from_rate, to_rate, channels, dtype="float32", quality=quality)
-        )
+        self._stream: soxr.ResampleStream | None = None
+        if from_rate != to_rate:
+            self._stream = soxr.ResampleStream(from_rate, to_rate, channels, dtype="float32", quality="VHQ")
 
     def push(self, block: np.ndarray, last: bool = False) -> np.ndarray:
         """What is ready after this block (channels, n); all that is left when it is the `last`."""

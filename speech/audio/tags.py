@@ -170,10 +170,7 @@ def _copy_comments(source: Any, written: Any) -> None:
 
 
 def _copy_flac(source: Any, written: Any) -> None:
-    if source.tags:
-        if written.tags is None:
-            written.add_tags()
-        written.tags[:] = source.tags
+    _copy_comments(source, written)
     for picture in source.pictures:
         written.add_picture(picture)
     written.metadata_blocks += [block for block in source.metadata_blocks if _is_of_use(block)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from annotated_types import Le
@@ -128,7 +128,3 @@ class SpeechConfig(Checked):
     sde: Process = field(default_factory=OUVESDE)
     parameterisation: Parameterisation = field(default_factory=lambda: Parameterisation(sign=-1))
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-ready."""
-        return asdict(self)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -104,7 +105,7 @@ class SpeechModel(nn.Module):
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
         """Write `config.json` and `model.safetensors` to `folder`, each atomically."""
-        save_checkpoint(folder, FORMAT, VERSION, self.config.to_dict(), self.state_dict())
+        save_checkpoint(folder, FORMAT, VERSION, asdict(self.config), self.state_dict())
 
     @classmethod
     def from_pretrained(

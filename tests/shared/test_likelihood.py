@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from shared.errors import ConfigError
-from shared.likelihood import bits_per_dim, estimate_log_likelihood, log_likelihood
+from shared.likelihood import estimate_log_likelihood, log_likelihood
 from shared.random import make_generator
 from shared.sde import SBVESDE, SDE, VESDE, VPSDE
 from tests.conftest import ANCHORED, BRIDGES, all_sdes
@@ -127,11 +127,6 @@ def test_float32_networks_are_accurate_too() -> None:
     x0 = 0.8 * torch.randn(16, DIMS, generator=make_generator("single"))
     expected = torch.distributions.Normal(0.0, 0.8).log_prob(x0).sum(1)
     assert (log_likelihood(data.denoiser, VPSDE(), x0, rtol=1e-4, atol=1e-4) - expected).abs().max() < 3 * TOLERANCE
-
-
-def test_bits_per_dim_of_a_uniform_bit() -> None:
-    # A density of 2 a dimension is a log-likelihood of log 2, which is −1 bit.
-    assert torch.allclose(bits_per_dim(torch.tensor([4 * math.log(2.0)]), 4), torch.tensor([-1.0]))
 
 
 @pytest.mark.parametrize("kind", [{"trace": "guess"}, {"probes": 0}, {"steps": 0}])

@@ -36,7 +36,7 @@ def main(options: Evaluate) -> None:
     scored = []
     for made in _given(models, experiment, data) if models else trained(experiment, data, output, options.retrain):
         seed, method, predictor, seconds = made
-        for energy in options.guidance or [None]:
+        for energy in options.guidance or (None,):
             used = predictor if energy is None else predictor.with_sampling(guidance=energy)
             label = method if energy is None else f"{method}, {energy}"
             note(f"{label}, seed {seed}: {used.sampling.guidance} guidance")

@@ -86,9 +86,8 @@ class EnergyGuidance(Checked, Guidance):
     @classmethod
     def of(cls, known: Observation, sampling: Sampling, model: TSDiff, generators: Sequence[torch.Generator]) -> Self:
         """The guidance of windows to what is known of them, as the settings say, each row with its generator."""
-        energy: Energy = sampling.guidance  # type: ignore[assignment]
         own = cls._own(sampling, model, generators)
-        return cls(known.values, known.observed, energy, known.quantiles, sampling.scale, **own)
+        return cls(known.values, known.observed, sampling.guidance, known.quantiles, sampling.scale, **own)
 
     @staticmethod
     def _own(sampling: Sampling, model: TSDiff, generators: Sequence[torch.Generator]) -> dict[str, Any]:

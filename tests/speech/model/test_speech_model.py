@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -153,7 +153,7 @@ CONFIGS = [
 
 @pytest.mark.parametrize("config", CONFIGS, ids=["ncsnpp", "dcunet", "v2", "light"])
 def test_settings_survive_json(config: SpeechConfig) -> None:
-    assert dataclass_from(SpeechConfig, json.loads(json.dumps(config.to_dict())), "here") == config
+    assert dataclass_from(SpeechConfig, json.loads(json.dumps(asdict(config))), "here") == config
 
 
 def test_a_saved_model_gives_the_same(tmp_path: Path, inputs: tuple[Tensor, Tensor, Tensor]) -> None:

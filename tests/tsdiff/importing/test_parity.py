@@ -118,9 +118,7 @@ def test_windows_features_and_forecasts(name: str, tmp_path: Path, monkeypatch: 
     scales = GOLDEN.array(f"{name}/scale")
     np.testing.assert_allclose(batch.scale, scales[:, :, 0], rtol=1e-6)
     torch.testing.assert_close(batch.values, torch.from_numpy(GOLDEN.array(f"{name}/values")), rtol=1e-6, atol=1e-6)
-    shown = model.denoiser.network.inputs(
-        *(batch.inputs.get(kind) for kind in ("features", "categories", "known")), batch.values
-    )
+    shown = model.denoiser.network.inputs(batch.values, **batch.inputs)
     if name != "lags":  # which has none
         wanted = torch.from_numpy(GOLDEN.array(f"{name}/features"))
         torch.testing.assert_close(shown, wanted, rtol=1e-5, atol=1e-6)

@@ -69,12 +69,10 @@ def _panel(
     above: Axes, below: Axes, result: SeriesScores, thresholds: Thresholds, known: np.ndarray | None, stamp: Stamp
 ) -> None:
     times, limit = to_timestamps(result.index(), stamp), thresholds.of(result.item_id)
-    with np.errstate(invalid="ignore"):
-        flags = result.score > limit
     for axes in (above, below):
         if known is not None:
             _shade(axes, times, known, _TRUTH, 0.35, "injected anomaly")
-        _shade(axes, times, flags, _FLAG, 0.35, "above the threshold")
+        _shade(axes, times, thresholds.exceeded(result), _FLAG, 0.35, "above the threshold")
         axes.set_xlim(times[0], times[-1])  # type: ignore[arg-type]
     for row in np.atleast_2d(result.target):
         above.plot(times, row, color=ACTUAL, linewidth=1.0)

@@ -73,6 +73,10 @@ class Thresholds:
         """The threshold of a series."""
         return self.items.get(item_id, self.overall)
 
+    def exceeded(self, result: SeriesScores) -> np.ndarray:
+        """Whether the score of each step is above the threshold of its series, (length,); not where there is none."""
+        return np.nan_to_num(result.score, nan=-np.inf) > self.of(result.item_id)
+
 
 def anomaly_scores(
     model: TSDiff | HoldsModel,
@@ -149,9 +153,7 @@ def anomalies_to_frame(
             "score": result.score,
         }
         if thresholds is not None:
-            limit = thresholds.of(result.item_id)
-            with np.errstate(invalid="ignore"):
-                columns |= {"threshold": limit, "anomaly": result.score > limit}
+            columns |= {"threshold": thresholds.of(result.item_id), "anomaly": thresholds.exceeded(result)}
         frames.append(pd.DataFrame(columns))
     if not frames:
         raise DataError("there is no series to make a frame of")
@@ -175,11 +177,9 @@ def stretches_to_frame(scores: Iterable[SeriesScores], thresholds: Thresholds, s
     rows: list[tuple[Any, ...]] = []
     for result in scores:
         times, limit = to_timestamps(result.index(), stamp), thresholds.of(result.item_id)
-        with np.errstate(invalid="ignore"):
-            runs = stretches(np.greater(result.score, limit))
         rows += [
             (result.item_id, times[first], times[end - 1], end - first, float(result.score[first:end].max()), limit)
-            for first, end in runs
+            for first, end in stretches(thresholds.exceeded(result))
         ]
     rows.sort(key=lambda row: row[5] - row[4])
     return pd.DataFrame(rows, columns=columns)

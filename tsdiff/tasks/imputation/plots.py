@@ -24,6 +24,8 @@ from tsdiff.evaluation.plots import (
 )
 from tsdiff.tasks.imputation.filling import Imputation
 
+_MOST_PANELS = 6
+
 
 def plot_imputations(
     imputations: Iterable[Imputation],
@@ -31,7 +33,6 @@ def plot_imputations(
     *,
     truth: Sequence[np.ndarray] | None = None,
     steps: int | None = None,
-    max_panels: int = 6,
     title: str | None = None,
     stamp: Stamp = "start",
 ) -> None:
@@ -42,19 +43,18 @@ def plot_imputations(
         path: The picture, .png, .svg or .pdf; written atomically.
         truth: The true values of each series, (length,), where they are known; drawn as dots in the gaps.
         steps: Only so many steps at the end of each series; None shows all.
-        max_panels: Panels at most.
         title: A line above the panels.
         stamp: Whether timestamps name the first or the last day of their period (`SeriesSet.stamp`).
 
     Raises:
         DataError: Nothing to draw, or several channels.
-        ConfigError: `max_panels` is below 1, or the picture's suffix is unknown.
+        ConfigError: the picture's suffix is unknown.
     """
-    check_picture(path, max_panels=max_panels)
+    check_picture(path)
     made = list(imputations)
     if not made or any(one.target.ndim > 1 for one in made):
         raise DataError("there is no series of one channel to draw")
-    places = spread(len(made), max_panels)
+    places = spread(len(made), _MOST_PANELS)
     with quiet():
         figure, panels = grid_of_panels(len(places))
         for axes, place in zip(panels, places, strict=True):
