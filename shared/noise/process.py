@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -59,7 +59,7 @@ class GaussianProcess(Correlated):
             ConfigError: they do not rise, or are of another shape.
         """
         listed = times.tolist() if isinstance(times, Tensor) else times
-        own = tuple(tuple(row) if isinstance(row, Sequence) else float(row) for row in listed)
+        own: Any = tuple(tuple(row) if isinstance(row, Sequence) else float(row) for row in listed)
         return replace(self, times=own)
 
     def given(self, known: int, trust: float) -> Conditioned:

@@ -134,7 +134,7 @@ class Windows:
 
         inputs = {name: taken(part) for name, part in self.inputs.items()}
         numbers = (part[chosen] for part in (self.loc, self.scale, self.least, self.constant))
-        return Windows(taken(self.values), taken(self.observed), inputs, *numbers, self.transform)
+        return Windows(taken(self.values), taken(self.observed), inputs, *numbers, transform=self.transform)
 
     def observing(self, values: Tensor, observed: Tensor) -> Windows:
         """The same windows with other values observed, shaped like `values`; a conditional network sees those."""
