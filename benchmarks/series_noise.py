@@ -1,0 +1,148 @@
+"""On real series: noise with a colour against white at equal calls and training, SpaceTime against S4 and patched S4D
+at equal processor time, and positive series with and without their logarithm.
+
+Scored on validation windows cut from the end of the training parts; the test parts are not touched. One seed and short
+trainings, so that differences of a few percent are chance.
+
+Example:
+    OMP_NUM_THREADS=1 python benchmarks/series_noise.py
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import typer
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.ablations import validation
+from benchmarks.machine import header, table
+from benchmarks.sets import DEFAULT_DATA
+from shared.files.io import write_text
+from shared.noise import GaussianProcess, OrnsteinUhlenbeck, Periodic, SumOfKernels
+from shared.sde import FlowSDE
+from tsdiff import TSDiffPredictor
+from tsdiff.data import Entry, WindowSplit
+from tsdiff.evaluation.metrics import evaluate
+from tsdiff.experiment.presets import PRESETS
+from tsdiff.model.backbones import S4Config, S4DConfig, SpaceTimeConfig
+from tsdiff.windows.transforms import InverseSoftplus, Log
+
+CALLS = (2, 4, 8, 16)
+SAMPLES = 100
+DAY = OrnsteinUhlenbeck(24.0)
+NOISES: dict[str, GaussianProcess | None] = {
+    "white": None,
+    "Ornstein–Uhlenbeck, a day": GaussianProcess(DAY),
+    "periodic, a day": GaussianProcess(Periodic(24.0)),
+    "both": GaussianProcess(SumOfKernels((DAY, Periodic(24.0)))),
+}
+BACKBONES: dict[str, Any] = {
+    "patched S4D": S4DConfig(patch=24),
+    "S4": S4Config(),
+    "SpaceTime": SpaceTimeConfig(),
+    "patched SpaceTime": SpaceTimeConfig(patch=24),
+}
+TRANSFORMS: dict[str, dict[str, Any]] = {
+    "mean": {"scaling": "mean"},
+    "standard": {"scaling": "standard"},
+    "logarithm, standard": {"scaling": "standard", "transform": Log(1.0)},
+    "inverse softplus, standard": {"scaling": "standard", "transform": InverseSoftplus(100.0, 1.0)},
+}
+
+
+class Data:
+    """The training part of a set and its validation windows."""
+
+    def __init__(self, name: str, folder: Path, windows: int):
+        self.name = name
+        self.freq, split, self.pairs = validation(name, folder, windows)
+        self.split: WindowSplit = split
+
+    def trained(self, steps: int, **settings: Any) -> TSDiffPredictor:
+        """A forecaster with the set's preset and these settings."""
+        preset = replace(PRESETS[self.name], output="velocity", members=1, **settings).with_training(max_steps=steps)
+        horizon = len(self.pairs[0][1]["target"])
+        return preset.estimator(self.freq, horizon, guidance="mse").train(self.split.train, progress=False)
+
+    def crps(self, predictor: TSDiffPredictor) -> float:
+        """Of its samples."""
+        past: list[Entry] = [entry for entry, _ in self.pairs]
+        return float(evaluate(predictor.predict(past, SAMPLES), self.pairs).crps)
+
+
+def of_noise(data: Data, steps: int) -> str:
+    """Every noise at every number of calls, even in t."""
+    rows = []
+    for name, noise in NOISES.items():
+        predictor = data.trained(steps, sde=FlowSDE(noise=noise))
+        scores = []
+        for calls in CALLS:
+            times = tuple(torch.linspace(1, 0, calls + 1, dtype=torch.float64).tolist())
+            drawn = predictor.with_sampling(method="ode2", steps=calls, schedule=times)
+            scores.append(f"{data.crps(drawn):.4f}")
+        rows.append([name, *scores])
+        print(data.name, *rows[-1], flush=True)
+    return table(["noise \\ calls", *map(str, CALLS)], rows)
+
+
+def of_backbones(data: Data, minutes: float) -> str:
+    """Every network after as many processor minutes of training."""
+    rows = []
+    for name, backbone in BACKBONES.items():
+        started = time.process_time()
+        data.trained(10, backbone=backbone)
+        once = time.process_time()
+        data.trained(40, backbone=backbone)
+        each = max(time.process_time() - once - (once - started), 1e-3) / 30
+        steps = max(20, round(60 * minutes / each))
+        started = time.process_time()
+        predictor = data.trained(steps, backbone=backbone)
+        spent = (time.process_time() - started) / 60
+        size = sum(weight.numel() for weight in predictor.model.parameters())
+        rows.append([name, f"{size:,}", str(steps), f"{spent:.1f}", f"{data.crps(predictor):.4f}"])
+        print(data.name, *rows[-1], flush=True)
+    return table(["network", "weights", "steps", "minutes", "CRPS"], rows)
+
+
+def of_transforms(data: list[Data], steps: int) -> str:
+    """Every transform on every set."""
+    rows = []
+    for name, settings in TRANSFORMS.items():
+        rows.append([name, *(f"{data_set.crps(data_set.trained(steps, **settings)):.4f}" for data_set in data)])
+        print(*rows[-1], flush=True)
+    return table(["scaling", *(data_set.name for data_set in data)], rows)
+
+
+def main(
+    steps: Annotated[int, typer.Option(help="Training steps for each noise and transform.")] = 1500,
+    sets: Annotated[list[str] | None, typer.Option("--set", help="Hourly sets; default: pjm_hourly.")] = None,
+    minutes: Annotated[float, typer.Option(help="Processor minutes of training for each network.")] = 1.0,
+    windows: Annotated[int, typer.Option(help="Validation windows at most.")] = 40,
+    data: Annotated[Path, typer.Option(help="Folder that holds series/.")] = DEFAULT_DATA,
+    output: Annotated[Path, typer.Option(help="Where the tables go.")] = Path("benchmarks/results/series_noise.md"),
+) -> None:
+    """Train and score everything; write the tables."""
+    torch.set_num_threads(1)
+    text = header("Noise, networks and logarithms on real series") + (
+        f"\nCRPS of {SAMPLES} samples on up to {windows} validation windows (of positive series four times as many), "
+        "one seed: differences of a few percent are chance.\n"
+    )
+    hourly = [Data(name, data, windows) for name in sets or ("pjm_hourly",)]
+    for found in hourly:
+        title = f"\n## Noise of a straight path, {found.name}, {steps} training steps, ode2 even in t\n\n"
+        text += title + of_noise(found, steps)
+    text += f"\n## Networks at equal processor time, {hourly[0].name}\n\n" + of_backbones(hourly[0], minutes)
+    positive = [Data(name, data, 4 * windows) for name in ("tourism_quarterly", "electricity_weekly")]
+    text += f"\n## Positive series, {steps} training steps\n\n" + of_transforms(positive, steps)
+    write_text(output, text)
+
+
+if __name__ == "__main__":
+    typer.run(main)
