@@ -1,4 +1,4 @@
-"""How near few calls of the bundled forecaster come to many: guided samples, by solver.
+"""How near few calls of the bundled forecaster come to many: guided samples, by solver; and how these forecasts score.
 
 The distance is the median over samples of the RMS distance to where many calls lead from the same noise, as a share of
 the samples' deviation. Grids are searched on other series.
@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import torch
 import typer
+from gluonts.dataset.split import TestData
 from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -28,6 +29,7 @@ from shared.samplers.gaussian import knowing
 from tsdiff import TSDiffPredictor
 from tsdiff.data import EMBEDDED, embedded_series, split_windows
 from tsdiff.data.entries import Entry
+from tsdiff.evaluation.metrics import evaluate
 from tsdiff.evaluation.schedule import search_schedule
 from tsdiff.model.model import call_times
 from tsdiff.sampling.drawing import guidance_of
@@ -50,6 +52,17 @@ METHODS: dict[str, Sampler] = {
     "teleport + Gaussian integrator": GaussianExponential(teleport=-1.0),
 }
 SEARCHED = {"ode2, searched grid": Exponential(2), "ode2, corrector, searched grid": Exponential(2, corrector=True)}
+SCORED: dict[str, dict[str, Any]] = {
+    "as it ships (ode2, 5 calls)": {},
+    "ode2, B(h) = e^h − 1, 5 calls": {"method": Exponential(2, slope="bh2")},
+    "ode2, B(h) = e^h − 1, 40 calls": {"method": Exponential(2, slope="bh2"), "steps": 40},
+    "Gaussian integrator, 5 calls": {"method": GaussianExponential()},
+    "EVODiff, 5 calls": {"method": EVODiff()},
+    "ode2, 2 calls": {"steps": 2},
+    "teleport + Gaussian integrator, 2 calls": {"method": GaussianExponential(teleport=-1.0), "steps": 2},
+    "teleport + Gaussian integrator, 1 call": {"method": GaussianExponential(teleport=0.0), "steps": 1},
+}
+"""Settings whose forecasts are scored."""
 
 
 class Case:
@@ -92,15 +105,27 @@ class Case:
         return float(far.square().mean((1, 2)).sqrt().median() / end.std())
 
 
+def scores(base: TSDiffPredictor, test: TestData, samples: int) -> list[list[str]]:
+    """CRPS and coverage of the forecasts of all test windows."""
+    rows = []
+    for name, changes in SCORED.items():
+        found = evaluate(list(base.with_sampling(**changes).predict(test.input, num_samples=samples)), test)
+        rows.append([name, f"{found.crps:.4f}", f"{found.coverage_50:.3f}", f"{found.coverage_90:.3f}"])
+        print(*rows[-1], flush=True)
+    return rows
+
+
 def main(
     draws: Annotated[int, typer.Option(help="Samples of each of eight windows.")] = 4,
     fine: Annotated[int, typer.Option(help="Calls of ode3 that the others are to come near to.")] = 150,
+    samples: Annotated[int, typer.Option(help="Samples of each forecast that is scored.")] = 30,
     output: Annotated[Path, typer.Option(help="Markdown file.")] = Path("benchmarks/results/solvers_network.md"),
 ) -> None:
     """Measure every method."""
     torch.set_num_threads(1)
     info = EMBEDDED["pjm_hourly"]
-    windows = list(split_windows(embedded_series(), info.prediction_length, info.windows).test.input)
+    test = split_windows(embedded_series(), info.prediction_length, info.windows).test
+    windows = list(test.input)
     base = TSDiffPredictor.from_pretrained("default").adapted("h", info.prediction_length)
     case = Case(base, windows[:: max(1, len(windows) // 8)][:8], draws, fine)
     rows = []
@@ -122,7 +147,11 @@ def main(
         f"same noise, as a share of the samples' deviation; the last call at log-SNR {LAST}. The Gaussian integrator "
         "goes by the law of the kernels given what is observed. Searched grids are found on four other windows.\n\n"
     )
-    write_text(output, text + table(["calls", *map(str, CALLS)], rows))
+    text += table(["calls", *map(str, CALLS)], rows) + (
+        f"\nScores of all {len(test)} test windows, {samples} samples each; the last call at the forecaster's own log-SNR. "
+        "The teleports go to log-SNR −1 and 0.\n\n"
+    )
+    write_text(output, text + table(["setting", "CRPS", "cover 50 %", "cover 90 %"], scores(base, test, samples)))
 
 
 if __name__ == "__main__":
