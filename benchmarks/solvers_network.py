@@ -148,8 +148,8 @@ def main(
         "goes by the law of the kernels given what is observed. Searched grids are found on four other windows.\n\n"
     )
     text += table(["calls", *map(str, CALLS)], rows) + (
-        f"\nScores of all {len(test)} test windows, {samples} samples each; the last call at the forecaster's own log-SNR. "
-        "The teleports go to log-SNR −1 and 0.\n\n"
+        f"\nScores of all {len(test)} test windows, {samples} samples each; the last call at the forecaster's own "
+        "log-SNR. The teleports go to log-SNR −1 and 0.\n\n"
     )
     write_text(output, text + table(["setting", "CRPS", "cover 50 %", "cover 90 %"], scores(base, test, samples)))
 
