@@ -30,7 +30,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -121,6 +121,8 @@ class ObservationGuidance(EnergyGuidance, ABC):
     """
 
     observation_std: float = 0.02
+    by_gradient: ClassVar[bool] = False
+    """Whether C is (σ²/α)·∂x̂_0/∂x_t, which tells nothing where α = 0."""
 
     @staticmethod
     def _own(sampling: Sampling, model: TSDiff, generators: Sequence[torch.Generator]) -> dict[str, Any]:
@@ -129,7 +131,7 @@ class ObservationGuidance(EnergyGuidance, ABC):
     def predict(self, denoiser: DenoiserFunction, x: Tensor, t: Tensor, sde: SDE) -> Tensor:
         """The data prediction, moved towards the observed values."""
         alpha, sigma = float(sde.alpha(t[:1].double())), float(sde.sigma(t[:1].double()))
-        if sigma == 0 or self.scale == 0:
+        if sigma == 0 or self.scale == 0 or (self.by_gradient and alpha == 0):
             return denoiser(x, t)
         return self._guided(denoiser, x, t, alpha, sigma)
 
@@ -258,6 +260,7 @@ class ScalarGuidance(ObservationGuidance):
         The others: see `ObservationGuidance`.
     """
 
+    by_gradient: ClassVar[bool] = True
     _: KW_ONLY
     top_variance: float = 1.0
 
@@ -266,8 +269,6 @@ class ScalarGuidance(ObservationGuidance):
         return {"observation_std": sampling.trust, "top_variance": model.statistics.top_variance}
 
     def _guided(self, denoiser: DenoiserFunction, x: Tensor, t: Tensor, alpha: float, sigma: float) -> Tensor:
-        if alpha == 0:
-            return denoiser(x, t)
         state, x0 = self.differentiable(denoiser, x, t)
         (gradient,) = torch.autograd.grad(x0, state, grad_outputs=self._pull(self.error(x0), alpha, sigma))
         return x0.detach() + (sigma**2 / alpha * self.scale) * gradient
@@ -291,6 +292,8 @@ class TraceGuidance(ObservationGuidance):
 
     Args: see `ObservationGuidance`.
     """
+
+    by_gradient: ClassVar[bool] = True
 
     def _guided(self, denoiser: DenoiserFunction, x: Tensor, t: Tensor, alpha: float, sigma: float) -> Tensor:
         state, x0 = self.differentiable(denoiser, x, t)
@@ -320,6 +323,7 @@ class TweedieGuidance(ObservationGuidance):
         ConfigError: products < 1; see also `ObservationGuidance`.
     """
 
+    by_gradient: ClassVar[bool] = True
     _: KW_ONLY
     products: Count = 1
     noise: Noise | None = None
@@ -329,8 +333,6 @@ class TweedieGuidance(ObservationGuidance):
         return {"observation_std": sampling.trust, "noise": model.sde.noise}
 
     def _guided(self, denoiser: DenoiserFunction, x: Tensor, t: Tensor, alpha: float, sigma: float) -> Tensor:
-        if alpha == 0:
-            return denoiser(x, t)
         state, x0 = self.differentiable(denoiser, x, t)
         error = self._error(x0)
         basis: list[Tensor] = []  # of what M C Mᵀ + r²I is inverted on
