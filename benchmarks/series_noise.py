@@ -6,6 +6,8 @@ trainings, so that differences of a few percent are chance.
 
 Example:
     OMP_NUM_THREADS=1 python benchmarks/series_noise.py
+    OMP_NUM_THREADS=1 python benchmarks/series_noise.py --part networks
+    OMP_NUM_THREADS=1 python benchmarks/series_noise.py --part positive --windows 80
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from __future__ import annotations
 import sys
 import time
 from dataclasses import replace
+from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -55,6 +58,14 @@ TRANSFORMS: dict[str, dict[str, Any]] = {
     "logarithm, standard": {"scaling": "standard", "transform": Log(1.0)},
     "inverse softplus, standard": {"scaling": "standard", "transform": InverseSoftplus(100.0, 1.0)},
 }
+
+
+class Part(Enum):
+    """What is measured."""
+
+    noise = "noise"
+    networks = "networks"
+    positive = "positive"
 
 
 class Data:
@@ -121,27 +132,28 @@ def of_transforms(data: list[Data], steps: int) -> str:
 
 
 def main(
-    steps: Annotated[int, typer.Option(help="Training steps for each noise and transform.")] = 1500,
-    sets: Annotated[list[str] | None, typer.Option("--set", help="Hourly sets; default: pjm_hourly.")] = None,
-    minutes: Annotated[float, typer.Option(help="Processor minutes of training for each network.")] = 1.0,
-    windows: Annotated[int, typer.Option(help="Validation windows at most.")] = 40,
+    part: Annotated[Part, typer.Option(help="What to measure.")] = Part.noise,
+    name: Annotated[str, typer.Option("--set", help="Set of the first two parts.")] = "pjm_hourly",
+    steps: Annotated[int, typer.Option(help="Training steps for each noise and transform.")] = 1000,
+    minutes: Annotated[float, typer.Option(help="Processor minutes of training for each network.")] = 0.5,
+    windows: Annotated[int, typer.Option(help="Validation windows at most.")] = 20,
     data: Annotated[Path, typer.Option(help="Folder that holds series/.")] = DEFAULT_DATA,
-    output: Annotated[Path, typer.Option(help="Where the tables go.")] = Path("benchmarks/results/series_noise.md"),
+    output: Annotated[Path, typer.Option(help="Folder for the table.")] = Path("benchmarks/results"),
 ) -> None:
-    """Train and score everything; write the tables."""
+    """Train and score everything of a part; write its table."""
     torch.set_num_threads(1)
-    text = header("Noise, networks and logarithms on real series") + (
-        f"\nCRPS of {SAMPLES} samples on up to {windows} validation windows (of positive series four times as many), "
-        "one seed: differences of a few percent are chance.\n"
-    )
-    hourly = [Data(name, data, windows) for name in sets or ("pjm_hourly",)]
-    for found in hourly:
-        title = f"\n## Noise of a straight path, {found.name}, {steps} training steps, ode2 even in t\n\n"
-        text += title + of_noise(found, steps)
-    text += f"\n## Networks at equal processor time, {hourly[0].name}\n\n" + of_backbones(hourly[0], minutes)
-    positive = [Data(name, data, 4 * windows) for name in ("tourism_quarterly", "electricity_weekly")]
-    text += f"\n## Positive series, {steps} training steps\n\n" + of_transforms(positive, steps)
-    write_text(output, text)
+    scored = f"\nCRPS of {SAMPLES} samples on up to {windows} validation windows, one seed. "
+    if part is Part.noise:
+        text = header(f"Noise with a colour, {name}") + scored
+        text += f"A straight path, {steps} training steps, ode2 in steps even in t, the guidance of the covariance.\n\n"
+        text += of_noise(Data(name, data, windows), steps)
+    elif part is Part.networks:
+        text = header(f"Networks at equal processor time, {name}") + scored + "\n\n"
+        text += of_backbones(Data(name, data, windows), minutes)
+    else:
+        sets = [Data(each, data, windows) for each in ("tourism_quarterly", "electricity_weekly")]
+        text = header("Positive series") + scored + f"{steps} training steps.\n\n" + of_transforms(sets, steps)
+    write_text(output / f"series_{part.value}.md", text)
 
 
 if __name__ == "__main__":
