@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 runpy.run_path(f"{__path__[0]}/../shared/beside.py")  # before all that needs `shared`
 
 if TYPE_CHECKING:
+    from shared.console.progress import set_quiet
     from shared.version import __version__
     from tsdiff.estimator import TSDiffEstimator
     from tsdiff.importing import import_checkpoint
@@ -21,6 +22,7 @@ else:
     __getattr__, __dir__, __all__ = lazy(
         __name__,
         {
+            "shared.console.progress": ["set_quiet"],
             "shared.version": ["__version__"],
             "tsdiff.estimator": ["TSDiffEstimator"],
             "tsdiff.importing": ["import_checkpoint"],

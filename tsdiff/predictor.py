@@ -316,7 +316,7 @@ class TSDiffPredictor(Predictor):
         # Of a model of all frequencies that was not given one the frame tells it, which the error then names.
         freq = None if self.model.config.awaits_freq else self.freq
         series = series_from_frame(df, freq=freq, **columns)
-        series.warn(stacklevel=3)
+        series.warn()
         return series
 
     def _refuse_features(self) -> None:

@@ -24,7 +24,7 @@ _quiet = False
 
 
 def set_quiet(quiet: bool) -> None:
-    """From now on show no progress, or show it again."""
+    """From now on show no progress and give no notes (`shared.console.notes`), or show and give them again."""
     global _quiet
     _quiet = quiet
 

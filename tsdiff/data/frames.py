@@ -96,7 +96,7 @@ def long_from_wide(frame: pd.DataFrame, timestamp: str | None = None) -> pd.Data
     Raises:
         DataError: No timestamps, no column besides, two of one name, or one that is not numeric.
     """
-    times, name = _times(frame, timestamp)
+    times, name = times_of(frame, timestamp)
     columns = [column for column in frame.columns if column != name or name not in frame.columns]
     if not columns:
         raise DataError(f"the wide table has no column besides {name!r}; give one for each series")
@@ -114,7 +114,7 @@ def looks_wide(frame: pd.DataFrame, target: str, item_id: str | None, timestamp:
     if target in frame.columns or item_id is not None or any(name in frame.columns for name in ITEM_NAMES):
         return False
     try:
-        _, name = _times(frame, timestamp)
+        _, name = times_of(frame, timestamp)
     except DataError:
         return False
     others = [column for column in frame.columns if column != name]
@@ -172,7 +172,7 @@ def series_from_frame(
     if not targets:
         raise ConfigError("target names no column; give at least one")
     values = np.stack([_numbers(_column(frame, name), name) for name in (*targets, *dynamic)], axis=1)
-    times, name = _times(frame, timestamp)
+    times, name = times_of(frame, timestamp)
     if freq is None and isinstance(times.dtype, pd.PeriodDtype):
         freq = normalise_freq(times.dtype.freq)
     grid = None if freq is None else normalise_freq(freq)
@@ -257,11 +257,12 @@ def _numbers(column: pd.Series, name: str) -> np.ndarray:
 def time_name(frame: pd.DataFrame, timestamp: str | None) -> str:
     """What a table calls its timestamps: the column or the index that holds them; "timestamp" for an index without a
     name."""
-    name = _times(frame, timestamp)[1]
+    name = times_of(frame, timestamp)[1]
     return name if name in frame.columns or name == frame.index.name else "timestamp"
 
 
-def _times(frame: pd.DataFrame, timestamp: str | None) -> tuple[pd.Series, str]:
+def times_of(frame: pd.DataFrame, timestamp: str | None) -> tuple[pd.Series, str]:
+    """The timestamps of a table, and the name of the column or index that holds them; see `series_from_frame`."""
     if timestamp is None:
         lower = {str(name).lower(): name for name in reversed(frame.columns.tolist())}
         timestamp = next((lower[name] for name in TIMESTAMP_NAMES if name in lower), None)

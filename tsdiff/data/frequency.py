@@ -203,3 +203,11 @@ def shifted(start: pd.Period, steps: int) -> pd.Period:
     """The period `steps` after `start`; without pandas' notice about business days, which no caller can act on."""
     with quiet():
         return start + steps
+
+
+def steps_between(start: pd.Period, other: pd.Period) -> int | None:
+    """Steps from one period to another of the same frequency, below 0 where it is earlier; None where they lie on
+    different grids, as hours from 0:00 and from 1:00 by twos do."""
+    units = other.ordinal - start.ordinal
+    steps, rest = divmod(units, start.freq.n)
+    return None if rest else int(steps)

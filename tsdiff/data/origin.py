@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta, tzinfo
 
 import numpy as np
 import pandas as pd
+
+from shared.console.notes import tell
 
 
 @dataclass(frozen=True)
@@ -39,10 +40,9 @@ class Zone:
         for odd, what in ((first != second, "is twice"), (first.tz_localize(None) != stamps, "is not")):
             if odd.any():
                 place = int(np.flatnonzero(odd)[0])
-                warnings.warn(
+                tell(
                     f"the time {stamps[place]} {what} in zone {self.tz}, where clocks change; {first[place]} is given "
-                    "for it",
-                    stacklevel=4,
+                    "for it"
                 )
         return first
 

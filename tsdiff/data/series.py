@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import warnings
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from shared.console.notes import tell
 from shared.errors import DataError
 from tsdiff.data.covariates import Layout
 from tsdiff.data.entries import Entry, EntrySequence, Series, counted, entries_of, read_series
@@ -64,21 +65,50 @@ class SeriesSet(EntrySequence):
         return tuple(int(n) + 1 for n in np.max([entry["feat_static_cat"] for entry in self.entries], axis=0))
 
     def remarks(self, skipped: Mapping[str, str] | None = None, most: int = 20) -> list[str]:
-        """What was left out and repaired, a line each, as commands and frames' forecasts tell it.
+        """What was left out and repaired, as commands and frames' forecasts tell it: a line for each series, or, where
+        many are alike, a line for all of them.
 
         Args:
             skipped: Series that were left out later, with the reason.
             most: Lines; the rest are counted.
         """
         left_out = {**self.skipped, **(skipped or {})}
-        lines = [*(f"series {item!r} left out: {why}" for item, why in left_out.items()), *self.notes]
+        lines = summarised([*(f"series {item!r} left out: {why}" for item, why in left_out.items()), *self.notes])
         more = [f"and {len(lines) - most} more of the kind"] if len(lines) > most else []
         return lines[:most] + more
 
-    def warn(self, stacklevel: int = 2) -> None:
-        """Tell the `remarks` as warnings, on behalf of the caller that many frames up."""
+    def warn(self) -> None:
+        """Tell the `remarks` as warnings."""
         for line in self.remarks():
-            warnings.warn(line, stacklevel=stacklevel + 1)
+            tell(line)
+
+
+_ALIKE = 3
+"""Lines of one kind that are told one by one."""
+_NAMED = 20
+"""Series that a line names."""
+_SERIES = re.compile(r"^(?:channel \d+ of )?series ('(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\")")
+_NUMBER = re.compile(r"[-+]?\d[\d.,:]*(?:e[-+]?\d+)?|(?<=\d )(?:gaps?|infinity|infinities|values?)\b")
+
+
+def summarised(lines: Sequence[str]) -> list[str]:
+    """Lines about series, of which more than three that differ in names and numbers alone are one: the first of them,
+    how many there are, and whose."""
+    kinds: dict[str, list[tuple[str, str]]] = {}
+    for line in lines:
+        found = _SERIES.match(line)
+        kind = _NUMBER.sub("#", line[found.end() :]) if found else line
+        kinds.setdefault(kind, []).append((line, found.group(1) if found else ""))
+    made = []
+    for group in kinds.values():
+        if len(group) <= _ALIKE:
+            made += [line for line, _ in group]
+            continue
+        names = list(dict.fromkeys(name for _, name in group[1:] if name))
+        more = f", … {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        listed = f": {', '.join(names[:_NAMED])}{more}" if names else ""
+        made.append(f"{group[0][0]}; and {len(group) - 1} more alike{listed}")
+    return made
 
 
 def _remarks(series: Series) -> Iterator[str]:

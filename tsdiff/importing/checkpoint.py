@@ -7,7 +7,6 @@ shapes there tell the sizes of the network; what they do not tell comes from the
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from itertools import product
@@ -16,6 +15,7 @@ from typing import Any
 
 from torch import Tensor
 
+from shared.console.notes import tell
 from shared.errors import ConfigError
 from tsdiff.data.benchmarks import PUBLISHED_LAGS
 from tsdiff.importing.files import read_settings, read_state
@@ -81,7 +81,7 @@ def import_checkpoint(
     shapes = Shapes.of(state, str(path))
     model = _build(state, shapes, settings, str(path))
     if settings.assumed:
-        warnings.warn(f"{path}: assumed {', '.join(settings.assumed)}; give `config` to say otherwise", stacklevel=2)
+        tell(f"{path}: assumed {', '.join(settings.assumed)}; give `config` to say otherwise")
     return model
 
 

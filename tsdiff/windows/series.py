@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from shared.console.notes import tell
 from shared.errors import ConfigError, DataError
 from tsdiff.data.covariates import CATEGORIES, DYNAMIC, REALS
 from tsdiff.data.entries import Series, named_entries, read_series
@@ -52,7 +52,7 @@ def suited_series(entry: Mapping[str, Any], config: WindowConfig, name: str, hor
     }
     series = read_series(entry, name, config.freq, [field for field, count in counts.items() if count])
     for note in series.notes:
-        warnings.warn(note, stacklevel=3)
+        tell(note)
     _check_shapes(series, config, counts)
     if config.transform is not None:
         config.transform.check(series.values, name)

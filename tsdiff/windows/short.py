@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
-
+from shared.console.notes import tell
 from tsdiff.windows.config import WindowConfig
 
 _NAMED = 5
@@ -31,14 +30,11 @@ class ShortSeries:
         if 0 < steps <= self.lag:
             self.lagless.add(name)
 
-    def tell(self, stacklevel: int = 3) -> None:
+    def tell(self) -> None:
         """Warn, if there were any."""
         for found, of in ((self.short, f"a window's {self.needed}"), (self.lagless, f"the longest lag's {self.lag}")):
             if found.count:
-                warnings.warn(
-                    f"{found} shorter than {of} steps: what lies before the start counts as missing",
-                    stacklevel=stacklevel,
-                )
+                tell(f"{found} shorter than {of} steps: what lies before the start counts as missing")
 
 
 class _Names:

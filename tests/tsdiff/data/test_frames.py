@@ -12,8 +12,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from shared.console.notes import Note
 from shared.errors import DataError
-from tsdiff import TSDiffPredictor
+from tsdiff import TSDiffPredictor, set_quiet
 from tsdiff.data import load_dataset, series_from_frame
 from tsdiff.data.origin import Origin, Zone
 from tsdiff.tasks.anomaly.scores import anomaly_scores
@@ -234,12 +235,30 @@ def test_anomaly_scores_of_a_frame_say_it_too(trained):
         assert len(anomaly_scores(trained, given, **NAMES)) == 1
 
 
-def test_many_remarks_are_counted():
+def test_many_remarks_of_a_kind_are_one_line_and_many_kinds_are_counted():
     table = frame(pd.date_range("2024-01-01", periods=20, freq="D"), ids=range(30)).drop(index=range(10, 600, 20))
-    remarks = series_from_frame(table, **NAMES).remarks({"x": "too short"})
-    assert remarks[0] == "series 'x' left out: too short"
+    series = series_from_frame(table.drop(index=[25]), **NAMES)
+    first, alike = series.remarks({"x": "too short"})
+    assert first == "series 'x' left out: too short"
+    assert alike.startswith("series '0': 1 gap filled as missing; and 29 more alike: '1', '2', '3',")
+    assert alike.endswith("'20', … 9 more")
+    assert series.notes[1] == "series '1': 2 gaps filled as missing"
+    remarks = series.remarks({str(place): f"reason {chr(65 + place)}" for place in range(26)})
     assert len(remarks) == 21
-    assert remarks[-1] == "and 11 more of the kind"
+    assert remarks[-1] == "and 7 more of the kind"
+
+
+def test_quiet_says_nothing(default):
+    given = frame(pd.date_range("2024-01-01", periods=60, freq="D")).drop(index=[30])
+    set_quiet(True)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert len(default.adapted("D", 3).forecast_df(given, num_samples=2, **NAMES)) == 3
+    finally:
+        set_quiet(False)
+    with pytest.warns(Note, match="1 gap filled"):
+        default.adapted("D", 3).forecast_df(given, num_samples=2, **NAMES)
 
 
 # --- files -------------------------------------------------------------------------------------------------

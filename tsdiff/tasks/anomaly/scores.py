@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, Unpack
@@ -11,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from shared.checks import Level, checked
+from shared.console.notes import tell
 from shared.errors import DataError
 from tsdiff.data import Stamp, series_from_frame, to_timestamps
 from tsdiff.data.entries import Entry, Series, named_entries
@@ -192,7 +192,7 @@ def _scores(model: TSDiff, series: Series, settings: LikelihoodSettings) -> Seri
     score[missing] = np.nan
     lost = int((np.isnan(score) & ~missing).sum())
     if lost:
-        warnings.warn(f"series {series.name!r}: {lost} steps lie in no scored window and have no score", stacklevel=4)
+        tell(f"series {series.name!r}: {lost} steps lie in no scored window and have no score")
     return SeriesScores(series.name, series.start, target, score)
 
 
