@@ -20,6 +20,8 @@ from shared.files.documents import read_json
 from shared.files.io import write_json
 from tsdiff.data import entries_of
 from tsdiff.data.entries import Entry
+from tsdiff.faces.frames import FrameCalls
+from tsdiff.model.config import TSDiffConfig
 from tsdiff.model.model import BUNDLED
 from tsdiff.predictor import TSDiffPredictor
 
@@ -27,7 +29,7 @@ _COUNT = "ensemble.json"
 _MOST_MEMBERS = 1000
 
 
-class EnsemblePredictor(Predictor):
+class EnsemblePredictor(FrameCalls, Predictor):
     """Forecasts whose samples come from several models in equal shares, so that what the models disagree about widens
     the intervals (as Lakshminarayanan et al. 2017 do with densities).
 
@@ -56,6 +58,26 @@ class EnsemblePredictor(Predictor):
     def nfe(self) -> int:
         """Network calls that each sample of the last `predict` took, in the member that took most."""
         return max(member.nfe for member in self.members)
+
+    @property
+    def config(self) -> TSDiffConfig:
+        """What the first model is."""
+        return self.members[0].config
+
+    def __repr__(self) -> str:
+        return f"EnsemblePredictor({len(self.members)} members, the first {self.members[0]!r})"
+
+    def adapted(self, freq: str, prediction_length: int) -> EnsemblePredictor:
+        """Each member, `TSDiffPredictor.adapted`."""
+        return EnsemblePredictor([member.adapted(freq, prediction_length) for member in self.members])
+
+    def with_horizon(self, prediction_length: int) -> EnsemblePredictor:
+        """Each member, `TSDiffPredictor.with_horizon`."""
+        return EnsemblePredictor([member.with_horizon(prediction_length) for member in self.members])
+
+    def to(self, device: str | torch.device) -> EnsemblePredictor:
+        """Each member, `TSDiffPredictor.to`."""
+        return EnsemblePredictor([member.to(device) for member in self.members])
 
     def with_sampling(self, **changes: Any) -> EnsemblePredictor:
         """The same models, sampled differently; takes the fields of `Sampling`."""

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from gluonts.model.estimator import Estimator
 
@@ -22,6 +23,7 @@ from shared.sde import SDE
 from shared.training.config import TrainingConfig
 from tsdiff.data import normalise_freq
 from tsdiff.data.entries import Entry
+from tsdiff.data.known import Names, read_frame, with_covariates
 from tsdiff.data.store import SPOOL_ABOVE
 from tsdiff.evaluation.tuning import TuningGrid, tune
 from tsdiff.faces.keywords import SCALINGS, translated
@@ -160,6 +162,16 @@ class TSDiffEstimator(Estimator):
     def __eq__(self, other: object) -> bool:
         return type(other) is type(self) and other.__init_passed_kwargs__ == self.__init_passed_kwargs__
 
+    def __repr__(self) -> str:
+        own, config = inspect.signature(type(self).__init__).parameters, self.config
+        given = self.__init_passed_kwargs__
+        simple = [name for name in given if own[name].default not in (None, inspect.Parameter.empty)]
+        changed = [f", {name}={given[name]!r}" for name in simple if given[name] != own[name].default]
+        return (
+            f"{type(self).__name__}({config.freq!r}, {config.context_length} + {config.prediction_length} steps, "
+            f"{type(config.backbone).__name__}, {self.training.max_steps} steps of training{''.join(changed)})"
+        )
+
     def __hash__(self) -> int:
         return hash((self.config.freq, self.config.prediction_length, self.training))
 
@@ -237,6 +249,40 @@ class TSDiffEstimator(Estimator):
         if validation_data is None:
             return predictor
         return tune(predictor, validation_data, grid=tuning, seed=seed, progress=progress).predictor
+
+    def fit(
+        self,
+        df: pd.DataFrame,
+        *,
+        covariates: Sequence[str] = (),
+        id_column: str | None = None,
+        timestamp_column: str | None = None,
+        target: str | None = None,
+        **options: Any,
+    ) -> TSDiffPredictor:
+        """`train` on the series of a frame.
+
+        Args:
+            df: long or wide, see `TSDiffPredictor.predict_df`; warnings tell what was repaired or left out.
+            covariates: columns that are known in the future, as many as dynamic_features.
+            id_column, timestamp_column, target: None finds them by their usual names.
+            options: of `train`.
+
+        Raises:
+            ConfigError: other covariates than the model takes.
+            DataError: see `series_from_frame`.
+        """
+        if len(covariates) != self.config.dynamic_features:
+            raise ConfigError(
+                f"{len(covariates)} covariates for dynamic_features={self.config.dynamic_features}: name the columns "
+                "with covariates=…, and make the estimator with as many dynamic_features"
+            )
+        names = Names(id_column, timestamp_column, target).of(df, covariates)
+        series = read_frame(df, names, self.config.freq, covariates)
+        series.warn()
+        if covariates:
+            series = with_covariates(series, df, names, covariates)
+        return self.train(series, **options)
 
     def with_training(self, **changes: Any) -> TSDiffEstimator:
         """Change fields of the `TrainingConfig`, in place; returns the estimator."""

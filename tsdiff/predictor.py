@@ -7,10 +7,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 from gluonts.model.forecast import Forecast, SampleForecast
 from gluonts.model.predictor import Predictor
@@ -20,25 +19,25 @@ from shared.devices import compute_device
 from shared.errors import ConfigError
 from shared.files.checkpoint import resolve
 from shared.random import derive_seed
-from tsdiff.data import SeriesSet, entries_of, normalise_freq, series_from_frame, to_timestamps
+from tsdiff.data import entries_of, normalise_freq
 from tsdiff.data.entries import Entry, Series, named_entries
-from tsdiff.data.frames import Columns
-from tsdiff.evaluation.metrics import TABLE_LEVELS, forecasts_to_frame
+from tsdiff.faces.calls import ModelCalls
 from tsdiff.faces.saved import read_horizon, read_sampling, write_settings
+from tsdiff.model.config import TSDiffConfig
 from tsdiff.model.model import BUNDLED, TSDiff
 from tsdiff.sampling.drawing import Rows, as_forecast, draw_windows, for_each_draw, quantile_levels, refuse_unfinite
 from tsdiff.sampling.settings import Sampling
-from tsdiff.tasks.imputation.filling import TABLE_LEVELS as IMPUTED_LEVELS
 from tsdiff.tasks.imputation.filling import Imputation, impute_series
 from tsdiff.tasks.likelihood import LikelihoodSettings, WindowLikelihoods, window_log_likelihoods
 from tsdiff.tasks.refinement import RefineConfig, Refiner
+from tsdiff.tasks.suited import PLAIN, suited
 from tsdiff.windows.conditioning import forecast_place
 from tsdiff.windows.series import observed_series, recent_part, refuse_empty, unadapted
 from tsdiff.windows.short import ShortSeries
 from tsdiff.windows.source import WindowSource
 
 
-class TSDiffPredictor(Predictor):
+class TSDiffPredictor(ModelCalls, Predictor):
     """Forecasts by observation self-guidance of an unconditional model.
 
     Args:
@@ -70,6 +69,11 @@ class TSDiffPredictor(Predictor):
         self.sampling = sampling or Sampling()
         self.nfe = 0
         """Network calls that each sample of the last `predict` took."""
+
+    @property
+    def config(self) -> TSDiffConfig:
+        """What the model is."""
+        return self.model.config
 
     @property
     def freq(self) -> str:
@@ -140,7 +144,17 @@ class TSDiffPredictor(Predictor):
         """
         if kwargs:
             raise ConfigError(f"predict does not take {', '.join(kwargs)}; sampling settings go to `with_sampling`")
-        return self._forecasts(entries_of(dataset), checked(Count, num_samples=num_samples))
+        entries, num_samples = entries_of(dataset), checked(Count, num_samples=num_samples)
+        regress = self.sampling.covariates and not self.model.config.dynamic_features
+        if (regress or self.sampling.counts) and not self.model.config.awaits_freq:
+            return self._suited(entries, num_samples, regress)
+        return self._forecasts(entries, num_samples)
+
+    def _suited(self, dataset: Iterable[Entry], num_samples: int, regress: bool) -> Iterator[SampleForecast]:
+        plain, horizon = self.with_sampling(**PLAIN), self.prediction_length
+        for made in suited(plain.predict, dataset, num_samples, self.sampling, self.freq, horizon, regress):
+            self.nfe = plain.nfe
+            yield made
 
     def _forecasts(self, dataset: Iterable[Entry], num_samples: int) -> Iterator[SampleForecast]:
         config, ahead = self.model.config, self.prediction_length
@@ -253,79 +267,6 @@ class TSDiffPredictor(Predictor):
         if self.model.config.awaits_freq:
             raise unadapted("h")
         return Refiner(self.model, config).refine(forecasts, dataset)
-
-    def forecast_df(
-        self,
-        df: pd.DataFrame,
-        *,
-        num_samples: int = 100,
-        quantile_levels: Sequence[float] = TABLE_LEVELS,
-        **columns: Unpack[Columns],
-    ) -> pd.DataFrame:
-        """Forecast every series of a long-format frame.
-
-        Args:
-            df: one row a value; gaps, NaN and infinities are missing, any order of rows. Warnings tell what was
-                repaired, and which series were left out, as those without an observed value are.
-            num_samples: samples behind the quantiles.
-            quantile_levels: the columns of the result.
-            columns: target, item_id, timestamp; found by their usual names when absent (`series_from_frame`).
-
-        Returns:
-            A long frame: item_id, timestamp, mean, and one column a level ("0.5"). The first two are named as in `df`,
-            with its ids in their dtype and its time zone (`tsdiff.data.origin.Origin`).
-
-        Raises:
-            DataError: see `series_from_frame`.
-        """
-        series = self._series_of(df, **columns)
-        made = forecasts_to_frame(self.predict(series, num_samples), quantile_levels, series.stamp)
-        return series.origin.restored(made)
-
-    def impute_df(
-        self,
-        df: pd.DataFrame,
-        *,
-        quantile_levels: Sequence[float] = IMPUTED_LEVELS,
-        num_samples: int = 100,
-        **columns: Unpack[Columns],
-    ) -> pd.DataFrame:
-        """Fill the gaps of every series of a long-format frame: missing rows, NaN and infinities.
-
-        Args:
-            df, columns: see `forecast_df`.
-            quantile_levels: the columns of the result.
-            num_samples: draws behind the quantiles.
-
-        Returns:
-            A long frame, see `tsdiff.tasks.imputation.Imputation.to_frame`; "item_id", "timestamp" and "value" are
-            named as in `df`, with its ids in their dtype and its time zone.
-
-        Raises:
-            DataError: see `series_from_frame`.
-        """
-        series = self._series_of(df, **columns)
-        frames = [made.to_frame(quantile_levels) for made in self.impute(series, num_samples)]
-        whole = pd.concat(frames, ignore_index=True)
-        whole["timestamp"] = to_timestamps(pd.PeriodIndex(whole["timestamp"]), series.stamp)
-        return series.origin.restored(whole)
-
-    def _series_of(self, df: pd.DataFrame, **columns: Unpack[Columns]) -> SeriesSet:
-        """The series of a frame; what was repaired or left out is said by warnings."""
-        self._refuse_features()
-        # Of a model of all frequencies that was not given one the frame tells it, which the error then names.
-        freq = None if self.model.config.awaits_freq else self.freq
-        series = series_from_frame(df, freq=freq, **columns)
-        series.warn()
-        return series
-
-    def _refuse_features(self) -> None:
-        config = self.model.config
-        if config.channels > 1 or config.dynamic_features or config.static_features or config.categories:
-            raise ConfigError(
-                "this model forecasts several channels or takes covariates, which a frame does not tell; "
-                "call `predict` or `impute` with GluonTS entries (see tsdiff.data)"
-            )
 
     def serialize(self, path: str | os.PathLike[str]) -> None:
         """Write all that forecasts depend on into the folder `path`: model, sampling settings and horizon."""

@@ -45,7 +45,6 @@ def entries(freq: str) -> list[dict[str, Any]]:
         (lambda p: list(p.predict(entries("W-SUN"))), "W-SUN"),
         (lambda p: list(p.impute(entries("15min"))), "15min"),
         (lambda p: p.log_likelihood(entries("M")), "M"),
-        (lambda p: p.forecast_df(daily()), "D"),
         (lambda p: p.impute_df(daily()), "D"),
         (lambda p: list(p.refine([], entries("h"))), "h"),
     ],
@@ -60,9 +59,17 @@ def test_a_model_of_all_frequencies_tells_the_call_that_adapts_it(any_frequency,
     assert (made["predictor"].freq, made["predictor"].prediction_length) == (freq, 24)
 
 
+def test_frames_need_no_adapted_but_a_horizon(any_frequency):
+    for call in (any_frequency.predict_df, any_frequency.forecast_df, any_frequency.cross_validation_df):
+        with pytest.raises(ConfigError, match="prediction_length=24"):
+            call(daily())
+    with pytest.raises(ConfigError, match="prediction_length=24"):
+        any_frequency.fine_tune(daily())
+
+
 WRONG = {
     "path": ("sales.csv", "load_dataset('sales.csv')"),
-    "frame": (daily(), "forecast_df"),
+    "frame": (daily(), "predict_df(df, prediction_length=…)"),
     "entry": (sines()[0], "[entry]"),
     "arrays": ([np.zeros(40)], "item 0 of the dataset is a ndarray"),
     "pairs": (gluonts_split(sines(), offset=-8)[1].generate_instances(8), "test_data.input"),
@@ -108,6 +115,22 @@ def test_counts_are_whole_numbers(trained, any_frequency, wrong):
             ConfigError, match=rf"={wrong!r}: need a whole number|lags=\({wrong!r},\): need values, each a whole"
         ):
             call()
+
+
+@pytest.mark.parametrize("wrong", [8.0, 8.5, "8", 0])
+def test_a_horizon_of_a_frame_is_a_whole_number(any_frequency, wrong):
+    with pytest.raises(ConfigError, match=rf"prediction_length={wrong!r}"):
+        any_frequency.predict_df(daily(), prediction_length=wrong)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "remedy"),
+    [("sales.csv", "read_csv"), (sines(), r"predict\(dataset\)"), (daily().iloc[:0], "no rows"), (None, "NoneType")],
+)
+def test_what_is_no_frame_is_refused_with_the_call_to_use(any_frequency, wrong, remedy):
+    for call in (any_frequency.predict_df, any_frequency.cross_validation_df):
+        with pytest.raises(DataError, match=remedy):
+            call(wrong, prediction_length=3)
 
 
 def test_integers_of_numpy_work_and_a_folder_may_be_a_string(tmp_path):

@@ -159,8 +159,8 @@ def entries_of(dataset: Any) -> Iterator[Entry]:
         raise DataError(f"{name!r} is a path, not a GluonTS dataset; read it: tsdiff.data.load_dataset({name!r})")
     if isinstance(dataset, pd.DataFrame):
         raise DataError(
-            "a DataFrame is no GluonTS dataset; a predictor's forecast_df and impute_df take it, or make a dataset of "
-            "it: tsdiff.data.load_dataset(df, target=…, item_id=…, timestamp=…)"
+            "a DataFrame is no GluonTS dataset; take predict_df(df, prediction_length=…), impute_df(df) or an "
+            "estimator's fit(df), or make a dataset: tsdiff.data.load_dataset(df, target=…, item_id=…, timestamp=…)"
         )
     if isinstance(dataset, Mapping):
         raise DataError("a single entry is no GluonTS dataset; put it into a list: [entry]")

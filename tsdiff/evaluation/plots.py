@@ -57,12 +57,33 @@ def plot_forecasts(
         ConfigError: `max_panels` or `history` is below 1, or the picture's suffix is unknown.
     """
     check_picture(path, max_panels=max_panels, history=history)
+    figure = draw_forecasts(forecasts, test_data, max_panels=max_panels, history=history, title=title, stamp=stamp)
+    write_picture(figure, path)
+
+
+def draw_forecasts(
+    forecasts: Iterable[Forecast],
+    test_data: Iterable[Pair],
+    *,
+    max_panels: int = 6,
+    history: int | None = None,
+    title: str | None = None,
+    stamp: Stamp = "start",
+) -> Figure:
+    """The figure of `plot_forecasts`; labels may hold NaN, where what happens is not known."""
     with quiet():
         chosen = _choose(list(forecasts), list(test_data), max_panels)
         figure, panels = grid_of_panels(len(chosen))
         for axes, (forecast, pair) in zip(panels, chosen, strict=True):
             _fan(axes, forecast, pair, history or _HISTORY_HORIZONS * forecast.prediction_length, stamp)
-    save_picture(figure, path, title, panels[:1])
+    label_picture(figure, title, panels[:1])
+    return figure
+
+
+def write_picture(figure: Figure, path: str | os.PathLike[str]) -> None:
+    """Write a figure atomically."""
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=150)
 
 
 def check_picture(path: str | os.PathLike[str], **counts: int | None) -> None:
@@ -88,11 +109,18 @@ def save_picture(
     panels: Iterable[Axes],
     parent: Figure | SubFigure | None = None,
 ) -> None:
-    """Write a figure atomically, with a line above it and one legend for the labels of some panels.
+    """`label_picture` and `write_picture`."""
+    label_picture(figure, title, panels, parent)
+    write_picture(figure, path)
+
+
+def label_picture(
+    figure: Figure, title: str | None, panels: Iterable[Axes], parent: Figure | SubFigure | None = None
+) -> None:
+    """Give a figure a line above it and one legend for the labels of some panels.
 
     Args:
         figure: the whole.
-        path: .png, .svg or .pdf.
         title: the line.
         panels: whose labels the legend has, each once.
         parent: the part of the figure below which the legend stands; None takes the whole.
@@ -109,8 +137,6 @@ def save_picture(
     )
     if title is not None:
         figure.suptitle(title, fontsize=13, fontweight="bold", color=ACTUAL)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=150)
 
 
 def _choose(forecasts: list[Forecast], pairs: list[Pair], count: int) -> list[tuple[Forecast, Pair]]:

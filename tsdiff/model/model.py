@@ -27,6 +27,7 @@ from shared.samplers.schedules import times_of
 from shared.sde import SDE, DiscreteVPSDE
 from tsdiff.data.entries import Entry
 from tsdiff.model.config import TSDiffConfig
+from tsdiff.model.naming import ShortName
 from tsdiff.windows.calendar import SEASON_WIDTH, calendar_width
 from tsdiff.windows.conditioning import inputs_of
 from tsdiff.windows.covariance import RANK, WindowCovariance
@@ -40,7 +41,7 @@ _MEASURED = ("covariance_directions", "covariance_variances")
 _A_MONDAY = "2001-01-01"
 
 
-class TSDiff(nn.Module):
+class TSDiff(ShortName, nn.Module):
     """Unconditional diffusion over windows of context_length + prediction_length steps (Kollovieh et al. 2023).
 
     Args:

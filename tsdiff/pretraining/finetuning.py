@@ -5,13 +5,14 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Generic, Protocol, Self, TypeVar
 
 import numpy as np
 import torch
 from gluonts.dataset.split import TestData
+from gluonts.model.forecast import Forecast
 from torch import Tensor, nn
 
 from shared.checks import Checked, Count, Natural
@@ -22,7 +23,6 @@ from tsdiff.data import entries_of, split_windows
 from tsdiff.data.entries import Entry
 from tsdiff.evaluation.metrics import evaluate
 from tsdiff.model.model import TSDiff
-from tsdiff.predictor import TSDiffPredictor
 from tsdiff.pretraining.corpus import Corpus, CorpusGroup, CorpusSource
 from tsdiff.pretraining.training import train
 from tsdiff.sampling.settings import Sampling
@@ -87,8 +87,35 @@ class Trial:
     crps: float
 
 
+class Tunable(Protocol):
+    """A forecaster whose model can be replaced, such as `tsdiff.predictor.TSDiffPredictor`."""
+
+    model: TSDiff
+    sampling: Sampling
+    prediction_length: int
+
+    def with_model(self, model: TSDiff) -> Self:
+        """The same with another model."""
+        ...
+
+    def with_sampling(self, **changes: Any) -> Self:
+        """The same with some settings of its sampling changed."""
+        ...
+
+    def measure_covariance(self, dataset: Iterable[Entry], windows: int, rng: np.random.Generator | None) -> Self:
+        """Measure the covariance of windows of the model, which is changed in place."""
+        ...
+
+    def predict(self, dataset: Iterable[Entry], num_samples: int) -> Iterator[Forecast]:
+        """One forecast for each entry, in order."""
+        ...
+
+
+P = TypeVar("P", bound=Tunable)
+
+
 @dataclass(frozen=True)
-class FineTuned:
+class FineTuned(Generic[P]):
     """What came of it.
 
     Attributes:
@@ -98,15 +125,15 @@ class FineTuned:
         trials: what decided; empty where nothing was held back.
     """
 
-    predictor: TSDiffPredictor
+    predictor: P
     steps: int
     change: str
     trials: tuple[Trial, ...]
 
 
 def fine_tune(
-    predictor: TSDiffPredictor, dataset: Iterable[Entry], settings: FineTuning | None = None, *, progress: bool = False
-) -> FineTuned:
+    predictor: P, dataset: Iterable[Entry], settings: FineTuning | None = None, *, progress: bool = False
+) -> FineTuned[P]:
     """Train a copy of an adapted model on some series.
 
     Args:
@@ -125,7 +152,7 @@ def fine_tune(
     model = TSDiff(config)
     model.load_state_dict(predictor.model.state_dict())
     taken = copy.deepcopy(model)
-    tuned = TSDiffPredictor(taken, predictor.sampling, prediction_length=predictor.prediction_length)
+    tuned = predictor.with_model(taken)
     entries, windows = _hold_back(list(entries_of(dataset)), tuned.prediction_length, settings)
     horizon = config.prediction_length
     source = CorpusSource(
@@ -154,7 +181,7 @@ def fine_tune(
     )
 
 
-class _Contest:
+class _Contest(Generic[P]):
     """Networks compared by their forecasts of windows that none was trained on.
 
     Args:
@@ -166,7 +193,7 @@ class _Contest:
         first, best: of the network as it came, and of the one that was taken.
     """
 
-    def __init__(self, predictor: TSDiffPredictor, windows: TestData):
+    def __init__(self, predictor: P, windows: TestData):
         self.predictor, self.windows = predictor, windows
         self.trials: list[Trial] = []
         self.first = self.best = self.trial(0, "as it was", predictor)
@@ -194,7 +221,7 @@ class _Contest:
         else:
             denoiser.load_state_dict(self._weights if self.best.steps else self._first)
 
-    def trial(self, steps: int, change: str, predictor: TSDiffPredictor) -> Trial:
+    def trial(self, steps: int, change: str, predictor: P) -> Trial:
         """Forecast the windows, score that, and note it."""
         with torch.random.fork_rng(devices=[]):
             crps = evaluate(predictor.predict(self.windows.input, _SAMPLES), self.windows).crps
@@ -247,7 +274,7 @@ def _steps_in(model: TSDiff, source: CorpusSource, settings: FineTuning, seconds
     return max(1, round(seconds * _CALIBRATION / (time.process_time() - started)))
 
 
-def _with_guidance(contest: _Contest, entries: Sequence[Entry], settings: FineTuning) -> TSDiffPredictor:
+def _with_guidance(contest: _Contest[P], entries: Sequence[Entry], settings: FineTuning) -> P:
     """The best network, guided otherwise where that forecasts clearly better."""
     chosen, limit = contest.predictor, (1 - _TOLERANCE) * contest.best.crps
     for changes in _GUIDANCE:

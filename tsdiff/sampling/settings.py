@@ -67,6 +67,10 @@ class Sampling(Checked):
         skip_type: of "ddim": "uniform" or "quadratic".
         minimum: samples below it are raised to it, in the series' own units: 0 for counts and amounts; None for none.
         nonnegative: windows of which no observed value is below 0 get no sample below 0, as for counts and amounts.
+        counts: series of which no observed value is below 0 keep their share of zeros, and those of whole numbers get
+            whole samples (`tsdiff.sampling.zeros`).
+        covariates: of a model that takes none: feat_dynamic_real enters by a regression of each series, where that
+            helps (`tsdiff.tasks.covariates`). Otherwise it is left out.
         seed: of the samples; an item's samples depend on it, the item's name and time, and nothing else.
         schedule: times of the network calls and of the end, as `tsdiff.evaluation.schedule` finds them for a model:
             `steps` + 1 falling numbers, of which 0 is clean data; `log_snr_end` then has no part. None: uniform in
@@ -91,6 +95,8 @@ class Sampling(Checked):
     seed: int = 0
     batch_rows: Annotated[Count, Le(_MOST_ROWS)] = 512
     schedule: tuple[float, ...] | None = None
+    counts: bool = False
+    covariates: bool = False
 
     def _related(self) -> None:
         self.sampler()  # which checks eta

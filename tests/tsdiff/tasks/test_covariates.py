@@ -1,0 +1,149 @@
+"""A regression on covariates finds a known effect, is not fooled by trends, seasons and walks, and else stays away."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from shared.errors import DataError
+from tsdiff import TSDiffPredictor
+from tsdiff.tasks.covariates import effect_of
+from tsdiff.tasks.suited import SUITED
+
+LENGTH, HORIZON = 200, 14
+
+
+def generated(kind: str, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A series with trend and week, its covariates (2, length + horizon), and what the first of them does."""
+    rng = np.random.default_rng(seed)
+    t = np.arange(LENGTH + HORIZON)
+    base = 10 * np.sin(2 * np.pi * t / 7) + 0.05 * t + rng.normal(size=len(t))
+    features = rng.normal(size=(2, len(t)))
+    if kind == "promotion":
+        features[0] = rng.random(len(t)) < 0.2
+    if kind == "walk":
+        base += np.cumsum(rng.normal(size=len(t)))
+    if kind == "walks":
+        base, features = np.cumsum(rng.normal(size=len(t))), np.cumsum(rng.normal(size=(2, len(t))), axis=1)
+    if kind == "calendar":
+        features = np.stack([t, np.sin(2 * np.pi * t / 7)]).astype(float)
+    effect = 5 * features[0] if kind in ("promotion", "driver", "walk") else np.zeros(len(t))
+    return base + effect, features, effect
+
+
+@pytest.mark.parametrize("kind", ["promotion", "driver", "walk"])
+def test_a_known_effect_is_found(kind):
+    for seed in range(5):
+        series, features, effect = generated(kind, seed)
+        series[20:25] = np.nan
+        series[100] = 500  # an outlier
+        found = effect_of(series[:LENGTH], features, 7, HORIZON)
+        wanted = effect - effect[:LENGTH].mean()
+        assert found.gain > 0.1
+        assert np.abs(found.values - wanted)[-HORIZON:].mean() < 0.3 * np.abs(wanted[-HORIZON:]).mean()
+
+
+@pytest.mark.parametrize("kind", ["noise", "walks", "calendar"])
+def test_what_has_no_effect_is_hardly_ever_used(kind):
+    found = [effect_of(generated(kind, seed)[0][:LENGTH], generated(kind, seed)[1], 7, HORIZON) for seed in range(40)]
+    assert sum(one.gain > 0 for one in found) <= 2
+    for one in found:
+        assert one.gain > 0 or not one.values.any()
+
+
+@pytest.mark.parametrize("case", ["short", "constant", "constant covariate", "covariate missing"])
+def test_where_nothing_can_be_told_nothing_is_done(case):
+    series, features, _ = generated("driver", 0)
+    if case == "constant":
+        series = np.full_like(series, 3.0)
+    if case == "constant covariate":
+        features = np.ones_like(features)
+    if case == "covariate missing":
+        features = np.where(np.arange(features.shape[1]) < LENGTH, np.nan, features)
+    length = 15 if case == "short" else LENGTH
+    found = effect_of(series[:length], features[:, : length + HORIZON], 7, HORIZON)
+    assert found.gain == 0
+    assert not found.values.any()
+
+
+def test_a_covariate_far_from_its_past_counts_as_within_reach():
+    series, features, _ = generated("driver", 0)
+    features[:, LENGTH:] = 1e6
+    found = effect_of(series[:LENGTH], features, 7, HORIZON)
+    assert found.gain > 0
+    assert np.abs(found.values[LENGTH:]).max() < 10 * np.abs(found.values[:LENGTH]).max()
+
+
+def entries(kind: str) -> list[dict[str, Any]]:
+    made = []
+    for seed in range(4):
+        series, features, _ = generated(kind, seed)
+        start = pd.Period("2024-01-01", "D")
+        made.append(
+            {
+                "item_id": f"s{seed}",
+                "start": start,
+                "target": series[:LENGTH],
+                "feat_dynamic_real": features,
+                "info": {},
+            }
+        )
+    return made
+
+
+@pytest.fixture(scope="module")
+def predictor() -> TSDiffPredictor:
+    return TSDiffPredictor.from_pretrained("default").adapted("D", HORIZON)
+
+
+def test_entries_covariates_enter_where_it_is_asked_for(predictor):
+    data = entries("driver")
+    asked = predictor.with_sampling(covariates=True)
+    errors = []
+    for one in (predictor, asked):
+        medians = [made.quantile(0.5) for made in one.predict(data, 20)]
+        errors.append(np.mean([np.abs(m - generated("driver", s)[0][LENGTH:]).mean() for s, m in enumerate(medians)]))
+    assert errors[1] < 0.5 * errors[0]
+    assert asked.nfe == predictor.nfe > 0
+    for made in asked.predict(data, 2):
+        assert made.info[SUITED].gain > 0.1
+
+
+def test_noise_leaves_forecasts_as_they_are(predictor):
+    data = entries("noise")
+    asked = predictor.with_sampling(covariates=True)
+    for plain, made in zip(predictor.predict(data, 5), asked.predict(data, 5), strict=True):
+        if not made.info[SUITED].gain:
+            np.testing.assert_allclose(made.samples, plain.samples, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda f: f[:, :-1], "covers 213 steps, and 214 are needed"),
+        (lambda f: np.where(np.arange(f.shape[1]) == f.shape[1] - 2, np.nan, f), "misses values"),
+        (lambda f: f[0], "shape"),
+    ],
+)
+def test_covariates_that_do_not_reach_are_refused_by_name(predictor, change, message):
+    (entry, *_) = entries("driver")
+    entry["feat_dynamic_real"] = change(entry["feat_dynamic_real"])
+    with pytest.raises(DataError, match=f"'s0'.*{message}"):
+        list(predictor.with_sampling(covariates=True).predict([entry], 2))
+
+
+def test_counts_with_an_effect_stay_counts(predictor):
+    rng = np.random.default_rng(0)
+    promoted = (rng.random((1, LENGTH + HORIZON)) < 0.3).astype(float)
+    sold = rng.poisson(1 + 8 * promoted[0]).astype(float)
+    entry = {"start": pd.Period("2024-01-01", "D"), "target": sold[:LENGTH], "feat_dynamic_real": promoted}
+    (made,) = predictor.with_sampling(covariates=True, counts=True, nonnegative=True).predict([entry], 50)
+    assert made.info[SUITED].gain > 0.2
+    assert made.info[SUITED].counts
+    assert (made.samples == np.rint(made.samples)).all()
+    assert made.samples.min() >= 0
+    ahead = promoted[0, LENGTH:] > 0
+    assert made.mean[ahead].mean() > made.mean[~ahead].mean() + 4

@@ -1,0 +1,268 @@
+"""Frames as people have them: long or wide, with what is known of the future in a second one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from shared.console.notes import tell
+from shared.errors import DataError
+from tsdiff.data.covariates import DYNAMIC
+from tsdiff.data.entries import Entry
+from tsdiff.data.frames import ITEM_NAMES, looks_wide, series_from_frame, times_of
+from tsdiff.data.frequency import quiet, steps_between
+from tsdiff.data.load import load_dataset
+from tsdiff.data.series import SeriesSet
+from tsdiff.data.timestamps import to_timestamps
+
+TARGET_NAMES = ("target", "y")
+_NAMED = 3
+
+
+@dataclass(frozen=True)
+class Names:
+    """What a frame calls its columns; None finds those with usual names.
+
+    Attributes:
+        id_column: that names the series.
+        timestamp_column: of the times; or the name of the index.
+        target: of the values.
+    """
+
+    id_column: str | None = None
+    timestamp_column: str | None = None
+    target: str | None = None
+
+    def of(self, df: Any, beside: Iterable[str] = ()) -> Names:
+        """The names that a frame's columns have; `target` is None of a wide frame, which has a column a series.
+
+        Args:
+            df: the frame.
+            beside: columns of covariates, which are none of values.
+
+        Raises:
+            DataError: no frame, or none that has times and values.
+        """
+        if not isinstance(df, pd.DataFrame):
+            raise DataError(
+                f"a {type(df).__name__} is no pandas DataFrame; GluonTS entries go to predict(dataset), a file is read "
+                "by pandas.read_csv or tsdiff.data.load_table"
+            )
+        if df.empty:
+            raise DataError("the frame has no rows; it needs one row for each value")
+        item = self.id_column
+        if item is None:
+            item = next((name for name in ITEM_NAMES if name in df.columns), None)
+        time = times_of(df, self.timestamp_column)[1]
+        others = [name for name in df.columns if name not in (item, time, *beside)]
+        target = self.target if self.target is not None else _target(df, item, time, others)
+        return Names(item, time, target)
+
+
+def _target(df: pd.DataFrame, item: str | None, time: str, others: Sequence[str]) -> str | None:
+    """The column of values; None of a wide frame."""
+    if "target" in others:
+        return "target"
+    # Beside other columns, y without ids may be one of many series; with ds it is as Nixtla and Prophet have it.
+    if "y" in others and (item is not None or time == "ds" or len(others) == 1):
+        return "y"
+    if item is None and looks_wide(df[[*others, *([time] if time in df.columns else [])]], "", None, None):
+        return None
+    numeric = [name for name in others if pd.api.types.is_numeric_dtype(df[name].dtype)]
+    if len(numeric) == 1:
+        return numeric[0]
+    listed = ", ".join(map(repr, df.columns))
+    raise DataError(
+        f"no column of values ({' or '.join(map(repr, TARGET_NAMES))}); name it with target=…; the frame has {listed}"
+    )
+
+
+def read_frame(df: pd.DataFrame, names: Names, freq: str | None = None, beside: Sequence[str] = ()) -> SeriesSet:
+    """The series of a frame, long or wide.
+
+    Args:
+        df: the frame.
+        names: of its columns, all found (`Names.of`).
+        freq: in any pandas spelling; None finds it.
+        beside: columns of covariates, which are no series.
+
+    Raises:
+        DataError: see `series_from_frame`.
+    """
+    item, time = names.id_column, names.timestamp_column
+    timestamp = time if time in df.columns or time == df.index.name else None
+    if names.target is None:
+        return load_dataset(df.drop(columns=[*beside]), layout="wide", timestamp=timestamp, freq=freq)
+    return load_dataset(df, layout="long", target=names.target, item_id=item, timestamp=timestamp, freq=freq)
+
+
+def tell_unused(df: pd.DataFrame, names: Names, beside: Sequence[str]) -> None:
+    """Note columns of a long frame that nothing is made of."""
+    used = {names.id_column, names.timestamp_column, names.target, *beside}
+    unused = [repr(name) for name in df.columns if name not in used]
+    if unused and names.target is not None:
+        more = f" and {len(unused) - 10} more" if len(unused) > 10 else ""
+        tell(
+            f"columns {', '.join(unused[:10])}{more} are not used; what is known of the future goes into future_df, too"
+        )
+
+
+def future_columns(future_df: Any, names: Names) -> list[str]:
+    """The covariates of a frame of what is to come: its columns besides ids, times and values.
+
+    Raises:
+        DataError: no frame, or one without covariates.
+    """
+    if not isinstance(future_df, pd.DataFrame):
+        raise DataError(
+            f"future_df is a {type(future_df).__name__}; give a pandas DataFrame of ids, times and covariates"
+        )
+    wanted = None if names.timestamp_column in (None, "index") else names.timestamp_column
+    if wanted is not None and wanted not in future_df.columns and future_df.index.name != wanted:
+        raise DataError(f"future_df has no column {wanted!r} of timestamps, which df has; name it so in both")
+    time = times_of(future_df, wanted)[1]
+    found = [name for name in future_df.columns if name not in (names.id_column, time, names.target)]
+    if not found:
+        raise DataError(
+            "future_df has no column besides ids and times; give the covariates as columns, or leave it out"
+        )
+    return found
+
+
+def with_covariates(
+    series: SeriesSet,
+    df: pd.DataFrame,
+    names: Names,
+    columns: Sequence[str],
+    future_df: pd.DataFrame | None = None,
+    steps: int = 0,
+) -> SeriesSet:
+    """Series with their covariates as feat_dynamic_real (columns, length + steps), NaN where missing in the past.
+
+    Args:
+        series: of `df` (`read_frame`).
+        df: the frame, with the covariates' past.
+        names: of its columns, all found.
+        columns: of covariates.
+        future_df: the covariates of the steps after each series' end, by id; of a wide frame without ids, the same for
+            all series.
+        steps: that are needed.
+
+    Raises:
+        DataError: a column that `df` has not, covariates that are not numbers or lie on another grid; or values that
+            are missing in the future, which are named with their ids and times.
+    """
+    lacking = [name for name in columns if name not in df.columns]
+    if lacking:
+        raise DataError(
+            f"df has no column {', '.join(map(repr, lacking))} of covariates; give the past of those in future_df "
+            "in df, too"
+        )
+    item = names.id_column if names.target is not None else None
+    parts = [_known(df, names, item, columns)]
+    if future_df is not None:
+        parts.append(_known(future_df, names, item, columns))
+        _check_kinds(*parts)
+        _tell_strangers(*parts)
+    keys = [name for name in ("item", "time") if name in parts[0]]
+    whole = pd.concat(parts, ignore_index=True).drop_duplicates(keys)
+    found = series_from_frame(
+        whole,
+        target=list(columns),
+        item_id="item" if "item" in whole else None,
+        timestamp="time",
+        freq=series.freq,
+    )
+    by_name = {entry["item_id"]: entry for entry in found}
+    single = next(iter(found)) if item is None else None
+    entries, missing = [], dict[str, dict[str, pd.PeriodIndex]]()
+    for entry in series:
+        known = single if single is not None else by_name.get(entry["item_id"])
+        features = _aligned(entry, known, len(columns), steps)
+        gaps = np.isnan(features[:, features.shape[1] - steps :]) if steps else np.zeros((len(columns), 0), dtype=bool)
+        for column, row in zip(columns, gaps, strict=True):
+            if row.any():
+                with quiet():
+                    whole_range = pd.period_range(entry["start"], periods=features.shape[1], freq=series.freq)
+                missing.setdefault(column, {})[entry["item_id"]] = whole_range[features.shape[1] - steps :][row]
+        entries.append({**entry, DYNAMIC: features})
+    if missing:
+        raise DataError(_missing(missing, series, steps))
+    return replace(series, entries=entries)
+
+
+def _known(frame: pd.DataFrame, names: Names, item: str | None, columns: Sequence[str]) -> pd.DataFrame:
+    """Times, ids if there are, and covariates of a frame."""
+    time = names.timestamp_column
+    times, _ = times_of(frame, time if time in frame.columns or time == frame.index.name else None)
+    made = frame[list(columns)].reset_index(drop=True)
+    if item is not None:
+        if item not in frame.columns:
+            raise DataError(f"future_df has no column {item!r} of ids, which df has; repeat its rows for each id")
+        made["item"] = frame[item].to_numpy() if frame[item].dtype.kind in "iuf" else frame[item].astype(str).to_numpy()
+    made["time"] = times.array
+    return made
+
+
+def _check_kinds(past: pd.DataFrame, future: pd.DataFrame) -> None:
+    """Refuse ids or times that are of one kind in one frame and of another in the other."""
+    for key, what in (("item", "ids"), ("time", "times")):
+        if key not in past:
+            continue
+        one, other = past[key].dtype, future[key].dtype
+        same = one == other or (one.kind == other.kind and one.kind in "iu")
+        if key == "time" and not same:
+            zones = [getattr(dtype, "tz", None) for dtype in (one, other)]
+            if one.kind == other.kind == "M" and (zones[0] is None) == (zones[1] is None):
+                future["time"] = future["time"].astype(one)
+                continue
+        if not same:
+            raise DataError(f"the {what} are {one} in df and {other} in future_df; give both the same")
+
+
+def _tell_strangers(past: pd.DataFrame, future: pd.DataFrame) -> None:
+    if "item" in past:
+        strangers = [str(name) for name in pd.unique(future["item"][~future["item"].isin(past["item"])])]
+        if strangers:
+            more = f" and {len(strangers) - 10} more" if len(strangers) > 10 else ""
+            listed = ", ".join(map(repr, strangers[:10]))
+            tell(f"future_df has ids that df does not have, and they are left out: {listed}{more}")
+
+
+def _aligned(entry: Entry, known: Entry | None, count: int, steps: int) -> np.ndarray:
+    """Covariates (count, length + steps) of a series from those of a set that may start and end elsewhere."""
+    length = len(entry["target"]) + steps
+    made = np.full((count, length), np.nan)
+    if known is None:
+        return made
+    ahead = steps_between(entry["start"], known["start"])
+    if ahead is None:
+        raise DataError(
+            f"series {entry['item_id']!r} starts at {entry['start']}, its covariates at {known['start']}: these are "
+            f"not on one grid of {entry['start'].freqstr!r}; give rows for the same times"
+        )
+    values = known["target"]
+    first, last = max(ahead, 0), min(ahead + values.shape[1], length)
+    if last > first:
+        made[:, first:last] = values[:, first - ahead : last - ahead]
+    return made
+
+
+def _missing(missing: dict[str, dict[str, pd.PeriodIndex]], series: SeriesSet, steps: int) -> str:
+    """What to say of covariates that are missing in the future."""
+    told = []
+    for column, items in missing.items():
+        parts = []
+        for item, periods in list(items.items())[:_NAMED]:
+            times = series.origin.zone.restored(to_timestamps(periods[:_NAMED], series.stamp))
+            more = f" and {len(periods) - _NAMED} more" if len(periods) > _NAMED else ""
+            parts.append(f"of id {item!r} at {', '.join(map(str, times))}{more}")
+        others = f"; and of {len(items) - _NAMED} more ids" if len(items) > _NAMED else ""
+        told.append(f"{column!r} {'; '.join(parts)}{others}")
+    return (
+        f"future_df lacks covariates for the {steps} steps after the ends of series: {'; '.join(told)}; add these rows"
+    )

@@ -1,0 +1,152 @@
+"""Calls of a predictor of one model: on which weights and where it computes, fine-tuning, gaps of frames."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Self, Unpack
+
+import pandas as pd
+import torch
+
+from shared.checks import Count, checked
+from shared.errors import ConfigError
+from tsdiff.data import normalise_freq, to_timestamps
+from tsdiff.data.entries import Entry
+from tsdiff.data.frames import Columns
+from tsdiff.data.known import Names, read_frame
+from tsdiff.faces.frames import FrameCalls
+from tsdiff.model.model import TSDiff
+from tsdiff.sampling.settings import Sampling
+from tsdiff.tasks.imputation.filling import TABLE_LEVELS as IMPUTED_LEVELS
+from tsdiff.tasks.imputation.filling import Imputation
+
+if TYPE_CHECKING:
+    from tsdiff.pretraining.finetuning import FineTuning
+
+
+class ModelCalls(FrameCalls):
+    """Calls of a predictor that has one model."""
+
+    model: TSDiff
+    sampling: Sampling
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            model: TSDiff,
+            sampling: Sampling | None = None,
+            device: str | torch.device | None = None,
+            prediction_length: int | None = None,
+        ): ...
+
+        def impute(self, dataset: Iterable[Entry], num_samples: int = 100) -> Iterator[Imputation]: ...
+
+        def serialize(self, path: str | os.PathLike[str]) -> None: ...
+
+    def __repr__(self) -> str:
+        changed = [f"{n}={v!r}" for n, v in vars(self.sampling).items() if v != vars(Sampling())[n]]
+        sampling = f", sampling: {', '.join(changed)}" if changed else ""
+        what = "any horizon" if self.config.awaits_freq else f"{self.prediction_length} steps of {self.freq!r}"
+        return f"{type(self).__name__}({what}, {self.model!r}{sampling})"
+
+    def to(self, device: str | torch.device) -> Self:
+        """The predictor on another device: "cpu", "cuda", "cuda:1" or "auto". Its model is moved there, not copied.
+
+        Raises:
+            ConfigError: there is no such device.
+        """
+        return type(self)(self.model, self.sampling, device, self.prediction_length)
+
+    def with_model(self, model: TSDiff) -> Self:
+        """Another model of the same frequency, sampled the same way, as many steps ahead."""
+        return type(self)(model, self.sampling, prediction_length=self.prediction_length)
+
+    def with_horizon(self, prediction_length: int) -> Self:
+        """The same for more steps than the model draws at once; see `prediction_length`."""
+        return type(self)(self.model, self.sampling, prediction_length=prediction_length)
+
+    def save_pretrained(self, path: str | os.PathLike[str]) -> None:
+        """`serialize`: model, sampling settings and horizon, for `from_pretrained` and the commands' --model."""
+        self.serialize(path)
+
+    def fine_tune(
+        self,
+        data: pd.DataFrame | Iterable[Entry],
+        minutes: float = 5.0,
+        *,
+        prediction_length: int | None = None,
+        freq: str | None = None,
+        id_column: str | None = None,
+        timestamp_column: str | None = None,
+        target: str | None = None,
+        settings: FineTuning | None = None,
+        progress: bool = True,
+    ) -> Self:
+        """Train a copy of a model of all frequencies on some series, where that helps to forecast them.
+
+        Args:
+            data: a frame, see `predict_df`, or GluonTS entries.
+            minutes: of CPU time for it all.
+            prediction_length: steps to forecast; None takes the predictor's.
+            freq: in any pandas spelling; None takes the predictor's, or that of the data.
+            id_column, timestamp_column, target: of a frame.
+            settings: in place of `minutes` (`tsdiff.pretraining.finetuning`, which also tells what was tried).
+            progress: show a bar.
+
+        Returns:
+            A predictor of the series' frequency and that horizon; this one is left as it is.
+
+        Raises:
+            ConfigError: minutes below 0, a model that was not made for several frequencies, or no horizon.
+            DataError: no series holds an observed value.
+        """
+        from tsdiff.pretraining.finetuning import FineTuning, fine_tune  # loads Lightning
+
+        settings = settings or FineTuning(cpu_minutes=minutes, seed=self.sampling.seed)
+        steps = checked(Count | None, prediction_length=prediction_length)
+        if steps is None and self.config.awaits_freq:
+            raise ConfigError("say how many steps to forecast: fine_tune(data, prediction_length=24), say")
+        if isinstance(data, pd.DataFrame):
+            entries: Sequence[Entry] = self._read(data, Names(id_column, timestamp_column, target).of(data), freq)
+        else:
+            from tsdiff.data import load_dataset
+
+            entries = load_dataset(data, freq=freq)
+        found = normalise_freq(entries[0]["start"].freq)
+        adapted = self.adapted(found, self.prediction_length if steps is None else steps)
+        return fine_tune(adapted, entries, settings, progress=progress).predictor
+
+    def impute_df(
+        self,
+        df: pd.DataFrame,
+        *,
+        quantile_levels: Sequence[float] = IMPUTED_LEVELS,
+        num_samples: int = 100,
+        **columns: Unpack[Columns],
+    ) -> pd.DataFrame:
+        """Fill the gaps of every series of a frame: missing rows, NaN and infinities.
+
+        Args:
+            df: see `predict_df`.
+            quantile_levels: the columns of the result.
+            num_samples: draws behind the quantiles.
+            columns: target, item_id, timestamp; found by their usual names when absent.
+
+        Returns:
+            A long frame, see `tsdiff.tasks.imputation.Imputation.to_frame`; "item_id", "timestamp" and "value" are
+            named as in `df`, with its ids in their dtype and its time zone.
+
+        Raises:
+            ConfigError: a model of several channels or covariates.
+            DataError: see `series_from_frame`.
+        """
+        self._check_covariates(0, self.prediction_length)
+        names = Names(columns.get("item_id"), columns.get("timestamp"), columns.get("target")).of(df)
+        series = read_frame(df, names, None if self.config.awaits_freq else self.freq)
+        series.warn()
+        frames = [made.to_frame(quantile_levels) for made in self.impute(series, num_samples)]
+        whole = pd.concat(frames, ignore_index=True)
+        whole["timestamp"] = to_timestamps(pd.PeriodIndex(whole["timestamp"]), series.stamp)
+        return series.origin.restored(whole)

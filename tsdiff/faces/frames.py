@@ -1,0 +1,312 @@
+"""Frames in, frames out: the calls of a predictor that users of pandas know from other forecasters."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import pandas as pd
+from gluonts.model.forecast import SampleForecast
+
+from shared.checks import Count, Level, checked
+from shared.errors import ConfigError, DataError
+from tsdiff.data import SeriesSet, normalise_freq, split, to_timestamps
+from tsdiff.data.entries import Entry
+from tsdiff.data.known import Names, future_columns, read_frame, tell_unused, with_covariates
+from tsdiff.evaluation.metrics import TABLE_LEVELS, forecasts_to_frame
+from tsdiff.model.config import TSDiffConfig
+from tsdiff.tasks.suited import SUITED, Suited
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class _Job:
+    """A frame, read, and who forecasts it how far."""
+
+    series: SeriesSet
+    predictor: FrameCalls
+    steps: int
+
+
+class FrameCalls:
+    """Calls that take pandas frames, of a predictor that takes GluonTS entries."""
+
+    prediction_length: int
+
+    if TYPE_CHECKING:
+
+        @property
+        def freq(self) -> str: ...
+
+        @property
+        def config(self) -> TSDiffConfig: ...
+
+        def predict(self, dataset: Iterable[Entry], num_samples: int = 100) -> Iterator[SampleForecast]: ...
+
+        def adapted(self, freq: str, prediction_length: int) -> Self: ...
+
+        def with_sampling(self, **changes: Any) -> Self: ...
+
+        def with_horizon(self, prediction_length: int) -> Self: ...
+
+    def predict_df(
+        self,
+        df: pd.DataFrame,
+        future_df: pd.DataFrame | None = None,
+        *,
+        id_column: str | None = None,
+        timestamp_column: str | None = None,
+        target: str | None = None,
+        prediction_length: int | None = None,
+        freq: str | None = None,
+        quantile_levels: Sequence[float] = TABLE_LEVELS,
+        num_samples: int = 100,
+        **sampling: Any,
+    ) -> pd.DataFrame:
+        """Forecast every series of a frame.
+
+        A model of all frequencies adapts itself to the frame's frequency and to prediction_length.
+
+        Args:
+            df: long, a row for each value, with ids or of one series; or wide, a column for each series. Any order of
+                rows; gaps, NaN and infinities are missing. Warnings tell what was repaired, and which series were left
+                out, as those without an observed value are; `tsdiff.set_quiet(True)` silences them.
+            future_df: covariates that are known for the prediction_length steps after each series' end: ids, times, and
+                columns that `df` has too; of a wide frame times and columns, the same for all series. A model that
+                takes none is helped by a regression of each series on them, where that lowers the error of the
+                series' own last part (`tsdiff.tasks.covariates`). One that was trained with them takes the columns
+                in their order.
+            id_column, timestamp_column, target: None finds "item_id" or "unique_id"; "timestamp", "time", "date", "ds",
+                … or an index of times; "target" or "y".
+            prediction_length: steps to forecast; None takes the predictor's, which a model of all frequencies has none
+                of before it is `adapted`.
+            freq: in any pandas spelling; None takes the predictor's, or that of the times.
+            quantile_levels: the columns of the result.
+            num_samples: samples behind the quantiles.
+            sampling: fields of `Sampling` to change: seed, batch_rows, …. nonnegative and counts are True unless they
+                are given: they are decided from each series.
+
+        Returns:
+            A long frame: id, timestamp, mean, and one column a level ("0.5"). The first two are named as in `df`, with
+            its ids in their dtype and its time zone (`tsdiff.data.origin.Origin`). Its `attrs` tell how many series
+            were taken for "nonnegative" and for "counts"; and of "covariates", by id as text, by which share they
+            lower the error of the series' last part, 0 where they do not and are not used.
+
+        Raises:
+            ConfigError: a setting that cannot be, a model without a horizon, or covariates that it does not fit.
+            DataError: see `series_from_frame`; covariates that are missing, named with their ids and times.
+        """
+        checked(tuple[Level, ...], quantile_levels=quantile_levels)
+        names = Names(id_column, timestamp_column, target)
+        job = self._job(df, future_df, names, prediction_length, freq, sampling)
+        made = list(job.predictor._cut(job.series, num_samples, job.steps))
+        table = job.series.origin.restored(forecasts_to_frame(made, quantile_levels, job.series.stamp))
+        table.attrs.update(_decided(job.series, made))
+        return table
+
+    def forecast_df(
+        self,
+        df: pd.DataFrame,
+        future_df: pd.DataFrame | None = None,
+        *,
+        item_id: str | None = None,
+        timestamp: str | None = None,
+        **options: Any,
+    ) -> pd.DataFrame:
+        """`predict_df` by its old name; `item_id` and `timestamp` are its id_column and timestamp_column."""
+        names = {"id_column": item_id, "timestamp_column": timestamp}
+        return self.predict_df(df, future_df, **{name: n for name, n in names.items() if n is not None}, **options)
+
+    def cross_validation_df(
+        self,
+        df: pd.DataFrame,
+        windows: int = 1,
+        step: int | None = None,
+        *,
+        covariates: Sequence[str] = (),
+        id_column: str | None = None,
+        timestamp_column: str | None = None,
+        target: str | None = None,
+        prediction_length: int | None = None,
+        freq: str | None = None,
+        quantile_levels: Sequence[float] = TABLE_LEVELS,
+        num_samples: int = 100,
+        **sampling: Any,
+    ) -> pd.DataFrame:
+        """Forecast the last windows of every series from what came before each, beside what happened.
+
+        Args:
+            df: see `predict_df`.
+            windows: of each series; the last ends with it.
+            step: from one window to the next; None takes prediction_length.
+            covariates: columns of `df` that are known of the future, too.
+            id_column, timestamp_column, target, prediction_length, freq, quantile_levels, num_samples, sampling: see
+                `predict_df`.
+
+        Returns:
+            A long frame: id, timestamp, "cutoff" (the last time before the window), "actual", mean, and a column a
+            level, named as in `predict_df`. Series that are too short are left out, of which a warning tells.
+
+        Raises:
+            ConfigError, DataError: see `predict_df`; no series is long enough.
+        """
+        checked(tuple[Level, ...], quantile_levels=quantile_levels)
+        names = Names(id_column, timestamp_column, target)
+        job = self._job(df, None, names, prediction_length, freq, sampling, covariates)
+        parts = split(job.series, job.steps, windows, stride=step)
+        SeriesSet([], job.series.freq, skipped=parts.skipped).warn()
+        made = list(job.predictor._cut(parts.test.input, num_samples, job.steps))
+        table = forecasts_to_frame(made, quantile_levels, job.series.stamp)
+        starts = pd.PeriodIndex([one.start_date - 1 for one in made]).repeat(job.steps)
+        table.insert(2, "cutoff", to_timestamps(starts, job.series.stamp))
+        table.insert(3, "actual", np.concatenate([label["target"] for label in parts.test.label]))
+        return job.series.origin.restored(table, ("timestamp", "cutoff"))
+
+    def plot(
+        self,
+        df: pd.DataFrame,
+        future_df: pd.DataFrame | None = None,
+        *,
+        path: str | os.PathLike[str] | None = None,
+        ids: Sequence[Any] | None = None,
+        max_panels: int = 6,
+        history: int | None = None,
+        title: str | None = None,
+        id_column: str | None = None,
+        timestamp_column: str | None = None,
+        target: str | None = None,
+        prediction_length: int | None = None,
+        freq: str | None = None,
+        num_samples: int = 100,
+        **sampling: Any,
+    ) -> Figure:
+        """Forecast series of a frame and draw their medians and intervals after what came before.
+
+        Args:
+            df, future_df, id_column, timestamp_column, target, prediction_length, freq, num_samples, sampling: see
+                `predict_df`.
+            path: a picture to write, .png, .svg or .pdf; None writes none.
+            ids: series to draw; None takes up to max_panels, evenly.
+            max_panels: panels at most.
+            history: steps shown before the forecast; None shows three times the horizon.
+            title: a line above the panels.
+
+        Returns:
+            The figure, which a notebook shows.
+
+        Raises:
+            ConfigError, DataError: see `predict_df`; an id that is not there.
+        """
+        from tsdiff.evaluation.plots import check_picture, draw_forecasts, spread, write_picture  # loads matplotlib
+
+        check_picture("x.png" if path is None else path, max_panels=max_panels, history=history)
+        names = Names(id_column, timestamp_column, target)
+        job = self._job(df, future_df, names, prediction_length, freq, sampling)
+        if ids is None:
+            entries = [job.series[place] for place in spread(len(job.series), max_panels)]
+        else:
+            entries = _of_ids(job.series, ids)
+        made = list(job.predictor._cut(entries, num_samples, job.steps))
+        unknown = np.full(job.steps, np.nan)
+        pairs = [(entry, {"item_id": entry["item_id"], "target": unknown}) for entry in entries]
+        figure = draw_forecasts(
+            made, pairs, max_panels=len(entries), history=history, title=title, stamp=job.series.stamp
+        )
+        if path is not None:
+            write_picture(figure, path)
+        return figure
+
+    def _job(
+        self,
+        df: pd.DataFrame,
+        future_df: pd.DataFrame | None,
+        names: Names,
+        prediction_length: int | None,
+        freq: str | None,
+        sampling: Mapping[str, Any],
+        covariates: Sequence[str] = (),
+    ) -> _Job:
+        """A frame, read, and the predictor for it; what was repaired or left out is said by warnings."""
+        config = self.config
+        steps = checked(Count | None, prediction_length=prediction_length)
+        if steps is None and config.awaits_freq:
+            raise ConfigError(
+                "this model forecasts any number of steps and has to be told how many: prediction_length=24, say, or "
+                "take predictor.adapted(freq, 24)"
+            )
+        steps = self.prediction_length if steps is None else steps
+        columns = list(covariates) if future_df is None else future_columns(future_df, names.of(df))
+        names = names.of(df, columns)
+        series = self._read(df, names, freq, columns)
+        tell_unused(df, names, columns)
+        if columns:
+            series = with_covariates(series, df, names, columns, future_df, 0 if future_df is None else steps)
+        self._check_covariates(len(columns), steps)
+        changes = {"nonnegative": True, "counts": True, **({"covariates": True} if columns else {}), **sampling}
+        return _Job(series, self._reaching(series.freq, steps).with_sampling(**changes), steps)
+
+    def _read(self, df: pd.DataFrame, names: Names, freq: str | None, columns: Sequence[str] = ()) -> SeriesSet:
+        own = None if self.config.awaits_freq else self.freq
+        if own is not None and freq is not None and normalise_freq(freq) != own:
+            raise ConfigError(f"freq={freq!r}: this predictor forecasts {own!r}; leave it out, or take another")
+        series = read_frame(df, names, own or freq, columns)
+        series.warn()
+        return series
+
+    def _reaching(self, freq: str, steps: int) -> Self:
+        """The predictor of at least so many steps."""
+        if self.config.awaits_freq:
+            return self.adapted(freq, steps)
+        return self.with_horizon(steps) if steps > self.prediction_length else self
+
+    def _cut(self, dataset: Iterable[Entry], num_samples: int, steps: int) -> Iterator[SampleForecast]:
+        """Forecasts of the first `steps` steps."""
+        for made in self.predict(dataset, num_samples):
+            if made.samples.shape[1] == steps:
+                yield made
+            else:
+                samples = made.samples[:, :steps]
+                yield SampleForecast(samples, start_date=made.start_date, item_id=made.item_id, info=made.info)
+
+    def _check_covariates(self, count: int, steps: int) -> None:
+        config = self.config
+        if config.channels > 1 or config.static_features or config.categories:
+            raise ConfigError(
+                "this model forecasts several channels or takes static covariates, which a frame does not tell; call "
+                "`predict` with GluonTS entries (see tsdiff.data)"
+            )
+        if config.dynamic_features and config.dynamic_features != count:
+            raise ConfigError(
+                f"this model takes {config.dynamic_features} covariates, and {count} are given; give their future in "
+                "future_df, and their past in df"
+            )
+        if config.dynamic_features and steps != self.prediction_length:
+            raise ConfigError(
+                f"prediction_length={steps}: this model takes covariates and forecasts {self.prediction_length} steps"
+            )
+
+
+def _of_ids(series: SeriesSet, ids: Sequence[Any]) -> list[Entry]:
+    """The entries of some ids, as the frame holds them."""
+    by_name = {entry["item_id"]: entry for entry in series}
+    unknown = [one for one in ids if str(one) not in by_name]
+    if unknown:
+        raise DataError(f"ids {unknown[:5]} are none of the series'; there are {', '.join(list(by_name)[:10])}, …")
+    return [by_name[str(one)] for one in ids]
+
+
+def _decided(series: SeriesSet, made: Sequence[SampleForecast]) -> dict[str, Any]:
+    """What was decided from the series, for a frame's `attrs`."""
+    known = {entry["item_id"]: (one.info or {}).get(SUITED, Suited()) for entry, one in zip(series, made, strict=True)}
+    told: dict[str, Any] = {
+        "nonnegative": sum(about.nonnegative for about in known.values()),
+        "counts": sum(about.counts for about in known.values()),
+    }
+    if "feat_dynamic_real" in next(iter(series)):
+        told["covariates"] = {name: round(about.gain, 4) for name, about in known.items()}
+    return told

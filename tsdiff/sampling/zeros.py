@@ -1,0 +1,91 @@
+"""What is known of a series' values from those it has: none below zero, whole numbers, and how many are zero."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+_RECENT_SEASONS, _RECENT = 28, 200
+"""Steps of history that tell the share of zeros: so many seasons, and at least so many steps."""
+_LEAST_CYCLES = 8
+"""Seasons from which on each time of the season has a share of its own."""
+_SMALL = 0.1
+"""Quantile of the positive values below which a value may stand for zero."""
+
+
+@dataclass(frozen=True)
+class Support:
+    """What values a series takes.
+
+    Attributes:
+        nonnegative: none that was observed is below 0.
+        counts: besides, all are whole numbers.
+        zeros: share of zeros among them.
+    """
+
+    nonnegative: bool
+    counts: bool
+    zeros: float
+
+    @classmethod
+    def of(cls, values: np.ndarray) -> Support:
+        """That of a history (length,), NaN where missing."""
+        seen = values[np.isfinite(values)]
+        if not seen.size or (seen < 0).any():
+            return cls(False, False, 0.0)
+        return cls(True, bool((seen == np.rint(seen)).all()), float((seen == 0).mean()))
+
+
+def within(samples: np.ndarray, history: np.ndarray, season: int, counts: bool = True) -> np.ndarray:
+    """Samples of a series that takes no value below 0, as its values are.
+
+    Values below 0 become 0. If `counts`, the share of zeros becomes that of the history at the same times of the
+    season, as nearly as it can without touching values that the series takes when it is not zero (from the tenth part
+    of its positive values on); and if all values are whole numbers, so are the samples, of which those that are not
+    zero are at least 1.
+
+    Args:
+        samples: (number, steps).
+        history: (length,), NaN where missing, none below 0.
+        season: steps of the season; 1 where there is none.
+        counts: whether to look at zeros and whole numbers at all.
+
+    Returns:
+        Shaped like `samples`.
+    """
+    samples = np.maximum(samples, 0.0)
+    support = Support.of(history)
+    if not counts or not (support.counts or support.zeros):
+        return samples
+    limit = _limit(samples, history, season)
+    zero = samples <= limit
+    if not support.counts:
+        return np.where(zero, 0.0, samples)
+    return np.where(zero, 0.0, np.maximum(np.rint(samples), 1.0)).astype(samples.dtype)
+
+
+def _limit(samples: np.ndarray, history: np.ndarray, season: int) -> float:
+    """The value up to which samples are zero."""
+    recent = history[-max(_RECENT, _RECENT_SEASONS * season) :]
+    positive = history[history > 0]
+    if not positive.size:
+        return np.inf
+    wanted = float(_shares(recent, samples.shape[1], season).mean())
+    if wanted == 0:
+        return 0.5 if Support.of(history).counts else 0.0  # as numbers are rounded
+    least = float(np.quantile(positive, _SMALL, method="lower"))
+    return min(float(np.quantile(samples, wanted, method="lower")), float(np.nextafter(least, 0.0)))
+
+
+def _shares(recent: np.ndarray, steps: int, season: int) -> np.ndarray:
+    """The share of zeros at each of the steps to come, (steps,): that of the same time of the season where there are
+    enough seasons, drawn to that of all."""
+    known, zero = np.isfinite(recent), recent == 0
+    share = zero.sum() / max(known.sum(), 1)
+    if season <= 1 or len(recent) < _LEAST_CYCLES * season:
+        return np.full(steps, share)
+    phases = (np.arange(len(recent)) - len(recent)) % season
+    count, zeros = (np.bincount(phases[flag], minlength=season) for flag in (known, zero & known))
+    made: np.ndarray = (zeros + share) / (count + 1)
+    return made[np.arange(steps) % season]

@@ -1,0 +1,256 @@
+"""Covariates of a model that takes none: a regression of each series on them, whose residual the model forecasts.
+
+A series y and its covariates x are compared by their changes over a season, so that neither a common trend nor a common
+season is taken for an effect, and these by what the step before does not tell of them (Cochrane & Orcutt 1949), so that
+walks are not either. The regression is linear, robust (Huber's weights) and shrunk (ridge, by generalised
+cross-validation: Golub, Heath & Wahba 1979). It is used only where it lowers the error of the series' own last part,
+which it has not seen.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from gluonts.model.forecast import SampleForecast
+
+from shared.errors import DataError
+from tsdiff.data.covariates import DYNAMIC
+from tsdiff.data.entries import Entry, named_entries
+
+_LAST = 0.25
+"""Share of the steps that the regression has to prove itself on, at least a horizon, at most half."""
+_LEAST_ROWS, _ROWS_EACH = 20, 4
+"""Steps that a regression needs, and that each covariate adds."""
+_CERTAINTY = 2.0
+"""Standard errors by which the error has to fall."""
+_LEAST_GAIN = 0.01
+"""Share of it by which it has to fall."""
+_REACH = 0.5
+"""Share of the range of a covariate by which its future may leave it; beyond, it counts as there."""
+_PENALTIES = np.logspace(-4, 2, 13)
+_HUBER = 1.345
+_ROUNDS = 4
+
+
+@dataclass(frozen=True)
+class Effect:
+    """What covariates do to a series.
+
+    Attributes:
+        values: that is added to the series, (length + horizon,); 0 where they are not used.
+        gain: share by which the error of the last part fell; 0 where it did not, or by too little to be sure.
+    """
+
+    values: np.ndarray
+    gain: float
+
+
+def effect_of(target: np.ndarray, features: np.ndarray, season: int, horizon: int) -> Effect:
+    """The effect of covariates on a series.
+
+    Args:
+        target: (length,), NaN where missing.
+        features: (covariates, length + horizon), NaN where missing in the past.
+        season: steps of the season; 1 where there is none.
+        horizon: steps to forecast.
+    """
+    length = len(target)
+    nothing = Effect(np.zeros(length + horizon), 0.0)
+    scaled = _scaled(features, length)
+    if not len(scaled):
+        return nothing
+    lag = season if np.isfinite(target).sum() >= 3 * season + _LEAST_ROWS else 1
+    rows = np.column_stack([target, scaled[:, :length].T])
+    changes = rows[lag:] - rows[:-lag]
+    spread = np.nanstd(changes[:, 1:], axis=0) if len(changes) else np.zeros(len(scaled))
+    moving = spread > 1e-9
+    changes, scaled = changes[:, np.r_[True, moving]], scaled[moving]
+    whole = np.flatnonzero(np.isfinite(changes).all(axis=1))
+    if not len(scaled) or len(whole) < _LEAST_ROWS + _ROWS_EACH * len(scaled):
+        return nothing
+    held = min(max(horizon, round(_LAST * len(whole))), len(whole) // 2)
+    gain = _gain(changes, int(whole[-held]))
+    if not gain:
+        return nothing
+    weights = _fit(changes).weights
+    return Effect(np.nan_to_num(scaled.T @ weights), gain)
+
+
+def _scaled(features: np.ndarray, length: int) -> np.ndarray:
+    """Those covariates that change, each by its past: of mean 0 and deviation 1, and held within reach of it."""
+    made = []
+    for row in features:
+        past = row[:length][np.isfinite(row[:length])]
+        if not past.size or np.ptp(past) <= 1e-12 * np.abs(past).max():
+            continue
+        slack = _REACH * np.ptp(past)
+        held = np.clip(row, past.min() - slack, past.max() + slack)
+        made.append((np.where(np.isfinite(held), held, past.mean()) - past.mean()) / past.std())
+    return np.array(made).reshape(len(made), features.shape[1])
+
+
+@dataclass(frozen=True)
+class _Line:
+    """A regression of changes.
+
+    Attributes:
+        weights: of the covariates, (k,).
+        memory: share of the last step's residual in the next.
+        center: of the rows, (1 + k,), that are regressed.
+    """
+
+    weights: np.ndarray
+    memory: float
+    center: np.ndarray
+
+
+def _gain(changes: np.ndarray, first: int) -> float:
+    """By which share the error of the rows from `first` on falls, by a regression on those before; 0 if unsure."""
+    line = _fit(changes[:first])
+    rows = _fresh(changes[first - 1 :] if first else changes, line.memory) - line.center
+    rows = rows[np.isfinite(rows).all(axis=1)]
+    if len(rows) < 2 or not line.weights.any():
+        return 0.0
+    before, after = np.abs(rows[:, 0]), np.abs(rows[:, 0] - rows[:, 1:] @ line.weights)
+    fall = before - after
+    surely = fall.mean() - _CERTAINTY * fall.std(ddof=1) / np.sqrt(len(fall))
+    gain = float(fall.mean() / before.mean()) if before.any() else 0.0
+    return gain if surely > 0 and gain >= _LEAST_GAIN else 0.0
+
+
+def _fit(changes: np.ndarray) -> _Line:
+    """The regression of the first column on the others, in what the step before does not tell."""
+    memory = 0.0
+    for _ in range(2):
+        rows = _fresh(changes, memory)
+        rows = rows[np.isfinite(rows).all(axis=1)]
+        weights, center = _robust(rows)
+        left = changes[:, 0] - changes[:, 1:] @ weights
+        memory = _memory(left)
+    rows = _fresh(changes, memory)
+    rows = rows[np.isfinite(rows).all(axis=1)]
+    weights, center = _robust(rows)
+    return _Line(weights, memory, center)
+
+
+def _fresh(changes: np.ndarray, memory: float) -> np.ndarray:
+    """Rows without what the row before tells."""
+    made: np.ndarray = changes[1:] - memory * changes[:-1]
+    return made
+
+
+def _memory(left: np.ndarray) -> float:
+    """Correlation of residuals with those before, outliers cut off."""
+    left = left - np.nanmedian(left)
+    limit = 4.0 * np.nanmedian(np.abs(left))
+    left = np.clip(left, -limit, limit) if limit > 0 else left
+    one, other = left[:-1], left[1:]
+    both = np.isfinite(one) & np.isfinite(other)
+    power = float((one[both] ** 2).sum())
+    return float(np.clip((one[both] * other[both]).sum() / power, -0.9, 0.95)) if power > 0 else 0.0
+
+
+def _robust(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Weights (k,) and the rows' center (1 + k,) by Huber's weights; all 0 where nothing can be told."""
+    count, width = len(rows), rows.shape[1] - 1
+    trust, center = np.ones(count), np.zeros(1 + width)
+    weights = np.zeros(width)
+    if count < width + 3:
+        return weights, center
+    for _ in range(_ROUNDS):
+        center = np.average(rows, axis=0, weights=trust)
+        root = np.sqrt(trust)[:, None]
+        moved = (rows - center) * root
+        weights = _ridge(moved[:, 1:], moved[:, 0])
+        left = rows[:, 0] - center[0] - (rows[:, 1:] - center[1:]) @ weights
+        scale = 1.4826 * float(np.median(np.abs(left - np.median(left))))
+        if scale <= 0:
+            break
+        trust = np.minimum(1.0, _HUBER * scale / np.maximum(np.abs(left), 1e-300))
+    return weights, center
+
+
+def _ridge(inputs: np.ndarray, outputs: np.ndarray) -> np.ndarray:
+    """Weights with the penalty that generalised cross-validation chooses."""
+    count = len(inputs)
+    spread = np.sqrt((inputs**2).mean(axis=0))
+    inputs = inputs / np.where(spread > 0, spread, 1.0)
+    left, sizes, right = np.linalg.svd(inputs, full_matrices=False)
+    told = left.T @ outputs
+    best, chosen = np.inf, np.zeros(inputs.shape[1])
+    for penalty in _PENALTIES * count:
+        kept = sizes**2 / (sizes**2 + penalty)
+        error = float(((outputs - left @ (kept * told)) ** 2).sum())
+        score = error / max(count - 1 - kept.sum(), 1e-9) ** 2
+        if score < best:
+            best, chosen = score, right.T @ (kept / np.maximum(sizes, 1e-300) * told)
+    made: np.ndarray = chosen / np.where(spread > 0, spread, 1.0)
+    return made
+
+
+Predict = Callable[[Iterable[Entry], int], Iterator[SampleForecast]]
+
+
+def predicted_around(
+    predict: Predict, dataset: Iterable[Entry], num_samples: int, season: int, horizon: int, regress: bool = True
+) -> Iterator[tuple[Entry, SampleForecast, float]]:
+    """Forecast what covariates do not tell of each series, and add what they do.
+
+    Args:
+        predict: forecasts the residuals, entry by entry, in order.
+        dataset: entries with "feat_dynamic_real" (k, length + horizon); those without are forecast as they are.
+        num_samples: of each forecast.
+        season: steps of the season; 1 where there is none.
+        horizon: steps to forecast.
+        regress: whether to look at covariates at all; otherwise entries are forecast as they are.
+
+    Yields:
+        The entry, its forecast, and the effect's `gain`.
+
+    Raises:
+        DataError: covariates that do not reach over the horizon, or miss a value there.
+    """
+    waiting: deque[tuple[Entry, Effect | None]] = deque()
+
+    def residuals() -> Iterator[Entry]:
+        for name, entry in named_entries(dataset):
+            effect = _effect(entry, name, season, horizon) if regress else None
+            waiting.append((entry, effect))
+            if effect is None or not effect.gain:
+                yield entry
+                continue
+            target = np.asarray(entry["target"], dtype=np.float64)
+            yield {**entry, "target": target - effect.values[: len(target)], DYNAMIC: None}
+
+    for made in predict(residuals(), num_samples):
+        entry, effect = waiting.popleft()
+        if effect is not None and effect.gain:
+            samples = (made.samples + effect.values[-horizon:]).astype(made.samples.dtype)
+            made = SampleForecast(samples, start_date=made.start_date, item_id=made.item_id, info=made.info)
+        yield entry, made, 0.0 if effect is None else effect.gain
+
+
+def _effect(entry: Mapping[str, Any], name: str, season: int, horizon: int) -> Effect | None:
+    if entry.get(DYNAMIC) is None:
+        return None
+    target = np.asarray(entry["target"], dtype=np.float64)
+    features = np.asarray(entry[DYNAMIC], dtype=np.float64)
+    if target.ndim != 1 or features.ndim != 2:
+        raise DataError(
+            f"series {name!r}: a target of shape {target.shape} with {DYNAMIC} of shape {features.shape}; a regression "
+            "on covariates takes (length,) and (covariates, length + horizon)"
+        )
+    needed = len(target) + horizon
+    ahead = features[:, len(target) : needed]
+    if features.shape[1] < needed or not np.isfinite(ahead).all():
+        found = f"covers {features.shape[1]} steps" if features.shape[1] < needed else "misses values"
+        raise DataError(
+            f"series {name!r}: {DYNAMIC} {found}, and {needed} are needed ({len(target)} of the series and {horizon} "
+            "to forecast)"
+        )
+    target = np.where(np.isfinite(target), target, np.nan)
+    return effect_of(target, features[:, :needed], season, horizon)

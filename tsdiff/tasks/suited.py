@@ -1,0 +1,93 @@
+"""Forecasts that suit a series: what its covariates tell is added, and its values are such as it has had."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from gluonts.model.forecast import SampleForecast
+
+from tsdiff.data import candidate_seasons
+from tsdiff.data.entries import Entry
+from tsdiff.sampling.settings import Sampling
+from tsdiff.sampling.zeros import Support, within
+from tsdiff.tasks.covariates import Predict, predicted_around
+
+PLAIN: Mapping[str, Any] = {"counts": False, "covariates": False, "nonnegative": False, "minimum": None}
+"""Settings of the sampling with which a forecaster draws what is suited here."""
+SUITED = "suited"
+"""Field of a forecast's `info` that holds a `Suited`."""
+
+
+@dataclass(frozen=True)
+class Suited:
+    """What was decided from a series.
+
+    Attributes:
+        nonnegative: its samples are not below 0.
+        counts: its samples are whole numbers with its share of zeros.
+        zeros: its samples keep its share of zeros, whole numbers or not.
+        gain: share by which covariates lower the error of its last part; 0 where they are not used.
+    """
+
+    nonnegative: bool = False
+    counts: bool = False
+    zeros: bool = False
+    gain: float = 0.0
+
+
+def suited(
+    predict: Predict,
+    dataset: Iterable[Entry],
+    num_samples: int,
+    sampling: Sampling,
+    freq: str,
+    horizon: int,
+    regress: bool,
+) -> Iterator[SampleForecast]:
+    """Forecasts by `sampling`, from a forecaster that draws with it but for `PLAIN`.
+
+    Args:
+        predict: that forecaster's.
+        dataset: see `predicted_around`.
+        num_samples: of each forecast.
+        sampling: whose `counts`, `nonnegative` and `minimum` are met here.
+        freq: of the series.
+        horizon: steps to forecast.
+        regress: whether covariates enter by a regression.
+
+    Yields:
+        One forecast an entry; its `info`, if the entry's is a dict or none, holds a `Suited` by the name "suited".
+    """
+    season = candidate_seasons(freq)[0]
+    for entry, made, gain in predicted_around(predict, dataset, num_samples, season, horizon, regress):
+        history = np.atleast_2d(np.asarray(entry["target"], dtype=np.float64))
+        samples = made.samples if made.samples.ndim == 3 else made.samples[..., None]
+        if sampling.minimum is not None:
+            samples = np.maximum(samples, sampling.minimum)
+        supports = [Support.of(row) for row in history]
+        bounded = sampling.counts or sampling.nonnegative
+        parts = [
+            within(samples[..., place], row, season, sampling.counts)
+            if bounded and support.nonnegative
+            else samples[..., place]
+            for place, (row, support) in enumerate(zip(history, supports, strict=True))
+        ]
+        about = Suited(
+            bounded and all(one.nonnegative for one in supports),
+            sampling.counts and all(one.counts for one in supports),
+            sampling.counts and any(one.zeros > 0 for one in supports),
+            gain,
+        )
+        yield SampleForecast(
+            np.stack(parts, axis=-1).reshape(made.samples.shape),
+            start_date=made.start_date,
+            item_id=made.item_id,
+            info=_with(made.info, about),
+        )
+
+
+def _with(info: Any, about: Suited) -> Any:
+    return {**(info or {}), SUITED: about} if info is None or isinstance(info, dict) else info
