@@ -1,0 +1,326 @@
+"""predict_df and its kin: any usual frame in, the caller's names, ids and zones out; nothing is lost in silence."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from shared.console.notes import Note
+from shared.errors import ConfigError, DataError
+from tests.tsdiff.conftest import HORIZON, sines, tiny_estimator
+from tsdiff import TSDiffPredictor
+from tsdiff.ensemble import EnsemblePredictor
+
+DAYS = pd.date_range("2024-01-01", periods=60, freq="D")
+
+
+@pytest.fixture(scope="module")
+def default() -> TSDiffPredictor:
+    """Quick: no kernels are compared. It was not adapted."""
+    return TSDiffPredictor.from_pretrained("default").with_sampling(steps=1, method="ode1", covariance="scalar")
+
+
+@pytest.fixture(scope="module")
+def real() -> TSDiffPredictor:
+    """As it ships."""
+    return TSDiffPredictor.from_pretrained("default")
+
+
+def long(ids: Any = ("a", "b"), stamps: pd.DatetimeIndex = DAYS, **columns: Any) -> pd.DataFrame:
+    """A frame of weekly waves with noise."""
+    rng = np.random.default_rng(0)
+    wave = np.sin(2 * np.pi * np.arange(len(stamps)) / 7) + 0.1 * rng.normal(size=(len(ids), len(stamps)))
+    parts = [
+        pd.DataFrame({"item_id": one, "timestamp": stamps, "target": row}) for one, row in zip(ids, wave, strict=True)
+    ]
+    return pd.concat(parts, ignore_index=True).assign(**columns)
+
+
+def silent(call: Any, *arguments: Any, **options: Any) -> pd.DataFrame:
+    """The result of a call that says nothing."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        return call(*arguments, num_samples=3, **options)
+
+
+# --- frames ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("names", "options"),
+    [
+        ({}, {}),
+        ({"item_id": "unique_id", "timestamp": "ds", "target": "y"}, {}),
+        ({"item_id": "unique_id", "timestamp": "ds", "target": "sold"}, {}),
+        (
+            {"item_id": "shop", "timestamp": "when", "target": "sold"},
+            {"id_column": "shop", "timestamp_column": "when", "target": "sold"},
+        ),
+    ],
+)
+@pytest.mark.parametrize("ids", [("a", "b"), (7, 3), (2.5, 1.0)])
+def test_names_and_ids_come_back(default, names, options, ids):
+    given = long(ids).rename(columns=names)
+    made = silent(default.predict_df, given, prediction_length=4, quantile_levels=(0.1, 0.9), **options)
+    item, time = (names.get(name, name) for name in ("item_id", "timestamp"))
+    assert list(made.columns) == [item, time, "mean", "0.1", "0.9"]
+    assert made[item].dtype == given[item].dtype
+    assert list(made[item]) == [one for one in sorted(ids) for _ in range(4)]
+    assert list(made[time]) == 2 * list(pd.date_range("2024-03-01", periods=4, freq="D"))
+
+
+@pytest.mark.parametrize("index", [True, False])
+@pytest.mark.parametrize("ids", [("a", "y"), (10, 20)])
+def test_a_wide_frame_is_forecast_like_the_long_one(default, index, ids):
+    given = long(ids)
+    wide = given.pivot(index="timestamp", columns="item_id", values="target")
+    made = silent(default.predict_df, wide if index else wide.reset_index(), prediction_length=3)
+    pd.testing.assert_frame_equal(made, silent(default.predict_df, given, prediction_length=3), check_dtype=False)
+    assert list(made["item_id"].unique()) == list(ids)
+
+
+@pytest.mark.parametrize("value", ["target", "y", "sold"])
+def test_one_series_needs_no_ids(default, value):
+    given = long(["a"]).drop(columns="item_id").rename(columns={"target": value})
+    assert len(silent(default.predict_df, given, prediction_length=3)) == 3
+
+
+def test_the_zone_comes_back_over_a_change_of_clocks(default):
+    stamps = pd.date_range("2024-03-25", periods=130, freq="h", tz="Europe/Berlin")
+    made = silent(default.predict_df, long(["a"], stamps), prediction_length=40)
+    assert list(made["timestamp"]) == list(pd.date_range(stamps[-1], periods=41, freq="h")[1:])
+    cut = silent(default.cross_validation_df, long(["a"], stamps), prediction_length=10)
+    assert cut["cutoff"].unique().tolist() == [stamps[-11]]
+
+
+def test_a_frequency_may_be_given_and_a_horizon_beyond_the_models_reach(default):
+    gappy = long(["a"]).iloc[::2]
+    assert len(default.predict_df(gappy, prediction_length=3, freq="D", num_samples=2)) == 3
+    made = default.predict_df(long(["a"]), prediction_length=140, num_samples=2)
+    assert len(made) == 140
+    with pytest.raises(ConfigError, match="forecasts 'D'"):
+        default.adapted("D", 3).predict_df(long(), freq="h")
+
+
+def test_every_id_that_is_dropped_is_named(default):
+    given = long(["a", "b", "c"])
+    given.loc[given["item_id"] == "b", "target"] = np.nan
+    with pytest.warns(Note, match="series 'b' left out: no observed value"):
+        made = default.predict_df(given, prediction_length=3, num_samples=2)
+    assert set(made["item_id"]) == {"a", "c"}
+    with pytest.raises(DataError, match="b: no observed value"):
+        default.predict_df(given[given["item_id"] == "b"], prediction_length=3)
+
+
+def test_columns_without_use_are_named(default):
+    with pytest.warns(Note, match="columns 'price' are not used"):
+        default.predict_df(long(price=1.0), prediction_length=3, num_samples=2)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (long().rename(columns={"target": "sold"}).assign(price=1.0), "no column of values.*target=…"),
+        (long().drop(columns="timestamp"), "no column of timestamps"),
+    ],
+)
+def test_a_frame_that_cannot_be_read_is_told_what_to_name(default, given, message):
+    with pytest.raises(DataError, match=message):
+        default.predict_df(given, prediction_length=3)
+
+
+def test_an_old_name_is_the_same_call(default):
+    given = long().rename(columns={"item_id": "shop", "timestamp": "when"})
+    one = silent(default.forecast_df, given, item_id="shop", timestamp="when", prediction_length=3)
+    two = silent(default.predict_df, given, id_column="shop", timestamp_column="when", prediction_length=3)
+    pd.testing.assert_frame_equal(one, two)
+
+
+def test_settings_of_one_call(default):
+    given, options = long(["a"]), {"prediction_length": 3}
+    one = silent(default.predict_df, given, **options)
+    pd.testing.assert_frame_equal(one, silent(default.predict_df, given, batch_rows=1, **options), rtol=1e-4)
+    assert not one.equals(silent(default.predict_df, given, seed=1, **options))
+    with pytest.raises(ConfigError, match="quantile_levels"):
+        default.predict_df(given, quantile_levels=[50], **options)
+
+
+def test_a_trained_model_is_cut_or_goes_on(trained):
+    frame = pd.concat(
+        [
+            pd.DataFrame(
+                {"id": e["item_id"], "ds": pd.date_range("2024-01-01", periods=200, freq="h"), "y": e["target"]}
+            )
+            for e in sines()
+        ]
+    )
+    options: dict[str, Any] = {"id_column": "id", "num_samples": 4}
+    whole = trained.predict_df(frame, **options)
+    assert len(whole) == 3 * HORIZON
+    short = trained.predict_df(frame, prediction_length=3, **options)
+    pd.testing.assert_frame_equal(
+        short.reset_index(drop=True), whole.groupby("id").head(3).reset_index(drop=True), check_like=True
+    )
+    assert len(trained.predict_df(frame, prediction_length=20, **options)) == 60
+    both = EnsemblePredictor([trained, trained]).predict_df(frame, **options)
+    assert list(both.columns) == list(whole.columns)
+
+
+# --- what is decided from the data ---------------------------------------------------------------------------
+
+
+def test_counts_are_decided_said_and_may_be_refused(default):
+    counts = np.random.default_rng(0).poisson(0.5, 60).astype(float)
+    given = long(["signed"]).assign()
+    given = pd.concat([given, long(["counts"]).assign(target=counts), long(["amounts"]).assign(target=counts + 0.5)])
+    made = default.predict_df(given, prediction_length=5, num_samples=50).set_index("item_id")
+    levels = made.filter(regex="^0")
+    assert (levels.loc["counts"] == np.rint(levels.loc["counts"])).all(axis=None)
+    assert levels.loc["amounts"].min(axis=None) >= 0
+    assert levels.loc["signed"].min(axis=None) < 0
+    assert (made.attrs["nonnegative"], made.attrs["counts"]) == (2, 1)
+    plain = default.predict_df(given, prediction_length=5, num_samples=50, counts=False, nonnegative=False)
+    assert plain.set_index("item_id").loc["counts", "0.5"].mod(1).any()
+
+
+# --- covariates ----------------------------------------------------------------------------------------------
+
+
+def promoted(ids: Any = ("a", "b"), steps: int = 10) -> tuple[pd.DataFrame, pd.DataFrame, np.ndarray]:
+    """Sales with promotions: past, future, and what happens, (ids, steps)."""
+    stamps = pd.date_range("2024-01-01", periods=120 + steps, freq="D")
+    rng = np.random.default_rng(3)
+    whole = long(ids, stamps)
+    whole["promotion"] = (rng.random(len(whole)) < 0.3).astype(int)
+    whole["target"] += 20 + 8 * whole["promotion"]
+    past = whole["timestamp"] < stamps[120]
+    return (
+        whole[past],
+        whole[~past].drop(columns="target"),
+        whole.loc[~past, "target"].to_numpy().reshape(len(ids), steps),
+    )
+
+
+@pytest.mark.parametrize("ids", [("a", "b"), (1, 2)])
+def test_known_covariates_help_and_the_result_says_so(real, ids):
+    past, future, actual = promoted(ids)
+    with pytest.warns(Note, match="'promotion' are not used"):
+        without = real.predict_df(past, prediction_length=10, num_samples=9)["0.5"]
+    made = silent(real.predict_df, past, future.sample(frac=1, random_state=0), prediction_length=10)
+    errors = [np.abs(column.to_numpy().reshape(actual.shape) - actual).mean() for column in (without, made["0.5"])]
+    assert errors[1] < 0.5 * errors[0]
+    assert min(made.attrs["covariates"].values()) > 0.3
+    refused = silent(real.predict_df, past, future, prediction_length=10, covariates=False)
+    assert max(refused.attrs["covariates"].values()) == 0
+
+
+def test_covariates_of_a_wide_frame_are_those_of_all_series(default):
+    past, future, _ = promoted(["a"])
+    wide = past.set_index("timestamp")[["target", "promotion"]].rename(columns={"target": "a"})
+    wide["b"] = wide["a"] * 2
+    ahead = future.set_index("timestamp")[["promotion"]]
+    made = silent(default.predict_df, wide, ahead, prediction_length=10)
+    assert set(made["item_id"]) == {"a", "b"} == set(made.attrs["covariates"])
+    assert min(made.attrs["covariates"].values()) > 0.3
+
+
+def test_covariates_that_are_missing_ahead_are_named_with_ids_and_times(default):
+    past, future, _ = promoted()
+    lacking = future.drop(index=future.index[[3, 12]])
+    with pytest.raises(DataError) as told:
+        default.predict_df(past, lacking, prediction_length=10)
+    assert "'promotion' of id 'a' at 2024-05-03 00:00:00; of id 'b' at 2024-05-02 00:00:00" in str(told.value)
+    with pytest.raises(DataError, match=r"of id 'b' at 2024-04-30 00:00:00, .* and 7 more"):
+        default.predict_df(past, future[future["item_id"] == "a"], prediction_length=10)
+    with pytest.raises(DataError, match="'promotion' of id 'a' at 2024-05-10"):
+        default.predict_df(past, future, prediction_length=11)
+
+
+def test_a_future_of_strangers_or_of_another_kind_is_told(default):
+    past, future, _ = promoted()
+    stranger = pd.concat([future, future[future["item_id"] == "a"].assign(item_id="z")])
+    with pytest.warns(Note, match="ids that df does not have.*'z'"):
+        default.predict_df(past, stranger, prediction_length=10, num_samples=2)
+    options = {"prediction_length": 10}
+    zoned = future.assign(timestamp=future["timestamp"].dt.tz_localize("UTC"))
+    cases = [
+        (future.rename(columns={"promotion": "sale"}), "df has no column 'sale'"),
+        (future.drop(columns="promotion"), "no column besides"),
+        (future.drop(columns="item_id"), "no column 'item_id'"),
+        (future.assign(item_id=1), "the ids are object in df"),
+        (zoned, "the times are"),
+        (future.assign(promotion="yes"), "not numeric"),
+        ("future.csv", "is a str"),
+    ]
+    for given, message in cases:
+        with pytest.raises(DataError, match=message):
+            default.predict_df(past, given, **options)
+
+
+def test_the_past_may_be_repeated_in_the_future_frame(default):
+    past, future, _ = promoted()
+    whole = pd.concat([past.drop(columns="target"), future])
+    one = silent(default.predict_df, past, whole, prediction_length=10)
+    pd.testing.assert_frame_equal(one, silent(default.predict_df, past, future, prediction_length=10))
+
+
+def test_a_model_trained_with_covariates_takes_those_of_frames():
+    past, future, _ = promoted(steps=HORIZON)
+    for frame in (past, future):
+        frame["timestamp"] = DAYS[0] + (frame["timestamp"] - DAYS[0]) / 24  # hours
+    estimator = tiny_estimator(steps=3, dynamic_features=1)
+    predictor = estimator.fit(past, covariates=["promotion"], progress=False)
+    assert len(predictor.predict_df(past, future, num_samples=2)) == 2 * HORIZON
+    with pytest.raises(ConfigError, match="takes 1 covariates, and 0"):
+        predictor.predict_df(past)
+    with pytest.raises(ConfigError, match="covariates for dynamic_features=1"):
+        estimator.fit(past)
+
+
+# --- cross-validation ------------------------------------------------------------------------------------------
+
+
+def test_windows_roll_over_the_end_of_each_series(default):
+    given = pd.concat([long(), long(["short"], DAYS[:8])])
+    with pytest.warns(Note, match="series 'short' left out: 8 values"):
+        made = default.cross_validation_df(given, 3, 2, prediction_length=5, num_samples=3, quantile_levels=[0.5])
+    assert list(made.columns) == ["item_id", "timestamp", "cutoff", "actual", "mean", "0.5"]
+    assert made["cutoff"].unique().tolist() == [DAYS[-10], DAYS[-8], DAYS[-6]]
+    merged = made.merge(given, on=["item_id", "timestamp"])
+    assert len(merged) == len(made) == 2 * 3 * 5
+    np.testing.assert_array_equal(merged["actual"], merged["target"])
+    assert ((made["timestamp"] - made["cutoff"]).dt.days.groupby(made["cutoff"]).min() == 1).all()
+    before = given[(given["timestamp"] <= DAYS[-6]) & (given["item_id"] != "short")]
+    window = default.predict_df(before, prediction_length=5, num_samples=3, quantile_levels=[0.5])
+    last = made[made["cutoff"] == DAYS[-6]]
+    np.testing.assert_allclose(last["0.5"], window["0.5"], rtol=1e-4)
+
+
+def test_windows_know_covariates(real):
+    past, _, _ = promoted()
+    options: dict[str, Any] = {"prediction_length": 10, "num_samples": 9}
+    known = real.cross_validation_df(past, covariates=["promotion"], **options)
+    with pytest.warns(Note, match="not used"):
+        plain = real.cross_validation_df(past, **options)
+    errors = [(made["0.5"] - made["actual"]).abs().mean() for made in (plain, known)]
+    assert errors[1] < 0.5 * errors[0]
+
+
+# --- pictures --------------------------------------------------------------------------------------------------
+
+
+def test_plot_gives_a_figure_and_writes_a_picture(default, tmp_path: Path):
+    given = long([1, 2, 3])
+    figure = default.plot(given, prediction_length=7, num_samples=5, path=tmp_path / "x.png", ids=[3, 1], title="Sales")
+    assert (tmp_path / "x.png").stat().st_size > 5000
+    assert [axes.get_title(loc="left") for axes in figure.axes] == ["3", "1"]
+    assert len(default.plot(given, prediction_length=7, num_samples=5, max_panels=2).axes) == 2
+    with pytest.raises(DataError, match=r"ids \[9\]"):
+        default.plot(given, prediction_length=7, ids=[9])
+    with pytest.raises(ConfigError, match="picture"):
+        default.plot(given, prediction_length=7, path="x.bmp")
