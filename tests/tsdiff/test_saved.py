@@ -114,6 +114,8 @@ VARIANTS: dict[str, tuple[Callable[[], Made], Callable[[], Entries]]] = {
                 5,
                 3,
                 (1.0, 0.6, 0.2, 0.0),
+                True,
+                True,
             )
         ),
         lambda: sines(2, 40),
