@@ -35,6 +35,7 @@ ELSEWHERE = {
     "recipes/make_embedded.py": "replaces the embedded data",
     "recipes/evaluate_tsdiff.py": "needs a trained experiment: tests/recipes/test_verbs.py",
     "recipes/train_tsdiff.py": "trains for minutes: tests/recipes/test_verbs.py",
+    "tsdiff train": "the same command",
     "recipes/synthesize.py": "tests/recipes/test_synthesize_recipe.py",
     "tsdiff synthesize": "the same command",
     "tsdiff anomaly": "tests/recipes/test_anomaly_recipe.py",

@@ -118,7 +118,7 @@ TESTS = {
     "speech/metrics/segmental.py": ("speech/metrics/test_composite.py",),
     "speech/model/model.py": ("speech/model/test_speech_model.py", "speech/model/test_frontend.py"),
     "speech/inference/sampling.py": ("speech/inference/test_speech_sampling.py",),
-    "speech/inference/search.py": ("speech/inference/test_folders.py", "speech/audio/test_kept.py"),
+    "speech/audio/search.py": ("speech/inference/test_folders.py", "speech/audio/test_kept.py"),
     "speech/inference/plausible.py": ("speech/inference/test_plausible.py",),
     "speech/inference/segments.py": (
         "speech/inference/test_segments.py",
