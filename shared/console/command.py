@@ -19,12 +19,13 @@ from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
 import typer
-from rich.console import Console
+from rich.console import Console, ConsoleOptions
 from rich.table import Table
 from typer.core import TyperCommand
 
 from shared.checks import Count, checked
 from shared.console.progress import is_quiet, set_quiet
+from shared.console.tables import turned
 from shared.errors import ConfigError, DiffusionError
 from shared.files.io import UNENCODABLE, temporary_path
 
@@ -38,6 +39,7 @@ _CONTEXT = {"max_content_width": 120}
 
 _LOG_WIDTH = 160
 """Columns of a table that goes to a file or a pipe."""
+_WIDEST = 10_000
 
 _QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Only results and errors: no notes, no progress.")]
 
@@ -140,10 +142,21 @@ def _add(app: typer.Typer, name: str | None, verb: Verb | Callable[..., None], a
 
 
 def show(result: str | Table) -> None:
-    """A result, on standard output."""
+    """A result, on standard output. A table that is too wide is turned, and one that then is too is not broken."""
     known = console.is_terminal or "COLUMNS" in os.environ
     place = console if known else Console(width=_LOG_WIDTH)
+    if isinstance(result, Table) and (needed := place.measure(result, options=_unbounded(place)).maximum) > place.width:
+        other = turned(result)
+        if place.measure(other, options=_unbounded(place)).maximum <= place.width:
+            result = other
+        else:
+            place = Console(width=needed)
     place.print(result, markup=False, highlight=False, soft_wrap=isinstance(result, str))
+
+
+def _unbounded(place: Console) -> ConsoleOptions:
+    """Options by which a table is measured as wide as it wants to be."""
+    return place.options.update(width=_WIDEST)
 
 
 def note(text: str) -> None:

@@ -35,6 +35,14 @@ def rich_table(
     return table
 
 
+def turned(table: Table) -> Table:
+    """A table with its columns as rows."""
+    head, *columns = table.columns
+    names = [str(head.header), *map(str, head.cells)]
+    rows = [[str(column.header), *map(str, column.cells)] for column in columns]
+    return rich_table(names, rows, str(table.title) if table.title else None, str(table.caption or "") or None)
+
+
 def shown(value: Any, form: str = ".4f") -> str:
     """What stands in a cell: a number in this form, a dash where there is none."""
     if value is None or value != value:
