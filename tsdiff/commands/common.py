@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import typer
 
+from shared.checks import Count, checked
 from shared.console.command import note, show
 from shared.devices import first_process
 from shared.errors import CheckpointError, ConfigError, DataError
@@ -29,7 +30,9 @@ from tsdiff.data import (
     load_dataset,
     normalise_freq,
     split_windows,
+    unsplit,
 )
+from tsdiff.data.series import summarised
 from tsdiff.estimator import DEFAULT_TRAINING, TSDiffEstimator
 from tsdiff.predictor import TSDiffPredictor
 from tsdiff.sampling.settings import Sampling
@@ -56,8 +59,16 @@ class Job:
     embedded: bool = False
 
 
-def load_job(options: Series, embedded_windows: int = EMBEDDED["pjm_hourly"].windows) -> Job:
-    """Read and check the series, and cut the test windows off."""
+def load_job(
+    options: Series, embedded_windows: int = EMBEDDED["pjm_hourly"].windows, *, forecast_only: bool = False
+) -> Job:
+    """Read and check the series, and cut the test windows off.
+
+    Args:
+        options: what the user gave.
+        embedded_windows: test windows of the embedded series, where none are given.
+        forecast_only: whether no test windows will do: where 0 are asked for, or no series is long enough for one.
+    """
     data, freq, horizon, windows = options.data, options.freq, options.prediction_length, options.windows
     if data is None:
         series = embedded_series()
@@ -68,9 +79,9 @@ def load_job(options: Series, embedded_windows: int = EMBEDDED["pjm_hourly"].win
         horizon = EMBEDDED["pjm_hourly"].prediction_length if horizon is None else horizon
         windows = embedded_windows if windows is None else windows
     else:
+        horizon = _saved_horizon(options) if horizon is None else horizon
         if horizon is None:
             raise ConfigError("--prediction-length is needed with --data: how many steps to forecast")
-        windows = 1 if windows is None else windows
         series = load_dataset(
             str(data),
             freq=freq,
@@ -83,15 +94,47 @@ def load_job(options: Series, embedded_windows: int = EMBEDDED["pjm_hourly"].win
             raise ConfigError(
                 f"the series of {data} have {series.layout.channels} channels; commands take one, TSDiffEstimator more"
             )
-    split = split_windows(series, horizon, windows)
+    split = _split(series, horizon, windows, forecast_only)
+    for line in series.remarks() if forecast_only else series.remarks(split.skipped):
+        note(line)
+    if forecast_only:
+        for line in summarised([f"series {item!r} is not scored: {why}" for item, why in split.skipped.items()]):
+            note(line)
+    return Job(series, split, horizon, embedded=data is None)
+
+
+def _saved_horizon(options: Series) -> int | None:
+    """That of the model which the user named, if it has one."""
+    model = getattr(options, "model", None)
+    if model is None:
+        return None
+    saved = TSDiffPredictor.from_pretrained(model)
+    return None if saved.config.awaits_freq else saved.prediction_length
+
+
+def _split(series: SeriesSet, horizon: int, windows: int | None, forecast_only: bool) -> WindowSplit:
+    """Training and test windows, if any."""
+    horizon = checked(Count, **{"--prediction-length": horizon})
+    if windows == 0 and forecast_only:
+        return unsplit(series, horizon)
+    longest = max(len(entry["target"]) for entry in series)
+    if windows is None and forecast_only and longest <= horizon:
+        note(
+            f"the longest series has {longest} values, too few to hold {horizon} steps out: nothing is scored, and "
+            "what comes next is forecast"
+        )
+        return unsplit(series, horizon)
+    windows = 1 if windows is None else windows
+    try:
+        split = split_windows(series, horizon, windows)
+    except DataError as error:
+        raise DataError(f"{error}; --windows 0 forecasts without scoring") if forecast_only else error from None
     if all(np.isnan(label["target"]).all() for label in split.test.label):
         raise DataError(
             f"the last {horizon * windows} steps of every series, held out to score the forecasts, hold no observed "
             "value; cut them off, or hold out more with --windows"
         )
-    for line in series.remarks(split.skipped):
-        note(line)
-    return Job(series, split, horizon, embedded=data is None)
+    return split
 
 
 def predictor_for(
@@ -229,6 +272,8 @@ def given_predictor(path: str, job: Job, sampling: Mapping[str, Any], device: st
                 "the bundled model was trained on earlier values of these very series: what it scores here is "
                 "in-domain, not zero-shot"
             )
+    elif job.prediction_length > predictor.prediction_length and not predictor.config.dynamic_features:
+        predictor = predictor.with_horizon(job.prediction_length)
     if predictor.freq != job.series.freq or predictor.prediction_length != job.prediction_length:
         raise ConfigError(
             f"{path} forecasts {predictor.prediction_length} steps of {predictor.freq!r}, the data asks for "
@@ -252,6 +297,10 @@ def _match_features(path: str, predictor: TSDiffPredictor, job: Job) -> None:
                 f"{path} takes {takes} {kind}, the data has {has}; name the columns of a table by {option}, give a "
                 "folder that holds them, or take another model"
             )
-    unused = [f"{has} {kind}" for kind, takes, has, _ in kinds if has > takes]
+    unused = [
+        f"{has} {kind}"
+        for kind, takes, has, _ in kinds
+        if has > takes and not (kind == kinds[0][0] and predictor.sampling.covariates)
+    ]
     if unused:
         note(f"{path} takes no such features, and the data's {', '.join(unused)} are left out; to use them, train anew")

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from gluonts.model.forecast import SampleForecast
 
-from shared.console.command import claim_output, given, note, prepare, show, status
+from shared.console.command import claim_output, given, note, prepare, show
+from shared.console.progress import track
 from shared.files.io import write_csv, write_json, write_text
 from tsdiff.commands.common import Job, fine_tuned_predictor, load_job, predictor_for
 from tsdiff.commands.options import Forecast
 from tsdiff.data import Entry, candidate_seasons
+from tsdiff.data.covariates import DYNAMIC
 from tsdiff.evaluation.metrics import (
     Metrics,
     best_seasonal_naive,
@@ -24,6 +29,7 @@ from tsdiff.evaluation.metrics import (
 )
 from tsdiff.evaluation.plots import plot_forecasts
 from tsdiff.predictor import TSDiffPredictor
+from tsdiff.tasks.suited import SUITED
 
 
 def scored_frame(job: Job, forecasts: list[SampleForecast]) -> pd.DataFrame:
@@ -33,53 +39,116 @@ def scored_frame(job: Job, forecasts: list[SampleForecast]) -> pd.DataFrame:
     return job.series.origin.restored(frame)
 
 
-def knows_future(entry: Entry, job: Job, predictor: TSDiffPredictor) -> bool:
-    """Whether the covariates of a series, if the model takes any, reach over the horizon after its end."""
-    dynamic = entry.get("feat_dynamic_real") if predictor.model.config.dynamic_features else None
-    return dynamic is None or np.shape(dynamic)[-1] >= np.shape(entry["target"])[-1] + job.prediction_length
+def ready_for_future(job: Job, predictor: TSDiffPredictor) -> list[Entry]:
+    """The series, to forecast what comes after them: those whose covariates do not reach so far are left out, or
+    forecast without where the model takes none; which is noted."""
+    takes, helped = predictor.config.dynamic_features, predictor.sampling.covariates
+    if not takes and not helped:
+        return list(job.series)
+    ready, lacking = [], []
+    for entry in job.series:
+        dynamic = entry.get(DYNAMIC)
+        steps = np.shape(entry["target"])[-1] + job.prediction_length
+        if dynamic is None or np.shape(dynamic)[-1] >= steps:
+            ready.append(entry)
+            continue
+        lacking.append(entry["item_id"])
+        if not takes:
+            ready.append({name: value for name, value in entry.items() if name != DYNAMIC})
+    if lacking:
+        what = "are not in future.csv" if takes else "are forecast without them in future.csv"
+        note(
+            f"{len(lacking)} series have no covariates for the {job.prediction_length} steps after their end, and "
+            f"{what}; add rows that hold them, without a target"
+        )
+    return ready
 
 
-def write_results(
-    job: Job, predictor: TSDiffPredictor, output: Path, samples: int, train_seconds: float
-) -> tuple[Metrics, Metrics]:
-    """Forecast, score, and leave everything in `output`."""
+@dataclass(frozen=True)
+class Scored:
+    """Forecasts of the test windows, and how good they are.
+
+    Attributes:
+        forecasts: in the order of the windows.
+        model, naive: scores.
+        lag: of the seasonal naive.
+    """
+
+    forecasts: list[SampleForecast]
+    model: Metrics
+    naive: Metrics
+    lag: int
+
+
+def drawn(predictor: TSDiffPredictor, entries: Iterable[Entry], total: int, samples: int, what: str) -> list[Any]:
+    """Forecasts, with a count while they are made."""
+    return list(track(predictor.predict(entries, num_samples=samples), f"forecasting {what}", "series", total=total))
+
+
+def score(job: Job, predictor: TSDiffPredictor, output: Path, samples: int) -> Scored:
+    """Forecast the test windows, and write how good the forecasts are."""
     test = job.split.test
-    started = time.perf_counter()
-    with status("forecasting the test windows"):
-        forecasts = list(predictor.predict(test.input, num_samples=samples))
-    predict_seconds = time.perf_counter() - started
-    nfe = predictor.nfe
+    forecasts = drawn(predictor, test.input, len(test), samples, "test windows")
     model = evaluate(forecasts, test)
     lag, naive = best_seasonal_naive(test, candidate_seasons(job.series.freq)[:2])
-    ready = [entry for entry in job.series if knows_future(entry, job, predictor)]
-    with status("forecasting what comes after the data"):
-        future = (
-            forecasts_to_frame(predictor.predict(ready, num_samples=samples), stamp=job.series.stamp)
-            if ready
-            else pd.DataFrame()
-        )
-    if len(ready) < len(job.series):
-        note(
-            f"{len(job.series) - len(ready)} series have no covariates for the {job.prediction_length} steps "
-            "after their end, and are not in future.csv; add rows that hold them, without a target"
-        )
-
     rows = {"TSDiff": model, f"seasonal naive ({lag})": naive}
     show(rich_metrics_table(rows, title=f"{len(forecasts)} windows of {job.prediction_length} steps"))
     for line in sorted({*model.notes, *naive.notes}):
         note(line)
     write_csv(output / "forecasts.csv", scored_frame(job, forecasts))
-    write_csv(output / "future.csv", job.series.origin.restored(future))
     write_text(output / "metrics.md", metrics_table(rows))
     plot_forecasts(forecasts, test, output / "forecasts.png", stamp=job.series.stamp)
-    metrics = {
-        "model": model.as_dict(),
-        "seasonal_naive": naive.as_dict(),
-        "seconds": {"train": round(train_seconds, 2), "predict": round(predict_seconds, 2)},
-        "nfe": nfe,
-    }
-    write_json(output / "metrics.json", metrics)
-    return model, naive
+    return Scored(forecasts, model, naive, lag)
+
+
+def write_results(job: Job, predictor: TSDiffPredictor, output: Path, samples: int, train_seconds: float) -> str:
+    """Forecast, score where there are test windows, and leave everything in `output`; returns what was done, in a
+    line."""
+    started = time.perf_counter()
+    scored = score(job, predictor, output, samples) if len(job.split.test) else None
+    predict_seconds = time.perf_counter() - started
+    ready = ready_for_future(job, predictor)
+    started = time.perf_counter()
+    future = drawn(predictor, ready, len(ready), samples, "what comes after the data") if ready else []
+    seconds = predict_seconds if scored else time.perf_counter() - started
+    made = forecasts_to_frame(future, stamp=job.series.stamp) if future else pd.DataFrame()
+    write_csv(output / "future.csv", job.series.origin.restored(made))
+    if scored is None:
+        for name in ("forecasts.csv", "metrics.md"):  # of an earlier run
+            (output / name).unlink(missing_ok=True)
+        unknown = np.full(job.prediction_length, np.nan)
+        pairs = [(entry, {"item_id": entry["item_id"], "target": unknown}) for entry in ready]
+        plot_forecasts(future, pairs, output / "forecasts.png", stamp=job.series.stamp)
+    scores = {} if scored is None else {"model": scored.model.as_dict(), "seasonal_naive": scored.naive.as_dict()}
+    timed = {"train": round(train_seconds, 2), "predict": round(seconds, 2)}
+    write_json(output / "metrics.json", {**scores, "seconds": timed, "nfe": predictor.nfe})
+    return told(job, scored, future or (scored.forecasts if scored else []), samples)
+
+
+def told(job: Job, scored: Scored | None, forecasts: Sequence[SampleForecast], samples: int) -> str:
+    """What was forecast, and what was decided from the data, in a line."""
+    parts = [
+        f"{len(job.series)} series of {job.series.freq!r}, {job.prediction_length} steps ahead, {samples} samples each"
+    ]
+    if scored is None:
+        parts.append("not scored")
+    else:
+        crps, naive = scored.model.crps, scored.naive.crps
+        beside = f", {crps / naive:.2f} × that of the seasonal naive" if naive and np.isfinite(naive) else ""
+        parts.append(f"CRPS {crps:.4g} on {len(scored.forecasts)} windows{beside}")
+    decided = [one.info[SUITED] for one in forecasts if isinstance(one.info, dict) and SUITED in one.info]
+    whole, positive = sum(one.counts for one in decided), sum(one.nonnegative for one in decided)
+    if whole:
+        parts.append(f"{whole} taken for counts: whole samples, their share of zeros")
+    if positive > whole:
+        parts.append(f"{positive - whole} {'more ' if whole else ''}taken for never below 0")
+    gains = [one.gain for one in decided if one.gain]
+    if gains:
+        mean = 100 * float(np.mean(gains))
+        parts.append(f"covariates help {len(gains)}, whose last part they tell by {mean:.0f} % better")
+    elif any(entry.get(DYNAMIC) is not None for entry in job.series) and decided:
+        parts.append("covariates help none, and are not used")
+    return "; ".join(parts)
 
 
 def main(options: Forecast) -> None:
@@ -87,11 +156,19 @@ def main(options: Forecast) -> None:
     prepare(options.threads)
     chosen = options.chosen  # before the work, for what it refuses
     claim_output(options.output)
-    job = load_job(options)
-    sampling = given(guidance=options.guidance, seed=options.seed)
+    job = load_job(options, forecast_only=True)
+    sampling = {
+        **given(guidance=options.guidance, seed=options.seed),
+        "counts": options.counts is not False,
+        "nonnegative": options.nonnegative is not False,
+        "covariates": bool(job.series.layout.dynamic),
+    }
     if options.minutes is None:
         predictor, seconds = predictor_for(job, options, sampling)
     else:
         predictor, seconds = fine_tuned_predictor(job, options, str(chosen), options.minutes, sampling)
-    write_results(job, predictor, options.output, options.samples, seconds)
-    show(f"results: {options.output}/ (forecasts.png, forecasts.csv, future.csv, metrics.json, metrics.md)")
+    line = write_results(job, predictor, options.output, options.samples, seconds)
+    how = f"TSDiff {'fine-tuned' if options.minutes is not None else chosen or 'trained'}"
+    show(f"{how}: {line}")
+    scores = "forecasts.csv, metrics.md, " if len(job.split.test) else ""
+    show(f"results: {options.output}/ ({scores}forecasts.png, future.csv, metrics.json)")

@@ -31,7 +31,10 @@ class Series:
     freq: Annotated[str | None, Option(help="Frequency of the series (h, D, W, M, 15min, …); found if left out.")] = (
         None
     )
-    prediction_length: Annotated[int | None, Option(help="Steps to forecast; needed with --data.")] = None
+    prediction_length: Annotated[
+        int | None,
+        Option("--prediction-length", "--horizon", help="Steps to forecast; needed with --data [that of --model]."),
+    ] = None
     target: Annotated[str, Option(help="Column of values.")] = "target"
     item_id: Annotated[str | None, Option("--id", help="Column that names the series.")] = None
     timestamp: Annotated[str | None, Option("--time", help="Column of timestamps.")] = None
@@ -129,6 +132,13 @@ class Forecast(Machine, Draws, Untrained, Covariates):
     """
 
     output: Output = Path("runs/forecast")
+    windows: Annotated[
+        int | None,
+        Option(
+            help="Test windows at the end of each series; 0 scores nothing, and only forecasts what comes next "
+            "[7 embedded, 1 with --data, 0 where no series is long enough]."
+        ),
+    ] = None
     minutes: Annotated[
         float | None,
         Option(
@@ -138,6 +148,18 @@ class Forecast(Machine, Draws, Untrained, Covariates):
     ] = None
     guidance: Annotated[
         Literal["mse", "quantile"] | None, Option(help="Energy of the self-guidance [as --model was saved, or mse].")
+    ] = None
+    counts: Annotated[
+        bool | None,
+        Option(
+            "--counts/--no-counts",
+            help="Whole samples with as many zeros as the series has, of series that are whole numbers from 0 "
+            "[decided from each series].",
+        ),
+    ] = None
+    nonnegative: Annotated[
+        bool | None,
+        Option("--nonnegative/--no-nonnegative", help="No sample below 0 where no value is [by each series]."),
     ] = None
 
     @property

@@ -94,6 +94,11 @@ def split(
     )
 
 
+def unsplit(entries: Sequence[Entry], prediction_length: int) -> WindowSplit:
+    """All of the series for training, and no test windows."""
+    return WindowSplit(entries, _pairs([], prediction_length, prediction_length, 1, prediction_length), {})
+
+
 def span(prediction_length: int, windows: int, stride: int) -> int:
     """Steps that `windows` windows, `stride` apart, take together."""
     return prediction_length + (windows - 1) * stride

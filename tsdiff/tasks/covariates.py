@@ -21,7 +21,7 @@ from shared.errors import DataError
 from tsdiff.data.covariates import DYNAMIC
 from tsdiff.data.entries import Entry, named_entries
 
-_LAST = 0.25
+_LAST = 1 / 3
 """Share of the steps that the regression has to prove itself on, at least a horizon, at most half."""
 _LEAST_ROWS, _ROWS_EACH = 20, 4
 """Steps that a regression needs, and that each covariate adds."""

@@ -1,0 +1,32 @@
+"""Tables on a terminal: those that are too wide are turned, and none is broken."""
+
+from __future__ import annotations
+
+import pytest
+
+from shared.console.command import show
+from shared.console.tables import rich_table, turned
+
+HEAD = ["method", *(f"a score of {place}" for place in range(6))]
+ROWS = [["seasonal naive (168)", *["0.1234"] * 6], ["TSDiff", *["0.4321"] * 6]]
+
+
+def test_turned_twice_is_as_before():
+    table = rich_table(HEAD, ROWS, title="t", caption="c")
+    again = turned(turned(table))
+    assert [str(one.header) for one in again.columns] == HEAD
+    assert [list(one.cells) for one in again.columns] == [list(one.cells) for one in table.columns]
+    assert (again.title, again.caption) == ("t", "c")
+
+
+@pytest.mark.parametrize(("width", "rows"), [(200, 2), (60, 6), (20, 2)])
+def test_no_cell_is_broken_or_cut(width, rows, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", str(width))
+    show(rich_table(HEAD, ROWS))
+    shown = capsys.readouterr().out
+    assert "…" not in shown
+    for cell in (*HEAD, *ROWS[0]):
+        assert cell in shown
+    lines = shown.splitlines()
+    assert len({len(line) for line in lines}) == 1
+    assert len(lines) == rows + 4

@@ -1,0 +1,119 @@
+"""`tsdiff forecast` beyond scoring: forecasts alone, long horizons, covariates, counts, and what it says."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from shared.errors import ConfigError, DataError
+from tsdiff import TSDiffPredictor
+from tsdiff.commands import forecast
+from tsdiff.commands.options import Forecast
+
+DAYS = pd.date_range("2024-01-01", periods=74, freq="D")
+
+
+def sales(folder: Path, known: int = 60, ids: int = 5, future: bool = False) -> Path:
+    """Counts with promotions, which may be known for two weeks more; each series lacks a day."""
+    rng = np.random.default_rng(0)
+    parts = []
+    for place in range(ids):
+        promotion = (rng.random(len(DAYS)) < 0.3).astype(int)
+        sold = rng.poisson(4 + 16 * promotion).astype(float)
+        sold[known:] = np.nan
+        frame = pd.DataFrame({"item_id": place, "timestamp": DAYS, "target": sold, "promotion": promotion})
+        parts.append(frame.assign(region="north", size=1.5 * place).drop(index=20 if known > 20 else 3))
+    path, whole = folder / "sales.csv", pd.concat(parts)
+    (whole if future else whole.dropna()).to_csv(path, index=False)
+    return path
+
+
+def run(folder: Path, **options: object) -> dict[str, object]:
+    """The metrics of a run with the bundled model."""
+    forecast.main(Forecast(no_train=True, samples=10, output=folder, **options))  # type: ignore[arg-type]
+    metrics: dict[str, object] = json.loads((folder / "metrics.json").read_text())
+    return metrics
+
+
+def test_no_windows_only_forecast(tmp_path, capsys):
+    data = sales(tmp_path)
+    run(tmp_path / "out", data=data, prediction_length=7)
+    assert (tmp_path / "out" / "forecasts.csv").is_file()
+    metrics = run(tmp_path / "out", data=data, prediction_length=7, windows=0)
+    assert set(metrics) == {"seconds", "nfe"}
+    assert {file.name for file in (tmp_path / "out").iterdir()} == {"forecasts.png", "future.csv", "metrics.json"}
+    future = pd.read_csv(tmp_path / "out" / "future.csv")
+    assert list(future["timestamp"].unique()) == [str(day.date()) for day in DAYS[60:67]]
+    said = capsys.readouterr()
+    line = said.out.strip().splitlines()[-2]
+    assert line.startswith(
+        "TSDiff default: 5 series of 'D', 7 steps ahead, 10 samples each; not scored; 5 taken for co"
+    )
+    assert said.err.count("1 gap filled") == 2  # once a run
+    assert "and 4 more alike: '1', '2', '3', '4'" in said.err
+
+
+def test_a_horizon_beyond_the_history_is_forecast(tmp_path, capsys):
+    data = sales(tmp_path, known=10)
+    assert "model" not in run(tmp_path / "out", data=data, prediction_length=30)
+    assert len(pd.read_csv(tmp_path / "out" / "future.csv")) == 5 * 30
+    assert "nothing is scored" in capsys.readouterr().err
+    with pytest.raises(DataError, match="--windows 0 forecasts without scoring"):
+        run(tmp_path / "out", data=data, prediction_length=30, windows=1)
+
+
+def test_series_too_short_to_be_scored_are_forecast(tmp_path, capsys):
+    data = sales(tmp_path)
+    frame = pd.read_csv(data)
+    frame[(frame["item_id"] > 0) | (frame["timestamp"] > "2024-02-24")].to_csv(data, index=False)
+    assert "model" in run(tmp_path / "out", data=data, prediction_length=10)
+    assert "series '0' is not scored: 5 values" in capsys.readouterr().err
+    assert pd.read_csv(tmp_path / "out" / "future.csv")["item_id"].nunique() == 5
+
+
+def test_covariates_help_the_bundled_model_and_statics_are_noted(tmp_path, capsys):
+    data = sales(tmp_path, future=True)
+    options = {"prediction_length": 14, "static": ["region", "size"]}
+    helped = run(tmp_path / "out", data=data, dynamic=["promotion"], **options)["model"]
+    known = tmp_path / "known.csv"
+    pd.read_csv(data).dropna().to_csv(known, index=False)
+    plain = run(tmp_path / "plain", data=known, **options)["model"]
+    assert helped["crps"] < 0.8 * plain["crps"]  # type: ignore[index]
+    said = capsys.readouterr()
+    assert re.search("covariates help [345], whose last part they tell by", said.out)
+    assert "1 static categories, 1 static numbers are left out" in said.err
+    assert "dynamic" not in said.err
+    future = pd.read_csv(tmp_path / "out" / "future.csv").merge(pd.read_csv(data), on=["item_id", "timestamp"])
+    promoted = future["promotion"] == 1
+    assert future["mean"][promoted].mean() > future["mean"][~promoted].mean() + 4
+
+
+def test_series_without_covariates_ahead_are_forecast_without(tmp_path, capsys):
+    data = sales(tmp_path, future=True)
+    frame = pd.read_csv(data)
+    frame[(frame["item_id"] > 1) | frame["target"].notna()].to_csv(data, index=False)
+    run(tmp_path / "out", data=data, prediction_length=14, dynamic=["promotion"], windows=0)
+    assert "2 series have no covariates for the 14 steps after their end, and are forecast w" in capsys.readouterr().err
+    assert pd.read_csv(tmp_path / "out" / "future.csv")["item_id"].nunique() == 5
+
+
+@pytest.mark.parametrize("counts", [None, False])
+def test_counts_are_decided_unless_it_is_said(counts, tmp_path):
+    run(tmp_path / "out", data=sales(tmp_path), prediction_length=7, windows=0, counts=counts)
+    whole = pd.read_csv(tmp_path / "out" / "future.csv").filter(regex="^0").mod(1).eq(0).all(axis=None)
+    assert whole == (counts is None)
+
+
+def test_a_saved_horizon_needs_no_option_and_a_longer_one_is_reached(tmp_path):
+    TSDiffPredictor.from_pretrained("default").adapted("D", 9).serialize(tmp_path / "model")
+    options = {"model": str(tmp_path / "model"), "data": sales(tmp_path), "windows": 0, "samples": 4}
+    for horizon, steps in ((None, 9), (12, 12)):
+        forecast.main(Forecast(output=tmp_path / "out", prediction_length=horizon, **options))  # type: ignore[arg-type]
+        assert len(pd.read_csv(tmp_path / "out" / "future.csv")) == 5 * steps
+    with pytest.raises(ConfigError, match="forecasts 9 steps"):
+        forecast.main(Forecast(output=tmp_path / "out", prediction_length=5, **options))  # type: ignore[arg-type]
