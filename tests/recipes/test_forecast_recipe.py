@@ -172,9 +172,9 @@ REPAIRED = {
     "all NaN": (lambda f: f.assign(target=f.target.where(f.item_id == "b")), "series 'a' left out: no observed value"),
     "late": (
         lambda f: f.assign(target=f.target.where((f.item_id == "b") | (f.index > 142))),
-        "series 'a' left out: no observed value before the test windows",
+        "series 'a' is not scored: no observed value before the test windows",
     ),
-    "short": (lambda f: f[(f.item_id == "b") | (f.index < 7)], "series 'a' left out: 7 values"),
+    "short": (lambda f: f[(f.item_id == "b") | (f.index < 7)], "series 'a' is not scored: 7 values"),
 }
 
 

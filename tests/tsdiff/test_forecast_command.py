@@ -87,7 +87,7 @@ def test_covariates_help_the_bundled_model_and_statics_are_noted(tmp_path, capsy
     said = capsys.readouterr()
     assert re.search("covariates help [345], whose last part they tell by", said.out)
     assert "1 static categories, 1 static numbers are left out" in said.err
-    assert "dynamic" not in said.err
+    assert "dynamic covariates" not in said.err
     future = pd.read_csv(tmp_path / "out" / "future.csv").merge(pd.read_csv(data), on=["item_id", "timestamp"])
     promoted = future["promotion"] == 1
     assert future["mean"][promoted].mean() > future["mean"][~promoted].mean() + 4
