@@ -12,13 +12,13 @@ from shared.noise import Conditioned, GaussianProcess
 from shared.predictions import NetworkOutput
 from shared.sde import SDE, DiscreteVPSDE, Process, linear_betas
 from tsdiff.data.frequency import base_freq, candidate_seasons
-from tsdiff.model.backbones import S4Config, S4DConfig, SpaceTimeConfig
+from tsdiff.model.backbones import ContextConfig, S4Config, S4DConfig, SpaceTimeConfig
 from tsdiff.windows.config import WindowConfig
 
 _LONGEST_PATCH = 48
 
 
-BackboneConfig = Annotated[Any, OneOf(None, (S4DConfig, S4Config, SpaceTimeConfig), default="s4d")]
+BackboneConfig = Annotated[Any, OneOf(None, (S4DConfig, S4Config, SpaceTimeConfig, ContextConfig), default="s4d")]
 """Settings of a network, by `kind`; models that were saved before there were two have none."""
 
 
@@ -48,6 +48,8 @@ class TSDiffConfig(WindowConfig):
 
     def _related(self) -> None:
         super()._related()
+        met = self.scaling == "anchor" or not isinstance(self.backbone, ContextConfig)
+        self._require(met, "scaling", "the backbone 'context' is told of a window by its anchor: take scaling='anchor'")
         need = f"need a multiple of the patch, {self.patch}, for their sum; `fitting_context` gives a context that fits"
         self._require(self.length % self.patch == 0, "context_length prediction_length", need)
         if self.regression is not None:

@@ -26,8 +26,10 @@ from shared.samplers.laws import Law
 from shared.samplers.schedules import times_of
 from shared.sde import SDE, DiscreteVPSDE
 from tsdiff.data.entries import Entry
+from tsdiff.model.backbones import ContextConfig
 from tsdiff.model.config import TSDiffConfig
 from tsdiff.model.naming import ShortName
+from tsdiff.windows.anchored import ABOUT_WIDTH
 from tsdiff.windows.calendar import SEASON_WIDTH, calendar_width
 from tsdiff.windows.conditioning import inputs_of
 from tsdiff.windows.covariance import RANK, WindowCovariance
@@ -131,7 +133,7 @@ class TSDiff(ShortName, nn.Module):
         )
         return other
 
-    def forward(self, x: Tensor, t: Tensor, y: Tensor | None = None, **inputs: Tensor) -> Tensor:
+    def forward(self, x: Tensor, t: Tensor, y: Tensor | None = None, **inputs: Any) -> Tensor:
         """The data prediction x̂_0 at noisy windows x (batch, length, network_channels) and times t (batch,).
 
         Args:
@@ -252,9 +254,9 @@ class TSDiff(ShortName, nn.Module):
             times: of the network calls, and 0, see `call_times`.
             options: of `shared.samplers.sample`: method, guidance, ….
         """
-        anchor = self.anchor(inputs)
+        anchor, read = self.anchor(inputs), self.denoiser.network.read(inputs)
         return sample(
-            lambda x, t: self(x, t, anchor, **inputs),
+            lambda x, t: self(x, t, anchor, **read),
             self.sde,
             (len(generators), self.config.length, self.config.network_channels),
             anchor,
@@ -353,12 +355,25 @@ class _Network(nn.Module):
             )
         # The column of the features that is 1 before the series' start, where the network is not to see anything.
         self.before = self.inputs.lead + config.static_features + SEASON_WIDTH - 1 if config.universal else 0
-        self.backbone = config.backbone.build(config.length, config.network_channels, self.inputs.width)
+        sizes = (config.length, config.network_channels, self.inputs.width)
+        self.reads = isinstance(config.backbone, ContextConfig)
+        self.backbone = config.backbone.build(*sizes, **({"about": ABOUT_WIDTH} if self.reads else {}))
 
-    def forward(self, x: Tensor, t: Tensor, **inputs: Tensor) -> Tensor:
+    def read(self, inputs: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Inputs with what is the same for every state and time worked out once."""
+        if not self.reads:
+            return inputs
+        told = dict(inputs)
+        about, of_row = told.pop("about"), told.pop("of_row", None)
+        return {"memory": self.backbone.encode(self.inputs(told["known"], **told), about, of_row)}
+
+    def forward(self, x: Tensor, t: Tensor, **inputs: Any) -> Tensor:
+        level = self._level(t).to(x.dtype)
+        if self.reads:
+            return self.backbone.decode(x, level, (inputs if "memory" in inputs else self.read(inputs))["memory"])
         if self.before and "features" in inputs:
             x = x * (1 - inputs["features"][..., self.before, None])
-        return self.backbone(x, self._level(t).to(x.dtype), self.inputs(x, **inputs))
+        return self.backbone(x, level, self.inputs(x, **inputs))
 
     def _level(self, t: Tensor) -> Tensor:
         if self.by_step and isinstance(self.sde, DiscreteVPSDE):

@@ -19,6 +19,7 @@ from shared.training.batches import Batch
 from tsdiff.data.entries import Entry, named_entries, read_series
 from tsdiff.data.frequency import shifted
 from tsdiff.model.config import TSDiffConfig
+from tsdiff.windows.anchors import Seasons, seasons_of
 from tsdiff.windows.calendar import SEASON_WIDTH, calendar_features
 from tsdiff.windows.conditioning import bridge
 from tsdiff.windows.inputs import network_inputs
@@ -51,10 +52,18 @@ class CorpusGroup:
         share: of the windows; shares need not add up to 1.
         places: the series.
         tables: features (steps, `SEASON_WIDTH`); those of a series' step i are row i + shift of its table.
+        seasons: of the series.
     """
 
-    def __init__(self, name: str, share: float, places: Sequence[Place], tables: Sequence[np.ndarray]):
-        self.name, self.share, self.places, self.tables = name, share, places, tables
+    def __init__(
+        self,
+        name: str,
+        share: float,
+        places: Sequence[Place],
+        tables: Sequence[np.ndarray],
+        seasons: Seasons = (0, 0),
+    ):
+        self.name, self.share, self.places, self.tables, self.seasons = name, share, places, tables, seasons
 
     @classmethod
     def of_entries(cls, name: str, share: float, entries: Iterable[Entry], length: int) -> CorpusGroup:
@@ -82,7 +91,7 @@ class CorpusGroup:
             places.append(Place(series.values[:, 0], known[key], length))
         if not places:
             raise DataError(f"group {name!r}: no series holds an observed value")
-        return cls(name, share, places, tables)
+        return cls(name, share, places, tables, seasons_of(series.start.freqstr))
 
     def window(self, rng: np.random.Generator, length: int) -> tuple[np.ndarray, np.ndarray, int]:
         """Values (length,), NaN where missing, features (length, `SEASON_WIDTH`), and the series' place.

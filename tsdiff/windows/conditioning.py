@@ -11,6 +11,8 @@ from torch import Tensor
 
 from tsdiff.data.entries import Series
 from tsdiff.data.frequency import shifted
+from tsdiff.windows.anchored import AnchoredWindow, anchored_window
+from tsdiff.windows.anchors import seasons_of
 from tsdiff.windows.calendar import calendar_features
 from tsdiff.windows.config import WindowConfig
 from tsdiff.windows.inputs import known_features, network_inputs
@@ -76,9 +78,11 @@ class Windows:
         values: (rows, length, network_channels) float32 in the network's units, 0 where nothing is observed.
         observed: of 0 and 1, shaped like `values`.
         inputs: keyword arguments of the network besides state and time: "features", "categories"
-            (`tsdiff.windows.inputs.network_inputs`) and, for a conditional one, "known" (`known_features`).
-        loc, scale: (rows, channels) float64: the network's units times `scale` plus `loc` are the series' own, or those
-            of the model's transform of them.
+            (`tsdiff.windows.inputs.network_inputs`) and, for a conditional one, "known" (`known_features`). With an
+            anchor "known" and "about" (`AnchoredWindow`), which are not repeated for rows of one window: "of_row"
+            (rows,) tells which each is of.
+        loc, scale: (rows, length, or 1 for all steps, channels) and (rows, channels) float64: the network's units
+            times `scale` plus `loc` are the series' own, or those of the model's transform of them.
         least: (rows,): the smallest observed value of the window, in the series' units.
         constant: (rows, channels): the one value that a channel of the series holds; NaN where it changes.
         transform: that of the model, if it has one.
@@ -94,14 +98,18 @@ class Windows:
     transform: Transform | None = None
 
     @classmethod
-    def of(cls, places: Sequence[Place], config: WindowConfig, statistics: Statistics) -> Windows:
+    def of(cls, places: Sequence[Place], config: WindowConfig, statistics: Statistics, hidden: int = 0) -> Windows:
         """Windows that are used together, their missing values and what lies after a series' end unobserved.
 
         Args:
             places: of the windows, at least one.
             config: of the model.
             statistics: of the training windows.
+            hidden: last steps that the anchor and the network are not to know even where they are observed; their
+                values are still `values`.
         """
+        if config.scaling == "anchor":
+            return _anchored(places, config, statistics, hidden)
         raw = np.stack([config.transformed(cut_with_lags(series.values, first, config)) for series, first in places])
         default = default_scale(raw[:, : config.context_length, : config.channels], config)
         scales = [
@@ -114,10 +122,10 @@ class Windows:
         seen = ~np.isnan(numbers)
         values, observed = torch.from_numpy(np.where(seen, numbers, np.float32(0))), torch.from_numpy(seen).float()
         # Statistics of the network are one for all channels.
-        loc, scale = loc + scale * statistics.center, scale * statistics.spread
+        loc, scale = (loc + scale * statistics.center)[:, None], scale * statistics.spread
         inputs = inputs_of(places, config, statistics, size)
         if config.conditional:
-            inputs["known"] = known_features(values, observed, _lagged(places, config, loc, scale))
+            inputs["known"] = known_features(values, observed, _lagged(places, config, loc[:, 0], scale))
         least = config.untransformed(np.fmin.reduce(raw.reshape(len(raw), -1), axis=1, initial=np.inf))
         constant = np.stack([series.constant for series, _ in places])
         return cls(values, observed, inputs, loc, scale, least, constant, config.transform)
@@ -132,15 +140,20 @@ class Windows:
         def taken(part: Tensor) -> Tensor:
             return part[places].to(device)
 
-        inputs = {name: taken(part) for name, part in self.inputs.items()}
+        if "of_row" in self.inputs:
+            inputs = {name: part.to(device) for name, part in self.inputs.items()}
+            inputs["of_row"] = taken(self.inputs["of_row"])
+        else:
+            inputs = {name: taken(part) for name, part in self.inputs.items()}
         numbers = (part[chosen] for part in (self.loc, self.scale, self.least, self.constant))
         return Windows(taken(self.values), taken(self.observed), inputs, *numbers, transform=self.transform)
 
     def observing(self, values: Tensor, observed: Tensor) -> Windows:
-        """The same windows with other values observed, shaped like `values`; a conditional network sees those."""
+        """The same windows with other values observed, shaped like `values`; a conditional network sees those, but
+        for one with an anchor, which goes by what was observed at first."""
         values, observed = values.to(self.values), observed.to(self.observed)
         inputs = dict(self.inputs)
-        if "known" in inputs:
+        if "known" in inputs and "of_row" not in inputs:
             lagged = inputs["known"][..., : -2 * values.shape[-1]]
             inputs["known"] = known_features(values, observed, lagged)
         return replace(self, values=values, observed=observed, inputs=inputs)
@@ -176,9 +189,37 @@ class Windows:
         return np.maximum(made, floor[:, None, None])
 
     def _units(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Location and scale of each of the last axis' columns; lags are in the units of their channel."""
-        copies = values.shape[-1] // self.loc.shape[1]
-        return np.tile(self.loc, copies)[:, None], np.tile(self.scale, copies)[:, None]
+        """Location and scale of each of the last axis' columns, lags in the units of their channel; of fewer steps than
+        a window has these are its last."""
+        copies = values.shape[-1] // self.loc.shape[2]
+        loc = self.loc[:, -values.shape[1] :] if self.loc.shape[1] > 1 else self.loc
+        return np.tile(loc, copies), np.tile(self.scale, copies)[:, None]
+
+
+def _anchored(places: Sequence[Place], config: WindowConfig, statistics: Statistics, hidden: int) -> Windows:
+    """Windows of one channel, each around its anchor, in units of its error."""
+    hide = np.arange(config.length) >= config.length - hidden
+    seasons = seasons_of(config.freq)
+    made = [anchored_window(series.values[:, 0], first, config.length, hide, seasons) for series, first in places]
+    raw = np.stack([cut(series.values, first, config.length) for series, first in places])
+    loc, scale = np.stack([one.anchor for one in made])[..., None], np.array([[one.scale] for one in made])
+    with np.errstate(over="ignore"):  # becomes infinite, which is refused with the series' name
+        numbers = ((raw - loc) / scale[:, None]).astype(np.float32)
+    seen = ~np.isnan(numbers)
+    inputs = inputs_of(places, config, statistics, scale) | anchored_inputs(made)
+    least = np.fmin.reduce(raw.reshape(len(raw), -1), axis=1, initial=np.inf)
+    constant = np.stack([series.constant for series, _ in places])
+    values = torch.from_numpy(np.where(seen, numbers, np.float32(0)))
+    return Windows(values, torch.from_numpy(seen).float(), inputs, loc, scale, least, constant)
+
+
+def anchored_inputs(windows: Sequence[AnchoredWindow]) -> dict[str, Tensor]:
+    """What the network is told of windows with an anchor, beside the calendar."""
+    return {
+        "known": torch.from_numpy(np.stack([window.known for window in windows])),
+        "about": torch.from_numpy(np.stack([window.about for window in windows])),
+        "of_row": torch.arange(len(windows)),
+    }
 
 
 def inputs_of(

@@ -15,7 +15,7 @@ from shared.noise import Conditioned
 from tsdiff.data.frequency import base_freq, normalise_freq
 from tsdiff.windows.transforms import TransformSetting
 
-Scaling = Literal["mean", "standard", "last", "none"]
+Scaling = Literal["mean", "standard", "last", "none", "anchor"]
 Calendar = Literal["none", "waves", "gluonts", "season"]
 
 # How many seasons of context serve well where nothing is said: two weeks of hours, twelve of days, …
@@ -37,8 +37,10 @@ class WindowConfig(Checked):
         context_length: steps before them that a window holds; a window has at most 131,072 steps and 524,288 values.
         scaling: windows are divided by the mean absolute value of their context ("mean", the paper's), or brought to
             zero mean and unit deviation of it ("standard"), or taken relative to its last value, in units of its mean
-            absolute change from one value to the next ("last", for random walks), or left as they are ("none");
-            missing values are left out. What the forecast of a window of almost no spread is scaled by,
+            absolute change from one value to the next ("last", for random walks), or left as they are ("none"), or
+            taken around what simple forecasts say of the steps to be drawn, in units of the error that these made
+            before ("anchor", for conditional models of all frequencies; `tsdiff.windows.anchors`); missing values are
+            left out. What the forecast of a window of almost no spread is scaled by,
             `tsdiff.windows.scales.without_level` says.
         calendar: what the network sees of each step's place in time: "waves", sines and cosines of its place in the
             day, week or year; "gluonts", GluonTS's time features and the logarithm of the series' age, as published;
@@ -101,6 +103,10 @@ class WindowConfig(Checked):
         )
         met = self.default_scale is None or self.scaling == "mean"
         self._require(met, "default_scale scaling", "need scaling='mean' for a default")
+        plain = self.network_channels == 1 and self.transform is None
+        met = self.scaling != "anchor" or (self.conditional and self.universal and plain)
+        need = "need conditional=True, calendar='season' and one channel without lags or transform"
+        self._require(met, "scaling", need)
         met = self.conditional or not self.known_lags
         self._require(met, "known_lags", "only a conditional network is told them")
 

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tsdiff.windows.anchored import KNOWN_WIDTH
 from tsdiff.windows.config import WindowConfig
 from tsdiff.windows.scales import Statistics
 
@@ -57,7 +58,10 @@ def network_inputs(
 
 
 def known_width(config: WindowConfig) -> int:
-    """How many numbers a step TSDiff-Cond's network is told: lagged values, observed values, and which they are."""
+    """How many numbers a step a conditional network is told: lagged values, observed values, and which they are; or
+    what stands around an anchor (`tsdiff.windows.anchored`)."""
+    if config.scaling == "anchor":
+        return KNOWN_WIDTH
     return config.channels * len(config.known_lags) + 2 * config.network_channels
 
 

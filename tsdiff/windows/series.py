@@ -106,8 +106,9 @@ def trainable_series(dataset: Any, config: WindowConfig) -> Iterator[Series]:
 
 
 def recent_part(series: Series, config: WindowConfig) -> Series:
-    """What of a series a model of all frequencies is told: the scale of long ago would blur what comes next."""
-    if not config.universal or config.dynamic_features:
+    """What of a series a model of all frequencies is told: the scale of long ago would blur what comes next, but for
+    one that goes by its anchor."""
+    if not config.universal or config.dynamic_features or config.scaling == "anchor":
         return series
     ahead = len(series) - recent_steps(config.freq, config.prediction_length)
     if ahead <= 0 or np.isnan(series.target[..., ahead:]).all():

@@ -1,0 +1,175 @@
+"""What people see first: lines, growth, an outlier, a level that shifts, a constant, zeros, counts.
+
+    python benchmarks/trends.py                       the bundled forecaster
+    python benchmarks/trends.py --model FOLDER        another model of all frequencies
+
+Twelve lines with noise at each frequency and horizon, rising and falling: in how many the median moves the right way,
+its error beside that of a straight line through the history, and how much the 90 % interval covers. Then single series,
+with the median and the width of the interval at the end, and one page of pictures.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import torch
+import typer
+
+matplotlib.use("Agg")
+from matplotlib import pyplot as plt
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.machine import header, table
+from shared.files.io import atomic_path, write_text
+from tsdiff import TSDiffPredictor
+
+RESULTS = Path("benchmarks/results")
+LINES = (
+    ("h", 24, 480),
+    ("h", 48, 480),
+    ("D", 14, 200),
+    ("D", 28, 200),
+    ("W-SUN", 8, 150),
+    ("W-SUN", 13, 150),
+    ("M", 12, 120),
+    ("M", 18, 120),
+    ("Q-DEC", 8, 60),
+    ("Y-DEC", 6, 30),
+)
+"""Frequency, horizon and steps of history."""
+STARTS = {"Y-DEC": "1980", "Q-DEC": "1990Q1", "M": "2005-01", "W-SUN": "2015-01-04"}
+HORIZON = 14
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Scores of the forecasts of twelve lines.
+
+    Attributes:
+        right: lines whose median moves the way they do.
+        ratio: mean absolute error of the median, over that of the least-squares line through the history.
+        coverage: of the 90 % interval.
+    """
+
+    right: int
+    ratio: float
+    coverage: float
+
+
+def entry(values: np.ndarray, freq: str, name: str) -> dict[str, Any]:
+    """A GluonTS entry."""
+    return {"start": pd.Period(STARTS.get(freq, "2024-01-01"), freq=freq), "target": values, "item_id": name}
+
+
+def twelve_lines(count: int, horizon: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Lines (12, count + horizon) with noise of a tenth or a half of what they move in the horizon; their slopes."""
+    rng = np.random.default_rng(seed)
+    slopes = np.array([sign * size for size in (0.1, 0.3, 1.0) for sign in (1, -1) for _ in range(2)])
+    noise = np.abs(slopes) * horizon * np.resize([0.1, 0.5], 12)
+    steps = np.arange(count + horizon)
+    return 100 + slopes[:, None] * steps + noise[:, None] * rng.normal(size=(12, count + horizon)), slopes
+
+
+def score_lines(predictor: TSDiffPredictor, freq: str, horizon: int, count: int) -> Lines:
+    """Forecast twelve lines."""
+    values, slopes = twelve_lines(count, horizon)
+    history, future = values[:, :count], values[:, count:]
+    entries = [entry(row, freq, str(i)) for i, row in enumerate(history)]
+    samples = np.stack([made.samples for made in predictor.adapted(freq, horizon).predict(entries)])
+    median, ahead = np.median(samples, axis=1), np.arange(horizon)
+    lines = np.stack([np.polyval(np.polyfit(np.arange(count), row, 1), count + ahead) for row in history])
+    moves = np.polyfit(ahead, median.T, 1)[0]
+    low, high = np.quantile(samples, [0.05, 0.95], axis=1)
+    ratio = np.abs(median - future).mean(1) / np.abs(lines - future).mean(1)
+    inside = (future >= low) & (future <= high)
+    return Lines(int((moves * slopes > 0).sum()), float(np.exp(np.log(ratio).mean())), float(inside.mean()))
+
+
+def single_series(seed: int = 1) -> dict[str, np.ndarray]:
+    """Twelve kinds of daily series of 200 steps."""
+    rng, steps = np.random.default_rng(seed), np.arange(200)
+    week = 5 * np.sin(2 * np.pi * steps / 7)
+    plain = 50 + week + rng.normal(size=200)
+    outlier, shifted = plain.copy(), plain.copy()
+    outlier[-1] *= 10
+    shifted[-20:] += 50
+    return {
+        "a week": plain,
+        "a week and a line": plain + 0.3 * steps,
+        "growth": 100 * np.exp(0.01 * steps) * (1 + 0.1 * np.sin(2 * np.pi * steps / 7)),
+        "decline": 300 * np.exp(-0.01 * steps) + rng.normal(size=200),
+        "a walk": 50 + rng.normal(size=200).cumsum(),
+        "last value ten times": outlier,
+        "level shift 20 steps ago": shifted,
+        "constant": np.full(200, 42.0),
+        "noise of 10 on 1e8": 1e8 + 10 * rng.normal(size=200),
+        "zeros": np.zeros(200),
+        "rare counts": rng.poisson(0.3, 200).astype(float),
+        "nine values": plain[:9],
+    }
+
+
+def forecast_single(predictor: TSDiffPredictor) -> dict[str, np.ndarray]:
+    """Samples (100, HORIZON) of each."""
+    entries = [entry(values, "D", name) for name, values in single_series().items()]
+    made = predictor.adapted("D", HORIZON).predict(entries)
+    return {str(one["item_id"]): forecast.samples for one, forecast in zip(entries, made, strict=True)}
+
+
+def draw_page(samples: dict[str, np.ndarray], path: Path) -> None:
+    """Fan charts of the single series."""
+    figure, axes = plt.subplots(3, 4, figsize=(16, 9), layout="constrained")
+    for axis, (name, values) in zip(axes.flat, single_series().items(), strict=True):
+        recent, ahead = values[-60:], np.arange(len(values), len(values) + HORIZON)
+        axis.plot(np.arange(len(values) - len(recent), len(values)), recent, color="black", lw=1)
+        for low, high in ((0.05, 0.95), (0.25, 0.75)):
+            axis.fill_between(
+                ahead, *np.quantile(samples[name], [low, high], axis=0), color="tab:blue", alpha=0.3, lw=0
+            )
+        axis.plot(ahead, np.median(samples[name], axis=0), color="tab:blue")
+        axis.set_title(name)
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=80)
+    plt.close(figure)
+
+
+def main(
+    model: Annotated[str, typer.Option(help="Bundled name or folder of a model of all frequencies.")] = "default",
+    output: Annotated[Path, typer.Option(help="Report; a picture goes beside it.")] = RESULTS / "trends.md",
+) -> None:
+    """Forecast lines and single series; write the tables and the picture."""
+    torch.set_num_threads(1)
+    predictor = TSDiffPredictor.from_pretrained(model)
+    rows = []
+    for freq, horizon, count in LINES:
+        scores = score_lines(predictor, freq, horizon, count)
+        rows.append([freq, str(horizon), f"{scores.right} of 12", f"{scores.ratio:.2f}", f"{scores.coverage:.2f}"])
+        print(*rows[-1], flush=True)
+    samples = forecast_single(predictor)
+    singles = []
+    for name, values in single_series().items():
+        last = samples[name][:, -1]
+        low, median, high = np.quantile(last, [0.05, 0.5, 0.95])
+        singles.append([name, f"{values[-1]:.6g}", f"{median:.6g}", f"{high - low:.3g}", f"{(last == 0).mean():.2f}"])
+    draw_page(samples, output.with_suffix(".png"))
+    write_text(
+        output,
+        header("Lines, levels and constants")
+        + "\nTwelve lines with noise at each frequency: how many medians move the right way, the median's error over "
+        "that of the straight line through the history, and the coverage of the 90 % interval.\n\n"
+        + table(["frequency", "horizon", "right way", "error / line's", "90 % covers"], rows)
+        + f"\nSingle daily series, at the last of {HORIZON} steps.\n\n"
+        + table(["series", "last value", "median", "90 % width", "share of zeros"], singles)
+        + f"\n![twelve series and their forecasts]({output.with_suffix('.png').name})\n",
+    )
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,180 @@
+"""The network that reads a window once, alone and in a model."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch.testing import assert_close
+
+from shared.errors import ConfigError
+from shared.sde import VPSDE
+from tsdiff import TSDiff, TSDiffPredictor
+from tsdiff.data.entries import read_series
+from tsdiff.model.backbones import ContextConfig, S4DConfig
+from tsdiff.model.config import TSDiffConfig
+from tsdiff.sampling.settings import Sampling
+from tsdiff.windows.conditioning import Windows, forecast_place
+from tsdiff.windows.config import ANY_FREQ
+
+SMALL = ContextConfig(patch=4, width=16, encoder_blocks=1, decoder_blocks=2, heads=2)
+LENGTH, FEATURES, ABOUT = 32, 5, 3
+
+
+def config(**changes) -> TSDiffConfig:
+    settings = {
+        "freq": ANY_FREQ,
+        "prediction_length": 16,
+        "context_length": 48,
+        "scaling": "anchor",
+        "calendar": "season",
+        "conditional": True,
+        "backbone": SMALL,
+        "sde": VPSDE(),
+    }
+    return TSDiffConfig(**(settings | changes))
+
+
+def lively(module: torch.nn.Module) -> torch.nn.Module:
+    """Weights that are nowhere zero, so that nothing is hidden by them."""
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.copy_(0.3 * torch.randn(parameter.shape, generator=generator))
+    return module.eval()
+
+
+@pytest.fixture
+def network():
+    return lively(SMALL.build(LENGTH, 1, FEATURES, ABOUT))
+
+
+@pytest.fixture
+def told():
+    """Three windows whose last 10 steps are wanted; the first steps of the third do not exist."""
+    generator = torch.Generator().manual_seed(1)
+    inputs = torch.randn(3, LENGTH, FEATURES, generator=generator)
+    inputs[..., -2:] = 0
+    inputs[:, :22, -1], inputs[:, 22:, -2] = 1, 1
+    inputs[2, :12] = 0
+    return inputs, torch.randn(3, ABOUT, generator=generator)
+
+
+def state(rows: int) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(2)
+    return torch.randn(rows, LENGTH, 1, generator=generator), torch.linspace(-4, 4, rows)
+
+
+def test_only_wanted_patches_are_drawn(network, told):
+    x, level = state(3)
+    made = network(x, level, *told)
+    assert made.shape == x.shape
+    assert not made[:, :20].any()
+    assert made[:, 20:].abs().min() > 0
+
+
+@pytest.mark.parametrize("rows", [[0, 0, 1, 1, 2, 2], [0, 1, 1, 2, 2, 2], [2, 0, 1]])
+def test_rows_that_share_a_reading_equal_rows_of_their_own(network, told, rows):
+    inputs, about = told
+    of_row = torch.tensor(rows)
+    x, level = state(len(rows))
+    shared = network.decode(x, level, network.encode(inputs, about, of_row))
+    for row, place in enumerate(rows):
+        own = network(x[row : row + 1], level[row : row + 1], inputs[place : place + 1], about[place : place + 1])
+        assert_close(shared[row : row + 1], own, atol=1e-5, rtol=1e-4)
+
+
+def test_what_is_noisy_outside_the_wanted_patches_does_not_matter(network, told):
+    x, level = state(3)
+    other = x.clone()
+    other[:, :20] += 1
+    assert_close(network(x, level, *told), network(other, level, *told))
+
+
+def test_steps_that_do_not_exist_are_not_looked_at(network, told):
+    inputs, about = told
+    x, level = state(3)
+    changed = inputs.clone()
+    changed[2, :12, :-2] = 7.0
+    assert_close(network(x, level, changed, about)[2], network(x, level, inputs, about)[2])
+
+
+def test_every_wanted_patch_hears_of_the_others(network, told):
+    x, level = state(3)
+    x.requires_grad_(True)
+    network(x, level, *told)[:, -1].sum().backward()
+    assert x.grad is not None
+    assert (x.grad[:, 20:].abs() > 0).all()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"), [({"width": 15}, "multiple of heads"), ({"patch": 0}, "patch"), ({"heads": 0}, "heads")]
+)
+def test_sizes_that_do_not_fit(changes, message):
+    with pytest.raises(ConfigError, match=message):
+        ContextConfig(**changes)
+
+
+def test_it_needs_an_anchor():
+    with pytest.raises(ConfigError, match="scaling='anchor'"):
+        config(scaling="standard")
+    with pytest.raises(ConfigError, match="conditional=True"):
+        config(conditional=False)
+    assert config(backbone=S4DConfig(patch=4)).scaling == "anchor"
+
+
+@pytest.fixture
+def model():
+    return lively(TSDiff(config()))
+
+
+def entries(count: int = 3, length: int = 90):
+    rng = np.random.default_rng(0)
+    return [
+        {"start": pd.Period("2024-01-01", "D"), "target": 5 * i + rng.normal(size=length).cumsum(), "item_id": str(i)}
+        for i in range(count)
+    ]
+
+
+def test_a_reading_made_before_gives_the_same(model):
+    adapted = model.adapted("D", 8)
+    places = [forecast_place(read_series(e, e["item_id"], "D", []), adapted.config) for e in entries()]
+    windows = Windows.of(places, adapted.config, adapted.statistics).rows(np.repeat([0, 1, 2], 4))
+    x, t = torch.randn(12, 64, 1), torch.full((12,), 0.5)
+    read = adapted.denoiser.network.read(windows.inputs)
+    assert_close(adapted(x, t, **windows.inputs), adapted(x, t, **read))
+
+
+def test_forecasts_do_not_depend_on_their_batch(model):
+    predictor = TSDiffPredictor(model, Sampling(method="ode2", steps=3, batch_rows=64)).adapted("D", 8)
+    whole = list(predictor.predict(entries(), num_samples=10))
+    for one, entry in zip(whole, entries(), strict=True):
+        alone = next(iter(predictor.with_sampling(batch_rows=7).predict([entry], num_samples=10)))
+        np.testing.assert_allclose(one.samples, alone.samples, rtol=1e-5, atol=1e-5)
+
+
+def test_forecasts_grow_with_the_series(model):
+    predictor = TSDiffPredictor(model, Sampling(method="ode2", steps=3)).adapted("D", 8)
+    plain = list(predictor.predict(entries(), num_samples=5))
+    grown = [{**e, "target": 1e6 * e["target"]} for e in entries()]
+    for one, other in zip(plain, predictor.predict(grown, num_samples=5), strict=True):
+        np.testing.assert_allclose(other.samples / 1e6, one.samples, rtol=1e-3, atol=1e-3)
+
+
+def test_a_model_is_saved_and_loaded(model, tmp_path):
+    predictor = TSDiffPredictor(model, Sampling(method="ode2", steps=3)).adapted("D", 8)
+    predictor.serialize(tmp_path)
+    again = TSDiffPredictor.from_pretrained(tmp_path)
+    for one, other in zip(predictor.predict(entries(), 4), again.predict(entries(), 4), strict=True):
+        np.testing.assert_array_equal(one.samples, other.samples)
+
+
+def test_gaps_are_filled_between_what_is_known(model):
+    predictor = TSDiffPredictor(model, Sampling(method="ode2", steps=3)).adapted("D", 8)
+    entry = entries(1)[0]
+    target = entry["target"].copy()
+    target[40:45] = np.nan
+    made = next(iter(predictor.impute([{**entry, "target": target}], num_samples=6)))
+    assert made.samples.shape == (6, 5)
+    assert np.isfinite(made.samples).all()

@@ -1,0 +1,191 @@
+"""Anchors: simple forecasts, their pool, and windows around them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose
+
+from tsdiff.windows.anchored import ABOUT_WIDTH, KNOWN_WIDTH, anchored_window, squash
+from tsdiff.windows.anchors import pooled, seasons_of, simple_forecasts, without_spikes
+
+LENGTH = 64
+
+
+def window(values: np.ndarray, horizon: int = 8, seasons: tuple[int, int] = (7, 0)):
+    hidden = np.zeros(LENGTH, dtype=bool)
+    return anchored_window(values, len(values) + horizon - LENGTH, LENGTH, hidden, seasons)
+
+
+@pytest.mark.parametrize(
+    ("freq", "seasons"), [("h", (24, 168)), ("15min", (96, 672)), ("D", (7, 365)), ("M", (12, 0)), ("Y-DEC", (0, 0))]
+)
+def test_seasons(freq, seasons):
+    assert seasons_of(freq) == seasons
+
+
+def test_simple_forecasts_say_what_their_names_say():
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=100).cumsum()
+    ends = np.array([100, 80, 41])
+    made, usable = simple_forecasts(values, ends, 9, (4, 20))
+    assert usable.all()
+    for row, end in enumerate(ends):
+        history = values[:end]
+        assert_allclose(made[row, 0], history[-1])
+        assert_allclose(made[row, 1], history[-4:].mean())
+        assert_allclose(made[row, 2], np.resize(history[-4:], 9))
+        assert_allclose(made[row, 3], np.resize(history[-16:].reshape(4, 4).mean(0), 9))
+        assert_allclose(made[row, 5], history[-20:][:9])
+        steps = min(end, 27)
+        line = np.polyfit(np.arange(-steps, 0), history[-steps:], 1)
+        assert_allclose(made[row, 9], np.polyval(line, np.arange(9)), rtol=1e-9, atol=1e-9)
+        assert_allclose(made[row, 10], np.median(history[-7:]))
+
+
+def test_a_forecast_knows_nothing_of_what_comes_after_its_end():
+    rng = np.random.default_rng(1)
+    values = rng.normal(size=60)
+    other = values.copy()
+    other[40:] += 5
+    ends = np.array([40])
+    assert_allclose(simple_forecasts(values, ends, 6, (7, 0))[0], simple_forecasts(other[:40], ends, 6, (7, 0))[0])
+
+
+def test_what_the_history_is_too_short_for_is_the_last_value():
+    made, usable = simple_forecasts(np.arange(5.0), np.array([5]), 3, (24, 168))
+    assert not usable[0, [2, 3, 4, 5, 6, 8]].any()
+    assert_allclose(made[0, ~usable[0]], 4.0)
+
+
+@pytest.mark.parametrize("slope", [-0.7, 0.2])
+def test_a_line_goes_on(slope):
+    values = 3 + slope * np.arange(90)
+    pool = pooled(values, 14, (7, 365))
+    assert_allclose(pool.mean, 3 + slope * np.arange(90, 104), atol=0.2 * abs(slope))
+
+
+def test_a_season_goes_on():
+    values = np.sin(2 * np.pi * np.arange(200) / 24)
+    pool = pooled(values, 30, (24, 168))
+    assert_allclose(pool.mean, np.sin(2 * np.pi * np.arange(200, 230) / 24), atol=0.05)
+
+
+@pytest.mark.parametrize("level", [0.0, 42.0, 1e8])
+def test_a_constant_has_hardly_a_scale(level):
+    pool = pooled(np.full(100, level), 14, (7, 365))
+    assert_allclose(pool.mean, level)
+    assert 0 < pool.scale <= 1e-8 * level + 1e-9
+
+
+def test_noise_on_a_high_level_keeps_its_size():
+    rng = np.random.default_rng(2)
+    pool = pooled(1e8 + 10 * rng.normal(size=300), 14, (7, 365))
+    assert 5 < pool.scale < 25
+    assert np.abs(pool.mean - 1e8).max() < 20
+
+
+def test_one_outlier_does_not_set_the_level():
+    rng = np.random.default_rng(3)
+    values = 50 + rng.normal(size=200)
+    values[-1] *= 10
+    assert without_spikes(values)[-1] < 60
+    assert np.abs(pooled(values, 14, (7, 365)).mean - 50).max() < 5
+
+
+def test_spikes_that_belong_to_a_series_stay():
+    rng = np.random.default_rng(4)
+    sparse = rng.poisson(0.2, 200).astype(float)
+    often = 50 + rng.normal(size=200) + 40 * (rng.random(200) < 0.15)
+    for values in (sparse, often):
+        assert without_spikes(values) is values
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.integers(1, 90),
+    st.sampled_from([(0, 0), (7, 0), (7, 365), (24, 168)]),
+    st.floats(-1e4, 1e4),
+    st.floats(1e-3, 1e3),
+    st.integers(0, 2**32 - 1),
+)
+def test_level_and_unit_do_not_matter(count, seasons, level, unit, seed):
+    rng = np.random.default_rng(seed)
+    values = rng.normal(size=count).cumsum() + rng.normal(size=count)
+    plain, moved = pooled(values, 6, seasons), pooled(unit * (level + values), 6, seasons)
+    assert_allclose(plain.shares.sum(), 1)
+    size = np.abs(values).max() + 1
+    assert_allclose(moved.mean / unit - level, plain.mean, atol=2e-2 * size)
+    assert np.isfinite(moved.mean).all()
+    assert moved.scale > 0
+
+
+def test_a_window_hides_what_it_is_to_forecast():
+    rng = np.random.default_rng(5)
+    values = rng.normal(size=200).cumsum()
+    other = values.copy()
+    other[-8:] = 1e3
+    hidden = np.arange(LENGTH) >= LENGTH - 8
+    made = [anchored_window(v, 200 - LENGTH, LENGTH, hidden, (7, 0)) for v in (values, other, values[:-8])]
+    for one in made[1:]:
+        assert_allclose(one.anchor, made[0].anchor)
+        assert_allclose(one.known, made[0].known)
+        assert_allclose(one.about, made[0].about)
+
+
+def test_a_window_tells_what_is_wanted_and_what_is_known():
+    values = np.arange(20.0)
+    values[5] = np.nan
+    made = window(values)
+    assert made.known.shape == (LENGTH, KNOWN_WIDTH)
+    assert made.about.shape == (ABOUT_WIDTH,)
+    wanted, known = made.known[:, -2], made.known[:, -1]
+    start = LENGTH - 28
+    assert known[start:].sum() == 19
+    assert wanted[start + 5] == 1
+    assert (wanted[-8:] == 1).all()
+    assert not wanted[:start].any()
+    assert not known[:start].any()
+    assert_allclose(made.anchor[start : start + 20][known[start : start + 20] > 0], values[~np.isnan(values)])
+
+
+def test_a_gap_is_seen_from_both_sides():
+    values = np.concatenate([np.full(60, 1.0), np.full(10, np.nan), np.full(60, 3.0)])
+    made = anchored_window(values, 40, LENGTH, np.zeros(LENGTH, dtype=bool), (0, 0))
+    gap = made.anchor[20:30]
+    assert (np.diff(gap) > 0).all()
+    assert gap[0] > 1
+    assert gap[-1] < 3
+    turned = anchored_window(values[::-1], 130 - 40 - LENGTH, LENGTH, np.zeros(LENGTH, dtype=bool), (0, 0))
+    assert_allclose(turned.anchor[::-1][20:30], gap)
+
+
+def test_where_nothing_is_known_there_is_no_anchor():
+    made = anchored_window(np.full(30, np.nan), 0, LENGTH, np.zeros(LENGTH, dtype=bool), (7, 0))
+    assert made.scale == 1
+    assert not made.anchor.any()
+    assert made.about[-1] == 1
+    assert (made.known[:, -2] == 1).all()
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 120), st.integers(1, 40), st.floats(0, 0.9), st.integers(0, 2**32 - 1))
+def test_windows_are_finite_whatever_is_missing(count, horizon, missing, seed):
+    rng = np.random.default_rng(seed)
+    values = rng.normal(size=count) * 10.0 ** rng.integers(-6, 7)
+    values[rng.random(count) < missing] = np.nan
+    made = window(values, min(horizon, LENGTH - 1), (7, 365))
+    assert np.isfinite(made.known).all()
+    assert np.isfinite(made.about).all()
+    assert np.isfinite(made.anchor).all()
+    assert made.scale > 0
+
+
+def test_squashing_is_odd_and_rising():
+    values = np.linspace(-50, 50, 1001)
+    made = squash(values)
+    assert (np.diff(made) > 0).all()
+    assert_allclose(made, -squash(-values))
+    assert_allclose(made[np.abs(values) <= 3], values[np.abs(values) <= 3])

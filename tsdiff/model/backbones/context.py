@@ -1,0 +1,256 @@
+"""A network that reads what is known of a window once, and then draws what is not as often as asked.
+
+The window is cut into patches. An encoder (a transformer, Vaswani et al. 2017, with layer norms first) reads those that
+hold a known value; a decoder denoises those that hold a wanted one, looking at each other and at what the encoder read,
+and is told the noise level by scales and shifts (Peebles and Xie 2023, "Scalable diffusion models with transformers").
+All samples of a window share one reading, so that a sample costs the few tokens of its horizon alone.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from shared.checks import Checked, Count
+from shared.errors import ConfigError
+
+_FREQUENCIES = 16
+_MOST_TOKENS = 4096
+_MASKED = -1e9
+
+
+@dataclass(frozen=True)
+class ContextConfig(Checked):
+    """Size of a `ContextNetwork`, which models with conditional=True can have.
+
+    Args:
+        patch: points in a token; a window has at most 4,096 tokens.
+        width: channels of a token, a multiple of `heads`.
+        encoder_blocks, decoder_blocks: blocks of each.
+        heads: of the attention.
+        expansion: width of a block's inner layer, in widths.
+    """
+
+    patch: Count = 8
+    width: Count = 96
+    encoder_blocks: Count = 3
+    decoder_blocks: Count = 3
+    heads: Count = 4
+    expansion: Count = 3
+    kind: Literal["context"] = "context"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._require(self.width % self.heads == 0, "width heads", "need a multiple of heads for the width")
+
+    def build(self, length: int, channels: int, features: int, about: int = 0) -> ContextNetwork:
+        """The network, with fresh weights; see `ContextNetwork`."""
+        return ContextNetwork(self, length, channels, features, about)
+
+
+class Memory(NamedTuple):
+    """What the encoder read of some windows.
+
+    Attributes:
+        keys, values: of the known patches for each decoder block, (windows, tokens, width).
+        mask: 0 where there is something to be looked at, (windows, 1, 1, tokens).
+        tokens: places of the patches that are drawn, (n,).
+        told: what is known of these, (windows, n, width).
+        wanted: 1 at their wanted points, else 0, (windows, n, patch, 1).
+        about: of the whole window, (windows, width).
+        of_row: which window each row of the state is of, (rows,); None for one row a window.
+    """
+
+    keys: tuple[Tensor, ...]
+    values: tuple[Tensor, ...]
+    mask: Tensor
+    tokens: Tensor
+    told: Tensor
+    wanted: Tensor
+    about: Tensor
+    of_row: Tensor | None
+
+    @property
+    def draws(self) -> int:
+        """Rows a window, where all have as many and they lie together; else 0."""
+        if self.of_row is None:
+            return 1
+        windows = len(self.about)
+        draws, rest = divmod(len(self.of_row), windows)
+        even = torch.arange(windows, device=self.of_row.device).repeat_interleave(max(draws, 1))
+        return draws if not rest and torch.equal(even, self.of_row) else 0
+
+
+class Attention(nn.Module):
+    """Scaled dot-product attention of several heads; queries of a token, keys and values of its own or of others."""
+
+    def __init__(self, width: int, heads: int):
+        super().__init__()
+        self.heads = heads
+        self.query, self.keyed, self.out = nn.Linear(width, width), nn.Linear(width, 2 * width), nn.Linear(width, width)
+
+    def read(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys and values of tokens (batch, n, width)."""
+        keys, values = self.keyed(tokens).chunk(2, dim=-1)
+        return keys, values
+
+    def forward(self, x: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = None) -> Tensor:
+        """x (batch, m, width), keys and values (batch, n, width) → (batch, m, width)."""
+        q, k, v = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in (self.query(x), keys, values))
+        return self.out(F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2).flatten(2))
+
+
+class EncoderBlock(nn.Module):
+    """Attention and an inner layer, each added to what came in."""
+
+    def __init__(self, width: int, heads: int, expansion: int):
+        super().__init__()
+        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(2))
+        self.attention = Attention(width, heads)
+        self.inner = _inner(width, expansion)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """(batch, tokens, width) → the same shape."""
+        seen = self.norms[0](x)
+        x = x + self.attention(seen, *self.attention.read(seen), mask)
+        return x + self.inner(self.norms[1](x))
+
+
+class DecoderBlock(nn.Module):
+    """Attention among the drawn patches, to the known ones, and an inner layer, each scaled by the noise level."""
+
+    def __init__(self, width: int, heads: int, expansion: int):
+        super().__init__()
+        self.own, self.known = Attention(width, heads), Attention(width, heads)
+        self.inner = _inner(width, expansion)
+        self.level = nn.Linear(width, 9 * width)
+        nn.init.zeros_(self.level.weight)
+        nn.init.zeros_(self.level.bias)
+
+    def forward(self, x: Tensor, level: Tensor, keys: Tensor, values: Tensor, mask: Tensor, draws: int) -> Tensor:
+        """x (rows, tokens, width), rows of one window side by side, `draws` of each."""
+        shifts = self.level(level)[:, None].chunk(9, dim=-1)
+
+        def scaled(x: Tensor, place: int) -> Tensor:
+            return F.layer_norm(x, x.shape[-1:]) * (1 + shifts[place]) + shifts[place + 1]
+
+        seen = scaled(x, 0)
+        x = x + self.own(seen, *self.own.read(seen)) * (1 + shifts[2])
+        rows, tokens, width = x.shape
+        asked = scaled(x, 3).view(rows // draws, draws * tokens, width)
+        x = x + self.known(asked, keys, values, mask).view(rows, tokens, width) * (1 + shifts[5])
+        return x + self.inner(scaled(x, 6)) * (1 + shifts[8])
+
+
+class ContextNetwork(nn.Module):
+    """(batch, length, channels) → the same shape, given the noise level and what is known of the window.
+
+    Args:
+        config: sizes.
+        length: points in a window; a multiple of config.patch.
+        channels: of the series.
+        features: numbers known of every point; the last two tell whether the point is wanted, and whether it is known.
+        about: numbers known of the whole window.
+
+    Raises:
+        ConfigError: the length is not a multiple of the patch, or makes too many tokens.
+    """
+
+    frequencies: Tensor
+
+    def __init__(self, config: ContextConfig, length: int, channels: int, features: int, about: int = 0):
+        super().__init__()
+        if length % config.patch or length // config.patch > _MOST_TOKENS:
+            raise ConfigError(
+                f"a window of {length} points: need a multiple of the patch, {config.patch}, and at most "
+                f"{_MOST_TOKENS} patches"
+            )
+        self.config, self.patch, self.channels = config, config.patch, channels
+        self.tokens, width = length // config.patch, config.width
+        self.point = nn.Linear(config.patch * features, width)
+        self.target = nn.Linear(config.patch * features, width)
+        self.noisy = nn.Linear(config.patch * channels, width)
+        self.places = nn.Parameter(0.02 * torch.randn(2, self.tokens, width))
+        self.nothing = nn.Parameter(0.02 * torch.randn(1, 1, width))
+        self.about = nn.Sequential(nn.Linear(max(about, 1), width), nn.SiLU(), nn.Linear(width, 2 * width))
+        self.register_buffer("frequencies", torch.exp(torch.linspace(math.log(0.1), math.log(3.0), _FREQUENCIES)))
+        self.level = nn.Sequential(nn.Linear(2 * _FREQUENCIES, width), nn.SiLU(), nn.Linear(width, width))
+        sizes = (width, config.heads, config.expansion)
+        self.encoder = nn.ModuleList(EncoderBlock(*sizes) for _ in range(config.encoder_blocks))
+        self.decoder = nn.ModuleList(DecoderBlock(*sizes) for _ in range(config.decoder_blocks))
+        self.read, self.out = nn.LayerNorm(width), nn.Sequential(nn.LayerNorm(width), nn.Linear(width, config.patch))
+        if channels > 1:
+            self.out = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, config.patch * channels))
+        for layer in (self.out[1],):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+    def encode(self, inputs: Tensor, about: Tensor | None = None, of_row: Tensor | None = None) -> Memory:
+        """Read what is known of windows.
+
+        Args:
+            inputs: (windows, length, features).
+            about: (windows, about).
+            of_row: which window each row of the state will be of, (rows,); None for one row a window.
+        """
+        windows = len(inputs)
+        points = inputs[..., -2:].unflatten(1, (self.tokens, self.patch))
+        wanted, known = points.amax(2).unbind(-1)
+        patches = inputs.unflatten(1, (self.tokens, self.patch)).flatten(2)
+        blank = inputs.new_zeros(windows, 1) if about is None else about
+        read, whole = self.about(blank).chunk(2, dim=-1)
+        seen = (known.amax(0) > 0).nonzero()[:, 0]
+        x = self.point(patches[:, seen]) + self.places[0, seen] + read[:, None]
+        x = torch.cat([x, self.nothing.expand(windows, 1, -1) + read[:, None]], dim=1)
+        hidden = F.pad(known[:, seen] == 0, (0, 1), value=False)
+        mask = torch.zeros_like(hidden, dtype=x.dtype).masked_fill(hidden, _MASKED)[:, None, None]
+        for block in self.encoder:
+            x = block(x, mask)
+        x = self.read(x)
+        pairs = [block.known.read(x) for block in self.decoder]
+        tokens = (wanted.amax(0) > 0).nonzero()[:, 0]
+        told = self.target(patches[:, tokens]) + self.places[1, tokens]
+        keys, values = (tuple(part) for part in zip(*pairs, strict=True))
+        return Memory(keys, values, mask, tokens, told, points[:, tokens][..., :1], whole, of_row)
+
+    def decode(self, x: Tensor, level: Tensor, memory: Memory) -> Tensor:
+        """The wanted patches of states x (rows, length, channels) at log-SNRs (rows,); elsewhere 0."""
+        draws, tokens = memory.draws, memory.tokens
+        spread = memory if draws else _by_row(memory)
+        draws = draws or 1
+        angles = 0.5 * level[:, None] * self.frequencies
+        told = self.level(torch.cat([angles.sin(), angles.cos()], dim=-1))
+        told = F.silu(told + spread.about.repeat_interleave(draws, 0))
+        # What is known beside wanted points is told by the reading, and is no part of the state.
+        wanted = spread.wanted.repeat_interleave(draws, 0)
+        patches = x.unflatten(1, (self.tokens, self.patch))[:, tokens] * wanted
+        h = self.noisy(patches.flatten(2)) + spread.told.repeat_interleave(draws, 0)
+        for block, keys, values in zip(self.decoder, spread.keys, spread.values, strict=True):
+            h = block(h, told, keys, values, spread.mask, draws)
+        made = x.new_zeros(len(x), self.tokens, self.patch * self.channels)
+        made = made.index_copy(1, tokens, self.out(h).to(made.dtype))
+        return made.view(len(x), self.tokens, self.patch, self.channels).flatten(1, 2)
+
+    def forward(self, x: Tensor, level: Tensor, inputs: Tensor, about: Tensor | None = None) -> Tensor:
+        """`decode` after `encode`."""
+        return self.decode(x, level, self.encode(inputs, about))
+
+
+def _by_row(memory: Memory) -> Memory:
+    """The memory of each row, where rows of a window are not evenly spread."""
+    rows = memory.of_row
+    assert rows is not None
+    keys, values = (tuple(part[rows] for part in parts) for parts in (memory.keys, memory.values))
+    told, wanted, about = memory.told[rows], memory.wanted[rows], memory.about[rows]
+    return Memory(keys, values, memory.mask[rows], memory.tokens, told, wanted, about, None)
+
+
+def _inner(width: int, expansion: int) -> nn.Module:
+    return nn.Sequential(
+        nn.Linear(width, expansion * width), nn.GELU(approximate="tanh"), nn.Linear(expansion * width, width)
+    )

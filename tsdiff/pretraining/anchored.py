@@ -1,0 +1,238 @@
+"""Training windows around their anchor, for a model of all frequencies that reads what is known (`ContextNetwork`).
+
+Of a window some steps are wanted: those after a random origin (a forecast), some in the middle (a gap), or all (nothing
+is known). The windows of a batch are alike in this, for the network draws the patches that any of them wants. How much
+of the history is known is random too, and so are the changes that a series goes through before: it is turned upside
+down, bent, given a step, a spike, noise, a second series, or wandering size.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+
+from shared.errors import ConfigError
+from shared.training.batches import Batch
+from tsdiff.model.config import TSDiffConfig
+from tsdiff.pretraining.corpus import Corpus, CorpusGroup
+from tsdiff.windows.anchored import AnchoredWindow, anchored_window
+from tsdiff.windows.anchors import REMEMBERED
+from tsdiff.windows.calendar import SEASON_WIDTH
+from tsdiff.windows.conditioning import anchored_inputs
+from tsdiff.windows.inputs import network_inputs
+from tsdiff.windows.scales import Statistics
+
+_CLIP = 10.0
+"""Units of the anchor's error beyond which training values are cut off."""
+_FEWEST = 6
+_LONGEST_GAP = 48
+
+
+@dataclass(frozen=True)
+class Chances:
+    """What happens to the windows of training, as shares of them.
+
+    Attributes:
+        gap, nothing: batches of windows with a gap, and those of which nothing is known; the others are forecasts.
+        short: histories of which only the last steps are known.
+        turned, bent, stepped, spiked, rough, mixed, swelling: changes; see `changed`.
+    """
+
+    gap: float = 0.12
+    nothing: float = 0.06
+    short: float = 0.3
+    turned: float = 0.15
+    bent: float = 0.2
+    stepped: float = 0.08
+    spiked: float = 0.06
+    rough: float = 0.1
+    mixed: float = 0.15
+    swelling: float = 0.1
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What the windows of a batch have in common: the longest horizon, and of gaps where they lie, (length,)."""
+
+    kind: Literal["forecast", "gap", "nothing"]
+    longest: int
+    place: int
+
+
+@dataclass(frozen=True)
+class _Window:
+    values: np.ndarray
+    counted: np.ndarray
+    features: np.ndarray
+    told: AnchoredWindow
+    name: str
+
+
+class AnchoredSource:
+    """Draws training windows of a corpus. A `shared.training.batches.BatchSource`.
+
+    Args:
+        corpus: of series.
+        config: of the model: scaling "anchor".
+        batch_size: windows in a batch.
+        draws: noisy states of each window, which share its reading.
+        synthetic_share: of the windows; the real groups have the rest.
+        horizons: of the real groups by name, which half of their forecasts have; the others' are log-uniform.
+        chances: of what happens to a window.
+
+    Raises:
+        ConfigError: another scaling, or no group.
+    """
+
+    def __init__(
+        self,
+        corpus: Corpus,
+        config: TSDiffConfig,
+        batch_size: int = 48,
+        *,
+        draws: int = 4,
+        synthetic_share: float = 0.4,
+        horizons: dict[str, int] | None = None,
+        chances: Chances = Chances(),
+    ):
+        if config.scaling != "anchor":
+            raise ConfigError(f"scaling={config.scaling!r}: these windows are of models with scaling='anchor'")
+        self.config, self.batch_size, self.draws, self.chances = config, batch_size, draws, chances
+        self.horizons = horizons or {}
+        self.groups = [*corpus.real, *corpus.synthetic]
+        shares = [(corpus.real, 1 - synthetic_share), (corpus.synthetic, synthetic_share)]
+        weights = [part * g.share / sum(g.share for g in groups) for groups, part in shares for g in groups]
+        if not self.groups or sum(weights) <= 0:
+            raise ConfigError("the corpus has no group of series to draw from; give one, or change synthetic_share")
+        self._cumulative = np.cumsum(weights) / sum(weights)
+
+    def batch(self, rng: np.random.Generator) -> Batch:
+        """x0 and mask (batch·draws, length, 1), the features, and what is told around the anchor."""
+        plan = self._plan(rng)
+        rows = [self._window(rng, plan) for _ in range(self.batch_size)]
+        draws = 1 if plan.kind == "nothing" else self.draws
+        of_row = torch.arange(len(rows)).repeat_interleave(draws)
+        scale = np.array([[row.told.scale] for row in rows])
+        condition = network_inputs(self.config, Statistics(), scale=scale, calendar=[row.features for row in rows])
+        condition |= anchored_inputs([row.told for row in rows]) | {"of_row": of_row}
+        x0, mask = (
+            torch.from_numpy(np.stack(part)) for part in zip(*((r.values, r.counted) for r in rows), strict=True)
+        )
+        return Batch(
+            x0[of_row], mask=mask[of_row], condition=condition, ids=[row.name for row in rows for _ in range(draws)]
+        )
+
+    def _plan(self, rng: np.random.Generator) -> _Plan:
+        kind, chances, longest = rng.random(), self.chances, self.config.prediction_length
+        if kind < chances.nothing:
+            return _Plan("nothing", longest, 0)
+        if kind < chances.nothing + chances.gap:
+            return _Plan("gap", _LONGEST_GAP, int(rng.integers(_LONGEST_GAP, self.config.length - _LONGEST_GAP)))
+        return _Plan("forecast", max(1, int(longest * rng.choice([0.25, 0.25, 0.5, 1.0]))), 0)
+
+    def _window(self, rng: np.random.Generator, plan: _Plan) -> _Window:
+        for _ in range(200):
+            group = self.groups[int(np.searchsorted(self._cumulative, rng.random(), side="right"))]
+            made = self._of_group(rng, group, plan)
+            if made is not None:
+                return made
+        raise ConfigError(f"group {group.name!r}: 200 windows in a row hold nothing to learn from; leave it out")
+
+    def _of_group(self, rng: np.random.Generator, group: CorpusGroup, plan: _Plan) -> _Window | None:
+        chances, length = self.chances, self.config.length
+        place = group.places[int(rng.integers(len(group.places)))]
+        count, horizon = len(place.values), self._horizon(rng, group, plan)
+        horizon = min(horizon, count - _FEWEST)
+        if horizon < 1:
+            return None
+        origin = int(rng.integers(max(_FEWEST, min(count - horizon, count // 3)), count - horizon + 1))
+        known = origin
+        if rng.random() < chances.short:
+            known = min(origin, int(np.exp(rng.uniform(np.log(_FEWEST), np.log(REMEMBERED)))))
+        begin = max(origin - known, origin - length - REMEMBERED)
+        values = changed(rng, place.values[begin : origin + horizon], origin - begin, self._other(rng, group), chances)
+        first = origin + horizon - length - begin
+        hidden = np.arange(length) >= length - horizon
+        if plan.kind == "gap":
+            start = plan.place + int(rng.integers(-_LONGEST_GAP // 2, _LONGEST_GAP // 2 - horizon // 2))
+            hidden = (np.arange(length) >= start) & (np.arange(length) < start + horizon)
+            if start + first < _FEWEST:  # nothing would be known before it
+                return None
+        elif plan.kind == "nothing":
+            values, hidden = standardised(values, max(first, 0)), np.ones(length, dtype=bool)
+        if hidden.all():  # what lies before the window is not known either
+            values, first = values[max(first, 0) :], min(first, 0)
+        told = anchored_window(values, first, length, hidden, group.seasons)
+        window = np.full(length, np.nan)
+        window[max(-first, 0) :] = values[max(first, 0) :]
+        numbers = (window - told.anchor) / told.scale
+        counted = hidden & ~np.isnan(numbers)
+        if not counted.any() or not np.isfinite(told.known).all():
+            return None
+        clipped = np.clip(np.where(counted, numbers, 0.0), -_CLIP, _CLIP).astype(np.float32)
+        at = origin + horizon - length + place.shift
+        features = group.tables[place.table][max(at, 0) : at + length]
+        features = np.concatenate([np.zeros((length - len(features), SEASON_WIDTH), np.float32), features])
+        features[:, -1] = np.arange(first, first + length) < 0
+        return _Window(clipped[:, None], counted[:, None].astype(np.float32), features, told, group.name)
+
+    def _horizon(self, rng: np.random.Generator, group: CorpusGroup, plan: _Plan) -> int:
+        usual = self.horizons.get(group.name)
+        if plan.kind == "forecast" and usual and usual <= plan.longest and rng.random() < 0.5:
+            return usual
+        least = 1 if plan.kind == "gap" or rng.random() < 0.2 else min(6, plan.longest)
+        return int(np.exp(rng.uniform(np.log(least), np.log(plan.longest + 1))))
+
+    @staticmethod
+    def _other(rng: np.random.Generator, group: CorpusGroup) -> np.ndarray:
+        return group.places[int(rng.integers(len(group.places)))].values
+
+
+def standardised(values: np.ndarray, first: int) -> np.ndarray:
+    """Values with zero mean and unit deviation from step `first` on; as they are where they do not change."""
+    part = values[first:]
+    if np.isnan(part).all():
+        return values
+    return (values - np.nanmean(part)) / (np.nanstd(part) or 1.0)
+
+
+def changed(
+    rng: np.random.Generator, values: np.ndarray, origin: int, other: np.ndarray, chances: Chances
+) -> np.ndarray:
+    """A series after random changes, float64.
+
+    Args:
+        rng: of the changes.
+        values: (n,), NaN where missing.
+        origin: steps that will be known; what is sudden happens before.
+        other: another series of the same frequency, which may be mixed in.
+        chances: of each change.
+    """
+    values = np.array(values, dtype=np.float64)
+    seen = values[: max(origin, 1)]
+    spread = float(np.nanstd(seen)) if np.isfinite(seen).any() else 0.0
+    if spread == 0:
+        return values
+    place = np.arange(len(values)) - origin
+    if rng.random() < chances.mixed and len(other) >= 2:
+        part = np.resize(other, len(values)) if len(other) < len(values) else other[-len(values) :]
+        size = float(np.nanstd(part)) if np.isfinite(part).any() else 0.0
+        if size > 0:
+            values = values + rng.uniform(0.2, 1.0) * spread / size * (part - np.nanmean(part))
+    if rng.random() < chances.swelling:
+        wave = np.sin(2 * np.pi * (place / rng.uniform(60, 600) + rng.random()))
+        center = np.nanmean(values)
+        values = center + (values - center) * np.exp(rng.uniform(0.1, 0.7) * wave)
+    if rng.random() < chances.bent:
+        values = values + rng.normal() * spread * place / rng.uniform(50, 600) * (1 if rng.random() < 0.7 else 3)
+    if rng.random() < chances.rough:
+        values = values + rng.uniform(0.02, 0.6) * spread * rng.normal(size=len(values))
+    if rng.random() < chances.stepped:
+        values[max(0, origin - int(np.exp(rng.uniform(0, np.log(100))))) :] += rng.normal() * 3 * spread
+    if rng.random() < chances.spiked and origin > 3:
+        spikes = origin - 1 - rng.integers(0, min(origin, 50), rng.integers(1, 4))
+        values[spikes] += rng.normal(size=len(spikes)) * 10 * spread
+    return -values if rng.random() < chances.turned else values

@@ -1,0 +1,214 @@
+"""Windows around their anchor: where each step is taken from, in which unit, and what the network is told of it.
+
+The steps that are not to be known are hidden. A stretch of them after which nothing is known is forecast; one with
+known values on both sides is forecast from both, the nearer side counting more, which between two last values is a
+straight line.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tsdiff.windows.anchors import CANDIDATES, REMEMBERED, Pool, Seasons, pooled
+
+KNOWN_WIDTH = CANDIDATES + 8
+"""Numbers a step that the network is told; see `AnchoredWindow.known`."""
+
+ABOUT_WIDTH = 3 * CANDIDATES + 12
+"""Numbers a window that the network is told; see `AnchoredWindow.about`."""
+
+_LINEAR = 3.0
+_MOST_GAPS = 8
+
+
+@dataclass(frozen=True)
+class AnchoredWindow:
+    """A window of a series of one channel.
+
+    Attributes:
+        anchor: (length,) float64, in the series' units: observed values where there are some, else what is expected.
+        scale: typical size of what the hidden steps are off it, a positive number.
+        known: (length, KNOWN_WIDTH) float32. Of known steps: the value by the window's level and spread, the change
+            over a season and the distance from the anchor of the hidden steps, by the scale. Of hidden steps: each
+            simple forecast and the level by the scale and the spread, and how far the nearest known steps are before
+            and after. Last, whether the step is wanted, and whether it is known.
+        about: (ABOUT_WIDTH,) float32: what the simple forecasts are worth, the ratio of scale and spread, seasons,
+            lengths, whether values are whole, positive or often zero.
+    """
+
+    anchor: np.ndarray
+    scale: float
+    known: np.ndarray
+    about: np.ndarray
+
+
+def squash(values: np.ndarray) -> np.ndarray:
+    """The values, logarithmic from 3 on, so that a spike does not rule a sum."""
+    size = np.abs(values)
+    return np.sign(values) * np.where(size <= _LINEAR, size, _LINEAR + np.log1p(np.maximum(size - _LINEAR, 0)))
+
+
+def bridged_line(values: np.ndarray) -> np.ndarray:
+    """Values (n,) with straight lines over NaN, flat at the ends; at least one is finite."""
+    missing = np.isnan(values)
+    if not missing.any():
+        return values
+    places = np.arange(len(values))
+    return np.interp(places, places[~missing], values[~missing])
+
+
+def anchored_window(
+    values: np.ndarray, first: int, length: int, hidden: np.ndarray, seasons: Seasons
+) -> AnchoredWindow:
+    """A window of a series around its anchor.
+
+    Args:
+        values: the whole series (n,), NaN where missing.
+        first: step of the series where the window begins; before it, and after its end, nothing is known.
+        length: steps of the window.
+        hidden: (length,): steps whose values are not to be used.
+        seasons: of the series.
+    """
+    begin = max(0, first - REMEMBERED)
+    told = np.full(max(first + length - begin, 0), np.nan)
+    told[: len(values) - begin] = values[begin : first + length]
+    place = np.arange(length) + first - begin  # of each step of the window in `told`; below 0 before the series
+    there = place >= 0
+    told[place[there & hidden]] = np.nan
+    observed = there.copy()
+    observed[there] = ~np.isnan(told[place[there]])
+    wanted = there & ~observed
+    if np.isnan(told).all():
+        return _unknown(length, wanted)
+    gaps = _gaps(wanted)
+    shift = first - begin
+    pools = [_pool(told, start + shift, end + shift, seasons) for start, end in gaps]
+    return _assembled(bridged_line(told), place, observed, wanted, gaps, pools, seasons)
+
+
+def _assembled(
+    told: np.ndarray,
+    place: np.ndarray,
+    observed: np.ndarray,
+    wanted: np.ndarray,
+    gaps: list[tuple[int, int]],
+    pools: list[Pool],
+    seasons: Seasons,
+) -> AnchoredWindow:
+    pool = pools[int(np.argmax([end - start for start, end in gaps]))] if gaps else pooled(told, 1, seasons)
+    steps = np.array([end - start for start, end in gaps] or [1], dtype=np.float64)
+    scale = float(np.array([one.scale for one in pools or [pool]]) @ steps / steps.sum())
+    line = np.where(place >= 0, told[np.maximum(place, 0)], 0.0)
+    anchor = line.copy()
+    forecasts = np.zeros((CANDIDATES, len(place)))
+    for (start, end), one in zip(gaps, pools, strict=True):
+        anchor[start:end] = one.mean
+        forecasts[:, start:end] = np.where(one.usable[:, None], one.forecasts - one.mean, 0.0)
+    seen = line[observed] if observed.any() else told
+    level = float(np.median(seen))
+    spread = 1.25 * float(np.abs(seen - seen.mean()).mean()) + 1e-3 * scale + 1e-9 * abs(level) + 1e-12
+    season = max(seasons[0], 1)
+    change = np.where(place >= season, line - told[np.maximum(place - season, 0)], 0.0)
+    goal = float(anchor[wanted].mean()) if wanted.any() else level
+    columns = [
+        squash((line - level) / spread) * observed,
+        squash(change / scale) * observed,
+        0.5 * squash((line - goal) / (3 * scale)) * observed,
+        *squash(forecasts / scale),
+        squash((anchor - level) / spread) * wanted,
+        *_distances(observed, wanted),
+        wanted,
+        observed,
+    ]
+    known = np.stack(columns, axis=1).astype(np.float32)
+    return AnchoredWindow(anchor, scale, known, _about(pool, scale, spread, level, seen, observed, wanted, seasons))
+
+
+def _distances(observed: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """How far before and after each wanted step the nearest known one is: log1p(steps)/5, and 1/steps, 0 for none."""
+    places, count = np.arange(len(observed)), len(observed)
+    before = places - np.maximum.accumulate(np.where(observed, places, -count))
+    after = np.minimum.accumulate(np.where(observed, places, 2 * count)[::-1])[::-1] - places
+    near = np.where(after <= count, 1 / np.maximum(after, 1), 0.0)
+    return np.log1p(before) / 5 * wanted, near * wanted
+
+
+def _about(
+    pool: Pool,
+    scale: float,
+    spread: float,
+    level: float,
+    seen: np.ndarray,
+    observed: np.ndarray,
+    wanted: np.ndarray,
+    seasons: Seasons,
+) -> np.ndarray:
+    """The numbers of the whole window; the pool is that of its longest gap."""
+    finite = np.isfinite(pool.errors)
+    behind = np.full(CANDIDATES, 3.0)
+    if finite.any():
+        least = pool.errors[finite].min() + 1e-3 * scale
+        behind[finite] = np.clip(np.log((pool.errors[finite] + 1e-3 * scale) / least), 0, 3)
+    last = int(np.flatnonzero(observed)[-1]) if observed.any() else -1
+    between = bool(wanted[:last].any()) if last > 0 else False
+    numbers = [
+        np.clip(np.log(scale / spread), -7, 3),
+        np.log2(max(seasons[0], 1)) / 4,
+        np.log2(max(seasons[1], 1)) / 4,
+        np.log2(max(len(seen), 1)) / 8,
+        np.log2(max(wanted.sum(), 1)) / 4,
+        observed.sum() / max((observed | wanted).sum(), 1),
+        (seen == np.round(seen)).mean(),
+        bool((seen >= 0).all()),
+        (seen == 0).mean(),
+        np.clip(level / spread, -10, 10) / 5,
+        between,
+        0.0,
+    ]
+    return np.concatenate([pool.usable, pool.shares, behind, numbers]).astype(np.float32)
+
+
+def _unknown(length: int, wanted: np.ndarray) -> AnchoredWindow:
+    """A window of which nothing is known: relative to 0, in units of 1."""
+    known = np.zeros((length, KNOWN_WIDTH), dtype=np.float32)
+    known[:, -2] = wanted
+    about = np.zeros(ABOUT_WIDTH, dtype=np.float32)
+    about[-1] = 1.0
+    return AnchoredWindow(np.zeros(length), 1.0, known, about)
+
+
+def _gaps(wanted: np.ndarray) -> list[tuple[int, int]]:
+    """The longest stretches of wanted steps, from … to, in order; straight lines do for the others."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], wanted.astype(np.int8), [0]])))
+    stretches = list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
+    return sorted(sorted(stretches, key=lambda gap: gap[0] - gap[1])[:_MOST_GAPS])
+
+
+def _pool(told: np.ndarray, begin: int, end: int, seasons: Seasons) -> Pool:
+    """The simple forecasts of a stretch from the values before it and, if there are some, from those after it."""
+    before, after = told[max(0, begin - REMEMBERED) : begin], told[end : end + REMEMBERED][::-1]
+    sides = [
+        pooled(bridged_line(side), end - begin, seasons) if not np.isnan(side).all() else None
+        for side in (before, after)
+    ]
+    ahead, back = sides
+    if ahead is None or back is None:
+        one = ahead or back
+        assert one is not None
+        return one if one is ahead else _turned(one)
+    back = _turned(back)
+    nearer = np.arange(1, end - begin + 1) / (end - begin + 1)
+    return Pool(
+        (1 - nearer) * ahead.forecasts + nearer * back.forecasts,
+        ahead.usable & back.usable,
+        (ahead.shares + back.shares) / 2,
+        np.maximum(ahead.errors, back.errors),
+        (1 - nearer) * ahead.mean + nearer * back.mean,
+        (ahead.scale + back.scale) / 2,
+    )
+
+
+def _turned(pool: Pool) -> Pool:
+    return Pool(pool.forecasts[:, ::-1], pool.usable, pool.shares, pool.errors, pool.mean[::-1], pool.scale)
