@@ -37,7 +37,7 @@ CONFIG = TSDiffConfig(
     scaling="anchor",
     calendar="season",
     conditional=True,
-    backbone=ContextConfig(),
+    backbone=ContextConfig(patch=16),
     sde=VPSDE(),
 )
 TRAINING = TrainingConfig(

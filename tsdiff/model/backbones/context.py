@@ -44,8 +44,8 @@ class ContextConfig(Checked):
     expansion: Count = 3
     kind: Literal["context"] = "context"
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def _related(self) -> None:
+        super()._related()
         self._require(self.width % self.heads == 0, "width heads", "need a multiple of heads for the width")
 
     def build(self, length: int, channels: int, features: int, about: int = 0) -> ContextNetwork:
