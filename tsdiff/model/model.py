@@ -31,7 +31,7 @@ from tsdiff.model.config import TSDiffConfig
 from tsdiff.model.naming import ShortName
 from tsdiff.windows.anchored import ABOUT_WIDTH
 from tsdiff.windows.calendar import SEASON_WIDTH, calendar_width
-from tsdiff.windows.conditioning import inputs_of
+from tsdiff.windows.conditioning import Windows, inputs_of
 from tsdiff.windows.covariance import RANK, WindowCovariance
 from tsdiff.windows.inputs import known_width, regression_mean
 from tsdiff.windows.scales import Statistics
@@ -208,7 +208,7 @@ class TSDiff(ShortName, nn.Module):
             DataError: `like` lacks what the model takes.
         """
         n = checked(Count, n=n)
-        if self.config.conditional:
+        if not self.config.draws_whole:
             raise ConfigError("a conditional model only forecasts; train one with conditional=False to draw windows")
         if self.config.awaits_freq:
             raise ConfigError("a model of all frequencies draws windows of one; take model.adapted(freq, steps).sample")
@@ -270,8 +270,11 @@ class TSDiff(ShortName, nn.Module):
         """The network's inputs for windows of which nothing is observed but what is known of every step."""
         config, nothing = self.config, np.full((self.config.channels, self.config.length), np.nan)
         series = suited_series({**(like or {}), "start": start, "target": nothing}, config, "like")
-        sizes = np.repeat(scales[:, None], config.channels, axis=1)
-        inputs = inputs_of([(series, 0)] * len(scales), config, self.statistics, sizes)
+        if config.scaling == "anchor":
+            inputs = Windows.of([(series, 0)] * len(scales), config, self.statistics).inputs
+        else:
+            sizes = np.repeat(scales[:, None], config.channels, axis=1)
+            inputs = inputs_of([(series, 0)] * len(scales), config, self.statistics, sizes)
         return {name: part.to(self.device) for name, part in inputs.items()}
 
     def save_pretrained(self, path: str | os.PathLike[str]) -> None:

@@ -70,7 +70,12 @@ class Rows:
 
 @torch.inference_mode(False)  # guidance differentiates, whatever mode the caller is in
 def for_each_draw(
-    model: TSDiff, places: Sequence[Place], num_draws: int, batch_rows: int, work: Callable[[Rows], np.ndarray]
+    model: TSDiff,
+    places: Sequence[Place],
+    num_draws: int,
+    batch_rows: int,
+    work: Callable[[Rows], np.ndarray],
+    hidden: int = 0,
 ) -> np.ndarray:
     """What `work` gives for every draw of every window, (windows, num_draws, …): the one loop over batches.
 
@@ -80,13 +85,14 @@ def for_each_draw(
         num_draws: of each window.
         batch_rows: rows that go through the network together; bounds memory.
         work: gives one result a row, (rows, …).
+        hidden: last steps of each window that a model with an anchor is not to know.
     """
     total = len(places) * num_draws
     parts = []
     for first in range(0, total, batch_rows):
         number = np.arange(first, min(first + batch_rows, total))
         items, draws = number // num_draws, number % num_draws
-        windows = Windows.of(places[items[0] : items[-1] + 1], model.config, model.statistics)
+        windows = Windows.of(places[items[0] : items[-1] + 1], model.config, model.statistics, hidden)
         parts.append(work(Rows(items, draws, windows.rows(items - items[0], model.device))))
     return np.concatenate(parts).reshape(len(places), num_draws, *parts[0].shape[1:])
 

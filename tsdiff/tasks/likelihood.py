@@ -29,12 +29,15 @@ from shared.likelihood import Trace, estimate_log_likelihood
 from shared.random import make_generator, randn
 from tsdiff.data.entries import Entry, Series, named_entries
 from tsdiff.data.frequency import shifted
+from tsdiff.model.config import TSDiffConfig
 from tsdiff.model.model import TSDiff
 from tsdiff.sampling.drawing import for_each_draw
 from tsdiff.windows.conditioning import Windows, cut_with_lags
 from tsdiff.windows.series import observed_series
 
 Method = Literal["ode", "elbo"]
+_FIRST_KNOWN = 8
+"""Steps of a series that are known before the first one that is scored given the others."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +134,8 @@ def window_log_likelihoods(
 ) -> Iterator[WindowLikelihoods]:
     """Score the windows of each series, in order; entries are read as they are needed.
 
-    A series shorter than a window is padded in front with missing values.
+    A series shorter than a window is padded in front with missing values. A model with an anchor scores the last
+    prediction_length steps of each window given those before; windows that overlap by the others are side by side.
 
     Args:
         model: trained.
@@ -150,7 +154,7 @@ def window_log_likelihoods(
 
 def refuse_conditional(model: TSDiff) -> None:
     """Raise ConfigError if the model has no density of whole windows."""
-    if model.config.conditional:
+    if not model.config.draws_whole:
         raise ConfigError(
             "a conditional model has no density of whole windows: its network is told the observed values; train one "
             "with conditional=False"
@@ -169,9 +173,11 @@ def window_places(total: int, length: int, stride: int) -> np.ndarray:
 def series_likelihoods(model: TSDiff, series: Series, settings: LikelihoodSettings) -> WindowLikelihoods:
     """Score the windows of one series that holds observed values; see `window_log_likelihoods`."""
     config = model.config
-    usual = config.prediction_length if settings.method == "elbo" else config.length
-    places = window_places(len(series), config.length, settings.stride or usual)
-    missing = np.array([np.isnan(cut_with_lags(series.values, int(first), config)).mean() for first in places])
+    hidden = min(config.prediction_length, max(1, len(series) // 2)) if config.conditional else 0
+    places = _places(len(series), config, settings, hidden)
+    # Of a model with an anchor the last steps of each window are scored, given the others.
+    parts = [cut_with_lags(series.values, int(first), config)[-hidden:] for first in places]
+    missing = np.array([np.isnan(part).mean() for part in parts])
     kept, skipped = places[missing <= settings.max_missing], places[missing > settings.max_missing]
     if len(skipped):
         warnings.warn(
@@ -183,7 +189,7 @@ def series_likelihoods(model: TSDiff, series: Series, settings: LikelihoodSettin
     if len(kept):
         windows = [(series, int(first)) for first in kept]
         scores = for_each_draw(
-            model, windows, 1, settings.batch_rows, lambda rows: _scored(model, rows.windows, settings)
+            model, windows, 1, settings.batch_rows, lambda rows: _scored(model, rows.windows, settings, hidden), hidden
         )[:, 0]
     density, error, jacobian, steps = scores[:, 0], scores[:, 1], scores[:, 2], scores[:, 3:]
     bad = np.flatnonzero(~np.isfinite(density))
@@ -206,10 +212,21 @@ def series_likelihoods(model: TSDiff, series: Series, settings: LikelihoodSettin
     )
 
 
-def _scored(model: TSDiff, windows: Windows, settings: LikelihoodSettings) -> np.ndarray:
+def _places(total: int, config: TSDiffConfig, settings: LikelihoodSettings, hidden: int) -> np.ndarray:
+    """First positions of the windows of a series. Where only their last steps are scored, those lie side by side, after
+    the first few of the series, which nothing is known before."""
+    if not hidden:
+        usual = config.prediction_length if settings.method == "elbo" else config.length
+        return window_places(total, config.length, settings.stride or usual)
+    told = min(_FIRST_KNOWN, total - hidden)
+    return window_places(total - told, hidden, settings.stride or hidden) + told + hidden - config.length
+
+
+def _scored(model: TSDiff, windows: Windows, settings: LikelihoodSettings, hidden: int) -> np.ndarray:
     """log density in network units, its standard error, the log Jacobian to series units, and the steps' contributions:
-    (windows, 3 + length)."""
+    (windows, 3 + length); of the last `hidden` steps given the others, or of all for 0."""
     x0, counted = windows.bridged(), windows.observed.cpu().double()
+    counted[:, : x0.shape[1] - hidden if hidden else 0] = 0
     t_end = model.sde.t_min if settings.log_snr_end is None else float(model.sde.time_of_log_snr(settings.log_snr_end))
 
     def denoiser(x: Tensor, t: Tensor) -> Tensor:
@@ -225,21 +242,29 @@ def _scored(model: TSDiff, windows: Windows, settings: LikelihoodSettings) -> np
         own, seen = (part[..., : model.config.channels] for part in (elements.mean(0), counted))
         steps = torch.where(seen.amax(2) > 0, (own * seen).sum(2), math.nan)
     else:
-        probes = [randn((1, *x0.shape[1:]), make_generator(settings.seed, "probe", i)) for i in range(settings.probes)]
+        moving = x0[:, -hidden:]
+        shape = (1, *moving.shape[1:])
+        probes = [randn(shape, make_generator(settings.seed, "probe", i)) for i in range(settings.probes)]
         # The state at t_end is α·x_0, so that the density is one of x_0 and not of its shrunken image.
-        alpha, dims = float(model.sde.alpha(t_end)), x0[0].numel()
+        alpha, dims = float(model.sde.alpha(t_end)), moving[0].numel()
+
+        def last_steps(x: Tensor, t: Tensor) -> Tensor:
+            before = x.new_zeros(len(x), x0.shape[1] - x.shape[1], x.shape[2])
+            return denoiser(torch.cat([before, x], dim=1), t)[:, -x.shape[1] :]
+
         with torch.inference_mode(False):
             result = estimate_log_likelihood(
-                denoiser,
+                last_steps,
                 model.sde,
-                alpha * x0,
+                alpha * moving,
                 trace=settings.trace,
                 probes=torch.stack(probes).sign().to(x0.device),
                 t_end=t_end,
                 steps=settings.steps,
             )
         density, error = result.value.cpu() + dims * math.log(alpha), result.standard_error.cpu()
-        counted, steps = torch.ones_like(counted), torch.full(x0.shape[:2], math.nan, dtype=torch.float64)
+        counted, steps = torch.zeros_like(counted), torch.full(x0.shape[:2], math.nan, dtype=torch.float64)
+        counted[:, -hidden:] = 1
     log_scale = torch.from_numpy(np.log(windows.scale)).repeat(1, 1 + len(model.config.lags))[:, None]
     log_slope = -log_scale
     if model.config.transform is not None:

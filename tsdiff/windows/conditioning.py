@@ -202,7 +202,12 @@ def _anchored(places: Sequence[Place], config: WindowConfig, statistics: Statist
     seasons = seasons_of(config.freq)
     made = [anchored_window(series.values[:, 0], first, config.length, hide, seasons) for series, first in places]
     raw = np.stack([cut(series.values, first, config.length) for series, first in places])
-    loc, scale = np.stack([one.anchor for one in made])[..., None], np.array([[one.scale] for one in made])
+    if hide.all():  # the network is told nothing; level and spread are the windows' own
+        loc = np.nan_to_num(np.nanmean(raw, axis=1, keepdims=True))
+        scale = np.nan_to_num(np.nanstd(raw, axis=1))
+        scale[scale == 0] = 1.0
+    else:
+        loc, scale = np.stack([one.anchor for one in made])[..., None], np.array([[one.scale] for one in made])
     with np.errstate(over="ignore"):  # becomes infinite, which is refused with the series' name
         numbers = ((raw - loc) / scale[:, None]).astype(np.float32)
     seen = ~np.isnan(numbers)

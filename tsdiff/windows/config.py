@@ -139,6 +139,11 @@ class WindowConfig(Checked):
         return self.calendar == "season"
 
     @property
+    def draws_whole(self) -> bool:
+        """Whether the model also draws windows of which it is told nothing."""
+        return not self.conditional or self.scaling == "anchor"
+
+    @property
     def awaits_freq(self) -> bool:
         """Whether it is a model of all frequencies that has yet to be given one, and a horizon (`TSDiff.adapted`)."""
         return self.freq == ANY_FREQ

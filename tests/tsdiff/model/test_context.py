@@ -15,6 +15,9 @@ from tsdiff.data.entries import read_series
 from tsdiff.model.backbones import ContextConfig, S4DConfig
 from tsdiff.model.config import TSDiffConfig
 from tsdiff.sampling.settings import Sampling
+from tsdiff.tasks.anomaly.scores import anomaly_scores
+from tsdiff.tasks.refinement import RefineConfig
+from tsdiff.tasks.synthesis.draw import SynthesisConfig, synthesize
 from tsdiff.windows.conditioning import Windows, forecast_place
 from tsdiff.windows.config import ANY_FREQ
 
@@ -179,3 +182,41 @@ def test_gaps_are_filled_between_what_is_known(model):
     made = next(iter(predictor.impute([{**entry, "target": target}], num_samples=6)))
     assert made.samples.shape == (6, 5)
     assert np.isfinite(made.samples).all()
+
+
+def test_windows_are_drawn_of_nothing(model):
+    drawn = model.adapted("D", 8).sample(3, steps=3, method="ode2")
+    assert drawn.shape == (3, 64, 1)
+    assert torch.isfinite(drawn).all()
+
+
+def test_synthetic_windows_have_the_level_and_the_spread_of_recorded_ones(model):
+    made = list(synthesize(model.adapted("D", 8), 4, entries(), SynthesisConfig(steps=3)))
+    assert all(np.isfinite(one["target"]).all() and one["target"].shape == (64,) for one in made)
+
+
+@pytest.mark.parametrize("length", [90, 12])
+def test_steps_are_scored_given_those_before(model, length):
+    scores = anomaly_scores(model.adapted("D", 8), entries(2, length))
+    for one in scores:
+        assert np.isfinite(one.score[8:]).all()
+
+
+def test_the_bound_lies_below_the_density_of_the_horizon(model):
+    adapted = model.adapted("D", 2)
+    exact = TSDiffPredictor(adapted).log_likelihood(entries(1), log_snr_end=3.0, steps=100, stride=20)
+    bound = TSDiffPredictor(adapted).log_likelihood(
+        entries(1), method="elbo", log_snr_end=3.0, levels=64, draws=8, stride=20
+    )
+    np.testing.assert_array_equal(exact[0].first, bound[0].first)
+    assert np.isfinite(exact[0].log_likelihood).all()
+    assert bound[0].steps is not None
+    assert (np.isfinite(bound[0].steps).sum(1) == 2).all()
+
+
+def test_forecasts_of_others_are_refined(model):
+    predictor = TSDiffPredictor(model, Sampling(method="ode2", steps=3)).adapted("D", 8)
+    base = list(predictor.predict(entries(1), num_samples=4))
+    refined = next(iter(predictor.refine(base, entries(1), RefineConfig(steps=2, num_samples=4))))
+    assert refined.samples.shape == (4, 8)
+    assert np.isfinite(refined.samples).all()

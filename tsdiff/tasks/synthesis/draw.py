@@ -75,7 +75,7 @@ def synthesize(
             takes, or a sample that is not finite.
     """
     n = checked(Count, n=n)
-    if model.config.conditional:
+    if not model.config.draws_whole:
         raise ConfigError("a conditional model only forecasts; train one with conditional=False to draw windows")
     config = config or SynthesisConfig()
     return _windows(model, n, _pool(series, model.config, config), config)
@@ -155,4 +155,5 @@ def _draw(model: TSDiff, places: list[Place], numbers: range, config: SynthesisC
                 )
         return made
 
-    return for_each_draw(model.eval(), places, 1, config.batch_rows, work)[:, 0].swapaxes(1, 2)
+    hidden = model.config.length if model.config.conditional else 0
+    return for_each_draw(model.eval(), places, 1, config.batch_rows, work, hidden)[:, 0].swapaxes(1, 2)
