@@ -131,7 +131,8 @@ class AnchoredSource:
             return _Plan("nothing", longest, 0)
         if kind < chances.nothing + chances.gap:
             return _Plan("gap", _LONGEST_GAP, int(rng.integers(_LONGEST_GAP, self.config.length - _LONGEST_GAP)))
-        return _Plan("forecast", max(1, int(longest * rng.choice([0.25, 0.25, 0.5, 1.0]))), 0)
+        share = rng.choice([0.25, 0.25, 0.5, 1.0]) if longest > _LONGEST_GAP else 1.0  # short ones cost less
+        return _Plan("forecast", int(longest * share), 0)
 
     def _window(self, rng: np.random.Generator, plan: _Plan) -> _Window:
         for _ in range(200):

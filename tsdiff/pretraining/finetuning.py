@@ -17,12 +17,15 @@ from torch import Tensor, nn
 
 from shared.checks import Checked, Count, Natural
 from shared.errors import DataError
+from shared.training.batches import BatchSource
 from shared.training.config import TrainingConfig
 from shared.training.monitoring import Checkup
 from tsdiff.data import entries_of, split_windows
 from tsdiff.data.entries import Entry
 from tsdiff.evaluation.metrics import evaluate
+from tsdiff.model.config import TSDiffConfig
 from tsdiff.model.model import TSDiff
+from tsdiff.pretraining.anchored import AnchoredSource, Chances
 from tsdiff.pretraining.corpus import Corpus, CorpusGroup, CorpusSource
 from tsdiff.pretraining.training import train
 from tsdiff.sampling.settings import Sampling
@@ -41,6 +44,9 @@ _GUIDANCE: tuple[Mapping[str, Any], ...] = (
 _TOLERANCE = 0.02
 """By which share of its CRPS a change must be better on the few windows that are held back, to be taken for better."""
 _SAMPLES = 50
+_NAME = "the series"
+_CHANCES = Chances(gap=0.05, nothing=0.02, short=0.1, turned=0.05, bent=0.05, stepped=0.02, spiked=0.02, mixed=0.0)
+"""What happens to windows of a model with an anchor, which has seen enough of it."""
 
 
 @dataclass(frozen=True)
@@ -154,15 +160,7 @@ def fine_tune(
     taken = copy.deepcopy(model)
     tuned = predictor.with_model(taken)
     entries, windows = _hold_back(list(entries_of(dataset)), tuned.prediction_length, settings)
-    horizon = config.prediction_length
-    source = CorpusSource(
-        Corpus([CorpusGroup.of_entries("the series", 1.0, entries, config.length)]),
-        config,
-        settings.batch_size,
-        synthetic_share=0.0,
-        horizons=(max(1, horizon // 2), horizon),
-        whole=0.9,
-    )
+    source = _source(config, entries, settings)
     if windows is None:
         steps = settings.steps or _steps_in(model, source, settings, 60 * settings.cpu_minutes)
         train(model, source, _training(settings, steps), progress=progress)
@@ -170,7 +168,7 @@ def fine_tune(
         return FineTuned(tuned, steps, "as it was", ())
     contest = _Contest(tuned, windows)
     spent = time.process_time() - started
-    left = 60 * settings.cpu_minutes - spent * (settings.checks + 3 + len(_GUIDANCE))
+    left = 60 * settings.cpu_minutes - spent * (settings.checks + 3 + len(_guidance(config)))
     steps = settings.steps or _steps_in(model, source, settings, max(left, 6 * settings.cpu_minutes))
     checkup = Checkup(contest.look, -(-steps // settings.checks), "score")
     train(model, source, _training(settings, steps), progress=progress, callbacks=[checkup])
@@ -179,6 +177,23 @@ def fine_tune(
     return FineTuned(
         made, contest.best.steps, _told(contest.best, predictor.sampling, made.sampling), tuple(contest.trials)
     )
+
+
+def _source(config: TSDiffConfig, entries: list[Entry], settings: FineTuning) -> BatchSource:
+    """Windows of the series, most of them with the horizon that is to be forecast."""
+    corpus, horizon = Corpus([CorpusGroup.of_entries(_NAME, 1.0, entries, config.length)]), config.prediction_length
+    if config.scaling == "anchor":
+        usual = {_NAME: horizon}
+        return AnchoredSource(
+            corpus, config, settings.batch_size, synthetic_share=0.0, horizons=usual, chances=_CHANCES
+        )
+    horizons = (max(1, horizon // 2), horizon)
+    return CorpusSource(corpus, config, settings.batch_size, synthetic_share=0.0, horizons=horizons, whole=0.9)
+
+
+def _guidance(config: TSDiffConfig) -> Sequence[Mapping[str, Any]]:
+    """Changes of the sampling that are tried; a model that is told the known values takes no guidance."""
+    return () if config.conditional else _GUIDANCE
 
 
 class _Contest(Generic[P]):
@@ -265,7 +280,7 @@ def _training(settings: FineTuning, steps: int) -> TrainingConfig:
     )
 
 
-def _steps_in(model: TSDiff, source: CorpusSource, settings: FineTuning, seconds: float) -> int:
+def _steps_in(model: TSDiff, source: BatchSource, settings: FineTuning, seconds: float) -> int:
     """How many steps fit into the time, by those of a copy that is thrown away."""
     trial = copy.deepcopy(model)
     train(trial, source, _training(settings, 3), progress=False)
@@ -277,7 +292,7 @@ def _steps_in(model: TSDiff, source: CorpusSource, settings: FineTuning, seconds
 def _with_guidance(contest: _Contest[P], entries: Sequence[Entry], settings: FineTuning) -> P:
     """The best network, guided otherwise where that forecasts clearly better."""
     chosen, limit = contest.predictor, (1 - _TOLERANCE) * contest.best.crps
-    for changes in _GUIDANCE:
+    for changes in _guidance(contest.predictor.model.config):
         if changes.get("covariance") == "window":
             try:
                 contest.predictor.measure_covariance(entries, 1024, np.random.default_rng([settings.seed, 2]))
