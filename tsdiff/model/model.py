@@ -224,6 +224,8 @@ class TSDiff(ShortName, nn.Module):
             times = torch.tensor(times_of(schedule, steps), dtype=torch.float64)
         drawn = self.eval().draw(inputs, generators, times, method=found).x
         windows = drawn[..., : self.config.channels] * self.statistics.spread + self.statistics.center
+        if self.config.scaling == "anchor":
+            windows = windows.sinh()
         windows = windows * torch.from_numpy(factors).to(windows)[:, None, None]
         if self.config.transform is None:
             return windows
@@ -254,7 +256,7 @@ class TSDiff(ShortName, nn.Module):
             times: of the network calls, and 0, see `call_times`.
             options: of `shared.samplers.sample`: method, guidance, ….
         """
-        anchor, read = self.anchor(inputs), self.denoiser.network.read(inputs)
+        anchor, read = self.anchor(inputs), self.read(inputs)
         return sample(
             lambda x, t: self(x, t, anchor, **read),
             self.sde,
@@ -265,6 +267,11 @@ class TSDiff(ShortName, nn.Module):
             device=self.device,
             **options,
         )
+
+    def read(self, inputs: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Inputs (see `forward`) with what is the same for every state and time worked out once."""
+        network = self.denoiser.network
+        return network.read(inputs) if isinstance(network, _Network) else inputs
 
     def _unconditional_inputs(self, start: pd.Period, like: Entry | None, scales: np.ndarray) -> dict[str, Tensor]:
         """The network's inputs for windows of which nothing is observed but what is known of every step."""

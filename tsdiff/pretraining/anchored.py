@@ -25,8 +25,8 @@ from tsdiff.windows.conditioning import anchored_inputs
 from tsdiff.windows.inputs import network_inputs
 from tsdiff.windows.scales import Statistics
 
-_CLIP = 10.0
-"""Units of the anchor's error beyond which training values are cut off."""
+_CLIP = 4.0
+"""Network units beyond which training values are cut off: 27 times the anchor's error."""
 _FEWEST = 6
 _LONGEST_GAP = 48
 
@@ -169,7 +169,7 @@ class AnchoredSource:
         told = anchored_window(values, first, length, hidden, group.seasons)
         window = np.full(length, np.nan)
         window[max(-first, 0) :] = values[max(first, 0) :]
-        numbers = (window - told.anchor) / told.scale
+        numbers = np.arcsinh((window - told.anchor) / told.scale)
         counted = hidden & ~np.isnan(numbers)
         if not counted.any() or not np.isfinite(told.known).all():
             return None

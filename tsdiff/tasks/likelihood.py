@@ -265,10 +265,5 @@ def _scored(model: TSDiff, windows: Windows, settings: LikelihoodSettings, hidde
         density, error = result.value.cpu() + dims * math.log(alpha), result.standard_error.cpu()
         counted, steps = torch.zeros_like(counted), torch.full(x0.shape[:2], math.nan, dtype=torch.float64)
         counted[:, -hidden:] = 1
-    log_scale = torch.from_numpy(np.log(windows.scale)).repeat(1, 1 + len(model.config.lags))[:, None]
-    log_slope = -log_scale
-    if model.config.transform is not None:
-        own = windows.to_series(x0.double().cpu().numpy())
-        log_slope = log_slope + torch.from_numpy(model.config.transform.log_slope(own))
-    jacobian = (log_slope * counted).flatten(1).sum(1)
+    jacobian = (windows.log_slope(x0) * counted).flatten(1).sum(1)
     return torch.cat([torch.stack([density, error, jacobian], dim=1), steps], dim=1).numpy()

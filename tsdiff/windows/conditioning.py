@@ -86,6 +86,8 @@ class Windows:
         least: (rows,): the smallest observed value of the window, in the series' units.
         constant: (rows, channels): the one value that a channel of the series holds; NaN where it changes.
         transform: that of the model, if it has one.
+        around_anchor: whether the network's units are the inverse hyperbolic sine of those, as of windows with an
+            anchor, whose residuals have heavy tails.
     """
 
     values: Tensor
@@ -96,6 +98,7 @@ class Windows:
     least: np.ndarray
     constant: np.ndarray
     transform: Transform | None = None
+    around_anchor: bool = False
 
     @classmethod
     def of(cls, places: Sequence[Place], config: WindowConfig, statistics: Statistics, hidden: int = 0) -> Windows:
@@ -146,7 +149,8 @@ class Windows:
         else:
             inputs = {name: taken(part) for name, part in self.inputs.items()}
         numbers = (part[chosen] for part in (self.loc, self.scale, self.least, self.constant))
-        return Windows(taken(self.values), taken(self.observed), inputs, *numbers, transform=self.transform)
+        kinds = (self.transform, self.around_anchor)
+        return Windows(taken(self.values), taken(self.observed), inputs, *numbers, *kinds)
 
     def observing(self, values: Tensor, observed: Tensor) -> Windows:
         """The same windows with other values observed, shaped like `values`; a conditional network sees those, but
@@ -166,14 +170,27 @@ class Windows:
     def to_series(self, values: np.ndarray) -> np.ndarray:
         """(rows, steps, channels, or network_channels) in the network's units → the series', float64."""
         loc, scale = self._units(values)
-        whole = np.asarray(values, dtype=np.float64) * scale + loc
+        units = np.asarray(values, dtype=np.float64)
+        whole = (np.sinh(units) if self.around_anchor else units) * scale + loc
         return whole if self.transform is None else self.transform.inverse(whole)
 
     def to_network(self, values: np.ndarray) -> np.ndarray:
         """(rows, steps, channels, or network_channels) in the series' units → the network's, float64."""
         loc, scale = self._units(values)
         own = np.asarray(values, dtype=np.float64)
-        return ((own if self.transform is None else self.transform.forward(own)) - loc) / scale
+        units = ((own if self.transform is None else self.transform.forward(own)) - loc) / scale
+        return np.arcsinh(units) if self.around_anchor else units
+
+    def log_slope(self, values: Tensor) -> Tensor:
+        """log dz/dx of values z (rows, steps, network_channels) in the network's units: what a log density of z gains
+        as one of the series' x; float64, on the CPU."""
+        z = values.double().cpu()
+        slope = -torch.from_numpy(np.log(self.scale)).repeat(1, z.shape[2] // self.scale.shape[1])[:, None].expand_as(z)
+        if self.around_anchor:
+            slope = slope - z.cosh().log()
+        if self.transform is not None:
+            slope = slope + torch.from_numpy(self.transform.log_slope(self.to_series(z.numpy())))
+        return slope
 
     def drawn(self, values: np.ndarray, minimum: float | None, nonnegative: bool) -> np.ndarray:
         """`to_series` of draws (rows, steps, channels), within what is known of the series' values.
@@ -209,13 +226,13 @@ def _anchored(places: Sequence[Place], config: WindowConfig, statistics: Statist
     else:
         loc, scale = np.stack([one.anchor for one in made])[..., None], np.array([[one.scale] for one in made])
     with np.errstate(over="ignore"):  # becomes infinite, which is refused with the series' name
-        numbers = ((raw - loc) / scale[:, None]).astype(np.float32)
+        numbers = np.arcsinh((raw - loc) / scale[:, None]).astype(np.float32)
     seen = ~np.isnan(numbers)
     inputs = inputs_of(places, config, statistics, scale) | anchored_inputs(made)
     least = np.fmin.reduce(raw.reshape(len(raw), -1), axis=1, initial=np.inf)
     constant = np.stack([series.constant for series, _ in places])
     values = torch.from_numpy(np.where(seen, numbers, np.float32(0)))
-    return Windows(values, torch.from_numpy(seen).float(), inputs, loc, scale, least, constant)
+    return Windows(values, torch.from_numpy(seen).float(), inputs, loc, scale, least, constant, around_anchor=True)
 
 
 def anchored_inputs(windows: Sequence[AnchoredWindow]) -> dict[str, Tensor]:

@@ -37,11 +37,11 @@ class WindowConfig(Checked):
         context_length: steps before them that a window holds; a window has at most 131,072 steps and 524,288 values.
         scaling: windows are divided by the mean absolute value of their context ("mean", the paper's), or brought to
             zero mean and unit deviation of it ("standard"), or taken relative to its last value, in units of its mean
-            absolute change from one value to the next ("last", for random walks), or left as they are ("none"), or
-            taken around what simple forecasts say of the steps to be drawn, in units of the error that these made
-            before ("anchor", for conditional models of all frequencies; `tsdiff.windows.anchors`); missing values are
-            left out. What the forecast of a window of almost no spread is scaled by,
-            `tsdiff.windows.scales.without_level` says.
+            absolute change from one value to the next ("last", for random walks), or left as they are ("none"); or
+            taken around what simple forecasts say of the steps to be drawn, by the inverse hyperbolic sine of the
+            residual in units of the error that these made before ("anchor", for conditional models of all frequencies;
+            `tsdiff.windows.anchors`). Missing values are left out. What the forecast of a window of almost no spread is
+            scaled by, `tsdiff.windows.scales.without_level` says.
         calendar: what the network sees of each step's place in time: "waves", sines and cosines of its place in the
             day, week or year; "gluonts", GluonTS's time features and the logarithm of the series' age, as published;
             "season", the same columns for all frequencies (`tsdiff.windows.calendar.calendar_features`), where the

@@ -146,7 +146,7 @@ def test_a_reading_made_before_gives_the_same(model):
     places = [forecast_place(read_series(e, e["item_id"], "D", []), adapted.config) for e in entries()]
     windows = Windows.of(places, adapted.config, adapted.statistics).rows(np.repeat([0, 1, 2], 4))
     x, t = torch.randn(12, 64, 1), torch.full((12,), 0.5)
-    read = adapted.denoiser.network.read(windows.inputs)
+    read = adapted.read(windows.inputs)
     assert_close(adapted(x, t, **windows.inputs), adapted(x, t, **read))
 
 
