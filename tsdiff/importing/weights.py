@@ -13,7 +13,8 @@ from shared.sde import DiscreteVPSDE
 from tsdiff.importing.settings import EMBEDDER
 from tsdiff.model.backbones import S4Backbone
 from tsdiff.model.config import TSDiffConfig
-from tsdiff.model.model import PointInputs, TSDiff
+from tsdiff.model.model import TSDiff
+from tsdiff.model.network import PointInputs
 from tsdiff.windows.inputs import known_width
 from tsdiff.windows.scales import Statistics
 

@@ -8,17 +8,17 @@ from pathlib import Path
 from lightning.pytorch.callbacks import Callback
 
 from shared.objectives import DiffusionLoss, TimeSampler
+from shared.training.batches import BatchSource
 from shared.training.config import TrainingConfig
 from shared.training.module import DiffusionModule, fit
 from tsdiff.model.model import TSDiff
-from tsdiff.pretraining.corpus import CorpusSource
 
 LOSS = DiffusionLoss(times=TimeSampler("log_normal", mean=-0.7, std=1.4))
 
 
 def train(
     model: TSDiff,
-    source: CorpusSource,
+    source: BatchSource,
     training: TrainingConfig,
     folder: Path | None = None,
     *,

@@ -148,9 +148,9 @@ class Windows:
             inputs["of_row"] = taken(self.inputs["of_row"])
         else:
             inputs = {name: taken(part) for name, part in self.inputs.items()}
-        numbers = (part[chosen] for part in (self.loc, self.scale, self.least, self.constant))
-        kinds = (self.transform, self.around_anchor)
-        return Windows(taken(self.values), taken(self.observed), inputs, *numbers, *kinds)
+        loc, scale, least, constant = (part[chosen] for part in (self.loc, self.scale, self.least, self.constant))
+        values, observed, kinds = taken(self.values), taken(self.observed), (self.transform, self.around_anchor)
+        return Windows(values, observed, inputs, loc, scale, least, constant, *kinds)
 
     def observing(self, values: Tensor, observed: Tensor) -> Windows:
         """The same windows with other values observed, shaped like `values`; a conditional network sees those, but
