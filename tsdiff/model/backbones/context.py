@@ -132,6 +132,10 @@ class DecoderBlock(nn.Module):
         nn.init.zeros_(self.level.weight)
         nn.init.zeros_(self.level.bias)
 
+    def read(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys and values of the known patches."""
+        return self.known.read(tokens)
+
     def forward(self, x: Tensor, level: Tensor, keys: Tensor, values: Tensor, mask: Tensor, draws: int) -> Tensor:
         """x (rows, tokens, width), rows of one window side by side, `draws` of each."""
         shifts = self.level(level)[:, None].chunk(9, dim=-1)
@@ -183,12 +187,10 @@ class ContextNetwork(nn.Module):
         sizes = (width, config.heads, config.expansion)
         self.encoder = nn.ModuleList(EncoderBlock(*sizes) for _ in range(config.encoder_blocks))
         self.decoder = nn.ModuleList(DecoderBlock(*sizes) for _ in range(config.decoder_blocks))
-        self.read, self.out = nn.LayerNorm(width), nn.Sequential(nn.LayerNorm(width), nn.Linear(width, config.patch))
-        if channels > 1:
-            self.out = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, config.patch * channels))
-        for layer in (self.out[1],):
-            nn.init.zeros_(layer.weight)
-            nn.init.zeros_(layer.bias)
+        self.read, last = nn.LayerNorm(width), nn.Linear(width, config.patch * channels)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+        self.out = nn.Sequential(nn.LayerNorm(width), last)
 
     def encode(self, inputs: Tensor, about: Tensor | None = None, of_row: Tensor | None = None) -> Memory:
         """Read what is known of windows.
@@ -212,7 +214,7 @@ class ContextNetwork(nn.Module):
         for block in self.encoder:
             x = block(x, mask)
         x = self.read(x)
-        pairs = [block.known.read(x) for block in self.decoder]
+        pairs = [block.read(x) for block in self.decoder]  # type: ignore[operator]
         tokens = (wanted.amax(0) > 0).nonzero()[:, 0]
         told = self.target(patches[:, tokens]) + self.places[1, tokens]
         keys, values = (tuple(part) for part in zip(*pairs, strict=True))
