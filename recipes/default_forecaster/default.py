@@ -12,38 +12,34 @@ import pandas as pd
 import torch
 
 from shared.random import derive_seed
-from shared.sde import VPSDE
 from shared.training.config import TrainingConfig
 from tsdiff.data import load_folder
 from tsdiff.data.entries import Entry
 from tsdiff.data.frequency import quiet
-from tsdiff.model.backbones import ContextConfig
+from tsdiff.model.backbones import S4DConfig
 from tsdiff.model.config import TSDiffConfig
 from tsdiff.model.model import TSDiff
-from tsdiff.pretraining.anchored import AnchoredSource
-from tsdiff.pretraining.corpus import Corpus, CorpusGroup, Place
+from tsdiff.pretraining.corpus import Corpus, CorpusGroup, CorpusSource, Place
 from tsdiff.sampling.settings import Sampling
 from tsdiff.windows.anchors import seasons_of
 from tsdiff.windows.config import ANY_FREQ
 
 from .generators import SyntheticSeries, generate
 
-LENGTH, LONGEST_HORIZON = 512, 128
+LENGTH, LONGEST_HORIZON = 384, 128
 
 CONFIG = TSDiffConfig(
     freq=ANY_FREQ,
     prediction_length=LONGEST_HORIZON,
     context_length=LENGTH - LONGEST_HORIZON,
-    scaling="anchor",
+    scaling="standard",
     calendar="season",
-    conditional=True,
-    backbone=ContextConfig(patch=16),
-    sde=VPSDE(),
+    backbone=S4DConfig(patch=12, width=96, blocks=4),
 )
 TRAINING = TrainingConfig(
     max_steps=12000, learning_rate=3e-3, weight_decay=1e-2, ema_decay=0.999, warmup=0.03, save_every_seconds=60.0
 )
-SAMPLING = Sampling(method="ode2", steps=5, log_snr_end=3.0, nonnegative=True, batch_rows=6400)
+SAMPLING = Sampling(covariance="kernels", kernel_share=0.5, method="ode2", steps=5, nonnegative=True)
 
 FREQUENCIES: Mapping[str, float] = MappingProxyType(
     {
@@ -62,7 +58,7 @@ FREQUENCIES: Mapping[str, float] = MappingProxyType(
 """Shares of the synthetic windows."""
 
 _LONGEST = {"W-SUN": 500, "M": 360, "Q-DEC": 160, "Y-DEC": 80}
-"""Steps of synthetic series of coarse frequencies, as long as recorded ones."""
+"""Steps of synthetic series of coarse frequencies, whose calendar ends otherwise."""
 
 
 @dataclass(frozen=True)
@@ -86,29 +82,11 @@ class TrainingSet:
 
 TRAINING_SETS: Mapping[str, TrainingSet] = MappingProxyType(
     {
-        "pjm_hourly": TrainingSet(1.2, 96, 24, {"D": 0.4, "2h": 0.2}),
-        "nyc_weather_hourly": TrainingSet(1.0, 96, 24, {"D": 0.4}),
-        "nyc_departures_hourly": TrainingSet(0.8, 96, 24, {"D": 0.3}, total=True),
-        "beijing_air_hourly": TrainingSet(1.0, 96, 24, {"D": 0.3}),
-        "epf_hourly": TrainingSet(0.4, 96, 24, {}),
-        "vic_elec_half_hourly": TrainingSet(0.6, 192, 48, {"h": 0.3}),
-        "la_speed_15min": TrainingSet(0.8, 96, 24, {}),
-        "chicago_l_daily": TrainingSet(0.8, 56, 14, {"W-SUN": 0.2}),
-        "gafa_stock_bday": TrainingSet(0.5, 60, 30, {}),
-        "electricity_weekly": TrainingSet(1.0, 8, 8, {}),
-        "traffic_weekly": TrainingSet(0.6, 8, 8, {}),
-        "ansett_weekly": TrainingSet(0.3, 8, 8, {}),
-        "fred_md": TrainingSet(1.2, 12, 12, {"Q-DEC": 0.4}),
-        "m1_monthly": TrainingSet(0.6, 18, 18, {}),
-        "m3_monthly": TrainingSet(1.0, 18, 18, {}),
-        "aus_retail_monthly": TrainingSet(0.7, 18, 18, {"Q-DEC": 0.2}),
-        "pbs_monthly": TrainingSet(0.6, 18, 18, {}),
-        "aus_livestock_monthly": TrainingSet(0.5, 18, 18, {"Q-DEC": 0.2}),
-        "m1_quarterly": TrainingSet(0.4, 8, 8, {}),
-        "m3_quarterly": TrainingSet(0.7, 8, 8, {}),
-        "m3_other": TrainingSet(0.3, 8, 8, {}),
-        "m1_yearly": TrainingSet(0.4, 6, 6, {}),
-        "m3_yearly": TrainingSet(0.5, 6, 6, {}),
+        "pjm_hourly": TrainingSet(0.17, 96, 24, {"D": 0.05, "2h": 0.02}),
+        "nyc_weather_hourly": TrainingSet(0.14, 96, 24, {"D": 0.05}),
+        "nyc_departures_hourly": TrainingSet(0.09, 96, 24, {"D": 0.03}, total=True),
+        "electricity_weekly": TrainingSet(0.17, 8, 8, {}),
+        "fred_md": TrainingSet(0.18, 12, 12, {"Q-DEC": 0.10}),
     }
 )
 
@@ -137,25 +115,29 @@ def without_end(entries: Iterable[Entry], steps: int) -> list[Entry]:
     ]
 
 
-def real_groups(folder: Path) -> tuple[list[CorpusGroup], list[HeldBack]]:
-    """The training parts of `TRAINING_SETS` without what is held back, and what is held back.
+def real_groups(
+    folder: Path, sets: Mapping[str, TrainingSet] = TRAINING_SETS, length: int = LENGTH
+) -> tuple[list[CorpusGroup], list[HeldBack]]:
+    """The training parts of sets without what is held back, and what is held back.
 
     Args:
         folder: of the sets, in GluonTS's layout.
+        sets: by name.
+        length: steps of a window.
 
     Raises:
         DataError: a set is missing or cannot be read.
     """
     groups: list[CorpusGroup] = []
     held: list[HeldBack] = []
-    for name, about in TRAINING_SETS.items():
+    for name, about in sets.items():
         entries = list(load_folder(folder / name).train)
         held.append(HeldBack(name, entries, about.held_back, about.prediction_length))
         kept = without_end(entries, about.held_back)
-        groups.append(CorpusGroup.of_entries(name, about.share, kept, LENGTH))
+        groups.append(CorpusGroup.of_entries(name, about.share, kept, length))
         for freq, share in about.coarser.items():
             coarse = resampled(kept, freq, total=about.total)
-            groups.append(CorpusGroup.of_entries(f"{name} as {freq}", share, coarse, LENGTH))
+            groups.append(CorpusGroup.of_entries(f"{name} as {freq}", share, coarse, length))
     return groups, held
 
 
@@ -172,20 +154,15 @@ def synthetic_groups(shares: Mapping[str, float], count: int, length: int, seed:
     groups = []
     for place, (freq, share) in enumerate(shares.items()):
         rng = np.random.default_rng([seed, place])
-        groups.append(
-            group_of(
-                share / whole,
-                generate(freq, max(1, round(count * share / whole)), min(length, _LONGEST.get(freq, length)), rng),
-            )
-        )
+        steps = min(length, _LONGEST.get(freq, length)) if length > LENGTH else length
+        groups.append(group_of(share / whole, generate(freq, max(1, round(count * share / whole)), steps, rng)))
     return groups
 
 
 def group_of(share: float, series: SyntheticSeries) -> CorpusGroup:
     """Synthetic series as a group, all of their steps at once."""
     places = [Place(row, int(start), 0) for row, start in zip(series.values, series.starts, strict=True)]
-    seasons = seasons_of(series.freq)
-    return CorpusGroup(f"synthetic {series.freq}", share, places, list(series.features), seasons)
+    return CorpusGroup(f"synthetic {series.freq}", share, places, list(series.features), seasons_of(series.freq))
 
 
 def resampled(entries: Iterable[Entry], freq: str, *, total: bool = False) -> list[Entry]:
@@ -210,7 +187,7 @@ def resampled(entries: Iterable[Entry], freq: str, *, total: bool = False) -> li
     return made
 
 
-def default_source(folder: Path, synthetic: int, seed: int, batch_size: int = 48) -> AnchoredSource:
+def default_source(folder: Path, synthetic: int, seed: int, batch_size: int = 32) -> CorpusSource:
     """What the bundled model is trained on.
 
     Args:
@@ -220,6 +197,5 @@ def default_source(folder: Path, synthetic: int, seed: int, batch_size: int = 48
         batch_size: windows in a batch.
     """
     groups, _ = real_groups(folder)
-    made = synthetic_groups(FREQUENCIES, synthetic, 2 * LENGTH, seed)
-    horizons = {name: about.prediction_length for name, about in TRAINING_SETS.items()}
-    return AnchoredSource(Corpus(groups, made), CONFIG, batch_size, horizons=horizons)
+    made = synthetic_groups(FREQUENCIES, synthetic, LENGTH, seed)
+    return CorpusSource(Corpus(groups, made), CONFIG, batch_size)

@@ -130,7 +130,8 @@ class AnchoredSource:
         if kind < chances.nothing:
             return _Plan("nothing", longest, 0)
         if kind < chances.nothing + chances.gap:
-            return _Plan("gap", _LONGEST_GAP, int(rng.integers(_LONGEST_GAP, self.config.length - _LONGEST_GAP)))
+            gap = min(_LONGEST_GAP, self.config.length // 4)
+            return _Plan("gap", gap, int(rng.integers(gap, self.config.length - gap)))
         share = rng.choice([0.25, 0.25, 0.5, 1.0]) if longest > _LONGEST_GAP else 1.0  # short ones cost less
         return _Plan("forecast", int(longest * share), 0)
 
@@ -158,7 +159,7 @@ class AnchoredSource:
         first = origin + horizon - length - begin
         hidden = np.arange(length) >= length - horizon
         if plan.kind == "gap":
-            start = plan.place + int(rng.integers(-_LONGEST_GAP // 2, _LONGEST_GAP // 2 - horizon // 2))
+            start = plan.place - horizon // 2 + int(rng.integers(-(plan.longest // 4), plan.longest // 4 + 1))
             hidden = (np.arange(length) >= start) & (np.arange(length) < start + horizon)
             if start + first < _FEWEST:  # nothing would be known before it
                 return None

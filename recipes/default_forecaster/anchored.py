@@ -1,0 +1,82 @@
+"""A forecaster of all frequencies around its anchor: its settings, what it is trained on, what it is validated on.
+
+It is meant to follow the bundled one (`recipes/default_forecaster/default.py`). Sets for validation are not in its
+training at all, so that what is chosen by them is chosen zero-shot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+from shared.objectives import DiffusionLoss, TimeSampler
+from shared.sde import VPSDE
+from shared.training.config import TrainingConfig
+from tsdiff.model.backbones import ContextConfig
+from tsdiff.model.config import TSDiffConfig
+from tsdiff.pretraining.anchored import AnchoredSource
+from tsdiff.pretraining.corpus import Corpus
+from tsdiff.sampling.settings import Sampling
+from tsdiff.windows.config import ANY_FREQ
+
+from .default import FREQUENCIES, TrainingSet, real_groups, synthetic_groups
+
+LENGTH, LONGEST_HORIZON = 512, 128
+
+CONFIG = TSDiffConfig(
+    freq=ANY_FREQ,
+    prediction_length=LONGEST_HORIZON,
+    context_length=LENGTH - LONGEST_HORIZON,
+    scaling="anchor",
+    calendar="season",
+    conditional=True,
+    backbone=ContextConfig(patch=16),
+    sde=VPSDE(),
+)
+TRAINING = TrainingConfig(
+    max_steps=4500, learning_rate=2e-3, weight_decay=1e-2, ema_decay=0.998, warmup=0.03, save_every_seconds=120.0
+)
+LOSS = DiffusionLoss(times=TimeSampler("log_normal", mean=0.0, std=1.6))
+SAMPLING = Sampling(method="ode2", steps=5, log_snr_end=3.0, nonnegative=True, batch_rows=6400)
+
+TRAINING_SETS: Mapping[str, TrainingSet] = MappingProxyType(
+    {
+        "pjm_hourly": TrainingSet(1.2, 96, 24, {"D": 0.4, "2h": 0.2}),
+        "nyc_weather_hourly": TrainingSet(1.0, 96, 24, {"D": 0.4}),
+        "nyc_departures_hourly": TrainingSet(0.8, 96, 24, {"D": 0.3}, total=True),
+        "vic_elec_half_hourly": TrainingSet(0.6, 192, 48, {"h": 0.3}),
+        "la_speed_15min": TrainingSet(0.8, 96, 24, {}),
+        "gafa_stock_bday": TrainingSet(0.5, 60, 30, {}),
+        "electricity_weekly": TrainingSet(1.0, 8, 8, {}),
+        "ansett_weekly": TrainingSet(0.3, 8, 8, {}),
+        "fred_md": TrainingSet(1.2, 12, 12, {"Q-DEC": 0.4}),
+        "m1_monthly": TrainingSet(0.6, 18, 18, {}),
+        "m3_monthly": TrainingSet(1.0, 18, 18, {}),
+        "pbs_monthly": TrainingSet(0.6, 18, 18, {}),
+        "m1_quarterly": TrainingSet(0.4, 8, 8, {}),
+        "m3_quarterly": TrainingSet(0.7, 8, 8, {}),
+        "m3_other": TrainingSet(0.3, 8, 8, {}),
+        "m1_yearly": TrainingSet(0.4, 6, 6, {}),
+        "m3_yearly": TrainingSet(0.5, 6, 6, {}),
+    }
+)
+VALIDATION_SETS: Mapping[str, int] = MappingProxyType(
+    {
+        "chicago_l_daily": 14,
+        "aus_retail_monthly": 18,
+        "beijing_air_hourly": 24,
+        "traffic_weekly": 8,
+        "epf_hourly": 24,
+        "aus_livestock_monthly": 18,
+    }
+)
+"""Their horizons; settings are chosen by the ends of these sets' training parts, and of the training sets'."""
+
+
+def anchored_source(folder: Path, synthetic: int, seed: int, batch_size: int = 48) -> AnchoredSource:
+    """What the model is trained on; see `default.default_source`."""
+    groups, _ = real_groups(folder, TRAINING_SETS, LENGTH)
+    made = synthetic_groups(FREQUENCIES, synthetic, 2 * LENGTH, seed)
+    horizons = {name: about.prediction_length for name, about in TRAINING_SETS.items()}
+    return AnchoredSource(Corpus(groups, made), CONFIG, batch_size, horizons=horizons)
