@@ -7,16 +7,16 @@ straight line.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from tsdiff.windows.anchors import CANDIDATES, REMEMBERED, Pool, Seasons, pooled
 
-KNOWN_WIDTH = CANDIDATES + 8
+KNOWN_WIDTH = CANDIDATES + 9
 """Numbers a step that the network is told; see `AnchoredWindow.known`."""
 
-ABOUT_WIDTH = 3 * CANDIDATES + 12
+ABOUT_WIDTH = 3 * CANDIDATES + 14
 """Numbers a window that the network is told; see `AnchoredWindow.about`."""
 
 _LINEAR = 3.0
@@ -32,8 +32,9 @@ class AnchoredWindow:
         scale: typical size of what the hidden steps are off it, a positive number.
         known: (length, KNOWN_WIDTH) float32. Of known steps: the value by the window's level and spread, the change
             over a season and the distance from the anchor of the hidden steps, by the scale. Of hidden steps: each
-            simple forecast and the level by the scale and the spread, and how far the nearest known steps are before
-            and after. Last, whether the step is wanted, and whether it is known.
+            simple forecast and the level by the scale and the spread, the logarithm of the error that past forecasts
+            made at this step, and how far the nearest known steps are before and after. Last, whether the step is
+            wanted, and whether it is known.
         about: (ABOUT_WIDTH,) float32: what the simple forecasts are worth, the ratio of scale and spread, seasons,
             lengths, whether values are whole, positive or often zero.
     """
@@ -102,9 +103,10 @@ def _assembled(
     scale = float(np.array([one.scale for one in pools or [pool]]) @ steps / steps.sum())
     line = np.where(place >= 0, told[np.maximum(place, 0)], 0.0)
     anchor = line.copy()
-    forecasts = np.zeros((CANDIDATES, len(place)))
+    forecasts, profile = np.zeros((CANDIDATES, len(place))), np.zeros(len(place))
     for (start, end), one in zip(gaps, pools, strict=True):
         anchor[start:end] = one.mean
+        profile[start:end] = np.log(one.profile * one.scale / scale + 1e-2)
         forecasts[:, start:end] = np.where(one.usable[:, None], one.forecasts - one.mean, 0.0)
     seen = line[observed] if observed.any() else told
     level = float(np.median(seen))
@@ -118,6 +120,7 @@ def _assembled(
         0.5 * squash((line - goal) / (3 * scale)) * observed,
         *squash(forecasts / scale),
         squash((anchor - level) / spread) * wanted,
+        profile * wanted,
         *_distances(observed, wanted),
         wanted,
         observed,
@@ -165,6 +168,8 @@ def _about(
         (seen == 0).mean(),
         np.clip(level / spread, -10, 10) / 5,
         between,
+        np.log1p(pool.tries) / 2,
+        pool.tail,
         0.0,
     ]
     return np.concatenate([pool.usable, pool.shares, behind, numbers]).astype(np.float32)
@@ -207,8 +212,11 @@ def _pool(told: np.ndarray, begin: int, end: int, seasons: Seasons) -> Pool:
         np.maximum(ahead.errors, back.errors),
         (1 - nearer) * ahead.mean + nearer * back.mean,
         (ahead.scale + back.scale) / 2,
+        (ahead.profile * ahead.scale + back.profile * back.scale) / (ahead.scale + back.scale),
+        min(ahead.tries, back.tries),
+        max(ahead.tail, back.tail),
     )
 
 
 def _turned(pool: Pool) -> Pool:
-    return Pool(pool.forecasts[:, ::-1], pool.usable, pool.shares, pool.errors, pool.mean[::-1], pool.scale)
+    return replace(pool, forecasts=pool.forecasts[:, ::-1], mean=pool.mean[::-1], profile=pool.profile[::-1])

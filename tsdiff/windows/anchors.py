@@ -45,6 +45,10 @@ class Pool:
         errors: mean absolute error of each on the past, (CANDIDATES,); infinite where unknown.
         mean: the weighted mean, (horizon,).
         scale: typical size of its error, a positive number.
+        profile: mean absolute error that the mean made on the past at each step, (horizon,), by the scale; 1 where
+            unknown.
+        tries: past forecasts that tell all this.
+        tail: root mean square of their errors over the mean absolute error, at least 1; 0 without any.
     """
 
     forecasts: np.ndarray
@@ -53,6 +57,9 @@ class Pool:
     errors: np.ndarray
     mean: np.ndarray
     scale: float
+    profile: np.ndarray
+    tries: int = 0
+    tail: float = 0.0
 
 
 class _History:
@@ -199,7 +206,7 @@ def pooled(values: np.ndarray, horizon: int, seasons: Seasons) -> Pool:
         shares = usable / usable.sum()
         moves = float(np.abs(np.diff(values)).mean()) if count > 1 else 0.1 * abs(float(values[-1]))
         scale = max(float(recent.std()), moves, least)
-        return Pool(made, usable, shares, np.where(usable, scale, np.inf), shares @ made, scale)
+        return Pool(made, usable, shares, np.where(usable, scale, np.inf), shares @ made, scale, np.ones(horizon))
     past, known = simple_forecasts(values, ends, tried, seasons)
     actual = values[ends[:, None] + np.arange(tried)]
     recency = _RECENCY ** np.arange(len(ends))
@@ -210,10 +217,13 @@ def pooled(values: np.ndarray, horizon: int, seasons: Seasons) -> Pool:
     errors = np.where(judged, mean_error, np.inf)
     shares = ((errors + least) / (errors.min() + least)) ** -_SHARPNESS
     shares /= shares.sum()
-    off = np.abs(np.einsum("k,okh->oh", shares, past) - actual).mean(1)
+    missed = np.abs(np.einsum("k,okh->oh", shares, past) - actual)
+    off, recency = missed.mean(1), recency / recency.sum()
     # Of a mean absolute error the deviation; more where few forecasts tell it, by which the shares were chosen too.
-    scale = 1.25 * (1 + 1 / len(ends)) * float(off @ recency / recency.sum())
-    return Pool(made, usable, shares, errors, shares @ made, max(scale, least))
+    scale = max(1.25 * (1 + 1 / len(ends)) * float(off @ recency), least)
+    profile = np.pad(recency @ missed / scale, (0, horizon - tried), mode="edge")
+    tail = float(np.sqrt((missed**2).mean()) + least) / float(missed.mean() + least)
+    return Pool(made, usable, shares, errors, shares @ made, scale, profile, len(ends), tail)
 
 
 def _backtests(count: int, horizon: int, seasons: Seasons) -> tuple[int, np.ndarray]:
