@@ -28,6 +28,7 @@ from speech.inference.sampling import sampling_times
 from speech.inference.segments import Advance, Tally, frame_grid
 from speech.inference.streaming import Stream
 from speech.model.config import SamplerSetting, SamplingConfig
+from speech.model.corrector import is_pc
 from speech.model.model import SpeechModel
 
 
@@ -47,7 +48,7 @@ class Enhancer:
 
     Args:
         model: what enhances; it is set to evaluation and moved to `device`.
-        sampler, steps: in place of those of `sampling`.
+        sampler, steps: in place of those of `sampling`; "pc" keeps the settings that "pc" has there.
         device: where to run; None leaves the model where it is.
         seed: of the noise.
         draws: results to average; each costs as much as the first. Where all would be the same, one is drawn.
@@ -88,7 +89,10 @@ class Enhancer:
         draws, batch_size = checked(Count, draws=draws), checked(Count | None, batch_size=batch_size)
         mix = checked(Annotated[Chance, "0 is noisy, 1 enhanced"], mix=mix)
         changes = {name: value for name, value in (("sampler", sampler), ("steps", steps)) if value is not None}
-        self.sampling: SamplingConfig = replace(sampling or model.config.sampling, **changes)  # type: ignore[arg-type]
+        base = sampling or model.config.sampling
+        if sampler == "pc" and is_pc(base.sampler):
+            del changes["sampler"]
+        self.sampling: SamplingConfig = replace(base, **changes)  # type: ignore[arg-type]
         sampling_times(model.sde, self.sampling)
         frontend = model.config.frontend
         grid = frontend.hop_length * frame_grid(model)

@@ -13,6 +13,7 @@ from speech.model.backbones import BackboneConfig
 from speech.model.backbones.dcunet import DCUNetConfig
 from speech.model.backbones.ncsnpp import PUBLISHED, NCSNppConfig
 from speech.model.config import Parameterisation, SamplingConfig, SpeechConfig
+from speech.model.corrector import PublishedPC
 from speech.model.frontend import FRONT_ENDS, FrontEndConfig
 
 _BACKBONES = (*PUBLISHED, "dcunet")
@@ -175,10 +176,10 @@ def _sampling(settings: _Settings, backbone: str, sde: SDE) -> SamplingConfig:
         return SamplingConfig(sampler=bridge, steps=settings.whole("N", 50), frame_padding=padding)  # type: ignore[arg-type]
     end = settings.number("t_eps", sde.t_end)
     sampler = settings.choice("sampler_type", "pc", ("pc", "ode"))
+    flow = sampler == "pc" and settings.flag("probability_flow")
     return SamplingConfig(
-        sampler=sampler,
+        PublishedPC(probability_flow=True) if flow else sampler,
         steps=settings.whole("N", 30),
         t_end=None if end == sde.t_end else end,
         frame_padding=padding,  # type: ignore[arg-type]
-        probability_flow=sampler == "pc" and settings.flag("probability_flow"),
     )

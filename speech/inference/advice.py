@@ -14,7 +14,7 @@ from shared.samplers.laws import Spectrum
 from shared.samplers.trial import Trial
 from shared.sde import SDE
 from speech.inference.sampling import sample_around
-from speech.model.config import OWN_SCHEDULE, SamplingConfig
+from speech.model.config import SamplingConfig, has_own_schedule
 from speech.model.model import SpeechModel
 
 _LANES = 64
@@ -27,8 +27,6 @@ stay right up to 4."""
 _COARSE = 1.0
 """Of a data prediction that never changes, every lane should come to that prediction; beyond this error, relative to
 it, what the sampler returns owes more to its steps than to the network."""
-
-_OF_PC = ("corrector", "corrector_steps", "snr", "predictor")
 
 
 class SettingWarning(UserWarning):
@@ -111,9 +109,7 @@ def without_effect(
         if getattr(sampling, each.name) not in (getattr(own, each.name), getattr(usual, each.name))
     ]
     unused: dict[str, str] = {}
-    if sampling.sampler != "pc":
-        unused |= dict.fromkeys(_OF_PC, f"sampler {sampling.sampler!r} has no corrector")
-    if sampling.sampler in OWN_SCHEDULE:
+    if has_own_schedule(sampling.sampler):
         unused["schedule"] = f"sampler {sampling.sampler!r} has a schedule of its own"
     if sampling.sampler == "ode":
         unused["steps"] = "sampler 'ode' chooses its own steps"

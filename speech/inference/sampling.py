@@ -27,9 +27,11 @@ from shared.samplers import (
 from shared.samplers.published import PublishedBridgeStart
 from shared.sde import SDE
 from speech.model.config import NetworkTime, SamplingConfig
+from speech.model.corrector import PublishedPC
 from speech.model.model import SpeechModel
 
 _PUBLISHED: dict[str, str | Sampler] = {
+    "pc": PublishedPC(),
     "ode": "rk45",
     "sb_ode": Exponential(1, boot=False),
     "sb_sde": Exponential(1, eta=1.0, last_noise=False),
@@ -103,14 +105,6 @@ def sample_around(
 
 def method_of(sampling: SamplingConfig) -> Sampler:
     """The core's method of a sampler."""
-    if sampling.sampler == "pc":
-        return PredictorCorrector(
-            corrector=sampling.corrector,
-            corrector_steps=sampling.corrector_steps,
-            snr=sampling.snr,
-            probability_flow=sampling.probability_flow,
-            denoise=True,
-        )
     named = sampling.sampler
     return method_from(_PUBLISHED.get(named, named) if isinstance(named, str) else named)
 
@@ -168,7 +162,7 @@ def sampling_times(sde: SDE, sampling: SamplingConfig) -> Tensor:
     end = sde.t_end if sampling.t_end is None else sampling.t_end
     if end >= start:
         raise ConfigError(f"sampling from t={start} to {end}: raise reverse_starting_point or lower t_end")
-    if sampling.probability_flow and float(sde.sigma(start)) == 0:
+    if isinstance(method, PredictorCorrector) and method.probability_flow and float(sde.sigma(start)) == 0:
         raise ConfigError(
             f"probability_flow=True from t={start}, the end of a bridge, where there is no score: lower "
             "reverse_starting_point, or take sampler sb_ode"
@@ -180,7 +174,7 @@ def sampling_times(sde: SDE, sampling: SamplingConfig) -> Tensor:
                 "take one of pc, ode, ode1, ode2, sde1, sde2"
             )
         return time_grid(sde, sampling.steps, "uniform", start, end)
-    if sampling.sampler == "pc":
+    if isinstance(method, PublishedPC):
         return _to_zero(start, end, sampling.steps)
     if sampling.sampler == "ode":
         return torch.tensor([start, end, 0.0] if end > 0 else [start, 0.0], dtype=torch.float64)

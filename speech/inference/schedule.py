@@ -14,7 +14,7 @@ from shared.random import make_generator, randn
 from shared.samplers.laws import Spectrum
 from shared.samplers.search import SearchedGrid, search_grid
 from speech.inference.sampling import method_of, network_time, sampling_times
-from speech.model.config import OWN_SCHEDULE, SamplingConfig
+from speech.model.config import SamplingConfig, has_own_schedule
 from speech.model.model import SpeechModel
 
 
@@ -52,7 +52,7 @@ def search_schedule(
         DataError: a recording is silent.
     """
     base = sampling or model.config.sampling
-    if base.sampler in OWN_SCHEDULE or network_time(base) == "next":
+    if has_own_schedule(base.sampler) or network_time(base) == "next":
         raise ConfigError(f"sampler {base.sampler!r} has a schedule of its own; give sampling with one such as ode2")
     base = replace(base, steps=steps, schedule=base.schedule if isinstance(base.schedule, str) else "log_snr")
     length = round(seconds * model.config.frontend.sample_rate)

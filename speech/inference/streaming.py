@@ -156,8 +156,8 @@ class _Core:
         model, sampling = engine.model, engine.sampling
         if looks_at_the_whole(sampling):
             raise ConfigError(
-                f"sampler {sampling.sampler!r} (corrector {sampling.corrector!r}) chooses its steps by the whole "
-                "signal; for a stream take another, such as sde1 or ode2"
+                f"sampler {sampling.sampler!r} chooses its steps by the whole signal; "
+                "for a stream take another, such as sde1 or ode2"
             )
         self._model, self._network = _streaming_model(model)
         self._sampling, self._draws = sampling, engine.runner.draws

@@ -6,24 +6,23 @@ import warnings
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
-from annotated_types import Le
+from pydantic import model_validator
 
-from shared.checks import Checked, Natural, NonNegative, Share, checked
+from shared.checks import Checked, NonNegative, Share, checked
 from shared.kinds import OneOf
 from shared.predictions import Inputs, Scaled
 from shared.samplers import KINDS, Schedule
 from shared.samplers.schedules import Steps, times_of
 from shared.sde import OUVESDE, Process
 from speech.model.backbones import BackboneConfig, NCSNppConfig
+from speech.model.corrector import PublishedPC, is_pc, moved, taking_settings_of_pc
 from speech.model.frontend import FrontEndConfig
 
 Sampler = Literal[
     "pc", "ode", "sb_ode", "sb_sde", "ode1", "ode2", "ode3", "sde1", "sde2", "sde3", "evodiff", "euler", "heun"
 ]
-SamplerSetting = Annotated[Any, OneOf(None, KINDS, names=get_args(Sampler))]
+SamplerSetting = Annotated[Any, OneOf(None, (*KINDS, PublishedPC), names=get_args(Sampler))]
 """The type of a setting that is a sampler: a name, a settings object, or a mapping of its kind and fields."""
-OWN_SCHEDULE = ("pc", "sb_ode", "sb_sde", "ode")
-"""Samplers with a schedule of their own."""
 NetworkTime = Literal["now", "next"]
 FramePadding = Literal["zero", "reflect"]
 Precision = Literal["float32", "bfloat16"]
@@ -53,16 +52,23 @@ class Parameterisation(Scaled):
         super().__post_init__()
 
 
+def has_own_schedule(sampler: Any) -> bool:
+    """Whether a sampler has a schedule of its own."""
+    return is_pc(sampler) or sampler in ("sb_ode", "sb_sde", "ode")
+
+
+@taking_settings_of_pc
 @dataclass(frozen=True)
 class SamplingConfig(Checked):
     """How the reverse process is run.
 
     Args:
-        sampler: "pc": predictor–corrector as published for SGMSE+. "ode": adaptive probability-flow ODE. "sb_ode",
-            "sb_sde": the bridge samplers as published; "sb_ode" gives one sample whatever the seed. Others: the core's
-            (`shared.samplers.sample`), by name, as a settings object such as `Exponential(2, eta=0.5)`, or of your own.
+        sampler: "pc": predictor–corrector as published for SGMSE+; `SamplingConfig("pc", snr=0.4)` is short for
+            `SamplingConfig(PublishedPC(snr=0.4))`, and so for the names of `speech.model.corrector.BESIDE`. "ode":
+            adaptive probability-flow ODE. "sb_ode", "sb_sde": the bridge samplers as published; "sb_ode" gives one
+            sample whatever the seed. Others: the core's (`shared.samplers.sample`), by name, as a settings object such
+            as `Exponential(2, eta=0.5)`, or of your own.
         steps: number of steps, up to 10,000; "ode" chooses its own.
-        corrector, corrector_steps, snr: of "pc"; at most 100 corrector steps a step.
         schedule: where the steps of the core's samplers lie; the published ones are uniform in time. Or the times
             themselves, `steps` + 1 of them from the start to the end, as `speech.inference.schedule` finds them for a
             model; `t_end` and `reverse_starting_point` then have no part.
@@ -78,14 +84,10 @@ class SamplingConfig(Checked):
         suppression: power to which the gain |x̂|/|y| of every bin is raised where it is below 1: above 1 more is taken
             away, below 1 less. A data prediction of a compressed spectrogram estimates a mean of compressed values,
             and expands it to less than the mean of the values: its gains come out too low.
-        probability_flow: of "pc": the predictor follows the probability-flow ODE, and only the corrector adds noise.
     """
 
     sampler: SamplerSetting = "pc"
     steps: Steps = 30
-    corrector: Literal["ald", "langevin", "none"] = "ald"
-    corrector_steps: Annotated[Natural, Le(100)] = 1
-    snr: float = 0.5
     schedule: Schedule | tuple[float, ...] = "uniform"
     t_end: float | None = None
     reverse_starting_point: Share = 1.0
@@ -93,21 +95,26 @@ class SamplingConfig(Checked):
     frame_padding: FramePadding = "zero"
     precision: Precision = "float32"
     suppression: Annotated[NonNegative, "1 leaves gains as they are"] = 1.0
-    probability_flow: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_before(cls, given: Any) -> Any:
+        return moved(given)
 
     def _related(self) -> None:
         start, end = self.reverse_starting_point, self.t_end
         self._require(end is None or 0 <= end < start, "t_end", f"need 0 <= t_end < {start}, where it starts")
-        met = not self.probability_flow or self.sampler == "pc"
-        self._require(met, "probability_flow sampler", "it is a setting of 'pc'; set it to False, or sampler to 'pc'")
         met = self.network_time != "next" or self.sampler in ("sb_ode", "sb_sde", "ode1", "sde1")
         need = "only the first-order bridge samplers (sb_ode, sb_sde, ode1, sde1) ask the network once a step"
         self._require(met, "network_time sampler", need)
         if isinstance(self.schedule, str):
             checked(Schedule, schedule=self.schedule)
         else:
-            met = self.sampler not in OWN_SCHEDULE
-            self._require(met, "sampler schedule", "this sampler has a schedule of its own; take ode2")
+            self._require(
+                not has_own_schedule(self.sampler),
+                "sampler schedule",
+                "this sampler has a schedule of its own; take ode2",
+            )
             object.__setattr__(self, "schedule", times_of(self.schedule, self.steps))
 
 

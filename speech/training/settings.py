@@ -11,13 +11,14 @@ from typing import Any, Literal
 from shared.checks import Checked, Count, Duration, Natural, Positive, checked
 from shared.errors import ConfigError
 from shared.experiment import Hardware, HardwareSettings, read_settings
-from shared.files.settings import plain
+from shared.files.settings import change, plain
 from shared.objectives import TimeSampler
 from shared.sde import SBVESDE
 from shared.training.config import TrainingConfig
 from speech.data import PRESETS, MixConfig
 from speech.model.backbones import LightConfig
 from speech.model.config import Parameterisation, SamplingConfig, SpeechConfig
+from speech.model.corrector import BESIDE, with_settings_of_pc
 from speech.model.frontend import FrontEndConfig
 from speech.training.terms import ObjectiveConfig
 
@@ -152,7 +153,13 @@ def read_experiment(
     Raises:
         ConfigError: the file cannot be read; a name that there is not, or a value that does not fit.
     """
-    return read_settings(Experiment, path, changes, hardware, bundled=CONFIGS, defaults=_defaults)
+    made = read_settings(Experiment, path, changes, hardware, bundled=CONFIGS, defaults=_defaults)
+    for given in map(change, changes):  # what a file has without effect is left out; what is asked for is not
+        for section, sampling in (("model", made.model.sampling), ("validation", made.validation.sampling)):
+            named = (given.get(section) or {}).get("sampling") or {}
+            asked = {name: named[name] for name in BESIDE if name in named}
+            with_settings_of_pc(sampling.sampler if sampling else None, asked)
+    return made
 
 
 def _defaults(given: Mapping[str, Any]) -> dict[str, Any]:

@@ -96,6 +96,7 @@ TESTS = {
     "speech/audio/chunks.py": ("speech/audio/test_kept.py",),
     "speech/audio/coding.py": ("speech/audio/test_kept.py", "speech/audio/test_audio.py"),
     "speech/model/config.py": ("speech/model/test_speech_model.py", "speech/inference/test_speech_sampling.py"),
+    "speech/model/corrector.py": ("speech/model/test_corrector.py",),
     "speech/training/curves.py": ("recipes/test_train_speech_recipe.py",),
     "speech/data/": ("speech/data/test_mixing.py", "speech/data/test_targets.py", "speech/data/test_noises.py"),
     "speech/data/degrade.py": ("speech/data/test_degrade.py", "speech/data/test_mixing.py"),

@@ -24,6 +24,7 @@ from speech.model.backbones import DCUNetConfig
 from speech.model.backbones.dcunet import DCUNet
 from speech.model.backbones.ncsnpp import PUBLISHED, NCSNppConfig
 from speech.model.config import Parameterisation, SamplingConfig, SpeechConfig
+from speech.model.corrector import PublishedPC
 from speech.model.model import SpeechModel
 from tests.golden.recipe import RecipeNoise
 from tests.golden.sgmse_cases import CHECKPOINT_CASES, key, spectrograms
@@ -163,8 +164,8 @@ def test_settings_of_preconditioning() -> None:
 
 def test_a_checkpoint_may_ask_for_the_probability_flow() -> None:
     given = {**COMMON, **OUVE, "backbone": "ncsnpp", "probability_flow": True}
-    assert published_config(given, "file").sampling == SamplingConfig("pc", 30, probability_flow=True)
-    assert not published_config({**given, "sampler_type": "ode"}, "file").sampling.probability_flow
+    assert published_config(given, "file").sampling == SamplingConfig(PublishedPC(probability_flow=True), 30)
+    assert published_config({**given, "sampler_type": "ode"}, "file").sampling.sampler == "ode"
     with pytest.raises(ConfigError, match="probability_flow='yes'"):
         published_config({**given, "probability_flow": "yes"}, "file")
 

@@ -103,7 +103,6 @@ def test_draws_that_would_be_the_same_are_not_paid_for():
     ("options", "idle"),
     [
         ({"sampler": "ode", "steps": 7}, "steps"),
-        ({"sampling": SamplingConfig("ode2", steps=5, snr=0.3, corrector="none")}, "corrector, snr"),
         ({"sampling": SamplingConfig("sb_ode", steps=5, schedule="edm")}, "schedule"),
         ({"sampling": SamplingConfig("ode2", steps=5, frame_padding="reflect")}, "frame_padding"),
     ],

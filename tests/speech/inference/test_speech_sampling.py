@@ -22,6 +22,7 @@ from shared.sde import BBEDSDE, OUVESDE, SBVESDE, VPSDE
 from speech.inference.sampling import looks_at_the_whole, sample_spectrogram, sampling_times
 from speech.model.backbones import NCSNppConfig
 from speech.model.config import Parameterisation, Sampler, SamplingConfig, SpeechConfig
+from speech.model.corrector import PublishedPC
 from speech.model.model import SpeechModel
 from tests.golden.recipe import RecipeNoise, complex_draw
 from tests.golden.sgmse_cases import BRIDGE_CASES, PC_CASES, PC_STEPS, SCALES, fill_linear, key
@@ -60,9 +61,8 @@ def test_predictor_corrector_is_the_published_one(
     model = linear_model(OUVESDE(), SCALES["score, skip"])
     fill_linear(model.backbone)
     noisy = sampled[:1] if corrector == "langevin" else sampled
-    config = SamplingConfig(
-        "pc", PC_STEPS, corrector, corrector_steps, reverse_starting_point=start, probability_flow=flow
-    )
+    method = PublishedPC(corrector=corrector, corrector_steps=corrector_steps, probability_flow=flow)
+    config = SamplingConfig(method, PC_STEPS, reverse_starting_point=start)
     found = sample_spectrogram(model, noisy, config, [RecipeNoise(i) for i in range(len(noisy))])
     golden.assert_close(found.x, key("pc", corrector, corrector_steps, start, flow), 1e-5)
     assert found.nfe == PC_STEPS * (1 + corrector_steps)
@@ -152,7 +152,7 @@ def test_the_core_samplers_end_in_the_data_prediction(linear_model: LinearModel,
 
 def test_the_probability_flow_predictor_alone_is_eulers_method(linear_model: LinearModel, noisy: Tensor) -> None:
     model = linear_model(OUVESDE())
-    config = SamplingConfig("pc", 12, "none", probability_flow=True)
+    config = SamplingConfig("pc", 12, corrector="none", probability_flow=True)
     found = sample_spectrogram(model, noisy, config, make_generator(0))
     wanted = sample(
         lambda x, t: model.denoise(x, noisy, t),
@@ -211,7 +211,7 @@ def test_what_does_not_fit_is_refused() -> None:
         sampling_times(VPSDE(), SamplingConfig("sb_ode"))
     with pytest.raises(ConfigError, match="t_end"):
         SamplingConfig(t_end=1.0)
-    with pytest.raises(ConfigError, match="probability_flow=True, sampler='ode2'"):
+    with pytest.raises(ConfigError, match="sampler 'ode2' takes no probability_flow=True"):
         SamplingConfig("ode2", probability_flow=True)
     with pytest.raises(ConfigError, match="end of a bridge"):
         sampling_times(SBVESDE(), SamplingConfig("pc", probability_flow=True))
@@ -252,6 +252,7 @@ def test_what_chooses_its_steps_by_the_whole_is_told() -> None:
         AdaptiveODE(),
         Exponential(2, shift=LevelShift()),
         SamplingConfig(corrector="langevin"),
+        PublishedPC(corrector="langevin"),
         PredictorCorrector(corrector="langevin"),
     )
     for one in whole:

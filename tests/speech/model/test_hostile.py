@@ -74,7 +74,7 @@ def hostile(folder: Path, path: str, value: Any) -> Path:
         ("frontend.sample_rate", 10**9),
         ("frontend.hop_length", 0),
         ("sampling.steps", 10**7),
-        ("sampling.corrector_steps", 10**9),
+        ("sampling.sampler", {"kind": "pc", "corrector_steps": 10**9}),
         ("sampling.steps", 1e30),
         ("sde", {"name": "discrete_vp", "betas": [0.1] * 200_000}),
     ],
