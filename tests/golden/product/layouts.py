@@ -18,6 +18,7 @@ import speech
 import tsdiff
 from speech import SpeechModel
 from speech.inference.sampling import sample_spectrogram
+from speech.model.corrector import PublishedPC
 from tests.golden import tsdiff_cases
 from tests.golden.product.case import Results, case
 from tests.golden.recipe import RecipeNoise, draw
@@ -26,6 +27,14 @@ from tests.golden.store import Golden
 from tests.speech.published import COMMON, OUVE, SMALL, random_weights, rebuilt, save_published, small_layout
 from tests.tsdiff.published import published_state, save_lightning
 from tsdiff import TSDiffPredictor
+
+OF_PC = {
+    "low": PublishedPC(snr=0.1),
+    "langevin": PublishedPC(snr=0.1, corrector="langevin"),
+    "no corrector": PublishedPC(corrector="none"),
+    "flow": PublishedPC(snr=0.1, probability_flow=True),
+}
+"""Settings of the predictor–corrector by the names of their results."""
 
 
 def answers(model: SpeechModel, bins: int) -> Results:
@@ -40,9 +49,7 @@ def answers(model: SpeechModel, bins: int) -> Results:
     if few.sampler == "sb_ode":
         ways = {"sb_ode": few, "sb_sde": replace(few, sampler="sb_sde")}
     else:
-        low = replace(few, snr=0.1)
-        ways = {"pc": few, "low": low, "langevin": replace(low, corrector="langevin")}
-        ways |= {"no corrector": replace(few, corrector="none"), "flow": replace(low, probability_flow=True)}
+        ways = {"pc": few} | {name: replace(few, sampler=method) for name, method in OF_PC.items()}
     ways |= {name: replace(few, sampler=name) for name in ("ode1", "ode2", "sde1")}  # type: ignore[arg-type]
     for name, sampling in ways.items():
         generators = [RecipeNoise(0), RecipeNoise(1)]

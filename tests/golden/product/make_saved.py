@@ -17,6 +17,7 @@ from shared.training.batches import Batch
 from shared.training.module import TrainingConfig, quiet_lightning
 from speech import FrontEndConfig, Parameterisation, SamplingConfig, SpeechConfig
 from speech.model.backbones import LightConfig
+from speech.model.corrector import PublishedPC
 from speech.training.fit import train
 from speech.training.settings import Experiment, ValidationSettings
 from speech.training.terms import ObjectiveConfig
@@ -64,7 +65,7 @@ def speech_experiment(kind: str) -> Experiment:
         FrontEndConfig(n_fft=126, hop_length=32, normalize="not" if kind == "causal" else "noisy"),
         OUVESDE() if score else SBVESDE(),
         Parameterisation("score", network_scaling="1/sigma", sign=-1) if score else Parameterisation("data"),
-        SamplingConfig("pc", steps=6, snr=0.1) if score else SamplingConfig("sb_sde", steps=3),
+        SamplingConfig(PublishedPC(snr=0.1), steps=6) if score else SamplingConfig("sb_sde", steps=3),
     )
     objective = ObjectiveConfig(loss="score_matching" if score else "data_prediction")
     training = TrainingConfig(max_steps=STEPS, learning_rate=5e-3, ema_decay=0.95, decay="constant", warmup=0.0)
