@@ -38,7 +38,14 @@ from tsdiff.predictor import TSDiffPredictor
 RESULTS = Path("benchmarks/results")
 SAMPLES = 100
 ENERGIES = ("quantile", "mse")
-OFF = {"members": 1, "kernel_share": 0.0, "start_share": 0.0, "reduction": "mean", "scale": 1.0}
+OFF = {
+    "members": 1,
+    "kernel_share": 0.0,
+    "start_share": 0.0,
+    "reduction": "mean",
+    "scale": 1.0,
+    "coupling": "independent",
+}
 """Settings that came after the first runs, and what they are where they do nothing."""
 Run = dict[str, Any]
 

@@ -40,9 +40,11 @@ class Squares:
     def __init__(self) -> None:
         self.draws: list[Tensor] = []
 
-    def __call__(self, network: nn.Module, x0: Tensor, y: Tensor | None, *rest: Any, **_: Any) -> Tensor:
+    def __call__(
+        self, network: nn.Module, x0: Tensor, y: Tensor | None, *, generator: torch.Generator, **_: Any
+    ) -> Tensor:
         assert y is not None
-        self.draws.append(torch.rand(4, generator=rest[1]))
+        self.draws.append(torch.rand(4, generator=generator))
         return (network(x0) - y).square().mean(dim=1)
 
 

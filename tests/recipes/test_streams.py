@@ -62,5 +62,5 @@ def test_warnings_become_notes_and_errors_one_line(capsys: pytest.CaptureFixture
 
 @pytest.mark.parametrize("threads", [0, -3])
 def test_there_is_at_least_one_thread(threads: int) -> None:
-    with pytest.raises(ConfigError, match=f"threads {threads}"):
+    with pytest.raises(ConfigError, match=f"threads={threads}"):
         prepare(threads)
