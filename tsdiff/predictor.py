@@ -59,7 +59,7 @@ class TSDiffPredictor(ModelCalls, Predictor):
         prediction_length: int | None = None,
     ):
         steps = model.config.prediction_length if prediction_length is None else prediction_length
-        super().__init__(prediction_length=checked(Count, prediction_length=steps))
+        Predictor.__init__(self, prediction_length=checked(Count, prediction_length=steps))
         if self.prediction_length < model.config.prediction_length:
             raise ConfigError(
                 f"prediction_length={prediction_length} is less than the model's {model.config.prediction_length}; "

@@ -6,12 +6,13 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Self, Unpack
 
+import numpy as np
 import pandas as pd
 import torch
 
 from shared.checks import Count, checked
 from shared.errors import ConfigError
-from tsdiff.data import normalise_freq, to_timestamps
+from tsdiff.data import load_dataset, normalise_freq, to_timestamps
 from tsdiff.data.entries import Entry
 from tsdiff.data.frames import Columns
 from tsdiff.data.known import Names, read_frame
@@ -42,6 +43,10 @@ class ModelCalls(FrameCalls):
         ): ...
 
         def impute(self, dataset: Iterable[Entry], num_samples: int = 100) -> Iterator[Imputation]: ...
+
+        def measure_covariance(
+            self, dataset: Iterable[Entry], windows: int = 2048, rng: np.random.Generator | None = None
+        ) -> Self: ...
 
         def serialize(self, path: str | os.PathLike[str]) -> None: ...
 
@@ -111,8 +116,6 @@ class ModelCalls(FrameCalls):
         if isinstance(data, pd.DataFrame):
             entries: Sequence[Entry] = self._read(data, Names(id_column, timestamp_column, target).of(data), freq)
         else:
-            from tsdiff.data import load_dataset
-
             entries = load_dataset(data, freq=freq)
         found = normalise_freq(entries[0]["start"].freq)
         adapted = self.adapted(found, self.prediction_length if steps is None else steps)

@@ -119,8 +119,8 @@ class FrameCalls:
         **options: Any,
     ) -> pd.DataFrame:
         """`predict_df` by its old name; `item_id` and `timestamp` are its id_column and timestamp_column."""
-        names = {"id_column": item_id, "timestamp_column": timestamp}
-        return self.predict_df(df, future_df, **{name: n for name, n in names.items() if n is not None}, **options)
+        renamed: dict[str, Any] = {"id_column": item_id, "timestamp_column": timestamp}
+        return self.predict_df(df, future_df, **{name: n for name, n in renamed.items() if n is not None}, **options)
 
     def cross_validation_df(
         self,
