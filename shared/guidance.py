@@ -10,8 +10,8 @@ from torch import Tensor
 from shared.random import make_generator
 from shared.sde.base import SDE
 
-DenoiserFunction = Callable[[Tensor, Tensor], Tensor]
-"""(x (batch, ...), t (batch,)) → x̂_0 (batch, ...)."""
+DenoiserFunction = Callable[..., Tensor]
+"""(x (batch, ...), t (batch,)) → x̂_0 (batch, ...). A flow map's takes the time that a step leads to besides, as r=…"""
 
 
 class Guidance:

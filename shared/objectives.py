@@ -215,18 +215,40 @@ class DiffusionLoss(Checked):
             terms: what x̂_0 costs besides, added as it is.
         """
         t = self._times(denoiser, x0.shape[0], generator).to(x0.device)
-        if noise is None:
-            noise = denoiser.sde.draw_noise(x0.shape, generator, dtype=x0.dtype, device=x0.device)
-        if self.coupling == "minibatch":
-            noise = coupled(noise, residual(x0, y))
+        noise = self.noise_for(denoiser, x0, y, generator, noise)
         x = denoiser.sde.perturb(x0, t, noise, y)
         real = x0.real.dtype if x0.is_complex() else x0.dtype
         raw = denoiser.predict(x, t.to(real), y, **(condition or {}))
         error = raw - denoiser.target(x0, x, noise, t, y)
-        loss = self._reduced(torch.view_as_real(error).square().sum(-1) if error.is_complex() else error.square(), mask)
+        loss = self._reduced(_squared(error), mask)
         if self.weighting is not None or self.unbiased or self.scale != 1:
             loss = loss * self._factor(denoiser, t).to(loss.dtype)
         return loss if terms is None else loss + terms(denoiser.to_data(raw, x, t.to(real), y))
+
+    def noise_for(
+        self,
+        denoiser: Denoiser,
+        x0: Tensor,
+        y: Tensor | None,
+        generator: torch.Generator | None,
+        noise: Tensor | None = None,
+    ) -> Tensor:
+        """ε for data (batch, ...): the process' own unless given, coupled as this loss is told."""
+        if noise is None:
+            noise = denoiser.sde.draw_noise(x0.shape, generator, dtype=x0.dtype, device=x0.device)
+        return coupled(noise, residual(x0, y)) if self.coupling == "minibatch" else noise
+
+    def of_error(self, denoiser: Denoiser, error: Tensor, t: Tensor, mask: Tensor | None = None) -> Tensor:
+        """What errors (batch, ...) of data predictions at times t (batch,) cost, weighted as the loss itself, (batch,).
+
+        The density of the drawn times has no part in it.
+        """
+        if self.weighting is None:
+            factor = denoiser.data_error_scale(t).square()
+        else:
+            factor = weight(self.weighting, denoiser.sde, t, denoiser.sigma_data, self.gamma)
+        loss = self._reduced(_squared(error), mask)
+        return loss * (self.scale * factor).to(loss.dtype)
 
     def _times(self, denoiser: Denoiser, batch: int, generator: torch.Generator | None) -> Tensor:
         """Training times (batch,), float64; some of them T."""
@@ -260,3 +282,8 @@ class DiffusionLoss(Checked):
             low, high = self.times.range(denoiser.sde)
             factor = factor / (self.times.density(denoiser.sde, t) * (high - low))
         return factor
+
+
+def _squared(error: Tensor) -> Tensor:
+    """|error|², real."""
+    return torch.view_as_real(error).square().sum(-1) if error.is_complex() else error.square()

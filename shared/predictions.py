@@ -26,6 +26,11 @@ Prediction = Literal["noise", "data", "score", "velocity"]
 NetworkOutput = Literal["noise", "data", "score", "velocity", "edm"]
 Inputs = Literal["state", "residual", "both"]
 
+NO_MAP = (
+    'this model is no flow map, which is told the time to come to: take a sampler such as "ode2" or "sde2", or train a '
+    "map of it (span=True among its backbone's settings, and a flow_map objective)"
+)
+
 _SMALLEST = 1e-24
 _LARGEST_LEVEL = 10.0
 """Bounds of EDM's input scale and noise level, which are infinite at the end of a bridge and at clean data."""
@@ -276,10 +281,14 @@ class Scaled(Preconditioner):
 class Denoiser(nn.Module):
     """A network and what it predicts, as a data prediction for one SDE.
 
+    A flow map (`shared.flow_maps`) is the same with a second time: to r instead of x̂_0 at t it gives the mean data
+    prediction on the way from t to r, which a single step needs to come there exactly. At r = t that is x̂_0.
+
     Args:
         network: called as network(x, t, **condition) with x (batch, ...) and t (batch,); returns (batch, ...).
             With output "edm" it is called with the scaled residual c_in·(x − y) and c_noise in the place of t;
-            `Preconditioner.inputs` tells how others call it.
+            `Preconditioner.inputs` tells how others call it. One that has an attribute `takes_span` that is true is
+            a flow map's: it is called with span=t − r (batch,) where an `r` is given, and takes none for 0.
         sde: the process.
         output: what the network predicts, or the scales around it.
         sigma_data: standard deviation of x_0 − y, for "edm".
@@ -306,12 +315,23 @@ class Denoiser(nn.Module):
         """Standard deviation of x_0 − y, for the scales and weightings that go by it."""
         return self.preconditioner.sigma_data
 
-    def forward(self, x: Tensor, t: Tensor, y: Tensor | None = None, **condition: Any) -> Tensor:
-        """x̂_0 (batch, ...) at state x (batch, ...), times t (batch,), anchor y.
+    @property
+    def is_map(self) -> bool:
+        """Whether this is a flow map, which takes a second time."""
+        return bool(getattr(self.network, "takes_span", False))
+
+    def forward(
+        self, x: Tensor, t: Tensor, y: Tensor | None = None, r: Tensor | None = None, **condition: Any
+    ) -> Tensor:
+        """x̂_0 (batch, ...) at state x (batch, ...), times t (batch,), anchor y; or its mean on the way from t to r.
 
         Raises:
-            ConfigError: at the end of a bridge, unless V is a prediction of the data.
+            ConfigError: at the end of a bridge, unless V is a prediction of the data; or an `r` where this is no map.
         """
+        if r is not None:
+            if not self.is_map:
+                raise ConfigError(NO_MAP)
+            condition = {**condition, "span": t - r}
         return self._to_data(self.value(x, t, y, **condition), x, t, y)
 
     def value(self, x: Tensor, t: Tensor, y: Tensor | None = None, **condition: Any) -> Tensor:

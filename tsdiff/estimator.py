@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,9 @@ from gluonts.model.estimator import Estimator
 from shared.checks import Count, checked
 from shared.devices import compute_device
 from shared.errors import ConfigError
+from shared.flow_maps import FlowMapSetting, MapLoss
+from shared.flow_maps.objectives import FlowMapObjective
+from shared.flow_maps.start import as_map, check_map, frozen_copy, start_map
 from shared.objectives import DiffusionLoss, TimeSampler
 from shared.predictions import NetworkOutput
 from shared.random import derive_seed
@@ -60,6 +63,10 @@ class TSDiffEstimator(Estimator):
         backbone: sizes of the network; None takes the default with the frequency's season as patch.
         sde: the process; None takes TSDiff's 100-step table.
         loss: the objective; None takes regression of the network's output with log(σ/α) drawn from N(−0.5, 1.2²).
+        flow_map: what a flow map's jumps are trained by besides, for a backbone with span=True: "lagrangian",
+            "shortcut", "mean_flow", "consistency", or settings of one (`shared.flow_maps`); None trains no map.
+        start_from: folder or name of a trained model, like this one or what this map is a map of, to start from: its
+            weights and statistics are taken over.
         training: how to train.
         batch_size: windows in a batch.
         scale_power, horizon_weight: see `WindowSource`.
@@ -98,6 +105,8 @@ class TSDiffEstimator(Estimator):
         backbone: S4DConfig | S4Config | SpaceTimeConfig | None = None,
         sde: SDE | None = None,
         loss: DiffusionLoss | None = None,
+        flow_map: FlowMapObjective | str | None = None,
+        start_from: str | os.PathLike[str] | None = None,
         training: TrainingConfig | None = None,
         batch_size: int = 32,
         scale_power: float = 0.0,
@@ -143,6 +152,8 @@ class TSDiffEstimator(Estimator):
             raise ConfigError("missing: only a conditional model (conditional=True) is trained to do without values")
         self.missing = missing
         self.loss = loss or DEFAULT_LOSS
+        self.flow_map: FlowMapObjective | None = checked(FlowMapSetting | None, flow_map=flow_map)
+        self.start_from = None if start_from is None else os.fspath(start_from)
         self.training = training or DEFAULT_TRAINING
         self.batch_size, self.scale_power, self.horizon_weight = batch_size, scale_power, horizon_weight
         self.sampling = sampling or Sampling()
@@ -227,13 +238,10 @@ class TSDiffEstimator(Estimator):
             spool_above=spool_above,
             folder=folder,
         )
-        statistics = source.measure(np.random.default_rng(derive_seed(seed, "statistics")))
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(derive_seed(seed, "weights"))
-            model = TSDiff(self.config, statistics)
+        model = self._new_model(source)
         from shared.training.module import DiffusionModule, fit  # loads Lightning, for seconds
 
-        module = DiffusionModule(model.denoiser, self.loss, self.training)
+        module = DiffusionModule(model.denoiser, self._objective(model), self.training)
         fit(
             module,
             source,
@@ -283,6 +291,43 @@ class TSDiffEstimator(Estimator):
         if covariates:
             series = with_covariates(series, df, names, covariates)
         return self.train(series, **options)
+
+    def _new_model(self, source: WindowSource) -> TSDiff:
+        """The model that training starts from; the source is given its statistics.
+
+        Raises:
+            ConfigError: `start_from` is of other settings.
+        """
+        seed = self.training.seed
+        source.measure(np.random.default_rng(derive_seed(seed, "statistics")))
+        start = None if self.start_from is None else self._start(self.start_from)
+        if start is not None:
+            source.statistics = start.statistics
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derive_seed(seed, "weights"))
+            model = TSDiff(self.config, source.statistics)
+        if start is not None:
+            start_map(model, start.state_dict())
+        check_map(model.denoiser, self.flow_map)
+        return model
+
+    def _start(self, name: str) -> TSDiff:
+        backbone: Any = self.config.backbone
+        found = TSDiff.from_pretrained(name, (type(backbone), type(self.config.sde)))
+        config = found.config
+        if getattr(backbone, "span", False):
+            config = replace(config, backbone=as_map(config.backbone))
+        for field in fields(config):
+            theirs, ours = (getattr(one, field.name) for one in (config, self.config))
+            if theirs != ours:
+                raise ConfigError(f"start_from={name!r} has {field.name} {theirs!r}, the settings say {ours!r}")
+        return found
+
+    def _objective(self, model: TSDiff) -> DiffusionLoss | MapLoss:
+        if self.flow_map is None:
+            return self.loss
+        distilled = self.flow_map.needs_teacher and self.start_from is not None
+        return MapLoss(self.loss, self.flow_map, frozen_copy(model.denoiser) if distilled else None)
 
     def with_training(self, **changes: Any) -> TSDiffEstimator:
         """Change fields of the `TrainingConfig`, in place; returns the estimator."""

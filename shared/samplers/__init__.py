@@ -20,13 +20,14 @@ from shared.random import Generators
 from shared.samplers.evodiff import EVODiff
 from shared.samplers.exponential import Exponential
 from shared.samplers.gaussian import GaussianExponential
+from shared.samplers.maps import FlowMap
 from shared.samplers.ode import AdaptiveODE, TimeODE
 from shared.samplers.predictor_corrector import PredictorCorrector
 from shared.samplers.run import Callback, ProgressBar, Run, SampleResult, StepInfo, Stop
 from shared.samplers.schedules import MOST_STEPS, Schedule, time_grid
 from shared.sde.base import SDE
 
-Method = Literal["ode1", "ode2", "ode3", "sde1", "sde2", "sde3", "evodiff", "pc", "euler", "heun", "rk45"]
+Method = Literal["ode1", "ode2", "ode3", "sde1", "sde2", "sde3", "evodiff", "pc", "euler", "heun", "rk45", "map"]
 Sampler = Callable[[Run], None]
 METHODS: dict[str, Sampler] = {
     "ode1": Exponential(1),
@@ -40,9 +41,10 @@ METHODS: dict[str, Sampler] = {
     "euler": TimeODE(1),
     "heun": TimeODE(2),
     "rk45": AdaptiveODE(),
+    "map": FlowMap(),
 }
 """What each name stands for."""
-KINDS = (Exponential, EVODiff, GaussianExponential, PredictorCorrector, TimeODE, AdaptiveODE)
+KINDS = (Exponential, EVODiff, GaussianExponential, PredictorCorrector, TimeODE, AdaptiveODE, FlowMap)
 MethodSetting = Annotated[Any, OneOf(None, KINDS, names=tuple(METHODS))]
 """The type of a setting that is a method: a name, a settings object, or a mapping of its kind and fields."""
 
@@ -80,7 +82,7 @@ def sample(
     y: Tensor | None = None,
     method: str | Sampler = "ode2",
     steps: int = 10,
-    schedule: Schedule | Tensor = "log_snr",
+    schedule: Schedule | Tensor | None = None,
     t_end: float | None = None,
     generator: Generators = None,
     guidance: Guidance | None = None,
@@ -103,11 +105,12 @@ def sample(
         y: the anchor (batch, ...), for processes that lead to it; 0 when absent.
         method: "ode1", "ode2", "ode3": deterministic exponential integrators of that order; "sde1", "sde2": stochastic
             ones; "pc": predictor–corrector; "euler", "heun": the probability-flow ODE in plain time; "rk45":
-            adaptive, where `steps` does not matter. Or a settings object (`Exponential`, `PredictorCorrector`,
-            `TimeODE`, `AdaptiveODE`), or a callable of your own that takes a `Run`.
+            adaptive, where `steps` does not matter; "map": jumps of a flow map. Or a settings object (`Exponential`,
+            `PredictorCorrector`, `TimeODE`, `AdaptiveODE`, `FlowMap`), or a callable of your own that takes a `Run`.
         steps: number of steps, not of calls: those are in the result's `nfe`.
-        schedule: where the steps lie, or the falling times themselves, (points,) or, for the exponential integrators,
-            (points, batch), times of each item; see `time_grid`.
+        schedule: where the steps lie, None meaning "uniform" for maps and else "log_snr"; or the falling times
+            themselves, (points,) or, for the exponential integrators, (points, batch), times of each item; see
+            `time_grid`.
         t_end: where to stop; None means the SDE's own. At t = 0 the last step is the data prediction.
         generator: one for the batch, or one per item, which makes an item's result independent of the batch.
         guidance: steers the prediction, and the state after a step.
@@ -126,6 +129,8 @@ def sample(
             impossible times, or no shape.
     """
     run_method = method_from(method, **settings)
+    if schedule is None:
+        schedule = getattr(run_method, "schedule", "log_snr")
     times = method_times(run_method, sde, steps, schedule, t_start, t_end)
     with torch.no_grad():
         x = _start(sde, shape, y, x_start, generator, dtype, device)

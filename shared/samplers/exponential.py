@@ -8,6 +8,10 @@ where ρ = √(1 − η²(1 − e^{−2h})) is the share of the old noise that i
 DPM-Solver++ (Lu et al. 2022), η = 1 is DDPM's ancestral step and SDE-DPM-Solver++ (on a bridge: Jukić et al. 2024, the
 ODE and SDE samplers). The integral takes d as a polynomial through the latest predictions.
 
+In small steps this is the reverse SDE with noise η·g, whose marginals are those of the path whatever η ≥ 0 is
+(stochastic interpolants' ε = η²g²/2; Albergo et al. 2023). From η = 1 on it is solved with that noise as it is: ρ =
+e^{−η²h}, and the fresh noise has variance σ_t²(1 − ρ²).
+
 The ends are limits. Out of α = 0, where nothing of the data is left, r_t = (σ_t/σ_s)·ρ·r_s + α_t·d + η σ_t·ξ. Out of a
 bridge's end, where σ = 0 too and all states are one, only fresh noise tells samples apart: r_t = α_t·d + σ_t·ξ whatever
 η is ("booting noise"; Zheng et al. 2024, "Diffusion bridge implicit models").
@@ -30,7 +34,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from shared.checks import Chance, Checked
+from shared.checks import Checked, NonNegative
 from shared.errors import ConfigError
 from shared.samplers.brownian import BrownianNoise
 from shared.samplers.level import LevelShift
@@ -51,7 +55,7 @@ class Exponential(Checked):
 
     Args:
         order: 1, 2 or 3; order 3 spends one more call to start at full order.
-        eta: share of fresh noise, 0 (deterministic) to 1.
+        eta: noise of the reverse SDE over g: 0 is deterministic, 1 is DDPM's, more renews the noise faster.
         last_noise: whether the last step adds noise; without, it gives its mean.
         corrector: whether each step is taken once more, one order higher, with the prediction at its end; from about 8
             calls it pays, below it harms. Not with guidance that changes the state after a step, nor on the last step
@@ -73,7 +77,7 @@ class Exponential(Checked):
     """
 
     order: Literal[1, 2, 3] = 2
-    eta: Chance = 0.0
+    eta: NonNegative = 0.0
     last_noise: bool = True
     corrector: bool = False
     boot: bool = True
@@ -215,14 +219,16 @@ def coefficients(now: Node, after: Node, levels: Sequence[float], eta: float, sl
     if is_clean(after):
         return (0.0, 0.0, 1.0, *others)
     h = after.log_snr - now.log_snr
-    fresh = eta * math.sqrt(-math.expm1(-2 * h))
-    kept = math.sqrt(1 - fresh * fresh) if eta < 1 else math.exp(-h)
+    growth = max(1.0, eta * eta)
+    fresh = min(1.0, eta) * math.sqrt(-math.expm1(-2 * growth * h))
+    kept = math.sqrt(1 - fresh * fresh) if eta < 1 else math.exp(-growth * h)
     if math.isinf(h):
         if now.sigma == 0:
             return (0.0, after.sigma, after.alpha, *others)
         return (after.sigma / now.sigma * kept, fresh * after.sigma, after.alpha, *others)
     usable = list(takewhile(math.isfinite, levels))  # no polynomial goes through a prediction at an end
-    weights = [after.alpha * weight for weight in _weights(1 - math.log(kept) / h, h, usable, now.log_snr, slope)]
+    rate = 1 + growth if eta >= 1 else 1 - math.log(kept) / h
+    weights = [after.alpha * weight for weight in _weights(rate, h, usable, now.log_snr, slope)]
     return (after.sigma / now.sigma * kept, fresh * after.sigma, *weights, *others[len(usable) - 1 :])
 
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm.std import tqdm
 
 from shared.console.progress import bar
 from shared.errors import ConfigError
 from shared.guidance import DenoiserFunction, Guidance
+from shared.predictions import NO_MAP
 from shared.random import Generators, seeds
 from shared.sde.base import SDE, anchored, expand, residual
 
@@ -169,6 +172,18 @@ class Run:
         """x̂_0 − y with guidance, counted."""
         return residual(self.data(x, nodes), self.y)
 
+    def mean_residual(self, x: Tensor, now: Nodes, after: Nodes) -> Tensor:
+        """A flow map's mean of x̂_0 on the way from `now` to `after`, less y; with guidance, counted.
+
+        Raises:
+            ConfigError: the model is no flow map.
+        """
+        if not takes_end(self._denoiser):
+            raise ConfigError(NO_MAP)
+        counted = partial(self._counted, r=self.time(after))
+        self._last_x0 = self._guidance.predict(counted, x, self.time(now), self.sde)
+        return residual(self._last_x0, self.y)
+
     def noise(self) -> Tensor:
         """Fresh noise of the process, shaped like the state, for a step that adds some.
 
@@ -219,12 +234,19 @@ class Run:
         times = None if self._states is None else torch.tensor(self._state_times, dtype=torch.float64)
         return SampleResult(self.x, self.nfe, self.at[0].t, trajectory, times, stopped)
 
-    def _counted(self, x: Tensor, t: Tensor) -> Tensor:
+    def _counted(self, x: Tensor, t: Tensor, **told: Tensor) -> Tensor:
         self.nfe += 1
-        x0 = self._denoiser(x, t)
+        x0 = self._denoiser(x, t, **told)
         if x0.shape != x.shape:
             raise ConfigError(f"the denoiser returned shape {tuple(x0.shape)} for a state of {tuple(x.shape)}")
         return x0
+
+
+def takes_end(denoiser: DenoiserFunction) -> bool:
+    """Whether a data prediction can be told where a step leads, as `r`: (x, t, r=…)."""
+    called = denoiser.forward if isinstance(denoiser, nn.Module) else denoiser
+    kinds = {name: one.kind for name, one in inspect.signature(called).parameters.items()}
+    return "r" in kinds or inspect.Parameter.VAR_KEYWORD in kinds.values()
 
 
 def noise_estimate(node: Node, r: Tensor, d: Tensor) -> Tensor:

@@ -25,6 +25,11 @@ _LOWEST = -12.0
 """Below this log-SNR a start counts as the end of a bridge: times there are too close for float64 to tell apart."""
 
 
+def inside_start(sde: SDE) -> float:
+    """Where sampling starts with noise in the state: T, or a little before where the path ends in the anchor itself."""
+    return sde.T if float(sde.sigma(sde.T)) > 0 else (1 - _INSIDE) * sde.T
+
+
 def time_grid(
     sde: SDE,
     steps: int,

@@ -26,8 +26,8 @@ class Trial:
         self.growth = 0.0
         self._signs = torch.Generator().manual_seed(0)
 
-    def __call__(self, x: Tensor, t: Tensor) -> Tensor:
-        """Made-up x̂_0, shaped like x (batch, ...)."""
+    def __call__(self, x: Tensor, t: Tensor, r: Tensor | None = None) -> Tensor:
+        """Made-up x̂_0, shaped like x (batch, ...); of a flow map too, wherever a step leads."""
         self.look(x, t[:1])
         if self.constant:
             return torch.ones_like(x)

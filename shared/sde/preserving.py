@@ -152,12 +152,16 @@ class FromNothing(SDE):
 
 @dataclass(frozen=True)
 class FlowSDE(FromNothing):
-    """The straight path of flow matching, α = 1 − t, σ = t (Lipman et al. 2023; Liu et al. 2023, "rectified flow").
+    """The straight path of flow matching, α = 1 − t, σ = scale·t (Lipman et al. 2023; Liu et al. 2023, rectified flow).
 
-    At t = 1 nothing of the data is left: α = 0, σ = 1. Drift and diffusion are infinite there, the path and the
-    probability-flow ODE are not.
+    At t = 1 nothing of the data is left: α = 0, σ = scale. Drift and diffusion are infinite there, the path and the
+    probability-flow ODE are not. Around an anchor it leads from y + scale·ε to the data.
+
+    Args:
+        scale: standard deviation of the noise at t = 1.
     """
 
+    scale: Positive = 1.0
     discretization = "exact"
     kind: Literal["flow"] = field(default="flow", kw_only=True, repr=False)
 
@@ -168,16 +172,16 @@ class FlowSDE(FromNothing):
         return -torch.ones_like(t)
 
     def _variance(self, t: Tensor) -> Tensor:
-        return t.square()
+        return (self.scale * t).square()
 
     def _variance_dot(self, t: Tensor) -> Tensor:
-        return 2 * t
+        return 2 * self.scale**2 * t
 
     def _diffusion_squared(self, t: Tensor) -> Tensor:
-        return 2 * t / (1 - t)
+        return 2 * self.scale**2 * t / (1 - t)
 
     def _time_of_log_snr(self, lam: Tensor) -> Tensor:
-        return torch.sigmoid(-lam)
+        return torch.sigmoid(-lam - math.log(self.scale))
 
 
 @dataclass(frozen=True, init=False)

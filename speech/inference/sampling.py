@@ -65,9 +65,9 @@ def sample_spectrogram(
     """
     sampling = sampling or model.config.sampling
 
-    def data(x: Tensor, t: Tensor) -> Tensor:
+    def data(x: Tensor, t: Tensor, r: Tensor | None = None) -> Tensor:
         with torch.autocast(y.device.type, torch.bfloat16, enabled=sampling.precision == "bfloat16"):
-            return model.denoise(x, y, t)
+            return model.denoise(x, y, t, r)
 
     result = sample_around(data, model.sde, y, sampling, generator, callback)
     result.x = suppressed(result.x, y, sampling.suppression)

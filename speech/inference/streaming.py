@@ -29,8 +29,8 @@ class CausalBackbone(Protocol):
     def initial_state(self, batch: int = 1) -> Any:
         """What it remembers before the first frame."""
 
-    def step(self, x_t: Tensor, y: Tensor, t: Tensor, state: Any) -> tuple[Tensor, Any]:
-        """The whole's result on the next frames, and the state after them."""
+    def step(self, x_t: Tensor, y: Tensor, t: Tensor, state: Any, **span: Tensor) -> tuple[Tensor, Any]:
+        """The whole's result on the next frames, and the state after them; of a flow map with a `span`."""
 
 
 class Stream:
@@ -207,11 +207,16 @@ class _PiecewiseNetwork(nn.Module):
         """The next call is the sampler's first, on the next piece."""
         self._call = 0
 
-    def forward(self, x_t: Tensor, y: Tensor, t: Tensor) -> Tensor:
+    @property
+    def takes_span(self) -> bool:
+        """Whether it is a flow map's."""
+        return bool(getattr(self._network, "takes_span", False))
+
+    def forward(self, x_t: Tensor, y: Tensor, t: Tensor, **span: Tensor) -> Tensor:
         """The network's output on the next piece."""
         if self._call == len(self._states):
             self._states.append(self._network.initial_state(len(x_t)))
-        output, self._states[self._call] = self._network.step(x_t, y, t, self._states[self._call])
+        output, self._states[self._call] = self._network.step(x_t, y, t, self._states[self._call], **span)
         self._call += 1
         return output
 

@@ -19,7 +19,7 @@ from speech.model.corrector import PublishedPC, is_pc, moved, taking_settings_of
 from speech.model.frontend import FrontEndConfig
 
 Sampler = Literal[
-    "pc", "ode", "sb_ode", "sb_sde", "ode1", "ode2", "ode3", "sde1", "sde2", "sde3", "evodiff", "euler", "heun"
+    "pc", "ode", "sb_ode", "sb_sde", "ode1", "ode2", "ode3", "sde1", "sde2", "sde3", "evodiff", "euler", "heun", "map"
 ]
 SamplerSetting = Annotated[Any, OneOf(None, (*KINDS, PublishedPC), names=get_args(Sampler))]
 """The type of a setting that is a sampler: a name, a settings object, or a mapping of its kind and fields."""
@@ -67,7 +67,7 @@ class SamplingConfig(Checked):
             `SamplingConfig(PublishedPC(snr=0.4))`, and so for the names of `speech.model.corrector.BESIDE`. "ode":
             adaptive probability-flow ODE. "sb_ode", "sb_sde": the bridge samplers as published; "sb_ode" gives one
             sample whatever the seed. Others: the core's (`shared.samplers.sample`), by name, as a settings object such
-            as `Exponential(2, eta=0.5)`, or of your own.
+            as `Exponential(2, eta=0.5)`, or of your own; "map" takes the jumps of a flow map, one call a step.
         steps: number of steps, up to 10,000; "ode" chooses its own.
         schedule: where the steps of the core's samplers lie; the published ones are uniform in time. Or the times
             themselves, `steps` + 1 of them from the start to the end, as `speech.inference.schedule` finds them for a

@@ -80,14 +80,15 @@ class SpeechModel(nn.Module):
         """
         return self.denoiser.value(x_t, t, y)
 
-    def denoise(self, x_t: Tensor, y: Tensor, t: Tensor) -> Tensor:
-        """The data prediction x̂_0, whatever the network predicts; arguments and shape as in `forward`.
+    def denoise(self, x_t: Tensor, y: Tensor, t: Tensor, r: Tensor | None = None) -> Tensor:
+        """The data prediction x̂_0, whatever the network predicts; arguments and shape as in `forward`. Of a flow map,
+        its mean on the way to times r (batch,), where these are given.
 
         Raises:
             ConfigError: at the end of a bridge, from a network that predicts the score.
             DataError: as `forward`.
         """
-        return self.denoiser(x_t, t, y)
+        return self.denoiser(x_t, t, y, r)
 
     def pad_frames(self, spectrogram: Tensor, mode: FramePadding = "zero", frames: int = 0) -> Tensor:
         """The spectrogram continued to a multiple of `frame_multiple` frames, by zeros or mirrored; then by zeros to

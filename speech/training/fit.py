@@ -18,6 +18,7 @@ from torch import nn
 
 from shared.devices import first_process
 from shared.errors import ConfigError, DataError, SamplingError
+from shared.flow_maps.start import as_map, check_map, frozen_copy, start_map
 from shared.optional import install, is_there
 from shared.random import derive_seed
 from shared.training.batches import BatchSource
@@ -223,19 +224,36 @@ def new_model(experiment: Experiment) -> SpeechModel:
     return model
 
 
+def objective_of(experiment: Experiment, model: SpeechModel) -> SpeechObjective:
+    """The experiment's objective; the teacher of a map that is distilled is a copy of the model that it starts from.
+
+    Raises:
+        ConfigError: a map's objective for a network that takes no second time, or the other way round.
+    """
+    flow_map = experiment.objective.flow_map
+    if experiment.objective.rollout is None:
+        check_map(model.denoiser, flow_map)
+    distilled = flow_map is not None and flow_map.needs_teacher and experiment.start_from is not None
+    return SpeechObjective(experiment.objective, frozen_copy(model.denoiser) if distilled else None)
+
+
 def _kinds(experiment: Experiment) -> tuple[type, type]:
     """The classes of the model's parts, which may be a user's own."""
     return type(experiment.model.backbone), type(experiment.model.sde)
 
 
 def _start_from(model: SpeechModel, other: SpeechModel, name: str) -> None:
-    """Take over another model's weights; a causal network may start from one that looks ahead."""
+    """Take over another model's weights; a causal network may start from one that looks ahead, a flow map from a model
+    that is none."""
     loses_look_ahead = (
         isinstance(model.backbone, LightBackbone)
         and isinstance(other.backbone, LightBackbone)
         and model.backbone.config.causal > other.backbone.config.causal
     )
-    same = {"frontend": replace(other.config.frontend, normalize=model.config.frontend.normalize)}
+    same: dict[str, Any] = {"frontend": replace(other.config.frontend, normalize=model.config.frontend.normalize)}
+    becomes_map = model.denoiser.is_map and not other.denoiser.is_map
+    if becomes_map:
+        same["backbone"] = as_map(other.config.backbone)
     for part in ("backbone", "frontend", "sde", "parameterisation"):
         found, wanted = same.get(part, getattr(other.config, part)), getattr(model.config, part)
         if found != wanted and not (part == "backbone" and loses_look_ahead):
@@ -245,7 +263,7 @@ def _start_from(model: SpeechModel, other: SpeechModel, name: str) -> None:
         assert isinstance(other.backbone, LightBackbone)
         model.backbone.load_without_look_ahead(other.backbone)
     else:
-        model.load_state_dict(other.state_dict())
+        start_map(model, other.state_dict()) if becomes_map else model.load_state_dict(other.state_dict())
 
 
 def train(
@@ -282,7 +300,8 @@ def train(
     hardware, settings = experiment.hardware, experiment.validation
     if hardware.device == "cuda" and not torch.cuda.is_available():
         raise ConfigError('hardware.device="cuda": torch finds no GPU here; take "cpu" (--hardware cpu)')
-    module = DiffusionModule(model or new_model(experiment), SpeechObjective(experiment.objective), experiment.training)
+    trained = model or new_model(experiment)
+    module = DiffusionModule(trained, objective_of(experiment, trained), experiment.training)
     losses = LossHistory(max(1, min(20, experiment.training.max_steps // 5)))
     validation = Validation(recordings, experiment)
     checkup = Checkup(validation, settings.every, settings.monitor, lambda net, _: _save(net, output / MODEL_FOLDER))

@@ -14,10 +14,13 @@ from torch import Tensor, nn
 
 from shared.checks import Checked, NonNegative, Share
 from shared.errors import ConfigError
+from shared.flow_maps import FlowMapSetting, MapLoss
 from shared.objectives import DiffusionLoss, TimeSampler, Weighting
 from shared.optional import install, is_there
+from shared.predictions import Denoiser
 from speech.model.frontend import FrontEnd
 from speech.model.model import SpeechModel
+from speech.training.rollout import Rollout
 
 Loss = Literal["score_matching", "denoiser", "data_prediction"]
 LossWeighting = Literal["1", "sigma^2", "edm"]
@@ -55,6 +58,10 @@ class ObjectiveConfig(Checked):
         spectral_exponent, spectral_sizes: of that.
         times: how training times are drawn.
         start_share: the share of items that are trained at t = T exactly, where sampling starts.
+        flow_map: what a flow map's jumps are trained by, on a share of the items, to which the terms of the waveform
+            have no part; None trains no map.
+        rollout: fine-tuning of the sampler's last step, on states that the model's own earlier steps lead to; see
+            `speech.training.rollout`.
     """
 
     loss: Loss = "score_matching"
@@ -68,6 +75,8 @@ class ObjectiveConfig(Checked):
     spectral_sizes: Annotated[tuple[Annotated[int, Ge(8)], ...], MinLen(1)] = (256, 512, 1024)
     times: TimeSampler = field(default_factory=lambda: TimeSampler(stratified=False))
     start_share: float = 0.0
+    flow_map: FlowMapSetting | None = None
+    rollout: Rollout | None = None
 
     def _related(self) -> None:
         met = self.loss != "score_matching" or self.weighting == "sigma^2"
@@ -75,6 +84,10 @@ class ObjectiveConfig(Checked):
         extra = self.pesq_weight + self.si_sdr_weight + self.spectral_weight
         met = self.loss == "data_prediction" or not extra
         self._require(met, "loss", "terms of the waveform need loss='data_prediction'")
+        either = self.flow_map is None or self.rollout is None
+        self._require(either, "flow_map rollout", "train the map first, then roll it out in a training of its own")
+        met = self.loss == "data_prediction" or self.rollout is None
+        self._require(met, "loss", "a rollout needs loss='data_prediction', of the estimate that it ends with")
         _ = self.diffusion_loss  # which checks the rest
 
     @property
@@ -102,12 +115,14 @@ class SpeechObjective:
 
     Args:
         config: what is minimised.
+        teacher: of a flow map that is distilled.
 
     Raises:
-        ConfigError: a term of PESQ without the package that computes it.
+        ConfigError: a term of PESQ without the package that computes it, or a map that lacks its teacher.
     """
 
     config: ObjectiveConfig = field(default_factory=ObjectiveConfig)
+    teacher: Denoiser | None = None
 
     def __post_init__(self) -> None:
         if self.config.pesq_weight and not is_there("torch_pesq"):
@@ -115,6 +130,7 @@ class SpeechObjective:
                 f"objective.pesq_weight={self.config.pesq_weight:g} needs the package torch-pesq: "
                 f"{install('pesq-loss')}, or train without this term: --set objective.pesq_weight=0"
             )
+        self._loss()  # which refuses a map without its teacher
 
     def __call__(
         self,
@@ -145,17 +161,21 @@ class SpeechObjective:
             raise ConfigError("a speech objective takes clean and noisy waveforms, and neither masks nor conditions")
         scale = denoiser.frontend.scale(y, x0)
         clean = x0 / scale
-        return self.config.diffusion_loss(
-            denoiser.denoiser,
-            denoiser.frontend(clean),
-            denoiser.frontend(y / scale),
-            generator=generator,
-            noise=noise,
-            terms=partial(self._of_waveform, denoiser.frontend, clean) if self.config.has_terms else None,
-        )
+        terms = partial(self._of_waveform, denoiser.frontend, clean) if self.config.has_terms else None
+        target, anchor = denoiser.frontend(clean), denoiser.frontend(y / scale)
+        if self.config.rollout is not None:
+            estimate = self.config.rollout.estimate(denoiser.denoiser, anchor, generator)
+            loss = 0.5 * _squared(estimate - target).flatten(1).mean(1)
+            return loss if terms is None else loss + terms(estimate)
+        return self._loss()(denoiser.denoiser, target, anchor, generator=generator, noise=noise, terms=terms)
+
+    def _loss(self) -> DiffusionLoss | MapLoss:
+        plain, jumps = self.config.diffusion_loss, self.config.flow_map
+        return plain if jumps is None else MapLoss(plain, jumps, self.teacher)
 
     def _of_waveform(self, frontend: FrontEnd, clean: Tensor, estimate: Tensor) -> Tensor:
-        """What estimated spectrograms cost as waveforms, (batch,)."""
+        """What estimated spectrograms (items, …), of the first items of the batch, cost as waveforms, (items,)."""
+        clean = clean[: len(estimate)]
         config, loss = self.config, torch.zeros(len(clean), dtype=clean.dtype, device=clean.device)
         waveform = frontend.inverse(estimate, clean.shape[-1])
         if config.l1_weight:

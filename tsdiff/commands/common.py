@@ -203,11 +203,13 @@ def fingerprint(job: Job, estimator: TSDiffEstimator) -> dict[str, Any]:
         for field in ("target", "feat_dynamic_real", "feat_static_cat", "feat_static_real"):
             if entry.get(field) is not None:
                 digest.update(np.ascontiguousarray(entry[field]).tobytes())
+    of_map = {"flow_map": estimator.flow_map and asdict(estimator.flow_map), "start_from": estimator.start_from}
     return {
         "data": digest.hexdigest(),
         "config": json.loads(json.dumps(asdict(estimator.config))),
         "training": asdict(estimator.training),
         "batch_size": estimator.batch_size,
+        **{name: value for name, value in of_map.items() if value is not None},
     }
 
 

@@ -14,6 +14,7 @@ from shared.checks import DISTINCT, Checked, Count
 from shared.errors import ConfigError
 from shared.experiment import Hardware, HardwareSettings, read_settings
 from shared.files.settings import merged, plain, write_yaml
+from shared.flow_maps import FlowMapSetting
 from shared.objectives import DiffusionLoss
 from shared.training.config import TrainingConfig
 from tsdiff.data import EMBEDDED, SeriesSet, embedded_series, load_dataset, split
@@ -63,6 +64,7 @@ class Experiment(Checked):
         preset: a set of `tsdiff.experiment.presets` or of the paper, whose settings are then the defaults of model,
             loss, training and sampling.
         loss: the objective.
+        flow_map, start_from: of a flow map, see `TSDiffEstimator`.
         tuning: what is tried on the validation windows, if there are any.
         seeds: each trains a model of its own and draws its own samples.
         samples: of each forecast.
@@ -72,6 +74,8 @@ class Experiment(Checked):
     data: DataSettings = field(default_factory=DataSettings)
     model: ModelSettings = field(default_factory=ModelSettings)
     loss: DiffusionLoss = DEFAULT_LOSS
+    flow_map: FlowMapSetting | None = None
+    start_from: str | None = None
     training: TrainingConfig = DEFAULT_TRAINING
     sampling: Sampling = field(default_factory=Sampling)
     tuning: TuningGrid = field(default_factory=TuningGrid)
@@ -91,6 +95,8 @@ class Experiment(Checked):
             static_features=layout.reals,
             categories=data.series.cardinalities,
             loss=self.loss,
+            flow_map=self.flow_map,
+            start_from=self.start_from,
             training=replace(self.training, seed=seed),
             sampling=replace(self.sampling, seed=seed),
             device=self.hardware.device,

@@ -8,6 +8,7 @@ from typing import Any
 from gluonts.core import fqname_for
 from gluonts.core.serde import encode
 
+from shared.flow_maps.objectives import FlowMapObjective
 from shared.noise import Kernel, Noise
 from shared.objectives import DiffusionLoss, TimeSampler
 from shared.sde import SDE
@@ -25,6 +26,6 @@ def _by_fields(value: Any) -> dict[str, Any]:
 
 def register() -> None:
     """Teach GluonTS to encode the settings of an estimator."""
-    parts = (SDE, Noise, Kernel, S4DConfig, S4Config, SpaceTimeConfig, Transform)
+    parts = (SDE, Noise, Kernel, S4DConfig, S4Config, SpaceTimeConfig, Transform, FlowMapObjective)
     for kind in (TrainingConfig, Sampling, DiffusionLoss, TimeSampler, MissingContext, *parts):
         encode.register(kind, _by_fields)

@@ -19,7 +19,7 @@ from shared.errors import ConfigError
 from shared.files.checkpoint import open_checkpoint, resolve, save_checkpoint
 from shared.predictions import Denoiser, PathPoint
 from shared.random import make_generator
-from shared.samplers import GaussianExponential, Method, Sampler, SampleResult, method_from, sample, time_grid
+from shared.samplers import FlowMap, GaussianExponential, Method, Sampler, SampleResult, method_from, sample, time_grid
 from shared.samplers.gaussian import knowing
 from shared.samplers.laws import Law
 from shared.samplers.schedules import times_of
@@ -130,17 +130,18 @@ class TSDiff(ShortName, nn.Module):
         )
         return other
 
-    def forward(self, x: Tensor, t: Tensor, y: Tensor | None = None, **inputs: Any) -> Tensor:
+    def forward(self, x: Tensor, t: Tensor, y: Tensor | None = None, r: Tensor | None = None, **inputs: Any) -> Tensor:
         """The data prediction x̂_0 at noisy windows x (batch, length, network_channels) and times t (batch,).
 
         Args:
             x: windows.
             t: times.
             y: anchor of a model that starts from a regression, shaped like x; None takes it from the inputs.
+            r: of a flow map: times (batch,) to which a step leads, for which it gives the mean of x̂_0 on the way.
             inputs: what the network takes besides, as `tsdiff.windows.conditioning.Windows.inputs` has it:
                 "features" (batch or 1, length, k), "categories" (batch, n), "known" (batch, length, `known_width`).
         """
-        return self.denoiser(x, t, self.anchor(inputs) if y is None else y, **inputs)
+        return self.denoiser(x, t, self.anchor(inputs) if y is None else y, r, **inputs)
 
     def anchor(self, inputs: Mapping[str, Tensor]) -> Tensor | None:
         """The mean that sampling of a window with these inputs starts around; None means 0."""
@@ -255,7 +256,7 @@ class TSDiff(ShortName, nn.Module):
         """
         anchor, read = self.anchor(inputs), self.read(inputs)
         return sample(
-            lambda x, t: self(x, t, anchor, **read),
+            lambda x, t, **told: self(x, t, anchor, **told, **read),
             self.sde,
             (len(generators), self.config.length, self.config.network_channels),
             anchor,
@@ -307,8 +308,11 @@ def call_times(sde: SDE, steps: int, log_snr_end: float, method: object = None) 
     """Times of `steps` network calls, uniform in log-SNR from T to `log_snr_end`, and 0: (steps + 1,).
 
     The last step is to clean data, which is the data prediction of the last call. Of a method with a teleport the calls
-    lie behind it, and the first time is T all the same.
+    lie behind it, and the first time is T all the same. The steps of a flow map, to which a last short one is of no
+    use, are equally long.
     """
+    if isinstance(method, FlowMap):
+        return time_grid(sde, steps, "uniform", t_end=0.0)
     begin = method.first_step(sde, sde.T) if isinstance(method, GaussianExponential) else sde.T
     last = float(sde.time_of_log_snr(log_snr_end))
     if begin < sde.T and last >= begin:

@@ -89,13 +89,19 @@ class Network(nn.Module):
         about, of_row = told.pop("about"), told.pop("of_row", None)
         return {"memory": self.backbone.encode(self.inputs(told["known"], **told), about, of_row)}
 
-    def forward(self, x: Tensor, t: Tensor, **inputs: Any) -> Tensor:
-        level = self._level(t).to(x.dtype)
+    @property
+    def takes_span(self) -> bool:
+        """Whether it is a flow map's."""
+        return bool(getattr(self.backbone, "takes_span", False))
+
+    def forward(self, x: Tensor, t: Tensor, span: Tensor | None = None, **inputs: Any) -> Tensor:
+        level, told = self._level(t).to(x.dtype), {} if span is None else {"span": span}
         if self.reads:
-            return self.backbone.decode(x, level, (inputs if "memory" in inputs else self.read(inputs))["memory"])
+            memory = (inputs if "memory" in inputs else self.read(inputs))["memory"]
+            return self.backbone.decode(x, level, memory, **told)
         if self.before and "features" in inputs:
             x = x * (1 - inputs["features"][..., self.before, None])
-        return self.backbone(x, level, self.inputs(x, **inputs))
+        return self.backbone(x, level, self.inputs(x, **inputs), **told)
 
     def _level(self, t: Tensor) -> Tensor:
         if self.by_step and isinstance(self.sde, DiscreteVPSDE):

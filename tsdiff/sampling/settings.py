@@ -61,7 +61,7 @@ class Sampling(Checked):
             `steps` and `log_snr_end` have no part.
         steps: network calls of a multistep method, up to 10,000.
         log_snr_end: log-SNR of the last call; the result is the data prediction there.
-        eta: share of fresh noise of an exponential integrator, from 0 to 1; None takes the method's own: 1 for "sde1",
+        eta: noise of an exponential integrator, see `Exponential`; None takes the method's own: 1 for "sde1",
             "sde2", "ddpm", else 0.
         skip: of "ddim": of the table's steps every skip-th is used.
         skip_type: of "ddim": "uniform" or "quadratic".

@@ -11,9 +11,11 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.forward_ad import unpack_dual
 
 from shared.checks import Checked, Count, Even, Natural
 from shared.errors import DataError
+from shared.flow_maps.span import SpanEmbedding
 from shared.sde import SDE
 from speech.model.frontend import FrontEndConfig
 
@@ -88,6 +90,7 @@ class DCUNetConfig(Checked):
         norm_type: "bN", batch norm of real and imaginary part each; "CbN", complex batch norm that whitens both.
         activation: of the blocks, on real and imaginary part each.
         embed_dim: width of the time embedding.
+        span: whether it is a flow map's, told how far a step leads.
 
     Raises:
         ConfigError: a value that cannot be used.
@@ -104,6 +107,11 @@ class DCUNetConfig(Checked):
     norm_type: Literal["bN", "CbN"] = "bN"
     activation: Literal["silu", "relu", "leaky_relu"] = "leaky_relu"
     embed_dim: Even = 128
+    span: bool = False
+
+    def _related(self) -> None:
+        told = self.time_embedding is not None
+        self._require(told or not self.span, "span time_embedding", "a flow map is told two times; embed the first too")
 
     def build(self, frontend: FrontEndConfig, sde: SDE) -> DCUNet:
         """The network, with fresh weights."""
@@ -190,12 +198,22 @@ class ComplexLinear(nn.Module):
         return F.linear(x.flatten(1), weight, _bias(self.real.bias, self.imaginary.bias)).unflatten(1, (2, -1))
 
 
+class BatchNorm(nn.BatchNorm2d):
+    """Torch's, which cannot keep running statistics while a derivative along a direction is taken."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, channels, frequencies, frames) to the same shape."""
+        if not self.training or unpack_dual(x).tangent is None:
+            return super().forward(x)
+        return F.batch_norm(x, None, None, self.weight, self.bias, True, 0.0, self.eps)
+
+
 class PartsBatchNorm(nn.Module):
     """Batch norm of real and imaginary part each, of (batch, 2, channels, frequencies, frames)."""
 
     def __init__(self, channels: int):
         super().__init__()
-        self.real, self.imaginary = nn.BatchNorm2d(channels), nn.BatchNorm2d(channels)
+        self.real, self.imaginary = BatchNorm(channels), BatchNorm(channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """To the same shape."""
@@ -312,6 +330,7 @@ class DCUNet(nn.Module):
         layers = ARCHITECTURES[config.architecture]
         self.strides = tuple(math.prod(layer.stride[axis] for layer in layers) for axis in (0, 1))
         self.features = None if config.time_embedding is None else TimeFeatures(config)
+        self.span = SpanEmbedding(2 * config.embed_dim) if config.span else None
         shared = 0 if config.time_embedding is None else config.temb_layers_global
         self.time = nn.ModuleList(ComplexLinear(config.embed_dim, config.embed_dim) for _ in range(shared))
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
@@ -325,13 +344,19 @@ class DCUNet(nn.Module):
             inputs = 2 * below.outputs
         self.output = ComplexConvTranspose(inputs, 1, layers[0], bias=True)
 
-    def forward(self, x_t: Tensor, y: Tensor, t: Tensor) -> Tensor:
+    @property
+    def takes_span(self) -> bool:
+        """Whether it is a flow map's."""
+        return self.span is not None
+
+    def forward(self, x_t: Tensor, y: Tensor, t: Tensor, span: Tensor | None = None) -> Tensor:
         """What the published network returns, without the sign of the model around it.
 
         Args:
             x_t: state, complex (batch, 1, frequencies, frames); frequencies less one a multiple of the strides.
             y: noisy recording, likewise.
             t: time, (batch,).
+            span: t − r of a flow map's step, (batch,).
 
         Returns:
             Complex, like x_t.
@@ -344,6 +369,8 @@ class DCUNet(nn.Module):
         time = None if self.features is None else self.features(t.to(x.dtype))
         for layer in self.time:
             time = _ACTIVATIONS[self.config.temb_activation](layer(time))
+        if self.span is not None and time is not None:
+            time = self.span(time.flatten(1), span).unflatten(1, (2, -1))
         h, kept = x, []
         for block in self.down:
             h = block(h, time)

@@ -20,6 +20,7 @@ from torch.nn import functional as F
 
 from shared.checks import Checked, Count, Even, Natural
 from shared.errors import ConfigError
+from shared.flow_maps.span import SpanEmbedding
 from shared.predictions import EDMScales
 from shared.sde import SDE
 from shared.sde.base import expand
@@ -65,6 +66,7 @@ class LightConfig(Checked):
         mixing_every: blocks from one mixing to the next.
         embedding: units of the embedding of the time of the process.
         causal: see no frame after the one that is estimated; lets the network run by `LightBackbone.step`.
+        span: whether it is a flow map's, told how far a step leads.
 
     Raises:
         ConfigError: a value is out of its range.
@@ -80,6 +82,7 @@ class LightConfig(Checked):
     mixing_every: Count = 2
     embedding: Even = 128
     causal: bool = False
+    span: bool = False
     kind: Literal["light"] = "light"
 
     def build(self, frontend: FrontEndConfig, sde: SDE) -> LightBackbone:
@@ -109,6 +112,7 @@ class LightBackbone(nn.Module):
         width, edge, causal, units = config.width, config.edge_width, config.causal, config.embedding
         bands = -(-frequencies // (2 * config.patch))
         self.embed = TimeEmbedding(units)
+        self.span = SpanEmbedding(units) if config.span else None
         self.analyse = nn.Linear(config.patch * _FEATURES, edge)
         self.condition = zero(nn.Linear(units, edge))
         self.before = Edge(edge, 2 * bands, causal)
@@ -125,6 +129,11 @@ class LightBackbone(nn.Module):
         self.widen = nn.Linear(width, 2 * edge)
         self.after = Edge(edge, 2 * bands, causal)
         self.synthesise = zero(nn.Linear(edge, config.patch * _OUTPUTS))
+
+    @property
+    def takes_span(self) -> bool:
+        """Whether it is a flow map's."""
+        return self.span is not None
 
     @property
     def context_frames(self) -> tuple[int, int]:
@@ -146,13 +155,14 @@ class LightBackbone(nn.Module):
                 layer.weight.copy_(layer.weight.roll(1, dims=3))  # (−d, 0, d) of the other are (−2d, −d, 0) here
                 layer.weight[..., 0] = 0
 
-    def forward(self, x_t: Tensor, y: Tensor, t: Tensor) -> Tensor:
+    def forward(self, x_t: Tensor, y: Tensor, t: Tensor, span: Tensor | None = None) -> Tensor:
         """Estimate the clean spectrogram.
 
         Args:
             x_t: states, complex (batch, 1, frequencies, frames).
             y: noisy spectrograms, shaped like `x_t`.
             t: times of the process (batch,), in [0, 1].
+            span: t − r of a flow map's step, (batch,).
 
         Returns:
             x̂_0, complex, shaped like `x_t`.
@@ -160,7 +170,7 @@ class LightBackbone(nn.Module):
         Raises:
             ConfigError: the spectrogram's number of frequencies is another.
         """
-        return self._estimate(x_t, y, t, None)
+        return self._estimate(x_t, y, t, span, None)
 
     def initial_state(self, batch: int = 1) -> LightState:
         """What `step` starts from: silence before the first frame.
@@ -171,7 +181,9 @@ class LightBackbone(nn.Module):
         self._refuse_look_ahead()
         return tuple(layer.initial_past(batch) for layer in self._along_time())
 
-    def step(self, x_t: Tensor, y: Tensor, t: Tensor, state: LightState) -> tuple[Tensor, LightState]:
+    def step(
+        self, x_t: Tensor, y: Tensor, t: Tensor, state: LightState, span: Tensor | None = None
+    ) -> tuple[Tensor, LightState]:
         """`forward` on the next frames of a sound, one or more, without look-ahead.
 
         Pieces joined equal the whole at once. Where a sampler calls the network several times, each of its calls has a
@@ -180,6 +192,7 @@ class LightBackbone(nn.Module):
         Args:
             x_t, y, t: as in `forward`, of these frames.
             state: from `initial_state` or the step before.
+            span: as in `forward`.
 
         Returns:
             x̂_0 of these frames, and the state for the next.
@@ -189,7 +202,7 @@ class LightBackbone(nn.Module):
         """
         self._refuse_look_ahead()
         stream = Stream(state)
-        estimate = self._estimate(x_t, y, t, stream)
+        estimate = self._estimate(x_t, y, t, span, stream)
         return estimate, tuple(stream.future)
 
     def _refuse_look_ahead(self) -> None:
@@ -201,13 +214,15 @@ class LightBackbone(nn.Module):
     def _along_time(self) -> list[BandConv]:
         return [module for module in self.modules() if isinstance(module, BandConv)]
 
-    def _estimate(self, x_t: Tensor, y: Tensor, t: Tensor, stream: Stream | None) -> Tensor:
+    def _estimate(self, x_t: Tensor, y: Tensor, t: Tensor, span: Tensor | None, stream: Stream | None) -> Tensor:
         if y.shape[2] != self.frequencies:
             raise ConfigError(
                 f"a spectrogram of {y.shape[2]} frequencies, where the network has weights for {self.frequencies}: "
                 "use the front end that it was made for"
             )
         embedding = self.embed(t)
+        if self.span is not None:
+            embedding = self.span(embedding, span)
         fine = self.analyse(split_bands(self._features(x_t, y, t), self.config.patch))
         fine = self.before(fine + self.condition(embedding)[:, None, None].to(fine.dtype), stream)
         x = self.narrow(split_bands(fine, 2))
@@ -215,7 +230,7 @@ class LightBackbone(nn.Module):
         for block in self.blocks:
             x = block(x, stream) if isinstance(block, Mixing) else block(x, embedding, stream)
         fine = self.after(fine + join_bands(self.widen(self.norm(x)), 2), stream)
-        out = join_bands(self.synthesise(fine), self.config.patch)[:, : self.frequencies].float()
+        out = join_bands(self.synthesise(fine), self.config.patch)[:, : self.frequencies].to(y.real.dtype)
         mask_y, mask_x, addend = torch.view_as_complex(out.unflatten(-1, (3, 2)).contiguous()).unbind(-1)
         estimate = (1 + mask_y) * y[:, 0] + mask_x * x_t[:, 0] + _AMPLITUDE * addend
         return estimate[:, None]

@@ -262,13 +262,19 @@ class NCSNpp(nn.Module):
         self.output = nn.Conv2d(CHANNELS, 2, 1)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def forward(self, x_t: Tensor, y: Tensor, t: Tensor) -> Tensor:
+    @property
+    def takes_span(self) -> bool:
+        """Whether it is a flow map's."""
+        return self.time.span is not None
+
+    def forward(self, x_t: Tensor, y: Tensor, t: Tensor, span: Tensor | None = None) -> Tensor:
         """What the published network returns, without the sign and scaling of the model around it.
 
         Args:
             x_t: state, complex (batch, 1, frequencies, frames).
             y: noisy recording, likewise.
             t: time, (batch,).
+            span: t − r of a flow map's step, (batch,).
 
         Returns:
             Complex, like x_t.
@@ -281,7 +287,7 @@ class NCSNpp(nn.Module):
         x = parts.permute(0, 3, 1, 2)
         if not self.config.centered:
             x = 2 * x - 1
-        time = self.time(t)
+        time = self.time(t, span)
         kept, shrunk = [self.input(x)], x
         for down in self.down:
             more, shrunk = down(kept[-1], shrunk, time)

@@ -12,8 +12,10 @@ import torch
 import torch.nn.functional as F
 from annotated_types import Ge, MultipleOf
 from torch import Tensor, nn
+from torch.autograd.forward_ad import unpack_dual
 
 from shared.checks import Checked, Portion
+from shared.flow_maps.span import SpanEmbedding
 from speech.model.backbones.fir import downsample, fir, upsample
 
 Direction = Literal["up", "down"]
@@ -45,6 +47,7 @@ class LayerConfig(Checked):
         init_scale: of the last convolution of each block at the start; 0 means 1e-10.
         fourier_scale: standard deviation of the frequencies of the time embedding, which is of log t.
         dropout: probability inside residual blocks.
+        span: whether it is a flow map's, told how far a step leads.
 
     Raises:
         ConfigError: a value that cannot be used.
@@ -59,6 +62,7 @@ class LayerConfig(Checked):
     init_scale: float = 0.0
     fourier_scale: float = 16.0
     dropout: Portion = 0.0
+    span: bool = False
 
     def _related(self) -> None:
         taps = self.fir_kernel
@@ -76,9 +80,18 @@ def activate(x: Tensor, name: str) -> Tensor:
     return _ACTIVATIONS[name](x, inplace=not torch.is_grad_enabled())
 
 
+class GroupNorm(nn.GroupNorm):
+    """Torch's, whose derivative along a direction wants its input contiguous, which tensors that lead the channels last
+    are not."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, channels, height, width) to the same shape."""
+        return super().forward(x if unpack_dual(x).tangent is None else x.contiguous())
+
+
 def group_norm(channels: int) -> nn.GroupNorm:
     """Groups of 4 channels, 32 groups at most."""
-    return nn.GroupNorm(min(channels // 4, 32), channels, eps=1e-6)
+    return GroupNorm(min(channels // 4, 32), channels, eps=1e-6)
 
 
 def convolution(inputs: int, outputs: int, kernel: int, scale: float = 1.0, stride: int = 1) -> nn.Conv2d:
@@ -119,12 +132,14 @@ class TimeEmbedding(nn.Module):
         self.register_buffer("frequencies", config.fourier_scale * torch.randn(config.nf))
         self.expand = dense(2 * config.nf, 4 * config.nf)
         self.mix = dense(4 * config.nf, 4 * config.nf)
+        self.span = SpanEmbedding(4 * config.nf) if config.span else None
 
-    def forward(self, t: Tensor) -> Tensor:
-        """(batch,) times to (batch, 4·nf) features, the nonlinearity of the blocks already applied."""
+    def forward(self, t: Tensor, span: Tensor | None = None) -> Tensor:
+        """(batch,) times, and spans of a map, to (batch, 4·nf) features, the blocks' nonlinearity already applied."""
         phase = t.to(self.frequencies.dtype).log()[:, None] * self.frequencies * 2 * math.pi
         h = self.expand(torch.cat([phase.sin(), phase.cos()], dim=-1))
-        return activate(self.mix(activate(h, self.nonlinearity)), self.nonlinearity)
+        h = self.mix(activate(h, self.nonlinearity))
+        return activate(h if self.span is None else self.span(h, span), self.nonlinearity)
 
 
 class ResidualBlock(nn.Module):

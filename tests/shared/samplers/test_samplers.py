@@ -856,7 +856,7 @@ BAD: dict[str, dict[str, Any]] = {
     "predictor": {"method": "pc", "predictor": "euler"},
     "corrector": {"method": "pc", "corrector": "mala"},
     "steps": {"steps": 0},
-    "eta": {"eta": 1.5},
+    "eta": {"eta": math.inf},
     "negative eta": {"eta": -0.1},
     "corrector_steps": {"method": "pc", "corrector_steps": -1},
     "snr": {"method": "pc", "snr": 0.0},

@@ -94,7 +94,7 @@ def test_the_covariance_is_saved_with_the_model(trained, tmp_path):
         ({"method": "ddpm2"}, "method: 'ddpm2'"),
         ({"skip_type": "cubic"}, "skip_type='cubic'"),
         ({"skip": 0}, "skip=0"),
-        ({"eta": 1.5}, "eta=1.5"),
+        ({"eta": -0.5}, "eta=-0.5"),
         ({"observation_std": -1.0}, "observation_std=-1.0"),
     ],
 )

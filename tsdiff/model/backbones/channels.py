@@ -24,3 +24,10 @@ def normalise(layer: nn.LayerNorm, x: Tensor) -> Tensor:
     centred = x - x.mean(0, keepdim=True)
     spread = (centred.square().mean(0, keepdim=True) + layer.eps).rsqrt()
     return torch.addcmul(layer.bias.view(shape), centred * spread, layer.weight.view(shape))
+
+
+def gated(x: Tensor) -> Tensor:
+    """The first half of the channels times the sigmoid of the second: `glu`, whose derivative along a direction has no
+    gradient in torch."""
+    value, gate = x.chunk(2)
+    return value * torch.sigmoid(gate)

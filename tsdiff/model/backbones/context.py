@@ -14,10 +14,12 @@ from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.forward_ad import unpack_dual
 from torch.nn import functional as F
 
 from shared.checks import Checked, Count
 from shared.errors import ConfigError
+from shared.flow_maps.span import SpanEmbedding
 
 _FREQUENCIES = 16
 _MOST_TOKENS = 4096
@@ -34,6 +36,7 @@ class ContextConfig(Checked):
         encoder_blocks, decoder_blocks: blocks of each.
         heads: of the attention.
         expansion: width of a block's inner layer, in widths.
+        span: whether it is a flow map's, told how far a step leads.
     """
 
     patch: Count = 8
@@ -42,6 +45,7 @@ class ContextConfig(Checked):
     decoder_blocks: Count = 3
     heads: Count = 4
     expansion: Count = 3
+    span: bool = False
     kind: Literal["context"] = "context"
 
     def _related(self) -> None:
@@ -102,7 +106,15 @@ class Attention(nn.Module):
     def forward(self, x: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = None) -> Tensor:
         """x (batch, m, width), keys and values (batch, n, width) → (batch, m, width)."""
         q, k, v = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in (self.query(x), keys, values))
-        return self.out(F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2).flatten(2))
+        return self.out(attended(q, k, v, mask).transpose(1, 2).flatten(2))
+
+
+def attended(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+    """Attention (rows, heads, tokens, size). Torch's own has no derivative along a direction on a CPU."""
+    if unpack_dual(q).tangent is None:
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+    scores = q @ k.mT / math.sqrt(q.shape[-1])
+    return (scores if mask is None else scores + mask).softmax(-1) @ v
 
 
 class EncoderBlock(nn.Module):
@@ -184,6 +196,7 @@ class ContextNetwork(nn.Module):
         self.about = nn.Sequential(nn.Linear(max(about, 1), width), nn.SiLU(), nn.Linear(width, 2 * width))
         self.register_buffer("frequencies", torch.exp(torch.linspace(math.log(0.1), math.log(3.0), _FREQUENCIES)))
         self.level = nn.Sequential(nn.Linear(2 * _FREQUENCIES, width), nn.SiLU(), nn.Linear(width, width))
+        self.span = SpanEmbedding(width) if config.span else None
         sizes = (width, config.heads, config.expansion)
         self.encoder = nn.ModuleList(EncoderBlock(*sizes) for _ in range(config.encoder_blocks))
         self.decoder = nn.ModuleList(DecoderBlock(*sizes) for _ in range(config.decoder_blocks))
@@ -191,6 +204,11 @@ class ContextNetwork(nn.Module):
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
         self.out = nn.Sequential(nn.LayerNorm(width), last)
+
+    @property
+    def takes_span(self) -> bool:
+        """Whether it is a flow map's."""
+        return self.span is not None
 
     def encode(self, inputs: Tensor, about: Tensor | None = None, of_row: Tensor | None = None) -> Memory:
         """Read what is known of windows.
@@ -220,13 +238,16 @@ class ContextNetwork(nn.Module):
         keys, values = (tuple(part) for part in zip(*pairs, strict=True))
         return Memory(keys, values, mask, tokens, told, points[:, tokens][..., :1], whole, of_row)
 
-    def decode(self, x: Tensor, level: Tensor, memory: Memory) -> Tensor:
-        """The wanted patches of states x (rows, length, channels) at log-SNRs (rows,); elsewhere 0."""
+    def decode(self, x: Tensor, level: Tensor, memory: Memory, span: Tensor | None = None) -> Tensor:
+        """The wanted patches of states x (rows, length, channels) at log-SNRs (rows,), for spans t − r of a flow map's
+        step (rows,); elsewhere 0."""
         draws, tokens = memory.draws, memory.tokens
         spread = memory if draws else _by_row(memory)
         draws = draws or 1
         angles = 0.5 * level[:, None] * self.frequencies
         told = self.level(torch.cat([angles.sin(), angles.cos()], dim=-1))
+        if self.span is not None:
+            told = self.span(told, span)
         told = F.silu(told + spread.about.repeat_interleave(draws, 0))
         # What is known beside wanted points is told by the reading, and is no part of the state.
         wanted = spread.wanted.repeat_interleave(draws, 0)
@@ -238,9 +259,11 @@ class ContextNetwork(nn.Module):
         made = made.index_copy(1, tokens, self.out(h).to(made.dtype))
         return made.view(len(x), self.tokens, self.patch, self.channels).flatten(1, 2)
 
-    def forward(self, x: Tensor, level: Tensor, inputs: Tensor, about: Tensor | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, level: Tensor, inputs: Tensor, about: Tensor | None = None, span: Tensor | None = None
+    ) -> Tensor:
         """`decode` after `encode`."""
-        return self.decode(x, level, self.encode(inputs, about))
+        return self.decode(x, level, self.encode(inputs, about), span)
 
 
 def _by_row(memory: Memory) -> Memory:

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from shared.checks import Checked, Count, Even, Portion
 from shared.errors import ConfigError
+from shared.flow_maps.span import SpanEmbedding, one_for_all
 from tsdiff.model.backbones.channels import mix, normalise
 from tsdiff.model.backbones.dplr import DPLR, doubled, hippo_legs, kernel, truncated
 from tsdiff.model.backbones.two_sided import TwoSidedConvolution
@@ -41,6 +42,7 @@ class S4Config(Checked):
         conjugates: sum the kernel over both members of each conjugate pair of states, as the S4 paper does, and the
             published code with KeOps or its CUDA extension. Without these, the published code sums over one member
             of each pair, which is another network: False, for what was trained that way.
+        span: whether it is a flow map's, told how far a step leads.
     """
 
     width: Count = 64
@@ -50,6 +52,7 @@ class S4Config(Checked):
     dropout: Portion = 0.0
     input_skip: bool = False
     conjugates: bool = True
+    span: bool = False
     kind: Literal["s4"] = "s4"
     level: ClassVar[Literal["step"]] = "step"
     """What the network is told of the noise; others are told the log-SNR."""
@@ -95,19 +98,26 @@ class S4Backbone(nn.Module):
         self.level = nn.Sequential(
             nn.Linear(config.step_embedding, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU()
         )
+        self.span = SpanEmbedding(width) if config.span else None
         self.blocks = nn.ModuleList(
             S4Block(config, length, self.features, last=i == config.blocks - 1) for i in range(config.blocks)
         )
         self.head = nn.Linear(width, width)
         self.output = nn.Linear(width, channels)
 
-    def forward(self, x: Tensor, step: Tensor, features: Tensor | None = None) -> Tensor:
+    @property
+    def takes_span(self) -> bool:
+        """Whether it is a flow map's."""
+        return self.span is not None
+
+    def forward(self, x: Tensor, step: Tensor, features: Tensor | None = None, span: Tensor | None = None) -> Tensor:
         """The predicted noise (or what else the network is trained to give).
 
         Args:
             x: noisy windows (batch, length, channels).
             step: 0-based place in the diffusion's table, (batch,), whole or between two steps.
             features: (batch or 1, length, features); None adds nothing.
+            span: t − r of a flow map's step, (batch,).
 
         Returns:
             (batch, length, channels).
@@ -116,9 +126,11 @@ class S4Backbone(nn.Module):
             ConfigError: the window or its features have another shape than the network was made for.
         """
         self._check(x, step, features)
-        if not self.training and bool((step == step[0]).all()):
-            step = step[:1]  # one embedding serves the batch when sampling
+        if not self.training:  # one embedding serves the batch when sampling
+            step, span = one_for_all(step), one_for_all(span)
         level = self.level(step_embedding(step.to(x.dtype), self.config.step_embedding))
+        if self.span is not None:
+            level = self.span(level, span)
         known = None if features is None else features.flatten(0, 1).t()
         stream = F.relu(mix(self.input, x.flatten(0, 1).t())).view(-1, *x.shape[:2])
         skip: Tensor | None = None

@@ -20,8 +20,9 @@ from torch.nn import functional as F
 
 from shared.checks import Checked, Count, Portion
 from shared.errors import ConfigError
+from shared.flow_maps.span import SpanEmbedding, one_for_all
 from tsdiff.model.backbones.cache import WeightCache
-from tsdiff.model.backbones.channels import mix
+from tsdiff.model.backbones.channels import gated, mix
 
 _EMBEDDING = 64
 _FREQUENCIES = 16
@@ -38,6 +39,7 @@ class S4DConfig(Checked):
         blocks: residual blocks.
         state: complex states of each channel and direction.
         dropout: share of block activations that are dropped in training.
+        span: whether it is a flow map's, told how far a step leads.
     """
 
     patch: Count = 24
@@ -45,6 +47,7 @@ class S4DConfig(Checked):
     blocks: Count = 3
     state: Count = 16
     dropout: Portion = 0.0
+    span: bool = False
     kind: Literal["s4d"] = "s4d"
 
     def build(self, length: int, channels: int, features: int) -> PatchedS4D:
@@ -87,6 +90,10 @@ class PatchedConfig(Protocol):
     def dropout(self) -> float:
         """Share of block activations that are dropped in training."""
 
+    @property
+    def span(self) -> bool:
+        """Whether it is a flow map's."""
+
     def convolutions(self, tokens: int) -> Callable[[int], nn.Module]:
         """See `S4DConfig.convolutions`."""
 
@@ -125,6 +132,7 @@ class PatchedS4D(nn.Module):
         self.level = nn.Sequential(
             nn.Linear(2 * _FREQUENCIES, _EMBEDDING), nn.SiLU(), nn.Linear(_EMBEDDING, _EMBEDDING), nn.SiLU()
         )
+        self.span = SpanEmbedding(_EMBEDDING) if config.span else None
         made = config.convolutions(self.tokens)
         self.blocks = nn.ModuleList(
             Block(config, self.tokens, partial(made, i), last=i == config.blocks - 1) for i in range(config.blocks)
@@ -134,13 +142,19 @@ class PatchedS4D(nn.Module):
         nn.init.zeros_(self.output.weight)
         nn.init.zeros_(self.output.bias)
 
-    def forward(self, x: Tensor, log_snr: Tensor, features: Tensor | None = None) -> Tensor:
+    @property
+    def takes_span(self) -> bool:
+        """Whether it is a flow map's."""
+        return self.span is not None
+
+    def forward(self, x: Tensor, log_snr: Tensor, features: Tensor | None = None, span: Tensor | None = None) -> Tensor:
         """The network's output.
 
         Args:
             x: noisy windows (batch, length, channels).
             log_snr: λ of each item, (batch,).
             features: (batch, length, features), or (1, length, features) for the whole batch.
+            span: t − r of a flow map's step, (batch,).
 
         Returns:
             (batch, length, channels).
@@ -149,10 +163,12 @@ class PatchedS4D(nn.Module):
             ConfigError: the window or its features have another shape than the network was made for.
         """
         batch = self._check(x, features)
-        if not self.training and bool((log_snr == log_snr[0]).all()):
-            log_snr = log_snr[:1]  # one embedding serves the batch when sampling
+        if not self.training:  # one embedding serves the batch when sampling
+            log_snr, span = one_for_all(log_snr), one_for_all(span)
         angles = log_snr[:, None].to(x.dtype) * self.frequencies
         level = self.level(torch.cat([angles.sin(), angles.cos()], dim=1))
+        if self.span is not None:
+            level = self.span(level, span)
 
         stream = mix(self.input, self._tokens(x))
         if self.feature_input is not None and features is not None:
@@ -204,7 +220,7 @@ class Block(nn.Module):
         hidden = F.silu(self.convolution(hidden)).view(width, -1)
         if self.dropout:
             hidden = F.dropout(hidden, self.dropout, self.training)
-        hidden = F.glu(mix(self.gate, hidden), dim=0)
+        hidden = gated(mix(self.gate, hidden))
         added = mix(self.to_skip, hidden)
         skip = added if skip is None else skip + added
         if self.to_stream is not None:

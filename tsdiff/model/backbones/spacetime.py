@@ -37,6 +37,7 @@ class SpaceTimeConfig(Checked):
         state: dimension d of each channel's state, in each direction: of 2 to 256, width · d² at most 2²⁰.
         prepared: channels of the first block whose forward kernels are fixed, up to `width`.
         dropout: share of block activations that are dropped in training.
+        span: whether it is a flow map's, told how far a step leads.
     """
 
     patch: Count = 1
@@ -45,6 +46,7 @@ class SpaceTimeConfig(Checked):
     state: Annotated[int, Ge(2), Le(256)] = 16
     prepared: Natural = 16
     dropout: Portion = 0.0
+    span: bool = False
     kind: Literal["spacetime"] = "spacetime"
 
     def _related(self) -> None:

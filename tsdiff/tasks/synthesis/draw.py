@@ -140,7 +140,7 @@ def _covariates(place: Place, model: TSDiff) -> Entry:
 
 def _draw(model: TSDiff, places: list[Place], numbers: range, config: SynthesisConfig) -> np.ndarray:
     """Unconditional windows (rows, channels, length) in the units of their places."""
-    times = call_times(model.sde, config.steps, config.log_snr_end)
+    times = call_times(model.sde, config.steps, config.log_snr_end, config.method)
 
     @torch.no_grad()
     def work(rows: Rows) -> np.ndarray:

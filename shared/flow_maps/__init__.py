@@ -1,0 +1,23 @@
+"""Flow maps: networks that take the whole way from t to r along the probability-flow ODE in one step."""
+
+from shared.flow_maps.objectives import (
+    KINDS,
+    ConsistencyMap,
+    FlowMapSetting,
+    LagrangianMap,
+    MapLoss,
+    MeanFlowMap,
+    ShortcutMap,
+)
+from shared.flow_maps.span import SpanEmbedding
+
+__all__ = [
+    "KINDS",
+    "ConsistencyMap",
+    "FlowMapSetting",
+    "LagrangianMap",
+    "MapLoss",
+    "MeanFlowMap",
+    "ShortcutMap",
+    "SpanEmbedding",
+]
