@@ -10,9 +10,9 @@ from torch import Tensor, nn
 _FREQUENCIES, _HIDDEN = 16, 64
 
 
-def one_for_all(values: Tensor | None) -> Tensor | None:
+def one_for_all(values: Tensor) -> Tensor:
     """Values of a batch, (batch,), or the one that all items have, (1,)."""
-    return values[:1] if values is not None and bool((values == values[0]).all()) else values
+    return values[:1] if bool((values == values[0]).all()) else values
 
 
 class SpanEmbedding(nn.Module):

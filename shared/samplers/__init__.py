@@ -129,9 +129,8 @@ def sample(
             impossible times, or no shape.
     """
     run_method = method_from(method, **settings)
-    if schedule is None:
-        schedule = getattr(run_method, "schedule", "log_snr")
-    times = method_times(run_method, sde, steps, schedule, t_start, t_end)
+    lies: Schedule | Tensor = getattr(run_method, "schedule", "log_snr") if schedule is None else schedule
+    times = method_times(run_method, sde, steps, lies, t_start, t_end)
     with torch.no_grad():
         x = _start(sde, shape, y, x_start, generator, dtype, device)
         run = Run(denoiser, sde, x, y, times, generator, guidance, callback, return_trajectory)

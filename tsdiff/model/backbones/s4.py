@@ -127,7 +127,7 @@ class S4Backbone(nn.Module):
         """
         self._check(x, step, features)
         if not self.training:  # one embedding serves the batch when sampling
-            step, span = one_for_all(step), one_for_all(span)
+            step, span = one_for_all(step), None if span is None else one_for_all(span)
         level = self.level(step_embedding(step.to(x.dtype), self.config.step_embedding))
         if self.span is not None:
             level = self.span(level, span)

@@ -164,7 +164,7 @@ class PatchedS4D(nn.Module):
         """
         batch = self._check(x, features)
         if not self.training:  # one embedding serves the batch when sampling
-            log_snr, span = one_for_all(log_snr), one_for_all(span)
+            log_snr, span = one_for_all(log_snr), None if span is None else one_for_all(span)
         angles = log_snr[:, None].to(x.dtype) * self.frequencies
         level = self.level(torch.cat([angles.sin(), angles.cos()], dim=1))
         if self.span is not None:
