@@ -17,7 +17,7 @@ FILES = dict(_FILE.findall((ROOT / "docs" / "extending.md").read_text(encoding="
 PROGRAMS = [name for name, text in FILES.items() if "print(" in text]
 MOST_LINES = 20
 MISSING = {
-    "forecast.py": "'mixer': choose one of s4d, s4, spacetime",
+    "forecast.py": "'mixer': choose one of s4d, s4, spacetime, context",
     "enhance.py": "'mask': choose one of ncsnpp, dcunet, light",
 }
 

@@ -31,8 +31,8 @@ NOISE = GaussianProcess(OrnsteinUhlenbeck(4.0), white=0.2)
 SMOOTH = GaussianProcess(SquaredExponential(2.0), white=0.1)
 DATA = GaussianProcess(SquaredExponential(3.0), white=0.1).covariance(PLACES)
 SAMPLERS = {
-    # EVODiff takes inner products, which are those of the data's coordinates.
-    **{name: method for name, method in METHODS.items() if name != "evodiff"},
+    # EVODiff takes inner products, which are those of the data's coordinates; "map" takes a map.
+    **{name: method for name, method in METHODS.items() if name not in ("evodiff", "map")},
     "path noise": Exponential(2, eta=1.0, noise="path"),
     "langevin": PredictorCorrector(corrector="langevin"),
     "ancestral": PredictorCorrector("ancestral"),

@@ -40,7 +40,7 @@ def drawn(sampling: Sampling, observed: Tensor, values: Tensor) -> Tensor:
         (values * observed)[..., None].float(),
         observed[..., None].float(),
         {},
-        0 * ones,
+        0 * ones[:, None],
         ones,
         -ones[:, 0],
         np.nan * ones,

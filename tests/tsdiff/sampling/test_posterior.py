@@ -40,7 +40,7 @@ def test_every_guidance_forecasts_sines(trained, guidance, covariance):
     assert error(trained.with_sampling(guidance=guidance, covariance=covariance)) < 0.6  # the mean's is 0.9
 
 
-@pytest.mark.parametrize("method", get_args(Method))
+@pytest.mark.parametrize("method", [name for name in get_args(Method) if name != "map"])
 @pytest.mark.parametrize("covariance", ["window", "scalar"])
 def test_every_core_sampler_takes_the_guidance(trained, method, covariance):
     steps = 100 if method in ("euler", "pc") else 12
