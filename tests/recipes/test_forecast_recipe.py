@@ -205,7 +205,7 @@ REFUSED: dict[str, tuple[list[str], str]] = {
     "text": (["--data", "text.csv"], "column 'target' is not numeric"),
     "horizon 0": (["--data", "good.csv", "--prediction-length", "0"], "prediction_length=0: need"),
     "horizon below 0": (["--data", "good.csv", "--prediction-length", "-4"], "prediction_length=-4: need"),
-    "windows 0": (["--data", "good.csv", "--windows", "0"], "windows=0: need"),
+    "windows -1": (["--data", "good.csv", "--windows", "-1"], "windows=-1: need"),
     "samples 0": (["--data", "good.csv", "--samples", "0"], "--samples=0: need"),
     "steps 0": (["--data", "good.csv", "--steps", "0"], "max_steps=0"),
     "context 0": (["--data", "good.csv", "--context-length", "0"], "context_length=0"),
@@ -271,7 +271,7 @@ def test_help_tells_options_and_examples(recipe):
 
 
 def test_an_unknown_option_is_a_usage_error(recipe):
-    ran = recipe("--horizon", "3")
+    ran = recipe("--reach", "3")
     assert ran.code == 2
     assert "No such option" in ran.said
     assert "Traceback" not in ran.said

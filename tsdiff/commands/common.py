@@ -67,7 +67,8 @@ def load_job(
     Args:
         options: what the user gave.
         embedded_windows: test windows of the embedded series, where none are given.
-        forecast_only: whether no test windows will do: where 0 are asked for, or no series is long enough for one.
+        forecast_only: whether no test windows will do: where 0 are asked for, or where nothing is to be trained and no
+            series is long enough for one.
     """
     data, freq, horizon, windows = options.data, options.freq, options.prediction_length, options.windows
     if data is None:
@@ -94,7 +95,8 @@ def load_job(
             raise ConfigError(
                 f"the series of {data} have {series.layout.channels} channels; commands take one, TSDiffEstimator more"
             )
-    split = _split(series, horizon, windows, forecast_only)
+    trained = getattr(options, "chosen", None) is not None
+    split = _split(series, horizon, windows, forecast_only, trained)
     for line in series.remarks() if forecast_only else series.remarks(split.skipped):
         note(line)
     if forecast_only:
@@ -112,13 +114,13 @@ def _saved_horizon(options: Series) -> int | None:
     return None if saved.config.awaits_freq else saved.prediction_length
 
 
-def _split(series: SeriesSet, horizon: int, windows: int | None, forecast_only: bool) -> WindowSplit:
+def _split(series: SeriesSet, horizon: int, windows: int | None, forecast_only: bool, trained: bool) -> WindowSplit:
     """Training and test windows, if any."""
-    horizon = checked(Count, **{"--prediction-length": horizon})
+    horizon = checked(Count, prediction_length=horizon)
     if windows == 0 and forecast_only:
         return unsplit(series, horizon)
     longest = max(len(entry["target"]) for entry in series)
-    if windows is None and forecast_only and longest <= horizon:
+    if windows is None and forecast_only and trained and longest <= horizon:
         note(
             f"the longest series has {longest} values, too few to hold {horizon} steps out: nothing is scored, and "
             "what comes next is forecast"
@@ -128,7 +130,8 @@ def _split(series: SeriesSet, horizon: int, windows: int | None, forecast_only: 
     try:
         split = split_windows(series, horizon, windows)
     except DataError as error:
-        raise DataError(f"{error}; --windows 0 forecasts without scoring") if forecast_only else error from None
+        remedy = "--windows 0 forecasts without scoring" + ("" if trained else ", with --no-train by the bundled model")
+        raise DataError(f"{error}; {remedy}") if forecast_only else error from None
     if all(np.isnan(label["target"]).all() for label in split.test.label):
         raise DataError(
             f"the last {horizon * windows} steps of every series, held out to score the forecasts, hold no observed "
