@@ -9,9 +9,8 @@ Example:
 from __future__ import annotations
 
 import sys
-import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 import typer
@@ -20,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.machine import header, table
 from benchmarks.ring import Budget, distance, floor, train_ring
+from benchmarks.rows import Rows
 from shared.files.io import write_text
 from shared.flow_maps import ConsistencyMap, LagrangianMap, MeanFlowMap, ShortcutMap
 from shared.flow_maps.objectives import FlowMapObjective
@@ -35,20 +35,23 @@ METHODS: dict[str, FlowMapObjective | None] = {
 CALLS = (1, 2, 4)
 FINE = 16
 """Calls of the plain sampler with the same network."""
+COLUMNS = (*(f"calls_{calls}" for calls in CALLS), f"ode1_{FINE}")
 
 
-def report(found: dict[str, list[list[float]]], seconds: float, spent: float) -> str:
+def report(rows: list[dict[str, Any]], seconds: float) -> str:
     """The table; of each number one for each seed."""
     head = ["method", *(f"{calls} call{'s' if calls > 1 else ''}" for calls in CALLS), f"{FINE} calls of ode1"]
-    rows = [
-        [name, *("/".join(f"{value:.4f}" for value in column) for column in columns)] for name, columns in found.items()
-    ]
+    lines = []
+    for name in METHODS:
+        found = sorted((row for row in rows if row["method"] == name), key=lambda row: int(row["seed"]))
+        if found:
+            lines.append([name, *("/".join(f"{row[column]:.4f}" for row in found) for column in COLUMNS)])
     return (
         header("Flow maps on a ring of modes")
         + "\nSliced Wasserstein-1 distance of samples and what is seen of them from data and what is seen of them; "
         f"two sets of data are {floor():.4f} apart. One number for each seed. Each network has {seconds:g} s of CPU "
         "time on one core, a map's first half for the plain flow that it starts from. The last column is the plain "
-        f"sampler with the map at its diagonal. All in all {spent / 60:.1f} CPU-minutes.\n\n" + table(head, rows)
+        "sampler with the map at its diagonal.\n\n" + table(head, lines)
     )
 
 
@@ -56,23 +59,24 @@ def main(
     seconds: Annotated[float, typer.Option(help="CPU time of each training.")] = 30.0,
     seeds: Annotated[int, typer.Option(help="Trainings of each method.")] = 2,
     methods: Annotated[list[str], typer.Option("--method", help="Repeat the option.")] = list(METHODS),  # noqa: B006
-    output: Annotated[Path, typer.Option(help="The report.")] = Path("benchmarks/results/flow_maps.md"),
+    output: Annotated[Path, typer.Option(help="Table to extend; a .md goes beside it.")] = Path(
+        "benchmarks/results/flow_maps.csv"
+    ),
 ) -> None:
-    """Train each method with each seed, and write the table."""
+    """Train each method with each seed that is not in the table, and write it."""
     torch.set_num_threads(1)
-    found: dict[str, list[list[float]]] = {}
+    results = Rows(output, ("method", "seed"))
     for name in methods:
-        objective = METHODS[name]
-        columns: list[list[float]] = [[] for _ in (*CALLS, FINE)]
         for seed in range(seeds):
-            denoiser = train_ring(objective, Budget(seconds), seed)
-            own = "ode1" if objective is None else "map"
-            ways = [*((own, calls) for calls in CALLS), ("ode1", FINE)]
-            for column, (method, calls) in zip(columns, ways, strict=True):
-                column.append(distance(denoiser, method, calls))
-            print(name, seed, *(f"{column[-1]:.4f}" for column in columns), flush=True)
-        found[name] = columns
-    write_text(output, report(found, seconds, time.process_time()))
+            row: dict[str, Any] = {"method": name, "seed": seed}
+            if results.has(row):
+                continue
+            denoiser = train_ring(METHODS[name], Budget(seconds), seed)
+            own = "ode1" if METHODS[name] is None else "map"
+            row |= {f"calls_{calls}": distance(denoiser, own, calls) for calls in CALLS}
+            results.add({**row, COLUMNS[-1]: distance(denoiser, "ode1", FINE)})
+            print(*results.read()[-1].values(), flush=True)
+    write_text(output.with_suffix(".md"), report(results.read(), seconds))
 
 
 if __name__ == "__main__":
