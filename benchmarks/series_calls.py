@@ -46,11 +46,12 @@ ENDLESS = 10**6
 
 @dataclass(frozen=True)
 class Budget:
-    """CPU time of a forecaster and of its map, test windows that are forecast, and where models are kept."""
+    """CPU time of a forecaster and of its map, windows that are forecast and tuned on, and where models are kept."""
 
     minutes: float
     map_minutes: float
     windows: int
+    tuning: int
     objective: str
     folder: Path
 
@@ -99,7 +100,7 @@ def measure(results: Rows, data: LoadedSet, seed: int, mapped: bool, budget: Bud
     for method, calls in missing:
         started, scale, note = time.process_time(), 1.0, ""
         if method == "ddpm":
-            scale, note = tuned(predictor, data, method, 8)
+            scale, note = tuned(predictor, data, method, budget.tuning)
         with quiet():
             metrics, nfe = score(
                 predictor, pairs, {"method": method, "steps": calls, "guidance": energy, "scale": scale}
@@ -150,6 +151,7 @@ def main(
     cpu_minutes: Annotated[float, typer.Option(help="CPU time of training a forecaster.")] = 6.0,
     map_minutes: Annotated[float, typer.Option(help="CPU time of training its map.")] = 6.0,
     windows: Annotated[int, typer.Option(help="Test windows, evenly spread.")] = 60,
+    tuning: Annotated[int, typer.Option(help="Training windows on which the strength of ddpm is tuned.")] = 8,
     objective: Annotated[str, typer.Option(help="Of the map.")] = "lagrangian",
     data: Annotated[Path, typer.Option(help="Folder that holds series/.")] = DEFAULT_DATA,
     models: Annotated[Path, typer.Option(help="Where models are kept.")] = Path("runs/series_calls"),
@@ -159,7 +161,7 @@ def main(
 ) -> None:
     """Measure what is missing, and write the table."""
     torch.set_num_threads(1)
-    budget = Budget(cpu_minutes, map_minutes, windows, objective, models)
+    budget = Budget(cpu_minutes, map_minutes, windows, tuning, objective, models)
     if min(cpu_minutes, map_minutes) <= 0:
         raise ConfigError(f"cpu_minutes={cpu_minutes}, map_minutes={map_minutes}: need positive times")
     results = Rows(output, KEYS)

@@ -159,7 +159,6 @@ class MeanFlowMap(FlowMapObjective):
         power: p of the weight 1/(loss + 1e-3)^p of every jump, from 0 to 1.
     """
 
-    diagonal: Share = 0.25
     improved: bool = False
     power: Chance = 0.75
     kind: Literal["mean_flow"] = "mean_flow"
