@@ -89,8 +89,8 @@ def names(
         ).assign(load=one["target"])
         for one in data
     )
-    days = pd.DataFrame({"ds": pd.date_range("2024-01-01", periods=94, freq="D"), "y": np.arange(94.0) % 7})
-    days["promotion"] = (days["ds"].dt.day % 3 == 0).astype(int)
+    sales = pd.DataFrame({"ds": pd.date_range("2024-01-01", periods=94, freq="h"), "y": np.arange(94.0) % 7})
+    sales["promotion"] = (sales["ds"].dt.hour % 3 == 0).astype(int)
     test = split_windows(data, 24, 1).test
     hours = pd.date_range("2024-01-01", periods=50, freq="h")
     columns = {"timestamp": hours, "sales": np.arange(50.0), "shop": "a", "price": 1.0, "city": "x", "area": 2.0}
@@ -107,8 +107,8 @@ def names(
         "train": data,
         "frame": frame,
         "df": frame.rename(columns={"region": "item_id", "time": "timestamp", "load": "target"}),
-        "past": days[:80],
-        "future": days[80:].drop(columns="y"),
+        "past": sales[:80],
+        "future": sales[80:].drop(columns="y"),
         "predictor": predictor,
         "prediction_length": 24,
         "test": test,

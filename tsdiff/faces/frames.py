@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -14,6 +14,7 @@ from gluonts.model.forecast import SampleForecast
 from shared.checks import Count, Level, checked
 from shared.errors import ConfigError, DataError
 from tsdiff.data import SeriesSet, normalise_freq, split, to_timestamps
+from tsdiff.data.covariates import DYNAMIC
 from tsdiff.data.entries import Entry
 from tsdiff.data.known import Names, future_columns, read_frame, tell_unused, with_covariates
 from tsdiff.evaluation.metrics import TABLE_LEVELS, forecasts_to_frame
@@ -247,8 +248,11 @@ class FrameCalls:
         if columns:
             series = with_covariates(series, df, names, columns, future_df, 0 if future_df is None else steps)
         self._check_covariates(len(columns), steps)
+        predictor = self._reaching(series.freq, steps)
+        if future_df is not None and steps < predictor.prediction_length:
+            series = _padded(series, predictor.prediction_length - steps)
         changes = {"nonnegative": True, "counts": True, **({"covariates": True} if columns else {}), **sampling}
-        return _Job(series, self._reaching(series.freq, steps).with_sampling(**changes), steps)
+        return _Job(series, predictor.with_sampling(**changes), steps)
 
     def _read(self, df: pd.DataFrame, names: Names, freq: str | None, columns: Sequence[str] = ()) -> SeriesSet:
         own = None if self.config.awaits_freq else self.freq
@@ -291,6 +295,12 @@ class FrameCalls:
             )
 
 
+def _padded(series: SeriesSet, steps: int) -> SeriesSet:
+    """Series whose covariates go on as they end, for steps that are forecast and then cut off."""
+    wide = ((0, 0), (0, steps))
+    return replace(series, entries=[{**one, DYNAMIC: np.pad(one[DYNAMIC], wide, mode="edge")} for one in series])
+
+
 def _of_ids(series: SeriesSet, ids: Sequence[Any]) -> list[Entry]:
     """The entries of some ids, as the frame holds them."""
     by_name = {entry["item_id"]: entry for entry in series}
@@ -307,6 +317,6 @@ def _decided(series: SeriesSet, made: Sequence[SampleForecast]) -> dict[str, Any
         "nonnegative": sum(about.nonnegative for about in known.values()),
         "counts": sum(about.counts for about in known.values()),
     }
-    if "feat_dynamic_real" in next(iter(series)):
+    if DYNAMIC in next(iter(series)):
         told["covariates"] = {name: round(about.gain, 4) for name, about in known.items()}
     return told

@@ -269,6 +269,14 @@ def test_the_past_may_be_repeated_in_the_future_frame(default):
     pd.testing.assert_frame_equal(one, silent(default.predict_df, past, future, prediction_length=10))
 
 
+def test_fewer_steps_than_the_predictors_need_no_more_covariates(default):
+    past, future, _ = promoted()
+    wide = default.adapted("D", 20)
+    made = silent(wide.predict_df, past, future, prediction_length=10)
+    assert len(made) == 20
+    assert min(made.attrs["covariates"].values()) > 0.3
+
+
 def test_a_model_trained_with_covariates_takes_those_of_frames():
     past, future, _ = promoted(steps=HORIZON)
     for frame in (past, future):
