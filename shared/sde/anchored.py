@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor
 
-from shared.checks import Level, Positive, Such
+from shared.checks import Level, NonNegative, Positive, Such
 from shared.sde.base import SDE
 from shared.sde.preserving import FromNothing, GeometricSigma, LinearBeta
 
@@ -240,8 +240,8 @@ class VPBridgeSDE(LinearBeta, SDE):
         beta_min, beta_max: of β, linear; the published ones.
     """
 
-    beta_min: float = 0.1
-    beta_max: float = 2.1
+    beta_min: NonNegative = 0.1
+    beta_max: Positive = 2.1
     kind: Literal["vp_bridge"] = field(default="vp_bridge", kw_only=True, repr=False)
     t_end = 1e-4
     prior_std = 0.0

@@ -14,13 +14,13 @@ from typing import Literal
 import numpy as np
 import torch
 
+from shared.checks import Chance, Checked
 from shared.errors import ConfigError
 from shared.training.batches import Batch
 from tsdiff.model.config import TSDiffConfig
-from tsdiff.pretraining.corpus import Corpus, CorpusGroup
+from tsdiff.pretraining.corpus import Corpus, CorpusGroup, GroupDraw
 from tsdiff.windows.anchored import AnchoredWindow, anchored_window
 from tsdiff.windows.anchors import REMEMBERED
-from tsdiff.windows.calendar import SEASON_WIDTH
 from tsdiff.windows.conditioning import anchored_inputs
 from tsdiff.windows.inputs import network_inputs
 from tsdiff.windows.scales import Statistics
@@ -32,7 +32,7 @@ _LONGEST_GAP = 48
 
 
 @dataclass(frozen=True)
-class Chances:
+class Chances(Checked):
     """What happens to the windows of training, as shares of them.
 
     Attributes:
@@ -41,21 +41,27 @@ class Chances:
         turned, bent, stepped, spiked, rough, mixed, swelling: changes; see `changed`.
     """
 
-    gap: float = 0.12
-    nothing: float = 0.06
-    short: float = 0.3
-    turned: float = 0.15
-    bent: float = 0.2
-    stepped: float = 0.08
-    spiked: float = 0.06
-    rough: float = 0.1
-    mixed: float = 0.15
-    swelling: float = 0.1
+    gap: Chance = 0.12
+    nothing: Chance = 0.06
+    short: Chance = 0.3
+    turned: Chance = 0.15
+    bent: Chance = 0.2
+    stepped: Chance = 0.08
+    spiked: Chance = 0.06
+    rough: Chance = 0.1
+    mixed: Chance = 0.15
+    swelling: Chance = 0.1
 
 
 @dataclass(frozen=True)
 class _Plan:
-    """What the windows of a batch have in common: the longest horizon, and of gaps where they lie, (length,)."""
+    """What the windows of a batch have in common.
+
+    Attributes:
+        kind: of what is wanted.
+        longest: steps that are wanted, at most.
+        place: step of the window around which gaps lie.
+    """
 
     kind: Literal["forecast", "gap", "nothing"]
     longest: int
@@ -64,6 +70,15 @@ class _Plan:
 
 @dataclass(frozen=True)
 class _Window:
+    """A window of training.
+
+    Attributes:
+        values, counted: (length, 1) float32: what is to be drawn, in the network's units, and 1 where it counts.
+        features: (length, `SEASON_WIDTH`) float32.
+        told: its anchor, and what the network is told.
+        name: of its group.
+    """
+
     values: np.ndarray
     counted: np.ndarray
     features: np.ndarray
@@ -102,12 +117,7 @@ class AnchoredSource:
             raise ConfigError(f"scaling={config.scaling!r}: these windows are of models with scaling='anchor'")
         self.config, self.batch_size, self.draws, self.chances = config, batch_size, draws, chances
         self.horizons = horizons or {}
-        self.groups = [*corpus.real, *corpus.synthetic]
-        shares = [(corpus.real, 1 - synthetic_share), (corpus.synthetic, synthetic_share)]
-        weights = [part * g.share / sum(g.share for g in groups) for groups, part in shares for g in groups]
-        if not self.groups or sum(weights) <= 0:
-            raise ConfigError("the corpus has no group of series to draw from; give one, or change synthetic_share")
-        self._cumulative = np.cumsum(weights) / sum(weights)
+        self.draw_group = GroupDraw(corpus, synthetic_share)
 
     def batch(self, rng: np.random.Generator) -> Batch:
         """x0 and mask (batch·draws, length, 1), the features, and what is told around the anchor."""
@@ -137,36 +147,30 @@ class AnchoredSource:
 
     def _window(self, rng: np.random.Generator, plan: _Plan) -> _Window:
         for _ in range(200):
-            group = self.groups[int(np.searchsorted(self._cumulative, rng.random(), side="right"))]
+            group = self.draw_group(rng)
             made = self._of_group(rng, group, plan)
             if made is not None:
                 return made
         raise ConfigError(f"group {group.name!r}: 200 windows in a row hold nothing to learn from; leave it out")
 
     def _of_group(self, rng: np.random.Generator, group: CorpusGroup, plan: _Plan) -> _Window | None:
-        chances, length = self.chances, self.config.length
+        """A window of a random series of the group; None where that does not suit the plan."""
+        length = self.config.length
         place = group.places[int(rng.integers(len(group.places)))]
-        count, horizon = len(place.values), self._horizon(rng, group, plan)
-        horizon = min(horizon, count - _FEWEST)
+        count = len(place.values)
+        horizon = min(self._horizon(rng, group, plan), count - _FEWEST)
         if horizon < 1:
             return None
         origin = int(rng.integers(max(_FEWEST, min(count - horizon, count // 3)), count - horizon + 1))
-        known = origin
-        if rng.random() < chances.short:
-            known = min(origin, int(np.exp(rng.uniform(np.log(_FEWEST), np.log(REMEMBERED)))))
-        begin = max(origin - known, origin - length - REMEMBERED)
-        values = changed(rng, place.values[begin : origin + horizon], origin - begin, self._other(rng, group), chances)
-        first = origin + horizon - length - begin
-        hidden = np.arange(length) >= length - horizon
-        if plan.kind == "gap":
-            start = plan.place - horizon // 2 + int(rng.integers(-(plan.longest // 4), plan.longest // 4 + 1))
-            hidden = (np.arange(length) >= start) & (np.arange(length) < start + horizon)
-            if start + first < _FEWEST:  # nothing would be known before it
-                return None
-        elif plan.kind == "nothing":
-            values, hidden = standardised(values, max(first, 0)), np.ones(length, dtype=bool)
-        if hidden.all():  # what lies before the window is not known either
-            values, first = values[max(first, 0) :], min(first, 0)
+        begin = self._first_known(rng, origin)
+        other = group.places[int(rng.integers(len(group.places)))].values
+        values = changed(rng, place.values[begin : origin + horizon], origin - begin, other, self.chances)
+        first = origin + horizon - length - begin  # of the window, in what is known of the series
+        hidden = self._hidden(rng, plan, horizon)
+        if plan.kind == "gap" and int(hidden.argmax()) + first < _FEWEST:  # nothing would be known before it
+            return None
+        if plan.kind == "nothing":  # nor is what lies before the window
+            values, first = standardised(values, max(first, 0))[max(first, 0) :], min(first, 0)
         told = anchored_window(values, first, length, hidden, group.seasons)
         window = np.full(length, np.nan)
         window[max(-first, 0) :] = values[max(first, 0) :]
@@ -175,11 +179,24 @@ class AnchoredSource:
         if not counted.any() or not np.isfinite(told.known).all():
             return None
         clipped = np.clip(np.where(counted, numbers, 0.0), -_CLIP, _CLIP).astype(np.float32)
-        at = origin + horizon - length + place.shift
-        features = group.tables[place.table][max(at, 0) : at + length]
-        features = np.concatenate([np.zeros((length - len(features), SEASON_WIDTH), np.float32), features])
+        features = group.features(place, origin + horizon - length, length)
         features[:, -1] = np.arange(first, first + length) < 0
         return _Window(clipped[:, None], counted[:, None].astype(np.float32), features, told, group.name)
+
+    def _first_known(self, rng: np.random.Generator, origin: int) -> int:
+        """Step of the series from which on values are known."""
+        known = origin
+        if rng.random() < self.chances.short:
+            known = min(origin, int(np.exp(rng.uniform(np.log(_FEWEST), np.log(REMEMBERED)))))
+        return max(origin - known, origin - self.config.length - REMEMBERED)
+
+    def _hidden(self, rng: np.random.Generator, plan: _Plan, horizon: int) -> np.ndarray:
+        """Steps of the window that are wanted, (length,)."""
+        steps = np.arange(self.config.length)
+        if plan.kind == "gap":
+            start = plan.place - horizon // 2 + int(rng.integers(-(plan.longest // 4), plan.longest // 4 + 1))
+            return (steps >= start) & (steps < start + horizon)
+        return steps >= (self.config.length - horizon if plan.kind == "forecast" else 0)
 
     def _horizon(self, rng: np.random.Generator, group: CorpusGroup, plan: _Plan) -> int:
         usual = self.horizons.get(group.name)
@@ -187,10 +204,6 @@ class AnchoredSource:
             return usual
         least = 1 if plan.kind == "gap" or rng.random() < 0.2 else min(6, plan.longest)
         return int(np.exp(rng.uniform(np.log(least), np.log(plan.longest + 1))))
-
-    @staticmethod
-    def _other(rng: np.random.Generator, group: CorpusGroup) -> np.ndarray:
-        return group.places[int(rng.integers(len(group.places)))].values
 
 
 def standardised(values: np.ndarray, first: int) -> np.ndarray:

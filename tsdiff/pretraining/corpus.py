@@ -93,6 +93,11 @@ class CorpusGroup:
             raise DataError(f"group {name!r}: no series holds an observed value")
         return cls(name, share, places, tables, seasons_of(series.start.freqstr))
 
+    def features(self, place: Place, first: int, length: int) -> np.ndarray:
+        """Features (length, `SEASON_WIDTH`) of a series from one of its steps on, a copy; 0 before its table begins."""
+        rows = self.tables[place.table][max(first + place.shift, 0) : first + place.shift + length]
+        return np.concatenate([np.zeros((length - len(rows), SEASON_WIDTH), np.float32), rows])
+
     def window(self, rng: np.random.Generator, length: int) -> tuple[np.ndarray, np.ndarray, int]:
         """Values (length,), NaN where missing, features (length, `SEASON_WIDTH`), and the series' place.
 
@@ -106,7 +111,7 @@ class CorpusGroup:
         first = end - length
         values = np.full(length, np.nan)
         values[max(-first, 0) :] = place.values[max(first, 0) : end]
-        features = self.tables[place.table][first + place.shift : end + place.shift].copy()
+        features = self.features(place, first, length)
         features[:, -1] = np.arange(first, end) < 0
         return values, features, number
 
@@ -122,6 +127,30 @@ class Corpus:
 
     real: Sequence[CorpusGroup]
     synthetic: Sequence[CorpusGroup] = ()
+
+
+class GroupDraw:
+    """Draws the groups of a corpus by their shares.
+
+    Args:
+        corpus: of series.
+        synthetic_share: of the draws; the real groups have the rest.
+
+    Raises:
+        ConfigError: there is no group to draw.
+    """
+
+    def __init__(self, corpus: Corpus, synthetic_share: float):
+        self.groups = [*corpus.real, *corpus.synthetic]
+        shares = [(corpus.real, 1 - synthetic_share), (corpus.synthetic, synthetic_share)]
+        weights = [part * g.share / sum(g.share for g in groups) for groups, part in shares for g in groups]
+        if not self.groups or sum(weights) <= 0:
+            raise ConfigError("the corpus has no group of series to draw from; give one, or change synthetic_share")
+        self._cumulative = np.cumsum(weights) / sum(weights)
+
+    def __call__(self, rng: np.random.Generator) -> CorpusGroup:
+        """One group."""
+        return self.groups[int(np.searchsorted(self._cumulative, rng.random(), side="right"))]
 
 
 class CorpusSource:
@@ -158,12 +187,7 @@ class CorpusSource:
             raise ConfigError(f"horizons={horizons}: need 1 <= smallest <= largest < {config.length}, the window")
         self.config, self.batch_size, self.whole = config, batch_size, whole
         self.low, self.high = low, high
-        self.groups = [*corpus.real, *corpus.synthetic]
-        shares = [(corpus.real, 1 - synthetic_share), (corpus.synthetic, synthetic_share)]
-        weights = [part * g.share / sum(g.share for g in groups) for groups, part in shares for g in groups]
-        if not self.groups or sum(weights) <= 0:
-            raise ConfigError("the corpus has no group of series to draw from; give one, or change synthetic_share")
-        self._cumulative = np.cumsum(weights) / sum(weights)
+        self.draw_group = GroupDraw(corpus, synthetic_share)
 
     def batch(self, rng: np.random.Generator) -> Batch:
         """x0 and mask (batch, length, 1), and the features."""
@@ -174,7 +198,7 @@ class CorpusSource:
         ids = []
         for row in range(self.batch_size):
             for _ in range(20):
-                group = self.groups[int(np.searchsorted(self._cumulative, rng.random(), side="right"))]
+                group = self.draw_group(rng)
                 windows[row], features[row], number = group.window(rng, length)
                 horizon = int(np.exp(rng.uniform(np.log(self.low), np.log(self.high + 1))))
                 known = self._known(rng, length - horizon)
