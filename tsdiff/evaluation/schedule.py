@@ -84,8 +84,10 @@ def search_schedule(
     if isinstance(method, Exponential) and method.eta > 0:
         method = replace(method, noise="path")
 
+    read = model.read(windows.inputs)
+
     def denoise(x: Tensor, t: Tensor) -> Tensor:
-        return model(x, t, **windows.inputs)
+        return model(x, t, **read)
 
     found = search_grid(
         denoise,

@@ -266,8 +266,9 @@ class TSDiff(ShortName, nn.Module):
             **options,
         )
 
+    @torch.no_grad()
     def read(self, inputs: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Inputs (see `forward`) with what is the same for every state and time worked out once."""
+        """Inputs (see `forward`) with what is the same for every state and time worked out once; it has no gradient."""
         network = self.denoiser.network
         return network.read(inputs) if isinstance(network, Network) else inputs
 

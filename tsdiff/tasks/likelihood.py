@@ -229,8 +229,10 @@ def _scored(model: TSDiff, windows: Windows, settings: LikelihoodSettings, hidde
     counted[:, : x0.shape[1] - hidden if hidden else 0] = 0
     t_end = model.sde.t_min if settings.log_snr_end is None else float(model.sde.time_of_log_snr(settings.log_snr_end))
 
+    read = model.read(windows.inputs)
+
     def denoiser(x: Tensor, t: Tensor) -> Tensor:
-        return model(x, t, **windows.inputs)
+        return model(x, t, **read)
 
     if settings.method == "elbo":
         shape = (settings.levels, 1, *x0.shape[1:])

@@ -155,8 +155,10 @@ class Refiner:
         lagged = windows.bridged()[..., config.channels :] if config.lags else windows.values[..., config.channels :]
         whole = (lambda x: with_lags(x, lagged, config.lags)) if config.lags else None
 
+        read = model.read(windows.inputs)
+
         def denoiser(x: Tensor, t: Tensor) -> Tensor:
-            return model(x, t, **windows.inputs)
+            return model(x, t, **read)
 
         if settings.chosen_energy == "denoising":
             shape = windows.values.shape
