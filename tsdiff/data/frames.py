@@ -24,6 +24,7 @@ from tsdiff.data.tables import UNREADABLE, read_arrow, read_csv, read_parquet
 from tsdiff.data.timestamps import check_unique, grid_positions, moved_note, parse_timestamps, stamp_side
 
 ITEM_NAMES = ("item_id", "unique_id")
+TARGET_NAMES = ("target", "y")
 TIMESTAMP_NAMES = ("timestamp", "time", "datetime", "date", "ds")
 SUFFIXES = (".csv", ".csv.gz", ".parquet", ".feather", ".arrow")
 Layout = Literal["auto", "long", "wide"]
@@ -140,7 +141,8 @@ def series_from_frame(
 
     Args:
         frame: The table; not changed.
-        target: The column of values. A list of columns makes multivariate series, targets (channels, length).
+        target: The column of values; "target" finds "y" where only that is there. A list of columns makes multivariate
+            series, targets (channels, length).
         item_id: The column that names the series; None takes "item_id" or "unique_id" if there is one, else the whole
             table is one series named after `target`.
         timestamp: The column (or name of the index) with the times; None takes "timestamp", "time",
@@ -168,6 +170,8 @@ def series_from_frame(
         raise DataError("the table has no rows; it needs one row for each value")
     if item_id is None:
         item_id = next((name for name in ITEM_NAMES if name in frame.columns), None)
+    if target == TARGET_NAMES[0] and target not in frame.columns and TARGET_NAMES[1] in frame.columns:
+        target = TARGET_NAMES[1]
     targets = [target] if isinstance(target, str) else list(target)
     if not targets:
         raise ConfigError("target names no column; give at least one")

@@ -13,13 +13,12 @@ from shared.console.notes import tell
 from shared.errors import DataError
 from tsdiff.data.covariates import DYNAMIC
 from tsdiff.data.entries import Entry
-from tsdiff.data.frames import ITEM_NAMES, looks_wide, series_from_frame, times_of
+from tsdiff.data.frames import ITEM_NAMES, TARGET_NAMES, looks_wide, series_from_frame, times_of
 from tsdiff.data.frequency import quiet, steps_between
 from tsdiff.data.load import load_dataset
 from tsdiff.data.series import SeriesSet
 from tsdiff.data.timestamps import to_timestamps
 
-TARGET_NAMES = ("target", "y")
 _NAMED = 3
 
 

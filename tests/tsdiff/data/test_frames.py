@@ -281,3 +281,11 @@ def test_commands_write_tables_in_the_terms_of_their_data(tmp_path: Path):
     impute.main(Impute(**common, output=tmp_path / "impute"))
     filled = pd.read_csv(tmp_path / "impute/imputed.csv")
     assert filled[["shop", "when"]].to_numpy().tolist() == [[7, str(whole[20])]]
+
+
+def test_values_named_y_beside_unique_id_and_ds_are_found():
+    days = pd.date_range("2024-01-01", periods=5)
+    frame = pd.DataFrame({"unique_id": "a", "ds": days, "y": range(5)})
+    series = series_from_frame(frame)
+    np.testing.assert_array_equal(series[0]["target"], range(5))
+    assert series.origin.target == "y"
