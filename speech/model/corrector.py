@@ -77,7 +77,8 @@ def taking_settings_of_pc(cls: type[T]) -> type[T]:
 def moved(given: Any) -> Any:
     """Settings of sampling as files hold them, those of "pc" moved from beside the sampler into it; it is said.
 
-    Beside another sampler they had no effect, and are left out.
+    Beside another sampler they had no effect, and are left out, without a word where they are what every model was
+    saved with.
 
     Raises:
         ConfigError: a value out of range, or a probability flow of another sampler, which never was taken.
@@ -91,6 +92,8 @@ def moved(given: Any) -> Any:
         rest["sampler"], more = with_settings_of_pc(sampler, old), ""
     elif old.get("probability_flow") is True:
         raise ConfigError(refusal(sampler, {"probability_flow": True}))
+    elif all(value == getattr(PublishedPC(), name) for name, value in old.items()):
+        return rest
     else:
         more = f"; beside sampler {sampler!r} it has no effect, and is left out"
     said = ", ".join(f"{name}: {value}" for name, value in old.items())

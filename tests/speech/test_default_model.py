@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,13 @@ from tests.speech.models import tiny_model
 @pytest.fixture(scope="module", params=["default", "causal"])
 def enhancer(request: pytest.FixtureRequest) -> Enhancer:
     return Enhancer.from_pretrained(request.param, device="cpu")
+
+
+@pytest.mark.parametrize("name", ["default", "causal"])
+def test_it_loads_without_a_note(name: str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        Enhancer.from_pretrained(name, device="cpu")
 
 
 @pytest.mark.parametrize("name", ["default", "causal"])

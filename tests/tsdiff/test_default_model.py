@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,6 +32,12 @@ FOLDER = BUNDLED / "default"
 @pytest.fixture(scope="module")
 def default() -> TSDiffPredictor:
     return TSDiffPredictor.from_pretrained("default").with_sampling(steps=4)
+
+
+def test_it_loads_without_a_note() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        TSDiffPredictor.from_pretrained("default")
 
 
 def test_it_is_bundled_small_and_has_a_card() -> None:
