@@ -143,8 +143,8 @@ def _add(app: typer.Typer, name: str | None, verb: Verb | Callable[..., None], a
 
 def show(result: str | Table) -> None:
     """A result, on standard output. A table that is too wide is turned, and one that then is too is not broken."""
-    known = console.is_terminal or "COLUMNS" in os.environ
-    place = console if known else Console(width=_LOG_WIDTH)
+    # A console keeps the COLUMNS that it was made under.
+    place = console if console.is_terminal else Console(width=None if "COLUMNS" in os.environ else _LOG_WIDTH)
     if isinstance(result, Table) and (needed := place.measure(result, options=_unbounded(place)).maximum) > place.width:
         other = turned(result)
         if place.measure(other, options=_unbounded(place)).maximum <= place.width:
