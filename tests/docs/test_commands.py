@@ -124,11 +124,12 @@ def test_every_command_is_run_or_has_its_reason():
 
 
 def quick(found: list[Found]) -> Iterator[object]:
-    """The first command of each script, which README has for most; further ones take minutes together."""
+    """The first command of each script or verb, which README has for most; further ones take minutes together."""
     seen: set[str] = set()
     for one in found:
-        marks = [pytest.mark.slow] if head(one.text) in seen else []
-        seen.add(head(one.text))
+        job = head(one.text).replace("recipes/evaluate_speech.py", "speech evaluate")
+        marks = [pytest.mark.slow] if job in seen else []
+        seen.add(job)
         yield pytest.param(one, id=str(one), marks=marks)
 
 

@@ -43,6 +43,7 @@ def test_the_programs_run_and_what_is_loaded_again_answers_alike(program: str, t
     assert before == after
 
 
+@pytest.mark.slow
 def test_without_the_classes_a_saved_model_says_what_is_missing(tmp_path: Path) -> None:
     for name, text in FILES.items():
         (tmp_path / name).write_text(re.sub(r", custom=\[.*?\]", "", text), encoding="utf-8")

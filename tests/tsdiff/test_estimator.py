@@ -108,7 +108,7 @@ tiny_estimator(100000, save_every=0.1).train(sines(), folder=sys.argv[1], progre
 """
 
 
-@pytest.mark.parametrize("stop", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("stop", [pytest.param(signal.SIGKILL, marks=pytest.mark.slow), signal.SIGINT])
 def test_an_interrupted_training_ends_with_the_weights_of_an_uninterrupted_one(tmp_path, stop):
     process = subprocess.Popen(
         [sys.executable, "-c", TRAINER, str(tmp_path)], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE

@@ -21,17 +21,13 @@ from benchmarks.mixture_lib import (
 )
 from shared.random import make_generator
 
-# Every process, output and weighting at least once; the full grid is in the slow test and in benchmarks/mixture.py.
+# Every output and weighting at least once; the full grid is in the slow test and in benchmarks/mixture.py.
 SUBSET = [
     Case("vp", "data", "edm"),
-    Case("sub_vp", "velocity"),
     Case("ve", "edm", "min_snr"),
-    Case("discrete_linear", "noise"),
     Case("discrete_cosine", "velocity"),
     Case("ouve", "score", "sigma2"),
     Case("ouvp", "noise", "likelihood"),
-    Case("bbed", "edm"),
-    Case("sbve", "data"),
 ]
 
 
