@@ -5,23 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from shared.checks import Count, checked
-from shared.errors import ConfigError
+from shared.divergence import Trace, data_and_divergence, dimensions, directions_of, standard_error
 from shared.guidance import DenoiserFunction
-from shared.random import Generators, randn
+from shared.random import Generators
 from shared.samplers.ode import solver_options
 from shared.sde.base import SDE, anchored, residual
 
-Trace = Literal["auto", "exact", "hutchinson"]
-
 _LAST = -3.0
-_EXACT_UP_TO = 32
-"""Dimensions up to which "auto" computes the trace exactly, at one backward pass a dimension."""
 
 
 @dataclass(frozen=True)
@@ -90,12 +86,9 @@ def estimate_log_likelihood(
     """
     from torchdiffeq import odeint  # loads scipy
 
-    checked(Literal["auto", "exact", "hutchinson"], trace=trace)
-    checked(Count | None, probes=None if isinstance(probes, Tensor) else probes, steps=steps)
-    dims = x0[0].numel() * (2 if x0.is_complex() else 1)
-    directions = None
-    if trace == "hutchinson" or (trace == "auto" and dims > _EXACT_UP_TO):
-        directions = _directions(x0, probes, generator)
+    checked(Count | None, steps=steps)
+    dims = dimensions(x0)
+    directions = directions_of(x0, trace, probes, generator)
     if prior_log_prob is None:
         sde.prior_log_prob(x0[:1], None if y is None else y[:1])  # refuse a bridge before the work, not after
 
@@ -111,7 +104,7 @@ def estimate_log_likelihood(
         t = float(sde.time_of_log_snr(w_now.log()))
         sigma = float(sde.sigma(min(max(t, t_end), sde.T)))
         x = anchored((sigma * state[0]).to(x0.dtype), y)
-        data, divergence = _data_and_divergence(denoiser, x, t, directions)
+        data, divergence = data_and_divergence(denoiser, x, t, directions)
         return residual(data, y).to(wide), -sigma * divergence
 
     estimates = 1 if directions is None else len(directions)
@@ -127,15 +120,7 @@ def estimate_log_likelihood(
         terminal = prior_log_prob(x_T) if prior_log_prob is not None else prior
     assert terminal is not None
     each = terminal.double()[:, None] + dims * math.log(sigma_T / sigma_0) - change[-1]
-    return LogLikelihood(each.mean(1), _standard_error(each, exact=directions is None), calls)
-
-
-def _standard_error(each: Tensor, exact: bool) -> Tensor:
-    if exact:
-        return torch.zeros_like(each[:, 0])
-    if each.shape[1] == 1:
-        return torch.full_like(each[:, 0], math.nan)
-    return each.std(1) / math.sqrt(each.shape[1])
+    return LogLikelihood(each.mean(1), standard_error(each, exact=directions is None), calls)
 
 
 def _grid(w_data: float, w_prior: float, steps: int | None) -> Tensor:
@@ -148,43 +133,3 @@ def _grid(w_data: float, w_prior: float, steps: int | None) -> Tensor:
     if w_prior == 0:
         return torch.cat([_grid(w_data, min(math.exp(_LAST), w_data), steps - 1), torch.zeros(1, dtype=torch.float64)])
     return torch.linspace(math.log(w_data), math.log(w_prior), steps + 1, dtype=torch.float64).exp()
-
-
-def _data_and_divergence(
-    denoiser: DenoiserFunction, x: Tensor, t: float, directions: Tensor | None
-) -> tuple[Tensor, Tensor]:
-    """x̂_0 (batch, ...) and tr(∂x̂_0/∂x) in real coordinates: exact (batch, 1), or along each probe (batch, probes)."""
-    complex_data = x.is_complex()
-    real = torch.view_as_real(x) if complex_data else x
-    with torch.enable_grad():
-        real = real.detach().requires_grad_(True)
-        times = torch.full((x.shape[0],), t, dtype=real.dtype, device=x.device)
-        data = denoiser(torch.view_as_complex(real) if complex_data else real, times)
-        flat = (torch.view_as_real(data) if complex_data else data).flatten(1)
-        columns = 1 if directions is None else len(directions)
-        divergence = torch.zeros(x.shape[0], columns, dtype=torch.float64, device=x.device)
-        if not flat.requires_grad:
-            return data.detach(), divergence  # a constant prediction
-        if directions is None:
-            for i in range(flat.shape[1]):
-                (gradient,) = torch.autograd.grad(flat[:, i].sum(), real, retain_graph=True)
-                divergence[:, 0] += gradient.flatten(1)[:, i].double()
-        else:
-            for column, probe in enumerate(directions):
-                (gradient,) = torch.autograd.grad((flat * probe).sum(), real, retain_graph=True)
-                divergence[:, column] = (gradient.flatten(1) * probe).sum(1).double()
-    return data.detach(), divergence
-
-
-def _directions(x: Tensor, probes: int | Tensor, generator: Generators) -> Tensor:
-    """Probe vectors (probes, batch or 1, dims) in real coordinates."""
-    real = torch.view_as_real(x) if x.is_complex() else x
-    if isinstance(probes, Tensor):
-        given = (torch.view_as_real(probes) if probes.is_complex() else probes).flatten(2)
-        if given.shape[2] != real[0].numel() or given.shape[1] not in (1, len(x)):
-            raise ConfigError(
-                f"probes of shape {tuple(probes.shape)}: need (probes, batch or 1, *{tuple(x.shape[1:])})"
-            )
-        return given.to(real)
-    drawn = [randn(real.shape, generator, dtype=real.dtype, device=x.device).sign() for _ in range(probes)]
-    return torch.stack(drawn).flatten(2)

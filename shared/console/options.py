@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -33,3 +34,25 @@ def settings_option(such_as: str, otherwise: str) -> Any:
     """The option of a file of settings, with examples of those that come with the package, and what is done without."""
     known = f"name of settings that come with the package, such as {such_as}; an unknown name lists all"
     return typer.Option(help=f"YAML file, or {known}. Left out: {otherwise}.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measures:
+    """The measures"""
+
+    measures: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--measure",
+            help="Give it once for each: asymmetry, flipd, loop, fokker_planck, sampling, lidl, spectrum [all but the "
+            "last two, which take long].",
+        ),
+    ] = None
+    noise: Annotated[
+        list[float] | None,
+        typer.Option(help="Level of noise, as a multiple of the data's deviation; once for each [4, 2, 1, …, 1/16]."),
+    ] = None
+    probes: Annotated[int, typer.Option(help="Random directions of each window or recording.")] = 4
+    method: Annotated[str, typer.Option(help="Sampler whose few steps are compared with many.")] = "ode2"
+    fine: Annotated[int, typer.Option(help="How many are many.")] = 200
+    seconds: Annotated[float, typer.Option(help="After which no further measurement begins.")] = 60.0

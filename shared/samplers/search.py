@@ -9,24 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import get_args
 
 from torch import Tensor
 
 from shared.checks import Count, Several, checked
-from shared.errors import ConfigError
 from shared.guidance import DenoiserFunction, Guidance
-from shared.random import make_generator
-from shared.samplers import (
-    AdaptiveODE,
-    Exponential,
-    GaussianExponential,
-    PredictorCorrector,
-    Sampler,
-    method_from,
-    method_times,
-    sample,
-)
+from shared.samplers import GaussianExponential, Sampler, method_from, method_times
+from shared.samplers.reference import Reference
 from shared.samplers.run import Node
 from shared.samplers.schedules import Schedule
 from shared.sde.base import SDE
@@ -91,25 +81,16 @@ def search_grid(
     """
     checked(Several, steps=steps)
     checked(Count, most_runs=most_runs)
-    found = _comparable(method_from(method))
+    found = method_from(method)
     start = sde.T if t_start is None else t_start
     if first is not None:
         start, t_end = float(first[0]), float(first[-1])
-
-    def reached(one: Sampler, times: Tensor) -> Tensor:
-        options: dict[str, Any] = {"guidance": guidance, "generator": make_generator("search")}
-        return sample(denoiser, sde, y=y, x_start=x_start, method=one, schedule=times, **options).x
-
-    stochastic = isinstance(found, Exponential) and found.eta > 0
-    reference: Sampler = found if stochastic else Exponential(3)
-    end = reached(reference, method_times(reference, sde, fine, t_start=start, t_end=t_end))
-    size = float(end.abs().square().mean().sqrt() if end.is_complex() else end.std()) or 1.0
+    reference = Reference(denoiser, sde, x_start, y, found, fine=fine, t_start=start, t_end=t_end, guidance=guidance)
     runs, least = 0, math.inf
 
     def error(times: Tensor) -> float:
         nonlocal runs, least
-        far = (reached(found, times) - end).abs().square().flatten(1).mean(1).sqrt()
-        runs, value = runs + 1, float(far.mean()) / size
+        runs, value = runs + 1, float(reference.distances(reference.reached(times).x).mean()) / reference.size
         least = min(least, value) if math.isfinite(value) else least
         if tell is not None:
             tell(runs, least)
@@ -162,15 +143,3 @@ def _moved(sde: SDE, times: Tensor, place: int, share: float, bounds: _Bounds) -
         other[place] = float(sde.time_of_log_snr(here + share * (towards - here)))
         if bool((other.diff() < 0).all()):
             yield other
-
-
-def _comparable(method: Sampler) -> Sampler:
-    if isinstance(method, Exponential) and method.eta > 0 and method.noise != "path":
-        raise ConfigError(
-            f"eta={method.eta} with fresh noise: samples of other steps are other samples; take noise='path', or eta=0"
-        )
-    if isinstance(method, PredictorCorrector | AdaptiveODE):
-        raise ConfigError(
-            f"{type(method).__name__}: its samples do not tell one grid from another; take an exponential integrator"
-        )
-    return method

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from shared.console.options import Changes, Device, Hardware, Output, Retrain, settings_option
+from shared.console.options import Changes, Device, Hardware, Measures, Output, Retrain, settings_option
 
 Threads = Annotated[int | None, Option(help="CPU threads; left out, as many as torch sees fit.", min=1)]
 
@@ -125,6 +125,32 @@ class Evaluate(Model):
     align: Annotated[bool, Option("--align", help="Take out a constant delay of each file first.")] = False
     workers: Annotated[int | None, Option(help="Processes that score [one a core].", min=1)] = None
     output: Output = Path("runs/evaluate_speech")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Diagnose(Machine, Measures):
+    """Measure a model's score by itself.
+
+    Whether it is the gradient of a density and moves with the noise as one, how many dimensions it sees in the data,
+    and what few network calls cost.
+    """
+
+    noisy: Annotated[
+        Path | None,
+        Argument(
+            metavar="NOISY", help="Noisy file, or folder of them; left out, noisy/ of $SHARED_DATA/speech/test_pairs."
+        ),
+    ] = None
+    clean: Annotated[
+        Path | None,
+        Option(help="Clean file, or folder of files of the same names; without, the model's own results serve."),
+    ] = None
+    model: Annotated[
+        str | None, Option(help="Model: bundled name, folder (./NAME), hub id, or a published .ckpt [default].")
+    ] = None
+    files: Annotated[int, Option(help="Files to look at, at most.", min=1)] = 4
+    length: Annotated[float, Option(help="Seconds of each, from its middle.")] = 0.5
+    output: Output = Path("runs/diagnose_speech")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,6 +18,7 @@ VERBS = {
         options.Refine,
         options.Synthesize,
         options.Anomaly,
+        options.Diagnose,
         options.Train,
         options.Evaluate,
     )
@@ -27,7 +28,7 @@ VERBS = {
 
 def application() -> typer.Typer:
     """The application."""
-    about = "Time-series diffusion: forecast, impute, refine, synthesize, find anomalies, train, evaluate."
+    about = "Time-series diffusion: forecast, impute, refine, synthesize, find anomalies, diagnose, train, evaluate."
     return group(about, VERBS)
 
 

@@ -13,7 +13,7 @@ from annotated_types import Ge
 from typer import Option
 
 from shared.checks import Count, Duration, Level, Portion
-from shared.console.options import Changes, Device, Hardware, Options, Output, Retrain, settings_option
+from shared.console.options import Changes, Device, Hardware, Measures, Options, Output, Retrain, settings_option
 from shared.errors import ConfigError
 
 
@@ -255,6 +255,24 @@ class Anomaly(Machine, Model, Series):
         int | None, Ge(1), Option(help="Training steps of each series that the threshold is taken from [4 windows].")
     ] = None
     magnitude: Annotated[float, Option(help="Size of the injected anomalies, in standard deviations.")] = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Diagnose(Machine, Measures, Covariates):
+    """Measure a model's score by itself.
+
+    Whether it is the gradient of a density and moves with the noise as one, how many dimensions it sees in the data,
+    and what few network calls cost.
+    """
+
+    output: Output = Path("runs/diagnose")
+    model: Annotated[str, Option(help="Trained model (folder or name).")] = "default"
+    windows: Annotated[int | None, Option(help="Windows to look at, from the ends of the series [8].", min=1)] = None
+
+    @property
+    def chosen(self) -> str:
+        """The model, which is never trained here."""
+        return self.model
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,9 +23,10 @@ import torch
 from torch import Tensor
 
 from shared.checks import Checked, Count, Finite, Portion, Several
+from shared.divergence import Trace
 from shared.elbo import elbo
 from shared.errors import ConfigError, DataError
-from shared.likelihood import Trace, estimate_log_likelihood
+from shared.likelihood import estimate_log_likelihood
 from shared.random import make_generator, randn
 from tsdiff.data.entries import Entry, Series, named_entries
 from tsdiff.data.frequency import shifted
