@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.func import jvp
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from shared.errors import ConfigError
 from shared.guidance import DenoiserFunction
@@ -69,7 +70,9 @@ class ScoreField:
         """D(u)."""
         white = torch.view_as_complex(u) if self.complex else u
         x = anchored(self.node.alpha * self.sde.coloured(white), self.y)
-        return self._real(self.sde.whitened(residual(self._denoiser(x, self._times), self.y)))
+        with sdpa_kernel(SDPBackend.MATH):  # fused attention has no second derivative
+            x0 = self._denoiser(x, self._times)
+        return self._real(self.sde.whitened(residual(x0, self.y)))
 
     def score(self, u: Tensor) -> Tensor:
         """s(u)."""

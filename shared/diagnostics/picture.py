@@ -40,7 +40,8 @@ def plot_diagnosis(diagnosis: Diagnosis, path: str | os.PathLike[str], title: st
             ratios.plot(noise, [max(value, _SMALLEST) for value in values], "o-", color=colour, label=name, ms=4)
     ratios.set_yscale("log")
     _dress(ratios, "departures from a density's score", "noise / data", noise)
-    ratios.legend(frameon=False, fontsize=8.5, labelcolor=_TEXT)
+    if ratios.lines:
+        ratios.legend(frameon=False, fontsize=8.5, labelcolor=_TEXT)
     values, errors = [level.flipd for level in diagnosis.levels], [level.flipd_error for level in diagnosis.levels]
     flipd.errorbar(noise, values, errors, fmt="o-", color=_COLOURS[0], ms=4, capsize=2)
     flipd.axhline(diagnosis.dimensions, color=_GRID)

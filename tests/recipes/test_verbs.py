@@ -45,7 +45,7 @@ def recipes(tmp_path_factory) -> Iterator[Recipes]:
 
 def test_the_console_command_has_every_verb():
     said = CliRunner().invoke(application(), ["--help"]).output
-    for verb in (*VERBS, "train", "evaluate"):
+    for verb in (*VERBS, "diagnose", "train", "evaluate"):
         assert verb in said
 
 

@@ -123,7 +123,8 @@ def write_report(
     text = (
         f"# {title}\n\n## How real the windows look\n\n"
         "Each window is divided by its mean absolute value (the scales are compared apart). KS and W₁ are the "
-        "Kolmogorov–Smirnov and Wasserstein distances to real windows, AUROC is how well a classifier tells the "
+        "Kolmogorov–Smirnov and Wasserstein distances to real windows, excursions are how long windows stay on one "
+        "side of the real ones' median (W₁ of the logarithm), AUROC is how well a classifier tells the "
         "windows from real ones of stretches it has not seen: 0.5 cannot, 1 always can.\n\n"
         f"{realism_table(looks)}\n"
         "## What they are worth\n\nTrained on the windows, scored on the held-out real ones. The linear model's CRPS "

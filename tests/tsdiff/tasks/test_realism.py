@@ -272,3 +272,24 @@ def test_pictures_that_cannot_be_drawn_are_refused(tmp_path, name, options, mess
     report = realism(ar1(20, 32, 0.7), ar1(20, 32, 0.0), classifiers=())
     with pytest.raises(ConfigError, match=message):
         plot_realism(report, tmp_path / name, **options)
+
+
+# --- excursions --------------------------------------------------------------------------------------------
+
+
+def test_excursions_are_compared_around_the_median_of_the_real_windows():
+    steps = np.arange(240)
+    rng = np.random.default_rng(0)
+    phase = rng.integers(0, 48, size=(60, 1))
+    square = 5.0 + np.where((steps + phase) % 48 < 24, 1.0, -1.0) + 0.01 * rng.normal(size=(60, 240))
+    quick = 5.0 + np.where((steps + phase) % 12 < 6, 1.0, -1.0) + 0.01 * rng.normal(size=(60, 240))
+    same = realism(windows(square[:30]), windows(square[30:], "o"), classifiers=())
+    fast = realism(windows(square[:30]), windows(quick[30:], "o"), classifiers=())
+    assert same.excursion_ks < 0.05
+    assert fast.excursion_ks > 0.9
+    assert fast.excursion_wasserstein == pytest.approx(math.log(4), abs=0.1)
+    assert fast.real.excursions.mean == pytest.approx(24)
+    never = realism(windows(square), windows(-square, "o"), classifiers=())
+    assert math.isnan(never.excursion_ks)
+    assert set(fast.as_dict()) - set(never.as_dict()) == {"excursion_ks", "excursion_wasserstein"}
+    assert "excursions KS" in realism_table({"same": same})

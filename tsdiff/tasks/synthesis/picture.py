@@ -25,7 +25,7 @@ def plot_realism(
     title: str | None = None,
     name: str = "synthetic",
 ) -> None:
-    """Draw marginals, autocorrelation and spectrum of both sets, and windows of each side by side.
+    """Draw marginals, autocorrelation, spectrum and excursions of both sets, and windows of each side by side.
 
     The windows are spread evenly over the sets, not chosen.
 
@@ -40,13 +40,14 @@ def plot_realism(
         ConfigError: windows below 1, or an unknown kind of picture.
     """
     check_picture(path, windows=windows)
-    figure = Figure(figsize=(13.0, 4.0 + 1.25 * windows), layout="constrained")
+    figure = Figure(figsize=(15.0, 4.0 + 1.25 * windows), layout="constrained")
     parts: Any = figure.subfigures(2, 1, height_ratios=[3.6, 1.25 * windows])
     top, bottom = parts
-    marginal, acf, spectrum = top.subplots(1, 3)
+    marginal, acf, spectrum, stay = top.subplots(1, 4)
     _marginal(marginal, report)
     _acf(acf, report, name)
     _spectrum(spectrum, report)
+    _excursions(stay, report)
     _samples(bottom.subplots(windows, 2, sharex=True, sharey=True, squeeze=False), report, name)
     save_picture(figure, path, title, [acf], top)
 
@@ -76,6 +77,15 @@ def _spectrum(axes: Axes, report: Realism) -> None:
         report.synthetic.frequencies, np.maximum(report.synthetic.spectrum, 1e-12), color=SYNTHETIC, linewidth=1.5
     )
     _labelled(axes, f"mean power spectrum   (distance {report.spectrum_db:.2f} dB)", "cycles a step")
+
+
+def _excursions(axes: Axes, report: Realism) -> None:
+    for profile, colour, width in ((report.real, REAL, 2.2), (report.synthetic, SYNTHETIC, 1.5)):
+        survival = profile.excursions.survival()
+        axes.step(np.arange(len(survival)), survival, where="post", color=colour, linewidth=width)
+    axes.set_yscale("log")
+    axes.set_ylim(bottom=1e-3)
+    _labelled(axes, f"longer excursions   (KS {report.excursion_ks:.3f})", "steps on one side of the median")
 
 
 def _samples(panels: np.ndarray, report: Realism, name: str) -> None:

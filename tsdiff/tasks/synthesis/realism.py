@@ -1,4 +1,4 @@
-"""How real synthetic windows look: marginals, autocorrelation, spectrum, and a classifier's opinion."""
+"""How real synthetic windows look: marginals, autocorrelation, spectrum, excursions, and a classifier's opinion."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from scipy import stats
 from shared.console.tables import markdown
 from shared.errors import ConfigError, DataError
 from tsdiff.data.entries import counted
+from tsdiff.evaluation.persistence import Excursions, excursion_distance, excursions
 from tsdiff.tasks.synthesis.discriminator import Classifier, Discrimination, discriminate
 from tsdiff.tasks.synthesis.statistics import autocorrelation, power_spectrum
 from tsdiff.tasks.synthesis.windows import Windows, WindowSet, stack_windows
@@ -30,6 +31,7 @@ class Profile:
         increments: all differences from one step to the next, scaled likewise.
         acf: mean autocorrelation, lags 0 … max_lag.
         frequencies, spectrum: cycles a step, and the mean share of power at each.
+        excursions: runs of the scaled values above or below the median of the real ones.
     """
 
     scales: np.ndarray
@@ -38,6 +40,7 @@ class Profile:
     acf: np.ndarray
     frequencies: np.ndarray
     spectrum: np.ndarray
+    excursions: Excursions
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,8 @@ class Realism:
         increment_ks, increment_wasserstein: Of the differences from one step to the next.
         acf_rmse: Root mean square difference of the mean autocorrelations over lags 1 … max_lag.
         spectrum_db: Log-spectral distance: root mean square difference of the mean spectra in dB.
+        excursion_ks, excursion_wasserstein: Of how long windows stay on one side of the real windows' median, the
+            latter of the logarithm of the lengths; NaN where a set never crosses it.
         discrimination: What each classifier achieves.
         real, synthetic: The statistics behind these.
         samples: Real and synthetic scaled windows, (n, length), for pictures.
@@ -64,6 +69,8 @@ class Realism:
     increment_wasserstein: float
     acf_rmse: float
     spectrum_db: float
+    excursion_ks: float
+    excursion_wasserstein: float
     discrimination: dict[Classifier, Discrimination]
     real: Profile = field(repr=False)
     synthetic: Profile = field(repr=False)
@@ -72,7 +79,7 @@ class Realism:
 
     def as_dict(self) -> dict[str, float]:
         """The scores by name, ready for JSON or a table."""
-        scores = {name: value for name, value in vars(self).items() if isinstance(value, float)}
+        scores = {name: value for name, value in vars(self).items() if isinstance(value, float) and value == value}
         for name, found in self.discrimination.items():
             scores |= {
                 f"auroc_{name}": found.auroc,
@@ -125,10 +132,14 @@ def realism(
     if not 1 <= max_lag < length:
         raise ConfigError(f"max_lag={max_lag}: need a lag from 1 to {length - 1}, the windows' length less 1")
     notes: list[str] = []
+    scales = [_scales(windows) for windows in pair]
+    scaled = [WindowSet(w.values / s[:, None], w.sources) for w, s in zip(pair, scales, strict=True)]
+    level = float(np.median(scaled[0].values))
     one, other = (
-        _profile(windows, max_lag, name, notes) for windows, name in zip(pair, ("real", "synthetic"), strict=True)
+        _profile(windows, own, level, max_lag, name, notes)
+        for windows, own, name in zip(scaled, scales, ("real", "synthetic"), strict=True)
     )
-    scaled = [WindowSet(w.values / p.scales[:, None], w.sources) for w, p in zip(pair, (one, other), strict=True)]
+    apart = excursion_distance(one.excursions, other.excursions)
     decibel = 10.0 * (_decades(one.spectrum) - _decades(other.spectrum))
     return Realism(
         scale_ks=_ks(one.scales, other.scales),
@@ -138,6 +149,8 @@ def realism(
         increment_wasserstein=float(stats.wasserstein_distance(one.increments, other.increments)),
         acf_rmse=float(np.sqrt(np.mean((one.acf[1:] - other.acf[1:]) ** 2))),
         spectrum_db=float(np.sqrt(np.mean(decibel**2))),
+        excursion_ks=apart.ks,
+        excursion_wasserstein=apart.wasserstein,
         discrimination={name: discriminate(scaled[0], scaled[1], name, folds=folds, seed=seed) for name in classifiers},
         real=one,
         synthetic=other,
@@ -146,10 +159,15 @@ def realism(
     )
 
 
-def _profile(windows: WindowSet, max_lag: int, name: str, notes: list[str]) -> Profile:
+def _scales(windows: WindowSet) -> np.ndarray:
     scales = np.abs(windows.values).mean(axis=1)
-    scales = np.where(scales > 0, scales, 1.0)
-    scaled = windows.values / scales[:, None]
+    return np.where(scales > 0, scales, 1.0)
+
+
+def _profile(
+    windows: WindowSet, scales: np.ndarray, level: float, max_lag: int, name: str, notes: list[str]
+) -> Profile:
+    scaled = windows.values
     acf = autocorrelation(scaled, max_lag)
     frequencies, power = power_spectrum(scaled)
     varies = np.isfinite(acf).all(axis=1)
@@ -165,6 +183,7 @@ def _profile(windows: WindowSet, max_lag: int, name: str, notes: list[str]) -> P
         acf[varies].mean(axis=0),
         frequencies,
         power[varies].mean(axis=0),
+        excursions(scaled, level),
     )
 
 
@@ -184,6 +203,8 @@ _TITLES = {
     "increment_wasserstein": "increments W₁",
     "acf_rmse": "ACF RMSE",
     "spectrum_db": "spectrum dB",
+    "excursion_ks": "excursions KS",
+    "excursion_wasserstein": "excursions W₁",
     "auroc_logistic": "AUROC logistic",
     "auroc_boosting": "AUROC boosting",
     "accuracy_boosting": "accuracy boosting",

@@ -1,0 +1,92 @@
+"""A speech model's score on recordings: of every network, of the bundled one, and by the command."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from shared.diagnostics import DiagnosisSettings
+from shared.errors import DataError
+from shared.sde import OUVESDE, SBVESDE
+from speech.audio.files import Audio, write_audio
+from speech.commands import application
+from speech.inference.diagnosis import Recording, diagnose_model
+from speech.model.backbones import LightConfig, NCSNppConfig
+from speech.model.config import Parameterisation, SpeechConfig
+from speech.model.frontend import FrontEndConfig
+from speech.model.model import SpeechModel
+from tests.shared.flow_maps.directions import awaken
+from tests.speech.models import SMALL, noise, tiny_model
+
+BRIEF = DiagnosisSettings(noise=(2.0, 1.0), probes=2, steps=(1, 2), fine=4)
+NETWORKS: dict[str, Any] = {
+    "light": LightConfig(**SMALL),
+    "ncsnpp": NCSNppConfig(nf=4, ch_mult=(1, 2), num_res_blocks=1, attn_resolutions=(16,), image_size=32),
+}
+
+
+def pairs(count: int = 2, samples: int = 4000) -> list[Recording]:
+    clean = [np.sin(np.arange(samples) * (0.05 + 0.02 * i)).astype(np.float32) / 3 for i in range(count)]
+    return [Recording(one + noise(samples, seed=i), one) for i, one in enumerate(clean)]
+
+
+@pytest.mark.parametrize(
+    ("network", "sde"), [("light", OUVESDE()), ("light", SBVESDE()), ("ncsnpp", OUVESDE())], ids=str
+)
+def test_every_network_is_measured(network: str, sde: Any) -> None:
+    torch.manual_seed(0)
+    config = SpeechConfig(
+        NETWORKS[network], FrontEndConfig(n_fft=62, hop_length=16), sde, Parameterisation(output="data")
+    )
+    model = SpeechModel(config)
+    awaken(model)
+    found = diagnose_model(model, pairs(1), replace(BRIEF, noise=(1.0,)), seconds=0.03)
+    assert found.dimensions % 64 == 0  # 32 frequencies, real and imaginary
+    for level in found.levels:
+        values = (level.asymmetry, level.data_asymmetry, level.loop, level.fokker_planck, level.flipd)
+        assert all(map(math.isfinite, values))
+        assert 1e-15 < level.asymmetry <= 1
+    assert [one.nfe for one in found.sampling] == [1, 2]
+
+
+def test_without_clean_recordings_the_models_own_results_serve() -> None:
+    model = tiny_model()
+    noisy = [Recording(pair.noisy) for pair in pairs()]
+    found = diagnose_model(model, noisy, BRIEF, seconds=0.1)
+    assert found.levels
+    assert all(math.isfinite(level.flipd) for level in found.levels)
+
+
+def test_recordings_that_tell_nothing_are_refused() -> None:
+    model = tiny_model()
+    with pytest.raises(DataError, match="no recordings"):
+        diagnose_model(model, [], BRIEF)
+    with pytest.raises(DataError, match="silent"):
+        diagnose_model(model, [Recording(np.zeros(4000, np.float32))], BRIEF)
+    with pytest.raises(DataError, match="cut them alike"):
+        diagnose_model(model, [Recording(noise(4000), noise(3000))], BRIEF)
+
+
+def test_the_command_on_the_bundled_model(tmp_path: Path) -> None:
+    for place, pair in enumerate(pairs(samples=8000)):
+        for name, wave in (("clean", pair.clean), ("noisy", pair.noisy)):
+            write_audio(tmp_path / name / f"{place}.wav", Audio(wave[None], 16000))
+    common = ["diagnose", str(tmp_path / "noisy"), "--output", str(tmp_path / "out"), "--length", "0.1"]
+    quick = ["--noise", "2", "--probes", "2", "--fine", "10", "--measure", "asymmetry", "--measure", "flipd"]
+    ran = CliRunner().invoke(application(), [*common, "--clean", str(tmp_path / "clean"), *quick])
+    assert ran.exit_code == 0, ran.output
+    assert "FLIPD" in ran.output
+    written = json.loads((tmp_path / "out/metrics.json").read_text())
+    assert written["items"] == 2
+    assert 0 < written["levels"][0]["asymmetry"] < 0.5
+    (tmp_path / "clean/1.wav").unlink()
+    with pytest.raises(DataError, match="leave --clean out"):
+        CliRunner().invoke(application(), [*common, "--clean", str(tmp_path / "clean"), *quick], catch_exceptions=False)
