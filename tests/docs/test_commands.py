@@ -154,7 +154,7 @@ def test_quick_commands_run(found: Found, runner: Recipes, workspace: Path):
         return
     assert code == 0, said
     results = workspace / "runs" / "forecast" / "metrics.json"
-    if head(found.text) == "recipes/forecast.py":
+    if head(found.text) == "recipes/forecast.py" and "--windows 0" not in found.text:  # without windows, no score
         assert 0 < json.loads(results.read_text())["model"]["crps"] < 5
     assert ("in-domain" in said) == ("--no-train" in found.text and "--data" not in found.text)
     if "clean.wav" in found.text:
