@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
@@ -24,13 +25,16 @@ from shared.predictions import NetworkOutput
 from shared.random import derive_seed
 from shared.sde import SDE
 from shared.training.config import TrainingConfig
-from tsdiff.data import normalise_freq
+from shared.training.timing import steps_within
+from tsdiff.data import HeldBack, held_back, normalise_freq
 from tsdiff.data.entries import Entry
 from tsdiff.data.known import Names, read_frame, with_covariates
 from tsdiff.data.store import SPOOL_ABOVE
 from tsdiff.evaluation.tuning import TuningGrid, tune
 from tsdiff.faces.keywords import SCALINGS, translated
 from tsdiff.faces.serde import register
+from tsdiff.fitting.chosen import choose_settings, left_open
+from tsdiff.fitting.options import check_options, hardware
 from tsdiff.model.backbones import S4Config, S4DConfig, SpaceTimeConfig
 from tsdiff.model.config import TSDiffConfig, default_patch, paper_sde, patch_of
 from tsdiff.model.model import TSDiff
@@ -38,7 +42,7 @@ from tsdiff.predictor import TSDiffPredictor
 from tsdiff.sampling.settings import Sampling
 from tsdiff.windows.config import Calendar, Scaling, fitting_context
 from tsdiff.windows.missing import MissingContext
-from tsdiff.windows.source import WindowSource
+from tsdiff.windows.source import TrainingSeries, WindowSource, training_series
 from tsdiff.windows.transforms import TransformSetting
 
 register()
@@ -46,6 +50,8 @@ register()
 DEFAULT_TRAINING = TrainingConfig(
     max_steps=7000, learning_rate=5e-3, weight_decay=1e-2, gradient_clip=1.0, ema_decay=0.999
 )
+HELD_OUT = 32
+"""About how many windows are held back."""
 DEFAULT_LOSS = DiffusionLoss(times=TimeSampler("log_normal", mean=-0.5, std=1.2))
 
 
@@ -55,23 +61,29 @@ class TSDiffEstimator(Estimator):
     Args:
         freq: frequency of the series, in any pandas spelling.
         prediction_length: steps to forecast.
-        context_length: steps before them that the model sees; None chooses by frequency. It is lengthened to whole
-            patches.
-        scaling, calendar, output, channels, lags, dynamic_features, static_features, categories, scale_feature,
-            conditional, transform, regression: see `TSDiffConfig`.
+        context_length: steps before them that the model sees; None chooses by frequency and by the lengths of the
+            series. It is lengthened to whole patches.
+        scaling: see `TSDiffConfig`; None chooses by the series.
+        calendar, output, channels, lags, dynamic_features, static_features, categories, scale_feature, conditional,
+            transform, regression: see `TSDiffConfig`.
         missing: values of the context that a conditional model is trained to do without.
-        backbone: sizes of the network; None takes the default with the frequency's season as patch.
+        backbone: sizes of the network; None takes the default with the frequency's season, or a part of it, as patch,
+            and dropout where values are few.
         sde: the process; None takes TSDiff's 100-step table.
         loss: the objective; None takes regression of the network's output with log(σ/α) drawn from N(−0.5, 1.2²).
         flow_map: what a flow map's jumps are trained by besides, for a backbone with span=True: "lagrangian",
             "shortcut", "mean_flow", "consistency", or settings of one (`shared.flow_maps`); None trains no map.
         start_from: folder or name of a trained model, like this one or what this map is a map of, to start from: its
             weights and statistics are taken over.
-        training: how to train.
+        training: how to train; None takes steps by the amount of data, and keeps the weights that forecast best the
+            last windows of some series, which are held back from the training.
         batch_size: windows in a batch.
         scale_power, horizon_weight: see `WindowSource`.
         sampling: how the forecaster draws.
         device: "cpu", "cuda" or "auto", which takes a GPU where there is one.
+        from_data: which of "scaling", "context_length", "backbone" and "max_steps" are chosen from the series that
+            `train` is given (`tsdiff.fitting.chosen`); what is given besides is then no more than a start. None
+            chooses those that are not given; () takes defaults that depend on the frequency alone.
         gluonts: GluonTS's names of settings that mean the same: lr, weight_decay, num_batches_per_epoch, trainer_kwargs
             (max_epochs, max_steps, gradient_clip_val, precision, accelerator), lags_seq, cardinality,
             num_feat_dynamic_real, num_feat_static_real, num_feat_static_cat, nonnegative_pred_samples. They replace
@@ -89,7 +101,7 @@ class TSDiffEstimator(Estimator):
         prediction_length: int,
         context_length: int | None = None,
         *,
-        scaling: Scaling = "mean",
+        scaling: Scaling | None = None,
         calendar: Calendar = "waves",
         output: NetworkOutput = "velocity",
         channels: int = 1,
@@ -113,11 +125,14 @@ class TSDiffEstimator(Estimator):
         horizon_weight: float = 1.0,
         sampling: Sampling | None = None,
         device: str = "cpu",
+        from_data: Sequence[str] | None = None,
         **gluonts: Any,
     ):
         super().__init__()
+        open_steps = training is None
         if gluonts:
             theirs = translated(gluonts, self._own_names())
+            open_steps = open_steps and "max_steps" not in theirs.training
             training = replace(training or DEFAULT_TRAINING, **theirs.training)
             sampling = replace(sampling or Sampling(), **theirs.sampling)
             dynamic_features = theirs.settings.get("dynamic_features", dynamic_features)
@@ -128,12 +143,15 @@ class TSDiffEstimator(Estimator):
         prediction_length, batch_size = checked(Count, prediction_length=prediction_length, batch_size=batch_size)
         context_length = checked(Count | None, context_length=context_length)
         freq = normalise_freq(freq)
+        left = {"scaling": scaling is None, "context_length": context_length is None, "backbone": backbone is None}
+        self.from_data = left_open(from_data, {**left, "max_steps": open_steps}, start_from is not None)
+        scaling = scaling or ("mean" if transform is None else "standard")
         backbone = backbone or S4DConfig(patch=default_patch(freq))
         self.config = TSDiffConfig(
             freq=freq,
             prediction_length=prediction_length,
             context_length=fitting_context(freq, prediction_length, patch_of(backbone), context_length),
-            scaling=SCALINGS.get(scaling, scaling),  # type: ignore[arg-type]
+            scaling=SCALINGS.get(scaling, scaling),
             calendar=calendar,
             backbone=backbone,
             sde=sde or paper_sde(),
@@ -226,22 +244,22 @@ class TSDiffEstimator(Estimator):
             TrainingError: the loss is not finite.
             CheckpointError: the state in `folder` does not fit; pass resume=False.
         """
-        _check_options(fit_options)
-        seed = self.training.seed
-        source = WindowSource(
-            training_data,
-            self.config,
-            self.batch_size,
-            self.missing,
-            self.scale_power,
-            self.horizon_weight,
-            spool_above=spool_above,
-            folder=folder,
-        )
-        model = self._new_model(source)
+        check_options(fit_options)
+        store = training_series(training_data, self.config, spool_above=spool_above, folder=folder)
+        chosen = self._settled(store)
+        seed, rule = chosen.training.seed, "max_steps" in self.from_data
+        rng = np.random.default_rng(derive_seed(seed, "held out"))
+        held = held_back(store, chosen.config.prediction_length, HELD_OUT, rng) if rule else None
+        source = chosen._source(store, held)
+        model = chosen._new_model(source)
         from shared.training.module import DiffusionModule, fit  # loads Lightning, for seconds
 
-        module = DiffusionModule(model.denoiser, self._objective(model), self.training)
+        module = DiffusionModule(model.denoiser, chosen._objective(model), chosen.training)
+        looks = []
+        if held is not None:
+            from tsdiff.fitting.held_out import HeldOut
+
+            looks = [HeldOut(model, held.windows, chosen.sampling, chosen.training.max_steps)]
         fit(
             module,
             source,
@@ -249,14 +267,56 @@ class TSDiffEstimator(Estimator):
             resume=resume,
             progress=progress,
             description="training TSDiff",
-            **{**_hardware(self.device), **fit_options},
+            **{**hardware(self.device), **fit_options, "callbacks": [*fit_options.get("callbacks", ()), *looks]},
         )
-        source.store.close()
-        model.denoiser.load_state_dict(module.ema_denoiser.state_dict())
+        store.close()
+        best = next((look.weights for look in looks), None)
+        model.denoiser.load_state_dict(best or module.ema_denoiser.state_dict())
         predictor = TSDiffPredictor(model, self.sampling, self.device)
         if validation_data is None:
             return predictor
         return tune(predictor, validation_data, grid=tuning, seed=seed, progress=progress).predictor
+
+    def settled(self, data: Iterable[Entry]) -> TSDiffEstimator:
+        """The estimator with all settings that `train` on these series takes; none is left open."""
+        return self._settled(training_series(data, self.config))
+
+    def _settled(self, store: TrainingSeries) -> TSDiffEstimator:
+        made = copy.copy(self)
+        made.from_data = ()
+        if not self.from_data:
+            return made
+        rng = np.random.default_rng(derive_seed(self.training.seed, "settings"))
+        chosen = choose_settings(store, self.config.prediction_length, rng)
+        chosen.warn()
+        made.config = chosen.of(self.config, self.from_data)
+        if "max_steps" in self.from_data:
+            made.training = replace(self.training, max_steps=chosen.max_steps)
+        return made
+
+    def _source(self, store: TrainingSeries, held: HeldBack | None = None) -> WindowSource:
+        return WindowSource(
+            store, self.config, self.batch_size, self.missing, self.scale_power, self.horizon_weight, held=held
+        )
+
+    def affordable_steps(self, data: Iterable[Entry], seconds: float) -> int:
+        """Steps of training that fit into so much CPU time, at most those that `train` would take.
+
+        Args:
+            data: GluonTS entries.
+            seconds: of CPU time of this process.
+        """
+        store = training_series(data, self.config)
+        chosen = self._settled(store)
+        source = chosen._source(store)
+        model = chosen._new_model(source)
+        from shared.training.module import DiffusionModule, fit  # loads Lightning, for seconds
+
+        def run(steps: int) -> None:
+            training = replace(chosen.training, max_steps=steps)
+            fit(DiffusionModule(copy.deepcopy(model.denoiser), chosen.loss, training), source, progress=False)
+
+        return min(steps_within(run, seconds), chosen.training.max_steps)
 
     def fit(
         self,
@@ -330,31 +390,7 @@ class TSDiffEstimator(Estimator):
         return MapLoss(self.loss, self.flow_map, frozen_copy(model.denoiser) if distilled else None)
 
     def with_training(self, **changes: Any) -> TSDiffEstimator:
-        """Change fields of the `TrainingConfig`, in place; returns the estimator."""
+        """Change fields of the `TrainingConfig`, in place; returns the estimator. max_steps is then as given."""
+        self.from_data = tuple(name for name in self.from_data if name not in changes)
         self.training = replace(self.training, **changes)
         return self
-
-
-_FIT_OPTIONS = ("accelerator", "devices", "strategy", "callbacks", "logger")
-_INSTEAD = {
-    "ckpt_path": "use folder=…, from which an interrupted training goes on",
-    "num_workers": "use the estimator's training=TrainingConfig(num_workers=…)",
-    "num_prefetch": "leave it out",
-}
-
-
-def _check_options(options: Mapping[str, Any]) -> None:
-    """Refuse what `train` cannot hand on, with the remedy."""
-    for name, value in options.items():
-        if name not in _FIT_OPTIONS:
-            remedy = _INSTEAD.get(
-                name, f"train takes {', '.join(_FIT_OPTIONS)} besides; settings go to TSDiffEstimator"
-            )
-            raise ConfigError(f"{name}={value!r}: {remedy}")
-
-
-def _hardware(device: str) -> dict[str, Any]:
-    """Lightning's accelerator and devices for a torch device: "cuda:1" is the second GPU, not any one."""
-    found = torch.device(device)
-    accelerator = "gpu" if found.type == "cuda" else found.type
-    return {"accelerator": accelerator, "devices": 1 if found.index is None else [found.index]}

@@ -26,7 +26,7 @@ def tiny_estimator(steps: int = 60, seed: int = 0, save_every: float = 15.0, **s
         max_steps=steps, learning_rate=1e-2, ema_decay=0.95, seed=seed, save_every_seconds=save_every
     )
     backbone = S4DConfig(patch=4, width=16, blocks=1, state=4)
-    settings = {"backbone": backbone, "training": training, "batch_size": 16, **settings}
+    settings = {"backbone": backbone, "training": training, "batch_size": 16, "scaling": "mean", **settings}
     return TSDiffEstimator("h", HORIZON, CONTEXT, **settings)
 
 

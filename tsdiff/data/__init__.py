@@ -10,4 +10,4 @@ from tsdiff.data.load import load_dataset, load_named
 from tsdiff.data.series import SeriesSet, checked_entries, series_from_gluonts
 from tsdiff.data.store import SeriesStore
 from tsdiff.data.timestamps import Stamp, to_timestamps
-from tsdiff.data.windows import WindowSplit, split, split_windows, unsplit
+from tsdiff.data.windows import HeldBack, WindowSplit, held_back, hold_back, split, split_windows, unsplit

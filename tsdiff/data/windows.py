@@ -94,6 +94,71 @@ def split(
     )
 
 
+@dataclass(frozen=True)
+class HeldBack:
+    """Windows that are cut off the ends of some series, to choose by.
+
+    Attributes:
+        places: of these series.
+        steps: that are cut off each.
+        windows: pairs like `WindowSplit.test`.
+    """
+
+    places: tuple[int, ...]
+    steps: int
+    windows: TestData
+
+
+def held_back(
+    entries: Sequence[Entry], prediction_length: int, about: int, rng: np.random.Generator, most_each: int = 6
+) -> HeldBack | None:
+    """About so many last windows of some series, each of which keeps three quarters of itself.
+
+    Args:
+        entries: series, targets of shape (length,) or (channels, length).
+        prediction_length: steps to forecast in each window.
+        about: how many windows.
+        rng: chooses the series, where there are more than are needed.
+        most_each: windows of one series.
+
+    Returns:
+        The windows; None where none are asked for, or all series are too short.
+    """
+    if not about or not len(entries):
+        return None
+    stored = getattr(entries, "lengths", None)  # a `SeriesStore` knows them without reading its series
+    lengths = [np.shape(entry["target"])[-1] for entry in entries] if stored is None else stored.tolist()
+    each = min(most_each, -(-about // len(entries)), max(lengths) // (4 * prediction_length))
+    if each < 1:
+        return None
+    cut = each * prediction_length
+    long = [place for place, length in enumerate(lengths) if length >= 4 * cut]
+    drawn = rng.choice(long, min(len(long), -(-about // each)), replace=False).tolist()
+    places = [place for place in sorted(drawn) if _tells(entries[place]["target"], cut)]
+    if not places:
+        return None
+    windows = split_windows([entries[place] for place in places], prediction_length, each).test
+    return HeldBack(tuple(places), cut, windows)
+
+
+def _tells(target: np.ndarray, cut: int) -> bool:
+    """Whether there are observed values before the last `cut` steps, and among them."""
+    seen = ~np.isnan(np.asarray(target, dtype=np.float64))
+    return bool(seen[..., :-cut].any() and seen[..., -cut:].any())
+
+
+def hold_back(
+    entries: Sequence[Entry], prediction_length: int, about: int, rng: np.random.Generator
+) -> tuple[list[Entry], TestData | None]:
+    """All series, of which some are cut, and the windows that were cut off; see `held_back`."""
+    kept, held = list(entries), held_back(entries, prediction_length, about, rng)
+    if held is None:
+        return kept, None
+    for place in held.places:
+        kept[place] = {**kept[place], "target": np.asarray(kept[place]["target"])[..., : -held.steps]}
+    return kept, held.windows
+
+
 def unsplit(entries: Sequence[Entry], prediction_length: int) -> WindowSplit:
     """All of the series for training, and no test windows."""
     return WindowSplit(entries, _pairs([], prediction_length, prediction_length, 1, prediction_length), {})

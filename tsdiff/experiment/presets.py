@@ -58,7 +58,7 @@ class ModelSettings:
         Raises:
             ConfigError: there are no published lags for the frequency.
         """
-        given = vars(self.model)
+        given = {**vars(self.model), "from_data": ()}  # a preset says all, and stays what it was measured as
         if self.lags != "published":
             return given
         if freq not in PUBLISHED_LAGS:

@@ -20,7 +20,7 @@ from shared.errors import DataError
 from shared.training.batches import BatchSource
 from shared.training.config import TrainingConfig
 from shared.training.monitoring import Checkup
-from tsdiff.data import entries_of, split_windows
+from tsdiff.data import entries_of, hold_back
 from tsdiff.data.entries import Entry
 from tsdiff.evaluation.metrics import evaluate
 from tsdiff.model.config import TSDiffConfig
@@ -32,8 +32,6 @@ from tsdiff.sampling.settings import Sampling
 
 _CALIBRATION = 20
 """Steps by which the time of one is measured."""
-_MOST_WINDOWS = 6
-"""Of one series that are held back."""
 _GUIDANCE: tuple[Mapping[str, Any], ...] = (
     {"kernel_share": 0.25},
     {"kernel_share": 0.75},
@@ -159,7 +157,8 @@ def fine_tune(
     model.load_state_dict(predictor.model.state_dict())
     taken = copy.deepcopy(model)
     tuned = predictor.with_model(taken)
-    entries, windows = _hold_back(list(entries_of(dataset)), tuned.prediction_length, settings)
+    rng = np.random.default_rng([settings.seed, 1])
+    entries, windows = hold_back(list(entries_of(dataset)), tuned.prediction_length, settings.held_back, rng)
     source = _source(config, entries, settings)
     if windows is None:
         steps = settings.steps or _steps_in(model, source, settings, 60 * settings.cpu_minutes)
@@ -246,28 +245,6 @@ class _Contest(Generic[P]):
 
 def _copy_of(network: nn.Module) -> dict[str, Tensor]:
     return {name: value.clone() for name, value in network.state_dict().items()}
-
-
-def _hold_back(
-    entries: list[Entry], prediction_length: int, settings: FineTuning
-) -> tuple[list[Entry], TestData | None]:
-    """Series to train on, and windows at the end of some, which are cut off there. None where all are too short."""
-    if not settings.held_back or not entries:
-        return entries, None
-    longest = max(len(entry["target"]) for entry in entries)
-    each = min(_MOST_WINDOWS, -(-settings.held_back // len(entries)), longest // (4 * prediction_length))
-    if each < 1:
-        return entries, None
-    long = [i for i, entry in enumerate(entries) if len(entry["target"]) >= 4 * each * prediction_length]
-    rng = np.random.default_rng([settings.seed, 1])
-    picked = sorted(rng.choice(long, min(len(long), -(-settings.held_back // each)), replace=False))
-    windows = split_windows([entries[i] for i in picked], prediction_length, each).test
-    cut = set(picked)
-    kept = [
-        {**entry, "target": np.asarray(entry["target"])[: -each * prediction_length]} if i in cut else entry
-        for i, entry in enumerate(entries)
-    ]
-    return kept, windows
 
 
 def _training(settings: FineTuning, steps: int) -> TrainingConfig:

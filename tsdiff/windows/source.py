@@ -12,11 +12,14 @@ import torch
 from shared.errors import DataError
 from shared.training.batches import Batch
 from tsdiff.data.entries import ROUNDING, Entry
+from tsdiff.data.frequency import candidate_seasons
 from tsdiff.data.store import SPOOL_ABOVE, SeriesStore
+from tsdiff.data.windows import HeldBack
 from tsdiff.windows.calendar import CalendarTable
-from tsdiff.windows.conditioning import bridge, with_lags
+from tsdiff.windows.conditioning import with_lags
 from tsdiff.windows.config import WindowConfig
 from tsdiff.windows.covariance import WindowCovariance
+from tsdiff.windows.gaps import patch_gaps
 from tsdiff.windows.inputs import known_features, network_inputs, regression_mean
 from tsdiff.windows.missing import MissingContext
 from tsdiff.windows.scales import Statistics, relative, scaled, window_scale
@@ -24,17 +27,45 @@ from tsdiff.windows.series import trainable_series
 from tsdiff.windows.short import ShortSeries
 
 _LOW, _HIGH = 0.001, 0.999
+_LEAST_SEEN = 0.5
+"""Share of a window's steps within its series that are observed, where the series has such windows."""
+
+
+class TrainingSeries(SeriesStore):
+    """Series that suit a model and hold an observed value; make one with `training_series`."""
+
+
+def training_series(
+    entries: Iterable[Entry],
+    config: WindowConfig,
+    *,
+    spool_above: int | None = SPOOL_ABOVE,
+    folder: str | os.PathLike[str] | None = None,
+) -> TrainingSeries:
+    """Series to train on; arguments as of `WindowSource`.
+
+    Raises:
+        DataError: no series has an observed value, or one cannot be used (`tsdiff.windows.series.suited_series`).
+    """
+    usable = (series.as_entry() for series in trainable_series(entries, config))
+    first = next(usable, None)
+    if first is None:
+        raise DataError("no series holds an observed value to train on; check the target column")
+    made = TrainingSeries.of(chain([first], usable), spool_above=spool_above, folder=folder)
+    assert isinstance(made, TrainingSeries)
+    return made
 
 
 class WindowSource:
     """Draws training windows: a series, then a place in it with equal chance. A `shared.training.batches.BatchSource`.
 
-    Series shorter than a window are padded in front with missing values; windows whose context holds no value are
-    drawn again, a few times. Series that are too many to be held in memory go to a file while they are read (see
-    `tsdiff.data.SeriesStore`); a batch is the same either way.
+    Series shorter than a window are padded in front with missing values; windows of which less than half is observed,
+    or whose context holds no value, are drawn again, a few times. What is missing is filled as `patch_gaps` does.
+    Series that are too many to be held in memory go to a file while they are read (see `tsdiff.data.SeriesStore`); a
+    batch is the same either way.
 
     Args:
-        entries: GluonTS entries, read once.
+        entries: GluonTS entries, read once; or `training_series` of them.
         config: of the model.
         batch_size: windows in a batch.
         missing: what else than the horizon is hidden from a conditional network.
@@ -44,9 +75,10 @@ class WindowSource:
         horizon_weight: weight of the horizon's steps in the loss, where the context's have 1.
         spool_above: bytes of values from which they go to a file; None keeps them in memory.
         folder: of that file; None takes the system's temporary folder.
+        held: windows at the ends of some of the series that are not drawn from.
 
     Raises:
-        DataError: no series has an observed value, or one cannot be used (`tsdiff.windows.series.suited_series`).
+        DataError: see `training_series`.
     """
 
     def __init__(
@@ -60,15 +92,19 @@ class WindowSource:
         *,
         spool_above: int | None = SPOOL_ABOVE,
         folder: str | os.PathLike[str] | None = None,
+        held: HeldBack | None = None,
     ):
         self.config, self.batch_size, self.missing = config, batch_size, missing
         self.horizon_weight = horizon_weight
         self.statistics = Statistics()
-        usable = (series.as_entry() for series in trainable_series(entries, config))
-        first = next(usable, None)
-        if first is None:
-            raise DataError("no series holds an observed value to train on; check the target column")
-        self.store = SeriesStore.of(chain([first], usable), spool_above=spool_above, folder=folder)
+        self._seasons = () if config.awaits_freq else candidate_seasons(config.freq)[:-1]
+        made = isinstance(entries, TrainingSeries)
+        self.store: SeriesStore = (
+            entries if made else training_series(entries, config, spool_above=spool_above, folder=folder)
+        )
+        self._ends = self.store.lengths.copy()
+        if held is not None:
+            self._ends[list(held.places)] -= held.steps
         self._shares = _cumulative_shares(self.store, scale_power)
         starts = [self.store.start(series) for series in range(len(self.store))]
         short = ShortSeries(config, config.length)
@@ -87,7 +123,7 @@ class WindowSource:
         # What is hidden must not tell the scale either: it will not when the model forecasts.
         visible = windows if shown is None else np.where(shown > 0, windows, np.float32(np.nan))
         loc, scale = window_scale(visible, windows[..., : self.config.channels], self.config)
-        filled, observed = bridge(scaled(windows, loc, scale, self.statistics, self.config))
+        filled, observed = patch_gaps(scaled(windows, loc, scale, self.statistics, self.config), self._seasons)
         x0, mask = torch.from_numpy(filled), torch.from_numpy(observed)
         condition = self._inputs(places, scale)
         anchor = None
@@ -137,7 +173,7 @@ class WindowSource:
         """
         drawn, _ = self._draw(rng, count)
         loc, scale = window_scale(drawn, drawn[..., : self.config.channels], self.config)
-        filled, observed = bridge(relative(drawn, loc, scale, self.statistics, self.config))
+        filled, observed = patch_gaps(relative(drawn, loc, scale, self.statistics, self.config), self._seasons)
         # Windows that overflow say nothing of the others; training on one stops with its name.
         usable = (np.abs(filled) <= np.finfo(np.float32).max).all(axis=(1, 2))
         filled, seen = filled[usable], filled[usable][observed[usable] > 0]
@@ -170,14 +206,20 @@ class WindowSource:
         for _ in range(count):
             for _ in range(10):
                 series = int(np.searchsorted(self._shares, rng.random(), side="right"))
-                free = int(self.store.lengths[series]) - self.config.length
+                free = int(self._ends[series]) - self.config.length
                 first = int(rng.integers(free + 1)) if free >= 0 else free
                 row = self._window(series, first)
-                if not np.isnan(row[: self.config.context_length, : self.config.channels]).all():
+                if self._tells(row[:, : self.config.channels], series, first):
                     break
             places.append((series, first))
             rows.append(row)
         return np.stack(rows), places
+
+    def _tells(self, row: np.ndarray, series: int, first: int) -> bool:
+        """Whether a window is worth training on: its context holds a value, and half of its steps do."""
+        seen = ~np.isnan(row)
+        steps = min(first + len(row), int(self._ends[series])) - max(first, 0)
+        return bool(seen[: self.config.context_length].any() and seen.sum() >= _LEAST_SEEN * steps * row.shape[1])
 
     def _window(self, series: int, first: int) -> np.ndarray:
         window = with_lags(lambda start: self.store.window(series, start, self.config.length).T, first, self.config)

@@ -1,0 +1,82 @@
+"""Gaps of training windows: what is observed stays, a season is continued, roughness is kept."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tsdiff.windows.conditioning import bridge
+from tsdiff.windows.config import WindowConfig
+from tsdiff.windows.gaps import patch_gaps
+from tsdiff.windows.source import WindowSource
+
+
+def outages(values: np.ndarray, share: float = 0.3) -> np.ndarray:
+    """With blocks of ten steps missing."""
+    rng = np.random.default_rng(1)
+    made = values.copy()
+    blocks = made[: len(made) // 10 * 10].reshape(-1, 10)
+    blocks[rng.random(len(blocks)) < share] = np.nan
+    return made
+
+
+def test_a_season_goes_on_in_its_gaps():
+    wave = np.sin(2 * np.pi * np.arange(96) / 24)[None, :, None]
+    holed = wave.copy()
+    holed[0, 30:47] = np.nan
+    holed[0, 90:93] = np.nan
+    filled, observed = patch_gaps(holed, (24,))
+    np.testing.assert_allclose(filled, wave, atol=1e-12)
+    np.testing.assert_array_equal(observed, ~np.isnan(holed))
+
+
+@pytest.mark.parametrize("seasons", [(), (200,), (24,)])
+def test_what_nothing_tells_is_a_line(seasons):
+    holed = np.where(np.arange(40) < 20, np.nan, np.arange(40.0))[None, :, None]
+    holed[0, 30] = np.nan
+    expected, seen = bridge(holed)
+    filled, observed = patch_gaps(holed, seasons if seasons != (24,) else (41,))
+    np.testing.assert_array_equal(filled, expected)
+    np.testing.assert_array_equal(observed, seen)
+    empty = np.full((2, 8, 1), np.nan)
+    np.testing.assert_array_equal(patch_gaps(empty, (2,))[0], np.zeros((2, 8, 1)))
+
+
+def test_whole_windows_are_left_alone():
+    whole = np.random.default_rng(0).normal(size=(3, 50, 2))
+    assert patch_gaps(whole, (7,))[0] is whole
+
+
+def test_the_covariance_of_a_series_with_outages_is_that_of_the_whole():
+    rng = np.random.default_rng(0)
+    values = 10 + rng.normal(size=20_000)
+    start = pd.Period("2024-01-01", "h")
+    config = WindowConfig("h", 24, 72, scaling="none")
+
+    def near(target: np.ndarray) -> float:
+        """Correlation of neighbours in filled windows, which is 0 in the series."""
+        source = WindowSource([{"item_id": "a", "start": start, "target": target}], config)
+        windows = source._scaled_windows(np.random.default_rng(0), 400)[0][..., 0] - 10
+        return float((windows[:, 1:] * windows[:, :-1]).mean() / windows.var())
+
+    assert abs(near(values)) < 0.02
+    assert near(outages(values)) < 0.05  # lines make it .2
+
+
+def test_a_walk_is_bridged_by_a_line():
+    walk = np.arange(200.0)
+    holed = walk[None, :, None].copy()
+    holed[0, 90:110] = np.nan
+    np.testing.assert_allclose(patch_gaps(holed, (24,))[0][0, :, 0], walk, atol=1e-6)
+
+
+def test_windows_that_are_mostly_missing_are_drawn_again():
+    target = np.full(5000, np.nan)
+    target[:500] = np.arange(500)
+    target[600::10] = 1.0  # enough for a context, too little to learn from
+    config = WindowConfig("h", 8, 16, scaling="none")
+    source = WindowSource([{"item_id": "a", "start": pd.Period("2024-01-01", "h"), "target": target}], config)
+    rows, _ = source._draw(np.random.default_rng(0), 200)
+    thin = np.isnan(rows[:, :, 0]).mean(axis=1) > 0.5
+    assert thin.mean() < 0.45  # nine in ten places are

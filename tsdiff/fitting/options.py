@@ -1,0 +1,34 @@
+"""What `TSDiffEstimator.train` hands on to Lightning."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from shared.errors import ConfigError
+
+_FIT_OPTIONS = ("accelerator", "devices", "strategy", "callbacks", "logger")
+_INSTEAD = {
+    "ckpt_path": "use folder=…, from which an interrupted training goes on",
+    "num_workers": "use the estimator's training=TrainingConfig(num_workers=…)",
+    "num_prefetch": "leave it out",
+}
+
+
+def check_options(options: Mapping[str, Any]) -> None:
+    """Refuse what `train` cannot hand on, with the remedy."""
+    for name, value in options.items():
+        if name not in _FIT_OPTIONS:
+            remedy = _INSTEAD.get(
+                name, f"train takes {', '.join(_FIT_OPTIONS)} besides; settings go to TSDiffEstimator"
+            )
+            raise ConfigError(f"{name}={value!r}: {remedy}")
+
+
+def hardware(device: str) -> dict[str, Any]:
+    """Lightning's accelerator and devices for a torch device: "cuda:1" is the second GPU, not any one."""
+    found = torch.device(device)
+    accelerator = "gpu" if found.type == "cuda" else found.type
+    return {"accelerator": accelerator, "devices": 1 if found.index is None else [found.index]}
