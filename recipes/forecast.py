@@ -2,6 +2,7 @@
 
     python recipes/forecast.py                                   the embedded data: ten regions of an electricity grid
     python recipes/forecast.py --no-train                        at once, with the bundled model of all frequencies
+    python recipes/forecast.py --budget 2                        two CPU minutes: backtests choose or pool forecasters
     python recipes/forecast.py --data my.csv --freq D --prediction-length 14 --target sales --id shop --time day
     python recipes/forecast.py --model runs/forecast/model       forecast again with a trained model
 

@@ -16,7 +16,6 @@ from speech.training import settings as speech_settings
 from tests.conftest import ROOT
 from tsdiff.baselines import BASELINE_NAMES
 from tsdiff.commands import options
-from tsdiff.estimator import DEFAULT_TRAINING
 from tsdiff.experiment import experiment
 from tsdiff.sampling.settings import Energy
 from tsdiff.tasks.likelihood import Method
@@ -90,7 +89,6 @@ def choices(kind: type, name: str) -> tuple[object, ...]:
 
 
 def test_defaults_and_choices_of_options_are_those_of_the_settings() -> None:
-    assert options.Model().steps == DEFAULT_TRAINING.max_steps
     refine, config = options.Refine(), RefineConfig()
     assert (refine.method, refine.prior, refine.prior_scale) == (config.method, config.prior, config.prior_scale)
     assert (refine.log_snr, refine.refine_steps) == (config.log_snrs[-1], config.steps)

@@ -10,6 +10,7 @@ runpy.run_path(f"{__path__[0]}/../shared/beside.py")  # before all that needs `s
 if TYPE_CHECKING:
     from shared.console.progress import set_quiet
     from shared.version import __version__
+    from tsdiff.automatic import AutoPredictor, AutoSettings, auto
     from tsdiff.estimator import TSDiffEstimator
     from tsdiff.importing import import_checkpoint
     from tsdiff.model.config import TSDiffConfig
@@ -24,6 +25,7 @@ else:
         {
             "shared.console.progress": ["set_quiet"],
             "shared.version": ["__version__"],
+            "tsdiff.automatic": ["AutoPredictor", "AutoSettings", "auto"],
             "tsdiff.estimator": ["TSDiffEstimator"],
             "tsdiff.importing": ["import_checkpoint"],
             "tsdiff.model.config": ["TSDiffConfig"],

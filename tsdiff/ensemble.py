@@ -107,7 +107,7 @@ class EnsemblePredictor(FrameCalls, Predictor):
                 self.members, copies, np.array_split(np.arange(num_samples), len(self.members)), strict=True
             )
         ]
-        return (_joined(forecasts) for forecasts in zip(*made, strict=True))
+        return (joined(forecasts) for forecasts in zip(*made, strict=True))
 
     def serialize(self, path: str | os.PathLike[str]) -> None:
         """Write every member into a folder of its own, in `path`."""
@@ -151,7 +151,8 @@ class EnsemblePredictor(FrameCalls, Predictor):
         return cls([TSDiffPredictor.from_pretrained(folder / str(place), device=device) for place in members])
 
 
-def _joined(forecasts: Sequence[SampleForecast]) -> SampleForecast:
+def joined(forecasts: Sequence[SampleForecast]) -> SampleForecast:
+    """One forecast of the samples of several, in their order."""
     first = forecasts[0]
     samples = np.concatenate([forecast.samples for forecast in forecasts])
     return SampleForecast(samples, start_date=first.start_date, item_id=first.item_id, info=first.info)

@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import typer
@@ -20,7 +20,9 @@ from shared.console.command import note, show
 from shared.devices import first_process
 from shared.errors import CheckpointError, ConfigError, DataError
 from shared.files.documents import read_json
-from shared.files.io import write_json
+from shared.files.io import write_json, write_text
+from tsdiff.automatic import AutoPredictor, AutoSettings, auto
+from tsdiff.automatic.predictor import AUTO
 from tsdiff.commands.options import Anomaly, Forecast, Impute, Refine, Series, Synthesize
 from tsdiff.data import (
     EMBEDDED,
@@ -38,6 +40,8 @@ from tsdiff.predictor import TSDiffPredictor
 from tsdiff.sampling.settings import Sampling
 from tsdiff.windows.config import ANY_FREQ
 
+Forecaster = TSDiffPredictor | AutoPredictor
+F = TypeVar("F", TSDiffPredictor, AutoPredictor)
 BUNDLED_MODEL = "default"
 _TRAINED_ON = "trained_on.json"
 
@@ -110,7 +114,7 @@ def _saved_horizon(options: Series) -> int | None:
     model = getattr(options, "model", None)
     if model is None:
         return None
-    saved = TSDiffPredictor.from_pretrained(model)
+    saved = _saved(model) if isinstance(options, Forecast) else TSDiffPredictor.from_pretrained(model)
     return None if saved.config.awaits_freq else saved.prediction_length
 
 
@@ -140,6 +144,45 @@ def _split(series: SeriesSet, horizon: int, windows: int | None, forecast_only: 
     return split
 
 
+def _saved(model: str, device: str | None = None) -> Forecaster:
+    """What `TSDiffPredictor` or `AutoPredictor` left in a folder, or a bundled model."""
+    if (Path(model) / AUTO).is_file():
+        return AutoPredictor.from_pretrained(model, device)
+    return TSDiffPredictor.from_pretrained(model, device=device)
+
+
+def forecaster_for(job: Job, options: Forecast, sampling: Mapping[str, Any]) -> tuple[Forecaster, float]:
+    """What forecasts: the model that the user names, fine-tuned, trained, or chosen within --budget; and seconds of
+    training."""
+    chosen = options.chosen
+    if options.budget is not None:
+        return _chosen_forecaster(job, options, str(chosen), options.budget, sampling)
+    if options.minutes is not None:
+        return fine_tuned_predictor(job, options, str(chosen), options.minutes, sampling)
+    if chosen is not None and (Path(chosen) / AUTO).is_file():
+        return _fitting(chosen, _saved(chosen, options.device).with_sampling(**sampling), job), 0.0
+    return predictor_for(job, options, sampling)
+
+
+def _chosen_forecaster(
+    job: Job, options: Forecast, model: str, minutes: float, sampling: Mapping[str, Any]
+) -> tuple[AutoPredictor, float]:
+    found = TSDiffPredictor.from_pretrained(model, device=options.device)
+    if found.freq != ANY_FREQ:
+        raise ConfigError(f"--budget takes a model of all frequencies, and {model} forecasts {found.freq!r} alone")
+    started = time.perf_counter()
+    settings = AutoSettings(cpu_minutes=minutes, seed=options.seed_or_zero)
+    made = auto(job.split.train, job.prediction_length, model=found, settings=settings)
+    seconds = time.perf_counter() - started
+    show(str(made.report))
+    write_text(options.output / "candidates.md", f"{made.report}\n")
+    made = made.with_sampling(**sampling)
+    folder = options.output / "auto"
+    made.serialize(folder)
+    show(f"model: {folder} (--model takes it)")
+    return made, seconds
+
+
 def predictor_for(
     job: Job, options: ModelOptions, sampling: Mapping[str, Any] | None = None
 ) -> tuple[TSDiffPredictor, float]:
@@ -158,10 +201,10 @@ def predictor_for(
         dynamic_features=layout.dynamic,
         static_features=layout.reals,
         categories=job.series.cardinalities,
-        training=replace(DEFAULT_TRAINING, max_steps=options.steps, seed=seed),
+        training=None if options.steps is None else replace(DEFAULT_TRAINING, max_steps=options.steps),
         sampling=Sampling(**{"seed": seed, **changes}),
         device=options.device,
-    )
+    ).with_training(seed=seed)
     return trained_predictor(job, estimator, options.output, options.retrain)
 
 
@@ -212,6 +255,7 @@ def fingerprint(job: Job, estimator: TSDiffEstimator) -> dict[str, Any]:
         "config": json.loads(json.dumps(asdict(estimator.config))),
         "training": asdict(estimator.training),
         "batch_size": estimator.batch_size,
+        "from_data": [*estimator.from_data],
         **{name: value for name, value in of_map.items() if value is not None},
     }
 
@@ -246,7 +290,8 @@ def trained_predictor(
     before = seconds_of(state)
     if (state / "last.ckpt").is_file():
         note(f"going on with the training in {state}")
-    note(f"training TSDiff for {estimator.training.max_steps} steps")
+    steps = "" if "max_steps" in estimator.from_data else f" for {estimator.training.max_steps} steps"
+    note(f"training TSDiff{steps}")
     started = time.perf_counter()
     try:
         predictor = estimator.train(job.split.train, folder=state, **fit_options)
@@ -277,7 +322,12 @@ def given_predictor(path: str, job: Job, sampling: Mapping[str, Any], device: st
                 "the bundled model was trained on earlier values of these very series: what it scores here is "
                 "in-domain, not zero-shot"
             )
-    elif job.prediction_length > predictor.prediction_length and not predictor.config.dynamic_features:
+    return _fitting(path, predictor, job)
+
+
+def _fitting(path: str, predictor: F, job: Job) -> F:
+    """A predictor for the data's frequency and horizon, if it is one."""
+    if job.prediction_length > predictor.prediction_length and not predictor.config.dynamic_features:
         predictor = predictor.with_horizon(job.prediction_length)
     if predictor.freq != job.series.freq or predictor.prediction_length != job.prediction_length:
         raise ConfigError(
@@ -288,9 +338,9 @@ def given_predictor(path: str, job: Job, sampling: Mapping[str, Any], device: st
     return predictor
 
 
-def _match_features(path: str, predictor: TSDiffPredictor, job: Job) -> None:
+def _match_features(path: str, predictor: Forecaster, job: Job) -> None:
     """Refuse a model that takes other features than the data has; those that it takes none of are left out."""
-    config, layout = predictor.model.config, job.series.layout
+    config, layout = predictor.config, job.series.layout
     kinds = (
         ("dynamic covariates", config.dynamic_features, layout.dynamic, "--dynamic"),
         ("static categories", len(config.categories), layout.categories, "--static"),

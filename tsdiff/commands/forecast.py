@@ -15,7 +15,8 @@ from gluonts.model.forecast import SampleForecast
 from shared.console.command import claim_output, given, note, prepare, show
 from shared.console.progress import track
 from shared.files.io import write_csv, write_json, write_text
-from tsdiff.commands.common import Job, fine_tuned_predictor, load_job, predictor_for
+from tsdiff.automatic import AutoPredictor
+from tsdiff.commands.common import Forecaster, Job, forecaster_for, load_job
 from tsdiff.commands.options import Forecast
 from tsdiff.data import Entry, candidate_seasons
 from tsdiff.data.covariates import DYNAMIC
@@ -28,7 +29,6 @@ from tsdiff.evaluation.metrics import (
     rich_metrics_table,
 )
 from tsdiff.evaluation.plots import plot_forecasts
-from tsdiff.predictor import TSDiffPredictor
 from tsdiff.tasks.suited import SUITED
 
 
@@ -39,7 +39,7 @@ def scored_frame(job: Job, forecasts: list[SampleForecast]) -> pd.DataFrame:
     return job.series.origin.restored(frame)
 
 
-def ready_for_future(job: Job, predictor: TSDiffPredictor) -> list[Entry]:
+def ready_for_future(job: Job, predictor: Forecaster) -> list[Entry]:
     """The series, to forecast what comes after them: those whose covariates do not reach so far are left out, or
     forecast without where the model takes none; which is noted."""
     takes, helped = predictor.config.dynamic_features, predictor.sampling.covariates
@@ -80,12 +80,12 @@ class Scored:
     lag: int
 
 
-def drawn(predictor: TSDiffPredictor, entries: Iterable[Entry], total: int, samples: int, what: str) -> list[Any]:
+def drawn(predictor: Forecaster, entries: Iterable[Entry], total: int, samples: int, what: str) -> list[Any]:
     """Forecasts, with a count while they are made."""
     return list(track(predictor.predict(entries, num_samples=samples), f"forecasting {what}", "series", total=total))
 
 
-def score(job: Job, predictor: TSDiffPredictor, output: Path, samples: int) -> Scored:
+def score(job: Job, predictor: Forecaster, output: Path, samples: int) -> Scored:
     """Forecast the test windows, and write how good the forecasts are."""
     test = job.split.test
     forecasts = drawn(predictor, test.input, len(test), samples, "test windows")
@@ -101,7 +101,7 @@ def score(job: Job, predictor: TSDiffPredictor, output: Path, samples: int) -> S
     return Scored(forecasts, model, naive, lag)
 
 
-def write_results(job: Job, predictor: TSDiffPredictor, output: Path, samples: int, train_seconds: float) -> str:
+def write_results(job: Job, predictor: Forecaster, output: Path, samples: int, train_seconds: float) -> str:
     """Forecast, score where there are test windows, and leave everything in `output`; returns what was done, in a
     line."""
     started = time.perf_counter()
@@ -163,12 +163,9 @@ def main(options: Forecast) -> None:
         "nonnegative": options.nonnegative is not False,
         "covariates": bool(job.series.layout.dynamic),
     }
-    if options.minutes is None:
-        predictor, seconds = predictor_for(job, options, sampling)
-    else:
-        predictor, seconds = fine_tuned_predictor(job, options, str(chosen), options.minutes, sampling)
+    predictor, seconds = forecaster_for(job, options, sampling)
     line = write_results(job, predictor, options.output, options.samples, seconds)
-    how = f"TSDiff {'fine-tuned' if options.minutes is not None else chosen or 'trained'}"
-    show(f"{how}: {line}")
+    tuned = "TSDiff fine-tuned" if options.minutes is not None else f"TSDiff {chosen or 'trained'}"
+    show(f"{predictor if isinstance(predictor, AutoPredictor) else tuned}: {line}")
     scores = "forecasts.csv, metrics.md, " if len(job.split.test) else ""
     show(f"results: {options.output}/ ({scores}forecasts.png, future.csv, metrics.json)")

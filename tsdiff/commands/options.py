@@ -70,7 +70,13 @@ class Model:
 
     model: Annotated[str | None, Option(help="Trained model (folder or name) to use instead of training.")] = None
     retrain: Retrain = False
-    steps: Annotated[int, Option(help="Training steps.")] = 7000
+    steps: Annotated[
+        int | None,
+        Option(
+            help="Training steps [by the amount of data, stopped where held-out windows are forecast best]",
+            show_default=False,
+        ),
+    ] = None
     context_length: Annotated[int | None, Option(help="Steps of history a window holds; by frequency if left out.")] = (
         None
     )
@@ -146,6 +152,13 @@ class Forecast(Machine, Draws, Untrained, Covariates):
             help="CPU minutes to train a copy of the bundled model (or --model) on the series, and to choose.",
         ),
     ] = None
+    budget: Annotated[
+        Duration | None,
+        Option(
+            help="CPU minutes in which backtests on the series choose or pool the bundled model (or --model), a "
+            "fine-tuned and a newly trained one, a seasonal naive, and AutoETS if statsforecast is installed."
+        ),
+    ] = None
     guidance: Annotated[
         Literal["mse", "quantile"] | None, Option(help="Energy of the self-guidance [as --model was saved, or mse].")
     ] = None
@@ -164,6 +177,12 @@ class Forecast(Machine, Draws, Untrained, Covariates):
 
     @property
     def chosen(self) -> str | None:
+        if self.budget is not None:
+            if self.no_train or self.retrain or self.minutes is not None or self.steps is not None:
+                raise ConfigError(
+                    "--budget chooses by itself; leave out --no-train, --retrain, --fine-tune and --steps"
+                )
+            return self.model or "default"
         if self.minutes is None:
             return super().chosen
         if self.no_train or self.retrain:

@@ -18,8 +18,8 @@ from tsdiff.data.covariates import DYNAMIC
 from tsdiff.data.entries import Entry
 from tsdiff.data.known import Names, future_columns, read_frame, tell_unused, with_covariates
 from tsdiff.evaluation.metrics import TABLE_LEVELS, forecasts_to_frame
-from tsdiff.model.config import TSDiffConfig
 from tsdiff.tasks.suited import SUITED, Suited
+from tsdiff.windows.config import WindowConfig
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -45,7 +45,7 @@ class FrameCalls:
         def freq(self) -> str: ...
 
         @property
-        def config(self) -> TSDiffConfig: ...
+        def config(self) -> WindowConfig: ...
 
         def predict(self, dataset: Iterable[Entry], num_samples: int = 100) -> Iterator[SampleForecast]: ...
 

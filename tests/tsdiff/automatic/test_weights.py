@@ -1,0 +1,80 @@
+"""Shares of a pool: the quadratic form of its CRPS, and what is taken when."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tsdiff.automatic.predictor import apportioned
+from tsdiff.automatic.weights import Losses, alone, choose
+
+NAMES = ("naive", "bundled", "trained")
+
+
+def losses(shifts: tuple[float, ...], spreads: tuple[float, ...], windows: int = 60) -> Losses:
+    """Of Gaussian candidates around what happened, which is standard normal."""
+    rng = np.random.default_rng(0)
+    actual = [rng.normal(size=3) for _ in range(windows)]
+    samples = [
+        [shift + spread * rng.normal(size=(80, 3)) for _ in range(windows)]
+        for shift, spread in zip(shifts, spreads, strict=True)
+    ]
+    return Losses.of(samples, actual)
+
+
+def test_the_form_is_the_crps_of_the_samples_together():
+    rng = np.random.default_rng(1)
+    one, two, actual = rng.normal(size=(4, 5)), rng.normal(1.0, 2.0, size=(4, 5)), rng.normal(size=5)
+    actual[2] = np.nan
+    found = Losses.of([[one], [two]], [actual])
+    whole = np.concatenate([one, two])[:, np.isfinite(actual)]
+    seen = actual[np.isfinite(actual)]
+    wanted = np.abs(whole - seen).mean(0) - np.abs(whole[:, None] - whole[None]).mean((0, 1)) / 2
+    assert found.total(np.array([0.5, 0.5])) == pytest.approx(wanted.sum())
+    assert found.size.sum() == pytest.approx(np.abs(seen).sum())
+
+
+def test_shares_are_the_best_on_the_simplex():
+    found = losses((-1.0, 1.0, 8.0), (0.5, 0.5, 0.5))
+    shares = found.best_shares()
+    assert shares.sum() == pytest.approx(1.0)
+    assert shares[2] == 0
+    assert abs(shares[0] - 0.5) < 0.1  # two that err to either side
+    grid = [np.array([a, 1 - a, 0.0]) for a in np.linspace(0, 1, 101)]
+    assert found.total(shares) <= min(map(found.total, grid)) + 1e-3 * found.total(shares)
+
+
+@pytest.mark.parametrize(
+    ("shifts", "spreads", "taken"),
+    [
+        ((2.0, 0.0, 2.0), (1.0, 1.0, 1.0), [0, 1, 0]),
+        ((0.0, 3.0, -2.0), (1.0, 0.3, 0.3), [1, 0, 0]),
+    ],
+)
+def test_what_is_clearly_best_is_taken_alone(shifts, spreads, taken):
+    choice = choose(losses(shifts, spreads), NAMES, list(range(60)))
+    assert choice.shares.tolist() == taken
+
+
+def test_a_pool_is_taken_where_it_does_better_on_windows_that_did_not_choose():
+    choice = choose(losses((5.0, -1.0, 1.0), (1.0, 0.4, 0.4)), NAMES, list(range(60)))
+    assert choice.shares[0] == 0
+    assert min(choice.shares[1:]) > 0.3
+    assert "pooled" in choice.why
+
+
+def test_nothing_is_preferred_to_the_guard_that_does_not_beat_it():
+    choice = choose(losses((0.0, 0.02, -0.02), (1.0, 1.0, 1.0), windows=8), NAMES, list(range(8)))
+    assert choice.shares.tolist() == alone(0, 3).tolist()
+    assert "naive" in choice.why
+
+
+def test_few_windows_choose_nothing():
+    choice = choose(losses((0.0, 5.0, 5.0), (1.0, 1.0, 1.0), windows=2), NAMES, [0, 1])
+    assert choice.shares.tolist() == [0.5, 0.5, 0.0]
+
+
+@pytest.mark.parametrize(("shares", "whole", "counts"), [((0.5, 0.5), 5, [3, 2]), ((0.26, 0.74), 100, [26, 74])])
+def test_samples_are_dealt_by_shares(shares, whole, counts):
+    assert apportioned(shares, whole) == counts
+    assert sum(apportioned((0.31, 0.37, 0.32), whole)) == whole

@@ -1,0 +1,272 @@
+"""Choosing a forecaster by backtests, within a time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from gluonts.dataset.split import TestData
+from gluonts.model.forecast import SampleForecast
+
+from shared.checks import Count, checked
+from shared.console.progress import bar
+from shared.errors import ConfigError, DiffusionError
+from shared.optional import install, is_there
+from shared.random import derive_seed
+from tsdiff.automatic.guards import Guard
+from tsdiff.automatic.predictor import AutoPredictor, Member
+from tsdiff.automatic.report import Report, Tried
+from tsdiff.automatic.settings import AutoSettings
+from tsdiff.automatic.weights import Losses, choose
+from tsdiff.data import SeriesSet, hold_back, load_dataset
+from tsdiff.data.entries import Entry
+from tsdiff.data.known import Names, read_frame, with_covariates
+from tsdiff.estimator import DEFAULT_TRAINING, TSDiffEstimator
+from tsdiff.evaluation.metrics import evaluate
+from tsdiff.predictor import TSDiffPredictor
+from tsdiff.sampling.settings import Sampling
+
+_BACKTESTS = 0.25
+"""Share of the time that backtests of the bundled model may take, for all candidates that are models."""
+_ETS = 0.15
+"""Share of the time that AutoETS may take."""
+_TUNING = 0.45
+"""Share of what is left that fine-tuning may take; the rest is for training."""
+_CHOOSING = 0.4
+"""Share of the fine-tuning that its own choices may take."""
+_LEAST_HELD, _MOST_HELD, _TRIALS = 6, 80, 10
+"""Windows that fine-tuning chooses by, and about how often it forecasts them, with half as many samples."""
+_LEAST_STEPS = 100
+_PROBES, _LEAST_WINDOWS = 3, 6
+_SAFETY = 0.95
+"""Share of the time that is given out."""
+
+
+def auto(
+    data: pd.DataFrame | Iterable[Entry],
+    prediction_length: int,
+    minutes: float | None = None,
+    *,
+    covariates: Sequence[str] = (),
+    freq: str | None = None,
+    id_column: str | None = None,
+    timestamp_column: str | None = None,
+    target: str | None = None,
+    model: TSDiffPredictor | str = "default",
+    settings: AutoSettings | None = None,
+    progress: bool = True,
+) -> AutoPredictor:
+    """Choose, or pool, forecasters of some series by rolling backtests on them.
+
+    The last windows of some series are cut off. A seasonal naive, AutoETS (where statsforecast is installed), the
+    bundled model, a copy of it that is fine-tuned on what is left, and a model that is trained on that, forecast them;
+    shares of a pool of their paths are fitted to the CRPS of these forecasts, and taken where they do better on windows
+    that did not choose than the best candidate, which in turn has to do better than the naive.
+
+    Args:
+        data: a frame, see `TSDiffPredictor.predict_df`, or GluonTS entries of univariate series.
+        prediction_length: steps to forecast.
+        minutes: of CPU time for it all; None takes the settings'.
+        covariates: columns of a frame that are known of the future; entries hold them as feat_dynamic_real. The models
+            take them, by a regression or trained with them.
+        freq: in any pandas spelling; None takes that of the data.
+        id_column, timestamp_column, target: of a frame; found by their usual names.
+        model: the model of all frequencies that is the bundled candidate.
+        settings: what to try, and how.
+        progress: show what is done.
+
+    Returns:
+        A forecaster with a predictor's calls (`predict`, `predict_df`, `serialize`, …), whose `report` tells what was
+        tried and which was taken, and why.
+
+    Raises:
+        ConfigError: a setting that cannot be, or series of several channels.
+        DataError: no series that can be used.
+    """
+    settings = settings or AutoSettings()
+    settings = settings if minutes is None else replace(settings, cpu_minutes=minutes)
+    steps = checked(Count, prediction_length=prediction_length)
+    if isinstance(data, pd.DataFrame):
+        names = Names(id_column, timestamp_column, target).of(data, covariates)
+        series = read_frame(data, names, freq, covariates)
+        series.warn()
+        series = with_covariates(series, data, names, covariates) if covariates else series
+    else:
+        series = load_dataset(data, freq=freq)
+    if series.layout.channels:
+        raise ConfigError(
+            f"the series have {series.layout.channels} channels; give one entry a channel, or train a TSDiffEstimator"
+        )
+    found = TSDiffPredictor.from_pretrained(model) if isinstance(model, str) else model
+    return _Search(series, found, steps, settings, progress).run()
+
+
+@dataclass
+class _Search:
+    """A search as it goes on."""
+
+    series: SeriesSet
+    model: TSDiffPredictor
+    horizon: int
+    settings: AutoSettings
+    progress: bool = True
+    started: float = field(default_factory=time.process_time)
+    members: list[Member] = field(default_factory=list)
+    samples: list[list[SampleForecast]] = field(default_factory=list)
+    tried: list[Tried] = field(default_factory=list)
+    steps: dict[str, int] = field(default_factory=dict)
+    each: float = 0.0
+    """CPU seconds of the bundled model's forecast of a window."""
+
+    @property
+    def total(self) -> float:
+        return _SAFETY * 60 * self.settings.cpu_minutes
+
+    @property
+    def left(self) -> float:
+        return self.total - (time.process_time() - self.started)
+
+    def run(self) -> AutoPredictor:
+        """All of it."""
+        settings, sampling = self.settings, {"seed": self.settings.seed}
+        if self.series.layout.dynamic:
+            sampling["covariates"] = True
+        self.bundled = self.model.with_sampling(**sampling).adapted(self.series.freq, self.horizon)
+        rng = np.random.default_rng(derive_seed(settings.seed, "backtests"))
+        if max(len(entry["target"]) for entry in self.series) < 4 * self.horizon:
+            return self._untested()
+        about = self._affordable()
+        self.train, windows = hold_back(self.series.entries, self.horizon, about, rng)
+        if windows is None:
+            return self._untested()
+        self.windows: TestData = windows
+        self.labels = [np.asarray(label["target"], dtype=np.float64) for label in windows.label]
+        work: dict[str, Callable[[], tuple[Any, str]]] = {
+            "naive": lambda: (self._guard("naive"), "the season before, with its own earlier errors"),
+            "bundled": lambda: (self.bundled, "as it came"),
+            "auto_ets": self._ets,
+            "fine-tuned": self._fine_tuned,
+            "trained": self._trained,
+        }
+        chosen = [name for name in work if name in settings.candidates]
+        with bar(len(chosen), "choosing a forecaster", "candidates", show=self.progress, leave=False) as shown:
+            for name in chosen:
+                shown.set_postfix_str(name, refresh=False)
+                self._try(name, work[name])
+                shown.update(1)
+        return self._chosen()
+
+    def _affordable(self) -> int:
+        """How many windows the time allows to forecast by every model."""
+        models = [name for name in ("bundled", "fine-tuned", "trained") if name in self.settings.candidates]
+        if not models:
+            return self.settings.windows
+        longest = sorted(self.series.entries, key=lambda entry: -len(entry["target"]))[:_PROBES]
+        probes = [{**entry, "target": np.asarray(entry["target"])[: -self.horizon]} for entry in longest]
+        probes = [entry for entry in probes if not np.isnan(entry["target"].astype(np.float64)).all()]
+        if not probes:
+            return self.settings.windows
+        list(self.bundled.predict(probes[:1], 2))  # what a first call takes is no forecast's
+        started = time.process_time()
+        list(self.bundled.predict(probes, self.settings.samples))
+        self.each = max(time.process_time() - started, 1e-4) / len(probes)
+        return int(np.clip(_BACKTESTS * self.total / (self.each * len(models)), _LEAST_WINDOWS, self.settings.windows))
+
+    def _try(self, name: str, make: Callable[[], tuple[Any, str]]) -> None:
+        started = time.process_time()
+        try:
+            predictor, about = make()
+            if predictor is None:
+                self.tried.append(Tried(name, about=f"left out: {about}"))
+                return
+            made = list(predictor.predict(self.windows.input, self.settings.samples))
+            metrics = evaluate(made, self.windows)
+        except DiffusionError as error:
+            self.tried.append(Tried(name, about=f"left out: {error}", seconds=time.process_time() - started))
+            return
+        spent = time.process_time() - started
+        self.members.append(Member(name, 0.0, predictor))
+        self.samples.append(made)
+        self.tried.append(Tried(name, metrics.crps, metrics.coverage_90, 0.0, spent, about))
+
+    def _guard(self, kind: str) -> Guard:
+        return Guard(kind, self.series.freq, self.horizon, seed=self.settings.seed)  # type: ignore[arg-type]
+
+    def _ets(self) -> tuple[Guard | None, str]:
+        if not is_there("statsforecast"):
+            return None, f"needs statsforecast, {install('baselines')}"
+        guard, first = self._guard("auto_ets"), [next(iter(self.windows.input))]
+        list(guard.predict(first, 2))  # numba compiles
+        started = time.process_time()
+        list(guard.predict(first, self.settings.samples))
+        each = time.process_time() - started
+        if each * len(self.labels) > _ETS * self.total:
+            return None, f"takes {each:.1f} CPU s a series, too long for {self.settings.cpu_minutes:g} minutes"
+        return guard, "fitted to each series"
+
+    def _fine_tuned(self) -> tuple[TSDiffPredictor | None, str]:
+        from tsdiff.pretraining.finetuning import FineTuning, fine_tune  # loads Lightning
+
+        seconds = _TUNING * self.left if "trained" in self.settings.candidates else self.left
+        seconds -= self.each * len(self.labels)
+        held = int(min(_CHOOSING * seconds / (_TRIALS * self.each / 2), _MOST_HELD)) if self.each else _MOST_HELD
+        if held < _LEAST_HELD and self.settings.fine_tune_steps is None:
+            return None, f"{self.settings.cpu_minutes:g} minutes are too short"
+        given = self.settings.fine_tune_steps
+        held = held if given is None else self.settings.windows
+        tuning = FineTuning(seconds / 60, given, held_back=held, checks=3, seed=self.settings.seed)
+        made = fine_tune(self.bundled, self.train, tuning, progress=self.progress)
+        self.steps["fine_tune_steps"] = max([made.steps, *(trial.steps for trial in made.trials)])
+        weights = f"weights after {made.steps} steps" if made.steps else "weights as they came"
+        return made.predictor, f"{weights}, {made.change}"
+
+    def _trained(self) -> tuple[TSDiffPredictor | None, str]:
+        given, layout = self.settings.train_steps, self.series.layout
+        training = replace(DEFAULT_TRAINING, seed=self.settings.seed)
+        estimator = TSDiffEstimator(
+            self.series.freq,
+            self.horizon,
+            dynamic_features=layout.dynamic,
+            static_features=layout.reals,
+            categories=self.series.cardinalities,
+            training=training if given is None else replace(training, max_steps=given),
+            sampling=Sampling(seed=self.settings.seed),
+        )
+        if given is None:
+            seconds = self.left - 2 * self.each * len(self.labels)
+            steps = estimator.affordable_steps(self.train, seconds)
+            if steps < _LEAST_STEPS:
+                return None, f"{self.settings.cpu_minutes:g} minutes are too short"
+            estimator.with_training(max_steps=steps)
+        self.steps["train_steps"] = estimator.training.max_steps
+        made = estimator.train(self.train, progress=self.progress)
+        return made, f"{estimator.training.max_steps} steps"
+
+    def _chosen(self) -> AutoPredictor:
+        if not self.members:
+            raise ConfigError(f"no candidate is left: {'; '.join(f'{one.name} {one.about}' for one in self.tried)}")
+        drawn = [[made.samples for made in forecasts] for forecasts in self.samples]
+        names = [member.name for member in self.members]
+        groups = [str(label["item_id"]) for label in self.windows.label]
+        choice = choose(Losses.of(drawn, self.labels), names, groups)
+        members = [replace(one, share=float(share)) for one, share in zip(self.members, choice.shares, strict=True)]
+        by_name = {member.name: member.share for member in members}
+        tried = [replace(one, share=by_name.get(one.name, 0.0)) for one in self.tried]
+        predictor = AutoPredictor(members)
+        if len(predictor.members) > 1:
+            pooled = evaluate(predictor.predict(self.windows.input, self.settings.samples), self.windows)
+            tried.append(Tried("pool", pooled.crps, pooled.coverage_90, 1.0, 0.0, "the samples together"))
+        spent = time.process_time() - self.started
+        report = Report(tuple(tried), len(self.labels), choice.why, round(spent, 1), self.steps)
+        return AutoPredictor(members, report)
+
+    def _untested(self) -> AutoPredictor:
+        """What is taken where no series is long enough for a backtest."""
+        members = [Member("naive", 0.5, self._guard("naive")), Member("bundled", 0.5, self.bundled)]
+        why = f"no series has {4 * self.horizon} values, four horizons, to backtest on: both in equal shares"
+        tried = tuple(Tried(one.name, share=one.share) for one in members)
+        return AutoPredictor(members, Report(tried, 0, why, round(time.process_time() - self.started, 1)))

@@ -1,0 +1,159 @@
+"""Shares of candidates in a pool of their samples, by the CRPS of their backtests.
+
+The CRPS of a mixture of sample sets is exactly quadratic in its shares w,
+
+    CRPS(w) = Σ w_i E|X_i − y| − ½ Σ w_i w_j E|X_i − X_j|                       (Gneiting & Raftery 2007, eq. 21)
+
+and convex over shares that sum to one, since the second term is an energy distance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+_FOLDS = 5
+_LEAST_SHARE = 0.05
+"""A candidate below this share is left out."""
+_FEW = 4
+"""Windows below this number say too little to choose by."""
+_MARGIN = 0.01
+"""By which share the pool has to be better than a single candidate, and that than the first one."""
+
+
+@dataclass(frozen=True)
+class Losses:
+    """What the CRPS of any pool is made of, window by window, summed over the observed steps.
+
+    Attributes:
+        to_actual: E|X_i − y|, (windows, candidates).
+        between: E|X_i − X_j|, (windows, candidates, candidates).
+        size: Σ|y|, (windows,).
+    """
+
+    to_actual: np.ndarray
+    between: np.ndarray
+    size: np.ndarray
+
+    @classmethod
+    def of(cls, samples: Sequence[Sequence[np.ndarray]], actual: Sequence[np.ndarray]) -> Losses:
+        """From the samples (n, steps) of each candidate's windows, and what happened (steps,), NaN where unknown."""
+        windows, count = len(actual), len(samples)
+        to_actual, between = np.zeros((windows, count)), np.zeros((windows, count, count))
+        for place, truth in enumerate(actual):
+            seen = np.isfinite(truth)
+            drawn = [np.asarray(one[place], dtype=np.float64)[:, seen] for one in samples]
+            for i, one in enumerate(drawn):
+                to_actual[place, i] = np.abs(one - truth[seen]).mean(axis=0).sum()
+                for j, other in enumerate(drawn[: i + 1]):
+                    gap = np.abs(one[:, None] - other[None]).mean(axis=(0, 1)).sum()
+                    between[place, i, j] = between[place, j, i] = gap
+        return cls(to_actual, between, np.array([np.abs(truth[np.isfinite(truth)]).sum() for truth in actual]))
+
+    def __getitem__(self, chosen: np.ndarray) -> Losses:
+        """Some windows."""
+        return Losses(self.to_actual[chosen], self.between[chosen], self.size[chosen])
+
+    def total(self, shares: np.ndarray) -> float:
+        """Summed CRPS of a pool with these shares, (candidates,)."""
+        return float(self.to_actual.sum(axis=0) @ shares - shares @ self.between.sum(axis=0) @ shares / 2)
+
+    def best_shares(self) -> np.ndarray:
+        """The shares with the least CRPS, small ones left out, in hundredths."""
+        from scipy.optimize import minimize
+
+        count = self.to_actual.shape[1]
+        scale = self.to_actual.sum(axis=0).max() or 1.0
+        line, square = self.to_actual.sum(axis=0) / scale, self.between.sum(axis=0) / scale
+        found = minimize(
+            lambda w: line @ w - w @ square @ w / 2,
+            np.full(count, 1 / count),
+            jac=lambda w: line - square @ w,
+            bounds=[(0.0, 1.0)] * count,
+            constraints={"type": "eq", "fun": lambda w: w.sum() - 1, "jac": lambda w: np.ones(count)},
+            method="SLSQP",
+        )
+        return _rounded(found.x if found.success else alone(int(line.argmin()), count))
+
+
+def alone(place: int, count: int) -> np.ndarray:
+    """The shares of one candidate and no other."""
+    made: np.ndarray = np.eye(count)[place]
+    return made
+
+
+def _rounded(shares: np.ndarray) -> np.ndarray:
+    kept = np.where(shares >= _LEAST_SHARE, shares, 0.0)
+    hundredths = np.floor(100 * kept / kept.sum())
+    hundredths[hundredths.argmax()] += 100 - hundredths.sum()
+    return np.asarray(hundredths / 100)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The shares that were chosen.
+
+    Attributes:
+        shares: (candidates,), they sum to 1.
+        why: in a sentence.
+    """
+
+    shares: np.ndarray
+    why: str
+
+
+def choose(losses: Losses, names: Sequence[str], groups: Sequence[object]) -> Choice:
+    """One candidate or a pool, by what does best on windows that did not choose.
+
+    Windows are dealt to folds, all of one series together where there are series enough. In turn each fold is left out,
+    the shares and the best single candidate are found on the others, and both are scored on it. The pool is taken where
+    it does better so, or else the best single candidate; and the first candidate, the guard, where neither does better
+    than it.
+
+    Args:
+        losses: of all windows.
+        names: of the candidates, the guard first.
+        groups: of the windows: their series.
+    """
+    windows, count = losses.to_actual.shape
+    if count == 1:
+        return Choice(alone(0, 1), f"{names[0]} is the only candidate")
+    if windows < _FEW:
+        kept = [name for name in ("bundled", "auto_ets", names[0]) if name in names][:2]
+        shares = np.array([1 / len(kept) if name in kept else 0.0 for name in names])
+        return Choice(shares, f"{windows} windows are too few to choose by: {' and '.join(kept)} in equal shares")
+    guard, single, pool = alone(0, count), alone(int(_singles(losses).argmin()), count), losses.best_shares()
+    scores = {"guard": 0.0, "single": 0.0, "pool": 0.0}
+    for held in _folds(groups):
+        others, own = losses[~held], losses[held]
+        scores["guard"] += own.total(guard)
+        scores["single"] += own.total(alone(int(_singles(others).argmin()), count))
+        scores["pool"] += own.total(others.best_shares())
+    size = losses.size.sum() or 1.0
+    told = {kind: f"{score / size:.4g}" for kind, score in scores.items()}
+    best = names[int(single.argmax())]
+    tested = "on windows that did not choose"
+    if scores["pool"] < (1 - _MARGIN) * scores["single"] and scores["pool"] < scores["guard"]:
+        return Choice(pool, f"pooled samples score CRPS {told['pool']} {tested}, the best candidate {told['single']}")
+    if scores["single"] < (1 - _MARGIN) * scores["guard"]:
+        beside = f"a pool is not surely better ({told['pool']})"
+        return Choice(single, f"{best} scores CRPS {told['single']} {tested}; {beside}")
+    return Choice(guard, f"nothing is surely better than {names[0]} ({told['guard']}) {tested}")
+
+
+def _singles(losses: Losses) -> np.ndarray:
+    """Summed CRPS of each candidate alone."""
+    between = np.diagonal(losses.between, axis1=1, axis2=2)
+    made: np.ndarray = (losses.to_actual - between / 2).sum(axis=0)
+    return made
+
+
+def _folds(groups: Sequence[object]) -> list[np.ndarray]:
+    """Which windows each fold holds."""
+    known = list(dict.fromkeys(groups))
+    number = {group: place for place, group in enumerate(known)}
+    keys = np.array([number[group] for group in groups]) if len(known) >= _FEW else np.arange(len(groups))
+    count = min(_FOLDS, len(set(keys.tolist())))
+    return [keys % count == fold for fold in range(count)]
