@@ -24,6 +24,7 @@ from tsdiff.faces.frames import FrameCalls
 from tsdiff.model.config import TSDiffConfig
 from tsdiff.model.model import BUNDLED
 from tsdiff.predictor import TSDiffPredictor
+from tsdiff.sampling.settings import Sampling
 
 _COUNT = "ensemble.json"
 _MOST_MEMBERS = 1000
@@ -58,6 +59,11 @@ class EnsemblePredictor(FrameCalls, Predictor):
     def nfe(self) -> int:
         """Network calls that each sample of the last `predict` took, in the member that took most."""
         return max(member.nfe for member in self.members)
+
+    @property
+    def sampling(self) -> Sampling:
+        """Of the first member."""
+        return self.members[0].sampling
 
     @property
     def config(self) -> TSDiffConfig:

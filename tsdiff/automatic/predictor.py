@@ -24,12 +24,12 @@ from tsdiff.data import entries_of, normalise_freq
 from tsdiff.data.entries import Entry
 from tsdiff.ensemble import joined
 from tsdiff.faces.frames import FrameCalls
+from tsdiff.faces.saved import AUTO
 from tsdiff.predictor import TSDiffPredictor
 from tsdiff.sampling.settings import Sampling
 from tsdiff.tasks.suited import suited
 from tsdiff.windows.config import WindowConfig
 
-AUTO = "auto.json"
 _OWN = ("nonnegative", "counts", "minimum", "covariates", "seed", "batch_rows")
 """Settings of the sampling that concern all members."""
 

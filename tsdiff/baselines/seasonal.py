@@ -67,19 +67,34 @@ class SeasonalPathsPredictor(Predictor):
 
     def _season(self, values: np.ndarray) -> tuple[int, np.ndarray]:
         """The season, and the errors (n, prediction_length) of forecasts by it; none where there is no room."""
-        horizon, length = self.prediction_length, len(values)
+        horizon = self.prediction_length
         best, found, least = 1, np.zeros((0, horizon)), np.inf
         for season in self.seasons:
-            first = max(season, length - horizon - _ORIGINS + 1)
-            origins = np.arange(first, length - horizon + 1)
-            if len(origins) < _LEAST:
+            errors = errors_at(values, season, horizon, _ORIGINS)
+            if len(errors) < _LEAST:
                 continue
-            told = np.stack([_naive(values, origin, season, horizon) for origin in origins])
-            errors = values[origins[:, None] + np.arange(horizon)] - told
             size = float(np.abs(errors).mean())
             if size < least:
                 best, found, least = season, errors, size
         return best, found
+
+
+def errors_at(values: np.ndarray, season: int, horizon: int, most: int) -> np.ndarray:
+    """Errors of a seasonal naive at the last places of a series, (n, horizon).
+
+    Args:
+        values: (length,), without gaps.
+        season, horizon: in steps.
+        most: places.
+    """
+    first = max(season, len(values) - horizon - most + 1)
+    origins = np.arange(first, len(values) - horizon + 1)
+    if not len(origins):
+        return np.zeros((0, horizon))
+    steps = np.arange(horizon)
+    told = values[(origins - season)[:, None] + steps % season]
+    made: np.ndarray = values[origins[:, None] + steps] - told
+    return made
 
 
 def _naive(values: np.ndarray, origin: int, season: int, horizon: int) -> np.ndarray:

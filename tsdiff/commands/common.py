@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import numpy as np
 import typer
@@ -21,8 +21,6 @@ from shared.devices import first_process
 from shared.errors import CheckpointError, ConfigError, DataError
 from shared.files.documents import read_json
 from shared.files.io import write_json, write_text
-from tsdiff.automatic import AutoPredictor, AutoSettings, auto
-from tsdiff.automatic.predictor import AUTO
 from tsdiff.commands.options import Anomaly, Forecast, Impute, Refine, Series, Synthesize
 from tsdiff.data import (
     EMBEDDED,
@@ -36,12 +34,16 @@ from tsdiff.data import (
 )
 from tsdiff.data.series import summarised
 from tsdiff.estimator import DEFAULT_TRAINING, TSDiffEstimator
+from tsdiff.faces.saved import AUTO
 from tsdiff.predictor import TSDiffPredictor
 from tsdiff.sampling.settings import Sampling
 from tsdiff.windows.config import ANY_FREQ
 
-Forecaster = TSDiffPredictor | AutoPredictor
-F = TypeVar("F", TSDiffPredictor, AutoPredictor)
+if TYPE_CHECKING:
+    from tsdiff.automatic import AutoPredictor
+
+Forecaster: TypeAlias = "TSDiffPredictor | AutoPredictor"
+F = TypeVar("F", TSDiffPredictor, "AutoPredictor")
 BUNDLED_MODEL = "default"
 _TRAINED_ON = "trained_on.json"
 
@@ -147,6 +149,8 @@ def _split(series: SeriesSet, horizon: int, windows: int | None, forecast_only: 
 def _saved(model: str, device: str | None = None) -> Forecaster:
     """What `TSDiffPredictor` or `AutoPredictor` left in a folder, or a bundled model."""
     if (Path(model) / AUTO).is_file():
+        from tsdiff.automatic import AutoPredictor  # loads gluonts.torch
+
         return AutoPredictor.from_pretrained(model, device)
     return TSDiffPredictor.from_pretrained(model, device=device)
 
@@ -167,6 +171,8 @@ def forecaster_for(job: Job, options: Forecast, sampling: Mapping[str, Any]) -> 
 def _chosen_forecaster(
     job: Job, options: Forecast, model: str, minutes: float, sampling: Mapping[str, Any]
 ) -> tuple[AutoPredictor, float]:
+    from tsdiff.automatic import AutoSettings, auto  # loads gluonts.torch
+
     found = TSDiffPredictor.from_pretrained(model, device=options.device)
     if found.freq != ANY_FREQ:
         raise ConfigError(f"--budget takes a model of all frequencies, and {model} forecasts {found.freq!r} alone")

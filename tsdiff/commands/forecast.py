@@ -15,7 +15,6 @@ from gluonts.model.forecast import SampleForecast
 from shared.console.command import claim_output, given, note, prepare, show
 from shared.console.progress import track
 from shared.files.io import write_csv, write_json, write_text
-from tsdiff.automatic import AutoPredictor
 from tsdiff.commands.common import Forecaster, Job, forecaster_for, load_job
 from tsdiff.commands.options import Forecast
 from tsdiff.data import Entry, candidate_seasons
@@ -29,6 +28,7 @@ from tsdiff.evaluation.metrics import (
     rich_metrics_table,
 )
 from tsdiff.evaluation.plots import plot_forecasts
+from tsdiff.predictor import TSDiffPredictor
 from tsdiff.tasks.suited import SUITED
 
 
@@ -166,6 +166,6 @@ def main(options: Forecast) -> None:
     predictor, seconds = forecaster_for(job, options, sampling)
     line = write_results(job, predictor, options.output, options.samples, seconds)
     tuned = "TSDiff fine-tuned" if options.minutes is not None else f"TSDiff {chosen or 'trained'}"
-    show(f"{predictor if isinstance(predictor, AutoPredictor) else tuned}: {line}")
+    show(f"{tuned if isinstance(predictor, TSDiffPredictor) else predictor}: {line}")
     scores = "forecasts.csv, metrics.md, " if len(job.split.test) else ""
     show(f"results: {options.output}/ ({scores}forecasts.png, future.csv, metrics.json)")

@@ -18,6 +18,8 @@ from tsdiff.data.covariates import DYNAMIC
 from tsdiff.data.entries import Entry
 from tsdiff.data.known import Names, future_columns, read_frame, tell_unused, with_covariates
 from tsdiff.evaluation.metrics import TABLE_LEVELS, forecasts_to_frame
+from tsdiff.faces.together import JointCalls
+from tsdiff.tasks.covariates import PAST
 from tsdiff.tasks.suited import SUITED, Suited
 from tsdiff.windows.config import WindowConfig
 
@@ -34,7 +36,7 @@ class _Job:
     steps: int
 
 
-class FrameCalls:
+class FrameCalls(JointCalls):
     """Calls that take pandas frames, of a predictor that takes GluonTS entries."""
 
     prediction_length: int
@@ -60,6 +62,7 @@ class FrameCalls:
         df: pd.DataFrame,
         future_df: pd.DataFrame | None = None,
         *,
+        past_covariates: Sequence[str] = (),
         id_column: str | None = None,
         timestamp_column: str | None = None,
         target: str | None = None,
@@ -82,6 +85,8 @@ class FrameCalls:
                 takes none is helped by a regression of each series on them, where that lowers the error of the
                 series' own last part (`tsdiff.tasks.covariates`). One that was trained with them takes the columns
                 in their order.
+            past_covariates: columns of `df` of which the future is not known. Of a model that takes no covariates they
+                enter the same regression by what they were a horizon and whole seasons before.
             id_column, timestamp_column, target: None finds "item_id" or "unique_id"; "timestamp", "time", "date", "ds",
                 … or an index of times; "target" or "y".
             prediction_length: steps to forecast; None takes the predictor's, which a model of all frequencies has none
@@ -104,7 +109,7 @@ class FrameCalls:
         """
         checked(tuple[Level, ...], quantile_levels=quantile_levels)
         names = Names(id_column, timestamp_column, target)
-        job = self._job(df, future_df, names, prediction_length, freq, sampling)
+        job = self._job(df, future_df, names, prediction_length, freq, sampling, past=past_covariates)
         made = list(job.predictor._cut(job.series, num_samples, job.steps))
         table = job.series.origin.restored(forecasts_to_frame(made, quantile_levels, job.series.stamp))
         table.attrs.update(_decided(job.series, made))
@@ -130,6 +135,7 @@ class FrameCalls:
         step: int | None = None,
         *,
         covariates: Sequence[str] = (),
+        past_covariates: Sequence[str] = (),
         id_column: str | None = None,
         timestamp_column: str | None = None,
         target: str | None = None,
@@ -146,6 +152,7 @@ class FrameCalls:
             windows: of each series; the last ends with it.
             step: from one window to the next; None takes prediction_length.
             covariates: columns of `df` that are known of the future, too.
+            past_covariates: columns of `df` that are not.
             id_column, timestamp_column, target, prediction_length, freq, quantile_levels, num_samples, sampling: see
                 `predict_df`.
 
@@ -158,7 +165,7 @@ class FrameCalls:
         """
         checked(tuple[Level, ...], quantile_levels=quantile_levels)
         names = Names(id_column, timestamp_column, target)
-        job = self._job(df, None, names, prediction_length, freq, sampling, covariates)
+        job = self._job(df, None, names, prediction_length, freq, sampling, covariates, past_covariates)
         parts = split(job.series, job.steps, windows, stride=step)
         SeriesSet([], job.series.freq, skipped=parts.skipped).warn()
         made = list(job.predictor._cut(parts.test.input, num_samples, job.steps))
@@ -231,6 +238,7 @@ class FrameCalls:
         freq: str | None,
         sampling: Mapping[str, Any],
         covariates: Sequence[str] = (),
+        past: Sequence[str] = (),
     ) -> _Job:
         """A frame, read, and the predictor for it; what was repaired or left out is said by warnings."""
         config = self.config
@@ -242,16 +250,21 @@ class FrameCalls:
             )
         steps = self.prediction_length if steps is None else steps
         columns = list(covariates) if future_df is None else future_columns(future_df, names.of(df))
-        names = names.of(df, columns)
-        series = self._read(df, names, freq, columns)
-        tell_unused(df, names, columns)
+        beside = [*columns, *past]
+        names = names.of(df, beside)
+        series = self._read(df, names, freq, beside)
+        tell_unused(df, names, beside)
+        if past:
+            if self.config.dynamic_features:
+                raise ConfigError("past_covariates: this model was trained with other covariates; leave them out")
+            series = _with_past(series, with_covariates(series, df, names, past))
         if columns:
             series = with_covariates(series, df, names, columns, future_df, 0 if future_df is None else steps)
         self._check_covariates(len(columns), steps)
         predictor = self._reaching(series.freq, steps)
         if future_df is not None and steps < predictor.prediction_length:
             series = _padded(series, predictor.prediction_length - steps)
-        changes = {"nonnegative": True, "counts": True, **({"covariates": True} if columns else {}), **sampling}
+        changes = {"nonnegative": True, "counts": True, **({"covariates": True} if beside else {}), **sampling}
         return _Job(series, predictor.with_sampling(**changes), steps)
 
     def _read(self, df: pd.DataFrame, names: Names, freq: str | None, columns: Sequence[str] = ()) -> SeriesSet:
@@ -295,6 +308,12 @@ class FrameCalls:
             )
 
 
+def _with_past(series: SeriesSet, known: SeriesSet) -> SeriesSet:
+    """Series with the covariates that other ones have, as of the past alone."""
+    pairs = zip(series, known, strict=True)
+    return replace(series, entries=[{**entry, PAST: other[DYNAMIC]} for entry, other in pairs])
+
+
 def _padded(series: SeriesSet, steps: int) -> SeriesSet:
     """Series whose covariates go on as they end, for steps that are forecast and then cut off."""
     wide = ((0, 0), (0, steps))
@@ -317,6 +336,6 @@ def _decided(series: SeriesSet, made: Sequence[SampleForecast]) -> dict[str, Any
         "nonnegative": sum(about.nonnegative for about in known.values()),
         "counts": sum(about.counts for about in known.values()),
     }
-    if DYNAMIC in next(iter(series)):
+    if {DYNAMIC, PAST} & set(next(iter(series))):
         told["covariates"] = {name: round(about.gain, 4) for name, about in known.items()}
     return told

@@ -13,6 +13,8 @@ from shared.files.io import write_json
 from shared.files.settings import dataclass_from
 from tsdiff.sampling.settings import Sampling
 
+AUTO = "auto.json"
+"""What `tsdiff.automatic.AutoPredictor` writes."""
 _SAMPLING, _PREDICTOR = "sampling.json", "predictor.json"
 _MOST_STEPS = 10**6
 """A saved horizon beyond this is damage."""

@@ -4,7 +4,8 @@ A series y and its covariates x are compared by their changes over a season, so 
 season is taken for an effect, and these by what the step before does not tell of them (Cochrane & Orcutt 1949), so that
 walks are not either. The regression is linear, robust (Huber's weights) and shrunk (ridge, by generalised
 cross-validation: Golub, Heath & Wahba 1979). It is used only where it lowers the error of the series' own last part,
-which it has not seen.
+which it has not seen. Covariates of which only the past is known enter by what they were a horizon before, and a whole
+number of seasons before where that is later: lags that are known for every step to come.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from shared.errors import DataError
 from tsdiff.data.covariates import DYNAMIC
 from tsdiff.data.entries import Entry, named_entries
 
+PAST = "past_feat_dynamic_real"
+"""GluonTS's field of covariates of which the future is not known, (covariates, length)."""
 _LAST = 1 / 3
 """Share of the steps that the regression has to prove itself on, at least a horizon, at most half."""
 _LEAST_ROWS, _ROWS_EACH = 20, 4
@@ -192,6 +195,25 @@ def _ridge(inputs: np.ndarray, outputs: np.ndarray) -> np.ndarray:
     return made
 
 
+def known_lags(past: np.ndarray, length: int, season: int, horizon: int) -> np.ndarray:
+    """Features of a series and its horizon that past-only covariates make.
+
+    Args:
+        past: (covariates, at least length); what lies beyond the series' end is not looked at.
+        length: of the series.
+        season, horizon: in steps.
+
+    Returns:
+        (lags · covariates, length + horizon), NaN before the covariates begin.
+    """
+    lags = dict.fromkeys((horizon, -(-horizon // season) * season))
+    made = np.full((len(lags), len(past), length + horizon), np.nan)
+    for row, lag in enumerate(lags):
+        kept = min(length, length + horizon - lag)
+        made[row, :, lag : lag + kept] = past[:, :kept]
+    return made.reshape(-1, length + horizon)
+
+
 Predict = Callable[[Iterable[Entry], int], Iterator[SampleForecast]]
 
 
@@ -202,7 +224,8 @@ def predicted_around(
 
     Args:
         predict: forecasts the residuals, entry by entry, in order.
-        dataset: entries with "feat_dynamic_real" (k, length + horizon); those without are forecast as they are.
+        dataset: entries with "feat_dynamic_real" (k, length + horizon), of which the future is known, or with
+            "past_feat_dynamic_real" (k, length), of which it is not; those without are forecast as they are.
         num_samples: of each forecast.
         season: steps of the season; 1 where there is none.
         horizon: steps to forecast.
@@ -224,7 +247,7 @@ def predicted_around(
                 yield entry
                 continue
             target = np.asarray(entry["target"], dtype=np.float64)
-            yield {**entry, "target": target - effect.values[: len(target)], DYNAMIC: None}
+            yield {**entry, "target": target - effect.values[: len(target)], DYNAMIC: None, PAST: None}
 
     for made in predict(residuals(), num_samples):
         entry, effect = waiting.popleft()
@@ -235,16 +258,34 @@ def predicted_around(
 
 
 def _effect(entry: Mapping[str, Any], name: str, season: int, horizon: int) -> Effect | None:
-    if entry.get(DYNAMIC) is None:
+    if entry.get(DYNAMIC) is None and entry.get(PAST) is None:
         return None
     target = np.asarray(entry["target"], dtype=np.float64)
-    features = np.asarray(entry[DYNAMIC], dtype=np.float64)
+    parts = []
+    if entry.get(DYNAMIC) is not None:
+        parts.append(_future(entry[DYNAMIC], target, name, horizon))
+    if entry.get(PAST) is not None:
+        past = _features(entry[PAST], target, name, PAST)
+        if past.shape[1] < len(target):
+            raise DataError(f"series {name!r}: {PAST} covers {past.shape[1]} of its {len(target)} steps; give all")
+        parts.append(known_lags(past, len(target), season, horizon))
+    target = np.where(np.isfinite(target), target, np.nan)
+    return effect_of(target, np.concatenate(parts), season, horizon)
+
+
+def _features(values: Any, target: np.ndarray, name: str, field: str) -> np.ndarray:
+    features = np.asarray(values, dtype=np.float64)
     if target.ndim != 1 or features.ndim != 2:
         raise DataError(
-            f"series {name!r}: a target of shape {target.shape} with {DYNAMIC} of shape {features.shape}; a regression "
-            "on covariates takes (length,) and (covariates, length + horizon)"
+            f"series {name!r}: a target of shape {target.shape} with {field} of shape {features.shape}; a regression "
+            "on covariates takes (length,) and (covariates, steps)"
         )
-    needed = len(target) + horizon
+    return features
+
+
+def _future(values: Any, target: np.ndarray, name: str, horizon: int) -> np.ndarray:
+    """Covariates that are known for the horizon, (k, length + horizon)."""
+    features, needed = _features(values, target, name, DYNAMIC), len(target) + horizon
     ahead = features[:, len(target) : needed]
     if features.shape[1] < needed or not np.isfinite(ahead).all():
         found = f"covers {features.shape[1]} steps" if features.shape[1] < needed else "misses values"
@@ -252,5 +293,4 @@ def _effect(entry: Mapping[str, Any], name: str, season: int, horizon: int) -> E
             f"series {name!r}: {DYNAMIC} {found}, and {needed} are needed ({len(target)} of the series and {horizon} "
             "to forecast)"
         )
-    target = np.where(np.isfinite(target), target, np.nan)
-    return effect_of(target, features[:, :needed], season, horizon)
+    return features[:, :needed]

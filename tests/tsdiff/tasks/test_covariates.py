@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from gluonts.model.forecast import SampleForecast
 
 from shared.errors import DataError
 from tsdiff import TSDiffPredictor
-from tsdiff.tasks.covariates import effect_of
+from tsdiff.tasks.covariates import effect_of, known_lags, predicted_around
 from tsdiff.tasks.suited import SUITED
 
 LENGTH, HORIZON = 200, 14
@@ -147,3 +148,54 @@ def test_counts_with_an_effect_stay_counts(predictor):
     assert made.samples.min() >= 0
     ahead = promoted[0, LENGTH:] > 0
     assert made.mean[ahead].mean() > made.mean[~ahead].mean() + 4
+
+
+# --- covariates of which only the past is known ----------------------------------------------------------------
+
+
+def test_lags_are_those_that_are_known_for_every_step():
+    past = np.arange(20.0)[None]
+    rows = known_lags(past, 20, season=7, horizon=3)
+    assert rows.shape == (2, 23)
+    for row, lag in zip(rows, (3, 7), strict=True):
+        np.testing.assert_array_equal(row[lag:20], past[0, : 20 - lag])
+        assert np.isnan(row[:lag]).all()
+    np.testing.assert_array_equal(rows[:, 20:], [[17, 18, 19], [13, 14, 15]])
+    assert known_lags(past, 20, season=1, horizon=3).shape == (1, 23)
+    longer = known_lags(np.arange(40.0)[None], 20, season=7, horizon=3)
+    np.testing.assert_array_equal(longer, rows)  # what comes after the series' end is not looked at
+
+
+def test_a_covariate_that_leads_by_a_horizon_helps_and_noise_does_not():
+    rng = np.random.default_rng(0)
+    horizon, length = 4, 200
+    leads = rng.normal(size=length + horizon)
+    target = 50 + 5 * np.concatenate([np.zeros(horizon), leads])[: length + horizon] + rng.normal(size=length + horizon)
+    for past, helped in ((leads, True), (rng.normal(size=length), False)):
+        entry = {
+            "item_id": "a",
+            "start": pd.Period("2024-01-01", "D"),
+            "target": target[:length],
+            "past_feat_dynamic_real": past[None, :length],
+        }
+
+        def flat(dataset, count):  # type: ignore[no-untyped-def]
+            for one in dataset:
+                yield SampleForecast(np.full((count, horizon), np.mean(one["target"])), one["start"] + length)
+
+        ((_, made, gain),) = predicted_around(flat, [entry], 3, 1, horizon)
+        assert (gain > 0.2) is helped
+        if helped:
+            assert np.abs(made.mean - target[length:]).mean() < 3
+
+
+def test_past_covariates_of_a_frame_enter():
+    rng = np.random.default_rng(0)
+    leads = rng.normal(size=200)
+    days = pd.date_range("2024-01-01", periods=200, freq="D")
+    df = pd.DataFrame({"ds": days, "y": 50 + 5 * np.roll(leads, 7) + rng.normal(size=200), "leads": leads})
+    predictor = TSDiffPredictor.from_pretrained("default").with_sampling(steps=2)
+    table = predictor.predict_df(df, prediction_length=7, past_covariates=["leads"], num_samples=4)
+    assert next(iter(table.attrs["covariates"].values())) > 0.2
+    scored = predictor.cross_validation_df(df, prediction_length=7, past_covariates=["leads"], num_samples=4)
+    assert len(scored) == 7

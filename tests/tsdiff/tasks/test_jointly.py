@@ -1,0 +1,136 @@
+"""Series drawn together: what each says stays, what they say together is as in the past, and sums add up."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from gluonts.model.forecast import SampleForecast
+
+from shared.errors import ConfigError, DataError
+from tests.tsdiff.conftest import tiny_estimator
+from tsdiff.automatic.guards import Guard
+from tsdiff.automatic.predictor import AutoPredictor, Member
+from tsdiff.sampling.shuffle import shuffled
+from tsdiff.tasks.jointly import leaves_of, past_errors, together
+
+H = 5
+START = pd.Period("2024-01-01", "D")
+
+
+@pytest.fixture
+def naive() -> AutoPredictor:
+    """Draws each series by itself, without a network."""
+    return AutoPredictor([Member("naive", 1.0, Guard("naive", "D", H))])
+
+
+def walks(together: float, count: int = 2, length: int = 500) -> np.ndarray:
+    """(count, length), steps of unit variance with this correlation."""
+    rng = np.random.default_rng(0)
+    common, own = rng.normal(size=length), rng.normal(size=(count, length))
+    return np.cumsum(np.sqrt(together) * common + np.sqrt(1 - together) * own, axis=1)
+
+
+def frame(values: np.ndarray, names: list[str]) -> pd.DataFrame:
+    days = pd.date_range("2024-01-01", periods=values.shape[1], freq="D")
+    return pd.concat(pd.DataFrame({"unique_id": n, "ds": days, "y": row}) for n, row in zip(names, values, strict=True))
+
+
+def test_a_shuffle_keeps_the_values_and_takes_the_ranks():
+    rng = np.random.default_rng(0)
+    samples, template = rng.normal(size=(50, 3, 2)), rng.normal(size=(50, 3, 2))
+    made = shuffled(samples, template)
+    np.testing.assert_array_equal(np.sort(made, axis=0), np.sort(samples, axis=0))
+    np.testing.assert_array_equal(made.argsort(axis=0), template.argsort(axis=0))
+    np.testing.assert_array_equal(shuffled(made, template), made)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.9])
+def test_channels_go_together_as_in_the_past_and_each_stays_as_it_was(naive, share):
+    entry = {"item_id": "pair", "start": START, "target": walks(share)}
+    (made,) = naive.predict_jointly([entry], 200)
+    assert made.samples.shape == (200, H, 2)
+    parts = [{**entry, "item_id": f"pair channel {n}", "target": row} for n, row in enumerate(entry["target"])]
+    for place, one in enumerate(naive.predict(parts, 200)):
+        assert {path.tobytes() for path in one.samples} == {
+            np.ascontiguousarray(path).tobytes() for path in made.samples[..., place]
+        }
+    found = np.corrcoef(made.samples.mean(axis=1).T)[0, 1]
+    assert found == pytest.approx(share, abs=0.2)
+
+
+def test_sums_are_as_wide_as_dependence_makes_them(naive):
+    wide, narrow = (
+        naive.predict_sums_df(frame(walks(share), ["a", "b"]), {"all": ["a", "b"]}, num_samples=200)
+        for share in (1.0, 0.0)
+    )
+    widths = [
+        (one["0.95"] - one["0.05"])[one["unique_id"] == "all"].mean() / (one["0.95"] - one["0.05"])[:H].mean()
+        for one in (wide, narrow)
+    ]
+    assert widths[0] == pytest.approx(2.0, rel=0.1)
+    assert widths[1] == pytest.approx(np.sqrt(2), rel=0.2)
+
+
+def test_sums_add_up_through_a_hierarchy(naive):
+    df = frame(walks(0.5, 3), ["a", "b", "c"])
+    table = naive.predict_sums_df(df, {"top": ["ab", "c"], "ab": ["a", "b"]}, num_samples=40)
+    means = table.pivot(index="ds", columns="unique_id", values="mean")
+    np.testing.assert_allclose(means["ab"], means["a"] + means["b"])
+    np.testing.assert_allclose(means["top"], means["ab"] + means["c"])
+    assert list(dict.fromkeys(table["unique_id"])) == ["a", "b", "c", "top", "ab"]
+
+
+def test_ids_that_are_numbers_stay_numbers_beside_named_sums(naive):
+    df = frame(walks(0.5), ["1", "2"])
+    df["unique_id"] = df["unique_id"].astype(int)
+    assert list(dict.fromkeys(naive.predict_sums_df(df, {"all": [1, 2]}, num_samples=10)["unique_id"])) == [1, 2, "all"]
+
+
+def test_given_totals_are_said_not_to_be_used(naive):
+    values = walks(0.5)
+    for total, said in ((values.sum(axis=0), "is not used$"), (values.sum(axis=0) + 3, "past of all is not the sum")):
+        df = frame(np.vstack([values, total]), ["a", "b", "all"])
+        with pytest.warns(UserWarning, match=said):
+            table = naive.predict_sums_df(df, {"all": ["a", "b"]}, num_samples=20)
+        means = table.pivot(index="ds", columns="unique_id", values="mean")
+        np.testing.assert_allclose(means["all"], means["a"] + means["b"])
+        assert len(table) == 3 * H
+
+
+@pytest.mark.parametrize(
+    ("sums", "message"),
+    [
+        ({"t": ["a", "x"]}, "'x' is no series"),
+        ({"t": ["u"], "u": ["t"]}, "circle"),
+        ({"t": ["u", "a"], "u": ["a"]}, "counts a twice"),
+        ({"t": []}, "counts nothing"),
+    ],
+)
+def test_sums_that_cannot_be_are_refused(sums, message):
+    with pytest.raises(ConfigError, match=message):
+        leaves_of(sums, ["a", "b"])
+
+
+def test_a_past_too_short_leaves_paths_as_they_came():
+    entries = [{"item_id": n, "start": START, "target": np.arange(12.0) + n} for n in range(2)]
+    assert past_errors(entries, (7,), H) is None
+    made = [SampleForecast(np.random.default_rng(n).normal(size=(4, H)), START + 12, item_id=str(n)) for n in range(2)]
+    dealt = together(made, entries, (7,), np.random.default_rng(0))
+    assert all(np.array_equal(one.samples, other.samples) for one, other in zip(made, dealt, strict=True))
+
+
+def test_series_of_different_ends_are_refused(naive):
+    df = frame(walks(0.5), ["a", "b"])
+    with pytest.raises(DataError, match="fill the later ones up"):
+        naive.predict_sums_df(df.iloc[:-1], {"all": ["a", "b"]})
+
+
+def test_what_is_joint_already_or_has_no_channels_is_refused(naive):
+    joint = tiny_estimator(1, channels=2).train(
+        [{"start": pd.Period("2024", "h"), "target": np.ones((2, 60))}], progress=False
+    )
+    with pytest.raises(ConfigError, match="together already"):
+        next(joint.predict_jointly([]))
+    with pytest.raises(DataError, match=r"shape \(9,\)"):
+        next(naive.predict_jointly([{"start": START, "target": np.arange(9.0)}]))

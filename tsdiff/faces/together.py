@@ -1,0 +1,150 @@
+"""Calls of a predictor of single series that draw several together: channels, and the series of a frame with sums."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from gluonts.model.forecast import SampleForecast
+
+from shared.checks import Level, checked
+from shared.console.notes import tell
+from shared.errors import ConfigError, DataError
+from shared.random import derive_seed
+from tsdiff.data import candidate_seasons, entries_of
+from tsdiff.data.entries import Entry, named_entries
+from tsdiff.data.known import Names
+from tsdiff.evaluation.metrics import TABLE_LEVELS, forecasts_to_frame
+from tsdiff.sampling.settings import Sampling
+from tsdiff.windows.config import WindowConfig
+
+_LONGEST_SEASON = 400
+
+
+class JointCalls:
+    """Calls that draw several series together; see `tsdiff.tasks.jointly`."""
+
+    if TYPE_CHECKING:
+        sampling: Sampling
+
+        @property
+        def config(self) -> WindowConfig: ...
+
+        def predict(self, dataset: Iterable[Entry], num_samples: int = 100) -> Iterator[SampleForecast]: ...
+
+        _job: Any
+        _cut: Any
+
+    def predict_jointly(self, dataset: Iterable[Entry], num_samples: int = 100) -> Iterator[SampleForecast]:
+        """Forecast channels that were not trained together: each by itself, their paths dealt to joint ones as past
+        errors of a seasonal naive went together (a Schaake shuffle; `tsdiff.tasks.jointly`).
+
+        Args:
+            dataset: entries with targets (channels, length); see `TSDiffPredictor.predict`.
+            num_samples: samples of each forecast.
+
+        Yields:
+            SampleForecast, samples (num_samples, prediction_length, channels). Each channel's are those of `predict`.
+
+        Raises:
+            ConfigError: a model of several channels, whose `predict` draws them together already.
+            DataError: see `TSDiffPredictor.predict`; a target of one axis.
+        """
+        if self.config.channels > 1:
+            raise ConfigError(f"this model draws its {self.config.channels} channels together already: use predict")
+        for name, entry in named_entries(entries_of(dataset)):
+            target = np.asarray(entry["target"])
+            if target.ndim != 2:
+                raise DataError(f"series {name!r} has a target of shape {target.shape}; give (channels, length)")
+            parts = [{**entry, "item_id": f"{name} channel {place}", "target": row} for place, row in enumerate(target)]
+            made = self._together(list(self.predict(parts, num_samples)), parts, name)
+            samples = np.stack([one.samples for one in made], axis=-1)
+            first = made[0].start_date
+            yield SampleForecast(samples, start_date=first, item_id=entry.get("item_id"), info=entry.get("info"))
+
+    def predict_sums_df(
+        self,
+        df: pd.DataFrame,
+        sums: Mapping[str, Sequence[Any]],
+        future_df: pd.DataFrame | None = None,
+        *,
+        id_column: str | None = None,
+        timestamp_column: str | None = None,
+        target: str | None = None,
+        prediction_length: int | None = None,
+        freq: str | None = None,
+        quantile_levels: Sequence[float] = TABLE_LEVELS,
+        num_samples: int = 100,
+        **sampling: Any,
+    ) -> pd.DataFrame:
+        """Forecast the series of a frame together, and sums of them, as of a hierarchy.
+
+        The series are drawn jointly as `predict_jointly` draws channels, and each joint sample is summed: means add up,
+        every sample does, and a sum's interval is as wide as the series' dependence makes it.
+
+        A series of the frame that has the name of a sum, as tables with given totals have, is not forecast by itself:
+        its row is the sum of its parts, and its own history is not used. A warning tells so, and where it is not the
+        sum of its parts.
+
+        Args:
+            df, future_df, id_column, timestamp_column, target, prediction_length, freq, quantile_levels, num_samples,
+                sampling: see `predict_df`.
+            sums: by its name the parts of each, ids of series or names of other sums:
+                {"north": ["oslo", "bergen"], "total": ["north", "south"]}.
+
+        Returns:
+            A frame like that of `predict_df`, the sums after the series.
+
+        Raises:
+            ConfigError: sums of what there is not, in a circle, or that count a series twice; see also `predict_df`.
+            DataError: series that end at different times; see also `predict_df`.
+        """
+        from tsdiff.tasks.jointly import leaves_of  # loads gluonts.torch
+
+        checked(tuple[Level, ...], quantile_levels=quantile_levels)
+        named = {str(name): [str(part) for part in parts] for name, parts in sums.items()}
+        names = Names(id_column, timestamp_column, target)
+        job = self._job(df, future_df, names, prediction_length, freq, sampling)
+        entries = [entry for entry in job.series if entry["item_id"] not in named]
+        parts = leaves_of(named, [entry["item_id"] for entry in entries])
+        _tell_given(job.series, parts)
+        made = self._together(list(job.predictor._cut(entries, num_samples, job.steps)), entries, "sums")
+        by_name = {entry["item_id"]: one for entry, one in zip(entries, made, strict=True)}
+        added = [
+            SampleForecast(
+                np.sum([by_name[part].samples for part in found], axis=0), start_date=made[0].start_date, item_id=name
+            )
+            for name, found in parts.items()
+        ]
+        origin = job.series.origin
+        tables = [
+            origin.restored(forecasts_to_frame(made, quantile_levels, job.series.stamp)),
+            replace(origin, labels=None).restored(forecasts_to_frame(added, quantile_levels, job.series.stamp)),
+        ]
+        return pd.concat(tables, ignore_index=True)
+
+    def _together(self, forecasts: list[SampleForecast], entries: Sequence[Entry], key: str) -> list[SampleForecast]:
+        from tsdiff.tasks.jointly import together  # loads gluonts.torch
+
+        seasons = [season for season in candidate_seasons(entries[0]["start"].freqstr) if season <= _LONGEST_SEASON]
+        rng = np.random.default_rng(derive_seed(self.sampling.seed, "together", key, str(forecasts[0].start_date)))
+        return together(forecasts, entries, seasons, rng)
+
+
+def _tell_given(series: Iterable[Entry], parts: Mapping[str, Sequence[str]]) -> None:
+    """Say of given totals that they are not used, and which are not the sums of their parts."""
+    values = {entry["item_id"]: entry for entry in series}
+    given = [name for name in parts if name in values]
+    if not given:
+        return
+    others = []
+    for name in given:
+        same = {(values[one]["start"], len(values[one]["target"])) for one in (name, *parts[name])}
+        whole = np.sum([values[one]["target"] for one in parts[name]], axis=0) if len(same) == 1 else None
+        if whole is None or not np.allclose(whole, values[name]["target"], rtol=1e-3, equal_nan=True):
+            others.append(name)
+    unlike = f"; the past of {', '.join(others[:5])} is not the sum of its parts" if others else ""
+    tell(f"given sums {', '.join(given[:5])} are forecast as sums of their parts, their own past is not used{unlike}")
