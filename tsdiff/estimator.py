@@ -216,6 +216,7 @@ class TSDiffEstimator(Estimator):
         spool_above: int | None = SPOOL_ABOVE,
         shuffle_buffer_length: int | None = None,
         cache_data: bool = False,
+        hold_out: bool | None = None,
         **fit_options: Any,
     ) -> TSDiffPredictor:
         """Train on a GluonTS dataset.
@@ -233,6 +234,8 @@ class TSDiffEstimator(Estimator):
             tuning: what to try on the validation data; None takes `TuningGrid()`.
             shuffle_buffer_length, cache_data: GluonTS's; they change nothing, for windows are drawn at random from all
                 series, which are read once.
+            hold_out: whether last windows of some series are held back and choose the weights; None: where the steps
+                are chosen from the data.
             fit_options: `shared.training.module.fit`'s accelerator, devices, strategy, callbacks, logger.
 
         Returns:
@@ -247,7 +250,7 @@ class TSDiffEstimator(Estimator):
         check_options(fit_options)
         store = training_series(training_data, self.config, spool_above=spool_above, folder=folder)
         chosen = self._settled(store)
-        seed, rule = chosen.training.seed, "max_steps" in self.from_data
+        seed, rule = chosen.training.seed, "max_steps" in self.from_data if hold_out is None else hold_out
         rng = np.random.default_rng(derive_seed(seed, "held out"))
         held = held_back(store, chosen.config.prediction_length, HELD_OUT, rng) if rule else None
         source = chosen._source(store, held)

@@ -17,6 +17,7 @@ from gluonts.model.seasonal_naive import SeasonalNaivePredictor
 
 import tsdiff.estimator
 import tsdiff.experiment.presets
+import tsdiff.fitting.chosen
 from speech import Enhancer
 from tests.docs.blocks import Found, snippets
 from tests.docs.conftest import RATE
@@ -33,6 +34,7 @@ SMALLER = (
     ("[:1000]", "[:20]"),
     ("cpu_minutes=4", "cpu_minutes=0.01"),
     ("fine=200, most_runs=100", "fine=8, most_runs=3"),
+    ("minutes=2)", "minutes=0.02)"),
     ("../shared/data/series", "series"),
 )
 """Parts of snippets that would take minutes or need the shared data, and what stands for them here."""
@@ -77,6 +79,8 @@ def names(
     """What the snippets take for granted; trainings end after five steps."""
     short = replace(tsdiff.estimator.DEFAULT_TRAINING, max_steps=5)
     monkeypatch.setattr(tsdiff.estimator, "DEFAULT_TRAINING", short)
+    for bound in ("LEAST_STEPS", "MOST_STEPS"):
+        monkeypatch.setattr(tsdiff.fitting.chosen, bound, 5)
     presets = {name: preset.with_training(max_steps=5) for name, preset in tsdiff.experiment.presets.PRESETS.items()}
     monkeypatch.setattr(tsdiff.experiment.presets, "PRESETS", presets)
     monkeypatch.chdir(workspace)

@@ -25,7 +25,7 @@ from tsdiff.automatic.weights import Losses, choose
 from tsdiff.data import SeriesSet, hold_back, load_dataset
 from tsdiff.data.entries import Entry
 from tsdiff.data.known import Names, read_frame, with_covariates
-from tsdiff.estimator import DEFAULT_TRAINING, TSDiffEstimator
+from tsdiff.estimator import TSDiffEstimator
 from tsdiff.evaluation.metrics import evaluate
 from tsdiff.predictor import TSDiffPredictor
 from tsdiff.sampling.settings import Sampling
@@ -40,6 +40,8 @@ _CHOOSING = 0.4
 """Share of the fine-tuning that its own choices may take."""
 _LEAST_HELD, _MOST_HELD, _TRIALS = 6, 80, 10
 """Windows that fine-tuning chooses by, and about how often it forecasts them, with half as many samples."""
+_TRAINING = 0.85
+"""Share of what is left for training that its steps take; looks at held-out windows take the rest."""
 _LEAST_STEPS = 100
 _PROBES, _LEAST_WINDOWS = 3, 6
 _SAFETY = 0.95
@@ -226,24 +228,23 @@ class _Search:
 
     def _trained(self) -> tuple[TSDiffPredictor | None, str]:
         given, layout = self.settings.train_steps, self.series.layout
-        training = replace(DEFAULT_TRAINING, seed=self.settings.seed)
         estimator = TSDiffEstimator(
             self.series.freq,
             self.horizon,
             dynamic_features=layout.dynamic,
             static_features=layout.reals,
             categories=self.series.cardinalities,
-            training=training if given is None else replace(training, max_steps=given),
             sampling=Sampling(seed=self.settings.seed),
-        )
+        ).with_training(seed=self.settings.seed)
         if given is None:
-            seconds = self.left - 2 * self.each * len(self.labels)
+            seconds = _TRAINING * (self.left - 2 * self.each * len(self.labels))
             steps = estimator.affordable_steps(self.train, seconds)
             if steps < _LEAST_STEPS:
                 return None, f"{self.settings.cpu_minutes:g} minutes are too short"
-            estimator.with_training(max_steps=steps)
+            given = steps
+        estimator.with_training(max_steps=given)
         self.steps["train_steps"] = estimator.training.max_steps
-        made = estimator.train(self.train, progress=self.progress)
+        made = estimator.train(self.train, progress=self.progress, hold_out=True)
         return made, f"{estimator.training.max_steps} steps"
 
     def _chosen(self) -> AutoPredictor:

@@ -15,7 +15,7 @@ from tsdiff.model.backbones import S4DConfig
 from tsdiff.model.config import TSDiffConfig, default_patch, patch_of
 from tsdiff.windows.config import Scaling, fitting_context
 
-_STEPS_EACH, _LEAST_STEPS, _MOST_STEPS = 12.0, 200, 7000
+STEPS_EACH, LEAST_STEPS, MOST_STEPS = 12.0, 200, 7000
 """Optimiser steps grow with the root of the number of values; presets of known sets (docs/presets.md) lie about it."""
 _DROPOUT = ((20_000, 0.2), (200_000, 0.1))
 """Dropout of a network that is trained on fewer values than this."""
@@ -98,7 +98,7 @@ def choose_settings(store: SeriesStore, prediction_length: int, rng: np.random.G
     context = fitting_context(freq, prediction_length, patch, max(1, window - prediction_length))
     values = round(int(store.lengths.sum()) * _observed(store, rng))
     dropout = next((rate for below, rate in _DROPOUT if values < below), 0.0)
-    steps = int(np.clip(round(_STEPS_EACH * np.sqrt(values)), _LEAST_STEPS, _MOST_STEPS))
+    steps = int(np.clip(round(STEPS_EACH * np.sqrt(values)), LEAST_STEPS, MOST_STEPS))
     return Chosen(_scaling(store, context, prediction_length, rng), context, patch, dropout, steps, values)
 
 

@@ -105,19 +105,6 @@ def test_held_out_values_are_never_trained_on():
     assert np.nanmax(source._draw(np.random.default_rng(0), 500)[0]) < 1e6
 
 
-def open_steps(steps: int) -> TSDiffEstimator:
-    """A tiny estimator that takes so many steps and yet stops by held-out windows."""
-    estimator = tiny_estimator(steps, from_data=["max_steps"])
-    settle = estimator._settled
-
-    def few(store):  # type: ignore[no-untyped-def]
-        made = settle(store)
-        return made.with_training(max_steps=steps)
-
-    estimator._settled = few  # type: ignore[method-assign]
-    return estimator
-
-
 def test_the_weights_are_those_that_forecast_held_out_windows_best(monkeypatch, tmp_path):
     looks: list[HeldOut] = []
     init = HeldOut.__init__
@@ -127,13 +114,15 @@ def test_the_weights_are_those_that_forecast_held_out_windows_best(monkeypatch, 
         looks.append(self)
 
     monkeypatch.setattr(HeldOut, "__init__", seen)
-    made = open_steps(16).train(sines(2, 120), progress=False, folder=tmp_path)
+    made = tiny_estimator(16).train(sines(2, 120), progress=False, folder=tmp_path, hold_out=True)
     (look,) = looks
     assert [row["step"] for row in look.rows] == [2, 4, 6, 8, 10, 12, 14, 16][: len(look.rows)]
     assert look.weights is not None
     for name, value in made.model.denoiser.state_dict().items():
         torch.testing.assert_close(value, look.weights[name])
-    again = open_steps(16).train(sines(2, 120), progress=False, folder=tmp_path)  # which goes on from its end
+    again = tiny_estimator(16).train(
+        sines(2, 120), progress=False, folder=tmp_path, hold_out=True
+    )  # which goes on from its end
     for name, value in again.model.denoiser.state_dict().items():
         torch.testing.assert_close(value, look.weights[name])
 

@@ -61,7 +61,7 @@ def test_the_covariance_of_a_series_with_outages_is_that_of_the_whole():
         return float((windows[:, 1:] * windows[:, :-1]).mean() / windows.var())
 
     assert abs(near(values)) < 0.02
-    assert near(outages(values)) < 0.05  # lines make it .2
+    assert near(outages(values)) < 0.1  # lines make it .27
 
 
 def test_a_walk_is_bridged_by_a_line():
