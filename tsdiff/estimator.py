@@ -145,13 +145,14 @@ class TSDiffEstimator(Estimator):
         freq = normalise_freq(freq)
         left = {"scaling": scaling is None, "context_length": context_length is None, "backbone": backbone is None}
         self.from_data = left_open(from_data, {**left, "max_steps": open_steps}, start_from is not None)
-        scaling = scaling or ("mean" if transform is None else "standard")
+        if scaling is None:
+            scaling = "mean" if transform is None else "standard"
         backbone = backbone or S4DConfig(patch=default_patch(freq))
         self.config = TSDiffConfig(
             freq=freq,
             prediction_length=prediction_length,
             context_length=fitting_context(freq, prediction_length, patch_of(backbone), context_length),
-            scaling=SCALINGS.get(scaling, scaling),
+            scaling=SCALINGS.get(scaling, scaling),  # type: ignore[arg-type]
             calendar=calendar,
             backbone=backbone,
             sde=sde or paper_sde(),

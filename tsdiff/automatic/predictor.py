@@ -57,6 +57,8 @@ class AutoPredictor(FrameCalls, Predictor):
         ConfigError: no member has a share, shares below 0, or members that differ in frequency or horizon.
     """
 
+    sampling: Sampling
+
     def __init__(self, members: Sequence[Member], report: Report | None = None, sampling: Sampling | None = None):
         shares = checked(tuple[Finite, ...], shares=[member.share for member in members])
         if not sum(shares) > 0 or min(shares) < 0:

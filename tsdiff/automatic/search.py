@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -107,22 +107,19 @@ def auto(
     return _Search(series, found, steps, settings, progress).run()
 
 
-@dataclass
 class _Search:
     """A search as it goes on."""
 
-    series: SeriesSet
-    model: TSDiffPredictor
-    horizon: int
-    settings: AutoSettings
-    progress: bool = True
-    started: float = field(default_factory=time.process_time)
-    members: list[Member] = field(default_factory=list)
-    samples: list[list[SampleForecast]] = field(default_factory=list)
-    tried: list[Tried] = field(default_factory=list)
-    steps: dict[str, int] = field(default_factory=dict)
-    each: float = 0.0
-    """CPU seconds of the bundled model's forecast of a window."""
+    def __init__(self, series: SeriesSet, model: TSDiffPredictor, horizon: int, settings: AutoSettings, progress: bool):
+        self.series, self.horizon, self.settings, self.progress = series, horizon, settings, progress
+        self.started = time.process_time()
+        changes: dict[str, Any] = {"seed": settings.seed, **({"covariates": True} if series.layout.dynamic else {})}
+        self.bundled = model.with_sampling(**changes).adapted(series.freq, horizon)
+        self.members: list[Member] = []
+        self.samples: list[list[SampleForecast]] = []
+        self.tried: list[Tried] = []
+        self.steps: dict[str, int] = {}
+        self.each = 0.0  # CPU seconds of the bundled model's forecast of a window
 
     @property
     def total(self) -> float:
@@ -134,10 +131,7 @@ class _Search:
 
     def run(self) -> AutoPredictor:
         """All of it."""
-        settings, sampling = self.settings, {"seed": self.settings.seed}
-        if self.series.layout.dynamic:
-            sampling["covariates"] = True
-        self.bundled = self.model.with_sampling(**sampling).adapted(self.series.freq, self.horizon)
+        settings = self.settings
         rng = np.random.default_rng(derive_seed(settings.seed, "backtests"))
         if max(len(entry["target"]) for entry in self.series) < 4 * self.horizon:
             return self._untested()

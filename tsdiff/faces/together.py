@@ -28,7 +28,9 @@ class JointCalls:
     """Calls that draw several series together; see `tsdiff.tasks.jointly`."""
 
     if TYPE_CHECKING:
-        sampling: Sampling
+
+        @property
+        def sampling(self) -> Sampling: ...
 
         @property
         def config(self) -> WindowConfig: ...

@@ -98,9 +98,10 @@ class WindowSource:
         self.horizon_weight = horizon_weight
         self.statistics = Statistics()
         self._seasons = () if config.awaits_freq else candidate_seasons(config.freq)[:-1]
-        made = isinstance(entries, TrainingSeries)
         self.store: SeriesStore = (
-            entries if made else training_series(entries, config, spool_above=spool_above, folder=folder)
+            entries
+            if isinstance(entries, TrainingSeries)
+            else training_series(entries, config, spool_above=spool_above, folder=folder)
         )
         self._ends = self.store.lengths.copy()
         if held is not None:
