@@ -17,6 +17,7 @@ from shared.errors import ConfigError
 from shared.guidance import DenoiserFunction, Guidance
 from shared.kinds import OneOf
 from shared.random import Generators
+from shared.samplers.denoising import DenoisingMCMC
 from shared.samplers.evodiff import EVODiff
 from shared.samplers.exponential import Exponential
 from shared.samplers.gaussian import GaussianExponential
@@ -44,7 +45,7 @@ METHODS: dict[str, Sampler] = {
     "map": FlowMap(),
 }
 """What each name stands for."""
-KINDS = (Exponential, EVODiff, GaussianExponential, PredictorCorrector, TimeODE, AdaptiveODE, FlowMap)
+KINDS = (Exponential, EVODiff, GaussianExponential, PredictorCorrector, TimeODE, AdaptiveODE, FlowMap, DenoisingMCMC)
 MethodSetting = Annotated[Any, OneOf(None, KINDS, names=tuple(METHODS))]
 """The type of a setting that is a method: a name, a settings object, or a mapping of its kind and fields."""
 

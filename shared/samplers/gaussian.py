@@ -24,6 +24,7 @@ from torch import Tensor
 
 from shared.checks import Checked, Finite
 from shared.errors import ConfigError
+from shared.samplers.denoising import DenoisingMCMC
 from shared.samplers.exponential import Exponential
 from shared.samplers.laws import Law, LawSetting
 from shared.samplers.level import known_law
@@ -136,6 +137,8 @@ def knowing(method: Any, law: Callable[[], Law], always: bool = False) -> Any:
     """
     if isinstance(method, GaussianExponential) and (always or method.gaussian is None):
         return replace(method, gaussian=law())
+    if isinstance(method, DenoisingMCMC) and (always or method.law is None):
+        return replace(method, law=law())
     if isinstance(method, Exponential) and method.shift is not None and (always or method.shift.law is None):
         return replace(method, shift=replace(method.shift, law=law()))
     return method

@@ -26,7 +26,15 @@ Gain = Callable[[Tensor], Tensor]
 """A function of variances, element by element."""
 
 
-class Law(ABC):
+class Marginals(ABC):
+    """What tells how dense residuals are at each noise level: a Gaussian law, or a density of your own."""
+
+    @abstractmethod
+    def log_densities(self, r: Tensor, nodes: list[Node]) -> Tensor:
+        """log p of residuals r (batch, ...) at each of the nodes, (nodes, batch); in nats, float64."""
+
+
+class Law(Marginals):
     """N(m, C), by the directions in which C is diagonal."""
 
     @abstractmethod
