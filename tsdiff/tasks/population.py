@@ -277,10 +277,11 @@ def snapshots_of(frame: pd.DataFrame, time: str, columns: Sequence[str]) -> tupl
     missing = [name for name in (time, *columns) if name not in frame]
     if missing:
         raise DataError(f"no column {', '.join(missing)}; there are {', '.join(map(str, frame))}")
-    if not np.issubdtype(frame[time].dtype, np.number):
+    if frame[time].dtype.kind not in "iuf":
         raise DataError(f"times of type {frame[time].dtype}: give numbers, such as hours since the first snapshot")
-    groups = [(float(at), rows[list(columns)].to_numpy(float)) for at, rows in frame.groupby(time)]
-    return [values for _, values in groups], [at for at, _ in groups]
+    at, values = frame[time].to_numpy(float), frame[list(columns)].to_numpy(float)
+    times = np.unique(at).tolist()
+    return [values[at == one] for one in times], times
 
 
 def _checked_snapshots(

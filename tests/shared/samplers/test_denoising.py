@@ -90,6 +90,12 @@ def test_modes_keep_their_shares_and_widths() -> None:
     assert outputs[outputs < 0].std() == pytest.approx(WIDTH, rel=0.1)
 
 
+def test_states_that_are_chosen_for_being_clean_make_modes_too_even() -> None:
+    outputs, _ = chained(TwoModes(), 12, chains=300, levels=16, cleanest=True)
+    low = (outputs < 0).double()
+    assert low.mean() < 0.7 - 3 * 0.46 / math.sqrt(effective_size(low))
+
+
 def test_a_chain_that_takes_the_most_probable_level_freezes_where_it_is_clean() -> None:
     _, levels = chained(Peaked(), 8, chains=60, descent=1, levels=16)
     late = torch.histc(levels[50:], 4, *RANGE)

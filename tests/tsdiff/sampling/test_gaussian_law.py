@@ -12,7 +12,7 @@ from torch import Tensor
 
 from shared.errors import ConfigError
 from shared.random import make_generator
-from shared.samplers import Exponential, GaussianExponential
+from shared.samplers import DenoisingMCMC, Exponential, GaussianExponential
 from shared.samplers.level import LevelShift
 from tests.tsdiff.gaussian_model import CONTEXT, HORIZON, LENGTH, gaussian_model
 from tsdiff import Sampling, TSDiff, TSDiffPredictor
@@ -32,7 +32,7 @@ def measured(known: bool = True) -> tuple[TSDiff, Tensor]:
     return model, covariance
 
 
-def drawn(sampling: Sampling, observed: Tensor, values: Tensor) -> Tensor:
+def drawn(sampling: Sampling, observed: Tensor, values: Tensor, needs: int | None = None) -> Tensor:
     """Windows (rows, LENGTH) in the network's units."""
     model, _ = measured()
     rows, ones = len(values), np.ones((len(values), 1))
@@ -48,7 +48,7 @@ def drawn(sampling: Sampling, observed: Tensor, values: Tensor) -> Tensor:
     generators = [make_generator("law", row) for row in range(rows)]
     levels = (np.arange(rows) + 1) / (rows + 1)
     found, calls = draw_windows(model, sampling, windows, levels, generators)
-    assert calls == sampling.steps
+    assert calls == (needs or sampling.steps)
     return torch.from_numpy(found[..., 0])
 
 
@@ -142,3 +142,21 @@ def test_a_level_shift_takes_the_models_own_law() -> None:
     # On an exact denoiser of Gaussian windows there is little to put right.
     torch.testing.assert_close(shifted, plain, rtol=0, atol=0.3)
     assert not torch.equal(shifted, plain)
+
+
+def test_a_chain_over_levels_takes_the_models_own_law() -> None:
+    chain = DenoisingMCMC(levels=16, log_snr=(-1.0, 2.0), skip=20)
+    model, covariance = measured()
+    free, exact = (
+        model.sample(500, method=method, steps=steps, log_snr_end=6.0)[..., 0].double()
+        for method, steps in ((dataclasses.replace(chain, descent=10), 20), ("ode3", 60))
+    )
+    assert float(free.var(0).mean() / exact.var(0).mean()) == pytest.approx(1.0, abs=0.15)
+    seen = torch.arange(LENGTH) < CONTEXT
+    values = torch.linspace(-1, 1, LENGTH, dtype=torch.float64)
+    guided = Sampling(method=chain, steps=12, log_snr_end=6.0, covariance="window")
+    found = drawn(guided, seen.double().expand(500, -1), values.expand(500, -1), needs=12 + 20 + 4)
+    gain = covariance[:, seen] @ torch.linalg.inv(covariance[seen][:, seen] + TRUST**2 * torch.eye(CONTEXT).double())
+    torch.testing.assert_close(found.mean(0), gain @ values[seen], rtol=0, atol=0.15)
+    left = (covariance - gain @ covariance[seen]).diagonal()[~seen]
+    torch.testing.assert_close(found[:, ~seen].var(0), left, rtol=0.3, atol=0)
