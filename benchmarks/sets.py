@@ -46,6 +46,10 @@ BENCHMARK_SETS: dict[str, BenchmarkSet] = {
         BenchmarkSet("ltsf_etth1", 96, 60, 7),
         BenchmarkSet("fred_md", 12, 1, 107, default=False),
         BenchmarkSet("ltsf_illness", 24, 12, 7, default=False),
+        BenchmarkSet("ercot_hourly", 24, 7, 8, default=False),
+        BenchmarkSet("bike_sharing_hourly", 24, 28, 1, default=False),
+        BenchmarkSet("bdg2_sample_hourly", 24, 14, 2, default=False),
+        BenchmarkSet("city_daily", 14, 7, 7, default=False),
     )
 }
 DEFAULT_SETS: tuple[str, ...] = tuple(name for name, found in BENCHMARK_SETS.items() if found.default)

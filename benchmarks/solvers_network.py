@@ -1,9 +1,10 @@
-"""How near few calls of the bundled forecaster come to many: guided samples, by solver; and how these forecasts score.
+"""How near few calls of a guided forecaster come to many, by solver; and how these forecasts score.
 
 The distance is the median over samples of the RMS distance to where many calls lead from the same noise, as a share of
 the samples' deviation. Grids are searched on other series.
 
 Example:
+    python recipes/forecast.py
     OMP_NUM_THREADS=1 python benchmarks/solvers_network.py
 """
 
@@ -53,12 +54,13 @@ METHODS: dict[str, Sampler] = {
 }
 SEARCHED = {"ode2, searched grid": Exponential(2), "ode2, corrector, searched grid": Exponential(2, corrector=True)}
 SCORED: dict[str, dict[str, Any]] = {
-    "as it ships (ode2, 5 calls)": {},
-    "ode2, B(h) = e^h − 1, 5 calls": {"method": Exponential(2, slope="bh2")},
+    "as it comes": {},
+    "ode2, 5 calls": {"method": "ode2", "steps": 5},
+    "ode2, B(h) = e^h − 1, 5 calls": {"method": Exponential(2, slope="bh2"), "steps": 5},
     "ode2, B(h) = e^h − 1, 40 calls": {"method": Exponential(2, slope="bh2"), "steps": 40},
-    "Gaussian integrator, 5 calls": {"method": GaussianExponential()},
-    "EVODiff, 5 calls": {"method": EVODiff()},
-    "ode2, 2 calls": {"steps": 2},
+    "Gaussian integrator, 5 calls": {"method": GaussianExponential(), "steps": 5},
+    "EVODiff, 5 calls": {"method": EVODiff(), "steps": 5},
+    "ode2, 2 calls": {"method": "ode2", "steps": 2},
     "teleport + Gaussian integrator, 2 calls": {"method": GaussianExponential(teleport=-1.0), "steps": 2},
     "teleport + Gaussian integrator, 1 call": {"method": GaussianExponential(teleport=0.0), "steps": 1},
 }
@@ -116,6 +118,7 @@ def scores(base: TSDiffPredictor, test: TestData, samples: int) -> list[list[str
 
 
 def main(
+    model: Annotated[Path, typer.Option(help="Model that is guided.")] = Path("runs/forecast/model"),
     draws: Annotated[int, typer.Option(help="Samples of each of eight windows.")] = 4,
     fine: Annotated[int, typer.Option(help="Calls of ode3 that the others are to come near to.")] = 150,
     samples: Annotated[int, typer.Option(help="Samples of each forecast that is scored.")] = 30,
@@ -126,7 +129,7 @@ def main(
     info = EMBEDDED["pjm_hourly"]
     test = split_windows(embedded_series(), info.prediction_length, info.windows).test
     windows = list(test.input)
-    base = TSDiffPredictor.from_pretrained("default").adapted("h", info.prediction_length)
+    base = TSDiffPredictor.from_pretrained(model)
     case = Case(base, windows[:: max(1, len(windows) // 8)][:8], draws, fine)
     rows = []
     for name, method in METHODS.items():
@@ -141,11 +144,13 @@ def main(
             errors.append(case.error(method, calls, torch.tensor(found.times, dtype=torch.float64)))
         rows.append([name, *(f"{error:.4f}" for error in errors)])
         print(*rows[-1], flush=True)
-    text = header("Few calls of the bundled forecaster") + (
-        f"\nEight windows of the embedded data × {draws} samples, guided as the bundled forecaster is. The median over "
+    text = header("Few calls of a guided forecaster") + (
+        f"\nEight windows of the embedded data × {draws} samples of the main job's model (`recipes/forecast.py`), "
+        "guided as it is. The median over "
         f"samples of the RMS distance, over the steps that are forecast, to where {fine} calls of ode3 lead from the "
         f"same noise, as a share of the samples' deviation; the last call at log-SNR {LAST}. The Gaussian integrator "
-        "goes by the law of the kernels given what is observed. Searched grids are found on four other windows.\n\n"
+        "goes by the law of the training windows given what is observed. Searched grids are found on four other "
+        "windows.\n\n"
     )
     text += table(["calls", *map(str, CALLS)], rows) + (
         f"\nScores of all {len(test)} test windows, {samples} samples each; the last call at the forecaster's own "

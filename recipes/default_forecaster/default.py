@@ -1,144 +1,80 @@
-"""How the bundled model `default` is made: its settings, what it is trained on, and what is held back to choose by."""
+"""How the bundled model `default` is made: its settings, what it is trained on, what it is validated on.
+
+Sets for validation are not in its training at all, so that what is chosen by them is chosen zero-shot.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-import numpy as np
-import pandas as pd
 import torch
 
+from shared.objectives import DiffusionLoss, TimeSampler
 from shared.random import derive_seed
+from shared.sde import VPSDE
 from shared.training.config import TrainingConfig
-from tsdiff.data import load_folder
-from tsdiff.data.entries import Entry
-from tsdiff.data.frequency import quiet
-from tsdiff.model.backbones import S4DConfig
+from tsdiff.model.backbones import ContextConfig
 from tsdiff.model.config import TSDiffConfig
 from tsdiff.model.model import TSDiff
-from tsdiff.pretraining.corpus import Corpus, CorpusGroup, CorpusSource, Place
+from tsdiff.pretraining.anchored import AnchoredSource
+from tsdiff.pretraining.corpus import Corpus
 from tsdiff.sampling.settings import Sampling
-from tsdiff.windows.anchors import seasons_of
 from tsdiff.windows.config import ANY_FREQ
 
-from .generators import SyntheticSeries, generate
+from .sets import FREQUENCIES, TrainingSet, real_groups, synthetic_groups
 
-LENGTH, LONGEST_HORIZON = 384, 128
+LENGTH, LONGEST_HORIZON = 512, 128
 
 CONFIG = TSDiffConfig(
     freq=ANY_FREQ,
     prediction_length=LONGEST_HORIZON,
     context_length=LENGTH - LONGEST_HORIZON,
-    scaling="standard",
+    scaling="anchor",
     calendar="season",
-    backbone=S4DConfig(patch=12, width=96, blocks=4),
+    conditional=True,
+    backbone=ContextConfig(patch=16),
+    sde=VPSDE(),
 )
 TRAINING = TrainingConfig(
-    max_steps=12000, learning_rate=3e-3, weight_decay=1e-2, ema_decay=0.999, warmup=0.03, save_every_seconds=60.0
+    max_steps=3600, learning_rate=2e-3, weight_decay=1e-2, ema_decay=0.998, warmup=0.03, save_every_seconds=120.0
 )
-SAMPLING = Sampling(covariance="kernels", kernel_share=0.5, method="ode2", steps=5, nonnegative=True)
-
-FREQUENCIES: Mapping[str, float] = MappingProxyType(
-    {
-        "h": 0.28,
-        "30min": 0.04,
-        "15min": 0.05,
-        "2h": 0.02,
-        "D": 0.15,
-        "B": 0.10,
-        "W-SUN": 0.12,
-        "M": 0.12,
-        "Q-DEC": 0.09,
-        "Y-DEC": 0.03,
-    }
-)
-"""Shares of the synthetic windows."""
-
-_LONGEST = {"W-SUN": 500, "M": 360, "Q-DEC": 160, "Y-DEC": 80}
-"""Steps of synthetic series of coarse frequencies, whose calendar ends otherwise."""
-
-
-@dataclass(frozen=True)
-class TrainingSet:
-    """A set whose training part the model learns from.
-
-    Attributes:
-        share: of the real windows.
-        held_back: last steps of each series that are not trained on, to choose settings by.
-        prediction_length: horizon of the windows among them.
-        coarser: frequencies it is resampled to besides, with their shares.
-        total: resampled by adding up, as counts are.
-    """
-
-    share: float
-    held_back: int
-    prediction_length: int
-    coarser: Mapping[str, float]
-    total: bool = False
-
+LOSS = DiffusionLoss(times=TimeSampler("log_normal", mean=0.0, std=1.6))
+SAMPLING = Sampling(method="ode2", steps=5, log_snr_end=3.0, nonnegative=True, batch_rows=6400)
 
 TRAINING_SETS: Mapping[str, TrainingSet] = MappingProxyType(
     {
-        "pjm_hourly": TrainingSet(0.17, 96, 24, {"D": 0.05, "2h": 0.02}),
-        "nyc_weather_hourly": TrainingSet(0.14, 96, 24, {"D": 0.05}),
-        "nyc_departures_hourly": TrainingSet(0.09, 96, 24, {"D": 0.03}, total=True),
-        "electricity_weekly": TrainingSet(0.17, 8, 8, {}),
-        "fred_md": TrainingSet(0.18, 12, 12, {"Q-DEC": 0.10}),
+        "pjm_hourly": TrainingSet(1.2, 96, 24, {"D": 0.4, "2h": 0.2}),
+        "nyc_weather_hourly": TrainingSet(1.0, 96, 24, {"D": 0.4}),
+        "nyc_departures_hourly": TrainingSet(0.8, 96, 24, {"D": 0.3}, total=True),
+        "vic_elec_half_hourly": TrainingSet(0.6, 192, 48, {"h": 0.3}),
+        "la_speed_15min": TrainingSet(0.8, 96, 24, {}),
+        "gafa_stock_bday": TrainingSet(0.5, 60, 30, {}),
+        "electricity_weekly": TrainingSet(1.0, 8, 8, {}),
+        "ansett_weekly": TrainingSet(0.3, 8, 8, {}),
+        "fred_md": TrainingSet(1.2, 12, 12, {"Q-DEC": 0.4}),
+        "m1_monthly": TrainingSet(0.6, 18, 18, {}),
+        "m3_monthly": TrainingSet(1.0, 18, 18, {}),
+        "pbs_monthly": TrainingSet(0.6, 18, 18, {}),
+        "m1_quarterly": TrainingSet(0.4, 8, 8, {}),
+        "m3_quarterly": TrainingSet(0.7, 8, 8, {}),
+        "m3_other": TrainingSet(0.3, 8, 8, {}),
+        "m1_yearly": TrainingSet(0.4, 6, 6, {}),
+        "m3_yearly": TrainingSet(0.5, 6, 6, {}),
     }
 )
-
-
-@dataclass(frozen=True)
-class HeldBack:
-    """Series of a training set whose last steps were not trained on.
-
-    Attributes:
-        name: of the set.
-        entries: its training part.
-        held_back, prediction_length: see `TrainingSet`.
-    """
-
-    name: str
-    entries: Sequence[Entry]
-    held_back: int
-    prediction_length: int
-
-
-def without_end(entries: Iterable[Entry], steps: int) -> list[Entry]:
-    """Series without their last steps; those that are no longer are left out."""
-    listed = list(entries)
-    return [
-        {**entry, "target": np.asarray(entry["target"])[:-steps]} for entry in listed if len(entry["target"]) > steps
-    ]
-
-
-def real_groups(
-    folder: Path, sets: Mapping[str, TrainingSet] = TRAINING_SETS, length: int = LENGTH
-) -> tuple[list[CorpusGroup], list[HeldBack]]:
-    """The training parts of sets without what is held back, and what is held back.
-
-    Args:
-        folder: of the sets, in GluonTS's layout.
-        sets: by name.
-        length: steps of a window.
-
-    Raises:
-        DataError: a set is missing or cannot be read.
-    """
-    groups: list[CorpusGroup] = []
-    held: list[HeldBack] = []
-    for name, about in sets.items():
-        entries = list(load_folder(folder / name).train)
-        held.append(HeldBack(name, entries, about.held_back, about.prediction_length))
-        kept = without_end(entries, about.held_back)
-        groups.append(CorpusGroup.of_entries(name, about.share, kept, length))
-        for freq, share in about.coarser.items():
-            coarse = resampled(kept, freq, total=about.total)
-            groups.append(CorpusGroup.of_entries(f"{name} as {freq}", share, coarse, length))
-    return groups, held
+VALIDATION_SETS: Mapping[str, int] = MappingProxyType(
+    {
+        "chicago_l_daily": 14,
+        "aus_retail_monthly": 18,
+        "beijing_air_hourly": 24,
+        "traffic_weekly": 8,
+        "epf_hourly": 24,
+        "aus_livestock_monthly": 18,
+    }
+)
+"""Their horizons; settings are chosen by the ends of these sets' training parts, and of the training sets'."""
 
 
 def new_model(config: TSDiffConfig = CONFIG, seed: int = 0) -> TSDiff:
@@ -148,47 +84,8 @@ def new_model(config: TSDiffConfig = CONFIG, seed: int = 0) -> TSDiff:
         return TSDiff(config)
 
 
-def synthetic_groups(shares: Mapping[str, float], count: int, length: int, seed: int) -> list[CorpusGroup]:
-    """Synthetic series by frequency, as many as their share of `count`; the same seed gives the same ones."""
-    whole = sum(shares.values())
-    groups = []
-    for place, (freq, share) in enumerate(shares.items()):
-        rng = np.random.default_rng([seed, place])
-        steps = min(length, _LONGEST.get(freq, length)) if length > LENGTH else length
-        groups.append(group_of(share / whole, generate(freq, max(1, round(count * share / whole)), steps, rng)))
-    return groups
-
-
-def group_of(share: float, series: SyntheticSeries) -> CorpusGroup:
-    """Synthetic series as a group, all of their steps at once."""
-    places = [Place(row, int(start), 0) for row, start in zip(series.values, series.starts, strict=True)]
-    return CorpusGroup(f"synthetic {series.freq}", share, places, list(series.features), seasons_of(series.freq))
-
-
-def resampled(entries: Iterable[Entry], freq: str, *, total: bool = False) -> list[Entry]:
-    """Series at a coarser frequency: the mean of each period, or its sum; periods that are not whole are left out.
-
-    Args:
-        entries: GluonTS entries.
-        freq: normalised, coarser than theirs.
-        total: add values up instead of averaging them.
-    """
-    made: list[Entry] = []
-    for entry in entries:
-        with quiet():
-            index = pd.period_range(entry["start"], periods=len(entry["target"]), freq=entry["start"].freq)
-            series = pd.Series(np.asarray(entry["target"], dtype=np.float64), index=index.asfreq(freq))
-        groups = series.groupby(level=0)
-        values = groups.sum(min_count=1) if total else groups.mean()
-        counts = groups.size().to_numpy()
-        inner = np.flatnonzero(counts >= np.median(counts))
-        values = values.iloc[inner[0] : inner[-1] + 1]
-        made.append({**entry, "start": values.index[0], "target": values.to_numpy(dtype=np.float32)})
-    return made
-
-
-def default_source(folder: Path, synthetic: int, seed: int, batch_size: int = 32) -> CorpusSource:
-    """What the bundled model is trained on.
+def default_source(folder: Path, synthetic: int, seed: int, batch_size: int = 48) -> AnchoredSource:
+    """What the model is trained on.
 
     Args:
         folder: of the sets.
@@ -196,6 +93,7 @@ def default_source(folder: Path, synthetic: int, seed: int, batch_size: int = 32
         seed: of these.
         batch_size: windows in a batch.
     """
-    groups, _ = real_groups(folder)
-    made = synthetic_groups(FREQUENCIES, synthetic, LENGTH, seed)
-    return CorpusSource(Corpus(groups, made), CONFIG, batch_size)
+    groups, _ = real_groups(folder, TRAINING_SETS, LENGTH)
+    made = synthetic_groups(FREQUENCIES, synthetic, 2 * LENGTH, seed)
+    horizons = {name: about.prediction_length for name, about in TRAINING_SETS.items()}
+    return AnchoredSource(Corpus(groups, made), CONFIG, batch_size, horizons=horizons)

@@ -65,8 +65,8 @@ def test_it_forecasts_every_frequency_and_horizon(default: TSDiffPredictor, freq
     test = split_windows(entries, horizon, 1).test
     scores = evaluate(list(default.adapted(freq, horizon).predict(test.input, 30)), test)
     _, naive = best_seasonal_naive(test, (1,))
-    assert scores.crps < naive.crps
-    assert scores.coverage_90 > 0.3
+    assert scores.crps < 1.05 * naive.crps  # three windows
+    assert scores.coverage_90 > 0.5
 
 
 def test_a_horizon_beyond_its_reach_comes_in_pieces(default: TSDiffPredictor) -> None:
@@ -140,14 +140,9 @@ def test_fine_tuning_keeps_what_forecasts_the_held_back_windows_best(default: TS
     assert [(trial.steps, trial.change) for trial in trained] == [(n, "as it was") for n in (0, 2, 4, 6)]
     first, best = trained[0], min(trained[1:], key=lambda trial: trial.crps)
     scores = {trial.change: trial.crps for trial in made.trials[4:]}
-    kinds = ["half-way", "kernel_share 0.25", "kernel_share 0.75", "kernel_share 1.0", "covariance window"]
-    assert list(scores) == kinds
-    assert all(trial.steps == made.steps for trial in made.trials[5:])
+    assert list(scores) == ["half-way"]  # guidance there is none
     half = scores["half-way"] <= min(first.crps, 1.02 * best.crps)
     assert made.steps == (best.steps if half or best.crps < first.crps else 0)
-    limit = 0.98 * (scores["half-way"] if half else min(first.crps, best.crps))
-    guided = min(kinds[1:], key=lambda kind: scores[kind])
-    assert (guided in made.change) == (scores[guided] < limit)
     assert ("half-way" in made.change) == half
     for name, value in predictor.model.state_dict().items():
         torch.testing.assert_close(value, before[name])

@@ -28,6 +28,7 @@ from tsdiff.data.entries import Entry
 from tsdiff.model.config import TSDiffConfig
 from tsdiff.model.naming import ShortName
 from tsdiff.model.network import Network
+from tsdiff.windows.anchored import residuals
 from tsdiff.windows.conditioning import Windows, inputs_of
 from tsdiff.windows.covariance import RANK, WindowCovariance
 from tsdiff.windows.inputs import regression_mean
@@ -223,7 +224,7 @@ class TSDiff(ShortName, nn.Module):
         drawn = self.eval().draw(inputs, generators, times, method=found).x
         windows = drawn[..., : self.config.channels] * self.statistics.spread + self.statistics.center
         if self.config.scaling == "anchor":
-            windows = windows.sinh()
+            windows = residuals(windows)
         windows = windows * torch.from_numpy(factors).to(windows)[:, None, None]
         if self.config.transform is None:
             return windows

@@ -18,15 +18,15 @@ from shared.checks import Chance, Checked
 from shared.errors import ConfigError
 from shared.training.batches import Batch
 from tsdiff.model.config import TSDiffConfig
-from tsdiff.pretraining.corpus import Corpus, CorpusGroup, GroupDraw
-from tsdiff.windows.anchored import AnchoredWindow, anchored_window
+from tsdiff.pretraining.corpus import Corpus, CorpusGroup, GroupDraw, Place
+from tsdiff.windows.anchored import AnchoredWindow, anchored_window, residual_units
 from tsdiff.windows.anchors import REMEMBERED
 from tsdiff.windows.conditioning import anchored_inputs
 from tsdiff.windows.inputs import network_inputs
 from tsdiff.windows.scales import Statistics
 
-_CLIP = 4.0
-"""Network units beyond which training values are cut off: 27 times the anchor's error."""
+_CLIP = 6.0
+"""Network units beyond which training values are cut off: 20 times the anchor's error."""
 _FEWEST = 6
 _LONGEST_GAP = 48
 
@@ -86,6 +86,24 @@ class _Window:
     name: str
 
 
+@dataclass(frozen=True)
+class Stretch:
+    """A part of a series after random changes.
+
+    Attributes:
+        values: (n,), NaN where missing.
+        horizon: last of them, which are not known.
+        place, begin: the series, and the step of it where the values begin.
+        group: that of the series.
+    """
+
+    values: np.ndarray
+    horizon: int
+    place: Place
+    begin: int
+    group: CorpusGroup
+
+
 class AnchoredSource:
     """Draws training windows of a corpus. A `shared.training.batches.BatchSource`.
 
@@ -118,6 +136,7 @@ class AnchoredSource:
         self.config, self.batch_size, self.draws, self.chances = config, batch_size, draws, chances
         self.horizons = horizons or {}
         self.draw_group = GroupDraw(corpus, synthetic_share)
+        self.longest = max(len(place.values) for group in (*corpus.real, *corpus.synthetic) for place in group.places)
 
     def batch(self, rng: np.random.Generator) -> Batch:
         """x0 and mask (batch·draws, length, 1), the features, and what is told around the anchor."""
@@ -125,7 +144,7 @@ class AnchoredSource:
         rows = [self._window(rng, plan) for _ in range(self.batch_size)]
         draws = 1 if plan.kind == "nothing" else self.draws
         of_row = torch.arange(len(rows)).repeat_interleave(draws)
-        scale = np.array([[row.told.scale] for row in rows])
+        scale = np.array([[row.told.scale.mean()] for row in rows])
         condition = network_inputs(self.config, Statistics(), scale=scale, calendar=[row.features for row in rows])
         condition |= anchored_inputs([row.told for row in rows]) | {"of_row": of_row}
         x0, mask = (
@@ -141,7 +160,9 @@ class AnchoredSource:
             return _Plan("nothing", longest, 0)
         if kind < chances.nothing + chances.gap:
             gap = min(_LONGEST_GAP, self.config.length // 4)
-            return _Plan("gap", gap, int(rng.integers(gap, self.config.length - gap)))
+            first = max(gap, self.config.length - self.longest + _FEWEST + gap)  # where the longest series begins
+            if first < self.config.length - gap:
+                return _Plan("gap", gap, int(rng.integers(first, self.config.length - gap)))
         share = rng.choice([0.25, 0.25, 0.5, 1.0]) if longest > _LONGEST_GAP else 1.0  # short ones cost less
         return _Plan("forecast", int(longest * share), 0)
 
@@ -153,9 +174,15 @@ class AnchoredSource:
                 return made
         raise ConfigError(f"group {group.name!r}: 200 windows in a row hold nothing to learn from; leave it out")
 
-    def _of_group(self, rng: np.random.Generator, group: CorpusGroup, plan: _Plan) -> _Window | None:
-        """A window of a random series of the group; None where that does not suit the plan."""
-        length = self.config.length
+    def stretch(self, rng: np.random.Generator) -> Stretch:
+        """A random history and what follows it, as forecasts are trained on."""
+        while True:
+            found = self._stretch(rng, self.draw_group(rng), _Plan("forecast", self.config.prediction_length, 0))
+            if found is not None:
+                return found
+
+    def _stretch(self, rng: np.random.Generator, group: CorpusGroup, plan: _Plan) -> Stretch | None:
+        """Of a random series of the group; None where that is too short."""
         place = group.places[int(rng.integers(len(group.places)))]
         count = len(place.values)
         horizon = min(self._horizon(rng, group, plan), count - _FEWEST)
@@ -165,8 +192,16 @@ class AnchoredSource:
         begin = self._first_known(rng, origin)
         other = group.places[int(rng.integers(len(group.places)))].values
         values = changed(rng, place.values[begin : origin + horizon], origin - begin, other, self.chances)
-        first = origin + horizon - length - begin  # of the window, in what is known of the series
-        hidden = self._hidden(rng, plan, horizon)
+        return Stretch(values, horizon, place, begin, group)
+
+    def _of_group(self, rng: np.random.Generator, group: CorpusGroup, plan: _Plan) -> _Window | None:
+        """A window of a random series of the group; None where that does not suit the plan."""
+        found = self._stretch(rng, group, plan)
+        if found is None:
+            return None
+        length, values = self.config.length, found.values
+        first = len(values) - length  # of the window, in what is known of the series
+        hidden = self._hidden(rng, plan, found.horizon)
         if plan.kind == "gap" and int(hidden.argmax()) + first < _FEWEST:  # nothing would be known before it
             return None
         if plan.kind == "nothing":  # nor is what lies before the window
@@ -174,12 +209,12 @@ class AnchoredSource:
         told = anchored_window(values, first, length, hidden, group.seasons)
         window = np.full(length, np.nan)
         window[max(-first, 0) :] = values[max(first, 0) :]
-        numbers = np.arcsinh((window - told.anchor) / told.scale)
+        numbers = residual_units((window - told.anchor) / told.scale)
         counted = hidden & ~np.isnan(numbers)
         if not counted.any() or not np.isfinite(told.known).all():
             return None
         clipped = np.clip(np.where(counted, numbers, 0.0), -_CLIP, _CLIP).astype(np.float32)
-        features = group.features(place, origin + horizon - length, length)
+        features = group.features(found.place, found.begin + len(found.values) - length, length)
         features[:, -1] = np.arange(first, first + length) < 0
         return _Window(clipped[:, None], counted[:, None].astype(np.float32), features, told, group.name)
 

@@ -19,11 +19,12 @@ from shared.training.batches import Batch
 from tsdiff.data.entries import Entry, named_entries, read_series
 from tsdiff.data.frequency import shifted
 from tsdiff.model.config import TSDiffConfig
-from tsdiff.windows.anchors import Seasons, seasons_of
+from tsdiff.windows.anchors import seasons_of
 from tsdiff.windows.calendar import SEASON_WIDTH, calendar_features
 from tsdiff.windows.conditioning import bridge
 from tsdiff.windows.inputs import network_inputs
 from tsdiff.windows.scales import Statistics, context_scale
+from tsdiff.windows.simple import Seasons
 
 _CLIP = 8.0
 """Deviations of the context beyond which training values are cut off."""

@@ -8,10 +8,16 @@ straight line.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
+import torch
 
-from tsdiff.windows.anchors import CANDIDATES, REMEMBERED, Pool, Seasons, pooled
+from tsdiff.windows.anchors import REMEMBERED, Pool, pooled
+from tsdiff.windows.simple import CANDIDATES, Seasons
+from tsdiff.windows.weighing import weighed
+
+ArrayOrTensor = TypeVar("ArrayOrTensor", np.ndarray, torch.Tensor)
 
 KNOWN_WIDTH = CANDIDATES + 9
 """Numbers a step that the network is told; see `AnchoredWindow.known`."""
@@ -20,6 +26,8 @@ ABOUT_WIDTH = 3 * CANDIDATES + 14
 """Numbers a window that the network is told; see `AnchoredWindow.about`."""
 
 _LINEAR = 3.0
+_LINEAR_UNITS = 2.0
+_TINY = 1e-200
 _MOST_GAPS = 8
 
 
@@ -29,7 +37,7 @@ class AnchoredWindow:
 
     Attributes:
         anchor: (length,) float64, in the series' units: observed values where there are some, else what is expected.
-        scale: typical size of what the hidden steps are off it, a positive number.
+        scale: typical size of what each step is off it, (length,), positive.
         known: (length, KNOWN_WIDTH) float32. Of known steps: the value by the window's level and spread, the change
             over a season and the distance from the anchor of the hidden steps, by the scale. Of hidden steps: each
             simple forecast and the level by the scale and the spread, the logarithm of the error that past forecasts
@@ -40,9 +48,25 @@ class AnchoredWindow:
     """
 
     anchor: np.ndarray
-    scale: float
+    scale: np.ndarray
     known: np.ndarray
     about: np.ndarray
+
+
+def residual_units(residuals: np.ndarray) -> np.ndarray:
+    """Residuals by their scale → the network's units, in which a tail is logarithmic."""
+    return _LINEAR_UNITS * np.arcsinh(residuals / _LINEAR_UNITS)
+
+
+def residuals(units: ArrayOrTensor) -> ArrayOrTensor:
+    """The inverse of `residual_units`, of an array or a tensor."""
+    sinh = np.sinh if isinstance(units, np.ndarray) else torch.sinh
+    return _LINEAR_UNITS * sinh(units / _LINEAR_UNITS)
+
+
+def residual_slope(units: torch.Tensor) -> torch.Tensor:
+    """The derivative of `residuals`."""
+    return torch.cosh(units / _LINEAR_UNITS)
 
 
 def squash(values: np.ndarray) -> np.ndarray:
@@ -102,15 +126,15 @@ def _assembled(
     steps = np.array([end - start for start, end in gaps] or [1], dtype=np.float64)
     scale = float(np.array([one.scale for one in pools or [pool]]) @ steps / steps.sum())
     line = np.where(place >= 0, told[np.maximum(place, 0)], 0.0)
-    anchor = line.copy()
+    anchor, sizes = line.copy(), np.full(len(place), scale)
     forecasts, profile = np.zeros((CANDIDATES, len(place))), np.zeros(len(place))
     for (start, end), one in zip(gaps, pools, strict=True):
-        anchor[start:end] = one.mean
-        profile[start:end] = np.log(one.profile * one.scale / scale + 1e-2)
+        anchor[start:end], sizes[start:end] = one.mean, one.scale * one.profile
+        profile[start:end] = np.log(sizes[start:end] / scale + 1e-2)
         forecasts[:, start:end] = np.where(one.usable[:, None], one.forecasts - one.mean, 0.0)
     seen = line[observed] if observed.any() else told
     level = float(np.median(seen))
-    spread = 1.25 * float(np.abs(seen - seen.mean()).mean()) + 1e-3 * scale + 1e-9 * abs(level) + 1e-12
+    spread = 1.25 * float(np.abs(seen - seen.mean()).mean()) + 1e-3 * scale + 1e-13 * abs(level) + _TINY
     season = max(seasons[0], 1)
     change = np.where(place >= season, line - told[np.maximum(place - season, 0)], 0.0)
     goal = float(anchor[wanted].mean()) if wanted.any() else level
@@ -126,7 +150,7 @@ def _assembled(
         observed,
     ]
     known = np.stack(columns, axis=1).astype(np.float32)
-    return AnchoredWindow(anchor, scale, known, _about(pool, scale, spread, level, seen, observed, wanted, seasons))
+    return AnchoredWindow(anchor, sizes, known, _about(pool, scale, spread, level, seen, observed, wanted, seasons))
 
 
 def _distances(observed: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -181,7 +205,7 @@ def _unknown(length: int, wanted: np.ndarray) -> AnchoredWindow:
     known[:, -2] = wanted
     about = np.zeros(ABOUT_WIDTH, dtype=np.float32)
     about[-1] = 1.0
-    return AnchoredWindow(np.zeros(length), 1.0, known, about)
+    return AnchoredWindow(np.zeros(length), np.ones(length), known, about)
 
 
 def _gaps(wanted: np.ndarray) -> list[tuple[int, int]]:
@@ -195,7 +219,7 @@ def _pool(told: np.ndarray, begin: int, end: int, seasons: Seasons) -> Pool:
     """The simple forecasts of a stretch from the values before it and, if there are some, from those after it."""
     before, after = told[max(0, begin - REMEMBERED) : begin], told[end : end + REMEMBERED][::-1]
     sides = [
-        pooled(bridged_line(side), end - begin, seasons) if not np.isnan(side).all() else None
+        weighed(pooled(bridged_line(side), end - begin, seasons)) if not np.isnan(side).all() else None
         for side in (before, after)
     ]
     ahead, back = sides
@@ -205,16 +229,17 @@ def _pool(told: np.ndarray, begin: int, end: int, seasons: Seasons) -> Pool:
         return one if one is ahead else _turned(one)
     back = _turned(back)
     nearer = np.arange(1, end - begin + 1) / (end - begin + 1)
-    return Pool(
-        (1 - nearer) * ahead.forecasts + nearer * back.forecasts,
-        ahead.usable & back.usable,
-        (ahead.shares + back.shares) / 2,
-        np.maximum(ahead.errors, back.errors),
-        (1 - nearer) * ahead.mean + nearer * back.mean,
-        (ahead.scale + back.scale) / 2,
-        (ahead.profile * ahead.scale + back.profile * back.scale) / (ahead.scale + back.scale),
-        min(ahead.tries, back.tries),
-        max(ahead.tail, back.tail),
+    return replace(
+        ahead,
+        forecasts=(1 - nearer) * ahead.forecasts + nearer * back.forecasts,
+        usable=ahead.usable & back.usable,
+        shares=(ahead.shares + back.shares) / 2,
+        errors=np.maximum(ahead.errors, back.errors),
+        mean=(1 - nearer) * ahead.mean + nearer * back.mean,
+        scale=(ahead.scale + back.scale) / 2,
+        profile=(ahead.profile * ahead.scale + back.profile * back.scale) / (ahead.scale + back.scale),
+        tries=min(ahead.tries, back.tries),
+        tail=max(ahead.tail, back.tail),
     )
 
 

@@ -14,16 +14,15 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from tsdiff.data.frequency import candidate_seasons
-
-Seasons = tuple[int, int]
-"""Steps of the first and of a longer season; 0 where there is none."""
-
-CANDIDATES = 11
-"""Simple forecasts; see `simple_forecasts`."""
+from tsdiff.windows.simple import CANDIDATES, Seasons, simple_forecasts
 
 REMEMBERED = 2048
 """Last values of a history that are looked at: two weeks of quarter-hours, five years of days."""
 
+EVIDENCE, ABOUT = 8, 14
+"""Numbers that tell of a simple forecast's past, and of a series."""
+
+_TINY = 1e-200
 _ORIGINS, _RECENCY, _SHARPNESS = 12, 0.8, 4.0
 """Past forecasts that are compared, the weight of each beside the next, and how much the better one gets."""
 
@@ -49,6 +48,11 @@ class Pool:
             unknown.
         tries: past forecasts that tell all this.
         tail: root mean square of their errors over the mean absolute error, at least 1; 0 without any.
+        evidence: how well each did: (CANDIDATES, EVIDENCE). Whether the past tells, logarithms of the error by the best
+            one's (over all, at the last origin, over the first and the last third of the steps), the bias by the error,
+            how often it was above, and how much of the past tells.
+        about: of the series: (ABOUT,). Its seasons, lengths, how large error and changes are by its spread, how many
+            values are zero or whole, whether none is negative, where the last value lies, tries and tail.
     """
 
     forecasts: np.ndarray
@@ -58,111 +62,10 @@ class Pool:
     mean: np.ndarray
     scale: float
     profile: np.ndarray
-    tries: int = 0
-    tail: float = 0.0
-
-
-class _History:
-    """Values (n,) with the sums that make means and lines of any stretch cheap."""
-
-    def __init__(self, values: np.ndarray):
-        self.values = values
-        # Around the last value, so that sums keep their digits on a high level.
-        self.level = float(values[-1])
-        centred = values - self.level
-        place = np.arange(len(values), dtype=np.float64) - len(values)
-        self.sums = np.concatenate([[0.0], np.cumsum(centred)])
-        self.moments = np.concatenate([[0.0], np.cumsum(place * centred)])
-
-    def mean(self, ends: np.ndarray, steps: np.ndarray | int) -> np.ndarray:
-        """Mean of the `steps` values before each end, or of as many as there are."""
-        first = np.maximum(ends - steps, 0)
-        return self.level + (self.sums[ends] - self.sums[first]) / np.maximum(ends - first, 1)
-
-    def line(self, ends: np.ndarray, steps: np.ndarray, ahead: np.ndarray) -> np.ndarray:
-        """The least-squares line through the `steps` values before each end, `ahead` (h,) steps after it: (ends, h)."""
-        first, count = ends - steps, len(self.values)
-        middle = (first + ends - 1) / 2 - count
-        total, moment = self.sums[ends] - self.sums[first], self.moments[ends] - self.moments[first]
-        slope = (moment - middle * total) / np.maximum(steps * (steps**2 - 1.0) / 12, 1e-9)
-        at = (ends - count)[:, None] + ahead - middle[:, None]
-        return self.level + (total / steps)[:, None] + slope[:, None] * at
-
-    def lag(self, ends: np.ndarray, ahead: np.ndarray, season: int, more: int = 0) -> tuple[np.ndarray, np.ndarray]:
-        """The value one season, or the last known whole number of seasons, before each step, and `more` seasons before
-        that: (ends, h), and whether there is one."""
-        place = ends[:, None] + ahead - season * (1 + ahead // season) - more * season
-        return self.values[np.maximum(place, 0)], place >= 0
-
-
-def simple_forecasts(
-    values: np.ndarray, ends: np.ndarray, horizon: int, seasons: Seasons
-) -> tuple[np.ndarray, np.ndarray]:
-    """Forecasts of the `horizon` steps after the first values of a history.
-
-    The last value; the mean of a season, or of six; the value a season ago; the mean of up to four seasons; a season
-    ago with the drift of the last two; a longer season ago; that with the level of now; a trend with seasons; up to
-    four seasons with the level of now; a line through the last steps; the median of seven.
-
-    Args:
-        values: (n,), finite.
-        ends: how many values each forecast knows, (origins,), each at least 1.
-        horizon: steps.
-        seasons: of the series.
-
-    Returns:
-        (origins, CANDIDATES, horizon), and which of them the values known suffice for, (origins, CANDIDATES); the last
-        value stands where they do not.
-    """
-    first, second = seasons
-    history, ahead = _History(values), np.arange(horizon)
-    made = np.empty((len(ends), CANDIDATES, horizon))
-    usable = np.zeros((len(ends), CANDIDATES), dtype=bool)
-    last, around = values[ends - 1], first if first else 6
-    made[:] = last[:, None, None]
-
-    def put(place: int, forecast: np.ndarray, least: int) -> None:
-        enough = ends >= least
-        made[enough, place] = np.broadcast_to(forecast, (len(ends), horizon))[enough]
-        usable[:, place] = enough
-
-    put(0, last[:, None], 1)
-    put(1, history.mean(ends, around)[:, None], 3)
-    season = history.mean(ends, 3)[:, None] + np.zeros(horizon)
-    if first:
-        ago, _ = history.lag(ends, ahead, first)
-        parts = [history.lag(ends, ahead, first, more) for more in range(4)]
-        known = np.stack([seen for _, seen in parts])
-        season = np.where(known, np.stack([value for value, _ in parts]), 0.0).sum(0) / np.maximum(known.sum(0), 1)
-        drift = (history.mean(ends, first) - history.mean(np.maximum(ends - first, 1), first)) / first
-        put(2, ago, first)
-        put(3, season, 2 * first)
-        put(4, ago + drift[:, None] * (first * (1 + ahead // first)), 2 * first)
-        put(8, season + (history.mean(ends, first) - history.mean(ends, 4 * first))[:, None], 3 * first)
-    if second:
-        ago, _ = history.lag(ends, ahead, second)
-        change = history.mean(ends, around) - history.mean(np.maximum(ends - second, 1), around)
-        put(5, ago, second)
-        put(6, ago + change[:, None], second + around)
-    put(7, *_trend(history, ends, ahead, first, season))
-    put(9, history.line(ends, np.minimum(ends, int(np.clip(3 * horizon, 16, 120))), ahead), 8)
-    put(10, np.median(values[np.maximum(ends[:, None] - np.arange(1, 8), 0)], axis=1)[:, None], 5)
-    return made, usable
-
-
-def _trend(
-    history: _History, ends: np.ndarray, ahead: np.ndarray, season: int, wave: np.ndarray
-) -> tuple[np.ndarray, int]:
-    """A line through the halves of a stretch of whole seasons, with the season's shape; and the least history."""
-    unit = 2 * max(season, 1)
-    wanted = unit * max(1, round(max(12, min(2 * len(ahead), 48)) / unit))
-    steps = np.maximum(np.minimum(wanted, ends // unit * unit), 2)
-    half = steps // 2
-    before = history.mean(np.maximum(ends - half, 1), half)
-    now = history.mean(ends, half)
-    line = now[:, None] + ((now - before) / half)[:, None] * (ahead + 0.5 + half[:, None] / 2)
-    shape = wave - history.mean(ends, 4 * season)[:, None] if season else 0.0
-    return line + shape, max(4, unit)
+    tries: int
+    tail: float
+    evidence: np.ndarray
+    about: np.ndarray
 
 
 def without_spikes(values: np.ndarray) -> np.ndarray:
@@ -198,16 +101,20 @@ def pooled(values: np.ndarray, horizon: int, seasons: Seasons) -> Pool:
     """
     values = without_spikes(values)
     count, recent = len(values), values[-max(4 * seasons[0], 64) :]
-    made, usable = (part[0] for part in simple_forecasts(values, np.array([count]), horizon, seasons))
-    # A constant has no error; what double precision resolves of its level is the least.
-    least = 1e-3 * float(recent.std()) + 1e-9 * float(np.abs(recent).max()) + 1e-12
     tried, ends = _backtests(count, horizon, seasons)
+    all_made, all_usable = simple_forecasts(values, np.array([count, *ends]), horizon, seasons)
+    made, usable = all_made[0], all_usable[0]
+    # A constant has no error; what double precision resolves of its level is the least.
+    least = 1e-3 * float(recent.std()) + 1e-13 * float(np.abs(recent).max()) + _TINY
     if not len(ends):
         shares = usable / usable.sum()
         moves = float(np.abs(np.diff(values)).mean()) if count > 1 else 0.1 * abs(float(values[-1]))
         scale = max(float(recent.std()), moves, least)
-        return Pool(made, usable, shares, np.where(usable, scale, np.inf), shares @ made, scale, np.ones(horizon))
-    past, known = simple_forecasts(values, ends, tried, seasons)
+        evidence = np.stack([usable, *np.zeros((EVIDENCE - 1, CANDIDATES))], axis=1)
+        about = _about(values, recent, horizon, seasons, scale, 0, 0.0)
+        errors = np.where(usable, scale, np.inf)
+        return Pool(made, usable, shares, errors, shares @ made, scale, np.ones(horizon), 0, 0.0, evidence, about)
+    past, known = all_made[1:, :, :tried], all_usable[1:]
     actual = values[ends[:, None] + np.arange(tried)]
     recency = _RECENCY ** np.arange(len(ends))
     weights = (known & usable) * (recency / recency.sum())[:, None]
@@ -223,7 +130,61 @@ def pooled(values: np.ndarray, horizon: int, seasons: Seasons) -> Pool:
     scale = max(1.25 * (1 + 1 / len(ends)) * float(off @ recency), least)
     profile = np.pad(recency @ missed / scale, (0, horizon - tried), mode="edge")
     tail = float(np.sqrt((missed**2).mean()) + least) / float(missed.mean() + least)
-    return Pool(made, usable, shares, errors, shares @ made, scale, profile, len(ends), tail)
+    evidence = _evidence(past - actual[:, None], weights, judged, errors, least)
+    about = _about(values, recent, horizon, seasons, scale, len(ends), tail)
+    return Pool(made, usable, shares, errors, shares @ made, scale, profile, len(ends), tail, evidence, about)
+
+
+def _evidence(
+    missed: np.ndarray, weights: np.ndarray, judged: np.ndarray, errors: np.ndarray, least: float
+) -> np.ndarray:
+    size, total = np.abs(missed), np.maximum(weights.sum(0), 1e-12)
+    best = errors.min() + least
+
+    def behind(error: np.ndarray) -> np.ndarray:
+        return np.where(judged, np.clip(np.log((error + least) / best), -3, 4), 4.0)
+
+    part = max(1, missed.shape[2] // 3)
+    mean = [(size[..., steps].mean(2) * weights).sum(0) / total for steps in (slice(part), slice(-part, None))]
+    bias = (missed.mean(2) * weights).sum(0) / total / (errors + least)
+    last = size[0].mean(1)
+    return np.stack(
+        [
+            judged,
+            behind(errors),
+            behind(last),
+            behind(mean[0]),
+            behind(mean[1]),
+            np.where(judged, bias, 0.0),
+            np.where(judged, np.sign(missed.mean(2)[: min(4, len(missed))]).mean(0), 0.0),
+            judged * np.minimum(total / total.max(), 1),
+        ],
+        axis=1,
+    )
+
+
+def _about(
+    values: np.ndarray, recent: np.ndarray, horizon: int, seasons: Seasons, scale: float, tries: int, tail: float
+) -> np.ndarray:
+    moves, spread = np.abs(np.diff(recent)), float(recent.std()) + _TINY
+    return np.array(
+        [
+            np.log2(max(seasons[0], 1)) / 4,
+            np.log2(max(seasons[1], 1)) / 4,
+            bool(seasons[0]),
+            bool(seasons[1]),
+            np.log2(len(values)) / 8,
+            np.log2(horizon) / 4,
+            np.clip(np.log(scale / spread), -5, 3) / 2,
+            np.clip(np.log(((moves.mean() if len(moves) else 0.0) + 1e-9 * spread) / spread), -5, 1) / 2,
+            (recent == 0).mean(),
+            (recent == np.round(recent)).mean(),
+            bool((values >= 0).all()),
+            np.clip((values[-1] - recent.mean()) / spread, -4, 4) / 2,
+            np.log1p(tries) / 2,
+            min(tail, 4.0),
+        ]
+    )
 
 
 def _backtests(count: int, horizon: int, seasons: Seasons) -> tuple[int, np.ndarray]:

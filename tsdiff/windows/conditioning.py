@@ -11,7 +11,7 @@ from torch import Tensor
 
 from tsdiff.data.entries import Series
 from tsdiff.data.frequency import shifted
-from tsdiff.windows.anchored import AnchoredWindow, anchored_window
+from tsdiff.windows.anchored import AnchoredWindow, anchored_window, residual_slope, residual_units, residuals
 from tsdiff.windows.anchors import seasons_of
 from tsdiff.windows.calendar import calendar_features
 from tsdiff.windows.config import WindowConfig
@@ -81,13 +81,13 @@ class Windows:
             (`tsdiff.windows.inputs.network_inputs`) and, for a conditional one, "known" (`known_features`). With an
             anchor "known" and "about" (`AnchoredWindow`), which are not repeated for rows of one window: "of_row"
             (rows,) tells which each is of.
-        loc, scale: (rows, length, or 1 for all steps, channels) and (rows, channels) float64: the network's units
-            times `scale` plus `loc` are the series' own, or those of the model's transform of them.
+        loc, scale: (rows, length, or 1 for all steps, channels) float64: the network's units times `scale` plus `loc`
+            are the series' own, or those of the model's transform of them.
         least: (rows,): the smallest observed value of the window, in the series' units.
         constant: (rows, channels): the one value that a channel of the series holds; NaN where it changes.
         transform: that of the model, if it has one.
-        around_anchor: whether the network's units are the inverse hyperbolic sine of those, as of windows with an
-            anchor, whose residuals have heavy tails.
+        around_anchor: whether the network's units are `residual_units` of those, as of windows with an anchor, whose
+            residuals have heavy tails.
     """
 
     values: Tensor
@@ -125,10 +125,10 @@ class Windows:
         seen = ~np.isnan(numbers)
         values, observed = torch.from_numpy(np.where(seen, numbers, np.float32(0))), torch.from_numpy(seen).float()
         # Statistics of the network are one for all channels.
-        loc, scale = (loc + scale * statistics.center)[:, None], scale * statistics.spread
+        loc, scale = (loc + scale * statistics.center)[:, None], (scale * statistics.spread)[:, None]
         inputs = inputs_of(places, config, statistics, size)
         if config.conditional:
-            inputs["known"] = known_features(values, observed, _lagged(places, config, loc[:, 0], scale))
+            inputs["known"] = known_features(values, observed, _lagged(places, config, loc[:, 0], scale[:, 0]))
         least = config.untransformed(np.fmin.reduce(raw.reshape(len(raw), -1), axis=1, initial=np.inf))
         constant = np.stack([series.constant for series, _ in places])
         return cls(values, observed, inputs, loc, scale, least, constant, config.transform)
@@ -171,7 +171,7 @@ class Windows:
         """(rows, steps, channels, or network_channels) in the network's units → the series', float64."""
         loc, scale = self._units(values)
         units = np.asarray(values, dtype=np.float64)
-        whole = (np.sinh(units) if self.around_anchor else units) * scale + loc
+        whole = (residuals(units) if self.around_anchor else units) * scale + loc
         return whole if self.transform is None else self.transform.inverse(whole)
 
     def to_network(self, values: np.ndarray) -> np.ndarray:
@@ -179,15 +179,16 @@ class Windows:
         loc, scale = self._units(values)
         own = np.asarray(values, dtype=np.float64)
         units = ((own if self.transform is None else self.transform.forward(own)) - loc) / scale
-        return np.arcsinh(units) if self.around_anchor else units
+        return residual_units(units) if self.around_anchor else units
 
     def log_slope(self, values: Tensor) -> Tensor:
         """log dz/dx of values z (rows, steps, network_channels) in the network's units: what a log density of z gains
         as one of the series' x; float64, on the CPU."""
         z = values.double().cpu()
-        slope = -torch.from_numpy(np.log(self.scale)).repeat(1, z.shape[2] // self.scale.shape[1])[:, None].expand_as(z)
+        _, scale = self._units(z.numpy())
+        slope = -torch.from_numpy(np.log(scale)).expand_as(z)
         if self.around_anchor:
-            slope = slope - z.cosh().log()
+            slope = slope - residual_slope(z).log()
         if self.transform is not None:
             slope = slope + torch.from_numpy(self.transform.log_slope(self.to_series(z.numpy())))
         return slope
@@ -209,8 +210,11 @@ class Windows:
         """Location and scale of each of the last axis' columns, lags in the units of their channel; of fewer steps than
         a window has these are its last."""
         copies = values.shape[-1] // self.loc.shape[2]
-        loc = self.loc[:, -values.shape[1] :] if self.loc.shape[1] > 1 else self.loc
-        return np.tile(loc, copies), np.tile(self.scale, copies)[:, None]
+        loc, scale = (
+            np.tile(part[:, -values.shape[1] :] if part.shape[1] > 1 else part, copies)
+            for part in (self.loc, self.scale)
+        )
+        return loc, scale
 
 
 def _anchored(places: Sequence[Place], config: WindowConfig, statistics: Statistics, hidden: int) -> Windows:
@@ -221,14 +225,16 @@ def _anchored(places: Sequence[Place], config: WindowConfig, statistics: Statist
     raw = np.stack([cut(series.values, first, config.length) for series, first in places])
     if hide.all():  # the network is told nothing; level and spread are the windows' own
         loc = np.nan_to_num(np.nanmean(raw, axis=1, keepdims=True))
-        scale = np.nan_to_num(np.nanstd(raw, axis=1))
+        scale = np.nan_to_num(np.nanstd(raw, axis=1, keepdims=True))
         scale[scale == 0] = 1.0
     else:
-        loc, scale = np.stack([one.anchor for one in made])[..., None], np.array([[one.scale] for one in made])
+        loc, scale = (
+            np.stack(parts)[..., None] for parts in zip(*((one.anchor, one.scale) for one in made), strict=True)
+        )
     with np.errstate(over="ignore"):  # becomes infinite, which is refused with the series' name
-        numbers = np.arcsinh((raw - loc) / scale[:, None]).astype(np.float32)
+        numbers = residual_units((raw - loc) / scale).astype(np.float32)
     seen = ~np.isnan(numbers)
-    inputs = inputs_of(places, config, statistics, scale) | anchored_inputs(made)
+    inputs = inputs_of(places, config, statistics, scale.mean(1)) | anchored_inputs(made)
     least = np.fmin.reduce(raw.reshape(len(raw), -1), axis=1, initial=np.inf)
     constant = np.stack([series.constant for series, _ in places])
     values = torch.from_numpy(np.where(seen, numbers, np.float32(0)))

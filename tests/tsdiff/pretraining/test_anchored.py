@@ -28,7 +28,11 @@ def entries(count: int = 6, length: int = 300):
     rng = np.random.default_rng(0)
     week = 5 * np.sin(2 * np.pi * np.arange(length) / 7)
     return [
-        {"start": pd.Period("2023-01-02", "D"), "target": 50 + week + rng.normal(size=length), "item_id": str(i)}
+        {
+            "start": pd.Period("2023-01-02", "D"),
+            "target": 50 + week + 2 * rng.exponential(size=length),
+            "item_id": str(i),
+        }
         for i in range(count)
     ]
 
@@ -45,6 +49,15 @@ def test_a_batch_follows_from_the_generator_alone():
     torch.testing.assert_close(made[0].x0, made[1].x0)
     for name, part in made[0].condition.items():
         torch.testing.assert_close(part, made[1].condition[name])
+
+
+@pytest.mark.parametrize("length", [12, 20, 40])
+def test_gaps_lie_where_short_series_are(length):
+    group = CorpusGroup.of_entries("days", 1.0, entries(length=length), config().length)
+    chances = replace(NEVER, gap=1.0)
+    made = AnchoredSource(Corpus([group]), config(), 4, synthetic_share=0.0, chances=chances)
+    for seed in range(5):
+        assert made.batch(np.random.default_rng(seed)).mask.sum() > 0
 
 
 def test_states_of_one_window_share_its_reading():
@@ -103,7 +116,7 @@ def test_another_scaling_is_refused():
 
 def test_it_learns_and_is_fine_tuned():
     model = new_model(config())
-    training = TrainingConfig(max_steps=40, learning_rate=3e-3, ema_decay=0.9)
+    training = TrainingConfig(max_steps=60, learning_rate=3e-3, ema_decay=0.9)
     batch = source(batch_size=32).batch(np.random.default_rng(9))
 
     def loss(of) -> float:

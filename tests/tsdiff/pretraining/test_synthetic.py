@@ -9,9 +9,10 @@ import pandas as pd
 import pytest
 import torch
 
-from recipes.default_forecaster.default import CONFIG, FREQUENCIES, resampled
 from recipes.default_forecaster.generators import KINDS, generate
+from recipes.default_forecaster.sets import FREQUENCIES, resampled
 from shared.errors import ConfigError, DataError
+from tests.tsdiff.universal import UNIVERSAL as CONFIG
 from tsdiff.data.frequency import quiet
 from tsdiff.pretraining import Corpus, CorpusGroup, CorpusSource
 from tsdiff.sampling.kernels import bank_covariance, kernel_bank

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
 from tsdiff.windows.anchored import ABOUT_WIDTH, KNOWN_WIDTH, anchored_window, squash
-from tsdiff.windows.anchors import pooled, seasons_of, simple_forecasts, without_spikes
+from tsdiff.windows.anchors import pooled, seasons_of, without_spikes
+from tsdiff.windows.simple import simple_forecasts
 
 LENGTH = 64
 
@@ -31,7 +32,7 @@ def test_simple_forecasts_say_what_their_names_say():
     values = rng.normal(size=100).cumsum()
     ends = np.array([100, 80, 41])
     made, usable = simple_forecasts(values, ends, 9, (4, 20))
-    assert usable.all()
+    assert usable[:, [*range(16), 17, 20, 21]].all()
     for row, end in enumerate(ends):
         history = values[:end]
         assert_allclose(made[row, 0], history[-1])
@@ -43,6 +44,15 @@ def test_simple_forecasts_say_what_their_names_say():
         line = np.polyfit(np.arange(-steps, 0), history[-steps:], 1)
         assert_allclose(made[row, 9], np.polyval(line, np.arange(9)), rtol=1e-9, atol=1e-9)
         assert_allclose(made[row, 10], np.median(history[-7:]))
+        assert_allclose(
+            made[row, 11], np.mean([history[-20 * k :][:9] for k in range(1, min(end // 20, 4) + 1)], axis=0)
+        )
+        assert_allclose(made[row, 14], history.mean())
+        level = history[0]
+        for value in history[1:]:
+            level += 0.3 * (value - level)
+        assert_allclose(made[row, 15] - level, made[row, 3] - history[-16:].mean())
+        assert_allclose(made[row, 17, :2] - history[-1], (history[-1] - history[-2]) * np.array([0.8, 0.8 + 0.64]))
 
 
 def test_a_forecast_knows_nothing_of_what_comes_after_its_end():
@@ -51,7 +61,44 @@ def test_a_forecast_knows_nothing_of_what_comes_after_its_end():
     other = values.copy()
     other[40:] += 5
     ends = np.array([40])
-    assert_allclose(simple_forecasts(values, ends, 6, (7, 0))[0], simple_forecasts(other[:40], ends, 6, (7, 0))[0])
+    found, expected = (simple_forecasts(given, ends, 6, (7, 0)) for given in (other, values[:40]))
+    assert_allclose(found[0], expected[0])
+    assert (found[1] == expected[1]).all()
+
+
+def test_a_linear_recursion_goes_on():
+    rng = np.random.default_rng(2)
+    values = rng.normal(size=6000)
+    for step in range(3, 6000):
+        values[step] = 0.5 * values[step - 1] - 0.3 * values[step - 3] + 0.1 * values[step]
+    made, usable = simple_forecasts(10 + values, np.array([6000]), 5, (0, 0))
+    expected = list(values)
+    for _ in range(5):
+        expected.append(0.5 * expected[-1] - 0.3 * expected[-3])
+    assert usable[0, 18]
+    assert_allclose(made[0, 18] - 10, expected[6000:], atol=0.02)
+
+
+def test_a_line_with_seasons_goes_on_by_its_slope():
+    steps = np.arange(100)
+    values = 5 + 0.3 * steps + np.sin(2 * np.pi * steps / 10)
+    made, _ = simple_forecasts(values[:90], np.array([90, 63, 25]), 10, (10, 0))
+    for row, end in enumerate((90, 63, 25)):
+        expected = 5 + 0.3 * np.arange(end, end + 10) + np.sin(2 * np.pi * np.arange(end, end + 10) / 10)
+        line = np.polyfit(np.arange(end), values[:end], 1)
+        assert_allclose(made[row, 20], np.polyval(line, np.arange(end, end + 10)))
+        assert_allclose(made[row, 21], expected, atol=30 * abs(line[0] - 0.3) + 1e-9)
+
+
+def test_growth_by_a_ratio_goes_on():
+    values = 100 * 1.02 ** np.arange(60) * (1.5 + np.sin(2 * np.pi * np.arange(60) / 12))
+    made, usable = simple_forecasts(values, np.array([60]), 12, (12, 0))
+    steps = np.arange(60, 72)
+    assert usable[0, 16]
+    assert_allclose(made[0, 16], 100 * 1.02**steps * (1.5 + np.sin(2 * np.pi * steps / 12)), rtol=1e-6)
+    values[50:] = 0  # what was positive at first need not stay so
+    assert np.isfinite(simple_forecasts(values, np.array([60, 45]), 12, (12, 0))[0]).all()
+    assert not simple_forecasts(values - 200, np.array([60]), 12, (12, 0))[1][0, 16]
 
 
 def test_what_the_history_is_too_short_for_is_the_last_value():
@@ -107,13 +154,14 @@ def test_spikes_that_belong_to_a_series_stay():
 @given(
     st.integers(1, 90),
     st.sampled_from([(0, 0), (7, 0), (7, 365), (24, 168)]),
-    st.floats(-1e4, 1e4),
+    st.floats(-1e4, 0),
     st.floats(1e-3, 1e3),
     st.integers(0, 2**32 - 1),
 )
 def test_level_and_unit_do_not_matter(count, seasons, level, unit, seed):
     rng = np.random.default_rng(seed)
     values = rng.normal(size=count).cumsum() + rng.normal(size=count)
+    values -= values[0]  # never all positive, where ratios are looked at too
     plain, moved = pooled(values, 6, seasons), pooled(unit * (level + values), 6, seasons)
     assert_allclose(plain.shares.sum(), 1)
     size = np.abs(values).max() + 1
@@ -164,7 +212,7 @@ def test_a_gap_is_seen_from_both_sides():
 
 def test_where_nothing_is_known_there_is_no_anchor():
     made = anchored_window(np.full(30, np.nan), 0, LENGTH, np.zeros(LENGTH, dtype=bool), (7, 0))
-    assert made.scale == 1
+    assert (made.scale == 1).all()
     assert not made.anchor.any()
     assert made.about[-1] == 1
     assert (made.known[:, -2] == 1).all()
@@ -180,7 +228,7 @@ def test_windows_are_finite_whatever_is_missing(count, horizon, missing, seed):
     assert np.isfinite(made.known).all()
     assert np.isfinite(made.about).all()
     assert np.isfinite(made.anchor).all()
-    assert made.scale > 0
+    assert (made.scale > 0).all()
 
 
 def test_squashing_is_odd_and_rising():

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tsdiff import TSDiffPredictor
+from tests.tsdiff.universal import UNIVERSAL
+from tsdiff import TSDiff, TSDiffPredictor
 from tsdiff.data.entries import Series
 from tsdiff.windows.calendar import recent_steps
 from tsdiff.windows.series import recent_part
@@ -17,7 +18,7 @@ START = pd.Period("2024-01-01", freq="h")
 
 @pytest.fixture(scope="module")
 def hourly() -> TSDiffPredictor:
-    return TSDiffPredictor.from_pretrained("default").adapted("h", HORIZON)
+    return TSDiffPredictor(TSDiff(UNIVERSAL)).adapted("h", HORIZON)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,84 @@
+"""What a person would try first on the bundled forecaster: lines, an outlier, a level shift, a constant, zeros."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from benchmarks.trends import LINES, score_lines
+from tsdiff import TSDiffPredictor
+
+RNG = np.random.default_rng(0)
+PLAIN = 50 + 5 * np.sin(2 * np.pi * np.arange(200) / 7) + RNG.normal(size=200)
+
+
+@pytest.fixture(scope="module")
+def default() -> TSDiffPredictor:
+    return TSDiffPredictor.from_pretrained("default")
+
+
+def drawn(predictor: TSDiffPredictor, values: np.ndarray, freq: str = "D", horizon: int = 14) -> np.ndarray:
+    """Samples (100, horizon)."""
+    entry = {"start": pd.Period("2024-01-01", freq=freq), "target": values, "item_id": "a"}
+    [made] = predictor.adapted(freq, horizon).predict([entry], num_samples=100)
+    return made.samples
+
+
+@pytest.mark.parametrize(("freq", "horizon", "count"), LINES)
+def test_lines_go_on(default: TSDiffPredictor, freq: str, horizon: int, count: int) -> None:
+    found = score_lines(default, freq, horizon, count)
+    assert found.right >= (10 if freq == "W-SUN" else 11)  # a season of a year, of which three are known
+    assert found.ratio < 2.2
+
+
+@pytest.mark.parametrize("level", [0.0, 42.0, -3.5e7])
+def test_a_constant_stays_one(default: TSDiffPredictor, level: float) -> None:
+    assert (drawn(default, np.full(100, level)) == level).all()
+
+
+def test_noise_on_a_high_level_keeps_its_width(default: TSDiffPredictor) -> None:
+    low, high = np.quantile(drawn(default, 1e8 + 10 * RNG.normal(size=300)), [0.05, 0.95], axis=0)
+    assert (high - low).mean() == pytest.approx(33, rel=0.35)
+
+
+def test_one_outlier_does_not_set_the_level(default: TSDiffPredictor) -> None:
+    values = PLAIN.copy()
+    values[-1] *= 10
+    assert np.abs(np.median(drawn(default, values), axis=0) - 50).max() < 12
+
+
+def test_a_level_that_shifted_is_not_forgotten(default: TSDiffPredictor) -> None:
+    values = PLAIN.copy()
+    values[-20:] += 50
+    assert np.abs(np.median(drawn(default, values), axis=0) - 100).mean() < 8
+
+
+def test_growth_bends_up_and_decline_down_to_a_floor(default: TSDiffPredictor) -> None:
+    steps = np.arange(200)
+    growing = np.median(drawn(default, 100 * np.exp(0.01 * steps)), axis=0)
+    falling = np.median(drawn(default, 300 * np.exp(-0.01 * steps)), axis=0)
+    assert np.polyfit(np.arange(14), growing, 1)[0] > 0
+    assert np.polyfit(np.arange(14), falling, 1)[0] < 0
+    assert growing[-1] > 740
+    assert falling.min() > 0
+
+
+def test_rare_counts_have_their_share_of_zeros(default: TSDiffPredictor) -> None:
+    counts = np.random.default_rng(1).poisson(0.3, 300).astype(float)
+    frame = pd.DataFrame({"item_id": "a", "timestamp": pd.date_range("2024-01-01", periods=300), "target": counts})
+    made = default.predict_df(frame, prediction_length=14)
+    assert (made["0.5"] == 0).mean() > 0.8
+    assert made["0.9"].between(0, 2).all()
+    assert 0.1 < made["mean"].mean() < 0.6
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.sampled_from([1e-20, 1e-6, 1e6]), st.integers(0, 1000))
+def test_the_unit_does_not_matter(unit: float, seed: int) -> None:
+    default = TSDiffPredictor.from_pretrained("default")
+    values = np.random.default_rng(seed).normal(size=60).cumsum()
+    one, other = drawn(default, values), drawn(default, unit * values)
+    np.testing.assert_allclose(other / unit, one, atol=0.02 * (np.ptp(values) + 1))

@@ -1,0 +1,130 @@
+"""How much each simple forecast counts at each step, and how far off their mean will be: a small network's judgement.
+
+It is told how well each did on the series' past (`tsdiff.windows.anchors.Pool`), sees what they say now, and gives
+their weights and the size of the error, as Montero-Manso et al. 2020 ("FFORMA") weigh forecasts by a series' features.
+Its weights come with the package; `recipes/train_default_forecaster.py --recipe weighing` makes them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import lru_cache
+from importlib.resources import files
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from tsdiff.windows.anchors import ABOUT, EVIDENCE, Pool
+from tsdiff.windows.simple import CANDIDATES
+
+_LINEAR = 3.0
+_LEAST, _FARTHEST = 1e-2, 1e6
+_STEPWISE, _PLACES = 2, 4
+
+
+class Weighing(nn.Module):
+    """Weights of simple forecasts, and the size of their mean's error.
+
+    Args:
+        width: of its two layers.
+    """
+
+    def __init__(self, width: int = 32):
+        super().__init__()
+        self.candidate = nn.Linear(CANDIDATES + EVIDENCE + 1 + _STEPWISE, width)
+        self.about = nn.Linear(ABOUT + _PLACES, width)
+        self.mix, self.company = nn.Linear(width, width), nn.Linear(width, width)
+        self.logit, self.error = nn.Linear(width, 1), nn.Linear(width, 2)
+        for layer in (self.logit, self.error):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+    def forward(
+        self,
+        forecasts: Tensor,
+        evidence: Tensor,
+        about: Tensor,
+        shares: Tensor,
+        usable: Tensor,
+        profile: Tensor,
+        step: Tensor,
+        horizon: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """Mean and deviation of each step, by the pool's mean and in its scale.
+
+        Args:
+            forecasts: less the pool's mean, by its scale, 0 where not usable, (batch, steps, CANDIDATES).
+            evidence: (batch, CANDIDATES, EVIDENCE).
+            about: (batch, ABOUT).
+            shares, usable: (batch, CANDIDATES).
+            profile: of the steps, (batch, steps).
+            step: which they are, from 1 on, (batch, steps).
+            horizon: (batch, 1).
+
+        Returns:
+            (batch, steps) each.
+        """
+        batch, steps, _ = forecasts.shape
+        who = torch.eye(CANDIDATES, device=forecasts.device).expand(batch, -1, -1)
+        still = torch.cat([who, evidence, torch.log(shares + 1e-3)[..., None] / 3], dim=-1)
+        says = _squashed(forecasts)[..., None]
+        of_each = torch.cat([still[:, None].expand(-1, steps, -1, -1), says, says.abs()], dim=-1)
+        apart = (forecasts.abs() * shares[:, None]).sum(-1)
+        places = [torch.log2(step) / 4, step / horizon, torch.log(profile + _LEAST), torch.log(apart + _LEAST)]
+        of_all = torch.cat([about[:, None].expand(-1, steps, -1), torch.stack(places, dim=-1)], dim=-1)
+        h = F.silu(self.candidate(of_each) + self.about(of_all)[:, :, None])
+        counted = usable.to(h)[:, None, :, None]
+        company = (h * counted).sum(2) / counted.sum(2)
+        h = F.silu(self.mix(h) + self.company(company)[:, :, None])
+        logits = self.logit(h)[..., 0] + torch.log(shares + 1e-4)[:, None]
+        weights = logits.masked_fill(~usable[:, None], -1e9).softmax(-1)
+        size, shift = self.error((h * weights[..., None]).sum(2)).unbind(-1)
+        deviation = profile.clamp_min(_LEAST).sqrt() * torch.exp(size.clamp(-5, 4))
+        return (weights * forecasts).sum(-1) + shift.tanh() * deviation, deviation
+
+
+def pool_inputs(pool: Pool, steps: np.ndarray) -> dict[str, np.ndarray]:
+    """What `Weighing.forward` takes of some steps (n,) of a pool, counted from 0, float32 without the batch's axis."""
+    apart = np.where(pool.usable[:, None], (pool.forecasts - pool.mean)[:, steps] / pool.scale, 0.0)
+    apart = np.clip(apart, -_FARTHEST, _FARTHEST)
+    told = {
+        "forecasts": apart.T,
+        "evidence": pool.evidence,
+        "about": pool.about,
+        "shares": pool.shares,
+        "profile": pool.profile[steps],
+        "step": steps + 1.0,
+        "horizon": np.array([len(pool.mean)]),
+    }
+    return {name: part.astype(np.float32) for name, part in told.items()} | {"usable": pool.usable}
+
+
+@lru_cache(maxsize=1)
+def bundled_weighing() -> Weighing:
+    """The weights that come with the package."""
+    from safetensors.torch import load
+
+    network = Weighing()
+    network.load_state_dict(load(files("tsdiff").joinpath("pretrained/weighing/model.safetensors").read_bytes()))
+    return network.eval()
+
+
+@torch.no_grad()
+def weighed(pool: Pool) -> Pool:
+    """The pool with the mean, scale and profile that the network gives; as it is where the past tells nothing."""
+    if not pool.tries:
+        return pool
+    told = pool_inputs(pool, np.arange(len(pool.mean)))
+    mean, deviation = bundled_weighing()(**{name: torch.from_numpy(part)[None] for name, part in told.items()})
+    size = deviation[0].double().numpy()
+    typical = float(size.mean())
+    centre = pool.mean + pool.scale * mean[0].double().numpy()
+    return replace(pool, mean=centre, scale=pool.scale * typical, profile=size / typical)
+
+
+def _squashed(values: Tensor) -> Tensor:
+    """The values, logarithmic from 3 on."""
+    size = values.abs()
+    return torch.sign(values) * torch.where(size <= _LINEAR, size, _LINEAR + torch.log1p((size - _LINEAR).clamp_min(0)))
