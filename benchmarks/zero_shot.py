@@ -50,6 +50,7 @@ HELD_OUT = tuple(
 CHOICES: dict[str, dict[str, Any]] = {
     "as bundled": {},
     "3 calls": {"steps": 3},
+    "4 calls": {"steps": 4},
     "8 calls": {"steps": 8},
     "sde2, 8 calls": {"steps": 8, "method": "sde2"},
 }
