@@ -52,6 +52,8 @@ BENCHMARK_SETS: dict[str, BenchmarkSet] = {
         BenchmarkSet("city_daily", 14, 7, 7, default=False),
     )
 }
+ZERO_SHOT_SETS = ("ercot_hourly", "bike_sharing_hourly", "bdg2_sample_hourly", "city_daily")
+"""Which only the bundled forecaster is tested on, and which no preset is made for."""
 DEFAULT_SETS: tuple[str, ...] = tuple(name for name, found in BENCHMARK_SETS.items() if found.default)
 
 

@@ -74,7 +74,7 @@ def example(cls: type) -> Any:
 
 def inside(hint: Any) -> Any:
     """A value that a type takes."""
-    for value in (1, 0.5, 4, (1,), (1, 2)):
+    for value in (*(get_args(hint) if get_origin(hint) is Literal else ()), 1, 0.5, 4, (1,), (1, 2)):
         with contextlib.suppress(ConfigError):
             return checked(hint, value=value)
     raise AssertionError(f"REQUIRED lacks a value for {hint}")

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from benchmarks.sets import BENCHMARK_SETS
+from benchmarks.sets import BENCHMARK_SETS, ZERO_SHOT_SETS
 from shared.errors import ConfigError
 from tests.tsdiff.conftest import sines
 from tsdiff.experiment.presets import PRESETS, Preset, preset_for
@@ -17,7 +17,7 @@ from tsdiff.sampling.settings import Sampling
 FREQUENCIES = {"exchange_rate_nips": "B", "electricity_weekly": "W", "tourism_quarterly": "Q", "fred_md": "M"}
 
 
-@pytest.mark.parametrize("name", BENCHMARK_SETS)
+@pytest.mark.parametrize("name", [name for name in BENCHMARK_SETS if name not in ZERO_SHOT_SETS])
 def test_every_benchmark_set_has_a_preset_that_fits_its_frequency_and_horizon(name):
     horizon = BENCHMARK_SETS[name].prediction_length
     for energy in ("mse", "quantile"):

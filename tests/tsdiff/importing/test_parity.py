@@ -116,7 +116,7 @@ def test_windows_features_and_forecasts(name: str, tmp_path: Path, monkeypatch: 
     entries = [{"start": cases.start(), "target": target, **still} for target in cases.series()]
     batch = windows_of(entries, model.config, model.statistics)
     scales = GOLDEN.array(f"{name}/scale")
-    np.testing.assert_allclose(batch.scale, scales[:, :, 0], rtol=1e-6)
+    np.testing.assert_allclose(batch.scale[:, 0], scales[:, :, 0], rtol=1e-6)
     torch.testing.assert_close(batch.values, torch.from_numpy(GOLDEN.array(f"{name}/values")), rtol=1e-6, atol=1e-6)
     shown = model.denoiser.network.inputs(batch.values, **batch.inputs)
     if name != "lags":  # which has none

@@ -41,7 +41,7 @@ def drawn(sampling: Sampling, observed: Tensor, values: Tensor, needs: int | Non
         observed[..., None].float(),
         {},
         0 * ones[:, None],
-        ones,
+        ones[:, None],
         -ones[:, 0],
         np.nan * ones,
     )
