@@ -35,7 +35,7 @@ so many deviations of the context away."""
 _NARROW, _UNEQUAL = 0.12, 4.0
 """Windows whose spread is usually below this share of their level, or differs by this factor between them, are brought
 to one spread."""
-FEW_VALUES = 3000
+FEW_VALUES = 20_000
 """Observed values below which a model of one's own is not to be trusted."""
 
 
