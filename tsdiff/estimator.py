@@ -295,7 +295,7 @@ class TSDiffEstimator(Estimator):
         chosen.warn()
         made.config = chosen.of(self.config, self.from_data)
         if "max_steps" in self.from_data:
-            made.training = replace(self.training, max_steps=chosen.max_steps)
+            made.training = chosen.training(self.training)
         return made
 
     def _source(self, store: TrainingSeries, held: HeldBack | None = None) -> WindowSource:

@@ -27,6 +27,7 @@ from tsdiff.data.entries import Entry
 from tsdiff.data.known import Names, read_frame, with_covariates
 from tsdiff.estimator import TSDiffEstimator
 from tsdiff.evaluation.metrics import evaluate
+from tsdiff.fitting.chosen import averaging
 from tsdiff.predictor import TSDiffPredictor
 from tsdiff.sampling.settings import Sampling
 
@@ -236,7 +237,7 @@ class _Search:
             if steps < _LEAST_STEPS:
                 return None, f"{self.settings.cpu_minutes:g} minutes are too short"
             given = steps
-        estimator.with_training(max_steps=given)
+        estimator.with_training(max_steps=given, ema_decay=averaging(given, estimator.training.ema_decay))
         self.steps["train_steps"] = estimator.training.max_steps
         made = estimator.train(self.train, progress=self.progress, hold_out=True)
         return made, f"{estimator.training.max_steps} steps"

@@ -10,13 +10,17 @@ import numpy as np
 
 from shared.console.notes import tell
 from shared.errors import ConfigError
+from shared.training.config import TrainingConfig
 from tsdiff.data import SeriesStore, candidate_seasons
 from tsdiff.model.backbones import S4DConfig
 from tsdiff.model.config import TSDiffConfig, default_patch, patch_of
 from tsdiff.windows.config import Scaling, fitting_context
 
-STEPS_EACH, LEAST_STEPS, MOST_STEPS = 12.0, 200, 7000
-"""Optimiser steps grow with the root of the number of values; presets of known sets (docs/presets.md) lie about it."""
+STEPS_EACH, LEAST_STEPS, MOST_STEPS = 40.0, 500, 7000
+"""Optimiser steps grow with the root of the number of values; held-out windows end them where they are too many."""
+_AVERAGED = 7.0
+"""The average of the weights is over a seventh of the steps: over a thousand of few hundred, most of it would be the
+weights that training began with."""
 _DROPOUT = ((20_000, 0.2), (200_000, 0.1))
 """Dropout of a network that is trained on fewer values than this."""
 _LEAST_WINDOWS = 3
@@ -37,6 +41,11 @@ _NARROW, _UNEQUAL = 0.12, 4.0
 to one spread."""
 FEW_VALUES = 20_000
 """Observed values below which a model of one's own is not to be trusted."""
+
+
+def averaging(steps: int, most: float) -> float:
+    """Decay of the averaged weights that suits a number of steps, at most `most`."""
+    return min(most, 1.0 - _AVERAGED / (steps + _AVERAGED))
 
 
 @dataclass(frozen=True)
@@ -66,6 +75,10 @@ class Chosen:
         scaling = self.scaling if "scaling" in names and config.transform is None else config.scaling
         return replace(config, backbone=backbone, context_length=context, scaling=scaling)
 
+    def training(self, given: TrainingConfig) -> TrainingConfig:
+        """A training of as many steps, its average over no more of them than suits."""
+        return replace(given, max_steps=self.max_steps, ema_decay=averaging(self.max_steps, given.ema_decay))
+
     def warn(self) -> None:
         """Tell where values are few."""
         if self.values < FEW_VALUES:
@@ -82,7 +95,7 @@ def choose_settings(store: SeriesStore, prediction_length: int, rng: np.random.G
     - Context: the frequency's, or less, so that the usual series holds three windows: of fewer the network learns by
       heart.
     - Patch: a season, or a part of it, so that a window has three.
-    - Steps: 12·√(observed values), from 200 to 7000; dropout where values are few.
+    - Steps: 40·√(observed values), from 500 to 7000; dropout where values are few.
     - Scaling: "last" of series that walk away from their level, "standard" of those that hardly change beside their
       level or by very different shares of it or fall below 0, and else "mean".
 
