@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -13,6 +14,7 @@ from gluonts.dataset.split import TestData
 from gluonts.model.forecast import SampleForecast
 
 from shared.checks import Count, checked
+from shared.console.notes import Note
 from shared.console.progress import bar
 from shared.errors import ConfigError, DiffusionError
 from shared.optional import install, is_there
@@ -222,6 +224,11 @@ class _Search:
         return made.predictor, f"{weights}, {made.change}"
 
     def _trained(self) -> tuple[TSDiffPredictor | None, str]:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".*values are few", Note)  # offers what is being done
+            return self._trained_anew()
+
+    def _trained_anew(self) -> tuple[TSDiffPredictor | None, str]:
         given, layout = self.settings.train_steps, self.series.layout
         estimator = TSDiffEstimator(
             self.series.freq,

@@ -21,7 +21,6 @@ from tsdiff.evaluation.metrics import TABLE_LEVELS, forecasts_to_frame
 from tsdiff.faces.together import JointCalls
 from tsdiff.tasks.covariates import PAST
 from tsdiff.tasks.suited import SUITED, Suited
-from tsdiff.windows.config import WindowConfig
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -45,11 +44,6 @@ class FrameCalls(JointCalls):
 
         @property
         def freq(self) -> str: ...
-
-        @property
-        def config(self) -> WindowConfig: ...
-
-        def predict(self, dataset: Iterable[Entry], num_samples: int = 100) -> Iterator[SampleForecast]: ...
 
         def adapted(self, freq: str, prediction_length: int) -> Self: ...
 

@@ -15,7 +15,7 @@ import torch
 
 from tsdiff.windows.anchors import REMEMBERED, Pool, pooled
 from tsdiff.windows.simple import CANDIDATES, Seasons
-from tsdiff.windows.weighing import weighed
+from tsdiff.windows.weighing import squashed, weighed
 
 ArrayOrTensor = TypeVar("ArrayOrTensor", np.ndarray, torch.Tensor)
 
@@ -25,7 +25,6 @@ KNOWN_WIDTH = CANDIDATES + 9
 ABOUT_WIDTH = 3 * CANDIDATES + 14
 """Numbers a window that the network is told; see `AnchoredWindow.about`."""
 
-_LINEAR = 3.0
 _LINEAR_UNITS = 2.0
 _TINY = 1e-200
 _MOST_GAPS = 8
@@ -70,9 +69,8 @@ def residual_slope(units: torch.Tensor) -> torch.Tensor:
 
 
 def squash(values: np.ndarray) -> np.ndarray:
-    """The values, logarithmic from 3 on, so that a spike does not rule a sum."""
-    size = np.abs(values)
-    return np.sign(values) * np.where(size <= _LINEAR, size, _LINEAR + np.log1p(np.maximum(size - _LINEAR, 0)))
+    """`squashed` of an array."""
+    return squashed(torch.from_numpy(values)).numpy()
 
 
 def bridged_line(values: np.ndarray) -> np.ndarray:

@@ -138,6 +138,7 @@ def pooled(values: np.ndarray, horizon: int, seasons: Seasons) -> Pool:
 def _evidence(
     missed: np.ndarray, weights: np.ndarray, judged: np.ndarray, errors: np.ndarray, least: float
 ) -> np.ndarray:
+    """`Pool.evidence` of errors (origins, CANDIDATES, steps), the latest origin first."""
     size, total = np.abs(missed), np.maximum(weights.sum(0), 1e-12)
     best = errors.min() + least
 
@@ -166,6 +167,7 @@ def _evidence(
 def _about(
     values: np.ndarray, recent: np.ndarray, horizon: int, seasons: Seasons, scale: float, tries: int, tail: float
 ) -> np.ndarray:
+    """`Pool.about` of a history and its last values."""
     moves, spread = np.abs(np.diff(recent)), float(recent.std()) + _TINY
     return np.array(
         [

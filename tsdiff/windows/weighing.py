@@ -69,7 +69,7 @@ class Weighing(nn.Module):
         batch, steps, _ = forecasts.shape
         who = torch.eye(CANDIDATES, device=forecasts.device).expand(batch, -1, -1)
         still = torch.cat([who, evidence, torch.log(shares + 1e-3)[..., None] / 3], dim=-1)
-        says = _squashed(forecasts)[..., None]
+        says = squashed(forecasts)[..., None]
         of_each = torch.cat([still[:, None].expand(-1, steps, -1, -1), says, says.abs()], dim=-1)
         apart = (forecasts.abs() * shares[:, None]).sum(-1)
         places = [torch.log2(step) / 4, step / horizon, torch.log(profile + _LEAST), torch.log(apart + _LEAST)]
@@ -124,7 +124,7 @@ def weighed(pool: Pool) -> Pool:
     return replace(pool, mean=centre, scale=pool.scale * typical, profile=size / typical)
 
 
-def _squashed(values: Tensor) -> Tensor:
-    """The values, logarithmic from 3 on."""
+def squashed(values: Tensor) -> Tensor:
+    """The values, logarithmic from 3 on, so that a spike does not rule a sum."""
     size = values.abs()
     return torch.sign(values) * torch.where(size <= _LINEAR, size, _LINEAR + torch.log1p((size - _LINEAR).clamp_min(0)))
