@@ -21,6 +21,9 @@ from tests.golden.store import Golden
 enter_all()
 FROZEN = Golden(FILE)
 
+PUBLISHED_START = 2e-3
+"""Tolerance of `sb_ode`, whose start at the bridge's end multiplies rounding, which processors do differently."""
+
 
 def test_every_case_is_frozen_and_nothing_else_is() -> None:
     assert {name.rpartition("/")[0] for name in np.load(FILE).files} == set(CASES)
@@ -34,5 +37,6 @@ def test_it_gives_what_it_gave(name: str, tmp_path: Path) -> None:
         warnings.simplefilter("ignore")
         found = CASES[name].digests(tmp_path)
     shares = differences(found, wanted)
-    wrong = {label: f"{share:.1e}" for label, share in shares.items() if not share < CASES[name].tolerance}
+    limits = {label: PUBLISHED_START if label.endswith("sb_ode") else CASES[name].tolerance for label in shares}
+    wrong = {label: f"{share:.1e}" for label, share in shares.items() if not share < limits[label]}
     assert not wrong, f"{name}: differences from the frozen results, as shares of their largest numbers: {wrong}"

@@ -19,13 +19,13 @@ from shared.errors import ConfigError
 from shared.training.batches import Batch
 from tsdiff.model.config import TSDiffConfig
 from tsdiff.pretraining.corpus import Corpus, CorpusGroup, GroupDraw, Place
-from tsdiff.windows.anchored import AnchoredWindow, anchored_window, residual_units
+from tsdiff.windows.anchored import AnchoredWindow, Wanted, anchored_windows, residual_units
 from tsdiff.windows.anchors import REMEMBERED
 from tsdiff.windows.conditioning import anchored_inputs
 from tsdiff.windows.inputs import network_inputs
 from tsdiff.windows.scales import Statistics
 
-_CLIP = 6.0
+_CLIP, _TRIES = 6.0, 200
 """Network units beyond which training values are cut off: 20 times the anchor's error."""
 _FEWEST = 6
 _LONGEST_GAP = 48
@@ -141,7 +141,7 @@ class AnchoredSource:
     def batch(self, rng: np.random.Generator) -> Batch:
         """x0 and mask (batch·draws, length, 1), the features, and what is told around the anchor."""
         plan = self._plan(rng)
-        rows = [self._window(rng, plan) for _ in range(self.batch_size)]
+        rows = self._windows(rng, plan, self.batch_size)
         draws = 1 if plan.kind == "nothing" else self.draws
         of_row = torch.arange(len(rows)).repeat_interleave(draws)
         scale = np.array([[row.told.scale.mean()] for row in rows])
@@ -166,13 +166,19 @@ class AnchoredSource:
         share = rng.choice([0.25, 0.25, 0.5, 1.0]) if longest > _LONGEST_GAP else 1.0  # short ones cost less
         return _Plan("forecast", int(longest * share), 0)
 
-    def _window(self, rng: np.random.Generator, plan: _Plan) -> _Window:
-        for _ in range(200):
-            group = self.draw_group(rng)
-            made = self._of_group(rng, group, plan)
-            if made is not None:
-                return made
-        raise ConfigError(f"group {group.name!r}: 200 windows in a row hold nothing to learn from; leave it out")
+    def _windows(self, rng: np.random.Generator, plan: _Plan, count: int) -> list[_Window]:
+        """`count` of them; what holds nothing to learn from is drawn again."""
+        found: list[_Window] = []
+        for _ in range(_TRIES):
+            drawn = [self._drawn(rng, plan) for _ in range(count - len(found))]
+            told = anchored_windows(wanted for wanted, _ in drawn)
+            made = (self._made(*one, told) for one, told in zip(drawn, told, strict=True))
+            found.extend(window for window in made if window is not None)
+            if len(found) == count:
+                return found
+        raise ConfigError(
+            f"{count - len(found)} of {count} windows hold nothing to learn from, {_TRIES} times in a row"
+        )
 
     def stretch(self, rng: np.random.Generator) -> Stretch:
         """A random history and what follows it, as forecasts are trained on."""
@@ -194,29 +200,36 @@ class AnchoredSource:
         values = changed(rng, place.values[begin : origin + horizon], origin - begin, other, self.chances)
         return Stretch(values, horizon, place, begin, group)
 
-    def _of_group(self, rng: np.random.Generator, group: CorpusGroup, plan: _Plan) -> _Window | None:
-        """A window of a random series of the group; None where that does not suit the plan."""
-        found = self._stretch(rng, group, plan)
-        if found is None:
-            return None
-        length, values = self.config.length, found.values
-        first = len(values) - length  # of the window, in what is known of the series
-        hidden = self._hidden(rng, plan, found.horizon)
-        if plan.kind == "gap" and int(hidden.argmax()) + first < _FEWEST:  # nothing would be known before it
-            return None
-        if plan.kind == "nothing":  # nor is what lies before the window
-            values, first = standardised(values, max(first, 0))[max(first, 0) :], min(first, 0)
-        told = anchored_window(values, first, length, hidden, group.seasons)
+    def _drawn(self, rng: np.random.Generator, plan: _Plan) -> tuple[Wanted, Stretch]:
+        """A window of a random series that suits the plan."""
+        for _ in range(_TRIES):
+            group = self.draw_group(rng)
+            found = self._stretch(rng, group, plan)
+            if found is None:
+                continue
+            length, values = self.config.length, found.values
+            first = len(values) - length  # of the window, in what is known of the series
+            hidden = self._hidden(rng, plan, found.horizon)
+            if plan.kind == "gap" and int(hidden.argmax()) + first < _FEWEST:  # nothing would be known before it
+                continue
+            if plan.kind == "nothing":  # nor is what lies before the window
+                values, first = standardised(values, max(first, 0))[max(first, 0) :], min(first, 0)
+            return Wanted(values, first, hidden, group.seasons), found
+        raise ConfigError(f"{_TRIES} series in a row, the last of group {group.name!r}, are too short to learn from")
+
+    def _made(self, wanted: Wanted, found: Stretch, told: AnchoredWindow) -> _Window | None:
+        """The window around its anchor; None where that holds nothing to learn from."""
+        length, first = self.config.length, wanted.first
         window = np.full(length, np.nan)
-        window[max(-first, 0) :] = values[max(first, 0) :]
+        window[max(-first, 0) :] = wanted.values[max(first, 0) :]
         numbers = residual_units((window - told.anchor) / told.scale)
-        counted = hidden & ~np.isnan(numbers)
+        counted = wanted.hidden & ~np.isnan(numbers)
         if not counted.any() or not np.isfinite(told.known).all():
             return None
         clipped = np.clip(np.where(counted, numbers, 0.0), -_CLIP, _CLIP).astype(np.float32)
-        features = group.features(found.place, found.begin + len(found.values) - length, length)
+        features = found.group.features(found.place, found.begin + len(found.values) - length, length)
         features[:, -1] = np.arange(first, first + length) < 0
-        return _Window(clipped[:, None], counted[:, None].astype(np.float32), features, told, group.name)
+        return _Window(clipped[:, None], counted[:, None].astype(np.float32), features, told, found.group.name)
 
     def _first_known(self, rng: np.random.Generator, origin: int) -> int:
         """Step of the series from which on values are known."""

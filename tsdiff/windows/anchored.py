@@ -7,6 +7,7 @@ straight line.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -82,44 +83,79 @@ def bridged_line(values: np.ndarray) -> np.ndarray:
     return np.interp(places, places[~missing], values[~missing])
 
 
-def anchored_window(
-    values: np.ndarray, first: int, length: int, hidden: np.ndarray, seasons: Seasons
-) -> AnchoredWindow:
-    """A window of a series around its anchor.
+@dataclass(frozen=True)
+class Wanted:
+    """A window of a series that is to be put around its anchor.
 
-    Args:
+    Attributes:
         values: the whole series (n,), NaN where missing.
         first: step of the series where the window begins; before it, and after its end, nothing is known.
-        length: steps of the window.
-        hidden: (length,): steps whose values are not to be used.
+        hidden: (length,): steps of the window whose values are not to be used.
         seasons: of the series.
     """
-    begin = max(0, first - REMEMBERED)
-    told = np.full(max(first + length - begin, 0), np.nan)
-    told[: len(values) - begin] = values[begin : first + length]
-    place = np.arange(length) + first - begin  # of each step of the window in `told`; below 0 before the series
+
+    values: np.ndarray
+    first: int
+    hidden: np.ndarray
+    seasons: Seasons
+
+
+def anchored_windows(wanted: Iterable[Wanted]) -> list[AnchoredWindow]:
+    """Each window around its anchor; the simple forecasts of all are weighed together."""
+    read = [_read(one) for one in wanted]
+    pools = iter(weighed([pool for one in read for pool in one.pools()]))
+    return [_assembled(one, [_joined(gap, pools) for gap in one.sides]) for one in read]
+
+
+@dataclass(frozen=True)
+class _Read:
+    """What a window's values tell.
+
+    Attributes:
+        told: values up to the window's end (n,), from the first that is looked at on, NaN where hidden or missing.
+        place: of each step of the window in `told`, below 0 before the series.
+        observed, wanted: of the window's steps; neither is what lies before the series.
+        gaps: from … to of the longest stretches that are wanted, in the window.
+        sides: of each gap the pools of what lies before it and, turned round, of what lies after it, if anything does.
+        seasons: of the series.
+    """
+
+    told: np.ndarray
+    place: np.ndarray
+    observed: np.ndarray
+    wanted: np.ndarray
+    gaps: list[tuple[int, int]]
+    sides: list[tuple[Pool | None, Pool | None]]
+    seasons: Seasons
+
+    def pools(self) -> Iterator[Pool]:
+        """Of all gaps, before the one after."""
+        return (pool for gap in self.sides for pool in gap if pool is not None)
+
+
+def _read(wanted: Wanted) -> _Read:
+    length = len(wanted.hidden)
+    begin = max(0, wanted.first - REMEMBERED)
+    shift = wanted.first - begin
+    told = np.full(max(length + shift, 0), np.nan)
+    told[: len(wanted.values) - begin] = wanted.values[begin : wanted.first + length]
+    place = np.arange(length) + shift
     there = place >= 0
-    told[place[there & hidden]] = np.nan
+    told[place[there & wanted.hidden]] = np.nan
     observed = there.copy()
     observed[there] = ~np.isnan(told[place[there]])
-    wanted = there & ~observed
-    if np.isnan(told).all():
-        return _unknown(length, wanted)
-    gaps = _gaps(wanted)
-    shift = first - begin
-    pools = [_pool(told, start + shift, end + shift, seasons) for start, end in gaps]
-    return _assembled(bridged_line(told), place, observed, wanted, gaps, pools, seasons)
+    missing = there & ~observed
+    gaps = [] if np.isnan(told).all() else _gaps(missing)
+    sides = [_sides(told, start + shift, end + shift, wanted.seasons) for start, end in gaps]
+    return _Read(told, place, observed, missing, gaps, sides, wanted.seasons)
 
 
-def _assembled(
-    told: np.ndarray,
-    place: np.ndarray,
-    observed: np.ndarray,
-    wanted: np.ndarray,
-    gaps: list[tuple[int, int]],
-    pools: list[Pool],
-    seasons: Seasons,
-) -> AnchoredWindow:
+def _assembled(read: _Read, pools: list[Pool]) -> AnchoredWindow:
+    """The window of what was read, and the pool of each gap."""
+    if np.isnan(read.told).all():
+        return _unknown(len(read.place), read.wanted)
+    place, observed, wanted, gaps, seasons = read.place, read.observed, read.wanted, read.gaps, read.seasons
+    told = bridged_line(read.told)
     pool = pools[int(np.argmax([end - start for start, end in gaps]))] if gaps else pooled(told, 1, seasons)
     steps = np.array([end - start for start, end in gaps] or [1], dtype=np.float64)
     scale = float(np.array([one.scale for one in pools or [pool]]) @ steps / steps.sum())
@@ -213,20 +249,25 @@ def _gaps(wanted: np.ndarray) -> list[tuple[int, int]]:
     return sorted(sorted(stretches, key=lambda gap: gap[0] - gap[1])[:_MOST_GAPS])
 
 
-def _pool(told: np.ndarray, begin: int, end: int, seasons: Seasons) -> Pool:
-    """The simple forecasts of a stretch from the values before it and, if there are some, from those after it."""
-    before, after = told[max(0, begin - REMEMBERED) : begin], told[end : end + REMEMBERED][::-1]
-    sides = [
-        weighed(pooled(bridged_line(side), end - begin, seasons)) if not np.isnan(side).all() else None
-        for side in (before, after)
-    ]
-    ahead, back = sides
+def _sides(told: np.ndarray, begin: int, end: int, seasons: Seasons) -> tuple[Pool | None, Pool | None]:
+    """The simple forecasts of a stretch from the values before it and, backwards, from those after it."""
+    before, after = (
+        pooled(bridged_line(side), end - begin, seasons) if not np.isnan(side).all() else None
+        for side in (told[max(0, begin - REMEMBERED) : begin], told[end : end + REMEMBERED][::-1])
+    )
+    return before, after
+
+
+def _joined(sides: tuple[Pool | None, Pool | None], pools: Iterator[Pool]) -> Pool:
+    """The pool of a gap from those of its sides that are there, which are the next of `pools`."""
+    ahead, back = (None if side is None else next(pools) for side in sides)
     if ahead is None or back is None:
         one = ahead or back
         assert one is not None
         return one if one is ahead else _turned(one)
     back = _turned(back)
-    nearer = np.arange(1, end - begin + 1) / (end - begin + 1)
+    steps = len(ahead.mean)
+    nearer = np.arange(1, steps + 1) / (steps + 1)
     return replace(
         ahead,
         forecasts=(1 - nearer) * ahead.forecasts + nearer * back.forecasts,

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from tsdiff.data.entries import Series
 from tsdiff.data.frequency import shifted
-from tsdiff.windows.anchored import AnchoredWindow, anchored_window, residual_slope, residual_units, residuals
+from tsdiff.windows.anchored import AnchoredWindow, Wanted, anchored_windows, residual_slope, residual_units, residuals
 from tsdiff.windows.anchors import seasons_of
 from tsdiff.windows.calendar import calendar_features
 from tsdiff.windows.config import WindowConfig
@@ -221,7 +221,7 @@ def _anchored(places: Sequence[Place], config: WindowConfig, statistics: Statist
     """Windows of one channel, each around its anchor, in units of its error."""
     hide = np.arange(config.length) >= config.length - hidden
     seasons = seasons_of(config.freq)
-    made = [anchored_window(series.values[:, 0], first, config.length, hide, seasons) for series, first in places]
+    made = anchored_windows(Wanted(series.values[:, 0], first, hide, seasons) for series, first in places)
     raw = np.stack([cut(series.values, first, config.length) for series, first in places])
     if hide.all():  # the network is told nothing; level and spread are the windows' own
         loc = np.nan_to_num(np.nanmean(raw, axis=1, keepdims=True))

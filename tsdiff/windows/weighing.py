@@ -7,6 +7,8 @@ Its weights come with the package; `recipes/train_default_forecaster.py --recipe
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
 from importlib.resources import files
@@ -112,16 +114,22 @@ def bundled_weighing() -> Weighing:
 
 
 @torch.no_grad()
-def weighed(pool: Pool) -> Pool:
-    """The pool with the mean, scale and profile that the network gives; as it is where the past tells nothing."""
-    if not pool.tries:
-        return pool
-    told = pool_inputs(pool, np.arange(len(pool.mean)))
-    mean, deviation = bundled_weighing()(**{name: torch.from_numpy(part)[None] for name, part in told.items()})
-    size = deviation[0].double().numpy()
-    typical = float(size.mean())
-    centre = pool.mean + pool.scale * mean[0].double().numpy()
-    return replace(pool, mean=centre, scale=pool.scale * typical, profile=size / typical)
+def weighed(pools: Sequence[Pool]) -> list[Pool]:
+    """The pools with the mean, scale and profile that the network gives, asked once for all of one horizon; as they are
+    where the past tells nothing."""
+    made, alike = list(pools), defaultdict(list)
+    for place, pool in enumerate(pools):
+        if pool.tries:
+            alike[len(pool.mean)].append(place)
+    for horizon, places in alike.items():
+        told = [pool_inputs(pools[place], np.arange(horizon)) for place in places]
+        together = {name: torch.from_numpy(np.stack([one[name] for one in told])) for name in told[0]}
+        means, deviations = (part.double().numpy() for part in bundled_weighing()(**together))
+        for place, mean, size in zip(places, means, deviations, strict=True):
+            pool, typical = pools[place], float(size.mean())
+            centre = pool.mean + pool.scale * mean
+            made[place] = replace(pool, mean=centre, scale=pool.scale * typical, profile=size / typical)
+    return made
 
 
 def squashed(values: Tensor) -> Tensor:

@@ -8,16 +8,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
-from tsdiff.windows.anchored import ABOUT_WIDTH, KNOWN_WIDTH, anchored_window, squash
+from tsdiff.windows.anchored import ABOUT_WIDTH, KNOWN_WIDTH, Wanted, anchored_windows, squash
 from tsdiff.windows.anchors import pooled, seasons_of, without_spikes
 from tsdiff.windows.simple import simple_forecasts
 
 LENGTH = 64
 
 
+def anchored_window(values: np.ndarray, first: int, hidden: np.ndarray, seasons: tuple[int, int]):
+    (made,) = anchored_windows([Wanted(values, first, hidden, seasons)])
+    return made
+
+
 def window(values: np.ndarray, horizon: int = 8, seasons: tuple[int, int] = (7, 0)):
     hidden = np.zeros(LENGTH, dtype=bool)
-    return anchored_window(values, len(values) + horizon - LENGTH, LENGTH, hidden, seasons)
+    return anchored_window(values, len(values) + horizon - LENGTH, hidden, seasons)
 
 
 @pytest.mark.parametrize(
@@ -176,7 +181,7 @@ def test_a_window_hides_what_it_is_to_forecast():
     other = values.copy()
     other[-8:] = 1e3
     hidden = np.arange(LENGTH) >= LENGTH - 8
-    made = [anchored_window(v, 200 - LENGTH, LENGTH, hidden, (7, 0)) for v in (values, other, values[:-8])]
+    made = [anchored_window(v, 200 - LENGTH, hidden, (7, 0)) for v in (values, other, values[:-8])]
     for one in made[1:]:
         assert_allclose(one.anchor, made[0].anchor)
         assert_allclose(one.known, made[0].known)
@@ -201,17 +206,17 @@ def test_a_window_tells_what_is_wanted_and_what_is_known():
 
 def test_a_gap_is_seen_from_both_sides():
     values = np.concatenate([np.full(60, 1.0), np.full(10, np.nan), np.full(60, 3.0)])
-    made = anchored_window(values, 40, LENGTH, np.zeros(LENGTH, dtype=bool), (0, 0))
+    made = anchored_window(values, 40, np.zeros(LENGTH, dtype=bool), (0, 0))
     gap = made.anchor[20:30]
     assert (np.diff(gap) > 0).all()
     assert gap[0] > 1
     assert gap[-1] < 3
-    turned = anchored_window(values[::-1], 130 - 40 - LENGTH, LENGTH, np.zeros(LENGTH, dtype=bool), (0, 0))
+    turned = anchored_window(values[::-1], 130 - 40 - LENGTH, np.zeros(LENGTH, dtype=bool), (0, 0))
     assert_allclose(turned.anchor[::-1][20:30], gap)
 
 
 def test_where_nothing_is_known_there_is_no_anchor():
-    made = anchored_window(np.full(30, np.nan), 0, LENGTH, np.zeros(LENGTH, dtype=bool), (7, 0))
+    made = anchored_window(np.full(30, np.nan), 0, np.zeros(LENGTH, dtype=bool), (7, 0))
     assert (made.scale == 1).all()
     assert not made.anchor.any()
     assert made.about[-1] == 1
