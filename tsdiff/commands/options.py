@@ -160,7 +160,8 @@ class Forecast(Machine, Draws, Untrained, Covariates):
         ),
     ] = None
     guidance: Annotated[
-        Literal["mse", "quantile"] | None, Option(help="Energy of the self-guidance [as --model was saved, or mse].")
+        Literal["mse", "quantile", "robust"] | None,
+        Option(help="Energy of the self-guidance; robust: outliers count little [as --model was saved, or mse]."),
     ] = None
     counts: Annotated[
         bool | None,

@@ -21,7 +21,10 @@ exact where x_0 given x_t is Gaussian. Five answers to what C is:
 The "mse" energy is this. The "quantile" energy takes the noise in observed values to be asymmetric Laplace, which is
 the pinball loss at the sample's level q: with "scalar", the pinball loss' own slope over the standard deviation; with
 the others, the Laplace of standard deviation r is matched in mean and variance, which moves y by
-r·(2q − 1)/√(1 − 2q + 2q²).
+r·(2q − 1)/√(1 − 2q + 2q²). The "robust" energy is "mse" for values up to three deviations s from their prediction, and
+farther off its pull falls as 9s²/|e| instead of rising as |e|, as that of heavy-tailed noise does, so that an outlier
+in the context moves a forecast little (Huber 1964 has the threshold, Student's t the falling pull). s² is r² and the
+variance that data of unit variance have given the state, σ²/(α² + σ²).
 """
 
 from __future__ import annotations
@@ -50,6 +53,9 @@ from tsdiff.windows.covariance import ObservedCovariance, WindowCovariance
 # and moves the others enough.
 _SHARE_OF_TOP = 0.5
 
+_FAR = 3.0
+"""Deviations from which on the "robust" energy takes a value for an outlier."""
+
 _VARIANCE_STEP = 0.1
 """In the logarithm: what `KernelGuidance` rounds a row's variance to."""
 
@@ -61,7 +67,7 @@ class EnergyGuidance(Checked, Guidance):
     Args:
         values: observed values (batch, length, channels), anything where unobserved.
         observed: 1 where a value is observed, else 0, shaped like `values`.
-        energy: "mse" or "quantile".
+        energy: "mse", "quantile" or "robust".
         quantiles: level of each sample, (batch,), for "quantile".
         scale: strength.
 
@@ -147,9 +153,13 @@ class ObservationGuidance(EnergyGuidance, ABC):
             values = values + self.observation_std * (2 * q - 1) / (1 - 2 * q + 2 * q * q).sqrt()
         return values * self.observed
 
-    def _error(self, x0: Tensor) -> Tensor:
-        """`target` less predicted values, 0 where unobserved."""
-        return self.target() - x0.detach() * self.observed
+    def _error(self, x0: Tensor, alpha: float, sigma: float) -> Tensor:
+        """`target` less predicted values, 0 where unobserved; of outliers only a part for "robust"."""
+        error = self.target() - x0.detach() * self.observed
+        if self.energy != "robust":
+            return error
+        usual = _FAR**2 * (sigma**2 / (alpha**2 + sigma**2) + self.observation_std**2)
+        return error * (usual / error.square().clamp_min(usual))
 
 
 @dataclass(eq=False)
@@ -184,7 +194,7 @@ class WindowGuidance(ObservationGuidance):
 
     def _guided(self, denoiser: DenoiserFunction, x: Tensor, t: Tensor, alpha: float, sigma: float) -> Tensor:
         x0 = denoiser(x, t)
-        return x0 + self.scale * self.seen.update(self._error(x0), alpha, sigma, self.observation_std)
+        return x0 + self.scale * self.seen.update(self._error(x0, alpha, sigma), alpha, sigma, self.observation_std)
 
 
 @dataclass(eq=False)
@@ -245,7 +255,7 @@ class KernelGuidance(ObservationGuidance):
             for rows, covariance in self.groups:
                 own[rows] = covariance.prediction(x[rows], alpha, sigma)
             x0 = (1 - self.kernel_share) * x0 + self.kernel_share * own
-        error, moved = self._error(x0), torch.empty_like(x0)
+        error, moved = self._error(x0, alpha, sigma), torch.empty_like(x0)
         for rows, covariance in self.groups:
             moved[rows] = covariance.update(error[rows], alpha, sigma, self.observation_std)
         return x0 + self.scale * moved
@@ -270,16 +280,16 @@ class ScalarGuidance(ObservationGuidance):
 
     def _guided(self, denoiser: DenoiserFunction, x: Tensor, t: Tensor, alpha: float, sigma: float) -> Tensor:
         state, x0 = self.differentiable(denoiser, x, t)
-        (gradient,) = torch.autograd.grad(x0, state, grad_outputs=self._pull(self.error(x0), alpha, sigma))
+        (gradient,) = torch.autograd.grad(x0, state, grad_outputs=self._pull(x0, alpha, sigma))
         return x0.detach() + (sigma**2 / alpha * self.scale) * gradient
 
-    def _pull(self, error: Tensor, alpha: float, sigma: float) -> Tensor:
+    def _pull(self, x0: Tensor, alpha: float, sigma: float) -> Tensor:
         """−∂E/∂x̂_0 of E = Σ e²/(2v), or of the pinball loss over √v."""
         wide = _SHARE_OF_TOP * self.top_variance
         variance = sigma**2 * wide / (sigma**2 + alpha**2 * wide) + self.observation_std**2
-        if self.energy == "mse":
-            return error / variance
-        return self.pinball_slope(error) / math.sqrt(variance)
+        if self.energy == "quantile":
+            return self.pinball_slope(self.error(x0)) / math.sqrt(variance)
+        return self._error(x0, alpha, sigma) / variance
 
 
 @dataclass(eq=False)
@@ -301,7 +311,7 @@ class TraceGuidance(ObservationGuidance):
         mean, square = scalar_variance(x0, state, probe, alpha, sigma, retain_graph=True)
         # Where the estimate of the trace is not positive there is little to go by, and the root of tr C²/n is.
         wide = square / torch.maximum(mean, 0.5 * square.sqrt()).clamp_min(1e-12)
-        pull = self._error(x0) / (wide[:, None, None] + self.observation_std**2)
+        pull = self._error(x0, alpha, sigma) / (wide[:, None, None] + self.observation_std**2)
         (gradient,) = torch.autograd.grad(x0, state, grad_outputs=pull)
         return x0.detach() + (sigma**2 / alpha * self.scale) * gradient
 
@@ -334,7 +344,7 @@ class TweedieGuidance(ObservationGuidance):
 
     def _guided(self, denoiser: DenoiserFunction, x: Tensor, t: Tensor, alpha: float, sigma: float) -> Tensor:
         state, x0 = self.differentiable(denoiser, x, t)
-        error = self._error(x0)
+        error = self._error(x0, alpha, sigma)
         basis: list[Tensor] = []  # of what M C Mᵀ + r²I is inverted on
         moves: list[Tensor] = []  # C Mᵀ of each
         images: list[Tensor] = []  # M C Mᵀ + r²I of each

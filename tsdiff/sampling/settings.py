@@ -13,7 +13,7 @@ from shared.kinds import OneOf
 from shared.samplers import KINDS, METHODS, Sampler, method_from
 from shared.samplers.schedules import Steps, times_of
 
-Energy = Literal["mse", "quantile"]
+Energy = Literal["mse", "quantile", "robust"]
 Covariance = Literal["window", "tweedie", "trace", "scalar", "kernels"]
 PUBLISHED = {"ddpm": "sde1", "ddim": "ode1"}
 """The published samplers (`tsdiff.sampling.published`), and the core's methods that they are."""
@@ -43,8 +43,9 @@ class Sampling(Checked):
     """How forecasts are drawn.
 
     Args:
-        guidance: energy of observation self-guidance: "mse" (Gaussian likelihood of the observed values) or
-            "quantile" (each sample is drawn to its own quantile of them). Or settings of your own, a frozen dataclass
+        guidance: energy of observation self-guidance: "mse" (Gaussian likelihood of the observed values), "quantile"
+            (each sample is drawn to its own quantile of them), or "robust" (as "mse", but values far from what their
+            neighbours tell count little; not of the published methods). Or settings of your own, a frozen dataclass
             with a `kind` and `build(observation: Observation) -> Guidance` (docs/extending.md).
         covariance: how far an observed value moves the others: as far as in the training windows ("window", which
             costs no gradient of the network), as the network's Jacobian says ("tweedie"), or along it with one
@@ -54,7 +55,7 @@ class Sampling(Checked):
             windows, "kernels" where it is a model of all frequencies, and else "scalar".
         scale: strength of the guidance; 1 is the likelihood's own. With "scalar" it overshoots and diverges at about 3.
         observation_std: standard deviation that an observed value is trusted to, in scaled units; None takes
-            0.02 with "mse" and 0.1 with "quantile", where it also widens the intervals.
+            0.02 with "mse" and "robust", and 0.1 with "quantile", where it also widens the intervals.
         kernel_share: with "kernels", share of the Gaussian process in the data prediction; the rest is the network's.
         method: of `shared.samplers.sample`, a name or a settings object; or as published, "ddpm", "ddim"
             (`tsdiff.sampling.published`), where `scale` is the published one, and `covariance`, `observation_std`,
@@ -101,8 +102,10 @@ class Sampling(Checked):
     def _related(self) -> None:
         self.sampler()  # which checks eta
 
+        published = isinstance(self.method, str) and self.method in PUBLISHED
+        robust = self.guidance == "robust"
+        self._require(not (published and robust), "method guidance", "its energy is not the published one; take 'mse'")
         if self.schedule is not None:
-            published = isinstance(self.method, str) and self.method in PUBLISHED
             self._require(not published, "method schedule", "it steps through a table; take sde1 or ode1")
             object.__setattr__(self, "schedule", times_of(self.schedule, self.steps))
 

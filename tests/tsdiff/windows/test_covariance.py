@@ -257,6 +257,41 @@ def test_the_window_covariance_is_closer_to_the_truth_than_one_product_and_than_
     assert errors["trace"] < errors["tweedie 1"] < errors["scalar"]
 
 
+ROBUST = {name: WAYS[name] for name in ("window", "tweedie, three products", "trace", "scalar")}
+
+
+@pytest.mark.parametrize("way", ROBUST)
+def test_an_outlier_moves_robust_samples_little_and_where_there_is_none_they_are_the_usual_ones(way):
+    rows, place, last = 400, 6, slice(CONTEXT, N)
+    values = VALUES.clone()
+    values[place] += 15.0
+
+    def mean(energy: str, given: Tensor) -> Tensor:
+        guide = ROBUST[way](window(given, rows), window(SEEN.double(), rows), energy, None, 1.0, TRUST)
+        return draw(guide, "ode2", 24, rows).mean(0)[last]
+
+    usual = mean("mse", VALUES)
+    assert (mean("robust", VALUES) - usual).abs().max() < 0.03
+    moved, kept = (float((mean(energy, values) - usual).norm()) for energy in ("mse", "robust"))
+    assert moved > 5
+    assert kept < 0.15 * moved
+
+
+@pytest.mark.parametrize("way", ROBUST)
+def test_beyond_three_deviations_the_robust_pull_falls_with_the_distance(way):
+    t = torch.full((1,), 0.5, dtype=torch.float64)
+    state = torch.zeros(1, LENGTH, CHANNELS, dtype=torch.float64)  # whose prediction is 0
+    a, s = float(SDE.alpha(t)), float(SDE.sigma(t))
+    deviation = (s**2 / (a**2 + s**2) + TRUST**2) ** 0.5
+    pulls = []
+    for size in (2.9, 3.1, 6.2, 12.4):
+        seen = torch.zeros(N, dtype=torch.float64)
+        seen[3] = 1.0
+        guide = ROBUST[way](window(seen * size * deviation, 1), window(seen, 1), "robust", None, 1.0, TRUST)
+        pulls.append(float(guide.predict(exact_denoiser, state, t, SDE).flatten()[3]))
+    assert pulls[1:] == pytest.approx([pulls[0] * 9 / (2.9 * size) for size in (3.1, 6.2, 12.4)], rel=1e-6)
+
+
 def test_one_number_from_the_trace_is_exact_where_all_directions_vary_alike():
     shape = (2, LENGTH, CHANNELS)
     x = torch.randn(*shape, dtype=torch.float64, generator=make_generator(2))
