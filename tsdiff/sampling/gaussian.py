@@ -52,7 +52,7 @@ class PosteriorLaw(Law):
 def guided_law(guidance: Guidance | None, prior: Callable[[], Law], method: object, shape: Sequence[int]) -> Law:
     """What a sampler of guided windows goes by: the law given what is observed, where the guidance tells it.
 
-    With guidance that does not ("tweedie", "trace", "scalar", one of a user's own, one of another strength than 1), the
+    With guidance that does not ("tweedie", "trace", "scalar", "robust", one of a user's own, one of another strength than 1), the
     law of all windows serves the integrator, but no teleport.
 
     Args:
@@ -84,7 +84,7 @@ def guided_law(guidance: Guidance | None, prior: Callable[[], Law], method: obje
 
 
 def _groups(guidance: Guidance | None) -> list[tuple[Tensor, ObservedCovariance]] | None:
-    if not isinstance(guidance, WindowGuidance | KernelGuidance) or guidance.scale != 1:
+    if not isinstance(guidance, WindowGuidance | KernelGuidance) or guidance.scale != 1 or guidance.energy == "robust":
         return None
     if isinstance(guidance, KernelGuidance):
         return guidance.groups
