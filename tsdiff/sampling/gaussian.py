@@ -52,8 +52,8 @@ class PosteriorLaw(Law):
 def guided_law(guidance: Guidance | None, prior: Callable[[], Law], method: object, shape: Sequence[int]) -> Law:
     """What a sampler of guided windows goes by: the law given what is observed, where the guidance tells it.
 
-    With guidance that does not ("tweedie", "trace", "scalar", "robust", one of a user's own, one of another strength than 1), the
-    law of all windows serves the integrator, but no teleport.
+    With guidance that does not ("tweedie", "trace", "scalar", one of a user's own, the "robust" energy, one of another
+    strength than 1), the law of all windows serves the integrator, but no teleport.
 
     Args:
         guidance: of the batch; None for windows that are drawn freely.
@@ -69,7 +69,7 @@ def guided_law(guidance: Guidance | None, prior: Callable[[], Law], method: obje
         if guidance is not None and getattr(method, "teleport", None) is not None:
             raise ConfigError(
                 "a teleport past observed values needs the law given them: take covariance='window' or 'kernels' at "
-                "scale=1, or teleport=None"
+                "scale=1 and not guidance='robust', or teleport=None"
             )
         return prior()
     assert isinstance(guidance, ObservationGuidance)
