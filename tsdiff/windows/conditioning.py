@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 
@@ -254,14 +256,16 @@ def inputs_of(
     places: Sequence[Place], config: WindowConfig, statistics: Statistics, scale: np.ndarray
 ) -> dict[str, Tensor]:
     """`network_inputs` of windows of series that have these scales, (rows, channels)."""
+
+    @cache
+    def calendar(start: pd.Period, first: int) -> np.ndarray:
+        return calendar_features(shifted(start, first), config.length, config.calendar, first)
+
     return network_inputs(
         config,
         statistics,
         scale=scale,
-        calendar=[
-            calendar_features(shifted(series.start, first), config.length, config.calendar, first)
-            for series, first in places
-        ],
+        calendar=[calendar(series.start, first) for series, first in places],  # most series end together
         static=[series.static for series, _ in places],
         dynamic=[cut(series.dynamic, first, config.length) for series, first in places],
         categories=[series.categories for series, _ in places],

@@ -110,8 +110,10 @@ class Attention(nn.Module):
 
 
 def attended(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
-    """Attention (rows, heads, tokens, size). Torch's own has no derivative along a direction on a CPU."""
-    if unpack_dual(q).tangent is None:
+    """Attention (rows, heads, tokens, size). Torch's own has no derivative along a direction on a CPU, and takes longer
+    where many queries look at few keys, as those of all draws of a window do."""
+    many = q.device.type == "cpu" and q.shape[2] > 2 * k.shape[2]
+    if unpack_dual(q).tangent is None and not many:
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
     scores = q @ k.mT / math.sqrt(q.shape[-1])
     return (scores if mask is None else scores + mask).softmax(-1) @ v
@@ -148,18 +150,17 @@ class DecoderBlock(nn.Module):
         """Keys and values of the known patches."""
         return self.known.read(tokens)
 
-    def forward(self, x: Tensor, level: Tensor, keys: Tensor, values: Tensor, mask: Tensor, draws: int) -> Tensor:
-        """x (rows, tokens, width), rows of one window side by side, `draws` of each."""
-        shifts = self.level(level)[:, None].chunk(9, dim=-1)
+    def forward(self, x: Tensor, level: Tensor, keys: Tensor, values: Tensor, mask: Tensor) -> Tensor:
+        """x (windows, draws, tokens, width), level (windows, draws or 1, width)."""
+        shifts = self.level(level)[:, :, None].chunk(9, dim=-1)
 
         def scaled(x: Tensor, place: int) -> Tensor:
-            return F.layer_norm(x, x.shape[-1:]) * (1 + shifts[place]) + shifts[place + 1]
+            return torch.addcmul(shifts[place + 1], F.layer_norm(x, x.shape[-1:]), 1 + shifts[place])
 
-        seen = scaled(x, 0)
-        x = x + self.own(seen, *self.own.read(seen)) * (1 + shifts[2])
-        rows, tokens, width = x.shape
-        asked = scaled(x, 3).view(rows // draws, draws * tokens, width)
-        x = x + self.known(asked, keys, values, mask).view(rows, tokens, width) * (1 + shifts[5])
+        seen = scaled(x, 0).flatten(0, 1)
+        x = x + self.own(seen, *self.own.read(seen)).view_as(x) * (1 + shifts[2])
+        asked = scaled(x, 3).flatten(1, 2)
+        x = x + self.known(asked, keys, values, mask).view_as(x) * (1 + shifts[5])
         return x + self.inner(scaled(x, 6)) * (1 + shifts[8])
 
 
@@ -243,21 +244,29 @@ class ContextNetwork(nn.Module):
         step (rows,); elsewhere 0."""
         draws, tokens = memory.draws, memory.tokens
         spread = memory if draws else _by_row(memory)
-        draws = draws or 1
+        told = self._levels(level, span, draws or 1)
+        told = F.silu(told + spread.about[:, None])
+        # What is known beside wanted points is told by the reading, and is no part of the state.
+        patches = x.unflatten(1, (self.tokens, self.patch))[:, tokens].unflatten(0, (-1, draws or 1))
+        h = self.noisy((patches * spread.wanted[:, None]).flatten(3)) + spread.told[:, None]
+        for block, keys, values in zip(self.decoder, spread.keys, spread.values, strict=True):
+            h = block(h, told, keys, values, spread.mask)
+        made = x.new_zeros(len(x), self.tokens, self.patch * self.channels)
+        made = made.index_copy(1, tokens, self.out(h).flatten(0, 1).to(made.dtype))
+        return made.view(len(x), self.tokens, self.patch, self.channels).flatten(1, 2)
+
+    def _levels(self, level: Tensor, span: Tensor | None, draws: int) -> Tensor:
+        """What blocks are told of the rows' log-SNRs and spans, (windows, draws, width); (1, 1, width) where all rows
+        share them, as in sampling, which saves a quarter of the work."""
+        given = [part for part in (level, span) if part is not None]
+        varied = any(part.requires_grad or unpack_dual(part).tangent is not None for part in given)
+        if not varied and all(bool((part == part[0]).all()) for part in given):
+            level, span, draws = level[:1], None if span is None else span[:1], 1
         angles = 0.5 * level[:, None] * self.frequencies
         told = self.level(torch.cat([angles.sin(), angles.cos()], dim=-1))
         if self.span is not None:
             told = self.span(told, span)
-        told = F.silu(told + spread.about.repeat_interleave(draws, 0))
-        # What is known beside wanted points is told by the reading, and is no part of the state.
-        wanted = spread.wanted.repeat_interleave(draws, 0)
-        patches = x.unflatten(1, (self.tokens, self.patch))[:, tokens] * wanted
-        h = self.noisy(patches.flatten(2)) + spread.told.repeat_interleave(draws, 0)
-        for block, keys, values in zip(self.decoder, spread.keys, spread.values, strict=True):
-            h = block(h, told, keys, values, spread.mask, draws)
-        made = x.new_zeros(len(x), self.tokens, self.patch * self.channels)
-        made = made.index_copy(1, tokens, self.out(h).to(made.dtype))
-        return made.view(len(x), self.tokens, self.patch, self.channels).flatten(1, 2)
+        return told.unflatten(0, (-1, draws))
 
     def forward(
         self, x: Tensor, level: Tensor, inputs: Tensor, about: Tensor | None = None, span: Tensor | None = None
