@@ -12,7 +12,6 @@ what it maps of files included.
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import json
 import resource
@@ -22,10 +21,12 @@ import tempfile
 import time
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import orjson
 import torch
+import typer
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -87,26 +88,24 @@ def measure(mode: str, folder: Path, steps: int, forecasts: int) -> dict[str, fl
     }
 
 
-def main() -> None:
+def main(
+    series: Annotated[int, typer.Option(help="How many.")] = 20_000,
+    length: Annotated[int, typer.Option(help="Steps of each.")] = 2000,
+    steps: Annotated[int, typer.Option(help="Of training.")] = 20,
+    forecasts: Annotated[int, typer.Option(help="How many series are forecast.")] = 50,
+    output: Annotated[Path, typer.Option(help="Markdown file.")] = Path("benchmarks/results/streaming.md"),
+    one: Annotated[tuple[str, Path] | None, typer.Option("--measure", hidden=True)] = None,
+) -> None:
     """Measure every way in a process of its own and write the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--series", type=int, default=20_000)
-    parser.add_argument("--length", type=int, default=2000)
-    parser.add_argument("--steps", type=int, default=20, help="of training")
-    parser.add_argument("--forecasts", type=int, default=50)
-    parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results" / "streaming.md")
-    parser.add_argument("--measure", nargs=2, help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.measure:
-        mode, folder = options.measure
-        print(json.dumps(measure(mode, Path(folder), options.steps, options.forecasts)))
+    if one is not None:
+        print(json.dumps(measure(*one, steps, forecasts)))
         return
     rows = []
     with tempfile.TemporaryDirectory() as temporary:
-        size = write_folder(Path(temporary) / "set", options.series, options.length)
+        size = write_folder(Path(temporary) / "set", series, length)
         for mode, name in MODES.items():
             command = [sys.executable, __file__, "--measure", mode, str(Path(temporary) / "set")]
-            command += ["--steps", str(options.steps), "--forecasts", str(options.forecasts)]
+            command += ["--steps", str(steps), "--forecasts", str(forecasts)]
             found = json.loads(
                 subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1]
             )
@@ -115,12 +114,12 @@ def main() -> None:
     head = ["way", "reading and training, s", "forecasting, s", "peak memory, MB"]
     text = header("Memory of many series")
     text += (
-        f"\n{options.series:,} random walks of {options.length:,} steps: a JSON-lines file of {size / 1e6:.0f} MB,"
-        f" {options.series * options.length * 4 / 1e6:.0f} MB as float32. Windows of 360 steps, {options.steps}"
-        f" training steps and {options.forecasts} forecasts each, one CPU thread.\n\n"
+        f"\n{series:,} random walks of {length:,} steps: a JSON-lines file of {size / 1e6:.0f} MB,"
+        f" {series * length * 4 / 1e6:.0f} MB as float32. Windows of 360 steps, {steps}"
+        f" training steps and {forecasts} forecasts each, one CPU thread.\n\n"
     )
-    write_text(options.output, text + table(head, rows))
+    write_text(output, text + table(head, rows))
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

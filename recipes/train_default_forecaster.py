@@ -16,13 +16,8 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from default_forecaster import default, weighing
 
 from shared.console.command import prepare, run, show
-from shared.files.io import write_json
-from tsdiff.model.model import BUNDLED
-from tsdiff.predictor import TSDiffPredictor
-from tsdiff.pretraining.training import train
 
 Recipe = Literal["default", "weighing"]
 
@@ -38,6 +33,13 @@ def main(
     threads: Annotated[int, typer.Option(help="CPU threads.", min=1)] = 1,
 ) -> None:
     """Train the bundled forecaster, or what weighs the simple forecasts that it starts from."""
+    from default_forecaster import default, weighing  # these take seconds to load, which help does not need
+
+    from shared.files.io import write_json
+    from tsdiff.model.model import BUNDLED
+    from tsdiff.predictor import TSDiffPredictor
+    from tsdiff.pretraining.training import train
+
     prepare(threads)
     started = time.process_time()
     source = default.default_source(data / "series", synthetic, seed)

@@ -627,7 +627,9 @@ def test_wrong_number_of_generators() -> None:
 # Complex data, dtypes, starts. -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("method", ["ode1", "ode2", "ode3", "euler", "heun", "rk45"])
+@pytest.mark.parametrize(
+    "method", ["ode1", "ode2", "ode3", "euler", "heun", pytest.param("rk45", marks=pytest.mark.slow)]
+)
 @all_sdes()
 def test_complex_data_is_two_real_parts(name: str, sde: SDE, method: Method) -> None:
     data = gaussian(name)

@@ -24,7 +24,11 @@ def states(name: str, count: int) -> Tensor:
     return randn((count, 16), make_generator("search", name), dtype=F64)
 
 
-@pytest.mark.parametrize("method", [Exponential(2), EVODiff(), SDE2], ids=["ode2", "evodiff", "sde2"])
+@pytest.mark.parametrize(
+    "method",
+    [Exponential(2), EVODiff(), pytest.param(SDE2, marks=pytest.mark.slow)],
+    ids=["ode2", "evodiff", "sde2"],
+)
 def test_a_searched_grid_is_nearer_on_other_starts(method: Sampler) -> None:
     sde = VPSDE()
     denoise = MIXTURE.denoiser(sde)

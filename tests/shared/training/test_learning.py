@@ -21,11 +21,11 @@ from benchmarks.mixture_lib import (
 )
 from shared.random import make_generator
 
-# Every output and weighting at least once; the full grid is in the slow test and in benchmarks/mixture.py.
+# Every weighting at least once; every output, and the full grid, in slow tests and in benchmarks/mixture.py.
 SUBSET = [
-    Case("vp", "data", "edm"),
+    pytest.param(Case("vp", "data", "edm"), marks=pytest.mark.slow),
     Case("ve", "edm", "min_snr"),
-    Case("discrete_cosine", "velocity"),
+    pytest.param(Case("discrete_cosine", "velocity"), marks=pytest.mark.slow),
     Case("ouve", "score", "sigma2"),
     Case("ouvp", "noise", "likelihood"),
 ]
