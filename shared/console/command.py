@@ -203,7 +203,7 @@ def run(verb: Verb | Callable[..., None], about: str | None) -> None:
 
 def group(about: str, verbs: Mapping[str, Verb | Callable[..., None] | typer.Typer]) -> typer.Typer:
     """An application of several verbs by name, each a `Verb`, a function, or an application of its own."""
-    app = _typer(no_args_is_help=True, help=kept_lines(about))
+    app = _typer(no_args_is_help=True, help=kept_lines(about), add_completion=True)
 
     @app.callback()
     def options(context: typer.Context, quiet: _QuietOption = False, version: _VersionOption = False) -> None:
@@ -238,9 +238,9 @@ def kept_lines(about: str | None) -> str | None:
     return about and re.sub(r"\n\n(?=    )", "\n\n\b\n", about)
 
 
-def _typer(**settings: Any) -> typer.Typer:
+def _typer(add_completion: bool = False, **settings: Any) -> typer.Typer:
     return typer.Typer(
-        add_completion=False,
+        add_completion=add_completion,
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
         context_settings=_CONTEXT,
