@@ -17,13 +17,13 @@ from tests.conftest import ROOT
 from tsdiff.experiment import experiment as tsdiff_experiment
 
 
-@pytest.mark.parametrize("package", ["tsdiff", "speech"])
+@pytest.mark.parametrize("package", ["shared", "tsdiff", "speech"])
 def test_every_file_of_a_package_goes_into_the_wheel(package: str) -> None:
     patterns = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"][package]
     packed = {path for pattern in patterns for path in (ROOT / package).glob(pattern)}
     files = {path for path in (ROOT / package).rglob("*") if path.is_file() and "__pycache__" not in path.parts}
     assert {path for path in files if path.suffix != ".py"} == packed
-    assert any(path.suffix == ".yaml" for path in packed)
+    assert ROOT / package / "py.typed" in packed
 
 
 @pytest.mark.parametrize(
