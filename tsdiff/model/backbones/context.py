@@ -68,6 +68,7 @@ class Memory(NamedTuple):
         wanted: 1 at their wanted points, else 0, (windows, n, patch, 1).
         about: of the whole window, (windows, width).
         of_row: which window each row of the state is of, (rows,); None for one row a window.
+        draws: rows a window, where all have as many and they lie together; else 0.
     """
 
     keys: tuple[Tensor, ...]
@@ -78,16 +79,7 @@ class Memory(NamedTuple):
     wanted: Tensor
     about: Tensor
     of_row: Tensor | None
-
-    @property
-    def draws(self) -> int:
-        """Rows a window, where all have as many and they lie together; else 0."""
-        if self.of_row is None:
-            return 1
-        windows = len(self.about)
-        draws, rest = divmod(len(self.of_row), windows)
-        even = torch.arange(windows, device=self.of_row.device).repeat_interleave(max(draws, 1))
-        return draws if not rest and torch.equal(even, self.of_row) else 0
+    draws: int
 
 
 class Attention(nn.Module):
@@ -219,13 +211,19 @@ class ContextNetwork(nn.Module):
             about: (windows, about).
             of_row: which window each row of the state will be of, (rows,); None for one row a window.
         """
+        wanted, known = inputs[..., -2:].unflatten(1, (self.tokens, self.patch)).amax((0, 2)).unbind(-1)
+        seen, tokens = ((part > 0).nonzero()[:, 0] for part in (known, wanted))
+        memory = self.read_patches(inputs, about, seen, tokens)
+        return memory if of_row is None else memory._replace(of_row=of_row, draws=_draws(of_row, len(inputs)))
+
+    def read_patches(self, inputs: Tensor, about: Tensor | None, seen: Tensor, tokens: Tensor) -> Memory:
+        """`encode` where the places are given of the patches of which something is known, and of those drawn."""
         windows = len(inputs)
         points = inputs[..., -2:].unflatten(1, (self.tokens, self.patch))
-        wanted, known = points.amax(2).unbind(-1)
+        known = points[..., 1].amax(2)
         patches = inputs.unflatten(1, (self.tokens, self.patch)).flatten(2)
         blank = inputs.new_zeros(windows, 1) if about is None else about
         read, whole = self.about(blank).chunk(2, dim=-1)
-        seen = (known.amax(0) > 0).nonzero()[:, 0]
         x = self.point(patches[:, seen]) + self.places[0, seen] + read[:, None]
         x = torch.cat([x, self.nothing.expand(windows, 1, -1) + read[:, None]], dim=1)
         hidden = F.pad(known[:, seen] == 0, (0, 1), value=False)
@@ -234,10 +232,9 @@ class ContextNetwork(nn.Module):
             x = block(x, mask)
         x = self.read(x)
         pairs = [block.read(x) for block in self.decoder]  # type: ignore[operator]
-        tokens = (wanted.amax(0) > 0).nonzero()[:, 0]
         told = self.target(patches[:, tokens]) + self.places[1, tokens]
         keys, values = (tuple(part) for part in zip(*pairs, strict=True))
-        return Memory(keys, values, mask, tokens, told, points[:, tokens][..., :1], whole, of_row)
+        return Memory(keys, values, mask, tokens, told, points[:, tokens][..., :1], whole, None, 1)
 
     def decode(self, x: Tensor, level: Tensor, memory: Memory, span: Tensor | None = None) -> Tensor:
         """The wanted patches of states x (rows, length, channels) at log-SNRs (rows,), for spans t − r of a flow map's
@@ -260,7 +257,7 @@ class ContextNetwork(nn.Module):
         share them, as in sampling, which saves a quarter of the work."""
         given = [part for part in (level, span) if part is not None]
         varied = any(part.requires_grad or unpack_dual(part).tangent is not None for part in given)
-        if not varied and all(bool((part == part[0]).all()) for part in given):
+        if len(level) == 1 or (not varied and all(bool((part == part[0]).all()) for part in given)):
             level, span, draws = level[:1], None if span is None else span[:1], 1
         angles = 0.5 * level[:, None] * self.frequencies
         told = self.level(torch.cat([angles.sin(), angles.cos()], dim=-1))
@@ -281,7 +278,14 @@ def _by_row(memory: Memory) -> Memory:
     assert rows is not None
     keys, values = (tuple(part[rows] for part in parts) for parts in (memory.keys, memory.values))
     told, wanted, about = memory.told[rows], memory.wanted[rows], memory.about[rows]
-    return Memory(keys, values, memory.mask[rows], memory.tokens, told, wanted, about, None)
+    return Memory(keys, values, memory.mask[rows], memory.tokens, told, wanted, about, None, 1)
+
+
+def _draws(of_row: Tensor, windows: int) -> int:
+    """`Memory.draws`."""
+    draws, rest = divmod(len(of_row), windows)
+    even = torch.arange(windows, device=of_row.device).repeat_interleave(max(draws, 1))
+    return draws if not rest and torch.equal(even, of_row) else 0
 
 
 def _inner(width: int, expansion: int) -> nn.Module:
