@@ -23,12 +23,14 @@ from speech.inference.engine import Engine
 from speech.inference.files import FileResult, enhance_file
 from speech.inference.folders import Existing, FolderReport, enhance_dir
 from speech.inference.longform import Windows
+from speech.inference.onnx_network import Runtime
 from speech.inference.plausible import doubts
-from speech.inference.sampling import sampling_times
+from speech.inference.sampling import only_call, sampling_times
 from speech.inference.segments import Advance, Tally, frame_grid
 from speech.inference.streaming import Stream
 from speech.model.config import SamplerSetting, SamplingConfig
 from speech.model.corrector import is_pc
+from speech.model.export import export_onnx
 from speech.model.model import SpeechModel
 
 
@@ -265,9 +267,24 @@ class Enhancer:
         self.nfe = report.nfe
         return report
 
-    def stream(self, sample_rate: int, *, channels: int = 1, peak: float = 1.0, seed: int | None = None) -> Stream:
+    def stream(
+        self,
+        sample_rate: int,
+        *,
+        channels: int = 1,
+        peak: float = 1.0,
+        seed: int | None = None,
+        runtime: Runtime = "auto",
+    ) -> Stream:
         """Enhance a signal while it comes, with a causal model; see `speech.inference.streaming.Stream`."""
-        return Stream(self.engine, sample_rate, channels=channels, peak=peak, seed=seed)
+        return Stream(self.engine, sample_rate, channels=channels, peak=peak, seed=seed, runtime=runtime)
+
+    def export_onnx(self, path: str | os.PathLike[str]) -> Path:
+        """Write the model's network as an ONNX file, where this enhancer's sampler is one call that call of it; see
+        `speech.model.export.export_onnx`."""
+        return export_onnx(
+            self.model, path, only_call(self.model.sde, self.sampling, self.model.config.frontend.frequencies)
+        )
 
 
 def load_model(path_or_name: str | os.PathLike[str] = "default", custom: Sequence[type] = ()) -> SpeechModel:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -45,6 +45,7 @@ def sample_spectrogram(
     sampling: SamplingConfig | None = None,
     generator: Generators = None,
     callback: Callback | None = None,
+    first: Sequence[int] | None = None,
 ) -> SampleResult:
     """Draw clean spectrograms given noisy ones.
 
@@ -55,6 +56,7 @@ def sample_spectrogram(
         sampling: how; None means the model's own default.
         generator: one for the batch, or one per item, which makes an item's result independent of the batch.
         callback: called after every step; see `shared.samplers.ProgressBar`.
+        first: of each item, the place of its first frame in its recording; None: 0.
 
     Returns:
         SampleResult with .x (batch, 1, frequencies, frames) and .nfe, the true number of network calls.
@@ -70,7 +72,7 @@ def sample_spectrogram(
             return model.denoise(x, y, t, r)
 
     result = sample_around(data, model.sde, y, sampling, generator, callback)
-    result.x = suppressed(result.x, y, sampling.suppression)
+    result.x = finished(result.x, y, sampling, first or [0] * len(y))
     return result
 
 
@@ -83,7 +85,7 @@ def sample_around(
     callback: Callback | None = None,
 ) -> SampleResult:
     """`sample_spectrogram` for any data prediction (x (batch, ...), t (batch,)) → x̂_0 around the anchor y (batch, ...);
-    precision and suppression are left to it."""
+    precision, suppression and fading in are left to it."""
     times = sampling_times(sde, sampling)
     start: dict[str, Any] = {}
     if float(times[0]) < sde.T:
@@ -142,6 +144,48 @@ def network_time(sampling: SamplingConfig) -> NetworkTime:
     if sampling.network_time is not None:
         return sampling.network_time
     return "next" if sampling.sampler in ("sb_ode", "sb_sde") else "now"
+
+
+def finished(x: Tensor, y: Tensor, sampling: SamplingConfig, first: Sequence[int]) -> Tensor:
+    """A sampler's result x on noisy y after suppression and fading in; `first` as in `sample_spectrogram`."""
+    return faded_in(suppressed(x, y, sampling.suppression), first, sampling.fade_in)
+
+
+def only_call(sde: SDE, sampling: SamplingConfig, frequencies: int) -> float | None:
+    """The time of a sampler's only network call, if that is asked about y itself and its answer is the result.
+
+    A stream then has no need of the sampler, which costs as much as a small network does on one frame. It is found by
+    running the sampler on an answer that is made up.
+    """
+    made_up = torch.randn(2, 1, 1, frequencies, 2, dtype=torch.complex64, generator=torch.Generator().manual_seed(0))
+    y, answer = made_up
+    asked: list[tuple[Tensor, float]] = []
+    maps = False
+
+    def data(x: Tensor, t: Tensor, r: Tensor | None = None) -> Tensor:
+        nonlocal maps
+        maps = maps or r is not None
+        asked.append((x, float(t[0])))
+        return answer
+
+    found = sample_around(data, sde, y, sampling, torch.Generator().manual_seed(0)).x
+    if maps or len(asked) != 1 or not torch.equal(asked[0][0], y) or not torch.allclose(found, answer, 1e-5, 1e-6):
+        return None
+    return asked[0][1]
+
+
+def faded_in(x: Tensor, first: Sequence[int], frames: int) -> Tensor:
+    """Estimates that rise from 0 over the first frames of their recordings: frame k times k/`frames`.
+
+    Args:
+        x: compressed spectrograms (batch, 1, frequencies, frames).
+        first: of each, the place of its first frame in its recording.
+        frames: of the rise; 0 returns `x` itself.
+    """
+    if all(place >= frames for place in first):
+        return x
+    places = torch.tensor(first, device=x.device)[:, None] + torch.arange(x.shape[-1], device=x.device)
+    return x * (places / frames).clamp(max=1.0)[:, None, None]
 
 
 def sampling_times(sde: SDE, sampling: SamplingConfig) -> Tensor:

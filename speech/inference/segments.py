@@ -144,7 +144,8 @@ class SegmentRunner:
                 advance(seconds / info.steps)
 
         noisy = torch.cat([self._spectrogram(segment, frames) for segment in segments])
-        result = sample_spectrogram(self.model, noisy, self.sampling, generators, step)
+        first = [segment.start // hop for segment in segments]
+        result = sample_spectrogram(self.model, noisy, self.sampling, generators, step, first)
         waves = []
         for x, segment in zip(result.x, segments, strict=True):
             length = len(segment.waveform)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -16,8 +16,9 @@ from speech.audio.arrays import Form, Waveform, finite, warn_doubts, whole_rate
 from speech.audio.files import fit_length
 from speech.audio.short_resampler import ShortResampler
 from speech.inference.engine import Engine
+from speech.inference.onnx_network import OnnxNetwork, Runtime, streaming_network
 from speech.inference.plausible import Plausible, doubts
-from speech.inference.sampling import looks_at_the_whole, sample_spectrogram
+from speech.inference.sampling import finished, looks_at_the_whole, only_call, sample_spectrogram
 from speech.model.frontend import FrontEnd, mirrored
 from speech.model.model import SpeechModel
 
@@ -48,18 +49,28 @@ class Stream:
         peak: level that the signal's peaks reach, which the network sees as 1; full scale is 1. Of no effect for a
             model whose front end does not normalise.
         seed: of the noise; None means the engine's.
+        runtime: what runs the network, "auto", "torch" or "onnx"; see `speech.inference.onnx_network.Runtime`.
 
     Raises:
         ConfigError: the model looks ahead, the sampler's steps depend on the whole signal, or an impossible value.
+        MissingPackageError: what `runtime` asks for is not installed.
     """
 
     def __init__(
-        self, engine: Engine, sample_rate: int, *, channels: int = 1, peak: float = 1.0, seed: int | None = None
+        self,
+        engine: Engine,
+        sample_rate: int,
+        *,
+        channels: int = 1,
+        peak: float = 1.0,
+        seed: int | None = None,
+        runtime: Runtime = "auto",
     ):
         sample_rate = checked(Count, sample_rate=whole_rate(sample_rate))
         channels, peak = checked(Count, channels=channels), checked(Duration, peak=peak)
         self._engine, self.sample_rate, self.channels = engine, sample_rate, channels
-        self._core = _Core(engine, channels, peak if engine.normalises else 1.0, engine.seed if seed is None else seed)
+        seen = peak if engine.normalises else 1.0
+        self._core = _Core(engine, channels, seen, engine.seed if seed is None else seed, runtime)
         self._blend = engine.blend(sample_rate, channels, streamed=True)
         self._in = ShortResampler(sample_rate, engine.sample_rate, channels)
         self._out = ShortResampler(engine.sample_rate, sample_rate, self._blend.signals)
@@ -71,6 +82,11 @@ class Stream:
         given = {"seed": seed is not None, "peak": peak != 1}
         if any(given.values()):
             engine.warn_without_effect(given, stacklevel=5)
+
+    @property
+    def runtime(self) -> Literal["torch", "onnx"]:
+        """What runs the network."""
+        return self._core.runtime
 
     @property
     def nfe(self) -> int:
@@ -152,16 +168,19 @@ class Stream:
 class _Core:
     """The model at its own rate: spectrogram, sampler and back, each going on where it was."""
 
-    def __init__(self, engine: Engine, channels: int, peak: float, seed: int):
+    def __init__(self, engine: Engine, channels: int, peak: float, seed: int, runtime: Runtime):
         model, sampling = engine.model, engine.sampling
         if looks_at_the_whole(sampling):
             raise ConfigError(
                 f"sampler {sampling.sampler!r} chooses its steps by the whole signal; "
                 "for a stream take another, such as sde1 or ode2"
             )
-        self._model, self._network = _streaming_model(model)
-        self._sampling, self._draws = sampling, engine.runner.draws
+        one_call = sampling.precision == "float32"
+        self._only_time = only_call(model.sde, sampling, model.config.frontend.frequencies) if one_call else None
+        self._model, self._network = _streaming_model(model, sampling.precision, self._only_time, runtime)
+        self._sampling, self._draws, self._device = sampling, engine.runner.draws, model.device
         self.checks = [Plausible(sampling, engine.sample_rate) for _ in range(channels)]
+        self.runtime: Literal["torch", "onnx"] = "onnx" if isinstance(self._network.network, OnnxNetwork) else "torch"
         self._channels, self._peak, self._seed = channels, peak, seed
         self._analysis = _Analysis(model.frontend, channels)
         self._synthesis = _Synthesis(model.frontend, channels)
@@ -171,7 +190,7 @@ class _Core:
     @torch.no_grad()
     def push(self, block: np.ndarray, last: bool) -> np.ndarray:
         """The samples (channels, n) that are ready after these."""
-        signal = torch.from_numpy(block / np.float32(self._peak)).to(self._model.device)
+        signal = torch.from_numpy(block / np.float32(self._peak)).to(self._device)
         spectrogram = self._analysis.push(signal, last)
         enhanced = spectrogram if spectrogram is None else self._sample(spectrogram)
         wave = self._synthesis.push(enhanced, self._analysis.samples if last else None) * self._peak
@@ -181,13 +200,19 @@ class _Core:
     def _sample(self, noisy: Tensor) -> Tensor:
         """Enhanced frames of noisy ones (channels, 1, frequencies, frames)."""
         self._network.rewind()
+        y = noisy if self._draws == 1 else noisy.repeat(self._draws, 1, 1, 1)
+        first = [self._frames] * len(y)
+        self._frames += noisy.shape[-1]
+        if self._only_time is not None:
+            self.nfe = self._draws
+            estimate = self._model.denoise(y, y, torch.full((len(y),), self._only_time, device=y.device))
+            return finished(estimate, y, self._sampling, first)
         generators = [
-            PlacedGenerator("speech", self._seed, draw, start=self._frames)
+            PlacedGenerator("speech", self._seed, draw, start=first[0])
             for draw in range(self._draws)
             for _ in range(self._channels)
         ]
-        result = sample_spectrogram(self._model, noisy.repeat(self._draws, 1, 1, 1), self._sampling, generators)
-        self._frames += noisy.shape[-1]
+        result = sample_spectrogram(self._model, y, self._sampling, generators, first=first)
         self.nfe = result.nfe * self._draws
         return result.x
 
@@ -199,7 +224,7 @@ class _PiecewiseNetwork(nn.Module):
 
     def __init__(self, network: CausalBackbone):
         super().__init__()
-        self._network = network
+        self.network = network
         self._states: list[Any] = []
         self._call = 0
 
@@ -210,18 +235,20 @@ class _PiecewiseNetwork(nn.Module):
     @property
     def takes_span(self) -> bool:
         """Whether it is a flow map's."""
-        return bool(getattr(self._network, "takes_span", False))
+        return bool(getattr(self.network, "takes_span", False))
 
     def forward(self, x_t: Tensor, y: Tensor, t: Tensor, **span: Tensor) -> Tensor:
         """The network's output on the next piece."""
         if self._call == len(self._states):
-            self._states.append(self._network.initial_state(len(x_t)))
-        output, self._states[self._call] = self._network.step(x_t, y, t, self._states[self._call], **span)
+            self._states.append(self.network.initial_state(len(x_t)))
+        output, self._states[self._call] = self.network.step(x_t, y, t, self._states[self._call], **span)
         self._call += 1
         return output
 
 
-def _streaming_model(model: SpeechModel) -> tuple[SpeechModel, _PiecewiseNetwork]:
+def _streaming_model(
+    model: SpeechModel, precision: str, only_time: float | None, runtime: Runtime
+) -> tuple[SpeechModel, _PiecewiseNetwork]:
     """The model with its network run piece by piece; they share the weights."""
     network = model.backbone
     if not isinstance(network, CausalBackbone) or not getattr(model.config.backbone, "causal", False):
@@ -231,7 +258,7 @@ def _streaming_model(model: SpeechModel) -> tuple[SpeechModel, _PiecewiseNetwork
         )
     if model.frame_multiple != 1:
         raise ConfigError(f"the network needs a multiple of {model.frame_multiple} frames; a stream needs any number")
-    piecewise = _PiecewiseNetwork(network)
+    piecewise = _PiecewiseNetwork(streaming_network(model, precision, only_time, runtime))
     return SpeechModel(model.config, piecewise).to(model.device).eval(), piecewise
 
 
@@ -293,27 +320,23 @@ class _Synthesis:
         size = frontend.config.n_fft - frontend.config.hop_length
         self._sum = torch.zeros(channels, size)
         self._weight = torch.zeros(size)
+        self._laid: tuple[int, Tensor] | None = None
         self._skip = frontend.config.n_fft // 2
         self._emitted = 0
 
     def push(self, spectrogram: Tensor | None, total: int | None) -> Tensor:
         """The samples that no later frame changes; all that are left when the signal's `total` is known."""
-        config, channels = self._frontend.config, len(self._sum)
-        window = self._frontend.window
-        pieces = [self._sum.to(window)]
-        weights = [self._weight.to(window)]
+        config, channels, window = self._frontend.config, len(self._sum), self._frontend.window
+        summed, weight = self._sum.to(window), self._weight.to(window)
         frames = 0
         if spectrogram is not None:
             frames = spectrogram.shape[-1]
             stft = self._frontend.expand(spectrogram[:, 0])
             waves = torch.fft.irfft(stft, config.n_fft, dim=1) * window[:, None]
-            waves = waves.unflatten(0, (-1, channels)).mean(0)
-            pieces.append(self._overlap(waves))
-            weights.append(self._overlap(window.square()[None, :, None].expand(1, -1, frames))[0])
-        ready = frames * config.hop_length
-        summed = _add(pieces)
-        weight = _add(weights)
-        done = summed.shape[-1] if total is not None else ready
+            if len(waves) > channels:
+                waves = waves.unflatten(0, (-1, channels)).mean(0)
+            summed, weight = _added(self._overlap(waves), summed), _added(self._weights(frames), weight)
+        done = summed.shape[-1] if total is not None else frames * config.hop_length
         self._sum, self._weight = summed[:, done:], weight[done:]
         wave = summed[:, :done] / weight[:done].clamp_min(1e-11)
         cut = min(self._skip, wave.shape[1])
@@ -322,15 +345,25 @@ class _Synthesis:
         self._emitted += wave.shape[1]
         return wave
 
+    def _weights(self, frames: int) -> Tensor:
+        """The squared windows of frames, laid and added; those of the latest number are kept."""
+        if self._laid is None or self._laid[0] != frames:
+            squares = self._frontend.window.square()[None, :, None].expand(1, -1, frames)
+            self._laid = frames, self._overlap(squares)[0]
+        return self._laid[1]
+
     def _overlap(self, waves: Tensor) -> Tensor:
         """Frames (channels, n_fft, frames) laid hop by hop and added: (channels, (frames − 1)·hop + n_fft)."""
+        if waves.shape[-1] == 1:
+            return waves[..., 0]
         config = self._frontend.config
         length = (waves.shape[-1] - 1) * config.hop_length + config.n_fft
         folded = nn.functional.fold(waves, (1, length), (1, config.n_fft), stride=(1, config.hop_length))
         return folded[:, 0, 0]
 
 
-def _add(parts: list[Tensor]) -> Tensor:
-    """The sum of signals (..., n) that begin together, as long as the longest."""
-    length = max(part.shape[-1] for part in parts)
-    return torch.stack([nn.functional.pad(part, (0, length - part.shape[-1])) for part in parts]).sum(0)
+def _added(signal: Tensor, begun: Tensor) -> Tensor:
+    """Signals (..., n) that begin together, added; the second is no longer than the first."""
+    summed = signal.clone()
+    summed[..., : begun.shape[-1]] += begun
+    return summed

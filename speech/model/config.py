@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import model_validator
 
-from shared.checks import Checked, NonNegative, Share, checked
+from shared.checks import Checked, Natural, NonNegative, Share, checked
 from shared.kinds import OneOf
 from shared.predictions import Inputs, Scaled
 from shared.samplers import KINDS, Schedule
@@ -84,6 +84,9 @@ class SamplingConfig(Checked):
         suppression: power to which the gain |x̂|/|y| of every bin is raised where it is below 1: above 1 more is taken
             away, below 1 less. A data prediction of a compressed spectrogram estimates a mean of compressed values,
             and expands it to less than the mean of the values: its gains come out too low.
+        fade_in: frames from the start of a recording over which the estimate rises from nothing, in even steps of the
+            compressed values. Before a network without look-ahead has heard a few frames it cannot tell noise from
+            speech, and lets both pass. 0: no rise.
     """
 
     sampler: SamplerSetting = "pc"
@@ -95,6 +98,7 @@ class SamplingConfig(Checked):
     frame_padding: FramePadding = "zero"
     precision: Precision = "float32"
     suppression: Annotated[NonNegative, "1 leaves gains as they are"] = 1.0
+    fade_in: Natural = 0
 
     @model_validator(mode="before")
     @classmethod

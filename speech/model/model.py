@@ -35,6 +35,7 @@ class SpeechModel(nn.Module):
         sde: the process.
         backbone: the network.
         denoiser: the same network as the core's data prediction, called as denoiser(x_t, t, y).
+        folder: where it was loaded from, if it was.
     """
 
     denoiser: Denoiser
@@ -42,6 +43,7 @@ class SpeechModel(nn.Module):
     def __init__(self, config: SpeechConfig, backbone: nn.Module | None = None):
         super().__init__()
         self.config = config
+        self.folder: Path | None = None
         self.frontend = FrontEnd(config.frontend)
         self.sde: SDE = config.sde
         self.backbone = backbone or config.backbone.build(config.frontend, self.sde)
@@ -126,4 +128,6 @@ class SpeechModel(nn.Module):
         folder = resolve(path_or_name, BUNDLED)
         saved = open_checkpoint(folder, FORMAT, VERSION)
         config = saved.settings(SpeechConfig, custom)
-        return saved.restore(lambda: cls(config))
+        model = saved.restore(lambda: cls(config))
+        model.folder = folder
+        return model

@@ -13,6 +13,7 @@ from speech import Enhancer
 from speech.audio.files import read_audio
 from speech.enhancer import load_model
 from speech.metrics import si_sdr
+from speech.model.export import EXPORTED
 from speech.model.model import BUNDLED, SpeechModel
 from tests.speech.models import tiny_model
 
@@ -34,7 +35,13 @@ def test_it_is_small_and_has_a_card(name: str) -> None:
     model = Enhancer.from_pretrained(name, device="cpu").model
     assert sum(parameter.numel() for parameter in model.parameters()) <= 3_000_000
     assert (BUNDLED / name / "model.safetensors").stat().st_size <= 8_000_000
-    assert {path.name for path in (BUNDLED / name).iterdir()} == {"README.md", "config.json", "model.safetensors"}
+    more = {EXPORTED} if name == "causal" else set()
+    assert {path.name for path in (BUNDLED / name).iterdir()} == {
+        "README.md",
+        "config.json",
+        "model.safetensors",
+        *more,
+    }
     card = (BUNDLED / name / "README.md").read_text(encoding="utf-8")
     for part in ("Licence", "train_speech.py", "LibriSpeech", "PESQ", "Limits"):
         assert part in card
@@ -97,3 +104,18 @@ def test_the_causal_one_streams_what_it_gives_at_once() -> None:
     streamed = np.concatenate([*parts, stream.flush()])
     assert stream.latency < 0.05
     np.testing.assert_allclose(streamed, enhancer.enhance(noise, 16000), atol=1e-4)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("level", [0.01, 0.1, 0.3])
+def test_the_causal_one_starts_quiet(level: float, seed: int) -> None:
+    """What a stream begins with is turned down before the network can tell noise from speech."""
+    enhancer = Enhancer.from_pretrained("causal", device="cpu")
+    signal = (level * np.random.default_rng(seed).standard_normal(24000)).astype(np.float32)
+    stream = enhancer.stream(16000, runtime="torch")
+    found = np.concatenate([stream.push(signal), stream.flush()])
+    frames = np.square(found[:23808].reshape(-1, 256)).mean(axis=1)
+    noisy = np.square(signal).mean()
+    assert frames[0] < 1e-3 * noisy
+    assert frames[:6].max() < 0.01 * noisy
+    np.testing.assert_allclose(found, enhancer.enhance(signal, 16000), atol=1e-5)

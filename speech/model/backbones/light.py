@@ -214,12 +214,38 @@ class LightBackbone(nn.Module):
     def _along_time(self) -> list[BandConv]:
         return [module for module in self.modules() if isinstance(module, BandConv)]
 
+    def estimate_pairs(
+        self, x_t: Tensor, y: Tensor, t: Tensor, past: LightState | None = None
+    ) -> tuple[Tensor, LightState]:
+        """`forward`, or `step` where there is a past, on real and imaginary parts, for runtimes without
+        complex numbers.
+
+        Args:
+            x_t, y: (batch, frequencies, frames, 2).
+            t: times of the process (batch,).
+            past: as the state of `step`; None: of the whole.
+
+        Returns:
+            x̂_0, shaped like `y`, and the state for the next frames, empty without a past.
+        """
+        stream = None if past is None else Stream(past)
+        mask_y, mask_x, addend = self._parts(x_t, y, t, None, stream).unbind(-2)
+        estimate = y + _times(mask_y, y) + _times(mask_x, x_t) + _AMPLITUDE * addend
+        return estimate, () if stream is None else tuple(stream.future)
+
     def _estimate(self, x_t: Tensor, y: Tensor, t: Tensor, span: Tensor | None, stream: Stream | None) -> Tensor:
         if y.shape[2] != self.frequencies:
             raise ConfigError(
                 f"a spectrogram of {y.shape[2]} frequencies, where the network has weights for {self.frequencies}: "
                 "use the front end that it was made for"
             )
+        parts = self._parts(torch.view_as_real(x_t[:, 0]), torch.view_as_real(y[:, 0]), t, span, stream)
+        mask_y, mask_x, addend = torch.view_as_complex(parts).unbind(-1)
+        estimate = (1 + mask_y) * y[:, 0] + mask_x * x_t[:, 0] + _AMPLITUDE * addend
+        return estimate[:, None]
+
+    def _parts(self, x_t: Tensor, y: Tensor, t: Tensor, span: Tensor | None, stream: Stream | None) -> Tensor:
+        """Masks of y and x_t, and the addend, of every bin: (batch, frequencies, frames, 3, 2), real and imaginary."""
         embedding = self.embed(t)
         if self.span is not None:
             embedding = self.span(embedding, span)
@@ -230,20 +256,23 @@ class LightBackbone(nn.Module):
         for block in self.blocks:
             x = block(x, stream) if isinstance(block, Mixing) else block(x, embedding, stream)
         fine = self.after(fine + join_bands(self.widen(self.norm(x)), 2), stream)
-        out = join_bands(self.synthesise(fine), self.config.patch)[:, : self.frequencies].to(y.real.dtype)
-        mask_y, mask_x, addend = torch.view_as_complex(out.unflatten(-1, (3, 2)).contiguous()).unbind(-1)
-        estimate = (1 + mask_y) * y[:, 0] + mask_x * x_t[:, 0] + _AMPLITUDE * addend
-        return estimate[:, None]
+        out = join_bands(self.synthesise(fine), self.config.patch)[:, : self.frequencies].to(y.dtype)
+        return out.unflatten(-1, (3, 2)).contiguous()
 
     def _features(self, x_t: Tensor, y: Tensor, t: Tensor) -> Tensor:
         """(batch, bands · bins of each, frames, features), with zeros above the highest frequency."""
         scale = EDMScales.of_state(self.sde.sigma(t), _AMPLITUDE).input
-        noisy = torch.view_as_real(y[:, 0])
-        state = torch.view_as_real(x_t[:, 0]) - noisy
-        parts = [noisy / _AMPLITUDE, state * expand(scale, state)]
+        state = x_t - y
+        parts = [y / _AMPLITUDE, state * expand(scale, state)]
         for spectrogram in (y, x_t):
-            power = torch.view_as_real(spectrogram[:, 0]).square().sum(-1, keepdim=True)
+            power = spectrogram.square().sum(-1, keepdim=True)
             parts.append(torch.sqrt(power + 1e-8) / _AMPLITUDE)
             parts.append(torch.log1p(power / _FLOOR**2) / 4)
         missing = -self.frequencies % (2 * self.config.patch)
         return F.pad(torch.cat(parts, dim=-1), (0, 0, 0, 0, 0, missing))
+
+
+def _times(mask: Tensor, spectrogram: Tensor) -> Tensor:
+    """The product of complex numbers given as pairs (..., 2)."""
+    (a, b), (c, d) = mask.unbind(-1), spectrogram.unbind(-1)
+    return torch.stack((a * c - b * d, a * d + b * c), dim=-1)

@@ -19,7 +19,7 @@ from shared.samplers import AdaptiveODE, Exponential, GaussianExponential, Predi
 from shared.samplers.laws import Spectrum
 from shared.samplers.level import LevelShift
 from shared.sde import BBEDSDE, OUVESDE, SBVESDE, VPSDE
-from speech.inference.sampling import looks_at_the_whole, sample_spectrogram, sampling_times
+from speech.inference.sampling import looks_at_the_whole, only_call, sample_spectrogram, sampling_times
 from speech.model.backbones import NCSNppConfig
 from speech.model.config import Parameterisation, Sampler, SamplingConfig, SpeechConfig
 from speech.model.corrector import PublishedPC
@@ -133,6 +133,42 @@ def test_suppression_is_a_power_of_the_gains_below_one(linear_model: LinearModel
         torch.testing.assert_close(found[~lower], plain[~lower])
         torch.testing.assert_close(found * plain.abs(), plain * found.abs(), rtol=1e-4, atol=1e-6)
         assert bool(torch.isfinite(torch.view_as_real(found)).all())
+
+
+def test_fading_in_goes_by_the_place_in_the_recording(linear_model: LinearModel, noisy: Tensor) -> None:
+    model = linear_model(SBVESDE(), DATA)
+    plain = sample_spectrogram(model, noisy, SamplingConfig("ode1", 1)).x
+    fading = SamplingConfig("ode1", 1, fade_in=4)
+    found = sample_spectrogram(model, noisy, fading, first=[0, 2]).x
+    for item, place in enumerate((0, 2)):
+        share = torch.tensor([min(1, (place + frame) / 4) for frame in range(noisy.shape[-1])])
+        torch.testing.assert_close(found[item], share * plain[item])
+    assert torch.equal(sample_spectrogram(model, noisy, fading, first=[4, 900]).x, plain)
+    torch.testing.assert_close(
+        sample_spectrogram(model, noisy, fading).x[1], sample_spectrogram(model, noisy, fading, first=[0, 0]).x[1]
+    )
+
+
+@pytest.mark.parametrize(
+    ("sampling", "time"),
+    [
+        (SamplingConfig("ode1", 1), 1.0),
+        (SamplingConfig("sde1", 1), 1.0),
+        (SamplingConfig("ode1", 2), None),
+        (SamplingConfig("ode1", 1, t_end=0.1), None),
+        (SamplingConfig("ode1", 1, reverse_starting_point=0.5), None),
+        (SamplingConfig("map", 1), None),
+    ],
+)
+def test_the_only_call_is_found(
+    linear_model: LinearModel, noisy: Tensor, sampling: SamplingConfig, time: float | None
+) -> None:
+    assert only_call(SBVESDE(), sampling, noisy.shape[2]) == time
+    assert only_call(OUVESDE(), sampling, noisy.shape[2]) is None  # whose state has noise
+    if time is not None:
+        model = linear_model(SBVESDE(), DATA)
+        found = sample_spectrogram(model, noisy, sampling, make_generator(0)).x
+        torch.testing.assert_close(model.denoise(noisy, noisy, torch.full((2,), time)).detach(), found)
 
 
 def test_the_core_samplers_end_in_the_data_prediction(linear_model: LinearModel, noisy: Tensor) -> None:
