@@ -20,6 +20,9 @@ EXTRA = {
     "onnxruntime": "metrics",
     "evaluate": "metrics",
     "train": "metrics",
+    "onnx": "onnx",
+    "runtime": "onnx",
+    "sounddevice": "live",
     "pyroomacoustics": "rooms",
     "sklearn": "baselines",
     "statsforecast": "baselines",
@@ -51,7 +54,7 @@ def test_what_needs_an_extra_names_it(told: dict[str, Any], what: str) -> None:
     said = told["errors"][what]
     assert f"pip install 'anchored-diffusion[{EXTRA[what]}]'" in said
     assert said.startswith(("MissingPackageError: ", "CheckpointError: ", "ConfigError: "))
-    if what in ("pesq", "pystoi", "sklearn", "statsforecast", "pyroomacoustics"):
+    if what in ("pesq", "pystoi", "sklearn", "statsforecast", "pyroomacoustics", "onnx", "sounddevice"):
         assert f" needs {what}" in said
 
 

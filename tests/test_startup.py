@@ -24,6 +24,7 @@ from tsdiff.tasks.synthesis import SynthesisConfig
 
 HEAVY = ("lightning", "gluonts.torch", "gluonts.transform", "matplotlib", "scipy", "sklearn", "librosa", "numba")
 HEAVY += ("onnxruntime", "pesq", "joblib", "torchaudio", "torchdiffeq", "torch._dynamo", "sympy", "tensorboard", "rich")
+HEAVY += ("onnx", "onnxscript", "sounddevice")
 
 
 def loaded(code: str, *arguments: str, names: tuple[str, ...]) -> tuple[list[str], subprocess.CompletedProcess[str]]:
@@ -65,7 +66,10 @@ def test_what_users_import_loads_torch_and_nothing_of_use_later(code: str) -> No
     ("package", "arguments", "status", "said"),
     [
         *[("tsdiff", [*verb, "--help"], 0, "Show this message") for verb in ([], ["forecast"], ["train"], ["anomaly"])],
-        *[("speech", [*verb, "--help"], 0, "Show this message") for verb in ([], ["enhance"], ["prepare", "mix"])],
+        *[
+            ("speech", [*verb, "--help"], 0, "Show this message")
+            for verb in ([], ["enhance"], ["stream"], ["prepare", "mix"])
+        ],
         ("tsdiff", ["--version"], 0, "anchored-diffusion "),
         ("speech", ["--version"], 0, "anchored-diffusion "),
         ("tsdiff", ["forcast"], 2, "forecast"),

@@ -12,6 +12,7 @@ import lightning  # noqa: F401 first: torchmetrics loads what is installed, and 
 BLOCKED = (
     *("pesq", "pystoi", "speechmos", "librosa", "onnxruntime", "sklearn", "joblib", "pyroomacoustics", "torchaudio"),
     *("statsforecast", "huggingface_hub", "mutagen", "torch_pesq", "tensorboard", "tensorboardX"),
+    *("onnx", "onnxscript", "sounddevice"),
 )
 sys.modules.update(dict.fromkeys(BLOCKED))  # None there is what `import` refuses
 
@@ -27,6 +28,7 @@ import pandas as pd  # noqa: E402
 from shared.errors import DiffusionError  # noqa: E402
 from shared.files.checkpoint import resolve  # noqa: E402
 from speech import Enhancer, metrics  # noqa: E402
+from speech.audio.devices import device_list  # noqa: E402
 from speech.data.rooms import Room, simulate  # noqa: E402
 from speech.training.fit import Validation  # noqa: E402
 from speech.training.settings import Experiment  # noqa: E402
@@ -70,10 +72,11 @@ def main() -> None:
     """Everything, told as JSON."""
     predictor = TSDiffPredictor.from_pretrained("default").adapted("D", 7)
     (forecast,) = predictor.predict(SERIES, num_samples=2)
+    causal = Enhancer.from_pretrained("causal", device="cpu")
     told = {
         "modules": imported(),
         "forecast": forecast.samples.shape,
-        "enhanced": Enhancer.from_pretrained("causal").enhance(SOUND, 16000).shape,
+        "enhanced": causal.enhance(SOUND, 16000).shape,
         "si_sdr": metrics.si_sdr(SOUND, SOUND + 0.01 * RNG.standard_normal(16000), 16000),
         "errors": {
             "pesq": error_of(lambda: metrics.pesq_wb(SOUND, SOUND, 16000)),
@@ -81,6 +84,9 @@ def main() -> None:
             "onnxruntime": error_of(lambda: metrics.dnsmos(SOUND, 16000)),
             "evaluate": error_of(lambda: metrics.evaluate(Path(), Path())),
             "train": error_of(lambda: Validation([("a", SOUND, SOUND)], Experiment())),
+            "onnx": error_of(lambda: causal.export_onnx("never.onnx")),
+            "runtime": error_of(lambda: causal.stream(16000, runtime="onnx")),
+            "sounddevice": error_of(device_list),
             "pyroomacoustics": error_of(room),
             "sklearn": error_of(lambda: train_baseline("linear", SERIES, "D", 7)),
             "statsforecast": error_of(lambda: train_baseline("auto_ets", SERIES, "D", 7)),

@@ -15,7 +15,7 @@ from speech.commands import options
 
 VERBS = {
     kind.__name__.lower(): Verb(kind, f"{__name__}.{kind.__name__.lower()}")
-    for kind in (options.Enhance, options.Evaluate, options.Diagnose, options.Train)
+    for kind in (options.Enhance, options.Stream, options.Evaluate, options.Diagnose, options.Train, options.Export)
 }
 """Each is a module here, which is loaded when it runs."""
 
@@ -25,7 +25,10 @@ RECIPES = Path(__file__).resolve().parents[2] / "recipes"
 
 def application() -> typer.Typer:
     """The application; `prepare` is a recipe, which it passes on to."""
-    about = "Speech by diffusion: enhance recordings, score them, diagnose and train models, prepare data to train on."
+    about = (
+        "Speech by diffusion: enhance recordings and streams, score them, diagnose, train and export models, prepare "
+        "data to train on."
+    )
     app = group(about, VERBS)
     if (RECIPES / "speech_pairs").is_dir():
         sys.path.append(str(RECIPES))

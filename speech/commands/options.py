@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from typer import Argument, Option
 
@@ -88,6 +88,52 @@ class Enhance(Model):
     raw_subtype: Annotated[str, Option(help="FLOAT, PCM_16, … of .raw files.")] = "FLOAT"
     output: Annotated[
         Path | None, Option(help="Folder for metrics.json, metrics.md and pictures [runs/enhance without OUT].")
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stream(Model):
+    """Enhance sound while it comes.
+
+    From standard input to standard output, WAV (its length may be unknown) or raw PCM, in the same form as it came; or
+    with --live from a microphone to a loudspeaker. Needs a causal model, and takes the bundled one [causal].
+    """
+
+    live: Annotated[bool, Option("--live", help="From microphone to loudspeaker; space switches off and on.")] = False
+    list_devices: Annotated[bool, Option("--list-devices", help="List microphones and loudspeakers, and end.")] = False
+    input_device: Annotated[
+        str | None, Option(help="Microphone, by number or part of its name [the system's]; implies --live.")
+    ] = None
+    output_device: Annotated[
+        str | None, Option(help="Loudspeaker, by number or part of its name [the system's]; implies --live.")
+    ] = None
+    rate: Annotated[
+        int | None,
+        Option(help="Rate in Hz: standard input is raw PCM [left out, it is WAV]; of the devices with --live.", min=1),
+    ] = None
+    channels: Annotated[int, Option(help="Channels of raw PCM, or of the devices.", min=1)] = 1
+    coding: Annotated[Literal["s16le", "s24le", "s32le", "f32le"], Option(help="Of samples of raw PCM.")] = "s16le"
+    wet: Annotated[float, Option(help="Share of the enhanced signal; the rest is the noisy one.", min=0, max=1)] = 1.0
+    upper_band: Annotated[
+        str | None,
+        Option(help="Above the model's band: follow (kept, with a gain like its own) or drop [follow]."),
+    ] = None
+    runtime: Annotated[
+        Literal["auto", "torch", "onnx"], Option(help="What runs the network; auto: ONNX Runtime where it can.")
+    ] = "auto"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Export:
+    """Write a model's network as an ONNX file.
+
+    A causal network's memory goes in and comes out with every call. Needs the extra `onnx`.
+    """
+
+    model: Annotated[str, Argument(metavar="MODEL", help="Bundled name, folder (./NAME) or hub id.")]
+    target: Annotated[
+        Path | None,
+        Argument(metavar="OUT.onnx", help="Left out, network.onnx in the model's folder, where streams look for it."),
     ] = None
 
 

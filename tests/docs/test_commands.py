@@ -42,6 +42,8 @@ ELSEWHERE = {
     "recipes/diagnose_speech.py": "takes a minute: tests/speech/inference/test_diagnosis.py",
     "tsdiff diagnose": "the same command",
     "speech diagnose": "the same command",
+    "speech stream": "sound goes in and out: tests/speech/commands/test_stream_command.py",
+    "speech export": "takes a minute: tests/speech/inference/test_onnx.py",
     "tsdiff anomaly": "tests/recipes/test_anomaly_recipe.py",
     "tsdiff forecast": "with --help alone",
     "tests/golden/make_tsdiff.py": "needs the published code and its environment",

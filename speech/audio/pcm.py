@@ -1,0 +1,191 @@
+"""Sound as bytes that come and go: bare PCM, or WAV read as it comes, whose header may not know the length."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from shared.errors import DataError
+from speech.audio.arrays import finite
+
+Read = Callable[[int], bytes]
+"""The next bytes, at least one and at most so many; none at the end."""
+
+Coding = Literal["s16le", "s24le", "s32le", "f32le"]
+
+_WIDTH: dict[Coding, int] = {"s16le": 2, "s24le": 3, "s32le": 4, "f32le": 4}
+_CODINGS: dict[tuple[int, int], Coding] = {(1, 16): "s16le", (1, 24): "s24le", (1, 32): "s32le", (3, 32): "f32le"}
+"""By a WAV header's format and bits."""
+
+_EXTENSIBLE = 0xFFFE
+_WITHOUT_LENGTH = 0x7FFFF000
+"""From this size on a header says that it does not know it, as what writes into a pipe does."""
+
+_AT_ONCE = 1 << 16
+_LONGEST_FORMAT = 1 << 10
+
+
+@dataclass(frozen=True)
+class PCM:
+    """How bytes hold samples.
+
+    Attributes:
+        rate: Hz.
+        channels: interleaved.
+        coding: of a sample.
+        wav: whether a WAV header goes before them.
+        size: bytes of samples that the header tells; None where it does not know.
+    """
+
+    rate: int
+    channels: int = 1
+    coding: Coding = "s16le"
+    wav: bool = False
+    size: int | None = None
+
+    @property
+    def frame(self) -> int:
+        """Bytes of a sample of all channels."""
+        return _WIDTH[self.coding] * self.channels
+
+    def decode(self, data: bytes) -> np.ndarray:
+        """Whole frames as float32 (channels, samples), full scale ±1."""
+        if self.coding == "f32le":
+            flat = np.frombuffer(data, "<f4")
+        elif self.coding == "s24le":
+            flat = np.zeros((len(data) // 3, 4), np.uint8)
+            flat[:, 1:] = np.frombuffer(data, np.uint8).reshape(-1, 3)
+            flat = flat.view("<i4")[:, 0] / np.float32(1 << 31)
+        else:
+            bits = 8 * _WIDTH[self.coding]
+            flat = np.frombuffer(data, f"<i{bits // 8}") / np.float32(1 << (bits - 1))
+        return np.ascontiguousarray(flat.reshape(-1, self.channels).T, np.float32)
+
+    def encode(self, block: np.ndarray) -> bytes:
+        """Samples (channels, samples) as bytes; whole numbers are rounded, and clipped at full scale."""
+        flat = block.T.reshape(-1)
+        if self.coding == "f32le":
+            return flat.astype("<f4").tobytes()
+        full = 1 << (8 * _WIDTH[self.coding] - 1)
+        whole = np.clip(np.rint(flat.astype(np.float64) * full), -full, full - 1).astype("<i4")
+        if self.coding == "s24le":
+            return whole.view(np.uint8).reshape(-1, 4)[:, :3].tobytes()
+        return whole.astype(f"<i{_WIDTH[self.coding]}").tobytes()
+
+    def header(self, size: int | None = None) -> bytes:
+        """What goes before the samples; a WAV header of `size` bytes of them, or of a length that is not known."""
+        if not self.wav:
+            return b""
+        width = _WIDTH[self.coding]
+        kind = 3 if self.coding == "f32le" else 1
+        about = (kind, self.channels, self.rate, self.rate * self.frame, self.frame, 8 * width)
+        known = size is not None and size < _WITHOUT_LENGTH
+        of_data = size if known and size is not None else 0xFFFFFFFF
+        of_all = of_data + 36 if known else 0xFFFFFFFF
+        return struct.pack("<4sI4s4sIHHIIHH4sI", b"RIFF", of_all, b"WAVE", b"fmt ", 16, *about, b"data", of_data)
+
+
+def wav_of(read: Read) -> PCM:
+    """What the header of a WAV says, all of it up to the samples being read.
+
+    Raises:
+        DataError: nothing came, it is no WAV, its header is cut, or its coding is not read here.
+    """
+    start = _up_to(read, 12)
+    if not start:
+        raise DataError("standard input is empty; send a WAV, or raw PCM with --rate")
+    if start[:4] not in (b"RIFF", b"RF64")[: len(start)] or (len(start) == 12 and start[8:] != b"WAVE"):
+        raise DataError(
+            f"standard input is no WAV: it begins with {start[:8]!r}; raw PCM needs --rate (and --channels, --coding)"
+        )
+    came, pcm = len(start), None
+    while True:
+        head = _up_to(read, 8)
+        came += len(head)
+        if len(head) < 8:
+            raise _cut(came)
+        name, size = struct.unpack("<4sI", head)
+        if name == b"data":
+            if pcm is None:
+                raise DataError("the WAV header on standard input has samples before their format; write it again")
+            unknown = size == 0 or size >= _WITHOUT_LENGTH
+            return PCM(*pcm, wav=True, size=None if unknown else size)
+        if name == b"fmt " and size <= _LONGEST_FORMAT:
+            chunk = _up_to(read, size + size % 2)
+            came += len(chunk)
+            if len(chunk) < size + size % 2:
+                raise _cut(came)
+            pcm = _format(chunk)
+            continue
+        left = size + size % 2
+        while left:
+            passed = read(min(left, _AT_ONCE))
+            came, left = came + len(passed), left - len(passed)
+            if not passed:
+                raise _cut(came)
+
+
+def _format(chunk: bytes) -> tuple[int, int, Coding]:
+    """Rate, channels and coding of a format chunk."""
+    if len(chunk) < 16:
+        raise DataError(f"the WAV header on standard input has a format of {len(chunk)} bytes, not 16; write it again")
+    kind, channels, rate, _, _, bits = struct.unpack("<HHIIHH", chunk[:16])
+    if kind == _EXTENSIBLE and len(chunk) >= 26:
+        kind = struct.unpack("<H", chunk[24:26])[0]
+    if (kind, bits) not in _CODINGS:
+        raise DataError(
+            f"the WAV on standard input holds format {kind} of {bits} bits; a stream takes 16, 24 or 32-bit PCM, or "
+            "32-bit floating point: convert it, or enhance the file (speech enhance)"
+        )
+    if rate == 0 or channels == 0:
+        raise DataError(f"the WAV header on standard input states {channels} channels at {rate} Hz; write it again")
+    return rate, channels, _CODINGS[kind, bits]
+
+
+def _cut(came: int) -> DataError:
+    return DataError(f"standard input ends after {came} bytes, within its WAV header; send the whole file")
+
+
+def _up_to(read: Read, size: int) -> bytes:
+    """So many bytes, or those that come before the end."""
+    parts = bytearray()
+    while len(parts) < size and (more := read(size - len(parts))):
+        parts += more
+    return bytes(parts)
+
+
+class Source:
+    """Samples out of bytes, as they come.
+
+    Attributes:
+        samples: that came so far.
+        replaced: of them, those that were not finite, for which 0 was taken.
+        left: bytes at the end that are no whole sample of all channels.
+        missing: bytes that a header promised and that did not come.
+    """
+
+    def __init__(self, read: Read, pcm: PCM):
+        self._read, self._pcm, self._wanted = read, pcm, pcm.size
+        self.samples = self.replaced = self.left = self.missing = 0
+
+    def blocks(self) -> Iterator[np.ndarray]:
+        """float32 (channels, n), of whatever length came."""
+        rest = b""
+        while self._wanted is None or self._wanted > 0:
+            data = self._read(_AT_ONCE if self._wanted is None else min(_AT_ONCE, self._wanted))
+            if not data:
+                break
+            if self._wanted is not None:
+                self._wanted -= len(data)
+            rest += data
+            whole = len(rest) - len(rest) % self._pcm.frame
+            block, replaced = finite(self._pcm.decode(rest[:whole]))
+            rest = rest[whole:]
+            self.samples, self.replaced = self.samples + block.shape[1], self.replaced + replaced
+            if block.shape[1]:
+                yield block
+        self.left, self.missing = len(rest), self._wanted or 0

@@ -1,0 +1,84 @@
+"""Runs `speech stream` in processes of its own, with named pipes or files as its standard streams."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+_SERVER = get_context("forkserver")
+_SERVER.set_forkserver_preload(["speech.commands.stream"])  # which pays for the imports once
+
+
+def _child(arguments: list[str], folder: str) -> None:
+    writes = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+    flags = (os.O_RDONLY, writes, writes)
+    for number, name in enumerate(("in", "out", "err")):
+        os.dup2(os.open(os.path.join(folder, name), flags[number]), number)
+    sys.stdin, sys.stdout, sys.stderr = (os.fdopen(number, mode) for number, mode in enumerate(("r", "w", "w")))
+    sys.argv = ["speech", *arguments]
+    from speech.commands import main
+
+    code: object = 1
+    try:
+        main()
+        code = 0
+    except SystemExit as stop:
+        code = stop.code
+    except BaseException:
+        import traceback
+
+        traceback.print_exc()
+    sys.stderr.flush()
+    os._exit(code if isinstance(code, int) else int(code is not None))
+
+
+@dataclass
+class Running:
+    """A process that runs, or has run, with its standard streams in a folder."""
+
+    folder: Path
+    arguments: tuple[object, ...]
+    process: BaseProcess = field(init=False)
+
+    def __post_init__(self) -> None:
+        given = ["stream", *(str(each) for each in self.arguments)]
+        self.process = _SERVER.Process(target=_child, args=(given, str(self.folder)))
+        self.process.start()
+
+    def code(self) -> int | None:
+        """Its exit status, once it has ended."""
+        self.process.join(120)
+        return self.process.exitcode
+
+    @property
+    def said(self) -> str:
+        """Standard error."""
+        return (self.folder / "err").read_text()
+
+
+def run(folder: Path, data: bytes, *arguments: object) -> tuple[int | None, bytes, str]:
+    """Exit status, output and standard error of a run on all of `data` from a file."""
+    (folder / "in").write_bytes(data)
+    ran = Running(folder, arguments)
+    code = ran.code()
+    return code, (folder / "out").read_bytes(), ran.said
+
+
+def piped(folder: Path, *arguments: object) -> tuple[Running, int, int]:
+    """A run with pipes, and the ends to write to and to read from."""
+    for name in ("in", "out"):
+        os.mkfifo(folder / name)
+    running = Running(folder, arguments)
+    return running, os.open(folder / "in", os.O_WRONLY), os.open(folder / "out", os.O_RDONLY)
+
+
+def read_up_to(place: int, size: int) -> bytes:
+    """So many bytes of a pipe, or all that come before its end."""
+    found = b""
+    while len(found) < size and (more := os.read(place, size - len(found))):
+        found += more
+    return found

@@ -1,0 +1,182 @@
+"""`speech stream` as its user meets it: real processes, through pipes and files."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import signal
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from speech.audio.pcm import PCM, Source
+from speech.enhancer import Enhancer
+from tests.conftest import ROOT
+from tests.speech.commands.processes import piped, read_up_to, run
+from tests.speech.models import decibels, noise, tiny_model
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="named pipes")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("model")
+    tiny_model(causal=True, sampler="ode1", steps=1, normalize="not").save_pretrained(folder)
+    return folder
+
+
+def samples(data: bytes, pcm: PCM) -> np.ndarray:
+    """(channels, n) out of bytes."""
+    file = io.BytesIO(data)
+    return np.concatenate(list(Source(lambda size: file.read(size), pcm).blocks()), axis=1)
+
+
+def expected(model: Path, signal: np.ndarray, rate: int) -> np.ndarray:
+    """What a stream in this process makes of a signal."""
+    stream = Enhancer.from_pretrained(model, device="cpu").stream(rate, channels=len(signal))
+    return np.concatenate([stream.push(signal), stream.flush()], axis=1)
+
+
+def test_raw_samples_through_pipes_come_out_enhanced_while_they_come(model: Path, tmp_path: Path) -> None:
+    pcm = PCM(16000)
+    data = pcm.encode(noise(1, 8000))
+    running, to, out = piped(tmp_path, "--rate", 16000, "--model", model)
+    os.write(to, data[:8000])
+    first = read_up_to(out, 7000)
+    assert len(first) == 7000  # before the rest is there
+    os.write(to, data[8000:])
+    os.close(to)
+    found = first + read_up_to(out, 1 << 20)
+    os.close(out)
+    assert running.code() == 0
+    assert len(found) == len(data)
+    wanted = pcm.decode(pcm.encode(expected(model, pcm.decode(data), 16000)))
+    assert np.abs(pcm.decode(found) - wanted).max() <= 1.01 / 32768
+    assert "latency 8 ms" in running.said
+
+
+@pytest.mark.parametrize("length", ["known", "unknown", "cut"])
+def test_wav_keeps_its_form(model: Path, tmp_path: Path, length: str) -> None:
+    file = io.BytesIO()
+    signal = noise(2, 9000)
+    soundfile.write(file, signal.T, 44100, "FLOAT", format="WAV")
+    data = bytearray(file.getvalue())
+    if length == "unknown":
+        place = data.index(b"data") + 4
+        data[place : place + 4] = b"\xff" * 4
+    elif length == "cut":
+        data = data[: -8 * 1000 - 3]
+        signal = signal[:, :7999]
+    code, out, said = run(tmp_path, bytes(data), "--model", model, "--upper-band", "drop")
+    assert code == 0, said
+    found, rate = soundfile.read(io.BytesIO(out), dtype="float32", always_2d=True)
+    assert (rate, found.shape) == (44100, (signal.shape[1], 2))
+    assert soundfile.info(io.BytesIO(out)).subtype == "FLOAT"
+    assert struct.unpack("<I", out[40:44])[0] == len(out) - 44
+    with_band = Enhancer(Enhancer.from_pretrained(model).model, upper_band="drop", device="cpu")
+    stream = with_band.stream(44100, channels=2)
+    wanted = np.concatenate([stream.push(signal), stream.flush()], axis=1)
+    assert decibels(found.T - wanted, wanted) < -90
+    assert ("before its header's length" in said) == (length == "cut")
+
+
+def test_dry_is_what_came_and_silence_stays_silence(model: Path, tmp_path: Path) -> None:
+    data = PCM(48000).encode(noise(1, 5000))
+    assert run(tmp_path, data, "--rate", 48000, "--model", model, "--wet", 0)[:2] == (0, data)
+    code, out, _ = run(tmp_path, bytes(8000), "--rate", 16000, "--channels", 2)
+    assert (code, out) == (0, bytes(8000))
+
+
+def test_a_reader_that_goes_away(model: Path, tmp_path: Path) -> None:
+    running, to, out = piped(tmp_path, "--rate", 16000, "--model", model)
+    os.write(to, bytes(20000))
+    assert len(read_up_to(out, 1000)) == 1000
+    os.close(out)
+    with contextlib.suppress(BrokenPipeError):
+        for _ in range(100):  # until it ends, and its end of this pipe closes
+            os.write(to, bytes(20000))
+    os.close(to)
+    assert running.code() == 1
+    assert "standard output was closed after" in running.said
+    assert "Traceback" not in running.said
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_what_came_before_a_stop_goes_out_whole(model: Path, tmp_path: Path, number: int, code: int) -> None:
+    running, to, out = piped(tmp_path, "--rate", 16000, "--model", model)
+    os.write(to, bytes(16000))
+    early = read_up_to(out, 15000)
+    assert running.process.pid is not None
+    os.kill(running.process.pid, number)
+    assert len(early + read_up_to(out, 1 << 20)) == 16000
+    assert running.code() == code
+    os.close(to)
+    os.close(out)
+    assert "stopped after 0.50 s" in running.said
+    assert "Traceback" not in running.said
+
+
+def test_samples_that_are_no_numbers_and_bytes_that_are_no_sample(model: Path, tmp_path: Path) -> None:
+    values = noise(1000)
+    values[10:20] = np.nan
+    data = values.astype("<f4").tobytes() + b"abc"
+    code, out, said = run(tmp_path, data, "--rate", 16000, "--coding", "f32le", "--model", model)
+    assert code == 0
+    found = samples(out, PCM(16000, coding="f32le"))
+    assert found.shape == (1, 1000)
+    assert np.isfinite(found).all()
+    assert "10 samples not finite, taken for 0" in said
+    assert "the last 3 bytes are no whole sample (4 bytes)" in said
+    quiet = run(tmp_path, data, "--rate", 16000, "--coding", "f32le", "--model", model, "--quiet")
+    assert quiet == (0, out, "")
+
+
+@pytest.mark.parametrize(
+    ("data", "arguments", "said"),
+    [
+        (b"", (), "standard input is empty"),
+        (b"", ("--rate", "16000"), "held no samples"),
+        (b"RIFF\x00\x00", (), "ends after 6 bytes, within its WAV header"),
+        (b"\x01\x02" * 50, (), "raw PCM needs --rate"),
+        (b"\x01\x02" * 50, ("--rate", "16000", "--model", "default"), "looks ahead"),
+    ],
+)
+def test_what_cannot_be_streamed_is_one_line(
+    tmp_path: Path, data: bytes, arguments: tuple[str, ...], said: str
+) -> None:
+    code, out, error = run(tmp_path, data, *arguments, "--quiet")
+    assert (code, out) == (1, b"")
+    assert said in error
+    assert len(error.strip().splitlines()) == 1
+
+
+def _portaudio() -> bool:
+    try:
+        import sounddevice  # noqa: F401
+    except (ImportError, OSError):
+        return False
+    return True
+
+
+@pytest.mark.parametrize("argument", ["--list-devices", "--live"])
+def test_without_a_sound_device_the_remedy_is_told(tmp_path: Path, argument: str) -> None:
+    code, out, said = run(tmp_path, b"", argument)
+    if _portaudio() and code == 0:
+        pytest.skip("there is a sound device here")
+    assert (code, out) == (1, b"")
+    assert "libportaudio2" in said or "anchored-diffusion[live]" in said or "device" in said
+    assert len(said.strip().splitlines()) == 1
+
+
+def test_in_a_shell_with_head() -> None:
+    """The bundled model, and no harness."""
+    command = f"head -c 64000 /dev/zero | {sys.executable} -m speech stream --rate 16000 --quiet | head -c 1000 | wc -c"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    ran = subprocess.run(command, shell=True, capture_output=True, text=True, cwd=ROOT, env=environment, check=True)
+    assert int(ran.stdout) == 1000
