@@ -187,7 +187,7 @@ class _Core:
         self._frames = 0
         self.nfe = 0
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def push(self, block: np.ndarray, last: bool) -> np.ndarray:
         """The samples (channels, n) that are ready after these."""
         signal = torch.from_numpy(block / np.float32(self._peak)).to(self._device)
