@@ -64,6 +64,11 @@ class Duplex:
         self.replaced += replaced
         return clean
 
+    def lead(self, channels: int, seconds: float) -> None:
+        """Play silence while the first sound is on its way, and a block more: the loudspeaker must not starve."""
+        silence = np.zeros((round((seconds + _BLOCK_SECONDS) * self.rate), channels), np.float32)
+        self.device.write(silence)
+
     def write(self, block: np.ndarray) -> None:
         """Play a block (channels, n)."""
         if block.shape[1]:

@@ -19,7 +19,7 @@ from shared.console.keys import Pressed, keys
 from shared.console.levels import Meters
 from shared.devices import compute_device
 from shared.errors import ConfigError, DataError
-from speech.audio.devices import device_list, open_duplex
+from speech.audio.devices import Duplex, device_list, open_duplex
 from speech.audio.pcm import PCM, Source, wav_of
 from speech.commands.options import Stream as Options
 from speech.enhancer import Enhancer, load_model
@@ -187,13 +187,24 @@ def _live(options: Options, stopping: Stopping) -> None:
         _tell_start(
             stream, f"the devices add {1000 * duplex.latency:.0f} ms; space switches it off and on, Ctrl-C ends"
         )
-        with keys() as pressed, _metering(stream, dry_wet, pressed) as (blocks, told):
-            heard = iter(lambda: stopping.reads(duplex.read, None), None)
-            pump(stream, blocks(heard), duplex.write, dry_wet, told)
+        with keys() as pressed:
+            play(duplex, stream, dry_wet, stopping, pressed)
         if duplex.dropped:
             note(f"the devices lost sound {duplex.dropped} times: this machine is too slow, or busy")
         if duplex.replaced:
             note(f"{duplex.replaced} samples not finite, taken for 0")
+
+
+def play(duplex: Duplex, stream: Stream, dry_wet: DryWet, stopping: Stopping, pressed: Pressed) -> None:
+    """Hear, enhance and play until somebody stops it; space switches enhancement off and on."""
+
+    def heard() -> Iterator[np.ndarray]:
+        while (block := stopping.reads(duplex.read, None)) is not None:
+            yield block
+
+    duplex.lead(stream.channels, stream.latency)
+    with _metering(stream, dry_wet, pressed) as (blocks, told):
+        pump(stream, blocks(heard()), duplex.write, dry_wet, told)
 
 
 Told = Callable[[np.ndarray, np.ndarray], None]

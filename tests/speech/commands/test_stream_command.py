@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import signal
+import signal as signal_module
 import struct
 import subprocess
 import sys
@@ -15,8 +15,11 @@ import numpy as np
 import pytest
 import soundfile
 
+from speech.audio.devices import Duplex
 from speech.audio.pcm import PCM, Source
+from speech.commands.stream import Stopping, play
 from speech.enhancer import Enhancer
+from speech.inference.live import DryWet
 from tests.conftest import ROOT
 from tests.speech.commands.processes import piped, read_up_to, run
 from tests.speech.models import decibels, noise, tiny_model
@@ -107,7 +110,7 @@ def test_a_reader_that_goes_away(model: Path, tmp_path: Path) -> None:
     assert "Traceback" not in running.said
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "code"), [(signal_module.SIGINT, 130), (signal_module.SIGTERM, 143)])
 def test_what_came_before_a_stop_goes_out_whole(model: Path, tmp_path: Path, number: int, code: int) -> None:
     running, to, out = piped(tmp_path, "--rate", 16000, "--model", model)
     os.write(to, bytes(16000))
@@ -172,6 +175,44 @@ def test_without_a_sound_device_the_remedy_is_told(tmp_path: Path, argument: str
     assert (code, out) == (1, b"")
     assert "libportaudio2" in said or "anchored-diffusion[live]" in said or "device" in said
     assert len(said.strip().splitlines()) == 1
+
+
+class Cable:
+    """What sounddevice's stream does, with a wire in place of the air: hears a signal, keeps what is played."""
+
+    def __init__(self, signal: np.ndarray, at_end):
+        self.signal, self.at_end, self.place = signal, at_end, 0
+        self.played: list[np.ndarray] = []
+
+    def read(self, size: int) -> tuple[np.ndarray, bool]:
+        block = self.signal[self.place : self.place + size]
+        self.place += size
+        if self.place >= len(self.signal):
+            self.at_end()
+        return block, False
+
+    def write(self, block: np.ndarray) -> bool:
+        self.played.append(block)
+        return False
+
+
+def test_microphone_to_loudspeaker_until_a_stop(model: Path) -> None:
+    signal = noise(16000, 2)
+    signal[100] = np.nan
+    cable = Cable(signal, lambda: os.kill(os.getpid(), signal_module.SIGINT))
+    duplex = Duplex(cable, 16000, 0.01)
+    stream = Enhancer.from_pretrained(model, device="cpu").stream(16000, channels=2)
+    turns = iter([" "])
+    with Stopping() as stopping:
+        play(duplex, stream, DryWet(stream), stopping, lambda: next(turns, ""))
+    assert stopping.by == signal_module.SIGINT
+    lead, played = cable.played[0], np.concatenate(cable.played[1:])
+    assert len(lead) == round((stream.latency + 0.016) * 16000)
+    assert not lead.any()
+    assert 0 <= len(signal) - len(played) <= 256  # with the block that came as it was stopped, or without
+    signal[100] = 0
+    np.testing.assert_allclose(played[400:], signal[400 : len(played)], atol=1e-6)  # switched off at once
+    assert (duplex.replaced, duplex.dropped) == (2, 0)
 
 
 def test_in_a_shell_with_head() -> None:
