@@ -94,10 +94,18 @@ def open_duplex(
     ends = [int(end) if end is not None and end.isdigit() else end for end in (input_device, output_device)]
     try:
         rate = rate or round(sound.query_devices(ends[0], "input")["default_samplerate"])
-        with sound.Stream(samplerate=rate, device=ends, channels=channels, dtype="float32", latency="low") as device:
-            yield Duplex(device, rate, sum(device.latency))
+        device = sound.Stream(samplerate=rate, device=ends, channels=channels, dtype="float32", latency="low")
     except (sound.PortAudioError, ValueError) as error:
-        raise DataError(
-            f"the sound device fails ({' '.join(str(error).split())}); see --list-devices, and choose by "
-            "--input-device, --output-device, --rate and --channels"
-        ) from error
+        raise _failing(error) from error
+    try:
+        with device:
+            yield Duplex(device, rate, sum(device.latency))
+    except sound.PortAudioError as error:  # unplugged, say
+        raise _failing(error) from error
+
+
+def _failing(error: Exception) -> DataError:
+    return DataError(
+        f"the sound device fails ({' '.join(str(error).split())}); see --list-devices, and choose by --input-device, "
+        "--output-device, --rate and --channels"
+    )

@@ -29,6 +29,10 @@ _QUIET = 0.003
 """Share of the loudest so far, −50 dB, below which a signal counts as of this level: what a stochastic sampler leaves
 in silence is no fault."""
 
+_INAUDIBLE = 1e-5
+"""Of full scale, −100 dB: a signal counts as at least this loud, so that what a network adds to one that is next to
+nothing is no fault."""
+
 _SECONDS, _LEAST_SECONDS = 1.0, 0.02
 """Of a signal that comes in pieces, energies are compared over about the first; of a shorter one than the second, only
 peaks are."""
@@ -70,7 +74,8 @@ class Plausible:
         self._hear(noisy, enhanced)
         if self._loudest == 0 or enhanced.size == 0:
             return enhanced
-        peak = float(np.abs(enhanced).max()) / self._loudest
+        loudest = max(self._loudest, _INAUDIBLE)
+        peak = float(np.abs(enhanced).max()) / loudest
         louder = self._louder()
         if peak > PEAK_REFUSED or louder > LOUDER_REFUSED:
             more = f"energy {louder:+.1f} dB, peak {20 * math.log10(max(peak, 1e-30)):+.1f} dB"
@@ -79,7 +84,7 @@ class Plausible:
             self.louder = max(self.louder, round(louder, 1))
         if peak <= PEAK_LIMIT:
             return enhanced
-        most = np.float32(PEAK_LIMIT * self._loudest)
+        most = np.float32(PEAK_LIMIT * loudest)
         self.limited += int(np.count_nonzero(np.abs(enhanced) > most))
         return enhanced.clip(-most, most)
 
@@ -88,7 +93,7 @@ class Plausible:
         if self._samples[0] < _LEAST_SECONDS * self._rate:
             return 0.0
         before, after = self._energies / np.maximum(self._samples, 1)
-        return 10 * math.log10(max(after, 1e-30) / max(before, (_QUIET * self._loudest) ** 2, 1e-30))
+        return 10 * math.log10(max(after, 1e-30) / max(before, (_QUIET * self._loudest) ** 2, _INAUDIBLE**2))
 
     def _hear(self, noisy: np.ndarray, enhanced: np.ndarray) -> None:
         for place, piece in enumerate((noisy, enhanced)):

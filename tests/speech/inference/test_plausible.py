@@ -173,3 +173,14 @@ def test_a_network_that_fails_on_validation_is_never_the_best(linear_model) -> N
     model.backbone.maps.data[:] = 0
     model.backbone.maps.data[:, :, :, 0] = np.inf
     assert np.isnan(validation(model, 0)["si_sdr"])
+
+
+@pytest.mark.parametrize("level", [1e-30, 1e-12, 1e-7])
+def test_what_nobody_hears_is_not_held_against_a_network(bundled: dict[str, Enhancer], level: float) -> None:
+    """A microphone that is off gives numbers that are next to nothing."""
+    signal = level * noise(1, 4000)
+    stream = bundled["causal"].stream(16000)
+    found = np.concatenate([stream.push(signal), stream.flush()], axis=1)
+    assert np.abs(found).max() < 1e-5
+    with pytest.raises(SamplingError, match="cannot be right"):
+        Plausible(HEUN, 16000).checked(signal[0], np.full(4000, 0.1, np.float32))
