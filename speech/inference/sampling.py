@@ -45,7 +45,7 @@ def sample_spectrogram(
     sampling: SamplingConfig | None = None,
     generator: Generators = None,
     callback: Callback | None = None,
-    first: Sequence[int] | None = None,
+    heard: Sequence[int] | None = None,
 ) -> SampleResult:
     """Draw clean spectrograms given noisy ones.
 
@@ -56,7 +56,7 @@ def sample_spectrogram(
         sampling: how; None means the model's own default.
         generator: one for the batch, or one per item, which makes an item's result independent of the batch.
         callback: called after every step; see `shared.samplers.ProgressBar`.
-        first: of each item, the place of its first frame in its recording; None: 0.
+        heard: of each item, how many frames of its recording that sound came before these; None: 0.
 
     Returns:
         SampleResult with .x (batch, 1, frequencies, frames) and .nfe, the true number of network calls.
@@ -72,7 +72,7 @@ def sample_spectrogram(
             return model.denoise(x, y, t, r)
 
     result = sample_around(data, model.sde, y, sampling, generator, callback)
-    result.x = finished(result.x, y, sampling, first or [0] * len(y))
+    result.x = finished(result.x, y, sampling, heard or [0] * len(y))
     return result
 
 
@@ -146,9 +146,9 @@ def network_time(sampling: SamplingConfig) -> NetworkTime:
     return "next" if sampling.sampler in ("sb_ode", "sb_sde") else "now"
 
 
-def finished(x: Tensor, y: Tensor, sampling: SamplingConfig, first: Sequence[int]) -> Tensor:
-    """A sampler's result x on noisy y after suppression and fading in; `first` as in `sample_spectrogram`."""
-    return faded_in(suppressed(x, y, sampling.suppression), first, sampling.fade_in)
+def finished(x: Tensor, y: Tensor, sampling: SamplingConfig, heard: Sequence[int]) -> Tensor:
+    """A sampler's result x on noisy y after suppression and fading in; `heard` as in `faded_in`."""
+    return faded_in(suppressed(x, y, sampling.suppression), y, heard, sampling.fade_in)
 
 
 def only_call(sde: SDE, sampling: SamplingConfig, frequencies: int) -> float | None:
@@ -174,18 +174,25 @@ def only_call(sde: SDE, sampling: SamplingConfig, frequencies: int) -> float | N
     return asked[0][1]
 
 
-def faded_in(x: Tensor, first: Sequence[int], frames: int) -> Tensor:
-    """Estimates that rise from 0 over the first frames of their recordings: frame k times k/`frames`.
+def sounding(y: Tensor) -> Tensor:
+    """Which frames of spectrograms (batch, 1, frequencies, frames) are not digital silence: (batch, frames)."""
+    return (y != 0).any(dim=2)[:, 0]
+
+
+def faded_in(x: Tensor, y: Tensor, heard: Sequence[int], frames: int) -> Tensor:
+    """Estimates that rise from 0 from where their recordings begin to sound: frame k from there on times k/`frames`.
 
     Args:
         x: compressed spectrograms (batch, 1, frequencies, frames).
-        first: of each, the place of its first frame in its recording.
+        y: the noisy ones.
+        heard: of each, how many frames of its recording that sound came before these.
         frames: of the rise; 0 returns `x` itself.
     """
-    if all(place >= frames for place in first):
+    if all(count >= frames for count in heard):
         return x
-    places = torch.tensor(first, device=x.device)[:, None] + torch.arange(x.shape[-1], device=x.device)
-    return x * (places / frames).clamp(max=1.0)[:, None, None]
+    sounds = sounding(y).long()
+    before = torch.tensor(heard, device=x.device)[:, None] + sounds.cumsum(-1) - sounds
+    return x * (before / frames).clamp(max=1.0)[:, None, None]
 
 
 def sampling_times(sde: SDE, sampling: SamplingConfig) -> Tensor:

@@ -144,8 +144,8 @@ class SegmentRunner:
                 advance(seconds / info.steps)
 
         noisy = torch.cat([self._spectrogram(segment, frames) for segment in segments])
-        first = [segment.start // hop for segment in segments]
-        result = sample_spectrogram(self.model, noisy, self.sampling, generators, step, first)
+        heard = [segment.start // hop for segment in segments]  # windows after the first begin within the sound
+        result = sample_spectrogram(self.model, noisy, self.sampling, generators, step, heard)
         waves = []
         for x, segment in zip(result.x, segments, strict=True):
             length = len(segment.waveform)

@@ -18,7 +18,7 @@ from speech.audio.short_resampler import ShortResampler
 from speech.inference.engine import Engine
 from speech.inference.onnx_network import OnnxNetwork, Runtime, streaming_network
 from speech.inference.plausible import Plausible, doubts
-from speech.inference.sampling import finished, looks_at_the_whole, only_call, sample_spectrogram
+from speech.inference.sampling import finished, looks_at_the_whole, only_call, sample_spectrogram, sounding
 from speech.model.frontend import FrontEnd, mirrored
 from speech.model.model import SpeechModel
 
@@ -184,7 +184,7 @@ class _Core:
         self._channels, self._peak, self._seed = channels, peak, seed
         self._analysis = _Analysis(model.frontend, channels)
         self._synthesis = _Synthesis(model.frontend, channels)
-        self._frames = 0
+        self._frames, self._heard = 0, [0] * channels
         self.nfe = 0
 
     @torch.inference_mode()
@@ -201,18 +201,20 @@ class _Core:
         """Enhanced frames of noisy ones (channels, 1, frequencies, frames)."""
         self._network.rewind()
         y = noisy if self._draws == 1 else noisy.repeat(self._draws, 1, 1, 1)
-        first = [self._frames] * len(y)
+        start, heard = self._frames, self._heard * self._draws
         self._frames += noisy.shape[-1]
+        if min(self._heard) < self._sampling.fade_in:
+            self._heard = [sum(pair) for pair in zip(self._heard, sounding(noisy).sum(-1).tolist(), strict=True)]
         if self._only_time is not None:
             self.nfe = self._draws
             estimate = self._model.denoise(y, y, torch.full((len(y),), self._only_time, device=y.device))
-            return finished(estimate, y, self._sampling, first)
+            return finished(estimate, y, self._sampling, heard)
         generators = [
-            PlacedGenerator("speech", self._seed, draw, start=first[0])
+            PlacedGenerator("speech", self._seed, draw, start=start)
             for draw in range(self._draws)
             for _ in range(self._channels)
         ]
-        result = sample_spectrogram(self._model, y, self._sampling, generators, first=first)
+        result = sample_spectrogram(self._model, y, self._sampling, generators, heard=heard)
         self.nfe = result.nfe * self._draws
         return result.x
 

@@ -84,9 +84,9 @@ class SamplingConfig(Checked):
         suppression: power to which the gain |x̂|/|y| of every bin is raised where it is below 1: above 1 more is taken
             away, below 1 less. A data prediction of a compressed spectrogram estimates a mean of compressed values,
             and expands it to less than the mean of the values: its gains come out too low.
-        fade_in: frames from the start of a recording over which the estimate rises from nothing, in even steps of the
-            compressed values. Before a network without look-ahead has heard a few frames it cannot tell noise from
-            speech, and lets both pass. 0: no rise.
+        fade_in: frames from where a recording begins to sound over which the estimate rises from nothing, in even
+            steps of the compressed values. Before a network without look-ahead has heard a few frames it cannot tell
+            noise from speech, and lets both pass. 0: no rise.
     """
 
     sampler: SamplerSetting = "pc"

@@ -106,16 +106,20 @@ def test_the_causal_one_streams_what_it_gives_at_once() -> None:
     np.testing.assert_allclose(streamed, enhancer.enhance(noise, 16000), atol=1e-4)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("silent", [0, 3, 40])
 @pytest.mark.parametrize("level", [0.01, 0.1, 0.3])
-def test_the_causal_one_starts_quiet(level: float, seed: int) -> None:
-    """What a stream begins with is turned down before the network can tell noise from speech."""
+def test_the_causal_one_starts_quiet(level: float, silent: int) -> None:
+    """What a stream begins with, be it after digital silence, is turned down before noise can be told from speech."""
     enhancer = Enhancer.from_pretrained("causal", device="cpu")
-    signal = (level * np.random.default_rng(seed).standard_normal(24000)).astype(np.float32)
-    stream = enhancer.stream(16000, runtime="torch")
-    found = np.concatenate([stream.push(signal), stream.flush()])
-    frames = np.square(found[:23808].reshape(-1, 256)).mean(axis=1)
-    noisy = np.square(signal).mean()
-    assert frames[0] < 1e-3 * noisy
-    assert frames[:6].max() < 0.01 * noisy
-    np.testing.assert_allclose(found, enhancer.enhance(signal, 16000), atol=1e-5)
+    noise = (level * np.random.default_rng(0).standard_normal((2, 24064))).astype(np.float32)
+    noise[:, : 256 * silent] = 0
+    noise[1, : 256 * (silent + 5)] = 0  # channels begin when they do
+    stream = enhancer.stream(16000, channels=2, runtime="torch")
+    found = np.concatenate([*(stream.push(part) for part in np.split(noise, 47, axis=1)), stream.flush()], axis=1)
+    np.testing.assert_allclose(found, enhancer.enhance(noise, 16000), atol=1e-5)
+    for channel, start in ((0, silent), (1, silent + 5)):
+        energies = np.square(found[channel].reshape(-1, 256)).mean(axis=1) / level**2
+        assert energies[start] < 1e-3
+        assert energies[start : start + 3].max() < 0.05
+        if start == 0:
+            assert energies.max() < 0.01

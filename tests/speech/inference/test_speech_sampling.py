@@ -135,18 +135,17 @@ def test_suppression_is_a_power_of_the_gains_below_one(linear_model: LinearModel
         assert bool(torch.isfinite(torch.view_as_real(found)).all())
 
 
-def test_fading_in_goes_by_the_place_in_the_recording(linear_model: LinearModel, noisy: Tensor) -> None:
+def test_fading_in_goes_by_what_was_heard(linear_model: LinearModel, noisy: Tensor) -> None:
     model = linear_model(SBVESDE(), DATA)
+    noisy[1, ..., 1:3] = 0
     plain = sample_spectrogram(model, noisy, SamplingConfig("ode1", 1)).x
     fading = SamplingConfig("ode1", 1, fade_in=4)
-    found = sample_spectrogram(model, noisy, fading, first=[0, 2]).x
-    for item, place in enumerate((0, 2)):
-        share = torch.tensor([min(1, (place + frame) / 4) for frame in range(noisy.shape[-1])])
-        torch.testing.assert_close(found[item], share * plain[item])
-    assert torch.equal(sample_spectrogram(model, noisy, fading, first=[4, 900]).x, plain)
-    torch.testing.assert_close(
-        sample_spectrogram(model, noisy, fading).x[1], sample_spectrogram(model, noisy, fading, first=[0, 0]).x[1]
-    )
+    found = sample_spectrogram(model, noisy, fading, heard=[0, 2]).x
+    more = [1.0] * (noisy.shape[-1] - 6)
+    for item, shares in enumerate(([0, 0.25, 0.5, 0.75, 1, 1], [0.5, 0.75, 0.75, 0.75, 1, 1])):
+        torch.testing.assert_close(found[item], torch.tensor([*shares, *more]) * plain[item])
+    assert torch.equal(sample_spectrogram(model, noisy, fading, heard=[4, 900]).x, plain)
+    torch.testing.assert_close(sample_spectrogram(model, noisy, fading).x[0], found[0])
 
 
 @pytest.mark.parametrize(
