@@ -23,7 +23,18 @@ from tsdiff.tasks.refinement import Prior, RefineConfig, Refinement
 from tsdiff.tasks.synthesis import SynthesisConfig
 
 HEAVY = ("lightning", "gluonts.torch", "gluonts.transform", "matplotlib", "scipy", "sklearn", "librosa", "numba")
-HEAVY += ("onnxruntime", "pesq", "joblib", "torchaudio", "torchdiffeq", "torch._dynamo", "sympy", "tensorboard", "rich")
+HEAVY += (
+    "onnxruntime",
+    "pesq",
+    "joblib",
+    "torchaudio",
+    "torchdiffeq",
+    "torch._dynamo",
+    "sympy",
+    "av",
+    "tensorboard",
+    "rich",
+)
 
 
 def loaded(code: str, *arguments: str, names: tuple[str, ...]) -> tuple[list[str], subprocess.CompletedProcess[str]]:
