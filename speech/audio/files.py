@@ -351,7 +351,6 @@ def _created_media(
     with create_media(path, temporary, coding, info, source, rate) as file:
         writer = AudioWriter(path, file)
         yield writer
-        writer.close()
     if source is not None and (info.media or info.format != "RAW"):
         wanted = survey(source).beside if info.media else names_beside_sound(source, (info.format, info.subtype))
         writer.dropped = (*file.dropped, *missing_names(wanted, names_in(temporary)))

@@ -16,7 +16,7 @@ from annotated_types import Ge, Le
 
 from shared.checks import checked
 from shared.errors import ConfigError
-from shared.optional import needed
+from speech.audio.media import LAYOUTS, av
 
 PEAK_DB = -1.0
 """dB of full scale that true peaks stay below when a gain is applied."""
@@ -26,8 +26,6 @@ _SILENT = -70.0
 
 _PEAK_STEP = 0.0005
 """Half of the meter's last digit of a peak."""
-
-_LAYOUTS = {1: "mono", 2: "stereo", 3: "3.0", 4: "4.0", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}
 
 LoudnessGoal = float | Literal["keep"]
 """LUFS that a result gets; "keep": those of its recording."""
@@ -62,10 +60,10 @@ class LoudnessMeter:
     """
 
     def __init__(self, sample_rate: int, channels: int):
-        if channels not in _LAYOUTS:
+        if channels not in LAYOUTS:
             raise ConfigError(f"loudness of {channels} channels is not defined; leave it out, or split the recording")
-        self._av = needed("av", "media", "measuring loudness")
-        self._rate, self._layout, self._heard = sample_rate, _LAYOUTS[channels], 0
+        self._av = av("measuring loudness")
+        self._rate, self._layout, self._heard = sample_rate, LAYOUTS[channels], 0
         self._last: dict[str, str] = {}
         self._graph = self._av.filter.Graph()
         source = self._graph.add_abuffer(

@@ -35,21 +35,28 @@ _STAMPS = {"major_brand", "minor_version", "compatible_brands", "encoder", "dura
 _LOSSLESS = {"alac", "wavpack", "flac", "tta", "ape", "tak", "mlp", "truehd", "wmalossless", "shorten"}
 
 
-def av() -> Any:
+LAYOUTS = {1: "mono", 2: "stereo", 3: "3.0", 4: "4.0", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}
+"""FFmpeg's names of the usual arrangements of so many channels."""
+
+
+def av(what: str = "sound in M4A, MP4, WebM, AAC, WMA, AMR and others that libsndfile does not read") -> Any:
     """PyAV, loaded now.
 
     Raises:
-        MissingPackageError: it is not installed.
+        MissingPackageError: it is not installed; the message tells `what` needs it.
     """
-    return needed("av", "media", "sound in M4A, MP4, WebM, AAC, WMA, AMR and other files that libsndfile does not read")
+    return needed("av", "media", what)
 
 
 def is_media(path: Path) -> bool:
     """Whether a file that libsndfile refuses may be one of these, by its suffix or by how it begins."""
     if path.suffix.lower() in FOREIGN_SUFFIXES:
         return True
-    with open(path, "rb") as file:
-        head = file.read(16)
+    try:
+        with open(path, "rb") as file:
+            head = file.read(16)
+    except OSError:
+        return False
     return head.startswith(_MAGIC) or head[4:8] == b"ftyp"
 
 
@@ -162,7 +169,9 @@ def _beside(container: Any, stream: Any) -> frozenset[str]:
     names = {_TEXTS.get(name, name) for name in _tags(container, stream)} - {"language", "handler_name"}
     names |= {_kind(other) for other in container.streams if other.type != "audio"}
     names |= {"other audio streams"} if len(container.streams.audio) > 1 else set()
-    return frozenset(names | ({"chapters"} if container.chapters() else set()))
+    if container.chapters():  # whose titles are a stream of data in MP4
+        names = (names - {"data"}) | {"chapters"}
+    return frozenset(names)
 
 
 @contextlib.contextmanager

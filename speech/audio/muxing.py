@@ -15,12 +15,13 @@ import numpy as np
 
 from shared.errors import DataError
 from speech.audio.coding import CONTAINERS, AudioInfo
-from speech.audio.media import av, opened, survey
+from speech.audio.media import LAYOUTS, av, opened, survey
 
 _ENCODERS = {"AAC": "aac", "ALAC": "alac", "OPUS": "libopus", "FLAC": "flac", "WAVPACK": "wavpack"}
-_BITS_A_CHANNEL = {"AAC": 96_000, "OPUS": 64_000}
+_BITS_A_CHANNEL = {"AAC": (96_000, 32_000), "OPUS": (64_000, 8_000)}
+"""What a channel usually gets, and at least, of lossy codings."""
+
 _OPUS_RATES = (8000, 12000, 16000, 24000, 48000)
-_LAYOUTS = {1: "mono", 2: "stereo", 3: "3.0", 4: "4.0", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}
 _COPIED = ("video", "subtitle")
 _NAMES = {"tracknumber": "track"}
 _BRANDS = {".m4a": "M4A ", ".m4r": "M4A ", ".m4b": "M4B "}
@@ -28,7 +29,7 @@ _BRANDS = {".m4a": "M4A ", ".m4r": "M4A ", ".m4b": "M4B "}
 
 
 class MediaFile:
-    """A file that FFmpeg writes, with soundfile's `write` and `close`. Made by `create_media`.
+    """A file that FFmpeg writes, with soundfile's `write` and `close`. Made by `create_media`, which closes it.
 
     Attributes:
         dropped: what the file does not keep of the recording itself, by name.
@@ -36,8 +37,8 @@ class MediaFile:
 
     def __init__(self, path: Path, container: Any, stream: Any, info: AudioInfo, start: float, copied: _Copied | None):
         self._path, self._container, self._stream, self._copied = path, container, stream, copied
-        self._rate, self._layout = info.sample_rate, _LAYOUTS[info.channels]
-        self._start, self._written = start, 0
+        self._rate, self._layout = info.sample_rate, LAYOUTS[info.channels]
+        self._start, self._written, self._closed = start, 0, False
         self.dropped = tuple[str, ...]()
 
     def write(self, block: np.ndarray) -> None:
@@ -50,7 +51,10 @@ class MediaFile:
         self._mux(self._stream.encode(frame))
 
     def close(self) -> None:
-        """Write what is left."""
+        """Write what is left, once."""
+        if self._closed:
+            return
+        self._closed = True
         self._mux(self._stream.encode(None))
         if self._copied is not None:
             self._copied.up_to(None, self._container)
@@ -115,7 +119,8 @@ def create_media(
         try:
             options = {"movie_timescale": str(info.sample_rate)} if format in ("MP4", "MOV", "3GP") else {}
             options |= {"brand": _BRANDS[suffix]} if suffix in _BRANDS else {}
-            new = stack.enter_context(library.open(os.fsdecode(temporary), "w", format=format.lower(), options=options))
+            new = library.open(os.fsdecode(temporary), "w", format=format.lower(), options=options)
+            stack.callback(_close_quietly, new)
             stream = _sound_stream(new, subtype, info, rate)
             copied = _copied(old, new, wants_video, format == "MP4") if old is not None else None
             _keep(new, info, old)
@@ -126,13 +131,24 @@ def create_media(
         file = MediaFile(path, new, stream, info, start, copied)
         if stream.rate != info.sample_rate:
             file.dropped = (f"the rate of {info.sample_rate} Hz ({stream.rate} Hz in {subtype.capitalize()})",)
-        yield file
+        try:
+            yield file
+            file.close()
+            new.close()
+        except library.error.FFmpegError as error:
+            why = getattr(error, "strerror", None) or error
+            raise DataError(f"{path} cannot be written ({why}); free some space, or choose another folder") from error
+
+
+def _close_quietly(container: Any) -> None:
+    """Close a file that is thrown away, or closed already."""
+    with contextlib.suppress(av().error.FFmpegError):
+        container.close()
 
 
 def _cannot_hold(path: Path, coding: tuple[str, str], info: AudioInfo, old: Any, error: Exception) -> DataError:
-    video = (
-        [stream.codec_context.name for stream in old.streams.video if stream.codec_context] if old is not None else []
-    )
+    streams = [] if old is None else old.streams.video
+    video = [stream.codec_context.name for stream in streams if stream.codec_context is not None]
     pictures = f" beside video ({', '.join(video)})" if video else ""
     remedy = ".mkv or .mov, or .wav for the sound alone" if video else ".wav or .flac"
     return DataError(
@@ -146,9 +162,10 @@ def _sound_stream(container: Any, subtype: str, info: AudioInfo, rate: int | Non
     hertz = info.sample_rate
     if name == "OPUS":
         hertz = next((each for each in _OPUS_RATES if each >= hertz), _OPUS_RATES[-1])
-    stream = container.add_stream(_ENCODERS[name], rate=hertz, layout=_LAYOUTS[info.channels])
+    stream = container.add_stream(_ENCODERS[name], rate=hertz, layout=LAYOUTS[info.channels])
     if name in _BITS_A_CHANNEL:
-        stream.bit_rate = rate or _BITS_A_CHANNEL[name] * info.channels
+        usual, least = (info.channels * bits for bits in _BITS_A_CHANNEL[name])
+        stream.bit_rate = max(rate or usual, least)
     else:
         deep = bits not in ("", "16")
         stream.format = ("s32" if deep else "s16") + ("" if name == "FLAC" else "p")
@@ -163,7 +180,12 @@ def _copied(old: Any, new: Any, wants_video: bool, takes_art: bool) -> _Copied |
         art = stream.type == "video" and bool(stream.disposition & library.stream.Disposition.attached_pic)
         if stream.type not in _COPIED or not (takes_art if art else wants_video):
             continue
-        added = new.add_stream_from_template(stream)
+        try:
+            added = new.add_stream_from_template(stream)
+        except ValueError:
+            if stream.type == "video" and not art:
+                raise
+            continue
         added.metadata.update(stream.metadata)
         added.disposition = stream.disposition
         streams[stream.index] = added

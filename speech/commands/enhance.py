@@ -28,7 +28,7 @@ from speech.commands.rehearsal import rehearse
 from speech.enhancer import Enhancer, load_model
 from speech.inference.files import FileResult
 from speech.inference.folders import FolderReport
-from speech.inference.plan import Plan, plan_folder
+from speech.inference.plan import Existing, Plan, plan_folder
 
 _SHOWN = 20
 
@@ -44,7 +44,7 @@ class _Job:
         piped: whether the result goes to standard output.
         raw: what .raw files hold.
         loudness: of the results.
-        overwrite: what to do about targets that exist; None: skip them in folders.
+        existing: what to do about targets that exist.
     """
 
     source: Path
@@ -54,19 +54,17 @@ class _Job:
     piped: bool
     raw: RawFormat | None
     loudness: LoudnessGoal | None
-    overwrite: bool | None
+    existing: Existing
 
     def plan(self) -> Plan:
         """What would be done."""
         if self.source.is_dir():
             paths, passed = find_audio(self.source, self.target)
-            existing = "overwrite" if self.overwrite else "skip"
-            plan = plan_folder(paths, self.source, self.target, existing, self.raw)  # type: ignore[arg-type]
+            plan = plan_folder(paths, self.source, self.target, self.existing, self.raw)
             plan.failed = {**passed, **plan.failed}
             return plan
         plan = Plan()
-        existing = "skip" if self.overwrite is False else "overwrite"
-        plan.add(self.name or self.source.name, self.source, self.target, existing, self.raw)  # type: ignore[arg-type]
+        plan.add(self.name or self.source.name, self.source, self.target, self.existing, self.raw)
         plan.failed = {name: self.told(why) for name, why in plan.failed.items()}
         return plan
 
@@ -93,11 +91,10 @@ def _run(options: Enhance, job: _Job) -> None:
             raise typer.Exit(1)
         return
     if job.source.is_dir():
-        existing = "overwrite" if options.overwrite else "skip"
         report = enhancer.enhance_dir(
             job.source,
             job.target,
-            existing=existing,  # type: ignore[arg-type]
+            existing=job.existing,
             workers=options.workers,
             raw=job.raw,
             loudness=job.loudness,
@@ -167,7 +164,8 @@ def _job(options: Enhance) -> Iterator[_Job]:
             raise DataError(f"{target} is a file, {source} a folder; name a folder for the enhanced files")
         elif source.is_file() and target.is_dir():
             target = target / called
-        yield _Job(source, target, name, output, piped, raw, loudness, options.overwrite)
+        overwrite = options.overwrite if options.overwrite is not None else not source.is_dir()
+        yield _Job(source, target, name, output, piped, raw, loudness, "overwrite" if overwrite else "skip")
 
 
 def _one(enhancer: Enhancer, job: _Job) -> FolderReport:
@@ -175,7 +173,7 @@ def _one(enhancer: Enhancer, job: _Job) -> FolderReport:
     report = FolderReport()
     started = time.perf_counter()
     called = job.name or job.source.name
-    if job.target.exists() and job.overwrite is False:
+    if job.target.exists() and job.existing == "skip":
         report.skipped.append(called)
         return report
     try:

@@ -242,7 +242,7 @@ def small_files(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-@pytest.mark.parametrize("name", ["a.wav", "a.flac", "a.ogg", "a.mp3"])
+@pytest.mark.parametrize("name", ["a.wav", "a.flac", "a.ogg", "a.mp3", "a.m4a", "a.mka"])
 def test_a_full_disk_leaves_no_half_file(tmp_path, name):
     (tmp_path / name).write_bytes(b"the old file")
     with small_files(20_000), pytest.raises(DataError, match=r"cannot be written.*free some space"):

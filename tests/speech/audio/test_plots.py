@@ -41,4 +41,4 @@ def test_a_picture_shows_all_of_a_recording(tmp_path):
     write_audio(tmp_path / "a.wav", Audio(wave, RATE))
     picture_files(tmp_path / "a.png", tmp_path / "a.wav", tmp_path / "a.wav", "a.wav")
     bright = imread(tmp_path / "a.png")[..., :3].mean(axis=2)[100:300].mean(axis=0)
-    assert bright[700:800].mean() > bright[200:500].mean() + 0.2
+    assert bright[900:1000].mean() > bright[200:600].mean() + 0.2
