@@ -347,7 +347,7 @@ def _created_media(
     rate = None
     if source is not None and coding[1] == info.subtype:
         known = None if info.media else bit_rate(source, info.subtype)
-        rate = survey(source).bits if info.media else known and known.bits
+        rate = survey(source).bits if info.media else None if known is None else known.bits
     with create_media(path, temporary, coding, info, source, rate) as file:
         writer = AudioWriter(path, file)
         yield writer

@@ -81,16 +81,16 @@ class _Copied:
 
     def up_to(self, seconds: float | None, container: Any) -> None:
         """Write those that are due before this time; None: all."""
-        while self._next is not None and (seconds is None or self._due() <= seconds):
-            packet = self._next
+        while (packet := self._next) is not None and (seconds is None or _due(packet) <= seconds):
             packet.stream = self._streams[packet.stream_index]
             container.mux_one(packet)
             self._next = next(self._packets, None)
 
-    def _due(self) -> float:
-        packet = self._next
-        stamp = packet.dts if packet.dts is not None else packet.pts
-        return float("-inf") if stamp is None else float(stamp * packet.time_base)
+
+def _due(packet: Any) -> float:
+    """The second at which a packet is decoded; of one that does not tell, at once."""
+    stamp = packet.dts if packet.dts is not None else packet.pts
+    return float("-inf") if stamp is None else float(stamp * packet.time_base)
 
 
 @contextlib.contextmanager
