@@ -334,7 +334,7 @@ def test_a_wav_file_over_its_limit_is_rf64_which_is_read(tmp_path):
     with create_audio(tmp_path / "b.wav", info, wav_limit=24_000) as writer:
         writer.write(wave)
     assert (tmp_path / "b.wav").read_bytes()[:4] == b"RIFF"
-    with pytest.raises(DataError, match=r"AIFF ends at 4 GB; choose a name with \.wav"):
+    with pytest.raises(DataError, match=r"AIFF ends at 4 GB; choose a name that ends in \.wav"):
         target_coding("a.aiff", AudioInfo(48000, 2, 1_500_000_000, "AIFF"))
 
 

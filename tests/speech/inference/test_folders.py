@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -74,7 +75,10 @@ def test_a_folder_is_its_files_one_by_one(tree, tmp_path, workers):
         alone, together = (read_audio(p) for p in (tmp_path / "one" / Path(name).name, tmp_path / "out" / name))
         assert alone.info == together.info
         np.testing.assert_allclose(together.waveform, alone.waveform, atol=1e-5 if "FLOAT" in alone.subtype else 4e-5)
-        assert result == next(file for file in report.files if file.name == name) or result.nfe == 0
+        other = next(file for file in report.files if file.name == name)
+        assert (result.removed, other.target) != (None, result.target)
+        assert other.removed.overall == pytest.approx(result.removed.overall, abs=1e-2)
+        assert replace(other, target=result.target, removed=result.removed) == result or result.nfe == 0
     assert not read_audio(tmp_path / "out/silence.ogg").waveform.any()
     same = [read_audio(tmp_path / "out" / n).waveform for n in ("0.wav", "deep/er/0.wav")]
     assert np.abs(same[0] - same[1]).max() > 1e-4
