@@ -59,14 +59,14 @@ class Container:
 
 
 _M4A, _MP4 = Container("mp4", ("AAC", "ALAC")), Container("mp4", ("AAC", "ALAC", "OPUS", "FLAC"), video=True)
-_WEBM, _MATROSKA = ("OPUS",), ("OPUS", "AAC", "FLAC", "ALAC")
+_WEBM, _MATROSKA = ("OPUS",), ("OPUS", "AAC", "FLAC", "ALAC", "PCM")
 CONTAINERS = {
     ".m4a": _M4A,
     ".m4b": _M4A,
     ".m4r": _M4A,
     ".mp4": _MP4,
     ".m4v": _MP4,
-    ".mov": Container("mov", ("AAC", "ALAC"), video=True),
+    ".mov": Container("mov", ("AAC", "ALAC", "PCM"), video=True),
     ".3gp": Container("3gp", ("AAC",), video=True),
     ".aac": Container("adts", ("AAC",)),
     ".weba": Container("webm", _WEBM),
@@ -187,7 +187,8 @@ def target_coding(path: str | os.PathLike[str], info: AudioInfo, wav_limit: int 
     suffix = Path(path).suffix.lower()
     if suffix in CONTAINERS:
         container, coding = CONTAINERS[suffix], info.subtype.split("_")[0]
-        return container.muxer.upper(), info.subtype if coding in container.codings else container.codings[0]
+        is_kept = coding in container.codings and (info.media or coding != "PCM")  # WAV to a video's is to be small
+        return container.muxer.upper(), info.subtype if is_kept else container.codings[0]
     format = _FORMATS.get(suffix, "WAV" if info.media else info.format)
     if format == "WAV" and info.format in _WAV_KINDS:
         format = info.format
@@ -199,12 +200,17 @@ def target_coding(path: str | os.PathLike[str], info: AudioInfo, wav_limit: int 
     elif (
         info.media or not soundfile.check_format(format, subtype) or (format != info.format and subtype not in _LINEAR)
     ):
-        subtype = "PCM_24" if subtype in _FINE or subtype.endswith("_24") else "PCM_16"
+        subtype = "PCM_24" if is_fine(info) else "PCM_16"
         if not soundfile.check_format(format, subtype):
             subtype = soundfile.default_subtype(format) or ""
         if not soundfile.check_format(format, subtype):
             raise DataError(f"{path}: libsndfile does not write {format}; choose a name that ends in .wav or .flac")
     return _within_limits(Path(path), format, subtype, info, WAV_LIMIT if wav_limit is None else wav_limit), subtype
+
+
+def is_fine(info: AudioInfo) -> bool:
+    """Whether the coding has more than 16 bits, and none of them is lost."""
+    return info.subtype in _FINE or (info.media and any(bits in info.subtype for bits in ("24", "32", "64")))
 
 
 def _within_limits(path: Path, format: str, subtype: str, info: AudioInfo, limit: int) -> str:

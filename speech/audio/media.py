@@ -20,8 +20,8 @@ from shared.errors import DataError
 from shared.optional import needed
 from speech.audio.coding import FOREIGN_SUFFIXES, AudioInfo
 
-_MAGIC = (b"\x1aE\xdf\xa3", b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", b"#!AMR", b"FLV\1", b"MAC ", b"wvpk", b"TTA1")
-"""What Matroska, ASF, AMR, FLV, APE, WavPack and TTA files begin with."""
+_MAGIC = (b"\x1aE\xdf\xa3", b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", b"#!AMR", b"FLV\1", b"MAC ", b"wvpk", b"TTA1", b"caff")
+"""What Matroska, ASF, AMR, FLV, APE, WavPack, TTA and CAF files begin with."""
 
 _GAP_SECONDS = 0.1
 """A recording whose next piece is stamped later than this goes on after silence, so that it stays with its picture."""
@@ -57,7 +57,7 @@ def is_media(path: Path) -> bool:
             head = file.read(16)
     except OSError:
         return False
-    return head.startswith(_MAGIC) or head[4:8] == b"ftyp"
+    return head.startswith(_MAGIC) or head[4:8] == b"ftyp" or head[8:12] == b"AVI "
 
 
 @dataclass(frozen=True)

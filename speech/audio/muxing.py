@@ -159,15 +159,16 @@ def _cannot_hold(path: Path, coding: tuple[str, str], info: AudioInfo, old: Any,
 
 def _sound_stream(container: Any, subtype: str, info: AudioInfo, rate: int | None) -> Any:
     name, _, bits = subtype.partition("_")
+    deep = any(mark in bits for mark in ("24", "32", "64"))
     hertz = info.sample_rate
     if name == "OPUS":
         hertz = next((each for each in _OPUS_RATES if each >= hertz), _OPUS_RATES[-1])
-    stream = container.add_stream(_ENCODERS[name], rate=hertz, layout=LAYOUTS[info.channels])
+    encoder = _ENCODERS.get(name, f"pcm_s{24 if deep else 16}le")
+    stream = container.add_stream(encoder, rate=hertz, layout=LAYOUTS[info.channels])
     if name in _BITS_A_CHANNEL:
         usual, least = (info.channels * bits for bits in _BITS_A_CHANNEL[name])
         stream.bit_rate = max(rate or usual, least)
-    else:
-        deep = bits not in ("", "16")
+    elif name in _ENCODERS:
         stream.format = ("s32" if deep else "s16") + ("" if name == "FLAC" else "p")
     return stream
 
