@@ -248,24 +248,41 @@ class _Pieces:
         return frames
 
     def _frames(self) -> Iterator[Any]:
-        """Decoded frames."""
-        library = av()
+        """Decoded frames. A last packet that cannot be decoded is that of a file which was cut short."""
+        failed: Exception | None = None
+        for packet in self._packets():
+            if failed is not None and packet.size:
+                raise self._damaged(failed) from failed
+            if packet.has_sidedata("encryption_info"):
+                raise _encrypted(self._path)
+            self._bytes[0] += packet.size
+            if packet.is_corrupt:
+                self.left_out += 1
+                continue
+            try:
+                frames = packet.decode()
+            except av().error.EOFError:
+                continue
+            except av().error.FFmpegError as error:
+                failed = error
+                continue
+            yield from frames
+        if failed is not None:
+            if self._made == 0:
+                raise self._damaged(failed) from failed
+            self.left_out += 1
+
+    def _packets(self) -> Iterator[Any]:
         try:
-            for packet in self._container.demux(self._stream):
-                if packet.has_sidedata("encryption_info"):
-                    raise _encrypted(self._path)
-                self._bytes[0] += packet.size
-                if packet.is_corrupt:  # as the last one of a file that was cut short
-                    self.left_out += 1
-                    continue
-                yield from packet.decode()
-        except library.error.FFmpegError as error:
-            if isinstance(error, library.error.EOFError):
-                return
-            raise DataError(
-                f"{self._path} is damaged: decoding stops after {self._seconds():.1f} s "
-                f"({error.strerror}); copy or record it again"
-            ) from error
+            yield from self._container.demux(self._stream)
+        except av().error.FFmpegError as error:
+            raise self._damaged(error) from error
+
+    def _damaged(self, error: Exception) -> DataError:
+        return DataError(
+            f"{self._path} is damaged: decoding stops after {self._seconds():.1f} s "
+            f"({getattr(error, 'strerror', None) or error}); copy or record it again"
+        )
 
     def _seconds(self) -> float:
         return self._made / self.rate if self.rate else 0.0

@@ -12,6 +12,7 @@ import pytest
 from shared.errors import DataError
 from speech.audio.coding import notes_on, written_name
 from speech.audio.files import Audio, audio_info, create_audio, open_audio, read_audio, write_audio
+from tests.speech.audio.test_fuzzed_audio import mutated
 from tests.speech.media_files import packets, tones, write_media, write_video
 
 
@@ -270,6 +271,42 @@ def test_a_recording_whose_end_is_missing_is_read_and_that_is_said(tmp_path):
     info = audio_info(tmp_path / "b.m4a")
     assert 1.5 < info.seconds < 2.5
     assert [text.split(":")[0] for text in notes_on(info, ())] in (["cut short"], [info.notes[0], "cut short"])
+
+
+@pytest.mark.parametrize(("name", "codec"), [("a.aac", "aac"), ("a.mka", "flac"), ("a.webm", "libopus")])
+def test_a_stream_that_was_cut_off_is_read_to_there(tmp_path, name, codec):
+    source = write_media(tmp_path / name, tones(3 * 48_000), codec)
+    content = source.read_bytes()
+    source.write_bytes(content[: len(content) * 2 // 3])
+    info = audio_info(source)
+    assert 1.0 < info.seconds < 2.5
+    assert all(text.endswith("not whole, and were left out") for text in info.notes)
+    assert read_audio(source).waveform.shape[1] == info.samples
+
+
+def refusal(source: Path, target: Path) -> str:
+    """Why a file cannot be copied; nothing of one that can."""
+    try:
+        copy(source, target)
+    except DataError as error:
+        return str(error)
+    return ""
+
+
+def test_damaged_files_by_the_dozen_are_read_or_refused_by_name(tmp_path):
+    wave = tones(24_960)
+    files = [write_media(tmp_path / name, wave, codec) for name, codec in (("a.m4a", "aac"), ("a.webm", "libopus"))]
+    files.append(write_video(tmp_path / "a.mp4", wave))
+    came = set()
+    for file in files:
+        content = file.read_bytes()
+        for seed in range(25):
+            hurt = tmp_path / f"hurt{file.suffix}"
+            hurt.write_bytes(mutated(content, np.random.default_rng(seed)))
+            why = refusal(hurt, tmp_path / f"copy{file.suffix}")
+            assert why == "" or why.startswith(str(hurt))
+            came.add(why == "")
+    assert came == {True, False}
 
 
 def test_content_decides_and_not_the_suffix(tmp_path):
