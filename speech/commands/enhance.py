@@ -105,7 +105,7 @@ def _run(options: Enhance, job: _Job) -> None:
         _draw(report, job)
     _tell(report, job, enhancer)
     if job.output is not None:
-        _write(job.output, report, enhancer, model)
+        _write(job, report, enhancer, model)
         (note if job.piped else show)(f"results in {job.output}")
     if report.failed:
         raise typer.Exit(1)
@@ -254,11 +254,12 @@ def _taken(file: FileResult, enhancer: Enhancer) -> str:
     return "; ".join(said)
 
 
-def _write(output: Path, report: FolderReport, enhancer: Enhancer, model: str) -> None:
+def _write(job: _Job, report: FolderReport, enhancer: Enhancer, model: str) -> None:
     import pandas as pd
 
-    audio = report.audio_seconds
-    per_file = [_numbers(file) for file in report.files]
+    assert job.output is not None
+    output, audio = job.output, report.audio_seconds
+    per_file = [_numbers(file, "-" if job.piped else str(file.target)) for file in report.files]
     metrics: dict[str, Any] = {
         "files": len(report.files),
         "seconds": {"audio": audio, "enhance": report.seconds},
@@ -290,12 +291,12 @@ def _write(output: Path, report: FolderReport, enhancer: Enhancer, model: str) -
     write_text(output / "metrics.md", markdown(head, rows, left=len(head)))
 
 
-def _numbers(file: FileResult) -> dict[str, Any]:
-    """A file's row in the report; None where there is no such number."""
+def _numbers(file: FileResult, where: str) -> dict[str, Any]:
+    """A file's row in the report, with where its result is; None where there is no such number."""
     removed = file.removed
     return {
         "file": file.name,
-        "output": str(file.target),
+        "output": where,
         "seconds": file.seconds,
         "channels": file.channels,
         "sample_rate": file.sample_rate,

@@ -67,6 +67,11 @@ def test_a_wav_header_that_does_not_know_its_length(recipes, tmp_path):
     content = bytearray(made.getvalue())
     content[4:8] = content[40:44] = b"\xff\xff\xff\xff"
     (tmp_path / "piped.wav").write_bytes(content)
+    report = tmp_path / "report"
+    done = enhance(recipes, "-", "-", "--output", report, stdin=tmp_path / "piped.wav", stdout=tmp_path / "y.wav")
+    assert done.code == 0, done.said
+    (row,) = json.loads((report / "metrics.json").read_text())["per_file"]
+    assert (row["file"], row["output"]) == ("standard input", "-")
     done = enhance(recipes, "-", tmp_path / "out.wav", stdin=tmp_path / "piped.wav")
     assert done.code == 0, done.said
     assert audio_info(tmp_path / "out.wav").samples == 5000
