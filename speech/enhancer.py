@@ -18,12 +18,14 @@ from shared.training.memory import keep_large_blocks
 from speech.audio.arrays import Form, Waveform, finite, warn_doubts, warn_replaced, whole_rate
 from speech.audio.bands import UpperBand
 from speech.audio.files import RawFormat
+from speech.audio.loudness import LoudnessGoal, checked_goal
 from speech.inference import advice
 from speech.inference.engine import Engine
 from speech.inference.files import FileResult, enhance_file
-from speech.inference.folders import Existing, FolderReport, enhance_dir
+from speech.inference.folders import FolderReport, enhance_dir
 from speech.inference.longform import Windows
 from speech.inference.onnx_network import Runtime
+from speech.inference.plan import Existing
 from speech.inference.plausible import doubts
 from speech.inference.sampling import only_call, sampling_times
 from speech.inference.segments import Advance, Tally, frame_grid
@@ -210,23 +212,28 @@ class Enhancer:
         name: str | None = None,
         raw: RawFormat | None = None,
         progress: bool | Advance = False,
+        loudness: LoudnessGoal | None = None,
     ) -> FileResult:
         """Enhance a file of any length, from disk to disk; the target appears when all is done.
 
         Args:
-            src: any file that libsndfile reads.
+            src: any file that libsndfile reads, or FFmpeg (`speech.audio.media`); of a video its sound.
             dst: the target, or a folder for it. Its suffix decides the format; rate, channels and length are those of
                 the source, and coding, bit rate and tags as far as `speech.audio.files.create_audio` keeps them. A link
                 is followed; a FIFO or a device is written to when all is done.
             name: what the noise depends on beside the seed; None: the name of `src`, without its folder.
             raw: what a .raw file holds.
             progress: show a progress bar, or call this with every bit of progress, in seconds of a channel.
+            loudness: LUFS that the result gets, as far as its true peak stays below −1 dB of full scale; "keep": those
+                of the source; None: what enhancing leaves (`speech.audio.loudness`).
 
         Raises:
+            ConfigError: an impossible loudness.
             DataError: the source cannot be read, the target cannot be written, or is the source.
+            MissingPackageError: the source, the target or the loudness needs the extra "media".
             SamplingError: a result that cannot be right: this sampler fails. Nothing is written.
         """
-        result = enhance_file(self.engine, Path(src), Path(dst), name, raw, progress)
+        result = enhance_file(self.engine, Path(src), Path(dst), name, raw, progress, checked_goal(loudness))
         self.nfe = result.nfe
         return result
 
@@ -239,31 +246,36 @@ class Enhancer:
         workers: int | None = None,
         raw: RawFormat | None = None,
         progress: bool = True,
+        loudness: LoudnessGoal | None = None,
     ) -> FolderReport:
         """Enhance the audio files of a folder, and of the folders in it, into the same tree elsewhere.
 
-        Targets keep the sources' names, suffixes included, so that `a.wav` and `a.flac` do not meet. The noise of a
+        Targets keep the sources' names, suffixes included, so that `a.wav` and `a.flac` do not meet; those of formats
+        that are read and not written get .wav behind it (`a.amr.wav`). The noise of a
         file depends on its name in the folder and on the enhancer's seed: results are those of `enhance_file` with that
         name.
 
         Args:
-            src: the folder; files whose suffix is in `speech.audio.coding.AUDIO_SUFFIXES` are taken, unless they are
-                hidden.
+            src: the folder; files whose suffix is in `speech.audio.coding.AUDIO_SUFFIXES` are taken, with the extra
+                "media" those in `FOREIGN_SUFFIXES` there too, unless they are hidden.
             dst: the folder for the results, made if need be; it may lie in `src`, and is then not searched.
             existing: what to do about targets that are there already.
             workers: batches at a time. None: one per CPU thread of torch on a CPU, where each then runs on its share of
                 the threads; elsewhere 2, so that files are read and written while the device computes.
             raw: what .raw files hold.
             progress: show a progress bar.
+            loudness: see `enhance_file`.
 
         Returns:
             What became of each file. A file that fails does not keep the others from being enhanced.
 
         Raises:
             DataError: `src` is no folder, holds no audio, or is `dst`.
-            ConfigError: no workers, or an unknown `existing`.
+            ConfigError: no workers, an unknown `existing`, or an impossible loudness.
         """
-        report = enhance_dir(self.engine, Path(src), Path(dst), existing, workers, raw, progress)
+        report = enhance_dir(
+            self.engine, Path(src), Path(dst), existing, workers, raw, progress, checked_goal(loudness)
+        )
         self.nfe = report.nfe
         return report
 

@@ -26,6 +26,9 @@ EXTRA = {
     "pyroomacoustics": "rooms",
     "sklearn": "baselines",
     "statsforecast": "baselines",
+    "av": "media",
+    "loudness": "media",
+    "folder": "media",
     "huggingface_hub": "hub",
     "torch_pesq": "pesq-loss",
 }
@@ -53,8 +56,8 @@ def test_the_base_install_forecasts_and_enhances(told: dict[str, Any]) -> None:
 def test_what_needs_an_extra_names_it(told: dict[str, Any], what: str) -> None:
     said = told["errors"][what]
     assert f"pip install 'anchored-diffusion[{EXTRA[what]}]'" in said
-    assert said.startswith(("MissingPackageError: ", "CheckpointError: ", "ConfigError: "))
-    if what in ("pesq", "pystoi", "sklearn", "statsforecast", "pyroomacoustics", "onnx", "sounddevice"):
+    assert said.startswith(("MissingPackageError: ", "CheckpointError: ", "ConfigError: ", "DataError: "))
+    if what in ("pesq", "pystoi", "av", "sklearn", "statsforecast", "pyroomacoustics", "onnx", "sounddevice"):
         assert f" needs {what}" in said
 
 

@@ -16,6 +16,8 @@ STATEFUL = {
     "shared.training.batches.Batch",
     "shared.samplers.run.SampleResult",
     "speech.inference.folders.FolderReport",
+    "speech.inference.plan.Plan",
+    "speech.inference.segments.Spread",
     "speech.inference.segments.Tally",
     "tsdiff.evaluation.metrics.CentralCoverage",
 }

@@ -24,7 +24,7 @@ from tsdiff.tasks.synthesis import SynthesisConfig
 
 HEAVY = ("lightning", "gluonts.torch", "gluonts.transform", "matplotlib", "scipy", "sklearn", "librosa", "numba")
 HEAVY += ("onnxruntime", "pesq", "joblib", "torchaudio", "torchdiffeq", "torch._dynamo", "sympy", "tensorboard", "rich")
-HEAVY += ("onnx", "onnxscript", "sounddevice")
+HEAVY += ("onnx", "onnxscript", "sounddevice", "av")
 
 
 def loaded(code: str, *arguments: str, names: tuple[str, ...]) -> tuple[list[str], subprocess.CompletedProcess[str]]:

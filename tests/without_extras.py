@@ -11,13 +11,14 @@ import lightning  # noqa: F401 first: torchmetrics loads what is installed, and 
 
 BLOCKED = (
     *("pesq", "pystoi", "speechmos", "librosa", "onnxruntime", "sklearn", "joblib", "pyroomacoustics", "torchaudio"),
-    *("statsforecast", "huggingface_hub", "mutagen", "torch_pesq", "tensorboard", "tensorboardX"),
+    *("statsforecast", "huggingface_hub", "mutagen", "av", "torch_pesq", "tensorboard", "tensorboardX"),
     *("onnx", "onnxscript", "sounddevice"),
 )
 sys.modules.update(dict.fromkeys(BLOCKED))  # None there is what `import` refuses
 
 import json  # noqa: E402
 import pkgutil  # noqa: E402
+import tempfile  # noqa: E402
 from collections.abc import Callable  # noqa: E402
 from importlib import import_module  # noqa: E402
 from pathlib import Path  # noqa: E402
@@ -29,6 +30,9 @@ from shared.errors import DiffusionError  # noqa: E402
 from shared.files.checkpoint import resolve  # noqa: E402
 from speech import Enhancer, metrics  # noqa: E402
 from speech.audio.devices import device_list  # noqa: E402
+from speech.audio.files import Audio, write_audio  # noqa: E402
+from speech.audio.loudness import LoudnessMeter  # noqa: E402
+from speech.audio.search import find_audio  # noqa: E402
 from speech.data.rooms import Room, simulate  # noqa: E402
 from speech.training.fit import Validation  # noqa: E402
 from speech.training.settings import Experiment  # noqa: E402
@@ -55,6 +59,13 @@ def error_of(call: Callable[[], object]) -> str:
 def room() -> object:
     """One of 3 × 4 × 2.5 m."""
     return simulate(Room((3.0, 4.0, 2.5), 0.4, (1.0, 1.0, 1.0), (2.0, 2.0, 1.0)), 16000)
+
+
+def folder() -> object:
+    """One that only holds what another extra reads."""
+    with tempfile.TemporaryDirectory() as name:
+        (Path(name) / "talk.m4a").write_bytes(b"sound")
+        return find_audio(Path(name))
 
 
 def imported() -> int:
@@ -90,6 +101,9 @@ def main() -> None:
             "pyroomacoustics": error_of(room),
             "sklearn": error_of(lambda: train_baseline("linear", SERIES, "D", 7)),
             "statsforecast": error_of(lambda: train_baseline("auto_ets", SERIES, "D", 7)),
+            "av": error_of(lambda: write_audio("a.m4a", Audio(SOUND[None].astype("f4"), 16000))),
+            "folder": error_of(folder),
+            "loudness": error_of(lambda: LoudnessMeter(16000, 1)),
             "huggingface_hub": error_of(lambda: resolve("owner/name", Path("nowhere"))),
             "torch_pesq": error_of(lambda: SpeechObjective(ObjectiveConfig(loss="data_prediction", pesq_weight=1.0))),
         },

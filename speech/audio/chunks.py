@@ -7,11 +7,12 @@ Foundry, Wave 64.
 
 from __future__ import annotations
 
+import io
 import os
 import struct
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 BLOCK_CODED = {"MS_ADPCM", "IMA_ADPCM", "GSM610", "G721_32", "G723_24", "G723_40"} | {
     f"NMS_ADPCM_{bits}" for bits in (16, 24, 32)
@@ -184,6 +185,62 @@ def unclosed(path: Path) -> dict[int, bytes]:
     data = found[-1]
     size = min(total - data.body, 0xFFFFFFFF)
     return {4: struct.pack("<I", min(total - 8, 0xFFFFFFFF)), data.start + 4: struct.pack("<I", size)} if size else {}
+
+
+def beyond_its_header(path: Path) -> tuple[bytes, int] | None:
+    """Of a WAV file that goes on after the length in its header, which was not known when it was written: the header of
+    an RF64 file in its place, and where the samples begin. None of other files."""
+    with open(path, "rb") as file:
+        found, total = chunks_of(file), os.fstat(file.fileno()).st_size
+        places = [place for place, chunk in enumerate(found) if chunk.name == "data"]
+        if container_of(file) is not _RIFF or not places:
+            return None
+        data = found[places[0]]
+        size, there = data.end - data.body, total - data.body
+        is_unknown = _is_placeholder(size) or (size == 0 and there > 0xFFFFFFFF)
+        is_followed = places[0] < len(found) - 1 and total - found[-1].end in (0, 1)
+        if not is_unknown or there <= size or is_followed:
+            return None
+        file.seek(_RIFF.first)
+        before = file.read(data.start - _RIFF.first)
+    lengths = struct.pack("<4sIQQQI", b"ds64", 28, len(before) + 40 + there, there, 0, 0)
+    return b"RF64\xff\xff\xff\xffWAVE" + lengths + before + b"data\xff\xff\xff\xff", data.body
+
+
+class Spliced(io.RawIOBase):
+    """A file with another beginning, to read: `head`, and then the content of `path` from the byte `start` on."""
+
+    def __init__(self, head: bytes, path: Path, start: int):
+        self._head, self._start, self._place = head, start, 0
+        self._file = open(path, "rb")  # noqa: SIM115 it is closed with this
+        self._length = len(head) + os.fstat(self._file.fileno()).st_size - start
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._place = max(0, offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._place, io.SEEK_END: self._length}[whence])
+        return self._place
+
+    def tell(self) -> int:
+        return self._place
+
+    def readinto(self, buffer: Any) -> int:
+        wanted = len(buffer)
+        content = self._head[self._place : self._place + wanted]
+        if len(content) < wanted:
+            self._file.seek(max(0, self._place - len(self._head)) + self._start)
+            content += self._file.read(wanted - len(content))
+        buffer[: len(content)] = content
+        self._place += len(content)
+        return len(content)
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
 
 
 def copy_chunks(source: Path, written: Path) -> None:

@@ -40,12 +40,48 @@ _FOREIGN = (
     ".awb .ape .tta .tak .mpc .mp+ .dts .dsf .dff .ra .rm .avi .flv .ogv .spx"
 )
 FOREIGN_SUFFIXES = frozenset(_FOREIGN.split())
-"""Suffixes of recordings that libsndfile neither reads nor writes."""
+"""Suffixes of recordings that libsndfile neither reads nor writes; FFmpeg reads them (`speech.audio.media`)."""
+
+
+@dataclass(frozen=True)
+class Container:
+    """A kind of file that FFmpeg writes.
+
+    Attributes:
+        muxer: its name there.
+        codings: that are kept; a recording in another gets the first.
+        video: whether it takes the pictures of a source that has any.
+    """
+
+    muxer: str
+    codings: tuple[str, ...]
+    video: bool = False
+
+
+_M4A, _MP4 = Container("mp4", ("AAC", "ALAC")), Container("mp4", ("AAC", "ALAC", "OPUS", "FLAC"), video=True)
+_WEBM, _MATROSKA = ("OPUS",), ("OPUS", "AAC", "FLAC", "ALAC", "PCM")
+CONTAINERS = {
+    ".m4a": _M4A,
+    ".m4b": _M4A,
+    ".m4r": _M4A,
+    ".mp4": _MP4,
+    ".m4v": _MP4,
+    ".mov": Container("mov", ("AAC", "ALAC", "PCM"), video=True),
+    ".3gp": Container("3gp", ("AAC",), video=True),
+    ".aac": Container("adts", ("AAC",)),
+    ".weba": Container("webm", _WEBM),
+    ".webm": Container("webm", _WEBM, video=True),
+    ".mka": Container("matroska", _MATROSKA),
+    ".mkv": Container("matroska", _MATROSKA, video=True),
+    ".wv": Container("wv", ("WAVPACK",)),
+}
+"""What FFmpeg writes, by suffix (`speech.audio.muxing`)."""
 
 _WAV_KINDS = ("WAV", "WAVEX", "RF64")
 _FINE = ("PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ALAC_20", "ALAC_24", "ALAC_32")
 _LINEAR = ("PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE")
-_WAV_LIMIT = 4_000_000_000
+WAV_LIMIT = 4_000_000_000
+"""Bytes of samples beyond which a WAV file is written as RF64, whose sizes have 64 bits."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +112,8 @@ class AudioInfo:
         metadata: title, artist, album, date, tracknumber, genre, comment, copyright, license, software: those present.
         endian: byte order.
         missing: samples that the header states, and that the file is too short for.
+        notes: what else there is to say of it.
+        media: whether it is FFmpeg that reads it; format and subtype are then FFmpeg's names ("MOV", "AAC").
     """
 
     sample_rate: int
@@ -86,6 +124,8 @@ class AudioInfo:
     metadata: Mapping[str, str] = field(default_factory=dict)
     endian: str = "FILE"
     missing: int = 0
+    notes: tuple[str, ...] = ()
+    media: bool = False
 
     @property
     def seconds(self) -> float:
@@ -93,16 +133,26 @@ class AudioInfo:
         return self.samples / self.sample_rate
 
 
-def notes_on(info: AudioInfo, dropped: Sequence[str]) -> tuple[str, ...]:
-    """What there is to say about a copy of a file: samples that the file lacks, and what the copy does not have."""
-    notes = []
+def notes_on(info: AudioInfo, dropped: Sequence[str], target: Path | None = None) -> tuple[str, ...]:
+    """What there is to say about a copy of a file at `target`: what is odd about the file, samples that it lacks, what
+    the copy does not have, and a format that the target's name does not tell."""
+    notes = list(info.notes)
     if info.missing:
         missing = info.missing / info.sample_rate
         stated = info.seconds + missing
         notes.append(f"cut short: {missing:.3g} s of the {stated:.3g} s that its header states are missing")
     if dropped:
         notes.append(f"not kept: {', '.join(dropped)}")
+    is_long = target is not None and target_coding(target, info)[0] == "RF64"
+    if is_long and info.format != "RF64" and target is not None and target.suffix.lower() != ".rf64":
+        notes.append("written as RF64, since a plain WAV file ends at 4 GB")
     return tuple(notes)
+
+
+def written_name(name: Path) -> Path:
+    """The name of the copy of a file of this name: its own, with .wav behind a suffix that is read and not written."""
+    suffix = name.suffix.lower()
+    return name.with_name(f"{name.name}.wav") if suffix in FOREIGN_SUFFIXES - CONTAINERS.keys() else name
 
 
 def refuse_suffix(path: Path, source: Path | None = None) -> None:
@@ -112,18 +162,34 @@ def refuse_suffix(path: Path, source: Path | None = None) -> None:
         DataError: it does.
     """
     suffix = path.suffix.lower()
+    if suffix in CONTAINERS or not suffix or suffix in _FORMATS:
+        return
     own = source is not None and source.suffix.lower() == suffix
-    if suffix in FOREIGN_SUFFIXES or (suffix and suffix not in _FORMATS and not own):
+    if suffix in FOREIGN_SUFFIXES or not own:
         raise DataError(
-            f"{path}: {suffix} files cannot be written; choose a name that ends in one of {', '.join(AUDIO_SUFFIXES)}"
+            f"{path}: {suffix} files cannot be written; choose a name that ends in one of "
+            f"{', '.join(AUDIO_SUFFIXES)}, {', '.join(CONTAINERS)}"
         )
 
 
-def target_coding(path: str | os.PathLike[str], info: AudioInfo) -> tuple[str, str]:
+def target_coding(path: str | os.PathLike[str], info: AudioInfo, wav_limit: int | None = None) -> tuple[str, str]:
     """Format and subtype that `path` gets: the format that its suffix names, with the subtype of `info` or the nearest
-    that the format has."""
+    that the format has.
+
+    Args:
+        path: the file to write.
+        info: of the recording.
+        wav_limit: bytes of samples beyond which WAV becomes RF64 [`WAV_LIMIT`].
+
+    Raises:
+        DataError: a format that libsndfile does not write, or that cannot hold as much.
+    """
     suffix = Path(path).suffix.lower()
-    format = _FORMATS.get(suffix, info.format)
+    if suffix in CONTAINERS:
+        container, coding = CONTAINERS[suffix], info.subtype.split("_")[0]
+        is_kept = coding in container.codings and (info.media or coding != "PCM")  # WAV to a video's is to be small
+        return container.muxer.upper(), info.subtype if is_kept else container.codings[0]
+    format = _FORMATS.get(suffix, "WAV" if info.media else info.format)
     if format == "WAV" and info.format in _WAV_KINDS:
         format = info.format
     subtype = info.subtype
@@ -131,16 +197,32 @@ def target_coding(path: str | os.PathLike[str], info: AudioInfo) -> tuple[str, s
         subtype = "OPUS"
     elif format == "MP3":
         subtype = "MPEG_LAYER_III"
-    elif not soundfile.check_format(format, subtype) or (format != info.format and subtype not in _LINEAR):
-        subtype = "PCM_24" if subtype in _FINE else "PCM_16"
+    elif (
+        info.media or not soundfile.check_format(format, subtype) or (format != info.format and subtype not in _LINEAR)
+    ):
+        subtype = "PCM_24" if is_fine(info) else "PCM_16"
         if not soundfile.check_format(format, subtype):
             subtype = soundfile.default_subtype(format) or ""
         if not soundfile.check_format(format, subtype):
             raise DataError(f"{path}: libsndfile does not write {format}; choose a name that ends in .wav or .flac")
+    return _within_limits(Path(path), format, subtype, info, WAV_LIMIT if wav_limit is None else wav_limit), subtype
+
+
+def is_fine(info: AudioInfo) -> bool:
+    """Whether the coding has more than 16 bits, and none of them is lost."""
+    return info.subtype in _FINE or (info.media and any(bits in info.subtype for bits in ("24", "32", "64")))
+
+
+def _within_limits(path: Path, format: str, subtype: str, info: AudioInfo, limit: int) -> str:
+    """The format, or RF64 in its place where a WAV file would be too long."""
     size = info.samples * info.channels * {"PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8}.get(subtype, 2)
-    if format in ("WAV", "WAVEX") and size > _WAV_LIMIT and soundfile.check_format("RF64", subtype):
-        format = "RF64"
-    return format, subtype
+    if format in ("WAV", "WAVEX") and size > limit and soundfile.check_format("RF64", subtype):
+        return "RF64"
+    if format == "AIFF" and size > limit and subtype in _LINEAR:
+        raise DataError(
+            f"{path} would have {size / 1e9:.1f} GB, and AIFF ends at 4 GB; choose a name that ends in .wav"
+        )
+    return format
 
 
 def encoder(subtype: str, info: AudioInfo, rate: Rate | None) -> dict[str, str | float]:

@@ -1,11 +1,12 @@
-"""Audio files, whatever libsndfile reads: whole or in blocks, with what a copy has to keep; and resampling (soxr)."""
+"""Audio files, whatever libsndfile or FFmpeg reads: whole or in blocks, what copies keep; and resampling (soxr)."""
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import mmap
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,13 @@ import soxr
 
 from shared.errors import ConfigError, DataError
 from shared.files.io import atomic_path
-from speech.audio.chunks import Lengths, lengths, state_length, unclosed
-from speech.audio.coding import AudioInfo, RawFormat, encoder, refuse_suffix, target_coding
+from speech.audio.chunks import Lengths, Spliced, beyond_its_header, lengths, state_length, unclosed
+from speech.audio.coding import CONTAINERS, AudioInfo, RawFormat, encoder, refuse_suffix, target_coding
 from speech.audio.flac import unstated
+from speech.audio.media import is_media, names_in, open_media, survey
+from speech.audio.muxing import MediaFile, create_media
 from speech.audio.paths import sound_path
-from speech.audio.tags import bit_rate, carry_tags, same_tags
+from speech.audio.tags import bit_rate, carry_tags, missing_names, names_beside_sound, same_tags
 
 BLOCK_SECONDS = 10.0
 """How much of a long recording is read or written at once."""
@@ -39,7 +42,7 @@ class Audio:
     Attributes:
         waveform: float32 (channels, samples); full scale is ±1.
         sample_rate: Hz.
-        format, subtype, metadata, endian: as in `AudioInfo`.
+        format, subtype, metadata, endian, media: as in `AudioInfo`.
     """
 
     waveform: np.ndarray
@@ -48,31 +51,34 @@ class Audio:
     subtype: str = "PCM_16"
     metadata: Mapping[str, str] = field(default_factory=dict)
     endian: str = "FILE"
+    media: bool = False
 
     @property
     def info(self) -> AudioInfo:
         """Everything but the samples."""
         channels, samples = self.waveform.shape
         return AudioInfo(
-            self.sample_rate, channels, samples, self.format, self.subtype, self.metadata, endian=self.endian
+            self.sample_rate,
+            channels,
+            samples,
+            self.format,
+            self.subtype,
+            self.metadata,
+            endian=self.endian,
+            media=self.media,
         )
+
+
+Sound = Callable[[int], np.ndarray]
+"""Reads the next so many samples (n, channels) of float32, fewer at the end."""
 
 
 class AudioReader:
     """A file that is open for reading, from its start to its end. Made by `open_audio`."""
 
-    def __init__(self, path: Path, file: soundfile.SoundFile, length: Lengths):
-        self._path, self._file, self._read = path, file, 0
-        self.info = AudioInfo(
-            file.samplerate,
-            file.channels,
-            length.samples,
-            file.format,
-            file.subtype,
-            {name: value for name, value in file.copy_metadata().items() if value},
-            file.endian,
-            length.missing,
-        )
+    def __init__(self, path: Path, sound: Sound, info: AudioInfo):
+        self._path, self._sound, self._read = path, sound, 0
+        self.info = info
 
     def read(self, samples: int) -> np.ndarray:
         """The next samples, float32 (channels, n): fewer than asked for only at the end.
@@ -82,7 +88,7 @@ class AudioReader:
         """
         wanted = min(samples, self.info.samples - self._read)
         try:
-            block = self._file.read(wanted, dtype="float32", always_2d=True)
+            block = self._sound(wanted)
         except soundfile.LibsndfileError as error:
             raise self._damaged() from error
         self._read += len(block)
@@ -109,11 +115,13 @@ def open_audio(path: str | os.PathLike[str], raw: RawFormat | None = None) -> It
     """Open a file for reading in blocks.
 
     Args:
-        path: any file that libsndfile reads; its content decides, not its suffix, save for .raw.
+        path: any file that libsndfile reads, or FFmpeg (`speech.audio.media`); its content decides, not its suffix,
+            save for .raw.
         raw: what a .raw file holds.
 
     Raises:
         DataError: no such file, not audio, without samples, of an impossible rate; or .raw without `raw`.
+        MissingPackageError: a file that only FFmpeg reads, without the extra "media".
     """
     path = Path(path)
     if not os.path.isfile(path):  # False for what no file system takes as a name
@@ -130,27 +138,54 @@ def open_audio(path: str | os.PathLike[str], raw: RawFormat | None = None) -> It
         options |= {"subtype": raw.subtype, "endian": raw.endian}
     with contextlib.ExitStack() as stack:
         try:
-            file = stack.enter_context(soundfile.SoundFile(sound_path(path), **options))
-            if file.frames == 0 or file.frames >= _WITHOUT_LENGTH:
-                patches = unclosed(path) or unstated(path)
-                if patches:
-                    patched = stack.enter_context(_patched(path, patches))
-                    file = stack.enter_context(soundfile.SoundFile(patched, **options))
+            file = _sound_file(stack, path, options)
         except (soundfile.LibsndfileError, ValueError, TypeError) as error:
-            raise unreadable(path, error) from error
+            if not is_media(path):
+                raise unreadable(path, error) from error
+            sound, info = stack.enter_context(open_media(path))
+            yield AudioReader(path, sound.read, _with_possible_rate(path, info))
+            return
         if file.frames == 0:
             raise DataError(f"{path} holds no samples; record or copy it again")
         if file.frames >= _WITHOUT_LENGTH:
             raise DataError(
                 f"{path} does not state its length, nor does it end as it should; it may be cut short: copy it again"
             )
-        if not _RATES[0] <= file.samplerate <= _RATES[1]:
-            raise DataError(
-                f"{path} states a rate of {file.samplerate} Hz, which is not between {_RATES[0]} and {_RATES[1]}; "
-                "its header may be damaged: copy or convert it again"
-            )
         known = file.format in _CHUNKED
-        yield AudioReader(path, file, lengths(path, file.subtype, file.frames) if known else Lengths(file.frames))
+        length = lengths(path, file.subtype, file.frames) if known else Lengths(file.frames)
+        read = functools.partial(file.read, dtype="float32", always_2d=True)
+        yield AudioReader(path, read, _with_possible_rate(path, _info(file, length)))
+
+
+def _sound_file(stack: contextlib.ExitStack, path: Path, options: Mapping[str, Any]) -> soundfile.SoundFile:
+    """The file as libsndfile opens it, with the length that it does not state, where it can be told."""
+    file = stack.enter_context(soundfile.SoundFile(sound_path(path), **options))
+    longer = beyond_its_header(path) if file.format in ("WAV", "WAVEX") else None
+    if longer is not None:
+        head, start = longer
+        return stack.enter_context(soundfile.SoundFile(stack.enter_context(Spliced(head, path, start))))
+    if file.frames == 0 or file.frames >= _WITHOUT_LENGTH:
+        patches = unclosed(path) or unstated(path)
+        if patches:
+            patched = stack.enter_context(_patched(path, patches))
+            file = stack.enter_context(soundfile.SoundFile(patched, **options))
+    return file
+
+
+def _info(file: soundfile.SoundFile, length: Lengths) -> AudioInfo:
+    metadata = {name: value for name, value in file.copy_metadata().items() if value}
+    return AudioInfo(
+        file.samplerate, file.channels, length.samples, file.format, file.subtype, metadata, file.endian, length.missing
+    )
+
+
+def _with_possible_rate(path: Path, info: AudioInfo) -> AudioInfo:
+    if not _RATES[0] <= info.sample_rate <= _RATES[1]:
+        raise DataError(
+            f"{path} states a rate of {info.sample_rate} Hz, which is not between {_RATES[0]} and {_RATES[1]}; "
+            "its header may be damaged: copy or convert it again"
+        )
+    return info
 
 
 def _patched(path: Path, patches: Mapping[int, bytes]) -> mmap.mmap:
@@ -183,7 +218,7 @@ def read_audio(path: str | os.PathLike[str], raw: RawFormat | None = None) -> Au
     with open_audio(path, raw) as reader:
         info = reader.info
         waveform = np.concatenate(list(reader.blocks()), axis=1)  # in blocks: a damaged header may state any length
-    return Audio(waveform, info.sample_rate, info.format, info.subtype, info.metadata, info.endian)
+    return Audio(waveform, info.sample_rate, info.format, info.subtype, info.metadata, info.endian, info.media)
 
 
 class AudioWriter:
@@ -193,7 +228,7 @@ class AudioWriter:
         dropped: names of what the source has beside its sound and the file has not, once it is written.
     """
 
-    def __init__(self, path: Path, file: soundfile.SoundFile):
+    def __init__(self, path: Path, file: soundfile.SoundFile | MediaFile):
         self._path, self._file = path, file
         self.written, self.dropped = 0, tuple[str, ...]()
 
@@ -234,7 +269,10 @@ def refuse_same(source: Path, target: Path) -> None:
 
 @contextlib.contextmanager
 def create_audio(
-    path: str | os.PathLike[str], info: AudioInfo, source: str | os.PathLike[str] | None = None
+    path: str | os.PathLike[str],
+    info: AudioInfo,
+    source: str | os.PathLike[str] | None = None,
+    wav_limit: int | None = None,
 ) -> Iterator[AudioWriter]:
     """Write a file in blocks; it appears at `path` when all is written, or not at all.
 
@@ -243,49 +281,79 @@ def create_audio(
         info: rate, channels, coding and metadata to keep. Where the format lacks the coding, the nearest that it has
             is taken; metadata that it cannot hold is left out.
         source: the file that the samples come from. Its bit rate is kept where the coding stays, and its tags where
-            both formats hold them in the same way, cover art and RIFF's chunks among them; what is left out is in the
-            writer's `dropped`.
+            both formats hold them in the same way, cover art and RIFF's chunks among them, and its video where the
+            format takes it; what is left out is in the writer's `dropped`.
+        wav_limit: see `target_coding`.
 
     Raises:
         DataError: a suffix of a format that is not written, a format that cannot hold the rate or the channels, or a
             target that cannot be written.
+        MissingPackageError: a format that only FFmpeg writes, without the extra "media".
     """
     path, source = Path(path), None if source is None else Path(source)
     refuse_suffix(path, source)
-    format, subtype = target_coding(path, info)
-    coding, of = (format, subtype), (info.format, info.subtype)
-    rate = bit_rate(source, subtype) if source is not None and subtype == info.subtype else None
-    copied = source is not None and same_tags(of, coding)
+    coding = target_coding(path, info, wav_limit)
+    create = _created_media if path.suffix.lower() in CONTAINERS else _created
     try:
-        with atomic_path(path) as temporary:
-            try:
-                settings = encoder(subtype, info, rate)
-                endian = _endian(format, subtype, info)
-                file = soundfile.SoundFile(
-                    sound_path(temporary), "w", info.sample_rate, info.channels, subtype, endian, format, **settings
-                )
-            except (soundfile.LibsndfileError, ValueError) as error:
-                raise DataError(
-                    f"{path}: {format} ({subtype}) cannot hold {info.channels} channels at {info.sample_rate} Hz; "
-                    "choose a name that ends in .wav or .flac"
-                ) from error
-            for name, value in () if copied else info.metadata.items():
-                with contextlib.suppress(soundfile.LibsndfileError):
-                    setattr(file, name, value)
-            writer = AudioWriter(path, file)
-            try:
-                yield writer
-            except BaseException:
-                with contextlib.suppress(soundfile.LibsndfileError):
-                    file.close()
-                raise
-            writer.close()
-            if format in _CHUNKED:
-                state_length(temporary, subtype, writer.written)
-            if source is not None and info.format != "RAW":
-                writer.dropped = carry_tags(source, temporary, of, coding)
+        with atomic_path(path) as temporary, create(path, temporary, coding, info, source) as writer:
+            yield writer
     except OSError as error:
         raise unwritable(path, error.strerror or str(error)) from error
+
+
+@contextlib.contextmanager
+def _created(
+    path: Path, temporary: Path, coding: tuple[str, str], info: AudioInfo, source: Path | None
+) -> Iterator[AudioWriter]:
+    """A file that libsndfile writes."""
+    (format, subtype), of = coding, (info.format, info.subtype)
+    rate = bit_rate(source, subtype) if source is not None and subtype == info.subtype else None
+    copied = source is not None and not info.media and same_tags(of, coding)
+    try:
+        settings = encoder(subtype, info, rate)
+        endian = _endian(format, subtype, info)
+        file = soundfile.SoundFile(
+            sound_path(temporary), "w", info.sample_rate, info.channels, subtype, endian, format, **settings
+        )
+    except (soundfile.LibsndfileError, ValueError) as error:
+        raise DataError(
+            f"{path}: {format} ({subtype}) cannot hold {info.channels} channels at {info.sample_rate} Hz; "
+            "choose a name that ends in .wav or .flac"
+        ) from error
+    for name, value in () if copied else info.metadata.items():
+        with contextlib.suppress(soundfile.LibsndfileError):
+            setattr(file, name, value)
+    writer = AudioWriter(path, file)
+    try:
+        yield writer
+    except BaseException:
+        with contextlib.suppress(soundfile.LibsndfileError):
+            file.close()
+        raise
+    writer.close()
+    if format in _CHUNKED:
+        state_length(temporary, subtype, writer.written)
+    if source is not None and info.media:
+        writer.dropped = missing_names(survey(source).beside, names_beside_sound(temporary, coding))
+    elif source is not None and info.format != "RAW":
+        writer.dropped = carry_tags(source, temporary, of, coding)
+
+
+@contextlib.contextmanager
+def _created_media(
+    path: Path, temporary: Path, coding: tuple[str, str], info: AudioInfo, source: Path | None
+) -> Iterator[AudioWriter]:
+    """A file that FFmpeg writes."""
+    rate = None
+    if source is not None and coding[1] == info.subtype:
+        known = None if info.media else bit_rate(source, info.subtype)
+        rate = survey(source).bits if info.media else None if known is None else known.bits
+    with create_media(path, temporary, coding, info, source, rate) as file:
+        writer = AudioWriter(path, file)
+        yield writer
+    if source is not None and (info.media or info.format != "RAW"):
+        wanted = survey(source).beside if info.media else names_beside_sound(source, (info.format, info.subtype))
+        writer.dropped = (*file.dropped, *missing_names(wanted, names_in(temporary)))
 
 
 def _endian(format: str, subtype: str, info: AudioInfo) -> str:

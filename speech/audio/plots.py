@@ -1,22 +1,70 @@
-"""Pictures to look at: the spectrogram of a recording before and after."""
+"""Pictures to look at: the spectrogram of a recording before and after, of any length, in memory that does not grow."""
 
 from __future__ import annotations
 
+import itertools
 import os
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.figure import Figure
-from scipy.signal import ShortTimeFFT
-from scipy.signal.windows import hann
 
 from shared.files.io import atomic_path
 from speech.audio.files import RawFormat, open_audio
 
-PICTURE_SECONDS = 30.0
-"""How much of a recording a picture shows, from its start."""
-
 _RANGE_DB = 80.0
 _COLUMNS = 1200
+_WINDOW_SECONDS = 0.032
+_FLOOR = 1e-24
+"""Power, −240 dB, that silence counts as."""
+
+
+@dataclass(frozen=True)
+class Spectrogram:
+    """Levels of a recording over time and frequency.
+
+    Attributes:
+        levels: dB (frequencies, columns), of full scale; a column is the mean power of the windows that begin in it.
+        sample_rate: Hz.
+        seconds: of the recording.
+    """
+
+    levels: np.ndarray
+    sample_rate: int
+    seconds: float
+
+
+def spectrogram(blocks: Iterable[np.ndarray], samples: int, sample_rate: int) -> Spectrogram:
+    """The spectrogram of a recording that comes in blocks, in no more columns than a picture has.
+
+    Args:
+        blocks: (n,) each.
+        samples: of the whole.
+        sample_rate: Hz.
+    """
+    width = max(16, round(_WINDOW_SECONDS * sample_rate))
+    hop = max(1, width // 4) if samples <= _COLUMNS * width // 4 else max(1, width // 2)
+    window = np.hanning(width + 1)[:-1].astype(np.float32)
+    window /= window.sum()
+    frames = samples // hop + 1
+    columns = min(frames, _COLUMNS)
+    powers, counts = np.zeros((columns, width // 2 + 1)), np.zeros(columns)
+    left, done = np.zeros(width // 2, np.float32), 0  # so that the first window is centred on the first sample
+    for block in itertools.chain(blocks, [np.zeros(width, np.float32)]):
+        left = np.concatenate([left, block])
+        ready = min((len(left) - width) // hop + 1, frames - done)
+        if ready <= 0:
+            continue
+        pieces = np.lib.stride_tricks.sliding_window_view(left, width)[: ready * hop : hop]
+        places = (done + np.arange(ready)) * columns // frames
+        power = np.square(np.abs(np.fft.rfft(pieces * window)))
+        firsts = np.flatnonzero(np.diff(places, prepend=-1))
+        powers[places[firsts]] += np.add.reduceat(power, firsts, axis=0, dtype=np.float64)
+        counts += np.bincount(places, minlength=columns)
+        left, done = left[ready * hop :], done + ready
+    levels = 10 * np.log10(powers / np.maximum(counts, 1)[:, None] + _FLOOR)
+    return Spectrogram(levels.T, sample_rate, samples / sample_rate)
 
 
 def picture_files(
@@ -26,60 +74,38 @@ def picture_files(
     title: str,
     raw: RawFormat | None = None,
 ) -> None:
-    """Draw the first channel of two files of one rate, up to `PICTURE_SECONDS`; raises as `open_audio` does."""
-    waves = []
+    """Draw the first channel of two files, whole; raises as `open_audio` does."""
+    drawn, said = [], [title]
     for file in (noisy, enhanced):
         with open_audio(file, raw) as reader:
             info = reader.info
-            waves.append(reader.read(round(PICTURE_SECONDS * info.sample_rate))[0])
-    said = [title]
-    if info.seconds > PICTURE_SECONDS:
-        said.append(f"first {PICTURE_SECONDS:g} s of {info.seconds:.0f} s")
+            drawn.append(spectrogram((block[0] for block in reader.blocks()), info.samples, info.sample_rate))
     if info.channels > 1:
         said.append(f"channel 1 of {info.channels}")
-    before_after(path, waves[0], waves[1], info.sample_rate, ", ".join(said))
+    before_after(path, drawn[0], drawn[1], ", ".join(said))
 
 
-def before_after(
-    path: str | os.PathLike[str], noisy: np.ndarray, enhanced: np.ndarray, sample_rate: int, title: str
-) -> None:
-    """Write a PNG of both spectrograms, on one scale: decibels below the noisy one's loudest point.
-
-    Args:
-        path: where to.
-        noisy, enhanced: (samples,), of one length.
-        sample_rate: Hz.
-        title: above the picture.
-    """
+def before_after(path: str | os.PathLike[str], noisy: Spectrogram, enhanced: Spectrogram, title: str) -> None:
+    """Write a PNG of both spectrograms, on one scale: decibels below the noisy one's loudest point."""
     figure = Figure(figsize=(11.0, 6.4), layout="constrained")
     axes = figure.subplots(2, 1, sharex=True, sharey=True)
-    seconds = len(noisy) / sample_rate
-    levels = [_levels(wave, sample_rate) for wave in (noisy, enhanced)]
-    top = max(float(levels[0].max()), -200.0)
-    for ax, level, name in zip(axes, levels, ("noisy", "enhanced"), strict=True):
+    top = max(float(noisy.levels.max()), -200.0)
+    for ax, shown, name in zip(axes, (noisy, enhanced), ("noisy", "enhanced"), strict=True):
         image = ax.imshow(
-            level - top,
+            shown.levels - top,
             origin="lower",
             aspect="auto",
-            extent=(0, seconds, 0, sample_rate / 2000),
+            extent=(0, shown.seconds, 0, shown.sample_rate / 2000),
             vmin=-_RANGE_DB,
             vmax=0,
             cmap="magma",
             interpolation="nearest",
         )
         ax.set_ylabel(f"{name}\nfrequency, kHz")
+    axes[-1].set_xlim(0, noisy.seconds)
+    axes[-1].set_ylim(0, noisy.sample_rate / 2000)
     axes[-1].set_xlabel("time, s")
     figure.colorbar(image, ax=axes, label="level, dB", pad=0.01)
     figure.suptitle(title, fontsize=11)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=110)
-
-
-def _levels(wave: np.ndarray, sample_rate: int) -> np.ndarray:
-    """Decibels (frequencies, frames) over windows of 32 ms, about as many frames as a picture has columns."""
-    width = max(16, round(0.032 * sample_rate))
-    wave = np.pad(wave, (0, max(0, width - len(wave))))
-    hop = max(1, width // 4, len(wave) // _COLUMNS)
-    spectrum = ShortTimeFFT(hann(width, sym=False), hop, sample_rate, scale_to="magnitude").stft(wave)
-    levels: np.ndarray = 20 * np.log10(np.abs(spectrum) + 1e-12)
-    return levels

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from shared.errors import DataError
+from shared.optional import install, is_there
 from speech.audio.coding import AUDIO_SUFFIXES, FOREIGN_SUFFIXES
 
 
@@ -15,8 +16,8 @@ def find_audio(source: Path, target: Path | None = None) -> tuple[list[Path], di
     Hidden files and folders are not looked at.
 
     Returns:
-        The files, and what was passed over: the reason, with the remedy, by the name below `source`. Those are
-        recordings in formats that libsndfile does not read, links to folders, and folders that may not be read.
+        The files, and what was passed over: the reason, with the remedy, by the name below `source`. Those are links
+        to folders, folders that may not be read and, without the extra "media", recordings that only FFmpeg reads.
 
     Raises:
         DataError: `source` is no folder, holds no audio that can be read, or is `target`.
@@ -47,10 +48,10 @@ def find_audio(source: Path, target: Path | None = None) -> tuple[list[Path], di
             suffix = Path(name).suffix.lower()
             if name.startswith("."):
                 continue
-            if suffix in AUDIO_SUFFIXES:
+            if suffix in AUDIO_SUFFIXES or (suffix in FOREIGN_SUFFIXES and is_there("av")):
                 found.append(here / name)
             elif suffix in FOREIGN_SUFFIXES:
-                pass_over(here / name, f"{suffix} is not read; convert it to WAV or FLAC, for example with ffmpeg")
+                pass_over(here / name, f"{suffix} is read by PyAV: {install('media')}; or convert it to WAV or FLAC")
     if not found:
         more = "".join(f"; {name}: {why}" for name, why in list(passed.items())[:3])
         raise DataError(

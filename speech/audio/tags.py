@@ -8,6 +8,7 @@ that libsndfile knows are copied, bit rates are libsndfile's, and the rest is sa
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -121,16 +122,34 @@ def carry_tags(source: Path, written: Path, of: tuple[str, str], to: tuple[str, 
         wanted = _names(source, *of)
         if same_tags(of, to):
             _copy(source, written, _kind(*of))
-        dropped = wanted - _names(written, *to) - _STAMPS
-        if not HAS_MUTAGEN and _kind(*of) not in ("", *_CHUNKED):
-            dropped.add(_UNKNOWN)
+        dropped = wanted - _names(written, *to)
+        dropped |= _unknown(*of)
     except Exception as error:  # tags are written by everyone, and mutagen raises more than its own errors
         _raise_what_is_of_the_disk(error)
         dropped = {"its tags, which cannot be read"}
     if soundfile.info(sound_path(written)).frames != frames:
         raise DataError(f"{source}: its tags cannot be copied without damage; remove them from the file")
-    shown = sorted(dropped)
+    return missing_names(dropped, frozenset())
+
+
+def names_beside_sound(path: Path, coding: tuple[str, str]) -> frozenset[str]:
+    """What a file of this format and subtype tells beside its samples, by name; what cannot be read as one name."""
+    try:
+        return frozenset(_names(path, *coding) | _unknown(*coding))
+    except Exception as error:
+        _raise_what_is_of_the_disk(error)
+        return frozenset({"its tags, which cannot be read"})
+
+
+def missing_names(wanted: Iterable[str], there: Iterable[str]) -> tuple[str, ...]:
+    """Names of what a copy lacks, in order, and not too many of them."""
+    shown = sorted(set(wanted) - set(there) - _STAMPS)
     return tuple(shown[:_MOST_NAMES]) + ((f"{len(shown) - _MOST_NAMES} more",) if len(shown) > _MOST_NAMES else ())
+
+
+def _unknown(format: str, subtype: str) -> set[str]:
+    """What nothing here can read of a file of this format and subtype."""
+    return set() if HAS_MUTAGEN or _kind(format, subtype) in ("", *_CHUNKED) else {_UNKNOWN}
 
 
 def _raise_what_is_of_the_disk(error: Exception) -> None:

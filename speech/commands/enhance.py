@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,28 +16,105 @@ from shared.console.command import claim_output, fail, given, note, prepare, sho
 from shared.console.tables import markdown
 from shared.devices import compute_device
 from shared.errors import ConfigError, DataError, DiffusionError
-from shared.files.io import write_json, write_text
+from shared.files.io import write_csv, write_json, write_text
 from shared.files.settings import plain
+from speech.audio.coding import written_name
 from speech.audio.files import RawFormat
+from speech.audio.loudness import LoudnessGoal, checked_goal
+from speech.audio.search import find_audio
 from speech.commands.options import Enhance
+from speech.commands.pipes import STANDARD, is_pipe, name_of, spooled, standard_output
+from speech.commands.rehearsal import rehearse
 from speech.enhancer import Enhancer, load_model
 from speech.inference.files import FileResult
 from speech.inference.folders import FolderReport
+from speech.inference.plan import Existing, Plan, plan_folder
 
 _SHOWN = 20
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What is enhanced, and where to.
+
+    Attributes:
+        source, target: files, or folders.
+        name: what the source is called; None: as it is.
+        output: folder for the report, if any.
+        piped: whether the result goes to standard output.
+        raw: what .raw files hold.
+        loudness: of the results.
+        existing: what to do about targets that exist.
+    """
+
+    source: Path
+    target: Path
+    name: str | None
+    output: Path | None
+    piped: bool
+    raw: RawFormat | None
+    loudness: LoudnessGoal | None
+    existing: Existing
+
+    def plan(self) -> Plan:
+        """What would be done."""
+        if self.source.is_dir():
+            paths, passed = find_audio(self.source, self.target)
+            plan = plan_folder(paths, self.source, self.target, self.existing, self.raw)
+            plan.failed = {**passed, **plan.failed}
+            return plan
+        plan = Plan()
+        plan.add(self.name or self.source.name, self.source, self.target, self.existing, self.raw)
+        plan.failed = {name: self.told(why) for name, why in plan.failed.items()}
+        return plan
+
+    def told(self, text: str) -> str:
+        """A message, with what the user calls the source in place of where it lies."""
+        return text if self.name is None else text.replace(str(self.source), self.name)
 
 
 def main(options: Enhance) -> None:
     """Enhance a file, or all files of a folder."""
     prepare(options.threads)
-    source, target, output = _places(options)
-    raw = (
-        RawFormat(options.raw_rate, options.raw_channels, options.raw_subtype) if options.raw_rate is not None else None
-    )
+    with _job(options) as job:
+        _run(options, job)
+
+
+def _run(options: Enhance, job: _Job) -> None:
     model = options.model or "default"
+    enhancer = _enhancer(options, model)
+    if options.dry_run:
+        plan = job.plan()
+        rehearse(enhancer, plan)
+        _tell_failures(plan.failed)
+        if plan.failed:
+            raise typer.Exit(1)
+        return
+    if job.source.is_dir():
+        report = enhancer.enhance_dir(
+            job.source,
+            job.target,
+            existing=job.existing,
+            workers=options.workers,
+            raw=job.raw,
+            loudness=job.loudness,
+        )
+    else:
+        report = _one(enhancer, job)
+    if options.picture:
+        _draw(report, job)
+    _tell(report, job, enhancer)
+    if job.output is not None:
+        _write(job, report, enhancer, model)
+        (note if job.piped else show)(f"results in {job.output}")
+    if report.failed:
+        raise typer.Exit(1)
+
+
+def _enhancer(options: Enhance, model: str) -> Enhancer:
     loaded = load_model(model)
     changed = given(reverse_starting_point=options.start, precision=options.precision, suppression=options.suppression)
-    enhancer = Enhancer(
+    return Enhancer(
         loaded,
         options.sampler,
         options.steps,
@@ -49,64 +128,74 @@ def main(options: Enhance) -> None:
         sampling=replace(loaded.config.sampling, **changed),
         upper_band=options.upper_band,  # type: ignore[arg-type]
     )
-    if source.is_dir():
-        existing = "overwrite" if options.overwrite else "skip"
-        report = enhancer.enhance_dir(source, target, existing=existing, workers=options.workers, raw=raw)  # type: ignore[arg-type]
-    else:
-        report = _one(enhancer, source, target, raw, options.overwrite is not False)
-    if options.picture:
-        _draw(report, source, target, output, raw)
-    _tell(report, target)
-    if output is not None:
-        _write(output, report, enhancer, model)
-        show(f"results in {output}")
-    if report.failed:
-        raise typer.Exit(1)
 
 
-def _places(options: Enhance) -> tuple[Path, Path, Path | None]:
-    """What is enhanced, where to, and the folder for the report, if any, which is made."""
+@contextlib.contextmanager
+def _job(options: Enhance) -> Iterator[_Job]:
+    """What the options ask for. The folder for the report, if any, is made; what comes through a pipe is read."""
+    loudness = checked_goal(options.loudness)
+    raw = None
+    if options.raw_rate is not None:
+        raw = RawFormat(options.raw_rate, options.raw_channels, options.raw_subtype)
     source, target, output = options.source, options.target, options.output
-    if not source.exists():
+    if source != STANDARD and not source.exists():
         raise DataError(f"{source}: no such file or folder; name a recording, or a folder of them")
+    piped = target == STANDARD
+    if piped and source.is_dir():
+        raise DataError(f"{source} is a folder, which standard output does not take; name a folder for the results")
+    if piped and options.picture and output is None:
+        raise ConfigError("--picture draws beside OUT, which is standard output; give --output FOLDER")
     if target is None and output is None:
         output = Path("runs/enhance")
-    if output is not None:
+    if output is not None and not options.dry_run:
         claim_output(output)
-    if target is None:
-        assert output is not None
-        target = output / "enhanced" if source.is_dir() else output / "enhanced" / source.name
-    elif source.is_dir() and target.is_file():
-        raise DataError(f"{target} is a file, {source} a folder; name a folder for the enhanced files")
-    elif source.is_file() and target.is_dir():
-        target = target / source.name
-    return source, target, output
+    with contextlib.ExitStack() as stack:
+        name, called = None, written_name(Path(source.name))
+        if is_pipe(source):
+            name = name_of(source)
+            called = Path("stdin.wav" if source == STANDARD else f"{source.name}.wav")
+            source = stack.enter_context(spooled(source, raw is not None))
+        if piped:
+            target = Path("stdout.wav") if options.dry_run else stack.enter_context(standard_output())
+        elif target is None:
+            assert output is not None
+            target = output / "enhanced" if source.is_dir() else output / "enhanced" / called
+        elif source.is_dir() and target.is_file():
+            raise DataError(f"{target} is a file, {source} a folder; name a folder for the enhanced files")
+        elif source.is_file() and target.is_dir():
+            target = target / called
+        overwrite = options.overwrite if options.overwrite is not None else not source.is_dir()
+        yield _Job(source, target, name, output, piped, raw, loudness, "overwrite" if overwrite else "skip")
 
 
-def _one(enhancer: Enhancer, source: Path, target: Path, raw: RawFormat | None, overwrite: bool) -> FolderReport:
+def _one(enhancer: Enhancer, job: _Job) -> FolderReport:
     """A single file as a folder of one."""
     report = FolderReport()
     started = time.perf_counter()
-    if target.exists() and not overwrite:
-        report.skipped.append(source.name)
+    called = job.name or job.source.name
+    if job.target.exists() and job.existing == "skip":
+        report.skipped.append(called)
         return report
     try:
-        report.files.append(enhancer.enhance_file(source, target, raw=raw, progress=True))
+        result = enhancer.enhance_file(
+            job.source, job.target, name=called, raw=job.raw, progress=True, loudness=job.loudness
+        )
+        report.files.append(replace(result, name=called))
     except (DiffusionError, OSError) as error:
         if isinstance(error, ConfigError):
             raise
-        report.failed[source.name] = str(error)
+        report.failed[called] = job.told(str(error))
     report.seconds = time.perf_counter() - started
     return report
 
 
-def _draw(report: FolderReport, source: Path, target: Path, output: Path | None, raw: RawFormat | None) -> None:
+def _draw(report: FolderReport, job: _Job) -> None:
     from speech.audio.plots import picture_files
 
     for file in report.files:
-        noisy, enhanced = (source / file.name, target / file.name) if source.is_dir() else (source, target)
-        place = enhanced if output is None else output / "pictures" / file.name
-        picture_files(_picture_beside(place), noisy, enhanced, file.name, raw)
+        noisy = job.source / file.name if job.source.is_dir() else job.source
+        place = file.target if job.output is None else job.output / "pictures" / file.name
+        picture_files(_picture_beside(place), noisy, file.target, file.name, job.raw)
 
 
 def _picture_beside(file: Path) -> Path:
@@ -117,12 +206,10 @@ def _picture_beside(file: Path) -> Path:
     return file.with_name(f"{name}.png")
 
 
-def _tell(report: FolderReport, target: Path) -> None:
-    """What came of it, on the console."""
-    for name, why in list(report.failed.items())[:_SHOWN]:
-        fail(f"failed: {name}: {why}")
-    if len(report.failed) > _SHOWN:
-        fail(f"… and {len(report.failed) - _SHOWN} more")
+def _tell(report: FolderReport, job: _Job, enhancer: Enhancer) -> None:
+    """What came of it, on the console; on standard error alone where standard output takes the sound."""
+    tell: Callable[[str], None] = note if job.piped else show
+    _tell_failures(report.failed)
     for file in report.files:
         if file.replaced:
             note(f"{file.name}: {file.replaced} samples not finite, taken for 0")
@@ -134,14 +221,45 @@ def _tell(report: FolderReport, target: Path) -> None:
     if report.skipped:
         note(f"{len(report.skipped)} skipped: the target exists (--overwrite makes it anew)")
     if report.files:
-        show(
+        where = "standard output" if job.piped else str(job.target)
+        tell(
             f"{len(report.files)} enhanced ({report.audio_seconds:.1f} s of audio in {report.seconds:.1f} s, real-time "
-            f"factor {report.seconds / report.audio_seconds:.3g}, {report.nfe} network calls): {target}"
+            f"factor {report.seconds / report.audio_seconds:.3g}, {report.nfe} network calls): {where}"
         )
+    if len(report.files) == 1 and not job.source.is_dir():
+        tell(_taken(report.files[0], enhancer))
 
 
-def _write(output: Path, report: FolderReport, enhancer: Enhancer, model: str) -> None:
-    audio = report.audio_seconds
+def _tell_failures(failed: dict[str, str]) -> None:
+    for name, why in list(failed.items())[:_SHOWN]:
+        fail(f"failed: {name}: {why}")
+    if len(failed) > _SHOWN:
+        fail(f"… and {len(failed) - _SHOWN} more")
+
+
+def _taken(file: FileResult, enhancer: Enhancer) -> str:
+    """What was removed from a file, and how far the draws agree."""
+    assert file.removed is not None
+    said = [f"removed {file.removed.overall:.1f} dB overall"]
+    if file.removed.in_pauses is not None:
+        said[0] += f", {file.removed.in_pauses:.1f} dB in pauses ({100 * file.removed.pauses:.0f} % of the time)"
+    if file.loudness is not None:
+        said.append(f"loudness {file.loudness:.1f} LUFS")
+    if file.spread is not None:
+        said.append(f"draws are {-file.spread:.1f} dB below the result apart from it")
+    elif enhancer.engine.is_deterministic:
+        said.append("one deterministic result: nothing tells how sure it is")
+    else:
+        said.append("one draw: --draws 4 tells how far draws agree")
+    return "; ".join(said)
+
+
+def _write(job: _Job, report: FolderReport, enhancer: Enhancer, model: str) -> None:
+    import pandas as pd
+
+    assert job.output is not None
+    output, audio = job.output, report.audio_seconds
+    per_file = [_numbers(file, "-" if job.piped else str(file.target)) for file in report.files]
     metrics: dict[str, Any] = {
         "files": len(report.files),
         "seconds": {"audio": audio, "enhance": report.seconds},
@@ -150,6 +268,7 @@ def _write(output: Path, report: FolderReport, enhancer: Enhancer, model: str) -
         "failed": [{"file": name, "reason": why} for name, why in report.failed.items()],
         "skipped": report.skipped,
         "notes": [{"file": file.name, "note": text} for file in report.files for text in file.notes],
+        "per_file": per_file,
         "model": model,
         "sampler": plain(enhancer.sampling)["sampler"],
         "steps": enhancer.sampling.steps,
@@ -160,14 +279,41 @@ def _write(output: Path, report: FolderReport, enhancer: Enhancer, model: str) -
         "upper_band": enhancer.upper_band,
     }
     write_json(output / "metrics.json", metrics)
+    if per_file:
+        frame = pd.DataFrame(per_file)
+        frame["notes"] = ["; ".join(file.notes) for file in report.files]
+        write_csv(output / "per_file.csv", frame)
     rows = [_row(file) for file in report.files]
-    rows += [[name, "", "", "", "", "skipped: the target exists"] for name in report.skipped]
-    rows += [[name, "", "", "", "", f"failed: {why}"] for name, why in report.failed.items()]
-    head = ["file", "seconds", "channels", "rate, Hz", "network calls", ""]
+    rows += [[name, *[""] * 7, "skipped: the target exists"] for name in report.skipped]
+    rows += [[name, *[""] * 7, f"failed: {why}"] for name, why in report.failed.items()]
+    head = ["file", "seconds", "channels", "rate, Hz", "network calls"]
+    head += ["removed, dB", "in pauses, dB", "spread, dB", ""]
     write_text(output / "metrics.md", markdown(head, rows, left=len(head)))
+
+
+def _numbers(file: FileResult, where: str) -> dict[str, Any]:
+    """A file's row in the report, with where its result is; None where there is no such number."""
+    removed = file.removed
+    return {
+        "file": file.name,
+        "output": where,
+        "seconds": file.seconds,
+        "channels": file.channels,
+        "sample_rate": file.sample_rate,
+        "nfe": file.nfe,
+        "not_finite": file.replaced,
+        "removed_db": None if removed is None else removed.overall,
+        "removed_in_pauses_db": None if removed is None else removed.in_pauses,
+        "pauses": None if removed is None else removed.pauses,
+        "spread_db": file.spread,
+        "loudness_lufs": file.loudness,
+    }
 
 
 def _row(file: FileResult) -> list[str]:
     notes = [f"{file.replaced} samples not finite"] if file.replaced else []
     numbers = [f"{file.seconds:.2f}", str(file.channels), str(file.sample_rate), str(file.nfe)]
-    return [file.name, *numbers, "; ".join([*notes, *file.notes])]
+    removed = file.removed
+    levels = (None, None) if removed is None else (removed.overall, removed.in_pauses)
+    decibels = ["" if value is None else f"{value:.1f}" for value in (*levels, file.spread)]
+    return [file.name, *numbers, *decibels, "; ".join([*notes, *file.notes])]

@@ -43,17 +43,20 @@ class Model(Machine):
 class Enhance(Model):
     """Enhance a noisy recording, or a folder of them.
 
-    Any rate, length and channels; the result keeps them. Files that cannot be enhanced are listed with the reason, the
-    others are finished, and the exit status is then 1.
+    Any rate, length and channels; the result keeps them. Of a video the sound is enhanced, and the pictures stay. Files
+    that cannot be enhanced are listed with the reason, the others are finished, and the exit status is then 1.
     """
 
-    source: Annotated[Path, Argument(metavar="IN", help="Noisy file, or folder of noisy files; folders in it too.")]
+    source: Annotated[
+        Path,
+        Argument(metavar="IN", help="Noisy file, or folder of noisy files, folders in it too; - for standard input."),
+    ]
     target: Annotated[
         Path | None,
         Argument(
             metavar="OUT",
-            help="Enhanced file (its suffix decides the format), or folder for enhanced files; left out, "
-            "enhanced/ in --output.",
+            help="Enhanced file (its suffix decides the format), or folder for enhanced files; - for WAV on standard "
+            "output; left out, enhanced/ in --output.",
         ),
     ] = None
     start: Annotated[
@@ -71,12 +74,19 @@ class Enhance(Model):
         str | None,
         Option(help="Above the model's band: follow (kept, with a gain like its own) or drop [follow]."),
     ] = None
+    loudness: Annotated[
+        str | None,
+        Option(help="LUFS (EBU R128) of the result, such as -16, its true peak below -1 dB; or keep, as before."),
+    ] = None
+    dry_run: Annotated[
+        bool, Option("--dry-run", help="List what would be done, with the CPU time to expect; write nothing.")
+    ] = False
     overwrite: Annotated[
         bool | None,
         Option("--overwrite/--skip", help="What to do about targets that exist [skip in folders, else overwrite]."),
     ] = None
     picture: Annotated[
-        bool, Option("--picture", help="Draw spectrograms before and after; beside OUT, or in --output.")
+        bool, Option("--picture", help="Draw spectrograms before and after, whole; beside OUT, or in --output.")
     ] = False
     window: Annotated[float, Option(help="Seconds of a recording that are enhanced at once.")] = 16.0
     batch_size: Annotated[int | None, Option(help="Windows at a time [1 on a CPU, 4 on a GPU].")] = None
@@ -87,7 +97,8 @@ class Enhance(Model):
     raw_channels: Annotated[int, Option(help="Channels of .raw files.")] = 1
     raw_subtype: Annotated[str, Option(help="FLOAT, PCM_16, … of .raw files.")] = "FLOAT"
     output: Annotated[
-        Path | None, Option(help="Folder for metrics.json, metrics.md and pictures [runs/enhance without OUT].")
+        Path | None,
+        Option(help="Folder for metrics.json, metrics.md, per_file.csv and pictures [runs/enhance without OUT]."),
     ] = None
 
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from speech.audio.bands import BandJoin
 from speech.inference.longform import Held
+from speech.inference.removed import Levels
 
 
 class Blend:
@@ -17,19 +18,21 @@ class Blend:
         join: what keeps the band above the model's; None where there is none, or it is left out.
         mix: share of the enhanced signal in the result.
         channels: of the recording.
+        levels: hears the recording and its result, where given.
 
     Attributes:
         signals: how many signals go to the recording's rate together.
     """
 
-    def __init__(self, join: BandJoin | None, mix: float, channels: int):
-        self._join, self._mix = join, mix
+    def __init__(self, join: BandJoin | None, mix: float, channels: int, levels: Levels | None = None):
+        self._join, self._mix, self._levels = join, mix, levels
+        self._needs_dry = join is not None or mix < 1 or levels is not None
         self._dry, self._low = Held(channels), Held(channels)
         self.signals = channels if join is None else channels * BandJoin.SIGNALS
 
     def hear(self, recording: np.ndarray) -> np.ndarray:
         """Remember the next block of the recording, and return it."""
-        if self._join is not None or self._mix < 1:
+        if self._needs_dry:
             self._dry.add(recording)
         return recording
 
@@ -46,8 +49,12 @@ class Blend:
 
     def result(self, back: np.ndarray) -> np.ndarray:
         """The next block of the result (channels, n), from what came back at the recording's rate (signals, n)."""
-        if self._join is None and self._mix == 1:
+        if not self._needs_dry:
             return back
         dry = self._dry.take(back.shape[1])
-        wet = back if self._join is None else self._join.join(back, dry)
-        return wet if self._mix == 1 else self._mix * wet + (1 - self._mix) * dry
+        result = back if self._join is None else self._join.join(back, dry)
+        if self._mix != 1:
+            result = self._mix * result + (1 - self._mix) * dry
+        if self._levels is not None:
+            self._levels.push(dry, result)
+        return result

@@ -14,6 +14,7 @@ from speech.audio.files import BLOCK_SECONDS, Resampler, resample
 from speech.inference import advice
 from speech.inference.blend import Blend
 from speech.inference.longform import Tail, Window, Windows
+from speech.inference.removed import Levels
 from speech.inference.segments import Advance, Segment, SegmentRunner, Tally
 from speech.model.config import SamplingConfig
 from speech.model.model import SpeechModel
@@ -90,14 +91,14 @@ class Engine:
         """Whether a recording fits into one window."""
         return math.ceil(samples * self.sample_rate / sample_rate) <= self._windows.length
 
-    def blend(self, sample_rate: int, channels: int, *, streamed: bool = False) -> Blend:
+    def blend(self, sample_rate: int, channels: int, *, streamed: bool = False, levels: Levels | None = None) -> Blend:
         """What leads from the enhanced signal of a recording at this rate to its result."""
         join = None
         if self.upper_band != "drop" and sample_rate > self.sample_rate:
             join = BandJoin(self.sample_rate, channels)
         elif streamed and sample_rate < self.sample_rate:  # what the short filters take of the band's end
             join = BandJoin(self.sample_rate, channels, sample_rate / 2)
-        return Blend(join, self.mix, channels)
+        return Blend(join, self.mix, channels, levels)
 
     def short(
         self,
@@ -157,6 +158,7 @@ class Engine:
         tally: Tally,
         advance: Advance | None = None,
         peak: float | None = None,
+        levels: Levels | None = None,
     ) -> Iterator[np.ndarray]:
         """Enhance a recording of any length, in blocks (channels, n), in memory that does not grow with it.
 
@@ -170,18 +172,22 @@ class Engine:
             tally: of the recording; counts on.
             advance: told of progress.
             peak: in place of each channel's.
+            levels: hears the recording and its result.
 
         Raises:
             SamplingError: the result cannot be right.
         """
         if self.mix == 0:
-            yield from read()
+            for block in read():
+                if levels is not None:
+                    levels.push(block, block)
+                yield block
             return
         channels, samples = shape
         peaks = np.zeros(channels, np.float32)
         for block in Resampler(sample_rate, self.sample_rate, channels).stream(read()):
             peaks = np.maximum(peaks, peaks_of(block))
-        blend = self.blend(sample_rate, channels)
+        blend = self.blend(sample_rate, channels, levels=levels)
         at_rate = Resampler(sample_rate, self.sample_rate, channels).stream(map(blend.hear, read()))
         windows = self._windows.cut(map(blend.hear_low, at_rate))
         wet = map(blend.stacked, self._windows.join(self._enhanced(windows, peaks, peak, seed, tally, advance)))

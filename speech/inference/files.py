@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
+import contextlib
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import soundfile
 
 from shared.console.progress import bar
+from shared.files.io import temporary_path
 from speech.audio.arrays import finite
 from speech.audio.coding import AudioInfo, RawFormat, notes_on, target_coding
-from speech.audio.files import audio_info, create_audio, open_audio, refuse_same
+from speech.audio.files import audio_info, create_audio, open_audio, refuse_same, unwritable
+from speech.audio.loudness import Levelling, LoudnessGoal, LoudnessMeter, Measured, levelling
+from speech.audio.paths import sound_path
 from speech.inference.engine import Engine
+from speech.inference.plan import target_of
 from speech.inference.plausible import doubts
+from speech.inference.removed import Levels, Removed
 from speech.inference.segments import Advance, Tally, bounded
 
 
@@ -29,6 +36,10 @@ class FileResult:
         replaced: samples that were not finite, and were taken for 0.
         notes: what else there is to say: what is missing at the file's end, which tags the copy does not have, samples
             that were cut off, energy that the recording does not have.
+        target: where the result is.
+        removed: what was taken away, before any change of loudness.
+        spread: dB, how far draws are from their mean (`speech.inference.segments.Spread`); None where one is drawn.
+        loudness: LUFS of the result, where a loudness was asked for and it has one.
     """
 
     name: str
@@ -38,18 +49,28 @@ class FileResult:
     nfe: int
     replaced: int = 0
     notes: tuple[str, ...] = ()
+    target: Path = Path()
+    removed: Removed | None = None
+    spread: float | None = None
+    loudness: float | None = None
 
 
 def enhance_file(
-    engine: Engine, source: Path, target: Path, name: str | None, raw: RawFormat | None, progress: bool | Advance
+    engine: Engine,
+    source: Path,
+    target: Path,
+    name: str | None,
+    raw: RawFormat | None,
+    progress: bool | Advance,
+    loudness: LoudnessGoal | None = None,
 ) -> FileResult:
     """Enhance a file; see `speech.enhancer.Enhancer.enhance_file`."""
-    target = target / source.name if os.path.isdir(target) else target
+    target = target_of(source, target)
     refuse_same(source, target)
     info = audio_info(source, raw)
     name = source.name if name is None else name
     engine.warn_upper_band(info.sample_rate)
-    tally = Tally()
+    tally, levels = Tally(), Levels(info.sample_rate, info.channels)
 
     def read() -> Iterator[np.ndarray]:
         tally.replaced = 0
@@ -61,22 +82,80 @@ def enhance_file(
 
     total = info.seconds * info.channels
     with (
+        contextlib.ExitStack() as stack,
         create_audio(target, info, source) as writer,
         bar(total, source.name, "s", show=progress is True, leave=False) as shown,
     ):
         shape, seed = (info.channels, info.samples), engine.seed_of(name)
         advance = progress if callable(progress) else bounded(shown)
-        for block in engine.blocks(read, info.sample_rate, shape, seed, tally, advance):
+        blocks: Iterable[np.ndarray] = engine.blocks(read, info.sample_rate, shape, seed, tally, advance, levels=levels)
+        levelled = Levelling()
+        if loudness is not None:
+            blocks, levelled = stack.enter_context(_levelled(blocks, read, info, loudness, target))
+        for block in blocks:
             tally.limited += clipped(block, target, info)
             writer.write(block)
-    return file_result(name, info, tally, notes_on(info, writer.dropped))
+    return file_result(name, target, info, tally, levels.removed(), levelled, notes_on(info, writer.dropped, target))
 
 
-def file_result(name: str, info: AudioInfo, tally: Tally, notes: tuple[str, ...]) -> FileResult:
+@contextlib.contextmanager
+def _levelled(
+    blocks: Iterable[np.ndarray],
+    read: Callable[[], Iterable[np.ndarray]],
+    info: AudioInfo,
+    goal: LoudnessGoal,
+    target: Path,
+) -> Iterator[tuple[Iterable[np.ndarray], Levelling]]:
+    """The blocks at the loudness that is wanted, which is known once all are there: till then they lie on disk."""
+    meter = LoudnessMeter(info.sample_rate, info.channels)
+    folder = target.parent if target.is_file() or not target.exists() else Path(tempfile.gettempdir())
+    with temporary_path(folder, ".w64") as held:
+        try:
+            with soundfile.SoundFile(
+                sound_path(held), "w", info.sample_rate, info.channels, "FLOAT", format="W64"
+            ) as file:
+                for block in blocks:
+                    meter.push(block)
+                    file.write(np.ascontiguousarray(block.T))
+        except (soundfile.LibsndfileError, AssertionError) as error:
+            raise unwritable(target, "its disk is full, or the file may not grow") from error
+        found = levelling(goal, meter.close(), measured(read(), info) if goal == "keep" else None)
+        with open_audio(held) as reader:
+            yield (block * np.float32(found.gain) for block in reader.blocks()), found
+
+
+def measured(blocks: Iterable[np.ndarray], info: AudioInfo) -> Measured:
+    """The loudness of a recording in blocks (channels, n)."""
+    meter = LoudnessMeter(info.sample_rate, info.channels)
+    for block in blocks:
+        meter.push(block)
+    return meter.close()
+
+
+def file_result(
+    name: str,
+    target: Path,
+    info: AudioInfo,
+    tally: Tally,
+    removed: Removed,
+    levelled: Levelling,
+    notes: tuple[str, ...],
+) -> FileResult:
     """What enhancing a file came to."""
-    said = doubts(tally.limited, tally.louder)
-    notes = notes if said is None else (*notes, said)
-    return FileResult(name, info.seconds, info.channels, info.sample_rate, tally.nfe, tally.replaced, notes)
+    said = (levelled.note, doubts(tally.limited, tally.louder))
+    return FileResult(
+        name,
+        info.seconds,
+        info.channels,
+        info.sample_rate,
+        tally.nfe,
+        tally.replaced,
+        (*notes, *(text for text in said if text is not None)),
+        target,
+        removed,
+        tally.spread.decibels,
+        levelled.loudness,
+    )
 
 
 def clipped(waveform: np.ndarray, target: Path, info: AudioInfo) -> int:

@@ -9,7 +9,6 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -19,14 +18,15 @@ from shared.console.progress import bar
 from shared.errors import DiffusionError
 from shared.files.io import remove_unfinished
 from speech.audio.arrays import finite
-from speech.audio.coding import AudioInfo, RawFormat, notes_on
-from speech.audio.files import Audio, audio_info, read_audio, refuse_same, write_audio
+from speech.audio.coding import RawFormat, notes_on
+from speech.audio.files import Audio, read_audio, write_audio
+from speech.audio.loudness import Levelling, LoudnessGoal, levelling
 from speech.audio.search import find_audio
 from speech.inference.engine import Engine
-from speech.inference.files import FileResult, clipped, enhance_file, file_result
+from speech.inference.files import FileResult, clipped, enhance_file, file_result, measured
+from speech.inference.plan import Existing, Planned, plan_folder
+from speech.inference.removed import Levels
 from speech.inference.segments import Advance, Tally, bounded
-
-Existing = Literal["skip", "overwrite"]
 
 
 @dataclass
@@ -57,14 +57,6 @@ class FolderReport:
         return max((file.nfe for file in self.files), default=0)
 
 
-@dataclass(frozen=True)
-class _File:
-    name: str
-    source: Path
-    target: Path
-    info: AudioInfo
-
-
 def enhance_dir(
     engine: Engine,
     source: Path,
@@ -73,19 +65,23 @@ def enhance_dir(
     workers: int | None,
     raw: RawFormat | None,
     progress: bool,
+    loudness: LoudnessGoal | None = None,
 ) -> FolderReport:
     """Enhance the files of a folder; see `speech.enhancer.Enhancer.enhance_dir`."""
     checked(Existing, existing=existing)
     checked(Count | None, workers=workers)
     started = time.perf_counter()
     report = FolderReport()
-    paths, report.failed = find_audio(source, target)
-    files = _plan(paths, source, target, existing, raw, report)
+    paths, passed = find_audio(source, target)
+    for folder in {(target / path.relative_to(source)).parent for path in paths}:
+        remove_unfinished(folder)
+    plan = plan_folder(paths, source, target, existing, raw)
+    files, report.skipped, report.failed = plan.files, plan.skipped, {**passed, **plan.failed}
     engine.warn_upper_band(max((file.info.sample_rate for file in files), default=0))
     batches = _batches(engine, files)
     total = float(sum(file.info.seconds * file.info.channels for file in files))
     with bar(total, source.name, "s", show=progress) as shown:
-        job = _Job(engine, raw, report, bounded(shown))
+        job = _Job(engine, raw, loudness, report, bounded(shown))
         _run_all(job, batches, *_share(engine, workers, len(batches)))
     report.files.sort(key=lambda file: file.name)
     report.failed = dict(sorted(report.failed.items()))
@@ -93,29 +89,9 @@ def enhance_dir(
     return report
 
 
-def _plan(
-    paths: Sequence[Path], source: Path, target: Path, existing: Existing, raw: RawFormat | None, report: FolderReport
-) -> list[_File]:
-    """The files to enhance; the others go into the report."""
-    files = []
-    for path in paths:
-        relative = path.relative_to(source)
-        name, goal = relative.as_posix(), target / relative
-        try:
-            remove_unfinished(goal.parent)
-            refuse_same(path, goal)
-            if existing == "skip" and goal.exists():
-                report.skipped.append(name)
-                continue
-            files.append(_File(name, path, goal, audio_info(path, raw)))
-        except (DiffusionError, OSError) as error:
-            report.failed[name] = str(error)
-    return files
-
-
-def _batches(engine: Engine, files: Sequence[_File]) -> list[list[_File]]:
+def _batches(engine: Engine, files: Sequence[Planned]) -> list[list[Planned]]:
     """Files that fit into a window in groups of the same number of frames, the others alone; the longest first."""
-    groups: dict[tuple[bool, int], list[list[_File]]] = {}
+    groups: dict[tuple[bool, int], list[list[Planned]]] = {}
     for file in sorted(files, key=lambda file: (-file.info.seconds, file.name)):
         samples = int(np.ceil(file.info.seconds * engine.sample_rate))
         short = engine.is_short(file.info.samples, file.info.sample_rate)
@@ -138,12 +114,19 @@ class _Stopped(BaseException):
 class _Job:
     """Takes batches through reading, network and writing; files that fail go into the report."""
 
-    def __init__(self, engine: Engine, raw: RawFormat | None, report: FolderReport, advance: Advance):
-        self._engine, self._raw, self._report, self._advance = engine, raw, report, advance
+    def __init__(
+        self,
+        engine: Engine,
+        raw: RawFormat | None,
+        loudness: LoudnessGoal | None,
+        report: FolderReport,
+        advance: Advance,
+    ):
+        self._engine, self._raw, self._loudness, self._report, self._advance = engine, raw, loudness, report, advance
         self._lock = threading.Lock()
         self.stopping = threading.Event()
 
-    def run(self, batch: Sequence[_File]) -> None:
+    def run(self, batch: Sequence[Planned]) -> None:
         """Enhance the files of one batch; if that fails, each alone."""
         if not self._engine.is_short(batch[0].info.samples, batch[0].info.sample_rate):
             self._alone(batch[0])
@@ -168,14 +151,28 @@ class _Job:
             return
         for item, waveform, tally in zip(read, results, tallies, strict=True):
             with self._failures_of(item.file):
-                tally.limited += clipped(waveform, item.file.target, item.audio.info)
-                dropped = write_audio(item.file.target, replace(item.audio, waveform=waveform), item.file.source)
-                notes = notes_on(item.file.info, dropped)
-                self._succeeded(file_result(item.file.name, item.audio.info, tally, notes))
+                self._succeeded(self._written(item, waveform, tally))
 
-    def _alone(self, file: _File) -> None:
+    def _written(self, item: _Read, waveform: np.ndarray, tally: Tally) -> FileResult:
+        """Write a result, at the loudness that is wanted."""
+        info, target = item.audio.info, item.file.target
+        levels, levelled = Levels(info.sample_rate, info.channels), Levelling()
+        levels.push(item.noisy, waveform)
+        if self._loudness is not None:
+            noisy = measured([item.noisy], info) if self._loudness == "keep" else None
+            levelled = levelling(self._loudness, measured([waveform], info), noisy)
+            waveform = waveform * np.float32(levelled.gain)
+        tally.limited += clipped(waveform, target, info)
+        dropped = write_audio(target, replace(item.audio, waveform=waveform), item.file.source)
+        notes = notes_on(item.file.info, dropped, target)
+        return file_result(item.file.name, target, info, tally, levels.removed(), levelled, notes)
+
+    def _alone(self, file: Planned) -> None:
         with self._failures_of(file):
-            self._succeeded(enhance_file(self._engine, file.source, file.target, file.name, self._raw, self._progress))
+            result = enhance_file(
+                self._engine, file.source, file.target, file.name, self._raw, self._progress, self._loudness
+            )
+            self._succeeded(result)
 
     def _progress(self, seconds: float) -> None:
         if self.stopping.is_set():
@@ -188,7 +185,7 @@ class _Job:
             self._report.files.append(result)
 
     @contextmanager
-    def _failures_of(self, file: _File) -> Iterator[None]:
+    def _failures_of(self, file: Planned) -> Iterator[None]:
         try:
             yield
         except Exception as error:
@@ -199,7 +196,7 @@ class _Job:
 
 @dataclass(frozen=True)
 class _Read:
-    file: _File
+    file: Planned
     audio: Audio
     noisy: np.ndarray
     replaced: int
@@ -214,7 +211,7 @@ def _share(engine: Engine, workers: int | None, batches: int) -> tuple[int, int]
     return wanted, max(1, threads // wanted) if on_cpu else threads
 
 
-def _run_all(job: _Job, batches: Sequence[list[_File]], workers: int, threads: int) -> None:
+def _run_all(job: _Job, batches: Sequence[list[Planned]], workers: int, threads: int) -> None:
     """Run every batch, `workers` at a time, each on `threads` CPU threads; a stop ends all of them."""
     if workers == 1:
         for batch in batches:

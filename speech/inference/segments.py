@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -22,6 +22,9 @@ from speech.model.model import SpeechModel
 
 Advance = Callable[[float], None]
 """Told of every bit of progress, in seconds of audio of one channel."""
+
+_SAME = 1e-10
+"""Share of energy, −100 dB, below which draws are told apart by rounding alone."""
 
 _BUCKET = 32
 """Segments are continued to a multiple of this many frames, so that pieces of like lengths share a batch."""
@@ -56,12 +59,37 @@ class Tally:
         nfe: network calls that every sample went through, all draws together.
         replaced: samples that were not finite.
         limited, louder: what there is to say of the result; see `speech.inference.plausible`.
+        spread: how far its draws are apart.
     """
 
     nfe: int = 0
     replaced: int = 0
     limited: int = 0
     louder: float = 0.0
+    spread: Spread = field(default_factory=lambda: Spread())
+
+
+@dataclass
+class Spread:
+    """How far the draws of a recording are from their mean, which is the result.
+
+    Attributes:
+        draws: how many there are.
+        of_draws, of_means: energies so far; the former is the mean over draws.
+    """
+
+    draws: int = 1
+    of_draws: float = 0.0
+    of_means: float = 0.0
+
+    @property
+    def decibels(self) -> float | None:
+        """Energy of a draw's distance from the mean of endlessly many, against that of the result: the lower, the more
+        the draws agree. It does not tell whether they are right. None of a single draw, and of silence."""
+        if self.draws < 2 or self.of_means <= 0:
+            return None
+        variance = max(self.of_draws - self.of_means, 0.0) * self.draws / (self.draws - 1)
+        return 10 * math.log10(max(variance / self.of_means, _SAME))
 
 
 def frame_grid(model: SpeechModel) -> int:
@@ -115,9 +143,14 @@ class SegmentRunner:
                 batch = todo[first : first + size]
                 waves, calls = self._sample([segments[p] for p, _ in batch], [d for _, d in batch], frames, advance)
                 for (place, _), wave in zip(batch, waves, strict=True):
-                    outputs[place] += self._plausible(segments[place], wave) / self.draws
+                    wave = self._plausible(segments[place], wave)
+                    outputs[place] += wave / self.draws
                     tally = segments[place].tally
                     tally.nfe = max(tally.nfe, calls * self.draws)
+                    tally.spread.of_draws += _energy(wave) / self.draws
+        for segment, output in zip(segments, outputs, strict=True):
+            segment.tally.spread.draws = self.draws
+            segment.tally.spread.of_means += _energy(output)
         return outputs
 
     def _plausible(self, segment: Segment, enhanced: np.ndarray) -> np.ndarray:
@@ -166,6 +199,10 @@ class SegmentRunner:
             whole = mirrored(wave, frontend.config.samples(frames) + frontend.config.n_fft // 2)
             return frontend(whole)[..., :frames]
         return self.model.pad_frames(frontend(wave), self.sampling.frame_padding, frames)
+
+
+def _energy(wave: np.ndarray) -> float:
+    return float(np.square(wave, dtype=np.float64).sum())
 
 
 def bounded(bar: tqdm) -> Advance:

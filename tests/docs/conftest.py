@@ -10,6 +10,7 @@ import pytest
 import soundfile
 
 from tests.docs.blocks import ROOT
+from tests.speech.media_files import tones, write_video
 from tests.speech.published import COMMON, OUVE, SMALL, random_weights, save_published, small_layout
 
 RATE = 16000
@@ -56,6 +57,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
             soundfile.write(folder / target / f"{place}.wav", noisy, RATE)
         for suffix in ("wav", "flac"):
             soundfile.write(folder / f"noisy.{suffix}", noisy, RATE)
+    write_video(folder / "film.mp4", tones(48_000))
     state = random_weights(small_layout(), seed=0)
     save_published(folder / "sgmse.ckpt", state, None, {**COMMON, **OUVE, **SMALL, "backbone": "ncsnpp"})
     return folder

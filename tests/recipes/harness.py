@@ -18,11 +18,12 @@ import torch
 torch.set_num_threads(1)
 importlib.import_module(sys.argv[1])
 for line in sys.stdin:
-    recipe, arguments, log = json.loads(line)
+    recipe, arguments, log, source, target = json.loads(line)
     child = os.fork()
     if child == 0:
-        for stream in (1, 2):
-            os.dup2(os.open(f"{log}.{stream}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), stream)
+        os.dup2(os.open(source or os.devnull, os.O_RDONLY), 0)
+        for stream, place in ((1, target or f"{log}.1"), (2, f"{log}.2")):
+            os.dup2(os.open(place, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), stream)
         sys.argv = [recipe, *arguments]
         sys.path.insert(0, os.path.dirname(recipe))
         os.environ["COLUMNS"] = "200"
@@ -71,15 +72,18 @@ class Recipes:
             text=True,
         )
 
-    def run(self, name: str, *arguments: object) -> Ran:
-        """Run recipes/<name>.py with these arguments."""
+    def run(self, name: str, *arguments: object, stdin: Path | None = None, stdout: Path | None = None) -> Ran:
+        """Run recipes/<name>.py with these arguments; its standard input is this file, or nothing, and its standard
+        output goes to that one, which may be a FIFO, or is told."""
         assert self.server.stdin is not None
         assert self.server.stdout is not None
         recipe = str(ROOT / "recipes" / f"{name}.py")
-        self.server.stdin.write(json.dumps([recipe, [str(a) for a in arguments], str(self.log)]) + "\n")
+        places = [str(path) if path is not None else "" for path in (stdin, stdout)]
+        self.server.stdin.write(json.dumps([recipe, [str(a) for a in arguments], str(self.log), *places]) + "\n")
         self.server.stdin.flush()
         code = int(self.server.stdout.readline())
-        return Ran(code, *(Path(f"{self.log}.{stream}").read_text() for stream in (1, 2)))
+        out = Path(f"{self.log}.1").read_text() if stdout is None else ""
+        return Ran(code, out, Path(f"{self.log}.2").read_text())
 
     def close(self) -> None:
         """End the server."""

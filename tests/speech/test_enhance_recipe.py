@@ -9,12 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.image import imread
 
 from speech.audio.files import Audio, read_audio, write_audio
 from tests.recipes.harness import Recipes
-from tests.speech.models import noise, tiny_model
+from tests.speech.models import decibels, noise, tiny_model
 from tests.speech.published import COMMON, OUVE, SMALL, random_weights, save_published, small_layout
 
 
@@ -66,15 +67,24 @@ def test_the_report_of_a_folder_with_bad_files(recipes, tmp_path):
     metrics = json.loads((tmp_path / "report/metrics.json").read_text())
     assert (metrics["files"], metrics["nfe"], metrics["skipped"]) == (3, 2, [])
     assert [item["file"] for item in metrics["failed"]] == ["talk.m4a", "text.wav"]
-    assert "failed: talk.m4a: .m4a is not read; convert it to WAV or FLAC" in done.said
+    assert "talk.m4a is not audio that libsndfile or FFmpeg reads, or is damaged" in done.said
     notes = [(item["file"], item["note"]) for item in metrics["notes"] if "more energy" not in item["note"]]
     assert [name for name, _ in notes] == ["2.wav"]
     assert notes[0][1].startswith("cut short: ")
     assert "2.wav: cut short: " in done.said
     assert metrics["rtf"] == pytest.approx(metrics["seconds"]["enhance"] / metrics["seconds"]["audio"])
     table = (tmp_path / "report/metrics.md").read_text()
-    assert "| 1.wav | 0.19 | 1 | 16000 | 2 | it has up to " in table  # of energy, a random network's
-    assert "16000 | 2 | cut short: " in table
+    (row,) = [line for line in table.splitlines() if line.startswith("| 1.wav | 0.19 | 1 | 16000 | 2 | ")]
+    one = next(item for item in metrics["per_file"] if item["file"] == "1.wav")
+    assert row.split(" | ")[5] == f"{one['removed_db']:.1f}"
+    assert "it has up to " in row  # of energy, a random network's
+    assert " | cut short: " in table
+    frame = pd.read_csv(tmp_path / "report/per_file.csv")
+    assert list(frame["file"]) == ["0.wav", "1.wav", "2.wav"]
+    np.testing.assert_allclose(frame["removed_db"], [item["removed_db"] for item in metrics["per_file"]], rtol=1e-4)
+    before, after = (read_audio(tmp_path / name).waveform for name in ("in/1.wav", "out/1.wav"))
+    whole = slice(0, 2880)  # frames of 20 ms
+    assert one["removed_db"] == pytest.approx(-decibels(after[:, whole], before[:, whole]), abs=0.05)
     for i in range(3):
         image = imread(tmp_path / f"report/pictures/{i}.wav.png")
         assert image.shape[0] > 400
@@ -152,8 +162,8 @@ def test_bad_input_is_one_line_and_status_one(recipes, tmp_path):
         ([tmp_path / "a.wav", tmp_path / "a.wav"], "is the noisy file itself"),
         ([tmp_path / "a.wav", "/proc/none/b.wav"], "cannot be written"),
         (
-            [tmp_path / "a.wav", tmp_path / "b.m4a"],
-            ".m4a files cannot be written; choose a name",
+            [tmp_path / "a.wav", tmp_path / "b.amr"],
+            ".amr files cannot be written; choose a name",
         ),
         ([tmp_path / "a.wav", tmp_path / "b.wav", "--sampler", "psychic"], "psychic"),
         ([tmp_path / "a.wav", tmp_path / "b.wav", "--mix", 2], "mix=2"),

@@ -1,0 +1,329 @@
+"""Sound that libsndfile does not read, decoded by FFmpeg as PyAV brings it (the extra "media"): M4A, AAC, WebM, WMA, …,
+and the sound of videos.
+
+What such a file holds is known only when it was decoded, so that it is decoded once more than others, in blocks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from shared.errors import DataError
+from shared.optional import needed
+from speech.audio.coding import FOREIGN_SUFFIXES, AudioInfo
+
+_MAGIC = (b"\x1aE\xdf\xa3", b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", b"#!AMR", b"FLV\1", b"MAC ", b"wvpk", b"TTA1", b"caff")
+"""What Matroska, ASF, AMR, FLV, APE, WavPack, TTA and CAF files begin with."""
+
+_GAP_SECONDS = 0.1
+"""A recording whose next piece is stamped later than this goes on after silence, so that it stays with its picture."""
+
+_FRAME = 4096
+"""Samples, at most, by which decoders exceed a recording: the last frame is whole."""
+
+_TEXTS = {"track": "tracknumber"}
+_KNOWN = ("title", "artist", "album", "date", "tracknumber", "genre", "comment", "copyright", "license")
+_STAMPS = {"major_brand", "minor_version", "compatible_brands", "encoder", "duration", "creation_time", "vendor_id"}
+_LOSSLESS = {"alac", "wavpack", "flac", "tta", "ape", "tak", "mlp", "truehd", "wmalossless", "shorten"}
+
+
+LAYOUTS = {1: "mono", 2: "stereo", 3: "3.0", 4: "4.0", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}
+"""FFmpeg's names of the usual arrangements of so many channels."""
+
+
+def av(what: str = "sound in M4A, MP4, WebM, AAC, WMA, AMR and others that libsndfile does not read") -> Any:
+    """PyAV, loaded now.
+
+    Raises:
+        MissingPackageError: it is not installed; the message tells `what` needs it.
+    """
+    return needed("av", "media", what)
+
+
+def is_media(path: Path) -> bool:
+    """Whether a file that libsndfile refuses may be one of these, by its suffix or by how it begins."""
+    if path.suffix.lower() in FOREIGN_SUFFIXES:
+        return True
+    try:
+        with open(path, "rb") as file:
+            head = file.read(16)
+    except OSError:
+        return False
+    return head.startswith(_MAGIC) or head[4:8] == b"ftyp" or head[8:12] == b"AVI "
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What was found when a file was decoded from its start to its end.
+
+    Attributes:
+        info: as any file's.
+        bits: a second, of the coded sound.
+        start: seconds after the file's beginning at which the sound begins; below 0 before it.
+        beside: what there is beside this sound, by name.
+        others: kinds of the streams that are not this sound ("video", "audio", …).
+    """
+
+    info: AudioInfo
+    bits: int
+    start: float
+    beside: frozenset[str]
+    others: tuple[str, ...] = field(default=())
+
+
+def survey(path: Path) -> Survey:
+    """What a file holds.
+
+    Raises:
+        DataError: it cannot be read, holds no sound, is encrypted or damaged.
+        MissingPackageError: PyAV is not installed.
+    """
+    state = path.stat()
+    return _survey(path, state.st_mtime_ns, state.st_size)
+
+
+@lru_cache(maxsize=4096)
+def _survey(path: Path, _changed: int, _size: int) -> Survey:
+    samples, bits = 0, [0]
+    with opened(path) as (container, stream):
+        pieces = _Pieces(path, container, stream, bits)
+        for piece in pieces:
+            samples += len(piece)
+        if samples == 0:
+            raise DataError(f"{path} holds no samples; record or copy it again")
+        stated = stream.duration and round(stream.duration * stream.time_base * pieces.rate)
+        missing = 0
+        if stated and "mp4" in container.format.name:  # elsewhere the length is an estimate, or the video's
+            if 0 < samples - stated < _FRAME:
+                samples = stated
+            elif stated - samples > pieces.rate // 10:
+                missing = stated - samples
+        info = AudioInfo(
+            pieces.rate,
+            pieces.channels,
+            samples,
+            container.format.name.split(",")[0].upper(),
+            _coding(stream),
+            _texts(container, stream),
+            missing=missing,
+            notes=tuple(_notes(container, stream, pieces)),
+            media=True,
+        )
+        others = tuple(_kind(other) for other in container.streams if other.index != stream.index)
+        return Survey(
+            info, round(8 * bits[0] * pieces.rate / samples), pieces.start, _beside(container, stream), others
+        )
+
+
+def _notes(container: Any, stream: Any, pieces: _Pieces) -> Iterator[str]:
+    count = len(container.streams.audio)
+    if count > 1:
+        yield f"the file has {count} audio streams; the first is taken"
+    if pieces.silent:
+        yield f"{pieces.silent / pieces.rate:.3g} s for which the file has no sound are silence"
+    if pieces.left_out:
+        yield f"{pieces.left_out} of its packets are not whole, and were left out"
+
+
+def _coding(stream: Any) -> str:
+    """Its name, as "AAC"; with the bits of lossless ones that have more than 16, as "ALAC_24"."""
+    name = str(stream.codec_context.codec.canonical_name)
+    fine = name in _LOSSLESS and stream.codec_context.format is not None and stream.codec_context.format.bits > 16
+    return name.upper() + ("_24" if fine else "")
+
+
+def _kind(stream: Any) -> str:
+    disposition = av().stream.Disposition
+    if stream.type == "video" and stream.disposition & disposition.attached_pic:
+        return "cover art"
+    return str(stream.type)
+
+
+def _tags(container: Any, stream: Any) -> dict[str, str]:
+    """All texts of a file, by their names in small letters; those of the stream in Ogg's way too."""
+    found = {**stream.metadata, **container.metadata}
+    return {name.lower(): text for name, text in found.items() if text and name.lower() not in _STAMPS}
+
+
+def _texts(container: Any, stream: Any) -> dict[str, str]:
+    """Those that libsndfile knows, by its names."""
+    named = {_TEXTS.get(name, name): text for name, text in _tags(container, stream).items()}
+    return {name: named[name] for name in _KNOWN if name in named}
+
+
+def names_in(path: Path) -> frozenset[str]:
+    """What there is beside the sound of a file, by name; raises as `survey`."""
+    with opened(path) as (container, stream):
+        return _beside(container, stream)
+
+
+def _beside(container: Any, stream: Any) -> frozenset[str]:
+    names = {_TEXTS.get(name, name) for name in _tags(container, stream)} - {"language", "handler_name"}
+    names |= {_kind(other) for other in container.streams if other.type != "audio"}
+    names |= {"other audio streams"} if len(container.streams.audio) > 1 else set()
+    if container.chapters():  # whose titles are a stream of data in MP4
+        names = (names - {"data"}) | {"chapters"}
+    return frozenset(names)
+
+
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[tuple[Any, Any]]:
+    """The open file, and its first audio stream; raises as `survey`."""
+    library = av()
+    try:
+        container = library.open(os.fsdecode(path), metadata_errors="replace")
+    except (library.error.FFmpegError, ValueError) as error:
+        raise _unreadable(path, error) from error
+    with container:
+        if not container.streams.audio:
+            kinds = sorted({stream.type for stream in container.streams}) or ["none"]
+            raise DataError(f"{path} holds no sound (streams: {', '.join(kinds)}); name a recording")
+        stream = container.streams.audio[0]
+        if stream.codec_context is None:
+            raise DataError(
+                f"{path}: its sound is in a coding that FFmpeg does not know, or encrypted; convert it to WAV"
+            )
+        if stream.codec_context.codec_tag == "drms":
+            raise _encrypted(path)
+        yield container, stream
+
+
+def _unreadable(path: Path, error: Exception) -> DataError:
+    if not os.access(path, os.R_OK):
+        return DataError(f"{path} may not be read; change its permissions")
+    why = (getattr(error, "strerror", None) or str(error)).rstrip(".")
+    return DataError(
+        f"{path} is not audio that libsndfile or FFmpeg reads, or is damaged ({why}); convert it to WAV or FLAC"
+    )
+
+
+def _encrypted(path: Path) -> DataError:
+    return DataError(f"{path} is encrypted; enhance a copy without protection")
+
+
+class _Pieces:
+    """The sound of a stream, in pieces (n, channels) of float32 as it is decoded; known of it once the first is there:
+
+    Attributes:
+        rate: Hz.
+        channels: how many.
+        start: seconds, of the first piece.
+        silent: samples of silence that were put in so far.
+        left_out: packets that are not whole.
+    """
+
+    def __init__(self, path: Path, container: Any, stream: Any, bits: list[int]):
+        self._path, self._container, self._stream, self._bytes = path, container, stream, bits
+        self.rate = self.channels = self.silent = self.left_out = 0
+        self.start, self._made = 0.0, 0
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        converter = None
+        for frame in self._frames():
+            if converter is None:
+                self.rate, self.channels = frame.rate, frame.layout.nb_channels
+                self.start = float(frame.time or 0)
+                converter = av().AudioResampler(format="flt", layout=frame.layout, rate=frame.rate)
+            yield from self._silence_before(frame)
+            for converted in self._converted(converter, frame):
+                piece = converted.to_ndarray().reshape(-1, self.channels)
+                self._made += len(piece)
+                yield piece
+
+    def _converted(self, converter: Any, frame: Any) -> list[Any]:
+        try:
+            frames: list[Any] = converter.resample(frame)
+        except ValueError as error:
+            raise DataError(
+                f"{self._path} changes its rate or channels after {self._seconds():.1f} s; convert it to WAV"
+            ) from error
+        return frames
+
+    def _frames(self) -> Iterator[Any]:
+        """Decoded frames. A last packet that cannot be decoded is that of a file which was cut short."""
+        failed: Exception | None = None
+        for packet in self._packets():
+            if failed is not None and packet.size:
+                raise self._damaged(failed) from failed
+            if packet.has_sidedata("encryption_info"):
+                raise _encrypted(self._path)
+            self._bytes[0] += packet.size
+            if packet.is_corrupt:
+                self.left_out += 1
+                continue
+            try:
+                frames = packet.decode()
+            except av().error.EOFError:
+                continue
+            except av().error.FFmpegError as error:
+                failed = error
+                continue
+            yield from frames
+        if failed is not None:
+            if self._made == 0:
+                raise self._damaged(failed) from failed
+            self.left_out += 1
+
+    def _packets(self) -> Iterator[Any]:
+        try:
+            yield from self._container.demux(self._stream)
+        except av().error.FFmpegError as error:
+            raise self._damaged(error) from error
+
+    def _damaged(self, error: Exception) -> DataError:
+        return DataError(
+            f"{self._path} is damaged: decoding stops after {self._seconds():.1f} s "
+            f"({getattr(error, 'strerror', None) or error}); copy or record it again"
+        )
+
+    def _seconds(self) -> float:
+        return self._made / self.rate if self.rate else 0.0
+
+    def _silence_before(self, frame: Any) -> Iterator[np.ndarray]:
+        """What is missing between the sound so far and a frame, by their times."""
+        if frame.time is None:
+            return
+        late = frame.time - self.start - self._seconds()
+        whole = self._container.duration
+        if late <= _GAP_SECONDS or whole is None or frame.time > whole / 1e6 + 1:
+            return
+        missing = round(late * self.rate)
+        self.silent += missing
+        self._made += missing
+        while missing > 0:
+            count = min(missing, self.rate)
+            yield np.zeros((count, self.channels), np.float32)
+            missing -= count
+
+
+class MediaSound:
+    """The sound of an open file, read as soundfile reads."""
+
+    def __init__(self, pieces: Iterator[np.ndarray], info: AudioInfo):
+        self._pieces, self._left = pieces, np.zeros((0, info.channels), np.float32)
+
+    def read(self, samples: int) -> np.ndarray:
+        """The next samples (n, channels), fewer at the end."""
+        parts, count = [self._left], len(self._left)
+        while count < samples and (piece := next(self._pieces, None)) is not None:
+            parts.append(piece)
+            count += len(piece)
+        joined = np.concatenate(parts)
+        self._left = joined[samples:]
+        return joined[:samples]
+
+
+@contextlib.contextmanager
+def open_media(path: Path) -> Iterator[tuple[MediaSound, AudioInfo]]:
+    """Open a file for reading from its start; raises as `survey`."""
+    info = survey(path).info
+    with opened(path) as (container, stream):
+        yield MediaSound(iter(_Pieces(path, container, stream, [0])), info), info

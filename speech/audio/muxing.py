@@ -1,0 +1,202 @@
+"""Files that FFmpeg writes (the extra "media"): the sound encoded anew, and of a source that FFmpeg reads its texts,
+chapters and cover art; into a container that takes pictures its video and subtitles too, packet by packet as they are.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from shared.errors import DataError
+from speech.audio.coding import CONTAINERS, AudioInfo
+from speech.audio.media import LAYOUTS, av, opened, survey
+
+_ENCODERS = {"AAC": "aac", "ALAC": "alac", "OPUS": "libopus", "FLAC": "flac", "WAVPACK": "wavpack"}
+_BITS_A_CHANNEL = {"AAC": (96_000, 32_000), "OPUS": (64_000, 8_000)}
+"""What a channel usually gets, and at least, of lossy codings."""
+
+_OPUS_RATES = (8000, 12000, 16000, 24000, 48000)
+_COPIED = ("video", "subtitle")
+_NAMES = {"tracknumber": "track"}
+_BRANDS = {".m4a": "M4A ", ".m4r": "M4A ", ".m4b": "M4B "}
+"""What tells players that an MP4 file is sound alone."""
+
+
+class MediaFile:
+    """A file that FFmpeg writes, with soundfile's `write` and `close`. Made by `create_media`, which closes it.
+
+    Attributes:
+        dropped: what the file does not keep of the recording itself, by name.
+    """
+
+    def __init__(self, path: Path, container: Any, stream: Any, info: AudioInfo, start: float, copied: _Copied | None):
+        self._path, self._container, self._stream, self._copied = path, container, stream, copied
+        self._rate, self._layout = info.sample_rate, LAYOUTS[info.channels]
+        self._start, self._written, self._closed = start, 0, False
+        self.dropped = tuple[str, ...]()
+
+    def write(self, block: np.ndarray) -> None:
+        """Append samples (n, channels); what is beyond ±1 is clipped."""
+        flat = np.ascontiguousarray(block.clip(-1, 1), np.float32).reshape(1, -1)
+        frame = av().AudioFrame.from_ndarray(flat, format="flt", layout=self._layout)
+        frame.sample_rate, frame.time_base = self._rate, Fraction(1, self._rate)
+        frame.pts = round(self._start * self._rate) + self._written
+        self._written += len(block)
+        self._mux(self._stream.encode(frame))
+
+    def close(self) -> None:
+        """Write what is left, once."""
+        if self._closed:
+            return
+        self._closed = True
+        self._mux(self._stream.encode(None))
+        if self._copied is not None:
+            self._copied.up_to(None, self._container)
+
+    def _mux(self, packets: list[Any]) -> None:
+        self._container.mux(packets)
+        if self._copied is not None:  # side by side, or the muxer would hold the longer one in memory
+            self._copied.up_to(self._start + self._written / self._rate, self._container)
+
+
+class _Copied:
+    """Packets of streams that go over as they are, in the order in which they are in their file.
+
+    Args:
+        source: the open file.
+        streams: those of the new file by the index of each in the old.
+    """
+
+    def __init__(self, source: Any, streams: dict[int, Any]):
+        chosen = [source.streams[index] for index in streams]
+        self._packets = (packet for packet in source.demux(chosen) if packet.size)
+        self._streams = streams
+        self._next = next(self._packets, None)
+
+    def up_to(self, seconds: float | None, container: Any) -> None:
+        """Write those that are due before this time; None: all."""
+        while (packet := self._next) is not None and (seconds is None or _due(packet) <= seconds):
+            packet.stream = self._streams[packet.stream_index]
+            container.mux_one(packet)
+            self._next = next(self._packets, None)
+
+
+def _due(packet: Any) -> float:
+    """The second at which a packet is decoded; of one that does not tell, at once."""
+    stamp = packet.dts if packet.dts is not None else packet.pts
+    return float("-inf") if stamp is None else float(stamp * packet.time_base)
+
+
+@contextlib.contextmanager
+def create_media(
+    path: Path, temporary: Path, coding: tuple[str, str], info: AudioInfo, source: Path | None, rate: int | None
+) -> Iterator[MediaFile]:
+    """Open a file for writing.
+
+    Args:
+        path: what it will be called.
+        temporary: where it is written.
+        coding: its format and subtype (`speech.audio.coding.target_coding`).
+        info: of the recording.
+        source: what the recording is made from.
+        rate: bits a second of a lossy coding; None: what is usual for it.
+
+    Raises:
+        DataError: the coding or the container cannot hold this.
+        MissingPackageError: PyAV is not installed.
+    """
+    library, (format, subtype) = av(), coding
+    suffix = path.suffix.lower()
+    wants_video = CONTAINERS[suffix].video
+    with contextlib.ExitStack() as stack:
+        old = stack.enter_context(opened(source))[0] if source is not None and info.media else None
+        try:
+            options = {"movie_timescale": str(info.sample_rate)} if format in ("MP4", "MOV", "3GP") else {}
+            options |= {"brand": _BRANDS[suffix]} if suffix in _BRANDS else {}
+            new = library.open(os.fsdecode(temporary), "w", format=format.lower(), options=options)
+            stack.callback(_close_quietly, new)
+            stream = _sound_stream(new, subtype, info, rate)
+            copied = _copied(old, new, wants_video, format == "MP4") if old is not None else None
+            _keep(new, info, old)
+            new.start_encoding()
+        except (library.error.FFmpegError, ValueError, KeyError) as error:
+            raise _cannot_hold(path, coding, info, old if wants_video else None, error) from error
+        start = survey(source).start if source is not None and wants_video and copied is not None else 0.0
+        file = MediaFile(path, new, stream, info, start, copied)
+        if stream.rate != info.sample_rate:
+            file.dropped = (f"the rate of {info.sample_rate} Hz ({stream.rate} Hz in {subtype.capitalize()})",)
+        try:
+            yield file
+            file.close()
+            new.close()
+        except library.error.FFmpegError as error:
+            why = getattr(error, "strerror", None) or error
+            raise DataError(f"{path} cannot be written ({why}); free some space, or choose another folder") from error
+
+
+def _close_quietly(container: Any) -> None:
+    """Close a file that is thrown away, or closed already."""
+    with contextlib.suppress(av().error.FFmpegError):
+        container.close()
+
+
+def _cannot_hold(path: Path, coding: tuple[str, str], info: AudioInfo, old: Any, error: Exception) -> DataError:
+    streams = [] if old is None else old.streams.video
+    video = [stream.codec_context.name for stream in streams if stream.codec_context is not None]
+    pictures = f" beside video ({', '.join(video)})" if video else ""
+    remedy = ".mkv or .mov, or .wav for the sound alone" if video else ".wav or .flac"
+    return DataError(
+        f"{path}: {coding[0]} ({coding[1]}) cannot hold {info.channels} channels at {info.sample_rate} Hz{pictures} "
+        f"({getattr(error, 'strerror', None) or error}); choose a name that ends in {remedy}"
+    )
+
+
+def _sound_stream(container: Any, subtype: str, info: AudioInfo, rate: int | None) -> Any:
+    name, _, bits = subtype.partition("_")
+    deep = any(mark in bits for mark in ("24", "32", "64"))
+    hertz = info.sample_rate
+    if name == "OPUS":
+        hertz = next((each for each in _OPUS_RATES if each >= hertz), _OPUS_RATES[-1])
+    encoder = _ENCODERS.get(name, f"pcm_s{24 if deep else 16}le")
+    stream = container.add_stream(encoder, rate=hertz, layout=LAYOUTS[info.channels])
+    if name in _BITS_A_CHANNEL:
+        usual, least = (info.channels * bits for bits in _BITS_A_CHANNEL[name])
+        stream.bit_rate = max(rate or usual, least)
+    elif name in _ENCODERS:
+        stream.format = ("s32" if deep else "s16") + ("" if name == "FLAC" else "p")
+    return stream
+
+
+def _copied(old: Any, new: Any, wants_video: bool, takes_art: bool) -> _Copied | None:
+    """The streams that go over, added to the new file."""
+    library = av()
+    streams: dict[int, Any] = {}
+    for stream in old.streams:
+        art = stream.type == "video" and bool(stream.disposition & library.stream.Disposition.attached_pic)
+        if stream.type not in _COPIED or not (takes_art if art else wants_video):
+            continue
+        try:
+            added = new.add_stream_from_template(stream)
+        except ValueError:
+            if stream.type == "video" and not art:
+                raise
+            continue
+        added.metadata.update(stream.metadata)
+        added.disposition = stream.disposition
+        streams[stream.index] = added
+    return _Copied(old, streams) if streams else None
+
+
+def _keep(new: Any, info: AudioInfo, old: Any) -> None:
+    """Texts, and chapters."""
+    new.metadata.update({_NAMES.get(name, name): text for name, text in info.metadata.items()})
+    if old is not None:
+        stamps = {"major_brand", "minor_version", "compatible_brands", "encoder"}
+        new.metadata.update({name: text for name, text in old.metadata.items() if name.lower() not in stamps})
+        new.set_chapters(old.chapters())

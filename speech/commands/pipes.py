@@ -1,0 +1,91 @@
+"""Recordings through standard input and output: - in place of a file's name, or a FIFO as the source."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import stat
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from shared.errors import DataError
+from shared.files.io import temporary_path
+
+STANDARD = Path("-")
+"""Standard input, or standard output."""
+
+_AT_ONCE = 1 << 20
+
+
+def is_pipe(source: Path) -> bool:
+    """Whether a recording can only be read once, from its start: standard input, a FIFO, a device."""
+    if source == STANDARD:
+        return True
+    mode = source.stat().st_mode if source.exists() else 0
+    return stat.S_ISFIFO(mode) or stat.S_ISCHR(mode)
+
+
+def name_of(source: Path) -> str:
+    """What a recording from a pipe is called, in messages and reports."""
+    return "standard input" if source == STANDARD else str(source)
+
+
+@contextlib.contextmanager
+def spooled(source: Path, raw: bool) -> Iterator[Path]:
+    """All that comes through a pipe, as a file for as long as it is needed: a recording is read more than once.
+
+    Args:
+        source: - or a FIFO.
+        raw: whether it is bare samples.
+
+    Raises:
+        DataError: it is empty, or a terminal.
+    """
+    with temporary_path(tempfile.gettempdir(), folder=True) as folder, _stream(source) as stream:
+        path = folder / ("stdin.raw" if raw else "stdin")
+        with open(path, "wb") as file:
+            shutil.copyfileobj(stream, file, _AT_ONCE)
+        if path.stat().st_size == 0:
+            raise DataError(
+                f"{name_of(source)} is empty; pipe a recording in, as cat noisy.wav | speech enhance - out.wav"
+            )
+        yield path
+
+
+@contextlib.contextmanager
+def _stream(source: Path) -> Iterator[BinaryIO]:
+    if source != STANDARD:
+        with open(source, "rb") as stream:
+            yield stream
+        return
+    if sys.stdin is None or sys.stdin.isatty():
+        what = "closed" if sys.stdin is None else "a terminal, not a recording"
+        raise DataError(
+            f"standard input is {what}; name a file, or pipe one in: cat noisy.wav | speech enhance - out.wav"
+        )
+    yield sys.stdin.buffer
+
+
+@contextlib.contextmanager
+def standard_output() -> Iterator[Path]:
+    """A path for a WAV file, which goes to standard output once it is whole; nothing does if there is none.
+
+    Raises:
+        DataError: it is a terminal, or closed.
+        BrokenPipeError: its reader is gone.
+    """
+    if sys.stdout is None or sys.stdout.isatty():
+        what = "closed" if sys.stdout is None else "a terminal"
+        raise DataError(
+            f"standard output is {what}; name a file, or send it on: speech enhance noisy.wav - > clean.wav"
+        )
+    with temporary_path(tempfile.gettempdir(), folder=True) as folder:
+        path = folder / "stdout.wav"
+        yield path
+        if path.exists():
+            with open(path, "rb") as file:
+                shutil.copyfileobj(file, sys.stdout.buffer, _AT_ONCE)
+            sys.stdout.buffer.flush()

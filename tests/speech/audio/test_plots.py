@@ -1,0 +1,44 @@
+"""speech/audio/plots.py: spectrograms in blocks, of any length, in no more columns than a picture has."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from matplotlib.image import imread
+
+from speech.audio.files import Audio, write_audio
+from speech.audio.plots import picture_files, spectrogram
+from tests.speech.models import noise
+
+RATE = 16000
+
+
+@pytest.mark.parametrize("samples", [1, 100, 16_000, 700_000])
+def test_blocks_of_any_size_give_the_same_picture(samples):
+    wave = noise(samples)
+    whole = spectrogram([wave], samples, RATE)
+    pieces = spectrogram((wave[i : i + 7777] for i in range(0, samples, 7777)), samples, RATE)
+    np.testing.assert_allclose(pieces.levels, whole.levels, atol=1e-3)
+    assert whole.levels.shape == (257, min(1200, samples // 128 + 1))
+    assert whole.seconds == samples / RATE
+
+
+@pytest.mark.parametrize("seconds", [2, 60])
+def test_a_tone_lies_at_its_time_and_frequency(seconds):
+    """Of amplitude 0.5, so that its level is 12 dB below full scale; in the last quarter alone."""
+    time = np.arange(seconds * RATE) / RATE
+    wave = 0.5 * np.sin(2 * np.pi * 1000 * time) * (time >= 0.75 * seconds)
+    found = spectrogram([wave.astype(np.float32)], len(wave), RATE).levels
+    columns = found.shape[1]
+    assert set(found[:, int(0.78 * columns) :].argmax(axis=0)) == {32}
+    np.testing.assert_allclose(found[32, int(0.78 * columns) : -2], -12.04, atol=0.1)
+    assert found[:, : int(0.72 * columns)].max() < -200
+
+
+def test_a_picture_shows_all_of_a_recording(tmp_path):
+    wave = noise(2, 60 * RATE)
+    wave[:, : 45 * RATE] *= 1e-4
+    write_audio(tmp_path / "a.wav", Audio(wave, RATE))
+    picture_files(tmp_path / "a.png", tmp_path / "a.wav", tmp_path / "a.wav", "a.wav")
+    bright = imread(tmp_path / "a.png")[..., :3].mean(axis=2)[100:300].mean(axis=0)
+    assert bright[900:1000].mean() > bright[200:600].mean() + 0.2
