@@ -27,6 +27,7 @@ EXPORTED = "network.onnx"
 """The name of an export beside a model's weights, which streams find there."""
 
 _OPSET = 18
+_WORTH_SHARING = 4096
 _FRAMES = 3  # of the examples that the exporter follows; any other number will do afterwards
 
 
@@ -70,7 +71,7 @@ def export_onnx(model: SpeechModel, path: str | os.PathLike[str], time: float | 
             (`speech.inference.sampling.only_call`), at less cost.
 
     Returns:
-        The file's path.
+        The file's path. In the model's own folder it refers to the weights there, and needs them beside it.
 
     Raises:
         ConfigError: a network that uses complex numbers inside, or a flow map's.
@@ -116,7 +117,26 @@ def export_onnx(model: SpeechModel, path: str | os.PathLike[str], time: float | 
     path = path if path.suffix else path.with_suffix(".onnx")
     with atomic_path(path) as temporary:
         program.save(str(temporary))
+        if model.folder is not None and path.parent.resolve() == model.folder.resolve():
+            _share(temporary, model.folder / "model.safetensors")
     return path
+
+
+def _share(export: Path, weights: Path) -> None:
+    """Let an export read from the weights beside it what it has in common with them, instead of holding it again."""
+    import onnx
+
+    stored = weights.read_bytes()
+    begin = 8 + int.from_bytes(stored[:8], "little")
+    named = json.loads(stored[8:begin])
+    places = [[begin + place for place in about["data_offsets"]] for name, about in named.items() if name[0] != "_"]
+    known = {stored[first:end]: first for first, end in places if end - first >= _WORTH_SHARING}
+    graph = onnx.load(export)
+    for tensor in graph.graph.initializer:
+        if (first := known.get(tensor.raw_data)) is not None:
+            onnx.external_data_helper.set_external_data(tensor, weights.name, first, len(tensor.raw_data))
+            tensor.ClearField("raw_data")
+    export.write_bytes(graph.SerializeToString())
 
 
 def digest(model: SpeechModel) -> str:
