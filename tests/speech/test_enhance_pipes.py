@@ -40,7 +40,9 @@ def enhance(recipes: Recipes, *arguments: object, **pipes: Path):
 # --- standard input and output -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["a.wav", "a.flac", "a.m4a", "unstated.flac"])
+@pytest.mark.parametrize(
+    "name", ["a.m4a", "unstated.flac", *(pytest.param(name, marks=pytest.mark.slow) for name in ("a.wav", "a.flac"))]
+)
 def test_through_both_pipes(recipes, tmp_path, name):
     wave = noise(2, 20_000)
     if name == "a.m4a":
