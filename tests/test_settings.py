@@ -15,6 +15,7 @@ import tsdiff
 STATEFUL = {
     "shared.training.batches.Batch",
     "shared.samplers.run.SampleResult",
+    "speech.audio.devices.Duplex",
     "speech.inference.folders.FolderReport",
     "speech.inference.plan.Plan",
     "speech.inference.segments.Spread",
