@@ -26,7 +26,8 @@ from benchmarks.machine import header, table
 from benchmarks.speech_models import SHARED_SPEECH
 from shared.files.io import write_text
 from speech import Enhancer, metrics
-from speech.audio.files import read_audio, resample
+from speech.audio.files import read_audio
+from speech.audio.resampling import resample
 
 EDGE = 8500.0
 SNR = 10.0

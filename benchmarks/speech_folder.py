@@ -28,7 +28,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.machine import header, table
 from benchmarks.speech_models import light_model, noisy_speech
 from shared.files.io import write_text
-from speech.audio.files import Audio, read_audio, write_audio
+from speech.audio.files import Audio, read_audio
+from speech.audio.writing import write_audio
 from speech.enhancer import Enhancer
 
 ROOT = Path(__file__).resolve().parents[1]

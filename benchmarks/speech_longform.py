@@ -28,7 +28,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.machine import header, table
 from benchmarks.speech_models import light_model, noisy_speech
 from shared.files.io import write_text
-from speech.audio.files import AudioInfo, create_audio, resample
+from speech.audio.files import AudioInfo
+from speech.audio.resampling import resample
+from speech.audio.writing import create_audio
 from speech.enhancer import Enhancer
 from speech.model.config import Sampler
 

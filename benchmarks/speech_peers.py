@@ -34,7 +34,8 @@ from benchmarks.machine import header, table
 from benchmarks.rows import Rows
 from shared.errors import DiffusionError
 from shared.files.io import write_text
-from speech.audio.files import Audio, read_audio, write_audio
+from speech.audio.files import Audio, read_audio
+from speech.audio.writing import write_audio
 from speech.metrics import METRICS, advanced, delay, evaluate, failures, summarise
 
 RUNNER = Path(__file__).with_name("speech_peer_runner.py")

@@ -31,8 +31,7 @@ from speech.inference.streaming import Stream
 RATES = (16000, 48000)
 RUNTIMES: tuple[Runtime, ...] = ("torch", "onnx")
 BLOCK_SECONDS = 0.016
-FRAMES = 62.5
-"""A second, of the bundled model."""
+"""A frame of the bundled model."""
 
 
 def cost(stream: Stream, noise: np.ndarray) -> float:
@@ -74,7 +73,7 @@ def main(
         ratio = float(np.median(np.divide(found["torch"], found["onnx"])))
         for runtime, taken in found.items():
             shares = [f"{middle[runtime]:.3f}", f"{min(taken):.3f}"]
-            frame = f"{1000 * middle[runtime] / FRAMES:.2f}"
+            frame = f"{1000 * BLOCK_SECONDS * middle[runtime]:.2f}"
             faster = "1" if runtime == "torch" else f"{ratio:.1f}"
             rows.append([str(rate), runtime, f"{latency:.1f}", frame, *shares, faster])
             print(rows[-1], flush=True)
@@ -82,8 +81,8 @@ def main(
     text = (
         header("Cost of streams")
         + f"\nModel: {model}; {seconds} s of noise in blocks of 16 ms (a frame) through each, second by second in turn."
-        " CPU time of the process, one thread; other work ran on the machine. Median and least of the seconds.\n\n"
-        + table(head, rows)
+        " CPU time of the process, one thread, which grows where other work shares the machine. Median and least of the"
+        " seconds.\n\n" + table(head, rows)
     )
     write_text(output / "speech_stream.md", text)
     print(text)

@@ -219,8 +219,8 @@ class Enhancer:
         Args:
             src: any file that libsndfile reads, or FFmpeg (`speech.audio.media`); of a video its sound.
             dst: the target, or a folder for it. Its suffix decides the format; rate, channels and length are those of
-                the source, and coding, bit rate and tags as far as `speech.audio.files.create_audio` keeps them. A link
-                is followed; a FIFO or a device is written to when all is done.
+                the source, and coding, bit rate and tags as far as `speech.audio.writing.create_audio` keeps them. A
+                link is followed; a FIFO or a device is written to when all is done.
             name: what the noise depends on beside the seed; None: the name of `src`, without its folder.
             raw: what a .raw file holds.
             progress: show a progress bar, or call this with every bit of progress, in seconds of a channel.

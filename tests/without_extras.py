@@ -30,9 +30,10 @@ from shared.errors import DiffusionError  # noqa: E402
 from shared.files.checkpoint import resolve  # noqa: E402
 from speech import Enhancer, metrics  # noqa: E402
 from speech.audio.devices import device_list  # noqa: E402
-from speech.audio.files import Audio, write_audio  # noqa: E402
+from speech.audio.files import Audio  # noqa: E402
 from speech.audio.loudness import LoudnessMeter  # noqa: E402
 from speech.audio.search import find_audio  # noqa: E402
+from speech.audio.writing import write_audio  # noqa: E402
 from speech.data.rooms import Room, simulate  # noqa: E402
 from speech.training.fit import Validation  # noqa: E402
 from speech.training.settings import Experiment  # noqa: E402

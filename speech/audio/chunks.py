@@ -14,6 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+CHUNKED = ("WAV", "WAVEX", "RF64", "W64", "AIFF")
+"""libsndfile's names of these containers."""
+
 BLOCK_CODED = {"MS_ADPCM", "IMA_ADPCM", "GSM610", "G721_32", "G723_24", "G723_40"} | {
     f"NMS_ADPCM_{bits}" for bits in (16, 24, 32)
 }

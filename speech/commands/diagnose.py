@@ -10,7 +10,8 @@ from shared.console.command import claim_output, prepare
 from shared.devices import compute_device
 from shared.diagnostics.files import leave_diagnosis, settings_of
 from shared.errors import DataError
-from speech.audio.files import read_audio, resample
+from speech.audio.files import read_audio
+from speech.audio.resampling import resample
 from speech.audio.search import find_audio
 from speech.commands.common import shared_speech
 from speech.commands.options import Diagnose

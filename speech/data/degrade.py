@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from shared.checks import Chance, Share, checked
 from shared.errors import ConfigError
-from speech.audio.files import fit_length
+from speech.audio.resampling import fit_length
 from speech.data.clips import Waveform
 
 Codec = Literal["mulaw", "alaw", "gsm", "adpcm", "mp3", "vorbis", "opus"]

@@ -13,7 +13,7 @@ from shared.checks import Positive, checked
 from shared.diagnostics import Diagnosis, DiagnosisSettings, diagnose
 from shared.errors import DataError
 from shared.random import make_generator
-from speech.audio.files import fit_length
+from speech.audio.resampling import fit_length
 from speech.inference.sampling import sample_spectrogram
 from speech.model.model import SpeechModel
 

@@ -10,7 +10,8 @@ import numpy as np
 
 from shared.random import derive_seed
 from speech.audio.bands import BandJoin, UpperBand, choose_upper_band
-from speech.audio.files import BLOCK_SECONDS, Resampler, resample
+from speech.audio.files import BLOCK_SECONDS
+from speech.audio.resampling import Resampler, resample
 from speech.inference import advice
 from speech.inference.blend import Blend
 from speech.inference.longform import Tail, Window, Windows

@@ -15,9 +15,10 @@ from shared.console.progress import bar
 from shared.files.io import temporary_path
 from speech.audio.arrays import finite
 from speech.audio.coding import AudioInfo, RawFormat, notes_on, target_coding
-from speech.audio.files import audio_info, create_audio, open_audio, refuse_same, unwritable
+from speech.audio.files import audio_info, open_audio
 from speech.audio.loudness import Levelling, LoudnessGoal, LoudnessMeter, Measured, levelling
 from speech.audio.paths import sound_path
+from speech.audio.writing import create_audio, refuse_same, unwritable
 from speech.inference.engine import Engine
 from speech.inference.plan import target_of
 from speech.inference.plausible import doubts

@@ -19,9 +19,10 @@ from shared.errors import DiffusionError
 from shared.files.io import remove_unfinished
 from speech.audio.arrays import finite
 from speech.audio.coding import RawFormat, notes_on
-from speech.audio.files import Audio, read_audio, write_audio
+from speech.audio.files import Audio, read_audio
 from speech.audio.loudness import Levelling, LoudnessGoal, levelling
 from speech.audio.search import find_audio
+from speech.audio.writing import write_audio
 from speech.inference.engine import Engine
 from speech.inference.files import FileResult, clipped, enhance_file, file_result, measured
 from speech.inference.plan import Existing, Planned, plan_folder

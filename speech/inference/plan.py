@@ -10,7 +10,8 @@ from typing import Literal
 
 from shared.errors import DiffusionError
 from speech.audio.coding import AudioInfo, RawFormat, refuse_suffix, target_coding, written_name
-from speech.audio.files import audio_info, refuse_same
+from speech.audio.files import audio_info
+from speech.audio.writing import refuse_same
 
 Existing = Literal["skip", "overwrite"]
 

@@ -13,7 +13,7 @@ from shared.checks import Count, Duration, checked
 from shared.errors import ConfigError, DataError
 from shared.random import PlacedGenerator
 from speech.audio.arrays import Form, Waveform, finite, warn_doubts, whole_rate
-from speech.audio.files import fit_length
+from speech.audio.resampling import fit_length
 from speech.audio.short_resampler import ShortResampler
 from speech.inference.engine import Engine
 from speech.inference.onnx_network import OnnxNetwork, Runtime, streaming_network

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import os
-import warnings
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -19,15 +17,12 @@ import torch
 from torch import Tensor, nn
 
 from shared.errors import CheckpointError, ConfigError
-from shared.files.io import atomic_path
-from shared.optional import needed
+from shared.files.onnx import write_onnx
 from speech.model.model import SpeechModel
 
 EXPORTED = "network.onnx"
 """The name of an export beside a model's weights, which streams find there."""
 
-_OPSET = 18
-_WORTH_SHARING = 4096
 _FRAMES = 3  # of the examples that the exporter follows; any other number will do afterwards
 
 
@@ -77,8 +72,6 @@ def export_onnx(model: SpeechModel, path: str | os.PathLike[str], time: float | 
         ConfigError: a network that uses complex numbers inside, or a flow map's.
         MissingPackageError: onnx or onnxscript is not installed.
     """
-    for module in ("onnx", "onnxscript"):
-        needed(module, "onnx", "an export to ONNX")
     network = model.backbone
     kind = getattr(model.config.backbone, "kind", type(network).__name__)
     if not isinstance(network, RealValued) or getattr(network, "takes_span", False):
@@ -93,50 +86,17 @@ def export_onnx(model: SpeechModel, path: str | os.PathLike[str], time: float | 
     if state:
         shapes = (*shapes, ({0: free, 2: free}, {0: free}))
     names = [f"past.{place}" for place in range(len(past))]
-    wrapped = _Exported(network, causal, time).eval()
-    with warnings.catch_warnings(), _silent("torch.onnx"):
-        warnings.simplefilter("ignore")
-        program = torch.onnx.export(
-            wrapped,
-            (torch.ones(shape), past, *state),
-            dynamo=True,
-            verbose=False,
-            opset_version=_OPSET,
-            input_names=["noisy", *names, *("state", "time")[: len(state)]],
-            output_names=["estimate", *(name.replace("past", "future") for name in names)],
-            dynamic_shapes=shapes,
-        )
-    assert program is not None
-    for node in program.model.graph:  # where each was traced, with the paths of this machine
-        node.metadata_props.clear()
-    program.model.metadata_props["config"] = json.dumps(asdict(model.config))
-    program.model.metadata_props["weights"] = digest(model)
-    if time is not None:
-        program.model.metadata_props["time"] = repr(time)
-    path = Path(path)
-    path = path if path.suffix else path.with_suffix(".onnx")
-    with atomic_path(path) as temporary:
-        program.save(str(temporary))
-        if model.folder is not None and path.parent.resolve() == model.folder.resolve():
-            _share(temporary, model.folder / "model.safetensors")
-    return path
-
-
-def _share(export: Path, weights: Path) -> None:
-    """Let an export read from the weights beside it what it has in common with them, instead of holding it again."""
-    import onnx
-
-    stored = weights.read_bytes()
-    begin = 8 + int.from_bytes(stored[:8], "little")
-    named = json.loads(stored[8:begin])
-    places = [[begin + place for place in about["data_offsets"]] for name, about in named.items() if name[0] != "_"]
-    known = {stored[first:end]: first for first, end in places if end - first >= _WORTH_SHARING}
-    graph = onnx.load(export)
-    for tensor in graph.graph.initializer:
-        if (first := known.get(tensor.raw_data)) is not None:
-            onnx.external_data_helper.set_external_data(tensor, weights.name, first, len(tensor.raw_data))
-            tensor.ClearField("raw_data")
-    export.write_bytes(graph.SerializeToString())
+    stated = {"config": json.dumps(asdict(model.config)), "weights": digest(model)}
+    return write_onnx(
+        _Exported(network, causal, time),
+        (torch.ones(shape), past, *state),
+        path,
+        inputs=["noisy", *names, *("state", "time")[: len(state)]],
+        outputs=["estimate", *(name.replace("past", "future") for name in names)],
+        dynamic_shapes=shapes,
+        stated=stated if time is None else {**stated, "time": repr(time)},
+        weights=None if model.folder is None else model.folder / "model.safetensors",
+    )
 
 
 def digest(model: SpeechModel) -> str:
@@ -164,17 +124,3 @@ def refuse_other(stated: str | None, model: SpeechModel, path: Path) -> None:
         raise CheckpointError(
             f"{path} was not exported from these weights; export them again (speech export), or remove it"
         )
-
-
-class _silent:
-    """What a library logs is left out."""
-
-    def __init__(self, name: str):
-        self._logger = logging.getLogger(name)
-
-    def __enter__(self) -> None:
-        self._level = self._logger.level
-        self._logger.setLevel(logging.ERROR)
-
-    def __exit__(self, *error: object) -> None:
-        self._logger.setLevel(self._level)

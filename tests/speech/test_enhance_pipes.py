@@ -16,7 +16,8 @@ import pytest
 import soundfile
 from matplotlib.image import imread
 
-from speech.audio.files import Audio, audio_info, read_audio, write_audio
+from speech.audio.files import Audio, audio_info, read_audio
+from speech.audio.writing import write_audio
 from tests.recipes.harness import ROOT, Recipes
 from tests.speech.audio.test_kept import without_length
 from tests.speech.audio.test_loudness import measure

@@ -13,7 +13,8 @@ import pandas as pd
 import pytest
 from matplotlib.image import imread
 
-from speech.audio.files import Audio, read_audio, write_audio
+from speech.audio.files import Audio, read_audio
+from speech.audio.writing import write_audio
 from tests.recipes.harness import Recipes
 from tests.speech.models import decibels, noise, tiny_model
 from tests.speech.published import COMMON, OUVE, SMALL, random_weights, save_published, small_layout

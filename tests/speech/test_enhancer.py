@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from shared.errors import CheckpointError, ConfigError, DataError
 from shared.random import PlacedGenerator
 from speech.audio.arrays import AudioWarning
-from speech.audio.files import Audio, RawFormat, read_audio, write_audio
+from speech.audio.files import Audio, RawFormat, read_audio
+from speech.audio.writing import write_audio
 from speech.enhancer import Enhancer, load_model
 from speech.inference.sampling import sample_spectrogram
 from speech.model.config import SamplingConfig

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
-import warnings
 from dataclasses import asdict
 from pathlib import Path
 
@@ -13,15 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from shared.errors import ConfigError
-from shared.files.io import atomic_path
-from shared.optional import needed
+from shared.files.onnx import write_onnx
 from tsdiff.model.backbones.context import ContextNetwork
 from tsdiff.model.model import TSDiff
 from tsdiff.model.network import Network
 from tsdiff.windows.anchored import ABOUT_WIDTH
 from tsdiff.windows.config import ANY_FREQ
 
-_OPSET = 18
 _WINDOWS, _DRAWS = 2, 3  # of the examples that the exporter follows; any other number will do afterwards
 
 
@@ -61,8 +57,6 @@ def export_onnx(model: TSDiff, path: str | os.PathLike[str]) -> Path:
         ConfigError: another backbone, a flow map, or a model of all frequencies that is not adapted to one.
         MissingPackageError: onnx or onnxscript is not installed.
     """
-    for module in ("onnx", "onnxscript"):
-        needed(module, "onnx", "an export to ONNX")
     config, outer = model.config, model.denoiser.network
     network = outer.backbone if isinstance(outer, Network) else outer
     if not isinstance(outer, Network) or not isinstance(network, ContextNetwork) or network.takes_span:
@@ -73,28 +67,12 @@ def export_onnx(model: TSDiff, path: str | os.PathLike[str]) -> Path:
     shape = (_WINDOWS, _DRAWS, config.length, config.channels)
     told = torch.zeros(_WINDOWS, config.length, outer.inputs.width)
     free = torch.export.Dim.DYNAMIC
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            program = torch.onnx.export(
-                _Exported(network, config.length, config.prediction_length).eval(),
-                (torch.ones(shape), torch.zeros(1), told, torch.zeros(_WINDOWS, ABOUT_WIDTH)),
-                dynamo=True,
-                verbose=False,
-                opset_version=_OPSET,
-                input_names=["state", "log_snr", "known", "about"],
-                output_names=["estimate"],
-                dynamic_shapes=({0: free, 1: free}, None, {0: free}, {0: free}),
-            )
-    finally:
-        logger.setLevel(level)
-    assert program is not None
-    program.model.metadata_props["config"] = json.dumps(asdict(config))
-    path = Path(path)
-    path = path if path.suffix else path.with_suffix(".onnx")
-    with atomic_path(path) as temporary:
-        program.save(str(temporary))
-    return path
+    return write_onnx(
+        _Exported(network, config.length, config.prediction_length),
+        (torch.ones(shape), torch.zeros(1), told, torch.zeros(_WINDOWS, ABOUT_WIDTH)),
+        path,
+        inputs=["state", "log_snr", "known", "about"],
+        outputs=["estimate"],
+        dynamic_shapes=({0: free, 1: free}, None, {0: free}, {0: free}),
+        stated={"config": json.dumps(asdict(config))},
+    )

@@ -19,19 +19,9 @@ from hypothesis import strategies as st
 
 from shared.errors import ConfigError, DataError
 from speech.audio.chunks import Spliced, beyond_its_header
-from speech.audio.files import (
-    Audio,
-    AudioInfo,
-    RawFormat,
-    Resampler,
-    audio_info,
-    create_audio,
-    open_audio,
-    read_audio,
-    resample,
-    target_coding,
-    write_audio,
-)
+from speech.audio.files import Audio, AudioInfo, RawFormat, audio_info, open_audio, read_audio, target_coding
+from speech.audio.resampling import Resampler, resample
+from speech.audio.writing import create_audio, write_audio
 
 TAGS = {"title": "Gruß", "artist": "A. N. Other", "comment": "room 7", "date": "2020", "tracknumber": "3"}
 

@@ -12,7 +12,9 @@ from scipy import signal
 
 from shared.errors import ConfigError
 from speech import metrics
-from speech.audio.files import Audio, read_audio, resample, write_audio
+from speech.audio.files import Audio, read_audio
+from speech.audio.resampling import resample
+from speech.audio.writing import write_audio
 from speech.enhancer import Enhancer
 from speech.inference.advice import SettingWarning
 from tests.speech.models import decibels, gain_enhancer, noise, tiny_enhancer, tiny_model

@@ -17,7 +17,8 @@ from mutagen.flac import FLAC, Picture
 from mutagen.id3 import APIC, ID3, TIT2
 
 from shared.errors import DataError
-from speech.audio.files import create_audio, open_audio
+from speech.audio.files import open_audio
+from speech.audio.writing import create_audio
 from speech.enhancer import Enhancer
 from tests.speech.audio.test_kept import BEXT, CUE, LABEL, TEXTS, with_chunks, without_length
 from tests.speech.models import noise, tiny_enhancer

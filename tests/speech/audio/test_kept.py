@@ -18,7 +18,8 @@ from scipy.io import wavfile
 
 from shared.errors import DataError
 from speech.audio.coding import notes_on
-from speech.audio.files import Audio, audio_info, create_audio, open_audio, read_audio, write_audio
+from speech.audio.files import Audio, audio_info, open_audio, read_audio
+from speech.audio.writing import create_audio, write_audio
 from tests.speech.models import noise, tiny_enhancer
 
 JPEG = b"\xff\xd8\xff\xe0" + bytes(range(256)) * 40

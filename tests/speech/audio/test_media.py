@@ -11,7 +11,8 @@ import pytest
 
 from shared.errors import DataError
 from speech.audio.coding import notes_on, written_name
-from speech.audio.files import Audio, audio_info, create_audio, open_audio, read_audio, write_audio
+from speech.audio.files import Audio, audio_info, open_audio, read_audio
+from speech.audio.writing import create_audio, write_audio
 from tests.speech.audio.test_fuzzed_audio import mutated
 from tests.speech.media_files import packets, tones, write_media, write_video
 

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from speech.audio.files import Audio, write_audio
+from speech.audio.files import Audio
 from speech.audio.plots import picture_files, spectrogram
+from speech.audio.writing import write_audio
 from tests.speech.models import noise
 
 RATE = 16000

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.errors import ConfigError
-from speech.audio.files import resample
+from speech.audio.resampling import resample
 from speech.audio.short_resampler import ShortResampler
 
 PAIRS = [(48000, 16000), (16000, 48000), (44100, 16000), (16000, 44100), (8000, 16000), (16000, 8000), (16000, 22050)]

@@ -16,7 +16,8 @@ from typer.testing import CliRunner
 from shared.diagnostics import DiagnosisSettings
 from shared.errors import DataError
 from shared.sde import OUVESDE, SBVESDE
-from speech.audio.files import Audio, write_audio
+from speech.audio.files import Audio
+from speech.audio.writing import write_audio
 from speech.commands import application
 from speech.inference.diagnosis import Recording, diagnose_model
 from speech.model.backbones import LightConfig, NCSNppConfig

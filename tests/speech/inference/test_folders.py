@@ -16,8 +16,9 @@ import torch
 
 from shared.errors import ConfigError, DataError
 from shared.files.io import UNFINISHED
-from speech.audio.files import Audio, read_audio, write_audio
+from speech.audio.files import Audio, read_audio
 from speech.audio.search import find_audio
+from speech.audio.writing import write_audio
 from speech.enhancer import Enhancer
 from tests.speech.models import noise, tiny_enhancer, tiny_model
 

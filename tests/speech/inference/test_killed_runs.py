@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from shared.files.io import UNFINISHED
-from speech.audio.files import Audio, read_audio, write_audio
+from speech.audio.files import Audio, read_audio
+from speech.audio.writing import write_audio
 from speech.enhancer import Enhancer
 from tests.speech.models import noise, tiny_enhancer
 

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.errors import ConfigError
-from speech.audio.files import Audio, read_audio, write_audio
+from speech.audio.files import Audio, read_audio
+from speech.audio.writing import write_audio
 from speech.enhancer import Enhancer
 from speech.inference.longform import Held, Tail, Window, Windows
 from tests.speech.models import decibels, noise, tiny_enhancer, tiny_model

@@ -12,7 +12,8 @@ from typer.testing import CliRunner
 
 from shared.errors import SamplingError
 from speech.audio.arrays import AudioWarning
-from speech.audio.files import Audio, read_audio, write_audio
+from speech.audio.files import Audio, read_audio
+from speech.audio.writing import write_audio
 from speech.commands import application
 from speech.enhancer import Enhancer
 from speech.inference.plausible import Plausible, doubts

@@ -22,7 +22,8 @@ from recipes.speech_pairs.common import read_part
 from shared.console.command import run_app
 from shared.errors import CheckpointError, ConfigError, DataError
 from shared.files.io import write_csv, write_json, write_text
-from speech.audio.files import Audio, RawFormat, read_audio, write_audio
+from speech.audio.files import Audio, RawFormat, read_audio
+from speech.audio.writing import write_audio
 from speech.data.clips import read_clips, read_mono
 from speech.data.pairs import PairSource, find_pairs
 from speech.data.rooms import RoomConfig, simulated_responses

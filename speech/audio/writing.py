@@ -1,0 +1,171 @@
+"""Audio files as libsndfile or FFmpeg writes them, whole or in blocks, with what a copy keeps of its source."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from shared.errors import DataError
+from shared.files.io import atomic_path
+from speech.audio.chunks import CHUNKED, state_length
+from speech.audio.coding import CONTAINERS, AudioInfo, encoder, refuse_suffix, target_coding
+from speech.audio.files import Audio
+from speech.audio.media import names_in, survey
+from speech.audio.muxing import MediaFile, create_media
+from speech.audio.paths import sound_path
+from speech.audio.tags import bit_rate, carry_tags, missing_names, names_beside_sound, same_tags
+
+_WRITTEN_AT_ONCE = 1 << 16
+
+
+class AudioWriter:
+    """A file that is open for writing. Made by `create_audio`.
+
+    Attributes:
+        dropped: names of what the source has beside its sound and the file has not, once it is written.
+    """
+
+    def __init__(self, path: Path, file: soundfile.SoundFile | MediaFile):
+        self._path, self._file = path, file
+        self.written, self.dropped = 0, tuple[str, ...]()
+
+    def write(self, block: np.ndarray) -> None:
+        """Append samples (channels, n); what is beyond ±1 is clipped where the coding has no room for it.
+
+        Raises:
+            DataError: the disk is full or cannot be written.
+        """
+        try:
+            for start in range(0, block.shape[1], _WRITTEN_AT_ONCE):  # encoders may fail on very long blocks
+                self._file.write(np.ascontiguousarray(block[:, start : start + _WRITTEN_AT_ONCE].T))
+            self.written += block.shape[1]
+        except (soundfile.LibsndfileError, AssertionError) as error:
+            raise unwritable(self._path, "its disk is full, or the file may not grow") from error
+
+    def close(self) -> None:
+        try:
+            self._file.close()
+        except soundfile.LibsndfileError as error:
+            raise unwritable(self._path, "its disk is full, or the file may not grow") from error
+
+
+def unwritable(path: str | os.PathLike[str], why: str) -> DataError:
+    """The error of a target that cannot be written."""
+    return DataError(f"{path} cannot be written ({why}); free some space, or choose another name or folder")
+
+
+def refuse_same(source: Path, target: Path) -> None:
+    """Refuse to write a file onto the one that it is made from.
+
+    Raises:
+        DataError: they are the same file.
+    """
+    if os.path.exists(target) and os.path.exists(source) and os.path.samefile(source, target):
+        raise DataError(f"{target} is the noisy file itself; choose another name or folder for the enhanced one")
+
+
+@contextlib.contextmanager
+def create_audio(
+    path: str | os.PathLike[str],
+    info: AudioInfo,
+    source: str | os.PathLike[str] | None = None,
+    wav_limit: int | None = None,
+) -> Iterator[AudioWriter]:
+    """Write a file in blocks; it appears at `path` when all is written, or not at all.
+
+    Args:
+        path: where; its suffix decides the format, and `info` where the suffix says nothing.
+        info: rate, channels, coding and metadata to keep. Where the format lacks the coding, the nearest that it has
+            is taken; metadata that it cannot hold is left out.
+        source: the file that the samples come from. Its bit rate is kept where the coding stays, and its tags where
+            both formats hold them in the same way, cover art and RIFF's chunks among them, and its video where the
+            format takes it; what is left out is in the writer's `dropped`.
+        wav_limit: see `target_coding`.
+
+    Raises:
+        DataError: a suffix of a format that is not written, a format that cannot hold the rate or the channels, or a
+            target that cannot be written.
+        MissingPackageError: a format that only FFmpeg writes, without the extra "media".
+    """
+    path, source = Path(path), None if source is None else Path(source)
+    refuse_suffix(path, source)
+    coding = target_coding(path, info, wav_limit)
+    create = _created_media if path.suffix.lower() in CONTAINERS else _created
+    try:
+        with atomic_path(path) as temporary, create(path, temporary, coding, info, source) as writer:
+            yield writer
+    except OSError as error:
+        raise unwritable(path, error.strerror or str(error)) from error
+
+
+@contextlib.contextmanager
+def _created(
+    path: Path, temporary: Path, coding: tuple[str, str], info: AudioInfo, source: Path | None
+) -> Iterator[AudioWriter]:
+    """A file that libsndfile writes."""
+    (format, subtype), of = coding, (info.format, info.subtype)
+    rate = bit_rate(source, subtype) if source is not None and subtype == info.subtype else None
+    copied = source is not None and not info.media and same_tags(of, coding)
+    try:
+        settings = encoder(subtype, info, rate)
+        endian = _endian(format, subtype, info)
+        file = soundfile.SoundFile(
+            sound_path(temporary), "w", info.sample_rate, info.channels, subtype, endian, format, **settings
+        )
+    except (soundfile.LibsndfileError, ValueError) as error:
+        raise DataError(
+            f"{path}: {format} ({subtype}) cannot hold {info.channels} channels at {info.sample_rate} Hz; "
+            "choose a name that ends in .wav or .flac"
+        ) from error
+    for name, value in () if copied else info.metadata.items():
+        with contextlib.suppress(soundfile.LibsndfileError):
+            setattr(file, name, value)
+    writer = AudioWriter(path, file)
+    try:
+        yield writer
+    except BaseException:
+        with contextlib.suppress(soundfile.LibsndfileError):
+            file.close()
+        raise
+    writer.close()
+    if format in CHUNKED:
+        state_length(temporary, subtype, writer.written)
+    if source is not None and info.media:
+        writer.dropped = missing_names(survey(source).beside, names_beside_sound(temporary, coding))
+    elif source is not None and info.format != "RAW":
+        writer.dropped = carry_tags(source, temporary, of, coding)
+
+
+@contextlib.contextmanager
+def _created_media(
+    path: Path, temporary: Path, coding: tuple[str, str], info: AudioInfo, source: Path | None
+) -> Iterator[AudioWriter]:
+    """A file that FFmpeg writes."""
+    rate = None
+    if source is not None and coding[1] == info.subtype:
+        known = None if info.media else bit_rate(source, info.subtype)
+        rate = survey(source).bits if info.media else None if known is None else known.bits
+    with create_media(path, temporary, coding, info, source, rate) as file:
+        writer = AudioWriter(path, file)
+        yield writer
+    if source is not None and (info.media or info.format != "RAW"):
+        wanted = survey(source).beside if info.media else names_beside_sound(source, (info.format, info.subtype))
+        writer.dropped = (*file.dropped, *missing_names(wanted, names_in(temporary)))
+
+
+def _endian(format: str, subtype: str, info: AudioInfo) -> str:
+    return info.endian if soundfile.check_format(format, subtype, info.endian) else "FILE"
+
+
+def write_audio(
+    path: str | os.PathLike[str], audio: Audio, source: str | os.PathLike[str] | None = None
+) -> tuple[str, ...]:
+    """Write a recording, and return what of `source` it does not keep; see `create_audio`."""
+    with create_audio(path, audio.info, source) as writer:
+        writer.write(audio.waveform)
+    return writer.dropped
