@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 
 from shared.errors import ConfigError, DataError
 from speech.audio.chunks import Spliced, beyond_its_header
-from speech.audio.files import Audio, AudioInfo, RawFormat, audio_info, open_audio, read_audio, target_coding
+from speech.audio.coding import target_coding
+from speech.audio.files import Audio, AudioInfo, RawFormat, audio_info, open_audio, read_audio
 from speech.audio.resampling import Resampler, resample
 from speech.audio.writing import create_audio, write_audio
 
