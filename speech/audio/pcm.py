@@ -166,11 +166,13 @@ class Source:
         replaced: of them, those that were not finite, for which 0 was taken.
         left: bytes at the end that are no whole sample of all channels.
         missing: bytes that a header promised and that did not come.
+        like_wav: whether raw PCM began as a WAV does.
     """
 
     def __init__(self, read: Read, pcm: PCM):
         self._read, self._pcm, self._wanted = read, pcm, pcm.size
         self.samples = self.replaced = self.left = self.missing = 0
+        self.like_wav = False
 
     def blocks(self) -> Iterator[np.ndarray]:
         """float32 (channels, n), of whatever length came."""
@@ -182,6 +184,8 @@ class Source:
             if self._wanted is not None:
                 self._wanted -= len(data)
             rest += data
+            if self.samples == 0 and not self._pcm.wav:
+                self.like_wav = rest[:4] in (b"RIFF", b"RF64")
             whole = len(rest) - len(rest) % self._pcm.frame
             block, replaced = finite(self._pcm.decode(rest[:whole]))
             rest = rest[whole:]

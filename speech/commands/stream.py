@@ -241,6 +241,8 @@ def _tell_start(stream: Stream, more: str) -> None:
 
 def _tell_end(source: Source, given: PCM, stopping: Stopping) -> None:
     """What was not as it should be."""
+    if source.like_wav:
+        note("standard input began as a WAV does and was taken for raw PCM; without --rate its header is read")
     if source.left:
         note(f"the last {source.left} bytes are no whole sample ({given.frame} bytes) and were left out")
     if source.missing and stopping.by is None:

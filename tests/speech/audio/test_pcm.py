@@ -112,3 +112,15 @@ def test_headers_that_are_cut_or_none() -> None:
         wav_of(trickle(data[:place] + b"junk" + data[place + 4 :], 9))
     with pytest.raises(DataError, match="0 channels at 16000 Hz"):
         wav_of(trickle(data[: place + 10] + b"\0\0" + data[place + 12 :], 9))
+
+
+def test_a_wav_that_is_given_as_raw_samples_is_noticed() -> None:
+    data = wav(0.3 * noise(1, 100), 8000, "PCM_16")
+    told = []
+    for content in (data, data[44:]):
+        source = Source(trickle(content, 64), PCM(8000, 1, "s16le"))
+        list(source.blocks())
+        told.append(source.like_wav)
+    source = Source(read := trickle(data, 64), wav_of(read))
+    list(source.blocks())
+    assert [*told, source.like_wav] == [True, False, False]
