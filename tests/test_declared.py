@@ -42,7 +42,7 @@ def imported(path: Path) -> Iterator[str]:
 
 @pytest.mark.parametrize(
     ("folder", "extras"),
-    [("shared", ["hub", "tensorboard"]), ("tsdiff", ["all"]), ("speech", ["all"]), ("tests", ["dev"])],
+    [("shared", ["hub", "onnx", "tensorboard"]), ("tsdiff", ["all"]), ("speech", ["all"]), ("tests", ["dev"])],
 )
 def test_what_is_imported_is_declared(folder: str, extras: list[str]) -> None:
     """In the dependencies, or in an extra of the folder."""
