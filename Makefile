@@ -14,10 +14,10 @@ forecast: $(VENV)/.installed
 	$(BIN)/python recipes/forecast.py $(ARGS)
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -n 2 $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
 test-slow: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -n 2 --run-slow $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist worksteal --run-slow $(ARGS)
 
 mutants: $(VENV)/.installed-mutants
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.mutants $(ARGS)

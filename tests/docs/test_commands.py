@@ -81,10 +81,8 @@ RUN = [one for one in {found.text: found for found in ALL}.values() if is_run(on
 
 
 @pytest.fixture(scope="module")
-def runner(workspace: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Recipes]:
-    runner = Recipes(workspace, "tests.docs.entry")
-    yield runner
-    runner.close()
+def runner(workspace: Path, tmp_path_factory: pytest.TempPathFactory) -> Recipes:
+    return Recipes(workspace)
 
 
 def run(runner: Recipes, command: str, *more: str) -> tuple[int, str]:

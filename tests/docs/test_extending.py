@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests.docs.blocks import ROOT
+from tests.recipes.harness import Ran, Recipes
 
 _FILE = re.compile(r"```python\n# (\w+\.py)\n(.*?)```", re.DOTALL)
 FILES = dict(_FILE.findall((ROOT / "docs" / "extending.md").read_text(encoding="utf-8")))
@@ -22,10 +20,8 @@ MISSING = {
 }
 
 
-def run(program: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, program]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
+def run(program: str, folder: Path) -> Ran:
+    return Recipes(folder).run(str(folder / program.removesuffix(".py")))
 
 
 @pytest.mark.parametrize("name", sorted(set(FILES) - set(PROGRAMS)))
@@ -38,8 +34,8 @@ def test_the_programs_run_and_what_is_loaded_again_answers_alike(program: str, t
     for name, text in FILES.items():
         (tmp_path / name).write_text(text, encoding="utf-8")
     done = run(program, tmp_path)
-    assert done.returncode == 0, done.stderr[-3000:]
-    before, after = done.stdout.strip().splitlines()
+    assert done.code == 0, done.err[-3000:]
+    before, after = done.out.strip().splitlines()
     assert before == after
 
 
@@ -49,5 +45,5 @@ def test_without_the_classes_a_saved_model_says_what_is_missing(tmp_path: Path) 
         (tmp_path / name).write_text(re.sub(r", custom=\[.*?\]", "", text), encoding="utf-8")
     for program, message in MISSING.items():
         done = run(program, tmp_path)
-        assert done.returncode != 0
-        assert f"kind={message}; a class of your own is passed as custom=[…]" in done.stderr
+        assert done.code != 0
+        assert f"kind={message}; a class of your own is passed as custom=[…]" in done.err

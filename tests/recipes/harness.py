@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import subprocess
@@ -11,16 +12,26 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# Imports take seconds, a tiny run does not: one process imports everything, and each run is a fork of it.
+# Imports take seconds, a tiny run does not: one process of each test process imports everything, and each run is a fork
+# of it. What is loaded when is tests/test_startup.py's business.
+WARM = (
+    *(
+        f"tsdiff.commands.{verb}"
+        for verb in ("anomaly", "evaluate", "forecast", "impute", "refine", "synthesize", "train")
+    ),
+    *(f"speech.commands.{verb}" for verb in ("enhance", "evaluate", "stream", "train")),
+)
 SERVER = """
 import importlib, json, os, runpy, sys
 import torch
 torch.set_num_threads(1)
-importlib.import_module(sys.argv[1])
+for name in sys.argv[1:]:
+    importlib.import_module(name)
 for line in sys.stdin:
-    recipe, arguments, log, source, target = json.loads(line)
+    folder, recipe, arguments, log, source, target = json.loads(line)
     child = os.fork()
     if child == 0:
+        os.chdir(folder)
         os.dup2(os.open(source or os.devnull, os.O_RDONLY), 0)
         for stream, place in ((1, target or f"{log}.1"), (2, f"{log}.2")):
             os.dup2(os.open(place, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), stream)
@@ -58,33 +69,34 @@ class Ran:
         return self.out + self.err
 
 
-class Recipes:
-    """Runs recipes by name, in `folder`; `module` is imported before all of them."""
+@functools.cache
+def server() -> subprocess.Popen[str]:
+    """The process that runs are forks of, started at the first of them; it ends when its input does, with this one."""
+    return subprocess.Popen(
+        [sys.executable, "-c", SERVER, *WARM],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
 
-    def __init__(self, folder: Path, module: str = "tsdiff.commands.forecast"):
+
+class Recipes:
+    """Runs recipes by name, in `folder`."""
+
+    def __init__(self, folder: Path):
         self.folder, self.log = folder, folder / "log"
-        self.server = subprocess.Popen(
-            [sys.executable, "-c", SERVER, module],
-            cwd=folder,
-            env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
 
     def run(self, name: str, *arguments: object, stdin: Path | None = None, stdout: Path | None = None) -> Ran:
         """Run recipes/<name>.py with these arguments; its standard input is this file, or nothing, and its standard
         output goes to that one, which may be a FIFO, or is told."""
-        assert self.server.stdin is not None
-        assert self.server.stdout is not None
-        recipe = str(ROOT / "recipes" / f"{name}.py")
+        process, recipe = server(), str(ROOT / "recipes" / f"{name}.py")
+        assert process.stdin is not None
+        assert process.stdout is not None
         places = [str(path) if path is not None else "" for path in (stdin, stdout)]
-        self.server.stdin.write(json.dumps([recipe, [str(a) for a in arguments], str(self.log), *places]) + "\n")
-        self.server.stdin.flush()
-        code = int(self.server.stdout.readline())
+        wanted = [str(self.folder), recipe, [str(argument) for argument in arguments], str(self.log), *places]
+        process.stdin.write(json.dumps(wanted) + "\n")
+        process.stdin.flush()
+        code = int(process.stdout.readline())
         out = Path(f"{self.log}.1").read_text() if stdout is None else ""
         return Ran(code, out, Path(f"{self.log}.2").read_text())
-
-    def close(self) -> None:
-        """End the server."""
-        self.server.communicate()

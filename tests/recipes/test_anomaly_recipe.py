@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +11,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from shared.errors import DiffusionError
+from tests.recipes.harness import Recipes
 from tests.recipes.test_forecast_recipe import table, written
 from tsdiff.commands import application
 
@@ -32,16 +30,9 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of the script on a CSV, in a process of its own."""
     folder = tmp_path_factory.mktemp("anomaly")
     data = written(table(600), folder)
-    made = subprocess.run(
-        [sys.executable, ROOT / "recipes/anomaly.py", "--data", data, "--output", folder / "out", *TINY],
-        cwd=folder,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert made.returncode == 0, made.stdout + made.stderr
-    assert "results:" in made.stdout
+    made = Recipes(folder).run("anomaly", "--data", data, "--output", folder / "out", *TINY)
+    assert made.code == 0, made.said
+    assert "results:" in made.out
     return folder
 
 

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -32,10 +31,8 @@ class Recipe(Recipes):
 
 
 @pytest.fixture(scope="module")
-def recipe(tmp_path_factory) -> Iterator[Recipe]:
-    made = Recipe(tmp_path_factory.mktemp("recipe"))
-    yield made
-    made.close()
+def recipe(tmp_path_factory) -> Recipe:
+    return Recipe(tmp_path_factory.mktemp("recipe"))
 
 
 def table(length: int = 150, items: str = "ab", freq: str = "h") -> pd.DataFrame:

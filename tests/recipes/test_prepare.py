@@ -7,8 +7,6 @@ import json
 import math
 import os
 import shutil
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
@@ -29,6 +27,7 @@ from speech.data import PairSource, preset
 from speech.data.levels import power
 from speech.data.pairs import find_pairs, pairs
 from tests.conftest import ROOT
+from tests.recipes.harness import Recipes
 from tests.speech.trees import RATE, hiss, mixing_folders, put, speech_like
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
@@ -255,14 +254,11 @@ def test_every_subcommand(wsj0: Path, voicebank: Path, ears: Path, tmp_path: Pat
 def test_the_recipe_as_a_process(tmp_path: Path) -> None:
     clean, _, _ = mixing_folders(tmp_path / "in", 1.0)
     (clean / "broken.wav").write_bytes(b"not audio")
-    command = [sys.executable, str(ROOT / "recipes" / "prepare_speech.py"), "bandwidth", "--clean", str(clean)]
-    bandwidth = subprocess.run(
-        [*command, "--output", "bw"], capture_output=True, text=True, cwd=tmp_path, env=ENVIRONMENT, check=False
-    )
-    assert bandwidth.returncode == 1
-    assert "broken.wav" in bandwidth.stderr
+    bandwidth = Recipes(tmp_path).run("prepare_speech", "bandwidth", "--clean", clean, "--output", "bw")
+    assert bandwidth.code == 1
+    assert "broken.wav" in bandwidth.err
     assert len(list((tmp_path / "bw/train/noisy").iterdir())) == 6
-    assert "Traceback" not in bandwidth.stderr
+    assert "Traceback" not in bandwidth.err
 
 
 def test_the_console_command_passes_on_to_the_recipe(tmp_path: Path) -> None:

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +10,7 @@ import pandas as pd
 import pytest
 
 from shared.errors import ConfigError, DataError
+from tests.recipes.harness import Recipes
 from tests.recipes.test_forecast_recipe import table, written
 from tsdiff.commands import synthesize
 from tsdiff.commands.options import Synthesize
@@ -30,23 +28,9 @@ def ran(tmp_path_factory) -> tuple[Path, str]:
     folder = tmp_path_factory.mktemp("synthesize")
     data = written(table(length=400), folder)
     more = ["--n", "40", "--compare", "30", "--csv", "--models", "deepar", "--cpu-minutes", "0.005"]
-    command = [
-        sys.executable,
-        str(ROOT / "recipes/synthesize.py"),
-        "--data",
-        str(data),
-        "--output",
-        str(folder / "out"),
-    ]
-    done = subprocess.run(
-        [*command, *TINY, *more],
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "COLUMNS": "200"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    assert done.returncode == 0, done.stdout
-    return folder, done.stdout
+    ran = Recipes(folder).run("synthesize", "--data", data, "--output", folder / "out", *TINY, *more)
+    assert ran.code == 0, ran.said
+    return folder, ran.said
 
 
 def test_the_three_files_hold_the_same_windows(ran):

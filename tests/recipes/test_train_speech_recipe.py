@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -39,8 +38,8 @@ validation: {every: 3, files: 2, seconds: 1.0}
 
 
 @pytest.fixture(scope="module")
-def recipes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Recipes]:
-    made = Recipes(tmp_path_factory.mktemp("train_speech"), "speech.commands.train")
+def recipes(tmp_path_factory: pytest.TempPathFactory) -> Recipes:
+    made = Recipes(tmp_path_factory.mktemp("train_speech"))
     rng = np.random.default_rng(0)
     time_axis = np.arange(24000) / 16000
     for part in ("train", "valid"):
@@ -55,8 +54,7 @@ def recipes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Recipes]:
         decay[0] = 4
         soundfile.write(made.folder / "data" / part / "rir" / "room.wav", 0.2 * decay, 16000)
     (made.folder / "small.yaml").write_text(SMALL)
-    yield made
-    made.close()
+    return made
 
 
 def run(recipes: Recipes, *arguments: str, output: str = "out") -> Ran:

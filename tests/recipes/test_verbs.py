@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from importlib import metadata
 
 import numpy as np
@@ -33,14 +32,13 @@ def table(length: int = 150) -> pd.DataFrame:
 
 
 @pytest.fixture(scope="module")
-def recipes(tmp_path_factory) -> Iterator[Recipes]:
+def recipes(tmp_path_factory) -> Recipes:
     made = Recipes(tmp_path_factory.mktemp("verbs"))
     frame = table()
     frame.to_csv(made.folder / "whole.csv", index=False)
     frame.drop(index=[30, 31, 32, 200]).to_csv(made.folder / "gaps.csv", index=False)
     frame.assign(target=5.0).to_csv(made.folder / "constant.csv", index=False)
-    yield made
-    made.close()
+    return made
 
 
 def test_the_console_command_has_every_verb():

@@ -8,7 +8,6 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -26,11 +25,10 @@ from tests.speech.models import gain_enhancer, noise, tiny_model
 
 
 @pytest.fixture(scope="module")
-def recipes(tmp_path_factory) -> Iterator[Recipes]:
-    running = Recipes(tmp_path_factory.mktemp("pipes"), "speech.commands.enhance")
+def recipes(tmp_path_factory) -> Recipes:
+    running = Recipes(tmp_path_factory.mktemp("pipes"))
     tiny_model(steps=1).save_pretrained(running.folder / "model")
-    yield running
-    running.close()
+    return running
 
 
 def enhance(recipes: Recipes, *arguments: object, **pipes: Path):

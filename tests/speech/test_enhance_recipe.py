@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import stat
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -21,11 +20,10 @@ from tests.speech.published import COMMON, OUVE, SMALL, random_weights, save_pub
 
 
 @pytest.fixture(scope="module")
-def recipes(tmp_path_factory) -> Iterator[Recipes]:
-    running = Recipes(tmp_path_factory.mktemp("enhance"), "speech.commands.enhance")
+def recipes(tmp_path_factory) -> Recipes:
+    running = Recipes(tmp_path_factory.mktemp("enhance"))
     tiny_model(steps=2).save_pretrained(running.folder / "model")
-    yield running
-    running.close()
+    return running
 
 
 def enhance(recipes: Recipes, *arguments: object):

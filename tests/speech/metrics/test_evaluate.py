@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -34,7 +31,7 @@ from speech.metrics import (
     write_report,
 )
 from speech.model.model import SpeechModel
-from tests.conftest import ROOT
+from tests.recipes.harness import Recipes
 from tests.speech.conftest import TINY_FRONT_END, TINY_LIGHT
 
 RATE = 16000
@@ -262,15 +259,9 @@ def test_command_refuses_what_does_not_fit(folders: Folders, command: Callable[.
 
 def test_recipe_in_a_process_of_its_own(folders: Folders, tmp_path: Path) -> None:
     arguments = [folders["clean"], folders["enhanced"], "--noisy", folders["noisy"], "--metric", "si_sdr"]
-    done = subprocess.run(
-        [sys.executable, ROOT / "recipes" / "evaluate_speech.py", *arguments, "--workers", "1", "--output", "out"],
-        cwd=tmp_path,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "COLUMNS": "160"},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "SI-SDR, dB" in done.stdout
+    done = Recipes(tmp_path).run("evaluate_speech", *arguments, "--workers", "1", "--output", "out")
+    assert done.code == 0, done.said
+    assert "SI-SDR, dB" in done.out
     found = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert found["enhanced"]["si_sdr"] > found["noisy"]["si_sdr"]
     assert (found["rtf"], found["nfe"], found["failed"]) == (None, None, [])

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +12,7 @@ from typer.testing import CliRunner
 
 from shared.errors import ConfigError
 from shared.experiment import HARDWARE
+from tests.recipes.harness import Recipes
 from tests.tsdiff.data.test_data_sets import ROOT, needs_shared
 from tsdiff.commands import application
 from tsdiff.data.benchmarks import PAPER_SETS
@@ -141,12 +139,6 @@ def _monthly(folder: Path) -> Path:
     return path
 
 
-def run_recipe(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, str(ROOT / "recipes" / name), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=280, env=environment, check=False)
-
-
 def sets(changes: list[str]) -> list[str]:
     return [part for change in changes for part in ("--set", change)]
 
@@ -166,8 +158,8 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_train_then_evaluate(tmp_path: Path, table: Path):
     data = [f"data.name={table}", "data.prediction_length=8", "data.test_windows=2", "preset=null"]
     options = sets([*data, *TINY])
-    made = run_recipe("train_tsdiff.py", *options, "--seed", "0", "--seed", "1", "--output", str(tmp_path / "train"))
-    assert made.returncode == 0, made.stdout + made.stderr
+    made = Recipes(tmp_path).run("train_tsdiff", *options, "--seed", "0", "--seed", "1", "--output", "train")
+    assert made.code == 0, made.said
     metrics = json.loads((tmp_path / "train" / "metrics.json").read_text())
     assert metrics["methods"]["TSDiff"]["seeds"] == 2
     assert metrics["methods"]["TSDiff"]["crps"]["std"] > 0

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +10,7 @@ import pytest
 import torch
 
 from shared.errors import ConfigError
-from tests.conftest import ROOT
+from tests.recipes.harness import Recipes
 from tests.tsdiff.conftest import HORIZON, sines, tiny_estimator
 from tsdiff import TSDiffEstimator, TSDiffPredictor
 from tsdiff.ensemble import EnsemblePredictor
@@ -90,7 +88,7 @@ def test_what_is_saved_under_either_name_restores_horizon_and_sampling(default, 
     assert (back.prediction_length, back.sampling, back.freq) == (150, predictor.sampling, "D")
 
 
-def test_quiet_fine_tuning_says_nothing_at_all():
+def test_quiet_fine_tuning_says_nothing_at_all(tmp_path):
     code = """
 import numpy as np, pandas as pd, tsdiff
 from tsdiff.pretraining.finetuning import FineTuning
@@ -101,5 +99,6 @@ predictor = tsdiff.TSDiffPredictor.from_pretrained("default")
 tuned = predictor.fine_tune(frame, prediction_length=7, settings=FineTuning(steps=2, held_back=0))
 assert len(tuned.predict_df(frame, num_samples=2)) == 7
 """
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False)
-    assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")
+    (tmp_path / "quiet.py").write_text(code)
+    ran = Recipes(tmp_path).run(str(tmp_path / "quiet"))
+    assert (ran.code, ran.out, ran.err) == (0, "", "")

@@ -7,6 +7,7 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import norm
 
 from shared.errors import ConfigError, DataError
 from tests.tsdiff.conftest import sines, tiny_estimator
@@ -17,6 +18,7 @@ from tsdiff.tasks.anomaly.injection import InjectionConfig, inject
 from tsdiff.tasks.anomaly.scores import (
     SeriesScores,
     Thresholds,
+    against_recent,
     anomalies_to_frame,
     anomaly_scores,
     fit_thresholds,
@@ -104,6 +106,41 @@ def test_thresholds_are_quantiles_of_each_series_and_of_all() -> None:
             fit_thresholds([first], quantile)
     with pytest.raises(DataError, match="no score"):
         fit_thresholds([scored("a", [np.nan])])
+
+
+def test_beside_recent_scores_the_unit_of_a_series_does_not_matter() -> None:
+    rng = np.random.default_rng(0)
+    score = rng.normal(size=3000)
+    score[2500] = 6.0
+    one, moved = against_recent([scored("a", list(score)), scored("b", list(50 * score - 7))], 1000)
+    np.testing.assert_allclose(moved.score, one.score, rtol=1e-8)
+    assert np.isnan(one.score[:99]).all()  # it has not seen enough
+    assert np.nanargmax(one.score) == 2500
+    lately = score[1501:2501]
+    away = (6.0 - lately.mean()) / lately.std(ddof=1)
+    assert one.score[2500] == pytest.approx(-norm.logsf(away))
+
+
+def test_beside_recent_scores_chance_has_the_law_of_chance() -> None:
+    score = np.random.default_rng(1).normal(size=20_000)
+    (one,) = against_recent([scored("a", list(score))])
+    tail = np.exp(-one.score[1000:])
+    for share in (0.5, 0.1, 0.01):
+        assert (tail < share).mean() == pytest.approx(share, rel=0.15)
+
+
+def test_beside_recent_scores_gaps_stay_and_a_constant_is_no_surprise() -> None:
+    gaps = np.random.default_rng(2).normal(size=200)
+    gaps[[120, 150]] = np.nan
+    (one, same) = against_recent([scored("a", list(gaps)), scored("b", [3.0] * 200)])
+    assert np.flatnonzero(np.isnan(one.score[110:])).tolist() == [10, 40]
+    np.testing.assert_allclose(same.score[99:], np.log(2))
+    (averaged,) = against_recent([scored("a", list(gaps))], recent=3)
+    before = gaps[:200]
+    away = (np.nanmean(before[-3:]) - np.nanmean(before)) / np.nanstd(before, ddof=1)
+    assert averaged.score[-1] == pytest.approx(-norm.logsf(away))
+    with pytest.raises(ConfigError, match=r"learning=100: .* history=50"):
+        against_recent([same], 50)
 
 
 def test_the_frame_has_a_row_a_step() -> None:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, Unpack
 
 import numpy as np
 import pandas as pd
+import torch
 
-from shared.checks import Level, checked
+from shared.checks import Count, Level, checked
 from shared.console.notes import tell
-from shared.errors import DataError
+from shared.errors import ConfigError, DataError
 from tsdiff.data import Stamp, series_from_frame, to_timestamps
 from tsdiff.data.entries import Entry, Series, named_entries
 from tsdiff.data.frames import Columns
@@ -134,6 +135,43 @@ def fit_thresholds(scores: Iterable[SeriesScores], quantile: float = 0.995) -> T
         raise DataError("there is no score to take a threshold from; give series that can be scored")
     overall = float(np.quantile(np.concatenate(list(items.values())), quantile))
     return Thresholds(quantile, overall, {item: float(np.quantile(values, quantile)) for item, values in items.items()})
+
+
+def against_recent(
+    scores: Iterable[SeriesScores], history: int = 8000, recent: int = 1, learning: int = 100
+) -> list[SeriesScores]:
+    """Scores beside those that came before them: how surprising each is in its own series, by what that one had lately.
+
+    For long series that wander, or whose kinds differ: one threshold then serves all of them. It is the anomaly
+    likelihood of Ahmad et al. (2017), "Unsupervised real-time anomaly detection for streaming data", section 4, as
+    −log Q((mean of the last `recent` − mean)/deviation), mean and deviation those of the last `history` scores, the
+    step's own among them. The paper takes history 8000 and recent 10.
+
+    Args:
+        scores: of any detector.
+        history: steps that a score is compared with.
+        recent: steps that are averaged first.
+        learning: steps with a score that must have been seen; NaN before.
+
+    Returns:
+        The same series with other scores, in nats: .69 is as usual, 6.6 three deviations above.
+
+    Raises:
+        ConfigError: fewer than one step, or `learning` outside 2 … `history`.
+    """
+    history, recent, learning = checked(Count, history=history, recent=recent, learning=learning)
+    if not 2 <= learning <= history:
+        raise ConfigError(f"learning={learning}: a deviation needs two steps at least, and history={history} at most")
+    return [replace(one, score=_surprise(one.score, history, recent, learning)) for one in scores]
+
+
+def _surprise(score: np.ndarray, history: int, recent: int, learning: int) -> np.ndarray:
+    series = pd.Series(score)
+    before, lately = series.rolling(history, min_periods=learning), series.rolling(recent, min_periods=1)
+    away, deviation = (lately.mean() - before.mean()).to_numpy(), before.std().to_numpy()
+    unit = np.divide(away, deviation, out=np.zeros_like(away), where=deviation > 0)
+    tail = -torch.special.log_ndtr(torch.from_numpy(-unit))
+    return np.where(np.isnan(score) | np.isnan(deviation), np.nan, tail.numpy())
 
 
 def anomalies_to_frame(
