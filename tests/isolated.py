@@ -6,15 +6,29 @@ from __future__ import annotations
 import multiprocessing
 import os
 import resource
+import signal
 import time
 import traceback
 import warnings
 from collections.abc import Callable
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from shared.errors import DiffusionError
+
+
+def forked(function: Callable[..., Any], *args: Any) -> BaseProcess:
+    """A call in a fork of this process, which has imported everything already, to be stopped by a signal."""
+    process = multiprocessing.get_context("fork").Process(target=_alone, args=(function, *args), daemon=True)
+    process.start()
+    return process
+
+
+def _alone(function: Callable[..., Any], *args: Any) -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    function(*args)
 
 
 class Outcome(NamedTuple):

@@ -47,19 +47,21 @@ def test_a_package_alone_loads_nothing_and_knows_its_version(package: str) -> No
     assert ran.stdout.splitlines()[0] == metadata.version("anchored-diffusion")
 
 
-@pytest.mark.parametrize(
-    "code",
-    [
-        "from tsdiff import TSDiffPredictor, TSDiffEstimator, TSDiff, Sampling, TSDiffConfig, import_checkpoint",
-        "from speech import Enhancer, SpeechModel, SpeechConfig, import_checkpoint",
+def test_what_users_import_loads_torch_and_nothing_of_use_later() -> None:
+    """One after another: what one of them loads, all have from then on."""
+    names = ("torch", *HEAVY)
+    tell = f"print(json.dumps([name for name in {names!r} if name in sys.modules]))"
+    lines = [
         "import shared.samplers, shared.sde, shared.likelihood, shared.objectives",
+        "from tsdiff import TSDiffPredictor, TSDiffEstimator, TSDiff, Sampling, TSDiffConfig, import_checkpoint",
         "import tsdiff.evaluation.metrics, tsdiff.ensemble, tsdiff.evaluation.tuning",
-    ],
-)
-def test_what_users_import_loads_torch_and_nothing_of_use_later(code: str) -> None:
-    found, ran = loaded(code, names=("torch", *HEAVY))
+        "from speech import Enhancer, SpeechModel, SpeechConfig, import_checkpoint",
+    ]
+    _, ran = loaded("\n".join(f"{line}; {tell}" for line in lines), names=names)
     assert ran.returncode == 0, ran.stderr
-    assert found == ["torch"]
+    assert {line: json.loads(found) for line, found in zip(lines, ran.stdout.splitlines(), strict=False)} == {
+        line: ["torch"] for line in lines
+    }
 
 
 @pytest.mark.parametrize(

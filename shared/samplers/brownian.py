@@ -43,16 +43,20 @@ class _Path:
     def __init__(self, seed: int, like: Tensor):
         self._seed, self._like = seed, like
         self._kept: dict[tuple[int, int], Tensor] = {}
+        self._last: tuple[float, Tensor] | None = None
 
     def between(self, now: float, after: float) -> Tensor:
         if math.isinf(now):
             return self.at(after)
         past = math.exp(now - after)
-        return (self.at(after) - past * self.at(now)) / math.sqrt(1 - past**2)
+        before = self.at(now)
+        return (self.at(after) - past * before) / math.sqrt(1 - past**2)
 
     def at(self, log_snr: float) -> Tensor:
         """u(λ); λ beyond the range counts as its end."""
         level = min(max(log_snr, _LOW), _HIGH)
+        if self._last is not None and self._last[0] == level:  # where the step before this one ended
+            return self._last[1]
         low, high, place = _LOW, _HIGH, 0
         used: dict[tuple[int, int], Tensor] = {}
         left = self._node(used, (0, 0), None, None, math.inf, math.inf)
@@ -65,7 +69,8 @@ class _Path:
             else:
                 low, left, place = middle, between, 2 * place + 1
         self._kept = used
-        return _bridge(left, right, level - low, high - level, self._draw((_DEPTH, place)))
+        self._last = level, _bridge(left, right, level - low, high - level, self._draw((_DEPTH, place)))
+        return self._last[1]
 
     def _node(
         self,

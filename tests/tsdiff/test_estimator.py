@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from lightning.pytorch.callbacks import Callback
 
 from shared.errors import CheckpointError, ConfigError, DataError, TrainingError
 from shared.training.module import LAST_STATE
+from tests.isolated import forked
 from tests.tsdiff.conftest import CONTEXT, HORIZON, sines, tiny_estimator
 from tsdiff import TSDiffEstimator, TSDiffPredictor
 from tsdiff.windows.source import WindowSource
@@ -100,28 +100,26 @@ def test_missing_values_and_short_series_are_trained_on():
 
 # --- resume ------------------------------------------------------------------------------------------------
 
-TRAINER = """
-import sys, torch
-from tests.tsdiff.conftest import sines, tiny_estimator
-torch.set_num_threads(1)
-tiny_estimator(100000, save_every=0.1).train(sines(), folder=sys.argv[1], progress=False)
-"""
+INTERRUPTED = 130
+
+
+def train_for_long(folder: Path) -> None:
+    """Until it is stopped."""
+    try:
+        tiny_estimator(100000, save_every=0.1).train(sines(), folder=folder, progress=False)
+    except KeyboardInterrupt:  # what a caller can catch, not an exit
+        os._exit(INTERRUPTED)
 
 
 @pytest.mark.parametrize("stop", [pytest.param(signal.SIGKILL, marks=pytest.mark.slow), signal.SIGINT])
 def test_an_interrupted_training_ends_with_the_weights_of_an_uninterrupted_one(tmp_path, stop):
-    process = subprocess.Popen(
-        [sys.executable, "-c", TRAINER, str(tmp_path)], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-    )
-    with process:
-        while not (tmp_path / LAST_STATE).exists() and process.poll() is None:
-            time.sleep(0.02)
-        process.send_signal(stop)
-        assert process.stderr is not None
-        said = process.stderr.read().decode()
-    assert process.returncode != 0
-    if stop == signal.SIGINT:
-        assert "KeyboardInterrupt" in said  # what a caller can catch, not an exit
+    process = forked(train_for_long, tmp_path)
+    while not (tmp_path / LAST_STATE).exists() and process.is_alive():
+        time.sleep(0.02)
+    assert process.pid is not None
+    os.kill(process.pid, stop)
+    process.join()
+    assert process.exitcode == (INTERRUPTED if stop == signal.SIGINT else -stop)
     done = int(torch.load(tmp_path / LAST_STATE, weights_only=True)["global_step"])
     assert done > 0
     total = done + 7
@@ -130,7 +128,7 @@ def test_an_interrupted_training_ends_with_the_weights_of_an_uninterrupted_one(t
 
 
 def resume_to(total: int, folder: Path | None) -> TSDiffPredictor:
-    """Train the estimator of `TRAINER` for `total` steps of its 100000, from the state in `folder` if any."""
+    """Train the estimator of `train_for_long` for `total` steps of its 100000, from the state in `folder` if any."""
 
     class StopAt(Callback):
         def on_train_batch_end(self, trainer: Any, *_: Any) -> None:

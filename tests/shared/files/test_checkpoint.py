@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
-import signal
-import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
@@ -29,6 +28,7 @@ from shared.files.checkpoint import (
 )
 from shared.files.io import atomic_path, write_json, write_text
 from shared.files.settings import dataclass_from
+from tests.isolated import forked
 
 VALUES = st.recursive(
     st.none()
@@ -193,25 +193,20 @@ def test_written_files_have_ordinary_permissions(tmp_path: Path) -> None:
     assert (tmp_path / "a").stat().st_mode & 0o777 == 0o666 & ~mask
 
 
-SAVE_FOREVER = """
-import itertools, sys, torch
-from shared.files.checkpoint import save_checkpoint
-for n in itertools.count():
-    save_checkpoint(sys.argv[1], "kind", 1, {"n": n}, {"w": torch.full((200_000,), float(n))})
-    print(n, flush=True)
-"""
+def save_for_ever(folder: Path) -> None:
+    for n in itertools.count():
+        save_checkpoint(folder, "kind", 1, {"n": n}, {"w": torch.full((200_000,), float(n))})
 
 
 def test_a_killed_save_leaves_a_model_that_belongs_together(tmp_path: Path) -> None:
     for attempt in range(3):
-        process = subprocess.Popen(
-            [sys.executable, "-c", SAVE_FOREVER, str(tmp_path / "m")], stdout=subprocess.PIPE, text=True
-        )
-        assert process.stdout is not None
-        process.stdout.readline()
+        folder = tmp_path / str(attempt)
+        process = forked(save_for_ever, folder)
+        while not (folder / CONFIG).exists():
+            time.sleep(0.001)
         time.sleep(0.013 * attempt)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        found = open_checkpoint(tmp_path / "m", "kind", 1)
+        process.kill()
+        process.join()
+        found = open_checkpoint(folder, "kind", 1)
         config, state = found.config, found.state()
         assert bool((state["w"] == float(config["n"])).all())

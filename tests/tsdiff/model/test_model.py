@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -21,6 +19,7 @@ from shared.errors import CheckpointError, ConfigError
 from shared.files.checkpoint import CONFIG, WEIGHTS, save_checkpoint
 from shared.predictions import PathPoint
 from shared.sde import VPSDE
+from tests.isolated import forked
 from tsdiff import TSDiff, TSDiffConfig, TSDiffPredictor
 from tsdiff.model.backbones import S4DConfig
 from tsdiff.model.model import FORMAT, VERSION
@@ -205,26 +204,22 @@ def test_a_write_that_fails_leaves_the_old_model_whole(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == [CONFIG, WEIGHTS]
 
 
-SAVER = """
-import sys
-from tests.tsdiff.model.test_model import tiny_model
-models = [tiny_model(seed) for seed in (0, 1)]
-print("ready", flush=True)
-while True:
-    for model in models:
-        model.save_pretrained(sys.argv[1])
-"""
+def save_for_ever(folder):
+    models = [tiny_model(seed) for seed in (0, 1)]
+    (folder / "ready").touch()
+    for model in itertools.cycle(models):
+        model.save_pretrained(folder)
 
 
 def test_a_process_killed_while_saving_leaves_one_model_or_the_other(tmp_path):
     tiny_model(0).save_pretrained(tmp_path)
     answers = [answer(tiny_model(seed)) for seed in (0, 1)]
-    saver = subprocess.Popen([sys.executable, "-c", SAVER, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE)
-    assert saver.stdout is not None
-    with saver:
-        assert saver.stdout.readline() == b"ready\n"
-        time.sleep(0.3)
-        saver.send_signal(signal.SIGKILL)
+    saver = forked(save_for_ever, tmp_path)
+    while not (tmp_path / "ready").exists():
+        time.sleep(0.01)
+    time.sleep(0.3)
+    saver.kill()
+    saver.join()
     found = answer(TSDiff.from_pretrained(tmp_path))
     assert any(torch.equal(found, known) for known in answers)
 
