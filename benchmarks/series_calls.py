@@ -38,8 +38,14 @@ from tsdiff.model.config import default_patch
 
 KEYS = ("set", "seed", "model", "method", "calls")
 SETS = ("m4_hourly", "pjm_hourly")
-PLAIN = {"ode2": (1, 2, 3, 4, 5, 8, 15, 30, 100), "sde2": (1, 2, 3, 4, 5, 8, 15, 30, 100), "ddpm": (100,)}
+MANY = (1, 2, 3, 4, 5, 8, 15, 30, 100)
+PLAIN = {"ode2": MANY, "ode2, bh2": MANY[:7], "sde2": MANY, "teleport": MANY[:6], "ddpm": (100,)}
 JUMPS = {"map": (1, 2, 3, 4, 8)}
+SETTINGS: dict[str, dict[str, Any]] = {
+    "ode2, bh2": {"method": {"kind": "exponential", "order": 2, "slope": "bh2"}},
+    "teleport": {"method": {"kind": "gaussian", "teleport": 0.0}, "covariance": "window"},
+}
+"""Of methods that are not a name: half of UniPC's B(h); the analytic way to log-SNR 0 and the Gaussian integrator."""
 ENDLESS = 10**6
 """Steps of a training that its time ends."""
 
@@ -102,9 +108,8 @@ def measure(results: Rows, data: LoadedSet, seed: int, mapped: bool, budget: Bud
         if method == "ddpm":
             scale, note = tuned(predictor, data, method, budget.tuning)
         with quiet():
-            metrics, nfe = score(
-                predictor, pairs, {"method": method, "steps": calls, "guidance": energy, "scale": scale}
-            )
+            settings = {"method": method, "steps": calls, "guidance": energy, "scale": scale}
+            metrics, nfe = score(predictor, pairs, {**settings, **SETTINGS.get(method, {})})
         row = {
             **dict(zip(KEYS, (data.name, seed, model, method, calls), strict=True)),
             "nfe": nfe,
