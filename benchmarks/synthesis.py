@@ -48,6 +48,7 @@ SETS = ("m4_hourly", "pjm_hourly", "exchange_rate_nips", "electricity_weekly", "
 MODELS = ("linear", "deepar", "patchtst")
 OURS, OTHERS, PHASES, GAUSSIAN = "TSDiff", "other real windows", "phase-randomised", "Gaussian"
 LOOKS = ("scale_ks", "value_ks", "value_wasserstein", "increment_wasserstein", "acf_rmse", "spectrum_db")
+LOOKS += ("excursion_ks", "excursion_wasserstein")
 TOLD = ("auroc_logistic", "auroc_boosting", "accuracy_boosting")
 SCORES = ("crps", "nd", "nrmse")
 ROOT = Path("benchmarks/results")
@@ -147,7 +148,8 @@ def report(looks: Sequence[Mapping[str, Any]], worth: Sequence[Mapping[str, Any]
         "which is all that a linear model learns from; the phase-randomised ones have each real window's spectrum.\n\n"
         + table(["set", "model", *trained_on], learned)
         + "\n## How real they look\n\nEach window is divided by its mean absolute value; scale_ks compares those. KS "
-        "distances lie in 0 … 1; Wasserstein distances are in units of a window's mean absolute value. The classifiers "
+        "distances lie in 0 … 1; Wasserstein distances are in units of a window's mean absolute value, those of excursions, "
+        "runs on one side of the real windows' median, in steps. The classifiers "
         "are cross-validated by series (or parts of series where there are few): an AUROC of 0.5 cannot tell, 1 "
         "always can.\n\n" + table(["set", "windows", "n", *LOOKS, *TOLD], shown)
     )
