@@ -148,9 +148,9 @@ def report(looks: Sequence[Mapping[str, Any]], worth: Sequence[Mapping[str, Any]
         "which is all that a linear model learns from; the phase-randomised ones have each real window's spectrum.\n\n"
         + table(["set", "model", *trained_on], learned)
         + "\n## How real they look\n\nEach window is divided by its mean absolute value; scale_ks compares those. KS "
-        "distances lie in 0 … 1; Wasserstein distances are in units of a window's mean absolute value, that of excursions "
-        "(runs on one side of the real windows' median) in steps. The classifiers are "
-        " cross-validated by series (or parts of series where there are few): an AUROC of 0.5 cannot tell, 1 "
+        "distances lie in 0 … 1; Wasserstein distances are in units of a window's mean absolute value, that of "
+        "excursions (runs on one side of the real windows' median) in steps. The classifiers are cross-validated "
+        "by series (or parts of series where there are few): an AUROC of 0.5 cannot tell, 1 "
         "always can.\n\n" + table(["set", "windows", "n", *LOOKS, *TOLD], shown)
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any, get_args
 
@@ -138,8 +138,19 @@ def prior(data: GaussianData, count: int) -> tuple[Tensor, Tensor | None]:
     return data.sde.prior_sample((1, count) if y is None else y, generator, dtype=F64), y
 
 
-@pytest.mark.parametrize("options", MOVING.values(), ids=MOVING.keys())
-@all_sdes()
+WHOLE = ("vp", "ve", "discrete_linear", "ouve", "sbve", "flow")
+"""Processes for which every pair of predictor and corrector is tried at once; for their like further pairs are slow."""
+
+
+def reaching() -> Iterator[object]:
+    for name, sde in SDES.items():
+        for label, options in MOVING.items():
+            pair = (options.get("predictor"), options.get("corrector"))
+            few = name in WHOLE or pair in ((None, None), ("reverse_diffusion", "ald"), ("ancestral", "langevin"))
+            yield pytest.param(name, sde, options, id=f"{name}-{label}", marks=() if few else pytest.mark.slow)
+
+
+@pytest.mark.parametrize(("name", "sde", "options"), reaching())
 def test_gaussian_data_are_reached_from_the_prior(name: str, sde: SDE, options: dict[str, Any]) -> None:
     """Mean and standard deviation end where the exact reverse process takes the prior (which, for OUVE and OUVP, is
     not quite the forward process' own end; correctors forget that)."""
