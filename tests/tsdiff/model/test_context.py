@@ -13,6 +13,7 @@ from shared.sde import VPSDE
 from tsdiff import TSDiff, TSDiffPredictor
 from tsdiff.data.entries import read_series
 from tsdiff.model.backbones import ContextConfig, S4DConfig
+from tsdiff.model.backbones.context import attended
 from tsdiff.model.config import TSDiffConfig
 from tsdiff.sampling.settings import Sampling
 from tsdiff.tasks.anomaly.scores import anomaly_scores
@@ -220,3 +221,11 @@ def test_forecasts_of_others_are_refined(model):
     refined = next(iter(predictor.refine(base, entries(1), RefineConfig(steps=2, num_samples=4))))
     assert refined.samples.shape == (4, 8)
     assert np.isfinite(refined.samples).all()
+
+
+@pytest.mark.parametrize(("queries", "keys"), [(1, 1), (2, 2), (3, 4), (4, 1)])
+def test_few_tokens_are_attended_as_many_are(queries: int, keys: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    q, k, v = (torch.randn(5, count, 3, 6, generator=generator).transpose(1, 2) for count in (queries, keys, keys))
+    wanted = torch.nn.functional.scaled_dot_product_attention(q, k, v)
+    assert_close(attended(q, k, v, None), wanted, rtol=1e-5, atol=1e-6)

@@ -24,6 +24,7 @@ from shared.flow_maps.span import SpanEmbedding
 _FREQUENCIES = 16
 _MOST_TOKENS = 4096
 _MASKED = -1e9
+_FEW_TOKENS = 4
 
 
 @dataclass(frozen=True)
@@ -103,8 +104,14 @@ class Attention(nn.Module):
 
 def attended(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
     """Attention (rows, heads, tokens, size). Torch's own has no derivative along a direction on a CPU, and takes longer
-    where many queries look at few keys, as those of all draws of a window do."""
-    many = q.device.type == "cpu" and q.shape[2] > 2 * k.shape[2]
+    where many queries look at few keys, as those of all draws of a window do, and among the few patches of one draw."""
+    cpu = q.device.type == "cpu"
+    if cpu and mask is None and q.shape[2] <= _FEW_TOKENS >= k.shape[2]:
+        keys, values = (part.unbind(2) for part in (k, v))
+        scores = torch.stack([(q * key[:, :, None]).sum(-1) for key in keys]) / math.sqrt(q.shape[-1])
+        weighted = [w[..., None] * value[:, :, None] for w, value in zip(scores.softmax(0), values, strict=True)]
+        return sum(weighted[1:], weighted[0])
+    many = cpu and q.shape[2] > 2 * k.shape[2]
     if unpack_dual(q).tangent is None and not many:
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
     scores = q @ k.mT / math.sqrt(q.shape[-1])
@@ -150,10 +157,10 @@ class DecoderBlock(nn.Module):
             return torch.addcmul(shifts[place + 1], F.layer_norm(x, x.shape[-1:]), 1 + shifts[place])
 
         seen = scaled(x, 0).flatten(0, 1)
-        x = x + self.own(seen, *self.own.read(seen)).view_as(x) * (1 + shifts[2])
+        x = torch.addcmul(x, self.own(seen, *self.own.read(seen)).view_as(x), 1 + shifts[2])
         asked = scaled(x, 3).flatten(1, 2)
-        x = x + self.known(asked, keys, values, mask).view_as(x) * (1 + shifts[5])
-        return x + self.inner(scaled(x, 6)) * (1 + shifts[8])
+        x = torch.addcmul(x, self.known(asked, keys, values, mask).view_as(x), 1 + shifts[5])
+        return torch.addcmul(x, self.inner(scaled(x, 6)), 1 + shifts[8])
 
 
 class ContextNetwork(nn.Module):
