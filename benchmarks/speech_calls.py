@@ -22,6 +22,7 @@ import typer
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmarks.curves import draw_curves
 from benchmarks.machine import header, table
 from benchmarks.rows import Rows
 from benchmarks.speech_models import SHARED_SPEECH
@@ -113,22 +114,32 @@ def measure(results: Rows, model: SpeechModel, name: str, seed: int, sets: dict[
                 print(*row.values(), flush=True)
 
 
-def report(rows: list[dict[str, Any]], minutes: float, map_minutes: float) -> str:
+def lines(rows: list[dict[str, Any]], score: str) -> dict[str, dict[int, float]]:
+    """Of the test pairs: by method and number of calls."""
+    found: dict[str, dict[int, float]] = {}
+    for row in rows:
+        if row["recordings"] == "test pairs":
+            name = row["sampler"] if row["model"] == "denoiser" else f"{row['model']}, {row['sampler']}"
+            found.setdefault(name, {})[int(row["calls"])] = float(row[score])
+    return found
+
+
+def report(rows: list[dict[str, Any]], minutes: float, map_minutes: float, picture: Path) -> str:
     """Every row, by recordings."""
     columns = ("model", "sampler", "calls", "seed", *SCORES, "seeds_apart_db")
     parts = []
     for title in dict.fromkeys(row["recordings"] for row in rows):
-        lines = [
+        shown = [
             [f"{row[c]:.3f}" if isinstance(row[c], float) else str(row[c]) for c in columns]
             for row in rows
             if row["recordings"] == title
         ]
-        parts.append(f"\n## {title}\n\n" + table(list(columns), lines))
+        parts.append(f"\n## {title}\n\n" + table(list(columns), shown))
     return (
         header("Enhancement in few calls")
         + f"\nThe light network trained for {minutes:g} CPU-minutes on all times of the bridge, and maps of it for "
         f"{map_minutes:g} more. seeds_apart_db: the level of a result over that of its difference between two seeds.\n"
-        + "".join(parts)
+        f"\n![Scores of the test pairs against calls]({picture.name})\n" + "".join(parts)
     )
 
 
@@ -157,7 +168,9 @@ def main(
     mapped = settings(seed, objective, place / "last", files)
     jumping = trained(models / f"{objective}-{seed}", mapped, map_minutes)
     measure(results, jumping, objective, seed, sets)
-    write_text(output.with_suffix(".md"), report(results.read(), cpu_minutes, map_minutes))
+    rows, picture = results.read(), output.with_suffix(".png")
+    draw_curves({score: lines(rows, score) for score in SCORES}, picture, "")
+    write_text(output.with_suffix(".md"), report(rows, cpu_minutes, map_minutes, picture))
 
 
 if __name__ == "__main__":
