@@ -9,12 +9,15 @@ import torch
 from torch.testing import assert_close
 
 from shared.errors import ConfigError
+from shared.random import make_generator
+from shared.samplers import Exponential
 from shared.sde import VPSDE
 from tsdiff import TSDiff, TSDiffPredictor
 from tsdiff.data.entries import read_series
 from tsdiff.model.backbones import ContextConfig, S4DConfig
 from tsdiff.model.backbones.context import attended
 from tsdiff.model.config import TSDiffConfig
+from tsdiff.model.model import call_times
 from tsdiff.sampling.settings import Sampling
 from tsdiff.tasks.anomaly.scores import anomaly_scores
 from tsdiff.tasks.refinement import RefineConfig
@@ -87,6 +90,24 @@ def test_rows_that_share_a_reading_equal_rows_of_their_own(network, told, rows):
     for row, place in enumerate(rows):
         own = network(x[row : row + 1], level[row : row + 1], inputs[place : place + 1], about[place : place + 1])
         assert_close(shared[row : row + 1], own, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("method", ["ode1", "ode2", Exponential(3, corrector=True)])
+def test_wanted_patches_drawn_alone_are_those_of_whole_windows(method):
+    model = lively(TSDiff(config())).adapted("h", 10)
+    series = read_series({"start": pd.Period("2024-01-01", "h"), "target": np.sin(np.arange(90.0))}, "a", "h", [])
+    inputs = Windows.of([forecast_place(series, model.config)] * 2, model.config, model.statistics).inputs
+    times = call_times(model.sde, 4, 2.0)
+
+    def drawn(**more):
+        generators = [make_generator("row", row) for row in range(2)]
+        return model.draw(inputs, generators, times, method=method, **more).x
+
+    alone, whole = drawn(), drawn(return_trajectory=True)
+    assert alone.shape == whole.shape == (2, 64, 1)
+    wanted = slice(-10, None)
+    assert_close(alone[:, wanted], whole[:, wanted], rtol=0, atol=0)
+    assert alone[:, wanted].std() > 0
 
 
 def test_what_is_noisy_at_other_points_does_not_matter(network, told):

@@ -82,6 +82,12 @@ class Memory(NamedTuple):
     of_row: Tensor | None
     draws: int
 
+    @property
+    def points(self) -> Tensor:
+        """Places of the patches' points, (n·patch,)."""
+        inside = torch.arange(self.wanted.shape[2], device=self.tokens.device)
+        return (self.tokens[:, None] * len(inside) + inside).flatten()
+
 
 class Attention(nn.Module):
     """Scaled dot-product attention of several heads; queries of a token, keys and values of its own or of others."""
@@ -245,19 +251,22 @@ class ContextNetwork(nn.Module):
 
     def decode(self, x: Tensor, level: Tensor, memory: Memory, span: Tensor | None = None) -> Tensor:
         """The wanted patches of states x (rows, length, channels) at log-SNRs (rows,), for spans t − r of a flow map's
-        step (rows,); elsewhere 0."""
+        step (rows,); elsewhere 0. States may be the wanted patches alone, (rows, len(memory.points), channels)."""
         draws, tokens = memory.draws, memory.tokens
         spread = memory if draws else _by_row(memory)
         told = self._levels(level, span, draws or 1)
         told = F.silu(told + spread.about[:, None])
         # What is known beside wanted points is told by the reading, and is no part of the state.
-        patches = x.unflatten(1, (self.tokens, self.patch))[:, tokens].unflatten(0, (-1, draws or 1))
+        whole = x.shape[1] != len(tokens) * self.patch
+        patches = x.unflatten(1, (-1, self.patch))
+        patches = (patches[:, tokens] if whole else patches).unflatten(0, (-1, draws or 1))
         h = self.noisy((patches * spread.wanted[:, None]).flatten(3)) + spread.told[:, None]
         for block, keys, values in zip(self.decoder, spread.keys, spread.values, strict=True):
             h = block(h, told, keys, values, spread.mask)
-        made = x.new_zeros(len(x), self.tokens, self.patch * self.channels)
-        made = made.index_copy(1, tokens, self.out(h).flatten(0, 1).to(made.dtype))
-        return made.view(len(x), self.tokens, self.patch, self.channels).flatten(1, 2)
+        made = self.out(h).flatten(0, 1).to(x.dtype)
+        if whole:
+            made = x.new_zeros(len(x), self.tokens, made.shape[2]).index_copy(1, tokens, made)
+        return made.unflatten(2, (self.patch, self.channels)).flatten(1, 2)
 
     def _levels(self, level: Tensor, span: Tensor | None, draws: int) -> Tensor:
         """What blocks are told of the rows' log-SNRs and spans, (windows, draws, width); (1, 1, width) where all rows
