@@ -66,8 +66,8 @@ SHOWN = (
 class Case:
     """One process: states to start from, and where they end."""
 
-    def __init__(self, sde: SDE, starts: int, fine: int):
-        self.sde, self.mixture = sde, Mixture()
+    def __init__(self, sde: SDE, starts: int, fine: int, means: float):
+        self.sde, self.mixture = sde, Mixture(means)
         self.start = INSIDE if isinstance(sde, BRIDGES) else sde.T
         self.gaussian = Gaussian.of(self.mixture.draw(20_000), SIZE)
         self.x, self.y = self._states(starts, "")
@@ -159,7 +159,11 @@ def draw(errors: dict[str, dict[str, list[float]]], target: Path) -> None:
     """Error against calls, one panel a process."""
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(2, 3, figsize=(11, 6), sharex=True, layout="constrained")
+    rows = -(-len(errors) // 3)
+    figure, grid = plt.subplots(rows, 3, figsize=(11, 3 * rows), sharex=True, squeeze=False, layout="constrained")
+    axes = grid[:, : len(errors)]
+    for axis in grid[:, len(errors) :].flat:
+        axis.set_visible(False)
     for axis, (process, rows) in zip(axes.flat, errors.items(), strict=True):
         for place, label in enumerate(SHOWN):
             if label in rows:
@@ -177,22 +181,31 @@ def draw(errors: dict[str, dict[str, list[float]]], target: Path) -> None:
 def main(
     starts: Annotated[int, typer.Option(help="States to start from.")] = 512,
     fine: Annotated[int, typer.Option(help="Steps of ode3 that count as exact.")] = 2000,
+    means: Annotated[
+        float, typer.Option(help="How far the Gaussians lie from each other: deviation of their means.")
+    ] = 1.2,
+    processes: Annotated[list[str] | None, typer.Option("--process", help="Only these; repeat the option.")] = None,
     output: Annotated[Path, typer.Option(help="Where the tables go.")] = Path("benchmarks/results/solvers.md"),
 ) -> None:
     """Measure every method on every process; write the tables."""
+    if unknown := set(processes or ()) - set(PROCESSES):
+        raise typer.BadParameter(f"{', '.join(sorted(unknown))}: choose of {', '.join(PROCESSES)}")
+    picture = output.with_suffix(".png")
     text = header("Few-call solvers on an exact mixture") + (
         f"\nMedian over {starts} starts of the RMS distance to where {fine} steps of ode3 end, as a share of the "
         "data's deviation; steps uniform in log-SNR down to the process' smallest time. The mixture: five Gaussians in "
-        "sixteen dimensions (`tests/shared/mixture.py`). The Gaussian integrator and the level shift (one level for "
-        "all starts) know its mean and covariance; the teleport takes the start to log-SNR "
-        f"{TELEPORT} by them. Searched grids are found on {SEARCHED_ON} other starts, in at most sixty runs each. "
-        "Out of α = 0 the first step of a flow is of first order, and single-step methods ask once. "
+        f"sixteen dimensions, their means of deviation {means:g} (`tests/shared/mixture.py`). The Gaussian integrator "
+        "and the level shift (one level for all starts) know its mean and covariance; the teleport takes the start to "
+        f"log-SNR {TELEPORT} by them. Searched grids are found on {SEARCHED_ON} other starts, in at most sixty runs "
+        "each. Out of α = 0 the first step of a flow is of first order, and single-step methods ask once. "
         f"The bridges start at t = {INSIDE}, behind their step of booting noise.\n"
-        f"\n![Error against calls](solvers.png)\n"
+        f"\n![Error against calls]({picture.name})\n"
     )
     errors: dict[str, dict[str, list[float]]] = {}
     for name, sde in PROCESSES.items():
-        case, rows = Case(sde, starts, fine), []
+        if processes and name not in processes:
+            continue
+        case, rows = Case(sde, starts, fine, means), []
         errors[name] = {}
         for label, run in methods(case).items():
             errors[name][label] = [run(calls) for calls in CALLS]
@@ -200,7 +213,7 @@ def main(
             print(name, *rows[-1], flush=True)
         text += f"\n## {name}\n\n" + table(["calls", *map(str, CALLS)], rows)
     write_text(output, text)
-    draw(errors, output.with_suffix(".png"))
+    draw(errors, picture)
 
 
 if __name__ == "__main__":

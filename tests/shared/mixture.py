@@ -15,10 +15,11 @@ SIZE = 16
 
 
 class Mixture:
-    """Means of deviation 1.2, deviations of 0.15 … 0.4 in each direction, equal shares; around an anchor or 0."""
+    """Means of deviation 1.2 or another, deviations of 0.15 … 0.4 in each direction, equal shares; around an anchor
+    or 0."""
 
-    def __init__(self) -> None:
-        self.means = 1.2 * randn((5, SIZE), make_generator("mixture means"), dtype=F64)
+    def __init__(self, means: float = 1.2) -> None:
+        self.means = means * randn((5, SIZE), make_generator("mixture means"), dtype=F64)
         self.stds = 0.15 + 0.25 * torch.rand(5, SIZE, generator=make_generator("mixture stds"), dtype=F64)
 
     def draw(self, count: int, name: str = "data") -> Tensor:
