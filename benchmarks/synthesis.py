@@ -127,7 +127,7 @@ def report(looks: Sequence[Mapping[str, Any]], worth: Sequence[Mapping[str, Any]
     """Markdown of all rows."""
     kinds = (OTHERS, OURS, GAUSSIAN, PHASES)
     shown = [
-        [row["set"], row["windows"], str(row["n"]), *(f"{row[score]:.3f}" for score in (*LOOKS, *TOLD))]
+        [row["set"], row["windows"], str(row["n"]), *(_shown(row.get(score, "")) for score in (*LOOKS, *TOLD))]
         for row in sorted(looks, key=lambda r: (_place(r["set"]), kinds.index(r["windows"]), r["seed"]))
     ]
     trained_on = ("real", OURS, GAUSSIAN, PHASES)
@@ -153,6 +153,11 @@ def report(looks: Sequence[Mapping[str, Any]], worth: Sequence[Mapping[str, Any]
         "by series (or parts of series where there are few): an AUROC of 0.5 cannot tell, 1 "
         "always can.\n\n" + table(["set", "windows", "n", *LOOKS, *TOLD], shown)
     )
+
+
+def _shown(value: float | str) -> str:
+    """A score; rows of before a score was measured have none."""
+    return "–" if value == "" else f"{float(value):.3f}"
 
 
 def _place(name: str) -> int:
