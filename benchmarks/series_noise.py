@@ -19,6 +19,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
 
+import lightning.pytorch as L
 import torch
 import typer
 
@@ -31,6 +32,7 @@ from shared.files.io import write_text
 from shared.noise import GaussianProcess, OrnsteinUhlenbeck, Periodic, SumOfKernels
 from shared.sde import FlowSDE
 from tsdiff import TSDiffPredictor
+from tsdiff.baselines.training import TrainingLimit
 from tsdiff.data import Entry, WindowSplit
 from tsdiff.evaluation.metrics import evaluate
 from tsdiff.experiment.presets import PRESETS
@@ -38,6 +40,8 @@ from tsdiff.model.backbones import S4Config, S4DConfig, SpaceTimeConfig
 from tsdiff.windows.transforms import InverseSoftplus, Log
 
 CALLS = (2, 4, 8, 16)
+ENDLESS = 10**6
+"""Steps of a training that its time ends."""
 SAMPLES = 100
 DAY = OrnsteinUhlenbeck(24.0)
 NOISES: dict[str, GaussianProcess | None] = {
@@ -68,6 +72,17 @@ class Part(Enum):
     positive = "positive"
 
 
+class Counted(TrainingLimit):
+    """Tells how many steps there were."""
+
+    steps = 0
+
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *told: Any) -> None:
+        """Count."""
+        self.steps = trainer.global_step
+        super().on_train_batch_end(trainer, pl_module, *told)
+
+
 class Data:
     """The training part of a set and its validation windows."""
 
@@ -76,11 +91,13 @@ class Data:
         self.freq, split, self.pairs = validation(name, folder, windows)
         self.split: WindowSplit = split
 
-    def trained(self, steps: int, **settings: Any) -> TSDiffPredictor:
-        """A forecaster with the set's preset and these settings."""
+    def trained(self, steps: int, limit: TrainingLimit | None = None, **settings: Any) -> TSDiffPredictor:
+        """A forecaster with the set's preset and these settings; with a limit, which rules the rates too, so long."""
         preset = replace(PRESETS[self.name], output="velocity", members=1, **settings).with_training(max_steps=steps)
-        horizon = len(self.pairs[0][1]["target"])
-        return preset.estimator(self.freq, horizon, guidance="mse").train(self.split.train, progress=False)
+        if limit is not None:
+            preset = preset.with_training(warmup=0.0, decay="constant")
+        estimator = preset.estimator(self.freq, len(self.pairs[0][1]["target"]), guidance="mse")
+        return estimator.train(self.split.train, progress=False, callbacks=[] if limit is None else [limit])
 
     def crps(self, predictor: TSDiffPredictor) -> float:
         """Of its samples."""
@@ -107,17 +124,11 @@ def of_backbones(data: Data, minutes: float) -> str:
     """Every network after as many processor minutes of training."""
     rows = []
     for name, backbone in BACKBONES.items():
-        started = time.process_time()
-        data.trained(10, backbone=backbone)
-        once = time.process_time()
-        data.trained(40, backbone=backbone)
-        each = max(time.process_time() - once - (once - started), 1e-3) / 30
-        steps = max(20, round(60 * minutes / each))
-        started = time.process_time()
-        predictor = data.trained(steps, backbone=backbone)
-        spent = (time.process_time() - started) / 60
+        limit = Counted(-1, minutes)
+        predictor = data.trained(ENDLESS, limit, backbone=backbone)
+        spent = (time.process_time() - limit.started) / 60
         size = sum(weight.numel() for weight in predictor.model.parameters())
-        rows.append([name, f"{size:,}", str(steps), f"{spent:.1f}", f"{data.crps(predictor):.4f}"])
+        rows.append([name, f"{size:,}", str(limit.steps), f"{spent:.1f}", f"{data.crps(predictor):.4f}"])
         print(data.name, *rows[-1], flush=True)
     return table(["network", "weights", "steps", "minutes", "CRPS"], rows)
 
