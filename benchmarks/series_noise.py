@@ -43,6 +43,7 @@ CALLS = (2, 4, 8, 16)
 ENDLESS = 10**6
 """Steps of a training that its time ends."""
 SAMPLES = 100
+USUAL = "pjm_hourly"
 DAY = OrnsteinUhlenbeck(24.0)
 NOISES: dict[str, GaussianProcess | None] = {
     "white": None,
@@ -144,7 +145,7 @@ def of_transforms(data: list[Data], steps: int) -> str:
 
 def main(
     part: Annotated[Part, typer.Option(help="What to measure.")] = Part.noise,
-    name: Annotated[str, typer.Option("--set", help="Set of the first two parts.")] = "pjm_hourly",
+    name: Annotated[str, typer.Option("--set", help="Set of the first two parts.")] = USUAL,
     steps: Annotated[int, typer.Option(help="Training steps for each noise and transform.")] = 1000,
     minutes: Annotated[float, typer.Option(help="Processor minutes of training for each network.")] = 0.5,
     windows: Annotated[int, typer.Option(help="Validation windows at most.")] = 20,
@@ -164,7 +165,8 @@ def main(
     else:
         sets = [Data(each, data, windows) for each in ("tourism_quarterly", "electricity_weekly")]
         text = header("Positive series") + scored + f"{steps} training steps.\n\n" + of_transforms(sets, steps)
-    write_text(output / f"series_{part.value}.md", text)
+    other = "" if part is Part.positive or name == USUAL else f"_{name}"
+    write_text(output / f"series_{part.value}{other}.md", text)
 
 
 if __name__ == "__main__":
