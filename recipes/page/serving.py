@@ -62,8 +62,8 @@ class Guard:
 
         async def guarded(message: Any) -> None:
             nonlocal begun
-            begun = begun or message["type"] == "http.response.start"
             if not refused:
+                begun = True
                 await self._with_headers(send)(message)
 
         try:

@@ -4,6 +4,7 @@ takes a cell for a formula."""
 from __future__ import annotations
 
 import io
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -16,8 +17,11 @@ from tsdiff.data.known import Names
 from .limits import Limits, check_size
 from .requests import NO_ID, WIDE, Columns, TableLook, TableRequest, Tell
 
-FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+FORMULA = tuple("=+-@＝＋－＠")
 """What a spreadsheet takes for the beginning of a formula, once blanks before it are gone."""
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]+")
+"""Tabs and ends of lines among them: CSV is written with those of them unquoted that are not its own end of a line."""
 
 _TRIED_ROWS = 50
 
@@ -145,7 +149,10 @@ def without_formulas(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _harmless(cell: object) -> object:
-    return f"'{cell}" if isinstance(cell, str) and cell.lstrip(" ").startswith(FORMULA) else cell
+    if not isinstance(cell, str):
+        return cell
+    text = _CONTROL.sub(" ", cell)
+    return f"'{text}" if text.lstrip().startswith(FORMULA) else text
 
 
 def write_download(path: Path, frame: pd.DataFrame) -> Path:
