@@ -41,8 +41,8 @@ def talker(seconds: float, rng: np.random.Generator) -> np.ndarray:
     but for a hiss at the beginning of some syllables.
     """
     count = round(_SYLLABLE_SECONDS * RATE)
-    pieces = []
-    while sum(map(len, pieces)) < seconds * RATE:
+    pieces: list[np.ndarray] = []
+    while sum(len(piece) for piece in pieces) < seconds * RATE:
         for _ in range(rng.integers(3, 7)):
             pieces.append(_syllable(count, rng))
         pieces.append(np.zeros(round(rng.uniform(0.3, 0.6) * RATE)))

@@ -75,10 +75,10 @@ class Handlers:
             return *(gr.Dropdown(choices=[], value=None) for _ in range(3)), ""
         made = _worked(lambda: self.desk.look(_table(file, pasted), _nobody))
         found, columns = made.found, made.columns
+        values = (None, None, None) if found is None else (found.item, found.time, found.target)
+        offered = ([NO_ID, *columns], columns, [WIDE, *columns])
         return (
-            gr.Dropdown(choices=[NO_ID, *columns], value=found.item),
-            gr.Dropdown(choices=columns, value=found.time),
-            gr.Dropdown(choices=[WIDE, *columns], value=found.target),
+            *(gr.Dropdown(choices=names, value=value) for names, value in zip(offered, values, strict=True)),
             said(made.about),
         )
 
@@ -87,13 +87,19 @@ class Handlers:
         table, shown = _table(file, pasted), _bar(progress)
 
         def work() -> Shown:
-            columns = Columns(item, time, target) if time and target else self.desk.look(table, shown).found
+            columns = Columns(item or NO_ID, time, target) if time and target else self._found(table, shown)
             whole = None if horizon is None else int(horizon)
             request = SeriesRequest(task, table, columns, whole or 0, freq or "", percent / 100)
             made = self.desk.work_on(request, shown)
             return str(made.picture), made.shown.astype(str), str(made.download), said(made.about, made.notes)
 
         return _worked(work)
+
+    def _found(self, table: TableRequest, shown: Tell) -> Columns:
+        made = self.desk.look(table, shown)
+        if made.found is None:
+            raise DataError(made.about)
+        return made.found
 
     def forecast(self, *entered: Any, progress: gr.Progress = gr.Progress()) -> Shown:  # noqa: B008
         """Fan charts, a table, a CSV, and a line about them."""
@@ -135,7 +141,7 @@ def _nobody(share: float, what: str) -> None:
 
 
 def _bar(progress: gr.Progress) -> Tell:
-    return lambda share, what: progress(share, desc=what)  # type: ignore[no-any-return]
+    return lambda share, what: progress(share, desc=what)
 
 
 def _shown(error: DiffusionError) -> gr.Error:
@@ -245,8 +251,14 @@ def _series_tab(handlers: Handlers) -> None:
 
 
 def _picture(label: str, name: str) -> gr.Image:
-    buttons = ["download", "fullscreen"]  # and none that shares it with others
-    return gr.Image(label=label, type="filepath", interactive=False, show_label=False, buttons=buttons, elem_id=name)
+    return gr.Image(
+        label=label,
+        type="filepath",
+        interactive=False,
+        show_label=False,
+        buttons=["download", "fullscreen"],  # and none that shares it with others
+        elem_id=name,
+    )
 
 
 def _nothing(count: int) -> list[gr.State]:

@@ -150,11 +150,11 @@ class TableLook(Result):
     """What a table has.
 
     Attributes:
-        found: what its columns seem to be.
+        found: what its columns seem to be; None where that cannot be told, as `about` then says.
         columns: all of them.
     """
 
-    found: Columns
+    found: Columns | None
     columns: list[str]
 
 

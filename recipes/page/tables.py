@@ -47,11 +47,14 @@ def _renamed(frame: pd.DataFrame, time: str) -> tuple[pd.DataFrame, Names]:
 
 
 def look(request: TableRequest, folder: Path, tell: Tell, limits: Limits) -> TableLook:
-    """See what a table has; raises as `read_table` and `find_columns`. Nothing is left in the folder."""
+    """See what a table has; raises as `read_table`. Nothing is left in the folder."""
     tell(0.0, "reading")
     frame = read_table(request, limits)
-    about = f"{len(frame)} rows, {frame.shape[1]} columns"
-    return TableLook(find_columns(frame), frame.columns.tolist(), about=about)
+    columns = frame.columns.tolist()
+    try:
+        return TableLook(find_columns(frame), columns, about=f"{len(frame)} rows, {len(columns)} columns")
+    except DataError as error:
+        return TableLook(None, columns, about=f"choose the columns: {error}")
 
 
 def read_table(request: TableRequest, limits: Limits) -> pd.DataFrame:
@@ -144,7 +147,7 @@ def without_formulas(frame: pd.DataFrame) -> pd.DataFrame:
     safe = frame.copy(deep=False)
     for place, dtype in enumerate(frame.dtypes):
         if pd.api.types.is_object_dtype(dtype) or pd.api.types.is_string_dtype(dtype):
-            safe.isetitem(place, frame.iloc[:, place].map(_harmless))
+            safe.isetitem(place, frame.iloc[:, place].map(_harmless).array)
     return safe.set_axis([_harmless(name) for name in frame.columns], axis=1)
 
 

@@ -4,6 +4,7 @@ the server goes on."""
 from __future__ import annotations
 
 import contextlib
+import math
 import multiprocessing
 import os
 import shutil
@@ -140,7 +141,7 @@ class Desk:
         """
         oldest = (time.time() if now is None else now) - self.limits.keep_seconds
         found = [path for path in self.home.rglob("*") if path.parent != self.home]
-        old = [path for path in found if path.stat().st_mtime < oldest]
+        old = [path for path in found if _changed(path) < oldest]
         files = [path for path in old if path.is_file()]
         for path in files:
             path.unlink(missing_ok=True)
@@ -159,6 +160,14 @@ class Desk:
         self._pool.stop()
         self._pool.join()
         shutil.rmtree(self.home, ignore_errors=True)
+
+
+def _changed(path: Path) -> float:
+    """When a file was, in seconds since 1970; infinity where it is gone meanwhile."""
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return math.inf
 
 
 def prepare(threads: int, limits: Limits) -> None:

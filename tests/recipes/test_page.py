@@ -185,6 +185,7 @@ def test_series_in_columns_of_their_own(tmp_path: Path) -> None:
     found = tables.look(table, tmp_path, quiet, LIMITS)
     assert found.found == Columns(NO_ID, "day", WIDE)
     assert found.about == "40 rows, 3 columns"
+    assert found.found is not None
     made = ask(table, "forecast", tmp_path, columns=found.found, horizon=7)
     assert pd.read_csv(made.download)["item_id"].tolist() == ["'=1+1"] * 7 + ["b"] * 7
 
