@@ -81,7 +81,7 @@ def wait_for_picture(page: Page, name: str) -> None:
 def play(page: Page, name: str) -> int:
     """Play a sound for a second; returns how long it is, in seconds."""
     player = page.locator(f"#{name}")
-    player.get_by_role("button", name="Play").click()
+    player.locator(".play-pause-button").click()
     player.locator(":text('0:01')").first.wait_for()
     minutes, seconds = re.findall(r"(\d+):(\d\d)", player.inner_text())[-1]
     return 60 * int(minutes) + int(seconds)
