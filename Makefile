@@ -1,4 +1,5 @@
 # make forecast: the main job on the embedded data.   make test: the test suite.   make lint: ruff and mypy.
+# make app: a page to try both domains in a browser.   make test-app: its tests, in Chromium where there is one.
 # make mutants: bugs planted one at a time, each of which a test must fall for; takes about half an hour on two cores.
 # Each makes the virtual environment $(VENV) when it is missing. Needs Python 3.11 or newer (choose with PYTHON=).
 PYTHON ?= python3
@@ -7,17 +8,23 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 ARGS ?=
 
-.PHONY: forecast test test-slow mutants lint format clean
+.PHONY: forecast app test test-slow test-app mutants lint format clean
 .DELETE_ON_ERROR:
 
 forecast: $(VENV)/.installed
 	$(BIN)/python recipes/forecast.py $(ARGS)
+
+app: $(VENV)/.installed-app
+	$(BIN)/python recipes/app.py $(ARGS)
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
 test-slow: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n 2 --dist worksteal --run-slow $(ARGS)
+
+test-app: $(VENV)/.installed-browser
+	$(BIN)/python -m pytest tests/recipes/test_page.py tests/recipes/test_page_server.py tests/recipes/test_page_browser.py $(ARGS)
 
 mutants: $(VENV)/.installed-mutants
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.mutants $(ARGS)
@@ -42,6 +49,14 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
 
 $(VENV)/.installed-dev: $(VENV)/.installed
 	$(PIP) install --quiet -c constraints.txt -e ".[dev]"
+	touch $@
+
+$(VENV)/.installed-app: $(VENV)/.installed
+	$(PIP) install --quiet -c constraints.txt -e ".[app]"
+	touch $@
+
+$(VENV)/.installed-browser: $(VENV)/.installed-dev
+	$(PIP) install --quiet -c constraints.txt -e ".[browser]"
 	touch $@
 
 $(VENV)/.installed-mutants: $(VENV)/.installed-dev

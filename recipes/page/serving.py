@@ -1,0 +1,182 @@
+"""The server of the page: on this machine alone unless told otherwise, with nothing loaded from elsewhere."""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import os
+import tempfile
+import threading
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from shared.errors import ConfigError
+from shared.optional import needed
+
+from .limits import MEGABYTE, Limits
+from .work import UPLOADS, Desk, open_desk
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+LOOPBACK = ("127.0.0.1", "localhost", "[::1]", "::1")
+HEADERS = {
+    b"content-security-policy": b"default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' "
+    b"'unsafe-inline'; img-src 'self' data: blob:; media-src 'self' data: blob:; font-src 'self' data:; connect-src "
+    b"'self' data: blob:; worker-src 'self' blob:; object-src 'none'; base-uri 'self'; form-action 'self'; "
+    b"frame-ancestors 'none'",
+    b"x-content-type-options": b"nosniff",
+    b"referrer-policy": b"no-referrer",
+}
+"""Of every answer: a browser loads nothing from elsewhere, whatever the framework's files ask for."""
+
+OFF = ("GRADIO_ANALYTICS_ENABLED", "GRADIO_RUN_HISTORY", "GRADIO_SHARE", "HF_HUB_ENABLE_HF_TRANSFER")
+"""Settings of the framework that are switched off; the hub is told by HF_HUB_OFFLINE and HF_HUB_DISABLE_TELEMETRY."""
+
+
+class Guard:
+    """Middleware that refuses requests of more than so many bytes, whatever they state, and adds `HEADERS`."""
+
+    def __init__(self, app: Any, most: int):
+        self.app, self.most = app, most
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        stated = dict(scope["headers"]).get(b"content-length", b"0")
+        if not stated.isdigit() or int(stated) > self.most:
+            await _refuse(self._with_headers(send), self.most)
+            return
+        seen, refused, begun = 0, False, False
+
+        async def bounded() -> Any:
+            nonlocal seen, refused
+            message = await receive()
+            seen += len(message.get("body", b""))
+            if seen > self.most:
+                refused = True
+                return {"type": "http.disconnect"}
+            return message
+
+        async def guarded(message: Any) -> None:
+            nonlocal begun
+            if not refused:
+                begun = True
+                await self._with_headers(send)(message)
+
+        try:
+            await self.app(scope, bounded, guarded)
+        finally:
+            if refused and not begun:
+                await _refuse(self._with_headers(send), self.most)
+
+    @staticmethod
+    def _with_headers(send: Any) -> Any:
+        async def sent(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                ours = [pair for pair in message.get("headers", ()) if pair[0].lower() not in HEADERS]
+                message = {**message, "headers": [*ours, *HEADERS.items()]}
+            await send(message)
+
+        return sent
+
+
+async def _refuse(send: Any, most: int) -> None:
+    text = f"this page takes {most / MEGABYTE:.0f} MB at once: send a part of it, or use the command line".encode()
+    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", str(len(text)).encode())]
+    await send({"type": "http.response.start", "status": 413, "headers": [*headers, (b"connection", b"close")]})
+    await send({"type": "http.response.body", "body": text})
+
+
+@contextlib.contextmanager
+def opened(limits: Limits | None = None, workers: int = 1, threads: int | None = None) -> Iterator[Desk]:
+    """A desk in a folder of its own, which the framework keeps uploads in; both are gone at the end.
+
+    It must be opened before the framework is loaded, since that reads where to keep files but once.
+    """
+    home = Path(tempfile.mkdtemp(prefix="anchored-diffusion-app-"))
+    os.environ |= {"GRADIO_TEMP_DIR": str(home / UPLOADS), **dict.fromkeys(OFF, "False")}
+    os.environ |= {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
+    with open_desk(home, limits, workers, threads) as desk:
+        yield desk
+
+
+def application(desk: Desk, host: str = LOOPBACK[0]) -> FastAPI:
+    """The page over a desk, for a server at this address.
+
+    Raises:
+        MissingPackageError: the extra "app" is not installed.
+    """
+    gradio = needed("gradio", "app", "the page")
+    from fastapi import FastAPI
+    from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+    from . import layout
+
+    stop = threading.Event()
+
+    @contextlib.asynccontextmanager
+    async def sweeping(_: FastAPI) -> AsyncIterator[None]:
+        threading.Thread(target=desk.sweep_until, args=(stop.wait,), daemon=True).start()
+        yield
+        stop.set()
+
+    app = FastAPI(lifespan=sweeping, docs_url=None, redoc_url=None, openapi_url=None)
+    app.add_middleware(Guard, most=desk.limits.body_bytes)
+    if host in LOOPBACK:  # so that no other site's name can be made to lead here
+        app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(LOOPBACK))
+    mounted: FastAPI = gradio.mount_gradio_app(
+        app,
+        layout.build(desk),
+        path="/",
+        server_name=host,
+        footer_links=[],
+        run_history=False,
+        max_file_size=desk.limits.upload_bytes,
+        ssr_mode=False,
+        pwa=False,
+        theme=layout.theme(),
+    )
+    return mounted
+
+
+def address(host: str, port: int) -> str:
+    """Where the page is, for a browser.
+
+    Raises:
+        ConfigError: no port.
+    """
+    if not 1 <= port <= 65535:
+        raise ConfigError(f"--port {port}: take one from 1024 to 65535")
+    try:
+        shown = f"[{host}]" if ipaddress.ip_address(host).version == 6 else host
+    except ValueError:
+        shown = host
+    return f"http://{shown}:{port}/"
+
+
+def serve(host: str, port: int, limits: Limits, workers: int, threads: int | None, ready: Any) -> None:
+    """Serve the page until it is interrupted; `ready` is told its address once a process has its models.
+
+    Raises:
+        ConfigError: the address cannot be listened at.
+        MissingPackageError: the extra "app" is not installed.
+    """
+    where = address(host, port)
+    uvicorn = needed("uvicorn", "app", "the page")
+    with opened(limits, workers, threads) as desk:
+        server = uvicorn.Server(uvicorn.Config(application(desk, host), host, port, log_level="warning"))
+        listening = _listen(server.config, where)
+        desk.warm()
+        ready(where)
+        server.run(sockets=[listening])
+
+
+def _listen(config: Any, where: str) -> Any:
+    """The socket, taken before the models are loaded, so that a port that is in use is told at once."""
+    try:
+        return config.bind_socket()
+    except (OSError, SystemExit) as error:
+        raise ConfigError(f"{where} cannot be listened at; choose another --port, or another --host") from error

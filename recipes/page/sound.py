@@ -1,0 +1,114 @@
+"""Speech: a recording in, the enhanced one out, both to hear and to look at."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from shared.errors import ConfigError, DataError
+from speech.audio.coding import AUDIO_SUFFIXES, CONTAINERS, AudioInfo
+from speech.audio.files import audio_info, open_audio
+from speech.audio.loudness import checked_goal
+from speech.audio.plots import picture_files
+from speech.audio.writing import create_audio
+from speech.enhancer import Enhancer, load_model
+from speech.inference.files import FileResult
+from speech.model.model import SpeechModel
+
+from .limits import Limits, check_size
+from .requests import LOUDNESS, MODELS, ModelName, SoundRequest, SoundResult, Tell
+
+_HEARD_CHANNELS = 2
+
+
+def enhance(request: SoundRequest, folder: Path, tell: Tell, limits: Limits) -> SoundResult:
+    """Enhance a recording, and leave all there is to hear and see in a folder.
+
+    Raises:
+        DataError, ConfigError, …: as `Enhancer.enhance_file`; or the recording is too large or too long.
+    """
+    check_size(request.source, request.name, limits)
+    tell(0.0, "reading")
+    info = _bounded(audio_info(request.source), request.name, limits)
+    if request.model not in MODELS:
+        raise ConfigError(f"model={request.model!r}: this page has {' and '.join(MODELS)}")
+    enhancer = Enhancer(_model(request.model), device="cpu", mix=request.mix, upper_band="follow")
+    done, whole = 0.0, info.seconds * info.channels
+
+    def advance(seconds: float) -> None:
+        nonlocal done
+        done += seconds
+        tell(min(0.8, 0.8 * done / whole), "enhancing")
+
+    target = folder / result_name(request.name)
+    goal = checked_goal(None if request.loudness == LOUDNESS[0] else request.loudness)
+    made = enhancer.enhance_file(request.source, target, name=request.name, progress=advance, loudness=goal)
+    tell(0.85, "drawing")
+    picture, before, after = folder / "spectrograms.png", folder / "before.flac", folder / "after.flac"
+    picture_files(picture, request.source, target, _short(request.name))
+    tell(0.95, "writing")
+    heard_copy(request.source, before)
+    heard_copy(target, after)
+    return SoundResult(before, after, target, picture, about=_about(made, request), notes=made.notes)
+
+
+@lru_cache(maxsize=len(MODELS))
+def _model(name: ModelName) -> SpeechModel:
+    return load_model(name)
+
+
+def warm() -> None:
+    """Load what the first request would wait for."""
+    for name in MODELS:
+        _model(name)
+    Enhancer(_model("default"), device="cpu", upper_band="follow").enhance(np.zeros(16000, np.float32), 16000)
+
+
+def _bounded(info: AudioInfo, name: str, limits: Limits) -> AudioInfo:
+    if info.seconds > limits.sound_seconds:
+        raise DataError(
+            f"{name} lasts {info.seconds / 60:.1f} minutes, and this page takes {limits.sound_seconds / 60:g}; send a "
+            "part of it, or use `python recipes/enhance.py IN OUT`, which takes recordings of hours"
+        )
+    if info.channels > limits.channels:
+        raise DataError(
+            f"{name} has {info.channels} channels, and this page takes {limits.channels}; send some of them, or use "
+            "`python recipes/enhance.py IN OUT`"
+        )
+    return info
+
+
+def result_name(name: str) -> str:
+    """What the result is called: the recording's name and kind, WAV where that kind is not written."""
+    path = Path(name)
+    stem = "".join(c if c.isalnum() or c in " -_." else "_" for c in path.stem)[:80].strip(" .") or "recording"
+    suffix = path.suffix.lower()
+    written = suffix != ".raw" and (suffix in AUDIO_SUFFIXES or suffix in CONTAINERS)
+    return f"{stem}-enhanced{suffix if written else '.wav'}"
+
+
+def heard_copy(source: Path, target: Path) -> None:
+    """A FLAC copy of a file's first two channels, which every browser plays."""
+    with open_audio(source) as reader:
+        channels = min(reader.info.channels, _HEARD_CHANNELS)
+        info = replace(reader.info, channels=channels, format="WAV", subtype="PCM_16", metadata={}, media=False)
+        with create_audio(target, info) as writer:
+            for block in reader.blocks():
+                writer.write(np.nan_to_num(block[:channels]))
+
+
+def _about(made: FileResult, request: SoundRequest) -> str:
+    assert made.removed is not None
+    said = (
+        f"{made.seconds:.1f} s at {made.sample_rate} Hz, model {request.model}: removed {made.removed.overall:.1f} dB"
+    )
+    if made.removed.in_pauses is not None:
+        said += f", {made.removed.in_pauses:.1f} dB in pauses"
+    return said if made.loudness is None else f"{said}; loudness {made.loudness:.1f} LUFS"
+
+
+def _short(name: str) -> str:
+    return (name if len(name) <= 60 else f"{name[:59]}…").replace("$", r"\$")

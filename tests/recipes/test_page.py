@@ -1,0 +1,333 @@
+"""The functions behind the page to try: bounds, columns, downloads, results, and the processes that work."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+from PIL import Image
+
+from recipes.page import examples, series, sound, tables, work
+from recipes.page.limits import Limits
+from recipes.page.requests import (
+    MODELS,
+    NO_ID,
+    WIDE,
+    Columns,
+    ModelName,
+    SeriesRequest,
+    SeriesResult,
+    SoundRequest,
+    TableRequest,
+    Task,
+)
+from shared.errors import ConfigError, DataError, DiffusionError
+from tests.recipes import page_work
+
+LIMITS = Limits()
+ROWS = 600
+
+
+def quiet(share: float, what: str) -> None:
+    """Nobody is told."""
+
+
+def table_of(text: str) -> pd.DataFrame:
+    return tables.read_table(TableRequest(None, pasted=text), LIMITS)
+
+
+# Tables
+
+
+@pytest.mark.parametrize(
+    ("text", "columns"),
+    [
+        ("item_id,timestamp,target\na,2024-01-01,1\na,2024-01-02,2\n", Columns("item_id", "timestamp", "target")),
+        ("shop,day,sold\nx,2024-01-01,1\nx,2024-01-02,2\n", Columns("shop", "day", "sold")),
+        ("sold;day;shop\n1;2024-01-01;x\n2;2024-01-02;x\n", Columns("shop", "day", "sold")),
+        ("day\tsold\n2024-01-01\t1\n2024-01-02\t2\n", Columns(NO_ID, "day", "sold")),
+        ("day\tnorth\tsouth\n2024-01-01\t1\t3\n2024-01-02\t2\t4\n", Columns(NO_ID, "day", WIDE)),
+        ("ds,y\n2024-01-01,1\n2024-01-02,2\n", Columns(NO_ID, "ds", "y")),
+        ("date,north,south\n2024-01-01,1,2\n2024-01-02,3,4\n", Columns(NO_ID, "date", WIDE)),
+        ("shop,day,sold,price\nx,2024-01-01,1,7\nx,2024-01-02,2,8\n", Columns("shop", "day", "sold")),
+    ],
+)
+def test_columns_are_found(text: str, columns: Columns) -> None:
+    assert tables.find_columns(table_of(text)) == columns
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "paste CSV with a header line"),
+        ("a,b\n", "has no rows"),
+        ('a,b\n"1,2\n', "cannot be read as a table"),
+        ("a,b\n1,2\n3,4\n", "no column of timestamps"),
+        ("time,name\n2024-01-01,x\n2024-01-02,y\n", "no column of values"),
+    ],
+)
+def test_tables_that_are_none_are_refused(text: str, said: str) -> None:
+    with pytest.raises(DataError, match=said):
+        tables.find_columns(table_of(text))
+
+
+def test_no_cell_of_a_download_is_a_formula(tmp_path: Path) -> None:
+    hostile = ["=1+1", "+cmd", "-2+3", "@SUM(A1)", "\t=1", "a\r=1", "＝1", "  =1", "fine"]
+    frame = pd.DataFrame({"=HYPERLINK()": hostile, "value": [-1.5, *range(8)]})
+    with open(tables.write_download(tmp_path / "a.csv", frame), newline="", encoding="utf-8") as stream:
+        rows = list(csv.reader(stream))
+    assert rows[0] == ["'=HYPERLINK()", "value"]
+    cells = [row[0] for row in rows[1:]]
+    assert cells == [
+        "'=1+1",
+        "'+cmd",
+        "'-2+3",
+        "'@SUM(A1)",
+        "' =1",
+        "a =1",
+        "'＝1",
+        "'  =1",
+        "fine",
+    ]
+    assert float(rows[1][1]) == -1.5, "numbers stay numbers"
+    assert frame["=HYPERLINK()"].tolist() == hostile
+
+
+def test_a_table_that_unpacks_to_too_much_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TSDIFF_MAX_BYTES", str(1 << 20))
+    bomb = tmp_path / "bomb.csv.gz"
+    bomb.write_bytes(gzip.compress(b"time,y\n" + b"2024-01-01,1\n" * 200_000))
+    with pytest.raises(DataError, match="unpacks to more than"):
+        tables.read_table(TableRequest(bomb, bomb.name), LIMITS)
+
+
+def test_what_is_too_large_is_refused(tmp_path: Path) -> None:
+    small = replace(LIMITS, rows=5, upload_bytes=200, pasted=60)
+    rows = "".join(f"2024-01-0{day},{day}\n" for day in range(1, 7))
+    with pytest.raises(DataError, match="6 rows, and this page takes 5"):
+        tables.read_table(TableRequest(None, pasted=f"day,y\n{rows}"), replace(small, pasted=200))
+    with pytest.raises(DataError, match="characters were pasted, more than 60"):
+        tables.read_table(TableRequest(None, pasted=f"day,y\n{rows}"), small)
+    path = tmp_path / "a.csv"
+    path.write_text(rows * 10)
+    with pytest.raises(DataError, match=r"a\.csv has 0 MB, and this page takes 0"):
+        tables.read_table(TableRequest(path, "a.csv"), small)
+
+
+# Series
+
+
+@pytest.fixture(scope="module")
+def load(tmp_path_factory: pytest.TempPathFactory) -> TableRequest:
+    """The example's table, shorter."""
+    path = tmp_path_factory.mktemp("table") / "load.csv"
+    examples.load_table(ROWS).to_csv(path, index=False)
+    return TableRequest(path, path.name)
+
+
+def ask(load: TableRequest, task: Task, folder: Path, **changes: object) -> SeriesResult:
+    request = SeriesRequest(task, load, Columns("region", "hour", "megawatts"))
+    return series.work_on(replace(request, **changes), folder, quiet, LIMITS)  # type: ignore[arg-type]
+
+
+def is_picture(path: Path) -> bool:
+    """Whether it is a PNG with something drawn on it."""
+    with Image.open(path) as image:
+        return image.format == "PNG" and np.ptp(np.asarray(image.convert("L"))) > 100
+
+
+def test_forecasts(load: TableRequest, tmp_path: Path) -> None:
+    made = ask(load, "forecast", tmp_path, horizon=30)
+    table = pd.read_csv(made.download, parse_dates=["hour"])
+    assert list(table.columns) == ["region", "hour", "mean", "0.05", "0.25", "0.5", "0.75", "0.95"]
+    assert len(table) == 30
+    last = examples.load_table(ROWS)["hour"].iloc[-1]
+    assert table["hour"].iloc[0] == last + pd.Timedelta(hours=1)
+    levels = table[["0.05", "0.25", "0.5", "0.75", "0.95"]].to_numpy()
+    assert (np.diff(levels, axis=1) >= 0).all()
+    assert is_picture(made.picture)
+    assert made.about == "one series of 600 steps, 30 steps ahead of frequency h"
+
+
+def test_gaps_are_filled_and_nothing_else_is_changed(load: TableRequest, tmp_path: Path) -> None:
+    made = ask(load, "fill", tmp_path)
+    table, given = pd.read_csv(made.download), examples.load_table(ROWS)
+    gap = given["megawatts"].isna()
+    assert table["imputed"].tolist() == gap.tolist()
+    assert table["mean"].notna().all()
+    assert np.allclose(table.loc[~gap, "mean"], given.loc[~gap, "megawatts"], rtol=1e-5)
+    assert made.shown["imputed"].head(24).all()
+    assert is_picture(made.picture)
+    whole = TableRequest(None, pasted=given[~gap].tail(100).to_csv(index=False))
+    with pytest.raises(DataError, match="nothing to fill"):
+        ask(whole, "fill", tmp_path)
+
+
+def test_the_hour_that_was_misread_is_the_strangest(load: TableRequest, tmp_path: Path) -> None:
+    made = ask(load, "anomalies", tmp_path)
+    assert made.shown.index[0] == 3 * ROWS // 4
+    assert len(pd.read_csv(made.download)) == ROWS
+    assert is_picture(made.picture)
+
+
+def test_series_in_columns_of_their_own(tmp_path: Path) -> None:
+    times = pd.date_range("2024-01-01", periods=40, freq="D")
+    wide = pd.DataFrame({"day": times, "=1+1": np.arange(40.0) % 7, "b": 5.0})
+    table = TableRequest(None, pasted=wide.to_csv(index=False))
+    found = tables.look(table, tmp_path, quiet, LIMITS)
+    assert found.found == Columns(NO_ID, "day", WIDE)
+    assert found.about == "40 rows, 3 columns"
+    assert found.found is not None
+    made = ask(table, "forecast", tmp_path, columns=found.found, horizon=7)
+    assert pd.read_csv(made.download)["item_id"].tolist() == ["'=1+1"] * 7 + ["b"] * 7
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"horizon": 501}, "this page forecasts 500 steps at most"),
+        ({"horizon": 0}, "horizon"),
+        ({"freq": "fortnight"}, "fortnight"),
+        ({"columns": Columns("region", "hour", "euros")}, "no column 'euros'"),
+        ({"columns": Columns("region", "megawatts", "megawatts")}, "megawatts"),
+        ({"task": "guess"}, "this page does forecast, fill, anomalies"),
+    ],
+)
+def test_requests_that_cannot_be_are_refused(
+    load: TableRequest, tmp_path: Path, changes: dict[str, object], said: str
+) -> None:
+    with pytest.raises(DiffusionError, match=said):
+        ask(load, **{"task": "forecast", "folder": tmp_path, **changes})  # type: ignore[arg-type]
+
+
+# Sound
+
+
+@pytest.fixture(scope="module")
+def noisy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The example's recording."""
+    return examples.noisy_recording(tmp_path_factory.mktemp("sound"))
+
+
+def read(path: Path) -> np.ndarray:
+    samples: np.ndarray = soundfile.read(path, dtype="float32")[0]
+    return samples
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_the_example_is_cleaned(noisy: Path, tmp_path: Path, model: ModelName) -> None:
+    told: list[tuple[float, str]] = []
+    request = SoundRequest(noisy, noisy.name, model)
+    made = sound.enhance(request, tmp_path, lambda *news: told.append(news), LIMITS)
+    before, after, result = read(made.before), read(made.after), read(made.result)
+    assert np.abs(before - read(noisy)).max() < 2**-14
+    assert len(after) == len(before) == 10 * examples.RATE
+    assert np.abs(after - result).max() < 2**-14
+    voice = examples.talker(10, np.random.default_rng(4))
+    voice = voice * (before @ voice) / (voice @ voice)
+
+    def distance(sound: np.ndarray) -> float:
+        return float(np.square(sound - voice).sum())
+
+    assert distance(after) < 0.5 * distance(before)
+    assert is_picture(made.picture)
+    assert made.result.name == "made-up talker-enhanced.wav"
+    assert [share for share, _ in told] == sorted(share for share, _ in told)
+
+
+def test_dry_is_the_recording_itself(noisy: Path, tmp_path: Path) -> None:
+    made = sound.enhance(SoundRequest(noisy, noisy.name, mix=0.0), tmp_path, quiet, LIMITS)
+    assert np.abs(read(made.result) - read(noisy)).max() < 2**-13
+
+
+@pytest.mark.parametrize(
+    ("name", "result"),
+    [
+        ("talk.mp3", "talk-enhanced.mp3"),
+        ("talk.MP4", "talk-enhanced.mp4"),
+        ("talk.amr", "talk-enhanced.wav"),
+        ("talk", "talk-enhanced.wav"),
+        ("a=b;$(rm).flac", "a_b___rm_-enhanced.flac"),
+        ("..wav", "recording-enhanced.wav"),
+        ("x" * 300 + ".ogg", "x" * 80 + "-enhanced.ogg"),
+    ],
+)
+def test_names_of_results(name: str, result: str) -> None:
+    assert sound.result_name(name) == result
+
+
+def test_recordings_that_cannot_be_are_refused(noisy: Path, tmp_path: Path) -> None:
+    bare = tmp_path / "text.wav"
+    bare.write_text("no sound at all")
+    many = tmp_path / "many.wav"
+    soundfile.write(many, np.zeros((100, 9)), 16000)
+    for request, said in (
+        (SoundRequest(noisy, "long.wav"), "long.wav lasts 0.2 minutes, and this page takes 0.1"),
+        (SoundRequest(bare, "text.wav"), "is not audio that libsndfile reads"),
+        (SoundRequest(many, "many.wav"), "9 channels, and this page takes 8"),
+    ):
+        with pytest.raises(DataError, match=said):
+            sound.enhance(request, tmp_path, quiet, replace(LIMITS, sound_seconds=6.0))
+    wrong = SoundRequest(noisy, "a.wav", "best")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="default and causal"):
+        sound.enhance(wrong, tmp_path, quiet, LIMITS)
+
+
+# Processes
+
+
+def test_messages_name_the_file_as_its_sender_does(tmp_path: Path) -> None:
+    hidden = tmp_path / "abc.wav"
+    hidden.write_text("no sound")
+    with pytest.raises(DataError, match=r"^talk\.wav is not audio"):
+        work.perform(SoundRequest(hidden, "talk.wav"), tmp_path, LIMITS)
+
+
+def test_notes_come_with_the_result(tmp_path: Path) -> None:
+    rows = "".join(f"2024-01-{day:02},{day % 7}\n" for day in range(1, 31) if day != 9)
+    request = SeriesRequest(
+        "forecast", TableRequest(None, pasted=f"day,sold\n{rows}"), Columns(NO_ID, "day", "sold"), 3
+    )
+    made = work.perform(request, tmp_path, LIMITS)
+    assert any("1 gap filled as missing" in note for note in made.notes)
+
+
+@pytest.fixture
+def bare_desk(tmp_path: Path) -> Iterator[work.Desk]:
+    """One whose processes load nothing."""
+    pytest.importorskip("pebble", reason="the extra app is not installed")
+    with work.open_desk(tmp_path / "home", replace(LIMITS, job_seconds=1.0), first=page_work.begin) as desk:
+        yield desk
+
+
+def test_work_that_takes_too_long_or_dies_is_told_and_the_next_goes_on(bare_desk: work.Desk) -> None:
+    for name, said in (("slow", "slow takes more than 1 s of work"), ("dies", "dies cannot be worked on")):
+        with pytest.raises(DataError, match=said):
+            bare_desk.run(page_work.Misbehaviour(name), quiet)
+    assert bare_desk.run(page_work.Misbehaviour("none"), quiet).about == "done"
+    with pytest.raises(DataError, match="no such file was sent"):
+        bare_desk.look(TableRequest(Path("/etc/passwd"), "passwd"), quiet)
+
+
+def test_what_is_old_is_removed_and_the_rest_at_the_end(bare_desk: work.Desk) -> None:
+    kept = bare_desk.folder() / "new"
+    old = bare_desk.uploads / "hash" / "old.wav"
+    old.parent.mkdir()
+    for path in (kept, old):
+        path.write_text("x")
+    for path in (old, old.parent):
+        os.utime(path, (1, 1))
+    assert bare_desk.sweep() == 1
+    assert kept.exists()
+    assert not old.parent.exists()
+    assert bare_desk.uploads.is_dir()
+    bare_desk.close()
+    assert not bare_desk.home.exists()

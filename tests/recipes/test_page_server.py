@@ -1,0 +1,249 @@
+"""The page over its HTTP API, as its own script uses it: results, hostile uploads, two users at once, what is left."""
+
+from __future__ import annotations
+
+import json
+import threading
+import zipfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+
+from recipes.page import examples
+from recipes.page.limits import Limits
+
+pytest.importorskip("gradio", reason="the extra app is not installed; make test-app installs it")
+httpx = pytest.importorskip("httpx")
+
+from tests.recipes.page_server import Running, running  # noqa: E402 loads nothing of the extra, but is of no use without
+
+LIMITS = replace(Limits(), upload_bytes=1 << 20, body_bytes=3 << 19, sound_seconds=15.0, rows=2000)
+NO_COLUMNS = [None, None, None]
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Running]:
+    with running(LIMITS) as started:
+        yield started
+
+
+class User:
+    """Someone who uses the page.
+
+    Attributes:
+        address: of the server.
+    """
+
+    def __init__(self, server: Running):
+        self.address = server.url
+        self.client = httpx.Client(base_url=server.url, timeout=300)
+
+    def upload(self, path: Path, name: str | None = None) -> dict[str, Any]:
+        """Send a file, under any name; returns how the API names it."""
+        sent = self.client.post("/gradio_api/upload", files={"files": (name or path.name, path.read_bytes())})
+        sent.raise_for_status()
+        return {"path": sent.json()[0], "meta": {"_type": "gradio.FileData"}}
+
+    def call(self, name: str, *values: Any) -> list[Any]:
+        """The results of one of the page's functions.
+
+        Raises:
+            Refused: it told an error.
+        """
+        begun = self.client.post(f"/gradio_api/call/{name}", json={"data": list(values)})
+        begun.raise_for_status()
+        kind = ""
+        with self.client.stream("GET", f"/gradio_api/call/{name}/{begun.json()['event_id']}") as events:
+            for line in events.iter_lines():
+                if line.startswith("event: "):
+                    kind = line.removeprefix("event: ")
+                elif line.startswith("data: ") and kind == "complete":
+                    found: list[Any] = json.loads(line.removeprefix("data: "))
+                    return found
+                elif line.startswith("data: ") and kind == "error":
+                    raise Refused(line.removeprefix("data: "))
+        raise AssertionError("no result came")
+
+    def enhance(self, file: dict[str, Any] | None, model: str = "default", mix: float = 1.0) -> list[Any]:
+        """The results of the tab "Speech"."""
+        return self.call("enhance", file, None, model, mix, "as it comes")
+
+    def forecast(self, file: dict[str, Any] | None, pasted: str = "", horizon: int = 24, task: str = "forecast") -> Any:
+        """The results of the tab "Series"."""
+        return self.call(task, file, pasted, *NO_COLUMNS, horizon, "", 1)
+
+    def download(self, file: dict[str, Any]) -> bytes:
+        """The content of a file of the results."""
+        content: bytes = self.client.get(f"/gradio_api/file={file['path']}").raise_for_status().content
+        return content
+
+
+class Refused(Exception):
+    """What the page said."""
+
+
+@pytest.fixture
+def user(server: Running) -> User:
+    return User(server)
+
+
+@pytest.fixture(scope="module")
+def noisy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return examples.noisy_recording(tmp_path_factory.mktemp("sound"))
+
+
+def test_speech(user: User, noisy: Path, tmp_path: Path) -> None:
+    before, after, picture, result, about = user.enhance(user.upload(noisy))
+    for file, name in ((before, "before.flac"), (after, "after.flac"), (result, "made-up talker-enhanced.wav")):
+        path = tmp_path / name
+        path.write_bytes(user.download(file))
+        assert soundfile.info(path).frames == 10 * examples.RATE
+    assert user.download(picture).startswith(b"\x89PNG")
+    assert about.startswith("10\\.0 s at 16000 Hz\\, model default\\: removed ")
+
+
+def test_series(user: User, tmp_path: Path) -> None:
+    file = user.upload(examples.load_csv(tmp_path))
+    item, time, target, about = user.call("look", file, "")
+    assert [item["value"], time["value"], target["value"]] == ["region", "hour", "megawatts"]
+    assert about.startswith("1000 rows\\, 3 columns")
+    for task, rows in (("forecast", 24), ("fill", 1000), ("anomalies", 1000)):
+        picture, shown, download, _ = user.forecast(file, task=task)
+        assert user.download(picture).startswith(b"\x89PNG")
+        path = tmp_path / f"{task}.csv"
+        path.write_bytes(user.download(download))
+        table = pd.read_csv(path)
+        assert len(table) == rows
+        assert shown["headers"] == list(table.columns)
+
+
+def test_what_is_pasted_may_hold_anything(user: User, tmp_path: Path) -> None:
+    name = "=HYPERLINK(1)<img src=x onerror=alert(1)>"
+    rows = "".join(f'"{name}",2024-01-{day:02},{day}\n' for day in range(1, 29) if day != 9)
+    _, _, download, about = user.forecast(None, f"shop,day,sold\n{rows}", horizon=2)
+    assert user.download(download).decode().splitlines()[1].startswith(f"'{name},2024-01-29")
+    assert "<img" not in about.replace("\\<img", "")
+    assert "1 gap filled as missing" in about.replace("\\", "")
+
+
+def hostile(folder: Path) -> dict[str, tuple[Path, str]]:
+    """Files that are none of what is wanted, and what is said of them as recordings, and as tables."""
+    text, bomb, damaged = folder / "text.wav", folder / "bomb.zip", folder / "damaged.flac"
+    text.write_text("no sound at all")
+    with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("zeros.wav", bytes(50 << 20))
+    soundfile.write(damaged, np.random.default_rng(0).uniform(-0.5, 0.5, 16000), 16000)
+    damaged.write_bytes(damaged.read_bytes()[:9000])
+    long = folder / "long.flac"
+    soundfile.write(long, np.zeros(100 * 16000, np.int16), 16000)
+    return {
+        "text": (text, "text.wav is not audio that libsndfile reads"),
+        "bomb": (bomb, "bomb.zip is not audio that libsndfile reads"),
+        "damaged": (damaged, "damaged.flac is damaged or cut short"),
+        "long": (long, "long.flac lasts 1.7 minutes, and this page takes 0.25"),
+    }
+
+
+def test_hostile_recordings_are_refused_and_the_server_goes_on(user: User, noisy: Path, tmp_path: Path) -> None:
+    for path, said in hostile(tmp_path).values():
+        with pytest.raises(Refused, match=said):
+            user.enhance(user.upload(path))
+    with pytest.raises(Refused, match="there is no recording"):
+        user.enhance(None)
+    assert len(user.enhance(user.upload(noisy))) == 5
+
+
+def test_hostile_tables_are_refused_and_the_server_goes_on(user: User, tmp_path: Path) -> None:
+    bomb, long, sound = tmp_path / "bomb.zip", tmp_path / "long.csv", tmp_path / "sound.parquet"
+    bomb.write_bytes(b"PK\x03\x04 no table")
+    sound.write_bytes(bytes(range(256)))
+    long.write_text("day,y\n" + "2024-01-01,1\n" * 2001)
+    for path, said in (
+        (bomb, "bomb.zip: unknown kind of table"),
+        (sound, "sound.parquet: cannot be read as a table"),
+        (long, "2001 rows, and this page takes 2000"),
+    ):
+        with pytest.raises(Refused, match=said):
+            user.forecast(user.upload(path))
+    with pytest.raises(Refused, match="there is no table"):
+        user.forecast(None)
+    assert len(user.forecast(user.upload(examples.load_csv(tmp_path)))) == 4
+
+
+def test_no_file_but_those_that_were_sent_is_read(user: User, server: Running, tmp_path: Path) -> None:
+    secret = tmp_path / "secret.csv"
+    secret.write_text("day,y\n2024-01-01,1\n2024-01-02,2\n")
+    for path in (str(secret), "/etc/passwd", "http://127.0.0.1:9/a.csv", f"{server.desk.uploads}/../../x"):
+        with pytest.raises(Refused):
+            user.forecast({"path": path, "meta": {"_type": "gradio.FileData"}})
+        assert user.client.get(f"/gradio_api/file={path}").status_code in (403, 404)
+
+
+@pytest.mark.parametrize("name", ["../../../up.csv", "/etc/up.csv", "a/b\\..\\up.csv", "..", "x" * 400 + ".csv"])
+def test_a_path_in_a_name_leads_nowhere(user: User, server: Running, tmp_path: Path, name: str) -> None:
+    files = {"files": (name, examples.load_csv(tmp_path).read_bytes())}
+    sent = user.client.post("/gradio_api/upload", files=files)
+    assert sent.status_code < 500
+    if sent.is_success:
+        path = Path(sent.json()[0]).resolve()
+        assert path.is_relative_to(server.desk.uploads.resolve())
+        assert path.is_file()
+    assert not (server.desk.home.parent / "up.csv").exists()
+
+
+def test_requests_of_any_kind_are_bounded(user: User, tmp_path: Path) -> None:
+    large = tmp_path / "large.wav"
+    large.write_bytes(bytes(LIMITS.upload_bytes + 1))
+    with pytest.raises(httpx.HTTPStatusError, match="413"):
+        user.upload(large)
+    large.write_bytes(bytes(2 * LIMITS.body_bytes))
+    with pytest.raises(httpx.HTTPStatusError, match="413"):
+        user.upload(large)
+    body = json.dumps({"data": ["x" * 2 * LIMITS.body_bytes]}).encode()
+    stated = user.client.post("/gradio_api/call/look", content=body)
+    assert (stated.status_code, "send a part of it" in stated.text) == (413, True)
+    streamed = user.client.post(
+        "/gradio_api/call/look", content=(body[i : i + 65536] for i in range(0, len(body), 65536))
+    )
+    assert streamed.status_code == 413
+
+
+def test_answers_forbid_what_is_from_elsewhere(user: User) -> None:
+    page = user.client.get("/")
+    assert "default-src 'self'" in page.headers["content-security-policy"]
+    assert page.headers["x-content-type-options"] == "nosniff"
+    assert user.client.get("/config").json()["analytics_enabled"] is False
+    assert user.client.get("/", headers={"host": "example.org"}).status_code == 400
+
+
+def test_a_second_user_while_one_is_served(server: Running, noisy: Path, tmp_path: Path) -> None:
+    done: dict[str, list[Any]] = {}
+
+    def first() -> None:
+        one = User(server)
+        done["first"] = one.enhance(one.upload(noisy))
+
+    thread = threading.Thread(target=first)
+    thread.start()
+    other = User(server)
+    done["second"] = other.forecast(other.upload(examples.load_csv(tmp_path)))
+    thread.join()
+    assert (len(done["first"]), len(done["second"])) == (5, 4)
+    assert done["first"][1]["path"] != done["second"][0]["path"]
+
+
+def test_nothing_is_kept_for_long(server: Running, user: User, noisy: Path) -> None:
+    after = user.enhance(user.upload(noisy))[1]
+    assert user.download(after)
+    files = [path for path in server.desk.home.rglob("*") if path.is_file()]
+    later = max(path.stat().st_mtime for path in files) + LIMITS.keep_seconds + 1
+    assert server.desk.sweep(later) >= len(files)
+    assert not [path for path in server.desk.home.rglob("*") if path.is_file()]
+    assert user.client.get(f"/gradio_api/file={after['path']}").status_code in (403, 404)
+    assert len(user.enhance(user.upload(noisy))) == 5
