@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-OWN = {"shared", "tsdiff", "speech", "tests", "recipes", "benchmarks"}
+OWN = {"shared", "tsdiff", "speech", "tests", "recipes", "benchmarks", "docs"}
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 COMES_WITH = ("pydantic-core",)
@@ -42,7 +42,13 @@ def imported(path: Path) -> Iterator[str]:
 
 @pytest.mark.parametrize(
     ("folder", "extras"),
-    [("shared", ["hub", "onnx", "tensorboard"]), ("tsdiff", ["all"]), ("speech", ["all"]), ("tests", ["dev"])],
+    [
+        ("shared", ["hub", "onnx", "tensorboard"]),
+        ("tsdiff", ["all"]),
+        ("speech", ["all"]),
+        ("docs", ["docs"]),
+        ("tests", ["dev"]),
+    ],
 )
 def test_what_is_imported_is_declared(folder: str, extras: list[str]) -> None:
     """In the dependencies, or in an extra of the folder."""
