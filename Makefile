@@ -1,6 +1,6 @@
 # make forecast: the main job on the embedded data.   make test: the test suite.   make lint: ruff and mypy.
 # make mutants: bugs planted one at a time, each of which a test must fall for; takes about half an hour on two cores.
-# make docs: the site of the documentation, into site/; its notebooks run, its links are checked.
+# make docs: the site of the documentation, into site/html/; its notebooks run, its links are checked.
 # Each makes the virtual environment $(VENV) when it is missing. Needs Python 3.11 or newer (choose with PYTHON=).
 PYTHON ?= python3
 VENV ?= .venv
@@ -33,8 +33,8 @@ format: $(VENV)/.installed-dev
 	$(BIN)/ruff format .
 
 docs: $(VENV)/.installed-docs
-	$(BIN)/python -m sphinx --fail-on-warning --quiet -c docs -d build/docs/pages . site $(ARGS)
-	$(BIN)/python -m docs.builder.links site
+	$(BIN)/python -m sphinx --fail-on-warning --quiet -c docs -d site/pages . site/html $(ARGS)
+	$(BIN)/python -m docs.builder.links site/html
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -11,6 +11,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # of the notebooks: the networks are small
+os.environ.setdefault("PYTHONWARNINGS", "ignore:IProgress not found")  # theirs too: bars as widgets are not needed
 
 from docs.builder.pages import write_pages  # noqa: E402
 
@@ -49,7 +50,7 @@ extensions = [
 
 myst_heading_anchors = 4
 nb_execution_mode = os.environ.get("NOTEBOOKS", "cache")  # or off, to see the other pages sooner
-nb_execution_cache_path = str(ROOT / "build" / "docs" / "notebooks")
+nb_execution_cache_path = str(ROOT / "site" / "notebooks")
 nb_execution_raise_on_error = True
 nb_execution_in_temp = True
 nb_execution_timeout = 300
@@ -72,3 +73,5 @@ html_show_sourcelink = False
 html_copy_source = False
 html_additional_pages = {"index": "home.html"}
 templates_path = ["builder/templates"]
+html_static_path = ["builder/static"]
+html_css_files = ["site.css"]

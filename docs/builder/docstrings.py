@@ -14,6 +14,9 @@ from sphinx.application import Sphinx
 _SECTION = re.compile(r"(Args|Arguments|Attributes|Raises|Returns|Yields|Note|Example)s?:\s*$")
 _CODE = re.compile(r"(`+[^`]+`+)")
 
+_FIELD = "Alias for field number "
+"""What Python says of a field of a named tuple; its class says more."""
+
 
 def converted(lines: list[str]) -> list[str]:
     """The lines of a docstring for Sphinx."""
@@ -51,5 +54,9 @@ def setup(app: Sphinx) -> dict[str, bool]:
     def process(app: Sphinx, what: str, name: str, it: object, options: object, lines: list[str]) -> None:
         lines[:] = converted(lines)
 
+    def skip(app: Sphinx, what: str, name: str, it: object, skipped: bool, options: object) -> bool | None:
+        return True if (it.__doc__ or "").startswith(_FIELD) else None
+
     app.connect("autodoc-process-docstring", process, priority=100)
+    app.connect("autodoc-skip-member", skip)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

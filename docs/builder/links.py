@@ -1,6 +1,6 @@
 """Whether the links of a built site lead somewhere: to a page, a picture or a file of it, and to a place on the page.
 
-    python -m docs.builder.links site
+    python -m docs.builder.links site/html
 
 Links to other sites are not followed.
 """
