@@ -1,6 +1,7 @@
 # make forecast: the main job on the embedded data.   make test: the test suite.   make lint: ruff and mypy.
 # make app: a page to try both domains in a browser.   make test-app: its tests, in Chromium where there is one.
 # make mutants: bugs planted one at a time, each of which a test must fall for; takes about half an hour on two cores.
+# make docs: the site of the documentation, into site/html/; its notebooks run, its links are checked.
 # Each makes the virtual environment $(VENV) when it is missing. Needs Python 3.11 or newer (choose with PYTHON=).
 PYTHON ?= python3
 VENV ?= .venv
@@ -8,7 +9,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 ARGS ?=
 
-.PHONY: forecast app test test-slow test-app mutants lint format clean
+.PHONY: forecast app test test-slow test-app mutants lint format docs clean
 .DELETE_ON_ERROR:
 
 forecast: $(VENV)/.installed
@@ -38,6 +39,10 @@ format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+docs: $(VENV)/.installed-docs
+	$(BIN)/python -m sphinx --fail-on-warning --quiet -c docs -d site/pages . site/html $(ARGS)
+	$(BIN)/python -m docs.builder.links site/html
+
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Python 3.11 or newer is needed; $$($(PYTHON) --version 2>&1) was found. Choose one: make PYTHON=python3.12"; exit 1; }
@@ -59,9 +64,13 @@ $(VENV)/.installed-browser: $(VENV)/.installed-dev
 	$(PIP) install --quiet -c constraints.txt -e ".[browser]"
 	touch $@
 
+$(VENV)/.installed-docs: $(VENV)/.installed
+	$(PIP) install --quiet -c constraints.txt -e ".[docs]"
+	touch $@
+
 $(VENV)/.installed-mutants: $(VENV)/.installed-dev
 	$(PIP) install --quiet -c constraints.txt -e ".[mutants]"
 	touch $@
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) build dist site docs/api *.egg-info

@@ -27,8 +27,11 @@ from annotated_types import Ge, Gt, Le, Lt, MaxLen, MinLen, MultipleOf
 from shared.errors import ConfigError
 
 Positive = Annotated[float, Gt(0), Lt(math.inf)]
+"""A finite number above 0."""
 NonNegative = Annotated[float, Ge(0), Lt(math.inf)]
+"""A finite number from 0."""
 Finite = Annotated[float, Gt(-math.inf), Lt(math.inf)]
+"""A number that is neither infinite nor NaN."""
 Duration = Annotated[float, Gt(0)]
 """A time that may be without end."""
 Chance = Annotated[float, Ge(0), Le(1)]
@@ -40,9 +43,13 @@ Level = Annotated[float, Gt(0), Lt(1)]
 Share = Annotated[float, Gt(0), Le(1)]
 """A share that takes something, or all."""
 Count = Annotated[int, Ge(1)]
+"""A whole number from 1."""
 Several = Annotated[int, Ge(2)]
+"""A whole number from 2."""
 Natural = Annotated[int, Ge(0)]
+"""A whole number from 0."""
 Even = Annotated[int, Ge(2), MultipleOf(2)]
+"""An even number from 2."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +64,9 @@ class Such:
 
 
 RISING = Such("none below the one before", lambda values: all(low <= high for low, high in pairwise(values)))
+"""Values in order, each at least the one before."""
 DISTINCT = Such("each only once", lambda values: len(set(values)) == len(values))
+"""Values of which no two are equal."""
 
 _BOUNDS: dict[type, tuple[str, str, Callable[[Any, Any], bool]]] = {
     Gt: ("gt", "above", operator.gt),
@@ -68,6 +77,7 @@ _BOUNDS: dict[type, tuple[str, str, Callable[[Any, Any], bool]]] = {
 }
 """Name, words and test of a bound."""
 BOUND_WORDS = {name: words for name, words, _ in _BOUNDS.values()}
+"""How messages say a bound, by pydantic's name of it."""
 
 
 class Checked:

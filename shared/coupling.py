@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 Coupling = Literal["independent", "minibatch"]
+"""How noise and data are paired: as they were drawn, or by the cheapest assignment within a batch."""
 
 
 def coupled(noise: Tensor, data: Tensor) -> Tensor:

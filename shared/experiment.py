@@ -16,6 +16,7 @@ from shared.files.settings import change, dataclass_from, merged, read_yaml, set
 
 T = TypeVar("T")
 Hardware = Literal["cpu", "gpu", "ddp"]
+"""The presets of `HARDWARE`."""
 
 
 @dataclass(frozen=True)

@@ -31,9 +31,11 @@ from shared.random import Generators, randn
 from shared.sde.base import expand
 
 Predictions = tuple[Tensor, Tensor]
+"""v and ẑ, both (batch, ...)."""
 TwoHeads = Callable[[Tensor, Tensor], Predictions]
 """(x (batch, ...), t (batch,)) → v and ẑ, both shaped like x."""
 Bulge = Literal["root", "parabola", "sine"]
+"""The shape of γ over time, by name: √(t(1 − t)), t(1 − t), or sin²(πt)."""
 
 
 @dataclass(frozen=True)

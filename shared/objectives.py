@@ -25,7 +25,9 @@ from shared.sde.base import SDE, residual
 Weighting = Literal[
     "noise", "data", "velocity", "score", "sigma2", "likelihood", "edm", "min_snr", "mean", "mean_sigma2", "mean_edm"
 ]
+"""What an error counts by its time, by name; see `weight`."""
 TimeDistribution = Literal["uniform", "log_snr", "log_normal"]
+"""How times are drawn: evenly in t, evenly in log-SNR, or with a normal log(σ/α)."""
 
 _NORMAL = torch.distributions.Normal(torch.zeros((), dtype=torch.float64), 1.0)
 
@@ -157,6 +159,7 @@ def _log_snr_at_ends(sde: SDE, low: float, high: float) -> tuple[float, float]:
 
 
 Reduction = Literal["mean", "sum"]
+"""Whether the errors of an item are averaged or added up."""
 Terms = Callable[[Tensor], Tensor]
 """From x̂_0 (batch, ...) to what it costs besides, (batch,)."""
 

@@ -23,13 +23,17 @@ from shared.noise import Noise
 from shared.sde.base import SDE, anchored, expand, residual
 
 Prediction = Literal["noise", "data", "score", "velocity"]
+"""What a prediction is of."""
 NetworkOutput = Literal["noise", "data", "score", "velocity", "edm"]
+"""What a network gives: a prediction, or what EDM's scales make one ("edm")."""
 Inputs = Literal["state", "residual", "both"]
+"""What a network sees: the state x, the residual x − y, or the state beside the anchor."""
 
 NO_MAP = (
     'this model is no flow map, which is told the time to come to: take a sampler such as "ode2" or "sde2", or train a '
     "map of it (span=True among its backbone's settings, and a flow_map objective)"
 )
+"""What is said to who asks a model for a jump that it has not learnt."""
 
 _SMALLEST = 1e-24
 _LARGEST_LEVEL = 10.0
@@ -143,6 +147,7 @@ class EDMScales:
 
     @classmethod
     def at(cls, point: PathPoint, sigma_data: float) -> EDMScales:
+        """Those of a point of a path (batch,), for data of the standard deviation `sigma_data`."""
         # Of α, σ and σ²/α one may vanish or be infinite at an end; these forms are the limits at all of them.
         a, ratio = point.alpha, point.ratio
         width = a * sigma_data**2 + ratio  # (α²σ_d² + σ²)/α
@@ -225,9 +230,13 @@ class EDM(Preconditioner):
 
 
 InputScale = Literal["1", "edm"]
+"""Factor on what the network sees, by the published code's name."""
 OutputScale = Literal["1", "sigma", "1/sigma", "1/sigma^2", "edm"]
+"""Factor on what the network gives, by the published code's name."""
 SkipScale = Literal["0", "edm", "-1/sigma^2"]
+"""Factor on the state that is added to it, by the published code's name."""
 NetworkScaling: TypeAlias = Literal["1/sigma", "1/t"] | None
+"""What the network's output is multiplied by before all else, by the published code's name; None: nothing."""
 
 
 @dataclass(frozen=True)

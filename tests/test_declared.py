@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-OWN = {"shared", "tsdiff", "speech", "tests", "recipes", "benchmarks", "default_forecaster", "speech_pairs", "page"}
+OWN = {"shared", "tsdiff", "speech", "tests", "recipes", "benchmarks", "docs"}
+OWN |= {"default_forecaster", "speech_pairs", "page"}
 """The last three are folders of recipes."""
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -49,6 +50,7 @@ def imported(path: Path) -> Iterator[str]:
         ("tsdiff", ["all"]),
         ("speech", ["all"]),
         ("recipes", ["all", "app"]),
+        ("docs", ["docs"]),
         ("tests", ["dev", "browser"]),
     ],
 )

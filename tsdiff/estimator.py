@@ -64,8 +64,8 @@ class TSDiffEstimator(Estimator):
         context_length: steps before them that the model sees; None chooses by frequency and by the lengths of the
             series. It is lengthened to whole patches.
         scaling: see `TSDiffConfig`; None chooses by the series.
-        calendar, output, channels, lags, dynamic_features, static_features, categories, scale_feature, conditional,
-            transform, regression: see `TSDiffConfig`.
+        calendar, output, channels, lags, dynamic_features, static_features, categories: see `TSDiffConfig`.
+        scale_feature, conditional, transform, regression: see `TSDiffConfig`.
         missing: values of the context that a conditional model is trained to do without.
         backbone: sizes of the network; None takes the default with the frequency's season, or a part of it, as patch,
             and dropout where values are few.

@@ -11,15 +11,20 @@ import typer
 from shared.checks import Checked
 
 Device = Annotated[str, typer.Option("--device", help="cpu, cuda, or auto: a GPU where there is one.")]
+"""`--device`."""
 Output = Annotated[Path, typer.Option("--output", help="Folder for the results.")]
+"""`--output`."""
 Retrain = Annotated[bool, typer.Option("--retrain", help="Train anew even where a training fits that is there.")]
+"""`--retrain`."""
 Changes = Annotated[
     list[str] | None, typer.Option("--set", help="Change a setting: section.name=value; give it once for each.")
 ]
+"""`--set`."""
 Hardware = Annotated[
     Literal["cpu", "gpu", "ddp"] | None,
     typer.Option("--hardware", help="Preset: cpu; gpu and ddp (all GPUs) with bf16 and compilation."),
 ]
+"""`--hardware`."""
 
 
 class Options(Checked):

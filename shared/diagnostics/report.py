@@ -34,6 +34,7 @@ from shared.samplers import MethodSetting
 from shared.sde.base import SDE, residual
 
 Measure = Literal["asymmetry", "loop", "fokker_planck", "flipd", "lidl", "spectrum", "sampling"]
+"""What is measured, by name."""
 QUICK: tuple[Measure, ...] = ("asymmetry", "flipd", "loop", "fokker_planck", "sampling")
 """Those that are measured unless others are asked for, in this order."""
 

@@ -26,6 +26,8 @@ from shared.files.settings import dataclass_from
 from shared.optional import needed
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
+"""Name of a model's configuration in its folder."""
+"""Name of a model's weights in its folder."""
 _REMEDY = "copy or train the model again"
 T = TypeVar("T")
 M = TypeVar("M", bound=nn.Module)

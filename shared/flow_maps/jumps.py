@@ -39,6 +39,7 @@ class Times:
 
     @classmethod
     def at(cls, sde: SDE, t: Tensor) -> Times:
+        """Those of a process at `t` (batch,)."""
         t = t.double()
         return cls(sde, t, sde.alpha(t), sde.sigma(t))
 

@@ -34,7 +34,9 @@ _SMALLEST_LOSS = 1e-3
 """Added to a loss before it is divided by a power of itself."""
 
 Given = Tensor | None
+"""What a network is told besides, (batch, ...), if anything."""
 Draws = torch.Generator | None
+"""What draws; None takes torch's own."""
 Error = tuple[Tensor, Tensor]
 """An error of a data prediction, (batch, ...), and the times (batch,) at which it is one."""
 
@@ -180,6 +182,7 @@ class MeanFlowMap(FlowMapObjective):
 
 
 KINDS = (LagrangianMap, ShortcutMap, MeanFlowMap, ConsistencyMap)
+"""The objectives by which a map is trained."""
 FlowMapSetting = Annotated[FlowMapObjective, OneOf(FlowMapObjective, KINDS)]
 """The type of a setting that is a map's objective: an object, a kind, or a mapping of kind and fields."""
 
@@ -187,14 +190,17 @@ NO_TEACHER = (
     "consistency distillation needs a teacher, the model that the training starts from: name one (start_from), or take "
     "another objective, such as lagrangian"
 )
+"""What is said where a consistency map has none."""
 NO_SPAN = (
     "flow_map: the network takes no second time, so it cannot be a map: set span=True among its backbone's settings "
     "(a backbone of your own: docs/extending.md)"
 )
+"""What is said of a network that cannot be a map."""
 NO_OBJECTIVE = (
     "the backbone's settings say span=True, a flow map's, but there is no flow_map objective to train it as one: give "
     'one, such as flow_map="lagrangian", or set span=False'
 )
+"""What is said of a map's network that is not trained as one."""
 _LOWEST = -12.0
 """Log-SNR that stands for −∞ where a midpoint is looked for."""
 

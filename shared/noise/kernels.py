@@ -79,7 +79,9 @@ class Periodic(Kernel):
 
 
 SIMPLE: tuple[type[Kernel], ...] = (OrnsteinUhlenbeck, SquaredExponential, Periodic)
+"""The kernels that a sum may have."""
 SimpleKernel = Annotated[Kernel, OneOf(Kernel, SIMPLE)]
+"""The type of a setting that is one of them."""
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from shared.noise.factors import Factor, dense, factor_of
 from shared.noise.kernels import Kernel, KernelSetting
 
 Times = tuple[float, ...] | tuple[tuple[float, ...], ...]
+"""Times of the points, (points,), or of each item, (batch, points)."""
 
 
 @dataclass(frozen=True)

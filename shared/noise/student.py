@@ -18,6 +18,7 @@ from shared.noise.process import GaussianProcess
 from shared.random import Generators, seeds
 
 ProcessSetting = Annotated[Noise, OneOf(GaussianProcess, (GaussianProcess,))]
+"""The type of a setting that is the Gaussian process under the tails."""
 _WHITE = GaussianProcess(OrnsteinUhlenbeck(1.0), white=1.0)
 
 

@@ -29,7 +29,9 @@ from shared.samplers.schedules import MOST_STEPS, Schedule, time_grid
 from shared.sde.base import SDE
 
 Method = Literal["ode1", "ode2", "ode3", "sde1", "sde2", "sde3", "evodiff", "pc", "euler", "heun", "rk45", "map"]
+"""The names of `METHODS`."""
 Sampler = Callable[[Run], None]
+"""Takes a run from its first node to its last."""
 METHODS: dict[str, Sampler] = {
     "ode1": Exponential(1),
     "ode2": Exponential(2),
@@ -46,6 +48,7 @@ METHODS: dict[str, Sampler] = {
 }
 """What each name stands for."""
 KINDS = (Exponential, EVODiff, GaussianExponential, PredictorCorrector, TimeODE, AdaptiveODE, FlowMap, DenoisingMCMC)
+"""The settings classes that files name by their `kind`."""
 MethodSetting = Annotated[Any, OneOf(None, KINDS, names=tuple(METHODS))]
 """The type of a setting that is a method: a name, a settings object, or a mapping of its kind and fields."""
 

@@ -34,6 +34,7 @@ from shared.samplers.run import Node, Nodes, Run, is_clean
 from shared.sde.base import expand
 
 MarginalsSetting = Annotated[Any, OneOf(Marginals, (Spectrum,))]
+"""The type of a setting that is the law of noisy states."""
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,7 @@ History = list[tuple[list[float], Tensor]]
 """(λ of each item, or one for all; d) of earlier predictions, the latest first."""
 
 Slope = Literal["exact", "bh1", "bh2"]
+"""Weight of a step's second order: the exact integral of a line, or UniPC's B(h) in its place."""
 
 _REACH = 2.0
 """A polynomial is trusted for a step up to this many times the last one (a uniform-t grid ends in far longer ones)."""

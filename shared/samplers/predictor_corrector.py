@@ -16,7 +16,9 @@ from shared.samplers.exponential import step as exponential_step
 from shared.samplers.run import Node, Run, is_clean
 
 Predictor = Literal["reverse_diffusion", "euler_maruyama", "ancestral", "none"]
+"""How a step goes to the next time."""
 Corrector = Literal["ald", "langevin", "none"]
+"""How a state moves within its time."""
 
 
 @dataclass(frozen=True)

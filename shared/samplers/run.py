@@ -31,6 +31,7 @@ class Node:
 
     @classmethod
     def at(cls, sde: SDE, t: float) -> Node:
+        """That of a process at t."""
         return cls(t, float(sde.alpha(t)), float(sde.sigma(t)), float(sde.log_snr(t)))
 
 
@@ -202,9 +203,11 @@ class Run:
         return seeds(len(self.x), self._generator)
 
     def residual(self, x: Tensor) -> Tensor:
+        """x − y, or x where there is no anchor, (batch, ...)."""
         return residual(x, self.y)
 
     def anchored(self, r: Tensor) -> Tensor:
+        """r + y, or r where there is no anchor, (batch, ...)."""
         return anchored(r, self.y)
 
     def finish_step(self, x: Tensor, now: Nodes, after: Nodes) -> Tensor:
@@ -230,6 +233,7 @@ class Run:
             self._states[-1] = self.x.detach()
 
     def result(self, stopped: bool) -> SampleResult:
+        """What the run came to, as it stands."""
         trajectory = None if self._states is None else torch.stack(self._states)
         times = None if self._states is None else torch.tensor(self._state_times, dtype=torch.float64)
         return SampleResult(self.x, self.nfe, self.at[0].t, trajectory, times, stopped)

@@ -14,9 +14,11 @@ from shared.errors import ConfigError
 from shared.sde.base import SDE
 
 Schedule = Literal["log_snr", "uniform", "edm", "quadratic"]
+"""How the times of a grid lie, by name; see `time_grid`."""
 MOST_STEPS = 10_000
 """Steps of a sampler, so that a damaged setting does not run for days."""
 Steps = Annotated[Count, Le(MOST_STEPS)]
+"""A number of steps: a whole number from 1, and not without end."""
 
 # Where the log-SNR of an end is infinite, schedules that are uniform in a function of it start this share of the
 # time range inside; the end itself stays a point of the grid.

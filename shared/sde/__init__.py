@@ -23,5 +23,6 @@ SDES: tuple[type[SDE], ...] = (
     ResfusionSDE,
     VPBridgeSDE,
 )
+"""The processes that files name by their `kind`."""
 Process = Annotated[SDE, OneOf(SDE, SDES)]
 """The type of a setting that is a process: an object, a kind, or a mapping of kind and parameters."""

@@ -26,6 +26,7 @@ from shared.noise import Noise, NoiseSetting
 from shared.random import Generators, randn
 
 TimeLike = Tensor | float
+"""A time, or times (batch,)."""
 
 
 def expand(coefficient: Tensor, x: Tensor) -> Tensor:

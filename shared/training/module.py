@@ -30,6 +30,7 @@ from shared.training.loop import AtomicIO, BatchData, Clock, Progress, Stopper, 
 from shared.training.memory import keep_large_blocks
 
 LAST_STATE = "last.ckpt"
+"""Name of the file from which a stopped training goes on."""
 
 
 N = TypeVar("N", bound=nn.Module)

@@ -48,6 +48,11 @@ class AudioWriter:
             raise unwritable(self._path, "its disk is full, or the file may not grow") from error
 
     def close(self) -> None:
+        """Write what the file ends with.
+
+        Raises:
+            DataError: its disk is full, or it may not grow.
+        """
         try:
             self._file.close()
         except soundfile.LibsndfileError as error:

@@ -10,13 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+TUTORIALS = tuple(path for path in sorted((ROOT / "docs" / "tutorials").glob("*.md")) if path.stem != "index")
+"""Notebooks, whose cells run by themselves: test_tutorials.py."""
 PAGES = (
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "benchmarks/RESULTS.md")),
     *sorted((ROOT / "docs").glob("*.md")),
+    *TUTORIALS,
     *sorted(path for package in ("tsdiff", "speech") for path in (ROOT / package).rglob("*.md")),
 )
 PROGRAMS = ("python", "make", "tsdiff", "speech", "pip", "cp")
-_FENCE = re.compile(r"```(\w*)\n(.*?)```", re.DOTALL)
+_FENCE = re.compile(r"```([\w{}-]*)\n(.*?)```", re.DOTALL)
 _INDENTED = re.compile(r"(?:^    .*\n|^\n(?=    ))+", re.MULTILINE)
 _INLINE = re.compile(r"`([^`\n]+)`")
 
@@ -72,7 +75,7 @@ def snippets() -> list[Found]:
     """Every block that is Python of at least one whole statement, as it stands."""
     found = []
     for page in PAGES:
-        if page.name == "extending.md":  # whole programs, which run outside the repository: test_extending.py
+        if page.name == "extending.md" or page in TUTORIALS:  # whole programs: test_extending.py, test_tutorials.py
             continue
         for block in _blocks(page.read_text(encoding="utf-8")):
             if not re.search(r"[(=]", block) or any(_is_command(line.strip()) for line in block.splitlines()):

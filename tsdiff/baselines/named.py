@@ -20,6 +20,7 @@ from tsdiff.baselines.linear import LinearEstimator
 from tsdiff.data import Entry, candidate_seasons
 
 Forecaster: TypeAlias = Estimator | Predictor
+"""What is trained, or forecasts as it is."""
 Builder = Callable[..., Forecaster]
 
 
@@ -96,7 +97,9 @@ BASELINES: dict[str, Builder] = {
     "patchtst": patchtst,
     "transformer": transformer,
 }
+"""What makes the estimator or predictor of each name, with the settings that it has unless told otherwise."""
 BASELINE_NAMES = tuple(BASELINES)
+"""The names that `train_baseline` takes."""
 
 
 def lags_up_to(freq: str, longest: int) -> list[int]:

@@ -28,6 +28,7 @@ class EmbeddedInfo:
 
 
 EMBEDDED: dict[str, EmbeddedInfo] = {"pjm_hourly": EmbeddedInfo(prediction_length=24, windows=7)}
+"""The series that come with the package, by name."""
 
 
 def embedded_series(name: str = "pjm_hourly") -> SeriesSet:

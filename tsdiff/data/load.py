@@ -52,6 +52,7 @@ def load_dataset(
 
     Args:
         source: One of
+
             - a table: a pandas frame, or a file that ends in .csv, .csv.gz, .parquet, .feather or .arrow; long (a row
               for each value) or wide (a row for each time, a column for each series);
             - a folder in GluonTS's layout (metadata.json, train/, test/);

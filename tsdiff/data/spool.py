@@ -29,19 +29,21 @@ class InMemory:
         self.parts: list[list[np.ndarray]] = []
 
     def append(self, parts: list[np.ndarray]) -> None:
+        """Keep the parts of one more series, (rows, steps) each."""
         self.nbytes += sum(part.nbytes for part in parts)
         self.parts.append(parts)
 
     def finish(self) -> None:
-        pass
+        """Nothing is left to do."""
 
     def read(self, series: int, part: int, rows: int, steps: int, first: int, stop: int) -> np.ndarray:
+        """Steps `first` to `stop` of a part, (rows, stop − first), not to be written to."""
         view = self.parts[series][part][:, first:stop]
         view.flags.writeable = False
         return view
 
     def close(self) -> None:
-        pass
+        """Nothing is to be given back."""
 
 
 class Spooled:
@@ -79,6 +81,11 @@ class Spooled:
         return spooled
 
     def append(self, parts: list[np.ndarray]) -> None:
+        """Write the parts of one more series, (rows, steps) each.
+
+        Raises:
+            DataError: the disk is full; the file is gone.
+        """
         self._offsets.append(self.nbytes)
         self.nbytes += sum(part.nbytes for part in parts)
         with self._writing():
@@ -86,6 +93,7 @@ class Spooled:
                 self._writer.write(np.ascontiguousarray(part).data)
 
     def finish(self) -> None:
+        """Write what is left in buffers; from now on the file is read."""
         with self._writing():
             self._writer.close()
         self._writer = None
@@ -104,6 +112,11 @@ class Spooled:
             ) from error
 
     def read(self, series: int, part: int, rows: int, steps: int, first: int, stop: int) -> np.ndarray:
+        """Steps `first` to `stop` of a part of (rows, steps) numbers, (rows, stop − first), not to be written to.
+
+        Raises:
+            DataError: the file is gone, or was cut short.
+        """
         end = self.nbytes if series + 1 == len(self._offsets) else self._offsets[series + 1]
         kind = KINDS[part]
         offset = self._offsets[series] if part == 0 else end - rows * steps * kind.itemsize
@@ -141,6 +154,7 @@ class Spooled:
         self._pid = os.getpid()
 
     def close(self) -> None:
+        """Close the file."""
         for stream in (self._writer, self._reader):
             if stream is not None:
                 stream.close()

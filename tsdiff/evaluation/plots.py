@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import os
 from collections.abc import Iterable
@@ -153,12 +154,21 @@ def _choose(forecasts: list[Forecast], pairs: list[Pair], count: int) -> list[tu
     return [every[place] for place in spread(len(every), count)]
 
 
+class _NotebookFigure(Figure):
+    """A figure that notebooks show; one of matplotlib's own they show only if pyplot made a figure before."""
+
+    def _repr_png_(self) -> bytes:
+        picture = io.BytesIO()
+        self.savefig(picture, format="png")
+        return picture.getvalue()
+
+
 def grid_of_panels(count: int) -> tuple[Figure, list[Axes]]:
     """A figure of `count` panels in one to three columns."""
     columns = 1 if count == 1 else 2 if count in (2, 4) else 3
     rows = math.ceil(count / columns)
     width = 8.0 if columns == 1 else 5.0 * columns if columns == 2 else 13.0
-    figure = Figure(figsize=(width, 2.6 * rows + (1.4 if rows == 1 else 0.9)), layout="constrained")
+    figure = _NotebookFigure(figsize=(width, 2.6 * rows + (1.4 if rows == 1 else 0.9)), layout="constrained")
     figure.get_layout_engine().set(h_pad=0.08, w_pad=0.1)  # type: ignore[union-attr, call-arg]
     grid = figure.subplots(rows, columns, squeeze=False).ravel().tolist()
     for spare in grid[count:]:

@@ -92,8 +92,8 @@ class JointCalls:
         sum of its parts.
 
         Args:
-            df, future_df, id_column, timestamp_column, target, prediction_length, freq, quantile_levels, num_samples,
-                sampling: see `predict_df`.
+            df, future_df, id_column, timestamp_column, target, prediction_length, freq: see `predict_df`.
+            quantile_levels, num_samples, sampling: see `predict_df`.
             sums: by its name the parts of each, ids of series or names of other sums:
                 {"north": ["oslo", "bergen"], "total": ["north", "south"]}.
 

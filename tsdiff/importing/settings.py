@@ -65,6 +65,15 @@ class Shapes:
 
     @classmethod
     def of(cls, state: Mapping[str, Tensor], origin: str) -> Shapes:
+        """The sizes of a published network.
+
+        Args:
+            state: its weights by their published names.
+            origin: what messages call it.
+
+        Raises:
+            CheckpointError: a weight is missing, or has another number of dimensions.
+        """
         first = "residual_blocks.0.s4block.layer.kernel.kernel"
         dims = {"input_init.0.weight": 2, "time_init.0.weight": 2, f"{first}.C": 4, f"{first}.L": 0}
         problems = [f"missing key {name!r}" for name in dims if name not in state]

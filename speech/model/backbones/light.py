@@ -101,7 +101,6 @@ class LightBackbone(nn.Module):
     Attributes:
         config: the same.
         frame_multiple: 1, any number of frames will do.
-        context_frames: how many frames before and after a frame its estimate depends on.
     """
 
     frame_multiple = 1

@@ -327,7 +327,9 @@ def test_plot_gives_a_figure_and_writes_a_picture(default, tmp_path: Path):
     figure = default.plot(given, prediction_length=7, num_samples=5, path=tmp_path / "x.png", ids=[3, 1], title="Sales")
     assert (tmp_path / "x.png").stat().st_size > 5000
     assert [axes.get_title(loc="left") for axes in figure.axes] == ["3", "1"]
-    assert len(default.plot(given, prediction_length=7, num_samples=5, max_panels=2).axes) == 2
+    shown = default.plot(given, prediction_length=7, num_samples=5, max_panels=2)
+    assert len(shown.axes) == 2
+    assert shown._repr_png_().startswith(b"\x89PNG")  # what a notebook asks for
     with pytest.raises(DataError, match=r"ids \[9\]"):
         default.plot(given, prediction_length=7, ids=[9])
     with pytest.raises(ConfigError, match="picture"):

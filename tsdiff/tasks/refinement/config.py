@@ -10,8 +10,11 @@ from annotated_types import MinLen
 from shared.checks import DISTINCT, RISING, Checked, Count, Finite, NonNegative, Positive
 
 Refinement = Literal["most_likely", "langevin", "mala", "hmc", "underdamped", "critically_damped"]
+"""How samples move: down the energy, or as a chain that draws from it."""
 Prior = Literal["mse", "quantile"]
+"""How samples are held to the base forecast: by squared distances, or by the quantile loss at each one's level."""
 Energy = Literal["denoising", "score"]
+"""The model's part of the energy: the denoising loss, or minus the score."""
 
 ADJUSTED: tuple[Refinement, ...] = ("mala", "hmc")
 """Methods that accept or reject."""

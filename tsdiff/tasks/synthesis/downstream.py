@@ -25,6 +25,7 @@ from tsdiff.windows.scales import context_scale
 
 LINEAR, REAL = "linear", "real"
 DOWNSTREAM_MODELS = (LINEAR, "deepar", "transformer", "patchtst")
+"""What may be trained on synthetic series."""
 RIDGE_PENALTY = 1.0
 """Of the published score: scikit-learn's default."""
 
