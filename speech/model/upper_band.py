@@ -18,15 +18,16 @@ from torch import Tensor, nn
 
 from shared.checks import Checked, Count
 from shared.files.checkpoint import open_checkpoint, resolve, save_checkpoint
-from speech.model.model import BUNDLED
+from speech.audio.bands import MODEL_RATE
+from speech.model.model import BUNDLED, SpeechModel
 
 FORMAT, VERSION = "speech upper band", 1
-MODEL_RATE = 16000
-"""Hz; of the models whose results it continues."""
+_TRAINED_WITH = ("default", "causal")
+"""The bundled models whose results it heard in training."""
 
 HOP_SECONDS = 0.004
 _TOP_HZ, _LOW_TOP_HZ, _LOW_BOTTOM_HZ = 20000.0, 7600.0, 250.0
-_FIRST_HZ = 8200.0
+_FIRST_HZ, _RESIDUE_HZ = 8200.0, 7000.0
 _FLOOR = 1e-12
 """Power of a bin, −120 dB of full scale, below which energies count as of this."""
 
@@ -108,6 +109,11 @@ def bundled_upper_band() -> UpperBandNetwork:
     return UpperBandNetwork.from_pretrained("upper_band").requires_grad_(False)
 
 
+def is_continued(model: SpeechModel) -> bool:
+    """Whether this is a model whose results the network that ships heard in training."""
+    return model.folder is not None and model.folder.parent == BUNDLED and model.folder.name in _TRAINED_WITH
+
+
 @dataclass(frozen=True)
 class Bands:
     """Frames and bands at one rate.
@@ -115,11 +121,13 @@ class Bands:
     Attributes:
         hop: samples from a frame to the next; a frame is twice as long.
         window: (2·hop,), whose squares, a hop apart, add to 1.
-        upper, lower: what the bins share in the bands, (bands, bins): triangles, beside each other adding to 1.
+        gains: what the bins share in the gains of the bands above, (upper, bins): triangles that add to 1.
+        upper, lower: mean powers of the bands above and below, of powers of bins, (bins, bands).
     """
 
     hop: int
     window: Tensor
+    gains: Tensor
     upper: Tensor
     lower: Tensor
 
@@ -128,11 +136,11 @@ class Bands:
         """Those of signals at this rate, in Hz."""
         hop = max(1, round(HOP_SECONDS * sample_rate))
         frequencies = np.fft.rfftfreq(2 * hop, 1 / sample_rate)
-        upper = _triangles(frequencies, _evenly_heard(_FIRST_HZ, _TOP_HZ, config.upper))
+        gains = _triangles(frequencies, _evenly_heard(_FIRST_HZ, _TOP_HZ, config.upper))
+        upper = gains * torch.from_numpy(frequencies >= _RESIDUE_HZ)
         lower = _triangles(frequencies, _evenly_heard(_LOW_BOTTOM_HZ, _LOW_TOP_HZ, config.lower))
-        upper[:, frequencies < 7000] = 0
-        lower[:, frequencies > MODEL_RATE / 2] = 0
-        return cls(hop, torch.hann_window(2 * hop).sqrt(), upper, lower)
+        lower *= torch.from_numpy(frequencies <= MODEL_RATE / 2)
+        return cls(hop, torch.hann_window(2 * hop).sqrt(), gains, _means(upper), _means(lower))
 
     def spectra(self, frames: Tensor) -> Tensor:
         """Spectra (..., bins) of frames (..., 2·hop), so that white noise has its mean square in every bin."""
@@ -149,17 +157,15 @@ class Bands:
             upper, lower, enhanced: powers (..., bins) of the recording above the model's band, of that below, and of
                 what the model made of it.
         """
-        high, low, made = (
-            10 * torch.log10(_means(power, weights) + _FLOOR)
-            for power, weights in ((upper, self.upper), (lower, self.lower), (enhanced, self.lower))
-        )
+        bands = torch.cat([upper @ self.upper, lower @ self.lower, enhanced @ self.lower], dim=-1)
+        high, low, made = (10 * torch.log10(bands + _FLOOR)).split([self.upper.shape[1]] + 2 * [self.lower.shape[1]], -1)
         levels = (torch.cat([high, low], dim=-1) - _MIDDLE_DB) / _SPAN_DB
         return torch.cat([levels, (made - low).clamp(-40, 10) / _SPAN_DB], dim=-1)
 
 
-def _means(power: Tensor, weights: Tensor) -> Tensor:
-    """Mean powers of bands; 0 where no bin is in one."""
-    return power @ (weights / weights.sum(dim=1, keepdim=True).clamp_min(1e-6)).T
+def _means(shares: Tensor) -> Tensor:
+    """From shares (bands, bins) the weights (bins, bands) of means; 0 where no bin is in a band."""
+    return (shares / shares.sum(dim=1, keepdim=True).clamp_min(1e-6)).T.contiguous()
 
 
 def _evenly_heard(first: float, last: float, count: int) -> np.ndarray:

@@ -18,6 +18,7 @@ from shared.checks import Checked, Count, Finite, Positive
 from shared.files.io import atomic_path
 from shared.random import derive_seed
 from shared.training.batches import Batch
+from speech.audio.bands import MODEL_RATE
 from speech.audio.resampling import resample
 from speech.data.clips import Clip, Waveform
 from speech.data.config import MixConfig
@@ -25,7 +26,7 @@ from speech.data.degrade import change_speed, needed_for
 from speech.data.levels import power
 from speech.data.mixing import Mixer, Mixture
 from speech.enhancer import Enhancer
-from speech.model.upper_band import MODEL_RATE, Bands, UpperBandConfig, UpperBandNetwork
+from speech.model.upper_band import Bands, UpperBandConfig, UpperBandNetwork
 
 RATE = 48000
 MIX = MixConfig(
@@ -76,13 +77,13 @@ class UpperBandLoss(Checked):
         assert isinstance(mask, Tensor) and isinstance(condition, dict)
         bands = Bands.of(network.config, RATE)
         gains, _ = network(condition["features"])
-        estimate = gains @ bands.upper * y * mask
+        estimate = gains @ bands.gains * y * mask
         clean, noisy = x0 * mask, y * mask
         wrong, right, all_of_it = (each.abs().square().sum((1, 2)) for each in (estimate - clean, clean, noisy))
         some = 1e-3 * all_of_it + 1e-12
         error = 10 * torch.log10((wrong + some) / (right + some))
-        shares = bands.upper * mask[:, 0].unsqueeze(1)
-        counted = (shares.sum(-1) > 0.5 * bands.upper.sum(-1)).float()
+        shares = bands.gains * mask
+        counted = (shares.sum(-1) > 0.5 * (bands.gains * self._above()).sum(-1)).float()
         floor = condition["loudest"][:, None, None] * 10 ** (-self.range_db / 10) + 1e-12
         levels = [
             10 * torch.log10(each.abs().square() @ shares.mT / shares.sum(-1).clamp_min(1e-6).unsqueeze(1) + floor)
@@ -90,6 +91,12 @@ class UpperBandLoss(Checked):
         ]
         apart = ((levels[0] - levels[1]).abs() * counted.unsqueeze(1)).mean(1).sum(-1) / counted.sum(-1).clamp_min(1)
         return self.error * error + self.levels * apart
+
+
+    @staticmethod
+    def _above() -> Tensor:
+        """1 for bins above the model's band."""
+        return (torch.fft.rfftfreq(2 * Bands.of(UpperBandConfig(), RATE).hop, 1 / RATE) > MODEL_RATE / 2).float()
 
 
 def with_speed(clip: Clip, rng: np.random.Generator, samples: int) -> tuple[Waveform, float]:
@@ -170,7 +177,7 @@ class Mixtures:
         }
 
     def _powers(self, wave: Tensor) -> Tensor:
-        bins = self._bands.lower.shape[1] // 3 + 2
+        bins = self._bands.gains.shape[1] // 3 + 2
         return spectra(self._bands, wave).abs().square()[:, :bins]
 
 
