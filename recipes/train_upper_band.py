@@ -66,7 +66,7 @@ def main(
     for place in range(parts):
         made.append(train.part(place))
         note(f"mixtures: part {place + 1} of {parts}, {(time.process_time() - started) / 60:.1f} CPU-minutes")
-    held = UpperBandSource([valid.part(place) for place in range(2)], plain=True)
+    held = UpperBandSource([valid.part(place) for place in range(2)])
     torch.manual_seed(seed)
     loss = UpperBandLoss(levels=levels)
     training = TrainingConfig(
@@ -98,9 +98,9 @@ def validated(network, held) -> dict[str, dict[str, float]]:  # type: ignore[no-
     with torch.no_grad():
         for title, gains in (("enhanced", network), ("noisy", as_they_are)):
             values: dict[str, list[torch.Tensor]] = {"error": [], "levels": []}
-            for batch in held.all():
+            for batch in held.plain():
                 for part, loss in (("error", UpperBandLoss(1.0, 0.0)), ("levels", UpperBandLoss(0.0, 1.0))):
-                    values[part].append(loss(gains, batch.x0, batch.y, mask=batch.mask, condition=batch.condition))
+                    values[part].append(loss(gains, batch.x0, condition=batch.condition))
             found[title] = {part: round(float(torch.cat(each).mean()), 2) for part, each in values.items()}
     return found
 

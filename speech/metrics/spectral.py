@@ -16,9 +16,7 @@ RANGE_DB = 80.0
 
 
 @nan_if_unscorable
-def lsd(
-    reference: Any, estimate: Any, sample_rate: float, *, low: float = 0.0, high: float | None = None
-) -> float:
+def lsd(reference: Any, estimate: Any, sample_rate: float, *, low: float = 0.0, high: float | None = None) -> float:
     """Log-spectral distance in dB (Gray & Markel 1976); 0 at best.
 
     The root of the mean over frequencies of the squared difference of the power spectra in dB, averaged over frames:

@@ -1,9 +1,9 @@
 """A small network for what lies above a 16 kHz model's band: gains for bands up to 20 kHz, frame by frame.
 
 It hears three signals at the recording's rate: what the recording has above the model's band, what it has below, and
-what the model made of that. Of each it sees the energies of bands in frames of 8 ms every 4 ms. Frames that short follow
-the onsets of fricatives, most of what speech has up there, and make the best of gains per band: 0.4 dB of SI-SDR better
-than frames of 16 ms with gains that know the speech.
+what the model made of that. Of each it sees the energies of bands in frames of 8 ms every 4 ms. Frames that short
+follow the onsets of fricatives, most of what speech has up there: with gains per band that know the speech, SI-SDR
+above 8.5 kHz is .5 to .7 dB better than with frames of 32 ms.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _TRAINED_WITH = ("default", "causal")
 HOP_SECONDS = 0.004
 _TOP_HZ, _LOW_TOP_HZ, _LOW_BOTTOM_HZ = 20000.0, 7600.0, 250.0
 _FIRST_HZ, _RESIDUE_HZ = 8200.0, 7000.0
-_FLOOR = 1e-12
+FLOOR = 1e-12
 """Power of a bin, −120 dB of full scale, below which energies count as of this."""
 
 _MIDDLE_DB, _SPAN_DB = -80.0, 20.0
@@ -51,6 +51,11 @@ class UpperBandConfig(Checked):
     memory: Count = 112
     outer: Count = 64
 
+    @property
+    def centres(self) -> np.ndarray:
+        """Of the bands above 8 kHz, in Hz, (upper,)."""
+        return _evenly_heard(_FIRST_HZ, _TOP_HZ, self.upper)
+
 
 class UpperBandNetwork(nn.Module):
     """Gains of what lies above the model's band; causal, so that it serves files and streams.
@@ -59,7 +64,7 @@ class UpperBandNetwork(nn.Module):
         config: what it is.
     """
 
-    def __init__(self, config: UpperBandConfig = UpperBandConfig()):  # noqa: B008
+    def __init__(self, config: UpperBandConfig = UpperBandConfig()):
         super().__init__()
         self.config = config
         self.inner = nn.Linear(config.upper + 2 * config.lower, config.inner)
@@ -136,7 +141,7 @@ class Bands:
         """Those of signals at this rate, in Hz."""
         hop = max(1, round(HOP_SECONDS * sample_rate))
         frequencies = np.fft.rfftfreq(2 * hop, 1 / sample_rate)
-        gains = _triangles(frequencies, _evenly_heard(_FIRST_HZ, _TOP_HZ, config.upper))
+        gains = _triangles(frequencies, config.centres)
         upper = gains * torch.from_numpy(frequencies >= _RESIDUE_HZ)
         lower = _triangles(frequencies, _evenly_heard(_LOW_BOTTOM_HZ, _LOW_TOP_HZ, config.lower))
         lower *= torch.from_numpy(frequencies <= MODEL_RATE / 2)
@@ -151,14 +156,19 @@ class Bands:
         return torch.fft.irfft(spectra, 2 * self.hop) * (self.window * self.hop**0.5)
 
     def features(self, upper: Tensor, lower: Tensor, enhanced: Tensor) -> Tensor:
+        """What the network sees, (..., features), of powers (..., bins) as in `seen`."""
+        return self.seen(upper @ self.upper, lower @ self.lower, enhanced @ self.lower)
+
+    @staticmethod
+    def seen(upper: Tensor, lower: Tensor, enhanced: Tensor) -> Tensor:
         """What the network sees, (..., features): levels of bands, and below the model's gains.
 
         Args:
-            upper, lower, enhanced: powers (..., bins) of the recording above the model's band, of that below, and of
-                what the model made of it.
+            upper, lower, enhanced: mean powers (..., bands) of the recording above the model's band, of that below, and
+                of what the model made of it.
         """
-        bands = torch.cat([upper @ self.upper, lower @ self.lower, enhanced @ self.lower], dim=-1)
-        high, low, made = (10 * torch.log10(bands + _FLOOR)).split([self.upper.shape[1]] + 2 * [self.lower.shape[1]], -1)
+        sizes = [each.shape[-1] for each in (upper, lower, enhanced)]
+        high, low, made = (10 * torch.log10(torch.cat([upper, lower, enhanced], dim=-1) + FLOOR)).split(sizes, -1)
         levels = (torch.cat([high, low], dim=-1) - _MIDDLE_DB) / _SPAN_DB
         return torch.cat([levels, (made - low).clamp(-40, 10) / _SPAN_DB], dim=-1)
 

@@ -1,13 +1,14 @@
-"""What trains the network for the upper band: mixtures at 48 kHz with what the bundled models made of them, and the loss.
+"""What trains the network for the upper band: mixtures at 48 kHz, what the bundled models made of them, and the loss.
 
-Mixtures are made once and kept, for the models' results cost more than the small network's training. Speech and noise
-are kept apart, so that every batch can have other spectra of both above 8 kHz: other voices, microphones and noises.
+Mixtures are made once and kept: energies of bands, which is all that gains of bands change, of speech and noise apart,
+and what both have in common. So every batch can have other spectra of both above 8 kHz: other voices, microphones and
+noises.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -24,9 +25,9 @@ from speech.data.clips import Clip, Waveform
 from speech.data.config import MixConfig
 from speech.data.degrade import change_speed, needed_for
 from speech.data.levels import power
-from speech.data.mixing import Mixer, Mixture
+from speech.data.mixing import Mixer
 from speech.enhancer import Enhancer
-from speech.model.upper_band import Bands, UpperBandConfig, UpperBandNetwork
+from speech.model.upper_band import FLOOR, Bands, UpperBandConfig, UpperBandNetwork
 
 RATE = 48000
 MIX = MixConfig(
@@ -54,12 +55,16 @@ _REAL_HZ = 20000.0
 
 _SPEECH_SPEED = (0.75, 1.3)
 _LOWER_RATES = (22050.0, 24000.0, 32000.0, 40000.0)
+PARTS = ("speech", "noise", "common")
+"""Of the power of a mixture: |s|², |n|² and 2·Re(s·n*)."""
+
+Part = dict[str, np.ndarray]
 
 
 @dataclass(frozen=True)
 class UpperBandLoss(Checked):
-    """The loss of each mixture, of what lies above 8 kHz: how far the error is below the speech, in dB, and how far the
-    levels of the bands are from the speech's, in dB.
+    """The loss of each mixture, of what lies above 8 kHz: the error's level against the speech's, and how far levels of
+    bands are from the speech's, both in dB.
 
     Args:
         error, levels: their weights.
@@ -70,33 +75,25 @@ class UpperBandLoss(Checked):
     levels: Finite = 0.1
     range_db: Positive = 80.0
 
-    def __call__(self, network: UpperBandNetwork, x0: Tensor, y: Tensor, **given: object) -> Tensor:
-        """(batch,) of speech `x0` and mixture `y`, both complex (batch, frames, bins) above the model's band; `mask`
-        (batch, 1, bins) and `condition` are those of `UpperBandSource`."""
-        mask, condition = given["mask"], given["condition"]
-        assert isinstance(mask, Tensor) and isinstance(condition, dict)
-        bands = Bands.of(network.config, RATE)
+    def __call__(self, network: UpperBandNetwork, x0: Tensor, y: Tensor | None = None, **given: object) -> Tensor:
+        """(batch,) of energies `x0` (batch, parts, frames, bands); `condition` as of `UpperBandSource`."""
+        condition = given["condition"]
+        assert isinstance(condition, dict)
         gains, _ = network(condition["features"])
-        estimate = gains @ bands.gains * y * mask
-        clean, noisy = x0 * mask, y * mask
-        wrong, right, all_of_it = (each.abs().square().sum((1, 2)) for each in (estimate - clean, clean, noisy))
-        some = 1e-3 * all_of_it + 1e-12
-        error = 10 * torch.log10((wrong + some) / (right + some))
-        shares = bands.gains * mask
-        counted = (shares.sum(-1) > 0.5 * (bands.gains * self._above()).sum(-1)).float()
-        floor = condition["loudest"][:, None, None] * 10 ** (-self.range_db / 10) + 1e-12
-        levels = [
-            10 * torch.log10(each.abs().square() @ shares.mT / shares.sum(-1).clamp_min(1e-6).unsqueeze(1) + floor)
-            for each in (estimate, clean)
-        ]
-        apart = ((levels[0] - levels[1]).abs() * counted.unsqueeze(1)).mean(1).sum(-1) / counted.sum(-1).clamp_min(1)
+        speech, noise, common = x0.unbind(1)
+        mixture = (speech + noise + common).clamp_min(0)
+        wrong = (gains - 1).square() * speech + gains.square() * noise + gains * (gains - 1) * common
+        some = 1e-3 * mixture.sum((1, 2)) + 1e-12
+        error = 10 * torch.log10((wrong.sum((1, 2)).clamp_min(0) + some) / (speech.sum((1, 2)) + some))
+        bins = condition["bins"]
+        counted = (bins > 0).float()
+        floor = condition["loudest"][:, None, None] * 10 ** (-self.range_db / 10) + FLOOR
+        made, wanted = (
+            10 * torch.log10(each / bins.clamp_min(1e-6).unsqueeze(1) + floor)
+            for each in (gains.square() * mixture, speech)
+        )
+        apart = ((made - wanted).abs().mean(1) * counted).sum(-1) / counted.sum(-1).clamp_min(1)
         return self.error * error + self.levels * apart
-
-
-    @staticmethod
-    def _above() -> Tensor:
-        """1 for bins above the model's band."""
-        return (torch.fft.rfftfreq(2 * Bands.of(UpperBandConfig(), RATE).hop, 1 / RATE) > MODEL_RATE / 2).float()
 
 
 def with_speed(clip: Clip, rng: np.random.Generator, samples: int) -> tuple[Waveform, float]:
@@ -111,10 +108,10 @@ def with_speed(clip: Clip, rng: np.random.Generator, samples: int) -> tuple[Wave
         part = wave[start : start + needed]
         if power(part) > 0.03 * clip.power:
             break
-    return change_speed(part, speed, samples), min(_REAL_HZ, 0.95 * _REAL_HZ * min(speed, 1.0) + 1000)
+    return change_speed(part, speed, samples), _REAL_HZ * min(speed, 1.0)
 
 
-def without_lower(wave: Waveform) -> tuple[Waveform, Waveform]:
+def parted(wave: Waveform) -> tuple[Waveform, Waveform]:
     """What a waveform at 48 kHz has above a 16 kHz model's band, and what below."""
     lower = resample(resample(wave, RATE, MODEL_RATE), MODEL_RATE, RATE, length=len(wave))
     return wave - lower, lower
@@ -145,11 +142,14 @@ class Mixtures:
         self._folder, self._speech, self._models, self._count, self._seed = folder, speech, models, count, seed
         self._mixer, self._bands = Mixer(mix, noises), Bands.of(UpperBandConfig(), RATE)
 
-    def part(self, place: int) -> dict[str, np.ndarray]:
-        """A part, made if it is not there: "speech" and "noise" above the model's band (count, samples), half precision;
-        energies of the recording below it and of what the models made of that, "lower" (count, frames, bins) and
-        "enhanced" (count, models, frames, bins); "loudest" power of a bin of the speech, and "edge", the Hz up to which
-        it is real, (count,)."""
+    def part(self, place: int) -> Part:
+        """A part, made if it is not there, with a row a mixture.
+
+        Mean powers of bands as the network hears them: "heard" (count, parts, frames, upper), "lower" (count, frames,
+        lower), and of the models' results "enhanced" (count, models, frames, lower). "energies" (count, parts, frames,
+        upper) of the bins at which the speech is real, and "bins" (count, upper), how many these are. "loudest"
+        (count,) power of a bin of the speech.
+        """
         path = self._folder / f"part-{place:03d}.npz"
         if not path.is_file():
             made = [self._one(np.random.default_rng(derive_seed(self._seed, place, n))) for n in range(self._count)]
@@ -158,32 +158,42 @@ class Mixtures:
                 np.savez(file, **whole)  # type: ignore[arg-type]
         return dict(np.load(path))
 
-    def _one(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    def _one(self, rng: np.random.Generator) -> Part:
         dry, edge = with_speed(self._speech[int(rng.integers(len(self._speech)))], rng, self._mixer.config.samples)
-        mixture: Mixture = self._mixer.mix(dry, rng)
-        (speech, low_speech), (noise, low_noise) = without_lower(mixture.speech), without_lower(mixture.noise)
+        mixture = self._mixer.mix(dry, rng)
+        (speech, low_speech), (noise, low_noise) = parted(mixture.speech), parted(mixture.noise)
         low = resample(mixture.speech + mixture.noise, RATE, MODEL_RATE)
         made = [resample(each.enhance(low, MODEL_RATE), MODEL_RATE, RATE, length=len(dry)) for each in self._models]
-        powers = [self._powers(torch.from_numpy(wave.astype(np.float32))) for wave in (low_speech + low_noise, *made)]
-        scale = 1.0 / max(1e-9, float(np.abs(speech).max()), float(np.abs(noise).max()))
+        lower, *enhanced = (self._powers(wave) @ self._bands.lower for wave in (low_speech + low_noise, *made))
         return {
-            "speech": (speech * scale).astype(np.float16),
-            "noise": (noise * scale).astype(np.float16),
-            "scale": np.float32(scale),
-            "lower": powers[0].numpy(),
-            "enhanced": torch.stack(powers[1:]).numpy(),
-            "loudest": np.float32(self._powers(torch.from_numpy(low_speech)).max()),
-            "edge": np.float32(edge),
+            **of_bands(self._bands, self._spectra(speech), self._spectra(noise), edge),
+            "lower": lower.numpy(),
+            "enhanced": torch.stack(enhanced).numpy(),
+            "loudest": np.float32(self._powers(low_speech).max()),
         }
 
-    def _powers(self, wave: Tensor) -> Tensor:
-        bins = self._bands.gains.shape[1] // 3 + 2
-        return spectra(self._bands, wave).abs().square()[:, :bins]
+    def _powers(self, wave: Waveform) -> Tensor:
+        return self._spectra(wave).abs().square()
+
+    def _spectra(self, wave: Waveform) -> Tensor:
+        """Complex (frames, bins), the first frame ending with the first hop."""
+        hop = self._bands.hop
+        padded = torch.nn.functional.pad(torch.from_numpy(wave.astype(np.float32)), (hop, hop))
+        return self._bands.spectra(padded.unfold(-1, 2 * hop, hop))
 
 
-def spectra(bands: Bands, waves: Tensor) -> Tensor:
-    """Complex (..., frames, bins) of waveforms (..., samples), the first frame ending with the first hop."""
-    return bands.spectra(torch.nn.functional.pad(waves, (bands.hop, bands.hop)).unfold(-1, 2 * bands.hop, bands.hop))
+def of_bands(bands: Bands, speech: Tensor, noise: Tensor, edge: float) -> Part:
+    """Of `Mixtures.part` "heard", "energies" and "bins", of spectra (frames, bins); speech is real up to `edge` Hz."""
+    powers = torch.stack([speech.abs().square(), noise.abs().square(), 2 * (speech * noise.conj()).real])
+    hz = torch.fft.rfftfreq(2 * bands.hop, 1 / RATE)
+    shares = bands.gains * ((hz > MODEL_RATE / 2) & (hz < edge))
+    whole = (bands.gains * (hz > MODEL_RATE / 2) * (hz < _REAL_HZ)).sum(1)
+    bins = shares.sum(1) * (shares.sum(1) > 0.5 * whole)
+    return {
+        "heard": (powers @ bands.upper).numpy(),
+        "energies": (powers @ shares.T * (bins > 0)).numpy(),
+        "bins": bins.numpy(),
+    }
 
 
 class UpperBandSource:
@@ -192,65 +202,61 @@ class UpperBandSource:
     Args:
         parts: of `Mixtures`.
         batch_size: mixtures in a batch.
-        plain: leave them as they are, for validation.
+        frames: of a mixture that are taken.
     """
 
-    def __init__(self, parts: Sequence[dict[str, np.ndarray]], batch_size: Count = 16, plain: bool = False):
-        self._parts, self._size, self._plain = parts, batch_size, plain
+    def __init__(self, parts: Sequence[Part], batch_size: Count = 24, frames: Count = 300):
+        self._parts, self._size, self._frames = parts, batch_size, frames
         self._bands = Bands.of(UpperBandConfig(), RATE)
-        self._hz = torch.fft.rfftfreq(2 * self._bands.hop, 1 / RATE)
+        self._centres = UpperBandConfig().centres
 
     def batch(self, rng: np.random.Generator) -> Batch:
-        """Spectra of speech `x0` and mixture `y`, complex (batch, frames, bins); `mask` (batch, 1, bins), 1 where the
-        speech is real; "features" (batch, frames, features) and "loudest" (batch,)."""
-        items = []
-        for _ in range(self._size):
-            part = self._parts[int(rng.integers(len(self._parts)))]
-            items.append(self.item(part, int(rng.integers(len(part["edge"]))), rng))
-        return collated(items)
+        """Energies `x0` (batch, parts, frames, bands); "features" (batch, frames, features), "bins" (batch, bands) and
+        "loudest" (batch,)."""
+        return collated([self._item(rng) for _ in range(self._size)])
 
-    def all(self) -> Iterator[Batch]:
-        """All mixtures, part by part."""
+    def plain(self) -> Iterator[Batch]:
+        """All mixtures as they are, with the first model's results, part by part."""
         for part in self._parts:
-            rng = np.random.default_rng(0)
-            yield collated([self.item(part, place, rng) for place in range(len(part["edge"]))])
+            yield collated([self._made(part, place, 0, slice(None)) for place in range(len(part["bins"]))])
 
-    def item(self, part: dict[str, np.ndarray], place: int, rng: np.random.Generator) -> Batch:
-        """One mixture, as a batch of it."""
-        scale, edge = float(part["scale"][place]), float(part["edge"][place])
-        waves = [torch.from_numpy(part[name][place].astype(np.float32) / scale) for name in ("speech", "noise")]
-        clean, noise = (spectra(self._bands, wave) for wave in waves)
-        model = 0 if self._plain else int(rng.integers(part["enhanced"].shape[1]))
-        lower, enhanced = (torch.from_numpy(each) for each in (part["lower"][place], part["enhanced"][place, model]))
-        loudest = torch.tensor(float(part["loudest"][place]))
-        if not self._plain:
-            clean, noise = clean * self._curve(rng, 4.0), noise * self._curve(rng, 6.0)
-            if rng.random() < 0.1:
-                noise = noise * 10 ** (-rng.uniform(20, 60) / 20)
-            if rng.random() < 0.15:
-                edge = min(edge, float(rng.choice(_LOWER_RATES)) / 2)
-                clean, noise = clean * (self._hz < edge), noise * (self._hz < edge)
-            gain = 10 ** (rng.uniform(-25, 5) / 20)
-            clean, noise = clean * gain, noise * gain
-            lower, enhanced, loudest = (each * gain**2 for each in (lower, enhanced, loudest))
-        noisy = clean + noise
-        missing = noisy.shape[-1] - lower.shape[-1]
-        lower, enhanced = (torch.nn.functional.pad(each, (0, missing)) for each in (lower, enhanced))
-        features = self._bands.features(noisy.abs().square(), lower, enhanced)
-        mask = ((self._hz < edge) & (self._hz > MODEL_RATE / 2)).float()
-        return Batch(clean, noisy, mask[None], {"features": features, "loudest": loudest})
+    def _item(self, rng: np.random.Generator) -> Batch:
+        part = self._parts[int(rng.integers(len(self._parts)))]
+        place, model = int(rng.integers(len(part["bins"]))), int(rng.integers(part["enhanced"].shape[1]))
+        start = int(rng.integers(part["lower"].shape[1] - self._frames + 1))
+        gain = rng.uniform(-25, 5)
+        speech, noise = gain + self._curve(rng, 4.0), gain + self._curve(rng, 6.0)
+        if rng.random() < 0.1:
+            noise -= rng.uniform(20, 60)
+        top = float(rng.choice(_LOWER_RATES)) / 2 if rng.random() < 0.15 else np.inf
+        curves = np.where(self._centres < top, np.stack([speech, noise]), -np.inf)
+        return self._made(part, place, model, slice(start, start + self._frames), curves, gain)
 
-    def _curve(self, rng: np.random.Generator, spread_db: float) -> Tensor:
-        """Gains (bins,) of a random smooth curve above 8 kHz."""
+    def _made(
+        self, part: Part, place: int, model: int, frames: slice, curves: np.ndarray | None = None, gain: float = 0.0
+    ) -> Batch:
+        """One mixture, its speech and noise with gains in dB (2, upper) above 8 kHz, all below with `gain`."""
+        change = np.zeros((2, len(self._centres))) if curves is None else curves
+        powers = 10 ** (np.stack([change[0], change[1], change.mean(0)]) / 10)
+        powers, below = torch.from_numpy(powers.astype(np.float32)), 10 ** (gain / 10)
+        heard, energies = (
+            torch.from_numpy(part[name][place][:, frames]) * powers[:, None] for name in ("heard", "energies")
+        )
+        lower, enhanced = (
+            torch.from_numpy(each[frames]) * below for each in (part["lower"][place], part["enhanced"][place, model])
+        )
+        bins = torch.from_numpy(part["bins"][place]) * (powers[0] > 0)
+        features = self._bands.seen(heard.sum(0).clamp_min(0), lower, enhanced)
+        loudest = torch.tensor(float(part["loudest"][place]) * below)
+        return Batch(energies, condition={"features": features, "bins": bins, "loudest": loudest})
+
+    def _curve(self, rng: np.random.Generator, spread_db: float) -> np.ndarray:
+        """Gains in dB (upper,) of a random smooth curve."""
         knots = rng.normal(0, spread_db) + np.cumsum(rng.normal(0, spread_db / 2, 4))
-        decibels = np.interp(self._hz.numpy(), np.linspace(MODEL_RATE / 2, _REAL_HZ, 4), knots)
-        return torch.from_numpy(10 ** (decibels / 20)).float()
+        return np.interp(self._centres, np.linspace(MODEL_RATE / 2, _REAL_HZ, 4), knots)
 
 
 def collated(items: Sequence[Batch]) -> Batch:
     """A batch of single mixtures."""
-    first = items[0]
-    assert first.y is not None and first.mask is not None
-    condition = {name: torch.stack([each.condition[name] for each in items]) for name in first.condition}
-    fields = {name: torch.stack([getattr(each, name) for each in items]) for name in ("x0", "y", "mask")}
-    return replace(first, condition=condition, **fields)
+    condition = {name: torch.stack([each.condition[name] for each in items]) for name in items[0].condition}
+    return Batch(torch.stack([each.x0 for each in items]), condition=condition)

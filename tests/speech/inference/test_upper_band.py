@@ -126,7 +126,8 @@ def test_the_bundled_models_take_it_by_default_and_others_where_asked(model: Spe
         warnings.simplefilter("error")
         enhancer = Enhancer(model)
         enhancer.enhance(noise(4800), 48000)
-    assert enhancer.upper_band == "enhance" and is_continued(SpeechModel.from_pretrained("causal"))
+    assert enhancer.upper_band == "enhance"
+    assert is_continued(SpeechModel.from_pretrained("causal"))
     assert tiny_enhancer(steps=1).upper_band == "follow"
     assert tiny_enhancer(steps=1, enhancer={"upper_band": "enhance"}).upper_band == "enhance"
     at_48 = FrontEndConfig(sample_rate=48000, n_fft=126, hop_length=32)
