@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
-from torch import Tensor
+from numpy.lib.stride_tricks import sliding_window_view
 
-from speech.model.upper_band import Bands, UpperBandNetwork
+from speech.model.upper_band import Bands, RunningNetwork, UpperBandConfig
 
 
 class UpperBandJoin:
@@ -28,13 +27,13 @@ class UpperBandJoin:
 
     signals = 2
 
-    def __init__(self, network: UpperBandNetwork, sample_rate: int, channels: int):
-        self._network, self._bands = network, Bands.of(network.config, sample_rate)
+    def __init__(self, network: RunningNetwork, sample_rate: int, channels: int):
+        self._network, self._bands = network, Bands.of(UpperBandConfig(), sample_rate)
         hop = self._bands.hop
         self.delay = 2 * hop
         self._held = np.zeros((3, channels, hop), np.float32)  # before the start there is silence
-        self._begun = torch.zeros(channels, hop)
-        self._memory: Tensor | None = None
+        self._begun = np.zeros((channels, hop), np.float32)
+        self._memory: np.ndarray | None = None
         self._before = hop
 
     @staticmethod
@@ -55,20 +54,17 @@ class UpperBandJoin:
         self._held = held[:, :, count * hop :]
         if count == 0:
             return held[0, :, :0]
-        ready = held[2, :, : count * hop] + self._upper(torch.from_numpy(held[:, :, : (count + 1) * hop]))
+        ready = held[2, :, : count * hop] + self._upper(held[:, :, : (count + 1) * hop])
         ready = ready[:, self._before : samples if last else None]
         self._before = max(0, self._before - count * hop)
         return ready
 
-    @torch.inference_mode()
-    def _upper(self, signals: Tensor) -> np.ndarray:
+    def _upper(self, signals: np.ndarray) -> np.ndarray:
         """The enhanced upper band (channels, n·hop) of signals (3, channels, (n + 1)·hop)."""
-        bands, hop = self._bands, self._bands.hop
-        spectra = bands.spectra(signals.unfold(-1, 2 * hop, hop))
-        features = bands.features(*(each.abs().square() for each in spectra))
-        gains, self._memory = self._network(features, self._memory)
+        bands, hop, channels = self._bands, self._bands.hop, signals.shape[1]
+        spectra = bands.spectra(sliding_window_view(signals, 2 * hop, axis=-1)[:, :, ::hop])
+        gains, self._memory = self._network(bands.features(*(spectra.real**2 + spectra.imag**2)), self._memory)
         waves = bands.waves(spectra[0] * (gains @ bands.gains))
-        rising, falling = waves[..., :hop].flatten(1), waves[..., hop:].flatten(1)
-        ends = torch.cat([self._begun, falling], dim=1)
+        ends = np.concatenate([self._begun, waves[..., hop:].reshape(channels, -1)], axis=1)
         self._begun = ends[:, -hop:]
-        return (rising + ends[:, :-hop]).numpy()
+        return waves[..., :hop].reshape(channels, -1) + ends[:, :-hop]

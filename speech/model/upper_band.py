@@ -14,6 +14,7 @@ from os import PathLike
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from shared.checks import Checked, Count
@@ -22,6 +23,7 @@ from speech.audio.bands import MODEL_RATE
 from speech.model.model import BUNDLED, SpeechModel
 
 FORMAT, VERSION = "speech upper band", 1
+Values = NDArray[np.float32]
 _TRAINED_WITH = ("default", "causal")
 """The bundled models whose results it heard in training."""
 
@@ -92,6 +94,11 @@ class UpperBandNetwork(nn.Module):
         gains: Tensor = torch.sigmoid(self.gains(torch.relu(self.outer(torch.cat([seen, heard], dim=-1)))))
         return gains, memory
 
+    def running(self) -> RunningNetwork:
+        """The network without PyTorch, whose calls take longer than the sums of a few frames."""
+        weights = {name: np.ascontiguousarray(value.numpy(force=True).T) for name, value in self.state_dict().items()}
+        return RunningNetwork(weights)
+
     def save_pretrained(self, folder: str | PathLike[str]) -> None:
         """Write `config.json` and `model.safetensors` to `folder`, each atomically."""
         save_checkpoint(folder, FORMAT, VERSION, asdict(self.config), self.state_dict())
@@ -108,10 +115,46 @@ class UpperBandNetwork(nn.Module):
         return saved.restore(lambda: cls(config))
 
 
+class RunningNetwork:
+    """What `UpperBandNetwork.forward` computes, in NumPy.
+
+    Args:
+        weights: by their names there, matrices transposed.
+    """
+
+    def __init__(self, weights: dict[str, Values]):
+        self._weights = weights
+
+    def __call__(self, features: Values, memory: Values | None = None) -> tuple[Values, Values]:
+        """See `UpperBandNetwork.forward`; the memory is (batch, memory)."""
+        seen = np.maximum(self._linear("inner", features), 0)
+        of_seen = seen @ self._weights["memory.weight_ih_l0"] + self._weights["memory.bias_ih_l0"]
+        recurrent, bias = self._weights["memory.weight_hh_l0"], self._weights["memory.bias_hh_l0"]
+        width = len(recurrent)
+        state = np.zeros((len(features), width), np.float32) if memory is None else memory
+        heard = np.empty((*features.shape[:2], width), np.float32)
+        for frame in range(features.shape[1]):  # the gated recurrent unit of torch.nn.GRU
+            new, old = of_seen[:, frame], state @ recurrent + bias
+            reset, keep = np.split(_sigmoid(new[:, : 2 * width] + old[:, : 2 * width]), 2, axis=1)
+            candidate = np.tanh(new[:, 2 * width :] + reset * old[:, 2 * width :])
+            state = candidate + keep * (state - candidate)
+            heard[:, frame] = state
+        inner = np.maximum(self._linear("outer", np.concatenate([seen, heard], axis=-1)), 0)
+        return _sigmoid(self._linear("gains", inner)), state
+
+    def _linear(self, name: str, x: Values) -> Values:
+        y: Values = x @ self._weights[f"{name}.weight"] + self._weights[f"{name}.bias"]
+        return y
+
+
+def _sigmoid(x: Values) -> Values:
+    return np.float32(0.5) * (1 + np.tanh(np.float32(0.5) * x))
+
+
 @lru_cache(maxsize=1)
-def bundled_upper_band() -> UpperBandNetwork:
+def bundled_upper_band() -> RunningNetwork:
     """The network that ships, read once."""
-    return UpperBandNetwork.from_pretrained("upper_band").requires_grad_(False)
+    return UpperBandNetwork.from_pretrained("upper_band").running()
 
 
 def is_continued(model: SpeechModel) -> bool:
@@ -121,7 +164,7 @@ def is_continued(model: SpeechModel) -> bool:
 
 @dataclass(frozen=True)
 class Bands:
-    """Frames and bands at one rate.
+    """Frames and bands at one rate, in float32.
 
     Attributes:
         hop: samples from a frame to the next; a frame is twice as long.
@@ -131,10 +174,10 @@ class Bands:
     """
 
     hop: int
-    window: Tensor
-    gains: Tensor
-    upper: Tensor
-    lower: Tensor
+    window: Values
+    gains: Values
+    upper: Values
+    lower: Values
 
     @classmethod
     def of(cls, config: UpperBandConfig, sample_rate: int) -> Bands:
@@ -142,40 +185,44 @@ class Bands:
         hop = max(1, round(HOP_SECONDS * sample_rate))
         frequencies = np.fft.rfftfreq(2 * hop, 1 / sample_rate)
         gains = _triangles(frequencies, config.centres)
-        upper = gains * torch.from_numpy(frequencies >= _RESIDUE_HZ)
         lower = _triangles(frequencies, _evenly_heard(_LOW_BOTTOM_HZ, _LOW_TOP_HZ, config.lower))
-        lower *= torch.from_numpy(frequencies <= MODEL_RATE / 2)
-        return cls(hop, torch.hann_window(2 * hop).sqrt(), gains, _means(upper), _means(lower))
+        window = np.sin(np.pi * np.arange(2 * hop) / (2 * hop)).astype(np.float32)
+        upper = _means(gains * (frequencies >= _RESIDUE_HZ))
+        return cls(hop, window, gains, upper, _means(lower * (frequencies <= MODEL_RATE / 2)))
 
-    def spectra(self, frames: Tensor) -> Tensor:
+    def spectra(self, frames: Values) -> NDArray[np.complex64]:
         """Spectra (..., bins) of frames (..., 2·hop), so that white noise has its mean square in every bin."""
-        return torch.fft.rfft(frames * self.window) / self.hop**0.5
+        return np.fft.rfft(frames * (self.window / np.float32(self.hop**0.5))).astype(np.complex64, copy=False)
 
-    def waves(self, spectra: Tensor) -> Tensor:
+    def waves(self, spectra: NDArray[np.complex64]) -> Values:
         """Frames (..., 2·hop) of spectra, to be laid a hop apart and added."""
-        return torch.fft.irfft(spectra, 2 * self.hop) * (self.window * self.hop**0.5)
+        frames = np.fft.irfft(spectra, 2 * self.hop).astype(np.float32, copy=False)
+        return frames * (self.window * np.float32(self.hop**0.5))
 
-    def features(self, upper: Tensor, lower: Tensor, enhanced: Tensor) -> Tensor:
+    def features(self, upper: Values, lower: Values, enhanced: Values) -> Values:
         """What the network sees, (..., features), of powers (..., bins) as in `seen`."""
         return self.seen(upper @ self.upper, lower @ self.lower, enhanced @ self.lower)
 
     @staticmethod
-    def seen(upper: Tensor, lower: Tensor, enhanced: Tensor) -> Tensor:
+    def seen(upper: Values, lower: Values, enhanced: Values) -> Values:
         """What the network sees, (..., features): levels of bands, and below the model's gains.
 
         Args:
             upper, lower, enhanced: mean powers (..., bands) of the recording above the model's band, of that below, and
                 of what the model made of it.
         """
-        sizes = [each.shape[-1] for each in (upper, lower, enhanced)]
-        high, low, made = (10 * torch.log10(torch.cat([upper, lower, enhanced], dim=-1) + FLOOR)).split(sizes, -1)
-        levels = (torch.cat([high, low], dim=-1) - _MIDDLE_DB) / _SPAN_DB
-        return torch.cat([levels, (made - low).clamp(-40, 10) / _SPAN_DB], dim=-1)
+        decibels = 10 * np.log10(np.concatenate([upper, lower, enhanced], axis=-1) + np.float32(FLOOR))
+        levels = upper.shape[-1] + lower.shape[-1]
+        gains = decibels[..., levels:] - decibels[..., upper.shape[-1] : levels]
+        decibels[..., :levels] -= _MIDDLE_DB
+        decibels[..., levels:] = np.clip(gains, -40, 10)
+        return decibels / np.float32(_SPAN_DB)
 
 
-def _means(shares: Tensor) -> Tensor:
+def _means(shares: Values) -> Values:
     """From shares (bands, bins) the weights (bins, bands) of means; 0 where no bin is in a band."""
-    return (shares / shares.sum(dim=1, keepdim=True).clamp_min(1e-6)).T.contiguous()
+    means = shares / np.maximum(shares.sum(axis=1, keepdims=True), 1e-6)
+    return np.ascontiguousarray(means.T, np.float32)
 
 
 def _evenly_heard(first: float, last: float, count: int) -> np.ndarray:
@@ -184,7 +231,6 @@ def _evenly_heard(first: float, last: float, count: int) -> np.ndarray:
     return 700 * np.expm1(mel)
 
 
-def _triangles(frequencies: np.ndarray, centres: np.ndarray) -> Tensor:
+def _triangles(frequencies: np.ndarray, centres: np.ndarray) -> Values:
     """What bins at these frequencies share in bands with these centres, (bands, bins); beyond the ends all."""
-    shares = [np.interp(frequencies, centres, row) for row in np.eye(len(centres))]
-    return torch.from_numpy(np.stack(shares).astype(np.float32))
+    return np.stack([np.interp(frequencies, centres, row) for row in np.eye(len(centres))]).astype(np.float32)

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
 from torch import Tensor
 
 from shared.checks import Checked, Count, Finite, Positive
@@ -167,33 +169,32 @@ class Mixtures:
         lower, *enhanced = (self._powers(wave) @ self._bands.lower for wave in (low_speech + low_noise, *made))
         return {
             **of_bands(self._bands, self._spectra(speech), self._spectra(noise), edge),
-            "lower": lower.numpy(),
-            "enhanced": torch.stack(enhanced).numpy(),
+            "lower": lower,
+            "enhanced": np.stack(enhanced),
             "loudest": np.float32(self._powers(low_speech).max()),
         }
 
-    def _powers(self, wave: Waveform) -> Tensor:
-        return self._spectra(wave).abs().square()
+    def _powers(self, wave: Waveform) -> Waveform:
+        return _power(self._spectra(wave))
 
-    def _spectra(self, wave: Waveform) -> Tensor:
-        """Complex (frames, bins), the first frame ending with the first hop."""
+    def _spectra(self, wave: Waveform) -> NDArray[np.complex64]:
+        """(frames, bins), the first frame ending with the first hop."""
         hop = self._bands.hop
-        padded = torch.nn.functional.pad(torch.from_numpy(wave.astype(np.float32)), (hop, hop))
-        return self._bands.spectra(padded.unfold(-1, 2 * hop, hop))
+        return self._bands.spectra(sliding_window_view(np.pad(wave.astype(np.float32), hop), 2 * hop)[::hop])
 
 
-def of_bands(bands: Bands, speech: Tensor, noise: Tensor, edge: float) -> Part:
+def _power(spectra: NDArray[np.complex64]) -> Waveform:
+    return spectra.real**2 + spectra.imag**2
+
+
+def of_bands(bands: Bands, speech: NDArray[np.complex64], noise: NDArray[np.complex64], edge: float) -> Part:
     """Of `Mixtures.part` "heard", "energies" and "bins", of spectra (frames, bins); speech is real up to `edge` Hz."""
-    powers = torch.stack([speech.abs().square(), noise.abs().square(), 2 * (speech * noise.conj()).real])
-    hz = torch.fft.rfftfreq(2 * bands.hop, 1 / RATE)
+    powers = np.stack([_power(speech), _power(noise), 2 * (speech * noise.conj()).real])
+    hz = np.fft.rfftfreq(2 * bands.hop, 1 / RATE)
     shares = bands.gains * ((hz > MODEL_RATE / 2) & (hz < edge))
-    whole = (bands.gains * (hz > MODEL_RATE / 2) * (hz < _REAL_HZ)).sum(1)
-    bins = shares.sum(1) * (shares.sum(1) > 0.5 * whole)
-    return {
-        "heard": (powers @ bands.upper).numpy(),
-        "energies": (powers @ shares.T * (bins > 0)).numpy(),
-        "bins": bins.numpy(),
-    }
+    whole = (bands.gains * ((hz > MODEL_RATE / 2) & (hz < _REAL_HZ))).sum(axis=1)
+    bins = shares.sum(axis=1) * (shares.sum(axis=1) > 0.5 * whole)
+    return {"heard": powers @ bands.upper, "energies": powers @ shares.T * (bins > 0), "bins": bins}
 
 
 class UpperBandSource:
@@ -237,18 +238,16 @@ class UpperBandSource:
     ) -> Batch:
         """One mixture, its speech and noise with gains in dB (2, upper) above 8 kHz, all below with `gain`."""
         change = np.zeros((2, len(self._centres))) if curves is None else curves
-        powers = 10 ** (np.stack([change[0], change[1], change.mean(0)]) / 10)
-        powers, below = torch.from_numpy(powers.astype(np.float32)), 10 ** (gain / 10)
-        heard, energies = (
-            torch.from_numpy(part[name][place][:, frames]) * powers[:, None] for name in ("heard", "energies")
-        )
-        lower, enhanced = (
-            torch.from_numpy(each[frames]) * below for each in (part["lower"][place], part["enhanced"][place, model])
-        )
-        bins = torch.from_numpy(part["bins"][place]) * (powers[0] > 0)
-        features = self._bands.seen(heard.sum(0).clamp_min(0), lower, enhanced)
-        loudest = torch.tensor(float(part["loudest"][place]) * below)
-        return Batch(energies, condition={"features": features, "bins": bins, "loudest": loudest})
+        powers = (10 ** (np.stack([*change, change.mean(0)]) / 10)).astype(np.float32)
+        below = np.float32(10 ** (gain / 10))
+        heard, energies = (part[name][place][:, frames] * powers[:, None] for name in ("heard", "energies"))
+        lower, enhanced = (each[frames] * below for each in (part["lower"][place], part["enhanced"][place, model]))
+        given = {
+            "features": self._bands.seen(np.maximum(heard.sum(0), 0), lower, enhanced),
+            "bins": part["bins"][place] * (powers[0] > 0),
+            "loudest": part["loudest"][place] * below,
+        }
+        return Batch(torch.from_numpy(energies), condition={name: torch.tensor(each) for name, each in given.items()})
 
     def _curve(self, rng: np.random.Generator, spread_db: float) -> np.ndarray:
         """Gains in dB (upper,) of a random smooth curve."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from scipy import signal
-from torch import nn
 
 from shared.errors import CheckpointError, ConfigError
 from speech import Enhancer, SpeechModel
@@ -17,21 +17,19 @@ from speech.audio.files import read_audio
 from speech.inference.upper_band import UpperBandJoin
 from speech.model.frontend import FrontEndConfig
 from speech.model.model import BUNDLED
-from speech.model.upper_band import Bands, UpperBandConfig, UpperBandNetwork, bundled_upper_band, is_continued
+from speech.model.upper_band import Bands, RunningNetwork, UpperBandConfig, UpperBandNetwork, is_continued
 from tests.speech.models import decibels, gain_enhancer, noise, tiny_enhancer
 
 RATES = [22050, 32000, 44100, 48000, 96000]
 
 
-class Always(nn.Module):
+def always(gain: float) -> Any:
     """Gives every band this gain."""
 
-    def __init__(self, gain: float):
-        super().__init__()
-        self.gain, self.config = gain, UpperBandConfig()
+    def network(features: np.ndarray, memory: None) -> tuple[np.ndarray, None]:
+        return np.full((*features.shape[:-1], UpperBandConfig().upper), gain, np.float32), memory
 
-    def forward(self, features: torch.Tensor, memory: None) -> tuple[torch.Tensor, None]:
-        return torch.full((*features.shape[:-1], self.config.upper), self.gain), memory
+    return network
 
 
 @pytest.fixture(scope="module")
@@ -41,13 +39,18 @@ def network() -> UpperBandNetwork:
 
 
 @pytest.fixture(scope="module")
+def running(network: UpperBandNetwork) -> RunningNetwork:
+    return network.running()
+
+
+@pytest.fixture(scope="module")
 def model() -> SpeechModel:
     return SpeechModel.from_pretrained("default")
 
 
-def joined(network: nn.Module, rate: int, signals: np.ndarray, cuts: list[int]) -> np.ndarray:
+def joined(network: RunningNetwork, rate: int, signals: np.ndarray, cuts: list[int]) -> np.ndarray:
     """Recording, low and enhanced, (3, channels, n), joined in blocks that begin at these places."""
-    join = UpperBandJoin(network, rate, signals.shape[1])  # type: ignore[arg-type]
+    join = UpperBandJoin(network, rate, signals.shape[1])
     blocks = np.split(signals, cuts, axis=2)
     made, late = [], 0
     for place, (recording, low, enhanced) in enumerate(blocks):
@@ -69,39 +72,48 @@ def level(waveform: np.ndarray) -> float:
 @pytest.mark.parametrize("rate", RATES)
 def test_gains_of_one_give_the_recording_and_gains_of_none_the_models_band(rate: int) -> None:
     recording, low, enhanced = signals = noise(3, 2, rate // 3 + 17)
-    np.testing.assert_allclose(joined(Always(1.0), rate, signals, []), enhanced + recording - low, atol=1e-6)
-    np.testing.assert_allclose(joined(Always(0.0), rate, signals, []), enhanced, atol=1e-6)
+    np.testing.assert_allclose(joined(always(1.0), rate, signals, []), enhanced + recording - low, atol=1e-6)
+    np.testing.assert_allclose(joined(always(0.0), rate, signals, []), enhanced, atol=1e-6)
 
 
 @pytest.mark.parametrize("rate", [22050, 48000])
 @pytest.mark.parametrize("samples", [1, 100, 20000])
-def test_blocks_of_any_size_give_the_same(network: UpperBandNetwork, rate: int, samples: int) -> None:
+def test_blocks_of_any_size_give_the_same(running: RunningNetwork, rate: int, samples: int) -> None:
     signals = noise(3, 2, samples)
-    whole = joined(network, rate, signals, [])
+    whole = joined(running, rate, signals, [])
     assert whole.shape == (2, samples)
     places = sorted(np.random.default_rng(1).integers(0, samples, 20).tolist())
     for cuts in (places, list(range(0, samples, 97))):
-        np.testing.assert_allclose(joined(network, rate, signals, cuts), whole, atol=1e-6)
+        np.testing.assert_allclose(joined(running, rate, signals, cuts), whole, atol=1e-6)
 
 
-def test_a_channel_does_not_depend_on_the_other(network: UpperBandNetwork) -> None:
+def test_a_channel_does_not_depend_on_the_other(running: RunningNetwork) -> None:
     signals = noise(3, 2, 9000)
-    both = joined(network, 48000, signals, [])
+    both = joined(running, 48000, signals, [])
     for channel in range(2):
-        np.testing.assert_allclose(joined(network, 48000, signals[:, channel, None], [])[0], both[channel], atol=1e-6)
+        np.testing.assert_allclose(joined(running, 48000, signals[:, channel, None], [])[0], both[channel], atol=1e-6)
 
 
 @pytest.mark.parametrize("rate", RATES)
 def test_frames_are_inverted_and_white_noise_is_as_loud_in_every_band(rate: int) -> None:
     bands = Bands.of(UpperBandConfig(), rate)
-    frames = torch.from_numpy(noise(2000, 2 * bands.hop))
-    np.testing.assert_allclose(bands.waves(bands.spectra(frames)), frames * bands.window.square(), atol=1e-6)
-    power = bands.spectra(frames).abs().square().mean(0)
+    frames = noise(2000, 2 * bands.hop)
+    np.testing.assert_allclose(bands.waves(bands.spectra(frames)), frames * bands.window**2, atol=1e-6)
+    power = np.square(np.abs(bands.spectra(frames))).mean(0)
     for weights in (bands.upper, bands.lower):
         means = (power @ weights)[weights.sum(0) > 0.5]
         assert len(means) > 4
-        np.testing.assert_allclose(10 * torch.log10(means), level(frames.numpy()), atol=1.0)
+        np.testing.assert_allclose(10 * np.log10(means), level(frames), atol=1.0)
     np.testing.assert_allclose(bands.gains.sum(0), 1.0, atol=1e-5)
+
+
+def test_without_pytorch_it_is_the_same(network: UpperBandNetwork, running: RunningNetwork) -> None:
+    features = np.random.default_rng(0).standard_normal((2, 30, 56)).astype(np.float32)
+    wanted, memory = network(torch.from_numpy(features))
+    first, remembered = running(features[:, :11])
+    rest, remembered = running(features[:, 11:], remembered)
+    np.testing.assert_allclose(np.concatenate([first, rest], axis=1), wanted, atol=1e-6)
+    np.testing.assert_allclose(remembered, memory[0], atol=1e-6)
 
 
 def test_saved_and_loaded_it_is_the_same(network: UpperBandNetwork, tmp_path: Path) -> None:
@@ -180,4 +192,3 @@ def test_clean_speech_keeps_its_upper_band_and_noise_falls_in_pauses(shared_data
     before, after = above(noisy, rate), above(enhancer.enhance(noisy, rate), rate)
     assert level(after[pauses]) < level(before[pauses]) - 20
     assert level(after[voice]) == pytest.approx(level(reference[voice]), abs=3.0)
-    assert np.isfinite(bundled_upper_band().gains.bias.numpy()).all()
