@@ -194,8 +194,8 @@ def report(rows: list[dict[str, Any]]) -> str:
         + f"\n{counts} recordings at 48 kHz, each with one noise at one of "
         f"{', '.join(f'{snr:g}' for snr in SNRS)} dB, or none; mean ± half the 95 % interval. "
         "Above 8 kHz is 8 to 20 kHz; LSD is up to 20 kHz, and lower is better. Levels above 8 kHz are against the "
-        "clean speech's. CPU: seconds of processor time for a second of sound, one thread, on a machine that was busy with "
-        "other work.\n\n" + table(head, lines)
+        "clean speech's. CPU: seconds of processor time for a second of sound, one thread, on a machine that was busy "
+        "with other work.\n\n" + table(head, lines)
     )
 
 

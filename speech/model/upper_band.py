@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from shared.checks import Checked, Count
+from shared.checks import Checked, Count, NonNegative
 from shared.files.checkpoint import open_checkpoint, resolve, save_checkpoint
 from speech.audio.bands import MODEL_RATE
 from speech.model.model import BUNDLED, SpeechModel
@@ -34,6 +34,8 @@ FLOOR = 1e-12
 """Power of a bin, −120 dB of full scale, below which energies count as of this."""
 
 _MIDDLE_DB, _SPAN_DB = -80.0, 20.0
+_HIGHEST = 4
+"""Bands below 8 kHz, from 5 kHz on, in which the model's gain is measured."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,7 @@ class UpperBandConfig(Checked):
             gets the last one's gain.
         lower: bands below, in which it hears.
         inner, memory, outer: widths of its layers.
+        share: power of the model's gain in the upper part of its band, by which all gains are multiplied besides.
     """
 
     upper: Count = 24
@@ -52,6 +55,7 @@ class UpperBandConfig(Checked):
     inner: Count = 80
     memory: Count = 112
     outer: Count = 64
+    share: NonNegative = 0.25
 
     @property
     def centres(self) -> np.ndarray:
@@ -91,13 +95,14 @@ class UpperBandNetwork(nn.Module):
         """
         seen = torch.relu(self.inner(features))
         heard, memory = self.memory(seen, memory)
-        gains: Tensor = torch.sigmoid(self.gains(torch.relu(self.outer(torch.cat([seen, heard], dim=-1)))))
-        return gains, memory
+        gains = torch.sigmoid(self.gains(torch.relu(self.outer(torch.cat([seen, heard], dim=-1)))))
+        below = 10 ** (features[..., -_HIGHEST:] * (_SPAN_DB / 20))
+        return gains * below.mean(dim=-1, keepdim=True).clamp(max=1.0) ** self.config.share, memory
 
     def running(self) -> RunningNetwork:
         """The network without PyTorch, whose calls take longer than the sums of a few frames."""
         weights = {name: np.ascontiguousarray(value.numpy(force=True).T) for name, value in self.state_dict().items()}
-        return RunningNetwork(weights)
+        return RunningNetwork(weights, self.config.share)
 
     def save_pretrained(self, folder: str | PathLike[str]) -> None:
         """Write `config.json` and `model.safetensors` to `folder`, each atomically."""
@@ -120,10 +125,11 @@ class RunningNetwork:
 
     Args:
         weights: by their names there, matrices transposed.
+        share: of the configuration.
     """
 
-    def __init__(self, weights: dict[str, Values]):
-        self._weights = weights
+    def __init__(self, weights: dict[str, Values], share: float):
+        self._weights, self._share = weights, share
 
     def __call__(self, features: Values, memory: Values | None = None) -> tuple[Values, Values]:
         """See `UpperBandNetwork.forward`; the memory is (batch, memory)."""
@@ -140,7 +146,9 @@ class RunningNetwork:
             state = candidate + keep * (state - candidate)
             heard[:, frame] = state
         inner = np.maximum(self._linear("outer", np.concatenate([seen, heard], axis=-1)), 0)
-        return _sigmoid(self._linear("gains", inner)), state
+        below = 10 ** (features[..., -_HIGHEST:] * np.float32(_SPAN_DB / 20))
+        share = np.minimum(below.mean(axis=-1, keepdims=True), 1) ** np.float32(self._share)
+        return _sigmoid(self._linear("gains", inner)) * share, state
 
     def _linear(self, name: str, x: Values) -> Values:
         y: Values = x @ self._weights[f"{name}.weight"] + self._weights[f"{name}.bias"]
