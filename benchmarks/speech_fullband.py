@@ -171,7 +171,9 @@ def row(pairs: list[Pair], system: System) -> dict[str, float]:
     for score in SCORES:
         values = np.array([one[score] for one in each])
         found[score] = float(values.mean())
-        found[f"{score}_ci95"] = float(stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / len(values) ** 0.5)
+        with np.errstate(invalid="ignore"):  # of infinities
+            deviation = values.std(ddof=1)
+        found[f"{score}_ci95"] = float(stats.t.ppf(0.975, len(values) - 1) * deviation / len(values) ** 0.5)
     return found
 
 

@@ -5,7 +5,7 @@
 
 Mixtures at 48 kHz are made first, each with what the bundled models make of its lower band, and kept in parts; a run
 that is stopped goes on where it was. Every tenth recording of speech and the noises of --choose are kept for
-validation, whose loss is in metrics.json beside that of the noisy mixtures.
+validation, whose loss is in model.json beside that of the noisy mixtures.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -27,7 +27,8 @@ def main(
     output: Annotated[Path, typer.Option(help="Folder for mixtures, training state and model.")] = Path(
         "runs/upper_band"
     ),
-    parts: Annotated[int, typer.Option(help="Parts of mixtures, 2 minutes each.", min=1)] = 20,
+    parts: Annotated[int, typer.Option(help="Parts of mixtures.", min=1)] = 20,
+    count: Annotated[int, typer.Option(help="Mixtures of 3 s in a part.", min=1)] = 40,
     steps: Annotated[int, typer.Option(help="Training steps.", min=1)] = 2500,
     levels: Annotated[float, typer.Option(help="Weight of the levels in the loss, beside .1 of the error.")] = 0.1,
     choose: Annotated[str, typer.Option(help="Beginnings of the names of noises for validation.")] = (
@@ -59,9 +60,10 @@ def main(
     kept = [clip for clip in recorded if clip.id.startswith(held_out)]
     noises = [clip for clip in recorded if not clip.id.startswith(held_out)]
     models = [Enhancer.from_pretrained(each, device="cpu") for each in ("default", "causal")]
-    train = Mixtures(output / "train", [c for n, c in enumerate(speech) if n % 10], [*noises, *collected], models)
+    heard = [clip for place, clip in enumerate(speech) if place % 10]
+    train = Mixtures(output / "train", heard, [*noises, *collected], models, count)
     plain = replace(MIX, clean=0.0, silence=0.0, synthetic=0.3, noises=1, noise_speed=(1.0, 1.0), snr_db=(-5.0, 20.0))
-    valid = Mixtures(output / "valid", speech[::10], kept, models, mix=plain, seed=1)
+    valid = Mixtures(output / "valid", speech[::10], kept, models, count, plain, seed=1)
     made = []
     for place in range(parts):
         made.append(train.part(place))
@@ -84,7 +86,7 @@ def main(
     show(f"model: {output / name}; {scores}; {minutes:.1f} CPU-minutes in this process")
 
 
-def validated(network, held) -> dict[str, dict[str, float]]:  # type: ignore[no-untyped-def]
+def validated(network: Any, held: Any) -> dict[str, dict[str, float]]:
     """Means of both parts of the loss, in dB, of the enhanced and the noisy mixtures that were held out."""
     import torch
 
@@ -93,7 +95,6 @@ def validated(network, held) -> dict[str, dict[str, float]]:  # type: ignore[no-
     def as_they_are(features: torch.Tensor) -> tuple[torch.Tensor, None]:
         return torch.ones(*features.shape[:-1], network.config.upper), None
 
-    as_they_are.config = network.config  # type: ignore[attr-defined]
     found: dict[str, dict[str, float]] = {}
     with torch.no_grad():
         for title, gains in (("enhanced", network), ("noisy", as_they_are)):

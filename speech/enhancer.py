@@ -61,11 +61,10 @@ class Enhancer:
         batch_size: windows at a time; shorter pieces are batched up to the same number of seconds. None: 1 on a CPU,
             4 elsewhere.
         sampling: how to sample; None means the model's default.
-        upper_band: what becomes of what a recording at a higher rate than the model's has above its band: "enhance"
-            gives each band of it a gain of its own, by a small network that ships (`speech.model.upper_band`; for
-            models at 16 kHz), "follow" keeps it with a gain that follows the model's (`speech.audio.bands`), "drop"
-            leaves it out. None does the first with the bundled models, whose results that network was trained with,
-            and else the second, and says so.
+        upper_band: what becomes of what a recording at a higher rate than the model's has above its band: "follow"
+            keeps it with a gain that follows the model's (`speech.audio.bands`), "drop" leaves it out, "enhance" gives
+            each band of it a gain of its own, by a small network (`speech.model.upper_band`; of models at 16 kHz).
+            None does the first, and says so.
 
     Attributes:
         nfe: network calls that every sample of the latest recording went through, all draws together.

@@ -44,12 +44,11 @@ class Join(Protocol):
         """What is ready (channels, n) after these next pieces at the recording's rate; all when it is the `last`."""
 
 
-def choose_upper_band(value: UpperBand | None, enhances: bool, sample_rate: int) -> UpperBand:
+def choose_upper_band(value: UpperBand | None, sample_rate: int) -> UpperBand:
     """The choice, or what is done where none is made.
 
     Args:
         value: the choice.
-        enhances: whether the upper band is enhanced for this model where nobody chose.
         sample_rate: of the model, in Hz.
 
     Raises:
@@ -65,7 +64,7 @@ def choose_upper_band(value: UpperBand | None, enhances: bool, sample_rate: int)
             f"upper_band='enhance' goes on from models at {MODEL_RATE} Hz, this one is at {sample_rate} Hz: choose "
             "follow or drop"
         )
-    return value or ("enhance" if enhances else "follow")
+    return value or "follow"
 
 
 class UpperBandGain:

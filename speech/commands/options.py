@@ -73,8 +73,8 @@ class Enhance(Model):
     upper_band: Annotated[
         str | None,
         Option(
-            help="Above the model's band: enhance (gains of its own), follow (a gain like the model's) or drop "
-            "[enhance for bundled models, else follow]."
+            help="Above the model's band: follow (kept, with a gain like its own), enhance (a gain for each band) or "
+            "drop [follow]."
         ),
     ] = None
     loudness: Annotated[
@@ -131,8 +131,8 @@ class Stream(Model):
     upper_band: Annotated[
         str | None,
         Option(
-            help="Above the model's band: enhance (gains of its own), follow (a gain like the model's) or drop "
-            "[enhance for bundled models, else follow]."
+            help="Above the model's band: follow (kept, with a gain like its own), enhance (a gain for each band) or "
+            "drop [follow]."
         ),
     ] = None
     runtime: Annotated[

@@ -25,7 +25,6 @@ from speech.commands.options import Stream as Options
 from speech.enhancer import Enhancer, load_model
 from speech.inference.live import DryWet, pump
 from speech.inference.streaming import Stream
-from speech.model.upper_band import is_continued
 
 _KEY = " "
 
@@ -101,14 +100,13 @@ def _refuse_terminal() -> None:
 
 
 def _stream(options: Options, rate: int, channels: int) -> tuple[Stream, DryWet]:
-    model = load_model(options.model or "causal")
     enhancer = Enhancer(
-        model,
+        load_model(options.model or "causal"),
         options.sampler,
         options.steps,
         device=None if options.device == "auto" else compute_device(options.device),
         seed=options.seed,
-        upper_band=options.upper_band or ("enhance" if is_continued(model) else "follow"),  # type: ignore[arg-type]
+        upper_band=options.upper_band or "follow",  # type: ignore[arg-type]
     )
     stream = enhancer.stream(rate, channels=channels, runtime=options.runtime)
     return stream, DryWet(stream, options.wet)

@@ -20,7 +20,7 @@ from speech.inference.segments import Advance, Segment, SegmentRunner, Tally
 from speech.inference.upper_band import UpperBandJoin
 from speech.model.config import SamplingConfig
 from speech.model.model import SpeechModel
-from speech.model.upper_band import bundled_upper_band, is_continued
+from speech.model.upper_band import bundled_upper_band
 
 Blocks = Callable[[], Iterator[np.ndarray]]
 """Reads a recording from its start, in blocks (channels, n); may be asked more than once."""
@@ -36,8 +36,7 @@ class Engine:
         mix: share of the enhanced signal in the result.
         windows: how long recordings are cut.
         batch_size: windows at a time.
-        upper_band: what becomes of what is above the model's band; None: "enhance" for the models that its network
-            heard in training, else "follow", and that is said.
+        upper_band: what becomes of what is above the model's band; None: "follow", and it is said.
 
     Raises:
         ConfigError: an unknown choice of the upper band, or one that is not for this model.
@@ -56,14 +55,14 @@ class Engine:
         upper_band: UpperBand | None,
     ):
         self.model, self.sampling, self.seed, self.mix = model, sampling, seed, mix
-        self.upper_band = choose_upper_band(upper_band, is_continued(model), model.config.frontend.sample_rate)
+        self.upper_band = choose_upper_band(upper_band, model.config.frontend.sample_rate)
         self.runner = SegmentRunner(
             model, sampling, 1 if draws > 1 and self.is_deterministic else draws, batch_size * windows.length
         )
         self.sample_rate = model.config.frontend.sample_rate
         self.normalises = model.config.frontend.normalize != "not"
         self._windows, self._batch_size = windows, batch_size
-        self._tells_upper_band = upper_band is None and self.upper_band == "follow" and mix > 0
+        self._tells_upper_band = upper_band is None and mix > 0
 
     @functools.cached_property
     def is_deterministic(self) -> bool:

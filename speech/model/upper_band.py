@@ -20,13 +20,10 @@ from torch import Tensor, nn
 from shared.checks import Checked, Count, NonNegative
 from shared.files.checkpoint import open_checkpoint, resolve, save_checkpoint
 from speech.audio.bands import MODEL_RATE
-from speech.model.model import BUNDLED, SpeechModel
+from speech.model.model import BUNDLED
 
 FORMAT, VERSION = "speech upper band", 1
 Values = NDArray[np.float32]
-_TRAINED_WITH = ("default", "causal")
-"""The bundled models whose results it heard in training."""
-
 HOP_SECONDS = 0.004
 _TOP_HZ, _LOW_TOP_HZ, _LOW_BOTTOM_HZ = 20000.0, 7600.0, 250.0
 _FIRST_HZ, _RESIDUE_HZ = 8200.0, 7000.0
@@ -165,11 +162,6 @@ def bundled_upper_band() -> RunningNetwork:
     return UpperBandNetwork.from_pretrained("upper_band").running()
 
 
-def is_continued(model: SpeechModel) -> bool:
-    """Whether this is a model whose results the network that ships heard in training."""
-    return model.folder is not None and model.folder.parent == BUNDLED and model.folder.name in _TRAINED_WITH
-
-
 @dataclass(frozen=True)
 class Bands:
     """Frames and bands at one rate, in float32.
@@ -224,7 +216,8 @@ class Bands:
         gains = decibels[..., levels:] - decibels[..., upper.shape[-1] : levels]
         decibels[..., :levels] -= _MIDDLE_DB
         decibels[..., levels:] = np.clip(gains, -40, 10)
-        return decibels / np.float32(_SPAN_DB)
+        features: Values = decibels / np.float32(_SPAN_DB)
+        return features
 
 
 def _means(shares: Values) -> Values:

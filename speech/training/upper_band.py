@@ -171,7 +171,7 @@ class Mixtures:
             **of_bands(self._bands, self._spectra(speech), self._spectra(noise), edge),
             "lower": lower,
             "enhanced": np.stack(enhanced),
-            "loudest": np.float32(self._powers(low_speech).max()),
+            "loudest": np.array(self._powers(low_speech).max()),
         }
 
     def _powers(self, wave: Waveform) -> Waveform:

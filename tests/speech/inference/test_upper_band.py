@@ -17,7 +17,7 @@ from speech.audio.files import read_audio
 from speech.inference.upper_band import UpperBandJoin
 from speech.model.frontend import FrontEndConfig
 from speech.model.model import BUNDLED
-from speech.model.upper_band import Bands, RunningNetwork, UpperBandConfig, UpperBandNetwork, is_continued
+from speech.model.upper_band import Bands, RunningNetwork, UpperBandConfig, UpperBandNetwork
 from tests.speech.models import decibels, gain_enhancer, noise, tiny_enhancer
 
 RATES = [22050, 32000, 44100, 48000, 96000]
@@ -133,18 +133,21 @@ def test_the_bundled_one_is_small_and_has_a_card() -> None:
         assert part in card
 
 
-def test_the_bundled_models_take_it_by_default_and_others_where_asked(model: SpeechModel) -> None:
+def test_it_is_for_models_at_16_khz(model: SpeechModel) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        enhancer = Enhancer(model)
+        enhancer = Enhancer(model, upper_band="enhance")
         enhancer.enhance(noise(4800), 48000)
     assert enhancer.upper_band == "enhance"
-    assert is_continued(SpeechModel.from_pretrained("causal"))
-    assert tiny_enhancer(steps=1).upper_band == "follow"
-    assert tiny_enhancer(steps=1, enhancer={"upper_band": "enhance"}).upper_band == "enhance"
     at_48 = FrontEndConfig(sample_rate=48000, n_fft=126, hop_length=32)
     with pytest.raises(ConfigError, match=r"upper_band='enhance'.*48000 Hz"):
         tiny_enhancer(frontend=at_48, enhancer={"upper_band": "enhance"})
+
+
+def test_up_to_16_khz_nothing_changes(model: SpeechModel) -> None:
+    for rate in (8000, 16000):
+        one, other = (Enhancer(model, upper_band=choice).enhance(noise(rate), rate) for choice in ("enhance", "follow"))
+        np.testing.assert_array_equal(one, other)
 
 
 @pytest.mark.parametrize("rate", [22050, 44100, 48000])
@@ -175,7 +178,7 @@ def test_a_stream_gives_what_the_whole_gives_and_is_as_late_as_it_says(rate: int
 
 
 def test_silence_stays_silence(model: SpeechModel) -> None:
-    assert not Enhancer(model).enhance(np.zeros(9600, np.float32), 48000).any()
+    assert not Enhancer(model, upper_band="enhance").enhance(np.zeros(9600, np.float32), 48000).any()
 
 
 def test_clean_speech_keeps_its_upper_band_and_noise_falls_in_pauses(shared_data: Path, model: SpeechModel) -> None:
@@ -185,7 +188,7 @@ def test_clean_speech_keeps_its_upper_band_and_noise_falls_in_pauses(shared_data
     reference = above(clean, rate)
     smooth = np.convolve(np.square(reference), np.ones(960) / 960, "same")
     voice, pauses = smooth > smooth.max() / 100, smooth < smooth.max() / 10000
-    enhancer = Enhancer(model)
+    enhancer = Enhancer(model, upper_band="enhance")
     kept = above(enhancer.enhance(clean, rate), rate)
     assert level(kept[voice]) == pytest.approx(level(reference[voice]), abs=1.0)
     noisy = clean + (0.1 * clean.std() * noise(len(clean)) / 0.1).astype(np.float32)
