@@ -75,7 +75,7 @@ class Pair:
 def waves(folder: Path, most: int) -> list[Waveform]:
     """Evenly chosen recordings of a folder, mono, at 48 kHz."""
     files = sorted(folder.rglob("*.ogg"))
-    audio = [read_audio(path) for path in files[:: max(1, len(files) // most)][:most]]
+    audio = [read_audio(path) for path in files[:: max(1, len(files) // max(1, most))][:most]]
     return [resample(each.waveform.mean(axis=0), each.sample_rate, RATE) for each in audio]
 
 
@@ -216,6 +216,7 @@ def main(
         "benchmarks/results/speech_fullband.csv"
     ),
     redo: Annotated[bool, typer.Option(help="Measure again what is in the table.")] = False,
+    report_only: Annotated[bool, typer.Option(help="Measure nothing; write the .md of what is in the table.")] = False,
 ) -> None:
     """Enhance, score, and write the table."""
     torch.set_num_threads(1)
@@ -225,8 +226,8 @@ def main(
     if python is not None:
         systems["DeepFilterNet 3"] = partial(peer, python)
     results = Rows(output, ("noise", "system"))
-    speech, noises = waves(data / "clean", files), waves(data / "noise", files)
-    for kind in kinds:
+    speech, noises = (waves(data / part, 0 if report_only else files) for part in ("clean", "noise"))
+    for kind in [] if report_only else kinds:
         pairs = mixtures(kind, speech, noises)
         for name, system in systems.items():
             if redo or not results.has({"noise": kind, "system": name}):
