@@ -184,7 +184,7 @@ def report(rows: list[dict[str, Any]]) -> str:
     for each in sorted(rows, key=lambda one: order[one["noise"]]):
         cells = []
         for score, (_, decimals) in SCORES.items():
-            value, half = float(each[score] or "nan"), float(each[score + "_ci95"] or "nan")
+            value, half = (float("nan" if each[name] == "" else each[name]) for name in (score, f"{score}_ci95"))
             cells.append(f"{value:.{decimals}f}" + (f" ± {half:.{decimals}f}" if np.isfinite(half) else ""))
         lines.append(
             [each["noise"], each["system"], *cells, "–" if each["system"] == "noisy" else f"{each['cpu']:.3f}"]

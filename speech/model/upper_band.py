@@ -216,7 +216,7 @@ class Bands:
         gains = decibels[..., levels:] - decibels[..., upper.shape[-1] : levels]
         decibels[..., :levels] -= _MIDDLE_DB
         decibels[..., levels:] = np.clip(gains, -40, 10)
-        features: Values = decibels / np.float32(_SPAN_DB)
+        features: Values = (decibels / np.float32(_SPAN_DB)).astype(np.float32, copy=False)
         return features
 
 

@@ -129,7 +129,7 @@ def test_the_bundled_one_is_small_and_has_a_card() -> None:
     assert {path.name for path in folder.iterdir()} == {"README.md", "config.json", "model.safetensors"}
     assert sum(path.stat().st_size for path in folder.iterdir()) < 500_000
     card = (folder / "README.md").read_text(encoding="utf-8")
-    for part in ("Licence", "train_upper_band.py", "kathleen", "Limits"):
+    for part in ("Licence", "train_upper_band.py", "kathleen", "Measured", "Limits"):
         assert part in card
 
 
