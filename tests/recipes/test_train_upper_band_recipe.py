@@ -26,7 +26,7 @@ def test_it_leaves_a_network_and_goes_on(tmp_path: Path) -> None:
         for place in range(2):
             path = tmp_path / "data" / folder / f"{name}{place}.wav"
             soundfile.write(path, 0.1 * rng.standard_normal(2 * rate), rate)
-    recipes = Recipes(tmp_path, "speech.enhancer")
+    recipes = Recipes(tmp_path)
     options = ("--data", "data", "--output", "out", "--parts", "1", "--count", "2", "--choose", "wind")
     for steps in ("2", "3"):
         ran = recipes.run("train_upper_band", *options, "--steps", steps)
