@@ -31,7 +31,6 @@ def test_it_leaves_a_network_and_goes_on(tmp_path: Path) -> None:
     for steps in ("2", "3"):
         ran = recipes.run("train_upper_band", *options, "--steps", steps)
         assert ran.code == 0, ran.said
-    recipes.close()
     told = json.loads((tmp_path / "out/model.json").read_text())
     assert told["steps"] == 3
     assert set(told["enhanced"]) == set(told["noisy"]) == {"error", "levels"}
