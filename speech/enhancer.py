@@ -62,8 +62,9 @@ class Enhancer:
             4 elsewhere.
         sampling: how to sample; None means the model's default.
         upper_band: what becomes of what a recording at a higher rate than the model's has above its band: "follow"
-            keeps it with a gain that follows the model's (`speech.audio.bands`), "drop" leaves it out. None does
-            the first, and says so.
+            keeps it with a gain that follows the model's (`speech.audio.bands`), "drop" leaves it out, "enhance" gives
+            each band of it a gain of its own, by a small network (`speech.model.upper_band`; of models at 16 kHz).
+            None does the first, and says so.
 
     Attributes:
         nfe: network calls that every sample of the latest recording went through, all draws together.

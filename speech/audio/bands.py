@@ -1,16 +1,19 @@
-"""What a recording has above the band of the model: it is kept, with a gain that follows the model's."""
+"""What becomes of what a recording has above the band of the model; and one way: a gain that follows the model's."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 
 from shared.errors import ConfigError
 
-UpperBand = Literal["follow", "drop"]
-"""What becomes of the band above half the model's rate: "follow" keeps it with a gain that follows the model's,
-"drop" leaves it out."""
+UpperBand = Literal["enhance", "follow", "drop"]
+"""What becomes of the band above half the model's rate: "enhance" gives each band of it a gain of its own
+(`speech.model.upper_band`), "follow" keeps it with a gain that follows the model's, "drop" leaves it out."""
+
+MODEL_RATE = 16000
+"""Hz; of the models whose upper band can be enhanced."""
 
 _LISTENS_ABOVE = 0.625
 """Share of the band above which the model's gain is measured: from 5 kHz where it ends at 8 kHz."""
@@ -22,14 +25,45 @@ _RESIDUE = 1e-20
 """Energy below which there is nothing to keep, −200 dB of full scale."""
 
 
-def choose_upper_band(value: UpperBand | None) -> UpperBand:
+class Join(Protocol):
+    """A way of joining the enhanced band and what the recording has above it, in blocks of any size."""
+
+    @property
+    def signals(self) -> int:
+        """How many signals are stacked for each channel."""
+
+    @property
+    def delay(self) -> int:
+        """Samples at the recording's rate that must follow a sample before it comes out."""
+
+    def stack(self, noisy: np.ndarray, enhanced: np.ndarray) -> np.ndarray:
+        """What goes to the recording's rate together, (signals·channels, n), of next pieces (channels, n) at the
+        model's."""
+
+    def join(self, stacked: np.ndarray, recording: np.ndarray, last: bool = False) -> np.ndarray:
+        """What is ready (channels, n) after these next pieces at the recording's rate; all when it is the `last`."""
+
+
+def choose_upper_band(value: UpperBand | None, sample_rate: int) -> UpperBand:
     """The choice, or what is done where none is made.
 
+    Args:
+        value: the choice.
+        sample_rate: of the model, in Hz.
+
     Raises:
-        ConfigError: an unknown one.
+        ConfigError: an unknown one, or one that is not for models of this rate.
     """
-    if value not in (None, "follow", "drop"):
-        raise ConfigError(f"upper_band={value!r}: choose follow (a gain like the model's) or drop (leave it out)")
+    if value not in (None, "enhance", "follow", "drop"):
+        raise ConfigError(
+            f"upper_band={value!r}: choose enhance (gains of its own), follow (a gain like the model's) or drop (leave "
+            "it out)"
+        )
+    if value == "enhance" and sample_rate != MODEL_RATE:
+        raise ConfigError(
+            f"upper_band='enhance' goes on from models at {MODEL_RATE} Hz, this one is at {sample_rate} Hz: choose "
+            "follow or drop"
+        )
     return value or "follow"
 
 
@@ -84,8 +118,7 @@ class BandJoin:
         band: see `UpperBandGain`.
     """
 
-    SIGNALS = 3
-    """How many signals are stacked for each channel."""
+    signals, delay = 3, 0
 
     def __init__(self, sample_rate: int, channels: int, band: float | None = None):
         self._gain = UpperBandGain(sample_rate, channels, band)
@@ -95,9 +128,8 @@ class BandJoin:
         (channels, n) at the model's rate."""
         return np.concatenate([enhanced, noisy, self._gain.push(noisy, enhanced)])
 
-    @staticmethod
-    def join(stacked: np.ndarray, recording: np.ndarray) -> np.ndarray:
+    def join(self, stacked: np.ndarray, recording: np.ndarray, last: bool = False) -> np.ndarray:
         """The enhanced recording (channels, n) of all this at its rate."""
-        enhanced, low, gain = np.split(stacked, BandJoin.SIGNALS)
+        enhanced, low, gain = np.split(stacked, self.signals)
         joined: np.ndarray = enhanced + gain.clip(0.0, 1.0) * (recording - low)
         return joined

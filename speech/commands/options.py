@@ -72,7 +72,10 @@ class Enhance(Model):
     mix: Annotated[float, Option(help="Share of the enhanced signal; the rest is the noisy one.")] = 1.0
     upper_band: Annotated[
         str | None,
-        Option(help="Above the model's band: follow (kept, with a gain like its own) or drop [follow]."),
+        Option(
+            help="Above the model's band: follow (kept, with a gain like its own), enhance (a gain for each band) or "
+            "drop [follow]."
+        ),
     ] = None
     loudness: Annotated[
         str | None,
@@ -127,7 +130,10 @@ class Stream(Model):
     wet: Annotated[float, Option(help="Share of the enhanced signal; the rest is the noisy one.", min=0, max=1)] = 1.0
     upper_band: Annotated[
         str | None,
-        Option(help="Above the model's band: follow (kept, with a gain like its own) or drop [follow]."),
+        Option(
+            help="Above the model's band: follow (kept, with a gain like its own), enhance (a gain for each band) or "
+            "drop [follow]."
+        ),
     ] = None
     runtime: Annotated[
         Literal["auto", "torch", "onnx"], Option(help="What runs the network; auto: ONNX Runtime where it can.")

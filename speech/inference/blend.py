@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
 import numpy as np
 
-from speech.audio.bands import BandJoin
+from speech.audio.bands import Join
 from speech.inference.longform import Held
 from speech.inference.removed import Levels
 
@@ -15,24 +17,28 @@ class Blend:
     It keeps of the noisy recording what is needed, until what is made of it comes.
 
     Args:
-        join: what keeps the band above the model's; None where there is none, or it is left out.
+        join: what becomes of the band above the model's; None where there is none, or it is left out.
         mix: share of the enhanced signal in the result.
         channels: of the recording.
         levels: hears the recording and its result, where given.
 
     Attributes:
         signals: how many signals go to the recording's rate together.
+        delay: samples at that rate that must follow a sample before it comes out.
     """
 
-    def __init__(self, join: BandJoin | None, mix: float, channels: int, levels: Levels | None = None):
+    def __init__(self, join: Join | None, mix: float, channels: int, levels: Levels | None = None):
         self._join, self._mix, self._levels = join, mix, levels
-        self._needs_dry = join is not None or mix < 1 or levels is not None
-        self._dry, self._low = Held(channels), Held(channels)
-        self.signals = channels if join is None else channels * BandJoin.SIGNALS
+        self._compares = mix < 1 or levels is not None
+        self._joined, self._dry, self._low = Held(channels), Held(channels), Held(channels)
+        self.signals = channels if join is None else channels * join.signals
+        self.delay = 0 if join is None else join.delay
 
     def hear(self, recording: np.ndarray) -> np.ndarray:
         """Remember the next block of the recording, and return it."""
-        if self._needs_dry:
+        if self._join is not None:
+            self._joined.add(recording)
+        if self._compares:
             self._dry.add(recording)
         return recording
 
@@ -47,12 +53,24 @@ class Blend:
         (signals, n)."""
         return wet if self._join is None else self._join.stack(self._low.take(wet.shape[1]), wet)
 
-    def result(self, back: np.ndarray) -> np.ndarray:
-        """The next block of the result (channels, n), from what came back at the recording's rate (signals, n)."""
-        if not self._needs_dry:
-            return back
-        dry = self._dry.take(back.shape[1])
-        result = back if self._join is None else self._join.join(back, dry)
+    def results(self, back: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """All blocks of the result (channels, n), from what came back at the recording's rate (signals, n)."""
+        for block in back:
+            ready = self.result(block)
+            if ready.shape[1]:
+                yield ready
+        if self.delay:
+            yield self.result(np.zeros((self.signals, 0), np.float32), last=True)
+
+    def result(self, back: np.ndarray, last: bool = False) -> np.ndarray:
+        """What is ready of the result (channels, n) after the next block of what came back at the recording's rate
+        (signals, n); all that is left when it is the `last`."""
+        result = back
+        if self._join is not None:
+            result = self._join.join(back, self._joined.take(back.shape[1]), last)
+        if not self._compares:
+            return result
+        dry = self._dry.take(result.shape[1])
         if self._mix != 1:
             result = self._mix * result + (1 - self._mix) * dry
         if self._levels is not None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 import numpy as np
 
 from shared.random import derive_seed
-from speech.audio.bands import BandJoin, UpperBand, choose_upper_band
+from speech.audio.bands import BandJoin, Join, UpperBand, choose_upper_band
 from speech.audio.files import BLOCK_SECONDS
 from speech.audio.resampling import Resampler, resample
 from speech.inference import advice
@@ -17,8 +17,10 @@ from speech.inference.blend import Blend
 from speech.inference.longform import Tail, Window, Windows
 from speech.inference.removed import Levels
 from speech.inference.segments import Advance, Segment, SegmentRunner, Tally
+from speech.inference.upper_band import UpperBandJoin
 from speech.model.config import SamplingConfig
 from speech.model.model import SpeechModel
+from speech.model.upper_band import bundled_upper_band
 
 Blocks = Callable[[], Iterator[np.ndarray]]
 """Reads a recording from its start, in blocks (channels, n); may be asked more than once."""
@@ -37,7 +39,7 @@ class Engine:
         upper_band: what becomes of what is above the model's band; None: "follow", and it is said.
 
     Raises:
-        ConfigError: an unknown choice of the upper band.
+        ConfigError: an unknown choice of the upper band, or one that is not for this model.
     """
 
     def __init__(
@@ -53,7 +55,7 @@ class Engine:
         upper_band: UpperBand | None,
     ):
         self.model, self.sampling, self.seed, self.mix = model, sampling, seed, mix
-        self.upper_band = choose_upper_band(upper_band)
+        self.upper_band = choose_upper_band(upper_band, model.config.frontend.sample_rate)
         self.runner = SegmentRunner(
             model, sampling, 1 if draws > 1 and self.is_deterministic else draws, batch_size * windows.length
         )
@@ -94,8 +96,10 @@ class Engine:
 
     def blend(self, sample_rate: int, channels: int, *, streamed: bool = False, levels: Levels | None = None) -> Blend:
         """What leads from the enhanced signal of a recording at this rate to its result."""
-        join = None
-        if self.upper_band != "drop" and sample_rate > self.sample_rate:
+        join: Join | None = None
+        if self.upper_band == "enhance" and sample_rate > self.sample_rate:
+            join = UpperBandJoin(bundled_upper_band(), sample_rate, channels)
+        elif self.upper_band != "drop" and sample_rate > self.sample_rate:
             join = BandJoin(self.sample_rate, channels)
         elif streamed and sample_rate < self.sample_rate:  # what the short filters take of the band's end
             join = BandJoin(self.sample_rate, channels, sample_rate / 2)
@@ -135,7 +139,8 @@ class Engine:
             blend.hear(recording)
             blend.hear_low(at_rate)
             wet = blend.stacked(np.stack([next(outputs) for _ in at_rate]))
-            results.append(blend.result(resample(wet, self.sample_rate, rate, length=recording.shape[1])))
+            back = resample(wet, self.sample_rate, rate, length=recording.shape[1])
+            results.append(blend.result(back, last=True))
         return results
 
     def whole(self, recording: np.ndarray, sample_rate: int, seed: int, tally: Tally, peak: float | None) -> np.ndarray:
@@ -193,7 +198,7 @@ class Engine:
         windows = self._windows.cut(map(blend.hear_low, at_rate))
         wet = map(blend.stacked, self._windows.join(self._enhanced(windows, peaks, peak, seed, tally, advance)))
         back = Resampler(self.sample_rate, sample_rate, blend.signals).stream(wet)
-        yield from map(blend.result, Tail(blend.signals, samples).of(back))
+        yield from blend.results(Tail(blend.signals, samples).of(back))
 
     def _enhanced(
         self,

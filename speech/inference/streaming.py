@@ -145,7 +145,7 @@ class Stream:
         back = fit_length(back, wanted) if last else back[:, :wanted]
         self._emitted += back.shape[1]
         self._tell_doubts()
-        return self._blend.result(back)
+        return self._blend.result(back, last)
 
     def _tell_doubts(self) -> None:
         """Say once that results are too loud."""
@@ -157,12 +157,13 @@ class Stream:
 
     def _latency(self) -> float:
         """How long after it a sample comes out at the latest, in seconds: a window of the spectrogram, and where the
-        rates differ the reach of both filters and a sample of either grid."""
+        rates differ the reach of both filters, a sample of either grid, and a frame of the upper band."""
         rate = self._engine.sample_rate
         window = self._engine.model.config.frontend.n_fft / rate
         if rate == self.sample_rate:
             return window
-        return window + self._in.delay + self._out.delay + 1 / rate + 1 / self.sample_rate
+        upper = self._blend.delay / self.sample_rate
+        return window + upper + self._in.delay + self._out.delay + 1 / rate + 1 / self.sample_rate
 
 
 class _Core:

@@ -1,0 +1,110 @@
+"""Train the network that ships for what lies above 8 kHz (`speech.model.upper_band`), on a CPU in about an hour.
+
+    python recipes/train_upper_band.py --output runs/upper_band
+    cp runs/upper_band/model/* speech/pretrained/upper_band/
+
+Mixtures at 48 kHz are made first, each with what the bundled models make of its lower band, and kept in parts; a run
+that is stopped goes on where it was. Every tenth recording of speech and the noises of --choose are kept for
+validation, whose loss is in model.json beside that of the noisy mixtures.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from shared.console.command import note, prepare, run, show
+
+
+def main(
+    data: Annotated[Path, typer.Option(help="Folder that holds fullband/train and train/noise.")] = Path(
+        "../shared/data/speech"
+    ),
+    output: Annotated[Path, typer.Option(help="Folder for mixtures, training state and model.")] = Path(
+        "runs/upper_band"
+    ),
+    parts: Annotated[int, typer.Option(help="Parts of mixtures.", min=1)] = 20,
+    count: Annotated[int, typer.Option(help="Mixtures of 3 s in a part.", min=1)] = 40,
+    steps: Annotated[int, typer.Option(help="Training steps.", min=1)] = 2500,
+    levels: Annotated[float, typer.Option(help="Weight of the levels in the loss, beside .1 of the error.")] = 0.1,
+    choose: Annotated[str, typer.Option(help="Beginnings of the names of noises for validation.")] = (
+        "sea_waves,fire_crackling"
+    ),
+    name: Annotated[str, typer.Option(help="Of the training within --output.")] = "model",
+    seed: Annotated[int, typer.Option(help="Of everything.")] = 0,
+    threads: Annotated[int, typer.Option(help="CPU threads.", min=1)] = 1,
+) -> None:
+    """Make the mixtures that are not there, train, and validate."""
+    import torch  # takes seconds to load, which help does not need
+
+    from shared.files.io import write_json
+    from shared.training.config import TrainingConfig
+    from shared.training.module import DiffusionModule, fit
+    from speech import Enhancer
+    from speech.data.clips import read_clips
+    from speech.model.upper_band import UpperBandNetwork
+    from speech.training.upper_band import MIX, RATE, Mixtures, UpperBandLoss, UpperBandSource
+
+    prepare(threads)
+    started = time.process_time()
+    cache = output / "clips"
+    cache.mkdir(parents=True, exist_ok=True)
+    speech = read_clips(data / "fullband/train/clean", RATE, cache=cache)
+    recorded = read_clips(data / "fullband/train/noise", RATE, cache=cache)
+    collected = read_clips(data / "train/noise", RATE, cache=cache)
+    held_out = tuple(f"esc10/{each}" for each in choose.split(","))
+    kept = [clip for clip in recorded if clip.id.startswith(held_out)]
+    noises = [clip for clip in recorded if not clip.id.startswith(held_out)]
+    models = [Enhancer.from_pretrained(each, device="cpu") for each in ("default", "causal")]
+    heard = [clip for place, clip in enumerate(speech) if place % 10]
+    train = Mixtures(output / "train", heard, [*noises, *collected], models, count)
+    plain = replace(MIX, clean=0.0, silence=0.0, synthetic=0.3, noises=1, noise_speed=(1.0, 1.0), snr_db=(-5.0, 20.0))
+    valid = Mixtures(output / "valid", speech[::10], kept, models, count, plain, seed=1)
+    made = []
+    for place in range(parts):
+        made.append(train.part(place))
+        note(f"mixtures: part {place + 1} of {parts}, {(time.process_time() - started) / 60:.1f} CPU-minutes")
+    held = UpperBandSource([valid.part(place) for place in range(2)])
+    torch.manual_seed(seed)
+    loss = UpperBandLoss(levels=levels)
+    training = TrainingConfig(
+        max_steps=steps, learning_rate=3e-3, weight_decay=0.01, ema_decay=0.995, seed=seed, save_every_seconds=120.0
+    )
+    module = DiffusionModule(UpperBandNetwork(), loss, training)
+    state = output / f"{name}-state"
+    state.mkdir(parents=True, exist_ok=True)
+    fit(module, UpperBandSource(made), state, description="upper band")
+    network = module.ema_denoiser.eval()
+    network.save_pretrained(output / name)
+    scores = validated(network, held)
+    minutes = (time.process_time() - started) / 60
+    write_json(output / f"{name}.json", {**scores, "steps": steps, "levels": levels, "cpu_minutes": round(minutes, 1)})
+    show(f"model: {output / name}; {scores}; {minutes:.1f} CPU-minutes in this process")
+
+
+def validated(network: Any, held: Any) -> dict[str, dict[str, float]]:
+    """Means of both parts of the loss, in dB, of the enhanced and the noisy mixtures that were held out."""
+    import torch
+
+    from speech.training.upper_band import UpperBandLoss
+
+    def as_they_are(features: torch.Tensor) -> tuple[torch.Tensor, None]:
+        return torch.ones(*features.shape[:-1], network.config.upper), None
+
+    found: dict[str, dict[str, float]] = {}
+    with torch.no_grad():
+        for title, gains in (("enhanced", network), ("noisy", as_they_are)):
+            values: dict[str, list[torch.Tensor]] = {"error": [], "levels": []}
+            for batch in held.plain():
+                for part, loss in (("error", UpperBandLoss(1.0, 0.0)), ("levels", UpperBandLoss(0.0, 1.0))):
+                    values[part].append(loss(gains, batch.x0, condition=batch.condition))
+            found[title] = {part: round(float(torch.cat(each).mean()), 2) for part, each in values.items()}
+    return found
+
+
+if __name__ == "__main__":
+    run(main, __doc__)

@@ -1,0 +1,261 @@
+"""What trains the network for the upper band: mixtures at 48 kHz, what the bundled models made of them, and the loss.
+
+Mixtures are made once and kept: energies of bands, which is all that gains of bands change, of speech and noise apart,
+and what both have in common. So every batch can have other spectra of both above 8 kHz: other voices, microphones and
+noises.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+from torch import Tensor
+
+from shared.checks import Checked, Count, Finite, Positive
+from shared.files.io import atomic_path
+from shared.random import derive_seed
+from shared.training.batches import Batch
+from speech.audio.bands import MODEL_RATE
+from speech.audio.resampling import resample
+from speech.data.clips import Clip, Waveform
+from speech.data.config import MixConfig
+from speech.data.degrade import change_speed, needed_for
+from speech.data.levels import power
+from speech.data.mixing import Mixer
+from speech.enhancer import Enhancer
+from speech.model.upper_band import FLOOR, Bands, UpperBandConfig, UpperBandNetwork
+
+RATE = 48000
+MIX = MixConfig(
+    sample_rate=RATE,
+    seconds=3.0,
+    snr_db=(-5.0, 25.0),
+    noises=3,
+    clean=0.08,
+    silence=0.03,
+    babble=0.0,
+    synthetic=0.35,
+    filtered=0.5,
+    swelling=0.2,
+    noise_speed=(0.7, 2.5),
+    noise_tilt=(-4.0, 1.0),
+    rumble=0.3,
+    reverb=0.0,
+    clipped=0.0,
+    gain_db=(-15.0, 8.0),
+)
+"""Of noises at up to 2.5 times their speed, those recorded at 16 kHz reach 20 kHz too."""
+
+_REAL_HZ = 20000.0
+"""Up to here the speech is as it was recorded; above, its coding has emptied the pauses."""
+
+_SPEECH_SPEED = (0.75, 1.3)
+_LOWER_RATES = (22050.0, 24000.0, 32000.0, 40000.0)
+PARTS = ("speech", "noise", "common")
+"""Of the power of a mixture: |s|², |n|² and 2·Re(s·n*)."""
+
+Part = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class UpperBandLoss(Checked):
+    """The loss of each mixture, of what lies above 8 kHz: the error's level against the speech's, and how far levels of
+    bands are from the speech's, both in dB.
+
+    Args:
+        error, levels: their weights.
+        range_db: levels this far below the recording's loudest bin count as of this.
+    """
+
+    error: Finite = 0.1
+    levels: Finite = 0.1
+    range_db: Positive = 80.0
+
+    def __call__(self, network: UpperBandNetwork, x0: Tensor, y: Tensor | None = None, **given: object) -> Tensor:
+        """(batch,) of energies `x0` (batch, parts, frames, bands); `condition` as of `UpperBandSource`."""
+        condition = given["condition"]
+        assert isinstance(condition, dict)
+        gains, _ = network(condition["features"])
+        speech, noise, common = x0.unbind(1)
+        mixture = (speech + noise + common).clamp_min(0)
+        wrong = (gains - 1).square() * speech + gains.square() * noise + gains * (gains - 1) * common
+        some = 1e-3 * mixture.sum((1, 2)) + 1e-12
+        error = 10 * torch.log10((wrong.sum((1, 2)).clamp_min(0) + some) / (speech.sum((1, 2)) + some))
+        bins = condition["bins"]
+        counted = (bins > 0).float()
+        floor = condition["loudest"][:, None, None] * 10 ** (-self.range_db / 10) + FLOOR
+        made, wanted = (
+            10 * torch.log10(each / bins.clamp_min(1e-6).unsqueeze(1) + floor)
+            for each in (gains.square() * mixture, speech)
+        )
+        apart = ((made - wanted).abs().mean(1) * counted).sum(-1) / counted.sum(-1).clamp_min(1)
+        return self.error * error + self.levels * apart
+
+
+def with_speed(clip: Clip, rng: np.random.Generator, samples: int) -> tuple[Waveform, float]:
+    """A part of a recording of speech, slower and lower or faster and higher, and the Hz up to which it is real."""
+    speed = rng.uniform(*_SPEECH_SPEED)
+    needed = needed_for(samples, speed)
+    wave = clip.read()
+    while len(wave) < needed:
+        wave = np.concatenate([wave, clip.read()])
+    for _ in range(4):
+        start = int(rng.integers(len(wave) - needed + 1))
+        part = wave[start : start + needed]
+        if power(part) > 0.03 * clip.power:
+            break
+    return change_speed(part, speed, samples), _REAL_HZ * min(speed, 1.0)
+
+
+def parted(wave: Waveform) -> tuple[Waveform, Waveform]:
+    """What a waveform at 48 kHz has above a 16 kHz model's band, and what below."""
+    lower = resample(resample(wave, RATE, MODEL_RATE), MODEL_RATE, RATE, length=len(wave))
+    return wave - lower, lower
+
+
+class Mixtures:
+    """Mixtures on disk, in parts that are made one by one.
+
+    Args:
+        folder: where they are kept.
+        speech, noises: recordings at 48 kHz.
+        models: what enhances the lower band.
+        count: of mixtures in a part.
+        mix: how to mix.
+        seed: of all that is drawn.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        speech: Sequence[Clip],
+        noises: Sequence[Clip],
+        models: Sequence[Enhancer],
+        count: int = 40,
+        mix: MixConfig = MIX,
+        seed: int = 0,
+    ):
+        self._folder, self._speech, self._models, self._count, self._seed = folder, speech, models, count, seed
+        self._mixer, self._bands = Mixer(mix, noises), Bands.of(UpperBandConfig(), RATE)
+
+    def part(self, place: int) -> Part:
+        """A part, made if it is not there, with a row a mixture.
+
+        Mean powers of bands as the network hears them: "heard" (count, parts, frames, upper), "lower" (count, frames,
+        lower), and of the models' results "enhanced" (count, models, frames, lower). "energies" (count, parts, frames,
+        upper) of the bins at which the speech is real, and "bins" (count, upper), how many these are. "loudest"
+        (count,) power of a bin of the speech.
+        """
+        path = self._folder / f"part-{place:03d}.npz"
+        if not path.is_file():
+            made = [self._one(np.random.default_rng(derive_seed(self._seed, place, n))) for n in range(self._count)]
+            whole = {name: np.stack([each[name] for each in made]) for name in made[0]}
+            with atomic_path(path) as temporary, temporary.open("wb") as file:
+                np.savez(file, **whole)  # type: ignore[arg-type]
+        return dict(np.load(path))
+
+    def _one(self, rng: np.random.Generator) -> Part:
+        dry, edge = with_speed(self._speech[int(rng.integers(len(self._speech)))], rng, self._mixer.config.samples)
+        mixture = self._mixer.mix(dry, rng)
+        (speech, low_speech), (noise, low_noise) = parted(mixture.speech), parted(mixture.noise)
+        low = resample(mixture.speech + mixture.noise, RATE, MODEL_RATE)
+        made = [resample(each.enhance(low, MODEL_RATE), MODEL_RATE, RATE, length=len(dry)) for each in self._models]
+        lower, *enhanced = (self._powers(wave) @ self._bands.lower for wave in (low_speech + low_noise, *made))
+        return {
+            **of_bands(self._bands, self._spectra(speech), self._spectra(noise), edge),
+            "lower": lower,
+            "enhanced": np.stack(enhanced),
+            "loudest": np.array(self._powers(low_speech).max()),
+        }
+
+    def _powers(self, wave: Waveform) -> Waveform:
+        return _power(self._spectra(wave))
+
+    def _spectra(self, wave: Waveform) -> NDArray[np.complex64]:
+        """(frames, bins), the first frame ending with the first hop."""
+        hop = self._bands.hop
+        return self._bands.spectra(sliding_window_view(np.pad(wave.astype(np.float32), hop), 2 * hop)[::hop])
+
+
+def _power(spectra: NDArray[np.complex64]) -> Waveform:
+    return spectra.real**2 + spectra.imag**2
+
+
+def of_bands(bands: Bands, speech: NDArray[np.complex64], noise: NDArray[np.complex64], edge: float) -> Part:
+    """Of `Mixtures.part` "heard", "energies" and "bins", of spectra (frames, bins); speech is real up to `edge` Hz."""
+    powers = np.stack([_power(speech), _power(noise), 2 * (speech * noise.conj()).real])
+    hz = np.fft.rfftfreq(2 * bands.hop, 1 / RATE)
+    shares = bands.gains * ((hz > MODEL_RATE / 2) & (hz < edge))
+    whole = (bands.gains * ((hz > MODEL_RATE / 2) & (hz < _REAL_HZ))).sum(axis=1)
+    bins = shares.sum(axis=1) * (shares.sum(axis=1) > 0.5 * whole)
+    return {"heard": powers @ bands.upper, "energies": powers @ shares.T * (bins > 0), "bins": bins}
+
+
+class UpperBandSource:
+    """Batches of kept mixtures, each with other levels and spectra; a `shared.training.batches.BatchSource`.
+
+    Args:
+        parts: of `Mixtures`.
+        batch_size: mixtures in a batch.
+        frames: of a mixture that are taken.
+    """
+
+    def __init__(self, parts: Sequence[Part], batch_size: Count = 24, frames: Count = 300):
+        self._parts, self._size, self._frames = parts, batch_size, frames
+        self._bands = Bands.of(UpperBandConfig(), RATE)
+        self._centres = UpperBandConfig().centres
+
+    def batch(self, rng: np.random.Generator) -> Batch:
+        """Energies `x0` (batch, parts, frames, bands); "features" (batch, frames, features), "bins" (batch, bands) and
+        "loudest" (batch,)."""
+        return collated([self._item(rng) for _ in range(self._size)])
+
+    def plain(self) -> Iterator[Batch]:
+        """All mixtures as they are, with the first model's results, part by part."""
+        for part in self._parts:
+            yield collated([self._made(part, place, 0, slice(None)) for place in range(len(part["bins"]))])
+
+    def _item(self, rng: np.random.Generator) -> Batch:
+        part = self._parts[int(rng.integers(len(self._parts)))]
+        place, model = int(rng.integers(len(part["bins"]))), int(rng.integers(part["enhanced"].shape[1]))
+        start = int(rng.integers(part["lower"].shape[1] - self._frames + 1))
+        gain = rng.uniform(-25, 5)
+        speech, noise = gain + self._curve(rng, 4.0), gain + self._curve(rng, 6.0)
+        if rng.random() < 0.1:
+            noise -= rng.uniform(20, 60)
+        top = float(rng.choice(_LOWER_RATES)) / 2 if rng.random() < 0.15 else np.inf
+        curves = np.where(self._centres < top, np.stack([speech, noise]), -np.inf)
+        return self._made(part, place, model, slice(start, start + self._frames), curves, gain)
+
+    def _made(
+        self, part: Part, place: int, model: int, frames: slice, curves: np.ndarray | None = None, gain: float = 0.0
+    ) -> Batch:
+        """One mixture, its speech and noise with gains in dB (2, upper) above 8 kHz, all below with `gain`."""
+        change = np.zeros((2, len(self._centres))) if curves is None else curves
+        powers = (10 ** (np.stack([*change, change.mean(0)]) / 10)).astype(np.float32)
+        below = np.float32(10 ** (gain / 10))
+        heard, energies = (part[name][place][:, frames] * powers[:, None] for name in ("heard", "energies"))
+        lower, enhanced = (each[frames] * below for each in (part["lower"][place], part["enhanced"][place, model]))
+        given = {
+            "features": self._bands.seen(np.maximum(heard.sum(0), 0), lower, enhanced),
+            "bins": part["bins"][place] * (powers[0] > 0),
+            "loudest": part["loudest"][place] * below,
+        }
+        return Batch(torch.from_numpy(energies), condition={name: torch.tensor(each) for name, each in given.items()})
+
+    def _curve(self, rng: np.random.Generator, spread_db: float) -> np.ndarray:
+        """Gains in dB (upper,) of a random smooth curve."""
+        knots = rng.normal(0, spread_db) + np.cumsum(rng.normal(0, spread_db / 2, 4))
+        return np.interp(self._centres, np.linspace(MODEL_RATE / 2, _REAL_HZ, 4), knots)
+
+
+def collated(items: Sequence[Batch]) -> Batch:
+    """A batch of single mixtures."""
+    condition = {name: torch.stack([each.condition[name] for each in items]) for name in items[0].condition}
+    return Batch(torch.stack([each.x0 for each in items]), condition=condition)

@@ -1,0 +1,197 @@
+"""The network for the band above 8 kHz: what it leaves alone, what it takes away, and that blocks change nothing."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from scipy import signal
+
+from shared.errors import CheckpointError, ConfigError
+from speech import Enhancer, SpeechModel
+from speech.audio.files import read_audio
+from speech.inference.upper_band import UpperBandJoin
+from speech.model.frontend import FrontEndConfig
+from speech.model.model import BUNDLED
+from speech.model.upper_band import Bands, RunningNetwork, UpperBandConfig, UpperBandNetwork
+from tests.speech.models import decibels, gain_enhancer, noise, tiny_enhancer
+
+RATES = [22050, 32000, 44100, 48000, 96000]
+
+
+def always(gain: float) -> Any:
+    """Gives every band this gain."""
+
+    def network(features: np.ndarray, memory: None) -> tuple[np.ndarray, None]:
+        return np.full((*features.shape[:-1], UpperBandConfig().upper), gain, np.float32), memory
+
+    return network
+
+
+@pytest.fixture(scope="module")
+def network() -> UpperBandNetwork:
+    torch.manual_seed(0)
+    return UpperBandNetwork().eval().requires_grad_(False)
+
+
+@pytest.fixture(scope="module")
+def running(network: UpperBandNetwork) -> RunningNetwork:
+    return network.running()
+
+
+@pytest.fixture(scope="module")
+def model() -> SpeechModel:
+    return SpeechModel.from_pretrained("default")
+
+
+def joined(network: RunningNetwork, rate: int, signals: np.ndarray, cuts: list[int]) -> np.ndarray:
+    """Recording, low and enhanced, (3, channels, n), joined in blocks that begin at these places."""
+    join = UpperBandJoin(network, rate, signals.shape[1])
+    blocks = np.split(signals, cuts, axis=2)
+    made, late = [], 0
+    for place, (recording, low, enhanced) in enumerate(blocks):
+        made.append(join.join(join.stack(low, enhanced), recording, last=place == len(blocks) - 1))
+        late = sum(block.shape[2] for block in blocks[: place + 1]) - sum(block.shape[1] for block in made)
+        assert late <= join.delay
+    assert late == 0
+    return np.concatenate(made, axis=1)
+
+
+def above(waveform: np.ndarray, rate: int) -> np.ndarray:
+    return signal.sosfiltfilt(signal.butter(8, 9000, "highpass", fs=rate, output="sos"), waveform)
+
+
+def level(waveform: np.ndarray) -> float:
+    return float(10 * np.log10(np.square(waveform).mean() + 1e-30))
+
+
+@pytest.mark.parametrize("rate", RATES)
+def test_gains_of_one_give_the_recording_and_gains_of_none_the_models_band(rate: int) -> None:
+    recording, low, enhanced = signals = noise(3, 2, rate // 3 + 17)
+    np.testing.assert_allclose(joined(always(1.0), rate, signals, []), enhanced + recording - low, atol=1e-6)
+    np.testing.assert_allclose(joined(always(0.0), rate, signals, []), enhanced, atol=1e-6)
+
+
+@pytest.mark.parametrize("rate", [22050, 48000])
+@pytest.mark.parametrize("samples", [1, 100, 20000])
+def test_blocks_of_any_size_give_the_same(running: RunningNetwork, rate: int, samples: int) -> None:
+    signals = noise(3, 2, samples)
+    whole = joined(running, rate, signals, [])
+    assert whole.shape == (2, samples)
+    places = sorted(np.random.default_rng(1).integers(0, samples, 20).tolist())
+    for cuts in (places, list(range(0, samples, 97))):
+        np.testing.assert_allclose(joined(running, rate, signals, cuts), whole, atol=1e-6)
+
+
+def test_a_channel_does_not_depend_on_the_other(running: RunningNetwork) -> None:
+    signals = noise(3, 2, 9000)
+    both = joined(running, 48000, signals, [])
+    for channel in range(2):
+        np.testing.assert_allclose(joined(running, 48000, signals[:, channel, None], [])[0], both[channel], atol=1e-6)
+
+
+@pytest.mark.parametrize("rate", RATES)
+def test_frames_are_inverted_and_white_noise_is_as_loud_in_every_band(rate: int) -> None:
+    bands = Bands.of(UpperBandConfig(), rate)
+    frames = noise(2000, 2 * bands.hop)
+    np.testing.assert_allclose(bands.waves(bands.spectra(frames)), frames * bands.window**2, atol=1e-6)
+    power = np.square(np.abs(bands.spectra(frames))).mean(0)
+    for weights in (bands.upper, bands.lower):
+        means = (power @ weights)[weights.sum(0) > 0.5]
+        assert len(means) > 4
+        np.testing.assert_allclose(10 * np.log10(means), level(frames), atol=1.0)
+    np.testing.assert_allclose(bands.gains.sum(0), 1.0, atol=1e-5)
+
+
+def test_without_pytorch_it_is_the_same(network: UpperBandNetwork, running: RunningNetwork) -> None:
+    features = np.random.default_rng(0).standard_normal((2, 30, 56)).astype(np.float32)
+    wanted, memory = network(torch.from_numpy(features))
+    first, remembered = running(features[:, :11])
+    rest, remembered = running(features[:, 11:], remembered)
+    np.testing.assert_allclose(np.concatenate([first, rest], axis=1), wanted, atol=1e-6)
+    np.testing.assert_allclose(remembered, memory[0], atol=1e-6)
+
+
+def test_saved_and_loaded_it_is_the_same(network: UpperBandNetwork, tmp_path: Path) -> None:
+    network.save_pretrained(tmp_path)
+    features = torch.randn(1, 20, 56)
+    torch.testing.assert_close(UpperBandNetwork.from_pretrained(tmp_path)(features)[0], network(features)[0])
+    with pytest.raises(CheckpointError, match="'speech upper band'"):
+        SpeechModel.from_pretrained(tmp_path)
+
+
+def test_the_bundled_one_is_small_and_has_a_card() -> None:
+    folder = BUNDLED / "upper_band"
+    assert {path.name for path in folder.iterdir()} == {"README.md", "config.json", "model.safetensors"}
+    assert sum(path.stat().st_size for path in folder.iterdir()) < 500_000
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    for part in ("Licence", "train_upper_band.py", "kathleen", "Measured", "Limits"):
+        assert part in card
+
+
+def test_it_is_for_models_at_16_khz(model: SpeechModel) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        enhancer = Enhancer(model, upper_band="enhance")
+        enhancer.enhance(noise(4800), 48000)
+    assert enhancer.upper_band == "enhance"
+    at_48 = FrontEndConfig(sample_rate=48000, n_fft=126, hop_length=32)
+    with pytest.raises(ConfigError, match=r"upper_band='enhance'.*48000 Hz"):
+        tiny_enhancer(frontend=at_48, enhancer={"upper_band": "enhance"})
+
+
+def test_up_to_16_khz_nothing_changes(model: SpeechModel) -> None:
+    for rate in (8000, 16000):
+        one, other = (Enhancer(model, upper_band=choice).enhance(noise(rate), rate) for choice in ("enhance", "follow"))
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("rate", [22050, 44100, 48000])
+def test_windows_give_what_the_whole_gives(rate: int) -> None:
+    waveform, options = noise(2, rate), {"upper_band": "enhance", "mix": 0.7}
+    whole = gain_enhancer(0.5, **options).enhance(waveform, rate)
+    windows = gain_enhancer(0.5, **options, window_seconds=0.5, overlap_seconds=0.2).enhance(waveform, rate)
+    assert whole.shape == waveform.shape
+    assert decibels(windows - whole, whole) < -80
+
+
+@pytest.mark.parametrize("rate", [44100, 48000])
+def test_a_stream_gives_what_the_whole_gives_and_is_as_late_as_it_says(rate: int) -> None:
+    enhancer = gain_enhancer(0.5, upper_band="enhance")
+    waveform = noise(1, rate // 2)
+    waveform -= signal.sosfiltfilt(signal.butter(4, [6500, 8500], "bandpass", fs=rate, output="sos"), waveform)
+    stream = enhancer.stream(rate)
+    size, inside, parts = rate // 200, 0, []
+    for start in range(0, waveform.shape[1], size):
+        parts.append(stream.push(waveform[:, start : start + size]))
+        inside = max(inside, min(start + size, waveform.shape[1]) - sum(part.shape[1] for part in parts))
+    found = np.concatenate([*parts, stream.flush()], axis=1)
+    assert found.shape == waveform.shape
+    assert stream.latency - 0.006 < inside / rate <= stream.latency
+    whole = enhancer.enhance(waveform, rate)
+    middle = slice(rate // 20, -rate // 20)
+    assert decibels((found - whole)[:, middle], whole[:, middle]) < -25  # short filters are not as steep at 8 kHz
+
+
+def test_silence_stays_silence(model: SpeechModel) -> None:
+    assert not Enhancer(model, upper_band="enhance").enhance(np.zeros(9600, np.float32), 48000).any()
+
+
+def test_clean_speech_keeps_its_upper_band_and_noise_falls_in_pauses(shared_data: Path, model: SpeechModel) -> None:
+    folder = shared_data / "speech/fullband/valid/clean"
+    audio = read_audio(sorted(folder.rglob("*.ogg"))[0])
+    clean, rate = audio.waveform[0, : 3 * audio.sample_rate], audio.sample_rate
+    reference = above(clean, rate)
+    smooth = np.convolve(np.square(reference), np.ones(960) / 960, "same")
+    voice, pauses = smooth > smooth.max() / 100, smooth < smooth.max() / 10000
+    enhancer = Enhancer(model, upper_band="enhance")
+    kept = above(enhancer.enhance(clean, rate), rate)
+    assert level(kept[voice]) == pytest.approx(level(reference[voice]), abs=1.0)
+    noisy = clean + (0.1 * clean.std() * noise(len(clean)) / 0.1).astype(np.float32)
+    before, after = above(noisy, rate), above(enhancer.enhance(noisy, rate), rate)
+    assert level(after[pauses]) < level(before[pauses]) - 20
+    assert level(after[voice]) == pytest.approx(level(reference[voice]), abs=3.0)
