@@ -21,11 +21,11 @@ app: $(VENV)/.installed-app
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
-test-slow: $(VENV)/.installed-dev
+test-slow: $(VENV)/.installed-browser
 	$(BIN)/python -m pytest -n 2 --dist worksteal --run-slow $(ARGS)
 
 test-app: $(VENV)/.installed-browser
-	$(BIN)/python -m pytest tests/recipes/test_page.py tests/recipes/test_page_server.py tests/recipes/test_page_browser.py $(ARGS)
+	$(BIN)/python -m pytest tests/recipes/test_page.py tests/recipes/test_page_server.py tests/recipes/test_page_browser.py --run-slow $(ARGS)
 
 mutants: $(VENV)/.installed-mutants
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.mutants $(ARGS)

@@ -92,10 +92,10 @@ class Interpolant(Checked):
         network: TwoHeads,
         x: Tensor,
         steps: int = 20,
+        order: Literal[1, 2] = 2,
         start: float = 1.0,
         end: float = 0.0,
         noise: float = 0.0,
-        order: Literal[1, 2] = 2,
         generator: Generators = None,
     ) -> Tensor:
         """Take items of one set to the other, one call a step; either way, or part of it.
@@ -106,9 +106,9 @@ class Interpolant(Checked):
             network: see `TwoHeads`.
             x: states (batch, ...) at `start`; items of the first set at 0, of the second at 1.
             steps: of the way.
+            order: 1, Euler's method, or 2, by extrapolation from the step before; with noise it is of first order.
             start, end: times in [0, 1].
             noise: ε, as a share of Brownian motion's; 0 is the ODE, by which each item has one image.
-            order: 1, Euler's method, or 2, by extrapolation from the step before; with noise it is of first order.
             generator: one for the batch or one for each item.
 
         Returns:

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import torch
 from gluonts.model.forecast import SampleForecast
-from gluonts.model.predictor import Predictor
 
 from shared.checks import Count, checked, require
 from shared.errors import CheckpointError, ConfigError
@@ -30,7 +29,7 @@ _COUNT = "ensemble.json"
 _MOST_MEMBERS = 1000
 
 
-class EnsemblePredictor(FrameCalls, Predictor):
+class EnsemblePredictor(FrameCalls):
     """Forecasts whose samples come from several models in equal shares, so that what the models disagree about widens
     the intervals (as Lakshminarayanan et al. 2017 do with densities).
 

@@ -12,10 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 from gluonts.model.forecast import Forecast, SampleForecast
-from gluonts.model.predictor import Predictor
 
 from shared.checks import Count, checked
-from shared.devices import compute_device
 from shared.errors import ConfigError
 from shared.files.checkpoint import resolve
 from shared.random import derive_seed
@@ -37,7 +35,7 @@ from tsdiff.windows.short import ShortSeries
 from tsdiff.windows.source import WindowSource
 
 
-class TSDiffPredictor(ModelCalls, Predictor):
+class TSDiffPredictor(ModelCalls):
     """Forecasts by observation self-guidance of an unconditional model.
 
     Args:
@@ -50,25 +48,6 @@ class TSDiffPredictor(ModelCalls, Predictor):
     Raises:
         ConfigError: a prediction_length below the model's.
     """
-
-    def __init__(
-        self,
-        model: TSDiff,
-        sampling: Sampling | None = None,
-        device: str | torch.device | None = None,
-        prediction_length: int | None = None,
-    ):
-        steps = model.config.prediction_length if prediction_length is None else prediction_length
-        Predictor.__init__(self, prediction_length=checked(Count, prediction_length=steps))
-        if self.prediction_length < model.config.prediction_length:
-            raise ConfigError(
-                f"prediction_length={prediction_length} is less than the model's {model.config.prediction_length}; "
-                "cut its forecasts, or take `adapted` of a model of all frequencies"
-            )
-        self.model = model.to(None if device is None else compute_device(device)).eval().requires_grad_(False)
-        self.sampling = sampling or Sampling()
-        self.nfe = 0
-        """Network calls that each sample of the last `predict` took."""
 
     @property
     def config(self) -> TSDiffConfig:

@@ -52,8 +52,8 @@ def flipd(
     y: Tensor | None = None,
     *,
     trace: Trace = "auto",
-    probes: int | Tensor = 4,
     generator: Generators = None,
+    probes: int | Tensor = 4,
 ) -> Dimension:
     """FLIPD at data x0 (batch, ...) and the noise of time t.
 

@@ -9,7 +9,7 @@ from shared.flow_maps.objectives import (
     MeanFlowMap,
     ShortcutMap,
 )
-from shared.flow_maps.span import SpanEmbedding
+from shared.flow_maps.span import SpanConfig, SpanEmbedding, SpanNetwork
 
 __all__ = [
     "KINDS",
@@ -19,5 +19,7 @@ __all__ = [
     "MapLoss",
     "MeanFlowMap",
     "ShortcutMap",
+    "SpanConfig",
     "SpanEmbedding",
+    "SpanNetwork",
 ]

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
+
+from shared.checks import Checked
 
 _FREQUENCIES, _HIDDEN = 16, 64
 
@@ -50,3 +53,25 @@ class SpanEmbedding(nn.Module):
         rows = max(len(embedding), len(features))
         joint = torch.cat([embedding.expand(rows, -1), features.expand(rows, -1)], dim=1)
         return embedding + self.outer(nn.functional.silu(self.inner(joint)))
+
+
+@dataclass(frozen=True)
+class SpanConfig(Checked):
+    """Settings of a network that can be a flow map's.
+
+    Args:
+        span: whether it is one, told how far each step leads.
+    """
+
+    span: bool = field(default=False, kw_only=True)
+
+
+class SpanNetwork(nn.Module):
+    """A network that can be a flow map's."""
+
+    span: SpanEmbedding | None
+
+    @property
+    def takes_span(self) -> bool:
+        """Whether it is one."""
+        return self.span is not None

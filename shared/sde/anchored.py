@@ -179,8 +179,15 @@ class BBEDSDE(SDE):
         return self.c * torch.exp(2 * math.log(self.k) * t) - 2 * self._variance_over_alpha(t)
 
 
+class BridgeSDE(SDE):
+    """A process that starts from the anchor itself: at t = 1 α and σ are 0."""
+
+    t_end = 1e-4
+    prior_std = 0.0
+
+
 @dataclass(frozen=True)
-class SBVESDE(SDE):
+class SBVESDE(BridgeSDE):
     """Schrödinger bridge with variance-exploding reference, g² = c k^{2t} (Jukić et al. 2024, Table 1, eq. 9–11).
 
     With s_t² = c(k^{2t} − 1)/(2 log k), which is c·t for k = 1, and s̄_t² = s_1² − s_t²: α = s̄_t²/s_1²,
@@ -190,8 +197,6 @@ class SBVESDE(SDE):
     k: Positive = 2.6
     c: Positive = 0.4
     kind: Literal["sbve"] = field(default="sbve", kw_only=True, repr=False)
-    t_end = 1e-4
-    prior_std = 0.0
 
     @property
     def _rate(self) -> float:
@@ -230,7 +235,7 @@ class SBVESDE(SDE):
 
 
 @dataclass(frozen=True)
-class VPBridgeSDE(LinearBeta, SDE):
+class VPBridgeSDE(LinearBeta, BridgeSDE):
     """VP given its end: the bridges of DDBM and DBIM (Zhou et al. 2024; Zheng et al. 2025), as a path around that end.
 
     With α_v = e^{−B/2}, σ_v² = 1 − e^{−B} of VP and q = (e^B − 1)/(e^{B(1)} − 1): α = α_v(1 − q), σ² = σ_v²(1 − q).
@@ -243,8 +248,6 @@ class VPBridgeSDE(LinearBeta, SDE):
     beta_min: NonNegative = 0.1
     beta_max: Positive = 2.1
     kind: Literal["vp_bridge"] = field(default="vp_bridge", kw_only=True, repr=False)
-    t_end = 1e-4
-    prior_std = 0.0
 
     @property
     def _total(self) -> float:

@@ -11,6 +11,13 @@ from typer import Argument, Option
 from shared.console.options import Changes, Device, Hardware, Measures, Output, Retrain, settings_option
 
 Threads = Annotated[int | None, Option(help="CPU threads; left out, as many as torch sees fit.", min=1)]
+UpperBand = Annotated[
+    str | None,
+    Option(
+        help="Above the model's band: follow (kept, with a gain like its own), enhance (a gain for each band) or drop "
+        "[follow]."
+    ),
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,21 +69,12 @@ class Enhance(Model):
     start: Annotated[
         float | None, Option("--reverse-starting-point", help="Time in (0, 1] to start from; below 1 is faster.")
     ] = None
-    precision: Annotated[
-        str | None, Option(help="float32 or bfloat16, which is faster and coarser [the model's own].")
-    ] = None
     suppression: Annotated[
         float | None, Option(help="Power of the gains: 1 as estimated, above 1 stronger [the model's own].")
     ] = None
     draws: Annotated[int, Option(help="Results to average.")] = 1
     mix: Annotated[float, Option(help="Share of the enhanced signal; the rest is the noisy one.")] = 1.0
-    upper_band: Annotated[
-        str | None,
-        Option(
-            help="Above the model's band: follow (kept, with a gain like its own), enhance (a gain for each band) or "
-            "drop [follow]."
-        ),
-    ] = None
+    upper_band: UpperBand = None
     loudness: Annotated[
         str | None,
         Option(help="LUFS (EBU R128) of the result, such as -16, its true peak below -1 dB; or keep, as before."),
@@ -91,6 +89,9 @@ class Enhance(Model):
     picture: Annotated[
         bool, Option("--picture", help="Draw spectrograms before and after, whole; beside OUT, or in --output.")
     ] = False
+    precision: Annotated[
+        str | None, Option(help="float32 or bfloat16, which is faster and coarser [the model's own].")
+    ] = None
     window: Annotated[float, Option(help="Seconds of a recording that are enhanced at once.")] = 16.0
     batch_size: Annotated[int | None, Option(help="Windows at a time [1 on a CPU, 4 on a GPU].")] = None
     workers: Annotated[int | None, Option(help="Batches of a folder at a time [one per CPU thread; 2 on a GPU].")] = (
@@ -128,13 +129,7 @@ class Stream(Model):
     channels: Annotated[int, Option(help="Channels of raw PCM, or of the devices.", min=1)] = 1
     coding: Annotated[Literal["s16le", "s24le", "s32le", "f32le"], Option(help="Of samples of raw PCM.")] = "s16le"
     wet: Annotated[float, Option(help="Share of the enhanced signal; the rest is the noisy one.", min=0, max=1)] = 1.0
-    upper_band: Annotated[
-        str | None,
-        Option(
-            help="Above the model's band: follow (kept, with a gain like its own), enhance (a gain for each band) or "
-            "drop [follow]."
-        ),
-    ] = None
+    upper_band: UpperBand = None
     runtime: Annotated[
         Literal["auto", "torch", "onnx"], Option(help="What runs the network; auto: ONNX Runtime where it can.")
     ] = "auto"

@@ -109,19 +109,11 @@ class MixConfig(Checked):
         return round(self.seconds * self.sample_rate)
 
 
+_NO_NOISE = MixConfig(noises=0, silence=0.0, clipped=0.0)
 PRESETS: dict[str, MixConfig] = {
     "denoise": MixConfig(),
-    "dereverb": MixConfig(reverb=1.0, early_ms=0.0, noises=0, clean=0.0, silence=0.0, clipped=0.0),
-    "bandwidth": MixConfig(
-        reverb=0.0,
-        noises=0,
-        clean=0.02,
-        silence=0.0,
-        clipped=0.0,
-        limited=1.0,
-        high_hz=(1000.0, 7000.0),
-        restore_band=True,
-    ),
+    "dereverb": replace(_NO_NOISE, reverb=1.0, early_ms=0.0, clean=0.0),
+    "bandwidth": replace(_NO_NOISE, reverb=0.0, limited=1.0, high_hz=(1000.0, 7000.0), restore_band=True),
 }
 """Tasks by name; `preset` takes one with settings changed."""
 

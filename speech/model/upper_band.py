@@ -43,15 +43,13 @@ class UpperBandConfig(Checked):
         upper: bands above 8 kHz, in which it hears and has gains, evenly on the mel scale up to 20 kHz; what is higher
             gets the last one's gain.
         lower: bands below, in which it hears.
-        inner, memory, outer: widths of its layers.
+        widths: of its layers: the first, the memory, the last but one.
         share: power of the model's gain in the upper part of its band, by which all gains are multiplied besides.
     """
 
     upper: Count = 24
     lower: Count = 16
-    inner: Count = 80
-    memory: Count = 112
-    outer: Count = 64
+    widths: tuple[Count, Count, Count] = (80, 112, 64)
     share: NonNegative = 0.25
 
     @property
@@ -70,10 +68,11 @@ class UpperBandNetwork(nn.Module):
     def __init__(self, config: UpperBandConfig = UpperBandConfig()):
         super().__init__()
         self.config = config
-        self.inner = nn.Linear(config.upper + 2 * config.lower, config.inner)
-        self.memory = nn.GRU(config.inner, config.memory, batch_first=True)
-        self.outer = nn.Linear(config.inner + config.memory, config.outer)
-        self.gains = nn.Linear(config.outer, config.upper)
+        inner, memory, outer = config.widths
+        self.inner = nn.Linear(config.upper + 2 * config.lower, inner)
+        self.memory = nn.GRU(inner, memory, batch_first=True)
+        self.outer = nn.Linear(inner + memory, outer)
+        self.gains = nn.Linear(outer, config.upper)
 
     @property
     def network(self) -> nn.Module:

@@ -303,7 +303,6 @@ def test_notes_come_with_the_result(tmp_path: Path) -> None:
 @pytest.fixture
 def bare_desk(tmp_path: Path) -> Iterator[work.Desk]:
     """One whose processes load nothing."""
-    pytest.importorskip("pebble", reason="the extra app is not installed")
     with work.open_desk(tmp_path / "home", replace(LIMITS, job_seconds=1.0), first=page_work.begin) as desk:
         yield desk
 

@@ -20,11 +20,8 @@ from recipes.page.limits import Limits
 from tests.conftest import ROOT
 from tests.recipes.page_server import Running, running
 
-pytest.importorskip("gradio", reason="the extra app is not installed; make test-app installs it")
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed; make test-app installs it")
+pytestmark = pytest.mark.slow
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-if CHROMIUM is None:
-    pytest.skip("there is no Chromium; on Debian, apt-get install chromium", allow_module_level=True)
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -42,6 +39,9 @@ def server() -> Iterator[Running]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    playwright = pytest.importorskip("playwright.sync_api", reason="of the extra browser; make test-app installs it")
+    if CHROMIUM is None:
+        pytest.skip("there is no Chromium; on Debian, apt-get install chromium")
     with playwright.sync_playwright() as driver:
         started = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield started

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pandas as pd
 import pytest
@@ -17,11 +18,7 @@ import soundfile
 
 from recipes.page import examples
 from recipes.page.limits import Limits
-
-pytest.importorskip("gradio", reason="the extra app is not installed; make test-app installs it")
-httpx = pytest.importorskip("httpx")
-
-from tests.recipes.page_server import Running, running  # noqa: E402 loads nothing of the extra, but is of no use without
+from tests.recipes.page_server import Running, running
 
 LIMITS = replace(Limits(), upload_bytes=1 << 20, body_bytes=3 << 19, sound_seconds=15.0, rows=2000)
 NO_COLUMNS = [None, None, None]

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import torch
 from gluonts.model.forecast import SampleForecast
-from gluonts.model.predictor import Predictor
 
 from shared.checks import Count, Finite, checked
 from shared.errors import CheckpointError, ConfigError, DiffusionError
@@ -43,7 +42,7 @@ class Member:
     predictor: TSDiffPredictor | Guard
 
 
-class AutoPredictor(FrameCalls, Predictor):
+class AutoPredictor(FrameCalls):
     """Forecasts whose paths come from several forecasters by their shares.
 
     Each path is one of a single member, so that its steps belong together as that member has them.

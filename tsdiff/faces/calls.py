@@ -11,6 +11,7 @@ import pandas as pd
 import torch
 
 from shared.checks import Count, checked
+from shared.devices import compute_device
 from shared.errors import ConfigError
 from tsdiff.data import load_dataset, normalise_freq, to_timestamps
 from tsdiff.data.entries import Entry
@@ -27,20 +28,11 @@ if TYPE_CHECKING:
 
 
 class ModelCalls(FrameCalls):
-    """Calls of a predictor that has one model."""
+    """Calls of a predictor that has one model; `TSDiffPredictor` tells the arguments."""
 
-    model: TSDiff
     sampling: Sampling
 
     if TYPE_CHECKING:
-
-        def __init__(
-            self,
-            model: TSDiff,
-            sampling: Sampling | None = None,
-            device: str | torch.device | None = None,
-            prediction_length: int | None = None,
-        ): ...
 
         def impute(self, dataset: Iterable[Entry], num_samples: int = 100) -> Iterator[Imputation]: ...
 
@@ -49,6 +41,25 @@ class ModelCalls(FrameCalls):
         ) -> Self: ...
 
         def serialize(self, path: str | os.PathLike[str]) -> None: ...
+
+    def __init__(
+        self,
+        model: TSDiff,
+        sampling: Sampling | None = None,
+        device: str | torch.device | None = None,
+        prediction_length: int | None = None,
+    ):
+        steps = model.config.prediction_length if prediction_length is None else prediction_length
+        super().__init__(prediction_length=checked(Count, prediction_length=steps))
+        if self.prediction_length < model.config.prediction_length:
+            raise ConfigError(
+                f"prediction_length={prediction_length} is less than the model's {model.config.prediction_length}; "
+                "cut its forecasts, or take `adapted` of a model of all frequencies"
+            )
+        self.model = model.to(None if device is None else compute_device(device)).eval().requires_grad_(False)
+        self.sampling = sampling or Sampling()
+        self.nfe = 0
+        """Network calls that each sample of the last `predict` took."""
 
     def __repr__(self) -> str:
         changed = [f"{n}={v!r}" for n, v in vars(self.sampling).items() if v != vars(Sampling())[n]]

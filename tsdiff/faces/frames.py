@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -102,8 +102,9 @@ class FrameCalls(JointCalls):
             DataError: see `series_from_frame`; covariates that are missing, named with their ids and times.
         """
         checked(tuple[Level, ...], quantile_levels=quantile_levels)
-        names = Names(id_column, timestamp_column, target)
-        job = self._job(df, future_df, names, prediction_length, freq, sampling, past=past_covariates)
+        names = {"id_column": id_column, "timestamp_column": timestamp_column, "target": target}
+        options = {**names, "prediction_length": prediction_length, "freq": freq, **sampling}
+        job = self._job(df, future_df, options, past=past_covariates)
         made = list(job.predictor._cut(job.series, num_samples, job.steps))
         table = job.series.origin.restored(forecasts_to_frame(made, quantile_levels, job.series.stamp))
         table.attrs.update(_decided(job.series, made))
@@ -130,14 +131,9 @@ class FrameCalls(JointCalls):
         *,
         covariates: Sequence[str] = (),
         past_covariates: Sequence[str] = (),
-        id_column: str | None = None,
-        timestamp_column: str | None = None,
-        target: str | None = None,
-        prediction_length: int | None = None,
-        freq: str | None = None,
         quantile_levels: Sequence[float] = TABLE_LEVELS,
         num_samples: int = 100,
-        **sampling: Any,
+        **options: Any,
     ) -> pd.DataFrame:
         """Forecast the last windows of every series from what came before each, beside what happened.
 
@@ -147,8 +143,9 @@ class FrameCalls(JointCalls):
             step: from one window to the next; None takes prediction_length.
             covariates: columns of `df` that are known of the future, too.
             past_covariates: columns of `df` that are not.
-            id_column, timestamp_column, target, prediction_length, freq, quantile_levels, num_samples, sampling: see
-                `predict_df`.
+            quantile_levels, num_samples: see `predict_df`.
+            options: id_column, timestamp_column, target, prediction_length, freq, and sampling, as `predict_df` takes
+                them.
 
         Returns:
             A long frame: id, timestamp, "cutoff" (the last time before the window), "actual", mean, and a column a
@@ -158,8 +155,7 @@ class FrameCalls(JointCalls):
             ConfigError, DataError: see `predict_df`; no series is long enough.
         """
         checked(tuple[Level, ...], quantile_levels=quantile_levels)
-        names = Names(id_column, timestamp_column, target)
-        job = self._job(df, None, names, prediction_length, freq, sampling, covariates, past_covariates)
+        job = self._job(df, None, options, covariates, past_covariates)
         parts = split(job.series, job.steps, windows, stride=step)
         SeriesSet([], job.series.freq, skipped=parts.skipped).warn()
         made = list(job.predictor._cut(parts.test.input, num_samples, job.steps))
@@ -179,24 +175,19 @@ class FrameCalls(JointCalls):
         max_panels: int = 6,
         history: int | None = None,
         title: str | None = None,
-        id_column: str | None = None,
-        timestamp_column: str | None = None,
-        target: str | None = None,
-        prediction_length: int | None = None,
-        freq: str | None = None,
-        num_samples: int = 100,
-        **sampling: Any,
+        **options: Any,
     ) -> Figure:
         """Forecast series of a frame and draw their medians and intervals after what came before.
 
         Args:
-            df, future_df, id_column, timestamp_column, target, prediction_length, freq, num_samples, sampling: see
-                `predict_df`.
+            df, future_df: see `predict_df`.
             path: a picture to write, .png, .svg or .pdf; None writes none.
             ids: series to draw; None takes up to max_panels, evenly.
             max_panels: panels at most.
             history: steps shown before the forecast; None shows three times the horizon.
             title: a line above the panels.
+            options: id_column, timestamp_column, target, prediction_length, freq, num_samples, and sampling, as
+                `predict_df` takes them.
 
         Returns:
             The figure, which a notebook shows.
@@ -207,8 +198,8 @@ class FrameCalls(JointCalls):
         from tsdiff.evaluation.plots import check_picture, draw_forecasts, spread, write_picture  # loads matplotlib
 
         check_picture("x.png" if path is None else path, max_panels=max_panels, history=history)
-        names = Names(id_column, timestamp_column, target)
-        job = self._job(df, future_df, names, prediction_length, freq, sampling)
+        num_samples = options.pop("num_samples", 100)
+        job = self._job(df, future_df, options)
         if ids is None:
             entries = [job.series[place] for place in spread(len(job.series), max_panels)]
         else:
@@ -227,16 +218,15 @@ class FrameCalls(JointCalls):
         self,
         df: pd.DataFrame,
         future_df: pd.DataFrame | None,
-        names: Names,
-        prediction_length: int | None,
-        freq: str | None,
-        sampling: Mapping[str, Any],
+        options: Mapping[str, Any],
         covariates: Sequence[str] = (),
         past: Sequence[str] = (),
     ) -> _Job:
         """A frame, read, and the predictor for it; what was repaired or left out is said by warnings."""
-        config = self.config
-        steps = checked(Count | None, prediction_length=prediction_length)
+        config, sampling = self.config, dict(options)
+        names = Names(*(sampling.pop(one.name, None) for one in fields(Names)))
+        freq = sampling.pop("freq", None)
+        steps = checked(Count | None, prediction_length=sampling.pop("prediction_length", None))
         if steps is None and config.awaits_freq:
             raise ConfigError(
                 "this model forecasts any number of steps and has to be told how many: prediction_length=24, say, or "

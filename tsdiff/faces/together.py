@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 from gluonts.model.forecast import SampleForecast
+from gluonts.model.predictor import Predictor
 
 from shared.checks import Level, checked
 from shared.console.notes import tell
@@ -16,7 +17,6 @@ from shared.errors import ConfigError, DataError
 from shared.random import derive_seed
 from tsdiff.data import candidate_seasons, entries_of
 from tsdiff.data.entries import Entry, named_entries
-from tsdiff.data.known import Names
 from tsdiff.evaluation.metrics import TABLE_LEVELS, forecasts_to_frame
 from tsdiff.sampling.settings import Sampling
 from tsdiff.windows.config import WindowConfig
@@ -24,7 +24,7 @@ from tsdiff.windows.config import WindowConfig
 _LONGEST_SEASON = 400
 
 
-class JointCalls:
+class JointCalls(Predictor):
     """Calls that draw several series together; see `tsdiff.tasks.jointly`."""
 
     if TYPE_CHECKING:
@@ -73,14 +73,9 @@ class JointCalls:
         sums: Mapping[str, Sequence[Any]],
         future_df: pd.DataFrame | None = None,
         *,
-        id_column: str | None = None,
-        timestamp_column: str | None = None,
-        target: str | None = None,
-        prediction_length: int | None = None,
-        freq: str | None = None,
         quantile_levels: Sequence[float] = TABLE_LEVELS,
         num_samples: int = 100,
-        **sampling: Any,
+        **options: Any,
     ) -> pd.DataFrame:
         """Forecast the series of a frame together, and sums of them, as of a hierarchy.
 
@@ -92,10 +87,11 @@ class JointCalls:
         sum of its parts.
 
         Args:
-            df, future_df, id_column, timestamp_column, target, prediction_length, freq: see `predict_df`.
-            quantile_levels, num_samples, sampling: see `predict_df`.
+            df, future_df, quantile_levels, num_samples: see `predict_df`.
             sums: by its name the parts of each, ids of series or names of other sums:
                 {"north": ["oslo", "bergen"], "total": ["north", "south"]}.
+            options: id_column, timestamp_column, target, prediction_length, freq, and sampling, as `predict_df` takes
+                them.
 
         Returns:
             A frame like that of `predict_df`, the sums after the series.
@@ -108,8 +104,7 @@ class JointCalls:
 
         checked(tuple[Level, ...], quantile_levels=quantile_levels)
         named = {str(name): [str(part) for part in parts] for name, parts in sums.items()}
-        names = Names(id_column, timestamp_column, target)
-        job = self._job(df, future_df, names, prediction_length, freq, sampling)
+        job = self._job(df, future_df, options)
         entries = [entry for entry in job.series if entry["item_id"] not in named]
         parts = leaves_of(named, [entry["item_id"] for entry in entries])
         _tell_given(job.series, parts)

@@ -8,7 +8,9 @@ down, bent, given a step, a spike, noise, a second series, or wandering size.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
@@ -31,26 +33,31 @@ _FEWEST = 6
 _LONGEST_GAP = 48
 
 
+Change = Literal["mixed", "swelling", "bent", "rough", "stepped", "spiked", "turned"]
+CHANGES: Mapping[Change, float] = MappingProxyType(
+    {"mixed": 0.15, "swelling": 0.1, "bent": 0.2, "rough": 0.1, "stepped": 0.08, "spiked": 0.06, "turned": 0.15}
+)
+"""Chances of what `changed` does, in its order: another series is added, the amplitude rises and falls slowly, a
+straight line is added, or white noise, the level shifts late in the history, outliers come there, all is turned upside
+down."""
+
+
 @dataclass(frozen=True)
 class Chances(Checked):
     """What happens to the windows of training, as shares of them.
 
     Attributes:
+        synthetic: windows of synthetic groups; the real ones have the rest.
         gap, nothing: batches of windows with a gap, and those of which nothing is known; the others are forecasts.
         short: histories of which only the last steps are known.
-        turned, bent, stepped, spiked, rough, mixed, swelling: changes; see `changed`.
+        changes: see `changed`; what is not named does not happen.
     """
 
+    synthetic: Chance = 0.4
     gap: Chance = 0.12
     nothing: Chance = 0.06
     short: Chance = 0.3
-    turned: Chance = 0.15
-    bent: Chance = 0.2
-    stepped: Chance = 0.08
-    spiked: Chance = 0.06
-    rough: Chance = 0.1
-    mixed: Chance = 0.15
-    swelling: Chance = 0.1
+    changes: Mapping[Change, Chance] = field(default_factory=lambda: CHANGES)
 
 
 @dataclass(frozen=True)
@@ -112,7 +119,6 @@ class AnchoredSource:
         config: of the model: scaling "anchor".
         batch_size: windows in a batch.
         draws: noisy states of each window, which share its reading.
-        synthetic_share: of the windows; the real groups have the rest.
         horizons: of the real groups by name, which half of their forecasts have; the others' are log-uniform.
         chances: of what happens to a window.
 
@@ -127,7 +133,6 @@ class AnchoredSource:
         batch_size: int = 48,
         *,
         draws: int = 4,
-        synthetic_share: float = 0.4,
         horizons: dict[str, int] | None = None,
         chances: Chances = Chances(),
     ):
@@ -135,7 +140,7 @@ class AnchoredSource:
             raise ConfigError(f"scaling={config.scaling!r}: these windows are of models with scaling='anchor'")
         self.config, self.batch_size, self.draws, self.chances = config, batch_size, draws, chances
         self.horizons = horizons or {}
-        self.draw_group = GroupDraw(corpus, synthetic_share)
+        self.draw_group = GroupDraw(corpus, chances.synthetic)
         self.longest = max(len(place.values) for group in (*corpus.real, *corpus.synthetic) for place in group.places)
 
     def batch(self, rng: np.random.Generator) -> Batch:
@@ -197,7 +202,7 @@ class AnchoredSource:
         origin = int(rng.integers(max(_FEWEST, min(count - horizon, count // 3)), count - horizon + 1))
         begin = self._first_known(rng, origin)
         other = group.places[int(rng.integers(len(group.places)))].values
-        values = changed(rng, place.values[begin : origin + horizon], origin - begin, other, self.chances)
+        values = changed(rng, place.values[begin : origin + horizon], origin - begin, other, self.chances.changes)
         return Stretch(values, horizon, place, begin, group)
 
     def _drawn(self, rng: np.random.Generator, plan: _Plan) -> tuple[Wanted, Stretch]:
@@ -263,7 +268,7 @@ def standardised(values: np.ndarray, first: int) -> np.ndarray:
 
 
 def changed(
-    rng: np.random.Generator, values: np.ndarray, origin: int, other: np.ndarray, chances: Chances
+    rng: np.random.Generator, values: np.ndarray, origin: int, other: np.ndarray, chances: Mapping[Change, float]
 ) -> np.ndarray:
     """A series after random changes, float64.
 
@@ -272,7 +277,7 @@ def changed(
         values: (n,), NaN where missing.
         origin: steps that will be known; what is sudden happens before.
         other: another series of the same frequency, which may be mixed in.
-        chances: of each change.
+        chances: of each change, as in `CHANGES`; what is not named does not happen.
     """
     values = np.array(values, dtype=np.float64)
     seen = values[: max(origin, 1)]
@@ -280,22 +285,26 @@ def changed(
     if spread == 0:
         return values
     place = np.arange(len(values)) - origin
-    if rng.random() < chances.mixed and len(other) >= 2:
+
+    def happens(change: Change) -> bool:
+        return rng.random() < chances.get(change, 0.0)
+
+    if happens("mixed") and len(other) >= 2:
         part = np.resize(other, len(values)) if len(other) < len(values) else other[-len(values) :]
         size = float(np.nanstd(part)) if np.isfinite(part).any() else 0.0
         if size > 0:
             values = values + rng.uniform(0.2, 1.0) * spread / size * (part - np.nanmean(part))
-    if rng.random() < chances.swelling:
+    if happens("swelling"):
         wave = np.sin(2 * np.pi * (place / rng.uniform(60, 600) + rng.random()))
         center = np.nanmean(values)
         values = center + (values - center) * np.exp(rng.uniform(0.1, 0.7) * wave)
-    if rng.random() < chances.bent:
+    if happens("bent"):
         values = values + rng.normal() * spread * place / rng.uniform(50, 600) * (1 if rng.random() < 0.7 else 3)
-    if rng.random() < chances.rough:
+    if happens("rough"):
         values = values + rng.uniform(0.02, 0.6) * spread * rng.normal(size=len(values))
-    if rng.random() < chances.stepped:
+    if happens("stepped"):
         values[max(0, origin - int(np.exp(rng.uniform(0, np.log(100))))) :] += rng.normal() * 3 * spread
-    if rng.random() < chances.spiked and origin > 3:
+    if happens("spiked") and origin > 3:
         spikes = origin - 1 - rng.integers(0, min(origin, 50), rng.integers(1, 4))
         values[spikes] += rng.normal(size=len(spikes)) * 10 * spread
-    return -values if rng.random() < chances.turned else values
+    return -values if happens("turned") else values

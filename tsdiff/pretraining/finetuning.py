@@ -25,7 +25,7 @@ from tsdiff.data.entries import Entry
 from tsdiff.evaluation.metrics import evaluate
 from tsdiff.model.config import TSDiffConfig
 from tsdiff.model.model import TSDiff
-from tsdiff.pretraining.anchored import AnchoredSource, Chances
+from tsdiff.pretraining.anchored import CHANGES, AnchoredSource, Chances, Change
 from tsdiff.pretraining.corpus import Corpus, CorpusGroup, CorpusSource
 from tsdiff.pretraining.training import train
 from tsdiff.sampling.settings import Sampling
@@ -43,7 +43,8 @@ _TOLERANCE = 0.02
 """By which share of its CRPS a change must be better on the few windows that are held back, to be taken for better."""
 _SAMPLES = 50
 _NAME = "the series"
-_CHANCES = Chances(gap=0.05, nothing=0.02, short=0.1, turned=0.05, bent=0.05, stepped=0.02, spiked=0.02, mixed=0.0)
+_CHANGES: dict[Change, float] = {"bent": 0.05, "stepped": 0.02, "spiked": 0.02, "turned": 0.05, "mixed": 0.0}
+_CHANCES = Chances(synthetic=0.0, gap=0.05, nothing=0.02, short=0.1, changes={**CHANGES, **_CHANGES})
 """What happens to windows of a model with an anchor, which has seen enough of it."""
 
 
@@ -183,9 +184,7 @@ def _source(config: TSDiffConfig, entries: list[Entry], settings: FineTuning) ->
     corpus, horizon = Corpus([CorpusGroup.of_entries(_NAME, 1.0, entries, config.length)]), config.prediction_length
     if config.scaling == "anchor":
         usual = {_NAME: horizon}
-        return AnchoredSource(
-            corpus, config, settings.batch_size, synthetic_share=0.0, horizons=usual, chances=_CHANCES
-        )
+        return AnchoredSource(corpus, config, settings.batch_size, horizons=usual, chances=_CHANCES)
     horizons = (max(1, horizon // 2), horizon)
     return CorpusSource(corpus, config, settings.batch_size, synthetic_share=0.0, horizons=horizons, whole=0.9)
 

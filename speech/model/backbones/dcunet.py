@@ -13,9 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.forward_ad import unpack_dual
 
-from shared.checks import Checked, Count, Even, Natural
+from shared.checks import Count, Even, Natural
 from shared.errors import DataError
-from shared.flow_maps.span import SpanEmbedding
+from shared.flow_maps.span import SpanConfig, SpanEmbedding, SpanNetwork
 from shared.sde import SDE
 from speech.model.frontend import FrontEndConfig
 
@@ -74,7 +74,7 @@ _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"silu": F.silu, "relu": F
 
 
 @dataclass(frozen=True)
-class DCUNetConfig(Checked):
+class DCUNetConfig(SpanConfig):
     """Settings of `DCUNet`. The defaults are those of the published training script.
 
     Attributes:
@@ -90,7 +90,6 @@ class DCUNetConfig(Checked):
         norm_type: "bN", batch norm of real and imaginary part each; "CbN", complex batch norm that whitens both.
         activation: of the blocks, on real and imaginary part each.
         embed_dim: width of the time embedding.
-        span: whether it is a flow map's, told how far a step leads.
 
     Raises:
         ConfigError: a value that cannot be used.
@@ -107,7 +106,6 @@ class DCUNetConfig(Checked):
     norm_type: Literal["bN", "CbN"] = "bN"
     activation: Literal["silu", "relu", "leaky_relu"] = "leaky_relu"
     embed_dim: Even = 128
-    span: bool = False
 
     def _related(self) -> None:
         told = self.time_embedding is not None
@@ -310,7 +308,7 @@ class Block(nn.Module):
         return _ACTIVATIONS[self.activation](self.norm(h))
 
 
-class DCUNet(nn.Module):
+class DCUNet(SpanNetwork):
     """A U-Net of complex convolutions (Choi et al. 2019) that is told the time (Welker et al. 2022).
 
     Args:
@@ -344,19 +342,11 @@ class DCUNet(nn.Module):
             inputs = 2 * below.outputs
         self.output = ComplexConvTranspose(inputs, 1, layers[0], bias=True)
 
-    @property
-    def takes_span(self) -> bool:
-        """Whether it is a flow map's."""
-        return self.span is not None
-
     def forward(self, x_t: Tensor, y: Tensor, t: Tensor, span: Tensor | None = None) -> Tensor:
         """What the published network returns, without the sign of the model around it.
 
         Args:
-            x_t: state, complex (batch, 1, frequencies, frames); frequencies less one a multiple of the strides.
-            y: noisy recording, likewise.
-            t: time, (batch,).
-            span: t − r of a flow map's step, (batch,).
+            x_t, y, t, span: as `NCSNpp.forward` takes them; frequencies less one are a multiple of the strides.
 
         Returns:
             Complex, like x_t.

@@ -18,9 +18,9 @@ from annotated_types import Le, MinLen
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from shared.checks import Checked, Count, Even, Natural
+from shared.checks import Count, Even, Natural
 from shared.errors import ConfigError
-from shared.flow_maps.span import SpanEmbedding
+from shared.flow_maps.span import SpanConfig, SpanEmbedding, SpanNetwork
 from shared.predictions import EDMScales
 from shared.sde import SDE
 from shared.sde.base import expand
@@ -52,7 +52,7 @@ LightState = tuple[Tensor, ...]
 
 
 @dataclass(frozen=True)
-class LightConfig(Checked):
+class LightConfig(SpanConfig):
     """Size of a `LightBackbone`.
 
     Args:
@@ -66,7 +66,6 @@ class LightConfig(Checked):
         mixing_every: blocks from one mixing to the next.
         embedding: units of the embedding of the time of the process.
         causal: see no frame after the one that is estimated; lets the network run by `LightBackbone.step`.
-        span: whether it is a flow map's, told how far a step leads.
 
     Raises:
         ConfigError: a value is out of its range.
@@ -82,7 +81,6 @@ class LightConfig(Checked):
     mixing_every: Count = 2
     embedding: Even = 128
     causal: bool = False
-    span: bool = False
     kind: Literal["light"] = "light"
 
     def build(self, frontend: FrontEndConfig, sde: SDE) -> LightBackbone:
@@ -90,7 +88,7 @@ class LightConfig(Checked):
         return LightBackbone(self, frontend.frequencies, sde)
 
 
-class LightBackbone(nn.Module):
+class LightBackbone(SpanNetwork):
     """(x_t, y, t) → x̂_0; with fresh weights y.
 
     Args:
@@ -128,11 +126,6 @@ class LightBackbone(nn.Module):
         self.widen = nn.Linear(width, 2 * edge)
         self.after = Edge(edge, 2 * bands, causal)
         self.synthesise = zero(nn.Linear(edge, config.patch * _OUTPUTS))
-
-    @property
-    def takes_span(self) -> bool:
-        """Whether it is a flow map's."""
-        return self.span is not None
 
     @property
     def context_frames(self) -> tuple[int, int]:

@@ -14,8 +14,8 @@ from annotated_types import Ge, MultipleOf
 from torch import Tensor, nn
 from torch.autograd.forward_ad import unpack_dual
 
-from shared.checks import Checked, Portion
-from shared.flow_maps.span import SpanEmbedding
+from shared.checks import Portion
+from shared.flow_maps.span import SpanConfig, SpanEmbedding
 from speech.model.backbones.fir import downsample, fir, upsample
 
 Direction = Literal["up", "down"]
@@ -34,7 +34,7 @@ _MOST_TAPS = 32
 
 
 @dataclass(frozen=True)
-class LayerConfig(Checked):
+class LayerConfig(SpanConfig):
     """What the layers have in common, by the published code's names.
 
     Attributes:
@@ -47,7 +47,6 @@ class LayerConfig(Checked):
         init_scale: of the last convolution of each block at the start; 0 means 1e-10.
         fourier_scale: standard deviation of the frequencies of the time embedding, which is of log t.
         dropout: probability inside residual blocks.
-        span: whether it is a flow map's, told how far a step leads.
 
     Raises:
         ConfigError: a value that cannot be used.
@@ -62,7 +61,6 @@ class LayerConfig(Checked):
     init_scale: float = 0.0
     fourier_scale: float = 16.0
     dropout: Portion = 0.0
-    span: bool = False
 
     def _related(self) -> None:
         taps = self.fir_kernel

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -15,13 +15,13 @@ from shared.training.config import TrainingConfig
 from tests.tsdiff.model.test_context import config
 from tsdiff import TSDiffPredictor
 from tsdiff.model.backbones import S4DConfig
-from tsdiff.pretraining.anchored import AnchoredSource, Chances, changed
+from tsdiff.pretraining.anchored import CHANGES, AnchoredSource, Chances, changed
 from tsdiff.pretraining.corpus import Corpus, CorpusGroup
 from tsdiff.pretraining.finetuning import FineTuning, fine_tune
 from tsdiff.pretraining.training import train
 from tsdiff.sampling.settings import Sampling
 
-NEVER = Chances(**{one.name: 0.0 for one in fields(Chances)})
+NEVER = Chances(synthetic=0.0, gap=0.0, nothing=0.0, short=0.0, changes={})
 
 
 def entries(count: int = 6, length: int = 300):
@@ -39,9 +39,7 @@ def entries(count: int = 6, length: int = 300):
 
 def source(chances: Chances = NEVER, **settings) -> AnchoredSource:
     group = CorpusGroup.of_entries("days", 1.0, entries(), config().length)
-    return AnchoredSource(
-        Corpus([group]), config(), settings.pop("batch_size", 8), synthetic_share=0.0, chances=chances, **settings
-    )
+    return AnchoredSource(Corpus([group]), config(), settings.pop("batch_size", 8), chances=chances, **settings)
 
 
 def test_a_batch_follows_from_the_generator_alone():
@@ -55,7 +53,7 @@ def test_a_batch_follows_from_the_generator_alone():
 def test_gaps_lie_where_short_series_are(length):
     group = CorpusGroup.of_entries("days", 1.0, entries(length=length), config().length)
     chances = replace(NEVER, gap=1.0)
-    made = AnchoredSource(Corpus([group]), config(), 4, synthetic_share=0.0, chances=chances)
+    made = AnchoredSource(Corpus([group]), config(), 4, chances=chances)
     for seed in range(5):
         assert made.batch(np.random.default_rng(seed)).mask.sum() > 0
 
@@ -97,14 +95,14 @@ def test_changes_leave_what_is_missing_missing(name):
     rng = np.random.default_rng(4)
     values = rng.normal(size=100)
     values[10:20] = np.nan
-    made = changed(rng, values, 80, rng.normal(size=60), replace(NEVER, **{name: 1.0}))
+    made = changed(rng, values, 80, rng.normal(size=60), {name: 1.0})
     np.testing.assert_array_equal(np.isnan(made), np.isnan(values))
     assert not np.allclose(made, values, equal_nan=True)
 
 
 def test_a_constant_is_left_alone():
     values = np.full(50, 3.0)
-    np.testing.assert_array_equal(changed(np.random.default_rng(0), values, 40, np.arange(9.0), Chances()), values)
+    np.testing.assert_array_equal(changed(np.random.default_rng(0), values, 40, np.arange(9.0), CHANGES), values)
 
 
 def test_another_scaling_is_refused():

@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from torch.autograd.forward_ad import unpack_dual
 from torch.nn import functional as F
 
-from shared.checks import Checked, Count
+from shared.checks import Count
 from shared.errors import ConfigError
-from shared.flow_maps.span import SpanEmbedding
+from shared.flow_maps.span import SpanConfig, SpanEmbedding, SpanNetwork
 
 _FREQUENCIES = 16
 _MOST_TOKENS = 4096
@@ -28,7 +28,7 @@ _FEW_TOKENS = 4
 
 
 @dataclass(frozen=True)
-class ContextConfig(Checked):
+class ContextConfig(SpanConfig):
     """Size of a `ContextNetwork`, which models with conditional=True can have.
 
     Args:
@@ -37,7 +37,6 @@ class ContextConfig(Checked):
         encoder_blocks, decoder_blocks: blocks of each.
         heads: of the attention.
         expansion: width of a block's inner layer, in widths.
-        span: whether it is a flow map's, told how far a step leads.
     """
 
     patch: Count = 8
@@ -46,7 +45,6 @@ class ContextConfig(Checked):
     decoder_blocks: Count = 3
     heads: Count = 4
     expansion: Count = 3
-    span: bool = False
     kind: Literal["context"] = "context"
 
     def _related(self) -> None:
@@ -169,7 +167,7 @@ class DecoderBlock(nn.Module):
         return torch.addcmul(x, self.inner(scaled(x, 6)), 1 + shifts[8])
 
 
-class ContextNetwork(nn.Module):
+class ContextNetwork(SpanNetwork):
     """(batch, length, channels) → the same shape, given the noise level and what is known of the window.
 
     Args:
@@ -210,11 +208,6 @@ class ContextNetwork(nn.Module):
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
         self.out = nn.Sequential(nn.LayerNorm(width), last)
-
-    @property
-    def takes_span(self) -> bool:
-        """Whether it is a flow map's."""
-        return self.span is not None
 
     def encode(self, inputs: Tensor, about: Tensor | None = None, of_row: Tensor | None = None) -> Memory:
         """Read what is known of windows.

@@ -15,9 +15,9 @@ from annotated_types import Ge, Le
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from shared.checks import Checked, Count, Even, Portion
+from shared.checks import Count, Even, Portion
 from shared.errors import ConfigError
-from shared.flow_maps.span import SpanEmbedding, one_for_all
+from shared.flow_maps.span import SpanConfig, SpanEmbedding, SpanNetwork, one_for_all
 from tsdiff.model.backbones.channels import mix, normalise
 from tsdiff.model.backbones.dplr import DPLR, doubled, hippo_legs, kernel, truncated
 from tsdiff.model.backbones.two_sided import TwoSidedConvolution
@@ -29,7 +29,7 @@ _LONGEST_HORIZON = 1 << 24
 
 
 @dataclass(frozen=True)
-class S4Config(Checked):
+class S4Config(SpanConfig):
     """Size of an `S4Backbone`; the defaults are the paper's.
 
     Args:
@@ -42,7 +42,6 @@ class S4Config(Checked):
         conjugates: sum the kernel over both members of each conjugate pair of states, as the S4 paper does, and the
             published code with KeOps or its CUDA extension. Without these, the published code sums over one member
             of each pair, which is another network: False, for what was trained that way.
-        span: whether it is a flow map's, told how far a step leads.
     """
 
     width: Count = 64
@@ -52,7 +51,6 @@ class S4Config(Checked):
     dropout: Portion = 0.0
     input_skip: bool = False
     conjugates: bool = True
-    span: bool = False
     kind: Literal["s4"] = "s4"
     level: ClassVar[Literal["step"]] = "step"
     """What the network is told of the noise; others are told the log-SNR."""
@@ -72,7 +70,7 @@ class S4Config(Checked):
         return S4Backbone(self, length, channels, features)
 
 
-class S4Backbone(nn.Module):
+class S4Backbone(SpanNetwork):
     """(batch, length, channels) → the same shape, given the step and, optionally, known features.
 
     Args:
@@ -104,11 +102,6 @@ class S4Backbone(nn.Module):
         )
         self.head = nn.Linear(width, width)
         self.output = nn.Linear(width, channels)
-
-    @property
-    def takes_span(self) -> bool:
-        """Whether it is a flow map's."""
-        return self.span is not None
 
     def forward(self, x: Tensor, step: Tensor, features: Tensor | None = None, span: Tensor | None = None) -> Tensor:
         """The predicted noise (or what else the network is trained to give).

@@ -9,18 +9,19 @@ CPU beats the FFT for the few hundred tokens of a window. And the window is cut 
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal, Protocol
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from shared.checks import Checked, Count, Portion
+from shared.checks import Count, Portion
 from shared.errors import ConfigError
-from shared.flow_maps.span import SpanEmbedding, one_for_all
+from shared.flow_maps.span import SpanConfig, SpanEmbedding, SpanNetwork, one_for_all
 from tsdiff.model.backbones.cache import WeightCache
 from tsdiff.model.backbones.channels import gated, mix
 
@@ -30,36 +31,47 @@ _MOST_TOKENS, _LARGEST_BASIS, _LARGEST_KERNEL = 4096, 1 << 24, 1 << 28
 
 
 @dataclass(frozen=True)
-class S4DConfig(Checked):
-    """Size of a `PatchedS4D`.
+class PatchedConfig(SpanConfig, ABC):
+    """What a `PatchedS4D` is made from: its sizes, and its convolutions.
 
     Args:
-        patch: points in a token; a window has at most 4,096 tokens.
+        patch: points in a token, 1 takes them one by one; a window has at most 4,096 tokens.
         width: channels of the residual stream.
         blocks: residual blocks.
-        state: complex states of each channel and direction.
         dropout: share of block activations that are dropped in training.
-        span: whether it is a flow map's, told how far a step leads.
     """
 
     patch: Count = 24
     width: Count = 64
     blocks: Count = 3
-    state: Count = 16
     dropout: Portion = 0.0
-    span: bool = False
-    kind: Literal["s4d"] = "s4d"
 
     def build(self, length: int, channels: int, features: int) -> PatchedS4D:
         """The network, with fresh weights; see `PatchedS4D`."""
         return PatchedS4D(self, length, channels, features)
 
+    @abstractmethod
     def convolutions(self, tokens: int) -> Callable[[int], nn.Module]:
         """What makes the convolution of block 0, 1, … over `tokens`, (width, batch, tokens) → the same shape.
 
         Raises:
             ConfigError: the kernels are too large.
         """
+
+
+@dataclass(frozen=True)
+class S4DConfig(PatchedConfig):
+    """Size of a `PatchedS4D` of diagonal state spaces.
+
+    Args:
+        state: complex states of each channel and direction.
+    """
+
+    state: Count = 16
+    kind: Literal["s4d"] = "s4d"
+
+    def convolutions(self, tokens: int) -> Callable[[int], nn.Module]:
+        """See `PatchedConfig.convolutions`."""
         width, entries = self.width, 2 * self.width * self.state * tokens
         if entries > _LARGEST_BASIS or width * tokens**2 > _LARGEST_KERNEL:
             raise ConfigError(
@@ -71,34 +83,7 @@ class S4DConfig(Checked):
         return lambda block: DiagonalConvolution(width, self.state, basis)
 
 
-class PatchedConfig(Protocol):
-    """What a `PatchedS4D` is made from: its sizes, and its convolutions."""
-
-    @property
-    def patch(self) -> int:
-        """Points in a token."""
-
-    @property
-    def width(self) -> int:
-        """Channels of the residual stream."""
-
-    @property
-    def blocks(self) -> int:
-        """Residual blocks."""
-
-    @property
-    def dropout(self) -> float:
-        """Share of block activations that are dropped in training."""
-
-    @property
-    def span(self) -> bool:
-        """Whether it is a flow map's."""
-
-    def convolutions(self, tokens: int) -> Callable[[int], nn.Module]:
-        """See `S4DConfig.convolutions`."""
-
-
-class PatchedS4D(nn.Module):
+class PatchedS4D(SpanNetwork):
     """(batch, length, channels) → the same shape, given the noise level and known features.
 
     Args:
@@ -141,11 +126,6 @@ class PatchedS4D(nn.Module):
         self.output = nn.Linear(width, config.patch * channels)
         nn.init.zeros_(self.output.weight)
         nn.init.zeros_(self.output.bias)
-
-    @property
-    def takes_span(self) -> bool:
-        """Whether it is a flow map's."""
-        return self.span is not None
 
     def forward(self, x: Tensor, log_snr: Tensor, features: Tensor | None = None, span: Tensor | None = None) -> Tensor:
         """The network's output.

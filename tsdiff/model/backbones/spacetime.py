@@ -17,9 +17,9 @@ from annotated_types import Ge, Le
 from torch import Tensor, nn
 
 import tsdiff.model.backbones.companion as companion
-from shared.checks import Checked, Count, Natural, Portion
+from shared.checks import Count, Natural
 from shared.errors import ConfigError
-from tsdiff.model.backbones.s4d import PatchedS4D
+from tsdiff.model.backbones.s4d import PatchedConfig
 from tsdiff.model.backbones.two_sided import TwoSidedConvolution
 
 _MOST_ENTRIES, _MOST_TERMS = 1 << 20, 1 << 26
@@ -27,26 +27,17 @@ _DIFFERENCES = 4
 
 
 @dataclass(frozen=True)
-class SpaceTimeConfig(Checked):
-    """Size of a SpaceTime network.
+class SpaceTimeConfig(PatchedConfig):
+    """Size of a SpaceTime network, which as published takes points one by one.
 
     Args:
-        patch: points in a token; 1 takes them one by one, as published. A window has at most 4,096 tokens.
-        width: channels of the residual stream.
-        blocks: residual blocks.
         state: dimension d of each channel's state, in each direction: of 2 to 256, width · d² at most 2²⁰.
         prepared: channels of the first block whose forward kernels are fixed, up to `width`.
-        dropout: share of block activations that are dropped in training.
-        span: whether it is a flow map's, told how far a step leads.
     """
 
     patch: Count = 1
-    width: Count = 64
-    blocks: Count = 3
     state: Annotated[int, Ge(2), Le(256)] = 16
     prepared: Natural = 16
-    dropout: Portion = 0.0
-    span: bool = False
     kind: Literal["spacetime"] = "spacetime"
 
     def _related(self) -> None:
@@ -54,12 +45,8 @@ class SpaceTimeConfig(Checked):
         self._require(entries <= _MOST_ENTRIES, "width state", f"need at most {_MOST_ENTRIES} for width · state²")
         self._require(self.prepared <= self.width, "prepared width", "need at most all channels")
 
-    def build(self, length: int, channels: int, features: int) -> PatchedS4D:
-        """The network, with fresh weights."""
-        return PatchedS4D(self, length, channels, features)
-
     def convolutions(self, tokens: int) -> Callable[[int], nn.Module]:
-        """See `S4DConfig.convolutions`."""
+        """See `PatchedConfig.convolutions`."""
         if self.width * tokens > _MOST_TERMS:
             raise ConfigError(f"width={self.width}, {tokens} tokens: need width · tokens up to {_MOST_TERMS}")
 
