@@ -152,6 +152,8 @@ class AnchoredSource:
         scale = np.array([[row.told.scale.mean()] for row in rows])
         condition = network_inputs(self.config, Statistics(), scale=scale, calendar=[row.features for row in rows])
         condition |= anchored_inputs([row.told for row in rows]) | {"of_row": of_row}
+        if draws == 1:
+            del condition["of_row"]  # so that any part of the batch is a batch, as a flow map's loss wants
         x0, mask = (
             torch.from_numpy(np.stack(part)) for part in zip(*((r.values, r.counted) for r in rows), strict=True)
         )
