@@ -181,3 +181,21 @@ def test_no_train_forecasts_the_embedded_data_from_the_command(tmp_path: Path) -
     assert metrics["model"]["crps"] < metrics["seasonal_naive"]["crps"]
     with pytest.raises(ConfigError, match="--retrain"):
         forecast.main(Forecast(no_train=True, retrain=True, output=tmp_path))
+
+
+def test_gaps_of_other_series_change_nothing():
+    rng = np.random.default_rng(0)
+    whole, gapped = (
+        {"start": pd.Period("2024-01-01", "h"), "target": 10 + rng.normal(size=400).cumsum(), "item_id": name}
+        for name in "ab"
+    )
+    gapped["target"][-100:-90] = np.nan
+    other = {**whole, "target": np.where(np.arange(400) % 40 == 3, np.nan, whole["target"])}
+    predictor = TSDiffPredictor.from_pretrained("default").adapted("h", 24)
+    for first, second in ((whole, gapped), (gapped, other)):
+        alone = [next(iter(predictor.predict([one], 5))).samples for one in (first, second)]
+        together = [made.samples for made in predictor.predict([first, second], 5)]
+        np.testing.assert_allclose(together, alone, rtol=0, atol=1e-4)
+    filled = [next(iter(predictor.impute([one], 5))).paths for one in (gapped, other)]
+    both = [made.paths for made in predictor.impute([gapped, other], 5)]
+    np.testing.assert_allclose(both, filled, rtol=0, atol=1e-4)

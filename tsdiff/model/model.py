@@ -255,7 +255,12 @@ class TSDiff(ShortName, nn.Module):
         return covariance.law(self.config.length)
 
     def draw(
-        self, inputs: Mapping[str, Tensor], generators: Sequence[torch.Generator], times: Tensor, **options: Any
+        self,
+        inputs: Mapping[str, Tensor],
+        generators: Sequence[torch.Generator],
+        times: Tensor,
+        first: int = 0,
+        **options: Any,
     ) -> SampleResult:
         """Windows (batch, length, network_channels) in the network's units, one for each generator.
 
@@ -263,9 +268,10 @@ class TSDiff(ShortName, nn.Module):
             inputs: see `forward`.
             generators: of the noise, one a window.
             times: of the network calls, and 0, see `call_times`.
+            first: step from which on windows are asked for; what comes before it may be left out.
             options: of `shared.samplers.sample`: method, guidance, ….
         """
-        anchor, read = self.anchor(inputs), self.read(inputs)
+        anchor, read = self.anchor(inputs), self.read(inputs, first)
         shape = (len(generators), self.config.length, self.config.network_channels)
 
         def denoise(x: Tensor, t: Tensor, **told: Any) -> Tensor:
@@ -285,13 +291,15 @@ class TSDiff(ShortName, nn.Module):
         the start, so that they come out as in the whole window, of which they are a small part."""
         found = method_from(method)
         quiet = isinstance(found, Exponential) and found.eta == 0 and found.shift is None
+        quiet = quiet or (isinstance(found, FlowMap) and not found.denoise)
         return quiet and guidance is None and self.sde.noise is None and not others
 
     @torch.no_grad()
-    def read(self, inputs: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Inputs (see `forward`) with what is the same for every state and time worked out once; it has no gradient."""
+    def read(self, inputs: Mapping[str, Any], first: int = 0) -> Mapping[str, Any]:
+        """Inputs (see `forward`) with what is the same for every state and time worked out once, for windows from step
+        `first` on; it has no gradient."""
         network = self.denoiser.network
-        return network.read(inputs) if isinstance(network, Network) else inputs
+        return network.read(inputs, first) if isinstance(network, Network) else inputs
 
     def _unconditional_inputs(self, start: pd.Period, like: Entry | None, scales: np.ndarray) -> dict[str, Tensor]:
         """The network's inputs for windows of which nothing is observed but what is known of every step."""

@@ -81,13 +81,13 @@ class Network(nn.Module):
         self.reads = isinstance(config.backbone, ContextConfig)
         self.backbone = config.backbone.build(*sizes, **({"about": ABOUT_WIDTH} if self.reads else {}))
 
-    def read(self, inputs: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Inputs with what is the same for every state and time worked out once."""
+    def read(self, inputs: Mapping[str, Any], first: int = 0) -> Mapping[str, Any]:
+        """Inputs with what is the same for every state and time worked out once, for draws from step `first` on."""
         if not self.reads:
             return inputs
         told = dict(inputs)
         about, of_row = told.pop("about"), told.pop("of_row", None)
-        return {"memory": self.backbone.encode(self.inputs(told["known"], **told), about, of_row)}
+        return {"memory": self.backbone.encode(self.inputs(told["known"], **told), about, of_row, first)}
 
     @property
     def takes_span(self) -> bool:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from lightning.pytorch.callbacks import Callback
 
+from shared.flow_maps import LagrangianMap, MapLoss
 from shared.objectives import DiffusionLoss, TimeSampler
 from shared.training.batches import BatchSource
 from shared.training.config import TrainingConfig
@@ -14,6 +15,8 @@ from shared.training.module import DiffusionModule, fit
 from tsdiff.model.model import TSDiff
 
 LOSS = DiffusionLoss(times=TimeSampler("log_normal", mean=-0.7, std=1.4))
+MAP = LagrangianMap(diagonal=0.5, times=TimeSampler("log_normal", mean=0.0, std=1.6), start_share=0.4)
+"""What a flow map's jumps are trained by."""
 
 
 def train(
@@ -33,14 +36,15 @@ def train(
         source: of windows.
         training: how long and how fast.
         folder: where the training state is kept; a stopped training goes on from there.
-        loss: the objective.
+        loss: the objective; of a flow map, jumps are trained besides.
         progress: show a bar.
         callbacks: Lightning's, besides.
 
     Raises:
         TrainingError, CheckpointError: see `shared.training.module.fit`.
     """
-    module = DiffusionModule(model.denoiser, loss, training)
+    objective = MapLoss(loss, MAP) if model.denoiser.is_map else loss
+    module = DiffusionModule(model.denoiser, objective, training)
     fit(module, source, folder, progress=progress, description="training", callbacks=callbacks)
     model.denoiser.load_state_dict(module.ema_denoiser.state_dict())
     return model.eval()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -44,21 +45,26 @@ def compare(model: TSDiff, path: Path, count: int, draws: int) -> None:
     state = torch.randn(count, draws, model.config.length, 1, generator=generator)
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     network = model.denoiser.network.backbone
-    for level in (-6.0, 0.3, 4.0):
+    for level, span in ((-6.0, 0.9), (0.3, 0.0), (4.0, 0.1)):
         given = {"state": state, "log_snr": torch.tensor([level]), "known": known, "about": about}
-        (found,) = session.run(["estimate"], {name: part.numpy() for name, part in given.items()})
+        ahead = {"span": torch.tensor([span])} if network.takes_span else {}
+        (found,) = session.run(["estimate"], {name: part.numpy() for name, part in {**given, **ahead}.items()})
         with torch.no_grad():
-            memory = network.encode(known, about, torch.arange(count).repeat_interleave(draws))
-            wanted = network.decode(state.flatten(0, 1), torch.full((count * draws,), level), memory)
+            rows = torch.arange(count).repeat_interleave(draws)
+            memory = network.encode(known, about, rows, model.config.context_length)
+            far = {name: part.expand(count * draws) for name, part in ahead.items()}
+            wanted = network.decode(state.flatten(0, 1), torch.full((count * draws,), level), memory, **far)
         wanted = wanted.view_as(state).numpy()
         assert np.abs(wanted[:, :, -steps:]).max() > 1e-3
         np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5 * np.abs(wanted).max())
 
 
 @pytest.mark.slow  # the exporter takes its time, whatever the network's size
-@pytest.mark.parametrize("steps", [16, 6])
-def test_the_runtime_gives_the_same_numbers_for_any_windows_and_draws(tmp_path, steps):
-    model = TSDiffPredictor(lively(TSDiff(config()))).adapted("h", steps).model
+@pytest.mark.parametrize(("steps", "span"), [(16, False), (6, True)])
+def test_the_runtime_gives_the_same_numbers_for_any_windows_and_draws(tmp_path, steps, span):
+    made = config()
+    made = replace(made, backbone=replace(made.backbone, span=span))
+    model = TSDiffPredictor(lively(TSDiff(made))).adapted("h", steps).model
     path = export_onnx(model, tmp_path / "network")
     assert path == tmp_path / "network.onnx"
     compare(model, path, 3, 5)

@@ -68,6 +68,8 @@ class Memory(NamedTuple):
         about: of the whole window, (windows, width).
         of_row: which window each row of the state is of, (rows,); None for one row a window.
         draws: rows a window, where all have as many and they lie together; else 0.
+        apart: 0 where a drawn patch is wanted of the window itself, not of others alone, (windows, 1, 1, n); None where
+            all are.
     """
 
     keys: tuple[Tensor, ...]
@@ -79,6 +81,7 @@ class Memory(NamedTuple):
     about: Tensor
     of_row: Tensor | None
     draws: int
+    apart: Tensor | None = None
 
     @property
     def points(self) -> Tensor:
@@ -153,15 +156,18 @@ class DecoderBlock(nn.Module):
         """Keys and values of the known patches."""
         return self.known.read(tokens)
 
-    def forward(self, x: Tensor, level: Tensor, keys: Tensor, values: Tensor, mask: Tensor) -> Tensor:
-        """x (windows, draws, tokens, width), level (windows, draws or 1, width)."""
+    def forward(
+        self, x: Tensor, level: Tensor, keys: Tensor, values: Tensor, mask: Tensor, apart: Tensor | None
+    ) -> Tensor:
+        """x (windows, draws, tokens, width), level (windows, draws or 1, width); `apart` hides tokens from one another,
+        (windows · draws, 1, 1, tokens)."""
         shifts = self.level(level)[:, :, None].chunk(9, dim=-1)
 
         def scaled(x: Tensor, place: int) -> Tensor:
             return torch.addcmul(shifts[place + 1], F.layer_norm(x, x.shape[-1:]), 1 + shifts[place])
 
         seen = scaled(x, 0).flatten(0, 1)
-        x = torch.addcmul(x, self.own(seen, *self.own.read(seen)).view_as(x), 1 + shifts[2])
+        x = torch.addcmul(x, self.own(seen, *self.own.read(seen), apart).view_as(x), 1 + shifts[2])
         asked = scaled(x, 3).flatten(1, 2)
         x = torch.addcmul(x, self.known(asked, keys, values, mask).view_as(x), 1 + shifts[5])
         return torch.addcmul(x, self.inner(scaled(x, 6)), 1 + shifts[8])
@@ -209,17 +215,25 @@ class ContextNetwork(SpanNetwork):
         nn.init.zeros_(last.bias)
         self.out = nn.Sequential(nn.LayerNorm(width), last)
 
-    def encode(self, inputs: Tensor, about: Tensor | None = None, of_row: Tensor | None = None) -> Memory:
+    def encode(
+        self, inputs: Tensor, about: Tensor | None = None, of_row: Tensor | None = None, first: int = 0
+    ) -> Memory:
         """Read what is known of windows.
 
         Args:
             inputs: (windows, length, features).
             about: (windows, about).
             of_row: which window each row of the state will be of, (rows,); None for one row a window.
+            first: step from which on the windows will be drawn; patches before it are not, wanted or not.
         """
-        wanted, known = inputs[..., -2:].unflatten(1, (self.tokens, self.patch)).amax((0, 2)).unbind(-1)
-        seen, tokens = ((part > 0).nonzero()[:, 0] for part in (known, wanted))
+        wanted, known = inputs[..., -2:].unflatten(1, (self.tokens, self.patch)).amax(2).unbind(-1)
+        seen, tokens = ((part.amax(0) > 0).nonzero()[:, 0] for part in (known, wanted))
+        tokens = tokens[tokens >= first // self.patch]
         memory = self.read_patches(inputs, about, seen, tokens)
+        others = wanted[:, tokens] == 0  # wanted of another window: what this one gets is not to depend on its company
+        if bool(others.any()):
+            apart = torch.zeros_like(others, dtype=inputs.dtype).masked_fill(others, _MASKED)[:, None, None]
+            memory = memory._replace(apart=apart)
         return memory if of_row is None else memory._replace(of_row=of_row, draws=_draws(of_row, len(inputs)))
 
     def read_patches(self, inputs: Tensor, about: Tensor | None, seen: Tensor, tokens: Tensor) -> Memory:
@@ -254,8 +268,9 @@ class ContextNetwork(SpanNetwork):
         patches = x.unflatten(1, (-1, self.patch))
         patches = (patches[:, tokens] if whole else patches).unflatten(0, (-1, draws or 1))
         h = self.noisy((patches * spread.wanted[:, None]).flatten(3)) + spread.told[:, None]
+        apart = None if spread.apart is None else spread.apart.repeat_interleave(draws or 1, 0)
         for block, keys, values in zip(self.decoder, spread.keys, spread.values, strict=True):
-            h = block(h, told, keys, values, spread.mask)
+            h = block(h, told, keys, values, spread.mask, apart)
         made = self.out(h).flatten(0, 1).to(x.dtype)
         if whole:
             made = x.new_zeros(len(x), self.tokens, made.shape[2]).index_copy(1, tokens, made)
@@ -287,7 +302,8 @@ def _by_row(memory: Memory) -> Memory:
     assert rows is not None
     keys, values = (tuple(part[rows] for part in parts) for parts in (memory.keys, memory.values))
     told, wanted, about = memory.told[rows], memory.wanted[rows], memory.about[rows]
-    return Memory(keys, values, memory.mask[rows], memory.tokens, told, wanted, about, None, 1)
+    apart = None if memory.apart is None else memory.apart[rows]
+    return Memory(keys, values, memory.mask[rows], memory.tokens, told, wanted, about, None, 1, apart)
 
 
 def _draws(of_row: Tensor, windows: int) -> int:
