@@ -55,9 +55,22 @@ BRIDGES = ("sbve", "brownian_bridge", "vp_bridge")
 """Names of those that end in the anchor itself."""
 
 
-def all_sdes(*, skip: tuple[str, ...] = ()) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Run a test once for every process of `SDES`, as its arguments `name` and `sde`."""
-    cases = [pytest.param(name, sde, id=name) for name, sde in SDES.items() if name not in skip]
+DISTINCT = ("vp", "ve", "discrete_linear", "ouve", "sbve", "flow")
+"""Names in `SDES` of the processes that together take every way through what knows a process by its coefficients alone:
+with an anchor or none, constant α, a start at α = 0 or α = σ = 0, an end at clean data or before it, and the exact
+forward step or Euler's."""
+
+
+def all_sdes(
+    *, skip: tuple[str, ...] = (), others_slow: bool = False
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Run a test once for every process of `SDES`, as its arguments `name` and `sde`; those that are not `DISTINCT`
+    among the slow tests if so told."""
+    cases = [
+        pytest.param(name, sde, id=name, marks=pytest.mark.slow if others_slow and name not in DISTINCT else ())
+        for name, sde in SDES.items()
+        if name not in skip
+    ]
     return pytest.mark.parametrize(("name", "sde"), cases)
 
 

@@ -212,7 +212,8 @@ class Run:
 
     def finish_step(self, x: Tensor, now: Nodes, after: Nodes) -> Tensor:
         """Hooks and bookkeeping at the end of a step; returns the state to go on from."""
-        x = self._guidance.after_step(self._counted, x, self.time(now), self.time(after), self.sde)
+        if self.changes_states:
+            x = self._guidance.after_step(self._counted, x, self.time(now), self.time(after), self.sde)
         self.x, self.at, t_next = x, after, after[0].t
         self._index += 1
         if self._states is not None:

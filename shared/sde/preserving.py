@@ -238,9 +238,10 @@ class DiscreteVPSDE(BetaPath):
     def _polynomial(self, coefficients: Tensor, t: Tensor) -> Tensor:
         interval = (t * len(self)).floor().long().clamp(0, len(self) - 1)
         offset = t - interval.to(t.dtype) / len(self)
-        value = torch.zeros_like(t)
-        for row in coefficients.to(t.device):
-            value = value * offset + row[interval]
+        first, *rest = coefficients.to(t.device)[:, interval]
+        value = first
+        for row in rest:
+            value = value * offset + row
         return value
 
     def _beta_integral(self, t: Tensor) -> Tensor:
