@@ -8,6 +8,7 @@ factor to data space, so that nothing cancels when σ is small.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -140,7 +141,7 @@ class TimeSampler(Checked):
         high = sde.T
         if not 0 < low < high:
             raise ConfigError(f"t_min={low}: training times need 0 < t_min < {high}")
-        if self.kind != "uniform" and torch.isinf(sde.log_snr(high)):
+        if self.kind != "uniform" and math.isinf(_log_snr_at_ends(sde, low, high)[0]):
             high -= _INSIDE_BRIDGE
         return low, high
 

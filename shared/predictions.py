@@ -57,8 +57,7 @@ class PathPoint:
     @classmethod
     def at(cls, sde: SDE, t: Tensor) -> PathPoint:
         """The point of `sde`'s path at times `t` (batch,)."""
-        t = t.double()
-        return cls(sde.alpha(t), sde.sigma(t), sde.variance_over_alpha(t), sde.noise)
+        return cls(*sde.path(t), sde.noise)
 
     def to_data(self, kind: Prediction, value: Tensor, x: Tensor, y: Tensor | None = None) -> Tensor:
         """x̂_0 (batch, ...) from a prediction of `kind` at state `x` (batch, ...) with anchor `y`.

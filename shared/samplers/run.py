@@ -32,7 +32,8 @@ class Node:
     @classmethod
     def at(cls, sde: SDE, t: float) -> Node:
         """That of a process at t."""
-        return cls(t, float(sde.alpha(t)), float(sde.sigma(t)), float(sde.log_snr(t)))
+        alpha, sigma, ratio = sde.path(t)
+        return cls(t, float(alpha), float(sigma), float(0.5 * (alpha / ratio).log()))
 
 
 Nodes = tuple[Node, ...]

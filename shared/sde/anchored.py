@@ -139,8 +139,19 @@ class OUVPSDE(LinearBeta, SDE):
         return self._time_of_beta_integral(torch.log1p(self.stiffness * torch.exp(-2 * lam)) / self.stiffness)
 
 
+class FromRatio(SDE):
+    """A process that ends where α and σ both vanish, or nearly, and so states σ²/α."""
+
+    def _variance(self, t: Tensor) -> Tensor:
+        return self._alpha(t) * self._variance_over_alpha(t)
+
+    def _path(self, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        alpha, ratio = self._alpha(t), self._variance_over_alpha(t)
+        return alpha, alpha * ratio, ratio
+
+
 @dataclass(frozen=True)
-class BBEDSDE(SDE):
+class BBEDSDE(FromRatio):
     """Brownian bridge with exponential diffusion: dx = (y − x)/(1 − t)dt + √c k^t dw (Lay et al. 2023, eq. 9–12).
 
     Sampling starts at `t_max` just below 1, where the bridge still has a little noise, as published.
@@ -172,14 +183,11 @@ class BBEDSDE(SDE):
         tail = torch.where(left > 0, left * (ei - expi(-2 * log_k)), torch.zeros_like(t))
         return self.c * (torch.exp(2 * log_k * t) - left + 2 * log_k * self.k**2 * tail)
 
-    def _variance(self, t: Tensor) -> Tensor:
-        return self._alpha(t) * self._variance_over_alpha(t)
-
     def _variance_dot(self, t: Tensor) -> Tensor:
         return self.c * torch.exp(2 * math.log(self.k) * t) - 2 * self._variance_over_alpha(t)
 
 
-class BridgeSDE(SDE):
+class BridgeSDE(FromRatio):
     """A process that starts from the anchor itself: at t = 1 α and σ are 0."""
 
     t_end = 1e-4
@@ -222,9 +230,6 @@ class SBVESDE(BridgeSDE):
 
     def _variance_over_alpha(self, t: Tensor) -> Tensor:
         return self._reference_variance(t)
-
-    def _variance(self, t: Tensor) -> Tensor:
-        return self._alpha(t) * self._reference_variance(t)
 
     def _variance_dot(self, t: Tensor) -> Tensor:
         return self._growth(t) * (1 - 2 * self._reference_variance(t) / self._total)
@@ -275,9 +280,6 @@ class VPBridgeSDE(LinearBeta, BridgeSDE):
 
     def _variance_over_alpha(self, t: Tensor) -> Tensor:
         return 2 * torch.sinh(0.5 * self._beta_integral(t))
-
-    def _variance(self, t: Tensor) -> Tensor:
-        return self._alpha(t) * self._variance_over_alpha(t)
 
     def _variance_dot(self, t: Tensor) -> Tensor:
         kept = torch.exp(-self._beta_integral(t))

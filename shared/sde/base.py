@@ -82,6 +82,10 @@ class SDE(Checked, ABC):
         """σ²/α. Bridges override it: there both vanish at the end, and their ratio does not."""
         return self._variance(t) / self._alpha(t)
 
+    def _path(self, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """α, σ² and σ²/α, which processes override that get them from one number."""
+        return self._alpha(t), self._variance(t), self._variance_over_alpha(t)
+
     @property
     def T(self) -> float:
         """The time at which sampling starts."""
@@ -114,11 +118,21 @@ class SDE(Checked, ABC):
 
     def log_snr(self, t: TimeLike) -> Tensor:
         """λ(t) = log(α/σ), shaped like `t`; +∞ where σ = 0, −∞ where α = 0."""
-        return self._evaluate(lambda s: 0.5 * (self._alpha(s) / self._variance_over_alpha(s)).log(), t)
+        return self._evaluate(self._log_snr, t)
+
+    def _log_snr(self, t: Tensor) -> Tensor:
+        alpha, _, ratio = self._path(t)
+        return 0.5 * (alpha / ratio).log()
 
     def variance_over_alpha(self, t: TimeLike) -> Tensor:
         """σ²/α, shaped like `t`; finite at the end of a bridge, where both vanish."""
         return self._evaluate(self._variance_over_alpha, t)
+
+    def path(self, t: TimeLike) -> tuple[Tensor, Tensor, Tensor]:
+        """α, σ and σ²/α at once, shaped like `t`, float64."""
+        wide = t.double() if isinstance(t, Tensor) else torch.tensor(float(t), dtype=torch.float64)
+        alpha, variance, ratio = self._path(wide)
+        return alpha, variance.clamp_min(0).sqrt(), ratio
 
     def alpha_dot(self, t: TimeLike) -> Tensor:
         """dα/dt, shaped like `t`."""
@@ -166,8 +180,8 @@ class SDE(Checked, ABC):
 
     def perturb(self, x0: Tensor, t: Tensor, noise: Tensor, y: Tensor | None = None) -> Tensor:
         """x_t for given x_0 (batch, ...), times (batch,) and noise ε (batch, ...), as `draw_noise` gives it."""
-        mean, _ = self.marginal_prob(x0, t, y)
-        return mean + expand(self._evaluate(lambda s: self._variance(s).sqrt(), t, keep_dtype=False), x0) * noise
+        alpha, sigma, _ = self.path(t)
+        return anchored(expand(alpha, x0) * residual(x0, y), y) + expand(sigma, x0) * noise
 
     def time_of_log_snr(self, log_snr: TimeLike) -> Tensor:
         """t(λ), shaped like `log_snr`, clamped to [0, 1]; the inverse of `log_snr`."""
@@ -178,9 +192,10 @@ class SDE(Checked, ABC):
         low, high = torch.zeros_like(lam), torch.ones_like(lam)
         t = (low + high) / 2
         for _ in range(60):
-            excess = self.log_snr(t) - lam
+            alpha, variance, ratio = self._path(t)
+            excess = 0.5 * (alpha / ratio).log() - lam
             low, high = torch.where(excess < 0, low, t), torch.where(excess < 0, t, high)
-            newton = t + excess * 2 * self._variance(t) / self._diffusion_squared(t)  # dλ/dt = −g²/(2σ²)
+            newton = t + excess * 2 * variance / self._diffusion_squared(t)  # dλ/dt = −g²/(2σ²)
             previous, t = t, torch.where((newton >= low) & (newton <= high), newton, (low + high) / 2)
             if bool(((t - previous).abs() <= 1e-15 + 1e-13 * t).all()):
                 break

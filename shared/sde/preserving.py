@@ -70,7 +70,17 @@ class BetaPath(SDE):
         return -0.5 * self._beta(t) * self._alpha(t)
 
     def _variance(self, t: Tensor) -> Tensor:
-        return -torch.expm1(-self._beta_integral(t))
+        return self._variance_of(self._beta_integral(t))
+
+    @staticmethod
+    def _variance_of(integral: Tensor) -> Tensor:
+        """σ² of B."""
+        return -torch.expm1(-integral)
+
+    def _path(self, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        integral = self._beta_integral(t)
+        alpha, variance = torch.exp(-0.5 * integral), self._variance_of(integral)
+        return alpha, variance, variance / alpha
 
     def _variance_dot(self, t: Tensor) -> Tensor:
         return self._beta(t) * torch.exp(-self._beta_integral(t))
@@ -92,8 +102,9 @@ class SubVPSDE(LinearBeta, BetaPath):
 
     kind: Literal["sub_vp"] = field(default="sub_vp", kw_only=True, repr=False)
 
-    def _variance(self, t: Tensor) -> Tensor:
-        return torch.expm1(-self._beta_integral(t)).square()
+    @staticmethod
+    def _variance_of(integral: Tensor) -> Tensor:
+        return torch.expm1(-integral).square()
 
     def _variance_dot(self, t: Tensor) -> Tensor:
         integral = self._beta_integral(t)
@@ -236,10 +247,9 @@ class DiscreteVPSDE(BetaPath):
         return torch.from_numpy(curve.c.copy()), torch.from_numpy(curve.derivative().c.copy())
 
     def _polynomial(self, coefficients: Tensor, t: Tensor) -> Tensor:
-        interval = (t * len(self)).floor().long().clamp(0, len(self) - 1)
+        interval = (t * len(self)).long().clamp(0, len(self) - 1)
         offset = t - interval.to(t.dtype) / len(self)
-        first, *rest = coefficients.to(t.device)[:, interval]
-        value = first
+        value, *rest = coefficients.to(t.device)[:, interval].unbind()
         for row in rest:
             value = value * offset + row
         return value

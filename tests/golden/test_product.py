@@ -31,7 +31,17 @@ def test_every_case_is_frozen_and_nothing_else_is() -> None:
     assert FILE.stat().st_size < 500_000
 
 
-@pytest.mark.parametrize("name", CASES)
+def slow(name: str) -> bool:
+    """Whether a case takes samplers, which know a process by its coefficients alone, through the coefficients of one
+    that is like others: those of its path and its schedules tell them."""
+    part, process, what = (*name.split("/"), "")[:3]
+    return part == "core" and process in LIKE_OTHERS and what not in ("path", "schedules")
+
+
+LIKE_OTHERS = ("sub_vp", "discrete_cosine", "ouvp", "bbed")
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow if slow(n) else ()) for n in CASES])
 def test_it_gives_what_it_gave(name: str, tmp_path: Path) -> None:
     wanted = unpack(name, FROZEN.array(f"{name}/numbers"), FROZEN.lines(f"{name}/names"))
     with warnings.catch_warnings():

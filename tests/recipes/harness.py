@@ -22,16 +22,17 @@ WARM = (
     *(f"speech.commands.{verb}" for verb in ("enhance", "evaluate", "stream", "train")),
 )
 SERVER = """
-import importlib, json, os, runpy, sys
+import glob, importlib, json, os, runpy, signal, sys, time
 import torch
 torch.set_num_threads(1)
 for name in sys.argv[1:]:
     importlib.import_module(name)
 for line in sys.stdin:
-    folder, recipe, arguments, log, source, target = json.loads(line)
+    folder, recipe, arguments, log, source, target, until = json.loads(line)
     child = os.fork()
     if child == 0:
         os.chdir(folder)
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the background
         os.dup2(os.open(source or os.devnull, os.O_RDONLY), 0)
         for stream, place in ((1, target or f"{log}.1"), (2, f"{log}.2")):
             os.dup2(os.open(place, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), stream)
@@ -50,6 +51,13 @@ for line in sys.stdin:
             traceback.print_exc()
         sys.stdout.flush(), sys.stderr.flush()
         os._exit(code)
+    ended = os.WEXITED | os.WNOWAIT
+    if until:
+        while not glob.glob(until) and not os.waitid(os.P_PID, child, ended | os.WNOHANG):
+            time.sleep(0.05)
+        time.sleep(0.5)
+        if not os.waitid(os.P_PID, child, ended | os.WNOHANG):
+            os.kill(child, signal.SIGINT)
     _, status = os.waitpid(child, 0)
     print(os.waitstatus_to_exitcode(status), flush=True)
 """
@@ -87,13 +95,21 @@ class Recipes:
     def __init__(self, folder: Path):
         self.folder, self.log = folder, folder / "log"
 
-    def run(self, name: str, *arguments: object, stdin: Path | None = None, stdout: Path | None = None) -> Ran:
+    def run(
+        self,
+        name: str,
+        *arguments: object,
+        stdin: Path | None = None,
+        stdout: Path | None = None,
+        until: Path | None = None,
+    ) -> Ran:
         """Run recipes/<name>.py with these arguments; its standard input is this file, or nothing, and its standard
-        output goes to that one, which may be a FIFO, or is told."""
+        output goes to that one, which may be a FIFO, or is told. Half a second after a file of the pattern `until` is
+        there, it gets the signal of Ctrl-C."""
         process, recipe = server(), str(ROOT / "recipes" / f"{name}.py")
         assert process.stdin is not None
         assert process.stdout is not None
-        places = [str(path) if path is not None else "" for path in (stdin, stdout)]
+        places = [str(path) if path is not None else "" for path in (stdin, stdout, until)]
         wanted = [str(self.folder), recipe, [str(argument) for argument in arguments], str(self.log), *places]
         process.stdin.write(json.dumps(wanted) + "\n")
         process.stdin.flush()

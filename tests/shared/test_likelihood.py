@@ -27,7 +27,7 @@ def setting(name: str, sde: SDE) -> tuple[GaussianData, Tensor, Tensor | None]:
     return GaussianData(sde, 0.3, 0.8, y), x0, y
 
 
-@all_sdes(skip=BRIDGES)
+@all_sdes(skip=BRIDGES, others_slow=True)
 def test_density_is_the_prior_carried_through_the_flow(name: str, sde: SDE) -> None:
     data, x0, y = setting(name, sde)
     found = log_likelihood(data.denoiser, sde, x0, y)
@@ -39,7 +39,7 @@ def test_density_is_the_prior_carried_through_the_flow(name: str, sde: SDE) -> N
     assert (found - expected).abs().max() < TOLERANCE
 
 
-@all_sdes(skip=BRIDGES)
+@all_sdes(skip=BRIDGES, others_slow=True)
 def test_with_the_process_own_end_as_prior_it_is_the_density_of_the_data(name: str, sde: SDE) -> None:
     data, x0, y = setting(name, sde)
     mean, variance = data.marginal(sde.T)
@@ -53,7 +53,7 @@ def test_with_the_process_own_end_as_prior_it_is_the_density_of_the_data(name: s
     assert (found - expected).abs().max() < TOLERANCE
 
 
-@all_sdes(skip=(*BRIDGES, "discrete_linear", *ANCHORED))
+@all_sdes(skip=(*BRIDGES, "discrete_linear", *ANCHORED), others_slow=True)
 def test_where_the_prior_fits_it_is_the_density_of_centred_data(name: str, sde: SDE) -> None:
     # TSDiff's linear table ends at α = 0.075, so that its prior is off by more than the tolerance; see above.
     data = GaussianData(sde, 0.0, 0.8)
@@ -81,11 +81,11 @@ def test_hutchinson_is_unbiased_and_its_error_falls_with_probes() -> None:
     sde, covariance = VPSDE(), correlated(6)
     data = GaussianData(sde, torch.zeros(6, dtype=torch.float64), covariance)
     x0 = torch.randn(64, 6, dtype=torch.float64, generator=make_generator("hutchinson"))
-    exact = log_likelihood(data.denoiser, sde, x0, trace="exact")
+    exact = log_likelihood(data.denoiser, sde, x0, trace="exact", steps=16)
 
     def errors(probes: int) -> Tensor:
         generator = make_generator("probes", probes)
-        kind = {"trace": "hutchinson", "probes": probes, "rtol": 1e-4, "atol": 1e-4}
+        kind = {"trace": "hutchinson", "probes": probes, "steps": 16}
         return log_likelihood(data.denoiser, sde, x0, generator=generator, **kind) - exact  # type: ignore[arg-type]
 
     one, many = errors(1), errors(25)
@@ -100,7 +100,7 @@ def test_a_probe_per_item_does_not_depend_on_the_batch() -> None:
 
     def value(rows: slice) -> Tensor:
         generators = [make_generator("item", i) for i in range(4)][rows]
-        kind = {"trace": "hutchinson", "rtol": 1e-7, "atol": 1e-7}
+        kind = {"trace": "hutchinson", "rtol": 1e-6, "atol": 1e-6}
         return log_likelihood(data.denoiser, VPSDE(), x0[rows], generator=generators, **kind)  # type: ignore[arg-type]
 
     assert torch.allclose(value(slice(None))[2:3], value(slice(2, 3)), atol=1e-4)
@@ -155,7 +155,7 @@ def test_fixed_steps_give_what_the_adaptive_solver_gives_whatever_the_batch() ->
 def test_fixed_steps_converge_at_fourth_order() -> None:
     data = GaussianData(VPSDE(), 0.0, 0.8)
     x0 = torch.randn(8, 2, dtype=torch.float64, generator=make_generator("order"))
-    values = [log_likelihood(data.denoiser, VPSDE(), x0, trace="exact", steps=n) for n in (20, 40, 320)]
+    values = [log_likelihood(data.denoiser, VPSDE(), x0, trace="exact", steps=n) for n in (20, 40, 160)]
     coarse, fine = ((value - values[2]).abs().max() for value in values[:2])
     assert 10 < float(coarse / fine) < 26
 

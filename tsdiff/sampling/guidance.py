@@ -136,7 +136,7 @@ class ObservationGuidance(EnergyGuidance, ABC):
 
     def predict(self, denoiser: DenoiserFunction, x: Tensor, t: Tensor, sde: SDE) -> Tensor:
         """The data prediction, moved towards the observed values."""
-        alpha, sigma = float(sde.alpha(t[:1].double())), float(sde.sigma(t[:1].double()))
+        alpha, sigma = (float(value) for value in sde.path(t[:1])[:2])
         if sigma == 0 or self.scale == 0 or (self.by_gradient and alpha == 0):
             return denoiser(x, t)
         return self._guided(denoiser, x, t, alpha, sigma)

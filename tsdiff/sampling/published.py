@@ -55,7 +55,7 @@ class DDIMGuidance(PublishedGuidance):
         if self.scale == 0:
             return denoiser(x, t)
         x0, descent = self.descend(denoiser, x, t)
-        alpha, sigma = float(sde.alpha(t[:1].double())), float(sde.sigma(t[:1].double()))
+        alpha, sigma = (float(value) for value in sde.path(t[:1])[:2])
         return x0 + self.scale * sigma**2 / alpha * descent
 
 

@@ -11,6 +11,7 @@ import torch
 
 from benchmarks.mixture_lib import (
     LIMIT,
+    STEPS,
     Case,
     full_grid,
     gaussian_distance,
@@ -42,7 +43,8 @@ def one_thread():
 
 @pytest.mark.parametrize("case", SUBSET, ids=lambda case: case.name)
 def test_mixture_is_learned(case: Case) -> None:
-    assert run(case) < LIMIT[case.anchored]
+    # Half of the benchmark's steps leave 0.03 to 0.04.
+    assert run(case, STEPS // 2) < LIMIT[case.anchored]
 
 
 @pytest.mark.slow

@@ -107,7 +107,7 @@ def test_a_covariate_known_in_the_future_is_used():
         target = 5 + drive[:240] + 0.1 * rng.normal(size=240)
         entry = {"item_id": f"s{i}", "start": pd.Period("2024-01-01", "h"), "target": target}
         entries.append({**entry, "feat_dynamic_real": drive[None]})
-    predictor = tiny_estimator(400, dynamic_features=1, calendar="none").train(entries, progress=False)
+    predictor = tiny_estimator(200, dynamic_features=1, calendar="none").train(entries, progress=False)
     errors = [
         np.abs(forecast.mean - 5 - entry["feat_dynamic_real"][0, -HORIZON:]).mean()
         for forecast, entry in zip(predictor.predict(entries, num_samples=20), entries, strict=True)
@@ -202,7 +202,7 @@ def test_a_conditional_model_forecasts_and_does_not_draw_unconditionally():
         {"item_id": f"{i}", "start": pd.Period("2024-01-01", "h"), "target": 5 + (i + 1) * np.sin(2 * np.pi * t / 8)}
         for i in range(3)
     ]
-    predictor = tiny_estimator(400, conditional=True, calendar="none").train(entries, progress=False)
+    predictor = tiny_estimator(300, conditional=True, calendar="none").train(entries, progress=False)
     truth = [5 + (i + 1) * np.sin(2 * np.pi * (400 + np.arange(HORIZON)) / 8) for i in range(3)]
     errors = [np.abs(f.mean - y).mean() for f, y in zip(predictor.predict(entries, 20), truth, strict=True)]
     assert np.mean(errors) < 0.7  # the mean alone leaves 1.3
