@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from lightning.fabric.plugins.environments.lightning import find_free_network_port
 from safetensors.torch import load_file
 
 from shared.training.batches import Batch
 from shared.training.module import LAST_STATE, fit
-from tests.conftest import ROOT
 from tests.data_parallel import two_processes
 from tests.data_parallel.two_processes import Replayed, line
+from tests.isolated import forked
 
 Found = dict[str, dict[str, Any]]
 
@@ -24,16 +22,11 @@ Found = dict[str, dict[str, Any]]
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What `two_processes.py` left."""
-    folder = tmp_path_factory.mktemp("two")
-    ran = subprocess.run(
-        [sys.executable, two_processes.__file__, folder],
-        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert ran.returncode == 0, ran.stdout + ran.stderr
+    folder, port = tmp_path_factory.mktemp("two"), find_free_network_port()
+    processes = [forked(two_processes.main, folder, rank, port) for rank in range(2)]
+    for process in processes:
+        process.join(300)
+    assert [process.exitcode for process in processes] == [0, 0]
     return folder
 
 

@@ -1,12 +1,12 @@
-"""A program that trains on two processes, as users start one: `python two_processes.py FOLDER`.
+"""What each of two processes does that train together, told which it is by the environment, as torchrun tells it.
 
-Each process leaves FOLDER/<rank>.pt: the batches it saw and the weights it ended with, of a least-squares line, a
-forecaster and an enhancer.
+Each leaves FOLDER/<rank>.pt: the batches it saw and the weights it ended with, of a least-squares line, a forecaster
+and an enhancer.
 """
 
 from __future__ import annotations
 
-import sys
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -16,8 +16,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from shared.experiment import HardwareSettings
 from shared.training.batches import Batch
 from shared.training.module import DiffusionModule, TrainingConfig, fit
+from speech.training.fit import train
+from tests.speech.training.test_speech_training import Sounds, experiment, sound
+from tests.tsdiff.conftest import sines, tiny_estimator
 
 TWO: Mapping[str, Any] = {"accelerator": "cpu", "devices": 2, "strategy": "ddp"}
 CONFIG = TrainingConfig(max_steps=5, learning_rate=0.05, warmup=0.0, decay="constant", ema_decay=0.5)
@@ -94,31 +98,23 @@ def _line() -> dict[str, Any]:
 
 
 def _forecaster(folder: Path) -> dict[str, Any]:
-    from tests.tsdiff.conftest import sines, tiny_estimator
-
     estimator = tiny_estimator(4, save_every=1e6)
     predictor = estimator.train(sines(), folder=folder / "forecaster", progress=False, **TWO)
     return {"weights": state(predictor.model.denoiser)}
 
 
 def _enhancer(folder: Path) -> dict[str, Any]:
-    from shared.experiment import HardwareSettings
-    from speech.training.fit import train
-    from tests.speech.training.test_speech_training import Sounds, experiment, sound
-
     recordings = [("recording", *sound(np.random.default_rng(9), 2000))]
     made = replace(experiment(4), hardware=HardwareSettings("cpu", 2, "ddp"))
     trained = train(made, Sounds(), recordings, folder / "enhancer", progress=False, tensorboard=False)
     return {"weights": state(trained.model), "checks": [dict(row) for row in trained.checks]}
 
 
-def main(folder: Path) -> None:
-    """Train all three."""
+def main(folder: Path, rank: int, port: int) -> None:
+    """Train all three as the process `rank` of those that talk by this port."""
+    os.environ.update(LOCAL_RANK=str(rank), NODE_RANK="0", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
     torch.set_num_threads(1)
     found = {"line": _line(), "forecaster": _forecaster(folder), "enhancer": _enhancer(folder)}
-    torch.save(found, folder / f"{torch.distributed.get_rank()}.pt")
+    assert rank == torch.distributed.get_rank()
+    torch.save(found, folder / f"{rank}.pt")
     torch.distributed.barrier()  # the first process ends when both files are there
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))
