@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Callable
@@ -82,9 +83,18 @@ def pytest_configure(config: pytest.Config) -> None:
     # Processes that tests start would each compile all of the source, where the user's environment forbids to keep it.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     sys.dont_write_bytecode = False
+    # One worker a core is the parallelism; more threads would only compete, in workers and in processes that they start.
+    if config.getoption("numprocesses", None):
+        for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+            os.environ.setdefault(name, "1")
     if "PYTEST_XDIST_WORKER" in os.environ:
-        # One worker a core is the parallelism; more threads would only compete.
         torch.set_num_threads(1)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    # The modules and tests are there until the end: nothing for collections to look through, here or in forks, which
+    # would copy them for that.
+    gc.freeze()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

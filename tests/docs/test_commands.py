@@ -18,14 +18,14 @@ from tests.docs.blocks import ROOT, Found, arguments, commands
 from tests.recipes.harness import Recipes
 
 SMALLER = {
-    "recipes/forecast.py": ("--samples", "5", "--steps", "5"),
+    "recipes/forecast.py": ("--samples", "5", "--steps", "2"),
     "recipes/impute.py": ("--samples", "5"),
-    "recipes/forecast_jointly.py": ("--samples", "5", "--steps", "5"),
-    "recipes/forecast_covariates.py": ("--samples", "5", "--steps", "5"),
+    "recipes/forecast_jointly.py": ("--samples", "5", "--steps", "2"),
+    "recipes/forecast_covariates.py": ("--samples", "5", "--steps", "2"),
     "recipes/enhance.py": (),
-    "recipes/evaluate_speech.py": (),
+    "recipes/evaluate_speech.py": ("--workers", "1"),
     "speech enhance": (),
-    "speech evaluate": (),
+    "speech evaluate": ("--workers", "1"),
 }
 """What is run, and the options that make it small."""
 ELSEWHERE = {

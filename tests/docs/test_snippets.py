@@ -38,6 +38,8 @@ SMALLER = (
     ("../shared/data/series", "series"),
 )
 """Parts of snippets that would take minutes or need the shared data, and what stands for them here."""
+STEPS = 2
+"""Of a training, after each of which held-out windows are forecast."""
 
 
 def series(count: int = 2, length: int = 450) -> list[dict[str, Any]]:
@@ -68,7 +70,7 @@ def gluonts_folder(folder: Path, entries: list[dict[str, Any]]) -> None:
 @pytest.fixture(scope="module")
 def predictor() -> TSDiffPredictor:
     tiny = S4DConfig(patch=24, width=16, blocks=1, state=4)
-    training = replace(tsdiff.estimator.DEFAULT_TRAINING, max_steps=5)
+    training = replace(tsdiff.estimator.DEFAULT_TRAINING, max_steps=STEPS)
     return TSDiffEstimator("h", 24, 48, backbone=tiny, training=training).train(series(), progress=False)
 
 
@@ -76,12 +78,14 @@ def predictor() -> TSDiffPredictor:
 def names(
     predictor: TSDiffPredictor, workspace: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> dict[str, Any]:
-    """What the snippets take for granted; trainings end after five steps."""
-    short = replace(tsdiff.estimator.DEFAULT_TRAINING, max_steps=5)
+    """What the snippets take for granted; trainings end after `STEPS`."""
+    short = replace(tsdiff.estimator.DEFAULT_TRAINING, max_steps=STEPS)
     monkeypatch.setattr(tsdiff.estimator, "DEFAULT_TRAINING", short)
     for bound in ("LEAST_STEPS", "MOST_STEPS"):
-        monkeypatch.setattr(tsdiff.fitting.chosen, bound, 5)
-    presets = {name: preset.with_training(max_steps=5) for name, preset in tsdiff.experiment.presets.PRESETS.items()}
+        monkeypatch.setattr(tsdiff.fitting.chosen, bound, STEPS)
+    presets = {
+        name: preset.with_training(max_steps=STEPS) for name, preset in tsdiff.experiment.presets.PRESETS.items()
+    }
     monkeypatch.setattr(tsdiff.experiment.presets, "PRESETS", presets)
     monkeypatch.chdir(workspace)
     predictor.serialize(workspace / "runs" / "anomaly" / "model")

@@ -20,7 +20,7 @@ from tests.recipes.harness import ROOT, Ran, Recipes
 
 RECIPE = ROOT / "recipes" / "forecast.py"
 METRICS = {"crps", "nd", "nrmse", "mase", "coverage_50", "coverage_90"}
-TINY = ["--steps", "8", "--samples", "5", "--prediction-length", "12", "--context-length", "36"]
+TINY = ["--steps", "3", "--samples", "5", "--prediction-length", "12", "--context-length", "36"]
 
 
 class Recipe(Recipes):
@@ -177,7 +177,13 @@ REPAIRED = {
 }
 
 
-@pytest.mark.parametrize("case", REPAIRED)
+@pytest.mark.parametrize(
+    "case",
+    [  # whose remarks tests/tsdiff/data hold
+        pytest.param(case, marks=pytest.mark.slow if case in ("unsorted", "infinite", "constant") else ())
+        for case in REPAIRED
+    ],
+)
 def test_data_that_can_be_used_is_used_and_it_is_said(recipe, first, tmp_path, case):
     change, message = REPAIRED[case]
     path = written(change(table()), tmp_path)

@@ -17,7 +17,7 @@ from tsdiff.commands.options import Synthesize
 from tsdiff.data import load_folder, load_table, series_from_frame
 
 ROOT = Path(__file__).resolve().parents[2]
-TINY = ["--steps", "8", "--prediction-length", "12", "--context-length", "36", "--sampling-steps", "3"]
+TINY = ["--steps", "3", "--prediction-length", "12", "--context-length", "36", "--sampling-steps", "3"]
 LENGTH = 48
 KINDS = ["TSDiff", "Gaussian surrogate", "phase-randomised"]
 

@@ -16,7 +16,7 @@ from tests.recipes.harness import Recipes
 from tsdiff.commands import application
 
 VERBS = ("forecast", "impute", "refine", "synthesize", "anomaly")
-SMALL = ["--steps", "8", "--prediction-length", "12", "--context-length", "36"]
+SMALL = ["--steps", "3", "--prediction-length", "12", "--context-length", "36"]
 TINY = [*SMALL, "--samples", "4"]
 
 

@@ -31,7 +31,7 @@ def normal(cov: Tensor) -> torch.distributions.MultivariateNormal:
     return torch.distributions.MultivariateNormal(torch.zeros(len(cov), dtype=cov.dtype), cov)
 
 
-@all_sdes(skip=(*BRIDGES, "ouve", "bbed", "discrete_linear"))
+@all_sdes(skip=(*BRIDGES, "ouve", "bbed", "discrete_linear"), others_slow=True)
 def test_with_the_exact_denoiser_the_bound_is_the_density(name: str, sde: SDE) -> None:
     # OUVE, BBED and TSDiff's table end away from their prior, by more than the tolerance.
     y = torch.full((64, DIMS), 0.1, dtype=torch.float64) if name in ANCHORED else None

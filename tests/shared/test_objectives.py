@@ -62,7 +62,7 @@ def flawed(
 
 
 @pytest.mark.parametrize("weighting", WEIGHTINGS)
-@all_sdes()
+@all_sdes(others_slow=True)
 def test_every_output_has_the_same_weighted_loss(name: str, sde: SDE, weighting: Weighting) -> None:
     """A known error in x̂_0 costs w(t)·error², in whatever form the network predicts."""
     times = TimeSampler(t_min=0.02)

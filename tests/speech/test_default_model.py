@@ -106,8 +106,17 @@ def test_the_causal_one_streams_what_it_gives_at_once() -> None:
     np.testing.assert_allclose(streamed, enhancer.enhance(noise, 16000), atol=1e-4)
 
 
-@pytest.mark.parametrize("silent", [0, 3, 40])
-@pytest.mark.parametrize("level", [0.01, 0.1, 0.3])
+@pytest.mark.parametrize(
+    ("level", "silent"),
+    [
+        # Each once.
+        *((0.01, 3), (0.1, 0), (0.3, 40)),
+        *(
+            pytest.param(level, silent, marks=pytest.mark.slow)
+            for level, silent in ((0.01, 0), (0.01, 40), (0.1, 3), (0.1, 40), (0.3, 0), (0.3, 3))
+        ),
+    ],
+)
 def test_the_causal_one_starts_quiet(level: float, silent: int) -> None:
     """What a stream begins with, be it after digital silence, is turned down before noise can be told from speech."""
     enhancer = Enhancer.from_pretrained("causal", device="cpu")

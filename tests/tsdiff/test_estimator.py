@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -137,33 +138,43 @@ def resume_to(total: int, folder: Path | None) -> TSDiffPredictor:
     return tiny_estimator(100000).train(sines(), folder=folder, progress=False, callbacks=[StopAt()])
 
 
-def test_a_finished_training_is_not_done_again(tmp_path):
-    first = train(folder=tmp_path)
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> tuple[TSDiffPredictor, Path]:
+    """What a training gave, and the folder with its state."""
+    folder = tmp_path_factory.mktemp("finished")
+    return train(folder=folder), folder
+
+
+@pytest.fixture
+def first(finished, tmp_path) -> TSDiffPredictor:
+    """What it gave; a copy of its state is in `tmp_path`."""
+    shutil.copytree(finished[1], tmp_path, dirs_exist_ok=True)
+    return finished[0]
+
+
+def test_a_finished_training_is_not_done_again(first, tmp_path):
     before = (tmp_path / LAST_STATE).read_bytes()
     assert same(train(folder=tmp_path), first)
     assert (tmp_path / LAST_STATE).read_bytes() == before
 
 
 @pytest.mark.parametrize("damage", ["truncated", "empty", "text"])
-def test_a_damaged_state_is_refused_with_the_remedy_and_can_be_passed_over(tmp_path, damage):
-    expected = train(folder=tmp_path)
+def test_a_damaged_state_is_refused_with_the_remedy_and_can_be_passed_over(first, tmp_path, damage):
     state = tmp_path / LAST_STATE
     state.write_bytes({"truncated": state.read_bytes()[:3000], "empty": b"", "text": b"hello"}[damage])
     with pytest.raises(CheckpointError, match=r"last.ckpt cannot be read.*remove it"):
         train(folder=tmp_path)
-    assert same(train(folder=tmp_path, resume=False), expected)
+    assert same(train(folder=tmp_path, resume=False), first)
 
 
-def test_the_state_of_another_model_is_refused_by_key(tmp_path):
-    train(folder=tmp_path)
+def test_the_state_of_another_model_is_refused_by_key(first, tmp_path):
     other = tiny_estimator(20, calendar="none")
     with pytest.raises(CheckpointError, match=r"is of another model .*feature_input"):
         other.train(sines(), folder=tmp_path, progress=False)
 
 
-def test_saving_leaves_nothing_but_the_state(tmp_path):
-    train(folder=tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == [LAST_STATE]
+def test_saving_leaves_nothing_but_the_state(finished):
+    assert [path.name for path in finished[1].iterdir()] == [LAST_STATE]
 
 
 # --- what is refused ---------------------------------------------------------------------------------------

@@ -81,7 +81,7 @@ def test_lidl_is_the_slope_of_the_density() -> None:
     sde = VPSDE()
     data, x0 = subspace(sde)
     times = [at(sde, kappa) for kappa in (0.02, 0.03, 0.045)]
-    found = lidl(data.denoiser, sde, x0, times, trace="exact", rtol=1e-7, atol=1e-7)
+    found = lidl(data.denoiser, sde, x0, times, trace="exact", rtol=1e-6, atol=1e-6)
     torch.testing.assert_close(found.value, torch.full((6,), 5.0, dtype=F64), rtol=0, atol=0.02)
     assert float(found.standard_error.max()) < 0.02
 

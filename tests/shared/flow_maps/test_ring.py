@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
 from benchmarks.ring import Budget, World, distance, train_ring
 from shared.flow_maps import LagrangianMap
 
 
+@pytest.mark.slow
 def test_one_call_of_a_map_beats_one_of_the_flow() -> None:
     """Of two modes little is seen, so that the flow's first call, the mean, lies between. The flow is the map's own
     diagonal, for which more steps change nothing here: a better one has the same mean."""

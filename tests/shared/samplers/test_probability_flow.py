@@ -87,7 +87,7 @@ def test_on_ouve_with_annealed_langevin_it_is_sgmses_reverse_ode_step() -> None:
         torch.testing.assert_close(found.x, x, rtol=0, atol=1e-10)
 
 
-@all_sdes()
+@all_sdes(others_slow=True)
 def test_it_converges_to_the_flow_of_gaussian_data(name: str, sde: SDE) -> None:
     data = gaussian(name)
     start, end = 0.9, 0.1  # in multiples of 80 steps, so that the knots of the 100-step tables are points of the grid

@@ -481,7 +481,7 @@ EXPECTED_CALLS = {
 
 
 @pytest.mark.parametrize("method", METHODS)
-@all_sdes()
+@all_sdes(others_slow=True)
 def test_nfe_is_the_true_count(name: str, sde: SDE, method: Method) -> None:
     y = torch.zeros(2, 3) if name in ANCHORED else None
     counter = Counter()
@@ -823,7 +823,7 @@ def item_generators(count: int) -> list[torch.Generator]:
 
 
 @pytest.mark.parametrize("method", ["ode1", "ode2", "sde1", "sde2", Exponential(2, eta=0.3)], ids=str)
-@all_sdes()
+@all_sdes(others_slow=True)
 def test_each_item_may_have_times_of_its_own(name: str, sde: SDE, method: str | Exponential) -> None:
     y = start_state((3, 4)) if name in ANCHORED else None
     grids = [time_grid(sde, 5), time_grid(sde, 5, "uniform"), time_grid(sde, 5, t_start=0.6)]

@@ -74,7 +74,7 @@ def test_derivatives(name: str, sde: SDE) -> None:
     torch.testing.assert_close(sde.sigma_dot(TIMES), central_difference(sde.sigma, TIMES), rtol=1e-6, atol=1e-8)
 
 
-@all_sdes()
+@all_sdes(others_slow=True)
 def test_simulated_paths_have_the_marginals(name: str, sde: SDE) -> None:
     paths, steps, end = 20_000, 500, 0.8
     generator = make_generator("paths", name)

@@ -316,7 +316,14 @@ def test_damage_anywhere_is_an_error_or_harmless(checkpoint: Path, tmp_path: Pat
     assert all("damaged.ckpt" in str(error) or isinstance(error, ConfigError) for error in refused)
 
 
-@pytest.mark.parametrize(("backbone", "process"), CHECKPOINT_CASES)
+@pytest.mark.parametrize(
+    ("backbone", "process"),
+    [
+        # Fifty calls: one network tells that the bridge is read and sampled.
+        pytest.param(*case, marks=pytest.mark.slow if case[1] == "sbve" and case[0] != "ncsnpp" else ())
+        for case in CHECKPOINT_CASES
+    ],
+)
 def test_what_the_published_code_saves_gives_its_outputs_and_its_samples(
     tmp_path: Path, golden: Golden, backbone: str, process: str
 ) -> None:

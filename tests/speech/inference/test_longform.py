@@ -80,8 +80,14 @@ def test_what_is_held_comes_back_in_other_blocks():
     assert held.take(3).shape == (2, 0)
 
 
-@pytest.mark.parametrize("sampler", ["sb_sde", "sb_ode", "pc"])
-@pytest.mark.parametrize(("rate", "draws"), [(16000, 1), (44100, 2)])
+@pytest.mark.parametrize(
+    ("rate", "draws", "sampler"),
+    [
+        *((16000, 1, sampler) for sampler in ("sb_sde", "sb_ode", "pc")),
+        (44100, 2, "sb_sde"),
+        *(pytest.param(44100, 2, sampler, marks=pytest.mark.slow) for sampler in ("sb_ode", "pc")),
+    ],
+)
 def test_windows_agree_with_the_whole(sampler, rate, draws):
     model = tiny_model(sampler=sampler, steps=4 if sampler == "pc" else 2)
     signal = noise(2, rate * 3 // 2)

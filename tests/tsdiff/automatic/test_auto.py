@@ -75,7 +75,9 @@ def test_it_says_what_was_tried_and_forecasts_frames(model, tmp_path: Path):
 
 
 def test_a_choice_with_given_steps_can_be_repeated(model):
-    settings = few(candidates=("naive", "fine-tuned", "trained"), fine_tune_steps=4, train_steps=8, seed=3, samples=8)
+    settings = few(
+        candidates=("naive", "fine-tuned", "trained"), fine_tune_steps=4, train_steps=8, seed=3, samples=8, windows=3
+    )
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
         one, two = choose(model, settings), choose(model, settings)

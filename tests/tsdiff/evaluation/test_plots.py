@@ -35,7 +35,7 @@ def titles(path: Path) -> list[str]:
     return [line.strip()[5:-4] for line in lines if line.strip().startswith("<!-- s")]
 
 
-@pytest.mark.parametrize("count", [1, 2, 4, 7])
+@pytest.mark.parametrize("count", [1, 7, *(pytest.param(count, marks=pytest.mark.slow) for count in (2, 4))])
 def test_every_number_of_panels_gives_a_whole_picture(tmp_path, count):
     path = tmp_path / "deep" / "fan.png"
     plot_forecasts(*make_windows(count), path, max_panels=9, title="Forecasts")
@@ -51,7 +51,9 @@ def test_panels_are_spread_over_the_series(tmp_path):
     assert titles(tmp_path / "fan.svg") == ["s0", "s4", "s8"]
 
 
-@pytest.mark.parametrize("freq", ["D", "W", "M", "Q", "Y", "15min"])
+@pytest.mark.parametrize(
+    "freq", ["D", "Q", "15min", *(pytest.param(freq, marks=pytest.mark.slow) for freq in ("W", "M", "Y"))]
+)
 def test_other_frequencies_gaps_and_short_histories(tmp_path, freq):
     forecasts, pairs = make_windows(2, freq=freq, history=5)
     pairs[0][0]["target"][2] = np.nan

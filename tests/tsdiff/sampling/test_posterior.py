@@ -40,8 +40,20 @@ def test_every_guidance_forecasts_sines(trained, guidance, covariance):
     assert error(trained.with_sampling(guidance=guidance, covariance=covariance)) < 0.6  # the mean's is 0.9
 
 
-@pytest.mark.parametrize("method", [name for name in get_args(Method) if name != "map"])
-@pytest.mark.parametrize("covariance", ["window", "scalar"])
+CORE = [name for name in get_args(Method) if name != "map"]
+
+
+@pytest.mark.parametrize(
+    ("method", "covariance"),
+    [
+        *((method, "window") for method in CORE),
+        # What a method makes of it is seen with the other one.
+        *(
+            pytest.param(method, "scalar", marks=() if method in ("ode2", "sde2") else pytest.mark.slow)
+            for method in CORE
+        ),
+    ],
+)
 def test_every_core_sampler_takes_the_guidance(trained, method, covariance):
     steps = 100 if method in ("euler", "pc") else 12
     assert error(trained.with_sampling(method=method, covariance=covariance, steps=steps)) < 0.8

@@ -58,7 +58,7 @@ def closed_form(target: np.ndarray, first: int, cov: torch.Tensor) -> tuple[floa
 def test_the_density_of_gaussian_windows_is_theirs_in_both_units(level: float) -> None:
     model, cov = gaussian_model()
     target = level * walk()
-    found = one(model, entry(target), stride=5, steps=32)
+    found = one(model, entry(target), stride=5, steps=20)
     assert found.first.tolist() == [0, 5, 10, 15, 20, 24]
     expected = [closed_form(target, int(first), cov) for first in found.first]
     np.testing.assert_allclose(found.network_log_likelihood, [inside for inside, _ in expected], atol=0.05)
@@ -71,7 +71,7 @@ def test_the_density_of_gaussian_windows_is_theirs_in_both_units(level: float) -
 def test_standard_scaling_and_its_location() -> None:
     model, cov = gaussian_model(scaling="standard")
     target = walk().astype(np.float32)
-    found = one(model, entry(target), stride=100, steps=32)
+    found = one(model, entry(target), stride=100, steps=20)
     window = target[:LENGTH].astype(np.float64)
     loc, scale = window[:CONTEXT].mean(), window[:CONTEXT].std()
     whole = torch.distributions.MultivariateNormal(
@@ -98,12 +98,12 @@ def test_the_density_of_the_table_s_model_is_its_prior_carried_through_the_flow(
 
 def test_probes_are_unbiased_and_their_error_is_known() -> None:
     model, _ = gaussian_model()
-    exact = one(model, entry(walk(160)), stride=8, steps=16)
-    found = one(model, entry(walk(160)), stride=8, steps=16, trace="hutchinson", probes=64)
+    exact = one(model, entry(walk(80)), stride=8, steps=16)
+    found = one(model, entry(walk(80)), stride=8, steps=16, trace="hutchinson", probes=64)
     assert (found.standard_error > 0).all()
     assert np.abs(found.network_log_likelihood - exact.network_log_likelihood).max() < 4 * found.standard_error.max()
     # Windows share the probes: what chance adds to one, it adds to all, here where the Jacobian is the same.
-    few = one(model, entry(walk(160)), stride=8, steps=16, trace="hutchinson", probes=2)
+    few = one(model, entry(walk(80)), stride=8, steps=16, trace="hutchinson", probes=2)
     gap = few.network_log_likelihood - exact.network_log_likelihood
     assert gap.std() < 1e-3 * np.abs(gap).max()
 
@@ -176,7 +176,7 @@ def test_windows_cover_every_step_and_end_with_the_series(total: int, length: in
 def test_several_channels_have_a_scale_each() -> None:
     model, cov = gaussian_model(channels=2)
     target = np.stack([walk(seed=1), 1000 * walk(seed=2)]).astype(np.float32)
-    found = one(model, entry(target), stride=100, steps=32, trace="exact")
+    found = one(model, entry(target), stride=100, steps=20, trace="exact")
     window = target[:, :LENGTH].T.astype(np.float64)
     scale = np.abs(window[:CONTEXT]).mean(axis=0)
     normal = torch.distributions.MultivariateNormal(torch.zeros(2 * LENGTH, dtype=torch.float64), cov)

@@ -49,8 +49,17 @@ def refined(predictor, forecasts, entries, config: RefineConfig = SMALL, **chang
 # --- what it does ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("prior", ["mse", "quantile"])
+@pytest.mark.parametrize(
+    ("method", "prior"),
+    [
+        *((method, "mse") for method in METHODS),
+        # The methods do not know the prior, which each energy reads.
+        *(
+            pytest.param(method, "quantile", marks=() if method in ("langevin", "hmc") else pytest.mark.slow)
+            for method in METHODS
+        ),
+    ],
+)
 def test_every_method_brings_a_wrong_forecast_nearer_to_the_truth(trained, method, prior):
     entries = sines()
     histories = [{**e, "target": e["target"][:-HORIZON]} for e in entries]

@@ -340,7 +340,9 @@ def test_surrogates_refuse_what_has_no_spectrum_or_covariance():
 # --- files -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("freq", ["h", "15min", "D", "B", "W-SUN", "M", "Q-DEC"])
+@pytest.mark.parametrize(
+    "freq", ["15min", "B", "Q-DEC", *(pytest.param(freq, marks=pytest.mark.slow) for freq in ("h", "D", "W-SUN", "M"))]
+)
 def test_files_read_back_as_they_were_written(tmp_path, monkeypatch, freq):
     monkeypatch.setattr("tsdiff.tasks.synthesis.save._CHUNK", 16)
     rng = np.random.default_rng(0)
