@@ -11,7 +11,7 @@ import inspect
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, is_dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Annotated, Any
 
 from pydantic import ConfigDict, GetCoreSchemaHandler, TypeAdapter, ValidationError, ValidationInfo, with_config
@@ -118,7 +118,13 @@ def settings_from(cls: type, values: Mapping[str, Any], context: Any = None) -> 
             return cls(**values)
         except TypeError as error:
             raise ValueError(str(error)) from error
-    return TypeAdapter(with_config(ConfigDict(extra="forbid"))(cls)).validate_python(dict(values), context=context)
+    return adapter_of(cls).validate_python(dict(values), context=context)
+
+
+@lru_cache(maxsize=256)
+def adapter_of(cls: type) -> TypeAdapter[Any]:
+    """What makes a dataclass of its fields by name, and refuses names that it has not."""
+    return TypeAdapter(with_config(ConfigDict(extra="forbid"))(cls))
 
 
 def told(error: ValidationError) -> str:

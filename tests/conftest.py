@@ -83,7 +83,7 @@ def pytest_configure(config: pytest.Config) -> None:
     # Processes that tests start would each compile all of the source, where the user's environment forbids to keep it.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     sys.dont_write_bytecode = False
-    # One worker a core is the parallelism; more threads would only compete, in workers and in processes that they start.
+    # One worker a core is the parallelism; more threads would only compete, there and in processes that it starts.
     if config.getoption("numprocesses", None):
         for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
             os.environ.setdefault(name, "1")

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
-from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
+from pydantic import TypeAdapter, ValidationError
 
 from shared.errors import CheckpointError, ConfigError, DiffusionError
 from shared.files.documents import parse_yaml, read_yaml_file
-from shared.kinds import CUSTOM, told, with_kind
+from shared.kinds import CUSTOM, adapter_of, told, with_kind
 
 T = TypeVar("T")
 
@@ -124,7 +124,7 @@ def dataclass_from(
     Raises:
         CheckpointError: or `error`; names the settings that are unknown, missing or of the wrong type.
     """
-    adapter: TypeAdapter[T] = TypeAdapter(with_config(ConfigDict(extra="forbid"))(cls))
+    adapter: TypeAdapter[T] = adapter_of(cls)
     try:
         return adapter.validate_python(dict(values), context={CUSTOM: custom})
     except ValidationError as problem:

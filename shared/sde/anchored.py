@@ -184,7 +184,14 @@ class BBEDSDE(FromRatio):
         return self.c * (torch.exp(2 * log_k * t) - left + 2 * log_k * self.k**2 * tail)
 
     def _variance_dot(self, t: Tensor) -> Tensor:
-        return self.c * torch.exp(2 * math.log(self.k) * t) - 2 * self._variance_over_alpha(t)
+        return self._variance_dot_of(t, self._variance_over_alpha(t))
+
+    def _variance_dot_of(self, t: Tensor, ratio: Tensor) -> Tensor:
+        return self.c * torch.exp(2 * math.log(self.k) * t) - 2 * ratio
+
+    def _diffusion_squared(self, t: Tensor) -> Tensor:
+        ratio = self._variance_over_alpha(t)  # once: it takes longest
+        return self._variance_dot_of(t, ratio) + 2 * ratio
 
 
 class BridgeSDE(FromRatio):

@@ -222,7 +222,9 @@ def read(path: Path) -> np.ndarray:
     return samples
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize(
+    "model", [pytest.param(one, marks=pytest.mark.slow if one == "default" else ()) for one in MODELS]
+)
 def test_the_example_is_cleaned(noisy: Path, tmp_path: Path, model: ModelName) -> None:
     told: list[tuple[float, str]] = []
     request = SoundRequest(noisy, noisy.name, model)

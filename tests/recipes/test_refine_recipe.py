@@ -41,7 +41,7 @@ def test_a_run_scores_before_and_after(data, tmp_path, choose):
         output=output,
         prediction_length=12,
         context_length=36,
-        steps=8,
+        steps=3,
         samples=5,
         method="langevin",
         refine_steps=3,

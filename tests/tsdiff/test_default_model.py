@@ -174,6 +174,7 @@ def test_fine_tuning_that_cannot_be_is_named(change: dict[str, float]) -> None:
         FineTuning(**change)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_no_train_forecasts_the_embedded_data_from_the_command(tmp_path: Path) -> None:
     forecast.main(Forecast(no_train=True, windows=2, samples=10, output=tmp_path))
     metrics = json.loads((tmp_path / "metrics.json").read_text())

@@ -169,8 +169,10 @@ class SeriesStore(EntrySequence):
         return self._values.read(series, part, self._rows(part), steps, first, stop)
 
     def _window(self, series: int, part: int, first: int, length: int, steps: int) -> np.ndarray:
-        window = np.full((self._rows(part), length), np.nan, dtype=KINDS[part])
         low, high = max(first, 0), min(first + length, steps)
+        if high - low == length:
+            return np.array(self._part(series, part, low, high), dtype=KINDS[part], order="C")
+        window = np.full((self._rows(part), length), np.nan, dtype=KINDS[part])
         if high > low:
             window[:, low - first : high - first] = self._part(series, part, low, high)
         return window

@@ -206,7 +206,7 @@ class WindowSource:
         rows: list[np.ndarray] = []
         for _ in range(count):
             for _ in range(10):
-                series = int(np.searchsorted(self._shares, rng.random(), side="right"))
+                series = int(self._shares.searchsorted(rng.random(), side="right"))
                 free = int(self._ends[series]) - self.config.length
                 first = int(rng.integers(free + 1)) if free >= 0 else free
                 row = self._window(series, first)
@@ -220,7 +220,8 @@ class WindowSource:
         """Whether a window is worth training on: its context holds a value, and half of its steps do."""
         seen = ~np.isnan(row)
         steps = min(first + len(row), int(self._ends[series])) - max(first, 0)
-        return bool(seen[: self.config.context_length].any() and seen.sum() >= _LEAST_SEEN * steps * row.shape[1])
+        held, needed = np.count_nonzero(seen), _LEAST_SEEN * steps * row.shape[1]
+        return bool(held >= needed and seen[: self.config.context_length].any())
 
     def _window(self, series: int, first: int) -> np.ndarray:
         window = with_lags(lambda start: self.store.window(series, start, self.config.length).T, first, self.config)

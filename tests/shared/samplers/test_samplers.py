@@ -101,7 +101,7 @@ def order_of(name: str, method: Method) -> float:
 def orders() -> Iterator[object]:
     for name in SDES:
         for method, order in (("ode1", 1), ("ode2", 2), ("ode3", 3), ("heun", 2)):
-            few = name in DISTINCT or order == 2
+            few = name in DISTINCT or method == "ode2"
             yield pytest.param(name, method, order, id=f"{name}-{method}", marks=() if few else pytest.mark.slow)
 
 
@@ -152,10 +152,12 @@ def reaching() -> Iterator[object]:
     for name, sde in SDES.items():
         for label, options in MOVING.items():
             pair = (options.get("predictor"), options.get("corrector"))
-            if name in DISTINCT:
-                few = name in ("vp", "ouve") or pair == (None, None) or pair in PAIRS
+            if name in ("vp", "ouve", "sbve"):
+                few = name != "sbve" or pair == (None, None) or pair in PAIRS
+            elif name in DISTINCT:  # deterministic methods follow the exact flow above
+                few = options["method"] not in DETERMINISTIC or "eta" in options or pair in PAIRS
             else:
-                few = options["method"] in ("ode2", "sde2") or pair == PAIRS[0]
+                few = options["method"] == "sde2" or pair == PAIRS[0]
             yield pytest.param(name, sde, options, id=f"{name}-{label}", marks=() if few else pytest.mark.slow)
 
 

@@ -215,6 +215,7 @@ def test_microphone_to_loudspeaker_until_a_stop(model: Path) -> None:
     assert (duplex.replaced, duplex.dropped) == (2, 0)
 
 
+@pytest.mark.slow
 def test_in_a_shell_with_head() -> None:
     """The bundled model, and no harness."""
     command = f"head -c 64000 /dev/zero | {sys.executable} -m speech stream --rate 16000 --quiet | head -c 1000 | wc -c"
