@@ -124,7 +124,7 @@ def dataclass_from(
     Raises:
         CheckpointError: or `error`; names the settings that are unknown, missing or of the wrong type.
     """
-    adapter: TypeAdapter[T] = adapter_of(cls)
+    adapter: TypeAdapter[T] = adapter_of(cls)  # type: ignore[arg-type]
     try:
         return adapter.validate_python(dict(values), context={CUSTOM: custom})
     except ValidationError as problem:
