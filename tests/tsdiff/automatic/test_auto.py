@@ -76,14 +76,14 @@ def test_it_says_what_was_tried_and_forecasts_frames(model, tmp_path: Path):
 
 def test_a_choice_with_given_steps_can_be_repeated(model):
     settings = few(
-        candidates=("naive", "fine-tuned", "trained"), fine_tune_steps=4, train_steps=8, seed=3, samples=8, windows=3
+        candidates=("naive", "fine-tuned", "trained"), fine_tune_steps=2, train_steps=3, seed=3, samples=8, windows=3
     )
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
         one, two = choose(model, settings), choose(model, settings)
     assert not [one for one in told if "values are few" in str(one.message)]  # what it offers is being done
     assert [(row.name, row.crps) for row in one.report.tried] == [(row.name, row.crps) for row in two.report.tried]
-    assert one.report.steps == {"fine_tune_steps": 4, "train_steps": 8}
+    assert one.report.steps == {"fine_tune_steps": 2, "train_steps": 3}
     assert same(one, two)
 
 
