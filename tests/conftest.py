@@ -102,7 +102,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         return
     for item in items:
         if "slow" in item.keywords:
-            item.add_marker(pytest.mark.skip(reason="takes minutes; give --run-slow"))
+            item.add_marker(pytest.mark.skip(reason="takes long, or is like others; give --run-slow"))
 
 
 @pytest.fixture(scope="session")
