@@ -170,7 +170,7 @@ class SeriesStore(EntrySequence):
 
     def _window(self, series: int, part: int, first: int, length: int, steps: int) -> np.ndarray:
         low, high = max(first, 0), min(first + length, steps)
-        if high - low == length:
+        if high - low == length > 0:
             return np.array(self._part(series, part, low, high), dtype=KINDS[part], order="C")
         window = np.full((self._rows(part), length), np.nan, dtype=KINDS[part])
         if high > low:

@@ -111,7 +111,8 @@ def test_probes_are_unbiased_and_their_error_is_known() -> None:
 @pytest.mark.parametrize("method", ["ode", "elbo"])
 def test_the_result_does_not_depend_on_the_batch(method: str) -> None:
     model, _ = gaussian_model()
-    whole, small = (one(model, entry(walk()), stride=12, method=method, batch_rows=rows) for rows in (64, 1))
+    settings = {"stride": 12, "method": method, "steps": 16}
+    whole, small = (one(model, entry(walk()), batch_rows=rows, **settings) for rows in (64, 1))
     np.testing.assert_allclose(whole.log_likelihood, small.log_likelihood, rtol=0, atol=2e-3)
     if method == "elbo":
         np.testing.assert_allclose(whole.steps, small.steps, rtol=0, atol=2e-3)
