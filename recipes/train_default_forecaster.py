@@ -2,6 +2,7 @@
 
     python recipes/train_default_forecaster.py --recipe weighing --install   what weighs simple forecasts: ten minutes
     python recipes/train_default_forecaster.py --install                     the model around them: an hour on a core
+    python recipes/train_default_forecaster.py --recipe map                  a flow map of the one that ships: an hour
 
 They learn from the training parts of the shared sets and from synthetic series; other sets are kept to choose settings
 by (`recipes/default_forecaster/default.py`). With `--install` they are put where the package finds them. A run that is
@@ -19,7 +20,7 @@ import typer
 
 from shared.console.command import prepare, run, show
 
-Recipe = Literal["default", "weighing"]
+Recipe = Literal["default", "weighing", "map"]
 
 
 def main(
@@ -32,11 +33,11 @@ def main(
     install: Annotated[bool, typer.Option("--install", help="Write the model into the package, too.")] = False,
     threads: Annotated[int, typer.Option(help="CPU threads.", min=1)] = 1,
 ) -> None:
-    """Train the bundled forecaster, or what weighs the simple forecasts that it starts from."""
+    """Train the bundled forecaster, what weighs the simple forecasts that it starts from, or a flow map of it."""
     from default_forecaster import default, weighing  # these take seconds to load, which help does not need
 
     from shared.files.io import write_json
-    from tsdiff.model.model import BUNDLED
+    from tsdiff.model.model import BUNDLED, TSDiff
     from tsdiff.predictor import TSDiffPredictor
     from tsdiff.pretraining.training import train
 
@@ -47,20 +48,26 @@ def main(
         network = weighing.train_weighing(source, seed, steps=steps or weighing.STEPS)
         show(f"weights: {weighing.save_weighing(network, BUNDLED / 'weighing' if install else output / 'weighing')}")
         return
-    training = replace(default.TRAINING, max_steps=steps or default.TRAINING.max_steps, seed=seed)
-    state = output / "training"
+    if recipe == "map":
+        model, training = default.flow_map_of(TSDiff.from_pretrained("default")), default.MAP_TRAINING
+        sampling, name = default.MAP_SAMPLING, "map"
+    else:
+        model, training = default.new_model(seed=seed), default.TRAINING
+        sampling, name = default.SAMPLING, "model"
+    training = replace(training, max_steps=steps or training.max_steps, seed=training.seed + seed)
+    state = output / ("map-training" if recipe == "map" else "training")
     state.mkdir(parents=True, exist_ok=True)
-    model = train(default.new_model(seed=seed), source, training, state, loss=default.LOSS)
-    predictor = TSDiffPredictor(model, default.SAMPLING)
-    predictor.serialize(output / "model")
+    train(model, source, training, state, loss=default.LOSS)
+    predictor = TSDiffPredictor(model, sampling)
+    predictor.serialize(output / name)
     if install:
         predictor.serialize(BUNDLED / "default")
     minutes = (time.process_time() - started) / 60
     write_json(
-        output / "training.json",
+        output / f"{state.name}.json",
         {"cpu_minutes": round(minutes, 2), "steps": training.max_steps, "synthetic": synthetic},
     )
-    show(f"model: {output / 'model'}; {minutes:.1f} CPU-minutes in this process")
+    show(f"model: {output / name}; {minutes:.1f} CPU-minutes in this process")
 
 
 if __name__ == "__main__":

@@ -6,11 +6,13 @@ Sets for validation are not in its training at all, so that what is chosen by th
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
 import torch
 
+from shared.flow_maps.start import as_map, start_map
 from shared.objectives import DiffusionLoss, TimeSampler
 from shared.random import derive_seed
 from shared.sde import VPSDE
@@ -40,8 +42,11 @@ CONFIG = TSDiffConfig(
 TRAINING = TrainingConfig(
     max_steps=3600, learning_rate=2e-3, weight_decay=1e-2, ema_decay=0.998, warmup=0.03, save_every_seconds=120.0
 )
+MAP_TRAINING = replace(TRAINING, max_steps=3000, learning_rate=7e-4, seed=5)
+"""Of a flow map that goes on from it, with the jumps of `tsdiff.pretraining.training`."""
 LOSS = DiffusionLoss(times=TimeSampler("log_normal", mean=0.0, std=1.6))
 SAMPLING = Sampling(method="ode2", steps=5, log_snr_end=3.0, nonnegative=True, batch_rows=6400)
+MAP_SAMPLING = replace(SAMPLING, method="map", steps=2)
 
 TRAINING_SETS: Mapping[str, TrainingSet] = MappingProxyType(
     {
@@ -82,6 +87,13 @@ def new_model(config: TSDiffConfig = CONFIG, seed: int = 0) -> TSDiff:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed, "weights"))
         return TSDiff(config)
+
+
+def flow_map_of(model: TSDiff) -> TSDiff:
+    """A flow map with the weights of a model, which begins as no other."""
+    made = TSDiff(replace(model.config, backbone=as_map(model.config.backbone)))
+    start_map(made, model.state_dict())
+    return made
 
 
 def default_source(folder: Path, synthetic: int, seed: int, batch_size: int = 48) -> AnchoredSource:
