@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -101,7 +101,10 @@ def export_onnx(model: SpeechModel, path: str | os.PathLike[str], time: float | 
 
 def digest(model: SpeechModel) -> str:
     """A digest of the network's weights and settings, by which a file and a model are known to belong together."""
-    found = hashlib.sha256(repr(model.config.backbone).encode())
+    backbone = model.config.backbone
+    # Settings that differ from their defaults: a field that a later release adds, or moves, makes no other network.
+    told = {field.name: value for field in fields(backbone) if (value := getattr(backbone, field.name)) != field.default}
+    found = hashlib.sha256(json.dumps([type(backbone).__name__, told], sort_keys=True).encode())
     for name, tensor in sorted(model.backbone.state_dict().items()):
         found.update(name.encode())
         found.update(tensor.detach().cpu().contiguous().numpy().tobytes())
