@@ -103,7 +103,9 @@ def digest(model: SpeechModel) -> str:
     """A digest of the network's weights and settings, by which a file and a model are known to belong together."""
     backbone = model.config.backbone
     # Settings that differ from their defaults: a field that a later release adds, or moves, makes no other network.
-    told = {field.name: value for field in fields(backbone) if (value := getattr(backbone, field.name)) != field.default}
+    told = {
+        field.name: value for field in fields(backbone) if (value := getattr(backbone, field.name)) != field.default
+    }
     found = hashlib.sha256(json.dumps([type(backbone).__name__, told], sort_keys=True).encode())
     for name, tensor in sorted(model.backbone.state_dict().items()):
         found.update(name.encode())
