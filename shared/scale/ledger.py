@@ -25,10 +25,12 @@ class Ledger:
 
     Args:
         folder: of the results; made if need be. All workers need to see it.
+        again: whether a unit whose input has changed is worked again, and records of others may be there: for items
+            that are files of their own. Otherwise both are refused.
     """
 
-    def __init__(self, folder: Path):
-        self.folder = folder
+    def __init__(self, folder: Path, again: bool = False):
+        self.folder, self._again = folder, again
         self._units = folder / PLACE / _UNITS
 
     def open(self, settings: Mapping[str, Any]) -> None:
@@ -57,13 +59,15 @@ class Ledger:
         """What became of a unit, if it is finished.
 
         Raises:
-            DataError: it was, and its input was another.
+            DataError: it was, and its input was another, unless that is worked again.
         """
         path = self._units / f"{unit.name}.json"
         if not path.exists():
             return None
         record = read_json(path, DataError, f"delete it, and {unit.name} is made anew")
         if record.pop("digest") != unit.digest:
+            if self._again:
+                return None
             raise DataError(
                 f"{self.folder}: the input of {unit.name} was another when it was made; choose another folder, or "
                 "delete that one to begin anew"
@@ -88,7 +92,7 @@ class Ledger:
             DataError: there are others, as where the input has become less.
         """
         others = sorted(path.stem for path in self._units.glob("*.json") if path.stem not in names)
-        if others:
+        if others and not self._again:
             raise DataError(
                 f"{self.folder} holds {len(others)} results that the input has no items for, {others[0]} among them; "
                 "it was longer before. Choose another folder, or delete that one to begin anew"

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypedDict
 
 from shared.checks import Count, checked
 from shared.console.progress import bar
@@ -18,6 +18,17 @@ from shared.scale.units import Outcome, Unit, Work
 
 EngineName = Literal["local", "ray"]
 """Where units are worked: one after another in this process, or by Ray's workers."""
+
+
+class Where(TypedDict, total=False):
+    """What the calls of both packages take of `run`: engine, workers, address and progress."""
+
+    engine: EngineName
+    workers: int | None
+    address: str | None
+    progress: bool
+
+
 MOST_NOTED = 100
 """Different notes that a report holds."""
 
@@ -62,6 +73,7 @@ def run(
     workers: int | None = None,
     address: str | None = None,
     gpus: float = 0.0,
+    again: bool = False,
     total: int | None = None,
     description: str = "working",
     progress: bool = True,
@@ -83,6 +95,7 @@ def run(
         address: of a Ray cluster: "auto" finds the one that this machine belongs to, "ray://host:10001" one elsewhere.
             None starts Ray on this machine, for this job alone, or takes the one that this process has begun already.
         gpus: of each worker.
+        again: see `Ledger`.
         total: how many units there are, for the bar; None: it grows.
         description: for the bar.
         progress: whether to show a bar.
@@ -97,7 +110,8 @@ def run(
     cluster = Cluster(checked(Count | None, workers=workers), address, gpus)
     if engine == "local" and (address is not None or workers not in (None, 1)):
         raise ConfigError("engine='local' is this process alone: leave workers and address out, or take engine='ray'")
-    started, report, ledger = time.perf_counter(), Report(folder), Ledger(folder)
+    folder = folder.absolute()  # workers may have another working folder
+    started, report, ledger = time.perf_counter(), Report(folder), Ledger(folder, again)
     ledger.open(work.settings)
     names: set[str] = set()
     with bar(total or 0, description, "units", show=progress, leave=False) as shown:

@@ -6,7 +6,8 @@ import hashlib
 import json
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,27 @@ def digest_of_folder(folder: str | os.PathLike[str], suffixes: Sequence[str] = (
     """A digest of the files of a model's folder, wherever that lies."""
     paths = sorted(path for path in Path(folder).iterdir() if path.suffix in suffixes)
     return digest_of(*(part for path in paths for part in (path.name, path.read_bytes())))
+
+
+def named_for_workers(model: str | os.PathLike[str], bundled: Path) -> str:
+    """A model's name as workers with other working folders find it: that of a bundled model, a hub id, or where its
+    folder or file is."""
+    name = os.fspath(model)
+    is_bundled = isinstance(model, str) and (bundled / name).is_dir()
+    return os.path.abspath(name) if os.path.exists(name) and not is_bundled else name
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """One thread of torch for a while, as the last digits of results depend on their number."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def reason(error: BaseException) -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,3 +69,29 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {
         path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()
     }
+
+
+def kill_one_worker(when: Callable[[], bool]) -> threading.Thread:
+    """Kill a worker of Ray of this machine as soon as a condition is met; join the thread after the job."""
+
+    def watch() -> None:
+        until = time.monotonic() + 120
+        while not when() and time.monotonic() < until:
+            time.sleep(0.02)
+        os.kill(_workers()[0], signal.SIGKILL)
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    return thread
+
+
+def _workers() -> list[int]:
+    """Processes of Ray that work units."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if path.read_bytes().startswith(b"ray::_Worker"):
+                found.append(int(path.parent.name))
+        except OSError:  # it has ended
+            continue
+    return found
