@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
 from shared.checks import Checked
-from shared.errors import ConfigError
-
-if TYPE_CHECKING:
-    from shared.scale.run import Where
 
 Device = Annotated[str, typer.Option("--device", help="cpu, cuda, or auto: a GPU where there is one.")]
 """`--device`."""
@@ -29,33 +25,6 @@ Hardware = Annotated[
     typer.Option("--hardware", help="Preset: cpu; gpu and ddp (all GPUs) with bf16 and compilation."),
 ]
 """`--hardware`."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ScaleOut:
-    """Many machines"""
-
-    engine: Annotated[
-        Literal["local", "ray"] | None,
-        typer.Option(
-            help="ray: work item by item on many CPUs or machines (extra `scale`), and go on where a run was stopped; "
-            "local: the same in this process."
-        ),
-    ] = None
-    address: Annotated[
-        str | None,
-        typer.Option(help="Ray cluster: auto, or ray://HOST:10001 [--engine ray begins one on this machine]."),
-    ] = None
-
-    def where(self, workers: int | None) -> Where:
-        """What `shared.scale.run.run` takes of the options.
-
-        Raises:
-            ConfigError: --address without --engine.
-        """
-        if self.engine is None:
-            raise ConfigError("--address is of --engine ray; give that too, or leave it out")
-        return {"engine": self.engine, "workers": workers, "address": self.address}
 
 
 class Options(Checked):

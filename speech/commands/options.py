@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 
 from typer import Argument, Option
 
-from shared.console.options import Changes, Device, Hardware, Measures, Output, Retrain, ScaleOut, settings_option
+from shared.console.options import Changes, Device, Hardware, Measures, Output, Retrain, settings_option
+from shared.scale.options import ScaleOut
 
 Threads = Annotated[int | None, Option(help="CPU threads; left out, as many as torch sees fit.", min=1)]
 UpperBand = Annotated[

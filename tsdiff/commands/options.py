@@ -21,10 +21,10 @@ from shared.console.options import (
     Options,
     Output,
     Retrain,
-    ScaleOut,
     settings_option,
 )
 from shared.errors import ConfigError
+from shared.scale.options import ScaleOut
 
 
 @dataclass(frozen=True, kw_only=True)
