@@ -31,20 +31,41 @@ _FEWEST, _MOST = 32, 1024
 """Series of a unit."""
 
 
+class Common(Where, total=False):
+    """What all calls take besides engine, workers, address and progress, of which `shared.scale.run.run` tells.
+
+    Attributes:
+        model: folder, bundled name or hub id of a `TSDiffPredictor`, which each worker loads ["default"].
+        prediction_length: steps to forecast; of the other calls the horizon that a model of all frequencies is
+            `adapted` for. Left out, the model's.
+        freq: in any pandas spelling. Left out, the model's, or that of the first series.
+        columns: of long frames: id_column, timestamp_column, target; those left out are found by their usual names.
+        device: of each worker: "cpu", or "cuda", of which each takes one ["cpu"].
+        size: series of a unit [as many as are drawn together, 32 at least].
+    """
+
+    model: Address
+    prediction_length: int | None
+    freq: str | None
+    columns: Names
+    device: str
+    size: int | None
+
+
+class Drawn(Common, total=False):
+    """What calls take that draw.
+
+    Attributes:
+        num_samples: draws of each value [100].
+        sampling: fields of `Sampling` to change: seed, batch_rows, ….
+    """
+
+    num_samples: int
+    sampling: Mapping[str, Any]
+
+
 def forecast(
-    data: Source,
-    output: Address,
-    *,
-    model: Address = "default",
-    prediction_length: int | None = None,
-    freq: str | None = None,
-    columns: Names | None = None,
-    quantile_levels: Sequence[float] = TABLE_LEVELS,
-    num_samples: int = 100,
-    sampling: Mapping[str, Any] | None = None,
-    device: str = "cpu",
-    size: int | None = None,
-    **where: Unpack[Where],
+    data: Source, output: Address, *, quantile_levels: Sequence[float] = TABLE_LEVELS, **common: Unpack[Drawn]
 ) -> Report:
     """Forecast many series into a folder of Parquet files.
 
@@ -58,16 +79,8 @@ def forecast(
             reads; or GluonTS entries, which are read as they are needed.
         output: folder for the results, part-000000.parquet and so on, a file a unit; `pandas.read_parquet(output)`
             reads all of them. All workers have to see it under this name. `_failed.csv` in it lists series that failed.
-        model: folder, bundled name or hub id of a `TSDiffPredictor`, which each worker loads.
-        prediction_length: steps to forecast; None takes the model's, which one of all frequencies has none of.
-        freq: in any pandas spelling; None takes the model's, or that of the first series.
-        columns: of long frames: id_column, timestamp_column, target; None finds them.
         quantile_levels: the columns of the result.
-        num_samples: samples behind the quantiles.
-        sampling: fields of `Sampling` to change: seed, batch_rows, ….
-        device: of each worker: "cpu", or "cuda", of which each takes one.
-        size: series of a unit; None takes as many as are drawn together, 32 at least.
-        where: engine, workers, address, progress: see `shared.scale.run.run`.
+        common: see `Common` and `Drawn`; engine, workers, address, progress: see `shared.scale.run.run`.
 
     Returns:
         What became of it, with the series that failed and why.
@@ -79,115 +92,79 @@ def forecast(
         CheckpointError: no such model.
         MissingPackageError: without the extra "scale".
     """
-    found = _Found(data, model, prediction_length, freq, columns, ahead=True)
-    work = Forecasting(
-        **found.settings(device, num_samples, sampling),
-        quantile_levels=tuple(checked(tuple[Level, ...], quantile_levels=quantile_levels)),
-    )
-    return found.run(work, output, size, "forecasting", where)
+    job = _Job(data, output, common, ahead=True)
+    levels = tuple(checked(tuple[Level, ...], quantile_levels=quantile_levels))
+    return job.run("forecasting", Forecasting(**job.settings, quantile_levels=levels))
 
 
 def impute(
-    data: Source,
-    output: Address,
-    *,
-    model: Address = "default",
-    prediction_length: int | None = None,
-    freq: str | None = None,
-    columns: Names | None = None,
-    quantile_levels: Sequence[float] = IMPUTED_LEVELS,
-    num_samples: int = 100,
-    sampling: Mapping[str, Any] | None = None,
-    device: str = "cpu",
-    size: int | None = None,
-    **where: Unpack[Where],
+    data: Source, output: Address, *, quantile_levels: Sequence[float] = IMPUTED_LEVELS, **common: Unpack[Drawn]
 ) -> Report:
-    """Fill the gaps of many series, into a folder of Parquet files of all their values as
-    `TSDiffPredictor.impute_df` gives them; arguments, result and errors as of `forecast`. prediction_length is the
-    horizon that a model of all frequencies is `adapted` for, and None its longest."""
-    found = _Found(data, model, prediction_length, freq, columns, ahead=False)
-    work = Imputing(
-        **found.settings(device, num_samples, sampling),
-        quantile_levels=tuple(checked(tuple[Level, ...], quantile_levels=quantile_levels)),
-    )
-    return found.run(work, output, size, "filling gaps", where)
+    """Fill the gaps of many series, into a folder of Parquet files of all their values, as
+    `TSDiffPredictor.impute_df` gives them; arguments, result and errors as of `forecast`."""
+    job = _Job(data, output, common)
+    levels = tuple(checked(tuple[Level, ...], quantile_levels=quantile_levels))
+    return job.run("filling gaps", Imputing(**job.settings, quantile_levels=levels))
 
 
 def anomaly(
     data: Source,
     output: Address,
     *,
-    model: Address = "default",
-    prediction_length: int | None = None,
-    freq: str | None = None,
-    columns: Names | None = None,
     scoring: LikelihoodSettings = DEFAULT_SCORING,
     quantile: float = 0.995,
-    device: str = "cpu",
-    size: int | None = None,
-    **where: Unpack[Where],
+    **common: Unpack[Common],
 ) -> Report:
-    """Score every step of many series, into a folder of Parquet files: id, time, "value", "score", "threshold" and
+    """Score every step of many series, into a folder of Parquet files: id, time, value, "score", "threshold" and
     "anomaly" (`tsdiff.tasks.anomaly.scores.anomalies_to_frame`); a series' threshold is the `quantile` of its own
-    scores. Other arguments, result and errors as of `forecast`, prediction_length as of `impute`; windows lie that far
-    apart."""
-    found = _Found(data, model, prediction_length, freq, columns, ahead=False)
-    work = Scoring(**found.settings(device), scoring=scoring, quantile=checked(Level, quantile=quantile))
-    return found.run(work, output, size, "scoring", where)
+    scores. Other arguments, result and errors as of `forecast`."""
+    job = _Job(data, output, common)
+    return job.run("scoring", Scoring(**job.settings, scoring=scoring, quantile=checked(Level, quantile=quantile)))
 
 
-class _Found:
-    """Where the series come from, and of which frequency they and the model are."""
+class _Job:
+    """Where the series come from, of which frequency they and the model are, and where and how they are worked."""
 
-    def __init__(
-        self,
-        data: Source,
-        model: Address,
-        steps: int | None,
-        freq: str | None,
-        columns: Names | None,
-        ahead: bool = False,
-    ):
+    def __init__(self, data: Source, output: Address, common: Common, ahead: bool = False):
+        given: dict[str, Any] = dict(common)
+        model, freq = given.pop("model", "default"), given.pop("freq", None)
         if isinstance(model, TSDiffPredictor):
             raise ConfigError("model: each worker loads it; save this one (save_pretrained) and give the folder")
         model = named_for_workers(model, BUNDLED)
         predictor = TSDiffPredictor.from_pretrained(model)
-        steps = checked(Count | None, prediction_length=steps)
+        steps = checked(Count | None, prediction_length=given.pop("prediction_length", None))
         if steps is None and ahead and predictor.config.awaits_freq:
             raise ConfigError("say how many steps to forecast: prediction_length=24, say")
-        self._model, self._steps = model, steps or predictor.prediction_length
-        self._rows = predictor.sampling.batch_rows
+        columns = given.pop("columns", None) or Names()
+        self._output, self._rows = Path(output), predictor.sampling.batch_rows
+        self._size = checked(Count | None, size=given.pop("size", None))
         if isinstance(data, (str, os.PathLike)):
-            tables = Tables(data, columns or Names())
-            self._names: Names | None = tables.names
+            tables = Tables(data, columns)
+            names: Names | None = tables.names
             self._units: Callable[[int], Iterator[Unit]] = tables.units
             first: dict[str, Part] = next((unit.payload.parts() for unit in tables.units(1) if unit.payload), {})
         else:
             entries = entries_of(data)
             head = list(islice(entries, 1))
-            self._names, self._units = None, partial(entry_units, chain(head, entries))
+            names, self._units = None, partial(entry_units, chain(head, entries))
             first = {name: {**entry, "item_id": name} for name, entry in named_entries(head)}
-        self._freq = _freq(model, predictor, freq, first, self._names)
-
-    def settings(self, device: str, num_samples: int = 1, sampling: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """What every work has."""
-        rows = (sampling or {}).get("batch_rows", self._rows)
-        self._together = max(1, rows // checked(Count, num_samples=num_samples))
-        return {
-            "model": self._model,
-            "device": device,
-            "freq": self._freq,
-            "prediction_length": self._steps,
-            "names": self._names,
-            "num_samples": num_samples,
-            "sampling": dict(sampling or {}),
+        self.settings: dict[str, Any] = {
+            "model": model,
+            "device": given.pop("device", "cpu"),
+            "freq": _freq(model, predictor, freq, first, names),
+            "prediction_length": steps or predictor.prediction_length,
+            "names": names,
+            "num_samples": checked(Count, num_samples=given.pop("num_samples", 100)),
+            "sampling": dict(given.pop("sampling", None) or {}),
         }
+        self._where = given
 
-    def run(self, work: SeriesWork, output: Address, size: int | None, description: str, where: Where) -> Report:
+    def run(self, description: str, work: SeriesWork) -> Report:
         """Do it."""
-        size = checked(Count | None, size=size) or min(self._together * -(-_FEWEST // self._together), _MOST)
         gpus = 1.0 if work.device.startswith("cuda") else 0.0
-        return run(work, self._units(size), Path(output), gpus=gpus, description=description, **where)
+        together = max(1, work.sampling.get("batch_rows", self._rows) // work.num_samples)
+        units = self._units(self._size or min(together * -(-_FEWEST // together), _MOST))
+        return run(work, units, self._output, gpus=gpus, description=description, **self._where)
 
 
 def _freq(

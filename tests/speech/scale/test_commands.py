@@ -15,14 +15,7 @@ from speech.audio.files import Audio
 from speech.audio.writing import write_audio
 from speech.commands import enhance, evaluate
 from speech.commands.options import Enhance, Evaluate
-from tests.speech.models import noise, tiny_model
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder: Path = tmp_path_factory.mktemp("model")
-    tiny_model(steps=2).save_pretrained(folder)
-    return folder
+from tests.speech.models import noise
 
 
 @pytest.fixture

@@ -15,17 +15,10 @@ from speech import Enhancer, scale
 from speech.audio.files import Audio
 from speech.audio.writing import write_audio
 from speech.metrics import evaluate
-from tests.speech.models import noise, tiny_model
+from tests.speech.models import noise
 
 HERE: dict[str, Any] = {"engine": "local", "progress": False}
 WINDOWS = {"window_seconds": 0.5, "overlap_seconds": 0.2}
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder: Path = tmp_path_factory.mktemp("model")
-    tiny_model(steps=2).save_pretrained(folder)
-    return folder
 
 
 @pytest.fixture
