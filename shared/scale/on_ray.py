@@ -8,7 +8,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -67,19 +67,16 @@ class _Worker:
         return self._ledger.worked(self._step, unit)
 
 
-@dataclass
 class _Pool:
     """The workers: those that load, those that wait, those that have a unit."""
 
-    ray: Any
-    work: Work
-    ledger: Ledger
-    cluster: Cluster
-    loading: dict[Any, Any] = field(default_factory=dict)
-    idle: list[Any] = field(default_factory=list)
-    busy: dict[Any, tuple[Any, Unit]] = field(default_factory=dict)
-    waiting: deque[Unit] = field(default_factory=deque)
-    deaths: Counter[str] = field(default_factory=Counter)
+    def __init__(self, ray: Any, work: Work, ledger: Ledger, cluster: Cluster):
+        self.ray, self.work, self.ledger, self.cluster = ray, work, ledger, cluster
+        self.loading: dict[Any, Any] = {}
+        self.idle: list[Any] = []
+        self.busy: dict[Any, tuple[Any, Unit]] = {}
+        self.waiting: deque[Unit] = deque()
+        self.deaths: Counter[str] = Counter()
 
     def run(self, units: Iterator[Unit]) -> Iterator[tuple[Unit, Outcome]]:
         workers, quiet_since = self.cluster.workers or _capacity(self.ray, self.cluster.gpus), time.monotonic()
