@@ -74,24 +74,14 @@ def contents(folder: Path) -> dict[str, bytes]:
 def kill_one_worker(when: Callable[[], bool]) -> threading.Thread:
     """Kill a worker of Ray of this machine as soon as a condition is met; join the thread after the job."""
 
+    from benchmarks.scale import workers_of_ray  # loads all models' code, which workers need not
+
     def watch() -> None:
         until = time.monotonic() + 120
         while not when() and time.monotonic() < until:
             time.sleep(0.02)
-        os.kill(_workers()[0], signal.SIGKILL)
+        os.kill(workers_of_ray()[0], signal.SIGKILL)
 
     thread = threading.Thread(target=watch)
     thread.start()
     return thread
-
-
-def _workers() -> list[int]:
-    """Processes of Ray that work units."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            if path.read_bytes().startswith(b"ray::_Worker"):
-                found.append(int(path.parent.name))
-        except OSError:  # it has ended
-            continue
-    return found

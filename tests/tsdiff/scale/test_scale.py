@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from tests.tsdiff.scale.tables import DRAWS, TOGETHER, frame, results, write
 from tsdiff import TSDiffPredictor, scale
 from tsdiff.data import load_dataset
 from tsdiff.evaluation.metrics import forecasts_to_frame
-from tsdiff.tasks.anomaly.scores import anomalies_to_frame, anomaly_scores, fit_thresholds
+from tsdiff.tasks.anomaly.scores import DEFAULT_SCORING, anomalies_to_frame, anomaly_scores, fit_thresholds
 
 HERE: dict[str, Any] = {"engine": "local", "progress": False}
 
@@ -65,7 +66,7 @@ def test_the_order_of_rows_is_of_no_matter(tmp_path: Path):
 
 def test_gaps_are_filled_as_in_one_frame(default: TSDiffPredictor, tmp_path: Path):
     table = frame(4)
-    table.loc[table.index % 7 == 3, "target"] = np.nan
+    table.loc[table.index % 60 == 43, "target"] = np.nan
     options: dict[str, Any] = {"num_samples": 4, "quantile_levels": (0.1, 0.9)}
     scale.impute(write(tmp_path / "data", {"a": table}), tmp_path / "out", sampling=TOGETHER, size=3, **options, **HERE)
     wanted = default.adapted("h", 24).with_sampling(**TOGETHER).impute_df(table, **options)
@@ -75,8 +76,9 @@ def test_gaps_are_filled_as_in_one_frame(default: TSDiffPredictor, tmp_path: Pat
 def test_scores_are_those_of_one_frame(default: TSDiffPredictor, tmp_path: Path):
     table, short = frame(2, length=80), frame(1, first=5, length=3)
     data = write(tmp_path / "data", {"a": pd.concat([table, short])})
-    report = scale.anomaly(data, tmp_path / "out", prediction_length=24, **HERE)
-    scores = anomaly_scores(default.adapted("h", 24), table)
+    scoring = replace(DEFAULT_SCORING, levels=2)
+    report = scale.anomaly(data, tmp_path / "out", prediction_length=24, scoring=scoring, **HERE)
+    scores = anomaly_scores(default.adapted("h", 24), table, scoring)
     wanted = anomalies_to_frame(scores, fit_thresholds(scores)).rename(columns={"value": "target"})
     found = pd.read_parquet(tmp_path / "out")
     pd.testing.assert_frame_equal(found[found["item_id"] != "s005"].reset_index(drop=True), wanted, check_exact=True)
