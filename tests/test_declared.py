@@ -46,7 +46,7 @@ def imported(path: Path) -> Iterator[str]:
 @pytest.mark.parametrize(
     ("folder", "extras"),
     [
-        ("shared", ["hub", "onnx", "tensorboard"]),
+        ("shared", ["hub", "onnx", "scale", "tensorboard"]),
         ("tsdiff", ["all"]),
         ("speech", ["all"]),
         ("recipes", ["all", "app"]),

@@ -31,6 +31,7 @@ EXTRA = {
     "folder": "media",
     "huggingface_hub": "hub",
     "torch_pesq": "pesq-loss",
+    "ray": "scale",
 }
 """The extra that the error of each call of `without_extras.py` names."""
 
@@ -57,7 +58,7 @@ def test_what_needs_an_extra_names_it(told: dict[str, Any], what: str) -> None:
     said = told["errors"][what]
     assert f"pip install 'anchored-diffusion[{EXTRA[what]}]'" in said
     assert said.startswith(("MissingPackageError: ", "CheckpointError: ", "ConfigError: ", "DataError: "))
-    if what in ("pesq", "pystoi", "av", "sklearn", "statsforecast", "pyroomacoustics", "onnx", "sounddevice"):
+    if what in ("pesq", "pystoi", "av", "sklearn", "statsforecast", "pyroomacoustics", "onnx", "sounddevice", "ray"):
         assert f" needs {what}" in said
 
 

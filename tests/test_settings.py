@@ -15,6 +15,8 @@ import tsdiff
 STATEFUL = {
     "shared.training.batches.Batch",
     "shared.samplers.run.SampleResult",
+    "shared.scale.run.Report",
+    "shared.scale.units.Outcome",
     "speech.audio.devices.Duplex",
     "speech.inference.folders.FolderReport",
     "speech.inference.plan.Plan",

@@ -11,6 +11,7 @@ from typing import get_args, get_type_hints
 
 import pytest
 
+from shared.scale import EngineName
 from speech.commands import options as speech_options
 from speech.training import settings as speech_settings
 from tests.conftest import ROOT
@@ -24,7 +25,7 @@ from tsdiff.tasks.synthesis import SynthesisConfig
 
 HEAVY = ("lightning", "gluonts.torch", "gluonts.transform", "matplotlib", "scipy", "sklearn", "librosa", "numba")
 HEAVY += ("onnxruntime", "pesq", "joblib", "torchaudio", "torchdiffeq", "torch._dynamo", "sympy", "tensorboard", "rich")
-HEAVY += ("onnx", "onnxscript", "sounddevice", "av")
+HEAVY += ("onnx", "onnxscript", "sounddevice", "av", "ray")
 
 
 def loaded(code: str, *arguments: str, names: tuple[str, ...]) -> tuple[list[str], subprocess.CompletedProcess[str]]:
@@ -111,4 +112,6 @@ def test_defaults_and_choices_of_options_are_those_of_the_settings() -> None:
     assert set(choices(options.Anomaly, "method")) == set(get_args(Method))
     for kind, settings in ((options.Train, experiment), (speech_options.Train, speech_settings)):
         assert choices(kind, "hardware") == get_args(settings.Hardware)
+    for kind in (options.Forecast, speech_options.Enhance):
+        assert choices(kind, "engine") == get_args(EngineName)
     assert {"seasonal_naive", "linear", "auto_ets", "deepar"} <= set(BASELINE_NAMES)

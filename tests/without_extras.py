@@ -12,7 +12,7 @@ import lightning  # noqa: F401 first: torchmetrics loads what is installed, and 
 BLOCKED = (
     *("pesq", "pystoi", "speechmos", "librosa", "onnxruntime", "sklearn", "joblib", "pyroomacoustics", "torchaudio"),
     *("statsforecast", "huggingface_hub", "mutagen", "av", "torch_pesq", "tensorboard", "tensorboardX"),
-    *("onnx", "onnxscript", "sounddevice"),
+    *("onnx", "onnxscript", "sounddevice", "ray"),
 )
 sys.modules.update(dict.fromkeys(BLOCKED))  # None there is what `import` refuses
 
@@ -40,6 +40,7 @@ from speech.training.settings import Experiment  # noqa: E402
 from speech.training.terms import ObjectiveConfig, SpeechObjective  # noqa: E402
 from tsdiff import TSDiffPredictor  # noqa: E402
 from tsdiff.baselines import train_baseline  # noqa: E402
+from tsdiff.scale import forecast  # noqa: E402
 
 RNG = np.random.default_rng(0)
 SOUND = RNG.standard_normal(16000) * 0.1
@@ -67,6 +68,12 @@ def folder() -> object:
     with tempfile.TemporaryDirectory() as name:
         (Path(name) / "talk.m4a").write_bytes(b"sound")
         return find_audio(Path(name))
+
+
+def scaled() -> object:
+    """A job on Ray."""
+    with tempfile.TemporaryDirectory() as name:
+        return forecast(SERIES, name, prediction_length=7, progress=False)
 
 
 def imported() -> int:
@@ -106,6 +113,7 @@ def main() -> None:
             "folder": error_of(folder),
             "loudness": error_of(lambda: LoudnessMeter(16000, 1)),
             "huggingface_hub": error_of(lambda: resolve("owner/name", Path("nowhere"))),
+            "ray": error_of(scaled),
             "torch_pesq": error_of(lambda: SpeechObjective(ObjectiveConfig(loss="data_prediction", pesq_weight=1.0))),
         },
     }

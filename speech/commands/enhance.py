@@ -90,7 +90,9 @@ def _run(options: Enhance, job: _Job) -> None:
         if plan.failed:
             raise typer.Exit(1)
         return
-    if job.source.is_dir():
+    if options.engine is not None or options.address is not None:
+        report = _scaled(options, job, model)
+    elif job.source.is_dir():
         report = enhancer.enhance_dir(
             job.source,
             job.target,
@@ -113,20 +115,52 @@ def _run(options: Enhance, job: _Job) -> None:
 
 def _enhancer(options: Enhance, model: str) -> Enhancer:
     loaded = load_model(model)
-    changed = given(reverse_starting_point=options.start, precision=options.precision, suppression=options.suppression)
-    return Enhancer(
-        loaded,
-        options.sampler,
-        options.steps,
-        device=compute_device(options.device),
-        seed=options.seed,
-        draws=options.draws,
-        mix=options.mix,
-        window_seconds=options.window,
-        overlap_seconds=min(2.0, options.window / 4),
-        batch_size=options.batch_size,
-        sampling=replace(loaded.config.sampling, **changed),
-        upper_band=options.upper_band,  # type: ignore[arg-type]
+    sampling = replace(loaded.config.sampling, **_sampling(options))
+    return Enhancer(loaded, device=compute_device(options.device), sampling=sampling, **_settings(options))
+
+
+def _sampling(options: Enhance) -> dict[str, Any]:
+    """The model's own settings of sampling that are changed."""
+    return given(reverse_starting_point=options.start, precision=options.precision, suppression=options.suppression)
+
+
+def _settings(options: Enhance) -> dict[str, Any]:
+    """What an `Enhancer` takes of the options besides."""
+    return {
+        "sampler": options.sampler,
+        "steps": options.steps,
+        "seed": options.seed,
+        "draws": options.draws,
+        "mix": options.mix,
+        "window_seconds": options.window,
+        "overlap_seconds": min(2.0, options.window / 4),
+        "batch_size": options.batch_size,
+        "upper_band": options.upper_band,
+    }
+
+
+def _scaled(options: Enhance, job: _Job, model: str) -> FolderReport:
+    """A folder file by file, with what is finished kept.
+
+    Raises:
+        ConfigError: a single file, or --address without --engine.
+    """
+    from speech.scale import enhance_dir
+
+    where = options.where(options.workers)
+    if not job.source.is_dir():
+        raise ConfigError(f"--engine takes a folder, and {job.source} is none; leave it out for a single file")
+    return enhance_dir(
+        job.source,
+        job.target,
+        model=model,
+        device=str(compute_device(options.device)),
+        sampling=_sampling(options),
+        existing=job.existing,
+        raw=job.raw,
+        loudness=job.loudness,
+        enhancer=_settings(options),
+        **where,
     )
 
 

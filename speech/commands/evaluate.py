@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import typer
@@ -19,6 +19,7 @@ from speech.metrics.evaluation import name_of
 from speech.metrics.report import as_rows
 
 if TYPE_CHECKING:
+    from shared.scale.run import Where
     from speech.inference.folders import FolderReport
 
 _SHOWN_FAILURES = 20
@@ -42,14 +43,22 @@ def main(options: Evaluate) -> None:
             "there is nothing to score: name the folder of enhanced files, or --noisy to enhance it first"
         )
     chosen = chosen_metrics(options.metrics or None, noise=noisy is not None, reference=not options.no_reference)
+    scaled = options.engine is not None or options.address is not None
+    where = options.where(options.workers) if scaled else None
     prepare(options.threads)
     claim_output(output)
     report = None
     if enhanced is None and noisy is not None:
         enhanced = output / "enhanced"
-        report = _enhance(noisy, enhanced, options)
+        report = _enhance(noisy, enhanced, options, where)
     assert enhanced is not None
-    frame = evaluate(clean, enhanced, noisy, metrics=chosen, workers=options.workers, align=options.align)
+    if where is not None:
+        from speech import scale
+
+        folder = output / "scored"
+        frame = scale.evaluate(clean, enhanced, noisy, output=folder, metrics=chosen, align=options.align, **where)
+    else:
+        frame = evaluate(clean, enhanced, noisy, metrics=chosen, workers=options.workers, align=options.align)
     if report is not None:
         _explain(frame, report)
     rtf = report.seconds / report.audio_seconds if report is not None and report.audio_seconds else None
@@ -74,17 +83,20 @@ def _alone(recordings: Path | None, more: Path | None, align: bool) -> Path | No
     return recordings
 
 
-def _enhance(noisy: Path, target: Path, options: Evaluate) -> FolderReport:
+def _enhance(noisy: Path, target: Path, options: Evaluate, where: Where | None) -> FolderReport:
     from speech.enhancer import Enhancer, load_model
 
-    enhancer = Enhancer(
-        load_model(options.model or "default"),
-        options.sampler,
-        options.steps,
-        device=compute_device(options.device),
-        seed=options.seed,
-    )
-    report = enhancer.enhance_dir(noisy, target, existing="overwrite")
+    model, device = options.model or "default", compute_device(options.device)
+    settings: dict[str, Any] = {"sampler": options.sampler, "steps": options.steps, "seed": options.seed}
+    if where is not None:
+        from speech import scale
+
+        report = scale.enhance_dir(
+            noisy, target, model=model, device=str(device), existing="overwrite", enhancer=settings, **where
+        )
+    else:
+        enhancer = Enhancer(load_model(model), device=device, **settings)
+        report = enhancer.enhance_dir(noisy, target, existing="overwrite")
     for name in report.failed:
         (target / name).unlink(missing_ok=True)
     return report

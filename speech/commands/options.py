@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from typer import Argument, Option
 
 from shared.console.options import Changes, Device, Hardware, Measures, Output, Retrain, settings_option
+from shared.scale.options import ScaleOut
 
 Threads = Annotated[int | None, Option(help="CPU threads; left out, as many as torch sees fit.", min=1)]
 UpperBand = Annotated[
@@ -47,7 +48,7 @@ class Model(Machine):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Enhance(Model):
+class Enhance(ScaleOut, Model):
     """Enhance a noisy recording, or a folder of them.
 
     Any rate, length and channels; the result keeps them. Of a video the sound is enhanced, and the pictures stay. Files
@@ -94,9 +95,13 @@ class Enhance(Model):
     ] = None
     window: Annotated[float, Option(help="Seconds of a recording that are enhanced at once.")] = 16.0
     batch_size: Annotated[int | None, Option(help="Windows at a time [1 on a CPU, 4 on a GPU].")] = None
-    workers: Annotated[int | None, Option(help="Batches of a folder at a time [one per CPU thread; 2 on a GPU].")] = (
-        None
-    )
+    workers: Annotated[
+        int | None,
+        Option(
+            help="Batches of a folder at a time [one per CPU thread; 2 on a GPU]; processes of --engine ray [one a "
+            "CPU, or a GPU]."
+        ),
+    ] = None
     raw_rate: Annotated[int | None, Option(help="Rate in Hz of .raw files (bare samples).")] = None
     raw_channels: Annotated[int, Option(help="Channels of .raw files.")] = 1
     raw_subtype: Annotated[str, Option(help="FLOAT, PCM_16, … of .raw files.")] = "FLOAT"
@@ -150,7 +155,7 @@ class Export:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluate(Model):
+class Evaluate(ScaleOut, Model):
     """Score enhanced recordings, or what a model makes of noisy ones.
 
     Against the clean recordings, or by themselves; leaves metrics.json, metrics.md, per_file.csv, summary.csv and

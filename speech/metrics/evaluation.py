@@ -66,32 +66,48 @@ def evaluate(
             positive.
         DataError: A folder does not exist or holds no audio file, or a worker process was killed.
     """
+    if workers is not None and workers < 1:
+        raise ConfigError(f"workers={workers}; give at least 1")
+    jobs = scorings(clean_dir, enhanced_dir, noisy_dir, metrics, align)
+    results = _rows(jobs, min(workers or _cores(), len(jobs)))
+    return rows_to_frame(jobs, track(results, "scoring", "files", total=len(jobs), show=progress))
+
+
+def scorings(
+    clean_dir: Place | None,
+    enhanced_dir: Place,
+    noisy_dir: Place | None = None,
+    metrics: Iterable[str] | None = None,
+    align: bool = False,
+) -> list[Scoring]:
+    """What there is to score, a file each; see `evaluate`."""
     names = chosen_metrics(metrics, noise=noisy_dir is not None, reference=clean_dir is not None)
     if align and clean_dir is None:
         raise ConfigError("align=True: a delay is found against clean recordings, and there are none; leave it out")
-    if workers is not None and workers < 1:
-        raise ConfigError(f"workers={workers}; give at least 1")
     folders = {"enhanced": Path(enhanced_dir)}
     if clean_dir is not None:
         folders = {"clean": Path(clean_dir), **folders}
     if noisy_dir is not None:
         folders["noisy"] = Path(noisy_dir)
-    jobs = [_Job(file, paths, names, align) for file, paths in paired_files(folders).items()]
-    results = _rows(jobs, min(workers or _cores(), len(jobs)))
-    frame = pd.DataFrame(list(track(results, "scoring", "files", total=len(jobs), show=progress)))
-    kinds = ["", NOISY] if noisy_dir is not None else [""]
-    return frame[["file", "seconds", *(kind + name for kind in kinds for name in names), "reason"]]
+    return [Scoring(file, paths, tuple(names), align) for file, paths in paired_files(folders).items()]
 
 
-def _rows(jobs: Sequence[_Job], count: int) -> Iterator[dict[str, Any]]:
+def rows_to_frame(jobs: Sequence[Scoring], rows: Iterable[dict[str, Any]]) -> pd.DataFrame:
+    """The frame of `evaluate` of the rows of these files."""
+    kinds = ["", NOISY] if "noisy" in jobs[0].paths else [""]
+    columns = ["file", "seconds", *(kind + name for kind in kinds for name in jobs[0].metrics), "reason"]
+    return pd.DataFrame(list(rows))[columns]
+
+
+def _rows(jobs: Sequence[Scoring], count: int) -> Iterator[dict[str, Any]]:
     """The row of each job, made by `count` processes."""
     if count == 1:
-        yield from map(_row, jobs)
+        yield from map(scored, jobs)
         return
     joblib = needed("joblib", "metrics", f"scoring in {count} processes")
     executor = needed("joblib.externals.loky.process_executor", "metrics", f"scoring in {count} processes")
     try:
-        yield from joblib.Parallel(n_jobs=count, return_as="generator")(joblib.delayed(_row)(job) for job in jobs)
+        yield from joblib.Parallel(n_jobs=count, return_as="generator")(joblib.delayed(scored)(job) for job in jobs)
     except executor.TerminatedWorkerError as error:
         raise DataError(
             "a process that scored files was killed, perhaps for want of memory; give workers=1 to see on which file"
@@ -159,14 +175,17 @@ def name_of(path: Path) -> str:
 
 
 @dataclass(frozen=True)
-class _Job:
+class Scoring:
+    """A file to score: the files of its name below each folder ("clean", "enhanced", "noisy"), one each if all is well,
+    and how."""
+
     file: str
     paths: dict[str, list[Path]]
     metrics: tuple[str, ...]
     align: bool
 
 
-def _row(job: _Job) -> dict[str, Any]:
+def scored(job: Scoring) -> dict[str, Any]:
     """Scores of one file; whatever goes wrong with it is its reason, and the others go on."""
     row: dict[str, Any] = {"file": job.file, "seconds": math.nan, "reason": ""}
     for prefix in ("", NOISY):
@@ -182,7 +201,7 @@ def _row(job: _Job) -> dict[str, Any]:
     return row
 
 
-def _scores(job: _Job) -> dict[str, Any]:
+def _scores(job: Scoring) -> dict[str, Any]:
     audio = {kind: read_audio(paths[0]) for kind, paths in job.paths.items()}
     base = "clean" if "clean" in audio else "enhanced"
     rate = audio[base].sample_rate

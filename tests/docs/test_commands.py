@@ -47,7 +47,8 @@ ELSEWHERE = {
     "speech stream": "sound goes in and out: tests/speech/commands/test_stream_command.py",
     "speech export": "takes a minute: tests/speech/inference/test_onnx.py",
     "tsdiff anomaly": "tests/recipes/test_anomaly_recipe.py",
-    "tsdiff forecast": "with --help alone",
+    "tsdiff impute": "with --engine alone: tests/tsdiff/scale/test_commands.py",
+    "tsdiff forecast": "with --help alone, or with --engine: tests/tsdiff/scale/test_commands.py",
     "tests/golden/make_tsdiff.py": "needs the published code and its environment",
     "tests/golden/make_sgmse.py": "needs the published code",
 }

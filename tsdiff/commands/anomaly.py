@@ -225,6 +225,11 @@ def evaluation_text(
 
 def main(options: Anomaly) -> None:
     """Train TSDiff, score every step by its likelihood, and measure what injected anomalies are found."""
+    if options.is_scaled:
+        from tsdiff.commands.scaled import anomaly
+
+        anomaly(options)
+        return
     prepare(options.threads)
     output, seed = options.output, options.seed_or_zero
     base = DEFAULT_SCORING if options.method == "elbo" else LikelihoodSettings(probes=2)

@@ -153,6 +153,11 @@ def told(job: Job, scored: Scored | None, forecasts: Sequence[SampleForecast], s
 
 def main(options: Forecast) -> None:
     """Train TSDiff, or take a model; forecast, score, and leave everything in --output."""
+    if options.is_scaled:
+        from tsdiff.commands.scaled import forecast
+
+        forecast(options)
+        return
     prepare(options.threads)
     chosen = options.chosen  # before the work, for what it refuses
     claim_output(options.output)

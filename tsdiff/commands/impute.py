@@ -130,6 +130,11 @@ def fill(job: Job, predictor: TSDiffPredictor, samples: int, output: Path) -> in
 
 def main(options: Impute) -> None:
     """Fill the gaps of series, with intervals; score on hidden values beside straight lines and earlier seasons."""
+    if options.is_scaled:
+        from tsdiff.commands.scaled import impute
+
+        impute(options)
+        return
     prepare(options.threads)
     output, samples, seed = options.output, options.samples, options.seed_or_zero
     claim_output(output)

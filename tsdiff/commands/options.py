@@ -13,8 +13,18 @@ from annotated_types import Ge
 from typer import Option
 
 from shared.checks import Count, Duration, Level, Portion
-from shared.console.options import Changes, Device, Hardware, Measures, Options, Output, Retrain, settings_option
+from shared.console.options import (
+    Changes,
+    Device,
+    Hardware,
+    Measures,
+    Options,
+    Output,
+    Retrain,
+    settings_option,
+)
 from shared.errors import ConfigError
+from shared.scale.options import ScaleOut
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +35,7 @@ class Series:
         Path | None,
         Option(
             help="Table (CSV, Parquet, Feather; a row a value, or a column a series), folder in GluonTS's layout, or "
-            "name of a GluonTS set; default: embedded data.",
+            "name of a GluonTS set; with --engine a folder of Parquet files, or its address; default: embedded data.",
         ),
     ] = None
     freq: Annotated[str | None, Option(help="Frequency of the series (h, D, W, M, 15min, …); found if left out.")] = (
@@ -131,7 +141,25 @@ class Draws(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Forecast(Machine, Draws, Untrained, Covariates):
+class Scaled(ScaleOut):
+    """Many machines"""
+
+    workers: Annotated[int | None, Option(help="Processes of --engine ray [one a CPU, or a GPU with cuda].", min=1)] = (
+        None
+    )
+
+    @property
+    def is_scaled(self) -> bool:
+        """Whether the series are worked item by item.
+
+        Raises:
+            ConfigError: options of that without --engine.
+        """
+        return (self.engine, self.workers, self.address) != (None, None, None) and bool(self.where(self.workers))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forecast(Machine, Draws, Scaled, Untrained, Covariates):
     """Forecast with intervals, scored beside the seasonal naive.
 
     Trains TSDiff, or takes a model, and forecasts with self-guidance the held-out windows and what comes after.
@@ -192,7 +220,7 @@ class Forecast(Machine, Draws, Untrained, Covariates):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Impute(Machine, Draws, Untrained, Covariates):
+class Impute(Machine, Draws, Scaled, Untrained, Covariates):
     """Fill gaps with intervals, scored on values hidden for it.
 
     Straight lines and earlier seasons are scored beside it.
@@ -251,7 +279,7 @@ class Synthesize(Machine, Model, Series):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Anomaly(Machine, Model, Series):
+class Anomaly(Machine, Scaled, Model, Series):
     """Score every step, and mark what is unlikely.
 
     Trains TSDiff, scores the held-out steps by their likelihood, and measures what injected anomalies it finds.

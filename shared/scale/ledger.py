@@ -1,0 +1,123 @@
+"""What of a job is finished, kept beside its results: a file for the settings, and one for each finished unit."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from shared.errors import ConfigError, DataError
+from shared.files.documents import read_json
+from shared.files.io import UNENCODABLE, atomic_path, write_json
+from shared.scale.units import MOST_NOTES, Outcome, Step, Unit
+
+PLACE = ".scale"
+"""The folder of the records, in that of the results; readers of Parquet and audio pass over hidden ones."""
+FAILED = "_failed.csv"
+"""The list of items that failed; readers of Parquet pass over names that begin so."""
+_JOB, _UNITS = "job.json", "units"
+
+
+class Ledger:
+    """The records of a job.
+
+    Args:
+        folder: of the results; made if need be. All workers need to see it.
+        again: whether a unit whose input has changed is worked again, and records of others may be there: for items
+            that are files of their own. Otherwise both are refused.
+    """
+
+    def __init__(self, folder: Path, again: bool = False):
+        self.folder, self._again = folder, again
+        self._units = folder / PLACE / _UNITS
+
+    def open(self, settings: Mapping[str, Any]) -> None:
+        """Begin a job with these settings, or go on with one that has the same.
+
+        Raises:
+            ConfigError: the folder holds results of other settings, or cannot be written.
+        """
+        path = self.folder / PLACE / _JOB
+        try:
+            if not path.exists():
+                self._units.mkdir(parents=True, exist_ok=True)
+                write_json(path, dict(settings))
+        except OSError as error:
+            raise ConfigError(f"{self.folder} cannot be written ({error.strerror}); choose another folder") from error
+        before = read_json(path, remedy=f"delete {self.folder} to begin anew")
+        if before != (now := _as_json(settings)):
+            names = sorted(name for name in {*before, *now} if before.get(name) != now.get(name))
+            told = ", ".join(f"{name}: {_short(before.get(name))} there, {_short(now.get(name))} now" for name in names)
+            raise ConfigError(
+                f"{self.folder} holds results of other settings ({told}); choose another folder, or delete that one to "
+                "begin anew"
+            )
+
+    def of(self, unit: Unit) -> Outcome | None:
+        """What became of a unit, if it is finished.
+
+        Raises:
+            DataError: it was, and its input was another, unless that is worked again.
+        """
+        path = self._units / f"{unit.name}.json"
+        if not path.exists():
+            return None
+        record = read_json(path, DataError, f"delete it, and {unit.name} is made anew")
+        if record.pop("digest") != unit.digest:
+            if self._again:
+                return None
+            raise DataError(
+                f"{self.folder}: the input of {unit.name} was another when it was made; choose another folder, or "
+                "delete that one to begin anew"
+            )
+        return Outcome(**record)
+
+    def worked(self, step: Step, unit: Unit) -> Outcome:
+        """Work a unit, and keep what became of it once its result is written."""
+        outcome = step(unit, self.folder)
+        outcome.failed = {**unit.failed, **outcome.failed}
+        outcome.notes = list(dict.fromkeys(outcome.notes))[:MOST_NOTES]
+        self._record(unit, outcome)
+        return outcome
+
+    def _record(self, unit: Unit, outcome: Outcome) -> None:
+        write_json(self._units / f"{unit.name}.json", {"digest": unit.digest, **asdict(outcome)})
+
+    def refuse_strangers(self, names: set[str]) -> None:
+        """See that there are records of these units alone.
+
+        Raises:
+            DataError: there are others, as where the input has become less.
+        """
+        others = sorted(path.stem for path in self._units.glob("*.json") if path.stem not in names)
+        if others and not self._again:
+            raise DataError(
+                f"{self.folder} holds {len(others)} results that the input has no items for, {others[0]} among them; "
+                "it was longer before. Choose another folder, or delete that one to begin anew"
+            )
+
+    def write_failed(self, failed: Mapping[str, str]) -> None:
+        """Leave the list of items that failed, or none where none did."""
+        path = self.folder / FAILED
+        if not failed:
+            path.unlink(missing_ok=True)
+            return
+        with (
+            atomic_path(path) as temporary,
+            temporary.open("w", newline="", encoding="utf-8", errors=UNENCODABLE) as file,
+        ):
+            csv.writer(file).writerows([("item", "reason"), *failed.items()])
+
+
+def _as_json(value: Any) -> Any:
+    """A value as JSON gives it back."""
+    if isinstance(value, Mapping):
+        return {str(name): _as_json(inner) for name, inner in value.items()}
+    return [_as_json(inner) for inner in value] if isinstance(value, (list, tuple)) else value
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}…"

@@ -1,0 +1,111 @@
+"""Folders in units, worked in this process: the bits of single files on one thread, and goings-on after stops."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from shared.errors import CheckpointError, ConfigError, DataError, DiffusionError
+from shared.scale.units import one_thread
+from speech import Enhancer, scale
+from speech.audio.files import Audio
+from speech.audio.writing import write_audio
+from speech.metrics import evaluate
+from tests.speech.models import noise
+
+HERE: dict[str, Any] = {"engine": "local", "progress": False}
+WINDOWS = {"window_seconds": 0.5, "overlap_seconds": 0.2}
+
+
+@pytest.fixture
+def noisy(tmp_path: Path) -> Path:
+    """A tree of short and long files, one of them broken."""
+    folder = tmp_path / "noisy"
+    for place, samples in enumerate([4000, 4100, 12_000]):
+        write_audio(folder / f"{place}.wav", Audio(noise(1 + place % 2, samples, seed=place), 16000))
+    write_audio(folder / "deep/er/0.flac", Audio(noise(1, 9000, seed=9), 44100))
+    (folder / "text.wav").write_text("not audio")
+    return folder
+
+
+def sounds(folder: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and path.suffix in (".wav", ".flac")
+    }
+
+
+def enhanced(noisy: Path, target: Path, model: Path, **changes: Any) -> Any:
+    return scale.enhance_dir(noisy, target, model=model, enhancer={**WINDOWS, "seed": 3}, **{**HERE, **changes})
+
+
+def test_files_are_those_of_enhance_file(noisy: Path, model: Path, tmp_path: Path):
+    report = enhanced(noisy, tmp_path / "out", model, size=2)
+    assert [file.name for file in report.files] == ["0.wav", "1.wav", "2.wav", "deep/er/0.flac"]
+    assert list(report.failed) == ["text.wav"]
+    one = Enhancer.from_pretrained(model, device="cpu")
+    one = Enhancer(one.model, seed=3, **WINDOWS)
+    with one_thread():
+        for file in report.files:
+            wanted = one.enhance_file(noisy / file.name, tmp_path / "one" / file.name, name=file.name)
+            assert (wanted.removed, wanted.nfe, wanted.seconds) == (file.removed, file.nfe, file.seconds)
+            assert file.target == tmp_path / "out" / file.name
+    assert sounds(tmp_path / "out") == sounds(tmp_path / "one")
+
+
+def test_a_job_goes_on_and_follows_what_changes(noisy: Path, model: Path, tmp_path: Path):
+    out = tmp_path / "out"
+    first = enhanced(noisy, out, model)
+    made = {path: path.stat().st_mtime_ns for path in out.rglob("*.wav")}
+    again = enhanced(noisy, out, model)
+    assert (again.files, again.failed) == (first.files, first.failed)
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*.wav")} == made
+    (noisy / "0.wav").unlink()
+    write_audio(noisy / "1.wav", Audio(noise(1, 5000, seed=5), 16000))
+    write_audio(noisy / "00.wav", Audio(noise(1, 5000, seed=6), 16000))
+    kept = enhanced(noisy, out, model)
+    assert kept.skipped == ["1.wav"]
+    assert [file.name for file in kept.files] == ["00.wav", "2.wav", "deep/er/0.flac"]
+    anew = tmp_path / "anew"
+    enhanced(noisy, anew, model)
+    assert sounds(anew)["00.wav"] == sounds(out)["00.wav"]
+    with pytest.raises(ConfigError, match=r"other settings \(seed: 3 there, 4 now\)"):
+        scale.enhance_dir(noisy, out, model=model, enhancer={**WINDOWS, "seed": 4}, **HERE)
+
+
+def test_scores_are_those_of_evaluate(noisy: Path, model: Path, tmp_path: Path):
+    enhanced(noisy, tmp_path / "out", model)
+    folders = (noisy, tmp_path / "out", noisy)
+    names = ["si_sdr", "lsd"]
+    found = scale.evaluate(*folders, output=tmp_path / "scores", metrics=names, size=2, **HERE)
+    wanted = evaluate(*folders, metrics=names, workers=1, progress=False)
+    pd.testing.assert_frame_equal(found, wanted, check_exact=True)
+    assert np.isinf(found["noisy_si_sdr"].dropna()).all()  # each against itself
+    assert (found["reason"] != "").sum() >= 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "said"),
+    [
+        ({"model": "nothing"}, CheckpointError, "nothing"),
+        ({"enhancer": {"draws": 0}}, ConfigError, "draws"),
+        ({"existing": "keep"}, ConfigError, "existing"),
+        ({"loudness": "loud"}, ConfigError, "loud"),
+        ({"size": 0}, ConfigError, "size=0"),
+    ],
+)
+def test_what_cannot_be_is_told(
+    changes: dict[str, Any], error: type[DiffusionError], said: str, noisy: Path, model: Path, tmp_path: Path
+):
+    with pytest.raises(error, match=said):
+        scale.enhance_dir(noisy, tmp_path / "out", **{"model": model, **HERE, **changes})
+
+
+def test_a_folder_that_is_not_there_is_told(model: Path, tmp_path: Path):
+    with pytest.raises(DataError, match="no such folder"):
+        enhanced(tmp_path / "nowhere", tmp_path / "out", model)

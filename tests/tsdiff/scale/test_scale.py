@@ -1,0 +1,168 @@
+"""Series in units, worked in this process: the same bits as the calls for one frame, and failures told one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from shared.errors import CheckpointError, ConfigError, DataError, DiffusionError
+from tests.tsdiff.scale.tables import DRAWS, TOGETHER, frame, results, write
+from tsdiff import TSDiffPredictor, scale
+from tsdiff.data import load_dataset
+from tsdiff.evaluation.metrics import forecasts_to_frame
+from tsdiff.tasks.anomaly.scores import DEFAULT_SCORING, anomalies_to_frame, anomaly_scores, fit_thresholds
+
+HERE: dict[str, Any] = {"engine": "local", "progress": False}
+
+
+@pytest.fixture(scope="module")
+def default() -> TSDiffPredictor:
+    return TSDiffPredictor.from_pretrained("default")
+
+
+def forecast(data: Any, output: Path, **changes: Any) -> scale.Report:
+    return scale.forecast(data, output, **{**DRAWS, "sampling": TOGETHER, "size": 3, **HERE, **changes})
+
+
+def test_forecasts_are_those_of_one_frame(default: TSDiffPredictor, tmp_path: Path):
+    one, other = frame(7), frame(2, first=7)
+    report = forecast(write(tmp_path / "data", {"a": one, "b": other}), tmp_path / "out")
+    assert (report.units, report.items, report.failed) == (4, 9, {})
+    found = pd.read_parquet(tmp_path / "out")
+    wanted = pd.concat([default.predict_df(df, **DRAWS, **TOGETHER) for df in (one, other)], ignore_index=True)
+    pd.testing.assert_frame_equal(found, wanted, check_exact=True)
+
+
+def test_columns_ids_zones_and_folders_are_the_datas_own(default: TSDiffPredictor, tmp_path: Path):
+    table = frame(3).rename(columns={"timestamp": "ds", "target": "y"})
+    table["ds"] = table["ds"].dt.tz_localize("Europe/Berlin")
+    for place, (_, part) in enumerate(table.groupby("item_id")):
+        write(tmp_path / "data", {f"unique_id={40 + place}/x": part[["ds", "y"]]})
+    names = scale.Names("unique_id", "ds", "y")
+    address = f"local://{tmp_path / 'data'}"
+    forecast(address, tmp_path / "out", columns=names)
+    wanted = table.assign(unique_id=table.pop("item_id").str[1:].astype("int32") + 40)
+    alone = [default.predict_df(part, **DRAWS, **TOGETHER) for _, part in wanted.groupby("unique_id")]
+    found = pd.read_parquet(tmp_path / "out")
+    pd.testing.assert_frame_equal(found, pd.concat(alone, ignore_index=True), check_exact=True)
+    assert str(found["ds"].dt.tz) == "Europe/Berlin"
+
+
+def test_the_order_of_rows_is_of_no_matter(tmp_path: Path):
+    table = frame(4)
+    shuffled = table.sample(frac=1, random_state=0)
+    first = list(pd.unique(shuffled["item_id"]))
+    table = table.sort_values("item_id", key=lambda ids: ids.map(first.index), kind="stable")
+    for name, df in (("sorted", table), ("shuffled", shuffled)):
+        forecast(write(tmp_path / name, {"a": df}), tmp_path / f"{name}_out")
+    assert results(tmp_path / "sorted_out") == results(tmp_path / "shuffled_out")
+
+
+def test_gaps_are_filled_as_in_one_frame(default: TSDiffPredictor, tmp_path: Path):
+    table = frame(4)
+    table.loc[table.index % 60 == 43, "target"] = np.nan
+    options: dict[str, Any] = {"num_samples": 4, "quantile_levels": (0.1, 0.9)}
+    scale.impute(write(tmp_path / "data", {"a": table}), tmp_path / "out", sampling=TOGETHER, size=3, **options, **HERE)
+    wanted = default.adapted("h", 24).with_sampling(**TOGETHER).impute_df(table, **options)
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "out"), wanted, check_exact=True)
+
+
+def test_scores_are_those_of_one_frame(default: TSDiffPredictor, tmp_path: Path):
+    table, short = frame(2, length=80), frame(1, first=5, length=3)
+    data = write(tmp_path / "data", {"a": pd.concat([table, short])})
+    scoring = replace(DEFAULT_SCORING, levels=2)
+    report = scale.anomaly(data, tmp_path / "out", prediction_length=24, scoring=scoring, **HERE)
+    scores = anomaly_scores(default.adapted("h", 24), table, scoring)
+    wanted = anomalies_to_frame(scores, fit_thresholds(scores)).rename(columns={"value": "target"})
+    found = pd.read_parquet(tmp_path / "out")
+    pd.testing.assert_frame_equal(found[found["item_id"] != "s005"].reset_index(drop=True), wanted, check_exact=True)
+    assert report.items + len(report.failed) == 3
+
+
+def test_entries_are_taken_as_they_are_needed(default: TSDiffPredictor, tmp_path: Path):
+    entries = list(load_dataset(frame(5)))
+    taken: list[str] = []
+
+    def told() -> Iterator[dict[str, Any]]:
+        for entry in entries:
+            assert len(taken) <= 3 * (len(results(tmp_path / "out")) + 1)
+            taken.append(entry["item_id"])
+            yield entry
+
+    report = forecast(told(), tmp_path / "out")
+    assert (report.units, report.items) == (2, 5)
+    plain = default.adapted("h", 6).with_sampling(**TOGETHER)
+    wanted = forecasts_to_frame(plain.predict(entries, num_samples=4))
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "out"), wanted, check_exact=True)
+    assert forecast(iter(entries), tmp_path / "out").before == 2
+    with pytest.raises(DataError, match="the input of part-000000 was another"):
+        forecast([{**entry, "target": entry["target"] + 1} for entry in entries], tmp_path / "out")
+
+
+def test_what_fails_is_listed_and_the_rest_is_done(tmp_path: Path):
+    table = frame(7)
+    table.loc[table["item_id"] == "s001", "target"] = np.nan
+    table.loc[table["item_id"] == "s004", "target"] = 1e300
+    twice = table["item_id"] == "s005"
+    table.loc[twice, "timestamp"] = table.loc[twice, "timestamp"].iloc[0]
+    table.loc[table.index[-2:], "item_id"] = None
+    data = write(tmp_path / "data", {"a": table, "b": frame(2, first=7)})
+    (data / "c.parquet").write_bytes(b"PAR1 no more")
+    report = forecast(data, tmp_path / "out")
+    assert sorted(report.failed) == ["a.parquet: rows without item_id", "c.parquet", "s001", "s004", "s005"]
+    assert "no observed value" in report.failed["s001"]
+    assert "too large" in report.failed["s004"]
+    assert "cannot be read as Parquet" in report.failed["c.parquet"]
+    found = pd.read_parquet(tmp_path / "out")
+    assert sorted(pd.unique(found["item_id"])) == ["s000", "s002", "s003", "s006", "s007", "s008"]
+    assert report.items == 6
+    listed = pd.read_csv(tmp_path / "out" / "_failed.csv")
+    assert dict(zip(listed["item"], listed["reason"], strict=True)) == report.failed
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "said"),
+    [
+        ({"prediction_length": None}, ConfigError, "prediction_length=24"),
+        ({"prediction_length": 0}, ConfigError, "prediction_length=0"),
+        ({"num_samples": 0}, ConfigError, "num_samples=0"),
+        ({"quantile_levels": (2.0,)}, ConfigError, "quantile_levels"),
+        ({"sampling": {"scale": -1.0}}, ConfigError, "scale"),
+        ({"model": "nothing"}, CheckpointError, "nothing"),
+        ({"columns": scale.Names(target="sold")}, DataError, "sold"),
+        ({"size": 0}, ConfigError, "size=0"),
+        ({"freq": "fortnight"}, DataError, "fortnight"),
+    ],
+)
+def test_settings_that_cannot_be_are_told(
+    change: dict[str, Any], error: type[DiffusionError], said: str, tmp_path: Path
+):
+    data = write(tmp_path / "data", {"a": frame(1)})
+    with pytest.raises(error, match=said):
+        forecast(data, tmp_path / "out", **change)
+
+
+def test_data_that_cannot_be_is_told(default: TSDiffPredictor, tmp_path: Path):
+    with pytest.raises(DataError, match="nothing is there"):
+        forecast(tmp_path / "nowhere", tmp_path / "out")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="holds no Parquet"):
+        forecast(tmp_path / "empty", tmp_path / "out")
+    with pytest.raises(DataError, match="cannot be read"):
+        forecast("spark://cluster/x", tmp_path / "out")
+    nameless = write(tmp_path / "nameless", {"a": frame(1).drop(columns="item_id")})
+    with pytest.raises(DataError, match="no column that names the series"):
+        forecast(nameless, tmp_path / "out")
+    both = write(tmp_path / "both", {"a": frame(2), "b": frame(2, first=1)})
+    with pytest.raises(DataError, match=r"'s001' is in a\.parquet and in b\.parquet"):
+        forecast(both, tmp_path / "out")
+    with pytest.raises(ConfigError, match="save_pretrained"):
+        forecast(nameless, tmp_path / "out", model=default)
+    with pytest.raises(DataError, match="predict_df"):
+        forecast(frame(1), tmp_path / "out")
