@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import ipaddress
 import os
@@ -20,6 +21,7 @@ from .work import UPLOADS, Desk, open_desk
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
+_PATIENCE, _SECONDS = 4, 5.0  # how much too large a body is read to its end, and for how long
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]", "::1")
 HEADERS = {
     b"content-security-policy": b"default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' "
@@ -47,7 +49,7 @@ class Guard:
             return
         stated = dict(scope["headers"]).get(b"content-length", b"0")
         if not stated.isdigit() or int(stated) > self.most:
-            await _refuse(self._with_headers(send), self.most)
+            await _refuse(receive, self._with_headers(send), self.most)
             return
         seen, refused, begun = 0, False, False
 
@@ -70,7 +72,7 @@ class Guard:
             await self.app(scope, bounded, guarded)
         finally:
             if refused and not begun:
-                await _refuse(self._with_headers(send), self.most)
+                await _refuse(receive, self._with_headers(send), self.most)
 
     @staticmethod
     def _with_headers(send: Any) -> Any:
@@ -83,11 +85,25 @@ class Guard:
         return sent
 
 
-async def _refuse(send: Any, most: int) -> None:
+async def _refuse(receive: Any, send: Any, most: int) -> None:
+    await _passed_over(receive, _PATIENCE * most)
     text = f"this page takes {most / MEGABYTE:.0f} MB at once: send a part of it, or use the command line".encode()
     headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", str(len(text)).encode())]
     await send({"type": "http.response.start", "status": 413, "headers": [*headers, (b"connection", b"close")]})
     await send({"type": "http.response.body", "body": text})
+
+
+async def _passed_over(receive: Any, most: int) -> None:
+    """Take what is still sent, up to `most` bytes and for some seconds: a connection that is closed before loses the
+    answer."""
+    seen = 0
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_SECONDS):
+            while seen <= most:
+                message = await receive()
+                if message["type"] != "http.request" or not message.get("more_body", False):
+                    return
+                seen += len(message.get("body", b""))
 
 
 @contextlib.contextmanager
