@@ -52,24 +52,10 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) install --quiet -c constraints.txt -e .
 	touch $@
 
-$(VENV)/.installed-dev: $(VENV)/.installed
-	$(PIP) install --quiet -c constraints.txt -e ".[dev]"
-	touch $@
+$(VENV)/.installed-browser $(VENV)/.installed-mutants: $(VENV)/.installed-dev
 
-$(VENV)/.installed-app: $(VENV)/.installed
-	$(PIP) install --quiet -c constraints.txt -e ".[app]"
-	touch $@
-
-$(VENV)/.installed-browser: $(VENV)/.installed-dev
-	$(PIP) install --quiet -c constraints.txt -e ".[browser]"
-	touch $@
-
-$(VENV)/.installed-docs: $(VENV)/.installed
-	$(PIP) install --quiet -c constraints.txt -e ".[docs]"
-	touch $@
-
-$(VENV)/.installed-mutants: $(VENV)/.installed-dev
-	$(PIP) install --quiet -c constraints.txt -e ".[mutants]"
+$(VENV)/.installed-%: $(VENV)/.installed
+	$(PIP) install --quiet -c constraints.txt -e ".[$*]"
 	touch $@
 
 clean:

@@ -39,14 +39,9 @@ class Request:
     work: ClassVar[tuple[str, str]]
 
     @property
-    def file(self) -> Path | None:
-        """The file that was sent with it."""
-        return None
-
-    @property
-    def called(self) -> str:
-        """What its sender calls that."""
-        return ""
+    def sent(self) -> tuple[Path | None, str]:
+        """The file that was sent with it, if any, and what its sender calls that."""
+        return None, ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,12 +77,8 @@ class SoundRequest(Request):
     loudness: str = LOUDNESS[0]
 
     @property
-    def file(self) -> Path:
-        return self.source
-
-    @property
-    def called(self) -> str:
-        return self.name
+    def sent(self) -> tuple[Path | None, str]:
+        return self.source, self.name
 
 
 @dataclass(frozen=True)
@@ -137,12 +128,8 @@ class TableRequest(Request):
     pasted: str = ""
 
     @property
-    def file(self) -> Path | None:
-        return self.source
-
-    @property
-    def called(self) -> str:
-        return self.name
+    def sent(self) -> tuple[Path | None, str]:
+        return self.source, self.name
 
 
 @dataclass(frozen=True)
@@ -180,12 +167,8 @@ class SeriesRequest(Request):
     share: float = 0.01
 
     @property
-    def file(self) -> Path | None:
-        return self.table.source
-
-    @property
-    def called(self) -> str:
-        return self.table.name
+    def sent(self) -> tuple[Path | None, str]:
+        return self.table.sent
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from .work import UPLOADS, Desk, open_desk
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-_PATIENCE, _SECONDS = 4, 5.0  # how much too large a body is read to its end, and for how long
+_READ_TIMES, _READ_SECONDS = 4, 5.0  # of a body that is too large: up to so many times what is taken, and so long
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]", "::1")
 HEADERS = {
     b"content-security-policy": b"default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' "
@@ -86,7 +86,7 @@ class Guard:
 
 
 async def _refuse(receive: Any, send: Any, most: int) -> None:
-    await _passed_over(receive, _PATIENCE * most)
+    await _passed_over(receive, _READ_TIMES * most)
     text = f"this page takes {most / MEGABYTE:.0f} MB at once: send a part of it, or use the command line".encode()
     headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", str(len(text)).encode())]
     await send({"type": "http.response.start", "status": 413, "headers": [*headers, (b"connection", b"close")]})
@@ -98,7 +98,7 @@ async def _passed_over(receive: Any, most: int) -> None:
     answer."""
     seen = 0
     with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(_SECONDS):
+        async with asyncio.timeout(_READ_SECONDS):
             while seen <= most:
                 message = await receive()
                 if message["type"] != "http.request" or not message.get("more_body", False):

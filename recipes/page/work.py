@@ -102,7 +102,8 @@ class Desk:
         Raises:
             DataError: it takes too long or too much memory, or its process dies.
         """
-        file, name = request.file, request.called or "this"
+        file, called = request.sent
+        name = called or "this"
         if file is not None and not file.resolve().is_relative_to(self.home.resolve()):
             raise DataError(f"{name}: no such file was sent to this page; send it again")
         folder = self.folder()
@@ -224,7 +225,8 @@ def _is_own(category: type[Warning]) -> bool:
 
 def told(text: str, request: Request) -> str:
     """A message with the name of the file in place of where it lies here."""
-    return text if request.file is None else text.replace(str(request.file), request.called)
+    file, name = request.sent
+    return text if file is None else text.replace(str(file), name)
 
 
 def _progress_in(folder: Path) -> Tell:

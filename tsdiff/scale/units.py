@@ -120,7 +120,7 @@ class Tables:
                 number += 1
                 continue
             for item in found:
-                other = where.setdefault(hash(item), path)
+                other = where.setdefault(hash(str(item)), path)  # as a number, -1 would be -2
                 if other != path:
                     raise DataError(
                         f"series {item!r} is in {other} and in {path}; write the data anew, so that each series lies "

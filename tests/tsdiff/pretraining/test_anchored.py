@@ -9,16 +9,17 @@ import pandas as pd
 import pytest
 import torch
 
-from recipes.default_forecaster.default import new_model
+from recipes.default_forecaster.default import flow_map_of, new_model
 from shared.errors import ConfigError
+from shared.flow_maps import MapLoss
 from shared.training.config import TrainingConfig
-from tests.tsdiff.model.test_context import config
+from tests.tsdiff.model.test_context import config, lively
 from tsdiff import TSDiffPredictor
 from tsdiff.model.backbones import S4DConfig
 from tsdiff.pretraining.anchored import CHANGES, AnchoredSource, Chances, changed
 from tsdiff.pretraining.corpus import Corpus, CorpusGroup
 from tsdiff.pretraining.finetuning import FineTuning, fine_tune
-from tsdiff.pretraining.training import train
+from tsdiff.pretraining.training import LOSS, MAP, train
 from tsdiff.sampling.settings import Sampling
 
 NEVER = Chances(synthetic=0.0, gap=0.0, nothing=0.0, short=0.0, changes={})
@@ -118,8 +119,6 @@ def test_it_learns_and_is_fine_tuned():
     batch = source(batch_size=32).batch(np.random.default_rng(9))
 
     def loss(of) -> float:
-        from tsdiff.pretraining.training import LOSS
-
         with torch.no_grad():
             generator = torch.Generator().manual_seed(0)
             return float(
@@ -133,3 +132,26 @@ def test_it_learns_and_is_fine_tuned():
     made = fine_tune(predictor, entries(), FineTuning(steps=6, checks=2, batch_size=8))
     assert [trial.steps for trial in made.trials] == [0, 3, 6, made.trials[-1].steps]
     assert all("kernel" not in trial.change for trial in made.trials)
+
+
+def test_a_flow_map_goes_on_from_a_model_and_stays_one_when_it_is_fine_tuned():
+    model = lively(new_model(config()))
+    made, batch = flow_map_of(model), source(batch_size=16).batch(np.random.default_rng(9))
+    t = torch.linspace(0.1, 0.9, len(batch.x0), dtype=torch.float64)
+    told = {"x": batch.x0, "t": t, **batch.condition}
+    with torch.no_grad():  # it begins as the model, wherever a step leads
+        torch.testing.assert_close(made.denoiser(**told, span=t / 2), model.denoiser(**told))
+
+    def jumps(chances: Chances) -> torch.Tensor:
+        found = source(chances, batch_size=16).batch(np.random.default_rng(9))
+        objective, generator = MapLoss(LOSS, replace(MAP, diagonal=1e-6)), torch.Generator().manual_seed(0)
+        return objective(made.denoiser, found.x0, mask=found.mask, condition=found.condition, generator=generator)
+
+    before = float(jumps(NEVER).mean())
+    train(made, source(), TrainingConfig(max_steps=40, learning_rate=3e-3, ema_decay=0.9), progress=False)
+    assert float(jumps(NEVER).mean()) < 0.8 * before
+    assert torch.isfinite(jumps(replace(NEVER, nothing=1.0))).all()  # one state a window: each part is a batch
+    predictor = TSDiffPredictor(made, Sampling(method="map", steps=2)).adapted("D", 8)
+    tuned = fine_tune(predictor, entries(), FineTuning(steps=2, held_back=4, checks=1, batch_size=8)).predictor
+    assert tuned.model.denoiser.is_map
+    assert np.isfinite(next(iter(tuned.predict(entries(1), 5))).samples).all()
