@@ -24,8 +24,8 @@ class Misbehaviour(Request):
     which: str
 
     @property
-    def called(self) -> str:
-        return self.which
+    def sent(self) -> tuple[Path | None, str]:
+        return None, self.which
 
 
 def misbehave(request: Misbehaviour, folder: Path, tell: Tell, limits: Limits) -> Result:
