@@ -166,3 +166,10 @@ def test_data_that_cannot_be_is_told(default: TSDiffPredictor, tmp_path: Path):
         forecast(nameless, tmp_path / "out", model=default)
     with pytest.raises(DataError, match="predict_df"):
         forecast(frame(1), tmp_path / "out")
+
+
+def test_numbers_that_hash_alike_are_different_series(tmp_path: Path):
+    one, other = (frame(1).assign(item_id=number) for number in (-1, -2))
+    assert hash(-1) == hash(-2)
+    report = forecast(write(tmp_path / "data", {"a": one, "b": other}), tmp_path / "out")
+    assert (report.items, report.failed) == (2, {})
