@@ -9,6 +9,7 @@ from itertools import islice
 from typing import Any, TypeAlias
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 from pyarrow import compute, dataset
 
@@ -84,10 +85,7 @@ class Tables:
         text = os.fspath(address)
         self.address = text if "://" in text else os.path.abspath(text)
         self._files, self._base = _opened(self.address)
-        try:
-            frame = self._files.head(100).to_pandas(ignore_metadata=True)
-        except UNREADABLE as error:
-            raise _unreadable(self.address, error) from error
+        frame = self._first_rows()
         self.names = names.of(frame)
         named = (self.names.id_column, self.names.timestamp_column, self.names.target)
         if absent := [name for name in named if name is not None and name not in frame.columns]:
@@ -99,6 +97,21 @@ class Tables:
                 "id_column=…"
             )
 
+    def _fragments(self) -> list[Any]:
+        """One a file, in the order of their paths."""
+        return sorted(self._files.get_fragments(), key=lambda one: one.path)
+
+    def _first_rows(self) -> pd.DataFrame:
+        """Of the first file that can be read: the data set's own `head` reads ahead, and fails with any of the next."""
+        failed: BaseException | None = None
+        for fragment in self._fragments():
+            try:
+                return fragment.scanner(schema=self._files.schema).head(100).to_pandas(ignore_metadata=True)
+            except UNREADABLE as error:
+                failed = failed or error
+        assert failed is not None, "there are files"
+        raise _unreadable(self.address, failed) from failed
+
     def units(self, size: int) -> Iterator[Unit]:
         """Units of `size` series, file by file in the order of their paths, the series of each as they first occur.
 
@@ -109,7 +122,7 @@ class Tables:
         """
         where: dict[int, str] = {}
         number = 0
-        for fragment in sorted(self._files.get_fragments(), key=lambda one: one.path):
+        for fragment in self._fragments():
             path = os.path.relpath(fragment.path, self._base)
             try:
                 found, failed = self._ids(fragment, path)
