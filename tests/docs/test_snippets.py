@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -148,7 +149,16 @@ def test_the_pages_have_snippets():
     assert RATE == 16000
 
 
-@pytest.mark.parametrize("found", [pytest.param(one, id=str(one)) for one in snippets()])
+SLOW = ("auto", "noise", "samplers", "synthesis", "baselines", "anomaly", "diagnostics")
+"""Pages whose snippets train, search or draw much."""
+
+
+def each() -> Iterator[object]:
+    for one in snippets():
+        yield pytest.param(one, id=str(one), marks=pytest.mark.slow if Path(one.page).stem in SLOW else ())
+
+
+@pytest.mark.parametrize("found", list(each()))
 def test_every_snippet_runs(found: Found, names: dict[str, Any]):
     code = found.text
     if '"D"' in code:

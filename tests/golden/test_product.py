@@ -32,12 +32,11 @@ def test_every_case_is_frozen_and_nothing_else_is() -> None:
 
 
 def slow(name: str) -> bool:
-    """Whether a case takes samplers, which know a process by its coefficients alone, through the coefficients of one
-    that is like others: those of its path and its schedules tell them."""
-    part, process, what = (*name.split("/"), "")[:3]
-    if process == "discrete_cosine" and what == "path":  # the other table's, with other numbers in it
-        return True
-    return part == "core" and process in LIKE_OTHERS and what not in ("path", "schedules")
+    """Whether a case is of a process, a network or a sampler that is like others."""
+    part, process = name.split("/")[:2]
+    if part == "layouts":
+        return process.endswith(", sbve") and not process.startswith("ncsnpp,")
+    return (part == "core" and process in LIKE_OTHERS) or process == "saved score, adaptive"
 
 
 LIKE_OTHERS = ("sub_vp", "discrete_cosine", "ouvp", "bbed")

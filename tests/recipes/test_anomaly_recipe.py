@@ -71,6 +71,7 @@ def test_a_given_model_scores_the_same_and_needs_no_training(first: Path, tmp_pa
     assert json.loads((tmp_path / "o/metrics.json").read_text())["seconds"]["train"] == 0
 
 
+@pytest.mark.slow
 def test_the_exact_density_and_other_settings(first: Path, tmp_path: Path) -> None:
     settings = ["--method", "ode", "--stride", "24", "--windows", "3", "--reference", "60", "--quantile", "0.9"]
     model = ["--model", first / "out/model"]
@@ -101,6 +102,7 @@ def test_gaps_and_a_constant_series_are_scored_and_it_is_said(first: Path, tmp_p
     assert not scores.loc[scores["target"].isna(), "anomaly"].any()
 
 
+@pytest.mark.slow
 def test_held_out_steps_without_room_for_anomalies_are_scored_all_the_same(first: Path, tmp_path: Path) -> None:
     frame = table(600)
     frame.loc[frame.groupby("item_id").cumcount() >= 590, "target"] = np.nan

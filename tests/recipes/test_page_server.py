@@ -20,6 +20,7 @@ from recipes.page import examples
 from recipes.page.limits import Limits
 from tests.recipes.page_server import Running, running
 
+pytestmark = pytest.mark.slow  # makes the framework and a process of models; make test-app runs them
 LIMITS = replace(Limits(), upload_bytes=1 << 20, body_bytes=3 << 19, sound_seconds=15.0, rows=2000)
 NO_COLUMNS = [None, None, None]
 

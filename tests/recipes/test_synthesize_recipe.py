@@ -67,6 +67,7 @@ def test_report_and_metrics_agree(ran):
     assert "results:" in ran[1]
 
 
+@pytest.mark.slow
 def test_a_trained_model_draws_again_without_training(ran, tmp_path):
     options = Synthesize(
         data=ran[0] / "data.csv",

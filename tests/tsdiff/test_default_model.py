@@ -160,6 +160,7 @@ def test_fine_tuning_that_harms_is_undone(default: TSDiffPredictor) -> None:
         torch.testing.assert_close(value, weights[name])
 
 
+@pytest.mark.slow
 def test_fine_tuning_of_series_too_short_to_hold_back(default: TSDiffPredictor) -> None:
     predictor = default.adapted("D", 7)
     made = fine_tune(predictor, daily_entries(3, 25), FineTuning(steps=5))

@@ -162,7 +162,17 @@ def results(predictor: Made, entries: Entries) -> list[np.ndarray]:
     return found
 
 
-@pytest.mark.parametrize("name", VARIANTS)
+LIKE_OTHERS = (
+    "adapted, then sampled otherwise",
+    "tuned beyond its reach",
+    "an ensemble beyond its reach",
+    "adapted, quantile energy",
+)
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if name in LIKE_OTHERS else ()) for name in VARIANTS]
+)
 def test_what_is_saved_comes_back_with_the_same_forecasts(name, tmp_path):
     make, entries = VARIANTS[name]
     predictor, data = make(), entries()

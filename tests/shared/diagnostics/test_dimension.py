@@ -77,6 +77,7 @@ def test_flipd_tells_the_parts_of_a_mixture_apart() -> None:
     torch.testing.assert_close(found.value, torch.tensor([2.0, 8.0], dtype=F64), rtol=0, atol=0.05)
 
 
+@pytest.mark.slow
 def test_lidl_is_the_slope_of_the_density() -> None:
     sde = VPSDE()
     data, x0 = subspace(sde)

@@ -15,7 +15,11 @@ TREND = GaussianProcess(SquaredExponential(2.0), white=0.1)
 TIMES = torch.rand(2, 14, generator=make_generator("irregular"), dtype=torch.float64).add(0.02).cumsum(1)
 
 
-@pytest.mark.parametrize("kernel", [OrnsteinUhlenbeck(2.0), SquaredExponential(1.0)], ids=lambda kernel: kernel.kind)
+@pytest.mark.parametrize(
+    "kernel",
+    [OrnsteinUhlenbeck(2.0), pytest.param(SquaredExponential(1.0), marks=pytest.mark.slow)],
+    ids=lambda kernel: kernel.kind,
+)
 def test_each_item_is_drawn_at_its_own_times(kernel: Kernel) -> None:
     """Data are a process at each item's times; a sampler is linear, so that its output covariance is known."""
     sde = FlowSDE(noise=GaussianProcess(kernel, white=0.2))

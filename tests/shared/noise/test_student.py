@@ -30,6 +30,7 @@ def posterior_mean(x: Tensor, t: Tensor) -> Tensor:
     return torch.from_numpy((weights * NODES).sum(-1) / weights.sum(-1))
 
 
+@pytest.mark.slow
 def test_draws_are_student_within_and_across_items() -> None:
     drawn = HEAVY.draw((20_000, 1), make_generator("t"), dtype=torch.float64)
     assert scipy.stats.kstest(drawn[:, 0].numpy(), "t", args=(5,)).pvalue > 0.01

@@ -90,6 +90,7 @@ def test_modes_keep_their_shares_and_widths() -> None:
     assert outputs[outputs < 0].std() == pytest.approx(WIDTH, rel=0.1)
 
 
+@pytest.mark.slow
 def test_states_that_are_chosen_for_being_clean_make_modes_too_even() -> None:
     outputs, _ = chained(TwoModes(), 12, chains=300, levels=16, cleanest=True)
     low = (outputs < 0).double()

@@ -15,6 +15,7 @@ from shared.training.module import fit
 from tests.shared.training.test_training import Points, make_module
 
 
+@pytest.mark.slow
 def test_training_through_compiled_graphs_gives_the_same_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))  # else half a minute of C++
     torch.compiler.reset()

@@ -22,13 +22,18 @@ from benchmarks.mixture_lib import (
 )
 from shared.random import make_generator
 
-# Every weighting at least once; every output, and the full grid, in slow tests and in benchmarks/mixture.py.
+# One of them; every weighting, every output, and the full grid, in slow tests and in benchmarks/mixture.py.
 SUBSET = [
-    pytest.param(Case("vp", "data", "edm"), marks=pytest.mark.slow),
-    Case("ve", "edm", "min_snr"),
-    pytest.param(Case("discrete_cosine", "velocity"), marks=pytest.mark.slow),
+    *(
+        pytest.param(case, marks=pytest.mark.slow)
+        for case in (
+            Case("vp", "data", "edm"),
+            Case("ve", "edm", "min_snr"),
+            Case("discrete_cosine", "velocity"),
+            Case("ouvp", "noise", "likelihood"),
+        )
+    ),
     Case("ouve", "score", "sigma2"),
-    Case("ouvp", "noise", "likelihood"),
 ]
 
 

@@ -40,7 +40,9 @@ def pairs(count: int = 2, samples: int = 4000) -> list[Recording]:
 
 
 @pytest.mark.parametrize(
-    ("network", "sde"), [("light", OUVESDE()), ("light", SBVESDE()), ("ncsnpp", OUVESDE())], ids=str
+    ("network", "sde"),
+    [("light", OUVESDE()), ("light", SBVESDE()), pytest.param("ncsnpp", OUVESDE(), marks=pytest.mark.slow)],
+    ids=str,
 )
 def test_every_network_is_measured(network: str, sde: Any) -> None:
     torch.manual_seed(0)

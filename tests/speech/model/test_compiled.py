@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from tests.speech.model.test_light import network, spectrograms
 
 
+@pytest.mark.slow
 def test_one_graph_gives_the_same_values_and_gradients() -> None:
     torch.compiler.reset()
     model = network()

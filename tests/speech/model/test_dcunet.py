@@ -26,7 +26,11 @@ from tests.golden.store import Golden
 from tests.speech.published import layout, put_recipe
 
 CASES = [pytest.param("DCUNet-10", options, id=name) for name, options in OPTIONS.items()]
-CASES += [pytest.param(name, {}, id=name) for name in ARCHITECTURES if name != "DCUNet-10"]
+CASES += [
+    pytest.param(name, {}, id=name, marks=pytest.mark.slow if name == "DCUNet-20" else ())  # the largest by far
+    for name in ARCHITECTURES
+    if name != "DCUNet-10"
+]
 
 
 def network(architecture: str, options: dict[str, Any]) -> DCUNet:

@@ -53,7 +53,13 @@ def spectrograms(frontend: FrontEndConfig, dtype: torch.dtype) -> torch.Tensor:
     return 0.2 * torch.randn(shape, dtype=dtype, generator=make_generator("spectrograms"))
 
 
-@pytest.mark.parametrize(("config", "frontend"), CONFIGS.values(), ids=CONFIGS)
+@pytest.mark.parametrize(
+    ("config", "frontend"),
+    [
+        pytest.param(*both, id=name, marks=pytest.mark.slow if name in ("ncsnpp 48k", "dcunet, whitened") else ())
+        for name, both in CONFIGS.items()
+    ],
+)
 def test_derivatives_along_a_direction(config: Any, frontend: FrontEndConfig) -> None:
     torch.manual_seed(0)
     network = config.build(frontend, OUVESDE()).double()

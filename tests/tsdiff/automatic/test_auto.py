@@ -74,6 +74,7 @@ def test_it_says_what_was_tried_and_forecasts_frames(model, tmp_path: Path):
     assert same(again, made)
 
 
+@pytest.mark.slow
 def test_a_choice_with_given_steps_can_be_repeated(model):
     settings = few(
         candidates=("naive", "fine-tuned", "trained"), fine_tune_steps=2, train_steps=3, seed=3, samples=8, windows=3
@@ -94,6 +95,7 @@ def test_where_the_naive_is_perfect_it_is_taken(model):
     np.testing.assert_allclose(made.predict_df(weekly(1, noise=0.0), num_samples=5)["mean"], truth, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_time_that_does_not_do_leaves_candidates_out(model):
     started = time.process_time()
     made = choose(model, few(cpu_minutes=0.002))  # 120 ms: no machine takes 100 training steps in it

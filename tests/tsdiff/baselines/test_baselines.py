@@ -78,7 +78,7 @@ def test_gradients_are_the_callers_business_between_two_forecasts():
         assert torch.is_grad_enabled()
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", ["deepar", *(pytest.param(name, marks=pytest.mark.slow) for name in NETWORKS[1:])])
 def test_networks_learn_and_leave_settings_and_data_alone(name):
     data = sines(length=240)
     split = split_windows(data, HORIZON)

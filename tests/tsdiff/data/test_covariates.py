@@ -69,6 +69,7 @@ def test_network_units_lead_back_for_each_channel():
     np.testing.assert_allclose(found.to_network(entry["target"][:, 10:22].T[None]), found.values.numpy(), rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_forecasts_of_several_channels_have_them_last_and_in_their_units():
     t = np.arange(240)
     wave = 3 + np.sin(2 * np.pi * t / 8)

@@ -47,7 +47,7 @@ def noise_in(model: TSDiff, features: int, at: int, dtype: torch.dtype) -> Tenso
         return model.to(dtype).predict_noise(x.to(dtype), torch.tensor(step), **inputs)
 
 
-@pytest.mark.parametrize("both", [False, True])
+@pytest.mark.parametrize("both", [False, pytest.param(True, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(("channels", "skip", "features"), cases.NETWORKS)
 def test_the_network(tmp_path: Path, channels: int, skip: bool, features: int, both: bool) -> None:
     model = network(tmp_path, channels, skip, features, both)

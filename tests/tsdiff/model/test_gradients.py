@@ -75,7 +75,8 @@ def test_norm_over_the_leading_dimension() -> None:
 
 
 @pytest.mark.parametrize(
-    ("conjugates", "blocks"), [(True, 1), (False, 1), pytest.param(True, 2, marks=pytest.mark.slow)]
+    ("conjugates", "blocks"),
+    [(True, 1), *(pytest.param(*case, marks=pytest.mark.slow) for case in ((False, 1), (True, 2)))],
 )
 def test_network_numerically(conjugates: bool, blocks: int) -> None:
     torch.manual_seed(0)

@@ -115,7 +115,7 @@ def test_another_scaling_is_refused():
 
 def test_it_learns_and_is_fine_tuned():
     model = new_model(config())
-    training = TrainingConfig(max_steps=60, learning_rate=3e-3, ema_decay=0.9)
+    training = TrainingConfig(max_steps=24, learning_rate=3e-3, ema_decay=0.9)
     batch = source(batch_size=32).batch(np.random.default_rng(9))
 
     def loss(of) -> float:
@@ -148,7 +148,7 @@ def test_a_flow_map_goes_on_from_a_model_and_stays_one_when_it_is_fine_tuned():
         return objective(made.denoiser, found.x0, mask=found.mask, condition=found.condition, generator=generator)
 
     before = float(jumps(NEVER).mean())
-    train(made, source(), TrainingConfig(max_steps=40, learning_rate=3e-3, ema_decay=0.9), progress=False)
+    train(made, source(), TrainingConfig(max_steps=16, learning_rate=3e-3, ema_decay=0.9), progress=False)
     assert float(jumps(NEVER).mean()) < 0.8 * before
     assert torch.isfinite(jumps(replace(NEVER, nothing=1.0))).all()  # one state a window: each part is a batch
     predictor = TSDiffPredictor(made, Sampling(method="map", steps=2)).adapted("D", 8)

@@ -63,6 +63,7 @@ def test_the_fit_is_the_closed_form_and_scikit_learns(penalty):
     np.testing.assert_allclose(model.weight, ridge.coef_, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_ar1_gives_its_conditional_mean():
     windows = ar1(8000, CONTEXT + HORIZON, 0.8)
     model = _linear(windows, HORIZON).inner

@@ -96,6 +96,7 @@ def test_the_density_of_the_table_s_model_is_its_prior_carried_through_the_flow(
     assert found.network_log_likelihood[0] == pytest.approx(float(sde.prior_log_prob(end)[0] + stretch), abs=0.05)
 
 
+@pytest.mark.slow
 def test_probes_are_unbiased_and_their_error_is_known() -> None:
     model, _ = gaussian_model()
     exact = one(model, entry(walk(80)), stride=8, steps=16)
@@ -195,6 +196,7 @@ def test_with_lags_the_first_windows_lack_values_and_steps_are_the_series_own() 
     assert found.steps.shape == (1, LENGTH)
 
 
+@pytest.mark.slow
 def test_a_trained_model_finds_its_own_data_likelier_than_noise(trained: TSDiffPredictor) -> None:
     item = sines()[0]
     noise = {**item, "target": np.random.default_rng(0).permutation(item["target"])}

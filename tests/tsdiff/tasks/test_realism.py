@@ -94,7 +94,7 @@ def test_identical_windows_cannot_be_told_apart(classifier):
     assert (found.auroc, found.accuracy, found.score) == (0.5, 0.5, 0.0)
 
 
-@pytest.mark.parametrize("classifier", ["logistic", "boosting"])
+@pytest.mark.parametrize("classifier", ["logistic", pytest.param("boosting", marks=pytest.mark.slow)])
 def test_windows_of_one_distribution_give_one_half_within_chance(classifier):
     n = 250
     found = discriminate(windows(ar1(n, 48, 0.7)), windows(ar1(n, 48, 0.7, seed=1), "x"), classifier)
@@ -118,6 +118,7 @@ def test_the_area_is_that_of_two_normal_levels():
     assert found.auroc == pytest.approx(stats.norm.cdf(1 / math.sqrt(2)), abs=0.05)
 
 
+@pytest.mark.slow
 def test_overlapping_windows_of_one_series_do_not_give_it_away():
     """Each series has a level of its own; a classifier that saw windows of it on both sides would know them."""
     rng = np.random.default_rng(0)
