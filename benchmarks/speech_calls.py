@@ -160,9 +160,9 @@ def report(rows: list[dict[str, Any]], minutes: float, map_minutes: float, took:
         parts.append(f"\n## {title}\n\n" + table(list(columns), shown))
     return (
         header("Enhancement in few calls")
-        + f"\nThe bundled enhancer's weights trained for {minutes:g} CPU-minutes on all times of the bridge, and maps "
-        f"of it for {map_minutes:g} more. seeds_apart_db: the level of a result over that of its difference between two "
-        f"seeds. The last run of the command took {took / 60:.0f} minutes.\n"
+        + f"\nThe bundled enhancer's weights trained for {minutes:g} CPU-minutes on all times of the bridge, and a map "
+        f"of it for {map_minutes:g} more. seeds_apart_db: the level of a result over that of its difference between "
+        f"two seeds. The last run of the command took {took / 60:.0f} minutes.\n"
         f"\n![Scores of the test pairs against calls]({picture.name})\n" + "".join(parts)
     )
 
