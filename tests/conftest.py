@@ -63,12 +63,13 @@ forward step or Euler's."""
 
 
 def all_sdes(
-    *, skip: tuple[str, ...] = (), others_slow: bool = False
+    *, skip: tuple[str, ...] = (), others_slow: bool = False, slow: tuple[str, ...] = ()
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Run a test once for every process of `SDES`, as its arguments `name` and `sde`; those that are not `DISTINCT`
-    among the slow tests if so told."""
+    among the slow tests if so told, and those named."""
+    late = {*slow, *(name for name in SDES if others_slow and name not in DISTINCT)}
     cases = [
-        pytest.param(name, sde, id=name, marks=pytest.mark.slow if others_slow and name not in DISTINCT else ())
+        pytest.param(name, sde, id=name, marks=pytest.mark.slow if name in late else ())
         for name, sde in SDES.items()
         if name not in skip
     ]

@@ -63,6 +63,7 @@ def test_a_run_leaves_all_its_results(first: Path) -> None:
         assert (output / picture).read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
 
 
+@pytest.mark.slow
 def test_a_given_model_scores_the_same_and_needs_no_training(first: Path, tmp_path: Path) -> None:
     ran = run("--data", first / "data.csv", "--model", first / "out/model", "--output", tmp_path / "o", *TINY)
     assert ran.exit_code == 0, ran.output
@@ -82,6 +83,7 @@ def test_the_exact_density_and_other_settings(first: Path, tmp_path: Path) -> No
     assert np.isfinite(scores["score"]).all()
 
 
+@pytest.mark.slow
 def test_gaps_and_a_constant_series_are_scored_and_it_is_said(first: Path, tmp_path: Path) -> None:
     frame = table(600)
     frame.loc[frame.index[560:563], "target"] = np.nan

@@ -134,6 +134,7 @@ def test_other_settings_or_data_train_anew(recipe, first, tmp_path, change):
     assert "training TSDiff" in ran.said
 
 
+@pytest.mark.slow
 def test_a_damaged_model_of_an_earlier_run_is_trained_again(recipe, first, tmp_path):
     folder, _ = first
     subprocess.run(["cp", "-r", folder / "out", tmp_path / "out"], check=True)
@@ -154,6 +155,7 @@ def test_a_given_model_forecasts_without_training(recipe, first, tmp_path):
     assert json.loads((tmp_path / "out/metrics.json").read_text())["seconds"]["train"] == 0
 
 
+@pytest.mark.slow
 def test_parquet_with_columns_of_other_names(recipe, tmp_path):
     frame = table(items="a").rename(columns={"item_id": "shop", "timestamp": "when", "target": "sales"})
     path = written(frame, tmp_path, "data.parquet")

@@ -99,6 +99,7 @@ def test_impute_fills_exactly_the_gaps_and_scores_hidden_values(recipes):
     assert "using the model trained before, runs/impute/model" in again.said
 
 
+@pytest.mark.slow
 def test_covariates_of_a_table_reach_the_model_and_the_future(recipes):
     frame = table()
     late = frame["timestamp"] > frame["timestamp"].max() - pd.Timedelta(hours=12)
@@ -115,6 +116,7 @@ def test_covariates_of_a_table_reach_the_model_and_the_future(recipes):
     assert "takes 1 dynamic covariates" in other.said
 
 
+@pytest.mark.slow
 def test_features_of_a_folder_that_the_bundled_model_does_not_take_are_left_out(recipes):
     """Nearly every folder in GluonTS's layout has a category for each series."""
     folder = recipes.folder / "with_features"

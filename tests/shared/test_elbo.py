@@ -90,6 +90,7 @@ def test_a_denoiser_of_other_data_gives_that_data_s_density() -> None:
     assert float(gap.mean().abs()) < 4 * float(found.standard_error.mean()) / 8 + 0.05
 
 
+@pytest.mark.slow
 def test_elements_of_independent_data_have_their_own_densities() -> None:
     sde = VPSDE()
     data = GaussianData(sde, 0.0, 0.7)

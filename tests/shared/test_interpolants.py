@@ -147,6 +147,7 @@ class Heads(nn.Module):
         return both[:, :1], both[:, 1:]
 
 
+@pytest.mark.slow
 def test_a_network_that_is_trained_carries_one_set_to_the_other() -> None:
     torch.manual_seed(0)
     interpolant, network, generator = Interpolant(1.0), Heads(), make_generator("train")

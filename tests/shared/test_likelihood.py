@@ -27,7 +27,7 @@ def setting(name: str, sde: SDE) -> tuple[GaussianData, Tensor, Tensor | None]:
     return GaussianData(sde, 0.3, 0.8, y), x0, y
 
 
-@all_sdes(skip=BRIDGES, others_slow=True)
+@all_sdes(skip=BRIDGES, others_slow=True, slow=("discrete_linear",))
 def test_density_is_the_prior_carried_through_the_flow(name: str, sde: SDE) -> None:
     data, x0, y = setting(name, sde)
     found = log_likelihood(data.denoiser, sde, x0, y)
@@ -39,7 +39,7 @@ def test_density_is_the_prior_carried_through_the_flow(name: str, sde: SDE) -> N
     assert (found - expected).abs().max() < TOLERANCE
 
 
-@all_sdes(skip=BRIDGES, others_slow=True)
+@all_sdes(skip=BRIDGES, others_slow=True, slow=("discrete_linear",))
 def test_with_the_process_own_end_as_prior_it_is_the_density_of_the_data(name: str, sde: SDE) -> None:
     data, x0, y = setting(name, sde)
     mean, variance = data.marginal(sde.T)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from pathlib import Path
 
@@ -109,11 +110,11 @@ def test_the_causal_one_streams_what_it_gives_at_once() -> None:
 @pytest.mark.parametrize(
     ("level", "silent"),
     [
-        # Each once.
-        *((0.01, 3), (0.1, 0), (0.3, 40)),
+        (0.1, 3),
         *(
             pytest.param(level, silent, marks=pytest.mark.slow)
-            for level, silent in ((0.01, 0), (0.01, 40), (0.1, 3), (0.1, 40), (0.3, 0), (0.3, 3))
+            for level, silent in itertools.product((0.01, 0.1, 0.3), (0, 3, 40))
+            if (level, silent) != (0.1, 3)
         ),
     ],
 )

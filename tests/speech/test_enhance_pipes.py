@@ -193,6 +193,7 @@ def test_a_folder_of_what_people_have(recipes, tmp_path):
     assert "4 skipped" in again.err
 
 
+@pytest.mark.slow
 def test_a_loudness_is_reached_or_it_is_said(recipes, tmp_path):
     wave = noise(2, 48_000)
     write_audio(tmp_path / "a.wav", Audio(wave, 16000, "WAV", "FLOAT"))

@@ -151,6 +151,7 @@ def test_fine_tuning_keeps_what_forecasts_the_held_back_windows_best(default: TS
     assert changed == (made.steps > 0)
 
 
+@pytest.mark.slow
 def test_fine_tuning_that_harms_is_undone(default: TSDiffPredictor) -> None:
     predictor = default.adapted("D", 7)
     made = fine_tune(predictor, daily_entries(4, 120), FineTuning(steps=4, learning_rate=0.1, held_back=8, checks=2))

@@ -91,6 +91,7 @@ def test_windows_do_not_depend_on_their_batch(mapped: TSDiffPredictor) -> None:
     torch.testing.assert_close(model.sample(5, method="map", steps=2)[:2], model.sample(2, method="map", steps=2))
 
 
+@pytest.mark.slow
 def test_guided_forecasts_keep_to_what_is_observed(started: Path) -> None:
     """One call from noise, moved by the covariance of the windows: the context is met as far as it is trusted."""
     predictor = map_of(started, steps=60)

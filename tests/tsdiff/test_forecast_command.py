@@ -67,6 +67,7 @@ def test_a_horizon_beyond_the_history_is_forecast(tmp_path, capsys):
         run(tmp_path / "out", data=data, prediction_length=30, windows=1)
 
 
+@pytest.mark.slow
 def test_series_too_short_to_be_scored_are_forecast(tmp_path, capsys):
     data = sales(tmp_path)
     frame = pd.read_csv(data)
@@ -93,6 +94,7 @@ def test_covariates_help_the_bundled_model_and_statics_are_noted(tmp_path, capsy
     assert future["mean"][promoted].mean() > future["mean"][~promoted].mean() + 4
 
 
+@pytest.mark.slow
 def test_series_without_covariates_ahead_are_forecast_without(tmp_path, capsys):
     data = sales(tmp_path, future=True)
     frame = pd.read_csv(data)

@@ -99,7 +99,7 @@ def test_sines_are_forecast_better_than_by_their_last_value(trained):
 # --- what a forecast depends on ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("guidance", ["mse", "quantile"])
+@pytest.mark.parametrize("guidance", ["mse", pytest.param("quantile", marks=pytest.mark.slow)])
 def test_forecasts_do_not_depend_on_batch_order_or_chunk(trained, guidance):
     predictor, entries, draws = trained.with_sampling(guidance=guidance), sines(3), 3
     whole = forecasts(predictor, entries, draws)

@@ -27,6 +27,7 @@ def start(sde: VPSDE, count: int = 24) -> Tensor:
     return sde.prior_sample((count, 4), make_generator("start"), dtype=F64)
 
 
+@pytest.mark.slow
 def test_distances_fall_with_the_order_of_the_method() -> None:
     sde = VPSDE()
     data = GaussianData(sde, 0.3, 0.5)
@@ -41,6 +42,7 @@ def test_distances_fall_with_the_order_of_the_method() -> None:
     assert 0 < found_once.distance < 1 / size
 
 
+@pytest.mark.slow
 def test_a_stochastic_method_is_compared_along_one_path() -> None:
     sde = VPSDE()
     found = sampling_errors(GaussianData(sde, 0.3, 0.5).denoiser, sde, start(sde)[:8], (4, 64), method="sde1", fine=256)

@@ -74,6 +74,7 @@ def test_a_scan_is_its_recursion(places: int) -> None:
     torch.testing.assert_close(scan(decay, values), torch.stack(expected, dim=1))
 
 
+@pytest.mark.slow
 def test_ornstein_uhlenbeck_noise_needs_no_matrix() -> None:
     # A matrix of 20,000² would take 3.2 GB.
     noise, values = GaussianProcess(OrnsteinUhlenbeck(100.0)), torch.randn(1, 20_000, 1, dtype=torch.float64)

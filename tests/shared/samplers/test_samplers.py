@@ -609,8 +609,15 @@ def test_callback_sees_every_step_and_may_stop() -> None:
 # Randomness. -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("options", VARIANTS.values(), ids=VARIANTS.keys())
-@pytest.mark.parametrize("name", ["vp", "ouve", "sbve"])
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        pytest.param(name, options, id=f"{name}-{label}", marks=() if name == "vp" or plain else pytest.mark.slow)
+        for name in ("vp", "ouve", "sbve")
+        for label, options in VARIANTS.items()
+        for plain in [options["method"] not in ("pc", "rk45")]
+    ],
+)
 def test_an_item_does_not_depend_on_its_batch(name: str, options: dict[str, Any]) -> None:
     sde, data = SDES[name], gaussian(name)
     anchors = torch.linspace(-1, 1, 10, dtype=F64).reshape(5, 2)

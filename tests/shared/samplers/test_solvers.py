@@ -84,7 +84,7 @@ def drawn(sde: SDE, steps: int, **settings: object) -> Tensor:
     return sample(bent, sde, shape, y=y, dtype=F64, method=method, steps=steps, generator=generators).x
 
 
-@pytest.mark.parametrize("sde", [VPSDE(), OUVESDE()], ids=["vp", "ouve"])
+@pytest.mark.parametrize("sde", [pytest.param(VPSDE(), marks=pytest.mark.slow), OUVESDE()], ids=["vp", "ouve"])
 def test_one_seed_is_one_sample_whatever_the_steps(sde: SDE) -> None:
     fine = drawn(sde, 512)
     errors = [float((drawn(sde, steps) - fine).square().mean().sqrt() / fine.std()) for steps in (16, 64, 256)]

@@ -92,6 +92,7 @@ class Slow(L.Callback):
         time.sleep(0.01)
 
 
+@pytest.mark.slow
 def test_the_seconds_of_a_training_are_counted_over_its_runs(tmp_path: Path) -> None:
     assert seconds_of(tmp_path) == 0
     with pytest.raises(RuntimeError, match="stopped"):  # as a kill: nothing is written on the way out
@@ -154,6 +155,7 @@ def test_compiled_training_has_the_same_weights_by_the_same_names() -> None:
         torch.testing.assert_close(value, other[name], rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_resume_false_starts_afresh(tmp_path: Path, uninterrupted: DiffusionModule) -> None:
     with pytest.raises(RuntimeError, match="stopped"):
         fit(make_module(learning_rate=0.1), Points(), tmp_path, callbacks=[StopAt(10)], progress=False)

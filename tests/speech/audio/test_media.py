@@ -294,6 +294,7 @@ def refusal(source: Path, target: Path) -> str:
     return ""
 
 
+@pytest.mark.slow
 def test_damaged_files_by_the_dozen_are_read_or_refused_by_name(tmp_path):
     wave = tones(24_960)
     files = [write_media(tmp_path / name, wave, codec) for name, codec in (("a.m4a", "aac"), ("a.webm", "libopus"))]

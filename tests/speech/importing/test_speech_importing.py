@@ -290,6 +290,7 @@ def test_checkpoints_of_something_else(tmp_path: Path, content: Any, message: st
         import_checkpoint(tmp_path / "other.ckpt")
 
 
+@pytest.mark.slow
 def test_damage_anywhere_is_an_error_or_harmless(checkpoint: Path, tmp_path: Path) -> None:
     """Whatever byte of the pickle is changed, nothing but this toolkit's errors comes out."""
     whole = checkpoint.read_bytes()

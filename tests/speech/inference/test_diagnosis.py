@@ -78,6 +78,7 @@ def test_recordings_that_tell_nothing_are_refused() -> None:
         diagnose_model(model, [Recording(noise(4000), noise(3000))], BRIEF)
 
 
+@pytest.mark.slow
 def test_the_command_on_the_bundled_model(tmp_path: Path) -> None:
     for place, pair in enumerate(pairs(samples=8000)):
         for name, wave in (("clean", pair.clean), ("noisy", pair.noisy)):

@@ -83,7 +83,10 @@ def test_a_stream_is_refused(bundled: dict[str, Enhancer]) -> None:
 
 @pytest.mark.parametrize(
     ("sampler", "steps"),
-    [("pc", 3), ("sb_ode", 2), ("sb_sde", 3), ("ode2", 3), ("sde1", 2), ("euler", 16), ("heun", 8)],
+    [
+        *(("pc", 3), ("sb_ode", 2), ("sb_sde", 3), ("ode2", 3), ("sde1", 2)),
+        *(pytest.param(*case, marks=pytest.mark.slow) for case in (("euler", 16), ("heun", 8))),
+    ],
 )
 def test_results_that_are_right_are_let_be(bundled: dict[str, Enhancer], sampler: str, steps: int) -> None:
     signal = syllables(0.4)

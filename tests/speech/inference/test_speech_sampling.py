@@ -217,6 +217,7 @@ def test_frames_are_sampled_as_they_are(linear_model: LinearModel, frames: int) 
     assert seen == [frames, frames]
 
 
+@pytest.mark.slow
 def test_half_precision_is_close_and_keeps_the_state_in_float32() -> None:
     backbone = NCSNppConfig(nf=16, num_res_blocks=1)
     torch.manual_seed(0)

@@ -76,6 +76,7 @@ def test_every_file_gets_the_scores_of_its_pair(folders: Folders) -> None:
         assert row["reason"] == ""
 
 
+@pytest.mark.slow
 def test_workers_change_nothing(folders: Folders) -> None:
     one, two = (evaluate(folders["clean"], folders["enhanced"], metrics=FAST, workers=count) for count in (1, 2))
     pd.testing.assert_frame_equal(one, two)

@@ -57,6 +57,7 @@ def test_the_published_settings_have_the_published_number_of_parameters(variant:
     assert count == {"ncsnpp": 65_590_822, "ncsnpp_v2": 65_590_822, "ncsnpp_48k": 64_739_854}[variant]
 
 
+@pytest.mark.slow
 def test_the_full_network_takes_spectrograms_of_256_frequencies_and_any_64_frames() -> None:
     with torch.device("meta"):
         model = NCSNpp(NCSNppConfig())

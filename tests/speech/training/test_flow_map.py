@@ -161,6 +161,7 @@ def test_the_rollout_is_the_sampler_with_the_gradient_of_its_last_call(sampling:
     assert any(bool((weight.grad != 0).any()) for weight in model.parameters() if weight.grad is not None)
 
 
+@pytest.mark.slow
 def test_a_rollout_lowers_the_error_of_the_own_sampler(started: Path, tmp_path: Path) -> None:
     rollout = Rollout(SamplingConfig("sde1", steps=2))
     base = experiment(30)

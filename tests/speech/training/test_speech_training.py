@@ -116,6 +116,7 @@ def test_the_best_weights_are_kept(trained: tuple[Trained, Path], recordings: li
     assert last["si_sdr"] == pytest.approx(found.checks[-1]["si_sdr"], abs=1e-3)
 
 
+@pytest.mark.slow
 def test_a_stopped_training_ends_as_one_that_was_not(
     tmp_path: Path, trained: tuple[Trained, Path], recordings: list[Recording]
 ) -> None:
@@ -133,6 +134,7 @@ def test_a_stopped_training_ends_as_one_that_was_not(
     assert resumed.losses[-1]["seconds"] > resumed.losses[0]["seconds"]
 
 
+@pytest.mark.slow
 def test_the_clock_ends_it(tmp_path: Path) -> None:
     found = run(experiment(steps=10**6, max_minutes=1 / 60), tmp_path)
     assert 0 < found.steps < 10**5

@@ -194,6 +194,7 @@ def test_hardly_any_history_is_forecast(target):
     assert made.samples.shape == (5, 3)
 
 
+@pytest.mark.slow
 def test_time_of_steps_is_measured(model):
     frame = [{"item_id": "a", "start": pd.Period("2024-01-01", "h"), "target": np.sin(np.arange(300.0))}]
     estimator = TSDiffEstimator("h", 4, 12, backbone=tiny_estimator().config.backbone)

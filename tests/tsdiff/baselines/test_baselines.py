@@ -278,6 +278,7 @@ def feedforward(**trainer: Any) -> SimpleFeedForwardEstimator:
     return SimpleFeedForwardEstimator(HORIZON, CONTEXT, hidden_dimensions=[8], trainer_kwargs=trainer)
 
 
+@pytest.mark.slow
 def test_any_estimator_is_trained_as_it_says_or_within_the_limit_and_stays_as_it_was():
     estimator, steps = feedforward(), []
 

@@ -99,6 +99,7 @@ def test_a_saved_model_of_channels_lags_and_features_forecasts_as_before(tmp_pat
 # --- covariates --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_covariate_known_in_the_future_is_used():
     """The series is its covariate plus noise: only who looks at the future of the covariate can forecast it."""
     rng = np.random.default_rng(0)

@@ -228,6 +228,7 @@ def test_each_repair_and_each_series_left_out_is_a_warning(default):
         default.adapted("D", 3).forecast_df(given[given["shop"] == 2], **NAMES)
 
 
+@pytest.mark.slow
 def test_anomaly_scores_of_a_frame_say_it_too(trained):
     given = frame(pd.date_range("2024-01-01", periods=60, freq="h"), ids=["a", "b"])
     given.loc[given["shop"] == "b", "sold"] = np.nan

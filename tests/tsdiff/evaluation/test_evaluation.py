@@ -116,6 +116,7 @@ def test_coverage_counts_both_ends_of_the_interval():
     assert metrics.coverage_90 == pytest.approx(5 / 6)
 
 
+@pytest.mark.slow
 def test_a_calibrated_forecast_covers_what_it_promises():
     pairs, forecasts = make_windows(seed=0, count=400)
     metrics = evaluate(forecasts, pairs)
@@ -195,6 +196,7 @@ def test_two_values_are_history_enough_for_mase_and_one_is_not():
 # --- the baseline ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_baseline_on_the_embedded_data():
     test = split_windows(embedded_series(), 24, 7).test
     day, week = (evaluate(seasonal_naive(test, lag), test) for lag in (24, 168))

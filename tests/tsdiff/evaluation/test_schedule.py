@@ -18,7 +18,14 @@ def predictor() -> TSDiffPredictor:
     return tiny_estimator().train(sines(), progress=False)
 
 
-@pytest.mark.parametrize("method", ["ode2", "sde2", {"kind": "gaussian", "teleport": -1.0}], ids=str)
+@pytest.mark.parametrize(
+    "method",
+    [
+        "ode2",
+        *(pytest.param(method, marks=pytest.mark.slow) for method in ("sde2", {"kind": "gaussian", "teleport": -1.0})),
+    ],
+    ids=str,
+)
 def test_it_is_found_used_and_kept(predictor: TSDiffPredictor, tmp_path: Path, method: object) -> None:
     base = predictor.with_sampling(method=method)
     found, search = search_schedule(base, sines(2), 5, draws=2, fine=40, most_runs=15)

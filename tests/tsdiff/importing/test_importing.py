@@ -181,7 +181,8 @@ def test_without_settings_what_is_assumed_is_said(saved: Callable[[Any], Path]) 
         import_checkpoint(saved(published_state(horizon=36)), CONFIG)
 
 
-@pytest.mark.parametrize(("skip", "conjugates"), [pytest.param(True, False, marks=pytest.mark.slow), (False, True)])
+@pytest.mark.slow
+@pytest.mark.parametrize(("skip", "conjugates"), [(True, False), (False, True)])
 def test_trained_weights_tell_skip_and_pairs(saved: Callable[[Any], Path], skip: bool, conjugates: bool) -> None:
     """A network fitted to give pure noise back at the last step, as any trained one does."""
     torch.manual_seed(0)

@@ -224,6 +224,7 @@ def test_steps_are_scored_given_those_before(model, length):
         assert np.isfinite(one.score[8:]).all()
 
 
+@pytest.mark.slow
 def test_the_bound_lies_below_the_density_of_the_horizon(model):
     adapted = model.adapted("D", 2)
     exact = TSDiffPredictor(adapted).log_likelihood(entries(1), log_snr_end=3.0, steps=20, stride=20)

@@ -133,7 +133,7 @@ def test_impossible_sizes_are_refused(settings: dict[str, float], message: str) 
         SpaceTimeConfig(**settings)
 
 
-@pytest.mark.parametrize("conditional", [False, True])
+@pytest.mark.parametrize("conditional", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_it_is_a_backbone_of_any_model(tmp_path, conditional: bool) -> None:
     backbone = {"kind": "spacetime", "width": 8, "blocks": 2, "state": 4, "prepared": 4}
     predictor = tiny_estimator(steps=30, backbone=SpaceTimeConfig(**backbone), conditional=conditional).train(
@@ -147,6 +147,7 @@ def test_it_is_a_backbone_of_any_model(tmp_path, conditional: bool) -> None:
     np.testing.assert_array_equal(next(again.predict(sines(), 3)).samples, found)
 
 
+@pytest.mark.slow
 def test_training_lowers_the_loss_and_every_weight_learns() -> None:
     torch.manual_seed(0)
     network = SpaceTimeConfig(width=16, blocks=2, state=8).build(48, 1, 0)

@@ -144,6 +144,7 @@ def test_a_level_shift_takes_the_models_own_law() -> None:
     assert not torch.equal(shifted, plain)
 
 
+@pytest.mark.slow
 def test_a_chain_over_levels_takes_the_models_own_law() -> None:
     chain = DenoisingMCMC(levels=16, log_snr=(-1.0, 2.0), skip=20)
     model, covariance = measured()

@@ -38,6 +38,7 @@ def test_the_picture_shades_what_is_above_the_threshold_and_what_was_injected(tm
     assert pixels["known"][1] > pixels["none"][1] + 5000
 
 
+@pytest.mark.slow
 def test_the_most_anomalous_series_are_drawn_and_any_shape_will_do(tmp_path: Path) -> None:
     several = SeriesScores("m", pd.Period("2024-01", freq="M"), np.zeros((2, 30)), np.linspace(0, 9, 30))
     unscored = SeriesScores("n", pd.Period("2024-01", freq="M"), np.zeros(30), np.full(30, np.nan))

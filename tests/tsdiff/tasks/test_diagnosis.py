@@ -99,6 +99,7 @@ def test_series_that_give_no_windows() -> None:
         diagnose_model(made(MODELS["s4d"]()), sines(), BRIEF, windows=0)
 
 
+@pytest.mark.slow
 def test_the_command(tmp_path: Path, trained: TSDiffPredictor) -> None:
     trained.serialize(tmp_path / "model")
     rows = [

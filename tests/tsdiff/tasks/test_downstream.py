@@ -108,6 +108,7 @@ def test_windows_that_are_scaled_are_taken_as_they_are(split):
     assert score.nd == pytest.approx(by_hand(windows, list(split.test), 3.0), rel=1e-4)
 
 
+@pytest.mark.slow
 @settings(max_examples=3, deadline=None)
 @given(factor=st.floats(1e-6, 1e6))
 def test_the_score_does_not_depend_on_units(split, real, factor):

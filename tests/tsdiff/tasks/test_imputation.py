@@ -132,6 +132,7 @@ def test_channels_are_filled_each():
     assert list(frame["imputed"]) == [False, True, False, True, False, True]
 
 
+@pytest.mark.slow
 def test_a_channel_is_known_from_the_other():
     """The second channel is ten times the first, so that a gap in it is no gap."""
     rng = np.random.default_rng(0)

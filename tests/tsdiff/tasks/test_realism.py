@@ -258,6 +258,7 @@ def test_entries_are_compared_by_their_sources():
 # --- the picture -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_picture_is_drawn(tmp_path):
     report = realism(10.0 + ar1(20, 32, 0.7), 10.0 + ar1(20, 32, 0.0), classifiers=())
     plot_realism(report, tmp_path / "r.png", windows=2, title="AR(1) and noise")

@@ -119,6 +119,7 @@ def test_the_force_is_minus_the_score_of_the_data_with_the_levels_noise():
     assert (WINDOWS / smoothed).abs().max() <= chosen.stiffness * WINDOWS.abs().max()
 
 
+@pytest.mark.slow
 def test_noise_of_the_force_averages_out():
     noisy = force(0.8, 1.0)
     total = torch.zeros_like(WINDOWS)

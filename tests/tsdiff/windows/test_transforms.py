@@ -127,6 +127,7 @@ def mixture_cdf(z: np.ndarray) -> np.ndarray:
     return 0.5 * scipy.stats.norm.cdf(z, -1, 0.3) + 0.5 * scipy.stats.norm.cdf(z, 1, 0.5)
 
 
+@pytest.mark.slow
 def test_the_published_backward_steps_of_the_geometric_process_lead_to_the_same_law() -> None:
     """dX = s X dW from a lognormal mixture, backward by X·exp(k(3/2 s² + s² h) + s√k z), h = X ∂ log p = ∂ log p_l − 1
     (arXiv 2510.02730): the reverse of VE on log X, whose mean drifts by −s²/2, in Euler's steps."""
