@@ -51,7 +51,7 @@ def imported(path: Path) -> Iterator[str]:
         ("speech", ["all"]),
         ("recipes", ["all", "app"]),
         ("docs", ["docs"]),
-        ("tests", ["dev", "browser"]),
+        pytest.param("tests", ["dev", "browser"], marks=pytest.mark.slow),
     ],
 )
 def test_what_is_imported_is_declared(folder: str, extras: list[str]) -> None:

@@ -119,9 +119,8 @@ def test_a_second_run_reuses_the_model_and_says_so(recipe, first):
     assert (folder / "out/forecasts.csv").read_bytes() == results
 
 
-@pytest.mark.parametrize(
-    "change", [*(pytest.param(one, marks=pytest.mark.slow) for one in ("retrain", "seed")), "data"]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("change", ["retrain", "seed", "data"])
 def test_other_settings_or_data_train_anew(recipe, first, tmp_path, change):
     folder, _ = first
     output = tmp_path / "out"

@@ -148,6 +148,7 @@ def ears(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@pytest.mark.slow
 def test_ears_wham(ears: Path, tmp_path: Path) -> None:
     prepared = prepare_ears_wham(ears / "EARS", ears / "WHAM", tmp_path / "48", progress=False)
     assert [prepared.count(split) for split in ("train", "valid", "test")] == [3, 1, 1]

@@ -140,6 +140,7 @@ def test_a_bridge_has_no_density() -> None:
         log_likelihood(lambda x, t: x, SBVESDE(), torch.zeros(1, 2), torch.zeros(1, 2))
 
 
+@pytest.mark.slow
 def test_fixed_steps_give_what_the_adaptive_solver_gives_whatever_the_batch() -> None:
     sde, covariance = VPSDE(), correlated(6)
     data = GaussianData(sde, torch.zeros(6, dtype=torch.float64), covariance)

@@ -165,7 +165,8 @@ def test_the_score_is_the_slope_of_the_log_density() -> None:
     torch.testing.assert_close(point.target("score", x0, noise), -NOISE.solve(noise) / sigma)
 
 
-@pytest.mark.parametrize("sde", [pytest.param(FlowSDE(), marks=pytest.mark.slow), VPSDE()], ids=lambda s: s.kind)
+@pytest.mark.slow
+@pytest.mark.parametrize("sde", [FlowSDE(), VPSDE()], ids=lambda s: s.kind)
 def test_the_likelihood_is_the_closed_form(sde: SDE) -> None:
     coloured, t_end = dataclasses.replace(sde, noise=NOISE), 1e-2
     white, denoiser = twins(sde, NOISE)

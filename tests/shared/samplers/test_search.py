@@ -24,6 +24,7 @@ def states(name: str, count: int) -> Tensor:
     return randn((count, 16), make_generator("search", name), dtype=F64)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "method",
     [Exponential(2), EVODiff(), pytest.param(SDE2, marks=pytest.mark.slow)],

@@ -139,6 +139,7 @@ def test_drawn_rooms_are_what_the_config_says(seed: int, config: RoomConfig) -> 
     assert config.source_distance_m[0] <= np.linalg.norm(np.subtract(room.source, room.microphone))
 
 
+@pytest.mark.slow
 def test_simulated_rooms_are_a_function_of_their_number(tmp_path: Path) -> None:
     config = RoomConfig(t60_s=(0.2, 0.3))
     three = simulated_responses(3, 1, config)

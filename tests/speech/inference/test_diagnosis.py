@@ -39,9 +39,10 @@ def pairs(count: int = 2, samples: int = 4000) -> list[Recording]:
     return [Recording(one + noise(samples, seed=i), one) for i, one in enumerate(clean)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("network", "sde"),
-    [("light", OUVESDE()), ("light", SBVESDE()), pytest.param("ncsnpp", OUVESDE(), marks=pytest.mark.slow)],
+    [("light", OUVESDE()), ("light", SBVESDE()), ("ncsnpp", OUVESDE())],
     ids=str,
 )
 def test_every_network_is_measured(network: str, sde: Any) -> None:

@@ -23,9 +23,10 @@ from tests.speech.models import noise, tiny_model
 RATE = 16_000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "sampler",
-    ["ode2", pytest.param(Exponential(2, eta=1.0, noise="path"), marks=pytest.mark.slow)],
+    ["ode2", Exponential(2, eta=1.0, noise="path")],
     ids=["ode2", "sde2"],
 )
 def test_it_is_found_used_and_kept(tmp_path: Path, sampler: object) -> None:

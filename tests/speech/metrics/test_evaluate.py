@@ -258,6 +258,7 @@ def test_command_refuses_what_does_not_fit(folders: Folders, command: Callable[.
     assert "--model default enhances --noisy" in str(error)
 
 
+@pytest.mark.slow
 def test_recipe_in_a_process_of_its_own(folders: Folders, tmp_path: Path) -> None:
     arguments = [folders["clean"], folders["enhanced"], "--noisy", folders["noisy"], "--metric", "si_sdr"]
     done = Recipes(tmp_path).run("evaluate_speech", *arguments, "--workers", "1", "--output", "out")

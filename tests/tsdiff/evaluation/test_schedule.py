@@ -18,11 +18,13 @@ def predictor() -> TSDiffPredictor:
     return tiny_estimator().train(sines(), progress=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "method",
     [
         "ode2",
-        *(pytest.param(method, marks=pytest.mark.slow) for method in ("sde2", {"kind": "gaussian", "teleport": -1.0})),
+        "sde2",
+        {"kind": "gaussian", "teleport": -1.0},
     ],
     ids=str,
 )

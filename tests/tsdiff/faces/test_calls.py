@@ -88,6 +88,7 @@ def test_what_is_saved_under_either_name_restores_horizon_and_sampling(default, 
     assert (back.prediction_length, back.sampling, back.freq) == (150, predictor.sampling, "D")
 
 
+@pytest.mark.slow
 def test_quiet_fine_tuning_says_nothing_at_all(tmp_path):
     code = """
 import numpy as np, pandas as pd, tsdiff

@@ -216,6 +216,7 @@ def test_every_token_reaches_every_other_one():
         assert (gradient.abs() > 0).all()
 
 
+@pytest.mark.slow
 def test_gradients_are_those_of_finite_differences():
     made = net(length=6, features=1, width=3).double().train()
     x, level = torch.randn(2, 6, 1, dtype=torch.float64), torch.tensor([0.3, -0.8], dtype=torch.float64)

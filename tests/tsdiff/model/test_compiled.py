@@ -11,7 +11,8 @@ import torch
 from tests.tsdiff.model.test_precision import gradient, network
 
 
-@pytest.mark.parametrize(("name", "whole"), [pytest.param("s4", False, marks=pytest.mark.slow), ("s4d", True)])
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "whole"), [("s4", False), ("s4d", True)])
 def test_graphs_give_the_same_values_and_gradients(name: str, whole: bool) -> None:
     """S4D is one graph; S4 breaks at its convolution, whose forward derivatives of its own cannot be traced."""
     torch.compiler.reset()

@@ -87,7 +87,8 @@ def test_the_configurations_are_what_they_say(name: str) -> None:
     assert "regression: 0.3" in write_experiment(experiment) or name == "tsflow"
 
 
-@pytest.mark.parametrize("name", ["tsflow", pytest.param("tsflow_conditional", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["tsflow", "tsflow_conditional"])
 def test_they_train_forecast_and_are_saved(name: str, tmp_path) -> None:
     experiment = read_experiment(name)
     settings = {**experiment.model.settings("h"), "loss": experiment.loss, "sampling": experiment.sampling}

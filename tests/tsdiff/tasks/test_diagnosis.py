@@ -62,6 +62,7 @@ def test_an_exact_model_departs_from_nothing() -> None:
         assert 0 < level.flipd < 2 * LENGTH  # the windows are not of its law, so that it may count too many
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("config", MODELS.values(), ids=MODELS)
 def test_every_network_is_measured(config: Any) -> None:
     found = diagnose_model(made(config()), sines(), BRIEF, windows=4)

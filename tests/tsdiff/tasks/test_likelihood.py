@@ -122,6 +122,7 @@ def test_the_result_does_not_depend_on_the_batch(method: str) -> None:
 # --- the bound -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_bound_is_below_the_density_and_near_it() -> None:
     model, _ = gaussian_model()
     target = walk(400)

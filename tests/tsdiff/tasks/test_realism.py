@@ -202,6 +202,7 @@ def test_distances_are_those_of_scipy_and_the_definitions():
     assert report.spectrum_db > 3
 
 
+@pytest.mark.slow
 def test_table_and_frame_hold_the_scores():
     values = 10.0 + ar1(40, 32, 0.7)
     rows = {"same": realism(values, values), "other": realism(values, 10.0 + ar1(40, 32, 0.0, seed=2))}
