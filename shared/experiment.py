@@ -25,14 +25,17 @@ class HardwareSettings(Checked):
 
     Args:
         device: "cpu", "cuda", "cuda:1", … or "auto": a GPU where there is one.
-        devices, strategy: Lightning's, for training on several; each draws batches of its own. Files that were written
-            when the number could be left open hold none for one.
+        devices, strategy: Lightning's, for training on several of a machine. Files that were written when the number
+            could be left open hold none for one.
+        nodes: machines that train together, each with as many devices; what starts the processes on all of them, such
+            as torchrun, tells each which it is.
         threads: of the CPU; None leaves them to torch. More than one only pays on an otherwise idle machine.
     """
 
     device: str = "cpu"
     devices: Annotated[int, BeforeValidator(lambda given: 1 if given is None else given)] = 1
     strategy: str = "auto"
+    nodes: Count = 1
     threads: Count | None = None
 
 

@@ -237,7 +237,7 @@ class TSDiffEstimator(Estimator):
                 series, which are read once.
             hold_out: whether last windows of some series are held back and choose the weights; None: where the steps
                 are chosen from the data.
-            fit_options: `shared.training.module.fit`'s accelerator, devices, strategy, callbacks, logger.
+            fit_options: `shared.training.module.fit`'s accelerator, devices, strategy, num_nodes, callbacks, logger.
 
         Returns:
             A predictor with the averaged weights.

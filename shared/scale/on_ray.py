@@ -43,7 +43,7 @@ def on_ray(work: Work, units: Iterator[Unit], ledger: Ledger, cluster: Cluster) 
     goes on tries it again.
     """
     ray = needed("ray", "scale", "engine='ray'")
-    with _connected(ray, cluster):
+    with connected(ray, cluster):
         pool = _Pool(ray, work, ledger, cluster)
         try:
             yield from pool.run(units)
@@ -155,8 +155,12 @@ class _Pool:
 
 
 @contextmanager
-def _connected(ray: Any, cluster: Cluster) -> Iterator[None]:
-    """Ray for the time of a job: the one that this process has begun already, or one that is left or ended after it."""
+def connected(ray: Any, cluster: Cluster) -> Iterator[None]:
+    """Ray for the time of a job: the one that this process has begun already, or one that is left or ended after it.
+
+    Raises:
+        ConfigError: it cannot be reached, or not be started.
+    """
     if ray.is_initialized():
         yield
         return

@@ -1,4 +1,4 @@
-"""Options of commands that may work on many machines. Needs neither Ray nor torch."""
+"""Options of commands that may work or train on many machines. Needs neither Ray nor torch."""
 
 from __future__ import annotations
 
@@ -9,6 +9,12 @@ import typer
 
 from shared.errors import ConfigError
 from shared.scale.run import Where
+
+Address = Annotated[
+    str | None,
+    typer.Option(help="Ray cluster: auto, or ray://HOST:10001 [--engine ray begins one on this machine]."),
+]
+"""`--address`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,10 +28,7 @@ class ScaleOut:
             "local: the same in this process."
         ),
     ] = None
-    address: Annotated[
-        str | None,
-        typer.Option(help="Ray cluster: auto, or ray://HOST:10001 [--engine ray begins one on this machine]."),
-    ] = None
+    address: Address = None
 
     def where(self, workers: int | None) -> Where:
         """What `shared.scale.run.run` takes of the options.
@@ -36,3 +39,31 @@ class ScaleOut:
         if self.engine is None:
             raise ConfigError("--address is of --engine ray; give that too, or leave it out")
         return {"engine": self.engine, "workers": workers, "address": self.address}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Together:
+    """Many machines"""
+
+    engine: Annotated[
+        Literal["ray"] | None,
+        typer.Option(
+            help="ray: train in several processes of a cluster (extra `scale`); where one dies, all go on from the "
+            "state that was saved last."
+        ),
+    ] = None
+    workers: Annotated[
+        int | None, typer.Option(help="Processes of --engine ray [one a CPU, or a GPU with cuda].", min=1)
+    ] = None
+    address: Address = None
+
+    @property
+    def is_together(self) -> bool:
+        """Whether several are to train.
+
+        Raises:
+            ConfigError: --workers or --address without --engine.
+        """
+        if self.engine is None and (self.workers, self.address) != (None, None):
+            raise ConfigError("--workers and --address are of --engine ray; give that too, or leave them out")
+        return self.engine is not None

@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from tqdm.std import tqdm
 
 from shared.console.progress import bar
+from shared.errors import ConfigError
 from shared.files.io import atomic_path
 from shared.random import derive_seed
 from shared.training.batches import Batch, BatchSource
@@ -93,6 +94,29 @@ class Clock(Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._before = float(state_dict["seconds"])
+
+
+class SameStart(Callback):
+    """Sees that either all processes go on from a saved state, or none does: some alone would wait for the others."""
+
+    def __init__(self, path: str | None):
+        self.path = path
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Ask the others.
+
+        Raises:
+            ConfigError: only some see a state.
+        """
+        if trainer.world_size == 1:
+            return
+        found = self.path is not None
+        together = trainer.strategy
+        if together.reduce_boolean_decision(found, all=False) != together.reduce_boolean_decision(found, all=True):
+            raise ConfigError(
+                "only some of the processes see the training state from which they are to go on; take an output folder "
+                "that all machines share"
+            )
 
 
 class AtomicIO(TorchCheckpointIO):

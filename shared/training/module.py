@@ -21,12 +21,13 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor, nn
 
+from shared.devices import check_processes
 from shared.errors import CheckpointError, TrainingError
 from shared.random import derive_seed
 from shared.training.batches import Batch, BatchSource
 from shared.training.config import TrainingConfig as TrainingConfig
 from shared.training.ema import ema_of
-from shared.training.loop import AtomicIO, BatchData, Clock, Progress, Stopper, in_main_thread, state_keeper
+from shared.training.loop import AtomicIO, BatchData, Clock, Progress, SameStart, Stopper, in_main_thread, state_keeper
 from shared.training.memory import keep_large_blocks
 
 LAST_STATE = "last.ckpt"
@@ -145,6 +146,7 @@ def fit(
     accelerator: str = "cpu",
     devices: int | str | list[int] = 1,
     strategy: str = "auto",
+    num_nodes: int = 1,
     resume: bool = True,
     progress: bool = True,
     description: str = "training",
@@ -159,24 +161,28 @@ def fit(
         module: left on the CPU with its trained weights.
         source: of batches.
         folder: where the training state is kept (`last.ckpt`, written atomically); None keeps none.
-        accelerator, devices, strategy: Lightning's.
+        accelerator, devices, strategy, num_nodes: Lightning's.
         resume: go on from the state in `folder` if there is one.
         progress: show a progress bar.
         description: what the bar says.
         callbacks, logger: Lightning's, besides.
 
     Raises:
+        ConfigError: other processes were started than are to train, or `folder` is not the same one for all of them.
         TrainingError: the loss is not finite.
         CheckpointError: the state in `folder` cannot be read or does not fit the module.
         KeyboardInterrupt: the user stopped it, with Ctrl-C: the running step is finished and the state saved, and the
             same call goes on from there. A second Ctrl-C does not wait, and what was saved last is kept.
     """
+    check_processes(devices, num_nodes)
     keep_large_blocks()
     config = module.config
     state = None if folder is None else Path(folder) / LAST_STATE
     used: list[Callback] = [*callbacks]
     stopper = Stopper(state)
     used += [stopper, Clock()]
+    path = str(state) if state is not None and resume and state.is_file() else None
+    used.append(SameStart(path))
     if state is not None:
         used.append(state_keeper(state, config.save_every_seconds))
     if progress:
@@ -191,6 +197,7 @@ def fit(
             accelerator=accelerator,
             devices=devices,
             strategy=strategy,
+            num_nodes=num_nodes,
             precision=config.precision,
             max_steps=config.max_steps,
             max_epochs=-1,
@@ -205,7 +212,6 @@ def fit(
             log_every_n_steps=max(1, min(50, config.max_steps)),
         )
         data = BatchData(source, config.seed, config.max_steps, config.num_workers)
-        path = str(state) if state is not None and resume and state.is_file() else None
         if path is not None:
             _check_state(Path(path), module)
         on_interrupt = signal.getsignal(signal.SIGINT)

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from typer import Argument, Option
 
 from shared.console.options import Changes, Device, Hardware, Measures, Output, Retrain, settings_option
-from shared.scale.options import ScaleOut
+from shared.scale.options import ScaleOut, Together
 
 Threads = Annotated[int | None, Option(help="CPU threads; left out, as many as torch sees fit.", min=1)]
 UpperBand = Annotated[
@@ -217,7 +217,7 @@ class Diagnose(Machine, Measures):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Train:
+class Train(Together):
     """Train a model as a YAML file says.
 
     The weights that do best on whole validation files are kept.

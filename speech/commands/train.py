@@ -6,7 +6,9 @@ import hashlib
 import json
 import shutil
 import time
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +48,9 @@ def main(options: Train) -> None:
     """Train a speech model as a YAML file says; the best weights on whole validation files are kept."""
     experiment, output = _experiment(options), options.output
     SpeechObjective(experiment.objective)  # before the work, for what it refuses
+    if options.is_together:
+        _together(experiment, options)
+        return
     prepare(experiment.hardware.threads)
     claim_output(output)
     folder = Path(experiment.data.folder) if experiment.data.folder is not None else shared_speech()
@@ -64,6 +69,19 @@ def main(options: Train) -> None:
         raise typer.Exit(130) from None
     if first_process():  # of several that trained together, only the first reports
         _report(experiment, trained, Validation(recordings, experiment), output, time.perf_counter() - started)
+
+
+def _together(experiment: Experiment, options: Train) -> None:
+    """Train in processes of Ray, each of which has these options."""
+    from shared.scale.training import Training, train_on_ray
+
+    claim_output(options.output)
+    training = Training(partial(_one_of_them, options), options.output, experiment.hardware.device == "cuda")
+    train_on_ray(training, options.workers, options.address)
+
+
+def _one_of_them(options: Train, settings: Sequence[str]) -> None:
+    main(replace(options, engine=None, workers=None, address=None, changes=[*(options.changes or ()), *settings]))
 
 
 def _experiment(options: Train) -> Experiment:

@@ -317,6 +317,7 @@ def train(
         accelerator="gpu" if cuda else "cpu",
         devices=hardware.devices,
         strategy=hardware.strategy,
+        num_nodes=hardware.nodes,
         progress=progress,
         callbacks=used,
         logger=logger,

@@ -24,7 +24,7 @@ from shared.console.options import (
     settings_option,
 )
 from shared.errors import ConfigError
-from shared.scale.options import ScaleOut
+from shared.scale.options import ScaleOut, Together
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -336,7 +336,7 @@ class ExperimentOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Train(ExperimentOptions):
+class Train(Together, ExperimentOptions):
     """Train as a YAML file says, tune, and test."""
 
     output: Output = Path("runs/train")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from gluonts.model.forecast import SampleForecast
 
 from shared.console.command import claim_output, note, prepare, show, status
 from shared.console.tables import json_ready
+from shared.devices import first_process, started_together
+from shared.errors import ConfigError
 from shared.files.io import write_json, write_text
 from tsdiff.commands.common import Job, trained_predictor
 from tsdiff.commands.options import ExperimentOptions, Train
@@ -129,6 +132,29 @@ def _methods(results: list[Result]) -> dict[str, Any]:
     return found
 
 
+def _together(experiment: Experiment, options: Train) -> None:
+    """Train in processes of Ray, each of which has these options."""
+    from shared.scale.training import Training, train_on_ray
+
+    _refuse_seeds(experiment)
+    claim_output(options.output)
+    training = Training(partial(_one_of_them, options), options.output, experiment.hardware.device.startswith("cuda"))
+    train_on_ray(training, options.workers, options.address)
+
+
+def _one_of_them(options: Train, settings: Sequence[str]) -> None:
+    main(replace(options, engine=None, workers=None, address=None, changes=[*(options.changes or ()), *settings]))
+
+
+def _refuse_seeds(experiment: Experiment) -> None:
+    """Where processes are started for a training, all but the first end with it."""
+    if len(experiment.seeds) > 1:
+        raise ConfigError(
+            f"seeds={list(experiment.seeds)}: processes that are started to train together train one model; start "
+            "them once for each --seed"
+        )
+
+
 def trained(experiment: Experiment, data: ExperimentData, output: Path, retrain: bool) -> Iterator[Named]:
     """The predictor of each seed of the experiment, as `train_seed` leaves it."""
     for seed in experiment.seeds:
@@ -139,8 +165,15 @@ def trained(experiment: Experiment, data: ExperimentData, output: Path, retrain:
 def main(options: Train) -> None:
     """Train TSDiff as a YAML file says, tune its guidance, score it on the test windows."""
     experiment, output = experiment_of(options), options.output
+    if options.is_together:
+        _together(experiment, options)
+        return
     prepare(experiment.hardware.threads)
     claim_output(output)
+    if started_together() or experiment.hardware.nodes > 1:
+        _refuse_seeds(experiment)
     data = read_data(experiment)
-    scored = [score(experiment, data, made) for made in trained(experiment, data, output, options.retrain)]
-    write_scores(experiment, data, scored, output)
+    found = trained(experiment, data, output, options.retrain)
+    scored = [score(experiment, data, made) for made in found if first_process()]
+    if first_process():  # of several that train together, only the first reports
+        write_scores(experiment, data, scored, output)

@@ -105,7 +105,7 @@ class Experiment(Checked):
     def fit_options(self) -> dict[str, Any]:
         """What `TSDiffEstimator.train` hands on to Lightning."""
         devices = {} if self.hardware.devices == 1 else {"devices": self.hardware.devices}  # one is `device` itself
-        return {"strategy": self.hardware.strategy, **devices}
+        return {"strategy": self.hardware.strategy, "num_nodes": self.hardware.nodes, **devices}
 
 
 @dataclass(frozen=True)

@@ -47,6 +47,7 @@ _INSTEAD_OF_TRAINER = {
     "logger": "train(dataset, logger=…)",
     "devices": "train(dataset, devices=…)",
     "strategy": "train(dataset, strategy=…)",
+    "num_nodes": "train(dataset, num_nodes=…)",
     "enable_progress_bar": "train(dataset, progress=…)",
     "default_root_dir": "train(dataset, folder=…)",
     "enable_checkpointing": "train(dataset, folder=…)",

@@ -9,7 +9,7 @@ import torch
 
 from shared.errors import ConfigError
 
-_FIT_OPTIONS = ("accelerator", "devices", "strategy", "callbacks", "logger")
+_FIT_OPTIONS = ("accelerator", "devices", "strategy", "num_nodes", "callbacks", "logger")
 _INSTEAD = {
     "ckpt_path": "use folder=…, from which an interrupted training goes on",
     "num_workers": "use the estimator's training=TrainingConfig(num_workers=…)",
