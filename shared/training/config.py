@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from shared.checks import Checked, Count, Portion, Positive
+from shared.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,9 @@ class TrainingConfig(Checked):
         decay: "cosine" to zero at max_steps, or "constant".
         gradient_clip: norm at which gradients are clipped; 0 does not clip.
         ema_decay: of the averaged weights, which are those that are used afterwards.
+        accumulate: batches whose mean gradient makes a step. Processes that train together share them evenly, so any
+            number of processes that divides it takes the same batches and draws the same noise. With 1 each process
+            takes a batch of its own.
         seed: of data order, times and noise.
         precision: Lightning's, "32-true" or "bf16-mixed".
         num_workers: processes that prepare batches; 0 prepares them in the training process.
@@ -36,11 +40,27 @@ class TrainingConfig(Checked):
     decay: Literal["cosine", "constant"] = "cosine"
     gradient_clip: float = 1.0
     ema_decay: float = 0.999
+    accumulate: Count = 1
     seed: int = 0
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     num_workers: int = 0
     save_every_seconds: float = 15.0
     compile: bool = False
+
+    def share(self, processes: int) -> int:
+        """Batches of a step that each of so many processes takes.
+
+        Raises:
+            ConfigError: they cannot be shared evenly.
+        """
+        if self.accumulate == 1:
+            return 1
+        if self.accumulate % processes:
+            raise ConfigError(
+                f"training.accumulate={self.accumulate}: {processes} processes cannot share so many batches evenly; "
+                f"take a multiple of {processes}"
+            )
+        return self.accumulate // processes
 
     def rate(self, step: int) -> float:
         """Learning rate at `step` as a share of the peak."""

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from datetime import timedelta
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,11 @@ def in_main_thread() -> bool:
     return threading.current_thread() is threading.main_thread()
 
 
+def ends_step(trainer: L.Trainer, batch_idx: int) -> bool:
+    """Whether a batch is the last of its step."""
+    return (batch_idx + 1) % trainer.accumulate_grad_batches == 0
+
+
 class Stopper(Callback):
     """Saves the state when training ends; the first Ctrl-C ends it after the running step, when weights, averages
     and step count belong together."""
@@ -49,8 +55,10 @@ class Stopper(Callback):
             raise KeyboardInterrupt
         self.asked = True
 
-    def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
-        if self.asked:
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if self.asked and ends_step(trainer, batch_idx):
             self._save(trainer)
             raise KeyboardInterrupt
 
@@ -147,9 +155,9 @@ class Progress(Callback):
         if self.bar is None:
             return
         self.bar.total = self._end(trainer, self.bar)
-        self.bar.update(1)
+        self.bar.update(trainer.global_step - self.bar.n)  # a step may take several batches
         if trainer.global_step % 20 == 0:
-            loss = float(outputs["loss"])
+            loss = float(outputs["loss"]) * trainer.accumulate_grad_batches
             self.loss = loss if self.loss is None else 0.9 * self.loss + 0.1 * loss
             self.bar.set_postfix(loss=f"{self.loss:.4f}", refresh=False)
 
@@ -176,16 +184,18 @@ class Progress(Callback):
 
 
 class BatchData(L.LightningDataModule):
-    """Hands out a loader that starts at the trainer's step."""
+    """Hands out a loader that starts at the trainer's step, with `share` batches a step."""
 
-    def __init__(self, source: BatchSource, seed: int, max_steps: int, num_workers: int):
+    def __init__(self, source: BatchSource, seed: int, max_steps: int, num_workers: int, share: int = 1):
         super().__init__()
         self.source, self.seed, self.max_steps, self.num_workers = source, seed, max_steps, num_workers
+        self.share = share
 
     def train_dataloader(self) -> DataLoader:
         trainer = self.trainer
         assert trainer is not None
-        stream = _Stream(self.source, self.seed, trainer.global_step, self.max_steps, trainer.global_rank)
+        places = range(trainer.global_rank * self.share, (trainer.global_rank + 1) * self.share)
+        stream = _Stream(self.source, self.seed, range(trainer.global_step, self.max_steps), places)
         return DataLoader(stream, batch_size=None, num_workers=self.num_workers)
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
@@ -193,13 +203,14 @@ class BatchData(L.LightningDataModule):
 
 
 class _Stream(IterableDataset):
-    """Batches start, start + 1, … up to stop; batch n is drawn by a generator seeded with (seed, n, rank)."""
+    """The batches of these places in each step, in order; each by a generator seeded with (seed, step, place)."""
 
-    def __init__(self, source: BatchSource, seed: int, start: int, stop: int, rank: int):
-        self.source, self.seed, self.start, self.stop, self.rank = source, seed, start, stop, rank
+    def __init__(self, source: BatchSource, seed: int, steps: range, places: range):
+        self.source, self.seed, self.steps, self.places = source, seed, steps, places
 
     def __iter__(self) -> Iterator[Batch]:
         worker = get_worker_info()
         offset, stride = (0, 1) if worker is None else (worker.id, worker.num_workers)
-        for n in range(self.start + offset, self.stop, stride):
-            yield self.source.batch(np.random.default_rng(derive_seed(self.seed, "batch", n, self.rank)))
+        numbers = ((step, place) for step in self.steps for place in self.places)
+        for step, place in islice(numbers, offset, None, stride):
+            yield self.source.batch(np.random.default_rng(derive_seed(self.seed, "batch", step, place)))

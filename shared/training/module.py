@@ -1,7 +1,8 @@
 """Training a denoiser with Lightning: EMA, exact resume, and a stop that names the batch when the loss is not finite.
 
-Batch n and its noise are functions of (seed, n) alone. So a run that was stopped and started again sees the same
-batches and draws as one that was not, with nothing but the step count to remember.
+A batch and its noise are functions of the seed, the step n and the batch's place in the step alone, whichever process
+takes it. So a run that was stopped and started again sees the same batches and draws as one that was not, with nothing
+but the step count to remember, on another number of processes too.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor, nn
 
+from shared.console.notes import tell
 from shared.devices import check_processes
 from shared.errors import CheckpointError, TrainingError
 from shared.random import derive_seed
@@ -32,6 +34,8 @@ from shared.training.memory import keep_large_blocks
 
 LAST_STATE = "last.ckpt"
 """Name of the file from which a stopped training goes on."""
+_TOGETHER = "batches_a_step"
+"""What a state calls the number of batches of all processes in a step."""
 
 
 N = TypeVar("N", bound=nn.Module)
@@ -63,6 +67,8 @@ class DiffusionModule(L.LightningModule, Generic[N]):
         self.config = config
         self.averaged = ema_of(denoiser, config.ema_decay)
         self._names: Sequence[str] = ()
+        self.share = 1
+        """Batches of a step that this process takes; `fit` sets it."""
 
     @property
     def ema_denoiser(self) -> N:
@@ -79,8 +85,9 @@ class DiffusionModule(L.LightningModule, Generic[N]):
         return network
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """The mean loss of one batch; also seeds what the network draws (dropout) by the step."""
-        seed = derive_seed(self.config.seed, "step", self.global_step, self.global_rank)
+        """The mean loss of one batch; also seeds what the network draws (dropout) by the step and the batch's place."""
+        place = self.global_rank * self.share + batch_idx % self.share
+        seed = derive_seed(self.config.seed, "step", self.global_step, place)
         _seed_global(seed)
         generator = torch.Generator(device="cpu").manual_seed(seed)
         given = {"mask": batch.mask, "condition": batch.condition, "generator": generator}
@@ -117,6 +124,25 @@ class DiffusionModule(L.LightningModule, Generic[N]):
         """Step, then move the averaged weights: here, because a state saved after the batch must hold both."""
         super().optimizer_step(*args, **kwargs)
         self.averaged.update_parameters(self.denoiser)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep how many batches a step takes."""
+        checkpoint[_TOGETHER] = self.share * self.trainer.world_size
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Begin with the first batch of the next step, whatever number of processes took those before; say where a
+        step is of another number of batches now."""
+        before, now = checkpoint.get(_TOGETHER), self.share * self.trainer.world_size
+        if before not in (None, now) and self.global_rank == 0:
+            tell(
+                f"the training goes on with {now} batches a step, where it had {before}; training.accumulate={before} "
+                "keeps to them"
+            )
+        if "loops" in checkpoint and (self.share > 1 or before not in (None, now)):
+            progress = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]
+            taken = self.share * checkpoint["global_step"]
+            for counts in (progress["total"], progress["current"]):
+                counts.update(dict.fromkeys(counts, taken))
 
     def configure_optimizers(self) -> Any:
         """AdamW with the configured schedule."""
@@ -211,7 +237,8 @@ def fit(
             use_distributed_sampler=False,
             log_every_n_steps=max(1, min(50, config.max_steps)),
         )
-        data = BatchData(source, config.seed, config.max_steps, config.num_workers)
+        share = module.share = trainer.accumulate_grad_batches = config.share(trainer.num_devices * num_nodes)
+        data = BatchData(source, config.seed, config.max_steps, config.num_workers, share)
         if path is not None:
             _check_state(Path(path), module)
         on_interrupt = signal.getsignal(signal.SIGINT)

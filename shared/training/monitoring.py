@@ -12,7 +12,7 @@ import torch
 from lightning.pytorch.callbacks import Callback, Timer
 from torch import Tensor, nn
 
-from shared.training.loop import Clock
+from shared.training.loop import Clock, ends_step
 from shared.training.module import DiffusionModule
 
 Row = dict[str, float]
@@ -25,7 +25,7 @@ def time_limit(minutes: float) -> Callback:
 
 
 class LossHistory(Clock):
-    """Keeps the mean loss of every `every` steps, and hands it to the trainer's logger.
+    """Keeps the mean loss of every `every` steps, over all processes, and hands it to the trainer's logger.
 
     It is part of the saved training state, and so goes on in a run that is resumed.
 
@@ -39,9 +39,11 @@ class LossHistory(Clock):
         self.rows: list[Row] = []
         self._losses: list[Tensor] = []
 
-    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, *_: Any) -> None:
-        self._losses.append(outputs["loss"].detach())
-        if trainer.global_step % self.every == 0:
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        self._losses.append(outputs["loss"].detach() * trainer.accumulate_grad_batches)
+        if ends_step(trainer, batch_idx) and trainer.global_step % self.every == 0:
             self._flush(trainer)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -51,7 +53,7 @@ class LossHistory(Clock):
         if not self._losses:
             return
         row = {
-            "loss": float(torch.stack(self._losses).mean()),
+            "loss": float(trainer.strategy.reduce(torch.stack(self._losses).mean(), reduce_op="mean")),
             "learning_rate": float(trainer.optimizers[0].param_groups[0]["lr"]),
             "seconds": self.seconds,
         }

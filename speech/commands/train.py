@@ -41,7 +41,7 @@ from speech.training.terms import SpeechObjective
 
 _SETTINGS = "experiment.yaml"
 _MAY_CHANGE = ("hardware", "max_minutes", "validation")
-_MAY_CHANGE_OF_TRAINING = ("max_steps", "save_every_seconds", "num_workers", "compile")
+_MAY_CHANGE_OF_TRAINING = ("max_steps", "save_every_seconds", "num_workers", "compile", "accumulate")
 
 
 def main(options: Train) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,11 @@ import torch
 from lightning.fabric.plugins.environments.lightning import find_free_network_port
 from safetensors.torch import load_file
 
+from shared.console.notes import Note
 from shared.training.batches import Batch
 from shared.training.module import LAST_STATE, fit
 from tests.data_parallel import two_processes
-from tests.data_parallel.two_processes import Replayed, line
+from tests.data_parallel.two_processes import Replayed, line, trained_line
 from tests.isolated import forked
 
 Found = dict[str, dict[str, Any]]
@@ -23,6 +25,7 @@ Found = dict[str, dict[str, Any]]
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What `two_processes.py` left."""
     folder, port = tmp_path_factory.mktemp("two"), find_free_network_port()
+    trained_line(folder / "one", 2, accumulate=4)
     processes = [forked(two_processes.main, folder, rank, port) for rank in range(2)]
     for process in processes:
         process.join(300)
@@ -62,6 +65,63 @@ def test_two_processes_train_as_one_on_their_batches_together(ranks: list[Found]
     for kind, module in (("weights", alone.denoiser), ("averaged", alone.ema_denoiser)):
         for name, value in module.state_dict().items():
             torch.testing.assert_close(value, one[kind][name], msg=f"{kind} {name}", rtol=1e-5, atol=1e-6)
+
+
+@pytest.fixture(scope="module")
+def alone() -> dict[str, Any]:
+    """One process that takes four batches a step."""
+    return trained_line(accumulate=4)
+
+
+def assert_close(found: dict[str, Any], wanted: dict[str, Any]) -> None:
+    for kind in ("weights", "averaged"):
+        for name, value in found[kind].items():
+            torch.testing.assert_close(value, wanted[kind][name], msg=f"{kind} {name}", rtol=1e-5, atol=1e-6)
+
+
+def test_each_process_takes_its_share_of_the_batches_of_a_step(ranks: list[Found], alone: dict[str, Any]) -> None:
+    one, other = (found["shared"] for found in ranks)
+    for step in range(two_processes.CONFIG.max_steps):
+        for seen in ("batches", "draws"):
+            whole = alone[seen][4 * step : 4 * step + 4]
+            shares = one[seen][2 * step : 2 * step + 2] + other[seen][2 * step : 2 * step + 2]
+            for mine, theirs in zip(whole, shares, strict=True):
+                assert torch.equal(mine[0], theirs[0])
+    assert one["losses"] == other["losses"] == pytest.approx(alone["losses"], rel=1e-5)
+    assert_close(one, alone)
+
+
+def test_two_processes_with_a_batch_each_train_as_one_that_takes_two(ranks: list[Found]) -> None:
+    one = ranks[0]["line"]
+    alone = trained_line(accumulate=2)
+    assert one["losses"] == pytest.approx(alone["losses"], rel=1e-5)
+    assert_close(one, alone)
+
+
+def test_what_one_process_began_two_end(ranks: list[Found], alone: dict[str, Any]) -> None:
+    assert len(ranks[0]["resumed"]["batches"]) == 2 * 3
+    assert_close(ranks[0]["resumed"], alone)
+    assert ranks[0]["resumed"]["losses"] == pytest.approx(alone["losses"], rel=1e-5)
+
+
+def test_what_two_processes_began_one_ends(folder: Path, tmp_path: Path, alone: dict[str, Any]) -> None:
+    shutil.copy(folder / "two" / LAST_STATE, tmp_path)
+    resumed = trained_line(tmp_path, accumulate=4)
+    assert len(resumed["batches"]) == 4 * 2
+    assert_close(resumed, alone)
+    assert resumed["losses"] == pytest.approx(alone["losses"], rel=1e-5)
+
+
+def test_another_number_of_batches_a_step_is_told(folder: Path, tmp_path: Path) -> None:
+    shutil.copy(folder / "two" / LAST_STATE, tmp_path)
+    with pytest.warns(Note, match=r"with 1 batches a step, where it had 4; training\.accumulate=4"):
+        resumed = trained_line(tmp_path)
+    assert len(resumed["batches"]) == 2
+
+
+def test_a_state_that_only_some_processes_see_is_refused(ranks: list[Found]) -> None:
+    for found in ranks:
+        assert "only some of the processes see the training state" in found["refused"]
 
 
 def test_the_forecaster_has_the_averaged_weights_of_the_saved_state(folder: Path, ranks: list[Found]) -> None:

@@ -1,7 +1,8 @@
 """What each of two processes does that train together, told which it is by the environment, as torchrun tells it.
 
 Each leaves FOLDER/<rank>.pt: the batches it saw and the weights it ended with, of a least-squares line, a forecaster
-and an enhancer.
+and an enhancer; of lines that share the batches of a step, one of them going on from FOLDER/one, where one process had
+stopped, and one that stops, in FOLDER/two.
 """
 
 from __future__ import annotations
@@ -14,11 +15,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from lightning.pytorch.callbacks import Callback
 from torch import Tensor, nn
 
+from shared.errors import ConfigError
 from shared.experiment import HardwareSettings
 from shared.training.batches import Batch
 from shared.training.module import DiffusionModule, TrainingConfig, fit
+from shared.training.monitoring import LossHistory
 from speech.training.fit import train
 from tests.speech.training.test_speech_training import Sounds, experiment, sound
 from tests.tsdiff.conftest import sines, tiny_estimator
@@ -75,10 +79,20 @@ class Replayed:
         return next(self.left)
 
 
-def line() -> DiffusionModule:
+class EndAt(Callback):
+    """Ends the training at a step, as a limit by the clock does."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
+        trainer.should_stop = trainer.should_stop or trainer.global_step == self.step
+
+
+def line(**changes: Any) -> DiffusionModule:
     """The line before training."""
     torch.manual_seed(0)
-    return DiffusionModule(Line(), Squares(), CONFIG)  # type: ignore[arg-type]
+    return DiffusionModule(Line(), Squares(), replace(CONFIG, **changes))  # type: ignore[arg-type]
 
 
 def state(module: nn.Module) -> dict[str, Tensor]:
@@ -86,15 +100,26 @@ def state(module: nn.Module) -> dict[str, Tensor]:
     return {name: value.detach().clone() for name, value in module.state_dict().items()}
 
 
-def _line() -> dict[str, Any]:
-    module, points = line(), Points()
-    fit(module, points, progress=False, **TWO)
+def trained_line(folder: Path | None = None, end: int | None = None, accumulate: int = 1, **where: Any) -> Any:
+    """A line trained to its end, or to this step; what it saw, drew and came to."""
+    module, points, losses = line(accumulate=accumulate), Points(), LossHistory(1)
+    ending = [] if end is None else [EndAt(end)]
+    fit(module, points, folder, progress=False, callbacks=[losses, *ending], **where)
     return {
+        "losses": [row["loss"] for row in losses.rows],
         "weights": state(module.denoiser),
         "averaged": state(module.ema_denoiser),
         "batches": [(batch.x0, batch.y) for batch in points.given],
-        "draws": module.loss.draws,  # type: ignore[attr-defined]
+        "draws": module.loss.draws,
     }
+
+
+def _refused(folder: Path) -> str:
+    try:
+        fit(line(), Points(), folder, progress=False, **TWO)
+    except ConfigError as error:
+        return str(error)
+    return ""
 
 
 def _forecaster(folder: Path) -> dict[str, Any]:
@@ -114,7 +139,15 @@ def main(folder: Path, rank: int, port: int) -> None:
     """Train all three as the process `rank` of those that talk by this port."""
     os.environ.update(LOCAL_RANK=str(rank), NODE_RANK="0", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
     torch.set_num_threads(1)
-    found = {"line": _line(), "forecaster": _forecaster(folder), "enhancer": _enhancer(folder)}
+    found = {
+        "line": trained_line(**TWO),
+        "shared": trained_line(accumulate=4, **TWO),
+        "resumed": trained_line(folder / "one", accumulate=4, **TWO),
+        "stopped": trained_line(folder / "two", 3, accumulate=4, **TWO),
+        "forecaster": _forecaster(folder),
+        "enhancer": _enhancer(folder),
+        "refused": _refused(folder / ("two" if rank else "nothing")),
+    }
     assert rank == torch.distributed.get_rank()
     torch.save(found, folder / f"{rank}.pt")
     torch.distributed.barrier()  # the first process ends when both files are there

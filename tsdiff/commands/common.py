@@ -21,6 +21,7 @@ from shared.devices import first_process
 from shared.errors import CheckpointError, ConfigError, DataError
 from shared.files.documents import read_json
 from shared.files.io import write_json, write_text
+from shared.training.config import TrainingConfig
 from tsdiff.commands.options import Anomaly, Forecast, Impute, Refine, Series, Synthesize
 from tsdiff.data import (
     EMBEDDED,
@@ -259,11 +260,30 @@ def fingerprint(job: Job, estimator: TSDiffEstimator) -> dict[str, Any]:
     return {
         "data": digest.hexdigest(),
         "config": json.loads(json.dumps(asdict(estimator.config))),
-        "training": asdict(estimator.training),
+        "training": _deciding(estimator.training),
         "batch_size": estimator.batch_size,
         "from_data": [*estimator.from_data],
         **{name: value for name, value in of_map.items() if value is not None},
     }
+
+
+_WITHOUT_EFFECT = ("num_workers", "save_every_seconds")
+"""Settings of a training that change nothing of what it comes to."""
+
+
+def _deciding(training: TrainingConfig) -> dict[str, Any]:
+    """The settings that decide what a training comes to; the number of batches of a step where it is not one, which
+    has no name in older files."""
+    told = {name: value for name, value in asdict(training).items() if name not in _WITHOUT_EFFECT}
+    return told if training.accumulate > 1 else {name: value for name, value in told.items() if name != "accumulate"}
+
+
+def _same(saved: Any, wanted: Mapping[str, Any]) -> bool:
+    """Whether a fingerprint is that one; older files have the settings without effect as well."""
+    if not isinstance(saved, dict) or not isinstance(saved.get("training"), dict):
+        return False
+    training = {name: value for name, value in saved["training"].items() if name not in _WITHOUT_EFFECT}
+    return {**saved, "training": training} == wanted
 
 
 def trained_predictor(
@@ -272,7 +292,9 @@ def trained_predictor(
     """The model of an earlier run, here or in a folder beside, with the same data and settings, or a new one; and the
     seconds of training."""
     wanted = fingerprint(job, estimator)
-    key = hashlib.sha256(json.dumps(wanted, sort_keys=True).encode()).hexdigest()[:12]
+    # Two processes may go on with a batch each where one took both, or the other way round.
+    of_state = {**wanted, "training": {**wanted["training"], "accumulate": None}}
+    key = hashlib.sha256(json.dumps(of_state, sort_keys=True).encode()).hexdigest()[:12]
     folder, state = output / "model", output / f"training-{key}"
     if not retrain:
         for candidate in [folder, *sorted(output.parent.glob("*/model"))]:
@@ -280,7 +302,7 @@ def trained_predictor(
                 saved = read_json(candidate / _TRAINED_ON)
             except ConfigError:
                 continue
-            if not isinstance(saved, dict) or saved.get("fingerprint") != wanted:
+            if not isinstance(saved, dict) or not _same(saved.get("fingerprint"), wanted):
                 continue
             try:
                 predictor = TSDiffPredictor.from_pretrained(candidate, estimator.sampling, estimator.device)

@@ -51,7 +51,7 @@ _INSTEAD_OF_TRAINER = {
     "enable_progress_bar": "train(dataset, progress=…)",
     "default_root_dir": "train(dataset, folder=…)",
     "enable_checkpointing": "train(dataset, folder=…)",
-    "accumulate_grad_batches": "batch_size=…",
+    "accumulate_grad_batches": "training=TrainingConfig(accumulate=…), or batch_size=…",
 }
 SCALINGS: Mapping[Any, str] = {True: "mean", "std": "standard"}
 """GluonTS's names of scalings, and ours."""

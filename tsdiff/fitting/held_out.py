@@ -57,7 +57,10 @@ class HeldOut(Checkup):
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *rest: Any) -> None:
         """Look when it is time, and end the training if it is over."""
         super().on_train_batch_end(trainer, pl_module, *rest)
-        if self._over():
+        over = self._over()
+        if trainer.global_step % self.every == 0:  # of several processes only the first has looked
+            over = trainer.strategy.broadcast(over)
+        if over:
             trainer.should_stop = True
 
     def _over(self) -> bool:

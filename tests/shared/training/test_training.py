@@ -170,6 +170,64 @@ def test_worker_processes_give_the_same_batches(uninterrupted: DiffusionModule) 
     assert_same(module, uninterrupted)
 
 
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_stopped_run_goes_on_with_other_processes_that_prepare_batches(
+    tmp_path: Path, uninterrupted: DiffusionModule, workers: int
+) -> None:
+    with pytest.raises(RuntimeError, match="stopped"):
+        fit(make_module(num_workers=2 - workers), Points(), tmp_path, callbacks=[StopAt(35)], progress=False)
+    resumed = make_module(num_workers=workers)
+    fit(resumed, Points(), tmp_path, progress=False)
+    assert_same(resumed, uninterrupted)
+
+
+def test_a_run_stopped_within_a_step_begins_that_step_again(tmp_path: Path) -> None:
+    settings = {"max_steps": 12, "accumulate": 3, "save_every_seconds": 1e6}
+    whole = make_module(**settings)
+    fit(whole, Points(), progress=False)
+
+    class Save(L.Callback):
+        def on_train_batch_end(self, trainer: L.Trainer, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+            if batch_idx == 19:
+                trainer.save_checkpoint(tmp_path / LAST_STATE)
+                raise RuntimeError("stopped")
+
+    with pytest.raises(RuntimeError, match="stopped"):
+        fit(make_module(**settings), Points(), tmp_path, callbacks=[Save()], progress=False)
+    saved = torch.load(tmp_path / LAST_STATE, weights_only=True)
+    assert saved["global_step"] == 6
+    assert saved["loops"]["fit_loop"]["epoch_loop.batch_progress"]["current"]["ready"] == 6 * 3 + 2
+    resumed = make_module(**settings, num_workers=2)
+    fit(resumed, Points(), tmp_path, progress=False)
+    assert_same(resumed, whole)
+
+
+def test_ctrl_c_waits_for_the_last_batch_of_a_step(tmp_path: Path) -> None:
+    settings = {"max_steps": 12, "accumulate": 3, "save_every_seconds": 1e6}
+    whole = make_module(**settings)
+    fit(whole, Points(), progress=False)
+
+    class Press(L.Callback):
+        def on_train_batch_start(self, trainer: L.Trainer, module: Any, batch: Any, batch_idx: int) -> None:
+            if batch_idx == 16:
+                os.kill(os.getpid(), signal.SIGINT)
+                time.sleep(0)
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(make_module(**settings), Points(), tmp_path, callbacks=[Press()], progress=False)
+    assert torch.load(tmp_path / LAST_STATE, weights_only=True)["global_step"] == 6
+    resumed = make_module(**settings)
+    fit(resumed, Points(), tmp_path, progress=False)
+    assert_same(resumed, whole)
+
+
+def test_batches_that_processes_cannot_share_are_refused() -> None:
+    assert [TrainingConfig(accumulate=6).share(processes) for processes in (1, 2, 3)] == [6, 3, 2]
+    assert TrainingConfig().share(4) == 1
+    with pytest.raises(ConfigError, match=r"training\.accumulate=6: 4 processes .* a multiple of 4"):
+        TrainingConfig(accumulate=6).share(4)
+
+
 def test_the_callers_random_state_is_left_alone() -> None:
     torch.manual_seed(5)
     expected = torch.rand(3)
