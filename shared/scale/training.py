@@ -33,12 +33,13 @@ class Training:
     """What each process is to do.
 
     Attributes:
-        main: of a verb; it takes the settings that tell Lightning of the processes. All of it is pickled.
+        main: of a verb; it takes the settings that tell Lightning of the processes, and whether they have begun before.
+            All of it is pickled.
         output: folder for the results, which all see under this name; what is finished of a training is there.
         gpu: whether each takes a GPU.
     """
 
-    main: Callable[[Settings], None]
+    main: Callable[[Settings, bool], None]
     output: Path
     gpu: bool
 
@@ -101,6 +102,9 @@ def _process(training: Training, storage: Path, folder: str, quiet: bool) -> Non
     os.environ.update(LOCAL_RANK="0", NODE_RANK=str(rank))
     os.chdir(folder)  # relative names are those of where the command was given
     set_quiet(quiet or rank > 0)
+    begun = storage / f"begun{rank}"
+    again = begun.exists()
+    begun.touch()
     settings = ("hardware.devices=1", f"hardware.nodes={workers}", "hardware.strategy=ddp")
     with ExitStack() as streams:
         if rank == 0:
@@ -108,7 +112,7 @@ def _process(training: Training, storage: Path, folder: str, quiet: bool) -> Non
             streams.enter_context(redirect_stdout(out))
             streams.enter_context(redirect_stderr(err))
         try:
-            training.main(settings)
+            training.main(settings, again)
         except typer.Exit as done:
             if done.exit_code:
                 raise

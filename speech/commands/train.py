@@ -21,6 +21,7 @@ from shared.errors import ConfigError
 from shared.files.documents import read_json
 from shared.files.io import write_json, write_text
 from shared.files.settings import plain, write_yaml
+from shared.training.module import LAST_STATE
 from speech.commands.common import shared_speech
 from speech.commands.options import Train
 from speech.training.curves import LABELS, plot_training
@@ -59,7 +60,7 @@ def main(options: Train) -> None:
         source = training_source(experiment, folder, model.frame_multiple)
         recordings = validation_set(experiment, folder)
     _claim_state(experiment, output, options.retrain)
-    if (output / STATE_FOLDER / "last.ckpt").is_file() and first_process():
+    if (output / STATE_FOLDER / LAST_STATE).is_file() and first_process():
         note(f"going on with the training in {output / STATE_FOLDER}")
     started = time.perf_counter()
     try:
@@ -80,8 +81,10 @@ def _together(experiment: Experiment, options: Train) -> None:
     train_on_ray(training, options.workers, options.address)
 
 
-def _one_of_them(options: Train, settings: Sequence[str]) -> None:
-    main(replace(options, engine=None, workers=None, address=None, changes=[*(options.changes or ()), *settings]))
+def _one_of_them(options: Train, settings: Sequence[str], again: bool) -> None:
+    """Train as one of them; what these very processes began before is gone on with."""
+    retrain, changes = options.retrain and not again, [*(options.changes or ()), *settings]
+    main(replace(options, engine=None, workers=None, address=None, retrain=retrain, changes=changes))
 
 
 def _experiment(options: Train) -> Experiment:
@@ -102,6 +105,8 @@ def _experiment(options: Train) -> Experiment:
 def _claim_state(experiment: Experiment, output: Path, retrain: bool) -> None:
     """Go on only with a training of the same settings; make way for a new one where the user says so."""
     if not first_process():
+        if retrain:  # which the first may not have come to yet
+            (output / STATE_FOLDER / LAST_STATE).unlink(missing_ok=True)
         return
     mark, wanted = output / STATE_FOLDER / "fingerprint.json", _fingerprint(experiment)
     if retrain:

@@ -46,8 +46,9 @@ class Kill(Callback):
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-def lines(folder: Path, mark: Path, settings: tuple[str, ...]) -> None:
+def lines(folder: Path, mark: Path, settings: tuple[str, ...], again: bool) -> None:
     """What each process of Ray does."""
+    assert again == mark.exists()
     told = dict(setting.removeprefix("hardware.").split("=") for setting in settings)
     where: dict[str, Any] = {"devices": int(told["devices"]), "num_nodes": int(told["nodes"])}
     module = line(max_steps=LONG, accumulate=2, save_every_seconds=1e-3)
@@ -56,7 +57,7 @@ def lines(folder: Path, mark: Path, settings: tuple[str, ...]) -> None:
     print("trained")
 
 
-def refusing(settings: tuple[str, ...]) -> None:
+def refusing(settings: tuple[str, ...], again: bool) -> None:
     """A training that cannot be."""
     raise TrainingError("the loss is not finite")
 

@@ -311,8 +311,8 @@ def trained_predictor(
             else:
                 note(f"using the model trained before, {candidate} (--retrain trains a new one)")
                 return predictor, _seconds(saved.get("seconds"))
-    elif state.is_dir():
-        shutil.rmtree(state)
+    else:
+        shutil.rmtree(state, ignore_errors=True)  # as each of those does that train together
     from shared.training.module import seconds_of  # loads Lightning
 
     before = seconds_of(state)

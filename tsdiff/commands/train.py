@@ -142,8 +142,10 @@ def _together(experiment: Experiment, options: Train) -> None:
     train_on_ray(training, options.workers, options.address)
 
 
-def _one_of_them(options: Train, settings: Sequence[str]) -> None:
-    main(replace(options, engine=None, workers=None, address=None, changes=[*(options.changes or ()), *settings]))
+def _one_of_them(options: Train, settings: Sequence[str], again: bool) -> None:
+    """Train as one of them; what these very processes began before is gone on with."""
+    retrain, changes = options.retrain and not again, [*(options.changes or ()), *settings]
+    main(replace(options, engine=None, workers=None, address=None, retrain=retrain, changes=changes))
 
 
 def _refuse_seeds(experiment: Experiment) -> None:
