@@ -169,7 +169,12 @@ def write_text(target: str | os.PathLike[str], text: str) -> None:
 
 def write_json(target: str | os.PathLike[str], value: Any) -> None:
     """Write `value` as indented JSON to `target` atomically; NaN and infinities are refused (ValueError)."""
-    write_text(target, json.dumps(value, indent=2, allow_nan=False) + "\n")
+    write_text(target, json_text(value))
+
+
+def json_text(value: Any) -> str:
+    """`value` as indented JSON; NaN and infinities are refused (ValueError)."""
+    return json.dumps(value, indent=2, allow_nan=False) + "\n"
 
 
 def write_csv(target: str | os.PathLike[str], frame: pd.DataFrame) -> None:

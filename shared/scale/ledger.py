@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from shared.errors import ConfigError, DataError
-from shared.files.documents import read_json
-from shared.files.io import UNENCODABLE, atomic_path, write_json
+from shared.files.io import UNENCODABLE
+from shared.scale.places import Folder, read_record, remove, stems, write_record, write_whole
 from shared.scale.units import MOST_NOTES, Outcome, Step, Unit
 
 PLACE = ".scale"
@@ -29,7 +29,7 @@ class Ledger:
             that are files of their own. Otherwise both are refused.
     """
 
-    def __init__(self, folder: Path, again: bool = False):
+    def __init__(self, folder: Folder, again: bool = False):
         self.folder, self._again = folder, again
         self._units = folder / PLACE / _UNITS
 
@@ -42,11 +42,11 @@ class Ledger:
         path = self.folder / PLACE / _JOB
         try:
             if not path.exists():
-                self._units.mkdir(parents=True, exist_ok=True)
-                write_json(path, dict(settings))
+                write_record(path, settings)
         except OSError as error:
-            raise ConfigError(f"{self.folder} cannot be written ({error.strerror}); choose another folder") from error
-        before = read_json(path, remedy=f"delete {self.folder} to begin anew")
+            why = error.strerror or error
+            raise ConfigError(f"{self.folder} cannot be written ({why}); choose another folder") from error
+        before = read_record(path, remedy=f"delete {self.folder} to begin anew")
         if before != (now := _as_json(settings)):
             names = sorted(name for name in {*before, *now} if before.get(name) != now.get(name))
             told = ", ".join(f"{name}: {_short(before.get(name))} there, {_short(now.get(name))} now" for name in names)
@@ -64,7 +64,7 @@ class Ledger:
         path = self._units / f"{unit.name}.json"
         if not path.exists():
             return None
-        record = read_json(path, DataError, f"delete it, and {unit.name} is made anew")
+        record = read_record(path, DataError, f"delete it, and {unit.name} is made anew")
         if record.pop("digest") != unit.digest:
             if self._again:
                 return None
@@ -83,7 +83,7 @@ class Ledger:
         return outcome
 
     def _record(self, unit: Unit, outcome: Outcome) -> None:
-        write_json(self._units / f"{unit.name}.json", {"digest": unit.digest, **asdict(outcome)})
+        write_record(self._units / f"{unit.name}.json", {"digest": unit.digest, **asdict(outcome)})
 
     def refuse_strangers(self, names: set[str]) -> None:
         """See that there are records of these units alone.
@@ -91,7 +91,7 @@ class Ledger:
         Raises:
             DataError: there are others, as where the input has become less.
         """
-        others = sorted(path.stem for path in self._units.glob("*.json") if path.stem not in names)
+        others = [name for name in stems(self._units, ".json") if name not in names]
         if others and not self._again:
             raise DataError(
                 f"{self.folder} holds {len(others)} results that the input has no items for, {others[0]} among them; "
@@ -102,13 +102,11 @@ class Ledger:
         """Leave the list of items that failed, or none where none did."""
         path = self.folder / FAILED
         if not failed:
-            path.unlink(missing_ok=True)
+            remove(path)
             return
-        with (
-            atomic_path(path) as temporary,
-            temporary.open("w", newline="", encoding="utf-8", errors=UNENCODABLE) as file,
-        ):
-            csv.writer(file).writerows([("item", "reason"), *failed.items()])
+        told = io.StringIO(newline="")
+        csv.writer(told).writerows([("item", "reason"), *failed.items()])
+        write_whole(path, told.getvalue().encode("utf-8", UNENCODABLE))
 
 
 def _as_json(value: Any) -> Any:

@@ -14,6 +14,7 @@ from shared.errors import ConfigError
 from shared.files.io import remove_unfinished
 from shared.scale.ledger import Ledger
 from shared.scale.on_ray import Cluster, on_ray
+from shared.scale.places import Folder
 from shared.scale.units import Outcome, Unit, Work
 
 EngineName = Literal["local", "ray"]
@@ -47,7 +48,7 @@ class Report:
         seconds: that it took.
     """
 
-    folder: Path
+    folder: Folder
     units: int = 0
     before: int = 0
     items: int = 0
@@ -67,7 +68,7 @@ class Report:
 def run(
     work: Work,
     units: Iterable[Unit],
-    folder: Path,
+    folder: Folder,
     *,
     engine: EngineName = "ray",
     workers: int | None = None,
@@ -110,7 +111,7 @@ def run(
     cluster = Cluster(checked(Count | None, workers=workers), address, gpus)
     if engine == "local" and (address is not None or workers not in (None, 1)):
         raise ConfigError("engine='local' is this process alone: leave workers and address out, or take engine='ray'")
-    folder = folder.absolute()  # workers may have another working folder
+    folder = folder.absolute() if isinstance(folder, Path) else folder  # workers may have another working folder
     started, report, ledger = time.perf_counter(), Report(folder), Ledger(folder, again)
     ledger.open(work.settings)
     names: set[str] = set()
@@ -138,7 +139,8 @@ def run(
             report.units += 1
             finished(unit, outcome)
     ledger.refuse_strangers(names)
-    remove_unfinished(folder)
+    if isinstance(folder, Path):
+        remove_unfinished(folder)
     report.failed = dict(sorted(report.failed.items()))
     ledger.write_failed(report.failed)
     report.seconds = time.perf_counter() - started

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from shared.errors import DiffusionError
+from shared.scale.places import Folder
 
 MOST_NOTES = 20
 """Notes that are kept of a unit."""
@@ -54,7 +55,7 @@ class Outcome:
     results: list[Any] = field(default_factory=list)
 
 
-Step = Callable[[Unit, Path], Outcome]
+Step = Callable[[Unit, Folder], Outcome]
 """Works a unit: writes its result below the folder, atomically and always the same, and tells what became of it. An
 item that cannot be worked goes into `failed`; what is raised ends the job."""
 

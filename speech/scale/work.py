@@ -12,6 +12,7 @@ from typing import Any
 from shared.files.checkpoint import resolve
 from shared.files.settings import plain
 from shared.scale import Outcome, Step, Unit, Work, digest_of
+from shared.scale.places import Folder
 from shared.scale.units import digest_of_folder, one_thread, reason
 from shared.version import __version__
 from speech.audio.coding import RawFormat, written_name
@@ -82,7 +83,8 @@ class Enhancing(Work):
             made = self.made()
         return lambda unit, folder: self._work(made, unit, folder)
 
-    def _work(self, enhancer: Enhancer, unit: Unit, folder: Path) -> Outcome:
+    def _work(self, enhancer: Enhancer, unit: Unit, folder: Folder) -> Outcome:
+        assert isinstance(folder, Path)
         outcome = Outcome()
         with one_thread(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -138,7 +140,7 @@ class Evaluating(Work):
     def begin(self) -> Step:
         return self._work
 
-    def _work(self, unit: Unit, folder: Path) -> Outcome:
+    def _work(self, unit: Unit, folder: Folder) -> Outcome:
         jobs: tuple[Scoring, ...] = unit.payload
         with one_thread():
             rows = [scored(job) for job in jobs]

@@ -199,10 +199,34 @@ class Forecast(Machine, Draws, Scaled, Untrained, Covariates):
             "[decided from each series].",
         ),
     ] = None
+    future: Annotated[
+        Path | None,
+        Option(
+            "--future-data",
+            help="With --engine: folder of Parquet files, or its address, of covariates that are known of the steps to "
+            "come: ids, times and columns that --data has too.",
+        ),
+    ] = None
+    past_covariates: Annotated[
+        list[str] | None,
+        Option(
+            "--past-covariate",
+            help="With --engine: column of a covariate that is not known in the future; give it once for each.",
+        ),
+    ] = None
     nonnegative: Annotated[
         bool | None,
         Option("--nonnegative/--no-nonnegative", help="No sample below 0 where no value is [by each series]."),
     ] = None
+
+    @property
+    def is_scaled(self) -> bool:
+        if self.engine is None and (self.future is not None or self.past_covariates):
+            raise ConfigError(
+                "--future-data and --past-covariate are of --engine; of a table, --dynamic names columns whose future "
+                "is in its own rows after the last value"
+            )
+        return super().is_scaled
 
     @property
     def chosen(self) -> str | None:

@@ -12,8 +12,8 @@ import typer
 
 from shared.console.command import claim_output, fail, given, note, prepare, show
 from shared.errors import ConfigError
-from shared.files.io import write_json
 from shared.scale import Report
+from shared.scale.places import Folder, folder_of, write_record
 from tsdiff import scale
 from tsdiff.commands.options import Anomaly, Forecast, Impute
 from tsdiff.data.known import Names
@@ -34,7 +34,11 @@ def forecast(options: Forecast) -> None:
     sampling = given(
         guidance=options.guidance, seed=options.seed, counts=options.counts, nonnegative=options.nonnegative
     )
-    _run(scale.forecast, options, "forecasts", num_samples=options.samples, sampling=sampling)
+    known = {
+        "future": None if options.future is None else _address(options.future),
+        "past_covariates": options.past_covariates or (),
+    }
+    _run(scale.forecast, options, "forecasts", num_samples=options.samples, sampling=sampling, **known)
 
 
 def impute(options: Impute) -> None:
@@ -60,11 +64,13 @@ def _run(call: Callable[..., Report], options: Forecast | Impute | Anomaly, name
     if options.chosen is None:
         raise ConfigError("--engine needs a trained model: --model FOLDER, or --model default for the bundled one")
     prepare(options.threads)
-    claim_output(options.output)
+    output = folder_of(_address(options.output))
+    if isinstance(output, Path):
+        claim_output(output)
     target = options.target if options.target != defaults["target"] else None
     report = call(
         _address(options.data),
-        options.output / name,
+        str(output / name),
         model=options.chosen,
         prediction_length=options.prediction_length,
         freq=options.freq,
@@ -73,7 +79,7 @@ def _run(call: Callable[..., Report], options: Forecast | Impute | Anomaly, name
         **settings,
         **options.where(options.workers),
     )
-    _tell(report, options, name)
+    _tell(report, output, name)
 
 
 def _address(path: Path) -> str:
@@ -84,7 +90,7 @@ def _address(path: Path) -> str:
     return f"{found[1]}://{'/' if found[1] in ('file', 'local') else ''}{found[2]}"
 
 
-def _tell(report: Report, options: Forecast | Impute | Anomaly, name: str) -> None:
+def _tell(report: Report, output: Folder, name: str) -> None:
     """What came of it: on the console, and in metrics.json."""
     for text, units in list(report.notes.items())[:_SHOWN]:
         note(f"{text} (in {units} units)" if units > 1 else text)
@@ -94,8 +100,8 @@ def _tell(report: Report, options: Forecast | Impute | Anomaly, name: str) -> No
         fail(f"… and {len(report.failed) - _SHOWN} more, in {report.folder / '_failed.csv'}")
     before = f" ({report.before} units of {report.before + report.units} were there)" if report.before else ""
     numbers = {"series": report.items, "failed": len(report.failed), "units": report.units, "before": report.before}
-    write_json(options.output / "metrics.json", {**numbers, "seconds": round(report.seconds, 2)})
+    write_record(output / "metrics.json", {**numbers, "seconds": round(report.seconds, 2)})
     show(f"{report.items} series in {report.seconds:.1f} s{before}")
-    show(f"results: {options.output}/ ({name}/*.parquet, metrics.json)")
+    show(f"results: {output}/ ({name}/*.parquet, metrics.json)")
     if report.failed:
         raise typer.Exit(1)

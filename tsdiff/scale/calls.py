@@ -6,12 +6,12 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import chain, islice
-from pathlib import Path
 from typing import Any, Unpack
 
 from shared.checks import Count, Level, checked
 from shared.errors import ConfigError, DataError
 from shared.scale import Report, Unit, run
+from shared.scale.places import folder_of
 from shared.scale.run import Where
 from shared.scale.units import named_for_workers
 from tsdiff.data import normalise_freq
@@ -65,7 +65,13 @@ class Drawn(Common, total=False):
 
 
 def forecast(
-    data: Source, output: Address, *, quantile_levels: Sequence[float] = TABLE_LEVELS, **common: Unpack[Drawn]
+    data: Source,
+    output: Address,
+    *,
+    future: Address | None = None,
+    past_covariates: Sequence[str] = (),
+    quantile_levels: Sequence[float] = TABLE_LEVELS,
+    **common: Unpack[Drawn],
 ) -> Report:
     """Forecast many series into a folder of Parquet files.
 
@@ -77,8 +83,13 @@ def forecast(
     Args:
         data: a folder of partitioned Parquet of long frames (`tsdiff.scale.units.Tables`), here or wherever fsspec
             reads; or GluonTS entries, which are read as they are needed.
-        output: folder for the results, part-000000.parquet and so on, a file a unit; `pandas.read_parquet(output)`
-            reads all of them. All workers have to see it under this name. `_failed.csv` in it lists series that failed.
+        output: folder for the results, or an address that fsspec writes to, such as s3://bucket/forecasts:
+            part-000000.parquet and so on, a file a unit; `pandas.read_parquet(output)` reads all of them. All workers
+            have to see it under this name. `_failed.csv` in it lists series that failed.
+        future: Parquet of covariates that are known for the prediction_length steps after each series: ids, times, and
+            columns that `data` has too (`tsdiff.scale.units.Future`); what they are for, see
+            `TSDiffPredictor.predict_df`, of whose future_df they are the rows. Entries bring theirs themselves.
+        past_covariates: columns of `data` of which the future is not known.
         quantile_levels: the columns of the result.
         common: see `Common` and `Drawn`; engine, workers, address, progress: see `shared.scale.run.run`.
 
@@ -92,9 +103,10 @@ def forecast(
         CheckpointError: no such model.
         MissingPackageError: without the extra "scale".
     """
-    job = _Job(data, output, common, ahead=True)
+    past = tuple(past_covariates)
+    job = _Job(data, output, common, ahead=True, past=past, future=future)
     levels = tuple(checked(tuple[Level, ...], quantile_levels=quantile_levels))
-    return job.run("forecasting", Forecasting(**job.settings, quantile_levels=levels))
+    return job.run("forecasting", Forecasting(**job.settings, quantile_levels=levels, past_covariates=past))
 
 
 def impute(
@@ -125,7 +137,15 @@ def anomaly(
 class _Job:
     """Where the series come from, of which frequency they and the model are, and where and how they are worked."""
 
-    def __init__(self, data: Source, output: Address, common: Common, ahead: bool = False):
+    def __init__(
+        self,
+        data: Source,
+        output: Address,
+        common: Common,
+        ahead: bool = False,
+        past: Sequence[str] = (),
+        future: Address | None = None,
+    ):
         given: dict[str, Any] = dict(common)
         model, freq = given.pop("model", "default"), given.pop("freq", None)
         if isinstance(model, TSDiffPredictor):
@@ -136,14 +156,16 @@ class _Job:
         if steps is None and ahead and predictor.config.awaits_freq:
             raise ConfigError("say how many steps to forecast: prediction_length=24, say")
         columns = given.pop("columns", None) or Names()
-        self._output, self._rows = Path(output), predictor.sampling.batch_rows
+        self._output, self._rows = folder_of(output), predictor.sampling.batch_rows
         self._size = checked(Count | None, size=given.pop("size", None))
         if isinstance(data, (str, os.PathLike)):
-            tables = Tables(data, columns)
+            tables = Tables(data, columns, past, future)
             names: Names | None = tables.names
             self._units: Callable[[int], Iterator[Unit]] = tables.units
             first: dict[str, Part] = next((unit.payload.parts() for unit in tables.units(1) if unit.payload), {})
         else:
+            if future is not None or past:
+                raise ConfigError("future and past_covariates are of Parquet; entries have feat_dynamic_real")
             entries = entries_of(data)
             head = list(islice(entries, 1))
             names, self._units = None, partial(entry_units, chain(head, entries))

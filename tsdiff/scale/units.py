@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, TypeAlias
@@ -17,13 +18,56 @@ from shared.errors import DataError
 from shared.optional import needed
 from shared.scale import Unit, digest_of
 from tsdiff.data.entries import Entry, named_entries
-from tsdiff.data.known import Names
+from tsdiff.data.known import Names, future_columns
 from tsdiff.data.tables import UNREADABLE
 
 Address = str | os.PathLike[str]
 """A folder or a file, or what fsspec knows: "s3://bucket/sales"."""
+
+
+@dataclass(frozen=True)
+class Frames:
+    """A long frame of series, and what is known of the steps after it."""
+
+    past: pd.DataFrame
+    future: pd.DataFrame | None = None
+
+    @staticmethod
+    def of(parts: Sequence[Frames]) -> Frames:
+        """Several as one."""
+        futures = [part.future for part in parts if part.future is not None]
+        return Frames(pd.concat([part.past for part in parts]), pd.concat(futures) if futures else None)
+
+
 Part: TypeAlias = Any
-"""One series: a long frame, or a GluonTS entry."""
+"""One series: `Frames`, or a GluonTS entry."""
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """Groups of rows of Parquet files.
+
+    Attributes:
+        fragments: one a file.
+        schema: of the whole data set, the columns that its folders' names tell among them.
+        columns: that are wanted, first that of the ids.
+    """
+
+    fragments: tuple[Any, ...]
+    schema: pa.Schema
+    columns: tuple[str, ...]
+
+    def by_id(self, ids: Sequence[Any]) -> dict[str, pd.DataFrame]:
+        """The rows of each of these ids, by its name."""
+        item = self.columns[0]
+        wanted = dataset.field(item).isin(pa.array(ids, self.schema.field(item).type))
+        tables = [
+            fragment.to_table(schema=self.schema, columns=[*self.columns], filter=wanted) for fragment in self.fragments
+        ]
+        if not tables:
+            return {}
+        frame = pa.concat_tables(tables).to_pandas(ignore_metadata=True)
+        return {str(name): part for name, part in frame.groupby(item, sort=False, observed=True)}
 
 
 @dataclass(frozen=True)
@@ -31,25 +75,23 @@ class Rows:
     """Series of a Parquet file, of which a worker reads the groups of rows that hold them.
 
     Attributes:
-        fragment: of the file, those groups alone.
-        schema: of the whole data set, the columns that its folders' names tell among them.
-        names: of its columns.
+        past: the groups of the file.
         ids: of the series, as the file has them.
+        future: the groups that hold covariates of the steps after these series; None without covariates.
     """
 
-    fragment: Any
-    schema: pa.Schema
-    names: Names
+    past: Pieces
     ids: tuple[Any, ...]
+    future: Pieces | None = None
 
     def parts(self) -> dict[str, Part]:
-        """A long frame for each series, by its name."""
-        item = self.names.id_column
-        columns = [name for name in (item, self.names.timestamp_column, self.names.target) if name is not None]
-        wanted = dataset.field(item).isin(pa.array(self.ids, self.schema.field(item).type))
-        table = self.fragment.to_table(schema=self.schema, columns=columns, filter=wanted)
-        frame = table.to_pandas(ignore_metadata=True)
-        return {str(name): part for name, part in frame.groupby(item, sort=False, observed=True)}
+        """The frames of each series, by its name; where there is to be a future, an empty one of a series without."""
+        past = self.past.by_id(self.ids)
+        if self.future is None:
+            return {name: Frames(part) for name, part in past.items()}
+        future = self.future.by_id(self.ids)
+        none = self.future.schema.empty_table().select(self.future.columns).to_pandas()
+        return {name: Frames(part, future.get(name, none)) for name, part in past.items()}
 
 
 @dataclass(frozen=True)
@@ -72,22 +114,27 @@ class Tables:
     Args:
         address: a folder, a file, or an address that fsspec knows.
         names: of the columns; those that are None are found by their usual names.
+        past: columns of covariates of which the future is not known.
+        future: address of covariates of the steps to come (`Future`), whose past is in the data.
 
     Attributes:
         names: all of them.
+        columns: of covariates, those of the future first.
 
     Raises:
-        DataError: nothing is there, no Parquet, or no column of ids, times or values.
+        DataError: nothing is there, no Parquet, or no column of ids, times, values or covariates.
         MissingPackageError: an address "…://…" without the extra "scale".
     """
 
-    def __init__(self, address: Address, names: Names):
-        text = os.fspath(address)
-        self.address = text if "://" in text else os.path.abspath(text)
+    def __init__(self, address: Address, names: Names, past: Sequence[str] = (), future: Address | None = None):
+        self.address = _absolute(address)
         self._files, self._base = _opened(self.address)
-        frame = self._first_rows()
-        self.names = names.of(frame)
-        named = (self.names.id_column, self.names.timestamp_column, self.names.target)
+        frame = _first_rows(self._files, self.address)
+        ahead = () if future is None else _columns_of(future)
+        self.names = names.of(frame, [*past, *(name for name in ahead if name in frame.columns)])
+        self._future = None if future is None else Future(future, self.names)
+        self.columns = (*(() if self._future is None else self._future.columns), *past)
+        named = (self.names.id_column, self.names.timestamp_column, self.names.target, *self.columns)
         if absent := [name for name in named if name is not None and name not in frame.columns]:
             listed = ", ".join(map(repr, frame.columns))
             raise DataError(f"{self.address} has no column {absent[0]!r}; it has {listed}")
@@ -96,21 +143,6 @@ class Tables:
                 f"{self.address} has no column that names the series (item_id or unique_id); say which does by "
                 "id_column=…"
             )
-
-    def _fragments(self) -> list[Any]:
-        """One a file, in the order of their paths."""
-        return sorted(self._files.get_fragments(), key=lambda one: one.path)
-
-    def _first_rows(self) -> pd.DataFrame:
-        """Of the first file that can be read: the data set's own `head` reads ahead, and fails with any of the next."""
-        failed: BaseException | None = None
-        for fragment in self._fragments():
-            try:
-                return fragment.scanner(schema=self._files.schema).head(100).to_pandas(ignore_metadata=True)
-            except UNREADABLE as error:
-                failed = failed or error
-        assert failed is not None, "there are files"
-        raise _unreadable(self.address, failed) from failed
 
     def units(self, size: int) -> Iterator[Unit]:
         """Units of `size` series, file by file in the order of their paths, the series of each as they first occur.
@@ -122,12 +154,14 @@ class Tables:
         """
         where: dict[int, str] = {}
         number = 0
-        for fragment in self._fragments():
+        assert self.names.id_column is not None
+        given = (self.names.id_column, self.names.timestamp_column, self.names.target, *self.columns)
+        columns = tuple(name for name in given if name is not None)
+        for fragment in _fragments(self._files):
             path = os.path.relpath(fragment.path, self._base)
             try:
                 found, failed = self._ids(fragment, path)
-                about = self._files.filesystem.get_file_info(fragment.path)
-                stamp = [path, about.size, about.mtime_ns]
+                stamp = [path, *_stamp(self._files, fragment)]
             except UNREADABLE as error:
                 yield Unit(f"part-{number:06d}", None, digest_of([path]), (), {path: str(_unreadable(path, error))})
                 number += 1
@@ -143,24 +177,79 @@ class Tables:
             for first in range(0, max(len(listed), 1), size):
                 ids = tuple(listed[first : first + size])
                 groups = sorted({group for item in ids for group in found[item]})
-                rows = Rows(fragment.subset(row_group_ids=groups), self._files.schema, self.names, ids)
+                past = Pieces((fragment.subset(row_group_ids=groups),), self._files.schema, columns)
+                ahead, seen = (None, []) if self._future is None else self._future.of(ids)
                 names = tuple(map(str, ids))
-                yield Unit(f"part-{number:06d}", rows, digest_of([*stamp, *names]), names, {} if first else failed)
+                digest = digest_of([*stamp, *seen, *names])
+                yield Unit(f"part-{number:06d}", Rows(past, ids, ahead), digest, names, {} if first else failed)
                 number += 1
 
     def _ids(self, fragment: Any, path: str) -> tuple[dict[Any, list[int]], dict[str, str]]:
         """The ids of a file, with the groups of rows that each is in; and what is wrong with it."""
         item = self.names.id_column
+        assert item is not None
         found: dict[Any, list[int]] = {}
         missing = 0
-        for group in fragment.row_groups:
-            piece = fragment.subset(row_group_ids=[group.id])
-            column = piece.to_table(schema=self._files.schema, columns=[item])[item]
+        for group, column in _groups(self._files, fragment, item):
             missing += column.null_count
             for value in compute.unique(column).to_pylist():
                 if value is not None:
-                    found.setdefault(value, []).append(group.id)
+                    found.setdefault(value, []).append(group)
         return found, {f"{path}: rows without {item}": f"{missing} rows; fill them or drop them"} if missing else {}
+
+
+class Future:
+    """Covariates of the steps to come: Parquet of long frames of ids, times and covariates, in any files and order.
+
+    Which groups of rows hold a series is found out once, so that a worker reads no others.
+
+    Args:
+        address: see `Tables`.
+        names: of the columns, as the data has them.
+
+    Attributes:
+        columns: of covariates.
+
+    Raises:
+        DataError: as of `Tables`; a file that cannot be read.
+    """
+
+    def __init__(self, address: Address, names: Names):
+        self.address = _absolute(address)
+        self._files, self._base = _opened(self.address)
+        item = names.id_column
+        if item is None or item not in self._files.schema.names:
+            raise DataError(
+                f"{self.address} has no column {item!r} of ids, which the data has; repeat its rows for each id"
+            )
+        folders = [name for name in _of_folders(self._files) if name not in (item, names.timestamp_column)]
+        frame = _first_rows(self._files, self.address).drop(columns=folders)
+        try:
+            self.columns = tuple(future_columns(frame, names))
+        except DataError as error:
+            raise DataError(str(error).replace("future_df", self.address)) from error
+        self._wanted = (item, *(name for name in frame.columns if name != item and name != names.target))
+        self._places: list[tuple[Any, int]] = []
+        self._where: dict[int, tuple[int, ...]] = {}
+        for fragment in _fragments(self._files):
+            try:
+                for group, column in _groups(self._files, fragment, item):
+                    for value in compute.unique(column).to_pylist():
+                        key = hash(str(value))
+                        self._where[key] = (*self._where.get(key, ()), len(self._places))
+                    self._places.append((fragment, group))
+            except UNREADABLE as error:
+                raise _unreadable(os.path.relpath(fragment.path, self._base), error) from error
+
+    def of(self, ids: Iterable[Any]) -> tuple[Pieces, list[Any]]:
+        """Where the rows of these ids are, and the state of the files that hold them."""
+        groups: dict[str, tuple[Any, list[int]]] = {}
+        for place in sorted({place for item in ids for place in self._where.get(hash(str(item)), ())}):
+            fragment, group = self._places[place]
+            groups.setdefault(fragment.path, (fragment, []))[1].append(group)
+        pieces = tuple(fragment.subset(row_group_ids=some) for fragment, some in groups.values())
+        seen = [value for fragment, _ in groups.values() for value in _stamp(self._files, fragment)]
+        return Pieces(pieces, self._files.schema, self._wanted), seen
 
 
 def entry_units(entries: Iterable[Entry], size: int) -> Iterator[Unit]:
@@ -185,6 +274,56 @@ def _digest(entry: Entry) -> str:
         told = isinstance(value, (np.ndarray, list, tuple))
         parts += [name, np.asarray(value).tobytes() if told and np.asarray(value).dtype != object else repr(value)]
     return digest_of(*parts)
+
+
+def _absolute(address: Address) -> str:
+    text = os.fspath(address)
+    return text if "://" in text else os.path.abspath(text)
+
+
+def _columns_of(address: Address) -> list[str]:
+    """The columns of the files of a data set."""
+    files, _ = _opened(_absolute(address))
+    return [name for name in files.schema.names if name not in _of_folders(files)]
+
+
+def _of_folders(files: dataset.FileSystemDataset) -> list[str]:
+    """The columns that stand in the names of folders, by the first file that can be read."""
+    for fragment in _fragments(files):
+        with suppress(*UNREADABLE):
+            inside = set(fragment.physical_schema.names)
+            return [name for name in files.schema.names if name not in inside]
+    return []
+
+
+def _fragments(files: dataset.FileSystemDataset) -> list[Any]:
+    """One a file, in the order of their paths."""
+    return sorted(files.get_fragments(), key=lambda one: one.path)
+
+
+def _groups(files: dataset.FileSystemDataset, fragment: Any, column: str) -> Iterator[tuple[int, Any]]:
+    """A column of each group of rows of a file."""
+    for group in fragment.row_groups:
+        piece = fragment.subset(row_group_ids=[group.id])
+        yield group.id, piece.to_table(schema=files.schema, columns=[column])[column]
+
+
+def _stamp(files: dataset.FileSystemDataset, fragment: Any) -> list[Any]:
+    """By which it is seen that a file has changed."""
+    about = files.filesystem.get_file_info(fragment.path)
+    return [about.size, about.mtime_ns]
+
+
+def _first_rows(files: dataset.FileSystemDataset, address: str) -> pd.DataFrame:
+    """Of the first file that can be read: the data set's own `head` reads ahead, and fails with any of the next."""
+    failed: BaseException | None = None
+    for fragment in _fragments(files):
+        try:
+            return fragment.scanner(schema=files.schema).head(100).to_pandas(ignore_metadata=True)
+        except UNREADABLE as error:
+            failed = failed or error
+    assert failed is not None, "there are files"
+    raise _unreadable(address, failed) from failed
 
 
 def _opened(address: str) -> tuple[dataset.FileSystemDataset, str]:

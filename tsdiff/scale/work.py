@@ -7,7 +7,6 @@ from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -15,9 +14,9 @@ import pandas as pd
 from shared.console.notes import Note
 from shared.errors import DataError
 from shared.files.checkpoint import resolve
-from shared.files.io import atomic_path
 from shared.files.settings import plain
 from shared.scale import Outcome, Step, Unit, Work
+from shared.scale.places import Folder, write_whole
 from shared.scale.units import digest_of_folder, one_thread, reason
 from shared.version import __version__
 from tsdiff.data import normalise_freq, to_timestamps
@@ -26,7 +25,7 @@ from tsdiff.data.series import summarised
 from tsdiff.evaluation.metrics import TABLE_LEVELS, forecasts_to_frame
 from tsdiff.model.model import BUNDLED
 from tsdiff.predictor import TSDiffPredictor
-from tsdiff.scale.units import Part
+from tsdiff.scale.units import Frames, Part
 from tsdiff.tasks.anomaly.scores import DEFAULT_SCORING, anomalies_to_frame, anomaly_scores, fit_thresholds
 from tsdiff.tasks.likelihood import LikelihoodSettings
 from tsdiff.windows.series import observed_series
@@ -81,7 +80,7 @@ class SeriesWork(Work):
         predictor = self.predictor()
         return lambda unit, folder: self._work(predictor, unit, folder)
 
-    def _work(self, predictor: TSDiffPredictor, unit: Unit, folder: Path) -> Outcome:
+    def _work(self, predictor: TSDiffPredictor, unit: Unit, folder: Folder) -> Outcome:
         outcome = Outcome()
         if unit.payload is None:
             return outcome
@@ -96,8 +95,7 @@ class SeriesWork(Work):
         if tables:
             whole = pd.concat(tables, ignore_index=True)
             whole.attrs.clear()
-            with atomic_path(folder / f"{unit.name}.parquet") as temporary:
-                whole.to_parquet(temporary, index=False)
+            write_whole(folder / f"{unit.name}.parquet", whole.to_parquet(None, index=False))
         outcome.items = len(unit.items) - len(outcome.failed)
         return outcome
 
@@ -107,7 +105,7 @@ class SeriesWork(Work):
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 if self.names is not None:
-                    read_frame(part, self.names, self.freq)
+                    read_frame(part.past, self.names, self.freq)
                 else:
                     observed_series(part, predictor.config, name)
             return True
@@ -129,10 +127,10 @@ class SeriesWork(Work):
         return [table for tables in alone for table in tables]
 
     def _table(self, predictor: TSDiffPredictor, parts: Sequence[Part]) -> pd.DataFrame:
-        return self.of_entries(predictor, parts) if self.names is None else self.of_frame(predictor, pd.concat(parts))
+        return self.of_entries(predictor, parts) if self.names is None else self.of_frames(predictor, Frames.of(parts))
 
     @abstractmethod
-    def of_frame(self, predictor: TSDiffPredictor, frame: pd.DataFrame) -> pd.DataFrame:
+    def of_frames(self, predictor: TSDiffPredictor, frames: Frames) -> pd.DataFrame:
         """The result of a long frame of series, with its names, ids and time zone."""
 
     @abstractmethod
@@ -148,11 +146,19 @@ class SeriesWork(Work):
 
 @dataclass(frozen=True, kw_only=True)
 class Forecasting(SeriesWork):
-    """Forecasts what comes after each series: `TSDiffPredictor.predict_df`, and of entries `predict`."""
+    """Forecasts what comes after each series: `TSDiffPredictor.predict_df`, and of entries `predict`.
 
-    def of_frame(self, predictor: TSDiffPredictor, frame: pd.DataFrame) -> pd.DataFrame:
+    Attributes:
+        past_covariates: columns of frames.
+    """
+
+    past_covariates: tuple[str, ...] = ()
+
+    def of_frames(self, predictor: TSDiffPredictor, frames: Frames) -> pd.DataFrame:
         return predictor.predict_df(
-            frame,
+            frames.past,
+            frames.future,
+            past_covariates=self.past_covariates,
             **vars(self.names),
             prediction_length=self.prediction_length,
             quantile_levels=self.quantile_levels,
@@ -168,9 +174,9 @@ class Forecasting(SeriesWork):
 class Imputing(SeriesWork):
     """Fills the gaps of each series: `TSDiffPredictor.impute_df`, and of entries `impute`."""
 
-    def of_frame(self, predictor: TSDiffPredictor, frame: pd.DataFrame) -> pd.DataFrame:
+    def of_frames(self, predictor: TSDiffPredictor, frames: Frames) -> pd.DataFrame:
         return predictor.impute_df(
-            frame, quantile_levels=self.quantile_levels, num_samples=self.num_samples, **self.columns
+            frames.past, quantile_levels=self.quantile_levels, num_samples=self.num_samples, **self.columns
         )
 
     def of_entries(self, predictor: TSDiffPredictor, entries: Sequence[Any]) -> pd.DataFrame:
@@ -197,9 +203,9 @@ class Scoring(SeriesWork):
         alone = [super(Scoring, self)._tables(predictor, {name: part}, outcome) for name, part in parts.items()]
         return [table for tables in alone for table in tables]
 
-    def of_frame(self, predictor: TSDiffPredictor, frame: pd.DataFrame) -> pd.DataFrame:
+    def of_frames(self, predictor: TSDiffPredictor, frames: Frames) -> pd.DataFrame:
         assert self.names is not None
-        series = read_frame(frame, self.names, self.freq)
+        series = read_frame(frames.past, self.names, self.freq)
         scores = anomaly_scores(predictor, series, self.scoring)
         table = anomalies_to_frame(scores, fit_thresholds(scores, self.quantile), series.stamp)
         return series.origin.restored(table)
@@ -216,7 +222,7 @@ def freq_of(part: Part, names: Names | None) -> str:
         DataError: it cannot be told.
     """
     if names is not None:
-        return read_frame(part, names).freq
+        return read_frame(part.past, names).freq
     start = part.get("start")
     if not isinstance(start, pd.Period):
         raise DataError(f"series {part['item_id']!r} starts at {start!r}, which has no frequency; give freq")

@@ -55,6 +55,32 @@ def test_each_verb_leaves_what_its_call_does(verb: str, data: Path, tmp_path: Pa
     assert "1 units of 1 were there" in capsys.readouterr().out
 
 
+def test_results_go_to_an_address(data: Path, capsys: pytest.CaptureFixture[str]):
+    files = pytest.importorskip("fsspec").filesystem("memory")
+    main = importlib.import_module("tsdiff.commands.forecast").main
+    # As a Path has it, whose two slashes have become one.
+    main(Forecast(data=data, output=Path("memory://a/out"), engine="local", model="default", prediction_length=6))
+    try:
+        assert files.exists("/a/out/forecasts/part-000000.parquet")
+        assert json.loads(files.cat_file("/a/out/metrics.json"))["series"] == 2
+        assert "results: memory://a/out/" in capsys.readouterr().out
+    finally:
+        files.rm("/a", recursive=True)
+    assert not Path("memory:").exists()
+
+
+def test_covariates_come_from_files_of_their_own(tmp_path: Path):
+    table = frame(2, length=66).assign(price=lambda whole: whole.index % 7, visits=lambda whole: whole.index % 5)
+    ahead = table.groupby("item_id").cumcount() >= 60
+    data = write(tmp_path / "data", {"a": table[~ahead]})
+    future = write(tmp_path / "future", {"a": table.loc[ahead, ["item_id", "timestamp", "price"]]})
+    options: dict[str, Any] = {"samples": 4, "future": Path(f"local:{future}"), "past_covariates": ["visits"]}
+    run("forecast", data, tmp_path / "out", **options)
+    more: dict[str, Any] = {"num_samples": 4, "future": future, "past_covariates": ["visits"]}
+    scale.forecast(data, tmp_path / "call", prediction_length=6, engine="local", progress=False, **more)
+    assert results(tmp_path / "out" / "forecasts") == results(tmp_path / "call")
+
+
 def test_failures_are_told_and_are_the_exit_status(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     table = frame(2)
     table.loc[table["item_id"] == "s001", "target"] = np.nan
@@ -74,6 +100,7 @@ def test_failures_are_told_and_are_the_exit_status(tmp_path: Path, capsys: pytes
         ("anomaly", {"steps": 5}, "--steps"),
         ("forecast", {"model": None}, "--model default for the bundled one"),
         ("forecast", {"engine": None, "workers": 2}, "--engine ray"),
+        ("forecast", {"engine": None, "past_covariates": ["x"]}, "--past-covariate are of --engine"),
         ("impute", {"engine": None, "address": "auto"}, "--engine ray"),
         ("anomaly", {"workers": 2}, "engine='ray'"),
     ],

@@ -54,6 +54,44 @@ def test_columns_ids_zones_and_folders_are_the_datas_own(default: TSDiffPredicto
     assert str(found["ds"].dt.tz) == "Europe/Berlin"
 
 
+def test_results_go_wherever_fsspec_writes(tmp_path: Path):
+    fsspec = pytest.importorskip("fsspec")
+    table = frame(7)
+    table.loc[table["item_id"] == "s004", "target"] = np.nan
+    data, there = write(tmp_path / "data", {"a": table}), "memory://bucket/out"
+    report = forecast(data, there)
+    forecast(data, tmp_path / "out")
+    files = fsspec.filesystem("memory")
+    try:
+        made = {Path(path).name: files.cat_file(path) for path in files.glob("/bucket/out/*.parquet")}
+        assert made == results(tmp_path / "out")
+        assert (report.units, list(report.failed)) == (3, ["s004"])
+        assert files.cat_file("/bucket/out/_failed.csv") == (tmp_path / "out" / "_failed.csv").read_bytes()
+        pd.testing.assert_frame_equal(
+            pd.read_parquet("/bucket/out", filesystem=files), pd.read_parquet(tmp_path / "out")
+        )
+        files.rm_file("/bucket/out/.scale/units/part-000001.json")
+        again = forecast(data, f"{there}/")
+        assert (again.units, again.before) == (1, 2)
+        assert {Path(path).name: files.cat_file(path) for path in files.glob("/bucket/out/*.parquet")} == made
+        with pytest.raises(ConfigError, match=r"memory://bucket/out holds results of other settings \(num_samples"):
+            forecast(data, there, num_samples=5)
+        entries = list(load_dataset(frame(5)))
+        forecast(entries, "memory://bucket/entries")
+        with pytest.raises(DataError, match=r"entries holds 1 results that the input has no items for, part-000001"):
+            forecast(entries[:3], "memory://bucket/entries")
+    finally:
+        files.rm("/bucket", recursive=True)
+
+
+def test_an_address_of_this_machine_is_a_folder(tmp_path: Path):
+    data = write(tmp_path / "data", {"a": frame(1)})
+    forecast(data, f"file://{tmp_path / 'out'}")
+    assert list(results(tmp_path / "out")) == ["part-000000.parquet"]
+    with pytest.raises(ConfigError, match=r"spark://x/out.* cannot be written"):
+        forecast(data, "spark://x/out")
+
+
 def test_the_order_of_rows_is_of_no_matter(tmp_path: Path):
     table = frame(4)
     shuffled = table.sample(frac=1, random_state=0)
@@ -173,3 +211,69 @@ def test_numbers_that_hash_alike_are_different_series(tmp_path: Path):
     assert hash(-1) == hash(-2)
     report = forecast(write(tmp_path / "data", {"a": one, "b": other}), tmp_path / "out")
     assert (report.items, report.failed) == (2, {})
+
+
+def known(count: int, first: int = 0, steps: int = 60 + DRAWS["prediction_length"]) -> pd.DataFrame:
+    """Series that follow a covariate, which goes on after their ends."""
+    table, rng = frame(count, first, steps), np.random.default_rng(7 + first)
+    table["price"] = np.repeat(rng.normal(size=(count, steps)).cumsum(axis=1), 1)
+    table["visits"] = rng.normal(size=len(table))
+    table["target"] += 3 * table["price"]
+    return table
+
+
+def cut(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The past of a table of series, and the prices of the last steps."""
+    ahead = table.groupby("item_id").cumcount(ascending=False) < DRAWS["prediction_length"]
+    return table[~ahead].reset_index(drop=True), table.loc[ahead, ["item_id", "timestamp", "price"]]
+
+
+def test_covariates_help_as_in_one_frame(default: TSDiffPredictor, tmp_path: Path):
+    past, future = cut(known(5))
+    data = write(tmp_path / "data", {"region=north/a": past})
+    mixed = future.sample(frac=1, random_state=0)
+    ahead = write(tmp_path / "future", {"day=1/a": mixed[:13], "day=2/b": mixed[13:]}, rows=4)
+    options: dict[str, Any] = {"past_covariates": ("visits",)}
+    report = forecast(data, tmp_path / "out", future=ahead, **options)
+    assert (report.units, report.items, report.failed) == (2, 5, {})
+    wanted = default.predict_df(past, future, **options, **DRAWS, **TOGETHER)
+    assert any(wanted.attrs["covariates"].values())
+    wanted.attrs.clear()
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "out"), wanted, check_exact=True)
+    assert forecast(data, tmp_path / "out", future=ahead, **options).before == 2
+    write(tmp_path / "future", {"day=2/b": mixed[13:].assign(price=0.0)})
+    with pytest.raises(DataError, match="the input of part-000000 was another"):
+        forecast(data, tmp_path / "out", future=ahead, **options)
+
+
+def test_a_series_without_its_covariates_fails_alone(tmp_path: Path):
+    past, future = cut(known(4))
+    there = future[future["item_id"] != "s001"]
+    late = there[there["timestamp"] < there["timestamp"].max()]
+    ahead = write(tmp_path / "future", {"a": pd.concat([there[there["item_id"] != "s002"], late])})
+    report = forecast(write(tmp_path / "data", {"a": past}), tmp_path / "out", future=ahead)
+    assert sorted(report.failed) == ["s001", "s002"]
+    for why in report.failed.values():
+        assert "price" in why
+    assert report.items == 2
+
+
+def test_covariates_that_cannot_be_are_told(tmp_path: Path):
+    past, future = cut(known(1))
+    data = write(tmp_path / "data", {"a": past})
+    for name, table, said in (
+        ("nameless", future.drop(columns="item_id"), r"nameless has no column 'item_id' of ids"),
+        ("bare", future.drop(columns="price"), r"bare has no column besides ids and times"),
+        ("other", future.rename(columns={"price": "rain"}), r"data has no column 'rain'"),
+    ):
+        with pytest.raises(DataError, match=said):
+            forecast(data, tmp_path / "out", future=write(tmp_path / name, {"a": table}))
+    with pytest.raises(DataError, match="data has no column 'rain'"):
+        forecast(data, tmp_path / "out", past_covariates=("rain",))
+    with pytest.raises(DataError, match="nothing is there"):
+        forecast(data, tmp_path / "out", future=tmp_path / "nowhere")
+    (tmp_path / "other" / "b.parquet").write_bytes(b"PAR1 no more")
+    with pytest.raises(DataError, match=r"b\.parquet cannot be read as Parquet"):
+        forecast(data, tmp_path / "out", future=tmp_path / "other")
+    with pytest.raises(ConfigError, match="feat_dynamic_real"):
+        forecast(load_dataset(past[["item_id", "timestamp", "target"]]), tmp_path / "out", future=data)
