@@ -108,7 +108,7 @@ def _process(training: Training, storage: Path, folder: str, quiet: bool) -> Non
     settings = ("hardware.devices=1", f"hardware.nodes={workers}", "hardware.strategy=ddp")
     with ExitStack() as streams:
         if rank == 0:
-            out, err = (streams.enter_context((storage / name).open("a", buffering=1)) for name in _STREAMS)
+            out, err = (streams.enter_context((storage / name).open("a", 1, "utf-8")) for name in _STREAMS)
             streams.enter_context(redirect_stdout(out))
             streams.enter_context(redirect_stderr(err))
         try:
@@ -142,7 +142,7 @@ def _copy(storage: Path, over: threading.Event) -> None:
         last = over.wait(0.5)
         for name, stream in zip(_STREAMS, (sys.stdout, sys.stderr), strict=True):
             if (storage / name).exists():
-                with (storage / name).open(errors="replace") as file:
+                with (storage / name).open(encoding="utf-8", errors="replace") as file:
                     file.seek(places[name])
                     stream.write(file.read())
                     stream.flush()
