@@ -2,6 +2,7 @@
 # make app: a page to try both domains in a browser.   make test-app: its tests, in Chromium where there is one.
 # make mutants: bugs planted one at a time, each of which a test must fall for; takes about half an hour on two cores.
 # make docs: the site of the documentation, into site/html/; its notebooks run, its links are checked.
+# make docs-versions: the same of this branch and of every release, into site/versions/, with a list of them on each page.
 # Each makes the virtual environment $(VENV) when it is missing. Needs Python 3.11 or newer (choose with PYTHON=).
 PYTHON ?= python3
 VENV ?= .venv
@@ -9,7 +10,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 ARGS ?=
 
-.PHONY: forecast app test test-slow test-app mutants lint format docs clean
+.PHONY: forecast app test test-slow test-app mutants lint format docs docs-versions clean
 .DELETE_ON_ERROR:
 
 forecast: $(VENV)/.installed
@@ -42,6 +43,10 @@ format: $(VENV)/.installed-dev
 docs: $(VENV)/.installed-docs
 	$(BIN)/python -m sphinx --fail-on-warning --quiet -c docs -d site/pages . site/html $(ARGS)
 	$(BIN)/python -m docs.builder.links site/html
+
+docs-versions: $(VENV)/.installed-docs
+	$(BIN)/python -m docs.builder.versions site/versions
+	$(BIN)/python -m docs.builder.links site/versions
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
