@@ -1,5 +1,6 @@
 # make forecast: the main job on the embedded data.   make test: the test suite.   make lint: ruff and mypy.
 # make app: a page to try both domains in a browser.   make test-app: its tests, in Chromium where there is one.
+# make test-gpu: the tests that need a GPU; ARGS="--gpu-device cpu" tries them without one.
 # make mutants: bugs planted one at a time, each of which a test must fall for; takes about half an hour on two cores.
 # make docs: the site of the documentation, into site/html/; its notebooks run, its links are checked.
 # make docs-versions: the same of this branch and of every release, into site/versions/, with a list of them on each page.
@@ -10,7 +11,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 ARGS ?=
 
-.PHONY: forecast app test test-slow test-app mutants lint format docs docs-versions clean
+.PHONY: forecast app test test-slow test-app test-gpu mutants lint format docs docs-versions clean
 .DELETE_ON_ERROR:
 
 forecast: $(VENV)/.installed
@@ -27,6 +28,9 @@ test-slow: $(VENV)/.installed-browser
 
 test-app: $(VENV)/.installed-browser
 	$(BIN)/python -m pytest tests/recipes/test_page.py tests/recipes/test_page_server.py tests/recipes/test_page_browser.py --run-slow $(ARGS)
+
+test-gpu: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest tests/gpu $(ARGS)
 
 mutants: $(VENV)/.installed-mutants
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.mutants $(ARGS)
