@@ -26,8 +26,15 @@ def test_cases_become_rows_once_and_are_compared(tmp_path: Path) -> None:
     assert calls == ["ours", "public", "ours"]
     Bench("cpu", True, rows, 0.0, "speech").case("late", "bf16", lambda: calls.clear)
     assert len(rows.read()) == 3
+    for tried in (1, 2):
+        bench.case("broken", "bf16", lambda: lambda: calls.append(1 / 0))
+        assert rows.read()[3]["note"] == "ZeroDivisionError: division by zero", tried
+    bench.case("broken", "bf16", lambda: calls.clear)
+    assert [row["note"] for row in rows.read()] == ["", "", "", ""]
 
-    table = [row | {"ms": ms, "tflops": rate} for row, ms, rate in zip(rows.read(), (1, 6, 2), (10, 1, 3), strict=True)]
+    table = [
+        row | {"ms": ms, "tflops": rate} for row, ms, rate in zip(rows.read()[:3], (1, 6, 2), (10, 1, 3), strict=True)
+    ]
     assert [share(row, table) for row in table] == ["", "10%", "30%"]
     assert [beside(row, table) for row in table] == ["", "", "3.00"]
     text = report(table, "a card")
