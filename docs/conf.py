@@ -14,6 +14,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # of the notebooks: the networks 
 os.environ.setdefault("PYTHONWARNINGS", "ignore:IProgress not found")  # theirs too: bars as widgets are not needed
 
 from docs.builder.pages import write_pages  # noqa: E402
+from docs.builder.versions import context  # noqa: E402
 
 _project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 project = "Diffusion for time series and speech"
@@ -75,3 +76,4 @@ html_additional_pages = {"index": "home.html"}
 templates_path = ["builder/templates"]
 html_static_path = ["builder/static"]
 html_css_files = ["site.css"]
+html_context = context()

@@ -3,6 +3,7 @@
     python recipes/train_default_forecaster.py --recipe weighing --install   what weighs simple forecasts: ten minutes
     python recipes/train_default_forecaster.py --install                     the model around them: an hour on a core
     python recipes/train_default_forecaster.py --recipe map                  a flow map of the one that ships: an hour
+    python recipes/train_default_forecaster.py --hardware gpu                the model in larger batches, on a GPU
 
 They learn from the training parts of the shared sets and from synthetic series; other sets are kept to choose settings
 by (`recipes/default_forecaster/default.py`). With `--install` they are put where the package finds them. A run that is
@@ -21,6 +22,7 @@ import typer
 from shared.console.command import prepare, run, show
 
 Recipe = Literal["default", "weighing", "map"]
+Hardware = Literal["cpu", "gpu"]
 
 
 def main(
@@ -32,6 +34,10 @@ def main(
     seed: Annotated[int, typer.Option(help="Of everything.")] = 0,
     install: Annotated[bool, typer.Option("--install", help="Write the model into the package, too.")] = False,
     threads: Annotated[int, typer.Option(help="CPU threads.", min=1)] = 1,
+    hardware: Annotated[Hardware, typer.Option(help="Settings of the model's training, for one or the other.")] = "cpu",
+    device: Annotated[str | None, typer.Option(help="cpu, cuda or auto; left out, that of --hardware.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Windows in a batch; left out, by --hardware.", min=1)] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes that make batches; left out, by --hardware.")] = None,
 ) -> None:
     """Train the bundled forecaster, what weighs the simple forecasts that it starts from, or a flow map of it."""
     from default_forecaster import default, weighing  # these take seconds to load, which help does not need
@@ -43,7 +49,9 @@ def main(
 
     prepare(threads)
     started = time.process_time()
-    source = default.default_source(data / "series", synthetic, seed)
+    on_gpu = hardware == "gpu"
+    batch_size = batch_size or (default.GPU_BATCH if on_gpu else default.BATCH)
+    source = default.default_source(data / "series", synthetic, seed, batch_size)
     if recipe == "weighing":
         network = weighing.train_weighing(source, seed, steps=steps or weighing.STEPS)
         show(f"weights: {weighing.save_weighing(network, BUNDLED / 'weighing' if install else output / 'weighing')}")
@@ -52,12 +60,14 @@ def main(
         model, training = default.flow_map_of(TSDiff.from_pretrained("default")), default.MAP_TRAINING
         sampling, name = default.MAP_SAMPLING, "map"
     else:
-        model, training = default.new_model(seed=seed), default.TRAINING
+        model, training = default.new_model(seed=seed), default.GPU_TRAINING if on_gpu else default.TRAINING
         sampling, name = default.SAMPLING, "model"
+    if on_gpu or workers is not None:
+        training = replace(training, num_workers=default.GPU_TRAINING.num_workers if workers is None else workers)
     training = replace(training, max_steps=steps or training.max_steps, seed=training.seed + seed)
     state = output / ("map-training" if recipe == "map" else "training")
     state.mkdir(parents=True, exist_ok=True)
-    train(model, source, training, state, loss=default.LOSS)
+    train(model, source, training, state, loss=default.LOSS, device=device or ("cuda" if on_gpu else "cpu"))
     predictor = TSDiffPredictor(model, sampling)
     predictor.serialize(output / name)
     if install:

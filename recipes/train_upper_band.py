@@ -2,6 +2,7 @@
 
     python recipes/train_upper_band.py --output runs/upper_band
     cp runs/upper_band/model/* speech/pretrained/upper_band/
+    python recipes/train_upper_band.py --device cuda --parts 100 --steps 20000 --batch-size 192 --workers 14
 
 Mixtures at 48 kHz are made first, each with what the bundled models make of its lower band, and kept in parts; a run
 that is stopped goes on where it was. Every tenth recording of speech and the noises of --choose are kept for
@@ -18,6 +19,7 @@ from typing import Annotated, Any
 import typer
 
 from shared.console.command import note, prepare, run, show
+from shared.console.options import Device
 
 
 def main(
@@ -37,10 +39,14 @@ def main(
     name: Annotated[str, typer.Option(help="Of the training within --output.")] = "model",
     seed: Annotated[int, typer.Option(help="Of everything.")] = 0,
     threads: Annotated[int, typer.Option(help="CPU threads.", min=1)] = 1,
+    device: Device = "cpu",
+    batch_size: Annotated[int, typer.Option(help="Crops in a batch.", min=1)] = 24,
+    workers: Annotated[int, typer.Option(help="Processes that make batches.", min=0)] = 0,
 ) -> None:
     """Make the mixtures that are not there, train, and validate."""
     import torch  # takes seconds to load, which help does not need
 
+    from shared.devices import compute_device
     from shared.files.io import write_json
     from shared.training.config import TrainingConfig
     from shared.training.module import DiffusionModule, fit
@@ -50,6 +56,7 @@ def main(
     from speech.training.upper_band import MIX, RATE, Mixtures, UpperBandLoss, UpperBandSource
 
     prepare(threads)
+    where = compute_device(device)
     started = time.process_time()
     cache = output / "clips"
     cache.mkdir(parents=True, exist_ok=True)
@@ -59,7 +66,7 @@ def main(
     held_out = tuple(f"esc10/{each}" for each in choose.split(","))
     kept = [clip for clip in recorded if clip.id.startswith(held_out)]
     noises = [clip for clip in recorded if not clip.id.startswith(held_out)]
-    models = [Enhancer.from_pretrained(each, device="cpu") for each in ("default", "causal")]
+    models = [Enhancer.from_pretrained(each, device=where) for each in ("default", "causal")]
     heard = [clip for place, clip in enumerate(speech) if place % 10]
     train = Mixtures(output / "train", heard, [*noises, *collected], models, count)
     plain = replace(MIX, clean=0.0, silence=0.0, synthetic=0.3, noises=1, noise_speed=(1.0, 1.0), snr_db=(-5.0, 20.0))
@@ -72,12 +79,19 @@ def main(
     torch.manual_seed(seed)
     loss = UpperBandLoss(levels=levels)
     training = TrainingConfig(
-        max_steps=steps, learning_rate=3e-3, weight_decay=0.01, ema_decay=0.995, seed=seed, save_every_seconds=120.0
+        max_steps=steps,
+        learning_rate=3e-3,
+        weight_decay=0.01,
+        ema_decay=0.995,
+        seed=seed,
+        num_workers=workers,
+        save_every_seconds=120.0,
     )
     module = DiffusionModule(UpperBandNetwork(), loss, training)
     state = output / f"{name}-state"
     state.mkdir(parents=True, exist_ok=True)
-    fit(module, UpperBandSource(made), state, description="upper band")
+    accelerator = "gpu" if where.type == "cuda" else where.type
+    fit(module, UpperBandSource(made, batch_size), state, accelerator=accelerator, description="upper band")
     network = module.ema_denoiser.eval()
     network.save_pretrained(output / name)
     scores = validated(network, held)

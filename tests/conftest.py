@@ -78,6 +78,7 @@ def all_sdes(
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--run-slow", action="store_true", help="run the tests marked slow, which take minutes")
+    parser.addoption("--gpu-device", default="cuda", help="where the tests marked gpu run; cpu tries them without one")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -101,10 +102,12 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if config.getoption("--run-slow"):
-        return
+    missing = config.getoption("--gpu-device").startswith("cuda") and not torch.cuda.is_available()
     for item in items:
-        if "slow" in item.keywords:
+        if item.get_closest_marker("gpu"):  # keywords hold names of folders too
+            if missing:
+                item.add_marker(pytest.mark.skip(reason="torch finds no GPU here; --gpu-device cpu tries it without"))
+        elif "slow" in item.keywords and not config.getoption("--run-slow"):
             item.add_marker(pytest.mark.skip(reason="takes long, or is like others; give --run-slow"))
 
 

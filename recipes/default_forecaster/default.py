@@ -44,6 +44,11 @@ TRAINING = TrainingConfig(
 )
 MAP_TRAINING = replace(TRAINING, max_steps=3000, learning_rate=7e-4, seed=5)
 """Of a flow map that goes on from it, with the jumps of `tsdiff.pretraining.training`."""
+GPU_TRAINING = replace(TRAINING, max_steps=20000, num_workers=14, save_every_seconds=60.0)
+"""Of batches of `GPU_BATCH` windows. In float32 and not compiled: the network is small, and its shapes change with the
+batch. Nothing has run so on a card yet."""
+BATCH, GPU_BATCH = 48, 256
+"""Windows in a batch."""
 LOSS = DiffusionLoss(times=TimeSampler("log_normal", mean=0.0, std=1.6))
 SAMPLING = Sampling(method="ode2", steps=5, log_snr_end=3.0, nonnegative=True, batch_rows=6400)
 MAP_SAMPLING = replace(SAMPLING, method="map", steps=2)
@@ -96,7 +101,7 @@ def flow_map_of(model: TSDiff) -> TSDiff:
     return made
 
 
-def default_source(folder: Path, synthetic: int, seed: int, batch_size: int = 48) -> AnchoredSource:
+def default_source(folder: Path, synthetic: int, seed: int, batch_size: int = BATCH) -> AnchoredSource:
     """What the model is trained on.
 
     Args:

@@ -7,11 +7,13 @@ from pathlib import Path
 
 from lightning.pytorch.callbacks import Callback
 
+from shared.devices import compute_device
 from shared.flow_maps import LagrangianMap, MapLoss
 from shared.objectives import DiffusionLoss, TimeSampler
 from shared.training.batches import BatchSource
 from shared.training.config import TrainingConfig
 from shared.training.module import DiffusionModule, fit
+from tsdiff.fitting.options import hardware
 from tsdiff.model.model import TSDiff
 
 LOSS = DiffusionLoss(times=TimeSampler("log_normal", mean=-0.7, std=1.4))
@@ -26,10 +28,11 @@ def train(
     folder: Path | None = None,
     *,
     loss: DiffusionLoss = LOSS,
+    device: str = "cpu",
     progress: bool = True,
     callbacks: Sequence[Callback] = (),
 ) -> TSDiff:
-    """Train a model in place; it gets the averaged weights.
+    """Train a model in place; it gets the averaged weights, on the CPU.
 
     Args:
         model: of all frequencies.
@@ -37,14 +40,17 @@ def train(
         training: how long and how fast.
         folder: where the training state is kept; a stopped training goes on from there.
         loss: the objective; of a flow map, jumps are trained besides.
+        device: where to train; "auto" takes a GPU where there is one.
         progress: show a bar.
         callbacks: Lightning's, besides.
 
     Raises:
+        ConfigError: there is no such device.
         TrainingError, CheckpointError: see `shared.training.module.fit`.
     """
     objective = MapLoss(loss, MAP) if model.denoiser.is_map else loss
     module = DiffusionModule(model.denoiser, objective, training)
-    fit(module, source, folder, progress=progress, description="training", callbacks=callbacks)
+    place = hardware(str(compute_device(device)))
+    fit(module, source, folder, progress=progress, description="training", callbacks=callbacks, **place)
     model.denoiser.load_state_dict(module.ema_denoiser.state_dict())
     return model.eval()
