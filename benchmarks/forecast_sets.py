@@ -40,6 +40,7 @@ SAMPLES = 100
 ENERGIES = ("quantile", "mse")
 OFF = {
     "members": 1,
+    "accumulate": 1,
     "kernel_share": 0.0,
     "start_share": 0.0,
     "reduction": "mean",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import torch
 
@@ -56,3 +57,10 @@ def check_processes(devices: int | str | list[int], nodes: int) -> None:
             f"hardware.nodes={nodes}: nothing tells this process where the other machines are; start it on each by "
             f"`torchrun --nnodes {nodes}`, or once for a cluster of Ray with --engine ray"
         )
+
+
+def hardware(device: str) -> dict[str, Any]:
+    """Lightning's accelerator and devices for a torch device: "cuda:1" is the second GPU, not any one."""
+    found = torch.device(device)
+    accelerator = "gpu" if found.type == "cuda" else found.type
+    return {"accelerator": accelerator, "devices": 1 if found.index is None else [found.index]}

@@ -15,7 +15,7 @@ import torch
 from gluonts.model.estimator import Estimator
 
 from shared.checks import Count, checked
-from shared.devices import compute_device
+from shared.devices import compute_device, hardware
 from shared.errors import ConfigError
 from shared.flow_maps import FlowMapSetting, MapLoss
 from shared.flow_maps.objectives import FlowMapObjective
@@ -34,7 +34,7 @@ from tsdiff.evaluation.tuning import TuningGrid, tune
 from tsdiff.faces.keywords import SCALINGS, translated
 from tsdiff.faces.serde import register
 from tsdiff.fitting.chosen import choose_settings, left_open
-from tsdiff.fitting.options import check_options, hardware
+from tsdiff.fitting.options import check_options
 from tsdiff.model.backbones import S4Config, S4DConfig, SpaceTimeConfig
 from tsdiff.model.config import TSDiffConfig, default_patch, paper_sde, patch_of
 from tsdiff.model.model import TSDiff

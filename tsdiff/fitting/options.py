@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import torch
-
 from shared.errors import ConfigError
 
 _FIT_OPTIONS = ("accelerator", "devices", "strategy", "num_nodes", "callbacks", "logger")
@@ -25,10 +23,3 @@ def check_options(options: Mapping[str, Any]) -> None:
                 name, f"train takes {', '.join(_FIT_OPTIONS)} besides; settings go to TSDiffEstimator"
             )
             raise ConfigError(f"{name}={value!r}: {remedy}")
-
-
-def hardware(device: str) -> dict[str, Any]:
-    """Lightning's accelerator and devices for a torch device: "cuda:1" is the second GPU, not any one."""
-    found = torch.device(device)
-    accelerator = "gpu" if found.type == "cuda" else found.type
-    return {"accelerator": accelerator, "devices": 1 if found.index is None else [found.index]}

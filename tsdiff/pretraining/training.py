@@ -7,13 +7,12 @@ from pathlib import Path
 
 from lightning.pytorch.callbacks import Callback
 
-from shared.devices import compute_device
+from shared.devices import compute_device, hardware
 from shared.flow_maps import LagrangianMap, MapLoss
 from shared.objectives import DiffusionLoss, TimeSampler
 from shared.training.batches import BatchSource
 from shared.training.config import TrainingConfig
 from shared.training.module import DiffusionModule, fit
-from tsdiff.fitting.options import hardware
 from tsdiff.model.model import TSDiff
 
 LOSS = DiffusionLoss(times=TimeSampler("log_normal", mean=-0.7, std=1.4))
