@@ -67,8 +67,13 @@ def script_of(command: str) -> str:
     return script.read_text(encoding="utf-8") if script.parent.name == "benchmarks" else ""
 
 
-def each(found: list[Found]) -> list[object]:
-    return [pytest.param(one, id=str(one)) for one in found]
+def each(found: list[Found]) -> Iterator[object]:
+    """Every command; outside README those of a script that came before are slow."""
+    seen: set[str] = set()
+    for one in found:
+        further = one.page != "README.md" and head(one.text) in seen
+        seen.add(head(one.text))
+        yield pytest.param(one, id=str(one), marks=pytest.mark.slow if further else ())
 
 
 def parts(command: str) -> list[str]:
@@ -102,7 +107,7 @@ def run(runner: Recipes, command: str, *more: str) -> tuple[int, str]:
     return ran.code, ran.said
 
 
-@pytest.mark.parametrize("found", each(ALL))
+@pytest.mark.parametrize("found", list(each(ALL)))
 def test_every_command_is_understood(found: Found, runner: Recipes):
     for part in parts(found.text):
         words = arguments(part)

@@ -35,11 +35,11 @@ def slow(name: str) -> bool:
     """Whether a case is of a process, a network or a sampler that is like others."""
     part, process = name.split("/")[:2]
     if part == "layouts":
-        return process.endswith(", sbve") and not process.startswith("ncsnpp,")
+        return process.startswith(("ncsnpp_v2", "ncsnpp_48k", "dcunet"))
     return (part == "core" and process in LIKE_OTHERS) or process == "saved score, adaptive"
 
 
-LIKE_OTHERS = ("sub_vp", "discrete_cosine", "ouvp", "bbed")
+LIKE_OTHERS = ("sub_vp", "discrete_linear", "discrete_cosine", "ouvp", "bbed")
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow if slow(n) else ()) for n in CASES])

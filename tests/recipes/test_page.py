@@ -171,6 +171,7 @@ def test_gaps_are_filled_and_nothing_else_is_changed(load: TableRequest, tmp_pat
         ask(whole, "fill", tmp_path)
 
 
+@pytest.mark.slow
 def test_the_hour_that_was_misread_is_the_strangest(load: TableRequest, tmp_path: Path) -> None:
     made = ask(load, "anomalies", tmp_path)
     assert made.shown.index[0] == 3 * ROWS // 4

@@ -33,6 +33,7 @@ def data(tmp_path: Path) -> Path:
     return tmp_path / "data.csv"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("choose", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_a_run_scores_before_and_after(data, tmp_path, choose):
     output = tmp_path / "out"

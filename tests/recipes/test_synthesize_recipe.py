@@ -33,6 +33,7 @@ def ran(tmp_path_factory) -> tuple[Path, str]:
     return folder, ran.said
 
 
+@pytest.mark.slow
 def test_the_three_files_hold_the_same_windows(ran):
     out = ran[0] / "out"
     tables = [series_from_frame(load_table(out / f"synthetic.{kind}")) for kind in ("parquet", "csv")]

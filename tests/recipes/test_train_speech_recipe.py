@@ -62,6 +62,7 @@ def run(recipes: Recipes, *arguments: str, output: str = "out") -> Ran:
     return recipes.run("train_speech", *options, *arguments)
 
 
+@pytest.mark.slow
 def test_it_leaves_a_model_and_results(recipes: Recipes) -> None:
     ran = run(recipes)
     assert ran.code == 0, ran.said

@@ -111,6 +111,7 @@ def test_counts_are_decided_unless_it_is_said(counts, tmp_path):
     assert whole == (counts is None)
 
 
+@pytest.mark.slow
 def test_a_saved_horizon_needs_no_option_and_a_longer_one_is_reached(tmp_path):
     TSDiffPredictor.from_pretrained("default").adapted("D", 9).serialize(tmp_path / "model")
     options = {"model": str(tmp_path / "model"), "data": sales(tmp_path), "windows": 0, "samples": 4}

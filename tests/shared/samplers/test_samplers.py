@@ -145,7 +145,7 @@ def prior(data: GaussianData, count: int) -> tuple[Tensor, Tensor | None]:
 
 
 PAIRS = (("reverse_diffusion", "ald"), ("ancestral", "langevin"), ("euler_maruyama", "none"))
-"""Of predictors and correctors, each once; what the others of a process would tell is slow, but for VP and OUVE."""
+"""Of predictors and correctors, each once; what the others of a process would tell is slow, but for VP."""
 
 
 def reaching() -> Iterator[object]:
@@ -153,7 +153,7 @@ def reaching() -> Iterator[object]:
         for label, options in MOVING.items():
             pair = (options.get("predictor"), options.get("corrector"))
             if name in ("vp", "ouve", "sbve"):
-                few = name != "sbve" or pair == (None, None) or pair in PAIRS
+                few = name == "vp" or pair == (None, None) or pair in PAIRS
             elif name in DISTINCT:  # deterministic methods follow the exact flow above
                 few = options["method"] not in DETERMINISTIC or "eta" in options or pair in PAIRS
             else:

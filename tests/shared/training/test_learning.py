@@ -46,6 +46,7 @@ def one_thread():
     torch.set_num_threads(threads)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", SUBSET, ids=lambda case: case.name)
 def test_mixture_is_learned(case: Case) -> None:
     # Half of the benchmark's steps leave 0.03 to 0.04.

@@ -170,6 +170,7 @@ def test_worker_processes_give_the_same_batches(uninterrupted: DiffusionModule) 
     assert_same(module, uninterrupted)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_stopped_run_goes_on_with_other_processes_that_prepare_batches(
     tmp_path: Path, uninterrupted: DiffusionModule, workers: int

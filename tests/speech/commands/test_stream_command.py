@@ -91,6 +91,7 @@ def test_wav_keeps_its_form(model: Path, tmp_path: Path, length: str) -> None:
     assert ("before its header's length" in said) == (length == "cut")
 
 
+@pytest.mark.slow
 def test_dry_is_what_came_and_silence_stays_silence(model: Path, tmp_path: Path) -> None:
     data = PCM(48000).encode(noise(1, 5000))
     assert run(tmp_path, data, "--rate", 48000, "--model", model, "--wet", 0)[:2] == (0, data)

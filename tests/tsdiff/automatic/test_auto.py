@@ -153,6 +153,7 @@ def test_what_cannot_be_is_refused(model, tmp_path: Path):
         pool.adapted("h", H)
 
 
+@pytest.mark.slow
 def test_the_command_chooses_and_takes_its_choice_again(tmp_path: Path, capsys):
     data = tmp_path / "sales.csv"
     weekly().to_csv(data, index=False)

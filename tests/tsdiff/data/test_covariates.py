@@ -198,6 +198,7 @@ def test_a_conditional_network_is_shown_its_context_and_scored_on_the_rest():
     np.testing.assert_allclose(values, x0 * shown)
 
 
+@pytest.mark.slow
 def test_a_conditional_model_forecasts_and_does_not_draw_unconditionally():
     t = np.arange(400)
     entries = [

@@ -55,6 +55,7 @@ def test_it_goes_to_a_device_and_keeps_its_settings(trained):
         trained.to("abacus")
 
 
+@pytest.mark.slow
 def test_fine_tuning_gives_a_new_predictor_of_the_frame(default):
     before = {name: value.clone() for name, value in default.model.state_dict().items()}
     settings = FineTuning(steps=3, held_back=0)

@@ -134,6 +134,7 @@ def test_it_learns_and_is_fine_tuned():
     assert all("kernel" not in trial.change for trial in made.trials)
 
 
+@pytest.mark.slow
 def test_a_flow_map_goes_on_from_a_model_and_stays_one_when_it_is_fine_tuned():
     model = lively(new_model(config()))
     made, batch = flow_map_of(model), source(batch_size=16).batch(np.random.default_rng(9))
