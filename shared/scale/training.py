@@ -9,13 +9,14 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import typer
 
+from shared.console.command import claim_output
 from shared.console.progress import is_quiet, set_quiet
 from shared.errors import ConfigError, DataError, DiffusionError
 from shared.optional import needed
@@ -42,6 +43,22 @@ class Training:
     main: Callable[[Settings, bool], None]
     output: Path
     gpu: bool
+
+
+def command_on_ray(main: Callable[[Any], None], options: Any, gpu: bool) -> None:
+    """Run a verb that trains in processes of Ray, each with these options (`shared.scale.options.Together`).
+
+    Raises:
+        ConfigError, DataError, DiffusionError, MissingPackageError: see `train_on_ray`.
+    """
+    claim_output(options.output)
+    train_on_ray(Training(partial(_one_of_them, main, options), options.output, gpu), options.workers, options.address)
+
+
+def _one_of_them(main: Callable[[Any], None], options: Any, settings: Settings, again: bool) -> None:
+    """Train as one of them; what these very processes began before is gone on with."""
+    retrain, changes = options.retrain and not again, [*(options.changes or ()), *settings]
+    main(replace(options, engine=None, workers=None, address=None, retrain=retrain, changes=changes))
 
 
 def train_on_ray(training: Training, workers: int | None = None, address: str | None = None) -> None:

@@ -6,9 +6,7 @@ import hashlib
 import json
 import shutil
 import time
-from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +48,9 @@ def main(options: Train) -> None:
     experiment, output = _experiment(options), options.output
     SpeechObjective(experiment.objective)  # before the work, for what it refuses
     if options.is_together:
-        _together(experiment, options)
+        from shared.scale.training import command_on_ray
+
+        command_on_ray(main, options, experiment.hardware.device.startswith("cuda"))
         return
     prepare(experiment.hardware.threads)
     claim_output(output)
@@ -70,21 +70,6 @@ def main(options: Train) -> None:
         raise typer.Exit(130) from None
     if first_process():  # of several that trained together, only the first reports
         _report(experiment, trained, Validation(recordings, experiment), output, time.perf_counter() - started)
-
-
-def _together(experiment: Experiment, options: Train) -> None:
-    """Train in processes of Ray, each of which has these options."""
-    from shared.scale.training import Training, train_on_ray
-
-    claim_output(options.output)
-    training = Training(partial(_one_of_them, options), options.output, experiment.hardware.device == "cuda")
-    train_on_ray(training, options.workers, options.address)
-
-
-def _one_of_them(options: Train, settings: Sequence[str], again: bool) -> None:
-    """Train as one of them; what these very processes began before is gone on with."""
-    retrain, changes = options.retrain and not again, [*(options.changes or ()), *settings]
-    main(replace(options, engine=None, workers=None, address=None, retrain=retrain, changes=changes))
 
 
 def _experiment(options: Train) -> Experiment:

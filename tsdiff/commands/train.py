@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -132,22 +131,6 @@ def _methods(results: list[Result]) -> dict[str, Any]:
     return found
 
 
-def _together(experiment: Experiment, options: Train) -> None:
-    """Train in processes of Ray, each of which has these options."""
-    from shared.scale.training import Training, train_on_ray
-
-    _refuse_seeds(experiment)
-    claim_output(options.output)
-    training = Training(partial(_one_of_them, options), options.output, experiment.hardware.device.startswith("cuda"))
-    train_on_ray(training, options.workers, options.address)
-
-
-def _one_of_them(options: Train, settings: Sequence[str], again: bool) -> None:
-    """Train as one of them; what these very processes began before is gone on with."""
-    retrain, changes = options.retrain and not again, [*(options.changes or ()), *settings]
-    main(replace(options, engine=None, workers=None, address=None, retrain=retrain, changes=changes))
-
-
 def _refuse_seeds(experiment: Experiment) -> None:
     """Where processes are started for a training, all but the first end with it."""
     if len(experiment.seeds) > 1:
@@ -168,7 +151,10 @@ def main(options: Train) -> None:
     """Train TSDiff as a YAML file says, tune its guidance, score it on the test windows."""
     experiment, output = experiment_of(options), options.output
     if options.is_together:
-        _together(experiment, options)
+        _refuse_seeds(experiment)
+        from shared.scale.training import command_on_ray
+
+        command_on_ray(main, options, experiment.hardware.device.startswith("cuda"))
         return
     prepare(experiment.hardware.threads)
     claim_output(output)

@@ -182,11 +182,19 @@ def test_a_stopped_run_goes_on_with_other_processes_that_prepare_batches(
     assert_same(resumed, uninterrupted)
 
 
-def test_a_run_stopped_within_a_step_begins_that_step_again(tmp_path: Path) -> None:
-    settings = {"max_steps": 12, "accumulate": 3, "save_every_seconds": 1e6}
-    whole = make_module(**settings)
-    fit(whole, Points(), progress=False)
+BY_THREES = {"max_steps": 12, "accumulate": 3, "save_every_seconds": 1e6}
+"""Settings of steps of three batches, whose state nothing saves but its end."""
 
+
+@pytest.fixture(scope="module")
+def by_threes() -> DiffusionModule:
+    """What was trained so without a stop."""
+    module = make_module(**BY_THREES)
+    fit(module, Points(), progress=False)
+    return module
+
+
+def test_a_run_stopped_within_a_step_begins_that_step_again(tmp_path: Path, by_threes: DiffusionModule) -> None:
     class Save(L.Callback):
         def on_train_batch_end(self, trainer: L.Trainer, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
             if batch_idx == 19:
@@ -194,20 +202,16 @@ def test_a_run_stopped_within_a_step_begins_that_step_again(tmp_path: Path) -> N
                 raise RuntimeError("stopped")
 
     with pytest.raises(RuntimeError, match="stopped"):
-        fit(make_module(**settings), Points(), tmp_path, callbacks=[Save()], progress=False)
+        fit(make_module(**BY_THREES), Points(), tmp_path, callbacks=[Save()], progress=False)
     saved = torch.load(tmp_path / LAST_STATE, weights_only=True)
     assert saved["global_step"] == 6
     assert saved["loops"]["fit_loop"]["epoch_loop.batch_progress"]["current"]["ready"] == 6 * 3 + 2
-    resumed = make_module(**settings, num_workers=2)
+    resumed = make_module(**BY_THREES, num_workers=2)
     fit(resumed, Points(), tmp_path, progress=False)
-    assert_same(resumed, whole)
+    assert_same(resumed, by_threes)
 
 
-def test_ctrl_c_waits_for_the_last_batch_of_a_step(tmp_path: Path) -> None:
-    settings = {"max_steps": 12, "accumulate": 3, "save_every_seconds": 1e6}
-    whole = make_module(**settings)
-    fit(whole, Points(), progress=False)
-
+def test_ctrl_c_waits_for_the_last_batch_of_a_step(tmp_path: Path, by_threes: DiffusionModule) -> None:
     class Press(L.Callback):
         def on_train_batch_start(self, trainer: L.Trainer, module: Any, batch: Any, batch_idx: int) -> None:
             if batch_idx == 16:
@@ -215,11 +219,11 @@ def test_ctrl_c_waits_for_the_last_batch_of_a_step(tmp_path: Path) -> None:
                 time.sleep(0)
 
     with pytest.raises(KeyboardInterrupt):
-        fit(make_module(**settings), Points(), tmp_path, callbacks=[Press()], progress=False)
+        fit(make_module(**BY_THREES), Points(), tmp_path, callbacks=[Press()], progress=False)
     assert torch.load(tmp_path / LAST_STATE, weights_only=True)["global_step"] == 6
-    resumed = make_module(**settings)
+    resumed = make_module(**BY_THREES)
     fit(resumed, Points(), tmp_path, progress=False)
-    assert_same(resumed, whole)
+    assert_same(resumed, by_threes)
 
 
 def test_batches_that_processes_cannot_share_are_refused() -> None:
