@@ -82,8 +82,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    # librosa, which DNSMOS imports, compiles for half a minute in a new environment what no test calls.
-    os.environ.setdefault("NUMBA_DISABLE_JIT", "1")
     # Processes that tests start would each compile all of the source, where the user's environment forbids to keep it.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     sys.dont_write_bytecode = False

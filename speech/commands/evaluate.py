@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,8 +27,6 @@ _SHOWN_FAILURES = 20
 
 def main(options: Evaluate) -> None:
     """Score enhanced speech against the clean, or by itself, and leave the scores in --output."""
-    # librosa, which DNSMOS imports, would compile for half a minute, once, what no measure calls.
-    os.environ.setdefault("NUMBA_DISABLE_JIT", "1")
     clean, enhanced, noisy, output = options.clean, options.enhanced, options.noisy, options.output
     if options.no_reference:
         clean, enhanced = None, _alone(clean, enhanced, options.align)
