@@ -28,6 +28,7 @@ from shared.sde import (
     cosine_betas,
     linear_betas,
 )
+from tests.recipes.harness import server
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -97,6 +98,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     # The modules and tests are there until the end: nothing for collections to look through, here or in forks, which
     # would copy them for that.
     gc.freeze()
+    server()  # before any test has changed what runs of recipes are forks of
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

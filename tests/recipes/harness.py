@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-import json
+import importlib
+import logging
+import multiprocessing
 import os
-import subprocess
+import runpy
+import signal
 import sys
+import time
+import traceback
+import warnings
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import NamedTuple
+
+import torch
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# Imports take seconds, a tiny run does not: one process of each test process imports everything, and each run is a fork
-# of it. What is loaded when is tests/test_startup.py's business.
+# Imports take seconds, a tiny run does not: each run is a fork of one process, itself a fork of the test process before
+# its first test, which has imported nearly everything by then. What is loaded when is tests/test_startup.py's business.
 WARM = (
     *(
         f"tsdiff.commands.{verb}"
@@ -21,46 +32,100 @@ WARM = (
     ),
     *(f"speech.commands.{verb}" for verb in ("enhance", "evaluate", "stream", "train")),
 )
-SERVER = """
-import glob, importlib, json, os, runpy, signal, sys, time
-import torch
-torch.set_num_threads(1)
-for name in sys.argv[1:]:
-    importlib.import_module(name)
-for line in sys.stdin:
-    folder, recipe, arguments, log, source, target, until = json.loads(line)
-    child = os.fork()
-    if child == 0:
-        os.chdir(folder)
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the background
-        os.dup2(os.open(source or os.devnull, os.O_RDONLY), 0)
-        for stream, place in ((1, target or f"{log}.1"), (2, f"{log}.2")):
-            os.dup2(os.open(place, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), stream)
-        sys.argv = [recipe, *arguments]
-        sys.path.insert(0, os.path.dirname(recipe))
-        os.environ["COLUMNS"] = "200"
-        code = 1
+
+
+@functools.cache
+def server() -> Connection:
+    """To the process that runs are forks of, started by the first call; it ends with this one."""
+    here, there = multiprocessing.Pipe()
+    if os.fork() == 0:  # no `Process`, whose runs might start none of their own
+        here.close()
         try:
-            sys.path.insert(0, os.path.dirname(os.path.abspath(recipe)))  # as `python recipe` does
-            runpy.run_path(recipe, run_name="__main__")
-            code = 0
-        except SystemExit as stop:
-            code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
-        except BaseException:
-            import traceback
-            traceback.print_exc()
-        sys.stdout.flush(), sys.stderr.flush()
-        os._exit(code)
-    ended = os.WEXITED | os.WNOWAIT
-    if until:
-        while not glob.glob(until) and not os.waitid(os.P_PID, child, ended | os.WNOHANG):
-            time.sleep(0.05)
-        time.sleep(0.5)
-        if not os.waitid(os.P_PID, child, ended | os.WNOHANG):
-            os.kill(child, signal.SIGINT)
-    _, status = os.waitpid(child, 0)
-    print(os.waitstatus_to_exitcode(status), flush=True)
-"""
+            _serve(there)
+        finally:
+            os._exit(1)
+    there.close()
+    return here
+
+
+def _serve(asked: Connection) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the test process ends it
+    torch.set_num_threads(1)
+    logging.root.handlers.clear()  # those of pytest
+    ready = False
+    with contextlib.suppress(EOFError):
+        while True:
+            wanted: Wanted = asked.recv()
+            if not ready:
+                for name in WARM:
+                    importlib.import_module(name)
+                ready = True
+            child = os.fork()
+            if child == 0:
+                _run(wanted)
+            if wanted.until:
+                _interrupt(child, wanted)
+            _, status = os.waitpid(child, 0)
+            asked.send(os.waitstatus_to_exitcode(status))
+
+
+def _interrupt(child: int, wanted: Wanted) -> None:
+    """Ctrl-C for the process a second after it has said these words, unless it has ended."""
+
+    def has_ended() -> bool:
+        return os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT | os.WNOHANG) is not None
+
+    while not has_ended() and wanted.until not in _text(wanted.stderr):
+        time.sleep(0.05)
+    time.sleep(1)
+    if not has_ended():
+        os.kill(child, signal.SIGINT)
+
+
+def _text(place: str) -> str:
+    path = Path(place)
+    return path.read_text() if path.exists() else ""
+
+
+def _run(wanted: Wanted) -> None:
+    """Become `python recipe arguments`, and end."""
+    os.chdir(wanted.folder)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the background
+    writes = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+    places = (wanted.stdin or os.devnull, os.O_RDONLY), (wanted.stdout, writes), (wanted.stderr, writes)
+    for stream, (place, flags) in enumerate(places):
+        os.dup2(os.open(place, flags), stream)
+    sys.stdin, sys.stdout, sys.stderr = os.fdopen(0), os.fdopen(1, "w"), os.fdopen(2, "w", buffering=1)
+    sys.__stdin__, sys.__stdout__, sys.__stderr__ = sys.stdin, sys.stdout, sys.stderr  # type: ignore[misc]
+    sys.argv = [wanted.recipe, *wanted.arguments]
+    sys.path.insert(0, os.path.dirname(wanted.recipe))  # as `python recipe` does
+    os.environ["COLUMNS"] = "200"
+    warnings.resetwarnings()
+    for ignored in (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning):
+        warnings.simplefilter("ignore", ignored)
+    code = 1
+    try:
+        runpy.run_path(wanted.recipe, run_name="__main__")
+        code = 0
+    except SystemExit as stop:
+        code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+    except BaseException:
+        traceback.print_exc()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+class Wanted(NamedTuple):
+    """A run that is asked for: its folder, its command, the files of its streams, the words before Ctrl-C."""
+
+    folder: str
+    recipe: str
+    arguments: list[str]
+    stdin: str
+    stdout: str
+    stderr: str
+    until: str
 
 
 @dataclass
@@ -77,18 +142,6 @@ class Ran:
         return self.out + self.err
 
 
-@functools.cache
-def server() -> subprocess.Popen[str]:
-    """The process that runs are forks of, started at the first of them; it ends when its input does, with this one."""
-    return subprocess.Popen(
-        [sys.executable, "-c", SERVER, *WARM],
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-
-
 class Recipes:
     """Runs recipes by name, in `folder`."""
 
@@ -101,18 +154,22 @@ class Recipes:
         *arguments: object,
         stdin: Path | None = None,
         stdout: Path | None = None,
-        until: Path | None = None,
+        until: str = "",
     ) -> Ran:
         """Run recipes/<name>.py with these arguments; its standard input is this file, or nothing, and its standard
-        output goes to that one, which may be a FIFO, or is told. Half a second after a file of the pattern `until` is
-        there, it gets the signal of Ctrl-C."""
-        process, recipe = server(), str(ROOT / "recipes" / f"{name}.py")
-        assert process.stdin is not None
-        assert process.stdout is not None
-        places = [str(path) if path is not None else "" for path in (stdin, stdout, until)]
-        wanted = [str(self.folder), recipe, [str(argument) for argument in arguments], str(self.log), *places]
-        process.stdin.write(json.dumps(wanted) + "\n")
-        process.stdin.flush()
-        code = int(process.stdout.readline())
-        out = Path(f"{self.log}.1").read_text() if stdout is None else ""
-        return Ran(code, out, Path(f"{self.log}.2").read_text())
+        output goes to that one, which may be a FIFO, or is told. A second after it has said the words `until` on
+        standard error, it gets the signal of Ctrl-C."""
+        wanted = Wanted(
+            folder=str(self.folder),
+            recipe=str(ROOT / "recipes" / f"{name}.py"),
+            arguments=[str(argument) for argument in arguments],
+            stdin=str(stdin or ""),
+            stdout=str(stdout or f"{self.log}.1"),
+            stderr=f"{self.log}.2",
+            until=until,
+        )
+        Path(wanted.stderr).unlink(missing_ok=True)  # with the words of the last run
+        server().send(wanted)
+        code: int = server().recv()
+        out = Path(wanted.stdout).read_text() if stdout is None else ""
+        return Ran(code, out, Path(wanted.stderr).read_text())

@@ -26,7 +26,7 @@ TINY = ["--steps", "3", "--samples", "5", "--prediction-length", "12", "--contex
 class Recipe(Recipes):
     """Runs the recipe."""
 
-    def __call__(self, *arguments: object, until: Path | None = None) -> Ran:
+    def __call__(self, *arguments: object, until: str = "") -> Ran:
         return self.run("forecast", *arguments, until=until)
 
 
@@ -311,7 +311,7 @@ def wait_for(condition, process: subprocess.Popen[str]) -> None:
 
 def test_ctrl_c_ends_with_a_word_and_no_traceback(recipe, tmp_path):
     arguments = ["--data", written(table(), tmp_path), "--output", tmp_path / "out", *TINY, "--steps", "100000"]
-    ran = recipe(*arguments, until=tmp_path / "out/training-*")
+    ran = recipe(*arguments, until="few to train on")
     assert ran.code == 130, ran.said
     assert "interrupted; the same command goes on from here" in ran.said
     assert "Traceback" not in ran.said
