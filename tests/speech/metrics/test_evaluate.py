@@ -198,7 +198,7 @@ def test_all_that_is_compared_is_within_the_picture(tmp_path: Path, monkeypatch:
 def test_report_of_no_score_at_all(tmp_path: Path) -> None:
     write(tmp_path / "clean" / "a.wav", voice(0))
     write(tmp_path / "enhanced" / "b.wav", voice(0))
-    frame = evaluate(tmp_path / "clean", tmp_path / "enhanced", metrics=FAST)
+    frame = evaluate(tmp_path / "clean", tmp_path / "enhanced", metrics=FAST, workers=1)
     assert write_report(tmp_path, frame)["enhanced"] == {"si_sdr": None, "lsd": None}
     assert not (tmp_path / "metrics.png").exists()
     with pytest.raises(DataError, match="no file has a score"):
