@@ -1,18 +1,20 @@
 """What scale-out costs and gains: one process without it, in this process, and on one, two, … workers of Ray.
 
-    python benchmarks/scale.py                                     3,000 series, 400 files; an idle machine, an hour
-    python benchmarks/scale.py --series 3000 --series 30000        whether memory grows
+    python benchmarks/scale.py                                     3,000 series, 400 files; an idle machine
+    python benchmarks/scale.py --series 3000 --series 30000        and whether memory grows
     python benchmarks/scale.py --series 64 --files 8               small
     python benchmarks/scale.py --series 64 --files 0 --kills 10    a node killed in each of ten runs
 
 Series are forecast and files enhanced by the bundled models. Each side is a process of its own; sides are timed one
-after another, so the machine has to be idle otherwise. With --kills a node of a two-node cluster on this machine is
-killed at a random moment of each of so many runs, and the results are compared bit by bit with those of one process.
+after another, so the machine has to be idle otherwise; sizes after the first run on the most workers alone. With
+--kills a node of a two-node cluster on this machine is killed at a random moment of each of so many runs, and the
+results are compared bit by bit with those of one process.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import random
 import subprocess
@@ -184,11 +186,10 @@ def rows_of(job: str, data: Path, sides: list[str]) -> list[list[str]]:
         if ran.returncode:
             raise RuntimeError(ran.stderr)
         found = json.loads(ran.stdout.splitlines()[-1])
-        first = first or found["rate"]
-        name = {"without": "one process, without", "here": "one process, engine local"}.get(
-            kind, f"Ray, {kind} workers"
-        )
-        numbers = [f"{found['seconds']:.1f}", f"{found['rate']:.2f}", f"{found['rate'] / first:.2f}"]
+        first = first or (found["rate"] if kind == "without" else math.nan)
+        name = NAMES.get(kind, f"Ray, {kind} workers")
+        times = "" if math.isnan(first) else f"{found['rate'] / first:.2f}"
+        numbers = [f"{found['seconds']:.1f}", f"{found['rate']:.2f}", times]
         rows.append([job, name, *numbers, f"{found['own']:.0f}", f"{found['workers']:.0f}"])
     return rows
 
@@ -256,10 +257,10 @@ def main(
     sides = ["without", "here", *(str(count) for count in workers or [1, 2])]
     with tempfile.TemporaryDirectory() as name:
         rows = []
-        for count in series or [3000]:
-            rows += [
-                [str(count), *row] for row in rows_of("series", write_series(Path(name) / str(count), count), sides)
-            ]
+        for place, count in enumerate(series or [3000]):
+            each = sides if place == 0 else sides[-1:]
+            made = rows_of("series", write_series(Path(name) / str(count), count), each)
+            rows += [[str(count), *row] for row in made]
         if files:
             sounds = write_files(Path(name) / "files", files, length)
             rows += [[str(files), *row] for row in rows_of("files", sounds, sides)]
