@@ -29,6 +29,8 @@ import typer
 from lightning.fabric.plugins.environments.lightning import find_free_network_port
 from lightning.pytorch.callbacks import Callback
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
 from benchmarks.machine import header, table
 from shared.files.io import write_text
 from shared.training.batches import Batch

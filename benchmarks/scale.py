@@ -31,6 +31,8 @@ import soundfile
 import torch
 import typer
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
 from benchmarks.machine import header, table
 from shared.files.io import write_text
 from shared.scale.units import one_thread

@@ -131,6 +131,15 @@ def test_every_command_is_understood(found: Found, runner: Recipes):
             assert code == 0, said
 
 
+@pytest.mark.parametrize("script", sorted((ROOT / "benchmarks").glob("*.py")), ids=lambda path: path.name)
+def test_a_benchmark_finds_the_repository(script: Path):
+    """Commands above are tried in this process, which knows where it is; a script's own knows its folder alone."""
+    code = script.read_text(encoding="utf-8")
+    used = re.search(r"^(from|import) (benchmarks|recipes|tests)\b", code, re.MULTILINE)
+    if "__main__" in code and used is not None:
+        assert "sys.path.insert(" in code[: used.start()]
+
+
 def test_every_command_is_run_or_has_its_reason():
     programs = [one for one in ALL if arguments(one.text)[0] in ("python", "tsdiff", "speech")]
     left = [one for one in programs if not head(one.text).startswith("benchmarks/")]
