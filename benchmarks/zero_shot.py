@@ -49,10 +49,13 @@ HELD_OUT = tuple(
 )
 CHOICES: dict[str, dict[str, Any]] = {
     "as bundled": {},
-    "3 calls": {"steps": 3},
-    "4 calls": {"steps": 4},
-    "8 calls": {"steps": 8},
-    "sde2, 8 calls": {"steps": 8, "method": "sde2"},
+    "temperature 1": {"temperature": 1.0},
+    "temperature 1.1": {"temperature": 1.1},
+    "temperature 1.3": {"temperature": 1.3},
+    "4 calls, temperature 1.1": {"steps": 4, "temperature": 1.1},
+    "5 calls, temperature 1": {"steps": 5, "temperature": 1.0},
+    "8 calls, temperature 1": {"steps": 8, "temperature": 1.0},
+    "sde2, 8 calls, temperature 1": {"steps": 8, "method": "sde2", "temperature": 1.0},
 }
 """Settings that are compared, as changes of the model's own."""
 
@@ -126,7 +129,7 @@ def validation(folder: Path, model: str, samples: int, done: set[tuple[str, str,
     for name, horizon in VALIDATION_SETS.items():
         entries = list(load_folder(folder / "series" / name).train)
         entries = entries[:: max(1, len(entries) // VALIDATION_WINDOWS)]
-        windows = max(1, min(4, VALIDATION_WINDOWS // len(entries)))
+        windows = max(1, min(24, VALIDATION_WINDOWS // len(entries)))
         test = split_windows(entries, horizon, windows).test
         tasks.append((name, base.adapted(entries[0]["start"].freqstr, horizon), test))
     for name, predictor, test in tasks:

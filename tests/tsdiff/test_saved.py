@@ -116,6 +116,7 @@ VARIANTS: dict[str, tuple[Callable[[], Made], Callable[[], Entries]]] = {
                 (1.0, 0.6, 0.2, 0.0),
                 True,
                 True,
+                1.3,
             )
         ),
         lambda: sines(2, 40),

@@ -260,6 +260,7 @@ class TSDiff(ShortName, nn.Module):
         generators: Sequence[torch.Generator],
         times: Tensor,
         first: int = 0,
+        temperature: float = 1.0,
         **options: Any,
     ) -> SampleResult:
         """Windows (batch, length, network_channels) in the network's units, one for each generator.
@@ -269,6 +270,7 @@ class TSDiff(ShortName, nn.Module):
             generators: of the noise, one a window.
             times: of the network calls, and 0, see `call_times`.
             first: step from which on windows are asked for; what comes before it may be left out.
+            temperature: deviation of the noise at the start, by the process' own.
             options: of `shared.samplers.sample`: method, guidance, ….
         """
         anchor, read = self.anchor(inputs), self.read(inputs, first)
@@ -277,12 +279,14 @@ class TSDiff(ShortName, nn.Module):
         def denoise(x: Tensor, t: Tensor, **told: Any) -> Tensor:
             return self(x, t, anchor, **told, **read)
 
-        given: dict[str, Any] = {"schedule": times, "generator": list(generators), "device": self.device, **options}
+        given: dict[str, Any] = {"schedule": times, "generator": list(generators), **options}
+        start = self.sde.prior_sample(shape if anchor is None else anchor, list(generators), device=self.device)
+        if temperature != 1:
+            start = torch.lerp(torch.zeros_like(start) if anchor is None else anchor, start, temperature)
         memory = read.get("memory")
         if memory is None or anchor is not None or not self._alone(**options):
-            return sample(denoise, self.sde, shape, anchor, **given)
+            return sample(denoise, self.sde, y=anchor, x_start=start, **given)
         points = memory.points
-        start = self.sde.prior_sample(shape, list(generators), device=self.device)
         result = sample(denoise, self.sde, x_start=start[:, points], **given)
         return replace(result, x=torch.zeros_like(start).index_copy(1, points, result.x))
 

@@ -122,7 +122,9 @@ def draw_windows(
     shape = windows.values.shape[1:]
     method = knowing(sampling.sampler(), lambda: guided_law(guidance, model.law, sampling.method, shape))
     times = drawing_times(model, sampling)
-    result = model.draw(windows.inputs, generators, times, first, method=method, guidance=guidance)
+    result = model.draw(
+        windows.inputs, generators, times, first, sampling.temperature, method=method, guidance=guidance
+    )
     drawn = result.x[:, first:, : model.config.channels].cpu().numpy()
     return windows.drawn(drawn, sampling.minimum, sampling.nonnegative), result.nfe
 

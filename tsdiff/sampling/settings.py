@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, get_args
 from annotated_types import Le
 from torch import Tensor
 
-from shared.checks import Chance, Checked, Count, Finite, NonNegative
+from shared.checks import Chance, Checked, Count, Finite, NonNegative, Positive
 from shared.kinds import OneOf
 from shared.samplers import KINDS, METHODS, Sampler, method_from
 from shared.samplers.schedules import Steps, times_of
@@ -64,6 +64,8 @@ class Sampling(Checked):
         log_snr_end: log-SNR of the last call; the result is the data prediction there.
         eta: noise of an exponential integrator, see `Exponential`; None takes the method's own: 1 for "sde1",
             "sde2", "ddpm", else 0.
+        temperature: deviation of the noise that draws start from, by the process' own. Few calls draw too narrowly;
+            above 1 widens intervals again.
         skip: of "ddim": of the table's steps every skip-th is used.
         skip_type: of "ddim": "uniform" or "quadratic".
         minimum: samples below it are raised to it, in the series' own units: 0 for counts and amounts; None for none.
@@ -98,6 +100,7 @@ class Sampling(Checked):
     schedule: tuple[float, ...] | None = None
     counts: bool = False
     covariates: bool = False
+    temperature: Positive = 1.0
 
     def _related(self) -> None:
         self.sampler()  # which checks eta

@@ -251,3 +251,25 @@ def test_few_tokens_are_attended_as_many_are(queries: int, keys: int) -> None:
     q, k, v = (torch.randn(5, count, 3, 6, generator=generator).transpose(1, 2) for count in (queries, keys, keys))
     wanted = torch.nn.functional.scaled_dot_product_attention(q, k, v)
     assert_close(attended(q, k, v, None), wanted, rtol=1e-5, atol=1e-6)
+
+
+def test_temperature_is_the_deviation_that_draws_start_from():
+    model = TSDiff(config()).eval().adapted("h", 10)  # untrained, so that it shrinks what it starts from, no more
+    series = read_series({"start": pd.Period("2024-01-01", "h"), "target": np.sin(np.arange(90.0))}, "a", "h", [])
+    inputs = Windows.of([forecast_place(series, model.config)], model.config, model.statistics).inputs
+    times = call_times(model.sde, 4, 2.0)
+    one, wider = (model.draw(inputs, [make_generator("row")], times, temperature=t).x for t in (1.0, 1.5))
+    assert one.std() > 0.1
+    assert_close(wider, 1.5 * one)
+
+
+def test_a_bundled_forecast_widens_with_temperature():
+    rng = np.random.default_rng(0)
+    entry = {"start": pd.Period("2024-01-01", "D"), "target": 50 + rng.normal(size=120)}
+    predictor = TSDiffPredictor.from_pretrained("default").adapted("D", 14)
+
+    def width(temperature: float) -> float:
+        (forecast,) = predictor.with_sampling(temperature=temperature).predict([entry], 100)
+        return float(np.mean(forecast.quantile(0.95) - forecast.quantile(0.05)))
+
+    assert width(0.5) < width(1.0) < width(1.5)
