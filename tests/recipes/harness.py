@@ -51,6 +51,7 @@ def server() -> Connection:
 def _serve(asked: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the test process ends it
     torch.set_num_threads(1)
+    os.environ.update(OMP_NUM_THREADS="1", PYTHONPATH=str(ROOT))  # of processes that runs start
     logging.root.handlers.clear()  # those of pytest
     ready = False
     with contextlib.suppress(EOFError):
