@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -241,14 +243,44 @@ TESTS = {
     "tsdiff/evaluation/tuning.py": ("tsdiff/evaluation/test_tuning.py",),
     "tsdiff/windows/conditioning.py": ("tsdiff/windows/test_windows.py", "tsdiff/windows/test_levels.py"),
 }
-"""Files below tests/ by the beginning of a path; the longest beginning counts."""
+"""Files below tests/ by the beginning of a path; the longest beginning counts. Tests that import a file need no entry,
+nor do those in the folder of the same name."""
+
+ROOT = Path(__file__).resolve().parents[2]
+_MOST_OF_ITS_OWN = 4
+_WHOLE = ("shared/", "speech/", "tsdiff/")
 
 
 def covering(file: str, line: str = "") -> tuple[str, ...]:
-    """Paths of the test files of a line of a file of a package."""
+    """Paths of the test files of a line of a file of a package: those listed, and those that import it, of which the ones
+    that import least else; where there is neither, those of its folder, or of the whole package."""
     beginning = max((key for key in TESTS if file.startswith(key)), key=len)
-    of_all = ("test_settings.py",) if line.startswith("@dataclass") else ()
-    return tuple(f"tests/{name}" for name in (*of_all, *TESTS[beginning]))
+    listed = [f"tests/{name}" for name in TESTS[beginning]]
+    module = file.removesuffix(".py").replace("/", ".").removeprefix("recipes.")
+    importing = sorted((len(names), name) for name, names in _imports().items() if module in names)
+    own = [name for _, name in importing[:_MOST_OF_ITS_OWN]]
+    folder = f"tests/{Path(file).parent.as_posix()}"
+    if not own and beginning in _WHOLE and folder.count("/") > 1:
+        own = [name for name in _imports() if Path(name).parent.as_posix() == folder]
+    if beginning in _WHOLE and own:
+        listed = []
+    of_all = ["tests/test_settings.py"] if line.startswith("@dataclass") else []
+    return tuple(dict.fromkeys([*of_all, *listed, *own]))
+
+
+@functools.cache
+def _imports() -> dict[str, frozenset[str]]:
+    """The modules, and what may be modules, that each test file imports."""
+    found = {}
+    for path in sorted((ROOT / "tests").rglob("test_*.py")):
+        names = set()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                names.update(alias.name for alias in node.names)
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                names.update((node.module, *(f"{node.module}.{alias.name}" for alias in node.names)))
+        found[path.relative_to(ROOT).as_posix()] = frozenset(names)
+    return found
 
 
 def mutable_files(root: Path) -> Iterator[str]:
