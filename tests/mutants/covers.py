@@ -252,8 +252,8 @@ _WHOLE = ("shared/", "speech/", "tsdiff/")
 
 
 def covering(file: str, line: str = "") -> tuple[str, ...]:
-    """Paths of the test files of a line of a file of a package: those listed, and those that import it, of which the ones
-    that import least else; where there is neither, those of its folder, or of the whole package."""
+    """Paths of the test files of a line of a file: those listed, those that import the file, of which the ones that
+    import least else; where there is neither, those of its folder, or of the whole package."""
     beginning = max((key for key in TESTS if file.startswith(key)), key=len)
     listed = [f"tests/{name}" for name in TESTS[beginning]]
     module = file.removesuffix(".py").replace("/", ".").removeprefix("recipes.")
