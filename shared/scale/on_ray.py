@@ -80,11 +80,11 @@ class _Pool:
 
     def run(self, units: Iterator[Unit]) -> Iterator[tuple[Unit, Outcome]]:
         workers, quiet_since = self.cluster.workers or _capacity(self.ray, self.cluster.gpus), time.monotonic()
+        finished: list[tuple[Unit, Outcome]] = []
         while True:
-            while len(self.waiting) + len(self.busy) < workers and (unit := next(units, None)) is not None:
+            # One more than can be worked, so that no worker waits for a unit to be read.
+            while len(self.waiting) + len(self.busy) <= workers and (unit := next(units, None)) is not None:
                 self.waiting.append(unit)
-            if not self.waiting and not self.busy:
-                return
             while len(self.loading) + len(self.idle) + len(self.busy) < min(
                 workers, len(self.waiting) + len(self.busy)
             ):
@@ -92,11 +92,15 @@ class _Pool:
             while self.waiting and self.idle:
                 worker, unit = self.idle.pop(), self.waiting.popleft()
                 self.busy[worker.do.remote(unit)] = worker, unit
+            yield from finished  # while the workers work on
+            finished.clear()
+            if not self.waiting and not self.busy:
+                return
             done, _ = self.ray.wait([*self.busy, *self.loading], num_returns=1, timeout=1.0)
             for ref in done:
                 quiet_since = time.monotonic()
                 if (found := self._taken(ref)) is not None:
-                    yield found
+                    finished.append(found)
             if not self.busy and time.monotonic() - quiet_since > _PATIENCE:
                 quiet_since = float("inf")
                 tell("no worker has begun yet: the cluster has no CPU (or GPU) free, or is slow to start one")
