@@ -46,6 +46,7 @@ OFF = {
     "reduction": "mean",
     "scale": 1.0,
     "coupling": "independent",
+    "temperature": 1.0,
 }
 """Settings that came after the first runs, and what they are where they do nothing."""
 Run = dict[str, Any]
