@@ -190,7 +190,7 @@ def rows_of(job: str, data: Path, sides: list[str]) -> list[list[str]]:
         found = json.loads(ran.stdout.splitlines()[-1])
         first = first or (found["rate"] if kind == "without" else math.nan)
         name = NAMES.get(kind, f"Ray, {kind} workers")
-        times = "" if math.isnan(first) else f"{found['rate'] / first:.2f}"
+        times = f"{found['rate'] / first:.2f}" if first > 0 else ""  # none where there is one unit, or no such side
         numbers = [f"{found['seconds']:.1f}", f"{found['rate']:.2f}", times]
         rows.append([job, name, *numbers, f"{found['own']:.0f}", f"{found['workers']:.0f}"])
     return rows
