@@ -172,7 +172,7 @@ def side(job: str, kind: str, data: Path) -> None:
             done = finished(output)
         whole = time.time() - began
     # The first units find models that are loaded at different moments.
-    skipped = max(1, int(kind) if kind.isdigit() else 1)
+    skipped = min(len(done), int(kind) if kind.isdigit() else 1)
     steady = sum(items for _, items in done[skipped:]) / max(done[-1][0] - done[skipped - 1][0], 1e-9)
     told = {"seconds": whole, "rate": steady, "own": peak_of([os.getpid()]), "workers": watch.stop()}
     print(json.dumps(told))
