@@ -7,14 +7,15 @@ import multiprocessing
 import os
 import resource
 import signal
+import sys
 import time
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 from shared.errors import DiffusionError
 
@@ -29,6 +30,27 @@ def forked(function: Callable[..., Any], *args: Any) -> BaseProcess:
 def _alone(function: Callable[..., Any], *args: Any) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     function(*args)
+
+
+def as_program(streams: Sequence[str | os.PathLike[str]], call: Callable[[], object]) -> NoReturn:
+    """Become a program in this process, a fork: standard input, output and errors are these files, and it ends with the
+    status that the call comes to."""
+    writes = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+    for number, place in enumerate(streams):
+        os.dup2(os.open(place, writes if number else os.O_RDONLY), number)
+    sys.stdin, sys.stdout, sys.stderr = os.fdopen(0), os.fdopen(1, "w"), os.fdopen(2, "w", buffering=1)
+    sys.__stdin__, sys.__stdout__, sys.__stderr__ = sys.stdin, sys.stdout, sys.stderr  # type: ignore[misc]
+    code = 1
+    try:
+        call()
+        code = 0
+    except SystemExit as stop:
+        code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+    except BaseException:
+        traceback.print_exc()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 class Outcome(NamedTuple):

@@ -12,14 +12,15 @@ import runpy
 import signal
 import sys
 import time
-import traceback
 import warnings
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 import torch
+
+from tests.isolated import as_program
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -88,33 +89,18 @@ def _text(place: str) -> str:
     return path.read_text() if path.exists() else ""
 
 
-def _run(wanted: Wanted) -> None:
+def _run(wanted: Wanted) -> NoReturn:
     """Become `python recipe arguments`, and end."""
     os.chdir(wanted.folder)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the background
-    writes = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
-    places = (wanted.stdin or os.devnull, os.O_RDONLY), (wanted.stdout, writes), (wanted.stderr, writes)
-    for stream, (place, flags) in enumerate(places):
-        os.dup2(os.open(place, flags), stream)
-    sys.stdin, sys.stdout, sys.stderr = os.fdopen(0), os.fdopen(1, "w"), os.fdopen(2, "w", buffering=1)
-    sys.__stdin__, sys.__stdout__, sys.__stderr__ = sys.stdin, sys.stdout, sys.stderr  # type: ignore[misc]
     sys.argv = [wanted.recipe, *wanted.arguments]
     sys.path.insert(0, os.path.dirname(wanted.recipe))  # as `python recipe` does
     os.environ["COLUMNS"] = "200"
     warnings.resetwarnings()
     for ignored in (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning):
         warnings.simplefilter("ignore", ignored)
-    code = 1
-    try:
-        runpy.run_path(wanted.recipe, run_name="__main__")
-        code = 0
-    except SystemExit as stop:
-        code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
-    except BaseException:
-        traceback.print_exc()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
+    streams = (wanted.stdin or os.devnull, wanted.stdout, wanted.stderr)
+    as_program(streams, lambda: runpy.run_path(wanted.recipe, run_name="__main__"))
 
 
 class Wanted(NamedTuple):

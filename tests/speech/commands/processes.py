@@ -9,31 +9,17 @@ from multiprocessing import get_context
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+from tests.isolated import as_program
+
 _SERVER = get_context("forkserver")
 _SERVER.set_forkserver_preload(["speech.commands.stream"])  # which pays for the imports once
 
 
 def _child(arguments: list[str], folder: str) -> None:
-    writes = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
-    flags = (os.O_RDONLY, writes, writes)
-    for number, name in enumerate(("in", "out", "err")):
-        os.dup2(os.open(os.path.join(folder, name), flags[number]), number)
-    sys.stdin, sys.stdout, sys.stderr = (os.fdopen(number, mode) for number, mode in enumerate(("r", "w", "w")))
     sys.argv = ["speech", *arguments]
     from speech.commands import main
 
-    code: object = 1
-    try:
-        main()
-        code = 0
-    except SystemExit as stop:
-        code = stop.code
-    except BaseException:
-        import traceback
-
-        traceback.print_exc()
-    sys.stderr.flush()
-    os._exit(code if isinstance(code, int) else int(code is not None))
+    as_program([os.path.join(folder, name) for name in ("in", "out", "err")], main)
 
 
 @dataclass
