@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import random
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,20 +22,31 @@ _CORE_WEIGHT = 2.0
 
 
 def sample(root: Path, count: int, seed: int) -> list[Mutant]:
-    """`count` mutants: a file in proportion to its length, a place in it evenly, and one of its changes there."""
-    rng = random.Random(seed)
-    files = list(mutable_files(root))
-    texts = {file: (root / file).read_text() for file in files}
-    weights = [texts[file].count("\n") * (_CORE_WEIGHT if file.startswith("shared/") else 1.0) for file in files]
+    """`count` mutants: a line, a place in it, and one of its changes there.
+
+    A line's lot is drawn from the seed, its file and its text alone: a change elsewhere does not move the sample.
+    """
+    texts = {file: (root / file).read_text() for file in mutable_files(root)}
+    lots: list[tuple[float, str, int]] = []
+    for file, text in texts.items():
+        weight = _CORE_WEIGHT if file.startswith("shared/") else 1.0
+        seen: Counter[str] = Counter()
+        for number, line in enumerate(text.splitlines(), 1):
+            seen[line.strip()] += 1
+            drawn = random.Random(f"{seed} {file} {line.strip()} {seen[line.strip()]}").random()
+            lots.append((drawn ** (1 / weight), file, number))
     found: dict[tuple[str, str, str], Mutant] = {}
     places: dict[str, dict[Place, list[tuple[list[str], int]]]] = {}
-    while len(found) < count:
-        (file,) = rng.choices(files, weights)
+    for drawn, file, number in sorted(lots, reverse=True):
+        if len(found) == count:
+            break
         if file not in places:
             places[file] = _places(texts[file])
-        if not places[file]:
+        own = sorted(place for place in places[file] if place[0][0] == number)
+        if not own:
             continue
-        operators, occurrence = rng.choice(places[file][rng.choice(sorted(places[file]))])
+        rng = random.Random(drawn)
+        operators, occurrence = rng.choice(places[file][rng.choice(own)])
         mutated = mutate_code(texts[file], get_operator(rng.choice(operators))(), occurrence)
         made = None if mutated is None else difference(file, texts[file], mutated)
         if made is not None:

@@ -45,7 +45,11 @@ TESTS = {
     "shared/training/monitoring.py": ("speech/training/test_speech_training.py",),
     "shared/objectives.py": ("shared/test_objectives.py", "speech/training/test_losses.py"),
     "shared/files/pickles.py": ("shared/files/test_pickles.py",),
-    "shared/predictions.py": ("shared/test_predictions.py", "speech/model/test_scales.py"),
+    "shared/predictions.py": (
+        "shared/test_predictions.py",
+        "speech/model/test_scales.py",
+        "shared/flow_maps/test_sampler.py",
+    ),
     "shared/console/progress.py": ("shared/console/test_progress.py", "recipes/test_verbs.py"),
     "shared/random.py": ("shared/test_random.py", "shared/training/test_training.py"),
     "shared/samplers/published.py": (
@@ -187,7 +191,11 @@ TESTS = {
         "tsdiff/windows/test_windows.py",
         "tsdiff/test_predictor.py",
     ),
-    "tsdiff/estimator.py": ("tsdiff/model/test_averaged_weights.py", "tsdiff/test_estimator.py"),
+    "tsdiff/estimator.py": (
+        "tsdiff/model/test_averaged_weights.py",
+        "tsdiff/test_estimator.py",
+        "tsdiff/windows/test_missing.py",
+    ),
     "tsdiff/evaluation/metrics.py": ("tsdiff/evaluation/test_evaluation.py", "tsdiff/evaluation/test_scores.py"),
     "tsdiff/experiment/experiment.py": ("tsdiff/experiment/test_experiment.py",),
     "tsdiff/sampling/settings.py": (
@@ -245,6 +253,9 @@ TESTS = {
 }
 """Files below tests/ by the beginning of a path; the longest beginning counts. Tests that import a file need no entry,
 nor do those in the folder of the same name."""
+
+SLOW = ("shared/scale/on_ray.py",)
+"""Files that only tests marked slow are of: on Ray, which takes seconds to start."""
 
 ROOT = Path(__file__).resolve().parents[2]
 _MOST_OF_ITS_OWN = 4

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.mutants.covers import PACKAGES
+from tests.mutants.covers import PACKAGES, SLOW
 from tests.mutants.mutant import Mutant
 
 LIBRARIES = (
@@ -38,6 +38,11 @@ class Job:
 
     mutant: Mutant | None
     tests: tuple[str, ...]
+
+    @property
+    def slow(self) -> bool:
+        """Whether tests that are marked slow run too."""
+        return self.mutant is not None and self.mutant.file in SLOW
 
 
 @dataclass(frozen=True)
@@ -90,7 +95,7 @@ def run_all(root: Path, work: Path, jobs: Iterable[Job], workers: int) -> Iterat
             tree = free.pop()
             if job.mutant is not None:
                 (tree / job.mutant.file).write_text(job.mutant.text)
-            running[_fork(tree, job.tests)] = job, tree, time.time()
+            running[_fork(tree, job)] = job, tree, time.time()
         if not running:
             return
         child, status = os.wait()
@@ -117,8 +122,8 @@ def _copy(root: Path, tree: Path) -> Path:
     return tree
 
 
-def _fork(tree: Path, tests: Sequence[str]) -> int:
-    """The number of a child that runs the tests in a process group of its own, within its time."""
+def _fork(tree: Path, job: Job) -> int:
+    """The number of a child that runs the tests of a job in a process group of its own, within its time."""
     sys.stdout.flush()
     child = os.fork()
     if child:
@@ -128,12 +133,12 @@ def _fork(tree: Path, tests: Sequence[str]) -> int:
         os.setsid()
         resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS + 10))
         signal.alarm(WALL_SECONDS)
-        code = _pytest(tree, tests)
+        code = _pytest(tree, [*job.tests, *(["--run-slow"] if job.slow else [])])
     finally:
         os._exit(code)
 
 
-def _pytest(tree: Path, tests: Sequence[str]) -> int:
+def _pytest(tree: Path, arguments: Sequence[str]) -> int:
     """Run tests in the tree, whose packages this process must not have imported from elsewhere."""
     os.chdir(tree)
     log = os.open("log.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
@@ -147,7 +152,7 @@ def _pytest(tree: Path, tests: Sequence[str]) -> int:
     os.environ.update(PYTHONPATH=str(tree), PYTHONDONTWRITEBYTECODE="1")
     import pytest
 
-    code = int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "--hypothesis-seed=0", *tests]))
+    code = int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "--hypothesis-seed=0", *arguments]))
     sys.stdout.flush()
     sys.stderr.flush()
     return code

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from shared.divergence import directions_of
 from shared.errors import ConfigError
 from shared.likelihood import estimate_log_likelihood, log_likelihood
 from shared.random import make_generator
@@ -185,3 +186,14 @@ def test_probes_that_the_caller_gives_serve_the_whole_batch() -> None:
     assert torch.allclose(found, log_likelihood(data.denoiser, sde, x0, trace="exact", steps=16), atol=1e-9)
     with pytest.raises(ConfigError, match="probes of shape"):
         log_likelihood(data.denoiser, sde, x0, trace="hutchinson", probes=basis[..., :3])
+
+
+@pytest.mark.parametrize("shape", [(2, 4, 2), (2, 4, 4), (2, 3, 3), (2, 2, 3)])
+def test_probes_of_another_shape_are_refused(shape: tuple[int, ...]) -> None:
+    x = torch.zeros(4, 3)
+    for fits in ((2, 4, 3), (2, 1, 3)):
+        probes = directions_of(x, "hutchinson", torch.ones(fits), None)
+        assert probes is not None
+        assert probes.shape == fits
+    with pytest.raises(ConfigError, match=r"need \(probes, batch or 1, \*\(3,\)\)"):
+        directions_of(x, "hutchinson", torch.ones(shape), None)

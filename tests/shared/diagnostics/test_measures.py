@@ -46,6 +46,15 @@ def mixture_field(sde: SDE, kappa: float, strength: float = 0.0) -> tuple[ScoreF
 
 
 @pytest.mark.parametrize("sde", PROCESSES, ids=lambda sde: type(sde).__name__)
+def test_noisy_data_has_the_coordinates_of_the_state_of_the_process(sde: SDE) -> None:
+    x0, y, noise = draw("data", 6, SIZE), draw("anchor", 6, SIZE), draw("noise", 6, SIZE)
+    field = ScoreField(lambda x, t: x, sde, at(sde, 0.7), x0, y)
+    alpha, sigma = field.node.alpha, field.node.sigma
+    state = y + alpha * (x0 - y) + sigma * noise
+    torch.testing.assert_close(field.noisy(x0, noise), field.coordinates(state))
+
+
+@pytest.mark.parametrize("sde", PROCESSES, ids=lambda sde: type(sde).__name__)
 def test_an_exact_score_is_a_gradient(sde: SDE) -> None:
     field, u = mixture_field(sde, 0.7)
     found = asymmetry(field, u, 2, make_generator("probes"))

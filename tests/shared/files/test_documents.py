@@ -12,7 +12,16 @@ import pytest
 import yaml
 
 from shared.errors import LONGEST_MESSAGE, CheckpointError, ConfigError
-from shared.files.documents import DEEPEST, MOST_JSON, MOST_YAML, parse_json, parse_yaml, read_json, read_yaml_file
+from shared.files.documents import (
+    DEEPEST,
+    MOST_JSON,
+    MOST_YAML,
+    MOST_YAML_VALUES,
+    parse_json,
+    parse_yaml,
+    read_json,
+    read_yaml_file,
+)
 from shared.files.settings import change, read_yaml
 
 BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
@@ -100,3 +109,15 @@ def test_what_is_read() -> None:
     assert parse_json(json.dumps(nested), "here") == nested
     assert parse_yaml("base: &b {x: 1, y: 2}\nother: {<<: *b, y: 3}", "here")["other"] == {"x": 1, "y": 3}
     assert parse_yaml("", "here") is None
+
+
+def test_every_value_of_an_alias_counts_and_no_more() -> None:
+    """A mapping, its two names, a list of 99 values, and a list that repeats it: to the last value."""
+    base, rest = f"[{', '.join(['1'] * 99)}]", MOST_YAML_VALUES - 4 - 100
+    repeats, single = divmod(rest, 100)
+    text = "a: &a {}\nb: [{}]"
+    most = parse_yaml(text.format(base, ", ".join(["*a"] * repeats + ["1"] * single)), "here")
+    assert len(most["b"]) == repeats + single
+    assert "aliases written out" in refused(
+        parse_yaml, text.format(base, ", ".join(["*a"] * repeats + ["1"] * (single + 1))), "here"
+    )

@@ -703,7 +703,14 @@ def test_complex_noise_has_unit_power(options: dict[str, Any]) -> None:
 def test_dtype_is_kept(options: dict[str, Any], dtype: torch.dtype) -> None:
     for sde in (VPSDE(), SBVESDE(), DiscreteVPSDE(TABLE)):
         y = torch.ones(2, 3, dtype=dtype)
-        result = sample(lambda x, t: 0.5 * x, sde, y=y, steps=3, return_trajectory=True, **options)
+        times: list[torch.dtype] = []
+
+        def halve(x: Tensor, t: Tensor, seen: list[torch.dtype] = times) -> Tensor:
+            seen.append(t.dtype)
+            return 0.5 * x
+
+        result = sample(halve, sde, y=y, steps=3, return_trajectory=True, **options)
+        assert set(times) == {torch.empty(0, dtype=dtype).real.dtype}
         assert result.x.dtype == dtype
         assert bool(torch.view_as_real(result.x).isfinite().all() if dtype.is_complex else result.x.isfinite().all())
 

@@ -85,6 +85,24 @@ def test_a_folder_is_its_files_one_by_one(tree, tmp_path, workers):
     assert np.abs(same[0] - same[1]).max() > 1e-4
 
 
+def test_files_that_run_together_are_as_long_and_no_more_than_memory_is_for(tmp_path, monkeypatch):
+    enhancer = tiny_enhancer(steps=1, enhancer=OPTIONS)
+    for i, samples in enumerate([4000] * 5 + [2000] * 3):
+        write_audio(tmp_path / f"noisy/{i}.wav", Audio(noise(1, samples, seed=i), 16000, "WAV", "FLOAT"))
+    monkeypatch.setattr(enhancer.engine.runner, "_batch_frames", 2 * enhancer.engine.runner.bucket(4000))
+    shapes, network = [], enhancer.model.backbone.forward
+
+    def forward(x, *given):
+        shapes.append((x.shape[0], x.shape[-1]))
+        return network(x, *given)
+
+    monkeypatch.setattr(enhancer.model.backbone, "forward", forward)
+    report = enhancer.enhance_dir(tmp_path / "noisy", tmp_path / "out", workers=1, progress=False)
+    assert len(report.files) == 8
+    long, short = (enhancer.engine.runner.bucket(samples) for samples in (4000, 2000))
+    assert sorted(shapes) == [(3, short), (1, long), (2, long), (2, long)]
+
+
 def test_what_exists_is_skipped_or_written_anew(tree, tmp_path):
     enhancer = tiny_enhancer(steps=1, enhancer=OPTIONS)
     out = tmp_path / "out"

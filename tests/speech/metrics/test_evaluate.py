@@ -195,6 +195,15 @@ def test_all_that_is_compared_is_within_the_picture(tmp_path: Path, monkeypatch:
         assert places.max() < right
 
 
+def test_pictures_say_of_which_measures_less_is_better(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    figures: list[Figure] = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, *given, **options: figures.append(figure))
+    frame = pd.DataFrame({"file": ["a", "b"], "si_sdr": [5.0, 8.0], "lsd": [2.0, 3.0], "reason": ["", ""]})
+    plot_scores(frame, tmp_path / "x.png")
+    titles = [title for axes in figures[0].axes if (title := axes.get_title(loc="left"))]
+    assert ["lower is better" in title for title in titles] == [False, True]
+
+
 def test_report_of_no_score_at_all(tmp_path: Path) -> None:
     write(tmp_path / "clean" / "a.wav", voice(0))
     write(tmp_path / "enhanced" / "b.wav", voice(0))

@@ -78,3 +78,10 @@ def test_few_windows_choose_nothing():
 def test_samples_are_dealt_by_shares(shares, whole, counts):
     assert apportioned(shares, whole) == counts
     assert sum(apportioned((0.31, 0.37, 0.32), whole)) == whole
+
+
+def test_a_candidate_of_hardly_any_use_is_left_out():
+    # 1 + .48 s − .5 s (1 − s) of a share s of the second is least at s = .02.
+    found = Losses(np.array([[1.0, 1.48]]), np.array([[[0.0, 0.5], [0.5, 0.0]]]), np.ones(1))
+    assert found.total(np.array([0.98, 0.02])) < found.total(np.array([1.0, 0.0]))
+    assert found.best_shares().tolist() == [1.0, 0.0]

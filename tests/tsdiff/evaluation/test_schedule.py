@@ -44,6 +44,14 @@ def test_it_is_found_used_and_kept(predictor: TSDiffPredictor, tmp_path: Path, m
     assert found.model.sample(2, method="ode2", steps=5, schedule=search.times).shape[0] == 2
 
 
+def test_as_many_calls_as_the_predictor_makes_unless_told(predictor: TSDiffPredictor) -> None:
+    base = predictor.with_sampling(method="ode1", steps=3)
+    for steps, calls in ((None, 3), (2, 2)):
+        found, search = search_schedule(base, sines(1), steps, draws=1, fine=4, most_runs=2)
+        assert found.sampling.steps == calls
+        assert len(search.times) == calls + 1
+
+
 def test_what_does_not_fit_is_refused(predictor: TSDiffPredictor) -> None:
     with pytest.raises(DataError, match="no series"):
         search_schedule(predictor, [], 4)

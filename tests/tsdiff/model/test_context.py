@@ -99,11 +99,24 @@ def test_wanted_patches_drawn_alone_are_those_of_whole_windows(method):
     inputs = Windows.of([forecast_place(series, model.config)] * 2, model.config, model.statistics).inputs
     times = call_times(model.sde, 4, 2.0)
 
+    points: list[int] = []
+    kept = model.denoiser.network.decode
+
+    def decode(x, *given):
+        points.append(x.shape[1])
+        return kept(x, *given)
+
+    model.denoiser.network.decode = decode
+
     def drawn(**more):
         generators = [make_generator("row", row) for row in range(2)]
         return model.draw(inputs, generators, times, method=method, **more).x
 
-    alone, whole = drawn(), drawn(return_trajectory=True)
+    alone = drawn()
+    assert set(points) == {12}  # three patches
+    points.clear()
+    whole = drawn(return_trajectory=True)
+    assert set(points) == {64}
     assert alone.shape == whole.shape == (2, 64, 1)
     wanted = slice(-10, None)
     assert_close(alone[:, wanted], whole[:, wanted], rtol=0, atol=0)
