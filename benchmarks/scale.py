@@ -2,6 +2,7 @@
 
     python benchmarks/scale.py                                     3,000 series, 400 files; an idle machine
     python benchmarks/scale.py --series 3000 --series 30000        and whether memory grows
+    python benchmarks/scale.py --series 320 --files 100 --workers 1 --rounds 5   what the engine costs, five times
     python benchmarks/scale.py --series 64 --files 8               small
     python benchmarks/scale.py --series 64 --files 0 --kills 10    a node killed in each of ten runs
 
@@ -14,7 +15,6 @@ results are compared bit by bit with those of one process.
 from __future__ import annotations
 
 import json
-import math
 import os
 import random
 import subprocess
@@ -23,6 +23,7 @@ import tempfile
 import threading
 import time
 from pathlib import Path
+from statistics import median
 from typing import Annotated, Any
 
 import numpy as np
@@ -178,22 +179,36 @@ def side(job: str, kind: str, data: Path) -> None:
     print(json.dumps(told))
 
 
-def rows_of(job: str, data: Path, sides: list[str]) -> list[list[str]]:
-    """A row a side."""
-    rows, first = [], 0.0
-    for kind in sides:
-        ran = subprocess.run(
-            [sys.executable, __file__, "--side", f"{job}:{kind}", "--data", str(data)], capture_output=True, text=True
-        )
-        if ran.returncode:
-            raise RuntimeError(ran.stderr)
-        found = json.loads(ran.stdout.splitlines()[-1])
-        first = first or (found["rate"] if kind == "without" else math.nan)
+def rows_of(job: str, data: Path, sides: list[str], rounds: int) -> list[list[str]]:
+    """A row a side, each round through all of them: medians, and the least and the most of several rounds."""
+    told: dict[str, list[dict[str, float]]] = {kind: [] for kind in sides}
+    for _ in range(rounds):
+        for kind in sides:
+            ran = subprocess.run(
+                [sys.executable, __file__, "--side", f"{job}:{kind}", "--data", str(data)],
+                capture_output=True,
+                text=True,
+            )
+            if ran.returncode:
+                raise RuntimeError(ran.stderr)
+            told[kind].append(json.loads(ran.stdout.splitlines()[-1]))
+    rows = []
+    for kind, found in told.items():
+        rates = [one["rate"] for one in found]
+        first = [one["rate"] for one in told.get("without", [])]  # 0 where there is one unit
+        times = [rate / other for rate, other in zip(rates, first, strict=True)] if first and all(first) else []
         name = NAMES.get(kind, f"Ray, {kind} workers")
-        times = f"{found['rate'] / first:.2f}" if first > 0 else ""  # none where there is one unit, or no such side
-        numbers = [f"{found['seconds']:.1f}", f"{found['rate']:.2f}", times]
-        rows.append([job, name, *numbers, f"{found['own']:.0f}", f"{found['workers']:.0f}"])
+        numbers = [f"{median(one['seconds'] for one in found):.1f}", spread(rates), spread(times)]
+        rows.append([job, name, *numbers, *(f"{max(one[part] for one in found):.0f}" for part in ("own", "workers"))])
     return rows
+
+
+def spread(values: list[float]) -> str:
+    """The median, and from where to where, if there are several."""
+    if not values:
+        return ""
+    around = f" ({min(values):.2f}–{max(values):.2f})" if len(values) > 1 else ""
+    return f"{median(values):.2f}{around}"
 
 
 def killed(data: Path, runs: int, seed: int = 0) -> list[list[str]]:
@@ -247,6 +262,7 @@ def main(
     files: Annotated[int, typer.Option(help="Files to enhance.")] = 400,
     length: Annotated[float, typer.Option(help="Seconds of each file.")] = 4.0,
     workers: Annotated[list[int] | None, typer.Option(help="Workers of Ray; once for each [1, 2].")] = None,
+    rounds: Annotated[int, typer.Option(help="How often, in turn, each side runs; the table has medians.")] = 1,
     kills: Annotated[int, typer.Option(help="Runs in which a node is killed.")] = 0,
     output: Annotated[Path | None, typer.Option(help="Where to write the table.")] = None,
     one: Annotated[str | None, typer.Option("--side", hidden=True)] = None,
@@ -254,24 +270,28 @@ def main(
 ) -> None:
     """Measure, and print the tables."""
     if one is not None and data is not None:
-        side(*one.split(":"), data)
+        job, kind = one.split(":")
+        side(job, kind, data)
         return
     sides = ["without", "here", *(str(count) for count in workers or [1, 2])]
     with tempfile.TemporaryDirectory() as name:
         rows = []
         for place, count in enumerate(series or [3000]):
             each = sides if place == 0 else sides[-1:]
-            made = rows_of("series", write_series(Path(name) / str(count), count), each)
+            made = rows_of("series", write_series(Path(name) / str(count), count), each, rounds)
             rows += [[str(count), *row] for row in made]
         if files:
             sounds = write_files(Path(name) / "files", files, length)
-            rows += [[str(files), *row] for row in rows_of("files", sounds, sides)]
+            rows += [[str(files), *row] for row in rows_of("files", sounds, sides, rounds)]
         head = ["items", "of", "side", "seconds, all", "items a second", "times", "MB", "MB of workers"]
         text = header("Scale-out: what it costs and gains") + (
             f"\nSeries: {LENGTH} hours of history, {STEPS} steps ahead, 100 samples, {TOGETHER} a unit. Files: "
             f"{length:g} s, one a unit. Items a second and times (of one process without): from the first units that "
             "are finished to the last, so without the start of Ray and of the models, which “seconds” holds. MB: the "
-            "most that the process held, and that all workers held together.\n\n" + table(head, rows)
+            "most that the process held, and that all workers held together."
+            + (f" Medians of {rounds} rounds through all sides, in brackets the least and the most." * (rounds > 1))
+            + "\n\n"
+            + table(head, rows)
         )
         if kills:
             lost = killed(write_series(Path(name) / "killed", 48), kills)

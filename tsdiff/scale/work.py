@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import warnings
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from pandas.api.types import is_numeric_dtype
 
 from shared.console.notes import Note
 from shared.errors import DataError
@@ -29,6 +31,12 @@ from tsdiff.scale.units import Frames, Part
 from tsdiff.tasks.anomaly.scores import DEFAULT_SCORING, anomalies_to_frame, anomaly_scores, fit_thresholds
 from tsdiff.tasks.likelihood import LikelihoodSettings
 from tsdiff.windows.series import observed_series
+
+
+def observed(part: Part, names: Names) -> bool:
+    """Whether a frame has a value, so that it is not left out without an error."""
+    values = part.past[names.target]
+    return bool(is_numeric_dtype(values) and np.isfinite(values.to_numpy(np.float64, na_value=np.nan)).any())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,8 +98,7 @@ class SeriesWork(Work):
             except Exception as error:  # a file that is damaged where nobody has looked yet
                 outcome.failed = dict.fromkeys(unit.items, reason(error))
                 return outcome
-            usable = {name: part for name, part in parts.items() if self._is_usable(predictor, name, part, outcome)}
-            tables = self._tables(predictor, usable, outcome)
+            tables = self._tables(predictor, self._usable(predictor, parts, outcome, observed), outcome)
         if tables:
             whole = pd.concat(tables, ignore_index=True)
             whole.attrs.clear()
@@ -99,22 +106,36 @@ class SeriesWork(Work):
         outcome.items = len(unit.items) - len(outcome.failed)
         return outcome
 
-    def _is_usable(self, predictor: TSDiffPredictor, name: str, part: Part, outcome: Outcome) -> bool:
-        """Whether a series can be read; else it has failed."""
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                if self.names is not None:
-                    read_frame(part.past, self.names, self.freq)
-                else:
-                    observed_series(part, predictor.config, name)
-            return True
-        except Exception as error:
-            outcome.failed[name] = reason(error)
-            return False
+    def _usable(
+        self,
+        predictor: TSDiffPredictor,
+        parts: Mapping[str, Part],
+        outcome: Outcome,
+        surely: Callable[[Part, Names], bool] = lambda part, names: False,
+    ) -> dict[str, Part]:
+        """The series that can be read, which takes milliseconds each to try, and is not tried of those that `surely`
+        can; the others have failed."""
+        found = {}
+        for name, part in parts.items():
+            try:
+                if self.names is None or not surely(part, self.names):
+                    self._read(predictor, name, part)
+                found[name] = part
+            except Exception as error:
+                outcome.failed[name] = reason(error)
+        return found
+
+    def _read(self, predictor: TSDiffPredictor, name: str, part: Part) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            if self.names is not None:
+                read_frame(part.past, self.names, self.freq)
+            else:
+                observed_series(part, predictor.config, name)
 
     def _tables(self, predictor: TSDiffPredictor, parts: Mapping[str, Part], outcome: Outcome) -> list[pd.DataFrame]:
-        """Results of all series together; where that fails, of each alone, so that those fail that cause it."""
+        """Results of all series together; where that fails, of those that can be read; where that fails, of each alone,
+        so that those fail that cause it."""
         if not parts:
             return []
         try:
@@ -123,6 +144,8 @@ class SeriesWork(Work):
             if len(parts) == 1:
                 outcome.failed[next(iter(parts))] = reason(error)
                 return []
+        if len(usable := self._usable(predictor, parts, outcome)) < len(parts):
+            return self._tables(predictor, usable, outcome)
         alone = [self._tables(predictor, {name: part}, outcome) for name, part in parts.items()]
         return [table for tables in alone for table in tables]
 
