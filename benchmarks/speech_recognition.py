@@ -7,8 +7,8 @@
 Recordings of the shared data's validation part with its noises, at set SNRs; nothing is trained on them. The data hold
 no transcripts, so that the words of a recording are those that the recogniser hears in its clean version: what is
 measured is how far from those it is led. With --transcripts, lines of a file's name (without its ending) and its words,
-they are the words that were said. PocketSphinx is of an older kind, trained on clean speech: the table says what becomes
-of such a recogniser, and of no other.
+they are the words that were said. PocketSphinx is of an older kind, trained on clean speech: the table is of such a
+recogniser, and of no other.
 """
 
 from __future__ import annotations
