@@ -47,7 +47,10 @@ def sample(root: Path, count: int, seed: int) -> list[Mutant]:
             continue
         rng = random.Random(drawn)
         operators, occurrence = rng.choice(places[file][rng.choice(own)])
-        mutated = mutate_code(texts[file], get_operator(rng.choice(operators))(), occurrence)
+        try:
+            mutated = mutate_code(texts[file], get_operator(rng.choice(operators))(), occurrence)
+        except AttributeError:  # Cosmic Ray's on `except a.b:` with more than one such name
+            continue
         made = None if mutated is None else difference(file, texts[file], mutated)
         if made is not None:
             found.setdefault(made.key, made)
