@@ -77,6 +77,12 @@ TESTS = {
         "shared/samplers/test_solvers.py",
         "shared/samplers/test_probability_flow.py",
     ),
+    "shared/sde/anchored.py": (
+        "shared/sde/test_sde.py",
+        "shared/test_predictions.py",
+        "shared/samplers/test_solvers.py",
+    ),
+    "shared/flow_maps/span.py": ("tsdiff/model/test_flow_map_backbones.py",),
     "shared/sde/": ("shared/sde/test_sde.py", "shared/test_predictions.py"),
     "shared/files/settings.py": ("speech/training/test_speech_training.py", "tsdiff/experiment/test_experiment.py"),
     "speech/": ("speech/test_enhancer.py", "speech/model/test_speech_model.py", "speech/model/test_frontend.py"),
@@ -144,6 +150,7 @@ TESTS = {
         "speech/inference/test_streaming.py",
     ),
     "speech/inference/streaming.py": (
+        "speech/inference/test_onnx.py",
         "speech/inference/test_stream_frames.py",
         "speech/inference/test_streaming.py",
         "speech/inference/test_plausible.py",
@@ -209,6 +216,7 @@ TESTS = {
     "tsdiff/tasks/anomaly/injection.py": ("tsdiff/tasks/test_injection.py",),
     "tsdiff/evaluation/joint.py": ("tsdiff/test_predictor.py", "tsdiff/data/test_covariates.py"),
     "tsdiff/sampling/kernels.py": ("tsdiff/windows/test_covariance.py", "tsdiff/sampling/test_guidance.py"),
+    "tsdiff/faces/saved.py": ("tsdiff/test_saved.py",),
     "tsdiff/faces/keywords.py": ("tsdiff/test_mistakes.py",),
     "tsdiff/tasks/likelihood.py": ("tsdiff/tasks/test_likelihood.py",),
     "tsdiff/windows/missing.py": ("tsdiff/windows/test_missing.py",),
@@ -258,21 +266,22 @@ SLOW = ("shared/scale/on_ray.py",)
 """Files that only tests marked slow are of: on Ray, which takes seconds to start."""
 
 ROOT = Path(__file__).resolve().parents[2]
-_MOST_OF_ITS_OWN = 4
+_MOST_OF_ITS_OWN, _MOST_BESIDE = 4, 5
 _WHOLE = ("shared/", "speech/", "tsdiff/")
 
 
 def covering(file: str, line: str = "") -> tuple[str, ...]:
     """Paths of the test files of a line of a file: those listed, those that import the file, of which the ones that
-    import least else; where there is neither, those of its folder, or of the whole package."""
+    import least else, and those of its folder, if they are few; where there is none, those of the whole package."""
     beginning = max((key for key in TESTS if file.startswith(key)), key=len)
     listed = [f"tests/{name}" for name in TESTS[beginning]]
     module = file.removesuffix(".py").replace("/", ".").removeprefix("recipes.")
     importing = sorted((len(names), name) for name, names in _imports().items() if module in names)
     own = [name for _, name in importing[:_MOST_OF_ITS_OWN]]
     folder = f"tests/{Path(file).parent.as_posix()}"
-    if not own and beginning in _WHOLE and folder.count("/") > 1:
-        own = [name for name in _imports() if Path(name).parent.as_posix() == folder]
+    if beginning in _WHOLE and folder.count("/") > 1:
+        beside = [name for name in _imports() if Path(name).parent.as_posix() == folder]
+        own += beside if not own or len(beside) <= _MOST_BESIDE else []
     if beginning in _WHOLE and own:
         listed = []
     of_all = ["tests/test_settings.py"] if line.startswith("@dataclass") else []

@@ -3,13 +3,14 @@ of a kind, need no test."""
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.mutants.mutant import Mutant, difference
+from tests.mutants.mutant import REMOVED, Mutant, difference
 
 KNOWN = Path(__file__).with_name("known.toml")
 
@@ -20,7 +21,7 @@ class Known:
 
     Attributes:
         file: its path from the root.
-        before, after: the line that is changed, without the spaces around it, and what becomes of it.
+        before, after: the line that is changed, without the spaces around it, and what becomes of it, or `REMOVED`.
         killed_by: the test that falls for it now.
         equivalent: why no test can, or need, fall for it, where none does.
     """
@@ -38,7 +39,7 @@ class Known:
         for n, line in enumerate(text.splitlines()):
             if line.strip() == self.before:
                 lines = text.splitlines(keepends=True)
-                lines[n] = lines[n].replace(self.before, self.after)
+                lines[n] = "" if self.after == REMOVED else lines[n].replace(self.before, self.after)
                 return difference(self.file, text, "".join(lines))
         return None
 
@@ -57,8 +58,9 @@ class Kind:
     equivalent: str
 
     def is_of(self, mutant: Mutant) -> bool:
-        """Whether nothing but that part of the line differs, spaces aside."""
-        line, changed = mutant.before.replace(" ", ""), mutant.after.replace(" ", "")
+        """Whether nothing but that part of the line differs, spaces aside, and comments that go with a decorator."""
+        before = re.sub(r"^#.*(?=@)", "", mutant.before) if mutant.after == REMOVED else mutant.before
+        line, changed = before.replace(" ", ""), mutant.after.replace(" ", "")
         part, made = self.before.replace(" ", ""), self.after.replace(" ", "")
         places = (n for n in range(len(line)) if line.startswith(part, n))
         return any(line[:n] + made + line[n + len(part) :] == changed for n in places)

@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 
+REMOVED = "(removed)"
+"""What stands for lines that are no longer there."""
+
 
 @dataclass(frozen=True)
 class Mutant:
@@ -41,7 +44,7 @@ def difference(file: str, before: str, after: str) -> Mutant | None:
     for kind, start, stop, other_start, other_stop in SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
         if kind != "equal":
             lines, others = old[start:stop], new[other_start:other_stop]
-            return Mutant(file, start + 1, _joined(lines), _joined(others) or "(removed)", after)
+            return Mutant(file, start + 1, _joined(lines), _joined(others) or REMOVED, after)
     return None
 
 

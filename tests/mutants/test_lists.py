@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from tests.conftest import ROOT
 from tests.mutants.covers import LEFT_OUT, TESTS, covering, mutable_files
-from tests.mutants.known import explanation, kinds, known
-from tests.mutants.mutant import Mutant
+from tests.mutants.known import Known, explanation, kinds, known
+from tests.mutants.mutant import REMOVED, Mutant
 
 
 def test_every_file_of_the_packages_has_its_tests() -> None:
@@ -32,7 +32,18 @@ def test_mutants_are_explained_by_their_line_or_their_kind() -> None:
     assert not explanation(pairs, known(), [])
     other = Mutant("x.py", 1, pairs.before, "for a, b in zip(c, c, strict=False):", "")
     assert not explanation(other, known(), kinds())
+    comment = Mutant("x.py", 1, "# What each process states. ----  @abstractmethod", "(removed)", "")
+    assert explanation(comment, known(), kinds()) == why["@abstractmethod"]
+    with_code = Mutant("x.py", 1, "# What each process states. ---- x = 1", "(removed)", "")
+    assert not explanation(with_code, known(), kinds())
     entry = next(entry for entry in known() if entry.equivalent)
     own = Mutant(entry.file, 1, entry.before, entry.after, "")
     assert explanation(own, known(), kinds()) == entry.equivalent
     assert not explanation(Mutant("x.py", 1, entry.before, entry.after, ""), known(), kinds())
+
+
+def test_what_is_removed_is_gone_with_its_line() -> None:
+    mutant = Known("tests/mutants/known.py", "@dataclass(frozen=True)", REMOVED).planted(ROOT)
+    assert mutant is not None
+    assert (mutant.before, mutant.after) == ("@dataclass(frozen=True)", REMOVED)
+    assert len(mutant.text.splitlines()) == len((ROOT / mutant.file).read_text().splitlines()) - 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -159,6 +159,16 @@ def test_log_normal_times_are_unbiased_too(sde: SDE) -> None:
     }
     margin = 5 * float(estimate["log_normal"].std()) / math.sqrt(100_000) + 3e-3
     assert float(estimate["log_normal"].mean()) == pytest.approx(float(estimate["uniform"].mean()), abs=margin)
+
+
+@pytest.mark.parametrize("settings", [{}, {"weighting": "noise"}, {"unbiased": True}], ids=str)
+def test_a_scale_multiplies_the_loss(settings: dict[str, Any]) -> None:
+    denoiser, x0, noise, _ = flawed(VPSDE(), "data", lambda t: 0.5 + t, 8)
+    one, three = (
+        DiffusionLoss(scale=scale, **settings)(denoiser, x0, noise=noise, generator=make_generator("scale"))
+        for scale in (1.0, 3.0)
+    )
+    torch.testing.assert_close(three, 3 * one)
 
 
 # Times. ----------------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,8 @@ import pytest
 from gluonts.model.predictor import Predictor
 
 from shared.errors import CheckpointError, ConfigError
-from tests.tsdiff.conftest import HORIZON, sines, tiny_estimator
-from tsdiff import TSDiffPredictor
+from tests.tsdiff.conftest import CONTEXT, HORIZON, sines, tiny_estimator
+from tsdiff import TSDiff, TSDiffPredictor
 from tsdiff.ensemble import EnsemblePredictor
 
 
@@ -39,6 +40,19 @@ def test_what_cannot_be_an_ensemble_is_refused(pair: EnsemblePredictor):
     model = other.train([{**sines()[0], "target": np.ones((2, 60))}], progress=False)
     with pytest.raises(ConfigError, match="channels"):
         EnsemblePredictor([pair.members[0], model])
+
+
+def test_what_it_is_is_what_the_first_member_is(trained: TSDiffPredictor):
+    longer = TSDiffPredictor(TSDiff(replace(trained.config, context_length=2 * CONTEXT)))
+    assert EnsemblePredictor([trained, longer]).config == trained.config != longer.config
+    assert EnsemblePredictor([longer, trained]).config == longer.config
+
+
+@pytest.mark.parametrize("count", ["0", "-1", "1000000", "1.5", "null"])
+def test_a_damaged_number_of_members_is_told_with_its_file(count: str, tmp_path: Path):
+    (tmp_path / "ensemble.json").write_text(f'{{"members": {count}}}')
+    with pytest.raises(CheckpointError, match=r"ensemble\.json states .* members, and not 1 to .*; serialize it"):
+        EnsemblePredictor.from_pretrained(tmp_path)
 
 
 def test_it_survives_the_disk(pair: EnsemblePredictor, tmp_path: Path):

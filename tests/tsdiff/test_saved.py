@@ -20,6 +20,7 @@ from tsdiff.commands.common import Job, given_predictor
 from tsdiff.data import series_from_gluonts, split_windows
 from tsdiff.ensemble import EnsemblePredictor
 from tsdiff.evaluation.tuning import TuningGrid, tune
+from tsdiff.faces.saved import read_horizon, write_settings
 from tsdiff.model.backbones import S4Config, S4DConfig
 from tsdiff.model.config import TSDiffConfig
 from tsdiff.pretraining.finetuning import FineTuning, fine_tune
@@ -231,3 +232,12 @@ def test_a_named_model_keeps_its_sampling_but_for_the_options_given(options, cha
     found = given_predictor(str(tmp_path), job, given(**options), "cpu")
     assert vars(found.sampling) == {**vars(saved), **changed}
     assert (found.freq, found.prediction_length) == ("h", 4)
+
+
+def test_horizons_up_to_a_million_steps_are_read_back(tmp_path):
+    for steps in (500_000, 10**6):
+        write_settings(tmp_path, Sampling(), steps)
+        assert read_horizon(tmp_path, 8) == steps
+    write_settings(tmp_path, Sampling(), 10**6 + 1)
+    with pytest.raises(CheckpointError, match="prediction_length=1000001 is no number of steps"):
+        read_horizon(tmp_path, 8)

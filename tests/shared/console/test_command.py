@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import pytest
 import typer
+from typer.testing import CliRunner
 
-from shared.console.command import run_app
+from shared.console.command import Verb, group, run_app
 from shared.errors import DataError
 
 
@@ -29,3 +32,17 @@ def test_names_in_brackets_are_names(
     said = capsys.readouterr()
     assert stop.value.code == 1
     assert (said.out, said.err.strip()) == ("", f"error: {error}")
+
+
+def test_a_group_lists_verbs_by_the_docstring_of_their_options() -> None:
+    @dataclass(frozen=True)
+    class Options:
+        """Cook soup."""
+
+    def clean() -> None:
+        """Clean the pot."""
+
+    app = group("A kitchen.", {"cook": Verb(Options, "kitchen.cook"), "clean": clean})
+    listed = CliRunner().invoke(app, ["--help"]).output
+    for told in ("A kitchen.", "Cook soup.", "Clean the pot."):
+        assert told in listed

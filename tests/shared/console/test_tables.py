@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from shared.console.command import show
-from shared.console.tables import rich_table, turned
+from shared.console.tables import markdown, rich_table, turned
 
 HEAD = ["method", *(f"a score of {place}" for place in range(6))]
 ROWS = [["seasonal naive (168)", *["0.1234"] * 6], ["TSDiff", *["0.4321"] * 6]]
@@ -30,3 +30,8 @@ def test_no_cell_is_broken_or_cut(width, rows, monkeypatch, capsys):
     lines = shown.splitlines()
     assert len({len(line) for line in lines}) == 1
     assert len(lines) == rows + 4
+
+
+def test_markdown_begins_at_the_left_and_ends_numbers_at_the_right():
+    made = markdown(["set", "what", "score"], [["a|b", "c\nd", "1"], ["e", "f", "2"]], left=2)
+    assert made == "| set | what | score |\n|---|---|---:|\n| a\\|b | c d | 1 |\n| e | f | 2 |\n"

@@ -63,6 +63,17 @@ def test_a_given_grid_keeps_its_ends_and_may_end_in_clean_data() -> None:
     assert times_of(found.times, 4) == found.times
 
 
+def test_from_either_side_the_search_comes_to_the_same_step() -> None:
+    """The one that ends in clean data, whose own log-SNR is infinite."""
+    denoise, x = MIXTURE.denoiser(FlowSDE()), states("x", 16)
+    early, late = (
+        search_grid(denoise, FlowSDE(), x, 2, first=torch.tensor([1.0, at, 0.0], dtype=F64), fine=60, most_runs=20)
+        for at in (0.9, 0.4)
+    )
+    assert early.times[1] == pytest.approx(late.times[1], abs=0.06)
+    assert early.error == pytest.approx(late.error, rel=0.02)
+
+
 @pytest.mark.parametrize("sde", [FlowSDE(), SBVESDE()], ids=["flow", "sbve"])
 def test_ends_of_the_path_can_be_searched(sde: SDE) -> None:
     y = states("y", 16) if sde == SBVESDE() else None

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from shared.errors import ConfigError
 from shared.kinds import kind_of
+from shared.noise import GaussianProcess, OrnsteinUhlenbeck
 from shared.random import make_generator, randn
 from shared.sde import (
     BBEDSDE,
@@ -28,6 +29,7 @@ from shared.sde import (
     VESDE,
     VPSDE,
     DiscreteVPSDE,
+    FlowSDE,
     Process,
     SubVPSDE,
     cosine_betas,
@@ -228,6 +230,16 @@ def test_log_snr_is_the_logarithm_of_the_ratio(name: str, sde: SDE) -> None:
 def test_time_of_log_snr_inverts_log_snr(name: str, t: float) -> None:
     sde = SDES[name]
     assert float(sde.time_of_log_snr(sde.log_snr(t))) == pytest.approx(t, abs=1e-10)
+
+
+@pytest.mark.parametrize(
+    "betas", [(0.0046, 0.0032), (0.66, 0.006, 0.003, 0.006), (1e-3, 0.3, 0.05, 1e-7, 0.09)], ids=str
+)
+def test_times_of_a_table_that_bends_are_found_too(betas: tuple[float, ...]) -> None:
+    """Where Newton's steps leave the interval that holds the time."""
+    sde = DiscreteVPSDE(betas)
+    times = torch.linspace(sde.t_min, 1, 64, dtype=torch.float64)
+    torch.testing.assert_close(sde.time_of_log_snr(sde.log_snr(times)), times, rtol=0, atol=1e-8)
 
 
 @all_sdes()
@@ -470,3 +482,10 @@ def test_parameters_must_be_finite(make: Callable[[float], SDE], bad: float) -> 
 def test_infinite_log_snr_is_an_end_of_time(name: str, sde: SDE) -> None:
     times = sde.time_of_log_snr(torch.tensor([math.inf, -math.inf], dtype=torch.float64))
     assert torch.allclose(times, torch.tensor([0.0, 1.0], dtype=torch.float64), atol=1e-6)
+
+
+def test_what_knows_white_noise_alone_takes_it_and_refuses_coloured() -> None:
+    FlowSDE().require_white("the Gaussian integrator", "ode2")
+    coloured = FlowSDE(noise=GaussianProcess(OrnsteinUhlenbeck(5.0)))
+    with pytest.raises(ConfigError, match=r"the Gaussian integrator knows white noise alone, not .*: take ode2"):
+        coloured.require_white("the Gaussian integrator", "ode2")

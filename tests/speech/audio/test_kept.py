@@ -17,6 +17,7 @@ from mutagen.id3 import APIC, CHAP, COMM, ID3, TIT2, TXXX
 from scipy.io import wavfile
 
 from shared.errors import DataError
+from speech.audio.chunks import names_beside
 from speech.audio.coding import notes_on
 from speech.audio.files import Audio, audio_info, open_audio, read_audio
 from speech.audio.writing import create_audio, write_audio
@@ -108,6 +109,12 @@ def test_what_holds_for_the_old_samples_alone_is_not_copied(tmp_path):
     source = with_chunks(tmp_path / "a.wav", b"", chunk(b"MD5 ", bytes(16)) + chunk(b"levl", bytes(120)) + BEXT)
     assert copy(source, tmp_path / "b.wav") == ("not kept: MD5, levl",)
     assert b"bext" in parts_of(tmp_path / "b.wav")
+
+
+def test_a_list_of_texts_is_read_up_to_what_is_damaged_in_it(tmp_path):
+    write_audio(tmp_path / "a.wav", Audio(noise(1, 4000), 16000))
+    damaged = chunk(b"LIST", b"INFO" + chunk(b"IONE", b"one\0") + chunk(b"\xff\0\0\0", b"") + chunk(b"ITWO", b"two\0"))
+    assert names_beside(with_chunks(tmp_path / "a.wav", b"", damaged + CUE)) == {"IONE", "cue"}
 
 
 def test_a_chunk_that_is_cut_off_is_told_and_not_copied(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import warnings
 import zipfile
@@ -122,6 +123,13 @@ def _dcunet_layout() -> dict[str, tuple[int, ...]]:
     network = DCUNet(DCUNetConfig(architecture="DCUNet-10"))
     own = network.state_dict()
     return {weight.published: weight.shape(own[weight.name]) for weight in published_weights(network)}
+
+
+def test_what_a_file_names_none_is_none() -> None:
+    read = json.loads('{"dcunet_time_embedding": "none", "dcunet_fix_length": "none"}')
+    backbone = published_config({**COMMON, **OUVE, "backbone": "dcunet", **read}, "file").backbone
+    assert isinstance(backbone, DCUNetConfig)
+    assert (backbone.time_embedding, backbone.fix_length) == (None, None)
 
 
 def test_settings_of_the_bridge(tmp_path: Path) -> None:

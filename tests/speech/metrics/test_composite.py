@@ -10,7 +10,7 @@ import pytest
 from scipy.linalg import solve_toeplitz, toeplitz
 from scipy.signal import lfilter
 
-from speech.metrics import UnscorableError, UnscorableWarning, composite, covl, pesq_wb
+from speech.metrics import UnscorableError, UnscorableWarning, cbak, composite, covl, csig, pesq_wb
 from speech.metrics.segmental import log_likelihood_ratio, segmental_snr, weighted_spectral_slope, windowed
 
 RATE = 16000
@@ -85,5 +85,6 @@ def test_digital_silence_and_short_signals() -> None:
     assert all(math.isfinite(each) for each in (found.csig, found.cbak, found.covl))
     with pytest.raises(UnscorableError, match=r"need 0\.04 s"):
         composite(clean[:500], noisy[:500], RATE, pesq=2.0)
-    with pytest.warns(UnscorableWarning, match="covl: the estimate is silent"):
-        assert math.isnan(covl(clean, 0 * clean, RATE))
+    for measure in (csig, cbak, covl):
+        with pytest.warns(UnscorableWarning, match=f"{measure.__name__}: the estimate is silent"):
+            assert math.isnan(measure(clean, 0 * clean, RATE))

@@ -105,6 +105,12 @@ def test_time_that_does_not_do_leaves_candidates_out(model):
     assert "left out" in str(made.report)
 
 
+def test_fine_tuning_for_which_no_time_is_left_is_left_out(model):
+    made = choose(model, few(candidates=("naive", "fine-tuned"), cpu_minutes=0.001))
+    assert [member.name for member in made.members] == ["naive"]
+    assert "left out: 0.001 minutes are too short" in str(made.report)
+
+
 def test_series_too_short_for_a_backtest_take_half_of_each(model):
     made = choose(model, few(), weekly(length=20))
     assert [(member.name, member.share) for member in made.members] == [("naive", 0.5), ("bundled", 0.5)]

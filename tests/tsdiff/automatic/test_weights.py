@@ -85,3 +85,9 @@ def test_a_candidate_of_hardly_any_use_is_left_out():
     found = Losses(np.array([[1.0, 1.48]]), np.array([[[0.0, 0.5], [0.5, 0.0]]]), np.ones(1))
     assert found.total(np.array([0.98, 0.02])) < found.total(np.array([1.0, 0.0]))
     assert found.best_shares().tolist() == [1.0, 0.0]
+
+
+def test_the_reason_states_the_crps_as_a_share_of_the_values():
+    # A CRPS of 2 and 1 in each of 12 windows, whose values are 4 in size.
+    found = Losses(np.tile([2.0, 1.0], (12, 1)), np.zeros((12, 2, 2)), np.full(12, 4.0))
+    assert choose(found, NAMES[:2], list(range(12))).why.startswith("bundled scores CRPS 0.25 on windows")

@@ -15,6 +15,7 @@ from shared.training.config import TrainingConfig
 from tests.tsdiff.conftest import sines, tiny_estimator
 from tsdiff import TSDiffEstimator
 from tsdiff.data import held_back
+from tsdiff.data.windows import hold_back
 from tsdiff.fitting.held_out import HeldOut
 from tsdiff.model.backbones import S4DConfig
 
@@ -107,6 +108,18 @@ def test_held_out_values_are_never_trained_on():
 
     source = estimator._source(training_series(rows, estimator.config), held)
     assert np.nanmax(source._draw(np.random.default_rng(0), 500)[0]) < 1e6
+
+
+def test_what_is_held_back_is_cut_off_the_series():
+    rows = sines(3, 200)
+    kept, windows = hold_back(rows, 8, 4, np.random.default_rng(0))
+    held = held_back(rows, 8, 4, np.random.default_rng(0))
+    assert windows is not None
+    assert held is not None
+    for place, (row, left) in enumerate(zip(rows, kept, strict=True)):
+        end = len(row["target"]) - (held.steps if place in held.places else 0)
+        np.testing.assert_array_equal(left["target"], row["target"][:end])
+    assert 0 < len(held.places) < 3
 
 
 def test_the_weights_are_those_that_forecast_held_out_windows_best(monkeypatch, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -35,6 +36,12 @@ def test_derivatives_along_a_direction(config: Any, training: bool) -> None:
     t = torch.tensor([1.0, 2.0, 0.3], dtype=torch.float64)
     span = torch.tensor([0.1, 0.5, 0.2], dtype=torch.float64)
     check_directions(network, lambda x, t, span: network(x, t, known, span=span), x, t, span)
+
+
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
+def test_a_network_says_whether_it_is_a_maps(config: Any) -> None:
+    for span in (True, False):
+        assert replace(config, span=span).build(16, 1, 2).takes_span is span
 
 
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)

@@ -136,6 +136,13 @@ def test_kernels_are_covariances_and_their_directions_give_them_back() -> None:
     torch.testing.assert_close(rebuilt, 2 * bank.matrices[5], atol=1e-3, rtol=1e-3)
 
 
+def test_a_season_within_a_longer_one_is_a_covariance() -> None:
+    bank = kernel_bank(112, 8.0)  # two of the longer season, 56 steps
+    longer = [number for number, name in enumerate(bank.names) if "season within a longer one" in name]
+    assert longer
+    assert float(torch.linalg.eigvalsh(bank.matrices[longer]).min()) > -1e-6
+
+
 def test_the_kernel_that_is_chosen_suits_the_series() -> None:
     rng, steps = np.random.default_rng(0), np.arange(LENGTH)
     kinds = {

@@ -12,7 +12,7 @@ from torch import Tensor
 from shared.errors import ConfigError
 from shared.guidance import Guidance
 from shared.random import make_generator
-from shared.samplers import sample
+from shared.samplers import FlowMap, sample
 from shared.sde import VPSDE
 from tsdiff.model.config import paper_sde
 from tsdiff.model.model import call_times
@@ -218,3 +218,7 @@ def test_call_times_fall_from_the_end_to_clean_data():
         assert times[-1] == 0
         assert (times.diff() < 0).all()
     np.testing.assert_allclose(float(SDE.log_snr(call_times(SDE, 16, 2.5)[-2])), 2.5, atol=1e-6)
+
+
+def test_the_steps_of_a_flow_map_are_equally_long():
+    np.testing.assert_allclose(call_times(SDE, 4, 2.5, FlowMap()), [1.0, 0.75, 0.5, 0.25, 0.0])

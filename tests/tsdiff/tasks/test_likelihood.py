@@ -188,6 +188,15 @@ def test_several_channels_have_a_scale_each() -> None:
     assert found.log_likelihood[0] == pytest.approx(inside - LENGTH * np.log(0.7 * scale).sum(), abs=0.05)
 
 
+def test_a_model_with_an_anchor_scores_the_last_steps_of_a_window_alone() -> None:
+    model, _ = gaussian_model(conditional=True, scaling="anchor", calendar="season")
+    found = one(model, entry(walk()), method="elbo")
+    assert found.steps.shape[1] == LENGTH
+    assert np.isnan(found.steps[:, :CONTEXT]).all()
+    assert np.isfinite(found.steps[:, CONTEXT:]).all()
+    np.testing.assert_allclose(found.steps[:, CONTEXT:].sum(1), found.network_log_likelihood)
+
+
 def test_with_lags_the_first_windows_lack_values_and_steps_are_the_series_own() -> None:
     model, _ = gaussian_model(lags=(20,))
     with pytest.warns(UserWarning, match="1 of 2 windows of 16 steps miss more than 25%"):
