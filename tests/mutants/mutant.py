@@ -49,4 +49,4 @@ def difference(file: str, before: str, after: str) -> Mutant | None:
 
 
 def _joined(lines: Sequence[str]) -> str:
-    return " ".join(line.strip() for line in lines)
+    return " ".join(line.strip() for line in lines if line.strip())

@@ -65,7 +65,7 @@ def test_voicebank_from_folders_and_from_zip_files(voicebank: Path, tmp_path: Pa
                 archive.write(path, f"{folder.name}/{path.name}")
             archive.writestr(f"{folder.name}/licence.txt", "CC BY")
             archive.writestr(f"__MACOSX/{folder.name}/._{path.name}", b"no sound")
-    prepare_voicebank(zips, tmp_path / "b", progress=False)
+    assert not prepare_voicebank(zips, tmp_path / "b", progress=False).failures
     for path in (tmp_path / "a").rglob("*.wav"):
         assert path.read_bytes() == (tmp_path / "b" / path.relative_to(tmp_path / "a")).read_bytes()
 
