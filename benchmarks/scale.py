@@ -155,7 +155,7 @@ def finished(output: Path) -> list[tuple[float, int]]:
 
 def records_of(output: Path) -> list[Path]:
     """The records of the units that are finished."""
-    return list((output / ".scale" / "units").glob("*.json"))
+    return list((output / ".scale" / "units").glob("[!.]*.json"))
 
 
 def side(job: str, kind: str, data: Path) -> None:
@@ -254,7 +254,7 @@ def kill_node(cluster: Any, node: Any, output: Path, units: int, seconds: float)
 
 def results(folder: Path) -> dict[str, bytes]:
     """The result files of a job."""
-    return {path.name: path.read_bytes() for path in sorted(folder.glob("*.parquet"))}
+    return {path.name: path.read_bytes() for path in sorted(folder.glob("[!.]*.parquet"))}
 
 
 def main(

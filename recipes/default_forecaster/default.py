@@ -20,7 +20,7 @@ from shared.training.config import TrainingConfig
 from tsdiff.model.backbones import ContextConfig
 from tsdiff.model.config import TSDiffConfig
 from tsdiff.model.model import TSDiff
-from tsdiff.pretraining.anchored import CHANGES, AnchoredSource, Chances
+from tsdiff.pretraining.anchored import AnchoredSource
 from tsdiff.pretraining.corpus import Corpus
 from tsdiff.sampling.settings import Sampling
 from tsdiff.windows.config import ANY_FREQ
@@ -42,10 +42,6 @@ CONFIG = TSDiffConfig(
 TRAINING = TrainingConfig(
     max_steps=3600, learning_rate=2e-3, weight_decay=1e-2, ema_decay=0.998, warmup=0.03, save_every_seconds=120.0
 )
-COOLING = replace(TRAINING, max_steps=1000, learning_rate=4e-4, seed=21)
-COOL = Chances(synthetic=0.2, short=0.15, changes={change: 0.3 * chance for change, chance in CHANGES.items()})
-"""The last steps, by series more like those that people have: fewer that are made up or changed, which had left the
-forecasts wider than errors are."""
 MAP_TRAINING = replace(TRAINING, max_steps=3000, learning_rate=7e-4, seed=5)
 """Of a flow map that goes on from it, with the jumps of `tsdiff.pretraining.training`."""
 GPU_TRAINING = replace(TRAINING, max_steps=20000, num_workers=14, save_every_seconds=60.0)
@@ -105,9 +101,7 @@ def flow_map_of(model: TSDiff) -> TSDiff:
     return made
 
 
-def default_source(
-    folder: Path, synthetic: int, seed: int, batch_size: int = BATCH, chances: Chances = Chances()
-) -> AnchoredSource:
+def default_source(folder: Path, synthetic: int, seed: int, batch_size: int = BATCH) -> AnchoredSource:
     """What the model is trained on.
 
     Args:
@@ -115,9 +109,8 @@ def default_source(
         synthetic: number of synthetic series.
         seed: of these.
         batch_size: windows in a batch.
-        chances: of what happens to a window.
     """
     groups, _ = real_groups(folder, TRAINING_SETS, LENGTH)
     made = synthetic_groups(FREQUENCIES, synthetic, 2 * LENGTH, seed)
     horizons = {name: about.prediction_length for name, about in TRAINING_SETS.items()}
-    return AnchoredSource(Corpus(groups, made), CONFIG, batch_size, horizons=horizons, chances=chances)
+    return AnchoredSource(Corpus(groups, made), CONFIG, batch_size, horizons=horizons)

@@ -129,13 +129,13 @@ def claim_path(parent: Path, suffix: str = "", *, folder: bool = False) -> tuple
         os.close(handle)  # another process took it for left behind before it was locked
 
 
-def remove_unfinished(folder: str | os.PathLike[str]) -> None:
-    """Remove what killed processes have left in `folder`; looks once in a process. What is locked belongs to a process
-    that lives."""
+def remove_unfinished(folder: str | os.PathLike[str], again: bool = False) -> None:
+    """Remove what killed processes have left in `folder`; looks once in a process, unless it is to look `again`. What
+    is locked belongs to a process that lives."""
     if fcntl is None:
         return
     place = os.path.realpath(folder)
-    if place in _swept:
+    if place in _swept and not again:
         return
     _swept.add(place)
     with suppress(OSError), os.scandir(place) as entries:

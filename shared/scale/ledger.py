@@ -6,10 +6,11 @@ import csv
 import io
 from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from shared.errors import ConfigError, DataError
-from shared.files.io import UNENCODABLE
+from shared.files.io import UNENCODABLE, remove_unfinished
 from shared.scale.places import Folder, read_record, remove, stems, write_record, write_whole
 from shared.scale.units import MOST_NOTES, Outcome, Step, Unit
 
@@ -84,6 +85,12 @@ class Ledger:
 
     def _record(self, unit: Unit, outcome: Outcome) -> None:
         write_record(self._units / f"{unit.name}.json", {"digest": unit.digest, **asdict(outcome)})
+
+    def sweep(self) -> None:
+        """Remove what workers that were killed had begun to write."""
+        for folder in (self.folder, self._units):
+            if isinstance(folder, Path):
+                remove_unfinished(folder, again=True)
 
     def refuse_strangers(self, names: set[str]) -> None:
         """See that there are records of these units alone.

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 from shared.errors import ConfigError, DiffusionError
 from shared.files.documents import parse_json, read_json
-from shared.files.io import atomic_path, json_text
+from shared.files.io import UNFINISHED, atomic_path, json_text
 from shared.optional import needed
 
 
@@ -110,8 +110,10 @@ def read_record(place: Folder, error: type[DiffusionError] = ConfigError, remedy
 
 
 def stems(folder: Folder, suffix: str) -> list[str]:
-    """Names, without their suffix, of the files in a folder that have it."""
-    return folder.stems(suffix) if isinstance(folder, Remote) else sorted(one.stem for one in folder.glob(f"*{suffix}"))
+    """Names, without their suffix, of the files in a folder that have it and are whole."""
+    if isinstance(folder, Remote):
+        return folder.stems(suffix)
+    return sorted(one.stem for one in folder.glob(f"*{suffix}") if not one.name.startswith(UNFINISHED))
 
 
 def remove(place: Folder) -> None:

@@ -11,7 +11,6 @@ from typing import Literal, TypedDict
 from shared.checks import Count, checked
 from shared.console.progress import bar
 from shared.errors import ConfigError
-from shared.files.io import remove_unfinished
 from shared.scale.ledger import Ledger
 from shared.scale.on_ray import Cluster, on_ray
 from shared.scale.places import Folder
@@ -138,9 +137,8 @@ def run(
         for unit, outcome in made:
             report.units += 1
             finished(unit, outcome)
+    ledger.sweep()
     ledger.refuse_strangers(names)
-    if isinstance(folder, Path):
-        remove_unfinished(folder)
     report.failed = dict(sorted(report.failed.items()))
     ledger.write_failed(report.failed)
     report.seconds = time.perf_counter() - started

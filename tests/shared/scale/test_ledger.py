@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -61,6 +63,20 @@ def test_a_stopped_job_goes_on_and_repeats_nothing(tmp_path: Path):
     whole.mkdir()
     here(whole, units(8))
     assert contents(tmp_path / "out") == contents(whole / "out")
+
+
+@pytest.mark.parametrize("alive", [False, True], ids=["dead", "alive"])
+def test_what_a_killed_worker_had_begun_to_write_is_no_result(tmp_path: Path, alive: bool):
+    """Of a worker that lives on another machine it is left alone."""
+    here(tmp_path, units(2))
+    begun_files = [tmp_path / "out" / f".unfinished-{alive}.txt", tmp_path / "out/.scale/units/.unfinished-a.json"]
+    with ExitStack() as stack:
+        for path in begun_files:
+            path.write_text("{")
+            if alive:
+                fcntl.flock(stack.enter_context(path.open("r+")), fcntl.LOCK_EX)
+        assert here(tmp_path, units(4)).before == 2
+        assert [path.exists() for path in begun_files] == [alive, alive]
 
 
 def test_a_result_without_its_record_is_made_anew(tmp_path: Path):
