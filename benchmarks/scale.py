@@ -2,7 +2,7 @@
 
     python benchmarks/scale.py                                     3,000 series, 400 files; an idle machine
     python benchmarks/scale.py --series 3000 --series 30000        and whether memory grows
-    python benchmarks/scale.py --series 320 --files 100 --workers 1 --rounds 5   what the engine costs, five times
+    python benchmarks/scale.py --series 640 --files 100 --workers 1 --rounds 3   what the engine costs, three times
     python benchmarks/scale.py --series 64 --files 8               small
     python benchmarks/scale.py --series 64 --files 0 --kills 10    a node killed in each of ten runs
 
