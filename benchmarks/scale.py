@@ -258,7 +258,7 @@ def results(folder: Path) -> dict[str, bytes]:
 
 
 def main(
-    series: Annotated[list[int] | None, typer.Option(help="Series to forecast; once for each size [3000].")] = None,
+    series: Annotated[list[int] | None, typer.Option(help="Series to forecast, or 0; once for each size [3000].")] = None,
     files: Annotated[int, typer.Option(help="Files to enhance.")] = 400,
     length: Annotated[float, typer.Option(help="Seconds of each file.")] = 4.0,
     workers: Annotated[list[int] | None, typer.Option(help="Workers of Ray; once for each [1, 2].")] = None,
@@ -276,7 +276,7 @@ def main(
     sides = ["without", "here", *(str(count) for count in workers or [1, 2])]
     with tempfile.TemporaryDirectory() as name:
         rows = []
-        for place, count in enumerate(series or [3000]):
+        for place, count in enumerate(size for size in series or [3000] if size):
             each = sides if place == 0 else sides[-1:]
             made = rows_of("series", write_series(Path(name) / str(count), count), each, rounds)
             rows += [[str(count), *row] for row in made]
