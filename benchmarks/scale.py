@@ -258,7 +258,7 @@ def results(folder: Path) -> dict[str, bytes]:
 
 
 def main(
-    series: Annotated[list[int] | None, typer.Option(help="Series to forecast, or 0; once for each size [3000].")] = None,
+    series: Annotated[list[int] | None, typer.Option(help="Series, or 0; once for each size [3000].")] = None,
     files: Annotated[int, typer.Option(help="Files to enhance.")] = 400,
     length: Annotated[float, typer.Option(help="Seconds of each file.")] = 4.0,
     workers: Annotated[list[int] | None, typer.Option(help="Workers of Ray; once for each [1, 2].")] = None,
