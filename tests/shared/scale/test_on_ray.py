@@ -80,9 +80,9 @@ def when(met: Callable[[], bool], then: Callable[[], object]) -> threading.Threa
 
 
 def test_two_workers_make_what_one_process_makes(tmp_path: Path, address: str):
-    report = on_ray(tmp_path, address, pause=0.1)
-    assert (report.units, report.items) == (12, 33)
-    assert contents(tmp_path / "out") == alone(tmp_path)
+    report = on_ray(tmp_path, address, count=40, pause=0.2)
+    assert (report.units, report.items) == (40, 110)
+    assert contents(tmp_path / "out") == alone(tmp_path, 40)
     assert len({pid for _, pid in begun(tmp_path)}) == 2
     assert os.getpid() not in {pid for _, pid in begun(tmp_path)}
 
@@ -95,12 +95,12 @@ def test_a_killed_worker_is_replaced(tmp_path: Path, address: str):
         os.kill(killed[0], signal.SIGKILL)
 
     thread = when(lambda: len(begun(tmp_path)) >= 5, kill)
-    report = on_ray(tmp_path, address, pause=0.3)
+    report = on_ray(tmp_path, address, count=40, pause=0.3)  # a new worker takes seconds to begin
     thread.join()
-    assert report.units == 12
-    assert contents(tmp_path / "out") == alone(tmp_path)
+    assert report.units == 40
+    assert contents(tmp_path / "out") == alone(tmp_path, 40)
     names = [name for name, _ in begun(tmp_path)]
-    assert len(names) == 13  # what the killed one had, and nothing that was finished
+    assert len(names) == 41  # what the killed one had, and nothing that was finished
     assert len({pid for _, pid in begun(tmp_path)}) == 3
 
 
