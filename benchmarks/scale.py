@@ -4,7 +4,7 @@
     python benchmarks/scale.py --series 3000 --series 30000        and whether memory grows
     python benchmarks/scale.py --series 640 --files 100 --workers 1 --rounds 3   what the engine costs, three times
     python benchmarks/scale.py --series 64 --files 8               small
-    python benchmarks/scale.py --series 64 --files 0 --kills 10    a node killed in each of ten runs
+    python benchmarks/scale.py --series 0 --files 0 --kills 10     a node killed in each of ten runs
 
 Series are forecast and files enhanced by the bundled models. Each side is a process of its own; sides are timed one
 after another, so the machine has to be idle otherwise; sizes after the first run on the most workers alone. With
@@ -257,6 +257,18 @@ def results(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(folder.glob("[!.]*.parquet"))}
 
 
+def measured(rows: list[list[str]], length: float, rounds: int) -> str:
+    """The table of all sides, and what its columns are."""
+    head = ["items", "of", "side", "seconds, all", "items a second", "times", "MB", "MB of workers"]
+    more = f" Medians of {rounds} rounds through all sides, in brackets the least and the most." if rounds > 1 else ""
+    return (
+        f"\nSeries: {LENGTH} hours of history, {STEPS} steps ahead, 100 samples, {TOGETHER} a unit. Files: {length:g} s, "
+        "one a unit. Items a second and times (of one process without): from the first units that are finished to the "
+        "last, so without the start of Ray and of the models, which “seconds” holds. MB: the most that the process held, "
+        f"and that all workers held together.{more}\n\n{table(head, rows)}"
+    )
+
+
 def main(
     series: Annotated[list[int] | None, typer.Option(help="Series, or 0; once for each size [3000].")] = None,
     files: Annotated[int, typer.Option(help="Files to enhance.")] = 400,
@@ -283,16 +295,7 @@ def main(
         if files:
             sounds = write_files(Path(name) / "files", files, length)
             rows += [[str(files), *row] for row in rows_of("files", sounds, sides, rounds)]
-        head = ["items", "of", "side", "seconds, all", "items a second", "times", "MB", "MB of workers"]
-        text = header("Scale-out: what it costs and gains") + (
-            f"\nSeries: {LENGTH} hours of history, {STEPS} steps ahead, 100 samples, {TOGETHER} a unit. Files: "
-            f"{length:g} s, one a unit. Items a second and times (of one process without): from the first units that "
-            "are finished to the last, so without the start of Ray and of the models, which “seconds” holds. MB: the "
-            "most that the process held, and that all workers held together."
-            + (f" Medians of {rounds} rounds through all sides, in brackets the least and the most." * (rounds > 1))
-            + "\n\n"
-            + table(head, rows)
-        )
+        text = header("Scale-out: what it costs and gains") + (measured(rows, length, rounds) if rows else "")
         if kills:
             lost = killed(write_series(Path(name) / "killed", 48), kills)
             head = ["run", "killed after units", "units worked", "failed", "the same bits"]
