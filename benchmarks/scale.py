@@ -262,9 +262,9 @@ def measured(rows: list[list[str]], length: float, rounds: int) -> str:
     head = ["items", "of", "side", "seconds, all", "items a second", "times", "MB", "MB of workers"]
     more = f" Medians of {rounds} rounds through all sides, in brackets the least and the most." if rounds > 1 else ""
     return (
-        f"\nSeries: {LENGTH} hours of history, {STEPS} steps ahead, 100 samples, {TOGETHER} a unit. Files: "
-        f"{length:g} s, one a unit. Items a second and times (of one process without): from the first units that are finished "
-        "to the last, so without the start of Ray and of the models, which “seconds” holds. MB: the most that the process "
+        f"\nSeries: {LENGTH} hours of history, {STEPS} steps ahead, 100 samples, {TOGETHER} a unit. Files: {length:g} "
+        "s, one a unit. Items a second and times (of one process without): from the first units that are finished to "
+        "the last, so without the start of Ray and of the models, which “seconds” holds. MB: the most that the process "
         f"held, and that all workers held together.{more}\n\n{table(head, rows)}"
     )
 
