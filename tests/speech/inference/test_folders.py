@@ -100,7 +100,7 @@ def test_files_that_run_together_are_as_long_and_no_more_than_memory_is_for(tmp_
     report = enhancer.enhance_dir(tmp_path / "noisy", tmp_path / "out", workers=1, progress=False)
     assert len(report.files) == 8
     long, short = (enhancer.engine.runner.bucket(samples) for samples in (4000, 2000))
-    assert sorted(shapes) == [(3, short), (1, long), (2, long), (2, long)]
+    assert sorted(shapes) == [(1, short), (1, long), (2, short), (2, long), (2, long)]
 
 
 def test_what_exists_is_skipped_or_written_anew(tree, tmp_path):

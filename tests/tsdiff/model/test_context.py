@@ -100,13 +100,13 @@ def test_wanted_patches_drawn_alone_are_those_of_whole_windows(method):
     times = call_times(model.sde, 4, 2.0)
 
     points: list[int] = []
-    kept = model.denoiser.network.decode
+    kept = model.denoiser.network.backbone.decode
 
     def decode(x, *given):
         points.append(x.shape[1])
         return kept(x, *given)
 
-    model.denoiser.network.decode = decode
+    model.denoiser.network.backbone.decode = decode
 
     def drawn(**more):
         generators = [make_generator("row", row) for row in range(2)]
