@@ -20,6 +20,8 @@ from speech.audio.files import Audio, read_audio
 from speech.audio.search import find_audio
 from speech.audio.writing import write_audio
 from speech.enhancer import Enhancer
+from speech.inference.folders import _batches
+from speech.inference.plan import plan_folder
 from tests.speech.models import noise, tiny_enhancer, tiny_model
 
 OPTIONS = {"window_seconds": 0.5, "overlap_seconds": 0.2}
@@ -90,17 +92,10 @@ def test_files_that_run_together_are_as_long_and_no_more_than_memory_is_for(tmp_
     for i, samples in enumerate([4000] * 5 + [2000] * 3):
         write_audio(tmp_path / f"noisy/{i}.wav", Audio(noise(1, samples, seed=i), 16000, "WAV", "FLOAT"))
     monkeypatch.setattr(enhancer.engine.runner, "_batch_frames", 2 * enhancer.engine.runner.bucket(4000))
-    shapes, network = [], enhancer.model.backbone.forward
-
-    def forward(x, *given):
-        shapes.append((x.shape[0], x.shape[-1]))
-        return network(x, *given)
-
-    monkeypatch.setattr(enhancer.model.backbone, "forward", forward)
-    report = enhancer.enhance_dir(tmp_path / "noisy", tmp_path / "out", workers=1, progress=False)
-    assert len(report.files) == 8
-    long, short = (enhancer.engine.runner.bucket(samples) for samples in (4000, 2000))
-    assert sorted(shapes) == [(1, short), (1, long), (2, short), (2, long), (2, long)]
+    paths, _ = find_audio(tmp_path / "noisy", tmp_path / "out")
+    files = plan_folder(paths, tmp_path / "noisy", tmp_path / "out", "skip", None).files
+    groups = [[file.info.samples for file in group] for group in _batches(enhancer.engine, files)]
+    assert groups == [[4000, 4000], [4000, 4000], [4000], [2000, 2000], [2000]]
 
 
 def test_what_exists_is_skipped_or_written_anew(tree, tmp_path):
