@@ -141,6 +141,7 @@ TESTS = {
     "speech/audio/muxing.py": ("speech/audio/test_media.py",),
     "speech/audio/loudness.py": ("speech/audio/test_loudness.py",),
     "speech/inference/removed.py": ("speech/inference/test_removed.py",),
+    "speech/inference/engine.py": ("speech/test_enhancer.py", "speech/inference/test_folders.py"),
     "speech/inference/plan.py": ("speech/inference/test_folders.py", "speech/test_enhance_pipes.py"),
     "speech/audio/search.py": ("speech/inference/test_folders.py", "speech/audio/test_kept.py"),
     "speech/inference/plausible.py": ("speech/inference/test_plausible.py",),

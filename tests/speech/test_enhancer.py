@@ -99,6 +99,13 @@ def test_odd_signals_give_finite_ones(signal):
         assert not enhanced.any()
 
 
+@pytest.mark.parametrize("peak", [None, 0.5])
+def test_silence_costs_no_call_whatever_peak_is_given(peak):
+    enhancer = tiny_enhancer()
+    assert not enhancer.enhance(np.zeros((1, 3000), np.float32), 16000, peak=peak).any()
+    assert enhancer.nfe == 0
+
+
 def test_a_silent_channel_stays_silent_beside_another():
     signal = np.concatenate([noise(1, 1000), np.zeros((1, 1000), np.float32)])
     enhanced = ENHANCER.enhance(signal, 48000)

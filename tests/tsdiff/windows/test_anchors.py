@@ -228,6 +228,13 @@ def test_a_gap_is_seen_from_both_sides():
     assert_allclose(turned.anchor[::-1][20:30], gap)
 
 
+def test_a_gap_between_mirrored_sides_has_the_size_of_a_forecast():
+    side = np.random.default_rng(7).normal(size=27).cumsum() - 20
+    values = np.concatenate([side, np.full(10, np.nan), side[::-1]])
+    gap = anchored_window(values, 0, np.zeros(LENGTH, dtype=bool), (0, 0))
+    assert_allclose(gap.scale[27:37].sum(), window(side, 10, (0, 0)).scale[-10:].sum(), rtol=1e-6)
+
+
 def test_where_nothing_is_known_there_is_no_anchor():
     made = anchored_window(np.full(30, np.nan), 0, np.zeros(LENGTH, dtype=bool), (7, 0))
     assert (made.scale == 1).all()
