@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -33,8 +33,10 @@ from tsdiff.tasks.likelihood import LikelihoodSettings
 from tsdiff.windows.series import observed_series
 
 
-def observed(part: Part, names: Names) -> bool:
-    """Whether a frame has a value, so that it is not left out without an error."""
+def has_values(part: Part, names: Names | None) -> bool:
+    """Whether a series is a frame whose target has a finite number; of GluonTS entries it is not looked at."""
+    if names is None:
+        return False
     values = part.past[names.target]
     return bool(is_numeric_dtype(values) and np.isfinite(values.to_numpy(np.float64, na_value=np.nan)).any())
 
@@ -98,7 +100,13 @@ class SeriesWork(Work):
             except Exception as error:  # a file that is damaged where nobody has looked yet
                 outcome.failed = dict.fromkeys(unit.items, reason(error))
                 return outcome
-            tables = self._tables(predictor, self._usable(predictor, parts, outcome, observed), outcome)
+            # What is without a value would be left out in silence; what else is wrong ends the whole with an error.
+            told = {
+                name: part
+                for name, part in parts.items()
+                if has_values(part, self.names) or self._is_usable(predictor, name, part, outcome)
+            }
+            tables = self._tables(predictor, told, outcome)
         if tables:
             whole = pd.concat(tables, ignore_index=True)
             whole.attrs.clear()
@@ -106,32 +114,19 @@ class SeriesWork(Work):
         outcome.items = len(unit.items) - len(outcome.failed)
         return outcome
 
-    def _usable(
-        self,
-        predictor: TSDiffPredictor,
-        parts: Mapping[str, Part],
-        outcome: Outcome,
-        surely: Callable[[Part, Names], bool] = lambda part, names: False,
-    ) -> dict[str, Part]:
-        """The series that can be read, which takes milliseconds each to try, and is not tried of those that `surely`
-        can; the others have failed."""
-        found = {}
-        for name, part in parts.items():
-            try:
-                if self.names is None or not surely(part, self.names):
-                    self._read(predictor, name, part)
-                found[name] = part
-            except Exception as error:
-                outcome.failed[name] = reason(error)
-        return found
-
-    def _read(self, predictor: TSDiffPredictor, name: str, part: Part) -> None:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            if self.names is not None:
-                read_frame(part.past, self.names, self.freq)
-            else:
-                observed_series(part, predictor.config, name)
+    def _is_usable(self, predictor: TSDiffPredictor, name: str, part: Part, outcome: Outcome) -> bool:
+        """Whether a series can be read, which takes milliseconds to try; else it has failed."""
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                if self.names is not None:
+                    read_frame(part.past, self.names, self.freq)
+                else:
+                    observed_series(part, predictor.config, name)
+            return True
+        except Exception as error:
+            outcome.failed[name] = reason(error)
+            return False
 
     def _tables(self, predictor: TSDiffPredictor, parts: Mapping[str, Part], outcome: Outcome) -> list[pd.DataFrame]:
         """Results of all series together; where that fails, of those that can be read; where that fails, of each alone,
@@ -144,7 +139,8 @@ class SeriesWork(Work):
             if len(parts) == 1:
                 outcome.failed[next(iter(parts))] = reason(error)
                 return []
-        if len(usable := self._usable(predictor, parts, outcome)) < len(parts):
+        usable = {name: part for name, part in parts.items() if self._is_usable(predictor, name, part, outcome)}
+        if len(usable) < len(parts):
             return self._tables(predictor, usable, outcome)
         alone = [self._tables(predictor, {name: part}, outcome) for name, part in parts.items()]
         return [table for tables in alone for table in tables]
