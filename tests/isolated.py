@@ -17,6 +17,8 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
+import torch
+
 from shared.errors import DiffusionError
 
 
@@ -28,6 +30,7 @@ def forked(function: Callable[..., Any], *args: Any) -> BaseProcess:
 
 
 def _alone(function: Callable[..., Any], *args: Any) -> None:
+    _on_one_thread()
     signal.signal(signal.SIGINT, signal.default_int_handler)
     function(*args)
 
@@ -89,6 +92,7 @@ def outcome_of(function: Callable[..., Any], *args: Any, seconds: float = 60.0, 
 
 
 def _attempt(function: Callable[..., Any], args: tuple[Any, ...], megabytes: int, told: Connection) -> None:
+    _on_one_thread()
     limit = _mapped() + (megabytes << 20)
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     before, started = _most_megabytes(), time.process_time()
@@ -102,6 +106,11 @@ def _attempt(function: Callable[..., Any], args: tuple[Any, ...], megabytes: int
     except BaseException as error:
         kind, what = "uncaught", f"{error!r}\n{''.join(traceback.format_tb(error.__traceback__)[-3:])}"
     told.send(Outcome(kind, what, time.process_time() - started, _most_megabytes() - before))
+
+
+def _on_one_thread() -> None:
+    """Of the threads that PyTorch has in a process a fork has none, and would wait for them for ever."""
+    torch.set_num_threads(1)
 
 
 def _mapped() -> int:
