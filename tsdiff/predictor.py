@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,15 @@ from tsdiff.faces.calls import ModelCalls
 from tsdiff.faces.saved import read_horizon, read_sampling, write_settings
 from tsdiff.model.config import TSDiffConfig
 from tsdiff.model.model import BUNDLED, TSDiff
-from tsdiff.sampling.drawing import Rows, as_forecast, draw_windows, for_each_draw, quantile_levels, refuse_unfinite
+from tsdiff.sampling.drawing import (
+    Rows,
+    as_forecast,
+    draw_windows,
+    finished,
+    for_each_draw,
+    quantile_levels,
+    refuse_unfinite,
+)
 from tsdiff.sampling.settings import Sampling
 from tsdiff.tasks.imputation.filling import Imputation, impute_series
 from tsdiff.tasks.likelihood import LikelihoodSettings, WindowLikelihoods, window_log_likelihoods
@@ -178,7 +187,8 @@ class TSDiffPredictor(ModelCalls):
             return drawn
 
         places = [forecast_place(series, model.config) for series in group]
-        drawn = for_each_draw(model, places, num_samples, self.sampling.batch_rows, work)
+        finish = partial(finished, sampling=self.sampling)
+        drawn = for_each_draw(model, places, num_samples, self.sampling.batch_rows, work, finish=finish)
         refuse_unfinite(drawn, [f"forecast of series {name}" for name in names])
         return drawn
 

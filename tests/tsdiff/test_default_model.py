@@ -60,12 +60,12 @@ def test_it_forecasts_the_embedded_data_better_than_seasonal_naive(default: TSDi
 
 @pytest.mark.parametrize(("freq", "horizon"), [("15min", 24), ("D", 14), ("B", 10), ("W", 8), ("M", 12), ("QE", 4)])
 def test_it_forecasts_every_frequency_and_horizon(default: TSDiffPredictor, freq: str, horizon: int) -> None:
-    series = generate(freq, 3, 150 + horizon, np.random.default_rng(5), {"product": 1.0})
+    series = generate(freq, 20, 150 + horizon, np.random.default_rng(5), {"product": 1.0})
     entries = [{"start": series.periods[0], "target": row} for row in series.values]
     test = split_windows(entries, horizon, 1).test
     scores = evaluate(list(default.adapted(freq, horizon).predict(test.input, 30)), test)
     _, naive = best_seasonal_naive(test, (1,))
-    assert scores.crps < 1.05 * naive.crps  # three windows
+    assert scores.crps < 0.9 * naive.crps
     assert scores.coverage_90 > 0.5
 
 

@@ -27,6 +27,7 @@ from tsdiff.sampling.guidance import (
     TweedieGuidance,
     WindowGuidance,
 )
+from tsdiff.sampling.pooling import with_anchor_share
 from tsdiff.sampling.published import AncestralGuidance, DDIMGuidance, table_times
 from tsdiff.sampling.settings import PUBLISHED, Observation, Sampling
 from tsdiff.windows.conditioning import Place, Windows
@@ -76,6 +77,7 @@ def for_each_draw(
     batch_rows: int,
     work: Callable[[Rows], np.ndarray],
     hidden: int = 0,
+    finish: Callable[[Windows, np.ndarray], np.ndarray] | None = None,
 ) -> np.ndarray:
     """What `work` gives for every draw of every window, (windows, num_draws, …): the one loop over batches.
 
@@ -86,15 +88,23 @@ def for_each_draw(
         batch_rows: rows that go through the network together; bounds memory.
         work: gives one result a row, (rows, …).
         hidden: last steps of each window that a model with an anchor is not to know.
+        finish: gives of some windows, and of what `work` gave for all their draws, (windows, num_draws, …), the results
+            in their place.
     """
-    total = len(places) * num_draws
+    together = max(1, batch_rows // num_draws)
     parts = []
-    for first in range(0, total, batch_rows):
-        number = np.arange(first, min(first + batch_rows, total))
-        items, draws = number // num_draws, number % num_draws
-        windows = Windows.of(places[items[0] : items[-1] + 1], model.config, model.statistics, hidden)
-        parts.append(work(Rows(items, draws, windows.rows(items - items[0], model.device))))
-    return np.concatenate(parts).reshape(len(places), num_draws, *parts[0].shape[1:])
+    for first in range(0, len(places), together):
+        windows = Windows.of(places[first : first + together], model.config, model.statistics, hidden)
+        number = np.arange(len(windows) * num_draws)
+        drawn = np.concatenate(
+            [
+                work(Rows(first + some // num_draws, some % num_draws, windows.rows(some // num_draws, model.device)))
+                for some in np.array_split(number, range(batch_rows, len(number), batch_rows))
+            ]
+        )
+        drawn = drawn.reshape(len(windows), num_draws, *drawn.shape[1:])
+        parts.append(drawn if finish is None else finish(windows, drawn))
+    return np.concatenate(parts)
 
 
 def draw_windows(
@@ -116,7 +126,7 @@ def draw_windows(
         first: step of the window from which on it is given.
 
     Returns:
-        Windows (batch, length − first, channels) in the series' units, and the network calls they took.
+        Windows (batch, length − first, channels) in the network's units, and the network calls they took.
     """
     guidance = guidance_of(model, sampling, windows, levels, generators)
     shape = windows.values.shape[1:]
@@ -125,8 +135,24 @@ def draw_windows(
     result = model.draw(
         windows.inputs, generators, times, first, sampling.temperature, method=method, guidance=guidance
     )
-    drawn = result.x[:, first:, : model.config.channels].cpu().numpy()
-    return windows.drawn(drawn, sampling.minimum, sampling.nonnegative), result.nfe
+    return result.x[:, first:, : model.config.channels].cpu().numpy(), result.nfe
+
+
+def finished(windows: Windows, drawn: np.ndarray, sampling: Sampling) -> np.ndarray:
+    """All draws (windows, draws, steps, channels) of some windows: from the network's units to the series'.
+
+    Raises:
+        ConfigError: an `anchor_share` of a model without an anchor.
+    """
+    draws = drawn.swapaxes(0, 1)
+    if sampling.anchor_share:
+        if not windows.around_anchor:
+            raise ConfigError(
+                f"anchor_share={sampling.anchor_share:g}: this model has no anchor whose law could have a share; take "
+                "0, or a model with scaling='anchor'"
+            )
+        draws = with_anchor_share(draws, sampling.anchor_share)
+    return windows.drawn(draws, sampling.minimum, sampling.nonnegative).swapaxes(0, 1)
 
 
 GUIDED_AWAY = (

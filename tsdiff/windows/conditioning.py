@@ -170,14 +170,14 @@ class Windows:
         return torch.from_numpy(bridge(seen.cpu().numpy())[0]).to(self.values)
 
     def to_series(self, values: np.ndarray) -> np.ndarray:
-        """(rows, steps, channels, or network_channels) in the network's units → the series', float64."""
+        """(…, rows, steps, channels, or network_channels) in the network's units → the series', float64."""
         loc, scale = self._units(values)
         units = np.asarray(values, dtype=np.float64)
         whole = (residuals(units) if self.around_anchor else units) * scale + loc
         return whole if self.transform is None else self.transform.inverse(whole)
 
     def to_network(self, values: np.ndarray) -> np.ndarray:
-        """(rows, steps, channels, or network_channels) in the series' units → the network's, float64."""
+        """(…, rows, steps, channels, or network_channels) in the series' units → the network's, float64."""
         loc, scale = self._units(values)
         own = np.asarray(values, dtype=np.float64)
         units = ((own if self.transform is None else self.transform.forward(own)) - loc) / scale
@@ -196,7 +196,7 @@ class Windows:
         return slope
 
     def drawn(self, values: np.ndarray, minimum: float | None, nonnegative: bool) -> np.ndarray:
-        """`to_series` of draws (rows, steps, channels), within what is known of the series' values.
+        """`to_series` of draws (…, rows, steps, channels), within what is known of the series' values.
 
         A channel that has never changed goes on as it was: how far it might jump, nothing tells. What is below
         `minimum` is raised to it, and what is below 0 if that is asked for and no observed value is below it.
@@ -213,7 +213,7 @@ class Windows:
         a window has these are its last."""
         copies = values.shape[-1] // self.loc.shape[2]
         loc, scale = (
-            np.tile(part[:, -values.shape[1] :] if part.shape[1] > 1 else part, copies)
+            np.tile(part[:, -values.shape[-2] :] if part.shape[1] > 1 else part, copies)
             for part in (self.loc, self.scale)
         )
         return loc, scale

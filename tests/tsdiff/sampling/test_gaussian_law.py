@@ -49,7 +49,7 @@ def drawn(sampling: Sampling, observed: Tensor, values: Tensor, needs: int | Non
     levels = (np.arange(rows) + 1) / (rows + 1)
     found, calls = draw_windows(model, sampling, windows, levels, generators)
     assert calls == (needs or sampling.steps)
-    return torch.from_numpy(found[..., 0])
+    return torch.from_numpy(windows.to_series(found)[..., 0])
 
 
 def gaussian(teleport: float | None = 0.0, **settings: object) -> Sampling:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,7 @@ from shared.checks import Chance, checked
 from tsdiff.data.entries import Series
 from tsdiff.model.config import TSDiffConfig
 from tsdiff.model.model import TSDiff
-from tsdiff.sampling.drawing import Rows, draw_windows, for_each_draw, quantile_levels, refuse_unfinite
+from tsdiff.sampling.drawing import Rows, draw_windows, finished, for_each_draw, quantile_levels, refuse_unfinite
 from tsdiff.sampling.settings import Sampling
 from tsdiff.windows.conditioning import cut_with_lags
 
@@ -161,4 +162,5 @@ def _drawn(model: TSDiff, sampling: Sampling, pairs: list[tuple[_Filling, int]],
         return draw_windows(model, sampling, windows, levels[rows.draws], rows.generators(sampling.seed, keys))[0]
 
     places = [(filling.series, first) for filling, first in pairs]
-    return for_each_draw(model, places, len(levels), sampling.batch_rows, work)
+    finish = partial(finished, sampling=sampling)
+    return for_each_draw(model, places, len(levels), sampling.batch_rows, work, finish=finish)
