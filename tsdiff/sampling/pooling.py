@@ -40,6 +40,9 @@ def with_anchor_share(draws: np.ndarray, share: float) -> np.ndarray:
     """
     if not share or len(draws) < _FEWEST:
         return draws
-    ranks = draws.argsort(axis=0, kind="stable").argsort(axis=0, kind="stable")
-    own = anchor_quantiles(len(draws)).astype(draws.dtype)[ranks]
-    return (1 - share) * draws + share * own
+    order = draws.argsort(axis=0)
+    own = anchor_quantiles(len(draws)).astype(draws.dtype).reshape(-1, *[1] * (draws.ndim - 1))
+    averaged = (1 - share) * np.take_along_axis(draws, order, axis=0) + share * own
+    made = np.empty_like(draws)
+    np.put_along_axis(made, order, averaged, axis=0)
+    return made
