@@ -1,0 +1,102 @@
+"""What the weights of simple forecasts are learnt from: plain windows, and the part that adds them."""
+
+from __future__ import annotations
+
+import copy
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from recipes.default_forecaster import weighing
+from recipes.default_forecaster.weighing import line, plain_windows, save_weighing, settled, told_of, wandering
+from tests.recipes.harness import Recipes
+from tsdiff.windows.anchors import pooled, seasons_of
+from tsdiff.windows.weighing import Weighing, bundled_weighing, pool_inputs
+
+
+def stacked(seed: int, count: int) -> dict[str, torch.Tensor]:
+    rows = list(islice(plain_windows(seed), count))
+    return {name: torch.from_numpy(np.stack([row[name] for row in rows])) for name in rows[0]}
+
+
+def judged(network: Weighing, values: np.ndarray, horizon: int, freq: str) -> np.ndarray:
+    """The anchor of the steps after a history, (horizon,)."""
+    pool = pooled(values, horizon, seasons_of(freq))
+    told = {name: torch.from_numpy(part[None]) for name, part in pool_inputs(pool, np.arange(horizon)).items()}
+    with torch.no_grad():
+        mean, _ = network(**told)
+    return pool.mean + pool.scale * mean[0].double().numpy()
+
+
+def test_lines_have_a_slope_and_what_wanders_comes_back() -> None:
+    rng = np.random.default_rng(0)
+    lines = [line(rng, 120, 12) for _ in range(60)]
+    walks = [wandering(rng, 3000, 24) for _ in range(60)]
+    assert all(np.isfinite(values).all() for values in (*lines, *walks))
+    explained = [np.corrcoef(np.arange(120), values)[0, 1] ** 2 for values in lines]
+    assert np.median(explained) > 0.8
+    levels = [values[1500:].mean() - values[:1500].mean() for values in walks]
+    assert np.median(np.abs(levels) / [values.std() for values in walks]) < 0.3
+
+
+def test_what_came_is_told_by_the_pools_mean_and_scale() -> None:
+    known, actual = np.random.default_rng(0).normal(size=40), np.arange(6.0)
+    pool = pooled(known, 6, seasons_of("D"))
+    row = told_of(known, actual, seasons_of("D"), np.random.default_rng(3))
+    assert row is not None
+    steps = row["step"].astype(int) - 1
+    np.testing.assert_allclose(row["actual"], (actual - pool.mean)[steps] / pool.scale, rtol=1e-5, atol=1e-6)
+    assert told_of(known, np.full(6, np.nan), seasons_of("D"), np.random.default_rng(3)) is None
+
+
+def test_the_second_part_learns_plain_windows_and_leaves_the_first_network_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(weighing, "BATCH", 64)
+    usual, plain = stacked(1, 80), stacked(2, 80)
+    start = Weighing()
+    kept = copy.deepcopy(start.state_dict())
+    made = settled(start, usual, plain, seed=0, steps=60)
+    for name, value in start.state_dict().items():
+        torch.testing.assert_close(value, kept[name], rtol=0, atol=0)
+    values = 10 + 0.5 * np.arange(100) + np.random.default_rng(0).normal(0, 1, 100)
+    future = 10 + 0.5 * np.arange(100, 110)
+    before, after = (np.abs(judged(one, values, 10, "D") - future).mean() for one in (start, made))
+    assert after < before
+
+
+@pytest.mark.parametrize("freq", ["h", "D", "W-SUN", "M", "Q-DEC", "Y-DEC"])
+def test_the_bundled_weights_follow_a_line_at_once(freq: str) -> None:
+    rng = np.random.default_rng(1)
+    steps = np.arange(150)
+    for slope in (2.0, -2.0):
+        values = 1000 + slope * steps + rng.normal(0, 4, 150)
+        made = judged(bundled_weighing(), values, 8, freq)
+        assert np.sign(np.polyfit(np.arange(8), made, 1)[0]) == np.sign(slope)
+        assert np.abs(made - (1000 + slope * np.arange(150, 158))).mean() < 3.0
+
+
+@pytest.mark.slow
+def test_the_recipe_makes_weights(tmp_path: Path, shared_data: Path) -> None:
+    small = ("--recipe", "weighing", "--windows", "60", "--steps", "5", "--synthetic", "30")
+    ran = Recipes(tmp_path).run("train_default_forecaster", *small, "--data", shared_data, "--output", "out")
+    assert ran.code == 0, ran.said
+    network = Weighing()
+    network.load_state_dict(load_weights(tmp_path / "out" / "weighing"))
+    assert all(bool(part.isfinite().all()) for part in network.state_dict().values())
+
+
+def test_weights_are_saved_as_they_are(tmp_path: Path) -> None:
+    network = bundled_weighing()
+    save_weighing(network, tmp_path / "weighing")
+    for name, value in load_weights(tmp_path / "weighing").items():
+        torch.testing.assert_close(value, network.state_dict()[name], rtol=0, atol=0)
+
+
+def load_weights(folder: Path) -> dict[str, torch.Tensor]:
+    from safetensors.torch import load_file
+
+    return load_file(folder / "model.safetensors")
