@@ -5,8 +5,9 @@
     python recipes/train_default_forecaster.py --recipe map                  a flow map of the one that ships: an hour
     python recipes/train_default_forecaster.py --hardware gpu                the model in larger batches, on a GPU
 
-Weighing and model are trained in two parts, of which --settle takes the second alone, from what ships. They learn from
-the training parts of the shared sets and from synthetic series; other sets are kept to choose settings
+The weighing learns in two parts, of which --settle takes the second alone, from what ships.
+
+They learn from the training parts of the shared sets and from synthetic series; other sets are kept to choose settings
 by (`recipes/default_forecaster/default.py`). With `--install` they are put where the package finds them. A run that is
 stopped goes on where it was.
 """
@@ -16,15 +17,11 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from shared.console.command import prepare, run, show
-
-if TYPE_CHECKING:
-    from shared.training.config import TrainingConfig
-    from tsdiff.pretraining.anchored import AnchoredSource
 
 Recipe = Literal["default", "weighing", "map"]
 Hardware = Literal["cpu", "gpu"]
@@ -43,8 +40,10 @@ def main(
     device: Annotated[str | None, typer.Option(help="cpu, cuda or auto; left out, that of --hardware.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Windows in a batch; left out, by --hardware.", min=1)] = None,
     workers: Annotated[int | None, typer.Option(help="Processes that make batches; left out, by --hardware.")] = None,
-    windows: Annotated[int | None, typer.Option(help="Windows that weighing learns from.", min=1)] = None,
-    settle: Annotated[bool, typer.Option("--settle", help="The second part alone, from what ships.")] = False,
+    windows: Annotated[int | None, typer.Option(help="Windows that the weighing learns from.", min=1)] = None,
+    settle: Annotated[
+        bool, typer.Option("--settle", help="Of the weighing, the second part alone, from what ships.")
+    ] = False,
 ) -> None:
     """Train the bundled forecaster, what weighs the simple forecasts that it starts from, or a flow map of it."""
     from default_forecaster import default, weighing  # these take seconds to load, which help does not need
@@ -65,36 +64,27 @@ def main(
         network = weighing.train_weighing(source, seed, windows or weighing.WINDOWS, steps or weighing.STEPS, start)
         show(f"weights: {weighing.save_weighing(network, BUNDLED / 'weighing' if install else output / 'weighing')}")
         return
-    where = device or ("cuda" if on_gpu else "cpu")
-    sampling, name = (default.MAP_SAMPLING, "map") if recipe == "map" else (default.SAMPLING, "model")
-    taken = 0
-
-    def trained(part: str, source: AnchoredSource, training: TrainingConfig) -> None:
-        """Train the model, which goes on where it was stopped."""
-        nonlocal taken
-        if on_gpu or workers is not None:
-            training = replace(training, num_workers=default.GPU_TRAINING.num_workers if workers is None else workers)
-        training = replace(training, max_steps=steps or training.max_steps, seed=training.seed + seed)
-        state = output / part
-        state.mkdir(parents=True, exist_ok=True)
-        train(model, source, training, state, loss=default.LOSS, device=where)
-        taken += training.max_steps
-
     if recipe == "map":
-        model = default.flow_map_of(TSDiff.from_pretrained("default"))
-        trained("map-training", source, default.MAP_TRAINING)
+        model, training = default.flow_map_of(TSDiff.from_pretrained("default")), default.MAP_TRAINING
+        sampling, name = default.MAP_SAMPLING, "map"
     else:
-        model = TSDiff.from_pretrained("default") if settle else default.new_model(seed=seed)
-        if not settle:
-            trained("training", source, default.GPU_TRAINING if on_gpu else default.TRAINING)
-        calm = default.default_source(data / "series", synthetic, seed + 1, batch_size, default.CALM)
-        trained("settling", calm, default.SETTLING)
+        model, training = default.new_model(seed=seed), default.GPU_TRAINING if on_gpu else default.TRAINING
+        sampling, name = default.SAMPLING, "model"
+    if on_gpu or workers is not None:
+        training = replace(training, num_workers=default.GPU_TRAINING.num_workers if workers is None else workers)
+    training = replace(training, max_steps=steps or training.max_steps, seed=training.seed + seed)
+    state = output / ("map-training" if recipe == "map" else "training")
+    state.mkdir(parents=True, exist_ok=True)
+    train(model, source, training, state, loss=default.LOSS, device=device or ("cuda" if on_gpu else "cpu"))
     predictor = TSDiffPredictor(model, sampling)
     predictor.serialize(output / name)
     if install:
         predictor.serialize(BUNDLED / "default")
     minutes = (time.process_time() - started) / 60
-    write_json(output / f"{name}.json", {"cpu_minutes": round(minutes, 2), "steps": taken, "synthetic": synthetic})
+    write_json(
+        output / f"{state.name}.json",
+        {"cpu_minutes": round(minutes, 2), "steps": training.max_steps, "synthetic": synthetic},
+    )
     show(f"model: {output / name}; {minutes:.1f} CPU-minutes in this process")
 
 

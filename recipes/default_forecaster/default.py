@@ -20,7 +20,7 @@ from shared.training.config import TrainingConfig
 from tsdiff.model.backbones import ContextConfig
 from tsdiff.model.config import TSDiffConfig
 from tsdiff.model.model import TSDiff
-from tsdiff.pretraining.anchored import CHANGES, AnchoredSource, Chances
+from tsdiff.pretraining.anchored import AnchoredSource
 from tsdiff.pretraining.corpus import Corpus
 from tsdiff.sampling.settings import Sampling
 from tsdiff.windows.config import ANY_FREQ
@@ -42,10 +42,6 @@ CONFIG = TSDiffConfig(
 TRAINING = TrainingConfig(
     max_steps=3600, learning_rate=2e-3, weight_decay=1e-2, ema_decay=0.998, warmup=0.03, save_every_seconds=120.0
 )
-SETTLING = replace(TRAINING, max_steps=900, learning_rate=4e-4, ema_decay=0.995, seed=11)
-"""A second part, on windows that are more often real and changed less."""
-CALM = Chances(synthetic=0.2, short=0.15, changes={name: 0.3 * chance for name, chance in CHANGES.items()})
-"""What happens to the windows of the second part."""
 MAP_TRAINING = replace(TRAINING, max_steps=3000, learning_rate=7e-4, seed=5)
 """Of a flow map that goes on from it, with the jumps of `tsdiff.pretraining.training`."""
 GPU_TRAINING = replace(TRAINING, max_steps=20000, num_workers=14, save_every_seconds=60.0)
@@ -107,9 +103,7 @@ def flow_map_of(model: TSDiff) -> TSDiff:
     return made
 
 
-def default_source(
-    folder: Path, synthetic: int, seed: int, batch_size: int = BATCH, chances: Chances | None = None
-) -> AnchoredSource:
+def default_source(folder: Path, synthetic: int, seed: int, batch_size: int = BATCH) -> AnchoredSource:
     """What the model is trained on.
 
     Args:
@@ -117,9 +111,8 @@ def default_source(
         synthetic: number of synthetic series.
         seed: of these.
         batch_size: windows in a batch.
-        chances: of what happens to a window; None: `Chances()`.
     """
     groups, _ = real_groups(folder, TRAINING_SETS, LENGTH)
     made = synthetic_groups(FREQUENCIES, synthetic, 2 * LENGTH, seed)
     horizons = {name: about.prediction_length for name, about in TRAINING_SETS.items()}
-    return AnchoredSource(Corpus(groups, made), CONFIG, batch_size, horizons=horizons, chances=chances or Chances())
+    return AnchoredSource(Corpus(groups, made), CONFIG, batch_size, horizons=horizons)
