@@ -76,7 +76,8 @@ class Sampling(Checked):
             whole samples (`tsdiff.sampling.zeros`).
         covariates: of a model that takes none: feat_dynamic_real enters by a regression of each series, where that
             helps (`tsdiff.tasks.covariates`). Otherwise it is left out.
-        seed: of the samples; an item's samples depend on it, the item's name and time, and nothing else.
+        seed: of the samples; an item's samples depend on it, the item's name and time, and nothing else, but with an
+            `anchor_share` on their number.
         schedule: times of the network calls and of the end, as `tsdiff.evaluation.schedule` finds them for a model:
             `steps` + 1 falling numbers, of which 0 is clean data; `log_snr_end` then has no part. None: uniform in
             log-SNR.
