@@ -47,6 +47,7 @@ OFF = {
     "scale": 1.0,
     "coupling": "independent",
     "temperature": 1.0,
+    "anchor_share": 0.0,
 }
 """Settings that came after the first runs, and what they are where they do nothing."""
 Run = dict[str, Any]

@@ -22,7 +22,7 @@ EXTRAS = PROJECT["optional-dependencies"]
 COMES_WITH = ("pydantic-core",)
 """Parts of a dependency, of the one version that it asks for."""
 
-MAKERS = ("tests/golden/make_", "tests/mutants/")
+MAKERS = ("tests/golden/make_", "tests/mutants/", "recipes/synthetic_voices.py")
 """Run by hand, with what they say they need."""
 
 

@@ -4,7 +4,7 @@ Frozen anew since then, because a fault was mended: samples from the end of the 
 (ode1, ode2, ode3, any of them with 0 < eta < 1, euler, heun, rk45), which were one point whatever the seed. The cases
 are core/sbve/samplers, core/sbve/single precision, speech/saved bridge, and layouts/…, sbve. And the bundled causal
 enhancer, which let the noise of its first frames pass: speech/causal and speech/causal/stream. And, by choice, the
-bundled forecaster in three calls: tsdiff/default/….
+bundled forecaster in three calls, later with its anchor's quantiles in its own: tsdiff/default/….
 """
 
 from __future__ import annotations
