@@ -65,17 +65,18 @@ _SHORT = (
     "lovely!|Call me when you get there.|No, thank you very much.|Who was that on the phone?|I'm not so "
     "sure.|Good morning."
 )
-_TENS = (20, 100, 2000)
+_BELOW = (20, 100, 2000)
+"""Bounds of numbers that are said."""
 
 
 def sentence(rng: np.random.Generator) -> str:
-    """Something to say, of one to thirty words."""
+    """Something to say, of one to forty words."""
 
     def one(of: str) -> str:
         return str(rng.choice(of.split("|")))
 
     def clause() -> str:
-        number = f"{one('about|exactly|nearly|number')} {rng.integers(2, rng.choice(_TENS))}"
+        number = f"{one('about|exactly|nearly|number')} {rng.integers(2, rng.choice(_BELOW))}"
         end = number if rng.random() < 0.15 else one(_HOW)
         return f"{one(_WHO)} {one(_DID)} {one(_WHAT)} {end}"
 
@@ -88,14 +89,12 @@ def sentence(rng: np.random.Generator) -> str:
     return text[0].upper() + text[1:] + str(rng.choice([".", ".", ".", "!", "?"]))
 
 
-def network_file(path: Path | None) -> bytes:
-    """The ONNX file of Kokoro: that of a path, or what the packages `PARTS` carry.
+def joined_network() -> bytes:
+    """The ONNX file that the packages `PARTS` carry.
 
     Raises:
-        ConfigError: neither is there.
+        ConfigError: one of them is not installed.
     """
-    if path is not None:
-        return path.read_bytes()
     parts = []
     for name in PARTS:
         found = importlib.util.find_spec(name)
@@ -110,14 +109,20 @@ def network_file(path: Path | None) -> bytes:
 
 
 def read_voices(folder: Path) -> dict[str, np.ndarray]:
-    """The tables of voices in a folder of .bin files, those in English first.
+    """The tables of voices, (lengths, 1, 256) float32, in a folder of .bin files, those in English first.
 
     Raises:
-        ConfigError: there are none.
+        ConfigError: there are not two of them, or a file is no such table.
     """
     names = [path for path in sorted(folder.glob("*.bin")) if path.stem not in LEFT_OUT]
-    if not names:
-        raise ConfigError(f"--voices {folder}: no .bin file there; see --help for the package that has them")
+    if len(names) < 2:
+        raise ConfigError(
+            f"--voices {folder}: {len(names)} .bin files of voices, where two are needed; see --help for the package "
+            "that has them"
+        )
+    for path in names:
+        if not path.stat().st_size or path.stat().st_size % (4 * 256):
+            raise ConfigError(f"{path}: {path.stat().st_size} bytes are no table of 256 float32 a row; fetch it again")
     return {path.stem: np.fromfile(path, np.float32).reshape(-1, 1, 256) for path in names}
 
 
@@ -133,7 +138,7 @@ def speaker(voices: dict[str, np.ndarray], mixtures: int, seed: int, number: int
 
 
 def spoken(kokoro: Any, table: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Some sentences of a speaker, float32 (samples,) at `RATE`, with an end that is quiet."""
+    """Some sentences of a speaker, float32 (samples,) at `RATE` Hz, with a peak of -12 to -1 dB of full scale."""
     text = " ".join(sentence(rng) for _ in range(int(rng.integers(1, 4))))
     waveform, rate = kokoro.create(text, voice=table, speed=float(rng.uniform(0.8, 1.3)), lang=str(rng.choice(ACCENTS)))
     assert rate == RATE
@@ -144,8 +149,10 @@ def spoken(kokoro: Any, table: np.ndarray, rng: np.random.Generator) -> np.ndarr
 def main(
     voices: Annotated[Path, typer.Option(help="Folder of the voices' .bin files.")],
     output: Annotated[Path, typer.Option(help="Folder for the speech, one below it a speaker.")] = Path("runs/voices"),
-    network: Annotated[Path | None, typer.Option(help="Kokoro's ONNX file; left out, the packages'.")] = None,
-    minutes: Annotated[float, typer.Option(help="Of speech, in all.")] = 60.0,
+    network: Annotated[
+        Path | None, typer.Option(help="Kokoro's ONNX file; left out, the packages'.", exists=True, dir_okay=False)
+    ] = None,
+    minutes: Annotated[float, typer.Option(help="Of speech, in all.", min=0)] = 60.0,
     mixtures: Annotated[int, typer.Option(help="Speakers that are a mixture of two voices.", min=0)] = 120,
     seed: Annotated[int, typer.Option(help="Of everything.")] = 0,
     threads: Annotated[int, typer.Option(help="CPU threads.", min=1)] = 1,
@@ -159,10 +166,10 @@ def main(
         raise MissingPackageError("synthetic voices need the package kokoro-onnx: pip install kokoro-onnx") from error
     tables = read_voices(voices)
     output.mkdir(parents=True, exist_ok=True)
-    model, named = output / "kokoro.onnx", output / "voices.npz"
-    if not model.is_file():
+    model, named = network or output / "kokoro.onnx", output / "voices.npz"
+    if network is None and not model.is_file():
         with atomic_path(model) as temporary:
-            temporary.write_bytes(network_file(network))
+            temporary.write_bytes(joined_network())
     with atomic_path(named) as temporary, open(temporary, "wb") as stream:
         np.savez(stream, **tables)  # type: ignore[arg-type]
     options = SessionOptions()
@@ -172,7 +179,7 @@ def main(
     progress = bar(round(minutes * 60), "speaking", "s")
     while done < minutes * 60:
         name, table = speaker(tables, mixtures, seed, number)
-        path = output / name / f"{number:05d}.flac"
+        path = output / name / f"{seed}-{number:05d}.flac"
         if not path.is_file():
             waveform = spoken(kokoro, table, np.random.default_rng([seed, 0, number]))
             path.parent.mkdir(exist_ok=True)

@@ -22,6 +22,7 @@ from typing import Annotated, Literal
 import typer
 
 from shared.console.command import prepare, run, show
+from shared.errors import ConfigError
 
 Recipe = Literal["default", "weighing", "map"]
 Hardware = Literal["cpu", "gpu"]
@@ -54,6 +55,8 @@ def main(
     from tsdiff.pretraining.training import train
     from tsdiff.windows.weighing import bundled_weighing
 
+    if recipe != "weighing" and (settle or windows is not None):
+        raise ConfigError(f"--settle and --windows are of --recipe weighing, not of {recipe!r}; leave them out")
     prepare(threads)
     started = time.process_time()
     on_gpu = hardware == "gpu"
@@ -61,7 +64,7 @@ def main(
     source = default.default_source(data / "series", synthetic, seed, batch_size)
     if recipe == "weighing":
         start = bundled_weighing() if settle else None
-        network = weighing.train_weighing(source, seed, windows or weighing.WINDOWS, steps or weighing.STEPS, start)
+        network = weighing.train_weighing(source, seed, windows or weighing.WINDOWS, steps, start)
         show(f"weights: {weighing.save_weighing(network, BUNDLED / 'weighing' if install else output / 'weighing')}")
         return
     if recipe == "map":

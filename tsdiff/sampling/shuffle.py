@@ -20,5 +20,6 @@ def shuffled(samples: np.ndarray, template: np.ndarray) -> np.ndarray:
     Returns:
         Shaped like `samples`.
     """
-    ranks = template.argsort(axis=0, kind="stable").argsort(axis=0, kind="stable")
-    return np.take_along_axis(np.sort(samples, axis=0), ranks, axis=0)
+    made = np.empty_like(samples)
+    np.put_along_axis(made, template.argsort(axis=0, kind="stable"), np.sort(samples, axis=0), axis=0)
+    return made

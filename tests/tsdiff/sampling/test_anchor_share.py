@@ -17,7 +17,7 @@ from shared.errors import ConfigError
 from tests.tsdiff.gaussian_model import gaussian_model
 from tsdiff import TSDiffPredictor
 from tsdiff.data.entries import Entry
-from tsdiff.sampling.pooling import anchor_quantiles, with_anchor_share
+from tsdiff.sampling.anchor_share import anchor_quantiles, with_anchor_share
 from tsdiff.sampling.settings import Sampling
 
 NUMBERS = st.floats(-50, 50, allow_nan=False)

@@ -13,9 +13,11 @@ from functools import cache
 
 import numpy as np
 
+from tsdiff.sampling.shuffle import shuffled
+
 _FREEDOM, _WIDTH = 4.0, 0.9
-"""The anchor's own law in the network's units: Student's t of so many degrees of freedom, by this width; as the CRPS
-and the coverage of sets that nothing was trained on say."""
+"""The anchor's own law in the network's units: Student's t of so many degrees of freedom, by this width. Its 90 %
+intervals alone cover 85 to 98 % of the sets for validation (benchmarks/results/zero_shot.md, anchor_share 1)."""
 _FEWEST = 8
 """Draws that have quantiles; fewer stay as they are."""
 
@@ -40,9 +42,5 @@ def with_anchor_share(draws: np.ndarray, share: float) -> np.ndarray:
     """
     if not share or len(draws) < _FEWEST:
         return draws
-    order = draws.argsort(axis=0)
     own = anchor_quantiles(len(draws)).astype(draws.dtype).reshape(-1, *[1] * (draws.ndim - 1))
-    averaged = (1 - share) * np.take_along_axis(draws, order, axis=0) + share * own
-    made = np.empty_like(draws)
-    np.put_along_axis(made, order, averaged, axis=0)
-    return made
+    return shuffled((1 - share) * np.sort(draws, axis=0) + share * own, draws)
