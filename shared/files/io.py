@@ -178,6 +178,6 @@ def json_text(value: Any) -> str:
 
 
 def write_csv(target: str | os.PathLike[str], frame: pd.DataFrame) -> None:
-    """Write a frame atomically."""
+    """Write a frame atomically, numbers with 15 digits, which is what any decimal keeps in double precision."""
     with atomic_path(target) as temporary:
-        frame.to_csv(temporary, index=False, float_format="%.6g", errors=UNENCODABLE)
+        frame.to_csv(temporary, index=False, float_format="%.15g", errors=UNENCODABLE)

@@ -14,11 +14,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from shared.console.command import claim_output
 from shared.errors import ConfigError, DataError
-from shared.files.io import UNFINISHED, atomic_folder, atomic_path, remove_unfinished, write_text
+from shared.files.io import UNFINISHED, atomic_folder, atomic_path, remove_unfinished, write_csv, write_text
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -281,3 +282,10 @@ def test_a_folder_is_replaced_when_the_new_one_is_whole(tmp_path: Path) -> None:
         (temporary / "new").write_text("x")
     assert os.listdir(target) == ["new"]
     assert os.listdir(tmp_path) == ["set"]
+
+
+def test_numbers_on_a_high_level_come_back_from_a_table(tmp_path: Path) -> None:
+    values = [123456.789, 1e8 + 10.25, 1e12 + 3, -0.1, 1e-30, 0.3]
+    write_csv(tmp_path / "x.csv", pd.DataFrame({"value": values}))
+    assert pd.read_csv(tmp_path / "x.csv", float_precision="round_trip")["value"].tolist() == values
+    assert (tmp_path / "x.csv").read_text().splitlines()[4] == "-0.1"
