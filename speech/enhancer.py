@@ -19,6 +19,7 @@ from speech.audio.arrays import Form, Waveform, finite, warn_doubts, warn_replac
 from speech.audio.bands import UpperBand
 from speech.audio.files import RawFormat
 from speech.audio.loudness import LoudnessGoal, checked_goal
+from speech.audio.resampling import resample
 from speech.inference import advice
 from speech.inference.engine import Engine
 from speech.inference.files import FileResult, enhance_file
@@ -63,8 +64,10 @@ class Enhancer:
         sampling: how to sample; None means the model's default.
         upper_band: what becomes of what a recording at a higher rate than the model's has above its band: "follow"
             keeps it with a gain that follows the model's (`speech.audio.bands`), "drop" leaves it out, "enhance" gives
-            each band of it a gain of its own, by a small network (`speech.model.upper_band`; of models at 16 kHz).
-            None does the first, and says so.
+            each band of it a gain of its own, by a small network (`speech.model.upper_band`; of models at 16 kHz),
+            "extend" keeps it and adds what is likely to be missing, by another (likewise). None does as the model's
+            `sampling` says, or else the first, and says so.
+        rate: of results, in Hz: recordings are brought to it first. None: that of the recording.
 
     Attributes:
         nfe: network calls that every sample of the latest recording went through, all draws together.
@@ -88,10 +91,12 @@ class Enhancer:
         batch_size: int | None = None,
         sampling: SamplingConfig | None = None,
         upper_band: UpperBand | None = None,
+        rate: int | None = None,
     ):
         if isinstance(model, (str, os.PathLike)):
             raise ConfigError(f"{model!r} names a model: Enhancer.from_pretrained({os.fspath(model)!r}) loads it")
         draws, batch_size = checked(Count, draws=draws), checked(Count | None, batch_size=batch_size)
+        rate = None if rate is None else checked(Count, rate=whole_rate(rate))
         mix = checked(Annotated[Chance, "0 is noisy, 1 enhanced"], mix=mix)
         changes = {name: value for name, value in (("sampler", sampler), ("steps", steps)) if value is not None}
         base = sampling or model.config.sampling
@@ -118,7 +123,9 @@ class Enhancer:
             windows=windows,
             batch_size=self.batch_size,
             upper_band=upper_band,
+            rate=rate,
         )
+        self.rate = rate
         self.upper_band = self.engine.upper_band
         self.nfe = 0
         self.engine.warn_without_effect({"steps": steps is not None, "seed": seed != 0, "draws": draws > 1})
@@ -172,7 +179,8 @@ class Enhancer:
                 front end does not normalise.
 
         Returns:
-            The enhanced waveform: same shape, kind, dtype and device; silence stays silence.
+            The enhanced waveform: same shape, kind, dtype and device, but for its samples where the enhancer has a
+            `rate` of its own; silence stays silence.
 
         Raises:
             DataError: not a waveform.
@@ -191,6 +199,10 @@ class Enhancer:
         given = {"seed": seed is not None, "peak": peak is not None}
         if any(given.values()):
             self.engine.warn_without_effect(given)
+        self.engine.warn_no_room(sample_rate)
+        if self.engine.rate_of(sample_rate) != sample_rate:
+            noisy = resample(noisy, sample_rate, self.engine.rate_of(sample_rate))
+            form, sample_rate = form.of_samples(noisy.shape[-1]), self.engine.rate_of(sample_rate)
         self.engine.warn_upper_band(sample_rate)
         tally = Tally()
         if self.engine.is_short(noisy.shape[-1], sample_rate):
@@ -219,9 +231,10 @@ class Enhancer:
 
         Args:
             src: any file that libsndfile reads, or FFmpeg (`speech.audio.media`); of a video its sound.
-            dst: the target, or a folder for it. Its suffix decides the format; rate, channels and length are those of
-                the source, and coding, bit rate and tags as far as `speech.audio.writing.create_audio` keeps them. A
-                link is followed; a FIFO or a device is written to when all is done.
+            dst: the target, or a folder for it. Its suffix decides the format; channels and length are those of the
+                source, so is the rate unless the enhancer has one, and coding, bit rate and tags as far as
+                `speech.audio.writing.create_audio` keeps them. A link is followed; a FIFO or a device is written to
+                when all is done.
             name: what the noise depends on beside the seed; None: the name of `src`, without its folder.
             raw: what a .raw file holds.
             progress: show a progress bar, or call this with every bit of progress, in seconds of a channel.
@@ -290,6 +303,8 @@ class Enhancer:
         runtime: Runtime = "auto",
     ) -> Stream:
         """Enhance a signal while it comes, with a causal model; see `speech.inference.streaming.Stream`."""
+        if self.rate is not None:
+            raise ConfigError(f"rate={self.rate}: a stream keeps its rate; leave it out")
         return Stream(self.engine, sample_rate, channels=channels, peak=peak, seed=seed, runtime=runtime)
 
     def export_onnx(self, path: str | os.PathLike[str]) -> Path:

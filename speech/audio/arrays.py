@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -103,6 +103,10 @@ class Form:
                 "(batch, channels, samples)"
             )
         return cls(tuple(waveform.shape), dtype, device)
+
+    def of_samples(self, samples: int) -> Form:
+        """The form of an array that differs in the number of its samples."""
+        return replace(self, shape=(*self.shape[:-1], samples))
 
     def to_float(self, waveform: np.ndarray | Tensor) -> np.ndarray:
         """float32 (items, channels, samples) on the CPU, full scale ±1."""

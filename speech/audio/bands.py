@@ -8,9 +8,10 @@ import numpy as np
 
 from shared.errors import ConfigError
 
-UpperBand = Literal["enhance", "follow", "drop"]
+UpperBand = Literal["enhance", "follow", "drop", "extend"]
 """What becomes of the band above half the model's rate: "enhance" gives each band of it a gain of its own
-(`speech.model.upper_band`), "follow" keeps it with a gain that follows the model's, "drop" leaves it out."""
+(`speech.model.upper_band`), "follow" keeps it with a gain that follows the model's, "drop" leaves it out, "extend"
+keeps it and adds what is likely to be missing."""
 
 MODEL_RATE = 16000
 """Hz; of the models whose upper band can be enhanced."""
@@ -54,14 +55,14 @@ def choose_upper_band(value: UpperBand | None, sample_rate: int) -> UpperBand:
     Raises:
         ConfigError: an unknown one, or one that is not for models of this rate.
     """
-    if value not in (None, "enhance", "follow", "drop"):
+    if value not in (None, "enhance", "follow", "drop", "extend"):
         raise ConfigError(
-            f"upper_band={value!r}: choose enhance (gains of its own), follow (a gain like the model's) or drop (leave "
-            "it out)"
+            f"upper_band={value!r}: choose enhance (gains of its own), follow (a gain like the model's), drop (leave "
+            "it out) or extend (add what is missing)"
         )
-    if value == "enhance" and sample_rate != MODEL_RATE:
+    if value in ("enhance", "extend") and sample_rate != MODEL_RATE:
         raise ConfigError(
-            f"upper_band='enhance' goes on from models at {MODEL_RATE} Hz, this one is at {sample_rate} Hz: choose "
+            f"upper_band={value!r} goes on from models at {MODEL_RATE} Hz, this one is at {sample_rate} Hz: choose "
             "follow or drop"
         )
     return value or "follow"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
@@ -131,6 +131,10 @@ class AudioInfo:
     def seconds(self) -> float:
         """Length in seconds."""
         return self.samples / self.sample_rate
+
+    def at(self, rate: int) -> AudioInfo:
+        """Of the same recording at another rate, in Hz."""
+        return replace(self, sample_rate=rate, samples=round(self.samples * rate / self.sample_rate))
 
 
 def notes_on(info: AudioInfo, dropped: Sequence[str], target: Path | None = None) -> tuple[str, ...]:

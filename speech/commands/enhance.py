@@ -136,6 +136,7 @@ def _settings(options: Enhance) -> dict[str, Any]:
         "overlap_seconds": min(2.0, options.window / 4),
         "batch_size": options.batch_size,
         "upper_band": options.upper_band,
+        "rate": options.rate,
     }
 
 
@@ -311,6 +312,7 @@ def _write(job: _Job, report: FolderReport, enhancer: Enhancer, model: str) -> N
         "draws": enhancer.draws,
         "mix": enhancer.mix,
         "upper_band": enhancer.upper_band,
+        "rate": enhancer.rate,
     }
     write_json(output / "metrics.json", metrics)
     if per_file:

@@ -15,8 +15,8 @@ Threads = Annotated[int | None, Option(help="CPU threads; left out, as many as t
 UpperBand = Annotated[
     str | None,
     Option(
-        help="Above the model's band: follow (kept, with a gain like its own), enhance (a gain for each band) or drop "
-        "[follow]."
+        help="Above the model's band: follow (kept, with a gain like its own), enhance (a gain for each band), drop "
+        "(left out) or extend (kept, and what is missing added) [the model's own, else follow]."
     ),
 ]
 
@@ -75,6 +75,7 @@ class Enhance(ScaleOut, Model):
     ] = None
     draws: Annotated[int, Option(help="Results to average.")] = 1
     mix: Annotated[float, Option(help="Share of the enhanced signal; the rest is the noisy one.")] = 1.0
+    rate: Annotated[int | None, Option(help="Hz of the result, such as 48000 [that of IN].", min=1)] = None
     upper_band: UpperBand = None
     loudness: Annotated[
         str | None,

@@ -53,6 +53,7 @@ class MixConfig(Checked):
         limited: chance of lost bands.
         low_hz: range of lower edges.
         high_hz: range of upper edges.
+        resampled: chance that the upper edge of a lost band is a converter's, steep, not a filter's.
         restore_band: the target keeps the whole band; otherwise it loses what the input loses.
         coded: chance that the input is encoded and decoded.
         codecs: which codecs.
@@ -87,6 +88,7 @@ class MixConfig(Checked):
     limited: Chance = 0.0
     low_hz: Levels = (0.0, 0.0)
     high_hz: Range = (3400.0, 7600.0)
+    resampled: Chance = 0.0
     restore_band: bool = False
     coded: Chance = 0.0
     codecs: tuple[degrade.Codec, ...] = ("mulaw", "alaw", "gsm", "adpcm", "mp3", "vorbis", "opus")

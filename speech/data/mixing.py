@@ -201,9 +201,10 @@ class Mixer:
         if rng.random() < config.limited:
             low, high = rng.uniform(*config.low_hz), min(rng.uniform(*config.high_hz), rate / 2)
             order = int(rng.integers(4, 17))
-            noisy = degrade.band_limit(noisy, rate, low, high, order)
+            steep = bool(config.resampled) and rng.random() < config.resampled
+            noisy = _lose_band(noisy, rate, low, high, order, steep)
             if not config.restore_band:
-                target = degrade.band_limit(target, rate, low, high, order)
+                target = _lose_band(target, rate, low, high, order, steep)
             made_of.append(f"{low:.0f}–{high:.0f} Hz")
         if rng.random() < config.clipped:
             below = rng.uniform(*config.clip_db)
@@ -217,6 +218,13 @@ class Mixer:
             noisy = degrade.lose_packets(noisy, rate, rng, float(rng.uniform(*config.loss)))
             made_of.append("lost packets")
         return noisy, target
+
+
+def _lose_band(x: Waveform, sample_rate: int, low: float, high: float, order: int, steep: bool) -> Waveform:
+    if not steep:
+        return degrade.band_limit(x, sample_rate, low, high, order)
+    x = degrade.reduce_rate(x, sample_rate, round(2 * high))
+    return degrade.band_limit(x, sample_rate, low, order=order) if low else x
 
 
 def noise_crop(clip: Clip, length: int, rng: np.random.Generator) -> Waveform:

@@ -10,6 +10,7 @@ import numpy as np
 
 from shared.random import derive_seed
 from speech.audio.bands import BandJoin, Join, UpperBand, choose_upper_band
+from speech.audio.edges import BandEdge, with_band_kept
 from speech.audio.files import BLOCK_SECONDS
 from speech.audio.resampling import Resampler, resample
 from speech.inference import advice
@@ -17,7 +18,7 @@ from speech.inference.blend import Blend
 from speech.inference.longform import Tail, Window, Windows
 from speech.inference.removed import Levels
 from speech.inference.segments import Advance, Segment, SegmentRunner, Tally
-from speech.inference.upper_band import UpperBandJoin
+from speech.inference.upper_band import ExtensionJoin, UpperBandJoin
 from speech.model.config import SamplingConfig
 from speech.model.model import SpeechModel
 from speech.model.upper_band import bundled_upper_band
@@ -36,7 +37,9 @@ class Engine:
         mix: share of the enhanced signal in the result.
         windows: how long recordings are cut.
         batch_size: windows at a time.
-        upper_band: what becomes of what is above the model's band; None: "follow", and it is said.
+        upper_band: what becomes of what is above the model's band; None: as the model's settings say, or "follow", and
+            it is said.
+        rate: of results, in Hz; None: that of the recording.
 
     Raises:
         ConfigError: an unknown choice of the upper band, or one that is not for this model.
@@ -53,9 +56,12 @@ class Engine:
         windows: Windows,
         batch_size: int,
         upper_band: UpperBand | None,
+        rate: int | None = None,
     ):
         self.model, self.sampling, self.seed, self.mix = model, sampling, seed, mix
+        upper_band = upper_band or sampling.upper_band
         self.upper_band = choose_upper_band(upper_band, model.config.frontend.sample_rate)
+        self.rate = rate
         self.runner = SegmentRunner(
             model, sampling, 1 if draws > 1 and self.is_deterministic else draws, batch_size * windows.length
         )
@@ -90,6 +96,20 @@ class Engine:
                 stacklevel,
             )
 
+    def rate_of(self, sample_rate: int) -> int:
+        """The rate of the result of a recording at this rate, in Hz."""
+        return self.rate or sample_rate
+
+    def warn_no_room(self, sample_rate: int, stacklevel: int = 3) -> None:
+        """Tell where a model that adds a band has no room for it in results."""
+        if self.sampling.keep_band and self.rate_of(sample_rate) < self.sample_rate and self.mix > 0:
+            rate = self.rate_of(sample_rate)
+            advice.warn(
+                f"results are at {rate} Hz, which ends at {rate / 2000:g} kHz; this model adds what is missing up to "
+                f"{self.sample_rate / 2000:g} kHz and above: ask for rate={self.sample_rate} or 48000 (--rate)",
+                stacklevel,
+            )
+
     def is_short(self, samples: int, sample_rate: int) -> bool:
         """Whether a recording fits into one window."""
         return math.ceil(samples * self.sample_rate / sample_rate) <= self._windows.length
@@ -99,6 +119,8 @@ class Engine:
         join: Join | None = None
         if self.upper_band == "enhance" and sample_rate > self.sample_rate:
             join = UpperBandJoin(bundled_upper_band(), sample_rate, channels)
+        elif self.upper_band == "extend" and sample_rate > self.sample_rate:
+            join = ExtensionJoin(bundled_upper_band("extension"), sample_rate, channels)
         elif self.upper_band != "drop" and sample_rate > self.sample_rate:
             join = BandJoin(self.sample_rate, channels)
         elif streamed and sample_rate < self.sample_rate:  # what the short filters take of the band's end
@@ -123,13 +145,15 @@ class Engine:
             return [recording.copy() for recording in recordings]
         noisy = [resample(each, rate, self.sample_rate) for each, rate in zip(recordings, rates, strict=True)]
         segments: list[Segment] = []
+        edges: list[float] = []
         for at_rate, seed, tally in zip(noisy, seeds, tallies, strict=True):
             peaks = peaks_of(at_rate)
+            edges += self._edges([at_rate], len(at_rate))
             segments += [
                 Segment(wave, 0, seed, scale, loudest, tally)
                 for wave, scale, loudest in zip(at_rate, self._scales(peaks, peak), peaks.tolist(), strict=True)
             ]
-        outputs = iter(self.runner.run(segments, advance))
+        outputs = self._outputs(segments, edges, advance)
         results = []
         for recording, at_rate, rate in zip(recordings, noisy, rates, strict=True):
             if len(recording) == 0:
@@ -191,12 +215,17 @@ class Engine:
             return
         channels, samples = shape
         peaks = np.zeros(channels, np.float32)
+        edge = BandEdge(self.sample_rate, channels)
         for block in Resampler(sample_rate, self.sample_rate, channels).stream(read()):
             peaks = np.maximum(peaks, peaks_of(block))
+            if self.sampling.keep_band:
+                edge.push(block)
         blend = self.blend(sample_rate, channels, levels=levels)
         at_rate = Resampler(sample_rate, self.sample_rate, channels).stream(map(blend.hear, read()))
         windows = self._windows.cut(map(blend.hear_low, at_rate))
-        wet = map(blend.stacked, self._windows.join(self._enhanced(windows, peaks, peak, seed, tally, advance)))
+        wet = map(
+            blend.stacked, self._windows.join(self._enhanced(windows, peaks, peak, edge.edges(), seed, tally, advance))
+        )
         back = Resampler(self.sample_rate, sample_rate, blend.signals).stream(wet)
         yield from blend.results(Tail(blend.signals, samples).of(back))
 
@@ -205,6 +234,7 @@ class Engine:
         windows: Iterable[Window],
         peaks: np.ndarray,
         peak: float | None,
+        edges: list[float],
         seed: int,
         tally: Tally,
         advance: Advance | None,
@@ -220,10 +250,29 @@ class Engine:
                     for item in waiting
                     for channel, (scale, loudest) in zip(item.waveform, levels, strict=True)
                 ]
-                outputs = iter(self.runner.run(segments, advance))
+                outputs = self._outputs(segments, edges * len(waiting), advance)
                 for item in waiting:
                     yield Window(item.start, np.stack([next(outputs) for _ in levels]), item.last)
                 waiting = []
+
+    def _outputs(
+        self, segments: Sequence[Segment], edges: Sequence[float], advance: Advance | None
+    ) -> Iterator[np.ndarray]:
+        """The segments' results (samples,); `edges` are where their bands end, in Hz, for models that keep them."""
+        made = self.runner.run(segments, advance)
+        if not self.sampling.keep_band:
+            return iter(made)
+        return (
+            with_band_kept(each, segment.waveform, edge, self.sample_rate)
+            for each, segment, edge in zip(made, segments, edges, strict=True)
+        )
+
+    def _edges(self, blocks: Iterable[np.ndarray], channels: int) -> list[float]:
+        """Where the bands of a recording's channels end, in Hz, for models that keep them."""
+        edge = BandEdge(self.sample_rate, channels)
+        for block in blocks if self.sampling.keep_band else ():
+            edge.push(block)
+        return edge.edges()
 
     def _scales(self, peaks: np.ndarray, peak: float | None) -> list[float]:
         """What channels with these peaks are divided by for the network; 0 where they are silent."""

@@ -18,8 +18,10 @@ from speech.audio.coding import AudioInfo, RawFormat, notes_on, target_coding
 from speech.audio.files import audio_info, open_audio
 from speech.audio.loudness import Levelling, LoudnessGoal, LoudnessMeter, Measured, levelling
 from speech.audio.paths import sound_path
+from speech.audio.resampling import Resampler
 from speech.audio.writing import create_audio, refuse_same, unwritable
 from speech.inference.engine import Engine
+from speech.inference.longform import Tail
 from speech.inference.plan import target_of
 from speech.inference.plausible import doubts
 from speech.inference.removed import Levels, Removed
@@ -68,18 +70,26 @@ def enhance_file(
     """Enhance a file; see `speech.enhancer.Enhancer.enhance_file`."""
     target = target_of(source, target)
     refuse_same(source, target)
-    info = audio_info(source, raw)
+    found = audio_info(source, raw)
+    info = found.at(engine.rate_of(found.sample_rate))
     name = source.name if name is None else name
+    engine.warn_no_room(found.sample_rate)
     engine.warn_upper_band(info.sample_rate)
     tally, levels = Tally(), Levels(info.sample_rate, info.channels)
 
-    def read() -> Iterator[np.ndarray]:
+    def recorded() -> Iterator[np.ndarray]:
         tally.replaced = 0
         with open_audio(source, raw) as reader:
             for block in reader.blocks():
                 good, replaced = finite(block)
                 tally.replaced += replaced
                 yield good
+
+    def read() -> Iterator[np.ndarray]:
+        if info.sample_rate == found.sample_rate:
+            return recorded()
+        there = Resampler(found.sample_rate, info.sample_rate, info.channels)
+        return Tail(info.channels, info.samples).of(there.stream(recorded()))
 
     total = info.seconds * info.channels
     with (

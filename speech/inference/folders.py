@@ -21,6 +21,7 @@ from speech.audio.arrays import finite
 from speech.audio.coding import RawFormat, notes_on
 from speech.audio.files import Audio, read_audio
 from speech.audio.loudness import Levelling, LoudnessGoal, levelling
+from speech.audio.resampling import resample
 from speech.audio.search import find_audio
 from speech.audio.writing import write_audio
 from speech.inference.engine import Engine
@@ -78,7 +79,9 @@ def enhance_dir(
         remove_unfinished(folder)
     plan = plan_folder(paths, source, target, existing, raw)
     files, report.skipped, report.failed = plan.files, plan.skipped, {**passed, **plan.failed}
-    engine.warn_upper_band(max((file.info.sample_rate for file in files), default=0))
+    rates = [file.info.sample_rate for file in files]
+    engine.warn_no_room(min(rates, default=engine.sample_rate))
+    engine.warn_upper_band(max((engine.rate_of(rate) for rate in rates), default=0))
     batches = _batches(engine, files)
     total = float(sum(file.info.seconds * file.info.channels for file in files))
     with bar(total, source.name, "s", show=progress) as shown:
@@ -136,11 +139,13 @@ class _Job:
         for file in batch:
             with self._failures_of(file):
                 audio = read_audio(file.source, self._raw)
-                read.append(_Read(file, audio, *finite(audio.waveform)))
+                waveform, replaced = finite(audio.waveform)
+                audio = self._at_rate(replace(audio, waveform=waveform))
+                read.append(_Read(file, audio, replaced))
         tallies = [Tally(replaced=item.replaced) for item in read]
         try:
             results = self._engine.short(
-                [item.noisy for item in read],
+                [item.audio.waveform for item in read],
                 [item.audio.sample_rate for item in read],
                 [self._engine.seed_of(item.file.name) for item in read],
                 tallies,
@@ -158,15 +163,24 @@ class _Job:
         """Write a result, at the loudness that is wanted."""
         info, target = item.audio.info, item.file.target
         levels, levelled = Levels(info.sample_rate, info.channels), Levelling()
-        levels.push(item.noisy, waveform)
+        levels.push(item.audio.waveform, waveform)
         if self._loudness is not None:
-            noisy = measured([item.noisy], info) if self._loudness == "keep" else None
+            noisy = measured([item.audio.waveform], info) if self._loudness == "keep" else None
             levelled = levelling(self._loudness, measured([waveform], info), noisy)
             waveform = waveform * np.float32(levelled.gain)
         tally.limited += clipped(waveform, target, info)
         dropped = write_audio(target, replace(item.audio, waveform=waveform), item.file.source)
         notes = notes_on(item.file.info, dropped, target)
         return file_result(item.file.name, target, info, tally, levels.removed(), levelled, notes)
+
+    def _at_rate(self, audio: Audio) -> Audio:
+        rate = self._engine.rate_of(audio.sample_rate)
+        if rate == audio.sample_rate:
+            return audio
+        samples = audio.info.at(rate).samples
+        return replace(
+            audio, waveform=resample(audio.waveform, audio.sample_rate, rate, length=samples), sample_rate=rate
+        )
 
     def _alone(self, file: Planned) -> None:
         with self._failures_of(file):
@@ -199,7 +213,6 @@ class _Job:
 class _Read:
     file: Planned
     audio: Audio
-    noisy: np.ndarray
     replaced: int
 
 

@@ -1,11 +1,12 @@
-"""Enhancing what a recording has above a 16 kHz model's band, by `speech.model.upper_band`, as it comes."""
+"""Enhancing, or extending, what a recording has above a 16 kHz model's band, as it comes: `speech.model.upper_band`."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
 
-from speech.model.upper_band import Bands, RunningNetwork, UpperBandConfig
+from speech.model.upper_band import FLOOR, Bands, RunningNetwork, UpperBandConfig
 
 
 class UpperBandJoin:
@@ -61,10 +62,31 @@ class UpperBandJoin:
 
     def _upper(self, signals: np.ndarray) -> np.ndarray:
         """The enhanced upper band (channels, n·hop) of signals (3, channels, (n + 1)·hop)."""
-        bands, hop, channels = self._bands, self._bands.hop, signals.shape[1]
-        spectra = bands.spectra(sliding_window_view(signals, 2 * hop, axis=-1)[:, :, ::hop])
-        gains, self._memory = self._network(bands.features(*(spectra.real**2 + spectra.imag**2)), self._memory)
-        waves = bands.waves(spectra[0] * (gains @ bands.gains))
+        hop, channels = self._bands.hop, signals.shape[1]
+        spectra = self._bands.spectra(sliding_window_view(signals, 2 * hop, axis=-1)[:, :, ::hop])
+        waves = self._bands.waves(self._result(spectra))
         ends = np.concatenate([self._begun, waves[..., hop:].reshape(channels, -1)], axis=1)
         self._begun = ends[:, -hop:]
         return waves[..., :hop].reshape(channels, -1) + ends[:, :-hop]
+
+    def _result(self, spectra: NDArray[np.complex64]) -> NDArray[np.complex64]:
+        """The spectra of the result (channels, frames, bins), of those of the signals (3, channels, frames, bins)."""
+        features = self._bands.features(*(spectra.real**2 + spectra.imag**2))
+        gains, self._memory = self._network(features, self._memory)
+        return spectra[0] * (gains @ self._bands.gains)
+
+
+class ExtensionJoin(UpperBandJoin):
+    """Joins the enhanced band, what the recording has above it, and what is likely to be missing there.
+
+    The network gives levels for copies of what the model made at 3.5 to 7.5 kHz (spectral translation); of them as much
+    is added in every band as the recording's own level falls short of.
+    """
+
+    def _result(self, spectra: NDArray[np.complex64]) -> NDArray[np.complex64]:
+        copies = self._bands.copied(spectra[2])
+        own, *below, copied = (each.real**2 + each.imag**2 for each in (*spectra, copies))
+        gains, self._memory = self._network(self._bands.features(copied, *below), self._memory)
+        there, possible = own @ self._bands.upper, copied @ self._bands.upper
+        added = np.sqrt(np.maximum(gains**2 - there / (possible + np.float32(FLOOR)), 0))
+        return spectra[0] + copies * (added @ self._bands.gains)

@@ -14,6 +14,7 @@ from shared.predictions import Inputs, Scaled
 from shared.samplers import KINDS, Schedule
 from shared.samplers.schedules import Steps, times_of
 from shared.sde import OUVESDE, Process
+from speech.audio.bands import UpperBand
 from speech.model.backbones import BackboneConfig, NCSNppConfig
 from speech.model.corrector import PublishedPC, is_pc, moved, taking_settings_of_pc
 from speech.model.frontend import FrontEndConfig
@@ -87,6 +88,10 @@ class SamplingConfig(Checked):
         fade_in: frames from where a recording begins to sound over which the estimate rises from nothing, in even
             steps of the compressed values. Before a network without look-ahead has heard a few frames it cannot tell
             noise from speech, and lets both pass. 0: no rise.
+        keep_band: leave a recording as it is up to where its band ends (`speech.audio.edges`), and take of the estimate
+            only what is above: for models that add a lost band.
+        upper_band: what becomes of what a recording has above the model's band, where an enhancer is not told; None:
+            "follow". See `speech.audio.bands.UpperBand`.
     """
 
     sampler: SamplerSetting = "pc"
@@ -99,6 +104,8 @@ class SamplingConfig(Checked):
     precision: Precision = "float32"
     suppression: Annotated[NonNegative, "1 leaves gains as they are"] = 1.0
     fade_in: Natural = 0
+    keep_band: bool = False
+    upper_band: UpperBand | None = None
 
     @model_validator(mode="before")
     @classmethod

@@ -8,6 +8,7 @@ above 8.5 kHz is .5 to .7 dB better than with frames of 32 ms.
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from os import PathLike
@@ -31,6 +32,13 @@ FLOOR = 1e-12
 """Power of a bin, −120 dB of full scale, below which energies count as of this."""
 
 _MIDDLE_DB, _SPAN_DB = -80.0, 20.0
+_COPIED_BINS, _COPIED_FROM = 32, 36
+"""Of the frames' bins, of 125 Hz: what is copied upwards at once, and how far at least. Even, so that copies of frames
+that overlap fit together."""
+
+_COPIED_GAIN = 4.0
+"""Of the amplitudes of copies, so that gains up to 1 reach levels above theirs."""
+
 _HIGHEST = 4
 """Bands below 8 kHz, from 5 kHz on, in which the model's gain is measured."""
 
@@ -155,10 +163,10 @@ def _sigmoid(x: Values) -> Values:
     return np.float32(0.5) * (1 + np.tanh(np.float32(0.5) * x))
 
 
-@lru_cache(maxsize=1)
-def bundled_upper_band() -> RunningNetwork:
-    """The network that ships, read once."""
-    return UpperBandNetwork.from_pretrained("upper_band").running()
+@lru_cache(maxsize=2)
+def bundled_upper_band(name: str = "upper_band") -> RunningNetwork:
+    """A network that ships, read once: "upper_band", or "extension" with gains for copies (`Bands.copied`)."""
+    return UpperBandNetwork.from_pretrained(name).running()
 
 
 @dataclass(frozen=True)
@@ -166,12 +174,14 @@ class Bands:
     """Frames and bands at one rate, in float32.
 
     Attributes:
+        sample_rate: Hz.
         hop: samples from a frame to the next; a frame is twice as long.
         window: (2·hop,), whose squares, a hop apart, add to 1.
         gains: what the bins share in the gains of the bands above, (upper, bins): triangles that add to 1.
         upper, lower: mean powers of the bands above and below, of powers of bins, (bins, bands).
     """
 
+    sample_rate: int
     hop: int
     window: Values
     gains: Values
@@ -187,11 +197,20 @@ class Bands:
         lower = _triangles(frequencies, _evenly_heard(_LOW_BOTTOM_HZ, _LOW_TOP_HZ, config.lower))
         window = np.sin(np.pi * np.arange(2 * hop) / (2 * hop)).astype(np.float32)
         upper = _means(gains * (frequencies >= _RESIDUE_HZ))
-        return cls(hop, window, gains, upper, _means(lower * (frequencies <= MODEL_RATE / 2)))
+        return cls(sample_rate, hop, window, gains, upper, _means(lower * (frequencies <= MODEL_RATE / 2)))
 
     def spectra(self, frames: Values) -> NDArray[np.complex64]:
         """Spectra (..., bins) of frames (..., 2·hop), so that white noise has its mean square in every bin."""
         return np.fft.rfft(frames * (self.window / np.float32(self.hop**0.5))).astype(np.complex64, copy=False)
+
+    def copied(self, spectra: NDArray[np.complex64]) -> NDArray[np.complex64]:
+        """Of spectra (..., bins) what lies at 3.5 to 7.5 kHz, at 8 to 12, 12 to 16 and 16 to 20 kHz, and louder."""
+        each = self.sample_rate / (2 * self.hop)
+        bins = np.arange(math.ceil(MODEL_RATE / 2 / each), min(spectra.shape[-1], math.ceil(_TOP_HZ / each)))
+        made = np.zeros_like(spectra)
+        down = _COPIED_FROM + (bins - bins[:1]) // _COPIED_BINS * _COPIED_BINS
+        made[..., bins] = spectra[..., bins - down] * np.float32(_COPIED_GAIN)
+        return made
 
     def waves(self, spectra: NDArray[np.complex64]) -> Values:
         """Frames (..., 2·hop) of spectra, to be laid a hop apart and added."""

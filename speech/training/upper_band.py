@@ -87,19 +87,29 @@ class UpperBandLoss(Checked):
         wrong = (gains - 1).square() * speech + gains.square() * noise + gains * (gains - 1) * common
         some = 1e-3 * mixture.sum((1, 2)) + 1e-12
         error = 10 * torch.log10((wrong.sum((1, 2)).clamp_min(0) + some) / (speech.sum((1, 2)) + some))
-        bins = condition["bins"]
-        counted = (bins > 0).float()
-        floor = condition["loudest"][:, None, None] * 10 ** (-self.range_db / 10) + FLOOR
-        made, wanted = (
-            10 * torch.log10(each / bins.clamp_min(1e-6).unsqueeze(1) + floor)
-            for each in (gains.square() * mixture, speech)
-        )
-        apart = ((made - wanted).abs().mean(1) * counted).sum(-1) / counted.sum(-1).clamp_min(1)
+        made = gains.square() * mixture
+        apart = levels_apart(made, speech, condition["bins"], condition["loudest"], self.range_db)
         return self.error * error + self.levels * apart
 
 
-def with_speed(clip: Clip, rng: np.random.Generator, samples: int) -> tuple[Waveform, float]:
-    """A part of a recording of speech, slower and lower or faster and higher, and the Hz up to which it is real."""
+def levels_apart(made: Tensor, wanted: Tensor, bins: Tensor, loudest: Tensor, range_db: float) -> Tensor:
+    """How far levels of bands are apart, in dB: the mean magnitude over frames and bands, (batch,).
+
+    Args:
+        made, wanted: energies (batch, frames, bands).
+        bins: how many bins are in each band, (batch, bands); bands of none do not count.
+        loudest: power of a bin of the speech, (batch,).
+        range_db: levels this far below it count as of this.
+    """
+    counted = (bins > 0).float()
+    floor = loudest[:, None, None] * 10 ** (-range_db / 10) + FLOOR
+    levels = [10 * torch.log10(each / bins.clamp_min(1e-6).unsqueeze(1) + floor) for each in (made, wanted)]
+    return ((levels[0] - levels[1]).abs().mean(1) * counted).sum(-1) / counted.sum(-1).clamp_min(1)
+
+
+def with_speed(clip: Clip, rng: np.random.Generator, samples: int, edge: float = _REAL_HZ) -> tuple[Waveform, float]:
+    """A part of a recording of speech, slower and lower or faster and higher, and the Hz up to which it is real; as
+    the recording is up to `edge` Hz."""
     speed = rng.uniform(*_SPEECH_SPEED)
     needed = needed_for(samples, speed)
     wave = clip.read()
@@ -110,7 +120,7 @@ def with_speed(clip: Clip, rng: np.random.Generator, samples: int) -> tuple[Wave
         part = wave[start : start + needed]
         if power(part) > 0.03 * clip.power:
             break
-    return change_speed(part, speed, samples), _REAL_HZ * min(speed, 1.0)
+    return change_speed(part, speed, samples), edge * min(speed, 1.0)
 
 
 def parted(wave: Waveform) -> tuple[Waveform, Waveform]:
@@ -190,11 +200,18 @@ def _power(spectra: NDArray[np.complex64]) -> Waveform:
 def of_bands(bands: Bands, speech: NDArray[np.complex64], noise: NDArray[np.complex64], edge: float) -> Part:
     """Of `Mixtures.part` "heard", "energies" and "bins", of spectra (frames, bins); speech is real up to `edge` Hz."""
     powers = np.stack([_power(speech), _power(noise), 2 * (speech * noise.conj()).real])
+    shares, bins = true_bands(bands, edge)
+    return {"heard": powers @ bands.upper, "energies": powers @ shares.T, "bins": bins}
+
+
+def true_bands(bands: Bands, edge: float) -> tuple[Waveform, Waveform]:
+    """What bins from 8 kHz to `edge` Hz share in the bands, (upper, bins), 0 in bands of which half is missing; and how
+    many bins are in each, (upper,)."""
     hz = np.fft.rfftfreq(2 * bands.hop, 1 / RATE)
     shares = bands.gains * ((hz > MODEL_RATE / 2) & (hz < edge))
     whole = (bands.gains * ((hz > MODEL_RATE / 2) & (hz < _REAL_HZ))).sum(axis=1)
-    bins = shares.sum(axis=1) * (shares.sum(axis=1) > 0.5 * whole)
-    return {"heard": powers @ bands.upper, "energies": powers @ shares.T * (bins > 0), "bins": bins}
+    is_there = shares.sum(axis=1) > 0.5 * whole
+    return shares * is_there[:, None], shares.sum(axis=1) * is_there
 
 
 class UpperBandSource:

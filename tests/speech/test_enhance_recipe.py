@@ -177,3 +177,13 @@ def test_bad_input_is_one_line_and_status_one(recipes, tmp_path):
     done = recipes.run("enhance", tmp_path / "a.wav", tmp_path / "b.wav", "--model", tmp_path / "bad.ckpt")
     assert (done.code, "Traceback" in done.said) == (1, False)
     assert not Path(tmp_path / "b.wav").exists()
+
+
+def test_a_result_gets_the_rate_that_is_asked_for(recipes: Recipes) -> None:
+    write_audio(recipes.folder / "narrow.wav", Audio(noise(1, 4000), 8000))
+    enhance(recipes, "narrow.wav", "wide.flac", "--rate", "48000", "--upper-band", "drop", "--output", "wide")
+    audio = read_audio(recipes.folder / "wide.flac")
+    assert (audio.sample_rate, audio.waveform.shape) == (48000, (1, 24000))
+    metrics = json.loads((recipes.folder / "wide/metrics.json").read_text())
+    assert metrics["rate"] == 48000
+    assert metrics["per_file"][0]["sample_rate"] == 48000

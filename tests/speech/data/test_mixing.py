@@ -165,6 +165,10 @@ def test_bandwidth_input_lacks_what_the_target_has(folders: tuple[Path, Path, Pa
     both = replace(config, restore_band=False)
     kept = MixSource(folders[0], config=both).item(np.random.default_rng(0))[1]
     np.testing.assert_allclose(kept.noisy, kept.clean, atol=1e-6)
+    steep = replace(config, high_hz=(3000.0, 3000.0), resampled=1.0)
+    mixture = MixSource(folders[0], config=steep).item(np.random.default_rng(0))[1]
+    high = [np.sum(np.abs(np.fft.rfft(x))[above] ** 2) for x in (mixture.noisy, mixture.clean)]
+    assert high[0] < 1e-4 * high[1]
 
 
 def test_clipping_coding_and_loss_touch_the_input_alone(folders: tuple[Path, Path, Path]) -> None:

@@ -14,7 +14,7 @@ from scipy import signal
 from shared.errors import CheckpointError, ConfigError
 from speech import Enhancer, SpeechModel
 from speech.audio.files import read_audio
-from speech.inference.upper_band import UpperBandJoin
+from speech.inference.upper_band import ExtensionJoin, UpperBandJoin
 from speech.model.frontend import FrontEndConfig
 from speech.model.model import BUNDLED
 from speech.model.upper_band import Bands, RunningNetwork, UpperBandConfig, UpperBandNetwork
@@ -48,9 +48,15 @@ def model() -> SpeechModel:
     return SpeechModel.from_pretrained("default")
 
 
-def joined(network: RunningNetwork, rate: int, signals: np.ndarray, cuts: list[int]) -> np.ndarray:
+def joined(
+    network: RunningNetwork,
+    rate: int,
+    signals: np.ndarray,
+    cuts: list[int],
+    kind: type[UpperBandJoin] = UpperBandJoin,
+) -> np.ndarray:
     """Recording, low and enhanced, (3, channels, n), joined in blocks that begin at these places."""
-    join = UpperBandJoin(network, rate, signals.shape[1])
+    join = kind(network, rate, signals.shape[1])
     blocks = np.split(signals, cuts, axis=2)
     made, late = [], 0
     for place, (recording, low, enhanced) in enumerate(blocks):
@@ -195,3 +201,42 @@ def test_clean_speech_keeps_its_upper_band_and_noise_falls_in_pauses(shared_data
     before, after = above(noisy, rate), above(enhancer.enhance(noisy, rate), rate)
     assert level(after[pauses]) < level(before[pauses]) - 20
     assert level(after[voice]) == pytest.approx(level(reference[voice]), abs=3.0)
+
+
+@pytest.mark.parametrize("rate", RATES)
+def test_an_extension_adds_levels_of_copies_where_there_is_nothing(rate: int) -> None:
+    low = signal.sosfiltfilt(signal.butter(10, 7800, fs=rate, output="sos"), noise(2, rate)).astype(np.float32)
+    signals = np.stack([low, low, low])
+    np.testing.assert_allclose(joined(always(0.0), rate, signals, [], ExtensionJoin), low, atol=1e-6)
+    added = joined(always(0.25), rate, signals, [], ExtensionJoin) - low  # copies have four times the amplitude
+    spectrum = np.square(np.abs(np.fft.rfft(added))).mean(0)
+    source = np.square(np.abs(np.fft.rfft(low))).mean(0)
+    hz = np.fft.rfftfreq(rate, 1 / rate)
+    of_copies = source[(hz > 3600) & (hz < 7400)].mean()
+    for start in range(9000, min(19000, rate // 2 - 2000), 2000):
+        there = spectrum[(hz > start) & (hz < start + 1500)].mean()
+        assert 10 * np.log10(there / of_copies) == pytest.approx(0.0, abs=1.5)
+    assert spectrum[hz < 7000].mean() < 1e-4 * of_copies
+    assert not (hz > 21000).any() or spectrum[hz > 21000].mean() < 1e-3 * of_copies
+
+
+def test_an_extension_leaves_a_band_that_is_loud_enough() -> None:
+    recording = noise(1, 48000)
+    low = signal.sosfiltfilt(signal.butter(10, 7800, fs=48000, output="sos"), recording).astype(np.float32)
+    found = joined(always(0.06), 48000, np.stack([recording, low, low]), [], ExtensionJoin)
+    assert decibels(found - recording, recording) < -20
+    half = low + signal.sosfiltfilt(signal.butter(10, [9000, 12000], "bandpass", fs=48000, output="sos"), recording)
+    found = joined(always(0.2), 48000, np.stack([half.astype(np.float32), low, low]), [], ExtensionJoin)
+    inside, outside = (
+        signal.sosfiltfilt(signal.butter(8, band, "bandpass", fs=48000, output="sos"), found - half)
+        for band in ([9500, 11500], [13500, 18000])
+    )
+    assert level(inside) < level(outside) - 10
+
+
+@pytest.mark.parametrize("rate", [22050, 48000])
+def test_blocks_of_any_size_extend_the_same(running: RunningNetwork, rate: int) -> None:
+    signals = noise(3, 2, 20000)
+    whole = joined(running, rate, signals, [], ExtensionJoin)
+    for cuts in ([5], list(range(0, 20000, 97))):
+        np.testing.assert_allclose(joined(running, rate, signals, cuts, ExtensionJoin), whole, atol=1e-5)

@@ -1,0 +1,117 @@
+"""Results at a rate of their own: arrays, files, folders and the command; and models that add a lost band."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from scipy import signal
+
+from shared.errors import ConfigError
+from speech import Enhancer
+from speech.audio.resampling import resample
+from speech.inference.advice import SettingWarning
+from speech.scale import enhance_dir
+from tests.speech.models import decibels, gain_enhancer, noise
+
+
+def adding(**options: object) -> Enhancer:
+    """An enhancer that keeps the band of a recording; its network halves what it hears."""
+    plain = gain_enhancer(0.5)
+    sampling = replace(plain.model.config.sampling, keep_band=True, upper_band="extend")
+    return Enhancer(plain.model, sampling=sampling, **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("rate", "wanted"), [(8000, 16000), (8000, 48000), (44100, 22050), (16000, 16000)])
+def test_a_result_has_the_rate_that_is_asked_for(rate: int, wanted: int) -> None:
+    given = noise(2, rate)
+    found = gain_enhancer(1.0, rate=wanted, upper_band="follow").enhance(given, rate)
+    assert found.shape == (2, wanted)
+    there = resample(given, rate, wanted)
+    assert decibels(found - there, there) < -45
+    as_pcm = gain_enhancer(1.0, rate=wanted, upper_band="follow").enhance((given * 32767).astype(np.int16), rate)
+    assert as_pcm.dtype == np.int16
+    assert as_pcm.shape == (2, wanted)
+
+
+def test_it_is_the_result_of_the_recording_at_that_rate() -> None:
+    given = noise(1, 8000)
+    one = gain_enhancer(0.5, rate=44100, upper_band="follow").enhance(given, 8000)
+    other = gain_enhancer(0.5, upper_band="follow").enhance(resample(given, 8000, 44100), 44100)
+    np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("rate", [0, -1, 0.5, 16000.5, "16k"])
+def test_an_impossible_rate_is_refused(rate: object) -> None:
+    with pytest.raises(ConfigError, match="rate"):
+        gain_enhancer(1.0, rate=rate)
+
+
+def test_a_stream_keeps_its_rate() -> None:
+    with pytest.raises(ConfigError, match="stream"):
+        gain_enhancer(1.0, rate=48000).stream(16000)
+
+
+def test_files_and_folders_get_the_rate_and_what_they_lose_is_measured(tmp_path: Path) -> None:
+    given = noise(2, 12001)
+    for name in ("one.wav", "deep/two.flac"):
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(tmp_path / "in" / name, given.T, 8000)
+    options = {"rate": 48000, "upper_band": "drop"}
+    enhancer = gain_enhancer(0.5, **options)
+    result = enhancer.enhance_file(tmp_path / "in/one.wav", tmp_path / "one.wav", loudness="keep")
+    assert (result.sample_rate, result.removed is not None) == (48000, True)
+    found, rate = soundfile.read(tmp_path / "one.wav")
+    assert rate == 48000
+    assert found.shape == (72006, 2)
+    report = enhancer.enhance_dir(tmp_path / "in", tmp_path / "out", progress=False)
+    assert not report.failed
+    assert [file.sample_rate for file in report.files] == [48000, 48000]
+    assert report.files[0].removed is not None
+    assert report.files[0].removed.overall == pytest.approx(6, abs=0.5)
+    for name in ("one.wav", "deep/two.flac"):
+        info = soundfile.info(tmp_path / "out" / name)
+        assert (info.samplerate, info.frames) == (48000, 72006)
+    long = gain_enhancer(0.5, **options, window_seconds=0.5, overlap_seconds=0.2)
+    long.enhance_file(tmp_path / "in/one.wav", tmp_path / "long.wav")
+    windows, _ = soundfile.read(tmp_path / "long.wav")
+    whole, _ = soundfile.read(tmp_path / "out/one.wav")
+    assert decibels(windows - whole, whole) < -60
+
+
+def test_file_by_file_with_records_it_is_the_same(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    soundfile.write(tmp_path / "in/one.wav", noise(4000), 8000)
+    settings = {"rate": 16000}
+    report = enhance_dir(
+        tmp_path / "in", tmp_path / "out", model="causal", enhancer=settings, engine="local", workers=1
+    )
+    assert not report.failed
+    assert soundfile.info(tmp_path / "out/one.wav").samplerate == 16000
+
+
+def test_a_model_that_adds_a_band_leaves_what_is_there() -> None:
+    given = noise(1, 8000)
+    found = adding(rate=16000).enhance(given, 8000)[0]
+    low = signal.butter(8, 3200, fs=16000, output="sos")
+    kept, wanted = (signal.sosfiltfilt(low, each) for each in (found, resample(given[0], 8000, 16000)))
+    assert decibels(kept - wanted, wanted) < -40
+    whole = noise(1, 16000)
+    np.testing.assert_array_equal(adding().enhance(whole, 16000), whole)
+    windows = adding(window_seconds=0.6, overlap_seconds=0.2)
+    assert decibels(windows.enhance(whole, 16000) - whole, whole) < -100
+
+
+def test_it_says_where_there_is_no_room_for_it(tmp_path: Path) -> None:
+    with pytest.warns(SettingWarning, match=r"ends at 4 kHz.*--rate"):
+        adding().enhance(noise(800), 8000)
+    soundfile.write(tmp_path / "a.wav", noise(800), 8000)
+    with pytest.warns(SettingWarning, match=r"ends at 4 kHz.*--rate"):
+        adding().enhance_dir(tmp_path, tmp_path / "out", progress=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        adding(rate=48000).enhance(noise(800), 8000)

@@ -1,0 +1,86 @@
+"""Training of the extension: recordings that lost a band are kept, levels tell what gains do, and a few steps learn."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from shared.training.config import TrainingConfig
+from shared.training.module import DiffusionModule, fit
+from speech.data.clips import Clip
+from speech.model.upper_band import UpperBandConfig, UpperBandNetwork
+from speech.training.extension import ExtensionLoss, Extensions, ExtensionSource, Voices, nothing_added
+from speech.training.upper_band import RATE, Part, levels_apart
+from tests.speech.models import gain_enhancer
+
+
+def voices(edge: float = 20000.0) -> Voices:
+    samples = np.random.default_rng(0).integers(-8000, 8000, 4 * RATE).astype(np.int16)
+    return Voices([Clip("clip/0", "someone", samples, 0.02)], edge)
+
+
+@pytest.fixture(scope="module")
+def part(tmp_path_factory: pytest.TempPathFactory) -> Part:
+    folder = tmp_path_factory.mktemp("extensions")
+    made = Extensions(folder, [voices()], gain_enhancer(1.0), count=4).part(0)
+    again = Extensions(folder, [], gain_enhancer(1.0), count=4).part(0)  # read, for there is nothing to make it of
+    for name, values in made.items():
+        np.testing.assert_array_equal(again[name], values)
+    return made
+
+
+def test_what_a_recording_is_not_true_for_does_not_count(tmp_path: Path) -> None:
+    made = Extensions(tmp_path, [voices(11000.0)], gain_enhancer(1.0), count=2).part(0)
+    assert not made["bins"][:, -8:].any()
+    assert made["bins"][:, 0].all()
+    assert not made["energies"][..., -8:].any()
+
+
+def test_a_batch_depends_on_its_generator_alone(part: Part) -> None:
+    source = ExtensionSource([part], batch_size=3, frames=100)
+    one, other = (source.batch(np.random.default_rng(5)) for _ in range(2))
+    assert one.x0.shape == (3, 2, 100, 24)
+    assert one.condition["features"].shape == (3, 100, 56)
+    torch.testing.assert_close(one.x0, other.x0, rtol=0, atol=0)
+    assert all(torch.isfinite(each).all() for each in one.condition.values())
+    assert sum(len(batch.x0) for batch in source.plain()) == 4
+
+
+def test_the_loss_is_how_far_levels_are_apart() -> None:
+    wanted = torch.rand(2, 10, 24) + 0.5
+    bins, loudest = torch.full((2, 24), 3.0), torch.ones(2)
+    for decibels in (-12.0, 0.0, 7.0):
+        found = levels_apart(wanted * 10 ** (decibels / 10), wanted, bins, loudest, 80.0)
+        torch.testing.assert_close(found, torch.full((2,), abs(decibels)), atol=1e-3, rtol=0)
+
+    class Known:
+        def __call__(self, features: torch.Tensor) -> tuple[torch.Tensor, None]:
+            return torch.full((2, 10, 24), 0.5), None
+
+    condition = {"features": torch.zeros(2, 10, 56), "bins": bins, "loudest": loudest}
+    energies = torch.stack([4 * wanted, wanted], dim=1)
+    found = ExtensionLoss()(Known(), energies, condition=condition)  # type: ignore[arg-type]
+    torch.testing.assert_close(found, torch.zeros(2), atol=1e-4, rtol=0)
+
+
+def test_a_few_steps_learn(part: Part, tmp_path: Path) -> None:
+    source, loss = ExtensionSource([part], batch_size=8, frames=100), ExtensionLoss()
+    batch = source.batch(np.random.default_rng(0))
+    torch.manual_seed(0)
+    network = UpperBandNetwork(UpperBandConfig(share=0.0))
+    before = loss(network, batch.x0, condition=batch.condition).mean()
+    training = TrainingConfig(max_steps=60, learning_rate=1e-2, ema_decay=0.9)
+    module = DiffusionModule(network, loss, training)
+    fit(module, source, tmp_path, accelerator="cpu", progress=False)
+    with torch.no_grad():
+        after = loss(module.ema_denoiser, batch.x0, condition=batch.condition).mean()
+        nothing = loss(
+            lambda features: nothing_added(features, network.config),  # type: ignore[arg-type]
+            batch.x0,
+            condition=batch.condition,
+        ).mean()
+    assert after < 0.8 * before
+    assert after < nothing / 3
