@@ -19,7 +19,7 @@ from speech.inference.engine import Engine
 from speech.inference.onnx_network import OnnxNetwork, Runtime, streaming_network
 from speech.inference.plausible import Plausible, doubts
 from speech.inference.sampling import finished, looks_at_the_whole, only_call, sample_spectrogram, sounding
-from speech.model.frontend import FrontEnd, mirrored
+from speech.inference.stream_frames import Analysis, Synthesis
 from speech.model.model import SpeechModel
 
 
@@ -183,20 +183,20 @@ class _Core:
         self.checks = [Plausible(sampling, engine.sample_rate) for _ in range(channels)]
         self.runtime: Literal["torch", "onnx"] = "onnx" if isinstance(self._network.network, OnnxNetwork) else "torch"
         self._channels, self._peak, self._seed = channels, peak, seed
-        self._analysis = _Analysis(model.frontend, channels)
-        self._synthesis = _Synthesis(model.frontend, channels)
+        self._analysis = Analysis(model.frontend, channels)
+        self._synthesis = Synthesis(model.frontend, channels)
         self._frames, self._heard = 0, [0] * channels
         self.nfe = 0
 
     @torch.inference_mode()
     def push(self, block: np.ndarray, last: bool) -> np.ndarray:
         """The samples (channels, n) that are ready after these."""
-        signal = torch.from_numpy(block / np.float32(self._peak)).to(self._device)
-        spectrogram = self._analysis.push(signal, last)
-        enhanced = spectrogram if spectrogram is None else self._sample(spectrogram)
-        wave = self._synthesis.push(enhanced, self._analysis.samples if last else None) * self._peak
-        rows = zip(self.checks, block, wave.cpu().numpy(), strict=True)
-        return np.stack([check.checked(noisy, enhanced) for check, noisy, enhanced in rows])
+        peak = np.float32(self._peak)
+        spectrogram, enhanced = self._analysis.push(np.divide(block, peak, dtype=np.float32), last), None
+        if spectrogram is not None:
+            enhanced = self._sample(torch.from_numpy(spectrogram).to(self._device)).cpu().numpy()
+        wave = self._synthesis.push(enhanced, self._analysis.samples if last else None) * peak
+        return np.stack([check.checked(*row) for check, *row in zip(self.checks, block, wave, strict=True)])
 
     def _sample(self, noisy: Tensor) -> Tensor:
         """Enhanced frames of noisy ones (channels, 1, frequencies, frames)."""
@@ -263,110 +263,3 @@ def _streaming_model(
         raise ConfigError(f"the network needs a multiple of {model.frame_multiple} frames; a stream needs any number")
     piecewise = _PiecewiseNetwork(streaming_network(model, precision, only_time, runtime))
     return SpeechModel(model.config, piecewise).to(model.device).eval(), piecewise
-
-
-class _Analysis:
-    """`FrontEnd.forward`, frame by frame, on signals (channels, n), mirrored at their end for `frames_beyond` more."""
-
-    def __init__(self, frontend: FrontEnd, channels: int):
-        self._frontend, self._half = frontend, frontend.config.n_fft // 2
-        self._waiting = torch.zeros(channels, 0)
-        self._tail = torch.zeros(channels, 0)
-        self.samples = 0
-
-    def push(self, signal: Tensor, last: bool) -> Tensor | None:
-        """The frames (channels, 1, frequencies, n) that are complete, if any."""
-        config, half = self._frontend.config, self._half
-        before, self.samples = self.samples, self.samples + signal.shape[1]
-        if last and self.samples == 0:
-            return None
-        padded = torch.cat([self._waiting.to(signal), signal], dim=1)
-        if self.samples <= half:
-            if not last:
-                self._waiting = padded
-                return None
-            last_frame = config.frames(self.samples) + config.frames_beyond - 1
-            padded = mirrored(padded, last_frame * config.hop_length + config.n_fft - half)
-        if before <= half:
-            padded = torch.cat([padded[:, 1 : half + 1].flip(1), padded], dim=1)
-        if last and self.samples > half:
-            whole = torch.cat([self._tail.to(padded), padded], dim=1)
-            beyond = half + config.frames_beyond * config.hop_length
-            if whole.shape[1] > beyond:
-                back = whole[:, -beyond - 1 : -1].flip(1)
-            else:  # all that there was: on the way back the first sample is passed, and perhaps the last again
-                back = mirrored(whole[:, half:], self.samples + beyond)[:, self.samples :]
-            padded = torch.cat([padded, back], dim=1)
-        frames = (padded.shape[1] - config.n_fft) // config.hop_length + 1
-        if frames < 1:
-            self._waiting = padded
-            return None
-        self._waiting = padded[:, frames * config.hop_length :]
-        done = torch.cat([self._tail.to(padded), padded[:, : frames * config.hop_length]], dim=1)
-        self._tail = done[:, -config.n_fft :]
-        stft = torch.stft(
-            padded[:, : (frames - 1) * config.hop_length + config.n_fft],
-            config.n_fft,
-            config.hop_length,
-            window=self._frontend.window,
-            center=False,
-            return_complex=True,
-        )
-        return self._frontend.compress(stft)[:, None]
-
-
-class _Synthesis:
-    """`FrontEnd.inverse`, frame by frame; draws are averaged."""
-
-    def __init__(self, frontend: FrontEnd, channels: int):
-        self._frontend = frontend
-        size = frontend.config.n_fft - frontend.config.hop_length
-        self._sum = torch.zeros(channels, size)
-        self._weight = torch.zeros(size)
-        self._laid: tuple[int, Tensor] | None = None
-        self._skip = frontend.config.n_fft // 2
-        self._emitted = 0
-
-    def push(self, spectrogram: Tensor | None, total: int | None) -> Tensor:
-        """The samples that no later frame changes; all that are left when the signal's `total` is known."""
-        config, channels, window = self._frontend.config, len(self._sum), self._frontend.window
-        summed, weight = self._sum.to(window), self._weight.to(window)
-        frames = 0
-        if spectrogram is not None:
-            frames = spectrogram.shape[-1]
-            stft = self._frontend.expand(spectrogram[:, 0])
-            waves = torch.fft.irfft(stft, config.n_fft, dim=1) * window[:, None]
-            if len(waves) > channels:
-                waves = waves.unflatten(0, (-1, channels)).mean(0)
-            summed, weight = _added(self._overlap(waves), summed), _added(self._weights(frames), weight)
-        done = summed.shape[-1] if total is not None else frames * config.hop_length
-        self._sum, self._weight = summed[:, done:], weight[done:]
-        wave = summed[:, :done] / weight[:done].clamp_min(1e-11)
-        cut = min(self._skip, wave.shape[1])
-        self._skip -= cut
-        wave = wave[:, cut:] if total is None else wave[:, cut : cut + total - self._emitted]
-        self._emitted += wave.shape[1]
-        return wave
-
-    def _weights(self, frames: int) -> Tensor:
-        """The squared windows of frames, laid and added; those of the latest number are kept."""
-        if self._laid is None or self._laid[0] != frames:
-            squares = self._frontend.window.square()[None, :, None].expand(1, -1, frames)
-            self._laid = frames, self._overlap(squares)[0]
-        return self._laid[1]
-
-    def _overlap(self, waves: Tensor) -> Tensor:
-        """Frames (channels, n_fft, frames) laid hop by hop and added: (channels, (frames − 1)·hop + n_fft)."""
-        if waves.shape[-1] == 1:
-            return waves[..., 0]
-        config = self._frontend.config
-        length = (waves.shape[-1] - 1) * config.hop_length + config.n_fft
-        folded = nn.functional.fold(waves, (1, length), (1, config.n_fft), stride=(1, config.hop_length))
-        return folded[:, 0, 0]
-
-
-def _added(signal: Tensor, begun: Tensor) -> Tensor:
-    """Signals (..., n) that begin together, added; the second is no longer than the first."""
-    summed = signal.clone()
-    summed[..., : begun.shape[-1]] += begun
-    return summed
