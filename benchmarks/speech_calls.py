@@ -2,8 +2,9 @@
 
 The model has the bundled enhancer's weights to start from, which are for one call, and is trained on the bridge from
 the noisy recording with all its times, on both cores and within a limit of CPU time; the map starts from it, and is
-trained on one core while the other scores the model. Scores are of validation mixtures and of the public test pairs, on
-which nothing is chosen. Models stay in a folder, and rows are added to the table as they are made.
+trained on one core while the other scores the model. Scores are of validation mixtures, of three kinds of bad inputs,
+where what is lost can only be made up, and of the public test pairs, on which nothing is chosen. The bundled enhancer's
+one call stands beside them. Models stay in a folder, and rows are added to the table as they are made.
 
 Example:
     python benchmarks/speech_calls.py
@@ -45,8 +46,24 @@ SCORES = ("pesq_wb", "estoi", "si_sdr", "dnsmos_ovrl")
 PLAIN = {"ode2": (30, 16, 8, 4, 2, 1), "sde2": (16, 8)}
 """Calls by sampler; with one or two `sde2` takes the steps of `ode2`."""
 JUMPS = {"ode2": (16,), "map": (4, 2, 1)}
-SETS = {"validation mixtures": 2, "test pairs": 1}
+SETS = {"validation mixtures": 2, "-10 to 0 dB": 2, "clipped": 2, "band-limited": 2, "test pairs": 1}
 """Sets of recordings, and how many times `--files` each has."""
+MIXED: dict[str, list[str]] = {
+    "validation mixtures": [],
+    "-10 to 0 dB": ["data.mix.snr_db=[-10.0, 0.0]"],
+    "clipped": ["data.mix.snr_db=[5.0, 20.0]", "data.mix.clipped=1.0", "data.mix.clip_db=[9.0, 20.0]"],
+    "band-limited": [
+        "data.mix.snr_db=[5.0, 20.0]",
+        "data.mix.limited=1.0",
+        "data.mix.low_hz=[100.0, 300.0]",
+        "data.mix.high_hz=[2500.0, 4000.0]",
+        "data.mix.restore_band=true",
+    ],
+}
+"""Those that are mixed of validation's recordings, and how."""
+BUNDLED = "bundled"
+FEW = 8
+"""The most calls about bad inputs."""
 SEEDS = 2
 """Recordings of which results of two seeds are compared."""
 ENDLESS = 10**6
@@ -87,8 +104,8 @@ def trained(folder: Path, experiment: Experiment, minutes: float) -> None:
 @lru_cache
 def recordings_of(title: str, count: int) -> list[Recording]:
     """One of `SETS`."""
-    experiment = read_experiment("default", [f"validation.files={count}"])
-    if title == "validation mixtures":
+    experiment = read_experiment("default", [f"validation.files={count}", *MIXED.get(title, [])])
+    if title in MIXED:
         return validation_set(experiment, SHARED_SPEECH)
     return test_pairs(experiment.model.frontend.sample_rate, count)
 
@@ -121,12 +138,14 @@ def scores(model: SpeechModel, recordings: list[Recording], sampling: SamplingCo
     }
 
 
-def measure(results: Rows, row: dict[str, Any], folder: Path, count: int) -> None:
+def measure(results: Rows, row: dict[str, Any], folder: str | Path, count: int) -> None:
     """Add what is missing to a row of the table, and the row to it."""
     torch.set_num_threads(1)
     started = time.process_time()
     model, recordings = SpeechModel.from_pretrained(folder), recordings_of(row["recordings"], count)
-    sampling = replace(model.config.sampling, sampler=row["sampler"], steps=row["calls"])
+    sampling = model.config.sampling
+    if row["model"] != BUNDLED:
+        sampling = replace(sampling, sampler=row["sampler"], steps=row["calls"])
     row |= {**scores(model, recordings, sampling), "files": len(recordings)}
     results.add({**row, "cpu_seconds": time.process_time() - started})
     print(*row.values(), flush=True)
@@ -134,9 +153,10 @@ def measure(results: Rows, row: dict[str, Any], folder: Path, count: int) -> Non
 
 def missing(results: Rows, name: str, seed: int) -> Iterator[dict[str, Any]]:
     """The rows of a model that are not in the table, the longest first."""
-    for sampler, numbers in (PLAIN if name == "denoiser" else JUMPS).items():
+    kinds = PLAIN if name == "denoiser" else JUMPS
+    for sampler, numbers in ({"ode1": (1,)} if name == BUNDLED else kinds).items():
         for calls in numbers:
-            for title in SETS:
+            for title in SETS if calls <= FEW else ("validation mixtures", "test pairs"):
                 row: dict[str, Any] = dict(zip(KEYS, (title, seed, name, sampler, calls), strict=True))
                 if not results.has(row):
                     yield row
@@ -163,8 +183,9 @@ def report(rows: list[dict[str, Any]], minutes: float, map_minutes: float, took:
     return (
         header("Enhancement in few calls")
         + f"\nThe bundled enhancer's weights trained for {minutes:g} CPU-minutes on all times of the bridge, and a map "
-        f"of it for {map_minutes:g} more. seeds_apart_db: the level of a result over that of its difference between "
-        f"two seeds. The last run of the command took {took / 60:.0f} minutes.\n"
+        f"of it for {map_minutes:g} more; and the bundled enhancer as it is. Bad inputs have at most {FEW} calls. "
+        "seeds_apart_db: the level of a result over that of its difference between two seeds. The last run of the "
+        f"command took {took / 60:.0f} minutes.\n"
         f"\n![Scores of the test pairs against calls]({picture.name})\n" + "".join(parts)
     )
 
@@ -188,10 +209,10 @@ def main(
     with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
         training = pool.submit(trained, mapped, settings(seed, objective, str(plain / "last"), 1), map_minutes)
         waiting = []
-        for name, folder in (("denoiser", plain), (objective, mapped)):
+        for name, folder in ((BUNDLED, "default"), ("denoiser", plain / "last"), (objective, mapped / "last")):
             for row in missing(results, name, seed):
                 count = files * SETS[row["recordings"]]
-                waiting.append(pool.submit(measure, results, row, folder / "last", count))
+                waiting.append(pool.submit(measure, results, row, folder, count))
             if name == "denoiser":
                 training.result()
         for job in waiting:
