@@ -12,7 +12,7 @@ import torch
 from annotated_types import Ge, MinLen
 from torch import Tensor, nn
 
-from shared.checks import Checked, NonNegative, Share
+from shared.checks import Chance, Checked, NonNegative, Share
 from shared.errors import ConfigError
 from shared.flow_maps import FlowMapSetting, MapLoss
 from shared.objectives import DiffusionLoss, TimeSampler, Weighting
@@ -54,7 +54,9 @@ class ObjectiveConfig(Checked):
         pesq_weight: of a differentiable PESQ, 0.1·d + 0.0309·d_A (package torch-pesq); the paper has 5e-4.
         si_sdr_weight: of −SI-SDR in dB.
         spectral_weight: of the squared error of magnitudes^`spectral_exponent` and of the complex spectrum so
-            compressed, half each, averaged over transforms of `spectral_sizes` samples.
+            compressed, averaged over transforms of `spectral_sizes` samples.
+        spectral_magnitudes: share of the magnitudes in that. Where the phase cannot be known, a share a gives estimates
+            a^(1/`spectral_exponent`) times as loud as what is most likely: −20 dB at .5 and .3, −3 dB at .9.
         spectral_exponent, spectral_sizes: of that.
         times: how training times are drawn.
         start_share: the share of items that are trained at t = T exactly, where sampling starts.
@@ -71,6 +73,7 @@ class ObjectiveConfig(Checked):
     pesq_weight: NonNegative = 0.0
     si_sdr_weight: NonNegative = 0.0
     spectral_weight: NonNegative = 0.0
+    spectral_magnitudes: Chance = 0.5
     spectral_exponent: Share = 0.3
     spectral_sizes: Annotated[tuple[Annotated[int, Ge(8)], ...], MinLen(1)] = (256, 512, 1024)
     times: TimeSampler = field(default_factory=lambda: TimeSampler(stratified=False))
@@ -189,15 +192,21 @@ class SpeechObjective:
         return loss
 
     def _spectral(self, estimate: Tensor, clean: Tensor) -> Tensor:
-        sizes = self.config.spectral_sizes
+        sizes, exponent, magnitudes = (
+            self.config.spectral_sizes,
+            self.config.spectral_exponent,
+            self.config.spectral_magnitudes,
+        )
         total = torch.zeros(len(clean), dtype=clean.dtype, device=clean.device)
         for size in sizes:
-            total = total + compressed_spectral_error(estimate, clean, size, self.config.spectral_exponent)
+            total = total + compressed_spectral_error(estimate, clean, size, exponent, magnitudes)
         return total / len(sizes)
 
 
-def compressed_spectral_error(estimate: Tensor, clean: Tensor, size: int, exponent: float) -> Tensor:
-    """Half the mean squared error of |X|^exponent and half that of X·|X|^(exponent − 1), (batch,).
+def compressed_spectral_error(
+    estimate: Tensor, clean: Tensor, size: int, exponent: float, magnitudes: float = 0.5
+) -> Tensor:
+    """The mean squared error of |X|^exponent, by the share of `magnitudes`, and of X·|X|^(exponent − 1), (batch,).
 
     Args:
         estimate, clean: waveforms (batch, samples).
@@ -215,8 +224,8 @@ def compressed_spectral_error(estimate: Tensor, clean: Tensor, size: int, expone
         return magnitude.pow(exponent), stft * magnitude.pow(exponent - 1)
 
     of_estimate, of_clean = compressed(estimate), compressed(clean)
-    by_magnitude = (of_estimate[0] - of_clean[0]).square()
-    return 0.5 * (by_magnitude + _squared(of_estimate[1] - of_clean[1])).flatten(1).mean(1)
+    by_magnitude, whole = (of_estimate[0] - of_clean[0]).square(), _squared(of_estimate[1] - of_clean[1])
+    return (magnitudes * by_magnitude + (1 - magnitudes) * whole).flatten(1).mean(1)
 
 
 def bounded_si_sdr(estimate: Tensor, clean: Tensor) -> Tensor:
