@@ -184,7 +184,10 @@ def _speech_tab(handlers: Handlers) -> None:
             recording = gr.Audio(sources=["microphone"], type="filepath", label="Or record", elem_id="microphone")
             example = gr.Button("Example: a made-up talker in noise", size="sm", elem_id="sound-example")
             model = gr.Dropdown(
-                list(MODELS), value=MODELS[0], label="Model", info="causal: made for streams, a little worse"
+                list(MODELS),
+                value=MODELS[0],
+                label="Model",
+                info="dereverb: for rooms; bandwidth: for calls; causal: made for streams",
             )
             mix = gr.Slider(0, 1, value=1, step=0.05, label="Wet", info="0: as recorded, 1: enhanced alone")
             loudness = gr.Dropdown(

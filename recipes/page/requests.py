@@ -16,8 +16,10 @@ if TYPE_CHECKING:
 Tell = Callable[[float, str], None]
 """Told of progress: the share that is done, and what is being done."""
 
-ModelName = Literal["default", "causal"]
-MODELS: tuple[ModelName, ...] = ("default", "causal")
+ModelName = Literal["default", "causal", "dereverb", "bandwidth"]
+MODELS: tuple[ModelName, ...] = ("default", "causal", "dereverb", "bandwidth")
+RATES: dict[ModelName, int] = {"bandwidth": 48000}
+"""Hz of the results of models that need room for what they add."""
 LOUDNESS = ("as it comes", "keep", "-16", "-23")
 """What the page offers; any LUFS that `speech.audio.loudness.checked_goal` takes will do."""
 

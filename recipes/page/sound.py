@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from shared.errors import ConfigError, DataError
+from speech.audio.bands import UpperBand
 from speech.audio.coding import AUDIO_SUFFIXES, CONTAINERS, AudioInfo
 from speech.audio.files import audio_info, open_audio
 from speech.audio.loudness import checked_goal
@@ -19,7 +20,7 @@ from speech.inference.files import FileResult
 from speech.model.model import SpeechModel
 
 from .limits import Limits, check_size
-from .requests import LOUDNESS, MODELS, ModelName, SoundRequest, SoundResult, Tell
+from .requests import LOUDNESS, MODELS, RATES, ModelName, SoundRequest, SoundResult, Tell
 
 _HEARD_CHANNELS = 2
 
@@ -35,7 +36,9 @@ def enhance(request: SoundRequest, folder: Path, tell: Tell, limits: Limits) -> 
     info = _bounded(audio_info(request.source), request.name, limits)
     if request.model not in MODELS:
         raise ConfigError(f"model={request.model!r}: this page has {' and '.join(MODELS)}")
-    enhancer = Enhancer(_model(request.model), device="cpu", mix=request.mix, upper_band="follow")
+    rate = RATES.get(request.model)
+    upper_band: UpperBand = "follow" if rate is None else "extend"
+    enhancer = Enhancer(_model(request.model), device="cpu", mix=request.mix, upper_band=upper_band, rate=rate)
     done, whole = 0.0, info.seconds * info.channels
 
     def advance(seconds: float) -> None:

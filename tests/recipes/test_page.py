@@ -20,6 +20,7 @@ from recipes.page.limits import Limits
 from recipes.page.requests import (
     MODELS,
     NO_ID,
+    RATES,
     WIDE,
     Columns,
     ModelName,
@@ -223,8 +224,11 @@ def read(path: Path) -> np.ndarray:
     return samples
 
 
+CLEANING = [name for name in MODELS if name not in RATES]
+
+
 @pytest.mark.parametrize(
-    "model", [pytest.param(one, marks=pytest.mark.slow if one == "default" else ()) for one in MODELS]
+    "model", [pytest.param(one, marks=() if one == "causal" else pytest.mark.slow) for one in CLEANING]
 )
 def test_the_example_is_cleaned(noisy: Path, tmp_path: Path, model: ModelName) -> None:
     told: list[tuple[float, str]] = []
@@ -244,6 +248,15 @@ def test_the_example_is_cleaned(noisy: Path, tmp_path: Path, model: ModelName) -
     assert is_picture(made.picture)
     assert made.result.name == "made-up talker-enhanced.wav"
     assert [share for share, _ in told] == sorted(share for share, _ in told)
+
+
+def test_a_call_gets_the_band_of_a_studio(tmp_path: Path) -> None:
+    call = tmp_path / "call.wav"
+    soundfile.write(call, examples.talker(2, np.random.default_rng(4))[::2], examples.RATE // 2)
+    made = sound.enhance(SoundRequest(call, call.name, "bandwidth"), tmp_path, quiet, LIMITS)
+    info = soundfile.info(made.result)
+    assert info.samplerate == 48000
+    assert info.duration == pytest.approx(2, abs=1e-3)
 
 
 def test_dry_is_the_recording_itself(noisy: Path, tmp_path: Path) -> None:

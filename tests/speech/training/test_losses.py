@@ -175,6 +175,19 @@ def test_spectral_error() -> None:
     assert silent.grad is not None
     assert bool(torch.isfinite(silent.grad).all())
     assert compressed_spectral_error(noisy[:, :50], clean[:, :50], 512, 0.3).shape == (2,)
+    both, alone = (compressed_spectral_error(-clean, clean, 256, 0.3, share) for share in (0.5, 1.0))
+    assert bool((both > 0).all())
+    torch.testing.assert_close(alone, torch.zeros(2))
+
+
+@pytest.mark.parametrize("share", [0.5, 0.9, 1.0])
+def test_where_phases_are_unknown_the_share_of_magnitudes_sets_the_level(share: float) -> None:
+    generator = torch.Generator().manual_seed(0)
+    clean, other = (torch.randn(1, 40000, generator=generator) for _ in range(2))
+    levels = torch.arange(-30.0, 6.0, 0.5)
+    losses = torch.cat([compressed_spectral_error(other * 10 ** (x / 20), clean, 256, 0.3, share) for x in levels])
+    best = float(levels[losses.argmin()])
+    assert best == pytest.approx(20 * np.log10(share ** (1 / 0.3)), abs=1.0)
 
 
 def speech_like(seconds: float = 1.0) -> Tensor:
