@@ -68,6 +68,8 @@ class Enhancer:
             "extend" keeps it and adds what is likely to be missing, by another (likewise). None does as the model's
             `sampling` says, or else the first, and says so.
         rate: of results, in Hz: recordings are brought to it first. None: that of the recording.
+        keep_music: leave recordings as they are where they are music (`speech.audio.music`), which the bundled models
+            take for noise; it is judged over some ten seconds. For models at 16 kHz, and not for streams.
 
     Attributes:
         nfe: network calls that every sample of the latest recording went through, all draws together.
@@ -92,6 +94,7 @@ class Enhancer:
         sampling: SamplingConfig | None = None,
         upper_band: UpperBand | None = None,
         rate: int | None = None,
+        keep_music: bool = False,
     ):
         if isinstance(model, (str, os.PathLike)):
             raise ConfigError(f"{model!r} names a model: Enhancer.from_pretrained({os.fspath(model)!r}) loads it")
@@ -124,8 +127,9 @@ class Enhancer:
             batch_size=self.batch_size,
             upper_band=upper_band,
             rate=rate,
+            keep_music=keep_music,
         )
-        self.rate = rate
+        self.rate, self.keep_music = rate, keep_music
         self.upper_band = self.engine.upper_band
         self.nfe = 0
         self.engine.warn_without_effect({"steps": steps is not None, "seed": seed != 0, "draws": draws > 1})
@@ -305,6 +309,8 @@ class Enhancer:
         """Enhance a signal while it comes, with a causal model; see `speech.inference.streaming.Stream`."""
         if self.rate is not None:
             raise ConfigError(f"rate={self.rate}: a stream keeps its rate; leave it out")
+        if self.keep_music:
+            raise ConfigError("keep_music=True judges ten seconds at once, which a stream does not have; leave it out")
         return Stream(self.engine, sample_rate, channels=channels, peak=peak, seed=seed, runtime=runtime)
 
     def export_onnx(self, path: str | os.PathLike[str]) -> Path:

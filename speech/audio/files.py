@@ -67,6 +67,10 @@ Sound = Callable[[int], np.ndarray]
 """Reads the next so many samples (n, channels) of float32, fewer at the end."""
 
 
+_ESTIMATED = {"MP3": 2304}
+"""Samples by which the length of a file's kind may be off, which is reckoned from its size: two frames."""
+
+
 class AudioReader:
     """A file that is open for reading, from its start to its end. Made by `open_audio`."""
 
@@ -85,6 +89,9 @@ class AudioReader:
             block = self._sound(wanted)
         except soundfile.LibsndfileError as error:
             raise self._damaged() from error
+        missing = wanted - len(block)
+        if 0 < missing <= _ESTIMATED.get(self.info.format, 0):
+            block = np.pad(block, ((0, missing), (0, 0)))
         self._read += len(block)
         if len(block) < wanted:
             raise self._damaged()

@@ -137,6 +137,7 @@ def _settings(options: Enhance) -> dict[str, Any]:
         "batch_size": options.batch_size,
         "upper_band": options.upper_band,
         "rate": options.rate,
+        "keep_music": options.keep_music,
     }
 
 
@@ -313,6 +314,7 @@ def _write(job: _Job, report: FolderReport, enhancer: Enhancer, model: str) -> N
         "mix": enhancer.mix,
         "upper_band": enhancer.upper_band,
         "rate": enhancer.rate,
+        "keep_music": enhancer.keep_music,
     }
     write_json(output / "metrics.json", metrics)
     if per_file:

@@ -77,6 +77,7 @@ class Enhance(ScaleOut, Model):
     mix: Annotated[float, Option(help="Share of the enhanced signal; the rest is the noisy one.")] = 1.0
     rate: Annotated[int | None, Option(help="Hz of the result, such as 48000 [that of IN].", min=1)] = None
     upper_band: UpperBand = None
+    keep_music: Annotated[bool, Option("--keep-music", help="Leave the recording as it is where it is music.")] = False
     loudness: Annotated[
         str | None,
         Option(help="LUFS (EBU R128) of the result, such as -16, its true peak below -1 dB; or keep, as before."),

@@ -8,14 +8,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
+from shared.errors import ConfigError
 from shared.random import derive_seed
 from speech.audio.bands import BandJoin, Join, UpperBand, choose_upper_band
 from speech.audio.edges import BandEdge, with_band_kept
 from speech.audio.files import BLOCK_SECONDS
+from speech.audio.music import MODEL_RATE, MusicKeeper, MusicShare
 from speech.audio.resampling import Resampler, resample
 from speech.inference import advice
 from speech.inference.blend import Blend
-from speech.inference.longform import Tail, Window, Windows
+from speech.inference.longform import Held, Tail, Window, Windows
 from speech.inference.removed import Levels
 from speech.inference.segments import Advance, Segment, SegmentRunner, Tally
 from speech.inference.upper_band import ExtensionJoin, UpperBandJoin
@@ -40,6 +42,7 @@ class Engine:
         upper_band: what becomes of what is above the model's band; None: as the model's settings say, or "follow", and
             it is said.
         rate: of results, in Hz; None: that of the recording.
+        keep_music: leave a recording as it is where it is music.
 
     Raises:
         ConfigError: an unknown choice of the upper band, or one that is not for this model.
@@ -57,11 +60,14 @@ class Engine:
         batch_size: int,
         upper_band: UpperBand | None,
         rate: int | None = None,
+        keep_music: bool = False,
     ):
         self.model, self.sampling, self.seed, self.mix = model, sampling, seed, mix
         upper_band = upper_band or sampling.upper_band
         self.upper_band = choose_upper_band(upper_band, model.config.frontend.sample_rate)
-        self.rate = rate
+        self.rate, self.keep_music = rate, keep_music
+        if keep_music and model.config.frontend.sample_rate != MODEL_RATE:
+            raise ConfigError(f"keep_music=True listens at {MODEL_RATE} Hz, where this model does not; leave it out")
         self.runner = SegmentRunner(
             model, sampling, 1 if draws > 1 and self.is_deterministic else draws, batch_size * windows.length
         )
@@ -155,14 +161,19 @@ class Engine:
             ]
         outputs = self._outputs(segments, edges, advance)
         results = []
-        for recording, at_rate, rate in zip(recordings, noisy, rates, strict=True):
+        for recording, at_rate, rate, tally in zip(recordings, noisy, rates, tallies, strict=True):
             if len(recording) == 0:
                 results.append(recording)
                 continue
             blend = self.blend(rate, len(recording))
             blend.hear(recording)
             blend.hear_low(at_rate)
-            wet = blend.stacked(np.stack([next(outputs) for _ in at_rate]))
+            made = np.stack([next(outputs) for _ in at_rate])
+            if self.keep_music:
+                music = MusicShare(len(at_rate))
+                music.push(at_rate)
+                made = self._keeper(music, tally).mixed(made, at_rate)
+            wet = blend.stacked(made)
             back = resample(wet, self.sample_rate, rate, length=recording.shape[1])
             results.append(blend.result(back, last=True))
         return results
@@ -215,17 +226,22 @@ class Engine:
             return
         channels, samples = shape
         peaks = np.zeros(channels, np.float32)
-        edge = BandEdge(self.sample_rate, channels)
+        edge, music = BandEdge(self.sample_rate, channels), MusicShare(channels)
         for block in Resampler(sample_rate, self.sample_rate, channels).stream(read()):
             peaks = np.maximum(peaks, peaks_of(block))
             if self.sampling.keep_band:
                 edge.push(block)
+            if self.keep_music:
+                music.push(block)
         blend = self.blend(sample_rate, channels, levels=levels)
         at_rate = Resampler(sample_rate, self.sample_rate, channels).stream(map(blend.hear, read()))
-        windows = self._windows.cut(map(blend.hear_low, at_rate))
-        wet = map(
-            blend.stacked, self._windows.join(self._enhanced(windows, peaks, peak, edge.edges(), seed, tally, advance))
-        )
+        low, dry = map(blend.hear_low, at_rate), Held(channels)
+        windows = self._windows.cut(map(dry.add, low) if self.keep_music else low)
+        wet = self._windows.join(self._enhanced(windows, peaks, peak, edge.edges(), seed, tally, advance))
+        if self.keep_music:
+            keeper = self._keeper(music, tally)
+            wet = (keeper.mixed(made, dry.take(made.shape[1])) for made in wet)
+        wet = map(blend.stacked, wet)
         back = Resampler(self.sample_rate, sample_rate, blend.signals).stream(wet)
         yield from blend.results(Tail(blend.signals, samples).of(back))
 
@@ -266,6 +282,12 @@ class Engine:
             with_band_kept(each, segment.waveform, edge, self.sample_rate)
             for each, segment, edge in zip(made, segments, edges, strict=True)
         )
+
+    @staticmethod
+    def _keeper(music: MusicShare, tally: Tally) -> MusicKeeper:
+        shares = music.shares()
+        tally.music = float(shares.mean())
+        return MusicKeeper(shares)
 
     def _edges(self, blocks: Iterable[np.ndarray], channels: int) -> list[float]:
         """Where the bands of a recording's channels end, in Hz, for models that keep them."""

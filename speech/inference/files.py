@@ -153,7 +153,8 @@ def file_result(
     notes: tuple[str, ...],
 ) -> FileResult:
     """What enhancing a file came to."""
-    said = (levelled.note, doubts(tally.limited, tally.louder))
+    music = f"{100 * tally.music:.0f} % taken for music, and left as it is" if tally.music >= 0.005 else None
+    said = (levelled.note, music, doubts(tally.limited, tally.louder))
     return FileResult(
         name,
         info.seconds,

@@ -127,9 +127,10 @@ class Held:
         self._nothing = np.zeros((channels, 0), np.float32)
         self._blocks: list[np.ndarray] = []
 
-    def add(self, block: np.ndarray) -> None:
-        """Remember the next block."""
+    def add(self, block: np.ndarray) -> np.ndarray:
+        """Remember the next block, and return it."""
         self._blocks.append(block)
+        return block
 
     def take(self, samples: int) -> np.ndarray:
         """The oldest samples, which are then forgotten: as many as are wanted, if as many are there."""

@@ -60,6 +60,7 @@ class Tally:
         replaced: samples that were not finite.
         limited, louder: what there is to say of the result; see `speech.inference.plausible`.
         spread: how far its draws are apart.
+        music: share of the recording that was left as it is, being music.
     """
 
     nfe: int = 0
@@ -67,6 +68,7 @@ class Tally:
     limited: int = 0
     louder: float = 0.0
     spread: Spread = field(default_factory=lambda: Spread())
+    music: float = 0.0
 
 
 @dataclass

@@ -55,7 +55,17 @@ class Enhancing(Work):
             weights = digest_of(Path(self.model).read_bytes())
         else:
             weights = digest_of_folder(resolve(self.model, BUNDLED))
-        names = ("seed", "draws", "mix", "batch_size", "upper_band", "rate", "window_seconds", "overlap_seconds")
+        names = (
+            "seed",
+            "draws",
+            "mix",
+            "batch_size",
+            "upper_band",
+            "rate",
+            "keep_music",
+            "window_seconds",
+            "overlap_seconds",
+        )
         return {
             "task": "Enhancing",
             "version": __version__,

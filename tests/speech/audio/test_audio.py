@@ -215,6 +215,16 @@ def test_a_file_cut_short_is_refused_at_the_place_where_it_ends(tmp_path, name):
         assert reader.read(4000).shape == (2, 4000)
 
 
+def test_an_mp3_that_lacks_its_last_frame_ends_in_silence(tmp_path):
+    write_audio(tmp_path / "a.mp3", Audio(sound(1, 60_000), 16000))
+    whole = read_audio(tmp_path / "a.mp3").waveform
+    content = (tmp_path / "a.mp3").read_bytes()
+    (tmp_path / "a.mp3").write_bytes(content[:-150])
+    found = read_audio(tmp_path / "a.mp3").waveform
+    assert found.shape == whole.shape
+    np.testing.assert_array_equal(found[:, :50_000], whole[:, :50_000])
+
+
 @pytest.mark.parametrize("name", ["a.mp3", "a.opus"])
 def test_a_rate_that_a_format_cannot_hold_is_refused(tmp_path, name):
     with pytest.raises(DataError, match=r"cannot hold 2 channels at 192000 Hz.*\.wav or \.flac"):
