@@ -136,13 +136,10 @@ class MusicShare:
 
     def __init__(self, channels: int):
         self._held = np.zeros((channels, 0), np.float32)
-        self._loudest = 0.0
         self._found: list[Values] = []
-        self._heard = 0
 
     def push(self, block: np.ndarray) -> np.ndarray:
         """Hear the next block (channels, n) at 16 kHz, and return it."""
-        self._heard += block.shape[1]
         self._held = np.concatenate([self._held, block], axis=1)
         least = (_WINDOW - 1) * _HOP + _SIZE
         ready = (self._held.shape[1] - least) // (_EVERY * _HOP) + 1
@@ -152,13 +149,7 @@ class MusicShare:
         return block
 
     def _judge(self, piece: np.ndarray) -> None:
-        together = piece.mean(axis=0)
-        peak = float(np.abs(together).max(initial=0.0))
-        if peak == 0:
-            self._found.append(np.zeros(len(features(together))))
-            return
-        dither = 1e-6 * np.random.default_rng(0).standard_normal(len(together))
-        self._found.append(likelihoods(features(together / peak + dither)))
+        self._found.append(likelihoods(features(piece.mean(axis=0))))
 
     def shares(self) -> Values:
         """Of the judgements, from 0 to 1, each the mean of three; of a recording of less than six seconds one."""
