@@ -13,7 +13,7 @@ import torch
 
 def header(title: str) -> str:
     """Markdown: title, command (of absolute paths the last part), processor, cores, versions."""
-    options = [Path(option).name if Path(option).is_absolute() else option for option in sys.argv[1:]]
+    options = [_without_place(option) for option in sys.argv[1:]]
     command = shlex.join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *options])
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return (
@@ -21,6 +21,12 @@ def header(title: str) -> str:
         f"Made by `{command}` on {processor()}, {cores} cores, "
         f"Python {platform.python_version()}, torch {torch.__version__}.\n"
     )
+
+
+def _without_place(option: str) -> str:
+    """An option, or what NAME=PATH has for a path, without where an absolute path lies."""
+    name, equals, path = option.rpartition("=")
+    return f"{name}{equals}{Path(path).name}" if Path(path).is_absolute() else option
 
 
 def processor() -> str:

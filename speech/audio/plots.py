@@ -101,9 +101,10 @@ def before_after(path: str | os.PathLike[str], noisy: Spectrogram, enhanced: Spe
             cmap="magma",
             interpolation="nearest",
         )
+        ax.set_facecolor("black")  # above half the rate of one there is nothing
         ax.set_ylabel(f"{name}\nfrequency, kHz")
     axes[-1].set_xlim(0, noisy.seconds)
-    axes[-1].set_ylim(0, noisy.sample_rate / 2000)
+    axes[-1].set_ylim(0, max(noisy.sample_rate, enhanced.sample_rate) / 2000)
     axes[-1].set_xlabel("time, s")
     figure.colorbar(image, ax=axes, label="level, dB", pad=0.01)
     figure.suptitle(title, fontsize=11)

@@ -102,6 +102,9 @@ class Engine:
                 stacklevel,
             )
 
+    def _extends(self, sample_rate: int) -> bool:
+        return self.upper_band == "extend" and sample_rate > self.sample_rate
+
     def rate_of(self, sample_rate: int) -> int:
         """The rate of the result of a recording at this rate, in Hz."""
         return self.rate or sample_rate
@@ -120,13 +123,23 @@ class Engine:
         """Whether a recording fits into one window."""
         return math.ceil(samples * self.sample_rate / sample_rate) <= self._windows.length
 
-    def blend(self, sample_rate: int, channels: int, *, streamed: bool = False, levels: Levels | None = None) -> Blend:
-        """What leads from the enhanced signal of a recording at this rate to its result."""
+    def blend(
+        self,
+        sample_rate: int,
+        channels: int,
+        *,
+        streamed: bool = False,
+        levels: Levels | None = None,
+        edges: Sequence[float] = (),
+    ) -> Blend:
+        """What leads from the enhanced signal of a recording at this rate to its result; `edges` are where the bands of
+        its channels end, in Hz; those of a stream are not known, and count as that of the model."""
         join: Join | None = None
         if self.upper_band == "enhance" and sample_rate > self.sample_rate:
             join = UpperBandJoin(bundled_upper_band(), sample_rate, channels)
-        elif self.upper_band == "extend" and sample_rate > self.sample_rate:
-            join = ExtensionJoin(bundled_upper_band("extension"), sample_rate, channels)
+        elif self._extends(sample_rate):
+            known = edges or [self.sample_rate / 2] * channels
+            join = ExtensionJoin(bundled_upper_band("extension"), sample_rate, channels, known)
         elif self.upper_band != "drop" and sample_rate > self.sample_rate:
             join = BandJoin(self.sample_rate, channels)
         elif streamed and sample_rate < self.sample_rate:  # what the short filters take of the band's end
@@ -165,7 +178,10 @@ class Engine:
             if len(recording) == 0:
                 results.append(recording)
                 continue
-            blend = self.blend(rate, len(recording))
+            heard = BandEdge(rate, len(recording))
+            if self._extends(rate):
+                heard.push(recording)
+            blend = self.blend(rate, len(recording), edges=heard.edges())
             blend.hear(recording)
             blend.hear_low(at_rate)
             made = np.stack([next(outputs) for _ in at_rate])
@@ -227,13 +243,15 @@ class Engine:
         channels, samples = shape
         peaks = np.zeros(channels, np.float32)
         edge, music = BandEdge(self.sample_rate, channels), MusicShare(channels)
-        for block in Resampler(sample_rate, self.sample_rate, channels).stream(read()):
+        whole = BandEdge(sample_rate, channels)
+        recorded = map(whole.push, read()) if self._extends(sample_rate) else read()
+        for block in Resampler(sample_rate, self.sample_rate, channels).stream(recorded):
             peaks = np.maximum(peaks, peaks_of(block))
             if self.sampling.keep_band:
                 edge.push(block)
             if self.keep_music:
                 music.push(block)
-        blend = self.blend(sample_rate, channels, levels=levels)
+        blend = self.blend(sample_rate, channels, levels=levels, edges=whole.edges())
         at_rate = Resampler(sample_rate, self.sample_rate, channels).stream(map(blend.hear, read()))
         low, dry = map(blend.hear_low, at_rate), Held(channels)
         windows = self._windows.cut(map(dry.add, low) if self.keep_music else low)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
@@ -80,13 +82,21 @@ class ExtensionJoin(UpperBandJoin):
     """Joins the enhanced band, what the recording has above it, and what is likely to be missing there.
 
     The network gives levels for copies of what the model made at 3.5 to 7.5 kHz (spectral translation); of them as much
-    is added in every band as the recording's own level falls short of.
+    is added in every band above the recording's edge as its own level falls short of.
+
+    Args:
+        network, sample_rate, channels: see `UpperBandJoin`.
+        edges: Hz at which the bands of the channels end (`speech.audio.edges`).
     """
+
+    def __init__(self, network: RunningNetwork, sample_rate: int, channels: int, edges: Sequence[float]):
+        super().__init__(network, sample_rate, channels)
+        self._lost = (UpperBandConfig().centres > np.array(edges)[:, None]).astype(np.float32)[:, None]
 
     def _result(self, spectra: NDArray[np.complex64]) -> NDArray[np.complex64]:
         copies = self._bands.copied(spectra[2])
         own, *below, copied = (each.real**2 + each.imag**2 for each in (*spectra, copies))
         gains, self._memory = self._network(self._bands.features(copied, *below), self._memory)
         there, possible = own @ self._bands.upper, copied @ self._bands.upper
-        added = np.sqrt(np.maximum(gains**2 - there / (possible + np.float32(FLOOR)), 0))
+        added = self._lost * np.sqrt(np.maximum(gains**2 - there / (possible + np.float32(FLOOR)), 0))
         return spectra[0] + copies * (added @ self._bands.gains)

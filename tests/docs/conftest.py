@@ -57,6 +57,8 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
             soundfile.write(folder / target / f"{place}.wav", noisy, RATE)
         for suffix in ("wav", "flac"):
             soundfile.write(folder / f"noisy.{suffix}", noisy, RATE)
+    soundfile.write(folder / "lecture.wav", noisy, RATE)
+    soundfile.write(folder / "call.wav", noisy[::2], RATE // 2)
     write_video(folder / "film.mp4", tones(48_000))
     state = random_weights(small_layout(), seed=0)
     save_published(folder / "sgmse.ckpt", state, None, {**COMMON, **OUVE, **SMALL, "backbone": "ncsnpp"})

@@ -33,6 +33,7 @@ ELSEWHERE = {
     "speech train": "the same command",
     "recipes/train_default_forecaster.py": "replaces the bundled weights",
     "recipes/train_upper_band.py": "trains for minutes: tests/speech/training/test_upper_band_training.py",
+    "recipes/train_extension.py": "trains for minutes: tests/speech/training/test_extension_training.py",
     "recipes/app.py": "serves until it is stopped: tests/recipes/test_page_server.py",
     "recipes/make_embedded.py": "replaces the embedded data",
     "recipes/evaluate_tsdiff.py": "needs a trained experiment: tests/recipes/test_verbs.py",

@@ -56,7 +56,8 @@ def joined(
     kind: type[UpperBandJoin] = UpperBandJoin,
 ) -> np.ndarray:
     """Recording, low and enhanced, (3, channels, n), joined in blocks that begin at these places."""
-    join = kind(network, rate, signals.shape[1])
+    edges = ([8000.0] * signals.shape[1],) if kind is ExtensionJoin else ()
+    join = kind(network, rate, signals.shape[1], *edges)
     blocks = np.split(signals, cuts, axis=2)
     made, late = [], 0
     for place, (recording, low, enhanced) in enumerate(blocks):
