@@ -7,7 +7,6 @@ Speech is judged as it is and with noise at 0 and 10 dB, music as it is and with
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -23,7 +22,7 @@ def main(
     noise: Annotated[Path, typer.Option(help="Folder of noises.")],
     seconds: Annotated[int, typer.Option(help="Of each recording, from its middle.")] = 20,
 ) -> None:
-    """Judge all of them, fit, and print."""
+    """Judge all of them, fit, and print the constants of `speech.audio.music`."""
     from sklearn.linear_model import LogisticRegression
 
     from speech.audio.music import features
@@ -44,15 +43,9 @@ def main(
     weight = np.concatenate([np.full(len(found), len(x) / len(found)) for found in rows.values()])
     mean, spread = x.mean(axis=0), x.std(axis=0)
     fitted = LogisticRegression().fit((x - mean) / spread, y, sample_weight=weight)
-    numbers: dict[str, Callable[[], np.ndarray]] = {
-        "MEANS": lambda: mean,
-        "SPREADS": lambda: spread,
-        "WEIGHTS": lambda: fitted.coef_[0],
-        "OFFSET": lambda: fitted.intercept_,
-    }
-    for name, values in numbers.items():
-        told = ", ".join(f"{value:.4g}" for value in values())
-        show(f"{name} = {told if name == 'OFFSET' else f'({told})'}")
+    for name, values in {"MEANS": mean, "SPREADS": spread, "WEIGHTS": fitted.coef_[0]}.items():
+        show(f"{name} = ({', '.join(f'{value:.4g}' for value in values)})")
+    show(f"OFFSET = {fitted.intercept_[0]:.4g}")
     for name, found in rows.items():
         likely = fitted.predict_proba((found - mean) / spread)[:, 1]
         show(f"{name}: {len(found)} judgements, {100 * float((likely > 0.4).mean()):.1f} % taken for music")
@@ -78,11 +71,12 @@ def recordings(folder: Path, seconds: int) -> list[np.ndarray]:
 
 def mixed(waves: list[np.ndarray], noises: list[np.ndarray], snr_db: float) -> list[np.ndarray]:
     """Each with one of the noises."""
+    from speech.data.levels import noise_gain, power
+
     made = []
     for place, wave in enumerate(waves):
         noise = np.resize(noises[3 * place % len(noises)], len(wave))
-        scale = np.sqrt(np.square(wave).mean() / np.square(noise).mean() / 10 ** (snr_db / 10))
-        total = wave + noise * scale
+        total = wave + noise * noise_gain(power(wave), power(noise), snr_db)
         made.append(total / np.abs(total).max())
     return made
 

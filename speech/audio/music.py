@@ -14,9 +14,9 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from speech.audio.bands import MODEL_RATE
+
 Values = NDArray[np.float64]
-MODEL_RATE = 16000
-"""Hz of the signals that are judged."""
 
 _SIZE, _HOP = 1024, 256
 _WINDOW, _EVERY = 375, 125
@@ -44,35 +44,25 @@ _FROM, _TO = 0.25, 0.55
 """Likelihood from which on a little, and all, of the recording is kept."""
 
 
-class Partials:
-    """Which bins of a spectrogram belong to peaks that stay where they are.
+def partials(power: Values) -> NDArray[np.bool_]:
+    """Bins of a power spectrogram (frames, bins) that belong to peaks which stay where they are: whole runs that
+    last, and two bins around them."""
+    from scipy.ndimage import maximum_filter1d, median_filter  # a third of a second
 
-    Args:
-        power: (frames, bins).
-    """
-
-    def __init__(self, power: Values):
-        from scipy.ndimage import maximum_filter1d, median_filter  # a third of a second
-
-        level = 10 * np.log10(power + 1e-10)
-        highest = level == maximum_filter1d(level, 5, axis=1)
-        self._peaks = highest & (level > median_filter(level, (1, _AROUND)) + _ABOVE_DB)
-
-    def steady(self) -> NDArray[np.bool_]:
-        """(frames, bins): whole runs of peaks that last, and two bins around them."""
-        runs = np.zeros(self._peaks.shape, np.int32)
-        before = runs[0] if len(runs) else np.zeros(0, np.int32)
-        for frame, peaks in enumerate(self._peaks):
-            runs[frame] = before = np.where(peaks, _widest(before) + 1, 0)
-        lasting = np.zeros(self._peaks.shape, bool)
-        after = np.zeros(self._peaks.shape[1], bool)
-        for frame in range(len(runs) - 1, -1, -1):
-            lasting[frame] = after = self._peaks[frame] & ((runs[frame] >= _STEADY) | _widest(after))
-        wide = lasting.copy()
-        for step in (1, 2):
-            wide[:, step:] |= lasting[:, :-step]
-            wide[:, :-step] |= lasting[:, step:]
-        return wide
+    level = 10 * np.log10(power + 1e-10)
+    peaks = level == maximum_filter1d(level, 5, axis=1)
+    peaks &= level > median_filter(level, (1, _AROUND)) + _ABOVE_DB
+    runs, lasting = np.zeros(peaks.shape, np.int32), np.zeros(peaks.shape, bool)
+    before, after = np.zeros(peaks.shape[1], np.int32), np.zeros(peaks.shape[1], bool)
+    for frame, row in enumerate(peaks):
+        runs[frame] = before = np.where(row, _widest(before) + 1, 0)
+    for frame in range(len(peaks) - 1, -1, -1):
+        lasting[frame] = after = peaks[frame] & ((runs[frame] >= _STEADY) | _widest(after))
+    wide = lasting.copy()
+    for step in (1, 2):
+        wide[:, step:] |= lasting[:, :-step]
+        wide[:, :-step] |= lasting[:, step:]
+    return wide
 
 
 def _widest(row: NDArray[np.generic]) -> NDArray[np.generic]:
@@ -95,7 +85,7 @@ def features(waveform: NDArray[np.floating]) -> Values:
     power = np.abs(np.fft.rfft(frames * np.hanning(_SIZE).astype(np.float32))).astype(np.float64) ** 2
     hz = np.fft.rfftfreq(_SIZE, 1 / MODEL_RATE)
     inside = (hz > _PARTIALS_HZ[0]) & (hz < _PARTIALS_HZ[1])
-    energy, steady = power[:, inside], Partials(power).steady()[:, inside]
+    energy, steady = power[:, inside], partials(power)[:, inside]
     edges = np.geomspace(*_BANDS_HZ, _BANDS + 1)
     bands = [power[:, (hz >= low) & (hz < high)].sum(1) for low, high in itertools.pairwise(edges)]
     level = 10 * np.log10(np.stack(bands, axis=1) + 1e-9)

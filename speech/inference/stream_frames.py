@@ -1,54 +1,15 @@
-"""The front end of a stream, frame by frame, in NumPy: on one frame PyTorch's calls take longer than their sums."""
+"""The front end of a stream, frame by frame; in NumPy, where one frame takes PyTorch's calls longer than its sums."""
 
 from __future__ import annotations
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from speech.model.frontend import FrontEnd, FrontEndConfig
+from speech.model.frontend import FrontEnd, mirrored
 
 Waves = NDArray[np.float32]
-Spectra = NDArray[np.complex64]
-
-
-class Compression:
-    """What `FrontEnd.compress` and `FrontEnd.expand` compute.
-
-    Args:
-        config: of the front end.
-    """
-
-    def __init__(self, config: FrontEndConfig):
-        self._transform, self._exponent, self._factor = config.transform, config.exponent, np.float32(config.factor)
-        self._scales = config.transform == "exponent" and config.exponent == 1
-
-    def compress(self, stft: Spectra) -> Spectra:
-        """The magnitude's transform, of any shape; zero stays zero."""
-        if self._transform == "none":
-            return stft
-        if self._scales:
-            return stft * self._factor
-        magnitude = _nonzero(np.abs(stft))
-        if self._transform == "log":
-            return stft * (np.log1p(magnitude) / magnitude * self._factor)
-        if self._exponent == 0.5:
-            return stft * (self._factor / np.sqrt(magnitude))
-        return stft * (magnitude ** np.float32(self._exponent - 1) * self._factor)
-
-    def expand(self, spectrogram: Spectra) -> Spectra:
-        """The inverse of `compress`."""
-        if self._transform == "none":
-            return spectrogram
-        scaled = spectrogram / self._factor
-        if self._scales:
-            return scaled
-        magnitude = np.abs(scaled)
-        if self._transform == "log":
-            magnitude = _nonzero(magnitude)
-            return scaled * (np.expm1(magnitude) / magnitude)
-        if self._exponent == 0.5:
-            return scaled * magnitude
-        return scaled * _nonzero(magnitude) ** np.float32(1 / self._exponent - 1)
 
 
 class Analysis:
@@ -63,14 +24,13 @@ class Analysis:
     """
 
     def __init__(self, frontend: FrontEnd, channels: int):
-        self._config, self._half = frontend.config, frontend.config.n_fft // 2
+        self._frontend, self._config, self._half = frontend, frontend.config, frontend.config.n_fft // 2
         self._window = frontend.window.cpu().numpy()
-        self._compression = Compression(frontend.config)
         self._waiting = np.zeros((channels, 0), np.float32)
         self._tail = np.zeros((channels, 0), np.float32)
         self.samples = 0
 
-    def push(self, signal: Waves, last: bool) -> Spectra | None:
+    def push(self, signal: Waves, last: bool) -> Tensor | None:
         """The frames (channels, 1, frequencies, n) that are complete, if any."""
         config, half = self._config, self._half
         before, self.samples = self.samples, self.samples + signal.shape[1]
@@ -82,7 +42,7 @@ class Analysis:
                 self._waiting = padded
                 return None
             last_frame = config.frames(self.samples) + config.frames_beyond - 1
-            padded = mirrored(padded, last_frame * config.hop_length + config.n_fft - half)
+            padded = _mirrored(padded, last_frame * config.hop_length + config.n_fft - half)
         if before <= half:
             padded = np.concatenate([padded[:, half:0:-1], padded], axis=1)
         if last and self.samples > half:
@@ -91,7 +51,7 @@ class Analysis:
             if whole.shape[1] > beyond:
                 back = whole[:, -beyond - 1 : -1][:, ::-1]
             else:  # all that there was: on the way back the first sample is passed, and perhaps the last again
-                back = mirrored(whole[:, half:], self.samples + beyond)[:, self.samples :]
+                back = _mirrored(whole[:, half:], self.samples + beyond)[:, self.samples :]
             padded = np.concatenate([padded, back], axis=1)
         frames = (padded.shape[1] - config.n_fft) // config.hop_length + 1
         if frames < 1:
@@ -103,7 +63,7 @@ class Analysis:
         starts = range(0, frames * config.hop_length, config.hop_length)
         pieces = np.stack([padded[:, start : start + config.n_fft] for start in starts], axis=1)
         stft = np.fft.rfft(pieces * self._window).astype(np.complex64, copy=False)
-        return self._compression.compress(stft).transpose(0, 2, 1)[:, None]
+        return self._frontend.compress(torch.from_numpy(stft)).transpose(1, 2)[:, None]
 
 
 class Synthesis:
@@ -115,8 +75,7 @@ class Synthesis:
     """
 
     def __init__(self, frontend: FrontEnd, channels: int):
-        self._config, self._window = frontend.config, frontend.window.cpu().numpy()
-        self._compression = Compression(frontend.config)
+        self._frontend, self._config, self._window = frontend, frontend.config, frontend.window.cpu().numpy()
         self._squares = np.square(self._window)
         size = frontend.config.n_fft - frontend.config.hop_length
         self._sum = np.zeros((channels, size), np.float32)
@@ -124,7 +83,7 @@ class Synthesis:
         self._skip = frontend.config.n_fft // 2
         self._emitted = 0
 
-    def push(self, spectrogram: Spectra | None, total: int | None) -> Waves:
+    def push(self, spectrogram: Tensor | None, total: int | None) -> Waves:
         """The samples that no later frame changes; all that are left when the signal's `total` is known.
 
         Args:
@@ -135,8 +94,8 @@ class Synthesis:
         summed, weight = self._sum, self._weight
         if spectrogram is not None:
             frames = spectrogram.shape[-1]
-            stft = self._compression.expand(spectrogram[:, 0]).transpose(0, 2, 1)
-            waves: Waves = np.fft.irfft(stft, config.n_fft).astype(np.float32, copy=False) * self._window
+            stft = self._frontend.expand(spectrogram[:, 0]).transpose(1, 2)
+            waves: Waves = np.fft.irfft(stft.cpu().numpy(), config.n_fft).astype(np.float32, copy=False) * self._window
             if len(waves) > channels:
                 waves = waves.reshape(-1, channels, *waves.shape[1:]).mean(axis=0, dtype=np.float32)
             more = (frames - 1) * config.hop_length + config.n_fft - summed.shape[1]
@@ -156,13 +115,5 @@ class Synthesis:
         return wave
 
 
-def mirrored(waveform: Waves, samples: int) -> Waves:
-    """`speech.model.frontend.mirrored` of an array."""
-    last = waveform.shape[-1] - 1
-    place = np.arange(samples) % max(1, 2 * last)
-    return waveform[..., np.minimum(place, 2 * last - place)]
-
-
-def _nonzero(value: Waves) -> Waves:
-    value[value == 0] = 1
-    return value
+def _mirrored(waveform: Waves, samples: int) -> Waves:
+    return mirrored(torch.from_numpy(waveform), samples).numpy()

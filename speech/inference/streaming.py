@@ -194,7 +194,7 @@ class _Core:
         peak = np.float32(self._peak)
         spectrogram, enhanced = self._analysis.push(np.divide(block, peak, dtype=np.float32), last), None
         if spectrogram is not None:
-            enhanced = self._sample(torch.from_numpy(spectrogram).to(self._device)).cpu().numpy()
+            enhanced = self._sample(spectrogram.to(self._device))
         wave = self._synthesis.push(enhanced, self._analysis.samples if last else None) * peak
         return np.stack([check.checked(*row) for check, *row in zip(self.checks, block, wave, strict=True)])
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from speech.inference.stream_frames import Analysis, Compression, Synthesis
+from speech.inference.stream_frames import Analysis, Synthesis
 from speech.model.frontend import FrontEnd, FrontEndConfig, mirrored
 from tests.speech.conftest import TINY_FRONT_END
 
@@ -37,7 +37,7 @@ def frames_of(frontend: FrontEnd, signal: torch.Tensor, block: int) -> torch.Ten
     analysis, parts = Analysis(frontend, 2), []
     for start in range(0, samples, block):
         parts.append(analysis.push(signal[:, start : start + block].numpy(), last=start + block >= samples))
-    return torch.cat([torch.from_numpy(part) for part in parts if part is not None], dim=-1)
+    return torch.cat([part for part in parts if part is not None], dim=-1)
 
 
 KINDS: list[dict[str, Any]] = [
@@ -50,28 +50,14 @@ KINDS: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_compression_is_the_front_ends(kind: dict[str, Any]) -> None:
-    config = replace(TINY_FRONT_END, **kind)
-    frontend, compression = FrontEnd(config), Compression(config)
-    stft = torch.randn(2, 5, 7, dtype=torch.complex64, generator=torch.Generator().manual_seed(0))
-    stft[0, 0] = 0
-    compressed = compression.compress(stft.numpy())
-    assert compressed.dtype == np.complex64
-    torch.testing.assert_close(torch.from_numpy(compressed), frontend.compress(stft), rtol=1e-5, atol=1e-7)
-    expanded = compression.expand(compressed)
-    assert expanded.dtype == np.complex64
-    np.testing.assert_allclose(expanded, stft.numpy(), rtol=1e-4, atol=1e-6)
-
-
-@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("pieces", [1, 3, 40])
 def test_there_and_back_is_the_signal_and_draws_are_averaged(kind: dict[str, Any], pieces: int) -> None:
     frontend = FrontEnd(replace(TINY_FRONT_END, **kind))
     signal = torch.randn(2, 1000, generator=torch.Generator().manual_seed(0))
-    spectrogram = frames_of(frontend, signal, 100).numpy()
-    both = np.concatenate([spectrogram, spectrogram])
+    spectrogram = frames_of(frontend, signal, 100)
+    both = torch.cat([spectrogram, spectrogram])
     synthesis = Synthesis(frontend, 2)
-    *first, rest = np.array_split(both, pieces, axis=-1)
+    *first, rest = both.tensor_split(pieces, dim=-1)
     parts = [synthesis.push(piece, None) for piece in first]
     found = np.concatenate([*parts, synthesis.push(rest, 1000)], axis=1)
     np.testing.assert_allclose(found, signal.numpy(), atol=1e-4)
