@@ -41,13 +41,11 @@ def main(
     import torch  # takes seconds to load, which help does not need
 
     from shared.files.io import write_json
-    from shared.training.config import TrainingConfig
-    from shared.training.module import DiffusionModule, fit
     from speech import Enhancer
     from speech.data.clips import read_clips
     from speech.model.upper_band import UpperBandConfig, UpperBandNetwork
     from speech.training.extension import ExtensionLoss, Extensions, ExtensionSource, Voices
-    from speech.training.upper_band import RATE
+    from speech.training.kept import RATE, fitted
 
     prepare(threads)
     started = time.process_time()
@@ -66,14 +64,8 @@ def main(
         note(f"recordings: part {place + 1} of {parts}, {(time.process_time() - started) / 60:.1f} CPU-minutes")
     held = ExtensionSource([valid.part(place) for place in range(2)])
     torch.manual_seed(seed)
-    training = TrainingConfig(
-        max_steps=steps, learning_rate=3e-3, weight_decay=0.01, ema_decay=0.995, seed=seed, save_every_seconds=120.0
-    )
     network = UpperBandNetwork(replace(UpperBandConfig(), share=0.0))
-    module = DiffusionModule(network, ExtensionLoss(), training)
-    (output / "state").mkdir(parents=True, exist_ok=True)
-    fit(module, ExtensionSource(made), output / "state", accelerator="cpu", description="extension")
-    network = module.ema_denoiser.eval()
+    network = fitted(network, ExtensionLoss(), ExtensionSource(made), output / "state", steps=steps, seed=seed)
     network.save_pretrained(output / "model")
     found = validated(network, held)
     minutes = (time.process_time() - started) / 60

@@ -48,12 +48,11 @@ def main(
 
     from shared.devices import compute_device
     from shared.files.io import write_json
-    from shared.training.config import TrainingConfig
-    from shared.training.module import DiffusionModule, fit
     from speech import Enhancer
     from speech.data.clips import read_clips
     from speech.model.upper_band import UpperBandNetwork
-    from speech.training.upper_band import MIX, RATE, Mixtures, UpperBandLoss, UpperBandSource
+    from speech.training.kept import RATE, fitted
+    from speech.training.upper_band import MIX, Mixtures, UpperBandLoss, UpperBandSource
 
     prepare(threads)
     where = compute_device(device)
@@ -78,21 +77,16 @@ def main(
     held = UpperBandSource([valid.part(place) for place in range(2)])
     torch.manual_seed(seed)
     loss = UpperBandLoss(levels=levels)
-    training = TrainingConfig(
-        max_steps=steps,
-        learning_rate=3e-3,
-        weight_decay=0.01,
-        ema_decay=0.995,
+    network = fitted(
+        UpperBandNetwork(),
+        loss,
+        UpperBandSource(made, batch_size),
+        output / f"{name}-state",
+        steps=steps,
         seed=seed,
-        num_workers=workers,
-        save_every_seconds=120.0,
+        workers=workers,
+        accelerator="gpu" if where.type == "cuda" else where.type,
     )
-    module = DiffusionModule(UpperBandNetwork(), loss, training)
-    state = output / f"{name}-state"
-    state.mkdir(parents=True, exist_ok=True)
-    accelerator = "gpu" if where.type == "cuda" else where.type
-    fit(module, UpperBandSource(made, batch_size), state, accelerator=accelerator, description="upper band")
-    network = module.ema_denoiser.eval()
     network.save_pretrained(output / name)
     scores = validated(network, held)
     minutes = (time.process_time() - started) / 60

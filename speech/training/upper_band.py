@@ -7,19 +7,16 @@ noises.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from torch import Tensor
 
 from shared.checks import Checked, Count, Finite, Positive
-from shared.files.io import atomic_path
-from shared.random import derive_seed
 from shared.training.batches import Batch
 from speech.audio.bands import MODEL_RATE
 from speech.audio.resampling import resample
@@ -30,8 +27,8 @@ from speech.data.levels import power
 from speech.data.mixing import Mixer
 from speech.enhancer import Enhancer
 from speech.model.upper_band import FLOOR, Bands, UpperBandConfig, UpperBandNetwork
+from speech.training.kept import RATE, KeptParts, Part, PartSource, power_of
 
-RATE = 48000
 MIX = MixConfig(
     sample_rate=RATE,
     seconds=3.0,
@@ -59,8 +56,6 @@ _SPEECH_SPEED = (0.75, 1.3)
 _LOWER_RATES = (22050.0, 24000.0, 32000.0, 40000.0)
 PARTS = ("speech", "noise", "common")
 """Of the power of a mixture: |s|², |n|² and 2·Re(s·n*)."""
-
-Part = dict[str, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -129,8 +124,13 @@ def parted(wave: Waveform) -> tuple[Waveform, Waveform]:
     return wave - lower, lower
 
 
-class Mixtures:
+class Mixtures(KeptParts):
     """Mixtures on disk, in parts that are made one by one.
+
+    A part has, of mean powers of bands as the network hears them, "heard" (count, parts, frames, upper), "lower"
+    (count, frames, lower), and of the models' results "enhanced" (count, models, frames, lower); "energies" (count,
+    parts, frames, upper) of the bins at which the speech is real, and "bins" (count, upper), how many these are; and
+    "loudest" (count,), the power of a bin of the speech.
 
     Args:
         folder: where they are kept.
@@ -151,24 +151,8 @@ class Mixtures:
         mix: MixConfig = MIX,
         seed: int = 0,
     ):
-        self._folder, self._speech, self._models, self._count, self._seed = folder, speech, models, count, seed
-        self._mixer, self._bands = Mixer(mix, noises), Bands.of(UpperBandConfig(), RATE)
-
-    def part(self, place: int) -> Part:
-        """A part, made if it is not there, with a row a mixture.
-
-        Mean powers of bands as the network hears them: "heard" (count, parts, frames, upper), "lower" (count, frames,
-        lower), and of the models' results "enhanced" (count, models, frames, lower). "energies" (count, parts, frames,
-        upper) of the bins at which the speech is real, and "bins" (count, upper), how many these are. "loudest"
-        (count,) power of a bin of the speech.
-        """
-        path = self._folder / f"part-{place:03d}.npz"
-        if not path.is_file():
-            made = [self._one(np.random.default_rng(derive_seed(self._seed, place, n))) for n in range(self._count)]
-            whole = {name: np.stack([each[name] for each in made]) for name in made[0]}
-            with atomic_path(path) as temporary, temporary.open("wb") as file:
-                np.savez(file, **whole)  # type: ignore[arg-type]
-        return dict(np.load(path))
+        super().__init__(folder, count, seed)
+        self._speech, self._models, self._mixer = speech, models, Mixer(mix, noises)
 
     def _one(self, rng: np.random.Generator) -> Part:
         dry, edge = with_speed(self._speech[int(rng.integers(len(self._speech)))], rng, self._mixer.config.samples)
@@ -185,21 +169,12 @@ class Mixtures:
         }
 
     def _powers(self, wave: Waveform) -> Waveform:
-        return _power(self._spectra(wave))
-
-    def _spectra(self, wave: Waveform) -> NDArray[np.complex64]:
-        """(frames, bins), the first frame ending with the first hop."""
-        hop = self._bands.hop
-        return self._bands.spectra(sliding_window_view(np.pad(wave.astype(np.float32), hop), 2 * hop)[::hop])
-
-
-def _power(spectra: NDArray[np.complex64]) -> Waveform:
-    return spectra.real**2 + spectra.imag**2
+        return power_of(self._spectra(wave))
 
 
 def of_bands(bands: Bands, speech: NDArray[np.complex64], noise: NDArray[np.complex64], edge: float) -> Part:
     """Of `Mixtures.part` "heard", "energies" and "bins", of spectra (frames, bins); speech is real up to `edge` Hz."""
-    powers = np.stack([_power(speech), _power(noise), 2 * (speech * noise.conj()).real])
+    powers = np.stack([power_of(speech), power_of(noise), 2 * (speech * noise.conj()).real])
     shares, bins = true_bands(bands, edge)
     return {"heard": powers @ bands.upper, "energies": powers @ shares.T, "bins": bins}
 
@@ -214,7 +189,7 @@ def true_bands(bands: Bands, edge: float) -> tuple[Waveform, Waveform]:
     return shares * is_there[:, None], shares.sum(axis=1) * is_there
 
 
-class UpperBandSource:
+class UpperBandSource(PartSource):
     """Batches of kept mixtures, each with other levels and spectra; a `shared.training.batches.BatchSource`.
 
     Args:
@@ -224,31 +199,23 @@ class UpperBandSource:
     """
 
     def __init__(self, parts: Sequence[Part], batch_size: Count = 24, frames: Count = 300):
-        self._parts, self._size, self._frames = parts, batch_size, frames
-        self._bands = Bands.of(UpperBandConfig(), RATE)
+        super().__init__(parts, batch_size, frames)
         self._centres = UpperBandConfig().centres
 
-    def batch(self, rng: np.random.Generator) -> Batch:
-        """Energies `x0` (batch, parts, frames, bands); "features" (batch, frames, features), "bins" (batch, bands) and
-        "loudest" (batch,)."""
-        return collated([self._item(rng) for _ in range(self._size)])
+    def _plain(self, part: Part, place: int) -> Batch:
+        """With the first model's result."""
+        return self._made(part, place, 0, slice(None))
 
-    def plain(self) -> Iterator[Batch]:
-        """All mixtures as they are, with the first model's results, part by part."""
-        for part in self._parts:
-            yield collated([self._made(part, place, 0, slice(None)) for place in range(len(part["bins"]))])
-
-    def _item(self, rng: np.random.Generator) -> Batch:
-        part = self._parts[int(rng.integers(len(self._parts)))]
+    def _item(self, part: Part, rng: np.random.Generator) -> Batch:
         place, model = int(rng.integers(len(part["bins"]))), int(rng.integers(part["enhanced"].shape[1]))
-        start = int(rng.integers(part["lower"].shape[1] - self._frames + 1))
+        frames = self._crop(part, rng)
         gain = rng.uniform(-25, 5)
         speech, noise = gain + self._curve(rng, 4.0), gain + self._curve(rng, 6.0)
         if rng.random() < 0.1:
             noise -= rng.uniform(20, 60)
         top = float(rng.choice(_LOWER_RATES)) / 2 if rng.random() < 0.15 else np.inf
         curves = np.where(self._centres < top, np.stack([speech, noise]), -np.inf)
-        return self._made(part, place, model, slice(start, start + self._frames), curves, gain)
+        return self._made(part, place, model, frames, curves, gain)
 
     def _made(
         self, part: Part, place: int, model: int, frames: slice, curves: np.ndarray | None = None, gain: float = 0.0
@@ -260,7 +227,7 @@ class UpperBandSource:
         heard, energies = (part[name][place][:, frames] * powers[:, None] for name in ("heard", "energies"))
         lower, enhanced = (each[frames] * below for each in (part["lower"][place], part["enhanced"][place, model]))
         given = {
-            "features": self._bands.seen(np.maximum(heard.sum(0), 0), lower, enhanced),
+            "features": Bands.seen(np.maximum(heard.sum(0), 0), lower, enhanced),
             "bins": part["bins"][place] * (powers[0] > 0),
             "loudest": part["loudest"][place] * below,
         }
@@ -270,9 +237,3 @@ class UpperBandSource:
         """Gains in dB (upper,) of a random smooth curve."""
         knots = rng.normal(0, spread_db) + np.cumsum(rng.normal(0, spread_db / 2, 4))
         return np.interp(self._centres, np.linspace(MODEL_RATE / 2, _REAL_HZ, 4), knots)
-
-
-def collated(items: Sequence[Batch]) -> Batch:
-    """A batch of single mixtures."""
-    condition = {name: torch.stack([each.condition[name] for each in items]) for name in items[0].condition}
-    return Batch(torch.stack([each.x0 for each in items]), condition=condition)
