@@ -10,13 +10,14 @@ import numpy as np
 
 from shared.errors import ConfigError
 from shared.random import derive_seed
-from speech.audio.bands import BandJoin, Join, UpperBand, choose_upper_band
-from speech.audio.edges import BandEdge, with_band_kept
+from speech.audio.bands import MODEL_RATE, BandJoin, Join, UpperBand, choose_upper_band
+from speech.audio.edges import with_band_kept
 from speech.audio.files import BLOCK_SECONDS
-from speech.audio.music import MODEL_RATE, MusicKeeper, MusicShare
+from speech.audio.music import MusicKeeper
 from speech.audio.resampling import Resampler, resample
 from speech.inference import advice
 from speech.inference.blend import Blend
+from speech.inference.listening import Listening
 from speech.inference.longform import Held, Tail, Window, Windows
 from speech.inference.removed import Levels
 from speech.inference.segments import Advance, Segment, SegmentRunner, Tally
@@ -163,32 +164,25 @@ class Engine:
         if self.mix == 0:
             return [recording.copy() for recording in recordings]
         noisy = [resample(each, rate, self.sample_rate) for each, rate in zip(recordings, rates, strict=True)]
-        segments: list[Segment] = []
-        edges: list[float] = []
-        for at_rate, seed, tally in zip(noisy, seeds, tallies, strict=True):
-            peaks = peaks_of(at_rate)
-            edges += self._edges([at_rate], len(at_rate))
-            segments += [
-                Segment(wave, 0, seed, scale, loudest, tally)
-                for wave, scale, loudest in zip(at_rate, self._scales(peaks, peak), peaks.tolist(), strict=True)
-            ]
-        outputs = self._outputs(segments, edges, advance)
+        listened, segments = [], []
+        for recording, at_rate, rate, seed, tally in zip(recordings, noisy, rates, seeds, tallies, strict=True):
+            heard = self._listening(rate, len(recording))
+            heard.hear(recording)
+            heard.hear_low(at_rate)
+            listened.append(heard)
+            segments += self._segments(at_rate, 0, heard, peak, seed, tally)
+        outputs = self._outputs(segments, advance)
         results = []
-        for recording, at_rate, rate, tally in zip(recordings, noisy, rates, tallies, strict=True):
+        for recording, at_rate, rate, heard, tally in zip(recordings, noisy, rates, listened, tallies, strict=True):
             if len(recording) == 0:
                 results.append(recording)
                 continue
-            heard = BandEdge(rate, len(recording))
-            if self._extends(rate):
-                heard.push(recording)
-            blend = self.blend(rate, len(recording), edges=heard.edges())
+            blend = self.blend(rate, len(recording), edges=heard.upper_edges)
             blend.hear(recording)
             blend.hear_low(at_rate)
             made = np.stack([next(outputs) for _ in at_rate])
             if self.keep_music:
-                music = MusicShare(len(at_rate))
-                music.push(at_rate)
-                made = self._keeper(music, tally).mixed(made, at_rate)
+                made = self._keeper(heard, tally).mixed(made, at_rate)
             wet = blend.stacked(made)
             back = resample(wet, self.sample_rate, rate, length=recording.shape[1])
             results.append(blend.result(back, last=True))
@@ -241,23 +235,16 @@ class Engine:
                 yield block
             return
         channels, samples = shape
-        peaks = np.zeros(channels, np.float32)
-        edge, music = BandEdge(self.sample_rate, channels), MusicShare(channels)
-        whole = BandEdge(sample_rate, channels)
-        recorded = map(whole.push, read()) if self._extends(sample_rate) else read()
-        for block in Resampler(sample_rate, self.sample_rate, channels).stream(recorded):
-            peaks = np.maximum(peaks, peaks_of(block))
-            if self.sampling.keep_band:
-                edge.push(block)
-            if self.keep_music:
-                music.push(block)
-        blend = self.blend(sample_rate, channels, levels=levels, edges=whole.edges())
+        heard = self._listening(sample_rate, channels)
+        for block in Resampler(sample_rate, self.sample_rate, channels).stream(map(heard.hear, read())):
+            heard.hear_low(block)
+        blend = self.blend(sample_rate, channels, levels=levels, edges=heard.upper_edges)
         at_rate = Resampler(sample_rate, self.sample_rate, channels).stream(map(blend.hear, read()))
         low, dry = map(blend.hear_low, at_rate), Held(channels)
         windows = self._windows.cut(map(dry.add, low) if self.keep_music else low)
-        wet = self._windows.join(self._enhanced(windows, peaks, peak, edge.edges(), seed, tally, advance))
+        wet = self._windows.join(self._enhanced(windows, heard, peak, seed, tally, advance))
         if self.keep_music:
-            keeper = self._keeper(music, tally)
+            keeper = self._keeper(heard, tally)
             wet = (keeper.mixed(made, dry.take(made.shape[1])) for made in wet)
         wet = map(blend.stacked, wet)
         back = Resampler(self.sample_rate, sample_rate, blend.signals).stream(wet)
@@ -266,62 +253,62 @@ class Engine:
     def _enhanced(
         self,
         windows: Iterable[Window],
-        peaks: np.ndarray,
+        heard: Listening,
         peak: float | None,
-        edges: list[float],
         seed: int,
         tally: Tally,
         advance: Advance | None,
     ) -> Iterator[Window]:
         waiting: list[Window] = []
-        levels = list(zip(self._scales(peaks, peak), peaks.tolist(), strict=True))
-        together = max(1, self._batch_size // len(levels))
+        channels = len(heard.peaks)
+        together = max(1, self._batch_size // channels)
         for window in windows:
             waiting.append(window)
             if len(waiting) == together or window.last:
                 segments = [
-                    Segment(channel, item.start, seed, scale, loudest, tally)
+                    segment
                     for item in waiting
-                    for channel, (scale, loudest) in zip(item.waveform, levels, strict=True)
+                    for segment in self._segments(item.waveform, item.start, heard, peak, seed, tally)
                 ]
-                outputs = self._outputs(segments, edges * len(waiting), advance)
+                outputs = self._outputs(segments, advance)
                 for item in waiting:
-                    yield Window(item.start, np.stack([next(outputs) for _ in levels]), item.last)
+                    yield Window(item.start, np.stack([next(outputs) for _ in range(channels)]), item.last)
                 waiting = []
 
-    def _outputs(
-        self, segments: Sequence[Segment], edges: Sequence[float], advance: Advance | None
-    ) -> Iterator[np.ndarray]:
-        """The segments' results (samples,); `edges` are where their bands end, in Hz, for models that keep them."""
-        made = self.runner.run(segments, advance)
-        if not self.sampling.keep_band:
-            return iter(made)
-        return (
-            with_band_kept(each, segment.waveform, edge, self.sample_rate)
-            for each, segment, edge in zip(made, segments, edges, strict=True)
+    def _segments(
+        self, waveform: np.ndarray, start: int, heard: Listening, peak: float | None, seed: int, tally: Tally
+    ) -> list[Segment]:
+        """The channels (channels, n) of a recording, or of a part that begins at `start`."""
+        each = zip(waveform, self._scales(heard.peaks, peak), heard.peaks.tolist(), heard.edges, strict=True)
+        return [Segment(wave, start, seed, scale, loudest, tally, edge) for wave, scale, loudest, edge in each]
+
+    def _outputs(self, segments: Sequence[Segment], advance: Advance | None) -> Iterator[np.ndarray]:
+        """The segments' results (samples,), one by one."""
+        for made, segment in zip(self.runner.run(segments, advance), segments, strict=True):
+            if segment.edge is None:
+                yield made
+            else:
+                yield with_band_kept(made, segment.waveform, segment.edge, self.sample_rate)
+
+    def _listening(self, sample_rate: int, channels: int) -> Listening:
+        return Listening(
+            sample_rate,
+            self.sample_rate,
+            channels,
+            band=self.sampling.keep_band,
+            upper=self._extends(sample_rate),
+            music=self.keep_music,
         )
 
     @staticmethod
-    def _keeper(music: MusicShare, tally: Tally) -> MusicKeeper:
-        shares = music.shares()
+    def _keeper(heard: Listening, tally: Tally) -> MusicKeeper:
+        shares = heard.music
+        assert shares is not None
         tally.music = float(shares.mean())
         return MusicKeeper(shares)
-
-    def _edges(self, blocks: Iterable[np.ndarray], channels: int) -> list[float]:
-        """Where the bands of a recording's channels end, in Hz, for models that keep them."""
-        edge = BandEdge(self.sample_rate, channels)
-        for block in blocks if self.sampling.keep_band else ():
-            edge.push(block)
-        return edge.edges()
 
     def _scales(self, peaks: np.ndarray, peak: float | None) -> list[float]:
         """What channels with these peaks are divided by for the network; 0 where they are silent."""
         if not self.normalises:
             peak = 1.0
         return [float(own if peak is None or own == 0 else peak) for own in peaks]
-
-
-def peaks_of(waveform: np.ndarray) -> np.ndarray:
-    """The largest magnitude of each channel (channels, samples): (channels,)."""
-    peaks: np.ndarray = np.abs(waveform).max(axis=-1, initial=0.0)
-    return peaks

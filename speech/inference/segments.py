@@ -41,6 +41,7 @@ class Segment:
         peak: what the whole channel is divided by for the network; 0 where the channel is silent.
         loudest: the whole channel's own peak.
         tally: of the recording; counts on.
+        edge: Hz up to which the channel stays as it is; None: nowhere.
     """
 
     waveform: np.ndarray
@@ -49,6 +50,7 @@ class Segment:
     peak: float
     loudest: float
     tally: Tally
+    edge: float | None = None
 
 
 @dataclass

@@ -1,0 +1,56 @@
+"""What is heard of a recording before it is enhanced: its peaks, where its bands end, and how much of it is music."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+
+from speech.audio.edges import BandEdge
+from speech.audio.music import MusicShare
+
+
+class Listening:
+    """Hears a recording, block by block, at its own rate and at the model's.
+
+    Args:
+        sample_rate, model_rate: these, in Hz.
+        channels: of the recording.
+        band, upper: whether to hear where the band ends at the model's rate, and at the recording's.
+        music: whether to tell music.
+
+    Attributes:
+        peaks: the largest magnitude of each channel at the model's rate, (channels,).
+    """
+
+    def __init__(self, sample_rate: int, model_rate: int, channels: int, *, band: bool, upper: bool, music: bool):
+        self.peaks = np.zeros(channels, np.float32)
+        self._band = BandEdge(model_rate, channels) if band else None
+        self._upper = BandEdge(sample_rate, channels) if upper else None
+        self._music = MusicShare(channels) if music else None
+
+    def hear(self, block: np.ndarray) -> np.ndarray:
+        """The next block (channels, n) at the recording's rate, which is returned."""
+        return block if self._upper is None else self._upper.push(block)
+
+    def hear_low(self, block: np.ndarray) -> None:
+        """The next block (channels, n) at the model's rate."""
+        self.peaks = np.maximum(self.peaks, np.abs(block).max(axis=-1, initial=0.0))
+        for each in (self._band, self._music):
+            if each is not None:
+                each.push(block)
+
+    @cached_property
+    def edges(self) -> list[float | None]:
+        """Hz at which the channels' bands end at the model's rate; None where it was not asked for."""
+        return [None] * len(self.peaks) if self._band is None else list(self._band.edges())
+
+    @property
+    def upper_edges(self) -> list[float]:
+        """Hz at which the channels' bands end at the recording's rate; empty where it was not asked for."""
+        return [] if self._upper is None else self._upper.edges()
+
+    @property
+    def music(self) -> np.ndarray | None:
+        """`MusicShare.shares`; None where it was not asked for."""
+        return None if self._music is None else self._music.shares()
