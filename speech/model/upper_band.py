@@ -36,6 +36,9 @@ _COPIED_BINS, _COPIED_FROM = 32, 36
 """Of the frames' bins, of 125 Hz: what is copied upwards at once, and how far at least. Even, so that copies of frames
 that overlap fit together."""
 
+_NEAR = 3
+"""Copies are made flat by the mean power of bins fewer than so many away."""
+
 _COPIED_GAIN = 4.0
 """Of the amplitudes of copies, so that gains up to 1 reach levels above theirs."""
 
@@ -204,12 +207,23 @@ class Bands:
         return np.fft.rfft(frames * (self.window / np.float32(self.hop**0.5))).astype(np.complex64, copy=False)
 
     def copied(self, spectra: NDArray[np.complex64]) -> NDArray[np.complex64]:
-        """Of spectra (..., bins) what lies at 3.5 to 7.5 kHz, at 8 to 12, 12 to 16 and 16 to 20 kHz, and louder."""
+        """Of spectra (..., bins) what lies at 3.5 to 7.5 kHz, at 8 to 12, 12 to 16 and 16 to 20 kHz, flat and louder.
+
+        Flat, for where a recording ends below 7.5 kHz what it has is louder than what a model adds, and each copy would
+        begin with a bright stripe.
+        """
         each = self.sample_rate / (2 * self.hop)
         bins = np.arange(math.ceil(MODEL_RATE / 2 / each), min(spectra.shape[-1], math.ceil(_TOP_HZ / each)))
         made = np.zeros_like(spectra)
         down = _COPIED_FROM + (bins - bins[:1]) // _COPIED_BINS * _COPIED_BINS
-        made[..., bins] = spectra[..., bins - down] * np.float32(_COPIED_GAIN)
+        first = int(bins[0]) - _COPIED_FROM
+        source = spectra[..., first : first + _COPIED_BINS]
+        power = source.real**2 + source.imag**2
+        place = np.arange(_COPIED_BINS)
+        near = np.abs(np.subtract.outer(place, place)) < _NEAR
+        around = power @ (near / near.sum(axis=0)).astype(np.float32)
+        flat = source * np.sqrt(power.mean(axis=-1, keepdims=True) / (around + np.float32(FLOOR)))
+        made[..., bins] = flat[..., bins - down - first] * np.float32(_COPIED_GAIN)
         return made
 
     def waves(self, spectra: NDArray[np.complex64]) -> Values:
