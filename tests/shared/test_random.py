@@ -36,6 +36,14 @@ def test_items_mix_kinds_of_generators():
     assert torch.equal(mixed[1], torch.randn(3, 40, generator=make_generator(2)))
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.complex64])
+@pytest.mark.parametrize("shape", [(), (1,), (7, 3), (257, 11)])
+def test_an_item_is_what_its_generator_alone_draws(shape, dtype):
+    drawn = randn((3, *shape), [make_generator("item", n) for n in range(3)], dtype)
+    for n, item in enumerate(drawn):
+        assert torch.equal(item, torch.randn(shape, generator=make_generator("item", n), dtype=dtype))
+
+
 def test_a_place_before_the_start_is_refused():
     with pytest.raises(ConfigError, match="start=-1"):
         PlacedGenerator(0, start=-1)

@@ -42,26 +42,34 @@ class _History:
         at = (ends - count)[:, None] + ahead - middle[:, None]
         return self.level + (total / steps)[:, None] + slope[:, None] * at
 
-    def lag(self, ends: np.ndarray, ahead: np.ndarray, season: int, more: int = 0) -> tuple[np.ndarray, np.ndarray]:
-        """The value one season, or the last known whole number of seasons, before each step, and `more` seasons before
-        that: (ends, h), and whether there is one."""
-        place = ends[:, None] + ahead - season * (1 + ahead // season) - more * season
-        return self.values[np.maximum(place, 0)], place >= 0
+    def lag(self, ends: np.ndarray, ahead: np.ndarray, season: int) -> np.ndarray:
+        """The value one season, or the last known whole number of seasons, before each step, or the first value of all:
+        (ends, h)."""
+        return self.values[np.maximum(ends[:, None] + ahead - season * (1 + ahead // season), 0)]
 
     def cycles(self, ends: np.ndarray, ahead: np.ndarray, season: int) -> np.ndarray:
         """The mean of up to four last seasons at each step: (ends, h)."""
-        parts = [self.lag(ends, ahead, season, more) for more in range(4)]
-        known = np.stack([seen for _, seen in parts])
-        return np.where(known, np.stack([value for value, _ in parts]), 0.0).sum(0) / np.maximum(known.sum(0), 1)
+        latest = ends[:, None] + ahead - season * (1 + ahead // season)
+        total, count = np.zeros(latest.shape), np.zeros(latest.shape)
+        for more in range(4):
+            place = latest - more * season
+            if place.min() >= 0:
+                total += self.values[place]
+                count += 1
+            else:
+                known = place >= 0
+                total += np.where(known, self.values[np.maximum(place, 0)], 0.0)
+                count += known
+        return total / np.maximum(count, 1)
 
-    def dying(self, ends: np.ndarray, ahead: np.ndarray, season: int) -> np.ndarray:
+    def dying(self, ends: np.ndarray, ahead: np.ndarray, season: int, cycles: np.ndarray) -> np.ndarray:
         """`cycles`, and what they missed of the last value, which dies away as the changes over a season do."""
         missed = self.values[ends - 1] - self.cycles(ends - 1, np.zeros(1, dtype=int), season)[:, 0]
         seen = self.values[: self.before]
         change = seen[season:] - seen[:-season] if len(seen) > season + 2 else np.zeros(2)
         power = float(change @ change)
-        kept = float(np.clip(change[1:] @ change[:-1] / power, 0.0, 0.995)) if power > 0 else 0.0
-        return self.cycles(ends, ahead, season) + missed[:, None] * kept ** (ahead + 1.0)
+        kept = min(max(float(change[1:] @ change[:-1]) / power, 0.0), 0.995) if power > 0 else 0.0
+        return cycles + missed[:, None] * kept ** (ahead + 1.0)
 
     def smoothed(self, ends: np.ndarray) -> np.ndarray:
         """Exponentially smoothed values, .3 of each new one, at each end."""
@@ -80,10 +88,10 @@ def simple_forecasts(
     ago with the drift of the last two; a longer season ago; that with the level of now; a trend with seasons; up to
     four seasons with the level of now; a line through the last steps; the median of seven; the mean of up to four
     longer seasons; that, and that of the seasons, with what they missed last, dying away; the mean of all; the seasons'
-    shape around a smoothed level; a season ago by the ratio of now, for positive series; the last step's change again
-    and again, dying away; a linear autoregression of the values, and one of their changes; a line through everything;
-    the mean of up to four seasons with that line's slope. The autoregressions and what dies away are fitted to what the
-    first of the forecasts knows.
+    shape around a smoothed level; a season ago, the longer one where there is, by the ratio of now, for positive
+    series; the last step's change again and again, dying away; a linear autoregression of the values, and one of their
+    changes; a line through everything; the mean of up to four seasons with that line's slope. The autoregressions and
+    what dies away are fitted to what the first of the forecasts knows.
 
     Args:
         values: (n,), finite.
@@ -102,16 +110,22 @@ def simple_forecasts(
     last, around = values[ends - 1], first if first else 6
     made[:] = last[:, None, None]
 
+    shortest = int(ends.min())
+
     def put(place: int, forecast: np.ndarray, least: int) -> None:
-        enough = ends >= least
-        made[enough, place] = np.broadcast_to(forecast, (len(ends), horizon))[enough]
-        usable[:, place] = enough
+        if shortest >= least:
+            made[:, place] = forecast
+            usable[:, place] = True
+        else:
+            enough = ends >= least
+            made[enough, place] = np.broadcast_to(forecast, (len(ends), horizon))[enough]
+            usable[:, place] = enough
 
     put(0, last[:, None], 1)
     put(1, history.mean(ends, around)[:, None], 3)
     season = history.mean(ends, 3)[:, None] + np.zeros(horizon)
     if first:
-        ago, _ = history.lag(ends, ahead, first)
+        ago = history.lag(ends, ahead, first)
         season = history.cycles(ends, ahead, first)
         drift = (history.mean(ends, first) - history.mean(np.maximum(ends - first, 1), first)) / first
         put(2, ago, first)
@@ -119,7 +133,7 @@ def simple_forecasts(
         put(4, ago + drift[:, None] * (first * (1 + ahead // first)), 2 * first)
         put(8, season + (history.mean(ends, first) - history.mean(ends, 4 * first))[:, None], 3 * first)
     if second:
-        ago, _ = history.lag(ends, ahead, second)
+        ago = history.lag(ends, ahead, second)
         change = history.mean(ends, around) - history.mean(np.maximum(ends - second, 1), around)
         put(5, ago, second)
         put(6, ago + change[:, None], second + around)
@@ -128,10 +142,11 @@ def simple_forecasts(
     put(9, history.line(ends, np.minimum(ends, int(np.clip(3 * horizon, 16, 120))), ahead), 8)
     put(10, np.median(values[np.maximum(ends[:, None] - np.arange(1, 8), 0)], axis=1)[:, None], 5)
     if second:
-        put(11, history.cycles(ends, ahead, second), 2 * second)
-        put(12, history.dying(ends, ahead, second), second + 1)
+        longer = history.cycles(ends, ahead, second)
+        put(11, longer, 2 * second)
+        put(12, history.dying(ends, ahead, second, longer), second + 1)
     if first:
-        put(13, history.dying(ends, ahead, first), first + 1)
+        put(13, history.dying(ends, ahead, first, season), first + 1)
     put(14, history.mean(ends, len(values))[:, None], 8)
     put(15, history.smoothed(ends)[:, None] + shape, max(4, 2 * first))
     if first and values[: history.before].min() > 0:
@@ -191,7 +206,7 @@ class _Autoregression:
         else:
             x[:, :known] -= self.level
         for step in range(known, known + horizon):
-            x[:, step] = np.clip(x[:, step - self.lags] @ self.coefficients, -2 * wide, 2 * wide)
+            x[:, step] = np.minimum(np.maximum(x[:, step - self.lags] @ self.coefficients, -2 * wide), 2 * wide)
         made = x[:, known:]
         made = self.values[ends - 1][:, None] + np.cumsum(made, axis=1) if self.changes else made + self.level
         return np.clip(made, self.low - wide, self.high + wide)
