@@ -1,7 +1,7 @@
 """What the bundled weights of `tsdiff.windows.weighing.Weighing` are made by: windows, loss, training.
 
-The windows are those that the forecaster of `default.py` is trained on, so that the sets for validation are unseen.
-The loss is the CRPS of a Gaussian (Gneiting and Raftery 2007, equation 21) by the error of a naive forecast there.
+The windows are those that the forecaster of `default.py` is trained on, so that the sets for validation are unseen;
+`tsdiff.pretraining.weighing` has the loss.
 
 A second part adds what people try first and those windows hardly hold: straight lines with nothing but noise, of which
 the best forecast is known, and series that wander and come back, of which lines are bad forecasts. There the network is
@@ -11,8 +11,8 @@ free, elsewhere it is held near what it has learnt.
 from __future__ import annotations
 
 import copy
-import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -22,12 +22,18 @@ from scipy.signal import lfilter
 from torch import Tensor
 from tqdm import tqdm
 
-from shared.errors import DataError
 from tsdiff.pretraining.anchored import AnchoredSource
-from tsdiff.windows.anchored import bridged_line
-from tsdiff.windows.anchors import REMEMBERED, pooled, seasons_of
-from tsdiff.windows.simple import Seasons
-from tsdiff.windows.weighing import Weighing, pool_inputs
+from tsdiff.pretraining.weighing import (
+    Collected,
+    collected,
+    descended,
+    forecast_windows,
+    some,
+    told_of,
+    weighing_loss,
+)
+from tsdiff.windows.anchors import seasons_of
+from tsdiff.windows.weighing import Weighing
 
 WINDOWS, STEPS, BATCH, LEARNING_RATE = 80_000, 5000, 384, 3e-3
 PLAIN_WINDOWS, PLAIN_STEPS, PLAIN_RATE = 16_000, 900, 1e-3
@@ -35,21 +41,6 @@ _PLAIN, _STAY = 0.35, 1.0
 """Of the second part: share of plain windows, and how hard the network is held elsewhere."""
 _FREQUENCIES = {"h": 0.2, "D": 0.17, "W-SUN": 0.21, "M": 0.13, "Q-DEC": 0.08, "Y-DEC": 0.09, "15min": 0.07, "B": 0.05}
 """Of the plain windows, and their shares."""
-_STEPS_OF_A_WINDOW = 12
-_MOST, _FARTHEST = 30.0, 1e3
-
-
-def windows(source: AnchoredSource, seed: int) -> Iterator[dict[str, np.ndarray]]:
-    """`told_of` for forecasts of the source's series."""
-    rng = np.random.default_rng([seed, 7])
-    while True:
-        found = source.stretch(rng)
-        known, actual = found.values[: -found.horizon], found.values[-found.horizon :]
-        if np.isnan(known).all():
-            continue
-        row = told_of(bridged_line(known[-REMEMBERED:]), actual, found.group.seasons, rng)
-        if row is not None:
-            yield row
 
 
 def plain_windows(seed: int) -> Iterator[dict[str, np.ndarray]]:
@@ -100,38 +91,6 @@ def _log_uniform(rng: np.random.Generator, low: float, high: float) -> int:
     return int(np.exp(rng.uniform(np.log(low), np.log(high))))
 
 
-def told_of(
-    known: np.ndarray, actual: np.ndarray, seasons: Seasons, rng: np.random.Generator
-) -> dict[str, np.ndarray] | None:
-    """Inputs of the network for some random steps of a forecast, with "actual" values by the pool's mean and scale and
-    the "naive" error by its scale, (steps,) each; None where none of them has a value.
-
-    Args:
-        known: what the forecast knows, (n,), finite.
-        actual: what came, (horizon,), NaN where missing.
-        seasons: of the series.
-        rng: of the steps.
-    """
-    pool = pooled(known, len(actual), seasons)
-    places = rng.choice(len(actual), _STEPS_OF_A_WINDOW)  # with repetition where there are fewer
-    if np.isnan(actual[places]).all():
-        return None
-    naive = 2 if seasons[0] and pool.usable[2] else 0
-    error = np.nanmean(np.abs(pool.forecasts[naive] - actual)) / pool.scale
-    numbers = (actual[places] - pool.mean[places]) / pool.scale
-    return pool_inputs(pool, places) | {
-        "actual": np.clip(numbers, -_FARTHEST, _FARTHEST).astype(np.float32),
-        "naive": np.array([np.clip(error, 0.3, 5.0)], dtype=np.float32),
-    }
-
-
-def gaussian_crps(mean: Tensor, deviation: Tensor, actual: Tensor) -> Tensor:
-    """The continuous ranked probability score of N(mean, deviation²)."""
-    z = (actual - mean) / deviation
-    density = torch.exp(-(z**2) / 2) / math.sqrt(2 * math.pi)
-    return deviation * (z * torch.erf(z / math.sqrt(2)) + 2 * density - 1 / math.sqrt(math.pi))
-
-
 def train_weighing(
     source: AnchoredSource,
     seed: int,
@@ -150,30 +109,27 @@ def train_weighing(
         start: a network that has the first part behind it.
         plain: plain windows, of the second part.
     """
-    data = _collected(windows(source, seed), count)
+    data = _collected(forecast_windows(source, seed), count)
     network = fitted(data, seed, steps or STEPS) if start is None else start
     return settled(network, data, _collected(plain_windows(seed), plain), seed, steps or PLAIN_STEPS)
 
 
-def _collected(made: Iterator[dict[str, np.ndarray]], count: int) -> dict[str, Tensor]:
-    rows = [next(made) for _ in tqdm(range(count), desc="windows", mininterval=30)]
-    return {name: torch.from_numpy(np.stack([row[name] for row in rows])) for name in rows[0]}
+def _collected(made: Iterator[dict[str, np.ndarray]], count: int) -> Collected:
+    return collected(tqdm(islice(made, count), desc="windows", total=count, mininterval=30))
 
 
-def fitted(data: dict[str, Tensor], seed: int, steps: int) -> Weighing:
+def fitted(data: Collected, seed: int, steps: int) -> Weighing:
     """A network trained on windows, stacked."""
     torch.manual_seed(seed)
     network = Weighing()
 
     def loss() -> Tensor:
-        return _loss(network, _some(data, BATCH))
+        return weighing_loss(network, some(data, BATCH))
 
-    return _descended(network, loss, steps, LEARNING_RATE, 1e-2)
+    return descended(network, loss, steps, LEARNING_RATE, 1e-2, show=True)
 
 
-def settled(
-    network: Weighing, data: dict[str, Tensor], plain: dict[str, Tensor], seed: int, steps: int = PLAIN_STEPS
-) -> Weighing:
+def settled(network: Weighing, data: Collected, plain: Collected, seed: int, steps: int = PLAIN_STEPS) -> Weighing:
     """The network after the second part.
 
     Args:
@@ -190,47 +146,16 @@ def settled(
     few = round(_PLAIN * BATCH)
 
     def loss() -> Tensor:
-        usual, others = _some(data, BATCH - few), _some(plain, few)
+        usual, others = some(data, BATCH - few), some(plain, few)
         both = {name: torch.cat([part, others[name]]) for name, part in usual.items()}
         told = {name: part for name, part in usual.items() if name not in ("actual", "naive")}
         mean, deviation = made(**told)
         with torch.no_grad():
             mean_before, deviation_before = before(**told)
         moved = ((mean - mean_before) / deviation_before).square() + (deviation / deviation_before).log().square()
-        return _loss(made, both) + _STAY * moved.clamp_max(4.0).mean()
+        return weighing_loss(made, both) + _STAY * moved.clamp_max(4.0).mean()
 
-    return _descended(made, loss, steps, PLAIN_RATE, 0.0)
-
-
-def _some(data: dict[str, Tensor], count: int) -> dict[str, Tensor]:
-    chosen = torch.randint(len(data["horizon"]), (count,))
-    return {name: part[chosen] for name, part in data.items()}
-
-
-def _descended(
-    network: Weighing, loss_of_a_batch: Callable[[], Tensor], steps: int, rate: float, decay: float
-) -> Weighing:
-    optimiser = torch.optim.AdamW(network.train().parameters(), rate, weight_decay=decay)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, steps)
-    for _ in tqdm(range(steps), desc="weighing", mininterval=30):
-        loss = loss_of_a_batch()
-        optimiser.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-        optimiser.step()
-        schedule.step()
-    if not loss.isfinite():
-        raise DataError("the weighing network's loss is not finite: look at its windows")
-    return network.eval()
-
-
-def _loss(network: Weighing, batch: dict[str, Tensor]) -> Tensor:
-    told = dict(batch)
-    actual, naive = told.pop("actual"), told.pop("naive")
-    mean, deviation = network(**told)
-    known = ~actual.isnan()
-    score = gaussian_crps(mean, deviation, torch.nan_to_num(actual)) / naive
-    return torch.where(known, score.clamp_max(_MOST), 0.0).sum() / known.sum()
+    return descended(made, loss, steps, PLAIN_RATE, 0.0, show=True)
 
 
 def save_weighing(network: Weighing, folder: Path) -> Path:

@@ -23,7 +23,7 @@ from tsdiff.data.entries import Entry
 from tsdiff.data.frequency import quiet
 from tsdiff.evaluation.metrics import best_seasonal_naive, evaluate
 from tsdiff.model.model import BUNDLED
-from tsdiff.pretraining.finetuning import FineTuning, fine_tune
+from tsdiff.pretraining.finetuning import WEIGHED, FineTuning, fine_tune
 from tsdiff.windows.config import ANY_FREQ
 
 FOLDER = BUNDLED / "default"
@@ -136,10 +136,12 @@ def test_fine_tuning_keeps_what_forecasts_the_held_back_windows_best(default: TS
     predictor = default.adapted("D", 7)
     before = {name: value.clone() for name, value in predictor.model.state_dict().items()}
     made = fine_tune(predictor, daily_entries(4, 120), FineTuning(steps=6, held_back=8, checks=3))
-    trained = made.trials[:4]
-    assert [(trial.steps, trial.change) for trial in trained] == [(n, "as it was") for n in (0, 2, 4, 6)]
-    first, best = trained[0], min(trained[1:], key=lambda trial: trial.crps)
-    scores = {trial.change: trial.crps for trial in made.trials[4:]}
+    came, weighed, *trained = made.trials[:5]
+    assert (came.steps, came.change, weighed.steps, weighed.change) == (0, "as it was", 0, WEIGHED)
+    assert [(trial.steps, trial.change) for trial in trained] == [(n, "as it was") for n in (2, 4, 6)]
+    first, best = min(came, weighed, key=lambda trial: trial.crps), min(trained, key=lambda trial: trial.crps)
+    assert (WEIGHED in made.change) == (made.predictor.model.weighing is not None) == (weighed.crps < came.crps)
+    scores = {trial.change: trial.crps for trial in made.trials[5:]}
     assert list(scores) == ["half-way"]  # guidance there is none
     half = scores["half-way"] <= min(first.crps, 1.02 * best.crps)
     assert made.steps == (best.steps if half or best.crps < first.crps else 0)

@@ -44,6 +44,7 @@ from tsdiff.windows.covariance import RANK, WindowCovariance
 from tsdiff.windows.inputs import regression_mean
 from tsdiff.windows.scales import Statistics
 from tsdiff.windows.series import suited_series
+from tsdiff.windows.weighing import Weighing
 
 FORMAT, VERSION = "tsdiff", 2
 BUNDLED = Path(__file__).parents[1] / "pretrained"
@@ -57,6 +58,10 @@ class TSDiff(ShortName, nn.Module):
     Args:
         config: what the model is.
         statistics: of the training windows.
+
+    Attributes:
+        weighing: of the simple forecasts that anchors are made of, where the model has one of its own, as a fine-tuned
+            one; None for the bundled one.
     """
 
     statistics_values: Tensor
@@ -69,6 +74,7 @@ class TSDiff(ShortName, nn.Module):
         self.config = config
         self.sde: SDE = config.path
         self.denoiser = Denoiser(Network(config), self.sde, config.output)
+        self.weighing: Weighing | None = None
         features = config.static_features + config.dynamic_features
         self.register_buffer("statistics_values", torch.tensor([0.0, 1.0, 1.0], dtype=torch.float64))
         self.register_buffer("feature_values", torch.tensor([[0.0], [1.0]], dtype=torch.float64).repeat(1, features))
@@ -86,7 +92,7 @@ class TSDiff(ShortName, nn.Module):
         inner, width, top = self.statistics_values.tolist()
         variances, rest = self.covariance_variances[:-1], float(self.covariance_variances[-1])
         covariance = WindowCovariance(self.covariance_directions, variances, rest) if rest > 0 else None
-        return Statistics(inner, width, top, tuple(center), tuple(spread), covariance)
+        return Statistics(inner, width, top, tuple(center), tuple(spread), covariance, self.weighing)
 
     @statistics.setter
     def statistics(self, statistics: Statistics) -> None:
@@ -334,8 +340,15 @@ class TSDiff(ShortName, nn.Module):
         folder = resolve(path_or_name, BUNDLED)
         saved = open_checkpoint(folder, FORMAT, VERSION)
         config = saved.settings(TSDiffConfig, custom)
+
+        def build() -> TSDiff:
+            model = cls(config)
+            if config.scaling == "anchor" and any(name.startswith("weighing.") for name in saved.shapes):
+                model.weighing = Weighing()
+            return model
+
         # Models that were saved before the covariance was measured lack it.
-        return saved.restore(lambda: cls(config), optional=_MEASURED)
+        return saved.restore(build, optional=_MEASURED)
 
 
 def call_times(sde: SDE, steps: int, log_snr_end: float, method: object = None) -> Tensor:

@@ -26,6 +26,7 @@ from tsdiff.windows.anchors import REMEMBERED
 from tsdiff.windows.conditioning import anchored_inputs
 from tsdiff.windows.inputs import network_inputs
 from tsdiff.windows.scales import Statistics
+from tsdiff.windows.weighing import Weighing
 
 _CLIP, _TRIES = 6.0, 200
 """Network units beyond which training values are cut off: 20 times the anchor's error."""
@@ -122,6 +123,9 @@ class AnchoredSource:
         horizons: of the real groups by name, which half of their forecasts have; the others' are log-uniform.
         chances: of what happens to a window.
 
+    Attributes:
+        weighing: of the simple forecasts that anchors are made of; None for the bundled one.
+
     Raises:
         ConfigError: another scaling, or no group.
     """
@@ -140,6 +144,7 @@ class AnchoredSource:
             raise ConfigError(f"scaling={config.scaling!r}: these windows are of models with scaling='anchor'")
         self.config, self.batch_size, self.draws, self.chances = config, batch_size, draws, chances
         self.horizons = horizons or {}
+        self.weighing: Weighing | None = None
         self.draw_group = GroupDraw(corpus, chances.synthetic)
         self.longest = max(len(place.values) for group in (*corpus.real, *corpus.synthetic) for place in group.places)
 
@@ -178,7 +183,7 @@ class AnchoredSource:
         found: list[_Window] = []
         for _ in range(_TRIES):
             drawn = [self._drawn(rng, plan) for _ in range(count - len(found))]
-            told = anchored_windows(wanted for wanted, _ in drawn)
+            told = anchored_windows((wanted for wanted, _ in drawn), self.weighing)
             made = (self._made(*one, told) for one, told in zip(drawn, told, strict=True))
             found.extend(window for window in made if window is not None)
             if len(found) == count:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Generic, Protocol, Self, TypeVar
 
@@ -28,7 +28,10 @@ from tsdiff.model.model import TSDiff
 from tsdiff.pretraining.anchored import CHANGES, AnchoredSource, Chances, Change
 from tsdiff.pretraining.corpus import Corpus, CorpusGroup, CorpusSource
 from tsdiff.pretraining.training import train
+from tsdiff.pretraining.weighing import TUNING_STEPS
+from tsdiff.pretraining.weighing import tuned as tuned_weighing
 from tsdiff.sampling.settings import Sampling
+from tsdiff.windows.weighing import Weighing, bundled_weighing
 
 _CALIBRATION = 20
 """Steps by which the time of one is measured."""
@@ -42,6 +45,8 @@ _GUIDANCE: tuple[Mapping[str, Any], ...] = (
 _TOLERANCE = 0.02
 """By which share of its CRPS a change must be better on the few windows that are held back, to be taken for better."""
 _SAMPLES = 50
+WEIGHED = "anchors weighed anew"
+"""What a trial's change is called."""
 _NAME = "the series"
 _CHANGES: dict[Change, float] = {"bent": 0.05, "stepped": 0.02, "spiked": 0.02, "turned": 0.05, "mixed": 0.0}
 _CHANCES = Chances(synthetic=0.0, gap=0.05, nothing=0.02, short=0.1, changes={**CHANGES, **_CHANGES})
@@ -82,8 +87,9 @@ class Trial:
 
     Attributes:
         steps: of training.
-        change: what else was changed: "half-way" are the weights midway between those and the first; the others are
-            of the sampling; none is "as it was".
+        change: what else was changed: "anchors weighed anew" is a weighing of the simple forecasts of its own, which
+            later trials keep where it forecasts better; "half-way" are the weights midway between those and the first;
+            the others are of the sampling; none is "as it was".
         crps: of the forecasts.
     """
 
@@ -154,29 +160,32 @@ def fine_tune(
     settings = settings or FineTuning()
     started = time.process_time()
     config = predictor.model.config
-    model = TSDiff(config)
-    model.load_state_dict(predictor.model.state_dict())
-    taken = copy.deepcopy(model)
+    taken = copy.deepcopy(predictor.model)
+    model = copy.deepcopy(taken).requires_grad_(True)
     tuned = predictor.with_model(taken)
     rng = np.random.default_rng([settings.seed, 1])
     entries, windows = hold_back(list(entries_of(dataset)), tuned.prediction_length, settings.held_back, rng)
     source = _source(config, entries, settings)
     if windows is None:
         steps = settings.steps or _steps_in(model, source, settings, 60 * settings.cpu_minutes)
+        told = "as it was"
+        if isinstance(source, AnchoredSource) and not settings.held_back:
+            taken.weighing, told = _weighed(model, source, settings, steps), WEIGHED
         train(model, source, _training(settings, steps), progress=progress)
-        taken.load_state_dict(model.state_dict())
-        return FineTuned(tuned, steps, "as it was", ())
+        taken.denoiser.load_state_dict(model.denoiser.state_dict())
+        return FineTuned(tuned, steps, told, ())
     contest = _Contest(tuned, windows)
     spent = time.process_time() - started
     left = 60 * settings.cpu_minutes - spent * (settings.checks + 3 + len(_guidance(config)))
     steps = settings.steps or _steps_in(model, source, settings, max(left, 6 * settings.cpu_minutes))
+    if isinstance(source, AnchoredSource):
+        source.weighing = contest.weigh(_weighed(model, source, settings, steps))
     checkup = Checkup(contest.look, -(-steps // settings.checks), "score")
     train(model, source, _training(settings, steps), progress=progress, callbacks=[checkup])
     contest.settle()
     made = _with_guidance(contest, entries, settings)
-    return FineTuned(
-        made, contest.best.steps, _told(contest.best, predictor.sampling, made.sampling), tuple(contest.trials)
-    )
+    told = _told(contest, predictor.sampling, made.sampling)
+    return FineTuned(made, contest.best.steps, told, tuple(contest.trials))
 
 
 def _source(config: TSDiffConfig, entries: list[Entry], settings: FineTuning) -> BatchSource:
@@ -203,15 +212,29 @@ class _Contest(Generic[P]):
 
     Attributes:
         trials: all, in order.
-        first, best: of the network as it came, and of the one that was taken.
+        first, best: of the network as it came, with the weighing that was taken, and of the one that was taken.
+        weighed: whether the simple forecasts are weighed anew.
     """
 
     def __init__(self, predictor: P, windows: TestData):
         self.predictor, self.windows = predictor, windows
         self.trials: list[Trial] = []
         self.first = self.best = self.trial(0, "as it was", predictor)
+        self.weighed = False
         self._first = _copy_of(predictor.model.denoiser)
         self._trained, self._weights = Trial(0, "as it was", math.inf), self._first
+
+    def weigh(self, network: Weighing) -> Weighing | None:
+        """Give the model another weighing of simple forecasts, unless it forecasts worse by it; which it has."""
+        model = self.predictor.model
+        before, model.weighing = model.weighing, network
+        trial = self.trial(0, WEIGHED, self.predictor)
+        self.weighed = trial.crps < self.first.crps
+        if self.weighed:
+            self.first = self.best = trial
+        else:
+            model.weighing = before
+        return model.weighing
 
     def look(self, network: nn.Module, step: int) -> Mapping[str, float]:
         """Forecast with trained weights; they are kept if no earlier ones were better."""
@@ -256,13 +279,29 @@ def _training(settings: FineTuning, steps: int) -> TrainingConfig:
     )
 
 
+def _weighed(model: TSDiff, source: AnchoredSource, settings: FineTuning, steps: int) -> Weighing:
+    """The model's weighing of simple forecasts after at most so many steps on the series."""
+    return tuned_weighing(model.weighing or bundled_weighing(), source, settings.seed, steps)
+
+
 def _steps_in(model: TSDiff, source: BatchSource, settings: FineTuning, seconds: float) -> int:
     """How many steps fit into the time, by those of a copy that is thrown away."""
     trial = copy.deepcopy(model)
     train(trial, source, _training(settings, 3), progress=False)
+    each = _seconds(lambda: train(trial, source, _training(settings, _CALIBRATION), progress=False)) / _CALIBRATION
+    first = 0.0
+    if isinstance(source, AnchoredSource):
+        few = _CALIBRATION // 4
+        first = _seconds(lambda: _weighed(model, source, settings, few)) / few
+    within = seconds / (each + first)
+    return max(1, round(within if within <= TUNING_STEPS else (seconds - TUNING_STEPS * first) / each))
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    """CPU seconds that it takes."""
     started = time.process_time()
-    train(trial, source, _training(settings, _CALIBRATION), progress=False)
-    return max(1, round(seconds * _CALIBRATION / (time.process_time() - started)))
+    work()
+    return time.process_time() - started
 
 
 def _with_guidance(contest: _Contest[P], entries: Sequence[Entry], settings: FineTuning) -> P:
@@ -282,7 +321,8 @@ def _with_guidance(contest: _Contest[P], entries: Sequence[Entry], settings: Fin
     return chosen
 
 
-def _told(best: Trial, before: Sampling, after: Sampling) -> str:
+def _told(contest: _Contest[Any], before: Sampling, after: Sampling) -> str:
     """What was changed besides the weights, in words."""
     changes = [f"{name} {value}" for name, value in asdict(after).items() if value != getattr(before, name)]
-    return ", ".join([best.change, *changes] if best.change != "as it was" or not changes else changes)
+    parts = [WEIGHED] * contest.weighed + [contest.best.change] * (contest.best.change == "half-way") + changes
+    return ", ".join(parts) or "as it was"

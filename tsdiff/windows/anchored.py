@@ -16,7 +16,7 @@ import torch
 
 from tsdiff.windows.anchors import REMEMBERED, Pool, pooled
 from tsdiff.windows.simple import CANDIDATES, Seasons
-from tsdiff.windows.weighing import squashed, weighed
+from tsdiff.windows.weighing import Weighing, squashed, weighed
 
 ArrayOrTensor = TypeVar("ArrayOrTensor", np.ndarray, torch.Tensor)
 
@@ -100,10 +100,11 @@ class Wanted:
     seasons: Seasons
 
 
-def anchored_windows(wanted: Iterable[Wanted]) -> list[AnchoredWindow]:
-    """Each window around its anchor; the simple forecasts of all are weighed together."""
+def anchored_windows(wanted: Iterable[Wanted], weighing: Weighing | None = None) -> list[AnchoredWindow]:
+    """Each window around its anchor; the simple forecasts of all are weighed together, by the bundled network unless
+    another is given."""
     read = [_read(one) for one in wanted]
-    pools = iter(weighed([pool for one in read for pool in one.pools()]))
+    pools = iter(weighed([pool for one in read for pool in one.pools()], weighing))
     return [_assembled(one, [_joined(gap, pools) for gap in one.sides]) for one in read]
 
 

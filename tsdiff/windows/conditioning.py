@@ -223,7 +223,8 @@ def _anchored(places: Sequence[Place], config: WindowConfig, statistics: Statist
     """Windows of one channel, each around its anchor, in units of its error."""
     hide = np.arange(config.length) >= config.length - hidden
     seasons = seasons_of(config.freq)
-    made = anchored_windows(Wanted(series.values[:, 0], first, hide, seasons) for series, first in places)
+    wanted = (Wanted(series.values[:, 0], first, hide, seasons) for series, first in places)
+    made = anchored_windows(wanted, statistics.weighing)
     raw = np.stack([cut(series.values, first, config.length) for series, first in places])
     if hide.all():  # the network is told nothing; level and spread are the windows' own
         loc = np.nan_to_num(np.nanmean(raw, axis=1, keepdims=True))

@@ -9,6 +9,7 @@ import numpy as np
 from tsdiff.data.entries import ROUNDING
 from tsdiff.windows.config import Scaling, WindowConfig
 from tsdiff.windows.covariance import WindowCovariance
+from tsdiff.windows.weighing import Weighing
 
 _FLAT = 1e-6
 """A context whose spread is below this share of its level tells no scale of what jumps after it."""
@@ -28,6 +29,7 @@ class Statistics:
             value can move a noisy window (see `tsdiff.sampling.guidance`).
         feature_center, feature_spread: of the static, then of the dynamic features.
         covariance: of the network's windows; None where it was not measured, as of imported models.
+        weighing: of simple forecasts, of windows with an anchor; None for the bundled one.
     """
 
     center: float = 0.0
@@ -36,6 +38,7 @@ class Statistics:
     feature_center: tuple[float, ...] = ()
     feature_spread: tuple[float, ...] = ()
     covariance: WindowCovariance | None = field(default=None, compare=False)
+    weighing: Weighing | None = field(default=None, compare=False)
 
     @property
     def measured(self) -> bool:

@@ -2,7 +2,8 @@
 
 It is told how well each did on the series' past (`tsdiff.windows.anchors.Pool`), sees what they say now, and gives
 their weights and the size of the error, as Montero-Manso et al. 2020 ("FFORMA") weigh forecasts by a series' features.
-Its weights come with the package; `recipes/train_default_forecaster.py --recipe weighing` makes them.
+Its weights come with the package; `recipes/train_default_forecaster.py --recipe weighing` makes them. A fine-tuned
+model has weights of its own.
 """
 
 from __future__ import annotations
@@ -114,17 +115,24 @@ def bundled_weighing() -> Weighing:
 
 
 @torch.no_grad()
-def weighed(pools: Sequence[Pool]) -> list[Pool]:
+def weighed(pools: Sequence[Pool], network: Weighing | None = None) -> list[Pool]:
     """The pools with the mean, scale and profile that the network gives, asked once for all of one horizon; as they are
-    where the past tells nothing."""
+    where the past tells nothing.
+
+    Args:
+        pools: of forecasts.
+        network: None takes the bundled one.
+    """
+    network = network or bundled_weighing()
+    device = next(network.parameters()).device
     made, alike = list(pools), defaultdict(list)
     for place, pool in enumerate(pools):
         if pool.tries:
             alike[len(pool.mean)].append(place)
     for horizon, places in alike.items():
         told = [pool_inputs(pools[place], np.arange(horizon)) for place in places]
-        together = {name: torch.from_numpy(np.stack([one[name] for one in told])) for name in told[0]}
-        means, deviations = (part.double().numpy() for part in bundled_weighing()(**together))
+        together = {name: torch.from_numpy(np.stack([one[name] for one in told])).to(device) for name in told[0]}
+        means, deviations = (part.double().cpu().numpy() for part in network(**together))
         for place, mean, size in zip(places, means, deviations, strict=True):
             pool, typical = pools[place], float(size.mean())
             centre = pool.mean + pool.scale * mean

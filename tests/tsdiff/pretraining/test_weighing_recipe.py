@@ -12,8 +12,9 @@ import pytest
 import torch
 
 from recipes.default_forecaster import weighing
-from recipes.default_forecaster.weighing import line, plain_windows, save_weighing, settled, told_of, wandering
+from recipes.default_forecaster.weighing import line, plain_windows, save_weighing, settled, wandering
 from tests.recipes.harness import Recipes
+from tsdiff.pretraining.weighing import told_of, weighing_loss
 from tsdiff.windows.anchors import pooled, seasons_of
 from tsdiff.windows.weighing import Weighing, bundled_weighing, pool_inputs
 
@@ -75,7 +76,7 @@ def test_the_second_part_learns_plain_windows_and_leaves_the_first_network_alone
     for name, value in start.state_dict().items():
         torch.testing.assert_close(value, kept[name], rtol=0, atol=0)
     with torch.no_grad():
-        before, after = (float(weighing._loss(one, plain)) for one in (start, made))
+        before, after = (float(weighing_loss(one, plain)) for one in (start, made))
     assert after < 0.95 * before
     monkeypatch.setattr(weighing, "_STAY", 0.0)
     free = settled(start, usual, plain, seed=0, steps=50)

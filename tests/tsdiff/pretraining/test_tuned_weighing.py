@@ -1,0 +1,93 @@
+"""A weighing of simple forecasts of a model's own: learnt from its series, kept where it helps, saved with it."""
+
+from __future__ import annotations
+
+import copy
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from shared.errors import CheckpointError
+from tests.tsdiff.pretraining.test_anchored import source
+from tsdiff import TSDiffPredictor
+from tsdiff.data import split_windows
+from tsdiff.pretraining.finetuning import _Contest
+from tsdiff.pretraining.weighing import collected, forecast_windows, tuned, weighing_loss
+from tsdiff.windows.weighing import Weighing, bundled_weighing
+
+
+def foolish() -> Weighing:
+    """A network that is sure of the wrong thing: wide errors, and the forecasts in an order that nothing tells."""
+    network = Weighing().requires_grad_(False)
+    network.error.bias.copy_(torch.tensor([4.0, 3.0]))
+    network.logit.weight.copy_(torch.linspace(-5, 5, network.logit.in_features))
+    return network
+
+
+@pytest.fixture(scope="module")
+def daily() -> TSDiffPredictor:
+    return TSDiffPredictor.from_pretrained("default").with_sampling(steps=1).adapted("D", 7)
+
+
+def week(n: int = 100):
+    values = 20 + 3 * np.sin(2 * np.pi * np.arange(n) / 7) + np.random.default_rng(0).normal(size=n)
+    return {"item_id": "a", "start": pd.Period("2024-01-01", freq="D"), "target": values}
+
+
+def test_it_learns_the_series_and_leaves_what_it_began_with():
+    fresh, first = collected(islice(forecast_windows(source(), 5), 200)), bundled_weighing()
+    before = copy.deepcopy(first.state_dict())
+    state = torch.get_rng_state()
+    made, again = (tuned(first, source(), 0, 30) for _ in range(2))
+    assert torch.equal(torch.get_rng_state(), state)
+    with torch.no_grad():
+        assert weighing_loss(made, fresh) < 0.98 * weighing_loss(first, fresh)
+    for name, value in made.state_dict().items():
+        torch.testing.assert_close(value, again.state_dict()[name], rtol=0, atol=0)
+        torch.testing.assert_close(first.state_dict()[name], before[name], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("harmed", [True, False])
+def test_the_weighing_is_the_one_that_forecasts_better(daily: TSDiffPredictor, harmed: bool):
+    predictor = copy.deepcopy(daily)
+    good, bad = bundled_weighing(), foolish()
+    predictor.model.weighing = None if harmed else bad
+    windows = split_windows([{**week(), "item_id": str(n)} for n in range(3)], 7, 2).test
+    contest = _Contest(predictor, windows)
+    taken = contest.weigh(bad if harmed else good)
+    assert contest.weighed is not harmed
+    assert predictor.model.weighing is taken is (None if harmed else good)
+    assert contest.first.crps == min(trial.crps for trial in contest.trials)
+
+
+def test_it_is_saved_with_the_model(daily: TSDiffPredictor, tmp_path: Path):
+    predictor = copy.deepcopy(daily)
+    (usual,) = predictor.predict([week()], 20)
+    predictor.model.weighing = foolish()
+    (one,) = predictor.predict([week()], 20)
+    assert not np.allclose(one.samples, usual.samples)
+    predictor.serialize(tmp_path / "gluonts")
+    predictor.save_pretrained(tmp_path / "folder")
+    backs = (
+        TSDiffPredictor.deserialize(tmp_path / "gluonts"),
+        TSDiffPredictor.from_pretrained(tmp_path / "folder"),
+    )
+    for back in backs:
+        (two,) = back.predict([week()], 20)
+        np.testing.assert_array_equal(one.samples, two.samples)
+    assert daily.model.weighing is None  # nothing is shared
+
+
+def test_a_model_without_anchors_has_none(trained, tmp_path: Path):
+    from safetensors.torch import load_file, save_file
+
+    trained.model.save_pretrained(tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    with_more = weights | {f"weighing.{name}": value for name, value in foolish().state_dict().items()}
+    save_file(with_more, tmp_path / "model.safetensors", {"format": "pt"})
+    with pytest.raises(CheckpointError, match="weighing"):
+        type(trained.model).from_pretrained(tmp_path)

@@ -1,0 +1,140 @@
+"""What the network that weighs simple forecasts (`tsdiff.windows.weighing`) is trained by: windows, loss, descent.
+
+The loss is the CRPS of a Gaussian (Gneiting and Raftery 2007, equation 21) by the error of a naive forecast there. The
+bundled weights are trained on many sets; `tuned` trains them on for the series at hand.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from shared.errors import DataError
+from shared.random import derive_seed
+from tsdiff.pretraining.anchored import AnchoredSource
+from tsdiff.windows.anchored import bridged_line
+from tsdiff.windows.anchors import REMEMBERED, pooled
+from tsdiff.windows.simple import Seasons
+from tsdiff.windows.weighing import Weighing, pool_inputs
+
+Collected = dict[str, Tensor]
+"""Windows as `told_of` tells them, stacked."""
+
+TUNING_STEPS, WINDOWS_A_STEP = 400, 8
+"""Steps of `tuned` beyond which nothing is gained, and windows that it needs for each."""
+_BATCH, _RATE = 128, 3e-3
+_STEPS_OF_A_WINDOW = 12
+_MOST, _FARTHEST = 30.0, 1e3
+
+
+def forecast_windows(source: AnchoredSource, seed: int) -> Iterator[dict[str, np.ndarray]]:
+    """`told_of` for forecasts of the source's series, without end."""
+    rng = np.random.default_rng([seed, 7])
+    while True:
+        found = source.stretch(rng)
+        known, actual = found.values[: -found.horizon], found.values[-found.horizon :]
+        if np.isnan(known).all():
+            continue
+        row = told_of(bridged_line(known[-REMEMBERED:]), actual, found.group.seasons, rng)
+        if row is not None:
+            yield row
+
+
+def told_of(
+    known: np.ndarray, actual: np.ndarray, seasons: Seasons, rng: np.random.Generator
+) -> dict[str, np.ndarray] | None:
+    """Inputs of the network for some random steps of a forecast, with "actual" values by the pool's mean and scale and
+    the "naive" error by its scale, (steps,) each; None where none of them has a value.
+
+    Args:
+        known: what the forecast knows, (n,), finite.
+        actual: what came, (horizon,), NaN where missing.
+        seasons: of the series.
+        rng: of the steps.
+    """
+    pool = pooled(known, len(actual), seasons)
+    places = rng.choice(len(actual), _STEPS_OF_A_WINDOW)  # with repetition where there are fewer
+    if np.isnan(actual[places]).all():
+        return None
+    naive = 2 if seasons[0] and pool.usable[2] else 0
+    error = np.nanmean(np.abs(pool.forecasts[naive] - actual)) / pool.scale
+    numbers = (actual[places] - pool.mean[places]) / pool.scale
+    return pool_inputs(pool, places) | {
+        "actual": np.clip(numbers, -_FARTHEST, _FARTHEST).astype(np.float32),
+        "naive": np.array([np.clip(error, 0.3, 5.0)], dtype=np.float32),
+    }
+
+
+def collected(rows: Iterable[dict[str, np.ndarray]]) -> Collected:
+    """Windows, stacked; at least one."""
+    made = list(rows)
+    return {name: torch.from_numpy(np.stack([row[name] for row in made])) for name in made[0]}
+
+
+def some(data: Collected, count: int) -> Collected:
+    """A random batch."""
+    chosen = torch.randint(len(data["horizon"]), (count,))
+    return {name: part[chosen] for name, part in data.items()}
+
+
+def gaussian_crps(mean: Tensor, deviation: Tensor, actual: Tensor) -> Tensor:
+    """The continuous ranked probability score of N(mean, deviation²)."""
+    z = (actual - mean) / deviation
+    density = torch.exp(-(z**2) / 2) / math.sqrt(2 * math.pi)
+    return deviation * (z * torch.erf(z / math.sqrt(2)) + 2 * density - 1 / math.sqrt(math.pi))
+
+
+def weighing_loss(network: Weighing, batch: Collected) -> Tensor:
+    """The mean score of a batch."""
+    told = dict(batch)
+    actual, naive = told.pop("actual"), told.pop("naive")
+    mean, deviation = network(**told)
+    known = ~actual.isnan()
+    score = gaussian_crps(mean, deviation, torch.nan_to_num(actual)) / naive
+    return torch.where(known, score.clamp_max(_MOST), 0.0).sum() / known.sum()
+
+
+def descended(
+    network: Weighing, loss_of_a_batch: Callable[[], Tensor], steps: int, rate: float, decay: float, show: bool = False
+) -> Weighing:
+    """The network after so many steps of AdamW on one cycle of rates up to `rate`, for evaluation.
+
+    Raises:
+        DataError: the loss is not finite.
+    """
+    optimiser = torch.optim.AdamW(network.train().parameters(), rate, weight_decay=decay)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, steps)
+    for _ in tqdm(range(steps), desc="weighing", mininterval=30, disable=not show):
+        loss = loss_of_a_batch()
+        optimiser.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimiser.step()
+        schedule.step()
+    if not loss.isfinite():
+        raise DataError("the weighing network's loss is not finite: look at its windows")
+    return network.eval()
+
+
+def tuned(network: Weighing, source: AnchoredSource, seed: int, steps: int) -> Weighing:
+    """A copy that is trained on for the source's series.
+
+    Args:
+        network: where it begins.
+        source: of the series, with the horizon that is to be forecast.
+        seed: of windows and batches.
+        steps: of the training, at most `TUNING_STEPS`.
+    """
+    steps = min(steps, TUNING_STEPS)
+    data = collected(islice(forecast_windows(source, seed), WINDOWS_A_STEP * steps))
+    made = copy.deepcopy(network).requires_grad_(True)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive_seed(seed, "weighing"))
+        return descended(made, lambda: weighing_loss(made, some(data, _BATCH)), steps, _RATE, 0.0)
