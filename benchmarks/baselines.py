@@ -26,7 +26,7 @@ import typer
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.ablations import validation
-from benchmarks.losses import beside, ruled, window_losses, without_ruling, without_worst
+from benchmarks.losses import beside, ruled, without_ruling, without_worst
 from benchmarks.machine import header, table
 from benchmarks.rows import Rows
 from benchmarks.sets import BENCHMARK_SETS, DEFAULT_DATA, DEFAULT_SETS, LoadedSet, load
@@ -34,7 +34,7 @@ from shared.errors import ConfigError, DiffusionError
 from shared.files.io import write_text
 from tsdiff.baselines import train_baseline
 from tsdiff.data.frequency import quiet
-from tsdiff.evaluation.metrics import Metrics, best_seasonal_naive, evaluate
+from tsdiff.evaluation.metrics import Metrics, best_seasonal_naive, evaluate, window_losses
 
 MODELS = ("seasonal_naive", "linear", "auto_ets", "deepar", "patchtst")
 NETWORKS = ("deepar", "patchtst")

@@ -9,21 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from gluonts.model.forecast import Forecast
-
-from tsdiff.evaluation.metrics import CRPS_LEVELS
-
-
-def window_losses(forecasts: Sequence[Forecast], actual: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Loss and Σ|actual| of each window, (windows,) each; the CRPS is the sum of the first over that of the second."""
-    losses, sizes = np.zeros(len(forecasts)), np.zeros(len(forecasts))
-    for place, (forecast, target) in enumerate(zip(forecasts, actual, strict=True)):
-        seen = ~np.isnan(target)
-        for level in CRPS_LEVELS:
-            error = target[seen] - forecast.quantile(level)[seen]
-            losses[place] += 2 * np.maximum(level * error, (level - 1) * error).sum() / len(CRPS_LEVELS)
-        sizes[place] = np.abs(target[seen]).sum()
-    return losses, sizes
 
 
 def without_worst(names: Sequence[str], losses: np.ndarray, sizes: np.ndarray) -> tuple[str, float, float]:

@@ -28,14 +28,14 @@ from gluonts.model.forecast import Forecast, QuantileForecast
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.losses import all_without_ruling, beside, window_losses
+from benchmarks.losses import all_without_ruling, beside
 from benchmarks.machine import header, table
 from benchmarks.sets import BENCHMARK_SETS, DEFAULT_DATA, load
 from recipes.default_forecaster.default import TRAINING_SETS, VALIDATION_SETS
 from shared.files.io import atomic_path, write_text
 from tsdiff.data import candidate_seasons, load_folder, split_windows
 from tsdiff.data.frequency import shifted
-from tsdiff.evaluation.metrics import best_seasonal_naive, evaluate
+from tsdiff.evaluation.metrics import best_seasonal_naive, evaluate, window_losses
 from tsdiff.predictor import TSDiffPredictor
 from tsdiff.pretraining.finetuning import FineTuning, fine_tune
 

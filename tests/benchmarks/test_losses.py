@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 from gluonts.model.forecast import QuantileForecast
 
-from benchmarks.losses import all_without_ruling, beside, ruled, window_losses, without_ruling, without_worst
-from tsdiff.evaluation.metrics import CRPS_LEVELS
+from benchmarks.losses import all_without_ruling, beside, ruled, without_ruling, without_worst
+from tsdiff.evaluation.metrics import CRPS_LEVELS, window_losses
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -183,6 +183,18 @@ class _Batch(dict[str, Any]):
         return bool(np.isfinite(error).all() and (error > 0).all())
 
 
+def window_losses(forecasts: Sequence[Forecast], actual: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Loss and Σ|actual| of each window, (windows,) each; the CRPS is the sum of the first over that of the second."""
+    losses, sizes = np.zeros(len(forecasts)), np.zeros(len(forecasts))
+    for place, (forecast, target) in enumerate(zip(forecasts, actual, strict=True)):
+        seen = ~np.isnan(target)
+        for level in CRPS_LEVELS:
+            error = target[seen] - forecast.quantile(level)[seen]
+            losses[place] += 2 * np.maximum(level * error, (level - 1) * error).sum() / len(CRPS_LEVELS)
+        sizes[place] = np.abs(target[seen]).sum()
+    return losses, sizes
+
+
 def matched(forecasts: Iterable[Forecast], pairs: Iterable[Pair]) -> Iterator[tuple[Forecast, Pair]]:
     """Pair forecasts with what they forecast; a mismatch would score one series against another."""
     for place, (forecast, pair) in enumerate(zip_longest(forecasts, pairs)):

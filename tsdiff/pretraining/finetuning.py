@@ -22,7 +22,7 @@ from shared.training.config import TrainingConfig
 from shared.training.monitoring import Checkup
 from tsdiff.data import entries_of, hold_back
 from tsdiff.data.entries import Entry
-from tsdiff.evaluation.metrics import evaluate
+from tsdiff.evaluation.metrics import evaluate, window_losses
 from tsdiff.model.config import TSDiffConfig
 from tsdiff.model.model import TSDiff
 from tsdiff.pretraining.anchored import CHANGES, AnchoredSource, Chances, Change
@@ -47,6 +47,8 @@ _TOLERANCE = 0.02
 _SAMPLES = 50
 WEIGHED = "anchors weighed anew"
 """What a trial's change is called."""
+_WEIGHINGS = 4
+"""Steps of weighing simple forecasts for each of the network, up to `TUNING_STEPS`: they gain most in little time."""
 _NAME = "the series"
 _CHANGES: dict[Change, float] = {"bent": 0.05, "stepped": 0.02, "spiked": 0.02, "turned": 0.05, "mixed": 0.0}
 _CHANCES = Chances(synthetic=0.0, gap=0.05, nothing=0.02, short=0.1, changes={**CHANGES, **_CHANGES})
@@ -88,8 +90,8 @@ class Trial:
     Attributes:
         steps: of training.
         change: what else was changed: "anchors weighed anew" is a weighing of the simple forecasts of its own, which
-            later trials keep where it forecasts better; "half-way" are the weights midway between those and the first;
-            the others are of the sampling; none is "as it was".
+            later trials keep where it surely forecasts better; "half-way" are the weights midway between those and the
+            first; the others are of the sampling; none is "as it was".
         crps: of the forecasts.
     """
 
@@ -161,7 +163,7 @@ def fine_tune(
     started = time.process_time()
     config = predictor.model.config
     taken = copy.deepcopy(predictor.model)
-    model = copy.deepcopy(taken).requires_grad_(True)
+    model = copy.deepcopy(taken).cpu().requires_grad_(True)
     tuned = predictor.with_model(taken)
     rng = np.random.default_rng([settings.seed, 1])
     entries, windows = hold_back(list(entries_of(dataset)), tuned.prediction_length, settings.held_back, rng)
@@ -176,7 +178,7 @@ def fine_tune(
         return FineTuned(tuned, steps, told, ())
     contest = _Contest(tuned, windows)
     spent = time.process_time() - started
-    left = 60 * settings.cpu_minutes - spent * (settings.checks + 3 + len(_guidance(config)))
+    left = 60 * settings.cpu_minutes - spent * (settings.checks + 4 + len(_guidance(config)))
     steps = settings.steps or _steps_in(model, source, settings, max(left, 6 * settings.cpu_minutes))
     if isinstance(source, AnchoredSource):
         source.weighing = contest.weigh(_weighed(model, source, settings, steps))
@@ -219,17 +221,23 @@ class _Contest(Generic[P]):
     def __init__(self, predictor: P, windows: TestData):
         self.predictor, self.windows = predictor, windows
         self.trials: list[Trial] = []
+        self._labels = [np.asarray(label["target"], dtype=np.float64) for label in windows.label]
+        self._losses = np.zeros(0)
         self.first = self.best = self.trial(0, "as it was", predictor)
         self.weighed = False
         self._first = _copy_of(predictor.model.denoiser)
         self._trained, self._weights = Trial(0, "as it was", math.inf), self._first
 
     def weigh(self, network: Weighing) -> Weighing | None:
-        """Give the model another weighing of simple forecasts, unless it forecasts worse by it; which it has."""
-        model = self.predictor.model
+        """Give the model another weighing of simple forecasts, if it surely forecasts better by it; which it has.
+
+        Surely: what the windows gain in the mean is more than 1.645 of its standard errors, which chance alone makes of
+        one in twenty."""
+        model, usual = self.predictor.model, self._losses
         before, model.weighing = model.weighing, network
         trial = self.trial(0, WEIGHED, self.predictor)
-        self.weighed = trial.crps < self.first.crps
+        gained = usual - self._losses
+        self.weighed = len(gained) > 1 and bool(gained.mean() > 1.645 * gained.std(ddof=1) / math.sqrt(len(gained)))
         if self.weighed:
             self.first = self.best = trial
         else:
@@ -260,8 +268,9 @@ class _Contest(Generic[P]):
     def trial(self, steps: int, change: str, predictor: P) -> Trial:
         """Forecast the windows, score that, and note it."""
         with torch.random.fork_rng(devices=[]):
-            crps = evaluate(predictor.predict(self.windows.input, _SAMPLES), self.windows).crps
-        self.trials.append(Trial(steps, change, crps))
+            made = list(predictor.predict(self.windows.input, _SAMPLES))
+        self._losses, _ = window_losses(made, self._labels)
+        self.trials.append(Trial(steps, change, evaluate(made, self.windows).crps))
         return self.trials[-1]
 
 
@@ -280,8 +289,8 @@ def _training(settings: FineTuning, steps: int) -> TrainingConfig:
 
 
 def _weighed(model: TSDiff, source: AnchoredSource, settings: FineTuning, steps: int) -> Weighing:
-    """The model's weighing of simple forecasts after at most so many steps on the series."""
-    return tuned_weighing(model.weighing or bundled_weighing(), source, settings.seed, steps)
+    """The model's weighing of simple forecasts, trained on the series beside so many steps of the network."""
+    return tuned_weighing(model.weighing or bundled_weighing(), source, settings.seed, _WEIGHINGS * steps)
 
 
 def _steps_in(model: TSDiff, source: BatchSource, settings: FineTuning, seconds: float) -> int:
@@ -293,8 +302,8 @@ def _steps_in(model: TSDiff, source: BatchSource, settings: FineTuning, seconds:
     if isinstance(source, AnchoredSource):
         few = _CALIBRATION // 4
         first = _seconds(lambda: _weighed(model, source, settings, few)) / few
-    within = seconds / (each + first)
-    return max(1, round(within if within <= TUNING_STEPS else (seconds - TUNING_STEPS * first) / each))
+    within, most = seconds / (each + first), TUNING_STEPS // _WEIGHINGS
+    return max(1, round(within if within <= most else (seconds - most * first) / each))
 
 
 def _seconds(work: Callable[[], object]) -> float:

@@ -134,7 +134,7 @@ def tuned(network: Weighing, source: AnchoredSource, seed: int, steps: int) -> W
     """
     steps = min(steps, TUNING_STEPS)
     data = collected(islice(forecast_windows(source, seed), WINDOWS_A_STEP * steps))
-    made = copy.deepcopy(network).requires_grad_(True)
+    made = copy.deepcopy(network).cpu().requires_grad_(True)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed, "weighing"))
         return descended(made, lambda: weighing_loss(made, some(data, _BATCH)), steps, _RATE, 0.0)

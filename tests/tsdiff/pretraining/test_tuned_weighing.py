@@ -64,6 +64,14 @@ def test_the_weighing_is_the_one_that_forecasts_better(daily: TSDiffPredictor, h
     assert contest.first.crps == min(trial.crps for trial in contest.trials)
 
 
+def test_what_changes_nothing_is_not_taken(daily: TSDiffPredictor):
+    predictor = copy.deepcopy(daily)
+    contest = _Contest(predictor, split_windows([week()], 7, 2).test)
+    assert contest.weigh(copy.deepcopy(bundled_weighing())) is None
+    assert not contest.weighed
+    assert contest.first.change == "as it was"
+
+
 def test_it_is_saved_with_the_model(daily: TSDiffPredictor, tmp_path: Path):
     predictor = copy.deepcopy(daily)
     (usual,) = predictor.predict([week()], 20)
