@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from shared.checks import Checked, Count, Finite, Positive
+from shared.checks import Checked, Finite, Positive
 from shared.training.batches import Batch
 from speech.audio.bands import MODEL_RATE
 from speech.audio.resampling import resample
@@ -198,9 +198,7 @@ class UpperBandSource(PartSource):
         frames: of a mixture that are taken.
     """
 
-    def __init__(self, parts: Sequence[Part], batch_size: Count = 24, frames: Count = 300):
-        super().__init__(parts, batch_size, frames)
-        self._centres = UpperBandConfig().centres
+    _centres = UpperBandConfig().centres
 
     def _plain(self, part: Part, place: int) -> Batch:
         """With the first model's result."""
