@@ -193,11 +193,16 @@ class AnchoredSource:
         )
 
     def stretch(self, rng: np.random.Generator) -> Stretch:
-        """A random history and what follows it, as forecasts are trained on."""
-        while True:
+        """A random history and what follows it, as forecasts are trained on.
+
+        Raises:
+            ConfigError: many random series, one after the other, are too short.
+        """
+        for _ in range(_TRIES):
             found = self._stretch(rng, self.draw_group(rng), _Plan("forecast", self.config.prediction_length, 0))
             if found is not None:
                 return found
+        raise ConfigError(f"{_TRIES} random series in a row are too short: a forecast needs {_FEWEST} known steps")
 
     def _stretch(self, rng: np.random.Generator, group: CorpusGroup, plan: _Plan) -> Stretch | None:
         """Of a random series of the group; None where that is too short."""

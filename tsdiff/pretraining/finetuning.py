@@ -167,12 +167,13 @@ def fine_tune(
     tuned = predictor.with_model(taken)
     rng = np.random.default_rng([settings.seed, 1])
     entries, windows = hold_back(list(entries_of(dataset)), tuned.prediction_length, settings.held_back, rng)
-    source = _source(config, entries, settings)
+    source = _source(config, entries, settings, taken.weighing)
     if windows is None:
         steps = settings.steps or _steps_in(model, source, settings, 60 * settings.cpu_minutes)
         told = "as it was"
         if isinstance(source, AnchoredSource) and not settings.held_back:
-            taken.weighing, told = _weighed(model, source, settings, steps), WEIGHED
+            taken.weighing = source.weighing = _weighed(model, source, settings, steps)
+            told = WEIGHED
         train(model, source, _training(settings, steps), progress=progress)
         taken.denoiser.load_state_dict(model.denoiser.state_dict())
         return FineTuned(tuned, steps, told, ())
@@ -190,12 +191,14 @@ def fine_tune(
     return FineTuned(made, contest.best.steps, told, tuple(contest.trials))
 
 
-def _source(config: TSDiffConfig, entries: list[Entry], settings: FineTuning) -> BatchSource:
-    """Windows of the series, most of them with the horizon that is to be forecast."""
+def _source(config: TSDiffConfig, entries: list[Entry], settings: FineTuning, weighing: Weighing | None) -> BatchSource:
+    """Windows of the series, most of them with the horizon that is to be forecast, around anchors of that weighing."""
     corpus, horizon = Corpus([CorpusGroup.of_entries(_NAME, 1.0, entries, config.length)]), config.prediction_length
     if config.scaling == "anchor":
         usual = {_NAME: horizon}
-        return AnchoredSource(corpus, config, settings.batch_size, horizons=usual, chances=_CHANCES)
+        source = AnchoredSource(corpus, config, settings.batch_size, horizons=usual, chances=_CHANCES)
+        source.weighing = weighing
+        return source
     horizons = (max(1, horizon // 2), horizon)
     return CorpusSource(corpus, config, settings.batch_size, synthetic_share=0.0, horizons=horizons, whole=0.9)
 
@@ -232,7 +235,8 @@ class _Contest(Generic[P]):
         """Give the model another weighing of simple forecasts, if it surely forecasts better by it; which it has.
 
         Surely: what the windows gain in the mean is more than 1.645 of its standard errors, which chance alone makes of
-        one in twenty."""
+        one in twenty.
+        """
         model, usual = self.predictor.model, self._losses
         before, model.weighing = model.weighing, network
         trial = self.trial(0, WEIGHED, self.predictor)

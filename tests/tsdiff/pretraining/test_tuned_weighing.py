@@ -11,11 +11,12 @@ import pandas as pd
 import pytest
 import torch
 
-from shared.errors import CheckpointError
+from shared.errors import CheckpointError, DiffusionError
 from tests.tsdiff.pretraining.test_anchored import source
 from tsdiff import TSDiffPredictor
 from tsdiff.data import split_windows
-from tsdiff.pretraining.finetuning import _Contest
+from tsdiff.pretraining.anchored import AnchoredSource
+from tsdiff.pretraining.finetuning import WEIGHED, FineTuning, _Contest, fine_tune
 from tsdiff.pretraining.weighing import collected, forecast_windows, tuned, weighing_loss
 from tsdiff.windows.weighing import Weighing, bundled_weighing
 
@@ -70,6 +71,33 @@ def test_what_changes_nothing_is_not_taken(daily: TSDiffPredictor):
     assert contest.weigh(copy.deepcopy(bundled_weighing())) is None
     assert not contest.weighed
     assert contest.first.change == "as it was"
+
+
+def test_what_is_trained_around_new_anchors_is_used_with_them(daily: TSDiffPredictor, monkeypatch: pytest.MonkeyPatch):
+    seen = []
+    usual = AnchoredSource.batch
+
+    def batch(self, rng):
+        seen.append(self.weighing)
+        return usual(self, rng)
+
+    monkeypatch.setattr(AnchoredSource, "batch", batch)
+    made = fine_tune(daily, [week()], FineTuning(steps=2, held_back=0))
+    assert made.change == WEIGHED
+    assert seen
+    assert all(one is made.predictor.model.weighing for one in seen)
+    seen.clear()
+    fine_tune(made.predictor, [week(20)], FineTuning(steps=2))  # too short to hold back: the weighing stays its own
+    assert len(seen) == 2
+    assert all(one is not None for one in seen)
+
+
+@pytest.mark.parametrize(
+    ("values", "match"), [(np.arange(5.0), "short|nothing to learn"), (np.r_[1.0, [np.nan] * 60], "hold no")]
+)
+def test_series_that_tell_nothing_are_refused(daily: TSDiffPredictor, values: np.ndarray, match: str):
+    with pytest.raises(DiffusionError, match=match):
+        fine_tune(daily, [{**week(), "target": values}], FineTuning(steps=2, held_back=0))
 
 
 def test_it_is_saved_with_the_model(daily: TSDiffPredictor, tmp_path: Path):
