@@ -1,6 +1,7 @@
 """The bundled forecaster on sets it never saw: without training, and after fine-tuning, beside the baselines.
 
     python benchmarks/zero_shot.py --part validation      settings compared on the validation sets' training parts
+    python benchmarks/zero_shot.py --part fine_tuned_validation --cpu-minutes 2    what fine-tuning gains there
     python benchmarks/zero_shot.py                        the held-out sets, without training
     python benchmarks/zero_shot.py --part fine_tuned      the same after 5 CPU-minutes on each set's training part
     python benchmarks/zero_shot.py --part fracast         a peer of 85,001 parameters (pip install fracast)
@@ -33,13 +34,13 @@ from benchmarks.machine import header, table
 from benchmarks.sets import BENCHMARK_SETS, DEFAULT_DATA, load
 from recipes.default_forecaster.default import TRAINING_SETS, VALIDATION_SETS
 from shared.files.io import atomic_path, write_text
-from tsdiff.data import candidate_seasons, load_folder, split_windows
+from tsdiff.data import WindowSplit, candidate_seasons, load_folder, split_windows
 from tsdiff.data.frequency import shifted
 from tsdiff.evaluation.metrics import best_seasonal_naive, evaluate, window_losses
 from tsdiff.predictor import TSDiffPredictor
 from tsdiff.pretraining.finetuning import FineTuning, fine_tune
 
-Part = Literal["validation", "held_out", "fine_tuned", "fracast"]
+Part = Literal["validation", "fine_tuned_validation", "held_out", "fine_tuned", "fracast"]
 RESULTS = Path("benchmarks/results")
 HELD_OUT = tuple(
     sorted(
@@ -125,15 +126,19 @@ def scored(
     )
 
 
-def validation(folder: Path, model: str, samples: int, done: set[tuple[str, str, str]]) -> Iterator[Row]:
-    """Every setting on the last windows of the training parts of the validation sets."""
-    base, tasks = TSDiffPredictor.from_pretrained(model), []
+def validation_tasks(folder: Path, model: str) -> Iterator[tuple[str, TSDiffPredictor, WindowSplit]]:
+    """Each validation set, the forecaster of it, and its training part, the last windows of which are kept apart."""
+    base = TSDiffPredictor.from_pretrained(model)
     for name, horizon in VALIDATION_SETS.items():
         entries = list(load_folder(folder / "series" / name).train)
         entries = entries[:: max(1, len(entries) // VALIDATION_WINDOWS)]
         windows = max(1, min(24, VALIDATION_WINDOWS // len(entries)))
-        test = split_windows(entries, horizon, windows).test
-        tasks.append((name, base.adapted(entries[0]["start"].freqstr, horizon), test))
+        yield name, base.adapted(entries[0]["start"].freqstr, horizon), split_windows(entries, horizon, windows)
+
+
+def validation(folder: Path, model: str, samples: int, done: set[tuple[str, str, str]]) -> Iterator[Row]:
+    """Every setting on the last windows of the training parts of the validation sets."""
+    tasks = [(name, predictor, split.test) for name, predictor, split in validation_tasks(folder, model)]
     for name, predictor, test in tasks:
         if ("validation", name, "seasonal naive") not in done:
             lag, naive = best_seasonal_naive(test, candidate_seasons(predictor.freq))
@@ -170,17 +175,15 @@ def held_out(name: str, folder: Path, model: str, samples: int) -> Row:
     return scored("held_out", name, "default", predictor.predict(data.test.input, samples), data.test)
 
 
-def fine_tuned(name: str, folder: Path, model: str, samples: int, settings: FineTuning) -> Row:
-    """A set after fine-tuning on its training part."""
-    data = load(name, folder)
-    predictor = TSDiffPredictor.from_pretrained(model).adapted(data.freq, data.prediction_length)
+def fine_tuned(part: str, name: str, predictor: TSDiffPredictor, data: Any, samples: int, settings: FineTuning) -> Row:
+    """The test windows of a set after fine-tuning on its training part."""
     started = time.process_time()
     made = fine_tune(predictor, data.train, settings)
     minutes = (time.process_time() - started) / 60
     drawn = made.predictor.predict(data.test.input, samples)
     note = f"{made.steps} steps" + ("" if made.change == "as it was" else f", {made.change}")
     print(name, *(f"{t.steps}, {t.change}: {t.crps:.4f}" for t in made.trials), sep="; ", flush=True)
-    return scored("fine_tuned", name, "default", drawn, data.test, minutes, note)
+    return scored(part, name, "default", drawn, data.test, minutes, note)
 
 
 def read_rows(path: Path) -> list[Row]:
@@ -264,7 +267,23 @@ def report(
         text += "\n## Settings, on the ends of the validation sets' training parts\n\n"
         text += "CRPS by the seasonal naive's (coverage of 90 % intervals); none of the sets is trained on.\n\n"
         text += _choices(tried)
+    tuned = {row.set: row for row in rows if row.part == "fine_tuned_validation"}
+    if tuned:
+        text += (
+            "\n## Fine-tuning, on the same\n\nWhat precedes the windows trains. CRPS; coverage of 90 % intervals.\n\n"
+        )
+        text += _tuned(tuned, {row.set: row for row in tried if row.what == "as bundled"})
     return text
+
+
+def _tuned(after: dict[str, Row], before: dict[str, Row]) -> str:
+    lines = []
+    for name, row in after.items():
+        first = before[name]
+        change, minutes = f"{100 * (row.crps / first.crps - 1):+.1f} %", f"{row.train_minutes:.1f}, {row.note}"
+        covers = [f"{one.coverage_90:.3f}" for one in (first, row)]
+        lines.append([name, f"{first.crps:.4f}", f"{row.crps:.4f}", change, *covers, minutes])
+    return table(["set", "as bundled", "fine-tuned", "change", "covers 90 %", "fine-tuned", "CPU min"], lines)
 
 
 def _choices(rows: list[Row]) -> str:
@@ -297,8 +316,14 @@ def main(
     done = {(row.part, row.set, row.what) for row in rows}
 
     def measured() -> Iterator[Row]:
+        settings = FineTuning(cpu_minutes=cpu_minutes)
         if part == "validation":
             yield from validation(data, model, samples, done)
+            return
+        if part == "fine_tuned_validation":
+            for name, predictor, split in validation_tasks(data, model):
+                if (part, name, "default") not in done and name in (sets or VALIDATION_SETS):
+                    yield fine_tuned(part, name, predictor, split, samples, settings)
             return
         for name in sets or HELD_OUT:
             if (part, name, "fracast" if part == "fracast" else "default") in done:
@@ -308,7 +333,9 @@ def main(
             elif part == "held_out":
                 yield held_out(name, data, model, samples)
             else:
-                yield fine_tuned(name, data, model, samples, FineTuning(cpu_minutes=cpu_minutes))
+                found = load(name, data)
+                predictor = TSDiffPredictor.from_pretrained(model).adapted(found.freq, found.prediction_length)
+                yield fine_tuned(part, name, predictor, found, samples, settings)
 
     known = baselines(output / "baselines.csv")
 

@@ -93,5 +93,5 @@ def randn(
         if isinstance(own, PlacedGenerator):
             item.copy_(own.randn(shape[1:], dtype))
         else:
-            item.normal_(generator=own)  # the bits of torch.randn, in half the time for small items
+            item.normal_(generator=own)  # the bits of torch.randn, sooner for small items
     return made.to(device or made.device)

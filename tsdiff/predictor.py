@@ -48,8 +48,8 @@ from tsdiff.windows.source import WindowSource
 class TSDiffPredictor(ModelCalls):
     """Forecasts by observation self-guidance of an unconditional model.
 
-    On a CPU a forecast tells the process to keep its freed memory (`shared.training.memory.keep_large_blocks`), which
-    saves a tenth of the time.
+    On a CPU a forecast tells the process to keep its freed memory (`shared.training.memory.keep_large_blocks`),
+    which is faster.
 
     Args:
         model: trained.

@@ -184,7 +184,13 @@ class _Batch(dict[str, Any]):
 
 
 def window_losses(forecasts: Sequence[Forecast], actual: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Loss and Σ|actual| of each window, (windows,) each; the CRPS is the sum of the first over that of the second."""
+    """Loss and Σ|actual| of each window, (windows,) each, in the series' units; the CRPS that `evaluate` gives is the
+    sum of the first over that of the second (the mean weighted quantile loss; Alexandrov et al. 2020, GluonTS).
+
+    Args:
+        forecasts: of series of one channel.
+        actual: what came of each, (prediction_length,), NaN where missing.
+    """
     losses, sizes = np.zeros(len(forecasts)), np.zeros(len(forecasts))
     for place, (forecast, target) in enumerate(zip(forecasts, actual, strict=True)):
         seen = ~np.isnan(target)

@@ -28,8 +28,7 @@ Collected = dict[str, Tensor]
 """Windows as `told_of` tells them, stacked."""
 
 TUNING_STEPS, WINDOWS_A_STEP = 400, 8
-"""Most steps of `tuned`, and windows for each. Three times as many gained 3 % on one validation set, and lost 3 % on
-another."""
+"""Most steps of `tuned`, and windows for each."""
 _BATCH, _RATE = 128, 3e-3
 _STEPS_OF_A_WINDOW = 12
 _MOST, _FARTHEST = 30.0, 1e3
@@ -92,14 +91,15 @@ def some(data: Collected, count: int) -> Collected:
 
 
 def gaussian_crps(mean: Tensor, deviation: Tensor, actual: Tensor) -> Tensor:
-    """The continuous ranked probability score of N(mean, deviation²)."""
+    """The continuous ranked probability score of N(mean, deviation²), in the units of `actual`; all of one shape
+    (Gneiting and Raftery 2007, equation 21)."""
     z = (actual - mean) / deviation
     density = torch.exp(-(z**2) / 2) / math.sqrt(2 * math.pi)
     return deviation * (z * torch.erf(z / math.sqrt(2)) + 2 * density - 1 / math.sqrt(math.pi))
 
 
 def weighing_loss(network: Weighing, batch: Collected) -> Tensor:
-    """The mean score of a batch."""
+    """The mean score of a batch, of the values that are there: a number."""
     told = dict(batch)
     actual, naive = told.pop("actual"), told.pop("naive")
     mean, deviation = network(**told)
@@ -111,7 +111,14 @@ def weighing_loss(network: Weighing, batch: Collected) -> Tensor:
 def descended(
     network: Weighing, loss_of_a_batch: Callable[[], Tensor], steps: int, rate: float, decay: float, show: bool = False
 ) -> Weighing:
-    """The network after so many steps of AdamW on one cycle of rates up to `rate`, for evaluation.
+    """The network after so many steps of AdamW on one cycle of rates (Smith and Topin 2018), for evaluation.
+
+    Args:
+        network: trained in place.
+        loss_of_a_batch: a number to descend, of a batch that it draws itself.
+        steps: how many.
+        rate, decay: AdamW's; the rate is its peak.
+        show: a bar.
 
     Raises:
         DataError: the loss is not finite.
@@ -138,6 +145,10 @@ def tuned(network: Weighing, source: AnchoredSource, seed: int, steps: int) -> W
         source: of the series, with the horizon that is to be forecast.
         seed: of windows and batches.
         steps: of the training, at most `TUNING_STEPS`.
+
+    Raises:
+        ConfigError: the series hold nothing to learn from.
+        DataError: the loss is not finite.
     """
     steps = min(steps, TUNING_STEPS)
     data = collected(islice(forecast_windows(source, seed), WINDOWS_A_STEP * steps))
