@@ -269,9 +269,7 @@ def report(
         text += _choices(tried)
     tuned = {row.set: row for row in rows if row.part == "fine_tuned_validation"}
     if tuned:
-        text += (
-            "\n## Fine-tuning, on the same\n\nWhat precedes the windows trains. CRPS; intervals of 90 %.\n\n"
-        )
+        text += "\n## Fine-tuning, on the same\n\nWhat precedes the windows trains. CRPS; intervals of 90 %.\n\n"
         text += _tuned(tuned, {row.set: row for row in tried if row.what == "as bundled"})
     return text
 
