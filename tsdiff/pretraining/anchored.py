@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from shared.checks import Chance, Checked
-from shared.errors import ConfigError
+from shared.errors import ConfigError, DataError
 from shared.training.batches import Batch
 from tsdiff.model.config import TSDiffConfig
 from tsdiff.pretraining.corpus import Corpus, CorpusGroup, GroupDraw, Place
@@ -128,6 +128,7 @@ class AnchoredSource:
 
     Raises:
         ConfigError: another scaling, or no group.
+        DataError: all series are too short to learn from.
     """
 
     def __init__(
@@ -147,6 +148,11 @@ class AnchoredSource:
         self.weighing: Weighing | None = None
         self.draw_group = GroupDraw(corpus, chances.synthetic)
         self.longest = max(len(place.values) for group in (*corpus.real, *corpus.synthetic) for place in group.places)
+        if self.longest <= _FEWEST:
+            raise DataError(
+                f"the longest series has {self.longest} values, and training needs {_FEWEST + 1}: forecast with the "
+                "model as it is (without --fine-tune)"
+            )
 
     def batch(self, rng: np.random.Generator) -> Batch:
         """x0 and mask (batch·draws, length, 1), the features, and what is told around the anchor."""

@@ -157,7 +157,7 @@ def fine_tune(
 
     Raises:
         ConfigError: a model that was not made for several frequencies.
-        DataError: no series holds an observed value.
+        DataError: no series holds an observed value, or more than six values.
     """
     settings = settings or FineTuning()
     started = time.process_time()
