@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 
+from tsdiff.windows.smoothing import smoothed_forecasts
+
 Seasons = tuple[int, int]
 """Steps of the first and of a longer season; 0 where there is none."""
 
-CANDIDATES = 22
+CANDIDATES = 25
 """Simple forecasts; see `simple_forecasts`."""
+
+_FEWEST_SMOOTHED, _MOST_GROWN = 6, 10.0
+"""Values that a level is smoothed of, and how far beyond the largest one growth may lead."""
 
 
 class _History:
@@ -90,8 +95,9 @@ def simple_forecasts(
     longer seasons; that, and that of the seasons, with what they missed last, dying away; the mean of all; the seasons'
     shape around a smoothed level; a season ago, the longer one where there is, by the ratio of now, for positive
     series; the last step's change again and again, dying away; a linear autoregression of the values, and one of their
-    changes; a line through everything; the mean of up to four seasons with that line's slope. The autoregressions and
-    what dies away are fitted to what the first of the forecasts knows.
+    changes; a line through everything; the mean of up to four seasons with that line's slope; exponential smoothing of
+    level and season, of the values, of positive ones' logarithms, and of the values with the longer season. The
+    autoregressions, what dies away and the rates of smoothing are fitted to what the first of the forecasts knows.
 
     Args:
         values: (n,), finite.
@@ -166,6 +172,16 @@ def simple_forecasts(
         nearest = first * (1 + ahead // first)
         seen = np.clip((ends[:, None] + ahead - nearest) // first + 1, 1, 4)
         put(21, season + slope[:, None] * (nearest + first * (seen - 1) / 2), 2 * first)
+    if shortest >= _FEWEST_SMOOTHED:
+        period = first if shortest >= 2 * first else 0
+        level, rates = smoothed_forecasts(values, ends, horizon, period)
+        put(22, level, shortest)
+        if values.min() > 0:
+            grown, _ = smoothed_forecasts(np.log(values), ends, horizon, period, rates)
+            put(23, np.exp(np.minimum(grown, np.log(_MOST_GROWN * values[: history.before].max()))), shortest)
+    period = round(second / first) * first if first else 0  # 52 weeks rather than 365 days
+    if period and shortest >= 2 * period:
+        put(24, smoothed_forecasts(values, ends, horizon, period)[0], shortest)
     return made, usable
 
 
