@@ -121,8 +121,9 @@ def _filtered(values: _Floats, share: float, stays: float, start: _Floats | None
 def _fitted(history: _History, known: int, farthest: int) -> Rates:
     """The rates that missed least of the first `known` values: of the season first, with a usual level."""
     keeps = _KEEPS if history.season and known >= 3 * history.season else _KEEPS[:1]
-    # One season of the past, or a quarter of what is known, for the means to settle.
-    begin = history.season + (known - history.season) // 4
+    judged = known - history.season
+    begin = history.season + judged // 4  # the means settle before
+    farthest = max(1, min(farthest, judged // 2))
     offs = np.stack([history.apart(keep)[1] for keep in keeps])
     chosen = 0
     if len(keeps) > 1:
@@ -135,20 +136,19 @@ def _fitted(history: _History, known: int, farthest: int) -> Rates:
 
 
 def _missed(off: _Floats, coming: _Floats, carries: _Floats, begin: int, known: int, farthest: int) -> _Floats:
-    """Mean absolute errors of forecasts made from step `begin` on, (choices,).
+    """Mean absolute errors of forecasts made of what is known, (choices,).
 
     Args:
         off: what the values are off what is expected, (n,), or (choices, n).
         coming: how far off the next one was expected to be, (choices, n).
         carries: what of that goes on at each further step, (choices,), or (1,) for all.
-        begin, known: from where to where errors count.
-        farthest: steps ahead.
+        begin, known: forecasts are made from the one to the other.
+        farthest: steps ahead, fewer than lie between them.
     """
     total = np.zeros(len(coming))
     for step in {1, max(1, farthest // 2), farthest}:
-        first = begin if begin + step < known else max(known - step - 1, 0)
-        missed = coming[:, first : known - step] * carries[:, None] ** (step - 1)
-        missed -= off[..., first + step : known]
+        missed = coming[:, begin : known - step] * carries[:, None] ** (step - 1)
+        missed -= off[..., begin + step : known]
         np.abs(missed, out=missed)
-        total += missed.sum(1) / max(1, missed.shape[1])
+        total += missed.mean(1)
     return total
