@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from tsdiff.windows.smoothing import smoothed_forecasts
@@ -161,10 +163,10 @@ def simple_forecasts(
         put(16, ago * np.clip(ratio, 0.2, 5.0)[:, None] ** (1 + ahead // first), 2 * first)
     change = values[ends - 1] - values[np.maximum(ends - 2, 0)]
     put(17, last[:, None] + 4 * change[:, None] * (1 - 0.8 ** (ahead + 1.0)), 4)
-    for place, changes in ((18, False), (19, True)):
-        regression = _Autoregression(values, history.before, seasons, changes)
-        if regression.enough:
-            put(place, regression.ahead(ends, horizon), history.before)
+    regressions = [_Autoregression(values, history.before, seasons, changes) for changes in (False, True)]
+    some = [one for one in regressions if one.enough]
+    for forecast, one in zip(_regressed(some, ends, horizon) if some else (), some, strict=False):
+        put(19 if one.changes else 18, forecast, history.before)
     whole = history.line(ends, ends, ahead)
     put(20, whole, 8)
     if first:
@@ -212,20 +214,29 @@ class _Autoregression:
             ridge = 0.5 * len(self.lags) / rows * square.diagonal() + 1e-6 * square.trace() / len(square) + 1e-300
             self.coefficients = np.linalg.solve(square + np.diag(ridge), table.T @ x[self.longest :])
 
-    def ahead(self, ends: np.ndarray, horizon: int) -> np.ndarray:
-        """Forecasts of the `horizon` steps after each end, within what has been seen and once more that: (ends, h)."""
-        known, wide = self.longest + 1, self.high - self.low
-        x = np.empty((len(ends), known + horizon))
-        x[:, :known] = self.values[np.maximum(ends[:, None] - known + np.arange(known), 0)]
-        if self.changes:
-            x[:, 1:known] = np.diff(x[:, :known])
-        else:
-            x[:, :known] -= self.level
-        for step in range(known, known + horizon):
-            x[:, step] = np.minimum(np.maximum(x[:, step - self.lags] @ self.coefficients, -2 * wide), 2 * wide)
-        made = x[:, known:]
-        made = self.values[ends - 1][:, None] + np.cumsum(made, axis=1) if self.changes else made + self.level
+    def before(self, ends: np.ndarray) -> np.ndarray:
+        """What is regressed on, the `longest` values before each end: (ends, longest)."""
+        places = np.maximum(ends[:, None] - self.longest - 1 + np.arange(self.longest + 1), 0)
+        x = self.values[places]
+        return np.diff(x) if self.changes else x[:, 1:] - self.level
+
+    def leads_to(self, x: np.ndarray, ends: np.ndarray) -> np.ndarray:
+        """The values that what is regressed on, (ends, h), means, within what has been seen and once more that."""
+        wide = self.high - self.low
+        made = self.values[ends - 1][:, None] + np.cumsum(x, axis=1) if self.changes else x + self.level
         return np.clip(made, self.low - wide, self.high + wide)
+
+
+def _regressed(some: Sequence[_Autoregression], ends: np.ndarray, horizon: int) -> list[np.ndarray]:
+    """Forecasts of the `horizon` steps after each end by autoregressions with the same lags: (ends, h) each."""
+    lags, known = some[0].lags, some[0].longest
+    x = np.empty((len(some), len(ends), known + horizon))
+    x[..., :known] = [one.before(ends) for one in some]
+    coefficients = np.stack([one.coefficients for one in some])[..., None]
+    most = np.array([2 * (one.high - one.low) for one in some])[:, None]
+    for step in range(known, known + horizon):
+        x[..., step] = np.minimum(np.maximum((x[..., step - lags] @ coefficients)[..., 0], -most), most)
+    return [one.leads_to(x[place, :, known:], ends) for place, one in enumerate(some)]
 
 
 def _trend(
