@@ -1,4 +1,4 @@
-"""Exponential smoothing by filters: against its recursion step by step, and on series of which the best rates are known."""
+"""Exponential smoothing by filters: against its recursion, and on series of which the best rates are known."""
 
 from __future__ import annotations
 
@@ -81,7 +81,10 @@ def test_a_line_with_seasons_goes_on():
 
 
 @given(
-    seed=st.integers(0, 2**32 - 1), unit=st.floats(1e-3, 1e3), level=st.floats(-1e4, 1e4), season=st.sampled_from([0, 4])
+    seed=st.integers(0, 2**32 - 1),
+    unit=st.floats(1e-3, 1e3),
+    level=st.floats(-1e4, 1e4),
+    season=st.sampled_from([0, 4]),
 )
 def test_units_and_levels_do_not_matter(seed, unit, level, season):
     values = np.random.default_rng(seed).normal(size=60).cumsum()
