@@ -35,7 +35,7 @@ from tsdiff.pretraining.weighing import (
 from tsdiff.windows.anchors import seasons_of
 from tsdiff.windows.weighing import Weighing
 
-WINDOWS, STEPS, BATCH, LEARNING_RATE = 80_000, 5000, 384, 3e-3
+WINDOWS, STEPS, BATCH, LEARNING_RATE = 160_000, 10_000, 384, 3e-3
 PLAIN_WINDOWS, PLAIN_STEPS, PLAIN_RATE = 16_000, 900, 1e-3
 _PLAIN, _STAY = 0.35, 1.0
 """Of the second part: share of plain windows, and how hard the network is held elsewhere."""
