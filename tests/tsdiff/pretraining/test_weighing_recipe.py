@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from itertools import islice
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -88,13 +89,14 @@ def test_the_second_part_learns_plain_windows_and_leaves_the_first_network_alone
 
 @pytest.mark.parametrize("freq", ["h", "D", "W-SUN", "M", "Q-DEC", "Y-DEC"])
 def test_the_bundled_weights_follow_a_line_at_once(freq: str) -> None:
-    rng = np.random.default_rng(1)
-    steps = np.arange(150)
-    for slope in (2.0, -2.0):
-        values = 1000 + slope * steps + rng.normal(0, 4, 150)
+    """The right way each time, and in the mean of draws by less than three quarters of the noise off."""
+    steps, errors = np.arange(150), []
+    for seed, slope in product(range(6), (2.0, -2.0)):
+        values = 1000 + slope * steps + np.random.default_rng(seed).normal(0, 4, 150)
         made = judged(bundled_weighing(), values, 8, freq)
         assert np.sign(np.polyfit(np.arange(8), made, 1)[0]) == np.sign(slope)
-        assert np.abs(made - (1000 + slope * np.arange(150, 158))).mean() < 4.0
+        errors.append(np.abs(made - (1000 + slope * np.arange(150, 158))).mean())
+    assert np.mean(errors) < 3.0
 
 
 @pytest.mark.slow
