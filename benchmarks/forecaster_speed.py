@@ -1,7 +1,7 @@
 """What a series costs the bundled forecaster, and peak memory, beside AutoETS and Fracast: one thread, streamed.
 
     python benchmarks/forecaster_speed.py                          100 and 3,000 series
-    python benchmarks/forecaster_speed.py --series 100000          any number of them
+    python benchmarks/forecaster_speed.py --series 100000          any number of them, beside what was measured before
 
 Hourly series of 1,000 steps, made as they are read, 24 steps ahead, 100 samples, 64 series at a time; each forecaster
 in a process of its own. AutoETS (the quantiles of its Gaussian) and Fracast (`pip install fracast`; nine quantiles) are
@@ -28,7 +28,7 @@ import typer
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.machine import header, table
-from shared.files.io import write_text
+from shared.files.io import write_json, write_text
 from tsdiff.data.entries import Entry
 
 LENGTH, HORIZON, SAMPLES = 1000, 24, 100
@@ -89,21 +89,27 @@ def main(
     if one is not None:
         print(json.dumps(measured(one, counts[0])))
         return
-    rows = []
-    for forecaster, name in FORECASTERS.items():
+    kept = output.with_suffix(".json")
+    rows = json.loads(kept.read_text()) if kept.is_file() else {}
+    for forecaster in FORECASTERS:
         if forecaster in PACKAGES and find_spec(PACKAGES[forecaster]) is None:
             continue
         for count in counts if forecaster == "default" else [min(FEW, counts[0])]:
             command = [sys.executable, __file__, "--one", forecaster, "--series", str(count)]
             said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-            found = json.loads(said.splitlines()[-1])
-            rows.append([name, f"{count:,}", f"{found['ms']:.1f}", f"{found['mb']:.0f}"])
-            print(*rows[-1], flush=True)
+            rows.setdefault(forecaster, {})[str(count)] = json.loads(said.splitlines()[-1])
+            print(forecaster, count, rows[forecaster][str(count)], flush=True)
+    write_json(kept, rows)
+    lines = [
+        [FORECASTERS[forecaster], f"{int(count):,}", f"{found['ms']:.1f}", f"{found['mb']:.0f}"]
+        for forecaster, some in rows.items()
+        for count, found in sorted(some.items(), key=lambda one: int(one[0]))
+    ]
     text = header("What a series costs") + (
         f"\nHourly series of {LENGTH:,} steps, {HORIZON} ahead, {SAMPLES} samples, one thread; CPU milliseconds a "
         "series and the process' peak memory, imports included.\n\n"
     )
-    write_text(output, text + table(["forecaster", "series", "CPU-ms a series", "peak MB"], rows))
+    write_text(output, text + table(["forecaster", "series", "CPU-ms a series", "peak MB"], lines))
 
 
 if __name__ == "__main__":

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from itertools import islice
-from itertools import product
+from itertools import islice, product
 from pathlib import Path
 
 import numpy as np
