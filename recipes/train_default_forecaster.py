@@ -1,7 +1,7 @@
 """Train the forecaster that ships with the package, `TSDiff.from_pretrained("default")`, from scratch.
 
     python recipes/train_default_forecaster.py --recipe weighing --install   what weighs simple forecasts: 45 minutes
-    python recipes/train_default_forecaster.py --install                     the model around them: half an hour
+    python recipes/train_default_forecaster.py --install                     the model around them: 40 minutes
     python recipes/train_default_forecaster.py --recipe map                  a flow map of the one that ships: an hour
     python recipes/train_default_forecaster.py --hardware gpu                the model in larger batches, on a GPU
 

@@ -165,7 +165,7 @@ def simple_forecasts(
     put(17, last[:, None] + 4 * change[:, None] * (1 - 0.8 ** (ahead + 1.0)), 4)
     regressions = [_Autoregression(values, history.before, seasons, changes) for changes in (False, True)]
     some = [one for one in regressions if one.enough]
-    for forecast, one in zip(_regressed(some, ends, horizon) if some else (), some, strict=False):
+    for forecast, one in zip(_regressed(some, ends, horizon), some, strict=True):
         put(19 if one.changes else 18, forecast, history.before)
     whole = history.line(ends, ends, ahead)
     put(20, whole, 8)
@@ -229,6 +229,8 @@ class _Autoregression:
 
 def _regressed(some: Sequence[_Autoregression], ends: np.ndarray, horizon: int) -> list[np.ndarray]:
     """Forecasts of the `horizon` steps after each end by autoregressions with the same lags: (ends, h) each."""
+    if not some:
+        return []
     lags, known = some[0].lags, some[0].longest
     x = np.empty((len(some), len(ends), known + horizon))
     x[..., :known] = [one.before(ends) for one in some]

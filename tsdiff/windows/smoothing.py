@@ -128,7 +128,7 @@ def _fitted(history: _History, known: int, farthest: int) -> Rates:
     chosen = 0
     if len(keeps) > 1:
         coming = history.next(offs, _CARRIES[_USUAL], _SMOOTHS[_USUAL])
-        chosen = int(_missed(offs, coming, np.ones(1), begin, known, farthest).argmin())
+        chosen = int(_missed(offs, coming, _CARRIES[[_USUAL]], begin, known, farthest).argmin())
     off = offs[chosen]
     coming = np.stack([history.next(off, *how) for how in zip(_CARRIES, _SMOOTHS, strict=True)])
     best = int(_missed(off, coming, _CARRIES, begin, known, farthest).argmin())
