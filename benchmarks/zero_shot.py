@@ -31,7 +31,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.losses import all_without_ruling, beside
 from benchmarks.machine import header, table
-from benchmarks.sets import BENCHMARK_SETS, DEFAULT_DATA, load
+from benchmarks.sets import BENCHMARK_SETS, DEFAULT_DATA, LoadedSet, load
 from recipes.default_forecaster.default import TRAINING_SETS, VALIDATION_SETS
 from shared.files.io import atomic_path, write_text
 from tsdiff.data import WindowSplit, candidate_seasons, load_folder, split_windows
@@ -175,7 +175,9 @@ def held_out(name: str, folder: Path, model: str, samples: int) -> Row:
     return scored("held_out", name, "default", predictor.predict(data.test.input, samples), data.test)
 
 
-def fine_tuned(part: str, name: str, predictor: TSDiffPredictor, data: Any, samples: int, settings: FineTuning) -> Row:
+def fine_tuned(
+    part: str, name: str, predictor: TSDiffPredictor, data: LoadedSet | WindowSplit, samples: int, settings: FineTuning
+) -> Row:
     """The test windows of a set after fine-tuning on its training part."""
     started = time.process_time()
     made = fine_tune(predictor, data.train, settings)

@@ -52,19 +52,22 @@ def smoothed_forecasts(
         ends: how many values each knows, (origins,), each at least 2 seasons, and 4.
         horizon: steps.
         season: 0 for none.
-        rates: None fits them.
+        rates: None fits them; they do not depend on the level, nor on the unit.
+
+    Nothing is raised: every history that is long enough has a forecast. Values older than nine seasons, and than 400
+    steps, before the first end are not looked at.
     """
     dropped = max(0, int(ends.min()) - max(_MOST_SEASONS * season, _MOST_STEPS))
     values, ends = values[dropped:], ends - dropped
     known = int(ends.min())
     level = float(values[:known].mean())
-    history = _History(values - level, season)
-    rates = rates or _fitted(history, known, min(horizon, season) if season else horizon)
-    expected, off = history.apart(rates.keep)
-    made = history.next(off, rates.carry, rates.smooth)[ends - 1, None] * rates.carry ** np.arange(horizon)
+    rows = _SeasonRows(values - level, season)
+    rates = rates or _fitted(rows, known, min(horizon, season) if season else horizon)
+    expected, off = rows.apart(rates.keep)
+    made = rows.next(off, rates.carry, rates.smooth)[ends - 1, None] * rates.carry ** np.arange(horizon)
     if season:
         usual = expected[ends[:, None] + np.arange(horizon) % season]
-        gain = history.gain(rates.keep, ends)[:, None]
+        gain = rows.gain(rates.keep, ends)[:, None]
         for begin in range(season, horizon, season):  # each season expects what the one before it was forecast to be
             end = min(begin + season, horizon)
             before = slice(begin - season, end - season)
@@ -73,7 +76,7 @@ def smoothed_forecasts(
     return made + level, rates
 
 
-class _History:
+class _SeasonRows:
     """Values (n,), which are also read as rows of a season each; what the first row lacks is taken from the second."""
 
     def __init__(self, values: _Floats, season: int):
@@ -118,19 +121,19 @@ def _filtered(values: _Floats, share: float, stays: float, start: _Floats | None
     return np.asarray(lfilter([share], [1.0, -stays], values, axis=-1, zi=start)[0])
 
 
-def _fitted(history: _History, known: int, farthest: int) -> Rates:
+def _fitted(rows: _SeasonRows, known: int, farthest: int) -> Rates:
     """The rates that missed least of the first `known` values: of the season first, with a usual level."""
-    keeps = _KEEPS if history.season and known >= 3 * history.season else _KEEPS[:1]
-    judged = known - history.season
-    begin = history.season + judged // 4  # the means settle before
+    keeps = _KEEPS if rows.season and known >= 3 * rows.season else _KEEPS[:1]
+    judged = known - rows.season
+    begin = rows.season + judged // 4  # the means settle before
     farthest = max(1, min(farthest, judged // 2))
-    offs = np.stack([history.apart(keep)[1] for keep in keeps])
+    offs = np.stack([rows.apart(keep)[1] for keep in keeps])
     chosen = 0
     if len(keeps) > 1:
-        coming = history.next(offs, _CARRIES[_USUAL], _SMOOTHS[_USUAL])
+        coming = rows.next(offs, _CARRIES[_USUAL], _SMOOTHS[_USUAL])
         chosen = int(_missed(offs, coming, _CARRIES[[_USUAL]], begin, known, farthest).argmin())
     off = offs[chosen]
-    coming = np.stack([history.next(off, *how) for how in zip(_CARRIES, _SMOOTHS, strict=True)])
+    coming = np.stack([rows.next(off, *how) for how in zip(_CARRIES, _SMOOTHS, strict=True)])
     best = int(_missed(off, coming, _CARRIES, begin, known, farthest).argmin())
     return Rates(keeps[chosen], float(_CARRIES[best]), float(_SMOOTHS[best]))
 

@@ -105,6 +105,21 @@ def test_rates_know_nothing_of_what_the_first_origin_does_not():
     assert_allclose(made[1], changed[1])
 
 
+@pytest.mark.parametrize("season", [0, 7, 60])
+def test_what_lies_far_back_is_not_looked_at(season):
+    values = np.random.default_rng(5).normal(size=1000).cumsum()
+    other = values.copy()
+    other[: 990 - max(9 * season, 400)] += 1000
+    ends = np.array([1000, 990])
+    (made, rates), (changed, same) = (smoothed_forecasts(given, ends, 12, season) for given in (values, other))
+    assert rates == same
+    assert_allclose(made, changed)
+    nearer = other.copy()
+    nearer[990 - 1 - season] += 1000
+    kept, moved = (smoothed_forecasts(given, ends, 12, season, rates)[0] for given in (other, nearer))
+    assert np.abs(moved - kept).max() > 1
+
+
 @pytest.mark.parametrize("season", [0, 3, 24])
 @pytest.mark.parametrize("horizon", [1, 2, 30, 130])
 def test_short_histories(season, horizon):
