@@ -28,7 +28,7 @@ def write_onnx(
     *,
     inputs: Sequence[str],
     outputs: Sequence[str],
-    dynamic_shapes: tuple[Any, ...],
+    dynamic_shapes: tuple[Any, ...] | None,
     stated: Mapping[str, str],
     weights: Path | None = None,
 ) -> Path:
@@ -39,7 +39,7 @@ def write_onnx(
         examples: what it takes, to be followed once.
         path: the file; .onnx is added where it has no suffix.
         inputs, outputs: names, in their order.
-        dynamic_shapes: as of `torch.onnx.export`.
+        dynamic_shapes: as of `torch.onnx.export`; None: those of the examples.
         stated: texts that go into the file's metadata.
         weights: a safetensors file that holds them; an export in its folder refers to it instead of holding them again.
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,6 +25,8 @@ the model's weights (as for the bundled model), else PyTorch."""
 
 class OnnxNetwork:
     """A `CausalBackbone` from a file of `speech.model.export.export_onnx`, on one thread of the CPU.
+
+    What it remembers is changed in place, so that a state is one signal's and goes on from its last frame alone.
 
     Args:
         path: the file.
@@ -48,20 +52,64 @@ class OnnxNetwork:
         stated = self._session.get_modelmeta().custom_metadata_map
         refuse_other(stated.get("weights"), model, path)
         self.only_time = float(stated["time"]) if "time" in stated else None
-        inputs = self._session.get_inputs()
-        self._past = {each.name: each.shape[1:] for each in inputs if each.name.startswith("past.")}
+        shapes = {each.name: each.shape for each in self._session.get_inputs()}
+        self._past = {name: shape[1:] for name, shape in shapes.items() if name.startswith("past.")}
+        self._seen = [shape for name, shape in shapes.items() if name.startswith("near.")]
+        self._reaches: list[int] | None = json.loads(stated["reaches"]) if "reaches" in stated else None
 
-    def initial_state(self, batch: int = 1) -> tuple[np.ndarray, ...]:
+    def initial_state(self, batch: int = 1) -> Any:
         """Silence before the first frame."""
+        if self._reaches is not None:
+            return [_Seen(self._seen, self._reaches) for _ in range(batch)]
         return tuple(np.zeros((batch, *shape), np.float32) for shape in self._past.values())
 
     def step(self, x_t: Tensor, y: Tensor, t: Tensor, state: Any, **span: Tensor) -> tuple[Tensor, Any]:
         """See `LightBackbone.step`."""
+        if self._reaches is not None:
+            estimates = np.stack([self._frames(*one) for one in zip(_pairs(y), state, strict=True)])
+            return torch.view_as_complex(torch.from_numpy(estimates))[:, None].to(y.device), state
         given = {"noisy": _pairs(y)}
         if self.only_time is None:
             given |= {"state": _pairs(x_t), "time": t.float().cpu().numpy()}
         estimate, *future = self._session.run(None, {**given, **dict(zip(self._past, state, strict=True))})
         return torch.view_as_complex(torch.from_numpy(estimate))[:, None].to(y.device), tuple(future)
+
+    def _frames(self, noisy: np.ndarray, seen: _Seen) -> np.ndarray:
+        """Estimates of one signal's next frames (frequencies, frames, 2)."""
+        found = []
+        for place in range(noisy.shape[1]):
+            estimate, *now = self._session.run(None, {"noisy": noisy[:, place], **seen.again()})
+            seen.note(now)
+            found.append(estimate)
+        return np.stack(found, axis=1)
+
+
+class _Seen:
+    """What each layer of a network saw of one signal in the last frames, twice as many as it reaches back.
+
+    Args:
+        shapes: of what a layer sees of a frame.
+        reaches: of the layers.
+    """
+
+    def __init__(self, shapes: Sequence[Sequence[int]], reaches: Sequence[int]):
+        self._kept = [np.zeros((2 * reach, *shape), np.float32) for shape, reach in zip(shapes, reaches, strict=True)]
+        self._names = [(f"far.{place}", f"near.{place}") for place in range(len(reaches))]
+        self._count = 0
+
+    def again(self) -> dict[str, np.ndarray]:
+        """What the layers are to see again with the next frame."""
+        given = {}
+        for (far, near), kept in zip(self._names, self._kept, strict=True):
+            given[far] = kept[self._count % len(kept)]
+            given[near] = kept[(self._count + len(kept) // 2) % len(kept)]
+        return given
+
+    def note(self, now: Sequence[np.ndarray]) -> None:
+        """What they saw of that frame, in place of the oldest."""
+        for kept, seen in zip(self._kept, now, strict=True):
+            kept[self._count % len(kept)] = seen
+        self._count += 1
 
 
 def _pairs(spectrogram: Tensor) -> np.ndarray:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from shared.errors import CheckpointError, ConfigError
 from shared.files.onnx import write_onnx
+from speech.model.backbones.light_frames import LightFrames
 from speech.model.model import SpeechModel
 
 EXPORTED = "network.onnx"
@@ -34,6 +35,14 @@ class RealValued(Protocol):
         self, x_t: Tensor, y: Tensor, t: Tensor, past: tuple[Tensor, ...] | None = None
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """See `LightBackbone.estimate_pairs`."""
+
+
+@runtime_checkable
+class FrameByFrame(Protocol):
+    """A causal network that can be run on one frame of one sound."""
+
+    def frame_by_frame(self, time: float) -> LightFrames:
+        """See `LightBackbone.frame_by_frame`."""
 
 
 class _Exported(nn.Module):
@@ -59,6 +68,11 @@ def export_onnx(model: SpeechModel, path: str | os.PathLike[str], time: float | 
     to be given as the past of the next frames. Any batch and number of frames will do. Its metadata hold the model's
     configuration (`config`, JSON), the fixed `time`, and `weights`, a digest.
 
+    A causal network at a fixed time is one of a single frame of a single sound, which costs the least: `noisy`
+    (frequencies, 2) goes in, `estimate` comes out, and of each layer along time `frame.0`, `frame.1`, …, what it saw,
+    (bands, channels). It sees that again as `near.0`, … after so many frames as the metadata's `reaches` (JSON) say,
+    and as `far.0`, … after twice as many; before the first frame they are zeros.
+
     Args:
         model: of a light network.
         path: the file; .onnx is added where it has no suffix.
@@ -78,6 +92,11 @@ def export_onnx(model: SpeechModel, path: str | os.PathLike[str], time: float | 
         what = "is a flow map's" if isinstance(network, RealValued) else "uses complex numbers inside"
         raise ConfigError(f"the model's {kind!r} network {what} and cannot be exported; those of LightConfig can")
     causal = bool(getattr(model.config.backbone, "causal", False))
+    stated = {"config": json.dumps(asdict(model.config)), "weights": digest(model)}
+    if time is not None:
+        stated["time"] = repr(time)
+        if causal and isinstance(network, FrameByFrame):
+            return _export_frames(network.frame_by_frame(time), model, path, stated)
     past = list(network.initial_state(2)) if causal else []  # type: ignore[attr-defined]
     shape = (2, model.config.frontend.frequencies, _FRAMES, 2)
     state = () if time is not None else (torch.ones(shape), torch.ones(2))
@@ -86,7 +105,6 @@ def export_onnx(model: SpeechModel, path: str | os.PathLike[str], time: float | 
     if state:
         shapes = (*shapes, ({0: free, 2: free}, {0: free}))
     names = [f"past.{place}" for place in range(len(past))]
-    stated = {"config": json.dumps(asdict(model.config)), "weights": digest(model)}
     return write_onnx(
         _Exported(network, causal, time),
         (torch.ones(shape), past, *state),
@@ -94,9 +112,29 @@ def export_onnx(model: SpeechModel, path: str | os.PathLike[str], time: float | 
         inputs=["noisy", *names, *("state", "time")[: len(state)]],
         outputs=["estimate", *(name.replace("past", "future") for name in names)],
         dynamic_shapes=shapes,
-        stated=stated if time is None else {**stated, "time": repr(time)},
-        weights=None if model.folder is None else model.folder / "model.safetensors",
+        stated=stated,
+        weights=_weights(model),
     )
+
+
+def _export_frames(
+    network: LightFrames, model: SpeechModel, path: str | os.PathLike[str], stated: dict[str, str]
+) -> Path:
+    numbers = range(len(network.reaches))
+    return write_onnx(
+        network,
+        (torch.ones(model.config.frontend.frequencies, 2), network.silence(), network.silence()),
+        path,
+        inputs=["noisy", *(f"{which}.{place}" for which in ("far", "near") for place in numbers)],
+        outputs=["estimate", *(f"frame.{place}" for place in numbers)],
+        dynamic_shapes=None,
+        stated={**stated, "reaches": json.dumps(network.reaches)},
+        weights=_weights(model),
+    )
+
+
+def _weights(model: SpeechModel) -> Path | None:
+    return None if model.folder is None else model.folder / "model.safetensors"
 
 
 def digest(model: SpeechModel) -> str:

@@ -24,6 +24,7 @@ from shared.flow_maps.span import SpanConfig, SpanEmbedding, SpanNetwork
 from shared.predictions import EDMScales
 from shared.sde import SDE
 from shared.sde.base import expand
+from speech.model.backbones.light_frames import LightFrames
 from speech.model.backbones.light_layers import (
     BandConv,
     Block,
@@ -221,9 +222,30 @@ class LightBackbone(SpanNetwork):
             x̂_0, shaped like `y`, and the state for the next frames, empty without a past.
         """
         stream = None if past is None else Stream(past)
-        mask_y, mask_x, addend = self._parts(x_t, y, t, None, stream).unbind(-2)
-        estimate = y + _times(mask_y, y) + _times(mask_x, x_t) + _AMPLITUDE * addend
+        estimate = self.estimate_of(self._parts(x_t, y, t, None, stream), x_t, y)
         return estimate, () if stream is None else tuple(stream.future)
+
+    def frame_by_frame(self, time: float) -> LightFrames:
+        """The network of one frame of one sound, at that time of the process about the noisy spectrogram itself.
+
+        Raises:
+            ConfigError: the network is not causal, or a flow map's.
+        """
+        self._refuse_look_ahead()
+        if self.span is not None:
+            raise ConfigError("span=True: a flow map runs with times of its own; take a network without")
+        return LightFrames(self, time)
+
+    def features_of(self, y: Tensor, t: Tensor) -> Tensor:
+        """What the network hears of noisy spectrograms (batch, frequencies, frames, 2) about themselves: (batch,
+        frequencies that fill whole bands, frames, features)."""
+        return self._features(y, y, t)
+
+    @staticmethod
+    def estimate_of(parts: Tensor, x_t: Tensor, y: Tensor) -> Tensor:
+        """x̂_0, of masks and addends (…, 3, 2); all in real and imaginary parts (…, 2)."""
+        mask_y, mask_x, addend = parts.unbind(-2)
+        return y + _times(mask_y, y) + _times(mask_x, x_t) + _AMPLITUDE * addend
 
     def _estimate(self, x_t: Tensor, y: Tensor, t: Tensor, span: Tensor | None, stream: Stream | None) -> Tensor:
         if y.shape[2] != self.frequencies:

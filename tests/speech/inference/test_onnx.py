@@ -59,8 +59,45 @@ def test_any_batch_and_number_of_frames_go_in(causal: SpeechModel) -> None:
             wanted, past = causal.backbone.step(piece, piece, t, past)
         found, other = network.step(piece, piece, t, other)
         torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
-    for one, another in zip(past, other, strict=True):
-        np.testing.assert_allclose(another, one.numpy(), rtol=1e-3, atol=1e-4)
+    again = [seen.again() for seen in other]  # what the next frame is to see: twice a layer's reach ago, and once
+    for place, one in enumerate(past):  # (batch, bands, frames, channels)
+        for which, frame in (("far", 0), ("near", one.shape[2] // 2)):
+            found = np.stack([each[f"{which}.{place}"] for each in again])
+            np.testing.assert_allclose(found, one[:, :, frame].numpy(), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("time", [1.0, 0.25])
+def test_a_frame_alone_gives_what_the_whole_gives_at_any_time(time: float) -> None:
+    """Of a network whose every weight counts, in float64."""
+    torch.manual_seed(0)
+    config = SpeechConfig(backbone=LightConfig(width=6, edge_width=4, blocks=3, embedding=4, mixed=2, causal=True))
+    network = SpeechModel(config).backbone.double().eval()
+    with torch.no_grad():
+        for weight in network.parameters():
+            weight.add_(0.3 * torch.randn_like(weight))
+    noisy = torch.randn(1, network.frequencies, 40, 2, dtype=torch.float64)
+    past = tuple(layer.double() for layer in network.initial_state(1))
+    with torch.no_grad():
+        whole, _ = network.estimate_pairs(noisy, noisy, torch.tensor([time], dtype=torch.float64), past)
+    alone = network.frame_by_frame(time).double().eval()
+    kept = [[silence] * (2 * reach) for silence, reach in zip(alone.silence(), alone.reaches, strict=True)]
+    for place in range(40):
+        with torch.no_grad():
+            estimate, *now = alone(
+                noisy[0, :, place],
+                [frames[-2 * reach] for frames, reach in zip(kept, alone.reaches, strict=True)],
+                [frames[-reach] for frames, reach in zip(kept, alone.reaches, strict=True)],
+            )
+        torch.testing.assert_close(estimate, whole[0, :, place], rtol=1e-9, atol=1e-12)
+        for frames, seen in zip(kept, now, strict=True):
+            frames.append(seen)
+
+
+def test_a_network_that_looks_ahead_or_maps_has_no_frames_alone() -> None:
+    for settings, said in (({"causal": False}, "looks ahead"), ({"causal": True, "span": True}, "flow map")):
+        config = SpeechConfig(backbone=LightConfig(width=4, blocks=1, embedding=4, **settings))  # type: ignore[arg-type]
+        with pytest.raises(ConfigError, match=said):
+            SpeechModel(config).backbone.frame_by_frame(1.0)
 
 
 @pytest.mark.parametrize("rate", [16000, 44100])
