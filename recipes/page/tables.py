@@ -120,7 +120,8 @@ def find_columns(frame: pd.DataFrame) -> Columns:
         if not numeric:
             raise
         found = Names(item, time, None if numeric == others else numeric[0])
-    return Columns(found.id_column or NO_ID, time, WIDE if found.target is None else found.target)
+    several = WIDE if len(others) > 1 else others[0]
+    return Columns(found.id_column or NO_ID, time, several if found.target is None else found.target)
 
 
 def _time_column(frame: pd.DataFrame) -> str:

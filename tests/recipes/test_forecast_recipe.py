@@ -344,3 +344,24 @@ def test_a_killed_run_goes_on_to_the_same_model(recipe, tmp_path):
     )
     models = [(tmp_path / n / "out/model/model.safetensors").read_bytes() for n in ("stopped", "whole")]
     assert models[0] == models[1]
+
+
+def test_few_values_are_forecast_by_the_bundled_model_unless_a_training_is_asked_for(recipe, tmp_path):
+    """As an office exports them: semicolons, decimal commas, dates with points, and no name that is known."""
+    days = pd.date_range("2024-03-01", periods=40, freq="D")
+    sold = 100 + 10 * np.sin(2 * np.pi * np.arange(40) / 7)
+    rows = [f"{day:%d.%m.%Y};" + f"{value:.2f}".replace(".", ",") for day, value in zip(days, sold, strict=True)]
+    data = tmp_path / "umsatz.csv"
+    data.write_text("\n".join(["Datum;Umsatz", *rows]))
+    ran = recipe("--data", data, "--horizon", 7, "--output", tmp_path / "out", "--samples", 20)
+    assert ran.code == 0, ran.said
+    assert "40 values are few to train on: the bundled model is taken" in ran.said
+    assert "TSDiff default: 1 series of 'D', 7 steps ahead" in ran.said
+    assert not (tmp_path / "out" / "model").exists()
+    future = pd.read_csv(tmp_path / "out" / "future.csv")
+    assert future["Datum"].tolist() == [f"{day:%Y-%m-%d}" for day in pd.date_range("2024-04-10", periods=7)]
+    expected = 100 + 10 * np.sin(2 * np.pi * np.arange(40, 47) / 7)
+    assert np.abs(future["0.5"] - expected).mean() < 1.5
+    asked = recipe("--data", data, "--horizon", 7, "--output", tmp_path / "out", "--samples", 5, "--steps", 2)
+    assert asked.code == 0, asked.said
+    assert "training TSDiff for 2 steps" in asked.said

@@ -22,7 +22,7 @@ from shared.errors import CheckpointError, ConfigError, DataError
 from shared.files.documents import read_json
 from shared.files.io import write_json, write_text
 from shared.training.config import TrainingConfig
-from tsdiff.commands.options import Anomaly, Forecast, Impute, Refine, Series, Synthesize
+from tsdiff.commands.options import Anomaly, Forecast, Impute, Refine, Series, Synthesize, Untrained
 from tsdiff.data import (
     EMBEDDED,
     SeriesSet,
@@ -36,6 +36,7 @@ from tsdiff.data import (
 from tsdiff.data.series import summarised
 from tsdiff.estimator import DEFAULT_TRAINING, TSDiffEstimator
 from tsdiff.faces.saved import AUTO
+from tsdiff.fitting.chosen import FEW_VALUES
 from tsdiff.predictor import TSDiffPredictor
 from tsdiff.sampling.settings import Sampling
 from tsdiff.windows.config import ANY_FREQ
@@ -58,12 +59,15 @@ class Job:
 
     Attributes:
         embedded: whether the series are those that ship with the package, which the bundled model was trained on.
+        model: to use instead of training, a folder or name: the one that the user chose, or the bundled one where the
+            series hold too few values to train on.
     """
 
     series: SeriesSet
     split: WindowSplit
     prediction_length: int
     embedded: bool = False
+    model: str | None = None
 
 
 def load_job(
@@ -102,14 +106,30 @@ def load_job(
             raise ConfigError(
                 f"the series of {data} have {series.layout.channels} channels; commands take one, TSDiffEstimator more"
             )
-    trained = getattr(options, "chosen", None) is not None
-    split = _split(series, horizon, windows, forecast_only, trained)
+    model = getattr(options, "chosen", None) or (_without_training(options, series) if data is not None else None)
+    split = _split(series, horizon, windows, forecast_only, model is not None)
     for line in series.remarks() if forecast_only else series.remarks(split.skipped):
         note(line)
     if forecast_only:
         for line in summarised([f"series {item!r} is not scored: {why}" for item, why in split.skipped.items()]):
             note(line)
-    return Job(series, split, horizon, embedded=data is None)
+    return Job(series, split, horizon, data is None, model)
+
+
+def _without_training(options: Series, series: SeriesSet) -> str | None:
+    """The bundled model, where the series hold few values to train on and nothing of a training was asked for."""
+    if not isinstance(options, Untrained) or options.retrain or (options.steps, options.context_length) != (None, None):
+        return None
+    if getattr(options, "guidance", None) is not None:  # which the bundled model takes none of
+        return None
+    values = sum(int(np.isfinite(entry["target"]).sum()) for entry in series)
+    if values >= FEW_VALUES:
+        return None
+    note(
+        f"{values} values are few to train on: the bundled model is taken, which was trained on many series; "
+        "--retrain trains one on these"
+    )
+    return BUNDLED_MODEL
 
 
 def _saved_horizon(options: Series) -> int | None:
@@ -159,7 +179,7 @@ def _saved(model: str, device: str | None = None) -> Forecaster:
 def forecaster_for(job: Job, options: Forecast, sampling: Mapping[str, Any]) -> tuple[Forecaster, float]:
     """What forecasts: the model that the user names, fine-tuned, trained, or chosen within --budget; and seconds of
     training."""
-    chosen = options.chosen
+    chosen = job.model
     if options.budget is not None:
         return _chosen_forecaster(job, options, str(chosen), options.budget, sampling)
     if options.minutes is not None:
@@ -198,7 +218,7 @@ def predictor_for(
     `sampling` are the settings that the user gave (`given`); a named model keeps those it was saved with for the rest.
     """
     changes, seed = sampling or {}, options.seed_or_zero
-    if (model := options.chosen) is not None:
+    if (model := job.model) is not None:
         return given_predictor(model, job, changes, options.device), 0.0
     layout = job.series.layout
     estimator = TSDiffEstimator(

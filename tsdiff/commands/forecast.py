@@ -159,7 +159,7 @@ def main(options: Forecast) -> None:
         forecast(options)
         return
     prepare(options.threads)
-    chosen = options.chosen  # before the work, for what it refuses
+    _ = options.chosen  # before the work, for what it refuses
     claim_output(options.output)
     job = load_job(options, forecast_only=True)
     sampling = {
@@ -170,7 +170,7 @@ def main(options: Forecast) -> None:
     }
     predictor, seconds = forecaster_for(job, options, sampling)
     line = write_results(job, predictor, options.output, options.samples, seconds)
-    tuned = "TSDiff fine-tuned" if options.minutes is not None else f"TSDiff {chosen or 'trained'}"
+    tuned = "TSDiff fine-tuned" if options.minutes is not None else f"TSDiff {job.model or 'trained'}"
     show(f"{tuned if isinstance(predictor, TSDiffPredictor) else predictor}: {line}")
     scores = "forecasts.csv, metrics.md, " if len(job.split.test) else ""
     show(f"results: {options.output}/ ({scores}forecasts.png, future.csv, metrics.json)")

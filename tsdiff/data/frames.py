@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypedDict
@@ -21,11 +21,20 @@ from tsdiff.data.origin import Origin, Zone
 from tsdiff.data.series import SeriesSet, notes_of, reason_to_skip, refuse_if_empty
 from tsdiff.data.statics import StaticColumns
 from tsdiff.data.tables import UNREADABLE, read_arrow, read_csv, read_parquet
-from tsdiff.data.timestamps import check_unique, grid_positions, moved_note, parse_timestamps, stamp_side
+from tsdiff.data.timestamps import (
+    check_unique,
+    grid_positions,
+    looks_dated,
+    moved_note,
+    parse_timestamps,
+    stamp_side,
+    years,
+)
 
 ITEM_NAMES = ("item_id", "unique_id")
 TARGET_NAMES = ("target", "y")
 TIMESTAMP_NAMES = ("timestamp", "time", "datetime", "date", "ds")
+_YEAR, _WITHIN_A_YEAR = "year", ("quarter", "month", "week", "day")
 SUFFIXES = (".csv", ".csv.gz", ".parquet", ".feather", ".arrow")
 Layout = Literal["auto", "long", "wide"]
 """One row for each value ("long"), one row for each time and one column for each series ("wide"), or whichever fits."""
@@ -141,12 +150,14 @@ def series_from_frame(
 
     Args:
         frame: The table; not changed.
-        target: The column of values; "target" finds "y" where only that is there. A list of columns makes multivariate
+        target: The column of values; "target" finds "y" where only that is there, or else the only column of numbers
+            besides the others that are named here. A list of columns makes multivariate
             series, targets (channels, length).
         item_id: The column that names the series; None takes "item_id" or "unique_id" if there is one, else the whole
             table is one series named after `target`.
         timestamp: The column (or name of the index) with the times; None takes "timestamp", "time",
-            "datetime", "date" or "ds", in any case, or else an index of datetimes or periods.
+            "datetime", "date" or "ds", in any case, or else an index of datetimes or periods, the only column of
+            dates, or "year" with whole numbers.
         freq: The frequency, in any pandas spelling, old or new; None takes that of periods and infers that of times.
         min_length: Series with fewer steps, gaps counted, are skipped.
         dynamic: Numeric columns that are known in the future: feat_dynamic_real. The rows of a series after its last
@@ -170,8 +181,8 @@ def series_from_frame(
         raise DataError("the table has no rows; it needs one row for each value")
     if item_id is None:
         item_id = next((name for name in ITEM_NAMES if name in frame.columns), None)
-    if target == TARGET_NAMES[0] and target not in frame.columns and TARGET_NAMES[1] in frame.columns:
-        target = TARGET_NAMES[1]
+    if target == TARGET_NAMES[0] and target not in frame.columns:
+        target = _values_of(frame, {item_id, times_of(frame, timestamp)[1], *dynamic, *static})
     targets = [target] if isinstance(target, str) else list(target)
     if not targets:
         raise ConfigError("target names no column; give at least one")
@@ -227,6 +238,25 @@ def _labels(ids: pd.Series, parts: Sequence[Part]) -> pd.Series:
     return ids.iloc[np.array([part.rows[0] for part in parts])].set_axis([part.item for part in parts])
 
 
+def _values_of(frame: pd.DataFrame, others: Collection[str | None]) -> str:
+    """The column of values where there is no "target"."""
+    if TARGET_NAMES[1] in frame.columns:
+        return TARGET_NAMES[1]
+    numeric = sole_numbers(frame, [name for name in frame.columns if name not in others])
+    if numeric is None:
+        raise DataError(
+            f"no column {TARGET_NAMES[0]!r}; the table has {_listed(frame)}; name that of the values (target, on the "
+            "command line --target)"
+        )
+    return numeric
+
+
+def sole_numbers(frame: pd.DataFrame, columns: Sequence[str]) -> str | None:
+    """The only one of these columns that holds numbers, if there is one."""
+    numeric = [name for name in columns if pd.api.types.is_numeric_dtype(frame[name].dtype)]
+    return numeric[0] if len(numeric) == 1 else None
+
+
 def _column(frame: pd.DataFrame, name: str) -> pd.Series:
     if name not in frame.columns:
         raise DataError(f"no column {name!r}; the table has {_listed(frame)}")
@@ -273,13 +303,20 @@ def times_of(frame: pd.DataFrame, timestamp: str | None) -> tuple[pd.Series, str
         if timestamp is None and isinstance(frame.index, (pd.DatetimeIndex, pd.PeriodIndex)):
             return frame.index.to_series(), str(frame.index.name or "index")
         if timestamp is None:
+            dated = [name for name in frame.columns.tolist() if looks_dated(frame[name])]
+            timestamp = dated[0] if len(dated) == 1 else None
+        if timestamp is None and _YEAR in lower and not any(name in lower for name in _WITHIN_A_YEAR):
+            timestamp = lower[_YEAR]
+        if timestamp is None:
             raise DataError(
                 f"no column of timestamps ({', '.join(TIMESTAMP_NAMES)}) and no index of datetimes;"
                 f" name the column with timestamp; the table has {_listed(frame)}"
             )
     elif timestamp not in frame.columns and frame.index.name == timestamp:
         return frame.index.to_series(), timestamp
-    return _column(frame, timestamp), timestamp
+    column = _column(frame, timestamp)
+    found = years(column) if str(timestamp).lower() == _YEAR else None
+    return (column if found is None else found), timestamp
 
 
 def _parts(

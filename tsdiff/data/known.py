@@ -13,7 +13,7 @@ from shared.console.notes import tell
 from shared.errors import DataError
 from tsdiff.data.covariates import DYNAMIC
 from tsdiff.data.entries import Entry
-from tsdiff.data.frames import ITEM_NAMES, TARGET_NAMES, looks_wide, series_from_frame, times_of
+from tsdiff.data.frames import ITEM_NAMES, TARGET_NAMES, looks_wide, series_from_frame, sole_numbers, times_of
 from tsdiff.data.frequency import quiet, steps_between
 from tsdiff.data.load import load_dataset
 from tsdiff.data.series import SeriesSet
@@ -71,9 +71,9 @@ def _target(df: pd.DataFrame, item: str | None, time: str, others: Sequence[str]
         return "y"
     if item is None and looks_wide(df[[*others, *([time] if time in df.columns else [])]], "", None, None):
         return None
-    numeric = [name for name in others if pd.api.types.is_numeric_dtype(df[name].dtype)]
-    if len(numeric) == 1:
-        return numeric[0]
+    numeric = sole_numbers(df, others)
+    if numeric is not None:
+        return numeric
     listed = ", ".join(map(repr, df.columns))
     raise DataError(
         f"no column of values ({' or '.join(map(repr, TARGET_NAMES))}); name it with target=…; the frame has {listed}"

@@ -7,12 +7,13 @@ large as they are.
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import os
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import pandas as pd
 import pyarrow as pa
@@ -30,6 +31,9 @@ LONGEST_TEXT = 10_000
 """Characters of a text in a table: of an item id, a time, a category."""
 LONGEST_LINE = 64 << 20
 """Bytes of a record in a file of JSON lines, about five million values."""
+_HEAD_LINES = 20
+_SEPARATORS = (b",", b";", b"\t", b"|")
+_DECIMAL_COMMAS = r"[+-]?(\d{1,3}(\.\d{3})+|\d+)(,\d+)?"
 _BLOCK, _LONGEST_HEAD = 1 << 20, 16 << 20
 _FEWEST_ROWS, _MOST_ROWS = 16, 1 << 16
 
@@ -54,6 +58,9 @@ def allowance(path: Path) -> int:
 def read_csv(path: Path) -> pd.DataFrame:
     """A table from a .csv or .csv.gz file.
 
+    Columns may be separated by semicolons, tabs or bars instead of commas; then numbers may have decimal commas.
+    Text is UTF-8 or as spreadsheets write it, UTF-16 or Windows-1252.
+
     Raises:
         DataError: it unpacks to too much, or has too many columns or too long texts.
         OSError, ValueError, …: as `UNREADABLE`.
@@ -61,12 +68,47 @@ def read_csv(path: Path) -> pd.DataFrame:
     packed = path.name.lower().endswith(".gz")
     with _opened(path, packed) as stream:
         first = stream.readline(_LONGEST_HEAD)
+        lines = [first, *(stream.readline(_BLOCK) for _ in range(_HEAD_LINES if len(first) < _BLOCK else 0))]
     if len(first) == _LONGEST_HEAD:
         raise DataError(f"{path} has a first line of more than {_LONGEST_HEAD} bytes; it is no table")
-    _check_columns(path, 1 + first.count(b","))
     if packed:
         _check_unpacked(path)
-    return _with_short_texts(path, pd.read_csv(path, float_precision="round_trip"))
+    wide = first.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    between = _separator([line for line in lines if line.strip()])
+    _check_columns(path, 1 + first.count(between))
+    options: dict[str, Any] = {"sep": between.decode(), "float_precision": "round_trip"}
+    try:
+        frame = pd.read_csv(path, encoding="utf-16" if wide else "utf-8", **options)
+    except UnicodeDecodeError:
+        frame = pd.read_csv(path, encoding="cp1252", **options)
+    return _with_short_texts(path, frame if between == b"," else _with_decimal_commas(frame))
+
+
+def _separator(lines: list[bytes]) -> bytes:
+    """What separates the columns of a table: that of which its first lines hold equally many, a comma before others;
+    else that which the first line has most of."""
+    counts = {mark: [_outside_quotes(line, mark) for line in lines] for mark in _SEPARATORS}
+    alike = [mark for mark, found in counts.items() if found and found[0] and len(set(found)) == 1]
+    return alike[0] if alike else max(_SEPARATORS, key=lambda mark: counts[mark][:1])
+
+
+def _outside_quotes(line: bytes, mark: bytes) -> int:
+    return sum(part.count(mark) for part in line.split(b'"')[::2])
+
+
+def _with_decimal_commas(frame: pd.DataFrame) -> pd.DataFrame:
+    """Texts that are numbers with decimal commas, as numbers; where one column has them, points part thousands."""
+    texts = {
+        name: column.dropna().astype(str).str.strip()
+        for name, column in frame.items()
+        if not pd.api.types.is_numeric_dtype(column.dtype)
+    }
+    made = frame.copy()
+    for name, text in texts.items():
+        if len(text) and text.str.fullmatch(_DECIMAL_COMMAS).all() and text.str.contains(",").any():
+            plain = text.str.replace(".", "", regex=False).str.replace(",", ".", regex=False)
+            made[name] = plain.astype(float).reindex(frame.index)
+    return made
 
 
 def read_parquet(path: Path) -> pd.DataFrame:

@@ -15,7 +15,12 @@ from tsdiff.data.origin import Zone, local_times
 Stamp = Literal["start", "end"]
 """Whether timestamps name the first or the last day of their period."""
 
-_DAY_MONTH = re.compile(r"^\s*(\d{1,2})[/.\-](\d{1,2})[/.\-]\d{2,4}\b")
+_DAY_MONTH = re.compile(r"^\s*(\d{1,2})([/.\-])(\d{1,2})[/.\-]\d{2,4}\b")
+_DATE = re.compile(r"\s*(\d{4}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}|\d{4}-?[Qq][1-4])")
+_QUARTER = r"\s*\d{4}-?[Qq][1-4]\s*"
+_FEW = 100
+"""Texts that tell whether a column holds dates."""
+_EARLIEST, _LATEST = 1678, 2261
 _CALENDAR = ("M", "Q", "Y")
 _DATED_AT_END = (*_CALENDAR, "W")
 _DAYS = (*_DATED_AT_END, "D", "B")
@@ -76,6 +81,21 @@ def parse_timestamps(values: pd.Series, name: str, freq: str | None = None) -> t
     return parsed.tz_convert("UTC").tz_localize(None) + minutes, Zone(parsed.tz, minutes=minutes), [lost] * offsets
 
 
+def looks_dated(values: pd.Series) -> bool:
+    """Whether a column holds dates: as such, or as texts that begin like one."""
+    if isinstance(values.dtype, pd.PeriodDtype | pd.DatetimeTZDtype) or values.dtype.kind == "M":
+        return True
+    some = values.dropna().iloc[:_FEW]
+    return bool(len(some)) and all(isinstance(value, str) and _DATE.match(value) for value in some)
+
+
+def years(values: pd.Series) -> pd.Series | None:
+    """A column of whole numbers that may be years, as dates; None of others."""
+    if not pd.api.types.is_integer_dtype(values.dtype) or not values.between(_EARLIEST, _LATEST).all():
+        return None
+    return pd.to_datetime(values.astype(str), format="%Y")
+
+
 def _offsets_differ(values: pd.Series) -> bool:
     """Whether times name their offsets from UTC, and not all the same, as text with the clocks' changes does."""
     if isinstance(values.dtype, pd.DatetimeTZDtype):
@@ -113,6 +133,9 @@ def _to_datetime(values: pd.Series, name: str) -> pd.DatetimeIndex:
         return pd.DatetimeIndex([period.to_timestamp() for period in values])
     attempts: list[dict[str, object]] = [{}, {"utc": True}]
     if values.map(lambda value: isinstance(value, str)).all():
+        if values.str.fullmatch(_QUARTER).all():
+            quarters = values.str.strip().str.upper().str.replace("-", "")
+            return pd.PeriodIndex(quarters, freq="Q").to_timestamp()
         iso: dict[str, object] = {"format": "ISO8601"}
         attempts = [{"dayfirst": _day_first(values, name)}, iso, {**iso, "utc": True}]
     elif (odd := next((v for v in values if isinstance(v, (int, float, np.number))), None)) is not None:
@@ -139,7 +162,9 @@ def _day_first(values: pd.Series, name: str) -> bool:
     matches = [_DAY_MONTH.match(value) for value in values.iloc[:1].tolist() + values.tolist()]
     if matches[0] is None:
         return False
-    pairs = [(int(match[1]), int(match[2])) for match in matches if match is not None]
+    if matches[0][2] == ".":  # who parts them by points writes the day first
+        return True
+    pairs = [(int(match[1]), int(match[3])) for match in matches if match is not None]
     if any(first > 12 for first, _ in pairs):
         return True
     if any(second > 12 for _, second in pairs):

@@ -347,7 +347,8 @@ def test_an_empty_table_and_a_bad_minimum_are_refused():
         ("header.csv", b"timestamp,target\n", "no rows"),
         ("torn.parquet", b"PAR1garbage", "cannot be read"),
         ("torn.csv.gz", b"\x1f\x8bgarbage", "cannot be read"),
-        ("binary.csv", b"\xff\xfe\x00\x81\n\x80", "cannot be read"),
+        ("binary.csv", b"\x81\x8d\n\x80", "cannot be read"),
+        ("marked.csv", b"\xff\xfe\x00\x81\n\x80", "no rows"),
     ],
 )
 def test_files_that_are_no_tables_are_refused_by_name(tmp_path, name, content, words):

@@ -1,0 +1,110 @@
+"""Tables as spreadsheets and offices write them: other separators, decimal commas, encodings, names of columns."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from shared.errors import DataError
+from tsdiff.data import load_dataset
+from tsdiff.data.frames import load_table
+
+DAYS = pd.date_range("2024-01-01", periods=12, freq="D")
+SOLD = 1000.0 + np.arange(12.0) / 4
+
+
+def written(path: Path, text: str, encoding: str = "utf-8") -> Path:
+    path.write_bytes(text.encode(encoding))
+    return path
+
+
+def german(value: float) -> str:
+    """1234.5 as 1.234,5."""
+    whole, _, part = f"{value:,.2f}".partition(".")
+    return f"{whole.replace(',', '.')},{part}"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
+@pytest.mark.parametrize("mark", [";", "\t", "|"])
+def test_an_export_with_decimal_commas_is_the_table(tmp_path: Path, mark: str, encoding: str) -> None:
+    """Dates with points have the day first, even where no day is above 12; thousands are parted by points."""
+    rows = [f"{day:%d.%m.%Y}{mark}{german(value)}" for day, value in zip(DAYS, SOLD, strict=True)]
+    path = written(tmp_path / "a.csv", "\n".join([f"Datum{mark}Erlöse", *rows]), encoding)
+    if encoding == "utf-16" and mark == "|":
+        path = written(tmp_path / "a.csv", "\r\n".join([f"Datum{mark}Erlöse", *rows]), encoding)
+    (entry,) = load_dataset(path)
+    assert entry["item_id"] == "Erlöse"
+    assert entry["start"] == pd.Period("2024-01-01", "D")
+    np.testing.assert_array_equal(entry["target"], SOLD)
+
+
+def test_commas_separate_where_both_lines_have_as_many(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.csv", 'date,"a;b"\n2024-01-01,1.5\n2024-01-02,2.5\n2024-01-03,3\n')
+    (entry,) = load_dataset(path)
+    assert entry["item_id"] == "a;b"
+    path = written(tmp_path / "b.csv", "date;net, in euros\n2024-01-01;1,5\n2024-01-02;2\n2024-01-03;-3,25\n")
+    (entry,) = load_dataset(path)
+    assert (entry["item_id"], entry["target"].tolist()) == ("net, in euros", [1.5, 2.0, -3.25])
+
+
+def test_texts_that_are_no_numbers_stay_texts(tmp_path: Path) -> None:
+    frame = load_table(written(tmp_path / "a.csv", "id;note;x\n1,2,3;3;1.234\n4;5,5;2,5\n"))
+    assert frame["id"].tolist() == ["1,2,3", "4"]
+    assert frame["note"].tolist() == [3.0, 5.5]
+    assert frame["x"].tolist() == [1234.0, 2.5]
+
+
+@settings(max_examples=30, deadline=None)
+@given(values=st.lists(st.floats(-1e9, 1e9).map(lambda value: round(value, 2)), min_size=2, max_size=9))
+def test_decimal_commas_are_the_numbers_that_were_written(tmp_path_factory, values: list[float]) -> None:
+    path = tmp_path_factory.mktemp("numbers") / "a.csv"
+    written(path, "\n".join(["n;x", *(f"{place};{german(value)}" for place, value in enumerate(values))]))
+    np.testing.assert_array_equal(load_table(path)["x"], np.array(values))
+
+
+@pytest.mark.parametrize(
+    ("times", "freq"),
+    [
+        ([f"2023-{month:02d}" for month in range(1, 13)], "M"),
+        ([f"{2020 + n // 4}Q{n % 4 + 1}" for n in range(12)], "Q-DEC"),
+        ([f"{2020 + n // 4}-q{n % 4 + 1}" for n in range(12)], "Q-DEC"),
+        ([f"{day:%Y/%m/%d}" for day in DAYS], "D"),
+        (DAYS, "D"),
+        (DAYS.to_period("D"), "D"),
+    ],
+)
+def test_the_only_column_of_dates_holds_the_times(times, freq: str) -> None:
+    for frame in (pd.DataFrame({"when": times, "sold": SOLD}), pd.DataFrame({"sold": SOLD, "when": times})):
+        series = load_dataset(frame)
+        assert (series.freq, series[0]["item_id"], len(series[0]["target"])) == (freq, "sold", 12)
+        assert series.origin.timestamp == "when"
+
+
+def test_years_may_be_numbers() -> None:
+    series = load_dataset(pd.DataFrame({"Year": range(1990, 2002), "people": SOLD}))
+    assert (series.freq, series[0]["start"]) == ("Y-DEC", pd.Period("1990", "Y"))
+    with pytest.raises(DataError, match="no column of timestamps"):
+        load_dataset(pd.DataFrame({"year": [2020] * 12, "month": range(1, 13), "people": SOLD}))
+    with pytest.raises(DataError, match="holds numbers"):
+        load_dataset(pd.DataFrame({"year": range(12), "people": SOLD}))
+
+
+def test_two_columns_of_dates_have_to_be_told_apart() -> None:
+    frame = pd.DataFrame({"ordered": DAYS, "sent": DAYS, "sold": SOLD})
+    with pytest.raises(DataError, match=r"no column of timestamps.*name the column.*'ordered', 'sent', 'sold'"):
+        load_dataset(frame)
+    assert load_dataset(frame, timestamp="sent").origin.timestamp == "sent"
+
+
+def test_the_only_numbers_beside_ids_are_the_values() -> None:
+    frame = pd.DataFrame({"item_id": np.repeat(["a", "b"], 12), "day": [*DAYS] * 2, "sold": [*SOLD] * 2})
+    assert [entry["target"].tolist() for entry in load_dataset(frame)] == [SOLD.tolist()] * 2
+    both = frame.assign(price=1.0)
+    with pytest.raises(DataError, match=r"no column 'target'.*'price'; name that of the values.*--target"):
+        load_dataset(both)
+    assert load_dataset(both, dynamic=["price"])[0]["target"].tolist() == SOLD.tolist()
