@@ -303,7 +303,8 @@ def times_of(frame: pd.DataFrame, timestamp: str | None) -> tuple[pd.Series, str
         if timestamp is None and isinstance(frame.index, (pd.DatetimeIndex, pd.PeriodIndex)):
             return frame.index.to_series(), str(frame.index.name or "index")
         if timestamp is None:
-            dated = [name for name in frame.columns.tolist() if looks_dated(frame[name])]
+            names = frame.columns.tolist()
+            dated = [name for place, name in enumerate(names) if looks_dated(frame.iloc[:, place])]
             timestamp = dated[0] if len(dated) == 1 else None
         if timestamp is None and _YEAR in lower and not any(name in lower for name in _WITHIN_A_YEAR):
             timestamp = lower[_YEAR]

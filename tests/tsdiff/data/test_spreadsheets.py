@@ -99,6 +99,8 @@ def test_two_columns_of_dates_have_to_be_told_apart() -> None:
     with pytest.raises(DataError, match=r"no column of timestamps.*name the column.*'ordered', 'sent', 'sold'"):
         load_dataset(frame)
     assert load_dataset(frame, timestamp="sent").origin.timestamp == "sent"
+    with pytest.raises(DataError, match="no column of timestamps"):
+        load_dataset(pd.DataFrame([["2024-01-01", "2024-01-02", 1.0]] * 3, columns=["x", "x", "y"]))
 
 
 def test_the_only_numbers_beside_ids_are_the_values() -> None:
