@@ -91,7 +91,7 @@ class Trial:
         steps: of training.
         change: what else was changed: "anchors weighed anew" is a weighing of the simple forecasts of its own, which
             later trials keep where it surely forecasts better; "half-way" are the weights midway between those and the
-            first, which have to be surely better too; the others are of the sampling; none is "as it was".
+            first; the others are of the sampling; none is "as it was".
         crps: of the forecasts.
     """
 
@@ -228,19 +228,23 @@ class _Contest(Generic[P]):
         self._losses = np.zeros(0)
         self.first = self.best = self.trial(0, "as it was", predictor)
         self.weighed = False
-        self._usual = self._losses
         self._first = _copy_of(predictor.model.denoiser)
-        self._trained, self._weights, self._reached = Trial(0, "as it was", math.inf), self._first, self._losses
+        self._trained, self._weights = Trial(0, "as it was", math.inf), self._first
+        self._looks: list[float] = []
 
     def weigh(self, network: Weighing) -> Weighing | None:
-        """Give the model another weighing of simple forecasts, if it surely forecasts better by it; which it has."""
-        model = self.predictor.model
+        """Give the model another weighing of simple forecasts, if it surely forecasts better by it; which it has.
+
+        Surely: what the windows gain in the mean is more than 1.645 of its standard errors, which chance alone makes of
+        one in twenty.
+        """
+        model, usual = self.predictor.model, self._losses
         before, model.weighing = model.weighing, network
         trial = self.trial(0, WEIGHED, self.predictor)
-        self.weighed = _surely_less(self._losses, self._usual)
+        gained = usual - self._losses
+        self.weighed = len(gained) > 1 and bool(gained.mean() > 1.645 * gained.std(ddof=1) / math.sqrt(len(gained)))
         if self.weighed:
             self.first = self.best = trial
-            self._usual = self._losses
         else:
             model.weighing = before
         return model.weighing
@@ -250,23 +254,24 @@ class _Contest(Generic[P]):
         denoiser = self.predictor.model.denoiser
         denoiser.load_state_dict(network.state_dict())
         trial = self.trial(step, "as it was", self.predictor)
+        self._looks.append(trial.crps)
         if trial.crps < self._trained.crps:
-            self._trained, self._weights, self._reached = trial, _copy_of(denoiser), self._losses
+            self._trained, self._weights = trial, _copy_of(denoiser)
         return {"score": -trial.crps}
 
     def settle(self) -> None:
-        """Take the best trained weights, if they are surely better than the first; or those half-way to them, unless
-        clearly worse: they do better where the future is unlike the past (Wortsman et al. 2022, "Robust fine-tuning of
-        zero-shot models")."""
+        """Take the best trained weights, or those half-way to them, unless clearly worse: they do better where the
+        future is unlike the past (Wortsman et al. 2022, "Robust fine-tuning of zero-shot models"). The first weights
+        stay where training did not help in the mean of all looks: the best of several is better by chance."""
         denoiser = self.predictor.model.denoiser
         half = {name: (w + self._first[name]) / 2 for name, w in self._weights.items()}
         denoiser.load_state_dict(half)
-        other, weights, losses = self.trial(self._trained.steps, "half-way", self.predictor), half, self._losses
+        other, weights = self.trial(self._trained.steps, "half-way", self.predictor), half
         if other.crps > (1 + _TOLERANCE) * self._trained.crps:
-            other, weights, losses = self._trained, self._weights, self._reached
-        sure = _surely_less(losses, self._usual)
-        self.best = other if sure else self.first
-        denoiser.load_state_dict(weights if sure else self._first)
+            other, weights = self._trained, self._weights
+        helps = sum(self._looks) < len(self._looks) * self.first.crps and other.crps < self.first.crps
+        self.best = other if helps else self.first
+        denoiser.load_state_dict(weights if helps else self._first)
 
     def trial(self, steps: int, change: str, predictor: P) -> Trial:
         """Forecast the windows, score that, and note it."""
@@ -276,13 +281,6 @@ class _Contest(Generic[P]):
         with np.errstate(invalid="ignore", divide="ignore"):  # windows of zeros have no CRPS
             self.trials.append(Trial(steps, change, float(self._losses.sum() / sizes.sum())))
         return self.trials[-1]
-
-
-def _surely_less(losses: np.ndarray, usual: np.ndarray) -> bool:
-    """Whether windows lose less than usual by more than 1.645 standard errors of the mean, which chance alone makes of
-    one in twenty."""
-    gained = usual - losses
-    return len(gained) > 1 and bool(gained.mean() > 1.645 * gained.std(ddof=1) / math.sqrt(len(gained)))
 
 
 def _copy_of(network: nn.Module) -> dict[str, Tensor]:
