@@ -69,8 +69,8 @@ def auto(
 
     The last windows of some series are cut off. A seasonal naive, AutoETS (where statsforecast is installed), the
     bundled model, a copy of it that is fine-tuned on what is left, and a model that is trained on that, forecast them;
-    shares of a pool of their paths are fitted to the CRPS of these forecasts, and taken where they do better on windows
-    that did not choose than the best candidate, which in turn has to do better than the naive.
+    shares of a pool of their paths are fitted to the CRPS of these forecasts, and taken unless the best candidate does
+    clearly better on windows that did not choose; either has to do better than the naive.
 
     Args:
         data: a frame, see `TSDiffPredictor.predict_df`, or GluonTS entries of univariate series.

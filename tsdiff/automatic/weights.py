@@ -20,7 +20,8 @@ _LEAST_SHARE = 0.05
 _FEW = 4
 """Windows below this number say too little to choose by."""
 _MARGIN = 0.01
-"""By which share the pool has to be better than a single candidate, and that than the first one."""
+"""By which share either has to be better than the first candidate; the pool may be as much worse than a single one, for
+what is best on few windows alone is so by chance more often than what several tell."""
 
 
 @dataclass(frozen=True)
@@ -108,9 +109,9 @@ def choose(losses: Losses, names: Sequence[str], groups: Sequence[object]) -> Ch
     """One candidate or a pool, by what does best on windows that did not choose.
 
     Windows are dealt to folds, all of one series together where there are series enough. In turn each fold is left out,
-    the shares and the best single candidate are found on the others, and both are scored on it. The pool is taken where
-    it does better so, or else the best single candidate; and the first candidate, the guard, where neither does better
-    than it.
+    the shares and the best single candidate are found on the others, and both are scored on it. The pool is taken
+    unless the best single candidate does clearly better so, or else that one; and the first candidate, the guard, where
+    neither does better than it.
 
     Args:
         losses: of all windows.
@@ -135,10 +136,11 @@ def choose(losses: Losses, names: Sequence[str], groups: Sequence[object]) -> Ch
     told = {kind: f"{score / size:.4g}" for kind, score in scores.items()}
     best = names[int(single.argmax())]
     tested = "on windows that did not choose"
-    if scores["pool"] < (1 - _MARGIN) * scores["single"] and scores["pool"] < scores["guard"]:
+    several = np.count_nonzero(pool) > 1
+    if several and scores["pool"] < min((1 + _MARGIN) * scores["single"], (1 - _MARGIN) * scores["guard"]):
         return Choice(pool, f"pooled samples score CRPS {told['pool']} {tested}, the best candidate {told['single']}")
     if scores["single"] < (1 - _MARGIN) * scores["guard"]:
-        beside = f"a pool is not surely better ({told['pool']})"
+        beside = f"a pool is worse ({told['pool']})" if several else "the best pool is of it alone"
         return Choice(single, f"{best} scores CRPS {told['single']} {tested}; {beside}")
     return Choice(guard, f"nothing is surely better than {names[0]} ({told['guard']}) {tested}")
 
