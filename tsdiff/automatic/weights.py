@@ -17,6 +17,8 @@ import numpy as np
 _FOLDS = 5
 _LEAST_SHARE = 0.05
 """A candidate below this share is left out."""
+_EQUAL, _NEAR = 40, 1.25
+"""Windows that equal shares count as much as, and how much worse than the best a candidate may be to have one."""
 _FEW = 4
 """Windows below this number say too little to choose by."""
 _MARGIN = 0.01
@@ -79,6 +81,19 @@ class Losses:
         return _rounded(found.x if found.success else alone(int(line.argmin()), count))
 
 
+def pooled_shares(losses: Losses) -> np.ndarray:
+    """The best shares, drawn towards equal ones of the candidates that are nearly as good as the best, the more so the
+    fewer windows tell: what is best on few is so by chance (Claeskens et al. 2016, "The forecast combination puzzle").
+
+    Returns:
+        (candidates,), in hundredths, which sum to 1.
+    """
+    singles = _singles(losses)
+    near = singles <= _NEAR * singles.min()
+    told = len(losses.size) / (len(losses.size) + _EQUAL)
+    return _rounded(told * losses.best_shares() + (1 - told) * near / near.sum())
+
+
 def alone(place: int, count: int) -> np.ndarray:
     """The shares of one candidate and no other."""
     made: np.ndarray = np.eye(count)[place]
@@ -125,13 +140,13 @@ def choose(losses: Losses, names: Sequence[str], groups: Sequence[object]) -> Ch
         kept = [name for name in ("bundled", "auto_ets", names[0]) if name in names][:2]
         shares = np.array([1 / len(kept) if name in kept else 0.0 for name in names])
         return Choice(shares, f"{windows} windows are too few to choose by: {' and '.join(kept)} in equal shares")
-    guard, single, pool = alone(0, count), alone(int(_singles(losses).argmin()), count), losses.best_shares()
+    guard, single, pool = alone(0, count), alone(int(_singles(losses).argmin()), count), pooled_shares(losses)
     scores = {"guard": 0.0, "single": 0.0, "pool": 0.0}
     for held in _folds(groups):
         others, own = losses[~held], losses[held]
         scores["guard"] += own.total(guard)
         scores["single"] += own.total(alone(int(_singles(others).argmin()), count))
-        scores["pool"] += own.total(others.best_shares())
+        scores["pool"] += own.total(pooled_shares(others))
     size = losses.size.sum() or 1.0
     told = {kind: f"{score / size:.4g}" for kind, score in scores.items()}
     best = names[int(single.argmax())]

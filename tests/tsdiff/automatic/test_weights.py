@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tsdiff.automatic.predictor import apportioned
-from tsdiff.automatic.weights import Losses, alone, choose
+from tsdiff.automatic.weights import Losses, alone, choose, pooled_shares
 
 NAMES = ("naive", "bundled", "trained")
 
@@ -91,3 +91,13 @@ def test_the_reason_states_the_crps_as_a_share_of_the_values():
     # A CRPS of 2 and 1 in each of 12 windows, whose values are 4 in size.
     found = Losses(np.tile([2.0, 1.0], (12, 1)), np.zeros((12, 2, 2)), np.full(12, 4.0))
     assert choose(found, NAMES[:2], list(range(12))).why.startswith("bundled scores CRPS 0.25 on windows")
+
+
+def test_few_windows_pull_shares_towards_equal_ones():
+    """Of the candidates that are nearly as good: not of the guard, which is far behind."""
+    few, many = (losses((4.0, 0.0, 0.2), (1.0, 1.0, 1.0), windows=count) for count in (6, 2000))
+    told = pooled_shares(few)
+    assert told[0] == 0
+    np.testing.assert_allclose(told, (6 * few.best_shares() + 40 * np.array([0.0, 0.5, 0.5])) / 46, atol=0.011)
+    np.testing.assert_allclose(pooled_shares(many), many.best_shares(), atol=0.02)
+    assert told.sum() == pytest.approx(1.0)
