@@ -162,13 +162,13 @@ def _day_first(values: pd.Series, name: str) -> bool:
     matches = [_DAY_MONTH.match(value) for value in values.iloc[:1].tolist() + values.tolist()]
     if matches[0] is None:
         return False
-    if matches[0][2] == ".":  # who parts them by points writes the day first
-        return True
     pairs = [(int(match[1]), int(match[3])) for match in matches if match is not None]
     if any(first > 12 for first, _ in pairs):
         return True
     if any(second > 12 for _, second in pairs):
         return False
+    if matches[0][2] == ".":  # who parts them by points writes the day first
+        return True
     raise DataError(
         f"column {name!r}: in {values.iloc[0]!r} day and month cannot be told apart; write timestamps as 2024-01-31"
     )

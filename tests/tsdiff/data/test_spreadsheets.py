@@ -85,6 +85,13 @@ def test_the_only_column_of_dates_holds_the_times(times, freq: str) -> None:
         assert series.origin.timestamp == "when"
 
 
+@pytest.mark.parametrize("form", ["%d.%m.%Y", "%m.%d.%Y", "%d/%m/%Y", "%m-%d-%Y"])
+def test_the_order_of_day_and_month_follows_from_days_above_12(form: str) -> None:
+    days = pd.date_range("2024-02-01", periods=29, freq="D")
+    series = load_dataset(pd.DataFrame({"when": days.strftime(form), "sold": np.arange(29.0)}))
+    assert (series.freq, series[0]["start"]) == ("D", pd.Period("2024-02-01", "D"))
+
+
 def test_years_may_be_numbers() -> None:
     series = load_dataset(pd.DataFrame({"Year": range(1990, 2002), "people": SOLD}))
     assert (series.freq, series[0]["start"]) == ("Y-DEC", pd.Period("1990", "Y"))
