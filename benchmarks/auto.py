@@ -16,6 +16,7 @@ import warnings
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import torch
 import typer
 
@@ -80,9 +81,16 @@ def report(rows: list[Row], known: dict[tuple[str, str], float], rests: dict[tup
                 + [beside(f"{others[m]:.4f}", rests.get((name, m))) if m in others else "" for m in PEERS]
                 + [f"{row.train_minutes:.1f}"]
             )
+        unseen = [name for name in SETS if name in some and name not in TRAINING_SETS]
+        ratios = [some[name].crps / known[name, "seasonal_naive"] for name in unseen]
         head = ["set", "auto", "covers 90 %", "taken", *PEERS.values(), "CPU min"]
         text += f"\n## {minutes} CPU-minutes\n\n" + table(head, lines)
         text += f"\nAhead of the seasonal naive on {ahead} of {len(lines)} sets, of the best baseline on {best}.\n"
+        if ratios:
+            text += (
+                f"\nGeometric mean of CRPS by the seasonal naive's over the {len(ratios)} sets that the bundled model "
+                f"was not trained on: {np.exp(np.mean(np.log(ratios))):.3f}.\n"
+            )
     return text
 
 
