@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from shared.errors import CheckpointError, ConfigError
 from shared.files.onnx import write_onnx
+from speech.model.backbones.light import LightBackbone
 from speech.model.backbones.light_frames import LightFrames
 from speech.model.model import SpeechModel
 
@@ -35,14 +36,6 @@ class RealValued(Protocol):
         self, x_t: Tensor, y: Tensor, t: Tensor, past: tuple[Tensor, ...] | None = None
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """See `LightBackbone.estimate_pairs`."""
-
-
-@runtime_checkable
-class FrameByFrame(Protocol):
-    """A causal network that can be run on one frame of one sound."""
-
-    def frame_by_frame(self, time: float) -> LightFrames:
-        """See `LightBackbone.frame_by_frame`."""
 
 
 class _Exported(nn.Module):
@@ -95,8 +88,8 @@ def export_onnx(model: SpeechModel, path: str | os.PathLike[str], time: float | 
     stated = {"config": json.dumps(asdict(model.config)), "weights": digest(model)}
     if time is not None:
         stated["time"] = repr(time)
-        if causal and isinstance(network, FrameByFrame):
-            return _export_frames(network.frame_by_frame(time), model, path, stated)
+        if causal and isinstance(network, LightBackbone):
+            return _export_frames(LightFrames(network, time), model, path, stated)
     past = list(network.initial_state(2)) if causal else []  # type: ignore[attr-defined]
     shape = (2, model.config.frontend.frequencies, _FRAMES, 2)
     state = () if time is not None else (torch.ones(shape), torch.ones(2))

@@ -24,7 +24,6 @@ from shared.flow_maps.span import SpanConfig, SpanEmbedding, SpanNetwork
 from shared.predictions import EDMScales
 from shared.sde import SDE
 from shared.sde.base import expand
-from speech.model.backbones.light_frames import LightFrames
 from speech.model.backbones.light_layers import (
     BandConv,
     Block,
@@ -171,7 +170,7 @@ class LightBackbone(SpanNetwork):
         Raises:
             ConfigError: the network is not causal.
         """
-        self._refuse_look_ahead()
+        self.refuse_look_ahead()
         return tuple(layer.initial_past(batch) for layer in self._along_time())
 
     def step(
@@ -193,12 +192,17 @@ class LightBackbone(SpanNetwork):
         Raises:
             ConfigError: the network is not causal.
         """
-        self._refuse_look_ahead()
+        self.refuse_look_ahead()
         stream = Stream(state)
         estimate = self._estimate(x_t, y, t, span, stream)
         return estimate, tuple(stream.future)
 
-    def _refuse_look_ahead(self) -> None:
+    def refuse_look_ahead(self) -> None:
+        """Refuse what runs frame by frame.
+
+        Raises:
+            ConfigError: the network is not causal.
+        """
         if not self.config.causal:
             raise ConfigError(
                 "causal=False: this network looks ahead and cannot run frame by frame; train a causal one"
@@ -224,17 +228,6 @@ class LightBackbone(SpanNetwork):
         stream = None if past is None else Stream(past)
         estimate = self.estimate_of(self._parts(x_t, y, t, None, stream), x_t, y)
         return estimate, () if stream is None else tuple(stream.future)
-
-    def frame_by_frame(self, time: float) -> LightFrames:
-        """The network of one frame of one sound, at that time of the process about the noisy spectrogram itself.
-
-        Raises:
-            ConfigError: the network is not causal, or a flow map's.
-        """
-        self._refuse_look_ahead()
-        if self.span is not None:
-            raise ConfigError("span=True: a flow map runs with times of its own; take a network without")
-        return LightFrames(self, time)
 
     def features_of(self, y: Tensor, t: Tensor) -> Tensor:
         """What the network hears of noisy spectrograms (batch, frequencies, frames, 2) about themselves: (batch,

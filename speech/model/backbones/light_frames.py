@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from shared.errors import ConfigError
+from speech.model.backbones.light import LightBackbone
 from speech.model.backbones.light_layers import BandConv, Block, Edge, Mixing
-
-if TYPE_CHECKING:
-    from speech.model.backbones.light import LightBackbone
 
 
 class LightFrames(nn.Module):
@@ -28,10 +26,16 @@ class LightFrames(nn.Module):
     Attributes:
         reaches: of each layer along time, in frames: it sees its input of now, of so many frames ago, and of twice as
             many.
+
+    Raises:
+        ConfigError: the network is not causal, or a flow map's.
     """
 
     def __init__(self, network: LightBackbone, time: float):
         super().__init__()
+        network.refuse_look_ahead()
+        if network.span is not None:
+            raise ConfigError("span=True: a flow map runs with times of its own; take a network without")
         self.network = network
         self.time = nn.Buffer(torch.tensor([time]), persistent=False)
         self._layers = [layer for layer in network.modules() if isinstance(layer, BandConv)]

@@ -14,6 +14,7 @@ from shared.errors import CheckpointError, ConfigError
 from speech.enhancer import Enhancer
 from speech.inference.onnx_network import OnnxNetwork, streaming_network
 from speech.model.backbones import LightConfig
+from speech.model.backbones.light_frames import LightFrames
 from speech.model.config import SpeechConfig
 from speech.model.export import EXPORTED, export_of, export_onnx
 from speech.model.model import BUNDLED, SpeechModel
@@ -79,7 +80,7 @@ def test_a_frame_alone_gives_what_the_whole_gives_at_any_time(time: float) -> No
     past = tuple(layer.double() for layer in network.initial_state(1))
     with torch.no_grad():
         whole, _ = network.estimate_pairs(noisy, noisy, torch.tensor([time], dtype=torch.float64), past)
-    alone = network.frame_by_frame(time).double().eval()
+    alone = LightFrames(network, time).double().eval()
     kept = [[silence] * (2 * reach) for silence, reach in zip(alone.silence(), alone.reaches, strict=True)]
     for place in range(40):
         with torch.no_grad():
@@ -97,7 +98,7 @@ def test_a_network_that_looks_ahead_or_maps_has_no_frames_alone() -> None:
     for settings, said in (({"causal": False}, "looks ahead"), ({"causal": True, "span": True}, "flow map")):
         config = SpeechConfig(backbone=LightConfig(width=4, blocks=1, embedding=4, **settings))  # type: ignore[arg-type]
         with pytest.raises(ConfigError, match=said):
-            SpeechModel(config).backbone.frame_by_frame(1.0)
+            LightFrames(SpeechModel(config).backbone, 1.0)
 
 
 @pytest.mark.parametrize("rate", [16000, 44100])
