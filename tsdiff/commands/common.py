@@ -1,28 +1,21 @@
-"""What the commands share: reading the data, finding or training the model, the output folder, errors as one line."""
+"""What the commands share: reading the data, and finding the model."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import math
-import shutil
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import numpy as np
-import typer
 
 from shared.checks import Count, checked
 from shared.console.command import note, show
-from shared.devices import first_process
-from shared.errors import CheckpointError, ConfigError, DataError
-from shared.files.documents import read_json
-from shared.files.io import write_json, write_text
-from shared.training.config import TrainingConfig
+from shared.errors import ConfigError, DataError
+from shared.files.io import write_text
 from tsdiff.commands.options import Anomaly, Forecast, Impute, Refine, Series, Synthesize, Untrained
+from tsdiff.commands.trained import trained_predictor
 from tsdiff.data import (
     EMBEDDED,
     SeriesSet,
@@ -47,7 +40,6 @@ if TYPE_CHECKING:
 Forecaster: TypeAlias = "TSDiffPredictor | AutoPredictor"
 F = TypeVar("F", TSDiffPredictor, "AutoPredictor")
 BUNDLED_MODEL = "default"
-_TRAINED_ON = "trained_on.json"
 
 ModelOptions = Forecast | Impute | Refine | Synthesize | Anomaly
 """What a verb that takes a model, or trains one, says of it."""
@@ -232,7 +224,7 @@ def predictor_for(
         sampling=Sampling(**{"seed": seed, **changes}),
         device=options.device,
     ).with_training(seed=seed)
-    return trained_predictor(job, estimator, options.output, options.retrain)
+    return trained_predictor(job.split.train, estimator, options.output, options.retrain)
 
 
 def fine_tuned_predictor(
@@ -266,98 +258,6 @@ def fine_tuned_predictor(
     made.predictor.serialize(folder)
     show(f"model: {folder} (--model takes it)")
     return made.predictor, seconds
-
-
-def fingerprint(job: Job, estimator: TSDiffEstimator) -> dict[str, Any]:
-    """What a trained model depends on: the training data and every setting."""
-    digest = hashlib.sha256()
-    for entry in job.split.train:
-        digest.update(f"{entry['item_id']} {entry['start']}".encode())
-        for field in ("target", "feat_dynamic_real", "feat_static_cat", "feat_static_real"):
-            if entry.get(field) is not None:
-                digest.update(np.ascontiguousarray(entry[field]).tobytes())
-    of_map = {"flow_map": estimator.flow_map and asdict(estimator.flow_map), "start_from": estimator.start_from}
-    return {
-        "data": digest.hexdigest(),
-        "config": json.loads(json.dumps(asdict(estimator.config))),
-        "training": _deciding(estimator.training),
-        "batch_size": estimator.batch_size,
-        "from_data": [*estimator.from_data],
-        **{name: value for name, value in of_map.items() if value is not None},
-    }
-
-
-_WITHOUT_EFFECT = ("num_workers", "save_every_seconds")
-"""Settings of a training that change nothing of what it comes to."""
-
-
-def _deciding(training: TrainingConfig) -> dict[str, Any]:
-    """The settings that decide what a training comes to; the number of batches of a step where it is not one, which
-    has no name in older files."""
-    told = {name: value for name, value in asdict(training).items() if name not in _WITHOUT_EFFECT}
-    return told if training.accumulate > 1 else {name: value for name, value in told.items() if name != "accumulate"}
-
-
-def _same(saved: Any, wanted: Mapping[str, Any]) -> bool:
-    """Whether a fingerprint is that one; older files have the settings without effect as well."""
-    if not isinstance(saved, dict) or not isinstance(saved.get("training"), dict):
-        return False
-    training = {name: value for name, value in saved["training"].items() if name not in _WITHOUT_EFFECT}
-    return {**saved, "training": training} == wanted
-
-
-def trained_predictor(
-    job: Job, estimator: TSDiffEstimator, output: Path, retrain: bool, **fit_options: Any
-) -> tuple[TSDiffPredictor, float]:
-    """The model of an earlier run, here or in a folder beside, with the same data and settings, or a new one; and the
-    seconds of training."""
-    wanted = fingerprint(job, estimator)
-    # Two processes may go on with a batch each where one took both, or the other way round.
-    of_state = {**wanted, "training": {**wanted["training"], "accumulate": None}}
-    key = hashlib.sha256(json.dumps(of_state, sort_keys=True).encode()).hexdigest()[:12]
-    folder, state = output / "model", output / f"training-{key}"
-    if not retrain:
-        for candidate in [folder, *sorted(output.parent.glob("*/model"))]:
-            try:
-                saved = read_json(candidate / _TRAINED_ON)
-            except ConfigError:
-                continue
-            if not isinstance(saved, dict) or not _same(saved.get("fingerprint"), wanted):
-                continue
-            try:
-                predictor = TSDiffPredictor.from_pretrained(candidate, estimator.sampling, estimator.device)
-            except CheckpointError as error:
-                note(f"training again: {error}")
-            else:
-                note(f"using the model trained before, {candidate} (--retrain trains a new one)")
-                return predictor, _seconds(saved.get("seconds"))
-    else:
-        shutil.rmtree(state, ignore_errors=True)  # as each of those does that train together
-    from shared.training.module import seconds_of  # loads Lightning
-
-    before = seconds_of(state)
-    if (state / "last.ckpt").is_file():
-        note(f"going on with the training in {state}")
-    steps = "" if "max_steps" in estimator.from_data else f" for {estimator.training.max_steps} steps"
-    note(f"training TSDiff{steps}")
-    started = time.perf_counter()
-    try:
-        predictor = estimator.train(job.split.train, folder=state, **fit_options)
-    except KeyboardInterrupt:
-        note("interrupted; the same command goes on from here")
-        raise typer.Exit(130) from None
-    seconds = before + time.perf_counter() - started
-    if not first_process():
-        raise typer.Exit(0)  # one of several that trained together; the first goes on
-    predictor.serialize(folder)
-    write_json(folder / _TRAINED_ON, {"fingerprint": wanted, "seconds": seconds})
-    shutil.rmtree(state, ignore_errors=True)
-    return predictor, seconds
-
-
-def _seconds(value: Any) -> float:
-    """Seconds that a file states; 0 where it states none."""
-    return float(value) if isinstance(value, int | float) and math.isfinite(value) else 0.0
 
 
 def given_predictor(path: str, job: Job, sampling: Mapping[str, Any], device: str) -> TSDiffPredictor:

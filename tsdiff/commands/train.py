@@ -15,8 +15,8 @@ from shared.console.tables import json_ready
 from shared.devices import first_process, started_together
 from shared.errors import ConfigError
 from shared.files.io import write_json, write_text
-from tsdiff.commands.common import Job, trained_predictor
 from tsdiff.commands.options import ExperimentOptions, Train
+from tsdiff.commands.trained import trained_predictor
 from tsdiff.data import candidate_seasons
 from tsdiff.evaluation.joint import joint_metrics
 from tsdiff.evaluation.metrics import best_seasonal_naive, evaluate, rich_metrics_table
@@ -54,8 +54,7 @@ def train_seed(
 ) -> tuple[TSDiffPredictor, float]:
     """The predictor of one seed, trained or found, tuned where the experiment asks for it; and seconds of training."""
     estimator = experiment.estimator(data, seed)
-    job = Job(data.series, data.split, data.prediction_length)
-    predictor, seconds = trained_predictor(job, estimator, output, retrain, **experiment.fit_options())
+    predictor, seconds = trained_predictor(data.split.train, estimator, output, retrain, **experiment.fit_options())
     windows = experiment.data.validation_windows
     if windows:
         found = tune(predictor, data.series, windows, experiment.tuning, seed=seed, progress=True)

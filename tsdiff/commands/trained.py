@@ -1,0 +1,130 @@
+"""Models that commands train: kept with what they were trained on, so that a second run takes them, or goes on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import shutil
+import time
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import typer
+
+from shared.console.command import note
+from shared.devices import first_process
+from shared.errors import CheckpointError, ConfigError
+from shared.files.documents import read_json
+from shared.files.io import write_json
+from shared.training.config import TrainingConfig
+from tsdiff.data.entries import Entry
+from tsdiff.estimator import TSDiffEstimator
+from tsdiff.predictor import TSDiffPredictor
+
+_TRAINED_ON = "trained_on.json"
+
+
+def fingerprint(entries: Iterable[Entry], estimator: TSDiffEstimator) -> dict[str, Any]:
+    """What a trained model depends on: the training data and every setting."""
+    digest = hashlib.sha256()
+    for entry in entries:
+        digest.update(f"{entry['item_id']} {entry['start']}".encode())
+        for field in ("target", "feat_dynamic_real", "feat_static_cat", "feat_static_real"):
+            if entry.get(field) is not None:
+                digest.update(np.ascontiguousarray(entry[field]).tobytes())
+    of_map = {"flow_map": estimator.flow_map and asdict(estimator.flow_map), "start_from": estimator.start_from}
+    return {
+        "data": digest.hexdigest(),
+        "config": json.loads(json.dumps(asdict(estimator.config))),
+        "training": _deciding(estimator.training),
+        "batch_size": estimator.batch_size,
+        "from_data": [*estimator.from_data],
+        **{name: value for name, value in of_map.items() if value is not None},
+    }
+
+
+_WITHOUT_EFFECT = ("num_workers", "save_every_seconds")
+"""Settings of a training that change nothing of what it comes to."""
+
+
+def _deciding(training: TrainingConfig) -> dict[str, Any]:
+    """The settings that decide what a training comes to; the number of batches of a step where it is not one, which
+    has no name in older files."""
+    told = {name: value for name, value in asdict(training).items() if name not in _WITHOUT_EFFECT}
+    return told if training.accumulate > 1 else {name: value for name, value in told.items() if name != "accumulate"}
+
+
+def _same(saved: Any, wanted: Mapping[str, Any]) -> bool:
+    """Whether a fingerprint is that one; older files have the settings without effect as well."""
+    if not isinstance(saved, dict) or not isinstance(saved.get("training"), dict):
+        return False
+    training = {name: value for name, value in saved["training"].items() if name not in _WITHOUT_EFFECT}
+    return {**saved, "training": training} == wanted
+
+
+def trained_predictor(
+    entries: Collection[Entry], estimator: TSDiffEstimator, output: Path, retrain: bool, **fit_options: Any
+) -> tuple[TSDiffPredictor, float]:
+    """The model of an earlier run, here or in a folder beside, with the same data and settings, or a new one.
+
+    Args:
+        entries: to train on.
+        estimator: how.
+        output: the folder of this run, where a new model goes to "model".
+        retrain: train a new one whatever there is.
+        fit_options: of `TSDiffEstimator.train`.
+
+    Returns:
+        The model, and the seconds of its training.
+    """
+    wanted = fingerprint(entries, estimator)
+    # Two processes may go on with a batch each where one took both, or the other way round.
+    of_state = {**wanted, "training": {**wanted["training"], "accumulate": None}}
+    key = hashlib.sha256(json.dumps(of_state, sort_keys=True).encode()).hexdigest()[:12]
+    folder, state = output / "model", output / f"training-{key}"
+    if not retrain:
+        for candidate in [folder, *sorted(output.parent.glob("*/model"))]:
+            try:
+                saved = read_json(candidate / _TRAINED_ON)
+            except ConfigError:
+                continue
+            if not isinstance(saved, dict) or not _same(saved.get("fingerprint"), wanted):
+                continue
+            try:
+                predictor = TSDiffPredictor.from_pretrained(candidate, estimator.sampling, estimator.device)
+            except CheckpointError as error:
+                note(f"training again: {error}")
+            else:
+                note(f"using the model trained before, {candidate} (--retrain trains a new one)")
+                return predictor, _seconds(saved.get("seconds"))
+    else:
+        shutil.rmtree(state, ignore_errors=True)  # as each of those does that train together
+    from shared.training.module import seconds_of  # loads Lightning
+
+    before = seconds_of(state)
+    if (state / "last.ckpt").is_file():
+        note(f"going on with the training in {state}")
+    steps = "" if "max_steps" in estimator.from_data else f" for {estimator.training.max_steps} steps"
+    note(f"training TSDiff{steps}")
+    started = time.perf_counter()
+    try:
+        predictor = estimator.train(entries, folder=state, **fit_options)
+    except KeyboardInterrupt:
+        note("interrupted; the same command goes on from here")
+        raise typer.Exit(130) from None
+    seconds = before + time.perf_counter() - started
+    if not first_process():
+        raise typer.Exit(0)  # one of several that trained together; the first goes on
+    predictor.serialize(folder)
+    write_json(folder / _TRAINED_ON, {"fingerprint": wanted, "seconds": seconds})
+    shutil.rmtree(state, ignore_errors=True)
+    return predictor, seconds
+
+
+def _seconds(value: Any) -> float:
+    """Seconds that a file states; 0 where it states none."""
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else 0.0
