@@ -13,6 +13,7 @@ from shared.errors import DataError
 from shared.files.io import write_csv
 from tsdiff.data.frames import ITEM_NAMES, TIMESTAMP_NAMES, load_table
 from tsdiff.data.known import Names
+from tsdiff.data.tables import HEAD_LINES, parsed_csv
 
 from .limits import Limits, check_size
 from .requests import NO_ID, WIDE, Columns, TableLook, TableRequest, Tell
@@ -72,7 +73,7 @@ def read_table(request: TableRequest, limits: Limits) -> pd.DataFrame:
     if len(pasted) > limits.pasted:
         raise DataError(f"{len(pasted)} characters were pasted, more than {limits.pasted}; drop it as a file")
     try:
-        frame = pd.read_csv(io.StringIO(pasted), sep=_separator(pasted), float_precision="round_trip")
+        frame = parsed_csv(io.StringIO(pasted), pasted.encode().split(b"\n", HEAD_LINES)[:HEAD_LINES])
     except (ValueError, LookupError, OverflowError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(
@@ -81,12 +82,6 @@ def read_table(request: TableRequest, limits: Limits) -> pd.DataFrame:
     if frame.empty:
         raise DataError("what was pasted has no rows; it needs a header line, and one row for each value")
     return _bounded(_with_text_names(frame), limits)
-
-
-def _separator(text: str) -> str:
-    """Of comma, semicolon and tab the one that the first line has most of: cells of a spreadsheet come with tabs."""
-    first = text.lstrip().split("\n", 1)[0]
-    return max(",;\t", key=first.count)
 
 
 def _with_text_names(frame: pd.DataFrame) -> pd.DataFrame:

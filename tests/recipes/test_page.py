@@ -48,6 +48,12 @@ def table_of(text: str) -> pd.DataFrame:
 # Tables
 
 
+def test_a_pasted_table_may_have_decimal_commas() -> None:
+    pasted = table_of("Datum;Umsatz\n01.02.2024;1.000,5\n02.02.2024;3\n")
+    assert pasted["Umsatz"].tolist() == [1000.5, 3.0]
+    assert tables.find_columns(pasted) == Columns(NO_ID, "Datum", "Umsatz")
+
+
 @pytest.mark.parametrize(
     ("text", "columns"),
     [

@@ -11,9 +11,9 @@ import codecs
 import gzip
 import os
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO, TextIO
 
 import pandas as pd
 import pyarrow as pa
@@ -31,7 +31,8 @@ LONGEST_TEXT = 10_000
 """Characters of a text in a table: of an item id, a time, a category."""
 LONGEST_LINE = 64 << 20
 """Bytes of a record in a file of JSON lines, about five million values."""
-_HEAD_LINES = 20
+HEAD_LINES = 20
+"""First lines of a CSV table by which its separator is found."""
 _SEPARATORS = (b",", b";", b"\t", b"|")
 _DECIMAL_COMMAS = r"[+-]?(\d{1,3}(\.\d{3})+|\d+)(,\d+)?"
 _BLOCK, _LONGEST_HEAD = 1 << 20, 16 << 20
@@ -68,28 +69,43 @@ def read_csv(path: Path) -> pd.DataFrame:
     packed = path.name.lower().endswith(".gz")
     with _opened(path, packed) as stream:
         first = stream.readline(_LONGEST_HEAD)
-        lines = [first, *(stream.readline(_BLOCK) for _ in range(_HEAD_LINES if len(first) < _BLOCK else 0))]
+        lines = [first, *(stream.readline(_BLOCK) for _ in range(HEAD_LINES if len(first) < _BLOCK else 0))]
     if len(first) == _LONGEST_HEAD:
         raise DataError(f"{path} has a first line of more than {_LONGEST_HEAD} bytes; it is no table")
     if packed:
         _check_unpacked(path)
     wide = first.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    between = _separator([line for line in lines if line.strip()])
-    _check_columns(path, 1 + first.count(between))
-    options: dict[str, Any] = {"sep": between.decode(), "float_precision": "round_trip"}
+    _check_columns(path, 1 + first.count(separator(lines).encode()))
     try:
-        frame = pd.read_csv(path, encoding="utf-16" if wide else "utf-8", **options)
+        frame = parsed_csv(path, lines, "utf-16" if wide else "utf-8")
     except UnicodeDecodeError:
-        frame = pd.read_csv(path, encoding="cp1252", **options)
-    return _with_short_texts(path, frame if between == b"," else _with_decimal_commas(frame))
+        frame = parsed_csv(path, lines, "cp1252")
+    return _with_short_texts(path, frame)
 
 
-def _separator(lines: list[bytes]) -> bytes:
+def parsed_csv(source: Path | TextIO, head: Sequence[bytes], encoding: str = "utf-8") -> pd.DataFrame:
+    """A table from CSV of any separator, with decimal commas where that is none.
+
+    Args:
+        source: a file, packed or not, or a text.
+        head: its first lines, by which the separator is found.
+        encoding: of a file.
+
+    Raises:
+        UnicodeDecodeError, ValueError, …: as `pandas.read_csv`.
+    """
+    between = separator(head)
+    frame = pd.read_csv(source, sep=between, encoding=encoding, float_precision="round_trip")
+    return frame if between == "," else _with_decimal_commas(frame)
+
+
+def separator(head: Sequence[bytes]) -> str:
     """What separates the columns of a table: that of which its first lines hold equally many, a comma before others;
     else that which the first line has most of."""
+    lines = [line for line in head if line.strip()]
     counts = {mark: [_outside_quotes(line, mark) for line in lines] for mark in _SEPARATORS}
     alike = [mark for mark, found in counts.items() if found and found[0] and len(set(found)) == 1]
-    return alike[0] if alike else max(_SEPARATORS, key=lambda mark: counts[mark][:1])
+    return (alike[0] if alike else max(_SEPARATORS, key=lambda mark: counts[mark][:1])).decode()
 
 
 def _outside_quotes(line: bytes, mark: bytes) -> int:
