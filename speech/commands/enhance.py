@@ -121,7 +121,12 @@ def _enhancer(options: Enhance, model: str) -> Enhancer:
 
 def _sampling(options: Enhance) -> dict[str, Any]:
     """The model's own settings of sampling that are changed."""
-    return given(reverse_starting_point=options.start, precision=options.precision, suppression=options.suppression)
+    return given(
+        reverse_starting_point=options.start,
+        precision=options.precision,
+        suppression=options.suppression,
+        attenuation_limit=options.attenuation_limit,
+    )
 
 
 def _settings(options: Enhance) -> dict[str, Any]:
@@ -309,6 +314,7 @@ def _write(job: _Job, report: FolderReport, enhancer: Enhancer, model: str) -> N
         "sampler": plain(enhancer.sampling)["sampler"],
         "steps": enhancer.sampling.steps,
         "suppression": enhancer.sampling.suppression,
+        "attenuation_limit": enhancer.sampling.attenuation_limit,
         "seed": enhancer.seed,
         "draws": enhancer.draws,
         "mix": enhancer.mix,

@@ -73,6 +73,10 @@ class Enhance(ScaleOut, Model):
     suppression: Annotated[
         float | None, Option(help="Power of the gains: 1 as estimated, above 1 stronger [the model's own].")
     ] = None
+    attenuation_limit: Annotated[
+        float | None,
+        Option(help="dB below the recording that nothing falls further than; 100 is none [the model's own]."),
+    ] = None
     draws: Annotated[int, Option(help="Results to average.")] = 1
     mix: Annotated[float, Option(help="Share of the enhanced signal; the rest is the noisy one.")] = 1.0
     rate: Annotated[int | None, Option(help="Hz of the result, such as 48000 [that of IN].", min=1)] = None

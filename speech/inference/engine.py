@@ -37,7 +37,7 @@ class Engine:
         model, sampling: what enhances, and how.
         seed: of the noise.
         draws: results to average; where all would be the same, one is drawn.
-        mix: share of the enhanced signal in the result.
+        mix: share of the enhanced signal in the result, of which the attenuation limit leaves a part to the recording.
         windows: how long recordings are cut.
         batch_size: windows at a time.
         upper_band: what becomes of what is above the model's band; None: as the model's settings say, or "follow", and
@@ -63,7 +63,7 @@ class Engine:
         rate: int | None = None,
         keep_music: bool = False,
     ):
-        self.model, self.sampling, self.seed, self.mix = model, sampling, seed, mix
+        self.model, self.sampling, self.seed, self.mix = model, sampling, seed, mix * (1 - sampling.kept)
         upper_band = upper_band or sampling.upper_band
         self.upper_band = choose_upper_band(upper_band, model.config.frontend.sample_rate)
         self.rate, self.keep_music = rate, keep_music

@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import model_validator
 
-from shared.checks import Checked, Natural, NonNegative, Share, checked
+from shared.checks import Checked, Natural, NonNegative, Positive, Share, checked
 from shared.kinds import OneOf
 from shared.predictions import Inputs, Scaled
 from shared.samplers import KINDS, Schedule
@@ -92,6 +92,8 @@ class SamplingConfig(Checked):
             only what is above: for models that add a lost band.
         upper_band: what becomes of what a recording has above the model's band, where an enhancer is not told; None:
             "follow". See `speech.audio.bands.UpperBand`.
+        attenuation_limit: in dB; the result has 10^(−limit / 20) of the recording in it, so that nothing falls further
+            below it (DeepFilterNet's setting of that name). None: no limit.
     """
 
     sampler: SamplerSetting = "pc"
@@ -106,6 +108,12 @@ class SamplingConfig(Checked):
     fade_in: Natural = 0
     keep_band: bool = False
     upper_band: UpperBand | None = None
+    attenuation_limit: Annotated[Positive | None, "dB"] = None
+
+    @property
+    def kept(self) -> float:
+        """Share of the recording that stays in the result."""
+        return 0.0 if self.attenuation_limit is None else float(10 ** (-self.attenuation_limit / 20))
 
     @model_validator(mode="before")
     @classmethod

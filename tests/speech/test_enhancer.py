@@ -171,6 +171,16 @@ def test_mix_is_a_line_from_noisy_to_enhanced(rate):
     np.testing.assert_allclose(half, (dry + wet) / 2, atol=1e-6)
 
 
+@pytest.mark.parametrize(("limit", "kept"), [(20.0, 0.1), (6.0205999, 0.5), (None, 0.0)])
+@pytest.mark.parametrize("mix", [1.0, 0.6, 0.0])
+def test_nothing_falls_further_than_the_attenuation_limit(limit, kept, mix):
+    signal = noise(2, 1500)
+    sampling = SamplingConfig("sde1", 2, attenuation_limit=limit)
+    limited = tiny_enhancer(enhancer={"mix": mix, "sampling": sampling}).enhance(signal, 16000)
+    free = tiny_enhancer(enhancer={"sampling": SamplingConfig("sde1", 2)}).enhance(signal, 16000)
+    np.testing.assert_allclose(limited, signal + mix * (1 - kept) * (free - signal), atol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("sampler", "steps", "nfe"), [("pc", 4, 8), ("sb_ode", 4, 4), ("ode2", 3, 3), ("heun", 2, None), ("ode", 1, None)]
 )

@@ -261,6 +261,8 @@ def test_what_does_not_fit_is_refused() -> None:
         SamplingConfig("ode2", network_time="next")
     with pytest.raises(ConfigError, match="suppression=-1"):
         SamplingConfig(suppression=-1)
+    with pytest.raises(ConfigError, match="attenuation_limit=0"):
+        SamplingConfig(attenuation_limit=0)
     with pytest.raises(ConfigError, match="sampler: 'best'"):
         SamplingConfig("best")  # type: ignore[arg-type]
 
