@@ -315,6 +315,7 @@ def _write(job: _Job, report: FolderReport, enhancer: Enhancer, model: str) -> N
         "steps": enhancer.sampling.steps,
         "suppression": enhancer.sampling.suppression,
         "attenuation_limit": enhancer.sampling.attenuation_limit,
+        "clean_share": enhancer.sampling.clean_share,
         "seed": enhancer.seed,
         "draws": enhancer.draws,
         "mix": enhancer.mix,

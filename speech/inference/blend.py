@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from speech.audio.bands import Join
+from speech.inference.clean import CleanKeeper
 from speech.inference.longform import Held
 from speech.inference.removed import Levels
 
@@ -21,15 +22,23 @@ class Blend:
         mix: share of the enhanced signal in the result.
         channels: of the recording.
         levels: hears the recording and its result, where given.
+        clean: leaves a share of the recording in the result where it is clean, where given.
 
     Attributes:
         signals: how many signals go to the recording's rate together.
         delay: samples at that rate that must follow a sample before it comes out.
     """
 
-    def __init__(self, join: Join | None, mix: float, channels: int, levels: Levels | None = None):
-        self._join, self._mix, self._levels = join, mix, levels
-        self._compares = mix < 1 or levels is not None
+    def __init__(
+        self,
+        join: Join | None,
+        mix: float,
+        channels: int,
+        levels: Levels | None = None,
+        clean: CleanKeeper | None = None,
+    ):
+        self._join, self._mix, self._levels, self._clean = join, mix, levels, clean
+        self._compares = mix < 1 or levels is not None or clean is not None
         self._joined, self._dry, self._low = Held(channels), Held(channels), Held(channels)
         self.signals = channels if join is None else channels * join.signals
         self.delay = 0 if join is None else join.delay
@@ -71,6 +80,8 @@ class Blend:
         if not self._compares:
             return result
         dry = self._dry.take(result.shape[1])
+        if self._clean is not None:
+            result = self._clean.mixed(result, dry)
         if self._mix != 1:
             result = self._mix * result + (1 - self._mix) * dry
         if self._levels is not None:

@@ -17,6 +17,7 @@ from speech.audio.music import MusicKeeper
 from speech.audio.resampling import Resampler, resample
 from speech.inference import advice
 from speech.inference.blend import Blend
+from speech.inference.clean import CleanKeeper
 from speech.inference.listening import Listening
 from speech.inference.longform import Held, Tail, Window, Windows
 from speech.inference.removed import Levels
@@ -145,7 +146,10 @@ class Engine:
             join = BandJoin(self.sample_rate, channels)
         elif streamed and sample_rate < self.sample_rate:  # what the short filters take of the band's end
             join = BandJoin(self.sample_rate, channels, sample_rate / 2)
-        return Blend(join, self.mix, channels, levels)
+        share = self.sampling.clean_share
+        return Blend(
+            join, self.mix, channels, levels, CleanKeeper(share, self.sample_rate, channels) if share else None
+        )
 
     def short(
         self,

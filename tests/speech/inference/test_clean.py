@@ -1,0 +1,121 @@
+"""What stays of recordings that are clean already."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose, assert_array_equal
+
+from speech import Enhancer
+from speech.audio.files import read_audio
+from speech.audio.resampling import resample
+from speech.inference.clean import CleanKeeper
+from speech.metrics import pesq_wb
+from speech.model.model import SpeechModel
+
+RATE = 16000
+
+
+def pair(below_db: float, seconds: float = 4.0) -> tuple[np.ndarray, np.ndarray]:
+    """An enhanced signal and its recording, of which so much was taken; (1, samples) each."""
+    steps = np.arange(int(seconds * RATE))
+    enhanced = np.sin(0.3 * steps)[None].astype(np.float32)
+    return enhanced, enhanced + np.float32(10 ** (-below_db / 20)) * np.cos(0.3 * steps)[None].astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("below_db", "share"), [(60.0, 0.2), (26.5, 0.2), (22.5, 0.1 * 17.5 / 20), (18.5, 0.0), (-10.0, 0.0)]
+)
+def test_the_share_goes_by_what_was_taken(below_db: float, share: float) -> None:
+    enhanced, recording = pair(below_db)
+    made = CleanKeeper(0.2, RATE, 1).mixed(enhanced, recording)
+    assert_allclose(
+        (made - enhanced)[:, RATE:], share * (recording - enhanced)[:, RATE:], atol=2e-3 * 10 ** (-below_db / 20)
+    )
+    if share == 0:
+        assert_array_equal(made[:, RATE:], enhanced[:, RATE:])
+
+
+@given(cuts=st.lists(st.integers(0, 3000), max_size=6), level=st.floats(1e-6, 1.0), seed=st.integers(0, 99))
+@settings(deadline=None, max_examples=30)
+def test_blocks_and_levels_change_nothing(cuts: list[int], level: float, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    enhanced = rng.normal(size=(2, 3000)).astype(np.float32)
+    recording = enhanced + np.float32(10 ** rng.uniform(-2, 0)) * rng.normal(size=(2, 3000)).astype(np.float32)
+    whole = CleanKeeper(0.15, RATE, 2).mixed(enhanced, recording)
+    keeper, edges = CleanKeeper(0.15, RATE, 2), [0, *sorted(cuts), 3000]
+    parts = [keeper.mixed(enhanced[:, a:b], recording[:, a:b]) for a, b in pairwise(edges) if b > a]
+    assert_array_equal(np.concatenate(parts, axis=1), whole)
+    quiet = CleanKeeper(0.15, RATE, 2).mixed(np.float32(level) * enhanced, np.float32(level) * recording)
+    assert_allclose(quiet, np.float32(level) * whole, rtol=1e-4, atol=1e-5 * level)
+
+
+def test_each_channel_has_its_own_share_and_silence_stays_silent() -> None:
+    clean, noisy = pair(40.0), pair(5.0)
+    enhanced, recording = (np.concatenate([a, b, np.zeros_like(a)]) for a, b in zip(clean, noisy, strict=True))
+    made = CleanKeeper(0.2, RATE, 3).mixed(enhanced, recording)
+    assert not np.array_equal(made[0], enhanced[0])
+    assert_array_equal(made[1:], enhanced[1:])
+
+
+def test_what_was_taken_from_pauses_stays_away() -> None:
+    enhanced, recording = pair(30.0)
+    pause = slice(2 * RATE, 3 * RATE)
+    enhanced[:, pause] *= np.float32(10 ** (-40 / 20))
+    made = CleanKeeper(0.2, RATE, 1).mixed(enhanced, recording)
+    later = slice(2 * RATE + RATE // 4, 3 * RATE)
+    assert_array_equal(made[:, later], enhanced[:, later])
+    assert_allclose((made - enhanced)[:, RATE : 2 * RATE], 0.2 * (recording - enhanced)[:, RATE : 2 * RATE], atol=1e-5)
+
+
+def test_noise_after_a_clean_minute_is_let_through_for_no_more_than_a_moment() -> None:
+    enhanced, recording = pair(40.0, 60.0)
+    start = 50 * RATE
+    recording[:, start:] += np.random.default_rng(0).normal(size=10 * RATE).astype(np.float32)
+    made = CleanKeeper(0.15, RATE, 1).mixed(enhanced, recording)
+    assert_array_equal(made[:, start + RATE // 10 : start + RATE], enhanced[:, start + RATE // 10 : start + RATE])
+
+
+@pytest.fixture(scope="module")
+def bundled() -> SpeechModel:
+    return SpeechModel.from_pretrained("default")
+
+
+def test_blocks_of_a_recording_come_to_the_same(bundled: SpeechModel) -> None:
+    rng = np.random.default_rng(1)
+    recording = rng.normal(size=(1, 3 * RATE)).astype(np.float32) * np.sin(np.arange(3 * RATE) / 2000) ** 2
+    recording = recording.astype(np.float32)
+    wet, whole, pieces = recording * np.float32(0.98), *(Enhancer(bundled).engine.blend(RATE, 1) for _ in range(2))
+    whole.hear(recording)
+    expected = whole.result(wet, last=True)
+    assert_allclose(expected, (0.98 + 0.15 * 0.02) * recording, atol=1e-6)
+    made = []
+    for start in range(0, 3 * RATE, 7001):
+        pieces.hear(recording[:, start : start + 7001])
+        made.append(pieces.result(wet[:, start : start + 7001]))
+    assert_array_equal(np.concatenate(made, axis=1), expected)
+
+
+def test_the_bundled_enhancer_takes_less_from_clean_speech_and_as_much_from_noisy(
+    bundled: SpeechModel, shared_data: Path
+) -> None:
+    paths = sorted((shared_data / "speech/fullband/valid/clean").rglob("*.ogg"))[:3]
+    assert bundled.config.sampling.clean_share == 0.15
+    settings = replace(bundled.config.sampling, clean_share=0.0)
+    as_it_ships, without = Enhancer(bundled), Enhancer(bundled, sampling=settings)
+    rng = np.random.default_rng(0)
+    for path in paths:
+        audio = read_audio(path)
+        clean = resample(audio.waveform[0], audio.sample_rate, RATE)[: 6 * RATE]
+        assert (
+            pesq_wb(clean, as_it_ships.enhance(clean, RATE), RATE)
+            > pesq_wb(clean, without.enhance(clean, RATE), RATE) + 0.03
+        )
+        noisy = clean + clean.std() * rng.normal(size=len(clean)).astype(np.float32) * np.float32(0.5)
+        assert_array_equal(as_it_ships.enhance(noisy, RATE), without.enhance(noisy, RATE))
