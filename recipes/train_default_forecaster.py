@@ -64,7 +64,8 @@ def main(
     source = default.default_source(data / "series", synthetic, seed, batch_size)
     if recipe == "weighing":
         start = bundled_weighing() if settle else None
-        network = weighing.train_weighing(source, seed, windows or weighing.WINDOWS, steps, start)
+        count = windows or weighing.WINDOWS
+        network = weighing.train_weighing(source, seed, count, steps, start, workers=workers or 0)
         show(f"weights: {weighing.save_weighing(network, BUNDLED / 'weighing' if install else output / 'weighing')}")
         return
     if recipe == "map":

@@ -170,6 +170,17 @@ def _cycles(rng: parts.Rng, grid: Grid) -> np.ndarray:
     return out + rng.uniform(0, 1, (count, 1)) * parts.lines(rng, count, length) + 0.3 * grid.seasonal(rng)
 
 
+def _waves(rng: parts.Rng, grid: Grid) -> np.ndarray:
+    """Cycles that keep to no calendar and to their period, with little noise or much, some around a trend."""
+    count, length = grid.shape
+    rough = np.exp(rng.uniform(np.log(0.01), np.log(1.0), (count, 1))) * parts.noise(rng, count, length)
+    size = np.exp(rng.choice([0.0, 0.0, 0.4], (count, 1)) * parts.smooth(rng, count, length, 60, 400))
+    trend = rng.choice([0.0, 0.0, 1.0], (count, 1)) * parts.lines(rng, count, length)
+    return (
+        parts.waves(rng, count, length) * size + rough + trend + rng.choice([0.0, 0.4], (count, 1)) * grid.seasonal(rng)
+    )
+
+
 def _outbreaks(rng: parts.Rng, grid: Grid) -> np.ndarray:
     """Peaks once a season whose height and time differ, over a low base, as influenza."""
     count, length = grid.shape
@@ -193,6 +204,7 @@ KINDS: Mapping[str, Callable[[parts.Rng, Grid], np.ndarray]] = MappingProxyType(
         "regimes": _regimes,
         "prices": _prices,
         "cycles": _cycles,
+        "waves": _waves,
         "outbreaks": _outbreaks,
     }
 )
@@ -200,14 +212,15 @@ KINDS: Mapping[str, Callable[[parts.Rng, Grid], np.ndarray]] = MappingProxyType(
 
 SHARES: Mapping[str, float] = MappingProxyType(
     {
-        "mixture": 0.34,
+        "mixture": 0.3,
         "product": 0.22,
         "counts": 0.06,
         "on_and_off": 0.08,
         "sparse": 0.02,
         "regimes": 0.07,
         "prices": 0.1,
-        "cycles": 0.05,
+        "cycles": 0.04,
+        "waves": 0.05,
         "outbreaks": 0.06,
     }
 )

@@ -100,6 +100,26 @@ def season(rng: Rng, phase: np.ndarray, steps: float) -> np.ndarray:
     return np.where(kind < 0.5, first, np.where(kind < 0.75, first * size, blended))
 
 
+def waves(rng: Rng, count: int, length: int, shortest: float = 3.0, longest: float = 200.0) -> np.ndarray:
+    """Cycles (count, length) that keep to no calendar, of about unit variance: a shape that comes again and again, or
+    a few sine waves; periods in steps, log-uniform."""
+
+    def period() -> np.ndarray:
+        return np.exp(rng.uniform(np.log(shortest), np.log(longest), (count, 1)))
+
+    steps, one = np.arange(length), period()
+    falling = rng.uniform(0.3, 2.5, (count, 1))
+    again, energy, several = np.zeros((count, length)), np.full((count, 1), 1e-9), np.zeros((count, length))
+    for harmonic in range(1, 11):
+        size = harmonic**-falling * (harmonic <= np.maximum(one / 2, 1)) * rng.normal(size=(count, 1))
+        again += size * np.cos(2 * np.pi * (harmonic * steps / one + rng.random((count, 1))))
+        energy += size**2 / 2
+    for place in range(3):
+        size = rng.uniform(0.3, 1.4, (count, 1)) * (rng.random((count, 1)) < 0.5**place)
+        several += size * np.cos(2 * np.pi * (steps / period() + rng.random((count, 1))))
+    return np.where(rng.random((count, 1)) < 0.6, again / np.sqrt(energy), several)
+
+
 def days_of_week(rng: Rng, phase: np.ndarray) -> np.ndarray:
     """A level for each seventh of the longer season (count, length): weekends, closing days; about unit variance."""
     count = len(phase)

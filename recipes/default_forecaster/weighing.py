@@ -4,14 +4,15 @@ The windows are those that the forecaster of `default.py` is trained on, so that
 `tsdiff.pretraining.weighing` has the loss.
 
 A second part adds what people try first and those windows hardly hold: straight lines with nothing but noise, of which
-the best forecast is known, and series that wander and come back, of which lines are bad forecasts. There the network is
-free, elsewhere it is held near what it has learnt.
+the best forecast is known, series that wander and come back, of which lines are bad forecasts, and cycles that keep to
+no calendar. There the network is free, elsewhere it is held near what it has learnt.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -20,8 +21,10 @@ import torch
 from safetensors.torch import save_file
 from scipy.signal import lfilter
 from torch import Tensor
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from tqdm import tqdm
 
+from shared.random import derive_seed
 from tsdiff.pretraining.anchored import AnchoredSource
 from tsdiff.pretraining.weighing import (
     Collected,
@@ -35,8 +38,11 @@ from tsdiff.pretraining.weighing import (
 from tsdiff.windows.anchors import seasons_of
 from tsdiff.windows.weighing import Weighing
 
+from . import parts
+
 WINDOWS, STEPS, BATCH, LEARNING_RATE = 160_000, 10_000, 384, 3e-3
 PLAIN_WINDOWS, PLAIN_STEPS, PLAIN_RATE = 16_000, 900, 1e-3
+_CHUNK = 500
 _PLAIN, _STAY = 0.35, 1.0
 """Of the second part: share of plain windows, and how hard the network is held elsewhere."""
 _FREQUENCIES = {"h": 0.2, "D": 0.17, "W-SUN": 0.21, "M": 0.13, "Q-DEC": 0.08, "Y-DEC": 0.09, "15min": 0.07, "B": 0.05}
@@ -44,16 +50,21 @@ _FREQUENCIES = {"h": 0.2, "D": 0.17, "W-SUN": 0.21, "M": 0.13, "Q-DEC": 0.08, "Y
 
 
 def plain_windows(seed: int) -> Iterator[dict[str, np.ndarray]]:
-    """`told_of` for forecasts of lines with noise, and of series that wander and come back."""
+    """`told_of` for forecasts of lines with noise, of series that wander and come back, and of cycles."""
     rng = np.random.default_rng([seed, 8])
     names, chances = list(_FREQUENCIES), list(_FREQUENCIES.values())
     while True:
         freq = str(rng.choice(names, p=chances))
         seasons = seasons_of(freq)
-        is_line = rng.random() < 0.6
-        known = _log_uniform(rng, 20, 80 if freq in ("Q-DEC", "Y-DEC") else 600 if is_line else 1500)
+        kind = rng.choice(["line", "wandering", "cycle"], p=[0.45, 0.3, 0.25])
+        known = _log_uniform(rng, 20, 80 if freq in ("Q-DEC", "Y-DEC") else 600 if kind == "line" else 1500)
         horizon = min(_log_uniform(rng, 4, 60), known // 3)
-        made = line(rng, known + horizon, horizon) if is_line else wandering(rng, known + horizon, seasons[0])
+        if kind == "line":
+            made = line(rng, known + horizon, horizon)
+        elif kind == "wandering":
+            made = wandering(rng, known + horizon, seasons[0])
+        else:
+            made = cycle(rng, known + horizon)
         row = told_of(made[:known], made[known:], seasons, rng)
         if row is not None:
             yield row
@@ -87,6 +98,15 @@ def wandering(rng: np.random.Generator, count: int, season: int) -> np.ndarray:
     return 10 ** rng.uniform(0, 2) * values
 
 
+def cycle(rng: np.random.Generator, count: int) -> np.ndarray:
+    """A cycle that keeps to its period and to no calendar, (count,), with little noise or much; some around a line."""
+    values = parts.waves(rng, 1, count, 3.0, max(6.0, count / 3))[0]
+    values += np.exp(rng.uniform(np.log(0.01), np.log(1.0))) * rng.normal(size=count)
+    if rng.random() < 0.3:
+        values += rng.normal() * np.linspace(-1, 1, count)
+    return 10 ** rng.uniform(0, 2) * (values + rng.choice([0.0, 10.0]))
+
+
 def _log_uniform(rng: np.random.Generator, low: float, high: float) -> int:
     return int(np.exp(rng.uniform(np.log(low), np.log(high))))
 
@@ -98,6 +118,7 @@ def train_weighing(
     steps: int | None = None,
     start: Weighing | None = None,
     plain: int = PLAIN_WINDOWS,
+    workers: int = 0,
 ) -> Weighing:
     """A network trained on windows.
 
@@ -108,14 +129,33 @@ def train_weighing(
         steps: of each part; None: `STEPS` and `PLAIN_STEPS`.
         start: a network that has the first part behind it.
         plain: plain windows, of the second part.
+        workers: processes that make windows; 0 makes them here. Other numbers draw other ones.
     """
-    data = _collected(forecast_windows(source, seed), count)
+    data = _drawn(partial(forecast_windows, source), seed, count, workers)
     network = fitted(data, seed, steps or STEPS) if start is None else start
-    return settled(network, data, _collected(plain_windows(seed), plain), seed, steps or PLAIN_STEPS)
+    return settled(network, data, _drawn(plain_windows, seed, plain, workers), seed, steps or PLAIN_STEPS)
 
 
-def _collected(made: Iterator[dict[str, np.ndarray]], count: int) -> Collected:
-    return collected(tqdm(islice(made, count), desc="windows", total=count, mininterval=30))
+class _Chunks(IterableDataset[Collected]):
+    """Windows, some hundreds at a time, of which each worker draws its part."""
+
+    def __init__(self, draw: Callable[[int], Iterator[dict[str, np.ndarray]]], seed: int, count: int):
+        self.draw, self.seed, self.count = draw, seed, count
+
+    def __iter__(self) -> Iterator[Collected]:
+        info = get_worker_info()
+        place, workers = (info.id, info.num_workers) if info else (0, 1)
+        windows = self.draw(derive_seed(self.seed, f"worker {place}") if info else self.seed)
+        left = len(range(place, self.count, workers))
+        while left:
+            yield collected(islice(windows, min(left, _CHUNK)))
+            left -= min(left, _CHUNK)
+
+
+def _drawn(draw: Callable[[int], Iterator[dict[str, np.ndarray]]], seed: int, count: int, workers: int) -> Collected:
+    loader: DataLoader[Collected] = DataLoader(_Chunks(draw, seed, count), batch_size=None, num_workers=workers)
+    parts = list(tqdm(loader, desc="windows", total=-(-count // _CHUNK), unit_scale=_CHUNK, mininterval=30))
+    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
 
 def fitted(data: Collected, seed: int, steps: int) -> Weighing:

@@ -1,4 +1,5 @@
-"""What a person would try first on the bundled forecaster: lines, an outlier, a level shift, a constant, zeros."""
+"""What a person would try first on the bundled forecaster: lines, cycles, an outlier, a level shift, a constant,
+zeros."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.cycles import HORIZON, NOISE, cycles, entries
 from benchmarks.trends import LINES, score_lines
 from tsdiff import TSDiffPredictor
 
@@ -38,6 +40,24 @@ def test_lines_go_on(default: TSDiffPredictor, freq: str, horizon: int, count: i
     found = score_lines(default, freq, horizon, count)
     assert found.right >= 11
     assert found.ratio < 1.5
+
+
+@pytest.mark.parametrize(("freq", "count"), [("h", 200), ("D", 400), ("M", 200)])
+def test_cycles_of_any_period_go_on(default: TSDiffPredictor, freq: str, count: int) -> None:
+    """Not those of the calendar: in the median of shapes and periods up to half more off than the cycle itself."""
+    made = [one for one in cycles(count, 0) if one.period < count / 5]
+    forecasts = default.adapted(freq, HORIZON).predict(entries(made, freq), num_samples=100)
+    off = [
+        np.abs(np.median(one.samples, axis=0) - given.future).mean() for one, given in zip(forecasts, made, strict=True)
+    ]
+    assert np.median(off) < 1.5 * NOISE * np.sqrt(2 / np.pi)
+
+
+@pytest.mark.parametrize("period", [9.5, 30.0, 61.0])
+def test_a_sine_without_noise_goes_on(default: TSDiffPredictor, period: float) -> None:
+    values = 10 + np.sin(2 * np.pi * np.arange(314) / period)
+    made = drawn(default, values[:300])
+    np.testing.assert_allclose(np.median(made, axis=0), values[300:], atol=0.1)
 
 
 @pytest.mark.parametrize("level", [0.0, 42.0, -3.5e7])

@@ -19,6 +19,7 @@ from tsdiff.commands.common import Forecaster, Job, forecaster_for, load_job
 from tsdiff.commands.options import Forecast
 from tsdiff.data import Entry, candidate_seasons
 from tsdiff.data.covariates import DYNAMIC
+from tsdiff.data.entries import counted
 from tsdiff.evaluation.metrics import (
     Metrics,
     best_seasonal_naive,
@@ -92,7 +93,8 @@ def score(job: Job, predictor: Forecaster, output: Path, samples: int) -> Scored
     model = evaluate(forecasts, test)
     lag, naive = best_seasonal_naive(test, candidate_seasons(job.series.freq)[:2])
     rows = {"TSDiff": model, f"seasonal naive ({lag})": naive}
-    show(rich_metrics_table(rows, title=f"{len(forecasts)} windows of {job.prediction_length} steps"))
+    title = f"{counted(len(forecasts), 'window', 'windows')} of {job.prediction_length} steps"
+    show(rich_metrics_table(rows, title=title))
     for line in sorted({*model.notes, *naive.notes}):
         note(line)
     write_csv(output / "forecasts.csv", scored_frame(job, forecasts))
@@ -135,7 +137,8 @@ def told(job: Job, scored: Scored | None, forecasts: Sequence[SampleForecast], s
     else:
         crps, naive = scored.model.crps, scored.naive.crps
         beside = f", {crps / naive:.2f} × that of the seasonal naive" if naive and np.isfinite(naive) else ""
-        parts.append(f"CRPS {crps:.4g} on {len(scored.forecasts)} windows{beside}")
+        windows = counted(len(scored.forecasts), "window", "windows")
+        parts.append(f"CRPS {crps:.4g} on {windows}{beside}")
     decided = [one.info[SUITED] for one in forecasts if isinstance(one.info, dict) and SUITED in one.info]
     whole, positive = sum(one.counts for one in decided), sum(one.nonnegative for one in decided)
     if whole:

@@ -18,6 +18,7 @@ from tsdiff.baselines import BASELINE_NAMES, train_baseline
 from tsdiff.commands.common import Job, load_job, predictor_for
 from tsdiff.commands.options import Refine
 from tsdiff.data import split_windows
+from tsdiff.data.entries import counted
 from tsdiff.evaluation.metrics import Metrics, Pair, evaluate, forecasts_to_frame, metrics_table, rich_metrics_table
 from tsdiff.evaluation.plots import plot_forecasts
 from tsdiff.predictor import TSDiffPredictor
@@ -103,7 +104,7 @@ def main(options: Refine) -> None:
         frames.append(forecasts_to_frame(after, stamp=job.series.stamp).assign(base=name))
         frames[-1]["actual"] = [value for _, label in pairs for value in label["target"]]
         draw(before, after, pairs, f"{title}, before and after", output / f"{name}.png", job)
-    show(rich_metrics_table(rows, title=f"{len(pairs)} windows of {job.prediction_length} steps"))
+    show(rich_metrics_table(rows, title=f"{counted(len(pairs), 'window', 'windows')} of {job.prediction_length} steps"))
     write_text(output / "metrics.md", metrics_table(rows))
     write_csv(output / "refined.csv", job.series.origin.restored(pd.concat(frames, ignore_index=True)))
     metrics = {"bases": scores, "method": config.method, "prior": config.prior, "seconds": {"train": round(seconds, 2)}}

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
+from tsdiff.windows.cycles import Waves, found_season
+from tsdiff.windows.regressions import RECENT, Autoregression, few_lags, many_lags, regressed
 from tsdiff.windows.smoothing import smoothed_forecasts
 
 Seasons = tuple[int, int]
 """Steps of the first and of a longer season; 0 where there is none."""
 
-CANDIDATES = 25
+CANDIDATES = 28
 """Simple forecasts; see `simple_forecasts`."""
 
 _FEWEST_SMOOTHED, _MOST_GROWN = 6, 10.0
@@ -98,8 +98,10 @@ def simple_forecasts(
     shape around a smoothed level; a season ago, the longer one where there is, by the ratio of now, for positive
     series; the last step's change again and again, dying away; a linear autoregression of the values, and one of their
     changes; a line through everything; the mean of up to four seasons with that line's slope; exponential smoothing of
-    level and season, of the values, of positive ones' logarithms, and of the values with the longer season. The
-    autoregressions, what dies away and the rates of smoothing are fitted to what the first of the forecasts knows.
+    level and season, of the values, of positive ones' logarithms, and of the values with the longer season; an
+    autoregression on all of up to 64 last values; a line and sine waves; exponential smoothing with the season that the
+    series shows, where that is not the calendar's. The autoregressions, waves and seasons, what dies away and the rates
+    of smoothing are fitted to what the first of the forecasts knows.
 
     Args:
         values: (n,), finite.
@@ -111,134 +113,157 @@ def simple_forecasts(
         (origins, CANDIDATES, horizon), and which of them the values known suffice for, (origins, CANDIDATES); the last
         value stands where they do not.
     """
-    first, second = seasons
-    history, ahead = _History(values, int(ends.min())), np.arange(horizon)
-    made = np.empty((len(ends), CANDIDATES, horizon))
-    usable = np.zeros((len(ends), CANDIDATES), dtype=bool)
-    last, around = values[ends - 1], first if first else 6
-    made[:] = last[:, None, None]
-
-    shortest = int(ends.min())
-
-    def put(place: int, forecast: np.ndarray, least: int) -> None:
-        if shortest >= least:
-            made[:, place] = forecast
-            usable[:, place] = True
-        else:
-            enough = ends >= least
-            made[enough, place] = np.broadcast_to(forecast, (len(ends), horizon))[enough]
-            usable[:, place] = enough
-
-    put(0, last[:, None], 1)
-    put(1, history.mean(ends, around)[:, None], 3)
-    season = history.mean(ends, 3)[:, None] + np.zeros(horizon)
-    if first:
-        ago = history.lag(ends, ahead, first)
-        season = history.cycles(ends, ahead, first)
-        drift = (history.mean(ends, first) - history.mean(np.maximum(ends - first, 1), first)) / first
-        put(2, ago, first)
-        put(3, season, 2 * first)
-        put(4, ago + drift[:, None] * (first * (1 + ahead // first)), 2 * first)
-        put(8, season + (history.mean(ends, first) - history.mean(ends, 4 * first))[:, None], 3 * first)
-    if second:
-        ago = history.lag(ends, ahead, second)
-        change = history.mean(ends, around) - history.mean(np.maximum(ends - second, 1), around)
-        put(5, ago, second)
-        put(6, ago + change[:, None], second + around)
-    shape = season - history.mean(ends, 4 * first)[:, None] if first else np.zeros((len(ends), horizon))
-    put(7, *_trend(history, ends, ahead, first, shape))
-    put(9, history.line(ends, np.minimum(ends, int(np.clip(3 * horizon, 16, 120))), ahead), 8)
-    put(10, np.median(values[np.maximum(ends[:, None] - np.arange(1, 8), 0)], axis=1)[:, None], 5)
-    if second:
-        longer = history.cycles(ends, ahead, second)
-        put(11, longer, 2 * second)
-        put(12, history.dying(ends, ahead, second, longer), second + 1)
-    if first:
-        put(13, history.dying(ends, ahead, first, season), first + 1)
-    put(14, history.mean(ends, len(values))[:, None], 8)
-    put(15, history.smoothed(ends)[:, None] + shape, max(4, 2 * first))
-    if first and values[: history.before].min() > 0:
-        now, before = history.mean(ends, first), history.mean(np.maximum(ends - first, 1), first)
-        ratio = np.divide(now, before, out=np.ones_like(now), where=(now > 0) & (before > 0))
-        put(16, ago * np.clip(ratio, 0.2, 5.0)[:, None] ** (1 + ahead // first), 2 * first)
-    change = values[ends - 1] - values[np.maximum(ends - 2, 0)]
-    put(17, last[:, None] + 4 * change[:, None] * (1 - 0.8 ** (ahead + 1.0)), 4)
-    regressions = [_Autoregression(values, history.before, seasons, changes) for changes in (False, True)]
-    some = [one for one in regressions if one.enough]
-    for forecast, one in zip(_regressed(some, ends, horizon), some, strict=True):
-        put(19 if one.changes else 18, forecast, history.before)
-    whole = history.line(ends, ends, ahead)
-    put(20, whole, 8)
-    if first:
-        slope = (history.line(ends, ends, np.ones(1)) - history.line(ends, ends, np.zeros(1)))[:, 0]
-        nearest = first * (1 + ahead // first)
-        seen = np.clip((ends[:, None] + ahead - nearest) // first + 1, 1, 4)
-        put(21, season + slope[:, None] * (nearest + first * (seen - 1) / 2), 2 * first)
-    if shortest >= _FEWEST_SMOOTHED:
-        period = first if shortest >= 2 * first else 0
-        level, rates = smoothed_forecasts(values, ends, horizon, period)
-        put(22, level, shortest)
-        if values.min() > 0:
-            grown, _ = smoothed_forecasts(np.log(values), ends, horizon, period, rates)
-            put(23, np.exp(np.minimum(grown, np.log(_MOST_GROWN * values[: history.before].max()))), shortest)
-    period = round(second / first) * first if first else 0  # 52 weeks rather than 365 days
-    if period and shortest >= 2 * period:
-        put(24, smoothed_forecasts(values, ends, horizon, period)[0], shortest)
-    return made, usable
+    made = _Forecasts(values, ends, horizon, seasons)
+    _of_last_values(made)
+    season = _of_seasons(made)
+    _of_longer_seasons(made)
+    _of_trends(made, season)
+    _of_regressions(made)
+    _of_smoothing(made)
+    _of_cycles(made)
+    return made.made, made.usable
 
 
-class _Autoregression:
-    """A linear regression on a few last values and those around a season ago, by ridge (Hoerl and Kennard 1970).
+class _Forecasts:
+    """Forecasts as they are made.
 
     Args:
-        values: (n,).
-        before: of which it learns.
-        seasons: of the series.
-        changes: regress changes on changes, else values on values around their mean.
+        values, ends, horizon, seasons: as `simple_forecasts` takes them.
+
+    Attributes:
+        history, ahead: the values with their sums, and the steps from 0 on.
+        shortest: values that the first forecast knows.
+        around: steps that a level is taken over.
+        last: the last value of each, (origins,).
+        made, usable: what `simple_forecasts` returns.
     """
 
-    def __init__(self, values: np.ndarray, before: int, seasons: Seasons, changes: bool):
-        self.values, self.changes = values, changes
-        lags = {1, 2, 3} | {season + more for season in seasons if season for more in (0, 1)}
-        self.lags = np.array([lag for lag in sorted(lags) if 4 * lag < before], dtype=int)
-        seen = values[:before]
-        self.low, self.high = float(seen.min()), float(seen.max())
-        self.level = 0.0 if changes else float(seen.mean())
-        x = np.diff(seen) if changes else seen - self.level
-        self.longest = int(self.lags.max(initial=0))
-        rows = len(x) - self.longest
-        self.enough = 0 < 6 * len(self.lags) <= rows
-        if self.enough:
-            table = np.stack([x[self.longest - lag : len(x) - lag] for lag in self.lags], axis=1)
-            square = table.T @ table
-            ridge = 0.5 * len(self.lags) / rows * square.diagonal() + 1e-6 * square.trace() / len(square) + 1e-300
-            self.coefficients = np.linalg.solve(square + np.diag(ridge), table.T @ x[self.longest :])
+    def __init__(self, values: np.ndarray, ends: np.ndarray, horizon: int, seasons: Seasons):
+        self.values, self.ends, self.horizon, self.seasons = values, ends, horizon, seasons
+        self.shortest = int(ends.min())
+        self.history, self.ahead = _History(values, self.shortest), np.arange(horizon)
+        self.around = seasons[0] or 6
+        self.last = values[ends - 1]
+        self.made = np.empty((len(ends), CANDIDATES, horizon))
+        self.made[:] = self.last[:, None, None]
+        self.usable = np.zeros((len(ends), CANDIDATES), dtype=bool)
 
-    def before(self, ends: np.ndarray) -> np.ndarray:
-        """What is regressed on, the `longest` values before each end: (ends, longest)."""
-        places = np.maximum(ends[:, None] - self.longest - 1 + np.arange(self.longest + 1), 0)
-        x = self.values[places]
-        return np.diff(x) if self.changes else x[:, 1:] - self.level
-
-    def leads_to(self, x: np.ndarray, ends: np.ndarray) -> np.ndarray:
-        """The values that what is regressed on, (ends, h), means, within what has been seen and once more that."""
-        wide = self.high - self.low
-        made = self.values[ends - 1][:, None] + np.cumsum(x, axis=1) if self.changes else x + self.level
-        return np.clip(made, self.low - wide, self.high + wide)
+    def put(self, place: int, forecast: np.ndarray, least: int) -> None:
+        """A forecast, (origins, h) or what broadcasts to it, for those that know `least` values."""
+        if self.shortest >= least:
+            self.made[:, place] = forecast
+            self.usable[:, place] = True
+        else:
+            enough = self.ends >= least
+            self.made[enough, place] = np.broadcast_to(forecast, (len(self.ends), self.horizon))[enough]
+            self.usable[:, place] = enough
 
 
-def _regressed(some: Sequence[_Autoregression], ends: np.ndarray, horizon: int) -> list[np.ndarray]:
-    """Forecasts of the `horizon` steps after each end by autoregressions with the same lags: (ends, h) each."""
-    if not some:
-        return []
-    lags, known = some[0].lags, some[0].longest
-    x = np.empty((len(some), len(ends), known + horizon))
-    x[..., :known] = [one.before(ends) for one in some]
-    coefficients = np.stack([one.coefficients for one in some])[..., None]
-    most = np.array([2 * (one.high - one.low) for one in some])[:, None]
-    for step in range(known, known + horizon):
-        x[..., step] = np.minimum(np.maximum((x[..., step - lags] @ coefficients)[..., 0], -most), most)
-    return [one.leads_to(x[place, :, known:], ends) for place, one in enumerate(some)]
+def _of_last_values(to: _Forecasts) -> None:
+    values, ends, history = to.values, to.ends, to.history
+    to.put(0, to.last[:, None], 1)
+    to.put(1, history.mean(ends, to.around)[:, None], 3)
+    to.put(10, np.median(values[np.maximum(ends[:, None] - np.arange(1, 8), 0)], axis=1)[:, None], 5)
+    to.put(14, history.mean(ends, len(values))[:, None], 8)
+    change = to.last - values[np.maximum(ends - 2, 0)]
+    to.put(17, to.last[:, None] + 4 * change[:, None] * (1 - 0.8 ** (to.ahead + 1.0)), 4)
+
+
+def _of_seasons(to: _Forecasts) -> np.ndarray:
+    """The mean of up to four seasons, or of three values where there is none, (origins, h)."""
+    first, ends, ahead, history = to.seasons[0], to.ends, to.ahead, to.history
+    if not first:
+        return history.mean(ends, 3)[:, None] + np.zeros(to.horizon)
+    ago, season = history.lag(ends, ahead, first), history.cycles(ends, ahead, first)
+    now, before = history.mean(ends, first), history.mean(np.maximum(ends - first, 1), first)
+    to.put(2, ago, first)
+    to.put(3, season, 2 * first)
+    to.put(4, ago + ((now - before) / first)[:, None] * (first * (1 + ahead // first)), 2 * first)
+    to.put(8, season + (now - history.mean(ends, 4 * first))[:, None], 3 * first)
+    to.put(13, history.dying(ends, ahead, first, season), first + 1)
+    return season
+
+
+def _of_longer_seasons(to: _Forecasts) -> None:
+    second, ends, ahead, history = to.seasons[1], to.ends, to.ahead, to.history
+    if not second:
+        return
+    ago, longer = history.lag(ends, ahead, second), history.cycles(ends, ahead, second)
+    change = history.mean(ends, to.around) - history.mean(np.maximum(ends - second, 1), to.around)
+    to.put(5, ago, second)
+    to.put(6, ago + change[:, None], second + to.around)
+    to.put(11, longer, 2 * second)
+    to.put(12, history.dying(ends, ahead, second, longer), second + 1)
+
+
+def _of_trends(to: _Forecasts, season: np.ndarray) -> None:
+    first, second = to.seasons
+    ends, ahead, history = to.ends, to.ahead, to.history
+    shape = season - history.mean(ends, 4 * first)[:, None] if first else np.zeros(season.shape)
+    to.put(7, *_trend(history, ends, ahead, first, shape))
+    to.put(9, history.line(ends, np.minimum(ends, int(np.clip(3 * to.horizon, 16, 120))), ahead), 8)
+    to.put(15, history.smoothed(ends)[:, None] + shape, max(4, 2 * first))
+    to.put(20, history.line(ends, ends, ahead), 8)
+    if not first:
+        return
+    nearest = first * (1 + ahead // first)
+    if to.values[: to.shortest].min() > 0:
+        ago = history.lag(ends, ahead, second or first)
+        now, before = history.mean(ends, first), history.mean(np.maximum(ends - first, 1), first)
+        ratio = np.divide(now, before, out=np.ones_like(now), where=(now > 0) & (before > 0))
+        to.put(16, ago * np.clip(ratio, 0.2, 5.0)[:, None] ** (1 + ahead // first), 2 * first)
+    slope = (history.line(ends, ends, np.ones(1)) - history.line(ends, ends, np.zeros(1)))[:, 0]
+    seen = np.clip((ends[:, None] + ahead - nearest) // first + 1, 1, 4)
+    to.put(21, season + slope[:, None] * (nearest + first * (seen - 1) / 2), 2 * first)
+
+
+def _of_regressions(to: _Forecasts) -> None:
+    known, few = to.shortest, few_lags(to.seasons)
+    some = [one for one in (Autoregression(to.values, known, few, changes=by) for by in (False, True)) if one.enough]
+    for forecast, one in zip(regressed(some, to.ends, to.horizon), some, strict=True):
+        to.put(19 if one.changes else 18, forecast, known)
+    long = Autoregression(to.values, known, many_lags(known, to.seasons), rows=2, recent=RECENT)
+    if long.enough:
+        to.put(25, regressed([long], to.ends, to.horizon)[0], known)
+
+
+def _of_smoothing(to: _Forecasts) -> None:
+    first, values, known = to.seasons[0], to.values, to.shortest
+    if known >= _FEWEST_SMOOTHED:
+        period = first if known >= 2 * first else 0
+        level, rates = smoothed_forecasts(values, to.ends, to.horizon, period)
+        to.put(22, level, known)
+        if values.min() > 0:
+            grown, _ = smoothed_forecasts(np.log(values), to.ends, to.horizon, period, rates)
+            to.put(23, np.exp(np.minimum(grown, np.log(_MOST_GROWN * values[:known].max()))), known)
+    longer = _longer_in_whole(to.seasons)
+    if longer and known >= 2 * longer:
+        to.put(24, smoothed_forecasts(values, to.ends, to.horizon, longer)[0], known)
+
+
+def _of_cycles(to: _Forecasts) -> None:
+    known = to.values[: to.shortest]
+    waves, season = Waves(known), found_season(known)
+    if len(waves.frequencies):
+        to.put(26, _waving(waves, to.values, to.ends, to.ahead), to.shortest)
+    if season and season not in (to.seasons[0], _longer_in_whole(to.seasons)):
+        to.put(27, smoothed_forecasts(to.values, to.ends, to.horizon, season)[0], to.shortest)
+
+
+def _longer_in_whole(seasons: Seasons) -> int:
+    """The longer season in whole short ones, 52 weeks rather than 365 days; 0 where there is none."""
+    first, second = seasons
+    return round(second / first) * first if first else 0
+
+
+def _waving(waves: Waves, values: np.ndarray, ends: np.ndarray, ahead: np.ndarray) -> np.ndarray:
+    """Waves fitted to what the first forecast knows, which go on; the last forecast's are fitted anew: (ends, h)."""
+    made = waves.ahead(ends[:, None] - ends.min() + ahead)
+    latest = int(ends.max())
+    if latest > ends.min():
+        waves.fit(values[:latest])
+        made[ends == latest] = waves.ahead(ahead)
+    return made
 
 
 def _trend(

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from recipes.default_forecaster import weighing
-from recipes.default_forecaster.weighing import line, plain_windows, save_weighing, settled, wandering
+from recipes.default_forecaster.weighing import cycle, line, plain_windows, save_weighing, settled, wandering
 from tests.recipes.harness import Recipes
 from tsdiff.pretraining.weighing import told_of, weighing_loss
 from tsdiff.windows.anchors import pooled, seasons_of
@@ -53,6 +53,28 @@ def test_lines_have_a_slope_and_what_wanders_comes_back() -> None:
     assert np.median(np.abs(levels) / [values.std() for values in walks]) < 0.3
 
 
+def test_cycles_come_again() -> None:
+    rng = np.random.default_rng(1)
+    made = [cycle(rng, 600) for _ in range(60)]
+    assert all(np.isfinite(values).all() for values in made)
+    alike = []
+    for values in made:
+        off = values - np.polyval(np.polyfit(np.arange(600), values, 1), np.arange(600))
+        spectrum = np.abs(np.fft.rfft(off)) ** 2
+        alike.append(np.sort(spectrum)[-12:].sum() / spectrum.sum())
+    assert np.median(alike) > 0.7
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_windows_are_as_many_as_wanted_and_the_same_again(monkeypatch: pytest.MonkeyPatch, workers: int) -> None:
+    monkeypatch.setattr(weighing, "_CHUNK", 4)
+    one, other = (weighing._drawn(plain_windows, 3, 11, workers) for _ in range(2))
+    assert len(one["horizon"]) == 11
+    for name, part in one.items():
+        torch.testing.assert_close(part, other[name], rtol=0, atol=0, equal_nan=True)
+    assert len(torch.unique(one["actual"][:, 0])) == 11
+
+
 def test_what_came_is_told_by_the_pools_mean_and_scale() -> None:
     known, actual = np.random.default_rng(0).normal(size=40), np.arange(6.0)
     pool = pooled(known, 6, seasons_of("D"))
@@ -77,7 +99,7 @@ def test_the_second_part_learns_plain_windows_and_leaves_the_first_network_alone
         torch.testing.assert_close(value, kept[name], rtol=0, atol=0)
     with torch.no_grad():
         before, after = (float(weighing_loss(one, plain)) for one in (start, made))
-    assert after < 0.95 * before
+    assert after < 0.99 * before
     monkeypatch.setattr(weighing, "_STAY", 0.0)
     free = settled(start, usual, plain, seed=0, steps=50)
     told = {name: part for name, part in usual.items() if name not in ("actual", "naive")}
@@ -100,7 +122,7 @@ def test_the_bundled_weights_follow_a_line_at_once(freq: str) -> None:
 
 @pytest.mark.slow
 def test_the_recipe_makes_weights(tmp_path: Path, shared_data: Path) -> None:
-    small = ("--recipe", "weighing", "--windows", "60", "--steps", "5", "--synthetic", "30")
+    small = ("--recipe", "weighing", "--windows", "60", "--steps", "5", "--synthetic", "30", "--workers", "1")
     ran = Recipes(tmp_path).run("train_default_forecaster", *small, "--data", shared_data, "--output", "out")
     assert ran.code == 0, ran.said
     network = Weighing()
