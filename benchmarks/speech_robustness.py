@@ -3,7 +3,7 @@
 Clean speech is that of the public test pairs and of the validation speakers; two talkers are sums of two of these; a
 chord and a tune are made by formula. Folders of recordings in other languages and of music are named on the command
 line; without, those rows are left out. The table's are the 30 largest files of each of Debian's packages
-asterisk-core-sounds-{es,fr,it,ru}-g722 (without tt-monkeys, which is no speech), and those of
+asterisk-core-sounds-{es,fr,it,ru}-g722 (without tt-monkeys and silence, which are no speech), and those of
 asterisk-moh-opsound-g722, decoded with `ffmpeg -f g722 -i FILE -ar 16000 FILE.wav`. Nothing is chosen by what is
 measured here.
 

@@ -40,7 +40,7 @@ CONFIG = TSDiffConfig(
     sde=VPSDE(),
 )
 TRAINING = TrainingConfig(
-    max_steps=3600, learning_rate=2e-3, weight_decay=1e-2, ema_decay=0.998, warmup=0.03, save_every_seconds=120.0
+    max_steps=7000, learning_rate=2e-3, weight_decay=1e-2, ema_decay=0.998, warmup=0.03, save_every_seconds=120.0
 )
 MAP_TRAINING = replace(TRAINING, max_steps=3000, learning_rate=7e-4, seed=5)
 """Of a flow map that goes on from it, with the jumps of `tsdiff.pretraining.training`."""

@@ -9,8 +9,9 @@ _SECONDS, _MOMENT = 3.0, 0.03
 """Time constants of the means of power: of a recording, and of a moment of it."""
 _FROM_DB, _TO_DB = 19.0, 26.0
 """Estimate against what was taken away: below the first a recording counts as noisy, above the second as clean."""
-_PAUSE_DB, _SPEECH_DB = 5.0, 25.0
-"""The same at a moment: below the first it is a pause, above the second speech."""
+_PAUSE_DB, _SPEECH_DB, _HIDDEN = 5.0, 25.0, 0.01
+"""The same at a moment: below the first it is a pause, above the second speech; and the share of the recording's power,
+−20 dB, that counts as there in pauses too, since what is far below the speech is not heard."""
 _TINY = 1e-30
 
 
@@ -18,8 +19,8 @@ class CleanKeeper:
     """Leaves a share of a recording in its result where it is clean.
 
     What is taken from clean speech is the network's own error, some 26 dB below the speech: an estimate that far above
-    what was taken away was hardly needed. In pauses all that was taken stays away, since there it is noise. Powers are
-    means over what came before, so that streams and recordings in windows come to the same.
+    what was taken away was hardly needed. In pauses what was taken stays away, since there it is noise, unless it is
+    very faint. Powers are means over what came before, so that streams and recordings in windows come to the same.
 
     Args:
         share: of the recording, where it is clean.
@@ -29,33 +30,35 @@ class CleanKeeper:
 
     def __init__(self, share: float, sample_rate: int, channels: int):
         self._share = share
-        self._recording, self._moment = (_Above(seconds * sample_rate, channels) for seconds in (_SECONDS, _MOMENT))
+        self._recording, self._moment = (_Means(seconds * sample_rate, channels) for seconds in (_SECONDS, _MOMENT))
 
     def mixed(self, enhanced: np.ndarray, recording: np.ndarray) -> np.ndarray:
         """The next block, float32 (channels, n), of the result."""
         taken = recording - enhanced
         powers = np.square(np.stack([enhanced, taken]), dtype=np.float64)
-        clean = _between(self._recording.push(powers), _FROM_DB, _TO_DB)
-        speech = _between(self._moment.push(powers), _PAUSE_DB, _SPEECH_DB)
-        made: np.ndarray = enhanced + (self._share * clean * speech).astype(np.float32) * taken
+        (left, away), (left_now, away_now) = self._recording.push(powers), self._moment.push(powers)
+        share = self._share * _between(left, away, _FROM_DB, _TO_DB)
+        share *= _between(left_now + _HIDDEN * left, away_now, _PAUSE_DB, _SPEECH_DB)
+        made: np.ndarray = enhanced + share.astype(np.float32) * taken
         return made
 
 
-class _Above:
-    """How far the one of two powers is above the other, in dB, in running means over so many samples."""
+class _Means:
+    """Running means of two powers over so many samples."""
 
     def __init__(self, samples: float, channels: int):
         self._now = 1 / samples
         self._state = np.zeros((2, channels, 1))
 
     def push(self, powers: np.ndarray) -> np.ndarray:
-        """Of the next powers (2, channels, n): (channels, n)."""
+        """After each of the next powers, (2, channels, n)."""
         means, self._state = lfilter([self._now], [1.0, self._now - 1.0], powers, zi=self._state)
-        above: np.ndarray = 10 * np.log10((means[0] + _TINY) / (means[1] + _TINY))
-        return above
+        found: np.ndarray = means
+        return found
 
 
-def _between(values: np.ndarray, low: float, high: float) -> np.ndarray:
-    """0 up to `low`, 1 from `high` on, a line between them."""
-    found: np.ndarray = np.clip((values - low) / (high - low), 0.0, 1.0)
+def _between(power: np.ndarray, other: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Of a power above another: 0 up to `low` dB, 1 from `high` on, a line between them."""
+    above = 10 * np.log10((power + _TINY) / (other + _TINY))
+    found: np.ndarray = np.clip((above - low) / (high - low), 0.0, 1.0)
     return found
