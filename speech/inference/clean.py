@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from scipy.signal import lfilter
 
+_FRAMES = 1000
+"""Of a second, of which the powers are taken."""
 _SECONDS, _MOMENT = 3.0, 0.03
 """Time constants of the means of power: of a recording, and of a moment of it."""
 _FROM_DB, _TO_DB = 19.0, 26.0
@@ -29,29 +31,44 @@ class CleanKeeper:
     """
 
     def __init__(self, share: float, sample_rate: int, channels: int):
-        self._share = share
-        self._recording, self._moment = (_Means(seconds * sample_rate, channels) for seconds in (_SECONDS, _MOMENT))
+        self._share, self._frame = share, max(1, sample_rate // _FRAMES)
+        seconds = self._frame / sample_rate
+        self._recording, self._moment = _Means(_SECONDS / seconds, channels), _Means(_MOMENT / seconds, channels)
+        self._left = np.zeros((2, channels, 0), np.float32)
+        self._now = np.zeros((channels, 1), np.float32)
 
     def mixed(self, enhanced: np.ndarray, recording: np.ndarray) -> np.ndarray:
         """The next block, float32 (channels, n), of the result."""
         taken = recording - enhanced
-        powers = np.square(np.stack([enhanced, taken]), dtype=np.float64)
+        begun = self._left.shape[2]
+        heard = np.concatenate([self._left, np.stack([enhanced, taken])], axis=2)
+        count = heard.shape[2] // self._frame
+        whole, self._left = np.split(heard, [count * self._frame], axis=2)
+        frames = np.square(whole).reshape(*whole.shape[:2], count, self._frame).mean(axis=3, dtype=np.float64)
+        shares = np.concatenate([self._now, self._shares(frames)], axis=1)  # a frame goes by what came before it
+        self._now = shares[:, -1:]
+        made: np.ndarray = enhanced + np.repeat(shares, self._frame, axis=1)[:, begun : begun + taken.shape[1]] * taken
+        return made
+
+    def _shares(self, powers: np.ndarray) -> np.ndarray:
+        """After each of the next frames (2, channels, frames): (channels, frames)."""
         (left, away), (left_now, away_now) = self._recording.push(powers), self._moment.push(powers)
         share = self._share * _between(left, away, _FROM_DB, _TO_DB)
         share *= _between(left_now + _HIDDEN * left, away_now, _PAUSE_DB, _SPEECH_DB)
-        made: np.ndarray = enhanced + share.astype(np.float32) * taken
-        return made
+        return share.astype(np.float32)
 
 
 class _Means:
-    """Running means of two powers over so many samples."""
+    """Running means of two powers over so many frames."""
 
-    def __init__(self, samples: float, channels: int):
-        self._now = 1 / samples
+    def __init__(self, frames: float, channels: int):
+        self._now = 1 / frames
         self._state = np.zeros((2, channels, 1))
 
     def push(self, powers: np.ndarray) -> np.ndarray:
-        """After each of the next powers, (2, channels, n)."""
+        """After each of the next powers, (2, channels, frames)."""
+        if powers.shape[2] == 0:
+            return powers  # of which the filter would make no state
         means, self._state = lfilter([self._now], [1.0, self._now - 1.0], powers, zi=self._state)
         found: np.ndarray = means
         return found
