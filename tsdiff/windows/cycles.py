@@ -144,7 +144,8 @@ def _highest(values: _Floats) -> float | None:
 def _solved(table: _Floats, values: _Floats) -> tuple[_Floats, _Floats]:
     """Least squares, by the normal equations with a little ridge, a column's its own so that units do not matter:
     coefficients, and what is left."""
-    square = table.T @ table
-    coefficients = np.linalg.solve(square + np.diag(1e-10 * square.diagonal() + _TINY), table.T @ values)
+    square: _Floats = table.T @ table
+    square += np.eye(len(square)) * (1e-10 * square.diagonal() + _TINY)
+    coefficients = np.asarray(np.linalg.solve(square, table.T @ values), dtype=np.float64)
     left: _Floats = values - table @ coefficients
     return coefficients, left
