@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.signal import lfilter
 
 _FRAMES = 1000
 """Of a second, of which the powers are taken."""
@@ -69,6 +68,8 @@ class _Means:
         """After each of the next powers, (2, channels, frames)."""
         if powers.shape[2] == 0:
             return powers  # of which the filter would make no state
+        from scipy.signal import lfilter  # takes a while to load
+
         means, self._state = lfilter([self._now], [1.0, self._now - 1.0], powers, zi=self._state)
         found: np.ndarray = means
         return found
