@@ -27,7 +27,7 @@ from matplotlib import pyplot as plt
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.machine import header, table
-from benchmarks.trends import entry
+from benchmarks.trends import draw_fan, entry
 from shared.files.io import atomic_path, write_text
 from tsdiff import TSDiffPredictor
 from tsdiff.baselines import train_baseline
@@ -95,11 +95,7 @@ def draw_page(predictor: TSDiffPredictor, path: Path) -> None:
         ahead = np.arange(HORIZON)
         axis.plot(np.arange(-80, 0), one.values[-80:], color="black", lw=1)
         axis.plot(ahead, one.truth, color="tab:orange", lw=1)
-        for low, high in ((0.05, 0.95), (0.25, 0.75)):
-            axis.fill_between(
-                ahead, *np.quantile(forecast.samples, [low, high], axis=0), color="tab:blue", alpha=0.3, lw=0
-            )
-        axis.plot(ahead, np.median(forecast.samples, axis=0), color="tab:blue")
+        draw_fan(axis, ahead, forecast.samples)
         axis.set_title(f"{one.shape}, {one.period:g} steps")
     with atomic_path(path) as temporary:
         figure.savefig(temporary, format="png", dpi=70)

@@ -23,6 +23,7 @@ import typer
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -123,17 +124,20 @@ def forecast_single(predictor: TSDiffPredictor) -> dict[str, np.ndarray]:
     return {str(one["item_id"]): forecast.samples for one, forecast in zip(entries, made, strict=True)}
 
 
+def draw_fan(axis: Axes, ahead: np.ndarray, samples: np.ndarray) -> None:
+    """The median and the 50 and 90 % intervals of samples (draws, h) at the steps `ahead`, (h,)."""
+    for low, high in ((0.05, 0.95), (0.25, 0.75)):
+        axis.fill_between(ahead, *np.quantile(samples, [low, high], axis=0), color="tab:blue", alpha=0.3, lw=0)
+    axis.plot(ahead, np.median(samples, axis=0), color="tab:blue")
+
+
 def draw_page(samples: dict[str, np.ndarray], path: Path) -> None:
     """Fan charts of the single series."""
     figure, axes = plt.subplots(3, 4, figsize=(16, 9), layout="constrained")
     for axis, (name, values) in zip(axes.flat, single_series().items(), strict=True):
         recent, ahead = values[-60:], np.arange(len(values), len(values) + HORIZON)
         axis.plot(np.arange(len(values) - len(recent), len(values)), recent, color="black", lw=1)
-        for low, high in ((0.05, 0.95), (0.25, 0.75)):
-            axis.fill_between(
-                ahead, *np.quantile(samples[name], [low, high], axis=0), color="tab:blue", alpha=0.3, lw=0
-            )
-        axis.plot(ahead, np.median(samples[name], axis=0), color="tab:blue")
+        draw_fan(axis, ahead, samples[name])
         axis.set_title(name)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, format="png", dpi=80)

@@ -154,8 +154,8 @@ class _Chunks(IterableDataset[Collected]):
 
 def _drawn(draw: Callable[[int], Iterator[dict[str, np.ndarray]]], seed: int, count: int, workers: int) -> Collected:
     loader: DataLoader[Collected] = DataLoader(_Chunks(draw, seed, count), batch_size=None, num_workers=workers)
-    parts = list(tqdm(loader, desc="windows", total=-(-count // _CHUNK), unit_scale=_CHUNK, mininterval=30))
-    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+    drawn = list(tqdm(loader, desc="windows", total=-(-count // _CHUNK), unit_scale=_CHUNK, mininterval=30))
+    return {name: torch.cat([part[name] for part in drawn]) for name in drawn[0]}
 
 
 def fitted(data: Collected, seed: int, steps: int) -> Weighing:

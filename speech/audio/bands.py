@@ -38,8 +38,8 @@ class Join(Protocol):
         """Samples at the recording's rate that must follow a sample before it comes out."""
 
     def stack(self, noisy: np.ndarray, enhanced: np.ndarray) -> np.ndarray:
-        """What goes to the recording's rate together, (signals·channels, n), of next pieces (channels, n) at the
-        model's."""
+        """What goes to the recording's rate together, (signals·channels, n), enhanced and noisy first, of next pieces
+        (channels, n) at the model's."""
 
     def join(self, stacked: np.ndarray, recording: np.ndarray, last: bool = False) -> np.ndarray:
         """What is ready (channels, n) after these next pieces at the recording's rate; all when it is the `last`."""

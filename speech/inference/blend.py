@@ -22,7 +22,7 @@ class Blend:
         mix: share of the enhanced signal in the result.
         channels: of the recording.
         levels: hears the recording and its result, where given.
-        clean: leaves a share of the recording in the result where it is clean, where given.
+        clean: leaves a share of the recording in the result where it is clean, in the model's band, where given.
 
     Attributes:
         signals: how many signals go to the recording's rate together.
@@ -38,8 +38,9 @@ class Blend:
         clean: CleanKeeper | None = None,
     ):
         self._join, self._mix, self._levels, self._clean = join, mix, levels, clean
-        self._compares = mix < 1 or levels is not None or clean is not None
-        self._joined, self._dry, self._low = Held(channels), Held(channels), Held(channels)
+        self._compares = mix < 1 or levels is not None or (clean is not None and join is None)
+        self._joined, self._dry, self._low, self._stays = (Held(channels) for _ in range(4))
+        self._channels = channels
         self.signals = channels if join is None else channels * join.signals
         self.delay = 0 if join is None else join.delay
 
@@ -77,11 +78,14 @@ class Blend:
         result = back
         if self._join is not None:
             result = self._join.join(back, self._joined.take(back.shape[1]), last)
-        if not self._compares:
+        dry = self._dry.take(result.shape[1]) if self._compares else None
+        if self._clean is not None:  # of the model's band alone: what is above has gains of its own
+            enhanced, low = (back, dry) if self._join is None else np.split(back[: 2 * self._channels], 2)
+            assert low is not None
+            self._stays.add(self._clean.stays(enhanced, low))
+            result = result + self._stays.take(result.shape[1])
+        if dry is None:
             return result
-        dry = self._dry.take(result.shape[1])
-        if self._clean is not None:
-            result = self._clean.mixed(result, dry)
         if self._mix != 1:
             result = self._mix * result + (1 - self._mix) * dry
         if self._levels is not None:

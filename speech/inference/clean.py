@@ -36,8 +36,9 @@ class CleanKeeper:
         self._left = np.zeros((2, channels, 0), np.float32)
         self._now = np.zeros((channels, 1), np.float32)
 
-    def mixed(self, enhanced: np.ndarray, recording: np.ndarray) -> np.ndarray:
-        """The next block, float32 (channels, n), of the result."""
+    def stays(self, enhanced: np.ndarray, recording: np.ndarray) -> np.ndarray:
+        """What is to be added to the next block of the enhanced signal, given it and its recording, float32 (channels,
+        n)."""
         taken = recording - enhanced
         begun = self._left.shape[2]
         heard = np.concatenate([self._left, np.stack([enhanced, taken])], axis=2)
@@ -46,8 +47,8 @@ class CleanKeeper:
         frames = np.square(whole).reshape(*whole.shape[:2], count, self._frame).mean(axis=3, dtype=np.float64)
         shares = np.concatenate([self._now, self._shares(frames)], axis=1)  # a frame goes by what came before it
         self._now = shares[:, -1:]
-        made: np.ndarray = enhanced + np.repeat(shares, self._frame, axis=1)[:, begun : begun + taken.shape[1]] * taken
-        return made
+        kept: np.ndarray = np.repeat(shares, self._frame, axis=1)[:, begun : begun + taken.shape[1]] * taken
+        return kept
 
     def _shares(self, powers: np.ndarray) -> np.ndarray:
         """After each of the next frames (2, channels, frames): (channels, frames)."""

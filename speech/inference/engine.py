@@ -146,10 +146,10 @@ class Engine:
             join = BandJoin(self.sample_rate, channels)
         elif streamed and sample_rate < self.sample_rate:  # what the short filters take of the band's end
             join = BandJoin(self.sample_rate, channels, sample_rate / 2)
-        share = self.sampling.clean_share
-        return Blend(
-            join, self.mix, channels, levels, CleanKeeper(share, self.sample_rate, channels) if share else None
-        )
+        clean = None
+        if self.sampling.clean_share and (join is not None or sample_rate <= self.sample_rate):
+            clean = CleanKeeper(self.sampling.clean_share, sample_rate, channels)
+        return Blend(join, self.mix, channels, levels, clean)
 
     def short(
         self,

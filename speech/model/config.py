@@ -96,7 +96,7 @@ class SamplingConfig(Checked):
             below it (DeepFilterNet's setting of that name). None: no limit.
         clean_share: of a recording that is clean already, the share that stays in the result: all of it where over the
             last seconds what is taken away is 26 dB below what is left, none where it is less than 19 dB below, and
-            none in pauses.
+            none in pauses; in the model's band, and not where what is above is dropped.
     """
 
     sampler: SamplerSetting = "pc"

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 from speech import Enhancer
+from speech.audio.bands import UpperBand
 from speech.audio.files import read_audio
 from speech.audio.resampling import resample
 from speech.inference.clean import CleanKeeper
@@ -34,7 +35,7 @@ def pair(below_db: float, seconds: float = 4.0) -> tuple[np.ndarray, np.ndarray]
 )
 def test_the_share_goes_by_what_was_taken(below_db: float, share: float) -> None:
     enhanced, recording = pair(below_db)
-    made = CleanKeeper(0.2, RATE, 1).mixed(enhanced, recording)
+    made = enhanced + CleanKeeper(0.2, RATE, 1).stays(enhanced, recording)
     assert_allclose(
         (made - enhanced)[:, RATE:], share * (recording - enhanced)[:, RATE:], atol=2e-3 * 10 ** (-below_db / 20)
     )
@@ -48,18 +49,20 @@ def test_blocks_and_levels_change_nothing(cuts: list[int], level: float, seed: i
     rng = np.random.default_rng(seed)
     enhanced = rng.normal(size=(2, 3000)).astype(np.float32)
     recording = enhanced + np.float32(10 ** rng.uniform(-2, 0)) * rng.normal(size=(2, 3000)).astype(np.float32)
-    whole = CleanKeeper(0.15, RATE, 2).mixed(enhanced, recording)
+    whole = enhanced + CleanKeeper(0.15, RATE, 2).stays(enhanced, recording)
     keeper, edges = CleanKeeper(0.15, RATE, 2), [0, *sorted(cuts), 3000]
-    parts = [keeper.mixed(enhanced[:, a:b], recording[:, a:b]) for a, b in pairwise(edges) if b > a]
+    parts = [enhanced[:, a:b] + keeper.stays(enhanced[:, a:b], recording[:, a:b]) for a, b in pairwise(edges) if b > a]
     assert_array_equal(np.concatenate(parts, axis=1), whole)
-    quiet = CleanKeeper(0.15, RATE, 2).mixed(np.float32(level) * enhanced, np.float32(level) * recording)
+    quiet = np.float32(level) * enhanced + CleanKeeper(0.15, RATE, 2).stays(
+        np.float32(level) * enhanced, np.float32(level) * recording
+    )
     assert_allclose(quiet, np.float32(level) * whole, rtol=1e-4, atol=1e-5 * level)
 
 
 def test_each_channel_has_its_own_share_and_silence_stays_silent() -> None:
     clean, noisy = pair(40.0), pair(5.0)
     enhanced, recording = (np.concatenate([a, b, np.zeros_like(a)]) for a, b in zip(clean, noisy, strict=True))
-    made = CleanKeeper(0.2, RATE, 3).mixed(enhanced, recording)
+    made = enhanced + CleanKeeper(0.2, RATE, 3).stays(enhanced, recording)
     assert not np.array_equal(made[0], enhanced[0])
     assert_array_equal(made[1:], enhanced[1:])
 
@@ -71,7 +74,7 @@ def test_what_was_taken_from_pauses_stays_away_unless_it_is_far_below_the_speech
     pause = slice(11 * RATE, 12 * RATE)
     enhanced[:, pause] = 0.0
     recording[:, pause] = taken[:, pause]
-    made = CleanKeeper(0.2, RATE, 1).mixed(enhanced, recording)
+    made = enhanced + CleanKeeper(0.2, RATE, 1).stays(enhanced, recording)
     later = slice(11 * RATE + RATE // 4, 11 * RATE + RATE // 3)
     assert_allclose(made[:, later], 0.2 * kept * recording[:, later], atol=0.01 * np.abs(taken).max())
 
@@ -80,7 +83,7 @@ def test_noise_after_a_clean_minute_is_let_through_for_no_more_than_a_moment() -
     enhanced, recording = pair(40.0, 60.0)
     start = 50 * RATE
     recording[:, start:] += np.random.default_rng(0).normal(size=10 * RATE).astype(np.float32)
-    made = CleanKeeper(0.15, RATE, 1).mixed(enhanced, recording)
+    made = enhanced + CleanKeeper(0.15, RATE, 1).stays(enhanced, recording)
     assert_array_equal(made[:, start + RATE // 10 : start + RATE], enhanced[:, start + RATE // 10 : start + RATE])
 
 
@@ -121,3 +124,17 @@ def test_the_bundled_enhancer_takes_less_from_clean_speech_and_as_much_from_nois
         )
         noisy = clean + clean.std() * rng.normal(size=len(clean)).astype(np.float32) * np.float32(0.5)
         assert_array_equal(as_it_ships.enhance(noisy, RATE), without.enhance(noisy, RATE))
+
+
+@pytest.mark.parametrize("band", ["enhance", "drop"])
+def test_what_is_above_the_models_band_is_left_alone(bundled: SpeechModel, shared_data: Path, band: UpperBand) -> None:
+    """As if there were no share, where it has gains of its own; where it is dropped, nothing comes back."""
+    audio = read_audio(sorted((shared_data / "speech/fullband/valid/clean").rglob("*.ogg"))[0])
+    clean, settings = audio.waveform[0], replace(bundled.config.sampling, clean_share=0.0)
+    one, other = (
+        Enhancer(bundled, sampling=sampling, upper_band=band).enhance(clean, 48000) for sampling in (None, settings)
+    )
+    changed = np.abs(np.fft.rfft(one - other))
+    above = np.fft.rfftfreq(len(clean), 1 / 48000) > 8200
+    assert changed[above].max() <= 1e-3 * changed.max()
+    assert (changed.max() > 0) == (band == "enhance")
