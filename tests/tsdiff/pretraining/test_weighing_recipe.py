@@ -94,14 +94,14 @@ def test_the_second_part_learns_plain_windows_and_leaves_the_first_network_alone
     torch.manual_seed(0)
     start = Weighing()
     kept = copy.deepcopy(start.state_dict())
-    made = settled(start, usual, plain, seed=0, steps=50)
+    made = settled(start, usual, plain, seed=0, steps=100)
     for name, value in start.state_dict().items():
         torch.testing.assert_close(value, kept[name], rtol=0, atol=0)
     with torch.no_grad():
         before, after = (float(weighing_loss(one, plain)) for one in (start, made))
-    assert after < 0.99 * before
+    assert after < 0.95 * before
     monkeypatch.setattr(weighing, "_STAY", 0.0)
-    free = settled(start, usual, plain, seed=0, steps=50)
+    free = settled(start, usual, plain, seed=0, steps=100)
     told = {name: part for name, part in usual.items() if name not in ("actual", "naive")}
     with torch.no_grad():
         mean, held, moved = (one(**told)[0] for one in (start, made, free))
