@@ -36,6 +36,7 @@ class MixConfig(Checked):
         synthetic: chance that a noise is made by formula (`speech.data.noises`).
         noise_speed: range of factors by which noise is played faster, and higher. (Speech is not: what resampling takes
             from its highest band, a network learns to take away.)
+        reworked: chance that another noise is made of a recorded one (`speech.data.noises.REWORKED`).
         filtered: chance that speech is filtered by a random low-order filter, and noise by a random equaliser.
         swelling: chance that the level of a noise rises and falls.
         noise_tilt: range of slopes laid over the spectrum of a noise, dB an octave.
@@ -73,6 +74,7 @@ class MixConfig(Checked):
     babble: Chance = 0.1
     synthetic: Chance = 0.05
     noise_speed: Annotated[tuple[Factor, Factor], RISING] = (1.0, 1.0)
+    reworked: Chance = 0.0
     filtered: Chance = 0.3
     swelling: Chance = 0.0
     noise_tilt: Range = (0.0, 0.0)

@@ -23,7 +23,7 @@ from speech.data import degrade
 from speech.data.clips import Clip, Folders, Waveform, read_clips
 from speech.data.config import MixConfig
 from speech.data.levels import active_power, noise_gain, power
-from speech.data.noises import KINDS, coloured_noise, rumble, smooth
+from speech.data.noises import KINDS, REWORKED, coloured_noise, rumble, smooth
 from speech.data.rooms import ImpulseResponse, RoomConfig, read_responses, reverberate, simulated_responses
 
 _SWELL_DB = 4.0
@@ -174,7 +174,14 @@ class Mixer:
             crop = noise_crop(clip, degrade.needed_for(length, speed), rng)
             if crop.any():
                 made_of.append(clip.id)
-                return degrade.change_speed(crop, speed, length)
+                noise = degrade.change_speed(crop, speed, length)
+                if self.config.reworked and rng.random() < self.config.reworked:
+                    way = str(rng.choice(list(REWORKED)))
+                    other = REWORKED[way](noise, rng)
+                    if power(other) > 0:
+                        made_of.append(way)
+                        return other
+                return noise
         made_of.append("coloured noise")
         return coloured_noise(length, rng)
 

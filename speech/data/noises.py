@@ -97,6 +97,91 @@ def rumble(length: int, rng: np.random.Generator) -> Waveform:
     return _unit(noise * 10 ** (rng.uniform(0, 6) * smooth(length, rng, 8000) / 20))
 
 
+def engine(length: int, rng: np.random.Generator) -> Waveform:
+    """Bursts in a row, 8 to 160 a second at 16 kHz, uneven and through resonances: motors, saws, drills, mowers."""
+    pace = np.exp(rng.uniform(np.log(8), np.log(160))) / 16000
+    speed = np.maximum(0.2, 1 + rng.uniform(0, 0.25) * smooth(length, rng, 8000))
+    turns = np.cumsum(pace * speed)
+    cycle = turns.astype(np.int64)
+    strength = np.maximum(0, 1 + rng.uniform(0, 0.5) * rng.standard_normal(int(cycle[-1]) + 1))[cycle]
+    burst = np.exp(-rng.uniform(1, 12) * (turns - cycle)) * strength
+    strokes = int(rng.integers(1, 5))  # of several cylinders, one sounds otherwise
+    burst *= np.where(cycle % strokes == 0, 1.0, rng.uniform(0.3, 1))
+    body = np.diff(burst, prepend=0.0) * rng.uniform(0, 3) + burst * rng.standard_normal(length) * rng.uniform(0.1, 1)
+    return _unit(_resonances(body, rng) * _swell(length, rng))
+
+
+def ticks(length: int, rng: np.random.Generator) -> Waveform:
+    """One or two kinds of short clicks in an even beat, 1 to 20 a second at 16 kHz: clocks, ratchets, indicators."""
+    total = np.zeros(length)
+    kinds = [_impact(rng)[: int(rng.uniform(80, 1600))] for _ in range(rng.integers(1, 3))]
+    period = 16000 / np.exp(rng.uniform(0, np.log(20)))
+    place, count = rng.uniform(0, period), 0
+    while place < length:
+        burst = kinds[count % len(kinds)][: length - int(place)]
+        total[int(place) : int(place) + len(burst)] += rng.lognormal(0, 0.1) * burst
+        place += period * (1 + 0.02 * rng.standard_normal())
+        count += 1
+    return _unit(total + 10 ** (-rng.uniform(25, 60) / 20) * total.std() * coloured_noise(length, rng))
+
+
+def calls(length: int, rng: np.random.Generator) -> Waveform:
+    """Gliding tones with harmonics and breath, .03 to 1 s long, with pauses: animals, horns, sirens, squeaks, cries."""
+    total = np.zeros(length)
+    low, high = np.log(120), np.log(5000)
+    centre, spread = rng.uniform(low, high), rng.uniform(0.02, 0.5)
+    typical, rough = np.exp(rng.uniform(np.log(500), np.log(16000))), rng.uniform(0, 0.6)
+    place = -int(rng.uniform(0, typical))
+    while place < length:
+        count = max(64, int(typical * rng.lognormal(0, 0.3)))
+        glide = np.clip(centre + spread * smooth(count, rng, max(32, count // 3)), low, high)
+        phase = np.cumsum(2 * np.pi * np.exp(glide) / 16000)
+        top = float(np.exp(glide.max()))
+        voice = sum(
+            rng.exponential() * k ** -rng.uniform(0, 1.5) * np.sin(k * phase)
+            for k in range(1, 1 + max(1, min(12, int(7600 / top))))
+        )
+        voice = voice + rough * np.std(voice) * rng.standard_normal(count)
+        call = voice * np.sin(np.pi * (np.arange(count) + 0.5) / count) ** rng.uniform(0.3, 2) * rng.lognormal(0, 0.3)
+        first, last = max(place, 0), min(place + count, length)
+        if last > first:
+            total[first:last] += call[first - place : last - place]
+        place += count + int(typical * rng.exponential() * 1.5)
+    return _unit(total + 10 ** (-rng.uniform(20, 50) / 20) * total.std() * coloured_noise(length, rng))
+
+
+def pulsed(noise: Waveform, rng: np.random.Generator) -> Waveform:
+    """A noise whose level beats, 1.5 to 150 times a second at 16 kHz."""
+    length = len(noise)
+    pace = np.exp(rng.uniform(np.log(1.5), np.log(150))) / 16000
+    turns = np.cumsum(pace * np.maximum(0.2, 1 + rng.uniform(0, 0.2) * smooth(length, rng, 8000)))
+    wave = np.abs(np.cos(np.pi * turns)) ** np.exp(rng.uniform(np.log(0.5), np.log(20)))
+    floor = rng.uniform(0, 0.5)
+    return (noise * (floor + (1 - floor) * wave)).astype(np.float32)
+
+
+def grains(noise: Waveform, rng: np.random.Generator) -> Waveform:
+    """Pieces of a noise, 10 to 300 ms long at 16 kHz, laid out anew: now and then, evenly, or one over the other."""
+    length = len(noise)
+    size = min(length, int(np.exp(rng.uniform(np.log(160), np.log(4800)))))
+    window = np.hanning(size + 2)[1:-1] ** rng.uniform(0.3, 1)
+    step = size * np.exp(rng.uniform(np.log(0.4), np.log(8)))
+    even, few = rng.random() < 0.5, rng.integers(0, length - size + 1, rng.integers(1, 5))
+    again = rng.random() < 0.5  # the same few pieces all the time
+    total = np.zeros(length + size)
+    place = rng.uniform(0, min(step, length))
+    while place < length:
+        start = int(rng.choice(few) if again else rng.integers(0, length - size + 1))
+        total[int(place) : int(place) + size] += window * noise[start : start + size] * rng.lognormal(0, 0.3)
+        place += step if even else step * max(0.1, rng.exponential())
+    return total[:length].astype(np.float32)
+
+
+def backwards(noise: Waveform, rng: np.random.Generator) -> Waveform:
+    """A noise from its end to its beginning."""
+    return noise[::-1].copy()
+
+
 KINDS: dict[str, Callable[[int, np.random.Generator], Waveform]] = {
     "coloured noise": coloured_noise,
     "band noise": band_noise,
@@ -105,7 +190,16 @@ KINDS: dict[str, Callable[[int, np.random.Generator], Waveform]] = {
     "chords": chords,
     "gusts": gusts,
     "rumble": rumble,
+    "engine": engine,
+    "ticks": ticks,
+    "calls": calls,
 }
+REWORKED: dict[str, Callable[[Waveform, np.random.Generator], Waveform]] = {
+    "pulsed": pulsed,
+    "grains": grains,
+    "backwards": backwards,
+}
+"""What makes another noise of a recorded one (length,), as long."""
 
 
 def smooth(length: int, rng: np.random.Generator, spacing: int) -> Waveform:
@@ -127,6 +221,17 @@ def _impact(rng: np.random.Generator) -> Waveform:
     )
     noise = rng.standard_normal(len(n)) * np.exp(-n / np.exp(rng.uniform(np.log(10), np.log(600))))
     return (rng.random() * ringing + rng.random() * noise).astype(np.float32)
+
+
+def _resonances(x: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
+    size = _size(2 * len(x))
+    frequency = np.arange(size // 2 + 1) / size
+    response = np.full(size // 2 + 1, 0.02 * rng.random(), np.complex128)
+    for _ in range(rng.integers(2, 8)):
+        centre = np.exp(rng.uniform(np.log(80), np.log(7000))) / 16000
+        width = centre / rng.uniform(1, 12)
+        response += rng.exponential() * width / (width + 2j * (frequency - centre))
+    return np.fft.irfft(np.fft.rfft(x, size) * response, size)[: len(x)]
 
 
 def _swell(length: int, rng: np.random.Generator) -> Waveform:

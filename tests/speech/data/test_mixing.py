@@ -18,7 +18,7 @@ from speech.data import PRESETS, MixConfig, Mixer, MixSource, degrade, preset
 from speech.data.clips import Clip, read_clips, speaker_of
 from speech.data.levels import active_power, noise_gain, power
 from speech.data.mixing import noise_crop
-from speech.data.noises import KINDS
+from speech.data.noises import KINDS, REWORKED
 from tests.speech.trees import RATE, hiss, mixing_folders, put, speech_like
 
 PLAIN = MixConfig(
@@ -256,6 +256,15 @@ def test_rumble_and_tilt_are_in_the_noise_at_their_level_and_slope() -> None:
         dark = Mixer(replace(PLAIN, noise_tilt=(slope, slope)), hissing).mix(speech, np.random.default_rng(3)).noise
         halves = np.split(np.abs(np.fft.rfft(dark))[: len(dark) // 2] ** 2, 2)
         assert (halves[0].sum() > halves[1].sum()) == (slope < 0)
+
+
+def test_another_noise_is_made_of_a_recorded_one_as_often_as_asked() -> None:
+    speech, hissing = speech_like(1.0), [clip_of(hiss(4.0))]
+    for chance in (0.0, 0.5, 1.0):
+        mixer = Mixer(replace(PLAIN, reworked=chance), hissing)
+        made = [mixer.mix(speech, np.random.default_rng(seed)).made_of for seed in range(60)]
+        share = np.mean([bool(REWORKED.keys() & set(names)) for names in made])
+        assert share == pytest.approx(chance, abs=0.2 if 0 < chance < 1 else 0)
 
 
 def test_rumble_of_a_speech_recording_is_not_in_the_target() -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from speech.data.noises import KINDS, coloured_noise, hum, impacts, rumble, smooth
+from speech.data.noises import KINDS, REWORKED, calls, coloured_noise, engine, hum, impacts, rumble, smooth, ticks
 from tests.speech.trees import RATE
 
 
@@ -20,6 +20,56 @@ def test_every_kind_is_finite_of_unit_level_and_decided_by_the_generator(kind: s
     assert np.isfinite(noise).all()
     assert not noise.any() or length < 4 or noise.std() == pytest.approx(1, rel=1e-3)
     np.testing.assert_array_equal(noise, KINDS[kind](length, np.random.default_rng(seed)))
+
+
+@settings(max_examples=60, deadline=None)
+@given(way=st.sampled_from(sorted(REWORKED)), length=st.integers(1, 40000), seed=st.integers(0, 2**31))
+def test_what_is_made_of_a_noise_is_as_long_finite_and_decided_by_the_generator(
+    way: str, length: int, seed: int
+) -> None:
+    noise = np.random.default_rng(seed).standard_normal(length).astype(np.float32)
+    made = REWORKED[way](noise, np.random.default_rng(seed))
+    assert made.shape == (length,)
+    assert made.dtype == np.float32
+    assert np.isfinite(made).all()
+    np.testing.assert_array_equal(made, REWORKED[way](noise, np.random.default_rng(seed)))
+
+
+def test_backwards_twice_is_the_noise_and_the_beat_of_others_is_in_their_loudness() -> None:
+    rng = np.random.default_rng(0)
+    noise = rng.standard_normal(4 * RATE).astype(np.float32)
+    back = REWORKED["backwards"]
+    np.testing.assert_array_equal(back(back(noise, rng), rng), noise)
+    for way in ("pulsed", "grains"):
+        loudness = [np.square(REWORKED[way](noise, rng)).reshape(-1, 40).mean(1) for _ in range(20)]
+        uneven = [float(x.std() / x.mean()) for x in loudness]
+        assert np.median(uneven) > 2 * np.square(noise).reshape(-1, 40).mean(1).std(), way
+
+
+def test_ticks_come_in_an_even_beat_and_engines_in_bursts() -> None:
+    rng = np.random.default_rng(5)
+
+    def beat(noise: np.ndarray, step: int) -> float:
+        """The highest correlation of the loudness with itself, a quarter of a second to three seconds later or less."""
+        loudness = np.abs(noise).reshape(-1, step).mean(1)
+        loudness = loudness - loudness.mean()
+        size = len(loudness)
+        found = np.fft.irfft(np.abs(np.fft.rfft(loudness, 2 * size)) ** 2)[:size]
+        first = int(np.argmax(found < 0))  # where the loudness of one burst has nothing to do with itself
+        return float(found[first : size // 2].max() / found[0])
+
+    white = rng.standard_normal(8 * RATE)
+    assert np.median([beat(ticks(8 * RATE, rng), 160) for _ in range(20)]) > 0.3 > 2 * beat(white, 160)
+    assert np.median([beat(engine(8 * RATE, rng), 8) for _ in range(20)]) > 2 * beat(white, 8)
+
+
+def test_calls_leave_pauses_and_glide() -> None:
+    rng = np.random.default_rng(2)
+    quiet = []
+    for _ in range(30):
+        loudness = np.sqrt(np.square(calls(8 * RATE, rng)).reshape(-1, 400).mean(1))
+        quiet.append(float((loudness < 0.1).mean()))
+    assert np.mean(np.array(quiet) > 0.2) > 0.6
 
 
 def test_coloured_noise_falls_between_white_and_brown() -> None:
