@@ -252,9 +252,18 @@ def _values_of(frame: pd.DataFrame, others: Collection[str | None]) -> str:
 
 
 def sole_numbers(frame: pd.DataFrame, columns: Sequence[str]) -> str | None:
-    """The only one of these columns that holds numbers, if there is one."""
+    """The only one of these columns that holds numbers, if there is one; or the only column at all if most of its texts
+    have digits: reading it tells which cell is no number."""
     numeric = [name for name in columns if pd.api.types.is_numeric_dtype(frame[name].dtype)]
+    if not numeric and len(columns) == 1 and _mostly_digits(frame[columns[0]]):
+        return columns[0]
     return numeric[0] if len(numeric) == 1 else None
+
+
+def _mostly_digits(column: pd.Series) -> bool:
+    texts = column.dropna()
+    digits = [isinstance(text, str) and any(map(str.isdigit, text)) for text in texts]
+    return sum(digits) > len(digits) / 2
 
 
 def _column(frame: pd.DataFrame, name: str) -> pd.Series:

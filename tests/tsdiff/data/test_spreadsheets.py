@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from shared.errors import DataError
 from tsdiff.data import load_dataset
 from tsdiff.data.frames import load_table
+from tsdiff.predictor import TSDiffPredictor
 
 DAYS = pd.date_range("2024-01-01", periods=12, freq="D")
 SOLD = 1000.0 + np.arange(12.0) / 4
@@ -117,3 +119,18 @@ def test_the_only_numbers_beside_ids_are_the_values() -> None:
     with pytest.raises(DataError, match=r"no column 'target'.*'price'; name that of the values.*--target"):
         load_dataset(both)
     assert load_dataset(both, dynamic=["price"])[0]["target"].tolist() == SOLD.tolist()
+
+
+@pytest.mark.parametrize("cell", ["closed", "-", "$1,200.00", "12 %"])
+def test_a_cell_that_is_no_number_is_named_in_the_only_column_of_values(cell: str, tmp_path: Path) -> None:
+    path = tmp_path / "sales.csv"
+    pd.DataFrame({"day": DAYS, "sold": [*map(str, SOLD[:7]), cell, *map(str, SOLD[8:])]}).to_csv(path, index=False)
+    with pytest.raises(DataError, match=rf"'sold' is not numeric: row 7 holds '{re.escape(cell)}'"):
+        load_dataset(path)
+    with pytest.raises(DataError, match=rf"row 7 holds '{re.escape(cell)}'"):
+        TSDiffPredictor.from_pretrained("default").predict_df(pd.read_csv(path), prediction_length=3)
+
+
+def test_names_are_no_values() -> None:
+    with pytest.raises(DataError, match="no column 'target'"):
+        load_dataset(pd.DataFrame({"day": DAYS, "who": ["shop"] * len(DAYS)}))
