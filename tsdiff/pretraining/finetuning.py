@@ -28,7 +28,7 @@ from tsdiff.model.model import TSDiff
 from tsdiff.pretraining.anchored import CHANGES, AnchoredSource, Chances, Change
 from tsdiff.pretraining.corpus import Corpus, CorpusGroup, CorpusSource
 from tsdiff.pretraining.training import train
-from tsdiff.pretraining.weighing import TUNING_STEPS
+from tsdiff.pretraining.weighing import TUNING_STEPS, midway
 from tsdiff.pretraining.weighing import tuned as tuned_weighing
 from tsdiff.sampling.settings import Sampling
 from tsdiff.windows.weighing import Weighing, bundled_weighing
@@ -45,9 +45,9 @@ _GUIDANCE: tuple[Mapping[str, Any], ...] = (
 _TOLERANCE = 0.02
 """By which share of its CRPS a change must be better on the few windows that are held back, to be taken for better."""
 _SAMPLES = 50
-WEIGHED = "anchors weighed anew"
-"""What a trial's change is called."""
-_WEIGHINGS = 4
+WEIGHED, HALF_WEIGHED, HALF = "anchors weighed anew", "anchors weighed half anew", "half-way"
+"""What a trial's changes are called."""
+_WEIGHINGS = 8
 """Steps of weighing simple forecasts for each of the network, up to `TUNING_STEPS`: they gain most in little time."""
 _NAME = "the series"
 _CHANGES: dict[Change, float] = {"bent": 0.05, "stepped": 0.02, "spiked": 0.02, "turned": 0.05, "mixed": 0.0}
@@ -89,9 +89,9 @@ class Trial:
 
     Attributes:
         steps: of training.
-        change: what else was changed: "anchors weighed anew" is a weighing of the simple forecasts of its own, which
-            later trials keep where it surely forecasts better; "half-way" are the weights midway between those and the
-            first; the others are of the sampling; none is "as it was".
+        change: what else was changed: "anchors weighed anew" is a weighing of the simple forecasts of its own, "half
+            anew" one midway to it, which later trials keep where they forecast better; "half-way" are the network's
+            weights midway between those and the first; the others are of the sampling; none is "as it was".
         crps: of the forecasts.
     """
 
@@ -167,7 +167,7 @@ def fine_tune(
     tuned = predictor.with_model(taken)
     rng = np.random.default_rng([settings.seed, 1])
     entries, windows = hold_back(list(entries_of(dataset)), tuned.prediction_length, settings.held_back, rng)
-    source = _source(config, entries, settings, taken.weighing)
+    source = tuning_source(config, entries, settings, taken.weighing)
     if windows is None:
         steps = settings.steps or _steps_in(model, source, settings, 60 * settings.cpu_minutes)
         told = "as it was"
@@ -191,7 +191,9 @@ def fine_tune(
     return FineTuned(made, contest.best.steps, told, tuple(contest.trials))
 
 
-def _source(config: TSDiffConfig, entries: list[Entry], settings: FineTuning, weighing: Weighing | None) -> BatchSource:
+def tuning_source(
+    config: TSDiffConfig, entries: list[Entry], settings: FineTuning, weighing: Weighing | None
+) -> BatchSource:
     """Windows of the series, most of them with the horizon that is to be forecast, around anchors of that weighing."""
     corpus, horizon = Corpus([CorpusGroup.of_entries(_NAME, 1.0, entries, config.length)]), config.prediction_length
     if config.scaling == "anchor":
@@ -218,7 +220,7 @@ class _Contest(Generic[P]):
     Attributes:
         trials: all, in order.
         first, best: of the network as it came, with the weighing that was taken, and of the one that was taken.
-        weighed: whether the simple forecasts are weighed anew.
+        weighed: how the simple forecasts are weighed anew, in words; empty where they are not.
     """
 
     def __init__(self, predictor: P, windows: TestData):
@@ -227,27 +229,28 @@ class _Contest(Generic[P]):
         self._labels = [np.asarray(label["target"], dtype=np.float64) for label in windows.label]
         self._losses = np.zeros(0)
         self.first = self.best = self.trial(0, "as it was", predictor)
-        self.weighed = False
+        self.weighed = ""
         self._first = _copy_of(predictor.model.denoiser)
         self._trained, self._weights = Trial(0, "as it was", math.inf), self._first
         self._looks: list[float] = []
 
     def weigh(self, network: Weighing) -> Weighing | None:
-        """Give the model another weighing of simple forecasts, if it surely forecasts better by it; which it has.
-
-        Surely: what the windows gain in the mean is more than 1.645 of its standard errors, which chance alone makes of
-        one in twenty.
-        """
+        """Give the model another weighing of simple forecasts, or else one midway to it, if it forecasts better by it;
+        which it has. The gain of the windows in the mean has to be more than one of its standard errors, and half of
+        one for the weighing midway (docs/default_forecaster.md)."""
         model, usual = self.predictor.model, self._losses
-        before, model.weighing = model.weighing, network
-        trial = self.trial(0, WEIGHED, self.predictor)
-        gained = usual - self._losses
-        self.weighed = len(gained) > 1 and bool(gained.mean() > 1.645 * gained.std(ddof=1) / math.sqrt(len(gained)))
-        if self.weighed:
-            self.first = self.best = trial
-        else:
-            model.weighing = before
-        return model.weighing
+        before = model.weighing
+        half = midway(network, before or bundled_weighing())
+        for change, weighing, errors in ((WEIGHED, network, 1.0), (HALF_WEIGHED, half, 0.5)):
+            model.weighing = weighing
+            trial = self.trial(0, change, self.predictor)
+            gained = usual - self._losses
+            if len(gained) > 1 and gained.mean() > errors * gained.std(ddof=1) / math.sqrt(len(gained)):
+                self.first = self.best = trial
+                self.weighed = change
+                return weighing
+        model.weighing = before
+        return before
 
     def look(self, network: nn.Module, step: int) -> Mapping[str, float]:
         """Forecast with trained weights; they are kept if no earlier ones were better."""
@@ -266,7 +269,7 @@ class _Contest(Generic[P]):
         denoiser = self.predictor.model.denoiser
         half = {name: (w + self._first[name]) / 2 for name, w in self._weights.items()}
         denoiser.load_state_dict(half)
-        other, weights = self.trial(self._trained.steps, "half-way", self.predictor), half
+        other, weights = self.trial(self._trained.steps, HALF, self.predictor), half
         if other.crps > (1 + _TOLERANCE) * self._trained.crps:
             other, weights = self._trained, self._weights
         helps = sum(self._looks) < len(self._looks) * self.first.crps and other.crps < self.first.crps
@@ -342,5 +345,6 @@ def _with_guidance(contest: _Contest[P], entries: Sequence[Entry], settings: Fin
 def _told(contest: _Contest[Any], before: Sampling, after: Sampling) -> str:
     """What was changed besides the weights, in words."""
     changes = [f"{name} {value}" for name, value in asdict(after).items() if value != getattr(before, name)]
-    parts = [WEIGHED] * contest.weighed + [contest.best.change] * (contest.best.change == "half-way") + changes
-    return ", ".join(parts) or "as it was"
+    weights = [contest.weighed] if contest.weighed else []
+    weights += [HALF] if contest.best.change == HALF else []
+    return ", ".join(weights + changes) or "as it was"

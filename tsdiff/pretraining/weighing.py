@@ -27,7 +27,7 @@ from tsdiff.windows.weighing import Weighing, pool_inputs
 Collected = dict[str, Tensor]
 """Windows as `told_of` tells them, stacked."""
 
-TUNING_STEPS, WINDOWS_A_STEP = 400, 8
+TUNING_STEPS, WINDOWS_A_STEP = 800, 8
 """Most steps of `tuned`, and windows for each."""
 _BATCH, _RATE = 128, 3e-3
 _STEPS_OF_A_WINDOW = 12
@@ -156,3 +156,12 @@ def tuned(network: Weighing, source: AnchoredSource, seed: int, steps: int) -> W
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed, "weighing"))
         return descended(made, lambda: weighing_loss(made, some(data, _BATCH)), steps, _RATE, 0.0)
+
+
+def midway(one: Weighing, other: Weighing) -> Weighing:
+    """A network whose weights are the means of two networks'."""
+    made = copy.deepcopy(one)
+    with torch.no_grad():
+        for weights, others in zip(made.parameters(), other.parameters(), strict=True):
+            weights.lerp_(others.to(weights.device), 0.5)
+    return made

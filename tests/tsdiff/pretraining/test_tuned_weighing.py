@@ -16,7 +16,7 @@ from tests.tsdiff.pretraining.test_anchored import source
 from tsdiff import TSDiffPredictor
 from tsdiff.data import split_windows
 from tsdiff.pretraining.anchored import AnchoredSource
-from tsdiff.pretraining.finetuning import WEIGHED, FineTuning, _Contest, fine_tune
+from tsdiff.pretraining.finetuning import HALF_WEIGHED, WEIGHED, FineTuning, _Contest, fine_tune
 from tsdiff.pretraining.weighing import collected, forecast_windows, tuned, weighing_loss
 from tsdiff.windows.weighing import Weighing, bundled_weighing
 
@@ -60,7 +60,7 @@ def test_the_weighing_is_the_one_that_forecasts_better(daily: TSDiffPredictor, h
     windows = split_windows([{**week(), "item_id": str(n)} for n in range(3)], 7, 2).test
     contest = _Contest(predictor, windows)
     taken = contest.weigh(bad if harmed else good)
-    assert contest.weighed is not harmed
+    assert contest.weighed == ("" if harmed else WEIGHED)
     assert predictor.model.weighing is taken is (None if harmed else good)
     assert contest.first.crps == min(trial.crps for trial in contest.trials)
 
@@ -71,6 +71,21 @@ def test_what_changes_nothing_is_not_taken(daily: TSDiffPredictor):
     assert contest.weigh(copy.deepcopy(bundled_weighing())) is None
     assert not contest.weighed
     assert contest.first.change == "as it was"
+
+
+def test_half_of_it_is_taken_where_all_of_it_is_too_much(daily: TSDiffPredictor):
+    predictor, far = copy.deepcopy(daily), copy.deepcopy(bundled_weighing())
+    contest = _Contest(predictor, split_windows([{**week(), "item_id": str(n)} for n in range(3)], 7, 2).test)
+    best = contest.first.crps
+    with torch.no_grad():  # intervals twice too wide; one that has come half the way is nearly as wide as it should be
+        predictor.model.weighing = too_narrow = copy.deepcopy(bundled_weighing())
+        too_narrow.error.bias[0] -= 1.5
+        far.error.bias[0] += 1.5
+    contest = _Contest(predictor, contest.windows)
+    taken = contest.weigh(far)
+    assert contest.weighed == HALF_WEIGHED
+    assert contest.first.crps == pytest.approx(best)
+    torch.testing.assert_close(taken.error.bias, bundled_weighing().error.bias)
 
 
 def test_what_is_trained_around_new_anchors_is_used_with_them(daily: TSDiffPredictor, monkeypatch: pytest.MonkeyPatch):
