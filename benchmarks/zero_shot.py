@@ -51,13 +51,15 @@ HELD_OUT = tuple(
 CHOICES: dict[str, dict[str, Any]] = {
     "as bundled": {},
     "anchor_share 0": {"anchor_share": 0.0},
-    "anchor_share .35": {"anchor_share": 0.35},
-    "anchor_share .65": {"anchor_share": 0.65},
+    "anchor_share .5": {"anchor_share": 0.5},
+    "anchor_share .8": {"anchor_share": 0.8},
     "anchor_share 1": {"anchor_share": 1.0},
     "temperature 1": {"temperature": 1.0},
-    "temperature 1.4": {"temperature": 1.4},
-    "2 calls, temperature 1.6": {"steps": 2, "temperature": 1.6},
-    "5 calls, temperature 1": {"steps": 5, "temperature": 1.0},
+    "temperature 1.2": {"temperature": 1.2},
+    "temperature 1.6": {"temperature": 1.6},
+    "temperature 1.2, anchor_share .5": {"temperature": 1.2, "anchor_share": 0.5},
+    "2 calls, temperature 1.8": {"steps": 2, "temperature": 1.8},
+    "5 calls, temperature 1.2": {"steps": 5, "temperature": 1.2},
     "5 calls, temperature 1, anchor_share 0": {"steps": 5, "temperature": 1.0, "anchor_share": 0.0},
 }
 """Settings that are compared, as changes of the model's own."""

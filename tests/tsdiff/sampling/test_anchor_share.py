@@ -103,6 +103,6 @@ def test_a_model_without_an_anchor_refuses_and_says_so() -> None:
 
 def test_it_is_saved_with_a_predictor(tmp_path: Path) -> None:
     predictor = TSDiffPredictor.from_pretrained("default").adapted("h", 24)
-    assert predictor.sampling.anchor_share == 0.5
+    assert predictor.sampling.anchor_share == 0.65
     predictor.with_sampling(anchor_share=0.2).serialize(tmp_path)
     assert TSDiffPredictor.deserialize(tmp_path).sampling.anchor_share == 0.2
