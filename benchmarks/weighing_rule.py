@@ -89,7 +89,7 @@ def tasks(folder: Path) -> Iterator[Task]:
             cut = back * max(windows * horizon, len(entries[0]["target"]) // 8)
             long = [entry for entry in entries if len(entry["target"]) > (cut + 6 * horizon + 40 if back else 0)]
             kept = [{**entry, "target": np.asarray(entry["target"])[: len(entry["target"]) - cut]} for entry in long]
-            if len(kept) == 1 and len(entries) > 1:
+            if len(kept) < min(2, len(entries)):
                 continue
             predictor = base.adapted(entries[0]["start"].freqstr, horizon)
             yield Task(f"{name}, {back} before", predictor, split_windows(kept, horizon, windows))
