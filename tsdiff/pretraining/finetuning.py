@@ -236,16 +236,16 @@ class _Contest(Generic[P]):
 
     def weigh(self, network: Weighing) -> Weighing | None:
         """Give the model another weighing of simple forecasts, or else one midway to it, if it forecasts better by it;
-        which it has. The gain of the windows in the mean has to be more than one of its standard errors, and half of
-        one for the weighing midway (docs/default_forecaster.md)."""
+        which it has. The gain of the windows in the mean has to be more than one of its standard errors
+        (docs/default_forecaster.md)."""
         model, usual = self.predictor.model, self._losses
         before = model.weighing
         half = midway(network, before or bundled_weighing())
-        for change, weighing, errors in ((WEIGHED, network, 1.0), (HALF_WEIGHED, half, 0.5)):
+        for change, weighing in ((WEIGHED, network), (HALF_WEIGHED, half)):
             model.weighing = weighing
             trial = self.trial(0, change, self.predictor)
             gained = usual - self._losses
-            if len(gained) > 1 and gained.mean() > errors * gained.std(ddof=1) / math.sqrt(len(gained)):
+            if len(gained) > 1 and gained.mean() > gained.std(ddof=1) / math.sqrt(len(gained)):
                 self.first = self.best = trial
                 self.weighed = change
                 return weighing
