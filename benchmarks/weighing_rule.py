@@ -33,7 +33,7 @@ from benchmarks.machine import header, table
 from benchmarks.sets import DEFAULT_DATA
 from benchmarks.zero_shot import VALIDATION_WINDOWS
 from recipes.default_forecaster.default import VALIDATION_SETS
-from shared.files.io import write_json, write_text
+from shared.files.io import write_text
 from tsdiff.data import WindowSplit, hold_back, load_folder, split_windows
 from tsdiff.data.entries import Entry
 from tsdiff.evaluation.metrics import window_losses
@@ -171,7 +171,7 @@ def written(path: Path, results: dict[str, dict[str, Any]]) -> None:
         name: {w: {p: [float(f"{x:.5g}") for x in v] for p, v in parts.items()} for w, parts in found.items()}
         for name, found in results.items()
     }
-    write_json(path.with_suffix(".json"), short)
+    write_text(path.with_suffix(".json"), json.dumps(short) + "\n")
     write_text(path, report(results))
 
 
