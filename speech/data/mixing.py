@@ -174,16 +174,20 @@ class Mixer:
             crop = noise_crop(clip, degrade.needed_for(length, speed), rng)
             if crop.any():
                 made_of.append(clip.id)
-                noise = degrade.change_speed(crop, speed, length)
-                if self.config.reworked and rng.random() < self.config.reworked:
-                    way = str(rng.choice(list(REWORKED)))
-                    other = REWORKED[way](noise, rng)
-                    if power(other) > 0:
-                        made_of.append(way)
-                        return other
-                return noise
+                return self._reworked(degrade.change_speed(crop, speed, length), rng, made_of)
         made_of.append("coloured noise")
         return coloured_noise(length, rng)
+
+    def _reworked(self, noise: Waveform, rng: np.random.Generator, made_of: list[str]) -> Waveform:
+        """Another noise made of a recorded one, as often as asked; the same where nothing would be heard of it."""
+        if not self.config.reworked or rng.random() >= self.config.reworked:  # mixtures without it stay as they were
+            return noise
+        way = str(rng.choice(list(REWORKED)))
+        made = REWORKED[way](noise, rng)
+        if not made.any():
+            return noise
+        made_of.append(way)
+        return made
 
     def _babble(self, length: int, rng: np.random.Generator, speaker: str) -> Waveform:
         total = np.zeros(length, np.float32)

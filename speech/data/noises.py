@@ -1,7 +1,8 @@
-"""Noise made by formula: what a recording of noise need not be collected for.
+"""Noise made by formula, and other noises made of recorded ones: what a recording of noise need not be collected for.
 
-Every function takes a length in samples and a generator, and returns a float32 waveform (length,) of unit deviation, or
-zeros where chance left it silent. A network that was trained on few recordings of noise learns these recordings; noise
+Every function of `KINDS` takes a length in samples and a generator, and returns a float32 waveform (length,) of unit
+deviation, or zeros where chance left it silent. Those of `REWORKED` take a waveform (length,) instead of a length, and
+return one as long, of any level. A network that was trained on few recordings of noise learns these recordings; noise
 without end of many kinds keeps it from that.
 """
 
@@ -199,7 +200,7 @@ REWORKED: dict[str, Callable[[Waveform, np.random.Generator], Waveform]] = {
     "grains": grains,
     "backwards": backwards,
 }
-"""What makes another noise of a recorded one (length,), as long."""
+"""What makes another noise of a recorded one."""
 
 
 def smooth(length: int, rng: np.random.Generator, spacing: int) -> Waveform:
@@ -224,6 +225,7 @@ def _impact(rng: np.random.Generator) -> Waveform:
 
 
 def _resonances(x: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
+    """A waveform (length,) through two to seven resonances, 80 Hz to 7 kHz at 16 kHz, as a machine's body has."""
     size = _size(2 * len(x))
     frequency = np.arange(size // 2 + 1) / size
     response = np.full(size // 2 + 1, 0.02 * rng.random(), np.complex128)
