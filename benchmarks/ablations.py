@@ -33,12 +33,10 @@ from shared.files.io import atomic_path, write_text
 from shared.files.settings import change, dataclass_from, merged, plain
 from shared.objectives import DiffusionLoss, TimeSampler
 from tsdiff.data import Entry, WindowSplit, split_windows
-from tsdiff.ensemble import EnsemblePredictor
 from tsdiff.evaluation.metrics import evaluate
 from tsdiff.experiment.presets import PRESETS, Preset
 from tsdiff.model.backbones import S4DConfig
 from tsdiff.model.config import default_patch
-from tsdiff.predictor import TSDiffPredictor
 
 RESULTS = Path("benchmarks/results")
 SETS = ("m4_hourly", "exchange_rate_nips", "nyc_weather_hourly", "pjm_hourly")
@@ -113,10 +111,11 @@ def row(name: str, change: str, preset: Preset, split: WindowSplit, pairs: list[
     members = [
         preset.member(i).estimator(freq, horizon).train(split.train, progress=False) for i in range(preset.members)
     ]
+    tuned = preset.tune(split.train, freq, horizon, progress=False)
     minutes = (time.process_time() - started) / 60
     scores = {}
     for energy in ("quantile", "mse"):
-        predictor = EnsemblePredictor([TSDiffPredictor(m.model, preset.sampling(energy)) for m in members])
+        predictor = preset.forecaster(members, tuned, energy)
         scores[energy] = evaluate(predictor.predict([past for past, _ in pairs], SAMPLES), pairs)
     values = [
         name, change, preset.training.max_steps, preset.training.seed, f"{scores['quantile'].crps:.5f}",

@@ -17,7 +17,9 @@ import statistics
 import sys
 import time
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -40,6 +42,7 @@ SAMPLES = 100
 ENERGIES = ("quantile", "mse")
 OFF = {
     "members": 1,
+    "tuned_steps": 0,
     "accumulate": 1,
     "kernel_share": 0.0,
     "start_share": 0.0,
@@ -70,35 +73,47 @@ def without_empty(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def train_and_score(data: LoadedSet, preset: Preset, seed: int, keep: Path | None, old: Run | None) -> Run:
-    """Train one model and score it with both energies; CPU time is the process's.
+    """Train a preset's models and score their forecasts with both energies; CPU time is the process's.
 
-    A kept model of the `old` run is taken instead of a new one, if only the sampling or the number of models differs;
-    its minutes are then those of the old run, shared evenly among its models.
+    Kept models of the `old` run are taken instead of new ones, if only the sampling or the number of models differs;
+    their minutes are then those of the old run, shared evenly among its models.
     """
-    alike = old is not None and trained_alike(old["settings"], settings_of(preset))
-    before = old["settings"].get("members", 1) if old is not None else 0
+    settings = settings_of(preset)
+    preset = preset.with_training(seed=seed)
+    known = old["settings"] if old is not None and trained_alike(old["settings"], settings) else {}
+    places = known.get("members", 1) if known else 0
+    each = old["train_cpu_minutes"] / (places + bool(known.get("tuned_steps"))) if old is not None and known else 0.0
     members, minutes = [], 0.0
-    for place in range(preset.members):
-        kept = None if keep is None else keep / (f"{data.name}-{seed}" + (f"-{place}" if place else ""))
-        if old is not None and alike and kept is not None and kept.is_dir() and place < before:
-            members.append(TSDiffPredictor.from_pretrained(kept))
-            minutes += old["train_cpu_minutes"] / before
-            continue
+
+    def model(name: str, is_kept: bool, make: Callable[[], TSDiffPredictor | None]) -> TSDiffPredictor | None:
+        nonlocal minutes
+        folder = None if keep is None else keep / name
+        if is_kept and folder is not None and folder.is_dir():
+            minutes += each
+            return TSDiffPredictor.from_pretrained(folder)
         started = time.process_time()
-        estimator = preset.with_training(seed=seed).member(place).estimator(data.freq, data.prediction_length)
-        members.append(estimator.train(data.train, progress=False))
+        made = make()
         minutes += (time.process_time() - started) / 60
-        if kept is not None:
-            members[-1].serialize(kept)
-    predictor = members[0] if len(members) == 1 else EnsemblePredictor(members)
-    scores = {energy: score(predictor, data, preset, energy, seed) for energy in ENERGIES}
+        if folder is not None and made is not None:
+            made.serialize(folder)
+        return made
+
+    for place in range(preset.members):
+        estimator = preset.member(place).estimator(data.freq, data.prediction_length)
+        name = f"{data.name}-{seed}" + (f"-{place}" if place else "")
+        made = model(name, place < places, partial(estimator.train, data.train, progress=False))
+        members += [] if made is None else [made]
+    tune = partial(preset.tune, data.train, data.freq, data.prediction_length, progress=False)
+    same = bool(preset.tuned_steps) and known.get("tuned_steps") == preset.tuned_steps
+    tuned = model(f"{data.name}-{seed}-tuned", same, tune)
+    scores = {e: score(preset.forecaster(members, tuned, e).with_sampling(seed=seed), data) for e in ENERGIES}
     return {
         "set": data.name,
         "seed": seed,
         "train_cpu_minutes": minutes,
         "context_length": members[0].model.config.context_length,
         "parameters": sum(p.numel() for member in members for p in member.model.parameters()),
-        "settings": settings_of(preset),
+        "settings": settings,
         **scores,
     }
 
@@ -109,21 +124,18 @@ def trained_alike(one: dict[str, Any], other: dict[str, Any]) -> bool:
         {
             name: value
             for name, value in without_empty(settings).items()
-            if name not in (*ENERGIES, "guidance", "members")
+            if name not in (*ENERGIES, "guidance", "members", "tuned_steps")
         }
         for settings in (one, other)
     )
     return first == second
 
 
-def score(
-    predictor: TSDiffPredictor | EnsemblePredictor, data: LoadedSet, preset: Preset, energy: Any, seed: int
-) -> Run:
-    """Metrics of every test window with one energy."""
+def score(predictor: TSDiffPredictor | EnsemblePredictor, data: LoadedSet) -> Run:
+    """Metrics of every test window."""
     started = time.process_time()
-    drawn = predictor.with_sampling(**{**asdict(preset.sampling(energy)), "seed": seed})
-    metrics = evaluate(drawn.predict(data.test.input, SAMPLES), data.test)
-    return {**metrics.as_dict(), "nfe": drawn.nfe, "cpu_minutes": (time.process_time() - started) / 60}
+    metrics = evaluate(predictor.predict(data.test.input, SAMPLES), data.test)
+    return {**metrics.as_dict(), "nfe": predictor.nfe, "cpu_minutes": (time.process_time() - started) / 60}
 
 
 def stored(path: Path) -> Run | None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
 from typing import Any, Literal
 
-from shared.checks import Checked, Count, require
+from shared.checks import Checked, Count, Natural, require
 from shared.errors import ConfigError
 from shared.objectives import DiffusionLoss
 from shared.predictions import NetworkOutput
@@ -15,10 +15,13 @@ from shared.sde import Process
 from shared.training.config import TrainingConfig
 from tsdiff.data import normalise_freq
 from tsdiff.data.benchmarks import PUBLISHED_LAGS
+from tsdiff.data.entries import Entry
 from tsdiff.data.frequency import base_freq
+from tsdiff.ensemble import EnsemblePredictor
 from tsdiff.estimator import DEFAULT_LOSS, DEFAULT_TRAINING, TSDiffEstimator
 from tsdiff.model.backbones import S4DConfig
 from tsdiff.model.config import BackboneConfig
+from tsdiff.predictor import TSDiffPredictor
 from tsdiff.sampling.settings import Energy, Sampling
 from tsdiff.windows.config import Calendar, Scaling
 from tsdiff.windows.transforms import TransformSetting
@@ -75,6 +78,8 @@ class Preset(Checked, ModelSettings):
         mse, quantile: sampling with each energy.
         guidance: the energy that did better on the validation windows.
         members: models that are trained with different seeds and forecast together (`tsdiff.ensemble`).
+        tuned_steps: of fine-tuning the bundled model on the series, which then forecasts together with them, an equal
+            share of the samples; 0 goes without it.
     """
 
     categories: tuple[int, ...] = ()
@@ -84,6 +89,7 @@ class Preset(Checked, ModelSettings):
     quantile: Sampling = field(default_factory=lambda: Sampling("quantile", steps=8))
     guidance: Energy = "quantile"
     members: Count = 1
+    tuned_steps: Natural = 0
 
     def _related(self) -> None:
         for energy in ("mse", "quantile"):
@@ -123,6 +129,55 @@ class Preset(Checked, ModelSettings):
             sampling=self.sampling(guidance),
             device=device,
         )
+
+    def train(
+        self,
+        series: Iterable[Entry],
+        freq: str,
+        prediction_length: int,
+        *,
+        guidance: Energy | None = None,
+        progress: bool = True,
+    ) -> TSDiffPredictor | EnsemblePredictor:
+        """All models of the preset, trained on some series: a forecaster.
+
+        Args:
+            series: GluonTS entries to learn from.
+            freq, prediction_length, guidance: see `estimator`.
+            progress: show bars.
+
+        Raises:
+            DataError: see `TSDiffEstimator.train` and `tsdiff.pretraining.finetuning.fine_tune`.
+        """
+        entries = list(series)
+        members = [
+            self.member(place).estimator(freq, prediction_length).train(entries, progress=progress)
+            for place in range(self.members)
+        ]
+        tuned = self.tune(entries, freq, prediction_length, progress=progress)
+        return self.forecaster(members, tuned, guidance)
+
+    def tune(
+        self, series: Iterable[Entry], freq: str, prediction_length: int, *, progress: bool = True
+    ) -> TSDiffPredictor | None:
+        """The bundled model, fine-tuned on some series; None without `tuned_steps`."""
+        if not self.tuned_steps:
+            return None
+        from tsdiff.pretraining.finetuning import FineTuning, fine_tune  # loads Lightning
+
+        bundled = TSDiffPredictor.from_pretrained("default").adapted(freq, prediction_length)
+        settings = FineTuning(steps=self.tuned_steps, seed=self.training.seed)
+        return fine_tune(bundled, series, settings, progress=progress).predictor
+
+    def forecaster(
+        self, members: Sequence[TSDiffPredictor], tuned: TSDiffPredictor | None, guidance: Energy | None = None
+    ) -> TSDiffPredictor | EnsemblePredictor:
+        """Trained models as one forecaster; a tuned one keeps its own sampling but for the seed and the least value."""
+        sampling = self.sampling(guidance)
+        models = [TSDiffPredictor(member.model, sampling) for member in members]
+        if tuned is not None:
+            models.append(tuned.with_sampling(seed=sampling.seed, minimum=sampling.minimum))
+        return models[0] if len(models) == 1 else EnsemblePredictor(models)
 
 
 def _above_zero(energy: Energy) -> Sampling:

@@ -12,6 +12,7 @@ from shared.errors import ConfigError
 from tests.tsdiff.conftest import sines
 from tsdiff.experiment.presets import PRESETS, Preset, preset_for
 from tsdiff.model.backbones import S4DConfig
+from tsdiff.predictor import TSDiffPredictor
 from tsdiff.sampling.settings import Sampling
 
 FREQUENCIES = {"exchange_rate_nips": "B", "electricity_weekly": "W", "tourism_quarterly": "Q", "fred_md": "M"}
@@ -51,3 +52,22 @@ def test_a_preset_trains_and_forecasts():
     forecasts = list(preset.estimator("h", 8).train(sines(2), progress=False).predict(sines(2), num_samples=3))
     assert [f.samples.shape for f in forecasts] == [(3, 8), (3, 8)]
     assert all(np.isfinite(f.samples).all() for f in forecasts)
+
+
+def test_a_preset_with_the_bundled_model_draws_half_of_the_samples_from_it_fine_tuned():
+    small = S4DConfig(patch=4, width=8, blocks=1, state=2)
+    preset = Preset(
+        context_length=16, backbone=small, tuned_steps=2, quantile=Sampling("quantile", steps=2, minimum=0.5)
+    )
+    preset = preset.with_training(max_steps=5)
+    made = preset.train(sines(2), "h", 8, progress=False)
+    trained, tuned = made.members
+    assert trained.sampling == preset.sampling()
+    own = TSDiffPredictor.from_pretrained("default").sampling
+    assert tuned.sampling == replace(own, seed=preset.sampling().seed, minimum=0.5)
+    (forecast,) = made.predict(sines(1), num_samples=10)
+    (first,), (second,) = (one.predict(sines(1), num_samples=5) for one in made.members)
+    np.testing.assert_array_equal(forecast.samples, np.concatenate([first.samples, second.samples]))
+    assert not np.array_equal(first.samples, second.samples)
+    assert forecast.samples.min() >= 0.5
+    assert isinstance(replace(preset, tuned_steps=0).train(sines(2), "h", 8, progress=False), TSDiffPredictor)
