@@ -25,6 +25,7 @@ from tsdiff.faces.calls import ModelCalls
 from tsdiff.faces.saved import read_horizon, read_sampling, write_settings
 from tsdiff.model.config import TSDiffConfig
 from tsdiff.model.model import BUNDLED, TSDiff
+from tsdiff.sampling.continued import continued
 from tsdiff.sampling.drawing import (
     Rows,
     as_forecast,
@@ -166,9 +167,12 @@ class TSDiffPredictor(ModelCalls):
                 yield as_forecast(series, samples)
         short.tell()
 
-    def _beyond(self, group: list[Series], num_samples: int) -> Iterator[np.ndarray]:
-        """Samples beyond the model's reach: the steps to come are a gap, which is filled window after window."""
+    def _beyond(self, group: list[Series], num_samples: int) -> Iterable[np.ndarray]:
+        """Samples beyond the model's reach: of a model with an anchor from its own draws, piece after piece; of others
+        the steps to come are a gap, which is filled window after window."""
         ahead, length = self.prediction_length, self.model.config.length
+        if self.model.config.scaling == "anchor":
+            return continued(self._draw, group, num_samples, ahead)
         told = [series.since(max(0, len(series) - length)) for series in group]
         for series in told:
             refuse_empty(series)
@@ -181,11 +185,14 @@ class TSDiffPredictor(ModelCalls):
         while group := list(islice(read, max(1, self.sampling.batch_rows // num_samples))):
             yield group
 
-    def _draw(self, group: list[Series], num_samples: int) -> np.ndarray:
-        """Samples (series, num_samples, prediction_length, channels) in the series' units."""
+    def _draw(
+        self, group: Sequence[Series], num_samples: int, keys: Sequence[tuple[object, ...]] | None = None
+    ) -> np.ndarray:
+        """Samples (series, num_samples, prediction_length, channels) in the series' units; keys tell apart what goes on
+        from one series in several ways."""
         model, levels = self.model, quantile_levels(num_samples)
         names = [f"{series.name} {series.end}" for series in group]
-        keys = [(name,) for name in names]
+        keys = [(name, *key) for name, key in zip(names, keys or [()] * len(names), strict=True)]
 
         def work(rows: Rows) -> np.ndarray:
             generators, ahead = rows.generators(self.sampling.seed, keys), model.config.context_length

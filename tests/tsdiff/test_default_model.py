@@ -80,6 +80,66 @@ def test_a_horizon_beyond_its_reach_comes_in_pieces(default: TSDiffPredictor) ->
     assert np.abs(np.median(made.samples, axis=0) - target[250:]).mean() < 0.5
 
 
+@pytest.mark.parametrize("horizon", [129, 200])
+def test_beyond_its_reach_it_knows_as_much_of_the_past(default: TSDiffPredictor, horizon: int) -> None:
+    steps = np.arange(1500 + horizon)
+    year, week = 30 * np.sin(2 * np.pi * steps / 365.25), 20 * np.sin(2 * np.pi * steps / 7)
+    target = 100 + year + week + 3 * np.random.default_rng(1).normal(size=len(steps))
+    entry = {"item_id": "a", "start": pd.Period("2018-01-01", freq="D"), "target": target[:1500]}
+    (near,) = default.adapted("D", 128).predict([entry], 20)
+    other, far = default.adapted("D", horizon).predict([{**entry, "item_id": "b", "target": -target[:900]}, entry], 20)
+    np.testing.assert_allclose(far.samples[:, :128], near.samples, rtol=1e-5)
+    assert other.samples.shape == far.samples.shape == (20, horizon)
+    assert np.abs(np.median(far.samples, axis=0) - target[1500:])[128:].mean() < 8
+
+
+def noisy_week(count: int) -> np.ndarray:
+    return 1000 + 20 * np.sin(2 * np.pi * np.arange(count) / 7) + 2 * np.random.default_rng(5).normal(size=count)
+
+
+@pytest.mark.parametrize("missing", [30, 600, 2600])
+def test_a_series_that_ended_long_ago_goes_on(default: TSDiffPredictor, missing: int) -> None:
+    target = np.r_[noisy_week(200), np.full(missing, np.nan)]
+    for horizon in (14, 140):
+        entry = {"item_id": "a", "start": pd.Period("2021-01-04", freq="D"), "target": target}
+        (made,) = default.adapted("D", horizon).predict([entry], 20)
+        truth = 1000 + 20 * np.sin(2 * np.pi * np.arange(200 + missing + horizon) / 7)[-horizon:]
+        low, middle, high = np.quantile(made.samples, [0.05, 0.5, 0.95], axis=0)
+        assert np.abs(middle - truth).mean() < 8
+        assert ((low <= truth) & (truth <= high)).mean() > 0.8
+        assert (high - low).mean() < 200
+
+
+@pytest.mark.parametrize("after", [1, 3, 7])
+def test_a_gap_before_the_last_values_is_not_taken_for_a_line(default: TSDiffPredictor, after: int) -> None:
+    target = noisy_week(200)
+    target[-30 - after : -after] = np.nan
+    entry = {"item_id": "a", "start": pd.Period("2021-01-04", freq="D"), "target": target}
+    (made,) = default.adapted("D", 14).predict([entry], 40)
+    truth = 1000 + 20 * np.sin(2 * np.pi * np.arange(214) / 7)[-14:]
+    assert np.abs(np.median(made.samples, axis=0) - truth).mean() < 4
+
+
+@pytest.mark.parametrize("share", [0.05, 0.3])
+def test_values_missing_here_and_there_are_imputed_by_the_season(default: TSDiffPredictor, share: float) -> None:
+    whole = noisy_week(300)
+    missing = np.random.default_rng(7).random(300) < share
+    entry = {"start": pd.Period("2021-01-04", freq="D"), "target": np.where(missing, np.nan, whole)}
+    (made,) = default.adapted("D", 14).impute([entry], 40)
+    low, middle, high = np.quantile(made.samples, [0.05, 0.5, 0.95], axis=0)
+    assert np.abs(middle - whole[missing]).mean() < 3  # their own noise is 1.6
+    assert ((low <= whole[missing]) & (whole[missing] <= high)).mean() > 0.6
+
+
+def test_a_gap_far_longer_than_a_window_keeps_the_season(default: TSDiffPredictor) -> None:
+    steps = np.arange(3000)
+    whole = 3 * np.sin(2 * np.pi * steps / 24) + 0.05 * np.random.default_rng(5).normal(size=3000)
+    target = whole.copy()
+    target[1000:2200] = np.nan
+    (made,) = default.adapted("h", 24).impute([{"start": pd.Period("2021-01-04", freq="h"), "target": target}], 20)
+    assert np.abs(np.median(made.samples, axis=0) - whole[1000:2200]).max() < 0.5
+
+
 def test_it_imputes_a_gap_better_than_a_straight_line(default: TSDiffPredictor) -> None:
     steps = np.arange(240)
     whole = 5 + np.sin(2 * np.pi * steps / 12)

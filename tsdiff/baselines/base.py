@@ -20,7 +20,7 @@ from shared.errors import ConfigError, DataError
 from shared.random import derive_seed
 from tsdiff.data import Entry
 from tsdiff.data.frequency import quiet
-from tsdiff.windows.conditioning import bridge
+from tsdiff.windows.gaps import bridge
 
 DEFAULT_STEPS, STEPS_PER_EPOCH = 2000, 50
 CHUNK = 32  # entries forecast at once: bounds memory, and with the seed decides the draws

@@ -21,7 +21,7 @@ from tsdiff.data.frequency import shifted
 from tsdiff.model.config import TSDiffConfig
 from tsdiff.windows.anchors import seasons_of
 from tsdiff.windows.calendar import SEASON_WIDTH, calendar_features
-from tsdiff.windows.conditioning import bridge
+from tsdiff.windows.gaps import bridge
 from tsdiff.windows.inputs import network_inputs
 from tsdiff.windows.scales import Statistics, context_scale
 from tsdiff.windows.simple import Seasons

@@ -19,8 +19,9 @@ from tqdm import tqdm
 from shared.errors import ConfigError, DataError
 from shared.random import derive_seed
 from tsdiff.pretraining.anchored import AnchoredSource
-from tsdiff.windows.anchored import bridged_line
-from tsdiff.windows.anchors import REMEMBERED, pooled
+from tsdiff.windows.anchored import pool_of
+from tsdiff.windows.anchors import REMEMBERED
+from tsdiff.windows.gaps import expected
 from tsdiff.windows.simple import Seasons
 from tsdiff.windows.weighing import Weighing, pool_inputs
 
@@ -44,9 +45,8 @@ def forecast_windows(source: AnchoredSource, seed: int) -> Iterator[dict[str, np
     rng, empty = np.random.default_rng([seed, 7]), 0
     while empty < _MOST_EMPTY:
         found = source.stretch(rng)
-        known, actual = found.values[: -found.horizon], found.values[-found.horizon :]
-        nothing = np.isnan(known).all()
-        row = None if nothing else told_of(bridged_line(known[-REMEMBERED:]), actual, found.group.seasons, rng)
+        known, actual = found.values[: -found.horizon][-REMEMBERED:], found.values[-found.horizon :]
+        row = told_of(known, actual, found.group.seasons, rng)
         empty = empty + 1 if row is None else 0
         if row is not None:
             yield row
@@ -57,15 +57,18 @@ def told_of(
     known: np.ndarray, actual: np.ndarray, seasons: Seasons, rng: np.random.Generator
 ) -> dict[str, np.ndarray] | None:
     """Inputs of the network for some random steps of a forecast, with "actual" values by the pool's mean and scale and
-    the "naive" error by its scale, (steps,) each; None where none of them has a value.
+    the "naive" error by its scale, (steps,) each; None where none of them has a value, or nothing is known.
 
     Args:
-        known: what the forecast knows, (n,), finite.
+        known: what the forecast knows, (n,), NaN where missing.
         actual: what came, (horizon,), NaN where missing.
         seasons: of the series.
         rng: of the steps.
     """
-    pool = pooled(known, len(actual), seasons)
+    seen = ~np.isnan(known)
+    pool = pool_of(expected(known, seasons), seen, len(actual), seasons) if seen.any() else None
+    if pool is None:
+        return None
     places = rng.choice(len(actual), _STEPS_OF_A_WINDOW)  # with repetition where there are fewer
     if np.isnan(actual[places]).all():
         return None

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from tsdiff.windows.anchors import REMEMBERED, Pool, pooled
+from tsdiff.windows.gaps import expected
 from tsdiff.windows.simple import CANDIDATES, Seasons
 from tsdiff.windows.weighing import Weighing, squashed, weighed
 
@@ -74,22 +75,14 @@ def squash(values: np.ndarray) -> np.ndarray:
     return squashed(torch.from_numpy(values)).numpy()
 
 
-def bridged_line(values: np.ndarray) -> np.ndarray:
-    """Values (n,) with straight lines over NaN, flat at the ends; at least one is finite."""
-    missing = np.isnan(values)
-    if not missing.any():
-        return values
-    places = np.arange(len(values))
-    return np.interp(places, places[~missing], values[~missing])
-
-
 @dataclass(frozen=True)
 class Wanted:
     """A window of a series that is to be put around its anchor.
 
     Attributes:
         values: the whole series (n,), NaN where missing.
-        first: step of the series where the window begins; before it, and after its end, nothing is known.
+        first: step of the series where the window begins. What lies after its end is not known, but where its last
+            step is missing and not hidden: there a gap goes on, which is forecast from its other side too.
         hidden: (length,): steps of the window whose values are not to be used.
         seasons: of the series.
     """
@@ -113,10 +106,12 @@ class _Read:
     """What a window's values tell.
 
     Attributes:
-        told: values up to the window's end (n,), from the first that is looked at on, NaN where hidden or missing.
+        told: values (n,) from the first that is looked at on, what is hidden or missing filled in; empty where nothing
+            is known.
         place: of each step of the window in `told`, below 0 before the series.
         observed, wanted: of the window's steps; neither is what lies before the series.
         gaps: from … to of the longest stretches that are wanted, in the window.
+        parts: of each gap the part of its pools that lies in the window.
         sides: of each gap the pools of what lies before it and, turned round, of what lies after it, if anything does.
         seasons: of the series.
     """
@@ -126,6 +121,7 @@ class _Read:
     observed: np.ndarray
     wanted: np.ndarray
     gaps: list[tuple[int, int]]
+    parts: list[slice]
     sides: list[tuple[Pool | None, Pool | None]]
     seasons: Seasons
 
@@ -135,39 +131,71 @@ class _Read:
 
 
 def _read(wanted: Wanted) -> _Read:
-    length = len(wanted.hidden)
-    begin = max(0, wanted.first - REMEMBERED)
-    shift = wanted.first - begin
-    told = np.full(max(length + shift, 0), np.nan)
-    told[: len(wanted.values) - begin] = wanted.values[begin : wanted.first + length]
-    place = np.arange(length) + shift
+    values, first, length = wanted.values, wanted.first, len(wanted.hidden)
+    begin, end = _reach(wanted)
+    told = np.full(max(end - begin, 0), np.nan)
+    there_to = min(end, len(values))
+    told[: there_to - begin] = values[begin:there_to]
+    place = np.arange(length) + first - begin
     there = place >= 0
     told[place[there & wanted.hidden]] = np.nan
+    known = ~np.isnan(told)
     observed = there.copy()
-    observed[there] = ~np.isnan(told[place[there]])
+    observed[there] = known[place[there]]
     missing = there & ~observed
-    gaps = [] if np.isnan(told).all() else _gaps(missing)
-    sides = [_sides(told, start + shift, end + shift, wanted.seasons) for start, end in gaps]
-    return _Read(told, place, observed, missing, gaps, sides, wanted.seasons)
+    if not known.any():
+        return _Read(told[:0], place, observed, missing, [], [], [], wanted.seasons)
+    gaps = _gaps(missing)
+    filled = expected(told, wanted.seasons)
+    parts, sides = [], []
+    for start, stop in gaps:
+        whole = _whole(known, start + place[0], stop + place[0])
+        parts.append(slice(start + place[0] - whole[0], stop + place[0] - whole[0]))
+        sides.append(_sides(filled, known, *whole, wanted.seasons))
+    return _Read(filled, place, observed, missing, gaps, parts, sides, wanted.seasons)
+
+
+def _reach(wanted: Wanted) -> tuple[int, int]:
+    """From and to which step a series is looked at: as far before the window, or the last value that is known before
+    it, as is remembered; and after it, where a gap goes on beyond its end."""
+    values, first = wanted.values, wanted.first
+    end = first + len(wanted.hidden)
+    before = np.flatnonzero(~np.isnan(values[: max(first, 0)]))
+    begin = first if not len(before) else min(first, int(before[-1]) + 1)
+    if 0 < end < len(values) and not wanted.hidden[-1] and np.isnan(values[end - 1]):
+        after = np.flatnonzero(~np.isnan(values[end:]))
+        end = min(end + int(after[0]) + REMEMBERED, len(values)) if len(after) else end
+    return max(0, begin - REMEMBERED), end
+
+
+def _whole(known: np.ndarray, start: int, stop: int) -> tuple[int, int]:
+    """The stretch of unknown values, from … to, that a gap of a window is part of; one before which nothing is known
+    begins with the window's, and one after which nothing is ends so."""
+    before, after = np.flatnonzero(known[:start]), np.flatnonzero(known[stop:])
+    return int(before[-1]) + 1 if len(before) else start, stop + int(after[0]) if len(after) else stop
 
 
 def _assembled(read: _Read, pools: list[Pool]) -> AnchoredWindow:
     """The window of what was read, and the pool of each gap."""
-    if np.isnan(read.told).all():
+    if not len(read.told):
         return _unknown(len(read.place), read.wanted)
-    place, observed, wanted, gaps, seasons = read.place, read.observed, read.wanted, read.gaps, read.seasons
-    told = bridged_line(read.told)
+    told, place, observed, wanted = read.told, read.place, read.observed, read.wanted
+    gaps, seasons = read.gaps, read.seasons
+    pools = [_part(pool, part) for pool, part in zip(pools, read.parts, strict=True)]
     pool = pools[int(np.argmax([end - start for start, end in gaps]))] if gaps else pooled(told, 1, seasons)
     steps = np.array([end - start for start, end in gaps] or [1], dtype=np.float64)
     scale = float(np.array([one.scale for one in pools or [pool]]) @ steps / steps.sum())
     line = np.where(place >= 0, told[np.maximum(place, 0)], 0.0)
     anchor, sizes = line.copy(), np.full(len(place), scale)
-    forecasts, profile = np.zeros((CANDIDATES, len(place))), np.zeros(len(place))
     for (start, end), one in zip(gaps, pools, strict=True):
         anchor[start:end], sizes[start:end] = one.mean, one.scale * one.profile
+    if not observed.any():  # too far away for what the network has learnt of gaps
+        return replace(_unknown(len(place), wanted), anchor=anchor, scale=sizes)
+    forecasts, profile = np.zeros((CANDIDATES, len(place))), np.zeros(len(place))
+    for (start, end), one in zip(gaps, pools, strict=True):
         profile[start:end] = np.log(sizes[start:end] / scale + 1e-2)
         forecasts[:, start:end] = np.where(one.usable[:, None], one.forecasts - one.mean, 0.0)
-    seen = line[observed] if observed.any() else told
+    seen = line[observed]
     level = float(np.median(seen))
     spread = 1.25 * float(np.abs(seen - seen.mean()).mean()) + 1e-3 * scale + 1e-13 * abs(level) + _TINY
     season = max(seasons[0], 1)
@@ -213,8 +241,8 @@ def _about(
     if finite.any():
         least = pool.errors[finite].min() + 1e-3 * scale
         behind[finite] = np.clip(np.log((pool.errors[finite] + 1e-3 * scale) / least), 0, 3)
-    last = int(np.flatnonzero(observed)[-1]) if observed.any() else -1
-    between = bool(wanted[:last].any()) if last > 0 else False
+    last = int(np.flatnonzero(observed)[-1])
+    between = bool(wanted[:last].any())
     numbers = [
         np.clip(np.log(scale / spread), -7, 3),
         np.log2(max(seasons[0], 1)) / 4,
@@ -244,19 +272,45 @@ def _unknown(length: int, wanted: np.ndarray) -> AnchoredWindow:
 
 
 def _gaps(wanted: np.ndarray) -> list[tuple[int, int]]:
-    """The longest stretches of wanted steps, from … to, in order; straight lines do for the others."""
+    """The longest stretches of wanted steps, from … to, in order; what fills the others is all that is said of them."""
     edges = np.flatnonzero(np.diff(np.concatenate([[0], wanted.astype(np.int8), [0]])))
     stretches = list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
     return sorted(sorted(stretches, key=lambda gap: gap[0] - gap[1])[:_MOST_GAPS])
 
 
-def _sides(told: np.ndarray, begin: int, end: int, seasons: Seasons) -> tuple[Pool | None, Pool | None]:
+def _sides(
+    told: np.ndarray, known: np.ndarray, begin: int, end: int, seasons: Seasons
+) -> tuple[Pool | None, Pool | None]:
     """The simple forecasts of a stretch from the values before it and, backwards, from those after it."""
-    before, after = (
-        pooled(bridged_line(side), end - begin, seasons) if not np.isnan(side).all() else None
-        for side in (told[max(0, begin - REMEMBERED) : begin], told[end : end + REMEMBERED][::-1])
+    before, after = slice(max(0, begin - REMEMBERED), begin), slice(end, end + REMEMBERED)
+    steps = end - begin
+    return (
+        pool_of(told[before], known[before], steps, seasons),
+        pool_of(told[after][::-1], known[after][::-1], steps, seasons),
     )
-    return before, after
+
+
+def pool_of(values: np.ndarray, known: np.ndarray, steps: int, seasons: Seasons) -> Pool | None:
+    """The simple forecasts of what follows a history (n,) whose gaps are filled, from the first value on that is known,
+    (n,); None where none is."""
+    if not known.any():
+        return None
+    first = int(known.argmax())
+    return pooled(values[first:], steps, seasons, known[first:])
+
+
+def _part(pool: Pool, steps: slice) -> Pool:
+    """The pool of some of its steps."""
+    if steps == slice(0, len(pool.mean)):
+        return pool
+    typical = float(pool.profile[steps].mean())
+    return replace(
+        pool,
+        forecasts=pool.forecasts[:, steps],
+        mean=pool.mean[steps],
+        scale=pool.scale * typical,
+        profile=pool.profile[steps] / typical,
+    )
 
 
 def _joined(sides: tuple[Pool | None, Pool | None], pools: Iterator[Pool]) -> Pool:

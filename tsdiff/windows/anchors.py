@@ -91,17 +91,22 @@ def without_spikes(values: np.ndarray) -> np.ndarray:
     return cleaned
 
 
-def pooled(values: np.ndarray, horizon: int, seasons: Seasons) -> Pool:
+def pooled(values: np.ndarray, horizon: int, seasons: Seasons, known: np.ndarray | None = None) -> Pool:
     """The simple forecasts of what follows a history, weighted by how well they did on it.
 
     Args:
         values: (n,), finite, n at least 1.
         horizon: steps.
         seasons: of the series.
+        known: (n,): which values were observed; the others were filled in, and no forecast is judged by them. None for
+            all.
     """
     values = without_spikes(values)
     count, recent = len(values), values[-max(4 * seasons[0], 64) :]
     tried, ends = _backtests(count, horizon, seasons)
+    seen = None if known is None or known.all() else known[ends[:, None] + np.arange(tried)]
+    if seen is not None:
+        ends, seen = ends[seen.any(1)], seen[seen.any(1)]
     all_made, all_usable = simple_forecasts(values, np.array([count, *ends]), horizon, seasons)
     made, usable = all_made[0], all_usable[0]
     # A constant has no error; what double precision resolves of its level is the least.
@@ -120,25 +125,43 @@ def pooled(values: np.ndarray, horizon: int, seasons: Seasons) -> Pool:
     weights = (known & usable) * (recency / recency.sum())[:, None]
     total = weights.sum(0)
     judged = total >= 0.5 * total.max()
-    mean_error = (np.abs(past - actual[:, None]).mean(2) * weights).sum(0) / np.maximum(total, 1e-12)
+    mean_error = (_mean(np.abs(past - actual[:, None]), seen) * weights).sum(0) / np.maximum(total, 1e-12)
     errors = np.where(judged, mean_error, np.inf)
     shares = ((errors + least) / (errors.min() + least)) ** -_SHARPNESS
     shares /= shares.sum()
     missed = np.abs(np.einsum("k,okh->oh", shares, past) - actual)
-    off, recency = missed.mean(1), recency / recency.sum()
+    off, recency = _mean(missed, seen), recency / recency.sum()
+    if seen is not None:  # as large as the others of its forecast
+        missed = np.where(seen, missed, off[:, None])
     # Of a mean absolute error the deviation; more where few forecasts tell it, by which the shares were chosen too.
     scale = max(1.25 * (1 + 1 / len(ends)) * float(off @ recency), least)
     profile = np.pad(recency @ missed / scale, (0, horizon - tried), mode="edge")
     tail = float(np.sqrt((missed**2).mean()) + least) / float(missed.mean() + least)
-    evidence = _evidence(past - actual[:, None], weights, judged, errors, least)
+    evidence = _evidence(past - actual[:, None], seen, weights, judged, errors, least)
     about = _about(values, recent, horizon, seasons, scale, len(ends), tail)
     return Pool(made, usable, shares, errors, shares @ made, scale, profile, len(ends), tail, evidence, about)
 
 
+def _mean(errors: np.ndarray, seen: np.ndarray | None) -> np.ndarray:
+    """The mean over the last axis, the steps, of errors (origins, …, steps), of those that were seen, (origins, steps),
+    at least one of each origin; None for all."""
+    if seen is None:
+        return errors.mean(-1)
+    weights = seen.reshape(len(seen), *[1] * (errors.ndim - 2), seen.shape[1]).astype(np.float64)
+    return (errors * weights).sum(-1) / weights.sum(-1)
+
+
 def _evidence(
-    missed: np.ndarray, weights: np.ndarray, judged: np.ndarray, errors: np.ndarray, least: float
+    missed: np.ndarray,
+    seen: np.ndarray | None,
+    weights: np.ndarray,
+    judged: np.ndarray,
+    errors: np.ndarray,
+    least: float,
 ) -> np.ndarray:
-    """`Pool.evidence` of errors (origins, CANDIDATES, steps), the latest origin first."""
+    """`Pool.evidence` of errors (origins, CANDIDATES, steps), the latest origin first, of which some were seen."""
+    if seen is not None:
+        missed = np.where(seen[:, None], missed, _mean(missed, seen)[..., None])
     size, total = np.abs(missed), np.maximum(weights.sum(0), 1e-12)
     best = errors.min() + least
 

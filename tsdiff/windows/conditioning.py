@@ -17,6 +17,7 @@ from tsdiff.windows.anchored import AnchoredWindow, Wanted, anchored_windows, re
 from tsdiff.windows.anchors import seasons_of
 from tsdiff.windows.calendar import calendar_features
 from tsdiff.windows.config import WindowConfig
+from tsdiff.windows.gaps import bridge
 from tsdiff.windows.inputs import known_features, network_inputs
 from tsdiff.windows.scales import Statistics, default_scale, scaled, window_scale, without_level
 from tsdiff.windows.transforms import Transform
@@ -51,27 +52,6 @@ def with_lags(window: Callable[[int], np.ndarray], first: int, config: WindowCon
     return np.concatenate([window(first - lag) for lag in (0, *config.lags)], axis=1)
 
 
-def bridge(windows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Fill NaN by straight lines (flat at the ends, 0 where a channel holds nothing) and tell what was observed.
-
-    Args:
-        windows: (rows, length, channels).
-
-    Returns:
-        filled, and observed (0 and 1, float32), of the same shape.
-    """
-    observed = ~np.isnan(windows)
-    filled = windows
-    if not observed.all():
-        filled = windows.copy()
-        places = np.arange(windows.shape[1])
-        for row, channel in np.argwhere(~observed.all(axis=1)):
-            seen = observed[row, :, channel]
-            line = np.interp(places, places[seen], windows[row, seen, channel]) if seen.any() else 0.0
-            filled[row, :, channel] = line
-    return filled, observed.astype(np.float32)
-
-
 @dataclass(frozen=True)
 class Windows:
     """A batch of windows for the network, and the way back to the series' units.
@@ -85,7 +65,8 @@ class Windows:
             (rows,) tells which each is of.
         loc, scale: (rows, length, or 1 for all steps, channels) float64: the network's units times `scale` plus `loc`
             are the series' own, or those of the model's transform of them.
-        least: (rows,): the smallest observed value of the window, in the series' units.
+        least: (rows,): the smallest observed value of the window, in the series' units; of one that holds none the
+            series' smallest.
         constant: (rows, channels): the one value that a channel of the series holds; NaN where it changes.
         transform: that of the model, if it has one.
         around_anchor: whether the network's units are `residual_units` of those, as of windows with an anchor, whose
@@ -131,7 +112,7 @@ class Windows:
         inputs = inputs_of(places, config, statistics, size)
         if config.conditional:
             inputs["known"] = known_features(values, observed, _lagged(places, config, loc[:, 0], scale[:, 0]))
-        least = config.untransformed(np.fmin.reduce(raw.reshape(len(raw), -1), axis=1, initial=np.inf))
+        least = _least(config.untransformed(raw), places)
         constant = np.stack([series.constant for series, _ in places])
         return cls(values, observed, inputs, loc, scale, least, constant, config.transform)
 
@@ -238,10 +219,17 @@ def _anchored(places: Sequence[Place], config: WindowConfig, statistics: Statist
         numbers = residual_units((raw - loc) / scale).astype(np.float32)
     seen = ~np.isnan(numbers)
     inputs = inputs_of(places, config, statistics, scale.mean(1)) | anchored_inputs(made)
-    least = np.fmin.reduce(raw.reshape(len(raw), -1), axis=1, initial=np.inf)
+    least = _least(raw, places)
     constant = np.stack([series.constant for series, _ in places])
     values = torch.from_numpy(np.where(seen, numbers, np.float32(0)))
     return Windows(values, torch.from_numpy(seen).float(), inputs, loc, scale, least, constant, around_anchor=True)
+
+
+def _least(raw: np.ndarray, places: Sequence[Place]) -> np.ndarray:
+    """The smallest value of each window (rows, length, …), or of its series where it holds none."""
+    least = np.fmin.reduce(raw.reshape(len(raw), -1), axis=1, initial=np.nan)
+    whole = [np.fmin.reduce(s.values, axis=None) if np.isnan(x) else x for x, (s, _) in zip(least, places, strict=True)]
+    return np.array(whole)
 
 
 def anchored_inputs(windows: Sequence[AnchoredWindow]) -> dict[str, Tensor]:

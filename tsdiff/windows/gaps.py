@@ -11,13 +11,36 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tsdiff.windows.conditioning import bridge
-
 _SEASONS_AWAY = (1, -1, 2, -2, 3, -3)
 """From which seasons a gap takes its values, the first that has them."""
 _LEAST_PAIRS = 3
 """Steps that are observed in both seasons, to compare them by."""
 _LONGEST_MEMORY = 0.9999
+_FARTHEST, _DONORS = 8, 4
+"""Seasons away from which an expected value is taken, and how many of them are averaged."""
+_NESTED = 7
+"""How many times the shorter season a longer one may be that holds its shape too, as a week holds days."""
+
+
+def bridge(windows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Fill NaN by straight lines (flat at the ends, 0 where a channel holds nothing) and tell what was observed.
+
+    Args:
+        windows: (rows, length, channels).
+
+    Returns:
+        filled, and observed (0 and 1, float32), of the same shape.
+    """
+    observed = ~np.isnan(windows)
+    filled = windows
+    if not observed.all():
+        filled = windows.copy()
+        places = np.arange(windows.shape[1])
+        for row, channel in np.argwhere(~observed.all(axis=1)):
+            seen = observed[row, :, channel]
+            line = np.interp(places, places[seen], windows[row, seen, channel]) if seen.any() else 0.0
+            filled[row, :, channel] = line
+    return filled, observed.astype(np.float32)
 
 
 def patch_gaps(windows: np.ndarray, seasons: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
@@ -43,19 +66,80 @@ def patch_gaps(windows: np.ndarray, seasons: Sequence[int]) -> tuple[np.ndarray,
     return filled, observed
 
 
+def expected(values: np.ndarray, seasons: Sequence[int]) -> np.ndarray:
+    """A series whose gaps hold the mean of what up to four other seasons have there, moved by how far they lie apart
+    around the gap; straight lines where none has anything. Long gaps are filled from their edges on.
+
+    Args:
+        values: (n,), NaN where missing, at least one observed; flat before the first and after the last.
+        seasons: in steps; 0 stands for none.
+    """
+    missing = np.isnan(values)
+    filled = bridged_line(values)
+    seen = ~missing
+    first, last = np.flatnonzero(seen)[[0, -1]]
+    inside = slice(first, last + 1)
+    lags = _lags_around([season for season in seasons if 1 < season < last - first])
+    if lags and missing[inside].any():
+        filled = filled.copy()
+        _fill(filled[inside], seen[inside], lags)
+    return filled
+
+
+def bridged_line(values: np.ndarray) -> np.ndarray:
+    """Values (n,) with straight lines over NaN, flat at the ends; at least one is finite."""
+    missing = np.isnan(values)
+    if not missing.any():
+        return values
+    places = np.arange(len(values))
+    return np.interp(places, places[~missing], values[~missing])
+
+
+def _lags_around(seasons: Sequence[int]) -> list[int]:
+    """Numbers of steps to look at, before and after, the nearest of the season that tells most first."""
+    longest_first = bool(seasons) and max(seasons) <= _NESTED * min(seasons)
+    ordered = sorted(seasons, reverse=longest_first)
+    return [n * season for season in ordered for away in range(1, _FARTHEST + 1) for n in (away, -away)]
+
+
+def _fill(line: np.ndarray, seen: np.ndarray, lags: Sequence[int]) -> None:
+    """Fill what is not seen of a bridged line (n,), in place; what was filled helps with what is left."""
+    seen = seen.copy()
+    while not seen.all():
+        total, count = np.zeros_like(line), np.zeros(len(line), dtype=int)
+        for lag in lags:
+            waiting = ~seen & (count < _DONORS)
+            if not waiting.any():
+                break
+            added, ready = _from_season(line, seen, waiting, lag)
+            total[ready] += added[ready]
+            count += ready
+        if not count.any():
+            return
+        line[count > 0] += (total / np.maximum(count, 1))[count > 0]
+        seen |= count > 0
+
+
+def _from_season(line: np.ndarray, seen: np.ndarray, waiting: np.ndarray, lag: int) -> tuple[np.ndarray, np.ndarray]:
+    """What is to be added to a bridged line (n,) so that it goes on as it does `lag` steps before, and at which of the
+    waiting steps that is known."""
+    places = np.arange(len(line))
+    source = places - lag
+    within = (source >= 0) & (source < len(line))
+    source = np.clip(source, 0, len(line) - 1)
+    ready, both = waiting & within & seen[source], within & seen & seen[source]
+    if not ready.any() or both.sum() < _LEAST_PAIRS:
+        return np.zeros_like(line), np.zeros_like(ready)
+    donor = line[source]
+    return donor + _difference(line - donor, seen, both) - line, ready
+
+
 def _texture(line: np.ndarray, seen: np.ndarray, lags: Sequence[int]) -> np.ndarray:
     """What is added to a bridged line (length,) in its gaps, so that it goes on as another season does."""
-    places = np.arange(len(line))
     added, waiting = np.zeros_like(line), ~seen
     for lag in lags:
-        source = places - lag
-        within = (source >= 0) & (source < len(line))
-        source = np.clip(source, 0, len(line) - 1)
-        ready, both = waiting & within & seen[source], within & seen & seen[source]
-        if not ready.any() or both.sum() < _LEAST_PAIRS:
-            continue
-        donor = line[source]
-        added[ready] = (donor + _difference(line - donor, seen, both) - line)[ready]
+        change, ready = _from_season(line, seen, waiting, lag)
+        added[ready] = change[ready]
         waiting &= ~ready
         if not waiting.any():
             break

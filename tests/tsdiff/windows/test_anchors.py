@@ -262,3 +262,47 @@ def test_squashing_is_odd_and_rising():
     assert (np.diff(made) > 0).all()
     assert_allclose(made, -squash(-values))
     assert_allclose(made[np.abs(values) <= 3], values[np.abs(values) <= 3])
+
+
+def season(count: int) -> np.ndarray:
+    return 100 + 20 * np.sin(2 * np.pi * np.arange(count) / 7)
+
+
+@pytest.mark.parametrize("missing", [20, 100, 1000, 5000])
+def test_a_window_knows_what_came_before_a_gap_that_begins_before_it(missing):
+    values = np.r_[season(200) + np.random.default_rng(0).normal(size=200), np.full(missing, np.nan)]
+    made = window(values)
+    truth = season(len(values) + 8)[-8:]
+    assert np.abs(made.anchor[-8:] - truth).max() < 8
+    assert 0.5 < made.scale[-8:].min() <= made.scale[-8:].max() < 40
+
+
+def test_a_gap_beyond_the_window_is_seen_from_its_other_side():
+    values = np.r_[np.full(10, 5.0), np.full(200, np.nan), np.full(300, 25.0)]
+    anchor = anchored_window(values, 100, np.zeros(LENGTH, dtype=bool), (0, 0)).anchor
+    assert_allclose(anchor, np.interp(np.arange(100, 100 + LENGTH), [9, 210], [5, 25]), atol=0.5)
+    hidden = np.arange(LENGTH) >= LENGTH - 8  # then what comes after is not to be known
+    assert_allclose(anchored_window(values, 100, hidden, (0, 0)).anchor, 5.0, atol=0.5)
+
+
+def test_missing_values_before_the_first_are_no_history():
+    rng = np.random.default_rng(1)
+    values = 10 + np.arange(30) + 0.3 * rng.normal(size=30)
+    alone, behind = window(values), window(np.r_[np.full(300, np.nan), values])
+    assert_allclose(behind.anchor[-8:], alone.anchor[-8:])
+    assert_allclose(behind.scale[-8:], alone.scale[-8:])
+
+
+def test_forecasts_are_not_judged_by_what_was_filled_in():
+    rng = np.random.default_rng(3)
+    values = season(300) + rng.normal(size=300)
+    plain, told = pooled(values, 14, (7, 0)), pooled(values, 14, (7, 0), np.ones(300, dtype=bool))
+    assert_allclose(told.mean, plain.mean, rtol=0, atol=0)
+    filled = np.full(300, 7.0)
+    known = np.ones(300, dtype=bool)
+    known[288:294] = False
+    filled[~known] = 1e3
+    judged = pooled(filled, 14, (0, 0), known)
+    assert judged.errors[0] == 0  # of the last value
+    assert pooled(filled, 14, (0, 0)).errors[0] > 100
+    assert pooled(filled, 14, (0, 0), np.arange(300) < 200).tries == 0  # nothing is known of what came later

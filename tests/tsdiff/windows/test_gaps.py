@@ -6,9 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tsdiff.windows.conditioning import bridge
 from tsdiff.windows.config import WindowConfig
-from tsdiff.windows.gaps import patch_gaps
+from tsdiff.windows.gaps import bridge, bridged_line, expected, patch_gaps
 from tsdiff.windows.source import WindowSource
 
 
@@ -35,9 +34,9 @@ def test_a_season_goes_on_in_its_gaps():
 def test_what_nothing_tells_is_a_line(seasons):
     holed = np.where(np.arange(40) < 20, np.nan, np.arange(40.0))[None, :, None]
     holed[0, 30] = np.nan
-    expected, seen = bridge(holed)
+    line, seen = bridge(holed)
     filled, observed = patch_gaps(holed, seasons if seasons != (24,) else (41,))
-    np.testing.assert_array_equal(filled, expected)
+    np.testing.assert_array_equal(filled, line)
     np.testing.assert_array_equal(observed, seen)
     empty = np.full((2, 8, 1), np.nan)
     np.testing.assert_array_equal(patch_gaps(empty, (2,))[0], np.zeros((2, 8, 1)))
@@ -80,3 +79,39 @@ def test_windows_that_are_mostly_missing_are_drawn_again():
     rows, _ = source._draw(np.random.default_rng(0), 200)
     thin = np.isnan(rows[:, :, 0]).mean(axis=1) > 0.5
     assert thin.mean() < 0.45  # nine in ten places are
+
+
+@pytest.mark.parametrize(("seasons", "missing"), [((24, 168), 30), ((24, 168), 700), ((7, 365), 90), ((12, 0), 40)])
+def test_what_is_expected_in_a_gap_is_the_season_around_the_level_of_its_edges(seasons, missing):
+    steps = np.arange(2000)
+    whole = 50 + 0.01 * steps + 3 * np.sin(2 * np.pi * steps / seasons[0])
+    holed = whole.copy()
+    holed[900 : 900 + missing] = np.nan
+    np.testing.assert_allclose(expected(holed, seasons), whole, atol=0.05)
+
+
+def test_noise_is_averaged_in_what_is_expected():
+    rng = np.random.default_rng(0)
+    season = 3 * np.sin(2 * np.pi * np.arange(700) / 7)
+    noisy = season + rng.normal(size=700)
+    holed = np.where(rng.random(700) < 0.2, np.nan, noisy)
+    gaps = np.isnan(holed)
+    error = (expected(holed, (7, 0)) - season)[gaps].std()
+    copied = (patch_gaps(holed[None, :, None], (7,))[0][0, :, 0] - season)[gaps].std()
+    assert error < 0.75 < copied  # four values have half the deviation, and what is around adds to it
+
+
+def test_of_nothing_but_a_walk_a_line_is_expected():
+    rng = np.random.default_rng(2)
+    walk = rng.normal(size=400).cumsum()
+    holed = walk.copy()
+    holed[200:210] = np.nan
+    line = bridged_line(holed)
+    np.testing.assert_array_equal(expected(holed, (0, 0)), line)
+    assert np.abs(expected(holed, (24, 0)) - line).max() < 3
+
+
+def test_ends_are_flat_and_whole_series_stay_as_they_are():
+    values = np.array([np.nan, 1.0, 3.0, 2.0, np.nan, np.nan])
+    np.testing.assert_array_equal(expected(values, (2, 0)), [1.0, 1.0, 3.0, 2.0, 2.0, 2.0])
+    np.testing.assert_array_equal(expected(np.arange(50.0), (7, 24)), np.arange(50.0))

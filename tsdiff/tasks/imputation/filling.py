@@ -22,6 +22,8 @@ TABLE_LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 # A gap that reaches past this share of a window is left to the next one, which sees both of its sides.
 _TRUSTED = 0.75
+_SEAM = 4
+"""Steps by whose mean draws of two windows are put together."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,27 @@ class _Filling:
         begin, stop = max(first, 0), first + (config.length if at_end else round(_TRUSTED * config.length))
         part = self.drafts[begin:stop]
         drawn = windows[:, begin - first : stop - first].swapaxes(0, 1)
+        if config.scaling == "anchor":
+            drawn = self._in_order(drawn, begin)
         self.drafts[begin:stop] = np.where(np.isnan(part), drawn, part)
+
+    def _in_order(self, drawn: np.ndarray, begin: int) -> np.ndarray:
+        """Draws (steps, num_samples, channels) from step `begin` on, each where the draft is that it goes on from.
+
+        A network that goes by the series' own values does not see the drafts: where both have filled a gap they are put
+        together by how high they are there, as in `tsdiff.sampling.continued`.
+        """
+        filled = ~np.isnan(self.drafts[begin : begin + len(drawn), 0, 0])
+        to_come = int(np.argmin(filled))
+        known = ~np.isnan(self.series.values[begin : begin + to_come, 0])
+        seam = slice(max(to_come - _SEAM, int(np.flatnonzero(known)[-1]) + 1 if known.any() else 0), to_come)
+        if seam.start >= seam.stop:
+            return drawn
+        drafts = self.drafts[begin : begin + len(drawn)]
+        ranks, order = (part[seam, :, 0].mean(axis=0).argsort(kind="stable") for part in (drafts, drawn))
+        made = np.empty_like(drawn)
+        made[:, ranks] = drawn[:, order]
+        return made
 
     def result(self) -> Imputation:
         """What the drafts have come to."""

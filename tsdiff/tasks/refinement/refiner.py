@@ -27,7 +27,8 @@ from tsdiff.sampling.drawing import Rows, as_forecast, for_each_draw, quantile_l
 from tsdiff.tasks.refinement.base import BaseForecast, base_paths, matched
 from tsdiff.tasks.refinement.config import RefineConfig
 from tsdiff.tasks.refinement.energy import BasePrior, DenoisingEnergy, Levels, ScoreForce, with_lags
-from tsdiff.windows.conditioning import Windows, bridge, forecast_place
+from tsdiff.windows.conditioning import Windows, forecast_place
+from tsdiff.windows.gaps import bridge
 from tsdiff.windows.series import observed_series
 from tsdiff.windows.short import ShortSeries
 
