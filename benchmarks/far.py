@@ -143,14 +143,14 @@ def report(far: list[list[str]], gaps: list[list[str]]) -> str:
     head = ["set", "steps", "windows", "CRPS", "seasonal naive", "by naive", "90 % covers", "CPU-ms a series"]
     return (
         header("Far ahead, and with gaps")
-        + "\n## Beyond the model's reach\n\nThe model draws 128 steps at once, and goes on from its own draws. The last "
-        f"windows of the training parts of validation sets, at most {SERIES} series; CRPS (mean weighted quantile "
+        + "\n## Beyond the model's reach\n\nThe model draws 128 steps at once, and goes on from its own draws. The "
+        f"last windows of the training parts of validation sets, at most {SERIES} series; CRPS (mean weighted quantile "
         "loss), of the seasonal naive with the better lag too.\n\n"
         + table(head, far)
         + f"\n## Gaps\n\nA weekly season of {2 * SWING:g} from low to high on a level of {LEVEL:g} with noise of "
         f"deviation {NOISE:g}, days, {DRAWS} draws: mean absolute error of the median (the noise's own is "
-        f"{NOISE * np.sqrt(2 / np.pi):.2f}), coverage and width of the 90 % interval ({2 * 1.645 * NOISE:.1f} would do, "
-        f"were the season known), of forecasts of {HORIZON} steps and of imputations.\n\n"
+        f"{NOISE * np.sqrt(2 / np.pi):.2f}), coverage and width of the 90 % interval ({2 * 1.645 * NOISE:.1f} would "
+        f"do, were the season known), of forecasts of {HORIZON} steps and of imputations.\n\n"
         + table(["task", "series", "error", "90 % covers", "width"], gaps)
     )
 
