@@ -217,7 +217,7 @@ class Engine:
     ) -> Iterator[np.ndarray]:
         """Enhance a recording of any length, in blocks (channels, n), in memory that does not grow with it.
 
-        The recording is read twice: for its peak, then for the rest.
+        The recording is read twice: for its level, then for the rest.
 
         Args:
             read: reads it.
@@ -226,7 +226,7 @@ class Engine:
             seed: of its noise.
             tally: of the recording; counts on.
             advance: told of progress.
-            peak: in place of each channel's.
+            peak: in place of each channel's level.
             levels: hears the recording and its result.
 
         Raises:
@@ -283,7 +283,7 @@ class Engine:
         self, waveform: np.ndarray, start: int, heard: Listening, peak: float | None, seed: int, tally: Tally
     ) -> list[Segment]:
         """The channels (channels, n) of a recording, or of a part that begins at `start`."""
-        each = zip(waveform, self._scales(heard.peaks, peak), heard.peaks.tolist(), heard.edges, strict=True)
+        each = zip(waveform, self._scales(heard, peak), heard.peaks.tolist(), heard.edges, strict=True)
         return [Segment(wave, start, seed, scale, loudest, tally, edge) for wave, scale, loudest, edge in each]
 
     def _outputs(self, segments: Sequence[Segment], advance: Advance | None) -> Iterator[np.ndarray]:
@@ -311,8 +311,8 @@ class Engine:
         tally.music = float(shares.mean())
         return MusicKeeper(shares)
 
-    def _scales(self, peaks: np.ndarray, peak: float | None) -> list[float]:
-        """What channels with these peaks are divided by for the network; 0 where they are silent."""
+    def _scales(self, heard: Listening, peak: float | None) -> list[float]:
+        """What the channels are divided by for the network; 0 where they are silent."""
         if not self.normalises:
             peak = 1.0
-        return [float(own if peak is None or own == 0 else peak) for own in peaks]
+        return [own if peak is None or own == 0 else peak for own in heard.levels]
