@@ -21,7 +21,7 @@ from speech.inference.clean import CleanKeeper
 from speech.inference.listening import Listening
 from speech.inference.longform import Held, Tail, Window, Windows
 from speech.inference.removed import Levels
-from speech.inference.segments import Advance, Segment, SegmentRunner, Tally
+from speech.inference.segments import Advance, Course, Segment, SegmentRunner, Tally
 from speech.inference.upper_band import ExtensionJoin, UpperBandJoin
 from speech.model.config import SamplingConfig
 from speech.model.model import SpeechModel
@@ -174,7 +174,8 @@ class Engine:
             heard.hear(recording)
             heard.hear_low(at_rate)
             listened.append(heard)
-            segments += self._segments(at_rate, 0, heard, peak, seed, tally)
+            course = Course(self.runner, self._scales(heard, peak))
+            segments += self._segments(Window(0, at_rate, last=True), course, heard, seed, tally)
         outputs = self._outputs(segments, advance)
         results = []
         for recording, at_rate, rate, heard, tally in zip(recordings, noisy, rates, listened, tallies, strict=True):
@@ -242,11 +243,12 @@ class Engine:
         heard = self._listening(sample_rate, channels)
         for block in Resampler(sample_rate, self.sample_rate, channels).stream(map(heard.hear, read())):
             heard.hear_low(block)
+        scales = self._scales(heard, peak)
         blend = self.blend(sample_rate, channels, levels=levels, edges=heard.upper_edges)
         at_rate = Resampler(sample_rate, self.sample_rate, channels).stream(map(blend.hear, read()))
         low, dry = map(blend.hear_low, at_rate), Held(channels)
         windows = self._windows.cut(map(dry.add, low) if self.keep_music else low)
-        wet = self._windows.join(self._enhanced(windows, heard, peak, seed, tally, advance))
+        wet = self._windows.join(self._enhanced(windows, heard, scales, seed, tally, advance))
         if self.keep_music:
             keeper = self._keeper(heard, tally)
             wet = (keeper.mixed(made, dry.take(made.shape[1])) for made in wet)
@@ -258,7 +260,7 @@ class Engine:
         self,
         windows: Iterable[Window],
         heard: Listening,
-        peak: float | None,
+        scales: Sequence[float],
         seed: int,
         tally: Tally,
         advance: Advance | None,
@@ -266,25 +268,31 @@ class Engine:
         waiting: list[Window] = []
         channels = len(heard.peaks)
         together = max(1, self._batch_size // channels)
+        course = Course(self.runner, scales)
         for window in windows:
             waiting.append(window)
             if len(waiting) == together or window.last:
-                segments = [
-                    segment
-                    for item in waiting
-                    for segment in self._segments(item.waveform, item.start, heard, peak, seed, tally)
-                ]
+                segments = [segment for item in waiting for segment in self._segments(item, course, heard, seed, tally)]
                 outputs = self._outputs(segments, advance)
                 for item in waiting:
                     yield Window(item.start, np.stack([next(outputs) for _ in range(channels)]), item.last)
                 waiting = []
 
-    def _segments(
-        self, waveform: np.ndarray, start: int, heard: Listening, peak: float | None, seed: int, tally: Tally
-    ) -> list[Segment]:
-        """The channels (channels, n) of a recording, or of a part that begins at `start`."""
-        each = zip(waveform, self._scales(heard, peak), heard.peaks.tolist(), heard.edges, strict=True)
-        return [Segment(wave, start, seed, scale, loudest, tally, edge) for wave, scale, loudest, edge in each]
+    def _segments(self, window: Window, course: Course, heard: Listening, seed: int, tally: Tally) -> list[Segment]:
+        """The channels of a recording, or of a window of it."""
+        each = zip(
+            window.waveform,
+            course.scales,
+            heard.peaks.tolist(),
+            heard.edges,
+            course.heard(window, self._windows.step),
+            course.gains(window),
+            strict=True,
+        )
+        return [
+            Segment(wave, window.start, seed, scale, loudest, tally, edge, before, gains)
+            for wave, scale, loudest, edge, before, gains in each
+        ]
 
     def _outputs(self, segments: Sequence[Segment], advance: Advance | None) -> Iterator[np.ndarray]:
         """The segments' results (samples,), one by one."""
