@@ -133,15 +133,18 @@ class Engine:
         streamed: bool = False,
         levels: Levels | None = None,
         edges: Sequence[float] = (),
+        scales: Sequence[float] | None = None,
     ) -> Blend:
         """What leads from the enhanced signal of a recording at this rate to its result; `edges` are where the bands of
-        its channels end, in Hz; those of a stream are not known, and count as that of the model."""
+        its channels end, in Hz, and `scales` the levels that their peaks reach. Those of a stream are not known: its
+        bands count as that of the model, its levels as they are, as those of files do for a model that has streams."""
         join: Join | None = None
+        peaks = scales if self.normalises else None
         if self.upper_band == "enhance" and sample_rate > self.sample_rate:
-            join = UpperBandJoin(bundled_upper_band(), sample_rate, channels)
+            join = UpperBandJoin(bundled_upper_band(), sample_rate, channels, peaks)
         elif self._extends(sample_rate):
             known = edges or [self.sample_rate / 2] * channels
-            join = ExtensionJoin(bundled_upper_band("extension"), sample_rate, channels, known)
+            join = ExtensionJoin(bundled_upper_band("extension"), sample_rate, channels, known, peaks)
         elif self.upper_band != "drop" and sample_rate > self.sample_rate:
             join = BandJoin(self.sample_rate, channels)
         elif streamed and sample_rate < self.sample_rate:  # what the short filters take of the band's end
@@ -182,7 +185,7 @@ class Engine:
             if len(recording) == 0:
                 results.append(recording)
                 continue
-            blend = self.blend(rate, len(recording), edges=heard.upper_edges)
+            blend = self.blend(rate, len(recording), edges=heard.upper_edges, scales=self._scales(heard, peak))
             blend.hear(recording)
             blend.hear_low(at_rate)
             made = np.stack([next(outputs) for _ in at_rate])
@@ -244,7 +247,7 @@ class Engine:
         for block in Resampler(sample_rate, self.sample_rate, channels).stream(map(heard.hear, read())):
             heard.hear_low(block)
         scales = self._scales(heard, peak)
-        blend = self.blend(sample_rate, channels, levels=levels, edges=heard.upper_edges)
+        blend = self.blend(sample_rate, channels, levels=levels, edges=heard.upper_edges, scales=scales)
         at_rate = Resampler(sample_rate, self.sample_rate, channels).stream(map(blend.hear, read()))
         low, dry = map(blend.hear_low, at_rate), Held(channels)
         windows = self._windows.cut(map(dry.add, low) if self.keep_music else low)
