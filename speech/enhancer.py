@@ -179,8 +179,9 @@ class Enhancer:
             sample_rate: Hz.
             seed: of the noise, one or one per item of the batch; None means the enhancer's. Items get the noise of the
                 same seed by default, so that each is what it would be alone.
-            peak: level that the network sees as 1; None means each channel's own peak. Of no effect for a model whose
-                front end does not normalise.
+            peak: level that the network sees as 1; None means each channel's own peak, or twice what its other peaks
+                reach where clicks or thumps exceed that (`speech.audio.peaks`). Of no effect for a model whose front
+                end does not normalise.
 
         Returns:
             The enhanced waveform: same shape, kind, dtype and device, but for its samples where the enhancer has a

@@ -316,6 +316,7 @@ def _write(job: _Job, report: FolderReport, enhancer: Enhancer, model: str) -> N
         "suppression": enhancer.sampling.suppression,
         "attenuation_limit": enhancer.sampling.attenuation_limit,
         "clean_share": enhancer.sampling.clean_share,
+        "least_level": enhancer.sampling.least_level,
         "seed": enhancer.seed,
         "draws": enhancer.draws,
         "mix": enhancer.mix,

@@ -21,7 +21,7 @@ from speech.inference.clean import CleanKeeper
 from speech.inference.listening import Listening
 from speech.inference.longform import Held, Tail, Window, Windows
 from speech.inference.removed import Levels
-from speech.inference.segments import Advance, Segment, SegmentRunner, Tally
+from speech.inference.segments import Advance, Course, Segment, SegmentRunner, Tally
 from speech.inference.upper_band import ExtensionJoin, UpperBandJoin
 from speech.model.config import SamplingConfig
 from speech.model.model import SpeechModel
@@ -133,15 +133,18 @@ class Engine:
         streamed: bool = False,
         levels: Levels | None = None,
         edges: Sequence[float] = (),
+        scales: Sequence[float] | None = None,
     ) -> Blend:
         """What leads from the enhanced signal of a recording at this rate to its result; `edges` are where the bands of
-        its channels end, in Hz; those of a stream are not known, and count as that of the model."""
+        its channels end, in Hz, and `scales` the levels that their peaks reach. Those of a stream are not known: its
+        bands count as that of the model, its levels as they are, as those of files do for a model that has streams."""
         join: Join | None = None
+        peaks = scales if self.normalises else None
         if self.upper_band == "enhance" and sample_rate > self.sample_rate:
-            join = UpperBandJoin(bundled_upper_band(), sample_rate, channels)
+            join = UpperBandJoin(bundled_upper_band(), sample_rate, channels, peaks)
         elif self._extends(sample_rate):
             known = edges or [self.sample_rate / 2] * channels
-            join = ExtensionJoin(bundled_upper_band("extension"), sample_rate, channels, known)
+            join = ExtensionJoin(bundled_upper_band("extension"), sample_rate, channels, known, peaks)
         elif self.upper_band != "drop" and sample_rate > self.sample_rate:
             join = BandJoin(self.sample_rate, channels)
         elif streamed and sample_rate < self.sample_rate:  # what the short filters take of the band's end
@@ -174,14 +177,15 @@ class Engine:
             heard.hear(recording)
             heard.hear_low(at_rate)
             listened.append(heard)
-            segments += self._segments(at_rate, 0, heard, peak, seed, tally)
+            course = Course(self.runner, self._scales(heard, peak))
+            segments += self._segments(Window(0, at_rate, last=True), course, heard, seed, tally)
         outputs = self._outputs(segments, advance)
         results = []
         for recording, at_rate, rate, heard, tally in zip(recordings, noisy, rates, listened, tallies, strict=True):
             if len(recording) == 0:
                 results.append(recording)
                 continue
-            blend = self.blend(rate, len(recording), edges=heard.upper_edges)
+            blend = self.blend(rate, len(recording), edges=heard.upper_edges, scales=self._scales(heard, peak))
             blend.hear(recording)
             blend.hear_low(at_rate)
             made = np.stack([next(outputs) for _ in at_rate])
@@ -217,7 +221,7 @@ class Engine:
     ) -> Iterator[np.ndarray]:
         """Enhance a recording of any length, in blocks (channels, n), in memory that does not grow with it.
 
-        The recording is read twice: for its peak, then for the rest.
+        The recording is read twice: for its level, then for the rest.
 
         Args:
             read: reads it.
@@ -226,7 +230,7 @@ class Engine:
             seed: of its noise.
             tally: of the recording; counts on.
             advance: told of progress.
-            peak: in place of each channel's.
+            peak: in place of each channel's level.
             levels: hears the recording and its result.
 
         Raises:
@@ -242,11 +246,12 @@ class Engine:
         heard = self._listening(sample_rate, channels)
         for block in Resampler(sample_rate, self.sample_rate, channels).stream(map(heard.hear, read())):
             heard.hear_low(block)
-        blend = self.blend(sample_rate, channels, levels=levels, edges=heard.upper_edges)
+        scales = self._scales(heard, peak)
+        blend = self.blend(sample_rate, channels, levels=levels, edges=heard.upper_edges, scales=scales)
         at_rate = Resampler(sample_rate, self.sample_rate, channels).stream(map(blend.hear, read()))
         low, dry = map(blend.hear_low, at_rate), Held(channels)
         windows = self._windows.cut(map(dry.add, low) if self.keep_music else low)
-        wet = self._windows.join(self._enhanced(windows, heard, peak, seed, tally, advance))
+        wet = self._windows.join(self._enhanced(windows, heard, scales, seed, tally, advance))
         if self.keep_music:
             keeper = self._keeper(heard, tally)
             wet = (keeper.mixed(made, dry.take(made.shape[1])) for made in wet)
@@ -258,7 +263,7 @@ class Engine:
         self,
         windows: Iterable[Window],
         heard: Listening,
-        peak: float | None,
+        scales: Sequence[float],
         seed: int,
         tally: Tally,
         advance: Advance | None,
@@ -266,25 +271,31 @@ class Engine:
         waiting: list[Window] = []
         channels = len(heard.peaks)
         together = max(1, self._batch_size // channels)
+        course = Course(self.runner, scales)
         for window in windows:
             waiting.append(window)
             if len(waiting) == together or window.last:
-                segments = [
-                    segment
-                    for item in waiting
-                    for segment in self._segments(item.waveform, item.start, heard, peak, seed, tally)
-                ]
+                segments = [segment for item in waiting for segment in self._segments(item, course, heard, seed, tally)]
                 outputs = self._outputs(segments, advance)
                 for item in waiting:
                     yield Window(item.start, np.stack([next(outputs) for _ in range(channels)]), item.last)
                 waiting = []
 
-    def _segments(
-        self, waveform: np.ndarray, start: int, heard: Listening, peak: float | None, seed: int, tally: Tally
-    ) -> list[Segment]:
-        """The channels (channels, n) of a recording, or of a part that begins at `start`."""
-        each = zip(waveform, self._scales(heard.peaks, peak), heard.peaks.tolist(), heard.edges, strict=True)
-        return [Segment(wave, start, seed, scale, loudest, tally, edge) for wave, scale, loudest, edge in each]
+    def _segments(self, window: Window, course: Course, heard: Listening, seed: int, tally: Tally) -> list[Segment]:
+        """The channels of a recording, or of a window of it."""
+        each = zip(
+            window.waveform,
+            course.scales,
+            heard.peaks.tolist(),
+            heard.edges,
+            course.heard(window, self._windows.step),
+            course.gains(window),
+            strict=True,
+        )
+        return [
+            Segment(wave, window.start, seed, scale, loudest, tally, edge, before, gains)
+            for wave, scale, loudest, edge, before, gains in each
+        ]
 
     def _outputs(self, segments: Sequence[Segment], advance: Advance | None) -> Iterator[np.ndarray]:
         """The segments' results (samples,), one by one."""
@@ -311,8 +322,8 @@ class Engine:
         tally.music = float(shares.mean())
         return MusicKeeper(shares)
 
-    def _scales(self, peaks: np.ndarray, peak: float | None) -> list[float]:
-        """What channels with these peaks are divided by for the network; 0 where they are silent."""
+    def _scales(self, heard: Listening, peak: float | None) -> list[float]:
+        """What the channels are divided by for the network; 0 where they are silent."""
         if not self.normalises:
             peak = 1.0
-        return [float(own if peak is None or own == 0 else peak) for own in peaks]
+        return [own if peak is None or own == 0 else peak for own in heard.levels]

@@ -8,6 +8,7 @@ import numpy as np
 
 from speech.audio.edges import BandEdge
 from speech.audio.music import MusicShare
+from speech.audio.peaks import SteadyPeak
 
 
 class Listening:
@@ -20,11 +21,12 @@ class Listening:
         music: whether to tell music.
 
     Attributes:
-        peaks: the largest magnitude of each channel at the model's rate, (channels,).
+        peaks: the largest magnitude of each channel at the model's rate, (channels,), clicks included.
     """
 
     def __init__(self, sample_rate: int, model_rate: int, channels: int, *, band: bool, upper: bool, music: bool):
         self.peaks = np.zeros(channels, np.float32)
+        self._steady = [SteadyPeak(model_rate) for _ in range(channels)]
         self._band = BandEdge(model_rate, channels) if band else None
         self._upper = BandEdge(sample_rate, channels) if upper else None
         self._music = MusicShare(channels) if music else None
@@ -36,9 +38,16 @@ class Listening:
     def hear_low(self, block: np.ndarray) -> None:
         """The next block (channels, n) at the model's rate."""
         self.peaks = np.maximum(self.peaks, np.abs(block).max(axis=-1, initial=0.0))
+        for channel, steady in zip(block, self._steady, strict=True):
+            steady.push(channel)
         for each in (self._band, self._music):
             if each is not None:
                 each.push(block)
+
+    @cached_property
+    def levels(self) -> list[float]:
+        """The level that the peaks of each channel reach at the model's rate, clicks left out; 0 of silence."""
+        return [steady.level for steady in self._steady]
 
     @cached_property
     def edges(self) -> list[float | None]:

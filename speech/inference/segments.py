@@ -14,8 +14,10 @@ from tqdm.std import tqdm
 
 from shared.random import PlacedGenerator
 from shared.samplers import StepInfo
+from speech.inference.held_level import HeldLevel
+from speech.inference.longform import Window
 from speech.inference.plausible import Plausible
-from speech.inference.sampling import sample_spectrogram
+from speech.inference.sampling import sample_spectrogram, sounding
 from speech.model.config import SamplingConfig
 from speech.model.frontend import mirrored
 from speech.model.model import SpeechModel
@@ -42,6 +44,8 @@ class Segment:
         loudest: the whole channel's own peak.
         tally: of the recording; counts on.
         edge: Hz up to which the channel stays as it is; None: nowhere.
+        heard: frames of the channel that sound came before its first; more than fade in are not counted.
+        gains: with which the network sees its frames, (frames,), as many as `SegmentRunner.bucket` says; None: 1.
     """
 
     waveform: np.ndarray
@@ -51,6 +55,8 @@ class Segment:
     loudest: float
     tally: Tally
     edge: float | None = None
+    heard: int = 0
+    gains: np.ndarray | None = None
 
 
 @dataclass
@@ -100,6 +106,39 @@ def frame_grid(model: SpeechModel) -> int:
     """Segments are continued to a multiple of this many frames; windows begin at one, so that all that end with the
     recording are continued by the same."""
     return math.lcm(_BUCKET, model.frame_multiple)
+
+
+class Course:
+    """What windows of a recording, which come in order, have to know of the rest of it.
+
+    Args:
+        runner: what runs them.
+        scales: what the channels are divided by for the network; 0 where they are silent.
+    """
+
+    def __init__(self, runner: SegmentRunner, scales: Sequence[float]):
+        self.scales = scales
+        self._runner, self._hop = runner, runner.model.config.frontend.hop_length
+        self._heard = np.zeros(len(scales), np.int64)
+        least = runner.sampling.least_level
+        self._held = None if least is None else HeldLevel(runner.model.config.frontend, least, len(scales))
+
+    def heard(self, window: Window, step: int) -> list[int]:
+        """`Segment.heard` of the window's channels; the next one begins `step` samples later."""
+        before: list[int] = self._heard.tolist()
+        if not window.last and min(before) < self._runner.sampling.fade_in:
+            self._heard = self._heard + self._runner.sounding(window.waveform, step // self._hop)
+        return before
+
+    def gains(self, window: Window) -> list[np.ndarray] | list[None]:
+        """`Segment.gains` of the window's channels."""
+        if self._held is None:
+            return [None] * len(self.scales)
+        scales = np.array([scale or 1.0 for scale in self.scales])[:, None]
+        new = window.waveform[:, self._held.samples - window.start :]
+        self._held.push(np.divide(new, scales, dtype=np.float32))
+        frames = self._runner.bucket(window.waveform.shape[1])
+        return list(self._held.gains(window.start // self._hop, frames))
 
 
 class SegmentRunner:
@@ -181,15 +220,26 @@ class SegmentRunner:
                 advance(seconds / info.steps)
 
         noisy = torch.cat([self._spectrogram(segment, frames) for segment in segments])
-        heard = [segment.start // hop for segment in segments]  # windows after the first begin within the sound
+        gains = _gains(segments, noisy)
+        if gains is not None:
+            noisy = frontend.amplified(noisy, gains)
+        heard = [segment.heard for segment in segments]
         result = sample_spectrogram(self.model, noisy, self.sampling, generators, step, heard)
+        estimate = result.x if gains is None else frontend.amplified(result.x, 1 / gains)
         waves = []
-        for x, segment in zip(result.x, segments, strict=True):
+        for x, segment in zip(estimate, segments, strict=True):
             length = len(segment.waveform)
             known = x[None, ..., : frontend.config.frames(length) + frontend.config.frames_beyond]
             wave = frontend.inverse(known, length)[0] * segment.peak
             waves.append(wave.to("cpu", torch.float32).numpy())
         return waves, result.nfe
+
+    @torch.no_grad()
+    def sounding(self, waveform: np.ndarray, frames: int) -> np.ndarray:
+        """How many of the first frames of a waveform (channels, samples) are not digital silence: (channels,)."""
+        spectrogram = self.model.frontend(torch.from_numpy(waveform).to(self.model.device))
+        counts: np.ndarray = sounding(spectrogram[..., :frames]).sum(dim=-1).cpu().numpy()
+        return counts
 
     def _spectrogram(self, segment: Segment, frames: int) -> Tensor:
         """The noisy spectrogram, continued to `frames`: the one place where frames are added to those of a recording.
@@ -203,6 +253,15 @@ class SegmentRunner:
             whole = mirrored(wave, frontend.config.samples(frames) + frontend.config.n_fft // 2)
             return frontend(whole)[..., :frames]
         return self.model.pad_frames(frontend(wave), self.sampling.frame_padding, frames)
+
+
+def _gains(segments: Sequence[Segment], noisy: Tensor) -> Tensor | None:
+    """Of the segments' frames, (batch, frames) like those of `noisy`; None where all are 1."""
+    if all(segment.gains is None or (segment.gains == 1).all() for segment in segments):
+        return None
+    ones = np.ones(noisy.shape[-1], np.float32)
+    gains = np.stack([ones if segment.gains is None else segment.gains for segment in segments])
+    return torch.from_numpy(gains).to(noisy.device)
 
 
 def _energy(wave: np.ndarray) -> float:

@@ -16,6 +16,7 @@ from speech.audio.arrays import Form, Waveform, finite, warn_doubts, whole_rate
 from speech.audio.resampling import fit_length
 from speech.audio.short_resampler import ShortResampler
 from speech.inference.engine import Engine
+from speech.inference.held_level import HeldLevel
 from speech.inference.onnx_network import OnnxNetwork, Runtime, streaming_network
 from speech.inference.plausible import Plausible, doubts
 from speech.inference.sampling import finished, looks_at_the_whole, only_call, sample_spectrogram, sounding
@@ -40,7 +41,8 @@ class Stream:
     At the model's rate, the blocks' results joined are what `Enhancer.enhance` makes of the whole signal with the same
     `peak`; at other rates filters of a few milliseconds resample (`ShortResampler`). What is above the model's band is
     kept or left out as the enhancer says. Every sample comes out at most `latency` seconds after it, computation aside.
-    The level is not looked for, since the loudest part may be yet to come: `peak` says it.
+    The level is not known, since the loudest part may be yet to come: `peak` says it. A model that does not normalise
+    may raise what is quiet as it comes (`SamplingConfig.least_level`), in files alike.
 
     Args:
         engine: its model must be causal; sampler, steps, seed, draws, mix and upper band are its.
@@ -186,17 +188,33 @@ class _Core:
         self._analysis = Analysis(model.frontend, channels)
         self._synthesis = Synthesis(model.frontend, channels)
         self._frames, self._heard = 0, [0] * channels
+        least, self._frontend = sampling.least_level, model.frontend
+        self._held = None if least is None else HeldLevel(model.config.frontend, least, channels)
         self.nfe = 0
 
     @torch.inference_mode()
     def push(self, block: np.ndarray, last: bool) -> np.ndarray:
         """The samples (channels, n) that are ready after these."""
         peak = np.float32(self._peak)
-        spectrogram, enhanced = self._analysis.push(np.divide(block, peak, dtype=np.float32), last), None
+        seen = np.divide(block, peak, dtype=np.float32)
+        if self._held is not None:
+            self._held.push(seen)
+        spectrogram, enhanced = self._analysis.push(seen, last), None
         if spectrogram is not None:
-            enhanced = self._sample(spectrogram.to(self._device))
+            enhanced = self._raised(spectrogram.to(self._device))
         wave = self._synthesis.push(enhanced, self._analysis.samples if last else None) * peak
         return np.stack([check.checked(*row) for check, *row in zip(self.checks, block, wave, strict=True)])
+
+    def _raised(self, noisy: Tensor) -> Tensor:
+        """`_sample` of frames that are raised to the level which the network knows, and lowered again."""
+        if self._held is None:
+            return self._sample(noisy)
+        known = self._held.gains(self._frames, noisy.shape[-1])
+        if (known == 1).all():
+            return self._sample(noisy)
+        gains = torch.from_numpy(known).to(noisy.device)
+        estimate = self._sample(self._frontend.amplified(noisy, gains))
+        return self._frontend.amplified(estimate, 1 / gains.repeat(self._draws, 1))
 
     def _sample(self, noisy: Tensor) -> Tensor:
         """Enhanced frames of noisy ones (channels, 1, frequencies, frames)."""

@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 
 from speech.model.upper_band import FLOOR, Bands, RunningNetwork, UpperBandConfig
 
+KNOWN_PEAK = 0.1
+"""As which the networks hear the peaks of recordings, where these are known: like those that they were trained on."""
+
 
 class UpperBandJoin:
     """Joins the enhanced band and what the recording has above it, each band of that with a gain of its own.
@@ -22,6 +25,8 @@ class UpperBandJoin:
         network: what gives the gains.
         sample_rate: the recording's, in Hz.
         channels: of the recording.
+        peaks: levels that the channels' peaks reach, which the network hears as `KNOWN_PEAK`; None: not known, as of a
+            stream, and it hears them as they are.
 
     Attributes:
         signals: how many signals are stacked for each channel.
@@ -30,8 +35,10 @@ class UpperBandJoin:
 
     signals = 2
 
-    def __init__(self, network: RunningNetwork, sample_rate: int, channels: int):
+    def __init__(self, network: RunningNetwork, sample_rate: int, channels: int, peaks: Sequence[float] | None = None):
         self._network, self._bands = network, Bands.of(UpperBandConfig(), sample_rate)
+        scales = np.ones(channels) if peaks is None else np.array(peaks) / KNOWN_PEAK
+        self._scale = np.where(scales > 0, scales, 1.0).astype(np.float32)[:, None]
         hop = self._bands.hop
         self.delay = 2 * hop
         self._held = np.zeros((3, channels, hop), np.float32)  # before the start there is silence
@@ -49,7 +56,7 @@ class UpperBandJoin:
         """The samples (channels, n) of the enhanced recording that are ready after all this at its rate; all that are
         left when it is the `last`."""
         enhanced, low = np.split(stacked, self.signals)
-        held = np.concatenate([self._held, np.stack([recording - low, low, enhanced])], axis=2)
+        held = np.concatenate([self._held, np.stack([recording - low, low, enhanced]) / self._scale], axis=2)
         hop, samples = self._bands.hop, held.shape[2]
         if last:
             held = np.pad(held, ((0, 0), (0, 0), (0, hop + (hop - samples) % hop)))
@@ -60,7 +67,7 @@ class UpperBandJoin:
         ready = held[2, :, : count * hop] + self._upper(held[:, :, : (count + 1) * hop])
         ready = ready[:, self._before : samples if last else None]
         self._before = max(0, self._before - count * hop)
-        return ready
+        return ready * self._scale
 
     def _upper(self, signals: np.ndarray) -> np.ndarray:
         """The enhanced upper band (channels, n·hop) of signals (3, channels, (n + 1)·hop)."""
@@ -85,12 +92,19 @@ class ExtensionJoin(UpperBandJoin):
     is added in every band above the recording's edge as its own level falls short of.
 
     Args:
-        network, sample_rate, channels: see `UpperBandJoin`.
+        network, sample_rate, channels, peaks: see `UpperBandJoin`.
         edges: Hz at which the bands of the channels end (`speech.audio.edges`).
     """
 
-    def __init__(self, network: RunningNetwork, sample_rate: int, channels: int, edges: Sequence[float]):
-        super().__init__(network, sample_rate, channels)
+    def __init__(
+        self,
+        network: RunningNetwork,
+        sample_rate: int,
+        channels: int,
+        edges: Sequence[float],
+        peaks: Sequence[float] | None = None,
+    ):
+        super().__init__(network, sample_rate, channels, peaks)
         self._lost = (UpperBandConfig().centres > np.array(edges)[:, None]).astype(np.float32)[:, None]
 
     def _result(self, spectra: NDArray[np.complex64]) -> NDArray[np.complex64]:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import model_validator
 
-from shared.checks import Chance, Checked, Natural, NonNegative, Positive, Share, checked
+from shared.checks import Chance, Checked, Finite, Natural, NonNegative, Positive, Share, checked
 from shared.kinds import OneOf
 from shared.predictions import Inputs, Scaled
 from shared.samplers import KINDS, Schedule
@@ -88,6 +88,9 @@ class SamplingConfig(Checked):
         fade_in: frames from where a recording begins to sound over which the estimate rises from nothing, in even
             steps of the compressed values. Before a network without look-ahead has heard a few frames it cannot tell
             noise from speech, and lets both pass. 0: no rise.
+        least_level: in dB of full scale, of the mean square over a hop, for models that do not normalise. A recording
+            whose level, held from its loudest part on, lies below is raised to it for the network, as it comes
+            (`speech.inference.held_level`). None: recordings are seen as they are.
         keep_band: leave a recording as it is up to where its band ends (`speech.audio.edges`), and take of the estimate
             only what is above: for models that add a lost band.
         upper_band: what becomes of what a recording has above the model's band, where an enhancer is not told; None:
@@ -109,6 +112,7 @@ class SamplingConfig(Checked):
     precision: Precision = "float32"
     suppression: Annotated[NonNegative, "1 leaves gains as they are"] = 1.0
     fade_in: Natural = 0
+    least_level: Annotated[Finite | None, "dB"] = None
     keep_band: bool = False
     upper_band: UpperBand | None = None
     attenuation_limit: Annotated[Positive | None, "dB"] = None

@@ -179,6 +179,14 @@ class FrontEnd(nn.Module):
             magnitude > 0, _nonzero(magnitude).pow(1 / exponent - 1), torch.zeros_like(magnitude)
         )
 
+    def amplified(self, spectrogram: Tensor, gains: Tensor) -> Tensor:
+        """Compressed spectrograms (batch, 1, frequencies, frames) of waveforms whose frames have these gains on
+        amplitudes, (batch, frames)."""
+        gains, config = gains[:, None, None], self.config
+        if config.transform == "log":
+            return torch.where(gains == 1, spectrogram, self.compress(self.expand(spectrogram) * gains))
+        return spectrogram * (gains**config.exponent if config.transform == "exponent" else gains)
+
     def scale(self, noisy: Tensor, clean: Tensor | None = None) -> Tensor:
         """What waveforms (batch, samples) are divided by before and multiplied with after, (batch, 1): the peak of the
         noisy (or clean) one, as the configuration says; 1 for a silent one.

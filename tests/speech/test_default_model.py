@@ -69,6 +69,21 @@ def test_real_noisy_speech_gets_better(enhancer: Enhancer, shared_data: Path, pl
     assert si_sdr(clean, enhanced, rate) > si_sdr(clean, noisy, rate)
 
 
+@pytest.mark.parametrize("name", ["default", "dereverb"])
+def test_a_click_does_not_spoil_a_recording(name: str, shared_data: Path) -> None:
+    enhancer, rate = Enhancer.from_pretrained(name, device="cpu"), 16000
+    path = sorted((shared_data / "speech/valid/clean/librispeech").rglob("*.*"))[1]
+    clean = read_audio(path).waveform[0, : 3 * rate]
+    noisy = clean + 0.3 * clean.std() * np.random.default_rng(0).standard_normal(len(clean)).astype(np.float32)
+    without = enhancer.enhance(noisy, rate)
+    before = np.s_[: len(clean) - 4000]
+    for place in (slice(-1600, -1599), slice(-1600, None)):  # a click, and a thump
+        struck = noisy.copy()
+        struck[place] += 30 * np.abs(noisy).max() * np.sin(np.arange(1600) / 36 + 1)[: len(struck[place])]
+        found = enhancer.enhance(struck, rate)
+        assert si_sdr(clean[before], found[before], rate) > si_sdr(clean[before], without[before], rate) - 0.5
+
+
 def test_silence_stays_silence(enhancer: Enhancer) -> None:
     assert not enhancer.enhance(np.zeros(16000, np.float32), 16000).any()
 

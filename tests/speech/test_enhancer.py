@@ -124,11 +124,33 @@ def test_samples_that_are_not_finite_are_taken_for_zero_and_told():
 
 def test_level_does_not_matter():
     signal = noise(1, 1000)
+    clicked = np.where(np.arange(9000) == 5000, 1.0, noise(1, 9000) / 10).astype(np.float32)
     loud = ENHANCER.enhance(signal, 16000)
     np.testing.assert_allclose(ENHANCER.enhance(signal / 64, 16000) * 64, loud, atol=1e-6)
+    np.testing.assert_array_equal(ENHANCER.enhance(clicked / 64, 16000) * 64, ENHANCER.enhance(clicked, 16000))
     unscaled = tiny_enhancer(normalize="not", steps=2)
     same = tiny_enhancer(steps=2).enhance(signal, 16000, peak=1.0)
     np.testing.assert_allclose(unscaled.enhance(signal, 16000), same, atol=1e-7)
+
+
+def test_a_click_does_not_change_the_level_that_the_network_sees():
+    """In files of one window and of several; `peak` goes before."""
+    model, seen = tiny_model(sampler="ode1", steps=1), []
+    forward = model.backbone.forward
+    model.backbone.forward = lambda x, y, t: seen.append(y) or forward(x, y, t)
+    signal = noise(1, 24000)
+    clicked = signal.copy()
+    clicked[0, 20000] = 5.0
+    peak = float(np.abs(signal).max())
+    for enhancer in (Enhancer(model), Enhancer(model, window_seconds=0.6, overlap_seconds=0.2)):
+        loudest = []
+        for each, options in ((signal, {}), (clicked, {}), (clicked, {"peak": peak}), (clicked, {"peak": 2 * peak})):
+            seen.clear()
+            enhancer.enhance(each, 16000, **options)
+            loudest.append(float(seen[0][..., :200].abs().max()))
+        plain, found, told, least = loudest
+        assert plain == told
+        assert least < found < 1.2 * least  # the level is at most 6 dB above that of the other peaks
 
 
 def test_an_item_depends_on_its_seed_and_not_on_the_batch():

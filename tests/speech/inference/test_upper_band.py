@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +94,35 @@ def test_blocks_of_any_size_give_the_same(running: RunningNetwork, rate: int, sa
     places = sorted(np.random.default_rng(1).integers(0, samples, 20).tolist())
     for cuts in (places, list(range(0, samples, 97))):
         np.testing.assert_allclose(joined(running, rate, signals, cuts), whole, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", [UpperBandJoin, ExtensionJoin])
+def test_where_the_peak_is_known_the_level_does_not_matter(running: RunningNetwork, kind: type[UpperBandJoin]) -> None:
+    signals = noise(3, 2, 9000)
+    edges = ([7000.0, 8000.0],) if kind is ExtensionJoin else ()
+
+    def found(level: float, peaks: Sequence[float] | None) -> np.ndarray:
+        join = kind(running, 48000, 2, *edges, peaks=peaks)
+        made = join.join(join.stack(*np.float32(level) * signals[1:]), np.float32(level) * signals[0], last=True)
+        return made / np.float32(level)
+
+    known = found(1.0, [0.1, 0.1])
+    np.testing.assert_allclose(found(1.0, None), known, atol=1e-6)  # as it is
+    np.testing.assert_allclose(found(1e-3, [1e-4, 1e-4]), known, atol=1e-6)
+    assert np.abs(found(1e-3, None) - known).max() > 1e-3
+    assert np.isfinite(found(1.0, [0.0, 0.1])).all()
+
+
+def test_files_of_models_that_normalise_have_their_level_told(model: SpeechModel) -> None:
+    waveform, quiet = noise(1, 60000), np.float32(2**-8)
+    sampling = replace(model.config.sampling, clean_share=0.0)
+    for options in (
+        {"upper_band": "enhance"},
+        {"upper_band": "extend", "window_seconds": 1.1, "overlap_seconds": 0.55},
+    ):
+        enhancer = Enhancer(model, sampling=sampling, **options)
+        loud = enhancer.enhance(waveform, 48000)
+        np.testing.assert_allclose(enhancer.enhance(quiet * waveform, 48000) / quiet, loud, atol=1e-6)
 
 
 def test_a_channel_does_not_depend_on_the_other(running: RunningNetwork) -> None:

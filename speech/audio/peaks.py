@@ -1,0 +1,63 @@
+"""The level of a recording's peaks, not of a click's, for a network that was trained on recordings with a peak of 1."""
+
+from __future__ import annotations
+
+import numpy as np
+
+_FRAME_SECONDS = 0.032
+_SPAN = 512
+"""Frames, 16 s of sound, that are judged together; a span begins every half."""
+
+_SHARE, _FEWEST, _EACH = 50, 6, 8
+"""Of the peaks of n frames the n/50 largest count for little, some 0.3 s of a span, or the six largest, for a thump of
+0.2 s; but at most n/8, so that of less than a quarter of a second all count."""
+
+_ROOM = 2.0
+"""By how much, 6 dB, these may exceed the others: 95 of 100 noisy recordings of 2 to 15 s without clicks have less (the
+median is 2.7 dB), so that their level is their peak."""
+
+
+class SteadyPeak:
+    """Hears the level of one channel's peaks: its peak, but where clicks or thumps stand out, for beside them the rest
+    would be far below what the network was trained for.
+
+    It is at most twice the peak of a frame of 32 ms that few others exceed, of those that are not digital silence, in
+    the loudest 16 s of sound: a word in an hour of faint noise counts. It follows every gain, and is the same in
+    whatever blocks the channel comes. Memory does not grow.
+
+    Args:
+        sample_rate: Hz.
+    """
+
+    def __init__(self, sample_rate: int):
+        self._frame = max(1, round(_FRAME_SECONDS * sample_rate))
+        self._begun = np.zeros(0, np.float32)
+        self._peaks = np.zeros(0, np.float32)
+        self._peak = self._steady = 0.0
+
+    def push(self, block: np.ndarray) -> None:
+        """The next samples (n,)."""
+        heard = np.concatenate([self._begun, np.abs(block)])
+        self._peak = max(self._peak, float(heard.max(initial=0.0)))
+        whole, self._begun = np.split(heard, [len(heard) // self._frame * self._frame])
+        self._peaks = np.concatenate([self._peaks, _sounding(whole.reshape(-1, self._frame).max(axis=1))])
+        while len(self._peaks) > _SPAN:
+            self._steady = max(self._steady, _steady(self._peaks[:_SPAN]))
+            self._peaks = self._peaks[_SPAN // 2 :]
+
+    @property
+    def level(self) -> float:
+        """Of all that came; 0 of silence."""
+        last = np.array([self._begun.max(initial=0.0)], np.float32)
+        steady = max(self._steady, _steady(np.concatenate([self._peaks, _sounding(last)])))
+        return min(self._peak, _ROOM * steady)
+
+
+def _sounding(peaks: np.ndarray) -> np.ndarray:
+    return peaks[peaks > 0]
+
+
+def _steady(peaks: np.ndarray) -> float:
+    count = len(peaks)
+    left_out = min(max(count // _SHARE, _FEWEST), count // _EACH)
+    return float(np.partition(peaks, count - 1 - left_out)[count - 1 - left_out]) if count else 0.0

@@ -1,0 +1,71 @@
+"""A slow level for models that do not normalise: quiet recordings are raised to what they know, as they come."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from speech.model.frontend import FrontEndConfig
+
+MOST_DB = 40.0
+"""What is quiet is raised by no more than this."""
+
+_FALL_DB, _RISE_DB = 0.5, 12.0
+"""A second: by the first the level falls, little in a pause, and enough for a speaker who goes away. By the second the
+gain rises at most: a recording that begins with noise is not raised at once to where speech would be."""
+
+
+class HeldLevel:
+    """Hears a recording from its start, in pieces, for the gains of its frames.
+
+    The level is held: of blocks of a hop, the largest mean square so far, which falls by half a dB a second. Where it
+    lies below `least`, the gain makes up for that, by at most 40 dB; it falls at once, and rises by 12 dB a second,
+    from 1 at the start. Nothing changes in digital silence. A frame has the gain of its last whole block, so that a
+    stream knows it in time; those at the end of a recording have the last.
+
+    Args:
+        frontend: settings of the front end.
+        least: level in dB of full scale.
+        channels: of the recording.
+    """
+
+    def __init__(self, frontend: FrontEndConfig, least: float, channels: int):
+        self._hop, self._least = frontend.hop_length, least
+        self._fall, self._rise = (rate * self._hop / frontend.sample_rate for rate in (_FALL_DB, _RISE_DB))
+        self._begun = np.zeros((channels, 0), np.float32)
+        self._level = np.full((channels, 1), -np.inf)
+        self._raised = np.zeros((channels, 1))
+        self._gains = np.zeros((channels, 0), np.float32)
+        self._last = np.ones((channels, 1), np.float32)
+        self._first = 1 - frontend.n_fft // 2 // self._hop  # the frame whose last block is the recording's first
+        self.samples = 0
+
+    def push(self, signal: NDArray[np.float32]) -> None:
+        """The next samples (channels, n)."""
+        self.samples += signal.shape[1]
+        signal = np.concatenate([self._begun, signal], axis=1)
+        count = signal.shape[1] // self._hop
+        whole, self._begun = np.split(signal, [count * self._hop], axis=1)
+        if count == 0:
+            return
+        power = np.square(whole.reshape(len(whole), count, self._hop), dtype=np.float64).mean(axis=2)
+        gains = (10 ** (self._decibels(power) / 20)).astype(np.float32)
+        self._gains, self._last = np.concatenate([self._gains, gains], axis=1), gains[:, -1:]
+
+    def _decibels(self, power: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Gains in dB of the next blocks of these mean squares (channels, blocks)."""
+        sounds = power > 0
+        level = 10 * np.log10(power, where=sounds, out=np.full_like(power, -np.inf))
+        time = np.cumsum(sounds, axis=1)
+        level = np.maximum.accumulate(np.maximum(level + self._fall * time, self._level), axis=1) - self._fall * time
+        wanted = np.clip(self._least - level, 0.0, MOST_DB)
+        raised = np.minimum.accumulate(np.minimum(wanted - self._rise * time, self._raised), axis=1) + self._rise * time
+        self._level, self._raised = level[:, -1:], raised[:, -1:]
+        return raised
+
+    def gains(self, first: int, frames: int) -> NDArray[np.float32]:
+        """Of so many frames from this one on, (channels, frames); those before it are forgotten."""
+        self._gains = self._gains[:, first - self._first :]
+        self._first = first
+        known = self._gains[:, :frames]
+        return np.concatenate([known, np.repeat(self._last, frames - known.shape[1], axis=1)], axis=1)
