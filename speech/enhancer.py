@@ -269,9 +269,9 @@ class Enhancer:
         """Enhance the audio files of a folder, and of the folders in it, into the same tree elsewhere.
 
         Targets keep the sources' names, suffixes included, so that `a.wav` and `a.flac` do not meet; those of formats
-        that are read and not written get .wav behind it (`a.amr.wav`). The noise of a
-        file depends on its name in the folder and on the enhancer's seed: results are those of `enhance_file` with that
-        name.
+        that are read and not written get .wav behind it (`a.amr.wav`). A file whose target is that of one before it,
+        case aside, is not enhanced. The noise of a file depends on its name in the folder and on the enhancer's seed:
+        results are those of `enhance_file` with that name.
 
         Args:
             src: the folder; files whose suffix is in `speech.audio.coding.AUDIO_SUFFIXES` are taken, with the extra

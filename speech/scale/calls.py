@@ -19,7 +19,7 @@ from speech.audio.loudness import LoudnessGoal, checked_goal
 from speech.audio.search import find_audio
 from speech.enhancer import Enhancer
 from speech.inference.folders import FolderReport
-from speech.inference.plan import Existing
+from speech.inference.plan import Existing, meeting
 from speech.metrics.evaluation import Place, Scoring, rows_to_frame, scorings
 from speech.model.model import BUNDLED
 from speech.scale.work import Enhancing, Evaluating, out_of_json, retold
@@ -82,6 +82,8 @@ def enhance_dir(
     )
     paths, passed = find_audio(source, target)
     report, names = FolderReport(), [path.relative_to(source).as_posix() for path in paths]
+    met = meeting(names)
+    names, passed = [name for name in names if name not in met], {**passed, **met}
 
     def keep(unit: Unit, outcome: Outcome) -> None:
         for values in outcome.results:
