@@ -18,6 +18,9 @@ Waveform = TypeVar("Waveform", np.ndarray, Tensor)
 LARGEST = 1e20
 """Samples beyond this are as useless as infinite ones."""
 
+_MANY_CHANNELS = 64
+"""Beyond so many, and more than samples, an array is taken for one with the samples first, as soundfile has them."""
+
 _INTEGERS = {
     torch.int8: (128.0, 0.0),
     torch.uint8: (128.0, 128.0),
@@ -80,7 +83,7 @@ class Form:
         """The form of an array.
 
         Raises:
-            DataError: not an array of one to three dimensions, or of a kind that is no audio.
+            DataError: not an array of one to three dimensions, of a kind that is no audio, or with the samples first.
         """
         if isinstance(waveform, np.ndarray):
             try:
@@ -101,6 +104,11 @@ class Form:
             raise DataError(
                 f"a waveform of shape {tuple(waveform.shape)}: need (samples,), (channels, samples) or "
                 "(batch, channels, samples)"
+            )
+        if waveform.ndim > 1 and waveform.shape[-2] > max(_MANY_CHANNELS, waveform.shape[-1]):
+            batch, turned = ("", "x.T") if waveform.ndim == 2 else ("batch, ", "x.swapaxes(1, 2)")
+            raise DataError(
+                f"a waveform of shape {tuple(waveform.shape)}: need ({batch}channels, samples); give {turned}"
             )
         return cls(tuple(waveform.shape), dtype, device)
 

@@ -249,6 +249,8 @@ def test_integers_of_numpy_are_settings():
     [
         ([0.1, 0.2], "type list"),
         (np.zeros((1, 1, 1, 5)), "shape"),
+        (np.zeros((4800, 2)), r"shape \(4800, 2\): need \(channels, samples\); give x\.T"),
+        (torch.zeros(3, 65, 1), r"need \(batch, channels, samples\); give x\.swapaxes\(1, 2\)"),
         (np.float32(1), "type float32"),
         (np.zeros(5, np.complex64), "complex64"),
         (np.zeros(5, np.int64), "int64"),
