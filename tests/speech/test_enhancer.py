@@ -69,6 +69,15 @@ def test_shape_kind_and_dtype_come_back(shape, samples, rate, dtype, tensor):
     assert np.isfinite(np.asarray(enhanced, dtype=np.float64)).all()
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int16"])
+def test_the_order_of_bytes_does_not_matter_and_stays(dtype):
+    signal = (noise(2, 900) * (32767 if dtype == "int16" else 1)).astype(dtype)
+    swapped = signal.astype(signal.dtype.newbyteorder())
+    enhanced = ENHANCER.enhance(swapped, 16000)
+    assert enhanced.dtype == swapped.dtype
+    np.testing.assert_array_equal(enhanced, ENHANCER.enhance(signal, 16000))
+
+
 @pytest.mark.parametrize("dtype", [np.int16, np.int32, np.uint8])
 def test_integers_are_pcm(dtype):
     signal = noise(2, 900)
