@@ -118,11 +118,20 @@ class Enhance(ScaleOut, Model):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stream(Model):
+class CausalModel(Model):
+    """The model"""
+
+    model: Annotated[
+        str | None, Option(help="Causal model: bundled name, folder (./NAME), hub id, or a published .ckpt [causal].")
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stream(CausalModel):
     """Enhance sound while it comes.
 
     From standard input to standard output, WAV (its length may be unknown) or raw PCM, in the same form as it came; or
-    with --live from a microphone to a loudspeaker. Needs a causal model, and takes the bundled one [causal].
+    with --live from a microphone to a loudspeaker. Needs a causal model.
     """
 
     live: Annotated[bool, Option("--live", help="From microphone to loudspeaker; space switches off and on.")] = False

@@ -261,8 +261,8 @@ def _streaming_model(
     network = model.backbone
     if not isinstance(network, CausalBackbone) or not getattr(model.config.backbone, "causal", False):
         raise ConfigError(
-            f"the model's {model.config.backbone.kind!r} network looks ahead and cannot enhance a stream; use a model "
-            "whose network is causal (LightConfig(causal=True))"
+            f"the model's {model.config.backbone.kind!r} network looks ahead and cannot enhance a stream; take the "
+            "bundled model 'causal', or one that was trained with LightConfig(causal=True)"
         )
     if model.frame_multiple != 1:
         raise ConfigError(f"the network needs a multiple of {model.frame_multiple} frames; a stream needs any number")
