@@ -135,6 +135,7 @@ def evaluate(
     metrics: Iterable[str] | None = None,
     align: bool = False,
     size: int = 8,
+    files: Iterable[Place] | None = None,
     **where: Unpack[Where],
 ) -> pd.DataFrame:
     """Score every enhanced file: `speech.metrics.evaluate`, which tells the other arguments, the result and the errors.
@@ -149,7 +150,7 @@ def evaluate(
     ]
     clean, enhanced, noisy = folders
     assert enhanced is not None
-    jobs = scorings(clean, enhanced, noisy, metrics, align)
+    jobs = scorings(clean, enhanced, noisy, metrics, align, files)
     rows: dict[str, dict[str, Any]] = {}
 
     def keep(unit: Unit, outcome: Outcome) -> None:
