@@ -65,6 +65,7 @@ class Engine:
         keep_music: bool = False,
     ):
         self.model, self.sampling, self.seed, self.mix = model, sampling, seed, mix * (1 - sampling.kept)
+        self._given_mix = mix
         upper_band = upper_band or sampling.upper_band
         self.upper_band = choose_upper_band(upper_band, model.config.frontend.sample_rate)
         self.rate, self.keep_music = rate, keep_music
@@ -149,6 +150,8 @@ class Engine:
         clean = None
         if self.sampling.clean_share and (join is not None or sample_rate <= self.sample_rate):
             clean = CleanKeeper(self.sampling.clean_share, sample_rate, channels)
+        if join is None and sample_rate > self.sample_rate:  # of a band that is left out the limit keeps nothing
+            return Blend(None, self._given_mix, channels, levels, clean, self.sampling.kept)
         return Blend(join, self.mix, channels, levels, clean)
 
     def short(
