@@ -79,7 +79,9 @@ class Enhance(ScaleOut, Model):
     ] = None
     draws: Annotated[int, Option(help="Results to average.")] = 1
     mix: Annotated[float, Option(help="Share of the enhanced signal; the rest is the noisy one.")] = 1.0
-    rate: Annotated[int | None, Option(help="Hz of the result, such as 48000 [that of IN].", min=1)] = None
+    rate: Annotated[
+        int | None, Option(help="Hz of the result, such as 48000 [that of IN].", min=1000, max=1_000_000)
+    ] = None
     upper_band: UpperBand = None
     keep_music: Annotated[bool, Option("--keep-music", help="Leave the recording as it is where it is music.")] = False
     loudness: Annotated[

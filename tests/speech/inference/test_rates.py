@@ -46,7 +46,7 @@ def test_it_is_the_result_of_the_recording_at_that_rate() -> None:
     np.testing.assert_array_equal(one, other)
 
 
-@pytest.mark.parametrize("rate", [0, -1, 0.5, 16000.5, "16k"])
+@pytest.mark.parametrize("rate", [0, -1, 0.5, 16000.5, "16k", 100, 999, 1_000_001])
 def test_an_impossible_rate_is_refused(rate: object) -> None:
     with pytest.raises(ConfigError, match="rate"):
         gain_enhancer(1.0, rate=rate)
