@@ -17,6 +17,7 @@ from shared.files.settings import number
 from shared.training.memory import keep_large_blocks
 from speech.audio.arrays import Form, Waveform, finite, warn_doubts, warn_replaced, whole_rate
 from speech.audio.bands import UpperBand
+from speech.audio.coding import RATES
 from speech.audio.files import RawFormat
 from speech.audio.loudness import LoudnessGoal, checked_goal
 from speech.audio.resampling import resample
@@ -67,7 +68,7 @@ class Enhancer:
             each band of it a gain of its own, by a small network (`speech.model.upper_band`; of models at 16 kHz),
             "extend" keeps it and adds what is likely to be missing, by another (likewise). None does as the model's
             `sampling` says, or else the first, and says so.
-        rate: of results, in Hz: recordings are brought to it first. None: that of the recording.
+        rate: of results, in Hz, 1000 to 1,000,000: recordings are brought to it first. None: that of the recording.
         keep_music: leave recordings as they are where they are music (`speech.audio.music`), which the bundled models
             take for noise; it is judged over some ten seconds. For models at 16 kHz, and not for streams.
 
@@ -99,7 +100,7 @@ class Enhancer:
         if isinstance(model, (str, os.PathLike)):
             raise ConfigError(f"{model!r} names a model: Enhancer.from_pretrained({os.fspath(model)!r}) loads it")
         draws, batch_size = checked(Count, draws=draws), checked(Count | None, batch_size=batch_size)
-        rate = None if rate is None else checked(Count, rate=whole_rate(rate))
+        rate = None if rate is None else _rate_of_results(rate)
         mix = checked(Annotated[Chance, "0 is noisy, 1 enhanced"], mix=mix)
         changes = {name: value for name, value in (("sampler", sampler), ("steps", steps)) if value is not None}
         base = sampling or model.config.sampling
@@ -270,9 +271,9 @@ class Enhancer:
         """Enhance the audio files of a folder, and of the folders in it, into the same tree elsewhere.
 
         Targets keep the sources' names, suffixes included, so that `a.wav` and `a.flac` do not meet; those of formats
-        that are read and not written get .wav behind it (`a.amr.wav`). The noise of a
-        file depends on its name in the folder and on the enhancer's seed: results are those of `enhance_file` with that
-        name.
+        that are read and not written get .wav behind it (`a.amr.wav`). A file whose target is that of one before it,
+        case aside, is not enhanced. The noise of a file depends on its name in the folder and on the enhancer's seed:
+        results are those of `enhance_file` with that name.
 
         Args:
             src: the folder; files whose suffix is in `speech.audio.coding.AUDIO_SUFFIXES` are taken, with the extra
@@ -320,6 +321,14 @@ class Enhancer:
         return export_onnx(
             self.model, path, only_call(self.model.sde, self.sampling, self.model.config.frontend.frequencies)
         )
+
+
+def _rate_of_results(rate: int) -> int:
+    """The rate, if recordings can have it."""
+    rate = checked(Count, rate=whole_rate(rate))
+    if not RATES[0] <= rate <= RATES[1]:
+        raise ConfigError(f"rate={rate}: need Hz between {RATES[0]} and {RATES[1]}, such as rate=48000")
+    return rate
 
 
 def load_model(path_or_name: str | os.PathLike[str] = "default", custom: Sequence[type] = ()) -> SpeechModel:

@@ -18,6 +18,9 @@ Waveform = TypeVar("Waveform", np.ndarray, Tensor)
 LARGEST = 1e20
 """Samples beyond this are as useless as infinite ones."""
 
+_MANY_CHANNELS = 64
+"""Beyond so many, and more than samples, an array is taken for one with the samples first, as soundfile has them."""
+
 _INTEGERS = {
     torch.int8: (128.0, 0.0),
     torch.uint8: (128.0, 128.0),
@@ -69,22 +72,26 @@ class Form:
         shape: (samples,), (channels, samples) or (batch, channels, samples).
         dtype: of the array; floating point (full scale ±1), or 8-, 16- or 32-bit integers as PCM has them.
         device: of a tensor; None for a numpy array.
+        swapped: whether the bytes of a numpy array are in the other order than this machine's.
     """
 
     shape: tuple[int, ...]
     dtype: torch.dtype
     device: torch.device | None
+    swapped: bool = False
 
     @classmethod
     def of(cls, waveform: np.ndarray | Tensor) -> Form:
         """The form of an array.
 
         Raises:
-            DataError: not an array of one to three dimensions, or of a kind that is no audio.
+            DataError: not an array of one to three dimensions, of a kind that is no audio, or with the samples first.
         """
+        swapped = False
         if isinstance(waveform, np.ndarray):
+            swapped = not waveform.dtype.isnative
             try:
-                dtype = torch.from_numpy(np.empty(0, waveform.dtype)).dtype
+                dtype = torch.from_numpy(np.empty(0, waveform.dtype.newbyteorder("="))).dtype
             except TypeError:
                 raise _kind(waveform.dtype) from None
             device = None
@@ -102,7 +109,12 @@ class Form:
                 f"a waveform of shape {tuple(waveform.shape)}: need (samples,), (channels, samples) or "
                 "(batch, channels, samples)"
             )
-        return cls(tuple(waveform.shape), dtype, device)
+        if waveform.ndim > 1 and waveform.shape[-2] > max(_MANY_CHANNELS, waveform.shape[-1]):
+            batch, turned = ("", "x.T") if waveform.ndim == 2 else ("batch, ", "x.swapaxes(1, 2)")
+            raise DataError(
+                f"a waveform of shape {tuple(waveform.shape)}: need ({batch}channels, samples); give {turned}"
+            )
+        return cls(tuple(waveform.shape), dtype, device, swapped)
 
     def of_samples(self, samples: int) -> Form:
         """The form of an array that differs in the number of its samples."""
@@ -110,8 +122,9 @@ class Form:
 
     def to_float(self, waveform: np.ndarray | Tensor) -> np.ndarray:
         """float32 (items, channels, samples) on the CPU, full scale ±1."""
-        tensor = torch.from_numpy(np.ascontiguousarray(waveform)) if isinstance(waveform, np.ndarray) else waveform
-        tensor = tensor.detach().cpu()
+        if isinstance(waveform, np.ndarray):
+            waveform = torch.from_numpy(np.ascontiguousarray(waveform, waveform.dtype.newbyteorder("=")))
+        tensor = waveform.detach().cpu()
         if self.dtype in _INTEGERS:
             scale, zero = _INTEGERS[self.dtype]
             tensor = (tensor.double() - zero) / scale
@@ -126,7 +139,10 @@ class Form:
             limits = torch.iinfo(self.dtype)
             tensor = (tensor.double() * scale + zero).round().clamp(limits.min, limits.max)
         tensor = tensor.to(self.dtype)
-        return tensor.numpy() if self.device is None else tensor.to(self.device)
+        if self.device is not None:
+            return tensor.to(self.device)
+        array: np.ndarray = tensor.numpy()
+        return array.astype(array.dtype.newbyteorder()) if self.swapped else array
 
 
 def _kind(dtype: object) -> DataError:

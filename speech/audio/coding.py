@@ -80,6 +80,9 @@ CONTAINERS = {
 _WAV_KINDS = ("WAV", "WAVEX", "RF64")
 _FINE = ("PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ALAC_20", "ALAC_24", "ALAC_32")
 _LINEAR = ("PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE")
+RATES = (1000, 1_000_000)
+"""Hz between which the rate of a recording lies that is read, or written."""
+
 WAV_LIMIT = 4_000_000_000
 """Bytes of samples beyond which a WAV file is written as RF64, whose sizes have 64 bits."""
 

@@ -14,10 +14,18 @@ _KEPT = 0.93
 """Of the edge: up to here converters leave a band as it was."""
 
 _TAPS = 255
+_HEARD_HZ = 20000.0
+"""What lies above is not heard, and no model adds it: a band that ends there is whole."""
+
+_APART, _LOOKED_AT = 2, 3
+"""Frames from one to the next that does not overlap it, and how many of these have to hold a frequency for it to count:
+a click, or a cut, is in one of them."""
+
+_SPAN = _APART * (_LOOKED_AT - 1)
 
 
 class BandEdge:
-    """Listens where the band of a recording ends.
+    """Listens where the band of a recording ends, by what lasts: clicks, a few a second, change nothing.
 
     Args:
         sample_rate: Hz.
@@ -28,6 +36,7 @@ class BandEdge:
         self._rate = sample_rate
         self._window = np.hanning(_FRAME).astype(np.float32)
         self._power = np.zeros((channels, _FRAME // 2 + 1))
+        self._latest = np.zeros((channels, 0, _FRAME // 2 + 1), np.float32)
         self._held = np.zeros((channels, 0), np.float32)
 
     def push(self, block: np.ndarray) -> np.ndarray:
@@ -41,20 +50,34 @@ class BandEdge:
 
     def edges(self) -> list[float]:
         """Hz at which the band of each channel ends; half the rate where nothing is missing, or nothing was heard."""
-        if not self._power.any() and self._held.any():
+        if self._latest.shape[1] == 0 and self._held.any():
             self._add(np.pad(self._held, ((0, 0), (0, _FRAME - self._held.shape[1])))[:, None])
+        powers = self._power if self._power.any() else self._latest.sum(axis=1)  # of recordings of a few frames all
         each = self._rate / _FRAME
         found = []
-        for power in self._power:
+        for power in powers:
             level = np.convolve(power, np.ones(5) / 5, "same")
             heard = np.flatnonzero(level > level.max() * 10 ** (_LOST_DB / 10))
             whole = len(heard) == 0 or heard[-1] >= len(level) - 8  # within 200 Hz of the end
+            whole = whole or heard[-1] * each > _HEARD_HZ
             found.append(self._rate / 2 if whole else float(heard[-1] * each))
         return found
 
     def _add(self, frames: np.ndarray) -> None:
         spectra = np.fft.rfft(frames * self._window)
-        self._power += (spectra.real**2 + spectra.imag**2).sum(axis=1)
+        powers = np.concatenate([self._latest, spectra.real**2 + spectra.imag**2], axis=1)
+        count = powers.shape[1] - _SPAN
+        if count > 0:
+            lasting = [powers[:, start : start + count] for start in range(0, _SPAN + 1, _APART)]
+            self._power += np.minimum.reduce(lasting).sum(axis=1)
+        self._latest = powers[:, -_SPAN:]
+
+
+def said_of_band(edge: float, whole: float) -> str:
+    """What there is to say of a recording whose band ends at `edge` Hz, and would be whole at `whole` Hz."""
+    if edge >= whole:
+        return f"nothing is missing up to {min(whole, _HEARD_HZ) / 1000:g} kHz: left as it is"
+    return f"its band ends at {edge / 1000:.1f} kHz: what lies above was added"
 
 
 def with_band_kept(made: np.ndarray, recording: np.ndarray, edge: float, sample_rate: int) -> np.ndarray:

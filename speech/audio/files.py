@@ -16,7 +16,7 @@ import soundfile
 
 from shared.errors import DataError
 from speech.audio.chunks import CHUNKED, Lengths, Spliced, beyond_its_header, lengths, unclosed
-from speech.audio.coding import AudioInfo, RawFormat
+from speech.audio.coding import RATES, AudioInfo, RawFormat
 from speech.audio.flac import unstated
 from speech.audio.media import is_media, open_media
 from speech.audio.paths import sound_path
@@ -25,7 +25,6 @@ BLOCK_SECONDS = 10.0
 """How much of a long recording is read or written at once."""
 
 _READ_AT_ONCE = 1 << 24
-_RATES = (1000, 1_000_000)
 _WITHOUT_LENGTH = 1 << 62
 
 
@@ -181,9 +180,9 @@ def _info(file: soundfile.SoundFile, length: Lengths) -> AudioInfo:
 
 
 def _with_possible_rate(path: Path, info: AudioInfo) -> AudioInfo:
-    if not _RATES[0] <= info.sample_rate <= _RATES[1]:
+    if not RATES[0] <= info.sample_rate <= RATES[1]:
         raise DataError(
-            f"{path} states a rate of {info.sample_rate} Hz, which is not between {_RATES[0]} and {_RATES[1]}; "
+            f"{path} states a rate of {info.sample_rate} Hz, which is not between {RATES[0]} and {RATES[1]}; "
             "its header may be damaged: copy or convert it again"
         )
     return info

@@ -77,12 +77,16 @@ def features(waveform: NDArray[np.floating]) -> Values:
     """What six seconds of sound are judged by, every two seconds: (judgements, features).
 
     Args:
-        waveform: (samples,) at 16 kHz; shorter ones give one row, of fewer than two frames none.
+        waveform: (samples,) or (channels, samples) at 16 kHz, whose channels are judged together, by their mean power;
+            shorter ones give one row, of fewer than two frames none.
     """
-    if len(waveform) < _SIZE + _HOP:
+    if waveform.shape[-1] < _SIZE + _HOP:
         return np.zeros((0, len(WEIGHTS)))
-    frames = sliding_window_view(np.asarray(waveform, np.float32), _SIZE)[::_HOP]
-    power = np.abs(np.fft.rfft(frames * np.hanning(_SIZE).astype(np.float32))).astype(np.float64) ** 2
+    channels = np.atleast_2d(waveform)
+    power = _power(channels[0])
+    for channel in channels[1:]:
+        power += _power(channel)
+    power /= len(channels)
     hz = np.fft.rfftfreq(_SIZE, 1 / MODEL_RATE)
     inside = (hz > _PARTIALS_HZ[0]) & (hz < _PARTIALS_HZ[1])
     energy, steady = power[:, inside], partials(power)[:, inside]
@@ -91,6 +95,13 @@ def features(waveform: NDArray[np.floating]) -> Values:
     level = 10 * np.log10(np.stack(bands, axis=1) + 1e-9)
     starts = range(0, max(1, len(power) - _WINDOW + 1), _EVERY)
     return np.array([_judged(energy[s : s + _WINDOW], steady[s : s + _WINDOW], level[s : s + _WINDOW]) for s in starts])
+
+
+def _power(waveform: NDArray[np.floating]) -> Values:
+    """(frames, bins) of a channel (samples,)."""
+    frames = sliding_window_view(np.asarray(waveform, np.float32), _SIZE)[::_HOP]
+    made: Values = np.abs(np.fft.rfft(frames * np.hanning(_SIZE).astype(np.float32))).astype(np.float64) ** 2
+    return made
 
 
 def _judged(energy: Values, steady: NDArray[np.bool_], level: Values) -> list[float]:
@@ -139,7 +150,7 @@ class MusicShare:
         return block
 
     def _judge(self, piece: np.ndarray) -> None:
-        self._found.append(likelihoods(features(piece.mean(axis=0))))
+        self._found.append(likelihoods(features(piece)))
 
     def shares(self) -> Values:
         """Of the judgements, from 0 to 1, each the mean of three; of a recording of less than six seconds one."""

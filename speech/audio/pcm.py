@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -27,6 +27,8 @@ _WITHOUT_LENGTH = 0x7FFFF000
 
 _AT_ONCE = 1 << 16
 _LONGEST_FORMAT = 1 << 10
+_PLAIN, _EXTENDED = 16, 40
+"""Bytes of a format chunk, and of one that tells loudspeakers and valid bits besides."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,7 @@ class PCM:
         coding: of a sample.
         wav: whether a WAV header goes before them.
         size: bytes of samples that the header tells; None where it does not know.
+        extension: what an extensible header tells besides: valid bits, loudspeakers, coding; empty of any other.
     """
 
     rate: int
@@ -46,6 +49,7 @@ class PCM:
     coding: Coding = "s16le"
     wav: bool = False
     size: int | None = None
+    extension: bytes = b""
 
     @property
     def frame(self) -> int:
@@ -81,12 +85,18 @@ class PCM:
         if not self.wav:
             return b""
         width = _WIDTH[self.coding]
-        kind = 3 if self.coding == "f32le" else 1
-        about = (kind, self.channels, self.rate, self.rate * self.frame, self.frame, 8 * width)
+        kind = _EXTENSIBLE if self.extension else 3 if self.coding == "f32le" else 1
+        about = struct.pack("<HHIIHH", kind, self.channels, self.rate, self.rate * self.frame, self.frame, 8 * width)
+        about += self.extension
         known = size is not None and size < _WITHOUT_LENGTH
         of_data = size if known and size is not None else 0xFFFFFFFF
-        of_all = of_data + 36 if known else 0xFFFFFFFF
-        return struct.pack("<4sI4s4sIHHIIHH4sI", b"RIFF", of_all, b"WAVE", b"fmt ", 16, *about, b"data", of_data)
+        of_all = 20 + len(about) + of_data + len(self.padding(of_data)) if known else 0xFFFFFFFF
+        start = struct.pack("<4sI4s4sI", b"RIFF", of_all, b"WAVE", b"fmt ", len(about))
+        return start + about + struct.pack("<4sI", b"data", of_data)
+
+    def padding(self, size: int) -> bytes:
+        """What goes behind so many bytes of samples whose header knows their length: a WAV is in pairs of bytes."""
+        return bytes(size % 2) if self.wav else b""
 
 
 def wav_of(read: Read) -> PCM:
@@ -113,13 +123,13 @@ def wav_of(read: Read) -> PCM:
             if pcm is None:
                 raise DataError("the WAV header on standard input has samples before their format; write it again")
             unknown = size == 0 or size >= _WITHOUT_LENGTH
-            return PCM(*pcm, wav=True, size=None if unknown else size)
+            return replace(pcm, size=None if unknown else size)
         if name == b"fmt " and size <= _LONGEST_FORMAT:
             chunk = _up_to(read, size + size % 2)
             came += len(chunk)
             if len(chunk) < size + size % 2:
                 raise _cut(came)
-            pcm = _format(chunk)
+            pcm = _format(chunk[:size])
             continue
         left = size + size % 2
         while left:
@@ -129,11 +139,12 @@ def wav_of(read: Read) -> PCM:
                 raise _cut(came)
 
 
-def _format(chunk: bytes) -> tuple[int, int, Coding]:
-    """Rate, channels and coding of a format chunk."""
-    if len(chunk) < 16:
+def _format(chunk: bytes) -> PCM:
+    """What a format chunk says."""
+    if len(chunk) < _PLAIN:
         raise DataError(f"the WAV header on standard input has a format of {len(chunk)} bytes, not 16; write it again")
-    kind, channels, rate, _, _, bits = struct.unpack("<HHIIHH", chunk[:16])
+    kind, channels, rate, _, _, bits = struct.unpack("<HHIIHH", chunk[:_PLAIN])
+    extension = chunk[_PLAIN:_EXTENDED] if kind == _EXTENSIBLE and len(chunk) >= _EXTENDED else b""
     if kind == _EXTENSIBLE and len(chunk) >= 26:
         kind = struct.unpack("<H", chunk[24:26])[0]
     if (kind, bits) not in _CODINGS:
@@ -143,7 +154,7 @@ def _format(chunk: bytes) -> tuple[int, int, Coding]:
         )
     if rate == 0 or channels == 0:
         raise DataError(f"the WAV header on standard input states {channels} channels at {rate} Hz; write it again")
-    return rate, channels, _CODINGS[kind, bits]
+    return PCM(rate, channels, _CODINGS[kind, bits], wav=True, extension=extension)
 
 
 def _cut(came: int) -> DataError:

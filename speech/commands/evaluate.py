@@ -52,13 +52,14 @@ def main(options: Evaluate) -> None:
         enhanced = output / "enhanced"
         report = _enhance(noisy, enhanced, options, where)
     assert enhanced is not None
+    made = None if report is None else [file.target for file in report.files]  # not those of an earlier run
+    how: dict[str, Any] = {"metrics": chosen, "align": options.align, "files": made}
     if where is not None:
         from speech import scale
 
-        folder = output / "scored"
-        frame = scale.evaluate(clean, enhanced, noisy, output=folder, metrics=chosen, align=options.align, **where)
+        frame = scale.evaluate(clean, enhanced, noisy, output=output / "scored", **how, **where)
     else:
-        frame = evaluate(clean, enhanced, noisy, metrics=chosen, workers=options.workers, align=options.align)
+        frame = evaluate(clean, enhanced, noisy, workers=options.workers, **how)
     if report is not None:
         _explain(frame, report)
     rtf = report.seconds / report.audio_seconds if report is not None and report.audio_seconds else None

@@ -79,7 +79,9 @@ class Enhance(ScaleOut, Model):
     ] = None
     draws: Annotated[int, Option(help="Results to average.")] = 1
     mix: Annotated[float, Option(help="Share of the enhanced signal; the rest is the noisy one.")] = 1.0
-    rate: Annotated[int | None, Option(help="Hz of the result, such as 48000 [that of IN].", min=1)] = None
+    rate: Annotated[
+        int | None, Option(help="Hz of the result, such as 48000 [that of IN].", min=1000, max=1_000_000)
+    ] = None
     upper_band: UpperBand = None
     keep_music: Annotated[bool, Option("--keep-music", help="Leave the recording as it is where it is music.")] = False
     loudness: Annotated[
@@ -118,11 +120,20 @@ class Enhance(ScaleOut, Model):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stream(Model):
+class CausalModel(Model):
+    """The model"""
+
+    model: Annotated[
+        str | None, Option(help="Causal model: bundled name, folder (./NAME), hub id, or a published .ckpt [causal].")
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stream(CausalModel):
     """Enhance sound while it comes.
 
     From standard input to standard output, WAV (its length may be unknown) or raw PCM, in the same form as it came; or
-    with --live from a microphone to a loudspeaker. Needs a causal model, and takes the bundled one [causal].
+    with --live from a microphone to a loudspeaker. Needs a causal model.
     """
 
     live: Annotated[bool, Option("--live", help="From microphone to loudspeaker; space switches off and on.")] = False

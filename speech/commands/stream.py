@@ -158,6 +158,9 @@ class _Sink:
         self.bytes += len(data)
 
     def end(self) -> None:
+        if self.bytes == self._pcm.size or self._start is not None:
+            self._file.write(self._pcm.padding(self.bytes))
+            self._file.flush()
         if self._start is not None and self._pcm.wav and self.bytes != self._pcm.size:
             end = self._file.seek(0, os.SEEK_CUR)
             self._file.seek(self._start)

@@ -23,6 +23,7 @@ class Blend:
         channels: of the recording.
         levels: hears the recording and its result, where given.
         clean: leaves a share of the recording in the result where it is clean, in the model's band, where given.
+        kept: share of the recording in the enhanced signal, in the model's band alone, before `mix`.
 
     Attributes:
         signals: how many signals go to the recording's rate together.
@@ -36,8 +37,9 @@ class Blend:
         channels: int,
         levels: Levels | None = None,
         clean: CleanKeeper | None = None,
+        kept: float = 0.0,
     ):
-        self._join, self._mix, self._levels, self._clean = join, mix, levels, clean
+        self._join, self._mix, self._levels, self._clean, self._kept = join, mix, levels, clean, kept
         self._compares = mix < 1 or levels is not None or (clean is not None and join is None)
         self._joined, self._dry, self._low, self._stays = (Held(channels) for _ in range(4))
         self._channels = channels
@@ -54,14 +56,19 @@ class Blend:
 
     def hear_low(self, noisy: np.ndarray) -> np.ndarray:
         """Remember the next block of the recording at the model's rate, and return it."""
-        if self._join is not None:
+        if self._join is not None or self._kept:
             self._low.add(noisy)
         return noisy
 
     def stacked(self, wet: np.ndarray) -> np.ndarray:
         """The next block of the enhanced signal (channels, n) at the model's rate, as it goes to the recording's:
         (signals, n)."""
-        return wet if self._join is None else self._join.stack(self._low.take(wet.shape[1]), wet)
+        if self._join is None and not self._kept:
+            return wet
+        low = self._low.take(wet.shape[1])
+        if self._kept:
+            wet = (1 - self._kept) * wet + self._kept * low
+        return wet if self._join is None else self._join.stack(low, wet)
 
     def results(self, back: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         """All blocks of the result (channels, n), from what came back at the recording's rate (signals, n)."""

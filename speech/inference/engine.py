@@ -11,7 +11,7 @@ import numpy as np
 from shared.errors import ConfigError
 from shared.random import derive_seed
 from speech.audio.bands import MODEL_RATE, BandJoin, Join, UpperBand, choose_upper_band
-from speech.audio.edges import with_band_kept
+from speech.audio.edges import said_of_band, with_band_kept
 from speech.audio.files import BLOCK_SECONDS
 from speech.audio.music import MusicKeeper
 from speech.audio.resampling import Resampler, resample
@@ -65,6 +65,7 @@ class Engine:
         keep_music: bool = False,
     ):
         self.model, self.sampling, self.seed, self.mix = model, sampling, seed, mix * (1 - sampling.kept)
+        self._given_mix = mix
         upper_band = upper_band or sampling.upper_band
         self.upper_band = choose_upper_band(upper_band, model.config.frontend.sample_rate)
         self.rate, self.keep_music = rate, keep_music
@@ -152,6 +153,8 @@ class Engine:
         clean = None
         if self.sampling.clean_share and (join is not None or sample_rate <= self.sample_rate):
             clean = CleanKeeper(self.sampling.clean_share, sample_rate, channels)
+        if join is None and sample_rate > self.sample_rate:  # of a band that is left out the limit keeps nothing
+            return Blend(None, self._given_mix, channels, levels, clean, self.sampling.kept)
         return Blend(join, self.mix, channels, levels, clean)
 
     def short(
@@ -185,6 +188,7 @@ class Engine:
             if len(recording) == 0:
                 results.append(recording)
                 continue
+            tally.band = self._said_of_band(heard, rate)
             blend = self.blend(rate, len(recording), edges=heard.upper_edges, scales=self._scales(heard, peak))
             blend.hear(recording)
             blend.hear_low(at_rate)
@@ -246,6 +250,7 @@ class Engine:
         heard = self._listening(sample_rate, channels)
         for block in Resampler(sample_rate, self.sample_rate, channels).stream(map(heard.hear, read())):
             heard.hear_low(block)
+        tally.band = self._said_of_band(heard, sample_rate)
         scales = self._scales(heard, peak)
         blend = self.blend(sample_rate, channels, levels=levels, edges=heard.upper_edges, scales=scales)
         at_rate = Resampler(sample_rate, self.sample_rate, channels).stream(map(blend.hear, read()))
@@ -314,6 +319,16 @@ class Engine:
             upper=self._extends(sample_rate),
             music=self.keep_music,
         )
+
+    def _said_of_band(self, heard: Listening, sample_rate: int) -> str | None:
+        """What there is to say of the band of a recording at this rate, of a model that adds what lies above: of the
+        channel that lacks most. Of other models nothing, nor where `warn_no_room` tells."""
+        edges = [edge for edge in heard.edges if edge is not None]
+        if not edges or sample_rate < self.sample_rate:
+            return None
+        if min(edges) >= self.sample_rate / 2 and heard.upper_edges:
+            return said_of_band(min(heard.upper_edges), sample_rate / 2)
+        return said_of_band(min(edges), self.sample_rate / 2)
 
     @staticmethod
     def _keeper(heard: Listening, tally: Tally) -> MusicKeeper:

@@ -37,8 +37,8 @@ class FileResult:
         seconds, channels, sample_rate: of the audio.
         nfe: network calls that every sample went through.
         replaced: samples that were not finite, and were taken for 0.
-        notes: what else there is to say: what is missing at the file's end, which tags the copy does not have, samples
-            that were cut off, energy that the recording does not have.
+        notes: what else there is to say: what is missing at the file's end, which tags the copy does not have, where
+            the recording's band ends, samples that were cut off, energy that the recording does not have.
         target: where the result is.
         removed: what was taken away, before any change of loudness.
         spread: dB, how far draws are from their mean (`speech.inference.segments.Spread`); None where one is drawn.
@@ -154,7 +154,7 @@ def file_result(
 ) -> FileResult:
     """What enhancing a file came to."""
     music = f"{100 * tally.music:.0f} % taken for music, and left as it is" if tally.music >= 0.005 else None
-    said = (levelled.note, music, doubts(tally.limited, tally.louder))
+    said = (levelled.note, music, tally.band, doubts(tally.limited, tally.louder))
     return FileResult(
         name,
         info.seconds,

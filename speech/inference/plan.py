@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -62,11 +62,24 @@ class Plan:
 
 def plan_folder(paths: Sequence[Path], source: Path, target: Path, existing: Existing, raw: RawFormat | None) -> Plan:
     """The plan for files below `source`; names are relative to it, with forward slashes."""
-    plan = Plan()
-    for path in paths:
-        relative = path.relative_to(source)
-        plan.add(relative.as_posix(), path, target / written_name(relative), existing, raw)
+    relatives = {path.relative_to(source).as_posix(): path for path in paths}
+    plan = Plan(failed=meeting(relatives))
+    for name, path in relatives.items():
+        if name not in plan.failed:
+            plan.add(name, path, target / written_name(Path(name)), existing, raw)
     return plan
+
+
+def meeting(names: Iterable[str]) -> dict[str, str]:
+    """Of files below a folder those whose results would take the place of an earlier one's, and why. Names that differ
+    in case alone count as equal, as they are for many file systems."""
+    first, found = dict[str, str](), dict[str, str]()
+    for name in names:
+        written = written_name(Path(name)).as_posix()
+        other = first.setdefault(written.casefold(), name)
+        if other != name:
+            found[name] = f"its result would be {written}, in the place of that of {other}; rename one of the two"
+    return found
 
 
 def target_of(source: Path, target: Path) -> Path:

@@ -69,6 +69,7 @@ class Tally:
         limited, louder: what there is to say of the result; see `speech.inference.plausible`.
         spread: how far its draws are apart.
         music: share of the recording that was left as it is, being music.
+        band: what there is to say of where the recording's band ends.
     """
 
     nfe: int = 0
@@ -77,6 +78,7 @@ class Tally:
     louder: float = 0.0
     spread: Spread = field(default_factory=lambda: Spread())
     music: float = 0.0
+    band: str | None = None
 
 
 @dataclass

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from shared.checks import Count, Duration, checked
 from shared.errors import ConfigError, DataError
 from shared.random import PlacedGenerator
-from speech.audio.arrays import Form, Waveform, finite, warn_doubts, whole_rate
+from speech.audio.arrays import Form, Waveform, finite, warn_doubts, warn_replaced, whole_rate
 from speech.audio.resampling import fit_length
 from speech.audio.short_resampler import ShortResampler
 from speech.inference.engine import Engine
@@ -77,7 +77,7 @@ class Stream:
         self._in = ShortResampler(sample_rate, engine.sample_rate, channels)
         self._out = ShortResampler(engine.sample_rate, sample_rate, self._blend.signals)
         self._pushed = self._emitted = 0
-        self._flushed = self._told = False
+        self._flushed = self._told = self._told_replaced = False
         self._form = Form((channels, 0), torch.float32, None)
         self.latency = self._latency()
         engine.warn_upper_band(sample_rate, stacklevel=5)
@@ -99,7 +99,8 @@ class Stream:
         """Take the next samples, and return those that are ready.
 
         Args:
-            block: (samples,) or (channels, samples), as `Enhancer.enhance` takes them; of any number of samples.
+            block: (samples,) or (channels, samples), as `Enhancer.enhance` takes them; of any number of samples. Those
+                that are not finite are taken for 0, which the first such block of a stream says (`AudioWarning`).
 
         Returns:
             As many samples as are ready, none at first; same kind and dtype, and channels if the block has them.
@@ -117,7 +118,11 @@ class Stream:
                 "samples)"
             )
         self._form = form
-        return self._returned(self._advance(finite(signal[0])[0], last=False))  # type: ignore[return-value]
+        good, replaced = finite(signal[0])
+        if replaced and not self._told_replaced:
+            self._told_replaced = True
+            warn_replaced(replaced, "a block")
+        return self._returned(self._advance(good, last=False))  # type: ignore[return-value]
 
     def flush(self) -> np.ndarray | Tensor:
         """End the signal: the samples that are left; with them, as many came out as went in.
@@ -274,8 +279,8 @@ def _streaming_model(
     network = model.backbone
     if not isinstance(network, CausalBackbone) or not getattr(model.config.backbone, "causal", False):
         raise ConfigError(
-            f"the model's {model.config.backbone.kind!r} network looks ahead and cannot enhance a stream; use a model "
-            "whose network is causal (LightConfig(causal=True))"
+            f"the model's {model.config.backbone.kind!r} network looks ahead and cannot enhance a stream; take the "
+            "bundled model 'causal', or one that was trained with LightConfig(causal=True)"
         )
     if model.frame_multiple != 1:
         raise ConfigError(f"the network needs a multiple of {model.frame_multiple} frames; a stream needs any number")

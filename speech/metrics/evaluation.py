@@ -6,7 +6,7 @@ import math
 import os
 import warnings
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -41,6 +41,7 @@ def evaluate(
     workers: int | None = None,
     align: bool = False,
     progress: bool = True,
+    files: Iterable[Place] | None = None,
 ) -> pd.DataFrame:
     """Score every enhanced file, and the noisy recording it was made of, against the clean file of the same name.
 
@@ -55,6 +56,7 @@ def evaluate(
         workers: Processes [one a core]; 1 scores in this one.
         align: Whether to take out a constant delay of up to 0.5 s before scoring.
         progress: Whether to show a progress bar, on a terminal.
+        files: Those in `enhanced_dir` that count, such as the targets of one run [all].
 
     Returns:
         A row for each name that occurs in any folder: `file`, `seconds`, a column for each metric, `noisy_` columns for
@@ -68,7 +70,7 @@ def evaluate(
     """
     if workers is not None and workers < 1:
         raise ConfigError(f"workers={workers}; give at least 1")
-    jobs = scorings(clean_dir, enhanced_dir, noisy_dir, metrics, align)
+    jobs = scorings(clean_dir, enhanced_dir, noisy_dir, metrics, align, files)
     results = _rows(jobs, min(workers or _cores(), len(jobs)))
     return rows_to_frame(jobs, track(results, "scoring", "files", total=len(jobs), show=progress))
 
@@ -79,6 +81,7 @@ def scorings(
     noisy_dir: Place | None = None,
     metrics: Iterable[str] | None = None,
     align: bool = False,
+    files: Iterable[Place] | None = None,
 ) -> list[Scoring]:
     """What there is to score, a file each; see `evaluate`."""
     names = chosen_metrics(metrics, noise=noisy_dir is not None, reference=clean_dir is not None)
@@ -89,7 +92,8 @@ def scorings(
         folders = {"clean": Path(clean_dir), **folders}
     if noisy_dir is not None:
         folders["noisy"] = Path(noisy_dir)
-    return [Scoring(file, paths, tuple(names), align) for file, paths in paired_files(folders).items()]
+    counted = None if files is None else {os.path.abspath(file) for file in files}
+    return [Scoring(file, paths, tuple(names), align) for file, paths in paired_files(folders, counted).items()]
 
 
 def rows_to_frame(jobs: Sequence[Scoring], rows: Iterable[dict[str, Any]]) -> pd.DataFrame:
@@ -152,8 +156,9 @@ def failures(frame: pd.DataFrame) -> list[dict[str, str]]:
     return [{"file": str(row.file), "reason": str(row.reason)} for row in frame.itertuples() if row.reason]
 
 
-def paired_files(folders: dict[str, Path]) -> dict[str, dict[str, list[Path]]]:
-    """Files below each folder by their path without suffix: name → folder → files of that name, one if all is well.
+def paired_files(folders: dict[str, Path], counted: Container[str] | None = None) -> dict[str, dict[str, list[Path]]]:
+    """Files below each folder by their path without suffix: name → folder → files of that name, one if all is well. Of
+    the enhanced ones, where given, the `counted`, by their absolute paths.
 
     Raises:
         DataError: A folder does not exist or holds no audio file.
@@ -165,6 +170,8 @@ def paired_files(folders: dict[str, Path]) -> dict[str, dict[str, list[Path]]]:
         except DataError as error:
             raise DataError(f"the {kind} folder {error}") from error
         for path in files:
+            if kind == "enhanced" and counted is not None and os.path.abspath(path) not in counted:
+                continue
             found[name_of(path.relative_to(folder))][kind].append(path)
     return dict(sorted(found.items()))
 

@@ -19,7 +19,7 @@ from speech.audio.loudness import LoudnessGoal, checked_goal
 from speech.audio.search import find_audio
 from speech.enhancer import Enhancer
 from speech.inference.folders import FolderReport
-from speech.inference.plan import Existing
+from speech.inference.plan import Existing, meeting
 from speech.metrics.evaluation import Place, Scoring, rows_to_frame, scorings
 from speech.model.model import BUNDLED
 from speech.scale.work import Enhancing, Evaluating, out_of_json, retold
@@ -82,6 +82,8 @@ def enhance_dir(
     )
     paths, passed = find_audio(source, target)
     report, names = FolderReport(), [path.relative_to(source).as_posix() for path in paths]
+    met = meeting(names)
+    names, passed = [name for name in names if name not in met], {**passed, **met}
 
     def keep(unit: Unit, outcome: Outcome) -> None:
         for values in outcome.results:
@@ -133,6 +135,7 @@ def evaluate(
     metrics: Iterable[str] | None = None,
     align: bool = False,
     size: int = 8,
+    files: Iterable[Place] | None = None,
     **where: Unpack[Where],
 ) -> pd.DataFrame:
     """Score every enhanced file: `speech.metrics.evaluate`, which tells the other arguments, the result and the errors.
@@ -147,7 +150,7 @@ def evaluate(
     ]
     clean, enhanced, noisy = folders
     assert enhanced is not None
-    jobs = scorings(clean, enhanced, noisy, metrics, align)
+    jobs = scorings(clean, enhanced, noisy, metrics, align, files)
     rows: dict[str, dict[str, Any]] = {}
 
     def keep(unit: Unit, outcome: Outcome) -> None:

@@ -23,7 +23,7 @@ from speech.data.clips import Clip
 from speech.data.degrade import reduce_rate
 from speech.enhancer import Enhancer
 from speech.model.upper_band import Bands, UpperBandConfig, UpperBandNetwork
-from speech.training.kept import RATE, KeptParts, Part, PartSource, power_of
+from speech.training.kept import RATE, KeptParts, Part, PartSource, power_of, told
 from speech.training.upper_band import levels_apart, true_bands, with_speed
 
 _SECONDS = 3.0
@@ -83,7 +83,8 @@ class Extensions(KeptParts):
     """
 
     def __init__(self, folder: Path, voices: Sequence[Voices], model: Enhancer, count: Count = 40, seed: int = 0):
-        super().__init__(folder, count, seed)
+        heard = [text for each in voices for text in (str(each.edge), *told(each.clips))]
+        super().__init__(folder, count, seed, [*heard, *told([], model)])
         self._voices, self._model = voices, model
 
     def _one(self, rng: np.random.Generator) -> Part:

@@ -17,7 +17,9 @@ from shared.random import derive_seed
 from shared.training.batches import Batch
 from shared.training.config import TrainingConfig
 from shared.training.module import DiffusionModule, Objective, fit
-from speech.data.clips import Waveform
+from speech.data.clips import Clip, Waveform
+from speech.enhancer import Enhancer
+from speech.model.export import digest
 from speech.model.upper_band import Bands, UpperBandConfig, UpperBandNetwork
 
 RATE = 48000
@@ -28,27 +30,31 @@ Part = dict[str, np.ndarray]
 
 
 class KeptParts(ABC):
-    """Parts on disk, each made when it is asked for first; item n of part k is a function of (seed, k, n).
+    """Parts on disk, each made when it is asked for first; item n of part k is a function of (seed, k, n) and of what
+    it is made of. The name of a part tells all of that, so that other parts may lie beside it.
 
     Args:
         folder: where they are kept.
         count: of items in a part.
         seed: of all that is drawn.
+        made_of: texts that change with whatever else the parts depend on.
     """
 
-    def __init__(self, folder: Path, count: Count, seed: int):
+    def __init__(self, folder: Path, count: Count, seed: int, made_of: Sequence[str]):
         self._folder, self._count, self._seed = folder, checked(Count, count=count), seed
+        self._kind = f"{derive_seed(type(self).__name__, self._count, seed, *made_of):016x}"
         self._bands = Bands.of(UpperBandConfig(), RATE)
 
     def part(self, place: int) -> Part:
         """A part: the items' arrays, stacked."""
-        path = self._folder / f"part-{place:03d}.npz"
+        path = self._folder / f"part-{place:03d}-{self._kind}.npz"
         if not path.is_file():
             made = [self._one(np.random.default_rng(derive_seed(self._seed, place, n))) for n in range(self._count)]
             whole = {name: np.stack([each[name] for each in made]) for name in made[0]}
             with atomic_path(path) as temporary, temporary.open("wb") as file:
                 np.savez(file, **whole)  # type: ignore[arg-type]
-        return dict(np.load(path))
+        with np.load(path) as kept:
+            return dict(kept)
 
     @abstractmethod
     def _one(self, rng: np.random.Generator) -> Part:
@@ -132,6 +138,12 @@ def fitted(
     fit(module, source, state, accelerator=accelerator, description="above 8 kHz")
     averaged: UpperBandNetwork = module.ema_denoiser.eval()
     return averaged
+
+
+def told(clips: Sequence[Clip], *models: Enhancer) -> list[str]:
+    """Texts that change with these recordings and with what these models make of them, for `KeptParts`."""
+    heard = [f"{clip.id} {len(clip)}" for clip in clips]
+    return [*heard, *(text for each in models for text in (digest(each.model), repr(each.sampling)))]
 
 
 def power_of(spectra: NDArray[np.complex64]) -> Waveform:

@@ -27,7 +27,7 @@ from speech.data.levels import power
 from speech.data.mixing import Mixer
 from speech.enhancer import Enhancer
 from speech.model.upper_band import FLOOR, Bands, UpperBandConfig, UpperBandNetwork
-from speech.training.kept import RATE, KeptParts, Part, PartSource, power_of
+from speech.training.kept import RATE, KeptParts, Part, PartSource, power_of, told
 
 MIX = MixConfig(
     sample_rate=RATE,
@@ -151,7 +151,7 @@ class Mixtures(KeptParts):
         mix: MixConfig = MIX,
         seed: int = 0,
     ):
-        super().__init__(folder, count, seed)
+        super().__init__(folder, count, seed, [repr(mix), *told([*speech, *noises], *models)])
         self._speech, self._models, self._mixer = speech, models, Mixer(mix, noises)
 
     def _one(self, rng: np.random.Generator) -> Part:

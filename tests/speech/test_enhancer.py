@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.signal import butter, sosfiltfilt
 
 from shared.errors import CheckpointError, ConfigError, DataError
 from shared.random import PlacedGenerator
@@ -20,7 +22,7 @@ from speech.enhancer import Enhancer, load_model
 from speech.inference.sampling import sample_spectrogram
 from speech.model.config import SamplingConfig
 from speech.model.frontend import mirrored
-from tests.speech.models import noise, tiny_enhancer, tiny_model
+from tests.speech.models import decibels, gain_enhancer, noise, tiny_enhancer, tiny_model
 
 ENHANCER = tiny_enhancer(steps=2)
 
@@ -67,6 +69,15 @@ def test_shape_kind_and_dtype_come_back(shape, samples, rate, dtype, tensor):
     assert type(enhanced) is type(given_)
     assert (enhanced.shape, enhanced.dtype) == (given_.shape, given_.dtype)
     assert np.isfinite(np.asarray(enhanced, dtype=np.float64)).all()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int16"])
+def test_the_order_of_bytes_does_not_matter_and_stays(dtype):
+    signal = (noise(2, 900) * (32767 if dtype == "int16" else 1)).astype(dtype)
+    swapped = signal.astype(signal.dtype.newbyteorder())
+    enhanced = ENHANCER.enhance(swapped, 16000)
+    assert enhanced.dtype == swapped.dtype
+    np.testing.assert_array_equal(enhanced, ENHANCER.enhance(signal, 16000))
 
 
 @pytest.mark.parametrize("dtype", [np.int16, np.int32, np.uint8])
@@ -203,6 +214,24 @@ def test_nothing_falls_further_than_the_attenuation_limit(limit, kept, mix):
     np.testing.assert_allclose(limited, signal + mix * (1 - kept) * (free - signal), atol=1e-6)
 
 
+@pytest.mark.parametrize("window", [16.0, 0.3])
+def test_the_attenuation_limit_keeps_nothing_of_a_band_that_is_left_out(window):
+    signal = noise(1, 24000)
+    plain = gain_enhancer(0.0).model
+    sampling = replace(plain.config.sampling, attenuation_limit=20.0)
+    options = {"upper_band": "drop", "window_seconds": window, "overlap_seconds": window / 4}
+    limited = Enhancer(plain, sampling=sampling, **options).enhance(signal, 48000)
+    whole = gain_enhancer(1.0, **options).enhance(signal, 48000)  # up to 8 kHz
+    assert decibels(limited - 0.1 * whole, 0.1 * whole) < -60
+    stream = Enhancer(plain, sampling=sampling, **options).stream(48000)
+    streamed = np.concatenate([stream.push(signal), stream.flush()], axis=1)
+    above = butter(10, 9000, "highpass", fs=48000, output="sos")
+    for found in (limited, streamed):
+        assert decibels(sosfiltfilt(above, found), 0.1 * signal) < -40
+    mixed = Enhancer(plain, sampling=sampling, mix=0.5, **options).enhance(signal, 48000)
+    np.testing.assert_allclose(mixed, (limited + signal) / 2, atol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("sampler", "steps", "nfe"), [("pc", 4, 8), ("sb_ode", 4, 4), ("ode2", 3, 3), ("heun", 2, None), ("ode", 1, None)]
 )
@@ -271,6 +300,8 @@ def test_integers_of_numpy_are_settings():
     [
         ([0.1, 0.2], "type list"),
         (np.zeros((1, 1, 1, 5)), "shape"),
+        (np.zeros((4800, 2)), r"shape \(4800, 2\): need \(channels, samples\); give x\.T"),
+        (torch.zeros(3, 65, 1), r"need \(batch, channels, samples\); give x\.swapaxes\(1, 2\)"),
         (np.float32(1), "type float32"),
         (np.zeros(5, np.complex64), "complex64"),
         (np.zeros(5, np.int64), "int64"),

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import signal
 
-from speech.audio.edges import BandEdge, with_band_kept
+from speech.audio.edges import BandEdge, said_of_band, with_band_kept
 from speech.audio.files import read_audio
 from speech.audio.resampling import resample
 from speech.data.degrade import encode
@@ -42,6 +42,26 @@ def test_the_edge_of_a_lower_rate_is_heard(speech: np.ndarray, rate: int) -> Non
 def test_a_telephone_is_heard_and_whole_speech_is_whole(speech: np.ndarray) -> None:
     assert edges(encode(speech[0], RATE, "gsm")[None])[0] < 4100
     assert edges(speech) == [8000.0]
+
+
+@pytest.mark.parametrize("rate", [8000, 11025, 14000])
+def test_clicks_and_cuts_do_not_make_a_band_whole(speech: np.ndarray, rate: int) -> None:
+    narrow = resample(resample(speech, RATE, rate), rate, RATE)
+    clicked = narrow.copy()
+    clicked[0, 3000::RATE] += np.float32(0.3)
+    loudest = int(np.abs(narrow).argmax())
+    clicked[0, loudest : loudest + 20] = 0
+    for given in (clicked, narrow[:, :loudest]):
+        assert edges(given)[0] == pytest.approx(edges(narrow)[0], abs=2 * RATE / 512)
+
+
+def test_a_band_up_to_what_is_heard_is_whole() -> None:
+    wide = resample(resample(noise(1, 24000), 48000, 42000), 42000, 48000)
+    edge = BandEdge(48000, 1)
+    edge.push(wide)
+    assert edge.edges() == [24000.0]
+    assert said_of_band(24000.0, 24000.0) == "nothing is missing up to 20 kHz: left as it is"
+    assert said_of_band(3906.0, 8000.0) == "its band ends at 3.9 kHz: what lies above was added"
 
 
 def test_channels_are_heard_apart_and_blocks_change_nothing() -> None:

@@ -75,6 +75,20 @@ def test_silence_is_none() -> None:
     assert shares(np.zeros(10 * RATE, np.float32)).max() == 0
 
 
+def test_channels_are_judged_by_their_power() -> None:
+    wave, hiss = tune(8), noise(8 * RATE)
+    alone, equal = features(wave), features(np.stack([wave, wave]))
+    np.testing.assert_array_equal(equal, alone)
+    np.testing.assert_array_equal(features(np.stack([wave, -wave])), alone)  # whose mean is silent
+    for sides in ([wave, 0 * wave], [wave, -wave], [0.1 * wave + hiss * 0.01, -wave]):
+        music = MusicShare(2)
+        music.push(np.stack(sides))
+        assert music.shares().min() == 1
+    music = MusicShare(2)
+    music.push(np.stack([hiss, -hiss]))
+    assert music.shares().max() == 0
+
+
 def test_it_does_not_depend_on_the_level() -> None:
     wave = tune(8)
     loud, quiet = (likelihoods(features(wave * scale)) for scale in (1.0, 0.01))

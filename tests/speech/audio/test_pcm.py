@@ -76,6 +76,32 @@ def test_a_header_that_does_not_know_the_length(size: int) -> None:
     assert len(unknown) == 44
 
 
+@pytest.mark.parametrize("coding", CODINGS)
+def test_loudspeakers_and_valid_bits_are_kept(coding: str) -> None:
+    file = io.BytesIO()
+    soundfile.write(file, noise(6, 11).T, 48000, CODINGS[coding], format="WAVEX")
+    data = bytearray(file.getvalue())
+    place = data.index(b"fmt ") + 8
+    data[place + 20 : place + 24] = struct.pack("<I", 0x60F)  # at the sides, not behind
+    pcm = wav_of(trickle(bytes(data), 100))
+    assert pcm.extension == data[place + 16 : place + 40]
+    made = pcm.header(pcm.size)
+    assert made[20:60] == data[place : place + 40]
+    again = made + pcm.encode(noise(6, 11))
+    assert struct.unpack("<I", again[4:8])[0] == len(again) - 8
+    info = soundfile.info(io.BytesIO(again))
+    assert (info.format, info.subtype, info.frames) == ("WAVEX", CODINGS[coding], 11)
+
+
+def test_an_odd_number_of_bytes_is_followed_by_one() -> None:
+    pcm = PCM(16000, coding="s24le", wav=True)
+    whole = pcm.header(9) + bytes(9) + pcm.padding(9)
+    assert len(whole) % 2 == 0
+    assert struct.unpack("<I", whole[4:8])[0] == len(whole) - 8
+    assert struct.unpack("<I", whole[40:44])[0] == 9
+    assert pcm.padding(6) == PCM(16000, coding="s24le").padding(9) == b""
+
+
 def test_other_chunks_are_passed_and_what_follows_the_samples_is_left() -> None:
     data = wav(noise(1, 10), 16000, "PCM_16")
     more = data[:12] + b"LIST" + struct.pack("<I", 5) + b"abcde\0" + data[12:] + b"trailing bytes"

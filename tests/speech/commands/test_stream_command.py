@@ -91,6 +91,16 @@ def test_wav_keeps_its_form(model: Path, tmp_path: Path, length: str) -> None:
     assert ("before its header's length" in said) == (length == "cut")
 
 
+def test_an_odd_wav_of_many_loudspeakers_comes_out_as_one(model: Path, tmp_path: Path) -> None:
+    file = io.BytesIO()
+    soundfile.write(file, noise(1, 1001).T, 16000, "PCM_24", format="WAVEX")
+    _, out, _ = run(tmp_path, file.getvalue(), "--model", model)
+    info = soundfile.info(io.BytesIO(out))
+    assert (info.format, info.subtype, info.frames) == ("WAVEX", "PCM_24", 1001)
+    assert struct.unpack("<I", out[4:8])[0] == len(out) - 8
+    assert len(out) % 2 == 0
+
+
 @pytest.mark.slow
 def test_dry_is_what_came_and_silence_stays_silence(model: Path, tmp_path: Path) -> None:
     data = PCM(48000).encode(noise(1, 5000))

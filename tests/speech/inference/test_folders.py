@@ -21,7 +21,7 @@ from speech.audio.search import find_audio
 from speech.audio.writing import write_audio
 from speech.enhancer import Enhancer
 from speech.inference.folders import _batches
-from speech.inference.plan import plan_folder
+from speech.inference.plan import meeting, plan_folder
 from tests.speech.models import noise, tiny_enhancer, tiny_model
 
 OPTIONS = {"window_seconds": 0.5, "overlap_seconds": 0.2}
@@ -210,6 +210,19 @@ def test_what_is_passed_over_is_told_with_the_remedy(tmp_path):
     assert "name that folder itself" in report.failed["linked"]
     assert "no such file" in report.failed["gone.wav"]
     assert "is no regular file" in report.failed["pipe.wav"]
+
+
+def test_two_files_with_one_target_are_not_both_enhanced(tmp_path):
+    root, out = tmp_path / "in", tmp_path / "out"
+    paths = [root / name for name in ("deep/t.wav", "t.ac3", "t.ac3.wav", "t.wav")]
+    for path in paths:
+        write_audio(path.with_suffix(".wav"), Audio(noise(1, 900), 16000))
+    (root / "t.ac3").write_bytes((root / "t.wav").read_bytes())  # the content decides how it is read
+    plan = plan_folder(paths, root, out, "skip", None)
+    assert [file.name for file in plan.files] == ["deep/t.wav", "t.ac3", "t.wav"]
+    assert list(plan.failed) == ["t.ac3.wav"]
+    assert "t.ac3.wav, in the place of that of t.ac3; rename one" in plan.failed["t.ac3.wav"]
+    assert list(meeting(["A/x.wav", "B/x.wav", "a/X.wav", "x.wav"])) == ["a/X.wav"]
 
 
 def test_a_folder_that_may_not_be_read_is_told():

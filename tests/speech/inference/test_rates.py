@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -45,7 +46,7 @@ def test_it_is_the_result_of_the_recording_at_that_rate() -> None:
     np.testing.assert_array_equal(one, other)
 
 
-@pytest.mark.parametrize("rate", [0, -1, 0.5, 16000.5, "16k"])
+@pytest.mark.parametrize("rate", [0, -1, 0.5, 16000.5, "16k", 100, 999, 1_000_001])
 def test_an_impossible_rate_is_refused(rate: object) -> None:
     with pytest.raises(ConfigError, match="rate"):
         gain_enhancer(1.0, rate=rate)
@@ -104,6 +105,19 @@ def test_a_model_that_adds_a_band_leaves_what_is_there() -> None:
     np.testing.assert_array_equal(adding().enhance(whole, 16000), whole)
     windows = adding(window_seconds=0.6, overlap_seconds=0.2)
     assert decibels(windows.enhance(whole, 16000) - whole, whole) < -100
+
+
+def test_the_report_says_where_the_band_ends(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", noise(8000), 8000)
+    soundfile.write(tmp_path / "b.wav", noise(48000), 48000)
+    report = adding(rate=48000).enhance_dir(tmp_path, tmp_path / "out", progress=False)
+    alone = adding(rate=16000).enhance_file(tmp_path / "b.wav", tmp_path / "c.wav")
+    narrow, whole = (file.notes[-1] for file in report.files)
+    assert re.fullmatch(r"its band ends at (3\.9|4\.[01]) kHz: what lies above was added", narrow)
+    assert whole == "nothing is missing up to 20 kHz: left as it is"
+    assert "nothing is missing up to 8 kHz: left as it is" in alone.notes
+    plain = gain_enhancer(0.5, upper_band="follow").enhance_file(tmp_path / "a.wav", tmp_path / "c.wav")
+    assert plain.notes == ()
 
 
 def test_it_says_where_there_is_no_room_for_it(tmp_path: Path) -> None:

@@ -256,6 +256,13 @@ def test_command_enhances_first(
     assert [failure["file"] for failure in found["failed"]] == ["part1/3"]
     assert found["failed"][0]["reason"].startswith("not enhanced: ")
     assert len(list((tmp_path / "out" / "enhanced").rglob("*.wav"))) == 4
+    gone = sorted(path for path in folders["noisy"].rglob("*.wav") if path.stem != "3")[0].relative_to(folders["noisy"])
+    for kind in ("clean", "noisy"):
+        (folders[kind] / gone).unlink()
+    command(folders["clean"], *asked, "--metric", "si_sdr", "--workers", 1, "--device", "cpu")
+    again = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert (tmp_path / "out" / "enhanced" / gone).is_file()  # of the run before, and not scored
+    assert [failure["file"] for failure in again["failed"]] == ["part1/3"]
 
 
 def test_command_refuses_what_does_not_fit(folders: Folders, command: Callable[..., tuple[int, str, object]]) -> None:

@@ -58,6 +58,15 @@ def test_files_are_those_of_enhance_file(noisy: Path, model: Path, tmp_path: Pat
     assert sounds(tmp_path / "out") == sounds(tmp_path / "one")
 
 
+def test_two_files_with_one_target_are_not_both_enhanced(model: Path, tmp_path: Path):
+    pytest.importorskip("av")  # without which .ac3 is passed over
+    write_audio(tmp_path / "in/t.ac3.wav", Audio(noise(1, 900), 16000))
+    (tmp_path / "in/t.ac3").write_bytes((tmp_path / "in/t.ac3.wav").read_bytes())
+    report = enhanced(tmp_path / "in", tmp_path / "out", model)
+    assert [file.name for file in report.files] == ["t.ac3"]
+    assert "that of t.ac3; rename" in report.failed["t.ac3.wav"]
+
+
 def test_a_job_goes_on_and_follows_what_changes(noisy: Path, model: Path, tmp_path: Path):
     out = tmp_path / "out"
     first = enhanced(noisy, out, model)

@@ -25,11 +25,20 @@ def voices(edge: float = 20000.0) -> Voices:
 @pytest.fixture(scope="module")
 def part(tmp_path_factory: pytest.TempPathFactory) -> Part:
     folder = tmp_path_factory.mktemp("extensions")
-    made = Extensions(folder, [voices()], gain_enhancer(1.0), count=4).part(0)
-    again = Extensions(folder, [], gain_enhancer(1.0), count=4).part(0)  # read, for there is nothing to make it of
+    extensions = Extensions(folder, [voices()], gain_enhancer(1.0), count=4)
+    made = extensions.part(0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(extensions, "_one", None)  # read, not made
+        again = extensions.part(0)
     for name, values in made.items():
         np.testing.assert_array_equal(again[name], values)
     return made
+
+
+def test_parts_of_other_settings_are_others(tmp_path: Path) -> None:
+    for edge, seed in ((20000.0, 0), (11000.0, 0), (20000.0, 1)):
+        Extensions(tmp_path, [voices(edge)], gain_enhancer(1.0), count=1, seed=seed).part(0)
+    assert len(list(tmp_path.glob("part-000-*.npz"))) == 3
 
 
 def test_what_a_recording_is_not_true_for_does_not_count(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,10 @@ import torch
 from shared.training.config import TrainingConfig
 from shared.training.module import DiffusionModule, fit
 from speech.data.clips import Clip
+from speech.enhancer import Enhancer
 from speech.model.upper_band import Bands, UpperBandConfig, UpperBandNetwork
 from speech.training.upper_band import (
+    MIX,
     RATE,
     Mixtures,
     Part,
@@ -33,12 +36,34 @@ def clip(seed: int, seconds: float = 4.0) -> Clip:
 @pytest.fixture(scope="module")
 def part(tmp_path_factory: pytest.TempPathFactory) -> Part:
     folder = tmp_path_factory.mktemp("mixtures")
-    given = ([clip(0)], [clip(1)], [gain_enhancer(0.5), gain_enhancer(0.25)])
-    made = Mixtures(folder, *given, count=4).part(0)
-    again = Mixtures(folder, [], [clip(1)], [], count=4).part(0)  # read, for there is nothing to make it of
+    mixtures = Mixtures(folder, [clip(0)], [clip(1)], [gain_enhancer(0.5), gain_enhancer(0.25)], count=4)
+    made = mixtures.part(0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mixtures, "_one", None)  # read, not made
+        again = mixtures.part(0)
     for name, values in made.items():
         np.testing.assert_array_equal(again[name], values)
     return made
+
+
+def test_parts_of_other_settings_are_others(tmp_path: Path) -> None:
+    models = [gain_enhancer(0.5)]
+    speech, noises = [clip(0)], [clip(1)]
+    slower = Enhancer(models[0].model, sampling=replace(models[0].sampling, suppression=1.5))
+    kinds = [
+        Mixtures(tmp_path, speech, noises, models, count=1),
+        Mixtures(tmp_path, speech, noises, models, count=1, seed=1),
+        Mixtures(tmp_path, speech, noises, models, count=1, mix=replace(MIX, noises=1)),
+        Mixtures(tmp_path, speech, [clip(2)], models, count=1),
+        Mixtures(tmp_path, speech, noises, [slower], count=1),
+    ]
+    parts = [each.part(0) for each in kinds]
+    assert len(list(tmp_path.glob("part-000-*.npz"))) == len(kinds)
+    np.testing.assert_array_equal(
+        Mixtures(tmp_path, speech, noises, models, count=1).part(0)["heard"], parts[0]["heard"]
+    )
+    assert not np.array_equal(parts[0]["heard"], parts[1]["heard"])
+    assert len(Mixtures(tmp_path, speech, noises, models, count=2).part(0)["heard"]) == 2
 
 
 def test_energies_of_bands_tell_what_a_gain_does() -> None:
