@@ -328,7 +328,9 @@ def _seconds(work: Callable[[], object]) -> float:
 def _with_guidance(contest: _Contest[P], entries: Sequence[Entry], settings: FineTuning) -> P:
     """The best network, guided otherwise where that forecasts clearly better."""
     chosen, limit = contest.predictor, (1 - _TOLERANCE) * contest.best.crps
-    for changes in _guidance(contest.predictor.model.config):
+    model = contest.predictor.model
+    for changes in _guidance(model.config):
+        before = model.statistics
         if changes.get("covariance") == "window":
             try:
                 contest.predictor.measure_covariance(entries, 1024, np.random.default_rng([settings.seed, 2]))
@@ -339,6 +341,8 @@ def _with_guidance(contest: _Contest[P], entries: Sequence[Entry], settings: Fin
         trial = contest.trial(contest.best.steps, told, other)
         if trial.crps < limit:
             chosen, limit = other, trial.crps
+        else:
+            model.statistics = before  # a model that knows a covariance draws by it unless it is told otherwise
     return chosen
 
 
