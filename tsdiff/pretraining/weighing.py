@@ -44,9 +44,9 @@ def forecast_windows(source: AnchoredSource, seed: int) -> Iterator[dict[str, np
     rng, empty = np.random.default_rng([seed, 7]), 0
     while empty < _MOST_EMPTY:
         found = source.stretch(rng)
-        known, actual = found.values[: -found.horizon], found.values[-found.horizon :]
+        known, actual = found.values[: -found.horizon][-REMEMBERED:], found.values[-found.horizon :]
         nothing = np.isnan(known).all()
-        row = None if nothing else told_of(bridged_line(known[-REMEMBERED:]), actual, found.group.seasons, rng)
+        row = None if nothing else told_of(bridged_line(known), actual, found.group.seasons, rng)
         empty = empty + 1 if row is None else 0
         if row is not None:
             yield row

@@ -12,12 +12,15 @@ import pytest
 import torch
 
 from shared.errors import CheckpointError, DiffusionError
-from tests.tsdiff.pretraining.test_anchored import source
+from tests.tsdiff.model.test_context import config
+from tests.tsdiff.pretraining.test_anchored import NEVER, source
 from tsdiff import TSDiffPredictor
 from tsdiff.data import split_windows
 from tsdiff.pretraining.anchored import AnchoredSource
+from tsdiff.pretraining.corpus import Corpus, CorpusGroup
 from tsdiff.pretraining.finetuning import HALF_WEIGHED, WEIGHED, FineTuning, _Contest, fine_tune
 from tsdiff.pretraining.weighing import collected, forecast_windows, tuned, weighing_loss
+from tsdiff.windows.anchors import REMEMBERED
 from tsdiff.windows.weighing import Weighing, bundled_weighing
 
 
@@ -50,6 +53,15 @@ def test_it_learns_the_series_and_leaves_what_it_began_with():
     for name, value in made.state_dict().items():
         torch.testing.assert_close(value, again.state_dict()[name], rtol=0, atol=0)
         torch.testing.assert_close(first.state_dict()[name], before[name], rtol=0, atol=0)
+
+
+def test_a_gap_as_long_as_what_is_remembered_is_passed_over():
+    """Forecasts of which nothing of late is known teach nothing."""
+    values = np.random.default_rng(0).normal(size=REMEMBERED + 800)
+    values[300 : 300 + REMEMBERED + 200] = np.nan
+    group = CorpusGroup.of_entries("days", 1.0, [{**week(), "target": values}], config().length)
+    rows = collected(islice(forecast_windows(AnchoredSource(Corpus([group]), config(), 8, chances=NEVER), 0), 40))
+    assert all(part.isfinite().all() for name, part in rows.items() if name != "actual")
 
 
 @pytest.mark.parametrize("harmed", [True, False])
