@@ -158,7 +158,8 @@ class FrameCalls(JointCalls):
         job = self._job(df, None, options, covariates, past_covariates)
         parts = split(job.series, job.steps, windows, stride=step)
         SeriesSet([], job.series.freq, skipped=parts.skipped).warn()
-        made = list(job.predictor._cut(parts.test.input, num_samples, job.steps))
+        inputs = _padded(parts.test.input, job.predictor.prediction_length - job.steps)
+        made = list(job.predictor._cut(inputs, num_samples, job.steps))
         table = forecasts_to_frame(made, quantile_levels, job.series.stamp)
         starts = pd.PeriodIndex([one.start_date - 1 for one in made]).repeat(job.steps)
         table.insert(2, "cutoff", to_timestamps(starts, job.series.stamp))
@@ -246,8 +247,8 @@ class FrameCalls(JointCalls):
             series = with_covariates(series, df, names, columns, future_df, 0 if future_df is None else steps)
         self._check_covariates(len(columns), steps)
         predictor = self._reaching(series.freq, steps)
-        if future_df is not None and steps < predictor.prediction_length:
-            series = _padded(series, predictor.prediction_length - steps)
+        if future_df is not None:
+            series = replace(series, entries=list(_padded(series, predictor.prediction_length - steps)))
         changes = {"nonnegative": True, "counts": True, **({"covariates": True} if beside else {}), **sampling}
         return _Job(series, predictor.with_sampling(**changes), steps)
 
@@ -298,10 +299,11 @@ def _with_past(series: SeriesSet, known: SeriesSet) -> SeriesSet:
     return replace(series, entries=[{**entry, PAST: other[DYNAMIC]} for entry, other in pairs])
 
 
-def _padded(series: SeriesSet, steps: int) -> SeriesSet:
-    """Series whose covariates go on as they end, for steps that are forecast and then cut off."""
-    wide = ((0, 0), (0, steps))
-    return replace(series, entries=[{**one, DYNAMIC: np.pad(one[DYNAMIC], wide, mode="edge")} for one in series])
+def _padded(entries: Iterable[Entry], steps: int) -> Iterator[Entry]:
+    """Entries whose known covariates go on as they end, for steps that are forecast and then cut off."""
+    wide = ((0, 0), (0, max(steps, 0)))
+    for one in entries:
+        yield {**one, DYNAMIC: np.pad(one[DYNAMIC], wide, mode="edge")} if DYNAMIC in one else one
 
 
 def _of_ids(series: SeriesSet, ids: Sequence[Any]) -> list[Entry]:

@@ -275,6 +275,9 @@ def test_fewer_steps_than_the_predictors_need_no_more_covariates(default):
     made = silent(wide.predict_df, past, future, prediction_length=10)
     assert len(made) == 20
     assert min(made.attrs["covariates"].values()) > 0.3
+    options: dict[str, Any] = {"covariates": ["promotion"], "prediction_length": 10, "quantile_levels": []}
+    one, two = (silent(who.cross_validation_df, past, **options).drop(columns="mean") for who in (wide, default))
+    pd.testing.assert_frame_equal(one, two)
 
 
 def test_a_model_trained_with_covariates_takes_those_of_frames():
