@@ -119,6 +119,12 @@ def test_what_is_trained_around_new_anchors_is_used_with_them(daily: TSDiffPredi
     assert all(one is not None for one in seen)
 
 
+def test_a_seed_may_be_below_0(daily: TSDiffPredictor):
+    made = [fine_tune(daily, [week(60)], FineTuning(steps=1, held_back=2, checks=1, seed=seed)) for seed in (-1, -2)]
+    assert made[0].trials[0] == made[1].trials[0]
+    assert made[0].trials[1].crps != made[1].trials[1].crps
+
+
 @pytest.mark.parametrize(
     ("values", "match"), [(np.arange(5.0), "has 5 values.*model as it is"), (np.r_[1.0, [np.nan] * 60], "hold no")]
 )
