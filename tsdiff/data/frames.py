@@ -119,6 +119,49 @@ def long_from_wide(frame: pd.DataFrame, timestamp: str | None = None) -> pd.Data
     return pd.concat(parts, ignore_index=True)
 
 
+def with_levels(frame: pd.DataFrame, item_id: str | None = None, timestamp: str | None = None) -> pd.DataFrame:
+    """A table whose index tells ids, or times beside them, with its levels as columns; any other as it is.
+
+    Args:
+        frame: The table; not changed.
+        item_id, timestamp: Names besides the usual ones that a level of ids or times may have.
+
+    Returns:
+        Named levels of several, and an index that has one of these names, as columns before the others. Of levels
+        without a name dates are called "timestamp"; texts, and numbers beside dates, "item_id" where there are no ids
+        yet.
+    """
+    index = frame.index
+    if isinstance(index, pd.MultiIndex):
+        index = index.set_names(_level_names(frame, index, item_id))
+    elif isinstance(index, (pd.DatetimeIndex, pd.PeriodIndex)) or not _names_a_level(index.name, item_id, timestamp):
+        return frame
+    kept = [name for name in index.names if name is not None and name not in frame.columns]
+    levels = index.to_frame(index=False)[kept]
+    return pd.concat([levels, frame.reset_index(drop=True)], axis=1)
+
+
+def _names_a_level(name: object, *others: str | None) -> bool:
+    usual = str(name).lower() in TIMESTAMP_NAMES or name in ITEM_NAMES
+    return name is not None and (usual or name in others)
+
+
+def _level_names(frame: pd.DataFrame, index: pd.MultiIndex, item_id: str | None) -> list[str | None]:
+    """The names of levels, with usual ones for those that have none; None for those that tell nothing."""
+    levels = [pd.Series(level) for level in index.levels]
+    taken, dated = {*frame.columns, *index.names}, any(map(looks_dated, levels))
+    names = list(index.names)
+    for place, level in enumerate(levels):
+        if names[place] is not None:
+            continue
+        if looks_dated(level) and TIMESTAMP_NAMES[0] not in taken:
+            names[place] = TIMESTAMP_NAMES[0]
+        elif not taken & {*ITEM_NAMES, item_id} - {None} and (dated or not pd.api.types.is_numeric_dtype(level.dtype)):
+            names[place] = ITEM_NAMES[0]
+        taken.add(names[place])
+    return names
+
+
 def looks_wide(frame: pd.DataFrame, target: str, item_id: str | None, timestamp: str | None) -> bool:
     """Whether a table has timestamps and numbers, but neither a column of targets nor one of item ids."""
     if target in frame.columns or item_id is not None or any(name in frame.columns for name in ITEM_NAMES):
@@ -153,9 +196,9 @@ def series_from_frame(
         target: The column of values; "target" finds "y" where only that is there, or else the only column of numbers
             besides the others that are named here. A list of columns makes multivariate
             series, targets (channels, length).
-        item_id: The column that names the series; None takes "item_id" or "unique_id" if there is one, else the whole
-            table is one series named after `target`.
-        timestamp: The column (or name of the index) with the times; None takes "timestamp", "time",
+        item_id: The column, or level of the index, that names the series; None takes "item_id" or "unique_id" if there
+            is one, else the whole table is one series named after `target`.
+        timestamp: The column, or level of the index, with the times; None takes "timestamp", "time",
             "datetime", "date" or "ds", in any case, or else an index of datetimes or periods, the only column of
             dates, or "year" with whole numbers.
         freq: The frequency, in any pandas spelling, old or new; None takes that of periods and infers that of times.
@@ -179,6 +222,7 @@ def series_from_frame(
     checked(Count, min_length=min_length)
     if frame.empty:
         raise DataError("the table has no rows; it needs one row for each value")
+    frame = with_levels(frame, item_id, timestamp)
     if item_id is None:
         item_id = next((name for name in ITEM_NAMES if name in frame.columns), None)
     if target == TARGET_NAMES[0] and target not in frame.columns:

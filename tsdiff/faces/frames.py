@@ -82,7 +82,7 @@ class FrameCalls(JointCalls):
             past_covariates: columns of `df` of which the future is not known. Of a model that takes no covariates they
                 enter the same regression by what they were a horizon and whole seasons before.
             id_column, timestamp_column, target: None finds "item_id" or "unique_id"; "timestamp", "time", "date", "ds",
-                … or an index of times; "target" or "y".
+                … or an index of times; "target" or "y". Ids and times may be levels of the index.
             prediction_length: steps to forecast; None takes the predictor's, which a model of all frequencies has none
                 of before it is `adapted`.
             freq: in any pandas spelling; None takes the predictor's, or that of the times.

@@ -168,6 +168,48 @@ def test_ids_keep_their_dtype_and_columns_their_names(default, kind):
     np.testing.assert_allclose(merged["sold_x"], merged["sold_y"])
 
 
+def apart() -> pd.DataFrame:
+    """Two series whose periods have nothing in common."""
+    early, late = (pd.date_range(start, periods=30, freq="D") for start in ("2024-01-01", "2024-01-31"))
+    names = ("unique_id", "ds", "y")
+    return pd.concat([frame(early, ["a"], names), frame(late, ["b"], names)], ignore_index=True)
+
+
+@pytest.mark.parametrize("levels", [["unique_id"], ["unique_id", "ds"], ["ds", "unique_id"]])
+def test_ids_in_the_index_are_those_of_the_series(default, levels):
+    """Not one series of all: also of what is to come, and of tables with covariates."""
+    table, options = apart(), {"prediction_length": 3, "num_samples": 2}
+    given, predictor = table.set_index(levels), default.adapted("D", 3)
+    pd.testing.assert_frame_equal(predictor.predict_df(given, **options), predictor.predict_df(table, **options))
+    pd.testing.assert_frame_equal(predictor.impute_df(given), predictor.impute_df(table))
+    assert [entry["item_id"] for entry in load_dataset(given)] == ["a", "b"]
+    past = table.groupby("unique_id").head(26).assign(promotion=1.0)
+    ahead = table.groupby("unique_id").tail(4).drop(columns="y").assign(promotion=0.0)
+    made = predictor.predict_df(past.set_index(levels), ahead.set_index(levels), **options)
+    pd.testing.assert_frame_equal(made, predictor.predict_df(past, ahead, **options))
+
+
+def test_an_index_of_ids_may_be_named(default):
+    table, options = apart().rename(columns={"unique_id": "shop"}), {"prediction_length": 3, "num_samples": 2}
+    named = default.predict_df(table, id_column="shop", **options)
+    for levels in (["shop"], ["shop", "ds"]):
+        pd.testing.assert_frame_equal(default.predict_df(table.set_index(levels), id_column="shop", **options), named)
+    with pytest.warns(Note, match="columns 'shop' are not used"):
+        default.predict_df(table.set_index(["shop", "ds"]), **options)
+
+
+def test_levels_without_a_name_are_told_by_what_they_hold():
+    parts = {name: part.drop(columns="unique_id") for name, part in apart().groupby("unique_id")}
+    for given in (parts, {name: part.set_index("ds").rename_axis(None) for name, part in parts.items()}):
+        made = load_dataset(pd.concat(given))
+        assert [entry["item_id"] for entry in made] == ["a", "b"]
+        assert made.origin.timestamp in ("ds", "timestamp")
+    numbered = pd.concat({1: parts["a"], 2: parts["b"]}).set_index("ds", append=True).droplevel(1)
+    assert [entry["item_id"] for entry in load_dataset(numbered)] == ["1", "2"]
+    again = apart().groupby("unique_id")[["ds", "y"]].apply(lambda part: part.iloc[::-1])
+    assert [len(entry["target"]) for entry in load_dataset(again)] == [30, 30]
+
+
 def test_a_table_without_ids_or_with_times_as_its_index(default):
     stamps = pd.date_range("2024-01-01", periods=40, freq="D")
     plain = frame(stamps).drop(columns="shop")
