@@ -8,7 +8,7 @@ import math
 import shutil
 import time
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import asdict, is_dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +48,7 @@ def fingerprint(entries: Iterable[Entry], estimator: TSDiffEstimator) -> dict[st
 
 def _unusual(estimator: TSDiffEstimator) -> dict[str, Any]:
     """The settings of a training that are not as usual; those that are have no name in older files."""
-    usual = {
+    usual: dict[str, Any] = {
         "flow_map": None,
         "start_from": None,
         "loss": DEFAULT_LOSS,
@@ -57,7 +57,8 @@ def _unusual(estimator: TSDiffEstimator) -> dict[str, Any]:
         "horizon_weight": 1.0,
     }
     told = {name: getattr(estimator, name) for name in usual if getattr(estimator, name) != usual[name]}
-    return {name: asdict(value) if is_dataclass(value) else value for name, value in told.items()}
+    kept = ("start_from", "scale_power", "horizon_weight")
+    return {name: value if name in kept else asdict(value) for name, value in told.items()}
 
 
 _WITHOUT_EFFECT = ("num_workers", "save_every_seconds")

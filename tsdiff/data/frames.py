@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypedDict
+from typing import Any, Literal, TypedDict
 
 import numpy as np
 import pandas as pd
@@ -146,7 +146,7 @@ def _names_a_level(name: object, *others: str | None) -> bool:
     return name is not None and (usual or name in others)
 
 
-def _level_names(frame: pd.DataFrame, index: pd.MultiIndex, item_id: str | None) -> list[str | None]:
+def _level_names(frame: pd.DataFrame, index: pd.MultiIndex, item_id: str | None) -> list[Any]:
     """The names of levels, with usual ones for those that have none; None for those that tell nothing."""
     levels = [pd.Series(level) for level in index.levels]
     taken, dated = {*frame.columns, *index.names}, any(map(looks_dated, levels))
