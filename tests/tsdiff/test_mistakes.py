@@ -15,14 +15,17 @@ from gluonts.core import serde
 from gluonts.core.component import equals
 from gluonts.dataset.split import split as gluonts_split
 
+from shared.console.notes import Note
 from shared.errors import ConfigError, DataError
 from shared.objectives import DiffusionLoss
 from shared.sde import VPSDE
 from shared.training.module import TrainingConfig
 from tests.tsdiff.conftest import CONTEXT, HORIZON, sines, tiny_estimator
-from tsdiff import Sampling, TSDiffEstimator, TSDiffPredictor
+from tests.tsdiff.universal import UNIVERSAL
+from tsdiff import Sampling, TSDiff, TSDiffEstimator, TSDiffPredictor
 from tsdiff.ensemble import EnsemblePredictor
 from tsdiff.model.backbones import S4Config, S4DConfig
+from tsdiff.tasks.anomaly.scores import anomaly_scores
 from tsdiff.windows.missing import MissingContext
 
 
@@ -45,8 +48,8 @@ def entries(freq: str) -> list[dict[str, Any]]:
         (lambda p: list(p.predict(entries("W-SUN"))), "W-SUN"),
         (lambda p: list(p.impute(entries("15min"))), "15min"),
         (lambda p: p.log_likelihood(entries("M")), "M"),
-        (lambda p: p.impute_df(daily()), "D"),
         (lambda p: list(p.refine([], entries("h"))), "h"),
+        (lambda p: anomaly_scores(TSDiff(UNIVERSAL), daily()), "D"),
     ],
 )
 def test_a_model_of_all_frequencies_tells_the_call_that_adapts_it(any_frequency, call, freq):
@@ -57,6 +60,17 @@ def test_a_model_of_all_frequencies_tells_the_call_that_adapts_it(any_frequency,
     made: dict[str, Any] = {"predictor": any_frequency}
     exec(line, made)
     assert (made["predictor"].freq, made["predictor"].prediction_length) == (freq, 24)
+
+
+def test_gaps_of_frames_need_no_adapted(any_frequency):
+    quick = any_frequency.with_sampling(steps=1)
+    given, options = daily().drop(index=[20]), {"num_samples": 2}
+    with pytest.warns(Note, match="1 gap"):
+        made = quick.impute_df(given, **options)
+    assert made["timestamp"][made["imputed"]].tolist() == [pd.Timestamp("2024-01-21")]
+    with pytest.warns(Note, match="1 gap"):
+        own = quick.adapted("D", quick.prediction_length).impute_df(given, **options)
+    pd.testing.assert_frame_equal(made, own)
 
 
 def test_frames_need_no_adapted_but_a_horizon(any_frequency):
