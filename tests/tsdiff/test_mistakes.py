@@ -81,6 +81,24 @@ def test_frames_need_no_adapted_but_a_horizon(any_frequency):
         any_frequency.fine_tune(daily())
 
 
+@pytest.mark.parametrize(
+    ("option", "remedy"),
+    [
+        ({"h": 7}, "h=7: use prediction_length=…"),
+        ({"level": [90]}, "level=[90]: use quantile_levels=…"),
+        ({"prediction_lenght": 7}, "did you mean prediction_length?"),
+        ({"temprature": 2.0}, "did you mean temperature?"),
+        ({"qqqq": 2.0}, "no such setting of the sampling; there are guidance, covariance"),
+    ],
+)
+def test_options_that_there_are_not_are_told_what_is_meant(any_frequency, option, remedy):
+    for call in (any_frequency.predict_df, any_frequency.cross_validation_df, any_frequency.plot):
+        with pytest.raises(ConfigError, match=re.escape(remedy)):
+            call(daily(), **option)
+    with pytest.raises(ConfigError, match="no such setting of the sampling"):
+        any_frequency.with_sampling(**option)
+
+
 WRONG = {
     "path": ("sales.csv", "load_dataset('sales.csv')"),
     "frame": (daily(), "predict_df(df, prediction_length=…)"),

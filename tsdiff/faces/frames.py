@@ -18,6 +18,7 @@ from tsdiff.data.covariates import DYNAMIC
 from tsdiff.data.entries import Entry
 from tsdiff.data.known import Names, future_columns, read_frame, tell_unused, with_covariates
 from tsdiff.evaluation.metrics import TABLE_LEVELS, forecasts_to_frame
+from tsdiff.faces.keywords import check_sampling
 from tsdiff.faces.together import JointCalls
 from tsdiff.tasks.covariates import PAST
 from tsdiff.tasks.suited import SUITED, Suited
@@ -226,8 +227,9 @@ class FrameCalls(JointCalls):
         """A frame, read, and the predictor for it; what was repaired or left out is said by warnings."""
         config, sampling = self.config, dict(options)
         names = Names(*(sampling.pop(one.name, None) for one in fields(Names)))
-        freq = sampling.pop("freq", None)
-        steps = checked(Count | None, prediction_length=sampling.pop("prediction_length", None))
+        freq, steps = sampling.pop("freq", None), sampling.pop("prediction_length", None)
+        check_sampling(sampling, of_frames=True)
+        steps = checked(Count | None, prediction_length=steps)
         if steps is None and config.awaits_freq:
             raise ConfigError(
                 "this model forecasts any number of steps and has to be told how many: prediction_length=24, say, or "
