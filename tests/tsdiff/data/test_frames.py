@@ -16,6 +16,7 @@ from shared.console.notes import Note
 from shared.errors import DataError
 from tsdiff import TSDiffPredictor, set_quiet
 from tsdiff.data import load_dataset, series_from_frame
+from tsdiff.data.known import Names, read_frame
 from tsdiff.data.origin import Origin, Zone
 from tsdiff.tasks.anomaly.scores import anomaly_scores
 
@@ -187,6 +188,34 @@ def test_ids_in_the_index_are_those_of_the_series(default, levels):
     ahead = table.groupby("unique_id").tail(4).drop(columns="y").assign(promotion=0.0)
     made = predictor.predict_df(past.set_index(levels), ahead.set_index(levels), **options)
     pd.testing.assert_frame_equal(made, predictor.predict_df(past, ahead, **options))
+
+
+JITTER = {
+    "one series": lambda one, many: one,
+    "ids": lambda one, many: many,
+    "ids in the index": lambda one, many: many.set_index("unique_id"),
+    "ids and times in the index": lambda one, many: many.set_index(["unique_id", "ds"]),
+    "times in the index": lambda one, many: one.set_index("ds"),
+    "wide": lambda one, many: one.set_index("ds").rename(columns={"y": "a"}).assign(b=1.0),
+    "wide with a column of times": lambda one, many: one.rename(columns={"y": "a"}).assign(b=1.0),
+}
+
+
+@pytest.mark.parametrize("kind", JITTER)
+def test_irregular_times_are_told_the_call_that_makes_them_regular(kind):
+    """Of the nearest usual frequency, not of whatever step comes first."""
+    days = pd.date_range("2024-01-01", periods=30, freq="D")
+    jitter = pd.to_timedelta(np.random.default_rng(0).integers(0, 3600, 30), unit="s")
+    one = pd.DataFrame({"ds": days + jitter, "y": np.arange(30.0)})
+    df = JITTER[kind](one, pd.concat([one.assign(unique_id=name) for name in "ab"]))
+    with pytest.raises(DataError, match="not on the grid of any usual frequency") as told:
+        read_frame(df, Names().of(df))
+    call = str(told.value).split("for example with ")[1].split(", or give")[0]
+    regular = eval(call, {"df": df, "pd": pd})
+    made = read_frame(regular, Names().of(regular))
+    assert made.freq == "D"
+    for entry in made:
+        assert entry["item_id"] == "b" or np.array_equal(entry["target"], np.arange(30.0))
 
 
 def test_an_index_of_ids_may_be_named(default):
