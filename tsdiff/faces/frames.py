@@ -14,6 +14,7 @@ from gluonts.model.forecast import SampleForecast
 from shared.checks import Count, Level, checked
 from shared.errors import ConfigError, DataError
 from tsdiff.data import SeriesSet, normalise_freq, split, to_timestamps
+from tsdiff.data.clocks import tell_changes
 from tsdiff.data.covariates import DYNAMIC
 from tsdiff.data.entries import Entry
 from tsdiff.data.known import Names, future_columns, read_frame, tell_unused, with_covariates
@@ -73,8 +74,9 @@ class FrameCalls(JointCalls):
 
         Args:
             df: long, a row for each value, with ids or of one series; or wide, a column for each series. Any order of
-                rows; gaps, NaN and infinities are missing. Warnings tell what was repaired, and which series were left
-                out, as those without an observed value are; `tsdiff.set_quiet(True)` silences them.
+                rows; gaps, NaN and infinities are missing. Warnings tell what was repaired, which series were left
+                out, as those without an observed value are, and where clocks change near a forecast of hours;
+                `tsdiff.set_quiet(True)` silences them.
             future_df: covariates that are known for the prediction_length steps after each series' end: ids, times, and
                 columns that `df` has too; of a wide frame times and columns, the same for all series. A model that
                 takes none is helped by a regression of each series on them, where that lowers the error of the
@@ -106,6 +108,7 @@ class FrameCalls(JointCalls):
         names = {"id_column": id_column, "timestamp_column": timestamp_column, "target": target}
         options = {**names, "prediction_length": prediction_length, "freq": freq, **sampling}
         job = self._job(df, future_df, options, past=past_covariates)
+        tell_changes(job.series, job.steps)
         made = list(job.predictor._cut(job.series, num_samples, job.steps))
         table = job.series.origin.restored(forecasts_to_frame(made, quantile_levels, job.series.stamp))
         table.attrs.update(_decided(job.series, made))
@@ -202,6 +205,7 @@ class FrameCalls(JointCalls):
         check_picture("x.png" if path is None else path, max_panels=max_panels, history=history)
         num_samples = options.pop("num_samples", 100)
         job = self._job(df, future_df, options)
+        tell_changes(job.series, job.steps)
         if ids is None:
             entries = [job.series[place] for place in spread(len(job.series), max_panels)]
         else:
