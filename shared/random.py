@@ -20,6 +20,11 @@ def derive_seed(*parts: int | str) -> int:
     return int.from_bytes(digest[:8], "big") >> 1
 
 
+def natural(seed: int) -> int:
+    """A seed as NumPy's generators take it: itself, or another number for one below 0."""
+    return seed if seed >= 0 else derive_seed(seed)
+
+
 def make_generator(*parts: int | str, device: torch.device | str = "cpu") -> torch.Generator:
     """A generator seeded by `derive_seed(*parts)`."""
     return torch.Generator(device=device).manual_seed(derive_seed(*parts))

@@ -22,6 +22,7 @@ from shared.training.memory import keep_large_blocks
 from tsdiff.data import entries_of, normalise_freq
 from tsdiff.data.entries import Entry, Series, named_entries
 from tsdiff.faces.calls import ModelCalls
+from tsdiff.faces.keywords import check_sampling
 from tsdiff.faces.saved import read_horizon, read_sampling, write_settings
 from tsdiff.model.config import TSDiffConfig
 from tsdiff.model.model import BUNDLED, TSDiff
@@ -74,7 +75,12 @@ class TSDiffPredictor(ModelCalls):
         return self.model.config.freq
 
     def with_sampling(self, **changes: Any) -> TSDiffPredictor:
-        """The same model, sampled differently; takes the fields of `Sampling`."""
+        """The same model, sampled differently; takes the fields of `Sampling`.
+
+        Raises:
+            ConfigError: a name that is none of theirs, or a value out of range.
+        """
+        check_sampling(changes)
         sampling = replace(self.sampling, **changes)
         return TSDiffPredictor(self.model, sampling, prediction_length=self.prediction_length)
 

@@ -14,9 +14,12 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import MISSING, dataclass, fields
+from functools import reduce
 from importlib import import_module
+from operator import or_
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 import typer
 from rich.console import Console, ConsoleOptions
@@ -77,7 +80,7 @@ class Verb:
             inspect.Parameter(
                 field.name,
                 inspect.Parameter.KEYWORD_ONLY,
-                annotation=kinds[field.name],
+                annotation=_shown(kinds[field.name]),
                 default=inspect.Parameter.empty if field.default is MISSING else field.default,
             )
             for field in fields(self.options)
@@ -108,6 +111,15 @@ class Verb:
                             formatter.write_dl(records)
 
         return Page
+
+
+def _shown(kind: Any) -> Any:
+    """The type of an option for typer, which would show the bounds of one that may be None as they are written here;
+    the options check them."""
+    inner, *marks = get_args(kind) if get_origin(kind) is Annotated else (kind,)
+    if get_origin(inner) in (Union, UnionType):
+        inner = reduce(or_, (get_args(one)[0] if get_origin(one) is Annotated else one for one in get_args(inner)))
+    return Annotated[(inner, *marks)] if marks else inner
 
 
 def _quietable(

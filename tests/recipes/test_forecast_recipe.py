@@ -203,7 +203,7 @@ REFUSED: dict[str, tuple[list[str], str]] = {
     "missing column": (["--data", "good.csv", "--target", "sales"], "no column 'sales'; the table has 'item_id'"),
     "duplicates": (["--data", "twice.csv"], "more than once"),
     "irregular": (["--data", "irregular.csv", "--freq", "h"], "is not on the grid of frequency 'h'"),
-    "irregular, no frequency": (["--data", "irregular.csv"], "is not on the grid of frequency"),
+    "irregular, no frequency": (["--data", "irregular.csv"], "is not on the grid of any usual frequency"),
     "unknown frequency": (["--data", "good.csv", "--freq", "zz"], "unknown frequency 'zz'"),
     "all NaN": (["--data", "nan.csv"], "no usable series (a: no observed value"),
     "unlabelled": (["--data", "unlabelled.csv"], "hold no observed value"),

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.errors import ConfigError
-from shared.random import PlacedGenerator, make_generator, randn
+from shared.random import PlacedGenerator, make_generator, natural, randn
 
 
 @settings(max_examples=30, deadline=None)
@@ -28,6 +28,13 @@ def test_draws_seeds_and_blocks_differ():
     assert correlation.abs().max() < 0.3
     assert noise.mean().abs() < 0.02
     assert noise.std() == pytest.approx(1, abs=0.02)
+
+
+def test_any_whole_number_is_a_seed_and_those_from_0_are_as_they_were():
+    assert [natural(seed) for seed in (0, 1, 2**70)] == [0, 1, 2**70]
+    others = {natural(seed) for seed in (-1, -2, -(2**70))}
+    assert len(others) == 3
+    assert min(others) > 2
 
 
 def test_items_mix_kinds_of_generators():

@@ -15,14 +15,17 @@ from gluonts.core import serde
 from gluonts.core.component import equals
 from gluonts.dataset.split import split as gluonts_split
 
+from shared.console.notes import Note
 from shared.errors import ConfigError, DataError
 from shared.objectives import DiffusionLoss
 from shared.sde import VPSDE
 from shared.training.module import TrainingConfig
 from tests.tsdiff.conftest import CONTEXT, HORIZON, sines, tiny_estimator
-from tsdiff import Sampling, TSDiffEstimator, TSDiffPredictor
+from tests.tsdiff.universal import UNIVERSAL
+from tsdiff import Sampling, TSDiff, TSDiffEstimator, TSDiffPredictor
 from tsdiff.ensemble import EnsemblePredictor
 from tsdiff.model.backbones import S4Config, S4DConfig
+from tsdiff.tasks.anomaly.scores import anomaly_scores
 from tsdiff.windows.missing import MissingContext
 
 
@@ -45,8 +48,8 @@ def entries(freq: str) -> list[dict[str, Any]]:
         (lambda p: list(p.predict(entries("W-SUN"))), "W-SUN"),
         (lambda p: list(p.impute(entries("15min"))), "15min"),
         (lambda p: p.log_likelihood(entries("M")), "M"),
-        (lambda p: p.impute_df(daily()), "D"),
         (lambda p: list(p.refine([], entries("h"))), "h"),
+        (lambda p: anomaly_scores(TSDiff(UNIVERSAL), daily()), "D"),
     ],
 )
 def test_a_model_of_all_frequencies_tells_the_call_that_adapts_it(any_frequency, call, freq):
@@ -59,12 +62,41 @@ def test_a_model_of_all_frequencies_tells_the_call_that_adapts_it(any_frequency,
     assert (made["predictor"].freq, made["predictor"].prediction_length) == (freq, 24)
 
 
+def test_gaps_of_frames_need_no_adapted(any_frequency):
+    quick = any_frequency.with_sampling(steps=1)
+    given, options = daily().drop(index=[20]), {"num_samples": 2}
+    with pytest.warns(Note, match="1 gap"):
+        made = quick.impute_df(given, **options)
+    assert made["timestamp"][made["imputed"]].tolist() == [pd.Timestamp("2024-01-21")]
+    with pytest.warns(Note, match="1 gap"):
+        own = quick.adapted("D", quick.prediction_length).impute_df(given, **options)
+    pd.testing.assert_frame_equal(made, own)
+
+
 def test_frames_need_no_adapted_but_a_horizon(any_frequency):
     for call in (any_frequency.predict_df, any_frequency.forecast_df, any_frequency.cross_validation_df):
         with pytest.raises(ConfigError, match="prediction_length=24"):
             call(daily())
     with pytest.raises(ConfigError, match="prediction_length=24"):
         any_frequency.fine_tune(daily())
+
+
+@pytest.mark.parametrize(
+    ("option", "remedy"),
+    [
+        ({"h": 7}, "h=7: use prediction_length=…"),
+        ({"level": [90]}, "level=[90]: use quantile_levels=…"),
+        ({"prediction_lenght": 7}, "did you mean prediction_length?"),
+        ({"temprature": 2.0}, "did you mean temperature?"),
+        ({"qqqq": 2.0}, "no such setting of the sampling; there are guidance, covariance"),
+    ],
+)
+def test_options_that_there_are_not_are_told_what_is_meant(any_frequency, option, remedy):
+    for call in (any_frequency.predict_df, any_frequency.cross_validation_df, any_frequency.plot):
+        with pytest.raises(ConfigError, match=re.escape(remedy)):
+            call(daily(), **option)
+    with pytest.raises(ConfigError, match="no such setting of the sampling"):
+        any_frequency.with_sampling(**option)
 
 
 WRONG = {

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from gluonts.model.forecast import SampleForecast
 
-from shared.checks import Checked, Count, Natural
+from shared.checks import Checked, Count
 from tsdiff.baselines.ets import AutoETSPredictor
 from tsdiff.baselines.seasonal import SeasonalPathsPredictor
 from tsdiff.data import candidate_seasons
@@ -35,7 +35,7 @@ class Guard(Checked):
     kind: Literal["naive", "auto_ets"]
     freq: str
     prediction_length: Count
-    seed: Natural = 0
+    seed: int = 0
     max_history: Count = 1000
 
     def with_horizon(self, prediction_length: int) -> Guard:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import tee
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from tsdiff.data import entries_of, normalise_freq
 from tsdiff.data.entries import Entry
 from tsdiff.ensemble import joined
 from tsdiff.faces.frames import FrameCalls
+from tsdiff.faces.keywords import check_sampling
 from tsdiff.faces.saved import AUTO
 from tsdiff.predictor import TSDiffPredictor
 from tsdiff.sampling.settings import Sampling
@@ -103,14 +104,12 @@ class AutoPredictor(FrameCalls):
     def with_sampling(self, **changes: Any) -> AutoPredictor:
         """The same, sampled differently; takes the fields of `Sampling`, of which `seed`, `nonnegative`, `counts` and
         `minimum` concern simple forecasters too."""
+        check_sampling(changes)
         own = replace(self.sampling, **{name: value for name, value in changes.items() if name in _OWN})
 
         def change(one: TSDiffPredictor | Guard) -> TSDiffPredictor | Guard:
             return replace(one, seed=own.seed) if isinstance(one, Guard) else one.with_sampling(**changes)
 
-        unknown = [name for name in changes if name not in {field.name for field in fields(Sampling)}]
-        if unknown:
-            raise ConfigError(f"{', '.join(unknown)}: no settings of the sampling; see `Sampling`")
         return self._with(change, own)
 
     def with_horizon(self, prediction_length: int) -> AutoPredictor:

@@ -14,6 +14,7 @@ from gluonts.model.predictor import Predictor
 from shared.checks import Count, checked
 from shared.errors import ConfigError, DataError
 from shared.optional import needed
+from shared.random import natural
 from tsdiff.baselines.base import filled
 from tsdiff.data import Entry
 from tsdiff.windows.config import Scaling
@@ -128,7 +129,7 @@ def _training_windows(entries: list[Entry], context: int, horizon: int, count: i
     starts = [len(target) - length + 1 for target in targets]
     if sum(starts) <= count:
         return np.concatenate([np.lib.stride_tricks.sliding_window_view(target, length) for target in targets])
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(natural(seed))
     series = rng.integers(len(targets), size=count)
     return np.stack([targets[s][first : first + length] for s in series for first in [int(rng.integers(starts[s]))]])
 

@@ -14,7 +14,7 @@ from shared.files.io import write_csv, write_json, write_text
 from tsdiff.commands.common import Job, load_job, predictor_for
 from tsdiff.commands.options import Anomaly
 from tsdiff.data import Entry, candidate_seasons, split_windows
-from tsdiff.data.frequency import shifted
+from tsdiff.data.entries import read_series
 from tsdiff.predictor import TSDiffPredictor
 from tsdiff.tasks.anomaly.detection import (
     DetectionMetrics,
@@ -83,9 +83,9 @@ def watch(job: Job, predictor: TSDiffPredictor, reference: int | None) -> Watch:
 
 
 def tail(entry: Entry, steps: int) -> Entry:
-    """The last steps of an entry."""
-    first = max(0, len(entry["target"]) - steps)
-    return {**entry, "start": shifted(entry["start"], first), "target": entry["target"][first:]}
+    """The last steps of an entry, and its dynamic features from there on."""
+    series = read_series(entry, entry["item_id"])
+    return {**entry, **series.since(max(0, len(series) - steps)).as_entry()}
 
 
 def all_scores(predictor: TSDiffPredictor, entries: list[Entry], settings: LikelihoodSettings, season: int) -> Scores:

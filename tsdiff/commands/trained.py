@@ -22,7 +22,7 @@ from shared.files.documents import read_json
 from shared.files.io import write_json
 from shared.training.config import TrainingConfig
 from tsdiff.data.entries import Entry
-from tsdiff.estimator import TSDiffEstimator
+from tsdiff.estimator import DEFAULT_LOSS, TSDiffEstimator
 from tsdiff.predictor import TSDiffPredictor
 
 _TRAINED_ON = "trained_on.json"
@@ -36,15 +36,29 @@ def fingerprint(entries: Iterable[Entry], estimator: TSDiffEstimator) -> dict[st
         for field in ("target", "feat_dynamic_real", "feat_static_cat", "feat_static_real"):
             if entry.get(field) is not None:
                 digest.update(np.ascontiguousarray(entry[field]).tobytes())
-    of_map = {"flow_map": estimator.flow_map and asdict(estimator.flow_map), "start_from": estimator.start_from}
     return {
         "data": digest.hexdigest(),
         "config": json.loads(json.dumps(asdict(estimator.config))),
         "training": _deciding(estimator.training),
         "batch_size": estimator.batch_size,
         "from_data": [*estimator.from_data],
-        **{name: value for name, value in of_map.items() if value is not None},
+        **_unusual(estimator),
     }
+
+
+def _unusual(estimator: TSDiffEstimator) -> dict[str, Any]:
+    """The settings of a training that are not as usual; those that are have no name in older files."""
+    usual: dict[str, Any] = {
+        "flow_map": None,
+        "start_from": None,
+        "loss": DEFAULT_LOSS,
+        "missing": None,
+        "scale_power": 0.0,
+        "horizon_weight": 1.0,
+    }
+    told = {name: getattr(estimator, name) for name in usual if getattr(estimator, name) != usual[name]}
+    kept = ("start_from", "scale_power", "horizon_weight")
+    return {name: value if name in kept else asdict(value) for name, value in told.items()}
 
 
 _WITHOUT_EFFECT = ("num_workers", "save_every_seconds")

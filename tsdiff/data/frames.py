@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Literal, TypedDict
+from typing import Any, Literal, TypedDict
 
 import numpy as np
 import pandas as pd
@@ -36,6 +37,9 @@ TARGET_NAMES = ("target", "y")
 TIMESTAMP_NAMES = ("timestamp", "time", "datetime", "date", "ds")
 _YEAR, _WITHIN_A_YEAR = "year", ("quarter", "month", "week", "day")
 SUFFIXES = (".csv", ".csv.gz", ".parquet", ".feather", ".arrow")
+_WIDE, _LEVELS = "wide, by", "levels"
+"""In a table's `attrs`, for messages: the column of times of the wide one that it was, None for an index; the columns
+that were levels of its index."""
 Layout = Literal["auto", "long", "wide"]
 """One row for each value ("long"), one row for each time and one column for each series ("wide"), or whichever fits."""
 
@@ -116,7 +120,53 @@ def long_from_wide(frame: pd.DataFrame, timestamp: str | None = None) -> pd.Data
         first = int((~np.isnan(values)).argmax())
         item = column if isinstance(column, (str, int)) else str(column)
         parts.append(pd.DataFrame({"item_id": item, "timestamp": times.iloc[first:], "target": values[first:]}))
-    return pd.concat(parts, ignore_index=True)
+    made = pd.concat(parts, ignore_index=True)
+    made.attrs[_WIDE] = name if name in frame.columns else None
+    return made
+
+
+def with_levels(frame: pd.DataFrame, item_id: str | None = None, timestamp: str | None = None) -> pd.DataFrame:
+    """A table whose index tells ids, or times beside them, with its levels as columns; any other as it is.
+
+    Args:
+        frame: The table; not changed.
+        item_id, timestamp: Names besides the usual ones that a level of ids or times may have.
+
+    Returns:
+        Named levels of several, and an index that has one of these names, as columns before the others. Of levels
+        without a name dates are called "timestamp"; texts, and numbers beside dates, "item_id" where there are no ids
+        yet.
+    """
+    index = frame.index
+    if isinstance(index, pd.MultiIndex):
+        index = index.set_names(_level_names(frame, index, item_id))
+    elif isinstance(index, (pd.DatetimeIndex, pd.PeriodIndex)) or not _names_a_level(index.name, item_id, timestamp):
+        return frame
+    kept = [name for name in index.names if name is not None and name not in frame.columns]
+    made = pd.concat([index.to_frame(index=False)[kept], frame.reset_index(drop=True)], axis=1)
+    made.attrs[_LEVELS] = tuple(kept)
+    return made
+
+
+def _names_a_level(name: object, *others: str | None) -> bool:
+    usual = str(name).lower() in TIMESTAMP_NAMES or name in ITEM_NAMES
+    return name is not None and (usual or name in others)
+
+
+def _level_names(frame: pd.DataFrame, index: pd.MultiIndex, item_id: str | None) -> list[Any]:
+    """The names of levels, with usual ones for those that have none; None for those that tell nothing."""
+    levels = [pd.Series(level) for level in index.levels]
+    taken, dated = {*frame.columns, *index.names}, any(map(looks_dated, levels))
+    names = list(index.names)
+    for place, level in enumerate(levels):
+        if names[place] is not None:
+            continue
+        if looks_dated(level) and TIMESTAMP_NAMES[0] not in taken:
+            names[place] = TIMESTAMP_NAMES[0]
+        elif not taken & {*ITEM_NAMES, item_id} - {None} and (dated or not pd.api.types.is_numeric_dtype(level.dtype)):
+            names[place] = ITEM_NAMES[0]
+        taken.add(names[place])
+    return names
 
 
 def looks_wide(frame: pd.DataFrame, target: str, item_id: str | None, timestamp: str | None) -> bool:
@@ -153,9 +203,9 @@ def series_from_frame(
         target: The column of values; "target" finds "y" where only that is there, or else the only column of numbers
             besides the others that are named here. A list of columns makes multivariate
             series, targets (channels, length).
-        item_id: The column that names the series; None takes "item_id" or "unique_id" if there is one, else the whole
-            table is one series named after `target`.
-        timestamp: The column (or name of the index) with the times; None takes "timestamp", "time",
+        item_id: The column, or level of the index, that names the series; None takes "item_id" or "unique_id" if there
+            is one, else the whole table is one series named after `target`.
+        timestamp: The column, or level of the index, with the times; None takes "timestamp", "time",
             "datetime", "date" or "ds", in any case, or else an index of datetimes or periods, the only column of
             dates, or "year" with whole numbers.
         freq: The frequency, in any pandas spelling, old or new; None takes that of periods and infers that of times.
@@ -179,6 +229,7 @@ def series_from_frame(
     checked(Count, min_length=min_length)
     if frame.empty:
         raise DataError("the table has no rows; it needs one row for each value")
+    frame = with_levels(frame, item_id, timestamp)
     if item_id is None:
         item_id = next((name for name in ITEM_NAMES if name in frame.columns), None)
     if target == TARGET_NAMES[0] and target not in frame.columns:
@@ -194,11 +245,12 @@ def series_from_frame(
     stamps, zone, notes = parse_timestamps(times, name, grid)
     parts = list(_parts(frame, item_id, " ".join(targets), stamps, zone, values, notes))
     grid = grid or _agreed_freq(parts)
+    resampled = partial(_resampled, frame, item_id, name, target)
     statics = StaticColumns.read(frame, static, vocabulary)
     entries: list[Entry] = []
     skipped: dict[str, str] = {}
     for part in parts:
-        entry, found = _entry(part, grid, zone, len(targets), univariate=isinstance(target, str))
+        entry, found = _entry(part, grid, zone, resampled, len(targets), univariate=isinstance(target, str))
         reason = reason_to_skip(entry["target"], min_length)
         if reason is None:
             entries.append(entry | statics.of(part.rows, part.item))
@@ -381,10 +433,26 @@ def _agreed_freq(parts: list[Part]) -> str:
     return votes.most_common(1)[0][0]
 
 
-def _entry(part: Part, freq: str, zone: Zone, targets: int, univariate: bool) -> tuple[Entry, list[str]]:
+def _resampled(frame: pd.DataFrame, item_id: str | None, time: str, target: str | Sequence[str], freq: str) -> str:
+    """The call that brings a table to a frequency, as who has it writes it."""
+    if _WIDE in frame.attrs:
+        time = frame.attrs[_WIDE]
+        return f"df.resample({freq!r}{f', on={time!r}' if time is not None else ''}).mean()"
+    values = repr(target if isinstance(target, str) else [*target])
+    place = "level" if time in frame.attrs.get(_LEVELS, ()) else "key" if time in frame.columns else ""
+    if item_id is None:
+        at = f", {place.replace('key', 'on')}={time!r}" if place else ""
+        return f"df.resample({freq!r}{at})[{values}].mean().reset_index()"
+    at = f"{place}={time!r}, " if place else ""
+    return f"df.groupby([{item_id!r}, pd.Grouper({at}freq={freq!r})])[{values}].mean().reset_index()"
+
+
+def _entry(
+    part: Part, freq: str, zone: Zone, resampled: Callable[[str], str], targets: int, univariate: bool
+) -> tuple[Entry, list[str]]:
     """The entry of one series, without its static features, and notes."""
     item = part.item
-    positions, start = grid_positions(part.stamps, freq, item, zone)
+    positions, start = grid_positions(part.stamps, freq, item, zone, resampled)
     full = np.full((part.values.shape[1], int(positions[-1]) + 1), np.nan)
     full[:, positions] = part.values.T
     gaps = full.shape[1] - len(positions)

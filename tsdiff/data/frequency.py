@@ -24,6 +24,19 @@ _CALENDAR |= {"YE": ("Y", 0), "BYE": ("Y", 0), "YS": ("Y", 11), "BYS": ("Y", 11)
 _DATES_OF = {"C": "B", "CBMS": "M", "CBME": "M", "WOM": "M", "LWOM": "M"}
 _SECOND = 10**9  # in the nanoseconds of a timestamp
 _TICKS = ("D", "h", "min", "s", "ms", "us", "ns")
+_DAY = pd.Timedelta(days=1)
+_USUAL = {
+    "s": pd.Timedelta("1s"),
+    "min": pd.Timedelta("1min"),
+    "15min": pd.Timedelta("15min"),
+    "h": pd.Timedelta("1h"),
+    "D": _DAY,
+    "W": 7 * _DAY,
+    "M": 30.4 * _DAY,
+    "Q": 91.3 * _DAY,
+    "Y": 365.25 * _DAY,
+}
+"""Frequencies that most series have, and their steps."""
 
 # Steps in one unit of the base frequency: the primary season first.
 _SEASONS: dict[str, tuple[int, ...]] = {
@@ -168,6 +181,23 @@ def infer_freq(stamps: pd.DatetimeIndex) -> str | None:
     # A step of about a month that no calendar frequency explains would come out as "31D": no grid at all.
     on_grid = offset is not None and not (gaps % step).any()
     return normalise_freq(offset) if offset is not None and (on_grid or delta < pd.Timedelta(days=8)) else None
+
+
+def odd(freq: str) -> bool:
+    """Whether a normalised frequency is a time that does not divide a day, as irregular timestamps seem to have."""
+    unit = base_freq(freq)
+    return unit in _TICKS[1:] and bool(_DAY % (multiple(freq) * pd.Timedelta(f"1{unit}")))
+
+
+def usual_freq(step: pd.Timedelta) -> str:
+    """The usual frequency whose step is nearest to this one, by their ratio."""
+    return min(_USUAL, key=lambda freq: abs(np.log(_USUAL[freq] / step)))
+
+
+def resampled_freq(freq: str) -> str:
+    """A normalised frequency as `resample` of pandas takes it: "Q-JAN" → "QE-JAN"."""
+    base = base_freq(freq)
+    return freq.replace(base, f"{base}E", 1) if base in ("M", "Q", "Y") else freq
 
 
 def _infer_regular(stamps: pd.DatetimeIndex) -> str | None:

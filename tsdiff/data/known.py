@@ -13,7 +13,15 @@ from shared.console.notes import tell
 from shared.errors import DataError
 from tsdiff.data.covariates import DYNAMIC
 from tsdiff.data.entries import Entry
-from tsdiff.data.frames import ITEM_NAMES, TARGET_NAMES, looks_wide, series_from_frame, sole_numbers, times_of
+from tsdiff.data.frames import (
+    ITEM_NAMES,
+    TARGET_NAMES,
+    looks_wide,
+    series_from_frame,
+    sole_numbers,
+    times_of,
+    with_levels,
+)
 from tsdiff.data.frequency import quiet, steps_between
 from tsdiff.data.load import load_dataset
 from tsdiff.data.series import SeriesSet
@@ -27,8 +35,8 @@ class Names:
     """What a frame calls its columns; None finds those with usual names.
 
     Attributes:
-        id_column: that names the series.
-        timestamp_column: of the times; or the name of the index.
+        id_column: that names the series; or a level of the index.
+        timestamp_column: of the times; or a level of the index.
         target: of the values.
     """
 
@@ -53,6 +61,7 @@ class Names:
             )
         if df.empty:
             raise DataError("the frame has no rows; it needs one row for each value")
+        df = with_levels(df, self.id_column, self.timestamp_column)
         item = self.id_column
         if item is None:
             item = next((name for name in ITEM_NAMES if name in df.columns), None)
@@ -93,6 +102,7 @@ def read_frame(df: pd.DataFrame, names: Names, freq: str | None = None, beside: 
         DataError: see `series_from_frame`.
     """
     item, time = names.id_column, names.timestamp_column
+    df = with_levels(df, item, time)
     timestamp = time if time in df.columns or time == df.index.name else None
     if names.target is None:
         return load_dataset(df.drop(columns=[*beside]), layout="wide", timestamp=timestamp, freq=freq)
@@ -102,7 +112,8 @@ def read_frame(df: pd.DataFrame, names: Names, freq: str | None = None, beside: 
 def tell_unused(df: pd.DataFrame, names: Names, beside: Sequence[str]) -> None:
     """Note columns of a long frame that nothing is made of."""
     used = {names.id_column, names.timestamp_column, names.target, *beside}
-    unused = [repr(name) for name in df.columns if name not in used]
+    columns = with_levels(df, names.id_column, names.timestamp_column).columns
+    unused = [repr(name) for name in columns if name not in used]
     if unused and names.target is not None:
         more = f" and {len(unused) - 10} more" if len(unused) > 10 else ""
         tell(
@@ -120,6 +131,7 @@ def future_columns(future_df: Any, names: Names) -> list[str]:
         raise DataError(
             f"future_df is a {type(future_df).__name__}; give a pandas DataFrame of ids, times and covariates"
         )
+    future_df = with_levels(future_df, names.id_column, names.timestamp_column)
     wanted = None if names.timestamp_column in (None, "index") else names.timestamp_column
     if wanted is not None and wanted not in future_df.columns and future_df.index.name != wanted:
         raise DataError(f"future_df has no column {wanted!r} of timestamps, which df has; name it so in both")
@@ -197,6 +209,7 @@ def with_covariates(
 def _known(frame: pd.DataFrame, names: Names, item: str | None, columns: Sequence[str]) -> pd.DataFrame:
     """Times, ids if there are, and covariates of a frame."""
     time = names.timestamp_column
+    frame = with_levels(frame, item, time)
     times, _ = times_of(frame, time if time in frame.columns or time == frame.index.name else None)
     made = frame[list(columns)].reset_index(drop=True)
     if item is not None:

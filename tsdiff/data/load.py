@@ -25,6 +25,7 @@ from tsdiff.data.frames import (
     looks_wide,
     series_from_frame,
     time_name,
+    with_levels,
 )
 from tsdiff.data.frequency import normalise_freq, quiet
 from tsdiff.data.series import SeriesSet, series_from_gluonts
@@ -90,6 +91,7 @@ def load_dataset(
         source = load_table(path)
     if not isinstance(source, pd.DataFrame):
         return series_from_gluonts(source, freq, min_length=min_length)
+    source = with_levels(source, item_id, timestamp)
     wide = layout == "wide"
     if layout == "auto":
         wide = isinstance(target, str) and not (dynamic or static) and looks_wide(source, target, item_id, timestamp)

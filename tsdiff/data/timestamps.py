@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
 import pandas as pd
 
 from shared.errors import DataError
-from tsdiff.data.frequency import base_freq, multiple, quiet, unit_freq
+from tsdiff.data.frequency import base_freq, multiple, odd, quiet, resampled_freq, unit_freq, usual_freq
 from tsdiff.data.origin import Zone, local_times
 
 Stamp = Literal["start", "end"]
@@ -185,13 +186,16 @@ def check_unique(stamps: pd.DatetimeIndex, item: str, single: bool, zone: Zone) 
         )
 
 
-def grid_positions(stamps: pd.DatetimeIndex, freq: str, item: str, zone: Zone) -> tuple[np.ndarray, pd.Period]:
+def grid_positions(
+    stamps: pd.DatetimeIndex, freq: str, item: str, zone: Zone, resampled: Callable[[str], str]
+) -> tuple[np.ndarray, pd.Period]:
     """Place sorted, distinct timestamps on the grid of `freq`.
 
     Args:
         stamps: Naive timestamps, sorted, no repeats; at least one.
         freq: A normalised frequency.
         item, zone: The series' name and the table's time zone, for messages.
+        resampled: The call that brings the table to a frequency, for messages.
 
     Returns:
         Positions (int64, the first is 0, as long as `stamps`) and the period of the first.
@@ -206,10 +210,13 @@ def grid_positions(stamps: pd.DatetimeIndex, freq: str, item: str, zone: Zone) -
     off = (steps % multiple(freq) != 0) | _off_phase(stamps, freq)
     off[1:] |= np.diff(steps) == 0
     if off.any():
+        told, usual = f"frequency {freq!r}", freq
+        if odd(freq):  # irregular times seem to have such a one
+            told, usual = "any usual frequency", usual_freq(pd.Series(stamps).diff().median())
         raise DataError(
-            f"series {item!r}: timestamp {zone.told(stamps[int(off.argmax())])} is not on the grid of frequency"
-            f" {freq!r} that starts at {zone.told(stamps[0])}; resample the series, for example with"
-            f" df.resample({freq!r}).mean(), or give the frequency it has"
+            f"series {item!r}: timestamp {zone.told(stamps[int(off.argmax())])} is not on the grid of {told} that"
+            f" starts at {zone.told(stamps[0])}; resample the series, for example with"
+            f" {resampled(resampled_freq(usual))}, or give the frequency it has"
         )
     positions = steps // multiple(freq)
     length = int(positions[-1]) + 1

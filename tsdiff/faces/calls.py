@@ -142,6 +142,8 @@ class ModelCalls(FrameCalls):
     ) -> pd.DataFrame:
         """Fill the gaps of every series of a frame: missing rows, NaN and infinities.
 
+        A model of all frequencies adapts itself to the frame's frequency.
+
         Args:
             df: see `predict_df`.
             quantile_levels: the columns of the result.
@@ -160,7 +162,8 @@ class ModelCalls(FrameCalls):
         names = Names(columns.get("item_id"), columns.get("timestamp"), columns.get("target")).of(df)
         series = read_frame(df, names, None if self.config.awaits_freq else self.freq)
         series.warn()
-        frames = [made.to_frame(quantile_levels) for made in self.impute(series, num_samples)]
+        predictor = self._reaching(series.freq, self.prediction_length)
+        frames = [made.to_frame(quantile_levels) for made in predictor.impute(series, num_samples)]
         whole = pd.concat(frames, ignore_index=True)
         whole["timestamp"] = to_timestamps(pd.PeriodIndex(whole["timestamp"]), series.stamp)
         return series.origin.restored(whole)

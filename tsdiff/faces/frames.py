@@ -14,10 +14,12 @@ from gluonts.model.forecast import SampleForecast
 from shared.checks import Count, Level, checked
 from shared.errors import ConfigError, DataError
 from tsdiff.data import SeriesSet, normalise_freq, split, to_timestamps
+from tsdiff.data.clocks import tell_changes
 from tsdiff.data.covariates import DYNAMIC
 from tsdiff.data.entries import Entry
 from tsdiff.data.known import Names, future_columns, read_frame, tell_unused, with_covariates
 from tsdiff.evaluation.metrics import TABLE_LEVELS, forecasts_to_frame
+from tsdiff.faces.keywords import check_sampling
 from tsdiff.faces.together import JointCalls
 from tsdiff.tasks.covariates import PAST
 from tsdiff.tasks.suited import SUITED, Suited
@@ -72,8 +74,9 @@ class FrameCalls(JointCalls):
 
         Args:
             df: long, a row for each value, with ids or of one series; or wide, a column for each series. Any order of
-                rows; gaps, NaN and infinities are missing. Warnings tell what was repaired, and which series were left
-                out, as those without an observed value are; `tsdiff.set_quiet(True)` silences them.
+                rows; gaps, NaN and infinities are missing. Warnings tell what was repaired, which series were left
+                out, as those without an observed value are, and where clocks change near a forecast of hours;
+                `tsdiff.set_quiet(True)` silences them.
             future_df: covariates that are known for the prediction_length steps after each series' end: ids, times, and
                 columns that `df` has too; of a wide frame times and columns, the same for all series. A model that
                 takes none is helped by a regression of each series on them, where that lowers the error of the
@@ -82,7 +85,7 @@ class FrameCalls(JointCalls):
             past_covariates: columns of `df` of which the future is not known. Of a model that takes no covariates they
                 enter the same regression by what they were a horizon and whole seasons before.
             id_column, timestamp_column, target: None finds "item_id" or "unique_id"; "timestamp", "time", "date", "ds",
-                … or an index of times; "target" or "y".
+                … or an index of times; "target" or "y". Ids and times may be levels of the index.
             prediction_length: steps to forecast; None takes the predictor's, which a model of all frequencies has none
                 of before it is `adapted`.
             freq: in any pandas spelling; None takes the predictor's, or that of the times.
@@ -105,6 +108,7 @@ class FrameCalls(JointCalls):
         names = {"id_column": id_column, "timestamp_column": timestamp_column, "target": target}
         options = {**names, "prediction_length": prediction_length, "freq": freq, **sampling}
         job = self._job(df, future_df, options, past=past_covariates)
+        tell_changes(job.series, job.steps)
         made = list(job.predictor._cut(job.series, num_samples, job.steps))
         table = job.series.origin.restored(forecasts_to_frame(made, quantile_levels, job.series.stamp))
         table.attrs.update(_decided(job.series, made))
@@ -158,7 +162,8 @@ class FrameCalls(JointCalls):
         job = self._job(df, None, options, covariates, past_covariates)
         parts = split(job.series, job.steps, windows, stride=step)
         SeriesSet([], job.series.freq, skipped=parts.skipped).warn()
-        made = list(job.predictor._cut(parts.test.input, num_samples, job.steps))
+        inputs = _padded(parts.test.input, job.predictor.prediction_length - job.steps)
+        made = list(job.predictor._cut(inputs, num_samples, job.steps))
         table = forecasts_to_frame(made, quantile_levels, job.series.stamp)
         starts = pd.PeriodIndex([one.start_date - 1 for one in made]).repeat(job.steps)
         table.insert(2, "cutoff", to_timestamps(starts, job.series.stamp))
@@ -200,6 +205,7 @@ class FrameCalls(JointCalls):
         check_picture("x.png" if path is None else path, max_panels=max_panels, history=history)
         num_samples = options.pop("num_samples", 100)
         job = self._job(df, future_df, options)
+        tell_changes(job.series, job.steps)
         if ids is None:
             entries = [job.series[place] for place in spread(len(job.series), max_panels)]
         else:
@@ -225,8 +231,9 @@ class FrameCalls(JointCalls):
         """A frame, read, and the predictor for it; what was repaired or left out is said by warnings."""
         config, sampling = self.config, dict(options)
         names = Names(*(sampling.pop(one.name, None) for one in fields(Names)))
-        freq = sampling.pop("freq", None)
-        steps = checked(Count | None, prediction_length=sampling.pop("prediction_length", None))
+        freq, steps = sampling.pop("freq", None), sampling.pop("prediction_length", None)
+        check_sampling(sampling, of_frames=True)
+        steps = checked(Count | None, prediction_length=steps)
         if steps is None and config.awaits_freq:
             raise ConfigError(
                 "this model forecasts any number of steps and has to be told how many: prediction_length=24, say, or "
@@ -246,8 +253,8 @@ class FrameCalls(JointCalls):
             series = with_covariates(series, df, names, columns, future_df, 0 if future_df is None else steps)
         self._check_covariates(len(columns), steps)
         predictor = self._reaching(series.freq, steps)
-        if future_df is not None and steps < predictor.prediction_length:
-            series = _padded(series, predictor.prediction_length - steps)
+        if future_df is not None:
+            series = replace(series, entries=list(_padded(series, predictor.prediction_length - steps)))
         changes = {"nonnegative": True, "counts": True, **({"covariates": True} if beside else {}), **sampling}
         return _Job(series, predictor.with_sampling(**changes), steps)
 
@@ -298,10 +305,11 @@ def _with_past(series: SeriesSet, known: SeriesSet) -> SeriesSet:
     return replace(series, entries=[{**entry, PAST: other[DYNAMIC]} for entry, other in pairs])
 
 
-def _padded(series: SeriesSet, steps: int) -> SeriesSet:
-    """Series whose covariates go on as they end, for steps that are forecast and then cut off."""
-    wide = ((0, 0), (0, steps))
-    return replace(series, entries=[{**one, DYNAMIC: np.pad(one[DYNAMIC], wide, mode="edge")} for one in series])
+def _padded(entries: Iterable[Entry], steps: int) -> Iterator[Entry]:
+    """Entries whose known covariates go on as they end, for steps that are forecast and then cut off."""
+    wide = ((0, 0), (0, max(steps, 0)))
+    for one in entries:
+        yield {**one, DYNAMIC: np.pad(one[DYNAMIC], wide, mode="edge")} if DYNAMIC in one else one
 
 
 def _of_ids(series: SeriesSet, ids: Sequence[Any]) -> list[Entry]:

@@ -53,6 +53,22 @@ _INSTEAD_OF_TRAINER = {
     "enable_checkpointing": "train(dataset, folder=…)",
     "accumulate_grad_batches": "training=TrainingConfig(accumulate=…), or batch_size=…",
 }
+_OF_FRAMES = {
+    "h": "prediction_length",
+    "horizon": "prediction_length",
+    "fh": "prediction_length",
+    "id_col": "id_column",
+    "item_id": "id_column",
+    "time_col": "timestamp_column",
+    "timestamp": "timestamp_column",
+    "target_col": "target",
+    "level": "quantile_levels",
+    "quantiles": "quantile_levels",
+    "n_windows": "windows",
+    "step_size": "step",
+    "samples": "num_samples",
+}
+"""What other forecasters call options of `predict_df` and its kin, and ours."""
 SCALINGS: Mapping[Any, str] = {True: "mean", "std": "standard"}
 """GluonTS's names of scalings, and ours."""
 
@@ -94,6 +110,24 @@ def translated(keywords: Mapping[str, Any], own: tuple[str, ...]) -> Translated:
     if steps is not None:
         made.training["max_steps"] = steps
     return made
+
+
+def check_sampling(changes: Mapping[str, Any], of_frames: bool = False) -> None:
+    """Raise ConfigError for what is no field of `Sampling`; the message tells what may be meant.
+
+    Args:
+        changes: values by their names.
+        of_frames: they were given to `predict_df` or its kin, among options of theirs.
+    """
+    known, others = [one.name for one in fields(Sampling)], _OF_FRAMES if of_frames else {}
+    for name, value in changes.items():
+        if name in known:
+            continue
+        close = get_close_matches(name, [*known, *others.values()], n=1)
+        if name in others:
+            raise ConfigError(f"{name}={value!r}: use {others[name]}=…")
+        meant = f"did you mean {close[0]}?" if close else f"there are {', '.join(known)}"
+        raise ConfigError(f"{name}={value!r}: no such setting of the sampling; {meant}")
 
 
 def _translate_trainer(trainer: Mapping[str, Any], made: Translated) -> None:

@@ -16,6 +16,7 @@ from shared.console.notes import tell
 from shared.errors import ConfigError, DataError
 from shared.random import derive_seed
 from tsdiff.data import candidate_seasons, entries_of
+from tsdiff.data.clocks import tell_changes
 from tsdiff.data.entries import Entry, named_entries
 from tsdiff.evaluation.metrics import TABLE_LEVELS, forecasts_to_frame
 from tsdiff.sampling.settings import Sampling
@@ -105,6 +106,7 @@ class JointCalls(Predictor):
         checked(tuple[Level, ...], quantile_levels=quantile_levels)
         named = {str(name): [str(part) for part in parts] for name, parts in sums.items()}
         job = self._job(df, future_df, options)
+        tell_changes(job.series, job.steps)
         entries = [entry for entry in job.series if entry["item_id"] not in named]
         parts = leaves_of(named, [entry["item_id"] for entry in entries])
         _tell_given(job.series, parts)

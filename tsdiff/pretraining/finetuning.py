@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from shared.checks import Checked, Count, Natural
 from shared.errors import DataError
+from shared.random import natural
 from shared.training.batches import BatchSource
 from shared.training.config import TrainingConfig
 from shared.training.monitoring import Checkup
@@ -165,7 +166,7 @@ def fine_tune(
     taken = copy.deepcopy(predictor.model)
     model = copy.deepcopy(taken).cpu().requires_grad_(True)
     tuned = predictor.with_model(taken)
-    rng = np.random.default_rng([settings.seed, 1])
+    rng = np.random.default_rng([natural(settings.seed), 1])
     entries, windows = hold_back(list(entries_of(dataset)), tuned.prediction_length, settings.held_back, rng)
     source = tuning_source(config, entries, settings, taken.weighing)
     if windows is None:
@@ -328,10 +329,12 @@ def _seconds(work: Callable[[], object]) -> float:
 def _with_guidance(contest: _Contest[P], entries: Sequence[Entry], settings: FineTuning) -> P:
     """The best network, guided otherwise where that forecasts clearly better."""
     chosen, limit = contest.predictor, (1 - _TOLERANCE) * contest.best.crps
-    for changes in _guidance(contest.predictor.model.config):
+    model = contest.predictor.model
+    for changes in _guidance(model.config):
+        before = model.statistics
         if changes.get("covariance") == "window":
             try:
-                contest.predictor.measure_covariance(entries, 1024, np.random.default_rng([settings.seed, 2]))
+                contest.predictor.measure_covariance(entries, 1024, np.random.default_rng([natural(settings.seed), 2]))
             except DataError:  # fewer than two windows
                 continue
         other = contest.predictor.with_sampling(**changes)
@@ -339,6 +342,8 @@ def _with_guidance(contest: _Contest[P], entries: Sequence[Entry], settings: Fin
         trial = contest.trial(contest.best.steps, told, other)
         if trial.crps < limit:
             chosen, limit = other, trial.crps
+        else:
+            model.statistics = before  # a model that knows a covariance draws by it unless it is told otherwise
     return chosen
 
 

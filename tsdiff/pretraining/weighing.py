@@ -17,7 +17,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from shared.errors import ConfigError, DataError
-from shared.random import derive_seed
+from shared.random import derive_seed, natural
 from tsdiff.pretraining.anchored import AnchoredSource
 from tsdiff.windows.anchored import pool_of
 from tsdiff.windows.anchors import REMEMBERED
@@ -42,7 +42,7 @@ def forecast_windows(source: AnchoredSource, seed: int) -> Iterator[dict[str, np
     Raises:
         ConfigError: many random windows, one after the other, hold nothing to learn from.
     """
-    rng, empty = np.random.default_rng([seed, 7]), 0
+    rng, empty = np.random.default_rng([natural(seed), 7]), 0
     while empty < _MOST_EMPTY:
         found = source.stretch(rng)
         known, actual = found.values[: -found.horizon][-REMEMBERED:], found.values[-found.horizon :]

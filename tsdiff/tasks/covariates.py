@@ -209,7 +209,7 @@ def known_lags(past: np.ndarray, length: int, season: int, horizon: int) -> np.n
     lags = dict.fromkeys((horizon, -(-horizon // season) * season))
     made = np.full((len(lags), len(past), length + horizon), np.nan)
     for row, lag in enumerate(lags):
-        kept = min(length, length + horizon - lag)
+        kept = max(0, min(length, length + horizon - lag))  # 0: the series is shorter than the lag reaches
         made[row, :, lag : lag + kept] = past[:, :kept]
     return made.reshape(-1, length + horizon)
 

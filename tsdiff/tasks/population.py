@@ -19,6 +19,7 @@ import numpy as np
 
 from shared.checks import Checked, Count, Natural, Positive, checked
 from shared.errors import ConfigError, DataError
+from shared.random import natural
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -110,7 +111,7 @@ class PopulationSettings(Checked):
     steps: Count = 10
     paths: Count = 1000
     tolerance: Positive = 1e-4
-    seed: Natural = 0
+    seed: int = 0
     kind: Literal["population"] = field(default="population", repr=False)
 
 
@@ -137,7 +138,7 @@ class Population:
 
     def members(self, count: int, seed: int = 0) -> list[np.ndarray]:
         """Individuals that are the same through all snapshots: of each snapshot the rows (count,) that they are."""
-        rng = np.random.default_rng(seed)
+        rng = np.random.default_rng(natural(seed))
         rows = [rng.integers(len(self.snapshots[0]), size=checked(Count, count=count))]
         for coupling in self.couplings:
             chances = (coupling / coupling.sum(1, keepdims=True)).cumsum(1)
@@ -147,7 +148,7 @@ class Population:
 
     def paths(self, count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
         """Paths of individuals through all snapshots: their times (places,), and values (count, places, d)."""
-        rng = np.random.default_rng([seed, 1])
+        rng = np.random.default_rng([natural(seed), 1])
         members = [one[rows] for one, rows in zip(self.snapshots, self.members(count, seed), strict=True)]
         shortest = min(np.diff(self.times))
         times, values = [self.times[0]], [members[0]]
@@ -167,7 +168,7 @@ class Population:
         """
         if not time >= self.times[0]:
             raise ConfigError(f"time={time}: the first snapshot is of {self.times[0]}, and nothing is known before it")
-        rng = np.random.default_rng([seed, 2])
+        rng = np.random.default_rng([natural(seed), 2])
         members = [one[rows] for one, rows in zip(self.snapshots, self.members(count, seed), strict=True)]
         if time in self.times:
             return members[self.times.index(time)]

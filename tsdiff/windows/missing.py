@@ -36,6 +36,7 @@ class MissingContext(Checked):
     def applied(self, target: np.ndarray, context_length: int, rng: np.random.Generator) -> np.ndarray:
         """A copy of a target (…, length) with its last context_length values hidden (NaN) accordingly."""
         masked = np.array(target, dtype=np.result_type(target, np.float32))
-        reach = min(context_length, masked.shape[-1])
-        masked[..., -reach:][..., self.hidden(context_length, rng)[-reach:]] = np.nan
+        length = masked.shape[-1]
+        reach = min(context_length, length)
+        masked[..., length - reach :][..., self.hidden(context_length, rng)[context_length - reach :]] = np.nan
         return masked

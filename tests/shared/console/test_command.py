@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import pytest
 import typer
 from typer.testing import CliRunner
 
+from shared.checks import Duration
 from shared.console.command import Verb, group, run_app
 from shared.errors import DataError
 
@@ -46,3 +48,18 @@ def test_a_group_lists_verbs_by_the_docstring_of_their_options() -> None:
     listed = CliRunner().invoke(app, ["--help"]).output
     for told in ("A kitchen.", "Cook soup.", "Clean the pot."):
         assert told in listed
+
+
+@dataclass(frozen=True)
+class Cooking:
+    """Cook soup."""
+
+    minutes: Annotated[Duration | None, typer.Option(help="Of boiling.")] = None
+    heat: Annotated[Duration, typer.Option(help="Of the plate.")] = 3.0
+
+
+def test_help_names_types_as_users_know_them() -> None:
+    app = group("A kitchen.", {"cook": Verb(Cooking, "kitchen.cook"), "eat": Verb(Cooking, "kitchen.eat")})
+    told = CliRunner().invoke(app, ["cook", "--help"]).output
+    assert "--minutes <float>" in told
+    assert "--heat <float>" in told

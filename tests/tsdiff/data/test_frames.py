@@ -16,6 +16,7 @@ from shared.console.notes import Note
 from shared.errors import DataError
 from tsdiff import TSDiffPredictor, set_quiet
 from tsdiff.data import load_dataset, series_from_frame
+from tsdiff.data.known import Names, read_frame
 from tsdiff.data.origin import Origin, Zone
 from tsdiff.tasks.anomaly.scores import anomaly_scores
 
@@ -58,7 +59,8 @@ def test_zoned_times_come_back_in_their_zone(default, start, freq, horizon):
     whole = pd.date_range(start, periods=50 + horizon, freq=freq, tz=clock or "UTC").tz_convert(BERLIN)
     given = frame(whole[:50])
     with warnings.catch_warnings():
-        warnings.simplefilter("error")  # nothing is lost, so that nothing is said
+        warnings.simplefilter("error")  # nothing is lost, so that nothing is said but of the clocks
+        warnings.filterwarnings("ignore", "the clocks of")
         made = default.adapted(freq, horizon).forecast_df(given, num_samples=2, **NAMES)
     assert made["when"].dtype == given["when"].dtype
     assert list(made["when"]) == list(whole[50:])
@@ -73,6 +75,7 @@ def test_hours_of_zones_off_by_minutes_stay_whole(default, tz):
     whole = pd.date_range("2024-04-05", periods=63, freq="h", tz=tz)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        warnings.filterwarnings("ignore", "the clocks of")
         made = default.adapted("h", 3).forecast_df(frame(whole[:60]), num_samples=2, **NAMES)
     assert list(made["when"]) == list(whole[60:])
 
@@ -166,6 +169,76 @@ def test_ids_keep_their_dtype_and_columns_their_names(default, kind):
     merged = filled.merge(given, on=["shop", "when"])
     assert len(merged) == 80
     np.testing.assert_allclose(merged["sold_x"], merged["sold_y"])
+
+
+def apart() -> pd.DataFrame:
+    """Two series whose periods have nothing in common."""
+    early, late = (pd.date_range(start, periods=30, freq="D") for start in ("2024-01-01", "2024-01-31"))
+    names = ("unique_id", "ds", "y")
+    return pd.concat([frame(early, ["a"], names), frame(late, ["b"], names)], ignore_index=True)
+
+
+@pytest.mark.parametrize("levels", [["unique_id"], ["unique_id", "ds"], ["ds", "unique_id"]])
+def test_ids_in_the_index_are_those_of_the_series(default, levels):
+    """Not one series of all: also of what is to come, and of tables with covariates."""
+    table, options = apart(), {"prediction_length": 3, "num_samples": 2}
+    given, predictor = table.set_index(levels), default.adapted("D", 3)
+    pd.testing.assert_frame_equal(predictor.predict_df(given, **options), predictor.predict_df(table, **options))
+    pd.testing.assert_frame_equal(predictor.impute_df(given), predictor.impute_df(table))
+    assert [entry["item_id"] for entry in load_dataset(given)] == ["a", "b"]
+    past = table.groupby("unique_id").head(26).assign(promotion=1.0)
+    ahead = table.groupby("unique_id").tail(4).drop(columns="y").assign(promotion=0.0)
+    made = predictor.predict_df(past.set_index(levels), ahead.set_index(levels), **options)
+    pd.testing.assert_frame_equal(made, predictor.predict_df(past, ahead, **options))
+
+
+JITTER = {
+    "one series": lambda one, many: one,
+    "ids": lambda one, many: many,
+    "ids in the index": lambda one, many: many.set_index("unique_id"),
+    "ids and times in the index": lambda one, many: many.set_index(["unique_id", "ds"]),
+    "times in the index": lambda one, many: one.set_index("ds"),
+    "wide": lambda one, many: one.set_index("ds").rename(columns={"y": "a"}).assign(b=1.0),
+    "wide with a column of times": lambda one, many: one.rename(columns={"y": "a"}).assign(b=1.0),
+}
+
+
+@pytest.mark.parametrize("kind", JITTER)
+def test_irregular_times_are_told_the_call_that_makes_them_regular(kind):
+    """Of the nearest usual frequency, not of whatever step comes first."""
+    days = pd.date_range("2024-01-01", periods=30, freq="D")
+    jitter = pd.to_timedelta(np.random.default_rng(0).integers(0, 3600, 30), unit="s")
+    one = pd.DataFrame({"ds": days + jitter, "y": np.arange(30.0)})
+    df = JITTER[kind](one, pd.concat([one.assign(unique_id=name) for name in "ab"]))
+    with pytest.raises(DataError, match="not on the grid of any usual frequency") as told:
+        read_frame(df, Names().of(df))
+    call = str(told.value).split("for example with ")[1].split(", or give")[0]
+    regular = eval(call, {"df": df, "pd": pd})
+    made = read_frame(regular, Names().of(regular))
+    assert made.freq == "D"
+    for entry in made:
+        assert entry["item_id"] == "b" or np.array_equal(entry["target"], np.arange(30.0))
+
+
+def test_an_index_of_ids_may_be_named(default):
+    table, options = apart().rename(columns={"unique_id": "shop"}), {"prediction_length": 3, "num_samples": 2}
+    named = default.predict_df(table, id_column="shop", **options)
+    for levels in (["shop"], ["shop", "ds"]):
+        pd.testing.assert_frame_equal(default.predict_df(table.set_index(levels), id_column="shop", **options), named)
+    with pytest.warns(Note, match="columns 'shop' are not used"):
+        default.predict_df(table.set_index(["shop", "ds"]), **options)
+
+
+def test_levels_without_a_name_are_told_by_what_they_hold():
+    parts = {name: part.drop(columns="unique_id") for name, part in apart().groupby("unique_id")}
+    for given in (parts, {name: part.set_index("ds").rename_axis(None) for name, part in parts.items()}):
+        made = load_dataset(pd.concat(given))
+        assert [entry["item_id"] for entry in made] == ["a", "b"]
+        assert made.origin.timestamp in ("ds", "timestamp")
+    numbered = pd.concat({1: parts["a"], 2: parts["b"]}).set_index("ds", append=True).droplevel(1)
+    assert [entry["item_id"] for entry in load_dataset(numbered)] == ["1", "2"]
+    again = apart().groupby("unique_id")[["ds", "y"]].apply(lambda part: part.iloc[::-1])
+    assert [len(entry["target"]) for entry in load_dataset(again)] == [30, 30]
 
 
 def test_a_table_without_ids_or_with_times_as_its_index(default):

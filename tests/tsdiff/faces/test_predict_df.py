@@ -92,10 +92,50 @@ def test_one_series_needs_no_ids(default, value):
 
 def test_the_zone_comes_back_over_a_change_of_clocks(default):
     stamps = pd.date_range("2024-03-25", periods=130, freq="h", tz="Europe/Berlin")
-    made = silent(default.predict_df, long(["a"], stamps), prediction_length=40)
+    with pytest.warns(Note, match="clocks of Europe/Berlin change at 2024-03-31 03:00"):
+        made = default.predict_df(long(["a"], stamps), prediction_length=40, num_samples=3)
     assert list(made["timestamp"]) == list(pd.date_range(stamps[-1], periods=41, freq="h")[1:])
     cut = silent(default.cross_validation_df, long(["a"], stamps), prediction_length=10)
     assert cut["cutoff"].unique().tolist() == [stamps[-11]]
+
+
+ZONED = pd.date_range("2024-03-31 03:00", periods=1, freq="h", tz="Europe/Berlin")[0]
+"""The first hour of summer time."""
+
+
+@pytest.mark.parametrize(
+    ("end", "steps", "freq", "told"),
+    [
+        (ZONED - pd.Timedelta("48h"), 47, "h", False),  # the last step is the hour before
+        (ZONED - pd.Timedelta("48h"), 48, "h", True),
+        (ZONED + pd.Timedelta("6D"), 2, "h", True),
+        (ZONED + pd.Timedelta("6D"), 2, "15min", True),
+        (ZONED + pd.Timedelta("8D"), 2, "h", False),
+        (ZONED.tz_convert("UTC"), 4, "h", False),
+        (ZONED.tz_localize(None), 4, "h", False),
+        (ZONED.normalize(), 4, "D", False),
+    ],
+)
+def test_a_change_of_clocks_near_a_forecast_of_hours_is_told(default, end, steps, freq, told):
+    """What keeps to the local clock would be an hour off; with local times, as the warning says, it is not."""
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        default.predict_df(long(["a"], pd.date_range(end=end, periods=60, freq=freq)), prediction_length=steps)
+    assert any("df['timestamp'].dt.tz_localize(None)" in str(one.message) for one in said) is told
+
+
+def test_local_times_keep_to_the_local_clock_over_a_change(real):
+    times = pd.date_range(end=ZONED, periods=500, freq="h")
+    df = pd.DataFrame({"time": times, "load": 100.0 + 50 * ((times.hour >= 8) & (times.hour < 18))})
+    df["load"] += np.random.default_rng(0).normal(size=500)
+    clock = df.assign(time=df["time"].dt.tz_localize(None)).groupby("time", as_index=False)["load"].mean()
+    with pytest.warns(Note, match="1 gap"):
+        made = real.predict_df(clock, prediction_length=24, num_samples=20)
+    hours = made["time"].dt.hour
+    assert (made["0.5"] - 100 - 50 * ((hours >= 8) & (hours < 18))).abs().max() < 20
+    with pytest.warns(Note, match="clocks"):
+        zoned = real.predict_df(df, prediction_length=24, num_samples=20)
+    assert (zoned["0.5"].to_numpy() - made["0.5"].to_numpy()).max() > 20
 
 
 def test_a_frequency_may_be_given_and_a_horizon_beyond_the_models_reach(default):
@@ -275,6 +315,9 @@ def test_fewer_steps_than_the_predictors_need_no_more_covariates(default):
     made = silent(wide.predict_df, past, future, prediction_length=10)
     assert len(made) == 20
     assert min(made.attrs["covariates"].values()) > 0.3
+    options: dict[str, Any] = {"covariates": ["promotion"], "prediction_length": 10, "quantile_levels": []}
+    one, two = (silent(who.cross_validation_df, past, **options).drop(columns="mean") for who in (wide, default))
+    pd.testing.assert_frame_equal(one, two)
 
 
 def test_a_model_trained_with_covariates_takes_those_of_frames():

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 
 import numpy as np
 import pytest
 import torch
 
 from tests.tsdiff.conftest import HORIZON, sines
+from tests.tsdiff.universal import UNIVERSAL
+from tsdiff import TSDiff, TSDiffPredictor
 from tsdiff.data import split_windows
-from tsdiff.pretraining.finetuning import _Contest
+from tsdiff.model.backbones import S4DConfig
+from tsdiff.pretraining.finetuning import FineTuning, _Contest, _with_guidance
+from tsdiff.sampling.settings import Sampling
 
 
 @pytest.mark.parametrize("harmed", [True, False])
@@ -48,3 +53,24 @@ def test_trained_weights_have_to_be_better_in_the_mean_of_all_looks(trained, mon
     for name, weights in contest.predictor.model.denoiser.state_dict().items():
         wanted = (first[name] + other.state_dict()[name]) / 2 if taken else first[name]
         torch.testing.assert_close(weights, wanted, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("window_wins", [False, True])
+def test_what_is_chosen_draws_as_it_did_in_its_trial(monkeypatch, window_wins):
+    """A covariance of windows that was measured for a trial is forgotten where another way to draw was better."""
+    small = S4DConfig(patch=4, width=8, blocks=1, state=4)
+    config = dataclasses.replace(UNIVERSAL, prediction_length=8, context_length=24, backbone=small)
+    torch.manual_seed(0)
+    predictor = TSDiffPredictor(TSDiff(config), Sampling(steps=2)).adapted("h", 8)
+    contest, seen, usual = _Contest(predictor, split_windows(sines(2, 80), 8, 2).test), {}, _Contest.trial
+
+    def trial(self, steps, change, predictor):
+        seen[change] = np.stack([made.samples for made in predictor.predict(self.windows.input, 5)])
+        made = usual(self, steps, change, predictor)
+        return dataclasses.replace(made, crps=0.0 if (change == "covariance window") == window_wins else 9.0)
+
+    monkeypatch.setattr(_Contest, "trial", trial)
+    chosen = _with_guidance(contest, sines(2, 64), FineTuning())
+    samples = np.stack([made.samples for made in chosen.predict(contest.windows.input, 5)])
+    np.testing.assert_array_equal(samples, seen["covariance window" if window_wins else "kernel_share 0.25"])
+    assert (chosen.model.statistics.covariance is not None) == window_wins

@@ -12,12 +12,15 @@ import pytest
 import torch
 
 from shared.errors import CheckpointError, DiffusionError
-from tests.tsdiff.pretraining.test_anchored import source
+from tests.tsdiff.model.test_context import config
+from tests.tsdiff.pretraining.test_anchored import NEVER, source
 from tsdiff import TSDiffPredictor
 from tsdiff.data import split_windows
 from tsdiff.pretraining.anchored import AnchoredSource
+from tsdiff.pretraining.corpus import Corpus, CorpusGroup
 from tsdiff.pretraining.finetuning import HALF_WEIGHED, WEIGHED, FineTuning, _Contest, fine_tune
 from tsdiff.pretraining.weighing import collected, forecast_windows, tuned, weighing_loss
+from tsdiff.windows.anchors import REMEMBERED
 from tsdiff.windows.weighing import Weighing, bundled_weighing
 
 
@@ -50,6 +53,15 @@ def test_it_learns_the_series_and_leaves_what_it_began_with():
     for name, value in made.state_dict().items():
         torch.testing.assert_close(value, again.state_dict()[name], rtol=0, atol=0)
         torch.testing.assert_close(first.state_dict()[name], before[name], rtol=0, atol=0)
+
+
+def test_a_gap_as_long_as_what_is_remembered_is_passed_over():
+    """Forecasts of which nothing of late is known teach nothing."""
+    values = np.random.default_rng(0).normal(size=REMEMBERED + 800)
+    values[300 : 300 + REMEMBERED + 200] = np.nan
+    group = CorpusGroup.of_entries("days", 1.0, [{**week(), "target": values}], config().length)
+    rows = collected(islice(forecast_windows(AnchoredSource(Corpus([group]), config(), 8, chances=NEVER), 0), 40))
+    assert all(part.isfinite().all() for name, part in rows.items() if name != "actual")
 
 
 @pytest.mark.parametrize("harmed", [True, False])
@@ -105,6 +117,12 @@ def test_what_is_trained_around_new_anchors_is_used_with_them(daily: TSDiffPredi
     fine_tune(made.predictor, [week(20)], FineTuning(steps=2))  # too short to hold back: the weighing stays its own
     assert len(seen) == 2
     assert all(one is not None for one in seen)
+
+
+def test_a_seed_may_be_below_0(daily: TSDiffPredictor):
+    made = [fine_tune(daily, [week(60)], FineTuning(steps=1, held_back=2, checks=1, seed=seed)) for seed in (-1, -2)]
+    assert made[0].trials[0] == made[1].trials[0]
+    assert made[0].trials[1].crps != made[1].trials[1].crps
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from shared.errors import ConfigError, DataError
 from tests.tsdiff.conftest import sines, tiny_estimator
 from tests.tsdiff.gaussian_model import LENGTH, gaussian_model
 from tsdiff import TSDiffPredictor
+from tsdiff.commands.anomaly import tail
 from tsdiff.tasks.anomaly.detection import evaluate_detection, rolling_z_scores
 from tsdiff.tasks.anomaly.injection import InjectionConfig, inject
 from tsdiff.tasks.anomaly.scores import (
@@ -93,6 +94,16 @@ def test_an_entry_a_dataset_and_a_frame_give_the_same(trained: TSDiffPredictor) 
         assert (one.item_id, one.start) == (other.item_id, other.start)
         np.testing.assert_allclose(one.score, other.score, atol=1e-4)
     np.testing.assert_allclose(from_set[1].score, alone.score, atol=1e-4)
+
+
+def test_the_end_of_a_series_keeps_its_own_features() -> None:
+    steps, entry = np.arange(40.0), sines(1, 40)[0]
+    cut = tail({**entry, "feat_dynamic_real": np.stack([steps, -steps]), "feat_static_real": [2.0]}, 15)
+    assert cut["start"] == entry["start"] + 25
+    np.testing.assert_array_equal(cut["target"], entry["target"][25:])
+    np.testing.assert_array_equal(cut["feat_dynamic_real"], np.stack([steps, -steps])[:, 25:])
+    np.testing.assert_array_equal(cut["feat_static_real"], [2.0])
+    assert len(tail(entry, 60)["target"]) == 40
 
 
 def test_thresholds_are_quantiles_of_each_series_and_of_all() -> None:

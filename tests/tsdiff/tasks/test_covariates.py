@@ -162,6 +162,9 @@ def test_lags_are_those_that_are_known_for_every_step():
         assert np.isnan(row[:lag]).all()
     np.testing.assert_array_equal(rows[:, 20:], [[17, 18, 19], [13, 14, 15]])
     assert known_lags(past, 20, season=1, horizon=3).shape == (1, 23)
+    short = known_lags(past[:, :2], 2, season=24, horizon=3)  # a day before lies before it for every step
+    assert np.isnan(short[1]).all()
+    np.testing.assert_array_equal(short[0], [np.nan] * 3 + past[0, :2].tolist())
     longer = known_lags(np.arange(40.0)[None], 20, season=7, horizon=3)
     np.testing.assert_array_equal(longer, rows)  # what comes after the series' end is not looked at
 

@@ -43,6 +43,10 @@ def test_blackouts_lie_at_the_ends_of_the_context_and_chance_lies_anywhere():
     np.testing.assert_allclose(often, 0.25, atol=0.04)
 
 
+def test_an_empty_target_stays_empty():
+    assert MissingContext("RM", 0.5).applied(np.ones((2, 0)), 20, np.random.default_rng(0)).shape == (2, 0)
+
+
 def test_all_channels_miss_the_same_steps():
     masked = MissingContext("RM", 0.5).applied(np.ones((3, 30)), 20, np.random.default_rng(0))
     assert (np.isnan(masked).sum(axis=0) % 3 == 0).all()

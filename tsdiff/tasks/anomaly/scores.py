@@ -105,7 +105,7 @@ def anomaly_scores(
     refuse_conditional(model)
     entries: Iterable[Entry]
     if isinstance(data, pd.DataFrame):
-        series = series_from_frame(data, freq=model.config.freq, **columns)
+        series = series_from_frame(data, freq=None if model.config.awaits_freq else model.config.freq, **columns)
         series.warn()
         entries = series
     else:

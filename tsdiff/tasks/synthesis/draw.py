@@ -96,7 +96,7 @@ def _pool(series: Iterable[Entry], config: TSDiffConfig, settings: SynthesisConf
 
 
 def _place(pool: list[Series], config: TSDiffConfig, number: int, seed: int) -> Place:
-    """A series, and the first step of a window of it that is not all missing, if twenty tries find one."""
+    """A series, and the first step of a window of it that is not all missing, if `_TRIES` find one."""
     rng = np.random.default_rng(derive_seed(seed, "place", number))
     for _ in range(_TRIES):
         series = pool[int(rng.integers(len(pool)))]
