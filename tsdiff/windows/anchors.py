@@ -48,6 +48,8 @@ class Pool:
             unknown.
         tries: past forecasts that tell all this.
         tail: root mean square of their errors over the mean absolute error, at least 1; 0 without any.
+        missed: errors of the mean at each of them, the latest first, (tries, steps), in the series' units; steps are
+            fewer than the horizon where the history is short.
         evidence: how well each did: (CANDIDATES, EVIDENCE). Whether the past tells, logarithms of the error by the best
             one's (over all, at the last origin, over the first and the last third of the steps), the bias by the error,
             how often it was above, and how much of the past tells.
@@ -64,6 +66,7 @@ class Pool:
     profile: np.ndarray
     tries: int
     tail: float
+    missed: np.ndarray
     evidence: np.ndarray
     about: np.ndarray
 
@@ -113,7 +116,8 @@ def pooled(values: np.ndarray, horizon: int, seasons: Seasons) -> Pool:
         evidence = np.stack([usable, *np.zeros((EVIDENCE - 1, CANDIDATES))], axis=1)
         about = _about(values, recent, horizon, seasons, scale, 0, 0.0)
         errors = np.where(usable, scale, np.inf)
-        return Pool(made, usable, shares, errors, shares @ made, scale, np.ones(horizon), 0, 0.0, evidence, about)
+        mean, none = shares @ made, np.zeros((0, horizon))
+        return Pool(made, usable, shares, errors, mean, scale, np.ones(horizon), 0, 0.0, none, evidence, about)
     past, known = all_made[1:, :, :tried], all_usable[1:]
     actual = values[ends[:, None] + np.arange(tried)]
     recency = _RECENCY ** np.arange(len(ends))
@@ -124,7 +128,8 @@ def pooled(values: np.ndarray, horizon: int, seasons: Seasons) -> Pool:
     errors = np.where(judged, mean_error, np.inf)
     shares = ((errors + least) / (errors.min() + least)) ** -_SHARPNESS
     shares /= shares.sum()
-    missed = np.abs(np.einsum("k,okh->oh", shares, past) - actual)
+    signed = np.einsum("k,okh->oh", shares, past) - actual
+    missed = np.abs(signed)
     off, recency = missed.mean(1), recency / recency.sum()
     # Of a mean absolute error the deviation; more where few forecasts tell it, by which the shares were chosen too.
     scale = max(1.25 * (1 + 1 / len(ends)) * float(off @ recency), least)
@@ -132,7 +137,8 @@ def pooled(values: np.ndarray, horizon: int, seasons: Seasons) -> Pool:
     tail = float(np.sqrt((missed**2).mean()) + least) / float(missed.mean() + least)
     evidence = _evidence(past - actual[:, None], weights, judged, errors, least)
     about = _about(values, recent, horizon, seasons, scale, len(ends), tail)
-    return Pool(made, usable, shares, errors, shares @ made, scale, profile, len(ends), tail, evidence, about)
+    mean = shares @ made
+    return Pool(made, usable, shares, errors, mean, scale, profile, len(ends), tail, signed, evidence, about)
 
 
 def _evidence(

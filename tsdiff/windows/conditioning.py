@@ -90,6 +90,7 @@ class Windows:
         transform: that of the model, if it has one.
         around_anchor: whether the network's units are `residual_units` of those, as of windows with an anchor, whose
             residuals have heavy tails.
+        missed: of each window with an anchor, `AnchoredWindow.missed`; none of others.
     """
 
     values: Tensor
@@ -101,6 +102,7 @@ class Windows:
     constant: np.ndarray
     transform: Transform | None = None
     around_anchor: bool = False
+    missed: tuple[np.ndarray, ...] = ()
 
     @classmethod
     def of(cls, places: Sequence[Place], config: WindowConfig, statistics: Statistics, hidden: int = 0) -> Windows:
@@ -152,7 +154,8 @@ class Windows:
             inputs = {name: taken(part) for name, part in self.inputs.items()}
         loc, scale, least, constant = (part[chosen] for part in (self.loc, self.scale, self.least, self.constant))
         values, observed, kinds = taken(self.values), taken(self.observed), (self.transform, self.around_anchor)
-        return Windows(values, observed, inputs, loc, scale, least, constant, *kinds)
+        missed = tuple(self.missed[place] for place in chosen) if self.missed else ()
+        return Windows(values, observed, inputs, loc, scale, least, constant, *kinds, missed)
 
     def observing(self, values: Tensor, observed: Tensor) -> Windows:
         """The same windows with other values observed, shaped like `values`; a conditional network sees those, but
@@ -241,7 +244,8 @@ def _anchored(places: Sequence[Place], config: WindowConfig, statistics: Statist
     least = np.fmin.reduce(raw.reshape(len(raw), -1), axis=1, initial=np.inf)
     constant = np.stack([series.constant for series, _ in places])
     values = torch.from_numpy(np.where(seen, numbers, np.float32(0)))
-    return Windows(values, torch.from_numpy(seen).float(), inputs, loc, scale, least, constant, around_anchor=True)
+    missed, observed = tuple(one.missed for one in made), torch.from_numpy(seen).float()
+    return Windows(values, observed, inputs, loc, scale, least, constant, around_anchor=True, missed=missed)
 
 
 def anchored_inputs(windows: Sequence[AnchoredWindow]) -> dict[str, Tensor]:
