@@ -51,6 +51,7 @@ OFF = {
     "coupling": "independent",
     "temperature": 1.0,
     "anchor_share": 0.0,
+    "past_share": 0.0,
 }
 """Settings that came after the first runs, and what they are where they do nothing."""
 Run = dict[str, Any]

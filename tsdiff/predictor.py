@@ -206,7 +206,7 @@ class TSDiffPredictor(ModelCalls):
             return drawn
 
         places = [forecast_place(series, model.config) for series in group]
-        finish = partial(finished, sampling=self.sampling)
+        finish = partial(finished, sampling=self.sampling, ahead=True)
         drawn = for_each_draw(model, places, num_samples, self.sampling.batch_rows, work, finish=finish)
         refuse_unfinite(drawn, [f"forecast of series {name}" for name in names])
         return drawn

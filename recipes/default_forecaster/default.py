@@ -51,9 +51,16 @@ BATCH, GPU_BATCH = 48, 256
 """Windows in a batch."""
 LOSS = DiffusionLoss(times=TimeSampler("log_normal", mean=0.0, std=1.6))
 SAMPLING = Sampling(
-    method="ode2", steps=3, temperature=1.4, anchor_share=0.65, log_snr_end=3.0, nonnegative=True, batch_rows=6400
+    method="ode2",
+    steps=3,
+    temperature=1.4,
+    anchor_share=0.65,
+    past_share=1.0,
+    log_snr_end=3.0,
+    nonnegative=True,
+    batch_rows=6400,
 )
-MAP_SAMPLING = replace(SAMPLING, method="map", steps=2, temperature=1.0, anchor_share=0.0)
+MAP_SAMPLING = replace(SAMPLING, method="map", steps=2, temperature=1.0, anchor_share=0.0, past_share=0.0)
 
 TRAINING_SETS: Mapping[str, TrainingSet] = MappingProxyType(
     {

@@ -19,8 +19,8 @@ _TINY = 1e-30
 class CleanKeeper:
     """Leaves a share of a recording in its result where it is clean.
 
-    What is taken from clean speech is the network's own error, far below the speech: an estimate that far above what was
-    taken away was hardly needed. In pauses what was taken stays away, since there it is noise, unless it is
+    What is taken from clean speech is the network's own error, far below the speech: an estimate that far above what
+    was taken away was hardly needed. In pauses what was taken stays away, since there it is noise, unless it is
     very faint. Powers are means over what came before, so that streams and recordings in windows come to the same.
 
     Args:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from speech.model.upper_band import FLOOR, Bands, RunningNetwork, UpperBandConfig
 
-KNOWN_PEAK = 0.1
+KNOWN_PEAK = 0.2
 """As which the networks hear the peaks of recordings, where these are known: like those that they were trained on."""
 
 

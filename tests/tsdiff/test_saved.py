@@ -88,7 +88,9 @@ VARIANTS: dict[str, tuple[Callable[[], Made], Callable[[], Entries]]] = {
     "adapted beyond its reach": (lambda: default().adapted("h", 150), lambda: sines(1, 60)),
     "adapted, then sampled otherwise": (
         lambda: (
-            default().adapted("h", 150).with_sampling(seed=7, kernel_share=0.2, nonnegative=False, anchor_share=0.2)
+            default()
+            .adapted("h", 150)
+            .with_sampling(seed=7, kernel_share=0.2, nonnegative=False, anchor_share=0.2, past_share=0.5)
         ),
         lambda: sines(1, 60),
     ),
@@ -196,7 +198,7 @@ def test_every_setting_of_the_sampling_is_another_than_the_default():
     predictor = VARIANTS["every setting of the sampling"][0]()
     assert isinstance(predictor, TSDiffPredictor)
     same = [name for name, value in vars(Sampling()).items() if vars(predictor.sampling)[name] == value]
-    assert same == ["method", "nonnegative", "anchor_share"]  # which others of the variants change
+    assert same == ["method", "nonnegative", "anchor_share", "past_share"]  # which others of the variants change
 
 
 def test_folders_of_before_the_horizon_was_saved_still_load(tmp_path):

@@ -4,7 +4,7 @@ A model with an anchor starts from a forecast that stands by itself: the anchor,
 series unlike those of its training, what the network adds misleads it now and then, and the mean of two forecasts is
 then nearer than either. Quantiles are averaged, not densities, so that intervals do not grow ("Vincentization";
 Lichtendahl, Grushka-Cockayne & Winkler 2013, "Is it better to average probabilities or quantiles?"). How draws rank at
-each step stays as it was, and with that what joins the steps of a path.
+each step stays as it was.
 """
 
 from __future__ import annotations

@@ -19,6 +19,7 @@ from shared.samplers.gaussian import knowing
 from tsdiff.data.entries import Series
 from tsdiff.model.model import TSDiff, call_times
 from tsdiff.sampling.anchor_share import with_anchor_share
+from tsdiff.sampling.dependence import with_past_share
 from tsdiff.sampling.gaussian import guided_law
 from tsdiff.sampling.guidance import (
     EnergyGuidance,
@@ -138,20 +139,29 @@ def draw_windows(
     return result.x[:, first:, : model.config.channels].cpu().numpy(), result.nfe
 
 
-def finished(windows: Windows, drawn: np.ndarray, sampling: Sampling) -> np.ndarray:
+def finished(windows: Windows, drawn: np.ndarray, sampling: Sampling, ahead: bool = False) -> np.ndarray:
     """All draws (windows, draws, steps, channels) of some windows: from the network's units to the series'.
 
+    Args:
+        windows: some.
+        drawn: of them.
+        sampling: how they were drawn.
+        ahead: whether they are forecasts from what all draws know, so that draws of one step may be rearranged.
+
     Raises:
-        ConfigError: an `anchor_share` of a model without an anchor.
+        ConfigError: an `anchor_share` or `past_share` of a model without an anchor.
     """
-    draws = drawn.swapaxes(0, 1)
-    if sampling.anchor_share:
-        if not windows.around_anchor:
+    for name in ("anchor_share", "past_share"):
+        if getattr(sampling, name) and not windows.around_anchor:
             raise ConfigError(
-                f"anchor_share={sampling.anchor_share:g}: this model has no anchor whose law could have a share; take "
-                "0, or a model with scaling='anchor'"
+                f"{name}={getattr(sampling, name):g}: this model has no anchor whose law or errors could have a share; "
+                "take 0, or a model with scaling='anchor'"
             )
-        draws = with_anchor_share(draws, sampling.anchor_share)
+    draws = with_anchor_share(drawn.swapaxes(0, 1), sampling.anchor_share)
+    if ahead and sampling.past_share:
+        parts = zip(draws.swapaxes(0, 1)[..., 0], windows.missed, strict=True)  # an anchor is of one channel
+        joined = np.stack([with_past_share(one, missed, sampling.past_share) for one, missed in parts], axis=1)
+        draws = joined[..., None]
     return windows.drawn(draws, sampling.minimum, sampling.nonnegative).swapaxes(0, 1)
 
 

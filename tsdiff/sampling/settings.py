@@ -68,6 +68,10 @@ class Sampling(Checked):
             above 1 widens intervals again.
         anchor_share: of a model with an anchor: share of the anchor's own law in the quantiles of each step's draws
             (`tsdiff.sampling.anchor_share`). The law of series unlike those of its training is met better so.
+        past_share: of a model with an anchor: share of the correlation that its anchor's errors had on the series' past
+            in that of the steps of each forecast's paths (`tsdiff.sampling.dependence`); the rest is the draws' own.
+            Single steps stay as they are; sums over them have the width that errors of the past had. Gaps, and steps
+            beyond the model's reach, are drawn without.
         skip: of "ddim": of the table's steps every skip-th is used.
         skip_type: of "ddim": "uniform" or "quadratic".
         minimum: samples below it are raised to it, in the series' own units: 0 for counts and amounts; None for none.
@@ -77,7 +81,7 @@ class Sampling(Checked):
         covariates: of a model that takes none: feat_dynamic_real enters by a regression of each series, where that
             helps (`tsdiff.tasks.covariates`). Otherwise it is left out.
         seed: of the samples; an item's samples depend on it, the item's name and time, and nothing else, but with an
-            `anchor_share` on their number.
+            `anchor_share` or `past_share` on their number.
         schedule: times of the network calls and of the end, as `tsdiff.evaluation.schedule` finds them for a model:
             `steps` + 1 falling numbers, of which 0 is clean data; `log_snr_end` then has no part. None: uniform in
             log-SNR.
@@ -105,6 +109,7 @@ class Sampling(Checked):
     covariates: bool = False
     temperature: Positive = 1.0
     anchor_share: Chance = 0.0
+    past_share: Chance = 0.0
 
     def _related(self) -> None:
         self.sampler()  # which checks eta

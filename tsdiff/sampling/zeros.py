@@ -12,6 +12,9 @@ _LEAST_CYCLES = 8
 """Seasons from which on each time of the season has a share of its own."""
 _SMALL = 0.1
 """Quantile of the positive values below which a value may stand for zero."""
+_CHANCE, _STAYS = 1e-3, 0.5
+"""A run that was less likely than this is a change for good; and the least chance that a run goes on, so that one below
+ten steps, such as holidays, never is."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,9 @@ def within(samples: np.ndarray, history: np.ndarray, season: int, counts: bool =
     Values below 0 become 0. If `counts`, the share of zeros becomes that of the history at the same times of the
     season, as nearly as it can without touching values that the series takes when it is not zero (from the tenth part
     of its positive values on); and if all values are whole numbers, so are the samples, of which those that are not
-    zero are at least 1.
+    zero are at least 1. Zeros before a series begins tell nothing, nor does what was before a last run of zeros, or of
+    others, that by it would be a chance of one in a thousand. A series that has ended in n zeros is not zero with the
+    chance 1/(n + 1), that of the next value after n alike (Laplace's rule of succession), at most.
 
     Args:
         samples: (number, steps).
@@ -67,15 +72,56 @@ def within(samples: np.ndarray, history: np.ndarray, season: int, counts: bool =
 
 def _limit(samples: np.ndarray, history: np.ndarray, season: int) -> float:
     """The value up to which samples are zero."""
-    recent = history[-max(_RECENT, _RECENT_SEASONS * season) :]
     positive = history[history > 0]
     if not positive.size:
         return np.inf
-    wanted = float(_shares(recent, samples.shape[1], season).mean())
+    present = _present(history, season)
+    if not (present > 0).any():
+        zeros = int((present == 0).sum())
+        return float(np.quantile(samples, zeros / (zeros + 1), method="lower"))
+    wanted = float(_shares(_recent(present, season), samples.shape[1], season).mean())
     if wanted == 0:
         return 0.5 if Support.of(history).counts else 0.0  # as numbers are rounded
     least = float(np.quantile(positive, _SMALL, method="lower"))
     return min(float(np.quantile(samples, wanted, method="lower")), float(np.nextafter(least, 0.0)))
+
+
+def _recent(history: np.ndarray, season: int) -> np.ndarray:
+    """The part that tells the share of zeros."""
+    return history[-max(_RECENT, _RECENT_SEASONS * season) :]
+
+
+def _present(history: np.ndarray, season: int) -> np.ndarray:
+    """A history, some of it positive, from its beginning or its last change on; all of it where nothing says that it
+    changed."""
+    begin = int(np.flatnonzero(history > 0)[0])
+    if _unlikely(history[begin:][::-1], history[:begin][::-1], season):  # time turned round, a beginning is an end
+        history = history[begin:]
+    seen = np.isfinite(history)
+    zero = history == 0
+    other = np.flatnonzero(seen & (zero != zero[seen][-1]))
+    if other.size and _unlikely(history[: other[-1] + 1], history[other[-1] + 1 :], season):
+        return history[other[-1] + 1 :]
+    return history
+
+
+def _unlikely(before: np.ndarray, run: np.ndarray, season: int) -> bool:
+    """Whether a run of zeros, or of others, hardly follows what was before it: neither by the share of zeros at each
+    time of the season, nor by that of all, which few values leave open (Laplace's rule), nor by how long runs were."""
+    seen = np.isfinite(run)
+    if not seen.any():
+        return False
+    zero = bool(run[seen][0] == 0)
+    zeros = _shares(_recent(before, season), len(run), season)[seen]
+    alike = (before[np.isfinite(before)] == 0) == zero
+    further = np.arange(len(zeros))
+    stays = float(alike[1:][alike[:-1]].mean()) if alike[:-1].any() else 0.0
+    chances = (
+        np.prod(zeros if zero else 1 - zeros),
+        np.prod((alike.sum() + 1 + further) / (len(alike) + 2 + further)),
+        max(stays, _STAYS) ** len(zeros),
+    )
+    return bool(max(chances) < _CHANCE)
 
 
 def _shares(recent: np.ndarray, steps: int, season: int) -> np.ndarray:

@@ -46,12 +46,15 @@ class AnchoredWindow:
             wanted, and whether it is known.
         about: (ABOUT_WIDTH,) float32: what the simple forecasts are worth, the ratio of scale and spread, seasons,
             lengths, whether values are whole, positive or often zero.
+        missed: errors of the simple forecasts' mean at past origins, (origins, steps), of a window that ends with what
+            is forecast; (0, 0) of others.
     """
 
     anchor: np.ndarray
     scale: np.ndarray
     known: np.ndarray
     about: np.ndarray
+    missed: np.ndarray
 
 
 def residual_units(residuals: np.ndarray) -> np.ndarray:
@@ -213,7 +216,9 @@ def _assembled(read: _Read, pools: list[Pool]) -> AnchoredWindow:
         observed,
     ]
     known = np.stack(columns, axis=1).astype(np.float32)
-    return AnchoredWindow(anchor, sizes, known, _about(pool, scale, spread, level, seen, observed, wanted, seasons))
+    about = _about(pool, scale, spread, level, seen, observed, wanted, seasons)
+    forecast = bool(gaps) and gaps[-1][1] == len(place) and read.sides[-1][1] is None
+    return AnchoredWindow(anchor, sizes, known, about, pools[-1].missed if forecast else np.zeros((0, 0)))
 
 
 def _distances(observed: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -268,7 +273,7 @@ def _unknown(length: int, wanted: np.ndarray) -> AnchoredWindow:
     known[:, -2] = wanted
     about = np.zeros(ABOUT_WIDTH, dtype=np.float32)
     about[-1] = 1.0
-    return AnchoredWindow(np.zeros(length), np.ones(length), known, about)
+    return AnchoredWindow(np.zeros(length), np.ones(length), known, about, np.zeros((0, 0)))
 
 
 def _gaps(wanted: np.ndarray) -> list[tuple[int, int]]:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from tsdiff.data.frequency import candidate_seasons
+from tsdiff.windows.gaps import bridged_line
 from tsdiff.windows.simple import CANDIDATES, Seasons, simple_forecasts
 
 REMEMBERED = 2048
@@ -48,6 +49,8 @@ class Pool:
             unknown.
         tries: past forecasts that tell all this.
         tail: root mean square of their errors over the mean absolute error, at least 1; 0 without any.
+        missed: errors of the mean at each of them, the latest first, (tries, steps), in the series' units; steps are
+            fewer than the horizon where the history is short.
         evidence: how well each did: (CANDIDATES, EVIDENCE). Whether the past tells, logarithms of the error by the best
             one's (over all, at the last origin, over the first and the last third of the steps), the bias by the error,
             how often it was above, and how much of the past tells.
@@ -64,6 +67,7 @@ class Pool:
     profile: np.ndarray
     tries: int
     tail: float
+    missed: np.ndarray
     evidence: np.ndarray
     about: np.ndarray
 
@@ -118,7 +122,8 @@ def pooled(values: np.ndarray, horizon: int, seasons: Seasons, known: np.ndarray
         evidence = np.stack([usable, *np.zeros((EVIDENCE - 1, CANDIDATES))], axis=1)
         about = _about(values, recent, horizon, seasons, scale, 0, 0.0)
         errors = np.where(usable, scale, np.inf)
-        return Pool(made, usable, shares, errors, shares @ made, scale, np.ones(horizon), 0, 0.0, evidence, about)
+        mean, none = shares @ made, np.zeros((0, horizon))
+        return Pool(made, usable, shares, errors, mean, scale, np.ones(horizon), 0, 0.0, none, evidence, about)
     past, known = all_made[1:, :, :tried], all_usable[1:]
     actual = values[ends[:, None] + np.arange(tried)]
     recency = _RECENCY ** np.arange(len(ends))
@@ -129,7 +134,10 @@ def pooled(values: np.ndarray, horizon: int, seasons: Seasons, known: np.ndarray
     errors = np.where(judged, mean_error, np.inf)
     shares = ((errors + least) / (errors.min() + least)) ** -_SHARPNESS
     shares /= shares.sum()
-    missed = np.abs(np.einsum("k,okh->oh", shares, past) - actual)
+    signed = np.einsum("k,okh->oh", shares, past) - actual
+    if seen is not None:
+        signed = np.stack([bridged_line(np.where(there, row, np.nan)) for there, row in zip(seen, signed, strict=True)])
+    missed = np.abs(signed)
     off, recency = _mean(missed, seen), recency / recency.sum()
     if seen is not None:  # as large as the others of its forecast
         missed = np.where(seen, missed, off[:, None])
@@ -139,7 +147,8 @@ def pooled(values: np.ndarray, horizon: int, seasons: Seasons, known: np.ndarray
     tail = float(np.sqrt((missed**2).mean()) + least) / float(missed.mean() + least)
     evidence = _evidence(past - actual[:, None], seen, weights, judged, errors, least)
     about = _about(values, recent, horizon, seasons, scale, len(ends), tail)
-    return Pool(made, usable, shares, errors, shares @ made, scale, profile, len(ends), tail, evidence, about)
+    mean = shares @ made
+    return Pool(made, usable, shares, errors, mean, scale, profile, len(ends), tail, signed, evidence, about)
 
 
 def _mean(errors: np.ndarray, seen: np.ndarray | None) -> np.ndarray:

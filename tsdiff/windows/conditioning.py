@@ -71,6 +71,7 @@ class Windows:
         transform: that of the model, if it has one.
         around_anchor: whether the network's units are `residual_units` of those, as of windows with an anchor, whose
             residuals have heavy tails.
+        missed: of each window with an anchor, `AnchoredWindow.missed`; none of others.
     """
 
     values: Tensor
@@ -82,6 +83,7 @@ class Windows:
     constant: np.ndarray
     transform: Transform | None = None
     around_anchor: bool = False
+    missed: tuple[np.ndarray, ...] = ()
 
     @classmethod
     def of(cls, places: Sequence[Place], config: WindowConfig, statistics: Statistics, hidden: int = 0) -> Windows:
@@ -133,7 +135,8 @@ class Windows:
             inputs = {name: taken(part) for name, part in self.inputs.items()}
         loc, scale, least, constant = (part[chosen] for part in (self.loc, self.scale, self.least, self.constant))
         values, observed, kinds = taken(self.values), taken(self.observed), (self.transform, self.around_anchor)
-        return Windows(values, observed, inputs, loc, scale, least, constant, *kinds)
+        missed = tuple(self.missed[place] for place in chosen) if self.missed else ()
+        return Windows(values, observed, inputs, loc, scale, least, constant, *kinds, missed)
 
     def observing(self, values: Tensor, observed: Tensor) -> Windows:
         """The same windows with other values observed, shaped like `values`; a conditional network sees those, but
@@ -222,7 +225,8 @@ def _anchored(places: Sequence[Place], config: WindowConfig, statistics: Statist
     least = _least(raw, places)
     constant = np.stack([series.constant for series, _ in places])
     values = torch.from_numpy(np.where(seen, numbers, np.float32(0)))
-    return Windows(values, torch.from_numpy(seen).float(), inputs, loc, scale, least, constant, around_anchor=True)
+    missed, observed = tuple(one.missed for one in made), torch.from_numpy(seen).float()
+    return Windows(values, observed, inputs, loc, scale, least, constant, around_anchor=True, missed=missed)
 
 
 def _least(raw: np.ndarray, places: Sequence[Place]) -> np.ndarray:

@@ -16,7 +16,7 @@ from scipy import signal
 from shared.errors import CheckpointError, ConfigError
 from speech import Enhancer, SpeechModel
 from speech.audio.files import read_audio
-from speech.inference.upper_band import ExtensionJoin, UpperBandJoin
+from speech.inference.upper_band import KNOWN_PEAK, ExtensionJoin, UpperBandJoin
 from speech.model.frontend import FrontEndConfig
 from speech.model.model import BUNDLED
 from speech.model.upper_band import Bands, RunningNetwork, UpperBandConfig, UpperBandNetwork
@@ -106,11 +106,11 @@ def test_where_the_peak_is_known_the_level_does_not_matter(running: RunningNetwo
         made = join.join(join.stack(*np.float32(level) * signals[1:]), np.float32(level) * signals[0], last=True)
         return made / np.float32(level)
 
-    known = found(1.0, [0.1, 0.1])
+    known = found(1.0, [KNOWN_PEAK, KNOWN_PEAK])
     np.testing.assert_allclose(found(1.0, None), known, atol=1e-6)  # as it is
-    np.testing.assert_allclose(found(1e-3, [1e-4, 1e-4]), known, atol=1e-6)
+    np.testing.assert_allclose(found(1e-3, [1e-3 * KNOWN_PEAK] * 2), known, atol=1e-6)
     assert np.abs(found(1e-3, None) - known).max() > 1e-3
-    assert np.isfinite(found(1.0, [0.0, 0.1])).all()
+    assert np.isfinite(found(1.0, [0.0, KNOWN_PEAK])).all()
 
 
 def test_files_of_models_that_normalise_have_their_level_told(model: SpeechModel) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tsdiff.sampling.zeros import Support, within
+from tsdiff.sampling.zeros import Support, _present, within
 
 
 @pytest.mark.parametrize(
@@ -71,3 +71,66 @@ def test_zeros_alone_go_on_and_series_without_zeros_get_none_but_by_rounding():
 def test_not_asked_for_only_the_bound_is_kept():
     samples = np.array([[-1.0, 0.3, 2.7]])
     np.testing.assert_array_equal(within(samples, np.array([0.0, 1.0, 2.0]), 1, counts=False), [[0.0, 0.3, 2.7]])
+
+
+RNG = np.random.default_rng(3)
+SOLD = RNG.poisson(30.0, 200).astype(float)
+
+
+@pytest.mark.parametrize(
+    "present", [SOLD[:60], np.append(1.0, RNG.poisson(3.0, 60)), np.ones(100), 30 + RNG.normal(0, 2, 60)]
+)
+def test_zeros_before_a_launch_tell_nothing(present):
+    samples = normal(present.mean(), present.std() + 0.05)
+    launched = within(samples, np.concatenate([np.zeros(140), present]), 7)
+    np.testing.assert_array_equal(launched, within(samples, present, 7))
+    assert (launched == 0).mean() < 0.2
+
+
+@pytest.mark.parametrize("days", [20, 60, 150])
+@pytest.mark.parametrize("sold", [SOLD, SOLD + 0.5, np.tile([0.0, *SOLD[:6]], 20)])
+def test_what_is_sold_no_more_has_a_small_chance_of_life_at_most(sold, days):
+    made = within(normal(0.6, 1.0), np.concatenate([sold, np.zeros(days)]), 7)
+    assert (made > 0).mean() <= 1 / (days + 1) + 1e-3
+    assert (np.quantile(made, 0.9, axis=0) == 0).all()
+
+
+def test_a_shop_that_no_longer_closes_on_sundays_is_not_zero_on_them():
+    closing = np.where(np.arange(140) % 7 == 6, 0.0, SOLD[:140])
+    made = within(normal(30, 5), np.concatenate([closing, SOLD[140:]]), 7)
+    assert made.min() > 0
+
+
+def intermittent(rng: np.random.Generator, zeros: float, steps: int) -> np.ndarray:
+    return np.where(rng.random(steps) < zeros, 0.0, rng.poisson(5.0, steps) + 1.0)
+
+
+STATIONARY = {
+    "half zeros": intermittent(np.random.default_rng(0), 0.5, 100),
+    "70 % zeros": intermittent(np.random.default_rng(1), 0.7, 300),
+    "90 % zeros": intermittent(np.random.default_rng(2), 0.9, 60),
+    "runs of zeros": np.repeat(intermittent(np.random.default_rng(3), 0.6, 60), 6),
+    "closed on Sundays": np.where(np.arange(150) % 7 == 6, 0.0, SOLD[:150]),
+    "closed for holidays": np.concatenate([SOLD[:150], np.zeros(9)]),
+    "150 days of the year": np.where(np.arange(1000) % 365 < 150, 0.0, np.resize(SOLD, 1000)),
+    "in them": np.where(np.arange(840) % 365 < 150, 0.0, np.resize(SOLD, 840)),
+    "with gaps": np.where(np.arange(300) % 50 < 20, np.nan, intermittent(np.random.default_rng(4), 0.8, 300)),
+}
+
+
+@pytest.mark.parametrize("name", STATIONARY)
+def test_where_nothing_changes_all_of_the_history_tells(name):
+    history = STATIONARY[name]
+    assert _present(history, 7) is history
+
+
+@pytest.mark.parametrize("hours", [60, 100, 500])
+def test_nights_are_no_change(hours):
+    history = np.where(np.arange(hours) % 24 < 11, 0.0, np.resize(SOLD, hours))
+    assert _present(history, 24) is history
+
+
+def test_of_a_thousand_intermittent_series_hardly_one_changes():
+    rng = np.random.default_rng(0)
+    made = [intermittent(rng, rng.uniform(0.7, 0.9), int(rng.integers(40, 300))) for _ in range(1000)]
+    assert sum(_present(one, 7) is not one for one in made if one.any()) <= 5
