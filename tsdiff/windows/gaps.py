@@ -67,8 +67,9 @@ def patch_gaps(windows: np.ndarray, seasons: Sequence[int]) -> tuple[np.ndarray,
 
 
 def expected(values: np.ndarray, seasons: Sequence[int]) -> np.ndarray:
-    """A series whose gaps hold the mean of what up to four other seasons have there, moved by how far they lie apart
-    around the gap; straight lines where none has anything. Long gaps are filled from their edges on.
+    """A series whose gaps hold what up to four other seasons tell: straight lines, and how the seasons depart from them
+    there, moved by how far they lie apart around the gap, as far as the series' seasons are alike. Long gaps are filled
+    from their edges on.
 
     Args:
         values: (n,), NaN where missing, at least one observed; flat before the first and after the last.
@@ -104,6 +105,7 @@ def _lags_around(seasons: Sequence[int]) -> list[int]:
 
 def _fill(line: np.ndarray, seen: np.ndarray, lags: Sequence[int]) -> None:
     """Fill what is not seen of a bridged line (n,), in place; what was filled helps with what is left."""
+    alike = _likeness(line, seen, abs(lags[0]))
     seen = seen.copy()
     while not seen.all():
         total, count = np.zeros_like(line), np.zeros(len(line), dtype=int)
@@ -114,10 +116,38 @@ def _fill(line: np.ndarray, seen: np.ndarray, lags: Sequence[int]) -> None:
             added, ready = _from_season(line, seen, waiting, lag)
             total[ready] += added[ready]
             count += ready
-        if not count.any():
+        found = count > 0
+        if not found.any():
             return
-        line[count > 0] += (total / np.maximum(count, 1))[count > 0]
-        seen |= count > 0
+        # Regression on the mean of `count` seasons that are like each other as they are like this one.
+        line[found] += (total * alike / np.maximum(1 + (count - 1) * alike, 1))[found]
+        seen |= found
+
+
+def _likeness(line: np.ndarray, seen: np.ndarray, season: int) -> np.ndarray:
+    """How much a series departs from straight lines over stretches as long as each gap as it did a season before:
+    a correlation from 0 to 1 for every step that is not seen, (n,)."""
+    made = np.zeros_like(line)
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], (~seen).astype(np.int8), [0]])))
+    known: dict[int, float] = {}
+    for start, stop in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):
+        half = min((stop - start + 1) // 2, len(line) // 4, season // 2)
+        if half not in known:
+            known[half] = _season_correlation(line, seen, season, max(half, 1))
+        made[start:stop] = known[half]
+    return made
+
+
+def _season_correlation(line: np.ndarray, seen: np.ndarray, season: int, half: int) -> float:
+    """`_likeness` over stretches of 2·half steps; 1 where too little is seen to tell."""
+    off = line[half:-half] - (line[: -2 * half] + line[2 * half :]) / 2
+    whole = seen[half:-half] & seen[: -2 * half] & seen[2 * half :]
+    both = whole[season:] & whole[:-season]
+    if both.sum() < _LEAST_PAIRS:
+        return 1.0
+    now, before = off[season:][both], off[:-season][both]
+    size = float(np.sqrt((now @ now) * (before @ before)))
+    return min(max(float(now @ before) / size, 0.0), 1.0) if size > 0 else 1.0
 
 
 def _from_season(line: np.ndarray, seen: np.ndarray, waiting: np.ndarray, lag: int) -> tuple[np.ndarray, np.ndarray]:
