@@ -19,6 +19,7 @@ from tsdiff import TSDiffPredictor
 from tsdiff.data.entries import Entry
 from tsdiff.sampling.anchor_share import anchor_quantiles, with_anchor_share
 from tsdiff.sampling.settings import Sampling
+from tsdiff.windows.anchored import residuals
 
 NUMBERS = st.floats(-50, 50, allow_nan=False)
 DRAWS = st.integers(8, 40).flatmap(lambda n: arrays(np.float64, (n, 3), elements=NUMBERS))
@@ -53,8 +54,15 @@ def test_nothing_changes_without_a_share_or_where_draws_are_too_few_for_quantile
 @pytest.mark.parametrize("count", [8, 99, 1000])
 def test_the_anchors_law_is_a_students_t(count: int) -> None:
     found = anchor_quantiles(count)
-    np.testing.assert_allclose(found, 0.9 * stats.t(4).ppf((np.arange(count) + 0.5) / count), rtol=1e-6)
+    law = 0.9 * stats.t(4).ppf((np.arange(count) + 0.5) / count)
+    inner = np.abs(law) <= 2.1
+    assert inner.mean() > 0.9 - 2 / count  # the 90 % interval
+    np.testing.assert_allclose(found[inner], law[inner], rtol=1e-6)
     np.testing.assert_allclose(found, -found[::-1], atol=1e-9)
+    # Beyond, the anchor's own units grow with the law, and not exponentially.
+    outer = law > 2.1
+    slope = (residuals(found[outer]) - residuals(np.array(2.1))) / (law[outer] - 2.1)
+    np.testing.assert_allclose(slope, np.cosh(1.05), rtol=1e-6)
 
 
 def test_a_whole_share_is_a_forecast_of_the_anchor_alone() -> None:
