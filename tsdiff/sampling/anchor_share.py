@@ -20,8 +20,8 @@ _FREEDOM, _WIDTH = 4.0, 0.9
 """The anchor's own law in the network's units: Student's t of so many degrees of freedom, by this width. Its 90 %
 intervals alone cover 85 to 98 % of the sets for validation (benchmarks/results/zero_shot.md, anchor_share 1)."""
 _STRAIGHT = 2.1
-"""Network units from which on that law goes straight on in the series' units, which grow exponentially with them: it lies
-outside the 90 % interval. Without it hardly a value lay outside all of 100 draws, where one in fifty should."""
+"""Network units from which on that law goes straight on in the series' units, which grow exponentially with them:
+outside its 90 % interval. Without this hardly a value lay outside all of 100 draws, where one in fifty should."""
 _FEWEST = 8
 """Draws that have quantiles; fewer stay as they are."""
 
