@@ -207,7 +207,7 @@ class TSDiffPredictor(ModelCalls):
 
         places = [forecast_place(series, model.config) for series in group]
         finish = partial(finished, sampling=self.sampling, ahead=True)
-        drawn = for_each_draw(model, places, num_samples, self.sampling.batch_rows, work, finish=finish)
+        drawn = for_each_draw(model, places, num_samples, self.sampling.batch_rows, work, finish=finish, ahead=True)
         refuse_unfinite(drawn, [f"forecast of series {name}" for name in names])
         return drawn
 

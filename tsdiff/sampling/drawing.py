@@ -79,6 +79,7 @@ def for_each_draw(
     work: Callable[[Rows], np.ndarray],
     hidden: int = 0,
     finish: Callable[[Windows, np.ndarray], np.ndarray] | None = None,
+    ahead: bool = False,
 ) -> np.ndarray:
     """What `work` gives for every draw of every window, (windows, num_draws, …): the one loop over batches.
 
@@ -91,11 +92,12 @@ def for_each_draw(
         hidden: last steps of each window that a model with an anchor is not to know.
         finish: gives of some windows, and of what `work` gave for all their draws, (windows, num_draws, …), the results
             in their place.
+        ahead: whether the windows' last steps alone are drawn, as forecasts are.
     """
     together = max(1, batch_rows // num_draws)
     parts = []
     for first in range(0, len(places), together):
-        windows = Windows.of(places[first : first + together], model.config, model.statistics, hidden)
+        windows = Windows.of(places[first : first + together], model.config, model.statistics, hidden, ahead)
         number = np.arange(len(windows) * num_draws)
         drawn = np.concatenate(
             [

@@ -88,12 +88,14 @@ class Wanted:
             step is missing and not hidden: there a gap goes on, which is forecast from its other side too.
         hidden: (length,): steps of the window whose values are not to be used.
         seasons: of the series.
+        ahead: whether the last stretch that is not known alone is drawn, and what fills the others is enough.
     """
 
     values: np.ndarray
     first: int
     hidden: np.ndarray
     seasons: Seasons
+    ahead: bool = False
 
 
 def anchored_windows(wanted: Iterable[Wanted], weighing: Weighing | None = None) -> list[AnchoredWindow]:
@@ -148,7 +150,7 @@ def _read(wanted: Wanted) -> _Read:
     missing = there & ~observed
     if not known.any():
         return _Read(told[:0], place, observed, missing, [], [], [], wanted.seasons)
-    gaps = _gaps(missing)
+    gaps = _gaps(missing, wanted.ahead)
     filled = expected(told, wanted.seasons)
     parts, sides = [], []
     for start, stop in gaps:
@@ -276,10 +278,13 @@ def _unknown(length: int, wanted: np.ndarray) -> AnchoredWindow:
     return AnchoredWindow(np.zeros(length), np.ones(length), known, about, np.zeros((0, 0)))
 
 
-def _gaps(wanted: np.ndarray) -> list[tuple[int, int]]:
-    """The longest stretches of wanted steps, from … to, in order; what fills the others is all that is said of them."""
+def _gaps(wanted: np.ndarray, ahead: bool) -> list[tuple[int, int]]:
+    """The longest stretches of wanted steps, from … to, in order, or the last alone; what fills the others is all that
+    is said of them."""
     edges = np.flatnonzero(np.diff(np.concatenate([[0], wanted.astype(np.int8), [0]])))
     stretches = list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
+    if ahead:
+        return stretches[-1:]
     return sorted(sorted(stretches, key=lambda gap: gap[0] - gap[1])[:_MOST_GAPS])
 
 

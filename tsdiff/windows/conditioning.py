@@ -86,7 +86,14 @@ class Windows:
     missed: tuple[np.ndarray, ...] = ()
 
     @classmethod
-    def of(cls, places: Sequence[Place], config: WindowConfig, statistics: Statistics, hidden: int = 0) -> Windows:
+    def of(
+        cls,
+        places: Sequence[Place],
+        config: WindowConfig,
+        statistics: Statistics,
+        hidden: int = 0,
+        ahead: bool = False,
+    ) -> Windows:
         """Windows that are used together, their missing values and what lies after a series' end unobserved.
 
         Args:
@@ -95,9 +102,10 @@ class Windows:
             statistics: of the training windows.
             hidden: last steps that the anchor and the network are not to know even where they are observed; their
                 values are still `values`.
+            ahead: whether the last steps alone are drawn, `Wanted.ahead`; a matter of models with an anchor.
         """
         if config.scaling == "anchor":
-            return _anchored(places, config, statistics, hidden)
+            return _anchored(places, config, statistics, hidden, ahead)
         raw = np.stack([config.transformed(cut_with_lags(series.values, first, config)) for series, first in places])
         default = default_scale(raw[:, : config.context_length, : config.channels], config)
         scales = [
@@ -203,11 +211,13 @@ class Windows:
         return loc, scale
 
 
-def _anchored(places: Sequence[Place], config: WindowConfig, statistics: Statistics, hidden: int) -> Windows:
+def _anchored(
+    places: Sequence[Place], config: WindowConfig, statistics: Statistics, hidden: int, ahead: bool
+) -> Windows:
     """Windows of one channel, each around its anchor, in units of its error."""
     hide = np.arange(config.length) >= config.length - hidden
     seasons = seasons_of(config.freq)
-    wanted = (Wanted(series.values[:, 0], first, hide, seasons) for series, first in places)
+    wanted = (Wanted(series.values[:, 0], first, hide, seasons, ahead) for series, first in places)
     made = anchored_windows(wanted, statistics.weighing)
     raw = np.stack([cut(series.values, first, config.length) for series, first in places])
     if hide.all():  # the network is told nothing; level and spread are the windows' own

@@ -306,3 +306,13 @@ def test_forecasts_are_not_judged_by_what_was_filled_in():
     assert judged.errors[0] == 0  # of the last value
     assert pooled(filled, 14, (0, 0)).errors[0] > 100
     assert pooled(filled, 14, (0, 0), np.arange(300) < 200).tries == 0  # nothing is known of what came later
+
+
+def test_of_many_gaps_the_one_to_forecast_is_not_left_out():
+    rng = np.random.default_rng(4)
+    values = season(200) + 0.1 * rng.normal(size=200)
+    for place in range(140, 198, 5):
+        values[place : place + 3] = np.nan
+    hidden = np.zeros(LENGTH, dtype=bool)
+    (made,) = anchored_windows([Wanted(values, len(values) + 1 - LENGTH, hidden, (7, 0), ahead=True)])
+    assert abs(made.anchor[-1] - season(201)[-1]) < 1
