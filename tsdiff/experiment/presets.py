@@ -196,7 +196,11 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
         "exchange_rate_nips": _WALK,
         "pjm_hourly": Preset(training=_steps(5000)),
         "solar_al_tail_hourly": Preset(
-            batch_size=64, training=_steps(2500), mse=_above_zero("mse"), quantile=_above_zero("quantile")
+            batch_size=64,
+            training=_steps(2500),
+            mse=_above_zero("mse"),
+            quantile=_above_zero("quantile"),
+            tuned_steps=300,
         ),
         "nyc_weather_hourly": Preset(scaling="last", training=_steps(4000)),
         "nyc_departures_hourly": Preset(
@@ -213,12 +217,13 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
             scale_power=0.5,
             training=_steps(1500),
         ),
-        "tourism_quarterly": Preset(scale_power=0.5, training=_steps(4000)),
+        "tourism_quarterly": Preset(scale_power=0.5, training=_steps(4000), tuned_steps=300),
         "ltsf_etth1": Preset(
             scaling="last",
             backbone=S4DConfig(patch=8, dropout=0.1),
             horizon_weight=3.0,
             training=_steps(5000),
+            tuned_steps=300,
         ),
         "fred_md": _WALK,
         "ltsf_illness": Preset(),
