@@ -11,7 +11,8 @@ import pandas as pd
 
 from shared.errors import DataError
 from shared.files.io import write_csv
-from tsdiff.data.frames import ITEM_NAMES, TIMESTAMP_NAMES, load_table
+from tsdiff.data.columns import ITEM_NAMES, TIMESTAMP_NAMES
+from tsdiff.data.frames import load_table
 from tsdiff.data.known import Names
 from tsdiff.data.tables import HEAD_LINES, parsed_csv
 

@@ -186,6 +186,8 @@ TESTS = {
         "tsdiff/data/test_data.py",
     ),
     "tsdiff/data/frames.py": ("tsdiff/data/test_data.py", "tsdiff/data/test_load.py", "tsdiff/data/test_covariates.py"),
+    "tsdiff/data/columns.py": ("tsdiff/data/test_data.py", "tsdiff/data/test_frames.py"),
+    "tsdiff/data/layouts.py": ("tsdiff/data/test_load.py", "tsdiff/data/test_frames.py"),
     "tsdiff/data/store.py": ("tsdiff/data/test_store.py",),
     "tsdiff/data/spool.py": ("tsdiff/data/test_store.py",),
     "tsdiff/data/windows.py": (

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, TypedDict
 
 import numpy as np
 import pandas as pd
 
 from shared.checks import Count, checked
 from shared.errors import ConfigError, DataError, DiffusionError
+from tsdiff.data.columns import ITEM_NAMES, TARGET_NAMES, column_of, numbers_of, time_name, times_of, values_of
 from tsdiff.data.covariates import DYNAMIC
 from tsdiff.data.entries import Entry, counted, read_series
 from tsdiff.data.frequency import EXAMPLES, infer_freq, normalise_freq
+from tsdiff.data.layouts import resampled, with_levels
 from tsdiff.data.origin import Origin, Zone
 from tsdiff.data.series import SeriesSet, notes_of, reason_to_skip, refuse_if_empty
 from tsdiff.data.statics import StaticColumns
@@ -25,37 +26,12 @@ from tsdiff.data.tables import UNREADABLE, read_arrow, read_csv, read_parquet
 from tsdiff.data.timestamps import (
     check_unique,
     grid_positions,
-    looks_dated,
     moved_note,
     parse_timestamps,
     stamp_side,
-    years,
 )
 
-ITEM_NAMES = ("item_id", "unique_id")
-TARGET_NAMES = ("target", "y")
-TIMESTAMP_NAMES = ("timestamp", "time", "datetime", "date", "ds")
-_YEAR, _WITHIN_A_YEAR = "year", ("quarter", "month", "week", "day")
 SUFFIXES = (".csv", ".csv.gz", ".parquet", ".feather", ".arrow")
-_WIDE, _LEVELS = "wide, by", "levels"
-"""In a table's `attrs`, for messages: the column of times of the wide one that it was, None for an index; the columns
-that were levels of its index."""
-Layout = Literal["auto", "long", "wide"]
-"""One row for each value ("long"), one row for each time and one column for each series ("wide"), or whichever fits."""
-
-
-class Columns(TypedDict, total=False):
-    """Columns of a long frame of one target; those that are left out are found by their usual names.
-
-    Attributes:
-        target: of values.
-        item_id: that names the series.
-        timestamp: of the times.
-    """
-
-    target: str
-    item_id: str | None
-    timestamp: str | None
 
 
 def load_table(path: str | os.PathLike[str]) -> pd.DataFrame:
@@ -95,90 +71,6 @@ def _read(path: Path, name: str) -> pd.DataFrame:
     if name.endswith(".parquet"):
         return read_parquet(path)
     return read_arrow(path) if name.endswith((".feather", ".arrow")) else read_csv(path)
-
-
-def long_from_wide(frame: pd.DataFrame, timestamp: str | None = None) -> pd.DataFrame:
-    """Turn a table with a column for each series into one with a row for each value.
-
-    Args:
-        frame: Numeric columns, one a series, beside a column of timestamps or an index of datetimes or periods.
-        timestamp: The column of timestamps; found as in `series_from_frame` if None.
-
-    Returns:
-        Columns "item_id", "timestamp", "target"; the rows before the first value of a series are left out.
-
-    Raises:
-        DataError: No timestamps, no column besides, two of one name, or one that is not numeric.
-    """
-    times, name = times_of(frame, timestamp)
-    columns = [column for column in frame.columns if column != name or name not in frame.columns]
-    if not columns:
-        raise DataError(f"the wide table has no column besides {name!r}; give one for each series")
-    parts = []
-    for column in columns:
-        values = _numbers(_column(frame, column), column)
-        first = int((~np.isnan(values)).argmax())
-        item = column if isinstance(column, (str, int)) else str(column)
-        parts.append(pd.DataFrame({"item_id": item, "timestamp": times.iloc[first:], "target": values[first:]}))
-    made = pd.concat(parts, ignore_index=True)
-    made.attrs[_WIDE] = name if name in frame.columns else None
-    return made
-
-
-def with_levels(frame: pd.DataFrame, item_id: str | None = None, timestamp: str | None = None) -> pd.DataFrame:
-    """A table whose index tells ids, or times beside them, with its levels as columns; any other as it is.
-
-    Args:
-        frame: The table; not changed.
-        item_id, timestamp: Names besides the usual ones that a level of ids or times may have.
-
-    Returns:
-        Named levels of several, and an index that has one of these names, as columns before the others. Of levels
-        without a name dates are called "timestamp"; texts, and numbers beside dates, "item_id" where there are no ids
-        yet.
-    """
-    index = frame.index
-    if isinstance(index, pd.MultiIndex):
-        index = index.set_names(_level_names(frame, index, item_id))
-    elif isinstance(index, (pd.DatetimeIndex, pd.PeriodIndex)) or not _names_a_level(index.name, item_id, timestamp):
-        return frame
-    kept = [name for name in index.names if name is not None and name not in frame.columns]
-    made = pd.concat([index.to_frame(index=False)[kept], frame.reset_index(drop=True)], axis=1)
-    made.attrs[_LEVELS] = tuple(kept)
-    return made
-
-
-def _names_a_level(name: object, *others: str | None) -> bool:
-    usual = str(name).lower() in TIMESTAMP_NAMES or name in ITEM_NAMES
-    return name is not None and (usual or name in others)
-
-
-def _level_names(frame: pd.DataFrame, index: pd.MultiIndex, item_id: str | None) -> list[Any]:
-    """The names of levels, with usual ones for those that have none; None for those that tell nothing."""
-    levels = [pd.Series(level) for level in index.levels]
-    taken, dated = {*frame.columns, *index.names}, any(map(looks_dated, levels))
-    names = list(index.names)
-    for place, level in enumerate(levels):
-        if names[place] is not None:
-            continue
-        if looks_dated(level) and TIMESTAMP_NAMES[0] not in taken:
-            names[place] = TIMESTAMP_NAMES[0]
-        elif not taken & {*ITEM_NAMES, item_id} - {None} and (dated or not pd.api.types.is_numeric_dtype(level.dtype)):
-            names[place] = ITEM_NAMES[0]
-        taken.add(names[place])
-    return names
-
-
-def looks_wide(frame: pd.DataFrame, target: str, item_id: str | None, timestamp: str | None) -> bool:
-    """Whether a table has timestamps and numbers, but neither a column of targets nor one of item ids."""
-    if target in frame.columns or item_id is not None or any(name in frame.columns for name in ITEM_NAMES):
-        return False
-    try:
-        _, name = times_of(frame, timestamp)
-    except DataError:
-        return False
-    others = [column for column in frame.columns if column != name]
-    return bool(others) and all(map(pd.api.types.is_numeric_dtype, frame[others].dtypes))
 
 
 def series_from_frame(
@@ -233,11 +125,11 @@ def series_from_frame(
     if item_id is None:
         item_id = next((name for name in ITEM_NAMES if name in frame.columns), None)
     if target == TARGET_NAMES[0] and target not in frame.columns:
-        target = _values_of(frame, {item_id, times_of(frame, timestamp)[1], *dynamic, *static})
+        target = values_of(frame, {item_id, times_of(frame, timestamp)[1], *dynamic, *static})
     targets = [target] if isinstance(target, str) else list(target)
     if not targets:
         raise ConfigError("target names no column; give at least one")
-    values = np.stack([_numbers(_column(frame, name), name) for name in (*targets, *dynamic)], axis=1)
+    values = np.stack([numbers_of(column_of(frame, name), name) for name in (*targets, *dynamic)], axis=1)
     times, name = times_of(frame, timestamp)
     if freq is None and isinstance(times.dtype, pd.PeriodDtype):
         freq = normalise_freq(times.dtype.freq)
@@ -245,12 +137,12 @@ def series_from_frame(
     stamps, zone, notes = parse_timestamps(times, name, grid)
     parts = list(_parts(frame, item_id, " ".join(targets), stamps, zone, values, notes))
     grid = grid or _agreed_freq(parts)
-    resampled = partial(_resampled, frame, item_id, name, target)
+    call = partial(resampled, frame, item_id, name, target)
     statics = StaticColumns.read(frame, static, vocabulary)
     entries: list[Entry] = []
     skipped: dict[str, str] = {}
     for part in parts:
-        entry, found = _entry(part, grid, zone, resampled, len(targets), univariate=isinstance(target, str))
+        entry, found = _entry(part, grid, zone, call, len(targets), univariate=isinstance(target, str))
         reason = reason_to_skip(entry["target"], min_length)
         if reason is None:
             entries.append(entry | statics.of(part.rows, part.item))
@@ -269,7 +161,7 @@ def series_from_frame(
         item_id="item_id" if item_id is None else item_id,
         timestamp=time_name(frame, timestamp),
         target=" ".join(targets),
-        labels=None if item_id is None else _labels(_column(frame, item_id), parts),
+        labels=None if item_id is None else _labels(column_of(frame, item_id), parts),
         zone=zone,
     )
     return SeriesSet(entries, grid, notes, skipped, side, statics.vocabulary, origin)
@@ -288,97 +180,6 @@ class Part:
 def _labels(ids: pd.Series, parts: Sequence[Part]) -> pd.Series:
     """The ids as the table holds them, by the names of the series."""
     return ids.iloc[np.array([part.rows[0] for part in parts])].set_axis([part.item for part in parts])
-
-
-def _values_of(frame: pd.DataFrame, others: Collection[str | None]) -> str:
-    """The column of values where there is no "target"."""
-    if TARGET_NAMES[1] in frame.columns:
-        return TARGET_NAMES[1]
-    numeric = sole_numbers(frame, [name for name in frame.columns if name not in others])
-    if numeric is None:
-        raise DataError(
-            f"no column {TARGET_NAMES[0]!r}; the table has {_listed(frame)}; name that of the values (target, on the "
-            "command line --target)"
-        )
-    return numeric
-
-
-def sole_numbers(frame: pd.DataFrame, columns: Sequence[str]) -> str | None:
-    """The only one of these columns that holds numbers, if there is one; or the only column at all if most of its texts
-    have digits: reading it tells which cell is no number."""
-    numeric = [name for name in columns if pd.api.types.is_numeric_dtype(frame[name].dtype)]
-    if not numeric and len(columns) == 1 and _mostly_digits(frame[columns[0]]):
-        return columns[0]
-    return numeric[0] if len(numeric) == 1 else None
-
-
-def _mostly_digits(column: pd.Series) -> bool:
-    texts = column.dropna()
-    digits = [isinstance(text, str) and any(map(str.isdigit, text)) for text in texts]
-    return sum(digits) > len(digits) / 2
-
-
-def _column(frame: pd.DataFrame, name: str) -> pd.Series:
-    if name not in frame.columns:
-        raise DataError(f"no column {name!r}; the table has {_listed(frame)}")
-    column = frame[name]
-    if isinstance(column, pd.DataFrame):
-        raise DataError(f"the table has more than one column {name!r}; rename them")
-    return column
-
-
-def _listed(frame: pd.DataFrame) -> str:
-    return ", ".join(repr(name) for name in frame.columns) or "no columns"
-
-
-def _numbers(column: pd.Series, name: str) -> np.ndarray:
-    """The values as float64 (rows,), NaN where missing."""
-    kinds = pd.api.types
-    if kinds.is_object_dtype(column.dtype) or kinds.is_string_dtype(column.dtype):
-        dated = column.map(lambda value: isinstance(value, (pd.Timestamp, pd.Period, pd.Timedelta)))
-        numeric = pd.to_numeric(column.where(~dated, "date"), errors="coerce")
-        bad = (numeric.isna() & column.notna()).to_numpy()
-        if bad.any():
-            row = int(bad.argmax())
-            raise DataError(
-                f"column {name!r} is not numeric: row {row} holds {column.iloc[row]!r}; convert it to numbers"
-            )
-        column = numeric
-    if not kinds.is_numeric_dtype(column.dtype) or kinds.is_complex_dtype(column.dtype):
-        raise DataError(f"column {name!r} is not numeric but {column.dtype}; convert it to numbers")
-    return column.to_numpy(dtype=np.float64, na_value=np.nan)
-
-
-def time_name(frame: pd.DataFrame, timestamp: str | None) -> str:
-    """What a table calls its timestamps: the column or the index that holds them; "timestamp" for an index without a
-    name."""
-    name = times_of(frame, timestamp)[1]
-    return name if name in frame.columns or name == frame.index.name else "timestamp"
-
-
-def times_of(frame: pd.DataFrame, timestamp: str | None) -> tuple[pd.Series, str]:
-    """The timestamps of a table, and the name of the column or index that holds them; see `series_from_frame`."""
-    if timestamp is None:
-        lower = {str(name).lower(): name for name in reversed(frame.columns.tolist())}
-        timestamp = next((lower[name] for name in TIMESTAMP_NAMES if name in lower), None)
-        if timestamp is None and isinstance(frame.index, (pd.DatetimeIndex, pd.PeriodIndex)):
-            return frame.index.to_series(), str(frame.index.name or "index")
-        if timestamp is None:
-            names = frame.columns.tolist()
-            dated = [name for place, name in enumerate(names) if looks_dated(frame.iloc[:, place])]
-            timestamp = dated[0] if len(dated) == 1 else None
-        if timestamp is None and _YEAR in lower and not any(name in lower for name in _WITHIN_A_YEAR):
-            timestamp = lower[_YEAR]
-        if timestamp is None:
-            raise DataError(
-                f"no column of timestamps ({', '.join(TIMESTAMP_NAMES)}) and no index of datetimes;"
-                f" name the column with timestamp; the table has {_listed(frame)}"
-            )
-    elif timestamp not in frame.columns and frame.index.name == timestamp:
-        return frame.index.to_series(), timestamp
-    column = _column(frame, timestamp)
-    found = years(column) if str(timestamp).lower() == _YEAR else None
-    return (column if found is None else found), timestamp
 
 
 def _parts(
@@ -405,7 +206,7 @@ def _groups(frame: pd.DataFrame, item_id: str | None, target: str) -> Iterator[t
     if item_id is None:
         yield target, np.arange(len(frame))
         return
-    ids = _column(frame, item_id)
+    ids = column_of(frame, item_id)
     missing = np.flatnonzero(ids.isna().to_numpy())
     if missing.size:
         raise DataError(
@@ -431,20 +232,6 @@ def _agreed_freq(parts: list[Part]) -> str:
             f" {second!r}; give freq if they share one, or handle them apart"
         )
     return votes.most_common(1)[0][0]
-
-
-def _resampled(frame: pd.DataFrame, item_id: str | None, time: str, target: str | Sequence[str], freq: str) -> str:
-    """The call that brings a table to a frequency, as who has it writes it."""
-    if _WIDE in frame.attrs:
-        time = frame.attrs[_WIDE]
-        return f"df.resample({freq!r}{f', on={time!r}' if time is not None else ''}).mean()"
-    values = repr(target if isinstance(target, str) else [*target])
-    place = "level" if time in frame.attrs.get(_LEVELS, ()) else "key" if time in frame.columns else ""
-    if item_id is None:
-        at = f", {place.replace('key', 'on')}={time!r}" if place else ""
-        return f"df.resample({freq!r}{at})[{values}].mean().reset_index()"
-    at = f"{place}={time!r}, " if place else ""
-    return f"df.groupby([{item_id!r}, pd.Grouper({at}freq={freq!r})])[{values}].mean().reset_index()"
 
 
 def _entry(

@@ -11,18 +11,12 @@ import pandas as pd
 
 from shared.console.notes import tell
 from shared.errors import DataError
+from tsdiff.data.columns import ITEM_NAMES, TARGET_NAMES, sole_numbers, times_of
 from tsdiff.data.covariates import DYNAMIC
 from tsdiff.data.entries import Entry
-from tsdiff.data.frames import (
-    ITEM_NAMES,
-    TARGET_NAMES,
-    looks_wide,
-    series_from_frame,
-    sole_numbers,
-    times_of,
-    with_levels,
-)
+from tsdiff.data.frames import series_from_frame
 from tsdiff.data.frequency import quiet, steps_between
+from tsdiff.data.layouts import looks_wide, with_levels
 from tsdiff.data.load import load_dataset
 from tsdiff.data.series import SeriesSet
 from tsdiff.data.timestamps import to_timestamps

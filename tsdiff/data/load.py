@@ -16,18 +16,11 @@ from gluonts.dataset.repository.datasets import get_download_path
 from shared.checks import checked
 from shared.errors import ConfigError, DataError
 from shared.files.io import temporary_path
+from tsdiff.data.columns import time_name
 from tsdiff.data.folders import FolderData, load_folder
-from tsdiff.data.frames import (
-    SUFFIXES,
-    Layout,
-    load_table,
-    long_from_wide,
-    looks_wide,
-    series_from_frame,
-    time_name,
-    with_levels,
-)
+from tsdiff.data.frames import SUFFIXES, load_table, series_from_frame
 from tsdiff.data.frequency import normalise_freq, quiet
+from tsdiff.data.layouts import Layout, long_from_wide, looks_wide, with_levels
 from tsdiff.data.series import SeriesSet, series_from_gluonts
 
 Source = str | os.PathLike[str] | pd.DataFrame | Iterable[Mapping[str, Any]]

@@ -14,8 +14,8 @@ from shared.checks import Count, checked
 from shared.devices import compute_device
 from shared.errors import ConfigError
 from tsdiff.data import load_dataset, normalise_freq, to_timestamps
+from tsdiff.data.columns import Columns
 from tsdiff.data.entries import Entry
-from tsdiff.data.frames import Columns
 from tsdiff.data.known import Names, read_frame
 from tsdiff.faces.frames import FrameCalls
 from tsdiff.model.model import TSDiff

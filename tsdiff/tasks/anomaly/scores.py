@@ -14,8 +14,8 @@ from shared.checks import Count, Level, checked
 from shared.console.notes import tell
 from shared.errors import ConfigError, DataError
 from tsdiff.data import Stamp, series_from_frame, to_timestamps
+from tsdiff.data.columns import Columns
 from tsdiff.data.entries import Entry, Series, named_entries
-from tsdiff.data.frames import Columns
 from tsdiff.data.frequency import quiet
 from tsdiff.model.model import TSDiff
 from tsdiff.tasks.likelihood import LikelihoodSettings, WindowLikelihoods, refuse_conditional, series_likelihoods

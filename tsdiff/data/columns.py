@@ -1,0 +1,141 @@
+"""Columns of a table: how those of ids, times and values are called and found, and what they hold."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import TypedDict
+
+import numpy as np
+import pandas as pd
+
+from shared.errors import DataError
+from tsdiff.data.timestamps import looks_dated, years
+
+ITEM_NAMES = ("item_id", "unique_id")
+TARGET_NAMES = ("target", "y")
+TIMESTAMP_NAMES = ("timestamp", "time", "datetime", "date", "ds")
+_YEAR, _WITHIN_A_YEAR = "year", ("quarter", "month", "week", "day")
+
+
+class Columns(TypedDict, total=False):
+    """Columns of a long frame of one target; those that are left out are found by their usual names.
+
+    Attributes:
+        target: of values.
+        item_id: that names the series.
+        timestamp: of the times.
+    """
+
+    target: str
+    item_id: str | None
+    timestamp: str | None
+
+
+def values_of(frame: pd.DataFrame, others: Collection[str | None]) -> str:
+    """The column of values where there is no "target": "y", or the only one of numbers besides the others.
+
+    Raises:
+        DataError: there is neither.
+    """
+    if TARGET_NAMES[1] in frame.columns:
+        return TARGET_NAMES[1]
+    numeric = sole_numbers(frame, [name for name in frame.columns if name not in others])
+    if numeric is None:
+        raise DataError(
+            f"no column {TARGET_NAMES[0]!r}; the table has {listed(frame)}; name that of the values (target, on the "
+            "command line --target)"
+        )
+    return numeric
+
+
+def sole_numbers(frame: pd.DataFrame, columns: Sequence[str]) -> str | None:
+    """The only one of these columns that holds numbers, if there is one; or the only column at all if most of its texts
+    have digits: reading it tells which cell is no number."""
+    numeric = [name for name in columns if pd.api.types.is_numeric_dtype(frame[name].dtype)]
+    if not numeric and len(columns) == 1 and _mostly_digits(frame[columns[0]]):
+        return columns[0]
+    return numeric[0] if len(numeric) == 1 else None
+
+
+def _mostly_digits(column: pd.Series) -> bool:
+    texts = column.dropna()
+    digits = [isinstance(text, str) and any(map(str.isdigit, text)) for text in texts]
+    return sum(digits) > len(digits) / 2
+
+
+def column_of(frame: pd.DataFrame, name: str) -> pd.Series:
+    """The only column of this name.
+
+    Raises:
+        DataError: there is none, or more than one.
+    """
+    if name not in frame.columns:
+        raise DataError(f"no column {name!r}; the table has {listed(frame)}")
+    column = frame[name]
+    if isinstance(column, pd.DataFrame):
+        raise DataError(f"the table has more than one column {name!r}; rename them")
+    return column
+
+
+def listed(frame: pd.DataFrame) -> str:
+    """The columns' names, for messages."""
+    return ", ".join(repr(name) for name in frame.columns) or "no columns"
+
+
+def numbers_of(column: pd.Series, name: str) -> np.ndarray:
+    """The values of a column, whose name messages tell, as float64 (rows,), NaN where missing.
+
+    Raises:
+        DataError: a value that is no number.
+    """
+    kinds = pd.api.types
+    if kinds.is_object_dtype(column.dtype) or kinds.is_string_dtype(column.dtype):
+        dated = column.map(lambda value: isinstance(value, (pd.Timestamp, pd.Period, pd.Timedelta)))
+        numeric = pd.to_numeric(column.where(~dated, "date"), errors="coerce")
+        bad = (numeric.isna() & column.notna()).to_numpy()
+        if bad.any():
+            row = int(bad.argmax())
+            raise DataError(
+                f"column {name!r} is not numeric: row {row} holds {column.iloc[row]!r}; convert it to numbers"
+            )
+        column = numeric
+    if not kinds.is_numeric_dtype(column.dtype) or kinds.is_complex_dtype(column.dtype):
+        raise DataError(f"column {name!r} is not numeric but {column.dtype}; convert it to numbers")
+    return column.to_numpy(dtype=np.float64, na_value=np.nan)
+
+
+def time_name(frame: pd.DataFrame, timestamp: str | None) -> str:
+    """What a table calls its timestamps: the column or the index that holds them; "timestamp" for an index without a
+    name."""
+    name = times_of(frame, timestamp)[1]
+    return name if name in frame.columns or name == frame.index.name else "timestamp"
+
+
+def times_of(frame: pd.DataFrame, timestamp: str | None) -> tuple[pd.Series, str]:
+    """The timestamps of a table (rows,), and the name of the column or index that holds them; found as
+    `tsdiff.data.series_from_frame` tells.
+
+    Raises:
+        DataError: there are none, or no column of that name.
+    """
+    if timestamp is None:
+        lower = {str(name).lower(): name for name in reversed(frame.columns.tolist())}
+        timestamp = next((lower[name] for name in TIMESTAMP_NAMES if name in lower), None)
+        if timestamp is None and isinstance(frame.index, (pd.DatetimeIndex, pd.PeriodIndex)):
+            return frame.index.to_series(), str(frame.index.name or "index")
+        if timestamp is None:
+            names = frame.columns.tolist()
+            dated = [name for place, name in enumerate(names) if looks_dated(frame.iloc[:, place])]
+            timestamp = dated[0] if len(dated) == 1 else None
+        if timestamp is None and _YEAR in lower and not any(name in lower for name in _WITHIN_A_YEAR):
+            timestamp = lower[_YEAR]
+        if timestamp is None:
+            raise DataError(
+                f"no column of timestamps ({', '.join(TIMESTAMP_NAMES)}) and no index of datetimes;"
+                f" name the column with timestamp; the table has {listed(frame)}"
+            )
+    elif timestamp not in frame.columns and frame.index.name == timestamp:
+        return frame.index.to_series(), timestamp
+    column = column_of(frame, timestamp)
+    found = years(column) if str(timestamp).lower() == _YEAR else None
+    return (column if found is None else found), timestamp

@@ -1,0 +1,117 @@
+"""How a table is laid out: long or wide, ids and times in columns or in its index."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from shared.errors import DataError
+from tsdiff.data.columns import ITEM_NAMES, TIMESTAMP_NAMES, column_of, numbers_of, times_of
+from tsdiff.data.timestamps import looks_dated
+
+_WIDE, _LEVELS = "wide, by", "levels"
+"""In a table's `attrs`, for messages: the column of times of the wide one that it was, None for an index; the columns
+that were levels of its index."""
+Layout = Literal["auto", "long", "wide"]
+"""One row for each value ("long"), one row for each time and one column for each series ("wide"), or whichever fits."""
+
+
+def looks_wide(frame: pd.DataFrame, target: str, item_id: str | None, timestamp: str | None) -> bool:
+    """Whether a table has timestamps and numbers, but neither a column of targets nor one of item ids."""
+    if target in frame.columns or item_id is not None or any(name in frame.columns for name in ITEM_NAMES):
+        return False
+    try:
+        _, name = times_of(frame, timestamp)
+    except DataError:
+        return False
+    others = [column for column in frame.columns if column != name]
+    return bool(others) and all(map(pd.api.types.is_numeric_dtype, frame[others].dtypes))
+
+
+def long_from_wide(frame: pd.DataFrame, timestamp: str | None = None) -> pd.DataFrame:
+    """Turn a table with a column for each series into one with a row for each value.
+
+    Args:
+        frame: Numeric columns, one a series, beside a column of timestamps or an index of datetimes or periods.
+        timestamp: The column of timestamps; found as in `series_from_frame` if None.
+
+    Returns:
+        Columns "item_id", "timestamp", "target"; the rows before the first value of a series are left out.
+
+    Raises:
+        DataError: No timestamps, no column besides, two of one name, or one that is not numeric.
+    """
+    times, name = times_of(frame, timestamp)
+    columns = [column for column in frame.columns if column != name or name not in frame.columns]
+    if not columns:
+        raise DataError(f"the wide table has no column besides {name!r}; give one for each series")
+    parts = []
+    for column in columns:
+        values = numbers_of(column_of(frame, column), column)
+        first = int((~np.isnan(values)).argmax())
+        item = column if isinstance(column, (str, int)) else str(column)
+        parts.append(pd.DataFrame({"item_id": item, "timestamp": times.iloc[first:], "target": values[first:]}))
+    made = pd.concat(parts, ignore_index=True)
+    made.attrs[_WIDE] = name if name in frame.columns else None
+    return made
+
+
+def with_levels(frame: pd.DataFrame, item_id: str | None = None, timestamp: str | None = None) -> pd.DataFrame:
+    """A table whose index tells ids, or times beside them, with its levels as columns; any other as it is.
+
+    Args:
+        frame: The table; not changed.
+        item_id, timestamp: Names besides the usual ones that a level of ids or times may have.
+
+    Returns:
+        Named levels of several, and an index that has one of these names, as columns before the others. Of levels
+        without a name dates are called "timestamp"; texts, and numbers beside dates, "item_id" where there are no ids
+        yet.
+    """
+    index = frame.index
+    if isinstance(index, pd.MultiIndex):
+        index = index.set_names(_level_names(frame, index, item_id))
+    elif isinstance(index, (pd.DatetimeIndex, pd.PeriodIndex)) or not _names_a_level(index.name, item_id, timestamp):
+        return frame
+    kept = [name for name in index.names if name is not None and name not in frame.columns]
+    made = pd.concat([index.to_frame(index=False)[kept], frame.reset_index(drop=True)], axis=1)
+    made.attrs[_LEVELS] = tuple(kept)
+    return made
+
+
+def _names_a_level(name: object, *others: str | None) -> bool:
+    usual = str(name).lower() in TIMESTAMP_NAMES or name in ITEM_NAMES
+    return name is not None and (usual or name in others)
+
+
+def _level_names(frame: pd.DataFrame, index: pd.MultiIndex, item_id: str | None) -> list[Any]:
+    """The names of levels, with usual ones for those that have none; None for those that tell nothing."""
+    levels = [pd.Series(level) for level in index.levels]
+    taken, dated = {*frame.columns, *index.names}, any(map(looks_dated, levels))
+    names = list(index.names)
+    for place, level in enumerate(levels):
+        if names[place] is not None:
+            continue
+        if looks_dated(level) and TIMESTAMP_NAMES[0] not in taken:
+            names[place] = TIMESTAMP_NAMES[0]
+        elif not taken & {*ITEM_NAMES, item_id} - {None} and (dated or not pd.api.types.is_numeric_dtype(level.dtype)):
+            names[place] = ITEM_NAMES[0]
+        taken.add(names[place])
+    return names
+
+
+def resampled(frame: pd.DataFrame, item_id: str | None, time: str, target: str | Sequence[str], freq: str) -> str:
+    """The call that brings a table to a frequency, as who has it writes it."""
+    if _WIDE in frame.attrs:
+        time = frame.attrs[_WIDE]
+        return f"df.resample({freq!r}{f', on={time!r}' if time is not None else ''}).mean()"
+    values = repr(target if isinstance(target, str) else [*target])
+    place = "level" if time in frame.attrs.get(_LEVELS, ()) else "key" if time in frame.columns else ""
+    if item_id is None:
+        at = f", {place.replace('key', 'on')}={time!r}" if place else ""
+        return f"df.resample({freq!r}{at})[{values}].mean().reset_index()"
+    at = f"{place}={time!r}, " if place else ""
+    return f"df.groupby([{item_id!r}, pd.Grouper({at}freq={freq!r})])[{values}].mean().reset_index()"
