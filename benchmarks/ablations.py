@@ -108,10 +108,7 @@ def row(name: str, change: str, preset: Preset, split: WindowSplit, pairs: list[
     """Train with the changed preset and score it."""
     started = time.process_time()
     freq, horizon = pairs[0][1]["start"].freqstr, len(pairs[0][1]["target"])
-    members = [
-        preset.member(i).estimator(freq, horizon).train(split.train, progress=False) for i in range(preset.members)
-    ]
-    tuned = preset.tune(split.train, freq, horizon, progress=False)
+    members, tuned = preset.models(split.train, freq, horizon, progress=False)
     minutes = (time.process_time() - started) / 60
     scores = {}
     for energy in ("quantile", "mse"):

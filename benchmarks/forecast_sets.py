@@ -17,9 +17,7 @@ import statistics
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -73,63 +71,26 @@ def without_empty(settings: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def train_and_score(data: LoadedSet, preset: Preset, seed: int, keep: Path | None, old: Run | None) -> Run:
-    """Train a preset's models and score their forecasts with both energies; CPU time is the process's.
-
-    Kept models of the `old` run are taken instead of new ones, if only the sampling or the number of models differs;
-    their minutes are then those of the old run, shared evenly among its models.
-    """
-    settings = settings_of(preset)
-    preset = preset.with_training(seed=seed)
-    known = old["settings"] if old is not None and trained_alike(old["settings"], settings) else {}
-    places = known.get("members", 1) if known else 0
-    each = old["train_cpu_minutes"] / (places + bool(known.get("tuned_steps"))) if old is not None and known else 0.0
-    members, minutes = [], 0.0
-
-    def model(name: str, is_kept: bool, make: Callable[[], TSDiffPredictor | None]) -> TSDiffPredictor | None:
-        nonlocal minutes
-        folder = None if keep is None else keep / name
-        if is_kept and folder is not None and folder.is_dir():
-            minutes += each
-            return TSDiffPredictor.from_pretrained(folder)
-        started = time.process_time()
-        made = make()
-        minutes += (time.process_time() - started) / 60
-        if folder is not None and made is not None:
-            made.serialize(folder)
-        return made
-
-    for place in range(preset.members):
-        estimator = preset.member(place).estimator(data.freq, data.prediction_length)
-        name = f"{data.name}-{seed}" + (f"-{place}" if place else "")
-        made = model(name, place < places, partial(estimator.train, data.train, progress=False))
-        members += [] if made is None else [made]
-    tune = partial(preset.tune, data.train, data.freq, data.prediction_length, progress=False)
-    same = bool(preset.tuned_steps) and known.get("tuned_steps") == preset.tuned_steps
-    tuned = model(f"{data.name}-{seed}-tuned", same, tune)
-    scores = {e: score(preset.forecaster(members, tuned, e).with_sampling(seed=seed), data) for e in ENERGIES}
+def train_and_score(data: LoadedSet, preset: Preset, seed: int, keep: Path | None) -> Run:
+    """Train a preset's models, keep those trained anew, and score their forecasts with both energies; CPU time is the
+    process's."""
+    started = time.process_time()
+    seeded = preset.with_training(seed=seed)
+    members, tuned = seeded.models(data.train, data.freq, data.prediction_length, progress=False)
+    minutes = (time.process_time() - started) / 60
+    for place, member in enumerate(members):
+        if keep is not None:
+            member.serialize(keep / (f"{data.name}-{seed}" + (f"-{place}" if place else "")))
+    scores = {e: score(seeded.forecaster(members, tuned, e).with_sampling(seed=seed), data) for e in ENERGIES}
     return {
         "set": data.name,
         "seed": seed,
         "train_cpu_minutes": minutes,
         "context_length": members[0].model.config.context_length,
         "parameters": sum(p.numel() for member in members for p in member.model.parameters()),
-        "settings": settings,
+        "settings": settings_of(preset),
         **scores,
     }
-
-
-def trained_alike(one: dict[str, Any], other: dict[str, Any]) -> bool:
-    """Whether two runs' settings differ in sampling and number of models alone."""
-    first, second = (
-        {
-            name: value
-            for name, value in without_empty(settings).items()
-            if name not in (*ENERGIES, "guidance", "members", "tuned_steps")
-        }
-        for settings in (one, other)
-    )
-    return first == second
 
 
 def score(predictor: TSDiffPredictor | EnsemblePredictor, data: LoadedSet) -> Run:
@@ -139,14 +100,9 @@ def score(predictor: TSDiffPredictor | EnsemblePredictor, data: LoadedSet) -> Ru
     return {**metrics.as_dict(), "nfe": predictor.nfe, "cpu_minutes": (time.process_time() - started) / 60}
 
 
-def stored(path: Path) -> Run | None:
-    """The run in `path`."""
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
-
-
 def finished(path: Path, preset: Preset) -> Run | None:
     """The run in `path`, if it was made with these settings."""
-    run = stored(path)
+    run = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
     return run if run is not None and without_empty(run["settings"]) == settings_of(preset) else None
 
 
@@ -243,9 +199,7 @@ def main(
     first_seed: Annotated[int, typer.Option(help="Leave out the seeds before this one.")] = 0,
     data: Annotated[Path, typer.Option(help="Folder that holds series/.")] = DEFAULT_DATA,
     output: Annotated[Path, typer.Option(help="Folder for the table and the runs.")] = RESULTS,
-    keep: Annotated[
-        Path | None, typer.Option(help="Folder to keep the trained models in, and to score them anew from.")
-    ] = None,
+    keep: Annotated[Path | None, typer.Option(help="Folder to keep the models in that are trained anew.")] = None,
     report_only: Annotated[bool, typer.Option(help="Write the table of the runs that are there; run nothing.")] = False,
 ) -> None:
     """Run what is missing, then write the table."""
@@ -255,7 +209,7 @@ def main(
         for name in sets or DEFAULT_SETS:
             path = folder / f"{name}-{seed}.json"
             if finished(path, PRESETS[name]) is None:
-                run = train_and_score(load(name, data), PRESETS[name], seed, keep, stored(path))
+                run = train_and_score(load(name, data), PRESETS[name], seed, keep)
                 write_json(path, run)
                 print(name, seed, *(f"{e} {run[e]['crps']:.4f}" for e in ENERGIES), flush=True)
     runs = collect(folder)

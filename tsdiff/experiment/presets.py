@@ -149,25 +149,26 @@ class Preset(Checked, ModelSettings):
         Raises:
             DataError: see `TSDiffEstimator.train` and `tsdiff.pretraining.finetuning.fine_tune`.
         """
+        members, tuned = self.models(series, freq, prediction_length, progress=progress)
+        return self.forecaster(members, tuned, guidance)
+
+    def models(
+        self, series: Iterable[Entry], freq: str, prediction_length: int, *, progress: bool = True
+    ) -> tuple[list[TSDiffPredictor], TSDiffPredictor | None]:
+        """What `train` makes its forecaster of: the models trained anew, and the bundled one, fine-tuned, or None
+        without `tuned_steps`; arguments and errors as of `train`."""
         entries = list(series)
         members = [
             self.member(place).estimator(freq, prediction_length).train(entries, progress=progress)
             for place in range(self.members)
         ]
-        tuned = self.tune(entries, freq, prediction_length, progress=progress)
-        return self.forecaster(members, tuned, guidance)
-
-    def tune(
-        self, series: Iterable[Entry], freq: str, prediction_length: int, *, progress: bool = True
-    ) -> TSDiffPredictor | None:
-        """The bundled model, fine-tuned on some series; None without `tuned_steps`."""
         if not self.tuned_steps:
-            return None
+            return members, None
         from tsdiff.pretraining.finetuning import FineTuning, fine_tune  # loads Lightning
 
         bundled = TSDiffPredictor.from_pretrained("default").adapted(freq, prediction_length)
         settings = FineTuning(steps=self.tuned_steps, seed=self.training.seed)
-        return fine_tune(bundled, series, settings, progress=progress).predictor
+        return members, fine_tune(bundled, entries, settings, progress=progress).predictor
 
     def forecaster(
         self, members: Sequence[TSDiffPredictor], tuned: TSDiffPredictor | None, guidance: Energy | None = None
