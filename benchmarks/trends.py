@@ -1,11 +1,14 @@
-"""What people see first: lines, growth, an outlier, a level that shifts, a constant, zeros, counts.
+"""What people see first: lines, growth, seasons, an outlier, a level that shifts, a constant, zeros, counts.
 
     python benchmarks/trends.py                       the bundled forecaster
     python benchmarks/trends.py --model FOLDER        another model of all frequencies
 
 Twelve lines with noise at each frequency and horizon, rising and falling, drawn several times: in how many the median
 moves the right way, its error beside that of a straight line through the history, and how much the 90 % interval
-covers. Then single series, with the median and the width of the interval at the end, and one page of pictures.
+covers; the same of histories of a few values. Growth by the same share each step, beside the line through its
+logarithms. Seasons with noise of one size, or of one share of the level: how much is covered where they are low and
+where they are high. Then single series, with the median and the width of the interval at the end, and one page of
+pictures.
 """
 
 from __future__ import annotations
@@ -45,6 +48,19 @@ LINES = (
     ("Y-DEC", 6, 30),
 )
 """Frequency, horizon and steps of history."""
+SHORT = (("h", 4, 8), ("D", 4, 8), ("D", 7, 12), ("D", 14, 20), ("M", 6, 12), ("Q-DEC", 4, 8), ("Y-DEC", 3, 6))
+GROWTH = (
+    ("D", 14, 30, 0.05),
+    ("D", 14, 60, 0.05),
+    ("D", 14, 120, 0.02),
+    ("M", 12, 60, 0.03),
+    ("Q-DEC", 8, 24, 0.06),
+    ("Y-DEC", 6, 20, 0.1),
+)
+"""The same, and the logarithm of the growth of a step."""
+SEASONS = (("h", 24, 480, 24), ("D", 14, 200, 7), ("M", 12, 96, 12))
+"""The same, and the season."""
+LINE_COLUMNS = ["frequency", "history", "horizon", "right way", "error / line's", "of a draw", "90 % covers"]
 STARTS = {"Y-DEC": "1980", "Q-DEC": "1990Q1", "M": "2005-01", "W-SUN": "2015-01-04"}
 HORIZON = 14
 
@@ -78,12 +94,17 @@ def twelve_lines(count: int, horizon: int, seed: int = 0) -> tuple[np.ndarray, n
     return 100 + slopes[:, None] * steps + noise[:, None] * rng.normal(size=(12, count + horizon)), slopes
 
 
+def samples_of(predictor: TSDiffPredictor, freq: str, horizon: int, histories: np.ndarray) -> np.ndarray:
+    """Samples (series, draws, horizon) of what follows histories (series, n)."""
+    entries = [entry(row, freq, str(i)) for i, row in enumerate(histories)]
+    return np.stack([made.samples for made in predictor.adapted(freq, horizon).predict(entries)])
+
+
 def score_lines(predictor: TSDiffPredictor, freq: str, horizon: int, count: int, seed: int = 0) -> Lines:
     """Forecast twelve lines."""
     values, slopes = twelve_lines(count, horizon, seed)
     history, future = values[:, :count], values[:, count:]
-    entries = [entry(row, freq, str(i)) for i, row in enumerate(history)]
-    samples = np.stack([made.samples for made in predictor.adapted(freq, horizon).predict(entries)])
+    samples = samples_of(predictor, freq, horizon, history)
     median, ahead = np.median(samples, axis=1), np.arange(horizon)
     lines = np.stack([np.polyval(np.polyfit(np.arange(count), row, 1), count + ahead) for row in history])
     moves = np.polyfit(ahead, median.T, 1)[0]
@@ -91,6 +112,66 @@ def score_lines(predictor: TSDiffPredictor, freq: str, horizon: int, count: int,
     ratio = np.abs(median - future).mean(1) / np.abs(lines - future).mean(1)
     inside = (future >= low) & (future <= high)
     return Lines(int((moves * slopes > 0).sum()), float(np.exp(np.log(ratio).mean())), float(inside.mean()))
+
+
+def lines_row(predictor: TSDiffPredictor, freq: str, horizon: int, count: int, seeds: int) -> list[str]:
+    """A row of the table of lines, drawn so many times."""
+    drawn = [score_lines(predictor, freq, horizon, count, seed) for seed in range(seeds)]
+    ratios = [scores.ratio for scores in drawn]
+    mean, covered = float(np.exp(np.log(ratios).mean())), float(np.mean([scores.coverage for scores in drawn]))
+    right = min(scores.right for scores in drawn)
+    spread = f"{min(ratios):.2f} to {max(ratios):.2f}"
+    return [freq, str(count), str(horizon), f"{right} of 12", f"{mean:.2f}", spread, f"{covered:.2f}"]
+
+
+def growth_row(predictor: TSDiffPredictor, freq: str, horizon: int, count: int, rate: float, seeds: int) -> list[str]:
+    """A row of the table of growth, twelve series a draw: mean errors of the median by the last value's and by those of
+    the line through the logarithms, and the coverage."""
+    rng, steps = np.random.default_rng(0), np.arange(count + horizon)
+    values = 10 * np.exp(rate * steps + 0.03 * rng.normal(size=(12 * seeds, len(steps))))
+    history, future = values[:, :count], values[:, count:]
+    samples = samples_of(predictor, freq, horizon, history)
+    fits = [np.polyfit(steps[:count], row, 1) for row in np.log(history)]
+    lines = np.exp(np.stack([np.polyval(fit, steps[count:]) for fit in fits]))
+    error, line, last = (
+        float(np.abs(made - future).mean()) for made in (np.median(samples, axis=1), lines, history[:, -1:])
+    )
+    low, high = np.quantile(samples, [0.05, 0.95], axis=1)
+    covered = float(((future >= low) & (future <= high)).mean())
+    return [
+        freq,
+        str(count),
+        str(horizon),
+        f"{np.expm1(rate):.0%}",
+        f"{error / last:.2f}",
+        f"{line / last:.2f}",
+        f"{covered:.2f}",
+    ]
+
+
+def season_rows(
+    predictor: TSDiffPredictor, freq: str, horizon: int, count: int, season: int, seeds: int
+) -> list[list[str]]:
+    """Rows of the table of seasons, with noise of one size and noise by the level: coverage and the interval's width by
+    the noise's own, of the lowest third of the season, of the middle and of the highest."""
+    rows = []
+    for kind in ("one size", "by the level"):
+        rng, steps = np.random.default_rng(0), np.arange(count + horizon)
+        height = np.sin(2 * np.pi * (steps / season + rng.random((12 * seeds, 1))))
+        level = 100 + (30 if kind == "one size" else 60) * height
+        size = np.full_like(level, 5.0) if kind == "one size" else 0.05 * level
+        values, future_size = level + size * rng.normal(size=level.shape), size[:, count:]
+        samples, future, at = (
+            samples_of(predictor, freq, horizon, values[:, :count]),
+            values[:, count:],
+            height[:, count:],
+        )
+        low, high = np.quantile(samples, [0.05, 0.95], axis=1)
+        inside, width = (future >= low) & (future <= high), (high - low) / (2 * 1.645 * future_size)
+        parts = (at < -0.5, np.abs(at) <= 0.5, at > 0.5)
+        cells = [f"{inside[part].mean():.2f} ({width[part].mean():.2f})" for part in parts]
+        rows.append([freq, str(count), str(horizon), kind, *cells])
+    return rows
 
 
 def single_series(seed: int = 1) -> dict[str, np.ndarray]:
@@ -152,15 +233,11 @@ def main(
     """Forecast lines and single series; write the tables and the picture."""
     torch.set_num_threads(1)
     predictor = TSDiffPredictor.from_pretrained(model)
-    rows = []
-    for freq, horizon, count in LINES:
-        drawn = [score_lines(predictor, freq, horizon, count, seed) for seed in range(seeds)]
-        ratios = [scores.ratio for scores in drawn]
-        mean, middle = float(np.exp(np.log(ratios).mean())), float(np.mean([scores.coverage for scores in drawn]))
-        right = min(scores.right for scores in drawn)
-        spread = f"{min(ratios):.2f} to {max(ratios):.2f}"
-        rows.append([freq, str(horizon), f"{right} of 12", f"{mean:.2f}", spread, f"{middle:.2f}"])
-        print(*rows[-1], flush=True)
+    rows, short = ([lines_row(predictor, *case, seeds) for case in cases] for cases in (LINES, SHORT))
+    grown = [growth_row(predictor, *case, seeds) for case in GROWTH]
+    seasons = [row for case in SEASONS for row in season_rows(predictor, *case, seeds)]
+    for row in (*rows, *short, *grown, *seasons):
+        print(*row, flush=True)
     samples = forecast_single(predictor)
     singles = []
     for name, values in single_series().items():
@@ -174,7 +251,15 @@ def main(
         + f"\nTwelve lines with noise at each frequency, drawn {seeds} times: how many medians move the right way in "
         "the worst draw, the median's error over that of the straight line through the history (geometric mean of the "
         "draws, and their range), and the coverage of the 90 % interval.\n\n"
-        + table(["frequency", "horizon", "right way", "error / line's", "of a draw", "90 % covers"], rows)
+        + table(LINE_COLUMNS, rows)
+        + "\nThe same of short histories, through which a line leads far off too.\n\n"
+        + table(LINE_COLUMNS, short)
+        + f"\nGrowth by the same share each step with noise of 3 %, {12 * seeds} series: the mean error of the median, "
+        "and that of the line through the logarithms, by the last value's.\n\n"
+        + table(["frequency", "history", "horizon", "a step", "error", "line's", "90 % covers"], grown)
+        + f"\nA sine with noise, {12 * seeds} series: what the 90 % interval covers where it is lowest, in the middle "
+        "and highest, and in brackets its width by that of the noise alone.\n\n"
+        + table(["frequency", "history", "horizon", "noise", "low", "middle", "high"], seasons)
         + f"\nSingle daily series, at the last of {HORIZON} steps.\n\n"
         + table(["series", "last value", "median", "90 % width", "share of zeros"], singles)
         + f"\n![twelve series and their forecasts]({output.with_suffix('.png').name})\n",

@@ -3,9 +3,10 @@
 The windows are those that the forecaster of `default.py` is trained on, so that the sets for validation are unseen;
 `tsdiff.pretraining.weighing` has the loss.
 
-A second part adds what people try first and those windows hardly hold: straight lines with nothing but noise, of which
-the best forecast is known, series that wander and come back, of which lines are bad forecasts, and cycles that keep to
-no calendar. There the network is free, elsewhere it is held near what it has learnt.
+A second part adds what people try first and those windows hardly hold: straight lines and growth with nothing but
+noise, of which the best forecast is known, from five values on; series that wander and come back, of which lines are
+bad forecasts; seasons with the same noise everywhere, or with more where they are high; and cycles that keep to no
+calendar. There the network is free, elsewhere it is held near what it has learnt.
 """
 
 from __future__ import annotations
@@ -41,33 +42,44 @@ from tsdiff.windows.weighing import Weighing
 from . import parts
 
 WINDOWS, STEPS, BATCH, LEARNING_RATE = 160_000, 10_000, 384, 3e-3
-PLAIN_WINDOWS, PLAIN_STEPS, PLAIN_RATE = 16_000, 900, 1e-3
+PLAIN_WINDOWS, PLAIN_STEPS, PLAIN_RATE = 48_000, 3000, 1e-3
 _CHUNK = 500
 _PLAIN, _STAY = 0.35, 1.0
 """Of the second part: share of plain windows, and how hard the network is held elsewhere."""
 _FREQUENCIES = {"h": 0.2, "D": 0.17, "W-SUN": 0.21, "M": 0.13, "Q-DEC": 0.08, "Y-DEC": 0.09, "15min": 0.07, "B": 0.05}
 """Of the plain windows, and their shares."""
+_KINDS = {"line": 0.4, "growth": 0.12, "wandering": 0.22, "season": 0.13, "cycle": 0.13}
+"""Of plain windows, and their shares."""
 
 
 def plain_windows(seed: int) -> Iterator[dict[str, np.ndarray]]:
-    """`told_of` for forecasts of lines with noise, of series that wander and come back, and of cycles."""
+    """`told_of` for forecasts of lines and growth with noise, of series that wander and come back, of seasons and of
+    cycles."""
     rng = np.random.default_rng([seed, 8])
     names, chances = list(_FREQUENCIES), list(_FREQUENCIES.values())
     while True:
-        freq = str(rng.choice(names, p=chances))
+        freq, kind = str(rng.choice(names, p=chances)), str(rng.choice(list(_KINDS), p=list(_KINDS.values())))
         seasons = seasons_of(freq)
-        kind = rng.choice(["line", "wandering", "cycle"], p=[0.45, 0.3, 0.25])
-        known = _log_uniform(rng, 20, 80 if freq in ("Q-DEC", "Y-DEC") else 600 if kind == "line" else 1500)
-        horizon = min(_log_uniform(rng, 4, 60), known // 3)
-        if kind == "line":
-            made = line(rng, known + horizon, horizon)
-        elif kind == "wandering":
-            made = wandering(rng, known + horizon, seasons[0])
-        else:
-            made = cycle(rng, known + horizon)
+        if kind == "season" and not seasons[0]:
+            continue
+        fewest = {"season": 3 * seasons[0], "cycle": 20}.get(kind, 5)
+        most = 80 if freq in ("Q-DEC", "Y-DEC") else 600 if kind in ("line", "growth") else 1500
+        known = _log_uniform(rng, fewest, most)
+        horizon = min(_log_uniform(rng, 2, 60), known // 2 if known > 16 else known)
+        made = _plain(rng, kind, known + horizon, horizon, seasons[0])
         row = told_of(made[:known], made[known:], seasons, rng)
         if row is not None:
             yield row
+
+
+def _plain(rng: np.random.Generator, kind: str, count: int, horizon: int, season: int) -> np.ndarray:
+    if kind == "line":
+        return line(rng, count, horizon)
+    if kind == "growth":
+        return growth(rng, count, horizon)
+    if kind == "wandering":
+        return wandering(rng, count, season)
+    return cycle(rng, count) if kind == "cycle" else seasonal(rng, count, season)
 
 
 def line(rng: np.random.Generator, count: int, horizon: int) -> np.ndarray:
@@ -82,6 +94,32 @@ def line(rng: np.random.Generator, count: int, horizon: int) -> np.ndarray:
     if rng.random() < 0.15:
         values = 100 * np.exp(values / np.abs(values).max() * rng.uniform(0.2, 2))
     return values
+
+
+def growth(rng: np.random.Generator, count: int, horizon: int) -> np.ndarray:
+    """Growth or decay by the same share each step, with noise by the level, (count,); now and then it ends in the
+    history, and the level stays."""
+    steps = np.arange(count)
+    rate = rng.choice([-1, 1]) * 10 ** rng.uniform(-2.5, -0.9)
+    rate *= min(1.0, 12 / (abs(rate) * count))  # over so many powers of e at most
+    size = min(abs(rate) * horizon * np.exp(rng.uniform(np.log(0.05), np.log(1.0))), 0.3)
+    grown = rate * (
+        np.minimum(steps, rng.integers((count - horizon) // 2, count - horizon)) if rng.random() < 0.15 else steps
+    )
+    return 10 ** rng.uniform(0, 3) * np.exp(grown - min(grown.min(), 0.0) + size * rng.normal(size=count))
+
+
+def seasonal(rng: np.random.Generator, count: int, season: int) -> np.ndarray:
+    """A season's shape with noise, the same everywhere or by the level, (count,); some drift."""
+    smooth = np.sin(2 * np.pi * (np.arange(season) / season + rng.random()))
+    shape = smooth if rng.random() < 0.5 else rng.normal(size=season)
+    shape = (shape - shape.min()) / np.ptp(shape)
+    level = shape + np.exp(rng.uniform(np.log(0.05), np.log(3.0)))
+    noise = np.exp(rng.uniform(np.log(0.02), np.log(0.5))) * rng.normal(size=count)
+    values = np.resize(level, count)
+    if rng.random() < 0.3:
+        values = values + rng.normal() * np.linspace(0, 1, count)
+    return 10 ** rng.uniform(0, 3) * (values + noise if rng.random() < 0.6 else values * np.exp(noise / level.mean()))
 
 
 def wandering(rng: np.random.Generator, count: int, season: int) -> np.ndarray:

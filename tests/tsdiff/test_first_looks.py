@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.cycles import HORIZON, NOISE, cycles, entries
-from benchmarks.trends import LINES, score_lines
+from benchmarks.trends import LINES, SHORT, samples_of, score_lines
 from tsdiff import TSDiffPredictor
 
 RNG = np.random.default_rng(0)
@@ -40,6 +40,22 @@ def test_lines_go_on(default: TSDiffPredictor, freq: str, horizon: int, count: i
     found = score_lines(default, freq, horizon, count)
     assert found.right >= 11
     assert found.ratio < 1.5
+
+
+@pytest.mark.parametrize(("freq", "horizon", "count"), SHORT)
+def test_short_lines_go_on(default: TSDiffPredictor, freq: str, horizon: int, count: int) -> None:
+    assert score_lines(default, freq, horizon, count).right >= 9
+
+
+@pytest.mark.parametrize(("freq", "horizon", "count", "rate"), [("D", 14, 60, 0.05), ("M", 12, 60, 0.03)])
+def test_growth_by_the_same_share_goes_on(
+    default: TSDiffPredictor, freq: str, horizon: int, count: int, rate: float
+) -> None:
+    rng, steps = np.random.default_rng(0), np.arange(count + horizon)
+    values = 10 * np.exp(rate * steps + 0.03 * rng.normal(size=(12, len(steps))))
+    history, future = values[:, :count], values[:, count:]
+    medians = np.median(samples_of(default, freq, horizon, history), axis=1)
+    assert np.abs(medians - future).mean() < 0.4 * np.abs(history[:, -1:] - future).mean()
 
 
 @pytest.mark.parametrize(("freq", "count"), [("h", 200), ("D", 400), ("M", 200)])

@@ -347,8 +347,8 @@ class TSDiff(ShortName, nn.Module):
                 model.weighing = Weighing()
             return model
 
-        # Models that were saved before the covariance was measured lack it.
-        return saved.restore(build, optional=_MEASURED)
+        # Models that were saved before the covariance was measured, or errors were told by their height, lack it.
+        return saved.restore(build, optional=(*_MEASURED, "weighing.tilted.weight"))
 
 
 def call_times(sde: SDE, steps: int, log_snr_end: float, method: object = None) -> Tensor:

@@ -320,6 +320,7 @@ def _part(pool: Pool, steps: slice) -> Pool:
         mean=pool.mean[steps],
         scale=pool.scale * typical,
         profile=pool.profile[steps] / typical,
+        height=pool.height[steps],
     )
 
 

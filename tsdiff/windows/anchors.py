@@ -24,6 +24,10 @@ EVIDENCE, ABOUT = 8, 14
 """Numbers that tell of a simple forecast's past, and of a series."""
 
 _TINY = 1e-200
+_FEWEST_TRIED = 4
+"""Values of a history in which a forecast is tried."""
+_OF_LAST_VALUES = np.isin(np.arange(CANDIDATES), (0, 1))
+"""Which simple forecasts are trusted where none can be tried."""
 _ORIGINS, _RECENCY, _SHARPNESS = 12, 0.8, 4.0
 """Past forecasts that are compared, the weight of each beside the next, and how much the better one gets."""
 
@@ -56,6 +60,8 @@ class Pool:
             how often it was above, and how much of the past tells.
         about: of the series: (ABOUT,). Its seasons, lengths, how large error and changes are by its spread, how many
             values are zero or whole, whether none is negative, where the last value lies, tries and tail.
+        tilt: logarithm of how much larger the mean's past errors are where it is high than where it is low.
+        height: how high the mean is at each step, by what past forecasts said, (horizon,).
     """
 
     forecasts: np.ndarray
@@ -70,6 +76,8 @@ class Pool:
     missed: np.ndarray
     evidence: np.ndarray
     about: np.ndarray
+    tilt: float
+    height: np.ndarray
 
 
 def without_spikes(values: np.ndarray) -> np.ndarray:
@@ -116,6 +124,7 @@ def pooled(values: np.ndarray, horizon: int, seasons: Seasons, known: np.ndarray
     # A constant has no error; what double precision resolves of its level is the least.
     least = 1e-3 * float(recent.std()) + 1e-13 * float(np.abs(recent).max()) + _TINY
     if not len(ends):
+        usable = usable & _OF_LAST_VALUES
         shares = usable / usable.sum()
         moves = float(np.abs(np.diff(values)).mean()) if count > 1 else 0.1 * abs(float(values[-1]))
         scale = max(float(recent.std()), moves, least)
@@ -123,7 +132,10 @@ def pooled(values: np.ndarray, horizon: int, seasons: Seasons, known: np.ndarray
         about = _about(values, recent, horizon, seasons, scale, 0, 0.0)
         errors = np.where(usable, scale, np.inf)
         mean, none = shares @ made, np.zeros((0, horizon))
-        return Pool(made, usable, shares, errors, mean, scale, np.ones(horizon), 0, 0.0, none, evidence, about)
+        wandering = np.sqrt(np.arange(1.0, horizon + 1))
+        return Pool(
+            made, usable, shares, errors, mean, scale, wandering, 0, 0.0, none, evidence, about, 0.0, np.zeros(horizon)
+        )
     past, known = all_made[1:, :, :tried], all_usable[1:]
     actual = values[ends[:, None] + np.arange(tried)]
     recency = _RECENCY ** np.arange(len(ends))
@@ -134,7 +146,8 @@ def pooled(values: np.ndarray, horizon: int, seasons: Seasons, known: np.ndarray
     errors = np.where(judged, mean_error, np.inf)
     shares = ((errors + least) / (errors.min() + least)) ** -_SHARPNESS
     shares /= shares.sum()
-    signed = np.einsum("k,okh->oh", shares, past) - actual
+    said = np.einsum("k,okh->oh", shares, past)
+    signed = said - actual
     if seen is not None:
         signed = np.stack([bridged_line(np.where(there, row, np.nan)) for there, row in zip(seen, signed, strict=True)])
     missed = np.abs(signed)
@@ -148,7 +161,26 @@ def pooled(values: np.ndarray, horizon: int, seasons: Seasons, known: np.ndarray
     evidence = _evidence(past - actual[:, None], seen, weights, judged, errors, least)
     about = _about(values, recent, horizon, seasons, scale, len(ends), tail)
     mean = shares @ made
-    return Pool(made, usable, shares, errors, mean, scale, profile, len(ends), tail, signed, evidence, about)
+    tilt, height = _tilted(said, np.abs(signed), seen, mean, scale, least)
+    return Pool(
+        made, usable, shares, errors, mean, scale, profile, len(ends), tail, signed, evidence, about, tilt, height
+    )
+
+
+def _tilted(
+    said: np.ndarray, missed: np.ndarray, seen: np.ndarray | None, mean: np.ndarray, scale: float, least: float
+) -> tuple[float, np.ndarray]:
+    """`Pool.tilt` and `Pool.height` of past forecasts and how far off they were, (origins, steps), of which some were
+    seen; height is by the deviation of what they said, and small where that is little beside the scale."""
+    if seen is not None:
+        said, missed = said[seen], missed[seen]
+    middle = float(np.median(said))
+    high = said > middle
+    height = np.clip((mean - middle) / (float(said.std()) + 0.3 * scale), -3, 3)
+    if not high.any() or high.all():
+        return 0.0, height
+    ratio = (float(missed[high].mean()) + least) / (float(missed[~high].mean()) + least)
+    return float(np.clip(np.log(ratio), -3, 3)), height
 
 
 def _mean(errors: np.ndarray, seen: np.ndarray | None) -> np.ndarray:
@@ -227,7 +259,8 @@ def _backtests(count: int, horizon: int, seasons: Seasons) -> tuple[int, np.ndar
     least = max(3, min(2 * seasons[0], count // 2))
     ends = count - horizon - step * np.arange(_ORIGINS)
     ends = ends[ends >= least]
-    if len(ends) or count < 6:
+    if len(ends) or count < _FEWEST_TRIED:
         return horizon, ends
     shorter = max(1, min(horizon, count // 3))
-    return shorter, np.array([count - shorter])
+    ends = count - shorter - max(1, shorter // 2) * np.arange(_ORIGINS)
+    return shorter, ends[ends >= max(3, count // 3)]

@@ -14,8 +14,8 @@ Seasons = tuple[int, int]
 CANDIDATES = 28
 """Simple forecasts; see `simple_forecasts`."""
 
-_FEWEST_SMOOTHED, _MOST_GROWN = 6, 10.0
-"""Values that a level is smoothed of, and how far beyond the largest one growth may lead."""
+_FEWEST_SMOOTHED, _FEWEST_IN_LINE, _MOST_GROWN = 6, 5, 10.0
+"""Values that a level is smoothed of, and a line drawn through, and how far beyond the largest one growth may lead."""
 
 
 class _History:
@@ -98,7 +98,8 @@ def simple_forecasts(
     shape around a smoothed level; a season ago, the longer one where there is, by the ratio of now, for positive
     series; the last step's change again and again, dying away; a linear autoregression of the values, and one of their
     changes; a line through everything; the mean of up to four seasons with that line's slope; exponential smoothing of
-    level and season, of the values, of positive ones' logarithms, and of the values with the longer season; an
+    level and season, of the values, of positive ones' logarithms (a line through the last of these where there is no
+    season), and of the values with the longer season; an
     autoregression on all of up to 64 last values; a line and sine waves; exponential smoothing with the season that the
     series shows, where that is not the calendar's. The autoregressions, waves and seasons, what dies away and the rates
     of smoothing are fitted to what the first of the forecasts knows.
@@ -201,9 +202,9 @@ def _of_trends(to: _Forecasts, season: np.ndarray) -> None:
     ends, ahead, history = to.ends, to.ahead, to.history
     shape = season - history.mean(ends, 4 * first)[:, None] if first else np.zeros(season.shape)
     to.put(7, *_trend(history, ends, ahead, first, shape))
-    to.put(9, history.line(ends, np.minimum(ends, int(np.clip(3 * to.horizon, 16, 120))), ahead), 8)
+    to.put(9, history.line(ends, _last_steps(to), ahead), _FEWEST_IN_LINE)
     to.put(15, history.smoothed(ends)[:, None] + shape, max(4, 2 * first))
-    to.put(20, history.line(ends, ends, ahead), 8)
+    to.put(20, history.line(ends, ends, ahead), _FEWEST_IN_LINE)
     if not first:
         return
     nearest = first * (1 + ahead // first)
@@ -215,6 +216,11 @@ def _of_trends(to: _Forecasts, season: np.ndarray) -> None:
     slope = (history.line(ends, ends, np.ones(1)) - history.line(ends, ends, np.zeros(1)))[:, 0]
     seen = np.clip((ends[:, None] + ahead - nearest) // first + 1, 1, 4)
     to.put(21, season + slope[:, None] * (nearest + first * (seen - 1) / 2), 2 * first)
+
+
+def _last_steps(to: _Forecasts) -> np.ndarray:
+    """How many last values lines are drawn through, (origins,)."""
+    return np.minimum(to.ends, int(np.clip(3 * to.horizon, 16, 120)))
 
 
 def _of_regressions(to: _Forecasts) -> None:
@@ -229,16 +235,24 @@ def _of_regressions(to: _Forecasts) -> None:
 
 def _of_smoothing(to: _Forecasts) -> None:
     first, values, known = to.seasons[0], to.values, to.shortest
+    period = first if known >= 2 * first else 0
     if known >= _FEWEST_SMOOTHED:
-        period = first if known >= 2 * first else 0
         level, rates = smoothed_forecasts(values, to.ends, to.horizon, period)
         to.put(22, level, known)
-        if values.min() > 0:
-            grown, _ = smoothed_forecasts(np.log(values), to.ends, to.horizon, period, rates)
-            to.put(23, np.exp(np.minimum(grown, np.log(_MOST_GROWN * values[:known].max()))), known)
+        if period and values.min() > 0:
+            to.put(23, _grown(to, smoothed_forecasts(np.log(values), to.ends, to.horizon, period, rates)[0]), known)
+    if not period and values.min() > 0:
+        line = _History(np.log(values), known).line(to.ends, _last_steps(to), to.ahead)
+        to.put(23, _grown(to, line), _FEWEST_IN_LINE)
     longer = _longer_in_whole(to.seasons)
     if longer and known >= 2 * longer:
         to.put(24, smoothed_forecasts(values, to.ends, to.horizon, longer)[0], known)
+
+
+def _grown(to: _Forecasts, logarithms: np.ndarray) -> np.ndarray:
+    """Forecasts of positive values from those of their logarithms, (origins, h), not far beyond what each has seen."""
+    most = np.log(_MOST_GROWN * np.maximum.accumulate(to.values)[to.ends - 1])
+    return np.exp(np.minimum(logarithms, most[:, None]))
 
 
 def _of_cycles(to: _Forecasts) -> None:

@@ -24,7 +24,7 @@ from tsdiff.windows.simple import CANDIDATES
 
 _LINEAR = 3.0
 _LEAST, _FARTHEST = 1e-2, 1e6
-_STEPWISE, _PLACES = 2, 4
+_STEPWISE, _PLACES, _TILTED = 2, 4, 3
 
 
 class Weighing(nn.Module):
@@ -38,8 +38,10 @@ class Weighing(nn.Module):
         super().__init__()
         self.candidate = nn.Linear(CANDIDATES + EVIDENCE + 1 + _STEPWISE, width)
         self.about = nn.Linear(ABOUT + _PLACES, width)
+        self.tilted = nn.Linear(_TILTED, width, bias=False)
         self.mix, self.company = nn.Linear(width, width), nn.Linear(width, width)
         self.logit, self.error = nn.Linear(width, 1), nn.Linear(width, 2)
+        nn.init.zeros_(self.tilted.weight)  # as models were that were saved without
         for layer in (self.logit, self.error):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
@@ -54,6 +56,8 @@ class Weighing(nn.Module):
         profile: Tensor,
         step: Tensor,
         horizon: Tensor,
+        tilt: Tensor,
+        height: Tensor,
     ) -> tuple[Tensor, Tensor]:
         """Mean and deviation of each step, by the pool's mean and in its scale.
 
@@ -64,7 +68,8 @@ class Weighing(nn.Module):
             shares, usable: (batch, CANDIDATES).
             profile: of the steps, (batch, steps).
             step: which they are, from 1 on, (batch, steps).
-            horizon: (batch, 1).
+            horizon, tilt: (batch, 1).
+            height: of the steps, (batch, steps).
 
         Returns:
             (batch, steps) each.
@@ -77,7 +82,8 @@ class Weighing(nn.Module):
         apart = (forecasts.abs() * shares[:, None]).sum(-1)
         places = [torch.log2(step) / 4, step / horizon, torch.log(profile + _LEAST), torch.log(apart + _LEAST)]
         of_all = torch.cat([about[:, None].expand(-1, steps, -1), torch.stack(places, dim=-1)], dim=-1)
-        h = F.silu(self.candidate(of_each) + self.about(of_all)[:, :, None])
+        of_all = self.about(of_all) + self.tilted(torch.stack([height, tilt * height, tilt.expand(-1, steps)], dim=-1))
+        h = F.silu(self.candidate(of_each) + of_all[:, :, None])
         counted = usable.to(h)[:, None, :, None]
         company = (h * counted).sum(2) / counted.sum(2)
         h = F.silu(self.mix(h) + self.company(company)[:, :, None])
@@ -100,6 +106,8 @@ def pool_inputs(pool: Pool, steps: np.ndarray) -> dict[str, np.ndarray]:
         "profile": pool.profile[steps],
         "step": steps + 1.0,
         "horizon": np.array([len(pool.mean)]),
+        "tilt": np.array([pool.tilt]),
+        "height": pool.height[steps],
     }
     return {name: part.astype(np.float32) for name, part in told.items()} | {"usable": pool.usable}
 

@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from shared.errors import CheckpointError, DiffusionError
 from tests.tsdiff.model.test_context import config
@@ -151,9 +153,23 @@ def test_it_is_saved_with_the_model(daily: TSDiffPredictor, tmp_path: Path):
     assert daily.model.weighing is None  # nothing is shared
 
 
-def test_a_model_without_anchors_has_none(trained, tmp_path: Path):
-    from safetensors.torch import load_file, save_file
+def test_a_model_that_was_saved_before_errors_were_told_by_height_is_read(daily: TSDiffPredictor, tmp_path: Path):
+    predictor = copy.deepcopy(daily)
+    predictor.model.weighing = foolish()
+    torch.nn.init.zeros_(predictor.model.weighing.tilted.weight)
+    predictor.model.save_pretrained(tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    del weights["weighing.tilted.weight"]
+    with safe_open(tmp_path / "model.safetensors", framework="pt") as file:
+        metadata = file.metadata()
+    save_file(weights, tmp_path / "model.safetensors", metadata)
+    back = type(predictor.model).from_pretrained(tmp_path)
+    assert back.weighing is not None
+    for name, value in predictor.model.weighing.state_dict().items():
+        torch.testing.assert_close(back.weighing.state_dict()[name], value, rtol=0, atol=0)
 
+
+def test_a_model_without_anchors_has_none(trained, tmp_path: Path):
     trained.model.save_pretrained(tmp_path)
     weights = load_file(tmp_path / "model.safetensors")
     with_more = weights | {f"weighing.{name}": value for name, value in foolish().state_dict().items()}

@@ -12,7 +12,16 @@ import pytest
 import torch
 
 from recipes.default_forecaster import weighing
-from recipes.default_forecaster.weighing import cycle, line, plain_windows, save_weighing, settled, wandering
+from recipes.default_forecaster.weighing import (
+    cycle,
+    growth,
+    line,
+    plain_windows,
+    save_weighing,
+    seasonal,
+    settled,
+    wandering,
+)
 from tests.recipes.harness import Recipes
 from tsdiff.pretraining.weighing import told_of, weighing_loss
 from tsdiff.windows.anchors import pooled, seasons_of
@@ -63,6 +72,25 @@ def test_cycles_come_again() -> None:
         spectrum = np.abs(np.fft.rfft(off)) ** 2
         alike.append(np.sort(spectrum)[-12:].sum() / spectrum.sum())
     assert np.median(alike) > 0.7
+
+
+def test_growth_is_a_line_in_logarithms() -> None:
+    rng, steps = np.random.default_rng(2), np.arange(60)
+    made = [np.log(growth(rng, 60, 12)) for _ in range(60)]
+    assert np.median([np.corrcoef(steps, values)[0, 1] ** 2 for values in made]) > 0.9
+    for count, horizon in ((7, 2), (10, 5), (660, 60)):
+        assert np.isfinite(growth(rng, count, horizon)).all()
+
+
+def test_seasons_come_again_with_noise_of_either_kind() -> None:
+    rng, ratios = np.random.default_rng(3), []
+    for _ in range(60):
+        values = seasonal(rng, 1200, 12).reshape(100, 12)
+        values = values - (values.mean(1, keepdims=True) - values.mean())  # less the drift
+        size = values.std(0)
+        ratios.append(np.corrcoef(values.mean(0), size)[0, 1])
+        assert np.corrcoef(values[:50].mean(0), values[50:].mean(0))[0, 1] > 0.7
+    assert 10 < np.sum(np.array(ratios) > 0.8) < 50
 
 
 @pytest.mark.parametrize("workers", [0, 2])

@@ -106,6 +106,51 @@ def test_growth_by_a_ratio_goes_on():
     assert not simple_forecasts(values - 200, np.array([60]), 12, (12, 0))[1][0, 16]
 
 
+@pytest.mark.parametrize("season", [0, 7])
+def test_growth_goes_on_at_every_origin(season):
+    """Beside what the first origin knows, the last values are 30 times as large."""
+    values = 10 * np.exp(0.05 * np.arange(120.0))
+    ends = np.array([106, 92, 36])
+    made, usable = simple_forecasts(values, ends, 14, (season, 0))
+    assert usable[:, 23].all()
+    for row, end in enumerate(ends):
+        assert_allclose(made[row, 23], values[end : end + 14], rtol=1e-6)
+
+
+def test_growth_of_few_values_goes_on():
+    values = 10 * np.exp(0.2 * np.arange(12.0))
+    made, usable = simple_forecasts(values, np.array([6, 4]), 4, (12, 0))
+    assert usable[:, 23].tolist() == [True, False]
+    assert_allclose(made[0, 23], values[6:10])
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_of_what_cannot_be_tried_the_error_grows_with_the_steps(count):
+    pool = pooled(np.array([3.0, 5.0, 4.0])[:count], 9, (7, 365))
+    assert pool.tries == 0
+    assert 3 <= pool.mean.min() <= pool.mean.max() <= 5
+    assert_allclose(pool.profile, np.sqrt(np.arange(1, 10)))
+
+
+@pytest.mark.parametrize(("count", "tries", "steps"), [(4, 1, 1), (8, 4, 2), (12, 3, 4), (40, 2, 14)])
+def test_short_histories_are_tried_by_shorter_forecasts(count, tries, steps):
+    pool = pooled(np.random.default_rng(0).normal(size=count), 14, (7, 365))
+    assert pool.missed.shape == (tries, steps)
+
+
+def test_errors_are_told_by_how_high_the_forecast_is():
+    rng, steps = np.random.default_rng(3), np.arange(1200)
+    week = 100 + 60 * np.sin(2 * np.pi * steps / 7)
+    alike, by_level = (pooled(week + size * rng.normal(size=1200), 14, (7, 0)) for size in (5.0, 0.05 * week))
+    assert abs(alike.tilt) < 0.25
+    high = week > np.median(week)
+    assert by_level.tilt == pytest.approx(np.log(week[high].mean() / week[~high].mean()), abs=0.3)
+    ahead = 100 + 60 * np.sin(2 * np.pi * (1200 + np.arange(14)) / 7)
+    assert np.corrcoef(alike.height, ahead)[0, 1] > 0.98
+    flat = pooled(rng.normal(size=400), 14, (7, 0))
+    assert np.abs(flat.height).max() < 1.5
+
+
 def test_what_the_history_is_too_short_for_is_the_last_value():
     made, usable = simple_forecasts(np.arange(5.0), np.array([5]), 3, (24, 168))
     assert not usable[0, [2, 3, 4, 5, 6, 8]].any()
