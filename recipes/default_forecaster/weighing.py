@@ -5,8 +5,8 @@ The windows are those that the forecaster of `default.py` is trained on, so that
 
 A second part adds what people try first and those windows hardly hold: straight lines and growth with nothing but
 noise, of which the best forecast is known, from five values on; series that wander and come back, of which lines are
-bad forecasts; seasons with the same noise everywhere, or with more where they are high; and cycles that keep to no
-calendar. There the network is free, elsewhere it is held near what it has learnt.
+bad forecasts; seasons with the same noise everywhere, or with more where they are high; peaks once a year or a week;
+and cycles that keep to no calendar. There the network is free, elsewhere it is held near what it has learnt.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ from tsdiff.pretraining.weighing import (
     weighing_loss,
 )
 from tsdiff.windows.anchors import seasons_of
+from tsdiff.windows.simple import Seasons
 from tsdiff.windows.weighing import Weighing
 
 from . import parts
@@ -48,8 +49,10 @@ _PLAIN, _STAY = 0.45, 1.0
 """Of the second part: share of plain windows, and how hard the network is held elsewhere."""
 _FREQUENCIES = {"h": 0.2, "D": 0.17, "W-SUN": 0.21, "M": 0.13, "Q-DEC": 0.08, "Y-DEC": 0.09, "15min": 0.07, "B": 0.05}
 """Of the plain windows, and their shares."""
-_KINDS = {"line": 0.4, "growth": 0.12, "wandering": 0.22, "season": 0.13, "cycle": 0.13}
+_KINDS = {"line": 0.36, "growth": 0.11, "wandering": 0.2, "season": 0.11, "peak": 0.1, "cycle": 0.12}
 """Of plain windows, and their shares."""
+_PEAKED = (168, 260, 365)
+"""Longer seasons that have peaks."""
 
 
 def plain_windows(seed: int) -> Iterator[dict[str, np.ndarray]]:
@@ -60,26 +63,28 @@ def plain_windows(seed: int) -> Iterator[dict[str, np.ndarray]]:
     while True:
         freq, kind = str(rng.choice(names, p=chances)), str(rng.choice(list(_KINDS), p=list(_KINDS.values())))
         seasons = seasons_of(freq)
-        if kind == "season" and not seasons[0]:
+        if (kind == "season" and not seasons[0]) or (kind == "peak" and seasons[1] not in _PEAKED):
             continue
-        fewest = {"season": 3 * seasons[0], "cycle": 20}.get(kind, 5)
+        fewest = {"season": 3 * seasons[0], "peak": 2 * seasons[1] + seasons[0], "cycle": 20}.get(kind, 5)
         most = 80 if freq in ("Q-DEC", "Y-DEC") else 600 if kind in ("line", "growth") else 1500
         known = _log_uniform(rng, fewest, most)
         horizon = min(_log_uniform(rng, 2, 60), known // 2 if known > 16 else known)
-        made = _plain(rng, kind, known + horizon, horizon, seasons[0])
+        made = _plain(rng, kind, known + horizon, horizon, seasons)
         row = told_of(made[:known], made[known:], seasons, rng)
         if row is not None:
             yield row
 
 
-def _plain(rng: np.random.Generator, kind: str, count: int, horizon: int, season: int) -> np.ndarray:
+def _plain(rng: np.random.Generator, kind: str, count: int, horizon: int, seasons: Seasons) -> np.ndarray:
     if kind == "line":
         return line(rng, count, horizon)
     if kind == "growth":
         return growth(rng, count, horizon)
     if kind == "wandering":
-        return wandering(rng, count, season)
-    return cycle(rng, count) if kind == "cycle" else seasonal(rng, count, season)
+        return wandering(rng, count, seasons[0])
+    if kind == "season":
+        return seasonal(rng, count, seasons[0])
+    return cycle(rng, count) if kind == "cycle" else peaked(rng, count, horizon, seasons)
 
 
 def line(rng: np.random.Generator, count: int, horizon: int) -> np.ndarray:
@@ -120,6 +125,18 @@ def seasonal(rng: np.random.Generator, count: int, season: int) -> np.ndarray:
     if rng.random() < 0.3:
         values = values + rng.normal() * np.linspace(0, 1, count)
     return 10 ** rng.uniform(0, 3) * (values + noise if rng.random() < 0.6 else values * np.exp(noise / level.mean()))
+
+
+def peaked(rng: np.random.Generator, count: int, horizon: int, seasons: Seasons) -> np.ndarray:
+    """A season with a peak, or a dip, once in the longer season, near what is forecast, and noise, (count,)."""
+    long, width = seasons[1], max(2, round(seasons[1] * np.exp(rng.uniform(np.log(0.01), np.log(0.1)))))
+    middle = count - rng.integers(-width, horizon + width)
+    away = (np.arange(count) - middle + long // 2) % long - long // 2
+    bump = np.exp(-0.5 * (away / width) ** 2) if rng.random() < 0.5 else (np.abs(away) <= width).astype(float)
+    shape = rng.normal(size=seasons[0]) * rng.uniform(0.05, 0.3)
+    size = rng.uniform(0.3, 2.0) if rng.random() < 0.7 else -rng.uniform(0.3, 0.8)
+    level = (1 + np.resize(shape, count)) * (1 + size * bump) * (1 + rng.normal() * 0.2 * np.linspace(0, 1, count))
+    return 10 ** rng.uniform(0, 3) * level * (1 + rng.uniform(0.02, 0.15) * rng.normal(size=count))
 
 
 def wandering(rng: np.random.Generator, count: int, season: int) -> np.ndarray:

@@ -347,8 +347,8 @@ class TSDiff(ShortName, nn.Module):
                 model.weighing = Weighing()
             return model
 
-        # Models that were saved before the covariance was measured, or errors were told by their height, lack it.
-        return saved.restore(build, optional=(*_MEASURED, "weighing.tilted.weight"))
+        # Models that were saved before these were measured lack them.
+        return saved.restore(build, optional=(*_MEASURED, "weighing.ago.weight", "weighing.tilted.weight"))
 
 
 def call_times(sde: SDE, steps: int, log_snr_end: float, method: object = None) -> Tensor:

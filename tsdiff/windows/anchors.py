@@ -8,7 +8,7 @@ network sees it, in double precision, and the network has to tell only what is l
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -20,12 +20,12 @@ from tsdiff.windows.simple import CANDIDATES, Seasons, simple_forecasts
 REMEMBERED = 2048
 """Last values of a history that are looked at: two weeks of quarter-hours, five years of days."""
 
-EVIDENCE, ABOUT = 8, 14
-"""Numbers that tell of a simple forecast's past, and of a series."""
+EVIDENCE, AGO, ABOUT = 8, 2, 14
+"""Numbers that tell of a simple forecast's past, of that a season ago, and of a series."""
 
 _TINY = 1e-200
-_FEWEST_TRIED = 4
-"""Values of a history in which a forecast is tried."""
+_FEWEST_TRIED, _SEASONS_AGO = 4, 2
+"""Values of a history in which a forecast is tried, and long seasons that are gone back for tries."""
 _OF_LAST_VALUES = np.isin(np.arange(CANDIDATES), (0, 1))
 """Which simple forecasts are trusted where none can be tried."""
 _ORIGINS, _RECENCY, _SHARPNESS = 12, 0.8, 4.0
@@ -62,6 +62,9 @@ class Pool:
             values are zero or whole, whether none is negative, where the last value lies, tries and tail.
         tilt: logarithm of how much larger the mean's past errors are where it is high than where it is low.
         height: how high the mean is at each step, by what past forecasts said, (horizon,).
+        ago: how well each did a long season ago, where that is before the other tries: (CANDIDATES, AGO). Whether that
+            tells, and the logarithm of the error by the best one's.
+        swing: logarithm of the mean's error there by that of late.
     """
 
     forecasts: np.ndarray
@@ -78,6 +81,8 @@ class Pool:
     about: np.ndarray
     tilt: float
     height: np.ndarray
+    ago: np.ndarray
+    swing: float
 
 
 def without_spikes(values: np.ndarray) -> np.ndarray:
@@ -133,13 +138,12 @@ def pooled(values: np.ndarray, horizon: int, seasons: Seasons, known: np.ndarray
         errors = np.where(usable, scale, np.inf)
         mean, none = shares @ made, np.zeros((0, horizon))
         wandering = np.sqrt(np.arange(1.0, horizon + 1))
-        return Pool(
-            made, usable, shares, errors, mean, scale, wandering, 0, 0.0, none, evidence, about, 0.0, np.zeros(horizon)
-        )
-    past, known = all_made[1:, :, :tried], all_usable[1:]
+        told = (0, 0.0, none, evidence, about, 0.0, np.zeros(horizon), np.zeros((CANDIDATES, AGO)), 0.0)
+        return Pool(made, usable, shares, errors, mean, scale, wandering, *told)
+    past, there = all_made[1:, :, :tried], all_usable[1:]
     actual = values[ends[:, None] + np.arange(tried)]
     recency = _RECENCY ** np.arange(len(ends))
-    weights = (known & usable) * (recency / recency.sum())[:, None]
+    weights = (there & usable) * (recency / recency.sum())[:, None]
     total = weights.sum(0)
     judged = total >= 0.5 * total.max()
     mean_error = (_mean(np.abs(past - actual[:, None]), seen) * weights).sum(0) / np.maximum(total, 1e-12)
@@ -149,7 +153,7 @@ def pooled(values: np.ndarray, horizon: int, seasons: Seasons, known: np.ndarray
     said = np.einsum("k,okh->oh", shares, past)
     signed = said - actual
     if seen is not None:
-        signed = np.stack([bridged_line(np.where(there, row, np.nan)) for there, row in zip(seen, signed, strict=True)])
+        signed = np.stack([bridged_line(np.where(ok, row, np.nan)) for ok, row in zip(seen, signed, strict=True)])
     missed = np.abs(signed)
     off, recency = _mean(missed, seen), recency / recency.sum()
     if seen is not None:  # as large as the others of its forecast
@@ -162,9 +166,43 @@ def pooled(values: np.ndarray, horizon: int, seasons: Seasons, known: np.ndarray
     about = _about(values, recent, horizon, seasons, scale, len(ends), tail)
     mean = shares @ made
     tilt, height = _tilted(said, np.abs(signed), seen, mean, scale, least)
-    return Pool(
-        made, usable, shares, errors, mean, scale, profile, len(ends), tail, signed, evidence, about, tilt, height
-    )
+    ago = np.stack([np.zeros(CANDIDATES), evidence[:, 1]], axis=1)
+    told = (len(ends), tail, signed, evidence, about, tilt, height, ago, 0.0)
+    pool = Pool(made, usable, shares, errors, mean, scale, profile, *told)
+    return _with_a_season_ago(pool, values, known, (int(ends[-1]), tried), seasons, least)
+
+
+def _with_a_season_ago(
+    pool: Pool, values: np.ndarray, known: np.ndarray | None, earliest: tuple[int, int], seasons: Seasons, least: float
+) -> Pool:
+    """The pool with its `ago` and `swing`, of tries one and two long seasons ago that know a whole one; as it is where
+    there are none, or the others go back as far.
+
+    Args:
+        pool, values, known, seasons: as in `pooled`.
+        earliest: how many values the earliest of the other tries knew, and the steps of each.
+        least: error that counts as none.
+    """
+    (before, steps), season = earliest, seasons[1] or seasons[0]
+    if not season:
+        return pool
+    ends = len(values) - season * np.arange(1, _SEASONS_AGO + 1)
+    ends = ends[(ends >= season) & (ends < before)]
+    places = ends[:, None] + np.arange(steps)
+    seen = None if known is None else known[places]
+    if seen is not None:
+        ends, places, seen = ends[seen.any(1)], places[seen.any(1)], seen[seen.any(1)]
+    if not len(ends):
+        return pool
+    made, usable = simple_forecasts(values, ends, steps, seasons)
+    off = _mean(np.abs(made - values[places][:, None]), seen)
+    there = usable & pool.usable
+    errors = np.where(there.any(0), (off * there).sum(0) / np.maximum(there.sum(0), 1), np.inf)
+    behind = np.clip(np.log((errors + least) / (errors.min() + least)), 0, 4)
+    mean_off = _mean(np.abs(np.einsum("k,okh->oh", pool.shares, made) - values[places]), seen).mean()
+    late = pool.scale / (1.25 * (1 + 1 / pool.tries))
+    swing = float(np.clip(np.log((mean_off + least) / (late + least)), -3, 3))
+    return replace(pool, ago=np.stack([np.ones(CANDIDATES), behind], axis=1), swing=swing)
 
 
 def _tilted(

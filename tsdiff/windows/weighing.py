@@ -19,12 +19,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tsdiff.windows.anchors import ABOUT, EVIDENCE, Pool
+from tsdiff.windows.anchors import ABOUT, AGO, EVIDENCE, Pool
 from tsdiff.windows.simple import CANDIDATES
 
 _LINEAR = 3.0
 _LEAST, _FARTHEST = 1e-2, 1e6
-_STEPWISE, _PLACES, _TILTED = 2, 4, 3
+_STEPWISE, _PLACES, _TILTED = 2, 4, 4
 
 
 class Weighing(nn.Module):
@@ -38,10 +38,11 @@ class Weighing(nn.Module):
         super().__init__()
         self.candidate = nn.Linear(CANDIDATES + EVIDENCE + 1 + _STEPWISE, width)
         self.about = nn.Linear(ABOUT + _PLACES, width)
-        self.tilted = nn.Linear(_TILTED, width, bias=False)
+        self.ago, self.tilted = nn.Linear(AGO, width, bias=False), nn.Linear(_TILTED, width, bias=False)
         self.mix, self.company = nn.Linear(width, width), nn.Linear(width, width)
         self.logit, self.error = nn.Linear(width, 1), nn.Linear(width, 2)
-        nn.init.zeros_(self.tilted.weight)  # as models were that were saved without
+        for layer in (self.ago, self.tilted):  # as models were that were saved without
+            nn.init.zeros_(layer.weight)
         for layer in (self.logit, self.error):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
@@ -58,6 +59,8 @@ class Weighing(nn.Module):
         horizon: Tensor,
         tilt: Tensor,
         height: Tensor,
+        ago: Tensor,
+        swing: Tensor,
     ) -> tuple[Tensor, Tensor]:
         """Mean and deviation of each step, by the pool's mean and in its scale.
 
@@ -68,8 +71,9 @@ class Weighing(nn.Module):
             shares, usable: (batch, CANDIDATES).
             profile: of the steps, (batch, steps).
             step: which they are, from 1 on, (batch, steps).
-            horizon, tilt: (batch, 1).
+            horizon, tilt, swing: (batch, 1).
             height: of the steps, (batch, steps).
+            ago: (batch, CANDIDATES, AGO).
 
         Returns:
             (batch, steps) each.
@@ -82,8 +86,9 @@ class Weighing(nn.Module):
         apart = (forecasts.abs() * shares[:, None]).sum(-1)
         places = [torch.log2(step) / 4, step / horizon, torch.log(profile + _LEAST), torch.log(apart + _LEAST)]
         of_all = torch.cat([about[:, None].expand(-1, steps, -1), torch.stack(places, dim=-1)], dim=-1)
-        of_all = self.about(of_all) + self.tilted(torch.stack([height, tilt * height, tilt.expand(-1, steps)], dim=-1))
-        h = F.silu(self.candidate(of_each) + of_all[:, :, None])
+        tilted = [height, tilt * height, tilt.expand(-1, steps), swing.expand(-1, steps)]
+        of_all = self.about(of_all) + self.tilted(torch.stack(tilted, dim=-1))
+        h = F.silu(self.candidate(of_each) + self.ago(ago)[:, None] + of_all[:, :, None])
         counted = usable.to(h)[:, None, :, None]
         company = (h * counted).sum(2) / counted.sum(2)
         h = F.silu(self.mix(h) + self.company(company)[:, :, None])
@@ -108,6 +113,8 @@ def pool_inputs(pool: Pool, steps: np.ndarray) -> dict[str, np.ndarray]:
         "horizon": np.array([len(pool.mean)]),
         "tilt": np.array([pool.tilt]),
         "height": pool.height[steps],
+        "ago": pool.ago,
+        "swing": np.array([pool.swing]),
     }
     return {name: part.astype(np.float32) for name, part in told.items()} | {"usable": pool.usable}
 
