@@ -316,9 +316,11 @@ class TSDiffEstimator(Estimator):
         model = chosen._new_model(source)
         from shared.training.module import DiffusionModule, fit  # loads Lightning, for seconds
 
+        objective = chosen._objective(model)
+
         def run(steps: int) -> None:
             training = replace(chosen.training, max_steps=steps)
-            fit(DiffusionModule(copy.deepcopy(model.denoiser), chosen.loss, training), source, progress=False)
+            fit(DiffusionModule(copy.deepcopy(model.denoiser), objective, training), source, progress=False)
 
         return min(steps_within(run, seconds), chosen.training.max_steps)
 
