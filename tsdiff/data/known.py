@@ -22,6 +22,8 @@ from tsdiff.data.series import SeriesSet
 from tsdiff.data.timestamps import to_timestamps
 
 _NAMED = 3
+_ITEM, _TIME = "the ids", "the times"
+"""Columns of ids and times beside those of covariates, whose names may be any others."""
 
 
 @dataclass(frozen=True)
@@ -159,7 +161,7 @@ def with_covariates(
 
     Raises:
         DataError: a column that `df` has not, covariates that are not numbers or lie on another grid; or values that
-            are missing in the future, which are named with their ids and times.
+            are missing in the future, which are named with their ids and times, or told twice and not alike.
     """
     lacking = [name for name in columns if name not in df.columns]
     if lacking:
@@ -168,18 +170,14 @@ def with_covariates(
             "in df, too"
         )
     item = names.id_column if names.target is not None else None
-    parts = [_known(df, names, item, columns)]
+    whole = _known(df, names, item, columns)
     if future_df is not None:
-        parts.append(_known(future_df, names, item, columns))
-        _check_kinds(*parts)
-        _tell_strangers(*parts)
-    keys = [name for name in ("item", "time") if name in parts[0]]
-    whole = pd.concat(parts, ignore_index=True).drop_duplicates(keys)
+        whole = _continued(whole, _known(future_df, names, item, columns))
     found = series_from_frame(
         whole,
         target=list(columns),
-        item_id="item" if "item" in whole else None,
-        timestamp="time",
+        item_id=_ITEM if _ITEM in whole else None,
+        timestamp=_TIME,
         freq=series.freq,
     )
     by_name = {entry["item_id"]: entry for entry in found}
@@ -209,30 +207,47 @@ def _known(frame: pd.DataFrame, names: Names, item: str | None, columns: Sequenc
     if item is not None:
         if item not in frame.columns:
             raise DataError(f"future_df has no column {item!r} of ids, which df has; repeat its rows for each id")
-        made["item"] = frame[item].to_numpy() if frame[item].dtype.kind in "iuf" else frame[item].astype(str).to_numpy()
-    made["time"] = times.array
+        made[_ITEM] = frame[item].to_numpy() if frame[item].dtype.kind in "iuf" else frame[item].astype(str).to_numpy()
+    made[_TIME] = times.array
     return made
+
+
+def _continued(past: pd.DataFrame, future: pd.DataFrame) -> pd.DataFrame:
+    """Both frames of `_known`, of times that both have the past's rows; refuse a time with two futures."""
+    _check_kinds(past, future)
+    _tell_strangers(past, future)
+    keys = [name for name in (_ITEM, _TIME) if name in past]
+    future = future.drop_duplicates()
+    future = future[~pd.MultiIndex.from_frame(future[keys]).isin(pd.MultiIndex.from_frame(past[keys]))]
+    again = future[future.duplicated(keys)]
+    if len(again):
+        whose = f" of id {again[_ITEM].iloc[0]!s}" if _ITEM in again else ""
+        raise DataError(
+            f"future_df has the time {again[_TIME].iloc[0]}{whose} more than once, with other covariates; give one row "
+            "for each"
+        )
+    return pd.concat([past, future], ignore_index=True)
 
 
 def _check_kinds(past: pd.DataFrame, future: pd.DataFrame) -> None:
     """Refuse ids or times that are of one kind in one frame and of another in the other."""
-    for key, what in (("item", "ids"), ("time", "times")):
+    for key, what in ((_ITEM, "ids"), (_TIME, "times")):
         if key not in past:
             continue
         one, other = past[key].dtype, future[key].dtype
         same = one == other or (one.kind == other.kind and one.kind in "iu")
-        if key == "time" and not same:
+        if key == _TIME and not same:
             zones = [getattr(dtype, "tz", None) for dtype in (one, other)]
             if one.kind == other.kind == "M" and (zones[0] is None) == (zones[1] is None):
-                future["time"] = future["time"].astype(one)
+                future[_TIME] = future[_TIME].astype(one)
                 continue
         if not same:
             raise DataError(f"the {what} are {one} in df and {other} in future_df; give both the same")
 
 
 def _tell_strangers(past: pd.DataFrame, future: pd.DataFrame) -> None:
-    if "item" in past:
-        strangers = [str(name) for name in pd.unique(future["item"][~future["item"].isin(past["item"])])]
+    if _ITEM in past:
+        strangers = [str(name) for name in pd.unique(future[_ITEM][~future[_ITEM].isin(past[_ITEM])])]
         if strangers:
             more = f" and {len(strangers) - 10} more" if len(strangers) > 10 else ""
             listed = ", ".join(map(repr, strangers[:10]))

@@ -295,6 +295,7 @@ def test_a_future_of_strangers_or_of_another_kind_is_told(default):
         (future.assign(item_id=1), "the ids are object in df"),
         (zoned, "the times are"),
         (future.assign(promotion="yes"), "not numeric"),
+        (pd.concat([future, future.assign(promotion=7)]), "2024-04-30 00:00:00 of id a more than once"),
         ("future.csv", "is a str"),
     ]
     for given, message in cases:
@@ -306,7 +307,20 @@ def test_the_past_may_be_repeated_in_the_future_frame(default):
     past, future, _ = promoted()
     whole = pd.concat([past.drop(columns="target"), future])
     one = silent(default.predict_df, past, whole, prediction_length=10)
-    pd.testing.assert_frame_equal(one, silent(default.predict_df, past, future, prediction_length=10))
+    two = silent(default.predict_df, past, pd.concat([future, future]), prediction_length=10)  # alike, so no question
+    for made in (one, two):
+        pd.testing.assert_frame_equal(made, silent(default.predict_df, past, future, prediction_length=10))
+
+
+@pytest.mark.parametrize("name", ["item", "time"])
+def test_a_covariate_may_have_any_name(default, name):
+    given = promoted()[:2]
+    options = {"prediction_length": 10, "timestamp_column": "timestamp"}
+    plain, named = (
+        silent(default.predict_df, *(frame.rename(columns={"promotion": called}) for frame in given), **options)
+        for called in ("promotion", name)
+    )
+    pd.testing.assert_frame_equal(named, plain)
 
 
 def test_fewer_steps_than_the_predictors_need_no_more_covariates(default):
