@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +124,31 @@ def test_a_change_of_clocks_near_a_forecast_of_hours_is_told(default, end, steps
         warnings.simplefilter("always")
         default.predict_df(long(["a"], pd.date_range(end=end, periods=60, freq=freq)), prediction_length=steps)
     assert any("df['timestamp'].dt.tz_localize(None)" in str(one.message) for one in said) is told
+
+
+def changes_told(call: Callable[[], object]) -> int:
+    """How many warnings a call gives of clocks that change."""
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        call()
+    return sum("the clocks of Europe/Berlin change at 2024-03-31 03:00" in str(one.message) for one in said)
+
+
+@pytest.mark.parametrize(("windows", "told"), [(2, 0), (3, 1), (20, 1)])
+def test_a_change_of_clocks_near_any_window_of_a_cross_validation_is_told(default, windows, told):
+    """The last window begins eight days after the change, each other one a day before the next."""
+    given = long(["a"], pd.date_range(end=ZONED + pd.Timedelta("8D23h"), periods=800, freq="h"))
+    call = partial(default.cross_validation_df, given, windows, 24, prediction_length=24, num_samples=2)
+    assert changes_told(call) == told
+
+
+@pytest.mark.parametrize(("hours", "told"), [(-169, 0), (-168, 1), (0, 1), (167, 1), (168, 0)])
+def test_a_change_of_clocks_near_a_gap_is_told(default, hours, told):
+    """Within the gap of an hour, or in the week before or after it."""
+    given = long(["a", "b"], pd.date_range(ZONED - pd.Timedelta("14D"), periods=24 * 28, freq="h"))
+    gap = (given["timestamp"] - ZONED - pd.Timedelta(hours=hours)) // pd.Timedelta("1h") == 0
+    given.loc[gap & (given["item_id"] == "b"), "target"] = np.nan
+    assert changes_told(partial(default.impute_df, given, num_samples=2)) == told
 
 
 def test_local_times_keep_to_the_local_clock_over_a_change(real):
