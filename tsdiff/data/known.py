@@ -49,10 +49,10 @@ class Names:
             DataError: no frame, or none that has times and values.
         """
         if not isinstance(df, pd.DataFrame):
-            raise DataError(
-                f"a {type(df).__name__} is no pandas DataFrame; GluonTS entries go to predict(dataset), a file is read "
-                "by pandas.read_csv or tsdiff.data.load_table"
-            )
+            made = [f"give its .{name}()" for name in ("to_pandas", "to_frame") if hasattr(df, name)]
+            read = "GluonTS entries go to predict(dataset), a file is read by pandas.read_csv or tsdiff.data.load_table"
+            kind = f"{type(df).__module__.partition('.')[0]}.{type(df).__name__}".removeprefix("builtins.")
+            raise DataError(f"a {kind} is no pandas DataFrame; {(*made, read)[0]}")
         if df.empty:
             raise DataError("the frame has no rows; it needs one row for each value")
         df = with_levels(df, self.id_column, self.timestamp_column)
