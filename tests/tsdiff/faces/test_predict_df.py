@@ -126,6 +126,42 @@ def test_a_change_of_clocks_near_a_forecast_of_hours_is_told(default, end, steps
     assert any("df['timestamp'].dt.tz_localize(None)" in str(one.message) for one in said) is told
 
 
+@pytest.mark.parametrize("name", ["item", "time of day"])
+def test_a_covariate_may_have_any_name(default, name):
+    """Ids and times are kept by the names that the frame has for them."""
+    given = long(**{name: np.tile(np.sin(np.arange(60.0) ** 2), 2)})
+    future = long(stamps=pd.date_range("2024-03-01", periods=3), **{name: 0.5}).drop(columns="target")
+    made = default.predict_df(given, future, prediction_length=3, num_samples=2)
+    assert set(made.attrs["covariates"]) == {"a", "b"}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda future: pd.concat([future, future.assign(price=2.0)]), "different covariates for 2024-03-01.* of id a"),
+        (
+            lambda future: future.assign(timestamp=future["timestamp"] + pd.Timedelta("1h")),
+            r"key='timestamp', freq='D'",
+        ),
+    ],
+    ids=["a step twice", "off the grid"],
+)
+def test_covariates_that_cannot_be_are_told_in_the_frames_own_names(default, change, message):
+    future = long(stamps=pd.date_range("2024-03-01", periods=3), price=1.0).drop(columns="target")
+    given = long(price=np.tile(np.sin(np.arange(60.0)), 2))
+    with pytest.raises(DataError, match=message):
+        default.predict_df(given, change(future), prediction_length=3)
+    repeated = default.predict_df(given, pd.concat([future, future]), prediction_length=3, num_samples=2)
+    assert len(repeated) == 6
+
+
+def test_covariates_without_a_past_are_told_of_a_wide_frame_too(default):
+    wide = long().pivot(index="timestamp", columns="item_id", values="target")
+    future = pd.DataFrame({"price": 1.0}, index=pd.date_range("2024-03-01", periods=3, name="timestamp"))
+    with pytest.raises(DataError, match="df has no column 'price' of covariates"):
+        default.predict_df(wide, future, prediction_length=3)
+
+
 def changes_told(call: Callable[[], object]) -> int:
     """How many warnings a call gives of clocks that change."""
     with warnings.catch_warnings(record=True) as said:
