@@ -155,6 +155,21 @@ def test_covariates_that_cannot_be_are_told_in_the_frames_own_names(default, cha
     assert len(repeated) == 6
 
 
+def test_a_season_longer_than_the_memory_is_followed_by_a_covariate(real):
+    """A Monday after a weekend of which the model, which sees seven days of five minutes, cannot know that it ends."""
+    times = pd.date_range("2024-01-01", periods=288 * 21 + 24, freq="5min")
+    rng = np.random.default_rng(0)
+    df = pd.DataFrame({"time": times, "weekend": 1.0 * (times.dayofweek >= 5)})
+    df["load"] = (
+        100 + 30 * np.sin(2 * np.pi * np.arange(len(df)) / 288) + 20 * df["weekend"] + 3 * rng.normal(size=len(df))
+    )
+    past, ahead = df[:-24], df[-24:]
+    made = real.predict_df(past, ahead[["time", "weekend"]], prediction_length=24, num_samples=20)
+    error = (made["0.5"].to_numpy() - ahead["load"].to_numpy()).mean()
+    plain = silent(real.predict_df, past[["time", "load"]], prediction_length=24)
+    assert abs(error) < 4 < 10 < (plain["0.5"].to_numpy() - ahead["load"].to_numpy()).mean()
+
+
 def test_covariates_without_a_past_are_told_of_a_wide_frame_too(default):
     wide = long().pivot(index="timestamp", columns="item_id", values="target")
     future = pd.DataFrame({"price": 1.0}, index=pd.date_range("2024-03-01", periods=3, name="timestamp"))
