@@ -182,7 +182,10 @@ def check_unique(stamps: pd.DatetimeIndex, item: str, single: bool, zone: Zone) 
     """Raise DataError if sorted `stamps` repeat; `single` says that the table was taken as one series."""
     repeated = stamps.duplicated()
     if repeated.any():
-        hint = " or, if the table holds several series, name the column that tells them apart (item_id)"
+        hint = (
+            " or, if the table holds several series, name the column that tells them apart (item_id, on the command "
+            "line --id)"
+        )
         raise DataError(
             f"series {item!r} has timestamp {zone.told(stamps[int(repeated.argmax())])} more than once;"
             f" aggregate such rows first{hint if single else ''}"
