@@ -16,7 +16,8 @@ from shared.random import Generators, randn
 Trace = Literal["auto", "exact", "hutchinson"]
 """One backward pass a dimension; Rademacher probes, unbiased; or "auto": exact up to 32 dimensions."""
 
-_EXACT_UP_TO = 32
+EXACT_UP_TO = 32
+"""Dimensions up to which a trace is exact unless told otherwise."""
 
 
 def dimensions(x: Tensor) -> int:
@@ -64,7 +65,7 @@ def directions_of(x: Tensor, trace: Trace, probes: int | Tensor, generator: Gene
     """
     checked(Literal["auto", "exact", "hutchinson"], trace=trace)
     checked(Count | None, probes=None if isinstance(probes, Tensor) else probes)
-    if trace == "exact" or (trace == "auto" and dimensions(x) <= _EXACT_UP_TO):
+    if trace == "exact" or (trace == "auto" and dimensions(x) <= EXACT_UP_TO):
         return None
     real = torch.view_as_real(x) if x.is_complex() else x
     if isinstance(probes, Tensor):

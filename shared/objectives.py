@@ -189,7 +189,7 @@ class DiffusionLoss(Checked):
     weighting: Weighting | None = None
     times: TimeSampler = TimeSampler()
     unbiased: bool = False
-    gamma: float = 5.0
+    gamma: Positive = 5.0
     reduction: Reduction = "mean"
     scale: Positive = 1.0
     start_share: Chance = 0.0

@@ -17,7 +17,6 @@ from shared.files.settings import number
 from shared.training.memory import keep_large_blocks
 from speech.audio.arrays import Form, Waveform, finite, warn_doubts, warn_replaced, whole_rate
 from speech.audio.bands import UpperBand
-from speech.audio.coding import RATES
 from speech.audio.files import RawFormat
 from speech.audio.loudness import LoudnessGoal, checked_goal
 from speech.audio.resampling import resample
@@ -100,7 +99,7 @@ class Enhancer:
         if isinstance(model, (str, os.PathLike)):
             raise ConfigError(f"{model!r} names a model: Enhancer.from_pretrained({os.fspath(model)!r}) loads it")
         draws, batch_size = checked(Count, draws=draws), checked(Count | None, batch_size=batch_size)
-        rate = None if rate is None else _rate_of_results(rate)
+        rate = None if rate is None else whole_rate(rate, "rate")
         mix = checked(Annotated[Chance, "0 is noisy, 1 enhanced"], mix=mix)
         changes = {name: value for name, value in (("sampler", sampler), ("steps", steps)) if value is not None}
         base = sampling or model.config.sampling
@@ -195,8 +194,8 @@ class Enhancer:
         """
         form = Form.of(waveform)
         sample_rate = whole_rate(sample_rate)
-        if sample_rate < 1 or (peak is not None and not number("peak", peak, 1.0) > 0):
-            raise ConfigError(f"sample_rate={sample_rate}, peak={peak}: need positive numbers")
+        if peak is not None and not number("peak", peak, 1.0) > 0:
+            raise ConfigError(f"peak={peak}: need a positive number")
         noisy, replaced = finite(form.to_float(waveform))
         warn_replaced(replaced, "the waveform")
         seeds = [self.seed if seed is None else seed] * len(noisy) if not isinstance(seed, Sequence) else list(seed)
@@ -321,14 +320,6 @@ class Enhancer:
         return export_onnx(
             self.model, path, only_call(self.model.sde, self.sampling, self.model.config.frontend.frequencies)
         )
-
-
-def _rate_of_results(rate: int) -> int:
-    """The rate, if recordings can have it."""
-    rate = checked(Count, rate=whole_rate(rate))
-    if not RATES[0] <= rate <= RATES[1]:
-        raise ConfigError(f"rate={rate}: need Hz between {RATES[0]} and {RATES[1]}, such as rate=48000")
-    return rate
 
 
 def load_model(path_or_name: str | os.PathLike[str] = "default", custom: Sequence[type] = ()) -> SpeechModel:

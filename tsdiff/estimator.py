@@ -14,7 +14,7 @@ import pandas as pd
 import torch
 from gluonts.model.estimator import Estimator
 
-from shared.checks import Count, checked
+from shared.checks import Count, Finite, Positive, checked
 from shared.devices import compute_device, hardware
 from shared.errors import ConfigError
 from shared.flow_maps import FlowMapSetting, MapLoss
@@ -50,6 +50,8 @@ register()
 DEFAULT_TRAINING = TrainingConfig(
     max_steps=7000, learning_rate=5e-3, weight_decay=1e-2, gradient_clip=1.0, ema_decay=0.999
 )
+_MAY_CHANGE = ("max_steps", "accumulate", "num_workers", "save_every_seconds", "precision", "compile")
+"""Settings of a training with which it goes on from a state that was saved under others."""
 HELD_OUT = 32
 """About how many windows are held back."""
 DEFAULT_LOSS = DiffusionLoss(times=TimeSampler("log_normal", mean=-0.5, std=1.2))
@@ -142,6 +144,8 @@ class TSDiffEstimator(Estimator):
             device = theirs.settings.get("device", device)
         prediction_length, batch_size = checked(Count, prediction_length=prediction_length, batch_size=batch_size)
         context_length = checked(Count | None, context_length=context_length)
+        scale_power = checked(Finite, scale_power=scale_power)
+        horizon_weight = checked(Positive, horizon_weight=horizon_weight)
         freq = normalise_freq(freq)
         left = {"scaling": scaling is None, "context_length": context_length is None, "backbone": backbone is None}
         self.from_data = left_open(from_data, {**left, "max_steps": open_steps}, start_from is not None)
@@ -246,7 +250,7 @@ class TSDiffEstimator(Estimator):
             ConfigError: an unknown keyword.
             DataError: no observed value, or what is no GluonTS dataset.
             TrainingError: the loss is not finite.
-            CheckpointError: the state in `folder` does not fit; pass resume=False.
+            CheckpointError: the state in `folder` is of other series or settings; pass resume=False.
         """
         check_options(fit_options)
         store = training_series(training_data, self.config, spool_above=spool_above, folder=folder)
@@ -259,11 +263,15 @@ class TSDiffEstimator(Estimator):
         from shared.training.module import DiffusionModule, fit  # loads Lightning, for seconds
 
         module = DiffusionModule(model.denoiser, chosen._objective(model), chosen.training)
-        looks = []
+        looks, same = [], []
         if held is not None:
             from tsdiff.fitting.held_out import HeldOut
 
             looks = [HeldOut(model, held.windows, chosen.sampling, chosen.training.max_steps)]
+        if folder is not None:
+            from tsdiff.fitting.same import SameTraining
+
+            same = [SameTraining(store, chosen._deciding())]
         fit(
             module,
             source,
@@ -271,7 +279,7 @@ class TSDiffEstimator(Estimator):
             resume=resume,
             progress=progress,
             description="training TSDiff",
-            **{**hardware(self.device), **fit_options, "callbacks": [*fit_options.get("callbacks", ()), *looks]},
+            **{**hardware(self.device), **fit_options, "callbacks": [*fit_options.get("callbacks", ()), *looks, *same]},
         )
         store.close()
         best = next((look.weights for look in looks), None)
@@ -280,6 +288,14 @@ class TSDiffEstimator(Estimator):
         if validation_data is None:
             return predictor
         return tune(predictor, validation_data, grid=tuning, seed=seed, progress=progress).predictor
+
+    def _deciding(self) -> dict[str, object]:
+        """The settings that a training may not change on its way."""
+        own = ("config", "loss", "flow_map", "start_from", "missing", "batch_size", "scale_power", "horizon_weight")
+        training = {one.name: getattr(self.training, one.name) for one in fields(self.training)}
+        return {name: getattr(self, name) for name in own} | {
+            name: value for name, value in training.items() if name not in _MAY_CHANGE
+        }
 
     def settled(self, data: Iterable[Entry]) -> TSDiffEstimator:
         """The estimator with all settings that `train` on these series takes; none is left open."""
@@ -316,9 +332,11 @@ class TSDiffEstimator(Estimator):
         model = chosen._new_model(source)
         from shared.training.module import DiffusionModule, fit  # loads Lightning, for seconds
 
+        objective = chosen._objective(model)
+
         def run(steps: int) -> None:
             training = replace(chosen.training, max_steps=steps)
-            fit(DiffusionModule(copy.deepcopy(model.denoiser), chosen.loss, training), source, progress=False)
+            fit(DiffusionModule(copy.deepcopy(model.denoiser), objective, training), source, progress=False)
 
         return min(steps_within(run, seconds), chosen.training.max_steps)
 

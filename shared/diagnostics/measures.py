@@ -15,13 +15,12 @@ from torch import Tensor
 
 from shared.checks import Count, Positive, Several, checked
 from shared.diagnostics.field import ScoreField, inner
-from shared.divergence import dimensions
+from shared.divergence import EXACT_UP_TO, dimensions
 from shared.errors import ConfigError
 from shared.guidance import DenoiserFunction
 from shared.random import Generators, randn
 from shared.sde.base import SDE
 
-_EXACT_UP_TO = 32
 _SPAN = 0.02
 """Steps in log κ by which the score's change with the noise is measured."""
 
@@ -169,7 +168,7 @@ def fokker_planck(
     field = ScoreField(denoiser, sde, t, x0, y)
     u = field.noisy(x0, noise)
     change = _change_with_noise(field, u)
-    if dimensions(x0) <= _EXACT_UP_TO:
+    if dimensions(x0) <= EXACT_UP_TO:
         basis = torch.eye(u[0].numel(), dtype=u.dtype, device=u.device).reshape(-1, 1, *u.shape[1:])
         left = change - field.variance * _gradient_of_energy(field, u, [v.expand_as(u) for v in basis])
         return FokkerPlanck(inner(left, left), inner(change, change))

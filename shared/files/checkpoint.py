@@ -162,6 +162,10 @@ def _read_config(path: Path, embedded: str | None) -> dict[str, Any]:
     return config
 
 
+def _kind_of(folder: Path) -> Any:
+    return _read_config(folder / CONFIG, None).get("format")
+
+
 def built(build: Callable[[], M], shapes: Mapping[str, Sequence[int]], origin: str) -> M:
     """The module that settings of a file make, if it is about as large as what the file holds.
 
@@ -234,14 +238,14 @@ def load_state(module: nn.Module, state: Mapping[str, Tensor], origin: str) -> N
         raise CheckpointError(f"{origin}: {str(error).splitlines()[-1].strip()}; {_REMEDY}") from error
 
 
-def resolve(path_or_name: str | os.PathLike[str], bundled: Path) -> Path:
+def resolve(path_or_name: str | os.PathLike[str], bundled: Path, kind: str | None = None) -> Path:
     """The folder of a model: a bundled name, an existing folder, or a hub id ("owner/name", needs the extra "hub").
 
     A bundled name means the bundled model, whatever lies in the current folder: a folder of that name is "./name". A
     `Path` is never a name.
 
     Raises:
-        CheckpointError: nothing of that name; the message tells what there is.
+        CheckpointError: nothing of that name; the message tells what there is of this kind.
     """
     path, name = Path(path_or_name), os.fspath(path_or_name)
     names = sorted(p.parent.name for p in bundled.glob(f"*/{WEIGHTS}"))
@@ -253,6 +257,7 @@ def resolve(path_or_name: str | os.PathLike[str], bundled: Path) -> Path:
         return path
     if isinstance(path_or_name, str) and name.count("/") == 1 and not name.startswith((".", "/", "~")):
         return _from_hub(name)
+    names = [each for each in names if kind in (None, _kind_of(bundled / each))]
     known = f"bundled names: {', '.join(names)}" if names else "no model is bundled with this release"
     raise CheckpointError(f"{name!r} is neither a folder, a bundled name nor a hub id; {known}")
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -53,13 +54,13 @@ class GaussianProcess(Correlated):
                     "leave out those that are there twice"
                 )
 
-    def at(self, times: Sequence[float] | Sequence[Sequence[float]] | Tensor) -> GaussianProcess:
+    def at(self, times: Sequence[float] | Sequence[Sequence[float]] | Tensor | np.ndarray) -> GaussianProcess:
         """The same noise at other times, rising, (places,), or (batch, places) for items with times of their own.
 
         Raises:
             ConfigError: they do not rise, or are of another shape.
         """
-        listed = times.tolist() if isinstance(times, Tensor) else times
+        listed = times if isinstance(times, Sequence) else times.tolist()
         own: Any = tuple(tuple(row) if isinstance(row, Sequence) else float(row) for row in listed)
         return replace(self, times=own)
 

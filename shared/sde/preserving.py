@@ -45,7 +45,7 @@ class LinearBeta(Checked):
         slope = self.beta_max - self.beta_min
         # The root written so that it neither cancels for small integrals nor divides by a zero slope.
         root = 2 * integral / (self.beta_min + (self.beta_min**2 + 2 * slope * integral).sqrt())
-        return torch.where(torch.isinf(integral), integral, root)
+        return torch.where((integral == 0) | torch.isinf(integral), integral, root)  # the ends, where it may be 0/0
 
 
 class BetaPath(SDE):
@@ -225,6 +225,7 @@ class DiscreteVPSDE(BetaPath):
         require(len(bad) == 0, "each needs to lie in (0, 1)", betas=bad[:3])
         object.__setattr__(self, "betas", tuple(values.tolist()))
         object.__setattr__(self, "noise", noise)
+        self.__post_init__()
 
     def __len__(self) -> int:
         return len(self.betas)

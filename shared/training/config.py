@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
-from shared.checks import Checked, Count, Portion, Positive
+from annotated_types import Ge
+
+from shared.checks import Checked, Count, Natural, NonNegative, Portion, Positive
 from shared.errors import ConfigError
 
 
@@ -35,16 +37,16 @@ class TrainingConfig(Checked):
 
     max_steps: Count = 1000
     learning_rate: Positive = 1e-3
-    weight_decay: float = 0.0
+    weight_decay: NonNegative = 0.0
     warmup: Portion = 0.05
     decay: Literal["cosine", "constant"] = "cosine"
-    gradient_clip: float = 1.0
-    ema_decay: float = 0.999
+    gradient_clip: Annotated[float, Ge(0)] = 1.0
+    ema_decay: Portion = 0.999
     accumulate: Count = 1
     seed: int = 0
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
-    num_workers: int = 0
-    save_every_seconds: float = 15.0
+    num_workers: Natural = 0
+    save_every_seconds: NonNegative = 15.0
     compile: bool = False
 
     def share(self, processes: int) -> int:

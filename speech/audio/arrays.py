@@ -12,6 +12,7 @@ from torch import Tensor
 
 from shared.errors import ConfigError, DataError
 from shared.files.settings import number
+from speech.audio.coding import RATES
 
 Waveform = TypeVar("Waveform", np.ndarray, Tensor)
 
@@ -36,15 +37,17 @@ def finite(waveform: np.ndarray) -> tuple[np.ndarray, int]:
     return (waveform, 0) if replaced == 0 else (np.where(good, waveform, np.float32(0)), replaced)
 
 
-def whole_rate(sample_rate: Any) -> int:
-    """A sample rate in Hz, of whichever kind of number.
+def whole_rate(rate: Any, name: str = "sample_rate") -> int:
+    """A rate in Hz that recordings can have, of whichever kind of number; errors call it by its name.
 
     Raises:
-        ConfigError: it is none, or not whole.
+        ConfigError: it is none, not whole, or not within `RATES`, as one in kHz.
     """
-    value = float(number("sample_rate", sample_rate, 16000))
+    value = float(number(name, rate, 16000))
     if not value.is_integer():
-        raise ConfigError(f"sample_rate={sample_rate!r}: need a whole number of Hz, such as sample_rate=16000")
+        raise ConfigError(f"{name}={rate!r}: need a whole number of Hz, such as {name}=16000")
+    if not RATES[0] <= value <= RATES[1]:
+        raise ConfigError(f"{name}={rate!r}: need Hz between {RATES[0]} and {RATES[1]}, such as {name}=16000")
     return int(value)
 
 
@@ -123,7 +126,7 @@ class Form:
     def to_float(self, waveform: np.ndarray | Tensor) -> np.ndarray:
         """float32 (items, channels, samples) on the CPU, full scale ±1."""
         if isinstance(waveform, np.ndarray):
-            waveform = torch.from_numpy(np.ascontiguousarray(waveform, waveform.dtype.newbyteorder("=")))
+            waveform = torch.from_numpy(np.require(waveform, waveform.dtype.newbyteorder("="), ("C", "W")))
         tensor = waveform.detach().cpu()
         if self.dtype in _INTEGERS:
             scale, zero = _INTEGERS[self.dtype]

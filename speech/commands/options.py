@@ -146,7 +146,11 @@ class Stream(CausalModel):
     ] = None
     rate: Annotated[
         int | None,
-        Option(help="Rate in Hz: standard input is raw PCM [left out, it is WAV]; of the devices with --live.", min=1),
+        Option(
+            help="Rate in Hz: standard input is raw PCM [left out, it is WAV]; of the devices with --live.",
+            min=1000,
+            max=1_000_000,
+        ),
     ] = None
     channels: Annotated[int, Option(help="Channels of raw PCM, or of the devices.", min=1)] = 1
     coding: Annotated[Literal["s16le", "s24le", "s32le", "f32le"], Option(help="Of samples of raw PCM.")] = "s16le"

@@ -83,7 +83,7 @@ class MixConfig(Checked):
     speech_low_cut: NonNegative = 0.0
     reverb: Chance = 0.2
     early_ms: NonNegative | None = 50.0
-    level_db: float | None = -26.0
+    level_db: Finite | None = -26.0
     gain_db: Range = (-12.0, 8.0)
     clipped: Chance = 0.02
     clip_db: Levels = (1.0, 12.0)

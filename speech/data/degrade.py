@@ -155,7 +155,8 @@ def lose_packets(
     burst: float = 2.0,
     seconds: float = 0.02,
 ) -> Waveform:
-    """Silence packets of `seconds`: on average the share `rate` of them, in bursts of mean length `burst` packets.
+    """Silence packets of `seconds`: on average the share `rate` of them, in bursts of mean length `burst` packets, or
+    longer ones where so many are lost that but one is received between two.
 
     The Gilbert model: two states, left with chances that give that share and that length.
 
@@ -166,7 +167,8 @@ def lose_packets(
         raise ConfigError(f"packet loss rate {rate}, burst {burst}: need 0 <= rate < 1 and burst >= 1")
     length = max(1, round(seconds * sample_rate))
     count = -(-len(x) // length)
-    leave_lost, leave_received = 1 / burst, min(1.0, rate / (1 - rate) / burst)
+    odds = rate / (1 - rate)
+    leave_lost, leave_received = 1 / max(burst, odds), min(1.0, odds / burst)
     draws = rng.random(count + 1)
     lost = np.empty(count, bool)
     state = bool(draws[0] < rate)

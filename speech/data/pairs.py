@@ -61,8 +61,8 @@ def find_pairs(folder: str | os.PathLike[str], split: Split = "test", layout: Fo
     pairs = _match(clean, noisy)
     if found != "voicebank" or split == "test":
         return pairs
-    held_out = [pair for pair in pairs if pair.clean.stem.startswith(VOICEBANK_VALIDATION_SPEAKERS)]
-    chosen = held_out if split == "valid" else [pair for pair in pairs if pair not in set(held_out)]
+    wanted = split == "valid"
+    chosen = [pair for pair in pairs if pair.clean.stem.startswith(VOICEBANK_VALIDATION_SPEAKERS) == wanted]
     if not chosen:
         raise DataError(f"{clean} has no files for {split!r}: speakers {VOICEBANK_VALIDATION_SPEAKERS} validate")
     return chosen

@@ -21,7 +21,7 @@ import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
-from shared.checks import RISING, Checked, Positive
+from shared.checks import RISING, Checked, Count, Natural, Positive
 from shared.errors import ConfigError, DataError
 from shared.files.io import atomic_path
 from shared.optional import needed
@@ -125,13 +125,13 @@ class RoomConfig(Checked):
         image_order: of the image sources.
     """
 
-    sample_rate: int = 16000
+    sample_rate: Count = 16000
     size_m: Extent = (3.0, 10.0)
     height_m: Extent = (2.4, 4.0)
     t60_s: Extent = (0.15, 0.9)
     wall_distance_m: Positive = 0.5
     source_distance_m: Extent = (0.3, 4.0)
-    image_order: int = 6
+    image_order: Natural = 6
 
     def _related(self) -> None:
         smallest = min(self.size_m[0], self.height_m[0])

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from shared.checks import Count, checked
+from shared.checks import Count, Positive, checked
 from shared.random import derive_seed
 from speech.data.clips import Folders, Waveform, read_clips
 from speech.data.config import MixConfig
@@ -45,9 +45,10 @@ def validation_pairs(
 
     Raises:
         DataError: a folder or file cannot be read.
-        ConfigError: the count is below 1.
+        ConfigError: the count is below 1, or `seconds` is not positive.
     """
     checked(Count, count=count)
+    checked(Positive | None, seconds=seconds)
     config = replace(config or MixConfig(), clean=0.0, silence=0.0)
     if rir_dir is None:
         config = replace(config, reverb=0.0)

@@ -19,9 +19,10 @@ class HeldLevel:
     """Hears a recording from its start, in pieces, for the gains of its frames.
 
     The level is held: of blocks of a hop, the largest mean square so far, which falls by half a dB a second. Where it
-    lies below `least`, the gain makes up for that, by at most 40 dB; it falls at once, and rises by 12 dB a second,
-    from 1 at the start. Nothing changes in digital silence. A frame has the gain of its last whole block, so that a
-    stream knows it in time; those at the end of a recording have the last.
+    lies below `least`, the gain makes up for that, by at most 40 dB, and beyond full scale, as of floating point in
+    units of PCM, it lowers to there; it falls at once, and rises by 12 dB a second, from 1 at the start. Nothing
+    changes in digital silence. A frame has the gain of its last whole block, so that a stream knows it in time; those
+    at the end of a recording have the last.
 
     Args:
         frontend: settings of the front end.
@@ -58,7 +59,7 @@ class HeldLevel:
         level = 10 * np.log10(power, where=sounds, out=np.full_like(power, -np.inf))
         time = np.cumsum(sounds, axis=1)
         level = np.maximum.accumulate(np.maximum(level + self._fall * time, self._level), axis=1) - self._fall * time
-        wanted = np.clip(self._least - level, 0.0, MOST_DB)
+        wanted = np.clip(self._least - level, 0.0, MOST_DB) - np.maximum(level, 0.0)
         raised = np.minimum.accumulate(np.minimum(wanted - self._rise * time, self._raised), axis=1) + self._rise * time
         self._level, self._raised = level[:, -1:], raised[:, -1:]
         return raised

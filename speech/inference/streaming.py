@@ -68,7 +68,7 @@ class Stream:
         seed: int | None = None,
         runtime: Runtime = "auto",
     ):
-        sample_rate = checked(Count, sample_rate=whole_rate(sample_rate))
+        sample_rate = whole_rate(sample_rate)
         channels, peak = checked(Count, channels=channels), checked(Duration, peak=peak)
         self._engine, self.sample_rate, self.channels = engine, sample_rate, channels
         seen = peak if engine.normalises else 1.0

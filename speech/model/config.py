@@ -89,8 +89,8 @@ class SamplingConfig(Checked):
             steps of the compressed values. Before a network without look-ahead has heard a few frames it cannot tell
             noise from speech, and lets both pass. 0: no rise.
         least_level: in dB of full scale, of the mean square over a hop, for models that do not normalise. A recording
-            whose level, held from its loudest part on, lies below is raised to it for the network, as it comes
-            (`speech.inference.held_level`). None: recordings are seen as they are.
+            whose level, held from its loudest part on, lies below is raised to it for the network, as it comes, and
+            one beyond full scale is lowered (`speech.inference.held_level`). None: recordings are seen as they are.
         keep_band: leave a recording as it is up to where its band ends (`speech.audio.edges`), and take of the estimate
             only what is above: for models that add a lost band.
         upper_band: what becomes of what a recording has above the model's band, where an enhancer is not told; None:

@@ -133,7 +133,7 @@ class SpeechModel(nn.Module):
         Raises:
             CheckpointError: no such model, or its files are damaged or of another kind.
         """
-        folder = resolve(path_or_name, BUNDLED)
+        folder = resolve(path_or_name, BUNDLED, FORMAT)
         saved = open_checkpoint(folder, FORMAT, VERSION)
         config = saved.settings(SpeechConfig, custom)
         model = saved.restore(lambda: cls(config))

@@ -122,7 +122,7 @@ class UpperBandNetwork(nn.Module):
         Raises:
             CheckpointError: there is none, or its files are damaged or of another kind.
         """
-        saved = open_checkpoint(resolve(path_or_name, BUNDLED), FORMAT, VERSION)
+        saved = open_checkpoint(resolve(path_or_name, BUNDLED, FORMAT), FORMAT, VERSION)
         config = saved.settings(UpperBandConfig)
         return saved.restore(lambda: cls(config))
 

@@ -70,7 +70,7 @@ class ValidationSettings(Checked):
 
     every: Count = 200
     files: Natural = 12
-    seconds: float | None = 6.0
+    seconds: Positive | None = 6.0
     seed: int = 0
     scores: tuple[Score, ...] = ("si_sdr", "estoi", "pesq_wb")
     monitor: Score = "si_sdr"

@@ -271,6 +271,7 @@ BAD: list[Callable[[], object]] = [
     lambda: weight("snr", VPSDE(), torch.ones(1)),  # type: ignore[arg-type]
     lambda: TimeSampler("gaussian"),  # type: ignore[arg-type]
     lambda: TimeSampler("log_normal", std=0.0),
+    lambda: DiffusionLoss("min_snr", gamma=-1.0),
     lambda: TimeSampler(t_min=0.0).sample(VPSDE(), 4),
     lambda: TimeSampler(t_min=1.5).sample(VPSDE(), 4),
     lambda: DiffusionLoss("epsilon")(Denoiser(Affine(), VPSDE()), torch.randn(2, 3)),  # type: ignore[arg-type]

@@ -58,6 +58,11 @@ def noise(*shape: int, seed: int = 0) -> np.ndarray:
     return (0.1 * np.random.default_rng(seed).standard_normal(shape)).astype(np.float32)
 
 
+def level(waveform: np.ndarray) -> float:
+    """The mean square, in dB of full scale."""
+    return float(10 * np.log10(np.square(waveform).mean() + 1e-30))
+
+
 def decibels(difference: np.ndarray, reference: np.ndarray) -> float:
     """Energy of a difference against that of what it differs from."""
     return float(10 * np.log10(np.square(difference).sum() / np.square(reference).sum()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -78,6 +79,19 @@ def test_the_order_of_bytes_does_not_matter_and_stays(dtype):
     enhanced = ENHANCER.enhance(swapped, 16000)
     assert enhanced.dtype == swapped.dtype
     np.testing.assert_array_equal(enhanced, ENHANCER.enhance(signal, 16000))
+
+
+def test_what_may_only_be_read_is_taken_in_silence():
+    signal = (noise(900) * 32767).astype(np.int16)
+    expected = ENHANCER.enhance(signal, 16000)
+    torch.set_warn_always(True)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", message=".*not writable")
+            enhanced = ENHANCER.enhance(np.frombuffer(signal.tobytes(), np.int16), 16000)
+    finally:
+        torch.set_warn_always(False)
+    np.testing.assert_array_equal(enhanced, expected)
 
 
 @pytest.mark.parametrize("dtype", [np.int16, np.int32, np.uint8])
@@ -328,8 +342,11 @@ def test_a_rate_may_be_any_whole_number():
 
 
 def test_impossible_rates_and_seeds_are_refused():
-    with pytest.raises(ConfigError, match="sample_rate=0"):
-        ENHANCER.enhance(noise(10), 0)
+    for rate in (0, 16, 48, 2_000_000):
+        with pytest.raises(ConfigError, match=f"^sample_rate={rate}: need Hz between 1000 and 1000000"):
+            ENHANCER.enhance(noise(10), rate)
+        with pytest.raises(ConfigError, match=f"^sample_rate={rate}: need Hz between 1000 and 1000000"):
+            Enhancer.from_pretrained("causal").stream(rate)
     with pytest.raises(ConfigError, match="2 seeds for a batch of 1"):
         ENHANCER.enhance(noise(10), 16000, seed=[1, 2])
 

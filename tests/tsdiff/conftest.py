@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 
 from shared.training.module import TrainingConfig
 from tsdiff import TSDiffEstimator, TSDiffPredictor
-from tsdiff.data.entries import named_entries
+from tsdiff.data.entries import Entry, named_entries
 from tsdiff.model.backbones import S4DConfig
 from tsdiff.windows.conditioning import Windows, forecast_place
 from tsdiff.windows.config import WindowConfig
@@ -41,6 +42,16 @@ def sines(count: int = 3, length: int = 200, period: int = 8) -> list[dict[str, 
         }
         for i in range(count)
     ]
+
+
+def assert_same_entries(left: Iterable[Entry], right: Iterable[Entry]) -> None:
+    """Names, starts and targets are the same."""
+    left, right = list(left), list(right)
+    assert [entry["item_id"] for entry in left] == [entry["item_id"] for entry in right]
+    for one, other in zip(left, right, strict=True):
+        assert one["start"] == other["start"]
+        assert one["start"].freqstr == other["start"].freqstr
+        np.testing.assert_array_equal(one["target"], other["target"])
 
 
 def windows_of(

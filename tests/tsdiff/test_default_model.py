@@ -239,7 +239,13 @@ def test_fine_tuning_of_series_too_short_to_hold_back(default: TSDiffPredictor) 
     assert any(not torch.equal(changed[n], w) for n, w in predictor.model.denoiser.state_dict().items())
 
 
-@pytest.mark.parametrize("change", [{"steps": 0}, {"cpu_minutes": 0.0}, {"held_back": -1}, {"checks": 0}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        *({"steps": 0}, {"cpu_minutes": 0.0}, {"held_back": -1}, {"checks": 0}),
+        *({"cpu_minutes": float("inf")}, {"learning_rate": -1e-3}, {"batch_size": 0}),
+    ],
+)
 def test_fine_tuning_that_cannot_be_is_named(change: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match=next(iter(change))):
         FineTuning(**change)  # type: ignore[arg-type]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import signal
@@ -173,6 +174,32 @@ def test_the_state_of_another_model_is_refused_by_key(first, tmp_path):
         other.train(sines(), folder=tmp_path, progress=False)
 
 
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"seed": 1}, "with seed=0, not 1;"),
+        ({"horizon_weight": 3.0}, "with horizon_weight=1.0, not 3.0;"),
+        ({"scaling": "standard"}, "with config.scaling='mean', not 'standard';"),
+        ({}, "of other series; give this training a folder of its own, or pass resume=False"),
+    ],
+)
+def test_the_state_of_another_training_is_refused_by_what_differs(first, tmp_path, changes, told):
+    other = tiny_estimator(20, **changes)
+    entries = sines() if changes else [{**entry, "target": 2 * entry["target"]} for entry in sines()]
+    with pytest.raises(CheckpointError, match=told):
+        other.train(entries, folder=tmp_path, progress=False)
+    other.train(entries, folder=tmp_path, progress=False, resume=False)
+
+
+def test_a_state_that_tells_nothing_of_itself_is_gone_on_with_and_more_steps_are_made(first, tmp_path):
+    state = torch.load(tmp_path / LAST_STATE, weights_only=True)
+    assert state["callbacks"].pop("SameTraining")["told"]["batch_size"]
+    torch.save(state, tmp_path / LAST_STATE)
+    assert same(train(folder=tmp_path), first)
+    tiny_estimator(22).train(sines(), folder=tmp_path, progress=False)
+    assert torch.load(tmp_path / LAST_STATE, weights_only=True)["global_step"] == 22
+
+
 def test_saving_leaves_nothing_but_the_state(finished):
     assert [path.name for path in finished[1].iterdir()] == [LAST_STATE]
 
@@ -194,6 +221,8 @@ def test_a_loss_that_is_not_finite_names_the_series():
         ({"prediction_length": -3}, "prediction_length=-3"),
         ({"context_length": 0}, "context_length=0"),
         ({"batch_size": 0}, "batch_size=0"),
+        ({"horizon_weight": -1.0}, "horizon_weight=-1.0: need "),
+        ({"scale_power": math.nan}, "scale_power=nan"),
         ({"scaling": "max"}, "scaling='max'"),
         ({"device": "abacus"}, "device 'abacus' cannot be used here"),
     ],

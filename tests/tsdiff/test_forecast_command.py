@@ -10,10 +10,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from shared.console.notes import Note
 from shared.errors import ConfigError, DataError
-from tsdiff import TSDiffPredictor
-from tsdiff.commands import forecast
-from tsdiff.commands.options import Forecast
+from tsdiff import Sampling, TSDiffEstimator, TSDiffPredictor
+from tsdiff.commands import forecast, impute
+from tsdiff.commands.common import load_job
+from tsdiff.commands.options import Forecast, Impute
 
 DAYS = pd.date_range("2024-01-01", periods=74, freq="D")
 
@@ -92,6 +94,34 @@ def test_covariates_help_the_bundled_model_and_statics_are_noted(tmp_path, capsy
     future = pd.read_csv(tmp_path / "out" / "future.csv").merge(pd.read_csv(data), on=["item_id", "timestamp"])
     promoted = future["promotion"] == 1
     assert future["mean"][promoted].mean() > future["mean"][~promoted].mean() + 4
+
+
+def test_covariates_that_end_with_the_series_are_told_of_the_scored_windows(tmp_path, capsys):
+    run(tmp_path / "out", data=sales(tmp_path), prediction_length=14, dynamic=["promotion"])
+    said = capsys.readouterr()
+    assert "5 series have no covariates for the 14 steps after their end" in said.err
+    assert re.search(r"covariates help [345] of the scored windows, whose last part they tell by", said.out)
+
+
+def test_a_model_that_takes_covariates_is_not_said_to_leave_them_out(tmp_path, capsys):
+    options = Forecast(data=sales(tmp_path, future=True), dynamic=["promotion"], prediction_length=7, windows=0)
+    job = load_job(options, forecast_only=True)
+    sampling = Sampling(steps=1, method="ode1", counts=True)
+    estimator = TSDiffEstimator("D", 7, dynamic_features=1, sampling=sampling).with_training(max_steps=1)
+    line = forecast.write_results(job, estimator.train(job.series), tmp_path, 2, 0.0)
+    assert "taken for counts" in line
+    assert "covariates" not in line
+
+
+def test_a_change_of_clocks_near_a_forecast_or_a_gap_is_told(tmp_path):
+    times = pd.date_range("2024-03-01", "2024-03-29", freq="h", tz="Europe/Berlin")
+    data = tmp_path / "load.parquet"
+    pd.DataFrame({"time": times, "load": times.hour + 1.0}).drop(index=[600]).to_parquet(data)
+    with pytest.warns(Note, match="clocks of Europe/Berlin change at 2024-03-31 03:00.*in a forecast"):
+        run(tmp_path / "out", data=data, prediction_length=72, windows=0)
+    options = Impute(data=data, no_train=True, output=tmp_path / "out", prediction_length=24, samples=2, hide=0.0)
+    with pytest.warns(Note, match="clocks of Europe/Berlin change at 2024-03-31 03:00.*in a gap"):
+        impute.main(options)
 
 
 @pytest.mark.slow

@@ -217,7 +217,7 @@ class _Search:
             return None, f"{self.settings.cpu_minutes:g} minutes are too short"
         given = self.settings.fine_tune_steps
         held = held if given is None else self.settings.windows
-        tuning = FineTuning(seconds / 60, given, held_back=held, checks=3, seed=self.settings.seed)
+        tuning = FineTuning(max(seconds, 0.0) / 60, given, held_back=held, checks=3, seed=self.settings.seed)
         made = fine_tune(self.bundled, self.train, tuning, progress=self.progress)
         self.steps["fine_tune_steps"] = max([made.steps, *(trial.steps for trial in made.trials)])
         weights = f"weights after {made.steps} steps" if made.steps else "weights as they came"

@@ -18,6 +18,7 @@ from shared.files.io import write_csv, write_json, write_text
 from tsdiff.commands.common import Forecaster, Job, forecaster_for, load_job
 from tsdiff.commands.options import Forecast
 from tsdiff.data import Entry, candidate_seasons
+from tsdiff.data.clocks import tell_changes
 from tsdiff.data.covariates import DYNAMIC
 from tsdiff.data.entries import counted
 from tsdiff.evaluation.metrics import (
@@ -30,7 +31,7 @@ from tsdiff.evaluation.metrics import (
 )
 from tsdiff.evaluation.plots import plot_forecasts
 from tsdiff.predictor import TSDiffPredictor
-from tsdiff.tasks.suited import SUITED
+from tsdiff.tasks.suited import SUITED, Suited
 
 
 def scored_frame(job: Job, forecasts: list[SampleForecast]) -> pd.DataFrame:
@@ -124,11 +125,12 @@ def write_results(job: Job, predictor: Forecaster, output: Path, samples: int, t
     scores = {} if scored is None else {"model": scored.model.as_dict(), "seasonal_naive": scored.naive.as_dict()}
     timed = {"train": round(train_seconds, 2), "predict": round(seconds, 2)}
     write_json(output / "metrics.json", {**scores, "seconds": timed, "nfe": predictor.nfe})
-    return told(job, scored, future or (scored.forecasts if scored else []), samples)
+    return told(job, scored, future, samples, regressed=not predictor.config.dynamic_features)
 
 
-def told(job: Job, scored: Scored | None, forecasts: Sequence[SampleForecast], samples: int) -> str:
-    """What was forecast, and what was decided from the data, in a line."""
+def told(job: Job, scored: Scored | None, future: Sequence[SampleForecast], samples: int, regressed: bool) -> str:
+    """What was forecast, and what was decided from the data, in a line; `regressed`: the model takes no covariates
+    itself."""
     parts = [
         f"{len(job.series)} series of {job.series.freq!r}, {job.prediction_length} steps ahead, {samples} samples each"
     ]
@@ -139,19 +141,29 @@ def told(job: Job, scored: Scored | None, forecasts: Sequence[SampleForecast], s
         beside = f", {crps / naive:.2f} × that of the seasonal naive" if naive and np.isfinite(naive) else ""
         windows = counted(len(scored.forecasts), "window", "windows")
         parts.append(f"CRPS {crps:.4g} on {windows}{beside}")
-    decided = [one.info[SUITED] for one in forecasts if isinstance(one.info, dict) and SUITED in one.info]
+    decided = _decided(future or (scored.forecasts if scored else []))
     whole, positive = sum(one.counts for one in decided), sum(one.nonnegative for one in decided)
     if whole:
         parts.append(f"{whole} taken for counts: whole samples, their share of zeros")
     if positive > whole:
         parts.append(f"{positive - whole} {'more ' if whole else ''}taken for never below 0")
-    gains = [one.gain for one in decided if one.gain]
-    if gains:
-        mean = 100 * float(np.mean(gains))
-        parts.append(f"covariates help {len(gains)}, whose last part they tell by {mean:.0f} % better")
-    elif any(entry.get(DYNAMIC) is not None for entry in job.series) and decided:
-        parts.append("covariates help none, and are not used")
+    if regressed and decided and any(entry.get(DYNAMIC) is not None for entry in job.series):
+        parts.append(_helped(decided, _decided(scored.forecasts if scored else [])))
     return "; ".join(parts)
+
+
+def _decided(forecasts: Iterable[SampleForecast]) -> list[Suited]:
+    return [one.info[SUITED] for one in forecasts if isinstance(one.info, dict) and SUITED in one.info]
+
+
+def _helped(future: Sequence[Suited], scored: Sequence[Suited]) -> str:
+    """What covariates do for what comes next; where they do not reach so far, for the windows that are scored."""
+    for decided, what in ((future, ""), (scored, " of the scored windows")):
+        gains = [one.gain for one in decided if one.gain]
+        if gains:
+            mean = 100 * float(np.mean(gains))
+            return f"covariates help {len(gains)}{what}, whose last part they tell by {mean:.0f} % better"
+    return "covariates help none, and are not used"
 
 
 def main(options: Forecast) -> None:
@@ -165,6 +177,7 @@ def main(options: Forecast) -> None:
     _ = options.chosen  # before the work, for what it refuses
     claim_output(options.output)
     job = load_job(options, forecast_only=True)
+    tell_changes(job.series.origin, [*job.split.test.input, *job.series], job.prediction_length)
     sampling = {
         **given(guidance=options.guidance, seed=options.seed),
         "counts": options.counts is not False,

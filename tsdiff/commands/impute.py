@@ -17,6 +17,7 @@ from shared.random import derive_seed
 from tsdiff.commands.common import Job, load_job, predictor_for
 from tsdiff.commands.options import Impute
 from tsdiff.data import Entry, candidate_seasons, to_timestamps
+from tsdiff.data.clocks import tell_changes_at_gaps
 from tsdiff.data.frequency import shifted
 from tsdiff.evaluation.metrics import Metrics, Pair, evaluate, metrics_table, rich_metrics_table
 from tsdiff.predictor import TSDiffPredictor
@@ -116,6 +117,7 @@ def score(job: Job, predictor: TSDiffPredictor, hidden: Hidden, samples: int, ou
 
 def fill(job: Job, predictor: TSDiffPredictor, samples: int, output: Path) -> int:
     """Fill the gaps that the data itself has; writes imputed.csv; returns their number."""
+    tell_changes_at_gaps(job.series.origin, job.series)
     frames = []
     with status("imputing the gaps of the data"):
         for made in predictor.impute(job.series, samples):

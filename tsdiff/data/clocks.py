@@ -1,41 +1,72 @@
-"""Changes of the clocks near a forecast: series are counted in UTC, and what keeps to the local clock moves in it."""
+"""Changes of the clocks near what is forecast or filled: series are counted in UTC, and what keeps to the local clock
+moves in it."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import tzinfo
 
 import numpy as np
 import pandas as pd
 
 from shared.console.notes import tell
+from tsdiff.data.entries import Entry
 from tsdiff.data.frequency import quiet
-from tsdiff.data.series import SeriesSet
+from tsdiff.data.origin import Origin
 
 _LEARNT = pd.Timedelta(days=7)
 """After so long a model has seen how the season lies since a change."""
 
 
-def tell_changes(series: SeriesSet, steps: int) -> None:
+def tell_changes(origin: Origin, entries: Iterable[Entry], steps: int) -> None:
     """Warn where clocks change within a forecast of so many steps after the series' ends, or in the week before it.
 
     Series of days and coarser steps are counted in local days, and no change concerns them.
     """
-    zone = series.origin.zone
-    if zone.tz is None or zone.days:
+    if not _in_utc(origin):
         return
     with quiet():
-        ends = pd.PeriodIndex([entry["start"] + np.shape(entry["target"])[-1] for entry in series]).unique()
-        ahead = ends.shift(steps - 1).to_timestamp()
-    first, last = ends.to_timestamp() - zone.minutes - _LEARNT, ahead - zone.minutes
-    changes = offset_changes(first.min(), last.max(), zone.tz)
-    met = [time for time in changes if ((first < time) & (time <= last)).any()]
-    if met:
-        time = series.origin.timestamp
+        ends = pd.PeriodIndex([entry["start"] + np.shape(entry["target"])[-1] for entry in entries]).unique()
+        ahead = ends.shift(steps - 1)
+    _tell(origin, ends, ahead, pd.Timedelta(0), "forecast", "a forecast or the week before it")
+
+
+def tell_changes_at_gaps(origin: Origin, entries: Iterable[Entry]) -> None:
+    """Warn where clocks change within a gap of series, or in the week before or after it."""
+    if not _in_utc(origin):
+        return
+    edges = [np.zeros((0, 2), dtype=np.int64)]
+    for entry in entries:
+        missing = np.isnan(entry["target"])
+        places = np.flatnonzero(np.diff(np.r_[False, missing, False])).reshape(-1, 2) - [0, 1]
+        edges.append(entry["start"].ordinal + places * entry["start"].freq.n)
+    found = np.unique(np.concatenate(edges), axis=0)
+    if len(found):
+        made = pd.PeriodIndex.from_ordinals  # type: ignore[attr-defined]  # the stubs lack it
+        first, last = (made(ordinals, freq=entry["start"].freq) for ordinals in found.T)
+        _tell(origin, first, last, _LEARNT, "filled", "a gap or within a week of it")
+
+
+def _in_utc(origin: Origin) -> bool:
+    return origin.zone.tz is not None and not origin.zone.days
+
+
+def _tell(
+    origin: Origin, first: pd.PeriodIndex, last: pd.PeriodIndex, after: pd.Timedelta, done: str, where: str
+) -> None:
+    """Warn of the first change in a stretch of periods, the week before it, or so long after it."""
+    zone = origin.zone
+    assert zone.tz is not None
+    begin = first.to_timestamp() - zone.minutes - _LEARNT
+    end = last.to_timestamp() - zone.minutes + after
+    changes = offset_changes(begin.min(), end.max(), zone.tz)
+    met = next((time for time in changes if ((begin < time) & (time <= end)).any()), None)
+    if met is not None:
+        local = f"df[{origin.timestamp!r}].dt.tz_localize(None)"
         tell(
-            f"the clocks of {zone.tz} change at {met[0].tz_localize('UTC').tz_convert(zone.tz)}, in a forecast or the "
-            "week before it, and hours are counted in UTC: what keeps to the local clock is forecast an hour off for "
-            f"some days. If this does, give local times without their zone, df[{time!r}].dt.tz_localize(None), and the "
-            "mean of those that come twice"
+            f"the clocks of {zone.tz} change at {met.tz_localize('UTC').tz_convert(zone.tz)}, in {where}, and hours "
+            f"are counted in UTC: what keeps to the local clock is {done} an hour off for some days. If this does, "
+            f"give local times without their zone, {local}, and the mean of those that come twice"
         )
 
 

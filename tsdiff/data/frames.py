@@ -18,7 +18,7 @@ from tsdiff.data.columns import ITEM_NAMES, TARGET_NAMES, column_of, numbers_of,
 from tsdiff.data.covariates import DYNAMIC
 from tsdiff.data.entries import Entry, counted, read_series
 from tsdiff.data.frequency import EXAMPLES, infer_freq, normalise_freq
-from tsdiff.data.layouts import resampled, with_levels
+from tsdiff.data.layouts import own_name, resampled, with_levels
 from tsdiff.data.origin import Origin, Zone
 from tsdiff.data.series import SeriesSet, notes_of, reason_to_skip, refuse_if_empty
 from tsdiff.data.statics import StaticColumns
@@ -134,7 +134,7 @@ def series_from_frame(
     if freq is None and isinstance(times.dtype, pd.PeriodDtype):
         freq = normalise_freq(times.dtype.freq)
     grid = None if freq is None else normalise_freq(freq)
-    stamps, zone, notes = parse_timestamps(times, name, grid)
+    stamps, zone, notes = parse_timestamps(times, own_name(frame, name), grid)
     parts = list(_parts(frame, item_id, " ".join(targets), stamps, zone, values, notes))
     grid = grid or _agreed_freq(parts)
     call = partial(resampled, frame, item_id, name, target)

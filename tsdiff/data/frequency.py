@@ -28,8 +28,11 @@ _DAY = pd.Timedelta(days=1)
 _USUAL = {
     "s": pd.Timedelta("1s"),
     "min": pd.Timedelta("1min"),
+    "5min": pd.Timedelta("5min"),
     "15min": pd.Timedelta("15min"),
+    "30min": pd.Timedelta("30min"),
     "h": pd.Timedelta("1h"),
+    "12h": pd.Timedelta("12h"),
     "D": _DAY,
     "W": 7 * _DAY,
     "M": 30.4 * _DAY,
@@ -53,10 +56,12 @@ _SEASONS: dict[str, tuple[int, ...]] = {
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
-    """Silence pandas' notices about old spellings and business-day periods, which no caller can act on."""
+def quiet(*others: type[Warning]) -> Iterator[None]:
+    """Silence pandas' notices about old spellings and business-day periods, which no caller can act on, and others."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
+        for kind in others:
+            warnings.simplefilter("ignore", kind)
         yield
 
 

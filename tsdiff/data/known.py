@@ -49,10 +49,10 @@ class Names:
             DataError: no frame, or none that has times and values.
         """
         if not isinstance(df, pd.DataFrame):
-            raise DataError(
-                f"a {type(df).__name__} is no pandas DataFrame; GluonTS entries go to predict(dataset), a file is read "
-                "by pandas.read_csv or tsdiff.data.load_table"
-            )
+            made = [f"give its .{name}()" for name in ("to_pandas", "to_frame") if hasattr(df, name)]
+            read = "GluonTS entries go to predict(dataset), a file is read by pandas.read_csv or tsdiff.data.load_table"
+            kind = f"{type(df).__module__.partition('.')[0]}.{type(df).__name__}".removeprefix("builtins.")
+            raise DataError(f"a {kind} is no pandas DataFrame; {(*made, read)[0]}")
         if df.empty:
             raise DataError("the frame has no rows; it needs one row for each value")
         df = with_levels(df, self.id_column, self.timestamp_column)
@@ -99,7 +99,7 @@ def read_frame(df: pd.DataFrame, names: Names, freq: str | None = None, beside: 
     df = with_levels(df, item, time)
     timestamp = time if time in df.columns or time == df.index.name else None
     if names.target is None:
-        return load_dataset(df.drop(columns=[*beside]), layout="wide", timestamp=timestamp, freq=freq)
+        return load_dataset(df.drop(columns=[*beside], errors="ignore"), layout="wide", timestamp=timestamp, freq=freq)
     return load_dataset(df, layout="long", target=names.target, item_id=item, timestamp=timestamp, freq=freq)
 
 
@@ -168,20 +168,19 @@ def with_covariates(
             "in df, too"
         )
     item = names.id_column if names.target is not None else None
-    parts = [_known(df, names, item, columns)]
+    time = str(names.timestamp_column)
+    keys = [time] if item is None else [item, time]
+    whole = _known(df, names, item, columns)
     if future_df is not None:
-        parts.append(_known(future_df, names, item, columns))
-        _check_kinds(*parts)
-        _tell_strangers(*parts)
-    keys = [name for name in ("item", "time") if name in parts[0]]
-    whole = pd.concat(parts, ignore_index=True).drop_duplicates(keys)
-    found = series_from_frame(
-        whole,
-        target=list(columns),
-        item_id="item" if "item" in whole else None,
-        timestamp="time",
-        freq=series.freq,
-    )
+        future = _known(future_df, names, item, columns)
+        if item is not None:
+            _check_kinds(whole, future, item, "ids")
+            _tell_strangers(whole, future, item)
+        _check_kinds(whole, future, time, "times")
+        _check_steps(future, keys)
+        whole = pd.concat([whole, future], ignore_index=True)
+    whole = whole.drop_duplicates(keys)
+    found = series_from_frame(whole, target=list(columns), item_id=item, timestamp=time, freq=series.freq)
     by_name = {entry["item_id"]: entry for entry in found}
     single = next(iter(found)) if item is None else None
     entries, missing = [], dict[str, dict[str, pd.PeriodIndex]]()
@@ -201,7 +200,7 @@ def with_covariates(
 
 
 def _known(frame: pd.DataFrame, names: Names, item: str | None, columns: Sequence[str]) -> pd.DataFrame:
-    """Times, ids if there are, and covariates of a frame."""
+    """Covariates of a frame, ids if there are, and times, by the frame's names of them."""
     time = names.timestamp_column
     frame = with_levels(frame, item, time)
     times, _ = times_of(frame, time if time in frame.columns or time == frame.index.name else None)
@@ -209,34 +208,39 @@ def _known(frame: pd.DataFrame, names: Names, item: str | None, columns: Sequenc
     if item is not None:
         if item not in frame.columns:
             raise DataError(f"future_df has no column {item!r} of ids, which df has; repeat its rows for each id")
-        made["item"] = frame[item].to_numpy() if frame[item].dtype.kind in "iuf" else frame[item].astype(str).to_numpy()
-    made["time"] = times.array
+        made[item] = frame[item].to_numpy() if frame[item].dtype.kind in "iuf" else frame[item].astype(str).to_numpy()
+    made[str(time)] = times.array
     return made
 
 
-def _check_kinds(past: pd.DataFrame, future: pd.DataFrame) -> None:
+def _check_kinds(past: pd.DataFrame, future: pd.DataFrame, key: str, what: str) -> None:
     """Refuse ids or times that are of one kind in one frame and of another in the other."""
-    for key, what in (("item", "ids"), ("time", "times")):
-        if key not in past:
-            continue
-        one, other = past[key].dtype, future[key].dtype
-        same = one == other or (one.kind == other.kind and one.kind in "iu")
-        if key == "time" and not same:
-            zones = [getattr(dtype, "tz", None) for dtype in (one, other)]
-            if one.kind == other.kind == "M" and (zones[0] is None) == (zones[1] is None):
-                future["time"] = future["time"].astype(one)
-                continue
-        if not same:
-            raise DataError(f"the {what} are {one} in df and {other} in future_df; give both the same")
+    one, other = past[key].dtype, future[key].dtype
+    same = one == other or (one.kind == other.kind and one.kind in "iu")
+    if what == "times" and not same:
+        zones = [getattr(dtype, "tz", None) for dtype in (one, other)]
+        if one.kind == other.kind == "M" and (zones[0] is None) == (zones[1] is None):
+            future[key] = future[key].astype(one)
+            return
+    if not same:
+        raise DataError(f"the {what} are {one} in df and {other} in future_df; give both the same")
 
 
-def _tell_strangers(past: pd.DataFrame, future: pd.DataFrame) -> None:
-    if "item" in past:
-        strangers = [str(name) for name in pd.unique(future["item"][~future["item"].isin(past["item"])])]
-        if strangers:
-            more = f" and {len(strangers) - 10} more" if len(strangers) > 10 else ""
-            listed = ", ".join(map(repr, strangers[:10]))
-            tell(f"future_df has ids that df does not have, and they are left out: {listed}{more}")
+def _check_steps(future: pd.DataFrame, keys: list[str]) -> None:
+    """Refuse a step that has several rows of covariates that differ."""
+    apart = future.drop_duplicates()
+    twice = apart[apart.duplicated(keys)]
+    if len(twice):
+        where = " of id ".join(map(str, reversed(twice.iloc[0][keys].tolist())))
+        raise DataError(f"future_df has different covariates for {where}; give one row for each step")
+
+
+def _tell_strangers(past: pd.DataFrame, future: pd.DataFrame, item: str) -> None:
+    strangers = [str(name) for name in pd.unique(future[item][~future[item].isin(past[item])])]
+    if strangers:
+        more = f" and {len(strangers) - 10} more" if len(strangers) > 10 else ""
+        listed = ", ".join(map(repr, strangers[:10]))
+        tell(f"future_df has ids that df does not have, and they are left out: {listed}{more}")
 
 
 def _aligned(entry: Entry, known: Entry | None, count: int, steps: int) -> np.ndarray:

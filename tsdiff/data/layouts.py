@@ -59,6 +59,11 @@ def long_from_wide(frame: pd.DataFrame, timestamp: str | None = None) -> pd.Data
     return made
 
 
+def own_name(frame: pd.DataFrame, name: str) -> str:
+    """What a table calls its column of times; of one that was wide, what that one called it, for messages."""
+    return frame.attrs.get(_WIDE) or name
+
+
 def with_levels(frame: pd.DataFrame, item_id: str | None = None, timestamp: str | None = None) -> pd.DataFrame:
     """A table whose index tells ids, or times beside them, with its levels as columns; any other as it is.
 

@@ -78,8 +78,11 @@ def parse_timestamps(values: pd.Series, name: str, freq: str | None = None) -> t
         lost = f"column {name!r} has several offsets and no zone; its local calendar days are kept, without a zone"
         return days, Zone() if offsets else Zone(parsed.tz, days=True), [lost] * offsets
     lost = f"column {name!r} has several offsets and no zone; its times are in UTC"
-    minutes = pd.Timedelta((clock[0] - parsed[0].tz_convert("UTC").tz_localize(None)) % pd.Timedelta("1h"))
-    return parsed.tz_convert("UTC").tz_localize(None) + minutes, Zone(parsed.tz, minutes=minutes), [lost] * offsets
+    utc = parsed.tz_convert("UTC").tz_localize(None)
+    minutes = pd.Timedelta(0)
+    if (utc != utc.floor("h")).any():  # otherwise hours of UTC, which a zone of half hours has at half past
+        minutes = pd.Timedelta((clock[0] - utc[0]) % pd.Timedelta("1h"))
+    return utc + minutes, Zone(parsed.tz, minutes=minutes), [lost] * offsets
 
 
 def looks_dated(values: pd.Series) -> bool:
@@ -143,7 +146,7 @@ def _to_datetime(values: pd.Series, name: str) -> pd.DatetimeIndex:
         raise DataError(f"column {name!r} mixes dates and numbers (first: {odd!r}); convert it with pd.to_datetime")
     for options in attempts:
         try:
-            with quiet():
+            with quiet(UserWarning):  # that it parses one by one
                 parsed = pd.to_datetime(values, **options)  # type: ignore[call-overload]
             if parsed.dtype != object:
                 return pd.DatetimeIndex(parsed)
@@ -179,7 +182,10 @@ def check_unique(stamps: pd.DatetimeIndex, item: str, single: bool, zone: Zone) 
     """Raise DataError if sorted `stamps` repeat; `single` says that the table was taken as one series."""
     repeated = stamps.duplicated()
     if repeated.any():
-        hint = " or, if the table holds several series, name the column that tells them apart (item_id)"
+        hint = (
+            " or, if the table holds several series, name the column that tells them apart (item_id, on the command "
+            "line --id)"
+        )
         raise DataError(
             f"series {item!r} has timestamp {zone.told(stamps[int(repeated.argmax())])} more than once;"
             f" aggregate such rows first{hint if single else ''}"
@@ -246,12 +252,15 @@ def _differs_in(stamps: pd.DatetimeIndex, unit: pd.Timedelta) -> np.ndarray:
 
 
 def stamp_side(stamps: pd.DatetimeIndex, freq: str) -> Stamp:
-    """Tell whether all timestamps name the last day of their week, month, quarter or year, or not."""
-    if base_freq(freq) not in _DATED_AT_END:
+    """Tell whether all timestamps name the last day of their week, or the last day or working day of their month,
+    quarter or year."""
+    base = base_freq(freq)
+    if base not in _DATED_AT_END:
         return "start"
-    periods = stamps.to_period(unit_freq(freq))
-    at_end = (stamps.normalize() == periods.to_timestamp(how="end").normalize()).all()
-    return "end" if at_end else "start"
+    last = stamps.to_period(unit_freq(freq)).to_timestamp(how="end").normalize()
+    if base in _CALENDAR:
+        last -= pd.to_timedelta(np.maximum(last.dayofweek - 4, 0), unit="D")
+    return "end" if (stamps.normalize() >= last).all() else "start"
 
 
 def moved_note(stamps: pd.DatetimeIndex, freq: str, stamp: Stamp, zone: Zone) -> str | None:

@@ -18,9 +18,9 @@ from shared.samplers.gaussian import knowing
 from shared.samplers.search import SearchedGrid, search_grid
 from tsdiff.data.entries import named_entries
 from tsdiff.model.model import TSDiff, call_times
-from tsdiff.sampling.drawing import guidance_of
+from tsdiff.sampling.drawing import guidance_of, quantile_levels
 from tsdiff.sampling.gaussian import guided_law
-from tsdiff.sampling.settings import PUBLISHED, Sampling
+from tsdiff.sampling.settings import Sampling
 from tsdiff.windows.conditioning import Windows, forecast_place
 from tsdiff.windows.series import observed_series
 
@@ -73,11 +73,11 @@ def search_schedule(
     """
     checked(Count, draws=draws, max_series=max_series)
     model, sampling = predictor.model.eval(), predictor.sampling
-    if isinstance(sampling.method, str) and sampling.method in PUBLISHED:
+    if sampling.is_published:
         raise ConfigError(f"method={sampling.method!r} steps through a table; take sde1 or ode1")
     sampling = replace(sampling, schedule=None, steps=steps or sampling.steps)
     windows, generators = _draws(model, dataset, draws, max_series)
-    levels = np.tile((np.arange(draws) + 1) / (draws + 1), len(generators) // draws)
+    levels = np.tile(quantile_levels(draws), len(generators) // draws)
     guidance = guidance_of(model, sampling, windows, levels, generators)
     shape = windows.values.shape
     method = knowing(sampling.sampler(), lambda: guided_law(guidance, model.law, sampling.method, shape[1:]))

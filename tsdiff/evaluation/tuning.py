@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any, Generic, Protocol, Self, TypeVar
 
@@ -23,8 +23,6 @@ from tsdiff.data import SeriesStore, checked_entries, split
 from tsdiff.data.entries import Entry, counted
 from tsdiff.evaluation.metrics import Metrics, evaluate
 from tsdiff.sampling.settings import Energy, Sampling, SamplingMethod
-
-_PUBLISHED = ("ddpm", "ddim")
 
 
 class Tunable(Protocol):
@@ -84,7 +82,7 @@ class TuningGrid:
         found: dict[Sampling, None] = {}
         for chosen in product(*wanted.values()):
             made = replace(base, **dict(zip(wanted, chosen, strict=True)))
-            if made.method in _PUBLISHED:
+            if made.is_published:
                 made = replace(made, steps=base.steps, observation_std=base.observation_std)
             found[made if made.method == "ddim" else replace(made, skip=base.skip)] = None
         return list(found)
@@ -205,7 +203,7 @@ def tune(
     if not math.isfinite(best.crps):
         why = next((trial.error for trial in trials if trial.error), "every actual value is 0")
         raise DataError(f"none of {len(trials)} settings gives a finite score ({why}); widen the grid or the windows")
-    return Tuned(predictor.with_sampling(**asdict(best.sampling)), trials, best, len(pairs))
+    return Tuned(predictor.with_sampling(**vars(best.sampling)), trials, best, len(pairs))
 
 
 def _validation(
@@ -236,7 +234,7 @@ def _observed(values: np.ndarray) -> bool:
 
 
 def _try(predictor: Tunable, sampling: Sampling, pairs: list[tuple[Entry, Entry]], num_samples: int) -> Trial:
-    tried = predictor.with_sampling(**asdict(sampling))
+    tried = predictor.with_sampling(**vars(sampling))
     started = time.perf_counter()
     try:
         metrics = evaluate(tried.predict([past for past, _ in pairs], num_samples=num_samples), pairs)

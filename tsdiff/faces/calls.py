@@ -14,6 +14,7 @@ from shared.checks import Count, checked
 from shared.devices import compute_device
 from shared.errors import ConfigError
 from tsdiff.data import load_dataset, normalise_freq, to_timestamps
+from tsdiff.data.clocks import tell_changes_at_gaps
 from tsdiff.data.columns import Columns
 from tsdiff.data.entries import Entry
 from tsdiff.data.known import Names, read_frame
@@ -145,7 +146,7 @@ class ModelCalls(FrameCalls):
         A model of all frequencies adapts itself to the frame's frequency.
 
         Args:
-            df: see `predict_df`.
+            df: see `predict_df`; a warning tells where clocks change near a gap of hours.
             quantile_levels: the columns of the result.
             num_samples: draws behind the quantiles.
             columns: target, item_id, timestamp; found by their usual names when absent.
@@ -162,6 +163,7 @@ class ModelCalls(FrameCalls):
         names = Names(columns.get("item_id"), columns.get("timestamp"), columns.get("target")).of(df)
         series = read_frame(df, names, None if self.config.awaits_freq else self.freq)
         series.warn()
+        tell_changes_at_gaps(series.origin, series)
         predictor = self._reaching(series.freq, self.prediction_length)
         frames = [made.to_frame(quantile_levels) for made in predictor.impute(series, num_samples)]
         whole = pd.concat(frames, ignore_index=True)

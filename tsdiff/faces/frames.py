@@ -108,7 +108,7 @@ class FrameCalls(JointCalls):
         names = {"id_column": id_column, "timestamp_column": timestamp_column, "target": target}
         options = {**names, "prediction_length": prediction_length, "freq": freq, **sampling}
         job = self._job(df, future_df, options, past=past_covariates)
-        tell_changes(job.series, job.steps)
+        tell_changes(job.series.origin, job.series, job.steps)
         made = list(job.predictor._cut(job.series, num_samples, job.steps))
         table = job.series.origin.restored(forecasts_to_frame(made, quantile_levels, job.series.stamp))
         table.attrs.update(_decided(job.series, made))
@@ -162,6 +162,7 @@ class FrameCalls(JointCalls):
         job = self._job(df, None, options, covariates, past_covariates)
         parts = split(job.series, job.steps, windows, stride=step)
         SeriesSet([], job.series.freq, skipped=parts.skipped).warn()
+        tell_changes(job.series.origin, parts.test.input, job.steps)
         inputs = _padded(parts.test.input, job.predictor.prediction_length - job.steps)
         made = list(job.predictor._cut(inputs, num_samples, job.steps))
         table = forecasts_to_frame(made, quantile_levels, job.series.stamp)
@@ -205,7 +206,7 @@ class FrameCalls(JointCalls):
         check_picture("x.png" if path is None else path, max_panels=max_panels, history=history)
         num_samples = options.pop("num_samples", 100)
         job = self._job(df, future_df, options)
-        tell_changes(job.series, job.steps)
+        tell_changes(job.series.origin, job.series, job.steps)
         if ids is None:
             entries = [job.series[place] for place in spread(len(job.series), max_panels)]
         else:

@@ -106,7 +106,7 @@ class JointCalls(Predictor):
         checked(tuple[Level, ...], quantile_levels=quantile_levels)
         named = {str(name): [str(part) for part in parts] for name, parts in sums.items()}
         job = self._job(df, future_df, options)
-        tell_changes(job.series, job.steps)
+        tell_changes(job.series.origin, job.series, job.steps)
         entries = [entry for entry in job.series if entry["item_id"] not in named]
         parts = leaves_of(named, [entry["item_id"] for entry in entries])
         _tell_given(job.series, parts)

@@ -6,7 +6,7 @@ import copy
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Generic, Protocol, Self, TypeVar
 
 import numpy as np
@@ -15,7 +15,7 @@ from gluonts.dataset.split import TestData
 from gluonts.model.forecast import Forecast
 from torch import Tensor, nn
 
-from shared.checks import Checked, Count, Natural
+from shared.checks import Checked, Count, Natural, NonNegative, Positive
 from shared.errors import DataError
 from shared.random import natural
 from shared.training.batches import BatchSource
@@ -71,10 +71,10 @@ class FineTuning(Checked):
         seed: of everything.
     """
 
-    cpu_minutes: float = 5.0
+    cpu_minutes: NonNegative = 5.0
     steps: Count | None = None
-    learning_rate: float = 3e-4
-    batch_size: int = 32
+    learning_rate: Positive = 3e-4
+    batch_size: Count = 32
     held_back: Natural = 80
     checks: Count = 6
     seed: int = 0
@@ -349,7 +349,7 @@ def _with_guidance(contest: _Contest[P], entries: Sequence[Entry], settings: Fin
 
 def _told(contest: _Contest[Any], before: Sampling, after: Sampling) -> str:
     """What was changed besides the weights, in words."""
-    changes = [f"{name} {value}" for name, value in asdict(after).items() if value != getattr(before, name)]
+    changes = [f"{name} {value}" for name, value in vars(after).items() if value != getattr(before, name)]
     weights = [contest.weighed] if contest.weighed else []
     weights += [HALF] if contest.best.change == HALF else []
     return ", ".join(weights + changes) or "as it was"

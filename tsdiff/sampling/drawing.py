@@ -30,7 +30,7 @@ from tsdiff.sampling.guidance import (
     WindowGuidance,
 )
 from tsdiff.sampling.published import AncestralGuidance, DDIMGuidance, table_times
-from tsdiff.sampling.settings import PUBLISHED, Observation, Sampling
+from tsdiff.sampling.settings import Observation, Sampling
 from tsdiff.windows.conditioning import Place, Windows
 
 GUIDANCES: dict[str, type[EnergyGuidance]] = {
@@ -215,7 +215,7 @@ def guidance_of(
     if noise is not None:
         _check_coloured(sampling, noise)
     kind = sampling.covariance or _usual_covariance(model)
-    if isinstance(sampling.method, str) and sampling.method in PUBLISHED:
+    if sampling.is_published:
         kind = sampling.method
     return GUIDANCES[kind].of(known, sampling, model, generators)
 
@@ -235,7 +235,7 @@ def _check_coloured(sampling: Sampling, noise: Noise) -> None:
             f"self-guidance with {noise}: what observed values say is known for Gaussian noise alone; train with "
             "conditional=True, or take noise that is a GaussianProcess"
         )
-    if sampling.method in PUBLISHED or sampling.covariance in ("scalar", "trace", "kernels"):
+    if sampling.is_published or sampling.covariance in ("scalar", "trace", "kernels"):
         raise ConfigError(
             f"method={sampling.method!r} with covariance={sampling.covariance!r}: with coloured noise take "
             "covariance='window' or 'tweedie', and a method of the core, such as 'ode2' or 'sde2'"

@@ -17,7 +17,7 @@ from shared.errors import ConfigError
 from shared.guidance import Guidance
 from shared.samplers.gaussian import GaussianExponential
 from shared.samplers.laws import Gain, Gaussian, Law
-from tsdiff.sampling.guidance import KernelGuidance, ObservationGuidance, WindowGuidance
+from tsdiff.sampling.guidance import CovarianceGuidance, ObservationGuidance
 from tsdiff.windows.covariance import ObservedCovariance
 
 MOST_VALUES = 2048
@@ -84,12 +84,9 @@ def guided_law(guidance: Guidance | None, prior: Callable[[], Law], method: obje
 
 
 def _groups(guidance: Guidance | None) -> list[tuple[Tensor, ObservedCovariance]] | None:
-    if not isinstance(guidance, WindowGuidance | KernelGuidance) or guidance.scale != 1 or guidance.energy == "robust":
+    if not isinstance(guidance, CovarianceGuidance) or guidance.scale != 1 or guidance.energy == "robust":
         return None
-    if isinstance(guidance, KernelGuidance):
-        return guidance.groups
-    rows = torch.arange(len(guidance.values), device=guidance.values.device)
-    return [(rows, guidance.seen)]
+    return guidance.groups
 
 
 def _posterior(seen: ObservedCovariance, rows: Tensor, trust: float, shape: Sequence[int]) -> Gaussian:

@@ -114,12 +114,18 @@ class Sampling(Checked):
     def _related(self) -> None:
         self.sampler()  # which checks eta
 
-        published = isinstance(self.method, str) and self.method in PUBLISHED
         robust = self.guidance == "robust"
-        self._require(not (published and robust), "method guidance", "its energy is not the published one; take 'mse'")
+        self._require(
+            not (self.is_published and robust), "method guidance", "its energy is not the published one; take 'mse'"
+        )
         if self.schedule is not None:
-            self._require(not published, "method schedule", "it steps through a table; take sde1 or ode1")
+            self._require(not self.is_published, "method schedule", "it steps through a table; take sde1 or ode1")
             object.__setattr__(self, "schedule", times_of(self.schedule, self.steps))
+
+    @property
+    def is_published(self) -> bool:
+        """Whether the method is one of the published samplers, which step through a table."""
+        return isinstance(self.method, str) and self.method in PUBLISHED
 
     def sampler(self) -> Sampler:
         """The core's method.
@@ -127,7 +133,7 @@ class Sampling(Checked):
         Raises:
             ConfigError: `eta` is out of range, or the method has none.
         """
-        name = PUBLISHED.get(self.method, self.method) if isinstance(self.method, str) else self.method
+        name = PUBLISHED[self.method] if self.is_published else self.method
         return method_from(name, **({} if self.eta is None else {"eta": self.eta}))
 
     @property

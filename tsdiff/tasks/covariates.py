@@ -62,30 +62,40 @@ def effect_of(target: np.ndarray, features: np.ndarray, season: int, horizon: in
         horizon: steps to forecast.
     """
     length = len(target)
-    nothing = Effect(np.zeros(length + horizon), 0.0)
-    scaled = _scaled(features, length)
-    if not len(scaled):
-        return nothing
+    scaled, begun = _scaled(features, length)
+    # Where they are known of the end alone, what comes before teaches nothing of them, but would be learnt from.
+    for first in (0, begun) if begun > length // 2 else (0,):
+        weights, gain = _told(target[first:], scaled[:, first:], season, horizon)
+        if gain:
+            return Effect(np.nan_to_num(scaled.T @ weights), gain)
+    return Effect(np.zeros(length + horizon), 0.0)
+
+
+def _told(target: np.ndarray, scaled: np.ndarray, season: int, horizon: int) -> tuple[np.ndarray, float]:
+    """Weights of covariates (k, length + horizon), and by which share they lower the error of the last part."""
+    length, nothing = len(target), (np.zeros(len(scaled)), 0.0)
     lag = season if np.isfinite(target).sum() >= 3 * season + _LEAST_ROWS else 1
     rows = np.column_stack([target, scaled[:, :length].T])
     changes = rows[lag:] - rows[:-lag]
     spread = np.nanstd(changes[:, 1:], axis=0) if len(changes) else np.zeros(len(scaled))
     moving = spread > 1e-9
-    changes, scaled = changes[:, np.r_[True, moving]], scaled[moving]
+    changes = changes[:, np.r_[True, moving]]
     whole = np.flatnonzero(np.isfinite(changes).all(axis=1))
-    if not len(scaled) or len(whole) < _LEAST_ROWS + _ROWS_EACH * len(scaled):
+    if not moving.any() or len(whole) < _LEAST_ROWS + _ROWS_EACH * moving.sum():
         return nothing
     held = min(max(horizon, round(_LAST * len(whole))), len(whole) // 2)
     gain = _gain(changes, int(whole[-held]))
     if not gain:
         return nothing
-    weights = _fit(changes).weights
-    return Effect(np.nan_to_num(scaled.T @ weights), gain)
+    weights = np.zeros(len(scaled))
+    weights[moving] = _fit(changes).weights
+    return weights, gain
 
 
-def _scaled(features: np.ndarray, length: int) -> np.ndarray:
-    """Those covariates that change, each by its past: of mean 0 and deviation 1, and held within reach of it."""
-    made = []
+def _scaled(features: np.ndarray, length: int) -> tuple[np.ndarray, int]:
+    """Those covariates that change, each by its past: of mean 0, where they are missing too, and deviation 1, and held
+    within reach of it; and the step from which on all of them are known."""
+    made, begun = [], 0
     for row in features:
         past = row[:length][np.isfinite(row[:length])]
         if not past.size or np.ptp(past) <= 1e-12 * np.abs(past).max():
@@ -93,7 +103,8 @@ def _scaled(features: np.ndarray, length: int) -> np.ndarray:
         slack = _REACH * np.ptp(past)
         held = np.clip(row, past.min() - slack, past.max() + slack)
         made.append((np.where(np.isfinite(held), held, past.mean()) - past.mean()) / past.std())
-    return np.array(made).reshape(len(made), features.shape[1])
+        begun = max(begun, int(np.isfinite(row).argmax()))
+    return np.array(made).reshape(len(made), features.shape[1]), begun
 
 
 @dataclass(frozen=True)

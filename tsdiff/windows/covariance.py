@@ -27,6 +27,8 @@ RANK = 256
 """Most directions kept: of M4's windows of 360 hours they hold 99.7 % of the variance."""
 
 _SMALLEST = 1e-8
+_LEVEL = 1.0
+"""In the network's units, in which training windows have a deviation of 1; ten times more or less changes nothing."""
 _LARGEST_MATRIX = 4096
 
 
@@ -100,6 +102,23 @@ class WindowCovariance:
         half = along(spread, noise.whiten)
         values, vectors = torch.linalg.eigh(along(half.T, noise.whiten))
         return WindowCovariance(along(vectors, noise.colour), values.clamp_min(_SMALLEST), 0.0)
+
+    def of_any_level(self, channels: int) -> WindowCovariance:
+        """The same for windows whose channels may each lie higher or lower as a whole, by a deviation of `_LEVEL`.
+
+        Training windows are scaled by all of their context, which fixes its mean, or its last value: there they tell a
+        missing value from the sum of all others. In a window that was scaled by a part of its context they do not.
+
+        Args:
+            channels: that have a level of their own, in turn; lagged copies have that of their channel.
+        """
+        level = _LEVEL * torch.eye(channels).double().repeat(self.n // channels, 1)
+        directions = self.directions.double()
+        basis = torch.linalg.qr(torch.cat([directions, level], dim=1))[0]
+        own, shift = basis.T @ directions, basis.T @ level
+        whole = (own * (self.variances.double() - self.rest)) @ own.T + shift @ shift.T
+        values, vectors = torch.linalg.eigh(whole)
+        return WindowCovariance(basis @ vectors, values.clamp_min(0) + self.rest, self.rest)
 
     def given_noisy(self, alpha: float, sigma: float) -> tuple[Tensor, float]:
         """Variances of x_0 given x_t: along the directions (rank,), and along all others."""

@@ -142,6 +142,10 @@ def test_resolve(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert resolve("m", saved.parent) == saved
     with pytest.raises(CheckpointError, match="bundled names: m"):
         resolve("unknown", saved.parent)
+    with pytest.raises(CheckpointError, match=r"bundled names: m$"):
+        resolve("unknown", saved.parent, "kind")
+    with pytest.raises(CheckpointError, match="no model is bundled"):
+        resolve("unknown", saved.parent, "another kind")
     with pytest.raises(CheckpointError, match="no model is bundled"):
         resolve("unknown", Path("/nowhere"))
     with pytest.raises(CheckpointError, match=r"^'owner/name' is no folder here.* hub"):

@@ -244,12 +244,20 @@ def test_training_draws_the_noise_of_the_process() -> None:
     torch.testing.assert_close(found, error.square().mean(1))
 
 
-def test_settings_go_through_json() -> None:
-    sde = FlowSDE(noise=NOISE.at([0.0, 1.0, 3.5]))
+@pytest.mark.parametrize(
+    "sde",
+    [FlowSDE(noise=NOISE.at([0.0, 1.0, 3.5])), DiscreteVPSDE(linear_betas(5), noise=NOISE)],
+    ids=["flow", "table"],
+)
+def test_a_process_and_its_noise_go_through_json(sde: SDE) -> None:
     again = checked(Process, sde=json.loads(json.dumps(dataclasses.asdict(sde))))
     assert again == sde
     assert hash(again) == hash(sde)
-    assert again != FlowSDE()
+    assert again != sde.with_noise(None)
+    assert isinstance(again.noise, GaussianProcess)
+
+
+def test_noise_may_be_told_by_its_kind() -> None:
     short = checked(
         Process,
         sde={"kind": "flow", "noise": {"kind": "gaussian_process", "kernel": {"kind": "ou", "length_scale": 3}}},
@@ -257,6 +265,8 @@ def test_settings_go_through_json() -> None:
     assert short == FlowSDE(noise=GaussianProcess(OrnsteinUhlenbeck(3.0)))
     with pytest.raises(ConfigError, match="gaussian_process, student_t"):
         checked(Process, sde={"kind": "flow", "noise": "pink"})
+    with pytest.raises(ConfigError, match="gaussian_process, student_t"):
+        DiscreteVPSDE(linear_betas(5), noise="pink")  # type: ignore[arg-type]
 
 
 def test_what_goes_by_white_noise_says_so() -> None:

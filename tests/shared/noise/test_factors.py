@@ -56,6 +56,7 @@ def test_items_may_have_times_of_their_own(kernel: Kernel) -> None:
     values = torch.randn(2, PLACES, 1, generator=make_generator("own"), dtype=torch.float64)
     noise = GaussianProcess(kernel, 0.05)
     together = noise.at(times)
+    assert noise.at(times.numpy()) == noise.at(times.tolist()) == together
     for item in range(2):
         alone = noise.at(times[item])
         one = values[item : item + 1]

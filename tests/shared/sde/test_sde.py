@@ -353,6 +353,13 @@ def test_a_class_of_a_users_own_is_known_where_it_is_passed() -> None:
     assert sde_from(mine) is mine
 
 
+@pytest.mark.parametrize("sde", [VPSDE(beta_min=0), SubVPSDE(beta_min=0), VPSDE(), OUVPSDE()], ids=repr)
+def test_clean_data_is_at_time_0(sde: SDE) -> None:
+    clean = sde.time_of_log_snr(torch.tensor([math.inf, 400.0], dtype=torch.float64))
+    assert float(clean[0]) == 0
+    assert 0 <= float(clean[1]) < 1e-8
+
+
 BAD: list[Callable[[], object]] = [
     lambda: VPSDE(-0.1, 20),
     lambda: VPSDE(2, 1),

@@ -337,6 +337,8 @@ def test_learning_rate_rises_then_falls() -> None:
     [
         *({"max_steps": 0}, {"learning_rate": 0.0}, {"learning_rate": float("nan")}),
         *({"warmup": 1.0}, {"warmup": 1.5}, {"warmup": -0.1}),
+        *({"gradient_clip": -1.0}, {"weight_decay": -0.1}, {"ema_decay": 1.0}),  # the first would turn gradients round
+        *({"num_workers": -1}, {"save_every_seconds": -1.0}),
     ],
 )
 def test_settings_that_cannot_be(bad: dict[str, Any]) -> None:

@@ -17,7 +17,7 @@ from speech.audio.resampling import resample
 from speech.audio.writing import write_audio
 from speech.enhancer import Enhancer
 from speech.inference.advice import SettingWarning
-from tests.speech.models import decibels, gain_enhancer, noise, tiny_enhancer, tiny_model
+from tests.speech.models import decibels, gain_enhancer, level, noise, tiny_enhancer, tiny_model
 
 RATES = [22050, 44100, 48000]
 WINDOWS = {"window_seconds": 0.5, "overlap_seconds": 0.2}
@@ -26,10 +26,6 @@ WINDOWS = {"window_seconds": 0.5, "overlap_seconds": 0.2}
 def above(waveform: np.ndarray, rate: int, edge: float = 9500.0) -> np.ndarray:
     """What lies above 9.5 kHz."""
     return signal.sosfiltfilt(signal.butter(8, edge, "highpass", fs=rate, output="sos"), waveform)
-
-
-def level(waveform: np.ndarray) -> float:
-    return float(10 * np.log10(np.square(waveform).mean() + 1e-30))
 
 
 def streamed(enhancer: Enhancer, waveform: np.ndarray, rate: int) -> np.ndarray:

@@ -156,7 +156,7 @@ def test_speed_moves_a_tone_by_its_factor(speed: float) -> None:
     assert np.sum(spectrum[round(500 * speed) - 3 : round(500 * speed) + 4] ** 2) > 0.999 * np.sum(spectrum**2)
 
 
-@pytest.mark.parametrize(("rate", "burst"), [(0.05, 1.0), (0.1, 2.0), (0.3, 4.0)])
+@pytest.mark.parametrize(("rate", "burst"), [(0.05, 1.0), (0.1, 2.0), (0.3, 4.0), (0.8, 4.0)])
 def test_packets_are_lost_at_the_rate_in_bursts(rate: float, burst: float) -> None:
     received = lose_packets(np.ones(8000 * 400, np.float32), RATE, np.random.default_rng(0), rate, burst)
     lost = received.reshape(-1, 320)[:, 0] == 0
@@ -164,6 +164,11 @@ def test_packets_are_lost_at_the_rate_in_bursts(rate: float, burst: float) -> No
     starts = np.count_nonzero(np.diff(lost.astype(int)) == 1) + lost[0]
     assert lost.sum() / starts == pytest.approx(burst, rel=0.2) if burst > 1 else lost.sum() / starts < 1.2
     np.testing.assert_array_equal(lose_packets(SPEECH, RATE, np.random.default_rng(0), 0.0), SPEECH)
+
+
+def test_bursts_are_longer_where_so_many_packets_are_lost_that_but_one_is_received_between() -> None:
+    lost = lose_packets(np.ones(8000 * 400, np.float32), RATE, np.random.default_rng(0), 0.9, 2.0) == 0
+    assert lost.mean() == pytest.approx(0.9, rel=0.02)
 
 
 def test_settings_that_cannot_be_are_named() -> None:

@@ -304,6 +304,7 @@ def test_gaps_in_a_noise_are_avoided() -> None:
         ({"rumble": 2.0}, "rumble"),
         ({"noise_tilt": (1.0, -4.0)}, "noise_tilt"),
         ({"speech_low_cut": 8000.0}, "speech_low_cut"),
+        ({"level_db": float("nan")}, "level_db"),
     ],
 )
 def test_settings_that_cannot_be_are_named(change: dict[str, object], message: str) -> None:

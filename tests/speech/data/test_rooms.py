@@ -173,6 +173,9 @@ def test_what_cannot_be_is_named(tmp_path: Path) -> None:
         RoomConfig(t60_s=(0.5, 0.2))
     with pytest.raises(ConfigError, match="wall_distance_m"):
         RoomConfig(wall_distance_m=2.0)
+    for name, value in (("sample_rate", 0), ("image_order", -1)):
+        with pytest.raises(ConfigError, match=f"{name}={value}"):
+            RoomConfig(**{name: value})
     with pytest.raises(ConfigError, match="no room fits"):
         draw_room(np.random.default_rng(0), RoomConfig(source_distance_m=(50.0, 60.0)))
     put(tmp_path / "silent.wav", np.zeros(100))

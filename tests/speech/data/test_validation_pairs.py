@@ -49,3 +49,5 @@ def test_other_tasks_and_missing_folders(folders: tuple[Path, Path, Path]) -> No
     assert len(validation_pairs(clean, noise, count=1)) == 1
     with pytest.raises(ConfigError, match="count=0"):
         validation_pairs(clean, noise, count=0)
+    with pytest.raises(ConfigError, match=r"seconds=-1\.0"):  # which would leave out the end of each file
+        validation_pairs(clean, noise, count=1, seconds=-1.0)

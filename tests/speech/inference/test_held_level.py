@@ -52,6 +52,13 @@ def test_what_is_quiet_is_raised_slowly_to_the_level_and_never_by_more_than_allo
         assert found[0] < 0.25
 
 
+def test_what_exceeds_full_scale_is_lowered_at_once_and_rises_by_half_a_decibel_a_second() -> None:
+    found = gains_db(np.concatenate([tone(1.0, -1e-3), tone(1.0, 60.0), tone(2.0, -10.0)], axis=1))[0]
+    assert not found[:62].any()
+    np.testing.assert_allclose(found[[62, 63, 123]], -60.0, atol=1e-3)
+    assert found[-1] == pytest.approx(-59.0, abs=0.02)
+
+
 def test_it_falls_at_once_and_rises_by_half_a_decibel_a_second_but_not_in_digital_silence() -> None:
     quiet, pause = tone(4.0, -50.0), tone(4.0, -80.0)
     signal = np.concatenate([quiet, tone(1.0, -40.0), pause, np.zeros((1, 64000), np.float32), pause], axis=1)
@@ -130,6 +137,13 @@ def test_the_causal_model_makes_of_a_quiet_recording_what_it_makes_of_a_loud_one
     )
     later = np.s_[:, 32000:]
     assert decibels((found - loud)[later], loud[later]) < decibels((before - loud)[later], loud[later]) - 6
+
+
+def test_the_causal_model_takes_floating_point_in_units_of_pcm(causal: SpeechModel, shared_data: Path) -> None:
+    speech = read_audio(sorted((shared_data / "speech/valid/clean/librispeech").rglob("*.*"))[21]).waveform[:, :32000]
+    noisy = speech / np.abs(speech).max() * 0.9 + 0.1 * noise(1, 32000)
+    usual, found = (Enhancer(causal).enhance(scale * noisy, 16000) / scale for scale in np.float32([1, 32768]))
+    assert decibels(found - usual, usual) < -20
 
 
 def test_ordinary_levels_stay_bit_for_bit(causal: SpeechModel) -> None:

@@ -20,7 +20,7 @@ from speech.inference.upper_band import KNOWN_PEAK, ExtensionJoin, UpperBandJoin
 from speech.model.frontend import FrontEndConfig
 from speech.model.model import BUNDLED
 from speech.model.upper_band import Bands, RunningNetwork, UpperBandConfig, UpperBandNetwork
-from tests.speech.models import decibels, gain_enhancer, noise, tiny_enhancer
+from tests.speech.models import decibels, gain_enhancer, level, noise, tiny_enhancer
 
 RATES = [22050, 32000, 44100, 48000, 96000]
 
@@ -72,10 +72,6 @@ def joined(
 
 def above(waveform: np.ndarray, rate: int) -> np.ndarray:
     return signal.sosfiltfilt(signal.butter(8, 9000, "highpass", fs=rate, output="sos"), waveform)
-
-
-def level(waveform: np.ndarray) -> float:
-    return float(10 * np.log10(np.square(waveform).mean() + 1e-30))
 
 
 @pytest.mark.parametrize("rate", RATES)

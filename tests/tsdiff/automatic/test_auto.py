@@ -111,6 +111,12 @@ def test_fine_tuning_for_which_no_time_is_left_is_left_out(model):
     assert "left out: 0.001 minutes are too short" in str(made.report)
 
 
+@pytest.mark.slow
+def test_given_steps_are_taken_even_where_no_time_is_left(model):
+    made = choose(model, few(candidates=("naive", "fine-tuned"), cpu_minutes=0.001, fine_tune_steps=1, windows=3))
+    assert next(one for one in made.report.tried if one.name == "fine-tuned").crps is not None
+
+
 def test_series_too_short_for_a_backtest_take_half_of_each(model):
     made = choose(model, few(), weekly(length=20))
     assert [(member.name, member.share) for member in made.members] == [("naive", 0.5), ("bundled", 0.5)]

@@ -69,6 +69,20 @@ def test_nothing_is_preferred_to_the_guard_that_does_not_beat_it():
     assert "naive" in choice.why
 
 
+@pytest.mark.parametrize(
+    ("each", "taken"),
+    [
+        ((10.0, 1.0, 1.02), [0, 0.56, 0.44]),  # a pool that is worse by less than a hundredth
+        ((10.0, 1.0, 1.2), [0, 1, 0]),
+        ((1.0, 0.995, 3.0), [1, 0, 0]),  # better than the guard by less than a hundredth
+        ((1.0, 0.985, 3.0), [0, 1, 0]),
+    ],
+)
+def test_a_hundredth_decides(each, taken):
+    found = Losses(np.tile(each, (5, 1)), np.zeros((5, 3, 3)), np.ones(5))
+    assert choose(found, NAMES, list(range(5))).shares.tolist() == pytest.approx(taken, abs=0.011)
+
+
 def test_few_windows_choose_nothing():
     choice = choose(losses((0.0, 5.0, 5.0), (1.0, 1.0, 1.0), windows=2), NAMES, [0, 1])
     assert choice.shares.tolist() == [0.5, 0.5, 0.0]

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.errors import ConfigError, DataError
+from tests.tsdiff.conftest import assert_same_entries
 from tsdiff.data import (
     infer_freq,
     load_table,
@@ -44,14 +45,6 @@ def long_frame(lengths: dict[str, int], freq: str = "h", start: str = "2024-03-0
 def period_range(start: pd.Period, length: int) -> pd.PeriodIndex:
     with quiet():
         return pd.period_range(start, periods=length, freq=start.freq)
-
-
-def assert_same_entries(left, right) -> None:
-    assert [entry["item_id"] for entry in left] == [entry["item_id"] for entry in right]
-    for one, other in zip(left, right, strict=True):
-        assert one["start"] == other["start"]
-        assert one["start"].freqstr == other["start"].freqstr
-        np.testing.assert_array_equal(one["target"], other["target"])
 
 
 # --- tables ------------------------------------------------------------------------------------------------
@@ -175,7 +168,7 @@ def test_repeated_timestamps_are_named_with_a_remedy():
     frame.loc[7, "timestamp"] = frame.loc[6, "timestamp"]
     with pytest.raises(DataError, match=r"'b'.*2024-03-01 01:00:00 more than once; aggregate"):
         series_from_frame(frame)
-    with pytest.raises(DataError, match=r"name the column that tells them apart"):
+    with pytest.raises(DataError, match=r"name the column that tells them apart \(item_id, on the command line --id\)"):
         series_from_frame(frame.rename(columns={"item_id": "region"}))
 
 

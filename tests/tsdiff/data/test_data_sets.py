@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.errors import ConfigError, DataError
+from tests.tsdiff.conftest import assert_same_entries
 from tsdiff.data import (
     EMBEDDED,
     SeriesSet,
@@ -42,14 +43,6 @@ def counting(lengths: dict[str, int]) -> SeriesSet:
     """Hourly series that count upwards from 0."""
     start = pd.Period("2024-03-01 00:00", freq="h")
     return series_from_gluonts([{"item_id": k, "start": start, "target": np.arange(n)} for k, n in lengths.items()])
-
-
-def assert_same_entries(left, right) -> None:
-    assert [entry["item_id"] for entry in left] == [entry["item_id"] for entry in right]
-    for one, other in zip(left, right, strict=True):
-        assert one["start"] == other["start"]
-        assert one["start"].freqstr == other["start"].freqstr
-        np.testing.assert_array_equal(one["target"], other["target"])
 
 
 # --- frequencies -------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from shared.console.notes import Note
@@ -106,6 +107,50 @@ def test_offsets_without_a_zone_are_said_to_be_lost(default, start, as_text):
     with pytest.warns(UserWarning, match="several offsets and no zone; its times are in UTC"):
         made = default.adapted("h", 3).forecast_df(frame(bare(hours)), num_samples=2, **NAMES)
     assert list(made["when"]) == list(hours[-1].tz_convert("UTC") + pd.to_timedelta([1, 2, 3], unit="h"))
+
+
+@pytest.mark.parametrize("zone", ["Asia/Kolkata", "Asia/Kathmandu", "Europe/Berlin"])
+@pytest.mark.parametrize("clock", ["UTC", None])
+def test_whole_hours_stay_those_of_utc_or_of_the_zone(default, zone, clock):
+    """Hours of UTC are at half past in Kolkata, and not to be moved; hours of its own are whole there."""
+    whole = pd.date_range("2024-01-10", periods=40, freq="h", tz=clock or zone).tz_convert(zone)
+    series = series_from_frame(frame(whole[:37]), **NAMES)
+    assert (series.freq, series.notes) == ("h", [])
+    made = default.predict_df(frame(whole[:37]), prediction_length=3, num_samples=2)
+    assert list(made["when"]) == list(whole[37:])
+
+
+@pytest.mark.parametrize("freq", ["BME", "BQE", "BYE", "CBME"])
+def test_working_days_that_end_months_are_dated_at_their_ends(default, freq):
+    """A forecast is dated after the series' end, and on the last day of its month, quarter or year."""
+    stamps = pd.date_range("2020-01-01", periods=27, freq=freq)
+    with pytest.warns(Note, match="timestamps are moved to the end of their periods"):
+        made = default.predict_df(frame(stamps[:24]), prediction_length=3, num_samples=2)
+    ends = stamps[24:].to_period(freq[1 if freq.startswith("B") else 2]).to_timestamp(how="end").normalize()
+    assert list(made["when"]) == list(ends)
+
+
+def test_a_wide_table_is_told_its_own_column_of_times(default):
+    hours = pd.date_range(CHANGES[0], periods=150, freq="h", tz=BERLIN).map(str)
+    with pytest.warns(Note, match="column 'hour' has several offsets"):
+        default.predict_df(pd.DataFrame({"hour": hours, "a": 1.0, "b": 2.0}), prediction_length=3, num_samples=2)
+
+
+@pytest.mark.parametrize(("kind", "call"), [("pandas.Series", "to_frame"), ("pyarrow.Table", "to_pandas")])
+def test_what_is_no_frame_yet_is_told_how_to_become_one(default, kind, call):
+    given = frame(pd.date_range("2024-01-01", periods=40))
+    other = given.set_index("when")["sold"] if kind == "pandas.Series" else pa.Table.from_pandas(given)
+    with pytest.raises(DataError, match=rf"a {kind} is no pandas DataFrame; give its \.{call}\(\)"):
+        default.predict_df(other, prediction_length=3)
+
+
+def test_times_by_the_halves_of_the_day_are_read_in_silence():
+    stamps = pd.date_range("2024-01-01", periods=40, freq="12h")
+    given = frame(stamps).assign(when=stamps.strftime("%m/%d/%Y %I:%M %p"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        series = series_from_frame(given, **NAMES)
+    assert (series.freq, series[0]["start"].start_time) == ("12h", stamps[0])
 
 
 def test_days_that_the_clocks_begin_late_are_days():
@@ -218,6 +263,15 @@ def test_irregular_times_are_told_the_call_that_makes_them_regular(kind):
     assert made.freq == "D"
     for entry in made:
         assert entry["item_id"] == "b" or np.array_equal(entry["target"], np.arange(30.0))
+
+
+@pytest.mark.parametrize(("step", "usual"), [("5min", "5min"), ("7min", "5min"), ("30min", "30min"), ("12h", "12h")])
+def test_irregular_times_are_told_a_step_like_theirs(step, usual):
+    """Two visits a day are not to be one mean, nor three values of five minutes."""
+    jitter = pd.to_timedelta(np.random.default_rng(0).integers(0, 20, 60), unit="s")
+    given = frame(pd.date_range("2024-01-01", periods=60, freq=step) + jitter)
+    with pytest.raises(DataError, match=rf"pd\.Grouper\(key='when', freq='{usual}'\)"):
+        series_from_frame(given, **NAMES)
 
 
 def test_an_index_of_ids_may_be_named(default):

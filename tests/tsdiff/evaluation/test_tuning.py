@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from shared.errors import ConfigError, DataError
+from shared.guidance import Guidance
+from shared.samplers import Exponential
 from tests.tsdiff.conftest import HORIZON, sines
 from tsdiff import Sampling
 from tsdiff.data import SeriesStore, split
 from tsdiff.evaluation.metrics import evaluate
 from tsdiff.evaluation.tuning import TuningGrid, tune
+from tsdiff.sampling.settings import Observation
 
 GRID = TuningGrid(guidance=("mse",), scales=(0.0, 1.0), steps=(2, 6))
 
@@ -71,6 +75,25 @@ def test_a_setting_that_diverges_loses_and_is_told(trained):
     assert "not finite" in found.to_markdown()
     with pytest.raises(DataError, match=r"none of 1 settings gives a finite score .*not finite"):
         tune(scalar, sines(), grid=TuningGrid(("mse",), (1e30,), (6,)), num_samples=5)
+
+
+@dataclass(frozen=True)
+class Unguided:
+    """Settings of a user's own guidance."""
+
+    kind: str = "unguided"
+
+    def build(self, observation: Observation) -> Guidance:
+        return Guidance()
+
+
+def test_settings_of_a_users_own_stay_while_others_are_tuned(trained):
+    own = trained.with_sampling(guidance=Unguided(), method=Exponential(1))
+    found = tune(own, sines(), grid=TuningGrid((), (), (2, 6)), num_samples=5)
+    used = found.predictor.sampling
+    assert (used.guidance, used.method) == (Unguided(), Exponential(1))
+    assert used.steps in (2, 6)
+    assert {repr(trial.sampling.guidance) for trial in found.trials} == {repr(Unguided())}
 
 
 def test_series_without_a_validation_window_are_left_out(trained):

@@ -191,6 +191,10 @@ def test_train_then_evaluate(tmp_path: Path, table: Path):
     both = CliRunner().invoke(application(), [*arguments, "--guidance", "mse", "--guidance", "quantile"])
     assert both.exit_code == 0, both.output
     assert pd.read_csv(tmp_path / "again" / "results.csv")["method"].tolist()[:2] == ["TSDiff, mse", "TSDiff, quantile"]
+    bundled = [*arguments[:3], "--model", "default", "--seed", "0", "--output", str(tmp_path / "bundled")]
+    any_frequency = CliRunner().invoke(application(), bundled)
+    assert any_frequency.exit_code == 0, any_frequency.output
+    assert pd.read_csv(tmp_path / "bundled" / "results.csv")["crps"].notna().all()
     wrong = CliRunner().invoke(application(), [*arguments, "--set", "data.prediction_length=4"])
     assert isinstance(wrong.exception, ConfigError)
     assert "its horizon is 8, that of the data 4" in str(wrong.exception)

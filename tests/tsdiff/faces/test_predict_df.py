@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +124,82 @@ def test_a_change_of_clocks_near_a_forecast_of_hours_is_told(default, end, steps
         warnings.simplefilter("always")
         default.predict_df(long(["a"], pd.date_range(end=end, periods=60, freq=freq)), prediction_length=steps)
     assert any("df['timestamp'].dt.tz_localize(None)" in str(one.message) for one in said) is told
+
+
+@pytest.mark.parametrize("name", ["item", "time", "time of day"])
+def test_a_covariate_may_have_any_name(default, name):
+    """Ids and times are kept by the names that the frame has for them."""
+    given = long(**{name: np.tile(np.sin(np.arange(60.0) ** 2), 2)})
+    future = long(stamps=pd.date_range("2024-03-01", periods=3), **{name: 0.5}).drop(columns="target")
+    made = default.predict_df(given, future, prediction_length=3, num_samples=2)
+    assert set(made.attrs["covariates"]) == {"a", "b"}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda future: pd.concat([future, future.assign(price=2.0)]), "different covariates for 2024-03-01.* of id a"),
+        (
+            lambda future: future.assign(timestamp=future["timestamp"] + pd.Timedelta("1h")),
+            r"key='timestamp', freq='D'",
+        ),
+    ],
+    ids=["a step twice", "off the grid"],
+)
+def test_covariates_that_cannot_be_are_told_in_the_frames_own_names(default, change, message):
+    future = long(stamps=pd.date_range("2024-03-01", periods=3), price=1.0).drop(columns="target")
+    given = long(price=np.tile(np.sin(np.arange(60.0)), 2))
+    with pytest.raises(DataError, match=message):
+        default.predict_df(given, change(future), prediction_length=3)
+    repeated = default.predict_df(given, pd.concat([future, future]), prediction_length=3, num_samples=2)
+    assert len(repeated) == 6
+
+
+def test_a_season_longer_than_the_memory_is_followed_by_a_covariate(real):
+    """A Monday after a weekend of which the model, which sees seven days of five minutes, cannot know that it ends."""
+    times = pd.date_range("2024-01-01", periods=288 * 21 + 24, freq="5min")
+    rng = np.random.default_rng(0)
+    df = pd.DataFrame({"time": times, "weekend": 1.0 * (times.dayofweek >= 5)})
+    df["load"] = (
+        100 + 30 * np.sin(2 * np.pi * np.arange(len(df)) / 288) + 20 * df["weekend"] + 3 * rng.normal(size=len(df))
+    )
+    past, ahead = df[:-24], df[-24:]
+    made = real.predict_df(past, ahead[["time", "weekend"]], prediction_length=24, num_samples=20)
+    error = (made["0.5"].to_numpy() - ahead["load"].to_numpy()).mean()
+    plain = silent(real.predict_df, past[["time", "load"]], prediction_length=24)
+    assert abs(error) < 4 < 10 < (plain["0.5"].to_numpy() - ahead["load"].to_numpy()).mean()
+
+
+def test_covariates_without_a_past_are_told_of_a_wide_frame_too(default):
+    wide = long().pivot(index="timestamp", columns="item_id", values="target")
+    future = pd.DataFrame({"price": 1.0}, index=pd.date_range("2024-03-01", periods=3, name="timestamp"))
+    with pytest.raises(DataError, match="df has no column 'price' of covariates"):
+        default.predict_df(wide, future, prediction_length=3)
+
+
+def changes_told(call: Callable[[], object]) -> int:
+    """How many warnings a call gives of clocks that change."""
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        call()
+    return sum("the clocks of Europe/Berlin change at 2024-03-31 03:00" in str(one.message) for one in said)
+
+
+@pytest.mark.parametrize(("windows", "told"), [(2, 0), (3, 1), (20, 1)])
+def test_a_change_of_clocks_near_any_window_of_a_cross_validation_is_told(default, windows, told):
+    """The last window begins eight days after the change, each other one a day before the next."""
+    given = long(["a"], pd.date_range(end=ZONED + pd.Timedelta("8D23h"), periods=800, freq="h"))
+    call = partial(default.cross_validation_df, given, windows, 24, prediction_length=24, num_samples=2)
+    assert changes_told(call) == told
+
+
+@pytest.mark.parametrize(("hours", "told"), [(-169, 0), (-168, 1), (0, 1), (167, 1), (168, 0)])
+def test_a_change_of_clocks_near_a_gap_is_told(default, hours, told):
+    """Within the gap of an hour, or in the week before or after it."""
+    given = long(["a", "b"], pd.date_range(ZONED - pd.Timedelta("14D"), periods=24 * 28, freq="h"))
+    gap = (given["timestamp"] - ZONED - pd.Timedelta(hours=hours)) // pd.Timedelta("1h") == 0
+    given.loc[gap & (given["item_id"] == "b"), "target"] = np.nan
+    assert changes_told(partial(default.impute_df, given, num_samples=2)) == told
 
 
 def test_local_times_keep_to_the_local_clock_over_a_change(real):
@@ -295,6 +373,7 @@ def test_a_future_of_strangers_or_of_another_kind_is_told(default):
         (future.assign(item_id=1), "the ids are object in df"),
         (zoned, "the times are"),
         (future.assign(promotion="yes"), "not numeric"),
+        (pd.concat([future, future.assign(promotion=7)]), "different covariates for 2024-04-30 00:00:00 of id a"),
         ("future.csv", "is a str"),
     ]
     for given, message in cases:
@@ -306,7 +385,9 @@ def test_the_past_may_be_repeated_in_the_future_frame(default):
     past, future, _ = promoted()
     whole = pd.concat([past.drop(columns="target"), future])
     one = silent(default.predict_df, past, whole, prediction_length=10)
-    pd.testing.assert_frame_equal(one, silent(default.predict_df, past, future, prediction_length=10))
+    two = silent(default.predict_df, past, pd.concat([future, future]), prediction_length=10)  # alike, so no question
+    for made in (one, two):
+        pd.testing.assert_frame_equal(made, silent(default.predict_df, past, future, prediction_length=10))
 
 
 def test_fewer_steps_than_the_predictors_need_no_more_covariates(default):

@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 import torch
 
+from shared.samplers import Exponential
 from tests.tsdiff.conftest import HORIZON, sines
 from tests.tsdiff.universal import UNIVERSAL
 from tsdiff import TSDiff, TSDiffPredictor
 from tsdiff.data import split_windows
 from tsdiff.model.backbones import S4DConfig
-from tsdiff.pretraining.finetuning import FineTuning, _Contest, _with_guidance
+from tsdiff.pretraining.finetuning import FineTuning, _Contest, _told, _with_guidance
 from tsdiff.sampling.settings import Sampling
 
 
@@ -74,3 +75,10 @@ def test_what_is_chosen_draws_as_it_did_in_its_trial(monkeypatch, window_wins):
     samples = np.stack([made.samples for made in chosen.predict(contest.windows.input, 5)])
     np.testing.assert_array_equal(samples, seen["covariance window" if window_wins else "kernel_share 0.25"])
     assert (chosen.model.statistics.covariance is not None) == window_wins
+
+
+def test_what_was_changed_does_not_name_what_stayed(trained):
+    predictor = trained.with_sampling(method=Exponential(1))
+    contest = _Contest(predictor, split_windows(sines(2), HORIZON, 1).test)
+    assert _told(contest, predictor.sampling, predictor.sampling) == "as it was"
+    assert _told(contest, predictor.sampling, predictor.with_sampling(kernel_share=0.5).sampling) == "kernel_share 0.5"

@@ -50,7 +50,7 @@ def test_the_guided_prediction_is_the_mean_given_state_and_observations(kind: st
     observed = (torch.arange(LENGTH) < 4).double()[None, :, None].expand(shape)
     common = {"values": values, "observed": observed, "observation_std": TRUST}
     guide = (
-        WindowGuidance(**common, covariance=of.seen_through(NOISE, LENGTH))
+        WindowGuidance(**common, covariance=of, noise=NOISE)
         if kind == "window"
         else TweedieGuidance(**common, products=8, noise=NOISE)
     )

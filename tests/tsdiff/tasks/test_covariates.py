@@ -47,6 +47,21 @@ def test_a_known_effect_is_found(kind):
         assert np.abs(found.values - wanted)[-HORIZON:].mean() < 0.3 * np.abs(wanted[-HORIZON:]).mean()
 
 
+@pytest.mark.parametrize(("known", "wanted"), [(50, 6), (LENGTH, 10)])
+def test_an_effect_is_found_where_its_covariate_is_known_of_the_end_alone(known, wanted):
+    """As of promotions that are recorded since a few weeks; what was never recorded is no covariate's mean."""
+    used = fooled = 0
+    for seed in range(10):
+        series, features, effect = generated("promotion", seed)
+        features = np.where(np.arange(LENGTH + HORIZON) < LENGTH - known, np.nan, features[:1])
+        found = effect_of(series[:LENGTH], features, 7, HORIZON)
+        used += found.gain > 0
+        assert not found.gain or np.abs(np.ptp(found.values[LENGTH:]) - np.ptp(effect[LENGTH:])) < 2
+        fooled += effect_of((series - effect)[:LENGTH], features, 7, HORIZON).gain > 0
+    assert used >= wanted
+    assert fooled <= 1
+
+
 @pytest.mark.parametrize("kind", ["noise", "walks", "calendar"])
 def test_what_has_no_effect_is_hardly_ever_used(kind):
     found = [effect_of(generated(kind, seed)[0][:LENGTH], generated(kind, seed)[1], 7, HORIZON) for seed in range(40)]

@@ -6,6 +6,7 @@ import json
 import math
 
 import matplotlib.image
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -24,6 +25,7 @@ from tsdiff.tasks.synthesis import (
     realism_table,
     window_features,
 )
+from tsdiff.tasks.synthesis.picture import _marginal, _spectrum
 from tsdiff.tasks.synthesis.statistics import autocorrelation, power_spectrum
 
 
@@ -257,6 +259,16 @@ def test_entries_are_compared_by_their_sources():
 
 
 # --- the picture -------------------------------------------------------------------------------------------
+
+
+def test_titles_of_the_picture_hold_their_numbers_whole():
+    report = realism(10.0 + ar1(20, 32, 0.7), 10.0 + ar1(20, 32, 0.0), classifiers=())
+    axes = plt.figure().subplots(1, 2)
+    _marginal(axes[0], report)
+    _spectrum(axes[1], report)
+    assert axes[0].get_title("left") == f"scaled values   (KS {report.value_ks:.3f})"
+    assert axes[1].get_title("left").endswith(" dB)")
+    plt.close("all")
 
 
 @pytest.mark.slow

@@ -32,6 +32,9 @@ def test_the_representative_level_has_the_loss_nearest_to_the_mean(trained):
     assert found == pytest.approx(float(model.sde.log_snr(model.sde.time_of_step(torch.tensor(expected)))), abs=1e-6)
     with pytest.raises(DataError, match="no series"):
         representative_log_snr(model, [])
+    ended = [{**e, "target": np.append(e["target"], np.full(model.config.length, np.nan))} for e in entries]
+    with pytest.raises(DataError, match="no last window holds an observed value"):
+        representative_log_snr(model, ended)
 
 
 def test_the_choice_changes_the_base_least_among_those_of_nearly_the_lowest_crps(trained):
@@ -53,6 +56,9 @@ def test_the_choice_changes_the_base_least_among_those_of_nearly_the_lowest_crps
     for configs, tolerance in (([], 0.0), ([small], -1.0)):
         with pytest.raises(ConfigError, match="tolerance"):
             choose_refinement(trained.model, base, pairs, configs, tolerance)
+    zeros = [(past, {**actual, "target": np.zeros(HORIZON)}) for past, actual in pairs]
+    with pytest.raises(DataError, match="every actual value of the validation windows is 0"):
+        choose_refinement(trained.model, base, zeros, [small])
 
 
 def test_candidates_vary_level_strength_and_energy_alone():

@@ -124,6 +124,52 @@ def test_what_is_not_kept_becomes_one_variance_with_the_same_total(count):
     torch.testing.assert_close(found.directions.T @ found.directions, torch.eye(4, dtype=torch.float64))
 
 
+def dense(of: WindowCovariance) -> Tensor:
+    return (of.directions * (of.variances - of.rest)) @ of.directions.T + of.rest * torch.eye(of.n).double()
+
+
+@pytest.mark.parametrize("rank", [4, N])
+def test_windows_of_any_level_vary_together_in_each_channel_besides(rank):
+    values, vectors = torch.linalg.eigh(SIGMA)
+    of = WindowCovariance(vectors[:, -rank:], values[-rank:], 0.1 if rank < N else 1e-8)
+    level = torch.eye(CHANNELS).double().repeat(LENGTH, 1)
+    torch.testing.assert_close(dense(of.of_any_level(CHANNELS)), dense(of) + level @ level.T)
+    copies = torch.ones(N, N).double()  # one channel and a lagged copy of it, which have one level
+    torch.testing.assert_close(dense(of.of_any_level(1)), dense(of) + copies)
+
+
+@pytest.mark.parametrize(
+    ("gap", "known_level"), [(slice(14, 15), False), (slice(10, 16), False), (slice(24, 30), True)]
+)
+def test_a_gap_in_the_context_is_not_filled_by_what_its_scaling_takes_for_granted(gap, known_level):
+    length, context, trust = 30, 24, 0.01
+    places = torch.arange(length, dtype=torch.float64)
+    series = 0.9 ** (places[:, None] - places).abs()
+
+    def relative_to(seen: Tensor) -> Tensor:
+        """What takes the mean of these steps of the context off a series."""
+        mean = seen * (places < context)
+        return torch.eye(length).double() - (mean / mean.sum()).expand(length, -1)
+
+    seen = torch.ones(length).double()
+    seen[gap] = 0
+    trained, own = (step @ series @ step.T for step in map(relative_to, (torch.ones(length), seen)))
+    values = relative_to(seen) @ (places.sin() + places / 10)
+    some = seen > 0
+    inner = own[some][:, some] + trust**2 * torch.eye(int(some.sum())).double()
+    exact = own[:, some] @ torch.linalg.solve(inner, values[some])
+    rows = values.reshape(1, length, 1), seen.reshape(1, length, 1)
+    steps = {"free": (0, context), "fixed": (0, 0)}
+    found = {
+        name: WindowGuidance(*rows, observation_std=trust, covariance=known(trained), fixed_by=by).predict(
+            lambda x, t: torch.zeros_like(x), torch.zeros(1, length, 1).double(), torch.full((1,), SDE.T), SDE
+        )[0, ~some, 0]
+        for name, by in steps.items()
+    }
+    torch.testing.assert_close(found["free"], exact[~some], atol=0.02, rtol=0)
+    assert (float((found["fixed"] - exact[~some]).abs().max()) < 0.02) == known_level
+
+
 def test_constant_windows_have_a_covariance_too():
     found = WindowCovariance.of(np.ones((10, 5, 1)))
     assert found.rest > 0

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from tsdiff.windows.config import WindowConfig
-from tsdiff.windows.gaps import bridge, bridged_line, expected, patch_gaps
+from tsdiff.windows.gaps import _difference, bridge, bridged_line, expected, patch_gaps
 from tsdiff.windows.source import WindowSource
 
 
@@ -68,6 +68,22 @@ def test_a_walk_is_bridged_by_a_line():
     holed = walk[None, :, None].copy()
     holed[0, 90:110] = np.nan
     np.testing.assert_allclose(patch_gaps(holed, (24,))[0][0, :, 0], walk, atol=1e-6)
+
+
+def test_a_difference_is_bridged_by_the_conditional_mean_of_its_autoregression():
+    rng = np.random.default_rng(0)
+    change = np.zeros(300)
+    for place in range(1, 300):
+        change[place] = 0.9 * change[place - 1] + rng.normal()
+    seen = np.ones(300, dtype=bool)
+    for first, last in ((0, 4), (50, 52), (100, 120), (290, 300)):
+        seen[first:last] = False
+    left, pairs = change - change[seen].mean(), seen[1:] & seen[:-1]
+    memory = (left[1:] * left[:-1])[pairs].sum() / (left[1:][pairs] ** 2).sum()
+    covariance = memory ** np.abs(np.subtract.outer(np.arange(300), np.arange(300)))
+    wanted = covariance[np.ix_(~seen, seen)] @ np.linalg.solve(covariance[np.ix_(seen, seen)], left[seen])
+    found = _difference(np.where(seen, change, 1e6), seen, seen)[~seen]  # what is not seen tells nothing
+    np.testing.assert_allclose(found - change[seen].mean(), wanted, atol=1e-9)
 
 
 def test_windows_that_are_mostly_missing_are_drawn_again():

@@ -29,8 +29,9 @@ class InjectionConfig(Checked):
         per_series: anomalies in each series; fewer where they find no room.
         shortest, longest: steps of an anomaly (drawn log-uniformly); a spike takes one or two.
         magnitude: size in units of the series' standard deviation (spike, level shift, trend, noise burst), as
-            1 + magnitude (amplitude's factor, or one over it), or as a share of the anomaly's length by which time is
-            off, at most a half (time shift, time warp). A flatline has none.
+            1 + magnitude (amplitude's factor, or one over it), or, a quarter of it, as a share of the anomaly's length
+            by which time is off, at most a half (time shift; of a time warp, in the middle, that over π). A flatline
+            has none.
         margin: steps at the start of a series that are left alone.
         gap: untouched steps between two anomalies, at least.
         seed: what happens to a series depends on it, the series' name and its values, and nothing else.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import islice, product
@@ -35,7 +36,7 @@ def representative_log_snr(model: TSDiff, dataset: Iterable[Entry], windows: int
         log(α/σ).
 
     Raises:
-        DataError: no series.
+        DataError: no series, or none with an observed value in its last window.
     """
     config = model.config
     series = [observed_series(entry, config, name) for name, entry in islice(named_entries(dataset), windows)]
@@ -43,6 +44,8 @@ def representative_log_snr(model: TSDiff, dataset: Iterable[Entry], windows: int
         raise DataError("there is no series to measure the loss on")
     last = Windows.of([(one, len(one) - config.length) for one in series], config, model.statistics)
     last = last.rows(np.arange(len(last)), model.device)
+    if not last.observed.any():
+        raise DataError("no last window holds an observed value to measure the loss on; leave out the missing ends")
     noise = randn(last.values.shape, make_generator(seed, "representative"), device=model.device)
     sde = model.sde
     if isinstance(sde, DiscreteVPSDE):
@@ -99,7 +102,7 @@ def choose_refinement(
 
     Raises:
         ConfigError: tolerance < 0, or no configurations.
-        DataError: see `Refiner.refine` and `tsdiff.evaluation.metrics.evaluate`.
+        DataError: every actual value is 0; see also `Refiner.refine` and `tsdiff.evaluation.metrics.evaluate`.
     """
     chosen_from = candidates() if configs is None else configs
     if not tolerance >= 0 or not chosen_from:
@@ -113,5 +116,8 @@ def choose_refinement(
         scores[config] = evaluate(refined, windows).crps
         moved = (np.abs(new.quantile(0.5) - old.quantile(0.5)).sum() for new, old in zip(refined, base, strict=True))
         changes[config] = float(sum(moved))
-    good = (1 + tolerance) * min(scores.values())
-    return min((config for config in scores if scores[config] <= good), key=lambda config: changes[config]), scores
+    lowest = min(scores.values())
+    if math.isnan(lowest):
+        raise DataError("every actual value of the validation windows is 0, so no CRPS is defined; give other windows")
+    good = [config for config, crps in scores.items() if crps <= (1 + tolerance) * lowest]
+    return min(good, key=changes.__getitem__), scores

@@ -60,7 +60,7 @@ def _marginal(axes: Axes, report: Realism) -> None:
     density = [np.histogram(values, edges)[0] / (values.size * np.diff(edges)) for values in both]
     axes.stairs(density[0], edges, color=REAL, alpha=0.25, fill=True)
     axes.stairs(density[1], edges, color=SYNTHETIC, linewidth=1.6)
-    _labelled(axes, f"values, each window's mean |x| = 1   (KS {report.value_ks:.3f})", "value")
+    _labelled(axes, f"scaled values   (KS {report.value_ks:.3f})", "value, each window's mean |x| = 1")
 
 
 def _acf(axes: Axes, report: Realism, name: str) -> None:

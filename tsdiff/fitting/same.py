@@ -1,0 +1,69 @@
+"""Whether a saved training state is of the training that is to go on from it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+import numpy as np
+from lightning.pytorch.callbacks import Callback
+
+from shared.errors import CheckpointError
+from tsdiff.data.store import SeriesStore
+
+_SERIES = "series"
+
+
+class SameTraining(Callback):
+    """Keeps what a training is with its state, and refuses to go on from the state of another one.
+
+    Args:
+        store: the series.
+        settings: what else decides what the training comes to, by name.
+    """
+
+    def __init__(self, store: SeriesStore, settings: Mapping[str, object]):
+        self.told = {_SERIES: digest_of(store), **as_text(settings)}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"told": self.told}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Compare with a saved state; what that does not tell is not compared.
+
+        Raises:
+            CheckpointError: it is of other series or settings.
+        """
+        saved = state_dict["told"]
+        others = [name for name in self.told if saved.get(name, self.told[name]) != self.told[name]]
+        if others:
+            name = others[0]
+            what = "other series" if name == _SERIES else f"a training with {name}={saved[name]}, not {self.told[name]}"
+            raise CheckpointError(
+                f"the training state in folder=… is of {what}; give this training a folder of its own, or pass "
+                "resume=False to train anew"
+            )
+
+
+def as_text(settings: Mapping[str, object]) -> dict[str, str]:
+    """Settings by name; those of a dataclass by its name, a point and theirs."""
+    found: dict[str, str] = {}
+    for name, value in settings.items():
+        if is_dataclass(value) and not isinstance(value, type):
+            found[name] = type(value).__name__
+            found |= as_text({f"{name}.{one.name}": getattr(value, one.name) for one in fields(value)})
+        else:
+            found[name] = repr(value)
+    return found
+
+
+def digest_of(store: SeriesStore) -> str:
+    """A number, in hexadecimal digits, that other series, starts or covariates do not have."""
+    digest = hashlib.blake2b(digest_size=16)
+    for place in range(len(store)):
+        digest.update(f"{store.name(place)} {store.start(place)} {store.lengths[place]}".encode())
+        for part in (store.target(place), store.dynamic(place), store.categories(place), store.reals(place)):
+            digest.update(np.ascontiguousarray(part).tobytes())
+    return digest.hexdigest()
