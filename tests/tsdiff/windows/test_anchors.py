@@ -151,6 +151,47 @@ def test_errors_are_told_by_how_high_the_forecast_is():
     assert np.abs(flat.height).max() < 1.5
 
 
+def yearly_peak(count: int) -> np.ndarray:
+    """Days with a week and noise, and a peak of thirty days once a year, which begins at step 1070."""
+    steps, noise = np.arange(count), np.random.default_rng(0).normal(size=count)
+    return 100 + 10 * np.sin(2 * np.pi * steps / 7) + 200 * ((steps - 1070) % 365 < 30) + 3 * noise
+
+
+def test_tries_of_a_year_ago_tell_of_a_peak_to_come():
+    pool = pooled(yearly_peak(1070), 28, (7, 365))
+    last, season, year = (int(place) for place in (0, 2, 5))
+    assert (pool.ago[:, 0] == 1).all()
+    assert pool.ago[year, 1] < 0.2 < 3 < pool.ago[last, 1]
+    assert pool.ago[season, 1] > 3
+    assert pool.swing > 2.5  # the mean of late knows weeks alone, and was right
+    calm = pooled(yearly_peak(1000), 28, (7, 365))
+    assert calm.ago[season, 1] < 1
+    assert abs(calm.swing) < 1
+
+
+@pytest.mark.parametrize(("count", "seasons"), [(700, (7, 365)), (1070, (0, 0)), (90, (12, 0))])
+def test_without_a_whole_season_before_nothing_is_told_of_it(count, seasons):
+    """The last of them tries its simple forecasts over more than a season anyway."""
+    pool = pooled(yearly_peak(count), 12, seasons)
+    assert not pool.ago[:, 0].any()
+    assert_allclose(pool.ago[:, 1], pool.evidence[:, 1])
+    assert pool.swing == 0
+
+
+def test_tries_of_a_year_ago_are_not_judged_by_what_was_filled_in():
+    values = yearly_peak(1070)
+    known = np.ones(1070, dtype=bool)
+    known[1070 - 365 : 1070 - 365 + 14] = False
+    values[~known] = 1e6
+    known[1070 - 730 : 1070 - 730 + 28] = False
+    values[340:368] = -1e6
+    pool = pooled(values, 28, (7, 365), known)
+    assert (pool.ago[:, 0] == 1).all()
+    assert pool.ago[5, 1] > 1  # what it says there was filled in
+    alone = pooled(values, 28, (7, 365), np.ones(1070, dtype=bool))
+    assert alone.swing == 3
+
+
 def test_what_the_history_is_too_short_for_is_the_last_value():
     made, usable = simple_forecasts(np.arange(5.0), np.array([5]), 3, (24, 168))
     assert not usable[0, [2, 3, 4, 5, 6, 8]].any()
