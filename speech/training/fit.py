@@ -14,10 +14,12 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors.torch import load_file
 from torch import nn
 
 from shared.devices import first_process
 from shared.errors import ConfigError, DataError, SamplingError
+from shared.files.checkpoint import WEIGHTS
 from shared.flow_maps.start import as_map, check_map, frozen_copy, start_map
 from shared.optional import install, is_there
 from shared.random import derive_seed
@@ -330,8 +332,8 @@ def train(
     if checkup.best is None:
         last.save_pretrained(output / MODEL_FOLDER)
         return Trained(last, {}, losses.rows, checkup.rows, steps)
-    best = SpeechModel.from_pretrained(output / MODEL_FOLDER, _kinds(experiment)) if model is None else last
-    return Trained(best, checkup.best, losses.rows, checkup.rows, steps)
+    last.load_state_dict(load_file(output / MODEL_FOLDER / WEIGHTS))
+    return Trained(last, checkup.best, losses.rows, checkup.rows, steps)
 
 
 def _save(network: nn.Module, folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import copy
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -114,6 +115,17 @@ def test_the_best_weights_are_kept(trained: tuple[Trained, Path], recordings: li
     assert validation.nfe == 1
     last = validation(SpeechModel.from_pretrained(folder / "last"), 0)
     assert last["si_sdr"] == pytest.approx(found.checks[-1]["si_sdr"], abs=1e-3)
+
+
+def test_of_a_model_of_ones_own_the_best_weights_are_given_too(
+    tmp_path: Path, trained: tuple[Trained, Path], recordings: list[Recording]
+) -> None:
+    made = experiment()
+    made = replace(made, training=replace(made.training, learning_rate=0.03, ema_decay=0.0, warmup=0.0))
+    found = run(made, tmp_path, recordings, model=copy.deepcopy(trained[0].model).requires_grad_(True))
+    assert found.best["si_sdr"] > found.checks[-1]["si_sdr"] + 0.05
+    again = Validation(recordings, made)(found.model, 0)
+    assert again["si_sdr"] == pytest.approx(found.best["si_sdr"], abs=1e-3)
 
 
 @pytest.mark.slow
