@@ -24,6 +24,7 @@ from tsdiff.data.frequency import quiet
 from tsdiff.evaluation.metrics import best_seasonal_naive, evaluate
 from tsdiff.model.model import BUNDLED
 from tsdiff.pretraining.finetuning import HALF_WEIGHED, WEIGHED, FineTuning, fine_tune
+from tsdiff.sampling.settings import Sampling
 from tsdiff.windows.config import ANY_FREQ
 
 FOLDER = BUNDLED / "default"
@@ -32,6 +33,25 @@ FOLDER = BUNDLED / "default"
 @pytest.fixture(scope="module")
 def default() -> TSDiffPredictor:
     return TSDiffPredictor.from_pretrained("default").with_sampling(steps=4)
+
+
+@pytest.mark.parametrize("change", [{}, {"counts": True}, {"covariates": True}])
+@pytest.mark.parametrize("horizon", [14, 150])
+def test_samples_are_within_what_is_possible(change, horizon):
+    """A share near its top, drawn at once, from own draws, and with what is met after the draws."""
+    noise = np.random.default_rng(0).normal(size=200)
+    entry = {"start": pd.Period("2024-01-01", freq="D"), "target": np.minimum(98 + 2 * noise, 100), "item_id": "a"}
+    predictor = TSDiffPredictor.from_pretrained("default").adapted("D", horizon)
+    (free,) = predictor.with_sampling(**change).predict([entry], 40)
+    (made,) = predictor.with_sampling(maximum=100.0, minimum=95.0, **change).predict([entry], 40)
+    assert free.samples.max() > 100
+    assert free.samples.min() < 95
+    assert 95 == made.samples.min() < made.samples.max() == 100
+
+
+def test_bounds_that_cross_are_refused():
+    with pytest.raises(ConfigError, match=r"minimum=5.*maximum=3"):
+        Sampling(minimum=5.0, maximum=3.0)
 
 
 def test_it_loads_without_a_note() -> None:

@@ -30,7 +30,7 @@ from tsdiff.sampling.settings import Sampling
 from tsdiff.tasks.suited import suited
 from tsdiff.windows.config import WindowConfig
 
-_OWN = ("nonnegative", "counts", "minimum", "covariates", "seed", "batch_rows")
+_OWN = ("nonnegative", "counts", "minimum", "maximum", "covariates", "seed", "batch_rows")
 """Settings of the sampling that concern all members."""
 
 
@@ -102,8 +102,8 @@ class AutoPredictor(FrameCalls):
         return AutoPredictor(members, self.report, sampling or self.sampling)
 
     def with_sampling(self, **changes: Any) -> AutoPredictor:
-        """The same, sampled differently; takes the fields of `Sampling`, of which `seed`, `nonnegative`, `counts` and
-        `minimum` concern simple forecasters too."""
+        """The same, sampled differently; takes the fields of `Sampling`, of which `seed`, `nonnegative`, `counts`,
+        `minimum` and `maximum` concern simple forecasters too."""
         check_sampling(changes)
         own = replace(self.sampling, **{name: value for name, value in changes.items() if name in _OWN})
 
@@ -153,7 +153,7 @@ class AutoPredictor(FrameCalls):
         if isinstance(one, TSDiffPredictor):
             return one.predict(dataset, count)
         own = self.sampling
-        if not (own.nonnegative or own.counts or own.minimum is not None):
+        if not (own.nonnegative or own.counts or own.bounds != (None, None)):
             return one.predict(dataset, count)
         return suited(one.predict, dataset, count, own, self.freq, self.prediction_length, regress=False)
 

@@ -179,7 +179,7 @@ def main(options: Forecast) -> None:
     job = load_job(options, forecast_only=True)
     tell_changes(job.series.origin, [*job.split.test.input, *job.series], job.prediction_length)
     sampling = {
-        **given(guidance=options.guidance, seed=options.seed),
+        **given(guidance=options.guidance, seed=options.seed, minimum=options.minimum, maximum=options.maximum),
         "counts": options.counts is not False,
         "nonnegative": options.nonnegative is not False,
         "covariates": bool(job.series.layout.dynamic),

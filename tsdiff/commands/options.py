@@ -218,6 +218,8 @@ class Forecast(Machine, Draws, Scaled, Untrained, Covariates):
         bool | None,
         Option("--nonnegative/--no-nonnegative", help="No sample below 0 where no value is [by each series]."),
     ] = None
+    minimum: Annotated[float | None, Option(help="No sample below it.")] = None
+    maximum: Annotated[float | None, Option(help="No sample above it: 100 for percentages, a capacity.")] = None
 
     @property
     def is_scaled(self) -> bool:

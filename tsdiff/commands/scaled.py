@@ -32,7 +32,12 @@ _OTHERS = {
 def forecast(options: Forecast) -> None:
     """Forecast what comes after each series."""
     sampling = given(
-        guidance=options.guidance, seed=options.seed, counts=options.counts, nonnegative=options.nonnegative
+        guidance=options.guidance,
+        seed=options.seed,
+        counts=options.counts,
+        nonnegative=options.nonnegative,
+        minimum=options.minimum,
+        maximum=options.maximum,
     )
     known = {
         "future": None if options.future is None else _address(options.future),

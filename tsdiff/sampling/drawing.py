@@ -164,7 +164,7 @@ def finished(windows: Windows, drawn: np.ndarray, sampling: Sampling, ahead: boo
         parts = zip(draws.swapaxes(0, 1)[..., 0], windows.missed, strict=True)  # an anchor is of one channel
         joined = np.stack([with_past_share(one, missed, sampling.past_share) for one, missed in parts], axis=1)
         draws = joined[..., None]
-    return windows.drawn(draws, sampling.minimum, sampling.nonnegative).swapaxes(0, 1)
+    return windows.drawn(draws, sampling.minimum, sampling.nonnegative, sampling.maximum).swapaxes(0, 1)
 
 
 GUIDED_AWAY = (

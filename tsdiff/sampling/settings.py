@@ -75,6 +75,7 @@ class Sampling(Checked):
         skip: of "ddim": of the table's steps every skip-th is used.
         skip_type: of "ddim": "uniform" or "quadratic".
         minimum: samples below it are raised to it, in the series' own units: 0 for counts and amounts; None for none.
+        maximum: samples above it are lowered to it: 100 for percentages, a capacity; None for none.
         nonnegative: windows of which no observed value is below 0 get no sample below 0, as for counts and amounts.
         counts: series of which no observed value is below 0 keep their share of zeros, and those of whole numbers get
             whole samples (`tsdiff.sampling.zeros`).
@@ -101,6 +102,7 @@ class Sampling(Checked):
     skip: Steps = 1
     skip_type: SkipType = "uniform"
     minimum: Finite | None = None
+    maximum: Finite | None = None
     nonnegative: bool = False
     seed: int = 0
     batch_rows: Annotated[Count, Le(_MOST_ROWS)] = 512
@@ -114,6 +116,8 @@ class Sampling(Checked):
     def _related(self) -> None:
         self.sampler()  # which checks eta
 
+        if self.minimum is not None and self.maximum is not None:
+            self._require(self.minimum <= self.maximum, "minimum maximum", "the first is not to be above the second")
         robust = self.guidance == "robust"
         self._require(
             not (self.is_published and robust), "method guidance", "its energy is not the published one; take 'mse'"
@@ -126,6 +130,11 @@ class Sampling(Checked):
     def is_published(self) -> bool:
         """Whether the method is one of the published samplers, which step through a table."""
         return isinstance(self.method, str) and self.method in PUBLISHED
+
+    @property
+    def bounds(self) -> tuple[float | None, float | None]:
+        """The least and the most that a sample may be."""
+        return self.minimum, self.maximum
 
     def sampler(self) -> Sampler:
         """The core's method.

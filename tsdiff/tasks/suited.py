@@ -15,7 +15,13 @@ from tsdiff.sampling.settings import Sampling
 from tsdiff.sampling.zeros import Support, within
 from tsdiff.tasks.covariates import Predict, predicted_around
 
-PLAIN: Mapping[str, Any] = {"counts": False, "covariates": False, "nonnegative": False, "minimum": None}
+PLAIN: Mapping[str, Any] = {
+    "counts": False,
+    "covariates": False,
+    "nonnegative": False,
+    "minimum": None,
+    "maximum": None,
+}
 """Settings of the sampling with which a forecaster draws what is suited here."""
 SUITED = "suited"
 """Field of a forecast's `info` that holds a `Suited`."""
@@ -53,7 +59,7 @@ def suited(
         predict: that forecaster's.
         dataset: see `predicted_around`.
         num_samples: of each forecast.
-        sampling: whose `counts`, `nonnegative` and `minimum` are met here.
+        sampling: whose `counts`, `nonnegative`, `minimum` and `maximum` are met here.
         freq: of the series.
         horizon: steps to forecast.
         regress: whether covariates enter by a regression.
@@ -65,8 +71,8 @@ def suited(
     for entry, made, gain in predicted_around(predict, dataset, num_samples, season, horizon, regress):
         history = np.atleast_2d(np.asarray(entry["target"], dtype=np.float64))
         samples = made.samples if made.samples.ndim == 3 else made.samples[..., None]
-        if sampling.minimum is not None:
-            samples = np.maximum(samples, sampling.minimum)
+        if sampling.bounds != (None, None):
+            samples = np.clip(samples, *sampling.bounds)
         supports = [Support.of(row) for row in history]
         bounded = sampling.counts or sampling.nonnegative
         parts = [

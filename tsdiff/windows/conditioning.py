@@ -187,18 +187,21 @@ class Windows:
             slope = slope + torch.from_numpy(self.transform.log_slope(self.to_series(z.numpy())))
         return slope
 
-    def drawn(self, values: np.ndarray, minimum: float | None, nonnegative: bool) -> np.ndarray:
+    def drawn(
+        self, values: np.ndarray, minimum: float | None, nonnegative: bool, maximum: float | None = None
+    ) -> np.ndarray:
         """`to_series` of draws (…, rows, steps, channels), within what is known of the series' values.
 
         A channel that has never changed goes on as it was: how far it might jump, nothing tells. What is below
-        `minimum` is raised to it, and what is below 0 if that is asked for and no observed value is below it.
+        `minimum` is raised to it, what is above `maximum` lowered, and what is below 0 raised if that is asked for and
+        no observed value is below it.
         """
         constant = self.constant[:, None]
         made = np.where(np.isnan(constant), self.to_series(values), constant)
         floor = np.full(len(self), -np.inf if minimum is None else minimum)
         if nonnegative:
             floor = np.where(self.least < 0, floor, np.maximum(floor, 0.0))
-        return np.maximum(made, floor[:, None, None])
+        return np.clip(made, floor[:, None, None], maximum)
 
     def _units(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Location and scale of each of the last axis' columns, lags in the units of their channel; of fewer steps than

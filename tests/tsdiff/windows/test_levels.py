@@ -178,6 +178,8 @@ def test_the_smallest_value_decides_whether_draws_may_be_negative():
     assert above.drawn(deep, None, nonnegative=True) == 0
     assert above.drawn(deep, None, nonnegative=False) < 0
     assert below.drawn(deep, -5.0, nonnegative=True) == -5.0
+    assert below.drawn(-deep, None, False, maximum=7.0) == 7.0
+    assert above.drawn(deep, None, True, maximum=7.0) == 0
 
 
 # --- scales ------------------------------------------------------------------------------------------------
