@@ -122,6 +122,7 @@ VARIANTS: dict[str, tuple[Callable[[], Made], Callable[[], Entries]]] = {
                 True,
                 True,
                 1.3,
+                maximum=9.0,
             )
         ),
         lambda: sines(2, 40),

@@ -102,7 +102,6 @@ class Sampling(Checked):
     skip: Steps = 1
     skip_type: SkipType = "uniform"
     minimum: Finite | None = None
-    maximum: Finite | None = None
     nonnegative: bool = False
     seed: int = 0
     batch_rows: Annotated[Count, Le(_MOST_ROWS)] = 512
@@ -112,10 +111,10 @@ class Sampling(Checked):
     temperature: Positive = 1.0
     anchor_share: Chance = 0.0
     past_share: Chance = 0.0
+    maximum: Finite | None = None
 
     def _related(self) -> None:
         self.sampler()  # which checks eta
-
         if self.minimum is not None and self.maximum is not None:
             self._require(self.minimum <= self.maximum, "minimum maximum", "the first is not to be above the second")
         robust = self.guidance == "robust"
