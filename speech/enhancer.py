@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from shared.checks import Chance, Count, checked
+from shared.devices import compute_device
 from shared.errors import ConfigError
 from shared.files.settings import number
 from shared.training.memory import keep_large_blocks
@@ -98,7 +99,8 @@ class Enhancer:
     ):
         if isinstance(model, (str, os.PathLike)):
             raise ConfigError(f"{model!r} names a model: Enhancer.from_pretrained({os.fspath(model)!r}) loads it")
-        draws, batch_size = checked(Count, draws=draws), checked(Count | None, batch_size=batch_size)
+        draws, seed = checked(Count, draws=draws), checked(int, seed=seed)
+        batch_size = checked(Count | None, batch_size=batch_size)
         rate = None if rate is None else whole_rate(rate, "rate")
         mix = checked(Annotated[Chance, "0 is noisy, 1 enhanced"], mix=mix)
         changes = {name: value for name, value in (("sampler", sampler), ("steps", steps)) if value is not None}
@@ -111,7 +113,7 @@ class Enhancer:
         grid = frontend.hop_length * frame_grid(model)
         number("window_seconds", window_seconds, 16.0), number("overlap_seconds", overlap_seconds, 2.0)
         windows = Windows.of(window_seconds, overlap_seconds, frontend.sample_rate, grid)
-        self.model = (model if device is None else model.to(device)).eval()
+        self.model = (model if device is None else model.to(compute_device(device))).eval()
         self.seed, self.draws, self.mix = seed, draws, mix
         on_cpu = self.model.device.type == "cpu"
         self.batch_size = batch_size or (1 if on_cpu else 4)

@@ -281,9 +281,9 @@ def _tell_failures(failed: dict[str, str]) -> None:
 def _taken(file: FileResult, enhancer: Enhancer) -> str:
     """What was removed from a file, and how far the draws agree."""
     assert file.removed is not None
-    said = [f"removed {file.removed.overall:.1f} dB overall"]
+    said = [f"removed {file.removed.overall:z.1f} dB overall"]
     if file.removed.in_pauses is not None:
-        said[0] += f", {file.removed.in_pauses:.1f} dB in pauses ({100 * file.removed.pauses:.0f} % of the time)"
+        said[0] += f", {file.removed.in_pauses:z.1f} dB in pauses ({100 * file.removed.pauses:.0f} % of the time)"
     if file.loudness is not None:
         said.append(f"loudness {file.loudness:.1f} LUFS")
     if file.spread is not None:

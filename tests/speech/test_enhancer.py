@@ -274,6 +274,8 @@ def test_sampler_and_steps_stand_in_for_those_of_the_configuration():
     ("options", "message"),
     [
         ({"draws": 0}, "draws=0"),
+        ({"seed": "a"}, "seed='a'"),
+        ({"device": "nowhere"}, "device 'nowhere' cannot be used here .*; use cpu"),
         ({"draws": 1.5}, "draws=1.5: need a whole number"),
         ({"steps": 2.0}, "steps=2.0: need a whole number"),
         ({"mix": 1.5}, "mix=1.5"),

@@ -44,7 +44,8 @@ def suited_series(entry: Mapping[str, Any], config: WindowConfig, name: str, hor
         raise unadapted(getattr(start, "freqstr", "h"))
     if not isinstance(start, pd.Period) or start.freqstr != config.freq:
         found = f"has frequency {start.freqstr}" if isinstance(start, pd.Period) else f"starts at {start!r}"
-        raise DataError(f"series {name!r} {found}; this model needs a pd.Period of frequency {config.freq!r}")
+        wanted = f"a pd.Period of frequency {config.freq!r}: pd.Period(start, {config.freq!r})"
+        raise DataError(f"series {name!r} {found}; this model needs {wanted}")
     counts = {
         DYNAMIC: config.dynamic_features,
         REALS: config.static_features,
