@@ -7,8 +7,8 @@ Twelve lines with noise at each frequency and horizon, rising and falling, drawn
 moves the right way, its error beside that of a straight line through the history, and how much the 90 % interval
 covers; the same of histories of a few values. Growth by the same share each step, beside the line through its
 logarithms. Seasons with noise of one size, or of one share of the level: how much is covered where they are low and
-where they are high. Then single series, with the median and the width of the interval at the end, and one page of
-pictures.
+where they are high. A peak that comes once a year, after three years, beside the value 364 days ago. Then single
+series, with the median and the width of the interval at the end, and one page of pictures.
 """
 
 from __future__ import annotations
@@ -60,6 +60,8 @@ GROWTH = (
 """The same, and the logarithm of the growth of a step."""
 SEASONS = (("h", 24, 480, 24), ("D", 14, 200, 7), ("M", 12, 96, 12))
 """The same, and the season."""
+PEAKS = ((14, -7), (28, 0), (28, 14), (28, 180))
+"""Horizon, and how many days the last December began before a forecast does."""
 LINE_COLUMNS = ["frequency", "history", "horizon", "right way", "error / line's", "of a draw", "90 % covers"]
 STARTS = {"Y-DEC": "1980", "Q-DEC": "1990Q1", "M": "2005-01", "W-SUN": "2015-01-04"}
 HORIZON = 14
@@ -174,6 +176,25 @@ def season_rows(
     return rows
 
 
+def peak_row(predictor: TSDiffPredictor, horizon: int, since: int, seeds: int) -> list[str]:
+    """A row of the table of peaks, twelve daily series a draw, whose values rise from December 1 to 24 to 2.5 times the
+    others: mean errors of the median by those of the value 364 days ago, and the coverage."""
+    rng, days = np.random.default_rng(0), pd.date_range("2020-01-01", "2024-12-31")
+    peak = np.where((days.month == 12) & (days.day <= 24), days.day / 24, 0.0)
+    level = 100 * (1 + 0.3 * (days.dayofweek >= 5)) * (1 + 1.5 * peak)
+    values = np.asarray(level) * (1 + 0.05 * rng.normal(size=(12 * seeds, len(days))))
+    begin = int(days.get_loc(pd.Timestamp("2023-12-01"))) + since
+    future, ago = values[:, begin : begin + horizon], values[:, begin - 364 : begin - 364 + horizon]
+    entries = [
+        {"start": days[0].to_period("D"), "target": row[:begin], "item_id": str(i)} for i, row in enumerate(values)
+    ]
+    samples = np.stack([made.samples for made in predictor.adapted("D", horizon).predict(entries)])
+    error, naive = (float(np.abs(made - future).mean()) for made in (np.median(samples, axis=1), ago))
+    low, high = np.quantile(samples, [0.05, 0.95], axis=1)
+    covered = float(((future >= low) & (future <= high)).mean())
+    return [str(days[begin].date()), str(horizon), f"{error:.1f}", f"{naive:.1f}", f"{covered:.2f}"]
+
+
 def single_series(seed: int = 1) -> dict[str, np.ndarray]:
     """Twelve kinds of daily series of 200 steps."""
     rng, steps = np.random.default_rng(seed), np.arange(200)
@@ -236,7 +257,8 @@ def main(
     rows, short = ([lines_row(predictor, *case, seeds) for case in cases] for cases in (LINES, SHORT))
     grown = [growth_row(predictor, *case, seeds) for case in GROWTH]
     seasons = [row for case in SEASONS for row in season_rows(predictor, *case, seeds)]
-    for row in (*rows, *short, *grown, *seasons):
+    peaks = [peak_row(predictor, *case, seeds) for case in PEAKS]
+    for row in (*rows, *short, *grown, *seasons, *peaks):
         print(*row, flush=True)
     samples = forecast_single(predictor)
     singles = []
@@ -260,6 +282,9 @@ def main(
         + f"\nA sine with noise, {12 * seeds} series: what the 90 % interval covers where it is lowest, in the middle "
         "and highest, and in brackets its width by that of the noise alone.\n\n"
         + table(["frequency", "history", "horizon", "noise", "low", "middle", "high"], seasons)
+        + f"\nDaily sales with weekends and a peak in December, known since 2020, {12 * seeds} series: mean error of "
+        "the median and of the value 364 days ago.\n\n"
+        + table(["first day", "horizon", "error", "of 364 days ago", "90 % covers"], peaks)
         + f"\nSingle daily series, at the last of {HORIZON} steps.\n\n"
         + table(["series", "last value", "median", "90 % width", "share of zeros"], singles)
         + f"\n![twelve series and their forecasts]({output.with_suffix('.png').name})\n",
