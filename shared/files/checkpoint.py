@@ -163,7 +163,8 @@ def _read_config(path: Path, embedded: str | None) -> dict[str, Any]:
 
 
 def _kind_of(folder: Path) -> Any:
-    return _read_config(folder / CONFIG, None).get("format")
+    """The format of what a folder holds; None where it does not say."""
+    return _read_config(folder / CONFIG, None).get("format") if (folder / CONFIG).is_file() else None
 
 
 def built(build: Callable[[], M], shapes: Mapping[str, Sequence[int]], origin: str) -> M:
@@ -257,7 +258,7 @@ def resolve(path_or_name: str | os.PathLike[str], bundled: Path, kind: str | Non
         return path
     if isinstance(path_or_name, str) and name.count("/") == 1 and not name.startswith((".", "/", "~")):
         return _from_hub(name)
-    names = [each for each in names if kind in (None, _kind_of(bundled / each))]
+    names = [each for each in names if kind is None or _kind_of(bundled / each) == kind]
     known = f"bundled names: {', '.join(names)}" if names else "no model is bundled with this release"
     raise CheckpointError(f"{name!r} is neither a folder, a bundled name nor a hub id; {known}")
 

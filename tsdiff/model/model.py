@@ -337,7 +337,7 @@ class TSDiff(ShortName, nn.Module):
         Raises:
             CheckpointError: there is none, or it is damaged, of another version, or does not fit.
         """
-        folder = resolve(path_or_name, BUNDLED)
+        folder = resolve(path_or_name, BUNDLED, FORMAT)
         saved = open_checkpoint(folder, FORMAT, VERSION)
         config = saved.settings(TSDiffConfig, custom)
 
