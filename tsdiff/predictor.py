@@ -25,7 +25,7 @@ from tsdiff.faces.calls import ModelCalls
 from tsdiff.faces.keywords import check_sampling
 from tsdiff.faces.saved import read_horizon, read_sampling, write_settings
 from tsdiff.model.config import TSDiffConfig
-from tsdiff.model.model import BUNDLED, TSDiff
+from tsdiff.model.model import BUNDLED, FORMAT, TSDiff
 from tsdiff.sampling.continued import continued
 from tsdiff.sampling.drawing import (
     Rows,
@@ -318,7 +318,7 @@ class TSDiffPredictor(ModelCalls):
         Raises:
             CheckpointError: see `TSDiff.from_pretrained`; settings beside the model that are damaged.
         """
-        folder = resolve(path_or_name, BUNDLED)
+        folder = resolve(path_or_name, BUNDLED, FORMAT)
         model = TSDiff.from_pretrained(folder, custom)
         reach = read_horizon(folder, model.config.prediction_length)
         return cls(model, sampling or read_sampling(folder, custom), device, reach)
