@@ -176,9 +176,12 @@ def season_rows(
     return rows
 
 
-def peak_row(predictor: TSDiffPredictor, horizon: int, since: int, seeds: int) -> list[str]:
-    """A row of the table of peaks, twelve daily series a draw, whose values rise from December 1 to 24 to 2.5 times the
-    others: mean errors of the median by those of the value 364 days ago, and the coverage."""
+def score_peak(predictor: TSDiffPredictor, horizon: int, since: int, seeds: int = 1) -> tuple[str, float, float, float]:
+    """Forecast twelve daily series a draw, whose values rise from December 1 to 24 to 2.5 times the others.
+
+    Returns:
+        The first day, mean errors of the median and of the value 364 days ago, and the coverage.
+    """
     rng, days = np.random.default_rng(0), pd.date_range("2020-01-01", "2024-12-31")
     peak = np.where((days.month == 12) & (days.day <= 24), days.day / 24, 0.0)
     level = 100 * (1 + 0.3 * (days.dayofweek >= 5)) * (1 + 1.5 * peak)
@@ -192,7 +195,7 @@ def peak_row(predictor: TSDiffPredictor, horizon: int, since: int, seeds: int) -
     error, naive = (float(np.abs(made - future).mean()) for made in (np.median(samples, axis=1), ago))
     low, high = np.quantile(samples, [0.05, 0.95], axis=1)
     covered = float(((future >= low) & (future <= high)).mean())
-    return [str(days[begin].date()), str(horizon), f"{error:.1f}", f"{naive:.1f}", f"{covered:.2f}"]
+    return str(days[begin].date()), error, naive, covered
 
 
 def single_series(seed: int = 1) -> dict[str, np.ndarray]:
@@ -257,7 +260,10 @@ def main(
     rows, short = ([lines_row(predictor, *case, seeds) for case in cases] for cases in (LINES, SHORT))
     grown = [growth_row(predictor, *case, seeds) for case in GROWTH]
     seasons = [row for case in SEASONS for row in season_rows(predictor, *case, seeds)]
-    peaks = [peak_row(predictor, *case, seeds) for case in PEAKS]
+    peaks = []
+    for horizon, since in PEAKS:
+        day, *scores, covered = score_peak(predictor, horizon, since, seeds)
+        peaks.append([day, str(horizon), *(f"{score:.1f}" for score in scores), f"{covered:.2f}"])
     for row in (*rows, *short, *grown, *seasons, *peaks):
         print(*row, flush=True)
     samples = forecast_single(predictor)

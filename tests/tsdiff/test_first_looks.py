@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.cycles import HORIZON, NOISE, cycles, entries
-from benchmarks.trends import LINES, SHORT, samples_of, score_lines
+from benchmarks.trends import LINES, SHORT, samples_of, score_lines, score_peak
 from tsdiff import TSDiffPredictor
 
 RNG = np.random.default_rng(0)
@@ -56,6 +56,12 @@ def test_growth_by_the_same_share_goes_on(
     history, future = values[:, :count], values[:, count:]
     medians = np.median(samples_of(default, freq, horizon, history), axis=1)
     assert np.abs(medians - future).mean() < 0.4 * np.abs(history[:, -1:] - future).mean()
+
+
+def test_a_peak_that_comes_once_a_year_is_foreseen(default: TSDiffPredictor) -> None:
+    _, error, a_year_ago, covered = score_peak(default, 28, 0)
+    assert error < 1.5 * a_year_ago
+    assert covered > 0.8
 
 
 @pytest.mark.parametrize(("freq", "count"), [("h", 200), ("D", 400), ("M", 200)])

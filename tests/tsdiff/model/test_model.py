@@ -174,7 +174,9 @@ def test_bad_json_counts_where_the_weights_carry_no_configuration(tmp_path, text
 
 @pytest.mark.parametrize("name", ["no-such-model", "./no/such", "a/b/c"])
 def test_an_unknown_name_is_refused_with_what_there_is(name):
-    with pytest.raises(CheckpointError, match=r"neither a folder, a bundled name nor a hub id; bundled names: default$"):
+    with pytest.raises(
+        CheckpointError, match=r"neither a folder, a bundled name nor a hub id; bundled names: default$"
+    ):
         TSDiff.from_pretrained(name)
 
 
