@@ -194,7 +194,7 @@ def _with_a_season_ago(
         ends, places, seen = ends[seen.any(1)], places[seen.any(1)], seen[seen.any(1)]
     if not len(ends):
         return pool
-    made, usable = simple_forecasts(values, ends, steps, seasons)
+    made, usable = simple_forecasts(values[: ends[0]], ends, steps, seasons)
     off = _mean(np.abs(made - values[places][:, None]), seen)
     there = usable & pool.usable
     errors = np.where(there.any(0), (off * there).sum(0) / np.maximum(there.sum(0), 1), np.inf)
