@@ -50,8 +50,6 @@ register()
 DEFAULT_TRAINING = TrainingConfig(
     max_steps=7000, learning_rate=5e-3, weight_decay=1e-2, gradient_clip=1.0, ema_decay=0.999
 )
-_MAY_CHANGE = ("max_steps", "accumulate", "num_workers", "save_every_seconds", "precision", "compile")
-"""Settings of a training with which it goes on from a state that was saved under others."""
 HELD_OUT = 32
 """About how many windows are held back."""
 DEFAULT_LOSS = DiffusionLoss(times=TimeSampler("log_normal", mean=-0.5, std=1.2))
@@ -271,7 +269,7 @@ class TSDiffEstimator(Estimator):
         if folder is not None:
             from tsdiff.fitting.same import SameTraining
 
-            same = [SameTraining(store, chosen._deciding())]
+            same = [SameTraining(store, vars(chosen), chosen.training)]
         fit(
             module,
             source,
@@ -288,14 +286,6 @@ class TSDiffEstimator(Estimator):
         if validation_data is None:
             return predictor
         return tune(predictor, validation_data, grid=tuning, seed=seed, progress=progress).predictor
-
-    def _deciding(self) -> dict[str, object]:
-        """The settings that a training may not change on its way."""
-        own = ("config", "loss", "flow_map", "start_from", "missing", "batch_size", "scale_power", "horizon_weight")
-        training = {one.name: getattr(self.training, one.name) for one in fields(self.training)}
-        return {name: getattr(self, name) for name in own} | {
-            name: value for name, value in training.items() if name not in _MAY_CHANGE
-        }
 
     def settled(self, data: Iterable[Entry]) -> TSDiffEstimator:
         """The estimator with all settings that `train` on these series takes; none is left open."""

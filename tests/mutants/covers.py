@@ -220,6 +220,7 @@ TESTS = {
     "tsdiff/tasks/imputation/": ("tsdiff/tasks/test_imputation.py",),
     "tsdiff/tasks/anomaly/injection.py": ("tsdiff/tasks/test_injection.py",),
     "tsdiff/evaluation/joint.py": ("tsdiff/test_predictor.py", "tsdiff/data/test_covariates.py"),
+    "tsdiff/sampling/known_covariance.py": ("tsdiff/windows/test_covariance.py", "tsdiff/sampling/test_posterior.py"),
     "tsdiff/sampling/kernels.py": ("tsdiff/windows/test_covariance.py", "tsdiff/sampling/test_guidance.py"),
     "tsdiff/faces/saved.py": ("tsdiff/test_saved.py",),
     "tsdiff/faces/keywords.py": ("tsdiff/test_mistakes.py",),

@@ -11,9 +11,14 @@ import numpy as np
 from lightning.pytorch.callbacks import Callback
 
 from shared.errors import CheckpointError
+from shared.training.config import TrainingConfig
 from tsdiff.data.store import SeriesStore
 
 _SERIES = "series"
+_DECIDING = ("config", "loss", "flow_map", "start_from", "missing", "batch_size", "scale_power", "horizon_weight")
+"""Settings of an estimator that decide what its training comes to, beside those of the training."""
+_MAY_CHANGE = ("max_steps", "accumulate", "num_workers", "save_every_seconds", "precision", "compile")
+"""Settings of a training with which it goes on from a state that was saved under others."""
 
 
 class SameTraining(Callback):
@@ -21,11 +26,14 @@ class SameTraining(Callback):
 
     Args:
         store: the series.
-        settings: what else decides what the training comes to, by name.
+        settings: of the estimator, by name; those of `_DECIDING` count.
+        training: its training's; those of `_MAY_CHANGE` do not count.
     """
 
-    def __init__(self, store: SeriesStore, settings: Mapping[str, object]):
-        self.told = {_SERIES: digest_of(store), **as_text(settings)}
+    def __init__(self, store: SeriesStore, settings: Mapping[str, object], training: TrainingConfig):
+        deciding = {name: settings[name] for name in _DECIDING}
+        deciding |= {name: value for name, value in vars(training).items() if name not in _MAY_CHANGE}
+        self.told = {_SERIES: digest_of(store), **as_text(deciding)}
 
     def state_dict(self) -> dict[str, Any]:
         return {"told": self.told}

@@ -23,12 +23,11 @@ from tsdiff.sampling.dependence import with_past_share
 from tsdiff.sampling.gaussian import guided_law
 from tsdiff.sampling.guidance import (
     EnergyGuidance,
-    KernelGuidance,
     ScalarGuidance,
     TraceGuidance,
     TweedieGuidance,
-    WindowGuidance,
 )
+from tsdiff.sampling.known_covariance import KernelGuidance, WindowGuidance
 from tsdiff.sampling.published import AncestralGuidance, DDIMGuidance, table_times
 from tsdiff.sampling.settings import Observation, Sampling
 from tsdiff.windows.conditioning import Place, Windows

@@ -17,7 +17,8 @@ from shared.errors import ConfigError
 from shared.guidance import Guidance
 from shared.samplers.gaussian import GaussianExponential
 from shared.samplers.laws import Gain, Gaussian, Law
-from tsdiff.sampling.guidance import CovarianceGuidance, ObservationGuidance
+from tsdiff.sampling.guidance import ObservationGuidance
+from tsdiff.sampling.known_covariance import CovarianceGuidance
 from tsdiff.windows.covariance import ObservedCovariance
 
 MOST_VALUES = 2048

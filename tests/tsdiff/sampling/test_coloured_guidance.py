@@ -15,7 +15,8 @@ from shared.sde import FlowSDE
 from tests.tsdiff.conftest import HORIZON, sines, tiny_estimator
 from tsdiff import TSDiff, TSDiffConfig, TSDiffPredictor
 from tsdiff.model.backbones import S4DConfig
-from tsdiff.sampling.guidance import TweedieGuidance, WindowGuidance
+from tsdiff.sampling.guidance import TweedieGuidance
+from tsdiff.sampling.known_covariance import WindowGuidance
 from tsdiff.sampling.settings import Sampling
 from tsdiff.tasks.refinement import Refiner
 from tsdiff.windows.covariance import WindowCovariance

@@ -18,7 +18,8 @@ from shared.random import make_generator
 from shared.samplers import Method, sample
 from tsdiff.model.config import paper_sde
 from tsdiff.model.model import call_times
-from tsdiff.sampling.guidance import KernelGuidance, ScalarGuidance, TraceGuidance, TweedieGuidance, WindowGuidance
+from tsdiff.sampling.guidance import ScalarGuidance, TraceGuidance, TweedieGuidance
+from tsdiff.sampling.known_covariance import KernelGuidance, WindowGuidance
 from tsdiff.windows.covariance import ObservedCovariance, WindowCovariance
 
 LENGTH, CHANNELS, CONTEXT, ROWS, TRUST = 6, 2, 8, 6000, 0.02
