@@ -25,7 +25,7 @@ STATEFUL = {
     "tsdiff.evaluation.metrics.CentralCoverage",
 }
 """Filled or moved on while they are used."""
-GUIDANCES = {"tsdiff.sampling.guidance", "tsdiff.sampling.published"}
+GUIDANCES = {"tsdiff.sampling.guidance", "tsdiff.sampling.known_covariance", "tsdiff.sampling.published"}
 """Modules of classes that hold tensors."""
 
 
