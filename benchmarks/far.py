@@ -1,10 +1,12 @@
-"""Far ahead, and with gaps: what the bundled forecaster makes of horizons beyond its reach and of missing values.
+"""Far ahead, far back, and with gaps: the bundled forecaster's horizons beyond its reach, weeks of many steps, and
+missing values.
 
     python benchmarks/far.py
 
 Real series from the ends of the validation sets' training parts, forecast further than the model draws at once, beside
-the seasonal naive; and a noisy weekly season of which values are missing here and there, at the beginning, in one long
-gap, or since long ago: forecasts and imputations, whose least error is known.
+the seasonal naive; days that are otherwise on weekends, in steps of minutes; and a noisy weekly season of which values
+are missing here and there, at the beginning, in one long gap, or since long ago: forecasts and imputations, whose least
+error is known.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
+import pandas as pd
 import torch
 import typer
 
@@ -35,6 +38,16 @@ FAR = (("epf_hourly", 168), ("epf_hourly", 336), ("beijing_air_hourly", 336), ("
 SERIES, WINDOWS = 12, 4
 LEVEL, SWING, NOISE, PERIOD, HORIZON = 1000.0, 20.0, 2.0, 7, 14
 DRAWS = 10
+DAYS, WEEKEND = (("Saturday", 5), ("Sunday", 6), ("Monday", 0)), 0.4
+FINE = (
+    ("1min", 28, 60),
+    ("5min", 15, 288),
+    ("5min", 28, 288),
+    ("10min", 28, 144),
+    ("15min", 28, 96),
+    ("30min", 28, 48),
+)
+"""Frequency, days that are known, and horizon."""
 
 
 def far_rows(predictor: TSDiffPredictor, folder: Path, samples: int) -> Iterator[list[str]]:
@@ -54,6 +67,32 @@ def far_rows(predictor: TSDiffPredictor, folder: Path, samples: int) -> Iterator
             name, str(horizon), str(len(list(test.input))), f"{scores.crps:.4f}", f"{naive.crps:.4f} (lag {lag})",
             f"{scores.crps / naive.crps:.2f}", f"{scores.coverage_90:.2f}", f"{1000 * spent:.0f}",
         ]  # fmt: skip
+
+
+def working_days(freq: str, before: int, weekday: int, horizon: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """So many days up to midnight before a weekday, 0 for Monday, and what follows: a shape of which weekends have the
+    smaller share, and noise."""
+    day = round(pd.Timedelta("1D") / pd.Timedelta(freq))
+    steps = np.arange(before * day + horizon)
+    shape = 1 + 0.8 * np.sin(2 * np.pi * (steps % day) / day - 1.5)
+    share = np.where((weekday - before + steps // day) % 7 >= 5, WEEKEND, 1.0)
+    values = 100 * (shape * share + 0.05 * np.random.default_rng(seed).normal(size=len(steps)))
+    return values[: before * day], values[before * day :]
+
+
+def week_row(predictor: TSDiffPredictor, freq: str, before: int, horizon: int, draws: int = DRAWS) -> list[str]:
+    """Errors of the medians of each of `DAYS`, and those of a week and of a day ago, and the coverage of 90 %."""
+    day = round(pd.Timedelta("1D") / pd.Timedelta(freq))
+    cells, covers = [], []
+    for _, weekday in DAYS:
+        pairs = [working_days(freq, before, weekday, horizon, seed) for seed in range(draws)]
+        forecaster = predictor.adapted(freq, horizon)
+        made = [f.samples for f in forecaster.predict([entry(known, freq, "a") for known, _ in pairs], 100)]
+        errors = [told(samples, future) for samples, (_, future) in zip(made, pairs, strict=True)]
+        ago = [np.mean([np.abs(known[-lag:][:horizon] - future) for known, future in pairs]) for lag in (7 * day, day)]
+        cells.append(f"{np.mean([error for error, *_ in errors]):.1f} ({ago[0]:.1f}, {ago[1]:.1f})")
+        covers.append(np.mean([share for _, share, _ in errors]))
+    return [freq, str(before), str(horizon), *cells, f"{min(covers):.2f}"]
 
 
 def season(count: int) -> np.ndarray:
@@ -135,18 +174,24 @@ def main(
     for row in far_rows(predictor, data, samples):
         far.append(row)
         print(*row, flush=True)
-    write_text(output, report(far, gap_rows(predictor, samples)))
+    weeks = [week_row(predictor, *what) for what in FINE]
+    write_text(output, report(far, weeks, gap_rows(predictor, samples)))
 
 
-def report(far: list[list[str]], gaps: list[list[str]]) -> str:
-    """Both tables."""
+def report(far: list[list[str]], weeks: list[list[str]], gaps: list[list[str]]) -> str:
+    """All tables."""
     head = ["set", "steps", "windows", "CRPS", "seasonal naive", "by naive", "90 % covers", "CPU-ms a series"]
     return (
-        header("Far ahead, and with gaps")
+        header("Far ahead, far back, and with gaps")
         + "\n## Beyond the model's reach\n\nThe model draws 128 steps at once, and goes on from its own draws. The "
         f"last windows of the training parts of validation sets, at most {SERIES} series; CRPS (mean weighted quantile "
         "loss), of the seasonal naive with the better lag too.\n\n"
         + table(head, far)
+        + "\n## Weeks of many steps\n\nDays with a shape, of which those of weekends have "
+        f"{WEEKEND:g} of it, and noise (its own error is 4), {DRAWS} draws: mean absolute error of the median of what "
+        "begins at midnight (in brackets those of the values a week and a day ago), and the least coverage of the "
+        "90 % interval.\n\n"
+        + table(["steps of", "days known", "steps ahead", *(day for day, _ in DAYS), "90 % covers"], weeks)
         + f"\n## Gaps\n\nA weekly season of {2 * SWING:g} from low to high on a level of {LEVEL:g} with noise of "
         f"deviation {NOISE:g}, days, {DRAWS} draws: mean absolute error of the median (the noise's own is "
         f"{NOISE * np.sqrt(2 / np.pi):.2f}), coverage and width of the 90 % interval ({2 * 1.645 * NOISE:.1f} would "

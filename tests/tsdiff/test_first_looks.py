@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.cycles import HORIZON, NOISE, cycles, entries
+from benchmarks.far import working_days
 from benchmarks.trends import LINES, SHORT, samples_of, score_lines, score_peak
 from tsdiff import TSDiffPredictor
 
@@ -62,6 +63,15 @@ def test_a_peak_that_comes_once_a_year_is_foreseen(default: TSDiffPredictor) -> 
     _, error, a_year_ago, covered = score_peak(default, 28, 0)
     assert error < 1.5 * a_year_ago
     assert covered > 0.8
+
+
+@pytest.mark.parametrize(("before", "weekday"), [(15, 5), (28, 5), (28, 0)])
+def test_a_weekend_is_known_in_steps_of_five_minutes(default: TSDiffPredictor, before: int, weekday: int) -> None:
+    """Its week has 2,016 of them; what a day ago says is wrong by 60."""
+    known, future = working_days("5min", before, weekday, 288, seed=0)
+    low, middle, high = np.quantile(drawn(default, known, "5min", 288), [0.05, 0.5, 0.95], axis=0)
+    assert np.abs(middle - future).mean() < 20
+    assert ((low <= future) & (future <= high)).mean() > 0.8
 
 
 @pytest.mark.parametrize(("freq", "count"), [("h", 200), ("D", 400), ("M", 200)])

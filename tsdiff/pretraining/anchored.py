@@ -22,7 +22,7 @@ from shared.training.batches import Batch
 from tsdiff.model.config import TSDiffConfig
 from tsdiff.pretraining.corpus import Corpus, CorpusGroup, GroupDraw, Place
 from tsdiff.windows.anchored import AnchoredWindow, Wanted, anchored_windows, residual_units
-from tsdiff.windows.anchors import REMEMBERED
+from tsdiff.windows.anchors import remembered
 from tsdiff.windows.conditioning import anchored_inputs
 from tsdiff.windows.inputs import network_inputs
 from tsdiff.windows.scales import Statistics
@@ -218,7 +218,7 @@ class AnchoredSource:
         if horizon < 1:
             return None
         origin = int(rng.integers(max(_FEWEST, min(count - horizon, count // 3)), count - horizon + 1))
-        begin = self._first_known(rng, origin)
+        begin = self._first_known(rng, origin, remembered(group.seasons))
         other = group.places[int(rng.integers(len(group.places)))].values
         values = changed(rng, place.values[begin : origin + horizon], origin - begin, other, self.chances.changes)
         return Stretch(values, horizon, place, begin, group)
@@ -254,12 +254,12 @@ class AnchoredSource:
         features[:, -1] = np.arange(first, first + length) < 0
         return _Window(clipped[:, None], counted[:, None].astype(np.float32), features, told, found.group.name)
 
-    def _first_known(self, rng: np.random.Generator, origin: int) -> int:
-        """Step of the series from which on values are known."""
+    def _first_known(self, rng: np.random.Generator, origin: int, most: int) -> int:
+        """Step of the series from which on values are known, which are no more than `most` before a window."""
         known = origin
         if rng.random() < self.chances.short:
-            known = min(origin, int(np.exp(rng.uniform(np.log(_FEWEST), np.log(REMEMBERED)))))
-        return max(origin - known, origin - self.config.length - REMEMBERED)
+            known = min(origin, int(np.exp(rng.uniform(np.log(_FEWEST), np.log(most)))))
+        return max(origin - known, origin - self.config.length - most)
 
     def _hidden(self, rng: np.random.Generator, plan: _Plan, horizon: int) -> np.ndarray:
         """Steps of the window that are wanted, (length,)."""

@@ -20,7 +20,7 @@ from shared.errors import ConfigError, DataError
 from shared.random import derive_seed, natural
 from tsdiff.pretraining.anchored import AnchoredSource
 from tsdiff.windows.anchored import pool_of
-from tsdiff.windows.anchors import REMEMBERED
+from tsdiff.windows.anchors import remembered
 from tsdiff.windows.gaps import expected
 from tsdiff.windows.simple import Seasons
 from tsdiff.windows.weighing import Weighing, pool_inputs
@@ -45,7 +45,8 @@ def forecast_windows(source: AnchoredSource, seed: int) -> Iterator[dict[str, np
     rng, empty = np.random.default_rng([natural(seed), 7]), 0
     while empty < _MOST_EMPTY:
         found = source.stretch(rng)
-        known, actual = found.values[: -found.horizon][-REMEMBERED:], found.values[-found.horizon :]
+        far, actual = remembered(found.group.seasons), found.values[-found.horizon :]
+        known = found.values[: -found.horizon][-far:]
         row = told_of(known, actual, found.group.seasons, rng)
         empty = empty + 1 if row is None else 0
         if row is not None:

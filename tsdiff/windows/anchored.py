@@ -14,7 +14,7 @@ from typing import TypeVar
 import numpy as np
 import torch
 
-from tsdiff.windows.anchors import REMEMBERED, Pool, pooled
+from tsdiff.windows.anchors import Pool, pooled, remembered
 from tsdiff.windows.gaps import expected
 from tsdiff.windows.simple import CANDIDATES, Seasons
 from tsdiff.windows.weighing import Weighing, squashed, weighed
@@ -163,14 +163,14 @@ def _read(wanted: Wanted) -> _Read:
 def _reach(wanted: Wanted) -> tuple[int, int]:
     """From and to which step a series is looked at: as far before the window, or the last value that is known before
     it, as is remembered; and after it, where a gap goes on beyond its end."""
-    values, first = wanted.values, wanted.first
+    values, first, far = wanted.values, wanted.first, remembered(wanted.seasons)
     end = first + len(wanted.hidden)
     before = np.flatnonzero(~np.isnan(values[: max(first, 0)]))
     begin = first if not len(before) else min(first, int(before[-1]) + 1)
     if 0 < end < len(values) and not wanted.hidden[-1] and np.isnan(values[end - 1]):
         after = np.flatnonzero(~np.isnan(values[end:]))
-        end = min(end + int(after[0]) + REMEMBERED, len(values)) if len(after) else end
-    return max(0, begin - REMEMBERED), end
+        end = min(end + int(after[0]) + far, len(values)) if len(after) else end
+    return max(0, begin - far), end
 
 
 def _whole(known: np.ndarray, start: int, stop: int) -> tuple[int, int]:
@@ -292,8 +292,8 @@ def _sides(
     told: np.ndarray, known: np.ndarray, begin: int, end: int, seasons: Seasons
 ) -> tuple[Pool | None, Pool | None]:
     """The simple forecasts of a stretch from the values before it and, backwards, from those after it."""
-    before, after = slice(max(0, begin - REMEMBERED), begin), slice(end, end + REMEMBERED)
-    steps = end - begin
+    far, steps = remembered(seasons), end - begin
+    before, after = slice(max(0, begin - far), begin), slice(end, end + far)
     return (
         pool_of(told[before], known[before], steps, seasons),
         pool_of(told[after][::-1], known[after][::-1], steps, seasons),

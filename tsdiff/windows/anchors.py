@@ -17,13 +17,11 @@ from tsdiff.data.frequency import candidate_seasons
 from tsdiff.windows.gaps import bridged_line
 from tsdiff.windows.simple import CANDIDATES, Seasons, simple_forecasts
 
-REMEMBERED = 2048
-"""Last values of a history that are looked at: two weeks of quarter-hours, five years of days."""
-
 EVIDENCE, AGO, ABOUT = 8, 2, 14
 """Numbers that tell of a simple forecast's past, of that a season ago, and of a series."""
 
 _TINY = 1e-200
+_LEAST_REMEMBERED, _MOST_REMEMBERED, _SEASONS_REMEMBERED = 2048, 32768, 3
 _FEWEST_TRIED, _SEASONS_AGO = 4, 2
 """Values of a history in which a forecast is tried, and long seasons that are gone back for tries."""
 _OF_LAST_VALUES = np.isin(np.arange(CANDIDATES), (0, 1))
@@ -36,6 +34,13 @@ def seasons_of(freq: str) -> Seasons:
     """The seasons of a normalised frequency."""
     first, second, *_ = (*(season for season in candidate_seasons(freq) if season > 1), 0, 0)
     return first, second
+
+
+def remembered(seasons: Seasons) -> int:
+    """Last values of a history that are looked at: two weeks of quarter-hours, five years of days; of finer steps three
+    of each season, unless those are too many."""
+    whole = [_SEASONS_REMEMBERED * season for season in seasons]
+    return max(_LEAST_REMEMBERED, *(count for count in whole if count <= _MOST_REMEMBERED))
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from tsdiff.pretraining.anchored import AnchoredSource
 from tsdiff.pretraining.corpus import Corpus, CorpusGroup
 from tsdiff.pretraining.finetuning import HALF_WEIGHED, WEIGHED, FineTuning, _Contest, fine_tune
 from tsdiff.pretraining.weighing import collected, forecast_windows, tuned, weighing_loss
-from tsdiff.windows.anchors import REMEMBERED
+from tsdiff.windows.anchors import remembered
 from tsdiff.windows.weighing import Weighing, bundled_weighing
 
 
@@ -59,8 +59,9 @@ def test_it_learns_the_series_and_leaves_what_it_began_with():
 
 def test_a_gap_as_long_as_what_is_remembered_is_passed_over():
     """Forecasts of which nothing of late is known teach nothing."""
-    values = np.random.default_rng(0).normal(size=REMEMBERED + 800)
-    values[300 : 300 + REMEMBERED + 200] = np.nan
+    far = remembered((24, 168))
+    values = np.random.default_rng(0).normal(size=far + 800)
+    values[300 : 300 + far + 200] = np.nan
     group = CorpusGroup.of_entries("days", 1.0, [{**week(), "target": values}], config().length)
     rows = collected(islice(forecast_windows(AnchoredSource(Corpus([group]), config(), 8, chances=NEVER), 0), 40))
     assert all(part.isfinite().all() for name, part in rows.items() if name != "actual")
