@@ -5,10 +5,11 @@
 
 Twelve lines with noise at each frequency and horizon, rising and falling, drawn several times: in how many the median
 moves the right way, its error beside that of a straight line through the history, and how much the 90 % interval
-covers; the same of histories of a few values. Growth by the same share each step, beside the line through its
-logarithms. Seasons with noise of one size, or of one share of the level: how much is covered where they are low and
-where they are high. A peak that comes once a year, after three years, beside the value 364 days ago. Then single
-series, with the median and the width of the interval at the end, and one page of pictures.
+covers; the same of histories of a few values. Levels that began to rise or fall some steps ago. Growth by the same
+share each step, beside the line through its logarithms. Seasons with noise of one size, or of one share of the level:
+how much is covered where they are low and where they are high. A peak that comes once a year, after three years, beside
+the value 364 days ago. Then single series, with the median and the width of the interval at the end, and one page of
+pictures.
 """
 
 from __future__ import annotations
@@ -49,6 +50,17 @@ LINES = (
 )
 """Frequency, horizon and steps of history."""
 SHORT = (("h", 4, 8), ("D", 4, 8), ("D", 7, 12), ("D", 14, 20), ("M", 6, 12), ("Q-DEC", 4, 8), ("Y-DEC", 3, 6))
+BREAKS = (
+    ("h", 24, 480, 24),
+    ("D", 14, 150, 8),
+    ("D", 14, 150, 15),
+    ("D", 14, 150, 40),
+    ("D", 28, 400, 30),
+    ("W-SUN", 13, 150, 13),
+    ("M", 12, 96, 9),
+    ("M", 12, 96, 18),
+)
+"""The same, and for how many steps a level has risen or fallen."""
 GROWTH = (
     ("D", 14, 30, 0.05),
     ("D", 14, 60, 0.05),
@@ -124,6 +136,27 @@ def lines_row(predictor: TSDiffPredictor, freq: str, horizon: int, count: int, s
     right = min(scores.right for scores in drawn)
     spread = f"{min(ratios):.2f} to {max(ratios):.2f}"
     return [freq, str(count), str(horizon), f"{right} of 12", f"{mean:.2f}", spread, f"{covered:.2f}"]
+
+
+def score_breaks(
+    predictor: TSDiffPredictor, freq: str, horizon: int, count: int, since: int, seeds: int = 1
+) -> tuple[float, float, float, float]:
+    """Forecast twelve series a draw whose level, with noise, goes up or down by its deviation each step of late.
+
+    Returns:
+        Mean errors of the median, of the line through the steps since, and of the last value, and the coverage.
+    """
+    rng, steps = np.random.default_rng(0), np.arange(count + horizon)
+    signs = np.resize([1.0, -1.0], 12 * seeds)[:, None]
+    level = 100 + signs * np.maximum(steps - (count - since), 0)
+    values = level + rng.normal(size=level.shape)
+    history, future = values[:, :count], values[:, count:]
+    samples = samples_of(predictor, freq, horizon, history)
+    fits = [np.polyval(np.polyfit(steps[count - since : count], row[-since:], 1), steps[count:]) for row in history]
+    made = (np.median(samples, axis=1), np.stack(fits), history[:, -1:])
+    error, line, last = (float(np.abs(one - future).mean()) for one in made)
+    low, high = np.quantile(samples, [0.05, 0.95], axis=1)
+    return error, line, last, float(((future >= low) & (future <= high)).mean())
 
 
 def growth_row(predictor: TSDiffPredictor, freq: str, horizon: int, count: int, rate: float, seeds: int) -> list[str]:
@@ -258,13 +291,18 @@ def main(
     torch.set_num_threads(1)
     predictor = TSDiffPredictor.from_pretrained(model)
     rows, short = ([lines_row(predictor, *case, seeds) for case in cases] for cases in (LINES, SHORT))
+    broken = []
+    for freq, horizon, count, since in BREAKS:
+        *errors, covered = score_breaks(predictor, freq, horizon, count, since, seeds)
+        cells = [freq, str(count), str(horizon), str(since)]
+        broken.append([*cells, *(f"{error:.1f}" for error in errors), f"{covered:.2f}"])
     grown = [growth_row(predictor, *case, seeds) for case in GROWTH]
     seasons = [row for case in SEASONS for row in season_rows(predictor, *case, seeds)]
     peaks = []
     for horizon, since in PEAKS:
         day, *scores, covered = score_peak(predictor, horizon, since, seeds)
         peaks.append([day, str(horizon), *(f"{score:.1f}" for score in scores), f"{covered:.2f}"])
-    for row in (*rows, *short, *grown, *seasons, *peaks):
+    for row in (*rows, *short, *broken, *grown, *seasons, *peaks):
         print(*row, flush=True)
     samples = forecast_single(predictor)
     singles = []
@@ -282,6 +320,9 @@ def main(
         + table(LINE_COLUMNS, rows)
         + "\nThe same of short histories, through which a line leads far off too.\n\n"
         + table(LINE_COLUMNS, short)
+        + f"\nLevels that rise or fall by the noise's deviation each step since a break, {12 * seeds} series: mean "
+        "error of the median, of the line through the steps since, which knows when it was, and of the last value.\n\n"
+        + table(["frequency", "history", "horizon", "since", "error", "line's", "last value's", "90 % covers"], broken)
         + f"\nGrowth by the same share each step with noise of 3 %, {12 * seeds} series: the mean error of the median, "
         "and that of the line through the logarithms, by the last value's.\n\n"
         + table(["frequency", "history", "horizon", "a step", "error", "line's", "90 % covers"], grown)

@@ -4,9 +4,10 @@ The windows are those that the forecaster of `default.py` is trained on, so that
 `tsdiff.pretraining.weighing` has the loss.
 
 A second part adds what people try first and those windows hardly hold: straight lines and growth with nothing but
-noise, of which the best forecast is known, from five values on; series that wander and come back, of which lines are
-bad forecasts; seasons with the same noise everywhere, or with more where they are high; peaks once a year or a week;
-and cycles that keep to no calendar. There the network is free, elsewhere it is held near what it has learnt.
+noise, of which the best forecast is known, from five values on; lines that are broken or bent, of late too; series that
+wander and come back, of which lines are bad forecasts; seasons with the same noise everywhere, or with more where they
+are high; peaks once a year or a week; and cycles that keep to no calendar. There the network is free, elsewhere it is
+held near what it has learnt.
 """
 
 from __future__ import annotations
@@ -49,7 +50,8 @@ _PLAIN, _STAY = 0.4, 1.0
 """Of the second part: share of plain windows, and how hard the network is held elsewhere."""
 _FREQUENCIES = {"h": 0.2, "D": 0.17, "W-SUN": 0.21, "M": 0.13, "Q-DEC": 0.08, "Y-DEC": 0.09, "15min": 0.07, "B": 0.05}
 """Of the plain windows, and their shares."""
-_KINDS = {"line": 0.36, "growth": 0.11, "wandering": 0.2, "season": 0.11, "peak": 0.1, "cycle": 0.12}
+_LINES = {"line": 0.27, "broken": 0.14, "bent": 0.06, "growth": 0.09}
+_KINDS = _LINES | {"wandering": 0.16, "season": 0.09, "peak": 0.1, "cycle": 0.09}
 """Of plain windows, and their shares."""
 _PEAKED = (168, 260, 365)
 """Longer seasons that have peaks."""
@@ -78,6 +80,10 @@ def plain_windows(seed: int) -> Iterator[dict[str, np.ndarray]]:
 def _plain(rng: np.random.Generator, kind: str, count: int, horizon: int, seasons: Seasons) -> np.ndarray:
     if kind == "line":
         return line(rng, count, horizon)
+    if kind == "broken":
+        return broken(rng, count, horizon, seasons[0])
+    if kind == "bent":
+        return bent(rng, count, horizon)
     if kind == "growth":
         return growth(rng, count, horizon)
     if kind == "wandering":
@@ -99,6 +105,33 @@ def line(rng: np.random.Generator, count: int, horizon: int) -> np.ndarray:
     if rng.random() < 0.15:
         values = 100 * np.exp(values / np.abs(values).max() * rng.uniform(0.2, 2))
     return values
+
+
+def broken(rng: np.random.Generator, count: int, horizon: int, season: int) -> np.ndarray:
+    """A line that is broken at random, often in the last steps that are known, where its slope is another or none, with
+    noise, (count,); some have a season."""
+    known, every = count - horizon, np.exp(rng.uniform(np.log(10), np.log(max(count, 20))))
+    breaks = np.flatnonzero(rng.random(count) < 1 / every)
+    if rng.random() < 0.6:
+        last = _log_uniform(rng, 2, max(3, min(known - 2, 3 * horizon)))
+        breaks = np.append(breaks[breaks < known - last], known - last)
+    slopes = rng.normal(size=len(breaks) + 1) * (rng.random(len(breaks) + 1) < 0.6)
+    values = np.cumsum(slopes[np.searchsorted(breaks, np.arange(count), side="right")])
+    values += horizon * np.exp(rng.uniform(np.log(0.02), np.log(1.0))) * rng.normal(size=count)
+    if season and rng.random() < 0.5:
+        values += horizon * rng.uniform(0.1, 1.0) * np.resize(rng.normal(size=season), count)
+    values *= 10 ** rng.uniform(-2, 2)
+    return values - values.min() + 10 ** rng.uniform(0, 3) if rng.random() < 0.5 else values
+
+
+def bent(rng: np.random.Generator, count: int, horizon: int) -> np.ndarray:
+    """Growth that slows down, or a logistic curve, up or down, at any stage, with noise, (count,)."""
+    steps, known = np.arange(count), count - horizon
+    pace = np.exp(rng.uniform(np.log(max(horizon / 3, 2)), np.log(max(known, 4))))
+    middle = rng.uniform(known - 2 * pace, known + pace)
+    shape = np.tanh((steps - middle) / pace) if rng.random() < 0.5 else -np.exp(-np.maximum(steps - middle, 0) / pace)
+    values = rng.choice([-1, 1]) * shape + np.exp(rng.uniform(np.log(0.005), np.log(0.2))) * rng.normal(size=count)
+    return 10 ** rng.uniform(0, 3) * (values + rng.choice([1.5, 3.0, 10.0]))
 
 
 def growth(rng: np.random.Generator, count: int, horizon: int) -> np.ndarray:

@@ -49,6 +49,8 @@ from tsdiff.windows.weighing import Weighing
 FORMAT, VERSION = "tsdiff", 2
 BUNDLED = Path(__file__).parents[1] / "pretrained"
 _MEASURED = ("covariance_directions", "covariance_variances")
+_LATER = tuple(f"weighing.{layer}.weight" for layer in ("ago", "tilted", "late"))
+"""What the weighing of models that were saved before lacks."""
 _A_MONDAY = "2001-01-01"
 
 
@@ -347,8 +349,8 @@ class TSDiff(ShortName, nn.Module):
                 model.weighing = Weighing()
             return model
 
-        # Models that were saved before these were measured lack them.
-        return saved.restore(build, optional=(*_MEASURED, "weighing.ago.weight", "weighing.tilted.weight"))
+        # Models that were saved before these were measured, or were there, lack them.
+        return saved.restore(build, optional=(*_MEASURED, *_LATER))
 
 
 def call_times(sde: SDE, steps: int, log_snr_end: float, method: object = None) -> Tensor:

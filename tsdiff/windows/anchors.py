@@ -17,8 +17,8 @@ from tsdiff.data.frequency import candidate_seasons
 from tsdiff.windows.gaps import bridged_line
 from tsdiff.windows.simple import CANDIDATES, Seasons, simple_forecasts
 
-EVIDENCE, AGO, ABOUT = 8, 2, 14
-"""Numbers that tell of a simple forecast's past, of that a season ago, and of a series."""
+EVIDENCE, AGO, LATE, ABOUT = 8, 2, 3, 14
+"""Numbers that tell of a simple forecast's past, of that a season ago, of the last steps, and of a series."""
 
 _TINY = 1e-200
 _LEAST_REMEMBERED, _MOST_REMEMBERED, _SEASONS_REMEMBERED = 2048, 32768, 3
@@ -28,6 +28,8 @@ _OF_LAST_VALUES = np.isin(np.arange(CANDIDATES), (0, 1))
 """Which simple forecasts are trusted where none can be tried."""
 _ORIGINS, _RECENCY, _SHARPNESS = 12, 0.8, 4.0
 """Past forecasts that are compared, the weight of each beside the next, and how much the better one gets."""
+_OF_LATE = np.array([0.25, 0.5])
+"""Parts of the horizon that shorter tries go back, which hear of a break before whole ones do."""
 
 
 def seasons_of(freq: str) -> Seasons:
@@ -70,6 +72,8 @@ class Pool:
         ago: how well each did a long season ago, where that is before the other tries: (CANDIDATES, AGO). Whether that
             tells, and the logarithm of the error by the best one's.
         swing: logarithm of the mean's error there by that of late.
+        late: how well each did on the last quarter and half of a horizon: (CANDIDATES, LATE). Logarithms of each error
+            by the best one's, and of both by the error on the past.
     """
 
     forecasts: np.ndarray
@@ -88,6 +92,7 @@ class Pool:
     height: np.ndarray
     ago: np.ndarray
     swing: float
+    late: np.ndarray
 
 
 def without_spikes(values: np.ndarray) -> np.ndarray:
@@ -129,7 +134,8 @@ def pooled(values: np.ndarray, horizon: int, seasons: Seasons, known: np.ndarray
     seen = None if known is None or known.all() else known[ends[:, None] + np.arange(tried)]
     if seen is not None:
         ends, seen = ends[seen.any(1)], seen[seen.any(1)]
-    all_made, all_usable = simple_forecasts(values, np.array([count, *ends]), horizon, seasons)
+    lately = count - np.ceil(tried * _OF_LATE).astype(int)[: len(ends)]
+    all_made, all_usable = simple_forecasts(values, np.array([count, *lately, *ends]), horizon, seasons)
     made, usable = all_made[0], all_usable[0]
     # A constant has no error; what double precision resolves of its level is the least.
     least = 1e-3 * float(recent.std()) + 1e-13 * float(np.abs(recent).max()) + _TINY
@@ -143,9 +149,11 @@ def pooled(values: np.ndarray, horizon: int, seasons: Seasons, known: np.ndarray
         errors = np.where(usable, scale, np.inf)
         mean, none = shares @ made, np.zeros((0, horizon))
         wandering = np.sqrt(np.arange(1.0, horizon + 1))
-        told = (0, 0.0, none, evidence, about, 0.0, np.zeros(horizon), np.zeros((CANDIDATES, AGO)), 0.0)
+        nothing = [np.zeros((CANDIDATES, count)) for count in (AGO, LATE)]
+        told = (0, 0.0, none, evidence, about, 0.0, np.zeros(horizon), nothing[0], 0.0, nothing[1])
         return Pool(made, usable, shares, errors, mean, scale, wandering, *told)
-    past, there = all_made[1:, :, :tried], all_usable[1:]
+    first = 1 + len(lately)
+    past, there = all_made[first:, :, :tried], all_usable[first:]
     actual = values[ends[:, None] + np.arange(tried)]
     recency = _RECENCY ** np.arange(len(ends))
     weights = (there & usable) * (recency / recency.sum())[:, None]
@@ -172,9 +180,39 @@ def pooled(values: np.ndarray, horizon: int, seasons: Seasons, known: np.ndarray
     mean = shares @ made
     tilt, height = _tilted(said, np.abs(signed), seen, mean, scale, least)
     ago = np.stack([np.zeros(CANDIDATES), evidence[:, 1]], axis=1)
-    told = (len(ends), tail, signed, evidence, about, tilt, height, ago, 0.0)
+    late = _of_late(values, known, lately, all_made[1:first], all_usable[1:first], errors + least)
+    told = (len(ends), tail, signed, evidence, about, tilt, height, ago, 0.0, late)
     pool = Pool(made, usable, shares, errors, mean, scale, profile, *told)
     return _with_a_season_ago(pool, values, known, (int(ends[-1]), tried), seasons, least)
+
+
+def _of_late(
+    values: np.ndarray,
+    known: np.ndarray | None,
+    ends: np.ndarray,
+    made: np.ndarray,
+    usable: np.ndarray,
+    errors: np.ndarray,
+) -> np.ndarray:
+    """`Pool.late` of forecasts (origins, CANDIDATES, horizon) of what follows the first values; as if they were no
+    better nor worse than on the past where nothing is known of the steps since.
+
+    Args:
+        values, known: as in `pooled`.
+        ends, made, usable: how many values each forecast knew, what it said, and which can be used.
+        errors: of the candidates on the past, (CANDIDATES,).
+    """
+    usual = np.clip(np.log(errors / errors.min()), 0, 4)
+    columns, sizes = [usual] * (LATE - 1), []
+    for place, end in enumerate(ends):
+        steps = slice(None) if known is None else known[end:]
+        off = np.abs(made[place, :, : len(values) - end] - values[end:])[:, steps]
+        if off.shape[1] and usable[place].any():
+            size = off.mean(1) + 0.2 * errors.min()
+            columns[place] = np.where(usable[place], np.clip(np.log(size / size[usable[place]].min()), 0, 4), 4.0)
+            sizes.append(size)
+    surprise = np.log(np.mean(sizes, axis=0)) - np.log(errors) if sizes else np.zeros(CANDIDATES)
+    return np.stack([*columns, np.where(np.isfinite(errors), np.clip(surprise, -3, 3), 0.0)], axis=1)
 
 
 def _with_a_season_ago(

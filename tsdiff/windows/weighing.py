@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tsdiff.windows.anchors import ABOUT, AGO, EVIDENCE, Pool
+from tsdiff.windows.anchors import ABOUT, AGO, EVIDENCE, LATE, Pool
 from tsdiff.windows.simple import CANDIDATES
 
 _LINEAR = 3.0
@@ -39,9 +39,10 @@ class Weighing(nn.Module):
         self.candidate = nn.Linear(CANDIDATES + EVIDENCE + 1 + _STEPWISE, width)
         self.about = nn.Linear(ABOUT + _PLACES, width)
         self.ago, self.tilted = nn.Linear(AGO, width, bias=False), nn.Linear(_TILTED, width, bias=False)
+        self.late = nn.Linear(LATE, width, bias=False)
         self.mix, self.company = nn.Linear(width, width), nn.Linear(width, width)
         self.logit, self.error = nn.Linear(width, 1), nn.Linear(width, 2)
-        for layer in (self.ago, self.tilted):  # as models were that were saved without
+        for layer in (self.ago, self.tilted, self.late):  # as models were that were saved without
             nn.init.zeros_(layer.weight)
         for layer in (self.logit, self.error):
             nn.init.zeros_(layer.weight)
@@ -61,6 +62,7 @@ class Weighing(nn.Module):
         height: Tensor,
         ago: Tensor,
         swing: Tensor,
+        late: Tensor,
     ) -> tuple[Tensor, Tensor]:
         """Mean and deviation of each step, by the pool's mean and in its scale.
 
@@ -73,7 +75,7 @@ class Weighing(nn.Module):
             step: which they are, from 1 on, (batch, steps).
             horizon, tilt, swing: (batch, 1).
             height: of the steps, (batch, steps).
-            ago: (batch, CANDIDATES, AGO).
+            ago, late: (batch, CANDIDATES, AGO) and (batch, CANDIDATES, LATE).
 
         Returns:
             (batch, steps) each.
@@ -88,7 +90,8 @@ class Weighing(nn.Module):
         of_all = torch.cat([about[:, None].expand(-1, steps, -1), torch.stack(places, dim=-1)], dim=-1)
         tilted = [height, tilt * height, tilt.expand(-1, steps), swing.expand(-1, steps)]
         of_all = self.about(of_all) + self.tilted(torch.stack(tilted, dim=-1))
-        h = F.silu(self.candidate(of_each) + self.ago(ago)[:, None] + of_all[:, :, None])
+        tries = self.ago(ago) + self.late(late)
+        h = F.silu(self.candidate(of_each) + tries[:, None] + of_all[:, :, None])
         counted = usable.to(h)[:, None, :, None]
         company = (h * counted).sum(2) / counted.sum(2)
         h = F.silu(self.mix(h) + self.company(company)[:, :, None])
@@ -115,6 +118,7 @@ def pool_inputs(pool: Pool, steps: np.ndarray) -> dict[str, np.ndarray]:
         "height": pool.height[steps],
         "ago": pool.ago,
         "swing": np.array([pool.swing]),
+        "late": pool.late,
     }
     return {name: part.astype(np.float32) for name, part in told.items()} | {"usable": pool.usable}
 

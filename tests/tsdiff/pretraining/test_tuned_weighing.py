@@ -154,14 +154,16 @@ def test_it_is_saved_with_the_model(daily: TSDiffPredictor, tmp_path: Path):
     assert daily.model.weighing is None  # nothing is shared
 
 
-def test_a_model_that_was_saved_before_errors_were_told_by_height_is_read(daily: TSDiffPredictor, tmp_path: Path):
+def test_a_model_that_was_saved_before_so_much_was_told_is_read(daily: TSDiffPredictor, tmp_path: Path):
     predictor = copy.deepcopy(daily)
     predictor.model.weighing = foolish()
-    for layer in (predictor.model.weighing.ago, predictor.model.weighing.tilted):
-        torch.nn.init.zeros_(layer.weight)
+    later = ("ago", "tilted", "late")
+    for layer in later:
+        torch.nn.init.zeros_(predictor.model.weighing.get_submodule(layer).weight)
     predictor.model.save_pretrained(tmp_path)
     weights = load_file(tmp_path / "model.safetensors")
-    del weights["weighing.ago.weight"], weights["weighing.tilted.weight"]
+    for layer in later:
+        del weights[f"weighing.{layer}.weight"]
     with safe_open(tmp_path / "model.safetensors", framework="pt") as file:
         metadata = file.metadata()
     save_file(weights, tmp_path / "model.safetensors", metadata)

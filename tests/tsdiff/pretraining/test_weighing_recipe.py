@@ -13,6 +13,8 @@ import torch
 
 from recipes.default_forecaster import weighing
 from recipes.default_forecaster.weighing import (
+    bent,
+    broken,
     cycle,
     growth,
     line,
@@ -82,6 +84,21 @@ def test_growth_is_a_line_in_logarithms() -> None:
         assert np.isfinite(growth(rng, count, horizon)).all()
 
 
+def test_broken_lines_break_and_bent_ones_turn_one_way() -> None:
+    """Smooth parts: their second differences are few, or of one sign on each side of the middle."""
+    rng, steps = np.random.default_rng(4), np.arange(140)
+    lines, curves = [broken(rng, 140, 20, 7) for _ in range(60)], [bent(rng, 140, 20) for _ in range(60)]
+    assert all(np.isfinite(values).all() for values in (*lines, *curves))
+    late = [np.polyfit(steps[-30:], values[-30:], 1)[0] * 140 / np.ptp(values) for values in lines]
+    early = [np.polyfit(steps[:60], values[:60], 1)[0] * 140 / np.ptp(values) for values in lines]
+    assert np.median(np.abs(np.array(late) - early)) > 0.3  # another slope of late
+    left = [np.std(values - np.polyval(np.polyfit(steps, values, 7), steps)) / values.std() for values in curves]
+    assert np.median(left) < 0.3
+    for count, horizon in ((7, 2), (10, 5), (660, 60)):
+        assert np.isfinite(broken(rng, count, horizon, 12)).all()
+        assert np.isfinite(bent(rng, count, horizon)).all()
+
+
 def test_seasons_come_again_with_noise_of_either_kind() -> None:
     rng, ratios = np.random.default_rng(3), []
     for _ in range(60):
@@ -117,7 +134,7 @@ def test_the_second_part_learns_plain_windows_and_leaves_the_first_network_alone
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(weighing, "BATCH", 64)
-    monkeypatch.setattr(weighing, "PLAIN_RATE", 1e-2)
+    monkeypatch.setattr(weighing, "PLAIN_RATE", 3e-3)
     usual, plain = stacked(wanders(1), 80), stacked(plain_windows(2), 80)
     torch.manual_seed(0)
     start = Weighing()

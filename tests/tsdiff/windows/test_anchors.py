@@ -192,6 +192,37 @@ def test_tries_of_a_year_ago_are_not_judged_by_what_was_filled_in():
     assert alone.swing == 3
 
 
+def test_tries_of_late_tell_of_a_break():
+    """Eight steps after the level began to rise, the mean is far behind what continues the last change."""
+    values = 100 + 2.0 * np.maximum(np.arange(150) - 142, 0) + 0.3 * np.random.default_rng(0).normal(size=150)
+    mean, change = 3, 17
+    pool = pooled(values, 14, (7, 0))
+    assert pool.late[change, 0] < 0.2 < 1 < pool.late[mean, 0]
+    assert pool.late[mean, 2] > 1
+    before = pooled(values[:142], 14, (7, 0))
+    assert (np.abs(before.late[[mean, change], 2]) < 0.7).all()
+
+
+def test_tries_of_late_are_those_of_their_steps():
+    """The last quarter and half of twelve steps, by closed form: what the last value missed of a line."""
+    pool = pooled(np.arange(60.0), 12, (0, 0))
+    sizes = np.array([np.arange(1, steps + 1).mean() for steps in (3, 6)])
+    least = 0.2 * (pool.errors.min() + 1e-3 * np.arange(60.0).std())
+    for column, size in enumerate(sizes):
+        assert pool.late[0, column] == pytest.approx(min(4, np.log((size + least) / least)), rel=0.05)
+    assert pool.late[0, 2] == pytest.approx(np.log(sizes.mean() / 6.5), rel=0.05)
+
+
+def test_tries_of_late_are_not_judged_by_what_was_filled_in():
+    values, known = np.random.default_rng(0).normal(size=90), np.ones(90, dtype=bool)
+    values[-4:], known[-4:] = 1e3, False
+    assert pooled(values, 12, (0, 0), known).late[0, 2] < 0.7 < 1.4 < pooled(values, 12, (0, 0)).late[0, 2]
+    known[-8:] = False
+    pool = pooled(values, 12, (0, 0), known)
+    assert not pool.late[:, 2].any()
+    assert_allclose(pool.late[:, 0], pool.evidence[:, 1], atol=0.1)
+
+
 def test_what_the_history_is_too_short_for_is_the_last_value():
     made, usable = simple_forecasts(np.arange(5.0), np.array([5]), 3, (24, 168))
     assert not usable[0, [2, 3, 4, 5, 6, 8]].any()
