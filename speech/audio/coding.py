@@ -83,6 +83,9 @@ _LINEAR = ("PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE")
 RATES = (1000, 1_000_000)
 """Hz between which the rate of a recording lies that is read, or written."""
 
+_MP3_HEADER = 156
+"""Bytes of LAME's header, which lies in the first frame of an MP3 file, behind what a frame begins with."""
+
 WAV_LIMIT = 4_000_000_000
 """Bytes of samples beyond which a WAV file is written as RF64, whose sizes have 64 bits."""
 
@@ -238,10 +241,41 @@ def encoder(subtype: str, info: AudioInfo, rate: Rate | None) -> dict[str, str |
         return {}
     if subtype == "MPEG_LAYER_III":
         level = _level(rate.bits, *_mp3_range(info.sample_rate))
-        return {"compression_level": min(level, 0.99), "bitrate_mode": "CONSTANT" if rate.constant else "AVERAGE"}
+        constant = rate.constant and _tells_its_delay(rate.bits, info)
+        return {"compression_level": min(level, 0.99), "bitrate_mode": "CONSTANT" if constant else "AVERAGE"}
     if subtype == "OPUS":
         return {"compression_level": _level(rate.bits, 6000 * info.channels, 256_000 * info.channels)}
     return {"compression_level": _vorbis_level(info.sample_rate, info.channels, rate.bits)}
+
+
+def encoder_gain(info: AudioInfo, settings: Mapping[str, str | float]) -> float:
+    """What samples are multiplied by so that a file of these settings of soundfile's encoder has their level: at most
+    constant and average bit rates of MP3 LAME lowers it by up to half a decibel."""
+    if "bitrate_mode" not in settings:
+        return 1.0
+    return _mp3_gain(info.sample_rate, info.channels, *sorted(settings.items()))
+
+
+@lru_cache(maxsize=256)
+def _mp3_gain(sample_rate: int, channels: int, *settings: tuple[str, str | float]) -> float:
+    """`encoder_gain`, found by trying on a tone: LAME alone knows its table."""
+    tone = np.sin(np.arange(sample_rate) * (2000 * np.pi / sample_rate), dtype=np.float32)[:, None] / 4
+    made = io.BytesIO()
+    with soundfile.SoundFile(
+        made, "w", sample_rate, channels, "MPEG_LAYER_III", format="MP3", **dict(settings)
+    ) as file:
+        file.write(np.repeat(tone, channels, axis=1))
+    made.seek(0)
+    middle = np.s_[len(tone) // 4 : 3 * len(tone) // 4]
+    found = soundfile.read(made, dtype="float32", always_2d=True)[0][middle]
+    return float(np.sqrt(np.square(tone[middle]).mean() / np.square(found).mean()))
+
+
+def _tells_its_delay(bits: int, info: AudioInfo) -> bool:
+    """Whether an MP3 frame of this constant rate has room for LAME's header, from which a reader knows how long the
+    sound is, and how much later it begins."""
+    slots, beside = (144, (21, 36)) if info.sample_rate >= 32_000 else (72, (13, 21))  # of one channel, and of two
+    return slots * bits / info.sample_rate >= _MP3_HEADER + beside[info.channels > 1]
 
 
 def _level(rate: int, low: int, high: int) -> float:

@@ -157,18 +157,27 @@ def open_audio(path: str | os.PathLike[str], raw: RawFormat | None = None) -> It
         yield AudioReader(path, read, _with_possible_rate(path, _info(file, length)))
 
 
+class _Forwards(soundfile.SoundFile):
+    """A file that is read from its start to its end, without what soundfile does after every block: it seeks to where
+    it is. In MP3 that throws away what the frames before hold of the next ones, so that these are damaged."""
+
+    def seekable(self) -> bool:
+        """Not by soundfile."""
+        return False
+
+
 def _sound_file(stack: contextlib.ExitStack, path: Path, options: Mapping[str, Any]) -> soundfile.SoundFile:
     """The file as libsndfile opens it, with the length that it does not state, where it can be told."""
-    file = stack.enter_context(soundfile.SoundFile(sound_path(path), **options))
+    file = stack.enter_context(_Forwards(sound_path(path), **options))
     longer = beyond_its_header(path) if file.format in ("WAV", "WAVEX") else None
     if longer is not None:
         head, start = longer
-        return stack.enter_context(soundfile.SoundFile(stack.enter_context(Spliced(head, path, start))))
+        return stack.enter_context(_Forwards(stack.enter_context(Spliced(head, path, start))))
     if file.frames == 0 or file.frames >= _WITHOUT_LENGTH:
         patches = unclosed(path) or unstated(path)
         if patches:
             patched = stack.enter_context(_patched(path, patches))
-            file = stack.enter_context(soundfile.SoundFile(patched, **options))
+            file = stack.enter_context(_Forwards(patched, **options))
     return file
 
 

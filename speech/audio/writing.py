@@ -13,7 +13,7 @@ import soundfile
 from shared.errors import DataError
 from shared.files.io import atomic_path
 from speech.audio.chunks import CHUNKED, state_length
-from speech.audio.coding import CONTAINERS, AudioInfo, encoder, refuse_suffix, target_coding
+from speech.audio.coding import CONTAINERS, AudioInfo, encoder, encoder_gain, refuse_suffix, target_coding
 from speech.audio.files import Audio
 from speech.audio.media import names_in, survey
 from speech.audio.muxing import MediaFile, create_media
@@ -30,8 +30,8 @@ class AudioWriter:
         dropped: names of what the source has beside its sound and the file has not, once it is written.
     """
 
-    def __init__(self, path: Path, file: soundfile.SoundFile | MediaFile):
-        self._path, self._file = path, file
+    def __init__(self, path: Path, file: soundfile.SoundFile | MediaFile, gain: float = 1.0):
+        self._path, self._file, self._gain = path, file, gain
         self.written, self.dropped = 0, tuple[str, ...]()
 
     def write(self, block: np.ndarray) -> None:
@@ -42,7 +42,8 @@ class AudioWriter:
         """
         try:
             for start in range(0, block.shape[1], _WRITTEN_AT_ONCE):  # encoders may fail on very long blocks
-                self._file.write(np.ascontiguousarray(block[:, start : start + _WRITTEN_AT_ONCE].T))
+                piece = np.ascontiguousarray(block[:, start : start + _WRITTEN_AT_ONCE].T)
+                self._file.write(piece if self._gain == 1 else piece * np.float32(self._gain))
             self.written += block.shape[1]
         except (soundfile.LibsndfileError, AssertionError) as error:
             raise unwritable(self._path, "its disk is full, or the file may not grow") from error
@@ -118,6 +119,7 @@ def _created(
     copied = source is not None and not info.media and same_tags(of, coding)
     try:
         settings = encoder(subtype, info, rate)
+        gain = encoder_gain(info, settings)
         endian = _endian(format, subtype, info)
         file = soundfile.SoundFile(
             sound_path(temporary), "w", info.sample_rate, info.channels, subtype, endian, format, **settings
@@ -130,7 +132,7 @@ def _created(
     for name, value in () if copied else info.metadata.items():
         with contextlib.suppress(soundfile.LibsndfileError):
             setattr(file, name, value)
-    writer = AudioWriter(path, file)
+    writer = AudioWriter(path, file, gain)
     try:
         yield writer
     except BaseException:

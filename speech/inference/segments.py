@@ -232,7 +232,7 @@ class SegmentRunner:
         for x, segment in zip(estimate, segments, strict=True):
             length = len(segment.waveform)
             known = x[None, ..., : frontend.config.frames(length) + frontend.config.frames_beyond]
-            wave = frontend.inverse(known, length)[0] * segment.peak
+            wave = frontend.inverse(known, length)[0] * (segment.peak * self.sampling.amplification)
             waves.append(wave.to("cpu", torch.float32).numpy())
         return waves, result.nfe
 

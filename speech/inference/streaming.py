@@ -200,14 +200,14 @@ class _Core:
     @torch.inference_mode()
     def push(self, block: np.ndarray, last: bool) -> np.ndarray:
         """The samples (channels, n) that are ready after these."""
-        peak = np.float32(self._peak)
-        seen = np.divide(block, peak, dtype=np.float32)
+        seen = np.divide(block, np.float32(self._peak), dtype=np.float32)
         if self._held is not None:
             self._held.push(seen)
         spectrogram, enhanced = self._analysis.push(seen, last), None
         if spectrogram is not None:
             enhanced = self._raised(spectrogram.to(self._device))
-        wave = self._synthesis.push(enhanced, self._analysis.samples if last else None) * peak
+        wave = self._synthesis.push(enhanced, self._analysis.samples if last else None)
+        wave *= np.float32(self._peak * self._sampling.amplification)
         return np.stack([check.checked(*row) for check, *row in zip(self.checks, block, wave, strict=True)])
 
     def _raised(self, noisy: Tensor) -> Tensor:

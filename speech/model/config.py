@@ -6,6 +6,7 @@ import warnings
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
+from annotated_types import Ge, Le
 from pydantic import model_validator
 
 from shared.checks import Chance, Checked, Finite, Natural, NonNegative, Positive, Share, checked
@@ -100,6 +101,8 @@ class SamplingConfig(Checked):
         clean_share: of a recording that is clean already, the share that stays in the result: all of it where over the
             last seconds what is taken away is 26 dB below what is left, none where it is less than 19 dB below, and
             none in pauses; in the model's band, and not where what is above is dropped.
+        makeup: in dB, by which the enhanced signal is raised: what a model's estimates of speech fall short of it by.
+            Losses that scale a result to fit, as SI-SDR and PESQ, leave a model's level free.
     """
 
     sampler: SamplerSetting = "pc"
@@ -117,6 +120,12 @@ class SamplingConfig(Checked):
     upper_band: UpperBand | None = None
     attenuation_limit: Annotated[Positive | None, "dB"] = None
     clean_share: Chance = 0.0
+    makeup: Annotated[Finite, Ge(-20.0), Le(20.0), "dB"] = 0.0
+
+    @property
+    def amplification(self) -> float:
+        """What amplitudes of the enhanced signal are multiplied by, of `makeup`."""
+        return float(10 ** (self.makeup / 20))
 
     @property
     def kept(self) -> float:

@@ -42,6 +42,8 @@ _AMPLITUDE = 0.1
 """About what a compressed spectrogram's bins deviate by; scales features and the addend."""
 _FLOOR = 1e-3
 """Amplitude below which the logarithmic features tell no difference."""
+_LEAST_POWER = 1e-6
+"""What is added under a root; of 1e-8 and less ONNX's exporter makes 0."""
 
 _LARGEST = 1024
 """Of a patch and of a dilation, which no shape tells: padding goes with them."""
@@ -273,7 +275,7 @@ class LightBackbone(SpanNetwork):
         parts = [y / _AMPLITUDE, state * expand(scale, state)]
         for spectrogram in (y, x_t):
             power = spectrogram.square().sum(-1, keepdim=True)
-            parts.append(torch.sqrt(power + 1e-8) / _AMPLITUDE)
+            parts.append(torch.sqrt(power / _AMPLITUDE**2 + _LEAST_POWER))
             parts.append(torch.log1p(power / _FLOOR**2) / 4)
         missing = -self.frequencies % (2 * self.config.patch)
         return F.pad(torch.cat(parts, dim=-1), (0, 0, 0, 0, 0, missing))

@@ -244,6 +244,22 @@ def test_an_mp3_keeps_its_bit_rate(tmp_path, rate, mode, level):
     assert after.bitrate == pytest.approx(before.bitrate, rel=0.15)
 
 
+@pytest.mark.parametrize(("rate", "channels"), [(44100, 1), (44100, 2), (22050, 2), (16000, 1), (8000, 1)])
+@pytest.mark.parametrize("mode", ["CONSTANT", "AVERAGE"])
+@pytest.mark.parametrize("level", [0.3, 0.7, 0.9])
+def test_an_mp3_keeps_level_length_and_place(tmp_path, rate, channels, mode, level):
+    """LAME lowers most rates to .95, and has no room for the delay in small frames: 1105 samples at 32 kbit/s."""
+    tone = np.sin(np.arange(rate) * (2 * np.pi * 500 / rate)) * np.linspace(0.1, 0.5, rate)
+    tones = np.repeat(tone[:, None], channels, axis=1)
+    soundfile.write(tmp_path / "a.mp3", tones, rate, compression_level=level, bitrate_mode=mode)
+    source = read_audio(tmp_path / "a.mp3")
+    copy(tmp_path / "a.mp3", tmp_path / "b.mp3")
+    copied = read_audio(tmp_path / "b.mp3").waveform
+    assert copied.shape == source.waveform.shape
+    middle = np.s_[:, rate // 4 : 3 * rate // 4]
+    assert np.square(copied[middle] - source.waveform[middle]).mean() < 1e-3 * np.square(source.waveform[middle]).mean()
+
+
 def test_an_mp3_of_320_kilobits_stays_one(tmp_path):
     soundfile.write(tmp_path / "a.mp3", noise(88_200, 2), 44100, compression_level=0, bitrate_mode="CONSTANT")
     tiny_enhancer(steps=1).enhance_file(tmp_path / "a.mp3", tmp_path / "b.mp3")

@@ -50,6 +50,19 @@ def test_the_bundled_export_gives_pytorchs_numbers_over_hundreds_of_frames(causa
     torch.testing.assert_close(joined, whole, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("sound", ["tone", "noise"])
+def test_after_digital_silence_too_both_runtimes_agree(sound: str) -> None:
+    """The exporter took what the network adds under its roots, 1e-8, for 0: after silence a tone was at -56 dB."""
+    times = np.arange(12000, dtype=np.float32) / 16000
+    loud = 0.3 * np.sin(2 * np.pi * 440 * times) if sound == "tone" else 0.1 * noise(1, 12000)[0]
+    signal = np.concatenate([loud, np.zeros(8000), loud]).astype(np.float32)
+    joined = {}
+    for runtime in ("torch", "onnx"):
+        stream = Enhancer.from_pretrained("causal").stream(16000, runtime=runtime)  # type: ignore[arg-type]
+        joined[runtime] = np.concatenate([stream.push(signal), stream.flush()])
+    assert decibels(joined["onnx"] - joined["torch"], joined["torch"]) < -95
+
+
 def test_any_batch_and_number_of_frames_go_in(causal: SpeechModel) -> None:
     network = OnnxNetwork(BUNDLED / "causal" / EXPORTED, causal)
     assert network.only_time == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -91,6 +92,17 @@ def test_short_filters_change_little_of_what_the_whole_gives(rate):
     joined, _ = streamed(enhancer, signal, rate, [rate // 10])
     whole = enhancer.enhance(signal, rate, peak=1.0)
     assert decibels(joined - whole, whole) < -40
+
+
+def test_makeup_raises_files_and_streams_alike():
+    usual, signal = gain_enhancer(0.5), noise(2, 3000)
+    raised = Enhancer(usual.model, sampling=replace(usual.sampling, makeup=6.0))
+    stream = raised.stream(16000, channels=2)
+    streamed = np.concatenate([stream.push(signal), stream.flush()], axis=1)
+    for found in (raised.enhance(signal, 16000), streamed):
+        np.testing.assert_allclose(found, 0.5 * 10 ** (6 / 20) * signal, rtol=1e-4, atol=1e-6)
+    with pytest.raises(ConfigError, match="makeup"):
+        replace(usual.sampling, makeup=60.0)
 
 
 def test_kinds_of_blocks():
