@@ -6,8 +6,8 @@ The windows are those that the forecaster of `default.py` is trained on, so that
 A second part adds what people try first and those windows hardly hold: straight lines and growth with nothing but
 noise, of which the best forecast is known, from five values on; lines that are broken or bent, of late too; series that
 wander and come back, of which lines are bad forecasts; seasons with the same noise everywhere, or with more where they
-are high; peaks once a year or a week; and cycles that keep to no calendar. There the network is free, elsewhere it is
-held near what it has learnt.
+are high; peaks once a year or a week; cycles that keep to no calendar; and among all these some with single values far
+off. There the network is free, elsewhere it is held near what it has learnt.
 """
 
 from __future__ import annotations
@@ -53,6 +53,8 @@ _FREQUENCIES = {"h": 0.2, "D": 0.17, "W-SUN": 0.21, "M": 0.13, "Q-DEC": 0.08, "Y
 _LINES = {"line": 0.27, "broken": 0.14, "bent": 0.06, "growth": 0.09}
 _KINDS = _LINES | {"wandering": 0.16, "season": 0.09, "peak": 0.1, "cycle": 0.09}
 """Of plain windows, and their shares."""
+_SPIKED = 0.15
+"""Share of them that have single values far off."""
 _PEAKED = (168, 260, 365)
 """Longer seasons that have peaks."""
 
@@ -72,6 +74,8 @@ def plain_windows(seed: int) -> Iterator[dict[str, np.ndarray]]:
         known = _log_uniform(rng, fewest, most)
         horizon = min(_log_uniform(rng, 2, 60), known // 2 if known > 16 else known)
         made = _plain(rng, kind, known + horizon, horizon, seasons)
+        if known > 20 and rng.random() < _SPIKED:
+            made = spiked(rng, made, known)
         row = told_of(made[:known], made[known:], seasons, rng)
         if row is not None:
             yield row
@@ -105,6 +109,15 @@ def line(rng: np.random.Generator, count: int, horizon: int) -> np.ndarray:
     if rng.random() < 0.15:
         values = 100 * np.exp(values / np.abs(values).max() * rng.uniform(0.2, 2))
     return values
+
+
+def spiked(rng: np.random.Generator, values: np.ndarray, known: int) -> np.ndarray:
+    """The values, of which one to three of the last ones that are known are far off, (count,)."""
+    made, recent = values.copy(), values[max(0, known - 200) : known]
+    places = known - 1 - rng.integers(0, min(known - 1, 200), rng.integers(1, 4))
+    spread = np.abs(np.diff(recent)).mean() if rng.random() < 0.5 else recent.std()
+    made[places] += spread * rng.choice([-1, 1, 1]) * np.exp(rng.uniform(np.log(2), np.log(30), len(places)))
+    return made
 
 
 def broken(rng: np.random.Generator, count: int, horizon: int, season: int) -> np.ndarray:

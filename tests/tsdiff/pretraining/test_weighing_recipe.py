@@ -22,6 +22,7 @@ from recipes.default_forecaster.weighing import (
     save_weighing,
     seasonal,
     settled,
+    spiked,
     wandering,
 )
 from tests.recipes.harness import Recipes
@@ -97,6 +98,18 @@ def test_broken_lines_break_and_bent_ones_turn_one_way() -> None:
     for count, horizon in ((7, 2), (10, 5), (660, 60)):
         assert np.isfinite(broken(rng, count, horizon, 12)).all()
         assert np.isfinite(bent(rng, count, horizon)).all()
+
+
+def test_single_values_are_far_off_and_nothing_of_what_comes() -> None:
+    rng, off = np.random.default_rng(5), []
+    for _ in range(60):
+        values = rng.normal(size=200)
+        made = spiked(rng, values, 180)
+        places = np.flatnonzero(made != values)
+        assert 1 <= len(places) <= 3
+        assert places.max() < 180
+        off.append(np.abs(made - values).max())
+    assert 1.5 < min(off) < 6 < 20 < max(off) < 60
 
 
 def test_seasons_come_again_with_noise_of_either_kind() -> None:
