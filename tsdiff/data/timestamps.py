@@ -13,8 +13,8 @@ from shared.errors import DataError
 from tsdiff.data.frequency import base_freq, multiple, odd, quiet, resampled_freq, unit_freq, usual_freq
 from tsdiff.data.origin import Zone, local_times
 
-Stamp = Literal["start", "end"]
-"""Whether timestamps name the first or the last day of their period."""
+Stamp = Literal["start", "end", "workday"]
+"""Whether timestamps name the first, the last or the last working day of their period."""
 
 _DAY_MONTH = re.compile(r"^\s*(\d{1,2})([/.\-])(\d{1,2})[/.\-]\d{2,4}\b")
 _DATE = re.compile(r"\s*(\d{4}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}|\d{4}-?[Qq][1-4])")
@@ -25,6 +25,7 @@ _EARLIEST, _LATEST = 1678, 2261
 _CALENDAR = ("M", "Q", "Y")
 _DATED_AT_END = (*_CALENDAR, "W")
 _DAYS = (*_DATED_AT_END, "D", "B")
+_TOLD = {"workday": "last working day"}
 _OFFSET = re.compile(r"\s*(Z|UTC|[+-]\d{2}:?\d{2})$")
 # A series this much longer than its rows comes from a broken timestamp, not from a gap.
 _SPARSE_RATIO, _SPARSE_LENGTH = 100, 100_000
@@ -252,15 +253,28 @@ def _differs_in(stamps: pd.DatetimeIndex, unit: pd.Timedelta) -> np.ndarray:
 
 
 def stamp_side(stamps: pd.DatetimeIndex, freq: str) -> Stamp:
-    """Tell whether all timestamps name the last day of their week, or the last day or working day of their month,
-    quarter or year."""
+    """Tell which day of their periods timestamps name.
+
+    Weeks are dated by their last day where all stamps are. Months, quarters and years are dated by the first where a
+    stamp is nearer to it than to the last; else by the last working day, where at least half of the stamps are and none
+    is later, so that holidays may come before it; else by the last.
+    """
     base = base_freq(freq)
     if base not in _DATED_AT_END:
         return "start"
-    last = stamps.to_period(unit_freq(freq)).to_timestamp(how="end").normalize()
-    if base in _CALENDAR:
-        last -= pd.to_timedelta(np.maximum(last.dayofweek - 4, 0), unit="D")
-    return "end" if (stamps.normalize() >= last).all() else "start"
+    periods, days = stamps.to_period(unit_freq(freq)), stamps.normalize()
+    last = periods.to_timestamp(how="end").normalize()
+    if (days == last).all():
+        return "end"
+    if base not in _CALENDAR or (last - days > days - periods.to_timestamp(how="start")).any():
+        return "start"
+    worked = _last_working(last)
+    return "workday" if (days <= worked).all() and (days == worked).mean() >= 0.5 else "end"
+
+
+def _last_working(days: pd.DatetimeIndex) -> pd.DatetimeIndex:
+    """The days, or the Fridays before those of weekends."""
+    return days - pd.to_timedelta(np.maximum(days.dayofweek - 4, 0), unit="D")
 
 
 def moved_note(stamps: pd.DatetimeIndex, freq: str, stamp: Stamp, zone: Zone) -> str | None:
@@ -272,19 +286,21 @@ def moved_note(stamps: pd.DatetimeIndex, freq: str, stamp: Stamp, zone: Zone) ->
         return None
     first = int(moved[0])
     return (
-        f"timestamps are moved to the {stamp} of their periods ({zone.told(stamps[first])} to {zone.told(kept[first])})"
+        f"timestamps are moved to the {_TOLD.get(stamp, stamp)} of their periods ({zone.told(stamps[first])} to"
+        f" {zone.told(kept[first])})"
     )
 
 
 def to_timestamps(periods: pd.PeriodIndex, stamp: Stamp = "start") -> pd.DatetimeIndex:
-    """Turn periods back into timestamps, at the first or the last day as in the source.
+    """Turn periods back into timestamps, at the day that they name in the source.
 
     Args:
         periods: Any regular periods.
-        stamp: "start", or "end" for weeks, months, quarters and years dated by their last day; shorter
-            periods are always dated by their start.
+        stamp: "start"; "end" or "workday" for weeks, months, quarters and years dated by their last, or last working,
+            day; shorter periods are always dated by their start.
     """
     with quiet():
         if stamp == "start" or base_freq(periods.freqstr) not in _DATED_AT_END:
             return periods.to_timestamp(how="start")
-        return periods.asfreq(unit_freq(periods.freqstr), how="START").to_timestamp(how="end").normalize()
+        last = periods.asfreq(unit_freq(periods.freqstr), how="START").to_timestamp(how="end").normalize()
+        return _last_working(last) if stamp == "workday" else last
