@@ -22,7 +22,7 @@ from tsdiff.evaluation.metrics import TABLE_LEVELS, forecasts_to_frame
 from tsdiff.faces.keywords import check_sampling
 from tsdiff.faces.together import JointCalls
 from tsdiff.tasks.covariates import PAST
-from tsdiff.tasks.suited import SUITED, Suited
+from tsdiff.tasks.suited import decided
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -106,12 +106,12 @@ class FrameCalls(JointCalls):
         """
         checked(tuple[Level, ...], quantile_levels=quantile_levels)
         names = {"id_column": id_column, "timestamp_column": timestamp_column, "target": target}
-        options = {**names, "prediction_length": prediction_length, "freq": freq, **sampling}
-        job = self._job(df, future_df, options, past=past_covariates)
+        options = {"past_covariates": past_covariates, **names, "prediction_length": prediction_length, "freq": freq}
+        job = self._job(df, future_df, {**options, **sampling})
         tell_changes(job.series.origin, job.series, job.steps)
         made = list(job.predictor._cut(job.series, num_samples, job.steps))
         table = job.series.origin.restored(forecasts_to_frame(made, quantile_levels, job.series.stamp))
-        table.attrs.update(_decided(job.series, made))
+        table.attrs.update(decided(job.series, made))
         return table
 
     def forecast_df(
@@ -134,7 +134,6 @@ class FrameCalls(JointCalls):
         step: int | None = None,
         *,
         covariates: Sequence[str] = (),
-        past_covariates: Sequence[str] = (),
         quantile_levels: Sequence[float] = TABLE_LEVELS,
         num_samples: int = 100,
         **options: Any,
@@ -146,10 +145,9 @@ class FrameCalls(JointCalls):
             windows: of each series; the last ends with it.
             step: from one window to the next; None takes prediction_length.
             covariates: columns of `df` that are known of the future, too.
-            past_covariates: columns of `df` that are not.
             quantile_levels, num_samples: see `predict_df`.
-            options: id_column, timestamp_column, target, prediction_length, freq, and sampling, as `predict_df` takes
-                them.
+            options: past_covariates, id_column, timestamp_column, target, prediction_length, freq, and sampling, as
+                `predict_df` takes them.
 
         Returns:
             A long frame: id, timestamp, "cutoff" (the last time before the window), "actual", mean, and a column a
@@ -159,7 +157,7 @@ class FrameCalls(JointCalls):
             ConfigError, DataError: see `predict_df`; no series is long enough.
         """
         checked(tuple[Level, ...], quantile_levels=quantile_levels)
-        job = self._job(df, None, options, covariates, past_covariates)
+        job = self._job(df, None, options, covariates)
         parts = split(job.series, job.steps, windows, stride=step)
         SeriesSet([], job.series.freq, skipped=parts.skipped).warn()
         tell_changes(job.series.origin, parts.test.input, job.steps)
@@ -192,8 +190,8 @@ class FrameCalls(JointCalls):
             max_panels: panels at most.
             history: steps shown before the forecast; None shows three times the horizon.
             title: a line above the panels.
-            options: id_column, timestamp_column, target, prediction_length, freq, num_samples, and sampling, as
-                `predict_df` takes them.
+            options: past_covariates, id_column, timestamp_column, target, prediction_length, freq, num_samples, and
+                sampling, as `predict_df` takes them.
 
         Returns:
             The figure, which a notebook shows.
@@ -227,12 +225,12 @@ class FrameCalls(JointCalls):
         future_df: pd.DataFrame | None,
         options: Mapping[str, Any],
         covariates: Sequence[str] = (),
-        past: Sequence[str] = (),
     ) -> _Job:
         """A frame, read, and the predictor for it; what was repaired or left out is said by warnings."""
         config, sampling = self.config, dict(options)
         names = Names(*(sampling.pop(one.name, None) for one in fields(Names)))
         freq, steps = sampling.pop("freq", None), sampling.pop("prediction_length", None)
+        past = sampling.pop("past_covariates", ())
         check_sampling(sampling, of_frames=True)
         steps = checked(Count | None, prediction_length=steps)
         if steps is None and config.awaits_freq:
@@ -320,15 +318,3 @@ def _of_ids(series: SeriesSet, ids: Sequence[Any]) -> list[Entry]:
     if unknown:
         raise DataError(f"ids {unknown[:5]} are none of the series'; there are {', '.join(list(by_name)[:10])}, …")
     return [by_name[str(one)] for one in ids]
-
-
-def _decided(series: SeriesSet, made: Sequence[SampleForecast]) -> dict[str, Any]:
-    """What was decided from the series, for a frame's `attrs`."""
-    known = {entry["item_id"]: (one.info or {}).get(SUITED, Suited()) for entry, one in zip(series, made, strict=True)}
-    told: dict[str, Any] = {
-        "nonnegative": sum(about.nonnegative for about in known.values()),
-        "counts": sum(about.counts for about in known.values()),
-    }
-    if {DYNAMIC, PAST} & set(next(iter(series))):
-        told["covariates"] = {name: round(about.gain, 4) for name, about in known.items()}
-    return told

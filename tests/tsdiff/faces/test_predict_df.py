@@ -454,6 +454,10 @@ def test_plot_gives_a_figure_and_writes_a_picture(default, tmp_path: Path):
     shown = default.plot(given, prediction_length=7, num_samples=5, max_panels=2)
     assert len(shown.axes) == 2
     assert shown._repr_png_().startswith(b"\x89PNG")  # what a notebook asks for
+    past = default.plot(given.assign(x=1.0), prediction_length=7, num_samples=5, past_covariates=["x"], max_panels=1)
+    assert len(past.axes) == 1
+    with pytest.raises(ConfigError, match=r"quantile_levels=\[0.1\]: this call has no such option"):
+        default.plot(given, prediction_length=7, quantile_levels=[0.1])
     with pytest.raises(DataError, match=r"ids \[9\]"):
         default.plot(given, prediction_length=7, ids=[9])
     with pytest.raises(ConfigError, match="picture"):
