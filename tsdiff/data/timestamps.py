@@ -22,6 +22,8 @@ _QUARTER = r"\s*\d{4}-?[Qq][1-4]\s*"
 _FEW = 100
 """Texts that tell whether a column holds dates."""
 _EARLIEST, _LATEST = 1678, 2261
+_FORMATS, _UNITS = {4: "%Y", 6: "%Y%m", 8: "%Y%m%d"}, {13: "ms", 16: "us", 19: "ns"}
+"""What numbers of so many digits usually are as dates, and as times since 1970."""
 _CALENDAR = ("M", "Q", "Y")
 _DATED_AT_END = (*_CALENDAR, "W")
 _DAYS = (*_DATED_AT_END, "D", "B")
@@ -52,9 +54,14 @@ def parse_timestamps(values: pd.Series, name: str, freq: str | None = None) -> t
     if isinstance(values.dtype, pd.PeriodDtype):
         values = values.dt.to_timestamp()
     if pd.api.types.is_numeric_dtype(values.dtype):
+        first = next(iter(values.dropna()), 0)
+        digits = len(f"{first:.0f}")
+        way = f"df[{name!r}], unit={_UNITS.get(digits, 's')!r}"
+        if digits in _FORMATS:
+            way = f"df[{name!r}].astype('Int64').astype(str), format={_FORMATS[digits]!r}"
         raise DataError(
-            f"column {name!r} holds numbers (first: {values.iloc[0]!r}), whose unit as a time is unknown; convert"
-            f" it first, for example with pd.to_datetime(df[{name!r}], unit='s') or format='%Y%m%d'"
+            f"column {name!r} holds numbers (first: {first}), whose unit as a time is unknown; convert it first, for "
+            f"example with pd.to_datetime({way})"
         )
     missing = np.flatnonzero(values.isna().to_numpy())
     if missing.size:
