@@ -12,6 +12,7 @@ import pandas as pd
 from gluonts.model.forecast import SampleForecast
 
 from shared.checks import Count, Level, checked
+from shared.console.notes import tell
 from shared.errors import ConfigError, DataError
 from tsdiff.data import SeriesSet, normalise_freq, split, to_timestamps
 from tsdiff.data.clocks import tell_changes
@@ -21,7 +22,7 @@ from tsdiff.data.known import Names, future_columns, read_frame, tell_unused, wi
 from tsdiff.evaluation.metrics import TABLE_LEVELS, forecasts_to_frame
 from tsdiff.faces.keywords import check_sampling
 from tsdiff.faces.together import JointCalls
-from tsdiff.tasks.covariates import PAST
+from tsdiff.tasks.covariates import PAST, reach_of
 from tsdiff.tasks.suited import decided
 
 if TYPE_CHECKING:
@@ -251,6 +252,8 @@ class FrameCalls(JointCalls):
         if columns:
             series = with_covariates(series, df, names, columns, future_df, 0 if future_df is None else steps)
         self._check_covariates(len(columns), steps)
+        if future_df is not None and not config.dynamic_features:
+            _tell_far(series, columns)
         predictor = self._reaching(series.freq, steps)
         if future_df is not None:
             series = replace(series, entries=list(_padded(series, predictor.prediction_length - steps)))
@@ -296,6 +299,25 @@ class FrameCalls(JointCalls):
             raise ConfigError(
                 f"prediction_length={steps}: this model takes covariates and forecasts {self.prediction_length} steps"
             )
+
+
+def _tell_far(series: SeriesSet, columns: Sequence[str]) -> None:
+    """Note covariates whose future is so far from their past that a regression on them holds them nearer."""
+    far: dict[str, list[str]] = {}
+    for entry in series:
+        length = len(entry["target"])
+        for name, row in zip(columns, entry[DYNAMIC], strict=True):
+            past = row[:length][np.isfinite(row[:length])]
+            if past.size:
+                least, most = reach_of(past)
+                if row[length:].min() < least or row[length:].max() > most:
+                    far.setdefault(name, []).append(entry["item_id"])
+    for name, ids in far.items():
+        more = f" and of {len(ids) - 1} more ids" if len(ids) > 1 else ""
+        tell(
+            f"covariate {name!r} of id {ids[0]!r}{more} leaves its past range in future_df by more than half of it, "
+            "and counts as there; is it in the same unit?"
+        )
 
 
 def _with_past(series: SeriesSet, known: SeriesSet) -> SeriesSet:
