@@ -13,8 +13,8 @@ from shared.errors import DataError
 from tsdiff.data.frequency import base_freq, multiple, odd, quiet, resampled_freq, unit_freq, usual_freq
 from tsdiff.data.origin import Zone, local_times
 
-Stamp = Literal["start", "end", "workday"]
-"""Whether timestamps name the first, the last or the last working day of their period."""
+Stamp = Literal["start", "end", "first workday", "last workday"]
+"""Which day of their period timestamps name."""
 
 _DAY_MONTH = re.compile(r"^\s*(\d{1,2})([/.\-])(\d{1,2})[/.\-]\d{2,4}\b")
 _DATE = re.compile(r"\s*(\d{4}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}|\d{4}-?[Qq][1-4])")
@@ -27,7 +27,6 @@ _FORMATS, _UNITS = {4: "%Y", 6: "%Y%m", 8: "%Y%m%d"}, {13: "ms", 16: "us", 19: "
 _CALENDAR = ("M", "Q", "Y")
 _DATED_AT_END = (*_CALENDAR, "W")
 _DAYS = (*_DATED_AT_END, "D", "B")
-_TOLD = {"workday": "last working day"}
 _OFFSET = re.compile(r"\s*(Z|UTC|[+-]\d{2}:?\d{2})$")
 # A series this much longer than its rows comes from a broken timestamp, not from a gap.
 _SPARSE_RATIO, _SPARSE_LENGTH = 100, 100_000
@@ -262,26 +261,30 @@ def _differs_in(stamps: pd.DatetimeIndex, unit: pd.Timedelta) -> np.ndarray:
 def stamp_side(stamps: pd.DatetimeIndex, freq: str) -> Stamp:
     """Tell which day of their periods timestamps name.
 
-    Weeks are dated by their last day where all stamps are. Months, quarters and years are dated by the first where a
-    stamp is nearer to it than to the last; else by the last working day, where at least half of the stamps are and none
-    is later, so that holidays may come before it; else by the last.
+    Weeks are dated by their last day where all stamps are. Months, quarters and years are dated at their ends where
+    every stamp is nearer to it than to the beginning: by the last working day where at least half of the stamps are and
+    none is later, so that holidays may come before it. At their beginnings likewise.
     """
     base = base_freq(freq)
     if base not in _DATED_AT_END:
         return "start"
     periods, days = stamps.to_period(unit_freq(freq)), stamps.normalize()
-    last = periods.to_timestamp(how="end").normalize()
-    if (days == last).all():
-        return "end"
-    if base not in _CALENDAR or (last - days > days - periods.to_timestamp(how="start")).any():
-        return "start"
-    worked = _last_working(last)
-    return "workday" if (days <= worked).all() and (days == worked).mean() >= 0.5 else "end"
+    first, last = periods.to_timestamp(how="start"), periods.to_timestamp(how="end").normalize()
+    if base not in _CALENDAR:
+        return "end" if (days == last).all() else "start"
+    at_end = bool((last - days <= days - first).all())
+    edge = last if at_end else first
+    worked = _working(edge, at_end)
+    within = (days <= worked if at_end else days >= worked).all()
+    if within and (days != edge).any() and (days == worked).mean() >= 0.5:
+        return "last workday" if at_end else "first workday"
+    return "end" if at_end else "start"
 
 
-def _last_working(days: pd.DatetimeIndex) -> pd.DatetimeIndex:
-    """The days, or the Fridays before those of weekends."""
-    return days - pd.to_timedelta(np.maximum(days.dayofweek - 4, 0), unit="D")
+def _working(days: pd.DatetimeIndex, before: bool) -> pd.DatetimeIndex:
+    """The days, or the Fridays before those of weekends, or the Mondays after them."""
+    days_of = days.to_numpy().astype("datetime64[D]")
+    return pd.DatetimeIndex(np.busday_offset(days_of, 0, roll="backward" if before else "forward")).as_unit(days.unit)
 
 
 def moved_note(stamps: pd.DatetimeIndex, freq: str, stamp: Stamp, zone: Zone) -> str | None:
@@ -293,8 +296,7 @@ def moved_note(stamps: pd.DatetimeIndex, freq: str, stamp: Stamp, zone: Zone) ->
         return None
     first = int(moved[0])
     return (
-        f"timestamps are moved to the {_TOLD.get(stamp, stamp)} of their periods ({zone.told(stamps[first])} to"
-        f" {zone.told(kept[first])})"
+        f"timestamps are moved to the {stamp} of their periods ({zone.told(stamps[first])} to {zone.told(kept[first])})"
     )
 
 
@@ -303,11 +305,13 @@ def to_timestamps(periods: pd.PeriodIndex, stamp: Stamp = "start") -> pd.Datetim
 
     Args:
         periods: Any regular periods.
-        stamp: "start"; "end" or "workday" for weeks, months, quarters and years dated by their last, or last working,
-            day; shorter periods are always dated by their start.
+        stamp: Which day; weeks have a first and a last alone, and shorter periods are always dated by their start.
     """
     with quiet():
+        first = periods.to_timestamp(how="start")
         if stamp == "start" or base_freq(periods.freqstr) not in _DATED_AT_END:
-            return periods.to_timestamp(how="start")
+            return first
+        if stamp == "first workday":
+            return _working(first, before=False)
         last = periods.asfreq(unit_freq(periods.freqstr), how="START").to_timestamp(how="end").normalize()
-        return _last_working(last) if stamp == "workday" else last
+        return _working(last, before=True) if stamp == "last workday" else last

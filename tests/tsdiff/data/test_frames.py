@@ -120,8 +120,8 @@ def test_whole_hours_stay_those_of_utc_or_of_the_zone(default, zone, clock):
     assert list(made["when"]) == list(whole[37:])
 
 
-@pytest.mark.parametrize("freq", ["BME", "BQE", "BYE", "CBME"])
-def test_last_working_days_come_back_as_they_went_in(default, freq):
+@pytest.mark.parametrize("freq", ["BME", "BQE", "BYE", "CBME", "BMS", "BQS", "BYS-APR"])
+def test_working_days_come_back_as_they_went_in(default, freq):
     stamps = pd.date_range("2020-01-01", periods=27, freq=freq)
     made = default.predict_df(frame(stamps[:24]), prediction_length=3, num_samples=2)
     assert list(made["when"]) == list(stamps[24:])
@@ -132,7 +132,7 @@ def test_trading_days_that_end_months_are_found_and_dated_at_their_ends(default)
     ends = pd.date_range("2010-01-01", "2020-12-31", freq="BME")
     closed = pd.DatetimeIndex(["2010-05-31", "2013-03-29", "2018-03-30"])
     stamps = ends.where(~ends.isin(closed), ends - pd.offsets.BDay())
-    with pytest.warns(Note, match=r"to the last working day of their periods \(2010-05-28 00:00:00 to 2010-05-31"):
+    with pytest.warns(Note, match=r"to the last workday of their periods \(2010-05-28 00:00:00 to 2010-05-31"):
         made = default.predict_df(frame(stamps), prediction_length=2, num_samples=2)
     assert [str(day.date()) for day in made["when"]] == ["2021-01-29", "2021-02-26"]
 
