@@ -240,8 +240,9 @@ def _target_of(entry: Mapping[str, Any], name: str) -> np.ndarray:
     if entry.get("target") is None:
         raise DataError(f"series {name!r} has no 'target'; its fields are {', '.join(map(str, entry))}")
     try:
-        values = np.asarray(entry["target"])
+        values = np.asanyarray(entry["target"])
         values = values if values.dtype == np.float32 else values.astype(np.float64)
+        values = np.asarray(np.ma.filled(values, np.nan))
     except (TypeError, ValueError) as error:
         raise DataError(f"series {name!r}: its target is not numeric ({error})") from error
     if values.ndim not in (1, 2) or (values.ndim == 2 and not values.shape[0]):

@@ -151,8 +151,7 @@ def series_from_frame(
             skipped[part.item] = reason
     refuse_if_empty(entries, skipped)
     used = [part for part in parts if part.item not in skipped]
-    sides = {stamp_side(part.stamps, grid) for part in used}
-    side = sides.pop() if len(sides) == 1 else "start"
+    side = stamp_side(pd.DatetimeIndex(np.concatenate([part.stamps for part in used])), grid)
     for part in used:
         moved = moved_note(part.stamps, grid, side, zone)
         if moved:

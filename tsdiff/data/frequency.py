@@ -25,6 +25,7 @@ _DATES_OF = {"C": "B", "CBMS": "M", "CBME": "M", "WOM": "M", "LWOM": "M"}
 _SECOND = 10**9  # in the nanoseconds of a timestamp
 _TICKS = ("D", "h", "min", "s", "ms", "us", "ns")
 _DAY = pd.Timedelta(days=1)
+_EDGE = 6  # days at either end of a month of which one is a working day
 _USUAL = {
     "s": pd.Timedelta("1s"),
     "min": pd.Timedelta("1min"),
@@ -180,6 +181,9 @@ def infer_freq(stamps: pd.DatetimeIndex) -> str | None:
     found = _infer_regular(_longest_run(stamps, gaps, 1.5 * step))
     if found is not None:
         return found
+    months = _dated_alike(stamps)
+    if months is not None:
+        return infer_freq(months)
     delta = pd.Timedelta(step, unit="ns")
     with quiet():
         offset = to_offset(delta)  # type: ignore[call-overload]  # the stubs know only strings
@@ -224,6 +228,18 @@ def _infer_business(stamps: pd.DatetimeIndex) -> str | None:
     steps = np.busday_count(days[:-1], days[1:])
     step = int(steps.min())
     return f"{step}B" if step > 1 and not (steps % step).any() else None
+
+
+def _dated_alike(stamps: pd.DatetimeIndex) -> pd.DatetimeIndex | None:
+    """Months by their first or last day, of stamps that name one day of all months, such as the 15th, or a working day
+    at their beginning or end, holidays or not; None of others, and of what is dated so already."""
+    one_day = (stamps.day == np.minimum(stamps.day.max(), stamps.days_in_month)).all()
+    left = stamps.days_in_month - stamps.day
+    at_end = bool((left < _EDGE).all())
+    if not one_day and not ((at_end or (stamps.day <= _EDGE).all()) and (stamps.dayofweek < 5).all()):
+        return None
+    months = stamps.to_period("M").to_timestamp(how="end" if at_end else "start").normalize()
+    return months if months.is_unique and (months != stamps).any() else None
 
 
 def _longest_run(stamps: pd.DatetimeIndex, gaps: np.ndarray, limit: float) -> pd.DatetimeIndex:

@@ -29,7 +29,7 @@ class SeriesSet(EntrySequence):
         freq: The frequency as `pd.Period` spells it.
         notes: What was repaired, each naming the series.
         skipped: Series that were left out, with the reason.
-        stamp: Whether the source's timestamps named the first or the last day of their periods.
+        stamp: Which day of their periods the source's timestamps named.
         vocabulary: For a table with static categories: by column, the values that the codes 0, 1, … of
             feat_static_cat stand for.
         origin: What the source, if it was a table, called things.

@@ -13,8 +13,8 @@ from shared.errors import DataError
 from tsdiff.data.frequency import base_freq, multiple, odd, quiet, resampled_freq, unit_freq, usual_freq
 from tsdiff.data.origin import Zone, local_times
 
-Stamp = Literal["start", "end"]
-"""Whether timestamps name the first or the last day of their period."""
+Stamp = Literal["start", "end", "first workday", "last workday"]
+"""Which day of their period timestamps name."""
 
 _DAY_MONTH = re.compile(r"^\s*(\d{1,2})([/.\-])(\d{1,2})[/.\-]\d{2,4}\b")
 _DATE = re.compile(r"\s*(\d{4}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}|\d{4}-?[Qq][1-4])")
@@ -22,6 +22,8 @@ _QUARTER = r"\s*\d{4}-?[Qq][1-4]\s*"
 _FEW = 100
 """Texts that tell whether a column holds dates."""
 _EARLIEST, _LATEST = 1678, 2261
+_FORMATS, _UNITS = {4: "%Y", 6: "%Y%m", 8: "%Y%m%d"}, {13: "ms", 16: "us", 19: "ns"}
+"""What numbers of so many digits usually are as dates, and as times since 1970."""
 _CALENDAR = ("M", "Q", "Y")
 _DATED_AT_END = (*_CALENDAR, "W")
 _DAYS = (*_DATED_AT_END, "D", "B")
@@ -51,9 +53,14 @@ def parse_timestamps(values: pd.Series, name: str, freq: str | None = None) -> t
     if isinstance(values.dtype, pd.PeriodDtype):
         values = values.dt.to_timestamp()
     if pd.api.types.is_numeric_dtype(values.dtype):
+        first = next(iter(values.dropna()), 0)
+        digits = len(f"{first:.0f}")
+        way = f"df[{name!r}], unit={_UNITS.get(digits, 's')!r}"
+        if digits in _FORMATS:
+            way = f"df[{name!r}].astype('Int64').astype(str), format={_FORMATS[digits]!r}"
         raise DataError(
-            f"column {name!r} holds numbers (first: {values.iloc[0]!r}), whose unit as a time is unknown; convert"
-            f" it first, for example with pd.to_datetime(df[{name!r}], unit='s') or format='%Y%m%d'"
+            f"column {name!r} holds numbers (first: {first}), whose unit as a time is unknown; convert it first, for "
+            f"example with pd.to_datetime({way})"
         )
     missing = np.flatnonzero(values.isna().to_numpy())
     if missing.size:
@@ -252,15 +259,32 @@ def _differs_in(stamps: pd.DatetimeIndex, unit: pd.Timedelta) -> np.ndarray:
 
 
 def stamp_side(stamps: pd.DatetimeIndex, freq: str) -> Stamp:
-    """Tell whether all timestamps name the last day of their week, or the last day or working day of their month,
-    quarter or year."""
+    """Tell which day of their periods timestamps name.
+
+    Weeks are dated by their last day where all stamps are. Months, quarters and years are dated at their ends where
+    every stamp is nearer to it than to the beginning: by the last working day where at least half of the stamps are and
+    none is later, so that holidays may come before it. At their beginnings likewise.
+    """
     base = base_freq(freq)
     if base not in _DATED_AT_END:
         return "start"
-    last = stamps.to_period(unit_freq(freq)).to_timestamp(how="end").normalize()
-    if base in _CALENDAR:
-        last -= pd.to_timedelta(np.maximum(last.dayofweek - 4, 0), unit="D")
-    return "end" if (stamps.normalize() >= last).all() else "start"
+    periods, days = stamps.to_period(unit_freq(freq)), stamps.normalize()
+    first, last = periods.to_timestamp(how="start"), periods.to_timestamp(how="end").normalize()
+    if base not in _CALENDAR:
+        return "end" if (days == last).all() else "start"
+    at_end = bool((last - days <= days - first).all())
+    edge = last if at_end else first
+    worked = _working(edge, at_end)
+    within = (days <= worked if at_end else days >= worked).all()
+    if within and (days != edge).any() and (days == worked).mean() >= 0.5:
+        return "last workday" if at_end else "first workday"
+    return "end" if at_end else "start"
+
+
+def _working(days: pd.DatetimeIndex, before: bool) -> pd.DatetimeIndex:
+    """The days, or the Fridays before those of weekends, or the Mondays after them."""
+    days_of = days.to_numpy().astype("datetime64[D]")
+    return pd.DatetimeIndex(np.busday_offset(days_of, 0, roll="backward" if before else "forward")).as_unit(days.unit)
 
 
 def moved_note(stamps: pd.DatetimeIndex, freq: str, stamp: Stamp, zone: Zone) -> str | None:
@@ -277,14 +301,17 @@ def moved_note(stamps: pd.DatetimeIndex, freq: str, stamp: Stamp, zone: Zone) ->
 
 
 def to_timestamps(periods: pd.PeriodIndex, stamp: Stamp = "start") -> pd.DatetimeIndex:
-    """Turn periods back into timestamps, at the first or the last day as in the source.
+    """Turn periods back into timestamps, at the day that they name in the source.
 
     Args:
         periods: Any regular periods.
-        stamp: "start", or "end" for weeks, months, quarters and years dated by their last day; shorter
-            periods are always dated by their start.
+        stamp: Which day; weeks have a first and a last alone, and shorter periods are always dated by their start.
     """
     with quiet():
+        first = periods.to_timestamp(how="start")
         if stamp == "start" or base_freq(periods.freqstr) not in _DATED_AT_END:
-            return periods.to_timestamp(how="start")
-        return periods.asfreq(unit_freq(periods.freqstr), how="START").to_timestamp(how="end").normalize()
+            return first
+        if stamp == "first workday":
+            return _working(first, before=False)
+        last = periods.asfreq(unit_freq(periods.freqstr), how="START").to_timestamp(how="end").normalize()
+        return _working(last, before=True) if stamp == "last workday" else last

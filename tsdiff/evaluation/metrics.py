@@ -347,7 +347,7 @@ def forecasts_to_frame(
     Args:
         forecasts: Univariate forecasts.
         quantile_levels: Levels strictly between 0 and 1.
-        stamp: Whether timestamps name the first or the last day of their period (`SeriesSet.stamp`).
+        stamp: Which day of their period timestamps name (`SeriesSet.stamp`).
 
     Returns:
         Columns "item_id", "timestamp", "mean" and one for each level, named as the number is written: "0.05".

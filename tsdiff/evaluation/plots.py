@@ -51,7 +51,7 @@ def plot_forecasts(
         max_panels: Panels at most.
         history: Steps shown before the forecast; None shows three times the horizon.
         title: A line above the panels.
-        stamp: Whether timestamps name the first or the last day of their period (`SeriesSet.stamp`).
+        stamp: Which day of their period timestamps name (`SeriesSet.stamp`).
 
     Raises:
         DataError: Nothing to draw, or forecasts and pairs that differ in number.

@@ -12,6 +12,7 @@ import pandas as pd
 from gluonts.model.forecast import SampleForecast
 
 from shared.checks import Count, Level, checked
+from shared.console.notes import tell
 from shared.errors import ConfigError, DataError
 from tsdiff.data import SeriesSet, normalise_freq, split, to_timestamps
 from tsdiff.data.clocks import tell_changes
@@ -21,8 +22,8 @@ from tsdiff.data.known import Names, future_columns, read_frame, tell_unused, wi
 from tsdiff.evaluation.metrics import TABLE_LEVELS, forecasts_to_frame
 from tsdiff.faces.keywords import check_sampling
 from tsdiff.faces.together import JointCalls
-from tsdiff.tasks.covariates import PAST
-from tsdiff.tasks.suited import SUITED, Suited
+from tsdiff.tasks.covariates import PAST, reach_of
+from tsdiff.tasks.suited import decided
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -106,12 +107,12 @@ class FrameCalls(JointCalls):
         """
         checked(tuple[Level, ...], quantile_levels=quantile_levels)
         names = {"id_column": id_column, "timestamp_column": timestamp_column, "target": target}
-        options = {**names, "prediction_length": prediction_length, "freq": freq, **sampling}
-        job = self._job(df, future_df, options, past=past_covariates)
+        options = {"past_covariates": past_covariates, **names, "prediction_length": prediction_length, "freq": freq}
+        job = self._job(df, future_df, {**options, **sampling})
         tell_changes(job.series.origin, job.series, job.steps)
         made = list(job.predictor._cut(job.series, num_samples, job.steps))
         table = job.series.origin.restored(forecasts_to_frame(made, quantile_levels, job.series.stamp))
-        table.attrs.update(_decided(job.series, made))
+        table.attrs.update(decided(job.series, made))
         return table
 
     def forecast_df(
@@ -134,7 +135,6 @@ class FrameCalls(JointCalls):
         step: int | None = None,
         *,
         covariates: Sequence[str] = (),
-        past_covariates: Sequence[str] = (),
         quantile_levels: Sequence[float] = TABLE_LEVELS,
         num_samples: int = 100,
         **options: Any,
@@ -146,10 +146,9 @@ class FrameCalls(JointCalls):
             windows: of each series; the last ends with it.
             step: from one window to the next; None takes prediction_length.
             covariates: columns of `df` that are known of the future, too.
-            past_covariates: columns of `df` that are not.
             quantile_levels, num_samples: see `predict_df`.
-            options: id_column, timestamp_column, target, prediction_length, freq, and sampling, as `predict_df` takes
-                them.
+            options: past_covariates, id_column, timestamp_column, target, prediction_length, freq, and sampling, as
+                `predict_df` takes them.
 
         Returns:
             A long frame: id, timestamp, "cutoff" (the last time before the window), "actual", mean, and a column a
@@ -159,7 +158,7 @@ class FrameCalls(JointCalls):
             ConfigError, DataError: see `predict_df`; no series is long enough.
         """
         checked(tuple[Level, ...], quantile_levels=quantile_levels)
-        job = self._job(df, None, options, covariates, past_covariates)
+        job = self._job(df, None, options, covariates)
         parts = split(job.series, job.steps, windows, stride=step)
         SeriesSet([], job.series.freq, skipped=parts.skipped).warn()
         tell_changes(job.series.origin, parts.test.input, job.steps)
@@ -192,8 +191,8 @@ class FrameCalls(JointCalls):
             max_panels: panels at most.
             history: steps shown before the forecast; None shows three times the horizon.
             title: a line above the panels.
-            options: id_column, timestamp_column, target, prediction_length, freq, num_samples, and sampling, as
-                `predict_df` takes them.
+            options: past_covariates, id_column, timestamp_column, target, prediction_length, freq, num_samples, and
+                sampling, as `predict_df` takes them.
 
         Returns:
             The figure, which a notebook shows.
@@ -227,12 +226,12 @@ class FrameCalls(JointCalls):
         future_df: pd.DataFrame | None,
         options: Mapping[str, Any],
         covariates: Sequence[str] = (),
-        past: Sequence[str] = (),
     ) -> _Job:
         """A frame, read, and the predictor for it; what was repaired or left out is said by warnings."""
         config, sampling = self.config, dict(options)
         names = Names(*(sampling.pop(one.name, None) for one in fields(Names)))
         freq, steps = sampling.pop("freq", None), sampling.pop("prediction_length", None)
+        past = sampling.pop("past_covariates", ())
         check_sampling(sampling, of_frames=True)
         steps = checked(Count | None, prediction_length=steps)
         if steps is None and config.awaits_freq:
@@ -253,6 +252,8 @@ class FrameCalls(JointCalls):
         if columns:
             series = with_covariates(series, df, names, columns, future_df, 0 if future_df is None else steps)
         self._check_covariates(len(columns), steps)
+        if future_df is not None and not config.dynamic_features:
+            _tell_far(series, columns)
         predictor = self._reaching(series.freq, steps)
         if future_df is not None:
             series = replace(series, entries=list(_padded(series, predictor.prediction_length - steps)))
@@ -300,6 +301,25 @@ class FrameCalls(JointCalls):
             )
 
 
+def _tell_far(series: SeriesSet, columns: Sequence[str]) -> None:
+    """Note covariates whose future is so far from their past that a regression on them holds them nearer."""
+    far: dict[str, list[str]] = {}
+    for entry in series:
+        length = len(entry["target"])
+        for name, row in zip(columns, entry[DYNAMIC], strict=True):
+            past = row[:length][np.isfinite(row[:length])]
+            if past.size:
+                least, most = reach_of(past)
+                if row[length:].min() < least or row[length:].max() > most:
+                    far.setdefault(name, []).append(entry["item_id"])
+    for name, ids in far.items():
+        more = f" and of {len(ids) - 1} more ids" if len(ids) > 1 else ""
+        tell(
+            f"covariate {name!r} of id {ids[0]!r}{more} leaves its past range in future_df by more than half of it, "
+            "and counts as there; is it in the same unit?"
+        )
+
+
 def _with_past(series: SeriesSet, known: SeriesSet) -> SeriesSet:
     """Series with the covariates that other ones have, as of the past alone."""
     pairs = zip(series, known, strict=True)
@@ -320,15 +340,3 @@ def _of_ids(series: SeriesSet, ids: Sequence[Any]) -> list[Entry]:
     if unknown:
         raise DataError(f"ids {unknown[:5]} are none of the series'; there are {', '.join(list(by_name)[:10])}, …")
     return [by_name[str(one)] for one in ids]
-
-
-def _decided(series: SeriesSet, made: Sequence[SampleForecast]) -> dict[str, Any]:
-    """What was decided from the series, for a frame's `attrs`."""
-    known = {entry["item_id"]: (one.info or {}).get(SUITED, Suited()) for entry, one in zip(series, made, strict=True)}
-    told: dict[str, Any] = {
-        "nonnegative": sum(about.nonnegative for about in known.values()),
-        "counts": sum(about.counts for about in known.values()),
-    }
-    if {DYNAMIC, PAST} & set(next(iter(series))):
-        told["covariates"] = {name: round(about.gain, 4) for name, about in known.items()}
-    return told

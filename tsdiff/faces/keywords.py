@@ -126,6 +126,8 @@ def check_sampling(changes: Mapping[str, Any], of_frames: bool = False) -> None:
         close = get_close_matches(name, [*known, *others.values()], n=1)
         if name in others:
             raise ConfigError(f"{name}={value!r}: use {others[name]}=…")
+        if name in others.values():
+            raise ConfigError(f"{name}={value!r}: this call has no such option; leave it out")
         meant = f"did you mean {close[0]}?" if close else f"there are {', '.join(known)}"
         raise ConfigError(f"{name}={value!r}: no such setting of the sampling; {meant}")
 

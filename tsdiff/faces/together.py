@@ -20,6 +20,7 @@ from tsdiff.data.clocks import tell_changes
 from tsdiff.data.entries import Entry, named_entries
 from tsdiff.evaluation.metrics import TABLE_LEVELS, forecasts_to_frame
 from tsdiff.sampling.settings import Sampling
+from tsdiff.tasks.suited import decided
 from tsdiff.windows.config import WindowConfig
 
 _LONGEST_SEASON = 400
@@ -91,11 +92,12 @@ class JointCalls(Predictor):
             df, future_df, quantile_levels, num_samples: see `predict_df`.
             sums: by its name the parts of each, ids of series or names of other sums:
                 {"north": ["oslo", "bergen"], "total": ["north", "south"]}.
-            options: id_column, timestamp_column, target, prediction_length, freq, and sampling, as `predict_df` takes
-                them.
+            options: past_covariates, id_column, timestamp_column, target, prediction_length, freq, and sampling, as
+                `predict_df` takes them.
 
         Returns:
-            A frame like that of `predict_df`, the sums after the series.
+            A frame like that of `predict_df`, the sums after the series, by their names in `sums`. Its `attrs` tell of
+            the series.
 
         Raises:
             ConfigError: sums of what there is not, in a circle, or that count a series twice; see also `predict_df`.
@@ -104,6 +106,8 @@ class JointCalls(Predictor):
         from tsdiff.tasks.jointly import leaves_of  # loads gluonts.torch
 
         checked(tuple[Level, ...], quantile_levels=quantile_levels)
+        if not sums:
+            raise ConfigError("sums is empty; name the parts of each, or take predict_df")
         named = {str(name): [str(part) for part in parts] for name, parts in sums.items()}
         job = self._job(df, future_df, options)
         tell_changes(job.series.origin, job.series, job.steps)
@@ -118,12 +122,14 @@ class JointCalls(Predictor):
             )
             for name, found in parts.items()
         ]
-        origin = job.series.origin
+        origin, of_sums = job.series.origin, pd.Series(list(sums), index=list(named))
         tables = [
-            origin.restored(forecasts_to_frame(made, quantile_levels, job.series.stamp)),
-            replace(origin, labels=None).restored(forecasts_to_frame(added, quantile_levels, job.series.stamp)),
+            one.restored(forecasts_to_frame(forecasts, quantile_levels, job.series.stamp))
+            for one, forecasts in ((origin, made), (replace(origin, labels=of_sums), added))
         ]
-        return pd.concat(tables, ignore_index=True)
+        table = pd.concat(tables, ignore_index=True)
+        table.attrs.update(decided(entries, made))
+        return table
 
     def _together(self, forecasts: list[SampleForecast], entries: Sequence[Entry], key: str) -> list[SampleForecast]:
         from tsdiff.tasks.jointly import together  # loads gluonts.torch

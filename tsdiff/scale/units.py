@@ -347,4 +347,5 @@ def _opened(address: str) -> tuple[dataset.FileSystemDataset, str]:
 
 def _unreadable(what: str, error: BaseException) -> DataError:
     lines: Sequence[str] = str(error).splitlines() or [type(error).__name__]
-    return DataError(f"{what} cannot be read as Parquet ({lines[0]})")
+    remedy = "" if what.endswith(".parquet") else "; another table is made one by pd.read_csv(…).to_parquet(…), say"
+    return DataError(f"{what} cannot be read as Parquet ({lines[0]}){remedy}")

@@ -100,11 +100,16 @@ def _scaled(features: np.ndarray, length: int) -> tuple[np.ndarray, int]:
         past = row[:length][np.isfinite(row[:length])]
         if not past.size or np.ptp(past) <= 1e-12 * np.abs(past).max():
             continue
-        slack = _REACH * np.ptp(past)
-        held = np.clip(row, past.min() - slack, past.max() + slack)
+        held = np.clip(row, *reach_of(past))
         made.append((np.where(np.isfinite(held), held, past.mean()) - past.mean()) / past.std())
         begun = max(begun, int(np.isfinite(row).argmax()))
     return np.array(made).reshape(len(made), features.shape[1]), begun
+
+
+def reach_of(past: np.ndarray) -> tuple[float, float]:
+    """The least and the most that a covariate counts as, by its known past (n,), n at least 1."""
+    slack = _REACH * float(np.ptp(past))
+    return float(past.min()) - slack, float(past.max()) + slack
 
 
 @dataclass(frozen=True)

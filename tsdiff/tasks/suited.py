@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,10 +10,11 @@ import numpy as np
 from gluonts.model.forecast import SampleForecast
 
 from tsdiff.data import candidate_seasons
+from tsdiff.data.covariates import DYNAMIC
 from tsdiff.data.entries import Entry
 from tsdiff.sampling.settings import Sampling
 from tsdiff.sampling.zeros import Support, within
-from tsdiff.tasks.covariates import Predict, predicted_around
+from tsdiff.tasks.covariates import PAST, Predict, predicted_around
 
 PLAIN: Mapping[str, Any] = {
     "counts": False,
@@ -93,6 +94,19 @@ def suited(
             item_id=made.item_id,
             info=_with(made.info, about),
         )
+
+
+def decided(entries: Sequence[Entry], made: Sequence[SampleForecast]) -> dict[str, Any]:
+    """What was decided from named series, for the `attrs` of a frame of their forecasts: how many were taken for
+    nonnegative and for counts; of series with covariates, by id, how much those help."""
+    known = {entry["item_id"]: (one.info or {}).get(SUITED, Suited()) for entry, one in zip(entries, made, strict=True)}
+    told: dict[str, Any] = {
+        "nonnegative": sum(about.nonnegative for about in known.values()),
+        "counts": sum(about.counts for about in known.values()),
+    }
+    if {DYNAMIC, PAST} & set(entries[0]):
+        told["covariates"] = {name: round(about.gain, 4) for name, about in known.items()}
+    return told
 
 
 def _with(info: Any, about: Suited) -> Any:

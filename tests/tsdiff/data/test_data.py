@@ -16,6 +16,7 @@ from shared.errors import ConfigError, DataError
 from tests.tsdiff.conftest import assert_same_entries
 from tsdiff.data import (
     infer_freq,
+    load_dataset,
     load_table,
     series_from_frame,
     to_timestamps,
@@ -351,6 +352,13 @@ def test_files_that_are_no_tables_are_refused_by_name(tmp_path, name, content, w
     with pytest.raises(DataError, match=words) as caught:
         load_table(path)
     assert name in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", [np.int64, np.float32, np.float64])
+def test_masked_values_of_an_entry_are_missing(kind):
+    target = np.ma.masked_array(np.arange(4, dtype=kind), mask=[False, True, False, False])
+    series = load_dataset([{"start": pd.Period("2024", "D"), "target": target}])
+    np.testing.assert_array_equal(series[0]["target"], [0, np.nan, 2, 3])
 
 
 def test_inference_gives_up_rather_than_guess():

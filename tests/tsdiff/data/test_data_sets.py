@@ -100,6 +100,21 @@ def test_inference_finds_the_frequency_through_gaps(freq):
         assert found == wanted or (stamps.to_period(found) == stamps.to_period(found)[0] + np.arange(60)).all()
 
 
+@pytest.mark.parametrize("months", [1, 3, 12])
+@pytest.mark.parametrize("day", [15, 30])
+def test_months_dated_by_one_day_are_found_through_gaps(months, day):
+    starts = pd.date_range("2005-02-01", periods=40, freq=f"{months}MS")
+    stamps = starts + pd.to_timedelta(np.minimum(day, starts.days_in_month) - 1, unit="D") + pd.Timedelta("9h")
+    for some in (stamps, stamps.delete([10, 11, 29])):
+        found = infer_freq(some)
+        assert found is not None
+        assert (stamps.to_period(found) == stamps.to_period(found)[0] + np.arange(40)).all()
+
+
+def test_months_by_other_days_are_not_guessed():
+    assert infer_freq(pd.DatetimeIndex(["2020-01-15", "2020-02-14", "2020-03-18", "2020-04-15"])) is None
+
+
 EVERY_ALIAS = (
     "s", "90s", "min", "15min", "h", "2h", "36h", "D", "7D", "30D", "B", "2B", "C", "W", "W-MON", "2W-WED", "ms",
     "250ms", "us", "500us", "ns", "100ns", "ME", "MS", "BME", "BMS", "CBME", "CBMS", "WOM-1MON", "3MS", "6ME", "QE",

@@ -120,14 +120,29 @@ def test_whole_hours_stay_those_of_utc_or_of_the_zone(default, zone, clock):
     assert list(made["when"]) == list(whole[37:])
 
 
-@pytest.mark.parametrize("freq", ["BME", "BQE", "BYE", "CBME"])
-def test_working_days_that_end_months_are_dated_at_their_ends(default, freq):
-    """A forecast is dated after the series' end, and on the last day of its month, quarter or year."""
+@pytest.mark.parametrize("freq", ["BME", "BQE", "BYE", "CBME", "BMS", "BQS", "BYS-APR"])
+def test_working_days_come_back_as_they_went_in(default, freq):
     stamps = pd.date_range("2020-01-01", periods=27, freq=freq)
-    with pytest.warns(Note, match="timestamps are moved to the end of their periods"):
-        made = default.predict_df(frame(stamps[:24]), prediction_length=3, num_samples=2)
-    ends = stamps[24:].to_period(freq[1 if freq.startswith("B") else 2]).to_timestamp(how="end").normalize()
-    assert list(made["when"]) == list(ends)
+    made = default.predict_df(frame(stamps[:24]), prediction_length=3, num_samples=2)
+    assert list(made["when"]) == list(stamps[24:])
+
+
+def test_trading_days_that_end_months_are_found_and_dated_at_their_ends(default):
+    """Of New York: Good Friday was the last Friday of March 2013 and 2018, Memorial Day the last Monday of May 2010."""
+    ends = pd.date_range("2010-01-01", "2020-12-31", freq="BME")
+    closed = pd.DatetimeIndex(["2010-05-31", "2013-03-29", "2018-03-30"])
+    stamps = ends.where(~ends.isin(closed), ends - pd.offsets.BDay())
+    with pytest.warns(Note, match=r"to the last workday of their periods \(2010-05-28 00:00:00 to 2010-05-31"):
+        made = default.predict_df(frame(stamps), prediction_length=2, num_samples=2)
+    assert [str(day.date()) for day in made["when"]] == ["2021-01-29", "2021-02-26"]
+
+
+def test_stamps_are_moved_to_the_nearer_end_of_their_months():
+    months = pd.date_range("2020-01-01", periods=24, freq="MS")
+    sides = [
+        series_from_frame(frame(months + pd.Timedelta(days=day)), **NAMES, freq="M").stamp for day in (0, 2, 9, 19, 27)
+    ]
+    assert sides == ["start", "start", "start", "end", "end"]
 
 
 def test_a_wide_table_is_told_its_own_column_of_times(default):

@@ -103,6 +103,17 @@ def test_years_may_be_numbers() -> None:
         load_dataset(pd.DataFrame({"year": range(12), "people": SOLD}))
 
 
+@pytest.mark.parametrize("format", ["%Y", "%Y%m", "%Y%m%d", "s", "ms"])
+def test_times_that_are_numbers_are_told_a_call_that_reads_them(format) -> None:
+    days = pd.date_range("2020-01-01", periods=12, freq="YS")
+    numbers = days.strftime(format).astype(float) if "%" in format else days.as_unit(format).asi8
+    df = pd.DataFrame({"time": numbers, "sold": SOLD})
+    with pytest.raises(DataError, match="holds numbers") as caught:
+        load_dataset(df)
+    read = eval(str(caught.value).rpartition("with ")[2], {"pd": pd, "df": df})  # as its reader would
+    assert list(read) == list(days)
+
+
 def test_two_columns_of_dates_have_to_be_told_apart() -> None:
     frame = pd.DataFrame({"ordered": DAYS, "sent": DAYS, "sold": SOLD})
     with pytest.raises(DataError, match=r"no column of timestamps.*name the column.*'ordered', 'sent', 'sold'"):

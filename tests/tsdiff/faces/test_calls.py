@@ -73,6 +73,12 @@ def test_fine_tuning_gives_a_new_predictor_of_the_frame(default):
     assert len(tuned.predict_df(daily(), num_samples=2)) == 21
 
 
+def test_a_model_that_cannot_be_fine_tuned_says_why_in_short(trained):
+    with pytest.raises(ConfigError, match=r"only models of all frequencies.*this one has calendar='waves'") as caught:
+        trained.fine_tune(sines(), settings=FineTuning(steps=3, held_back=0), progress=False)
+    assert len(str(caught.value)) < 300
+
+
 def test_an_estimator_fits_a_frame_as_it_trains_on_its_entries():
     hours = pd.date_range("2024-01-01", periods=200, freq="h")
     wide = pd.DataFrame({entry["item_id"]: entry["target"] for entry in sines()}, index=hours)

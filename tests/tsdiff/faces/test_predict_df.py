@@ -337,6 +337,19 @@ def test_known_covariates_help_and_the_result_says_so(real, ids):
     assert max(refused.attrs["covariates"].values()) == 0
 
 
+def test_covariates_in_another_unit_ahead_are_told(default):
+    flag = np.arange(87) % 5 == 0
+    df = pd.DataFrame(
+        {"timestamp": pd.date_range("2024-01-01", periods=87), "target": 5.0 + flag, "promotion": 1.0 * flag}
+    )
+    past, future = df[:80], df[80:].drop(columns="target")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        default.predict_df(past, future, prediction_length=7, num_samples=2)
+    with pytest.warns(Note, match=r"'promotion' of id 'target' leaves its past range in future_df by more than half"):
+        default.predict_df(past, future.assign(promotion=100 * future["promotion"]), prediction_length=7, num_samples=2)
+
+
 def test_covariates_of_a_wide_frame_are_those_of_all_series(default):
     past, future, _ = promoted(["a"])
     wide = past.set_index("timestamp")[["target", "promotion"]].rename(columns={"target": "a"})
@@ -454,6 +467,10 @@ def test_plot_gives_a_figure_and_writes_a_picture(default, tmp_path: Path):
     shown = default.plot(given, prediction_length=7, num_samples=5, max_panels=2)
     assert len(shown.axes) == 2
     assert shown._repr_png_().startswith(b"\x89PNG")  # what a notebook asks for
+    past = default.plot(given.assign(x=1.0), prediction_length=7, num_samples=5, past_covariates=["x"], max_panels=1)
+    assert len(past.axes) == 1
+    with pytest.raises(ConfigError, match=r"quantile_levels=\[0.1\]: this call has no such option"):
+        default.plot(given, prediction_length=7, quantile_levels=[0.1])
     with pytest.raises(DataError, match=r"ids \[9\]"):
         default.plot(given, prediction_length=7, ids=[9])
     with pytest.raises(ConfigError, match="picture"):

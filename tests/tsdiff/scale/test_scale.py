@@ -273,6 +273,9 @@ def test_covariates_that_cannot_be_are_told(tmp_path: Path):
     with pytest.raises(DataError, match="nothing is there"):
         forecast(data, tmp_path / "out", future=tmp_path / "nowhere")
     (tmp_path / "other" / "b.parquet").write_bytes(b"PAR1 no more")
+    (tmp_path / "sales.csv").write_text("item_id,timestamp,target\na,2024-01-01,1\n")
+    with pytest.raises(DataError, match=r"sales\.csv cannot be read as Parquet .*read_csv\(…\)\.to_parquet"):
+        forecast(tmp_path / "sales.csv", tmp_path / "out")
     with pytest.raises(DataError, match=r"b\.parquet cannot be read as Parquet"):
         forecast(data, tmp_path / "out", future=tmp_path / "other")
     with pytest.raises(ConfigError, match="feat_dynamic_real"):

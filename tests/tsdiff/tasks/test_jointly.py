@@ -9,6 +9,7 @@ from gluonts.model.forecast import SampleForecast
 
 from shared.errors import ConfigError, DataError
 from tests.tsdiff.conftest import tiny_estimator
+from tsdiff import TSDiffPredictor
 from tsdiff.automatic.guards import Guard
 from tsdiff.automatic.predictor import AutoPredictor, Member
 from tsdiff.sampling.shuffle import shuffled
@@ -16,6 +17,11 @@ from tsdiff.tasks.jointly import leaves_of, past_errors, together
 
 H = 5
 START = pd.Period("2024-01-01", "D")
+
+
+@pytest.fixture(scope="module")
+def default() -> TSDiffPredictor:
+    return TSDiffPredictor.from_pretrained("default")
 
 
 @pytest.fixture
@@ -87,6 +93,27 @@ def test_ids_that_are_numbers_stay_numbers_beside_named_sums(naive):
     assert list(dict.fromkeys(naive.predict_sums_df(df, {"all": [1, 2]}, num_samples=10)["unique_id"])) == [1, 2, "all"]
 
 
+def test_sums_that_are_numbers_stay_numbers_beside_ids_that_are(naive):
+    df = frame(walks(0.5), ["1", "2"]).astype({"unique_id": int})
+    table = naive.predict_sums_df(df, {9: [1, 2]}, num_samples=10)
+    assert table["unique_id"].dtype == int
+    assert list(dict.fromkeys(table["unique_id"])) == [1, 2, 9]
+
+
+def test_sums_tell_what_was_decided_from_their_series(default):
+    rng = np.random.default_rng(0)
+    price, noise = rng.normal(size=(2, 2, 147))
+    df = frame(20 + 3 * price + 0.3 * noise, ["a", "b"]).assign(price=price.ravel())
+    past, future = df[df["ds"] < "2024-05-20"], df[df["ds"] >= "2024-05-20"].drop(columns="y")
+    table = default.predict_sums_df(past, {"t": ["a", "b"]}, future, prediction_length=7, num_samples=10)
+    assert {name: table.attrs[name] for name in ("nonnegative", "counts")} == {"nonnegative": 2, "counts": 0}
+    assert min(table.attrs["covariates"].values()) > 0.5
+    led = default.predict_sums_df(
+        past, {"t": ["a", "b"]}, prediction_length=7, num_samples=10, past_covariates=["price"]
+    )
+    assert set(led.attrs["covariates"]) == {"a", "b"}
+
+
 def test_given_totals_are_said_not_to_be_used(naive):
     values = walks(0.5)
     for total, said in ((values.sum(axis=0), "is not used$"), (values.sum(axis=0) + 3, "past of all is not the sum")):
@@ -118,6 +145,11 @@ def test_a_past_too_short_leaves_paths_as_they_came():
     made = [SampleForecast(np.random.default_rng(n).normal(size=(4, H)), START + 12, item_id=str(n)) for n in range(2)]
     dealt = together(made, entries, (7,), np.random.default_rng(0))
     assert all(np.array_equal(one.samples, other.samples) for one, other in zip(made, dealt, strict=True))
+
+
+def test_no_sums_at_all_are_refused(naive):
+    with pytest.raises(ConfigError, match="sums is empty"):
+        naive.predict_sums_df(frame(walks(0.5), ["a", "b"]), {})
 
 
 def test_series_of_different_ends_are_refused(naive):

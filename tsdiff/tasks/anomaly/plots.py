@@ -40,7 +40,7 @@ def plot_anomalies(
         labels: (length,) of bool for each series, known anomalies, shaded behind.
         max_series: series at most.
         title: a line above the panels.
-        stamp: whether timestamps name the first or the last day of their period (`SeriesSet.stamp`).
+        stamp: which day of their period timestamps name (`SeriesSet.stamp`).
 
     Raises:
         DataError: nothing to draw, or labels that do not match the scores.

@@ -44,7 +44,7 @@ def plot_imputations(
         truth: The true values of each series, (length,), where they are known; drawn as dots in the gaps.
         steps: Only so many steps at the end of each series; None shows all.
         title: A line above the panels.
-        stamp: Whether timestamps name the first or the last day of their period (`SeriesSet.stamp`).
+        stamp: Which day of their period timestamps name (`SeriesSet.stamp`).
 
     Raises:
         DataError: Nothing to draw, or several channels.

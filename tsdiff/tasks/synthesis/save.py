@@ -36,7 +36,7 @@ def series_frame(entries: Iterable[Entry], stamp: Stamp = "start") -> pd.DataFra
 
     Args:
         entries: GluonTS entries.
-        stamp: whether timestamps name the first or the last day of their period.
+        stamp: which day of their period timestamps name.
 
     Returns:
         Columns "item_id", "timestamp" and "target"; "target_0", "target_1", … for multivariate series.
