@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
 from shared.diagnostics.report import Diagnosis
-from shared.files.io import atomic_path
+from shared.figures import write_figure
 
 _COLOURS = ("#1763b5", "#d1495b", "#2e8b57", "#8a5fbf")
 _TEXT, _GRID = "#57606a", "#e3e7ec"
@@ -51,9 +51,8 @@ def plot_diagnosis(diagnosis: Diagnosis, path: str | os.PathLike[str], title: st
     if calls:
         sampling.set_yscale("log")
     _dress(sampling, "distance to many steps / deviation", "network calls", calls)
-    figure.suptitle(title, fontsize=12, fontweight="bold")
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=130)
+    figure.suptitle(title, fontsize=12, fontweight="bold", parse_math=False)
+    write_figure(figure, path, dpi=130)
 
 
 def _dress(axes: Axes, title: str, label: str, places: list[float] | list[int]) -> None:
