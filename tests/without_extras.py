@@ -40,6 +40,8 @@ from speech.training.settings import Experiment  # noqa: E402
 from speech.training.terms import ObjectiveConfig, SpeechObjective  # noqa: E402
 from tsdiff import TSDiffPredictor  # noqa: E402
 from tsdiff.baselines import train_baseline  # noqa: E402
+from tsdiff.commands import anomaly, refine, synthesize  # noqa: E402
+from tsdiff.commands.options import Anomaly, Refine, Synthesize  # noqa: E402
 from tsdiff.scale import forecast  # noqa: E402
 
 RNG = np.random.default_rng(0)
@@ -108,6 +110,9 @@ def main() -> None:
             "sounddevice": error_of(device_list),
             "pyroomacoustics": error_of(room),
             "sklearn": error_of(lambda: train_baseline("linear", SERIES, "D", 7)),
+            "refine": error_of(lambda: refine.main(Refine())),
+            "synthesize": error_of(lambda: synthesize.main(Synthesize())),
+            "anomaly": error_of(lambda: anomaly.main(Anomaly())),
             "statsforecast": error_of(lambda: train_baseline("auto_ets", SERIES, "D", 7)),
             "av": error_of(lambda: write_audio("a.m4a", Audio(SOUND[None].astype("f4"), 16000))),
             "folder": error_of(folder),
