@@ -35,6 +35,7 @@ from speech.audio.loudness import LoudnessMeter  # noqa: E402
 from speech.audio.search import find_audio  # noqa: E402
 from speech.audio.writing import write_audio  # noqa: E402
 from speech.data.rooms import Room, simulate  # noqa: E402
+from speech.metrics.measures import chosen_metrics  # noqa: E402
 from speech.training.fit import Validation  # noqa: E402
 from speech.training.settings import Experiment  # noqa: E402
 from speech.training.terms import ObjectiveConfig, SpeechObjective  # noqa: E402
@@ -104,6 +105,7 @@ def main() -> None:
             "pystoi": error_of(lambda: metrics.stoi(SOUND, SOUND, 16000)),
             "onnxruntime": error_of(lambda: metrics.dnsmos(SOUND, 16000)),
             "evaluate": error_of(lambda: metrics.evaluate(Path(), Path())),
+            "opinion": error_of(lambda: chosen_metrics(None, noise=False, reference=False)),
             "train": error_of(lambda: Validation([("a", SOUND, SOUND)], Experiment())),
             "onnx": error_of(lambda: causal.export_onnx("never.onnx")),
             "runtime": error_of(lambda: causal.stream(16000, runtime="onnx")),

@@ -52,7 +52,7 @@ def parse_timestamps(values: pd.Series, name: str, freq: str | None = None) -> t
         values = values.dt.to_timestamp()
     if pd.api.types.is_numeric_dtype(values.dtype):
         raise DataError(
-            f"column {name!r} holds numbers (first: {values.iloc[0]!r}), whose unit as a time is unknown; convert"
+            f"column {name!r} holds numbers (first: {values.iloc[0]}), whose unit as a time is unknown; convert"
             f" it first, for example with pd.to_datetime(df[{name!r}], unit='s') or format='%Y%m%d'"
         )
     missing = np.flatnonzero(values.isna().to_numpy())
