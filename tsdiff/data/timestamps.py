@@ -283,8 +283,17 @@ def to_timestamps(periods: pd.PeriodIndex, stamp: Stamp = "start") -> pd.Datetim
         periods: Any regular periods.
         stamp: "start", or "end" for weeks, months, quarters and years dated by their last day; shorter
             periods are always dated by their start.
+
+    Raises:
+        DataError: One is before 1677-09-21 or after 2262-04-11, beyond pandas' timestamps.
     """
-    with quiet():
-        if stamp == "start" or base_freq(periods.freqstr) not in _DATED_AT_END:
-            return periods.to_timestamp(how="start")
-        return periods.asfreq(unit_freq(periods.freqstr), how="START").to_timestamp(how="end").normalize()
+    try:
+        with quiet():
+            if stamp == "start" or base_freq(periods.freqstr) not in _DATED_AT_END:
+                return periods.to_timestamp(how="start")
+            return periods.asfreq(unit_freq(periods.freqstr), how="START").to_timestamp(how="end").normalize()
+    except pd.errors.OutOfBoundsDatetime as error:
+        raise DataError(
+            f"{periods[0]} to {periods[-1]} is not within {pd.Timestamp.min:%Y-%m-%d} to {pd.Timestamp.max:%Y-%m-%d}, "
+            "which timestamps hold; take fewer steps, or earlier times"
+        ) from error

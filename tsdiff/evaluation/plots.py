@@ -184,7 +184,7 @@ def _fan(axes: Axes, forecast: Forecast, pair: Pair, history: int, stamp: Stamp)
     before = to_timestamps(pd.period_range(end=forecast.start_date - 1, periods=len(seen), freq=forecast.freq), stamp)
     # One line for past and future: a break between them would look like a gap in the data.
     times, observed = before.append(future), np.concatenate([seen, np.asarray(label["target"], dtype=np.float64)])
-    shown = _drawable(future, to_timestamps(forecast.index + 1, stamp))
+    shown = _drawable(forecast.index, stamp)
     for low, high, alpha, name in BANDS:
         lower, upper = (np.broadcast_to(forecast.quantile(level), len(shown)) for level in (low, high))
         axes.fill_between(shown, lower, upper, color=FORECAST, alpha=alpha, linewidth=0, label=name)
@@ -196,11 +196,12 @@ def _fan(axes: Axes, forecast: Forecast, pair: Pair, history: int, stamp: Stamp)
     dress_times(axes, _name(forecast, label))
 
 
-def _drawable(times: pd.DatetimeIndex, following: pd.DatetimeIndex) -> pd.DatetimeIndex:
-    """The times; in place of a single one, of which bands and lines would show nothing, half a step about it."""
+def _drawable(steps: pd.PeriodIndex, stamp: Stamp) -> pd.DatetimeIndex:
+    """The steps' times; in place of a single one, of which bands and lines would show nothing, half a step about it."""
+    times = to_timestamps(steps, stamp)
     if len(times) > 1:
         return times
-    quarter = (following[0] - times[0]) / 4
+    quarter = (to_timestamps(steps.shift(1), stamp)[0] - times[0]) / 4
     return pd.DatetimeIndex([times[0] - quarter, times[0] + quarter])
 
 
