@@ -19,12 +19,16 @@ EXTRA = {
     "pystoi": "metrics",
     "onnxruntime": "metrics",
     "evaluate": "metrics",
+    "opinion": "metrics",
     "train": "metrics",
     "onnx": "onnx",
     "runtime": "onnx",
     "sounddevice": "live",
     "pyroomacoustics": "rooms",
     "sklearn": "baselines",
+    "refine": "baselines",
+    "synthesize": "metrics",
+    "anomaly": "metrics",
     "statsforecast": "baselines",
     "av": "media",
     "loudness": "media",
@@ -60,6 +64,11 @@ def test_what_needs_an_extra_names_it(told: dict[str, Any], what: str) -> None:
     assert said.startswith(("MissingPackageError: ", "CheckpointError: ", "ConfigError: ", "DataError: "))
     if what in ("pesq", "pystoi", "av", "sklearn", "statsforecast", "pyroomacoustics", "onnx", "sounddevice", "ray"):
         assert f" needs {what}" in said
+
+
+def test_metrics_that_need_no_package_are_offered(told: dict[str, Any]) -> None:
+    assert told["errors"]["evaluate"].endswith(", or choose other metrics (si_sdr, lsd)")
+    assert "other metrics" not in told["errors"]["opinion"]
 
 
 def test_each_extra_that_an_error_names_installs_what_is_missing() -> None:

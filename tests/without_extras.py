@@ -35,11 +35,14 @@ from speech.audio.loudness import LoudnessMeter  # noqa: E402
 from speech.audio.search import find_audio  # noqa: E402
 from speech.audio.writing import write_audio  # noqa: E402
 from speech.data.rooms import Room, simulate  # noqa: E402
+from speech.metrics.measures import chosen_metrics  # noqa: E402
 from speech.training.fit import Validation  # noqa: E402
 from speech.training.settings import Experiment  # noqa: E402
 from speech.training.terms import ObjectiveConfig, SpeechObjective  # noqa: E402
 from tsdiff import TSDiffPredictor  # noqa: E402
 from tsdiff.baselines import train_baseline  # noqa: E402
+from tsdiff.commands import anomaly, refine, synthesize  # noqa: E402
+from tsdiff.commands.options import Anomaly, Refine, Synthesize  # noqa: E402
 from tsdiff.scale import forecast  # noqa: E402
 
 RNG = np.random.default_rng(0)
@@ -102,12 +105,16 @@ def main() -> None:
             "pystoi": error_of(lambda: metrics.stoi(SOUND, SOUND, 16000)),
             "onnxruntime": error_of(lambda: metrics.dnsmos(SOUND, 16000)),
             "evaluate": error_of(lambda: metrics.evaluate(Path(), Path())),
+            "opinion": error_of(lambda: chosen_metrics(None, noise=False, reference=False)),
             "train": error_of(lambda: Validation([("a", SOUND, SOUND)], Experiment())),
             "onnx": error_of(lambda: causal.export_onnx("never.onnx")),
             "runtime": error_of(lambda: causal.stream(16000, runtime="onnx")),
             "sounddevice": error_of(device_list),
             "pyroomacoustics": error_of(room),
             "sklearn": error_of(lambda: train_baseline("linear", SERIES, "D", 7)),
+            "refine": error_of(lambda: refine.main(Refine())),
+            "synthesize": error_of(lambda: synthesize.main(Synthesize())),
+            "anomaly": error_of(lambda: anomaly.main(Anomaly())),
             "statsforecast": error_of(lambda: train_baseline("auto_ets", SERIES, "D", 7)),
             "av": error_of(lambda: write_audio("a.m4a", Audio(SOUND[None].astype("f4"), 16000))),
             "folder": error_of(folder),

@@ -16,7 +16,7 @@ from shared.checks import Count, checked
 from shared.errors import ConfigError, DataError
 from tsdiff import TSDiffPredictor
 from tsdiff.data import SeriesSet, to_timestamps
-from tsdiff.data.entries import Entry
+from tsdiff.data.entries import Entry, counted
 from tsdiff.data.frequency import shifted
 from tsdiff.data.known import Names, read_frame
 from tsdiff.evaluation.plots import plot_forecasts
@@ -106,7 +106,7 @@ def _forecast(job: _Job) -> SeriesResult:
     pairs = [(entry, {"item_id": entry["item_id"], "target": unknown}) for entry in job.series]
     picture = job.folder / "forecasts.png"
     plot_forecasts(_fans(table, job.series, request.horizon), pairs, picture, stamp=job.series.stamp)
-    about = f"{_counted(job.series)}, {request.horizon} steps ahead of frequency {job.series.freq}"
+    about = f"{_counted(job.series)}, {counted(request.horizon, 'step', 'steps')} ahead of frequency {job.series.freq}"
     return job.result(table, picture, "forecasts.csv", about)
 
 
@@ -133,7 +133,8 @@ def _fill(job: _Job) -> SeriesResult:
     table["timestamp"] = to_timestamps(pd.PeriodIndex(table["timestamp"]), job.series.stamp)
     table = job.series.origin.restored(table.sort_values("imputed", ascending=False, kind="stable"))
     download = write_download(job.folder / "filled.csv", table.sort_index())
-    about = f"{_counted(job.series)}: {gaps} missing values filled; the table shows these first"
+    filled = counted(gaps, "missing value", "missing values")
+    about = f"{_counted(job.series)}: {filled} filled; the table shows these first"
     return SeriesResult(picture, download, table.head(_SHOWN_ROWS), about=about)
 
 
@@ -158,7 +159,8 @@ TASKS = {"forecast": _forecast, "fill": _fill, "anomalies": _anomalies}
 
 def _counted(series: SeriesSet) -> str:
     longest = max(_length(entry) for entry in series)
-    return f"one series of {longest} steps" if len(series) == 1 else f"{len(series)} series of up to {longest} steps"
+    steps = counted(longest, "step", "steps")
+    return f"one series of {steps}" if len(series) == 1 else f"{len(series)} series of up to {steps}"
 
 
 def _length(entry: Entry) -> int:

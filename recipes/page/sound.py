@@ -106,12 +106,12 @@ def heard_copy(source: Path, target: Path) -> None:
 def _about(made: FileResult, request: SoundRequest) -> str:
     assert made.removed is not None
     said = (
-        f"{made.seconds:.1f} s at {made.sample_rate} Hz, model {request.model}: removed {made.removed.overall:.1f} dB"
+        f"{made.seconds:.1f} s at {made.sample_rate} Hz, model {request.model}: removed {made.removed.overall:z.1f} dB"
     )
     if made.removed.in_pauses is not None:
-        said += f", {made.removed.in_pauses:.1f} dB in pauses"
+        said += f", {made.removed.in_pauses:z.1f} dB in pauses"
     return said if made.loudness is None else f"{said}; loudness {made.loudness:.1f} LUFS"
 
 
 def _short(name: str) -> str:
-    return (name if len(name) <= 60 else f"{name[:59]}…").replace("$", r"\$")
+    return name if len(name) <= 60 else f"{name[:59]}…"

@@ -110,6 +110,9 @@ def find_columns(frame: pd.DataFrame) -> Columns:
     item = next((name for name in ITEM_NAMES if name in others), None)
     if item is None:
         item = next((name for name in others if name not in numeric and frame[name].duplicated().any()), None)
+    if item is None:
+        item = _numbered(frame, time, numeric)
+        numeric = [name for name in numeric if name != item]
     try:
         found = Names(item, time, None).of(frame)
     except DataError:  # several columns of numbers, none of a usual name
@@ -118,6 +121,16 @@ def find_columns(frame: pd.DataFrame) -> Columns:
         found = Names(item, time, None if numeric == others else numeric[0])
     several = WIDE if len(others) > 1 else others[0]
     return Columns(found.id_column or NO_ID, time, several if found.target is None else found.target)
+
+
+def _numbered(frame: pd.DataFrame, time: str, numeric: list[str]) -> str | None:
+    """Of a table whose times repeat the column of whole numbers, beside another of numbers, that tells its series
+    apart; of several the one with the fewest different."""
+    if len(numeric) < 2 or not frame[time].duplicated().any():
+        return None
+    whole = [name for name in numeric if pd.api.types.is_integer_dtype(frame[name].dtype)]
+    telling = [name for name in whole if not frame.duplicated([time, name]).any()]
+    return min(telling, key=lambda name: frame[name].nunique(), default=None)
 
 
 def _time_column(frame: pd.DataFrame) -> str:

@@ -10,16 +10,17 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
 from shared.diagnostics.report import Diagnosis
-from shared.files.io import atomic_path
+from shared.figures import write_figure
 
 _COLOURS = ("#1763b5", "#d1495b", "#2e8b57", "#8a5fbf")
 _TEXT, _GRID = "#57606a", "#e3e7ec"
 _SMALLEST = 1e-8
-"""Ratios below are drawn there, as 0 has no logarithm."""
+"""Ratios and distances below are drawn there, as 0 has no logarithm."""
 
 
 def plot_diagnosis(diagnosis: Diagnosis, path: str | os.PathLike[str], title: str) -> None:
     """Draw what there is of ratios by level, FLIPD by level, and distances by calls, side by side; written atomically.
+    A panel of what was not measured is empty.
 
     Args:
         diagnosis: of `diagnose`.
@@ -43,17 +44,18 @@ def plot_diagnosis(diagnosis: Diagnosis, path: str | os.PathLike[str], title: st
     if ratios.lines:
         ratios.legend(frameon=False, fontsize=8.5, labelcolor=_TEXT)
     values, errors = [level.flipd for level in diagnosis.levels], [level.flipd_error for level in diagnosis.levels]
-    flipd.errorbar(noise, values, errors, fmt="o-", color=_COLOURS[0], ms=4, capsize=2)
-    flipd.axhline(diagnosis.dimensions, color=_GRID)
+    if any(map(math.isfinite, values)):
+        flipd.errorbar(noise, values, errors, fmt="o-", color=_COLOURS[0], ms=4, capsize=2)
+        flipd.axhline(diagnosis.dimensions, color=_GRID)
     _dress(flipd, f"intrinsic dimension of {diagnosis.dimensions}", "noise / data", noise)
     calls = [one.nfe for one in diagnosis.sampling]
-    sampling.plot(calls, [one.distance for one in diagnosis.sampling], "o-", color=_COLOURS[0], ms=4)
     if calls:
+        distances = [max(one.distance, _SMALLEST) for one in diagnosis.sampling]
+        sampling.plot(calls, distances, "o-", color=_COLOURS[0], ms=4)
         sampling.set_yscale("log")
     _dress(sampling, "distance to many steps / deviation", "network calls", calls)
-    figure.suptitle(title, fontsize=12, fontweight="bold")
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=130)
+    figure.suptitle(title, fontsize=12, fontweight="bold", parse_math=False)
+    write_figure(figure, path, dpi=130)
 
 
 def _dress(axes: Axes, title: str, label: str, places: list[float] | list[int]) -> None:
@@ -61,7 +63,7 @@ def _dress(axes: Axes, title: str, label: str, places: list[float] | list[int]) 
     axes.set_xlabel(label, fontsize=9, color=_TEXT)
     axes.grid(axis="y", color=_GRID, linewidth=0.8)
     axes.spines[["top", "right", "left"]].set_visible(False)
-    if places:
+    if axes.lines:
         axes.set_xscale("log", base=2)
         axes.xaxis.set_minor_formatter(NullFormatter())
         axes.set_xticks(places, [f"{place:g}" for place in places])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.figure import Figure
 
-from shared.files.io import atomic_path
+from shared.figures import write_figure
 from speech.audio.files import RawFormat, open_audio
 
 _RANGE_DB = 80.0
@@ -18,6 +19,9 @@ _COLUMNS = 1200
 _WINDOW_SECONDS = 0.032
 _FLOOR = 1e-24
 """Power, −240 dB, that silence counts as."""
+
+_SILENT_DB = 10 * math.log10(_FLOOR) + _RANGE_DB
+"""Level of the loudest point of silence's picture, so that it is black."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +93,7 @@ def before_after(path: str | os.PathLike[str], noisy: Spectrogram, enhanced: Spe
     """Write a PNG of both spectrograms, on one scale: decibels below the noisy one's loudest point."""
     figure = Figure(figsize=(11.0, 6.4), layout="constrained")
     axes = figure.subplots(2, 1, sharex=True, sharey=True)
-    top = max(float(noisy.levels.max()), -200.0)
+    top = max(float(noisy.levels.max()), _SILENT_DB)
     for ax, shown, name in zip(axes, (noisy, enhanced), ("noisy", "enhanced"), strict=True):
         image = ax.imshow(
             shown.levels - top,
@@ -107,6 +111,5 @@ def before_after(path: str | os.PathLike[str], noisy: Spectrogram, enhanced: Spe
     axes[-1].set_ylim(0, max(noisy.sample_rate, enhanced.sample_rate) / 2000)
     axes[-1].set_xlabel("time, s")
     figure.colorbar(image, ax=axes, label="level, dB", pad=0.01)
-    figure.suptitle(title, fontsize=11)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=110)
+    figure.suptitle(title, fontsize=11, parse_math=False)
+    write_figure(figure, path, dpi=110)

@@ -108,8 +108,9 @@ def _rows(jobs: Sequence[Scoring], count: int) -> Iterator[dict[str, Any]]:
     if count == 1:
         yield from map(scored, jobs)
         return
-    joblib = needed("joblib", "metrics", f"scoring in {count} processes")
-    executor = needed("joblib.externals.loky.process_executor", "metrics", f"scoring in {count} processes")
+    several = f"scoring in {count} processes rather than one (workers=1, --workers 1)"
+    joblib = needed("joblib", "metrics", several)
+    executor = needed("joblib.externals.loky.process_executor", "metrics", several)
     try:
         yield from joblib.Parallel(n_jobs=count, return_as="generator")(joblib.delayed(scored)(job) for job in jobs)
     except executor.TerminatedWorkerError as error:

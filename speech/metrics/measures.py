@@ -138,20 +138,26 @@ def chosen_metrics(names: Iterable[str] | None, *, noise: bool, reference: bool 
     chosen = _chosen(names, noise, reference)
     for package in dict.fromkeys(METRICS[name].package for name in chosen):
         if package is not None and not is_there(package):
-            without = [name for name in chosen if METRICS[name].package != package]
+            lacking = [name for name in chosen if METRICS[name].package == package]
+            others = [name for name in _available(noise, reference) if is_there(METRICS[name].package or "speech")]
             raise MissingPackageError(
-                f"the package {package} is needed for {', '.join(name for name in chosen if name not in without)}: "
-                f"{install('metrics')}, or choose other metrics ({', '.join(without) or 'si_sdr, lsd'})"
+                f"the package {package} is needed for {', '.join(lacking)}: {install('metrics')}"
+                + (f", or choose other metrics ({', '.join(others)})" if others else "")
             )
     return chosen
 
 
-def _chosen(names: Iterable[str] | None, noise: bool, reference: bool) -> tuple[str, ...]:
-    available = [
+def _available(noise: bool, reference: bool) -> list[str]:
+    """The metrics of which all recordings that they need are there."""
+    return [
         name
         for name, metric in METRICS.items()
         if (noise or not metric.needs_noise) and (reference or not metric.needs_reference)
     ]
+
+
+def _chosen(names: Iterable[str] | None, noise: bool, reference: bool) -> tuple[str, ...]:
+    available = _available(noise, reference)
     if names is None:
         return tuple(name for name in (DEFAULT_METRICS if reference else WITHOUT_REFERENCE) if name in available)
     wanted = {names} if isinstance(names, str) else set(names)

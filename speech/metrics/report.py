@@ -15,7 +15,8 @@ from matplotlib.figure import Figure
 
 from shared.console.tables import markdown
 from shared.errors import DataError
-from shared.files.io import atomic_path, write_csv, write_json, write_text
+from shared.figures import write_figure
+from shared.files.io import write_csv, write_json, write_text
 from speech.metrics.evaluation import NOISY, failures, summarise
 from speech.metrics.measures import METRICS
 
@@ -121,9 +122,8 @@ def plot_scores(frame: pd.DataFrame, path: str | os.PathLike[str], *, title: str
     for panel in panels[len(names) :]:
         panel.set_axis_off()
     if title:
-        figure.suptitle(title, x=0.01, ha="left", fontsize=11)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=130)
+        figure.suptitle(title, x=0.01, ha="left", fontsize=11, parse_math=False)
+    write_figure(figure, path, dpi=130)
 
 
 def _draw(panel: Axes, frame: pd.DataFrame, name: str) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from shared.files.io import atomic_path
+from shared.figures import write_figure
 from shared.training.monitoring import Row
 
 LABELS = {"si_sdr": "SI-SDR / dB", "estoi": "ESTOI", "pesq_wb": "PESQ-WB"}
@@ -37,5 +37,4 @@ def plot_training(losses: Sequence[Row], checks: Sequence[Row], noisy: Row, targ
             axis.axhline(noisy[name], color="gray", linestyle="--", label="noisy")
         axis.set(xlabel="step", ylabel=LABELS[name])
         axis.legend(fontsize="small")
-    with atomic_path(target) as temporary:
-        figure.savefig(temporary, dpi=110)
+    write_figure(figure, target, dpi=110)

@@ -65,6 +65,11 @@ def test_a_pasted_table_may_have_decimal_commas() -> None:
         ("ds,y\n2024-01-01,1\n2024-01-02,2\n", Columns(NO_ID, "ds", "y")),
         ("date,north,south\n2024-01-01,1,2\n2024-01-02,3,4\n", Columns(NO_ID, "date", WIDE)),
         ("shop,day,sold,price\nx,2024-01-01,1,7\nx,2024-01-02,2,8\n", Columns("shop", "day", "sold")),
+        (
+            "day,sold,shop\n2024-01-01,5,1\n2024-01-01,6,2\n2024-01-02,7,1\n2024-01-02,8,2\n",
+            Columns("shop", "day", "sold"),
+        ),
+        ("day,sold,price\n2024-01-01,5,1.5\n2024-01-01,5,2.5\n", Columns(NO_ID, "day", WIDE)),
     ],
 )
 def test_columns_are_found(text: str, columns: Columns) -> None:

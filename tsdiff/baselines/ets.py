@@ -18,6 +18,15 @@ from tsdiff.baselines.base import filled
 from tsdiff.data import Entry
 
 
+def ets_model() -> Any:
+    """statsforecast's `AutoETS`.
+
+    Raises:
+        MissingPackageError: it is not installed.
+    """
+    return needed("statsforecast.models", "baselines", "AutoETS").AutoETS
+
+
 class AutoETSPredictor(Predictor):
     """Fits each series when it is forecast (Hyndman & Khandakar 2008) and reads its forecast's quantiles.
 
@@ -40,9 +49,9 @@ class AutoETSPredictor(Predictor):
     def __init__(self, prediction_length: int, season: int, max_history: int | None = None):
         super().__init__(prediction_length=prediction_length)
         checked(Count | None, season=season, max_history=max_history)
-        models = needed("statsforecast.models", "baselines", "AutoETS")
+        make = ets_model()
         self.season, self.max_history = season, max_history
-        self._make = lambda: models.AutoETS(season_length=season)
+        self._make = lambda: make(season_length=season)
 
     def predict(self, dataset: Iterable[Entry], num_samples: int = 100, **kwargs: Any) -> Iterator[SampleForecast]:
         """One forecast for each entry, samples (num_samples, prediction_length) in rising order.

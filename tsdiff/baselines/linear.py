@@ -67,11 +67,19 @@ class LinearEstimator(Estimator):
         windows = windows[usable]
         fallback = float(np.nanmean(np.abs(windows[:, :context]))) if self.scaling else 1.0
         scaled, _ = _scaled(windows, context, self.scaling, fallback)
-        ridge = needed("sklearn.linear_model", "baselines", "the linear forecaster").Ridge
-        fitted = ridge(alpha=self.penalty).fit(scaled[:, :context], scaled[:, context:])
+        fitted = ridge()(alpha=self.penalty).fit(scaled[:, :context], scaled[:, context:])
         weight = np.asarray(fitted.coef_, dtype=np.float64).reshape(horizon, context)
         bias = np.broadcast_to(np.asarray(fitted.intercept_, dtype=np.float64), (horizon,)).copy()
         return LinearPredictor(weight, bias, self.scaling, fallback)
+
+
+def ridge() -> Any:
+    """scikit-learn's `Ridge`.
+
+    Raises:
+        MissingPackageError: it is not installed.
+    """
+    return needed("sklearn.linear_model", "baselines", "the linear forecaster").Ridge
 
 
 class LinearPredictor(Predictor):

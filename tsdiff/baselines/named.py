@@ -15,8 +15,8 @@ from shared.checks import Count, checked
 from shared.errors import ConfigError, DataError
 from shared.random import derive_seed
 from tsdiff.baselines.base import STEPS_PER_EPOCH, TrainingJob
-from tsdiff.baselines.ets import AutoETSPredictor
-from tsdiff.baselines.linear import LinearEstimator
+from tsdiff.baselines.ets import AutoETSPredictor, ets_model
+from tsdiff.baselines.linear import LinearEstimator, ridge
 from tsdiff.data import Entry, candidate_seasons
 
 Forecaster: TypeAlias = Estimator | Predictor
@@ -100,6 +100,17 @@ BASELINES: dict[str, Builder] = {
 """What makes the estimator or predictor of each name, with the settings that it has unless told otherwise."""
 BASELINE_NAMES = tuple(BASELINES)
 """The names that `train_baseline` takes."""
+_NEEDED: dict[str, Callable[[], Any]] = {"linear": ridge, "auto_ets": ets_model}
+
+
+def check_installed(name: str) -> None:
+    """Refuse a forecaster of these whose package is not there, before any work is done.
+
+    Raises:
+        MissingPackageError: it is not installed.
+    """
+    if name in _NEEDED:
+        _NEEDED[name]()
 
 
 def lags_up_to(freq: str, longest: int) -> list[int]:

@@ -20,6 +20,7 @@ from tsdiff.tasks.anomaly.detection import (
     DetectionMetrics,
     detection_table,
     evaluate_detection,
+    ranking_scores,
     rolling_z_scores,
     seasonal_median_scores,
     seasonal_naive_scores,
@@ -235,6 +236,7 @@ def main(options: Anomaly) -> None:
     base = DEFAULT_SCORING if options.method == "elbo" else LikelihoodSettings(probes=2)
     settings = replace(base, stride=options.stride, seed=seed)  # before the work, for what it refuses
     injection = InjectionConfig(magnitude=options.magnitude, seed=seed)
+    ranking_scores()
     claim_output(output)
     job = load_watch_job(options)
     predictor, seconds = predictor_for(job, options)

@@ -85,7 +85,9 @@ def load_job(
     else:
         horizon = _saved_horizon(options) if horizon is None else horizon
         if horizon is None:
-            raise ConfigError("--prediction-length is needed with --data: how many steps to forecast")
+            raise ConfigError(
+                "--prediction-length is needed with --data: the steps to forecast, and of each test window"
+            )
         series = load_dataset(
             str(data),
             freq=freq,

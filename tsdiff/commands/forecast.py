@@ -94,7 +94,7 @@ def score(job: Job, predictor: Forecaster, output: Path, samples: int) -> Scored
     model = evaluate(forecasts, test)
     lag, naive = best_seasonal_naive(test, candidate_seasons(job.series.freq)[:2])
     rows = {"TSDiff": model, f"seasonal naive ({lag})": naive}
-    title = f"{counted(len(forecasts), 'window', 'windows')} of {job.prediction_length} steps"
+    title = f"{counted(len(forecasts), 'window', 'windows')} of {counted(job.prediction_length, 'step', 'steps')}"
     show(rich_metrics_table(rows, title=title))
     for line in sorted({*model.notes, *naive.notes}):
         note(line)
@@ -131,9 +131,8 @@ def write_results(job: Job, predictor: Forecaster, output: Path, samples: int, t
 def told(job: Job, scored: Scored | None, future: Sequence[SampleForecast], samples: int, regressed: bool) -> str:
     """What was forecast, and what was decided from the data, in a line; `regressed`: the model takes no covariates
     itself."""
-    parts = [
-        f"{len(job.series)} series of {job.series.freq!r}, {job.prediction_length} steps ahead, {samples} samples each"
-    ]
+    ahead, each = counted(job.prediction_length, "step", "steps"), counted(samples, "sample", "samples")
+    parts = [f"{len(job.series)} series of {job.series.freq!r}, {ahead} ahead, {each} each"]
     if scored is None:
         parts.append("not scored")
     else:

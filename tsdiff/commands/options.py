@@ -43,7 +43,11 @@ class Series:
     )
     prediction_length: Annotated[
         int | None,
-        Option("--prediction-length", "--horizon", help="Steps to forecast; needed with --data [that of --model]."),
+        Option(
+            "--prediction-length",
+            "--horizon",
+            help="Steps to forecast, and of a test window; needed with --data [that of --model].",
+        ),
     ] = None
     target: Annotated[str, Option(help="Column of values.")] = "target"
     item_id: Annotated[str | None, Option("--id", help="Column that names the series.")] = None

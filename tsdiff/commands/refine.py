@@ -15,6 +15,7 @@ from shared.console.command import claim_output, prepare, show, status
 from shared.errors import ConfigError
 from shared.files.io import write_csv, write_json, write_text
 from tsdiff.baselines import BASELINE_NAMES, train_baseline
+from tsdiff.baselines.named import check_installed
 from tsdiff.commands.common import Job, load_job, predictor_for
 from tsdiff.commands.options import Refine
 from tsdiff.data import split_windows
@@ -68,6 +69,7 @@ def main(options: Refine) -> None:
     for name in names:
         if name not in BASELINE_NAMES:
             raise ConfigError(f"--base {name}: take one of {', '.join(BASELINE_NAMES)}")
+        check_installed(name)
     config = RefineConfig(
         options.method,
         options.prior,

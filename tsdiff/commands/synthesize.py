@@ -37,7 +37,7 @@ from tsdiff.tasks.synthesis import (
     synthesize,
     train_on_synthetic,
 )
-from tsdiff.tasks.synthesis.discriminator import SMALLEST, Classifier
+from tsdiff.tasks.synthesis.discriminator import SMALLEST, Classifier, learning
 
 _OURS = "TSDiff"
 
@@ -170,6 +170,7 @@ def main(options: Synthesize) -> None:
     for name, value in (("--n", n), ("--compare", options.compare)):
         if value < SMALLEST:
             raise ConfigError(f"{name} {value}: need at least {SMALLEST} windows to compare")
+    learning("metrics")  # before the work, for what it refuses
     claim_output(output)
     job = load_job(options)
     predictor, train_seconds = predictor_for(job, options)

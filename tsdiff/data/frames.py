@@ -18,7 +18,7 @@ from tsdiff.data.columns import ITEM_NAMES, TARGET_NAMES, column_of, numbers_of,
 from tsdiff.data.covariates import DYNAMIC
 from tsdiff.data.entries import Entry, counted, read_series
 from tsdiff.data.frequency import EXAMPLES, infer_freq, normalise_freq
-from tsdiff.data.layouts import own_name, resampled, with_levels
+from tsdiff.data.layouts import own_name, resampled, was_wide, with_levels
 from tsdiff.data.origin import Origin, Zone
 from tsdiff.data.series import SeriesSet, notes_of, reason_to_skip, refuse_if_empty
 from tsdiff.data.statics import StaticColumns
@@ -197,7 +197,7 @@ def _parts(
             rows = rows[np.argsort(part.to_numpy(), kind="stable")]
             part = stamps[rows]
             notes.append(f"series {item!r}: unsorted timestamps were sorted")
-        check_unique(part, item, item_id is None, zone)
+        check_unique(part, item, item_id is None or was_wide(frame), zone)
         yield Part(item, part, values[rows], rows)
 
 

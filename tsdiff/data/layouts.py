@@ -59,6 +59,11 @@ def long_from_wide(frame: pd.DataFrame, timestamp: str | None = None) -> pd.Data
     return made
 
 
+def was_wide(frame: pd.DataFrame) -> bool:
+    """Whether a table was made by `long_from_wide`."""
+    return _WIDE in frame.attrs
+
+
 def own_name(frame: pd.DataFrame, name: str) -> str:
     """What a table calls its column of times; of one that was wide, what that one called it, for messages."""
     return frame.attrs.get(_WIDE) or name
@@ -110,7 +115,7 @@ def _level_names(frame: pd.DataFrame, index: pd.MultiIndex, item_id: str | None)
 
 def resampled(frame: pd.DataFrame, item_id: str | None, time: str, target: str | Sequence[str], freq: str) -> str:
     """The call that brings a table to a frequency, as who has it writes it."""
-    if _WIDE in frame.attrs:
+    if was_wide(frame):
         time = frame.attrs[_WIDE]
         return f"df.resample({freq!r}{f', on={time!r}' if time is not None else ''}).mean()"
     values = repr(target if isinstance(target, str) else [*target])

@@ -145,8 +145,9 @@ def _download(name: str, kept: Path) -> None:
     except Exception as error:  # every set has a reader of its own, over several kinds of transport and archive
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(
-            f"{name} cannot be downloaded ({reason}); where there is no network give --folder DIR (folder=…), a"
-            f" folder that holds {name}/ in GluonTS's layout (metadata.json, train/, test/)"
+            f"{name} cannot be downloaded ({reason}); where there is no network, bring its folder in"
+            " GluonTS's layout (metadata.json, train/, test/) and give that as the data, or in `tsdiff train` the"
+            f" folder that holds {name}/ as --folder (folder=…)"
         ) from error
 
 

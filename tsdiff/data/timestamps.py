@@ -306,12 +306,21 @@ def to_timestamps(periods: pd.PeriodIndex, stamp: Stamp = "start") -> pd.Datetim
     Args:
         periods: Any regular periods.
         stamp: Which day; weeks have a first and a last alone, and shorter periods are always dated by their start.
+
+    Raises:
+        DataError: One is before 1677-09-21 or after 2262-04-11, beyond pandas' timestamps.
     """
-    with quiet():
-        first = periods.to_timestamp(how="start")
-        if stamp == "start" or base_freq(periods.freqstr) not in _DATED_AT_END:
-            return first
-        if stamp == "first workday":
-            return _working(first, before=False)
-        last = periods.asfreq(unit_freq(periods.freqstr), how="START").to_timestamp(how="end").normalize()
-        return _working(last, before=True) if stamp == "last workday" else last
+    try:
+        with quiet():
+            first = periods.to_timestamp(how="start")
+            if stamp == "start" or base_freq(periods.freqstr) not in _DATED_AT_END:
+                return first
+            if stamp == "first workday":
+                return _working(first, before=False)
+            last = periods.asfreq(unit_freq(periods.freqstr), how="START").to_timestamp(how="end").normalize()
+            return _working(last, before=True) if stamp == "last workday" else last
+    except pd.errors.OutOfBoundsDatetime as error:
+        raise DataError(
+            f"{periods[0]} to {periods[-1]} is not within {pd.Timestamp.min:%Y-%m-%d} to {pd.Timestamp.max:%Y-%m-%d}, "
+            "which timestamps hold; take fewer steps, or earlier times"
+        ) from error

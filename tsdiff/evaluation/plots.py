@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,10 +14,11 @@ from gluonts.model.forecast import Forecast
 from matplotlib.axes import Axes
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure, SubFigure
+from matplotlib.ticker import Formatter
 
 from shared.checks import Count, checked
 from shared.errors import ConfigError, DataError
-from shared.files.io import atomic_path
+from shared.figures import write_figure
 from tsdiff.data.entries import Entry
 from tsdiff.data.frequency import quiet
 from tsdiff.data.timestamps import Stamp, to_timestamps
@@ -27,6 +28,7 @@ SUFFIXES = (".png", ".svg", ".pdf")
 ACTUAL, FORECAST, GRID, TEXT = "#22272e", "#1763b5", "#e3e7ec", "#57606a"
 BANDS = ((0.05, 0.95, 0.22, "90 % interval"), (0.25, 0.75, 0.42, "50 % interval"))
 _HISTORY_HORIZONS = 3
+_MOST_DIGITS = 14
 
 
 def plot_forecasts(
@@ -82,9 +84,8 @@ def draw_forecasts(
 
 
 def write_picture(figure: Figure, path: str | os.PathLike[str]) -> None:
-    """Write a figure atomically."""
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=150)
+    """Write a figure of series atomically; see `write_figure`."""
+    write_figure(figure, path, dpi=150)
 
 
 def check_picture(path: str | os.PathLike[str], **counts: int | None) -> None:
@@ -137,7 +138,7 @@ def label_picture(
         labelcolor=TEXT,
     )
     if title is not None:
-        figure.suptitle(title, fontsize=13, fontweight="bold", color=ACTUAL)
+        figure.suptitle(title, fontsize=13, fontweight="bold", color=ACTUAL, parse_math=False)
 
 
 def _choose(forecasts: list[Forecast], pairs: list[Pair], count: int) -> list[tuple[Forecast, Pair]]:
@@ -183,14 +184,33 @@ def _fan(axes: Axes, forecast: Forecast, pair: Pair, history: int, stamp: Stamp)
     before = to_timestamps(pd.period_range(end=forecast.start_date - 1, periods=len(seen), freq=forecast.freq), stamp)
     # One line for past and future: a break between them would look like a gap in the data.
     times, observed = before.append(future), np.concatenate([seen, np.asarray(label["target"], dtype=np.float64)])
+    shown = _drawable(forecast.index, stamp)
     for low, high, alpha, name in BANDS:
-        lower, upper = forecast.quantile(low), forecast.quantile(high)
-        axes.fill_between(future, lower, upper, color=FORECAST, alpha=alpha, linewidth=0, label=name)
-    axes.plot(times, observed, color=ACTUAL, linewidth=1.1, label="actual")
-    axes.plot(future, forecast.quantile(0.5), color=FORECAST, linewidth=1.8, label="median forecast")
-    axes.axvline(future[0], color=TEXT, linewidth=0.8, linestyle=(0, (3, 3)))  # type: ignore[arg-type]
-    axes.set_xlim(times[0], times[-1] + 0.015 * (times[-1] - times[0]))  # type: ignore[arg-type]
+        lower, upper = (np.broadcast_to(forecast.quantile(level), len(shown)) for level in (low, high))
+        axes.fill_between(shown, lower, upper, color=FORECAST, alpha=alpha, linewidth=0, label=name)
+    draw_values(axes, times, observed, color=ACTUAL, linewidth=1.1, label="actual")
+    median = np.broadcast_to(forecast.quantile(0.5), len(shown))
+    axes.plot(shown, median, color=FORECAST, linewidth=1.8, label="median forecast")
+    axes.axvline(shown[0], color=TEXT, linewidth=0.8, linestyle=(0, (3, 3)))  # type: ignore[arg-type]
+    axes.set_xlim(times[0], shown[-1] + 0.015 * (shown[-1] - times[0]))  # type: ignore[arg-type]
     dress_times(axes, _name(forecast, label))
+
+
+def _drawable(steps: pd.PeriodIndex, stamp: Stamp) -> pd.DatetimeIndex:
+    """The steps' times; in place of a single one, of which bands and lines would show nothing, half a step about it."""
+    times = to_timestamps(steps, stamp)
+    if len(times) > 1:
+        return times
+    quarter = (to_timestamps(steps.shift(1), stamp)[0] - times[0]) / 4
+    return pd.DatetimeIndex([times[0] - quarter, times[0] + quarter])
+
+
+def draw_values(axes: Axes, times: pd.Index, values: np.ndarray, **look: Any) -> None:
+    """A line through values (length,), and a dot where one has none beside it, of which a line would show nothing."""
+    there = np.isfinite(values)
+    alone = there & ~np.r_[False, there[:-1]] & ~np.r_[there[1:], False]
+    dots = {"marker": ".", "markersize": 3.5, "markevery": alone} if alone.any() else {}
+    axes.plot(times, values, **dots, **look)
 
 
 def _name(forecast: Forecast, label: Entry) -> str:
@@ -200,7 +220,8 @@ def _name(forecast: Forecast, label: Entry) -> str:
 
 def dress(axes: Axes, title: str) -> None:
     """The look of a panel, and its title."""
-    axes.set_title(title if len(title) <= 40 else f"{title[:39]}…", loc="left", fontsize=10.5, color=ACTUAL)
+    short = title if len(title) <= 40 else f"{title[:39]}…"
+    axes.set_title(short, loc="left", fontsize=10.5, color=ACTUAL, parse_math=False)
     axes.grid(axis="y", color=GRID, linewidth=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right", "left"]].set_visible(False)
@@ -217,11 +238,21 @@ def dress_times(axes: Axes, title: str) -> None:
     axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
     axes.xaxis.get_offset_text().set(fontsize=8.5, color=TEXT)
     axes.locator_params(axis="y", nbins=5)
-    axes.yaxis.set_major_formatter(_plain_number)
+    axes.yaxis.set_major_formatter(_PlainNumbers())
 
 
-def _plain_number(value: float, _: float | None = None) -> str:
-    """Write a tick so that it is read at a glance: 15,000 rather than 1.5e4; very large or small ones in powers."""
-    if value == 0 or 1e-3 <= abs(value) < 1e7:
-        return f"{value:,.10g}"
-    return f"{value:.3g}"
+class _PlainNumbers(Formatter):
+    """Ticks that are read at a glance: 15,000 rather than 1.5e4; very large or small ones in powers. They have as many
+    digits as tell them apart."""
+
+    def __call__(self, value: float, pos: int | None = None, more: int = 0) -> str:
+        if value == 0 or 1e-3 <= abs(value) < 1e7:
+            return f"{value:,.{10 + more}g}"
+        return f"{value:.{3 + more}g}"
+
+    def format_ticks(self, values: Sequence[float]) -> list[str]:
+        for more in range(_MOST_DIGITS):
+            labels = [self(value, more=more) for value in values]
+            if len(set(labels)) == len(labels):
+                break
+        return labels

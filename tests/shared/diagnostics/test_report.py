@@ -11,8 +11,9 @@ import torch
 from matplotlib.image import imread
 from torch import Tensor
 
-from shared.diagnostics import DiagnosisSettings, diagnose, sampling_errors
+from shared.diagnostics import Diagnosis, DiagnosisSettings, SamplingDistance, diagnose, sampling_errors
 from shared.diagnostics.files import leave_diagnosis
+from shared.diagnostics.report import Measure
 from shared.errors import ConfigError, SamplingError
 from shared.random import make_generator, randn
 from shared.sde import SBVESDE, VPSDE
@@ -101,6 +102,20 @@ def test_no_measurement_begins_after_the_time_is_up() -> None:
     assert found.sampling == ()
     assert "asymmetry (7)" in found.notes[-1]
     assert "allow more seconds" in found.notes[-1]
+
+
+@pytest.mark.parametrize("measure", ["asymmetry", "flipd", "sampling"])
+def test_one_measure_alone_is_drawn(measure: Measure, tmp_path: Path) -> None:
+    settings = DiagnosisSettings((measure,), noise=(1.0, 0.5), steps=(1, 2), fine=4)
+    found = diagnose(MIXTURE.denoiser(VPSDE()), VPSDE(), MIXTURE.draw(4), settings=settings)
+    leave_diagnosis(found, tmp_path, "$a_{$")
+    assert imread(tmp_path / "diagnosis.png").shape[1] > 1000
+
+
+def test_samples_that_few_steps_give_as_well_are_drawn(tmp_path: Path) -> None:
+    same = tuple(SamplingDistance(steps, steps, 0.0, 0.0) for steps in (1, 2))
+    leave_diagnosis(Diagnosis((), same, 4, 4), tmp_path, "a model of one call")
+    assert (tmp_path / "diagnosis.png").is_file()
 
 
 def test_bad_settings_and_data() -> None:

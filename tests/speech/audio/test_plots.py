@@ -43,3 +43,10 @@ def test_a_picture_shows_all_of_a_recording(tmp_path):
     picture_files(tmp_path / "a.png", tmp_path / "a.wav", tmp_path / "a.wav", "a.wav")
     bright = imread(tmp_path / "a.png")[..., :3].mean(axis=2)[100:300].mean(axis=0)
     assert bright[900:1000].mean() > bright[200:600].mean() + 0.2
+
+
+@pytest.mark.parametrize("samples", [1, RATE])
+def test_silence_is_black(tmp_path, samples):
+    write_audio(tmp_path / "a.wav", Audio(np.zeros((1, samples), np.float32), RATE))
+    picture_files(tmp_path / "a.png", tmp_path / "a.wav", tmp_path / "a.wav", "$a_{$")  # a name, no formula
+    assert imread(tmp_path / "a.png")[100:280, 200:900, :3].max() < 0.05

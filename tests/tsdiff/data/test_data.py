@@ -300,6 +300,11 @@ def test_days_with_a_zone_are_local_days():
     assert "local calendar days" in series.notes[0]
 
 
+def test_steps_beyond_what_timestamps_hold_are_told():
+    with pytest.raises(DataError, match="2262-04-10 to 2262-04-13 is not within 1677-09-21 to 2262-04-11"):
+        to_timestamps(period_range(pd.Period("2262-04-10", "D"), 4))
+
+
 @pytest.mark.parametrize("freq", ["h", "D", "B", "W-MON", "W-SUN", "MS", "ME", "QS", "QE", "YE", "2ME", "30min"])
 def test_timestamps_come_back_as_they_went_in(freq):
     frame = long_frame({"a": 12}, freq=freq)

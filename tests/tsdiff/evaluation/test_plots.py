@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from gluonts.model.forecast import QuantileForecast, SampleForecast
-from matplotlib import pyplot
+from matplotlib import dates, pyplot
 from matplotlib.image import imread
 
+from shared.console.notes import Note
 from shared.errors import ConfigError, DataError
-from tsdiff.evaluation.plots import plot_forecasts
+from tsdiff.evaluation.plots import draw_forecasts, plot_forecasts
 
 
 def make_windows(count: int = 3, windows: int = 1, freq: str = "h", history: int = 40):
@@ -96,3 +98,57 @@ def test_what_cannot_be_drawn_is_refused_and_leaves_no_file(tmp_path):
     with pytest.raises(DataError, match="no forecast to draw"):
         plot_forecasts([], [], path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_names_are_no_formulas(tmp_path):
+    forecasts, pairs = make_windows(2)
+    for (past, label), name in zip(pairs, ("s$100 - $200", "s$b_{x$"), strict=True):
+        past["item_id"] = label["item_id"] = name
+    plot_forecasts(forecasts, pairs, tmp_path / "fan.svg", title="$1 to $_{2$")
+    assert titles(tmp_path / "fan.svg") == ["s$100 - $200", "s$b_{x$"]
+
+
+def test_characters_that_the_font_lacks_are_told_once(tmp_path):
+    forecasts, pairs = make_windows(1)
+    pairs[0][1]["item_id"] = "\U000100a0\U000100a1"  # ideograms of Linear B, which the default font has not
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        plot_forecasts(forecasts, pairs, tmp_path / "fan.png")
+    assert [(one.category, "no \U000100a0\U000100a1," in str(one.message)) for one in caught] == [(Note, True)]
+
+
+def test_a_single_step_shows_its_intervals():
+    forecasts, pairs = make_windows(1, freq="D")
+    forecasts = [SampleForecast(forecasts[0].samples[:, :1], forecasts[0].start_date, item_id="s0")]
+    pairs = [(pairs[0][0], {**pairs[0][1], "target": np.array([np.nan])})]
+    axes = draw_forecasts(forecasts, pairs).axes[0]
+    middle = dates.date2num(forecasts[0].start_date.to_timestamp())
+    for band, level in zip(axes.collections, (0.05, 0.25), strict=True):
+        (left, bottom), (right, _) = band.get_paths()[0].get_extents().get_points()
+        assert (left, right) == (middle - 0.25, middle + 0.25)
+        assert bottom == forecasts[0].quantile(level)[0]
+    (median,) = (line for line in axes.lines if line.get_label() == "median forecast")
+    assert len(median.get_xdata()) == 2
+    assert axes.get_xlim()[1] > middle + 0.25
+
+
+def test_values_with_none_beside_them_are_dots():
+    forecasts, pairs = make_windows(1)
+    pairs[0][0]["target"][[20, 22, 24]] = np.nan
+    (line,) = (one for one in draw_forecasts(forecasts, pairs).axes[0].lines if one.get_label() == "actual")
+    assert line.get_marker() == "."
+    assert np.flatnonzero(line.get_markevery()).tolist() == [5, 7]  # of 24 + 8 steps that are shown
+
+
+@pytest.mark.parametrize(("level", "told"), [(0, "0"), (15_000, "15,000"), (1e9, "1000000000"), (1e-9, "1e-09")])
+def test_ticks_are_told_apart(level, told):
+    forecasts, pairs = make_windows(1)
+    step = max(abs(level) * 1e-10, 1e-13)
+    pairs[0][0]["target"] = level + step * pairs[0][0]["target"].astype(np.float64)
+    pairs[0][1]["target"] = np.full(8, np.nan)
+    forecasts[0] = SampleForecast(level + step * forecasts[0].samples, forecasts[0].start_date)
+    figure = draw_forecasts(forecasts, pairs)
+    figure.draw_without_rendering()
+    labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert len(set(labels)) == len(labels) > 2
+    assert any(label.startswith(told) for label in labels)

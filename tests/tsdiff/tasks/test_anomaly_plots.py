@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +51,13 @@ def test_the_most_anomalous_series_are_drawn_and_any_shape_will_do(tmp_path: Pat
     assert (tmp_path / "many.png").stat().st_size > 10_000
     with pytest.raises(DataError, match="no scored series"):
         plot_anomalies([unscored], LIMIT, tmp_path / "none.png")
+
+
+def test_a_series_of_one_step_is_drawn_in_silence(tmp_path: Path) -> None:
+    one = SeriesScores("a", pd.Period("2024-01-01", freq="D"), np.zeros(1), np.ones(1))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        plot_anomalies([one], LIMIT, tmp_path / "one.png")
 
 
 def test_what_cannot_be_drawn(tmp_path: Path) -> None:

@@ -44,6 +44,15 @@ class DetectionMetrics:
         return json_ready(vars(self))
 
 
+def ranking_scores() -> Any:
+    """scikit-learn's scores of a ranking.
+
+    Raises:
+        MissingPackageError: it is not installed.
+    """
+    return needed("sklearn.metrics", "metrics", "the evaluation of a detector")
+
+
 def evaluate_detection(
     scores: Sequence[np.ndarray], injected: Sequence[Injected], thresholds: Sequence[float] | None = None
 ) -> dict[str, DetectionMetrics]:
@@ -95,7 +104,7 @@ def _metrics(
     prevalence = float(label.mean()) if label.size else math.nan
     auroc = auprc = math.nan
     if label.any() and not label.all():
-        ranking = needed("sklearn.metrics", "metrics", "the evaluation of a detector")
+        ranking = ranking_scores()
         auroc, auprc = float(ranking.roc_auc_score(label, value)), float(ranking.average_precision_score(label, value))
     if thresholds is None:
         return DetectionMetrics(auroc, auprc, prevalence)

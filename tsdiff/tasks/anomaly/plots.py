@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from shared.errors import DataError
 from tsdiff.data.frequency import quiet
 from tsdiff.data.timestamps import Stamp, to_timestamps
-from tsdiff.evaluation.plots import ACTUAL, FORECAST, GRID, check_picture, dress_times, save_picture
+from tsdiff.evaluation.plots import ACTUAL, FORECAST, GRID, check_picture, draw_values, dress_times, save_picture
 from tsdiff.tasks.anomaly.scores import SeriesScores, Thresholds, stretches
 
 _FLAG, _TRUTH = "#d1495b", "#edae49"
@@ -73,10 +73,11 @@ def _panel(
         if known is not None:
             _shade(axes, times, known, _TRUTH, 0.35, "injected anomaly")
         _shade(axes, times, thresholds.exceeded(result), _FLAG, 0.35, "above the threshold")
-        axes.set_xlim(times[0], times[-1])  # type: ignore[arg-type]
+        if len(times) > 1:
+            axes.set_xlim(times[0], times[-1])  # type: ignore[arg-type]
     for row in np.atleast_2d(result.target):
-        above.plot(times, row, color=ACTUAL, linewidth=1.0)
-    below.plot(times, result.score, color=FORECAST, linewidth=1.0, label="score (nats a step)")
+        draw_values(above, times, row, color=ACTUAL, linewidth=1.0)
+    draw_values(below, times, result.score, color=FORECAST, linewidth=1.0, label="score (nats a step)")
     below.axhline(limit, color=_FLAG, linewidth=0.9, linestyle=(0, (4, 3)), label="threshold")
     below.set_ylim(*_score_limits(result.score, limit))
     dress_times(above, result.item_id)

@@ -17,6 +17,7 @@ from tsdiff.evaluation.plots import (
     BANDS,
     FORECAST,
     check_picture,
+    draw_values,
     dress_times,
     grid_of_panels,
     save_picture,
@@ -72,7 +73,7 @@ def _gaps(axes: Axes, made: Imputation, truth: np.ndarray | None, steps: int | N
     for low, high, alpha, name in BANDS:
         lower, upper = made.quantile(low)[part], made.quantile(high)[part]
         axes.fill_between(times, lower, upper, where=near, color=FORECAST, alpha=alpha, linewidth=0, label=name)
-    axes.plot(times, target, color=ACTUAL, linewidth=1.1, label="observed")
+    draw_values(axes, times, target, color=ACTUAL, linewidth=1.1, label="observed", zorder=2.5)
     axes.plot(times, np.where(near, made.median[part], np.nan), color=FORECAST, linewidth=1.6, label="median imputed")
     if truth is not None:
         hidden = np.where(missing, truth[part], np.nan)

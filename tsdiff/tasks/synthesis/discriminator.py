@@ -73,8 +73,8 @@ def discriminate(
     if folds < 2:
         raise DataError("all windows share one source; cut them from parts of the series (`real_windows(parts=…)`)")
     features = window_features(values)
-    scores = _sklearn("metrics")
-    splitter = _sklearn("model_selection").StratifiedGroupKFold(
+    scores = learning("metrics")
+    splitter = learning("model_selection").StratifiedGroupKFold(
         folds, shuffle=True, random_state=int(rng.integers(2**31))
     )
     areas, hits = [], []
@@ -94,14 +94,19 @@ def discriminate(
 def _classifier(kind: Classifier, seed: int) -> Any:
     """One of scikit-learn's, which is new."""
     if kind == "logistic":
-        logistic = _sklearn("linear_model").LogisticRegression(C=0.1, max_iter=1000)
-        return _sklearn("pipeline").make_pipeline(_sklearn("preprocessing").StandardScaler(), logistic)
-    return _sklearn("ensemble").HistGradientBoostingClassifier(
+        logistic = learning("linear_model").LogisticRegression(C=0.1, max_iter=1000)
+        return learning("pipeline").make_pipeline(learning("preprocessing").StandardScaler(), logistic)
+    return learning("ensemble").HistGradientBoostingClassifier(
         max_iter=100, learning_rate=0.1, max_leaf_nodes=15, random_state=seed
     )
 
 
-def _sklearn(part: str) -> Any:
+def learning(part: str) -> Any:
+    """A part of scikit-learn, which the classifiers are made of.
+
+    Raises:
+        MissingPackageError: it is not installed.
+    """
     return needed(f"sklearn.{part}", "metrics", "telling synthetic windows from real ones")
 
 
