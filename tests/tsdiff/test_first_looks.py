@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from benchmarks.cycles import HORIZON, NOISE, cycles, entries
 from benchmarks.far import working_days
-from benchmarks.trends import LINES, SHORT, samples_of, score_lines, score_peak
+from benchmarks.trends import BREAKS, LINES, SHORT, samples_of, score_breaks, score_lines, score_peak
 from tsdiff import TSDiffPredictor
 
 RNG = np.random.default_rng(0)
@@ -46,6 +46,28 @@ def test_lines_go_on(default: TSDiffPredictor, freq: str, horizon: int, count: i
 @pytest.mark.parametrize(("freq", "horizon", "count"), SHORT)
 def test_short_lines_go_on(default: TSDiffPredictor, freq: str, horizon: int, count: int) -> None:
     assert score_lines(default, freq, horizon, count).right >= 9
+
+
+@pytest.mark.parametrize(("freq", "horizon", "count", "since"), BREAKS)
+def test_a_trend_that_began_of_late_is_seen(
+    default: TSDiffPredictor, freq: str, horizon: int, count: int, since: int
+) -> None:
+    """It was forecast to end, worse than by the last value, within intervals that held a tenth of what came."""
+    error, _, last, covered = score_breaks(default, freq, horizon, count, since)
+    assert error < (1.15 if since < horizon else 0.95) * last
+    assert covered > 0.55
+
+
+@pytest.mark.parametrize(("freq", "season", "horizon"), [("h", 24, 24), ("D", 7, 14)])
+def test_a_spike_of_late_does_not_narrow_the_intervals(
+    default: TSDiffPredictor, freq: str, season: int, horizon: int
+) -> None:
+    rng, steps = np.random.default_rng(0), np.arange(400 + horizon)
+    values = 100 + 20 * np.sin(2 * np.pi * steps / season) + 2 * rng.normal(size=(12, len(steps)))
+    history, future = values[:, :400].copy(), values[:, 400:]
+    history[:, -60] += 60
+    low, high = np.quantile(samples_of(default, freq, horizon, history), [0.05, 0.95], axis=1)
+    assert ((low <= future) & (future <= high)).mean() > 0.8
 
 
 @pytest.mark.parametrize(("freq", "horizon", "count", "rate"), [("D", 14, 60, 0.05), ("M", 12, 60, 0.03)])

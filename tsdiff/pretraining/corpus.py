@@ -181,8 +181,8 @@ class CorpusSource:
     ):
         if not config.universal or config.network_channels > 1 or config.dynamic_features or config.static_features:
             raise ConfigError(
-                "only models of all frequencies with one channel and no covariates, as 'default' is, learn from "
-                f"any series; this one has calendar={config.calendar!r}, {config.channels} channels and "
+                "only models of all frequencies (calendar='season') with one channel and no covariates, as 'default' "
+                f"is, learn from any series; this one has calendar={config.calendar!r}, {config.channels} channels and "
                 f"{config.dynamic_features + config.static_features} covariates"
             )
         low, high = horizons or (1, config.prediction_length)

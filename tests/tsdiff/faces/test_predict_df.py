@@ -156,12 +156,12 @@ def test_covariates_that_cannot_be_are_told_in_the_frames_own_names(default, cha
 
 
 def test_a_season_longer_than_the_memory_is_followed_by_a_covariate(real):
-    """A Monday after a weekend of which the model, which sees seven days of five minutes, cannot know that it ends."""
-    times = pd.date_range("2024-01-01", periods=288 * 21 + 24, freq="5min")
+    """A Monday after a weekend of which the model, which sees three days of half minutes, cannot know that it ends."""
+    times = pd.date_range("2024-01-01", periods=2880 * 14 + 24, freq="30s")
     rng = np.random.default_rng(0)
     df = pd.DataFrame({"time": times, "weekend": 1.0 * (times.dayofweek >= 5)})
     df["load"] = (
-        100 + 30 * np.sin(2 * np.pi * np.arange(len(df)) / 288) + 20 * df["weekend"] + 3 * rng.normal(size=len(df))
+        100 + 30 * np.sin(2 * np.pi * np.arange(len(df)) / 2880) + 20 * df["weekend"] + 3 * rng.normal(size=len(df))
     )
     past, ahead = df[:-24], df[-24:]
     made = real.predict_df(past, ahead[["time", "weekend"]], prediction_length=24, num_samples=20)
