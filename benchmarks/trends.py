@@ -8,13 +8,14 @@ moves the right way, its error beside that of a straight line through the histor
 covers; the same of histories of a few values. Levels that began to rise or fall some steps ago. Growth by the same
 share each step, beside the line through its logarithms. Seasons with noise of one size, or of one share of the level:
 how much is covered where they are low and where they are high. A peak that comes once a year, after three years, beside
-the value 364 days ago. Then single series, with the median and the width of the interval at the end, and one page of
-pictures.
+the value 364 days ago. Demand that comes by chance, beside its law. Then single series, with the median and the width
+of the interval at the end, and one page of pictures.
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -74,6 +75,12 @@ SEASONS = (("h", 24, 480, 24), ("D", 14, 200, 7), ("M", 12, 96, 12))
 """The same, and the season."""
 PEAKS = ((14, -7), (28, 0), (28, 14), (28, 180))
 """Horizon, and how many days the last December began before a forecast does."""
+DEMANDS: dict[str, Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]] = {
+    "Poisson, .3 a day": lambda rng, shape: rng.poisson(0.3, shape) * 1.0,
+    "Poisson, 5 every seventh day": lambda rng, shape: (rng.random(shape) < 1 / 7) * rng.poisson(5, shape) * 1.0,
+    "amounts every fifth day": lambda rng, shape: (rng.random(shape) < 0.2) * np.exp(2 + 0.5 * rng.normal(size=shape)),
+}
+"""Demand that comes by chance."""
 LINE_COLUMNS = ["frequency", "history", "horizon", "right way", "error / line's", "of a draw", "90 % covers"]
 STARTS = {"Y-DEC": "1980", "Q-DEC": "1990Q1", "M": "2005-01", "W-SUN": "2015-01-04"}
 HORIZON = 14
@@ -282,6 +289,26 @@ def draw_page(samples: dict[str, np.ndarray], path: Path) -> None:
     plt.close(figure)
 
 
+def demand_row(predictor: TSDiffPredictor, name: str, seeds: int) -> list[str]:
+    """A row of the table of demand, twelve series a draw of 200 days: mean and 95 % quantile of the samples and of the
+    law, and the samples' quantile losses by those of 100 draws of the law."""
+    rng, levels = np.random.default_rng(0), np.arange(1, 20) / 20
+    future, law = (DEMANDS[name](rng, (12 * seeds, draws, HORIZON)) for draws in (20, 100))
+    history = DEMANDS[name](rng, (12 * seeds, 200))
+    samples = samples_of(predictor.with_sampling(counts=True), "D", HORIZON, history)
+    losses = []
+    for made in (samples, law):
+        below = [future - np.quantile(made, level, axis=1)[:, None] for level in levels]
+        losses.append(
+            np.mean(
+                [np.maximum(level * off, (level - 1) * off).mean() for level, off in zip(levels, below, strict=True)]
+            )
+        )
+    cells = [f"{made.mean():.2f}" for made in (samples, law)]
+    high = [f"{np.quantile(made, 0.95, axis=1).mean():.2f}" for made in (samples, law)]
+    return [name, *cells, *high, f"{losses[0] / losses[1]:.2f}"]
+
+
 def main(
     model: Annotated[str, typer.Option(help="Bundled name or folder of a model of all frequencies.")] = "default",
     seeds: Annotated[int, typer.Option(help="Draws of the twelve lines.", min=1)] = 6,
@@ -302,7 +329,8 @@ def main(
     for horizon, since in PEAKS:
         day, *scores, covered = score_peak(predictor, horizon, since, seeds)
         peaks.append([day, str(horizon), *(f"{score:.1f}" for score in scores), f"{covered:.2f}"])
-    for row in (*rows, *short, *broken, *grown, *seasons, *peaks):
+    demands = [demand_row(predictor, name, seeds) for name in DEMANDS]
+    for row in (*demands, *rows, *short, *broken, *grown, *seasons, *peaks):
         print(*row, flush=True)
     samples = forecast_single(predictor)
     singles = []
@@ -332,6 +360,9 @@ def main(
         + f"\nDaily sales with weekends and a peak in December, known since 2020, {12 * seeds} series: mean error of "
         "the median and of the value 364 days ago.\n\n"
         + table(["first day", "horizon", "error", "of 364 days ago", "90 % covers"], peaks)
+        + f"\nDemand by chance, 200 days known, {12 * seeds} series, as counts: mean and 95 % quantile, and quantile "
+        "losses by those of 100 draws of the law.\n\n"
+        + table(["demand", "mean", "the law's", "95 %", "the law's", "loss by the law's"], demands)
         + f"\nSingle daily series, at the last of {HORIZON} steps.\n\n"
         + table(["series", "last value", "median", "90 % width", "share of zeros"], singles)
         + f"\n![twelve series and their forecasts]({output.with_suffix('.png').name})\n",

@@ -12,6 +12,12 @@ _LEAST_CYCLES = 8
 """Seasons from which on each time of the season has a share of its own."""
 _SMALL = 0.1
 """Quantile of the positive values below which a value may stand for zero."""
+_INTERMITTENT, _FEWEST_SIZES = 0.3, 5
+"""Share of zeros from which a series may be intermittent, and values that are not zero to draw from."""
+_BY_SEASON, _BY_LAST, _BY_HALF = 0.25, 0.3, 2.5
+"""What is taken for chance: how much the time of the season may tell of whether a value is zero, as a share of the
+variance, and the value before, as a correlation; and how far the mean of the later half of the values may be from that
+of the earlier one, in standard errors."""
 _CHANCE, _STAYS = 1e-3, 0.5
 """A run that was less likely than this is a change for good; and the least chance that a run goes on, so that one below
 ten steps, such as holidays, never is."""
@@ -40,7 +46,9 @@ class Support:
         return cls(True, bool((seen == np.rint(seen)).all()), float((seen == 0).mean()))
 
 
-def within(samples: np.ndarray, history: np.ndarray, season: int, counts: bool = True) -> np.ndarray:
+def within(
+    samples: np.ndarray, history: np.ndarray, season: int, counts: bool = True, told: bool = False
+) -> np.ndarray:
     """Samples of a series that takes no value below 0, as its values are.
 
     Values below 0 become 0. If `counts`, the share of zeros becomes that of the history at the same times of the
@@ -50,17 +58,27 @@ def within(samples: np.ndarray, history: np.ndarray, season: int, counts: bool =
     others, that by it would be a chance of one in a thousand. A series that has ended in n zeros is not zero with the
     chance 1/(n + 1), that of the next value after n alike (Laplace's rule of succession), at most.
 
+    A series is intermittent whose zeros come by chance, at no time of the season more than at others and not in runs,
+    and whose mean stays. Then what is not zero is of the sizes that the history has, in the order of the samples,
+    unless something else tells of it: neither a line nor a season does (Willemain et al. 2004, "A new approach to
+    forecasting intermittent demand for service parts inventories", whose draws those are).
+
     Args:
         samples: (number, steps).
         history: (length,), NaN where missing, none below 0.
         season: steps of the season; 1 where there is none.
         counts: whether to look at zeros and whole numbers at all.
+        told: whether the samples go by more than the history, such as covariates.
 
     Returns:
         Shaped like `samples`.
     """
-    samples = np.maximum(samples, 0.0)
     support = Support.of(history)
+    if counts and not told and support.zeros >= _INTERMITTENT and (history > 0).any():
+        recent = _recent(_present(history, season), season)
+        if _by_chance(recent, season):
+            return _of_sizes(samples, recent, season)
+    samples = np.maximum(samples, 0.0)
     if not counts or not (support.counts or support.zeros):
         return samples
     limit = _limit(samples, history, season)
@@ -84,6 +102,30 @@ def _limit(samples: np.ndarray, history: np.ndarray, season: int) -> float:
         return 0.5 if Support.of(history).counts else 0.0  # as numbers are rounded
     least = float(np.quantile(positive, _SMALL, method="lower"))
     return min(float(np.quantile(samples, wanted, method="lower")), float(np.nextafter(least, 0.0)))
+
+
+def _by_chance(recent: np.ndarray, season: int) -> bool:
+    """Whether a history has many zeros, which nothing foretells, and enough other values; all of about one mean."""
+    seen = recent[np.isfinite(recent)]
+    zero = seen == 0
+    share = float(zero.mean())
+    if share < _INTERMITTENT or (~zero).sum() < _FEWEST_SIZES:
+        return False
+    of_season = _shares(recent, max(season, 1), season)
+    told = 1 - float((of_season * (1 - of_season)).mean()) / (share * (1 - share))
+    after = float(np.corrcoef(zero[1:], zero[:-1])[0, 1])
+    early, late = np.array_split(seen, 2)
+    apart = abs(late.mean() - early.mean()) / np.sqrt(early.var() / len(early) + late.var() / len(late))
+    return told < _BY_SEASON and abs(after) < _BY_LAST and bool(apart < _BY_HALF)
+
+
+def _of_sizes(samples: np.ndarray, recent: np.ndarray, season: int) -> np.ndarray:
+    """Zeros as often as in the history, and values that it has, in the order of the samples of each step."""
+    sizes, zeros = recent[recent > 0], _shares(recent, samples.shape[1], season)
+    ranks = (samples.argsort(0).argsort(0) + 0.5) / len(samples)
+    place = (ranks - zeros) / (1 - zeros)
+    made = np.quantile(sizes, np.clip(place, 0, 1), method="inverted_cdf")
+    return np.where(place > 0, made, 0.0).astype(samples.dtype)
 
 
 def _recent(history: np.ndarray, season: int) -> np.ndarray:

@@ -77,7 +77,7 @@ def suited(
         supports = [Support.of(row) for row in history]
         bounded = sampling.counts or sampling.nonnegative
         parts = [
-            within(samples[..., place], row, season, sampling.counts)
+            within(samples[..., place], row, season, sampling.counts, gain > 0)
             if bounded and support.nonnegative
             else samples[..., place]
             for place, (row, support) in enumerate(zip(history, supports, strict=True))

@@ -42,11 +42,41 @@ def test_lumpy_demand_is_zero_as_often_as_it_was_and_large_values_stay():
     rng = np.random.default_rng(0)
     history = np.where(rng.random(300) < 0.8, 0.0, rng.normal(50, 5, 300))
     samples = normal(10, 20)
-    made = within(samples, history, 1)
+    made = within(samples, history, 1, told=True)
     assert (made == 0).mean() == pytest.approx((history[-200:] == 0).mean(), abs=0.02)
     np.testing.assert_array_equal(made[made > 0], samples[made > 0])
-    sure = within(normal(60, 2), history, 1)  # far from zero: a value as large is none
+    sure = within(normal(60, 2), history, 1, told=True)  # far from zero: a value as large is none
     assert sure.min() > 40
+
+
+def test_what_comes_by_chance_has_the_sizes_of_the_history_in_the_order_of_the_samples():
+    """Whatever the samples are: their mean was half of what a shop sells."""
+    rng = np.random.default_rng(0)
+    history = np.where(rng.random(200) < 0.8, 0.0, rng.poisson(5.0, 200) + 1.0)
+    samples = normal(0.3, 0.5)
+    made = within(samples, history, 7)
+    assert made.dtype == np.float32
+    assert set(np.unique(made)) <= set(history)
+    assert made.mean() == pytest.approx(history.mean(), rel=0.1)
+    for level in (0.85, 0.9, 0.95, 0.99):
+        assert np.quantile(made, level) == pytest.approx(np.quantile(history, level), abs=1)
+    for step in range(samples.shape[1]):
+        assert (np.diff(made[samples[:, step].argsort(), step]) >= 0).all()
+
+
+@pytest.mark.parametrize("name", ["nights", "runs", "growing", "few", "told"])
+def test_what_does_not_come_by_chance_keeps_its_samples(name):
+    rng, steps = np.random.default_rng(0), np.arange(24 * 20)
+    zero = {"nights": steps % 24 < 12, "runs": steps // 30 % 2 == 0}.get(name, rng.random(len(steps)) < 0.6)
+    history = np.where(zero, 0.0, rng.gamma(4.0, 1.0, len(steps)))
+    if name == "growing":
+        history *= steps / 100
+    if name == "few":
+        history[:-20] = 0.0
+        history[-20:][::6] = 0.0
+    samples = normal(4.0, 1.0)
+    made = within(samples, history, 24, told=name == "told")
+    assert set(made[made > 0].tolist()) <= set(samples[samples > 0].tolist())
 
 
 def test_the_share_of_zeros_is_that_of_the_times_of_the_season():
