@@ -43,8 +43,8 @@ class JointCalls(Predictor):
         _cut: Any
 
     def predict_jointly(self, dataset: Iterable[Entry], num_samples: int = 100) -> Iterator[SampleForecast]:
-        """Forecast channels that were not trained together: each by itself, their paths dealt to joint ones as past
-        errors of a seasonal naive went together (a Schaake shuffle; `tsdiff.tasks.jointly`).
+        """Forecast channels that were not trained together: each by itself, their samples put together as past
+        errors of a seasonal naive went together (`tsdiff.tasks.jointly`).
 
         Args:
             dataset: entries with targets (channels, length); see `TSDiffPredictor.predict`.

@@ -10,10 +10,14 @@ errors counts by its direction, not its size, so that calm and wild times count 
 The draws of each step are then rearranged: their normal scores, freed of their own correlation and given that one, tell
 the ranks (Iman & Conover 1982, "A distribution-free approach to inducing rank correlation among input variables"). What
 the draws say of each step stays as it was, and so does how the first of them rank.
+
+Series that are drawn one by one go together in the same way: their scores, each freed of its own correlation, are mixed
+over the series, and get that back.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -69,11 +73,42 @@ def with_past_share(draws: np.ndarray, missed: np.ndarray, share: float) -> np.n
     past = error_correlation(missed, steps) if share and count >= _FEWEST and steps > 1 else None
     if past is None:
         return draws
-    scores = _normal_scores(count)[draws.argsort(axis=0, kind="stable").argsort(axis=0)]
-    own = scores.T @ scores / (scores[:, 0] @ scores[:, 0])
+    scores, own = _scores_of(draws)
     wanted = share * past + (1 - share) * own
     free = np.linalg.solve(_root(own, _RIDGE), scores.T)
     return shuffled(draws, (_root(wanted, 1e-9) @ free).T)
+
+
+def going_together(
+    draws: Sequence[np.ndarray], correlation: np.ndarray, rng: np.random.Generator
+) -> Sequence[np.ndarray]:
+    """Draws of several series whose steps go together over the series.
+
+    Args:
+        draws: of each series, (n, steps), by itself; fewer than 2 draws stay as they are.
+        correlation: of the series at one step, (series, series).
+        rng: pairs the draws before.
+
+    Returns:
+        The draws of each step and series, rearranged; the steps of a series hang together about as they did.
+    """
+    count = len(draws[0])
+    if count < 2:
+        return draws
+    told = [_scores_of(one) for one in draws]
+    roots = [_root(own, _RIDGE) for _, own in told]
+    free = [
+        np.linalg.solve(root, scores.T)[:, rng.permutation(count)]
+        for root, (scores, _) in zip(roots, told, strict=True)
+    ]
+    mixed = np.tensordot(_root(correlation, 1e-3), np.stack(free), 1)
+    return [shuffled(one, (root @ part).T) for one, root, part in zip(draws, roots, mixed, strict=True)]
+
+
+def _scores_of(draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Normal scores of draws (n, steps), of each step by itself, and their correlation (steps, steps)."""
+    scores = _normal_scores(len(draws))[draws.argsort(axis=0, kind="stable").argsort(axis=0)]
+    return scores, scores.T @ scores / (scores[:, 0] @ scores[:, 0])
 
 
 def _root(correlation: np.ndarray, ridge: float) -> np.ndarray:

@@ -1,9 +1,9 @@
 """Series that belong together, drawn together by a model of single ones.
 
 A model of one channel knows nothing of the others, and a model of all channels has its price (docs/tsdiff.md). Here
-each series is drawn by itself, and its paths are then dealt to joint ones so that they go together as the errors of a
-seasonal naive went together in the past: a Schaake shuffle of whole paths (Clark et al. 2004). What each series says by
-itself, step by step and from step to step, stays exactly as it was. Sums of joint samples are coherent by construction.
+each series is drawn by itself, and its draws are then rearranged so that they go together, at every step, as the errors
+of a seasonal naive went together in the past (`tsdiff.sampling.dependence`). What each series says of a step stays
+exactly as it was, and how its steps hang together about as it was. Sums of joint samples are coherent by construction.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from tsdiff.baselines.base import filled
 from tsdiff.baselines.seasonal import errors_at
 from tsdiff.data.entries import Entry
 from tsdiff.data.frequency import steps_between
+from tsdiff.sampling.dependence import going_together
 
 _LEAST = 10
 """Past errors that tell something of dependence."""
@@ -56,10 +57,10 @@ def together(
         forecasts: univariate, of the same number of samples and steps; each after its entry.
         entries: the series.
         seasons: in steps, to compare past errors by.
-        rng: draws which past errors are taken.
+        rng: pairs the samples.
 
     Returns:
-        The forecasts with their paths dealt otherwise; as they came where the past is too short to tell.
+        The forecasts with the samples of each step rearranged; as they came where the past is too short to tell.
 
     Raises:
         DataError: the series differ in end.
@@ -70,23 +71,29 @@ def together(
         raise DataError(
             f"the series end at {', '.join(ends[:4])}; fill the later ones up with NaN, or cut them to one end"
         )
-    horizon, count = forecasts[0].samples.shape[1], len(forecasts[0].samples)
-    errors = past_errors(entries, seasons, horizon)
+    errors = past_errors(entries, seasons, forecasts[0].samples.shape[1])
     if errors is None:
         return list(forecasts)
-    drawn = errors[rng.choice(len(errors), count, replace=len(errors) < count)].mean(axis=1)
+    draws = going_together([one.samples for one in forecasts], correlation_of(errors), rng)
     return [
-        SampleForecast(
-            _dealt(one.samples, drawn[:, place]), start_date=one.start_date, item_id=one.item_id, info=one.info
-        )
-        for place, one in enumerate(forecasts)
+        SampleForecast(made, start_date=one.start_date, item_id=one.item_id, info=one.info)
+        for made, one in zip(draws, forecasts, strict=True)
     ]
 
 
-def _dealt(paths: np.ndarray, template: np.ndarray) -> np.ndarray:
-    """Whole paths (n, steps) in the order of a template (n,): the highest where that is highest."""
-    ranks = template.argsort(kind="stable").argsort(kind="stable")
-    made: np.ndarray = paths[paths.mean(axis=1).argsort(kind="stable")][ranks]
+def correlation_of(errors: np.ndarray) -> np.ndarray:
+    """How errors (n, steps, series) go together over the series: the correlation of their normal scores, drawn the more
+    to none the fewer errors there are; (series, series). A series without errors goes with no other."""
+    from scipy.special import ndtri  # these take a while to load
+    from scipy.stats import rankdata
+
+    flat = errors.reshape(-1, errors.shape[-1])
+    scores = ndtri((rankdata(flat, axis=0) - 0.5) / len(flat))
+    size = np.linalg.norm(scores, axis=0)
+    scores /= np.where(size > 0, size, 1.0)
+    kept = len(flat) / (len(flat) + flat.shape[1])
+    made: np.ndarray = kept * (scores.T @ scores)
+    np.fill_diagonal(made, 1.0)
     return made
 
 

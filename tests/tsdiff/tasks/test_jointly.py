@@ -12,8 +12,9 @@ from tests.tsdiff.conftest import tiny_estimator
 from tsdiff import TSDiffPredictor
 from tsdiff.automatic.guards import Guard
 from tsdiff.automatic.predictor import AutoPredictor, Member
+from tsdiff.sampling.dependence import going_together
 from tsdiff.sampling.shuffle import shuffled
-from tsdiff.tasks.jointly import leaves_of, past_errors, together
+from tsdiff.tasks.jointly import correlation_of, leaves_of, past_errors, together
 
 H = 5
 START = pd.Period("2024-01-01", "D")
@@ -52,17 +53,58 @@ def test_a_shuffle_keeps_the_values_and_takes_the_ranks():
 
 
 @pytest.mark.parametrize("share", [0.0, 0.9])
-def test_channels_go_together_as_in_the_past_and_each_stays_as_it_was(naive, share):
+def test_channels_go_together_as_in_the_past_and_each_step_stays_as_it_was(naive, share):
     entry = {"item_id": "pair", "start": START, "target": walks(share)}
     (made,) = naive.predict_jointly([entry], 200)
     assert made.samples.shape == (200, H, 2)
     parts = [{**entry, "item_id": f"pair channel {n}", "target": row} for n, row in enumerate(entry["target"])]
     for place, one in enumerate(naive.predict(parts, 200)):
-        assert {path.tobytes() for path in one.samples} == {
-            np.ascontiguousarray(path).tobytes() for path in made.samples[..., place]
-        }
+        np.testing.assert_array_equal(np.sort(made.samples[..., place], axis=0), np.sort(one.samples, axis=0))
+        before, after = (np.corrcoef(samples.T) for samples in (one.samples, made.samples[..., place]))
+        np.testing.assert_allclose(after, before, atol=0.15)
     found = np.corrcoef(made.samples.mean(axis=1).T)[0, 1]
     assert found == pytest.approx(share, abs=0.2)
+
+
+@pytest.mark.parametrize("share", [-0.95, 0.0, 0.5, 0.95])
+@pytest.mark.parametrize("walk", [False, True])
+def test_shocks_of_single_steps_are_shared(default, share, walk):
+    """Of two white noises, or walks, whose steps have that correlation: so have samples, and their sum its width."""
+    shocks = np.random.default_rng(0).multivariate_normal([0, 0], [[1, share], [share, 1]], 400).T
+    target = np.cumsum(shocks, axis=1) if walk else shocks
+    (made,) = default.adapted("D", 8).predict_jointly([{"item_id": "a", "start": START, "target": target}], 200)
+    first, second = made.samples[..., 0], made.samples[..., 1]
+    at_steps = [np.corrcoef(first[:, step], second[:, step])[0, 1] for step in range(8)]
+    assert np.mean(at_steps) == pytest.approx(share, abs=0.2)
+    size = np.mean([part.std(axis=0).mean() for part in (first, second)])
+    assert (first + second).std(axis=0).mean() / size == pytest.approx(np.sqrt(2 + 2 * share), abs=0.2)
+
+
+def test_series_that_do_not_change_go_with_none():
+    errors = np.random.default_rng(0).normal(size=(50, H, 3))
+    errors[..., 1] = 0.0
+    errors[..., 2] = -errors[..., 0]
+    made = correlation_of(errors)
+    np.testing.assert_allclose(np.diag(made), 1.0)
+    assert not made[1, [0, 2]].any()
+    assert made[0, 2] == pytest.approx(-250 / 253)
+
+
+def test_how_steps_of_a_series_hang_together_stays():
+    """An autoregression of its own in each of three series that share their shocks."""
+    rng = np.random.default_rng(1)
+    shocks = rng.normal(size=(3, 400, 12))
+    rates = np.array([0.0, 0.6, 0.95])
+    draws = np.zeros((3, 400, 12))
+    for step in range(12):
+        draws[..., step] = (rates[:, None] * draws[..., step - 1] if step else 0.0) + shocks[..., step]
+    made = going_together(list(draws), np.full((3, 3), 0.8) + 0.2 * np.eye(3), rng)
+    for before, after in zip(draws, made, strict=True):
+        np.testing.assert_array_equal(np.sort(before, axis=0), np.sort(after, axis=0))
+        np.testing.assert_allclose(np.corrcoef(after.T), np.corrcoef(before.T), atol=0.12)
+    assert np.corrcoef(made[0][:, 5], made[1][:, 5])[0, 1] > 0.5
+    (alone,) = going_together([draws[0][:1]], np.eye(1), rng)
+    np.testing.assert_array_equal(alone, draws[0][:1])
 
 
 def test_sums_are_as_wide_as_dependence_makes_them(naive):
