@@ -44,9 +44,9 @@ from tsdiff.windows.weighing import Weighing
 from . import parts
 
 WINDOWS, STEPS, BATCH, LEARNING_RATE = 160_000, 10_000, 384, 3e-3
-PLAIN_WINDOWS, PLAIN_STEPS, PLAIN_RATE = 48_000, 2500, 1e-3
+PLAIN_WINDOWS, PLAIN_STEPS, PLAIN_RATE = 56_000, 3500, 2e-3
 _CHUNK = 500
-_PLAIN, _STAY = 0.4, 1.0
+_PLAIN, _STAY = 0.5, 0.1
 """Of the second part: share of plain windows, and how hard the network is held elsewhere."""
 _FREQUENCIES = {"h": 0.2, "D": 0.17, "W-SUN": 0.21, "M": 0.13, "Q-DEC": 0.08, "Y-DEC": 0.09, "15min": 0.07, "B": 0.05}
 """Of the plain windows, and their shares."""

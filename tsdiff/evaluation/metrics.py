@@ -293,7 +293,8 @@ def best_seasonal_naive(test_data: Iterable[Pair], lags: Sequence[int] = (24, 16
 
     Args:
         test_data: Pairs (input entry, label entry).
-        lags: Seasons to try, in steps; `candidate_seasons(freq)` gives the usual ones.
+        lags: Seasons to try, in steps; `candidate_seasons(freq)` gives the usual ones. Those that no series is as long
+            as are left out where another is not.
 
     Returns:
         The best lag and its scores.
@@ -306,7 +307,9 @@ def best_seasonal_naive(test_data: Iterable[Pair], lags: Sequence[int] = (24, 16
         raise ConfigError("lags is empty; give at least one, for example candidate_seasons(freq)")
     with quiet():
         pairs = list(test_data)
-    scored = [(lag, evaluate(seasonal_naive(pairs, lag), pairs)) for lag in lags]
+    longest = max((np.shape(entry["target"])[-1] for entry, _ in pairs), default=0)
+    known = [lag for lag in lags if lag <= longest] or lags
+    scored = [(lag, evaluate(seasonal_naive(pairs, lag), pairs)) for lag in known]
     return min(scored, key=lambda pair: pair[1].crps if math.isfinite(pair[1].crps) else math.inf)
 
 

@@ -240,6 +240,14 @@ def test_the_baseline_repeats_the_season_and_bridges_gaps():
     assert best_seasonal_naive([(past, label)], (1, 3))[0] == 3
 
 
+def test_a_season_that_no_series_is_as_long_as_is_not_taken_for_one():
+    """It was the mean of the history, by the name of a season."""
+    entry = {"item_id": "a", "start": pd.Period("2024-01-01", freq="D"), "target": np.resize([0.0, 2.0], 40)}
+    label = {**entry, "start": entry["start"] + 40, "target": np.ones(4)}
+    assert best_seasonal_naive([(entry, label)], (7, 365))[0] == 7
+    assert best_seasonal_naive([(entry, label)], (365,))[0] == 365
+
+
 def test_what_cannot_be_forecast_is_refused():
     pairs, _ = make_windows()
     with pytest.raises(DataError, match="no test window"):

@@ -147,6 +147,7 @@ def test_the_second_part_learns_plain_windows_and_leaves_the_first_network_alone
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(weighing, "BATCH", 64)
+    monkeypatch.setattr(weighing, "_STAY", 1.0)
     monkeypatch.setattr(weighing, "PLAIN_RATE", 3e-3)
     usual, plain = stacked(wanders(1), 80), stacked(plain_windows(2), 80)
     torch.manual_seed(0)
