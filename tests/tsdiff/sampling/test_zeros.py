@@ -64,6 +64,17 @@ def test_what_comes_by_chance_has_the_sizes_of_the_history_in_the_order_of_the_s
         assert (np.diff(made[samples[:, step].argsort(), step]) >= 0).all()
 
 
+def test_days_differ_as_far_as_chance_does_not_make_them():
+    """Sales every seventh day by chance have no day without any; those of weekends are on weekends."""
+    rng, days = np.random.default_rng(1), np.arange(280)
+    alike = np.where(rng.random(280) < 1 / 7, 3.0, 0.0)
+    share = (alike[-200:] == 0).mean()
+    np.testing.assert_allclose((within(normal(0.3, 0.5, 14), alike, 7) == 0).mean(axis=0), share, atol=0.06)
+    weekends = rng.poisson(np.where(days % 7 >= 5, 1.5, 0.4)).astype(float)
+    zero = (within(normal(0.3, 0.5, 7), weekends, 7) == 0).mean(axis=0)
+    assert zero[5:].max() < 0.35 < 0.45 < zero[:5].min()
+
+
 @pytest.mark.parametrize("name", ["nights", "runs", "growing", "few", "told"])
 def test_what_does_not_come_by_chance_keeps_its_samples(name):
     rng, steps = np.random.default_rng(0), np.arange(24 * 20)
