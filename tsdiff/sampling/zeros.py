@@ -108,15 +108,15 @@ def _by_chance(recent: np.ndarray, season: int) -> bool:
     """Whether a history has many zeros, which nothing foretells, and enough other values; all of about one mean."""
     seen = recent[np.isfinite(recent)]
     zero = seen == 0
-    share = float(zero.mean())
-    if share < _INTERMITTENT or (~zero).sum() < _FEWEST_SIZES:
+    if (~zero).sum() < _FEWEST_SIZES or zero.mean() < _INTERMITTENT:
         return False
+    share = float(zero.mean())
     of_season = _shares(recent, max(season, 1), season)
     told = 1 - float((of_season * (1 - of_season)).mean()) / (share * (1 - share))
     after = float(np.corrcoef(zero[1:], zero[:-1])[0, 1])
     early, late = np.array_split(seen, 2)
-    apart = abs(late.mean() - early.mean()) / np.sqrt(early.var() / len(early) + late.var() / len(late))
-    return told < _BY_SEASON and abs(after) < _BY_LAST and bool(apart < _BY_HALF)
+    apart, error = abs(late.mean() - early.mean()), np.sqrt(early.var() / len(early) + late.var() / len(late))
+    return told < _BY_SEASON and abs(after) < _BY_LAST and bool(apart < _BY_HALF * error)
 
 
 def _of_sizes(samples: np.ndarray, recent: np.ndarray, season: int) -> np.ndarray:

@@ -75,7 +75,7 @@ def test_days_differ_as_far_as_chance_does_not_make_them():
     assert zero[5:].max() < 0.35 < 0.45 < zero[:5].min()
 
 
-@pytest.mark.parametrize("name", ["nights", "runs", "growing", "few", "told"])
+@pytest.mark.parametrize("name", ["nights", "runs", "growing", "few", "told", "unknown of late"])
 def test_what_does_not_come_by_chance_keeps_its_samples(name):
     rng, steps = np.random.default_rng(0), np.arange(24 * 20)
     zero = {"nights": steps % 24 < 12, "runs": steps // 30 % 2 == 0}.get(name, rng.random(len(steps)) < 0.6)
@@ -85,6 +85,10 @@ def test_what_does_not_come_by_chance_keeps_its_samples(name):
     if name == "few":
         history[:-20] = 0.0
         history[-20:][::6] = 0.0
+    if name == "unknown of late":
+        history[-24 * 19 :] = np.nan
+        samples = normal(4.0, 1.0)
+        assert np.isfinite(within(samples, np.append(history, np.full(24 * 40, np.nan)), 24)).all()
     samples = normal(4.0, 1.0)
     made = within(samples, history, 24, told=name == "told")
     assert set(made[made > 0].tolist()) <= set(samples[samples > 0].tolist())
