@@ -121,14 +121,14 @@ def _by_chance(recent: np.ndarray, season: int) -> bool:
 
 def _of_sizes(samples: np.ndarray, recent: np.ndarray, season: int) -> np.ndarray:
     """Zeros as often as in the history, and values that it has, in the order of the samples of each step."""
-    sizes, zeros = recent[recent > 0], _drawn_together(recent, samples.shape[1], season)
+    sizes, zeros = recent[recent > 0], _shrunk_shares(recent, samples.shape[1], season)
     ranks = (samples.argsort(0).argsort(0) + 0.5) / len(samples)
     place = (ranks - zeros) / (1 - zeros)
     made = np.quantile(sizes, np.clip(place, 0, 1), method="inverted_cdf")
     return np.where(place > 0, made, 0.0).astype(samples.dtype)
 
 
-def _drawn_together(recent: np.ndarray, steps: int, season: int) -> np.ndarray:
+def _shrunk_shares(recent: np.ndarray, steps: int, season: int) -> np.ndarray:
     """`_shares`, drawn to that of all by as much of what they differ in as chance alone would bring (James and Stein
     1961, "Estimation with quadratic loss")."""
     known = np.isfinite(recent)
