@@ -38,6 +38,24 @@ def anchor_quantiles(count: int) -> np.ndarray:
     return made
 
 
+def anchor_surprise(away: np.ndarray) -> np.ndarray:
+    """−log of the chance that the anchor's own law gives a value at least as far off on either side, in nats.
+
+    Args:
+        away: distances from the anchor by its scale, at least 0, NaN where unknown.
+
+    Returns:
+        Shaped like `away`.
+    """
+    edge = residuals(np.array(_STRAIGHT))
+    beyond = _STRAIGHT + (np.maximum(away, edge) - edge) / np.cosh(_STRAIGHT / 2)
+    t = np.where(away > edge, beyond, residual_units(away)) / _WIDTH
+    # With s = t/√(4 + t²) both tails of four degrees of freedom hold (1 − s)²(2 + s)/2.
+    root = np.hypot(2.0, t)
+    made: np.ndarray = np.log(2) - 2 * (np.log(4) - np.log(root) - np.log(root + t)) - np.log(2 + t / root)
+    return made
+
+
 def with_anchor_share(draws: np.ndarray, share: float) -> np.ndarray:
     """Draws with this share of the anchor's quantiles in theirs.
 

@@ -17,7 +17,7 @@ from shared.errors import ConfigError
 from tests.tsdiff.gaussian_model import gaussian_model
 from tsdiff import TSDiffPredictor
 from tsdiff.data.entries import Entry
-from tsdiff.sampling.anchor_share import anchor_quantiles, with_anchor_share
+from tsdiff.sampling.anchor_share import anchor_quantiles, anchor_surprise, with_anchor_share
 from tsdiff.sampling.settings import Sampling
 from tsdiff.windows.anchored import residuals
 
@@ -114,3 +114,14 @@ def test_it_is_saved_with_a_predictor(tmp_path: Path) -> None:
     assert predictor.sampling.anchor_share == 0.65
     predictor.with_sampling(anchor_share=0.2).serialize(tmp_path)
     assert TSDiffPredictor.deserialize(tmp_path).sampling.anchor_share == 0.2
+
+
+def test_surprise_is_the_chance_that_the_law_s_quantiles_tell() -> None:
+    count = 2001
+    away, middle = np.abs(residuals(anchor_quantiles(count))), (np.arange(count) + 0.5) / count
+    np.testing.assert_allclose(anchor_surprise(away), -np.log(2 * np.minimum(middle, 1 - middle)), atol=1e-9)
+    far = anchor_surprise(np.array([0.0, 1e3, 1e4, 1e300, np.nan]))
+    assert far[0] == pytest.approx(0, abs=1e-12)
+    assert far[2] - far[1] == pytest.approx(4 * np.log(10), rel=1e-2)  # a tail of four degrees of freedom
+    assert np.isfinite(far[3])
+    assert np.isnan(far[4])
