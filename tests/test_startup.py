@@ -19,7 +19,7 @@ from tsdiff.baselines import BASELINE_NAMES
 from tsdiff.commands import options
 from tsdiff.experiment import experiment
 from tsdiff.sampling.settings import Energy
-from tsdiff.tasks.likelihood import Method
+from tsdiff.tasks.anomaly.scores import Method
 from tsdiff.tasks.refinement import Prior, RefineConfig, Refinement
 from tsdiff.tasks.synthesis import SynthesisConfig
 

@@ -162,6 +162,7 @@ TESTS = {
     "speech/training/fit.py": ("speech/training/test_speech_training.py", "speech/training/test_splits.py"),
     "tsdiff/": ("tsdiff/test_predictor.py", "tsdiff/model/test_model.py", "tsdiff/test_estimator.py"),
     "tsdiff/tasks/anomaly/scores.py": ("tsdiff/tasks/test_anomaly.py",),
+    "tsdiff/tasks/anomaly/forecasts.py": ("tsdiff/tasks/test_anomaly_forecasts.py",),
     "tsdiff/model/backbones/": (
         "tsdiff/model/test_backbone.py",
         "tsdiff/model/test_s4.py",

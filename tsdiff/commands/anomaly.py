@@ -28,15 +28,16 @@ from tsdiff.tasks.anomaly.detection import (
 from tsdiff.tasks.anomaly.injection import InjectionConfig, inject
 from tsdiff.tasks.anomaly.plots import plot_anomalies
 from tsdiff.tasks.anomaly.scores import (
-    DEFAULT_SCORING,
+    ScoringSettings,
     SeriesScores,
     Thresholds,
     anomalies_to_frame,
     anomaly_scores,
     fit_thresholds,
+    scoring,
     stretches_to_frame,
+    usual_method,
 )
-from tsdiff.tasks.likelihood import LikelihoodSettings
 
 _EMBEDDED_WINDOWS = 56
 _HELD_OUT_SHARE = 0.1
@@ -89,7 +90,7 @@ def tail(entry: Entry, steps: int) -> Entry:
     return {**entry, **series.since(max(0, len(series) - steps)).as_entry()}
 
 
-def all_scores(predictor: TSDiffPredictor, entries: list[Entry], settings: LikelihoodSettings, season: int) -> Scores:
+def all_scores(predictor: TSDiffPredictor, entries: list[Entry], settings: ScoringSettings, season: int) -> Scores:
     """The model's scores and those of simple detectors."""
     model = anomaly_scores(predictor, entries, settings)
     simple = {
@@ -122,7 +123,7 @@ def injected_metrics(
     predictor: TSDiffPredictor,
     watched: Watch,
     thresholds: dict[str, Thresholds],
-    settings: LikelihoodSettings,
+    settings: ScoringSettings,
     config: InjectionConfig,
     picture: Path,
 ) -> dict[str, dict[str, DetectionMetrics]]:
@@ -160,7 +161,7 @@ def write_results(
     job: Job,
     predictor: TSDiffPredictor,
     output: Path,
-    settings: LikelihoodSettings,
+    settings: ScoringSettings,
     injection: InjectionConfig,
     quantile: float,
     reference: int | None,
@@ -225,7 +226,7 @@ def evaluation_text(
 
 
 def main(options: Anomaly) -> None:
-    """Train TSDiff, score every step by its likelihood, and measure what injected anomalies are found."""
+    """Train TSDiff, score every step, and measure what injected anomalies are found."""
     if options.is_scaled:
         from tsdiff.commands.scaled import anomaly
 
@@ -233,14 +234,15 @@ def main(options: Anomaly) -> None:
         return
     prepare(options.threads)
     output, seed = options.output, options.seed_or_zero
-    base = DEFAULT_SCORING if options.method == "elbo" else LikelihoodSettings(probes=2)
-    settings = replace(base, stride=options.stride, seed=seed)  # before the work, for what it refuses
+    scoring(options.method or "elbo", options.stride, seed)  # before the work, for what it refuses
     injection = InjectionConfig(magnitude=options.magnitude, seed=seed)
     ranking_scores()
     claim_output(output)
     job = load_watch_job(options)
     predictor, seconds = predictor_for(job, options)
-    settings = replace(settings, stride=options.stride or job.prediction_length)
+    method = options.method or usual_method(predictor.model)
+    stride = options.stride if method == "forecast" else options.stride or job.prediction_length
+    settings = scoring(method, stride, seed)
     write_results(job, predictor, output, settings, injection, options.quantile, options.reference, seconds)
     files = "anomalies.png, injected.png, scores.csv, anomalies.csv, evaluation.md, metrics.json"
     show(f"results: {output}/ ({files})")

@@ -312,7 +312,7 @@ class Synthesize(Machine, Model, Series):
 class Anomaly(Machine, Scaled, Model, Series):
     """Score every step, and mark what is unlikely.
 
-    Trains TSDiff, scores the held-out steps by their likelihood, and measures what injected anomalies it finds.
+    Trains TSDiff, scores the held-out steps, and measures what injected anomalies it finds.
     """
 
     steps: Annotated[int, Option(help="Training steps; fewer than sharp intervals need.")] = 3000
@@ -322,12 +322,17 @@ class Anomaly(Machine, Scaled, Model, Series):
     ] = None
     output: Output = Path("runs/anomaly")
     method: Annotated[
-        Literal["elbo", "ode"],
-        Option(help="elbo: a bound, step by step. ode: the exact density, window by window, slow."),
-    ] = "elbo"
-    stride: Annotated[int | None, Option(help="Steps from one scored window to the next [the prediction length].")] = (
-        None
-    )
+        Literal["forecast", "elbo", "ode"] | None,
+        Option(
+            help="forecast: each step by a forecast of it, of the bundled model and what is fine-tuned of it. elbo: a "
+            "bound on the likelihood, step by step. ode: the exact one, window by window, slow. [forecast where it can "
+            "be, else elbo]"
+        ),
+    ] = None
+    stride: Annotated[
+        int | None,
+        Option(help="Steps that are forecast at a time [24], or from one window to the next [the prediction length]."),
+    ] = None
     quantile: Annotated[Level, Option(help="Of the scores in training that is the threshold.")] = 0.995
     reference: Annotated[
         int | None, Ge(1), Option(help="Training steps of each series that the threshold is taken from [4 windows].")

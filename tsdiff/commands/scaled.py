@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,8 @@ from shared.scale.places import Folder, folder_of, write_record
 from tsdiff import scale
 from tsdiff.commands.options import Anomaly, Forecast, Impute
 from tsdiff.data.known import Names
-from tsdiff.tasks.anomaly.scores import DEFAULT_SCORING
-from tsdiff.tasks.likelihood import LikelihoodSettings
+from tsdiff.predictor import TSDiffPredictor
+from tsdiff.tasks.anomaly.scores import scoring, usual_method
 
 _SHOWN = 20
 _OTHERS = {
@@ -54,9 +54,11 @@ def impute(options: Impute) -> None:
 
 def anomaly(options: Anomaly) -> None:
     """Score every step of each series."""
-    base = DEFAULT_SCORING if options.method == "elbo" else LikelihoodSettings(probes=2)
-    scoring = replace(base, stride=options.stride, seed=options.seed_or_zero)
-    _run(scale.anomaly, options, "scores", scoring=scoring, quantile=options.quantile)
+    method = options.method
+    if method is None and options.chosen is not None:
+        method = usual_method(TSDiffPredictor.from_pretrained(options.chosen).model)
+    chosen = scoring(method or "forecast", options.stride, options.seed_or_zero)
+    _run(scale.anomaly, options, "scores", scoring=chosen, quantile=options.quantile)
 
 
 def _run(call: Callable[..., Report], options: Forecast | Impute | Anomaly, name: str, **settings: Any) -> None:

@@ -22,9 +22,8 @@ from tsdiff.model.model import BUNDLED
 from tsdiff.predictor import TSDiffPredictor
 from tsdiff.scale.units import Address, Part, Tables, entry_units
 from tsdiff.scale.work import Forecasting, Imputing, Scoring, SeriesWork, freq_of
-from tsdiff.tasks.anomaly.scores import DEFAULT_SCORING
+from tsdiff.tasks.anomaly.scores import ScoringSettings
 from tsdiff.tasks.imputation.filling import TABLE_LEVELS as IMPUTED_LEVELS
-from tsdiff.tasks.likelihood import LikelihoodSettings
 
 Source = Address | Iterable[Entry]
 _FEWEST, _MOST = 32, 1024
@@ -123,7 +122,7 @@ def anomaly(
     data: Source,
     output: Address,
     *,
-    scoring: LikelihoodSettings = DEFAULT_SCORING,
+    scoring: ScoringSettings | None = None,
     quantile: float = 0.995,
     **common: Unpack[Common],
 ) -> Report:

@@ -28,8 +28,7 @@ from tsdiff.evaluation.metrics import TABLE_LEVELS, forecasts_to_frame
 from tsdiff.model.model import BUNDLED
 from tsdiff.predictor import TSDiffPredictor
 from tsdiff.scale.units import Frames, Part
-from tsdiff.tasks.anomaly.scores import DEFAULT_SCORING, anomalies_to_frame, anomaly_scores, fit_thresholds
-from tsdiff.tasks.likelihood import LikelihoodSettings
+from tsdiff.tasks.anomaly.scores import ScoringSettings, anomalies_to_frame, anomaly_scores, fit_thresholds
 from tsdiff.windows.series import observed_series
 
 
@@ -214,7 +213,7 @@ class Scoring(SeriesWork):
         quantile: of a series' own scores that its threshold is.
     """
 
-    scoring: LikelihoodSettings = DEFAULT_SCORING
+    scoring: ScoringSettings | None = None
     quantile: float = 0.995
 
     def _tables(self, predictor: TSDiffPredictor, parts: Mapping[str, Part], outcome: Outcome) -> list[pd.DataFrame]:

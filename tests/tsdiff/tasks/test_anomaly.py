@@ -15,6 +15,7 @@ from tests.tsdiff.gaussian_model import LENGTH, gaussian_model
 from tsdiff import TSDiffPredictor
 from tsdiff.commands.anomaly import tail
 from tsdiff.tasks.anomaly.detection import evaluate_detection, rolling_z_scores
+from tsdiff.tasks.anomaly.forecasts import ForecastScoring
 from tsdiff.tasks.anomaly.injection import InjectionConfig, inject
 from tsdiff.tasks.anomaly.scores import (
     SeriesScores,
@@ -230,6 +231,8 @@ def test_what_cannot_be_scored(trained: TSDiffPredictor) -> None:
         anomaly_scores(trained, short)
     with pytest.raises(DataError, match="none of 0 series"):
         anomaly_scores(trained, [])
+    with pytest.raises(ConfigError, match=r"no anchors to score by \(scaling='mean'\)"):
+        anomaly_scores(trained, good, ForecastScoring())
     conditional = tiny_estimator(steps=2, conditional=True).train(sines(), progress=False)
     with pytest.raises(ConfigError, match="conditional"):
         anomaly_scores(conditional, good)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, Unpack
+from typing import Any, Literal, Protocol, Unpack
 
 import numpy as np
 import pandas as pd
@@ -18,12 +18,17 @@ from tsdiff.data.columns import Columns
 from tsdiff.data.entries import Entry, Series, named_entries
 from tsdiff.data.frequency import quiet
 from tsdiff.model.model import TSDiff
+from tsdiff.tasks.anomaly.forecasts import ForecastScoring, forecast_scores
 from tsdiff.tasks.likelihood import LikelihoodSettings, WindowLikelihoods, refuse_conditional, series_likelihoods
+from tsdiff.windows.anchors import seasons_of
 from tsdiff.windows.series import observed_series
+
+Method = Literal["forecast", "elbo", "ode"]
+ScoringSettings = ForecastScoring | LikelihoodSettings
 
 DEFAULT_SCORING = LikelihoodSettings(method="elbo", levels=8, log_snr_end=1.0)
 """Down to noise of e^{-1} = 0.37 network units: below it the network copies what it sees, whatever it is
-(`benchmarks/anomaly.py` compares others)."""
+(`benchmarks/anomaly.py` compares others). Of models without anchors; others are scored by `ForecastScoring()`."""
 
 
 class HoldsModel(Protocol):
@@ -40,9 +45,10 @@ class SeriesScores:
         item_id: of the series.
         start: of the series.
         target: (length,), or (channels, length), what was scored, NaN where missing.
-        score: (length,) nats a step in the network's units, so that series of any level compare: the negative
-            log-likelihood ("ode": of the windows that cover the step, a step's share; "elbo": the step's own part of
-            it), averaged over the windows that cover it. NaN where the value is missing, or in no scored window.
+        score: (length,) nats a step, so that series of any level compare. By `ForecastScoring` −log of the chance of a
+            value as far off its forecast. By `LikelihoodSettings` the negative log-likelihood in the network's units
+            ("ode": of the windows that cover the step, a step's share; "elbo": the step's own part of it), averaged
+            over the windows that cover it. NaN where the value is missing, in no scored window, or among the first few.
     """
 
     item_id: str
@@ -79,10 +85,34 @@ class Thresholds:
         return np.nan_to_num(result.score, nan=-np.inf) > self.of(result.item_id)
 
 
+def scoring(method: Method, stride: int | None = None, seed: int = 0) -> ScoringSettings:
+    """How steps are scored by a method, as `tsdiff anomaly` does.
+
+    Args:
+        method: "forecast", each step by a forecast of it (models with anchors, as the bundled one); "elbo", by its part
+            of a bound on the likelihood of windows; "ode", by their exact likelihood.
+        stride: steps that are forecast at a time, or from one window to the next; None takes the usual.
+        seed: of the noise that likelihoods are measured with.
+
+    Raises:
+        ConfigError: an unknown method, or a stride below 1.
+    """
+    method = checked(Method, method=method)
+    if method == "forecast":
+        return ForecastScoring() if stride is None else ForecastScoring(steps=stride)
+    base = DEFAULT_SCORING if method == "elbo" else LikelihoodSettings(probes=2)
+    return replace(base, stride=stride, seed=seed)
+
+
+def usual_method(model: TSDiff) -> Method:
+    """That of `anomaly_scores` without settings: "forecast" of models with anchors, "elbo" of others."""
+    return "forecast" if model.config.scaling == "anchor" else "elbo"
+
+
 def anomaly_scores(
     model: TSDiff | HoldsModel,
     data: Entry | Iterable[Entry] | pd.DataFrame,
-    settings: LikelihoodSettings | None = None,
+    settings: ScoringSettings | None = None,
     **columns: Unpack[Columns],
 ) -> list[SeriesScores]:
     """Score every step of each series.
@@ -90,8 +120,10 @@ def anomaly_scores(
     Args:
         model: trained, or the predictor around it.
         data: a GluonTS entry, a dataset of them, or a long frame.
-        settings: how windows are scored; None takes the bound with windows a prediction length apart. "ode" tells of
-            windows, and places an anomaly only as well as windows overlap.
+        settings: how steps are scored: by forecasts of them (`ForecastScoring`, which needs a model with anchors), or
+            by the likelihood of windows (`LikelihoodSettings`; "ode" tells of windows, and places an anomaly only as
+            well as they overlap). None takes `ForecastScoring()` of models with anchors, as the bundled one, and of
+            others `DEFAULT_SCORING`, with windows a prediction length apart.
         columns: target, item_id, timestamp of a frame; found by their usual names when absent (`series_from_frame`).
 
     Returns:
@@ -100,9 +132,11 @@ def anomaly_scores(
 
     Raises:
         DataError: no series can be scored at all; see `series_likelihoods` too.
+        ConfigError: forecasts of a model without anchors, or likelihoods of one that has none.
     """
     model = model if isinstance(model, TSDiff) else model.model
-    refuse_conditional(model)
+    settings = settings or scoring(usual_method(model))
+    _refuse_unsuited(model, settings)
     entries: Iterable[Entry]
     if isinstance(data, pd.DataFrame):
         series = series_from_frame(data, freq=None if model.config.awaits_freq else model.config.freq, **columns)
@@ -111,14 +145,30 @@ def anomaly_scores(
     else:
         entries = [dict(data)] if isinstance(data, Mapping) else data
     read = (observed_series(entry, model.config, name) for name, entry in named_entries(entries))
-    results = [_scores(model, series, settings or DEFAULT_SCORING) for series in read]
+    results = [_scores(model, series, settings) for series in read]
     if not any(np.isfinite(result.score).any() for result in results):
-        raise DataError(
-            f"none of {len(results)} series could be scored: every window of {model.config.length} steps misses more "
-            f"than {(settings or DEFAULT_SCORING).max_missing:.0%} of its values; give longer series, or raise "
-            "max_missing"
-        )
+        raise DataError(f"none of {len(results)} series could be scored: {_why_none(model, settings)}")
     return results
+
+
+def _refuse_unsuited(model: TSDiff, settings: ScoringSettings) -> None:
+    """Raise ConfigError where a model cannot be scored so."""
+    if isinstance(settings, LikelihoodSettings):
+        refuse_conditional(model)
+    elif usual_method(model) != "forecast":
+        raise ConfigError(
+            f"this model has no anchors to score by (scaling={model.config.scaling!r}); leave the settings out, or "
+            "take LikelihoodSettings"
+        )
+
+
+def _why_none(model: TSDiff, settings: ScoringSettings) -> str:
+    if isinstance(settings, ForecastScoring):
+        return "a forecast needs a value before the one that is scored; give longer series"
+    return (
+        f"every window of {model.config.length} steps misses more than {settings.max_missing:.0%} of its values; give "
+        "longer series, or raise max_missing"
+    )
 
 
 def fit_thresholds(scores: Iterable[SeriesScores], quantile: float = 0.995) -> Thresholds:
@@ -223,8 +273,12 @@ def stretches_to_frame(scores: Iterable[SeriesScores], thresholds: Thresholds, s
     return pd.DataFrame(rows, columns=columns)
 
 
-def _scores(model: TSDiff, series: Series, settings: LikelihoodSettings) -> SeriesScores:
+def _scores(model: TSDiff, series: Series, settings: ScoringSettings) -> SeriesScores:
     target = np.asarray(series.target, dtype=np.float64)
+    if isinstance(settings, ForecastScoring):
+        seasons = seasons_of(model.config.freq)
+        score = forecast_scores(series.values[:, 0].astype(np.float64), seasons, settings, model.weighing)
+        return SeriesScores(series.name, series.start, target, score)
     missing = np.asarray(np.isnan(np.atleast_2d(target)).all(axis=0))
     score = step_scores(series_likelihoods(model, series, settings), len(missing))
     score[missing] = np.nan

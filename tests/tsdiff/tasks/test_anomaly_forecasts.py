@@ -1,0 +1,163 @@
+"""Scores by forecasts: their law, what they find and forget, that they look at nothing later, bad input."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from shared.errors import ConfigError, DataError
+from tests.tsdiff.conftest import sines
+from tsdiff import TSDiffPredictor
+from tsdiff.sampling.anchor_share import anchor_surprise
+from tsdiff.tasks.anomaly.forecasts import ForecastScoring, forecast_scores
+from tsdiff.tasks.anomaly.scores import DEFAULT_SCORING, anomaly_scores, scoring
+from tsdiff.windows.simple import Seasons
+from tsdiff.windows.weighing import Weighing
+
+HOURS: Seasons = (24, 168)
+NONE: Seasons = (0, 0)
+
+
+def scored(values: np.ndarray, seasons: Seasons = NONE, **settings: float) -> np.ndarray:
+    return forecast_scores(values, seasons, ForecastScoring(**settings))  # type: ignore[arg-type]
+
+
+def noise(count: int = 400, seed: int = 0) -> np.ndarray:
+    return 50 + np.random.default_rng(seed).normal(size=count)
+
+
+@pytest.fixture(scope="module")
+def default() -> TSDiffPredictor:
+    return TSDiffPredictor.from_pretrained("default")
+
+
+def test_noise_with_tails_has_scores_near_the_exponential_law_and_gaussian_noise_none_far_out() -> None:
+    heavy = np.random.default_rng(0).standard_t(3, 1600)
+    told, kept, light = (
+        np.exp(-score[200:]) for score in (scored(heavy, outlying=1e9, share=0), scored(heavy), scored(noise()))
+    )
+    for chance in (told, kept, light):
+        assert (chance < 0.5).mean() == pytest.approx(0.5, abs=0.12)
+    for share in (0.1, 0.05, 0.02):
+        assert (told < share).mean() == pytest.approx(share, rel=0.5)
+        assert (kept < share).mean() < 2 * share
+    assert (light < 0.02).mean() < 0.01
+
+
+def test_neither_unit_nor_level_matters() -> None:
+    values = noise(150)
+    np.testing.assert_allclose(scored(1e6 * values - 3e5), scored(values), rtol=1e-4, atol=1e-4)
+
+
+def test_a_spike_has_the_top_score_and_what_follows_is_scored_as_without_it() -> None:
+    values = noise() + 5 * np.sin(2 * np.pi * np.arange(400) / 24)
+    clean = scored(values, HOURS)
+    values[300] += 10
+    found = scored(values, HOURS)
+    assert np.nanargmax(found) == 300
+    np.testing.assert_array_equal(found[:300], clean[:300])
+    assert np.abs(found[301:] - clean[301:]).max() < 0.3
+    told = scored(values, HOURS, outlying=1e9)
+    assert np.abs(told[301:] - clean[301:]).max() > 2 * np.abs(found[301:] - clean[301:]).max()
+
+
+def test_a_level_that_stays_is_found_and_then_taken_as_the_series_own() -> None:
+    values = noise()
+    values[260:] += 12
+    score = scored(values)
+    assert score[260:272].min() > np.nanmax(score[:260])
+    assert np.median(score[340:]) < 1
+
+
+def test_trends_and_seasons_are_no_anomaly_and_their_breaks_are() -> None:
+    steps = np.arange(400.0)
+    for values, seasons in ((2 * steps + noise(), NONE), (9 * np.sin(2 * np.pi * steps / 24) + noise(), HOURS)):
+        assert np.median(scored(values, seasons)[100:]) < np.log(3)
+        broken = values.copy()
+        broken[350] += 9
+        assert np.nanargmax(scored(broken, seasons)) == 350
+    held = 9 * np.sin(2 * np.pi * steps / 24) + noise()
+    held[300:324] = held[299]
+    score = scored(held, HOURS)
+    assert score[300:324].mean() > 3 * score[100:300].mean()
+
+
+def test_a_constant_is_no_surprise_and_its_first_change_the_largest() -> None:
+    for level in (0.0, 3.0, -1e12):
+        values = np.full(200, level)
+        assert scored(values)[8:].max() < np.log(10)
+        values[150] += 1 + abs(level) / 10
+        score = scored(values)
+        assert np.nanargmax(score) == 150
+        assert np.isfinite(score[8:]).all()
+        # Itself the one change among 126: its size by √(½/126)/2, in a tail of four degrees of freedom.
+        assert score[150] == pytest.approx(float(anchor_surprise(np.array(2 * np.sqrt(2 * 126)))), abs=0.1)
+        assert scored(values, share=0)[150] > 100
+
+
+def test_missing_values_have_no_score_and_those_around_them_one() -> None:
+    values = noise(300) + 5 * np.sin(2 * np.pi * np.arange(300) / 24)
+    values[[20, 21, 90]] = np.nan
+    values[150:230] = np.nan
+    score = scored(values, HOURS)
+    np.testing.assert_array_equal(np.isnan(score[8:]), np.isnan(values[8:]))
+    assert np.nanmax(score) < 6
+    assert np.isnan(score[:8]).all()
+
+
+@pytest.mark.parametrize("at", [17, 40, 133, 200])
+def test_a_score_depends_on_nothing_later(at: int) -> None:
+    values = noise(260) + np.arange(260)
+    values[[60, 61, 120]] = np.nan
+    values[100] += 30
+    np.testing.assert_array_equal(scored(values[:at], HOURS), scored(values, HOURS)[:at])
+
+
+def test_the_bundled_model_scores_by_forecasts_unless_told_otherwise(default: TSDiffPredictor) -> None:
+    adapted, entry = default.adapted("h", 6), sines(1, 120)[0]
+    by_default, by_name = anomaly_scores(adapted, entry)[0], anomaly_scores(adapted, entry, scoring("forecast"))[0]
+    np.testing.assert_array_equal(by_default.score, by_name.score)
+    np.testing.assert_allclose(by_default.score, scored(np.asarray(entry["target"], dtype=float), HOURS))
+    assert scoring("forecast", 5) == ForecastScoring(steps=5)
+    assert scoring("elbo") == DEFAULT_SCORING
+    with pytest.warns(UserWarning, match="8 steps lie in no scored window"):
+        bound = anomaly_scores(adapted, entry, DEFAULT_SCORING)[0].score
+    assert not np.allclose(bound[8:], by_default.score[8:])
+
+
+def test_a_weighing_of_the_model_s_own_is_used(default: TSDiffPredictor) -> None:
+    own = copy.copy(default.adapted("h", 6).model)
+    own.weighing = Weighing().eval()
+    entry = sines(1, 120)[0]
+    (one,), (other,) = anomaly_scores(own, entry), anomaly_scores(default.adapted("h", 6), entry)
+    assert not np.allclose(one.score[8:], other.score[8:])
+
+
+# --- bad input -------------------------------------------------------------------------------------------------
+
+
+def test_short_series_are_scored_as_far_as_something_is_known(default: TSDiffPredictor) -> None:
+    adapted = default.adapted("h", 6)
+    for count, known in ((2, 1), (5, 2), (40, 8)):
+        (found,) = anomaly_scores(adapted, {**sines(1, 60)[0], "target": noise(count)})
+        assert np.flatnonzero(np.isfinite(found.score)).tolist() == list(range(known, count))
+    with pytest.raises(DataError, match="none of 1 series could be scored: a forecast needs a value before"):
+        anomaly_scores(adapted, {**sines(1, 60)[0], "target": np.array([np.nan, 3.0])})
+
+
+def test_settings_that_make_no_sense() -> None:
+    for settings in ({"steps": 0}, {"outlying": 0.0}, {"outlying": float("nan")}):
+        with pytest.raises(ConfigError, match="|".join(settings)):
+            ForecastScoring(**settings)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="forecast"):
+        scoring("guess")  # type: ignore[arg-type]
+
+
+def test_long_gaps_cost_no_more_than_their_ends() -> None:
+    values = np.concatenate([noise(100), np.full(4000, np.nan), noise(20)])
+    score = scored(values)
+    assert np.isfinite(score[-20:]).all()
+    assert pd.Series(score[100:-20]).isna().all()

@@ -1,0 +1,106 @@
+"""Anomaly scores by forecasts: how far out in the law of its own forecast each value lies, told those before it alone.
+
+The forecasts are the anchors of a model that has them (`tsdiff.windows.anchors`): a mean and a deviation of each step,
+without any diffusion. Values that lie far out are kept from the forecasts of those after them, as if they were missing,
+until most of the last ones do: then the series has changed, and they are told as they are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from shared.checks import Checked, Count, NonNegative, Positive
+from tsdiff.sampling.anchor_share import anchor_surprise
+from tsdiff.windows.anchored import pool_of
+from tsdiff.windows.anchors import remembered
+from tsdiff.windows.gaps import expected
+from tsdiff.windows.simple import Seasons
+from tsdiff.windows.weighing import Weighing, weighed
+
+_FIRST_KNOWN = 8
+"""Values of a series that are known before the first one that is scored; half of a shorter one."""
+_RECENT, _FARTHEST = 8000, 1e300
+
+
+@dataclass(frozen=True)
+class ForecastScoring(Checked):
+    """How steps are scored by forecasts of them.
+
+    Args:
+        steps: that are forecast at a time, fewer where fewer values are known before. More see changes of level for
+            longer and cost less; fewer are nearer to what they forecast.
+        outlying: deviations from its forecast beyond which a value is not told to the forecasts after it, unless more
+            than half of the last `steps` values are such.
+        share: of the deviation of the last 8,000 changes over `steps` steps, by √2, that counts as error of each
+            forecast beside its own: what is little beside the series' usual movements is no anomaly, however sure a
+            forecast was. 0 leaves the forecast as sure as it is.
+
+    Raises:
+        ConfigError: a value out of its range.
+    """
+
+    steps: Count = 24
+    outlying: Positive = 3.0
+    share: NonNegative = 0.5
+
+
+def forecast_scores(
+    values: np.ndarray, seasons: Seasons, settings: ForecastScoring, weighing: Weighing | None = None
+) -> np.ndarray:
+    """−log of the chance that a forecast gives a value at least as far off on either side, in nats, (n,).
+
+    0 is what was foreseen, .69 the middle of all, 4.6 one in a hundred, by the law that anchors have on real series
+    (`tsdiff.sampling.anchor_share.anchor_surprise`). A step's score depends on no later value. NaN where the value is
+    missing, and of the first eight values, or half of fewer than sixteen, which too little is known before.
+
+    Args:
+        values: (n,), NaN where missing.
+        seasons: of the series.
+        settings: how.
+        weighing: of the simple forecasts; None takes the bundled one.
+    """
+    mean, deviation = rolling_forecasts(values, seasons, settings, weighing)
+    changes = pd.Series(values).diff(settings.steps).rolling(_RECENT, min_periods=2).std(ddof=0) / np.sqrt(2)
+    usual = np.nan_to_num(changes.to_numpy(), posinf=0.0)
+    with np.errstate(over="ignore", invalid="ignore"):
+        away = np.abs(values - mean) / np.hypot(deviation, settings.share * usual)
+    return anchor_surprise(np.minimum(away, _FARTHEST))
+
+
+def rolling_forecasts(
+    values: np.ndarray, seasons: Seasons, settings: ForecastScoring, weighing: Weighing | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and deviation of a forecast of each step, (n,), from values before it; NaN where `forecast_scores` has NaN,
+    or no value is to be scored. Arguments as there."""
+    made = np.full((2, len(values)), np.nan)
+    places = np.flatnonzero(~np.isnan(values))
+    told, seen = values.copy(), min(_FIRST_KNOWN, len(places) // 2)
+    while 0 < seen < len(places):
+        start = int(places[seen])
+        end = start + min(settings.steps, seen)
+        made[:, start:end] = np.stack(_forecast(told, start, end, seasons, weighing))[:, : len(values) - start]
+        ahead = slice(start, end)
+        with np.errstate(over="ignore"):
+            told[ahead][np.abs(values[ahead] - made[0, ahead]) > settings.outlying * made[1, ahead]] = np.nan
+        lately = slice(max(0, end - settings.steps), end)
+        known, kept = ~np.isnan(values[lately]), ~np.isnan(told[lately])
+        if 2 * kept.sum() < known.sum():
+            told[lately] = values[lately]
+        seen = int(np.searchsorted(places, end))
+    return made[0], made[1]
+
+
+def _forecast(
+    told: np.ndarray, start: int, end: int, seasons: Seasons, weighing: Weighing | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and deviation of steps start … end − 1, (end − start,), from the last values told before them."""
+    known = ~np.isnan(told[:start])
+    last = int(np.flatnonzero(known)[-1]) + 1
+    past = slice(max(0, last - remembered(seasons)), last)
+    pool = pool_of(expected(told[past], seasons), known[past], end - last, seasons)
+    assert pool is not None
+    (pool,) = weighed([pool], weighing)
+    return pool.mean[start - last :], (pool.scale * pool.profile)[start - last :]
