@@ -151,7 +151,7 @@ def test_short_series_are_scored_as_far_as_something_is_known(default: TSDiffPre
 def test_settings_that_make_no_sense() -> None:
     for settings in ({"steps": 0}, {"outlying": 0.0}, {"outlying": float("nan")}):
         with pytest.raises(ConfigError, match="|".join(settings)):
-            ForecastScoring(**settings)  # type: ignore[arg-type]
+            ForecastScoring(**settings)
     with pytest.raises(ConfigError, match="forecast"):
         scoring("guess")  # type: ignore[arg-type]
 
