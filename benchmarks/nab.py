@@ -252,8 +252,8 @@ def main(
         f"The bound is of {HORIZON} readings at a time, the seasonal median and the "
         "rolling z-score by readings on both sides, so that these are not online as the others are. One setting of the "
         "bundled model, `ForecastScoring.share`, was chosen with every second of the first 29 series by name looked "
-        "at, beside injected anomalies, after all of them had been scored without it (0.0 as they come, 24.3 beside the "
-        "last scores, 13.7 averaged).\n\n"
+        "at, beside injected anomalies, after all of them had been scored without it (0.0 as they come, 24.3 beside "
+        "the last scores, 13.7 averaged).\n\n"
     )
     columns = ["detector", *(profile.name for profile in PROFILES), "CPU ms a reading"]
     write_text(output, text + table(columns, rows))
