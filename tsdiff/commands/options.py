@@ -293,7 +293,7 @@ class Refine(Machine, Draws, Model, Series):
         Option(help="How the energy is lowered or drawn from."),
     ] = "most_likely"
     prior: Annotated[Literal["mse", "quantile"], Option(help="How samples are held to the base forecast.")] = "quantile"
-    prior_scale: Annotated[float, Option(help="How strongly.")] = 0.03
+    prior_scale: Annotated[float, Option(help="How strongly.")] = 0.3
     log_snr: Annotated[float, Option(help="Noise level of the model's energy.")] = -0.25
     refine_steps: Annotated[int, Option(help="Steps of the refinement.")] = 12
     choose: Annotated[
