@@ -1,7 +1,7 @@
 """Train TSDiff on hourly series (or your own), and find what is unlikely in them: scores, picture, evaluation.
 
     python recipes/anomaly.py                                   the embedded data: ten regions of an electricity grid
-    python recipes/anomaly.py --data my.csv --freq D --prediction-length 14 --target sales --id shop --time day
+    python recipes/anomaly.py --data my.csv --freq D --target sales --id shop --time day
     python recipes/anomaly.py --method ode --stride 12          the exact density of windows in place of the bound
 
 The end of every series is held out (--windows horizons) and scored step by step; the threshold is a quantile of the

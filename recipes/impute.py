@@ -2,7 +2,7 @@
 
     python recipes/impute.py                                     the embedded data, with values hidden to score it
     python recipes/impute.py --no-train                          at once, with the bundled model of all frequencies
-    python recipes/impute.py --data my.csv --freq D --prediction-length 14 --target sales --id shop --time day
+    python recipes/impute.py --data my.csv --freq D --target sales --id shop --time day
     python recipes/impute.py --model runs/forecast/model         impute with a trained model
 
 Gaps are missing rows, empty cells and NaN, anywhere in a series. In the last --windows horizons of every series values

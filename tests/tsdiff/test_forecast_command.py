@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +14,14 @@ import pytest
 
 from shared.console.notes import Note
 from shared.errors import ConfigError, DataError
+from tests.tsdiff.conftest import sines
 from tsdiff import Sampling, TSDiffEstimator, TSDiffPredictor
 from tsdiff.commands import forecast, impute
+from tsdiff.commands.anomaly import Watch, all_scores, injected_metrics, thresholds_of
 from tsdiff.commands.common import load_job
-from tsdiff.commands.options import Forecast, Impute
+from tsdiff.commands.options import Anomaly, Forecast, Impute
+from tsdiff.tasks.anomaly.injection import InjectionConfig
+from tsdiff.tasks.anomaly.scores import DEFAULT_SCORING
 
 DAYS = pd.date_range("2024-01-01", periods=74, freq="D")
 
@@ -88,7 +94,7 @@ def test_covariates_help_the_bundled_model_and_statics_are_noted(tmp_path, capsy
     plain = run(tmp_path / "plain", data=known, **options)["model"]
     assert helped["crps"] < 0.8 * plain["crps"]  # type: ignore[index]
     said = capsys.readouterr()
-    assert re.search("covariates help [345], whose last part they tell by", said.out)
+    assert re.search("covariates help [345], whose held-out parts they tell by", said.out)
     assert "1 static categories, 1 static numbers are left out" in said.err
     assert "dynamic covariates" not in said.err
     future = pd.read_csv(tmp_path / "out" / "future.csv").merge(pd.read_csv(data), on=["item_id", "timestamp"])
@@ -100,7 +106,7 @@ def test_covariates_that_end_with_the_series_are_told_of_the_scored_windows(tmp_
     run(tmp_path / "out", data=sales(tmp_path), prediction_length=14, dynamic=["promotion"])
     said = capsys.readouterr()
     assert "5 series have no covariates for the 14 steps after their end" in said.err
-    assert re.search(r"covariates help [345] of the scored windows, whose last part they tell by", said.out)
+    assert re.search(r"covariates help [345] of the scored windows, whose held-out parts they tell by", said.out)
 
 
 def test_a_model_that_takes_covariates_is_not_said_to_leave_them_out(tmp_path, capsys):
@@ -111,6 +117,29 @@ def test_a_model_that_takes_covariates_is_not_said_to_leave_them_out(tmp_path, c
     line = forecast.write_results(job, estimator.train(job.series), tmp_path, 2, 0.0)
     assert "taken for counts" in line
     assert "covariates" not in line
+
+
+def test_what_forecasts_nothing_needs_no_horizon(tmp_path, capsys):
+    data = sales(tmp_path)
+    for options in (Impute(data=data), Anomaly(data=data)):
+        assert load_job(options).prediction_length == 6  # a tenth of 60 days
+        assert "--prediction-length is left out: windows of 6 steps" in capsys.readouterr().err
+    assert load_job(Impute(data=sales(tmp_path, 74))).prediction_length == 7
+    assert "a season of 'D'" in capsys.readouterr().err
+    with pytest.raises(ConfigError, match="--prediction-length is needed"):
+        load_job(Forecast(data=data))
+
+
+def test_notes_on_series_are_not_said_again_of_those_with_injected_anomalies(trained, tmp_path):
+    watched = Watch(sines(), 60, 8)
+    settings = replace(DEFAULT_SCORING, stride=2 * trained.config.length)  # steps between windows have no score
+    with pytest.warns(Note, match="lie in no scored window"):
+        scores = all_scores(trained, watched.entries, settings, 8)
+    limits = thresholds_of(scores, watched.held_out, 0.9)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Note)
+        config = InjectionConfig(shortest=3, longest=6)
+        assert injected_metrics(trained, watched, limits, settings, config, tmp_path / "injected.png")
 
 
 def test_a_change_of_clocks_near_a_forecast_or_a_gap_is_told(tmp_path):

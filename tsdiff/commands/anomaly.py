@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from shared.console.command import claim_output, note, prepare, show, status
+from shared.console.notes import Note
 from shared.errors import DataError
 from shared.files.io import write_csv, write_json, write_text
 from tsdiff.commands.common import Job, load_job, predictor_for
@@ -137,7 +139,9 @@ def injected_metrics(
     except DataError as error:
         note(f"not evaluated: {error}")
         return {}
-    scores = all_scores(predictor, [series.entry for series in injected], settings, watched.season)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Note)  # they are of the same series, and have been said
+        scores = all_scores(predictor, [series.entry for series in injected], settings, watched.season)
     result = {}
     for name, results in scores.items():
         # Steps before the held-out ones are no test: the model was trained on them.

@@ -20,6 +20,7 @@ from tsdiff.data import (
     EMBEDDED,
     SeriesSet,
     WindowSplit,
+    candidate_seasons,
     embedded_series,
     load_dataset,
     normalise_freq,
@@ -84,7 +85,7 @@ def load_job(
         windows = embedded_windows if windows is None else windows
     else:
         horizon = _saved_horizon(options) if horizon is None else horizon
-        if horizon is None:
+        if horizon is None and options.forecasts:
             raise ConfigError(
                 "--prediction-length is needed with --data: the steps to forecast, and of each test window"
             )
@@ -100,6 +101,7 @@ def load_job(
             raise ConfigError(
                 f"the series of {data} have {series.layout.channels} channels; commands take one, TSDiffEstimator more"
             )
+        horizon = _usual_horizon(series) if horizon is None else horizon
     model = getattr(options, "chosen", None) or (_without_training(options, series) if data is not None else None)
     split = _split(series, horizon, windows, forecast_only, model is not None)
     for line in series.remarks() if forecast_only else series.remarks(split.skipped):
@@ -124,6 +126,15 @@ def _without_training(options: Series, series: SeriesSet) -> str | None:
         "--retrain trains one on these"
     )
     return BUNDLED_MODEL
+
+
+def _usual_horizon(series: SeriesSet) -> int:
+    """A season, or a tenth of the longest series where that is less, for verbs that forecast nothing."""
+    season, longest = candidate_seasons(series.freq)[0], max(len(entry["target"]) for entry in series)
+    horizon = max(1, min(season, longest // 10))
+    what = f"a season of {series.freq!r}" if horizon == season else "a tenth of the longest series"
+    note(f"--prediction-length is left out: windows of {horizon} steps are held out, {what}")
+    return horizon
 
 
 def _saved_horizon(options: Series) -> int | None:

@@ -161,7 +161,7 @@ def _helped(future: Sequence[Suited], scored: Sequence[Suited]) -> str:
         gains = [one.gain for one in decided if one.gain]
         if gains:
             mean = 100 * float(np.mean(gains))
-            return f"covariates help {len(gains)}{what}, whose last part they tell by {mean:.0f} % better"
+            return f"covariates help {len(gains)}{what}, whose held-out parts they tell by {mean:.0f} % better"
     return "covariates help none, and are not used"
 
 

@@ -46,7 +46,8 @@ class Series:
         Option(
             "--prediction-length",
             "--horizon",
-            help="Steps to forecast, and of a test window; needed with --data [that of --model].",
+            help="Steps to forecast, and of a test window; needed with --data by what forecasts [that of --model, or a "
+            "season].",
         ),
     ] = None
     target: Annotated[str, Option(help="Column of values.")] = "target"
@@ -60,6 +61,11 @@ class Series:
     def covariates(self) -> dict[str, Any]:
         """Columns of covariates, by kind."""
         return {}
+
+    @property
+    def forecasts(self) -> bool:
+        """Whether steps are forecast whose number only the user knows."""
+        return True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -261,6 +267,10 @@ class Impute(Machine, Draws, Scaled, Untrained, Covariates):
         Portion, Option(help="Share of the last windows that is hidden to score the imputation; 0: none.")
     ] = 0.2
 
+    @property
+    def forecasts(self) -> bool:
+        return False
+
 
 @dataclass(frozen=True, kw_only=True)
 class Refine(Machine, Draws, Model, Series):
@@ -283,7 +293,7 @@ class Refine(Machine, Draws, Model, Series):
         Option(help="How the energy is lowered or drawn from."),
     ] = "most_likely"
     prior: Annotated[Literal["mse", "quantile"], Option(help="How samples are held to the base forecast.")] = "quantile"
-    prior_scale: Annotated[float, Option(help="How strongly.")] = 0.03
+    prior_scale: Annotated[float, Option(help="How strongly.")] = 0.3
     log_snr: Annotated[float, Option(help="Noise level of the model's energy.")] = -0.25
     refine_steps: Annotated[int, Option(help="Steps of the refinement.")] = 12
     choose: Annotated[
@@ -338,6 +348,10 @@ class Anomaly(Machine, Scaled, Model, Series):
         int | None, Ge(1), Option(help="Training steps of each series that the threshold is taken from [4 windows].")
     ] = None
     magnitude: Annotated[float, Option(help="Size of the injected anomalies, in standard deviations.")] = 1.0
+
+    @property
+    def forecasts(self) -> bool:
+        return False
 
 
 @dataclass(frozen=True, kw_only=True)

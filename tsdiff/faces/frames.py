@@ -81,8 +81,8 @@ class FrameCalls(JointCalls):
             future_df: covariates that are known for the prediction_length steps after each series' end: ids, times, and
                 columns that `df` has too; of a wide frame times and columns, the same for all series. A model that
                 takes none is helped by a regression of each series on them, where that lowers the error of the
-                series' own last part (`tsdiff.tasks.covariates`). One that was trained with them takes the columns
-                in their order.
+                series' own past, held out in parts (`tsdiff.tasks.covariates`). One that was trained with
+                them takes the columns in their order.
             past_covariates: columns of `df` of which the future is not known. Of a model that takes no covariates they
                 enter the same regression by what they were a horizon and whole seasons before.
             id_column, timestamp_column, target: None finds "item_id" or "unique_id"; "timestamp", "time", "date", "ds",
@@ -99,7 +99,7 @@ class FrameCalls(JointCalls):
             A long frame: id, timestamp, mean, and one column a level ("0.5"). The first two are named as in `df`, with
             its ids in their dtype and its time zone (`tsdiff.data.origin.Origin`). Its `attrs` tell how many series
             were taken for "nonnegative" and for "counts"; and of "covariates", by id as text, by which share they
-            lower the error of the series' last part, 0 where they do not and are not used.
+            lower the error of the series' past, held out in parts; 0 where they do not and are not used.
 
         Raises:
             ConfigError: a setting that cannot be, a model without a horizon, or covariates that it does not fit.

@@ -3,9 +3,9 @@
 A series y and its covariates x are compared by their changes over a season, so that neither a common trend nor a common
 season is taken for an effect, and these by what the step before does not tell of them (Cochrane & Orcutt 1949), so that
 walks are not either. The regression is linear, robust (Huber's weights) and shrunk (ridge, by generalised
-cross-validation: Golub, Heath & Wahba 1979). It is used only where it lowers the error of the series' own last part,
-which it has not seen. Covariates of which only the past is known enter by what they were a horizon before, and a whole
-number of seasons before where that is later: lags that are known for every step to come.
+cross-validation: Golub, Heath & Wahba 1979). It is used only where it lowers the error of the series' thirds,
+each by what the others tell. Covariates of which only the past is known enter by what they were a horizon before, and a
+whole number of seasons before where that is later: lags that are known for every step to come.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from tsdiff.data.entries import Entry, named_entries
 
 PAST = "past_feat_dynamic_real"
 """GluonTS's field of covariates of which the future is not known, (covariates, length)."""
-_LAST = 1 / 3
-"""Share of the steps that the regression has to prove itself on, at least a horizon, at most half."""
+_PARTS = 3
+"""Of the series, that a regression on the others has to prove itself on, so that each rare event counts."""
 _LEAST_ROWS, _ROWS_EACH = 20, 4
 """Steps that a regression needs, and that each covariate adds."""
-_CERTAINTY = 2.0
+_CERTAINTY = 1.5
 """Standard errors by which the error has to fall."""
 _LEAST_GAIN = 0.01
 """Share of it by which it has to fall."""
@@ -45,7 +45,8 @@ class Effect:
 
     Attributes:
         values: that is added to the series, (length + horizon,); 0 where they are not used.
-        gain: share by which the error of the last part fell; 0 where it did not, or by too little to be sure.
+        gain: share by which the error of parts that were not learnt from fell; 0 where it did not, or by too little to
+            be sure.
     """
 
     values: np.ndarray
@@ -72,7 +73,7 @@ def effect_of(target: np.ndarray, features: np.ndarray, season: int, horizon: in
 
 
 def _told(target: np.ndarray, scaled: np.ndarray, season: int, horizon: int) -> tuple[np.ndarray, float]:
-    """Weights of covariates (k, length + horizon), and by which share they lower the error of the last part."""
+    """Weights of covariates (k,), and by which share they lower the error of parts that were not learnt from."""
     length, nothing = len(target), (np.zeros(len(scaled)), 0.0)
     lag = season if np.isfinite(target).sum() >= 3 * season + _LEAST_ROWS else 1
     rows = np.column_stack([target, scaled[:, :length].T])
@@ -83,26 +84,27 @@ def _told(target: np.ndarray, scaled: np.ndarray, season: int, horizon: int) -> 
     whole = np.flatnonzero(np.isfinite(changes).all(axis=1))
     if not moving.any() or len(whole) < _LEAST_ROWS + _ROWS_EACH * moving.sum():
         return nothing
-    held = min(max(horizon, round(_LAST * len(whole))), len(whole) // 2)
-    gain = _gain(changes, int(whole[-held]))
+    found, memory = _fit(changes)
+    gain = _gain(_fresh(changes, memory), lag)
     if not gain:
         return nothing
     weights = np.zeros(len(scaled))
-    weights[moving] = _fit(changes).weights
+    weights[moving] = found
     return weights, gain
 
 
 def _scaled(features: np.ndarray, length: int) -> tuple[np.ndarray, int]:
-    """Those covariates that change, each by its past: of mean 0, where they are missing too, and deviation 1, and held
-    within reach of it; and the step from which on all of them are known."""
+    """Those covariates that change, each by its past: of mean 0 and deviation 1, held within reach of it, and on
+    straight lines where they are missing; and the step from which on all of them are known."""
     made, begun = [], 0
     for row in features:
-        past = row[:length][np.isfinite(row[:length])]
+        known = np.isfinite(row)
+        past = row[:length][known[:length]]
         if not past.size or np.ptp(past) <= 1e-12 * np.abs(past).max():
             continue
-        held = np.clip(row, *reach_of(past))
-        made.append((np.where(np.isfinite(held), held, past.mean()) - past.mean()) / past.std())
-        begun = max(begun, int(np.isfinite(row).argmax()))
+        held = (np.clip(row, *reach_of(past)) - past.mean()) / past.std()
+        made.append(np.interp(np.arange(len(row)), np.flatnonzero(known), held[known]))
+        begun = max(begun, int(known.argmax()))
     return np.array(made).reshape(len(made), features.shape[1]), begun
 
 
@@ -112,48 +114,54 @@ def reach_of(past: np.ndarray) -> tuple[float, float]:
     return float(past.min()) - slack, float(past.max()) + slack
 
 
-@dataclass(frozen=True)
-class _Line:
-    """A regression of changes.
-
-    Attributes:
-        weights: of the covariates, (k,).
-        memory: share of the last step's residual in the next.
-        center: of the rows, (1 + k,), that are regressed.
-    """
-
-    weights: np.ndarray
-    memory: float
-    center: np.ndarray
-
-
-def _gain(changes: np.ndarray, first: int) -> float:
-    """By which share the error of the rows from `first` on falls, by a regression on those before; 0 if unsure."""
-    line = _fit(changes[:first])
-    rows = _fresh(changes[first - 1 :] if first else changes, line.memory) - line.center
-    rows = rows[np.isfinite(rows).all(axis=1)]
-    if len(rows) < 2 or not line.weights.any():
+def _gain(rows: np.ndarray, lag: int) -> float:
+    """By which share the error of rows (steps, 1 + k) falls, each part's by a regression on the others; 0 if unsure.
+    Rows nearer to a part than the lag of their changes share values with it, and are not learnt from."""
+    error, fall = np.full(len(rows), np.nan), np.full(len(rows), np.nan)
+    whole = np.flatnonzero(np.isfinite(rows).all(axis=1))
+    if len(whole) < _LEAST_ROWS:
         return 0.0
-    before, after = np.abs(rows[:, 0]), np.abs(rows[:, 0] - rows[:, 1:] @ line.weights)
-    fall = before - after
-    surely = fall.mean() - _CERTAINTY * fall.std(ddof=1) / np.sqrt(len(fall))
-    gain = float(fall.mean() / before.mean()) if before.any() else 0.0
-    return gain if surely > 0 and gain >= _LEAST_GAIN else 0.0
+    for part in np.array_split(whole, _PARTS):
+        others = rows.copy()
+        others[max(part[0] - lag, 0) : part[-1] + 1 + lag] = np.nan
+        learnt = _known(others)
+        weights = _robust(learnt)
+        error[part] = _errors(rows[part], learnt, 0 * weights)
+        fall[part] = error[part] - _errors(rows[part], learnt, weights)
+    mean, size = float(np.nanmean(fall)), float(np.nanmean(error))
+    sure = mean > _CERTAINTY * _deviation(fall, lag)
+    return mean / size if sure and mean >= _LEAST_GAIN * size else 0.0
 
 
-def _fit(changes: np.ndarray) -> _Line:
-    """The regression of the first column on the others, in what the step before does not tell."""
+def _errors(rows: np.ndarray, learnt: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Absolute errors of a regression in rows (n, 1 + k), its constant from those that it has learnt of, if any."""
+    line = np.r_[1.0, -weights]
+    made: np.ndarray = np.abs(rows @ line - (np.median(learnt @ line) if len(learnt) else 0.0))
+    return made
+
+
+def _deviation(values: np.ndarray, lag: int) -> float:
+    """Of the mean of values (steps,), NaN where missing, of which those `lag` steps apart share a shock."""
+    away = values - np.nanmean(values)
+    count = np.isfinite(away).sum()
+    shared = max(float(np.nansum(away[lag:] * away[:-lag])), 0.0)
+    return float(np.sqrt(np.nansum(away**2) + 2 * shared) / count)
+
+
+def _fit(changes: np.ndarray) -> tuple[np.ndarray, float]:
+    """The regression of the first column on the others, in what the step before does not tell: weights (k,), and the
+    share of a step's residual in the next."""
     memory = 0.0
     for _ in range(2):
-        rows = _fresh(changes, memory)
-        rows = rows[np.isfinite(rows).all(axis=1)]
-        weights, center = _robust(rows)
-        left = changes[:, 0] - changes[:, 1:] @ weights
-        memory = _memory(left)
-    rows = _fresh(changes, memory)
-    rows = rows[np.isfinite(rows).all(axis=1)]
-    weights, center = _robust(rows)
-    return _Line(weights, memory, center)
+        weights = _robust(_known(_fresh(changes, memory)))
+        memory = _memory(changes[:, 0] - changes[:, 1:] @ weights)
+    return _robust(_known(_fresh(changes, memory))), memory
+
+
+def _known(rows: np.ndarray) -> np.ndarray:
+    """Those without a missing value."""
+    made: np.ndarray = rows[np.isfinite(rows).all(axis=1)]
+    return made
 
 
 def _fresh(changes: np.ndarray, memory: float) -> np.ndarray:
@@ -173,24 +181,22 @@ def _memory(left: np.ndarray) -> float:
     return float(np.clip((one[both] * other[both]).sum() / power, -0.9, 0.95)) if power > 0 else 0.0
 
 
-def _robust(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Weights (k,) and the rows' center (1 + k,) by Huber's weights; all 0 where nothing can be told."""
+def _robust(rows: np.ndarray) -> np.ndarray:
+    """Weights (k,) by Huber's weights of the rows; all 0 where nothing can be told."""
     count, width = len(rows), rows.shape[1] - 1
-    trust, center = np.ones(count), np.zeros(1 + width)
-    weights = np.zeros(width)
+    trust, weights = np.ones(count), np.zeros(width)
     if count < width + 3:
-        return weights, center
+        return weights
     for _ in range(_ROUNDS):
-        center = np.average(rows, axis=0, weights=trust)
+        moved = rows - np.average(rows, axis=0, weights=trust)
         root = np.sqrt(trust)[:, None]
-        moved = (rows - center) * root
-        weights = _ridge(moved[:, 1:], moved[:, 0])
-        left = rows[:, 0] - center[0] - (rows[:, 1:] - center[1:]) @ weights
+        weights = _ridge(moved[:, 1:] * root, moved[:, 0] * root[:, 0])
+        left = moved[:, 0] - moved[:, 1:] @ weights
         scale = 1.4826 * float(np.median(np.abs(left - np.median(left))))
         if scale <= 0:
             break
         trust = np.minimum(1.0, _HUBER * scale / np.maximum(np.abs(left), 1e-300))
-    return weights, center
+    return weights
 
 
 def _ridge(inputs: np.ndarray, outputs: np.ndarray) -> np.ndarray:

@@ -12,7 +12,6 @@ all series.
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -23,6 +22,7 @@ import torch
 from torch import Tensor
 
 from shared.checks import Checked, Count, Finite, Portion, Several
+from shared.console.notes import tell
 from shared.divergence import Trace
 from shared.elbo import elbo
 from shared.errors import ConfigError, DataError
@@ -181,10 +181,9 @@ def series_likelihoods(model: TSDiff, series: Series, settings: LikelihoodSettin
     missing = np.array([np.isnan(part).mean() for part in parts])
     kept, skipped = places[missing <= settings.max_missing], places[missing > settings.max_missing]
     if len(skipped):
-        warnings.warn(
+        tell(
             f"series {series.name!r}: {len(skipped)} of {len(places)} windows of {config.length} steps miss more than "
-            f"{settings.max_missing:.0%} of their values and are not scored (max_missing)",
-            stacklevel=4,
+            f"{settings.max_missing:.0%} of their values and are not scored (max_missing)"
         )
     scores = np.zeros((0, 3 + config.length))
     if len(kept):

@@ -36,7 +36,7 @@ class Suited:
         nonnegative: its samples are not below 0.
         counts: its samples are whole numbers with its share of zeros.
         zeros: its samples keep its share of zeros, whole numbers or not.
-        gain: share by which covariates lower the error of its last part; 0 where they are not used.
+        gain: share by which covariates lower the error of parts that were not learnt from; 0 where not used.
     """
 
     nonnegative: bool = False

@@ -126,9 +126,12 @@ def tasks(folder: Path) -> Results:
     base = list(small.predict(ENTRIES, 3))
     for method in REFINEMENTS:
         for prior in ("mse", "quantile"):
-            config = RefineConfig(method=method, prior=prior, steps=3, num_samples=3)  # type: ignore[arg-type]
+            kind: Any = {"method": method, "prior": prior}
+            config = RefineConfig(**kind, prior_scale=0.03, steps=3, num_samples=3)
             found[f"refined, {method}, {prior}"] = np.stack([f.samples for f in small.refine(base, ENTRIES, config)])
-    config = RefineConfig(energy="denoising", log_snrs=(-1.0, 0.5), redraw=False, steps=3, num_samples=3)
+    config = RefineConfig(
+        energy="denoising", prior_scale=0.03, log_snrs=(-1.0, 0.5), redraw=False, steps=3, num_samples=3
+    )
     found["refined, denoising"] = np.stack([one.samples for one in small.refine(base, ENTRIES, config)])
     x, step = draw("windows", 2, model.config.length, 1).float(), torch.tensor([3, 70])
     with torch.no_grad():

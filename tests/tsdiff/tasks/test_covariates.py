@@ -47,6 +47,54 @@ def test_a_known_effect_is_found(kind):
         assert np.abs(found.values - wanted)[-HORIZON:].mean() < 0.3 * np.abs(wanted[-HORIZON:]).mean()
 
 
+def promoted(days: int, promotions: int, effect: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """What is sold with a week and noise of 15 %, and flags (1, days + horizon) of rare days, three of them ahead, that
+    add this share of it."""
+    rng = np.random.default_rng(seed)
+    flag = np.zeros(days + HORIZON)
+    flag[rng.choice(np.arange(3, days - 1), promotions, replace=False)] = 1
+    flag[days + rng.choice(HORIZON, 3, replace=False)] = 1
+    t = np.arange(len(flag))
+    mean = 100 * (1 + 0.3 * np.sin(2 * np.pi * t / 7)) * (1 + effect * flag)
+    return mean * np.exp(0.15 * rng.normal(size=len(flag))), flag[None]
+
+
+@pytest.mark.parametrize(("days", "promotions", "wanted"), [(365, 10, 20), (90, 4, 14)])
+def test_rare_days_are_found_where_they_do_something(days, promotions, wanted):
+    used = fooled = 0
+    for seed in range(20):
+        series, flags = promoted(days, promotions, 1.0, seed)
+        found = effect_of(series[:days], flags, 7, HORIZON)
+        used += found.gain > 0
+        assert not found.gain or 50 < np.ptp(found.values[days:]) < 150
+        fooled += effect_of(promoted(days, promotions, 0.0, seed)[0][:days], flags, 7, HORIZON).gain > 0
+    assert used >= wanted
+    assert fooled <= 1
+
+
+def test_missing_values_of_a_covariate_lie_between_those_around_them():
+    rng = np.random.default_rng(0)
+    t = np.arange(LENGTH + HORIZON)
+    price = 0.1 * t + rng.normal(size=len(t))
+    series = 5 * price + rng.normal(size=len(t))
+    holed = np.where((t % 9 == 0) & (t < LENGTH), np.nan, price)
+    found = effect_of(series[:LENGTH], holed[None], 7, HORIZON)
+    missing = np.isnan(holed)
+    away = found.values - 5 * price
+    assert np.abs(away[missing] - away[~missing].mean()).mean() < 10  # 5 times the noise of both; the mean is off by 25
+    flag = np.zeros(len(t))
+    flag[10:LENGTH:20] = flag[LENGTH + 3] = 1
+    holed = np.where((t % 20 == 5) & (t < LENGTH), np.nan, flag)
+    found = effect_of(rng.normal(size=LENGTH) + 10 * flag[:LENGTH], holed[None], 7, HORIZON)
+    np.testing.assert_allclose(found.values[np.isnan(holed)], found.values[0])  # between two days without is one
+
+
+def test_nothing_is_done_where_no_two_steps_in_turn_are_known():
+    series, features, _ = generated("driver", 0)
+    series[::2] = np.nan
+    assert effect_of(series[:LENGTH], features, 24, HORIZON).gain == 0
+
+
 @pytest.mark.parametrize(("known", "wanted"), [(50, 6), (LENGTH, 10)])
 def test_an_effect_is_found_where_its_covariate_is_known_of_the_end_alone(known, wanted):
     """As of promotions that are recorded since a few weeks; what was never recorded is no covariate's mean."""

@@ -15,6 +15,7 @@ from gluonts.model.seasonal_naive import SeasonalNaivePredictor
 
 from shared.errors import ConfigError, DataError
 from tests.tsdiff.conftest import HORIZON, sines, tiny_estimator
+from tests.tsdiff.gaussian_model import gaussian_model
 from tsdiff.data.entries import read_series
 from tsdiff.tasks.refinement import RefineConfig, Refiner
 from tsdiff.tasks.refinement.base import BaseForecast, base_paths
@@ -47,6 +48,22 @@ def refined(predictor, forecasts, entries, config: RefineConfig = SMALL, **chang
 
 
 # --- what it does ------------------------------------------------------------------------------------------
+
+
+def test_the_default_keeps_more_of_right_intervals_than_a_weak_prior():
+    """Of Gaussian windows and a base that draws from their true law, given the context."""
+    model, cov = gaussian_model()
+    whole, past, rng = cov.numpy(), model.config.context_length, np.random.default_rng(0)
+    told = whole[past:, :past] @ np.linalg.inv(whole[:past, :past])
+    left = whole[past:, past:] - told @ whole[:past, past:]
+    values = np.linalg.cholesky(whole)[:past, :past] @ rng.normal(size=past)
+    entry = {"item_id": "a", "start": pd.Period("2024-01-01", "h"), "target": values}
+    base = [forecast_of(rng.multivariate_normal(told @ values, left, 100), entry)]
+    widths = []
+    for config in (RefineConfig(), RefineConfig(prior_scale=0.03)):
+        (made,) = Refiner(model, config).refine(base, [entry])
+        widths.append(float((made.samples.std(axis=0) / np.sqrt(np.diag(left))).mean()))
+    assert widths[0] > 1.2 * widths[1]
 
 
 @pytest.mark.parametrize(

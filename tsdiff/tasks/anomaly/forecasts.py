@@ -53,8 +53,9 @@ def forecast_scores(
     """−log of the chance that a forecast gives a value at least as far off on either side, in nats, (n,).
 
     0 is what was foreseen, .69 the middle of all, 4.6 one in a hundred, by the law that anchors have on real series
-    (`tsdiff.sampling.anchor_share.anchor_surprise`); less with a `share`. A step's score depends on no later value. NaN where
-    the value is missing, and of the first eight values, or half of fewer than sixteen, which too little is known before.
+    (`tsdiff.sampling.anchor_share.anchor_surprise`); less with a `share`. A step's score depends on no later value. NaN
+    where the value is missing, and of the first eight values, or half of fewer than sixteen, which too little is known
+    before.
 
     Args:
         values: (n,), NaN where missing.

@@ -50,7 +50,7 @@ class RefineConfig(Checked):
 
     method: Refinement = "most_likely"
     prior: Prior = "quantile"
-    prior_scale: NonNegative = 0.03
+    prior_scale: NonNegative = 0.3
     energy: Energy | None = None
     log_snrs: Annotated[tuple[Finite, ...], MinLen(1), DISTINCT, RISING] = (-0.25,)
     redraw: bool = True
