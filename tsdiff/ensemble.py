@@ -17,6 +17,7 @@ from shared.errors import CheckpointError, ConfigError
 from shared.files.checkpoint import resolve
 from shared.files.documents import read_json
 from shared.files.io import write_json
+from shared.random import derive_seed
 from tsdiff.data import entries_of
 from tsdiff.data.entries import Entry
 from tsdiff.faces.frames import FrameCalls
@@ -34,7 +35,8 @@ class EnsemblePredictor(FrameCalls):
     the intervals (as Lakshminarayanan et al. 2017 do with densities).
 
     Args:
-        members: predictors of the same frequency and horizon, usually of one estimator with several seeds.
+        members: predictors of the same frequency and horizon, usually of one estimator with several seeds. Those that
+            would draw from one seed get seeds of their own, so that the draws of all are independent.
 
     Raises:
         ConfigError: no members, or they differ in frequency, horizon or channels.
@@ -47,7 +49,7 @@ class EnsemblePredictor(FrameCalls):
         if len(kinds) > 1:
             raise ConfigError(f"the members of an ensemble differ in frequency, horizon or channels: {sorted(kinds)}")
         super().__init__(prediction_length=members[0].prediction_length)
-        self.members = tuple(members)
+        self.members = tuple(_drawing_apart(members))
 
     @property
     def freq(self) -> str:
@@ -154,6 +156,15 @@ class EnsemblePredictor(FrameCalls):
             )
         members = range(count)
         return cls([TSDiffPredictor.from_pretrained(folder / str(place), device=device) for place in members])
+
+
+def _drawing_apart(members: Sequence[TSDiffPredictor]) -> Iterator[TSDiffPredictor]:
+    """The members, those with the seed of an earlier one with another."""
+    seen: set[int] = set()
+    for place, member in enumerate(members):
+        seed = member.sampling.seed
+        yield member.with_sampling(seed=derive_seed(seed, f"member {place}")) if seed in seen else member
+        seen.add(seed)
 
 
 def joined(forecasts: Sequence[SampleForecast]) -> SampleForecast:

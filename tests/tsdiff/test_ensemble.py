@@ -31,6 +31,18 @@ def test_samples_are_the_members_samples(pair: EnsemblePredictor):
     assert pair.nfe == 4
 
 
+def test_members_of_one_seed_draw_independently(trained: TSDiffPredictor, tmp_path: Path):
+    twice = EnsemblePredictor([trained, trained]).with_sampling(steps=4)
+    assert twice.members[0].sampling.seed == trained.sampling.seed
+    twice.serialize(tmp_path)
+    for one in (twice, EnsemblePredictor.from_pretrained(tmp_path), twice.with_sampling(seed=3)):
+        (forecast, *_) = one.predict(sines(), 100)
+        first, second = np.split(forecast.samples, 2)
+        assert len(np.unique(forecast.samples, axis=0)) == 100
+        away = first - first.mean(0), second - second.mean(0)
+        assert abs((away[0] * away[1]).mean()) < 0.3 * first.var(axis=0).mean()
+
+
 def test_what_cannot_be_an_ensemble_is_refused(pair: EnsemblePredictor):
     with pytest.raises(ConfigError, match="at least one member"):
         EnsemblePredictor([])
