@@ -54,9 +54,9 @@ def import_checkpoint(path: str | os.PathLike[str]) -> SpeechModel:
 
     Architecture, process, front end, parameterisation and default sampler follow from the file's hyper-parameters.
     Weights are the exponential moving average that the published code puts in place on `eval()`; what has none, such
-    as the running statistics of batch norm, comes from the state dict. Names are also read as torch.compile and DataParallel
-    change them. Frames are padded as the published enhancement script does, with zeros, or mirrored for ncsnpp_v2 and
-    ncsnpp_48k.
+    as the running statistics of batch norm, comes from the state dict. Names are also read as torch.compile and
+    DataParallel change them. Frames are padded as the published enhancement script does, with zeros, or mirrored for
+    ncsnpp_v2 and ncsnpp_48k.
 
     Only tensors and plain values are read: code in the file does not run.
 
