@@ -246,7 +246,7 @@ def resolve(path_or_name: str | os.PathLike[str], bundled: Path, kind: str | Non
     `Path` is never a name.
 
     Raises:
-        CheckpointError: nothing of that name; the message tells what there is of this kind.
+        CheckpointError: nothing of that name, or a file; the message tells what there is of this kind.
     """
     path, name = Path(path_or_name), os.fspath(path_or_name)
     names = sorted(p.parent.name for p in bundled.glob(f"*/{WEIGHTS}"))
@@ -256,6 +256,8 @@ def resolve(path_or_name: str | os.PathLike[str], bundled: Path, kind: str | Non
         return bundled / name
     if os.path.isdir(path):  # False for what no file system takes as a name
         return path
+    if os.path.isfile(path):
+        raise CheckpointError(f"{name!r} is a file; a model is a folder with {CONFIG} and {WEIGHTS}: give that")
     if isinstance(path_or_name, str) and name.count("/") == 1 and not name.startswith((".", "/", "~")):
         return _from_hub(name)
     names = [each for each in names if kind is None or _kind_of(bundled / each) == kind]

@@ -53,6 +53,7 @@ def load_pickle(
     path = Path(path)
     try:
         _check_zip(path)
+        _check_kind(path)
         known = [*stand_ins, *(_references(path, stand_ins) if references else ())]
         with torch.serialization.safe_globals(known):
             return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
@@ -97,6 +98,17 @@ def _check_zip(path: Path) -> None:
         unpacked = sum(part.file_size for part in archive.infolist())
     if unpacked > size:
         raise CheckpointError(f"{path} has {size} bytes and unpacks to {unpacked}; save it again with torch.save")
+
+
+def _check_kind(path: Path) -> None:
+    """Refuse safetensors files: the length of their header, and the header, a JSON object, come first."""
+    with path.open("rb") as file:
+        head = file.read(9)
+    if len(head) == 9 and head[8:] == b"{" and int.from_bytes(head[:8], "little") < path.stat().st_size:
+        raise CheckpointError(
+            f"{path} is a safetensors file, weights without their settings, and not what torch.save writes; give the "
+            "checkpoint that the training code wrote, or the folder of a model that was saved by this toolkit"
+        )
 
 
 def _reason(error: Exception) -> str:

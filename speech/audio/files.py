@@ -71,10 +71,15 @@ _ESTIMATED = {"MP3": 2304}
 
 
 class AudioReader:
-    """A file that is open for reading, from its start to its end. Made by `open_audio`."""
+    """A file that is open for reading, from its start to its end. Made by `open_audio`.
 
-    def __init__(self, path: Path, sound: Sound, info: AudioInfo):
-        self._path, self._sound, self._read = path, sound, 0
+    Args:
+        path, sound, info: the file, what reads it, and what it says of itself.
+        place: tells how many samples were read when reading failed within a block; less where that is not known.
+    """
+
+    def __init__(self, path: Path, sound: Sound, info: AudioInfo, place: Callable[[], int] = lambda: 0):
+        self._path, self._sound, self._read, self._place = path, sound, 0, place
         self.info = info
 
     def read(self, samples: int) -> np.ndarray:
@@ -104,9 +109,11 @@ class AudioReader:
             yield self.read(samples)
 
     def _damaged(self) -> DataError:
+        read, rate = max(self._read, self._place()), self.info.sample_rate
         return DataError(
             f"{self._path} is damaged or cut short: it states {self.info.samples} samples, and reading stops after "
-            f"{self._read}; copy or record it again"
+            f"{read} ({read / rate:.1f} of {self.info.samples / rate:.1f} s); copy or record it again, or save what "
+            "there is (ffmpeg -i FILE rest.wav)"
         )
 
 
@@ -154,7 +161,7 @@ def open_audio(path: str | os.PathLike[str], raw: RawFormat | None = None) -> It
         known = file.format in CHUNKED
         length = lengths(path, file.subtype, file.frames) if known else Lengths(file.frames)
         read = functools.partial(file.read, dtype="float32", always_2d=True)
-        yield AudioReader(path, read, _with_possible_rate(path, _info(file, length)))
+        yield AudioReader(path, read, _with_possible_rate(path, _info(file, length)), file.tell)
 
 
 class _Forwards(soundfile.SoundFile):

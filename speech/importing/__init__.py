@@ -23,6 +23,8 @@ from speech.model.backbones.ncsnpp import NCSNpp
 from speech.model.model import SpeechModel
 
 _PREFIX = "dnn."
+_WRAPPERS = {"module", "_orig_mod"}
+"""Parts of names that DataParallel and torch.compile put between the others."""
 # Lightning keeps hyper-parameters in a dict of its own.
 _DICTS = [
     (OrderedDict, f"{package}.utilities.parsing.AttributeDict")
@@ -52,8 +54,9 @@ def import_checkpoint(path: str | os.PathLike[str]) -> SpeechModel:
 
     Architecture, process, front end, parameterisation and default sampler follow from the file's hyper-parameters.
     Weights are the exponential moving average that the published code puts in place on `eval()`; what has none, such
-    as the running statistics of batch norm, comes from the state dict. Frames are padded as the published enhancement
-    script does, with zeros, or mirrored for ncsnpp_v2 and ncsnpp_48k.
+    as the running statistics of batch norm, comes from the state dict. Names are also read as torch.compile and
+    DataParallel change them. Frames are padded as the published enhancement script does, with zeros, or mirrored for
+    ncsnpp_v2 and ncsnpp_48k.
 
     Only tensors and plain values are read: code in the file does not run.
 
@@ -85,7 +88,8 @@ def _read(path: str | os.PathLike[str]) -> _Checkpoint:
     state = content.get("state_dict") if isinstance(content, Mapping) else None
     if not isinstance(state, Mapping):
         raise CheckpointError(f"{origin} holds no state_dict: give a Lightning checkpoint of the published code")
-    network = {str(name).removeprefix(_PREFIX): value for name, value in state.items() if str(name).startswith(_PREFIX)}
+    named = {_unwrapped(str(name)): value for name, value in state.items()}
+    network = {name.removeprefix(_PREFIX): value for name, value in named.items() if name.startswith(_PREFIX)}
     if not network or not all(isinstance(value, Tensor) for value in network.values()):
         raise CheckpointError(f"{origin}: its state_dict has no tensors named {_PREFIX}…, the network's")
     settings = content.get("hyper_parameters")
@@ -98,6 +102,11 @@ def _read(path: str | os.PathLike[str]) -> _Checkpoint:
     refuse_odd_tensors(network, origin)
     refuse_odd_tensors({f"ema.shadow_params.{i}": value for i, value in enumerate(average or ())}, origin)
     return _Checkpoint(origin, network, {str(k): value for k, value in settings.items() if _plain(value)}, average)
+
+
+def _unwrapped(name: str) -> str:
+    """The name of a tensor without what wrappers of its module add."""
+    return ".".join(part for part in name.split(".") if part not in _WRAPPERS)
 
 
 def _plain(value: object) -> bool:

@@ -16,6 +16,7 @@ from shared.random import PlacedGenerator
 from shared.samplers import StepInfo
 from speech.inference.held_level import HeldLevel
 from speech.inference.longform import Window
+from speech.inference.mirror import first_beyond, mirrored_above, own_above
 from speech.inference.plausible import Plausible
 from speech.inference.sampling import sample_spectrogram, sounding
 from speech.model.config import SamplingConfig
@@ -43,7 +44,7 @@ class Segment:
         peak: what the whole channel is divided by for the network; 0 where the channel is silent.
         loudest: the whole channel's own peak.
         tally: of the recording; counts on.
-        edge: Hz up to which the channel stays as it is; None: nowhere.
+        edge: Hz at which the channel's band ends; None: not known.
         heard: frames of the channel that sound came before its first; more than fade in are not counted.
         gains: with which the network sees its frames, (frames,), as many as `SegmentRunner.bucket` says; None: 1.
     """
@@ -226,8 +227,12 @@ class SegmentRunner:
         if gains is not None:
             noisy = frontend.amplified(noisy, gains)
         heard = [segment.heard for segment in segments]
-        result = sample_spectrogram(self.model, noisy, self.sampling, generators, step, heard)
-        estimate = result.x if gains is None else frontend.amplified(result.x, 1 / gains)
+        firsts = [self._first_lost(segment) for segment in segments]
+        seen = mirrored_above(noisy, firsts)
+        result = sample_spectrogram(self.model, seen, self.sampling, generators, step, heard)
+        estimate = own_above(result.x, seen, noisy, firsts)
+        if gains is not None:
+            estimate = frontend.amplified(estimate, 1 / gains)
         waves = []
         for x, segment in zip(estimate, segments, strict=True):
             length = len(segment.waveform)
@@ -235,6 +240,12 @@ class SegmentRunner:
             wave = frontend.inverse(known, length)[0] * (segment.peak * self.sampling.amplification)
             waves.append(wave.to("cpu", torch.float32).numpy())
         return waves, result.nfe
+
+    def _first_lost(self, segment: Segment) -> int | None:
+        """Where the network is to see what lies below a segment's edge mirrored; None: nowhere."""
+        frontend = self.model.config.frontend
+        edge = segment.edge if self.sampling.mirror_band else None
+        return first_beyond(edge, frontend.sample_rate, frontend.frequencies)
 
     @torch.no_grad()
     def sounding(self, waveform: np.ndarray, frames: int) -> np.ndarray:

@@ -140,7 +140,7 @@ def _module(name: str, **members: Any) -> Iterator[None]:
 
 
 def save_published(
-    path: Path, state: dict[str, Tensor], average: list[Tensor] | None, settings: dict[str, Any]
+    path: Path, state: dict[str, Tensor], average: list[Tensor] | None, settings: dict[str, Any], prefix: str = "dnn."
 ) -> Path:
     """Write what the published code's Lightning checkpoint holds, its pickled class of the data module included."""
     data_module = type("SpecsDataModule", (), {"__module__": "sgmse.data_module", "__qualname__": "SpecsDataModule"})
@@ -148,7 +148,7 @@ def save_published(
         "epoch": 3,
         "global_step": 1000,
         "pytorch-lightning_version": "2.1.0",
-        "state_dict": {f"dnn.{name}": value for name, value in state.items()},
+        "state_dict": {f"{prefix}{name}": value for name, value in state.items()},
         "loops": {"fit_loop": {"state_dict": {}, "epoch_progress": {"total": {"ready": 4}}}},
         "callbacks": {"ModelCheckpoint{'monitor': 'pesq'}": {"best_model_score": torch.tensor(2.9), "kth_value": None}},
         "optimizer_states": [{"state": {0: {"step": torch.tensor(1.0)}}, "param_groups": [{"lr": 1e-4}]}],

@@ -89,13 +89,15 @@ def test_silence_stays_silence(enhancer: Enhancer) -> None:
 
 
 @pytest.mark.parametrize("place", [23, 60])
-def test_speech_stays_as_loud_as_it_was(enhancer: Enhancer, shared_data: Path, place: int) -> None:
-    """By least squares, of the recording in the result; the causal one gave 1 dB less."""
+@pytest.mark.parametrize("name", ["default", "causal", "dereverb"])
+def test_speech_stays_as_loud_as_it_was(name: str, shared_data: Path, place: int) -> None:
+    """By least squares, of the recording in the result; the causal one gave 1 dB less, the others .3 and .4 dB."""
+    enhancer = Enhancer.from_pretrained(name, device="cpu")
     path = sorted((shared_data / "speech/valid/clean/librispeech").iterdir())[place]
     clean = read_audio(path).waveform[0, : 4 * 16000]
     enhanced = enhancer.enhance(clean, 16000)
     level = 20 * np.log10(float((enhanced * clean).sum() / (clean * clean).sum()))
-    assert abs(level) < 0.5
+    assert abs(level) < 0.15
 
 
 def test_noise_alone_becomes_quieter(enhancer: Enhancer) -> None:

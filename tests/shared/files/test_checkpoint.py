@@ -153,6 +153,8 @@ def test_resolve(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for other in ("owner/folder/name", "./name", "/name", "~/name", "name"):
         with pytest.raises(CheckpointError, match=f"^'{other}' is neither a folder, a bundled name nor a hub id"):
             resolve(other, saved.parent)
+    with pytest.raises(CheckpointError, match="is a file; a model is a folder with config"):
+        resolve(str(saved / "model.safetensors"), saved.parent)
 
 
 def test_a_bundled_name_goes_before_a_folder_here(

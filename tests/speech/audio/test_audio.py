@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import resource
 import subprocess
 import threading
@@ -213,6 +214,19 @@ def test_a_file_cut_short_is_refused_at_the_place_where_it_ends(tmp_path, name):
         read_audio(tmp_path / name)
     with open_audio(tmp_path / name) as reader:
         assert reader.read(4000).shape == (2, 4000)
+
+
+def test_of_a_flac_file_that_is_cut_what_can_be_read_is_told(tmp_path):
+    """Within the first block of ten seconds, too, of which nothing comes out; it was "reading stops after 0"."""
+    soundfile.write(tmp_path / "a.flac", sound(1, 60_000)[0], 16000)
+    content = (tmp_path / "a.flac").read_bytes()
+    (tmp_path / "a.flac").write_bytes(content[: len(content) * 7 // 10])
+    with pytest.raises(DataError, match="cut short: it states 60000 samples") as caught:
+        read_audio(tmp_path / "a.flac")
+    found = re.search(r"stops after (\d+) \((\S+) of 3\.8 s\).*save what there is", str(caught.value))
+    assert found
+    assert abs(int(found[1]) - 42_000) < 5000
+    assert abs(float(found[2]) * 16000 - int(found[1])) < 1000
 
 
 @pytest.mark.parametrize(("mode", "level"), [("VARIABLE", 0.9), ("CONSTANT", 0.98)])

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 
 import speech
@@ -84,6 +85,14 @@ def test_an_average_without_the_frozen_parameters(tmp_path: Path) -> None:
     trained = [value for name, value in average.items() if name != "all_modules.0.W"]
     model = import_checkpoint(save_published(tmp_path / "old.ckpt", state, trained, NCSNPP))
     assert_weights(model, {**average, "all_modules.0.W": state["all_modules.0.W"]})
+
+
+@pytest.mark.parametrize("wrapped", ["module.dnn.", "dnn.module.", "dnn._orig_mod.", "_orig_mod.dnn."])
+def test_names_of_wrapped_networks(tmp_path: Path, wrapped: str) -> None:
+    """As DataParallel and torch.compile change them."""
+    state, average = random_weights(small_layout(), 0), random_weights(small_layout(), 1)
+    path = save_published(tmp_path / "wrapped.ckpt", state, list(average.values()), NCSNPP, wrapped)
+    assert_weights(import_checkpoint(path), average)
 
 
 def test_the_toolkits_own_format_holds_the_same_model(checkpoint: Path, tmp_path: Path) -> None:
@@ -272,6 +281,9 @@ def test_files_that_are_no_checkpoints(checkpoint: Path, tmp_path: Path) -> None
         path.write_bytes(content)
         with pytest.raises(CheckpointError, match=name):
             import_checkpoint(path)
+    save_file({"weight": torch.zeros(3)}, tmp_path / "weights.ckpt")
+    with pytest.raises(CheckpointError, match=r"weights\.ckpt is a safetensors file.* folder"):
+        import_checkpoint(tmp_path / "weights.ckpt")
     with pytest.raises(CheckpointError, match="there is no file"):
         import_checkpoint(tmp_path / "absent.ckpt")
     with pytest.raises(CheckpointError):
