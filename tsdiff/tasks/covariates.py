@@ -30,8 +30,8 @@ _LEAST_ROWS, _ROWS_EACH = 20, 4
 """Steps that a regression needs, and that each covariate adds."""
 _CERTAINTY = 1.5
 """Standard errors by which the error has to fall."""
-_LEAST_GAIN = 0.01
-"""Share of it by which it has to fall."""
+_LEAST_GAIN, _BEYOND_DOUBT = 0.01, 6.0
+"""Share of it by which it has to fall, unless by so many standard errors: of fine steps few tell of a weekend."""
 _REACH = 0.5
 """Share of the range of a covariate by which its future may leave it; beyond, it counts as there."""
 _PENALTIES = np.logspace(-4, 2, 13)
@@ -129,8 +129,8 @@ def _gain(rows: np.ndarray, lag: int) -> float:
         error[part] = _errors(rows[part], learnt, 0 * weights)
         fall[part] = error[part] - _errors(rows[part], learnt, weights)
     mean, size = float(np.nanmean(fall)), float(np.nanmean(error))
-    sure = mean > _CERTAINTY * _deviation(fall, lag)
-    return mean / size if sure and mean >= _LEAST_GAIN * size else 0.0
+    certainty = _CERTAINTY if mean >= _LEAST_GAIN * size else _BEYOND_DOUBT
+    return mean / size if mean > certainty * _deviation(fall, lag) else 0.0
 
 
 def _errors(rows: np.ndarray, learnt: np.ndarray, weights: np.ndarray) -> np.ndarray:
