@@ -51,9 +51,12 @@ RULES = (
     (0.0, math.inf),
     (0.0, 0.0),
     (1.0, math.inf),
-    (1.0, 0.5),
+    (1.0, -math.inf),
+    (1.0, -1.0),
+    (1.0, 0.0),
     (1.0, 1.0),
     (1.645, math.inf),
+    (1.645, -1.0),
 )
 """Standard errors that the gain has to exceed: for the weighing anew, and else for the one midway."""
 

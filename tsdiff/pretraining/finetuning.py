@@ -236,17 +236,17 @@ class _Contest(Generic[P]):
         self._looks: list[float] = []
 
     def weigh(self, network: Weighing) -> Weighing | None:
-        """Give the model another weighing of simple forecasts, or else one midway to it, if it forecasts better by it;
-        which it has. The gain of the windows in the mean has to be more than one of its standard errors
-        (docs/default_forecaster.md)."""
+        """Give the model another weighing of simple forecasts where it forecasts better by it, or else one midway to it
+        where it does not forecast worse; which it has. Better and worse are more than one standard error of what the
+        windows gain in the mean (docs/default_forecaster.md)."""
         model, usual = self.predictor.model, self._losses
         before = model.weighing
         half = midway(network, before or bundled_weighing())
-        for change, weighing in ((WEIGHED, network), (HALF_WEIGHED, half)):
+        for change, weighing, limit in ((WEIGHED, network, 1.0), (HALF_WEIGHED, half, -1.0)):
             model.weighing = weighing
             trial = self.trial(0, change, self.predictor)
             gained = usual - self._losses
-            if len(gained) > 1 and gained.mean() > gained.std(ddof=1) / math.sqrt(len(gained)):
+            if len(gained) > 1 and gained.mean() > limit * gained.std(ddof=1) / math.sqrt(len(gained)):
                 self.first = self.best = trial
                 self.weighed = change
                 return weighing
