@@ -103,6 +103,21 @@ def test_half_of_it_is_taken_where_all_of_it_is_too_much(daily: TSDiffPredictor)
     torch.testing.assert_close(taken.error.bias, bundled_weighing().error.bias)
 
 
+def test_half_of_it_is_taken_where_it_does_not_forecast_worse(daily: TSDiffPredictor):
+    """It says a little more, by which some windows of noise are forecast better, and others worse."""
+    predictor, far = copy.deepcopy(daily), copy.deepcopy(bundled_weighing())
+    entries = [{**week(), "target": 10 + np.random.default_rng(n).normal(size=120)} for n in range(6)]
+    contest = _Contest(predictor, split_windows(entries, 7, 6).test)
+    with torch.no_grad():
+        far.error.bias[1] += 0.05
+    taken = contest.weigh(far)
+    assert contest.weighed == HALF_WEIGHED
+    assert taken is predictor.model.weighing is not None
+    with torch.no_grad():
+        far.error.bias[0] += 3.0
+    assert contest.weigh(far) is taken
+
+
 def test_what_is_trained_around_new_anchors_is_used_with_them(daily: TSDiffPredictor, monkeypatch: pytest.MonkeyPatch):
     seen = []
     usual = AnchoredSource.batch
