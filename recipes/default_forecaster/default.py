@@ -58,6 +58,7 @@ SAMPLING = Sampling(
     past_share=1.0,
     log_snr_end=3.0,
     nonnegative=True,
+    counts=True,
     batch_rows=6400,
 )
 MAP_SAMPLING = replace(SAMPLING, method="map", steps=2, temperature=1.0, anchor_share=0.0, past_share=0.0)

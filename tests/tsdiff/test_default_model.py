@@ -184,6 +184,18 @@ def test_counts_stay_above_zero_and_others_do_not(default: TSDiffPredictor) -> N
     assert lowest[1] < -0.1
 
 
+def test_intermittent_demand_of_gluonts_entries_is_drawn_as_counts() -> None:
+    """As `predict_df` draws it: 23 % of the samples were 0, where 74 % of the values are."""
+    sold = np.random.default_rng(0).poisson(0.3, 400).astype(float)
+    predictor = TSDiffPredictor.from_pretrained("default").adapted("D", 14)
+    (made,) = predictor.predict([{"start": pd.Period("2024-01-01", "D"), "target": sold}], 100)
+    assert set(np.unique(made.samples)) <= set(np.unique(sold))
+    assert (made.samples == 0).mean() == pytest.approx((sold[-200:] == 0).mean(), abs=0.02)
+    assert made.samples.mean() == pytest.approx(sold[-200:].mean(), rel=0.05)
+    (plain,) = predictor.with_sampling(counts=False).predict([{"start": pd.Period("2024-01-01", "D"), "target": sold}])
+    assert not set(np.unique(plain.samples)) <= set(np.unique(sold))
+
+
 def test_it_has_to_be_told_what_to_forecast(default: TSDiffPredictor) -> None:
     entry = {"start": pd.Period("2024-01-01", freq="h"), "target": np.arange(50.0)}
     with pytest.raises(ConfigError, match="adapted"):

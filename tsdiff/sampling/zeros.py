@@ -12,12 +12,16 @@ _LEAST_CYCLES = 8
 """Seasons from which on each time of the season has a share of its own."""
 _SMALL = 0.1
 """Quantile of the positive values below which a value may stand for zero."""
-_INTERMITTENT, _FEWEST_SIZES = 0.3, 5
-"""Share of zeros from which a series may be intermittent, and values that are not zero to draw from."""
+_SOME_ZEROS, _INTERMITTENT, _FEWEST_SIZES = 0.05, 0.3, 5
+"""Shares of zeros from which a series may be intermittent, where nothing foretells its values either and whatever does,
+and values that are not zero to draw from."""
 _BY_SEASON, _BY_LAST, _BY_HALF = 0.25, 0.3, 2.5
 """What is taken for chance: how much the time of the season may tell of whether a value is zero, as a share of the
 variance, and the value before, as a correlation; and how far the mean of the later half of the values may be from that
 of the earlier one, in standard errors."""
+_LEAST_KNOWN, _TOLD, _APART = 100, 1.8, 1.7
+"""The same for values, of which so many have to be known: what the season explains of their variance, as a multiple of
+what it would by chance; and how far a value goes with the one before, and the halves are apart, in standard errors."""
 _CHANCE, _STAYS = 1e-3, 0.5
 """A run that was less likely than this is a change for good; and the least chance that a run goes on, so that one below
 ten steps, such as holidays, never is."""
@@ -61,7 +65,8 @@ def within(
     A series is intermittent whose zeros come by chance, at no time of the season more than at others and not in runs,
     and whose mean stays. Then what is not zero is of the sizes that the history has, in the order of the samples,
     unless something else tells of it: neither a line nor a season does (Willemain et al. 2004, "A new approach to
-    forecasting intermittent demand for service parts inventories", whose draws those are).
+    forecasting intermittent demand for service parts inventories", whose draws those are). Between 5 and 30 % of zeros
+    the values themselves have to come by chance, too.
 
     Args:
         samples: (number, steps).
@@ -74,7 +79,7 @@ def within(
         Shaped like `samples`.
     """
     support = Support.of(history)
-    if counts and not told and support.zeros >= _INTERMITTENT and (history > 0).any():
+    if counts and not told and support.zeros >= _SOME_ZEROS and (history > 0).any():
         recent = _recent(_present(history, season), season)
         if _by_chance(recent, season):
             return _of_sizes(samples, recent, season)
@@ -105,18 +110,34 @@ def _limit(samples: np.ndarray, history: np.ndarray, season: int) -> float:
 
 
 def _by_chance(recent: np.ndarray, season: int) -> bool:
-    """Whether a history has many zeros, which nothing foretells, and enough other values; all of about one mean."""
+    """Whether a history has zeros, which nothing foretells, and enough other values; all of about one mean."""
     seen = recent[np.isfinite(recent)]
     zero = seen == 0
-    if (~zero).sum() < _FEWEST_SIZES or zero.mean() < _INTERMITTENT:
+    share = float(zero.mean()) if seen.size else 0.0
+    if (~zero).sum() < _FEWEST_SIZES or share < _SOME_ZEROS:
         return False
-    share = float(zero.mean())
+    early, late = np.array_split(seen, 2)
+    apart = abs(late.mean() - early.mean()) / np.sqrt(early.var() / len(early) + late.var() / len(late))
+    if share < _INTERMITTENT and (apart > _APART or _foretold(recent, season)):
+        return False
     of_season = _shares(recent, max(season, 1), season)
     told = 1 - float((of_season * (1 - of_season)).mean()) / (share * (1 - share))
     after = float(np.corrcoef(zero[1:], zero[:-1])[0, 1])
-    early, late = np.array_split(seen, 2)
-    apart, error = abs(late.mean() - early.mean()), np.sqrt(early.var() / len(early) + late.var() / len(late))
-    return told < _BY_SEASON and abs(after) < _BY_LAST and bool(apart < _BY_HALF * error)
+    return told < _BY_SEASON and abs(after) < _BY_LAST and bool(apart < _BY_HALF)
+
+
+def _foretold(recent: np.ndarray, season: int) -> bool:
+    """Whether values are few, or the time of the season or the value before tells of them more than by chance."""
+    phases = np.flatnonzero(np.isfinite(recent)) % max(season, 1)
+    values = recent[np.isfinite(recent)]
+    if len(values) < _LEAST_KNOWN:
+        return True
+    off = values - values.mean()
+    count, sums = np.bincount(phases), np.bincount(phases, off)
+    explained = float((sums**2 / np.maximum(count, 1)).sum() / (off**2).sum())
+    by_chance = (max(season, 1) - 1) / (len(values) - 1)
+    after = float(np.corrcoef(values[1:], values[:-1])[0, 1])
+    return explained > _TOLD * by_chance or abs(after) > _APART / np.sqrt(len(values))
 
 
 def _of_sizes(samples: np.ndarray, recent: np.ndarray, season: int) -> np.ndarray:

@@ -30,8 +30,9 @@ _LEAST_ROWS, _ROWS_EACH = 20, 4
 """Steps that a regression needs, and that each covariate adds."""
 _CERTAINTY = 1.5
 """Standard errors by which the error has to fall."""
-_LEAST_GAIN, _BEYOND_DOUBT = 0.01, 6.0
-"""Share of it by which it has to fall, unless by so many standard errors: of fine steps few tell of a weekend."""
+_LEAST_GAIN, _LEAST_WHERE_MOVED = 0.01, 0.1
+"""Shares of it by which it has to fall: of all steps, or of those alone that the covariates' changes say something of,
+which are few where a flag seldom changes."""
 _REACH = 0.5
 """Share of the range of a covariate by which its future may leave it; beyond, it counts as there."""
 _PENALTIES = np.logspace(-4, 2, 13)
@@ -129,8 +130,9 @@ def _gain(rows: np.ndarray, lag: int) -> float:
         error[part] = _errors(rows[part], learnt, 0 * weights)
         fall[part] = error[part] - _errors(rows[part], learnt, weights)
     mean, size = float(np.nanmean(fall)), float(np.nanmean(error))
-    certainty = _CERTAINTY if mean >= _LEAST_GAIN * size else _BEYOND_DOUBT
-    return mean / size if mean > certainty * _deviation(fall, lag) else 0.0
+    moved = np.abs(rows[:, 1:]).max(axis=1) > 1e-9
+    enough = mean >= _LEAST_GAIN * size or np.nansum(fall[moved]) >= _LEAST_WHERE_MOVED * np.nansum(error[moved])
+    return mean / size if enough and mean > _CERTAINTY * _deviation(fall, lag) else 0.0
 
 
 def _errors(rows: np.ndarray, learnt: np.ndarray, weights: np.ndarray) -> np.ndarray:

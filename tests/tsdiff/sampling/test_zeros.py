@@ -64,6 +64,30 @@ def test_what_comes_by_chance_has_the_sizes_of_the_history_in_the_order_of_the_s
         assert (np.diff(made[samples[:, step].argsort(), step]) >= 0).all()
 
 
+@pytest.mark.parametrize("rate", [1.5, 2.5])
+def test_counts_with_some_zeros_that_come_by_chance_keep_their_mean(rate):
+    """Samples too wide for them, of which what is below 0 came back as 0 or 1."""
+    history = np.random.default_rng(2).poisson(rate, 400).astype(float)
+    made = within(normal(rate, 1.5 * np.sqrt(rate)), history, 7)
+    assert made.mean() == pytest.approx(history[-200:].mean(), rel=0.03)
+    assert np.quantile(made, 0.95) == np.quantile(history[-200:], 0.95)
+
+
+@pytest.mark.parametrize("name", ["weekends", "drift", "trend", "few"])
+def test_counts_with_some_zeros_that_something_foretells_keep_their_samples(name):
+    rng, days = np.random.default_rng(0), np.arange(60 if name == "few" else 200)
+    rate = np.full(len(days), 2.0)
+    if name == "weekends":
+        rate = np.where(days % 7 >= 5, 1.0, 3.0)
+    if name == "drift":
+        rate = 2 * np.exp(np.cumsum(rng.normal(0, 0.1, len(days))))
+    if name == "trend":
+        rate = 1 + days / 80
+    history = rng.poisson(rate).astype(float)
+    assert 0.05 < (history == 0).mean() < 0.3
+    assert within(normal(50.0, 1.0), history, 7).min() > 40
+
+
 def test_days_differ_as_far_as_chance_does_not_make_them():
     """Sales every seventh day by chance have no day without any; those of weekends are on weekends."""
     rng, days = np.random.default_rng(1), np.arange(280)

@@ -110,6 +110,17 @@ def test_an_effect_is_found_where_its_covariate_is_known_of_the_end_alone(known,
     assert fooled <= 1
 
 
+def test_a_flag_that_seldom_changes_is_used_in_a_long_series():
+    """Its changes over a season are few among so many steps, of which the error of all tells next to nothing."""
+    steps, rng = np.arange(20_000), np.random.default_rng(0)
+    flag = (steps // 2500 % 4 == 3).astype(float)
+    series = 10 * np.sin(2 * np.pi * steps / 24) + 4 * flag + rng.normal(size=len(steps))
+    found = effect_of(series[:-100], flag[None], 24, 100)
+    assert 0 < found.gain < 0.01
+    assert np.ptp(found.values) == pytest.approx(4, abs=0.4)
+    assert effect_of((series - 4 * flag)[:-100], flag[None], 24, 100).gain == 0
+
+
 @pytest.mark.parametrize("kind", ["noise", "walks", "calendar"])
 def test_what_has_no_effect_is_hardly_ever_used(kind):
     found = [effect_of(generated(kind, seed)[0][:LENGTH], generated(kind, seed)[1], 7, HORIZON) for seed in range(40)]
