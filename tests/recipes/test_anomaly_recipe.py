@@ -80,6 +80,7 @@ def test_the_exact_density_and_other_settings(first: Path, tmp_path: Path) -> No
     assert ran.exit_code == 0, ran.output
     scores = pd.read_csv(tmp_path / "scores.csv")
     assert scores.groupby("item_id").size().to_dict() == {"a": 96, "b": 96}
+    assert "scored are the last 96 of" in ran.output.replace("\n", " ")
     assert np.isfinite(scores["score"]).all()
 
 

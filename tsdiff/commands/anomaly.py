@@ -83,6 +83,12 @@ def watch(job: Job, predictor: TSDiffPredictor, reference: int | None) -> Watch:
     held_out = len(whole[0]["target"]) - kept[whole[0]["item_id"]]
     wanted = _REFERENCE_WINDOWS * predictor.model.config.length if reference is None else reference
     entries = [tail(entry, held_out + wanted) for entry in whole]
+    longest = max(len(entry["target"]) for entry in whole)
+    if longest > held_out + wanted:
+        note(
+            f"scored are the last {held_out + wanted} of {longest} steps: {held_out} held out, and {wanted} before "
+            f"them that tell the threshold; --reference {longest - held_out} scores all"
+        )
     return Watch(entries, held_out, candidate_seasons(job.series.freq)[0])
 
 

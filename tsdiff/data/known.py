@@ -111,7 +111,8 @@ def tell_unused(df: pd.DataFrame, names: Names, beside: Sequence[str]) -> None:
     if unused and names.target is not None:
         more = f" and {len(unused) - 10} more" if len(unused) > 10 else ""
         tell(
-            f"columns {', '.join(unused[:10])}{more} are not used; what is known of the future goes into future_df, too"
+            f"columns {', '.join(unused[:10])}{more} are not used; what is known of the future goes into future_df, "
+            "too, or into covariates of cross_validation_df"
         )
 
 
@@ -164,8 +165,7 @@ def with_covariates(
     lacking = [name for name in columns if name not in df.columns]
     if lacking:
         raise DataError(
-            f"df has no column {', '.join(map(repr, lacking))} of covariates; give the past of those in future_df "
-            "in df, too"
+            f"df has no column {', '.join(map(repr, lacking))} of covariates; their past has to be in it, too"
         )
     item = names.id_column if names.target is not None else None
     time = str(names.timestamp_column)

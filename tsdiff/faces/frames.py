@@ -83,8 +83,8 @@ class FrameCalls(JointCalls):
                 takes none is helped by a regression of each series on them, where that lowers the error of the
                 series' own past, held out in parts (`tsdiff.tasks.covariates`). One that was trained with
                 them takes the columns in their order.
-            past_covariates: columns of `df` of which the future is not known. Of a model that takes no covariates they
-                enter the same regression by what they were a horizon and whole seasons before.
+            past_covariates: columns, or one column, of `df` of which the future is not known. Of a model that takes no
+                covariates they enter the same regression by what they were a horizon and whole seasons before.
             id_column, timestamp_column, target: None finds "item_id" or "unique_id"; "timestamp", "time", "date", "ds",
                 … or an index of times; "target" or "y". Ids and times may be levels of the index.
             prediction_length: steps to forecast; None takes the predictor's, which a model of all frequencies has none
@@ -145,7 +145,7 @@ class FrameCalls(JointCalls):
             df: see `predict_df`.
             windows: of each series; the last ends with it.
             step: from one window to the next; None takes prediction_length.
-            covariates: columns of `df` that are known of the future, too.
+            covariates: columns, or one column, of `df` that are known of the future, too.
             quantile_levels, num_samples: see `predict_df`.
             options: past_covariates, id_column, timestamp_column, target, prediction_length, freq, and sampling, as
                 `predict_df` takes them.
@@ -231,7 +231,7 @@ class FrameCalls(JointCalls):
         config, sampling = self.config, dict(options)
         names = Names(*(sampling.pop(one.name, None) for one in fields(Names)))
         freq, steps = sampling.pop("freq", None), sampling.pop("prediction_length", None)
-        past = sampling.pop("past_covariates", ())
+        covariates, past = _listed(covariates), _listed(sampling.pop("past_covariates", ()))
         check_sampling(sampling, of_frames=True)
         steps = checked(Count | None, prediction_length=steps)
         if steps is None and config.awaits_freq:
@@ -299,6 +299,11 @@ class FrameCalls(JointCalls):
             raise ConfigError(
                 f"prediction_length={steps}: this model takes covariates and forecasts {self.prediction_length} steps"
             )
+
+
+def _listed(names: str | Sequence[str]) -> list[str]:
+    """Names of columns, of which one may be given by itself."""
+    return [names] if isinstance(names, str) else list(names)
 
 
 def _tell_far(series: SeriesSet, columns: Sequence[str]) -> None:

@@ -69,7 +69,7 @@ def together(
     if starts != {0}:
         ends = sorted({str(one.start_date - 1) for one in forecasts})
         raise DataError(
-            f"the series end at {', '.join(ends[:4])}; fill the later ones up with NaN, or cut them to one end"
+            f"the series end at {', '.join(ends[:4])}; fill those that end early up with NaN, or cut all to one end"
         )
     errors = past_errors(entries, seasons, forecasts[0].samples.shape[1])
     if errors is None:

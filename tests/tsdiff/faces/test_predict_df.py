@@ -450,6 +450,7 @@ def test_windows_know_covariates(real):
     past, _, _ = promoted()
     options: dict[str, Any] = {"prediction_length": 10, "num_samples": 9}
     known = real.cross_validation_df(past, covariates=["promotion"], **options)
+    pd.testing.assert_frame_equal(real.cross_validation_df(past, covariates="promotion", **options), known)
     with pytest.warns(Note, match="not used"):
         plain = real.cross_validation_df(past, **options)
     errors = [(made["0.5"] - made["actual"]).abs().mean() for made in (plain, known)]

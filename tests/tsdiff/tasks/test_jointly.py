@@ -196,7 +196,7 @@ def test_no_sums_at_all_are_refused(naive):
 
 def test_series_of_different_ends_are_refused(naive):
     df = frame(walks(0.5), ["a", "b"])
-    with pytest.raises(DataError, match="fill the later ones up"):
+    with pytest.raises(DataError, match="fill those that end early up"):
         naive.predict_sums_df(df.iloc[:-1], {"all": ["a", "b"]})
 
 

@@ -35,8 +35,9 @@ class ForecastScoring(Checked):
         outlying: deviations from its forecast beyond which a value is not told to the forecasts after it, unless more
             than half of the last `steps` values are such.
         share: of the deviation of the last 8,000 changes over `steps` steps, by √2, that counts as error of each
-            forecast beside its own: what is little beside the series' usual movements is no anomaly, however sure a
-            forecast was. 0 leaves the forecast as sure as it is.
+            forecast beside its own; of the values themselves where no such changes are known yet. What is little beside
+            the series' usual movements is no anomaly, however sure a forecast was. 0 leaves the forecast as sure as it
+            is.
 
     Raises:
         ConfigError: a value out of its range.
@@ -65,7 +66,8 @@ def forecast_scores(
     """
     mean, deviation = rolling_forecasts(values, seasons, settings, weighing)
     changes = pd.Series(values).diff(settings.steps).rolling(_RECENT, min_periods=2).std(ddof=0) / np.sqrt(2)
-    usual = np.nan_to_num(changes.to_numpy(), posinf=0.0)
+    first = pd.Series(values).expanding(min_periods=2).std(ddof=0)  # where no change over so many steps is known yet
+    usual = np.nan_to_num(changes.fillna(first).to_numpy(), posinf=0.0)
     with np.errstate(over="ignore", invalid="ignore"):
         away = np.abs(values - mean) / np.hypot(deviation, settings.share * usual)
     return anchor_surprise(np.minimum(away, _FARTHEST))
