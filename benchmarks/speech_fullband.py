@@ -49,6 +49,9 @@ from speech.metrics.spectral import lsd
 
 RATE, LOW, HIGH = 48000, 8000.0, 20000.0
 SNRS = (-5.0, 0.0, 5.0, 10.0, 15.0, 20.0)
+FORMULAS = ("coloured noise", "band noise", "hum", "impacts", "chords", "gusts", "rumble")
+"""Noise by formula: those that there were when the table began, so that all of its rows are of the same mixtures."""
+
 PEER, RUNNER = "deepfilternet3_48k", Path(__file__).with_name("speech_peer_runner.py")
 SCORES: dict[str, tuple[str, int]] = {
     "si_sdr": ("SI-SDR, dB", 1),
@@ -90,7 +93,7 @@ def mixtures(kind: str, speech: list[Waveform], noises: list[Waveform]) -> list[
         if kind == "recorded":
             noise = np.resize(np.roll(noises[place % len(noises)], -int(rng.integers(RATE))), len(clean))
         else:
-            noise = list(KINDS.values())[place % len(KINDS)](len(clean), rng)
+            noise = KINDS[FORMULAS[place % len(FORMULAS)]](len(clean), rng)
         noise = noise * noise_gain(active_power(clean, RATE), power(noise), SNRS[place % len(SNRS)])
         peak = max(1.0, float(np.abs(clean + noise).max()))
         pairs.append(Pair(clean / peak, ((clean + noise) / peak).astype(np.float32)))

@@ -10,6 +10,9 @@ from torch import Tensor
 _SURE = 0.97
 """Of the edge: up to here a filter that ends a band leaves it as it was."""
 
+_HUM = 64
+"""Of a model's frequencies the first of so many, 125 Hz of 8 kHz, are hum and rumble rather than voice."""
+
 
 def first_beyond(edge: float | None, sample_rate: int, frequencies: int) -> int | None:
     """The first of `frequencies` from 0 to half the rate that is lost in a recording whose band ends at `edge` Hz; None
@@ -23,7 +26,8 @@ def mirrored_above(noisy: Tensor, firsts: Sequence[int | None]) -> Tensor:
     """Spectrograms with what lies below the edge mirrored above it.
 
     Networks know whole bands: beside an empty one they take more of what is there. They take the mirror image, which
-    has the noise and rises and falls with the voice, for the rest of the recording.
+    has the noise and rises and falls with the voice, for the rest of the recording. It has no hum: that is mirrored
+    back where it begins, and again at the edge.
 
     Args:
         noisy: compressed spectrograms (batch, 1, frequencies, frames).
@@ -32,11 +36,18 @@ def mirrored_above(noisy: Tensor, firsts: Sequence[int | None]) -> Tensor:
     if all(first is None for first in firsts):
         return noisy
     seen = noisy.clone()
-    places = torch.arange(noisy.shape[2], device=noisy.device)
     for spectrogram, source, first in zip(seen, noisy, firsts, strict=True):
         if first is not None:
-            spectrogram[:, first:] = source[:, (2 * first - 1 - places[first:]).abs()].conj()
+            spectrogram[:, first:] = source[:, _mirrored(first, noisy.shape[2]).to(noisy.device)].conj()
     return seen
+
+
+def _mirrored(first: int, frequencies: int) -> Tensor:
+    """For each of `frequencies` from `first` on, one below it: down, and up again, and so on."""
+    lowest = min(frequencies // _HUM, first - 1)
+    span = first - 1 - lowest
+    turn = torch.arange(frequencies - first) % max(1, 2 * span)
+    return lowest + (span - turn).abs()
 
 
 def own_above(estimate: Tensor, seen: Tensor, noisy: Tensor, firsts: Sequence[int | None]) -> Tensor:

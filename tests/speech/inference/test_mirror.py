@@ -39,6 +39,18 @@ def test_what_lies_below_is_mirrored_and_has_no_part_in_the_result() -> None:
     assert mirrored_above(noisy, [None, None]) is noisy
 
 
+@pytest.mark.parametrize("first", [1, 2, 3, 20, 42, 43, 64, 127])
+def test_all_above_an_edge_is_mirrored_from_below_it_and_hum_from_nowhere(first: int) -> None:
+    """Beyond twice the edge, too, where the mirror image took the empty band and the hum."""
+    noisy = torch.arange(128.0).to(torch.complex64)[None, None, :, None].repeat(1, 1, 1, 2)
+    seen = mirrored_above(noisy, [first])[0, 0, :, 0].real
+    above = seen[first:]
+    assert above[0] == first - 1
+    assert above.max() < first
+    assert above.min() >= min(2, first - 1)
+    assert (above.diff().abs() <= 1).all()
+
+
 def test_the_first_frequency_that_is_lost() -> None:
     assert first_beyond(4000.0, RATE, 257) == int(0.97 * 128)
     assert first_beyond(8000.0, RATE, 257) is None
