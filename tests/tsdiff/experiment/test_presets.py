@@ -64,7 +64,8 @@ def test_a_preset_with_the_bundled_model_draws_half_of_the_samples_from_it_fine_
     trained, tuned = made.members
     assert trained.sampling == preset.sampling()
     own = TSDiffPredictor.from_pretrained("default").sampling
-    assert tuned.sampling == replace(own, seed=preset.sampling().seed, minimum=0.5)
+    assert tuned.sampling == replace(own, seed=tuned.sampling.seed, minimum=0.5)
+    assert tuned.sampling.seed != trained.sampling.seed
     (forecast,) = made.predict(sines(1), num_samples=10)
     (first,), (second,) = (one.predict(sines(1), num_samples=5) for one in made.members)
     np.testing.assert_array_equal(forecast.samples, np.concatenate([first.samples, second.samples]))
