@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Ge
 from typer import Option
@@ -30,6 +30,9 @@ from shared.scale.options import ScaleOut, Together
 @dataclass(frozen=True, kw_only=True)
 class Series:
     """The series"""
+
+    forecasts: ClassVar[bool] = True
+    """Whether steps are forecast whose number only the user knows."""
 
     data: Annotated[
         Path | None,
@@ -61,11 +64,6 @@ class Series:
     def covariates(self) -> dict[str, Any]:
         """Columns of covariates, by kind."""
         return {}
-
-    @property
-    def forecasts(self) -> bool:
-        """Whether steps are forecast whose number only the user knows."""
-        return True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -262,14 +260,11 @@ class Impute(Machine, Draws, Scaled, Untrained, Covariates):
     Straight lines and earlier seasons are scored beside it.
     """
 
+    forecasts = False
     output: Output = Path("runs/impute")
     hide: Annotated[
         Portion, Option(help="Share of the last windows that is hidden to score the imputation; 0: none.")
     ] = 0.2
-
-    @property
-    def forecasts(self) -> bool:
-        return False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -325,6 +320,7 @@ class Anomaly(Machine, Scaled, Model, Series):
     Trains TSDiff, scores the held-out steps, and measures what injected anomalies it finds.
     """
 
+    forecasts = False
     steps: Annotated[int, Option(help="Training steps; fewer than sharp intervals need.")] = 3000
     windows: Annotated[
         int | None,
@@ -348,10 +344,6 @@ class Anomaly(Machine, Scaled, Model, Series):
         int | None, Ge(1), Option(help="Training steps of each series that the threshold is taken from [4 windows].")
     ] = None
     magnitude: Annotated[float, Option(help="Size of the injected anomalies, in standard deviations.")] = 1.0
-
-    @property
-    def forecasts(self) -> bool:
-        return False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -117,13 +117,13 @@ def _by_chance(recent: np.ndarray, season: int) -> bool:
     if (~zero).sum() < _FEWEST_SIZES or share < _SOME_ZEROS:
         return False
     early, late = np.array_split(seen, 2)
-    apart = abs(late.mean() - early.mean()) / np.sqrt(early.var() / len(early) + late.var() / len(late))
-    if share < _INTERMITTENT and (apart > _APART or _foretold(recent, season)):
+    apart, error = abs(late.mean() - early.mean()), np.sqrt(early.var() / len(early) + late.var() / len(late))
+    if share < _INTERMITTENT and (apart > _APART * error or _foretold(recent, season)):
         return False
     of_season = _shares(recent, max(season, 1), season)
     told = 1 - float((of_season * (1 - of_season)).mean()) / (share * (1 - share))
     after = float(np.corrcoef(zero[1:], zero[:-1])[0, 1])
-    return told < _BY_SEASON and abs(after) < _BY_LAST and bool(apart < _BY_HALF)
+    return told < _BY_SEASON and abs(after) < _BY_LAST and bool(apart < _BY_HALF * error)
 
 
 def _foretold(recent: np.ndarray, season: int) -> bool:

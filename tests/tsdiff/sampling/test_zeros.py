@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 
@@ -203,3 +205,11 @@ def test_of_a_thousand_intermittent_series_hardly_one_changes():
     rng = np.random.default_rng(0)
     made = [intermittent(rng, rng.uniform(0.7, 0.9), int(rng.integers(40, 300))) for _ in range(1000)]
     assert sum(_present(one, 7) is not one for one in made if one.any()) <= 5
+
+
+@pytest.mark.parametrize("values", [[3.0] * 6 + [0.0] * 6, [0.0] * 8 + [3.0] * 8])
+def test_halves_that_do_not_vary_are_told_apart_without_a_warning(values):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        made = within(normal(2.0, 1.0), np.array(values), 7, counts=True)
+    assert set(np.unique(made)) <= set(range(12))
