@@ -27,6 +27,7 @@ from tsdiff.data import (
     split_windows,
     unsplit,
 )
+from tsdiff.data.entries import counted
 from tsdiff.data.series import summarised
 from tsdiff.estimator import DEFAULT_TRAINING, TSDiffEstimator
 from tsdiff.faces.saved import AUTO
@@ -133,7 +134,8 @@ def _usual_horizon(series: SeriesSet) -> int:
     season, longest = candidate_seasons(series.freq)[0], max(len(entry["target"]) for entry in series)
     horizon = max(1, min(season, longest // 10))
     what = f"a season of {series.freq!r}" if horizon == season else "a tenth of the longest series"
-    note(f"--prediction-length is left out: windows of {horizon} steps are held out, {what}")
+    steps = counted(horizon, "step", "steps")
+    note(f"--prediction-length is left out: windows of {steps} are held out, {what}")
     return horizon
 
 

@@ -1,0 +1,130 @@
+"""Recordings whose band ends early, and how loud results are: what `mirror_band` and `makeup` of a model rest on.
+
+Speakers and noises of the shared data's validation part, mixed at 16 kHz and cut off by a filter. Each is enhanced with
+what lies below its edge mirrored above it for the network (`speech.inference.mirror`) and without, and beside them
+stands the whole mixture's result, cut off alike. Then the gain that brings results nearest to the clean speech, by
+squares, where nothing makes up for it.
+
+Example:
+    python benchmarks/speech_edges.py
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import torch
+import typer
+from scipy import signal
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.machine import header, table
+from benchmarks.speech_models import SHARED_SPEECH
+from shared.files.io import write_text
+from speech import Enhancer, metrics
+from speech.audio.edges import BandEdge
+from speech.audio.files import read_audio
+
+RATE, SECONDS, TAPS = 16000, 4, 1025
+STEEP = (3400.0, 3900.0, 5000.0, 6000.0, 7000.0, 7500.0)
+SLOW = ((0, 0), (7000, 0), (7300, -7), (7500, -13), (7700, -25), (7900, -45), (8000, -52))
+"""Hz and dB of a filter as resampling has it."""
+CUT_SNRS, LEVEL_SNRS = (5.0, 15.0), (np.inf, 35.0, 25.0, 15.0, 10.0, 5.0, 0.0)
+SUFFIXES = (".flac", ".ogg", ".wav", ".opus", ".mp3")
+Waveform = np.ndarray
+
+
+def filters() -> dict[str, Waveform]:
+    """Low-pass filters (TAPS,), by name."""
+    places, gains = np.array(SLOW, dtype=float).T
+    steep = {f"{edge / 1000:g} kHz": signal.firwin(TAPS, edge, fs=RATE, window=("kaiser", 10.0)) for edge in STEEP}
+    return steep | {"7.2 to 8 kHz, slow": signal.firwin2(TAPS, places, 10 ** (gains / 20), fs=RATE)}
+
+
+def sounds(kind: str, most: int) -> list[Waveform]:
+    """The beginnings of evenly chosen recordings of the validation part, (samples,)."""
+    files = sorted(path for path in (SHARED_SPEECH / "valid" / kind).rglob("*") if path.suffix in SUFFIXES)
+    chosen = files[:: max(1, len(files) // most)][:most]
+    return [read_audio(path).waveform[0, : SECONDS * RATE].astype(np.float32) for path in chosen]
+
+
+def mixtures(snr: float, most: int) -> Iterator[tuple[Waveform, Waveform]]:
+    """Clean and noisy recordings, (samples,) each."""
+    noises = sounds("noise", most)
+    for place, clean in enumerate(sounds("clean", most)):
+        noise = np.resize(noises[place % len(noises)], len(clean))
+        noisy = clean + noise * np.sqrt(np.square(clean).mean() / np.square(noise).mean()) * 10 ** (-snr / 20)
+        scale = 0.7 / np.abs(noisy).max()
+        yield scale * clean, (scale * noisy).astype(np.float32)
+
+
+def has_edge(noisy: Waveform) -> bool:
+    """Whether an edge is heard, as the enhancer hears it."""
+    heard = BandEdge(RATE, 1)
+    heard.push(noisy[None])
+    return heard.edges(steep=True)[0] < RATE / 2
+
+
+def cut_rows(enhancer: Enhancer, most: int) -> Iterator[list[str]]:
+    """A line for each filter and SNR: means over the recordings."""
+    plain = Enhancer(enhancer.model, sampling=replace(enhancer.sampling, mirror_band=False))
+    for snr in CUT_SNRS:
+        pairs = [(*pair, plain.enhance(pair[1], RATE)) for pair in mixtures(snr, most)]
+        for name, taps in filters().items():
+            found = []
+            for whole in pairs:
+                clean, noisy, best = (signal.fftconvolve(wave, taps, "same").astype(np.float32) for wave in whole)
+                made = best, enhancer.enhance(noisy, RATE), plain.enhance(noisy, RATE)
+                scores = [(metrics.si_sdr(clean, one, RATE), metrics.pesq_wb(clean, one, RATE)) for one in made]
+                found.append([has_edge(noisy), *np.ravel(scores)])
+            edges, *means = np.mean(found, axis=0)
+            cells = [f"{mean:.2f}" for mean in (*means[::2], *means[1::2])]
+            yield [name, f"{snr:g}", f"{edges * len(found):.0f} of {len(found)}", *cells]
+            print(*cells, flush=True)
+
+
+def level_rows(enhancer: Enhancer, most: int) -> Iterator[list[str]]:
+    """The gain that results lack at each SNR, dB: mean, least and most over the recordings."""
+    plain = Enhancer(enhancer.model, sampling=replace(enhancer.sampling, makeup=0.0))
+    for snr in LEVEL_SNRS:
+        gains = []
+        for clean, noisy in mixtures(snr, most):
+            made = plain.enhance(noisy, RATE)
+            gains.append(20 * np.log10(clean @ made / (made @ made)))
+        told = "clean" if np.isinf(snr) else f"{snr:g}"
+        yield [told, f"{np.mean(gains):.2f}", f"{min(gains):.2f} to {max(gains):.2f}"]
+
+
+def main(
+    models: Annotated[str, typer.Option(help="Comma-separated, with mirror_band.")] = "default,dereverb",
+    files: Annotated[int, typer.Option(help="Recordings, at most.")] = 12,
+    output: Annotated[Path, typer.Option(help="Markdown file.")] = Path("benchmarks/results/speech_edges.md"),
+) -> None:
+    """Cut recordings off, enhance them, and write what became of them."""
+    torch.set_num_threads(1)
+    text = header("Bands that end early, and levels") + (
+        f"\n{files} recordings of speakers and noises outside training, of {SECONDS} s at most. SI-SDR and PESQ-WB "
+        "are against the clean speech, cut off alike: of the whole mixture's result, cut off; of the cut mixture's, "
+        "with what lies below the edge mirrored above it for the network; without. Where no edge is heard both are the "
+        "same.\n"
+    )
+    columns = ["cut off at", "SNR, dB", "edges heard"]
+    columns += [f"{score}, {way}" for score in ("SI-SDR", "PESQ") for way in ("whole", "mirrored", "without")]
+    for name in models.split(","):
+        enhancer = Enhancer.from_pretrained(name)
+        text += f"\n## {name}\n\n" + table(columns, list(cut_rows(enhancer, files)))
+        made_up = f"{enhancer.sampling.makeup:g} dB of it are made up for"
+        text += f"\nThe gain that its results lack to be nearest to the clean speech, by squares; {made_up}.\n\n"
+        text += table(["SNR, dB", "gain, dB", "of single recordings"], list(level_rows(enhancer, files)))
+    write_text(output, text)
+    print(text)
+
+
+if __name__ == "__main__":
+    typer.run(main)
