@@ -28,10 +28,9 @@ class Damping:
 
 _MOST_SEASONS, _MOST_STEPS, _SETTLING = 8, 400, 10
 """Last seasons that a shape is taken from, last values that slopes are smoothed of, and first ones that begin them."""
-_RATES = [
-    [Damping(alpha, alpha * beta, phi) for alpha in (0.1, 0.3, 0.6, 0.9) for beta in (0.02, 0.1, 0.3)]
-    for phi in (0.9, 0.98, 0.999)
-]
+_ALPHAS, _BETAS, _PHIS = (0.1, 0.3, 0.6, 0.9), (0.02, 0.1, 0.3), (0.98, 0.9, 0.999)
+"""Rates that are tried: of levels, of slopes by those, and of what stays of slopes, the usual one first."""
+_ONE = np.ones(1)
 _LEAST_BROKEN, _MOST_BROKEN, _HORIZONS_BROKEN = 60, 200, 6
 """Last values that a break is looked for in: so many horizons, but not fewer nor more than these."""
 _LATEST, _EACH, _PLACES = 2, 30, 16
@@ -82,26 +81,35 @@ def damped_trend(values: _Floats, ends: NDArray[np.int_], horizon: int, damping:
     dropped = max(0, int(ends.min()) - _MOST_STEPS)
     values, ends = values[dropped:], ends - dropped
     slope = _first_slope(values[: int(ends.min())])
-    level, trend = (part[0] for part in _states(values, slope, [damping], damping.phi))
+    level, trend = (part[0] for part in _states(values, slope, [damping]))
     return level[ends - 1, None] + trend[ends - 1, None] * _grown(np.arange(1, horizon + 1), damping.phi)
 
 
 def fitted_damping(values: _Floats, horizon: int, near: Damping | None = None) -> Damping:
     """Of a few rates those whose absolute errors one step, half a horizon and a horizon ahead are the least in the mean
-    of the last values (n,), at least `FEWEST_SLOPED`; of those alone that differ from `near` in `phi`, where it is
-    given."""
+    of the last values (n,), at least `FEWEST_SLOPED`.
+
+    Args:
+        values, horizon: of the series.
+        near: the level's and the slope's, of which `phi` alone is fitted; None fits all, `phi` last.
+    """
     values = values[-_MOST_STEPS:]
     count, begin, slope = len(values), min(_SETTLING, len(values) // 2), _first_slope(values)
-    farthest, best, chosen = max(1, min(horizon, (count - begin) // 2)), np.inf, _RATES[0][0]
-    for rates in _RATES if near is None else [[replace(near, phi=one[0].phi)] for one in _RATES]:
+    farthest = max(1, min(horizon, (count - begin) // 2))
+
+    def missed(rates: list[Damping]) -> _Floats:
         phi, total = rates[0].phi, np.zeros(len(rates))
-        level, trend = _states(values, slope, rates, phi)
+        level, trend = _states(values, slope, rates)
         for step in {1, max(1, farthest // 2), farthest}:
             said = level[:, begin : count - step] + _grown(step, phi) * trend[:, begin : count - step]
             total += np.abs(said - values[begin + step :]).mean(1)
-        if total.min() < best:
-            best, chosen = float(total.min()), rates[int(total.argmin())]
-    return chosen
+        return total
+
+    usual = [near] if near else [Damping(alpha, alpha * beta, _PHIS[0]) for alpha in _ALPHAS for beta in _BETAS]
+    errors = missed(usual)
+    best = usual[int(errors.argmin())]
+    others = [replace(best, phi=phi) for phi in _PHIS if phi != best.phi]
+    return min([(float(errors.min()), 0, best), *((float(missed([one])[0]), 1, one) for one in others)], key=lambda x: x[:2])[2]
 
 
 def _first_slope(values: _Floats) -> float:
@@ -116,24 +124,21 @@ def _grown(steps: NDArray[np.int_] | int, phi: float) -> Any:
     return phi * (1 - phi**steps) / (1 - phi)
 
 
-def _states(values: _Floats, slope: float, rates: list[Damping], phi: float) -> tuple[_Floats, _Floats]:
-    """Levels and slopes after each value (n,), (rates, n) each, of a series that began at the first with a slope.
-
-    Args:
-        values, slope: of the series.
-        rates: with the same `phi`.
-        phi: of them.
-    """
+def _states(values: _Floats, slope: float, rates: list[Damping]) -> tuple[_Floats, _Floats]:
+    """Levels and slopes after each value (n,), (rates, n) each, of a series that began at the first with a slope, by
+    rates with the same `phi`."""
     from scipy.signal import lfilter  # takes a while to load
 
+    phi = rates[0].phi
     off = values - values[0] - slope * _grown(np.arange(len(values)), phi)
     # How far off each step's forecast was, by the recursion's equivalent ARIMA(1, 1, 2).
-    change = lfilter([1.0, -1 - phi, phi], [1.0], off)
-    kept = [(1.0, one.alpha - 1 - phi + phi * one.beta, phi * (1 - one.alpha)) for one in rates]
-    missed = np.stack([lfilter([1.0], denominator, change) for denominator in kept])
-    alphas, betas = (np.array([part]).T for part in zip(*((one.alpha, one.beta) for one in rates), strict=True))
-    trend = lfilter([1.0], [1.0, -phi], betas * missed, axis=1) + slope * phi ** np.arange(len(values))
-    return values - (1 - alphas) * missed, trend
+    change = np.diff(off, prepend=0.0)
+    change = np.append(change[:1], change[1:] - phi * change[:-1])
+    alphas, betas = np.array([[one.alpha, one.beta] for one in rates]).T
+    kept = np.stack([np.ones(len(rates)), alphas - 1 - phi + phi * betas, phi * (1 - alphas)], axis=1)
+    missed = np.array([lfilter(_ONE, denominator, change) for denominator in kept])
+    trend = lfilter(_ONE, np.array([1.0, -phi]), betas[:, None] * missed) + slope * phi ** np.arange(len(values))
+    return values - (1 - alphas)[:, None] * missed, trend
 
 
 def since_break(values: _Floats, ends: NDArray[np.int_], horizon: int) -> _Floats:
