@@ -97,19 +97,19 @@ def fitted_damping(values: _Floats, horizon: int, near: Damping | None = None) -
     count, begin, slope = len(values), min(_SETTLING, len(values) // 2), _first_slope(values)
     farthest = max(1, min(horizon, (count - begin) // 2))
 
-    def missed(rates: list[Damping]) -> _Floats:
-        phi, total = rates[0].phi, np.zeros(len(rates))
+    def best(rates: list[Damping]) -> tuple[float, Damping]:
         level, trend = _states(values, slope, rates)
+        phis, total = np.array([[one.phi] for one in rates]), np.zeros(len(rates))
         for step in {1, max(1, farthest // 2), farthest}:
-            said = level[:, begin : count - step] + _grown(step, phi) * trend[:, begin : count - step]
+            said = level[:, begin : count - step] + _grown(step, phis) * trend[:, begin : count - step]
             total += np.abs(said - values[begin + step :]).mean(1)
-        return total
+        return float(total.min()), rates[int(total.argmin())]
 
-    usual = [near] if near else [Damping(alpha, alpha * beta, _PHIS[0]) for alpha in _ALPHAS for beta in _BETAS]
-    errors = missed(usual)
-    best = usual[int(errors.argmin())]
-    others = [replace(best, phi=phi) for phi in _PHIS if phi != best.phi]
-    return min([(float(errors.min()), 0, best), *((float(missed([one])[0]), 1, one) for one in others)], key=lambda x: x[:2])[2]
+    if near:
+        return best([replace(near, phi=phi) for phi in _PHIS])[1]
+    error, usual = best([Damping(alpha, alpha * beta, _PHIS[0]) for alpha in _ALPHAS for beta in _BETAS])
+    other, rates = best([replace(usual, phi=phi) for phi in _PHIS[1:]])
+    return rates if other < error else usual
 
 
 def _first_slope(values: _Floats) -> float:
@@ -119,26 +119,32 @@ def _first_slope(values: _Floats) -> float:
     return float(place @ begun) / float(place @ place)
 
 
-def _grown(steps: NDArray[np.int_] | int, phi: float) -> Any:
+def _grown(steps: Any, phi: Any) -> Any:
     """How many times its slope a level has grown after so many steps."""
     return phi * (1 - phi**steps) / (1 - phi)
 
 
 def _states(values: _Floats, slope: float, rates: list[Damping]) -> tuple[_Floats, _Floats]:
-    """Levels and slopes after each value (n,), (rates, n) each, of a series that began at the first with a slope, by
-    rates with the same `phi`."""
+    """Levels and slopes after each value (n,), (rates, n) each, of a series that began at the first with a slope."""
     from scipy.signal import lfilter  # takes a while to load
 
-    phi = rates[0].phi
-    off = values - values[0] - slope * _grown(np.arange(len(values)), phi)
-    # How far off each step's forecast was, by the recursion's equivalent ARIMA(1, 1, 2).
-    change = np.diff(off, prepend=0.0)
-    change = np.append(change[:1], change[1:] - phi * change[:-1])
-    alphas, betas = np.array([[one.alpha, one.beta] for one in rates]).T
-    kept = np.stack([np.ones(len(rates)), alphas - 1 - phi + phi * betas, phi * (1 - alphas)], axis=1)
-    missed = np.array([lfilter(_ONE, denominator, change) for denominator in kept])
-    trend = lfilter(_ONE, np.array([1.0, -phi]), betas[:, None] * missed) + slope * phi ** np.arange(len(values))
-    return values - (1 - alphas)[:, None] * missed, trend
+    phis = sorted({one.phi for one in rates})
+    missed, trend = np.empty((2, len(rates), len(values)))
+    for phi in phis:
+        base = slope * phi ** np.arange(len(values))
+        off = values - values[0] - np.concatenate([[0.0], np.cumsum(base[1:])])
+        # How far off each step's forecast was, by the recursion's equivalent ARIMA(1, 1, 2).
+        change = off.copy()
+        change[1:] -= (1 + phi) * off[:-1]
+        change[2:] += phi * off[:-2]
+        these = [place for place, one in enumerate(rates) if one.phi == phi]
+        for place in these:
+            one = rates[place]
+            kept = (1.0, one.alpha - 1 - phi + phi * one.beta, phi * (1 - one.alpha))
+            missed[place] = lfilter(_ONE, kept, change)
+        betas = np.array([[rates[place].beta] for place in these])
+        trend[these] = lfilter(_ONE, (1.0, -phi), betas * missed[these]) + base
+    return values - np.array([[1 - one.alpha] for one in rates]) * missed, trend
 
 
 def since_break(values: _Floats, ends: NDArray[np.int_], horizon: int) -> _Floats:
