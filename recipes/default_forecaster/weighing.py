@@ -70,7 +70,12 @@ def plain_windows(seed: int) -> Iterator[dict[str, np.ndarray]]:
         seasons = seasons_of(freq)
         if (kind in ("season", "seasons") and not seasons[0]) or (kind == "peak" and seasons[1] not in _PEAKED):
             continue
-        fewest = {"season": 3 * seasons[0], "seasons": 3 * seasons[0], "peak": 2 * seasons[1] + seasons[0], "cycle": 20}.get(kind, 5)
+        fewest = {
+            "season": 3 * seasons[0],
+            "seasons": 3 * seasons[0],
+            "peak": 2 * seasons[1] + seasons[0],
+            "cycle": 20,
+        }.get(kind, 5)
         most = 80 if freq in ("Q-DEC", "Y-DEC") else 600 if kind in ("line", "growth") else 1500
         known = _log_uniform(rng, fewest, most)
         horizon = min(_log_uniform(rng, 2, 60), known // 2 if known > 16 else known)

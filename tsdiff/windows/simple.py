@@ -324,4 +324,3 @@ def _trend(
     now = history.mean(ends, half)
     line = now[:, None] + ((now - before) / half)[:, None] * (ahead + 0.5 + half[:, None] / 2)
     return line + shape, max(4, unit)
-

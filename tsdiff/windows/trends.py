@@ -17,6 +17,7 @@ _Floats = NDArray[np.float64]
 FEWEST_SLOPED = 8
 """Values that both need."""
 
+
 @dataclass(frozen=True)
 class Damping:
     """How fast a level and its slope are forgotten: the share of a new value in each, and of the slope that stays."""
