@@ -4,10 +4,11 @@ The windows are those that the forecaster of `default.py` is trained on, so that
 `tsdiff.pretraining.weighing` has the loss.
 
 A second part adds what people try first and those windows hardly hold: straight lines and growth with nothing but
-noise, of which the best forecast is known, from five values on; lines that are broken or bent, of late too; series that
-wander and come back, of which lines are bad forecasts; levels and slopes that wander; seasons with the same noise
-everywhere, or with more where they are high; two seasons at once with noise that lasts; peaks once a year or a week; cycles that keep to no calendar; and among all these some with single values far
-off. There the network is free, elsewhere it is held near what it has learnt.
+noise, of which the best forecast is known, from five values on; lines that are broken or bent, of late too; levels and
+slopes that wander; series that wander and come back, of which lines are bad forecasts; seasons with the same noise
+everywhere, or with more where they are high; two seasons at once with noise that lasts; peaks once a year or a week;
+cycles that keep to no calendar; and among all these some with single values far off. There the network is free,
+elsewhere it is held near what it has learnt.
 """
 
 from __future__ import annotations
@@ -70,12 +71,8 @@ def plain_windows(seed: int) -> Iterator[dict[str, np.ndarray]]:
         seasons = seasons_of(freq)
         if (kind in ("season", "seasons") and not seasons[0]) or (kind == "peak" and seasons[1] not in _PEAKED):
             continue
-        fewest = {
-            "season": 3 * seasons[0],
-            "seasons": 3 * seasons[0],
-            "peak": 2 * seasons[1] + seasons[0],
-            "cycle": 20,
-        }.get(kind, 5)
+        whole = {"season": 3 * seasons[0], "seasons": 3 * seasons[0], "peak": 2 * seasons[1] + seasons[0], "cycle": 20}
+        fewest = whole.get(kind, 5)
         most = 80 if freq in ("Q-DEC", "Y-DEC") else 600 if kind in ("line", "growth") else 1500
         known = _log_uniform(rng, fewest, most)
         horizon = min(_log_uniform(rng, 2, 60), known // 2 if known > 16 else known)
@@ -172,8 +169,8 @@ def growth(rng: np.random.Generator, count: int, horizon: int) -> np.ndarray:
 
 def states(rng: np.random.Generator, count: int, season: int) -> np.ndarray:
     """A level, and a slope that may die away, which take their part of each step's noise (the laws of exponential
-    smoothing, Hyndman et al. 2008), (count,); among them random walks with a drift. Some have a season, or are positive.
-    """
+    smoothing, Hyndman et al. 2008), (count,); among them random walks with a drift. Some have a season, some are
+    positive."""
     alpha = min(np.exp(rng.uniform(np.log(0.05), np.log(2.0))), 1.0)
     beta = alpha * rng.uniform(0, 0.3) if rng.random() < 0.5 else 0.0
     phi = 1.0 if rng.random() < 0.6 else rng.uniform(0.8, 0.99)

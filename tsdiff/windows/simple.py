@@ -13,8 +13,8 @@ Seasons = tuple[int, int]
 """Steps of the first and of a longer season; 0 where there is none."""
 
 CANDIDATES, HEARD = 32, 28
-"""Simple forecasts (see `simple_forecasts`), and the first of them, which the diffusion's network is told of; the others
-it knows by the mean alone."""
+"""Simple forecasts (see `simple_forecasts`), and the first of them, which the diffusion's network is told of; it knows
+the others by the mean alone."""
 
 _FEWEST_SMOOTHED, _FEWEST_IN_LINE, _MOST_GROWN, _TAME = 6, 5, 10.0, 20.0
 """Values that a level is smoothed of, and a line drawn through, how far beyond the largest one growth may lead, and how
@@ -102,12 +102,11 @@ def simple_forecasts(
     series; the last step's change again and again, dying away; a linear autoregression of the values, and one of their
     changes; a line through everything; the mean of up to four seasons with that line's slope; exponential smoothing of
     level and season, of the values, of positive ones' logarithms (a line through the last of these where there is no
-    season), and of the values with the longer season; an
-    autoregression on all of up to 64 last values; a line and sine waves; exponential smoothing with the season that the
-    series shows, where that is not the calendar's; the last value with the drift of all; a smoothed level and slope,
-    which dies away, of the values, and of positive ones' logarithms; a level or a line since the last break. The
-    autoregressions, waves and seasons, what dies away and the rates
-    of smoothing are fitted to what the first of the forecasts knows.
+    season), and of the values with the longer season; an autoregression on all of up to 64 last values; a line and sine
+    waves; exponential smoothing with the season that the series shows, where that is not the calendar's; the last value
+    with the drift of all; a smoothed level and slope, which dies away, of the values, and of positive ones' logarithms;
+    a level or a line since the last break. The autoregressions, waves and seasons, what dies away and the rates of
+    smoothing are fitted to what the first of the forecasts knows.
 
     Args:
         values: (n,), finite.
