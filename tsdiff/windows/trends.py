@@ -193,7 +193,7 @@ class _BreakTable:
     breaks_future: _Floats
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=16)
 def _break_tables(count: int, horizon: int) -> tuple[_BreakTable, _BreakTable]:
     """Of a level, and of a line."""
     time = np.arange(count + horizon) - count + 1.0
