@@ -121,6 +121,16 @@ def test_what_cannot_be_scored_is_listed_and_left_out(folders: Folders) -> None:
     assert math.isnan(float(summary.loc["si_sdr", "std"]))
 
 
+def test_names_pair_whatever_their_accents_and_the_format_of_the_noisy_files(tmp_path: Path) -> None:
+    write(tmp_path / "clean" / "\u00fc.wav", voice(1))
+    write(tmp_path / "enhanced" / "u\u0308.flac", voice(1) + 0.1 * voice(2))
+    write(tmp_path / "clean" / "call.wav", voice(3))
+    write(tmp_path / "enhanced" / "call.amr.wav", voice(3) + 0.1 * voice(4))
+    frame = evaluate(tmp_path / "clean", tmp_path / "enhanced", metrics=["si_sdr"], workers=1)
+    assert list(frame["file"]) == ["call", "\u00fc"]
+    assert not failures(frame)
+
+
 def test_channels_are_averaged_rates_resampled_delays_taken_out(tmp_path: Path) -> None:
     clean = np.stack([voice(1), voice(2)])
     noisy = clean + 0.1 * np.stack([voice(3), voice(4)])
