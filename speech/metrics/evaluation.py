@@ -238,7 +238,7 @@ def _scores(job: Scoring) -> dict[str, Any]:
                 continue
             estimate = waveforms[kind][channel]
             if job.align and clean is not None:
-                estimate = advanced(estimate, delay(clean, estimate, rate))
+                estimate = _aligned(clean, estimate, rate)
             for name, found in score(job.metrics, clean, estimate, rate, noisy=noisy).items():
                 values[(NOISY if kind == "noisy" else "") + name].append(found.value)
                 if found.reason is not None:
@@ -249,6 +249,12 @@ def _scores(job: Scoring) -> dict[str, Any]:
         means = {name: float(np.mean(each)) for name, each in values.items()}
     reason = "; ".join(f"{kind} {', '.join(names)}{why}" for (kind, why), names in reasons.items())
     return {"seconds": len(waveforms[base][0]) / rate, "reason": reason, **means}
+
+
+def _aligned(clean: np.ndarray, estimate: np.ndarray, rate: int) -> np.ndarray:
+    """The estimate without its delay, nor what the delay made it longer by."""
+    late = delay(clean, estimate, rate)
+    return advanced(estimate, late)[: max(clean.size, estimate.size - late)]
 
 
 def _cores() -> int:

@@ -141,6 +141,8 @@ def test_channels_are_averaged_rates_resampled_delays_taken_out(tmp_path: Path) 
     write(tmp_path / "enhanced" / "rate.wav", soxr.resample(low, RATE, 8000, quality="VHQ"), 8000)
     write(tmp_path / "clean" / "late.wav", voice(6))
     write(tmp_path / "enhanced" / "late.wav", np.r_[np.zeros(300), voice(6)][:9600])
+    write(tmp_path / "clean" / "longer.wav", voice(6))
+    write(tmp_path / "enhanced" / "longer.wav", np.r_[np.zeros(1105), voice(6) + 0.1 * voice(7), np.zeros(200)])
     frame = by_file(evaluate(tmp_path / "clean", tmp_path / "enhanced", metrics=["si_sdr"], workers=1))
     expected = np.mean([si_sdr(c, n, RATE) for c, n in zip(clean, noisy, strict=True)])
     assert frame["stereo"]["si_sdr"] == pytest.approx(expected, abs=0.01)
@@ -148,6 +150,9 @@ def test_channels_are_averaged_rates_resampled_delays_taken_out(tmp_path: Path) 
     assert float(str(frame["late"]["si_sdr"])) < 0
     aligned = evaluate(tmp_path / "clean", tmp_path / "enhanced", metrics=["si_sdr"], workers=1, align=True)
     assert float(str(by_file(aligned)["late"]["si_sdr"])) > 10
+    assert "lengths may differ" in str(frame["longer"]["reason"])
+    whole = si_sdr(voice(6), voice(6) + 0.1 * voice(7), RATE)
+    assert by_file(aligned)["longer"]["si_sdr"] == pytest.approx(whole, abs=1e-3)
 
 
 def test_summary_is_mean_deviation_and_students_interval_of_the_same_files() -> None:
