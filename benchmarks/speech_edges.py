@@ -3,7 +3,7 @@
 Speakers and noises of the shared data's validation part, mixed at 16 kHz and cut off by a filter. Each is enhanced with
 what lies below its edge mirrored above it for the network (`speech.inference.mirror`) and without, and beside them
 stands the whole mixture's result, cut off alike. Then the gain that brings results nearest to the clean speech, by
-squares, where nothing makes up for it.
+squares, where nothing makes up for it. Last, what becomes of such recordings in streams, where nothing is mirrored.
 
 Example:
     python benchmarks/speech_edges.py
@@ -36,6 +36,7 @@ STEEP = (3400.0, 3900.0, 5000.0, 6000.0, 7000.0, 7500.0)
 SLOW = ((0, 0), (7000, 0), (7300, -7), (7500, -13), (7700, -25), (7900, -45), (8000, -52))
 """Hz and dB of a filter as resampling has it."""
 CUT_SNRS, LEVEL_SNRS = (5.0, 15.0), (np.inf, 35.0, 25.0, 15.0, 10.0, 5.0, 0.0)
+SCORES = {"SI-SDR": metrics.si_sdr, "ESTOI": metrics.estoi, "PESQ": metrics.pesq_wb}
 SUFFIXES = (".flac", ".ogg", ".wav", ".opus", ".mp3")
 Waveform = np.ndarray
 
@@ -89,6 +90,29 @@ def cut_rows(enhancer: Enhancer, most: int) -> Iterator[list[str]]:
             print(*cells, flush=True)
 
 
+def stream_rows(enhancer: Enhancer, most: int) -> Iterator[list[str]]:
+    """A line for each filter and SNR: means of each score of the recordings as they came, of what a stream makes of the
+    whole ones, cut off, and of what it makes of them."""
+    for snr in CUT_SNRS:
+        pairs = [(*pair, streamed(enhancer, pair[1])) for pair in mixtures(snr, most)]
+        for name, taps in filters().items():
+            found = []
+            for whole in pairs:
+                clean, noisy, best = (signal.fftconvolve(wave, taps, "same").astype(np.float32) for wave in whole)
+                heard = noisy, best, streamed(enhancer, noisy)
+                found.append([[score(clean, one, RATE) for one in heard] for score in SCORES.values()])
+            means = np.mean(found, axis=0)
+            yield [name, f"{snr:g}", *(f"{mean:.2f}" for mean in means.ravel())]
+            print(name, snr, means.round(2).tolist(), flush=True)
+
+
+def streamed(enhancer: Enhancer, noisy: Waveform) -> Waveform:
+    """What a stream makes of a recording (samples,)."""
+    stream = enhancer.stream(RATE)
+    made: Waveform = np.concatenate([stream.push(noisy), stream.flush()])
+    return made
+
+
 def level_rows(enhancer: Enhancer, most: int) -> Iterator[list[str]]:
     """The gain that results lack at each SNR, dB: mean, least and most over the recordings."""
     plain = Enhancer(enhancer.model, sampling=replace(enhancer.sampling, makeup=0.0))
@@ -122,6 +146,13 @@ def main(
         made_up = f"{enhancer.sampling.makeup:g} dB of it are made up for"
         text += f"\nThe gain that its results lack to be nearest to the clean speech, by squares; {made_up}.\n\n"
         text += table(["SNR, dB", "gain, dB", "of single recordings"], list(level_rows(enhancer, files)))
+    ways = [f"{score}, {way}" for score in SCORES for way in ("as it came", "whole", "stream")]
+    text += (
+        "\n## causal, in streams\n\nThe same of streams: of the mixture as it came, of the whole mixture's result, cut "
+        "off, and of the cut mixture's.\n\n"
+    )
+    rows = list(stream_rows(Enhancer.from_pretrained("causal"), files))
+    text += table(["cut off at", "SNR, dB", *ways], rows)
     write_text(output, text)
     print(text)
 

@@ -20,7 +20,7 @@ def main(
     music: Annotated[Path, typer.Option(help="Folder of music.")],
     speech: Annotated[Path, typer.Option(help="Folder of speech.")],
     noise: Annotated[Path, typer.Option(help="Folder of noises.")],
-    seconds: Annotated[int, typer.Option(help="Of each recording, from its middle.")] = 20,
+    seconds: Annotated[int, typer.Option(help="Of each recording, from its middle.", min=7)] = 20,
 ) -> None:
     """Judge all of them, fit, and print the constants of `speech.audio.music`."""
     from sklearn.linear_model import LogisticRegression
@@ -52,7 +52,12 @@ def main(
 
 
 def recordings(folder: Path, seconds: int) -> list[np.ndarray]:
-    """Every recording of a folder, mono at 16 kHz, at full scale, of at most so many seconds, none silent."""
+    """Every recording of a folder, mono at 16 kHz, at full scale, of at most so many seconds, none silent.
+
+    Raises:
+        DataError: none is of more than 6 s and not silent.
+    """
+    from shared.errors import DataError
     from speech.audio.files import read_audio
     from speech.audio.music import MODEL_RATE
     from speech.audio.resampling import resample
@@ -66,6 +71,8 @@ def recordings(folder: Path, seconds: int) -> list[np.ndarray]:
         wave = wave[start : start + seconds * MODEL_RATE]
         if np.abs(wave).max(initial=0) > 1e-4 and len(wave) > 6 * MODEL_RATE:
             found.append(wave / np.abs(wave).max())
+    if not found:
+        raise DataError(f"{folder} holds no recording of more than 6 s that is not silent; give longer ones")
     return found
 
 

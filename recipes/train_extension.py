@@ -34,7 +34,7 @@ def main(
     parts: Annotated[int, typer.Option(help="Parts of recordings.", min=1)] = 12,
     count: Annotated[int, typer.Option(help="Recordings of 3 s in a part.", min=1)] = 40,
     steps: Annotated[int, typer.Option(help="Training steps.", min=1)] = 2000,
-    seed: Annotated[int, typer.Option(help="Of everything.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of all that training draws.")] = 0,
     threads: Annotated[int, typer.Option(help="CPU threads.", min=1)] = 1,
 ) -> None:
     """Make the recordings that are not there, train, and validate."""
@@ -45,18 +45,18 @@ def main(
     from speech.data.clips import read_clips
     from speech.model.upper_band import UpperBandConfig, UpperBandNetwork
     from speech.training.extension import ExtensionLoss, Extensions, ExtensionSource, Voices
-    from speech.training.kept import RATE, fitted
+    from speech.training.kept import RATE, fitted, full_band_clips
 
     prepare(threads)
     started = time.process_time()
     cache = output / "clips"
     cache.mkdir(parents=True, exist_ok=True)
-    whole = read_clips(data, RATE, cache=cache)
+    whole = full_band_clips(data, cache)
     heard = [Voices([clip for place, clip in enumerate(whole) if place % 10])]
     if voices is not None:
         heard.append(Voices(read_clips(voices, RATE, cache=cache), edge=11000.0))
     enhancer = Enhancer.from_pretrained(model, device="cpu")
-    train = Extensions(output / "train", heard, enhancer, count)
+    train = Extensions(output / "train", heard, enhancer, count, seed)
     valid = Extensions(output / "valid", [Voices(whole[::10])], enhancer, count, seed=1)
     made = []
     for place in range(parts):
@@ -65,7 +65,8 @@ def main(
     held = ExtensionSource([valid.part(place) for place in range(2)])
     torch.manual_seed(seed)
     network = UpperBandNetwork(replace(UpperBandConfig(), share=0.0))
-    network = fitted(network, ExtensionLoss(), ExtensionSource(made), output / "state", steps=steps, seed=seed)
+    source, depends_on = ExtensionSource(made), [train.kind, str(parts)]
+    network = fitted(network, ExtensionLoss(), source, output / "state", steps=steps, seed=seed, made_of=depends_on)
     network.save_pretrained(output / "model")
     found = validated(network, held)
     minutes = (time.process_time() - started) / 60

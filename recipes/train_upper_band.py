@@ -37,7 +37,7 @@ def main(
         "sea_waves,fire_crackling"
     ),
     name: Annotated[str, typer.Option(help="Of the training within --output.")] = "model",
-    seed: Annotated[int, typer.Option(help="Of everything.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of all that training draws.")] = 0,
     threads: Annotated[int, typer.Option(help="CPU threads.", min=1)] = 1,
     device: Device = "cpu",
     batch_size: Annotated[int, typer.Option(help="Crops in a batch.", min=1)] = 24,
@@ -51,7 +51,7 @@ def main(
     from speech import Enhancer
     from speech.data.clips import read_clips
     from speech.model.upper_band import UpperBandNetwork
-    from speech.training.kept import RATE, fitted
+    from speech.training.kept import RATE, fitted, full_band_clips
     from speech.training.upper_band import MIX, Mixtures, UpperBandLoss, UpperBandSource
 
     prepare(threads)
@@ -59,7 +59,7 @@ def main(
     started = time.process_time()
     cache = output / "clips"
     cache.mkdir(parents=True, exist_ok=True)
-    speech = read_clips(data / "fullband/train/clean", RATE, cache=cache)
+    speech = full_band_clips(data / "fullband/train/clean", cache)
     recorded = read_clips(data / "fullband/train/noise", RATE, cache=cache)
     collected = read_clips(data / "train/noise", RATE, cache=cache)
     held_out = tuple(f"esc10/{each}" for each in choose.split(","))
@@ -67,7 +67,7 @@ def main(
     noises = [clip for clip in recorded if not clip.id.startswith(held_out)]
     models = [Enhancer.from_pretrained(each, device=where) for each in ("default", "causal")]
     heard = [clip for place, clip in enumerate(speech) if place % 10]
-    train = Mixtures(output / "train", heard, [*noises, *collected], models, count)
+    train = Mixtures(output / "train", heard, [*noises, *collected], models, count, seed=seed)
     plain = replace(MIX, clean=0.0, silence=0.0, synthetic=0.3, noises=1, noise_speed=(1.0, 1.0), snr_db=(-5.0, 20.0))
     valid = Mixtures(output / "valid", speech[::10], kept, models, count, plain, seed=1)
     made = []
@@ -84,6 +84,7 @@ def main(
         output / f"{name}-state",
         steps=steps,
         seed=seed,
+        made_of=[train.kind, str(parts), str(batch_size)],
         workers=workers,
         accelerator="gpu" if where.type == "cuda" else where.type,
     )

@@ -25,7 +25,8 @@ _ABOUT = """Make clean and noisy pairs of public sets or own recordings.
 The sets are downloaded by hand, for most ask to agree to a licence; WSJ0 is decompressed first, by
 `sph2pipe -f wav in.wv1 out.wav` for each file. The folder named by --output holds train, valid and test with clean and
 noisy (or anechoic and reverb), a table of each part, and metrics.json. Files that cannot be read are left out, listed,
-and make the exit status 1. A run that is stopped goes on where it was.
+and make the exit status 1 (mix refuses them). A run that is stopped goes on where it was; one with other settings needs
+another folder.
 """
 
 OutputOption = Annotated[Path, typer.Option("--output", "-o", help="Folder of the pairs.")]

@@ -1,13 +1,14 @@
 """What the preparations share: many items in threads, bad ones reported and left out, pairs written, a table of them.
 
 What is drawn for an item depends on the seed and the item alone, and an item whose files are there is not made again:
-a preparation that was stopped goes on where it was.
+a preparation that was stopped goes on where it was, if its settings are the same.
 """
 
 from __future__ import annotations
 
 import csv
 import io
+import json
 import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,8 +20,10 @@ import numpy as np
 import soundfile
 
 from shared.console.progress import track
-from shared.errors import DataError
+from shared.errors import ConfigError, DataError
+from shared.files.documents import read_json
 from shared.files.io import atomic_path, write_json, write_text
+from shared.random import derive_seed
 from speech.audio.paths import sound_path
 from speech.data.clips import Waveform
 from speech.data.levels import noise_gain, power
@@ -43,6 +46,23 @@ class Prepared:
     def count(self, split: str) -> int:
         """Pairs of a split."""
         return sum(row["split"] == split for row in self.rows)
+
+
+def claim_pairs(output: Path, settings: dict[str, Any], made_of: Sequence[str] = ()) -> None:
+    """Note in `output` the settings of what is prepared there, and what it is made of, a file for each set or split.
+
+    Raises:
+        ConfigError: it holds pairs that were made otherwise.
+    """
+    mark = output / f"{settings.get('split', settings['set'])}.json"
+    parts = [settings["split"]] if "split" in settings else ["train", "valid", "test"]
+    wanted = json.loads(json.dumps({**settings, "made_of": f"{derive_seed(*made_of):016x}"}))
+    if any((output / part).is_dir() for part in parts) and mark.is_file() and read_json(mark) != wanted:
+        raise ConfigError(
+            f"{output} holds pairs of other settings or recordings ({mark}), which would stay; choose another --output,"
+            " or remove that folder"
+        )
+    write_json(mark, wanted)
 
 
 def for_each(

@@ -24,7 +24,7 @@ from shared.files.documents import read_json
 from shared.random import derive_seed
 from speech.data.clips import Waveform
 
-from .common import Prepared, Row, finish, for_each, lengths, read_part, write_wav
+from .common import Prepared, Row, claim_pairs, finish, for_each, lengths, read_part, write_wav
 
 RATE = 48000
 VALID = ("p100", "p101")
@@ -77,7 +77,7 @@ def prepare_ears_wham(
 
     Raises:
         DataError: speech or noise is missing, or nothing could be read.
-        ConfigError: the sample rate is above 48 kHz.
+        ConfigError: the sample rate is above 48 kHz, or `output` holds other pairs.
     """
     ears, wham, output = Path(ears), Path(wham), Path(output)
     if not 0 < sample_rate <= RATE:
@@ -87,11 +87,14 @@ def prepare_ears_wham(
         raise DataError(f"{wham} has no WAV files; give the folder of WHAM! at 48 kHz")
     recordings = _recordings(ears, None if cuts is None else _cuts(read_json(cuts, DataError)))
 
+    settings = {"set": "ears-wham", "sample_rate": sample_rate, "seed": seed, "snr_db": SNR_DB}
+    claim_pairs(output, settings, [] if cuts is None else [Path(cuts).read_text()])
+
     def make(item: _Recording) -> Iterator[Row]:
         return _mix(item, noises, output, sample_rate, seed)
 
     prepared = for_each(recordings, lambda item: str(item.path), make, "EARS-WHAM", workers, progress)
-    return finish(prepared, output, {"set": "ears-wham", "sample_rate": sample_rate, "seed": seed, "snr_db": SNR_DB})
+    return finish(prepared, output, settings)
 
 
 def _cuts(value: Any) -> dict[str, dict[str, list[list[int]]]]:

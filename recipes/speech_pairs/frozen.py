@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
-from shared.errors import ConfigError
+from shared.errors import ConfigError, DataError
 from shared.random import derive_seed
 from speech.data.clips import Folders, as_folders, audio_files, read_mono
 from speech.data.config import MixConfig
 from speech.data.degrade import reduce_rate
 from speech.data.mixing import MixSource
 
-from .common import Prepared, Row, finish, for_each, is_done, write_pair
+from .common import Prepared, Row, claim_pairs, finish, for_each, is_done, write_pair
 
 
 def prepare_mix(
@@ -47,12 +48,15 @@ def prepare_mix(
 
     Raises:
         DataError: a folder or file cannot be read.
-        ConfigError: the count is below 1, or the config asks for what is not there.
+        ConfigError: the count is below 1, the config asks for what is not there, or `output` holds other pairs.
     """
     if count < 1:
         raise ConfigError(f"count={count}: need at least one mixture")
     output = Path(output)
     source = MixSource(clean, noise, rooms, config, simulated_rooms=simulated_rooms, seed=seed)
+    settings = {"set": "mix", "seed": seed, "split": split, "config": asdict(config)}
+    used = [f"{clip.id} {len(clip)}" for clip in (*source.clips, *source.mixer.noises)]
+    claim_pairs(output, settings, [*used, *(room.id for room in source.mixer.rooms)])
 
     def make(n: int) -> Iterator[Row]:
         about, mixture = source.item(np.random.default_rng(derive_seed(seed, "mix", split, n)))
@@ -61,7 +65,7 @@ def prepare_mix(
         yield {"split": split, "id": f"{n:06}", "snr_db": round(mixture.snr_db, 3), "made_of": about}
 
     prepared = for_each(range(count), str, make, "mixing", workers, progress)
-    return finish(prepared, output, {"set": "mix", "seed": seed, "split": split, "config": asdict(config)})
+    return finish(prepared, output, settings)
 
 
 def prepare_bandwidth(
@@ -89,18 +93,22 @@ def prepare_bandwidth(
 
     Raises:
         DataError: a folder or file cannot be read.
-        ConfigError: a cutoff is not below half the sample rate.
+        ConfigError: a cutoff is not below half the sample rate, or `output` holds other pairs.
     """
     if not cutoffs_hz or not all(100 <= cutoff < sample_rate / 2 for cutoff in cutoffs_hz):
         raise ConfigError(f"cutoffs_hz={list(cutoffs_hz)}: need at least one, from 100 to below {sample_rate / 2} Hz")
     output = Path(output)
     roots = as_folders(clean)
-    files = [(root, path) for root in roots for path in audio_files(root)]
+    files = [(_flat_name(path, root, len(roots)), path) for root in roots for path in audio_files(root)]
+    first = dict(reversed(files))
+    settings = {"set": "bandwidth", "seed": seed, "cutoffs_hz": list(cutoffs_hz)}
+    sources = [os.path.abspath(root) for root in roots]
+    claim_pairs(output, {**settings, "split": split, "sample_rate": sample_rate}, sources)
 
-    def make(item: tuple[Path, Path]) -> Iterator[Row]:
-        root, path = item
-        name = "-".join(path.relative_to(root).with_suffix("").parts)
-        name = name if len(roots) == 1 else f"{root.name}-{name}"
+    def make(item: tuple[str, Path]) -> Iterator[Row]:
+        name, path = item
+        if first[name] != path:
+            raise DataError(f"its pair would have the name of {first[name]}'s, {name}; rename one of them")
         rng = np.random.default_rng(derive_seed(seed, "bandwidth", name))
         cutoff = float(cutoffs_hz[int(rng.integers(len(cutoffs_hz)))])
         if not is_done(output, split, name):
@@ -109,4 +117,10 @@ def prepare_bandwidth(
         yield {"split": split, "id": name, "cutoff_hz": cutoff}
 
     prepared = for_each(files, lambda item: str(item[1]), make, "bandwidth", workers, progress)
-    return finish(prepared, output, {"set": "bandwidth", "seed": seed, "cutoffs_hz": list(cutoffs_hz)})
+    return finish(prepared, output, settings)
+
+
+def _flat_name(path: Path, root: Path, roots: int) -> str:
+    """The name of a recording's pair: its folders below the root, with the root's name where there are several."""
+    name = "-".join(path.relative_to(root).with_suffix("").parts)
+    return name if roots == 1 else f"{root.name}-{name}"

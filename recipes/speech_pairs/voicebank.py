@@ -22,7 +22,7 @@ from shared.errors import DataError
 from speech.data.clips import Waveform
 from speech.data.pairs import VOICEBANK_VALIDATION_SPEAKERS
 
-from .common import Prepared, Row, finish, for_each, is_done, write_pair
+from .common import Prepared, Row, claim_pairs, finish, for_each, is_done, write_pair
 
 
 class _Part:
@@ -89,8 +89,10 @@ def prepare_voicebank(
 
     Raises:
         DataError: a part is missing, or nothing could be read.
+        ConfigError: `output` holds other pairs.
     """
     source, output = Path(source), Path(output)
+    settings = {"set": "voicebank", "sample_rate": sample_rate, "speakers": speakers}
     with ExitStack() as stack:
         items: list[_Item] = []
         for part in (f"trainset_{speakers}spk", "testset"):
@@ -98,6 +100,8 @@ def prepare_voicebank(
             if odd := sorted(set(clean.files) ^ set(noisy.files)):
                 raise DataError(f"{odd[0]} is in only one of {clean.name} and {noisy.name}; download them again")
             items += [_Item(_split(part, name), name, clean, noisy) for name in clean.files]
+
+        claim_pairs(output, settings)
 
         def make(item: _Item) -> Iterator[Row]:
             stem = Path(item.name).stem
@@ -109,7 +113,7 @@ def prepare_voicebank(
             yield {"split": item.split, "id": stem, "speaker": stem.split("_")[0]}
 
         prepared = for_each(items, lambda item: item.name, make, "VoiceBank-DEMAND", workers, progress)
-    return finish(prepared, output, {"set": "voicebank", "sample_rate": sample_rate, "speakers": speakers})
+    return finish(prepared, output, settings)
 
 
 def _split(part: str, name: str) -> str:

@@ -20,6 +20,7 @@ from .common import (
     Prepared,
     Row,
     add_noise,
+    claim_pairs,
     finish,
     for_each,
     is_done,
@@ -84,6 +85,7 @@ def prepare_wsj0_chime3(
 
     Raises:
         DataError: speech or noise is missing, or nothing could be read.
+        ConfigError: `output` holds other pairs.
     """
     wsj0, chime3, output = Path(wsj0), Path(chime3), Path(output)
     items = _utterances(wsj0)
@@ -91,6 +93,8 @@ def prepare_wsj0_chime3(
     if not backgrounds:
         raise DataError(f"{chime3} has no backgrounds/*CH1.wav; give the folder of CHiME-3's audio")
     recordings = list(backgrounds)
+    settings = {"set": "wsj0-chime3", "seed": seed, "snr_db": SNR_DB}
+    claim_pairs(output, settings)
 
     def make(item: _Utterance) -> Iterator[Row]:
         rng = np.random.default_rng(derive_seed(seed, "wsj0-chime3", item.split, item.path.stem))
@@ -113,7 +117,7 @@ def prepare_wsj0_chime3(
         }
 
     prepared = for_each(items, lambda item: str(item.path), make, "WSJ0-CHiME3", workers, progress)
-    return finish(prepared, output, {"set": "wsj0-chime3", "seed": seed, "snr_db": SNR_DB})
+    return finish(prepared, output, settings)
 
 
 def prepare_wsj0_reverb(
@@ -134,8 +138,11 @@ def prepare_wsj0_reverb(
 
     Raises:
         DataError: speech is missing, or nothing could be read.
+        ConfigError: `output` holds other pairs.
     """
     wsj0, output = Path(wsj0), Path(output)
+    utterances, settings = _utterances(wsj0), {"set": "wsj0-reverb", "seed": seed}
+    claim_pairs(output, settings)
 
     def make(item: _Utterance) -> Iterator[Row]:
         key = derive_seed(seed, "wsj0-reverb", item.split, item.path.stem)
@@ -157,5 +164,5 @@ def prepare_wsj0_reverb(
             "distance_m": round(distance, 2),
         }
 
-    prepared = for_each(_utterances(wsj0), lambda item: str(item.path), make, "WSJ0-REVERB", workers, progress)
-    return finish(prepared, output, {"set": "wsj0-reverb", "seed": seed})
+    prepared = for_each(utterances, lambda item: str(item.path), make, "WSJ0-REVERB", workers, progress)
+    return finish(prepared, output, settings)

@@ -208,7 +208,10 @@ def target_coding(path: str | os.PathLike[str], info: AudioInfo, wav_limit: int 
     elif format == "MP3":
         subtype = "MPEG_LAYER_III"
     elif (
-        info.media or not soundfile.check_format(format, subtype) or (format != info.format and subtype not in _LINEAR)
+        info.media
+        or subtype == "MPEG_LAYER_III"  # which libsndfile reads in WAV, and does not write there
+        or not soundfile.check_format(format, subtype)
+        or (format != info.format and subtype not in _LINEAR)
     ):
         subtype = "PCM_24" if is_fine(info) else "PCM_16"
         if not soundfile.check_format(format, subtype):

@@ -66,8 +66,8 @@ Sound = Callable[[int], np.ndarray]
 """Reads the next so many samples (n, channels) of float32, fewer at the end."""
 
 
-_ESTIMATED = {"MP3": 2304}
-"""Samples by which the length of a file's kind may be off, which is reckoned from its size: two frames."""
+_ESTIMATED = dict.fromkeys(("MPEG_LAYER_I", "MPEG_LAYER_II", "MPEG_LAYER_III"), 2304)
+"""Samples by which the length of a coding may be off, which is reckoned from its size: two frames."""
 
 
 class AudioReader:
@@ -94,7 +94,7 @@ class AudioReader:
         except soundfile.LibsndfileError as error:
             raise self._damaged() from error
         missing = wanted - len(block)
-        if 0 < missing <= _ESTIMATED.get(self.info.format, 0):
+        if 0 < missing <= _ESTIMATED.get(self.info.subtype, 0):
             block = np.pad(block, ((0, missing), (0, 0)))
         self._read += len(block)
         if len(block) < wanted:

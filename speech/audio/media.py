@@ -12,16 +12,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from shared.errors import DataError
 from shared.optional import needed
+from speech.audio.chunks import chunks_of
 from speech.audio.coding import FOREIGN_SUFFIXES, AudioInfo
 
 _MAGIC = (b"\x1aE\xdf\xa3", b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", b"#!AMR", b"FLV\1", b"MAC ", b"wvpk", b"TTA1", b"caff")
 """What Matroska, ASF, AMR, FLV, APE, WavPack, TTA and CAF files begin with."""
+
+_WAV_CODINGS = {0x1, 0x2, 0x3, 0x6, 0x7, 0x11, 0x14, 0x31, 0x38, 0x40, 0x55, 0x64, 0xFFFE}
+"""Numbers that WAV gives the codings that libsndfile reads."""
 
 _GAP_SECONDS = 0.1
 """A recording whose next piece is stamped later than this goes on after silence, so that it stays with its picture."""
@@ -49,15 +53,24 @@ def av(what: str = "sound in M4A, MP4, WebM, AAC, WMA, AMR and others that libsn
 
 
 def is_media(path: Path) -> bool:
-    """Whether a file that libsndfile refuses may be one of these, by its suffix or by how it begins."""
+    """Whether a file that libsndfile refuses may be one of these, by its suffix, by how it begins, or by its coding."""
     if path.suffix.lower() in FOREIGN_SUFFIXES:
         return True
     try:
         with open(path, "rb") as file:
             head = file.read(16)
+            return head.startswith(_MAGIC) or head[4:8] == b"ftyp" or head[8:12] == b"AVI " or _is_foreign_wav(file)
     except OSError:
         return False
-    return head.startswith(_MAGIC) or head[4:8] == b"ftyp" or head[8:12] == b"AVI "
+
+
+def _is_foreign_wav(file: BinaryIO) -> bool:
+    """Whether the open file is WAV in a coding that libsndfile does not know, such as G.722."""
+    for chunk in chunks_of(file):
+        if chunk.name == "fmt":
+            file.seek(chunk.body)
+            return int.from_bytes(file.read(2), "little") not in _WAV_CODINGS
+    return False
 
 
 @dataclass(frozen=True)
@@ -191,9 +204,17 @@ def opened(path: Path) -> Iterator[tuple[Any, Any]]:
             raise DataError(
                 f"{path}: its sound is in a coding that FFmpeg does not know, or encrypted; convert it to WAV"
             )
-        if stream.codec_context.codec_tag == "drms":
+        if _tag(stream) == "drms":
             raise _encrypted(path)
         yield container, stream
+
+
+def _tag(stream: Any) -> str | None:
+    """The four letters that MP4 gives a coding; None for the numbers of AVI, ASF and WAV, which PyAV takes for text."""
+    try:
+        return str(stream.codec_context.codec_tag)
+    except UnicodeDecodeError:
+        return None
 
 
 def _unreadable(path: Path, error: Exception) -> DataError:

@@ -17,6 +17,7 @@ from speech.commands.common import shared_speech
 from speech.commands.options import Diagnose
 from speech.enhancer import load_model
 from speech.inference.diagnosis import Recording, diagnose_model
+from speech.metrics.evaluation import name_of
 
 
 def main(options: Diagnose) -> None:
@@ -32,7 +33,7 @@ def main(options: Diagnose) -> None:
     model = load_model(name).to(compute_device(options.device))
     rate = model.config.frontend.sample_rate
     files = [noisy] if noisy.is_file() else find_audio(noisy)[0][: options.files]
-    recordings = [Recording(_read(file, rate), _clean(file, noisy, clean, rate)) for file in files]
+    recordings = [Recording(_read(file, rate), clean_recording(file, noisy, clean, rate)) for file in files]
     found = diagnose_model(model, recordings, settings, seconds=options.length, progress=True)
     leave_diagnosis(found, options.output, f"Diagnosis of {name}")
 
@@ -43,11 +44,14 @@ def _read(file: Path, rate: int) -> np.ndarray:
     return resample(audio.waveform[0], audio.sample_rate, rate)
 
 
-def _clean(file: Path, noisy: Path, clean: Path | None, rate: int) -> np.ndarray | None:
+def clean_recording(file: Path, noisy: Path, clean: Path | None, rate: int) -> np.ndarray | None:
     """The clean recording that belongs to a noisy one, where clean ones are given."""
     if clean is None:
         return None
-    found = clean if clean.is_file() else clean / (file.name if noisy.is_file() else file.relative_to(noisy))
-    if not found.is_file():
-        raise DataError(f"{found}: no clean recording of {file}; leave --clean out, or name its folder")
-    return _read(found, rate)
+    if clean.is_file():
+        return _read(clean, rate)
+    name = name_of(Path(file.name) if noisy.is_file() else file.relative_to(noisy))
+    found = [path for path in find_audio(clean)[0] if name_of(path.relative_to(clean)) == name]
+    if len(found) != 1:
+        raise DataError(f"{clean}: {len(found)} clean recordings of {file}; leave --clean out, or name their folder")
+    return _read(found[0], rate)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +17,7 @@ import torch
 
 from shared.errors import ConfigError, DataError
 from shared.training.batches import Batch
-from speech.audio.files import audio_info, unreadable
+from speech.audio.files import audio_info
 from speech.audio.paths import sound_path
 from speech.data.clips import Waveform, audio_files, read_mono
 
@@ -114,7 +116,7 @@ def _match(clean: Path, noisy: Path) -> list[Pair]:
 
 
 def _key(path: Path, root: Path) -> str:
-    return path.relative_to(root).with_suffix("").as_posix()
+    return unicodedata.normalize("NFC", path.relative_to(root).with_suffix("").as_posix())
 
 
 def pairs(
@@ -191,16 +193,12 @@ class PairSource:
 
 def _crop(path: Path, sample_rate: int, length: int, place: float) -> Waveform:
     """`length` samples that start at the share `place`, below 1, of where they can."""
-    try:
-        with soundfile.SoundFile(sound_path(path)) as stream:
-            native = stream.samplerate == sample_rate
-            if native and stream.frames > length:
-                stream.seek(int(place * (stream.frames - length + 1)))
-                samples = stream.read(length, dtype="float32", always_2d=True)
-                if len(samples) == length:
-                    return samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1)
-    except (soundfile.LibsndfileError, RuntimeError) as error:
-        raise unreadable(path, error) from error
+    with contextlib.suppress(RuntimeError), soundfile.SoundFile(sound_path(path)) as stream:  # else whole, or refused
+        if stream.samplerate == sample_rate and stream.frames > length:
+            stream.seek(int(place * (stream.frames - length + 1)))
+            samples = stream.read(length, dtype="float32", always_2d=True)
+            if len(samples) == length:
+                return samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1)
     whole = read_mono(path, sample_rate)
     if len(whole) <= length:
         return np.pad(whole, (0, length - len(whole)))

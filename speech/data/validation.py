@@ -32,7 +32,7 @@ def validation_pairs(
 
     Args:
         clean_dir: folders of clean speech.
-        noise_dir: folders of noise; None where the config has no noise.
+        noise_dir: folders of noise; None where the config has no noise, or all of it by formula (`synthetic=1`).
         rir_dir: folders of impulse responses; without, there are no rooms.
         count: of mixtures; files are used again, otherwise mixed, if there are fewer.
         seconds: longest part of a file that is used, from its start; None takes whole files.
@@ -52,7 +52,7 @@ def validation_pairs(
     config = replace(config or MixConfig(), clean=0.0, silence=0.0)
     if rir_dir is None:
         config = replace(config, reverb=0.0)
-    if noise_dir is None:
+    if noise_dir is None and config.synthetic < 1:
         config = replace(config, noises=0)
     clips = read_clips(clean_dir, config.sample_rate, cache=cache)
     noises = [] if noise_dir is None or not config.noises else read_clips(noise_dir, config.sample_rate, cache=cache)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import unicodedata
 import warnings
 from collections import defaultdict
 from collections.abc import Container, Iterable, Iterator, Sequence
@@ -18,6 +19,7 @@ from scipy import stats
 from shared.console.progress import track
 from shared.errors import ConfigError, DataError
 from shared.optional import needed
+from speech.audio.coding import written_name
 from speech.audio.files import read_audio
 from speech.audio.search import find_audio
 from speech.metrics.alignment import advanced, delay
@@ -178,8 +180,12 @@ def paired_files(folders: dict[str, Path], counted: Container[str] | None = None
 
 
 def name_of(path: Path) -> str:
-    """What pairs files: the path below their folder without suffix, with forward slashes."""
-    return path.with_suffix("").as_posix()
+    """What pairs files: the path below their folder without suffix, with forward slashes, its accents composed (NFC),
+    as macOS has them apart; of a result such as call.amr.wav without both suffixes."""
+    stem = path.with_suffix("")
+    if written_name(stem) != stem:
+        stem = stem.with_suffix("")
+    return unicodedata.normalize("NFC", stem.as_posix())
 
 
 @dataclass(frozen=True)
@@ -232,7 +238,7 @@ def _scores(job: Scoring) -> dict[str, Any]:
                 continue
             estimate = waveforms[kind][channel]
             if job.align and clean is not None:
-                estimate = advanced(estimate, delay(clean, estimate, rate))
+                estimate = _aligned(clean, estimate, rate)
             for name, found in score(job.metrics, clean, estimate, rate, noisy=noisy).items():
                 values[(NOISY if kind == "noisy" else "") + name].append(found.value)
                 if found.reason is not None:
@@ -243,6 +249,12 @@ def _scores(job: Scoring) -> dict[str, Any]:
         means = {name: float(np.mean(each)) for name, each in values.items()}
     reason = "; ".join(f"{kind} {', '.join(names)}{why}" for (kind, why), names in reasons.items())
     return {"seconds": len(waveforms[base][0]) / rate, "reason": reason, **means}
+
+
+def _aligned(clean: np.ndarray, estimate: np.ndarray, rate: int) -> np.ndarray:
+    """The estimate without its delay, nor what the delay made it longer by."""
+    late = delay(clean, estimate, rate)
+    return advanced(estimate, late)[: max(clean.size, estimate.size - late)]
 
 
 def _cores() -> int:

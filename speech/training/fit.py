@@ -28,6 +28,7 @@ from shared.training.module import DiffusionModule, fit
 from shared.training.monitoring import Checkup, LossHistory, Row, time_limit
 from speech import metrics
 from speech.data import MixSource, validation_pairs
+from speech.data.config import MixConfig
 from speech.data.pairs import PairSource, pairs
 from speech.enhancer import Enhancer
 from speech.model.backbones.light import LightBackbone
@@ -86,7 +87,7 @@ def training_source(experiment: Experiment, folder: Path, frame_multiple: int) -
             seconds=mix.seconds,
             batch_size=data.batch_size,
         )
-    parts = _parts(folder / "train", mix.noises > 0, mix.reverb > 0 and not data.simulated_rooms)
+    parts = _parts(folder / "train", _needs_noise(mix), mix.reverb > 0 and not data.simulated_rooms)
     return MixSource(
         parts["clean"],
         parts["noise"] or (),
@@ -113,7 +114,9 @@ def validation_set(experiment: Experiment, folder: Path) -> list[Recording]:
         longest = None if wanted.seconds is None else round(wanted.seconds * experiment.model.frontend.sample_rate)
         return [(name, clean[:longest], noisy[:longest]) for name, clean, noisy in found]
     mix = experiment.mixing(1)
-    parts = _parts(folder / "valid", mix.noises > 0, False)
+    parts = _parts(folder / "valid", _needs_noise(mix), False, "; or train without validation (validation.files=0)")
+    if mix.reverb > 0 and parts["rir"] is None:
+        warnings.warn(f"{folder / 'valid'} has no folder rir: models are validated without rooms", stacklevel=2)
     return validation_pairs(
         parts["clean"], parts["noise"], parts["rir"], wanted.files, wanted.seconds, wanted.seed, mix, data.cache
     )
@@ -127,11 +130,18 @@ def _check_folder(folder: Path) -> None:
         )
 
 
-def _parts(folder: Path, needs_noise: bool, needs_rooms: bool) -> dict[str, Any]:
+def _needs_noise(mix: MixConfig) -> bool:
+    """Whether noise is mixed that is not all made by formula."""
+    return mix.noises > 0 and mix.synthetic < 1
+
+
+def _parts(folder: Path, needs_noise: bool, needs_rooms: bool, or_else: str = "") -> dict[str, Any]:
     found = {name: folder / name if (folder / name).is_dir() else None for name in ("clean", "noise", "rir")}
-    for name, needed in (("clean", True), ("noise", needs_noise), ("rir", needs_rooms)):
-        if needed and found[name] is None:
-            raise DataError(f"{folder} has no folder {name}; add it, or change data.mix so that it is not needed")
+    needed = {"clean": (True, ""), "noise": (needs_noise, "synthetic=1"), "rir": (needs_rooms, "reverb=0")}
+    for name, (is_needed, without) in needed.items():
+        if is_needed and found[name] is None:
+            unless = f", or set data.mix.{without}, which needs none" if without else ""
+            raise DataError(f"{folder} has no folder {name}; add it{unless}{or_else}")
     return found
 
 

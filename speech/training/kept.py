@@ -12,18 +12,23 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from shared.checks import Count, checked
+from shared.errors import DataError
 from shared.files.io import atomic_path
 from shared.random import derive_seed
 from shared.training.batches import Batch
 from shared.training.config import TrainingConfig
 from shared.training.module import DiffusionModule, Objective, fit
-from speech.data.clips import Clip, Waveform
+from speech.audio.files import audio_info
+from speech.data.clips import Clip, Folders, Waveform, audio_files, read_clips
 from speech.enhancer import Enhancer
 from speech.model.export import digest
 from speech.model.upper_band import Bands, UpperBandConfig, UpperBandNetwork
 
 RATE = 48000
 """Hz of all that is made."""
+
+LEAST_RATE = 44100
+"""Hz below which recordings have too little above 8 kHz to learn from."""
 
 Part = dict[str, np.ndarray]
 """Arrays by name, with a row a recording."""
@@ -38,16 +43,19 @@ class KeptParts(ABC):
         count: of items in a part.
         seed: of all that is drawn.
         made_of: texts that change with whatever else the parts depend on.
+
+    Attributes:
+        kind: a text that changes with all that the parts depend on.
     """
 
     def __init__(self, folder: Path, count: Count, seed: int, made_of: Sequence[str]):
         self._folder, self._count, self._seed = folder, checked(Count, count=count), seed
-        self._kind = f"{derive_seed(type(self).__name__, self._count, seed, *made_of):016x}"
+        self.kind = f"{derive_seed(type(self).__name__, self._count, seed, *made_of):016x}"
         self._bands = Bands.of(UpperBandConfig(), RATE)
 
     def part(self, place: int) -> Part:
         """A part: the items' arrays, stacked."""
-        path = self._folder / f"part-{place:03d}-{self._kind}.npz"
+        path = self._folder / f"part-{place:03d}-{self.kind}.npz"
         if not path.is_file():
             made = [self._one(np.random.default_rng(derive_seed(self._seed, place, n))) for n in range(self._count)]
             whole = {name: np.stack([each[name] for each in made]) for name in made[0]}
@@ -109,6 +117,7 @@ def fitted(
     *,
     steps: int,
     seed: int,
+    made_of: Sequence[str] = (),
     workers: int = 0,
     accelerator: str = "cpu",
 ) -> UpperBandNetwork:
@@ -118,9 +127,11 @@ def fitted(
         network: with fresh weights.
         loss: of a batch of the source.
         source: of batches.
-        state: folder in which a run that is stopped goes on where it was.
+        state: folder in which a run that is stopped goes on where it was; one of another seed, loss or `made_of` is not
+            gone on with.
         steps: of training.
         seed: of the batches.
+        made_of: texts that change with what the batches depend on.
         workers: processes that make batches.
         accelerator: of Lightning.
     """
@@ -134,10 +145,26 @@ def fitted(
         save_every_seconds=120.0,
     )
     module = DiffusionModule(network, loss, training)
+    state = state / f"{derive_seed(seed, repr(loss), *made_of):016x}"
     state.mkdir(parents=True, exist_ok=True)
     fit(module, source, state, accelerator=accelerator, description="above 8 kHz")
     averaged: UpperBandNetwork = module.ema_denoiser.eval()
     return averaged
+
+
+def full_band_clips(folders: Folders, cache: Path) -> list[Clip]:
+    """Recordings at `RATE` of speech to train on and to validate with.
+
+    Raises:
+        DataError: one was sampled below `LEAST_RATE`, there is only one, or as `read_clips`.
+    """
+    for path in audio_files(folders):
+        if (rate := audio_info(path).sample_rate) < LEAST_RATE:
+            raise DataError(f"{path} is at {rate} Hz: that has too little above 8 kHz; give {LEAST_RATE} Hz or more")
+    clips = read_clips(folders, RATE, cache=cache)
+    if len(clips) < 2:
+        raise DataError(f"{folders} holds one recording, which validates; give more, to train on")
+    return clips
 
 
 def told(clips: Sequence[Clip], *models: Enhancer) -> list[str]:

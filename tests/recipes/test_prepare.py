@@ -8,6 +8,7 @@ import math
 import os
 import shutil
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -216,6 +217,39 @@ def test_frozen_mixtures_train_as_pairs(tmp_path: Path) -> None:
     assert (tmp_path / "out/train/noisy/000001.wav").read_bytes() == first
     with pytest.raises(ConfigError, match="count=0"):
         prepare_mix(*folders, tmp_path / "out", config, count=0)
+
+
+def test_pairs_of_other_settings_or_recordings_do_not_stay(tmp_path: Path) -> None:
+    clean, noise, rooms = mixing_folders(tmp_path / "in", 1.0)
+    config = preset("denoise", seconds=0.5, snr_db=(0.0, 1.0))
+
+    def mixed(split: str = "train", snr_db: tuple[float, float] = (0.0, 1.0)) -> None:
+        made = replace(config, snr_db=snr_db)
+        prepare_mix(clean, noise, rooms, tmp_path / "out", made, count=1, split=split, progress=False)
+
+    mixed()
+    mixed("valid", (19.0, 20.0))
+    with pytest.raises(ConfigError, match=r"pairs of other settings.*train\.json.*another --output"):
+        mixed(snr_db=(19.0, 20.0))
+    put(noise / "more.wav", hiss(1.0, 9))
+    with pytest.raises(ConfigError, match="other settings or recordings"):
+        mixed()
+    prepare_bandwidth(clean, tmp_path / "band", cutoffs_hz=(3000.0,), progress=False)
+    with pytest.raises(ConfigError, match="other settings"):
+        prepare_bandwidth(clean, tmp_path / "band", cutoffs_hz=(2000.0,), progress=False)
+    shutil.rmtree(tmp_path / "band/train")
+    prepare_bandwidth(clean, tmp_path / "band", cutoffs_hz=(2000.0,), progress=False)
+    assert {row["cutoff_hz"] for row in table(tmp_path / "band", "train")} == {"2000.0"}
+
+
+def test_of_two_recordings_with_one_name_the_second_is_left_out(tmp_path: Path) -> None:
+    for place, name in enumerate(("a/b.wav", "a-b.wav", "x.flac", "x.wav")):
+        put(tmp_path / "in" / name, hiss(1.0 + place / 10, place))
+    prepared = prepare_bandwidth(tmp_path / "in", tmp_path / "out", progress=False)
+    assert [row["id"] for row in prepared.rows] == ["a-b", "x"]
+    assert [Path(name).name for name in prepared.failures] == ["a-b.wav", "x.wav"]
+    assert "/a/b.wav's, a-b; rename" in prepared.failures[str(tmp_path / "in/a-b.wav")]
+    assert [(name, len(clean)) for name, clean, _ in pairs(tmp_path / "out", "train")] == [("a-b", 16000), ("x", 19200)]
 
 
 def test_bandwidth_pairs(tmp_path: Path) -> None:

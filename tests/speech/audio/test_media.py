@@ -70,6 +70,38 @@ def test_a_copy_keeps_rate_channels_length_coding_place_and_texts(tmp_path, name
         assert audio_info(tmp_path / "copy.wav").subtype == ("PCM_24" if "24" in subtype else "PCM_16")
 
 
+@pytest.mark.parametrize(
+    ("name", "codec", "rate", "subtype"),
+    [
+        ("a.wav", "g722", 16000, "ADPCM_G722"),
+        ("a.wav", "g726", 8000, "ADPCM_G726"),
+        ("a.wav", "mp2", 44100, "MP2"),
+        ("a.wav", "libmp3lame", 16000, "MPEG_LAYER_III"),
+        ("a.avi", "aac", 44100, "AAC"),
+        ("a.wma", "adpcm_g722", 16000, "ADPCM_G722"),
+    ],
+)
+def test_codings_with_numbers_in_place_of_names_are_read_and_become_pcm_in_wav(tmp_path, name, codec, rate, subtype):
+    bits = {"bit_rate": 32_000} if codec == "g726" else {}
+    wave = tones(2 * rate, 1, rate)
+    found = read_audio(source := write_media(tmp_path / name, wave, codec, rate, **bits))
+    assert (found.sample_rate, found.subtype) == (rate, subtype)
+    assert 0 <= found.waveform.shape[1] - wave.shape[1] < 3 * 1152
+    assert copy(source, tmp_path / "b.wav") == ()
+    made = read_audio(tmp_path / "b.wav")
+    assert (made.format, made.subtype) == ("WAV", "PCM_16")
+    np.testing.assert_allclose(made.waveform, found.waveform, atol=2**-15)
+
+
+def test_a_damaged_wav_file_is_no_media(tmp_path):
+    write_audio(tmp_path / "a.wav", Audio(tones(1000, 1), 16000))
+    content = bytearray((tmp_path / "a.wav").read_bytes())
+    content[22:24] = b"\0\0"  # no channels
+    (tmp_path / "a.wav").write_bytes(content)
+    with pytest.raises(DataError, match="libsndfile reads, or is damaged"):
+        read_audio(tmp_path / "a.wav")
+
+
 def test_files_that_are_read_and_not_written(tmp_path):
     wave = tones(60_000, 2, 44100)
     source = write_media(tmp_path / "a.wma", wave, "wmav2", 44100, {"title": "Gruß"}, bit_rate=128_000)

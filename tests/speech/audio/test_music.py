@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 import soundfile
 
-from shared.errors import ConfigError
+from recipes.fit_music import recordings
+from shared.errors import ConfigError, DataError
 from speech import Enhancer
 from speech.audio.files import read_audio
 from speech.audio.music import MusicKeeper, MusicShare, features, likelihoods
 from speech.audio.resampling import resample
 from tests.speech.models import decibels, gain_enhancer, noise, tiny_enhancer
+from tests.speech.trees import hiss, put
 
 RATE = 16000
 
@@ -134,3 +136,11 @@ def test_where_it_cannot_be_it_is_refused() -> None:
             frontend=FrontEndConfig(sample_rate=48000, n_fft=126, hop_length=32), enhancer={"keep_music": True}
         )
     assert Enhancer(gain_enhancer(1.0).model, keep_music=True).keep_music
+
+
+def test_fitting_tells_a_folder_of_short_recordings(tmp_path: Path) -> None:
+    put(tmp_path / "a.wav", hiss(6.0))
+    with pytest.raises(DataError, match="no recording of more than 6 s"):
+        recordings(tmp_path, 20)
+    put(tmp_path / "b.wav", hiss(9.0))
+    assert [len(wave) for wave in recordings(tmp_path, 8)] == [8 * 16000]

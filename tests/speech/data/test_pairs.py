@@ -12,6 +12,7 @@ import torch
 from shared.errors import ConfigError, DataError
 from speech.data import PairSource
 from speech.data.pairs import find_pairs, pairs
+from tests.speech.media_files import write_media
 from tests.speech.trees import RATE, hiss, put, speech_like
 
 
@@ -76,6 +77,21 @@ def test_crops_are_of_one_place_in_both_files(tmp_path: Path) -> None:
     assert float(starts.max()) > 0.4
     again = PairSource(tmp_path, "all", seconds=0.5, batch_size=64).batch(np.random.default_rng(1))
     assert torch.equal(again.x0, batch.x0)
+
+
+def test_crops_of_files_that_ffmpeg_alone_reads(tmp_path: Path) -> None:
+    wave = speech_like(1.0)[None]
+    for kind in ("clean", "noisy"):
+        write_media(tmp_path / kind / "a.m4a", wave, "alac", RATE)
+    batch = PairSource(tmp_path, "all", seconds=0.5, batch_size=2).batch(np.random.default_rng(0))
+    assert batch.x0.shape == (2, RATE // 2)
+    assert torch.equal(batch.x0, batch.y)
+
+
+def test_names_pair_whether_their_accents_are_apart_or_not(tmp_path: Path) -> None:
+    put(tmp_path / "clean" / "Gru\u00df \u00fc.wav", hiss(0.5))
+    put(tmp_path / "noisy" / "Gru\u00df u\u0308.wav", hiss(0.5))
+    assert [pair.id for pair in find_pairs(tmp_path, "all")] == ["Gru\u00df \u00fc"]
 
 
 def test_short_files_are_followed_by_silence(tmp_path: Path) -> None:

@@ -42,6 +42,11 @@ def test_they_are_whole_files_with_noise(folders: tuple[Path, Path, Path]) -> No
     assert cut[0][1].shape == (RATE // 2,)
 
 
+def test_noise_by_formula_needs_no_recordings(folders: tuple[Path, Path, Path]) -> None:
+    for _, clean, noisy in validation_pairs(folders[0], None, count=3, config=replace(CONFIG, synthetic=1.0)):
+        assert np.abs(noisy - clean).max() > 1e-3
+
+
 def test_other_tasks_and_missing_folders(folders: tuple[Path, Path, Path]) -> None:
     clean, noise, rooms = folders
     (_, dry, wet) = validation_pairs(clean, None, rooms, count=1, config=preset("dereverb"))[0]

@@ -19,6 +19,7 @@ from shared.sde import OUVESDE, SBVESDE
 from speech.audio.files import Audio
 from speech.audio.writing import write_audio
 from speech.commands import application
+from speech.commands.diagnose import clean_recording
 from speech.inference.diagnosis import Recording, diagnose_model
 from speech.model.backbones import LightConfig, NCSNppConfig
 from speech.model.config import Parameterisation, SpeechConfig
@@ -77,6 +78,17 @@ def test_recordings_that_tell_nothing_are_refused() -> None:
         diagnose_model(model, [Recording(np.zeros(4000, np.float32))], BRIEF)
     with pytest.raises(DataError, match="cut them alike"):
         diagnose_model(model, [Recording(noise(4000), noise(3000))], BRIEF)
+
+
+def test_clean_recordings_are_found_whatever_their_suffix(tmp_path: Path) -> None:
+    noisy, clean = tmp_path / "noisy", tmp_path / "clean"
+    for folder, name in ((noisy, "a/0.wav"), (clean, "a/0.flac"), (clean, "a/1.wav"), (clean, "a/1.flac")):
+        write_audio(folder / name, Audio(0.1 * noise(800)[None], 16000))
+    found = clean_recording(noisy / "a/0.wav", noisy, clean, 16000)
+    assert found is not None
+    np.testing.assert_allclose(found, 0.1 * noise(800), atol=2**-15)
+    with pytest.raises(DataError, match=r"2 clean recordings of .*1\.wav; leave --clean out"):
+        clean_recording(noisy / "a/1.wav", noisy, clean, 16000)
 
 
 @pytest.mark.slow

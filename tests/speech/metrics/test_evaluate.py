@@ -121,6 +121,16 @@ def test_what_cannot_be_scored_is_listed_and_left_out(folders: Folders) -> None:
     assert math.isnan(float(summary.loc["si_sdr", "std"]))
 
 
+def test_names_pair_whatever_their_accents_and_the_format_of_the_noisy_files(tmp_path: Path) -> None:
+    write(tmp_path / "clean" / "\u00fc.wav", voice(1))
+    write(tmp_path / "enhanced" / "u\u0308.flac", voice(1) + 0.1 * voice(2))
+    write(tmp_path / "clean" / "call.wav", voice(3))
+    write(tmp_path / "enhanced" / "call.amr.wav", voice(3) + 0.1 * voice(4))
+    frame = evaluate(tmp_path / "clean", tmp_path / "enhanced", metrics=["si_sdr"], workers=1)
+    assert list(frame["file"]) == ["call", "\u00fc"]
+    assert not failures(frame)
+
+
 def test_channels_are_averaged_rates_resampled_delays_taken_out(tmp_path: Path) -> None:
     clean = np.stack([voice(1), voice(2)])
     noisy = clean + 0.1 * np.stack([voice(3), voice(4)])
@@ -131,6 +141,8 @@ def test_channels_are_averaged_rates_resampled_delays_taken_out(tmp_path: Path) 
     write(tmp_path / "enhanced" / "rate.wav", soxr.resample(low, RATE, 8000, quality="VHQ"), 8000)
     write(tmp_path / "clean" / "late.wav", voice(6))
     write(tmp_path / "enhanced" / "late.wav", np.r_[np.zeros(300), voice(6)][:9600])
+    write(tmp_path / "clean" / "longer.wav", voice(6))
+    write(tmp_path / "enhanced" / "longer.wav", np.r_[np.zeros(1105), voice(6) + 0.1 * voice(7), np.zeros(200)])
     frame = by_file(evaluate(tmp_path / "clean", tmp_path / "enhanced", metrics=["si_sdr"], workers=1))
     expected = np.mean([si_sdr(c, n, RATE) for c, n in zip(clean, noisy, strict=True)])
     assert frame["stereo"]["si_sdr"] == pytest.approx(expected, abs=0.01)
@@ -138,6 +150,9 @@ def test_channels_are_averaged_rates_resampled_delays_taken_out(tmp_path: Path) 
     assert float(str(frame["late"]["si_sdr"])) < 0
     aligned = evaluate(tmp_path / "clean", tmp_path / "enhanced", metrics=["si_sdr"], workers=1, align=True)
     assert float(str(by_file(aligned)["late"]["si_sdr"])) > 10
+    assert "lengths may differ" in str(frame["longer"]["reason"])
+    whole = si_sdr(voice(6), voice(6) + 0.1 * voice(7), RATE)
+    assert by_file(aligned)["longer"]["si_sdr"] == pytest.approx(whole, abs=1e-3)
 
 
 def test_summary_is_mean_deviation_and_students_interval_of_the_same_files() -> None:

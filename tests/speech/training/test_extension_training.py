@@ -8,13 +8,16 @@ import numpy as np
 import pytest
 import torch
 
+from shared.errors import DataError
 from shared.training.config import TrainingConfig
 from shared.training.module import DiffusionModule, fit
 from speech.data.clips import Clip
 from speech.model.upper_band import UpperBandConfig, UpperBandNetwork
 from speech.training.extension import ExtensionLoss, Extensions, ExtensionSource, Voices, nothing_added
+from speech.training.kept import fitted, full_band_clips
 from speech.training.upper_band import RATE, Part, levels_apart
 from tests.speech.models import gain_enhancer
+from tests.speech.trees import hiss, put
 
 
 def voices(edge: float = 20000.0) -> Voices:
@@ -73,6 +76,33 @@ def test_the_loss_is_how_far_levels_are_apart() -> None:
     energies = torch.stack([4 * wanted, wanted], dim=1)
     found = ExtensionLoss()(Known(), energies, condition=condition)  # type: ignore[arg-type]
     torch.testing.assert_close(found, torch.zeros(2), atol=1e-4, rtol=0)
+
+
+def test_recordings_without_an_upper_band_are_refused_and_so_is_a_single_one(tmp_path: Path) -> None:
+    put(tmp_path / "speech/a.wav", hiss(1.0, rate=RATE), RATE)
+    with pytest.raises(DataError, match="one recording, which validates; give more"):
+        full_band_clips(tmp_path / "speech", tmp_path / "cache")
+    put(tmp_path / "speech/b.wav", hiss(1.0, 1, 44100), 44100)
+    assert [len(clip) for clip in full_band_clips(tmp_path / "speech", tmp_path / "cache")] == [RATE, RATE]
+    put(tmp_path / "speech/c.wav", hiss(1.0, 2, 16000), 16000)
+    with pytest.raises(DataError, match=r"c\.wav is at 16000 Hz.*give 44100"):
+        full_band_clips(tmp_path / "speech", tmp_path / "cache")
+
+
+def test_a_training_of_another_seed_is_not_gone_on_with(part: Part, tmp_path: Path) -> None:
+    def weights(seed: int, *made_of: str) -> torch.Tensor:
+        torch.manual_seed(seed)
+        network = UpperBandNetwork(UpperBandConfig(share=0.0))
+        source = ExtensionSource([part], batch_size=2, frames=50)
+        fitted(network, ExtensionLoss(), source, tmp_path, steps=2, seed=seed, made_of=made_of)
+        return torch.cat([each.flatten() for each in network.parameters()])
+
+    first = weights(0)
+    assert torch.equal(weights(0), first)
+    assert not torch.equal(weights(1), first)
+    assert len(list(tmp_path.iterdir())) == 2
+    weights(0, "other recordings")
+    assert len(list(tmp_path.iterdir())) == 3
 
 
 def test_a_few_steps_learn(part: Part, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from shared.sde import OUVESDE, SBVESDE
 from shared.training.batches import Batch
 from shared.training.module import TrainingConfig
 from shared.training.monitoring import Checkup
-from speech.data import PRESETS
+from speech.data import PRESETS, MixConfig
 from speech.model.backbones import NCSNppConfig
 from speech.model.config import Parameterisation, SamplingConfig
 from speech.model.model import SpeechModel
@@ -44,6 +44,7 @@ from speech.training.settings import (
 from speech.training.terms import ObjectiveConfig
 from tests.conftest import ROOT
 from tests.speech.conftest import TINY_FRONT_END, TINY_LIGHT, LinearModel
+from tests.speech.trees import put, speech_like
 
 CONFIGS = sorted((ROOT / "recipes" / "configs" / "speech").glob("*.yaml"))
 
@@ -301,10 +302,25 @@ def test_data_that_is_not_there_is_told(tmp_path: Path) -> None:
     made = experiment()
     with pytest.raises(DataError, match="SHARED_DATA"):
         training_source(made, tmp_path / "nowhere", 1)
-    with pytest.raises(DataError, match="no folder clean"):
+    with pytest.raises(DataError, match=r"folder clean; add it; or train without validation \(validation\.files=0"):
         validation_set(made, tmp_path)
     with pytest.raises(DataError, match="pairs"):
         training_source(replace(made, data=DataSettings(layout="split")), tmp_path, 1)
+
+
+def test_noise_by_formula_trains_and_validates_without_recordings_of_noise(tmp_path: Path) -> None:
+    for part in ("train", "valid"):
+        put(tmp_path / part / "clean" / "a.wav", speech_like(1.0))
+    made = experiment(data=DataSettings(mix=MixConfig(synthetic=1.0)))
+    with pytest.raises(DataError, match=r"train has no folder rir; add it, or set data\.mix\.reverb=0"):
+        training_source(made, tmp_path, 1)
+    with pytest.warns(UserWarning, match="valid has no folder rir: models are validated without rooms"):
+        ((_, clean, noisy),) = validation_set(replace(made, validation=ValidationSettings(files=1)), tmp_path)
+    assert np.abs(noisy - clean).max() > 1e-3
+    made = experiment(data=DataSettings(mix=MixConfig(synthetic=1.0, reverb=0.0)))
+    batch = training_source(made, tmp_path, 1).batch(np.random.default_rng(0))
+    assert batch.y is not None
+    assert not torch.equal(batch.y, batch.x0)
 
 
 def test_real_data(shared_data: Path, tmp_path: Path) -> None:
