@@ -4,10 +4,11 @@ The windows are those that the forecaster of `default.py` is trained on, so that
 `tsdiff.pretraining.weighing` has the loss.
 
 A second part adds what people try first and those windows hardly hold: straight lines and growth with nothing but
-noise, of which the best forecast is known, from five values on; lines that are broken or bent, of late too; series that
-wander and come back, of which lines are bad forecasts; seasons with the same noise everywhere, or with more where they
-are high; peaks once a year or a week; cycles that keep to no calendar; and among all these some with single values far
-off. There the network is free, elsewhere it is held near what it has learnt.
+noise, of which the best forecast is known, from five values on; lines that are broken or bent, of late too; levels and
+slopes that wander; series that wander and come back, of which lines are bad forecasts; seasons with the same noise
+everywhere, or with more where they are high; two seasons at once with noise that lasts; peaks once a year or a week;
+cycles that keep to no calendar; and among all these some with single values far off. There the network is free,
+elsewhere it is held near what it has learnt.
 """
 
 from __future__ import annotations
@@ -50,8 +51,9 @@ _PLAIN, _STAY = 0.5, 0.1
 """Of the second part: share of plain windows, and how hard the network is held elsewhere."""
 _FREQUENCIES = {"h": 0.2, "D": 0.17, "W-SUN": 0.21, "M": 0.13, "Q-DEC": 0.08, "Y-DEC": 0.09, "15min": 0.07, "B": 0.05}
 """Of the plain windows, and their shares."""
-_LINES = {"line": 0.27, "broken": 0.14, "bent": 0.06, "growth": 0.09}
-_KINDS = _LINES | {"wandering": 0.16, "season": 0.09, "peak": 0.1, "cycle": 0.09}
+_LINES = {"line": 0.24, "broken": 0.14, "bent": 0.06, "growth": 0.08, "states": 0.08}
+_SEASONS = {"season": 0.05, "seasons": 0.08, "peak": 0.08, "cycle": 0.07}
+_KINDS = _LINES | _SEASONS | {"wandering": 0.12}
 """Of plain windows, and their shares."""
 _SPIKED = 0.15
 """Share of them that have single values far off."""
@@ -67,9 +69,10 @@ def plain_windows(seed: int) -> Iterator[dict[str, np.ndarray]]:
     while True:
         freq, kind = str(rng.choice(names, p=chances)), str(rng.choice(list(_KINDS), p=list(_KINDS.values())))
         seasons = seasons_of(freq)
-        if (kind == "season" and not seasons[0]) or (kind == "peak" and seasons[1] not in _PEAKED):
+        if (kind in ("season", "seasons") and not seasons[0]) or (kind == "peak" and seasons[1] not in _PEAKED):
             continue
-        fewest = {"season": 3 * seasons[0], "peak": 2 * seasons[1] + seasons[0], "cycle": 20}.get(kind, 5)
+        whole = {"season": 3 * seasons[0], "seasons": 3 * seasons[0], "peak": 2 * seasons[1] + seasons[0], "cycle": 20}
+        fewest = whole.get(kind, 5)
         most = 80 if freq in ("Q-DEC", "Y-DEC") else 600 if kind in ("line", "growth") else 1500
         known = _log_uniform(rng, fewest, most)
         horizon = min(_log_uniform(rng, 2, 60), known // 2 if known > 16 else known)
@@ -90,6 +93,10 @@ def _plain(rng: np.random.Generator, kind: str, count: int, horizon: int, season
         return bent(rng, count, horizon)
     if kind == "growth":
         return growth(rng, count, horizon)
+    if kind == "states":
+        return states(rng, count, seasons[0])
+    if kind == "seasons":
+        return two_seasons(rng, count, seasons)
     if kind == "wandering":
         return wandering(rng, count, seasons[0])
     if kind == "season":
@@ -158,6 +165,58 @@ def growth(rng: np.random.Generator, count: int, horizon: int) -> np.ndarray:
         np.minimum(steps, rng.integers((count - horizon) // 2, count - horizon)) if rng.random() < 0.15 else steps
     )
     return 10 ** rng.uniform(0, 3) * np.exp(grown - min(grown.min(), 0.0) + size * rng.normal(size=count))
+
+
+def states(rng: np.random.Generator, count: int, season: int) -> np.ndarray:
+    """A level, and a slope that may die away, which take their part of each step's noise (the laws of exponential
+    smoothing, Hyndman et al. 2008), (count,); among them random walks with a drift. Some have a season, some are
+    positive."""
+    alpha = min(np.exp(rng.uniform(np.log(0.05), np.log(2.0))), 1.0)
+    beta = alpha * rng.uniform(0, 0.3) if rng.random() < 0.5 else 0.0
+    phi = 1.0 if rng.random() < 0.6 else rng.uniform(0.8, 0.99)
+    noise = rng.normal(size=count) if rng.random() < 0.7 else rng.standard_t(4, size=count)
+    changes = lfilter([1.0, alpha - 1 - phi + phi * beta, phi * (1 - alpha)], [1.0, -phi], noise)
+    changes += rng.normal() * np.exp(rng.uniform(np.log(0.03), np.log(1.0))) * phi ** np.arange(count)
+    values = np.cumsum(changes)
+    if season and rng.random() < 0.4:
+        values = values + rng.uniform(0.5, 5) * np.resize(rng.normal(size=season), count)
+    if rng.random() < 0.3:
+        values = np.exp(rng.uniform(0.2, 1.5) * values / (np.abs(values).max() + 1e-9))
+    return 10 ** rng.uniform(0, 2) * (values + rng.choice([0.0, 20.0, 100.0]))
+
+
+def two_seasons(rng: np.random.Generator, count: int, seasons: Seasons) -> np.ndarray:
+    """A season within a longer one, if there is one, with noise that lasts for a step or many, (count,).
+
+    Where the longer one is a few of the first, these differ in level and size, as the days of a week do; else it is two
+    waves, as a year.
+    """
+    first, second = seasons
+    steps = np.arange(count) + rng.integers(0, max(second, first))
+    shape = rng.normal(size=first) if rng.random() < 0.3 else _smooth(rng, first)
+    values = np.resize(shape, first)[steps % first]
+    if second and second % first == 0 and second <= 14 * first:
+        days = second // first
+        free = rng.normal(size=(2, days))
+        pair = np.where(np.arange(days) < days - max(1, days // 4), 0.0, rng.normal(size=(2, 1)))
+        level, size = free if rng.random() < 0.5 else pair
+        day = steps // first % days
+        values = values * np.exp(0.5 * size[day]) + rng.uniform(0, 1.5) * level[day]
+    elif second:
+        values = values * rng.uniform(0.2, 1) + _smooth(rng, second)[steps % second]
+    memory = np.exp(-1 / np.exp(rng.uniform(np.log(0.3), np.log(150))))
+    noise = lfilter([1.0], [1.0, -memory], rng.normal(size=count + 300))[300:]
+    values = values / values.std() + np.exp(rng.uniform(np.log(0.03), np.log(1.5))) * noise / noise.std()
+    if rng.random() < 0.3:
+        values = np.exp(rng.uniform(0.2, 0.8) * values)
+    return 10 ** rng.uniform(0, 2) * (values + rng.choice([0.0, 3.0, 10.0]))
+
+
+def _smooth(rng: np.random.Generator, season: int) -> np.ndarray:
+    """One season of a few waves, (season,)."""
+    turns = np.arange(1, min(4, max(season // 2, 1)) + 1)[:, None]
+    angle = 2 * np.pi * (np.arange(season) / season * turns + rng.random(turns.shape))
+    return (rng.normal(size=turns.shape) / turns * np.sin(angle)).sum(0)
 
 
 def seasonal(rng: np.random.Generator, count: int, season: int) -> np.ndarray:

@@ -16,15 +16,15 @@ import torch
 
 from tsdiff.windows.anchors import Pool, pooled, remembered
 from tsdiff.windows.gaps import expected
-from tsdiff.windows.simple import CANDIDATES, Seasons
+from tsdiff.windows.simple import HEARD, Seasons
 from tsdiff.windows.weighing import Weighing, squashed, weighed
 
 ArrayOrTensor = TypeVar("ArrayOrTensor", np.ndarray, torch.Tensor)
 
-KNOWN_WIDTH = CANDIDATES + 9
+KNOWN_WIDTH = HEARD + 9
 """Numbers a step that the network is told; see `AnchoredWindow.known`."""
 
-ABOUT_WIDTH = 3 * CANDIDATES + 14
+ABOUT_WIDTH = 3 * HEARD + 14
 """Numbers a window that the network is told; see `AnchoredWindow.about`."""
 
 _LINEAR_UNITS = 2.0
@@ -196,10 +196,11 @@ def _assembled(read: _Read, pools: list[Pool]) -> AnchoredWindow:
         anchor[start:end], sizes[start:end] = one.mean, one.scale * one.profile
     if not observed.any():  # too far away for what the network has learnt of gaps
         return replace(_unknown(len(place), wanted), anchor=anchor, scale=sizes)
-    forecasts, profile = np.zeros((CANDIDATES, len(place))), np.zeros(len(place))
+    forecasts, profile = np.zeros((HEARD, len(place))), np.zeros(len(place))
     for (start, end), one in zip(gaps, pools, strict=True):
         profile[start:end] = np.log(sizes[start:end] / scale + 1e-2)
-        forecasts[:, start:end] = np.where(one.usable[:, None], one.forecasts - one.mean, 0.0)
+        heard = one.forecasts[:HEARD] - one.mean
+        forecasts[:, start:end] = np.where(one.usable[:HEARD, None], heard, 0.0)
     seen = line[observed]
     level = float(np.median(seen))
     spread = 1.25 * float(np.abs(seen - seen.mean()).mean()) + 1e-3 * scale + 1e-13 * abs(level) + _TINY
@@ -243,11 +244,11 @@ def _about(
     seasons: Seasons,
 ) -> np.ndarray:
     """The numbers of the whole window; the pool is that of its longest gap."""
-    finite = np.isfinite(pool.errors)
-    behind = np.full(CANDIDATES, 3.0)
+    errors, shares = pool.errors[:HEARD], pool.shares[:HEARD]
+    finite, behind = np.isfinite(errors), np.full(HEARD, 3.0)
     if finite.any():
-        least = pool.errors[finite].min() + 1e-3 * scale
-        behind[finite] = np.clip(np.log((pool.errors[finite] + 1e-3 * scale) / least), 0, 3)
+        least = errors[finite].min() + 1e-3 * scale
+        behind[finite] = np.clip(np.log((errors[finite] + 1e-3 * scale) / least), 0, 3)
     last = int(np.flatnonzero(observed)[-1])
     between = bool(wanted[:last].any())
     numbers = [
@@ -266,7 +267,7 @@ def _about(
         pool.tail,
         0.0,
     ]
-    return np.concatenate([pool.usable, pool.shares, behind, numbers]).astype(np.float32)
+    return np.concatenate([pool.usable[:HEARD], shares / shares.sum(), behind, numbers]).astype(np.float32)
 
 
 def _unknown(length: int, wanted: np.ndarray) -> AnchoredWindow:

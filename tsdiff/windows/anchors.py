@@ -74,6 +74,7 @@ class Pool:
         swing: logarithm of the mean's error there by that of late.
         late: how well each did on the last quarter and half of a horizon: (CANDIDATES, LATE). Logarithms of each error
             by the best one's, and of both by the error on the past.
+        gain: logarithm of the best one's error on the past by the mean's.
     """
 
     forecasts: np.ndarray
@@ -93,6 +94,7 @@ class Pool:
     ago: np.ndarray
     swing: float
     late: np.ndarray
+    gain: float
 
 
 def without_spikes(values: np.ndarray) -> np.ndarray:
@@ -150,7 +152,7 @@ def pooled(values: np.ndarray, horizon: int, seasons: Seasons, known: np.ndarray
         mean, none = shares @ made, np.zeros((0, horizon))
         wandering = np.sqrt(np.arange(1.0, horizon + 1))
         nothing = [np.zeros((CANDIDATES, count)) for count in (AGO, LATE)]
-        told = (0, 0.0, none, evidence, about, 0.0, np.zeros(horizon), nothing[0], 0.0, nothing[1])
+        told = (0, 0.0, none, evidence, about, 0.0, np.zeros(horizon), nothing[0], 0.0, nothing[1], 0.0)
         return Pool(made, usable, shares, errors, mean, scale, wandering, *told)
     first = 1 + len(lately)
     past, there = all_made[first:, :, :tried], all_usable[first:]
@@ -181,7 +183,8 @@ def pooled(values: np.ndarray, horizon: int, seasons: Seasons, known: np.ndarray
     tilt, height = _tilted(said, np.abs(signed), seen, mean, scale, least)
     ago = np.stack([np.zeros(CANDIDATES), evidence[:, 1]], axis=1)
     late = _of_late(values, known, lately, all_made[1:first], all_usable[1:first], errors + least)
-    told = (len(ends), tail, signed, evidence, about, tilt, height, ago, 0.0, late)
+    gain = float(np.clip(np.log((errors.min() + least) / (float(off @ recency) + least)), -3, 1))
+    told = (len(ends), tail, signed, evidence, about, tilt, height, ago, 0.0, late, gain)
     pool = Pool(made, usable, shares, errors, mean, scale, profile, *told)
     return _with_a_season_ago(pool, values, known, (int(ends[-1]), tried), seasons, least)
 

@@ -7,15 +7,18 @@ import numpy as np
 from tsdiff.windows.cycles import Waves, found_season
 from tsdiff.windows.regressions import RECENT, Autoregression, few_lags, many_lags, regressed
 from tsdiff.windows.smoothing import smoothed_forecasts
+from tsdiff.windows.trends import FEWEST_SLOPED, damped_trend, fitted_damping, season_shape, since_break
 
 Seasons = tuple[int, int]
 """Steps of the first and of a longer season; 0 where there is none."""
 
-CANDIDATES = 28
-"""Simple forecasts; see `simple_forecasts`."""
+CANDIDATES, HEARD = 32, 28
+"""Simple forecasts (see `simple_forecasts`), and the first of them, which the diffusion's network is told of; it knows
+the others by the mean alone."""
 
-_FEWEST_SMOOTHED, _FEWEST_IN_LINE, _MOST_GROWN = 6, 5, 10.0
-"""Values that a level is smoothed of, and a line drawn through, and how far beyond the largest one growth may lead."""
+_FEWEST_SMOOTHED, _FEWEST_IN_LINE, _MOST_GROWN, _TAME = 6, 5, 10.0, 20.0
+"""Values that a level is smoothed of, and a line drawn through, how far beyond the largest one growth may lead, and how
+far the mean lies above the least one where rates are fitted to logarithms."""
 
 
 class _History:
@@ -99,10 +102,11 @@ def simple_forecasts(
     series; the last step's change again and again, dying away; a linear autoregression of the values, and one of their
     changes; a line through everything; the mean of up to four seasons with that line's slope; exponential smoothing of
     level and season, of the values, of positive ones' logarithms (a line through the last of these where there is no
-    season), and of the values with the longer season; an
-    autoregression on all of up to 64 last values; a line and sine waves; exponential smoothing with the season that the
-    series shows, where that is not the calendar's. The autoregressions, waves and seasons, what dies away and the rates
-    of smoothing are fitted to what the first of the forecasts knows.
+    season), and of the values with the longer season; an autoregression on all of up to 64 last values; a line and sine
+    waves; exponential smoothing with the season that the series shows, where that is not the calendar's; the last value
+    with the drift of all; a smoothed level and slope, which dies away, of the values, and of positive ones' logarithms;
+    a level or a line since the last break. The autoregressions, waves and seasons, what dies away and the rates of
+    smoothing are fitted to what the first of the forecasts knows.
 
     Args:
         values: (n,), finite.
@@ -122,6 +126,7 @@ def simple_forecasts(
     _of_regressions(made)
     _of_smoothing(made)
     _of_cycles(made)
+    _of_slopes(made)
     return made.made, made.usable
 
 
@@ -262,6 +267,32 @@ def _of_cycles(to: _Forecasts) -> None:
         to.put(26, _waving(waves, to.values, to.ends, to.ahead), to.shortest)
     if season and season not in (to.seasons[0], _longer_in_whole(to.seasons)):
         to.put(27, smoothed_forecasts(to.values, to.ends, to.horizon, season)[0], to.shortest)
+
+
+def _of_slopes(to: _Forecasts) -> None:
+    values, ends, ahead, known = to.values, to.ends, to.ahead, to.shortest
+    drift = (to.last - values[0]) / np.maximum(ends - 1, 1)
+    to.put(28, to.last[:, None] + drift[:, None] * (ahead + 1), _FEWEST_IN_LINE + 3)
+    if known < FEWEST_SLOPED:
+        return
+    flat, shape = _flattened(to, values)
+    least, damping = values.min(), None
+    if least > 0:
+        logs, log_shape = _flattened(to, np.log(values))
+        damping = fitted_damping(logs[:known], to.horizon) if _TAME * least > values.mean() else None
+    plain = fitted_damping(flat[:known], to.horizon, damping)
+    to.put(29, damped_trend(flat, ends, to.horizon, plain) + shape, known)
+    to.put(31, since_break(flat, ends, to.horizon) + shape, known)
+    if least > 0:
+        to.put(30, _grown(to, damped_trend(logs, ends, to.horizon, damping or plain) + log_shape), known)
+
+
+def _flattened(to: _Forecasts, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The values (n,) less their season's shape, and that at the steps to come, (origins, h)."""
+    shape = season_shape(values[: to.shortest], to.seasons[0])
+    since = np.arange(len(values)) - to.shortest
+    coming = to.ends[:, None] - to.shortest + to.ahead
+    return values - shape[since % len(shape)], shape[coming % len(shape)]
 
 
 def _longer_in_whole(seasons: Seasons) -> int:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tsdiff.windows.anchors import ABOUT, AGO, EVIDENCE, LATE, Pool
-from tsdiff.windows.simple import CANDIDATES
+from tsdiff.windows.simple import CANDIDATES, HEARD
 
 _LINEAR = 3.0
 _LEAST, _FARTHEST = 1e-2, 1e6
@@ -36,13 +36,14 @@ class Weighing(nn.Module):
 
     def __init__(self, width: int = 32):
         super().__init__()
-        self.candidate = nn.Linear(CANDIDATES + EVIDENCE + 1 + _STEPWISE, width)
+        self.candidate = nn.Linear(HEARD + EVIDENCE + 1 + _STEPWISE, width)
         self.about = nn.Linear(ABOUT + _PLACES, width)
         self.ago, self.tilted = nn.Linear(AGO, width, bias=False), nn.Linear(_TILTED, width, bias=False)
         self.late = nn.Linear(LATE, width, bias=False)
+        self.newer = nn.Linear(CANDIDATES - HEARD + 1, width, bias=False)
         self.mix, self.company = nn.Linear(width, width), nn.Linear(width, width)
         self.logit, self.error = nn.Linear(width, 1), nn.Linear(width, 2)
-        for layer in (self.ago, self.tilted, self.late):  # as models were that were saved without
+        for layer in (self.ago, self.tilted, self.late, self.newer):  # as models were that were saved without
             nn.init.zeros_(layer.weight)
         for layer in (self.logit, self.error):
             nn.init.zeros_(layer.weight)
@@ -63,6 +64,7 @@ class Weighing(nn.Module):
         ago: Tensor,
         swing: Tensor,
         late: Tensor,
+        gain: Tensor,
     ) -> tuple[Tensor, Tensor]:
         """Mean and deviation of each step, by the pool's mean and in its scale.
 
@@ -73,7 +75,7 @@ class Weighing(nn.Module):
             shares, usable: (batch, CANDIDATES).
             profile: of the steps, (batch, steps).
             step: which they are, from 1 on, (batch, steps).
-            horizon, tilt, swing: (batch, 1).
+            horizon, tilt, swing, gain: (batch, 1).
             height: of the steps, (batch, steps).
             ago, late: (batch, CANDIDATES, AGO) and (batch, CANDIDATES, LATE).
 
@@ -81,8 +83,9 @@ class Weighing(nn.Module):
             (batch, steps) each.
         """
         batch, steps, _ = forecasts.shape
-        who = torch.eye(CANDIDATES, device=forecasts.device).expand(batch, -1, -1)
-        still = torch.cat([who, evidence, torch.log(shares + 1e-3)[..., None] / 3], dim=-1)
+        who = torch.eye(CANDIDATES, device=forecasts.device)
+        first = who[:, :HEARD].expand(batch, -1, -1)
+        still = torch.cat([first, evidence, torch.log(shares + 1e-3)[..., None] / 3], dim=-1)
         says = squashed(forecasts)[..., None]
         of_each = torch.cat([still[:, None].expand(-1, steps, -1, -1), says, says.abs()], dim=-1)
         apart = (forecasts.abs() * shares[:, None]).sum(-1)
@@ -90,7 +93,8 @@ class Weighing(nn.Module):
         of_all = torch.cat([about[:, None].expand(-1, steps, -1), torch.stack(places, dim=-1)], dim=-1)
         tilted = [height, tilt * height, tilt.expand(-1, steps), swing.expand(-1, steps)]
         of_all = self.about(of_all) + self.tilted(torch.stack(tilted, dim=-1))
-        tries = self.ago(ago) + self.late(late)
+        newer = [who[:, HEARD:].expand(batch, -1, -1), gain[:, None].expand(-1, CANDIDATES, -1)]
+        tries = self.ago(ago) + self.late(late) + self.newer(torch.cat(newer, dim=-1))
         h = F.silu(self.candidate(of_each) + tries[:, None] + of_all[:, :, None])
         counted = usable.to(h)[:, None, :, None]
         company = (h * counted).sum(2) / counted.sum(2)
@@ -119,6 +123,7 @@ def pool_inputs(pool: Pool, steps: np.ndarray) -> dict[str, np.ndarray]:
         "ago": pool.ago,
         "swing": np.array([pool.swing]),
         "late": pool.late,
+        "gain": np.array([pool.gain]),
     }
     return {name: part.astype(np.float32) for name, part in told.items()} | {"usable": pool.usable}
 
