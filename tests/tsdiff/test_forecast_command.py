@@ -16,10 +16,10 @@ from shared.console.notes import Note
 from shared.errors import ConfigError, DataError
 from tests.tsdiff.conftest import sines
 from tsdiff import Sampling, TSDiffEstimator, TSDiffPredictor
-from tsdiff.commands import forecast, impute
+from tsdiff.commands import forecast, impute, refine
 from tsdiff.commands.anomaly import Watch, all_scores, injected_metrics, thresholds_of
 from tsdiff.commands.common import load_job
-from tsdiff.commands.options import Anomaly, Forecast, Impute
+from tsdiff.commands.options import Anomaly, Forecast, Impute, Refine
 from tsdiff.tasks.anomaly.injection import InjectionConfig
 from tsdiff.tasks.anomaly.scores import DEFAULT_SCORING
 
@@ -117,6 +117,23 @@ def test_a_model_that_takes_covariates_is_not_said_to_leave_them_out(tmp_path, c
     line = forecast.write_results(job, estimator.train(job.series), tmp_path, 2, 0.0)
     assert "taken for counts" in line
     assert "covariates" not in line
+
+
+def test_a_trained_model_forecasts_and_is_scored_for_fewer_steps(trained, tmp_path, capsys):
+    trained.serialize(tmp_path / "model")
+    times = pd.date_range("2024-01-01", periods=200, freq="h")
+    pd.concat([pd.DataFrame({"id": e["item_id"], "ds": times, "y": e["target"]}) for e in sines()]).to_csv(
+        tmp_path / "sines.csv", index=False
+    )
+    options = {"data": tmp_path / "sines.csv", "target": "y", "item_id": "id", "timestamp": "ds", "samples": 10}
+    forecast.main(
+        Forecast(model=str(tmp_path / "model"), prediction_length=3, windows=2, output=tmp_path / "out", **options)
+    )
+    assert len(pd.read_csv(tmp_path / "out" / "future.csv")) == 3 * 3
+    assert len(pd.read_csv(tmp_path / "out" / "forecasts.csv")) == 3 * 2 * 3
+    assert "3 steps ahead" in capsys.readouterr().out
+    with pytest.raises(ConfigError, match="refines 8 steps, not 3: give --prediction-length 8"):
+        refine.main(Refine(model=str(tmp_path / "model"), prediction_length=3, output=tmp_path / "no", **options))
 
 
 def test_what_forecasts_nothing_needs_no_horizon(tmp_path, capsys):

@@ -290,15 +290,14 @@ def given_predictor(path: str, job: Job, sampling: Mapping[str, Any], device: st
 
 def _fitting(path: str, predictor: F, job: Job) -> F:
     """A predictor for the data's frequency and horizon, if it is one."""
-    if job.prediction_length > predictor.prediction_length and not predictor.config.dynamic_features:
-        predictor = predictor.with_horizon(job.prediction_length)
-    if predictor.freq != job.series.freq or predictor.prediction_length != job.prediction_length:
+    too_far = job.prediction_length > predictor.prediction_length and predictor.config.dynamic_features
+    if predictor.freq != job.series.freq or too_far:
         raise ConfigError(
             f"{path} forecasts {predictor.prediction_length} steps of {predictor.freq!r}, the data asks for "
             f"{job.prediction_length} of {job.series.freq!r}; train a model for them, or change --prediction-length"
         )
     _match_features(path, predictor, job)
-    return predictor
+    return predictor.with_horizon(job.prediction_length)
 
 
 def _match_features(path: str, predictor: Forecaster, job: Job) -> None:

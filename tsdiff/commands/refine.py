@@ -82,6 +82,12 @@ def main(options: Refine) -> None:
     claim_output(output)
     job = load_job(options)
     predictor, seconds = predictor_for(job, options)
+    reach = predictor.config.prediction_length
+    if reach != job.prediction_length:
+        raise ConfigError(
+            f"{options.model} refines {reach} steps, not {job.prediction_length}: give --prediction-length {reach}, or "
+            "another model"
+        )
     pairs = list(job.split.test)
     rows: dict[str, Metrics] = {}
     scores: dict[str, Any] = {}

@@ -421,6 +421,10 @@ def test_a_model_trained_with_covariates_takes_those_of_frames():
     estimator = tiny_estimator(steps=3, dynamic_features=1)
     predictor = estimator.fit(past, covariates=["promotion"], progress=False)
     assert len(predictor.predict_df(past, future, num_samples=2)) == 2 * HORIZON
+    soon = future.groupby("item_id").head(3)
+    assert len(predictor.predict_df(past, soon, prediction_length=3, num_samples=2)) == 2 * 3
+    with pytest.raises(ConfigError, match=f"forecasts {HORIZON} steps at most"):
+        predictor.cross_validation_df(past, covariates=["promotion"], prediction_length=HORIZON + 1)
     with pytest.raises(ConfigError, match="takes 1 covariates, and 0"):
         predictor.predict_df(past)
     with pytest.raises(ConfigError, match="covariates for dynamic_features=1"):
