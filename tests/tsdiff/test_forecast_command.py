@@ -17,9 +17,11 @@ from shared.errors import ConfigError, DataError
 from tests.tsdiff.conftest import sines
 from tsdiff import Sampling, TSDiffEstimator, TSDiffPredictor
 from tsdiff.commands import forecast, impute, refine
-from tsdiff.commands.anomaly import Watch, all_scores, injected_metrics, thresholds_of
-from tsdiff.commands.common import load_job
+from tsdiff.commands.anomaly import Watch, all_scores, injected_metrics, since, thresholds_of, watch
+from tsdiff.commands.common import Job, load_job
 from tsdiff.commands.options import Anomaly, Forecast, Impute, Refine
+from tsdiff.data import series_from_gluonts, split_windows
+from tsdiff.tasks.anomaly.forecasts import ForecastScoring
 from tsdiff.tasks.anomaly.injection import InjectionConfig
 from tsdiff.tasks.anomaly.scores import DEFAULT_SCORING
 
@@ -148,15 +150,27 @@ def test_what_forecasts_nothing_needs_no_horizon(tmp_path, capsys):
 
 
 def test_notes_on_series_are_not_said_again_of_those_with_injected_anomalies(trained, tmp_path):
-    watched = Watch(sines(), 60, 8)
+    watched = Watch(sines(), 60, 8, 200)
     settings = replace(DEFAULT_SCORING, stride=2 * trained.config.length)  # steps between windows have no score
     with pytest.warns(Note, match="lie in no scored window"):
-        scores = all_scores(trained, watched.entries, settings, 8)
+        scores = all_scores(trained, watched.entries, settings, 8, 200)
     limits = thresholds_of(scores, watched.held_out, 0.9)
     with warnings.catch_warnings():
         warnings.simplefilter("error", Note)
         config = InjectionConfig(shortest=3, longest=6)
         assert injected_metrics(trained, watched, limits, settings, config, tmp_path / "injected.png")
+
+
+def test_forecasts_that_score_are_told_what_lies_before_the_scored_steps():
+    default = TSDiffPredictor.from_pretrained("default").adapted("h", 12)
+    series = series_from_gluonts(sines(1, 500, 24))
+    job = Job(series, split_windows(series, 12, 5), 12)
+    watched = watch(job, default, 40, ForecastScoring())
+    assert (watched.held_out, watched.scored, len(watched.entries[0]["target"])) == (60, 100, 500)
+    (score,) = since(all_scores(default, watched.entries, ForecastScoring(), 24, 100)["TSDiff"], 100)
+    assert (score.start, len(score.score)) == (series[0]["start"] + 400, 100)
+    assert np.isfinite(score.score).all()
+    assert len(watch(job, default, 40, DEFAULT_SCORING).entries[0]["target"]) == 100
 
 
 def test_a_change_of_clocks_near_a_forecast_or_a_gap_is_told(tmp_path):
