@@ -149,6 +149,24 @@ def test_what_forecasts_nothing_needs_no_horizon(tmp_path, capsys):
         load_job(Forecast(data=data))
 
 
+def test_gaps_at_the_ends_of_all_series_are_filled_and_nothing_is_scored(tmp_path, capsys):
+    data = pd.read_csv(sales(tmp_path))
+    data.loc[data["timestamp"] > "2024-02-20", "target"] = np.nan
+    data.to_csv(tmp_path / "sales.csv", index=False)
+    options = Impute(data=tmp_path / "sales.csv", no_train=True, samples=5, output=tmp_path / "out")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "metrics.md").write_text("of an earlier run")
+    impute.main(options)
+    made = pd.read_csv(tmp_path / "out" / "imputed.csv")
+    assert (made["timestamp"] > "2024-02-20").sum() == 5 * 9
+    said = capsys.readouterr()
+    assert "nothing is scored: the held-out ends of the series have no values to hide" in said.err
+    assert "(imputed.csv, metrics.json)" in said.out
+    assert {file.name for file in (tmp_path / "out").iterdir()} == {"imputed.csv", "metrics.json"}
+    with pytest.raises(DataError, match="the last 7 steps of every series, held out to be scored, hold no observed"):
+        run(tmp_path / "no", data=tmp_path / "sales.csv", prediction_length=7)
+
+
 def test_notes_on_series_are_not_said_again_of_those_with_injected_anomalies(trained, tmp_path):
     watched = Watch(sines(), 60, 8, 200)
     settings = replace(DEFAULT_SCORING, stride=2 * trained.config.length)  # steps between windows have no score

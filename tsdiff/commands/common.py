@@ -105,6 +105,8 @@ def load_job(
         horizon = _usual_horizon(series) if horizon is None else horizon
     model = getattr(options, "chosen", None) or (_without_training(options, series) if data is not None else None)
     split = _split(series, horizon, windows, forecast_only, model is not None)
+    if not isinstance(options, Impute):
+        _refuse_unobserved(split, horizon)
     for line in series.remarks() if forecast_only else series.remarks(split.skipped):
         note(line)
     if forecast_only:
@@ -166,12 +168,16 @@ def _split(series: SeriesSet, horizon: int, windows: int | None, forecast_only: 
     except DataError as error:
         remedy = "--windows 0 forecasts without scoring" + ("" if trained else ", with --no-train by the bundled model")
         raise DataError(f"{error}; {remedy}") if forecast_only else error from None
-    if all(np.isnan(label["target"]).all() for label in split.test.label):
-        raise DataError(
-            f"the last {horizon * windows} steps of every series, held out to score the forecasts, hold no observed "
-            "value; cut them off, or hold out more with --windows"
-        )
     return split
+
+
+def _refuse_unobserved(split: WindowSplit, horizon: int) -> None:
+    """Raise DataError if there are test windows, and none holds an observed value."""
+    if len(split.test) and all(np.isnan(label["target"]).all() for label in split.test.label):
+        raise DataError(
+            f"the last {len(split.test) // len(split.train) * horizon} steps of every series, held out to be scored, "
+            "hold no observed value; cut them off, or hold out more with --windows"
+        )
 
 
 def _saved(model: str, device: str | None = None) -> Forecaster:
