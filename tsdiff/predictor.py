@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 from gluonts.model.forecast import Forecast, SampleForecast
 
@@ -20,9 +19,8 @@ from shared.errors import ConfigError
 from shared.files.checkpoint import resolve
 from shared.random import derive_seed
 from shared.training.memory import keep_large_blocks
-from tsdiff.data import entries_of, normalise_freq, to_timestamps
+from tsdiff.data import entries_of, normalise_freq
 from tsdiff.data.entries import Entry, Series, named_entries
-from tsdiff.data.frequency import shifted
 from tsdiff.faces.calls import ModelCalls
 from tsdiff.faces.keywords import check_sampling
 from tsdiff.faces.saved import read_horizon, read_sampling, write_settings
@@ -140,8 +138,7 @@ class TSDiffPredictor(ModelCalls):
 
         Raises:
             ConfigError: num_samples < 1, or an unknown keyword.
-            DataError: an entry without any observed value, of another frequency, or not one-dimensional; forecasts that
-                end after 2262-04-11, beyond pandas' timestamps.
+            DataError: an entry without any observed value, of another frequency, or not one-dimensional.
         """
         if kwargs:
             raise ConfigError(f"predict does not take {', '.join(kwargs)}; sampling settings go to `with_sampling`")
@@ -166,8 +163,6 @@ class TSDiffPredictor(ModelCalls):
             raise ConfigError(f"prediction_length={ahead} is beyond the model's {config.prediction_length} steps")
         short = ShortSeries(config)
         for group in self._groups(dataset, num_samples, horizon=ahead):
-            for series in group:
-                to_timestamps(pd.PeriodIndex([series.end, shifted(series.end, ahead - 1)]))
             if not in_pieces:
                 group = [recent_part(series, config) for series in group]
                 for series in group:

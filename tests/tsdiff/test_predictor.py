@@ -271,12 +271,6 @@ def test_a_shorter_horizon_is_the_first_part_and_is_saved(trained, tmp_path):
     np.testing.assert_array_equal(next(again.predict(dataset, 6)).samples, first[0].samples)
 
 
-def test_forecasts_beyond_what_timestamps_hold_are_refused_at_once(trained):
-    far = trained.with_horizon(10**7)
-    with pytest.raises(DataError, match="is not within 1677-09-21 to 2262-04-11"):
-        next(far.predict(sines(), 1))
-
-
 def test_a_shorter_horizon_needs_covariates_of_its_own_steps_alone():
     entries = [{**entry, "feat_dynamic_real": entry["target"][None]} for entry in sines()]
     predictor = tiny_estimator(2, dynamic_features=1).train(entries, progress=False)

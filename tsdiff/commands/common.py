@@ -107,6 +107,8 @@ def load_job(
     split = _split(series, horizon, windows, forecast_only, model is not None)
     if not isinstance(options, Impute):
         _refuse_unobserved(split, horizon)
+    if forecast_only:
+        series.refuse_beyond(horizon)
     for line in series.remarks() if forecast_only else series.remarks(split.skipped):
         note(line)
     if forecast_only:

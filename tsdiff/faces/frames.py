@@ -250,6 +250,7 @@ class FrameCalls(JointCalls):
         if columns:
             series = with_covariates(series, df, names, columns, future_df, 0 if future_df is None else steps)
         self._check_covariates(len(columns), steps)
+        series.refuse_beyond(steps)
         if future_df is not None and not config.dynamic_features:
             _tell_far(series, columns)
         predictor = self._reaching(series.freq, steps)

@@ -268,6 +268,11 @@ def test_settings_of_one_call(default):
         default.predict_df(given, quantile_levels=[50], **options)
 
 
+def test_forecasts_beyond_what_timestamps_hold_are_refused_at_once(default):
+    with pytest.raises(DataError, match="is not within 1677-09-21 to 2262-04-11"):
+        default.predict_df(long(["a"]), prediction_length=10**7)
+
+
 def test_a_trained_model_is_cut_or_goes_on(trained):
     frame = pd.concat(
         [
