@@ -57,11 +57,8 @@ class TSDiffPredictor(ModelCalls):
         model: trained.
         sampling: how to draw.
         device: where to compute; None means where the model is.
-        prediction_length: steps to forecast where they are more than the model draws at once: the draws of one piece
-            are the history of the next. None takes the model's.
-
-    Raises:
-        ConfigError: a prediction_length below the model's.
+        prediction_length: steps to forecast. Where they are more than the model draws at once, the draws of one piece
+            are the history of the next; where they are fewer, they are the first that it draws. None takes the model's.
     """
 
     @property
@@ -92,12 +89,14 @@ class TSDiffPredictor(ModelCalls):
             prediction_length: steps to forecast; those beyond the model's reach are drawn piece by piece.
 
         Raises:
-            ConfigError: a model of one other frequency or horizon.
+            ConfigError: a model of one other frequency.
             DataError: an unknown frequency.
         """
-        prediction_length = checked(Count, prediction_length=prediction_length)
+        prediction_length, freq = checked(Count, prediction_length=prediction_length), normalise_freq(freq)
+        if freq == self.freq:
+            return self.with_horizon(prediction_length)
         reach = min(prediction_length, self.model.config.prediction_length)
-        model = self.model.adapted(normalise_freq(freq), reach)
+        model = self.model.adapted(freq, reach)
         return TSDiffPredictor(model, self.sampling, prediction_length=prediction_length)
 
     def measure_covariance(
@@ -168,9 +167,10 @@ class TSDiffPredictor(ModelCalls):
                 group = [recent_part(series, config) for series in group]
                 for series in group:
                     short.see(series.name, len(series))
+                group = [series.with_covariates_held(config.prediction_length - ahead) for series in group]
             drawn = self._beyond(group, num_samples) if in_pieces else self._draw(group, num_samples)
             for series, samples in zip(group, drawn, strict=True):
-                yield as_forecast(series, samples)
+                yield as_forecast(series, samples[:, :ahead])
         short.tell()
 
     def _beyond(self, group: list[Series], num_samples: int) -> Iterable[np.ndarray]:
@@ -320,5 +320,4 @@ class TSDiffPredictor(ModelCalls):
         """
         folder = resolve(path_or_name, BUNDLED, FORMAT)
         model = TSDiff.from_pretrained(folder, custom)
-        reach = read_horizon(folder, model.config.prediction_length)
-        return cls(model, sampling or read_sampling(folder, custom), device, reach)
+        return cls(model, sampling or read_sampling(folder, custom), device, read_horizon(folder))

@@ -218,7 +218,7 @@ REFUSED: dict[str, tuple[list[str], str]] = {
     "device": (["--data", "good.csv", "--device", "abacus"], "device 'abacus' cannot be used here"),
     "model cut": (["--data", "good.csv", "--model", "cut"], "model.safetensors cannot be read"),
     "model absent": (["--data", "good.csv", "--model", "absent"], "'absent' is neither a folder, a bundled name"),
-    "model horizon": (["--data", "good.csv", "--model", "whole", "--prediction-length", "9"], "forecasts 12 steps"),
+    "model frequency": (["--data", "good.csv", "--model", "whole", "--freq", "30min"], "forecasts 12 steps of 'h'"),
     "model device": (["--data", "good.csv", "--model", "whole", "--device", "abacus"], "device 'abacus' cannot"),
     "output a file": (["--data", "good.csv", "--output", "good.csv"], "--output good.csv cannot be written"),
     "output nowhere": (["--data", "good.csv", "--output", "/proc/none"], "--output /proc/none cannot be written"),

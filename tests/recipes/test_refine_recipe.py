@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,20 @@ import pandas as pd
 import pytest
 
 from shared.errors import ConfigError
+from tests.tsdiff.conftest import HORIZON, sines, tiny_estimator
+from tsdiff import TSDiffPredictor
 from tsdiff.commands import refine
+from tsdiff.commands.common import Job
 from tsdiff.commands.options import Refine
+from tsdiff.data import series_from_gluonts, split_windows
+from tsdiff.tasks.refinement import RefineConfig
 
 ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def trained() -> TSDiffPredictor:
+    return tiny_estimator(steps=250).train(sines(), progress=False)
 
 
 @pytest.fixture
@@ -54,13 +65,28 @@ def test_a_run_scores_before_and_after(data, tmp_path, choose):
     assert metrics["method"] == "langevin"
     for name, scores in metrics["bases"].items():
         assert np.isfinite([scores["before"]["crps"], scores["after"]["crps"]]).all()
-        assert scores["before"]["crps"] != scores["after"]["crps"]
+        assert (scores["before"]["crps"] == scores["after"]["crps"]) == (scores["log_snr"] is None)
+        assert choose or scores["log_snr"] is not None
         assert (output / f"{name}.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
     refined = pd.read_csv(output / "refined.csv")
     assert len(refined) == 2 * 2 * 12
     assert np.isfinite(refined["0.5"]).all()
     assert {"base", "actual", "0.05", "item_id", "timestamp"} <= set(refined.columns)
     assert "seasonal naive, refined" in (output / "metrics.md").read_text()
+
+
+def test_a_base_that_no_refinement_betters_is_left_as_it_is(trained):
+    series = series_from_gluonts(sines(2, 150))
+    job = Job(series, split_windows(series, HORIZON, 1), HORIZON)
+    few = RefineConfig(steps=1)
+    assert refine.chosen_config("seasonal_naive", job, trained, few) is None  # without any error
+    noise = np.random.default_rng(0).normal(size=(2, 150))
+    noisy = [{**one, "target": one["target"] + 20 * more} for one, more in zip(sines(2, 150), noise, strict=True)]
+    series = series_from_gluonts(noisy)
+    job = Job(series, split_windows(series, HORIZON, 1), HORIZON)
+    found = refine.chosen_config("seasonal_naive", job, trained, replace(few, steps=12))
+    assert found is not None
+    assert found.num_samples == few.num_samples
 
 
 def test_what_cannot_be_is_refused_before_any_work(tmp_path):

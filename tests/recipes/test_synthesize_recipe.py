@@ -96,8 +96,12 @@ def test_a_trained_model_draws_again_without_training(ran, tmp_path):
         ({"cpu_minutes": 0.0}, ConfigError, "--cpu-minutes=0.0: need"),
         ({"sampling_steps": 0}, ConfigError, "steps=0"),
         ({"freq": "D"}, DataError, "not on the grid"),
-        ({"prediction_length": 6}, ConfigError, "forecasts 12 steps of 'h', the data asks for 6"),
-        ({"windows": 30}, DataError, "have 0 different windows of 48 steps"),
+        ({"freq": "30min"}, ConfigError, "forecasts 12 steps of 'h', the data asks for 12 of '30min'"),
+        (
+            {"windows": 30},
+            DataError,
+            "have 0 different windows of 48 steps.*leave --model out, to train one of shorter",
+        ),
         ({"output": Path("/proc/none")}, ConfigError, "cannot be written"),
     ],
 )

@@ -16,10 +16,12 @@ from shared.console.notes import Note
 from shared.errors import ConfigError, DataError
 from tests.tsdiff.conftest import sines
 from tsdiff import Sampling, TSDiffEstimator, TSDiffPredictor
-from tsdiff.commands import forecast, impute
-from tsdiff.commands.anomaly import Watch, all_scores, injected_metrics, thresholds_of
-from tsdiff.commands.common import load_job
-from tsdiff.commands.options import Anomaly, Forecast, Impute
+from tsdiff.commands import forecast, impute, refine
+from tsdiff.commands.anomaly import Watch, all_scores, injected_metrics, since, thresholds_of, watch
+from tsdiff.commands.common import Job, load_job
+from tsdiff.commands.options import Anomaly, Forecast, Impute, Refine
+from tsdiff.data import series_from_gluonts, split_windows
+from tsdiff.tasks.anomaly.forecasts import ForecastScoring
 from tsdiff.tasks.anomaly.injection import InjectionConfig
 from tsdiff.tasks.anomaly.scores import DEFAULT_SCORING
 
@@ -119,6 +121,23 @@ def test_a_model_that_takes_covariates_is_not_said_to_leave_them_out(tmp_path, c
     assert "covariates" not in line
 
 
+def test_a_trained_model_forecasts_and_is_scored_for_fewer_steps(trained, tmp_path, capsys):
+    trained.serialize(tmp_path / "model")
+    times = pd.date_range("2024-01-01", periods=200, freq="h")
+    pd.concat([pd.DataFrame({"id": e["item_id"], "ds": times, "y": e["target"]}) for e in sines()]).to_csv(
+        tmp_path / "sines.csv", index=False
+    )
+    options = {"data": tmp_path / "sines.csv", "target": "y", "item_id": "id", "timestamp": "ds", "samples": 10}
+    forecast.main(
+        Forecast(model=str(tmp_path / "model"), prediction_length=3, windows=2, output=tmp_path / "out", **options)
+    )
+    assert len(pd.read_csv(tmp_path / "out" / "future.csv")) == 3 * 3
+    assert len(pd.read_csv(tmp_path / "out" / "forecasts.csv")) == 3 * 2 * 3
+    assert "3 steps ahead" in capsys.readouterr().out
+    with pytest.raises(ConfigError, match="refines 8 steps, not 3: give --prediction-length 8"):
+        refine.main(Refine(model=str(tmp_path / "model"), prediction_length=3, output=tmp_path / "no", **options))
+
+
 def test_what_forecasts_nothing_needs_no_horizon(tmp_path, capsys):
     data = sales(tmp_path)
     for options in (Impute(data=data), Anomaly(data=data)):
@@ -130,16 +149,46 @@ def test_what_forecasts_nothing_needs_no_horizon(tmp_path, capsys):
         load_job(Forecast(data=data))
 
 
+def test_gaps_at_the_ends_of_all_series_are_filled_and_nothing_is_scored(tmp_path, capsys):
+    data = pd.read_csv(sales(tmp_path))
+    data.loc[data["timestamp"] > "2024-02-20", "target"] = np.nan
+    data.to_csv(tmp_path / "sales.csv", index=False)
+    options = Impute(data=tmp_path / "sales.csv", no_train=True, samples=5, output=tmp_path / "out")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "metrics.md").write_text("of an earlier run")
+    impute.main(options)
+    made = pd.read_csv(tmp_path / "out" / "imputed.csv")
+    assert (made["timestamp"] > "2024-02-20").sum() == 5 * 9
+    said = capsys.readouterr()
+    assert "nothing is scored: the held-out ends of the series have no values to hide" in said.err
+    assert "(imputed.csv, metrics.json)" in said.out
+    assert {file.name for file in (tmp_path / "out").iterdir()} == {"imputed.csv", "metrics.json"}
+    with pytest.raises(DataError, match="the last 7 steps of every series, held out to be scored, hold no observed"):
+        run(tmp_path / "no", data=tmp_path / "sales.csv", prediction_length=7)
+
+
 def test_notes_on_series_are_not_said_again_of_those_with_injected_anomalies(trained, tmp_path):
-    watched = Watch(sines(), 60, 8)
+    watched = Watch(sines(), 60, 8, 200)
     settings = replace(DEFAULT_SCORING, stride=2 * trained.config.length)  # steps between windows have no score
     with pytest.warns(Note, match="lie in no scored window"):
-        scores = all_scores(trained, watched.entries, settings, 8)
+        scores = all_scores(trained, watched.entries, settings, 8, 200)
     limits = thresholds_of(scores, watched.held_out, 0.9)
     with warnings.catch_warnings():
         warnings.simplefilter("error", Note)
         config = InjectionConfig(shortest=3, longest=6)
         assert injected_metrics(trained, watched, limits, settings, config, tmp_path / "injected.png")
+
+
+def test_forecasts_that_score_are_told_what_lies_before_the_scored_steps():
+    default = TSDiffPredictor.from_pretrained("default").adapted("h", 12)
+    series = series_from_gluonts(sines(1, 500, 24))
+    job = Job(series, split_windows(series, 12, 5), 12)
+    watched = watch(job, default, 40, ForecastScoring())
+    assert (watched.held_out, watched.scored, len(watched.entries[0]["target"])) == (60, 100, 500)
+    (score,) = since(all_scores(default, watched.entries, ForecastScoring(), 24, 100)["TSDiff"], 100)
+    assert (score.start, len(score.score)) == (series[0]["start"] + 400, 100)
+    assert np.isfinite(score.score).all()
+    assert len(watch(job, default, 40, DEFAULT_SCORING).entries[0]["target"]) == 100
 
 
 def test_a_change_of_clocks_near_a_forecast_or_a_gap_is_told(tmp_path):

@@ -18,7 +18,7 @@ from gluonts.model import evaluate_model
 from gluonts.model.predictor import Predictor
 
 from shared.errors import CheckpointError, ConfigError, DataError
-from tests.tsdiff.conftest import CONTEXT, HORIZON, sines
+from tests.tsdiff.conftest import CONTEXT, HORIZON, sines, tiny_estimator
 from tsdiff import Sampling, TSDiffPredictor
 
 
@@ -256,6 +256,28 @@ def test_a_serialised_predictor_forecasts_the_same(trained, tmp_path):
         assert_same(forecasts(loaded, sines()), expected, exact=True)
     own = TSDiffPredictor.from_pretrained(tmp_path / "p", Sampling(steps=2))
     assert own.sampling.steps == 2
+
+
+def test_a_shorter_horizon_is_the_first_part_and_is_saved(trained, tmp_path):
+    dataset = sines()
+    whole, first = (list(one.predict(dataset, 6)) for one in (trained, trained.with_horizon(3)))
+    for one, other in zip(whole, first, strict=True):
+        np.testing.assert_array_equal(one.samples[:, :3], other.samples)
+        assert (one.start_date, one.item_id) == (other.start_date, other.item_id)
+    trained.with_horizon(3).serialize(tmp_path)
+    again = TSDiffPredictor.from_pretrained(tmp_path)
+    assert again.prediction_length == 3
+    assert again.adapted("h", 2).prediction_length == 2
+    np.testing.assert_array_equal(next(again.predict(dataset, 6)).samples, first[0].samples)
+
+
+def test_a_shorter_horizon_needs_covariates_of_its_own_steps_alone():
+    entries = [{**entry, "feat_dynamic_real": entry["target"][None]} for entry in sines()]
+    predictor = tiny_estimator(2, dynamic_features=1).train(entries, progress=False)
+    known = [{**entry, "target": entry["target"][:197]} for entry in entries]
+    assert [one.samples.shape for one in predictor.with_horizon(3).predict(known, 2)] == [(2, 3)] * 3
+    with pytest.raises(DataError, match="covers 200 steps, 201 are needed"):
+        next(predictor.with_horizon(4).predict(known, 2))
 
 
 @pytest.mark.parametrize("text", ["{", "[]", json.dumps({"stepz": 3}), json.dumps({"steps": 0})])

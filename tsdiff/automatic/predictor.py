@@ -113,17 +113,17 @@ class AutoPredictor(FrameCalls):
         return self._with(change, own)
 
     def with_horizon(self, prediction_length: int) -> AutoPredictor:
-        """Each member, for more steps."""
+        """Each member, for another number of steps."""
         return self._with(lambda one: one.with_horizon(prediction_length))
 
     def adapted(self, freq: str, prediction_length: int) -> AutoPredictor:
-        """Itself, or for more steps: it was chosen for one frequency.
+        """Itself, or for another number of steps: it was chosen for one frequency.
 
         Raises:
-            ConfigError: another frequency, or fewer steps.
+            ConfigError: another frequency.
         """
-        if normalise_freq(freq) != self.freq or prediction_length < self.prediction_length:
-            raise ConfigError(f"freq={freq!r}, {prediction_length} steps: {self!r} was chosen for its own; choose anew")
+        if normalise_freq(freq) != self.freq:
+            raise ConfigError(f"freq={freq!r}: {self!r} was chosen for its own; choose anew")
         return self.with_horizon(prediction_length)
 
     def to(self, device: str | torch.device) -> AutoPredictor:

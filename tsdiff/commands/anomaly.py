@@ -27,6 +27,7 @@ from tsdiff.tasks.anomaly.detection import (
     seasonal_median_scores,
     seasonal_naive_scores,
 )
+from tsdiff.tasks.anomaly.forecasts import ForecastScoring
 from tsdiff.tasks.anomaly.injection import InjectionConfig, inject
 from tsdiff.tasks.anomaly.plots import plot_anomalies
 from tsdiff.tasks.anomaly.scores import (
@@ -40,6 +41,7 @@ from tsdiff.tasks.anomaly.scores import (
     stretches_to_frame,
     usual_method,
 )
+from tsdiff.windows.anchors import remembered, seasons_of
 
 _EMBEDDED_WINDOWS = 56
 _HELD_OUT_SHARE = 0.1
@@ -54,14 +56,19 @@ class Watch:
     """What is scored.
 
     Attributes:
-        entries: the end of each series: reference steps, which the model was trained on, and those held out.
+        entries: the end of each series: what forecasts know before, reference steps, which the model was trained on,
+            and those held out.
         held_out: steps at the end of each.
         season: of the series.
+        scored: steps at the end of each: reference and held out.
+        known: steps before those that are scored, at most.
     """
 
     entries: list[Entry]
     held_out: int
     season: int
+    scored: int
+    known: int = 0
 
 
 def load_watch_job(options: Anomaly) -> Job:
@@ -76,20 +83,23 @@ def load_watch_job(options: Anomaly) -> Job:
     return replace(job, split=split_windows(job.series, job.prediction_length, windows))
 
 
-def watch(job: Job, predictor: TSDiffPredictor, reference: int | None) -> Watch:
-    """The end of each series that was not left out: the held-out steps, and the reference before them."""
+def watch(job: Job, predictor: TSDiffPredictor, reference: int | None, settings: ScoringSettings) -> Watch:
+    """The end of each series that was not left out: the held-out steps, the reference before them, and before it what
+    forecasts go by."""
     kept = {entry["item_id"]: len(entry["target"]) for entry in job.split.train}
     whole = [entry for entry in job.series if entry["item_id"] in kept]
     held_out = len(whole[0]["target"]) - kept[whole[0]["item_id"]]
     wanted = _REFERENCE_WINDOWS * predictor.model.config.length if reference is None else reference
-    entries = [tail(entry, held_out + wanted) for entry in whole]
+    scored = held_out + wanted
+    known = remembered(seasons_of(job.series.freq)) if isinstance(settings, ForecastScoring) else 0
+    entries = [tail(entry, scored + known) for entry in whole]
     longest = max(len(entry["target"]) for entry in whole)
-    if longest > held_out + wanted:
+    if longest > scored:
         note(
-            f"scored are the last {held_out + wanted} of {longest} steps: {held_out} held out, and {wanted} before "
+            f"scored are the last {scored} of {longest} steps: {held_out} held out, and {wanted} before "
             f"them that tell the threshold; --reference {longest - held_out} scores all"
         )
-    return Watch(entries, held_out, candidate_seasons(job.series.freq)[0])
+    return Watch(entries, held_out, candidate_seasons(job.series.freq)[0], scored, known)
 
 
 def tail(entry: Entry, steps: int) -> Entry:
@@ -98,8 +108,12 @@ def tail(entry: Entry, steps: int) -> Entry:
     return {**entry, **series.since(max(0, len(series) - steps)).as_entry()}
 
 
-def all_scores(predictor: TSDiffPredictor, entries: list[Entry], settings: ScoringSettings, season: int) -> Scores:
-    """The model's scores and those of simple detectors."""
+def all_scores(
+    predictor: TSDiffPredictor, entries: list[Entry], settings: ScoringSettings, season: int, last: int
+) -> Scores:
+    """The model's scores of the last steps of each series, and those of simple detectors."""
+    if isinstance(settings, ForecastScoring):
+        settings = replace(settings, last=last)
     model = anomaly_scores(predictor, entries, settings)
     simple = {
         f"seasonal naive ({season})": lambda target: seasonal_naive_scores(target, season),
@@ -109,6 +123,11 @@ def all_scores(predictor: TSDiffPredictor, entries: list[Entry], settings: Scori
     return {"TSDiff": model} | {
         name: [replace(result, score=score(result.target)) for result in model] for name, score in simple.items()
     }
+
+
+def since(scores: list[SeriesScores], last: int) -> list[SeriesScores]:
+    """The scores of the last steps of each series."""
+    return [one.since(max(0, len(one.score) - last)) for one in scores]
 
 
 def thresholds_of(scores: Scores, held_out: int, quantile: float) -> dict[str, Thresholds]:
@@ -137,17 +156,17 @@ def injected_metrics(
 ) -> dict[str, dict[str, DetectionMetrics]]:
     """How well each method finds anomalies put into the held-out steps, by method and kind; and a picture."""
     # A window before the held-out steps is enough for every window that holds one of them to be whole.
-    context = predictor.model.config.length
-    entries = [tail(entry, watched.held_out + context) for entry in watched.entries]
-    margin = max(len(entry["target"]) for entry in entries) - watched.held_out
+    shown = watched.held_out + predictor.model.config.length
+    entries = [tail(entry, max(shown, watched.held_out + watched.known)) for entry in watched.entries]
     try:
-        injected = inject(entries, replace(config, margin=margin))
+        injected = inject(entries, config, watched.held_out)
     except DataError as error:
         note(f"not evaluated: {error}")
         return {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Note)  # they are of the same series, and have been said
-        scores = all_scores(predictor, [series.entry for series in injected], settings, watched.season)
+        entries = [series.entry for series in injected]
+        scores = all_scores(predictor, entries, settings, watched.season, watched.held_out)
     result = {}
     for name, results in scores.items():
         # Steps before the held-out ones are no test: the model was trained on them.
@@ -158,10 +177,10 @@ def injected_metrics(
         result[name] = evaluate_detection(values, injected, limits)
     first = next(iter(scores))
     plot_anomalies(
-        scores[first],
+        since(scores[first], shown),
         thresholds[first],
         picture,
-        labels=[series.labels for series in injected],
+        labels=[series.labels[-shown:] for series in injected],
         title="Injected anomalies",
     )
     return result
@@ -178,10 +197,11 @@ def write_results(
     train_seconds: float,
 ) -> None:
     """Score, evaluate, and leave everything in `output`."""
-    watched = watch(job, predictor, reference)
+    watched = watch(job, predictor, reference, settings)
     started = time.perf_counter()
     with status("scoring the series"):
-        scores = all_scores(predictor, watched.entries, settings, watched.season)
+        scores = all_scores(predictor, watched.entries, settings, watched.season, watched.scored)
+    scores = {name: since(results, watched.scored) for name, results in scores.items()}
     score_seconds = time.perf_counter() - started
     thresholds = thresholds_of(scores, watched.held_out, quantile)
     model, limit = scores["TSDiff"], thresholds["TSDiff"]

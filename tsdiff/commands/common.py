@@ -105,6 +105,10 @@ def load_job(
         horizon = _usual_horizon(series) if horizon is None else horizon
     model = getattr(options, "chosen", None) or (_without_training(options, series) if data is not None else None)
     split = _split(series, horizon, windows, forecast_only, model is not None)
+    if not isinstance(options, Impute):
+        _refuse_unobserved(split, horizon)
+    if forecast_only:
+        series.refuse_beyond(horizon)
     for line in series.remarks() if forecast_only else series.remarks(split.skipped):
         note(line)
     if forecast_only:
@@ -166,12 +170,16 @@ def _split(series: SeriesSet, horizon: int, windows: int | None, forecast_only: 
     except DataError as error:
         remedy = "--windows 0 forecasts without scoring" + ("" if trained else ", with --no-train by the bundled model")
         raise DataError(f"{error}; {remedy}") if forecast_only else error from None
-    if all(np.isnan(label["target"]).all() for label in split.test.label):
-        raise DataError(
-            f"the last {horizon * windows} steps of every series, held out to score the forecasts, hold no observed "
-            "value; cut them off, or hold out more with --windows"
-        )
     return split
+
+
+def _refuse_unobserved(split: WindowSplit, horizon: int) -> None:
+    """Raise DataError if there are test windows, and none holds an observed value."""
+    if len(split.test) and all(np.isnan(label["target"]).all() for label in split.test.label):
+        raise DataError(
+            f"the last {len(split.test) // len(split.train) * horizon} steps of every series, held out to be scored, "
+            "hold no observed value; cut them off, or hold out more with --windows"
+        )
 
 
 def _saved(model: str, device: str | None = None) -> Forecaster:
@@ -290,15 +298,14 @@ def given_predictor(path: str, job: Job, sampling: Mapping[str, Any], device: st
 
 def _fitting(path: str, predictor: F, job: Job) -> F:
     """A predictor for the data's frequency and horizon, if it is one."""
-    if job.prediction_length > predictor.prediction_length and not predictor.config.dynamic_features:
-        predictor = predictor.with_horizon(job.prediction_length)
-    if predictor.freq != job.series.freq or predictor.prediction_length != job.prediction_length:
+    too_far = job.prediction_length > predictor.prediction_length and predictor.config.dynamic_features
+    if predictor.freq != job.series.freq or too_far:
         raise ConfigError(
             f"{path} forecasts {predictor.prediction_length} steps of {predictor.freq!r}, the data asks for "
             f"{job.prediction_length} of {job.series.freq!r}; train a model for them, or change --prediction-length"
         )
     _match_features(path, predictor, job)
-    return predictor
+    return predictor.with_horizon(job.prediction_length)
 
 
 def _match_features(path: str, predictor: Forecaster, job: Job) -> None:

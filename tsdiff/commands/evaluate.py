@@ -13,11 +13,10 @@ from tsdiff.predictor import TSDiffPredictor
 
 
 def check_model(predictor: TSDiffPredictor, path: str, data: ExperimentData) -> None:
-    """Refuse a model of another frequency, horizon or layout than the data."""
+    """Refuse a model of another frequency or layout than the data."""
     config, layout = predictor.model.config, data.series.layout
     for name, value, own in (
         ("frequency", config.freq, data.series.freq),
-        ("horizon", predictor.prediction_length, data.prediction_length),
         ("channels", config.channels, max(layout.channels, 1)),
         ("dynamic features", config.dynamic_features, layout.dynamic),
         ("static numbers", config.static_features, layout.reals),
@@ -48,8 +47,8 @@ def _given(models: list[str], experiment: Experiment, data: ExperimentData) -> I
     """Each model given, sampled as it was saved, once with each seed of the experiment."""
     for path in models:
         predictor = TSDiffPredictor.from_pretrained(path, device=experiment.hardware.device)
-        if predictor.config.awaits_freq:
-            predictor = predictor.adapted(data.series.freq, data.prediction_length)
+        freq, steps = data.series.freq, data.prediction_length
+        predictor = predictor.adapted(freq, steps) if predictor.config.awaits_freq else predictor.with_horizon(steps)
         check_model(predictor, path, data)
         for seed in experiment.seeds:
             yield seed, "TSDiff" if len(models) == 1 else f"TSDiff {path}", predictor.with_sampling(seed=seed), None

@@ -24,6 +24,9 @@ from tsdiff.predictor import TSDiffPredictor
 from tsdiff.tasks.imputation.plots import plot_imputations
 from tsdiff.windows.conditioning import bridge
 
+_OF_SCORES = ("imputed.png", "metrics.md")
+"""Files that tell how good an imputation is."""
+
 
 @dataclass(frozen=True)
 class Hidden:
@@ -143,10 +146,17 @@ def main(options: Impute) -> None:
     job = load_job(options)
     predictor, seconds = predictor_for(job, options, given(seed=options.seed))
     metrics: dict[str, Any] = {"seconds": {"train": round(seconds, 2)}}
-    if options.hide:
-        metrics |= score(job, predictor, hide(job, options.hide, seed), samples, output)
+    hidden = hide(job, options.hide, seed)
+    if hidden.entries:
+        metrics |= score(job, predictor, hidden, samples, output)
+    else:
+        for name in _OF_SCORES:  # of an earlier run
+            (output / name).unlink(missing_ok=True)
+        if options.hide:
+            note("nothing is scored: the held-out ends of the series have no values to hide; --windows holds out more")
     metrics["filled_values"] = fill(job, predictor, samples, output)
     if not metrics["filled_values"]:
         note("the data itself has no gap; imputed.csv is empty")
     write_json(output / "metrics.json", metrics)
-    show(f"results: {output}/ (imputed.csv, imputed.png, metrics.json, metrics.md)")
+    files = ("imputed.csv", *(_OF_SCORES if hidden.entries else ()), "metrics.json")
+    show(f"results: {output}/ ({', '.join(files)})")

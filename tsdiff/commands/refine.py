@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from gluonts.model.forecast import Forecast, SampleForecast
+from gluonts.model.forecast import Forecast
 
-from shared.console.command import claim_output, prepare, show, status
+from shared.console.command import claim_output, note, prepare, show, status
 from shared.errors import ConfigError
 from shared.files.io import write_csv, write_json, write_text
 from tsdiff.baselines import BASELINE_NAMES, train_baseline
@@ -24,6 +24,7 @@ from tsdiff.evaluation.metrics import Metrics, Pair, evaluate, forecasts_to_fram
 from tsdiff.evaluation.plots import plot_forecasts
 from tsdiff.predictor import TSDiffPredictor
 from tsdiff.tasks.refinement import RefineConfig, candidates, choose_refinement
+from tsdiff.tasks.refinement.tuning import TOLERANCE
 
 _TITLES = {"seasonal_naive": "seasonal naive", "auto_ets": "AutoETS", "deepar": "DeepAR", "patchtst": "PatchTST"}
 _CHOICE_SAMPLES = 20
@@ -35,18 +36,21 @@ def base_forecasts(name: str, entries: Any, job: Job, pairs: Sequence[Pair], sam
     return list(predictor.predict([past for past, _ in pairs]))
 
 
-def chosen_config(name: str, job: Job, predictor: TSDiffPredictor, config: RefineConfig) -> RefineConfig:
-    """Noise level and strength of the prior that do best on the last horizon of the training series."""
+def chosen_config(name: str, job: Job, predictor: TSDiffPredictor, config: RefineConfig) -> RefineConfig | None:
+    """Noise level and strength of the prior that do best on the last horizon of the training series; None where the
+    base forecast as it is does nearly as well or better there."""
     earlier = split_windows(job.split.train, job.prediction_length)
     pairs = list(earlier.test)
     base = base_forecasts(name, earlier.train, job, pairs, _CHOICE_SAMPLES, config.seed)
     few = replace(config, num_samples=_CHOICE_SAMPLES)
-    best, _ = choose_refinement(predictor.model, base, pairs, candidates(few))
+    best, scores = choose_refinement(predictor.model, base, pairs, candidates(few))
+    if evaluate(base, pairs).crps <= (1 + TOLERANCE) * min(scores.values()):
+        return None
     return replace(best, num_samples=config.num_samples)
 
 
 def draw(
-    before: Sequence[Forecast], after: Sequence[SampleForecast], pairs: Sequence[Pair], title: str, path: Path, job: Job
+    before: Sequence[Forecast], after: Sequence[Forecast], pairs: Sequence[Pair], title: str, path: Path, job: Job
 ) -> None:
     """Two series, each before refinement and after."""
     latest = {str(label.get("item_id", place)): place for place, (_, label) in enumerate(pairs)}
@@ -82,6 +86,12 @@ def main(options: Refine) -> None:
     claim_output(output)
     job = load_job(options)
     predictor, seconds = predictor_for(job, options)
+    reach = predictor.config.prediction_length
+    if reach != job.prediction_length:
+        raise ConfigError(
+            f"{options.model} refines {reach} steps, not {job.prediction_length}: give --prediction-length {reach}, or "
+            "another model"
+        )
     pairs = list(job.split.test)
     rows: dict[str, Metrics] = {}
     scores: dict[str, Any] = {}
@@ -94,13 +104,18 @@ def main(options: Refine) -> None:
         between = time.perf_counter()
         with status(f"refining the forecasts of {title}"):
             used = chosen_config(name, job, predictor, config) if options.choose else config
-            after = list(predictor.refine(before, [past for past, _ in pairs], used))
+            after = before if used is None else list(predictor.refine(before, [past for past, _ in pairs], used))
+        if used is None:
+            note(
+                f"{title} is left as it is: on the training series' last horizon no refinement has a CRPS lower by "
+                f"more than {TOLERANCE:.0%}"
+            )
         rows[title], rows[f"{title}, refined"] = evaluate(before, pairs), evaluate(after, pairs)
         scores[name] = {
             "before": rows[title].as_dict(),
             "after": rows[f"{title}, refined"].as_dict(),
-            "log_snr": used.log_snrs[-1],
-            "prior_scale": used.prior_scale,
+            "log_snr": None if used is None else used.log_snrs[-1],
+            "prior_scale": None if used is None else used.prior_scale,
             "seconds": {"base": round(between - started, 2), "refine": round(time.perf_counter() - between, 2)},
         }
         frames.append(forecasts_to_frame(after, stamp=job.series.stamp).assign(base=name))

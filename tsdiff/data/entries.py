@@ -99,6 +99,13 @@ class Series:
         gap = np.full((*self.target.shape[:-1], steps), np.nan, dtype=self.target.dtype)
         return replace(self, target=np.concatenate([self.target, gap], axis=-1))
 
+    def with_covariates_held(self, steps: int) -> Series:
+        """The series, its dynamic features going on for so many steps more as they end."""
+        if DYNAMIC not in self.covariates or steps < 1:
+            return self
+        longer = np.pad(self.covariates[DYNAMIC], ((0, 0), (0, steps)), mode="edge")
+        return replace(self, covariates={**self.covariates, DYNAMIC: longer})
+
     def as_entry(self) -> Entry:
         """The GluonTS entry."""
         return {"item_id": self.name, "start": self.start, "target": self.target, **self.covariates}

@@ -29,6 +29,7 @@ from tsdiff.data.timestamps import (
     moved_note,
     parse_timestamps,
     stamp_side,
+    whole_weeks,
 )
 
 SUFFIXES = (".csv", ".csv.gz", ".parquet", ".feather", ".arrow")
@@ -222,6 +223,9 @@ def _agreed_freq(parts: list[Part]) -> str:
     found = {part.item: infer_freq(part.stamps) for part in parts}
     votes = Counter(freq for freq in found.values() if freq is not None)
     if not votes:
+        for part in parts:
+            if (remedy := whole_weeks(part.stamps)) is not None:
+                raise DataError(f"the frequency cannot be inferred: {remedy}")
         raise DataError(f"the frequency cannot be inferred from the timestamps; give freq, for example {EXAMPLES}")
     if len(votes) > 1:
         (first, _), (second, _) = votes.most_common(2)

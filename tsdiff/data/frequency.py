@@ -214,6 +214,8 @@ def _infer_regular(stamps: pd.DatetimeIndex) -> str | None:
         return None
     with quiet():
         found = pd.infer_freq(stamps)
+    if found is not None and found.startswith("WOM") and (np.diff(stamps.month) % 12 != 1).any():
+        return None  # pandas takes quarters of 13 weeks for months
     try:
         return None if found is None else normalise_freq(found)
     except DataError:

@@ -8,14 +8,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from shared.console.notes import tell
 from shared.errors import DataError
 from tsdiff.data.covariates import Layout
 from tsdiff.data.entries import Entry, EntrySequence, Series, counted, entries_of, read_series
-from tsdiff.data.frequency import normalise_freq
+from tsdiff.data.frequency import normalise_freq, shifted
 from tsdiff.data.origin import Origin
-from tsdiff.data.timestamps import Stamp
+from tsdiff.data.timestamps import Stamp, to_timestamps
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,11 @@ class SeriesSet(EntrySequence):
         if not self.layout.categories:
             return ()
         return tuple(int(n) + 1 for n in np.max([entry["feat_static_cat"] for entry in self.entries], axis=0))
+
+    def refuse_beyond(self, steps: int) -> None:
+        """Raise DataError if so many steps after the end of a series are beyond pandas' timestamps."""
+        last = max(shifted(entry["start"], np.shape(entry["target"])[-1] + steps - 1) for entry in self)
+        to_timestamps(pd.PeriodIndex([last]))
 
     def remarks(self, skipped: Mapping[str, str] | None = None, most: int = 20) -> list[str]:
         """What was left out and repaired, as commands and frames' forecasts tell it: a line for each series, or, where

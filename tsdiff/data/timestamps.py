@@ -223,6 +223,8 @@ def grid_positions(
     off = (steps % multiple(freq) != 0) | _off_phase(stamps, freq)
     off[1:] |= np.diff(steps) == 0
     if off.any():
+        if base_freq(freq) in _CALENDAR and (remedy := whole_weeks(stamps)) is not None:
+            raise DataError(f"series {item!r}: {remedy}")
         told, usual = f"frequency {freq!r}", freq
         if odd(freq):  # irregular times seem to have such a one
             told, usual = "any usual frequency", usual_freq(pd.Series(stamps).diff().median())
@@ -239,6 +241,31 @@ def grid_positions(
             f" {length} steps of {freq!r}; check its first and last timestamp or give a coarser frequency"
         )
     return positions, start
+
+
+def whole_weeks(stamps: pd.DatetimeIndex) -> str | None:
+    """What to do about months, quarters or years of whole weeks, as retail calendars have them, for messages; None of
+    other timestamps.
+
+    Args:
+        stamps: Naive timestamps, sorted, no repeats.
+    """
+    hours = np.diff(stamps.to_numpy().astype("datetime64[h]")).astype(int)
+    weeks = np.unique(hours // 168)
+    if not weeks.size or (hours % 168).any() or weeks[0] < 4:
+        return None
+    days = 7 * int(weeks[0])
+    apart = f"timestamps are {' or '.join(map(str, weeks[:2]))} weeks apart"
+    if len(weeks) == 1:
+        return f"{apart}; give freq='{days}D'"
+    unit, half = usual_freq(pd.Timedelta(days=days)), days // 2
+    if (stamps + pd.Timedelta(days=half)).to_period(unit).is_unique:
+        dates = f"(times + pd.Timedelta(days={half})).dt.to_period({unit!r}).dt.to_timestamp()"
+        remedy = f"by what its middle is in, {dates}, with − for + where it is dated by its last day"
+    else:
+        first = str(stamps[0].date())
+        remedy = f"as if all were of {days} days, pd.date_range({first!r}, periods={len(stamps)}, freq='{days}D')"
+    return f"{apart}, as in retail calendars; date each period {remedy}"
 
 
 def _off_phase(stamps: pd.DatetimeIndex, freq: str) -> np.ndarray:

@@ -52,11 +52,6 @@ class ModelCalls(FrameCalls):
     ):
         steps = model.config.prediction_length if prediction_length is None else prediction_length
         super().__init__(prediction_length=checked(Count, prediction_length=steps))
-        if self.prediction_length < model.config.prediction_length:
-            raise ConfigError(
-                f"prediction_length={prediction_length} is less than the model's {model.config.prediction_length}; "
-                "cut its forecasts, or take `adapted` of a model of all frequencies"
-            )
         self.model = model.to(None if device is None else compute_device(device)).eval().requires_grad_(False)
         self.sampling = sampling or Sampling()
         self.nfe = 0
@@ -81,7 +76,7 @@ class ModelCalls(FrameCalls):
         return type(self)(model, self.sampling, prediction_length=self.prediction_length)
 
     def with_horizon(self, prediction_length: int) -> Self:
-        """The same for more steps than the model draws at once; see `prediction_length`."""
+        """The same for another number of steps; see `prediction_length`."""
         return type(self)(self.model, self.sampling, prediction_length=prediction_length)
 
     def save_pretrained(self, path: str | os.PathLike[str]) -> None:

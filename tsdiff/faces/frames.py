@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import pandas as pd
-from gluonts.model.forecast import SampleForecast
 
 from shared.checks import Count, Level, checked
 from shared.console.notes import tell
@@ -110,7 +109,7 @@ class FrameCalls(JointCalls):
         options = {"past_covariates": past_covariates, **names, "prediction_length": prediction_length, "freq": freq}
         job = self._job(df, future_df, {**options, **sampling})
         tell_changes(job.series.origin, job.series, job.steps)
-        made = list(job.predictor._cut(job.series, num_samples, job.steps))
+        made = list(job.predictor.predict(job.series, num_samples))
         table = job.series.origin.restored(forecasts_to_frame(made, quantile_levels, job.series.stamp))
         table.attrs.update(decided(job.series, made))
         return table
@@ -162,8 +161,7 @@ class FrameCalls(JointCalls):
         parts = split(job.series, job.steps, windows, stride=step)
         SeriesSet([], job.series.freq, skipped=parts.skipped).warn()
         tell_changes(job.series.origin, parts.test.input, job.steps)
-        inputs = _padded(parts.test.input, job.predictor.prediction_length - job.steps)
-        made = list(job.predictor._cut(inputs, num_samples, job.steps))
+        made = list(job.predictor.predict(parts.test.input, num_samples))
         table = forecasts_to_frame(made, quantile_levels, job.series.stamp)
         starts = pd.PeriodIndex([one.start_date - 1 for one in made]).repeat(job.steps)
         table.insert(2, "cutoff", to_timestamps(starts, job.series.stamp))
@@ -210,7 +208,7 @@ class FrameCalls(JointCalls):
             entries = [job.series[place] for place in spread(len(job.series), max_panels)]
         else:
             entries = _of_ids(job.series, ids)
-        made = list(job.predictor._cut(entries, num_samples, job.steps))
+        made = list(job.predictor.predict(entries, num_samples))
         unknown = np.full(job.steps, np.nan)
         pairs = [(entry, {"item_id": entry["item_id"], "target": unknown}) for entry in entries]
         figure = draw_forecasts(
@@ -252,11 +250,10 @@ class FrameCalls(JointCalls):
         if columns:
             series = with_covariates(series, df, names, columns, future_df, 0 if future_df is None else steps)
         self._check_covariates(len(columns), steps)
+        series.refuse_beyond(steps)
         if future_df is not None and not config.dynamic_features:
             _tell_far(series, columns)
         predictor = self._reaching(series.freq, steps)
-        if future_df is not None:
-            series = replace(series, entries=list(_padded(series, predictor.prediction_length - steps)))
         changes = {"nonnegative": True, "counts": True, **({"covariates": True} if beside else {}), **sampling}
         return _Job(series, predictor.with_sampling(**changes), steps)
 
@@ -269,19 +266,8 @@ class FrameCalls(JointCalls):
         return series
 
     def _reaching(self, freq: str, steps: int) -> Self:
-        """The predictor of at least so many steps."""
-        if self.config.awaits_freq:
-            return self.adapted(freq, steps)
-        return self.with_horizon(steps) if steps > self.prediction_length else self
-
-    def _cut(self, dataset: Iterable[Entry], num_samples: int, steps: int) -> Iterator[SampleForecast]:
-        """Forecasts of the first `steps` steps."""
-        for made in self.predict(dataset, num_samples):
-            if made.samples.shape[1] == steps:
-                yield made
-            else:
-                samples = made.samples[:, :steps]
-                yield SampleForecast(samples, start_date=made.start_date, item_id=made.item_id, info=made.info)
+        """The predictor of so many steps."""
+        return self.adapted(freq, steps) if self.config.awaits_freq else self.with_horizon(steps)
 
     def _check_covariates(self, count: int, steps: int) -> None:
         config = self.config
@@ -295,9 +281,10 @@ class FrameCalls(JointCalls):
                 f"this model takes {config.dynamic_features} covariates, and {count} are given; give their future in "
                 "future_df, and their past in df"
             )
-        if config.dynamic_features and steps != self.prediction_length:
+        if config.dynamic_features and steps > self.prediction_length:
             raise ConfigError(
-                f"prediction_length={steps}: this model takes covariates and forecasts {self.prediction_length} steps"
+                f"prediction_length={steps}: this model takes covariates and forecasts {self.prediction_length} steps "
+                "at most"
             )
 
 
@@ -329,13 +316,6 @@ def _with_past(series: SeriesSet, known: SeriesSet) -> SeriesSet:
     """Series with the covariates that other ones have, as of the past alone."""
     pairs = zip(series, known, strict=True)
     return replace(series, entries=[{**entry, PAST: other[DYNAMIC]} for entry, other in pairs])
-
-
-def _padded(entries: Iterable[Entry], steps: int) -> Iterator[Entry]:
-    """Entries whose known covariates go on as they end, for steps that are forecast and then cut off."""
-    wide = ((0, 0), (0, max(steps, 0)))
-    for one in entries:
-        yield {**one, DYNAMIC: np.pad(one[DYNAMIC], wide, mode="edge")} if DYNAMIC in one else one
 
 
 def _of_ids(series: SeriesSet, ids: Sequence[Any]) -> list[Entry]:

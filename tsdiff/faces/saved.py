@@ -36,8 +36,8 @@ def read_sampling(folder: Path, custom: Sequence[type] = ()) -> Sampling | None:
     return dataclass_from(Sampling, _read(path), str(path), custom=custom) if path.is_file() else None
 
 
-def read_horizon(folder: Path, least: int) -> int | None:
-    """Steps to forecast, at least the model's; None where the folder does not tell, as older ones do not.
+def read_horizon(folder: Path) -> int | None:
+    """Steps to forecast; None where the folder does not tell, as older ones do not.
 
     Raises:
         CheckpointError: damaged.
@@ -46,9 +46,9 @@ def read_horizon(folder: Path, least: int) -> int | None:
     if not path.is_file():
         return None
     steps = _read(path).get("prediction_length")
-    if type(steps) is not int or not least <= steps <= _MOST_STEPS:
+    if type(steps) is not int or not 1 <= steps <= _MOST_STEPS:
         raise CheckpointError(
-            f"{path}: prediction_length={steps!r} is no number of steps from the model's {least} to {_MOST_STEPS}; "
+            f"{path}: prediction_length={steps!r} is no number of steps from 1 to {_MOST_STEPS}; "
             "delete it to take the model's"
         )
     return steps

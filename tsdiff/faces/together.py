@@ -40,7 +40,6 @@ class JointCalls(Predictor):
         def predict(self, dataset: Iterable[Entry], num_samples: int = 100) -> Iterator[SampleForecast]: ...
 
         _job: Any
-        _cut: Any
 
     def predict_jointly(self, dataset: Iterable[Entry], num_samples: int = 100) -> Iterator[SampleForecast]:
         """Forecast channels that were not trained together: each by itself, their samples put together as past
@@ -114,7 +113,7 @@ class JointCalls(Predictor):
         entries = [entry for entry in job.series if entry["item_id"] not in named]
         parts = leaves_of(named, [entry["item_id"] for entry in entries])
         _tell_given(job.series, parts)
-        made = self._together(list(job.predictor._cut(entries, num_samples, job.steps)), entries, "sums")
+        made = self._together(list(job.predictor.predict(entries, num_samples)), entries, "sums")
         by_name = {entry["item_id"]: one for entry, one in zip(entries, made, strict=True)}
         added = [
             SampleForecast(

@@ -58,9 +58,10 @@ def within(
     Values below 0 become 0. If `counts`, the share of zeros becomes that of the history at the same times of the
     season, as nearly as it can without touching values that the series takes when it is not zero (from the tenth part
     of its positive values on); and if all values are whole numbers, so are the samples, of which those that are not
-    zero are at least 1. Zeros before a series begins tell nothing, nor does what was before a last run of zeros, or of
-    others, that by it would be a chance of one in a thousand. A series that has ended in n zeros is not zero with the
-    chance 1/(n + 1), that of the next value after n alike (Laplace's rule of succession), at most.
+    zero are at least 1, and more are zero than in the history only as far as rounding makes them so and Poisson's law
+    of their mean has as many. Zeros before a series begins tell nothing, nor does what was before a last run of zeros,
+    or of others, that by it would be a chance of one in a thousand. A series that has ended in n zeros is not zero with
+    the chance 1/(n + 1), that of the next value after n alike (Laplace's rule of succession), at most.
 
     A series is intermittent whose zeros come by chance, at no time of the season more than at others and not in runs,
     and whose mean stays. Then what is not zero is of the sizes that the history has, in the order of the samples,
@@ -83,18 +84,17 @@ def within(
         recent = _recent(_present(history, season), season)
         if _by_chance(recent, season):
             return _of_sizes(samples, recent, season)
-    samples = np.maximum(samples, 0.0)
+    above = np.maximum(samples, 0.0)
     if not counts or not (support.counts or support.zeros):
-        return samples
-    limit = _limit(samples, history, season)
-    zero = samples <= limit
+        return above
     if not support.counts:
-        return np.where(zero, 0.0, samples)
-    return np.where(zero, 0.0, np.maximum(np.rint(samples), 1.0)).astype(samples.dtype)
+        return np.where(above <= _limit(above, history, season), 0.0, above)
+    zero = samples <= _limit(samples, history, season)
+    return np.where(zero, 0.0, np.maximum(np.rint(above), 1.0)).astype(samples.dtype)
 
 
 def _limit(samples: np.ndarray, history: np.ndarray, season: int) -> float:
-    """The value up to which samples are zero."""
+    """The value up to which samples are zero; those of counts may be below 0."""
     positive = history[history > 0]
     if not positive.size:
         return np.inf
@@ -103,10 +103,12 @@ def _limit(samples: np.ndarray, history: np.ndarray, season: int) -> float:
         zeros = int((present == 0).sum())
         return float(np.quantile(samples, zeros / (zeros + 1), method="lower"))
     wanted = float(_shares(_recent(present, season), samples.shape[1], season).mean())
-    if wanted == 0:
-        return 0.5 if Support.of(history).counts else 0.0  # as numbers are rounded
-    least = float(np.quantile(positive, _SMALL, method="lower"))
-    return min(float(np.quantile(samples, wanted, method="lower")), float(np.nextafter(least, 0.0)))
+    below = np.nextafter(np.quantile(positive, _SMALL, method="lower"), 0.0)
+    low = min(float(np.quantile(samples, wanted, method="lower")), float(below)) if wanted else -np.inf
+    if not Support.of(history).counts:
+        return max(low, 0.0)
+    most = max(wanted, float(np.exp(-np.maximum(samples, 0.0).mean(axis=0)).mean()))
+    return max(low, min(0.5, float(np.quantile(samples, most, method="lower"))))
 
 
 def _by_chance(recent: np.ndarray, season: int) -> bool:

@@ -81,9 +81,7 @@ class SeriesWork(Work):
         found = TSDiffPredictor.from_pretrained(self.model, device=self.device).with_sampling(**self.sampling)
         if found.config.awaits_freq:
             return found.adapted(self.freq, self.prediction_length)
-        if self.prediction_length > found.prediction_length:
-            return found.with_horizon(self.prediction_length)
-        return found
+        return found.with_horizon(self.prediction_length)
 
     def begin(self) -> Step:
         predictor = self.predictor()

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from shared.errors import ConfigError, DataError
 from tests.tsdiff.conftest import assert_same_entries
 from tsdiff.data import (
+    candidate_seasons,
     infer_freq,
     load_dataset,
     load_table,
@@ -370,6 +371,39 @@ def test_inference_gives_up_rather_than_guess():
     assert infer_freq(pd.DatetimeIndex(["2024-01-01", "2024-01-02"])) is None
     with pytest.raises(DataError, match=r"cannot be inferred.*give freq"):
         series_from_frame(long_frame({"a": 2}))
+
+
+RETAIL = {
+    "months of 4, 5 and 4 weeks": ([4, 5, 4] * 12, "M", 12),
+    "with a year of 53 weeks": ([4, 5, 4] * 3 + [4, 5, 5] + [4, 5, 4] * 8, "M", 12),
+    "quarters": ([13] * 7 + [14] + [13] * 8, "Q-DEC", 4),
+    "13 periods a year": ([4] * 12 + [5] + [4] * 26, "4W-SUN", 13),
+    "always 4 weeks": ([4] * 39, "4W-SUN", 13),
+}
+
+
+@pytest.mark.parametrize("name", RETAIL)
+def test_retail_calendars_are_regular_or_told_how_they_become_so(name):
+    weeks, freq, season = RETAIL[name]
+    stamps = pd.Timestamp("2021-01-31") + pd.to_timedelta(7 * np.r_[0, np.cumsum(weeks)[:-1]], unit="D")
+    frame = pd.DataFrame({"ds": stamps, "y": np.arange(len(stamps))})
+    if len(set(weeks)) > 1:
+        with pytest.raises(
+            DataError, match=r"cannot be inferred: timestamps are (4 or 5|13 or 14) weeks apart"
+        ) as caught:
+            series_from_frame(frame, target="y")
+        code = re.search(r"\(times.*timestamp\(\)|pd\.date_range\(.*\)", str(caught.value))
+        frame["ds"] = eval(code[0], {"pd": pd, "times": frame["ds"]})
+    series = series_from_frame(frame, target="y")
+    assert (series.freq, candidate_seasons(series.freq)[0]) == (freq, season)
+    np.testing.assert_array_equal(series[0]["target"], frame["y"])
+
+
+def test_periods_of_four_weeks_are_no_months():
+    frame = pd.DataFrame({"ds": pd.date_range("2021-01-31", periods=40, freq="28D"), "y": 1.0})
+    with pytest.raises(DataError, match="timestamps are 4 weeks apart; give freq='28D'"):
+        series_from_frame(frame, target="y", freq="M")
+    assert len(series_from_frame(frame, target="y", freq="28D")[0]["target"]) == 40
 
 
 def test_series_that_differ_in_frequency_are_refused():

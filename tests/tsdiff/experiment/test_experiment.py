@@ -195,9 +195,13 @@ def test_train_then_evaluate(tmp_path: Path, table: Path):
     any_frequency = CliRunner().invoke(application(), bundled)
     assert any_frequency.exit_code == 0, any_frequency.output
     assert pd.read_csv(tmp_path / "bundled" / "results.csv")["crps"].notna().all()
-    wrong = CliRunner().invoke(application(), [*arguments, "--set", "data.prediction_length=4"])
+    short = CliRunner().invoke(application(), [*arguments, "--set", "data.prediction_length=4"])
+    assert short.exit_code == 0, short.output
+    frame = pd.read_csv(table)
+    frame.assign(time=pd.date_range("2024-01-01", periods=300, freq="D")).to_csv(table, index=False)
+    wrong = CliRunner().invoke(application(), arguments)
     assert isinstance(wrong.exception, ConfigError)
-    assert "its horizon is 8, that of the data 4" in str(wrong.exception)
+    assert "its frequency is h, that of the data D" in str(wrong.exception)
 
 
 def test_a_set_that_cannot_be_had_is_told(tmp_path: Path):

@@ -268,6 +268,11 @@ def test_settings_of_one_call(default):
         default.predict_df(given, quantile_levels=[50], **options)
 
 
+def test_forecasts_beyond_what_timestamps_hold_are_refused_at_once(default):
+    with pytest.raises(DataError, match="is not within 1677-09-21 to 2262-04-11"):
+        default.predict_df(long(["a"]), prediction_length=10**7)
+
+
 def test_a_trained_model_is_cut_or_goes_on(trained):
     frame = pd.concat(
         [
@@ -421,6 +426,10 @@ def test_a_model_trained_with_covariates_takes_those_of_frames():
     estimator = tiny_estimator(steps=3, dynamic_features=1)
     predictor = estimator.fit(past, covariates=["promotion"], progress=False)
     assert len(predictor.predict_df(past, future, num_samples=2)) == 2 * HORIZON
+    soon = future.groupby("item_id").head(3)
+    assert len(predictor.predict_df(past, soon, prediction_length=3, num_samples=2)) == 2 * 3
+    with pytest.raises(ConfigError, match=f"forecasts {HORIZON} steps at most"):
+        predictor.cross_validation_df(past, covariates=["promotion"], prediction_length=HORIZON + 1)
     with pytest.raises(ConfigError, match="takes 1 covariates, and 0"):
         predictor.predict_df(past)
     with pytest.raises(ConfigError, match="covariates for dynamic_features=1"):

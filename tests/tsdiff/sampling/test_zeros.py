@@ -75,6 +75,26 @@ def test_counts_with_some_zeros_that_come_by_chance_keep_their_mean(rate):
     assert np.quantile(made, 0.95) == np.quantile(history[-200:], 0.95)
 
 
+@pytest.mark.parametrize("rate", [4.0, 6.0])
+def test_counts_of_wide_samples_are_zero_no_more_often_than_the_series(rate):
+    """All that was below 0 was 0: 5 % of the samples for six a day, of which a Poisson law has .2 %."""
+    days = np.arange(14)
+    means = rate * (1 + 0.5 * np.sin(2 * np.pi * days / 7))
+    history = np.random.default_rng(0).poisson(np.tile(means, 15)).astype(float)
+    samples = normal(0, 1.8 * np.sqrt(rate)) + means.astype(np.float32)
+    assert (samples < 0).mean() > 2 * np.exp(-means).mean()
+    made = within(samples, history, 7)
+    most = max((history[-200:] == 0).mean(), np.exp(-means).mean())
+    assert (made == 0).mean() == pytest.approx(most, rel=0.1)
+    assert (np.diff(made[samples[:, 3].argsort(), 3]) >= 0).all()
+
+
+def test_counts_that_fall_to_zero_may_be_zero_as_they_never_were():
+    history = np.rint(np.linspace(60, 3, 200))
+    made = within(samples := normal(0.6, 0.5), history, 7)
+    assert (made == 0).mean() == pytest.approx((samples < 0.5).mean(), abs=0.01)
+
+
 @pytest.mark.parametrize("name", ["weekends", "drift", "trend", "few"])
 def test_counts_with_some_zeros_that_something_foretells_keep_their_samples(name):
     rng, days = np.random.default_rng(0), np.arange(60 if name == "few" else 200)

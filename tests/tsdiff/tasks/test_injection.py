@@ -192,3 +192,10 @@ def test_a_time_warp_is_off_the_most_in_the_middle_and_the_same_on_either_side(l
     np.testing.assert_allclose(shift, shift[::-1])
     half_wave = np.sin(np.pi * np.arange(1, length + 1) / (length + 1))
     np.testing.assert_allclose(np.abs(shift), max(1.0, 0.5 * length) * half_wave / np.pi)
+
+
+def test_anomalies_lie_in_the_last_steps_of_series_of_any_length() -> None:
+    for item, found in zip(items := [entry(wave(n), str(n)) for n in (400, 90)], inject(items, None, 60), strict=True):
+        assert found.labels[-60:].sum() > 20
+        assert not found.labels[:-60].any()
+        assert len(found.labels) == len(item["target"])

@@ -23,6 +23,10 @@ from tsdiff.windows.weighing import Weighing, weighed
 _FIRST_KNOWN = 8
 """Values of a series that are known before the first one that is scored; half of a shorter one."""
 _RECENT, _FARTHEST = 8000, 1e300
+_UNKNOWN = 4.0
+"""Of the deviation of all values so far, by the share, that counts as error before any season is known."""
+_SLOW = 7
+"""Forecasts that a season lasts at most, unless it is the shortest, to be waited for: weeks of hours, not minutes."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +40,10 @@ class ForecastScoring(Checked):
             than half of the last `steps` values are such.
         share: of the deviation of the last 8,000 changes over `steps` steps, by √2, that counts as error of each
             forecast beside its own; of the values themselves where no such changes are known yet. What is little beside
-            the series' usual movements is no anomaly, however sure a forecast was. 0 leaves the forecast as sure as it
-            is.
+            the series' usual movements is no anomaly, however sure a forecast was. Until two seasons are known, the
+            deviation of all values so far counts, too: four times the share until one is known, then less and less. 0
+            leaves the forecast as sure as it is.
+        last: steps at the end of a series that are scored, told all that lies before them; None scores all.
 
     Raises:
         ConfigError: a value out of its range.
@@ -46,6 +52,7 @@ class ForecastScoring(Checked):
     steps: Count = 24
     outlying: Positive = 3.0
     share: NonNegative = 0.5
+    last: Count | None = None
 
 
 def forecast_scores(
@@ -55,8 +62,8 @@ def forecast_scores(
 
     0 is what was foreseen, .69 the middle of all, 4.6 one in a hundred, by the law that anchors have on real series
     (`tsdiff.sampling.anchor_share.anchor_surprise`); less with a `share`. A step's score depends on no later value. NaN
-    where the value is missing, and of the first eight values, or half of fewer than sixteen, which too little is known
-    before.
+    where the value is missing, before the `last` steps, and of the first eight values, or half of fewer than sixteen,
+    which too little is known before.
 
     Args:
         values: (n,), NaN where missing.
@@ -66,11 +73,19 @@ def forecast_scores(
     """
     mean, deviation = rolling_forecasts(values, seasons, settings, weighing)
     changes = pd.Series(values).diff(settings.steps).rolling(_RECENT, min_periods=2).std(ddof=0) / np.sqrt(2)
-    first = pd.Series(values).expanding(min_periods=2).std(ddof=0)  # where no change over so many steps is known yet
-    usual = np.nan_to_num(changes.fillna(first).to_numpy(), posinf=0.0)
+    whole = pd.Series(values).expanding(min_periods=2).std(ddof=0)
+    usual = changes.fillna(whole)  # where no change over so many steps is known yet
+    beside = np.nan_to_num(np.hypot(usual, _UNKNOWN * _unknown(values, seasons, settings.steps) * whole), posinf=0.0)
     with np.errstate(over="ignore", invalid="ignore"):
-        away = np.abs(values - mean) / np.hypot(deviation, settings.share * usual)
+        away = np.abs(values - mean) / np.hypot(deviation, settings.share * beside)
     return anchor_surprise(np.minimum(away, _FARTHEST))
+
+
+def _unknown(values: np.ndarray, seasons: Seasons, steps: int) -> np.ndarray:
+    """How little of the seasons is known at each step, (n,): 1 until a whole one is, from two on 0."""
+    longest = max(season for season in seasons if season <= max(_SLOW * steps, seasons[0]))
+    known = np.cumsum(~np.isnan(values))
+    return np.clip(2 - known / max(longest, 1), 0, 1)
 
 
 def rolling_forecasts(
@@ -80,7 +95,8 @@ def rolling_forecasts(
     or no value is to be scored. Arguments as there."""
     made = np.full((2, len(values)), np.nan)
     places = np.flatnonzero(~np.isnan(values))
-    told, seen = values.copy(), min(_FIRST_KNOWN, len(places) // 2)
+    before = 0 if settings.last is None else int(np.searchsorted(places, len(values) - settings.last))
+    told, seen = values.copy(), max(before, min(_FIRST_KNOWN, len(places) // 2))
     while 0 < seen < len(places):
         start = int(places[seen])
         end = start + min(settings.steps, seen)

@@ -92,12 +92,15 @@ class Injected:
         return names
 
 
-def inject(entries: Iterable[Mapping[str, Any]], config: InjectionConfig | None = None) -> list[Injected]:
+def inject(
+    entries: Iterable[Mapping[str, Any]], config: InjectionConfig | None = None, last: int | None = None
+) -> list[Injected]:
     """Copies of series with anomalies in them. Missing values stay missing and are never labelled.
 
     Args:
         entries: GluonTS entries, targets (length,) or (channels, length); they are not changed.
         config: what to put in.
+        last: steps at the end of each series that anomalies lie in; None means all of them.
 
     Returns:
         One result a series, in order.
@@ -106,7 +109,7 @@ def inject(entries: Iterable[Mapping[str, Any]], config: InjectionConfig | None 
         DataError: no series took an anomaly: all too short, too gappy or constant.
     """
     config = config or InjectionConfig()
-    results = [_injected(entry, str(entry.get("item_id", place)), config) for place, entry in enumerate(entries)]
+    results = [_injected(entry, str(entry.get("item_id", place)), config, last) for place, entry in enumerate(entries)]
     if not any(result.anomalies for result in results):
         raise DataError(
             f"none of {len(results)} series has room for an anomaly of {config.shortest} to {config.longest} steps "
@@ -163,7 +166,7 @@ def change(
     return out
 
 
-def _injected(entry: Mapping[str, Any], name: str, config: InjectionConfig) -> Injected:
+def _injected(entry: Mapping[str, Any], name: str, config: InjectionConfig, last: int | None) -> Injected:
     rng = np.random.default_rng(derive_seed(config.seed, "inject", name))
     original = np.asarray(entry["target"])
     if original.dtype.kind != "f":
@@ -174,7 +177,8 @@ def _injected(entry: Mapping[str, Any], name: str, config: InjectionConfig) -> I
     anomalies: list[Anomaly] = []
     # Series start at different kinds, so that kind and place in the series are independent.
     offset = int(rng.integers(len(config.kinds)))
-    for turn, (first, length) in enumerate(_places(rows.shape[1], config, rng)):
+    start = max(config.margin, 1, 0 if last is None else rows.shape[1] - last)
+    for turn, (first, length) in enumerate(_places(start, rows.shape[1], config, rng)):
         kind = config.kinds[(offset + turn) % len(config.kinds)]
         length = min(length, int(rng.integers(1, _LONGEST_SPIKE + 1))) if kind == "spike" else length
         channel = int(rng.integers(len(rows)))
@@ -187,9 +191,8 @@ def _injected(entry: Mapping[str, Any], name: str, config: InjectionConfig) -> I
     return Injected({**entry, "target": rows.reshape(original.shape)}, labels, tuple(anomalies))
 
 
-def _places(total: int, config: InjectionConfig, rng: np.random.Generator) -> list[tuple[int, int]]:
-    """(first, length) of each anomaly, at random in equal slots, a gap apart."""
-    start = max(config.margin, 1)
+def _places(start: int, total: int, config: InjectionConfig, rng: np.random.Generator) -> list[tuple[int, int]]:
+    """(first, length) of each anomaly, at random in equal slots from `start` on, a gap apart."""
     count = min(config.per_series, (total - start) // (config.shortest + config.gap))
     if count < 1:
         return []

@@ -16,7 +16,7 @@ from shared.errors import ConfigError, DataError
 from tsdiff.data import Stamp, series_from_frame, to_timestamps
 from tsdiff.data.columns import Columns
 from tsdiff.data.entries import Entry, Series, named_entries
-from tsdiff.data.frequency import quiet
+from tsdiff.data.frequency import quiet, shifted
 from tsdiff.model.model import TSDiff
 from tsdiff.tasks.anomaly.forecasts import ForecastScoring, forecast_scores
 from tsdiff.tasks.likelihood import LikelihoodSettings, WindowLikelihoods, refuse_conditional, series_likelihoods
@@ -55,6 +55,11 @@ class SeriesScores:
     start: pd.Period
     target: np.ndarray
     score: np.ndarray
+
+    def since(self, first: int) -> SeriesScores:
+        """The scores from step `first` on."""
+        start = shifted(self.start, first)
+        return SeriesScores(self.item_id, start, self.target[..., first:], self.score[first:])
 
     def index(self) -> pd.PeriodIndex:
         """The periods of the steps."""

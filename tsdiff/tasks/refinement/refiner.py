@@ -102,7 +102,7 @@ class Refiner:
         refuse_unfinite(
             drawn,
             [f"refined forecast of series {base.series.name!r}" for base in group],
-            "lower step_size or prior_scale, or rescale the series if its values are near the limit of single "
+            "lower log_snr, step_size or prior_scale, or rescale the series if its values are near the limit of single "
             "precision",
         )
         return drawn

@@ -22,6 +22,9 @@ from tsdiff.tasks.refinement.refiner import Refiner
 from tsdiff.windows.conditioning import Windows
 from tsdiff.windows.series import observed_series
 
+TOLERANCE = 0.05
+"""Share of the lowest CRPS by which others are nearly as low."""
+
 
 def representative_log_snr(model: TSDiff, dataset: Iterable[Entry], windows: int = 64, seed: int = 0) -> float:
     """The noise level whose denoising loss is nearest to the mean over all levels (Kollovieh et al. 2023, §4).
@@ -84,7 +87,7 @@ def choose_refinement(
     forecasts: Iterable[Forecast],
     pairs: Iterable[Pair],
     configs: Sequence[RefineConfig] | None = None,
-    tolerance: float = 0.05,
+    tolerance: float = TOLERANCE,
 ) -> tuple[RefineConfig, dict[RefineConfig, float]]:
     """The configuration that changes the base forecasts of validation windows least, of those whose CRPS is nearly the
     lowest: windows are few, and where they do not tell configurations apart the base forecast deserves the doubt.
