@@ -3,7 +3,8 @@
 Speakers and noises of the shared data's validation part, mixed at 16 kHz and cut off by a filter. Each is enhanced with
 what lies below its edge mirrored above it for the network (`speech.inference.mirror`) and without, and beside them
 stands the whole mixture's result, cut off alike. Then the gain that brings results nearest to the clean speech, by
-squares, where nothing makes up for it. Last, what becomes of such recordings in streams, where nothing is mirrored.
+squares, where nothing makes up for it. Last, what becomes of such recordings in streams, whose edge is told, or follows
+from a rate below the model's.
 
 Example:
     python benchmarks/speech_edges.py
@@ -27,14 +28,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.machine import header, table
 from benchmarks.speech_models import SHARED_SPEECH
 from shared.files.io import write_text
-from speech import Enhancer, metrics
+from speech import Enhancer, SpeechModel, metrics
 from speech.audio.edges import BandEdge
 from speech.audio.files import read_audio
+from speech.audio.resampling import resample
 
 RATE, SECONDS, TAPS = 16000, 4, 1025
 STEEP = (3400.0, 3900.0, 5000.0, 6000.0, 7000.0, 7500.0)
 SLOW = ((0, 0), (7000, 0), (7300, -7), (7500, -13), (7700, -25), (7900, -45), (8000, -52))
 """Hz and dB of a filter as resampling has it."""
+LOW_RATES = (8000, 11025, 12000)
 CUT_SNRS, LEVEL_SNRS = (5.0, 15.0), (np.inf, 35.0, 25.0, 15.0, 10.0, 5.0, 0.0)
 SCORES = {"SI-SDR": metrics.si_sdr, "ESTOI": metrics.estoi, "PESQ": metrics.pesq_wb}
 SUFFIXES = (".flac", ".ogg", ".wav", ".opus", ".mp3")
@@ -90,25 +93,36 @@ def cut_rows(enhancer: Enhancer, most: int) -> Iterator[list[str]]:
             print(*cells, flush=True)
 
 
-def stream_rows(enhancer: Enhancer, most: int) -> Iterator[list[str]]:
-    """A line for each filter and SNR: means of each score of the recordings as they came, of what a stream makes of the
-    whole ones, cut off, and of what it makes of them."""
+def stream_rows(model: SpeechModel, most: int) -> Iterator[list[str]]:
+    """A line for each filter, or rate below the model's, and SNR: means of each score of the recordings as they came,
+    of what a stream makes of the whole ones, cut off, and of what one makes of them without and with the mirror."""
+    plain = Enhancer(model, sampling=replace(model.config.sampling, mirror_band=False))
+    cuts: list[tuple[str, int, Waveform | None, float | None]] = [
+        (name, RATE, taps, told) for (name, taps), told in zip(filters().items(), (*STEEP, SLOW[1][0]), strict=True)
+    ]
+    cuts += [(f"rate of {rate / 1000:g} kHz", rate, None, None) for rate in LOW_RATES]
     for snr in CUT_SNRS:
-        pairs = [(*pair, streamed(enhancer, pair[1])) for pair in mixtures(snr, most)]
-        for name, taps in filters().items():
-            found = []
+        pairs = [(*pair, streamed(plain, pair[1], RATE)) for pair in mixtures(snr, most)]
+        for name, rate, taps, told in cuts:
+            mirroring, found = Enhancer(model, band_edge=told), []
             for whole in pairs:
-                clean, noisy, best = (signal.fftconvolve(wave, taps, "same").astype(np.float32) for wave in whole)
-                heard = noisy, best, streamed(enhancer, noisy)
-                found.append([[score(clean, one, RATE) for one in heard] for score in SCORES.values()])
+                clean, noisy, best = (cut(wave, rate, taps) for wave in whole)
+                heard = noisy, best, streamed(plain, noisy, rate), streamed(mirroring, noisy, rate)
+                target, *given = (resample(wave, rate, RATE) for wave in (clean, *heard))
+                found.append([[score(target, one, RATE) for one in given] for score in SCORES.values()])
             means = np.mean(found, axis=0)
             yield [name, f"{snr:g}", *(f"{mean:.2f}" for mean in means.ravel())]
             print(name, snr, means.round(2).tolist(), flush=True)
 
 
-def streamed(enhancer: Enhancer, noisy: Waveform) -> Waveform:
+def cut(wave: Waveform, rate: int, taps: Waveform | None) -> Waveform:
+    """A recording (samples,) with its band cut off by a filter, or by a rate."""
+    return resample(wave, RATE, rate) if taps is None else signal.fftconvolve(wave, taps, "same").astype(np.float32)
+
+
+def streamed(enhancer: Enhancer, noisy: Waveform, rate: int) -> Waveform:
     """What a stream makes of a recording (samples,)."""
-    stream = enhancer.stream(RATE)
+    stream = enhancer.stream(rate)
     made: Waveform = np.concatenate([stream.push(noisy), stream.flush()])
     return made
 
@@ -146,12 +160,13 @@ def main(
         made_up = f"{enhancer.sampling.makeup:g} dB of it are made up for"
         text += f"\nThe gain that its results lack to be nearest to the clean speech, by squares; {made_up}.\n\n"
         text += table(["SNR, dB", "gain, dB", "of single recordings"], list(level_rows(enhancer, files)))
-    ways = [f"{score}, {way}" for score in SCORES for way in ("as it came", "whole", "stream")]
+    ways = [f"{score}, {way}" for score in SCORES for way in ("as it came", "whole", "without", "mirrored")]
     text += (
         "\n## causal, in streams\n\nThe same of streams: of the mixture as it came, of the whole mixture's result, cut "
-        "off, and of the cut mixture's.\n\n"
+        "off, and of the cut mixture's, without and with what lies below the edge mirrored above it. The edge is told "
+        "(`band_edge`; of the slow one 7 kHz), or follows from the rate of the stream.\n\n"
     )
-    rows = list(stream_rows(Enhancer.from_pretrained("causal"), files))
+    rows = list(stream_rows(SpeechModel.from_pretrained("causal"), files))
     text += table(["cut off at", "SNR, dB", *ways], rows)
     write_text(output, text)
     print(text)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 
 import torch
 from torch import Tensor
 
 _SURE = 0.97
 """Of the edge: up to here a filter that ends a band leaves it as it was."""
-
-_HUM = 64
-"""Of a model's frequencies the first of so many, 125 Hz of 8 kHz, are hum and rumble rather than voice."""
 
 
 def first_beyond(edge: float | None, sample_rate: int, frequencies: int) -> int | None:
@@ -26,8 +24,8 @@ def mirrored_above(noisy: Tensor, firsts: Sequence[int | None]) -> Tensor:
     """Spectrograms with what lies below the edge mirrored above it.
 
     Networks know whole bands: beside an empty one they take more of what is there. They take the mirror image, which
-    has the noise and rises and falls with the voice, for the rest of the recording. It has no hum: that is mirrored
-    back where it begins, and again at the edge.
+    has the noise and rises and falls with the voice, for the rest of the recording. It is that of the upper half of the
+    band, there and back again: the lower one is too loud for what voices have far above an edge of 4 kHz.
 
     Args:
         noisy: compressed spectrograms (batch, 1, frequencies, frames).
@@ -42,12 +40,12 @@ def mirrored_above(noisy: Tensor, firsts: Sequence[int | None]) -> Tensor:
     return seen
 
 
+@cache
 def _mirrored(first: int, frequencies: int) -> Tensor:
-    """For each of `frequencies` from `first` on, one below it: down, and up again, and so on."""
-    lowest = min(frequencies // _HUM, first - 1)
-    span = first - 1 - lowest
+    """For each of `frequencies` from `first` on, one in the upper half below it: down, and up again, and so on."""
+    span = first - 1 - first // 2
     turn = torch.arange(frequencies - first) % max(1, 2 * span)
-    return lowest + (span - turn).abs()
+    return first // 2 + (span - turn).abs()
 
 
 def own_above(estimate: Tensor, seen: Tensor, noisy: Tensor, firsts: Sequence[int | None]) -> Tensor:

@@ -63,6 +63,7 @@ class Enhancing(Work):
             "upper_band",
             "rate",
             "keep_music",
+            "band_edge",
             "window_seconds",
             "overlap_seconds",
         )
