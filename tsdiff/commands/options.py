@@ -292,11 +292,7 @@ class Refine(Machine, Draws, Model, Series):
     log_snr: Annotated[float, Option(help="Noise level of the model's energy.")] = -0.25
     refine_steps: Annotated[int, Option(help="Steps of the refinement.")] = 12
     choose: Annotated[
-        bool,
-        Option(
-            "--choose",
-            help="Choose noise level and strength on the training series' last horizon, or to leave a base as it is.",
-        ),
+        bool, Option("--choose", help="Choose settings, or to leave a base as it is, on the last training horizon.")
     ] = False
 
 
