@@ -272,7 +272,7 @@ def _of_cycles(to: _Forecasts) -> None:
 def _of_slopes(to: _Forecasts) -> None:
     values, ends, ahead, known = to.values, to.ends, to.ahead, to.shortest
     drift = (to.last - values[0]) / np.maximum(ends - 1, 1)
-    to.put(28, to.last[:, None] + drift[:, None] * (ahead + 1), _FEWEST_IN_LINE + 3)
+    to.put(28, to.last[:, None] + drift[:, None] * (ahead + 1), FEWEST_SLOPED)
     if known < FEWEST_SLOPED:
         return
     flat, shape = _flattened(to, values)
