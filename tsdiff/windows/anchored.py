@@ -41,9 +41,9 @@ class AnchoredWindow:
         scale: typical size of what each step is off it, (length,), positive.
         known: (length, KNOWN_WIDTH) float32. Of known steps: the value by the window's level and spread, the change
             over a season and the distance from the anchor of the hidden steps, by the scale. Of hidden steps: each
-            simple forecast and the level by the scale and the spread, the logarithm of the error that past forecasts
-            made at this step, and how far the nearest known steps are before and after. Last, whether the step is
-            wanted, and whether it is known.
+            simple forecast that is heard (`HEARD`) and the level by the scale and the spread, the logarithm of the
+            error that past forecasts made at this step, and how far the nearest known steps are before and after. Last,
+            whether the step is wanted, and whether it is known.
         about: (ABOUT_WIDTH,) float32: what the simple forecasts are worth, the ratio of scale and spread, seasons,
             lengths, whether values are whole, positive or often zero.
         missed: errors of the simple forecasts' mean at past origins, (origins, steps), of a window that ends with what

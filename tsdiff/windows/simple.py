@@ -279,7 +279,9 @@ def _of_slopes(to: _Forecasts) -> None:
     least, damping = values.min(), None
     if least > 0:
         logs, log_shape = _flattened(to, np.log(values))
-        damping = fitted_damping(logs[:known], to.horizon) if _TAME * least > values.mean() else None
+        damping = (
+            fitted_damping(logs[:known], to.horizon) if _TAME * values[:known].min() > values[:known].mean() else None
+        )
     plain = fitted_damping(flat[:known], to.horizon, damping)
     to.put(29, damped_trend(flat, ends, to.horizon, plain) + shape, known)
     to.put(31, since_break(flat, ends, to.horizon) + shape, known)

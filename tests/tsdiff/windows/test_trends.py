@@ -153,6 +153,14 @@ def test_they_are_among_the_simple_forecasts():
     assert_allclose(simple_forecasts(drift[:120], ends, 14, (7, 0))[0][0, DRIFT], drift[120:], rtol=1e-9)
 
 
+def test_rates_are_told_by_what_the_first_forecast_knows():
+    values = np.exp(0.03 * np.arange(80) + 0.05 * np.random.default_rng(6).normal(size=80))
+    ends = np.array([80])
+    alone, _ = simple_forecasts(values, ends, 10, (7, 0))
+    later, _ = simple_forecasts(np.append(values, np.full(20, 1e4)), ends, 10, (7, 0))
+    assert_allclose(later[0, [DRIFT, DAMPED, GROWN, BROKEN]], alone[0, [DRIFT, DAMPED, GROWN, BROKEN]], rtol=1e-9)
+
+
 @pytest.mark.parametrize("values", [np.zeros(40), np.full(40, 1e8), np.r_[np.zeros(39), 1.0], np.r_[5.0, np.zeros(39)]])
 def test_constants_and_single_values_stay_finite(values):
     made, _ = simple_forecasts(values, np.array([40, 30]), 12, (7, 0))
