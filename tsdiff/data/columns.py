@@ -57,6 +57,37 @@ def sole_numbers(frame: pd.DataFrame, columns: Sequence[str]) -> str | None:
     return numeric[0] if len(numeric) == 1 else None
 
 
+def ids_of(frame: pd.DataFrame, times: pd.Series, others: Collection[str | None]) -> str | None:
+    """The column that names the series: "item_id" or "unique_id", or where times repeat the only one of texts besides
+    the others, if no time repeats within one of its names. None where there is neither: the table is one series."""
+    usual = next((name for name in ITEM_NAMES if name in frame.columns), None)
+    if usual is not None or not times.duplicated().any():
+        return usual
+    texts = [name for name in frame.columns if name not in others and _holds_texts(frame[name])]
+    if len(texts) != 1:
+        return None
+    names = frame[texts[0]]
+    apart = not pd.DataFrame({"name": names.to_numpy(), "time": times.to_numpy()}).duplicated().any()
+    return texts[0] if apart and names.notna().all() else None
+
+
+def told_apart(name: str) -> str:
+    """What is noted where `ids_of` found a column by its texts."""
+    return f"series are told apart by the column {name!r}; item_id, on the command line --id, names another"
+
+
+def _holds_texts(column: pd.Series | pd.DataFrame) -> bool:
+    """Whether a column holds texts, and not dates as such; columns of the same name do not."""
+    if isinstance(column, pd.DataFrame) or looks_dated(column):
+        return False
+    kinds = pd.api.types
+    return bool(
+        kinds.is_object_dtype(column.dtype)
+        or kinds.is_string_dtype(column.dtype)
+        or isinstance(column.dtype, pd.CategoricalDtype)
+    )
+
+
 def _mostly_digits(column: pd.Series) -> bool:
     texts = column.dropna()
     digits = [isinstance(text, str) and any(map(str.isdigit, text)) for text in texts]

@@ -14,7 +14,17 @@ import pandas as pd
 
 from shared.checks import Count, checked
 from shared.errors import ConfigError, DataError, DiffusionError
-from tsdiff.data.columns import ITEM_NAMES, TARGET_NAMES, column_of, numbers_of, time_name, times_of, values_of
+from tsdiff.data.columns import (
+    ITEM_NAMES,
+    TARGET_NAMES,
+    column_of,
+    ids_of,
+    numbers_of,
+    time_name,
+    times_of,
+    told_apart,
+    values_of,
+)
 from tsdiff.data.covariates import DYNAMIC
 from tsdiff.data.entries import Entry, counted, read_series
 from tsdiff.data.frequency import EXAMPLES, infer_freq, normalise_freq
@@ -97,7 +107,8 @@ def series_from_frame(
             besides the others that are named here. A list of columns makes multivariate
             series, targets (channels, length).
         item_id: The column, or level of the index, that names the series; None takes "item_id" or "unique_id" if there
-            is one, else the whole table is one series named after `target`.
+            is one, or where times repeat the only column of texts, if they do not within one of its names; else the
+            whole table is one series named after `target`.
         timestamp: The column, or level of the index, with the times; None takes "timestamp", "time",
             "datetime", "date" or "ds", in any case, or else an index of datetimes or periods, the only column of
             dates, or "year" with whole numbers.
@@ -123,19 +134,23 @@ def series_from_frame(
     if frame.empty:
         raise DataError("the table has no rows; it needs one row for each value")
     frame = with_levels(frame, item_id, timestamp)
+    times, name = times_of(frame, timestamp)
+    found_id = None
     if item_id is None:
-        item_id = next((name for name in ITEM_NAMES if name in frame.columns), None)
+        named = {name, *([target] if isinstance(target, str) else target), *dynamic, *static}
+        item_id = found_id = ids_of(frame, times, named)
     if target == TARGET_NAMES[0] and target not in frame.columns:
-        target = values_of(frame, {item_id, times_of(frame, timestamp)[1], *dynamic, *static})
+        target = values_of(frame, {item_id, name, *dynamic, *static})
     targets = [target] if isinstance(target, str) else list(target)
     if not targets:
         raise ConfigError("target names no column; give at least one")
     values = np.stack([numbers_of(column_of(frame, name), name) for name in (*targets, *dynamic)], axis=1)
-    times, name = times_of(frame, timestamp)
     if freq is None and isinstance(times.dtype, pd.PeriodDtype):
         freq = normalise_freq(times.dtype.freq)
     grid = None if freq is None else normalise_freq(freq)
     stamps, zone, notes = parse_timestamps(times, own_name(frame, name), grid)
+    if found_id is not None and found_id not in ITEM_NAMES:
+        notes.append(told_apart(found_id))
     parts = list(_parts(frame, item_id, " ".join(targets), stamps, zone, values, notes))
     grid = grid or _agreed_freq(parts)
     call = partial(resampled, frame, item_id, name, target)

@@ -11,7 +11,7 @@ import pandas as pd
 
 from shared.console.notes import tell
 from shared.errors import DataError
-from tsdiff.data.columns import ITEM_NAMES, TARGET_NAMES, sole_numbers, times_of
+from tsdiff.data.columns import ITEM_NAMES, TARGET_NAMES, ids_of, sole_numbers, times_of, told_apart
 from tsdiff.data.covariates import DYNAMIC
 from tsdiff.data.entries import Entry
 from tsdiff.data.frames import series_from_frame
@@ -57,9 +57,11 @@ class Names:
             raise DataError("the frame has no rows; it needs one row for each value")
         df = with_levels(df, self.id_column, self.timestamp_column)
         item = self.id_column
+        times, time = times_of(df, self.timestamp_column)
         if item is None:
-            item = next((name for name in ITEM_NAMES if name in df.columns), None)
-        time = times_of(df, self.timestamp_column)[1]
+            item = ids_of(df, times, (time, self.target, *beside))
+            if item is not None and item not in ITEM_NAMES:
+                tell(told_apart(item))
         others = [name for name in df.columns if name not in (item, time, *beside)]
         target = self.target if self.target is not None else _target(df, item, time, others)
         return Names(item, time, target)

@@ -238,7 +238,10 @@ class FrameCalls(JointCalls):
                 "take predictor.adapted(freq, 24)"
             )
         steps = self.prediction_length if steps is None else steps
-        columns = list(covariates) if future_df is None else future_columns(future_df, names.of(df))
+        columns = list(covariates)
+        if future_df is not None:
+            found = names.of(df)
+            columns, names = future_columns(future_df, found), replace(names, id_column=found.id_column)
         beside = [*columns, *past]
         names = names.of(df, beside)
         series = self._read(df, names, freq, beside)

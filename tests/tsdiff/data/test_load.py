@@ -150,6 +150,30 @@ def test_a_series_of_a_wide_table_begins_with_its_first_value():
     np.testing.assert_array_equal(new["target"], np.array([5, np.nan, 6, 7, np.nan], dtype=np.float32))
 
 
+def test_where_times_repeat_the_only_column_of_texts_tells_series_apart():
+    shops = pd.DataFrame({"day": [*DAYS, *DAYS], "shop": ["x"] * 8 + ["y"] * 8, "sold": np.arange(16.0)})
+    found = load_dataset(shops)
+    assert [entry["item_id"] for entry in found] == ["x", "y"]
+    np.testing.assert_array_equal([entry["target"] for entry in found], np.arange(16.0).reshape(2, 8))
+    assert found.origin is not None
+    assert found.origin.item_id == "shop"
+    assert any("told apart by the column 'shop'" in note for note in found.notes)
+    alone = load_dataset(shops[:8])  # nothing repeats: texts are of one series
+    assert len(alone) == 1
+    assert not alone.notes
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"town": ["a", "b"] * 8}, {"shop": ["x"] * 16}, {"shop": [None] * 8 + ["y"] * 8}],
+    ids=["two columns of texts", "times repeat within a name", "names are missing"],
+)
+def test_texts_that_do_not_tell_series_apart_are_not_taken_for_ids(changes: dict[str, list[str | None]]):
+    shops = pd.DataFrame({"day": [*DAYS, *DAYS], "shop": ["x"] * 8 + ["y"] * 8, "sold": np.arange(16.0)})
+    with pytest.raises(DataError, match=r"more than once.*tells them apart"):
+        load_dataset(shops.assign(**changes))
+
+
 @pytest.mark.parametrize(
     ("table", "options", "message"),
     [

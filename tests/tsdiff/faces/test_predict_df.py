@@ -53,6 +53,25 @@ def silent(call: Any, *arguments: Any, **options: Any) -> pd.DataFrame:
 # --- frames ------------------------------------------------------------------------------------------------
 
 
+def test_ids_are_found_where_one_column_of_texts_tells_series_apart(default: TSDiffPredictor):
+    frame = long().rename(columns={"item_id": "shop"})
+    named = default.predict_df(frame, prediction_length=7, num_samples=3, id_column="shop")
+    with pytest.warns(Note, match="told apart by the column 'shop'"):
+        found = default.predict_df(frame, prediction_length=7, num_samples=3)
+    pd.testing.assert_frame_equal(found, named)
+    future = pd.concat(
+        [frame.groupby("shop").tail(7).assign(timestamp=DAYS[-1] + pd.to_timedelta([*range(1, 8)] * 2, "D"))]
+    )
+    with pytest.warns(Note, match="told apart by the column 'shop'") as said:
+        default.predict_df(
+            frame.assign(price=1.0),
+            future_df=future.drop(columns="target").assign(price=1.0),
+            prediction_length=7,
+            num_samples=3,
+        )
+    assert sum("told apart" in str(one.message) for one in said) == 1
+
+
 @pytest.mark.parametrize(
     ("names", "options"),
     [
