@@ -161,6 +161,7 @@ def test_gaps_at_the_ends_of_all_series_are_filled_and_nothing_is_scored(tmp_pat
     assert (made["timestamp"] > "2024-02-20").sum() == 5 * 9
     said = capsys.readouterr()
     assert "nothing is scored: the held-out ends of the series have no values to hide" in said.err
+    assert "50 missing values of 5 series filled; 5 taken for counts: whole samples, their share of zeros" in said.out
     assert "(imputed.csv, metrics.json)" in said.out
     assert {file.name for file in (tmp_path / "out").iterdir()} == {"imputed.csv", "metrics.json"}
     with pytest.raises(DataError, match="the last 7 steps of every series, held out to be scored, hold no observed"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
@@ -34,6 +34,7 @@ from tsdiff.faces.saved import AUTO
 from tsdiff.fitting.chosen import FEW_VALUES
 from tsdiff.predictor import TSDiffPredictor
 from tsdiff.sampling.settings import Sampling
+from tsdiff.tasks.suited import Suited, taken_for
 from tsdiff.windows.config import ANY_FREQ
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
 Forecaster: TypeAlias = "TSDiffPredictor | AutoPredictor"
 F = TypeVar("F", TSDiffPredictor, "AutoPredictor")
 BUNDLED_MODEL = "default"
+DECIDED: Mapping[str, Any] = {"counts": True, "nonnegative": True}
+"""Settings of the sampling by which each series decides what draws of it may be."""
 
 ModelOptions = Forecast | Impute | Refine | Synthesize | Anomaly
 """What a verb that takes a model, or trains one, says of it."""
@@ -180,6 +183,15 @@ def _refuse_unobserved(split: WindowSplit, horizon: int) -> None:
             f"the last {len(split.test) // len(split.train) * horizon} steps of every series, held out to be scored, "
             "hold no observed value; cut them off, or hold out more with --windows"
         )
+
+
+def told_kinds(decided: Collection[Suited]) -> list[str]:
+    """What series were taken for, in parts of a line."""
+    positive, whole = (taken_for(decided)[name] for name in ("nonnegative", "counts"))
+    parts = [f"{whole} taken for counts: whole samples, their share of zeros"] if whole else []
+    if positive > whole:
+        parts.append(f"{positive - whole} {'more ' if whole else ''}taken for never below 0")
+    return parts
 
 
 def _saved(model: str, device: str | None = None) -> Forecaster:
