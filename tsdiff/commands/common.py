@@ -122,7 +122,9 @@ def load_job(
 
 def _without_training(options: Series, series: SeriesSet) -> str | None:
     """The bundled model, where the series hold few values to train on and nothing of a training was asked for."""
-    if not isinstance(options, Untrained) or options.retrain or (options.steps, options.context_length) != (None, None):
+    if not isinstance(options, Untrained) or options.retrain:
+        return None
+    if options.steps != type(options).steps or options.context_length is not None:
         return None
     if getattr(options, "guidance", None) is not None:  # which the bundled model takes none of
         return None

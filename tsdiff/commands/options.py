@@ -280,7 +280,7 @@ class Impute(Machine, Draws, Values, Scaled, Untrained, Covariates):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Refine(Machine, Draws, Model, Series):
+class Refine(Machine, Draws, Untrained, Series):
     """Make the forecasts of simple forecasters likelier.
 
     They are refined by a model's energy, and scored before and after.
@@ -326,10 +326,10 @@ class Synthesize(Machine, Model, Series):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Anomaly(Machine, Scaled, Model, Series):
+class Anomaly(Machine, Scaled, Untrained, Series):
     """Score every step, and mark what is unlikely.
 
-    Trains TSDiff, scores the held-out steps, and measures what injected anomalies it finds.
+    Trains TSDiff, or takes a model, scores the held-out steps, and measures what injected anomalies it finds.
     """
 
     forecasts = False
