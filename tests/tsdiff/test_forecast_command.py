@@ -119,6 +119,18 @@ def test_covariates_that_end_with_the_series_are_told_of_the_scored_windows(tmp_
     assert re.search(r"covariates help [345] of the scored windows, whose held-out parts they tell by", said.out)
 
 
+def test_rows_of_the_future_that_no_option_names_are_told_the_one_that_takes_them(tmp_path, capsys):
+    data = sales(tmp_path, future=True)  # with "region", which is no number
+    advice = "by --dynamic promotion --dynamic size, cut them off, or hold out more"
+    with pytest.raises(DataError, match=f"the last 14 steps of every series.*hold no observed value.*{advice}"):
+        run(tmp_path / "out", data=data, prediction_length=14)
+    run(tmp_path / "out", data=data, prediction_length=7, windows=0)
+    assert "comes after the rows without a value; --dynamic promotion --dynamic size takes" in capsys.readouterr().err
+    run(tmp_path / "out", data=data, prediction_length=7, windows=0, dynamic=["promotion", "size"])
+    run(tmp_path / "out", data=sales(tmp_path), prediction_length=7, windows=0)
+    assert "rows without a value" not in capsys.readouterr().err
+
+
 def test_a_model_that_takes_covariates_is_not_said_to_leave_them_out(tmp_path, capsys):
     options = Forecast(data=sales(tmp_path, future=True), dynamic=["promotion"], prediction_length=7, windows=0)
     job = load_job(options, forecast_only=True)

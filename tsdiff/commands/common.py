@@ -14,7 +14,7 @@ from shared.checks import Count, checked
 from shared.console.command import note, show
 from shared.errors import ConfigError, DataError
 from shared.files.io import write_text
-from tsdiff.commands.options import Anomaly, Forecast, Impute, Refine, Series, Synthesize, Untrained
+from tsdiff.commands.options import Anomaly, Covariates, Forecast, Impute, Refine, Series, Synthesize, Untrained
 from tsdiff.commands.trained import trained_predictor
 from tsdiff.data import (
     EMBEDDED,
@@ -108,10 +108,15 @@ def load_job(
         horizon = _usual_horizon(series) if horizon is None else horizon
     model = getattr(options, "chosen", None) or (_without_training(options, series) if data is not None else None)
     split = _split(series, horizon, windows, forecast_only, model is not None)
+    covariates = (
+        " ".join(f"--dynamic {name}" for name in series.origin.ahead) if isinstance(options, Covariates) else ""
+    )
     if not isinstance(options, Impute):
-        _refuse_unobserved(split, horizon)
+        _refuse_unobserved(split, horizon, covariates)
     if forecast_only:
         series.refuse_beyond(horizon)
+        if covariates:
+            note(f"what is forecast comes after the rows without a value; {covariates} takes them for what is to come")
     for line in series.remarks() if forecast_only else series.remarks(split.skipped):
         note(line)
     if forecast_only:
@@ -178,12 +183,14 @@ def _split(series: SeriesSet, horizon: int, windows: int | None, forecast_only: 
     return split
 
 
-def _refuse_unobserved(split: WindowSplit, horizon: int) -> None:
-    """Raise DataError if there are test windows, and none holds an observed value."""
+def _refuse_unobserved(split: WindowSplit, horizon: int, covariates: str) -> None:
+    """Raise DataError if there are test windows, and none holds an observed value; `covariates` are options that would
+    take the rows there for what is to come."""
     if len(split.test) and all(np.isnan(label["target"]).all() for label in split.test.label):
+        remedy = f"take them for what is to come by {covariates}, " if covariates else ""
         raise DataError(
             f"the last {len(split.test) // len(split.train) * horizon} steps of every series, held out to be scored, "
-            "hold no observed value; cut them off, or hold out more with --windows"
+            f"hold no observed value; {remedy}cut them off, or hold out more with --windows"
         )
 
 
