@@ -150,7 +150,8 @@ class TSDiffPredictor(ModelCalls):
 
     def _suited(self, dataset: Iterable[Entry], num_samples: int, regress: bool) -> Iterator[SampleForecast]:
         plain, horizon = self.with_sampling(**PLAIN), self.prediction_length
-        for made in suited(plain.predict, dataset, num_samples, self.sampling, self.freq, horizon, regress):
+        told = self.model.config.dynamic_features > 0
+        for made in suited(plain.predict, dataset, num_samples, self.sampling, self.freq, horizon, regress, told):
             self.nfe = plain.nfe
             yield made
 
@@ -232,7 +233,8 @@ class TSDiffPredictor(ModelCalls):
         if not self.sampling.counts or self.model.config.awaits_freq:
             return self._imputations(entries, num_samples)
         made = self.with_sampling(**PLAIN)._imputations(entries, num_samples)
-        return (suited_gaps(one, self.sampling, self.freq) for one in made)
+        told = self.model.config.dynamic_features > 0
+        return (suited_gaps(one, self.sampling, self.freq, told) for one in made)
 
     def _imputations(self, dataset: Iterable[Entry], num_samples: int) -> Iterator[Imputation]:
         short = ShortSeries(self.model.config, self.model.config.length)

@@ -67,6 +67,7 @@ def suited(
     freq: str,
     horizon: int,
     regress: bool,
+    told: bool = False,
 ) -> Iterator[SampleForecast]:
     """Forecasts by `sampling`, from a forecaster that draws with it but for `PLAIN`.
 
@@ -78,6 +79,7 @@ def suited(
         freq: of the series.
         horizon: steps to forecast.
         regress: whether covariates enter by a regression.
+        told: whether that forecaster goes by covariates itself.
 
     Yields:
         One forecast an entry; its `info`, if the entry's is a dict or none, holds a `Suited` by the name "suited".
@@ -89,7 +91,7 @@ def suited(
         if sampling.bounds != (None, None):
             samples = np.clip(samples, *sampling.bounds)
         parts = [
-            within(samples[..., place], row, season, sampling.counts, gain > 0)
+            within(samples[..., place], row, season, sampling.counts, told or gain > 0)
             if _bounded(sampling) and Support.of(row).nonnegative
             else samples[..., place]
             for place, row in enumerate(history)
@@ -103,16 +105,19 @@ def suited(
         )
 
 
-def suited_gaps(made: Imputation, sampling: Sampling, freq: str) -> Imputation:
+def suited_gaps(made: Imputation, sampling: Sampling, freq: str, told: bool = False) -> Imputation:
     """A filled series of which no value that was observed is below 0, with draws as its values are, by the `counts`,
-    `nonnegative`, `minimum` and `maximum` of `sampling`; its draws were made with `PLAIN`."""
+    `nonnegative`, `minimum` and `maximum` of `sampling`; its draws were made with `PLAIN`, and by covariates if `told`.
+    """
     season, samples = candidate_seasons(freq)[0], made.samples
     if sampling.bounds != (None, None):
         samples = np.clip(samples, *sampling.bounds)
     rows = np.atleast_2d(made.target)
     ends = np.isnan(rows).sum(axis=1).cumsum()[:-1]
     parts = [
-        within_gaps(part, row, season, sampling.counts) if _bounded(sampling) and Support.of(row).nonnegative else part
+        within_gaps(part, row, season, sampling.counts, told)
+        if _bounded(sampling) and Support.of(row).nonnegative
+        else part
         for part, row in zip(np.split(samples, ends, axis=1), rows, strict=True)
     ]
     return replace(made, samples=np.concatenate(parts, axis=1))
