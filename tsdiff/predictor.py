@@ -40,7 +40,7 @@ from tsdiff.sampling.settings import Sampling
 from tsdiff.tasks.imputation.filling import Imputation, impute_series
 from tsdiff.tasks.likelihood import LikelihoodSettings, WindowLikelihoods, window_log_likelihoods
 from tsdiff.tasks.refinement import RefineConfig, Refiner
-from tsdiff.tasks.suited import PLAIN, suited
+from tsdiff.tasks.suited import PLAIN, suited, suited_gaps
 from tsdiff.windows.conditioning import forecast_place
 from tsdiff.windows.series import observed_series, recent_part, refuse_empty, unadapted
 from tsdiff.windows.short import ShortSeries
@@ -150,7 +150,8 @@ class TSDiffPredictor(ModelCalls):
 
     def _suited(self, dataset: Iterable[Entry], num_samples: int, regress: bool) -> Iterator[SampleForecast]:
         plain, horizon = self.with_sampling(**PLAIN), self.prediction_length
-        for made in suited(plain.predict, dataset, num_samples, self.sampling, self.freq, horizon, regress):
+        told = self.model.config.dynamic_features > 0
+        for made in suited(plain.predict, dataset, num_samples, self.sampling, self.freq, horizon, regress, told):
             self.nfe = plain.nfe
             yield made
 
@@ -214,6 +215,9 @@ class TSDiffPredictor(ModelCalls):
     def impute(self, dataset: Iterable[Entry], num_samples: int = 100) -> Iterator[Imputation]:
         """Fill the missing values (NaN) of each series, wherever they lie, with draws given what is observed around.
 
+        Where `counts` of the sampling says so, draws of series that are not below 0 are such as their values are: whole
+        where those are, with the share of zeros of what lies around (`tsdiff.sampling.zeros.within_gaps`).
+
         Args:
             dataset: GluonTS entries, see `predict`. Dynamic features are needed for the series' own steps only.
             num_samples: draws of each missing value.
@@ -225,7 +229,12 @@ class TSDiffPredictor(ModelCalls):
             ConfigError: num_samples < 1.
             DataError: an entry without any observed value, of another frequency, or of another shape.
         """
-        return self._imputations(entries_of(dataset), checked(Count, num_samples=num_samples))
+        entries, num_samples = entries_of(dataset), checked(Count, num_samples=num_samples)
+        if not self.sampling.counts or self.model.config.awaits_freq:
+            return self._imputations(entries, num_samples)
+        made = self.with_sampling(**PLAIN)._imputations(entries, num_samples)
+        told = self.model.config.dynamic_features > 0
+        return (suited_gaps(one, self.sampling, self.freq, told) for one in made)
 
     def _imputations(self, dataset: Iterable[Entry], num_samples: int) -> Iterator[Imputation]:
         short = ShortSeries(self.model.config, self.model.config.length)

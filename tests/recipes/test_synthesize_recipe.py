@@ -79,6 +79,7 @@ def test_a_trained_model_draws_again_without_training(ran, tmp_path):
         sampling_steps=3,
         nonnegative=True,
     )
+    (tmp_path / "synthetic.csv").write_text("of an earlier run")
     synthesize.main(options)
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     assert metrics["seconds"]["train"] == 0

@@ -151,6 +151,32 @@ def test_values_missing_here_and_there_are_imputed_by_the_season(default: TSDiff
     assert ((low <= whole[missing]) & (whole[missing] <= high)).mean() > 0.6
 
 
+def test_gaps_of_counts_are_counts_and_of_amounts_not_below_zero(default: TSDiffPredictor) -> None:
+    rng, days = np.random.default_rng(3), np.arange(200)
+    sold = rng.poisson(1.5 + 1.4 * np.sin(2 * np.pi * days / 7)).astype(float)
+    frame = pd.DataFrame({"timestamp": pd.date_range("2024-01-01", periods=200, freq="D"), "target": sold})
+    frame.loc[rng.random(200) < 0.2, "target"] = np.nan
+    missing = frame["target"].isna().to_numpy()
+    predictor = default.adapted("D", 14)
+    filled = predictor.impute_df(frame, num_samples=100)
+    assert filled.attrs == {"nonnegative": 1, "counts": 1}
+    levels = filled.loc[missing, ["0.05", "0.25", "0.5", "0.75", "0.95"]].to_numpy()
+    assert (levels == np.rint(levels)).all()
+    assert levels.min() == 0
+    entry = {"item_id": "target", "start": pd.Period("2024-01-01", freq="D"), "target": frame["target"].to_numpy()}
+    (made,) = predictor.impute([entry], 100)
+    np.testing.assert_array_equal(made.mean[missing], filled.loc[missing, "mean"])
+    assert (made.samples == 0).mean() == pytest.approx((sold == 0).mean(), abs=0.06)
+    (plain,) = predictor.with_sampling(counts=False, nonnegative=False).impute([entry], 100)
+    assert plain.samples.min() < 0
+    loose = predictor.impute_df(frame, num_samples=100, counts=False, nonnegative=False)
+    np.testing.assert_array_equal(loose.loc[missing, "mean"], plain.mean[missing])
+    half = frame.assign(target=frame["target"] / 2)
+    amounts = predictor.impute_df(half)
+    assert amounts.attrs == {"nonnegative": 1, "counts": 0}
+    assert amounts.loc[missing, "0.05"].min() == 0
+
+
 def test_a_gap_far_longer_than_a_window_keeps_the_season(default: TSDiffPredictor) -> None:
     steps = np.arange(3000)
     whole = 3 * np.sin(2 * np.pi * steps / 24) + 0.05 * np.random.default_rng(5).normal(size=3000)

@@ -16,7 +16,7 @@ from shared.console.notes import Note
 from shared.errors import ConfigError, DataError
 from tests.tsdiff.conftest import sines
 from tsdiff import Sampling, TSDiffEstimator, TSDiffPredictor
-from tsdiff.commands import forecast, impute, refine
+from tsdiff.commands import anomaly, forecast, impute, refine
 from tsdiff.commands.anomaly import Watch, all_scores, injected_metrics, since, thresholds_of, watch
 from tsdiff.commands.common import Job, load_job
 from tsdiff.commands.options import Anomaly, Forecast, Impute, Refine
@@ -41,6 +41,14 @@ def sales(folder: Path, known: int = 60, ids: int = 5, future: bool = False) -> 
     path, whole = folder / "sales.csv", pd.concat(parts)
     (whole if future else whole.dropna()).to_csv(path, index=False)
     return path
+
+
+def long(folder: Path) -> Path:
+    """Four hundred days of one shop."""
+    days = pd.date_range("2024-01-01", periods=400, freq="D")
+    frame = pd.DataFrame({"timestamp": days, "target": 10.0 + np.arange(400) % 7})
+    frame.to_csv(folder / "long.csv", index=False)
+    return folder / "long.csv"
 
 
 def run(folder: Path, **options: object) -> dict[str, object]:
@@ -111,6 +119,18 @@ def test_covariates_that_end_with_the_series_are_told_of_the_scored_windows(tmp_
     assert re.search(r"covariates help [345] of the scored windows, whose held-out parts they tell by", said.out)
 
 
+def test_rows_of_the_future_that_no_option_names_are_told_the_one_that_takes_them(tmp_path, capsys):
+    data = sales(tmp_path, future=True)  # with "region", which is no number
+    advice = "by --dynamic promotion --dynamic size, cut them off, or hold out more"
+    with pytest.raises(DataError, match=f"the last 14 steps of every series.*hold no observed value.*{advice}"):
+        run(tmp_path / "out", data=data, prediction_length=14)
+    run(tmp_path / "out", data=data, prediction_length=7, windows=0)
+    assert "comes after the rows without a value; --dynamic promotion --dynamic size takes" in capsys.readouterr().err
+    run(tmp_path / "out", data=data, prediction_length=7, windows=0, dynamic=["promotion", "size"])
+    run(tmp_path / "out", data=sales(tmp_path), prediction_length=7, windows=0)
+    assert "rows without a value" not in capsys.readouterr().err
+
+
 def test_a_model_that_takes_covariates_is_not_said_to_leave_them_out(tmp_path, capsys):
     options = Forecast(data=sales(tmp_path, future=True), dynamic=["promotion"], prediction_length=7, windows=0)
     job = load_job(options, forecast_only=True)
@@ -161,10 +181,53 @@ def test_gaps_at_the_ends_of_all_series_are_filled_and_nothing_is_scored(tmp_pat
     assert (made["timestamp"] > "2024-02-20").sum() == 5 * 9
     said = capsys.readouterr()
     assert "nothing is scored: the held-out ends of the series have no values to hide" in said.err
+    assert "50 missing values of 5 series filled; 5 taken for counts: whole samples, their share of zeros" in said.out
     assert "(imputed.csv, metrics.json)" in said.out
     assert {file.name for file in (tmp_path / "out").iterdir()} == {"imputed.csv", "metrics.json"}
     with pytest.raises(DataError, match="the last 7 steps of every series, held out to be scored, hold no observed"):
         run(tmp_path / "no", data=tmp_path / "sales.csv", prediction_length=7)
+
+
+def test_refine_and_anomaly_take_the_bundled_model_where_values_are_few(tmp_path, capsys):
+    options = {"data": sales(tmp_path), "prediction_length": 7}
+    (tmp_path / "refine").mkdir()
+    for name in ("linear.png", "mine.png"):
+        (tmp_path / "refine" / name).write_text("of an earlier run")
+    refine.main(Refine(**options, output=tmp_path / "refine", base=["seasonal_naive"], samples=5))
+    assert "295 values are few to train on: the bundled model is taken" in capsys.readouterr().err
+    files = {file.name for file in (tmp_path / "refine").iterdir()}
+    assert files == {"seasonal_naive.png", "mine.png", "refined.csv", "metrics.json", "metrics.md"}
+    anomaly.main(Anomaly(**options, output=tmp_path / "anomaly"))
+    assert "the bundled model is taken" in capsys.readouterr().err
+    assert not (tmp_path / "anomaly" / "model").exists()
+    assert (tmp_path / "anomaly" / "scores.csv").is_file()
+    with pytest.raises(ConfigError, match="default refines 128 steps, not 129: give --prediction-length 128, or --ret"):
+        refine.main(Refine(**{**options, "data": long(tmp_path), "prediction_length": 129}, output=tmp_path / "far"))
+
+
+def test_what_is_not_evaluated_leaves_no_evaluation_of_an_earlier_run(tmp_path, capsys):
+    data = pd.read_csv(long(tmp_path))
+    data.loc[390:398, "target"] = np.nan  # one value of the held-out ten
+    data.to_csv(tmp_path / "long.csv", index=False)
+    (tmp_path / "out").mkdir()
+    for name in ("injected.png", "evaluation.md"):
+        (tmp_path / "out" / name).write_text("of an earlier run")
+    anomaly.main(Anomaly(data=tmp_path / "long.csv", prediction_length=10, windows=1, output=tmp_path / "out"))
+    said = capsys.readouterr()
+    assert "not evaluated" in said.err
+    assert "(anomalies.png, scores.csv, anomalies.csv, metrics.json)" in said.out
+    assert not {"injected.png", "evaluation.md"} & {file.name for file in (tmp_path / "out").iterdir()}
+
+
+def test_choosing_by_zeros_is_refused_before_the_work(tmp_path):
+    data = pd.read_csv(sales(tmp_path))
+    data.loc[data["timestamp"] > "2024-02-01", "target"] = 0
+    data.to_csv(tmp_path / "sales.csv", index=False)
+    options = Refine(
+        data=tmp_path / "sales.csv", prediction_length=7, choose=True, output=tmp_path / "out", retrain=True
+    )
+    with pytest.raises(DataError, match=r"--choose scores on the last 7 steps of the training series.*leave it out"):
+        refine.main(options)
 
 
 def test_notes_on_series_are_not_said_again_of_those_with_injected_anomalies(trained, tmp_path):

@@ -36,8 +36,11 @@ def seasonal_naive(job: TrainingJob, entries: list[Entry], lag: int | None = Non
 
 
 def linear(job: TrainingJob, entries: list[Entry], **settings: Any) -> Estimator:
-    """`LinearEstimator`; the default context is four horizons."""
-    context = job.context_length or 4 * job.prediction_length
+    """`LinearEstimator`; the default context is four horizons, or half of what the longest series has before its last
+    one, where no series holds so many."""
+    longest, horizon = max((len(entry["target"]) for entry in entries), default=0), job.prediction_length
+    usual = 4 * horizon if longest >= 5 * horizon else max(1, (longest - horizon) // 2)
+    context = job.context_length or usual
     return LinearEstimator(job.prediction_length, context, seed=derive_seed(job.seed, "linear"), **settings)
 
 

@@ -46,6 +46,8 @@ from tsdiff.windows.anchors import remembered, seasons_of
 _EMBEDDED_WINDOWS = 56
 _HELD_OUT_SHARE = 0.1
 _REFERENCE_WINDOWS = 4
+_OF_INJECTION = ("injected.png", "evaluation.md")
+"""Files that tell what injected anomalies were found."""
 
 Scores = dict[str, list[SeriesScores]]
 """Of each method, by name, the model first."""
@@ -221,6 +223,9 @@ def write_results(
     if metrics:
         write_text(output / "evaluation.md", evaluation_text(metrics, injection, quantile))
         show(detection_table(metrics))
+    else:
+        for name in _OF_INJECTION:  # of an earlier run
+            (output / name).unlink(missing_ok=True)
     write_json(
         output / "metrics.json",
         {
@@ -274,5 +279,6 @@ def main(options: Anomaly) -> None:
     stride = options.stride if method == "forecast" else options.stride or job.prediction_length
     settings = scoring(method, stride, seed)
     write_results(job, predictor, output, settings, injection, options.quantile, options.reference, seconds)
-    files = "anomalies.png, injected.png, scores.csv, anomalies.csv, evaluation.md, metrics.json"
-    show(f"results: {output}/ ({files})")
+    evaluated = [name for name in _OF_INJECTION if (output / name).is_file()]
+    files = ("anomalies.png", "scores.csv", "anomalies.csv", *evaluated, "metrics.json")
+    show(f"results: {output}/ ({', '.join(files)})")

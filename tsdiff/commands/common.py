@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
@@ -14,7 +14,7 @@ from shared.checks import Count, checked
 from shared.console.command import note, show
 from shared.errors import ConfigError, DataError
 from shared.files.io import write_text
-from tsdiff.commands.options import Anomaly, Forecast, Impute, Refine, Series, Synthesize, Untrained
+from tsdiff.commands.options import Anomaly, Covariates, Forecast, Impute, Refine, Series, Synthesize, Untrained
 from tsdiff.commands.trained import trained_predictor
 from tsdiff.data import (
     EMBEDDED,
@@ -34,6 +34,7 @@ from tsdiff.faces.saved import AUTO
 from tsdiff.fitting.chosen import FEW_VALUES
 from tsdiff.predictor import TSDiffPredictor
 from tsdiff.sampling.settings import Sampling
+from tsdiff.tasks.suited import Suited, taken_for
 from tsdiff.windows.config import ANY_FREQ
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
 Forecaster: TypeAlias = "TSDiffPredictor | AutoPredictor"
 F = TypeVar("F", TSDiffPredictor, "AutoPredictor")
 BUNDLED_MODEL = "default"
+DECIDED: Mapping[str, Any] = {"counts": True, "nonnegative": True}
+"""Settings of the sampling by which each series decides what draws of it may be."""
 
 ModelOptions = Forecast | Impute | Refine | Synthesize | Anomaly
 """What a verb that takes a model, or trains one, says of it."""
@@ -105,10 +108,15 @@ def load_job(
         horizon = _usual_horizon(series) if horizon is None else horizon
     model = getattr(options, "chosen", None) or (_without_training(options, series) if data is not None else None)
     split = _split(series, horizon, windows, forecast_only, model is not None)
+    covariates = (
+        " ".join(f"--dynamic {name}" for name in series.origin.ahead) if isinstance(options, Covariates) else ""
+    )
     if not isinstance(options, Impute):
-        _refuse_unobserved(split, horizon)
+        _refuse_unobserved(split, horizon, covariates)
     if forecast_only:
         series.refuse_beyond(horizon)
+        if covariates:
+            note(f"what is forecast comes after the rows without a value; {covariates} takes them for what is to come")
     for line in series.remarks() if forecast_only else series.remarks(split.skipped):
         note(line)
     if forecast_only:
@@ -119,7 +127,9 @@ def load_job(
 
 def _without_training(options: Series, series: SeriesSet) -> str | None:
     """The bundled model, where the series hold few values to train on and nothing of a training was asked for."""
-    if not isinstance(options, Untrained) or options.retrain or (options.steps, options.context_length) != (None, None):
+    if not isinstance(options, Untrained) or options.retrain:
+        return None
+    if options.steps != type(options).steps or options.context_length is not None:
         return None
     if getattr(options, "guidance", None) is not None:  # which the bundled model takes none of
         return None
@@ -173,13 +183,24 @@ def _split(series: SeriesSet, horizon: int, windows: int | None, forecast_only: 
     return split
 
 
-def _refuse_unobserved(split: WindowSplit, horizon: int) -> None:
-    """Raise DataError if there are test windows, and none holds an observed value."""
+def _refuse_unobserved(split: WindowSplit, horizon: int, covariates: str) -> None:
+    """Raise DataError if there are test windows, and none holds an observed value; `covariates` are options that would
+    take the rows there for what is to come."""
     if len(split.test) and all(np.isnan(label["target"]).all() for label in split.test.label):
+        remedy = f"take them for what is to come by {covariates}, " if covariates else ""
         raise DataError(
             f"the last {len(split.test) // len(split.train) * horizon} steps of every series, held out to be scored, "
-            "hold no observed value; cut them off, or hold out more with --windows"
+            f"hold no observed value; {remedy}cut them off, or hold out more with --windows"
         )
+
+
+def told_kinds(decided: Collection[Suited]) -> list[str]:
+    """What series were taken for, in parts of a line."""
+    positive, whole = (taken_for(decided)[name] for name in ("nonnegative", "counts"))
+    parts = [f"{whole} taken for counts: whole samples, their share of zeros"] if whole else []
+    if positive > whole:
+        parts.append(f"{positive - whole} {'more ' if whole else ''}taken for never below 0")
+    return parts
 
 
 def _saved(model: str, device: str | None = None) -> Forecaster:

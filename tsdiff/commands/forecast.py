@@ -15,7 +15,7 @@ from gluonts.model.forecast import SampleForecast
 from shared.console.command import claim_output, given, note, prepare, show
 from shared.console.progress import track
 from shared.files.io import write_csv, write_json, write_text
-from tsdiff.commands.common import Forecaster, Job, forecaster_for, load_job
+from tsdiff.commands.common import DECIDED, Forecaster, Job, forecaster_for, load_job, told_kinds
 from tsdiff.commands.options import Forecast
 from tsdiff.data import Entry, candidate_seasons
 from tsdiff.data.clocks import tell_changes
@@ -141,11 +141,7 @@ def told(job: Job, scored: Scored | None, future: Sequence[SampleForecast], samp
         windows = counted(len(scored.forecasts), "window", "windows")
         parts.append(f"CRPS {crps:.4g} on {windows}{beside}")
     decided = _decided(future or (scored.forecasts if scored else []))
-    whole, positive = sum(one.counts for one in decided), sum(one.nonnegative for one in decided)
-    if whole:
-        parts.append(f"{whole} taken for counts: whole samples, their share of zeros")
-    if positive > whole:
-        parts.append(f"{positive - whole} {'more ' if whole else ''}taken for never below 0")
+    parts += told_kinds(decided)
     if regressed and decided and any(entry.get(DYNAMIC) is not None for entry in job.series):
         parts.append(_helped(decided, _decided(scored.forecasts if scored else [])))
     return "; ".join(parts)
@@ -178,9 +174,9 @@ def main(options: Forecast) -> None:
     job = load_job(options, forecast_only=True)
     tell_changes(job.series.origin, [*job.split.test.input, *job.series], job.prediction_length)
     sampling = {
-        **given(guidance=options.guidance, seed=options.seed, minimum=options.minimum, maximum=options.maximum),
-        "counts": options.counts is not False,
-        "nonnegative": options.nonnegative is not False,
+        **given(guidance=options.guidance, seed=options.seed),
+        **DECIDED,
+        **options.limits,
         "covariates": bool(job.series.layout.dynamic),
     }
     predictor, seconds = forecaster_for(job, options, sampling)

@@ -14,14 +14,16 @@ from gluonts.model.forecast import SampleForecast
 from shared.console.command import claim_output, given, note, prepare, show, status
 from shared.files.io import write_csv, write_json, write_text
 from shared.random import derive_seed
-from tsdiff.commands.common import Job, load_job, predictor_for
+from tsdiff.commands.common import DECIDED, Job, load_job, predictor_for, told_kinds
 from tsdiff.commands.options import Impute
 from tsdiff.data import Entry, candidate_seasons, to_timestamps
 from tsdiff.data.clocks import tell_changes_at_gaps
+from tsdiff.data.entries import counted
 from tsdiff.data.frequency import shifted
 from tsdiff.evaluation.metrics import Metrics, Pair, evaluate, metrics_table, rich_metrics_table
 from tsdiff.predictor import TSDiffPredictor
 from tsdiff.tasks.imputation.plots import plot_imputations
+from tsdiff.tasks.suited import Suited
 from tsdiff.windows.conditioning import bridge
 
 _OF_SCORES = ("imputed.png", "metrics.md")
@@ -133,6 +135,14 @@ def fill(job: Job, predictor: TSDiffPredictor, samples: int, output: Path) -> in
     return len(whole)
 
 
+def told(job: Job, predictor: TSDiffPredictor, values: int) -> str:
+    """What was filled, and what was decided from the data, in a line."""
+    gapped = [entry["target"] for entry in job.series if np.isnan(entry["target"]).any()]
+    decided = [Suited.of(target, predictor.sampling) for target in gapped]
+    filled = f"{counted(values, 'missing value', 'missing values')} of {len(gapped)} series filled"
+    return "; ".join([filled, *told_kinds(decided)])
+
+
 def main(options: Impute) -> None:
     """Fill the gaps of series, with intervals; score on hidden values beside straight lines and earlier seasons."""
     if options.is_scaled:
@@ -144,7 +154,7 @@ def main(options: Impute) -> None:
     output, samples, seed = options.output, options.samples, options.seed_or_zero
     claim_output(output)
     job = load_job(options)
-    predictor, seconds = predictor_for(job, options, given(seed=options.seed))
+    predictor, seconds = predictor_for(job, options, {**given(seed=options.seed), **DECIDED, **options.limits})
     metrics: dict[str, Any] = {"seconds": {"train": round(seconds, 2)}}
     hidden = hide(job, options.hide, seed)
     if hidden.entries:
@@ -155,7 +165,9 @@ def main(options: Impute) -> None:
         if options.hide:
             note("nothing is scored: the held-out ends of the series have no values to hide; --windows holds out more")
     metrics["filled_values"] = fill(job, predictor, samples, output)
-    if not metrics["filled_values"]:
+    if metrics["filled_values"]:
+        show(told(job, predictor, metrics["filled_values"]))
+    else:
         note("the data itself has no gap; imputed.csv is empty")
     write_json(output / "metrics.json", metrics)
     files = ("imputed.csv", *(_OF_SCORES if hidden.entries else ()), "metrics.json")

@@ -149,6 +149,32 @@ class Draws(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Values:
+    """Values"""
+
+    counts: Annotated[
+        bool | None,
+        Option(
+            "--counts/--no-counts",
+            help="Whole samples with as many zeros as the series has, of series that are whole numbers from 0 "
+            "[decided from each series].",
+        ),
+    ] = None
+    nonnegative: Annotated[
+        bool | None,
+        Option("--nonnegative/--no-nonnegative", help="No sample below 0 where no value is [by each series]."),
+    ] = None
+    minimum: Annotated[float | None, Option(help="No sample below it.")] = None
+    maximum: Annotated[float | None, Option(help="No sample above it: 100 for percentages, a capacity.")] = None
+
+    @property
+    def limits(self) -> dict[str, Any]:
+        """The settings of the sampling that were given."""
+        found = {name: getattr(self, name) for name in ("counts", "nonnegative", "minimum", "maximum")}
+        return {name: value for name, value in found.items() if value is not None}
+
+
+@dataclass(frozen=True, kw_only=True)
 class Scaled(ScaleOut):
     """Many machines"""
 
@@ -167,7 +193,7 @@ class Scaled(ScaleOut):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Forecast(Machine, Draws, Scaled, Untrained, Covariates):
+class Forecast(Machine, Draws, Values, Scaled, Untrained, Covariates):
     """Forecast with intervals, scored beside the seasonal naive.
 
     Trains TSDiff, or takes a model, and forecasts with self-guidance the held-out windows and what comes after.
@@ -199,14 +225,6 @@ class Forecast(Machine, Draws, Scaled, Untrained, Covariates):
         Literal["mse", "quantile", "robust"] | None,
         Option(help="Energy of the self-guidance; robust: outliers count little [as --model was saved, or mse]."),
     ] = None
-    counts: Annotated[
-        bool | None,
-        Option(
-            "--counts/--no-counts",
-            help="Whole samples with as many zeros as the series has, of series that are whole numbers from 0 "
-            "[decided from each series].",
-        ),
-    ] = None
     future: Annotated[
         Path | None,
         Option(
@@ -222,12 +240,6 @@ class Forecast(Machine, Draws, Scaled, Untrained, Covariates):
             help="With --engine: column of a covariate that is not known in the future; give it once for each.",
         ),
     ] = None
-    nonnegative: Annotated[
-        bool | None,
-        Option("--nonnegative/--no-nonnegative", help="No sample below 0 where no value is [by each series]."),
-    ] = None
-    minimum: Annotated[float | None, Option(help="No sample below it.")] = None
-    maximum: Annotated[float | None, Option(help="No sample above it: 100 for percentages, a capacity.")] = None
 
     @property
     def is_scaled(self) -> bool:
@@ -254,7 +266,7 @@ class Forecast(Machine, Draws, Scaled, Untrained, Covariates):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Impute(Machine, Draws, Scaled, Untrained, Covariates):
+class Impute(Machine, Draws, Values, Scaled, Untrained, Covariates):
     """Fill gaps with intervals, scored on values hidden for it.
 
     Straight lines and earlier seasons are scored beside it.
@@ -268,7 +280,7 @@ class Impute(Machine, Draws, Scaled, Untrained, Covariates):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Refine(Machine, Draws, Model, Series):
+class Refine(Machine, Draws, Untrained, Series):
     """Make the forecasts of simple forecasters likelier.
 
     They are refined by a model's energy, and scored before and after.
@@ -314,10 +326,10 @@ class Synthesize(Machine, Model, Series):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Anomaly(Machine, Scaled, Model, Series):
+class Anomaly(Machine, Scaled, Untrained, Series):
     """Score every step, and mark what is unlikely.
 
-    Trains TSDiff, scores the held-out steps, and measures what injected anomalies it finds.
+    Trains TSDiff, or takes a model, scores the held-out steps, and measures what injected anomalies it finds.
     """
 
     forecasts = False

@@ -8,11 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from gluonts.model.forecast import Forecast
 
 from shared.console.command import claim_output, note, prepare, show, status
-from shared.errors import ConfigError
+from shared.errors import ConfigError, DataError
 from shared.files.io import write_csv, write_json, write_text
 from tsdiff.baselines import BASELINE_NAMES, train_baseline
 from tsdiff.baselines.named import check_installed
@@ -47,6 +48,20 @@ def chosen_config(name: str, job: Job, predictor: TSDiffPredictor, config: Refin
     if evaluate(base, pairs).crps <= (1 + TOLERANCE) * min(scores.values()):
         return None
     return replace(best, num_samples=config.num_samples)
+
+
+def check_choice(job: Job) -> None:
+    """See before the work whether the last horizon of the training series tells one refinement from another.
+
+    Raises:
+        DataError: all of it is 0 or missing; see also `split_windows`.
+    """
+    labels = [label["target"] for _, label in split_windows(job.split.train, job.prediction_length).test]
+    if not any(np.nan_to_num(label).any() for label in labels):
+        raise DataError(
+            f"--choose scores on the last {job.prediction_length} steps of the training series, of which none is other "
+            "than 0 or missing, so that no CRPS is defined; leave it out, or hold out more with --windows"
+        )
 
 
 def draw(
@@ -85,12 +100,15 @@ def main(options: Refine) -> None:
     )
     claim_output(output)
     job = load_job(options)
+    if options.choose:
+        check_choice(job)
     predictor, seconds = predictor_for(job, options)
     reach = predictor.config.prediction_length
     if reach != job.prediction_length:
+        remedy = "another model" if options.chosen else "--retrain, which trains a model for them"
         raise ConfigError(
-            f"{options.model} refines {reach} steps, not {job.prediction_length}: give --prediction-length {reach}, or "
-            "another model"
+            f"{job.model} refines {reach} steps, not {job.prediction_length}: give --prediction-length {reach}, or "
+            f"{remedy}"
         )
     pairs = list(job.split.test)
     rows: dict[str, Metrics] = {}
@@ -121,6 +139,8 @@ def main(options: Refine) -> None:
         frames.append(forecasts_to_frame(after, stamp=job.series.stamp).assign(base=name))
         frames[-1]["actual"] = [value for _, label in pairs for value in label["target"]]
         draw(before, after, pairs, f"{title}, before and after", output / f"{name}.png", job)
+    for name in set(BASELINE_NAMES) - set(names):  # of an earlier run
+        (output / f"{name}.png").unlink(missing_ok=True)
     show(rich_metrics_table(rows, title=f"{counted(len(pairs), 'window', 'windows')} of {job.prediction_length} steps"))
     write_text(output / "metrics.md", metrics_table(rows))
     write_csv(output / "refined.csv", job.series.origin.restored(pd.concat(frames, ignore_index=True)))

@@ -31,14 +31,7 @@ _OTHERS = {
 
 def forecast(options: Forecast) -> None:
     """Forecast what comes after each series."""
-    sampling = given(
-        guidance=options.guidance,
-        seed=options.seed,
-        counts=options.counts,
-        nonnegative=options.nonnegative,
-        minimum=options.minimum,
-        maximum=options.maximum,
-    )
+    sampling = given(guidance=options.guidance, seed=options.seed) | options.limits
     known = {
         "future": None if options.future is None else _address(options.future),
         "past_covariates": options.past_covariates or (),
@@ -48,7 +41,7 @@ def forecast(options: Forecast) -> None:
 
 def impute(options: Impute) -> None:
     """Fill the gaps of each series."""
-    sampling = given(seed=options.seed)
+    sampling = given(seed=options.seed) | options.limits
     _run(scale.impute, options, "imputed", num_samples=options.samples, sampling=sampling)
 
 

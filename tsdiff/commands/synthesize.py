@@ -87,6 +87,8 @@ def draw(
 ) -> tuple[list[Entry], float]:
     """Draw n windows into files, one batch at a time; the first `keep` of them, and the seconds it took."""
     kept: list[Entry] = []
+    if not csv:
+        (output / "synthetic.csv").unlink(missing_ok=True)  # of an earlier run
 
     def keeping(stream: Iterable[Entry]) -> Iterator[Entry]:
         for entry in stream:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -178,6 +178,7 @@ def series_from_frame(
         target=" ".join(targets),
         labels=None if item_id is None else _labels(column_of(frame, item_id), parts),
         zone=zone,
+        ahead=_known_ahead(frame, used, len(targets), {item_id, name, *targets, *dynamic, *static}),
     )
     return SeriesSet(entries, grid, notes, skipped, side, statics.vocabulary, origin)
 
@@ -195,6 +196,21 @@ class Part:
 def _labels(ids: pd.Series, parts: Sequence[Part]) -> pd.Series:
     """The ids as the table holds them, by the names of the series."""
     return ids.iloc[np.array([part.rows[0] for part in parts])].set_axis([part.item for part in parts])
+
+
+def _known_ahead(
+    frame: pd.DataFrame, parts: Sequence[Part], targets: int, used: Collection[str | None]
+) -> tuple[str, ...]:
+    """Other columns of numbers that are known in all rows after the series' last values; none where there are no such
+    rows."""
+    seen = [np.isfinite(part.values[:, :targets]).any(axis=1) for part in parts]
+    late = np.concatenate(
+        [part.rows[flags.size - flags[::-1].argmax() :] for part, flags in zip(parts, seen, strict=True)]
+    )
+    others = [name for name in frame.columns if name not in used] if late.size else []
+    rows = frame.iloc[late]
+    numeric = [name for name in others if pd.api.types.is_numeric_dtype(rows[name])] if frame.columns.is_unique else []
+    return tuple(str(name) for name in numeric if rows[name].notna().all())
 
 
 def _parts(

@@ -69,6 +69,7 @@ class Origin:
         item_id, timestamp, target: Its columns; these names where it had none.
         labels: Its ids, in their own dtype, by the names of the series; None where it had none.
         zone: Of its timestamps.
+        ahead: Its columns of numbers that nothing was made of, and that are known in the rows after the last values.
     """
 
     item_id: str = "item_id"
@@ -76,6 +77,7 @@ class Origin:
     target: str = "target"
     labels: pd.Series | None = field(default=None, compare=False)
     zone: Zone = field(default_factory=Zone)
+    ahead: tuple[str, ...] = field(default=(), compare=False)
 
     def restored(self, frame: pd.DataFrame, times: Sequence[str] = ("timestamp",)) -> pd.DataFrame:
         """A table of results in the terms of the source.

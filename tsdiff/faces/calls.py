@@ -23,6 +23,7 @@ from tsdiff.model.model import TSDiff
 from tsdiff.sampling.settings import Sampling
 from tsdiff.tasks.imputation.filling import TABLE_LEVELS as IMPUTED_LEVELS
 from tsdiff.tasks.imputation.filling import Imputation
+from tsdiff.tasks.suited import Suited, taken_for
 
 if TYPE_CHECKING:
     from tsdiff.pretraining.finetuning import FineTuning
@@ -134,6 +135,8 @@ class ModelCalls(FrameCalls):
         *,
         quantile_levels: Sequence[float] = IMPUTED_LEVELS,
         num_samples: int = 100,
+        nonnegative: bool = True,
+        counts: bool = True,
         **columns: Unpack[Columns],
     ) -> pd.DataFrame:
         """Fill the gaps of every series of a frame: missing rows, NaN and infinities.
@@ -144,11 +147,14 @@ class ModelCalls(FrameCalls):
             df: see `predict_df`; a warning tells where clocks change near a gap of hours.
             quantile_levels: the columns of the result.
             num_samples: draws behind the quantiles.
+            nonnegative: draws of series of which no observed value is below 0 are not, either.
+            counts: those of whole numbers from 0 are whole, and zeros as frequent as around the gaps.
             columns: target, item_id, timestamp; found by their usual names when absent.
 
         Returns:
             A long frame, see `tsdiff.tasks.imputation.Imputation.to_frame`; "item_id", "timestamp" and "value" are
-            named as in `df`, with its ids in their dtype and its time zone.
+            named as in `df`, with its ids in their dtype and its time zone. Its `attrs` tell how many series were taken
+            for "nonnegative" and for "counts".
 
         Raises:
             ConfigError: a model of several channels or covariates.
@@ -160,7 +166,10 @@ class ModelCalls(FrameCalls):
         series.warn()
         tell_changes_at_gaps(series.origin, series)
         predictor = self._reaching(series.freq, self.prediction_length)
+        predictor = predictor.with_sampling(nonnegative=nonnegative, counts=counts)
         frames = [made.to_frame(quantile_levels) for made in predictor.impute(series, num_samples)]
         whole = pd.concat(frames, ignore_index=True)
         whole["timestamp"] = to_timestamps(pd.PeriodIndex(whole["timestamp"]), series.stamp)
-        return series.origin.restored(whole)
+        table = series.origin.restored(whole)
+        table.attrs.update(taken_for([Suited.of(entry["target"], predictor.sampling) for entry in series]))
+        return table

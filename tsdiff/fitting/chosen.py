@@ -83,9 +83,9 @@ class Chosen:
         """Tell where values are few."""
         if self.values < FEW_VALUES:
             tell(
-                f"{self.values} values are few to train on, and intervals may come out too narrow: "
-                'TSDiffPredictor.from_pretrained("default") forecasts without training, and tsdiff.auto(data, …) '
-                "chooses by backtests"
+                f"{self.values} values are few to train on: intervals may come out too narrow, and synthetic series "
+                'much like these; TSDiffPredictor.from_pretrained("default") forecasts without training, and '
+                "tsdiff.auto(data, …) chooses by backtests"
             )
 
 

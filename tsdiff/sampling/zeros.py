@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,6 +51,25 @@ class Support:
         return cls(True, bool((seen == np.rint(seen)).all()), float((seen == 0).mean()))
 
 
+@dataclass(frozen=True)
+class _Seen:
+    """What tells of the zeros of some steps.
+
+    Attributes:
+        values: whose sizes tell what may stand for zero, NaN where missing.
+        present: those since the last change.
+        recent: the part of them that tells the share of zeros.
+        places: (steps,) of the steps, counted from the end of `recent` on.
+        season: in steps; 1 where there is none.
+    """
+
+    values: np.ndarray
+    present: np.ndarray
+    recent: np.ndarray
+    places: np.ndarray
+    season: int
+
+
 def within(
     samples: np.ndarray, history: np.ndarray, season: int, counts: bool = True, told: bool = False
 ) -> np.ndarray:
@@ -80,32 +100,90 @@ def within(
         Shaped like `samples`.
     """
     support = Support.of(history)
-    if counts and not told and support.zeros >= _SOME_ZEROS and (history > 0).any():
-        recent = _recent(_present(history, season), season)
-        if _by_chance(recent, season):
-            return _of_sizes(samples, recent, season)
-    above = np.maximum(samples, 0.0)
     if not counts or not (support.counts or support.zeros):
-        return above
-    if not support.counts:
-        return np.where(above <= _limit(above, history, season), 0.0, above)
-    zero = samples <= _limit(samples, history, season)
-    return np.where(zero, 0.0, np.maximum(np.rint(above), 1.0)).astype(samples.dtype)
+        return np.maximum(samples, 0.0)
+    present = _present(history, season) if (history > 0).any() else history
+    seen = _Seen(history, present, _recent(present, season), np.arange(samples.shape[1]), season)
+    return _as_seen(samples, seen, support.counts, told)
 
 
-def _limit(samples: np.ndarray, history: np.ndarray, season: int) -> float:
-    """The value up to which samples are zero; those of counts may be below 0."""
-    positive = history[history > 0]
+def within_gaps(
+    samples: np.ndarray, values: np.ndarray, season: int, counts: bool = True, told: bool = False
+) -> np.ndarray:
+    """Draws of the missing values of a series that takes no value below 0, as its values are: `within`, where the
+    values on both sides tell, as many as tell of a forecast, but none from before a series began or after it ended.
+
+    Args:
+        samples: (number, n), of the n missing values in their order.
+        values: (length,), NaN where missing, none below 0, one at least known.
+        season, counts, told: see `within`.
+
+    Returns:
+        Shaped like `samples`.
+    """
+    support = Support.of(values)
+    made = np.maximum(samples, 0.0)
+    if not counts or not (support.counts or support.zeros):
+        return made
+    missing = np.flatnonzero(np.isnan(values))
+    for part in _lives(values, season):
+        inside = slice(*np.searchsorted(missing, [part.start, part.stop]))
+        for some, seen in _around(values[part], season):
+            here = slice(inside.start + some.start, inside.start + some.stop)
+            made[:, here] = _as_seen(samples[:, here], seen, support.counts, told)
+    return made
+
+
+def _lives(values: np.ndarray, season: int) -> list[slice]:
+    """Zeros before a series began, what it was, and zeros since it ended; where that is no change, it is all one."""
+    positive, known = np.flatnonzero(values > 0), np.flatnonzero(~np.isnan(values))
+    begin, end = 0, len(values)
+    if positive.size:
+        first, last = positive[0], positive[-1]
+        alive = values[first : last + 1]
+        if _unlikely(alive[::-1], values[:first][::-1], season):
+            begin = int(known[known < first][-1]) + 1
+        if _unlikely(alive, values[last + 1 :], season):
+            end = int(known[known > last][0])
+    return [slice(0, begin), slice(begin, end), slice(end, len(values))]
+
+
+def _around(values: np.ndarray, season: int) -> Iterator[tuple[slice, _Seen]]:
+    """Missing values that lie near each other, a slice of all, and what is seen on both sides of them."""
+    missing, known = np.flatnonzero(np.isnan(values)), np.flatnonzero(~np.isnan(values))
+    reach, first = _told_by(season) // 2, 0
+    while first < len(missing):
+        stop = int(np.searchsorted(missing, missing[first] + reach))
+        before, after = np.searchsorted(known, missing[[first, stop - 1]])
+        end = int(known[min(after + reach, len(known)) - 1]) + 1
+        near = values[known[max(before - reach, 0)] : end]
+        yield slice(first, stop), _Seen(near, near, near, missing[first:stop] - end, season)
+        first = stop
+
+
+def _as_seen(samples: np.ndarray, seen: _Seen, whole: bool, told: bool) -> np.ndarray:
+    """Samples (number, steps) with the share of zeros that was seen; whole numbers, or those that were seen."""
+    zeros = Support.of(seen.values).zeros
+    if not told and zeros >= _SOME_ZEROS and (seen.values > 0).any() and _by_chance(seen.recent, seen.season):
+        return _of_sizes(samples, seen)
+    above, limit = np.maximum(samples, 0.0), _limit(samples, seen, whole)
+    if not whole:
+        return np.where(above <= limit, 0.0, above)
+    return np.where(samples <= limit, 0.0, np.maximum(np.rint(above), 1.0)).astype(samples.dtype)
+
+
+def _limit(samples: np.ndarray, seen: _Seen, whole: bool) -> float:
+    """The value up to which samples are zero; those of whole numbers may be below 0."""
+    positive = seen.values[seen.values > 0]
     if not positive.size:
         return np.inf
-    present = _present(history, season)
-    if not (present > 0).any():
-        zeros = int((present == 0).sum())
+    if not (seen.present > 0).any():
+        zeros = int((seen.present == 0).sum())
         return float(np.quantile(samples, zeros / (zeros + 1), method="lower"))
-    wanted = float(_shares(_recent(present, season), samples.shape[1], season).mean())
+    wanted = float(_shares(seen.recent, seen.places, seen.season).mean())
     below = np.nextafter(np.quantile(positive, _SMALL, method="lower"), 0.0)
     low = min(float(np.quantile(samples, wanted, method="lower")), float(below)) if wanted else -np.inf
-    if not Support.of(history).counts:
+    if not whole:
         return max(low, 0.0)
     most = max(wanted, float(np.exp(-np.maximum(samples, 0.0).mean(axis=0)).mean()))
     return max(low, min(0.5, float(np.quantile(samples, most, method="lower"))))
@@ -122,7 +200,7 @@ def _by_chance(recent: np.ndarray, season: int) -> bool:
     apart, error = abs(late.mean() - early.mean()), np.sqrt(early.var() / len(early) + late.var() / len(late))
     if share < _INTERMITTENT and (apart > _APART * error or _foretold(recent, season)):
         return False
-    of_season = _shares(recent, max(season, 1), season)
+    of_season = _shares(recent, np.arange(max(season, 1)), season)
     told = 1 - float((of_season * (1 - of_season)).mean()) / (share * (1 - share))
     after = float(np.corrcoef(zero[1:], zero[:-1])[0, 1])
     return told < _BY_SEASON and abs(after) < _BY_LAST and bool(apart < _BY_HALF * error)
@@ -142,29 +220,35 @@ def _foretold(recent: np.ndarray, season: int) -> bool:
     return explained > _TOLD * by_chance or abs(after) > _APART / np.sqrt(len(values))
 
 
-def _of_sizes(samples: np.ndarray, recent: np.ndarray, season: int) -> np.ndarray:
+def _of_sizes(samples: np.ndarray, seen: _Seen) -> np.ndarray:
     """Zeros as often as in the history, and values that it has, in the order of the samples of each step."""
-    sizes, zeros = recent[recent > 0], _shrunk_shares(recent, samples.shape[1], season)
+    sizes, zeros = seen.recent[seen.recent > 0], _shrunk_shares(seen.recent, seen.places, seen.season)
     ranks = (samples.argsort(0).argsort(0) + 0.5) / len(samples)
     place = (ranks - zeros) / (1 - zeros)
     made = np.quantile(sizes, np.clip(place, 0, 1), method="inverted_cdf")
     return np.where(place > 0, made, 0.0).astype(samples.dtype)
 
 
-def _shrunk_shares(recent: np.ndarray, steps: int, season: int) -> np.ndarray:
+def _shrunk_shares(recent: np.ndarray, places: np.ndarray, season: int) -> np.ndarray:
     """`_shares`, drawn to that of all by as much of what they differ in as chance alone would bring (James and Stein
     1961, "Estimation with quadratic loss")."""
     known = np.isfinite(recent)
-    share, apart = float((recent[known] == 0).mean()), _shares(recent, max(season, 1), season).var()
+    share = float((recent[known] == 0).mean())
+    apart = _shares(recent, np.arange(max(season, 1)), season).var()
     by_chance = share * (1 - share) * max(season, 1) / known.sum()
     kept = max(0.0, 1 - by_chance / apart) if apart > 0 else 0.0
-    made: np.ndarray = share + kept * (_shares(recent, steps, season) - share)
+    made: np.ndarray = share + kept * (_shares(recent, places, season) - share)
     return made
+
+
+def _told_by(season: int) -> int:
+    """Steps that tell the share of zeros."""
+    return max(_RECENT, _RECENT_SEASONS * season)
 
 
 def _recent(history: np.ndarray, season: int) -> np.ndarray:
     """The part that tells the share of zeros."""
-    return history[-max(_RECENT, _RECENT_SEASONS * season) :]
+    return history[-_told_by(season) :]
 
 
 def _present(history: np.ndarray, season: int) -> np.ndarray:
@@ -188,7 +272,7 @@ def _unlikely(before: np.ndarray, run: np.ndarray, season: int) -> bool:
     if not seen.any():
         return False
     zero = bool(run[seen][0] == 0)
-    zeros = _shares(_recent(before, season), len(run), season)[seen]
+    zeros = _shares(_recent(before, season), np.arange(len(run)), season)[seen]
     alike = (before[np.isfinite(before)] == 0) == zero
     further = np.arange(len(zeros))
     stays = float(alike[1:][alike[:-1]].mean()) if alike[:-1].any() else 0.0
@@ -200,14 +284,14 @@ def _unlikely(before: np.ndarray, run: np.ndarray, season: int) -> bool:
     return bool(max(chances) < _CHANCE)
 
 
-def _shares(recent: np.ndarray, steps: int, season: int) -> np.ndarray:
-    """The share of zeros at each of the steps to come, (steps,): that of the same time of the season where there are
-    enough seasons, drawn to that of all."""
+def _shares(recent: np.ndarray, places: np.ndarray, season: int) -> np.ndarray:
+    """The share of zeros at each of some steps, (steps,), counted from the end on: that of the same time of the season
+    where there are enough seasons, drawn to that of all."""
     known, zero = np.isfinite(recent), recent == 0
     share = zero.sum() / max(known.sum(), 1)
     if season <= 1 or len(recent) < _LEAST_CYCLES * season:
-        return np.full(steps, share)
+        return np.full(len(places), share)
     phases = (np.arange(len(recent)) - len(recent)) % season
     count, zeros = (np.bincount(phases[flag], minlength=season) for flag in (known, zero & known))
     made: np.ndarray = (zeros + share) / (count + 1)
-    return made[np.arange(steps) % season]
+    return made[places % season]

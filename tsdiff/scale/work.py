@@ -192,7 +192,12 @@ class Imputing(SeriesWork):
 
     def of_frames(self, predictor: TSDiffPredictor, frames: Frames) -> pd.DataFrame:
         return predictor.impute_df(
-            frames.past, quantile_levels=self.quantile_levels, num_samples=self.num_samples, **self.columns
+            frames.past,
+            quantile_levels=self.quantile_levels,
+            num_samples=self.num_samples,
+            nonnegative=self.sampling.get("nonnegative", True),
+            counts=self.sampling.get("counts", True),
+            **self.columns,
         )
 
     def of_entries(self, predictor: TSDiffPredictor, entries: Sequence[Any]) -> pd.DataFrame:

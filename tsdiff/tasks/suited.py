@@ -1,9 +1,10 @@
-"""Forecasts that suit a series: what its covariates tell is added, and its values are such as it has had."""
+"""Forecasts and filled gaps that suit a series: what its covariates tell is added, and its values are such as it has
+had."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,9 @@ from tsdiff.data import candidate_seasons
 from tsdiff.data.covariates import DYNAMIC
 from tsdiff.data.entries import Entry
 from tsdiff.sampling.settings import Sampling
-from tsdiff.sampling.zeros import Support, within
+from tsdiff.sampling.zeros import Support, within, within_gaps
 from tsdiff.tasks.covariates import PAST, Predict, predicted_around
+from tsdiff.tasks.imputation.filling import Imputation
 
 PLAIN: Mapping[str, Any] = {
     "counts": False,
@@ -44,6 +46,18 @@ class Suited:
     zeros: bool = False
     gain: float = 0.0
 
+    @classmethod
+    def of(cls, history: np.ndarray, sampling: Sampling, gain: float = 0.0) -> Suited:
+        """What settings decide from a history, (length,) or (channels, length), NaN where missing."""
+        supports = [Support.of(row) for row in np.atleast_2d(history)]
+        nonnegative = _bounded(sampling) and all(one.nonnegative for one in supports)
+        counts = sampling.counts and all(one.counts for one in supports)
+        return cls(nonnegative, counts, sampling.counts and any(one.zeros > 0 for one in supports), gain)
+
+
+def _bounded(sampling: Sampling) -> bool:
+    return sampling.counts or sampling.nonnegative
+
 
 def suited(
     predict: Predict,
@@ -53,6 +67,7 @@ def suited(
     freq: str,
     horizon: int,
     regress: bool,
+    told: bool = False,
 ) -> Iterator[SampleForecast]:
     """Forecasts by `sampling`, from a forecaster that draws with it but for `PLAIN`.
 
@@ -64,6 +79,7 @@ def suited(
         freq: of the series.
         horizon: steps to forecast.
         regress: whether covariates enter by a regression.
+        told: whether that forecaster goes by covariates itself.
 
     Yields:
         One forecast an entry; its `info`, if the entry's is a dict or none, holds a `Suited` by the name "suited".
@@ -74,20 +90,13 @@ def suited(
         samples = made.samples if made.samples.ndim == 3 else made.samples[..., None]
         if sampling.bounds != (None, None):
             samples = np.clip(samples, *sampling.bounds)
-        supports = [Support.of(row) for row in history]
-        bounded = sampling.counts or sampling.nonnegative
         parts = [
-            within(samples[..., place], row, season, sampling.counts, gain > 0)
-            if bounded and support.nonnegative
+            within(samples[..., place], row, season, sampling.counts, told or gain > 0)
+            if _bounded(sampling) and Support.of(row).nonnegative
             else samples[..., place]
-            for place, (row, support) in enumerate(zip(history, supports, strict=True))
+            for place, row in enumerate(history)
         ]
-        about = Suited(
-            bounded and all(one.nonnegative for one in supports),
-            sampling.counts and all(one.counts for one in supports),
-            sampling.counts and any(one.zeros > 0 for one in supports),
-            gain,
-        )
+        about = Suited.of(history, sampling, gain)
         yield SampleForecast(
             np.stack(parts, axis=-1).reshape(made.samples.shape),
             start_date=made.start_date,
@@ -96,17 +105,37 @@ def suited(
         )
 
 
+def suited_gaps(made: Imputation, sampling: Sampling, freq: str, told: bool = False) -> Imputation:
+    """A filled series of which no value that was observed is below 0, with draws as its values are, by the `counts`,
+    `nonnegative`, `minimum` and `maximum` of `sampling`; its draws were made with `PLAIN`, and by covariates if `told`.
+    """
+    season, samples = candidate_seasons(freq)[0], made.samples
+    if sampling.bounds != (None, None):
+        samples = np.clip(samples, *sampling.bounds)
+    rows = np.atleast_2d(made.target)
+    ends = np.isnan(rows).sum(axis=1).cumsum()[:-1]
+    parts = [
+        within_gaps(part, row, season, sampling.counts, told)
+        if _bounded(sampling) and Support.of(row).nonnegative
+        else part
+        for part, row in zip(np.split(samples, ends, axis=1), rows, strict=True)
+    ]
+    return replace(made, samples=np.concatenate(parts, axis=1))
+
+
 def decided(entries: Sequence[Entry], made: Sequence[SampleForecast]) -> dict[str, Any]:
     """What was decided from named series, for the `attrs` of a frame of their forecasts: how many were taken for
     nonnegative and for counts; of series with covariates, by id, how much those help."""
     known = {entry["item_id"]: (one.info or {}).get(SUITED, Suited()) for entry, one in zip(entries, made, strict=True)}
-    told: dict[str, Any] = {
-        "nonnegative": sum(about.nonnegative for about in known.values()),
-        "counts": sum(about.counts for about in known.values()),
-    }
+    told: dict[str, Any] = dict(taken_for(known.values()))
     if {DYNAMIC, PAST} & set(entries[0]):
         told["covariates"] = {name: round(about.gain, 4) for name, about in known.items()}
     return told
+
+
+def taken_for(decisions: Collection[Suited]) -> dict[str, int]:
+    """How many series were taken for nonnegative and for counts."""
+    return {name: sum(getattr(one, name) for one in decisions) for name in ("nonnegative", "counts")}
 
 
 def _with(info: Any, about: Suited) -> Any:

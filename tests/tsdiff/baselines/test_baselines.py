@@ -130,6 +130,16 @@ def test_linear_continues_sines_exactly_whatever_their_scale_and_offset():
         assert metrics.nd < 0.01
 
 
+def test_linear_takes_a_shorter_context_where_no_series_holds_four_horizons_and_one():
+    entry = {"item_id": "a", "start": pd.Period("2024-01-01", freq="D")}
+    for length in (35, 34, 8):
+        short = [{**entry, "target": np.arange(length) % 7 + 1.0}]
+        made = next(iter(train_baseline("linear", short, "D", 7).predict(short)))
+        assert np.isfinite(made.samples).all()
+    with pytest.raises(DataError, match=r"no series holds a training window of 1 [+] 7 steps"):
+        train_baseline("linear", [{**entry, "target": np.ones(7)}], "D", 7)
+
+
 def test_linear_draws_windows_where_there_are_many_and_can_take_scaled_series():
     data = sines(length=500)
     predictor = train("linear", data, windows=100)

@@ -119,6 +119,28 @@ def test_a_covariate_known_in_the_future_is_used():
         list(predictor.predict([{**entries[0], "feat_dynamic_real": entries[0]["feat_dynamic_real"][:, :240]}]))
 
 
+def test_zeros_that_a_covariate_foretells_are_not_drawn_by_chance():
+    """Sold is on promotion alone, seven a time; without the covariate such zeros come by chance."""
+    rng = np.random.default_rng(0)
+    entries = []
+    for i in range(6):
+        promotion = (rng.random(200 + HORIZON) < 0.3).astype(float)
+        sold = np.where(promotion > 0, rng.poisson(6, len(promotion)) + 1.0, 0.0)[:200]
+        entry = {"item_id": f"s{i}", "start": pd.Period("2024-01-01", "h"), "target": sold}
+        entries.append({**entry, "feat_dynamic_real": promotion[None]})
+    predictor = tiny_estimator(300, dynamic_features=1, calendar="none").train(entries, progress=False)
+    predictor = predictor.with_sampling(counts=True)
+    ahead = np.concatenate([one.samples.mean(axis=0) for one in predictor.predict(entries, num_samples=40)])
+    promoted = np.concatenate([entry["feat_dynamic_real"][0, -HORIZON:] for entry in entries]) > 0
+    gap = np.arange(200) % 10 == 5
+    holed = [{**entry, "target": np.where(gap, np.nan, entry["target"])} for entry in entries]
+    filled = np.concatenate([one.samples.mean(axis=0) for one in predictor.impute(holed, num_samples=40)])
+    at_gaps = np.concatenate([entry["feat_dynamic_real"][0, :200][gap] for entry in entries]) > 0
+    for means, known in ((ahead, promoted), (filled, at_gaps)):
+        assert means[known].mean() > 5
+        assert means[~known].mean() < 1
+
+
 def test_features_come_in_their_order_and_standardised():
     entries = [
         numbered(40, feat_static_real=[5.0], feat_dynamic_real=10 + np.arange(40.0)[None]),

@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 import pytest
 
-from tsdiff.sampling.zeros import Support, _present, within
+from tsdiff.sampling.zeros import Support, _present, within, within_gaps
 
 
 @pytest.mark.parametrize(
@@ -233,3 +233,62 @@ def test_halves_that_do_not_vary_are_told_apart_without_a_warning(values):
         warnings.simplefilter("error")
         made = within(normal(2.0, 1.0), np.array(values), 7, counts=True)
     assert set(np.unique(made)) <= set(range(12))
+
+
+# --- gaps ----------------------------------------------------------------------------------------------------
+
+
+def holed(values: np.ndarray, every: int = 9) -> np.ndarray:
+    made = values.astype(float)
+    made[::every] = np.nan
+    return made
+
+
+def test_gaps_of_counts_are_whole_with_the_zeros_of_what_lies_around_them():
+    """Sundays without a sale, and of the other days one in ten."""
+    rng = np.random.default_rng(0)
+    days = np.arange(420)
+    values = holed(np.where((days % 7 == 6) | (rng.random(420) < 0.1), 0, rng.poisson(9, 420) + 1))
+    missing = np.isnan(values)
+    samples = rng.normal(np.where(days[missing] % 7 == 6, 0.5, 10.0), 2.0, (200, missing.sum()))
+    made = within_gaps(samples, values, 7)
+    assert (made == np.rint(made)).all()
+    sunday = days[missing] % 7 == 6
+    assert (made[:, sunday] == 0).mean() > 0.85
+    assert (made[:, ~sunday] == 0).mean() < 0.15
+    np.testing.assert_array_equal(within_gaps(samples, values, 7, counts=False), np.maximum(samples, 0))
+
+
+def test_gaps_of_demand_that_comes_by_chance_have_its_sizes():
+    rng = np.random.default_rng(1)
+    values = holed(np.where(rng.random(300) < 0.7, 0, rng.poisson(5, 300) + 1))
+    missing = np.isnan(values)
+    made = within_gaps(rng.normal(0.3, 0.5, (200, missing.sum())), values, 7)
+    assert set(np.unique(made)) <= set(values[~missing])
+    assert (made == 0).mean() == pytest.approx((values == 0).sum() / (~missing).sum(), abs=0.04)
+    assert made.mean() == pytest.approx(np.nanmean(values), rel=0.15)
+
+
+def test_gaps_before_a_launch_and_after_an_end_are_zero_and_those_between_as_what_was_sold():
+    rng = np.random.default_rng(2)
+    days = np.arange(450)
+    alive = (days >= 150) & (days < 300)
+    values = holed(np.where(alive, rng.poisson(6, 450) + 1, 0))
+    missing = np.isnan(values)
+    inside = alive[missing]
+    made = within_gaps(rng.normal(np.where(inside, 7.0, 0.0), 2.0, (200, missing.sum())), values, 7)
+    assert (made[:, ~inside] == 0).mean() > 0.98
+    assert (made[:, inside] == 0).mean() < 0.01  # as there is none; of all around, half are
+    between = holed(np.where(days < 150, 0, rng.poisson(6, 450) + 1))
+    between[140:165] = np.nan  # when it began, nobody knows: the samples tell
+    at = np.flatnonzero(np.isnan(between))
+    made = within_gaps(rng.normal(4, 1, (50, len(at))), between, 7)
+    assert made[:, (at >= 140) & (at < 165)].mean() == pytest.approx(4, abs=0.2)
+
+
+@pytest.mark.parametrize("values", [[0, np.nan, 0, 0, np.nan], [np.nan, 3, np.nan], [5.5, np.nan, 0, 2]])
+def test_gaps_of_few_values(values):
+    given = np.array(values, dtype=float)
+    made = within_gaps(np.array([[-1.0, 0.2], [0.4, 2.6]])[:, : np.isnan(given).sum()], given, 7)
+    assert (made >= 0).all()
+    assert (made == np.rint(made)).all() == Support.of(given).counts

@@ -111,6 +111,18 @@ def test_gaps_are_filled_as_in_one_frame(default: TSDiffPredictor, tmp_path: Pat
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "out"), wanted, check_exact=True)
 
 
+@pytest.mark.parametrize("counts", [True, False])
+def test_gaps_of_counts_are_filled_as_is_asked(counts: bool, tmp_path: Path):
+    table = frame(1).assign(target=lambda whole: whole["target"].round().abs())
+    table.loc[table.index % 60 == 43, "target"] = np.nan
+    sampling = {**TOGETHER, "counts": counts}
+    scale.impute(write(tmp_path / "data", {"a": table}), tmp_path / "out", sampling=sampling, num_samples=4, **HERE)
+    made = pd.read_parquet(tmp_path / "out")
+    drawn = made.loc[made["imputed"], "0.5"]
+    assert len(drawn)
+    assert (drawn == drawn.round()).all() == counts
+
+
 def test_scores_are_those_of_one_frame(default: TSDiffPredictor, tmp_path: Path):
     table, short = frame(2, length=80), frame(1, first=5, length=3)
     data = write(tmp_path / "data", {"a": pd.concat([table, short])})

@@ -130,6 +130,18 @@ def test_the_first_two_seasons_are_flagged_no_more_often_than_later_ones() -> No
     assert np.nanargmax(scored(spiked, HOURS)) == 100
 
 
+def test_a_season_longer_than_what_is_forecast_at_a_time_is_not_flagged_while_it_is_new() -> None:
+    """Of the second year of a smooth season in weeks a third was above what one in two hundred of later ones is."""
+    weeks = np.arange(260)
+    scores = []
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        values = 10 + 5 * np.sin(2 * np.pi * (weeks / 52.18 + rng.random())) + 0.3 * rng.normal(size=260)
+        scores.append(scored(values, (52, 0)))
+    later = np.nanquantile(np.array(scores)[:, 156:], 0.995)
+    assert (np.array(scores)[:, 52:104] > later).mean() < 0.03
+
+
 def test_the_last_steps_are_scored_as_all_are_told_the_same_before_them() -> None:
     values = noise() + 5 * np.sin(2 * np.pi * np.arange(400) / 24)
     whole, end = (scored(values, HOURS, outlying=1e9, **last) for last in ({}, {"last": 32}))

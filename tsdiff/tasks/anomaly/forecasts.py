@@ -27,6 +27,8 @@ _UNKNOWN = 4.0
 """Of the deviation of all values so far, by the share, that counts as error before any season is known."""
 _SLOW = 7
 """Forecasts that a season lasts at most, unless it is the shortest, to be waited for: weeks of hours, not minutes."""
+_PARTS = 12
+"""Of a season that is longer than a forecast, one of which is forecast at a time until two seasons are known."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +36,9 @@ class ForecastScoring(Checked):
     """How steps are scored by forecasts of them.
 
     Args:
-        steps: that are forecast at a time, fewer where fewer values are known before. More see changes of level for
-            longer and cost less; fewer are nearer to what they forecast.
+        steps: that are forecast at a time, fewer where fewer values are known before, and a twelfth of a season that is
+            longer than they are until two of it are known: nobody knows before how half a year of weeks goes on. More
+            see changes of level for longer and cost less; fewer are nearer to what they forecast.
         outlying: deviations from its forecast beyond which a value is not told to the forecasts after it, unless more
             than half of the last `steps` values are such.
         share: of the deviation of the last 8,000 changes over `steps` steps, by √2, that counts as error of each
@@ -99,7 +102,7 @@ def rolling_forecasts(
     told, seen = values.copy(), max(before, min(_FIRST_KNOWN, len(places) // 2))
     while 0 < seen < len(places):
         start = int(places[seen])
-        end = start + min(settings.steps, seen)
+        end = start + min(_reach(seasons[0], settings.steps, seen), seen)
         made[:, start:end] = np.stack(_forecast(told, start, end, seasons, weighing))[:, : len(values) - start]
         ahead = slice(start, end)
         with np.errstate(over="ignore"):
@@ -110,6 +113,11 @@ def rolling_forecasts(
             told[lately] = values[lately]
         seen = int(np.searchsorted(places, end))
     return made[0], made[1]
+
+
+def _reach(season: int, steps: int, seen: int) -> int:
+    """Steps that are forecast at a time: a part of a season that is longer than those, until two are known."""
+    return min(steps, max(1, season // _PARTS)) if steps < season and seen < 2 * season else steps
 
 
 def _forecast(

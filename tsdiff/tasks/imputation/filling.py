@@ -43,13 +43,15 @@ class Imputation:
     samples: np.ndarray
 
     def quantile(self, level: float) -> np.ndarray:
-        """The target with its missing values at this quantile of their draws.
+        """The target with its missing values at this quantile of their draws; of whole ones it is one of them.
 
         Raises:
             ConfigError: the level is not between 0 and 1.
         """
         checked(Chance, level=level)
-        return self._filled(np.quantile(self.samples, level, axis=0))
+        between, drawn = (np.quantile(self.samples, level, axis=0, method=how) for how in ("linear", "nearest"))
+        whole = (self.samples == np.rint(self.samples)).all(axis=0)
+        return self._filled(np.where(whole, drawn, between))
 
     @property
     def median(self) -> np.ndarray:
