@@ -14,7 +14,8 @@ from shared.checks import Count, checked
 from shared.console.command import note, show
 from shared.errors import ConfigError, DataError
 from shared.files.io import write_text
-from tsdiff.commands.options import Anomaly, Covariates, Forecast, Impute, Refine, Series, Synthesize, Untrained
+from tsdiff.commands.groups import Covariates, Series, Untrained
+from tsdiff.commands.options import Anomaly, Forecast, Impute, Refine, Synthesize
 from tsdiff.commands.trained import trained_predictor
 from tsdiff.data import (
     EMBEDDED,
