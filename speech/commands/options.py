@@ -210,7 +210,7 @@ class Evaluate(ScaleOut, Model):
             "out: what takes no long time; with --no-reference the four of DNSMOS.",
         ),
     ] = None
-    align: Annotated[bool, Option("--align", help="Take out a constant delay of each file first.")] = False
+    align: Annotated[bool, Option("--align", help="Take out a constant delay of each file first, up to 10 s.")] = False
     workers: Annotated[int | None, Option(help="Processes that score [one a core].", min=1)] = None
     output: Output = Path("runs/evaluate_speech")
 

@@ -9,7 +9,7 @@ from scipy.signal import correlate, correlation_lags
 
 from speech.metrics.checks import SILENCE, Signal, UnscorableError, as_signal
 
-MAX_DELAY_SECONDS = 0.5
+MAX_DELAY_SECONDS = 10.0
 
 
 def delay(reference: Any, estimate: Any, sample_rate: float, *, max_seconds: float = MAX_DELAY_SECONDS) -> int:
@@ -37,3 +37,17 @@ def advanced(signal: Signal, samples: int) -> Signal:
         else:
             moved[-samples:] = signal[:samples]
     return moved
+
+
+def overlapping(reference: Signal, estimate: Signal, late: int) -> tuple[Signal, slice]:
+    """The estimate (samples,) without its delay of so many samples, and the part of the reference that it is to be held
+    against: what the delay pushed out of an estimate as long as the reference is missing from both."""
+    if late >= 0:
+        moved = estimate[late:]
+        return moved, slice(0, max(reference.size - late, min(reference.size, moved.size)))
+    return estimate[: max(reference.size, estimate.size) + late], slice(-late, reference.size)
+
+
+def placed(signal: Signal, late: int) -> Signal:
+    """The signal (samples,) without its delay, from where the reference begins: with zeros for what it lacks there."""
+    return signal[late:] if late >= 0 else np.pad(signal, (-late, 0))
