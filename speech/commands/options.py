@@ -237,7 +237,7 @@ class Diagnose(Machine, Measures):
         str | None, Option(help="Model: bundled name, folder (./NAME), hub id, or a published .ckpt [default].")
     ] = None
     files: Annotated[int, Option(help="Files to look at, at most.", min=1)] = 4
-    length: Annotated[float, Option(help="Seconds of each, from its middle.")] = 0.5
+    length: Annotated[float, Option(help="Seconds of each, from its middle; the shortest file's at most.")] = 0.5
     output: Output = Path("runs/diagnose_speech")
 
 
