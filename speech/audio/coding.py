@@ -239,9 +239,11 @@ def _within_limits(path: Path, format: str, subtype: str, info: AudioInfo, limit
 
 
 def encoder(subtype: str, info: AudioInfo, rate: Rate | None) -> dict[str, str | float]:
-    """What soundfile's encoder is told, so that a lossy file gets this bit rate."""
+    """What soundfile's encoder is told, so that a lossy file gets this bit rate, or this quality at a variable one."""
     if rate is None:
         return {}
+    if subtype == "MPEG_LAYER_III" and rate.quality is not None:
+        return {"compression_level": min(rate.quality / 10, 0.99), "bitrate_mode": "VARIABLE"}
     if subtype == "MPEG_LAYER_III":
         level = _level(rate.bits, *_mp3_range(info.sample_rate))
         constant = rate.constant and _tells_its_delay(rate.bits, info)
@@ -254,7 +256,7 @@ def encoder(subtype: str, info: AudioInfo, rate: Rate | None) -> dict[str, str |
 def encoder_gain(info: AudioInfo, settings: Mapping[str, str | float]) -> float:
     """What samples are multiplied by so that a file of these settings of soundfile's encoder has their level: at most
     constant and average bit rates of MP3 LAME lowers it by up to half a decibel."""
-    if "bitrate_mode" not in settings:
+    if settings.get("bitrate_mode", "VARIABLE") == "VARIABLE":
         return 1.0
     return _mp3_gain(info.sample_rate, info.channels, *sorted(settings.items()))
 
