@@ -15,12 +15,14 @@ import soundfile
 import soxr
 from matplotlib.figure import Figure
 from scipy import stats
+from scipy.signal import correlate, correlation_lags
 from typer.testing import CliRunner
 
 from shared.errors import ConfigError, DataError
 from speech.commands import application
 from speech.metrics import (
     WITHOUT_REFERENCE,
+    delay,
     dnsmos,
     evaluate,
     failures,
@@ -172,6 +174,15 @@ def test_a_delay_of_seconds_is_found_and_what_it_pushed_out_is_not_scored(tmp_pa
     assert found["noisy_si_sdr"] == pytest.approx(si_sdr(clean[heard], noisy[heard], RATE), abs=1e-3)
     noise = noisy[heard] - clean[heard]
     assert found["si_sir"] == pytest.approx(si_sir(clean[heard], made[heard], RATE, noise=noise), abs=1e-2)
+
+
+@pytest.mark.parametrize(("samples", "others"), [(70_000, 70_000), (150_000, 90_000), (300, 200_000), (1, 1)])
+@pytest.mark.parametrize("most", [0.0, 0.4, 10.0])
+def test_a_delay_in_blocks_is_that_of_the_whole(samples: int, others: int, most: float) -> None:
+    x, y = voice(1, 13.0)[-samples:], voice(1, 13.0)[-others:] + voice(2, 13.0)[:others]
+    lags = correlation_lags(others, samples)
+    near = np.abs(lags) <= most * RATE
+    assert delay(x, y, RATE, max_seconds=most) == lags[near][np.argmax(np.abs(correlate(y, x)[near]))]
 
 
 def test_summary_is_mean_deviation_and_students_interval_of_the_same_files() -> None:
