@@ -8,12 +8,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import soundfile
+from annotated_types import Ge, Le
 
-from shared.errors import DataError
+from shared.checks import checked
+from shared.errors import ConfigError, DataError
 from speech.audio.tags import Rate, vorbis_rate
 
 _SUFFIXES_OF = {
@@ -83,6 +85,8 @@ _LINEAR = ("PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE")
 RATES = (1000, 1_000_000)
 """Hz between which the rate of a recording lies that is read, or written."""
 
+_MOST_CHANNELS = 1024  # of libsndfile
+
 _MP3_HEADER = 156
 """Bytes of LAME's header, which lies in the first frame of an MP3 file, behind what a frame begins with."""
 
@@ -99,12 +103,22 @@ class RawFormat:
         channels: interleaved channels.
         subtype: "FLOAT", "DOUBLE", "PCM_16", "PCM_24", "PCM_32", … as libsndfile names them.
         endian: byte order.
+
+    Raises:
+        ConfigError: a rate or number of channels that no file has, or a subtype that bare samples do not.
     """
 
     sample_rate: int
     channels: int = 1
     subtype: str = "FLOAT"
     endian: Literal["FILE", "LITTLE", "BIG", "CPU"] = "FILE"
+
+    def __post_init__(self) -> None:
+        checked(Annotated[int, Ge(RATES[0]), Le(RATES[1]), "Hz of .raw files"], sample_rate=self.sample_rate)
+        checked(Annotated[int, Ge(1), Le(_MOST_CHANNELS), "channels of .raw files"], channels=self.channels)
+        if not soundfile.check_format("RAW", self.subtype, self.endian):
+            known = ", ".join(soundfile.available_subtypes("RAW"))
+            raise ConfigError(f"subtype={self.subtype!r} (endian {self.endian!r}): .raw files hold {known}")
 
 
 @dataclass(frozen=True)
