@@ -177,7 +177,8 @@ def add_noise(speech: Waveform, noise: Waveform, snr_db: float) -> Waveform:
 
 
 def finish(prepared: Prepared, output: Path, settings: dict[str, Any]) -> Prepared:
-    """Write the tables `<split>.csv`, and `metrics.json` with counts, settings and failures."""
+    """Write the tables `<split>.csv`, and `metrics.json` with counts and failures of all splits that lie in `output`,
+    and the settings of this one."""
     splits = sorted({row["split"] for row in prepared.rows})
     for split in splits:
         rows = [row for row in prepared.rows if row["split"] == split]
@@ -186,12 +187,18 @@ def finish(prepared: Prepared, output: Path, settings: dict[str, Any]) -> Prepar
         writer.writeheader()
         writer.writerows(rows)
         write_text(output / f"{split}.csv", text.getvalue())
-    write_json(
-        output / "metrics.json",
-        {
-            "files": {split: prepared.count(split) for split in splits},
-            "settings": settings,
-            "failed": [{"item": item, "reason": reason} for item, reason in prepared.failures.items()],
-        },
-    )
+    files, failed = _of_other_splits(output, splits)
+    whose = {"split": splits[0]} if len(splits) == 1 else {}
+    failed += [{**whose, "item": item, "reason": reason} for item, reason in prepared.failures.items()]
+    files |= {split: prepared.count(split) for split in splits}
+    write_json(output / "metrics.json", {"files": files, "settings": settings, "failed": failed})
     return prepared
+
+
+def _of_other_splits(output: Path, splits: Sequence[str]) -> tuple[dict[str, int], list[dict[str, str]]]:
+    """Counts and failures that earlier runs left in `metrics.json`, of other splits that are still there."""
+    if not (output / "metrics.json").is_file():
+        return {}, []
+    found = read_json(output / "metrics.json")
+    files = {split: n for split, n in found["files"].items() if split not in splits and (output / split).is_dir()}
+    return files, [failure for failure in found["failed"] if failure.get("split") in files]

@@ -8,12 +8,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import soundfile
+from annotated_types import Ge, Le
 
-from shared.errors import DataError
+from shared.checks import checked
+from shared.errors import ConfigError, DataError
 from speech.audio.tags import Rate, vorbis_rate
 
 _SUFFIXES_OF = {
@@ -83,6 +85,8 @@ _LINEAR = ("PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE")
 RATES = (1000, 1_000_000)
 """Hz between which the rate of a recording lies that is read, or written."""
 
+_MOST_CHANNELS = 1024  # of libsndfile
+
 _MP3_HEADER = 156
 """Bytes of LAME's header, which lies in the first frame of an MP3 file, behind what a frame begins with."""
 
@@ -99,12 +103,22 @@ class RawFormat:
         channels: interleaved channels.
         subtype: "FLOAT", "DOUBLE", "PCM_16", "PCM_24", "PCM_32", … as libsndfile names them.
         endian: byte order.
+
+    Raises:
+        ConfigError: a rate or number of channels that no file has, or a subtype that bare samples do not.
     """
 
     sample_rate: int
     channels: int = 1
     subtype: str = "FLOAT"
     endian: Literal["FILE", "LITTLE", "BIG", "CPU"] = "FILE"
+
+    def __post_init__(self) -> None:
+        checked(Annotated[int, Ge(RATES[0]), Le(RATES[1]), "Hz of .raw files"], sample_rate=self.sample_rate)
+        checked(Annotated[int, Ge(1), Le(_MOST_CHANNELS), "channels of .raw files"], channels=self.channels)
+        if not soundfile.check_format("RAW", self.subtype, self.endian):
+            known = ", ".join(soundfile.available_subtypes("RAW"))
+            raise ConfigError(f"subtype={self.subtype!r} (endian {self.endian!r}): .raw files hold {known}")
 
 
 @dataclass(frozen=True)
@@ -239,9 +253,11 @@ def _within_limits(path: Path, format: str, subtype: str, info: AudioInfo, limit
 
 
 def encoder(subtype: str, info: AudioInfo, rate: Rate | None) -> dict[str, str | float]:
-    """What soundfile's encoder is told, so that a lossy file gets this bit rate."""
+    """What soundfile's encoder is told, so that a lossy file gets this bit rate, or this quality at a variable one."""
     if rate is None:
         return {}
+    if subtype == "MPEG_LAYER_III" and rate.quality is not None:
+        return {"compression_level": min(rate.quality / 10, 0.99), "bitrate_mode": "VARIABLE"}
     if subtype == "MPEG_LAYER_III":
         level = _level(rate.bits, *_mp3_range(info.sample_rate))
         constant = rate.constant and _tells_its_delay(rate.bits, info)
@@ -254,7 +270,7 @@ def encoder(subtype: str, info: AudioInfo, rate: Rate | None) -> dict[str, str |
 def encoder_gain(info: AudioInfo, settings: Mapping[str, str | float]) -> float:
     """What samples are multiplied by so that a file of these settings of soundfile's encoder has their level: at most
     constant and average bit rates of MP3 LAME lowers it by up to half a decibel."""
-    if "bitrate_mode" not in settings:
+    if settings.get("bitrate_mode", "VARIABLE") == "VARIABLE":
         return 1.0
     return _mp3_gain(info.sample_rate, info.channels, *sorted(settings.items()))
 

@@ -8,6 +8,7 @@ that libsndfile knows are copied, bit rates are libsndfile's, and the rest is sa
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -59,10 +60,12 @@ _MOST_NAMES = 12
 
 @dataclass(frozen=True)
 class Rate:
-    """Bits a second, and whether all frames have that rate or their mean."""
+    """Bits a second, and whether all frames have that rate or their mean; of a variable one LAME's quality (-V, from 0
+    to below 10), where the header tells."""
 
     bits: int
     constant: bool = False
+    quality: float | None = None
 
 
 def bit_rate(path: Path, subtype: str) -> Rate | None:
@@ -70,7 +73,9 @@ def bit_rate(path: Path, subtype: str) -> Rate | None:
     try:
         if subtype == "MPEG_LAYER_III":
             info: Any = MP3(path).info
-            return Rate(info.bitrate, info.bitrate_mode in (BitrateMode.CBR, BitrateMode.UNKNOWN))
+            told = re.match(r"-V ([\d.]+)", info.encoder_settings)
+            constant = info.bitrate_mode in (BitrateMode.CBR, BitrateMode.UNKNOWN)
+            return Rate(info.bitrate, constant, float(told[1]) if told else None)
         if subtype == "VORBIS":
             with open(path, "rb") as file:
                 return Rate(vorbis_rate(file))

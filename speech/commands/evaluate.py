@@ -46,6 +46,8 @@ def main(options: Evaluate) -> None:
     scaled = options.engine is not None or options.address is not None
     where = options.where(options.workers) if scaled else None
     prepare(options.threads)
+    if enhanced is None and noisy is not None:
+        _refuse_inside(output, noisy, clean)
     claim_output(output)
     report = None
     if enhanced is None and noisy is not None:
@@ -82,6 +84,20 @@ def _alone(recordings: Path | None, more: Path | None, align: bool) -> Path | No
     if align:
         raise ConfigError("--align looks for a delay against clean recordings; leave it out with --no-reference")
     return recordings
+
+
+def _refuse_inside(output: Path, *folders: Path | None) -> None:
+    """Refuse to put what is enhanced where it would be taken for a recording.
+
+    Raises:
+        ConfigError: the folder for the results lies in one of recordings.
+    """
+    for folder in folders:
+        if folder is not None and output.resolve().is_relative_to(folder.resolve()):
+            raise ConfigError(
+                f"--output {output} lies in {folder}, whose recordings are scored, and what is enhanced would be "
+                "one of them; choose a folder outside"
+            )
 
 
 def _enhance(noisy: Path, target: Path, options: Evaluate, where: Where | None) -> FolderReport:

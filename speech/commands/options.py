@@ -210,7 +210,7 @@ class Evaluate(ScaleOut, Model):
             "out: what takes no long time; with --no-reference the four of DNSMOS.",
         ),
     ] = None
-    align: Annotated[bool, Option("--align", help="Take out a constant delay of each file first.")] = False
+    align: Annotated[bool, Option("--align", help="Take out a constant delay of each file first, up to 10 s.")] = False
     workers: Annotated[int | None, Option(help="Processes that score [one a core].", min=1)] = None
     output: Output = Path("runs/evaluate_speech")
 
@@ -237,7 +237,7 @@ class Diagnose(Machine, Measures):
         str | None, Option(help="Model: bundled name, folder (./NAME), hub id, or a published .ckpt [default].")
     ] = None
     files: Annotated[int, Option(help="Files to look at, at most.", min=1)] = 4
-    length: Annotated[float, Option(help="Seconds of each, from its middle.")] = 0.5
+    length: Annotated[float, Option(help="Seconds of each, from its middle; the shortest file's at most.")] = 0.5
     output: Output = Path("runs/diagnose_speech")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import select
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -138,6 +139,17 @@ def _pipe(options: Options, stopping: Stopping) -> None:
             fail(f"standard output was closed after {sink.bytes / given.frame / given.rate:.2f} s; nobody reads on")
             raise
     _tell_end(source, given, stopping)
+    if given.size is not None and stopping.by is None and _another_follows(given):
+        note("another WAV follows on standard input and was left out; a stream is one: enhance them one by one")
+
+
+def _another_follows(given: PCM) -> bool:
+    """Whether what lies ready behind the samples that a header told is a WAV; nothing is waited for."""
+    place = sys.stdin.fileno()
+    with contextlib.suppress(OSError):  # such as of Windows, which selects among sockets alone
+        if select.select([place], [], [], 0)[0]:
+            return os.read(place, 16).removeprefix(given.padding(given.size or 0))[:4] in (b"RIFF", b"RF64")
+    return False
 
 
 class _Sink:

@@ -13,7 +13,7 @@ from shared.checks import Positive, checked
 from shared.diagnostics import Diagnosis, DiagnosisSettings, diagnose
 from shared.errors import DataError
 from shared.random import make_generator
-from speech.audio.resampling import fit_length
+from speech.inference.advice import warn
 from speech.inference.sampling import sample_spectrogram
 from speech.model.model import SpeechModel
 
@@ -42,7 +42,7 @@ def diagnose_model(
         model: any.
         recordings: a few.
         settings: what is measured.
-        seconds: of each recording.
+        seconds: of each recording; of all no more than the shortest lasts, which is said.
         progress: whether to show a bar.
 
     Raises:
@@ -51,7 +51,7 @@ def diagnose_model(
     """
     if not recordings:
         raise DataError("no recordings: give some noisy ones")
-    length = round(checked(Positive, seconds=seconds) * model.config.frontend.sample_rate)
+    length = _length(recordings, seconds, model.config.frontend.sample_rate)
     model, seed = model.eval(), 0 if settings is None else settings.seed
     pairs = [_pair(model, recording, length, seed) for recording in recordings]
     x0, y = (torch.cat(parts) for parts in zip(*pairs, strict=True))
@@ -62,20 +62,28 @@ def diagnose_model(
     return diagnose(denoise, model.sde, x0, y, settings, progress=progress)
 
 
+def _length(recordings: Sequence[Recording], seconds: float, rate: int) -> int:
+    """Samples of each recording that are looked at."""
+    wanted = max(1, round(checked(Positive, seconds=seconds) * rate))
+    shortest = min(len(recording.noisy) for recording in recordings)
+    if shortest < wanted:
+        warn(f"the shortest recording lasts {shortest / rate:.3g} s, which is looked at in place of {seconds:g} s")
+    return min(wanted, shortest)
+
+
 @torch.no_grad()
 def _pair(model: SpeechModel, recording: Recording, length: int, seed: int) -> tuple[Tensor, Tensor]:
     """Spectrograms of clean and noisy, at one scale."""
     noisy, clean = recording
     if clean is not None and len(clean) != len(noisy):
         raise DataError(f"a clean recording of {len(clean)} samples with a noisy one of {len(noisy)}; cut them alike")
-    start = max(0, (len(noisy) - length) // 2)
+    start = (len(noisy) - length) // 2
 
     def middle(wave: np.ndarray) -> Tensor:
-        part = fit_length(np.asarray(wave[start : start + length], np.float32), length)
-        return torch.from_numpy(part)[None].to(model.device)
+        return torch.from_numpy(np.asarray(wave[start : start + length], np.float32))[None].to(model.device)
 
     y = middle(noisy)
-    if not float(y.abs().max()) > 0:
+    if not float(y.abs().sum()) > 0:
         raise DataError("a noisy recording is silent in its middle; leave it out")
     x0 = None if clean is None else middle(clean)
     scale = model.frontend.scale(y, y if x0 is None else x0)

@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from scipy.signal import correlate, correlation_lags
+from scipy.signal import correlate
 
 from speech.metrics.checks import SILENCE, Signal, UnscorableError, as_signal
 
-MAX_DELAY_SECONDS = 0.5
+MAX_DELAY_SECONDS = 10.0
+
+_LEAST = 1 << 16
+"""Samples that are correlated at once, at least."""
 
 
 def delay(reference: Any, estimate: Any, sample_rate: float, *, max_seconds: float = MAX_DELAY_SECONDS) -> int:
@@ -22,10 +25,19 @@ def delay(reference: Any, estimate: Any, sample_rate: float, *, max_seconds: flo
     for signal, name in ((x, "reference"), (y, "estimate")):
         if np.abs(signal).max() < SILENCE:
             raise UnscorableError(f"the {name} is silent")
-    lags = correlation_lags(y.size, x.size)
-    near = np.abs(lags) <= max_seconds * sample_rate
-    similar = np.abs(correlate(y, x, method="fft")[near])
-    return int(lags[near][np.argmax(similar)])
+    most = min(int(max_seconds * sample_rate), max(x.size, y.size) - 1)
+    return int(np.argmax(np.abs(_correlation(x, y, most)))) - most
+
+
+def _correlation(x: Signal, y: Signal, most: int) -> Signal:
+    """Sums over n of x(n) y(n + lag) at the lags from −`most` to `most`, in blocks, so that the memory of hours is that
+    of some seconds."""
+    found, size = np.zeros(2 * most + 1), max(2 * most, _LEAST)
+    held = np.pad(y, (most, max(0, x.size + most - y.size)))
+    for start in range(0, x.size, size):
+        block = x[start : start + size]
+        found += correlate(held[start : start + block.size + 2 * most], block, mode="valid", method="fft")
+    return found
 
 
 def advanced(signal: Signal, samples: int) -> Signal:
@@ -37,3 +49,17 @@ def advanced(signal: Signal, samples: int) -> Signal:
         else:
             moved[-samples:] = signal[:samples]
     return moved
+
+
+def overlapping(reference: Signal, estimate: Signal, late: int) -> tuple[Signal, slice]:
+    """The estimate (samples,) without its delay of so many samples, and the part of the reference that it is to be held
+    against: what the delay pushed out of an estimate as long as the reference is missing from both."""
+    if late >= 0:
+        moved = estimate[late:]
+        return moved, slice(0, max(reference.size - late, min(reference.size, moved.size)))
+    return estimate[: max(reference.size, estimate.size) + late], slice(-late, reference.size)
+
+
+def placed(signal: Signal, late: int) -> Signal:
+    """The signal (samples,) without its delay, from where the reference begins: with zeros for what it lacks there."""
+    return signal[late:] if late >= 0 else np.pad(signal, (-late, 0))

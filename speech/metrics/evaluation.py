@@ -22,7 +22,7 @@ from shared.optional import needed
 from speech.audio.coding import written_name
 from speech.audio.files import read_audio
 from speech.audio.search import find_audio
-from speech.metrics.alignment import advanced, delay
+from speech.metrics.alignment import delay, overlapping, placed
 from speech.metrics.checks import resampled
 from speech.metrics.measures import METRICS, chosen_metrics, score
 
@@ -56,7 +56,8 @@ def evaluate(
         metrics: Names in `METRICS`; "all" for all; left out, `DEFAULT_METRICS`, or without clean recordings
             `WITHOUT_REFERENCE`. SI-SIR and SI-SAR need `noisy_dir`.
         workers: Processes [one a core]; 1 scores in this one.
-        align: Whether to take out a constant delay of up to 0.5 s before scoring.
+        align: Whether to take out a constant delay of up to 10 s before scoring; what it pushed beyond an end of the
+            file is not scored.
         progress: Whether to show a progress bar, on a terminal.
         files: Those in `enhanced_dir` that count, such as the targets of one run [all].
 
@@ -233,13 +234,18 @@ def _scores(job: Scoring) -> dict[str, Any]:
     for channel in range(len(waveforms[base])):
         clean = waveforms["clean"][channel] if "clean" in waveforms else None
         noisy = waveforms["noisy"][channel] if "noisy" in waveforms else None
+        lates = dict[str, int]()
+        if job.align and clean is not None:
+            lates = {kind: delay(clean, each[channel], rate) for kind, each in waveforms.items() if kind != "clean"}
         for kind in ("enhanced", "noisy"):
             if kind not in waveforms:
                 continue
-            estimate = waveforms[kind][channel]
-            if job.align and clean is not None:
-                estimate = _aligned(clean, estimate, rate)
-            for name, found in score(job.metrics, clean, estimate, rate, noisy=noisy).items():
+            estimate, part = waveforms[kind][channel], slice(None)
+            if clean is not None and kind in lates:
+                estimate, part = overlapping(clean, estimate, lates[kind])
+            noise = None if noisy is None else placed(noisy, lates.get("noisy", 0))[part]
+            against = None if clean is None else clean[part]
+            for name, found in score(job.metrics, against, estimate, rate, noisy=noise).items():
                 values[(NOISY if kind == "noisy" else "") + name].append(found.value)
                 if found.reason is not None:
                     where = f" of channel {channel + 1}" if len(waveforms[base]) > 1 else ""
@@ -249,12 +255,6 @@ def _scores(job: Scoring) -> dict[str, Any]:
         means = {name: float(np.mean(each)) for name, each in values.items()}
     reason = "; ".join(f"{kind} {', '.join(names)}{why}" for (kind, why), names in reasons.items())
     return {"seconds": len(waveforms[base][0]) / rate, "reason": reason, **means}
-
-
-def _aligned(clean: np.ndarray, estimate: np.ndarray, rate: int) -> np.ndarray:
-    """The estimate without its delay, nor what the delay made it longer by."""
-    late = delay(clean, estimate, rate)
-    return advanced(estimate, late)[: max(clean.size, estimate.size - late)]
 
 
 def _cores() -> int:

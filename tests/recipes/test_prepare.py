@@ -288,6 +288,22 @@ def test_every_subcommand(wsj0: Path, voicebank: Path, ears: Path, tmp_path: Pat
         assert json.loads((folder / "metrics.json").read_text())["failed"] == []
 
 
+def test_the_report_is_of_all_splits(tmp_path: Path) -> None:
+    clean, _, _ = mixing_folders(tmp_path / "in", 1.0)
+    (clean / "broken.wav").write_bytes(b"not audio")
+    out = tmp_path / "out"
+    for split in ("train", "valid", "valid"):
+        prepare_bandwidth(clean, out, split=split, progress=False)
+    found = json.loads((out / "metrics.json").read_text())
+    assert found["files"] == {"train": 6, "valid": 6}
+    assert [failure["split"] for failure in found["failed"]] == ["train", "valid"]
+    (clean / "broken.wav").unlink()
+    shutil.rmtree(out / "train")
+    prepare_bandwidth(clean, out, split="valid", progress=False)
+    found = json.loads((out / "metrics.json").read_text())
+    assert (found["files"], found["failed"]) == ({"valid": 6}, [])
+
+
 def test_the_recipe_as_a_process(tmp_path: Path) -> None:
     clean, _, _ = mixing_folders(tmp_path / "in", 1.0)
     (clean / "broken.wav").write_bytes(b"not audio")

@@ -83,6 +83,21 @@ def test_a_raw_file_needs_its_rate(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        ({"sample_rate": 16}, "sample_rate=16: need a whole number from 1000 to 1000000; Hz of .raw files"),
+        ({"sample_rate": 16000, "channels": 0}, "channels=0: need a whole number from 1 to 1024"),
+        ({"sample_rate": 16000, "subtype": "float32"}, "subtype='float32' .*: .raw files hold .*PCM_16.*FLOAT"),
+        ({"sample_rate": 16000, "subtype": "VORBIS"}, "subtype='VORBIS'"),
+    ],
+)
+def test_what_bare_samples_cannot_be_is_said_of_the_setting(raw, message):
+    """It was said of the file, whose header, which it has not, might be damaged."""
+    with pytest.raises(ConfigError, match=message):
+        RawFormat(**raw)
+
+
+@pytest.mark.parametrize(
     ("name", "source", "wanted"),
     [
         ("x.wav", ("WAV", "FLOAT"), ("WAV", "FLOAT")),

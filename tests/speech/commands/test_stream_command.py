@@ -103,6 +103,17 @@ def test_wav_keeps_its_form(model: Path, tmp_path: Path, length: str) -> None:
     assert ("before its header's length" in said) == (length == "cut")
 
 
+@pytest.mark.parametrize("samples", [1000, 1001])
+def test_that_a_second_wav_is_left_out_is_told(model: Path, tmp_path: Path, samples: int) -> None:
+    file = io.BytesIO()
+    soundfile.write(file, noise(1, samples).T, 16000, "PCM_24", format="WAV")
+    code, out, said = run(tmp_path, 2 * file.getvalue(), "--model", model)
+    assert (code, soundfile.info(io.BytesIO(out)).frames) == (0, samples)
+    assert "another WAV follows on standard input and was left out" in said
+    tagged = file.getvalue() + b"LIST" + struct.pack("<I4s", 4, b"INFO")
+    assert "left out" not in run(tmp_path, tagged, "--model", model)[2]
+
+
 def test_an_odd_wav_of_many_loudspeakers_comes_out_as_one(model: Path, tmp_path: Path) -> None:
     file = io.BytesIO()
     soundfile.write(file, noise(1, 1001).T, 16000, "PCM_24", format="WAVEX")

@@ -20,6 +20,7 @@ from speech.audio.files import Audio
 from speech.audio.writing import write_audio
 from speech.commands import application
 from speech.commands.diagnose import clean_recording
+from speech.inference.advice import SettingWarning
 from speech.inference.diagnosis import Recording, diagnose_model
 from speech.model.backbones import LightConfig, NCSNppConfig
 from speech.model.config import Parameterisation, SpeechConfig
@@ -70,14 +71,22 @@ def test_without_clean_recordings_the_models_own_results_serve() -> None:
     assert all(math.isfinite(level.flipd) for level in found.levels)
 
 
+def test_no_more_is_measured_than_the_shortest_recording_lasts() -> None:
+    model, (short, _) = tiny_model(), pairs(samples=1600)
+    (whole, _), (part, _) = pairs(samples=4000), pairs(samples=1600)
+    with pytest.warns(SettingWarning, match=r"the shortest recording lasts 0\.1 s, which is looked at in place of 5 s"):
+        found = diagnose_model(model, [short, whole], BRIEF, seconds=5.0)
+    assert found == diagnose_model(model, [part, whole], BRIEF, seconds=0.1)
+
+
 def test_recordings_that_tell_nothing_are_refused() -> None:
     model = tiny_model()
     with pytest.raises(DataError, match="no recordings"):
         diagnose_model(model, [], BRIEF)
     with pytest.raises(DataError, match="silent"):
-        diagnose_model(model, [Recording(np.zeros(4000, np.float32))], BRIEF)
+        diagnose_model(model, [Recording(np.zeros(8000, np.float32))], BRIEF)
     with pytest.raises(DataError, match="cut them alike"):
-        diagnose_model(model, [Recording(noise(4000), noise(3000))], BRIEF)
+        diagnose_model(model, [Recording(noise(8000), noise(3000))], BRIEF)
 
 
 def test_clean_recordings_are_found_whatever_their_suffix(tmp_path: Path) -> None:

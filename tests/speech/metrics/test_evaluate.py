@@ -15,18 +15,21 @@ import soundfile
 import soxr
 from matplotlib.figure import Figure
 from scipy import stats
+from scipy.signal import correlate, correlation_lags
 from typer.testing import CliRunner
 
 from shared.errors import ConfigError, DataError
 from speech.commands import application
 from speech.metrics import (
     WITHOUT_REFERENCE,
+    delay,
     dnsmos,
     evaluate,
     failures,
     lsd,
     plot_scores,
     si_sdr,
+    si_sir,
     summarise,
     write_report,
 )
@@ -36,6 +39,7 @@ from tests.speech.conftest import TINY_FRONT_END, TINY_LIGHT
 
 RATE = 16000
 FAST = ["si_sdr", "lsd"]
+KINDS = ("clean", "enhanced", "noisy")
 Folders = dict[str, Path]
 
 
@@ -153,6 +157,32 @@ def test_channels_are_averaged_rates_resampled_delays_taken_out(tmp_path: Path) 
     assert "lengths may differ" in str(frame["longer"]["reason"])
     whole = si_sdr(voice(6), voice(6) + 0.1 * voice(7), RATE)
     assert by_file(aligned)["longer"]["si_sdr"] == pytest.approx(whole, abs=1e-3)
+
+
+@pytest.mark.parametrize("seconds", [-6.0, -0.4, 0.0, 0.3, 2.0, 9.0])
+def test_a_delay_of_seconds_is_found_and_what_it_pushed_out_is_not_scored(tmp_path: Path, seconds: float) -> None:
+    clean, late = voice(6, 12.0), round(seconds * RATE)
+    made, noisy = clean + 0.1 * voice(7, 12.0), clean + 0.3 * voice(8, 12.0)
+    write(tmp_path / "clean" / "a.wav", clean)
+    for kind, signal in (("enhanced", made), ("noisy", noisy)):
+        write(tmp_path / kind / "a.wav", np.r_[np.zeros(max(late, 0)), signal[max(-late, 0) :]][: len(clean)])
+    metrics = ["si_sdr", "si_sir"]
+    found = evaluate(*(tmp_path / kind for kind in KINDS), metrics=metrics, workers=1, align=True).iloc[0]
+    heard = slice(max(-late, 0), len(clean) - max(late, 0))
+    assert found["reason"] == ""
+    assert found["si_sdr"] == pytest.approx(si_sdr(clean[heard], made[heard], RATE), abs=1e-3)
+    assert found["noisy_si_sdr"] == pytest.approx(si_sdr(clean[heard], noisy[heard], RATE), abs=1e-3)
+    noise = noisy[heard] - clean[heard]
+    assert found["si_sir"] == pytest.approx(si_sir(clean[heard], made[heard], RATE, noise=noise), abs=1e-2)
+
+
+@pytest.mark.parametrize(("samples", "others"), [(70_000, 70_000), (150_000, 90_000), (300, 200_000), (1, 1)])
+@pytest.mark.parametrize("most", [0.0, 0.4, 10.0])
+def test_a_delay_in_blocks_is_that_of_the_whole(samples: int, others: int, most: float) -> None:
+    x, y = voice(1, 13.0)[-samples:], voice(1, 13.0)[-others:] + voice(2, 13.0)[:others]
+    lags = correlation_lags(others, samples)
+    near = np.abs(lags) <= most * RATE
+    assert delay(x, y, RATE, max_seconds=most) == lags[near][np.argmax(np.abs(correlate(y, x)[near]))]
 
 
 def test_summary_is_mean_deviation_and_students_interval_of_the_same_files() -> None:
@@ -284,6 +314,11 @@ def test_command_refuses_what_does_not_fit(folders: Folders, command: Callable[.
     code, _, error = command(folders["clean"])
     assert code == 1
     assert "there is nothing to score" in str(error)
+    for folder in (folders["noisy"], folders["clean"] / "part0"):  # whose next run would take results for recordings
+        code, _, error = command(folders["clean"], "--noisy", folders["noisy"], "--output", folder / "out")
+        assert code == 1
+        assert "choose a folder outside" in str(error)
+        assert not (folder / "out").exists()
     code, _, error = command(folders["clean"], folders["enhanced"], "--model", "default")
     assert code == 1
     assert "--model default enhances --noisy" in str(error)
