@@ -10,9 +10,8 @@ from typing import Annotated
 
 import numpy as np
 import torch
-from annotated_types import Ge
 
-from shared.checks import Chance, Count, Finite, checked
+from shared.checks import Chance, Count, checked
 from shared.devices import compute_device
 from shared.errors import ConfigError
 from shared.files.settings import number
@@ -72,9 +71,6 @@ class Enhancer:
         rate: of results, in Hz, 1000 to 1,000,000: recordings are brought to it first. None: that of the recording.
         keep_music: leave recordings as they are where they are music (`speech.audio.music`), which the bundled models
             take for noise; it is judged over some ten seconds. For models at 16 kHz, and not for streams.
-        band_edge: Hz at which the band of all recordings and streams ends, for models whose `sampling` has
-            `mirror_band` or `keep_band`, such as 3400 of telephone calls at 16 kHz. None: it is heard in files, or as
-            `mirror_band` says.
 
     Attributes:
         nfe: network calls that every sample of the latest recording went through, all draws together.
@@ -100,14 +96,12 @@ class Enhancer:
         upper_band: UpperBand | None = None,
         rate: int | None = None,
         keep_music: bool = False,
-        band_edge: float | None = None,
     ):
         if isinstance(model, (str, os.PathLike)):
             raise ConfigError(f"{model!r} names a model: Enhancer.from_pretrained({os.fspath(model)!r}) loads it")
         draws, seed = checked(Count, draws=draws), checked(int, seed=seed)
         batch_size = checked(Count | None, batch_size=batch_size)
         rate = None if rate is None else whole_rate(rate, "rate")
-        band_edge = checked(Annotated[Finite, Ge(500.0), "Hz"] | None, band_edge=band_edge)
         mix = checked(Annotated[Chance, "0 is noisy, 1 enhanced"], mix=mix)
         changes = {name: value for name, value in (("sampler", sampler), ("steps", steps)) if value is not None}
         base = sampling or model.config.sampling
@@ -136,13 +130,11 @@ class Enhancer:
             upper_band=upper_band,
             rate=rate,
             keep_music=keep_music,
-            band_edge=band_edge,
         )
-        self.rate, self.keep_music, self.band_edge = rate, keep_music, band_edge
+        self.rate, self.keep_music = rate, keep_music
         self.upper_band = self.engine.upper_band
         self.nfe = 0
-        given = {"steps": steps is not None, "seed": seed != 0, "draws": draws > 1, "band_edge": band_edge is not None}
-        self.engine.warn_without_effect(given)
+        self.engine.warn_without_effect({"steps": steps is not None, "seed": seed != 0, "draws": draws > 1})
         advice.warn(advice.of_stability(model.sde, self.sampling))
 
     @classmethod

@@ -156,10 +156,6 @@ class Stream(CausalModel):
     coding: Annotated[Literal["s16le", "s24le", "s32le", "f32le"], Option(help="Of samples of raw PCM.")] = "s16le"
     wet: Annotated[float, Option(help="Share of the enhanced signal; the rest is the noisy one.", min=0, max=1)] = 1.0
     upper_band: UpperBand = None
-    band_edge: Annotated[
-        float | None,
-        Option(help="Hz at which the band of what comes ends, such as 3400 of a telephone [half the rate].", min=500),
-    ] = None
     runtime: Annotated[
         Literal["auto", "torch", "onnx"], Option(help="What runs the network; auto: ONNX Runtime where it can.")
     ] = "auto"

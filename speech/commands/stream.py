@@ -108,7 +108,6 @@ def _stream(options: Options, rate: int, channels: int) -> tuple[Stream, DryWet]
         device=None if options.device == "auto" else compute_device(options.device),
         seed=options.seed,
         upper_band=options.upper_band or "follow",  # type: ignore[arg-type]
-        band_edge=options.band_edge,
     )
     stream = enhancer.stream(rate, channels=channels, runtime=options.runtime)
     return stream, DryWet(stream, options.wet)

@@ -99,7 +99,7 @@ def without_effect(
     Args:
         model: the model.
         sampling: how it is sampled.
-        given: names of arguments that the user gave beside `sampling`: "steps", "seed", "draws", "peak", "band_edge".
+        given: names of arguments that the user gave beside `sampling`: "steps", "seed", "draws", "peak".
         deterministic: see `is_deterministic`.
     """
     own, usual = model.config.sampling, SamplingConfig()
@@ -117,8 +117,6 @@ def without_effect(
         unused["frame_padding"] = "the network takes any number of frames"
     if model.config.frontend.normalize == "not":
         unused["peak"] = "the model does not normalise levels"
-    if not sampling.mirror_band and not sampling.keep_band:
-        unused["band_edge"] = "nothing is mirrored above it, nor added (mirror_band, keep_band)"
     if deterministic:
         unused |= dict.fromkeys(("seed", "draws"), "the model as sampled here is deterministic: every draw is the same")
     idle = [name for name in dict.fromkeys((*given, *changed)) if name in unused]

@@ -45,7 +45,6 @@ class Engine:
             it is said.
         rate: of results, in Hz; None: that of the recording.
         keep_music: leave a recording as it is where it is music.
-        band_edge: Hz at which the bands of recordings end; None: it is heard.
 
     Raises:
         ConfigError: an unknown choice of the upper band, or one that is not for this model.
@@ -64,13 +63,12 @@ class Engine:
         upper_band: UpperBand | None,
         rate: int | None = None,
         keep_music: bool = False,
-        band_edge: float | None = None,
     ):
         self.model, self.sampling, self.seed, self.mix = model, sampling, seed, mix * (1 - sampling.kept)
         self._given_mix = mix
         upper_band = upper_band or sampling.upper_band
         self.upper_band = choose_upper_band(upper_band, model.config.frontend.sample_rate)
-        self.rate, self.keep_music, self.band_edge = rate, keep_music, band_edge
+        self.rate, self.keep_music = rate, keep_music
         if keep_music and model.config.frontend.sample_rate != MODEL_RATE:
             raise ConfigError(f"keep_music=True listens at {MODEL_RATE} Hz, where this model does not; leave it out")
         self.runner = SegmentRunner(
@@ -91,8 +89,8 @@ class Engine:
         return derive_seed(self.seed, name)
 
     def warn_without_effect(self, given: Mapping[str, bool], stacklevel: int = 4) -> None:
-        """Tell of those of the arguments ("steps", "seed", "draws", "peak", "band_edge") that were given, and of the
-        settings of sampling, that change nothing."""
+        """Tell of those of the arguments ("steps", "seed", "draws", "peak") that were given, and of the settings of
+        sampling, that change nothing."""
         names = [name for name, is_given in given.items() if is_given]
         deterministic = bool({"seed", "draws"} & set(names)) and self.is_deterministic
         advice.warn(advice.without_effect(self.model, self.sampling, names, deterministic), stacklevel)
@@ -123,13 +121,6 @@ class Engine:
                 f"{self.sample_rate / 2000:g} kHz and above: ask for rate={self.sample_rate} or 48000 (--rate)",
                 stacklevel,
             )
-
-    def known_edge(self, sample_rate: int) -> float | None:
-        """Hz at which the bands of recordings at this rate end, as far as it is known before they are heard; None where
-        that changes nothing."""
-        if self.sampling.mirror_band:
-            return min(sample_rate / 2, self.band_edge or math.inf)
-        return self.band_edge if self.sampling.keep_band else None
 
     def is_short(self, samples: int, sample_rate: int) -> bool:
         """Whether a recording fits into one window."""
@@ -320,16 +311,14 @@ class Engine:
                 yield with_band_kept(made, segment.waveform, segment.edge, self.sample_rate)
 
     def _listening(self, sample_rate: int, channels: int) -> Listening:
-        heard = self.sampling.keep_band or self.sampling.mirror_band is True
         return Listening(
             sample_rate,
             self.sample_rate,
             channels,
-            band=heard and self.band_edge is None,
+            band=self.sampling.keep_band or self.sampling.mirror_band,
             upper=self._extends(sample_rate),
             music=self.keep_music,
-            steep=self.sampling.mirror_band is True,
-            edge=self.known_edge(sample_rate),
+            steep=self.sampling.mirror_band,
         )
 
     def _said_of_band(self, heard: Listening, sample_rate: int) -> str | None:

@@ -20,7 +20,6 @@ class Listening:
         steep: whether only a steep end of the band at the model's rate is one.
         band, upper: whether to hear where the band ends at the model's rate, and at the recording's.
         music: whether to tell music.
-        edge: Hz at which the band ends, where `band` does not hear it; None: not known.
 
     Attributes:
         peaks: the largest magnitude of each channel at the model's rate, (channels,), clicks included.
@@ -36,12 +35,11 @@ class Listening:
         upper: bool,
         music: bool,
         steep: bool = False,
-        edge: float | None = None,
     ):
         self.peaks = np.zeros(channels, np.float32)
         self._steady = [SteadyPeak(model_rate) for _ in range(channels)]
         self._band = BandEdge(model_rate, channels) if band else None
-        self._steep, self._edge = steep, edge
+        self._steep = steep
         self._upper = BandEdge(sample_rate, channels) if upper else None
         self._music = MusicShare(channels) if music else None
 
@@ -65,8 +63,8 @@ class Listening:
 
     @cached_property
     def edges(self) -> list[float | None]:
-        """Hz at which the channels' bands end at the model's rate; None where it is not known."""
-        return [self._edge] * len(self.peaks) if self._band is None else list(self._band.edges(self._steep))
+        """Hz at which the channels' bands end at the model's rate; None where it was not asked for."""
+        return [None] * len(self.peaks) if self._band is None else list(self._band.edges(self._steep))
 
     @property
     def upper_edges(self) -> list[float]:

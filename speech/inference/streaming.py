@@ -17,7 +17,6 @@ from speech.audio.resampling import fit_length
 from speech.audio.short_resampler import ShortResampler
 from speech.inference.engine import Engine
 from speech.inference.held_level import HeldLevel
-from speech.inference.mirror import first_beyond, mirrored_above, own_above
 from speech.inference.onnx_network import OnnxNetwork, Runtime, streaming_network
 from speech.inference.plausible import Plausible, doubts
 from speech.inference.sampling import finished, looks_at_the_whole, only_call, sample_spectrogram, sounding
@@ -73,8 +72,7 @@ class Stream:
         channels, peak = checked(Count, channels=channels), checked(Duration, peak=peak)
         self._engine, self.sample_rate, self.channels = engine, sample_rate, channels
         seen = peak if engine.normalises else 1.0
-        edge = engine.known_edge(sample_rate)
-        self._core = _Core(engine, channels, seen, engine.seed if seed is None else seed, runtime, edge)
+        self._core = _Core(engine, channels, seen, engine.seed if seed is None else seed, runtime)
         self._blend = engine.blend(sample_rate, channels, streamed=True)
         self._in = ShortResampler(sample_rate, engine.sample_rate, channels)
         self._out = ShortResampler(engine.sample_rate, sample_rate, self._blend.signals)
@@ -178,7 +176,7 @@ class Stream:
 class _Core:
     """The model at its own rate: spectrogram, sampler and back, each going on where it was."""
 
-    def __init__(self, engine: Engine, channels: int, peak: float, seed: int, runtime: Runtime, edge: float | None):
+    def __init__(self, engine: Engine, channels: int, peak: float, seed: int, runtime: Runtime):
         model, sampling = engine.model, engine.sampling
         if looks_at_the_whole(sampling):
             raise ConfigError(
@@ -197,8 +195,6 @@ class _Core:
         self._frames, self._heard = 0, [0] * channels
         least, self._frontend = sampling.least_level, model.frontend
         self._held = None if least is None else HeldLevel(model.config.frontend, least, channels)
-        first = first_beyond(edge, engine.sample_rate, model.config.frontend.frequencies)
-        self._firsts = [first] * (channels * self._draws)
         self.nfe = 0
 
     @torch.inference_mode()
@@ -233,11 +229,6 @@ class _Core:
         self._frames += noisy.shape[-1]
         if min(self._heard) < self._sampling.fade_in:
             self._heard = [sum(pair) for pair in zip(self._heard, sounding(noisy).sum(-1).tolist(), strict=True)]
-        seen = mirrored_above(y, self._firsts)
-        return own_above(self._sampled(seen, start, heard), seen, y, self._firsts)
-
-    def _sampled(self, y: Tensor, start: int, heard: list[int]) -> Tensor:
-        """Enhanced frames from frame `start` on of what the network hears of them, `heard` as in `finished`."""
         if self._only_time is not None:
             self.nfe = self._draws
             estimate = self._model.denoise(y, y, torch.full((len(y),), self._only_time, device=y.device))

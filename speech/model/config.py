@@ -95,9 +95,7 @@ class SamplingConfig(Checked):
         keep_band: leave a recording as it is up to where its band ends (`speech.audio.edges`), and take of the estimate
             only what is above: for models that add a lost band.
         mirror_band: where a recording's band ends below the model's, let the network hear what lies below its edge
-            mirrored above it (`speech.inference.mirror`). True: where it is heard to end. "known": where that is known
-            before it is heard, from a rate below the model's, or an enhancer's `band_edge`. Streams do the second
-            in either case, so that files come out alike with "known".
+            mirrored above it (`speech.inference.mirror`). Not in streams, which do not know the edge.
         upper_band: what becomes of what a recording has above the model's band, where an enhancer is not told; None:
             "follow". See `speech.audio.bands.UpperBand`.
         attenuation_limit: in dB; the result has 10^(−limit / 20) of the recording in it, so that nothing falls further
@@ -125,7 +123,7 @@ class SamplingConfig(Checked):
     attenuation_limit: Annotated[Positive | None, "dB"] = None
     clean_share: Chance = 0.0
     makeup: Annotated[Finite, Ge(-20.0), Le(20.0), "dB"] = 0.0
-    mirror_band: Literal[False, True, "known"] = False
+    mirror_band: bool = False
 
     @property
     def amplification(self) -> float:

@@ -63,7 +63,6 @@ class Enhancing(Work):
             "upper_band",
             "rate",
             "keep_music",
-            "band_edge",
             "window_seconds",
             "overlap_seconds",
         )
