@@ -12,7 +12,7 @@ from gluonts.model.forecast import SampleForecast
 
 from tsdiff.data import candidate_seasons
 from tsdiff.data.covariates import DYNAMIC
-from tsdiff.data.entries import Entry
+from tsdiff.data.entries import Entry, target_of
 from tsdiff.sampling.settings import Sampling
 from tsdiff.sampling.zeros import Support, within, within_gaps
 from tsdiff.tasks.covariates import PAST, Predict, predicted_around
@@ -86,7 +86,7 @@ def suited(
     """
     season = candidate_seasons(freq)[0]
     for entry, made, gain in predicted_around(predict, dataset, num_samples, season, horizon, regress):
-        history = np.atleast_2d(np.asarray(entry["target"], dtype=np.float64))
+        history = np.atleast_2d(target_of(entry, str(made.item_id)))
         samples = made.samples if made.samples.ndim == 3 else made.samples[..., None]
         if sampling.bounds != (None, None):
             samples = np.clip(samples, *sampling.bounds)
