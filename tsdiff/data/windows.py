@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -192,9 +192,20 @@ class Cut(EntrySequence):
 
 
 def _pairs(entries: Sequence[Entry], steps: int, prediction_length: int, windows: int, stride: int) -> TestData:
-    with quiet():
-        _, template = OffsetSplitter(-steps).split(entries)
-        return template.generate_instances(prediction_length, windows=windows, distance=stride)
+    return _Pairs(entries, OffsetSplitter(-steps), prediction_length, windows, stride)
+
+
+class _Pairs(TestData):
+    """Pairs that are made without pandas' notices about business days, whoever iterates."""
+
+    def __iter__(self) -> Generator[tuple[Entry, Entry], None, None]:
+        pairs = super().__iter__()
+        while True:
+            with quiet():
+                pair = next(pairs, None)
+            if pair is None:
+                return
+            yield pair
 
 
 def _too_short(target: np.ndarray, cut: int, prediction_length: int, windows: int, validation: int) -> str | None:
