@@ -141,6 +141,15 @@ def test_a_model_that_takes_covariates_is_not_said_to_leave_them_out(tmp_path, c
     assert "covariates" not in line
 
 
+def test_nothing_to_forecast_and_nothing_to_score_is_told_by_what_is_lacking(tmp_path):
+    job = load_job(
+        Forecast(data=sales(tmp_path), dynamic=["promotion"], prediction_length=7, windows=0), forecast_only=True
+    )
+    predictor = TSDiffEstimator("D", 7, dynamic_features=1).with_training(max_steps=1).train(job.series)
+    with pytest.raises(DataError, match=r"no series has covariates for the 7 steps after its end.*without a target"):
+        forecast.write_results(job, predictor, tmp_path, 2, 0.0)
+
+
 def test_a_trained_model_forecasts_and_is_scored_for_fewer_steps(trained, tmp_path, capsys):
     trained.serialize(tmp_path / "model")
     times = pd.date_range("2024-01-01", periods=200, freq="h")
