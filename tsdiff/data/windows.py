@@ -87,10 +87,10 @@ def split(
     before_test = Cut(listed, kept, for_test)
     validation = None
     if validation_windows:
-        validation = _pairs(before_test, for_all - for_test, prediction_length, validation_windows, step)
+        validation = pairs_of(before_test, for_all - for_test, prediction_length, validation_windows, step)
     train = Cut(listed, kept, for_all) if validation_windows else before_test
     return WindowSplit(
-        train, _pairs(chosen, for_test, prediction_length, test_windows, step), skipped, validation, before_test
+        train, pairs_of(chosen, for_test, prediction_length, test_windows, step), skipped, validation, before_test
     )
 
 
@@ -161,7 +161,7 @@ def hold_back(
 
 def unsplit(entries: Sequence[Entry], prediction_length: int) -> WindowSplit:
     """All of the series for training, and no test windows."""
-    return WindowSplit(entries, _pairs([], prediction_length, prediction_length, 1, prediction_length), {})
+    return WindowSplit(entries, pairs_of([], prediction_length, prediction_length), {})
 
 
 def span(prediction_length: int, windows: int, stride: int) -> int:
@@ -191,7 +191,10 @@ class Cut(EntrySequence):
         return whole if self._splitter is None else self._splitter.training_entry(whole)
 
 
-def _pairs(entries: Sequence[Entry], steps: int, prediction_length: int, windows: int, stride: int) -> TestData:
+def pairs_of(
+    entries: Sequence[Entry], steps: int, prediction_length: int, windows: int = 1, stride: int | None = None
+) -> TestData:
+    """Pairs of so many windows, the first of which begins so many steps before each entry's end."""
     return _Pairs(entries, OffsetSplitter(-steps), prediction_length, windows, stride)
 
 
