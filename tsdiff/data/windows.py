@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from gluonts.dataset.split import OffsetSplitter, TestData
+from gluonts.dataset.split import AbstractBaseSplitter, OffsetSplitter, TestData
 
 from shared.checks import Count, Natural, checked
 from tsdiff.data.entries import Entry, EntrySequence
@@ -195,20 +195,21 @@ def pairs_of(
     entries: Sequence[Entry], steps: int, prediction_length: int, windows: int = 1, stride: int | None = None
 ) -> TestData:
     """Pairs of so many windows, the first of which begins so many steps before each entry's end."""
-    return _Pairs(entries, OffsetSplitter(-steps), prediction_length, windows, stride)
+    return TestData(entries, _Cutter(steps), prediction_length, windows, stride)
 
 
-class _Pairs(TestData):
-    """Pairs that are made without pandas' notices about business days, whoever iterates."""
+class _Cutter(AbstractBaseSplitter):
+    """GluonTS's `OffsetSplitter`, without pandas' notices about business days, whoever iterates."""
 
-    def __iter__(self) -> Generator[tuple[Entry, Entry], None, None]:
-        pairs = super().__iter__()
-        while True:
-            with quiet():
-                pair = next(pairs, None)
-            if pair is None:
-                return
-            yield pair
+    def __init__(self, steps: int):
+        self._inner = OffsetSplitter(-steps)
+
+    def training_entry(self, entry: Entry) -> Entry:
+        return self._inner.training_entry(entry)
+
+    def test_pair(self, entry: Entry, prediction_length: int, offset: int = 0) -> tuple[Entry, Entry]:
+        with quiet():
+            return self._inner.test_pair(entry, prediction_length, offset)
 
 
 def _too_short(target: np.ndarray, cut: int, prediction_length: int, windows: int, validation: int) -> str | None:
