@@ -63,7 +63,7 @@ def directions_of(x: Tensor, trace: Trace, probes: int | Tensor, generator: Gene
     Raises:
         ConfigError: an unknown trace, or probes that do not fit the states.
     """
-    checked(Literal["auto", "exact", "hutchinson"], trace=trace)
+    checked(Trace, trace=trace)
     checked(Count | None, probes=None if isinstance(probes, Tensor) else probes)
     if trace == "exact" or (trace == "auto" and dimensions(x) <= EXACT_UP_TO):
         return None

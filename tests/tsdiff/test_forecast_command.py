@@ -141,6 +141,15 @@ def test_a_model_that_takes_covariates_is_not_said_to_leave_them_out(tmp_path, c
     assert "covariates" not in line
 
 
+def test_nothing_to_forecast_and_nothing_to_score_is_told_by_what_is_lacking(tmp_path):
+    job = load_job(
+        Forecast(data=sales(tmp_path), dynamic=["promotion"], prediction_length=7, windows=0), forecast_only=True
+    )
+    predictor = TSDiffEstimator("D", 7, dynamic_features=1).with_training(max_steps=1).train(job.series)
+    with pytest.raises(DataError, match=r"no series has covariates for the 7 steps after its end.*without a target"):
+        forecast.write_results(job, predictor, tmp_path, 2, 0.0)
+
+
 def test_a_trained_model_forecasts_and_is_scored_for_fewer_steps(trained, tmp_path, capsys):
     trained.serialize(tmp_path / "model")
     times = pd.date_range("2024-01-01", periods=200, freq="h")
@@ -252,6 +261,22 @@ def test_forecasts_that_score_are_told_what_lies_before_the_scored_steps():
     assert (score.start, len(score.score)) == (series[0]["start"] + 400, 100)
     assert np.isfinite(score.score).all()
     assert len(watch(job, default, 40, DEFAULT_SCORING).entries[0]["target"]) == 100
+
+
+def test_series_that_ended_long_ago_are_not_scored_and_the_others_are(trained, tmp_path, capsys):
+    series = series_from_gluonts(sines(3))
+    for ended, steps in ((series[1], 20), (series[2], 120)):  # before the reference, and within it
+        ended["target"][steps:] = np.nan
+    job = Job(series, split_windows(series, 8, 5), 8)
+    watched = watch(job, trained, 130, DEFAULT_SCORING)
+    assert [entry["item_id"] for entry in watched.entries] == [series[0]["item_id"], series[2]["item_id"]]
+    assert f"series {series[1]['item_id']!r} is not scored: its last 170 steps hold no value" in " ".join(
+        capsys.readouterr().err.split()
+    )
+    scores = all_scores(trained, watched.entries, DEFAULT_SCORING, watched.season, watched.scored)
+    limits = thresholds_of(scores, watched.held_out, 0.9)
+    config = InjectionConfig(shortest=3, longest=6)
+    assert injected_metrics(trained, watched, limits, DEFAULT_SCORING, config, tmp_path / "injected.png")
 
 
 def test_a_change_of_clocks_near_a_forecast_or_a_gap_is_told(tmp_path):

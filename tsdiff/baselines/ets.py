@@ -15,7 +15,7 @@ from scipy.stats import norm
 from shared.checks import Count, checked
 from shared.optional import needed
 from tsdiff.baselines.base import filled
-from tsdiff.data import Entry
+from tsdiff.data.entries import Entry, named_entries, target_of
 
 
 def ets_model() -> Any:
@@ -60,8 +60,8 @@ class AutoETSPredictor(Predictor):
         with the spread of their own steps, since AutoETS fits nothing to them.
         """
         levels = (np.arange(num_samples) + 0.5) / num_samples
-        for entry in dataset:
-            whole = filled(np.asarray(entry["target"], dtype=np.float64)[None])[0]
+        for name, entry in named_entries(dataset):
+            whole = filled(target_of(entry, name)[None])[0]
             samples = self._quantiles(whole[-(self.max_history or 0) :], levels).astype(np.float32)
             yield SampleForecast(samples, forecast_start(entry), item_id=entry.get("item_id"), info=entry.get("info"))
 

@@ -13,7 +13,7 @@ from gluonts.model.predictor import Predictor
 from shared.checks import Count, checked
 from shared.random import derive_seed
 from tsdiff.baselines.base import filled
-from tsdiff.data import Entry
+from tsdiff.data.entries import Entry, target_of
 
 _ORIGINS = 200
 """The last places of a series, at most, whose errors are drawn from."""
@@ -50,7 +50,7 @@ class SeasonalPathsPredictor(Predictor):
         for place, entry in enumerate(dataset):
             start, name = forecast_start(entry), entry.get("item_id", place)
             rng = np.random.default_rng(derive_seed(self.seed, "seasonal paths", f"{name} {start}"))
-            values = np.asarray(entry["target"], dtype=np.float64)[-_MOST_HISTORY:]
+            values = target_of(entry, str(name))[-_MOST_HISTORY:]
             samples = self.paths(filled(values[None])[0], num_samples, rng)
             yield SampleForecast(samples, start, item_id=entry.get("item_id"), info=entry.get("info"))
 

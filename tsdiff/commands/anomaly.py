@@ -17,6 +17,7 @@ from tsdiff.commands.common import Job, load_job, predictor_for
 from tsdiff.commands.options import Anomaly
 from tsdiff.data import Entry, candidate_seasons, split_windows
 from tsdiff.data.entries import read_series
+from tsdiff.data.series import summarised
 from tsdiff.predictor import TSDiffPredictor
 from tsdiff.tasks.anomaly.detection import (
     DetectionMetrics,
@@ -94,7 +95,12 @@ def watch(job: Job, predictor: TSDiffPredictor, reference: int | None, settings:
     wanted = _REFERENCE_WINDOWS * predictor.model.config.length if reference is None else reference
     scored = held_out + wanted
     known = remembered(seasons_of(job.series.freq)) if isinstance(settings, ForecastScoring) else 0
-    entries = [tail(entry, scored + known) for entry in whole]
+    entries = tails(whole, scored + known)
+    silent = sorted({entry["item_id"] for entry in whole} - {entry["item_id"] for entry in entries})
+    for line in summarised(
+        [f"series {item!r} is not scored: its last {scored + known} steps hold no value" for item in silent]
+    ):
+        note(line)
     longest = max(len(entry["target"]) for entry in whole)
     if longest > scored:
         note(
@@ -108,6 +114,11 @@ def tail(entry: Entry, steps: int) -> Entry:
     """The last steps of an entry, and its dynamic features from there on."""
     series = read_series(entry, entry["item_id"])
     return {**entry, **series.since(max(0, len(series) - steps)).as_entry()}
+
+
+def tails(entries: list[Entry], steps: int) -> list[Entry]:
+    """`tail` of each entry that has a value there."""
+    return [end for entry in entries if not np.isnan((end := tail(entry, steps))["target"]).all()]
 
 
 def all_scores(
@@ -159,7 +170,7 @@ def injected_metrics(
     """How well each method finds anomalies put into the held-out steps, by method and kind; and a picture."""
     # A window before the held-out steps is enough for every window that holds one of them to be whole.
     shown = watched.held_out + predictor.model.config.length
-    entries = [tail(entry, max(shown, watched.held_out + watched.known)) for entry in watched.entries]
+    entries = tails(watched.entries, max(shown, watched.held_out + watched.known))
     try:
         injected = inject(entries, config, watched.held_out)
     except DataError as error:

@@ -14,6 +14,7 @@ from gluonts.model.forecast import SampleForecast
 
 from shared.console.command import claim_output, given, note, prepare, show
 from shared.console.progress import track
+from shared.errors import DataError
 from shared.files.io import write_csv, write_json, write_text
 from tsdiff.commands.common import DECIDED, Forecaster, Job, forecaster_for, load_job, told_kinds
 from tsdiff.commands.options import Forecast
@@ -43,7 +44,11 @@ def scored_frame(job: Job, forecasts: list[SampleForecast]) -> pd.DataFrame:
 
 def ready_for_future(job: Job, predictor: Forecaster) -> list[Entry]:
     """The series, to forecast what comes after them: those whose covariates do not reach so far are left out, or
-    forecast without where the model takes none; which is noted."""
+    forecast without where the model takes none; which is noted.
+
+    Raises:
+        DataError: none is left, and there are no test windows either.
+    """
     takes, helped = predictor.config.dynamic_features, predictor.sampling.covariates
     if not takes and not helped:
         return list(job.series)
@@ -57,6 +62,11 @@ def ready_for_future(job: Job, predictor: Forecaster) -> list[Entry]:
         lacking.append(entry["item_id"])
         if not takes:
             ready.append({name: value for name, value in entry.items() if name != DYNAMIC})
+    if not ready and not len(job.split.test):
+        raise DataError(
+            f"no series has covariates for the {job.prediction_length} steps after its end, and nothing is scored: add "
+            "rows that hold them, without a target, or leave --windows 0 out"
+        )
     if lacking:
         what = "are not in future.csv" if takes else "are forecast without them in future.csv"
         note(

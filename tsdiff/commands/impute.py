@@ -130,7 +130,7 @@ def fill(job: Job, predictor: TSDiffPredictor, samples: int, output: Path) -> in
             frames.append(frame[frame["imputed"]])
     whole = pd.concat(frames, ignore_index=True).drop(columns=["value", "imputed"])
     if len(whole):
-        whole["timestamp"] = to_timestamps(pd.PeriodIndex(whole["timestamp"]), job.series.stamp)
+        whole["timestamp"] = to_timestamps(whole["timestamp"], job.series.stamp)
     write_csv(output / "imputed.csv", job.series.origin.restored(whole))
     return len(whole)
 

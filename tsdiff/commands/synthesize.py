@@ -211,5 +211,6 @@ def main(options: Synthesize) -> None:
     write_report(output, looks, worth, about, f"{n} synthetic windows of {length} steps")
     show(realism_table(looks))
     show(downstream_table(worth))
-    files = "synthetic.parquet, synthetic/ in GluonTS's layout, realism.md, realism.png, downstream.csv, metrics.json"
-    show(f"results: {output}/ ({files})")
+    tables = "synthetic.parquet, synthetic.csv" if options.csv else "synthetic.parquet"
+    reports = "realism.md, realism.csv, realism.png, downstream.csv, metrics.json"
+    show(f"results: {output}/ ({tables}, synthetic/ in GluonTS's layout, {reports})")

@@ -6,13 +6,13 @@ import os
 from dataclasses import dataclass
 from typing import Literal
 
-from gluonts.dataset.split import OffsetSplitter, TestData
+from gluonts.dataset.split import TestData
 
 from shared.errors import ConfigError, DataError
 from tsdiff.data.folders import FolderData
-from tsdiff.data.frequency import quiet
 from tsdiff.data.load import load_named
 from tsdiff.data.series import SeriesSet
+from tsdiff.data.windows import pairs_of
 
 
 @dataclass(frozen=True)
@@ -103,6 +103,4 @@ def _windows(data: FolderData[SeriesSet], found: PaperSet) -> TestData:
             f"{found.name} forecasts {data.prediction_length} steps of {data.freq!r}, the paper's set"
             f" {found.prediction_length} of {found.freq!r}; this is another version of it"
         )
-    with quiet():
-        _, template = OffsetSplitter(-found.prediction_length).split(data.test)
-        return template.generate_instances(found.prediction_length)
+    return pairs_of(data.test, found.prediction_length, found.prediction_length)

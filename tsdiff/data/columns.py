@@ -50,8 +50,12 @@ def values_of(frame: pd.DataFrame, others: Collection[str | None]) -> str:
 
 def sole_numbers(frame: pd.DataFrame, columns: Sequence[str]) -> str | None:
     """The only one of these columns that holds numbers, if there is one; or the only column at all if most of its texts
-    have digits: reading it tells which cell is no number."""
-    numeric = [name for name in columns if pd.api.types.is_numeric_dtype(frame[name].dtype)]
+    have digits: reading it tells which cell is no number.
+
+    Raises:
+        DataError: two have the same name.
+    """
+    numeric = [name for name in columns if pd.api.types.is_numeric_dtype(column_of(frame, name).dtype)]
     if not numeric and len(columns) == 1 and _mostly_digits(frame[columns[0]]):
         return columns[0]
     return numeric[0] if len(numeric) == 1 else None

@@ -155,6 +155,11 @@ def read_series(
     return Series(name, start, target, known, entry.get("item_id"), entry.get("info"), (*notes, *repaired))
 
 
+def target_of(entry: Mapping[str, Any], name: str) -> np.ndarray:
+    """The target of an entry as `read_series` reads it, NaN where missing, float64."""
+    return np.asarray(clean_target(_target_of(entry, name), name)[0], dtype=np.float64)
+
+
 def entries_of(dataset: Any) -> Iterator[Entry]:
     """The entries of a GluonTS dataset, after a look whether it is one.
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from shared.console.notes import tell
 from shared.errors import DataError
@@ -68,7 +67,7 @@ class SeriesSet(EntrySequence):
     def refuse_beyond(self, steps: int) -> None:
         """Raise DataError if so many steps after the end of a series are beyond pandas' timestamps."""
         last = max(shifted(entry["start"], np.shape(entry["target"])[-1] + steps - 1) for entry in self)
-        to_timestamps(pd.PeriodIndex([last]))
+        to_timestamps([last])
 
     def remarks(self, skipped: Mapping[str, str] | None = None, most: int = 20) -> list[str]:
         """What was left out and repaired, as commands and frames' forecasts tell it: a line for each series, or, where

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from shared.errors import DataError
+from tsdiff.data.columns import column_of
 from tsdiff.data.covariates import CATEGORIES, REALS
 
 
@@ -34,14 +35,13 @@ class StaticColumns:
         """Take the columns `names` from a table; a column that `vocabulary` names holds categories, whatever its type.
 
         Raises:
-            DataError: A column is missing or holds missing values, or a value is not in the vocabulary given.
+            DataError: A column is missing, is there twice or holds missing values, or a value is not in the vocabulary
+                given.
         """
         found = cls()
         known = dict(vocabulary or {})
         for name in names:
-            if name not in frame.columns:
-                raise DataError(f"no column {name!r} for the static features; the table has {list(frame.columns)}")
-            column = frame[name]
+            column = column_of(frame, name)
             if column.isna().any():
                 row = int(column.isna().to_numpy().argmax())
                 raise DataError(f"static column {name!r} is missing in row {row}; fill it in")

@@ -327,7 +327,7 @@ def moved_note(stamps: pd.DatetimeIndex, freq: str, stamp: Stamp, zone: Zone) ->
     )
 
 
-def to_timestamps(periods: pd.PeriodIndex, stamp: Stamp = "start") -> pd.DatetimeIndex:
+def to_timestamps(periods: pd.PeriodIndex | pd.Series | list[pd.Period], stamp: Stamp = "start") -> pd.DatetimeIndex:
     """Turn periods back into timestamps, at the day that they name in the source.
 
     Args:
@@ -339,6 +339,7 @@ def to_timestamps(periods: pd.PeriodIndex, stamp: Stamp = "start") -> pd.Datetim
     """
     try:
         with quiet():
+            periods = pd.PeriodIndex(periods)
             first = periods.to_timestamp(how="start")
             if stamp == "start" or base_freq(periods.freqstr) not in _DATED_AT_END:
                 return first

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from gluonts.dataset.split import OffsetSplitter, TestData
+from gluonts.dataset.split import AbstractBaseSplitter, OffsetSplitter, TestData
 
 from shared.checks import Count, Natural, checked
 from tsdiff.data.entries import Entry, EntrySequence
@@ -87,10 +87,10 @@ def split(
     before_test = Cut(listed, kept, for_test)
     validation = None
     if validation_windows:
-        validation = _pairs(before_test, for_all - for_test, prediction_length, validation_windows, step)
+        validation = pairs_of(before_test, for_all - for_test, prediction_length, validation_windows, step)
     train = Cut(listed, kept, for_all) if validation_windows else before_test
     return WindowSplit(
-        train, _pairs(chosen, for_test, prediction_length, test_windows, step), skipped, validation, before_test
+        train, pairs_of(chosen, for_test, prediction_length, test_windows, step), skipped, validation, before_test
     )
 
 
@@ -161,7 +161,7 @@ def hold_back(
 
 def unsplit(entries: Sequence[Entry], prediction_length: int) -> WindowSplit:
     """All of the series for training, and no test windows."""
-    return WindowSplit(entries, _pairs([], prediction_length, prediction_length, 1, prediction_length), {})
+    return WindowSplit(entries, pairs_of([], prediction_length, prediction_length), {})
 
 
 def span(prediction_length: int, windows: int, stride: int) -> int:
@@ -191,10 +191,25 @@ class Cut(EntrySequence):
         return whole if self._splitter is None else self._splitter.training_entry(whole)
 
 
-def _pairs(entries: Sequence[Entry], steps: int, prediction_length: int, windows: int, stride: int) -> TestData:
-    with quiet():
-        _, template = OffsetSplitter(-steps).split(entries)
-        return template.generate_instances(prediction_length, windows=windows, distance=stride)
+def pairs_of(
+    entries: Sequence[Entry], steps: int, prediction_length: int, windows: int = 1, stride: int | None = None
+) -> TestData:
+    """Pairs of so many windows, the first of which begins so many steps before each entry's end."""
+    return TestData(entries, _Cutter(steps), prediction_length, windows, stride)
+
+
+class _Cutter(AbstractBaseSplitter):
+    """GluonTS's `OffsetSplitter`, without pandas' notices about business days, whoever iterates."""
+
+    def __init__(self, steps: int):
+        self._inner = OffsetSplitter(-steps)
+
+    def training_entry(self, entry: Entry) -> Entry:
+        return self._inner.training_entry(entry)
+
+    def test_pair(self, entry: Entry, prediction_length: int, offset: int = 0) -> tuple[Entry, Entry]:
+        with quiet():
+            return self._inner.test_pair(entry, prediction_length, offset)
 
 
 def _too_short(target: np.ndarray, cut: int, prediction_length: int, windows: int, validation: int) -> str | None:

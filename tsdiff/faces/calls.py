@@ -169,7 +169,7 @@ class ModelCalls(FrameCalls):
         predictor = predictor.with_sampling(nonnegative=nonnegative, counts=counts)
         frames = [made.to_frame(quantile_levels) for made in predictor.impute(series, num_samples)]
         whole = pd.concat(frames, ignore_index=True)
-        whole["timestamp"] = to_timestamps(pd.PeriodIndex(whole["timestamp"]), series.stamp)
+        whole["timestamp"] = to_timestamps(whole["timestamp"], series.stamp)
         table = series.origin.restored(whole)
         table.attrs.update(taken_for([Suited.of(entry["target"], predictor.sampling) for entry in series]))
         return table

@@ -17,6 +17,7 @@ from tsdiff.data import SeriesSet, normalise_freq, split, to_timestamps
 from tsdiff.data.clocks import tell_changes
 from tsdiff.data.covariates import DYNAMIC
 from tsdiff.data.entries import Entry
+from tsdiff.data.frequency import shifted
 from tsdiff.data.known import Names, future_columns, read_frame, tell_unused, with_covariates
 from tsdiff.evaluation.metrics import TABLE_LEVELS, forecasts_to_frame
 from tsdiff.faces.keywords import check_sampling
@@ -163,8 +164,8 @@ class FrameCalls(JointCalls):
         tell_changes(job.series.origin, parts.test.input, job.steps)
         made = list(job.predictor.predict(parts.test.input, num_samples))
         table = forecasts_to_frame(made, quantile_levels, job.series.stamp)
-        starts = pd.PeriodIndex([one.start_date - 1 for one in made]).repeat(job.steps)
-        table.insert(2, "cutoff", to_timestamps(starts, job.series.stamp))
+        cutoffs = to_timestamps([shifted(one.start_date, -1) for one in made], job.series.stamp)
+        table.insert(2, "cutoff", cutoffs.repeat(job.steps))
         table.insert(3, "actual", np.concatenate([label["target"] for label in parts.test.label]))
         return job.series.origin.restored(table, ("timestamp", "cutoff"))
 

@@ -141,6 +141,7 @@ class TSDiff(ShortName, nn.Module):
                 "once; a TSDiffPredictor goes further piece by piece"
             )
         other = copy.copy(self)
+        other._modules = dict(self._modules)  # so that a weighing of its own stays its own
         other.config = replace(
             config,
             freq=freq,

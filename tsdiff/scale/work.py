@@ -203,7 +203,7 @@ class Imputing(SeriesWork):
     def of_entries(self, predictor: TSDiffPredictor, entries: Sequence[Any]) -> pd.DataFrame:
         made = predictor.impute(entries, self.num_samples)
         whole = pd.concat([one.to_frame(self.quantile_levels) for one in made], ignore_index=True)
-        whole["timestamp"] = to_timestamps(pd.PeriodIndex(whole["timestamp"]))
+        whole["timestamp"] = to_timestamps(whole["timestamp"])
         return whole
 
 

@@ -20,7 +20,7 @@ from gluonts.model.forecast import SampleForecast
 
 from shared.errors import DataError
 from tsdiff.data.covariates import DYNAMIC
-from tsdiff.data.entries import Entry, named_entries
+from tsdiff.data.entries import Entry, named_entries, target_of
 
 PAST = "past_feat_dynamic_real"
 """GluonTS's field of covariates of which the future is not known, (covariates, length)."""
@@ -270,7 +270,7 @@ def predicted_around(
             if effect is None or not effect.gain:
                 yield entry
                 continue
-            target = np.asarray(entry["target"], dtype=np.float64)
+            target = target_of(entry, name)
             yield {**entry, "target": target - effect.values[: len(target)], DYNAMIC: None, PAST: None}
 
     for made in predict(residuals(), num_samples):
@@ -284,8 +284,7 @@ def predicted_around(
 def _effect(entry: Mapping[str, Any], name: str, season: int, horizon: int) -> Effect | None:
     if entry.get(DYNAMIC) is None and entry.get(PAST) is None:
         return None
-    target = np.asarray(entry["target"], dtype=np.float64)
-    parts = []
+    target, parts = target_of(entry, name), []
     if entry.get(DYNAMIC) is not None:
         parts.append(_future(entry[DYNAMIC], target, name, horizon))
     if entry.get(PAST) is not None:
@@ -293,7 +292,6 @@ def _effect(entry: Mapping[str, Any], name: str, season: int, horizon: int) -> E
         if past.shape[1] < len(target):
             raise DataError(f"series {name!r}: {PAST} covers {past.shape[1]} of its {len(target)} steps; give all")
         parts.append(known_lags(past, len(target), season, horizon))
-    target = np.where(np.isfinite(target), target, np.nan)
     return effect_of(target, np.concatenate(parts), season, horizon)
 
 

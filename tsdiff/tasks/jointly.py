@@ -17,7 +17,7 @@ from shared.errors import ConfigError, DataError
 from tsdiff.baselines.base import filled
 from tsdiff.baselines.seasonal import errors_at
 from tsdiff.data.entries import Entry
-from tsdiff.data.frequency import steps_between
+from tsdiff.data.frequency import shifted, steps_between
 from tsdiff.sampling.dependence import going_together
 
 _LEAST = 10
@@ -67,7 +67,7 @@ def together(
     """
     starts = {steps_between(forecasts[0].start_date, one.start_date) for one in forecasts}
     if starts != {0}:
-        ends = sorted({str(one.start_date - 1) for one in forecasts})
+        ends = sorted({str(shifted(one.start_date, -1)) for one in forecasts})
         raise DataError(
             f"the series end at {', '.join(ends[:4])}; fill those that end early up with NaN, or cut all to one end"
         )

@@ -12,7 +12,7 @@ from gluonts.model.forecast import SampleForecast
 
 from tsdiff.data import candidate_seasons
 from tsdiff.data.covariates import DYNAMIC
-from tsdiff.data.entries import Entry
+from tsdiff.data.entries import Entry, target_of
 from tsdiff.sampling.settings import Sampling
 from tsdiff.sampling.zeros import Support, within, within_gaps
 from tsdiff.tasks.covariates import PAST, Predict, predicted_around
@@ -59,6 +59,10 @@ def _bounded(sampling: Sampling) -> bool:
     return sampling.counts or sampling.nonnegative
 
 
+def _clipped(samples: np.ndarray, sampling: Sampling) -> np.ndarray:
+    return samples if sampling.bounds == (None, None) else np.clip(samples, *sampling.bounds)
+
+
 def suited(
     predict: Predict,
     dataset: Iterable[Entry],
@@ -86,10 +90,8 @@ def suited(
     """
     season = candidate_seasons(freq)[0]
     for entry, made, gain in predicted_around(predict, dataset, num_samples, season, horizon, regress):
-        history = np.atleast_2d(np.asarray(entry["target"], dtype=np.float64))
-        samples = made.samples if made.samples.ndim == 3 else made.samples[..., None]
-        if sampling.bounds != (None, None):
-            samples = np.clip(samples, *sampling.bounds)
+        history = np.atleast_2d(target_of(entry, str(made.item_id)))
+        samples = _clipped(made.samples if made.samples.ndim == 3 else made.samples[..., None], sampling)
         parts = [
             within(samples[..., place], row, season, sampling.counts, told or gain > 0)
             if _bounded(sampling) and Support.of(row).nonnegative
@@ -98,7 +100,7 @@ def suited(
         ]
         about = Suited.of(history, sampling, gain)
         yield SampleForecast(
-            np.stack(parts, axis=-1).reshape(made.samples.shape),
+            _clipped(np.stack(parts, axis=-1), sampling).reshape(made.samples.shape),
             start_date=made.start_date,
             item_id=made.item_id,
             info=_with(made.info, about),
@@ -109,9 +111,7 @@ def suited_gaps(made: Imputation, sampling: Sampling, freq: str, told: bool = Fa
     """A filled series of which no value that was observed is below 0, with draws as its values are, by the `counts`,
     `nonnegative`, `minimum` and `maximum` of `sampling`; its draws were made with `PLAIN`, and by covariates if `told`.
     """
-    season, samples = candidate_seasons(freq)[0], made.samples
-    if sampling.bounds != (None, None):
-        samples = np.clip(samples, *sampling.bounds)
+    season, samples = candidate_seasons(freq)[0], _clipped(made.samples, sampling)
     rows = np.atleast_2d(made.target)
     ends = np.isnan(rows).sum(axis=1).cumsum()[:-1]
     parts = [
@@ -120,7 +120,7 @@ def suited_gaps(made: Imputation, sampling: Sampling, freq: str, told: bool = Fa
         else part
         for part, row in zip(np.split(samples, ends, axis=1), rows, strict=True)
     ]
-    return replace(made, samples=np.concatenate(parts, axis=1))
+    return replace(made, samples=_clipped(np.concatenate(parts, axis=1), sampling))
 
 
 def decided(entries: Sequence[Entry], made: Sequence[SampleForecast]) -> dict[str, Any]:

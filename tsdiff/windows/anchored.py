@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from tsdiff.windows.anchors import Pool, pooled, remembered
-from tsdiff.windows.gaps import expected
+from tsdiff.windows.gaps import expected, stretches
 from tsdiff.windows.simple import HEARD, Seasons
 from tsdiff.windows.weighing import Weighing, squashed, weighed
 
@@ -282,11 +282,8 @@ def _unknown(length: int, wanted: np.ndarray) -> AnchoredWindow:
 def _gaps(wanted: np.ndarray, ahead: bool) -> list[tuple[int, int]]:
     """The longest stretches of wanted steps, from … to, in order, or the last alone; what fills the others is all that
     is said of them."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], wanted.astype(np.int8), [0]])))
-    stretches = list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
-    if ahead:
-        return stretches[-1:]
-    return sorted(sorted(stretches, key=lambda gap: gap[0] - gap[1])[:_MOST_GAPS])
+    gaps = stretches(wanted)
+    return gaps[-1:] if ahead else sorted(sorted(gaps, key=lambda gap: gap[0] - gap[1])[:_MOST_GAPS])
 
 
 def _sides(

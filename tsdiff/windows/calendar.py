@@ -104,7 +104,8 @@ def calendar_features(start: pd.Period, length: int, kind: Calendar, age: int = 
 def _season_features(index: pd.PeriodIndex, age: int) -> np.ndarray:
     """The features "season" of the steps `index`, of which the first is `age` steps after the series' start."""
     freq = index.freqstr
-    season, cycles = season_of(freq), list(_cycles(freq)) if season_of(freq) else []
+    season = season_of(freq)
+    cycles = list(_cycles(freq)) if season else []
     if len(cycles) == 1 and base_freq(freq) in _LONG_CYCLES and cycles[0] == "week":
         cycles.append(_LONG_CYCLES[base_freq(freq)])
     columns = np.zeros((len(index), SEASON_WIDTH), dtype=np.float32)

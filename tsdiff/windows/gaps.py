@@ -35,11 +35,9 @@ def bridge(windows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     filled = windows
     if not observed.all():
         filled = windows.copy()
-        places = np.arange(windows.shape[1])
         for row, channel in np.argwhere(~observed.all(axis=1)):
-            seen = observed[row, :, channel]
-            line = np.interp(places, places[seen], windows[row, seen, channel]) if seen.any() else 0.0
-            filled[row, :, channel] = line
+            line = windows[row, :, channel]
+            filled[row, :, channel] = bridged_line(line) if observed[row, :, channel].any() else 0.0
     return filled, observed.astype(np.float32)
 
 
@@ -87,6 +85,12 @@ def expected(values: np.ndarray, seasons: Sequence[int]) -> np.ndarray:
     return filled
 
 
+def stretches(flags: np.ndarray) -> list[tuple[int, int]]:
+    """(first, last + 1) of each run of true values in flags (length,)."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], np.asarray(flags, dtype=np.int8), [0]])))
+    return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
+
+
 def bridged_line(values: np.ndarray) -> np.ndarray:
     """Values (n,) with straight lines over NaN, flat at the ends; at least one is finite."""
     missing = np.isnan(values)
@@ -128,9 +132,8 @@ def _likeness(line: np.ndarray, seen: np.ndarray, season: int) -> np.ndarray:
     """How much a series departs from straight lines over stretches as long as each gap as it did a season before:
     a correlation from 0 to 1 for every step that is not seen, (n,)."""
     made = np.zeros_like(line)
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], (~seen).astype(np.int8), [0]])))
     known: dict[int, float] = {}
-    for start, stop in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):
+    for start, stop in stretches(~seen):
         half = min((stop - start + 1) // 2, len(line) // 4, season // 2)
         if half not in known:
             known[half] = _season_correlation(line, seen, season, max(half, 1))

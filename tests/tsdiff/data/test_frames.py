@@ -127,6 +127,16 @@ def test_working_days_come_back_as_they_went_in(default, freq):
     assert list(made["when"]) == list(stamps[24:])
 
 
+def test_nothing_is_said_of_how_pandas_keeps_business_days(default):
+    table = frame(pd.bdate_range("2024-01-01", periods=90), ids=("a", "b")).drop(index=[20, 50])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", FutureWarning)
+        forecast, filled = both(default, table, item_id="shop", timestamp="when", target="sold", prediction_length=3)
+        default.cross_validation_df(table, 2, prediction_length=3, num_samples=2, target="sold", id_column="shop")
+    assert len(forecast) == 6
+    assert len(filled) == 180
+
+
 def test_trading_days_that_end_months_are_found_and_dated_at_their_ends(default):
     """Of New York: Good Friday was the last Friday of March 2013 and 2018, Memorial Day the last Monday of May 2010."""
     ends = pd.date_range("2010-01-01", "2020-12-31", freq="BME")

@@ -190,6 +190,13 @@ def test_wide_tables_that_cannot_be_used_are_refused(table, options, message):
         load_dataset(table, **options)
 
 
+def test_columns_of_one_name_are_refused_wherever_they_are_looked_for():
+    table = pd.DataFrame([[1, 2]] * 8, columns=["x", "x"], index=DAYS).assign(item_id="a")
+    for options in ({}, {"target": "x"}, {"target": "item_id", "static": ["x"]}):
+        with pytest.raises(DataError, match="more than one column 'x'"):
+            load_dataset(table.assign(item_id=1), **options)
+
+
 def test_options_that_do_not_fit_are_refused():
     with pytest.raises(ConfigError, match="layout='tall'"):
         load_dataset(long_table(), layout="tall")  # type: ignore[arg-type]

@@ -57,6 +57,15 @@ def test_it_learns_the_series_and_leaves_what_it_began_with():
         torch.testing.assert_close(first.state_dict()[name], before[name], rtol=0, atol=0)
 
 
+def test_an_adapted_model_keeps_its_weighing_to_itself(tmp_path: Path):
+    whole = TSDiffPredictor.from_pretrained("default").model
+    hours, days = whole.adapted("h", 24), whole.adapted("D", 7)
+    hours.weighing = foolish()
+    assert [name for one in (whole, days) for name in one.state_dict() if name.startswith("weighing")] == []
+    whole.save_pretrained(tmp_path)
+    assert TSDiffPredictor.from_pretrained(tmp_path).model.weighing is None
+
+
 def test_a_gap_as_long_as_what_is_remembered_is_passed_over():
     """Forecasts of which nothing of late is known teach nothing."""
     far = remembered((24, 168))

@@ -31,7 +31,7 @@ def plot_anomalies(
 ) -> None:
     """Draw each series with its anomalous stretches shaded, and its score with the threshold beneath.
 
-    If there are more than `max_series`, those with the largest score in units of their threshold are drawn.
+    If there are more than `max_series`, those whose largest score is farthest above their threshold are drawn.
 
     Args:
         scores: of `anomaly_scores`.

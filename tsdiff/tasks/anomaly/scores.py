@@ -21,6 +21,7 @@ from tsdiff.model.model import TSDiff
 from tsdiff.tasks.anomaly.forecasts import ForecastScoring, forecast_scores
 from tsdiff.tasks.likelihood import LikelihoodSettings, WindowLikelihoods, refuse_conditional, series_likelihoods
 from tsdiff.windows.anchors import seasons_of
+from tsdiff.windows.gaps import stretches as stretches
 from tsdiff.windows.series import observed_series
 
 Method = Literal["forecast", "elbo", "ode"]
@@ -255,12 +256,6 @@ def anomalies_to_frame(
 
 def _values(target: np.ndarray) -> dict[str, np.ndarray]:
     return {"value": target} if target.ndim == 1 else {f"value_{i}": row for i, row in enumerate(target)}
-
-
-def stretches(flags: np.ndarray) -> list[tuple[int, int]]:
-    """(first, last + 1) of each run of true values in flags (length,)."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], np.asarray(flags, dtype=np.int8), [0]])))
-    return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
 
 
 def stretches_to_frame(scores: Iterable[SeriesScores], thresholds: Thresholds, stamp: Stamp = "start") -> pd.DataFrame:

@@ -12,6 +12,7 @@ import torch
 
 from shared.checks import Chance, checked
 from tsdiff.data.entries import Series
+from tsdiff.data.frequency import quiet
 from tsdiff.model.config import TSDiffConfig
 from tsdiff.model.model import TSDiff
 from tsdiff.sampling.drawing import Rows, draw_windows, finished, for_each_draw, quantile_levels, refuse_unfinite
@@ -80,14 +81,16 @@ class Imputation:
         column a level; a value that was observed is its own mean and quantile."""
         rows = np.atleast_2d(self.target)
         channels, length = rows.shape
-        columns: dict[str, object] = {
-            "item_id": self.item_id,
-            "timestamp": list(pd.period_range(self.start, periods=length, freq=self.start.freq)) * channels,
-        }
+        columns: dict[str, object] = {"item_id": self.item_id}
         if self.target.ndim > 1:
             columns["channel"] = np.repeat(np.arange(channels), length)
         columns |= {"value": rows.ravel(), "imputed": np.isnan(rows).ravel(), "mean": self.mean.ravel()}
-        return pd.DataFrame(columns | {str(level): self.quantile(level).ravel() for level in levels})
+        columns |= {str(level): self.quantile(level).ravel() for level in levels}
+        made = pd.DataFrame(columns)
+        with quiet():
+            times = pd.period_range(self.start, periods=length, freq=self.start.freq)
+            made.insert(1, "timestamp", list(times) * channels)
+        return made
 
 
 class _Filling:

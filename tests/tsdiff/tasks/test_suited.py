@@ -1,0 +1,66 @@
+"""What suits a series is told by its values as models read them: what is infinite or masked is missing."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tsdiff import Sampling
+from tsdiff.automatic.guards import Guard
+from tsdiff.automatic.predictor import AutoPredictor, Member
+from tsdiff.tasks.imputation.filling import Imputation
+from tsdiff.tasks.suited import suited_gaps
+
+LENGTH, H = 200, 5
+
+
+@pytest.fixture
+def naive() -> AutoPredictor:
+    """Draws counts without a network."""
+    return AutoPredictor([Member("naive", 1.0, Guard("naive", "D", H))], sampling=Sampling(counts=True))
+
+
+def with_missing(values: np.ndarray, how: str) -> np.ndarray:
+    """Values (n,) of which one is missing."""
+    away = np.arange(len(values)) == 150
+    if how == "masked":
+        return np.ma.array(np.where(away, 1e6, values), mask=away)
+    return np.where(away, np.inf if how == "infinite" else np.nan, values)
+
+
+@pytest.mark.parametrize("how", ["infinite", "masked"])
+def test_what_counts_as_missing_is_none_of_the_sizes_that_are_drawn(naive: AutoPredictor, how: str):
+    rng = np.random.default_rng(0)
+    sold = (rng.random(LENGTH) < 0.3) * rng.integers(1, 5, LENGTH).astype(float)
+    entry = {"start": pd.Period("2024-01-01", "D")}
+    one, other = (
+        next(naive.predict([{**entry, "target": with_missing(sold, kind)}], 300)).samples for kind in ("nan", how)
+    )
+    assert one.max() == 4
+    np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("bounds", [{"maximum": 3.0}, {"minimum": 1.0}, {"minimum": 0.0, "maximum": 2.0}])
+def test_counts_keep_to_the_bounds_that_are_given(naive: AutoPredictor, bounds: dict[str, float]):
+    rng = np.random.default_rng(0)
+    sold = (rng.random(LENGTH) < 0.3) * rng.integers(1, 6, LENGTH).astype(float)
+    entry = {"item_id": "a", "start": pd.Period("2024-01-01", "D"), "target": with_missing(sold, "nan")}
+    least, most = bounds.get("minimum", 0.0), bounds.get("maximum", 5.0)
+    forecast = next(naive.with_sampling(**bounds).predict([entry], 300)).samples
+    drawn = rng.normal(2, 2, size=(300, 1))
+    filled = suited_gaps(
+        Imputation("a", entry["start"], entry["target"], drawn), Sampling(counts=True, **bounds), "D"
+    ).samples
+    for samples in (forecast, filled):
+        assert (samples.min(), samples.max()) == (least, most)
+
+
+def test_masked_channels_are_drawn_together_as_missing_ones(naive: AutoPredictor):
+    walks = np.random.default_rng(0).normal(size=(2, LENGTH)).cumsum(axis=1)
+    entry = {"item_id": "a", "start": pd.Period("2024-01-01", "D")}
+    one, other = (
+        next(naive.predict_jointly([{**entry, "target": np.ma.stack([with_missing(w, kind) for w in walks])}], 50))
+        for kind in ("nan", "masked")
+    )
+    np.testing.assert_array_equal(one.samples, other.samples)
