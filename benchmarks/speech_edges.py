@@ -3,8 +3,8 @@
 Speakers and noises of the shared data's validation part, mixed at 16 kHz and cut off by a filter. Each is enhanced with
 what lies below its edge mirrored above it for the network (`speech.inference.mirror`) and without, and beside them
 stands the whole mixture's result, cut off alike. Then the gain that brings results nearest to the clean speech, by
-squares, where nothing makes up for it. Last, what becomes of such recordings in streams, whose edge is told, or follows
-from a rate below the model's.
+squares, where nothing makes up for it. Last, what becomes of such recordings in streams, which hear no edge, and of
+those at rates below the model's.
 
 Example:
     python benchmarks/speech_edges.py
@@ -95,19 +95,17 @@ def cut_rows(enhancer: Enhancer, most: int) -> Iterator[list[str]]:
 
 def stream_rows(model: SpeechModel, most: int) -> Iterator[list[str]]:
     """A line for each filter, or rate below the model's, and SNR: means of each score of the recordings as they came,
-    of what a stream makes of the whole ones, cut off, and of what one makes of them without and with the mirror."""
-    plain = Enhancer(model, sampling=replace(model.config.sampling, mirror_band=False))
-    cuts: list[tuple[str, int, Waveform | None, float | None]] = [
-        (name, RATE, taps, told) for (name, taps), told in zip(filters().items(), (*STEEP, SLOW[1][0]), strict=True)
-    ]
-    cuts += [(f"rate of {rate / 1000:g} kHz", rate, None, None) for rate in LOW_RATES]
+    of what a stream makes of the whole ones, cut off, and of what one makes of them."""
+    enhancer = Enhancer(model)
+    cuts: list[tuple[str, int, Waveform | None]] = [(name, RATE, taps) for name, taps in filters().items()]
+    cuts += [(f"rate of {rate / 1000:g} kHz", rate, None) for rate in LOW_RATES]
     for snr in CUT_SNRS:
-        pairs = [(*pair, streamed(plain, pair[1], RATE)) for pair in mixtures(snr, most)]
-        for name, rate, taps, told in cuts:
-            mirroring, found = Enhancer(model, band_edge=told), []
+        pairs = [(*pair, streamed(enhancer, pair[1], RATE)) for pair in mixtures(snr, most)]
+        for name, rate, taps in cuts:
+            found = []
             for whole in pairs:
                 clean, noisy, best = (cut(wave, rate, taps) for wave in whole)
-                heard = noisy, best, streamed(plain, noisy, rate), streamed(mirroring, noisy, rate)
+                heard = noisy, best, streamed(enhancer, noisy, rate)
                 target, *given = (resample(wave, rate, RATE) for wave in (clean, *heard))
                 found.append([[score(target, one, RATE) for one in given] for score in SCORES.values()])
             means = np.mean(found, axis=0)
@@ -160,11 +158,10 @@ def main(
         made_up = f"{enhancer.sampling.makeup:g} dB of it are made up for"
         text += f"\nThe gain that its results lack to be nearest to the clean speech, by squares; {made_up}.\n\n"
         text += table(["SNR, dB", "gain, dB", "of single recordings"], list(level_rows(enhancer, files)))
-    ways = [f"{score}, {way}" for score in SCORES for way in ("as it came", "whole", "without", "mirrored")]
+    ways = [f"{score}, {way}" for score in SCORES for way in ("as it came", "whole", "cut off")]
     text += (
         "\n## causal, in streams\n\nThe same of streams: of the mixture as it came, of the whole mixture's result, cut "
-        "off, and of the cut mixture's, without and with what lies below the edge mirrored above it. The edge is told "
-        "(`band_edge`; of the slow one 7 kHz), or follows from the rate of the stream.\n\n"
+        "off, and of the cut mixture's.\n\n"
     )
     rows = list(stream_rows(SpeechModel.from_pretrained("causal"), files))
     text += table(["cut off at", "SNR, dB", *ways], rows)

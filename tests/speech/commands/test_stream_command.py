@@ -64,18 +64,6 @@ def test_raw_samples_through_pipes_come_out_enhanced_while_they_come(model: Path
     assert "latency 8 ms" in running.said
 
 
-def test_where_a_band_ends_is_told_to_the_bundled_model(tmp_path: Path) -> None:
-    pcm = PCM(16000, coding="f32le")
-    data = pcm.encode(noise(1, 3000))
-    code, out, said = run(tmp_path, data, "--rate", 16000, "--coding", "f32le", "--band-edge", 3400)
-    assert code == 0, said
-    model = Enhancer.from_pretrained("causal", device="cpu").model
-    for edge, is_it in ((3400, True), (None, False)):
-        stream = Enhancer(model, band_edge=edge).stream(16000)
-        wanted = np.concatenate([stream.push(pcm.decode(data)), stream.flush()], axis=1)
-        assert (decibels(pcm.decode(out) - wanted, wanted) < -90) == is_it
-
-
 @pytest.mark.parametrize(
     "length", ["cut", *(pytest.param(length, marks=pytest.mark.slow) for length in ("known", "unknown"))]
 )

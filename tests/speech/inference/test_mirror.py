@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import pytest
@@ -15,10 +14,8 @@ from shared.errors import ConfigError
 from speech import Enhancer
 from speech.audio.edges import BandEdge
 from speech.audio.files import read_audio
-from speech.inference.advice import SettingWarning
 from speech.inference.mirror import first_beyond, mirrored_above, own_above
 from speech.metrics import estoi, si_sdr
-from speech.model.config import SamplingConfig
 from tests.speech.models import gain_enhancer, noise
 
 RATE = 16000
@@ -80,36 +77,11 @@ def test_a_network_that_keeps_all_keeps_it_with_and_without_an_edge() -> None:
         replace(mirroring.sampling, keep_band=True)
 
 
-@pytest.mark.parametrize("edge", [3900.0, 7000.0])
-def test_an_edge_costs_the_bundled_enhancer_little(shared_data: Path, edge: float) -> None:
-    """Beside the whole recording's result, below the edge; it cost up to 3.4 dB."""
+def a_recording(shared_data: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Speech of the validation part, clean and with noise, (samples,) each."""
     path = sorted((shared_data / "speech/valid/clean/librispeech").iterdir())[11]
     clean = read_audio(path).waveform[0, : 4 * RATE]
-    noisy = clean + 0.3 * clean.std() * signal.lfilter([1], [1, -0.9], noise(1, len(clean))[0]).astype(np.float32)
-    enhancer = Enhancer.from_pretrained("default", device="cpu")
-    plain = Enhancer(enhancer.model, sampling=replace(enhancer.sampling, mirror_band=False))
-    target = low_passed(clean, edge)
-    whole, mirrored, before = (
-        si_sdr(target, low_passed(each.enhance(given, RATE), edge), RATE)
-        for each, given in (
-            (enhancer, noisy),
-            (enhancer, low_passed(noisy, edge)),
-            (plain, low_passed(noisy, edge)),
-        )
-    )
-    assert mirrored > whole - 0.5
-    assert mirrored > before + 0.2
-
-
-def hearing(heard: list[torch.Tensor], mirror_band: Literal[True, "known"], edge: float | None) -> Enhancer:
-    """An enhancer whose network halves what it hears, and leaves it in `heard`, (frequencies, frames) each."""
-
-    def gain(y: torch.Tensor) -> torch.Tensor:
-        heard.extend(y[:, 0])
-        return torch.tensor(0.5)
-
-    usual = gain_enhancer(gain)
-    return Enhancer(usual.model, sampling=replace(usual.sampling, mirror_band=mirror_band), band_edge=edge)
+    return clean, clean + 0.3 * clean.std() * signal.lfilter([1], [1, -0.9], noise(1, len(clean))[0]).astype(np.float32)
 
 
 def joined(enhancer: Enhancer, wave: np.ndarray, rate: int, blocks: int = 7) -> np.ndarray:
@@ -119,53 +91,36 @@ def joined(enhancer: Enhancer, wave: np.ndarray, rate: int, blocks: int = 7) -> 
     return np.concatenate(parts)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(("rate", "edge", "first"), [(8000, None, 31), (11025, None, 42), (RATE, 3400.0, 26)])
-def test_a_stream_hears_a_band_that_is_known_to_end_mirrored_from_its_first_frame(
-    rate: int, edge: float | None, first: int
-) -> None:
-    heard: list[torch.Tensor] = []
-    enhancer = hearing(heard, "known", edge)
-    wave = low_passed(noise(1, rate)[0], 7000)  # of 16 kHz, or as much of the rate
-    found = joined(enhancer, wave, rate)
-    seen = torch.cat(heard, dim=-1)
-    assert seen.shape[-1] > 200
-    assert torch.equal(seen[first : first + 8], seen[first - 8 : first].flip(0).conj())
-    assert seen[first:].abs().mean() > 0.1 * seen[1:first].abs().mean()
-    plain = joined(gain_enhancer(0.5, upper_band="follow"), wave, rate)
-    np.testing.assert_allclose(found, plain, atol=2e-5)  # what was mirrored has no part in it
+@pytest.mark.parametrize("edge", [3400.0, 3900.0, 7000.0])
+@pytest.mark.parametrize("name", ["default", "causal"])
+def test_an_edge_costs_the_bundled_enhancers_little(shared_data: Path, name: str, edge: float) -> None:
+    """Beside the whole recording's result, below the edge; it cost up to 3.4 dB. Where it is not heard, too."""
+    clean, noisy = a_recording(shared_data)
+    enhancer = Enhancer.from_pretrained(name, device="cpu")
+    plain = Enhancer(enhancer.model, sampling=replace(enhancer.sampling, mirror_band=False))
+    target = low_passed(clean, edge)
+    whole, *cut = (
+        si_sdr(target, low_passed(each.enhance(given, RATE), edge), RATE)
+        for each, given in (
+            (enhancer, noisy),
+            (enhancer, low_passed(noisy, edge)),
+            (plain, low_passed(noisy, edge)),
+        )
+    )
+    assert min(cut) > whole - 0.5
 
 
-def test_an_edge_that_is_told_counts_in_files_too_and_one_that_is_heard_only_where_it_is_asked_for() -> None:
-    wave = noise(1, RATE)[0]
-    low = low_passed(wave, 3000)
-    for mirror_band, edge, given, is_mirrored in (
-        ("known", 4000.0, wave, True),
-        (True, 4000.0, wave, True),
-        (True, None, low, True),
-        ("known", None, low, False),
-        ("known", 8000.0, low, False),
-    ):
-        heard: list[torch.Tensor] = []
-        enhancer = hearing(heard, mirror_band, edge)
-        enhancer.enhance(given, RATE)
-        seen = torch.cat(heard, dim=-1)
-        found = [torch.equal(seen[first], seen[first - 1].conj()) for first in range(20, 40)]
-        assert sum(found) == is_mirrored
+def test_what_is_mirrored_helps_the_bundled_model_for_rooms(shared_data: Path) -> None:
+    clean, noisy = (low_passed(wave, 3900) for wave in a_recording(shared_data))
+    enhancer = Enhancer.from_pretrained("dereverb", device="cpu")
+    plain = Enhancer(enhancer.model, sampling=replace(enhancer.sampling, mirror_band=False))
+    mirrored, without = (si_sdr(clean, each.enhance(noisy, RATE), RATE) for each in (enhancer, plain))
+    assert mirrored > without + 0.2
 
 
-def test_an_edge_in_kilohertz_is_refused_and_one_without_effect_is_said() -> None:
-    model = gain_enhancer().model
-    with pytest.raises(ConfigError, match=r"band_edge=3\.4: need .*500.*Hz"):
-        Enhancer(model, band_edge=3.4)
-    with pytest.warns(SettingWarning, match="band_edge: without effect"):
-        Enhancer(model, band_edge=3400)
-    with pytest.raises(ConfigError, match="mirror_band='heard': choose one of False, True, known"):
-        SamplingConfig(mirror_band="heard")  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize(("rate", "edge"), [(8000, None), (RATE, 3400.0)])
-def test_silence_stays_silence_in_streams_of_the_bundled_model(rate: int, edge: float | None) -> None:
-    enhancer = Enhancer(Enhancer.from_pretrained("causal", device="cpu").model, band_edge=edge)
+@pytest.mark.parametrize("rate", [8000, RATE])
+def test_silence_stays_silence_in_streams_of_the_bundled_model(rate: int) -> None:
+    enhancer = Enhancer.from_pretrained("causal", device="cpu")
     assert not joined(enhancer, np.zeros(rate, np.float32), rate).any()
     sound = 0.1 * noise(1, rate)[0]
     after = joined(enhancer, np.concatenate([np.zeros(rate, np.float32), sound]), rate)
@@ -173,13 +128,12 @@ def test_silence_stays_silence_in_streams_of_the_bundled_model(rate: int, edge: 
     assert after[rate:].any()
 
 
-def test_streams_of_a_telephone_are_more_intelligible_and_nearer_to_clean_speech(shared_data: Path) -> None:
-    """ESTOI fell from .91 to .78 by the enhancer, and is .88."""
-    path = sorted((shared_data / "speech/valid/clean/librispeech").iterdir())[11]
-    clean = low_passed(read_audio(path).waveform[0, : 4 * RATE], 3800)[::2]
-    noisy = clean + 0.3 * clean.std() * signal.lfilter([1], [1, -0.8], noise(1, len(clean))[0]).astype(np.float32)
+def test_streams_of_a_telephone_come_out_as_those_of_whole_bands(shared_data: Path) -> None:
+    """ESTOI fell from .91 to .78 by the enhancer, where a stream of the whole band has .90."""
+    clean, noisy = a_recording(shared_data)
     enhancer = Enhancer.from_pretrained("causal", device="cpu")
-    plain = Enhancer(enhancer.model, sampling=replace(enhancer.sampling, mirror_band=False))
-    before, now = (joined(each, noisy, 8000) for each in (plain, enhancer))
-    assert estoi(clean, now, 8000) > estoi(clean, before, 8000) + 0.05
-    assert si_sdr(clean, now, 8000) > si_sdr(clean, before, 8000) + 0.5
+    whole = low_passed(joined(enhancer, noisy, RATE), 3800)[::2]
+    target, given = low_passed(clean, 3800)[::2], low_passed(noisy, 3800)[::2]
+    found = joined(enhancer, given, 8000)
+    assert estoi(target, found, 8000) > estoi(target, whole, 8000) - 0.03
+    assert si_sdr(target, found, 8000) > si_sdr(target, whole, 8000) - 0.5

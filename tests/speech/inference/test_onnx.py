@@ -114,9 +114,9 @@ def test_a_network_that_looks_ahead_or_maps_has_no_frames_alone() -> None:
             LightFrames(SpeechModel(config).backbone, 1.0)
 
 
-@pytest.mark.parametrize(("rate", "band_edge"), [(16000, None), (44100, None), (16000, 3400.0), (8000, None)])
-def test_streams_by_either_runtime_and_the_whole_agree(rate: int, band_edge: float | None) -> None:
-    enhancer = Enhancer(SpeechModel.from_pretrained("causal"), upper_band="follow", band_edge=band_edge)
+@pytest.mark.parametrize("rate", [16000, 44100, 8000])
+def test_streams_by_either_runtime_and_the_whole_agree(rate: int) -> None:
+    enhancer = Enhancer(SpeechModel.from_pretrained("causal"), upper_band="follow")
     signal = 0.1 * noise(1, rate // 2)
     joined = {}
     for runtime in ("torch", "onnx", "auto"):
