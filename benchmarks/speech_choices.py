@@ -93,8 +93,8 @@ def scores(experiment: Experiment, models: list[str], calls: list[int]) -> str:
     return (
         "\n## Scores on validation mixtures\n\n"
         f"{len(recordings)} mixtures without rooms, of whole bands; SI-SDR in dB, PESQ-WB, ESTOI, in thirds by the "
-        "SI-SDR of the input. One call is the estimate itself; more are steps of the stochastic exponential integrator, `sde1`.\n\n"
-        + table(head, rows)
+        "SI-SDR of the input. One call is the estimate itself; more are steps of the stochastic exponential integrator,"
+        " `sde1`.\n\n" + table(head, rows)
     )
 
 
