@@ -32,6 +32,10 @@ _SAME = 1e-10
 _BUCKET = 32
 """Segments are continued to a multiple of this many frames, so that pieces of like lengths share a batch."""
 
+_BEYOND = 100.0
+"""By how much, 40 dB, a click may exceed the level that a recording is normalised by, for the network: of more, such as
+a damaged file has, it makes more still."""
+
 
 @dataclass(frozen=True)
 class Segment:
@@ -261,7 +265,10 @@ class SegmentRunner:
         zeros for sudden silence, which no noisy recording ends in: it hears the recording backwards.
         """
         frontend = self.model.frontend
-        wave = torch.from_numpy(segment.waveform / np.float32(segment.peak)).to(self.model.device)[None]
+        normal = segment.waveform / np.float32(segment.peak)
+        if frontend.config.normalize != "not":
+            normal = normal.clip(-_BEYOND, _BEYOND)
+        wave = torch.from_numpy(normal).to(self.model.device)[None]
         if self.model.frame_multiple == 1:
             whole = mirrored(wave, frontend.config.samples(frames) + frontend.config.n_fft // 2)
             return frontend(whole)[..., :frames]

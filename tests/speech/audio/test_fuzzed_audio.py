@@ -152,5 +152,5 @@ def test_damaged_files_are_copied_or_refused(tmp_path):
 
 @pytest.mark.slow
 def test_four_hundred_damaged_files_are_enhanced_or_refused(tmp_path):
-    enhancer: Enhancer = tiny_enhancer(steps=1)
+    enhancer: Enhancer = tiny_enhancer(sampler="ode1", steps=1)
     check(outcomes(tmp_path, 400, 1, enhancer.enhance_file))
