@@ -134,12 +134,18 @@ def test_the_causal_one_streams_what_it_gives_at_once() -> None:
     np.testing.assert_allclose(streamed, enhancer.enhance(noise, 16000), atol=1e-4)
 
 
+LAST_FRAME = (
+    pytest.mark.xfail(strict=True, reason="the last frame of this noise, half of it mirrored, keeps -19.9 dB"),
+)
+"""A loss that the weights which know bands that end early brought."""
+
+
 @pytest.mark.parametrize(
     ("level", "silent"),
     [
         (0.1, 3),
         *(
-            pytest.param(level, silent, marks=pytest.mark.slow)
+            pytest.param(level, silent, marks=[pytest.mark.slow, *(LAST_FRAME if (level, silent) == (0.3, 0) else ())])
             for level, silent in itertools.product((0.01, 0.1, 0.3), (0, 3, 40))
             if (level, silent) != (0.1, 3)
         ),
@@ -159,8 +165,7 @@ def test_the_causal_one_starts_quiet(level: float, silent: int) -> None:
         assert energies[start] < 1e-3
         assert energies[start : start + 3].max() < 0.05
         if start == 0:
-            assert energies[:-1].max() < 0.01
-            assert energies[-1] < 0.02  # of which half is heard mirrored
+            assert energies.max() < 0.01
 
 
 @pytest.mark.parametrize("decibels", [60, 600])
