@@ -78,6 +78,7 @@ def train_and_score(data: LoadedSet, preset: Preset, seed: int, keep: Path | Non
     seeded = preset.with_training(seed=seed)
     members, tuned = seeded.models(data.train, data.freq, data.prediction_length, progress=False)
     minutes = (time.process_time() - started) / 60
+    models = [*members] if tuned is None else [*members, tuned]
     for place, member in enumerate(members):
         if keep is not None:
             member.serialize(keep / (f"{data.name}-{seed}" + (f"-{place}" if place else "")))
@@ -86,8 +87,8 @@ def train_and_score(data: LoadedSet, preset: Preset, seed: int, keep: Path | Non
         "set": data.name,
         "seed": seed,
         "train_cpu_minutes": minutes,
-        "context_length": members[0].model.config.context_length,
-        "parameters": sum(p.numel() for member in members for p in member.model.parameters()),
+        "context_length": models[0].model.config.context_length,
+        "parameters": sum(weights.numel() for one in models for weights in one.model.parameters()),
         "settings": settings_of(preset),
         **scores,
     }

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
 from typing import Any, Literal
 
-from shared.checks import Checked, Count, Natural, require
+from shared.checks import Checked, Natural, require
 from shared.errors import ConfigError
 from shared.objectives import DiffusionLoss
 from shared.predictions import NetworkOutput
@@ -77,7 +77,8 @@ class Preset(Checked, ModelSettings):
         categories, loss, training: see `TSDiffEstimator`.
         mse, quantile: sampling with each energy.
         guidance: the energy that did better on the validation windows.
-        members: models that are trained with different seeds and forecast together (`tsdiff.ensemble`).
+        members: models that `train` trains with different seeds to forecast together (`tsdiff.ensemble`); 0 leaves it to
+            the bundled one.
         tuned_steps: of fine-tuning the bundled model on the series, which then forecasts together with them, an equal
             share of the samples; 0 goes without it.
     """
@@ -88,13 +89,14 @@ class Preset(Checked, ModelSettings):
     mse: Sampling = field(default_factory=lambda: Sampling("mse", steps=8))
     quantile: Sampling = field(default_factory=lambda: Sampling("quantile", steps=8))
     guidance: Energy = "quantile"
-    members: Count = 1
+    members: Natural = 1
     tuned_steps: Natural = 0
 
     def _related(self) -> None:
         for energy in ("mse", "quantile"):
             guidance = getattr(self, energy).guidance
             require(guidance == energy, f"need that of {energy!r} in the preset's sampling", guidance=guidance)
+        require(self.members or self.tuned_steps, "need a model to train, or tuned_steps", members=self.members)
 
     def sampling(self, guidance: Energy | None = None) -> Sampling:
         """How to draw with this energy, or with the one that did better."""
@@ -203,14 +205,15 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
             quantile=_above_zero("quantile"),
             tuned_steps=300,
         ),
-        "nyc_weather_hourly": Preset(scaling="last", training=_steps(4000)),
+        "nyc_weather_hourly": Preset(scaling="last", training=_steps(4000), members=0, tuned_steps=300),
         "nyc_departures_hourly": Preset(
             output="noise",
-            members=2,
             batch_size=64,
             training=_steps(2500),
             mse=_above_zero("mse"),
             quantile=_above_zero("quantile"),
+            members=0,
+            tuned_steps=300,
         ),
         "electricity_weekly": Preset(
             scaling="standard",

@@ -43,6 +43,21 @@ def test_a_preset_whose_sampling_uses_another_energy_is_refused():
         Preset(mse=Sampling("quantile"))
 
 
+def test_a_preset_without_a_model_of_its_own_is_the_bundled_one_fine_tuned():
+    preset = Preset(members=0, tuned_steps=2, quantile=Sampling("quantile", minimum=0.5))
+    made = preset.train(sines(2), "h", 8, progress=False)
+    assert isinstance(made, TSDiffPredictor)
+    own = TSDiffPredictor.from_pretrained("default").sampling
+    assert made.sampling == replace(own, seed=preset.sampling().seed, minimum=0.5)
+    (forecast,) = made.predict(sines(1), num_samples=5)
+    assert forecast.samples.shape == (5, 8) and forecast.samples.min() >= 0.5
+
+
+def test_a_preset_of_no_model_is_refused():
+    with pytest.raises(ConfigError, match="members=0: need a model to train, or tuned_steps"):
+        Preset(members=0)
+
+
 def test_a_preset_trains_and_forecasts():
     small = S4DConfig(patch=4, width=8, blocks=1, state=2)
     preset = replace(PRESETS["exchange_rate_nips"], context_length=16, backbone=small).with_training(
