@@ -197,7 +197,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
     {
         "m4_hourly": Preset(scaling="standard", output="noise", scale_power=0.5, training=_steps(4000)),
         "exchange_rate_nips": _WALK,
-        "pjm_hourly": Preset(training=_steps(5000)),
+        "pjm_hourly": Preset(training=_steps(5000), tuned_steps=300),
         "solar_al_tail_hourly": Preset(
             batch_size=64,
             training=_steps(2500),
@@ -220,6 +220,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
             backbone=S4DConfig(patch=4, dropout=0.2),
             scale_power=0.5,
             training=_steps(1500),
+            tuned_steps=300,
         ),
         "tourism_quarterly": Preset(scale_power=0.5, training=_steps(4000), tuned_steps=300),
         "ltsf_etth1": Preset(
