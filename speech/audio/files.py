@@ -26,6 +26,20 @@ BLOCK_SECONDS = 10.0
 """How much of a long recording is read or written at once."""
 
 _READ_AT_ONCE = 1 << 24
+_BEYOND = 0.1
+"""Seconds behind the end that a header states from which on it is said."""
+_WIDTHS = {
+    "PCM_S8": 1,
+    "PCM_U8": 1,
+    "ULAW": 1,
+    "ALAW": 1,
+    "PCM_16": 2,
+    "PCM_24": 3,
+    "PCM_32": 4,
+    "FLOAT": 4,
+    "DOUBLE": 8,
+}
+"""Bytes of a bare sample."""
 _WITHOUT_LENGTH = 1 << 62
 
 
@@ -180,6 +194,8 @@ def _sound_file(
     """The file as libsndfile opens it, with the length that it does not state, where it can be told; and what there is
     to say of its end."""
     file = stack.enter_context(_Forwards(sound_path(path), **options))
+    if options:
+        return file, _not_whole(path, file)
     longer = beyond_its_header(path) if file.format in ("WAV", "WAVEX") else None
     if longer is not None:
         head, start = longer
@@ -192,6 +208,13 @@ def _sound_file(
             patched = stack.enter_context(_patched(path, patches))
             file = stack.enter_context(_Forwards(patched, **options))
     return file, ()
+
+
+def _not_whole(path: Path, file: soundfile.SoundFile) -> tuple[str, ...]:
+    """What is left of bare samples after the last whole one."""
+    width = _WIDTHS.get(file.subtype, 0) * file.channels
+    left = path.stat().st_size % width if width else 0
+    return (f"the last {left} bytes are no whole sample ({width} bytes) and were left out",) if left else ()
 
 
 def _mp3(
@@ -218,6 +241,11 @@ def _mp3(
 def _info(file: soundfile.SoundFile, length: Lengths, notes: tuple[str, ...]) -> AudioInfo:
     metadata = {name: value for name, value in file.copy_metadata().items() if value}
     coding = (file.format, file.subtype, metadata, file.endian)
+    if (beyond := length.beyond / file.samplerate) >= _BEYOND:
+        notes += (
+            f"{beyond:.2f} s more lie behind the {length.samples / file.samplerate:.2f} s that its header states, and "
+            "were left out; if they are sound, name a copy .raw and give --raw-rate (RawFormat)",
+        )
     return AudioInfo(file.samplerate, file.channels, length.samples, *coding, length.missing, notes)
 
 
