@@ -18,6 +18,7 @@ from shared.devices import compute_device
 from shared.errors import ConfigError, DataError, DiffusionError
 from shared.files.io import write_csv, write_json, write_text
 from shared.files.settings import plain
+from speech.audio.arrays import told_replaced
 from speech.audio.coding import written_name
 from speech.audio.files import RawFormat
 from speech.audio.loudness import LoudnessGoal, checked_goal
@@ -121,8 +122,8 @@ def _tell_results(job: _Job) -> None:
     for folder, count in like_results([path.relative_to(job.source).as_posix() for path in paths]).items():
         files = "recording has the name of one" if count == 1 else f"{count} recordings have the names of those"
         note(
-            f"{job.source / folder}: its {files} beside it, as results of an earlier run have, and is taken like "
-            "the others; move the folder away if that is what it holds"
+            f"{job.source / folder}: its {files} beside it, as results of an earlier run have; it is taken like all "
+            "else: move it away if that is what it holds"
         )
 
 
@@ -267,7 +268,7 @@ def _tell(report: FolderReport, job: _Job, enhancer: Enhancer) -> None:
     _tell_failures(report.failed)
     for file in report.files:
         if file.replaced:
-            note(f"{file.name}: {file.replaced} samples not finite, taken for 0")
+            note(f"{file.name}: {told_replaced(file.replaced)}")
     noted = [(file.name, text) for file in report.files for text in file.notes]
     for name, text in noted[:_SHOWN]:
         note(f"{name}: {text}")
@@ -371,7 +372,7 @@ def _numbers(file: FileResult, where: str) -> dict[str, Any]:
 
 
 def _row(file: FileResult) -> list[str]:
-    notes = [f"{file.replaced} samples not finite"] if file.replaced else []
+    notes = [told_replaced(file.replaced)] if file.replaced else []
     numbers = [f"{file.seconds:.2f}", str(file.channels), str(file.sample_rate), str(file.nfe)]
     removed = file.removed
     levels = (None, None) if removed is None else (removed.overall, removed.in_pauses)
