@@ -27,7 +27,7 @@ from speech.inference.files import FileResult, enhance_file
 from speech.inference.folders import FolderReport, enhance_dir
 from speech.inference.longform import Windows
 from speech.inference.onnx_network import Runtime
-from speech.inference.plan import Existing
+from speech.inference.plan import Existing, target_of
 from speech.inference.plausible import doubts
 from speech.inference.sampling import only_call, sampling_times
 from speech.inference.segments import Advance, Tally, frame_grid
@@ -177,7 +177,8 @@ class Enhancer:
 
         Args:
             waveform: (samples,), (channels, samples) or (batch, channels, samples); floating point with full scale ±1,
-                or int16, int32, int8, uint8. Samples that are not finite are taken for 0, with an `AudioWarning`.
+                or int16, int32, int8, uint8. Samples that are not finite, or beyond
+                1e20, are taken for 0, with an `AudioWarning`.
             sample_rate: Hz.
             seed: of the noise, one or one per item of the batch; None means the enhancer's. Items get the noise of the
                 same seed by default, so that each is what it would be alone.
@@ -238,10 +239,10 @@ class Enhancer:
 
         Args:
             src: any file that libsndfile reads, or FFmpeg (`speech.audio.media`); of a video its sound.
-            dst: the target, or a folder for it. Its suffix decides the format; channels and length are those of the
-                source, so is the rate unless the enhancer has one, and coding, bit rate and tags as far as
-                `speech.audio.writing.create_audio` keeps them. A link is followed; a FIFO or a device is written to
-                when all is done.
+            dst: the target, or a folder for it: one that is there, or a name that ends with a slash. Its suffix decides
+                the format; channels and length are those of the source, so is the rate unless the enhancer has one,
+                and coding, bit rate and tags as far as `speech.audio.writing.create_audio` keeps them. A link is
+                followed; a FIFO or a device is written to when all is done.
             name: what the noise depends on beside the seed; None: the name of `src`, without its folder.
             raw: what a .raw file holds.
             progress: show a progress bar, or call this with every bit of progress, in seconds of a channel.
@@ -254,7 +255,9 @@ class Enhancer:
             MissingPackageError: the source, the target or the loudness needs the extra "media".
             SamplingError: a result that cannot be right: this sampler fails. Nothing is written.
         """
-        result = enhance_file(self.engine, Path(src), Path(dst), name, raw, progress, checked_goal(loudness))
+        result = enhance_file(
+            self.engine, Path(src), target_of(Path(src), dst), name, raw, progress, checked_goal(loudness)
+        )
         self.nfe = result.nfe
         return result
 

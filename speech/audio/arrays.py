@@ -55,10 +55,19 @@ class AudioWarning(UserWarning):
     """Something in a recording had to be put right."""
 
 
+def told_replaced(replaced: int) -> str:
+    """What there is to say of so many samples that `finite` took for 0."""
+    return f"{replaced} samples not finite or beyond {LARGEST:g}, taken for 0"
+
+
 def warn_replaced(replaced: int, what: str) -> None:
-    """Tell of samples that were not finite."""
+    """Tell of samples that `finite` took for 0."""
     if replaced:
-        warnings.warn(f"{replaced} samples of {what} are not finite and were taken for 0", AudioWarning, stacklevel=3)
+        warnings.warn(
+            f"{replaced} samples of {what} are not finite or beyond {LARGEST:g}, and were taken for 0",
+            AudioWarning,
+            stacklevel=3,
+        )
 
 
 def warn_doubts(said: str | None) -> None:

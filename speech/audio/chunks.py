@@ -122,27 +122,37 @@ class Lengths:
     Attributes:
         samples: that belong to the recording.
         missing: that the header states, and that the file is too short for.
+        beyond: that what lies behind the last sample would be, where that is no chunk and not empty.
     """
 
     samples: int
     missing: int = 0
+    beyond: int = 0
 
 
 def lengths(path: Path, subtype: str, read: int) -> Lengths:
     """The length of a file of which libsndfile reads `read` samples of each channel."""
     with open(path, "rb") as file:
-        found = {chunk.name: chunk for chunk in reversed(chunks_of(file))}
+        chunks = chunks_of(file)
+        found = {chunk.name: chunk for chunk in reversed(chunks)}
         data = found.get("data") or found.get("SSND")
         if data is None:
             return Lengths(read)
         stated, there = _stated(file, found, subtype), os.fstat(file.fileno()).st_size - data.body
+        beyond = _beyond(file, data) if chunks[-1] == data else 0
     size = data.end - data.body
     if size > there > 0 and not _is_placeholder(size):
         missing = stated - read if stated is not None else round(read * size / there) - read
         return Lengths(read, max(0, missing))
     if stated is not None and 0 < read - stated < _LONGEST_BLOCK and stated > 0:
         return Lengths(stated)
-    return Lengths(read)
+    return Lengths(read, beyond=round(read * beyond / size) if size > 0 else 0)
+
+
+def _beyond(file: BinaryIO, last: Chunk) -> int:
+    """Bytes behind a file's last chunk, unless they begin as what only fills a file up."""
+    file.seek(last.end)
+    return os.fstat(file.fileno()).st_size - last.end if any(file.read(_MOST)) else 0
 
 
 def _is_placeholder(size: int) -> bool:
@@ -201,6 +211,7 @@ def beyond_its_header(path: Path) -> tuple[bytes, int] | None:
         data = found[places[0]]
         size, there = data.end - data.body, total - data.body
         is_unknown = _is_placeholder(size) or (size == 0 and there > 0xFFFFFFFF)
+        is_unknown |= there > 0xFFFFFFFF and (there - size) % (1 << 32) <= 1  # of a writer that counts in 32 bits
         is_followed = places[0] < len(found) - 1 and total - found[-1].end in (0, 1)
         if not is_unknown or there <= size or is_followed:
             return None

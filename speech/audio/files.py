@@ -19,12 +19,27 @@ from speech.audio.chunks import CHUNKED, Lengths, Spliced, beyond_its_header, le
 from speech.audio.coding import RATES, AudioInfo, RawFormat
 from speech.audio.flac import unstated
 from speech.audio.media import is_media, open_media
+from speech.audio.mp3 import frames_of, recounted
 from speech.audio.paths import sound_path
 
 BLOCK_SECONDS = 10.0
 """How much of a long recording is read or written at once."""
 
 _READ_AT_ONCE = 1 << 24
+_BEYOND = 0.1
+"""Seconds behind the end that a header states from which on it is said."""
+_WIDTHS = {
+    "PCM_S8": 1,
+    "PCM_U8": 1,
+    "ULAW": 1,
+    "ALAW": 1,
+    "PCM_16": 2,
+    "PCM_24": 3,
+    "PCM_32": 4,
+    "FLOAT": 4,
+    "DOUBLE": 8,
+}
+"""Bytes of a bare sample."""
 _WITHOUT_LENGTH = 1 << 62
 
 
@@ -145,7 +160,7 @@ def open_audio(path: str | os.PathLike[str], raw: RawFormat | None = None) -> It
         options |= {"subtype": raw.subtype, "endian": raw.endian}
     with contextlib.ExitStack() as stack:
         try:
-            file = _sound_file(stack, path, options)
+            file, notes = _sound_file(stack, path, options)
         except (soundfile.LibsndfileError, ValueError, TypeError) as error:
             if not is_media(path):
                 raise unreadable(path, error) from error
@@ -161,7 +176,7 @@ def open_audio(path: str | os.PathLike[str], raw: RawFormat | None = None) -> It
         known = file.format in CHUNKED
         length = lengths(path, file.subtype, file.frames) if known else Lengths(file.frames)
         read = functools.partial(file.read, dtype="float32", always_2d=True)
-        yield AudioReader(path, read, _with_possible_rate(path, _info(file, length)), file.tell)
+        yield AudioReader(path, read, _with_possible_rate(path, _info(file, length, notes)), file.tell)
 
 
 class _Forwards(soundfile.SoundFile):
@@ -173,26 +188,65 @@ class _Forwards(soundfile.SoundFile):
         return False
 
 
-def _sound_file(stack: contextlib.ExitStack, path: Path, options: Mapping[str, Any]) -> soundfile.SoundFile:
-    """The file as libsndfile opens it, with the length that it does not state, where it can be told."""
+def _sound_file(
+    stack: contextlib.ExitStack, path: Path, options: Mapping[str, Any]
+) -> tuple[soundfile.SoundFile, tuple[str, ...]]:
+    """The file as libsndfile opens it, with the length that it does not state, where it can be told; and what there is
+    to say of its end."""
     file = stack.enter_context(_Forwards(sound_path(path), **options))
+    if options:
+        return file, _not_whole(path, file)
     longer = beyond_its_header(path) if file.format in ("WAV", "WAVEX") else None
     if longer is not None:
         head, start = longer
-        return stack.enter_context(_Forwards(stack.enter_context(Spliced(head, path, start))))
+        return stack.enter_context(_Forwards(stack.enter_context(Spliced(head, path, start)))), ()
+    if file.format == "MP3":
+        return _mp3(stack, path, file)
     if file.frames == 0 or file.frames >= _WITHOUT_LENGTH:
         patches = unclosed(path) or unstated(path)
         if patches:
             patched = stack.enter_context(_patched(path, patches))
             file = stack.enter_context(_Forwards(patched, **options))
-    return file
+    return file, ()
 
 
-def _info(file: soundfile.SoundFile, length: Lengths) -> AudioInfo:
-    metadata = {name: value for name, value in file.copy_metadata().items() if value}
-    return AudioInfo(
-        file.samplerate, file.channels, length.samples, file.format, file.subtype, metadata, file.endian, length.missing
+def _not_whole(path: Path, file: soundfile.SoundFile) -> tuple[str, ...]:
+    """What is left of bare samples after the last whole one."""
+    width = _WIDTHS.get(file.subtype, 0) * file.channels
+    left = path.stat().st_size % width if width else 0
+    return (f"the last {left} bytes are no whole sample ({width} bytes) and were left out",) if left else ()
+
+
+def _mp3(
+    stack: contextlib.ExitStack, path: Path, file: soundfile.SoundFile
+) -> tuple[soundfile.SoundFile, tuple[str, ...]]:
+    """An MP3 file with the length that its frames have, and whether it goes on at another rate."""
+    found = frames_of(path)
+    if found is None:
+        return file, ()
+    header = recounted(found, file.frames)
+    if header is not None:
+        with open(path, "rb") as content:
+            head = content.read(found.start) + header
+        start = found.start + (0 if found.header is None else len(found.first))
+        file = stack.enter_context(_Forwards(stack.enter_context(Spliced(head, path, start))))
+    if not found.left:
+        return file, ()
+    seconds = found.count * found.samples / found.rate
+    return file, (
+        f"goes on at another rate after {seconds:.1f} s; what follows was left out: bring its parts to one rate",
     )
+
+
+def _info(file: soundfile.SoundFile, length: Lengths, notes: tuple[str, ...]) -> AudioInfo:
+    metadata = {name: value for name, value in file.copy_metadata().items() if value}
+    coding = (file.format, file.subtype, metadata, file.endian)
+    if (beyond := length.beyond / file.samplerate) >= _BEYOND:
+        notes += (
+            f"{beyond:.2f} s more lie behind the {length.samples / file.samplerate:.2f} s that its header states, and "
+            "were left out; if they are sound, name a copy .raw and give --raw-rate (RawFormat)",
+        )
+    return AudioInfo(file.samplerate, file.channels, length.samples, *coding, length.missing, notes)
 
 
 def _with_possible_rate(path: Path, info: AudioInfo) -> AudioInfo:

@@ -19,6 +19,7 @@ import soundfile
 
 from shared.errors import DataError
 from speech.audio.chunks import copy_chunks, names_beside
+from speech.audio.mp3 import frames_of
 from speech.audio.paths import sound_path
 
 try:
@@ -75,6 +76,9 @@ def bit_rate(path: Path, subtype: str) -> Rate | None:
             info: Any = MP3(path).info
             told = re.match(r"-V ([\d.]+)", info.encoder_settings)
             constant = info.bitrate_mode in (BitrateMode.CBR, BitrateMode.UNKNOWN)
+            found = frames_of(path)
+            if found is not None:  # its header tells less than its frames, if it has one
+                return Rate(found.bits, found.constant, float(told[1]) if told else None)
             return Rate(info.bitrate, constant, float(told[1]) if told else None)
         if subtype == "VORBIS":
             with open(path, "rb") as file:

@@ -18,6 +18,7 @@ from shared.devices import compute_device
 from shared.errors import ConfigError, DataError, DiffusionError
 from shared.files.io import write_csv, write_json, write_text
 from shared.files.settings import plain
+from speech.audio.arrays import told_replaced
 from speech.audio.coding import written_name
 from speech.audio.files import RawFormat
 from speech.audio.loudness import LoudnessGoal, checked_goal
@@ -28,7 +29,7 @@ from speech.commands.rehearsal import rehearse
 from speech.enhancer import Enhancer, load_model
 from speech.inference.files import FileResult
 from speech.inference.folders import FolderReport
-from speech.inference.plan import Existing, Plan, plan_folder
+from speech.inference.plan import Existing, Plan, like_results, plan_folder, target_of
 
 _SHOWN = 20
 
@@ -83,6 +84,8 @@ def main(options: Enhance) -> None:
 def _run(options: Enhance, job: _Job) -> None:
     model = options.model or "default"
     enhancer = _enhancer(options, model)
+    if job.source.is_dir():
+        _tell_results(job)
     if options.dry_run:
         plan = job.plan()
         rehearse(enhancer, plan)
@@ -111,6 +114,17 @@ def _run(options: Enhance, job: _Job) -> None:
         (note if job.piped else show)(f"results in {job.output}")
     if report.failed:
         raise typer.Exit(1)
+
+
+def _tell_results(job: _Job) -> None:
+    """Which folders among the recordings may be results of an earlier run."""
+    paths, _ = find_audio(job.source, job.target)
+    for folder, count in like_results([path.relative_to(job.source).as_posix() for path in paths]).items():
+        files = "recording has the name of one" if count == 1 else f"{count} recordings have the names of those"
+        note(
+            f"{job.source / folder}: its {files} beside it, as results of an earlier run have; it is taken like all "
+            "else: move it away if that is what it holds"
+        )
 
 
 def _enhancer(options: Enhance, model: str) -> Enhancer:
@@ -178,7 +192,8 @@ def _job(options: Enhance) -> Iterator[_Job]:
     raw = None
     if options.raw_rate is not None:
         raw = RawFormat(options.raw_rate, options.raw_channels, options.raw_subtype)
-    source, target, output = options.source, options.target, options.output
+    source, output = options.source, options.output
+    target = None if options.target is None else Path(options.target)
     if source != STANDARD and not source.exists():
         raise DataError(f"{source}: no such file or folder; name a recording, or a folder of them")
     piped = target == STANDARD
@@ -203,8 +218,8 @@ def _job(options: Enhance) -> Iterator[_Job]:
             target = output / "enhanced" if source.is_dir() else output / "enhanced" / called
         elif source.is_dir() and target.is_file():
             raise DataError(f"{target} is a file, {source} a folder; name a folder for the enhanced files")
-        elif source.is_file() and target.is_dir():
-            target = target / called
+        elif source.is_file():
+            target = target_of(called, options.target or target)
         overwrite = options.overwrite if options.overwrite is not None else not source.is_dir()
         yield _Job(source, target, name, output, piped, raw, loudness, "overwrite" if overwrite else "skip")
 
@@ -253,7 +268,7 @@ def _tell(report: FolderReport, job: _Job, enhancer: Enhancer) -> None:
     _tell_failures(report.failed)
     for file in report.files:
         if file.replaced:
-            note(f"{file.name}: {file.replaced} samples not finite, taken for 0")
+            note(f"{file.name}: {told_replaced(file.replaced)}")
     noted = [(file.name, text) for file in report.files for text in file.notes]
     for name, text in noted[:_SHOWN]:
         note(f"{name}: {text}")
@@ -357,7 +372,7 @@ def _numbers(file: FileResult, where: str) -> dict[str, Any]:
 
 
 def _row(file: FileResult) -> list[str]:
-    notes = [f"{file.replaced} samples not finite"] if file.replaced else []
+    notes = [told_replaced(file.replaced)] if file.replaced else []
     numbers = [f"{file.seconds:.2f}", str(file.channels), str(file.sample_rate), str(file.nfe)]
     removed = file.removed
     levels = (None, None) if removed is None else (removed.overall, removed.in_pauses)

@@ -60,11 +60,12 @@ class Enhance(ScaleOut, Model):
         Argument(metavar="IN", help="Noisy file, or folder of noisy files, folders in it too; - for standard input."),
     ]
     target: Annotated[
-        Path | None,
+        str | None,  # a Path would lose the slash of a folder
         Argument(
             metavar="OUT",
-            help="Enhanced file (its suffix decides the format), or folder for enhanced files; - for WAV on standard "
-            "output; left out, enhanced/ in --output.",
+            help="Enhanced file (its suffix decides the format), or folder for enhanced files (of one recording, one "
+            "that is there, or a name that ends with a slash); - for WAV on standard output; left out, enhanced/ in "
+            "--output.",
         ),
     ] = None
     start: Annotated[

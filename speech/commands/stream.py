@@ -20,6 +20,7 @@ from shared.console.keys import Pressed, keys
 from shared.console.levels import Meters
 from shared.devices import compute_device
 from shared.errors import ConfigError, DataError
+from speech.audio.arrays import told_replaced
 from speech.audio.devices import Duplex, device_list, open_duplex
 from speech.audio.pcm import PCM, Source, wav_of
 from speech.commands.options import Stream as Options
@@ -207,7 +208,7 @@ def _live(options: Options, stopping: Stopping) -> None:
         if duplex.dropped:
             note(f"the devices lost sound {duplex.dropped} times: this machine is too slow, or busy")
         if duplex.replaced:
-            note(f"{duplex.replaced} samples not finite, taken for 0")
+            note(told_replaced(duplex.replaced))
 
 
 def play(duplex: Duplex, stream: Stream, dry_wet: DryWet, stopping: Stopping, pressed: Pressed) -> None:
@@ -263,7 +264,7 @@ def _tell_end(source: Source, given: PCM, stopping: Stopping) -> None:
     if source.missing and stopping.by is None:
         note(f"standard input ended {source.missing / given.frame / given.rate:.2f} s before its header's length")
     if source.replaced:
-        note(f"{source.replaced} samples not finite, taken for 0")
+        note(told_replaced(source.replaced))
     if stopping.by is not None:
         note(f"stopped after {source.samples / given.rate:.2f} s; all of it was written")
     elif source.samples == 0:

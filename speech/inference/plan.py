@@ -82,6 +82,29 @@ def meeting(names: Iterable[str]) -> dict[str, str]:
     return found
 
 
-def target_of(source: Path, target: Path) -> Path:
-    """Where the result of a single file goes: into `target`, if that is a folder."""
-    return target / written_name(Path(source.name)) if os.path.isdir(target) else target
+def target_of(source: Path, target: str | os.PathLike[str]) -> Path:
+    """Where the result of a single file goes: into `target`, if that is a folder, or is written as one ("results/")."""
+    is_folder = os.path.isdir(target) or os.fspath(target).endswith(("/", os.sep))
+    return Path(target) / written_name(Path(source.name)) if is_folder else Path(target)
+
+
+def like_results(names: Sequence[str]) -> dict[str, int]:
+    """Folders among recordings that may hold results of an earlier run, and how many: each recording in them has the
+    name of one beside that folder, or beside a folder around it.
+
+    Args:
+        names: of all recordings, relative to the folder, with forward slashes.
+    """
+    there = {written_name(Path(name)).as_posix() for name in names}
+    inside: dict[str, list[str]] = {}
+    for name in there:
+        for parent in list(Path(name).parents)[:-1]:
+            inside.setdefault(parent.as_posix(), []).append(name)
+    found = dict[str, int]()
+    for folder, held in sorted(inside.items()):
+        around = [parent.as_posix() for parent in Path(folder).parents]
+        rests = [name.removeprefix(f"{folder}/") for name in held]
+        is_known = any(at in found for at in around)
+        if not is_known and any(all((Path(at) / rest).as_posix() in there for rest in rests) for at in around):
+            found[folder] = len(held)
+    return found

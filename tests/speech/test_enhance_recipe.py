@@ -187,3 +187,14 @@ def test_a_result_gets_the_rate_that_is_asked_for(recipes: Recipes) -> None:
     metrics = json.loads((recipes.folder / "wide/metrics.json").read_text())
     assert metrics["rate"] == 48000
     assert metrics["per_file"][0]["sample_rate"] == 48000
+
+
+def test_results_of_an_earlier_run_are_named_and_a_slash_makes_a_folder(recipes, tmp_path):
+    for name in ("a.wav", "out/a.wav"):
+        write_audio(tmp_path / name, Audio(noise(1, 3000), 16000))
+    done = enhance(recipes, tmp_path, f"{tmp_path}/two/", "--dry-run")
+    assert done.code == 0, done.said
+    assert "out: its recording has the name of one beside it, as results of an earlier run have" in done.said
+    done = enhance(recipes, tmp_path / "a.wav", f"{tmp_path}/three/")
+    assert done.code == 0, done.said
+    assert (tmp_path / "three/a.wav").is_file()

@@ -83,6 +83,30 @@ def test_a_raw_file_needs_its_rate(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("subtype", "width", "left"),
+    [("PCM_16", 4, 3), ("PCM_24", 6, 5), ("FLOAT", 8, 1), ("ULAW", 2, 1), ("PCM_16", 4, 0)],
+)
+def test_bytes_that_are_no_whole_sample_are_told(tmp_path, subtype, width, left):
+    (tmp_path / "a.raw").write_bytes(bytes(100 * width + left))
+    info = audio_info(tmp_path / "a.raw", RawFormat(8000, 2, subtype))
+    told = (f"the last {left} bytes are no whole sample ({width} bytes) and were left out",)
+    assert (info.samples, info.notes) == (100, told if left else ())
+
+
+def test_sound_behind_the_length_in_a_header_is_told(tmp_path):
+    """As a recorder leaves it that was stopped after it had written its header: nothing told that most was left out."""
+    soundfile.write(tmp_path / "a.wav", sound(2, 16_000).T, 16000)
+    content = bytearray((tmp_path / "a.wav").read_bytes())
+    content[40:44] = (4 * 4000).to_bytes(4, "little")
+    (tmp_path / "a.wav").write_bytes(content)
+    info = audio_info(tmp_path / "a.wav")
+    assert info.samples == 4000
+    assert info.notes[0].startswith("0.75 s more lie behind the 0.25 s that its header states, and were left out")
+    (tmp_path / "a.wav").write_bytes(content[: 44 + 4 * 4000] + bytes(20_000))  # which only fills a block up
+    assert audio_info(tmp_path / "a.wav").notes == ()
+
+
+@pytest.mark.parametrize(
     ("raw", "message"),
     [
         ({"sample_rate": 16}, "sample_rate=16: need a whole number from 1000 to 1000000; Hz of .raw files"),
@@ -380,7 +404,7 @@ def test_a_wav_file_over_its_limit_is_rf64_which_is_read(tmp_path):
         target_coding("a.aiff", AudioInfo(48000, 2, 1_500_000_000, "AIFF"))
 
 
-@pytest.mark.parametrize("size", [0xFFFFFFFF, 0x7FFFFFFF, 0x80000000, 0])
+@pytest.mark.parametrize("size", [0xFFFFFFFF, 0x7FFFFFFF, 0x80000000, 0, 5_000_000_000 % (1 << 32)])
 def test_more_than_four_gigabytes_from_a_pipe_are_read_to_the_end(tmp_path, size):
     """Sparse: 5 GB that take no room."""
     soundfile.write(tmp_path / "a.wav", np.zeros((10, 2)), 48000, "PCM_16")

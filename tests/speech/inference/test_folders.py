@@ -21,7 +21,7 @@ from speech.audio.search import find_audio
 from speech.audio.writing import write_audio
 from speech.enhancer import Enhancer
 from speech.inference.folders import _batches
-from speech.inference.plan import meeting, plan_folder
+from speech.inference.plan import like_results, meeting, plan_folder
 from tests.speech.models import noise, tiny_enhancer, tiny_model
 
 OPTIONS = {"window_seconds": 0.5, "overlap_seconds": 0.2}
@@ -264,3 +264,28 @@ def test_folders_that_cannot_be_enhanced(tree, tmp_path):
         enhancer.enhance_dir(tree, tmp_path / "out", existing="ask")
     with pytest.raises(ConfigError, match="workers=0"):
         enhancer.enhance_dir(tree, tmp_path / "out", workers=0)
+
+
+@pytest.mark.parametrize(
+    ("names", "found"),
+    [
+        (["a.wav", "b.wav", "out/a.wav", "out/b.wav"], {"out": 2}),
+        (["a.wav", "b.wav", "out/a.wav"], {"out": 1}),
+        (["a.wav", "b.wav", "out/a.wav", "out/c.wav"], {}),
+        (["a.wav", "runs/enhance/enhanced/a.wav"], {"runs/enhance/enhanced": 1}),
+        (["x/a.wav", "out/x/a.wav"], {"out": 1}),
+        (["a.wav", "out/a.wav", "two/a.wav", "two/out/a.wav"], {"out": 1, "two": 2}),
+        (["call.amr", "out/call.amr.wav"], {"out": 1}),
+        (["left/a.wav", "right/a.wav"], {}),
+    ],
+)
+def test_folders_that_may_hold_earlier_results(names, found):
+    """`speech enhance . two/` took what `speech enhance . out/` had made, in silence."""
+    assert like_results(names) == found
+
+
+def test_a_target_that_ends_with_a_slash_is_a_folder(tmp_path):
+    write_audio(tmp_path / "a.wav", Audio(noise(1, 4000), 16000))
+    result = tiny_enhancer(steps=1).enhance_file(tmp_path / "a.wav", f"{tmp_path}/new/")
+    assert result.target == tmp_path / "new/a.wav"
+    assert result.target.is_file()
