@@ -117,3 +117,13 @@ def test_what_cannot_work_is_refused(ran, tmp_path, change, error, message):
     with pytest.raises(error, match=message):
         synthesize.main(Synthesize(**arguments))
     assert not (tmp_path / "synthetic.parquet").exists()
+
+
+def test_too_few_windows_are_told_before_a_training(tmp_path):
+    data = written(table(length=60), tmp_path)
+    more = {"context_length": 36, "steps": 10**6}
+    with pytest.raises(DataError, match=r"different windows of 48 steps.*shorten --context-length"):
+        synthesize.main(Synthesize(data=data, prediction_length=12, output=tmp_path / "out", **more))
+    assert not list(tmp_path.glob("out/training-*"))
+    with pytest.raises(DataError, match=r"different windows of \d+ steps"):  # the context is chosen from the data
+        synthesize.main(Synthesize(data=data, prediction_length=24, output=tmp_path / "out", steps=10**6))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 
 from shared.checks import Count, checked
 from shared.console.command import note, show
+from shared.console.notes import Note
 from shared.errors import ConfigError, DataError
 from shared.files.io import write_text
 from tsdiff.commands.groups import Covariates, Series, Untrained
@@ -254,11 +256,22 @@ def predictor_for(
 
     `sampling` are the settings that the user gave (`given`); a named model keeps those it was saved with for the rest.
     """
-    changes, seed = sampling or {}, options.seed_or_zero
+    changes = sampling or {}
     if (model := job.model) is not None:
         return given_predictor(model, job, changes, options.device), 0.0
-    layout = job.series.layout
-    estimator = TSDiffEstimator(
+    return trained_predictor(job.split.train, _estimator(job, options, changes), options.output, options.retrain)
+
+
+def window_to_train(job: Job, options: ModelOptions) -> int:
+    """Steps of a window of the model that `predictor_for` is to train."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Note)  # which the training tells
+        return _estimator(job, options, {}).settled(job.split.train).config.length
+
+
+def _estimator(job: Job, options: ModelOptions, changes: Mapping[str, Any]) -> TSDiffEstimator:
+    layout, seed = job.series.layout, options.seed_or_zero
+    return TSDiffEstimator(
         job.series.freq,
         job.prediction_length,
         options.context_length,
@@ -269,7 +282,6 @@ def predictor_for(
         sampling=Sampling(**{"seed": seed, **changes}),
         device=options.device,
     ).with_training(seed=seed)
-    return trained_predictor(job.split.train, estimator, options.output, options.retrain)
 
 
 def fine_tuned_predictor(

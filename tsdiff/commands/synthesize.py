@@ -13,7 +13,7 @@ from shared.console.progress import track
 from shared.console.tables import markdown
 from shared.errors import ConfigError, DataError
 from shared.files.io import write_csv, write_json, write_text
-from tsdiff.commands.common import Job, load_job, predictor_for
+from tsdiff.commands.common import Job, load_job, predictor_for, window_to_train
 from tsdiff.commands.options import Synthesize
 from tsdiff.data import Entry
 from tsdiff.model.model import TSDiff
@@ -178,9 +178,10 @@ def main(options: Synthesize) -> None:
     learning("metrics")  # before the work, for what it refuses
     claim_output(output)
     job = load_job(options)
-    predictor, train_seconds = predictor_for(job, options)
-    length = predictor.model.config.length
-    real, others = real_pair(job, length, min(n, options.compare))
+    given = None if job.model is None else predictor_for(job, options)
+    length = window_to_train(job, options) if given is None else given[0].model.config.length
+    real, others = real_pair(job, length, min(n, options.compare))  # before a training, for what it refuses
+    predictor, train_seconds = given or predictor_for(job, options)
     made, draw_seconds = draw(predictor.model, job, n, settings, output, options.csv, len(real))
     beside = {
         _OURS: made,

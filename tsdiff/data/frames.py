@@ -36,7 +36,7 @@ from tsdiff.data.tables import UNREADABLE, read_arrow, read_csv, read_parquet
 from tsdiff.data.timestamps import (
     check_unique,
     grid_positions,
-    moved_note,
+    moved_notes,
     parse_timestamps,
     stamp_side,
     whole_weeks,
@@ -168,10 +168,7 @@ def series_from_frame(
     refuse_if_empty(entries, skipped)
     used = [part for part in parts if part.item not in skipped]
     side = stamp_side(pd.DatetimeIndex(np.concatenate([part.stamps for part in used])), grid)
-    for part in used:
-        moved = moved_note(part.stamps, grid, side, zone)
-        if moved:
-            notes.append(f"series {part.item!r}: {moved}")
+    notes.extend(moved_notes({part.item: part.stamps for part in used}, grid, side, zone))
     origin = Origin(
         item_id="item_id" if item_id is None else item_id,
         timestamp=time_name(frame, timestamp),

@@ -20,7 +20,7 @@ class StaticColumns:
 
     Attributes:
         reals: Numeric columns by name.
-        categories: Columns of categories by name, as strings.
+        categories: Columns of categories by name, as codes (rows,) int64.
         vocabulary: For each of those, the values that the codes stand for.
     """
 
@@ -59,7 +59,9 @@ class StaticColumns:
                     f"static column {name!r} holds {unknown[0]!r}, which is not among the known"
                     f" {', '.join(words[:20])}; train a model that knows it, or leave those series out"
                 )
-            found.categories[name], found.vocabulary[name] = values, words
+            places = {word: code for code, word in reversed(list(enumerate(words)))}
+            found.categories[name] = np.array([places[value] for value in values], dtype=np.int64)
+            found.vocabulary[name] = words
         return found
 
     def of(self, rows: np.ndarray, item: str) -> dict[str, np.ndarray]:
@@ -70,22 +72,20 @@ class StaticColumns:
         """
         fields: dict[str, np.ndarray] = {}
         if self.reals:
-            values = [_only(column[rows], name, item) for name, column in self.reals.items()]
-            fields[REALS] = np.array(values, dtype=np.float32)
+            fields[REALS] = np.array(self._only(self.reals, rows, item), dtype=np.float32)
         if self.categories:
-            codes = [
-                self.vocabulary[name].index(str(_only(column[rows], name, item)))
-                for name, column in self.categories.items()
-            ]
-            fields[CATEGORIES] = np.array(codes, dtype=np.int64)
+            fields[CATEGORIES] = np.array(self._only(self.categories, rows, item), dtype=np.int64)
         return fields
 
-
-def _only(values: np.ndarray, name: str, item: str) -> Any:
-    other = values != values[0]
-    if other.any():
-        raise DataError(
-            f"static column {name!r} changes within series {item!r}, from {values[0]!r} to {values[other.argmax()]!r};"
-            " give one value a series, or use it as a dynamic feature"
-        )
-    return values[0]
+    def _only(self, columns: Mapping[str, np.ndarray], rows: np.ndarray, item: str) -> list[Any]:
+        """The one value of each column in a series' rows."""
+        for name, column in columns.items():
+            values = column[rows]
+            if (values != values[0]).any():
+                told = [values[0], values[(values != values[0]).argmax()]]
+                first, other = [self.vocabulary[name][code] for code in told] if name in self.vocabulary else told
+                raise DataError(
+                    f"static column {name!r} changes within series {item!r}, from {first!r} to {other!r};"
+                    " give one value a series, or use it as a dynamic feature"
+                )
+        return [column[rows[0]] for column in columns.values()]

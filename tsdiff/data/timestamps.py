@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 import numpy as np
@@ -314,17 +314,20 @@ def _working(days: pd.DatetimeIndex, before: bool) -> pd.DatetimeIndex:
     return pd.DatetimeIndex(np.busday_offset(days_of, 0, roll="backward" if before else "forward")).as_unit(days.unit)
 
 
-def moved_note(stamps: pd.DatetimeIndex, freq: str, stamp: Stamp, zone: Zone) -> str | None:
-    """Say what becomes of timestamps that lie within their periods, such as hours dated at half past, or None."""
+def moved_notes(series: Mapping[str, pd.DatetimeIndex], freq: str, stamp: Stamp, zone: Zone) -> list[str]:
+    """Say what becomes of timestamps that lie within their periods, such as hours dated at half past: a line for each
+    series that has some. All are looked at together, which takes pandas as long as one of them."""
+    stamps = pd.DatetimeIndex(np.concatenate(list(series.values())))
     with quiet():
         kept = to_timestamps(stamps.to_period(unit_freq(freq)), stamp)
     moved = np.flatnonzero(kept != stamps)
-    if not moved.size:
-        return None
-    first = int(moved[0])
-    return (
-        f"timestamps are moved to the {stamp} of their periods ({zone.told(stamps[first])} to {zone.told(kept[first])})"
-    )
+    ends = np.cumsum([len(own) for own in series.values()])
+    names, (places, first) = list(series), np.unique(np.searchsorted(ends, moved, "right"), return_index=True)
+    return [
+        f"series {names[place]!r}: timestamps are moved to the {stamp} of their periods ({zone.told(stamps[at])} to "
+        f"{zone.told(kept[at])})"
+        for place, at in zip(places, moved[first], strict=True)
+    ]
 
 
 def to_timestamps(periods: pd.PeriodIndex | pd.Series | list[pd.Period], stamp: Stamp = "start") -> pd.DatetimeIndex:

@@ -117,7 +117,8 @@ class TSDiff(ShortName, nn.Module):
         return next(self.parameters()).device
 
     def adapted(self, freq: str, prediction_length: int) -> TSDiff:
-        """This model of all frequencies for one of them and one horizon; the weights are shared, not copied.
+        """This model of all frequencies for one of them and one horizon; the weights are shared, not copied, and its
+        statistics and weighing are its own.
 
         Args:
             freq: normalised frequency of the series.
@@ -142,6 +143,7 @@ class TSDiff(ShortName, nn.Module):
             )
         other = copy.copy(self)
         other._modules = dict(self._modules)  # so that a weighing of its own stays its own
+        other._buffers = {name: None if part is None else part.clone() for name, part in self._buffers.items()}
         other.config = replace(
             config,
             freq=freq,

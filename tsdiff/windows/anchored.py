@@ -2,7 +2,7 @@
 
 The steps that are not to be known are hidden. A stretch of them after which nothing is known is forecast; one with
 known values on both sides is forecast from both, the nearer side counting more, which between two last values is a
-straight line.
+straight line, and less the side that tells less, as a few first values do that were seen before a gap.
 """
 
 from __future__ import annotations
@@ -30,6 +30,12 @@ ABOUT_WIDTH = 3 * HEARD + 14
 _LINEAR_UNITS = 2.0
 _TINY = 1e-200
 _MOST_GAPS = 8
+_AS_GOOD = 2.0
+"""Up to this ratio of their expected errors both sides of a gap are taken for equally good: few values tell no more."""
+_LEAST_RATIO = 1e-6
+"""Of the expected errors of both sides, for the numbers' sake."""
+_DOUBT = 0.125
+"""Share of how far both sides of a gap are apart that either may be off."""
 
 
 @dataclass(frozen=True)
@@ -329,9 +335,11 @@ def _joined(sides: tuple[Pool | None, Pool | None], pools: Iterator[Pool]) -> Po
         one = ahead or back
         assert one is not None
         return one if one is ahead else _turned(one)
-    back = _turned(back)
-    steps = len(ahead.mean)
-    nearer = np.arange(1, steps + 1) / (steps + 1)
+    ahead, back = _tried(ahead, back), _turned(_tried(back, ahead))
+    steps, trust = len(ahead.mean), _trust(ahead, back)
+    nearer = trust * np.arange(1, steps + 1)
+    nearer /= nearer + (1 - trust) * np.arange(steps, 0, -1)
+    scale = (1 - trust) * ahead.scale + trust * back.scale
     return replace(
         ahead,
         forecasts=(1 - nearer) * ahead.forecasts + nearer * back.forecasts,
@@ -339,11 +347,30 @@ def _joined(sides: tuple[Pool | None, Pool | None], pools: Iterator[Pool]) -> Po
         shares=(ahead.shares + back.shares) / 2,
         errors=np.maximum(ahead.errors, back.errors),
         mean=(1 - nearer) * ahead.mean + nearer * back.mean,
-        scale=(ahead.scale + back.scale) / 2,
-        profile=(ahead.profile * ahead.scale + back.profile * back.scale) / (ahead.scale + back.scale),
+        scale=scale,
+        profile=((1 - trust) * ahead.profile * ahead.scale + trust * back.profile * back.scale) / scale,
         tries=min(ahead.tries, back.tries),
         tail=max(ahead.tail, back.tail),
     )
+
+
+def _tried(pool: Pool, other: Pool) -> Pool:
+    """The pool of one side of a gap; where nothing could be tried there, with the error that a last value has made on
+    the other side."""
+    if pool.tries or not other.tries:
+        return pool
+    return replace(pool, scale=max(1.25 * float(other.errors[0] / pool.profile.mean()), _TINY))
+
+
+def _trust(ahead: Pool, back: Pool) -> float:
+    """How much what lies after a gap tells of it beside what lies before it, above 0 and below 1: by the inverse
+    squares of the errors that are expected, as far as their ratio is beyond `_AS_GOOD`. Both err by some of what they
+    differ by, as where a series is constant on one side."""
+    doubt = float(np.abs(ahead.mean - back.mean).mean()) * _DOUBT
+    ratio = float(np.hypot(ahead.scale, doubt) / np.hypot(back.scale, doubt))
+    ratio = min(max(ratio, _LEAST_RATIO), 1 / _LEAST_RATIO)
+    beyond = max(ratio / _AS_GOOD, 1.0) / max(1 / (ratio * _AS_GOOD), 1.0)
+    return 1 / (1 + beyond**-2)
 
 
 def _turned(pool: Pool) -> Pool:

@@ -442,3 +442,17 @@ def test_values_named_y_beside_unique_id_and_ds_are_found():
     series = series_from_frame(frame)
     np.testing.assert_array_equal(series[0]["target"], range(5))
     assert series.origin.target == "y"
+
+
+def test_what_is_moved_within_its_periods_is_told_of_each_series():
+    hours = pd.date_range("2024-01-01", periods=5, freq="h")
+    late = hours + pd.Timedelta("30min")
+    parts = {"a": late, "b": hours, "c": late[2:], "d": hours}
+    table = pd.concat(
+        [pd.DataFrame({"item_id": k, "timestamp": v, "target": np.arange(len(v))}) for k, v in parts.items()]
+    )
+    notes = series_from_frame(table, freq="h").notes
+    assert [note for note in notes if "moved" in note] == [
+        "series 'a': timestamps are moved to the start of their periods (2024-01-01 00:30:00 to 2024-01-01 00:00:00)",
+        "series 'c': timestamps are moved to the start of their periods (2024-01-01 02:30:00 to 2024-01-01 02:00:00)",
+    ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -64,6 +65,18 @@ def test_an_adapted_model_keeps_its_weighing_to_itself(tmp_path: Path):
     assert [name for one in (whole, days) for name in one.state_dict() if name.startswith("weighing")] == []
     whole.save_pretrained(tmp_path)
     assert TSDiffPredictor.from_pretrained(tmp_path).model.weighing is None
+
+
+def test_an_adapted_model_keeps_its_statistics_to_itself():
+    whole = TSDiffPredictor.from_pretrained("default")
+    hours, days = whole.adapted("h", 24), whole.adapted("D", 7)
+    before = {name: value.clone() for name, value in whole.model.named_buffers()}
+    hours.model.statistics = replace(hours.model.statistics, center=3.0, spread=5.0)
+    assert hours.model.statistics.spread == 5
+    for one in (whole.model, days.model):
+        for name, value in one.named_buffers():
+            torch.testing.assert_close(value, before[name], rtol=0, atol=0)
+    assert hours.model.denoiser is whole.model.denoiser
 
 
 def test_a_gap_as_long_as_what_is_remembered_is_passed_over():

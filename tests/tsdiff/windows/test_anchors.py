@@ -352,6 +352,29 @@ def test_a_gap_between_mirrored_sides_has_the_size_of_a_forecast():
     assert_allclose(gap.scale[27:37].sum(), window(side, 10, (0, 0)).scale[-10:].sum(), rtol=1e-6)
 
 
+@pytest.mark.parametrize("beside", [2, 5, 9])
+def test_a_gap_beside_a_few_first_or_last_values_goes_by_the_many_on_its_other_side(beside):
+    """What a few values tell of a season is little, and was taken for half of what is known of the gap."""
+    values = season(90) + np.random.default_rng(0).normal(size=90)
+    truth = values[beside : beside + 5].copy()
+    values[beside : beside + 5] = np.nan
+    nowhere = np.zeros(LENGTH, dtype=bool)
+    first = anchored_window(values, 0, nowhere, (7, 0))
+    last = anchored_window(values[::-1], 90 - LENGTH, nowhere, (7, 0))
+    for anchor, scale in ((first.anchor, first.scale), (last.anchor[::-1], last.scale[::-1])):
+        assert np.abs(anchor[beside : beside + 5] - truth).mean() < 3
+        assert scale[beside : beside + 5].max() < 5
+
+
+def test_a_walk_goes_on_from_a_single_first_value():
+    """Which nothing was tried on: what a last value is worth, the many after the gap tell."""
+    walk = 100 + np.random.default_rng(1).normal(size=90).cumsum()
+    walk[1:4] = np.nan
+    made = anchored_window(walk, 0, np.zeros(LENGTH, dtype=bool), (7, 0))
+    assert_allclose(made.anchor[1:4], np.interp([1, 2, 3], [0, 4], walk[[0, 4]]), atol=0.7)
+    assert 0.5 < made.scale[1:4].mean() < 3
+
+
 def test_where_nothing_is_known_there_is_no_anchor():
     made = anchored_window(np.full(30, np.nan), 0, np.zeros(LENGTH, dtype=bool), (7, 0))
     assert (made.scale == 1).all()
