@@ -36,10 +36,10 @@ from tsdiff.data.tables import UNREADABLE, read_arrow, read_csv, read_parquet
 from tsdiff.data.timestamps import (
     check_unique,
     grid_positions,
-    moved_notes,
     parse_timestamps,
     stamp_side,
     whole_weeks,
+    within_periods,
 )
 
 SUFFIXES = (".csv", ".csv.gz", ".parquet", ".feather", ".arrow")
@@ -168,7 +168,8 @@ def series_from_frame(
     refuse_if_empty(entries, skipped)
     used = [part for part in parts if part.item not in skipped]
     side = stamp_side(pd.DatetimeIndex(np.concatenate([part.stamps for part in used])), grid)
-    notes.extend(moved_notes({part.item: part.stamps for part in used}, grid, side, zone))
+    zone, moved = within_periods({part.item: part.stamps for part in used}, grid, side, zone)
+    notes.extend(moved)
     origin = Origin(
         item_id="item_id" if item_id is None else item_id,
         timestamp=time_name(frame, timestamp),

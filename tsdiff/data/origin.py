@@ -20,18 +20,21 @@ class Zone:
         tz: The zone; None where timestamps had none, or no single one.
         days: Whether series are in local days, as those of daily and coarser data are; otherwise they are in UTC.
         minutes: Added to UTC, so that whole hours are whole hours in zones of half hours too; below an hour.
+        within: How far all timestamps lie within their periods, as hours dated at half past.
     """
 
     tz: tzinfo | None = None
     days: bool = False
     minutes: timedelta = timedelta(0)
+    within: timedelta = timedelta(0)
 
     def restored(self, stamps: pd.DatetimeIndex) -> pd.DatetimeIndex:
-        """Naive timestamps of series in the table's zone.
+        """Naive timestamps of series in the table's zone, and where they were within their periods.
 
         A local day begins where its midnight would be; where clocks skip that time, it begins right after, and where
         they have it twice, at the first: a warning names the day.
         """
+        stamps = stamps + self.within if self.within else stamps
         if self.tz is None:
             return stamps
         if not self.days:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -314,16 +315,21 @@ def _working(days: pd.DatetimeIndex, before: bool) -> pd.DatetimeIndex:
     return pd.DatetimeIndex(np.busday_offset(days_of, 0, roll="backward" if before else "forward")).as_unit(days.unit)
 
 
-def moved_notes(series: Mapping[str, pd.DatetimeIndex], freq: str, stamp: Stamp, zone: Zone) -> list[str]:
-    """Say what becomes of timestamps that lie within their periods, such as hours dated at half past: a line for each
-    series that has some. All are looked at together, which takes pandas as long as one of them."""
+def within_periods(
+    series: Mapping[str, pd.DatetimeIndex], freq: str, stamp: Stamp, zone: Zone
+) -> tuple[Zone, list[str]]:
+    """The zone that gives back timestamps that all lie as far within their periods, such as hours dated at half past;
+    or, where they differ in that, the zone as it is and what becomes of them, a line for each series that has some."""
     stamps = pd.DatetimeIndex(np.concatenate(list(series.values())))
     with quiet():
         kept = to_timestamps(stamps.to_period(unit_freq(freq)), stamp)
+    apart = stamps - kept
+    if (apart == apart[0]).all():
+        return replace(zone, within=apart[0]), []
     moved = np.flatnonzero(kept != stamps)
     ends = np.cumsum([len(own) for own in series.values()])
     names, (places, first) = list(series), np.unique(np.searchsorted(ends, moved, "right"), return_index=True)
-    return [
+    return zone, [
         f"series {names[place]!r}: timestamps are moved to the {stamp} of their periods ({zone.told(stamps[at])} to "
         f"{zone.told(kept[at])})"
         for place, at in zip(places, moved[first], strict=True)

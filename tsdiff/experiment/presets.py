@@ -77,8 +77,8 @@ class Preset(Checked, ModelSettings):
         categories, loss, training: see `TSDiffEstimator`.
         mse, quantile: sampling with each energy.
         guidance: the energy that did better on the validation windows.
-        members: models that `train` trains with different seeds to forecast together (`tsdiff.ensemble`); 0 leaves it to
-            the bundled one.
+        members: models that `train` trains with different seeds to forecast together (`tsdiff.ensemble`); 0 leaves
+            it to the bundled one.
         tuned_steps: of fine-tuning the bundled model on the series, which then forecasts together with them, an equal
             share of the samples; 0 goes without it.
     """

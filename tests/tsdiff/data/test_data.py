@@ -286,7 +286,7 @@ def test_messages_tell_times_as_the_table_has_them(zone):
     with pytest.raises(DataError, match=said):
         series_from_frame(frame, target="y", freq="h")
     frame["ds"] = times + pd.Timedelta(minutes=7)
-    series = series_from_frame(frame, target="y", freq="h")
+    series = series_from_frame(pd.concat([frame, frame.assign(unique_id=4, ds=times)]), target="y", freq="h")
     assert [f"({times[0] + pd.Timedelta(minutes=7)} to {times[0]})" in note for note in series.notes] == [True]
 
 

@@ -19,6 +19,7 @@ from tsdiff import TSDiffPredictor, set_quiet
 from tsdiff.data import load_dataset, series_from_frame
 from tsdiff.data.known import Names, read_frame
 from tsdiff.data.origin import Origin, Zone
+from tsdiff.data.timestamps import to_timestamps
 from tsdiff.tasks.anomaly.scores import anomaly_scores
 
 BERLIN = "Europe/Berlin"
@@ -456,3 +457,32 @@ def test_what_is_moved_within_its_periods_is_told_of_each_series():
         "series 'a': timestamps are moved to the start of their periods (2024-01-01 00:30:00 to 2024-01-01 00:00:00)",
         "series 'c': timestamps are moved to the start of their periods (2024-01-01 02:30:00 to 2024-01-01 02:00:00)",
     ]
+
+
+@pytest.mark.parametrize(
+    ("first", "freq", "step"),
+    [
+        ("2024-01-01 00:53", "h", "1h"),
+        ("2024-01-01 12:00", "D", "1D"),
+        ("2024-01-01 00:00:00.5", "s", "1s"),
+        ("2024-03-25 09:53+01:00", "h", "1h"),
+        ("2024-01-01 00:07", "30min", "30min"),
+    ],
+)
+def test_results_lie_within_their_periods_where_all_timestamps_do(first, freq, step):
+    stamps = pd.date_range(first, periods=40, freq=step)
+    if stamps.tz is not None:
+        stamps = stamps.tz_convert("Europe/Vienna")
+    series = series_from_frame(pd.DataFrame({"time": stamps[:36], "value": np.arange(36.0)}), freq=freq)
+    assert not [note for note in series.notes if "moved" in note]
+    entry = series[0]
+    after = pd.period_range(entry["start"] + 36, periods=4, freq=entry["start"].freq)
+    made = series.origin.restored(pd.DataFrame({"item_id": "value", "timestamp": to_timestamps(after, series.stamp)}))
+    assert made["time"].tolist() == stamps[36:].tolist()
+
+
+def test_months_dated_on_the_fifteenth_are_so_in_forecasts():
+    stamps = pd.DatetimeIndex([f"{year}-{month:02}-15" for year in range(2018, 2024) for month in range(1, 13)])
+    frame = pd.DataFrame({"time": stamps[:-2], "value": np.arange(70.0)})
+    made = TSDiffPredictor.from_pretrained("default").predict_df(frame, prediction_length=2, num_samples=2)
+    assert made["time"].tolist() == stamps[-2:].tolist()

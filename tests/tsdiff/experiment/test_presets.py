@@ -50,7 +50,8 @@ def test_a_preset_without_a_model_of_its_own_is_the_bundled_one_fine_tuned():
     own = TSDiffPredictor.from_pretrained("default").sampling
     assert made.sampling == replace(own, seed=preset.sampling().seed, minimum=0.5)
     (forecast,) = made.predict(sines(1), num_samples=5)
-    assert forecast.samples.shape == (5, 8) and forecast.samples.min() >= 0.5
+    assert forecast.samples.shape == (5, 8)
+    assert forecast.samples.min() >= 0.5
 
 
 def test_a_preset_of_no_model_is_refused():
