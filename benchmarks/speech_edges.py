@@ -1,10 +1,9 @@
-"""Recordings whose band ends early, and how loud results are: what `mirror_band` and `makeup` of a model rest on.
+"""Recordings whose band ends early, and how loud results are, which `makeup` of a model rests on.
 
-Speakers and noises of the shared data's validation part, mixed at 16 kHz and cut off by a filter. Each is enhanced with
-what lies below its edge mirrored above it for the network (`speech.inference.mirror`) and without, and beside them
-stands the whole mixture's result, cut off alike. Then the gain that brings results nearest to the clean speech, by
-squares, where nothing makes up for it. Last, what becomes of such recordings in streams, which hear no edge, and of
-those at rates below the model's.
+Speakers and noises of the shared data's validation part, mixed at 16 kHz and cut off by a filter; beside what is made
+of them stands the whole mixture's result, cut off alike. Then the gain that brings results nearest to the clean speech,
+by squares, where nothing makes up for it. Last, what becomes of such recordings in streams, and of those at rates below
+the model's.
 
 Example:
     python benchmarks/speech_edges.py
@@ -29,7 +28,6 @@ from benchmarks.machine import header, table
 from benchmarks.speech_models import SHARED_SPEECH
 from shared.files.io import write_text
 from speech import Enhancer, SpeechModel, metrics
-from speech.audio.edges import BandEdge
 from speech.audio.files import read_audio
 from speech.audio.resampling import resample
 
@@ -40,6 +38,7 @@ SLOW = ((0, 0), (7000, 0), (7300, -7), (7500, -13), (7700, -25), (7900, -45), (8
 LOW_RATES = (8000, 11025, 12000)
 CUT_SNRS, LEVEL_SNRS = (5.0, 15.0), (np.inf, 35.0, 25.0, 15.0, 10.0, 5.0, 0.0)
 SCORES = {"SI-SDR": metrics.si_sdr, "ESTOI": metrics.estoi, "PESQ": metrics.pesq_wb}
+CUT = (metrics.si_sdr, metrics.pesq_wb)
 SUFFIXES = (".flac", ".ogg", ".wav", ".opus", ".mp3")
 Waveform = np.ndarray
 
@@ -68,28 +67,19 @@ def mixtures(snr: float, most: int) -> Iterator[tuple[Waveform, Waveform]]:
         yield scale * clean, (scale * noisy).astype(np.float32)
 
 
-def has_edge(noisy: Waveform) -> bool:
-    """Whether an edge is heard, as the enhancer hears it."""
-    heard = BandEdge(RATE, 1)
-    heard.push(noisy[None])
-    return heard.edges(steep=True)[0] < RATE / 2
-
-
 def cut_rows(enhancer: Enhancer, most: int) -> Iterator[list[str]]:
     """A line for each filter and SNR: means over the recordings."""
-    plain = Enhancer(enhancer.model, sampling=replace(enhancer.sampling, mirror_band=False))
     for snr in CUT_SNRS:
-        pairs = [(*pair, plain.enhance(pair[1], RATE)) for pair in mixtures(snr, most)]
+        pairs = [(*pair, enhancer.enhance(pair[1], RATE)) for pair in mixtures(snr, most)]
         for name, taps in filters().items():
             found = []
             for whole in pairs:
-                clean, noisy, best = (signal.fftconvolve(wave, taps, "same").astype(np.float32) for wave in whole)
-                made = best, enhancer.enhance(noisy, RATE), plain.enhance(noisy, RATE)
-                scores = [(metrics.si_sdr(clean, one, RATE), metrics.pesq_wb(clean, one, RATE)) for one in made]
-                found.append([has_edge(noisy), *np.ravel(scores)])
-            edges, *means = np.mean(found, axis=0)
-            cells = [f"{mean:.2f}" for mean in (*means[::2], *means[1::2])]
-            yield [name, f"{snr:g}", f"{edges * len(found):.0f} of {len(found)}", *cells]
+                clean, noisy, best = (cut(wave, RATE, taps) for wave in whole)
+                found.append(
+                    [[score(clean, one, RATE) for one in (best, enhancer.enhance(noisy, RATE))] for score in CUT]
+                )
+            cells = [f"{mean:.2f}" for mean in np.mean(found, axis=0).ravel()]
+            yield [name, f"{snr:g}", *cells]
             print(*cells, flush=True)
 
 
@@ -138,7 +128,7 @@ def level_rows(enhancer: Enhancer, most: int) -> Iterator[list[str]]:
 
 
 def main(
-    models: Annotated[str, typer.Option(help="Comma-separated, with mirror_band.")] = "default,dereverb",
+    models: Annotated[str, typer.Option(help="Comma-separated.")] = "default,dereverb",
     files: Annotated[int, typer.Option(help="Recordings, at most.")] = 12,
     output: Annotated[Path, typer.Option(help="Markdown file.")] = Path("benchmarks/results/speech_edges.md"),
 ) -> None:
@@ -146,12 +136,10 @@ def main(
     torch.set_num_threads(1)
     text = header("Bands that end early, and levels") + (
         f"\n{files} recordings of speakers and noises outside training, of {SECONDS} s at most. SI-SDR and PESQ-WB "
-        "are against the clean speech, cut off alike: of the whole mixture's result, cut off; of the cut mixture's, "
-        "with what lies below the edge mirrored above it for the network; without. Where no edge is heard both are the "
-        "same.\n"
+        "are against the clean speech, cut off alike: of the whole mixture's result, cut off, and of the cut one's.\n"
     )
-    columns = ["cut off at", "SNR, dB", "edges heard"]
-    columns += [f"{score}, {way}" for score in ("SI-SDR", "PESQ") for way in ("whole", "mirrored", "without")]
+    columns = ["cut off at", "SNR, dB"]
+    columns += [f"{score}, {way}" for score in ("SI-SDR", "PESQ") for way in ("whole", "cut off")]
     for name in models.split(","):
         enhancer = Enhancer.from_pretrained(name)
         text += f"\n## {name}\n\n" + table(columns, list(cut_rows(enhancer, files)))

@@ -48,13 +48,8 @@ class BandEdge:
         self._held = held
         return block
 
-    def edges(self, steep: bool = False) -> list[float]:
-        """Hz at which the band of each channel ends; half the rate where nothing is missing, or nothing was heard.
-
-        Args:
-            steep: only where what lies above is also 20 dB below what lies just below; a band beside strong rumble may
-                fade out so far, without an edge.
-        """
+    def edges(self) -> list[float]:
+        """Hz at which the band of each channel ends; half the rate where nothing is missing, or nothing was heard."""
         if self._latest.shape[1] == 0 and self._held.any():
             self._add(np.pad(self._held, ((0, 0), (0, _FRAME - self._held.shape[1])))[:, None])
         powers = self._power if self._power.any() else self._latest.sum(axis=1)  # of recordings of a few frames all
@@ -64,7 +59,7 @@ class BandEdge:
             level = np.convolve(power, np.ones(5) / 5, "same")
             heard = np.flatnonzero(level > level.max() * 10 ** (_LOST_DB / 10))
             whole = len(heard) == 0 or heard[-1] >= len(level) - 8  # within 200 Hz of the end
-            whole = whole or heard[-1] * each > _HEARD_HZ or (steep and not _falls(level, int(heard[-1])))
+            whole = whole or heard[-1] * each > _HEARD_HZ
             found.append(self._rate / 2 if whole else float(heard[-1] * each))
         return found
 
@@ -76,12 +71,6 @@ class BandEdge:
             lasting = [powers[:, start : start + count] for start in range(0, _SPAN + 1, _APART)]
             self._power += np.minimum.reduce(lasting).sum(axis=1)
         self._latest = powers[:, -_SPAN:]
-
-
-def _falls(level: np.ndarray, last: int) -> bool:
-    """Whether powers fall by 20 dB at a place, over some 400 Hz at 16 kHz."""
-    below, above = level[int(0.9 * last) : int(0.97 * last) + 1], level[last + 4 : last + 16]
-    return bool(above.mean() < below.mean() / 100)
 
 
 def said_of_band(edge: float, whole: float) -> str:

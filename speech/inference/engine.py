@@ -305,7 +305,7 @@ class Engine:
     def _outputs(self, segments: Sequence[Segment], advance: Advance | None) -> Iterator[np.ndarray]:
         """The segments' results (samples,), one by one."""
         for made, segment in zip(self.runner.run(segments, advance), segments, strict=True):
-            if segment.edge is None or not self.sampling.keep_band:
+            if segment.edge is None:
                 yield made
             else:
                 yield with_band_kept(made, segment.waveform, segment.edge, self.sample_rate)
@@ -315,17 +315,16 @@ class Engine:
             sample_rate,
             self.sample_rate,
             channels,
-            band=self.sampling.keep_band or self.sampling.mirror_band,
+            band=self.sampling.keep_band,
             upper=self._extends(sample_rate),
             music=self.keep_music,
-            steep=self.sampling.mirror_band,
         )
 
     def _said_of_band(self, heard: Listening, sample_rate: int) -> str | None:
         """What there is to say of the band of a recording at this rate, of a model that adds what lies above: of the
         channel that lacks most. Of other models nothing, nor where `warn_no_room` tells."""
         edges = [edge for edge in heard.edges if edge is not None]
-        if not edges or not self.sampling.keep_band or sample_rate < self.sample_rate:
+        if not edges or sample_rate < self.sample_rate:
             return None
         if min(edges) >= self.sample_rate / 2 and heard.upper_edges:
             return said_of_band(min(heard.upper_edges), sample_rate / 2)

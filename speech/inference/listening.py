@@ -17,7 +17,6 @@ class Listening:
     Args:
         sample_rate, model_rate: these, in Hz.
         channels: of the recording.
-        steep: whether only a steep end of the band at the model's rate is one.
         band, upper: whether to hear where the band ends at the model's rate, and at the recording's.
         music: whether to tell music.
 
@@ -25,21 +24,10 @@ class Listening:
         peaks: the largest magnitude of each channel at the model's rate, (channels,), clicks included.
     """
 
-    def __init__(
-        self,
-        sample_rate: int,
-        model_rate: int,
-        channels: int,
-        *,
-        band: bool,
-        upper: bool,
-        music: bool,
-        steep: bool = False,
-    ):
+    def __init__(self, sample_rate: int, model_rate: int, channels: int, *, band: bool, upper: bool, music: bool):
         self.peaks = np.zeros(channels, np.float32)
         self._steady = [SteadyPeak(model_rate) for _ in range(channels)]
         self._band = BandEdge(model_rate, channels) if band else None
-        self._steep = steep
         self._upper = BandEdge(sample_rate, channels) if upper else None
         self._music = MusicShare(channels) if music else None
 
@@ -64,7 +52,7 @@ class Listening:
     @cached_property
     def edges(self) -> list[float | None]:
         """Hz at which the channels' bands end at the model's rate; None where it was not asked for."""
-        return [None] * len(self.peaks) if self._band is None else list(self._band.edges(self._steep))
+        return [None] * len(self.peaks) if self._band is None else list(self._band.edges())
 
     @property
     def upper_edges(self) -> list[float]:

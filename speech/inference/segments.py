@@ -16,7 +16,6 @@ from shared.random import PlacedGenerator
 from shared.samplers import StepInfo
 from speech.inference.held_level import HeldLevel
 from speech.inference.longform import Window
-from speech.inference.mirror import first_beyond, mirrored_above, own_above
 from speech.inference.plausible import Plausible
 from speech.inference.sampling import sample_spectrogram, sounding
 from speech.model.config import SamplingConfig
@@ -231,12 +230,8 @@ class SegmentRunner:
         if gains is not None:
             noisy = frontend.amplified(noisy, gains)
         heard = [segment.heard for segment in segments]
-        firsts = [self._first_lost(segment) for segment in segments]
-        seen = mirrored_above(noisy, firsts)
-        result = sample_spectrogram(self.model, seen, self.sampling, generators, step, heard)
-        estimate = own_above(result.x, seen, noisy, firsts)
-        if gains is not None:
-            estimate = frontend.amplified(estimate, 1 / gains)
+        result = sample_spectrogram(self.model, noisy, self.sampling, generators, step, heard)
+        estimate = result.x if gains is None else frontend.amplified(result.x, 1 / gains)
         waves = []
         for x, segment in zip(estimate, segments, strict=True):
             length = len(segment.waveform)
@@ -244,12 +239,6 @@ class SegmentRunner:
             wave = frontend.inverse(known, length)[0] * (segment.peak * self.sampling.amplification)
             waves.append(wave.to("cpu", torch.float32).numpy())
         return waves, result.nfe
-
-    def _first_lost(self, segment: Segment) -> int | None:
-        """Where the network is to see what lies below a segment's edge mirrored; None: nowhere."""
-        frontend = self.model.config.frontend
-        edge = segment.edge if self.sampling.mirror_band else None
-        return first_beyond(edge, frontend.sample_rate, frontend.frequencies)
 
     @torch.no_grad()
     def sounding(self, waveform: np.ndarray, frames: int) -> np.ndarray:

@@ -94,8 +94,6 @@ class SamplingConfig(Checked):
             one beyond full scale is lowered (`speech.inference.held_level`). None: recordings are seen as they are.
         keep_band: leave a recording as it is up to where its band ends (`speech.audio.edges`), and take of the estimate
             only what is above: for models that add a lost band.
-        mirror_band: where a recording's band ends below the model's, let the network hear what lies below its edge
-            mirrored above it (`speech.inference.mirror`). Not in streams, which do not know the edge.
         upper_band: what becomes of what a recording has above the model's band, where an enhancer is not told; None:
             "follow". See `speech.audio.bands.UpperBand`.
         attenuation_limit: in dB; the result has 10^(−limit / 20) of the recording in it, so that nothing falls further
@@ -123,7 +121,6 @@ class SamplingConfig(Checked):
     attenuation_limit: Annotated[Positive | None, "dB"] = None
     clean_share: Chance = 0.0
     makeup: Annotated[Finite, Ge(-20.0), Le(20.0), "dB"] = 0.0
-    mirror_band: bool = False
 
     @property
     def amplification(self) -> float:
@@ -146,8 +143,6 @@ class SamplingConfig(Checked):
         met = self.network_time != "next" or self.sampler in ("sb_ode", "sb_sde", "ode1", "sde1")
         need = "only the first-order bridge samplers (sb_ode, sb_sde, ode1, sde1) ask the network once a step"
         self._require(met, "network_time sampler", need)
-        need = "what a model adds above an edge cannot be made of what is mirrored there"
-        self._require(not (self.keep_band and self.mirror_band), "keep_band mirror_band", need)
         if isinstance(self.schedule, str):
             checked(Schedule, schedule=self.schedule)
         else:
