@@ -323,12 +323,14 @@ def test_timestamps_come_back_as_they_went_in(freq):
         ("W", "2024-03-06", "2024-03-04"),
     ],
 )
-def test_timestamps_within_their_periods_are_moved_with_a_note(freq, first, moved):
+def test_series_whose_timestamps_lie_within_their_periods_start_with_them_and_lead_back(freq, first, moved):
     steps = pd.to_timedelta(np.arange(5), unit="W" if freq == "W" else freq)
     frame = pd.DataFrame({"timestamp": pd.Timestamp(first) + steps, "target": np.arange(5.0)})
     series = series_from_frame(frame, freq=freq)
-    assert to_timestamps(period_range(series[0]["start"], 5))[0] == pd.Timestamp(moved)
-    assert f"{pd.Timestamp(first)} to {pd.Timestamp(moved)}" in series.notes[0]
+    periods = to_timestamps(period_range(series[0]["start"], 5))
+    assert periods[0] == pd.Timestamp(moved)
+    assert series.notes == []
+    assert series.origin.zone.restored(periods).tolist() == frame["timestamp"].tolist()
 
 
 def test_an_empty_table_and_a_bad_minimum_are_refused():
