@@ -195,7 +195,9 @@ _WALK = Preset(scaling="last", context_length=90, training=_steps(2500))
 
 PRESETS: Mapping[str, Preset] = MappingProxyType(
     {
-        "m4_hourly": Preset(scaling="standard", output="noise", scale_power=0.5, training=_steps(4000)),
+        "m4_hourly": Preset(
+            scaling="standard", output="noise", scale_power=0.5, training=_steps(4000), members=0, tuned_steps=300
+        ),
         "exchange_rate_nips": _WALK,
         "pjm_hourly": Preset(training=_steps(5000), tuned_steps=300),
         "solar_al_tail_hourly": Preset(
