@@ -154,7 +154,8 @@ def report(
         header("Forecasts of every benchmark set")
         + f"\nCRPS (mean weighted quantile loss, {SAMPLES} samples), median over seeds (range). TSDiff-Q and "
         "TSDiff-MSE are one trained model, guided by the quantile and the mean-square energy; where a preset has "
-        "`tuned_steps`, the bundled model joins both, fine-tuned. Settings are those of "
+        "`tuned_steps`, the bundled model joins both, fine-tuned, or forecasts alone where both columns are alike. "
+        "Settings are those of "
         "`tsdiff/experiment/presets.py`, chosen on validation windows, those of some sets after test scores were known "
         "(benchmarks/RESULTS.md tells which); training uses the training part "
         "alone. CPU minutes are those of the training process, one thread, all models of a forecast "
