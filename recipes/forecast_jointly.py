@@ -21,6 +21,7 @@ from gluonts.dataset.split import TestData
 from gluonts.model.forecast import SampleForecast
 
 from shared.console.command import claim_output, prepare, run, show
+from shared.console.tables import markdown
 from shared.errors import DataError
 from shared.files.io import write_json, write_text
 from tsdiff import TSDiffEstimator
@@ -113,13 +114,6 @@ def compare(
     return rows, joint, split.test, seconds
 
 
-def markdown(rows: dict[str, dict[str, float]]) -> str:
-    """A table of scores, a row a model."""
-    lines = [["forecast", *COLUMNS], ["---"] * (1 + len(COLUMNS))]
-    lines += [[name, *(f"{values[column]:.4g}" for column in COLUMNS)] for name, values in rows.items()]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
-
-
 def main(
     data: Annotated[Path | None, typer.Option(help="Wide table: timestamps, and a column for each channel.")] = None,
     freq: Annotated[str | None, typer.Option(help="Frequency; found if left out.")] = None,
@@ -140,10 +134,12 @@ def main(
         series = load_dataset(data, freq=freq, layout="wide")
     entry = stacked(series)
     rows, joint, test, seconds = compare(entry, series.freq, prediction_length, windows, steps, samples, seed)
-    write_text(output / "metrics.md", markdown(rows))
+    cells = ([name, *(f"{values[column]:.4g}" for column in COLUMNS)] for name, values in rows.items())
+    table = markdown(["forecast", *COLUMNS], cells)
+    write_text(output / "metrics.md", table)
     write_json(output / "metrics.json", {**rows, "seconds": {"train": round(seconds, 2)}})
     plot_forecasts(*summed(joint, test), output / "sum.png", title=f"the sum of {entry['item_id']}")
-    show(markdown(rows))
+    show(table)
     show(f"results: {output}/ (metrics.md, metrics.json, sum.png)")
 
 

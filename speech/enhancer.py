@@ -312,7 +312,11 @@ class Enhancer:
         seed: int | None = None,
         runtime: Runtime = "auto",
     ) -> Stream:
-        """Enhance a signal while it comes, with a causal model; see `speech.inference.streaming.Stream`."""
+        """Enhance a signal while it comes, with a causal model; see `speech.inference.streaming.Stream`.
+
+        Raises:
+            ConfigError: an enhancer with a `rate` or `keep_music`; see also `Stream`.
+        """
         if self.rate is not None:
             raise ConfigError(f"rate={self.rate}: a stream keeps its rate; leave it out")
         if self.keep_music:

@@ -276,7 +276,6 @@ def train_weighing(
     count: int = WINDOWS,
     steps: int | None = None,
     start: Weighing | None = None,
-    plain: int = PLAIN_WINDOWS,
     workers: int = 0,
 ) -> Weighing:
     """A network trained on windows.
@@ -287,12 +286,11 @@ def train_weighing(
         count: windows of the source.
         steps: of each part; None: `STEPS` and `PLAIN_STEPS`.
         start: a network that has the first part behind it.
-        plain: plain windows, of the second part.
         workers: processes that make windows; 0 makes them here. Other numbers draw other ones.
     """
     data = _drawn(partial(forecast_windows, source), seed, count, workers)
     network = fitted(data, seed, steps or STEPS) if start is None else start
-    return settled(network, data, _drawn(plain_windows, seed, plain, workers), seed, steps or PLAIN_STEPS)
+    return settled(network, data, _drawn(plain_windows, seed, PLAIN_WINDOWS, workers), seed, steps or PLAIN_STEPS)
 
 
 class _Chunks(IterableDataset[Collected]):

@@ -118,17 +118,15 @@ def write_wav(path: Path, samples: Waveform, sample_rate: int, subtype: str) -> 
         temporary.write_bytes(encoded.getbuffer())
 
 
-def write_pair(
-    output: Path, split: str, name: str, clean: Waveform, noisy: Waveform, sample_rate: int, subtype: str = "PCM_16"
-) -> None:
+def write_pair(output: Path, split: str, name: str, clean: Waveform, noisy: Waveform, sample_rate: int) -> None:
     """Write `split/clean/name.wav` and `split/noisy/name.wav`; where 16 bits cannot hold a peak, both are scaled."""
     peak = max(float(np.abs(clean).max(initial=0)), float(np.abs(noisy).max(initial=0)))
-    if subtype != "FLOAT" and peak > 0.999:
+    if peak > 0.999:
         scale = np.float32(0.999 / peak)
         clean, noisy = clean * scale, noisy * scale
     clean_path, noisy_path = pair_paths(output, split, name)
-    write_wav(clean_path, clean, sample_rate, subtype)
-    write_wav(noisy_path, noisy, sample_rate, subtype)
+    write_wav(clean_path, clean, sample_rate, "PCM_16")
+    write_wav(noisy_path, noisy, sample_rate, "PCM_16")
 
 
 def pair_paths(output: Path, split: str, name: str) -> tuple[Path, Path]:

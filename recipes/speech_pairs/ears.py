@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import soxr
@@ -85,7 +84,7 @@ def prepare_ears_wham(
     noises = lengths(sorted(wham.rglob("*.wav")))
     if not noises:
         raise DataError(f"{wham} has no WAV files; give the folder of WHAM! at 48 kHz")
-    recordings = _recordings(ears, None if cuts is None else _cuts(read_json(cuts, DataError)))
+    recordings = _recordings(ears, None if cuts is None else _cuts(cuts))
 
     settings = {"set": "ears-wham", "sample_rate": sample_rate, "seed": seed, "snr_db": SNR_DB}
     claim_pairs(output, settings, [] if cuts is None else [Path(cuts).read_text()])
@@ -97,12 +96,14 @@ def prepare_ears_wham(
     return finish(prepared, output, settings)
 
 
-def _cuts(value: Any) -> dict[str, dict[str, list[list[int]]]]:
+def _cuts(path: str | Path) -> dict[str, dict[str, list[list[int]]]]:
     """What a file of cuts holds: for each speaker and recording the first and last sample of each piece."""
     try:
-        return TypeAdapter(dict[str, dict[str, list[list[int]]]]).validate_python(value)
+        return TypeAdapter(dict[str, dict[str, list[list[int]]]]).validate_python(read_json(path, DataError))
     except ValidationError as error:
-        raise DataError("the file of cuts does not hold lists of samples by speaker and recording") from error
+        raise DataError(
+            f"{path} does not hold lists of samples by speaker and recording; give the public script's test_files.json"
+        ) from error
 
 
 def _recordings(ears: Path, cuts: dict[str, dict[str, list[list[int]]]] | None) -> list[_Recording]:

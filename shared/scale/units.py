@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -86,9 +86,9 @@ def digest_of(*parts: Any) -> str:
     return found.hexdigest()[:32]
 
 
-def digest_of_folder(folder: str | os.PathLike[str], suffixes: Sequence[str] = (".json", ".safetensors")) -> str:
+def digest_of_folder(folder: str | os.PathLike[str]) -> str:
     """A digest of the files of a model's folder, wherever that lies."""
-    paths = sorted(path for path in Path(folder).iterdir() if path.suffix in suffixes)
+    paths = sorted(path for path in Path(folder).iterdir() if path.suffix in (".json", ".safetensors"))
     return digest_of(*(part for path in paths for part in (path.name, path.read_bytes())))
 
 

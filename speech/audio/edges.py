@@ -58,9 +58,9 @@ class BandEdge:
         for power in powers:
             level = np.convolve(power, np.ones(5) / 5, "same")
             heard = np.flatnonzero(level > level.max() * 10 ** (_LOST_DB / 10))
-            whole = len(heard) == 0 or heard[-1] >= len(level) - 8  # within 200 Hz of the end
-            whole = whole or heard[-1] * each > _HEARD_HZ
-            found.append(self._rate / 2 if whole else float(heard[-1] * each))
+            last = int(heard[-1]) if len(heard) else len(level)
+            whole = last >= len(level) - 8 or last * each > _HEARD_HZ  # the first: within 200 Hz of the end
+            found.append(self._rate / 2 if whole else last * each)
         return found
 
     def _add(self, frames: np.ndarray) -> None:

@@ -53,7 +53,7 @@ def diagnose_model(
         raise DataError("no recordings: give some noisy ones")
     length = _length(recordings, seconds, model.config.frontend.sample_rate)
     model, seed = model.eval(), 0 if settings is None else settings.seed
-    pairs = [_pair(model, recording, length, seed) for recording in recordings]
+    pairs = [_pair(model, recording, place, length, seed) for place, recording in enumerate(recordings)]
     x0, y = (torch.cat(parts) for parts in zip(*pairs, strict=True))
 
     def denoise(x: Tensor, t: Tensor) -> Tensor:
@@ -72,7 +72,7 @@ def _length(recordings: Sequence[Recording], seconds: float, rate: int) -> int:
 
 
 @torch.no_grad()
-def _pair(model: SpeechModel, recording: Recording, length: int, seed: int) -> tuple[Tensor, Tensor]:
+def _pair(model: SpeechModel, recording: Recording, place: int, length: int, seed: int) -> tuple[Tensor, Tensor]:
     """Spectrograms of clean and noisy, at one scale."""
     noisy, clean = recording
     if clean is not None and len(clean) != len(noisy):
@@ -84,7 +84,7 @@ def _pair(model: SpeechModel, recording: Recording, length: int, seed: int) -> t
 
     y = middle(noisy)
     if not float(y.abs().sum()) > 0:
-        raise DataError("a noisy recording is silent in its middle; leave it out")
+        raise DataError(f"recording {place} (from 0) is silent in its middle; leave it out")
     x0 = None if clean is None else middle(clean)
     scale = model.frontend.scale(y, y if x0 is None else x0)
     padding = model.config.sampling.frame_padding

@@ -56,7 +56,8 @@ def search_schedule(
         raise ConfigError(f"sampler {base.sampler!r} has a schedule of its own; give sampling with one such as ode2")
     base = replace(base, steps=steps, schedule=base.schedule if isinstance(base.schedule, str) else "log_snr")
     length = round(seconds * model.config.frontend.sample_rate)
-    y = torch.cat([_spectrogram(model, _middle(np.asarray(wave, np.float32), length), base) for wave in noisy])
+    parts = [_middle(np.asarray(wave, np.float32), length, place) for place, wave in enumerate(noisy)]
+    y = torch.cat([_spectrogram(model, part, base) for part in parts])
     first = sampling_times(model.sde, base)
     generator, begin = make_generator(seed, "schedule"), float(first[0])
     if begin < model.sde.T:
@@ -98,11 +99,11 @@ def residual_spectrum(model: SpeechModel, pairs: Iterable[tuple[np.ndarray, np.n
     return Spectrum(tuple((power / frames).tolist()))
 
 
-def _middle(wave: np.ndarray, length: int) -> np.ndarray:
+def _middle(wave: np.ndarray, length: int, place: int) -> np.ndarray:
     start = max(0, (len(wave) - length) // 2)
     part = wave[start : start + length]
     if not np.abs(part).max(initial=0.0) > 0:
-        raise DataError("a recording is silent in its middle; leave it out")
+        raise DataError(f"noisy[{place}] is silent in its middle; leave that recording out")
     return np.pad(part, (0, length - len(part)))
 
 

@@ -24,7 +24,7 @@ from speech.audio.files import read_audio
 from speech.audio.search import find_audio
 from speech.metrics.alignment import delay, overlapping, placed
 from speech.metrics.checks import resampled
-from speech.metrics.measures import METRICS, chosen_metrics, score
+from speech.metrics.measures import METRICS, Score, chosen_metrics, score
 
 NOISY = "noisy_"
 """Prefix of the columns that score the noisy recordings."""
@@ -231,30 +231,37 @@ def _scores(job: Scoring) -> dict[str, Any]:
         ]
     values: dict[str, list[float]] = defaultdict(list)
     reasons: dict[tuple[str, str], list[str]] = defaultdict(list)
-    for channel in range(len(waveforms[base])):
-        clean = waveforms["clean"][channel] if "clean" in waveforms else None
-        noisy = waveforms["noisy"][channel] if "noisy" in waveforms else None
-        lates = dict[str, int]()
-        if job.align and clean is not None:
-            lates = {kind: delay(clean, each[channel], rate) for kind, each in waveforms.items() if kind != "clean"}
-        for kind in ("enhanced", "noisy"):
-            if kind not in waveforms:
-                continue
-            estimate, part = waveforms[kind][channel], slice(None)
-            if clean is not None and kind in lates:
-                estimate, part = overlapping(clean, estimate, lates[kind])
-            noise = None if noisy is None else placed(noisy, lates.get("noisy", 0))[part]
-            against = None if clean is None else clean[part]
-            for name, found in score(job.metrics, against, estimate, rate, noisy=noise).items():
-                values[(NOISY if kind == "noisy" else "") + name].append(found.value)
-                if found.reason is not None:
-                    where = f" of channel {channel + 1}" if len(waveforms[base]) > 1 else ""
-                    reasons[kind, where + ": " + found.reason].append(name)
+    channels = len(waveforms[base])
+    for channel in range(channels):
+        where = f" of channel {channel + 1}" if channels > 1 else ""
+        one = {kind: each[channel] for kind, each in waveforms.items()}
+        for kind, name, found in _channel_scores(job, one, rate):
+            values[(NOISY if kind == "noisy" else "") + name].append(found.value)
+            if found.reason is not None:
+                reasons[kind, where + ": " + found.reason].append(name)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
         means = {name: float(np.mean(each)) for name, each in values.items()}
     reason = "; ".join(f"{kind} {', '.join(names)}{why}" for (kind, why), names in reasons.items())
     return {"seconds": len(waveforms[base][0]) / rate, "reason": reason, **means}
+
+
+def _channel_scores(job: Scoring, waves: dict[str, np.ndarray], rate: int) -> Iterator[tuple[str, str, Score]]:
+    """Kind, metric and score of what is enhanced and what is noisy among waveforms (samples,), by kind."""
+    clean, noisy = waves.get("clean"), waves.get("noisy")
+    lates = dict[str, int]()
+    if job.align and clean is not None:
+        lates = {kind: delay(clean, wave, rate) for kind, wave in waves.items() if kind != "clean"}
+    for kind in ("enhanced", "noisy"):
+        if kind not in waves:
+            continue
+        estimate, part = waves[kind], slice(None)
+        if clean is not None and kind in lates:
+            estimate, part = overlapping(clean, estimate, lates[kind])
+        noise = None if noisy is None else placed(noisy, lates.get("noisy", 0))[part]
+        against = None if clean is None else clean[part]
+        for name, found in score(job.metrics, against, estimate, rate, noisy=noise).items():
+            yield kind, name, found
 
 
 def _cores() -> int:

@@ -94,7 +94,7 @@ class UpperBandNetwork(nn.Module):
         """Gains of the next frames.
 
         Args:
-            features: (batch, frames, features) of `band_features`.
+            features: (batch, frames, features) of `Bands.features`.
             memory: what it remembers of the frames before; None of the first.
 
         Returns:

@@ -64,6 +64,33 @@ def check_choice(job: Job) -> None:
         )
 
 
+def refined(
+    name: str,
+    title: str,
+    job: Job,
+    pairs: Sequence[Pair],
+    predictor: TSDiffPredictor,
+    config: RefineConfig,
+    choose: bool,
+) -> tuple[list[Forecast], list[Forecast], RefineConfig | None, dict[str, float]]:
+    """Forecasts of a baseline before and after refinement, how they were refined, None where they are left as they are,
+    and the seconds that both took."""
+    started = time.perf_counter()
+    with status(f"forecasting with {title}"):
+        before = base_forecasts(name, job.split.train, job, pairs, config.num_samples, config.seed)
+    between = time.perf_counter()
+    with status(f"refining the forecasts of {title}"):
+        used = chosen_config(name, job, predictor, config) if choose else config
+        after = before if used is None else list(predictor.refine(before, [past for past, _ in pairs], used))
+    if used is None:
+        note(
+            f"{title} is left as it is: on the training series' last horizon no refinement has a CRPS lower by more "
+            f"than {TOLERANCE:.0%}"
+        )
+    taken = {"base": round(between - started, 2), "refine": round(time.perf_counter() - between, 2)}
+    return before, after, used, taken
+
+
 def draw(
     before: Sequence[Forecast], after: Sequence[Forecast], pairs: Sequence[Pair], title: str, path: Path, job: Job
 ) -> None:
@@ -83,7 +110,7 @@ def draw(
 def main(options: Refine) -> None:
     """Refine the forecasts of simple forecasters by a model's energy; score before and after."""
     prepare(options.threads)
-    output, samples, seed = options.output, options.samples, options.seed_or_zero
+    output = options.output
     names = list(dict.fromkeys(options.base or ("seasonal_naive", "linear")))
     for name in names:
         if name not in BASELINE_NAMES:
@@ -95,8 +122,8 @@ def main(options: Refine) -> None:
         options.prior_scale,
         log_snrs=(options.log_snr,),
         steps=options.refine_steps,
-        num_samples=samples,
-        seed=seed,
+        num_samples=options.samples,
+        seed=options.seed_or_zero,
     )
     claim_output(output)
     job = load_job(options)
@@ -116,25 +143,14 @@ def main(options: Refine) -> None:
     frames: list[pd.DataFrame] = []
     for name in names:
         title = _TITLES.get(name, name)
-        started = time.perf_counter()
-        with status(f"forecasting with {title}"):
-            before = base_forecasts(name, job.split.train, job, pairs, samples, seed)
-        between = time.perf_counter()
-        with status(f"refining the forecasts of {title}"):
-            used = chosen_config(name, job, predictor, config) if options.choose else config
-            after = before if used is None else list(predictor.refine(before, [past for past, _ in pairs], used))
-        if used is None:
-            note(
-                f"{title} is left as it is: on the training series' last horizon no refinement has a CRPS lower by "
-                f"more than {TOLERANCE:.0%}"
-            )
+        before, after, used, taken = refined(name, title, job, pairs, predictor, config, options.choose)
         rows[title], rows[f"{title}, refined"] = evaluate(before, pairs), evaluate(after, pairs)
         scores[name] = {
             "before": rows[title].as_dict(),
             "after": rows[f"{title}, refined"].as_dict(),
             "log_snr": None if used is None else used.log_snrs[-1],
             "prior_scale": None if used is None else used.prior_scale,
-            "seconds": {"base": round(between - started, 2), "refine": round(time.perf_counter() - between, 2)},
+            "seconds": taken,
         }
         frames.append(forecasts_to_frame(after, stamp=job.series.stamp).assign(base=name))
         frames[-1]["actual"] = [value for _, label in pairs for value in label["target"]]

@@ -78,7 +78,7 @@ class SeriesStore(EntrySequence):
                 values = Spooled.of(values, folder)
             values.append(parts)
         if not len(index):
-            raise DataError("the data holds no series at all")
+            raise DataError("the data holds no series at all; give at least one")
         values.finish()
         return cls(index, values)
 

@@ -13,6 +13,9 @@ from tsdiff.data.entries import Entry, EntrySequence
 from tsdiff.data.frequency import quiet
 from tsdiff.data.series import refuse_if_empty
 
+_MOST_EACH = 6
+"""Windows of one series that are held back."""
+
 
 @dataclass(frozen=True)
 class WindowSplit:
@@ -110,16 +113,15 @@ class HeldBack:
 
 
 def held_back(
-    entries: Sequence[Entry], prediction_length: int, about: int, rng: np.random.Generator, most_each: int = 6
+    entries: Sequence[Entry], prediction_length: int, about: int, rng: np.random.Generator
 ) -> HeldBack | None:
-    """About so many last windows of some series, each of which keeps three quarters of itself.
+    """About so many last windows of some series, up to six of each, which keeps three quarters of itself.
 
     Args:
         entries: series, targets of shape (length,) or (channels, length).
         prediction_length: steps to forecast in each window.
         about: how many windows.
         rng: chooses the series, where there are more than are needed.
-        most_each: windows of one series.
 
     Returns:
         The windows; None where none are asked for, or all series are too short.
@@ -128,7 +130,7 @@ def held_back(
         return None
     stored = getattr(entries, "lengths", None)  # a `SeriesStore` knows them without reading its series
     lengths = [np.shape(entry["target"])[-1] for entry in entries] if stored is None else stored.tolist()
-    each = min(most_each, -(-about // len(entries)), max(lengths) // (4 * prediction_length))
+    each = min(_MOST_EACH, -(-about // len(entries)), max(lengths) // (4 * prediction_length))
     if each < 1:
         return None
     cut = each * prediction_length

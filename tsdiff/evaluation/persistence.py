@@ -172,5 +172,8 @@ def persistence_exponent(correlation: Callable[[float], float], curvature: float
 
     high = min(0.999 * fastest, 1 / half)
     if excess(high) < 0:
-        raise ConfigError("the approximation has no exponent below the rate at which the correlation falls")
+        raise ConfigError(
+            f"the approximation has no exponent below {high:.3g}, the rate at which the correlation falls; measure the "
+            "excursions instead"
+        )
     return float(optimize.brentq(excess, 1e-9, high, xtol=1e-10))

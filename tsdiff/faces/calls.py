@@ -112,7 +112,7 @@ class ModelCalls(FrameCalls):
             A predictor of the series' frequency and that horizon; this one is left as it is.
 
         Raises:
-            ConfigError: minutes below 0, a model that was not made for several frequencies, or no horizon.
+            ConfigError: no positive minutes, a model that was not made for several frequencies, or no horizon.
             DataError: no series holds an observed value.
         """
         from tsdiff.pretraining.finetuning import FineTuning, fine_tune  # loads Lightning

@@ -124,24 +124,31 @@ def _build(state: Mapping[str, Tensor], shapes: Shapes, settings: Settings, orig
     )
     if features:
         config = _with_features(config, shapes, settings, origin)
-    model = loaded(config, state, origin)
     if skip is None or pairs is None:
-        errors = {
-            (s, p): noise_error(loaded(_with(config, s, p), state, origin))
-            for s, p in product(
-                (True, False) if skip is None else (skip,), (False, True) if pairs is None else (pairs,)
-            )
-        }
-        best_skip = min(errors, key=lambda key: errors[key])[0]
-        best_pairs = pairs
-        if pairs is None:
-            best_pairs = settings.assume(
-                "conjugates", errors[best_skip, True] < 0.5 * min(1.0, errors[best_skip, False])
-            )
-        if skip is None:
-            settings.assume("init_skip", best_skip)
-        model = loaded(_with(config, best_skip, bool(best_pairs)), state, origin)
-    return model
+        config = _by_noise(config, state, settings, skip, pairs, origin)
+    return loaded(config, state, origin)
+
+
+def _by_noise(
+    config: TSDiffConfig,
+    state: Mapping[str, Tensor],
+    settings: Settings,
+    skip: bool | None,
+    pairs: bool | None,
+    origin: str,
+) -> TSDiffConfig:
+    """The configuration whose network predicts noise best, of those that nothing else tells apart (None)."""
+    errors = {
+        (s, p): noise_error(loaded(_with(config, s, p), state, origin))
+        for s, p in product((True, False) if skip is None else (skip,), (False, True) if pairs is None else (pairs,))
+    }
+    best_skip = min(errors, key=lambda key: errors[key])[0]
+    if pairs is None:
+        better = errors[best_skip, True] < 0.5 * min(1.0, errors[best_skip, False])
+        pairs = bool(settings.assume("conjugates", better))
+    if skip is None:
+        settings.assume("init_skip", best_skip)
+    return _with(config, best_skip, pairs)
 
 
 def _check_conditional(shapes: Shapes, settings: Settings, origin: str) -> None:
@@ -152,9 +159,13 @@ def _check_conditional(shapes: Shapes, settings: Settings, origin: str) -> None:
             "features; a TSDiff-Cond has one channel, and features for the observed values and which they are"
         )
     if settings.flag("use_features"):
-        raise ConfigError("use_features=True cannot be used with TSDiff-Cond, nor can the published code build it")
+        raise ConfigError(
+            "use_features=True cannot be used with TSDiff-Cond, nor can the published code build it; take False"
+        )
     if settings.flag("noise_observed") is False:
-        raise ConfigError("noise_observed=False cannot be used: windows are noised as a whole, as published runs are")
+        raise ConfigError(
+            "noise_observed=False: windows are noised as a whole, as in published runs; such a model cannot be imported"
+        )
 
 
 def _lags(freq: str, count: int, origin: str) -> tuple[int, ...]:

@@ -71,5 +71,7 @@ def read_settings(
 def _parsed(path: Path) -> Mapping[str, Any]:
     content = read_yaml_file(path, reader=_Reader)
     if not isinstance(content, Mapping):
-        raise ConfigError("the configuration is not a mapping of settings")
+        raise ConfigError(
+            f"{path} holds a {type(content).__name__}, no settings by name; give the YAML of the training"
+        )
     return content

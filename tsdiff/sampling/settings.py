@@ -52,7 +52,8 @@ class Sampling(Checked):
             variance for all, of the training windows ("scalar") or from the Jacobian's traces ("trace"), or as far as
             in the Gaussian process that explains the observed values best among a fixed family ("kernels"); see
             `tsdiff.sampling.guidance`. None takes "window" where the model knows the covariance of its training
-            windows, "kernels" where it is a model of all frequencies, and else "scalar".
+            windows, "tweedie" where its noise has a colour, "kernels" where its calendar is "season", as of models of
+            all frequencies, and else "scalar".
         scale: strength of the guidance; 1 is the likelihood's own. With "scalar" it overshoots and diverges at about 3.
         observation_std: standard deviation that an observed value is trusted to, in scaled units; None takes
             0.02 with "mse" and "robust", and 0.1 with "quantile", where it also widens the intervals.

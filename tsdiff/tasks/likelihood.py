@@ -26,8 +26,10 @@ from shared.console.notes import tell
 from shared.divergence import Trace
 from shared.elbo import elbo
 from shared.errors import ConfigError, DataError
+from shared.guidance import DenoiserFunction
 from shared.likelihood import estimate_log_likelihood
 from shared.random import make_generator, randn
+from shared.sde import SDE
 from tsdiff.data.entries import Entry, Series, named_entries
 from tsdiff.data.frequency import shifted
 from tsdiff.model.config import TSDiffConfig
@@ -244,28 +246,36 @@ def _scored(model: TSDiff, windows: Windows, settings: LikelihoodSettings, hidde
         own, seen = (part[..., : model.config.channels] for part in (elements.mean(0), counted))
         steps = torch.where(seen.amax(2) > 0, (own * seen).sum(2), math.nan)
     else:
-        moving = x0[:, -hidden:]
-        shape = (1, *moving.shape[1:])
-        probes = [randn(shape, make_generator(settings.seed, "probe", i)) for i in range(settings.probes)]
-        # The state at t_end is α·x_0, so that the density is one of x_0 and not of its shrunken image.
-        alpha, dims = float(model.sde.alpha(t_end)), moving[0].numel()
-
-        def last_steps(x: Tensor, t: Tensor) -> Tensor:
-            before = x.new_zeros(len(x), x0.shape[1] - x.shape[1], x.shape[2])
-            return denoiser(torch.cat([before, x], dim=1), t)[:, -x.shape[1] :]
-
-        with torch.inference_mode(False):
-            result = estimate_log_likelihood(
-                last_steps,
-                model.sde,
-                alpha * moving,
-                trace=settings.trace,
-                probes=torch.stack(probes).sign().to(x0.device),
-                t_end=t_end,
-                steps=settings.steps,
-            )
-        density, error = result.value.cpu() + dims * math.log(alpha), result.standard_error.cpu()
+        density, error = _exact(denoiser, model.sde, x0, settings, hidden, t_end)
         counted, steps = torch.zeros_like(counted), torch.full(x0.shape[:2], math.nan, dtype=torch.float64)
         counted[:, -hidden:] = 1
     jacobian = (windows.log_slope(x0) * counted).flatten(1).sum(1)
     return torch.cat([torch.stack([density, error, jacobian], dim=1), steps], dim=1).numpy()
+
+
+def _exact(
+    denoiser: DenoiserFunction, sde: SDE, x0: Tensor, settings: LikelihoodSettings, hidden: int, t_end: float
+) -> tuple[Tensor, Tensor]:
+    """log density of the last `hidden` steps of x0 (windows, length, channels) by the ODE, and its standard error:
+    (windows,) both; 0 hides all."""
+    moving = x0[:, -hidden:]
+    shape = (1, *moving.shape[1:])
+    probes = [randn(shape, make_generator(settings.seed, "probe", i)) for i in range(settings.probes)]
+    # The state at t_end is α·x_0, so that the density is one of x_0 and not of its shrunken image.
+    alpha, dims = float(sde.alpha(t_end)), moving[0].numel()
+
+    def last_steps(x: Tensor, t: Tensor) -> Tensor:
+        before = x.new_zeros(len(x), x0.shape[1] - x.shape[1], x.shape[2])
+        return denoiser(torch.cat([before, x], dim=1), t)[:, -x.shape[1] :]
+
+    with torch.inference_mode(False):
+        result = estimate_log_likelihood(
+            last_steps,
+            sde,
+            alpha * moving,
+            trace=settings.trace,
+            probes=torch.stack(probes).sign().to(x0.device),
+            t_end=t_end,
+            steps=settings.steps,
+        )
+    return result.value.cpu() + dims * math.log(alpha), result.standard_error.cpu()

@@ -56,8 +56,8 @@ class Pool:
         errors: mean absolute error of each on the past, (CANDIDATES,); infinite where unknown.
         mean: the weighted mean, (horizon,).
         scale: typical size of its error, a positive number.
-        profile: mean absolute error that the mean made on the past at each step, (horizon,), by the scale; 1 where
-            unknown.
+        profile: mean absolute error that the mean made on the past at each step, (horizon,), by the scale; without any
+            tries √step, as of a random walk.
         tries: past forecasts that tell all this.
         tail: root mean square of their errors over the mean absolute error, at least 1; 0 without any.
         missed: errors of the mean at each of them, the latest first, (tries, steps), in the series' units; steps are
@@ -142,18 +142,7 @@ def pooled(values: np.ndarray, horizon: int, seasons: Seasons, known: np.ndarray
     # A constant has no error; what double precision resolves of its level is the least.
     least = 1e-3 * float(recent.std()) + 1e-13 * float(np.abs(recent).max()) + _TINY
     if not len(ends):
-        usable = usable & _OF_LAST_VALUES
-        shares = usable / usable.sum()
-        moves = float(np.abs(np.diff(values)).mean()) if count > 1 else 0.1 * abs(float(values[-1]))
-        scale = max(float(recent.std()), moves, least)
-        evidence = np.stack([usable, *np.zeros((EVIDENCE - 1, CANDIDATES))], axis=1)
-        about = _about(values, recent, horizon, seasons, scale, 0, 0.0)
-        errors = np.where(usable, scale, np.inf)
-        mean, none = shares @ made, np.zeros((0, horizon))
-        wandering = np.sqrt(np.arange(1.0, horizon + 1))
-        nothing = [np.zeros((CANDIDATES, count)) for count in (AGO, LATE)]
-        told = (0, 0.0, none, evidence, about, 0.0, np.zeros(horizon), nothing[0], 0.0, nothing[1], 0.0)
-        return Pool(made, usable, shares, errors, mean, scale, wandering, *told)
+        return _untried(values, recent, made, usable, seasons, least)
     first = 1 + len(lately)
     past, there = all_made[first:, :, :tried], all_usable[first:]
     actual = values[ends[:, None] + np.arange(tried)]
@@ -187,6 +176,25 @@ def pooled(values: np.ndarray, horizon: int, seasons: Seasons, known: np.ndarray
     told = (len(ends), tail, signed, evidence, about, tilt, height, ago, 0.0, late, gain)
     pool = Pool(made, usable, shares, errors, mean, scale, profile, *told)
     return _with_a_season_ago(pool, values, known, (int(ends[-1]), tried), seasons, least)
+
+
+def _untried(
+    values: np.ndarray, recent: np.ndarray, made: np.ndarray, usable: np.ndarray, seasons: Seasons, least: float
+) -> Pool:
+    """The pool of a history too short for any try: `_OF_LAST_VALUES` in equal shares, as far off as values differ."""
+    horizon = made.shape[1]
+    usable = usable & _OF_LAST_VALUES
+    shares = usable / usable.sum()
+    moves = float(np.abs(np.diff(values)).mean()) if len(values) > 1 else 0.1 * abs(float(values[-1]))
+    scale = max(float(recent.std()), moves, least)
+    evidence = np.stack([usable, *np.zeros((EVIDENCE - 1, CANDIDATES))], axis=1)
+    about = _about(values, recent, horizon, seasons, scale, 0, 0.0)
+    errors = np.where(usable, scale, np.inf)
+    mean, none = shares @ made, np.zeros((0, horizon))
+    wandering = np.sqrt(np.arange(1.0, horizon + 1))
+    ago, late = (np.zeros((CANDIDATES, numbers)) for numbers in (AGO, LATE))
+    told = (0, 0.0, none, evidence, about, 0.0, np.zeros(horizon), ago, 0.0, late, 0.0)
+    return Pool(made, usable, shares, errors, mean, scale, wandering, *told)
 
 
 def _of_late(

@@ -42,7 +42,13 @@ def training_series(
     spool_above: int | None = SPOOL_ABOVE,
     folder: str | os.PathLike[str] | None = None,
 ) -> TrainingSeries:
-    """Series to train on; arguments as of `WindowSource`.
+    """Series to train on.
+
+    Args:
+        entries: series, targets (length,) or (channels, length); read once.
+        config: of the model.
+        spool_above: bytes of values from which they go to a file; None keeps them in memory.
+        folder: of that file; None takes the system's temporary folder.
 
     Raises:
         DataError: no series has an observed value, or one cannot be used (`tsdiff.windows.series.suited_series`).
@@ -73,8 +79,6 @@ class WindowSource:
             does with power 1; Salinas et al. 2020, §3.3); 0 draws all alike. Sums of errors over series, as the
             weighted quantile loss, are ruled by the large ones.
         horizon_weight: weight of the horizon's steps in the loss, where the context's have 1.
-        spool_above: bytes of values from which they go to a file; None keeps them in memory.
-        folder: of that file; None takes the system's temporary folder.
         held: windows at the ends of some of the series that are not drawn from.
 
     Raises:
@@ -90,19 +94,13 @@ class WindowSource:
         scale_power: float = 0.0,
         horizon_weight: float = 1.0,
         *,
-        spool_above: int | None = SPOOL_ABOVE,
-        folder: str | os.PathLike[str] | None = None,
         held: HeldBack | None = None,
     ):
         self.config, self.batch_size, self.missing = config, batch_size, missing
         self.horizon_weight = horizon_weight
         self.statistics = Statistics()
         self._seasons = () if config.awaits_freq else candidate_seasons(config.freq)[:-1]
-        self.store: SeriesStore = (
-            entries
-            if isinstance(entries, TrainingSeries)
-            else training_series(entries, config, spool_above=spool_above, folder=folder)
-        )
+        self.store = entries if isinstance(entries, TrainingSeries) else training_series(entries, config)
         self._ends = self.store.lengths.copy()
         if held is not None:
             self._ends[list(held.places)] -= held.steps

@@ -50,8 +50,11 @@ def plot_anomalies(
     drawable = [place for place, result in enumerate(scores) if np.isfinite(result.score).any()]
     if not drawable:
         raise DataError("there is no scored series to draw")
-    if labels is not None and [len(row) for row in labels] != [len(result.score) for result in scores]:
-        raise DataError("labels do not match the scores; give one array of each series' length")
+    lengths = [len(result.score) for result in scores]
+    if labels is not None and (given := [len(row) for row in labels]) != lengths:
+        raise DataError(
+            f"labels of lengths {given[:5]} for scores of {lengths[:5]}; give one array of each series' length"
+        )
     margin = {place: np.nanmax(scores[place].score) - thresholds.of(scores[place].item_id) for place in drawable}
     chosen = sorted(sorted(drawable, key=lambda place: -margin[place])[:max_series])
     figure = Figure(figsize=(12.0, 3.1 * len(chosen) + 0.8), layout="constrained")
