@@ -85,7 +85,8 @@ def names(
     for bound in ("LEAST_STEPS", "MOST_STEPS"):
         monkeypatch.setattr(tsdiff.fitting.chosen, bound, STEPS)
     presets = {
-        name: preset.with_training(max_steps=STEPS) for name, preset in tsdiff.experiment.presets.PRESETS.items()
+        name: replace(preset.with_training(max_steps=STEPS), tuned_steps=min(STEPS, preset.tuned_steps))
+        for name, preset in tsdiff.experiment.presets.PRESETS.items()
     }
     monkeypatch.setattr(tsdiff.experiment.presets, "PRESETS", presets)
     monkeypatch.chdir(workspace)
