@@ -19,7 +19,8 @@ from gluonts.model.predictor import Predictor
 
 from shared.errors import CheckpointError, ConfigError, DataError
 from tests.tsdiff.conftest import CONTEXT, HORIZON, sines, tiny_estimator
-from tsdiff import Sampling, TSDiffPredictor
+from tsdiff import Sampling, TSDiffEstimator, TSDiffPredictor
+from tsdiff.data import SeriesStore, load_dataset
 
 
 def forecasts(predictor: TSDiffPredictor, entries: Any, num_samples: int = 6) -> list[np.ndarray]:
@@ -72,6 +73,18 @@ def test_make_evaluation_predictions_takes_a_list_dataset(trained):
     for forecast, series in zip(made, truth, strict=True):
         assert forecast.start_date == series.index[-HORIZON]
         assert forecast.samples.shape == (4, HORIZON)
+
+
+def test_hours_are_hours_in_whichever_spelling(trained):
+    """A dataset of "60min" was refused by a predictor of "h"; its forecasts keep the spelling, as GluonTS needs it."""
+    told = [{**e, "start": pd.Period(e["start"].to_timestamp(), freq="60min")} for e in sines()]
+    assert_same(forecasts(trained, told), forecasts(trained, sines()), exact=True)
+    assert next(iter(trained.predict(told, 2))).start_date.freqstr == "60min"
+    assert TSDiffEstimator("60min", HORIZON).config.freq == "h"
+    mixed = [sines()[0], *told[1:]]
+    assert load_dataset(mixed).freq == "h"
+    with SeriesStore.of(mixed) as store:
+        assert [store.start(place) for place in range(len(mixed))] == [entry["start"] for entry in sines()]
 
 
 def test_samples_below_the_minimum_are_raised_to_it_and_the_others_are_kept(trained):

@@ -14,7 +14,7 @@ import pandas as pd
 
 from shared.errors import DataError
 from tsdiff.data.covariates import CATEGORIES, COVARIATES, DYNAMIC, REALS, clean_covariates
-from tsdiff.data.frequency import quiet, shifted
+from tsdiff.data.frequency import freq_of, quiet, shifted
 
 Entry = dict[str, Any]
 """A GluonTS data entry: "item_id" str, "start" pd.Period, "target" (length,) or, for a multivariate series, (channels,
@@ -233,7 +233,7 @@ def clean_target(values: np.ndarray, name: str) -> tuple[np.ndarray, list[str]]:
 def _start_of(entry: Mapping[str, Any], name: str, wanted: str | None) -> pd.Period:
     start = entry.get("start")
     if isinstance(start, pd.Period):
-        if wanted is not None and start.freqstr != wanted:
+        if wanted is not None and freq_of(start) != wanted:
             raise DataError(f"series {name!r} has frequency {start.freqstr!r}, not {wanted!r} as the others")
         return start
     if wanted is None:

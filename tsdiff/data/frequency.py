@@ -6,6 +6,7 @@ import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -78,8 +79,10 @@ def normalise_freq(freq: str | pd.offsets.BaseOffset) -> str:
     """Give the spelling that `pd.Period` of the installed pandas wants.
 
     Old and new spellings are accepted alike: "H" and "h", "T" and "min", "M", "ME" and "MS", "Q", "QE" and
-    "QS-OCT", "A", "Y" and "YE", all with a multiple ("15T", "2h"). Business months, custom business days and the like
-    become the months or business days that they date; holidays are then missing values.
+    "QS-OCT", "A", "Y" and "YE", all with a multiple ("15T", "2h"); steps below a day are told in the largest unit that
+    they are whole numbers of, hours at most: "60min" and "3600s" are "h". Days are no 24 hours, which may begin at any
+    time. Business months, custom business days and the like become the months or business days that they date; holidays
+    are then missing values.
 
     Args:
         freq: A frequency string or a pandas offset.
@@ -100,6 +103,9 @@ def normalise_freq(freq: str | pd.offsets.BaseOffset) -> str:
         if offset.n < 1:
             raise DataError(f"frequency {freq!r} is not positive; use for example {EXAMPLES}")
         name, _, anchor = _split(offset.freqstr)[1].partition("-")
+        count = offset.n
+        if name in _TICKS[1:]:
+            count, name = _in_largest_unit(offset.n * pd.Timedelta(f"1{name}"))
         if name in _CALENDAR:
             base, shift = _CALENDAR[name]
             if anchor:
@@ -115,7 +121,21 @@ def normalise_freq(freq: str | pd.offsets.BaseOffset) -> str:
                 f"frequency {freq!r} has no regular periods; resample to one of {EXAMPLES}, or give a finer one, such"
                 " as 'h' for business hours: the steps in between become missing values"
             )
-        return str(pd.Period("2000-01-03", freq=f"{offset.n if offset.n > 1 else ''}{base}").freqstr)
+        return str(pd.Period("2000-01-03", freq=f"{count if count > 1 else ''}{base}").freqstr)
+
+
+def _in_largest_unit(step: pd.Timedelta) -> tuple[int, str]:
+    """A step as a whole number of the largest unit below a day: 120 minutes as (2, "h")."""
+    unit = next(unit for unit in _TICKS[1:] if not step % pd.Timedelta(f"1{unit}"))
+    return int(step // pd.Timedelta(f"1{unit}")), unit
+
+
+def freq_of(period: pd.Period) -> str:
+    """The normalised frequency of a period, in whichever way that spells it."""
+    return _known(period.freqstr)
+
+
+_known = cache(normalise_freq)
 
 
 def base_freq(freq: str) -> str:

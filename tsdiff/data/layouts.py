@@ -52,8 +52,9 @@ def long_from_wide(frame: pd.DataFrame, timestamp: str | None = None) -> pd.Data
     for column in columns:
         values = numbers_of(column_of(frame, column), column)
         first = int((~np.isnan(values)).argmax())
-        item = column if isinstance(column, (str, int)) else str(column)
-        parts.append(pd.DataFrame({"item_id": item, "timestamp": times.iloc[first:], "target": values[first:]}))
+        item = column if isinstance(column, (str, int, tuple)) else str(column)
+        ids = pd.Series([item] * (len(times) - first), index=times.index[first:])
+        parts.append(pd.DataFrame({"item_id": ids, "timestamp": times.iloc[first:], "target": values[first:]}))
     made = pd.concat(parts, ignore_index=True)
     made.attrs[_WIDE] = name if name in frame.columns else None
     return made

@@ -13,7 +13,7 @@ from shared.console.notes import tell
 from shared.errors import DataError
 from tsdiff.data.covariates import Layout
 from tsdiff.data.entries import Entry, EntrySequence, Series, counted, entries_of, read_series
-from tsdiff.data.frequency import normalise_freq, shifted
+from tsdiff.data.frequency import freq_of, normalise_freq, shifted
 from tsdiff.data.origin import Origin
 from tsdiff.data.timestamps import Stamp, to_timestamps
 
@@ -176,7 +176,7 @@ def series_from_gluonts(
     skipped: dict[str, str] = {}
     entries = list(checked_entries(dataset, freq, min_length=min_length, notes=notes, skipped=skipped))
     refuse_if_empty(entries, skipped)
-    return SeriesSet(entries, entries[0]["start"].freqstr, notes, skipped)
+    return SeriesSet(entries, freq_of(entries[0]["start"]), notes, skipped)
 
 
 def checked_entries(
@@ -203,7 +203,7 @@ def checked_entries(
     for place, raw in enumerate(entries_of(dataset)):
         item = str(raw.get("item_id", place))
         series = read_series(raw, item, wanted)
-        wanted = series.start.freqstr if wanted is None else wanted
+        wanted = freq_of(series.start) if wanted is None else wanted
         reason = reason_to_skip(series.target, min_length)
         if reason is not None:
             skipped[item if item not in skipped else f"{item} (entry {place})"] = reason

@@ -19,7 +19,7 @@ import pandas as pd
 from shared.errors import DataError
 from tsdiff.data.covariates import CATEGORIES, DYNAMIC, REALS, Layout
 from tsdiff.data.entries import Entry, EntrySequence
-from tsdiff.data.frequency import quiet
+from tsdiff.data.frequency import freq_of, quiet
 from tsdiff.data.spool import KINDS, InMemory, Spooled
 
 SPOOL_ABOVE = 512 * 2**20
@@ -204,11 +204,12 @@ class _Index:
         name, start = str(entry.get("item_id", place)), entry["start"]
         layout = Layout.of(entry)
         if not self.names:
-            self.freq, self.layout = start.freqstr, layout
+            self.freq, self.layout = freq_of(start), layout
         self.layout.check(layout, name)
-        if start.freqstr != self.freq:
+        if freq_of(start) != self.freq:
             raise DataError(f"series {name!r} has frequency {start.freqstr!r}, not {self.freq!r} as the others")
         self.names.append(name)
+        start = start if start.freqstr == self.freq else start.asfreq(self.freq, how="start")
         self.ordinals.append(start.ordinal)
         self.lengths.append(entry["target"].shape[-1])
         self.dynamic_lengths.append(entry[DYNAMIC].shape[-1] if layout.dynamic else 0)

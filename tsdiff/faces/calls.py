@@ -13,10 +13,11 @@ import torch
 from shared.checks import Count, checked
 from shared.devices import compute_device
 from shared.errors import ConfigError
-from tsdiff.data import load_dataset, normalise_freq, to_timestamps
+from tsdiff.data import load_dataset, to_timestamps
 from tsdiff.data.clocks import tell_changes_at_gaps
 from tsdiff.data.columns import Columns
 from tsdiff.data.entries import Entry
+from tsdiff.data.frequency import freq_of
 from tsdiff.data.known import Names, read_frame
 from tsdiff.faces.frames import FrameCalls
 from tsdiff.model.model import TSDiff
@@ -125,7 +126,7 @@ class ModelCalls(FrameCalls):
             entries: Sequence[Entry] = self._read(data, Names(id_column, timestamp_column, target).of(data), freq)
         else:
             entries = load_dataset(data, freq=freq)
-        found = normalise_freq(entries[0]["start"].freq)
+        found = freq_of(entries[0]["start"])
         adapted = self.adapted(found, self.prediction_length if steps is None else steps)
         return fine_tune(adapted, entries, settings, progress=progress).predictor
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from gluonts.time_feature import TimeFeature, time_features_from_frequency_str
 
-from tsdiff.data.frequency import base_freq, candidate_seasons, multiple, quiet, shifted
+from tsdiff.data.frequency import base_freq, candidate_seasons, freq_of, multiple, quiet, shifted
 from tsdiff.windows.config import Calendar
 
 _CYCLES: dict[str, tuple[str, ...]] = {
@@ -85,25 +85,25 @@ def calendar_features(start: pd.Period, length: int, kind: Calendar, age: int = 
             season (zeros where there is none), the logarithm of the season's length, and 1 before the series' start.
         age: steps from the series' start to `start`; below 0 before it.
     """
-    width = calendar_width(start.freqstr, kind)
+    freq = freq_of(start)
+    width = calendar_width(freq, kind)
     if not width:
         return np.zeros((length, 0), dtype=np.float32)
     with quiet():
         index = pd.period_range(start, periods=length, freq=start.freq)
         if kind == "season":
-            return _season_features(index, age)
+            return _season_features(index, freq, age)
         if kind == "gluonts":
-            features = [feature(index) for feature in _gluonts_features(start.freqstr)]
+            features = [feature(index) for feature in _gluonts_features(freq)]
             ages = np.log10(2.0 + np.maximum(np.arange(age, age + length), 0))
             return np.stack([*features, ages], axis=1).astype(np.float32)
-        angles = np.stack([2 * np.pi * _phase(index, cycle) for cycle in _cycles(start.freqstr)], axis=1)
+        angles = np.stack([2 * np.pi * _phase(index, cycle) for cycle in _cycles(freq)], axis=1)
     waves = np.stack([np.sin(angles), np.cos(angles)], axis=2).reshape(length, -1)
     return (np.sqrt(2.0) * waves).astype(np.float32)
 
 
-def _season_features(index: pd.PeriodIndex, age: int) -> np.ndarray:
+def _season_features(index: pd.PeriodIndex, freq: str, age: int) -> np.ndarray:
     """The features "season" of the steps `index`, of which the first is `age` steps after the series' start."""
-    freq = index.freqstr
     season = season_of(freq)
     cycles = list(_cycles(freq)) if season else []
     if len(cycles) == 1 and base_freq(freq) in _LONG_CYCLES and cycles[0] == "week":

@@ -32,7 +32,7 @@ class WindowConfig(Checked):
     """What the windows of a model are: how they are cut and scaled, and what the network is told beside their values.
 
     Args:
-        freq: normalised pandas frequency of the series; "any" of a model of all (`ANY_FREQ`).
+        freq: pandas frequency of the series, which is normalised; "any" of a model of all (`ANY_FREQ`).
         prediction_length: steps to forecast; the most of them for a model of all frequencies.
         context_length: steps before them that a window holds; a window has at most 131,072 steps and 524,288 values.
         scaling: windows are divided by the mean absolute value of their context ("mean", the paper's), or brought to
@@ -93,8 +93,7 @@ class WindowConfig(Checked):
             met = self.calendar in ("season", "none")
             self._require(met, "calendar", "it needs one frequency; with freq='any' take 'season'")
         else:
-            known = normalise_freq(self.freq)
-            self._require(known == self.freq, "freq", f"write it as {known!r}")
+            object.__setattr__(self, "freq", normalise_freq(self.freq))
         self._require(
             self.length <= _LONGEST and self.length * self.network_channels <= _LARGEST,
             "context_length prediction_length",

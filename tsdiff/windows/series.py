@@ -12,6 +12,7 @@ from shared.console.notes import tell
 from shared.errors import ConfigError, DataError
 from tsdiff.data.covariates import CATEGORIES, DYNAMIC, REALS
 from tsdiff.data.entries import Series, named_entries, read_series
+from tsdiff.data.frequency import freq_of
 from tsdiff.windows.calendar import recent_steps
 from tsdiff.windows.config import WindowConfig
 
@@ -42,7 +43,7 @@ def suited_series(entry: Mapping[str, Any], config: WindowConfig, name: str, hor
     start = entry.get("start")
     if config.awaits_freq:
         raise unadapted(getattr(start, "freqstr", "h"))
-    if not isinstance(start, pd.Period) or start.freqstr != config.freq:
+    if not isinstance(start, pd.Period) or freq_of(start) != config.freq:
         found = f"has frequency {start.freqstr}" if isinstance(start, pd.Period) else f"starts at {start!r}"
         wanted = f"a pd.Period of frequency {config.freq!r}: pd.Period(start, {config.freq!r})"
         raise DataError(f"series {name!r} {found}; this model needs {wanted}")

@@ -57,7 +57,8 @@ def counting(lengths: dict[str, int]) -> SeriesSet:
         ("A", "Y-DEC"), ("Y", "Y-DEC"), ("YE", "Y-DEC"), ("AS", "Y-DEC"), ("YS-APR", "Y-MAR"), ("A-JUN", "Y-JUN"),
         ("1.5h", "90min"), ("C", "B"), ("BMS", "M"), ("CBME", "M"), ("CBMS", "M"), ("WOM-2TUE", "M"),
         ("BQS-FEB", "Q-OCT"), ("3QE-FEB", "3Q-FEB"), ("BYE-JUN", "Y-JUN"), ("L", "ms"), ("U", "us"), ("N", "ns"),
-        ("250ms", "250ms"),
+        ("250ms", "250ms"), ("60min", "h"), ("3600s", "h"), ("120min", "2h"), ("1440min", "24h"), ("24h", "24h"),
+        ("90s", "90s"), ("60000ms", "min"),
         (pd.offsets.LastWeekOfMonth(weekday=4), "M"), (pd.offsets.QuarterBegin(startingMonth=1), "Q-DEC"),
     ],
 )  # fmt: skip

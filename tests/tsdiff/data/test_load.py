@@ -140,6 +140,8 @@ def test_series_of_a_wide_table_are_named_by_its_columns():
     assert series.origin.labels.tolist() == [2, 10]
     dated = wide.set_axis([pd.Timestamp("2024-01-02"), pd.Timestamp("2023-01-02")], axis=1)
     assert load_dataset(dated).origin.labels.tolist() == ["2023-01-02 00:00:00", "2024-01-02 00:00:00"]
+    levels = wide.set_axis(pd.MultiIndex.from_tuples([("north", 2), ("north", 1)]), axis=1)
+    assert load_dataset(levels).origin.labels.tolist() == [("north", 1), ("north", 2)]
 
 
 def test_a_series_of_a_wide_table_begins_with_its_first_value():

@@ -21,7 +21,7 @@ from gluonts.dataset.jsonl import encode_json
 from shared.errors import ConfigError, DataError
 from shared.files.io import UNENCODABLE, atomic_folder, atomic_path
 from tsdiff.data.entries import Entry
-from tsdiff.data.frequency import quiet
+from tsdiff.data.frequency import freq_of, quiet
 from tsdiff.data.timestamps import Stamp, to_timestamps
 
 _CHUNK = 256
@@ -92,7 +92,7 @@ def save_series(
     chunk = list(islice(stream, _CHUNK))
     if not chunk:
         raise DataError("there is no series to write")
-    freq = chunk[0]["start"].freqstr
+    freq = freq_of(chunk[0]["start"])
     written = 0
     with ExitStack() as stack:
         sinks: list[_Sink] = []
@@ -106,7 +106,7 @@ def save_series(
             )
         while chunk:
             for entry in chunk:
-                if entry["start"].freqstr != freq:
+                if freq_of(entry["start"]) != freq:
                     raise DataError(
                         f"series {entry['item_id']!r} has frequency {entry['start'].freqstr!r}, not {freq!r}"
                     )
