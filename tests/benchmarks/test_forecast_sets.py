@@ -20,4 +20,4 @@ def test_settings_that_do_nothing_are_left_out():
     settings = settings_of(PRESETS["pjm_hourly"])
     assert "members" not in settings
     assert "seed" not in settings["training"]
-    assert settings_of(PRESETS["nyc_departures_hourly"])["members"] == 2
+    assert settings_of(PRESETS["nyc_departures_hourly"])["members"] == 0

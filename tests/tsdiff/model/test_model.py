@@ -269,9 +269,12 @@ def test_scales_multiply_and_must_be_one_a_window():
         model.sample(0)
 
 
-@pytest.mark.parametrize(
-    "bad", [{"freq": "H"}, {"prediction_length": 0}, {"context_length": -1}, {"context_length": 15}]
-)
+def test_frequencies_are_kept_in_their_usual_spelling():
+    for freq in ("H", "60min", "3600s"):
+        assert TSDiffConfig(freq=freq, prediction_length=8, context_length=16, backbone=S4DConfig(patch=4)).freq == "h"
+
+
+@pytest.mark.parametrize("bad", [{"prediction_length": 0}, {"context_length": -1}, {"context_length": 15}])
 def test_configurations_that_cannot_be_are_refused(bad):
     settings = {"freq": "h", "prediction_length": 8, "context_length": 16, "backbone": S4DConfig(patch=4), **bad}
     with pytest.raises(ConfigError, match=next(iter(bad))):
