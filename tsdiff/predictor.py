@@ -58,7 +58,8 @@ class TSDiffPredictor(ModelCalls):
         sampling: how to draw.
         device: where to compute; None means where the model is.
         prediction_length: steps to forecast. Where they are more than the model draws at once, the draws of one piece
-            are the history of the next; where they are fewer, they are the first that it draws. None takes the model's.
+            are the history of the next; where they are fewer, they are the first that it draws. A model that was
+            adapted from one of all frequencies draws as many as are wanted, up to its reach. None takes the model's.
     """
 
     @property
@@ -95,8 +96,7 @@ class TSDiffPredictor(ModelCalls):
         prediction_length, freq = checked(Count, prediction_length=prediction_length), normalise_freq(freq)
         if freq == self.freq:
             return self.with_horizon(prediction_length)
-        reach = min(prediction_length, self.model.config.prediction_length)
-        model = self.model.adapted(freq, reach)
+        model = self.model.adapted(freq, min(prediction_length, self.model.config.prediction_length))
         return TSDiffPredictor(model, self.sampling, prediction_length=prediction_length)
 
     def measure_covariance(

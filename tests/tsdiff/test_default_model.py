@@ -89,6 +89,21 @@ def test_it_forecasts_every_frequency_and_horizon(default: TSDiffPredictor, freq
     assert scores.coverage_90 > 0.5
 
 
+@pytest.mark.parametrize("steps", [3, 28, 150])
+def test_an_adapted_model_takes_another_horizon_as_the_first_would(
+    default: TSDiffPredictor, steps: int, tmp_path: Path
+) -> None:
+    """A forecaster of one step went on to 28 in 28 pieces, a half worse."""
+    week = {"start": pd.Period("2024-01-01", freq="D"), "target": np.tile([1.0, 2, 3, 4, 5, 9, 9], 20)}
+    (wanted,) = default.adapted("D", steps).predict([week], 8)
+    other = default.adapted("D", 12).with_horizon(steps)
+    other.serialize(tmp_path)
+    for one in (other, default.adapted("D", 1).adapted("D", steps), TSDiffPredictor.from_pretrained(tmp_path)):
+        (made,) = one.predict([week], 8)
+        np.testing.assert_array_equal(made.samples, wanted.samples)
+    assert other.config.reach == default.config.prediction_length
+
+
 def test_a_horizon_beyond_its_reach_comes_in_pieces(default: TSDiffPredictor) -> None:
     steps = np.arange(400)
     target = 10 + np.sin(2 * np.pi * steps / 24) + 0.05 * np.random.default_rng(0).normal(size=400)

@@ -54,6 +54,8 @@ class ModelCalls(FrameCalls):
     ):
         steps = model.config.prediction_length if prediction_length is None else prediction_length
         super().__init__(prediction_length=checked(Count, prediction_length=steps))
+        if reach := model.config.reach:
+            model = model.adapted(model.config.freq, min(steps, reach))
         self.model = model.to(None if device is None else compute_device(device)).eval().requires_grad_(False)
         self.sampling = sampling or Sampling()
         self.nfe = 0

@@ -121,8 +121,9 @@ class TSDiff(ShortName, nn.Module):
         statistics and weighing are its own.
 
         Args:
-            freq: normalised frequency of the series.
-            prediction_length: steps to forecast, at most `config.prediction_length`; the window's others are context.
+            freq: normalised frequency of the series; one that was adapted already stays with its own.
+            prediction_length: steps to forecast, at most `config.prediction_length`, or `config.reach` of one that was
+                adapted already; the window's others are context.
 
         Raises:
             ConfigError: a model of one other frequency, or a horizon that is out of reach.
@@ -131,15 +132,16 @@ class TSDiff(ShortName, nn.Module):
         config = self.config
         if config.freq == freq and config.prediction_length == prediction_length:
             return self
-        if not config.awaits_freq:
+        if not config.awaits_freq and (config.reach is None or config.freq != freq):
             raise ConfigError(
                 f"this model forecasts {config.prediction_length} steps of {config.freq!r}, not {prediction_length} of "
                 f"{freq!r}; train one for them, or take a model of all frequencies (the bundled 'default')"
             )
-        if not 1 <= prediction_length <= config.prediction_length:
+        reach = config.reach or config.prediction_length
+        if prediction_length > reach:
             raise ConfigError(
-                f"prediction_length={prediction_length}: this model reaches 1 … {config.prediction_length} steps at "
-                "once; a TSDiffPredictor goes further piece by piece"
+                f"prediction_length={prediction_length}: this model reaches 1 … {reach} steps at once; a "
+                "TSDiffPredictor goes further piece by piece"
             )
         other = copy.copy(self)
         other._modules = dict(self._modules)  # so that a weighing of its own stays its own
@@ -149,6 +151,7 @@ class TSDiff(ShortName, nn.Module):
             freq=freq,
             prediction_length=prediction_length,
             context_length=config.length - prediction_length,
+            reach=reach,
         )
         return other
 

@@ -63,6 +63,8 @@ class WindowConfig(Checked):
         transform: of the series' values before they are scaled: "log" or "inverse_softplus" for positive series, or
             settings of either (`tsdiff.windows.transforms`). With one, `scaling` is of the transformed values and not
             "mean", which would divide by a logarithm.
+        reach: the most steps to forecast of the model of all frequencies that this one was adapted from: it can be
+            given other horizons up to it (`TSDiff.adapted`). None of other models.
     """
 
     freq: str
@@ -82,6 +84,7 @@ class WindowConfig(Checked):
     default_scale: NonNegative | None = None
     minimum_scale: Positive = sys.float_info.min
     transform: TransformSetting | None = None
+    reach: Count | None = None
 
     def _related(self) -> None:
         if self.transform is not None and self.scaling == "mean":
