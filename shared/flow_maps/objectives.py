@@ -249,16 +249,16 @@ class MapLoss:
         batch, noise, terms = len(x0), more.get("noise"), more.get("terms")
         first = batch - self.objective.jumps(batch, generator)
         losses = []
-        for rows in (slice(0, first), slice(first, batch)):
+        for jumping, rows in ((False, slice(0, first)), (True, slice(first, batch))):
             if rows.start == rows.stop:
                 continue
             part, known = (_rows(one, rows, batch) for one in (y, mask))
             made = _rows(noise, rows, batch)
             told = {name: _rows(value, rows, batch) for name, value in (more.get("condition") or {}).items()}
-            if rows.start == 0:
-                losses.append(self.diffusion(denoiser, x0[rows], part, known, generator, made, told, terms))
-            else:
+            if jumping:
                 losses.append(self._of_jumps(denoiser, x0[rows], part, known, generator, made, told))
+            else:
+                losses.append(self.diffusion(denoiser, x0[rows], part, known, generator, made, told, terms))
         return torch.cat(losses)
 
     def _of_jumps(

@@ -221,6 +221,16 @@ def test_the_first_items_are_those_of_the_plain_loss() -> None:
     assert float(found[4:].max()) < 1e-15
 
 
+@pytest.mark.parametrize("batch", [1, 6])
+def test_a_batch_may_be_all_jumps(batch: int) -> None:
+    """The exact map makes no error in them; as a plain loss they cost what noise hides."""
+    x0 = torch.randn(batch, 3, dtype=F64, generator=make_generator("data"))
+    loss = MapLoss(DiffusionLoss(), LagrangianMap(diagonal=1e-9))
+    with torch.no_grad():
+        made = loss(exact_map(VPSDE()), x0, generator=make_generator("loss"))
+    assert float(made.max()) < 1e-15
+
+
 def test_jumps_lie_between_the_start_and_the_end() -> None:
     t, r = LagrangianMap(start_share=0.4).ends(VPSDE(), 2000, make_generator("ends"))
     assert bool((t >= r).all())

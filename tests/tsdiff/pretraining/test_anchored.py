@@ -143,15 +143,17 @@ def test_a_flow_map_goes_on_from_a_model_and_stays_one_when_it_is_fine_tuned():
     with torch.no_grad():  # it begins as the model, wherever a step leads
         torch.testing.assert_close(made.denoiser(**told, span=t / 2), model.denoiser(**told))
 
-    def jumps(chances: Chances) -> torch.Tensor:
+    def loss(chances: Chances = NEVER, diagonal: float = 1e-6) -> torch.Tensor:
         found = source(chances, batch_size=16).batch(np.random.default_rng(9))
-        objective, generator = MapLoss(LOSS, replace(MAP, diagonal=1e-6)), torch.Generator().manual_seed(0)
+        objective, generator = MapLoss(LOSS, replace(MAP, diagonal=diagonal)), torch.Generator().manual_seed(0)
         return objective(made.denoiser, found.x0, mask=found.mask, condition=found.condition, generator=generator)
 
-    before = float(jumps(NEVER).mean())
+    before = float(loss().mean()), float(loss(diagonal=1.0).mean())
     train(made, source(), TrainingConfig(max_steps=16, learning_rate=3e-3, ema_decay=0.9), progress=False)
-    assert float(jumps(NEVER).mean()) < 0.8 * before
-    assert torch.isfinite(jumps(replace(NEVER, nothing=1.0))).all()  # one state a window: each part is a batch
+    jumps, whole = float(loss().mean()), float(loss(diagonal=1.0).mean())
+    assert jumps < 0.95 * before[0]
+    assert whole < 0.95 * before[1]  # residuals are noise around a good anchor, whose variance is not for any network
+    assert torch.isfinite(loss(replace(NEVER, nothing=1.0))).all()  # one state a window: each part is a batch
     predictor = TSDiffPredictor(made, Sampling(method="map", steps=2)).adapted("D", 8)
     tuned = fine_tune(predictor, entries(), FineTuning(steps=2, held_back=4, checks=1, batch_size=8)).predictor
     assert tuned.model.denoiser.is_map
