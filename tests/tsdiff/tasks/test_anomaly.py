@@ -14,7 +14,7 @@ from shared.errors import ConfigError, DataError
 from tests.tsdiff.conftest import sines, tiny_estimator
 from tests.tsdiff.gaussian_model import LENGTH, gaussian_model
 from tsdiff import TSDiffPredictor
-from tsdiff.commands.anomaly import tail
+from tsdiff.commands.anomaly import tail, thresholds_of
 from tsdiff.tasks.anomaly.detection import evaluate_detection, rolling_z_scores
 from tsdiff.tasks.anomaly.forecasts import ForecastScoring
 from tsdiff.tasks.anomaly.injection import InjectionConfig, inject
@@ -135,6 +135,13 @@ def test_thresholds_are_quantiles_of_each_series_and_of_all() -> None:
             fit_thresholds([first], quantile)
     with pytest.raises(DataError, match="no score"):
         fit_thresholds([scored("a", [np.nan])])
+
+
+def test_thresholds_need_a_score_before_the_held_out_steps() -> None:
+    scores = {"TSDiff": [scored("a", [np.nan, np.nan, 3, 4, 5])]}
+    assert thresholds_of(scores, 2, 0.5)["TSDiff"].of("a") == 3
+    with pytest.raises(DataError, match=r"before the 3 held out has a score by TSDiff .* hold out less with --windows"):
+        thresholds_of(scores, 3, 0.5)
 
 
 def test_beside_recent_scores_the_unit_of_a_series_does_not_matter() -> None:
