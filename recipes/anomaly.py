@@ -5,7 +5,7 @@
     python recipes/anomaly.py --method ode --stride 12          the exact density of windows in place of the bound
 
 The end of every series is held out (--windows horizons) and scored step by step; the threshold is a quantile of the
-scores in training. To measure the detector, anomalies of eight kinds are then put into copies of the held-out part.
+scores before. To measure the detector, anomalies of eight kinds are then put into copies of the held-out part.
 A run that is interrupted goes on where it was; a second run reuses the trained model as long as data and settings are
 the same.
 """

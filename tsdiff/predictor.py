@@ -268,7 +268,8 @@ class TSDiffPredictor(ModelCalls):
         self, forecasts: Iterable[Forecast], dataset: Iterable[Entry], config: RefineConfig | None = None
     ) -> Iterator[SampleForecast]:
         """Refine the forecasts of any other forecaster by the model's energy; see
-        `tsdiff.tasks.refinement.Refiner.refine`.
+        `tsdiff.tasks.refinement.Refiner.refine`. Where `counts` of the sampling says so, as of the bundled model,
+        samples of series that are not below 0 are such as their values are, as those of `predict`.
 
         Args:
             forecasts: GluonTS forecasts, one for each entry, in order.
@@ -283,7 +284,15 @@ class TSDiffPredictor(ModelCalls):
         """
         if self.model.config.awaits_freq:
             raise unadapted("h")
-        return Refiner(self.model, config).refine(forecasts, dataset)
+        refiner = Refiner(self.model, config)
+        if not self.sampling.counts:
+            return refiner.refine(forecasts, dataset)
+
+        def refined(entries: Iterable[Entry], num_samples: int) -> Iterator[SampleForecast]:
+            return refiner.refine(forecasts, entries)
+
+        count, steps = refiner.config.num_samples, self.model.config.prediction_length
+        return suited(refined, dataset, count, self.sampling, self.freq, steps, regress=False, told=True)
 
     def serialize(self, path: str | os.PathLike[str]) -> None:
         """Write all that forecasts depend on into the folder `path`: model, sampling settings and horizon."""

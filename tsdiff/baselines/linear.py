@@ -113,7 +113,7 @@ class LinearPredictor(Predictor):
             if np.isnan(window).all():
                 raise DataError(
                     f"series {entry.get('item_id')!r} has no observed value in its last {self.context_length} steps; "
-                    "the linear model needs some there"
+                    "the linear model needs some there; leave the series out"
                 )
             scaled, scale = _scaled(window, self.context_length, self.scaling, self.fallback)
             samples = (scaled @ self.weight.T + self.bias) * scale

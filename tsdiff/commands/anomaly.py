@@ -144,13 +144,22 @@ def since(scores: list[SeriesScores], last: int) -> list[SeriesScores]:
 
 
 def thresholds_of(scores: Scores, held_out: int, quantile: float) -> dict[str, Thresholds]:
-    """Of each method, from what it gives for the steps before the held-out ones."""
-    return {
-        name: fit_thresholds(
-            [replace(one, score=one.score[:-held_out], target=one.target[:-held_out]) for one in results], quantile
-        )
+    """Of each method, from what it gives for the steps before the held-out ones.
+
+    Raises:
+        DataError: none of those has a score.
+    """
+    before = {
+        name: [replace(one, score=one.score[:-held_out], target=one.target[..., :-held_out]) for one in results]
         for name, results in scores.items()
     }
+    for name, results in before.items():
+        if not any(np.isfinite(one.score).any() for one in results):
+            raise DataError(
+                f"none of the steps before the {held_out} held out has a score by {name} to take a threshold from; "
+                "hold out less with --windows, or look further back with --reference"
+            )
+    return {name: fit_thresholds(results, quantile) for name, results in before.items()}
 
 
 def fitting(config: InjectionConfig, held_out: int) -> InjectionConfig:
@@ -226,7 +235,7 @@ def write_results(
     plot_anomalies(model, limit, output / "anomalies.png", title="Scores above the threshold", stamp=job.series.stamp)
     show(
         f"{len(found)} stretches of {len(model)} series above the threshold, the {quantile:g} quantile of each series' "
-        "scores in training"
+        "scores before the held-out steps"
     )
     with status("scoring series with injected anomalies"):
         injection = fitting(injection, watched.held_out)
@@ -266,8 +275,8 @@ def evaluation_text(
         f"Put into the held-out steps: up to {injection.per_series} a series, {injection.shortest} to "
         f"{injection.longest} steps, magnitude {injection.magnitude:g}, seed {injection.seed}. AUROC / average "
         "precision over steps, each kind against ordinary steps; chance is 0.5 / the share of anomalous steps. Found: "
-        f"share of anomalies with a step above the threshold, the {quantile:g} quantile of a series' scores in "
-        "training.\n\n" + detection_table(metrics)
+        f"share of anomalies with a step above the threshold, the {quantile:g} quantile of a series' scores before "
+        "them.\n\n" + detection_table(metrics)
     )
 
 

@@ -179,9 +179,9 @@ class Anomaly(Machine, Scaled, Untrained, Series):
         int | None,
         Option(help="Steps that are forecast at a time [24], or from one window to the next [the prediction length]."),
     ] = None
-    quantile: Annotated[Level, Option(help="Of the scores in training that is the threshold.")] = 0.995
+    quantile: Annotated[Level, Option(help="Of the scores before the held-out steps that is the threshold.")] = 0.995
     reference: Annotated[
-        int | None, Ge(1), Option(help="Training steps of each series that the threshold is taken from [4 windows].")
+        int | None, Ge(1), Option(help="Steps before the held-out ones that the threshold is taken from [4 windows].")
     ] = None
     magnitude: Annotated[float, Option(help="Size of the injected anomalies, in standard deviations.")] = 1.0
 

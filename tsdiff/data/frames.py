@@ -128,7 +128,7 @@ def series_from_frame(
     Raises:
         DataError: A missing column, values that are not numbers, missing item ids or timestamps, repeated or
             irregular timestamps, a frequency that is unknown or cannot be inferred, no usable series.
-        ConfigError: `min_length` is below 1.
+        ConfigError: `min_length` is below 1, or a target is one of the covariates, too.
     """
     checked(Count, min_length=min_length)
     if frame.empty:
@@ -144,6 +144,9 @@ def series_from_frame(
     targets = [target] if isinstance(target, str) else list(target)
     if not targets:
         raise ConfigError("target names no column; give at least one")
+    both = sorted({*targets} & {*dynamic, *static})
+    if both:
+        raise ConfigError(f"{both[0]!r} is a target and a covariate; what is to be forecast is not known: take it out")
     values = np.stack([numbers_of(column_of(frame, name), name) for name in (*targets, *dynamic)], axis=1)
     if freq is None and isinstance(times.dtype, pd.PeriodDtype):
         freq = normalise_freq(times.dtype.freq)

@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 
 from shared.console.notes import tell
-from shared.errors import DataError
-from tsdiff.data.columns import ITEM_NAMES, TARGET_NAMES, ids_of, sole_numbers, times_of, told_apart
+from shared.errors import ConfigError, DataError
+from tsdiff.data.columns import ITEM_NAMES, TARGET_NAMES, ids_of, numbers_of, sole_numbers, times_of, told_apart
 from tsdiff.data.covariates import DYNAMIC
-from tsdiff.data.entries import Entry
+from tsdiff.data.entries import Entry, counted
 from tsdiff.data.frames import series_from_frame
 from tsdiff.data.frequency import quiet, steps_between
 from tsdiff.data.layouts import looks_wide, with_levels
@@ -47,7 +47,13 @@ class Names:
 
         Raises:
             DataError: no frame, or none that has times and values.
+            ConfigError: the target is one of the covariates.
         """
+        beside = list(beside)
+        if self.target is not None and self.target in beside:
+            raise ConfigError(
+                f"target={self.target!r} is one of the covariates, too; leave it out of them, or name another target"
+            )
         if not isinstance(df, pd.DataFrame):
             made = [f"give its .{name}()" for name in ("to_pandas", "to_frame") if hasattr(df, name)]
             read = "GluonTS entries go to predict(dataset), a file is read by pandas.read_csv or tsdiff.data.load_table"
@@ -63,7 +69,10 @@ class Names:
             if item is not None and item not in ITEM_NAMES:
                 tell(told_apart(item))
         others = [name for name in df.columns if name not in (item, time, *beside)]
-        target = self.target if self.target is not None else _target(df, item, time, others)
+        target = self.target
+        if target is None:
+            target = _target(df, item, time, others)
+            _tell_other_values(target, others, beside)
         return Names(item, time, target)
 
 
@@ -83,6 +92,14 @@ def _target(df: pd.DataFrame, item: str | None, time: str, others: Sequence[str]
     raise DataError(
         f"no column of values ({' or '.join(map(repr, TARGET_NAMES))}); name it with target=…; the frame has {listed}"
     )
+
+
+def _tell_other_values(target: str | None, others: Sequence[str], beside: Sequence[str]) -> None:
+    """Note what the values are where a column that has the usual name of values is a covariate."""
+    usual = next((name for name in TARGET_NAMES if name in beside), None)
+    if usual is not None:
+        found = f"column {target!r}" if target is not None else f"columns {', '.join(map(repr, others[:10]))}"
+        tell(f"{usual!r} is a covariate, and forecast is what {found} hold{'s' * (target is not None)}; see target")
 
 
 def read_frame(df: pd.DataFrame, names: Names, freq: str | None = None, beside: Sequence[str] = ()) -> SeriesSet:
@@ -160,9 +177,11 @@ def with_covariates(
             all series.
         steps: that are needed.
 
+    Infinite values are missing, which is said, as is a covariate without a value in the past of a series.
+
     Raises:
-        DataError: a column that `df` has not, covariates that are not numbers or lie on another grid; or values that
-            are missing in the future, which are named with their ids and times.
+        DataError: a column that `df` has not, covariates without any value, that are not numbers or lie on another
+            grid; or values that are missing in the future, which are named with their ids and times.
     """
     lacking = [name for name in columns if name not in df.columns]
     if lacking:
@@ -182,9 +201,12 @@ def with_covariates(
         _check_steps(future, keys)
         whole = pd.concat([whole, future], ignore_index=True)
     whole = whole.drop_duplicates(keys)
+    if whole[list(columns)].isna().all(axis=None):
+        raise DataError(f"covariates {', '.join(map(repr, columns))} have no value at all; leave them out")
     found = series_from_frame(whole, target=list(columns), item_id=item, timestamp=time, freq=series.freq)
     by_name = {entry["item_id"]: entry for entry in found}
     single = next(iter(found)) if item is None else None
+    _tell_infinite(whole, columns)
     entries, missing = [], dict[str, dict[str, pd.PeriodIndex]]()
     for entry in series:
         known = single if single is not None else by_name.get(entry["item_id"])
@@ -198,7 +220,24 @@ def with_covariates(
         entries.append({**entry, DYNAMIC: features})
     if missing:
         raise DataError(_missing(missing, series, steps))
+    _tell_without_past(entries, columns)
     return replace(series, entries=entries)
+
+
+def _tell_infinite(whole: pd.DataFrame, columns: Sequence[str]) -> None:
+    for name in columns:
+        infinite = int(np.isinf(numbers_of(whole[name], name)).sum())
+        if infinite:
+            tell(f"covariate {name!r}: {counted(infinite, 'infinity', 'infinities')} treated as missing")
+
+
+def _tell_without_past(entries: Sequence[Entry], columns: Sequence[str]) -> None:
+    """Note covariates that have no value in the past of some series."""
+    for place, name in enumerate(columns):
+        ids = [e["item_id"] for e in entries if np.isnan(e[DYNAMIC][place, : len(e["target"])]).all()]
+        if ids:
+            more = f" and of {len(ids) - 1} more ids" if len(ids) > 1 else ""
+            tell(f"covariate {name!r} has no value in the past of id {ids[0]!r}{more}; nothing is learnt of it there")
 
 
 def _known(frame: pd.DataFrame, names: Names, item: str | None, columns: Sequence[str]) -> pd.DataFrame:

@@ -158,6 +158,7 @@ class FrameCalls(JointCalls):
             ConfigError, DataError: see `predict_df`; no series is long enough.
         """
         checked(tuple[Level, ...], quantile_levels=quantile_levels)
+        checked(Count | None, step=step)
         job = self._job(df, None, options, covariates)
         parts = split(job.series, job.steps, windows, stride=step)
         SeriesSet([], job.series.freq, skipped=parts.skipped).warn()
@@ -186,7 +187,7 @@ class FrameCalls(JointCalls):
         Args:
             df, future_df: see `predict_df`.
             path: a picture to write, .png, .svg or .pdf; None writes none.
-            ids: series to draw; None takes up to max_panels, evenly.
+            ids: series to draw, or one of them; None takes up to max_panels, evenly.
             max_panels: panels at most.
             history: steps shown before the forecast; None shows three times the horizon.
             title: a line above the panels.
@@ -293,8 +294,8 @@ class FrameCalls(JointCalls):
 
 
 def _listed(names: str | Sequence[str]) -> list[str]:
-    """Names of columns, of which one may be given by itself."""
-    return [names] if isinstance(names, str) else list(names)
+    """Names of columns, each once, of which one may be given by itself."""
+    return [names] if isinstance(names, str) else list(dict.fromkeys(names))
 
 
 def _tell_far(series: SeriesSet, columns: Sequence[str]) -> None:
@@ -323,7 +324,10 @@ def _with_past(series: SeriesSet, known: SeriesSet) -> SeriesSet:
 
 
 def _of_ids(series: SeriesSet, ids: Sequence[Any]) -> list[Entry]:
-    """The entries of some ids, as the frame holds them."""
+    """The entries of some ids, as the frame holds them, or of one that is given by itself."""
+    ids = [ids] if isinstance(ids, str) else list(ids)
+    if not ids:
+        raise ConfigError("ids is empty; name the series to draw, or leave it out")
     by_name = {entry["item_id"]: entry for entry in series}
     unknown = [one for one in ids if str(one) not in by_name]
     if unknown:

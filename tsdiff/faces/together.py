@@ -107,7 +107,7 @@ class JointCalls(Predictor):
         checked(tuple[Level, ...], quantile_levels=quantile_levels)
         if not sums:
             raise ConfigError("sums is empty; name the parts of each, or take predict_df")
-        named = {str(name): [str(part) for part in parts] for name, parts in sums.items()}
+        named = {str(name): _parts(parts) for name, parts in sums.items()}
         job = self._job(df, future_df, options)
         tell_changes(job.series.origin, job.series, job.steps)
         entries = [entry for entry in job.series if entry["item_id"] not in named]
@@ -136,6 +136,11 @@ class JointCalls(Predictor):
         seasons = [season for season in candidate_seasons(entries[0]["start"].freqstr) if season <= _LONGEST_SEASON]
         rng = np.random.default_rng(derive_seed(self.sampling.seed, "together", key, str(forecasts[0].start_date)))
         return together(forecasts, entries, seasons, rng)
+
+
+def _parts(parts: Any) -> list[str]:
+    """Names of a sum's parts, of which one may be given by itself."""
+    return [parts] if isinstance(parts, str) else [str(part) for part in parts]
 
 
 def _tell_given(series: Iterable[Entry], parts: Mapping[str, Sequence[str]]) -> None:

@@ -98,6 +98,8 @@ class WindowLikelihoods:
         steps: (windows, length) nats in the network's units that each step contributes, over its channels, NaN where it
             is missing; None with method "ode", which tells of the window only.
         skipped: positions of windows that were left out, for too many missing values.
+        scored: steps at the end of each window that all this is of, given those before them: of a model with an anchor
+            prediction_length, or half of a series that is shorter than two of these. None: all of them.
     """
 
     item_id: str
@@ -110,6 +112,13 @@ class WindowLikelihoods:
     missing: np.ndarray
     steps: np.ndarray | None
     skipped: np.ndarray
+    scored: int | None = None
+
+    @property
+    def first_scored(self) -> np.ndarray:
+        """(windows,) position of the first step that each value is of: `first` where windows are scored as wholes."""
+        made: np.ndarray = self.first + self.length - (self.length if self.scored is None else self.scored)
+        return made
 
     def __len__(self) -> int:
         return len(self.first)
@@ -118,12 +127,12 @@ class WindowLikelihoods:
         return np.array(self.log_likelihood, dtype=dtype)
 
     def frame(self) -> pd.DataFrame:
-        """One row a window: item_id, start (pd.Period), log_likelihood, network_log_likelihood, standard_error,
-        missing."""
+        """One row a window: item_id, start (pd.Period) of the steps that are scored, log_likelihood,
+        network_log_likelihood, standard_error, missing."""
         return pd.DataFrame(
             {
                 "item_id": self.item_id,
-                "start": [shifted(self.start, int(first)) for first in self.first],
+                "start": [shifted(self.start, int(first)) for first in self.first_scored],
                 "log_likelihood": self.log_likelihood,
                 "network_log_likelihood": self.network_log_likelihood,
                 "standard_error": self.standard_error,
@@ -211,6 +220,7 @@ def series_likelihoods(model: TSDiff, series: Series, settings: LikelihoodSettin
         missing=missing[missing <= settings.max_missing],
         steps=steps if settings.method == "elbo" else None,
         skipped=skipped,
+        scored=hidden or None,
     )
 
 

@@ -61,6 +61,16 @@ def test_a_tidy_table_gives_gluonts_entries_and_no_notes():
     np.testing.assert_array_equal(series[1]["target"], np.arange(1.0, 31))
 
 
+@pytest.mark.parametrize("kind", ["dynamic", "static"])
+def test_a_target_is_no_covariate_of_itself(kind):
+    """Forecasts that were told it had a CRPS of 0."""
+    frame = long_frame({"a": 20})
+    with pytest.raises(ConfigError, match="'target' is a target and a covariate"):
+        series_from_frame(frame, **{kind: ["target"]})
+    with pytest.raises(ConfigError, match="'y' is a target and a covariate"):
+        series_from_frame(frame.rename(columns={"target": "y"}), target="y", **{kind: ["y"]})
+
+
 def test_one_series_without_ids_is_named_after_its_target():
     frame = long_frame({"a": 5}).drop(columns="item_id").rename(columns={"target": "load", "timestamp": "Date"})
     assert series_from_frame(frame, target="load")[0]["item_id"] == "load"

@@ -374,6 +374,48 @@ def test_covariates_in_another_unit_ahead_are_told(default):
         default.predict_df(past, future.assign(promotion=100 * future["promotion"]), prediction_length=7, num_samples=2)
 
 
+def said(call: Any, *arguments: Any, **options: Any) -> list[str]:
+    """The warnings of a call."""
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        call(*arguments, num_samples=2, **options)
+    return [str(one.message) for one in told]
+
+
+def test_a_covariate_called_y_is_not_silently_what_is_not_forecast(default):
+    frame = pd.DataFrame({"ds": DAYS, "y": np.arange(60.0), "x": np.sin(np.arange(60.0))})
+    options: dict[str, Any] = {"prediction_length": 3, "past_covariates": ["y"]}
+    assert said(default.predict_df, frame, **options) == [
+        "'y' is a covariate, and forecast is what columns 'x' hold; see target"
+    ]
+    assert said(default.predict_df, frame.assign(item_id="a"), **options) == [
+        "'y' is a covariate, and forecast is what column 'x' holds; see target"
+    ]
+    assert not said(default.predict_df, frame.assign(item_id="a"), target="x", **options)
+    with pytest.raises(ConfigError, match="target='y' is one of the covariates, too"):
+        default.predict_df(frame, target="y", **options)
+    with pytest.raises(ConfigError, match="target='y' is one of the covariates, too"):  # all of its future was known
+        default.cross_validation_df(frame, target="y", covariates=["y"], prediction_length=3)
+
+
+def test_covariates_that_tell_nothing_are_told(default):
+    past, future, _ = promoted()
+    flags = past["promotion"].astype(float)
+    missing = past.assign(promotion=flags.where(past["item_id"] == "a"))
+    assert said(default.predict_df, missing, future, prediction_length=10) == [
+        "covariate 'promotion' has no value in the past of id 'b'; nothing is learnt of it there"
+    ]
+    (told,) = said(default.predict_df, past.assign(promotion=np.nan), future, prediction_length=10)
+    assert "in the past of id 'a' and of 1 more ids" in told
+    infinite = past.assign(promotion=flags.where(np.arange(len(past)) != 5, np.inf))
+    assert said(default.predict_df, infinite, future, prediction_length=10) == [
+        "covariate 'promotion': 1 infinity treated as missing"
+    ]
+    with pytest.raises(DataError, match="covariates 'promotion' have no value at all; leave them out"):
+        default.predict_df(past.assign(promotion=np.nan), past_covariates="promotion", prediction_length=10)
+    assert not said(default.predict_df, past, past_covariates=["promotion", "promotion"], prediction_length=10)
+
+
 def test_covariates_of_a_wide_frame_are_those_of_all_series(default):
     past, future, _ = promoted(["a"])
     wide = past.set_index("timestamp")[["target", "promotion"]].rename(columns={"target": "a"})
@@ -472,6 +514,8 @@ def test_windows_roll_over_the_end_of_each_series(default):
     window = default.predict_df(before, prediction_length=5, num_samples=3, quantile_levels=[0.5])
     last = made[made["cutoff"] == DAYS[-6]]
     np.testing.assert_allclose(last["0.5"], window["0.5"], rtol=1e-4)
+    with pytest.raises(ConfigError, match="step=0"):
+        default.cross_validation_df(given, 3, 0, prediction_length=5)
 
 
 def test_windows_know_covariates(real):
@@ -502,5 +546,9 @@ def test_plot_gives_a_figure_and_writes_a_picture(default, tmp_path: Path):
         default.plot(given, prediction_length=7, quantile_levels=[0.1])
     with pytest.raises(DataError, match=r"ids \[9\]"):
         default.plot(given, prediction_length=7, ids=[9])
+    with pytest.raises(ConfigError, match="ids is empty; name the series to draw"):
+        default.plot(given, prediction_length=7, ids=[])
+    one = default.plot(long(["ab", "a"]), prediction_length=7, num_samples=5, ids="ab")
+    assert [axes.get_title(loc="left") for axes in one.axes] == ["ab"]
     with pytest.raises(ConfigError, match="picture"):
         default.plot(given, prediction_length=7, path="x.bmp")

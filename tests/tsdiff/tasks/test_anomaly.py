@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,7 @@ from shared.errors import ConfigError, DataError
 from tests.tsdiff.conftest import sines, tiny_estimator
 from tests.tsdiff.gaussian_model import LENGTH, gaussian_model
 from tsdiff import TSDiffPredictor
-from tsdiff.commands.anomaly import tail
+from tsdiff.commands.anomaly import tail, thresholds_of
 from tsdiff.tasks.anomaly.detection import evaluate_detection, rolling_z_scores
 from tsdiff.tasks.anomaly.forecasts import ForecastScoring
 from tsdiff.tasks.anomaly.injection import InjectionConfig, inject
@@ -48,6 +49,22 @@ def test_a_step_s_score_is_the_mean_over_the_windows_that_cover_it() -> None:
     steps = -np.array([[9.0, 1, 2, 3], [10, 20, np.nan, 40]])
     found = step_scores(windows([-1, 1], [0.0, 0.0], steps), 6)
     np.testing.assert_allclose(found, [1, (2 + 10) / 2, (3 + 20) / 2, np.nan, 40, np.nan])
+
+
+def test_where_the_end_of_windows_is_scored_alone_its_steps_share_the_score() -> None:
+    """It was spread over the context, too, which put every anomaly at the beginning of the series."""
+    found = step_scores(replace(windows([-2, 0, 1], [-4.0, -8.0, -6.0]), scored=2), 6)
+    np.testing.assert_allclose(found, [2, 2, 4, (4 + 3) / 2, 3, np.nan])
+
+
+def test_the_exact_likelihood_of_the_bundled_model_places_a_spike() -> None:
+    predictor = TSDiffPredictor.from_pretrained("default").adapted("h", 4)
+    values = np.random.default_rng(0).normal(size=28)
+    values[17] = 15
+    settings = LikelihoodSettings(steps=2, trace="hutchinson", probes=2)
+    (found,) = anomaly_scores(predictor, {"item_id": "a", "start": START, "target": values}, settings)
+    assert np.isnan(found.score[:8]).all()
+    assert set(np.flatnonzero(found.score > 0.9 * np.nanmax(found.score))) == {16, 17, 18, 19}
 
 
 def test_scores_are_the_negative_bound_of_the_windows() -> None:
@@ -118,6 +135,13 @@ def test_thresholds_are_quantiles_of_each_series_and_of_all() -> None:
             fit_thresholds([first], quantile)
     with pytest.raises(DataError, match="no score"):
         fit_thresholds([scored("a", [np.nan])])
+
+
+def test_thresholds_need_a_score_before_the_held_out_steps() -> None:
+    scores = {"TSDiff": [scored("a", [np.nan, np.nan, 3, 4, 5])]}
+    assert thresholds_of(scores, 2, 0.5)["TSDiff"].of("a") == 3
+    with pytest.raises(DataError, match=r"before the 3 held out has a score by TSDiff .* hold out less with --windows"):
+        thresholds_of(scores, 3, 0.5)
 
 
 def test_beside_recent_scores_the_unit_of_a_series_does_not_matter() -> None:

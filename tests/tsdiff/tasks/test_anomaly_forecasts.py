@@ -88,7 +88,7 @@ def test_trends_and_seasons_are_no_anomaly_and_their_breaks_are() -> None:
 def test_a_constant_is_no_surprise_and_its_first_change_the_largest() -> None:
     for level in (0.0, 3.0, -1e12):
         values = np.full(200, level)
-        assert scored(values)[8:].max() < np.log(10)
+        assert scored(values)[8:].max() == 0  # what rounding adds is no error of a forecast
         values[150] += 1 + abs(level) / 10
         score = scored(values)
         assert np.nanargmax(score) == 150

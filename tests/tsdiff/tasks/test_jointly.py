@@ -129,6 +129,14 @@ def test_sums_add_up_through_a_hierarchy(naive):
     assert list(dict.fromkeys(table["unique_id"])) == ["a", "b", "c", "top", "ab"]
 
 
+def test_a_sum_of_one_part_may_name_it_alone(naive):
+    """Its letters were taken for parts."""
+    df = frame(walks(0.5, 3), ["a", "b", "ab"])
+    table = naive.predict_sums_df(df, {"all": "ab"}, num_samples=10)
+    means = table.pivot(index="ds", columns="unique_id", values="mean")
+    np.testing.assert_array_equal(means["all"], means["ab"])
+
+
 def test_ids_that_are_numbers_stay_numbers_beside_named_sums(naive):
     df = frame(walks(0.5), ["1", "2"])
     df["unique_id"] = df["unique_id"].astype(int)

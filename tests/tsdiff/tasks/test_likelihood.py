@@ -195,6 +195,14 @@ def test_a_model_with_an_anchor_scores_the_last_steps_of_a_window_alone() -> Non
     assert np.isnan(found.steps[:, :CONTEXT]).all()
     assert np.isfinite(found.steps[:, CONTEXT:]).all()
     np.testing.assert_allclose(found.steps[:, CONTEXT:].sum(1), found.network_log_likelihood)
+    np.testing.assert_array_equal(found.first_scored, found.first + CONTEXT)
+    assert found.first_scored[0] == 8  # the first few values are known before
+    assert found.frame()["start"][0] == START + 8
+
+
+def test_windows_that_are_scored_as_wholes_begin_where_they_do() -> None:
+    found = one(gaussian_model()[0], entry(walk()), method="elbo")
+    np.testing.assert_array_equal(found.first_scored, found.first)
 
 
 def test_with_lags_the_first_windows_lack_values_and_steps_are_the_series_own() -> None:

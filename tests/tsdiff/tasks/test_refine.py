@@ -16,6 +16,7 @@ from gluonts.model.seasonal_naive import SeasonalNaivePredictor
 from shared.errors import ConfigError, DataError
 from tests.tsdiff.conftest import HORIZON, sines, tiny_estimator
 from tests.tsdiff.gaussian_model import gaussian_model
+from tsdiff import TSDiffPredictor
 from tsdiff.data.entries import read_series
 from tsdiff.tasks.refinement import RefineConfig, Refiner
 from tsdiff.tasks.refinement.base import BaseForecast, base_paths
@@ -153,6 +154,35 @@ def test_quantile_forecasts_give_the_paths_of_the_samples_levels(trained):
     assert (np.diff(paths, axis=0) >= 0).all()
     (found,) = refined(trained, [forecast], [entry])
     assert np.isfinite(found).all()
+
+
+@pytest.mark.parametrize("keys", [["mean"], ["0.5"], ["mean", "0.5"]])
+def test_a_mean_or_one_quantile_alone_is_a_path(keys):
+    entry = sines(1)[0]
+    values = np.arange(len(keys) * HORIZON).reshape(len(keys), HORIZON)
+    forecast = QuantileForecast(values, entry["start"] + 200, keys, item_id="s0")
+    for by_quantile in (True, False):
+        paths = base_paths(as_base(forecast, entry), 3, by_quantile)[..., 0]
+        np.testing.assert_array_equal(paths, np.repeat(values[-1:], 3, axis=0))
+
+
+def test_refined_forecasts_of_counts_are_counts_unless_refused():
+    """Of demand of .4 a day none of the samples was 0, and one in four was below it."""
+    default, rng = TSDiffPredictor.from_pretrained("default").adapted("D", HORIZON), np.random.default_rng(0)
+    start = pd.Period("2024-01-01", "D")
+    entries = [{"item_id": f"s{i}", "start": start, "target": rng.poisson(0.4, 200).astype(float)} for i in range(2)]
+    base = [forecast_of(rng.poisson(0.4, (50, HORIZON)), entry) for entry in entries]
+    config = RefineConfig(num_samples=50)
+    made = np.stack([one.samples for one in default.refine(base, entries, config)])
+    assert made.shape == (2, 50, HORIZON)
+    assert (made == np.rint(made)).all()
+    assert made.min() == 0
+    assert 0.55 < (made == 0).mean() < 0.8  # .67 of them are
+    plain = np.stack([one.samples for one in default.with_sampling(counts=False).refine(base, entries, config)])
+    np.testing.assert_array_equal(plain, np.stack(refined(default, base, entries, config)))
+    assert plain.min() < 0
+    with pytest.raises(DataError, match="there are 1 forecasts but more series"):
+        list(default.refine(base[:1], entries, config))
 
 
 def test_one_sample_is_refined_as_the_median(trained):

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from shared.checks import Checked, Count, NonNegative, Positive
+from tsdiff.data.entries import ROUNDING
 from tsdiff.sampling.anchor_share import anchor_surprise
 from tsdiff.windows.anchored import pool_of
 from tsdiff.windows.anchors import remembered
@@ -23,6 +24,8 @@ from tsdiff.windows.weighing import Weighing, weighed
 _FIRST_KNOWN = 8
 """Values of a series that are known before the first one that is scored; half of a shorter one."""
 _RECENT, _FARTHEST = 8000, 1e300
+_TINY = 1e-200
+"""Less is rounding, whatever the values."""
 _UNKNOWN = 4.0
 """Of the deviation of all values so far, by the share, that counts as error before any season is known."""
 _SLOW = 7
@@ -80,7 +83,9 @@ def forecast_scores(
     usual = changes.fillna(whole)  # where no change over so many steps is known yet
     beside = np.nan_to_num(np.hypot(usual, _UNKNOWN * _unknown(values, seasons, settings.steps) * whole), posinf=0.0)
     with np.errstate(over="ignore", invalid="ignore"):
-        away = np.abs(values - mean) / np.hypot(deviation, settings.share * beside)
+        # What is constant is foreseen but for its last digits.
+        off = np.maximum(np.abs(values - mean) - ROUNDING * np.abs(mean) - _TINY, 0.0)
+        away = off / np.hypot(deviation, settings.share * beside)
     return anchor_surprise(np.minimum(away, _FARTHEST))
 
 

@@ -291,12 +291,12 @@ def _scores(model: TSDiff, series: Series, settings: ScoringSettings) -> SeriesS
 def step_scores(windows: WindowLikelihoods, total: int) -> np.ndarray:
     """The score of each of `total` steps, averaged over the windows that cover it; NaN where none does."""
     sums, counts = np.zeros(total), np.zeros(total)
-    for row, first in enumerate(windows.first):
-        low, high = max(int(first), 0), int(first) + windows.length
+    for row, first in enumerate(windows.first_scored):
+        low, high = max(int(first), 0), int(windows.first[row]) + windows.length
         if windows.steps is None:
-            nats = np.full(high - low, -windows.network_log_likelihood[row] / windows.length)
+            nats = np.full(high - low, -windows.network_log_likelihood[row] / (high - int(first)))
         else:
-            nats = -windows.steps[row, low - int(first) :]
+            nats = -windows.steps[row, windows.length - (high - low) :]
         known = np.isfinite(nats)
         sums[low:high] += np.where(known, nats, 0.0)
         counts[low:high] += known

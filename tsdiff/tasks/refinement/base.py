@@ -7,7 +7,7 @@ from itertools import zip_longest
 from typing import NamedTuple
 
 import numpy as np
-from gluonts.model.forecast import Forecast, SampleForecast
+from gluonts.model.forecast import Forecast, QuantileForecast, SampleForecast
 
 from shared.errors import DataError
 from tsdiff.data.entries import Series
@@ -59,7 +59,8 @@ def base_paths(base: BaseForecast, count: int, by_quantile: bool, channels: int 
     """`count` paths of a base forecast, float64, (count, prediction_length, channels).
 
     Args:
-        base: samples of any number (one is repeated), or quantiles, whose paths are those of the sample levels.
+        base: samples of any number (one is repeated), or quantiles, whose paths are those of the sample levels; of a
+            mean or one quantile alone it is repeated, too.
         count: how many.
         by_quantile: at each step the values in ascending order, path i at level `quantile_levels(count)[i]`; otherwise
             samples as they are, repeated or thinned evenly.
@@ -80,8 +81,9 @@ def base_paths(base: BaseForecast, count: int, by_quantile: bool, channels: int 
 
 def _paths(base: BaseForecast, count: int, by_quantile: bool) -> np.ndarray:
     forecast = base.forecast
-    if isinstance(forecast, SampleForecast):
-        samples = np.asarray(forecast.samples, dtype=np.float64)
+    point = _point(forecast)
+    if isinstance(forecast, SampleForecast) or point is not None:
+        samples = np.asarray(forecast.samples if point is None else point, dtype=np.float64)
         _check_finite(samples, base)
         if by_quantile:
             return np.quantile(samples, quantile_levels(count), axis=0, method="weibull")
@@ -89,6 +91,14 @@ def _paths(base: BaseForecast, count: int, by_quantile: bool) -> np.ndarray:
     paths = np.stack([np.asarray(forecast.quantile(float(q)), dtype=np.float64) for q in quantile_levels(count)])
     _check_finite(paths, base)
     return np.sort(paths, axis=0)
+
+
+def _point(forecast: Forecast) -> np.ndarray | None:
+    """The only path (1, steps) of a forecast by quantiles that has no two of them, from which others would follow."""
+    if not isinstance(forecast, QuantileForecast):
+        return None
+    levels = [place for place, key in enumerate(forecast.forecast_keys) if key != "mean"]
+    return forecast.forecast_array[levels or [0]] if len(levels) < 2 else None
 
 
 def _check_finite(values: np.ndarray, base: BaseForecast) -> None:

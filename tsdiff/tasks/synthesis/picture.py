@@ -76,7 +76,7 @@ def _spectrum(axes: Axes, report: Realism) -> None:
     axes.loglog(
         report.synthetic.frequencies, np.maximum(report.synthetic.spectrum, 1e-12), color=SYNTHETIC, linewidth=1.5
     )
-    _labelled(axes, f"mean power spectrum   (distance {report.spectrum_db:.2f} dB)", "cycles a step")
+    _labelled(axes, f"power spectrum   (distance {report.spectrum_db:.2f} dB)", "cycles a step")
 
 
 def _excursions(axes: Axes, report: Realism) -> None:
