@@ -104,17 +104,22 @@ class LinearPredictor(Predictor):
     def predict(
         self, dataset: Iterable[Entry], num_samples: int | None = None, **kwargs: Any
     ) -> Iterator[SampleForecast]:
-        """One forecast for each entry; a history shorter than the context is continued backwards by its first value."""
+        """One forecast for each entry; a history shorter than the context is continued backwards by its first value, and
+        one without a value in the context by its last before.
+
+        Raises:
+            DataError: an entry without any observed value.
+        """
         for entry in dataset:
             target = np.asarray(entry["target"], dtype=np.float64)
             window = np.full((1, self.context_length), np.nan)
             known = target[-self.context_length :]
             window[0, self.context_length - len(known) :] = known
             if np.isnan(window).all():
-                raise DataError(
-                    f"series {entry.get('item_id')!r} has no observed value in its last {self.context_length} steps; "
-                    "the linear model needs some there; leave the series out"
-                )
+                seen = target[~np.isnan(target)]
+                if not len(seen):
+                    raise DataError(f"series {entry.get('item_id')!r} has no observed value; leave it out")
+                window[0, 0] = seen[-1]
             scaled, scale = _scaled(window, self.context_length, self.scaling, self.fallback)
             samples = (scaled @ self.weight.T + self.bias) * scale
             start = forecast_start(entry)

@@ -157,9 +157,8 @@ def test_linear_forecasts_short_constant_and_zero_histories():
     for target in (np.full(40, 3.0), np.zeros(40), np.array([2.0]), np.array([np.nan, 1.0, np.nan])):
         entry = {"item_id": "x", "start": start, "target": target.astype(np.float32)}
         assert np.isfinite(next(iter(predictor.predict([entry]))).samples).all()
-    gone = np.concatenate([np.ones(5), np.full(CONTEXT, np.nan)])
-    with pytest.raises(DataError, match=r"'x'.*last 24 steps"):
-        list(predictor.predict([{"item_id": "x", "start": start, "target": gone}]))
+    with pytest.raises(DataError, match=r"'x' has no observed value"):
+        list(predictor.predict([{"item_id": "x", "start": start, "target": np.full(CONTEXT, np.nan)}]))
 
 
 # --- seasonal naive and AutoETS ----------------------------------------------------------------------------
@@ -274,6 +273,16 @@ def test_what_cannot_be_used_is_refused():
         predictor.predict(sines(), num_samples=0)
     with pytest.raises(DataError, match=r"'s0' holds no observed value"):
         list(predictor.predict([{**sines(1)[0], "target": np.full(9, np.nan)}]))
+
+
+def test_a_linear_forecast_without_a_value_in_its_context_goes_on_from_the_last_before():
+    """It ended the forecasts of all other series."""
+    (level,) = sines(1)
+    level["target"] = np.concatenate([level["target"], np.full(60, 7.0), np.full(50, np.nan)])
+    known = {**level, "target": np.full(60, 7.0)}
+    predictor = train("linear")
+    made, wanted = (next(predictor.predict([one])).samples for one in (level, known))
+    np.testing.assert_allclose(made, wanted, rtol=1e-5)
 
 
 def test_defaults_are_listed_by_name():
