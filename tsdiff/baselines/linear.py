@@ -104,11 +104,8 @@ class LinearPredictor(Predictor):
     def predict(
         self, dataset: Iterable[Entry], num_samples: int | None = None, **kwargs: Any
     ) -> Iterator[SampleForecast]:
-        """One forecast for each entry; a history shorter than the context is continued backwards by its first value, and
-        one without a value in the context by its last before.
-
-        Raises:
-            DataError: an entry without any observed value.
+        """One forecast for each entry; a history shorter than the context is continued backwards by its first value,
+        and one without a value in the context by its last one before.
         """
         for entry in dataset:
             target = np.asarray(entry["target"], dtype=np.float64)
@@ -116,10 +113,7 @@ class LinearPredictor(Predictor):
             known = target[-self.context_length :]
             window[0, self.context_length - len(known) :] = known
             if np.isnan(window).all():
-                seen = target[~np.isnan(target)]
-                if not len(seen):
-                    raise DataError(f"series {entry.get('item_id')!r} has no observed value; leave it out")
-                window[0, 0] = seen[-1]
+                window[0, 0] = target[~np.isnan(target)][-1]
             scaled, scale = _scaled(window, self.context_length, self.scaling, self.fallback)
             samples = (scaled @ self.weight.T + self.bias) * scale
             start = forecast_start(entry)
