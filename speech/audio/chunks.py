@@ -23,6 +23,7 @@ BLOCK_CODED = {"MS_ADPCM", "IMA_ADPCM", "GSM610", "G721_32", "G723_24", "G723_40
 """Codings that libsndfile reads in whole blocks, and so beyond the end of the recording."""
 
 _PARTS = set("fmt data fact ds64 PEAK JUNK junk FLLR PAD LIST-wavl COMM SSND FVER CHAN".split())  # noqa: SIM905
+_FOLLOWING = _PARTS | set("LIST list cue bext iXML axml smpl inst id3 ID3 _PMX umid".split())  # noqa: SIM905
 _OF_SAMPLES = {"MD5", "levl"}  # true of the source's samples alone
 _TEXTS = {
     "title": ("INAM", "NAME"),
@@ -111,8 +112,15 @@ def chunks_of(file: BinaryIO) -> list[Chunk]:
         if name in ("LIST", "list"):
             name += "-" + "".join(chr(letter) for letter in header[layout.header :][:4] if 32 < letter < 127)
         found.append(Chunk(name, place, body, body + size))
-        place = body + size + -size % layout.align
+        place = body + size + _filling(file, body + size, -size % layout.align)
     return found
+
+
+def _filling(file: BinaryIO, end: int, wanted: int) -> int:
+    """Bytes that fill a chunk up which ends here: those wanted, or none where a writer forgot them, and the name of the
+    next chunk follows at once."""
+    file.seek(end)
+    return 0 if wanted == 1 and file.read(4).decode("latin-1").strip() in _FOLLOWING else wanted
 
 
 @dataclass(frozen=True)
@@ -198,6 +206,30 @@ def unclosed(path: Path) -> dict[int, bytes]:
     data = found[-1]
     size = min(total - data.body, 0xFFFFFFFF)
     return {4: struct.pack("<I", min(total - 8, 0xFFFFFFFF)), data.start + 4: struct.pack("<I", size)} if size else {}
+
+
+def filled_up(path: Path) -> tuple[bytes, int] | None:
+    """Of a WAV file in which bytes that fill up chunks before the samples were forgotten: its beginning with them, and
+    where the samples begin. None of other files."""
+    with open(path, "rb") as file:
+        found = chunks_of(file)
+        places = [place for place, chunk in enumerate(found) if chunk.name == "data"]
+        if container_of(file) is not _RIFF or not places:
+            return None
+        data = found[places[0]]
+        head = _content(file, 0, _RIFF.first)
+        for chunk in found[: places[0]]:
+            head += _content(file, chunk.start, chunk.end)
+            head += bytes(len(head) % 2)
+        head += _content(file, data.start, data.body)
+    (size,) = struct.unpack_from("<I", head, _RIFF.total)
+    added = len(head) - data.body
+    return (head[:4] + struct.pack("<I", min(size + added, 0xFFFFFFFF)) + head[8:], data.body) if added else None
+
+
+def _content(file: BinaryIO, start: int, end: int) -> bytes:
+    file.seek(start)
+    return file.read(end - start)
 
 
 def beyond_its_header(path: Path) -> tuple[bytes, int] | None:

@@ -212,9 +212,10 @@ def _is_of_use(block: MetadataBlock) -> bool:
 
 def _names(path: Path, format: str, subtype: str) -> set[str]:
     """What a file tells beside its samples, by name."""
-    with soundfile.SoundFile(sound_path(path)) as file:
-        names = {name for name, value in file.copy_metadata().items() if value}
-    kind = _kind(format, subtype)
+    kind, names = _kind(format, subtype), set[str]()
+    refused: tuple[type[Exception], ...] = (soundfile.LibsndfileError,) if kind in _CHUNKED else ()
+    with suppress(*refused), soundfile.SoundFile(sound_path(path)) as file:  # chunks may not be filled up
+        names |= {name for name, value in file.copy_metadata().items() if value}
     if kind in _CHUNKED:
         names |= names_beside(path)
     elif not HAS_MUTAGEN:

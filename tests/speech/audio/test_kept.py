@@ -97,6 +97,20 @@ def test_chunks_of_a_wav_file_are_kept(tmp_path, subtype, samples):
     assert {name: again[name] for name in again if name not in own} == {n: after[n] for n in after if n not in own}
 
 
+@pytest.mark.parametrize("place", ["first", "before the samples", "behind them"])
+def test_chunks_of_odd_lengths_that_nothing_fills_up_are_read(tmp_path, place):
+    """As some recorders write them, and other readers read; libsndfile refuses those before the samples."""
+    write_audio(tmp_path / "a.wav", Audio(noise(1, 4000), 16000))
+    content, odd = (tmp_path / "a.wav").read_bytes(), XML.removesuffix(b"\0")
+    assert len(odd) % 2
+    at = {"first": 12, "before the samples": 36, "behind them": len(content)}[place]
+    body = content[8:at] + odd + content[at:] + CUE
+    (tmp_path / "b.wav").write_bytes(content[:4] + struct.pack("<I", len(body)) + body)
+    np.testing.assert_array_equal(read_audio(tmp_path / "b.wav").waveform, read_audio(tmp_path / "a.wav").waveform)
+    assert copy(tmp_path / "b.wav", tmp_path / "c.wav") == ()
+    assert set(parts_of(tmp_path / "c.wav")) >= {b"iXML", b"cue "}
+
+
 def test_what_another_format_cannot_hold_is_told(tmp_path):
     write_audio(tmp_path / "a.wav", Audio(noise(1, 4000), 16000))
     source = with_chunks(tmp_path / "a.wav", BEXT + TEXTS, CUE + LABEL)
