@@ -18,7 +18,7 @@ from scipy.io import wavfile
 
 from shared.errors import DataError
 from speech.audio.chunks import names_beside
-from speech.audio.coding import notes_on
+from speech.audio.coding import RawFormat, notes_on
 from speech.audio.files import Audio, audio_info, open_audio, read_audio
 from speech.audio.writing import create_audio, write_audio
 from tests.speech.models import noise, tiny_enhancer
@@ -116,6 +116,16 @@ def test_what_another_format_cannot_hold_is_told(tmp_path):
     source = with_chunks(tmp_path / "a.wav", BEXT + TEXTS, CUE + LABEL)
     assert copy(source, tmp_path / "b.flac") == ("not kept: IKEY, LIST-adtl, bext, cue",)
     assert audio_info(tmp_path / "b.flac").metadata == {"title": "Gruß", "comment": "odd"}
+
+
+@pytest.mark.parametrize("name", ["a.wav", "a.flac", "a.mp3"])
+def test_bare_samples_of_a_file_lose_its_texts_alone(tmp_path, name):
+    with soundfile.SoundFile(tmp_path / name, "w", 16000, 1) as file:
+        file.title = "Gruß"
+        file.write(noise(4000))
+    assert copy(tmp_path / name, tmp_path / "b.raw") == ("not kept: title",)
+    raw = read_audio(tmp_path / "b.raw", RawFormat(16000, 1, "PCM_16")).waveform
+    np.testing.assert_allclose(raw, read_audio(tmp_path / name).waveform, atol=1e-4)
 
 
 def test_what_holds_for_the_old_samples_alone_is_not_copied(tmp_path):
