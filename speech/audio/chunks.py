@@ -37,6 +37,7 @@ _TEXTS = {
     "software": ("ISFT", "APPL"),
 }
 _INFO = {letters: name for name, all_letters in _TEXTS.items() for letters in all_letters}
+_EXTENSIBLE = b"\xfe\xff"
 _MOST = 4096
 _LONGEST_BLOCK = 8192
 
@@ -291,11 +292,16 @@ class Spliced(io.RawIOBase):
 
 def copy_chunks(source: Path, written: Path) -> None:
     """Append to `written` the chunks of `source` beside the samples, if both are of one kind of container. What only
-    holds for the source's samples is left out, and so is what is not whole there or would make the file too long."""
+    holds for the source's samples is left out, and so is what is not whole there or would make the file too long. Of an
+    extensible WAV it tells which loudspeakers its channels are for, too."""
     with open(source, "rb") as file, open(written, "r+b") as target:
         layout = container_of(file)
         if layout is None or layout != container_of(target):
             return
+        own, others = _loudspeakers(target), _loudspeakers(file)
+        if own is not None and others is not None:
+            target.seek(own)
+            target.write(_content(file, others, others + 4))
         target.seek(0)
         is_long = target.read(4) == b"RF64"
         place, total = target.seek(0, os.SEEK_END), os.fstat(file.fileno()).st_size
@@ -319,6 +325,13 @@ def copy_chunks(source: Path, written: Path) -> None:
         else:
             target.seek(layout.total)
             target.write(struct.pack(layout.size, place - 8))
+
+
+def _loudspeakers(file: BinaryIO) -> int | None:
+    """Where the header of an extensible WAV tells which loudspeakers its channels are for; None of other files."""
+    formats = [chunk.body for chunk in chunks_of(file) if chunk.name == "fmt" and chunk.end - chunk.body >= 24]
+    is_one = bool(formats) and _content(file, formats[0], formats[0] + 2) == _EXTENSIBLE
+    return formats[0] + 20 if is_one else None
 
 
 def _copy(source: BinaryIO, target: BinaryIO, length: int) -> None:

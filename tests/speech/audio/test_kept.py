@@ -97,6 +97,22 @@ def test_chunks_of_a_wav_file_are_kept(tmp_path, subtype, samples):
     assert {name: again[name] for name in again if name not in own} == {n: after[n] for n in after if n not in own}
 
 
+@pytest.mark.parametrize("format", ["WAVEX", "RF64"])
+@pytest.mark.parametrize("mask", [0, 0x3F, 0x60F])
+def test_which_loudspeakers_channels_are_for_is_kept(tmp_path, format, mask):
+    """None, as of recorders with many microphones, became the usual ones."""
+    write_audio(tmp_path / "a.wav", Audio(noise(6, 400), 16000, format, "PCM_24"))
+    content = bytearray((tmp_path / "a.wav").read_bytes())
+    place = content.find(b"fmt ") + 8
+    assert content[place : place + 2] == b"\xfe\xff"
+    struct.pack_into("<I", content, place + 20, mask)
+    (tmp_path / "a.wav").write_bytes(content)
+    assert copy(tmp_path / "a.wav", tmp_path / "b.wav") == ()
+    copied = (tmp_path / "b.wav").read_bytes()
+    assert struct.unpack_from("<I", copied, copied.find(b"fmt ") + 28)[0] == mask
+    np.testing.assert_array_equal(read_audio(tmp_path / "b.wav").waveform, read_audio(tmp_path / "a.wav").waveform)
+
+
 @pytest.mark.parametrize("place", ["first", "before the samples", "behind them"])
 def test_chunks_of_odd_lengths_that_nothing_fills_up_are_read(tmp_path, place):
     """As some recorders write them, and other readers read; libsndfile refuses those before the samples."""
