@@ -128,7 +128,7 @@ def _created(
     except (soundfile.LibsndfileError, ValueError) as error:
         raise DataError(
             f"{path}: {format} ({subtype}) cannot hold {info.channels} channels at {info.sample_rate} Hz; "
-            "choose a name that ends in .wav or .flac"
+            "choose a name that ends in .wav or .flac, or another rate of the result (--rate 48000)"
         ) from error
     for name, value in () if copied else info.metadata.items():
         with contextlib.suppress(soundfile.LibsndfileError):
