@@ -192,7 +192,7 @@ class Enhancer:
 
         Raises:
             DataError: not a waveform.
-            ConfigError: an impossible rate or peak, or other than one seed per item.
+            ConfigError: an impossible rate or peak, a seed that is no whole number, or other than one per item.
             SamplingError: a result that cannot be right: this sampler fails.
         """
         form = Form.of(waveform)
@@ -201,9 +201,7 @@ class Enhancer:
             raise ConfigError(f"peak={peak}: need a positive number")
         noisy, replaced = finite(form.to_float(waveform))
         warn_replaced(replaced, "the waveform")
-        seeds = [self.seed if seed is None else seed] * len(noisy) if not isinstance(seed, Sequence) else list(seed)
-        if len(seeds) != len(noisy):
-            raise ConfigError(f"{len(seeds)} seeds for a batch of {len(noisy)}: give one per item, or just one")
+        seeds = self._seeds(seed, len(noisy))
         given = {"seed": seed is not None, "peak": peak is not None}
         if any(given.values()):
             self.engine.warn_without_effect(given)
@@ -224,6 +222,14 @@ class Enhancer:
         self.nfe = tally.nfe
         warn_doubts(doubts(tally.limited, tally.louder))
         return form.from_float(np.stack(enhanced) if enhanced else noisy)  # type: ignore[return-value]
+
+    def _seeds(self, seed: int | Sequence[int] | None, items: int) -> list[int]:
+        """A seed for each item of a batch; see `enhance`."""
+        one = self.seed if seed is None else seed
+        each = [one] * items if np.ndim(one) == 0 else list(one)  # type: ignore[arg-type]
+        if len(each) != items:
+            raise ConfigError(f"{len(each)} seeds for a batch of {items}: give one per item, or just one")
+        return [checked(int, seed=value) for value in each]
 
     def enhance_file(
         self,

@@ -23,6 +23,7 @@ BLOCK_CODED = {"MS_ADPCM", "IMA_ADPCM", "GSM610", "G721_32", "G723_24", "G723_40
 """Codings that libsndfile reads in whole blocks, and so beyond the end of the recording."""
 
 _PARTS = set("fmt data fact ds64 PEAK JUNK junk FLLR PAD LIST-wavl COMM SSND FVER CHAN".split())  # noqa: SIM905
+_FOLLOWING = _PARTS | set("LIST list cue bext iXML axml smpl inst id3 ID3 _PMX umid".split())  # noqa: SIM905
 _OF_SAMPLES = {"MD5", "levl"}  # true of the source's samples alone
 _TEXTS = {
     "title": ("INAM", "NAME"),
@@ -36,6 +37,7 @@ _TEXTS = {
     "software": ("ISFT", "APPL"),
 }
 _INFO = {letters: name for name, all_letters in _TEXTS.items() for letters in all_letters}
+_EXTENSIBLE = b"\xfe\xff"
 _MOST = 4096
 _LONGEST_BLOCK = 8192
 
@@ -111,8 +113,15 @@ def chunks_of(file: BinaryIO) -> list[Chunk]:
         if name in ("LIST", "list"):
             name += "-" + "".join(chr(letter) for letter in header[layout.header :][:4] if 32 < letter < 127)
         found.append(Chunk(name, place, body, body + size))
-        place = body + size + -size % layout.align
+        place = body + size + _filling(file, body + size, -size % layout.align)
     return found
+
+
+def _filling(file: BinaryIO, end: int, wanted: int) -> int:
+    """Bytes that fill a chunk up which ends here: those wanted, or none where a writer forgot them, and the name of the
+    next chunk follows at once."""
+    file.seek(end)
+    return 0 if wanted == 1 and file.read(4).decode("latin-1").strip() in _FOLLOWING else wanted
 
 
 @dataclass(frozen=True)
@@ -200,6 +209,30 @@ def unclosed(path: Path) -> dict[int, bytes]:
     return {4: struct.pack("<I", min(total - 8, 0xFFFFFFFF)), data.start + 4: struct.pack("<I", size)} if size else {}
 
 
+def filled_up(path: Path) -> tuple[bytes, int] | None:
+    """Of a WAV file in which bytes that fill up chunks before the samples were forgotten: its beginning with them, and
+    where the samples begin. None of other files."""
+    with open(path, "rb") as file:
+        found = chunks_of(file)
+        places = [place for place, chunk in enumerate(found) if chunk.name == "data"]
+        if container_of(file) is not _RIFF or not places:
+            return None
+        data = found[places[0]]
+        head = _content(file, 0, _RIFF.first)
+        for chunk in found[: places[0]]:
+            head += _content(file, chunk.start, chunk.end)
+            head += bytes(len(head) % 2)
+        head += _content(file, data.start, data.body)
+    (size,) = struct.unpack_from("<I", head, _RIFF.total)
+    added = len(head) - data.body
+    return (head[:4] + struct.pack("<I", min(size + added, 0xFFFFFFFF)) + head[8:], data.body) if added else None
+
+
+def _content(file: BinaryIO, start: int, end: int) -> bytes:
+    file.seek(start)
+    return file.read(end - start)
+
+
 def beyond_its_header(path: Path) -> tuple[bytes, int] | None:
     """Of a WAV file that goes on after the length in its header, which was not known when it was written: the header of
     an RF64 file in its place, and where the samples begin. None of other files."""
@@ -259,11 +292,16 @@ class Spliced(io.RawIOBase):
 
 def copy_chunks(source: Path, written: Path) -> None:
     """Append to `written` the chunks of `source` beside the samples, if both are of one kind of container. What only
-    holds for the source's samples is left out, and so is what is not whole there or would make the file too long."""
+    holds for the source's samples is left out, and so is what is not whole there or would make the file too long. Of an
+    extensible WAV it tells which loudspeakers its channels are for, too."""
     with open(source, "rb") as file, open(written, "r+b") as target:
         layout = container_of(file)
         if layout is None or layout != container_of(target):
             return
+        own, others = _loudspeakers(target), _loudspeakers(file)
+        if own is not None and others is not None:
+            target.seek(own)
+            target.write(_content(file, others, others + 4))
         target.seek(0)
         is_long = target.read(4) == b"RF64"
         place, total = target.seek(0, os.SEEK_END), os.fstat(file.fileno()).st_size
@@ -287,6 +325,13 @@ def copy_chunks(source: Path, written: Path) -> None:
         else:
             target.seek(layout.total)
             target.write(struct.pack(layout.size, place - 8))
+
+
+def _loudspeakers(file: BinaryIO) -> int | None:
+    """Where the header of an extensible WAV tells which loudspeakers its channels are for; None of other files."""
+    formats = [chunk.body for chunk in chunks_of(file) if chunk.name == "fmt" and chunk.end - chunk.body >= 24]
+    is_one = bool(formats) and _content(file, formats[0], formats[0] + 2) == _EXTENSIBLE
+    return formats[0] + 20 if is_one else None
 
 
 def _copy(source: BinaryIO, target: BinaryIO, length: int) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 import soundfile
 
 from shared.errors import DataError
-from speech.audio.chunks import CHUNKED, Lengths, Spliced, beyond_its_header, lengths, unclosed
+from speech.audio.chunks import CHUNKED, Lengths, Spliced, beyond_its_header, filled_up, lengths, unclosed
 from speech.audio.coding import RATES, AudioInfo, RawFormat
 from speech.audio.flac import unstated
 from speech.audio.media import is_media, open_media
@@ -193,7 +193,14 @@ def _sound_file(
 ) -> tuple[soundfile.SoundFile, tuple[str, ...]]:
     """The file as libsndfile opens it, with the length that it does not state, where it can be told; and what there is
     to say of its end."""
-    file = stack.enter_context(_Forwards(sound_path(path), **options))
+    try:
+        file = stack.enter_context(_Forwards(sound_path(path), **options))
+    except soundfile.LibsndfileError:
+        filled = filled_up(path)
+        if filled is None:
+            raise
+        head, start = filled
+        return stack.enter_context(_Forwards(stack.enter_context(Spliced(head, path, start)))), ()
     if options:
         return file, _not_whole(path, file)
     longer = beyond_its_header(path) if file.format in ("WAV", "WAVEX") else None

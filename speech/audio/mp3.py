@@ -94,7 +94,7 @@ def frames_of(path: Path) -> Frames | None:
             return None
         first = content[start : start + one.size]
         header = _header(first, one)
-        if header is not None and _is_whole(first, header, len(content) - start):
+        if header is not None and _is_whole(content, start, first, header):
             return None
         place = start if header is None else start + one.size
         count, size, bits, left = 0, 0, set[int](), False
@@ -115,10 +115,12 @@ def _header(first: bytes, frame: _Frame) -> int | None:
     return 36 if first[36:40] == b"VBRI" else None
 
 
-def _is_whole(first: bytes, header: int, there: int) -> bool:
-    """Whether Xing's header states about as many bytes as there are; tags may follow them."""
+def _is_whole(content: mmap.mmap, start: int, first: bytes, header: int) -> bool:
+    """Whether Xing's header states about as many bytes as there are, and no frame follows them; tags may."""
     kind, flags, _, size = struct.unpack(">4sIII", first[header : header + 16].ljust(16, b"\0"))
-    return kind != b"VBRI" and flags & 3 == _COUNTS | _SIZES and size >= 0.98 * there
+    if kind == b"VBRI" or flags & 3 != _COUNTS | _SIZES or size < 0.98 * (len(content) - start):
+        return False
+    return _next(content, start + size) is None
 
 
 def _next(content: mmap.mmap, place: int) -> tuple[int, _Frame] | None:

@@ -112,10 +112,10 @@ def wav_of(read: Read) -> PCM:
         raise DataError(
             f"standard input is no WAV: it begins with {start[:8]!r}; raw PCM needs --rate (and --channels, --coding)"
         )
-    came, pcm = len(start), None
+    came, pcm, letter = len(start), None, b""
     while True:
-        head = _up_to(read, 8)
-        came += len(head)
+        head = letter + _up_to(read, 8 - len(letter))
+        came += len(head) - len(letter)
         if len(head) < 8:
             raise _cut(came)
         name, size = struct.unpack("<4sI", head)
@@ -125,18 +125,20 @@ def wav_of(read: Read) -> PCM:
             unknown = size == 0 or size >= _WITHOUT_LENGTH
             return replace(pcm, size=None if unknown else size)
         if name == b"fmt " and size <= _LONGEST_FORMAT:
-            chunk = _up_to(read, size + size % 2)
+            chunk = _up_to(read, size)
             came += len(chunk)
-            if len(chunk) < size + size % 2:
+            if len(chunk) < size:
                 raise _cut(came)
-            pcm = _format(chunk[:size])
-            continue
-        left = size + size % 2
+            pcm, left = _format(chunk), 0
+        else:
+            left = size
         while left:
             passed = read(min(left, _AT_ONCE))
             came, left = came + len(passed), left - len(passed)
             if not passed:
                 raise _cut(came)
+        filling = _up_to(read, size % 2)
+        came, letter = came + len(filling), filling if filling.isalpha() else b""  # of the next name: it was forgotten
 
 
 def _format(chunk: bytes) -> PCM:

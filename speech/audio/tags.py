@@ -126,17 +126,18 @@ def carry_tags(source: Path, written: Path, of: tuple[str, str], to: tuple[str, 
         DataError: `written` was damaged on the way.
         OSError: it cannot be written.
     """
-    frames = soundfile.info(sound_path(written)).frames
+    is_copied = same_tags(of, to)
+    frames = soundfile.info(sound_path(written)).frames if is_copied else 0
     try:
         wanted = _names(source, *of)
-        if same_tags(of, to):
+        if is_copied:
             _copy(source, written, _kind(*of))
         dropped = wanted - _names(written, *to)
         dropped |= _unknown(*of)
     except Exception as error:  # tags are written by everyone, and mutagen raises more than its own errors
         _raise_what_is_of_the_disk(error)
         dropped = {"its tags, which cannot be read"}
-    if soundfile.info(sound_path(written)).frames != frames:
+    if is_copied and soundfile.info(sound_path(written)).frames != frames:
         raise DataError(f"{source}: its tags cannot be copied without damage; remove them from the file")
     return missing_names(dropped, frozenset())
 
@@ -212,9 +213,12 @@ def _is_of_use(block: MetadataBlock) -> bool:
 
 def _names(path: Path, format: str, subtype: str) -> set[str]:
     """What a file tells beside its samples, by name."""
-    with soundfile.SoundFile(sound_path(path)) as file:
-        names = {name for name, value in file.copy_metadata().items() if value}
-    kind = _kind(format, subtype)
+    if format == "RAW":
+        return set()
+    kind, names = _kind(format, subtype), set[str]()
+    refused: tuple[type[Exception], ...] = (soundfile.LibsndfileError,) if kind in _CHUNKED else ()
+    with suppress(*refused), soundfile.SoundFile(sound_path(path)) as file:  # chunks may not be filled up
+        names |= {name for name, value in file.copy_metadata().items() if value}
     if kind in _CHUNKED:
         names |= names_beside(path)
     elif not HAS_MUTAGEN:

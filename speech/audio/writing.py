@@ -71,7 +71,8 @@ def refuse_same(source: Path, target: Path) -> None:
     Raises:
         DataError: they are the same file.
     """
-    if os.path.exists(target) and os.path.exists(source) and os.path.samefile(source, target):
+    is_same = os.path.exists(target) and os.path.exists(source) and os.path.samefile(source, target)
+    if is_same or os.path.realpath(source) == os.path.realpath(target):  # by way of folders that are yet to be made
         raise DataError(f"{target} is the noisy file itself; choose another name or folder for the enhanced one")
 
 
@@ -127,7 +128,7 @@ def _created(
     except (soundfile.LibsndfileError, ValueError) as error:
         raise DataError(
             f"{path}: {format} ({subtype}) cannot hold {info.channels} channels at {info.sample_rate} Hz; "
-            "choose a name that ends in .wav or .flac"
+            "choose a name that ends in .wav or .flac, or another rate of the result (--rate 48000)"
         ) from error
     for name, value in () if copied else info.metadata.items():
         with contextlib.suppress(soundfile.LibsndfileError):

@@ -70,6 +70,7 @@ class Stream:
     ):
         sample_rate = whole_rate(sample_rate)
         channels, peak = checked(Count, channels=channels), checked(Duration, peak=peak)
+        seed = checked(int | None, seed=seed)
         self._engine, self.sample_rate, self.channels = engine, sample_rate, channels
         seen = peak if engine.normalises else 1.0
         self._core = _Core(engine, channels, seen, engine.seed if seed is None else seed, runtime)

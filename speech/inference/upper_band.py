@@ -109,8 +109,9 @@ class ExtensionJoin(UpperBandJoin):
 
     def _result(self, spectra: NDArray[np.complex64]) -> NDArray[np.complex64]:
         copies = self._bands.copied(spectra[2])
-        own, *below, copied = (each.real**2 + each.imag**2 for each in (*spectra, copies))
-        gains, self._memory = self._network(self._bands.features(copied, *below), self._memory)
-        there, possible = own @ self._bands.upper, copied @ self._bands.upper
+        own, low, enhanced, copied = (each.real**2 + each.imag**2 for each in (*spectra, copies))
+        there, possible = own @ self._bands.upper, copied @ self._bands.copies
+        features = self._bands.seen(possible, low @ self._bands.lower, enhanced @ self._bands.lower)
+        gains, self._memory = self._network(features, self._memory)
         added = self._lost * np.sqrt(np.maximum(gains**2 - there / (possible + np.float32(FLOOR)), 0))
-        return spectra[0] + copies * (added @ self._bands.gains)
+        return spectra[0] + copies[..., : spectra.shape[-1]] * (added @ self._bands.gains)

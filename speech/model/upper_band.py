@@ -182,6 +182,7 @@ class Bands:
         window: (2·hop,), whose squares, a hop apart, add to 1.
         gains: what the bins share in the gains of the bands above, (upper, bins): triangles that add to 1.
         upper, lower: mean powers of the bands above and below, of powers of bins, (bins, bands).
+        copies: those of the bands above, of powers of copies' bins, which go up to 20 kHz at any rate.
     """
 
     sample_rate: int
@@ -190,6 +191,7 @@ class Bands:
     gains: Values
     upper: Values
     lower: Values
+    copies: Values
 
     @classmethod
     def of(cls, config: UpperBandConfig, sample_rate: int) -> Bands:
@@ -200,21 +202,26 @@ class Bands:
         lower = _triangles(frequencies, _evenly_heard(_LOW_BOTTOM_HZ, _LOW_TOP_HZ, config.lower))
         window = np.sin(np.pi * np.arange(2 * hop) / (2 * hop)).astype(np.float32)
         upper = _means(gains * (frequencies >= _RESIDUE_HZ))
-        return cls(sample_rate, hop, window, gains, upper, _means(lower * (frequencies <= MODEL_RATE / 2)))
+        below = _means(lower * (frequencies <= MODEL_RATE / 2))
+        each = sample_rate / (2 * hop)
+        of_copies = each * np.arange(max(len(frequencies), math.ceil(_TOP_HZ / each)))
+        copies = _means(_triangles(of_copies, config.centres) * (of_copies >= _RESIDUE_HZ))
+        return cls(sample_rate, hop, window, gains, upper, below, copies)
 
     def spectra(self, frames: Values) -> NDArray[np.complex64]:
         """Spectra (..., bins) of frames (..., 2·hop), so that white noise has its mean square in every bin."""
         return np.fft.rfft(frames * (self.window / np.float32(self.hop**0.5))).astype(np.complex64, copy=False)
 
     def copied(self, spectra: NDArray[np.complex64]) -> NDArray[np.complex64]:
-        """Of spectra (..., bins) what lies at 3.5 to 7.5 kHz, at 8 to 12, 12 to 16 and 16 to 20 kHz, flat and louder.
+        """Of spectra (..., bins) what lies at 3.5 to 7.5 kHz, at 8 to 12, 12 to 16 and 16 to 20 kHz, flat and louder;
+        up to 20 kHz at any rate, with more bins than the spectra below 40 kHz.
 
         Flat, for where a recording ends below 7.5 kHz what it has is louder than what a model adds, and each copy would
         begin with a bright stripe.
         """
         each = self.sample_rate / (2 * self.hop)
-        bins = np.arange(math.ceil(MODEL_RATE / 2 / each), min(spectra.shape[-1], math.ceil(_TOP_HZ / each)))
-        made = np.zeros_like(spectra)
+        bins = np.arange(math.ceil(MODEL_RATE / 2 / each), math.ceil(_TOP_HZ / each))
+        made = np.zeros((*spectra.shape[:-1], len(self.copies)), spectra.dtype)
         down = _COPIED_FROM + (bins - bins[:1]) // _COPIED_BINS * _COPIED_BINS
         first = int(bins[0]) - _COPIED_FROM
         source = spectra[..., first : first + _COPIED_BINS]

@@ -188,7 +188,9 @@ def test_an_item_depends_on_its_seed_and_not_on_the_batch():
     seeded = ENHANCER.enhance(batch, 16000, seed=[0, 5, 6])
     np.testing.assert_allclose(seeded[0], together[0], atol=1e-6)
     assert np.abs(seeded[1] - together[1]).max() > 1e-4
+    np.testing.assert_array_equal(ENHANCER.enhance(batch, 16000, seed=np.array([0, 5, 6])), seeded)
     np.testing.assert_allclose(ENHANCER.enhance(batch[2], 16000, seed=6), seeded[2], atol=1e-6)
+    np.testing.assert_allclose(ENHANCER.enhance(batch[2], 16000, seed=np.int64(6)), seeded[2], atol=1e-6)
     other = tiny_enhancer(steps=2, enhancer={"seed": 6})
     np.testing.assert_allclose(other.enhance(batch[2], 16000), seeded[2], atol=1e-6)
 
@@ -351,6 +353,9 @@ def test_impossible_rates_and_seeds_are_refused():
             Enhancer.from_pretrained("causal").stream(rate)
     with pytest.raises(ConfigError, match="2 seeds for a batch of 1"):
         ENHANCER.enhance(noise(10), 16000, seed=[1, 2])
+    for seed in (1.5, "1", torch.Generator(), [None]):
+        with pytest.raises(ConfigError, match="need a whole number"):
+            ENHANCER.enhance(noise(10), 16000, seed=seed)
 
 
 @pytest.mark.parametrize(
@@ -388,7 +393,7 @@ def test_a_file_is_never_written_onto_itself(tmp_path):
     write_audio(tmp_path / "a.wav", Audio(noise(1, 500), 16000))
     (tmp_path / "link.wav").symlink_to(tmp_path / "a.wav")
     before = (tmp_path / "a.wav").read_bytes()
-    for target in ("a.wav", "link.wav", "."):
+    for target in ("a.wav", "link.wav", ".", "not there yet/../a.wav"):
         with pytest.raises(DataError, match="is the noisy file itself"):
             ENHANCER.enhance_file(tmp_path / "a.wav", tmp_path / target)
     assert (tmp_path / "a.wav").read_bytes() == before

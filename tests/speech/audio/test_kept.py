@@ -18,7 +18,7 @@ from scipy.io import wavfile
 
 from shared.errors import DataError
 from speech.audio.chunks import names_beside
-from speech.audio.coding import notes_on
+from speech.audio.coding import RawFormat, notes_on
 from speech.audio.files import Audio, audio_info, open_audio, read_audio
 from speech.audio.writing import create_audio, write_audio
 from tests.speech.models import noise, tiny_enhancer
@@ -97,11 +97,51 @@ def test_chunks_of_a_wav_file_are_kept(tmp_path, subtype, samples):
     assert {name: again[name] for name in again if name not in own} == {n: after[n] for n in after if n not in own}
 
 
+@pytest.mark.parametrize("format", ["WAVEX", "RF64"])
+@pytest.mark.parametrize("mask", [0, 0x3F, 0x60F])
+def test_which_loudspeakers_channels_are_for_is_kept(tmp_path, format, mask):
+    """None, as of recorders with many microphones, became the usual ones."""
+    write_audio(tmp_path / "a.wav", Audio(noise(6, 400), 16000, format, "PCM_24"))
+    content = bytearray((tmp_path / "a.wav").read_bytes())
+    place = content.find(b"fmt ") + 8
+    assert content[place : place + 2] == b"\xfe\xff"
+    struct.pack_into("<I", content, place + 20, mask)
+    (tmp_path / "a.wav").write_bytes(content)
+    assert copy(tmp_path / "a.wav", tmp_path / "b.wav") == ()
+    copied = (tmp_path / "b.wav").read_bytes()
+    assert struct.unpack_from("<I", copied, copied.find(b"fmt ") + 28)[0] == mask
+    np.testing.assert_array_equal(read_audio(tmp_path / "b.wav").waveform, read_audio(tmp_path / "a.wav").waveform)
+
+
+@pytest.mark.parametrize("place", ["first", "before the samples", "behind them"])
+def test_chunks_of_odd_lengths_that_nothing_fills_up_are_read(tmp_path, place):
+    """As some recorders write them, and other readers read; libsndfile refuses those before the samples."""
+    write_audio(tmp_path / "a.wav", Audio(noise(1, 4000), 16000))
+    content, odd = (tmp_path / "a.wav").read_bytes(), XML.removesuffix(b"\0")
+    assert len(odd) % 2
+    at = {"first": 12, "before the samples": 36, "behind them": len(content)}[place]
+    body = content[8:at] + odd + content[at:] + CUE
+    (tmp_path / "b.wav").write_bytes(content[:4] + struct.pack("<I", len(body)) + body)
+    np.testing.assert_array_equal(read_audio(tmp_path / "b.wav").waveform, read_audio(tmp_path / "a.wav").waveform)
+    assert copy(tmp_path / "b.wav", tmp_path / "c.wav") == ()
+    assert set(parts_of(tmp_path / "c.wav")) >= {b"iXML", b"cue "}
+
+
 def test_what_another_format_cannot_hold_is_told(tmp_path):
     write_audio(tmp_path / "a.wav", Audio(noise(1, 4000), 16000))
     source = with_chunks(tmp_path / "a.wav", BEXT + TEXTS, CUE + LABEL)
     assert copy(source, tmp_path / "b.flac") == ("not kept: IKEY, LIST-adtl, bext, cue",)
     assert audio_info(tmp_path / "b.flac").metadata == {"title": "Gruß", "comment": "odd"}
+
+
+@pytest.mark.parametrize("name", ["a.wav", "a.flac", "a.mp3"])
+def test_bare_samples_of_a_file_lose_its_texts_alone(tmp_path, name):
+    with soundfile.SoundFile(tmp_path / name, "w", 16000, 1) as file:
+        file.title = "Gruß"
+        file.write(noise(4000))
+    assert copy(tmp_path / name, tmp_path / "b.raw") == ("not kept: title",)
+    raw = read_audio(tmp_path / "b.raw", RawFormat(16000, 1, "PCM_16")).waveform
+    np.testing.assert_allclose(raw, read_audio(tmp_path / name).waveform, atol=1e-4)
 
 
 def test_what_holds_for_the_old_samples_alone_is_not_copied(tmp_path):

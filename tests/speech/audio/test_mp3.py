@@ -76,6 +76,19 @@ def test_files_put_one_behind_another_are_read_as_one(tmp_path, tagged):
     assert audio_info(tmp_path / "c.mp3").samples == found.shape[1]
 
 
+@pytest.mark.parametrize("tag", [b"", b"TAG".ljust(128, b" ")])
+def test_a_short_piece_behind_a_long_one_is_read(tmp_path, tag):
+    """Of less than a fiftieth of the whole it was left out in silence."""
+    written(tmp_path / "a.mp3", 44100, seconds=90)
+    written(tmp_path / "b.mp3", 44100, seconds=1)
+    long, short = ((tmp_path / name).read_bytes() for name in ("a.mp3", "b.mp3"))
+    assert len(short) < 0.02 * len(long)
+    (tmp_path / "c.mp3").write_bytes(long + tag + short)
+    assert 91 <= audio_info(tmp_path / "c.mp3").seconds < 91.1
+    (tmp_path / "c.mp3").write_bytes(long + tag)
+    assert audio_info(tmp_path / "c.mp3").seconds == 90
+
+
 def test_what_goes_on_at_another_rate_is_told(tmp_path):
     wave = written(tmp_path / "a.mp3", 44100)
     written(tmp_path / "b.mp3", 16000)

@@ -102,9 +102,11 @@ def test_an_odd_number_of_bytes_is_followed_by_one() -> None:
     assert pcm.padding(6) == PCM(16000, coding="s24le").padding(9) == b""
 
 
-def test_other_chunks_are_passed_and_what_follows_the_samples_is_left() -> None:
+@pytest.mark.parametrize("filling", [b"\0", b" ", b""])
+def test_other_chunks_are_passed_and_what_follows_the_samples_is_left(filling: bytes) -> None:
+    """The byte that fills a chunk up is forgotten by some writers."""
     data = wav(noise(1, 10), 16000, "PCM_16")
-    more = data[:12] + b"LIST" + struct.pack("<I", 5) + b"abcde\0" + data[12:] + b"trailing bytes"
+    more = data[:12] + b"LIST" + struct.pack("<I", 5) + b"abcde" + filling + data[12:] + b"trailing bytes"
     read = trickle(more, 3)
     assert sum(block.shape[1] for block in Source(read, wav_of(read)).blocks()) == 10
 

@@ -16,10 +16,11 @@ from scipy import signal
 from shared.errors import CheckpointError, ConfigError
 from speech import Enhancer, SpeechModel
 from speech.audio.files import read_audio
+from speech.audio.resampling import resample
 from speech.inference.upper_band import KNOWN_PEAK, ExtensionJoin, UpperBandJoin
 from speech.model.frontend import FrontEndConfig
 from speech.model.model import BUNDLED
-from speech.model.upper_band import Bands, RunningNetwork, UpperBandConfig, UpperBandNetwork
+from speech.model.upper_band import Bands, RunningNetwork, UpperBandConfig, UpperBandNetwork, bundled_upper_band
 from tests.speech.models import decibels, gain_enhancer, level, noise, tiny_enhancer
 
 RATES = [22050, 32000, 44100, 48000, 96000]
@@ -56,10 +57,11 @@ def joined(
     signals: np.ndarray,
     cuts: list[int],
     kind: type[UpperBandJoin] = UpperBandJoin,
+    peaks: Sequence[float] | None = None,
 ) -> np.ndarray:
     """Recording, low and enhanced, (3, channels, n), joined in blocks that begin at these places."""
     edges = ([8000.0] * signals.shape[1],) if kind is ExtensionJoin else ()
-    join = kind(network, rate, signals.shape[1], *edges)
+    join = kind(network, rate, signals.shape[1], *edges, peaks=peaks)
     blocks = np.split(signals, cuts, axis=2)
     made, late = [], 0
     for place, (recording, low, enhanced) in enumerate(blocks):
@@ -268,3 +270,17 @@ def test_blocks_of_any_size_extend_the_same(running: RunningNetwork, rate: int) 
     whole = joined(running, rate, signals, [], ExtensionJoin)
     for cuts in ([5], list(range(0, 20000, 97))):
         np.testing.assert_allclose(joined(running, rate, signals, cuts, ExtensionJoin), whole, atol=1e-5)
+
+
+@pytest.mark.parametrize("rate", [22050, 24000, 32000])
+def test_what_is_added_does_not_depend_on_the_rate(rate: int) -> None:
+    network = bundled_upper_band("extension")
+    falling = signal.lfilter([1], [1, -0.9], noise(1, 48000)).astype(np.float32)
+
+    def added(rate: int) -> float:
+        low = resample(resample(falling, 48000, 16000), 16000, rate)
+        made = joined(network, rate, np.stack([low, low, low]), [], ExtensionJoin, [0.2]) - low
+        there = signal.butter(8, [8500, 10000], "bandpass", fs=rate, output="sos")
+        return level(signal.sosfiltfilt(there, made)) - level(low)
+
+    assert added(rate) == pytest.approx(added(48000), abs=2.5)
