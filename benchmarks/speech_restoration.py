@@ -59,6 +59,7 @@ SCORES: dict[str, tuple[str, int]] = {
     "dnsmos": ("DNSMOS OVRL", 2),
     "lsd": ("LSD, dB", 2),
     "lsd_above": ("LSD of the lost band", 2),
+    "level_above": ("level of the lost band, dB", 1),
 }
 Waveform = np.ndarray
 System = Callable[[list[Waveform], int, int], list[Waveform]]
@@ -180,7 +181,18 @@ def scores(wanted: Waveform, made: Waveform, rate: int, lost: float | None) -> d
             "dnsmos": metrics.dnsmos(made, rate).ovrl,
             "lsd": lsd(wanted, made, rate, high=high),
         }
-        return found if lost is None else {**found, "lsd_above": lsd(wanted, made, rate, low=lost, high=high)}
+        if lost is None:
+            return found
+        powers = [power_between(each, rate, lost, high) for each in (made, wanted)]
+        level = 10 * np.log10(powers[0] / powers[1])
+        return {**found, "lsd_above": lsd(wanted, made, rate, low=lost, high=high), "level_above": level}
+
+
+def power_between(waveform: Waveform, rate: int, low: float, high: float) -> float:
+    """Energy of a waveform (samples,) from one frequency to another, in Hz; any common factor."""
+    spectrum = np.abs(np.fft.rfft(waveform.astype(np.float64))) ** 2
+    frequencies = np.fft.rfftfreq(len(waveform), 1 / rate)
+    return float(spectrum[(frequencies >= low) & (frequencies <= high)].sum())
 
 
 def row(given: Task, system: System) -> dict[str, float]:
@@ -225,8 +237,9 @@ def report(rows: list[dict[str, Any]]) -> str:
         header("Rooms and lost upper bands")
         + f"\n{counts} recordings a task; mean ± half the 95 % interval. Rooms: the measured ones of validation and "
         f"{ROOMS} simulated, no noise, against the early part ({EARLY_MS:g} ms). Bands: against the recording before "
-        "it lost its upper band; LSD (lower is better) up to 20 kHz at most. CPU: seconds of processor time for a "
-        "second of sound, one thread, on a machine that was busy with other work.\n" + "".join(parts)
+        "it lost its upper band; LSD (lower is better) and level, of which 0 is right, up to 20 kHz at most. CPU: "
+        "seconds of processor time for a second of sound, one thread, on a machine that was busy with other work.\n"
+        + "".join(parts)
     )
 
 
