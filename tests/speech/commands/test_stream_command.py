@@ -98,6 +98,7 @@ def test_that_a_second_wav_is_left_out_is_told(model: Path, tmp_path: Path, samp
     code, out, said = run(tmp_path, 2 * file.getvalue(), "--model", model)
     assert (code, soundfile.info(io.BytesIO(out)).frames) == (0, samples)
     assert "another WAV follows on standard input and was left out" in said
+    assert "--channels" not in said
     tagged = file.getvalue() + b"LIST" + struct.pack("<I4s", 4, b"INFO")
     assert "left out" not in run(tmp_path, tagged, "--model", model)[2]
 
@@ -105,7 +106,8 @@ def test_that_a_second_wav_is_left_out_is_told(model: Path, tmp_path: Path, samp
 def test_an_odd_wav_of_many_loudspeakers_comes_out_as_one(model: Path, tmp_path: Path) -> None:
     file = io.BytesIO()
     soundfile.write(file, noise(1, 1001).T, 16000, "PCM_24", format="WAVEX")
-    _, out, _ = run(tmp_path, file.getvalue(), "--model", model)
+    _, out, said = run(tmp_path, file.getvalue(), "--model", model, "--channels", 2)
+    assert "this WAV tells its own" in said
     info = soundfile.info(io.BytesIO(out))
     assert (info.format, info.subtype, info.frames) == ("WAVEX", "PCM_24", 1001)
     assert struct.unpack("<I", out[4:8])[0] == len(out) - 8
