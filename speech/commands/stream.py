@@ -126,7 +126,7 @@ def _pipe(options: Options, stopping: Stopping) -> None:
         if stopping.by is not None:  # while it waited for a header
             return
         raise
-    if options.rate is None and (options.channels, options.coding) not in ((1, "s16le"), (given.channels, "s16le")):
+    if options.rate is None and (options.channels not in (1, given.channels) or options.coding != "s16le"):
         note("--channels and --coding are of raw PCM (--rate); this WAV tells its own, which are taken")
     source = Source(read, given)
     stream, dry_wet = _stream(options, given.rate, given.channels)
