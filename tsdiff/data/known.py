@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -201,12 +201,13 @@ def with_covariates(
         _check_steps(future, keys)
         whole = pd.concat([whole, future], ignore_index=True)
     whole = whole.drop_duplicates(keys)
-    if whole[list(columns)].isna().all(axis=None):
+    numbers = {name: numbers_of(whole[name], name) for name in columns}
+    if not any(np.isfinite(values).any() for values in numbers.values()):
         raise DataError(f"covariates {', '.join(map(repr, columns))} have no value at all; leave them out")
     found = series_from_frame(whole, target=list(columns), item_id=item, timestamp=time, freq=series.freq)
     by_name = {entry["item_id"]: entry for entry in found}
     single = next(iter(found)) if item is None else None
-    _tell_infinite(whole, columns)
+    _tell_infinite(numbers)
     entries, missing = [], dict[str, dict[str, pd.PeriodIndex]]()
     for entry in series:
         known = single if single is not None else by_name.get(entry["item_id"])
@@ -224,9 +225,9 @@ def with_covariates(
     return replace(series, entries=entries)
 
 
-def _tell_infinite(whole: pd.DataFrame, columns: Sequence[str]) -> None:
-    for name in columns:
-        infinite = int(np.isinf(numbers_of(whole[name], name)).sum())
+def _tell_infinite(covariates: Mapping[str, np.ndarray]) -> None:
+    for name, values in covariates.items():
+        infinite = int(np.isinf(values).sum())
         if infinite:
             tell(f"covariate {name!r}: {counted(infinite, 'infinity', 'infinities')} treated as missing")
 

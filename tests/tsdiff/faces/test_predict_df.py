@@ -411,8 +411,9 @@ def test_covariates_that_tell_nothing_are_told(default):
     assert said(default.predict_df, infinite, future, prediction_length=10) == [
         "covariate 'promotion': 1 infinity treated as missing"
     ]
-    with pytest.raises(DataError, match="covariates 'promotion' have no value at all; leave them out"):
-        default.predict_df(past.assign(promotion=np.nan), past_covariates="promotion", prediction_length=10)
+    for nothing in (np.nan, np.inf):
+        with pytest.raises(DataError, match="covariates 'promotion' have no value at all; leave them out"):
+            default.predict_df(past.assign(promotion=nothing), past_covariates="promotion", prediction_length=10)
     assert not said(default.predict_df, past, past_covariates=["promotion", "promotion"], prediction_length=10)
 
 
