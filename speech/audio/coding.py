@@ -93,6 +93,8 @@ _MP3_HEADER = 156
 WAV_LIMIT = 4_000_000_000
 """Bytes of samples beyond which a WAV file is written as RF64, whose sizes have 64 bits."""
 
+Endian = Literal["FILE", "LITTLE", "BIG", "CPU"]
+
 
 @dataclass(frozen=True)
 class RawFormat:
@@ -111,7 +113,7 @@ class RawFormat:
     sample_rate: int
     channels: int = 1
     subtype: str = "FLOAT"
-    endian: Literal["FILE", "LITTLE", "BIG", "CPU"] = "FILE"
+    endian: Endian = "FILE"
 
     def __post_init__(self) -> None:
         checked(Annotated[int, Ge(RATES[0]), Le(RATES[1]), "Hz of .raw files"], sample_rate=self.sample_rate)
@@ -142,7 +144,7 @@ class AudioInfo:
     format: str = "WAV"
     subtype: str = "PCM_16"
     metadata: Mapping[str, str] = field(default_factory=dict)
-    endian: str = "FILE"
+    endian: Endian = "FILE"
     missing: int = 0
     notes: tuple[str, ...] = ()
     media: bool = False

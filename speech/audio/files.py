@@ -9,14 +9,14 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import soundfile
 
 from shared.errors import DataError
 from speech.audio.chunks import CHUNKED, Lengths, Spliced, beyond_its_header, filled_up, lengths, unclosed
-from speech.audio.coding import RATES, AudioInfo, RawFormat
+from speech.audio.coding import RATES, AudioInfo, Endian, RawFormat
 from speech.audio.flac import unstated
 from speech.audio.media import is_media, open_media
 from speech.audio.mp3 import frames_of, recounted
@@ -58,7 +58,7 @@ class Audio:
     format: str = "WAV"
     subtype: str = "PCM_16"
     metadata: Mapping[str, str] = field(default_factory=dict)
-    endian: str = "FILE"
+    endian: Endian = "FILE"
     media: bool = False
 
     @property
@@ -247,7 +247,7 @@ def _mp3(
 
 def _info(file: soundfile.SoundFile, length: Lengths, notes: tuple[str, ...]) -> AudioInfo:
     metadata = {name: value for name, value in file.copy_metadata().items() if value}
-    coding = (file.format, file.subtype, metadata, file.endian)
+    coding = (file.format, file.subtype, metadata, cast(Endian, file.endian))
     if (beyond := length.beyond / file.samplerate) >= _BEYOND:
         notes += (
             f"{beyond:.2f} s more lie behind the {length.samples / file.samplerate:.2f} s that its header states, and "

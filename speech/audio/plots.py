@@ -77,11 +77,13 @@ def picture_files(
     enhanced: str | os.PathLike[str],
     title: str,
     raw: RawFormat | None = None,
+    written: RawFormat | None = None,
 ) -> None:
-    """Draw the first channel of two files, whole; raises as `open_audio` does."""
+    """Draw the first channel of two files, whole; `raw` and `written` are what they hold if they are .raw. Raises as
+    `open_audio` does."""
     drawn, said = [], [title]
-    for file in (noisy, enhanced):
-        with open_audio(file, raw) as reader:
+    for file, held in ((noisy, raw), (enhanced, written)):
+        with open_audio(file, held) as reader:
             info = reader.info
             drawn.append(spectrogram((block[0] for block in reader.blocks()), info.samples, info.sample_rate))
     if info.channels > 1:

@@ -19,8 +19,8 @@ from shared.errors import ConfigError, DataError, DiffusionError
 from shared.files.io import write_csv, write_json, write_text
 from shared.files.settings import plain
 from speech.audio.arrays import told_replaced
-from speech.audio.coding import written_name
-from speech.audio.files import RawFormat
+from speech.audio.coding import RawFormat, target_coding, written_name
+from speech.audio.files import audio_info
 from speech.audio.loudness import LoudnessGoal, checked_goal
 from speech.audio.search import find_audio
 from speech.commands.options import Enhance
@@ -251,7 +251,15 @@ def _draw(report: FolderReport, job: _Job) -> None:
     for file in report.files:
         noisy = job.source / file.name if job.source.is_dir() else job.source
         place = file.target if job.output is None else job.output / "pictures" / file.name
-        picture_files(_picture_beside(place), noisy, file.target, file.name, job.raw)
+        picture_files(_picture_beside(place), noisy, file.target, file.name, job.raw, _written(file, noisy, job.raw))
+
+
+def _written(file: FileResult, noisy: Path, raw: RawFormat | None) -> RawFormat | None:
+    """What a result of bare samples holds; None for others, which tell it themselves."""
+    if file.target.suffix.lower() != ".raw":
+        return None
+    info = audio_info(noisy, raw)
+    return RawFormat(file.sample_rate, file.channels, target_coding(file.target, info)[1], info.endian)
 
 
 def _picture_beside(file: Path) -> Path:

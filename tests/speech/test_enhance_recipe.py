@@ -138,6 +138,20 @@ def test_options_reach_the_sampler(recipes, tmp_path):
     assert (skipped.code, "1 skipped" in skipped.said) == (0, True)
 
 
+@pytest.mark.parametrize(("suffix", "coding"), [(".wav", "PCM_16"), (".aiff", "PCM_24"), (".raw", "FLOAT")])
+def test_a_picture_of_bare_samples_at_another_rate(recipes, tmp_path, suffix, coding):
+    format = suffix[1:].upper()
+    write_audio(tmp_path / f"a{suffix}", Audio(np.vstack([noise(1, 8000)] * 2), 8000, format, coding))
+    given = ["--raw-rate", 8000, "--raw-channels", 2] if suffix == ".raw" else []
+    done = enhance(recipes, tmp_path / f"a{suffix}", tmp_path / "b.raw", *given, "--rate", 16000, "--picture")
+    assert done.code == 0, done.said
+    drawn = imread(tmp_path / "b.raw.png")[:, :, :3].max(axis=2) > 0.2
+    before, after = np.array_split(drawn[40:-60, 120:-160], 2)
+    assert before[len(before) // 2 :, :].mean() > 0.8
+    assert before[:100].mean() < 0.1  # nothing is above 4 kHz of a recording at 8 kHz
+    assert after.any()
+
+
 def test_a_published_checkpoint(recipes, tmp_path):
     write_audio(tmp_path / "a.wav", Audio(noise(1, 2000), 44100))
     weights = list(random_weights(small_layout(), 1).values())
