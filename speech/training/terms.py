@@ -37,6 +37,9 @@ _WEIGHTINGS: Mapping[Loss | LossWeighting, Weighting] = {
 _LARGEST_SI_SDR = 30.0
 """dB; beyond it the SI-SDR term asks for nothing more."""
 
+_LEVEL_RANGE = 1e-6
+"""Of a recording's loudest power: what is below does not count for the levels of bands."""
+
 
 @dataclass(frozen=True)
 class ObjectiveConfig(Checked):
@@ -58,6 +61,10 @@ class ObjectiveConfig(Checked):
         spectral_magnitudes: share of the magnitudes in that. Where the phase cannot be known, a share a gives estimates
             a^(1/`spectral_exponent`) times as loud as what is most likely: −20 dB at .5 and .3, −3 dB at .9.
         spectral_exponent, spectral_sizes: of that.
+        level_weight: of how far levels of bands are apart (`band_level_error`): where the fine structure cannot be
+            known, the other terms are least for too little of it.
+        level_quantile: which of the levels that are possible that term is least for: .5 for the middle one, below it
+            for less the less is known.
         times: how training times are drawn.
         start_share: the share of items that are trained at t = T exactly, where sampling starts.
         flow_map: what a flow map's jumps are trained by, on a share of the items, to which the terms of the waveform
@@ -76,6 +83,8 @@ class ObjectiveConfig(Checked):
     spectral_magnitudes: Chance = 0.5
     spectral_exponent: Share = 0.3
     spectral_sizes: Annotated[tuple[Annotated[int, Ge(8)], ...], MinLen(1)] = (256, 512, 1024)
+    level_weight: NonNegative = 0.0
+    level_quantile: Share = 0.5
     times: TimeSampler = field(default_factory=lambda: TimeSampler(stratified=False))
     start_share: float = 0.0
     flow_map: FlowMapSetting | None = None
@@ -84,7 +93,7 @@ class ObjectiveConfig(Checked):
     def _related(self) -> None:
         met = self.loss != "score_matching" or self.weighting == "sigma^2"
         self._require(met, "weighting loss", "need weighting='sigma^2' for score matching")
-        extra = self.pesq_weight + self.si_sdr_weight + self.spectral_weight
+        extra = self.pesq_weight + self.si_sdr_weight + self.spectral_weight + self.level_weight
         met = self.loss == "data_prediction" or not extra
         self._require(met, "loss", "terms of the waveform need loss='data_prediction'")
         either = self.flow_map is None or self.rollout is None
@@ -108,7 +117,7 @@ class ObjectiveConfig(Checked):
     @property
     def has_terms(self) -> bool:
         """Whether estimates are compared as waveforms too."""
-        weights = (self.l1_weight, self.pesq_weight, self.si_sdr_weight, self.spectral_weight)
+        weights = (self.l1_weight, self.pesq_weight, self.si_sdr_weight, self.spectral_weight, self.level_weight)
         return self.loss == "data_prediction" and any(weights)
 
 
@@ -185,6 +194,8 @@ class SpeechObjective:
             loss = loss + config.l1_weight * 0.5 * (waveform - clean).abs().mean(1)
         if config.spectral_weight:
             loss = loss + config.spectral_weight * self._spectral(waveform, clean)
+        if config.level_weight:
+            loss = loss + config.level_weight * band_level_error(waveform, clean, config.level_quantile)
         if config.si_sdr_weight:
             loss = loss - config.si_sdr_weight * bounded_si_sdr(waveform, clean)
         if config.pesq_weight:
@@ -226,6 +237,33 @@ def compressed_spectral_error(
     of_estimate, of_clean = compressed(estimate), compressed(clean)
     by_magnitude, whole = (of_estimate[0] - of_clean[0]).square(), _squared(of_estimate[1] - of_clean[1])
     return (magnitudes * by_magnitude + (1 - magnitudes) * whole).flatten(1).mean(1)
+
+
+def band_level_error(estimate: Tensor, clean: Tensor, quantile: float = 0.5, size: int = 512, bins: int = 8) -> Tensor:
+    """How far the levels of bands are apart, in tens of dB: the mean over bands and frames, (batch,).
+
+    Args:
+        estimate, clean: waveforms (batch, samples).
+        quantile: τ of the quantile loss, of which this is twice: a level that is too low costs τ, one too high 1 − τ
+            (Koenker and Bassett 1978).
+        size: samples of the Hann window and the transform; frames are half of it apart.
+        bins: frequencies of the transform in a band.
+
+    Levels more than 60 dB below that of the loudest band and frame of `clean` count as that.
+    """
+    if clean.shape[-1] < size:
+        missing = (0, size - clean.shape[-1])
+        estimate, clean = nn.functional.pad(estimate, missing), nn.functional.pad(clean, missing)
+    window = torch.hann_window(size, dtype=clean.dtype, device=clean.device)
+
+    def power(waveform: Tensor) -> Tensor:
+        stft = torch.stft(waveform, size, size // 2, window=window, return_complex=True)
+        return nn.functional.avg_pool2d(_squared(stft)[:, 1:], (bins, 1))
+
+    of_estimate, of_clean = power(estimate), power(clean)
+    floor = of_clean.amax((1, 2), keepdim=True) * _LEVEL_RANGE + torch.finfo(clean.dtype).tiny
+    missing_level = torch.log10(of_clean + floor) - torch.log10(of_estimate + floor)
+    return 2 * torch.maximum(quantile * missing_level, (quantile - 1) * missing_level).mean((1, 2))
 
 
 def bounded_si_sdr(estimate: Tensor, clean: Tensor) -> Tensor:

@@ -19,6 +19,7 @@ from speech.model.model import SpeechModel
 from speech.training.terms import (
     ObjectiveConfig,
     SpeechObjective,
+    band_level_error,
     bounded_si_sdr,
     compressed_spectral_error,
     pesq_term,
@@ -154,6 +155,8 @@ def test_the_data_prediction_terms(linear_model: LinearModel) -> None:
     config = ObjectiveConfig("data_prediction")
     terms = [compressed_spectral_error(estimate, target, size, 0.3) for size in config.spectral_sizes]
     torch.testing.assert_close(loss(spectral_weight=1.0) - base, torch.stack(terms).mean(0))
+    levels = band_level_error(estimate, target, 0.3)
+    torch.testing.assert_close(loss(level_weight=1.0, level_quantile=0.3) - base, levels)
 
 
 def test_si_sdr_levels_off_and_leaves_silence_out() -> None:
@@ -188,6 +191,38 @@ def test_where_phases_are_unknown_the_share_of_magnitudes_sets_the_level(share: 
     losses = torch.cat([compressed_spectral_error(other * 10 ** (x / 20), clean, 256, 0.3, share) for x in levels])
     best = float(levels[losses.argmin()])
     assert best == pytest.approx(20 * np.log10(share ** (1 / 0.3)), abs=1.0)
+
+
+def test_a_wrong_level_costs_its_decibels() -> None:
+    clean, _ = waveforms(2, 4000)
+    assert not bool(band_level_error(clean, clean).any())
+    loud, quiet = (band_level_error(gain * clean, clean, 0.25) for gain in (10**0.5, 10**-0.5))
+    torch.testing.assert_close(loud, torch.full((2,), 1.5), rtol=1e-3, atol=0)
+    torch.testing.assert_close(quiet, torch.full((2,), 0.5), rtol=1e-3, atol=0)
+    assert band_level_error(loud[:, None] * clean[:, :50], clean[:, :50]).shape == (2,)
+
+
+def test_levels_far_below_the_loudest_are_free() -> None:
+    clean, other = waveforms(2, 16000)
+    clean[:, 8000:] *= 1e-5
+    made = torch.cat([clean[:, :8000], 1e-5 * other[:, 8000:]], dim=1)
+    assert float(band_level_error(made, clean).max()) < 1e-3
+    silent = torch.zeros_like(clean).requires_grad_()
+    for target in (clean, torch.zeros_like(clean)):
+        band_level_error(silent, target).sum().backward()
+        assert silent.grad is not None
+        assert bool(torch.isfinite(silent.grad).all())
+
+
+@pytest.mark.parametrize("quantile", [0.25, 0.5, 0.8])
+def test_where_levels_are_unknown_their_quantile_costs_least(quantile: float) -> None:
+    generator = torch.Generator().manual_seed(0)
+    clean, other = (torch.randn(300, 4000, generator=generator) for _ in range(2))
+    drawn = 40 * torch.rand(300, generator=generator) - 20  # dB, each as likely
+    clean = clean * 10 ** (drawn / 20)[:, None]
+    levels = torch.arange(-20.0, 20.0, 1.0)
+    losses = [float(band_level_error(other * 10 ** (float(x) / 20), clean, quantile).mean()) for x in levels]
+    assert float(levels[int(np.argmin(losses))]) == pytest.approx(40 * quantile - 20, abs=1.5)
 
 
 def speech_like(seconds: float = 1.0) -> Tensor:
