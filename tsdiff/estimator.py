@@ -269,7 +269,7 @@ class TSDiffEstimator(Estimator):
         if folder is not None:
             from tsdiff.fitting.same import SameTraining
 
-            same = [SameTraining(store, vars(chosen), chosen.training)]
+            same = [SameTraining(store, {**vars(chosen), "hold_out": held is not None}, chosen.training)]
         fit(
             module,
             source,
