@@ -28,7 +28,7 @@ from shared.training.config import TrainingConfig
 from shared.training.timing import steps_within
 from tsdiff.data import HeldBack, held_back, normalise_freq
 from tsdiff.data.entries import Entry
-from tsdiff.data.known import Names, read_frame, with_covariates
+from tsdiff.data.known import Names, listed, series_to_learn
 from tsdiff.data.store import SPOOL_ABOVE
 from tsdiff.evaluation.tuning import TuningGrid, tune
 from tsdiff.faces.keywords import SCALINGS, translated
@@ -269,7 +269,7 @@ class TSDiffEstimator(Estimator):
         if folder is not None:
             from tsdiff.fitting.same import SameTraining
 
-            same = [SameTraining(store, vars(chosen), chosen.training)]
+            same = [SameTraining(store, {**vars(chosen), "hold_out": held is not None}, chosen.training)]
         fit(
             module,
             source,
@@ -344,7 +344,7 @@ class TSDiffEstimator(Estimator):
 
         Args:
             df: long or wide, see `TSDiffPredictor.predict_df`; warnings tell what was repaired or left out.
-            covariates: columns that are known in the future, as many as dynamic_features.
+            covariates: columns, or one column, that are known in the future, as many as dynamic_features.
             id_column, timestamp_column, target: None finds them by their usual names.
             options: of `train`.
 
@@ -352,16 +352,13 @@ class TSDiffEstimator(Estimator):
             ConfigError: other covariates than the model takes.
             DataError: see `series_from_frame`.
         """
-        if len(covariates) != self.config.dynamic_features:
+        columns = listed(covariates)
+        if len(columns) != self.config.dynamic_features:
             raise ConfigError(
-                f"{len(covariates)} covariates for dynamic_features={self.config.dynamic_features}: name the columns "
+                f"{len(columns)} covariates for dynamic_features={self.config.dynamic_features}: name the columns "
                 "with covariates=…, and make the estimator with as many dynamic_features"
             )
-        names = Names(id_column, timestamp_column, target).of(df, covariates)
-        series = read_frame(df, names, self.config.freq, covariates)
-        series.warn()
-        if covariates:
-            series = with_covariates(series, df, names, covariates)
+        series = series_to_learn(df, Names(id_column, timestamp_column, target), self.config.freq, columns)
         return self.train(series, **options)
 
     def _new_model(self, source: WindowSource) -> TSDiff:

@@ -191,6 +191,11 @@ def test_the_state_of_another_training_is_refused_by_what_differs(first, tmp_pat
     other.train(entries, folder=tmp_path, progress=False, resume=False)
 
 
+def test_what_was_trained_on_is_not_held_back_later(first, tmp_path):
+    with pytest.raises(CheckpointError, match="with hold_out=False, not True;"):
+        tiny_estimator(22).train(sines(), folder=tmp_path, progress=False, hold_out=True)
+
+
 def test_a_state_that_tells_nothing_of_itself_is_gone_on_with_and_more_steps_are_made(first, tmp_path):
     state = torch.load(tmp_path / LAST_STATE, weights_only=True)
     assert state["callbacks"].pop("SameTraining")["told"]["batch_size"]

@@ -70,7 +70,7 @@ class AutoPredictor(FrameCalls):
         super().__init__(prediction_length=self.members[0].predictor.prediction_length)
         self.report = report or Report()
         found = next((one.sampling for one in self.models), Sampling())
-        self.sampling = sampling or Sampling(**{name: getattr(found, name) for name in _OWN})
+        self.sampling = sampling or common_sampling(found)
 
     @property
     def models(self) -> list[TSDiffPredictor]:
@@ -208,6 +208,11 @@ def _member(folder: Path, about: Mapping[str, Any], device: str | torch.device |
     if "guard" in about:
         return Member(about["name"], about["share"], Guard(**about["guard"]))
     return Member(about["name"], about["share"], TSDiffPredictor.from_pretrained(folder, device=device))
+
+
+def common_sampling(sampling: Sampling) -> Sampling:
+    """Those settings of a model's sampling that concern all members."""
+    return Sampling(**{name: getattr(sampling, name) for name in _OWN})
 
 
 def _needs(config: WindowConfig) -> int:

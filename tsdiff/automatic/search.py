@@ -20,13 +20,13 @@ from shared.errors import ConfigError, DiffusionError
 from shared.optional import install, is_there
 from shared.random import derive_seed
 from tsdiff.automatic.guards import Guard
-from tsdiff.automatic.predictor import AutoPredictor, Member
+from tsdiff.automatic.predictor import AutoPredictor, Member, common_sampling
 from tsdiff.automatic.report import Report, Tried
 from tsdiff.automatic.settings import AutoSettings
 from tsdiff.automatic.weights import Losses, choose
 from tsdiff.data import SeriesSet, hold_back, load_dataset
 from tsdiff.data.entries import Entry
-from tsdiff.data.known import Names, read_frame, with_covariates
+from tsdiff.data.known import Names, listed, series_to_learn
 from tsdiff.estimator import TSDiffEstimator
 from tsdiff.evaluation.metrics import evaluate
 from tsdiff.fitting.chosen import averaging
@@ -76,8 +76,8 @@ def auto(
         data: a frame, see `TSDiffPredictor.predict_df`, or GluonTS entries of univariate series.
         prediction_length: steps to forecast.
         minutes: of CPU time for it all; None takes the settings'.
-        covariates: columns of a frame that are known of the future; entries hold them as feat_dynamic_real. The models
-            take them, by a regression or trained with them.
+        covariates: columns, or one column, of a frame that are known of the future; entries hold them as
+            feat_dynamic_real. The models take them, by a regression or trained with them.
         freq: in any pandas spelling; None takes that of the data.
         id_column, timestamp_column, target: of a frame; found by their usual names.
         model: the model of all frequencies that is the bundled candidate.
@@ -96,10 +96,7 @@ def auto(
     settings = settings if minutes is None else replace(settings, cpu_minutes=minutes)
     steps = checked(Count, prediction_length=prediction_length)
     if isinstance(data, pd.DataFrame):
-        names = Names(id_column, timestamp_column, target).of(data, covariates)
-        series = read_frame(data, names, freq, covariates)
-        series.warn()
-        series = with_covariates(series, data, names, covariates) if covariates else series
+        series = series_to_learn(data, Names(id_column, timestamp_column, target), freq, listed(covariates))
     else:
         series = load_dataset(data, freq=freq)
     if series.layout.channels:
@@ -118,6 +115,7 @@ class _Search:
         self.started = time.process_time()
         changes: dict[str, Any] = {"seed": settings.seed, **({"covariates": True} if series.layout.dynamic else {})}
         self.bundled = model.with_sampling(**changes).adapted(series.freq, horizon)
+        self.sampling = common_sampling(self.bundled.sampling)
         self.members: list[Member] = []
         self.samples: list[list[SampleForecast]] = []
         self.tried: list[Tried] = []
@@ -182,7 +180,8 @@ class _Search:
             if predictor is None:
                 self.tried.append(Tried(name, about=f"left out: {about}"))
                 return
-            made = list(predictor.predict(self.windows.input, self.settings.samples))
+            alone = AutoPredictor([Member(name, 1.0, predictor)], sampling=self.sampling)
+            made = list(alone.predict(self.windows.input, self.settings.samples))
             metrics = evaluate(made, self.windows)
         except DiffusionError as error:
             self.tried.append(Tried(name, about=f"left out: {error}", seconds=time.process_time() - started))
@@ -236,7 +235,7 @@ class _Search:
             dynamic_features=layout.dynamic,
             static_features=layout.reals,
             categories=self.series.cardinalities,
-            sampling=Sampling(seed=self.settings.seed),
+            sampling=replace(self.sampling, batch_rows=Sampling().batch_rows),
         ).with_training(seed=self.settings.seed)
         if given is None:
             seconds = _TRAINING * (self.left - 2 * self.each * len(self.labels))
@@ -259,13 +258,13 @@ class _Search:
         members = [replace(one, share=float(share)) for one, share in zip(self.members, choice.shares, strict=True)]
         by_name = {member.name: member.share for member in members}
         tried = [replace(one, share=by_name.get(one.name, 0.0)) for one in self.tried]
-        predictor = AutoPredictor(members)
+        predictor = AutoPredictor(members, sampling=self.sampling)
         if len(predictor.members) > 1:
             pooled = evaluate(predictor.predict(self.windows.input, self.settings.samples), self.windows)
             tried.append(Tried("pool", pooled.crps, pooled.coverage_90, 1.0, 0.0, "the samples together"))
         spent = time.process_time() - self.started
         report = Report(tuple(tried), len(self.labels), choice.why, round(spent, 1), self.steps)
-        return AutoPredictor(members, report)
+        return AutoPredictor(members, report, self.sampling)
 
     def _untested(self) -> AutoPredictor:
         """What is taken where no series is long enough for a backtest."""

@@ -122,17 +122,38 @@ def read_frame(df: pd.DataFrame, names: Names, freq: str | None = None, beside: 
     return load_dataset(df, layout="long", target=names.target, item_id=item, timestamp=timestamp, freq=freq)
 
 
-def tell_unused(df: pd.DataFrame, names: Names, beside: Sequence[str]) -> None:
-    """Note columns of a long frame that nothing is made of."""
+def listed(names: str | Sequence[str]) -> list[str]:
+    """Names of columns, each once, of which one may be given by itself."""
+    return [names] if isinstance(names, str) else list(dict.fromkeys(names))
+
+
+def series_to_learn(df: pd.DataFrame, names: Names, freq: str | None, covariates: Sequence[str]) -> SeriesSet:
+    """The series of a frame, with covariates that are known of the future; warnings tell what was repaired or left out.
+
+    Args:
+        df: long or wide.
+        names: of its columns, as they were given.
+        freq: in any pandas spelling; None finds it.
+        covariates: columns.
+
+    Raises:
+        DataError: see `series_from_frame` and `with_covariates`.
+    """
+    names = names.of(df, covariates)
+    series = read_frame(df, names, freq, covariates)
+    series.warn()
+    tell_unused(df, names, covariates, "what is known of the future goes into covariates")
+    return with_covariates(series, df, names, covariates) if covariates else series
+
+
+def tell_unused(df: pd.DataFrame, names: Names, beside: Sequence[str], remedy: str) -> None:
+    """Note columns of a long frame that nothing is made of, and what makes something of them."""
     used = {names.id_column, names.timestamp_column, names.target, *beside}
     columns = with_levels(df, names.id_column, names.timestamp_column).columns
     unused = [repr(name) for name in columns if name not in used]
     if unused and names.target is not None:
         more = f" and {len(unused) - 10} more" if len(unused) > 10 else ""
-        tell(
-            f"columns {', '.join(unused[:10])}{more} are not used; what is known of the future goes into future_df, "
-            "too, or into covariates of cross_validation_df"
-        )
+        tell(f"columns {', '.join(unused[:10])}{more} are not used; {remedy}")
 
 
 def future_columns(future_df: Any, names: Names) -> list[str]:

@@ -18,7 +18,7 @@ from tsdiff.data.clocks import tell_changes_at_gaps
 from tsdiff.data.columns import Columns
 from tsdiff.data.entries import Entry
 from tsdiff.data.frequency import freq_of
-from tsdiff.data.known import Names, read_frame
+from tsdiff.data.known import Names, read_frame, tell_unused
 from tsdiff.faces.frames import FrameCalls
 from tsdiff.model.model import TSDiff
 from tsdiff.sampling.settings import Sampling
@@ -125,7 +125,9 @@ class ModelCalls(FrameCalls):
         if steps is None and self.config.awaits_freq:
             raise ConfigError("say how many steps to forecast: fine_tune(data, prediction_length=24), say")
         if isinstance(data, pd.DataFrame):
-            entries: Sequence[Entry] = self._read(data, Names(id_column, timestamp_column, target).of(data), freq)
+            names = Names(id_column, timestamp_column, target).of(data)
+            entries: Sequence[Entry] = self._read(data, names, freq)
+            tell_unused(data, names, (), "covariates help a fine-tuned model when it forecasts, by a regression")
         else:
             entries = load_dataset(data, freq=freq)
         found = freq_of(entries[0]["start"])

@@ -18,7 +18,7 @@ from tsdiff.data.clocks import tell_changes
 from tsdiff.data.covariates import DYNAMIC
 from tsdiff.data.entries import Entry
 from tsdiff.data.frequency import shifted
-from tsdiff.data.known import Names, future_columns, read_frame, tell_unused, with_covariates
+from tsdiff.data.known import Names, future_columns, listed, read_frame, tell_unused, with_covariates
 from tsdiff.evaluation.metrics import TABLE_LEVELS, forecasts_to_frame
 from tsdiff.faces.keywords import check_sampling
 from tsdiff.faces.together import JointCalls
@@ -231,7 +231,7 @@ class FrameCalls(JointCalls):
         config, sampling = self.config, dict(options)
         names = Names(*(sampling.pop(one.name, None) for one in fields(Names)))
         freq, steps = sampling.pop("freq", None), sampling.pop("prediction_length", None)
-        covariates, past = _listed(covariates), _listed(sampling.pop("past_covariates", ()))
+        covariates, past = listed(covariates), listed(sampling.pop("past_covariates", ()))
         check_sampling(sampling, of_frames=True)
         steps = checked(Count | None, prediction_length=steps)
         if steps is None and config.awaits_freq:
@@ -247,7 +247,8 @@ class FrameCalls(JointCalls):
         beside = [*columns, *past]
         names = names.of(df, beside)
         series = self._read(df, names, freq, beside)
-        tell_unused(df, names, beside)
+        remedy = "what is known of the future goes into future_df, too, or into covariates of cross_validation_df"
+        tell_unused(df, names, beside, remedy)
         if past:
             if self.config.dynamic_features:
                 raise ConfigError("past_covariates: this model was trained with other covariates; leave them out")
@@ -291,11 +292,6 @@ class FrameCalls(JointCalls):
                 f"prediction_length={steps}: this model takes covariates and forecasts {self.prediction_length} steps "
                 "at most"
             )
-
-
-def _listed(names: str | Sequence[str]) -> list[str]:
-    """Names of columns, each once, of which one may be given by itself."""
-    return [names] if isinstance(names, str) else list(dict.fromkeys(names))
 
 
 def _tell_far(series: SeriesSet, columns: Sequence[str]) -> None:

@@ -169,8 +169,9 @@ def _check_categories(count: Any, keywords: Mapping[str, Any]) -> None:
 def _instead_of(name: str, own: tuple[str, ...]) -> str:
     if name in _INSTEAD:
         return f"use {_INSTEAD[name]}"
+    if name in {one.name for one in fields(TrainingConfig)}:
+        return f"use TSDiffEstimator(…).with_training({name}=…), which leaves the rest as it is"
     for call, kind in (
-        ("training=TrainingConfig", TrainingConfig),
         ("sampling=Sampling", Sampling),
         ("backbone=S4DConfig", S4DConfig),
     ):

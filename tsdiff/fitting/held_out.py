@@ -54,6 +54,11 @@ class HeldOut(Checkup):
             self.weights = {name: value.detach().clone() for name, value in network.state_dict().items()}
         return {"score": -crps}
 
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """End at once a training that was over when its state was saved."""
+        if trainer.strategy.broadcast(self._over()):
+            trainer.should_stop = True
+
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *rest: Any) -> None:
         """Look when it is time, and end the training if it is over."""
         super().on_train_batch_end(trainer, pl_module, *rest)

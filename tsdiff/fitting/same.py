@@ -15,7 +15,17 @@ from shared.training.config import TrainingConfig
 from tsdiff.data.store import SeriesStore
 
 _SERIES = "series"
-_DECIDING = ("config", "loss", "flow_map", "start_from", "missing", "batch_size", "scale_power", "horizon_weight")
+_DECIDING = (
+    "config",
+    "loss",
+    "flow_map",
+    "start_from",
+    "missing",
+    "batch_size",
+    "scale_power",
+    "horizon_weight",
+    "hold_out",
+)
 """Settings of an estimator that decide what its training comes to, beside those of the training."""
 _MAY_CHANGE = ("max_steps", "accumulate", "num_workers", "save_every_seconds", "precision", "compile")
 """Settings of a training with which it goes on from a state that was saved under others."""
@@ -26,7 +36,7 @@ class SameTraining(Callback):
 
     Args:
         store: the series.
-        settings: of the estimator, by name; those of `_DECIDING` count.
+        settings: of the estimator and its `train`, by name; those of `_DECIDING` count.
         training: its training's; those of `_MAY_CHANGE` do not count.
     """
 

@@ -195,7 +195,8 @@ class AnchoredSource:
             if len(found) == count:
                 return found
         raise ConfigError(
-            f"{count - len(found)} of {count} windows hold nothing to learn from, {_TRIES} times in a row"
+            f"{count - len(found)} of {count} windows hold nothing to learn from, {_TRIES} times in a row: give fuller "
+            "series, or forecast with the model as it is"
         )
 
     def stretch(self, rng: np.random.Generator) -> Stretch:
@@ -237,7 +238,7 @@ class AnchoredSource:
                 continue
             if plan.kind == "nothing":  # nor is what lies before the window
                 values, first = standardised(values, max(first, 0))[max(first, 0) :], min(first, 0)
-            return Wanted(values, first, hidden, group.seasons), found
+            return Wanted(values, first, hidden, group.seasons, ahead=plan.kind == "forecast"), found
         raise ConfigError(f"{_TRIES} series in a row, the last of group {group.name!r}, are too short to learn from")
 
     def _made(self, wanted: Wanted, found: Stretch, told: AnchoredWindow) -> _Window | None:

@@ -34,8 +34,8 @@ from tsdiff.pretraining.weighing import tuned as tuned_weighing
 from tsdiff.sampling.settings import Sampling
 from tsdiff.windows.weighing import Weighing, bundled_weighing
 
-_CALIBRATION = 20
-"""Steps by which the time of one is measured."""
+_FIRST, _CALIBRATION, _MEASURING = 3, 20, 0.1
+"""Steps by which the time of one is measured, at first and at most; the share of the time that this may take."""
 _GUIDANCE: tuple[Mapping[str, Any], ...] = (
     {"kernel_share": 0.25},
     {"kernel_share": 0.75},
@@ -309,11 +309,14 @@ def _weighed(model: TSDiff, source: AnchoredSource, settings: FineTuning, steps:
 def _steps_in(model: TSDiff, source: BatchSource, settings: FineTuning, seconds: float) -> int:
     """How many steps fit into the time, by those of a copy that is thrown away."""
     trial = copy.deepcopy(model)
-    train(trial, source, _training(settings, 3), progress=False)
-    each = _seconds(lambda: train(trial, source, _training(settings, _CALIBRATION), progress=False)) / _CALIBRATION
-    first = 0.0
+
+    def each_of(count: int) -> float:
+        return _seconds(lambda: train(trial, source, _training(settings, count), progress=False)) / count
+
+    count = int(np.clip(_MEASURING * seconds / each_of(_FIRST), _FIRST, _CALIBRATION))
+    each, first = each_of(count), 0.0
     if isinstance(source, AnchoredSource):
-        few = _CALIBRATION // 4
+        few = max(1, count // 4)
         first = _seconds(lambda: _weighed(model, source, settings, few)) / few
     within, most = seconds / (each + first), TUNING_STEPS // _WEIGHINGS
     return max(1, round(within if within <= most else (seconds - most * first) / each))

@@ -11,7 +11,9 @@ import pandas as pd
 import pytest
 
 import tsdiff
+from shared.console.notes import Note
 from shared.errors import CheckpointError, ConfigError
+from shared.random import derive_seed
 from tests.tsdiff.conftest import tiny_estimator
 from tsdiff import AutoSettings, TSDiffPredictor
 from tsdiff.automatic import AutoPredictor
@@ -20,7 +22,10 @@ from tsdiff.automatic.predictor import Member
 from tsdiff.baselines.seasonal import SeasonalPathsPredictor
 from tsdiff.commands import forecast
 from tsdiff.commands.options import Forecast
+from tsdiff.data import load_dataset
+from tsdiff.data.windows import hold_back
 from tsdiff.estimator import TSDiffEstimator
+from tsdiff.evaluation.metrics import evaluate
 
 H = 7
 
@@ -134,6 +139,28 @@ def test_covariates_enter_the_models(model):
     future = pd.concat(pd.DataFrame({"unique_id": n, "ds": days, "promotion": [1, 0, 0, 1, 0, 0, 0]}) for n in range(3))
     table = made.predict_df(frame, future, num_samples=20)
     assert min(table.attrs["covariates"].values()) > 0.1
+
+
+@pytest.mark.parametrize("name", ["naive", "trained"])
+def test_candidates_are_chosen_by_what_they_draw_of_counts(model, name):
+    rng, days = np.random.default_rng(0), pd.date_range("2024-01-01", periods=120, freq="D")
+    demand = pd.concat(pd.DataFrame({"id": n, "ds": days, "y": rng.poisson(0.4, 120)}) for n in range(3))
+    made = choose(model, few(candidates=(name,), train_steps=3, seed=1), demand, id_column="id")
+    series = load_dataset(demand, target="y", item_id="id", timestamp="ds")
+    samples = np.stack([one.samples for one in made.predict(series, 100)])
+    assert (samples == np.round(samples)).all()
+    assert (samples == 0).mean() == pytest.approx((demand["y"] == 0).mean(), abs=0.15)
+    _, windows = hold_back(series.entries, H, 6, np.random.default_rng(derive_seed(1, "backtests")))
+    assert windows is not None
+    if name == "naive":
+        assert made.report.tried[0].crps == evaluate(made.predict(windows.input, 20), windows).crps
+
+
+def test_one_covariate_needs_no_list_and_columns_that_are_not_used_are_told(model):
+    frame = weekly().assign(promotion=1.0, price=2.0)
+    with pytest.warns(Note, match="columns 'price' are not used; what is known of the future goes into covariates"):
+        made = choose(model, few(candidates=("naive",)), frame, covariates="promotion", target="y")
+    assert len(made.predict_df(weekly(), num_samples=10)) == 3 * H
 
 
 def test_a_path_is_one_of_a_single_member():

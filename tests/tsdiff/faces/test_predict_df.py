@@ -486,7 +486,8 @@ def test_a_model_trained_with_covariates_takes_those_of_frames():
     for frame in (past, future):
         frame["timestamp"] = DAYS[0] + (frame["timestamp"] - DAYS[0]) / 24  # hours
     estimator = tiny_estimator(steps=3, dynamic_features=1)
-    predictor = estimator.fit(past, covariates=["promotion"], progress=False)
+    with pytest.warns(Note, match="columns 'price' are not used"):
+        predictor = estimator.fit(past.assign(price=1.0), covariates="promotion", target="target", progress=False)
     assert len(predictor.predict_df(past, future, num_samples=2)) == 2 * HORIZON
     soon = future.groupby("item_id").head(3)
     assert len(predictor.predict_df(past, soon, prediction_length=3, num_samples=2)) == 2 * 3

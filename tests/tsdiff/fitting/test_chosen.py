@@ -12,6 +12,7 @@ from gluonts.core import serde
 
 from shared.errors import ConfigError
 from shared.training.config import TrainingConfig
+from shared.training.module import LAST_STATE
 from tests.tsdiff.conftest import sines, tiny_estimator
 from tsdiff import TSDiffEstimator
 from tsdiff.data import held_back
@@ -142,6 +143,20 @@ def test_the_weights_are_those_that_forecast_held_out_windows_best(monkeypatch, 
     )  # which goes on from its end
     for name, value in again.model.denoiser.state_dict().items():
         torch.testing.assert_close(value, look.weights[name])
+
+
+def test_a_training_that_stopped_early_is_not_gone_on_with(tmp_path):
+    rows = sines(3, 120)
+    for row in rows:  # what is held out contradicts what is learnt
+        row["target"][-48:] = np.where(np.arange(48) // 8 % 2, 0.1, 3 * row["target"].mean())
+    made, steps = [], []
+    for _ in range(2):
+        predictor = tiny_estimator(160).train(rows, progress=False, folder=tmp_path, hold_out=True)
+        made.append(predictor.model.state_dict())
+        steps.append(torch.load(tmp_path / LAST_STATE, weights_only=True)["global_step"])
+    assert steps == [100, 100]
+    for name, value in made[0].items():
+        torch.testing.assert_close(value, made[1][name], rtol=0, atol=0)
 
 
 def test_it_stops_when_nothing_gets_better():

@@ -18,9 +18,10 @@ from tsdiff import TSDiffPredictor
 from tsdiff.model.backbones import S4DConfig
 from tsdiff.pretraining.anchored import CHANGES, AnchoredSource, Chances, changed
 from tsdiff.pretraining.corpus import Corpus, CorpusGroup
-from tsdiff.pretraining.finetuning import FineTuning, fine_tune
+from tsdiff.pretraining.finetuning import FineTuning, _steps_in, fine_tune
 from tsdiff.pretraining.training import LOSS, MAP, train
 from tsdiff.sampling.settings import Sampling
+from tsdiff.windows.simple import HEARD
 
 NEVER = Chances(synthetic=0.0, gap=0.0, nothing=0.0, short=0.0, changes={})
 
@@ -48,6 +49,26 @@ def test_a_batch_follows_from_the_generator_alone():
     torch.testing.assert_close(made[0].x0, made[1].x0)
     for name, part in made[0].condition.items():
         torch.testing.assert_close(part, made[1].condition[name])
+
+
+def test_a_forecast_is_trained_on_as_it_is_made_gaps_of_its_history_being_no_part_of_it():
+    series = entries()
+    for entry in series:
+        entry["target"][np.arange(300) % 20 < 3] = np.nan
+    group = CorpusGroup.of_entries("days", 1.0, series, config().length)
+    made = AnchoredSource(Corpus([group]), config(), 16, chances=NEVER, draws=1)
+    known = made.batch(np.random.default_rng(0)).condition["known"].numpy()
+    history = known[:, : -config().prediction_length - 3]
+    assert history[..., -2].sum() > 50  # steps without a value
+    assert not history[..., 3 : 3 + HEARD].any()  # what simple forecasts say of them
+
+
+def test_a_short_time_is_not_spent_on_measuring_steps():
+    made, drawn = source(batch_size=2), []
+    draw = made.batch
+    made.batch = lambda rng: drawn.append(1) or draw(rng)  # type: ignore[method-assign]
+    assert _steps_in(new_model(config()), made, FineTuning(), 0.01) == 1
+    assert len(drawn) == 6
 
 
 @pytest.mark.parametrize("length", [12, 20, 40])
