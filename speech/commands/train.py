@@ -119,6 +119,8 @@ def _report(experiment: Experiment, trained: Trained, validation: Validation, ou
     parameters = sum(parameter.numel() for parameter in trained.model.parameters())
     if validation.recordings:
         validation(trained.model, 0)
+    if validation.refused:
+        note(f"the trained network has no scores, for a result of it cannot be right: {validation.refused}")
     spent = float(trained.losses[-1]["seconds"]) if trained.losses else seconds
     result: dict[str, Any] = {
         "noisy": json_ready(noisy),
@@ -135,7 +137,7 @@ def _report(experiment: Experiment, trained: Trained, validation: Validation, ou
     write_text(output / "metrics.md", _markdown(experiment, result))
     plot_training(trained.losses, trained.checks, noisy, output / "curves.png")
     if noisy:
-        title = f"{len(validation.recordings)} validation files, {validation.nfe} network calls"
+        title = f"{len(validation.recordings)} validation files, {validation.nfe} network calls each"
         show(rich_table(*_table(result), title=title))
     show(f"model: {output / MODEL_FOLDER}; results: {output}/")
 

@@ -191,11 +191,16 @@ class Validation:
         experiment: tells scores, sampling and seed.
 
     Attributes:
+        kind: a text that changes with the recordings, by name and length, and with how they are scored.
         nfe: network calls of the last recording.
+        refused: why the network of the last call has no scores; empty where it has.
     """
 
     def __init__(self, recordings: Sequence[Recording], experiment: Experiment):
         self.recordings, self.settings = recordings, experiment.validation
+        self.refused = ""
+        told = [f"{name} {len(noisy)}" for name, _, noisy in recordings]
+        self.kind = f"{derive_seed(repr(replace(self.settings, every=1)), *told):016x}"
         self.rate = experiment.model.frontend.sample_rate
         self.nfe = 0
         if recordings:
@@ -209,12 +214,14 @@ class Validation:
     def __call__(self, network: nn.Module, step: int) -> Row:
         """Scores of the enhanced recordings; NaN for a network whose result for one of them cannot be right."""
         assert isinstance(network, SpeechModel)
+        self.refused = ""
         estimates = []
-        for place, (_, _, noisy) in enumerate(self.recordings):
+        for place, (name, _, noisy) in enumerate(self.recordings):
             seed = derive_seed(self.settings.seed, place)
             try:
                 estimate, self.nfe = enhance_recording(network, noisy, self.settings.sampling, seed)
-            except SamplingError:
+            except SamplingError as error:
+                self.refused = f"{name}: {error}"
                 return dict.fromkeys(self.settings.scores, math.nan)
             estimates.append(estimate)
         return score_recordings(self.recordings, estimates, self.rate, self.settings.scores)
@@ -316,7 +323,14 @@ def train(
     module = DiffusionModule(trained, objective_of(experiment, trained), experiment.training)
     losses = LossHistory(max(1, min(20, experiment.training.max_steps // 5)))
     validation = Validation(recordings, experiment)
-    checkup = Checkup(validation, settings.every, settings.monitor, lambda net, _: _save(net, output / MODEL_FOLDER))
+    checkup = Checkup(
+        validation,
+        settings.every,
+        settings.monitor,
+        lambda net, _: _save(net, output / MODEL_FOLDER),
+        kind=validation.kind,
+        kept=lambda: SpeechModel.from_pretrained(output / MODEL_FOLDER, _kinds(experiment)),
+    )
     used = [losses, *([checkup] if recordings else []), *callbacks]
     if experiment.max_minutes is not None:
         used.append(time_limit(experiment.max_minutes))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import json
 import math
+import re
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -145,6 +147,36 @@ def test_a_stopped_training_ends_as_one_that_was_not(
     assert resumed.best["si_sdr"] >= whole.best["si_sdr"] - 1e-6
     assert resumed.losses[-1]["step"] == 60
     assert resumed.losses[-1]["seconds"] > resumed.losses[0]["seconds"]
+
+
+def test_scores_of_another_validation_are_not_compared(tmp_path: Path, recordings: list[Recording]) -> None:
+    half = experiment(steps=20)
+    run(half, tmp_path, recordings)
+    kept = SpeechModel.from_pretrained(tmp_path / "model")
+    quiet = [(f"other {name}", clean, clean + 0.01 * noisy) for name, clean, noisy in recordings]  # scored far higher
+    scores = replace(half.validation, scores=("si_sdr", "pesq_wb"))
+    for made, others in ((half, quiet), (replace(half, validation=scores), recordings)):
+        with pytest.warns(UserWarning, match="of other recordings or scores"):
+            found = run(made, tmp_path, others)
+        expected = {"step": 20, **Validation(others, made)(kept, 0)}
+        (row,) = found.checks
+        assert set(row) == set(expected)
+        assert found.best["si_sdr"] == pytest.approx(expected["si_sdr"], abs=1e-3)
+    more = replace(half, training=replace(half.training, max_steps=40))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".*of other recordings")
+        assert [row["step"] for row in run(more, tmp_path, recordings).checks] == [20, 40]
+
+
+def test_why_a_network_has_no_scores_is_told(recordings: list[Recording]) -> None:
+    made = experiment()
+    loud = SpeechModel(made.model)
+    with torch.no_grad():
+        for parameter in loud.parameters():
+            parameter.fill_(10.0)
+    validation = Validation(recordings, made)
+    assert math.isnan(validation(loud, 0)["si_sdr"])
+    assert re.match(r"recording 0: .* cannot be right", validation.refused)
 
 
 @pytest.mark.slow
