@@ -330,6 +330,27 @@ def test_settings_that_there_are_not_are_refused(change: str, told: str) -> None
         read_experiment(None, [change])
 
 
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        (["data.mix.seconds=4"], r"data\.mix\.seconds has no effect, for data\.seconds decides it"),
+        (["data.mix={batch_size: 32}"], r"batch_size has no effect, for data\.batch_size"),
+        (["data.mix.sample_rate=8000"], r"for model\.frontend\.sample_rate decides it"),
+        (["data.layout=split", "data.mix.snr_db=[0, 5]"], r"data\.mix has no effect on data\.layout=split"),
+        (["data={layout: auto, simulated_rooms: 5}"], r"data\.simulated_rooms has no effect on data\.layout=auto"),
+    ],
+)
+def test_changes_that_would_change_nothing_are_refused(changes: list[str], told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        read_experiment(None, changes)
+
+
+def test_what_has_no_effect_in_a_file_is_told(tmp_path: Path) -> None:
+    (tmp_path / "e.yaml").write_text("data: {mix: {seconds: 4.0}}")
+    with pytest.warns(UserWarning, match=r"data\.mix\.seconds=4\.0 in .*e\.yaml has no effect, for data\.seconds"):
+        read_experiment(tmp_path / "e.yaml")
+
+
 def test_data_that_is_not_there_is_told(tmp_path: Path) -> None:
     made = experiment()
     with pytest.raises(DataError, match="SHARED_DATA"):
