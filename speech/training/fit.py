@@ -7,7 +7,6 @@ import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +28,7 @@ from shared.training.monitoring import Checkup, LossHistory, Row, time_limit
 from speech import metrics
 from speech.data import MixSource, validation_pairs
 from speech.data.config import MixConfig
-from speech.data.pairs import PairSource, pairs
+from speech.data.pairs import Pair, PairSource, find_pairs, read_pair
 from speech.enhancer import Enhancer
 from speech.model.backbones.light import LightBackbone
 from speech.model.config import SamplingConfig
@@ -110,9 +109,7 @@ def validation_set(experiment: Experiment, folder: Path) -> list[Recording]:
         return []
     _check_folder(folder)
     if data.layout != "mix":
-        found = islice(pairs(folder, "valid", experiment.model.frontend.sample_rate, data.layout), wanted.files)
-        longest = None if wanted.seconds is None else round(wanted.seconds * experiment.model.frontend.sample_rate)
-        return [(name, clean[:longest], noisy[:longest]) for name, clean, noisy in found]
+        return _validation_pairs(find_pairs(folder, "valid", data.layout), experiment)
     mix = experiment.mixing(1)
     parts = _parts(folder / "valid", _needs_noise(mix), False, "; or train without validation (validation.files=0)")
     if mix.reverb > 0 and parts["rir"] is None:
@@ -120,6 +117,15 @@ def validation_set(experiment: Experiment, folder: Path) -> list[Recording]:
     return validation_pairs(
         parts["clean"], parts["noise"], parts["rir"], wanted.files, wanted.seconds, wanted.seed, mix, data.cache
     )
+
+
+def _validation_pairs(found: Sequence[Pair], experiment: Experiment) -> list[Recording]:
+    """Some of the pairs, in an order that the seed shuffles: the first by name may all be of one speaker."""
+    wanted, rate = experiment.validation, experiment.model.frontend.sample_rate
+    longest = None if wanted.seconds is None else round(wanted.seconds * rate)
+    order = np.random.default_rng(derive_seed(wanted.seed, "order")).permutation(len(found))
+    read = [read_pair(found[place], rate) for place in order[: wanted.files]]
+    return [(name, clean[:longest], noisy[:longest]) for name, clean, noisy in read]
 
 
 def _check_folder(folder: Path) -> None:

@@ -71,7 +71,7 @@ class ValidationSettings(Checked):
 
     Args:
         every: steps between.
-        files: whole recordings, fixed by `seed`; 0 measures nothing.
+        files: whole recordings, fixed by `seed`, of pairs at most those that there are; 0 measures nothing.
         seconds: longest part of a recording; None takes all of it.
         seed: of the recordings and of sampling.
         scores: which.
