@@ -29,7 +29,7 @@ from speech import metrics
 from speech.data import MixSource, validation_pairs
 from speech.data.config import MixConfig
 from speech.data.pairs import Pair, PairSource, find_pairs, read_pair
-from speech.enhancer import Enhancer
+from speech.enhancer import Enhancer, load_model
 from speech.model.backbones.light import LightBackbone
 from speech.model.config import SamplingConfig
 from speech.model.model import SpeechModel
@@ -243,9 +243,7 @@ def new_model(experiment: Experiment) -> SpeechModel:
         torch.manual_seed(derive_seed(experiment.training.seed, "weights"))
         model = SpeechModel(experiment.model).train()
     if experiment.start_from is not None:
-        _start_from(
-            model, SpeechModel.from_pretrained(experiment.start_from, _kinds(experiment)), experiment.start_from
-        )
+        _start_from(model, load_model(experiment.start_from, _kinds(experiment)), experiment.start_from)
     return model
 
 
@@ -282,13 +280,23 @@ def _start_from(model: SpeechModel, other: SpeechModel, name: str) -> None:
     for part in ("backbone", "frontend", "sde", "parameterisation"):
         found, wanted = same.get(part, getattr(other.config, part)), getattr(model.config, part)
         if found != wanted and not (part == "backbone" and loses_look_ahead):
-            raise ConfigError(f"start_from={name!r} has {part} {found}, the settings say {wanted}")
+            raise ConfigError(
+                f"start_from={name!r} has {part} {_apart(found, wanted)}, the settings say {_apart(wanted, found)}; "
+                f"set model.{part} as it has it"
+            )
     if loses_look_ahead:
         assert isinstance(model.backbone, LightBackbone)
         assert isinstance(other.backbone, LightBackbone)
         model.backbone.load_without_look_ahead(other.backbone)
     else:
         start_map(model, other.state_dict()) if becomes_map else model.load_state_dict(other.state_dict())
+
+
+def _apart(one: object, other: object) -> str:
+    """The fields in which a part of a model differs from another's; all of it where they are of different kinds."""
+    if type(one) is not type(other):
+        return str(one)
+    return ", ".join(f"{name}={value}" for name, value in vars(one).items() if value != getattr(other, name))
 
 
 def train(

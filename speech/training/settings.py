@@ -118,8 +118,8 @@ class Experiment(Checked):
         task: whose settings of mixing are the defaults of `data.mix`.
         model: what is trained.
         objective: what is minimised.
-        start_from: folder or name of a model of the same settings whose weights to start from; a causal light network
-            starts from one that looks ahead too, and a model from one with another `normalize`.
+        start_from: folder or name of a model of the same settings, or a published .ckpt, whose weights to start from; a
+            causal light network starts from one that looks ahead too, and a model from one with another `normalize`.
         max_minutes: end by the clock, if that comes before `training.max_steps`.
     """
 

@@ -24,6 +24,7 @@ from shared.training.batches import Batch
 from shared.training.module import TrainingConfig
 from shared.training.monitoring import Checkup
 from speech.data import PRESETS, MixConfig
+from speech.importing import import_checkpoint
 from speech.model.backbones import NCSNppConfig
 from speech.model.config import Parameterisation, SamplingConfig
 from speech.model.model import SpeechModel
@@ -46,6 +47,7 @@ from speech.training.settings import (
 from speech.training.terms import ObjectiveConfig
 from tests.conftest import ROOT
 from tests.speech.conftest import TINY_FRONT_END, TINY_LIGHT, LinearModel
+from tests.speech.published import COMMON, OUVE, SMALL, random_weights, save_published, small_layout
 from tests.speech.trees import put, speech_like
 
 CONFIGS = sorted((ROOT / "recipes" / "configs" / "speech").glob("*.yaml"))
@@ -230,8 +232,21 @@ def test_starting_from_a_model(tmp_path: Path, trained: tuple[Trained, Path]) ->
     with pytest.raises(ConfigError, match="has sde"):
         new_model(replace(made, model=replace(made.model, sde={"name": "ouve"})))
     wide = replace(made.model, backbone=replace(made.model.backbone, width=24))
-    with pytest.raises(ConfigError, match="has backbone"):
+    told = r"has backbone width=8, the settings say width=24; set model\.backbone as it has it"
+    with pytest.raises(ConfigError, match=told):
         new_model(replace(made, model=wide))
+
+
+def test_starting_from_a_published_checkpoint(tmp_path: Path) -> None:
+    state = random_weights(small_layout(), 0)
+    published = save_published(
+        tmp_path / "sgmse.ckpt", state, list(state.values()), {**COMMON, **OUVE, **SMALL, "backbone": "ncsnpp"}
+    )
+    wanted = import_checkpoint(published)
+    model = new_model(Experiment(model=wanted.config, start_from=str(published)))
+    assert model.training
+    for parameter, other in zip(model.parameters(), wanted.parameters(), strict=True):
+        assert torch.equal(parameter, other)
 
 
 def test_a_causal_model_starts_from_one_that_looks_ahead(trained: tuple[Trained, Path]) -> None:
