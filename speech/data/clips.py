@@ -88,14 +88,16 @@ def audio_files(folders: Folders) -> list[Path]:
     return found
 
 
-def read_mono(path: Path, sample_rate: int) -> Waveform:
-    """A whole file as float32 (samples,) at `sample_rate` Hz: channels averaged, resampled where need be.
+def read_mono(path: Path, sample_rate: int, channel: int | None = None) -> Waveform:
+    """A whole file as float32 (samples,) at `sample_rate` Hz: one channel, or (None) all averaged; resampled where need
+    be.
 
     Raises:
         DataError: the file cannot be decoded, is empty, or holds NaN or infinite samples.
     """
     audio = read_audio(path)
-    rate, mono = audio.sample_rate, audio.waveform[0] if len(audio.waveform) == 1 else audio.waveform.mean(axis=0)
+    rate, taken = audio.sample_rate, 0 if len(audio.waveform) == 1 else channel
+    mono = audio.waveform.mean(axis=0) if taken is None else audio.waveform[taken]
     if not np.isfinite(mono).all():
         raise DataError(f"{path} holds NaN or infinite samples; remove or repair it")
     return mono if rate == sample_rate else soxr.resample(mono, rate, sample_rate)
