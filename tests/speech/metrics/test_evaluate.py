@@ -324,6 +324,19 @@ def test_command_refuses_what_does_not_fit(folders: Folders, command: Callable[.
     assert "--model default enhances --noisy" in str(error)
 
 
+def test_command_counts_the_failures_that_it_does_not_show(
+    tmp_path: Path, command: Callable[..., tuple[int, str, object]]
+) -> None:
+    for place in range(23):
+        write(tmp_path / "clean" / f"{place}.wav", voice(0))
+    write(tmp_path / "enhanced" / "0.wav", voice(1))
+    asked = ["--metric", "si_sdr", "--workers", 1, "--output", tmp_path / "out"]
+    code, said, _ = command(tmp_path / "clean", tmp_path / "enhanced", *asked)
+    assert code == 1
+    assert said.count("no enhanced file") == 20
+    assert "and 2 more, which" in said
+
+
 @pytest.mark.slow
 def test_recipe_in_a_process_of_its_own(folders: Folders, tmp_path: Path) -> None:
     arguments = [folders["clean"], folders["enhanced"], "--noisy", folders["noisy"], "--metric", "si_sdr"]
