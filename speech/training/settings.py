@@ -12,7 +12,7 @@ from shared.checks import Checked, Count, Duration, Natural, Positive, checked
 from shared.console.notes import tell
 from shared.errors import ConfigError
 from shared.experiment import Hardware, HardwareSettings, read_settings
-from shared.files.settings import change, plain
+from shared.files.settings import change, merged, plain
 from shared.objectives import TimeSampler
 from shared.sde import SBVESDE
 from shared.training.config import TrainingConfig
@@ -76,7 +76,7 @@ class ValidationSettings(Checked):
         seed: of the recordings and of sampling.
         scores: which.
         monitor: the score by which the best network is kept.
-        sampling: how to sample; None means the model's own way.
+        sampling: how to sample; None means the model's own way, of which files and changes may name parts to change.
     """
 
     every: Count = 200
@@ -192,10 +192,14 @@ def _refuse_without_effect(asked: Mapping[str, Any], layout: DataLayout) -> None
 
 
 def _defaults(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Every setting; the task brings its own of mixing."""
+    """Every setting; the task brings its own of mixing, and sampling in validation is the model's but for what is
+    given."""
     task = given.get("task", "denoise")
     if task not in PRESETS:
         raise ConfigError(f"task: {task!r} is not one of {', '.join(PRESETS)}")
     defaults = plain(Experiment())
     defaults["data"]["mix"] = plain(PRESETS[task])
+    model, validation = ({} if given.get(name) is None else given[name] for name in ("model", "validation"))
+    if isinstance(model, Mapping) and isinstance(validation, Mapping) and validation.get("sampling") is not None:
+        defaults["validation"]["sampling"] = merged(defaults["model"], model)["sampling"]
     return defaults

@@ -27,6 +27,7 @@ from speech.data import PRESETS, MixConfig
 from speech.importing import import_checkpoint
 from speech.model.backbones import NCSNppConfig
 from speech.model.config import Parameterisation, SamplingConfig
+from speech.model.corrector import PublishedPC
 from speech.model.model import SpeechModel
 from speech.training.fit import (
     Recording,
@@ -325,6 +326,21 @@ def test_a_task_brings_its_mixing() -> None:
     assert read_experiment().data.mix == PRESETS["denoise"]
 
 
+def test_validation_samples_as_the_model_but_for_what_is_given(tmp_path: Path) -> None:
+    made = read_experiment("default", ["validation.sampling.steps=4"])
+    assert made.validation.sampling == replace(made.model.sampling, steps=4)  # its suppression and makeup too
+    other = read_experiment(
+        None, ["validation.sampling={steps: 2}", "model.sampling={sampler: ode2, suppression: 0.7}"]
+    )
+    assert other.validation.sampling == replace(other.model.sampling, steps=2)
+    assert other.validation.sampling.sampler == "ode2"
+    pc = read_experiment(None, ["validation.sampling={sampler: {kind: pc, snr: 0.4}, steps: 5}"])
+    assert pc.validation.sampling == replace(pc.model.sampling, sampler=PublishedPC(snr=0.4), steps=5)
+    assert read_experiment().validation.sampling is None
+    (tmp_path / "e.yaml").write_text(write_yaml(pc))
+    assert read_experiment(tmp_path / "e.yaml") == pc
+
+
 @pytest.mark.parametrize(
     ("change", "told"),
     [
@@ -336,6 +352,8 @@ def test_a_task_brings_its_mixing() -> None:
         ("validation.monitor=stoi", "monitor"),
         ("model.sde.q=1", "q"),
         ("max_minutes=-1", "max_minutes"),
+        ("validation=3", "validation"),
+        ("validation.sampling=3", "sampling"),
         ("data.batch_size=0", "batch_size"),
         ("nonsense", "section.name=value"),
     ],
