@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,14 +17,13 @@ import torch
 from shared.errors import ConfigError, DataError
 from shared.training.batches import Batch
 from speech.audio.files import audio_info
-from speech.audio.paths import sound_path
+from speech.audio.paths import sound_path, without_snr
 from speech.data.clips import Waveform, audio_files, read_mono
 
 Split = Literal["train", "valid", "test", "all"]
 FolderLayout = Literal["auto", "voicebank", "split", "reverb", "ears", "flat"]
 
 VOICEBANK_VALIDATION_SPEAKERS = ("p226", "p287")
-_SNR_IN_NAME = re.compile(r"_-?\d+(\.\d+)?dB$")
 
 
 @dataclass(frozen=True)
@@ -105,7 +103,7 @@ def _match(clean: Path, noisy: Path) -> list[Pair]:
     for name, path in _by_name(noisy).items():
         key = name
         if key not in originals:
-            key = _SNR_IN_NAME.sub("", key)
+            key = without_snr(key)
         if key not in originals:
             raise DataError(f"{path} has no clean partner of the same name in {clean}; add it, or remove the file")
         used.add(key)
