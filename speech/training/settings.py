@@ -188,7 +188,9 @@ def _refuse_without_effect(asked: Mapping[str, Any], layout: DataLayout) -> None
         if name in (asked.get("mix") or {}):
             raise ConfigError(f"data.mix.{name} has no effect, for {instead} decides it: set that")
     if layout != "mix" and (named := [name for name in _OF_MIXING if name in asked]):
-        raise ConfigError(f"data.{named[0]} has no effect on data.layout={layout}, whose pairs are mixed: leave it out")
+        raise ConfigError(
+            f"data.{named[0]} has no effect on data.layout={layout}, whose pairs are mixed already: leave it out"
+        )
 
 
 def _defaults(given: Mapping[str, Any]) -> dict[str, Any]:
