@@ -121,7 +121,9 @@ def open_checkpoint(folder: str | os.PathLike[str], kind: str, version: int) -> 
     folder = Path(folder)
     weights = folder / WEIGHTS
     if not weights.is_file():
-        raise CheckpointError(f"{folder} holds no {WEIGHTS}; a model folder has {CONFIG} and {WEIGHTS}")
+        inside = folder / "model"  # where a training leaves it
+        remedy = f"; give {inside}, which does" if (inside / WEIGHTS).is_file() else ""
+        raise CheckpointError(f"{folder} holds no {WEIGHTS}; a model folder has {CONFIG} and {WEIGHTS}{remedy}")
     try:
         with safe_open(weights, framework="pt", device="cpu") as file:
             metadata = file.metadata() or {}

@@ -37,8 +37,9 @@ def ends_step(trainer: L.Trainer, batch_idx: int) -> bool:
 
 
 class Stopper(Callback):
-    """Saves the state when training ends; the first Ctrl-C ends it after the running step, when weights, averages
-    and step count belong together."""
+    """Saves the state when training ends; the first Ctrl-C, or a SIGTERM to a process that trains alone, ends it after
+    the running step, when weights, averages and step count belong together. (Several processes may hear of a SIGTERM in
+    different steps; Lightning ends them together, and what was saved last is kept.)"""
 
     def __init__(self, state: Path | None):
         self.state = state
@@ -58,7 +59,8 @@ class Stopper(Callback):
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        if self.asked and ends_step(trainer, batch_idx):
+        asked = self.asked or (trainer.received_sigterm and trainer.world_size == 1)
+        if asked and ends_step(trainer, batch_idx):
             self._save(trainer)
             raise KeyboardInterrupt
 

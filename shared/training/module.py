@@ -197,8 +197,9 @@ def fit(
         ConfigError: other processes were started than are to train, or `folder` is not the same one for all of them.
         TrainingError: the loss is not finite.
         CheckpointError: the state in `folder` cannot be read or does not fit the module.
-        KeyboardInterrupt: the user stopped it, with Ctrl-C: the running step is finished and the state saved, and the
-            same call goes on from there. A second Ctrl-C does not wait, and what was saved last is kept.
+        KeyboardInterrupt: it was stopped, with Ctrl-C or SIGTERM: the running step is finished and the state saved, and
+            the same call goes on from there. A second Ctrl-C does not wait, and what was saved last is kept; so it is
+            where several processes train and get a SIGTERM.
     """
     check_processes(devices, num_nodes)
     keep_large_blocks()

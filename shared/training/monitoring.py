@@ -12,6 +12,7 @@ import torch
 from lightning.pytorch.callbacks import Callback, Timer
 from torch import Tensor, nn
 
+from shared.console.notes import tell
 from shared.training.loop import Clock, ends_step
 from shared.training.module import DiffusionModule
 
@@ -80,6 +81,9 @@ class Checkup(Callback):
         every: steps between.
         monitor: the score by which networks are compared; higher is better, NaN is worst.
         on_best: called with the network and its scores when it is the best so far.
+        kind: a text that changes with what `check` measures and how. A history of another kind is not gone on with, for
+            its scores compare with none of this one.
+        kept: the network that `on_best` got last, which is then checked anew.
 
     Attributes:
         rows: {"step", scores...} each.
@@ -91,10 +95,14 @@ class Checkup(Callback):
         every: int,
         monitor: str,
         on_best: Callable[[nn.Module, Row], None] | None = None,
+        kind: str = "",
+        kept: Callable[[], nn.Module] | None = None,
     ):
         self.check, self.every, self.monitor, self.on_best = check, max(1, every), monitor, on_best
+        self.kind, self.kept = kind, kept
         self.rows: list[Row] = []
         self._looked = 0
+        self._of_another_kind: int | None = None
 
     @property
     def best(self) -> Row | None:
@@ -104,6 +112,16 @@ class Checkup(Callback):
     def _rank(self, row: Row) -> float:
         value = row.get(self.monitor, math.nan)
         return -math.inf if math.isnan(value) else value
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Check anew what was best by checks of another kind."""
+        step, self._of_another_kind = self._of_another_kind, None
+        if step is None or not trainer.is_global_zero:
+            return
+        tell("the checks so far were of other recordings or scores and do not count; the best network is scored anew")
+        if self.kept is not None:
+            with torch.no_grad():
+                self.rows = [{"step": step, **self.check(self.kept().eval(), step)}]
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
         if trainer.global_step % self.every == 0:
@@ -134,8 +152,13 @@ class Checkup(Callback):
         trainer.strategy.barrier()
 
     def state_dict(self) -> dict[str, Any]:
-        return {"rows": self.rows}
+        best = self.best
+        return {"rows": self.rows, "kind": self.kind, "best_step": None if best is None else int(best["step"])}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.rows = list(state_dict["rows"])
-        self._looked = max((int(row["step"]) for row in self.rows), default=0)
+        rows = list(state_dict["rows"])
+        self._looked = max((int(row["step"]) for row in rows), default=0)
+        if state_dict.get("kind", self.kind) == self.kind:  # states of before do not tell it
+            self.rows = rows
+        else:
+            self.rows, self._of_another_kind = [], state_dict["best_step"]

@@ -70,6 +70,8 @@ def main(options: Evaluate) -> None:
     show(rich_table(head, rows, caption="mean ± standard deviation [95 % interval of the mean]"))
     for failure in found["failed"][:_SHOWN_FAILURES]:
         fail(f"not scored in full: {failure['file']}: {failure['reason']}")
+    if (more := len(found["failed"]) - _SHOWN_FAILURES) > 0:
+        fail(f"and {more} more, which {output / 'metrics.md'} lists")
     if rtf is not None:
         show(f"real-time factor {rtf:.3g}, {found['nfe']} network calls")
     show(f"results in {output}")

@@ -257,6 +257,8 @@ class Train(Together):
         float | None, Option("--max-minutes", help="End by the clock, if that comes first.", min=0.01)
     ] = None
     seed: Annotated[int | None, Option(help="Of weights, data, times and noise.")] = None
-    start_from: Annotated[str | None, Option(help="Model (folder or name) whose weights to start from.")] = None
+    start_from: Annotated[
+        str | None, Option(help="Model (folder, name or a published .ckpt) whose weights to start from.")
+    ] = None
     threads: Threads = None
     retrain: Retrain = False

@@ -38,7 +38,7 @@ from speech.training.fit import (
 from speech.training.settings import Experiment, read_experiment
 from speech.training.terms import SpeechObjective
 
-_SETTINGS = "experiment.yaml"
+_SETTINGS, _RESULTS = "experiment.yaml", "metrics.json"
 _MAY_CHANGE = ("hardware", "max_minutes", "validation")
 _MAY_CHANGE_OF_TRAINING = ("max_steps", "save_every_seconds", "num_workers", "compile", "accumulate")
 
@@ -60,6 +60,7 @@ def main(options: Train) -> None:
         source = training_source(experiment, folder, model.frame_multiple)
         recordings = validation_set(experiment, folder)
     _claim_state(experiment, output, options.retrain)
+    before = _steps_before(output)
     if (output / STATE_FOLDER / LAST_STATE).is_file() and first_process():
         note(f"going on with the training in {output / STATE_FOLDER}")
     started = time.perf_counter()
@@ -69,6 +70,8 @@ def main(options: Train) -> None:
         note("interrupted; the same command goes on from here")
         raise typer.Exit(130) from None
     if first_process():  # of several that trained together, only the first reports
+        if trained.steps == before:
+            note(f"its {before} steps were taken before, and none was left; more --steps or --max-minutes train on")
         _report(experiment, trained, Validation(recordings, experiment), output, time.perf_counter() - started)
 
 
@@ -106,6 +109,12 @@ def _claim_state(experiment: Experiment, output: Path, retrain: bool) -> None:
     write_text(output / _SETTINGS, write_yaml(experiment))
 
 
+def _steps_before(output: Path) -> int | None:
+    """Steps of the training in `output` that goes on, if it came to an end."""
+    ended = (output / STATE_FOLDER / LAST_STATE).is_file() and (output / _RESULTS).is_file()
+    return read_json(output / _RESULTS).get("steps") if ended else None
+
+
 def _fingerprint(experiment: Experiment) -> str:
     """Of the settings without which a training cannot go on."""
     values = {name: value for name, value in plain(experiment).items() if name not in _MAY_CHANGE}
@@ -119,6 +128,8 @@ def _report(experiment: Experiment, trained: Trained, validation: Validation, ou
     parameters = sum(parameter.numel() for parameter in trained.model.parameters())
     if validation.recordings:
         validation(trained.model, 0)
+    if validation.refused:
+        note(f"the trained network has no scores, for a result of it cannot be right: {validation.refused}")
     spent = float(trained.losses[-1]["seconds"]) if trained.losses else seconds
     result: dict[str, Any] = {
         "noisy": json_ready(noisy),
@@ -131,11 +142,11 @@ def _report(experiment: Experiment, trained: Trained, validation: Validation, ou
         "seconds": {"train": spent},
         "checks": [json_ready(row) for row in trained.checks],
     }
-    write_json(output / "metrics.json", result)
+    write_json(output / _RESULTS, result)
     write_text(output / "metrics.md", _markdown(experiment, result))
     plot_training(trained.losses, trained.checks, noisy, output / "curves.png")
     if noisy:
-        title = f"{len(validation.recordings)} validation files, {validation.nfe} network calls"
+        title = f"{len(validation.recordings)} validation files, {validation.nfe} network calls each"
         show(rich_table(*_table(result), title=title))
     show(f"model: {output / MODEL_FOLDER}; results: {output}/")
 

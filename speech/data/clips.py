@@ -10,11 +10,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import soxr
 from numpy.typing import NDArray
 
+from shared.console.notes import tell
 from shared.errors import DataError
 from shared.files.documents import read_json
 from shared.files.io import atomic_path, write_json
@@ -30,6 +32,10 @@ _SPEAKER_IN_NAME = (
     re.compile(r"^(\d+)-\d+-\d+"),  # LibriSpeech: speaker-chapter-utterance
     re.compile(r"^(p\d+)_\d+"),  # VoiceBank
 )
+
+
+_SHOWN = 5
+"""So many files that cannot be used are named."""
 
 
 @dataclass(frozen=True)
@@ -82,14 +88,16 @@ def audio_files(folders: Folders) -> list[Path]:
     return found
 
 
-def read_mono(path: Path, sample_rate: int) -> Waveform:
-    """A whole file as float32 (samples,) at `sample_rate` Hz: channels averaged, resampled where need be.
+def read_mono(path: Path, sample_rate: int, channel: int | None = None) -> Waveform:
+    """A whole file as float32 (samples,) at `sample_rate` Hz: one channel, or (None) all averaged; resampled where need
+    be.
 
     Raises:
         DataError: the file cannot be decoded, is empty, or holds NaN or infinite samples.
     """
     audio = read_audio(path)
-    rate, mono = audio.sample_rate, audio.waveform[0] if len(audio.waveform) == 1 else audio.waveform.mean(axis=0)
+    rate, taken = audio.sample_rate, 0 if len(audio.waveform) == 1 else channel
+    mono = audio.waveform.mean(axis=0) if taken is None else audio.waveform[taken]
     if not np.isfinite(mono).all():
         raise DataError(f"{path} holds NaN or infinite samples; remove or repair it")
     return mono if rate == sample_rate else soxr.resample(mono, rate, sample_rate)
@@ -111,24 +119,32 @@ def read_clips(
     Args:
         folders: one or several, searched with their subfolders.
         sample_rate: Hz; what has another rate is resampled.
-        shortest: files shorter than this many seconds, or silent, are left out.
+        shortest: files shorter than this many seconds, or silent, are left out, which is said.
         cache: folder that keeps what was decoded, to be mapped into memory, shared between processes, the next time.
 
     Raises:
-        DataError: a file cannot be read, or nothing is left.
+        DataError: files cannot be read, or nothing is left.
     """
     files = audio_files(folders)
     store = None if cache is None else Path(cache) / f"clips-{_fingerprint(files, sample_rate):016x}.npy"
     clips = None if store is None else _from_store(store)
     if clips is None:
         with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
-            clips = list(pool.map(partial(_read_clip, sample_rate=sample_rate), files))
+            found = list(pool.map(partial(_clip_or_error, sample_rate=sample_rate), files))
+        clips = [clip for clip in found if isinstance(clip, Clip)]
+        if len(clips) < len(found):
+            _refuse([error for error in found if isinstance(error, DataError)])
         if store is not None:
             _to_store(store, clips)
     kept = [clip for clip in clips if clip.power > 0 and len(clip) >= shortest * sample_rate]
+    where = ", ".join(map(str, as_folders(folders)))
     if not kept:
-        raise DataError(
-            f"every file in {', '.join(map(str, as_folders(folders)))} is silent or shorter than {shortest} s"
+        raise DataError(f"every file in {where} is silent or shorter than {shortest} s")
+    if len(kept) < len(clips):
+        one = next(clip.id for clip in clips if clip.power == 0 or len(clip) < shortest * sample_rate)
+        tell(
+            f"{len(clips) - len(kept)} of {len(clips)} files in {where} are left out, {one} for one: "
+            f"they are silent or shorter than {shortest} s"
         )
     return kept
 
@@ -157,6 +173,20 @@ def _from_store(store: Path) -> list[Clip] | None:
         return [Clip(e["id"], e["speaker"], part, e["power"]) for e, part in zip(about, parts, strict=True)]
     except (OSError, ValueError, LookupError, TypeError, EOFError, SyntaxError):
         return None
+
+
+def _refuse(errors: Sequence[DataError]) -> NoReturn:
+    """Name all files that cannot be used at once, so that they need not be found one by one."""
+    shown = "; ".join(map(str, errors[:_SHOWN]))
+    more = f"; and {len(errors) - _SHOWN} more" if len(errors) > _SHOWN else ""
+    raise DataError(shown if len(errors) == 1 else f"{len(errors)} files cannot be used: {shown}{more}")
+
+
+def _clip_or_error(path: Path, sample_rate: int) -> Clip | DataError:
+    try:
+        return _read_clip(path, sample_rate)
+    except DataError as error:
+        return error
 
 
 def _read_clip(path: Path, sample_rate: int) -> Clip:

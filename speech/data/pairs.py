@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,14 +17,13 @@ import torch
 from shared.errors import ConfigError, DataError
 from shared.training.batches import Batch
 from speech.audio.files import audio_info
-from speech.audio.paths import sound_path
+from speech.audio.paths import sound_path, without_snr
 from speech.data.clips import Waveform, audio_files, read_mono
 
 Split = Literal["train", "valid", "test", "all"]
 FolderLayout = Literal["auto", "voicebank", "split", "reverb", "ears", "flat"]
 
 VOICEBANK_VALIDATION_SPEAKERS = ("p226", "p287")
-_SNR_IN_NAME = re.compile(r"_-?\d+(\.\d+)?dB$")
 
 
 @dataclass(frozen=True)
@@ -49,7 +47,7 @@ def find_pairs(folder: str | os.PathLike[str], split: Split = "test", layout: Fo
             "auto" looks which of them is there.
 
     Raises:
-        DataError: the folder has no such layout or split, or a file has no partner; the message names it.
+        DataError: the folder has no such layout or split, or a file has no partner, or two; the message names it.
         ConfigError: the split or the layout is not one that exists.
     """
     root = Path(folder)
@@ -100,19 +98,29 @@ def _folders(root: Path, split: Split, layout: FolderLayout) -> tuple[Path, Path
 
 
 def _match(clean: Path, noisy: Path) -> list[Pair]:
-    originals = {_key(path, clean): path for path in audio_files(clean)}
+    originals = _by_name(clean)
     pairs, used = [], set()
-    for path in audio_files(noisy):
-        key = _key(path, noisy)
+    for name, path in _by_name(noisy).items():
+        key = name
         if key not in originals:
-            key = _SNR_IN_NAME.sub("", key)
+            key = without_snr(key)
         if key not in originals:
             raise DataError(f"{path} has no clean partner of the same name in {clean}; add it, or remove the file")
         used.add(key)
-        pairs.append(Pair(_key(path, noisy), originals[key], path))
+        pairs.append(Pair(name, originals[key], path))
     if lonely := sorted(set(originals) - used):
         raise DataError(f"{originals[lonely[0]]} has no noisy partner of the same name in {noisy}; add or remove one")
     return pairs
+
+
+def _by_name(folder: Path) -> dict[str, Path]:
+    """The audio files below a folder, by what pairs them."""
+    found: dict[str, Path] = {}
+    for path in audio_files(folder):
+        other = found.setdefault(_key(path, folder), path)
+        if other != path:
+            raise DataError(f"{other} and {path} have one name, and either would be the partner; remove one")
+    return found
 
 
 def _key(path: Path, root: Path) -> str:
@@ -128,13 +136,22 @@ def pairs(
         DataError: as `find_pairs`; a file cannot be read, or two of a pair differ in length.
     """
     for pair in find_pairs(folder, split, layout):
-        clean, noisy = read_mono(pair.clean, sample_rate), read_mono(pair.noisy, sample_rate)
-        if len(clean) != len(noisy):
-            raise DataError(
-                f"{pair.noisy} has {len(noisy)} samples at {sample_rate} Hz, its clean partner {len(clean)}; "
-                "cut them to the same part of the recording"
-            )
-        yield pair.id, clean, noisy
+        yield read_pair(pair, sample_rate)
+
+
+def read_pair(pair: Pair, sample_rate: int) -> tuple[str, Waveform, Waveform]:
+    """A pair's whole files, (id, clean, noisy), float32 (samples,) at `sample_rate` Hz.
+
+    Raises:
+        DataError: a file cannot be read, or the two differ in length.
+    """
+    clean, noisy = read_mono(pair.clean, sample_rate), read_mono(pair.noisy, sample_rate)
+    if len(clean) != len(noisy):
+        raise DataError(
+            f"{pair.noisy} has {len(noisy)} samples at {sample_rate} Hz, its clean partner {len(clean)}; "
+            "cut them to the same part of the recording"
+        )
+    return pair.id, clean, noisy
 
 
 class PairSource:
@@ -197,7 +214,7 @@ def _crop(path: Path, sample_rate: int, length: int, place: float) -> Waveform:
         if stream.samplerate == sample_rate and stream.frames > length:
             stream.seek(int(place * (stream.frames - length + 1)))
             samples = stream.read(length, dtype="float32", always_2d=True)
-            if len(samples) == length:
+            if len(samples) == length and np.isfinite(samples).all():
                 return samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1)
     whole = read_mono(path, sample_rate)
     if len(whole) <= length:

@@ -83,7 +83,7 @@ def read_responses(folders: Folders, sample_rate: int) -> list[ImpulseResponse]:
     Raises:
         DataError: a file cannot be read or is silent.
     """
-    return [align(read_mono(path, sample_rate), sample_rate, path.stem) for path in audio_files(folders)]
+    return [align(read_mono(path, sample_rate, channel=0), sample_rate, path.stem) for path in audio_files(folders)]
 
 
 def reverberate(dry: Waveform, response: ImpulseResponse, early_ms: float | None) -> tuple[Waveform, Waveform]:

@@ -25,6 +25,9 @@ PEAK_REFUSED = 10.0
 LOUDER_TOLD, LOUDER_REFUSED = 3.0, 12.0
 """dB of energy beyond the noisy signal's from which a result is told of, and refused."""
 
+_STABLE = ("ode", "ode1", "sde1")
+"""Samplers that multiply no error of the network, at any number of steps, or choose their own."""
+
 _QUIET = 0.003
 """Share of the loudest so far, −50 dB, below which a signal counts as of this level: what a stochastic sampler leaves
 in silence is no fault."""
@@ -103,9 +106,15 @@ class Plausible:
 
     def _refused(self, why: str) -> SamplingError:
         used = self._sampling
+        said = f"the enhanced signal cannot be right: {why}. Sampler {used.sampler!r}"
+        if used.sampler in _STABLE:
+            return SamplingError(
+                f"{said} is stable at any number of steps: it is the network that fails on this signal; take another "
+                "model, or train it longer"
+            )
         return SamplingError(
-            f"the enhanced signal cannot be right: {why}. Sampler {used.sampler!r} at {used.steps} steps fails on this "
-            "model and signal; take more steps, or another sampler (ode1 is stable at any number of steps)"
+            f"{said} at {used.steps} steps fails on this model and signal; take more steps, or another sampler (ode1 "
+            "is stable at any number of steps)"
         )
 
 

@@ -21,6 +21,7 @@ from shared.errors import ConfigError, DataError
 from shared.optional import needed
 from speech.audio.coding import written_name
 from speech.audio.files import read_audio
+from speech.audio.paths import without_snr
 from speech.audio.search import find_audio
 from speech.metrics.alignment import delay, overlapping, placed
 from speech.metrics.checks import resampled
@@ -47,7 +48,8 @@ def evaluate(
 ) -> pd.DataFrame:
     """Score every enhanced file, and the noisy recording it was made of, against the clean file of the same name.
 
-    Files are paired by their path below the folder, whatever their suffix. A file at another rate than the clean one is
+    Files are paired by their path below the folder, whatever their suffix, and noisy ones that have their SNR in their
+    name (`a_5.3dB.wav`, as of EARS-WHAM) with the clean file without. A file at another rate than the clean one is
     resampled to that (soxr). Files of several channels are scored channel by channel, and averaged.
 
     Args:
@@ -161,8 +163,9 @@ def failures(frame: pd.DataFrame) -> list[dict[str, str]]:
 
 
 def paired_files(folders: dict[str, Path], counted: Container[str] | None = None) -> dict[str, dict[str, list[Path]]]:
-    """Files below each folder by their path without suffix: name → folder → files of that name, one if all is well. Of
-    the enhanced ones, where given, the `counted`, by their absolute paths.
+    """Files below each folder by their path without suffix: name → folder → files of that name, one if all is well;
+    "a_5dB", where no clean file is called so, has the clean file "a". Of the enhanced ones, where given, the `counted`,
+    by their absolute paths.
 
     Raises:
         DataError: A folder does not exist or holds no audio file.
@@ -177,7 +180,19 @@ def paired_files(folders: dict[str, Path], counted: Container[str] | None = None
             if kind == "enhanced" and counted is not None and os.path.abspath(path) not in counted:
                 continue
             found[name_of(path.relative_to(folder))][kind].append(path)
-    return dict(sorted(found.items()))
+    return dict(sorted(_with_clean(found).items()))
+
+
+def _with_clean(found: dict[str, dict[str, list[Path]]]) -> dict[str, dict[str, list[Path]]]:
+    """The files by name, those with an SNR in their name beside the clean file without, which they all share."""
+    shared = set[str]()
+    for name, files in found.items():
+        of = without_snr(name)
+        if of != name and not files.get("clean", True) and of in found and found[of]["clean"]:
+            files["clean"] = found[of]["clean"]
+            shared.add(of)
+    alone = {of for of in shared if not any(files for kind, files in found[of].items() if kind != "clean")}
+    return {name: files for name, files in found.items() if name not in alone}
 
 
 def name_of(path: Path) -> str:

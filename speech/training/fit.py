@@ -7,7 +7,6 @@ import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +28,8 @@ from shared.training.monitoring import Checkup, LossHistory, Row, time_limit
 from speech import metrics
 from speech.data import MixSource, validation_pairs
 from speech.data.config import MixConfig
-from speech.data.pairs import PairSource, pairs
-from speech.enhancer import Enhancer
+from speech.data.pairs import Pair, PairSource, find_pairs, read_pair
+from speech.enhancer import Enhancer, load_model
 from speech.model.backbones.light import LightBackbone
 from speech.model.config import SamplingConfig
 from speech.model.model import SpeechModel
@@ -110,9 +109,7 @@ def validation_set(experiment: Experiment, folder: Path) -> list[Recording]:
         return []
     _check_folder(folder)
     if data.layout != "mix":
-        found = islice(pairs(folder, "valid", experiment.model.frontend.sample_rate, data.layout), wanted.files)
-        longest = None if wanted.seconds is None else round(wanted.seconds * experiment.model.frontend.sample_rate)
-        return [(name, clean[:longest], noisy[:longest]) for name, clean, noisy in found]
+        return _validation_pairs(find_pairs(folder, "valid", data.layout), experiment)
     mix = experiment.mixing(1)
     parts = _parts(folder / "valid", _needs_noise(mix), False, "; or train without validation (validation.files=0)")
     if mix.reverb > 0 and parts["rir"] is None:
@@ -120,6 +117,15 @@ def validation_set(experiment: Experiment, folder: Path) -> list[Recording]:
     return validation_pairs(
         parts["clean"], parts["noise"], parts["rir"], wanted.files, wanted.seconds, wanted.seed, mix, data.cache
     )
+
+
+def _validation_pairs(found: Sequence[Pair], experiment: Experiment) -> list[Recording]:
+    """Some of the pairs, in an order that the seed shuffles: the first by name may all be of one speaker."""
+    wanted, rate = experiment.validation, experiment.model.frontend.sample_rate
+    longest = None if wanted.seconds is None else round(wanted.seconds * rate)
+    order = np.random.default_rng(derive_seed(wanted.seed, "order")).permutation(len(found))
+    read = [read_pair(found[place], rate) for place in order[: wanted.files]]
+    return [(name, clean[:longest], noisy[:longest]) for name, clean, noisy in read]
 
 
 def _check_folder(folder: Path) -> None:
@@ -191,11 +197,16 @@ class Validation:
         experiment: tells scores, sampling and seed.
 
     Attributes:
+        kind: a text that changes with the recordings, by name and length, and with how they are scored.
         nfe: network calls of the last recording.
+        refused: why the network of the last call has no scores; empty where it has.
     """
 
     def __init__(self, recordings: Sequence[Recording], experiment: Experiment):
         self.recordings, self.settings = recordings, experiment.validation
+        self.refused = ""
+        told = [f"{name} {len(noisy)}" for name, _, noisy in recordings]
+        self.kind = f"{derive_seed(repr(replace(self.settings, every=1)), *told):016x}"
         self.rate = experiment.model.frontend.sample_rate
         self.nfe = 0
         if recordings:
@@ -209,12 +220,14 @@ class Validation:
     def __call__(self, network: nn.Module, step: int) -> Row:
         """Scores of the enhanced recordings; NaN for a network whose result for one of them cannot be right."""
         assert isinstance(network, SpeechModel)
+        self.refused = ""
         estimates = []
-        for place, (_, _, noisy) in enumerate(self.recordings):
+        for place, (name, _, noisy) in enumerate(self.recordings):
             seed = derive_seed(self.settings.seed, place)
             try:
                 estimate, self.nfe = enhance_recording(network, noisy, self.settings.sampling, seed)
-            except SamplingError:
+            except SamplingError as error:
+                self.refused = f"{name}: {error}"
                 return dict.fromkeys(self.settings.scores, math.nan)
             estimates.append(estimate)
         return score_recordings(self.recordings, estimates, self.rate, self.settings.scores)
@@ -230,9 +243,7 @@ def new_model(experiment: Experiment) -> SpeechModel:
         torch.manual_seed(derive_seed(experiment.training.seed, "weights"))
         model = SpeechModel(experiment.model).train()
     if experiment.start_from is not None:
-        _start_from(
-            model, SpeechModel.from_pretrained(experiment.start_from, _kinds(experiment)), experiment.start_from
-        )
+        _start_from(model, load_model(experiment.start_from, _kinds(experiment)), experiment.start_from)
     return model
 
 
@@ -269,13 +280,23 @@ def _start_from(model: SpeechModel, other: SpeechModel, name: str) -> None:
     for part in ("backbone", "frontend", "sde", "parameterisation"):
         found, wanted = same.get(part, getattr(other.config, part)), getattr(model.config, part)
         if found != wanted and not (part == "backbone" and loses_look_ahead):
-            raise ConfigError(f"start_from={name!r} has {part} {found}, the settings say {wanted}")
+            raise ConfigError(
+                f"start_from={name!r} has {part} {_apart(found, wanted)}, the settings say {_apart(wanted, found)}; "
+                f"set model.{part} as it has it"
+            )
     if loses_look_ahead:
         assert isinstance(model.backbone, LightBackbone)
         assert isinstance(other.backbone, LightBackbone)
         model.backbone.load_without_look_ahead(other.backbone)
     else:
         start_map(model, other.state_dict()) if becomes_map else model.load_state_dict(other.state_dict())
+
+
+def _apart(one: object, other: object) -> str:
+    """The fields in which a part of a model differs from another's; all of it where they are of different kinds."""
+    if type(one) is not type(other):
+        return str(one)
+    return ", ".join(f"{name}={value}" for name, value in vars(one).items() if value != getattr(other, name))
 
 
 def train(
@@ -316,7 +337,14 @@ def train(
     module = DiffusionModule(trained, objective_of(experiment, trained), experiment.training)
     losses = LossHistory(max(1, min(20, experiment.training.max_steps // 5)))
     validation = Validation(recordings, experiment)
-    checkup = Checkup(validation, settings.every, settings.monitor, lambda net, _: _save(net, output / MODEL_FOLDER))
+    checkup = Checkup(
+        validation,
+        settings.every,
+        settings.monitor,
+        lambda net, _: _save(net, output / MODEL_FOLDER),
+        kind=validation.kind,
+        kept=lambda: SpeechModel.from_pretrained(output / MODEL_FOLDER, _kinds(experiment)),
+    )
     used = [losses, *([checkup] if recordings else []), *callbacks]
     if experiment.max_minutes is not None:
         used.append(time_limit(experiment.max_minutes))

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from shared.checks import Checked, Count, Duration, Natural, Positive, checked
+from shared.console.notes import tell
 from shared.errors import ConfigError
 from shared.experiment import Hardware, HardwareSettings, read_settings
-from shared.files.settings import change, plain
+from shared.files.settings import change, merged, plain
 from shared.objectives import TimeSampler
 from shared.sde import SBVESDE
 from shared.training.config import TrainingConfig
@@ -28,6 +29,16 @@ Score = Literal["si_sdr", "estoi", "pesq_wb"]
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 """Settings that come with the package, by name."""
+
+
+_DECIDED_ELSEWHERE = {
+    "sample_rate": "model.frontend.sample_rate",
+    "seconds": "data.seconds",
+    "batch_size": "data.batch_size",
+}
+"""Settings of `data.mix` that others take the place of."""
+_OF_MIXING = ("mix", "simulated_rooms", "cache")
+"""Settings of `data` that pairs have no use for."""
 
 
 @dataclass(frozen=True)
@@ -60,12 +71,12 @@ class ValidationSettings(Checked):
 
     Args:
         every: steps between.
-        files: whole recordings, fixed by `seed`; 0 measures nothing.
+        files: whole recordings, fixed by `seed`, of pairs at most those that there are; 0 measures nothing.
         seconds: longest part of a recording; None takes all of it.
         seed: of the recordings and of sampling.
         scores: which.
         monitor: the score by which the best network is kept.
-        sampling: how to sample; None means the model's own way.
+        sampling: how to sample; None means the model's own way, of which files and changes may name parts to change.
     """
 
     every: Count = 200
@@ -107,8 +118,8 @@ class Experiment(Checked):
         task: whose settings of mixing are the defaults of `data.mix`.
         model: what is trained.
         objective: what is minimised.
-        start_from: folder or name of a model of the same settings whose weights to start from; a causal light network
-            starts from one that looks ahead too, and a model from one with another `normalize`.
+        start_from: folder or name of a model of the same settings, or a published .ckpt, whose weights to start from; a
+            causal light network starts from one that looks ahead too, and a model from one with another `normalize`.
         max_minutes: end by the clock, if that comes before `training.max_steps`.
     """
 
@@ -151,22 +162,46 @@ def read_experiment(
         hardware: a preset of `HARDWARE`, taken after the file and before the changes.
 
     Raises:
-        ConfigError: the file cannot be read; a name that there is not, or a value that does not fit.
+        ConfigError: the file cannot be read; a name that there is not, or a value that does not fit; a change that
+            would change nothing.
     """
     made = read_settings(Experiment, path, changes, hardware, bundled=CONFIGS, defaults=_defaults)
     for given in map(change, changes):  # what a file has without effect is left out; what is asked for is not
+        _refuse_without_effect(given.get("data") or {}, made.data.layout)
         for section, sampling in (("model", made.model.sampling), ("validation", made.validation.sampling)):
             named = (given.get(section) or {}).get("sampling") or {}
             asked = {name: named[name] for name in BESIDE if name in named}
             with_settings_of_pc(sampling.sampler if sampling else None, asked)
+    for name, instead in _DECIDED_ELSEWHERE.items():
+        if (value := getattr(made.data.mix, name)) != getattr(MixConfig(), name):
+            tell(f"data.mix.{name}={value} in {path} has no effect, for {instead} decides it")
     return made
 
 
+def _refuse_without_effect(asked: Mapping[str, Any], layout: DataLayout) -> None:
+    """Refuse changes of `data` that would change nothing.
+
+    Raises:
+        ConfigError: there is one.
+    """
+    for name, instead in _DECIDED_ELSEWHERE.items():
+        if name in (asked.get("mix") or {}):
+            raise ConfigError(f"data.mix.{name} has no effect, for {instead} decides it: set that")
+    if layout != "mix" and (named := [name for name in _OF_MIXING if name in asked]):
+        raise ConfigError(
+            f"data.{named[0]} has no effect on data.layout={layout}, whose pairs are mixed already: leave it out"
+        )
+
+
 def _defaults(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Every setting; the task brings its own of mixing."""
+    """Every setting; the task brings its own of mixing, and sampling in validation is the model's but for what is
+    given."""
     task = given.get("task", "denoise")
     if task not in PRESETS:
         raise ConfigError(f"task: {task!r} is not one of {', '.join(PRESETS)}")
     defaults = plain(Experiment())
     defaults["data"]["mix"] = plain(PRESETS[task])
+    model, validation = ({} if given.get(name) is None else given[name] for name in ("model", "validation"))
+    if isinstance(model, Mapping) and isinstance(validation, Mapping) and validation.get("sampling") is not None:
+        defaults["validation"]["sampling"] = merged(defaults["model"], model)["sampling"]
     return defaults

@@ -15,7 +15,7 @@ import pytest
 import soundfile
 from typer.testing import CliRunner
 
-from shared.errors import ConfigError
+from shared.errors import CheckpointError, ConfigError
 from shared.files.settings import read_yaml
 from speech.commands import VERBS, application
 from speech.commands.options import Train
@@ -85,6 +85,11 @@ def test_it_leaves_a_model_and_results(recipes: Recipes) -> None:
     assert more.code == 0, more.said
     assert "going on" in more.said
     assert json.loads((out / "metrics.json").read_text())["steps"] == 8
+    assert "none was left" not in more.said
+    idle = run(recipes, "--steps", "7")
+    assert "its 8 steps were taken before, and none was left; more --steps" in idle.said
+    with pytest.raises(CheckpointError, match=r"out holds no model\.safetensors; .*; give .*out/model, which does"):
+        SpeechModel.from_pretrained(out)
 
     refused = run(recipes, "--seed", "5")
     assert refused.code == 1

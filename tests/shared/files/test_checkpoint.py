@@ -82,8 +82,16 @@ def test_missing_files(saved: Path) -> None:
     (saved / CONFIG).unlink()
     assert open_checkpoint(saved, "kind", 1).config == {"width": 4}  # the weights carry it
     (saved / WEIGHTS).unlink()
-    with pytest.raises(CheckpointError, match=WEIGHTS):
+    with pytest.raises(CheckpointError, match=rf"{WEIGHTS}$"):
         open_checkpoint(saved, "kind", 1)
+
+
+def test_the_folder_of_a_training_leads_to_its_model(saved: Path) -> None:
+    run = saved.parent / "run"
+    run.mkdir()
+    saved.rename(run / "model")
+    with pytest.raises(CheckpointError, match=r"run holds no model.safetensors; .*; give .*run/model, which does"):
+        open_checkpoint(run, "kind", 1)
 
 
 def test_a_config_that_disagrees_is_said_and_not_used(saved: Path) -> None:

@@ -109,16 +109,27 @@ def test_the_seconds_of_a_training_are_counted_over_its_runs(tmp_path: Path) -> 
 
 
 class PressCtrlC(L.Callback):
-    """In the middle of a step, as often as told."""
+    """In the middle of a step, as often as told; or another signal."""
 
-    def __init__(self, step: int, times: int = 1) -> None:
-        self.step, self.times = step, times
+    def __init__(self, step: int, times: int = 1, number: int = signal.SIGINT) -> None:
+        self.step, self.times, self.number = step, times, number
 
     def on_before_optimizer_step(self, trainer: L.Trainer, *_: Any) -> None:
         if trainer.global_step == self.step:
             for _press in range(self.times):
-                os.kill(os.getpid(), signal.SIGINT)
+                os.kill(os.getpid(), self.number)
                 time.sleep(0)  # lets Python see the signal
+
+
+def test_a_sigterm_as_of_a_scheduler_saves_the_step_it_came_in(tmp_path: Path, uninterrupted: DiffusionModule) -> None:
+    never = {"save_every_seconds": 1e6}
+    stop = PressCtrlC(20, number=signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt):
+        fit(make_module(**never), Points(), tmp_path, callbacks=[stop], progress=False)
+    assert torch.load(tmp_path / LAST_STATE, weights_only=True)["global_step"] == 21
+    resumed = make_module(**never)
+    fit(resumed, Points(), tmp_path, progress=False)
+    assert_same(resumed, uninterrupted)
 
 
 @pytest.mark.parametrize("times", [1, 2])

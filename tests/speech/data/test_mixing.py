@@ -333,7 +333,11 @@ def test_clips_are_read_mono_at_the_rate_and_bad_files_named(tmp_path: Path) -> 
     put(tmp_path / "a" / "stereo.wav", stereo, 48000)
     put(tmp_path / "a" / "silent.wav", np.zeros(RATE, np.float32))
     put(tmp_path / "a" / "blip.wav", np.ones(10, np.float32))
-    (clip,) = read_clips(tmp_path / "a", RATE)
+    told = r"2 of 3 files in .*a are left out, a/blip for one: they are silent or shorter than 0\.1 s"
+    with pytest.warns(UserWarning, match=told):
+        (clip,) = read_clips(tmp_path / "a", RATE, cache=tmp_path / "kept")
+    with pytest.warns(UserWarning, match=told):
+        read_clips(tmp_path / "a", RATE, cache=tmp_path / "kept")
     assert abs(len(clip) - RATE) <= 1
     assert np.abs(clip.read(2000, 10000)).max() > 0.2
     put(tmp_path / "loud" / "loud.wav", 4 * speech_like(1.0), subtype="FLOAT")
@@ -345,6 +349,10 @@ def test_clips_are_read_mono_at_the_rate_and_bad_files_named(tmp_path: Path) -> 
             read_clips(tmp_path / name, RATE)
     put(tmp_path / "nan" / "nan.wav", np.array([0.1, np.nan], np.float32), subtype="FLOAT")
     with pytest.raises(DataError, match=r"nan\.wav"):
+        read_clips(tmp_path / "nan", RATE)
+    put(tmp_path / "nan" / "fine.wav", speech_like(1.0))
+    (tmp_path / "nan" / "text.wav").write_bytes(b"this is not audio")
+    with pytest.raises(DataError, match=r"^2 files cannot be used: \S*nan\.wav holds NaN.*; \S*text\.wav is not audio"):
         read_clips(tmp_path / "nan", RATE)
     (tmp_path / "loud" / "more").symlink_to(tmp_path / "a")
     with pytest.warns(UserWarning, match=r"1 files below .*loud are passed over, more for one: a link to a folder"):

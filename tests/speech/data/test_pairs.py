@@ -129,6 +129,21 @@ def test_what_does_not_pair_is_named(tmp_path: Path) -> None:
         PairSource(tmp_path, "all")
 
 
+@pytest.mark.parametrize("kind", ["clean", "noisy"])
+def test_two_files_of_one_name_are_refused(tmp_path: Path, kind: str) -> None:
+    put_pair(tmp_path / "clean", tmp_path / "noisy", "a.wav")
+    put(tmp_path / kind / "a.flac", hiss(2.0))
+    with pytest.raises(DataError, match=rf"{kind}/a\.flac and .*{kind}/a\.wav have one name.*; remove one"):
+        find_pairs(tmp_path, "all")
+
+
+def test_samples_that_are_not_finite_are_refused_in_crops_too(tmp_path: Path) -> None:
+    put_pair(tmp_path / "clean", tmp_path / "noisy", "a.wav")
+    put(tmp_path / "noisy" / "a.wav", np.full(2 * RATE, np.nan, np.float32), subtype="FLOAT")
+    with pytest.raises(DataError, match=r"noisy/a\.wav holds NaN or infinite samples; remove or repair it"):
+        PairSource(tmp_path, "all", seconds=0.1).batch(np.random.default_rng(0))
+
+
 def test_folders_that_are_not_there(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="not a folder"):
         find_pairs(tmp_path / "nowhere")

@@ -183,6 +183,17 @@ def test_what_cannot_be_is_named(tmp_path: Path) -> None:
         read_responses(tmp_path, RATE)
 
 
+def test_of_a_response_of_several_microphones_the_first_is_taken(tmp_path: Path) -> None:
+    heard = np.zeros((800, 2), np.float32)
+    heard[[100, 300], 0] = 0.8, 0.4
+    heard[[160, 500], 1] = 0.8, 0.4  # their mean would be a comb
+    put(tmp_path / "binaural.wav", heard)
+    (response,) = read_responses(tmp_path, RATE)
+    expected = np.zeros(200 + 1)
+    expected[[0, 200]] = 1.0, 0.5
+    np.testing.assert_allclose(response.samples[response.direct :], expected, atol=1e-3)
+
+
 def test_measured_responses(shared_data: Path) -> None:
     folder = shared_data / "speech" / "valid" / "rir"
     if not folder.is_dir():

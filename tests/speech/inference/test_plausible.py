@@ -34,6 +34,16 @@ def syllables(seconds: float = 1.0, seed: int = 0) -> np.ndarray:
     return (0.5 * signal / np.abs(signal).max()).astype(np.float32)[None]
 
 
+@pytest.mark.parametrize(
+    ("sampler", "told"),
+    [("ode1", "it is the network that fails"), ("ode", "it is the network"), ("heun", "at 5 steps fails .*more steps")],
+)
+def test_a_stable_sampler_is_not_to_blame(sampler: str, told: str) -> None:
+    check = Plausible(SamplingConfig(sampler, steps=5), 16000)
+    with pytest.raises(SamplingError, match=told):
+        check.checked(syllables()[0], 100 * syllables()[0])
+
+
 @pytest.fixture(scope="module")
 def bundled() -> dict[str, Enhancer]:
     return {name: Enhancer.from_pretrained(name, device="cpu") for name in ("default", "causal")}

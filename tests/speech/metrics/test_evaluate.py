@@ -135,6 +135,18 @@ def test_names_pair_whatever_their_accents_and_the_format_of_the_noisy_files(tmp
     assert not failures(frame)
 
 
+def test_names_with_an_snr_pair_with_the_clean_file_without(tmp_path: Path) -> None:
+    for name, seed in (("00000", 1), ("00001", 2), ("00002", 3), ("00003", 4)):
+        write(tmp_path / "clean" / f"p1/{name}.wav", voice(seed))
+    for name, seed in (("00000_5.3dB", 1), ("00000_-2.5dB", 1), ("00001_10dB", 2), ("00002", 3)):
+        for kind, share in (("noisy", 0.3), ("enhanced", 0.1)):
+            write(tmp_path / kind / f"p1/{name}.wav", voice(seed) + share * voice(9))
+    frame = evaluate(*(tmp_path / kind for kind in ("clean", "enhanced", "noisy")), metrics=["si_sdr"], workers=1)
+    assert list(frame["file"]) == ["p1/00000_-2.5dB", "p1/00000_5.3dB", "p1/00001_10dB", "p1/00002", "p1/00003"]
+    assert failures(frame) == [{"file": "p1/00003", "reason": "no enhanced file"}]
+    assert (frame["si_sdr"][:4] > frame["noisy_si_sdr"][:4] + 9).all()
+
+
 def test_channels_are_averaged_rates_resampled_delays_taken_out(tmp_path: Path) -> None:
     clean = np.stack([voice(1), voice(2)])
     noisy = clean + 0.1 * np.stack([voice(3), voice(4)])
@@ -322,6 +334,19 @@ def test_command_refuses_what_does_not_fit(folders: Folders, command: Callable[.
     code, _, error = command(folders["clean"], folders["enhanced"], "--model", "default")
     assert code == 1
     assert "--model default enhances --noisy" in str(error)
+
+
+def test_command_counts_the_failures_that_it_does_not_show(
+    tmp_path: Path, command: Callable[..., tuple[int, str, object]]
+) -> None:
+    for place in range(23):
+        write(tmp_path / "clean" / f"{place}.wav", voice(0))
+    write(tmp_path / "enhanced" / "0.wav", voice(1))
+    asked = ["--metric", "si_sdr", "--workers", 1, "--output", tmp_path / "out"]
+    code, said, _ = command(tmp_path / "clean", tmp_path / "enhanced", *asked)
+    assert code == 1
+    assert said.count("no enhanced file") == 20
+    assert "and 2 more, which" in said
 
 
 @pytest.mark.slow

@@ -156,6 +156,19 @@ def test_settings_survive_json(config: SpeechConfig) -> None:
     assert dataclass_from(SpeechConfig, json.loads(json.dumps(asdict(config))), "here") == config
 
 
+def test_half_the_bits_keep_what_they_cannot_hold(tmp_path: Path) -> None:
+    model = SpeechModel(CONFIGS[0])
+    first, second = list(model.parameters())[:2]
+    with torch.no_grad():
+        first.view(-1)[0] = 1e6
+        second.view(-1)[0] = 1e-6
+    model.save_pretrained(tmp_path, half=True)
+    again = SpeechModel.from_pretrained(tmp_path)
+    assert torch.equal(next(again.parameters()), first)
+    for one, other in zip(model.parameters(), again.parameters(), strict=True):
+        assert ((one - other).abs() <= (5e-4 * one.abs()).clamp_min(3e-8)).all()
+
+
 def test_a_saved_model_gives_the_same(tmp_path: Path, inputs: tuple[Tensor, Tensor, Tensor]) -> None:
     model = SpeechModel(CONFIGS[3]).eval()
     with torch.no_grad():

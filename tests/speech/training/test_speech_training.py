@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import json
 import math
+import re
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -22,8 +24,10 @@ from shared.training.batches import Batch
 from shared.training.module import TrainingConfig
 from shared.training.monitoring import Checkup
 from speech.data import PRESETS, MixConfig
+from speech.importing import import_checkpoint
 from speech.model.backbones import NCSNppConfig
 from speech.model.config import Parameterisation, SamplingConfig
+from speech.model.corrector import PublishedPC
 from speech.model.model import SpeechModel
 from speech.training.fit import (
     Recording,
@@ -44,6 +48,7 @@ from speech.training.settings import (
 from speech.training.terms import ObjectiveConfig
 from tests.conftest import ROOT
 from tests.speech.conftest import TINY_FRONT_END, TINY_LIGHT, LinearModel
+from tests.speech.published import COMMON, OUVE, SMALL, random_weights, save_published, small_layout
 from tests.speech.trees import put, speech_like
 
 CONFIGS = sorted((ROOT / "recipes" / "configs" / "speech").glob("*.yaml"))
@@ -147,6 +152,36 @@ def test_a_stopped_training_ends_as_one_that_was_not(
     assert resumed.losses[-1]["seconds"] > resumed.losses[0]["seconds"]
 
 
+def test_scores_of_another_validation_are_not_compared(tmp_path: Path, recordings: list[Recording]) -> None:
+    half = experiment(steps=20)
+    run(half, tmp_path, recordings)
+    kept = SpeechModel.from_pretrained(tmp_path / "model")
+    quiet = [(f"other {name}", clean, clean + 0.01 * noisy) for name, clean, noisy in recordings]  # scored far higher
+    scores = replace(half.validation, scores=("si_sdr", "pesq_wb"))
+    for made, others in ((half, quiet), (replace(half, validation=scores), recordings)):
+        with pytest.warns(UserWarning, match="of other recordings or scores"):
+            found = run(made, tmp_path, others)
+        expected = {"step": 20, **Validation(others, made)(kept, 0)}
+        (row,) = found.checks
+        assert set(row) == set(expected)
+        assert found.best["si_sdr"] == pytest.approx(expected["si_sdr"], abs=1e-3)
+    more = replace(half, training=replace(half.training, max_steps=40))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".*of other recordings")
+        assert [row["step"] for row in run(more, tmp_path, recordings).checks] == [20, 40]
+
+
+def test_why_a_network_has_no_scores_is_told(recordings: list[Recording]) -> None:
+    made = experiment()
+    loud = SpeechModel(made.model)
+    with torch.no_grad():
+        for parameter in loud.parameters():
+            parameter.fill_(10.0)
+    validation = Validation(recordings, made)
+    assert math.isnan(validation(loud, 0)["si_sdr"])
+    assert re.match(r"recording 0: .* cannot be right", validation.refused)
+
+
 @pytest.mark.slow
 def test_the_clock_ends_it(tmp_path: Path) -> None:
     found = run(experiment(steps=10**6, max_minutes=1 / 60), tmp_path)
@@ -198,8 +233,21 @@ def test_starting_from_a_model(tmp_path: Path, trained: tuple[Trained, Path]) ->
     with pytest.raises(ConfigError, match="has sde"):
         new_model(replace(made, model=replace(made.model, sde={"name": "ouve"})))
     wide = replace(made.model, backbone=replace(made.model.backbone, width=24))
-    with pytest.raises(ConfigError, match="has backbone"):
+    told = r"has backbone width=8, the settings say width=24; set model\.backbone as it has it"
+    with pytest.raises(ConfigError, match=told):
         new_model(replace(made, model=wide))
+
+
+def test_starting_from_a_published_checkpoint(tmp_path: Path) -> None:
+    state = random_weights(small_layout(), 0)
+    published = save_published(
+        tmp_path / "sgmse.ckpt", state, list(state.values()), {**COMMON, **OUVE, **SMALL, "backbone": "ncsnpp"}
+    )
+    wanted = import_checkpoint(published)
+    model = new_model(Experiment(model=wanted.config, start_from=str(published)))
+    assert model.training
+    for parameter, other in zip(model.parameters(), wanted.parameters(), strict=True):
+        assert torch.equal(parameter, other)
 
 
 def test_a_causal_model_starts_from_one_that_looks_ahead(trained: tuple[Trained, Path]) -> None:
@@ -278,6 +326,21 @@ def test_a_task_brings_its_mixing() -> None:
     assert read_experiment().data.mix == PRESETS["denoise"]
 
 
+def test_validation_samples_as_the_model_but_for_what_is_given(tmp_path: Path) -> None:
+    made = read_experiment("default", ["validation.sampling.steps=4"])
+    assert made.validation.sampling == replace(made.model.sampling, steps=4)  # its suppression and makeup too
+    other = read_experiment(
+        None, ["validation.sampling={steps: 2}", "model.sampling={sampler: ode2, suppression: 0.7}"]
+    )
+    assert other.validation.sampling == replace(other.model.sampling, steps=2)
+    assert other.validation.sampling.sampler == "ode2"
+    pc = read_experiment(None, ["validation.sampling={sampler: {kind: pc, snr: 0.4}, steps: 5}"])
+    assert pc.validation.sampling == replace(pc.model.sampling, sampler=PublishedPC(snr=0.4), steps=5)
+    assert read_experiment().validation.sampling is None
+    (tmp_path / "e.yaml").write_text(write_yaml(pc))
+    assert read_experiment(tmp_path / "e.yaml") == pc
+
+
 @pytest.mark.parametrize(
     ("change", "told"),
     [
@@ -289,6 +352,8 @@ def test_a_task_brings_its_mixing() -> None:
         ("validation.monitor=stoi", "monitor"),
         ("model.sde.q=1", "q"),
         ("max_minutes=-1", "max_minutes"),
+        ("validation=3", "validation"),
+        ("validation.sampling=3", "sampling"),
         ("data.batch_size=0", "batch_size"),
         ("nonsense", "section.name=value"),
     ],
@@ -296,6 +361,27 @@ def test_a_task_brings_its_mixing() -> None:
 def test_settings_that_there_are_not_are_refused(change: str, told: str) -> None:
     with pytest.raises(ConfigError, match=told):
         read_experiment(None, [change])
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        (["data.mix.seconds=4"], r"data\.mix\.seconds has no effect, for data\.seconds decides it"),
+        (["data.mix={batch_size: 32}"], r"batch_size has no effect, for data\.batch_size"),
+        (["data.mix.sample_rate=8000"], r"for model\.frontend\.sample_rate decides it"),
+        (["data.layout=split", "data.mix.snr_db=[0, 5]"], r"data\.mix has no effect on data\.layout=split"),
+        (["data={layout: auto, simulated_rooms: 5}"], r"data\.simulated_rooms has no effect on data\.layout=auto"),
+    ],
+)
+def test_changes_that_would_change_nothing_are_refused(changes: list[str], told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        read_experiment(None, changes)
+
+
+def test_what_has_no_effect_in_a_file_is_told(tmp_path: Path) -> None:
+    (tmp_path / "e.yaml").write_text("data: {mix: {seconds: 4.0}}")
+    with pytest.warns(UserWarning, match=r"data\.mix\.seconds=4\.0 in .*e\.yaml has no effect, for data\.seconds"):
+        read_experiment(tmp_path / "e.yaml")
 
 
 def test_data_that_is_not_there_is_told(tmp_path: Path) -> None:

@@ -69,3 +69,18 @@ def test_training_reads_nothing_of_the_validation_folder(
     assert training_source(made, tmp_path, 1).batch(np.random.default_rng(0)).x0.shape[0] == 2
     with pytest.raises(DataError, match="damaged"):
         validation_set(made, tmp_path)
+
+
+def test_pairs_to_validate_on_are_not_the_first_by_name(tmp_path: Path) -> None:
+    for n in range(20):
+        for kind in ("clean", "noisy"):
+            put(tmp_path / "valid" / kind / f"{'ab'[n // 10]}{n}.wav", speech_like(0.1, n))
+    made = replace(experiment("split"), validation=ValidationSettings(files=6))
+    names = [name for name, _, _ in validation_set(made, tmp_path)]
+    assert len(set(names)) == 6
+    assert {name[0] for name in names} == {"a", "b"}  # both speakers
+    assert names == [name for name, _, _ in validation_set(made, tmp_path)]
+    other = replace(made, validation=ValidationSettings(files=6, seed=1))
+    assert names != [name for name, _, _ in validation_set(other, tmp_path)]
+    every = replace(made, validation=ValidationSettings(files=50))
+    assert len(validation_set(every, tmp_path)) == 20
