@@ -125,7 +125,7 @@ class TSDiffEstimator(Estimator):
         horizon_weight: float = 1.0,
         sampling: Sampling | None = None,
         device: str = "cpu",
-        from_data: Sequence[str] | None = None,
+        from_data: str | Sequence[str] | None = None,
         **gluonts: Any,
     ):
         super().__init__()

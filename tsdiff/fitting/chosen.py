@@ -160,12 +160,13 @@ def _scaling(store: SeriesStore, context: int, horizon: int, rng: np.random.Gene
     return "standard" if below or usual < _NARROW or high > _UNEQUAL * low else "mean"
 
 
-def left_open(given: Sequence[str] | None, left: Mapping[str, bool], fixed: bool) -> tuple[str, ...]:
+def left_open(given: str | Sequence[str] | None, left: Mapping[str, bool], fixed: bool) -> tuple[str, ...]:
     """Which settings are chosen from the data: those that are named, or were left open, unless all are `fixed` by a
     model to start from."""
     if given is None:
         return tuple(name for name, is_open in left.items() if is_open and not fixed)
-    unknown = [name for name in given if name not in left]
+    named = [given] if isinstance(given, str) else list(given)
+    unknown = [name for name in named if name not in left]
     if unknown:
-        raise ConfigError(f"from_data={list(given)}: there are {', '.join(left)} to choose")
-    return tuple(name for name in left if name in given)
+        raise ConfigError(f"from_data={named}: there are {', '.join(left)} to choose")
+    return tuple(name for name in left if name in named)

@@ -78,6 +78,7 @@ def test_what_the_caller_gives_stays():
         (TSDiffEstimator("D", 7).with_training(max_steps=6), 6),
         (TSDiffEstimator("D", 7, from_data=()), 7000),
         (TSDiffEstimator("D", 7, from_data=["scaling"]), 7000),
+        (TSDiffEstimator("D", 7, from_data="scaling"), 7000),
     ):
         assert estimator.settled(entries(WEEK)).training.max_steps == steps
     assert TSDiffEstimator("D", 7, lr=1e-4).with_training(seed=3).from_data[-1] == "max_steps"
