@@ -28,8 +28,8 @@ _OF_LAST_VALUES = np.isin(np.arange(CANDIDATES), (0, 1))
 """Which simple forecasts are trusted where none can be tried."""
 _ORIGINS, _RECENCY, _SHARPNESS = 12, 0.8, 4.0
 """Past forecasts that are compared, the weight of each beside the next, and how much the better one gets."""
-_MORE_ORIGINS = 3 * _ORIGINS
-"""Past forecasts among which those are looked for that begin after a known value."""
+_FEWEST_KNOWN = 3
+"""Values that a past forecast knows, at least."""
 _OF_LATE = np.array([0.25, 0.5])
 """Parts of the horizon that shorter tries go back, which hear of a break before whole ones do."""
 
@@ -348,12 +348,14 @@ def _about(
 
 
 def _seen_backtests(known: np.ndarray, horizon: int, seasons: Seasons) -> tuple[int, np.ndarray]:
-    """`_backtests` of a history (n,) of which some values are known: each begins after a known value and sees one. They
-    are longer than the horizon where no such ones are, as of every second value."""
+    """`_backtests` of a history (n,) of which some values are known: each begins after the last known value before, and
+    sees one. They are longer than the horizon where no such ones are, as of every second value."""
     count, longer = len(known), horizon
+    latest = np.maximum.accumulate(np.where(known, np.arange(1, count + 1), 0))
     while True:
-        tried, ends = _backtests(count, longer, seasons, _MORE_ORIGINS)
-        ends = ends[_begins_and_sees(ends, known, tried)][:_ORIGINS]
+        tried, ends = _backtests(count, longer, seasons)
+        ends = np.unique(latest[ends - 1])[::-1]
+        ends = ends[(ends >= _FEWEST_KNOWN) & _begins_and_sees(ends, known, tried)]
         if len(ends) or longer >= count or not known[-1]:
             return tried, ends
         longer *= 2
@@ -365,14 +367,14 @@ def _begins_and_sees(ends: np.ndarray, known: np.ndarray, steps: int) -> np.ndar
     return known[ends - 1] & known[ends[:, None] + np.arange(steps)].any(1)
 
 
-def _backtests(count: int, horizon: int, seasons: Seasons, most: int = _ORIGINS) -> tuple[int, np.ndarray]:
-    """The horizon of past forecasts, and how many values each knew, the latest first; at most so many."""
+def _backtests(count: int, horizon: int, seasons: Seasons) -> tuple[int, np.ndarray]:
+    """The horizon of past forecasts, and how many values each knew, the latest first."""
     step = max(1, horizon // 2 if horizon < 24 else horizon // 3)
-    least = max(3, min(2 * seasons[0], count // 2))
-    ends = count - horizon - step * np.arange(most)
+    least = max(_FEWEST_KNOWN, min(2 * seasons[0], count // 2))
+    ends = count - horizon - step * np.arange(_ORIGINS)
     ends = ends[ends >= least]
     if len(ends) or count < _FEWEST_TRIED:
         return horizon, ends
     shorter = max(1, min(horizon, count // 3))
-    ends = count - shorter - max(1, shorter // 2) * np.arange(most)
-    return shorter, ends[ends >= max(3, count // 3)]
+    ends = count - shorter - max(1, shorter // 2) * np.arange(_ORIGINS)
+    return shorter, ends[ends >= max(_FEWEST_KNOWN, count // 3)]
