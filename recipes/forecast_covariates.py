@@ -126,6 +126,7 @@ def main(
         series = load_dataset(
             data, freq=freq, target=target, item_id=item_id, timestamp=timestamp, dynamic=tuple(dynamic)
         )
+        series.warn()
     started = time.perf_counter()
     rows, informed, split = compare(series, prediction_length, windows, steps, samples, seed)
     seconds = time.perf_counter() - started

@@ -132,13 +132,15 @@ def main(
         series = replace(series, entries=[entry for entry in series if entry["item_id"] in REGIONS])
     else:
         series = load_dataset(data, freq=freq, layout="wide")
+        series.warn()
     entry = stacked(series)
     rows, joint, test, seconds = compare(entry, series.freq, prediction_length, windows, steps, samples, seed)
     cells = ([name, *(f"{values[column]:.4g}" for column in COLUMNS)] for name, values in rows.items())
     table = markdown(["forecast", *COLUMNS], cells)
     write_text(output / "metrics.md", table)
     write_json(output / "metrics.json", {**rows, "seconds": {"train": round(seconds, 2)}})
-    plot_forecasts(*summed(joint, test), output / "sum.png", title=f"the sum of {entry['item_id']}")
+    title = f"the sum of {len(series)} channels"
+    plot_forecasts(*summed(joint, test), output / "sum.png", title=title, stamp=series.stamp)
     show(table)
     show(f"results: {output}/ (metrics.md, metrics.json, sum.png)")
 

@@ -16,6 +16,7 @@ from shared.checks import Count, checked
 from shared.errors import ConfigError, DataError
 from tsdiff import TSDiffPredictor
 from tsdiff.data import SeriesSet, to_timestamps
+from tsdiff.data.clocks import tell_changes_at_gaps
 from tsdiff.data.entries import Entry, counted
 from tsdiff.data.frequency import shifted
 from tsdiff.data.known import Names, read_frame
@@ -75,6 +76,7 @@ def work_on(request: SeriesRequest, folder: Path, tell: Tell, limits: Limits) ->
             f"the table has {len(series)} series, and this page takes {limits.series}; send some of them, or use "
             "`python recipes/forecast.py --no-train`, which has no such bound"
         )
+    series.warn()
     tell(0.2, "computing")
     return task(_Job(request, frame, names, series, folder, tell))
 
@@ -123,6 +125,7 @@ def _fill(job: _Job) -> SeriesResult:
     gaps = sum(int(np.isnan(entry["target"]).sum()) for entry in job.series)
     if gaps == 0:
         raise DataError("no value is missing, so that there is nothing to fill: leave out rows, or leave cells empty")
+    tell_changes_at_gaps(job.series.origin, job.series)
     made = list(job.predictor().impute(job.series))
     job.tell(0.8, "drawing")
     picture = job.folder / "filled.png"
@@ -148,7 +151,8 @@ def _anomalies(job: _Job) -> SeriesResult:
     found = table[table["anomaly"]].sort_values("score", ascending=False)
     download = write_download(job.folder / "anomalies.csv", table)
     about = (
-        f"{_counted(job.series)}: the {len(found)} steps that the model finds least likely, the strangest first; "
+        f"{_counted(job.series)}: the {counted(len(found), 'step', 'steps')} that the model finds least likely, the "
+        "strangest first; "
         f"{job.request.share:.1%} of a series' steps are always above its threshold, be they odd or not"
     )
     return SeriesResult(picture, download, found.head(_SHOWN_ROWS), about=about)

@@ -318,13 +318,23 @@ def test_messages_name_the_file_as_its_sender_does(tmp_path: Path) -> None:
         work.perform(SoundRequest(hidden, "talk.wav"), tmp_path, LIMITS)
 
 
-def test_notes_come_with_the_result(tmp_path: Path) -> None:
-    rows = "".join(f"2024-01-{day:02},{day % 7}\n" for day in range(1, 31) if day != 9)
-    request = SeriesRequest(
-        "forecast", TableRequest(None, pasted=f"day,sold\n{rows}"), Columns(NO_ID, "day", "sold"), 3
-    )
+@pytest.mark.parametrize("task", ["forecast", "fill", "anomalies"])
+def test_notes_come_with_the_result(task: Task, tmp_path: Path) -> None:
+    rows = "".join(f"2024-01-{day:02},a,{day % 7}\n2024-01-{day:02},b,\n" for day in range(1, 31) if day != 9)
+    table = TableRequest(None, pasted=f"day,shop,sold\n{rows}")
+    request = SeriesRequest(task, table, Columns("shop", "day", "sold"), 3)
     made = work.perform(request, tmp_path, LIMITS)
-    assert any("1 gap filled as missing" in note for note in made.notes)
+    for told in ("series 'a': 1 gap filled as missing", "series 'b' left out: no observed value"):
+        assert made.notes.count(told) == 1
+
+
+def test_a_change_of_the_clocks_near_a_gap_is_told(tmp_path: Path) -> None:
+    hours = pd.date_range("2024-03-29", periods=96, freq="h", tz="Europe/Berlin").delete(slice(50, 54))
+    frame = pd.DataFrame({"hour": hours, "load": np.arange(92.0) % 24})
+    path = tmp_path / "load.parquet"
+    frame.to_parquet(path)
+    request = SeriesRequest("fill", TableRequest(path, path.name), Columns(NO_ID, "hour", "load"), 3)
+    assert any("the clocks of Europe/Berlin change" in note for note in work.perform(request, tmp_path, LIMITS).notes)
 
 
 @pytest.fixture

@@ -192,6 +192,16 @@ def test_gaps_of_counts_are_counts_and_of_amounts_not_below_zero(default: TSDiff
     assert amounts.loc[missing, "0.05"].min() == 0
 
 
+def test_gaps_in_noise_of_which_every_second_value_is_known_are_as_wide_as_noise(default: TSDiffPredictor) -> None:
+    noise = np.random.default_rng(0).normal(size=(8, 200))
+    start, held = pd.Period("2024-01-01", freq="D"), noise.copy()
+    held[:, 1:-1:2] = np.nan
+    made = list(default.adapted("D", 14).impute([{"start": start, "target": row} for row in held], 100))
+    low, high = (np.quantile([one.samples for one in made], level, axis=1) for level in (0.05, 0.95))
+    assert 2.3 < (high - low).mean() < 3.9  # 3.3 of the noise itself; it was 1
+    assert ((low < noise[:, 1:-1:2]) & (noise[:, 1:-1:2] < high)).mean() > 0.65
+
+
 def test_a_gap_far_longer_than_a_window_keeps_the_season(default: TSDiffPredictor) -> None:
     steps = np.arange(3000)
     whole = 3 * np.sin(2 * np.pi * steps / 24) + 0.05 * np.random.default_rng(5).normal(size=3000)

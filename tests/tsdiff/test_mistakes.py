@@ -73,6 +73,42 @@ def test_gaps_of_frames_need_no_adapted(any_frequency):
     pd.testing.assert_frame_equal(made, own)
 
 
+def test_gaps_of_frames_take_the_names_of_forecasts_and_settings_and_refuse_others(any_frequency):
+    quick = any_frequency.with_sampling(steps=1)
+    noise = daily().rename(columns={"timestamp": "day"}).assign(target=np.random.default_rng(0).normal(10, 3, 40))
+    given = pd.concat([noise.assign(shop=shop) for shop in (1, 2)]).drop(index=[20])
+    with pytest.warns(Note, match="gap"):
+        made = quick.impute_df(given, id_column="shop", timestamp_column="day", num_samples=20, maximum=11, seed=1)
+    with pytest.warns(Note, match="gap"):
+        same = quick.impute_df(given, item_id="shop", timestamp="day", num_samples=20, maximum=11, seed=1)
+    pd.testing.assert_frame_equal(made, same)
+    assert made["shop"].unique().tolist() == [1, 2]
+    gone = made["imputed"]
+    assert gone.sum() == 2
+    assert made.loc[gone, "0.95"].max() <= 11
+    with pytest.warns(Note, match="gap"):
+        other = quick.impute_df(given, id_column="shop", timestamp_column="day", num_samples=20, maximum=11, seed=2)
+    assert not made.equals(other)
+    ends = daily().iloc[[0, 30]]
+    with pytest.raises(DataError, match="give freq"):
+        quick.impute_df(ends)
+    with pytest.warns(Note, match="29 gaps"):
+        assert len(quick.impute_df(ends, freq="D", num_samples=2)) == 31
+    with pytest.warns(Note, match=r"columns 'promo' are not used; gaps are filled by"):
+        quick.impute_df(daily().assign(promo=1.0), num_samples=2)
+    for wrong, message in (
+        ({"prediction_length": 5}, "prediction_length=5: this call has no such option"),
+        ({"horizons": 5}, "horizons=5: no such setting of the sampling"),
+        ({"maximun": 5}, "did you mean maximum"),
+        ({"id_col": "shop"}, "use id_column"),
+        ({"quantile_levels": [1.5]}, "quantile_levels"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            quick.impute_df(daily(), **wrong)
+    with pytest.raises(ConfigError, match="forecasts 'D'"):
+        quick.adapted("D", 7).impute_df(daily(), freq="h")
+
+
 def test_frames_need_no_adapted_but_a_horizon(any_frequency):
     for call in (any_frequency.predict_df, any_frequency.forecast_df, any_frequency.cross_validation_df):
         with pytest.raises(ConfigError, match="prediction_length=24"):

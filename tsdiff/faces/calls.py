@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Self, Unpack
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import pandas as pd
 import torch
 
-from shared.checks import Count, checked
+from shared.checks import Chance, Count, checked
 from shared.devices import compute_device
 from shared.errors import ConfigError
 from tsdiff.data import load_dataset, to_timestamps
 from tsdiff.data.clocks import tell_changes_at_gaps
-from tsdiff.data.columns import Columns
 from tsdiff.data.entries import Entry
 from tsdiff.data.frequency import freq_of
-from tsdiff.data.known import Names, read_frame, tell_unused
+from tsdiff.data.known import Names, tell_unused
 from tsdiff.faces.frames import FrameCalls
+from tsdiff.faces.keywords import check_sampling
 from tsdiff.model.model import TSDiff
 from tsdiff.sampling.settings import Sampling
 from tsdiff.tasks.imputation.filling import TABLE_LEVELS as IMPUTED_LEVELS
@@ -138,11 +138,17 @@ class ModelCalls(FrameCalls):
         self,
         df: pd.DataFrame,
         *,
+        id_column: str | None = None,
+        timestamp_column: str | None = None,
+        target: str | None = None,
+        item_id: str | None = None,
+        timestamp: str | None = None,
+        freq: str | None = None,
         quantile_levels: Sequence[float] = IMPUTED_LEVELS,
         num_samples: int = 100,
         nonnegative: bool = True,
         counts: bool = True,
-        **columns: Unpack[Columns],
+        **sampling: Any,
     ) -> pd.DataFrame:
         """Fill the gaps of every series of a frame: missing rows, NaN and infinities.
 
@@ -150,11 +156,13 @@ class ModelCalls(FrameCalls):
 
         Args:
             df: see `predict_df`; a warning tells where clocks change near a gap of hours.
+            id_column, timestamp_column, target, freq: see `predict_df`.
+            item_id, timestamp: id_column and timestamp_column by their old names.
             quantile_levels: the columns of the result.
             num_samples: draws behind the quantiles.
             nonnegative: draws of series of which no observed value is below 0 are not, either.
             counts: those of whole numbers from 0 are whole, and zeros as frequent as around the gaps.
-            columns: target, item_id, timestamp; found by their usual names when absent.
+            sampling: other fields of `Sampling` to change: seed, maximum, ….
 
         Returns:
             A long frame, see `tsdiff.tasks.imputation.Imputation.to_frame`; "item_id", "timestamp" and "value" are
@@ -162,16 +170,21 @@ class ModelCalls(FrameCalls):
             for "nonnegative" and for "counts".
 
         Raises:
-            ConfigError: a model of several channels or covariates.
+            ConfigError: a model of several channels or covariates, or a setting that cannot be.
             DataError: see `series_from_frame`.
         """
+        check_sampling(sampling, of_frames=True)
+        checked(tuple[Chance, ...], quantile_levels=quantile_levels)
         self._check_covariates(0, self.prediction_length)
-        names = Names(columns.get("item_id"), columns.get("timestamp"), columns.get("target")).of(df)
-        series = read_frame(df, names, None if self.config.awaits_freq else self.freq)
-        series.warn()
+        item, time = (
+            old if name is None else name for name, old in ((id_column, item_id), (timestamp_column, timestamp))
+        )
+        names = Names(item, time, target).of(df)
+        series = self._read(df, names, freq)
+        tell_unused(df, names, (), "gaps are filled by what is known of the series themselves")
         tell_changes_at_gaps(series.origin, series)
         predictor = self._reaching(series.freq, self.prediction_length)
-        predictor = predictor.with_sampling(nonnegative=nonnegative, counts=counts)
+        predictor = predictor.with_sampling(nonnegative=nonnegative, counts=counts, **sampling)
         frames = [made.to_frame(quantile_levels) for made in predictor.impute(series, num_samples)]
         whole = pd.concat(frames, ignore_index=True)
         whole["timestamp"] = to_timestamps(whole["timestamp"], series.stamp)

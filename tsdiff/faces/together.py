@@ -107,7 +107,7 @@ class JointCalls(Predictor):
         checked(tuple[Level, ...], quantile_levels=quantile_levels)
         if not sums:
             raise ConfigError("sums is empty; name the parts of each, or take predict_df")
-        named = {str(name): _parts(parts) for name, parts in sums.items()}
+        named = {str(name): _parts(name, parts) for name, parts in sums.items()}
         job = self._job(df, future_df, options)
         tell_changes(job.series.origin, job.series, job.steps)
         entries = [entry for entry in job.series if entry["item_id"] not in named]
@@ -138,8 +138,14 @@ class JointCalls(Predictor):
         return together(forecasts, entries, seasons, rng)
 
 
-def _parts(parts: Any) -> list[str]:
-    """Names of a sum's parts, of which one may be given by itself."""
+def _parts(name: Any, parts: Any) -> list[str]:
+    """Names of a sum's parts, of which one may be given by itself.
+
+    Raises:
+        ConfigError: weights of them.
+    """
+    if isinstance(parts, Mapping):
+        raise ConfigError(f"sums: {name!r} has weights, and each part counts once; give their names alone")
     return [parts] if isinstance(parts, str) else [str(part) for part in parts]
 
 

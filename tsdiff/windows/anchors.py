@@ -28,6 +28,8 @@ _OF_LAST_VALUES = np.isin(np.arange(CANDIDATES), (0, 1))
 """Which simple forecasts are trusted where none can be tried."""
 _ORIGINS, _RECENCY, _SHARPNESS = 12, 0.8, 4.0
 """Past forecasts that are compared, the weight of each beside the next, and how much the better one gets."""
+_FEWEST_KNOWN = 3
+"""Values that a past forecast knows, at least."""
 _OF_LATE = np.array([0.25, 0.5])
 """Parts of the horizon that shorter tries go back, which hear of a break before whole ones do."""
 
@@ -127,18 +129,18 @@ def pooled(values: np.ndarray, horizon: int, seasons: Seasons, known: np.ndarray
         values: (n,), finite, n at least 1.
         horizon: steps.
         seasons: of the series.
-        known: (n,): which values were observed; the others were filled in, and no forecast is judged by them. None for
-            all.
+        known: (n,): which values were observed; the others were filled in, and no forecast is judged by them, nor
+            begins after one of them, which was told what follows. None for all.
     """
     values = without_spikes(values)
     count, recent = len(values), values[-max(4 * seasons[0], 64) :]
-    tried, ends = _backtests(count, horizon, seasons)
-    seen = None if known is None or known.all() else known[ends[:, None] + np.arange(tried)]
-    if seen is not None:
-        ends, seen = ends[seen.any(1)], seen[seen.any(1)]
+    known = None if known is None or known.all() else known
+    tried, ends = _backtests(count, horizon, seasons) if known is None else _seen_backtests(known, horizon, seasons)
+    seen = None if known is None else known[ends[:, None] + np.arange(tried)]
     lately = count - np.ceil(tried * _OF_LATE).astype(int)[: len(ends)]
-    all_made, all_usable = simple_forecasts(values, np.array([count, *lately, *ends]), horizon, seasons)
-    made, usable = all_made[0], all_usable[0]
+    far = max(horizon, tried)
+    all_made, all_usable = simple_forecasts(values, np.array([count, *lately, *ends]), far, seasons)
+    made, usable = all_made[0, :, :horizon], all_usable[0]
     # A constant has no error; what double precision resolves of its level is the least.
     least = 1e-3 * float(recent.std()) + 1e-13 * float(np.abs(recent).max()) + _TINY
     if not len(ends):
@@ -164,7 +166,7 @@ def pooled(values: np.ndarray, horizon: int, seasons: Seasons, known: np.ndarray
         missed = np.where(seen, missed, off[:, None])
     # Of a mean absolute error the deviation; more where few forecasts tell it, by which the shares were chosen too.
     scale = max(1.25 * (1 + 1 / len(ends)) * float(off @ recency), least)
-    profile = np.pad(recency @ missed / scale, (0, horizon - tried), mode="edge")
+    profile = np.pad(recency @ missed / scale, (0, far - tried), mode="edge")[:horizon]
     tail = float(np.sqrt((missed**2).mean()) + least) / float(missed.mean() + least)
     evidence = _evidence(past - actual[:, None], seen, weights, judged, errors, least)
     about = _about(values, recent, horizon, seasons, scale, len(ends), tail)
@@ -173,7 +175,7 @@ def pooled(values: np.ndarray, horizon: int, seasons: Seasons, known: np.ndarray
     ago = np.stack([np.zeros(CANDIDATES), evidence[:, 1]], axis=1)
     late = _of_late(values, known, lately, all_made[1:first], all_usable[1:first], errors + least)
     gain = float(np.clip(np.log((errors.min() + least) / (float(off @ recency) + least)), -3, 1))
-    told = (len(ends), tail, signed, evidence, about, tilt, height, ago, 0.0, late, gain)
+    told = (len(ends), tail, signed[:, :horizon], evidence, about, tilt, height, ago, 0.0, late, gain)
     pool = Pool(made, usable, shares, errors, mean, scale, profile, *told)
     return _with_a_season_ago(pool, values, known, (int(ends[-1]), tried), seasons, least)
 
@@ -216,7 +218,7 @@ def _of_late(
     usual = np.clip(np.log(errors / errors.min()), 0, 4)
     columns, sizes = [usual] * (LATE - 1), []
     for place, end in enumerate(ends):
-        steps = slice(None) if known is None else known[end:]
+        steps = slice(None) if known is None else known[end:] & known[end - 1]
         off = np.abs(made[place, :, : len(values) - end] - values[end:])[:, steps]
         if off.shape[1] and usable[place].any():
             size = off.mean(1) + 0.2 * errors.min()
@@ -242,10 +244,10 @@ def _with_a_season_ago(
         return pool
     ends = len(values) - season * np.arange(1, _SEASONS_AGO + 1)
     ends = ends[(ends >= season) & (ends < before)]
+    if known is not None:
+        ends = ends[_begins_and_sees(ends, known, steps)]
     places = ends[:, None] + np.arange(steps)
     seen = None if known is None else known[places]
-    if seen is not None:
-        ends, places, seen = ends[seen.any(1)], places[seen.any(1)], seen[seen.any(1)]
     if not len(ends):
         return pool
     made, usable = simple_forecasts(values[: ends[0]], ends, steps, seasons)
@@ -345,14 +347,34 @@ def _about(
     )
 
 
+def _seen_backtests(known: np.ndarray, horizon: int, seasons: Seasons) -> tuple[int, np.ndarray]:
+    """`_backtests` of a history (n,) of which some values are known: each begins after the last known value before, and
+    sees one. They are longer than the horizon where no such ones are, as of every second value."""
+    count, longer = len(known), horizon
+    latest = np.maximum.accumulate(np.where(known, np.arange(1, count + 1), 0))
+    while True:
+        tried, ends = _backtests(count, longer, seasons)
+        ends = np.unique(latest[ends - 1])[::-1]
+        ends = ends[(ends >= _FEWEST_KNOWN) & _begins_and_sees(ends, known, tried)]
+        if len(ends) or longer >= count or not known[-1]:
+            return tried, ends
+        longer *= 2
+
+
+def _begins_and_sees(ends: np.ndarray, known: np.ndarray, steps: int) -> np.ndarray:
+    """Which ends come after a known value (n,), and before one in so many steps; what fills a gap is told by both of
+    its sides."""
+    return known[ends - 1] & known[ends[:, None] + np.arange(steps)].any(1)
+
+
 def _backtests(count: int, horizon: int, seasons: Seasons) -> tuple[int, np.ndarray]:
     """The horizon of past forecasts, and how many values each knew, the latest first."""
     step = max(1, horizon // 2 if horizon < 24 else horizon // 3)
-    least = max(3, min(2 * seasons[0], count // 2))
+    least = max(_FEWEST_KNOWN, min(2 * seasons[0], count // 2))
     ends = count - horizon - step * np.arange(_ORIGINS)
     ends = ends[ends >= least]
     if len(ends) or count < _FEWEST_TRIED:
         return horizon, ends
     shorter = max(1, min(horizon, count // 3))
     ends = count - shorter - max(1, shorter // 2) * np.arange(_ORIGINS)
-    return shorter, ends[ends >= max(3, count // 3)]
+    return shorter, ends[ends >= max(_FEWEST_KNOWN, count // 3)]

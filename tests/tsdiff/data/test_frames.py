@@ -132,7 +132,8 @@ def test_nothing_is_said_of_how_pandas_keeps_business_days(default):
     table = frame(pd.bdate_range("2024-01-01", periods=90), ids=("a", "b")).drop(index=[20, 50])
     with warnings.catch_warnings():
         warnings.simplefilter("error", FutureWarning)
-        forecast, filled = both(default, table, item_id="shop", timestamp="when", target="sold", prediction_length=3)
+        forecast = default.predict_df(table, prediction_length=3, num_samples=2, target="sold", id_column="shop")
+        filled = default.impute_df(table, num_samples=2, target="sold", id_column="shop")
         default.cross_validation_df(table, 2, prediction_length=3, num_samples=2, target="sold", id_column="shop")
     assert len(forecast) == 6
     assert len(filled) == 180

@@ -197,6 +197,11 @@ def test_a_past_too_short_leaves_paths_as_they_came():
     assert all(np.array_equal(one.samples, other.samples) for one, other in zip(made, dealt, strict=True))
 
 
+def test_weights_of_parts_are_refused(naive):
+    with pytest.raises(ConfigError, match="'gap' has weights, and each part counts once"):
+        naive.predict_sums_df(frame(walks(0.5), ["a", "b"]), {"gap": {"a": 1, "b": -1}})
+
+
 def test_no_sums_at_all_are_refused(naive):
     with pytest.raises(ConfigError, match="sums is empty"):
         naive.predict_sums_df(frame(walks(0.5), ["a", "b"]), {})

@@ -448,6 +448,21 @@ def test_forecasts_are_not_judged_by_what_was_filled_in():
     assert pooled(filled, 14, (0, 0), np.arange(300) < 200).tries == 0  # nothing is known of what came later
 
 
+@pytest.mark.parametrize("horizon", [1, 3])
+def test_tries_begin_after_known_values(horizon):
+    """Of noise of which every second value is known, straight lines between them are told what follows: a line through
+    the last two steps was never wrong."""
+    values = np.random.default_rng(0).normal(size=201)
+    known = np.arange(201) % 2 == 0
+    values[1::2] = (values[:-1:2] + values[2::2]) / 2
+    pool = pooled(values, horizon, (7, 0), known)
+    assert pool.tries >= 6
+    assert 0.8 < pool.scale < 2
+    assert pool.mean.shape == pool.profile.shape == (horizon,)
+    assert pool.missed.shape == (pool.tries, horizon)
+    assert 0.2 < pooled(values, horizon, (7, 0)).errors.min() < 0.7  # where all count as known
+
+
 def test_of_many_gaps_the_one_to_forecast_is_not_left_out():
     rng = np.random.default_rng(4)
     values = season(200) + 0.1 * rng.normal(size=200)

@@ -1,0 +1,30 @@
+"""recipes/forecast_jointly.py and recipes/forecast_covariates.py on tables of one's own, in processes of their own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tests.recipes.harness import Recipes
+
+TINY = ("--steps", "1", "--samples", "3", "--windows", "1", "--prediction-length", "3")
+
+
+@pytest.mark.parametrize("recipe", ["forecast_jointly", "forecast_covariates"])
+def test_what_is_repaired_and_left_out_is_told(recipe: str, tmp_path: Path) -> None:
+    """A month that is missing, and a channel or a series without a value."""
+    months = pd.date_range("2000-01-31", periods=120, freq="ME").delete(50)
+    values = {"a": np.arange(119) % 12, "b": np.arange(119) % 7, "none": np.nan}
+    table = pd.DataFrame({"date": months, **values})
+    options: tuple[str, ...] = ()
+    if recipe == "forecast_covariates":
+        table = table.melt("date", var_name="item_id", value_name="target").assign(promo=1.0)
+        options = ("--dynamic", "promo")
+    table.to_csv(tmp_path / "table.csv", index=False)
+    ran = Recipes(tmp_path).run(recipe, "--data", "table.csv", "--output", "out", *TINY, *options)
+    assert ran.code == 0, ran.said
+    assert "series 'a': 1 gap filled as missing" in ran.said
+    assert "series 'none' left out" in ran.said
