@@ -102,7 +102,8 @@ class SamplingConfig(Checked):
             last seconds what is taken away is 26 dB below what is left, none where it is less than 19 dB below, and
             none in pauses; in the model's band, and not where what is above is dropped.
         makeup: in dB, by which the enhanced signal is raised: what a model's estimates of speech fall short of it by.
-            Losses that scale a result to fit, as SI-SDR and PESQ, leave a model's level free.
+            Losses that scale a result to fit, as SI-SDR and PESQ, leave a model's level free. With `keep_band` it is of
+            what is added alone.
     """
 
     sampler: SamplerSetting = "pc"
