@@ -224,9 +224,7 @@ def compressed_spectral_error(
         size: samples of the Hann window and the transform; frames are a quarter of it apart.
         exponent: of the compression (Braun and Tashev 2021, "A consolidated view of loss functions", eq. 11).
     """
-    if clean.shape[-1] < size:
-        missing = (0, size - clean.shape[-1])
-        estimate, clean = nn.functional.pad(estimate, missing), nn.functional.pad(clean, missing)
+    estimate, clean = _at_least(size, estimate), _at_least(size, clean)
     window = torch.hann_window(size, dtype=clean.dtype, device=clean.device)
 
     def compressed(waveform: Tensor) -> tuple[Tensor, Tensor]:
@@ -251,9 +249,7 @@ def band_level_error(estimate: Tensor, clean: Tensor, quantile: float = 0.5, siz
 
     Levels more than 60 dB below that of the loudest band and frame of `clean` count as that.
     """
-    if clean.shape[-1] < size:
-        missing = (0, size - clean.shape[-1])
-        estimate, clean = nn.functional.pad(estimate, missing), nn.functional.pad(clean, missing)
+    estimate, clean = _at_least(size, estimate), _at_least(size, clean)
     window = torch.hann_window(size, dtype=clean.dtype, device=clean.device)
 
     def power(waveform: Tensor) -> Tensor:
@@ -306,6 +302,11 @@ def _pesq(sample_rate: int, device: str) -> nn.Module:
     from torch_pesq import PesqLoss
 
     return PesqLoss(1.0, sample_rate=sample_rate).eval().requires_grad_(False).to(device)
+
+
+def _at_least(samples: int, waveform: Tensor) -> Tensor:
+    """Waveforms (batch, n) with silence behind them where they are shorter than so many samples."""
+    return nn.functional.pad(waveform, (0, max(0, samples - waveform.shape[-1])))
 
 
 def _squared(value: Tensor) -> Tensor:

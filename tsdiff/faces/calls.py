@@ -176,10 +176,7 @@ class ModelCalls(FrameCalls):
         check_sampling(sampling, of_frames=True)
         checked(tuple[Chance, ...], quantile_levels=quantile_levels)
         self._check_covariates(0, self.prediction_length)
-        item, time = (
-            old if name is None else name for name, old in ((id_column, item_id), (timestamp_column, timestamp))
-        )
-        names = Names(item, time, target).of(df)
+        names = Names(id_column or item_id, timestamp_column or timestamp, target).of(df)
         series = self._read(df, names, freq)
         tell_unused(df, names, (), "gaps are filled by what is known of the series themselves")
         tell_changes_at_gaps(series.origin, series)
