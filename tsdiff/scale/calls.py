@@ -195,7 +195,9 @@ def _check_options(given: Mapping[str, Any]) -> None:
     known = sorted(Drawn.__annotations__)
     for name, value in given.items():
         if name in Sampling.__dataclass_fields__:
-            raise ConfigError(f'{name}={value!r}: settings of the sampling go together, sampling={{"{name}": {value!r}}}')
+            raise ConfigError(
+                f'{name}={value!r}: settings of the sampling go together, sampling={{"{name}": {value!r}}}'
+            )
         if name not in known:
             raise ConfigError(f"{name}={value!r}: this call has no such option; there are {', '.join(known)}")
 
