@@ -115,5 +115,6 @@ def before_after(path: str | os.PathLike[str], noisy: Spectrogram, enhanced: Spe
     axes[-1].set_ylim(0, max(noisy.sample_rate, enhanced.sample_rate) / 2000)
     axes[-1].set_xlabel("time, s")
     figure.colorbar(image, ax=axes, label="level, dB", pad=0.01)
+    title = os.fsencode(title).decode(errors="replace")  # names of files need not be UTF-8
     figure.suptitle(title, fontsize=11, parse_math=False)
     write_figure(figure, path, dpi=110)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 from matplotlib.image import imread
@@ -63,3 +65,10 @@ def test_samples_that_are_not_finite_do_not_spoil_a_picture(tmp_path):
         picture_files(tmp_path / "a.png", tmp_path / f"{name}.wav", tmp_path / "good.wav", "a.wav")
         pictures.append(imread(tmp_path / "a.png")[..., :3])
     np.testing.assert_allclose(pictures[1].mean(axis=(1, 2)), pictures[0].mean(axis=(1, 2)), atol=0.05)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="names of files are text there")
+def test_names_that_are_not_utf8_are_drawn(tmp_path):
+    write_audio(tmp_path / "a.wav", Audio(noise(1, RATE), RATE))
+    picture_files(tmp_path / "a.png", tmp_path / "a.wav", tmp_path / "a.wav", os.fsdecode(b"\xff\xfe.wav"))
+    assert imread(tmp_path / "a.png").std() > 0.05
