@@ -178,7 +178,7 @@ class Enhancer:
         Args:
             waveform: (samples,), (channels, samples) or (batch, channels, samples); floating point with full scale ±1,
                 or int16, int32, int8, uint8. Samples that are not finite, or beyond
-                1e20, are taken for 0, with an `AudioWarning`.
+                1e15, are taken for 0, with an `AudioWarning`.
             sample_rate: Hz.
             seed: of the noise, one or one per item of the batch; None means the enhancer's. Items get the noise of the
                 same seed by default, so that each is what it would be alone.

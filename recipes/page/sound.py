@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from shared.errors import ConfigError, DataError
+from speech.audio.arrays import finite, told_replaced
 from speech.audio.bands import UpperBand
 from speech.audio.coding import AUDIO_SUFFIXES, CONTAINERS, AudioInfo
 from speech.audio.files import audio_info, open_audio
@@ -55,7 +56,8 @@ def enhance(request: SoundRequest, folder: Path, tell: Tell, limits: Limits) -> 
     tell(0.95, "writing")
     heard_copy(request.source, before)
     heard_copy(target, after)
-    return SoundResult(before, after, target, picture, about=_about(made, request), notes=made.notes)
+    notes = (told_replaced(made.replaced), *made.notes) if made.replaced else made.notes
+    return SoundResult(before, after, target, picture, about=_about(made, request), notes=notes)
 
 
 @lru_cache(maxsize=len(MODELS))
@@ -100,7 +102,7 @@ def heard_copy(source: Path, target: Path) -> None:
         info = replace(reader.info, channels=channels, format="WAV", subtype="PCM_16", metadata={}, media=False)
         with create_audio(target, info) as writer:
             for block in reader.blocks():
-                writer.write(np.nan_to_num(block[:channels]))
+                writer.write(finite(block[:channels])[0])
 
 
 def _about(made: FileResult, request: SoundRequest) -> str:

@@ -16,8 +16,8 @@ from speech.audio.coding import RATES
 
 Waveform = TypeVar("Waveform", np.ndarray, Tensor)
 
-LARGEST = 1e20
-"""Samples beyond this are as useless as infinite ones."""
+LARGEST = 1e15
+"""Samples beyond this are as useless as infinite ones; of spectra of those below float32 has room for the power."""
 
 _MANY_CHANNELS = 64
 """Beyond so many, and more than samples, an array is taken for one with the samples first, as soundfile has them."""

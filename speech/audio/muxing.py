@@ -181,6 +181,8 @@ def _copied(old: Any, new: Any, wants_video: bool, takes_art: bool) -> _Copied |
         art = stream.type == "video" and bool(stream.disposition & library.stream.Disposition.attached_pic)
         if stream.type not in _COPIED or not (takes_art if art else wants_video):
             continue
+        if art and not (stream.codec_context and stream.codec_context.width):
+            continue  # damaged: a picture without a size, with which no file can begin
         try:
             added = new.add_stream_from_template(stream)
         except ValueError:

@@ -12,6 +12,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from shared.figures import write_figure
+from speech.audio.arrays import finite
 from speech.audio.files import RawFormat, open_audio
 
 _RANGE_DB = 80.0
@@ -79,13 +80,14 @@ def picture_files(
     raw: RawFormat | None = None,
     written: RawFormat | None = None,
 ) -> None:
-    """Draw the first channel of two files, whole; `raw` and `written` are what they hold if they are .raw. Raises as
-    `open_audio` does."""
+    """Draw the first channel of two files, whole, with samples that are not finite as 0; `raw` and `written` are what
+    they hold if they are .raw. Raises as `open_audio` does."""
     drawn, said = [], [title]
     for file, held in ((noisy, raw), (enhanced, written)):
         with open_audio(file, held) as reader:
             info = reader.info
-            drawn.append(spectrogram((block[0] for block in reader.blocks()), info.samples, info.sample_rate))
+            heard = (finite(block[0])[0] for block in reader.blocks())
+            drawn.append(spectrogram(heard, info.samples, info.sample_rate))
     if info.channels > 1:
         said.append(f"channel 1 of {info.channels}")
     before_after(path, drawn[0], drawn[1], ", ".join(said))
@@ -113,5 +115,6 @@ def before_after(path: str | os.PathLike[str], noisy: Spectrogram, enhanced: Spe
     axes[-1].set_ylim(0, max(noisy.sample_rate, enhanced.sample_rate) / 2000)
     axes[-1].set_xlabel("time, s")
     figure.colorbar(image, ax=axes, label="level, dB", pad=0.01)
+    title = os.fsencode(title).decode(errors="replace")  # names of files need not be UTF-8
     figure.suptitle(title, fontsize=11, parse_math=False)
     write_figure(figure, path, dpi=110)

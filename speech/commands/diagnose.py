@@ -10,11 +10,10 @@ from shared.console.command import claim_output, prepare
 from shared.devices import compute_device
 from shared.diagnostics.files import leave_diagnosis, settings_of
 from shared.errors import DataError
-from speech.audio.files import read_audio
-from speech.audio.resampling import resample
 from speech.audio.search import find_audio
 from speech.commands.common import shared_speech
 from speech.commands.options import Diagnose
+from speech.data.clips import read_mono
 from speech.enhancer import load_model
 from speech.inference.diagnosis import Recording, diagnose_model
 from speech.metrics.evaluation import name_of
@@ -33,15 +32,12 @@ def main(options: Diagnose) -> None:
     model = load_model(name).to(compute_device(options.device))
     rate = model.config.frontend.sample_rate
     files = [noisy] if noisy.is_file() else find_audio(noisy)[0][: options.files]
-    recordings = [Recording(_read(file, rate), clean_recording(file, noisy, clean, rate)) for file in files]
+    recordings = [
+        Recording(read_mono(file, rate, channel=0), clean_recording(file, noisy, clean, rate), str(file))
+        for file in files
+    ]
     found = diagnose_model(model, recordings, settings, seconds=options.length, progress=True)
     leave_diagnosis(found, options.output, f"Diagnosis of {name}")
-
-
-def _read(file: Path, rate: int) -> np.ndarray:
-    """The first channel, at the model's rate."""
-    audio = read_audio(file)
-    return resample(audio.waveform[0], audio.sample_rate, rate)
 
 
 def clean_recording(file: Path, noisy: Path, clean: Path | None, rate: int) -> np.ndarray | None:
@@ -49,9 +45,9 @@ def clean_recording(file: Path, noisy: Path, clean: Path | None, rate: int) -> n
     if clean is None:
         return None
     if clean.is_file():
-        return _read(clean, rate)
+        return read_mono(clean, rate, channel=0)
     name = name_of(Path(file.name) if noisy.is_file() else file.relative_to(noisy))
     found = [path for path in find_audio(clean)[0] if name_of(path.relative_to(clean)) == name]
     if len(found) != 1:
         raise DataError(f"{clean}: {len(found)} clean recordings of {file}; leave --clean out, or name their folder")
-    return _read(found[0], rate)
+    return read_mono(found[0], rate, channel=0)

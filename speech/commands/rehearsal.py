@@ -40,10 +40,10 @@ def rehearse(enhancer: Enhancer, plan: Plan) -> None:
         show(f"… and {len(plan.files) - _SHOWN} more")
     total = sum(file.info.seconds * file.info.channels for file in plan.files)
     seconds = sum(file.info.seconds for file in plan.files)
+    cost = f"about {each * total:.2g} s of CPU time, as a channel of noise took {each:.2g} s a second here and now; "
     show(
         f"{len(plan.files)} to enhance ({seconds:.1f} s of audio), {len(plan.skipped)} to skip, "
-        f"{len(plan.failed)} that cannot be; about {each * total:.2g} s of CPU time, as a channel of "
-        f"noise took {each:.2g} s a second here and now; nothing was written"
+        f"{len(plan.failed)} that cannot be; {cost if plan.files else ''}nothing was written"
     )
 
 

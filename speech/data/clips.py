@@ -34,6 +34,9 @@ _SPEAKER_IN_NAME = (
 )
 
 
+_FULL_BAND = 44100
+"""At this rate, or more, speech lacks nothing that is heard."""
+
 _SHOWN = 5
 """So many files that cannot be used are named."""
 
@@ -47,12 +50,14 @@ class Clip:
         speaker: who or what is heard: the speaker that the name tells, or else the folder.
         samples: int16 (length,); a recording with peaks beyond full scale is scaled down to it.
         power: mean square while active (`active_power`), of full scale 1.
+        rate: Hz of the file; None: not known.
     """
 
     id: str
     speaker: str
     samples: NDArray[np.int16]
     power: float
+    rate: int | None = None
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -95,12 +100,30 @@ def read_mono(path: Path, sample_rate: int, channel: int | None = None) -> Wavef
     Raises:
         DataError: the file cannot be decoded, is empty, or holds NaN or infinite samples.
     """
+    return _read_mono(path, sample_rate, channel)[0]
+
+
+def _read_mono(path: Path, sample_rate: int, channel: int | None = None) -> tuple[Waveform, int]:
+    """See `read_mono`; and the file's own rate."""
     audio = read_audio(path)
     rate, taken = audio.sample_rate, 0 if len(audio.waveform) == 1 else channel
     mono = audio.waveform.mean(axis=0) if taken is None else audio.waveform[taken]
     if not np.isfinite(mono).all():
         raise DataError(f"{path} holds NaN or infinite samples; remove or repair it")
-    return mono if rate == sample_rate else soxr.resample(mono, rate, sample_rate)
+    return (mono if rate == sample_rate else soxr.resample(mono, rate, sample_rate)), rate
+
+
+def tell_narrow(rates: Sequence[tuple[str, int | None]], sample_rate: int) -> None:
+    """Tell of recordings of clean speech, by name and rate, that lack a part of the band of a model at `sample_rate`
+    Hz."""
+    least = min(sample_rate, _FULL_BAND)
+    narrow = [(name, rate) for name, rate in rates if rate is not None and rate < least]
+    if narrow:
+        name, rate = narrow[0]
+        tell(
+            f"{len(narrow)} of {len(rates)} recordings of clean speech have rates below {least} Hz, {name} for one "
+            f"({rate} Hz): from them a model at {sample_rate} Hz learns to leave out what they lack"
+        )
 
 
 def speaker_of(path: Path) -> str:
@@ -157,7 +180,7 @@ def _fingerprint(files: list[Path], sample_rate: int) -> int:
 def _to_store(store: Path, clips: list[Clip]) -> None:
     with atomic_path(store) as temporary:
         np.save(temporary, np.concatenate([clip.samples for clip in clips]))
-    about = [{"id": c.id, "speaker": c.speaker, "length": len(c), "power": c.power} for c in clips]
+    about = [{"id": c.id, "speaker": c.speaker, "length": len(c), "power": c.power, "rate": c.rate} for c in clips]
     write_json(store.with_suffix(".json"), about)
 
 
@@ -170,7 +193,7 @@ def _from_store(store: Path) -> list[Clip] | None:
         if samples.dtype != np.int16 or len(samples) != ends[-1]:
             return None
         parts = np.split(samples, ends[:-1])
-        return [Clip(e["id"], e["speaker"], part, e["power"]) for e, part in zip(about, parts, strict=True)]
+        return [Clip(e["id"], e["speaker"], part, e["power"], e["rate"]) for e, part in zip(about, parts, strict=True)]
     except (OSError, ValueError, LookupError, TypeError, EOFError, SyntaxError):
         return None
 
@@ -190,8 +213,8 @@ def _clip_or_error(path: Path, sample_rate: int) -> Clip | DataError:
 
 
 def _read_clip(path: Path, sample_rate: int) -> Clip:
-    waveform = read_mono(path, sample_rate)
+    waveform, rate = _read_mono(path, sample_rate)
     scale = 32767 / max(1.0, float(np.abs(waveform).max(initial=0)))
     samples = np.rint(waveform * np.float32(scale)).astype(np.int16)
     power = active_power(samples.astype(np.float32) * np.float32(1 / 32767), sample_rate)
-    return Clip(f"{path.parent.name}/{path.stem}", speaker_of(path), samples, power)
+    return Clip(f"{path.parent.name}/{path.stem}", speaker_of(path), samples, power, rate)

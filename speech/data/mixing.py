@@ -20,7 +20,7 @@ import torch
 from shared.errors import ConfigError
 from shared.training.batches import Batch
 from speech.data import degrade
-from speech.data.clips import Clip, Folders, Waveform, read_clips
+from speech.data.clips import Clip, Folders, Waveform, read_clips, tell_narrow
 from speech.data.config import MixConfig
 from speech.data.levels import active_power, noise_gain, power
 from speech.data.noises import KINDS, REWORKED, coloured_noise, rumble, smooth
@@ -287,6 +287,7 @@ class MixSource:
         self.clips = _clips(clean, config.sample_rate, cache)
         if not self.clips:
             raise ConfigError("no clean speech: give at least one folder, or clip")
+        tell_narrow([(clip.id, clip.rate) for clip in self.clips], config.sample_rate)
         noises = _clips(noise, config.sample_rate, cache) if config.noises else []
         responses: list[ImpulseResponse] = []
         if config.reverb:

@@ -16,9 +16,10 @@ import torch
 
 from shared.errors import ConfigError, DataError
 from shared.training.batches import Batch
+from speech.audio.coding import AudioInfo
 from speech.audio.files import audio_info
 from speech.audio.paths import sound_path, without_snr
-from speech.data.clips import Waveform, audio_files, read_mono
+from speech.data.clips import Waveform, audio_files, read_mono, tell_narrow
 
 Split = Literal["train", "valid", "test", "all"]
 FolderLayout = Literal["auto", "voicebank", "split", "reverb", "ears", "flat"]
@@ -190,7 +191,9 @@ class PairSource:
             raise ConfigError(f"weight={weight!r}: choose 'length' or 'file'")
         self.pairs = find_pairs(folder, split, layout)
         self.sample_rate, self.samples, self.batch_size = sample_rate, round(seconds * sample_rate), batch_size
-        durations = np.array([_checked_duration(pair) for pair in self.pairs])
+        infos = [_checked(pair) for pair in self.pairs]
+        tell_narrow([(pair.id, info.sample_rate) for pair, info in zip(self.pairs, infos, strict=True)], sample_rate)
+        durations = np.array([info.seconds for info in infos])
         share = durations if weight == "length" else np.ones(len(durations))
         self._share = np.cumsum(share / share.sum())
 
@@ -223,11 +226,12 @@ def _crop(path: Path, sample_rate: int, length: int, place: float) -> Waveform:
     return whole[start : start + length]
 
 
-def _checked_duration(pair: Pair) -> float:
+def _checked(pair: Pair) -> AudioInfo:
+    """What the clean file says of itself, and the noisy one too."""
     clean, noisy = audio_info(pair.clean), audio_info(pair.noisy)
     if (clean.sample_rate, clean.samples) != (noisy.sample_rate, noisy.samples):
         raise DataError(
             f"{pair.noisy} has {noisy.samples} samples at {noisy.sample_rate} Hz, its clean partner {clean.samples} at "
             f"{clean.sample_rate} Hz; cut them to the same part of the recording, at the same rate"
         )
-    return clean.seconds
+    return clean

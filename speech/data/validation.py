@@ -9,7 +9,7 @@ import numpy as np
 
 from shared.checks import Count, Positive, checked
 from shared.random import derive_seed
-from speech.data.clips import Folders, Waveform, read_clips
+from speech.data.clips import Folders, Waveform, read_clips, tell_narrow
 from speech.data.config import MixConfig
 from speech.data.mixing import Mixer
 from speech.data.rooms import read_responses
@@ -55,6 +55,7 @@ def validation_pairs(
     if noise_dir is None and config.synthetic < 1:
         config = replace(config, noises=0)
     clips = read_clips(clean_dir, config.sample_rate, cache=cache)
+    tell_narrow([(clip.id, clip.rate) for clip in clips], config.sample_rate)
     noises = [] if noise_dir is None or not config.noises else read_clips(noise_dir, config.sample_rate, cache=cache)
     rooms = [] if rir_dir is None or not config.reverb else read_responses(rir_dir, config.sample_rate)
     mixer = Mixer(config, noises, rooms, clips if config.babble else ())

@@ -90,6 +90,11 @@ def _read(path: str | os.PathLike[str]) -> _Checkpoint:
         raise CheckpointError(f"{origin} holds no state_dict: give a Lightning checkpoint of the published code")
     named = {_unwrapped(str(name)): value for name, value in state.items()}
     network = {name.removeprefix(_PREFIX): value for name, value in named.items() if name.startswith(_PREFIX)}
+    if not network and any(name.startswith("denoiser.") for name in named):
+        raise CheckpointError(
+            f"{origin} is the state from which a training of this toolkit goes on, and no model; give the folder model "
+            "that the training made"
+        )
     if not network or not all(isinstance(value, Tensor) for value in network.values()):
         raise CheckpointError(f"{origin}: its state_dict has no tensors named {_PREFIX}…, the network's")
     settings = content.get("hyper_parameters")

@@ -19,10 +19,11 @@ from speech.model.model import SpeechModel
 
 
 class Recording(NamedTuple):
-    """A noisy recording (samples,) at the model's rate, and the clean one, where there is one."""
+    """A noisy recording (samples,) at the model's rate, the clean one, where there is one, and what it is called."""
 
     noisy: np.ndarray
     clean: np.ndarray | None = None
+    name: str = ""
 
 
 @torch.inference_mode(False)  # derivatives are taken, whatever mode the caller is in
@@ -46,7 +47,7 @@ def diagnose_model(
         progress: whether to show a bar.
 
     Raises:
-        DataError: no recordings, silent ones, or clean ones of other lengths.
+        DataError: no recordings, silent ones, or clean ones of other lengths; the message names it.
         ConfigError: see `shared.diagnostics.diagnose`.
     """
     if not recordings:
@@ -74,9 +75,10 @@ def _length(recordings: Sequence[Recording], seconds: float, rate: int) -> int:
 @torch.no_grad()
 def _pair(model: SpeechModel, recording: Recording, place: int, length: int, seed: int) -> tuple[Tensor, Tensor]:
     """Spectrograms of clean and noisy, at one scale."""
-    noisy, clean = recording
+    noisy, clean, name = recording
+    name = name or f"recording {place} (from 0)"
     if clean is not None and len(clean) != len(noisy):
-        raise DataError(f"a clean recording of {len(clean)} samples with a noisy one of {len(noisy)}; cut them alike")
+        raise DataError(f"{name} has {len(noisy)} samples, its clean recording {len(clean)}; cut them alike")
     start = (len(noisy) - length) // 2
 
     def middle(wave: np.ndarray) -> Tensor:
@@ -84,7 +86,7 @@ def _pair(model: SpeechModel, recording: Recording, place: int, length: int, see
 
     y = middle(noisy)
     if not float(y.abs().sum()) > 0:
-        raise DataError(f"recording {place} (from 0) is silent in its middle; leave it out")
+        raise DataError(f"{name} is silent in its middle; leave it out")
     x0 = None if clean is None else middle(clean)
     scale = model.frontend.scale(y, y if x0 is None else x0)
     padding = model.config.sampling.frame_padding

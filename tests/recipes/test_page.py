@@ -275,6 +275,15 @@ def test_dry_is_the_recording_itself(noisy: Path, tmp_path: Path) -> None:
     assert np.abs(read(made.result) - read(noisy)).max() < 2**-13
 
 
+def test_samples_that_are_not_finite_are_told_and_not_heard(noisy: Path, tmp_path: Path) -> None:
+    wave = read(noisy)
+    wave[1000], wave[2000] = np.nan, np.inf
+    soundfile.write(tmp_path / "hurt.wav", wave, examples.RATE, subtype="FLOAT")
+    made = sound.enhance(SoundRequest(tmp_path / "hurt.wav", "hurt.wav", mix=0.0), tmp_path, quiet, LIMITS)
+    assert made.notes == ("2 samples not finite or beyond 1e+15, taken for 0",)
+    assert np.abs(read(made.before)[[1000, 2000]]).max() == 0
+
+
 @pytest.mark.parametrize(
     ("name", "result"),
     [

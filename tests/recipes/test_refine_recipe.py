@@ -89,6 +89,20 @@ def test_a_base_that_no_refinement_betters_is_left_as_it_is(trained):
     assert found.num_samples == few.num_samples
 
 
+def test_a_refinement_of_counts_is_chosen_by_what_it_gives_of_counts(trained):
+    """Without, samples below 0 and between whole numbers were scored, of which the refined forecasts have none."""
+    rng = np.random.default_rng(0)
+    demand = [{**one, "target": rng.poisson(one["target"] / 60).astype(float)} for one in sines(3, 150)]
+    series = series_from_gluonts(demand)
+    job = Job(series, split_windows(series, HORIZON, 1), HORIZON)
+    few = RefineConfig(steps=4)
+    found = [
+        refine.chosen_config("seasonal_naive", job, trained.with_sampling(counts=counts), few)
+        for counts in (False, True)
+    ]
+    assert found[0] != found[1]
+
+
 def test_what_cannot_be_is_refused_before_any_work(tmp_path):
     with pytest.raises(ConfigError, match="--base oracle: take one of seasonal_naive"):
         refine.main(Refine(base=["oracle"], output=tmp_path / "out"))

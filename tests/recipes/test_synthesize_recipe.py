@@ -88,6 +88,16 @@ def test_a_trained_model_draws_again_without_training(ran, tmp_path):
     assert not (tmp_path / "synthetic.csv").exists()
 
 
+def test_windows_like_a_single_series_are_compared_and_named_as_it_is(tmp_path):
+    sold = table(length=400)
+    sold = sold[sold["item_id"] == sold["item_id"].iloc[0]].drop(columns="item_id")
+    data = written(sold.rename(columns={"timestamp": "day", "target": "sold"}), tmp_path)
+    more = {"context_length": 12, "steps": 3, "sampling_steps": 2, "n": 20, "csv": True}
+    synthesize.main(Synthesize(data=data, prediction_length=12, target="sold", output=tmp_path / "out", **more))
+    assert list(pd.read_csv(tmp_path / "out/synthetic.csv").columns) == ["item_id", "day", "sold"]
+    assert "auroc_boosting" in json.loads((tmp_path / "out/metrics.json").read_text())["realism"]["TSDiff"]
+
+
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [

@@ -181,3 +181,11 @@ def test_a_click_of_any_size_leaves_the_rest_as_it_was(decibels: float) -> None:
     found, usual = enhancer.enhance(clicked, 16000), enhancer.enhance(wave, 16000)
     rest = np.r_[:12000, 20000:32000]
     assert np.square(found[rest] - usual[rest]).sum() < 0.01 * np.square(wave[rest]).sum()
+
+
+@pytest.mark.parametrize("loud", [5e19, 9e14])
+@pytest.mark.filterwarnings("ignore:.*(not finite|cut off)", "error::RuntimeWarning")
+def test_a_damaged_sample_leaves_the_rest_finite(enhancer: Enhancer, loud: float) -> None:
+    wave = np.random.default_rng(0).normal(0, 0.1, 16000).astype(np.float32)
+    wave[8000] = loud
+    assert np.isfinite(enhancer.enhance(wave, 16000)).all()

@@ -224,7 +224,7 @@ class _Search:
 
     def _trained(self) -> tuple[TSDiffPredictor | None, str]:
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", ".*values are few", Note)  # offers what is being done
+            warnings.filterwarnings("ignore", ".* (few|little) to train on", Note)  # offers what is being done
             return self._trained_anew()
 
     def _trained_anew(self) -> tuple[TSDiffPredictor | None, str]:

@@ -34,7 +34,7 @@ from tsdiff.data.entries import counted
 from tsdiff.data.series import summarised
 from tsdiff.estimator import DEFAULT_TRAINING, TSDiffEstimator
 from tsdiff.faces.saved import AUTO
-from tsdiff.fitting.chosen import FEW_VALUES
+from tsdiff.fitting.chosen import FEW_VALUES, few
 from tsdiff.predictor import TSDiffPredictor
 from tsdiff.sampling.settings import Sampling
 from tsdiff.tasks.suited import Suited, taken_for
@@ -139,10 +139,7 @@ def _without_training(options: Series, series: SeriesSet) -> str | None:
     values = sum(int(np.isfinite(entry["target"]).sum()) for entry in series)
     if values >= FEW_VALUES:
         return None
-    note(
-        f"{values} values are few to train on: the bundled model is taken, which was trained on many series; "
-        "--retrain trains one on these"
-    )
+    note(f"{few(values)}: the bundled model is taken, which was trained on many series; --retrain trains one on these")
     return BUNDLED_MODEL
 
 

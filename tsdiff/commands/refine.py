@@ -44,7 +44,7 @@ def chosen_config(name: str, job: Job, predictor: TSDiffPredictor, config: Refin
     pairs = list(earlier.test)
     base = base_forecasts(name, earlier.train, job, pairs, _CHOICE_SAMPLES, config.seed)
     few = replace(config, num_samples=_CHOICE_SAMPLES)
-    best, scores = choose_refinement(predictor.model, base, pairs, candidates(few))
+    best, scores = choose_refinement(predictor.model, base, pairs, candidates(few), refine=predictor.refine)
     if evaluate(base, pairs).crps <= (1 + TOLERANCE) * min(scores.values()):
         return None
     return replace(best, num_samples=config.num_samples)

@@ -106,6 +106,7 @@ def draw(
         prediction_length=job.prediction_length,
         categories=model.config.categories,
         stamp=job.series.stamp,
+        origin=job.series.origin,
     )
     return kept, time.perf_counter() - started
 

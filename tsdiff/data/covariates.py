@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from shared.errors import DataError
 
@@ -62,8 +61,8 @@ def clean_covariates(
         wanted: Which are read.
 
     Returns:
-        feat_dynamic_real float32 (rows, steps), steps ≥ length, whole: a missing value takes the one before it (the
-        first ones the one after); feat_static_cat int64 (n,); feat_static_real float32 (n,). And notes on repairs.
+        feat_dynamic_real float32 (rows, steps), steps ≥ length, whole (`completed`); feat_static_cat int64 (n,);
+        feat_static_real float32 (n,). And notes on repairs.
 
     Raises:
         DataError: Values that are not numbers, of another shape, too few steps, or missing where nothing can stand in.
@@ -116,12 +115,38 @@ def _dynamic(values: np.ndarray, item: str, length: int) -> tuple[np.ndarray, li
             f"series {item!r}: {DYNAMIC} has shape {values.shape}, which is not (features, steps) with the target's"
             f" {length} steps or more{turned}"
         )
+    filled, notes = completed(values, item)
+    return _single(filled, DYNAMIC, item), notes
+
+
+def completed(
+    values: np.ndarray, item: str, columns: Sequence[str] = (), *, begun: bool = False
+) -> tuple[np.ndarray, list[str]]:
+    """Covariates on straight lines where they are missing, and as they begin and end before and after what is known.
+
+    Args:
+        values: (rows, steps), NaN or infinite where missing; not changed.
+        item: the series' name, for messages.
+        columns: of a table, which messages then name for the rows.
+        begun: leave what is missing before a row begins.
+
+    Raises:
+        DataError: a row holds no value.
+    """
     missing = ~np.isfinite(values)
     if not missing.any():
-        return _single(values, DYNAMIC, item), []
-    if missing.all(axis=1).any():
-        row = int(missing.all(axis=1).argmax())
-        raise DataError(f"series {item!r}: row {row} of {DYNAMIC} holds no value; fill it or leave it out")
-    filled = pd.DataFrame(np.where(missing, np.nan, values)).ffill(axis=1).bfill(axis=1).to_numpy()
-    note = f"series {item!r}: {int(missing.sum())} missing values of {DYNAMIC} take the value before them"
-    return _single(filled, DYNAMIC, item), [note]
+        return values, []
+    filled, steps, notes = np.array(values), np.arange(values.shape[1]), []
+    for place, (row, gone) in enumerate(zip(filled, missing, strict=True)):
+        name = f"covariate {columns[place]!r}" if columns else f"row {place} of {DYNAMIC}"
+        if gone.all():
+            raise DataError(f"series {item!r}: {name} holds no value; fill it, or leave it or the series out")
+        known = np.flatnonzero(~gone)
+        row[gone] = np.interp(steps[gone], known, row[known])
+        if begun:
+            row[: known[0]] = np.nan
+            gone = gone[known[0] :]
+        if gone.any():
+            count = f"{int(gone.sum())} of {len(row)}"
+            notes.append(f"series {item!r}: {name} misses {count} values, which are put on straight lines")
+    return filled, notes

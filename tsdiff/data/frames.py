@@ -25,7 +25,7 @@ from tsdiff.data.columns import (
     told_apart,
     values_of,
 )
-from tsdiff.data.covariates import DYNAMIC
+from tsdiff.data.covariates import DYNAMIC, completed
 from tsdiff.data.entries import Entry, counted, read_series
 from tsdiff.data.frequency import EXAMPLES, infer_freq, normalise_freq
 from tsdiff.data.layouts import own_name, resampled, was_wide, with_levels
@@ -161,7 +161,7 @@ def series_from_frame(
     entries: list[Entry] = []
     skipped: dict[str, str] = {}
     for part in parts:
-        entry, found = _entry(part, grid, zone, call, len(targets), univariate=isinstance(target, str))
+        entry, found = _entry(part, grid, zone, call, len(targets), dynamic, univariate=isinstance(target, str))
         reason = reason_to_skip(entry["target"], min_length)
         if reason is None:
             entries.append(entry | statics.of(part.rows, part.item))
@@ -270,7 +270,13 @@ def _agreed_freq(parts: list[Part]) -> str:
 
 
 def _entry(
-    part: Part, freq: str, zone: Zone, resampled: Callable[[str], str], targets: int, univariate: bool
+    part: Part,
+    freq: str,
+    zone: Zone,
+    resampled: Callable[[str], str],
+    targets: int,
+    dynamic: Sequence[str],
+    univariate: bool,
 ) -> tuple[Entry, list[str]]:
     """The entry of one series, without its static features, and notes."""
     item = part.item
@@ -283,7 +289,10 @@ def _entry(
     if len(features):
         observed = np.flatnonzero(np.isfinite(values).any(axis=0))
         values = values[:, : int(observed[-1]) + 1 if observed.size else 0]
-    known = {DYNAMIC: features} if len(features) and values.shape[1] else {}
+    known = {}
+    if len(features) and values.shape[1]:
+        known[DYNAMIC], repaired = completed(features, item, dynamic)
+        notes += repaired
     target = values[0] if univariate else values
     series = read_series({"start": start, "target": target, **known}, item, freq)
     return series.as_entry(), notes + notes_of(series)

@@ -12,13 +12,13 @@ import pandas as pd
 from shared.console.notes import tell
 from shared.errors import ConfigError, DataError
 from tsdiff.data.columns import ITEM_NAMES, TARGET_NAMES, ids_of, numbers_of, sole_numbers, times_of, told_apart
-from tsdiff.data.covariates import DYNAMIC
+from tsdiff.data.covariates import DYNAMIC, completed
 from tsdiff.data.entries import Entry, counted
 from tsdiff.data.frames import series_from_frame
 from tsdiff.data.frequency import quiet, steps_between
 from tsdiff.data.layouts import looks_wide, with_levels
 from tsdiff.data.load import load_dataset
-from tsdiff.data.series import SeriesSet
+from tsdiff.data.series import SeriesSet, summarised
 from tsdiff.data.timestamps import to_timestamps
 
 _NAMED = 3
@@ -186,8 +186,12 @@ def with_covariates(
     columns: Sequence[str],
     future_df: pd.DataFrame | None = None,
     steps: int = 0,
+    past: bool = False,
 ) -> SeriesSet:
     """Series with their covariates as feat_dynamic_real (columns, length + steps), NaN where missing in the past.
+
+    Without future_df the end of the past is to be forecast: what is missing there is put on straight lines
+    (`completed`), and a series without any value of a covariate is refused.
 
     Args:
         series: of `df` (`read_frame`).
@@ -197,12 +201,14 @@ def with_covariates(
         future_df: the covariates of the steps after each series' end, by id; of a wide frame without ids, the same for
             all series.
         steps: that are needed.
+        past: whether nothing is to be known of their future.
 
     Infinite values are missing, which is said, as is a covariate without a value in the past of a series.
 
     Raises:
-        DataError: a column that `df` has not, covariates without any value, that are not numbers or lie on another
-            grid; or values that are missing in the future, which are named with their ids and times.
+        DataError: a column that `df` has not, covariates without any value, or without one in a series that is to be
+            forecast by its past, that are not numbers or lie on another grid; or values that are missing in the future,
+            which are named with their ids and times.
     """
     lacking = [name for name in columns if name not in df.columns]
     if lacking:
@@ -229,7 +235,7 @@ def with_covariates(
     by_name = {entry["item_id"]: entry for entry in found}
     single = next(iter(found)) if item is None else None
     _tell_infinite(numbers)
-    entries, missing = [], dict[str, dict[str, pd.PeriodIndex]]()
+    entries, repaired, missing = [], list[str](), dict[str, dict[str, pd.PeriodIndex]]()
     for entry in series:
         known = single if single is not None else by_name.get(entry["item_id"])
         features = _aligned(entry, known, len(columns), steps)
@@ -239,9 +245,14 @@ def with_covariates(
                 with quiet():
                     whole_range = pd.period_range(entry["start"], periods=features.shape[1], freq=series.freq)
                 missing.setdefault(column, {})[entry["item_id"]] = whole_range[features.shape[1] - steps :][row]
+        if future_df is None and not past:
+            features, found_missing = completed(features, entry["item_id"], columns, begun=True)
+            repaired += found_missing
         entries.append({**entry, DYNAMIC: features})
     if missing:
         raise DataError(_missing(missing, series, steps))
+    for line in summarised(repaired):
+        tell(line)
     _tell_without_past(entries, columns)
     return replace(series, entries=entries)
 

@@ -252,7 +252,7 @@ class FrameCalls(JointCalls):
         if past:
             if self.config.dynamic_features:
                 raise ConfigError("past_covariates: this model was trained with other covariates; leave them out")
-            series = _with_past(series, with_covariates(series, df, names, past))
+            series = _with_past(series, with_covariates(series, df, names, past, past=True))
         if columns:
             series = with_covariates(series, df, names, columns, future_df, 0 if future_df is None else steps)
         self._check_covariates(len(columns), steps)

@@ -12,6 +12,7 @@ from shared.console.notes import tell
 from shared.errors import ConfigError
 from shared.training.config import TrainingConfig
 from tsdiff.data import SeriesStore, candidate_seasons
+from tsdiff.data.entries import counted
 from tsdiff.model.backbones import S4DConfig
 from tsdiff.model.config import TSDiffConfig, default_patch, patch_of
 from tsdiff.windows.config import Scaling, fitting_context
@@ -83,10 +84,15 @@ class Chosen:
         """Tell where values are few."""
         if self.values < FEW_VALUES:
             tell(
-                f"{self.values} values are few to train on: intervals may come out too narrow, and synthetic series "
+                f"{few(self.values)}: intervals may come out too narrow, and synthetic series "
                 'much like these; TSDiffPredictor.from_pretrained("default") forecasts without training, and '
                 "tsdiff.auto(data, …) chooses by backtests"
             )
+
+
+def few(values: int) -> str:
+    """That so many values are few, in words."""
+    return f"{counted(values, 'value is little', 'values are few')} to train on"
 
 
 def choose_settings(store: SeriesStore, prediction_length: int, rng: np.random.Generator) -> Chosen:

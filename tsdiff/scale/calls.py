@@ -20,6 +20,7 @@ from tsdiff.data.known import Names
 from tsdiff.evaluation.metrics import TABLE_LEVELS
 from tsdiff.model.model import BUNDLED
 from tsdiff.predictor import TSDiffPredictor
+from tsdiff.sampling.settings import Sampling
 from tsdiff.scale.units import Address, Part, Tables, entry_units
 from tsdiff.scale.work import Forecasting, Imputing, Scoring, SeriesWork, freq_of
 from tsdiff.tasks.anomaly.scores import ScoringSettings
@@ -146,6 +147,7 @@ class _Job:
         future: Address | None = None,
     ):
         given: dict[str, Any] = dict(common)
+        _check_options(given)
         model, freq = given.pop("model", "default"), given.pop("freq", None)
         if isinstance(model, TSDiffPredictor):
             raise ConfigError("model: each worker loads it; save this one (save_pretrained) and give the folder")
@@ -186,6 +188,18 @@ class _Job:
         together = max(1, work.sampling.get("batch_rows", self._rows) // work.num_samples)
         units = self._units(self._size or min(together * -(-_FEWEST // together), _MOST))
         return run(work, units, self._output, gpus=gpus, description=description, **self._where)
+
+
+def _check_options(given: Mapping[str, Any]) -> None:
+    """Refuse what the calls do not take, and tell where settings of the sampling go."""
+    known = sorted(Drawn.__annotations__)
+    for name, value in given.items():
+        if name in Sampling.__dataclass_fields__:
+            raise ConfigError(
+                f'{name}={value!r}: settings of the sampling go together, sampling={{"{name}": {value!r}}}'
+            )
+        if name not in known:
+            raise ConfigError(f"{name}={value!r}: this call has no such option; there are {', '.join(known)}")
 
 
 def _freq(

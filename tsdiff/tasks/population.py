@@ -20,6 +20,9 @@ import numpy as np
 from shared.checks import Checked, Count, Natural, Positive, checked
 from shared.errors import ConfigError, DataError
 from shared.random import natural
+from tsdiff.data.columns import column_of, numbers_of
+from tsdiff.data.entries import counted
+from tsdiff.data.known import listed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -264,23 +267,32 @@ def refitted(times: np.ndarray, paths: np.ndarray, diffusion: float) -> Referenc
     return Reference(rate[:-1, :-1], rate[:-1, -1], diffusion)
 
 
-def snapshots_of(frame: pd.DataFrame, time: str, columns: Sequence[str]) -> tuple[list[np.ndarray], list[float]]:
+def snapshots_of(frame: pd.DataFrame, time: str, columns: str | Sequence[str]) -> tuple[list[np.ndarray], list[float]]:
     """Snapshots and their times of a long table: a row an individual.
 
     Args:
         frame: the table.
         time: the column of times, numbers.
-        columns: of the quantities.
+        columns: of the quantities, or of the only one.
 
     Raises:
-        DataError: a column is missing, or times are not numbers.
+        DataError: a column is missing, twice there or not of numbers, times are not numbers, or a value is missing.
     """
+    columns = listed(columns)
     missing = [name for name in (time, *columns) if name not in frame]
     if missing:
         raise DataError(f"no column {', '.join(missing)}; there are {', '.join(map(str, frame))}")
-    if frame[time].dtype.kind not in "iuf":
-        raise DataError(f"times of type {frame[time].dtype}: give numbers, such as hours since the first snapshot")
-    at, values = frame[time].to_numpy(float), frame[list(columns)].to_numpy(float)
+    found = {name: column_of(frame, name) for name in (time, *columns)}
+    if found[time].dtype.kind not in "iuf":
+        raise DataError(f"times of type {found[time].dtype}: give numbers, such as hours since the first snapshot")
+    numbers = {name: numbers_of(column, name) for name, column in found.items()}
+    for name, values in numbers.items():
+        if bad := int((~np.isfinite(values)).sum()):
+            raise DataError(
+                f"column {name!r} has {counted(bad, 'value that is', 'values that are')} missing or infinite; leave "
+                f"those individuals out, such as by frame.dropna(subset={[time, *columns]})"
+            )
+    at, values = numbers[time], np.column_stack([numbers[name] for name in columns])
     times = np.unique(at).tolist()
     return [values[at == one] for one in times], times
 

@@ -240,9 +240,10 @@ def test_a_gap_becomes_silence_so_that_what_follows_stays_in_its_place(tmp_path)
     assert audio_info(source).notes == ("0.5 s for which the file has no sound are silence",)
 
 
-def test_cover_art_and_chapters_stay(tmp_path):
-    source = write_media(tmp_path / "a.m4a", tones(96_000), "aac", chapters=True)
-    with av.open(str(source)) as old, av.open(str(tmp_path / "art.m4a"), "w", format="mp4") as new:
+def write_art(path: Path) -> Path:
+    """Two seconds with chapters and a picture."""
+    source = write_media(path.with_name("without.m4a"), tones(96_000), "aac", chapters=True)
+    with av.open(str(source)) as old, av.open(str(path), "w", format="mp4") as new:
         sound = new.add_stream_from_template(old.streams.audio[0])
         art = new.add_stream("mjpeg", rate=1)
         art.width, art.height, art.pix_fmt = 32, 32, "yuvj420p"
@@ -256,11 +257,27 @@ def test_cover_art_and_chapters_stay(tmp_path):
             if packet.size:
                 packet.stream = sound
                 new.mux(packet)
+    return path
+
+
+def test_cover_art_and_chapters_stay(tmp_path):
+    write_art(tmp_path / "art.m4a")
     assert copy(tmp_path / "art.m4a", tmp_path / "b.m4a") == ()
     with av.open(str(tmp_path / "b.m4a")) as file:
         assert [chapter["metadata"]["title"] for chapter in file.chapters()] == ["one", "two"]
         assert file.streams.video[0].disposition & av.stream.Disposition.attached_pic
     assert copy(tmp_path / "art.m4a", tmp_path / "b.wav") == ("not kept: chapters, cover art",)
+
+
+def test_cover_art_that_is_damaged_is_left_out_and_that_is_said(tmp_path):
+    whole = write_art(tmp_path / "art.m4a").read_bytes()
+    start = whole.index(b"\xff\xd8\xff", whole.index(b"covr"))  # of the picture
+    end = whole.index(b"\xff\xd9", start)
+    (tmp_path / "hurt.m4a").write_bytes(whole[:start] + bytes(end - start) + whole[end:])
+    assert copy(tmp_path / "hurt.m4a", tmp_path / "b.m4a") == ("not kept: cover art",)
+    assert likeness(read_audio(tmp_path / "b.m4a").waveform, tones(96_000)) > 0.99
+    with av.open(str(tmp_path / "b.m4a")) as file:
+        assert len(file.chapters()) == 2
 
 
 # --- what cannot be read -------------------------------------------------------------------------------

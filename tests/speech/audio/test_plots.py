@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 from matplotlib.image import imread
@@ -50,3 +52,23 @@ def test_silence_is_black(tmp_path, samples):
     write_audio(tmp_path / "a.wav", Audio(np.zeros((1, samples), np.float32), RATE))
     picture_files(tmp_path / "a.png", tmp_path / "a.wav", tmp_path / "a.wav", "$a_{$")  # a name, no formula
     assert imread(tmp_path / "a.png")[100:280, 200:900, :3].max() < 0.05
+
+
+def test_samples_that_are_not_finite_do_not_spoil_a_picture(tmp_path):
+    wave = noise(1, RATE)
+    write_audio(tmp_path / "good.wav", Audio(wave, RATE))
+    bad = wave.copy()
+    bad[0, 100], bad[0, 200] = np.nan, 1e38
+    write_audio(tmp_path / "bad.wav", Audio(bad, RATE, subtype="FLOAT"))
+    pictures = []
+    for name in ("good", "bad"):
+        picture_files(tmp_path / "a.png", tmp_path / f"{name}.wav", tmp_path / "good.wav", "a.wav")
+        pictures.append(imread(tmp_path / "a.png")[..., :3])
+    np.testing.assert_allclose(pictures[1].mean(axis=(1, 2)), pictures[0].mean(axis=(1, 2)), atol=0.05)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="names of files are text there")
+def test_names_that_are_not_utf8_are_drawn(tmp_path):
+    write_audio(tmp_path / "a.wav", Audio(noise(1, RATE), RATE))
+    picture_files(tmp_path / "a.png", tmp_path / "a.wav", tmp_path / "a.wav", os.fsdecode(b"\xff\xfe.wav"))
+    assert imread(tmp_path / "a.png").std() > 0.05

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.errors import ConfigError, DataError
-from speech.data import PRESETS, MixConfig, Mixer, MixSource, degrade, preset
+from speech.data import PRESETS, MixConfig, Mixer, MixSource, degrade, preset, validation_pairs
 from speech.data.clips import Clip, read_clips, speaker_of
 from speech.data.levels import active_power, noise_gain, power
 from speech.data.mixing import noise_crop
@@ -401,3 +401,22 @@ def test_real_recordings(shared_data: Path, tmp_path: Path) -> None:
     assert bool(torch.isfinite(batch.y).all())
     assert float(batch.y.abs().max()) <= 1.0
     assert all(float(item.std()) > 1e-4 for item in batch.y)
+
+
+def test_clean_speech_below_the_models_rate_is_told(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
+    clean, noise = tmp_path / "clean", tmp_path / "noise"
+    put(noise / "hiss.wav", hiss(1.0, rate=8000), 8000)
+    put(clean / "whole.wav", speech_like(1.0))
+    put(clean / "wide.wav", speech_like(1.0, rate=44100), 44100)
+    for rate in (RATE, 48000):  # what 44.1 kHz lack of 48 nobody hears
+        config = MixConfig(sample_rate=rate, babble=0.0, reverb=0.0)
+        MixSource(clean, noise, config=config, cache=tmp_path / "kept")
+    assert ["clean/whole for one (16000 Hz)" in str(each.message) for each in recwarn] == [True]  # of 48 kHz alone
+    put(clean / "call.wav", speech_like(1.0, rate=8000), 8000)
+    config = MixConfig(babble=0.0, reverb=0.0)
+    told = r"1 of 3 recordings of clean speech have rates below 16000 Hz, clean/call for one \(8000 Hz\)"
+    for _ in range(2):  # decoded, and kept
+        with pytest.warns(UserWarning, match=told):
+            MixSource(clean, noise, config=config, cache=tmp_path / "kept")
+    with pytest.warns(UserWarning, match=told):
+        validation_pairs(clean, noise, count=1, config=config)

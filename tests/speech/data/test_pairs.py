@@ -168,3 +168,10 @@ def test_real_pairs(shared_data: Path) -> None:
     original, _ = soundfile.read(folder / "clean" / f"{name}.wav", dtype="float32")
     np.testing.assert_array_equal(clean, original)
     assert len(noisy) == len(clean)
+
+
+def test_pairs_below_the_models_rate_are_told(voicebank: Path) -> None:
+    put_pair(voicebank / "clean_trainset_28spk_wav", voicebank / "noisy_trainset_28spk_wav", "p229_004.wav", rate=8000)
+    told = r"1 of 3 recordings of clean speech have rates below 16000 Hz, p229_004 for one \(8000 Hz\)"
+    with pytest.warns(UserWarning, match=told):
+        PairSource(voicebank, "train")

@@ -300,6 +300,7 @@ def test_files_that_are_no_checkpoints(checkpoint: Path, tmp_path: Path) -> None
         ([1, 2], "holds no state_dict"),
         ({"state_dict": {}, "hyper_parameters": NCSNPP}, "no tensors named dnn"),
         ({"state_dict": {"dnn.x": 3}, "hyper_parameters": NCSNPP}, "no tensors named dnn"),
+        ({"state_dict": {"denoiser.x": torch.zeros(1)}}, "is the state from which a training .* give the folder model"),
         ({"state_dict": {"dnn.x": torch.zeros(1)}}, "has no hyper_parameters"),
         ({"state_dict": {"dnn.x": torch.zeros(1)}, "hyper_parameters": {}, "ema": {"shadow_params": 3}}, "no list"),
     ],

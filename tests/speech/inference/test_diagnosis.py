@@ -85,6 +85,8 @@ def test_recordings_that_tell_nothing_are_refused() -> None:
         diagnose_model(model, [], BRIEF)
     with pytest.raises(DataError, match="silent"):
         diagnose_model(model, [Recording(np.zeros(8000, np.float32))], BRIEF)
+    with pytest.raises(DataError, match=r"a\.wav is silent in its middle"):
+        diagnose_model(model, [Recording(np.zeros(8000, np.float32), name="a.wav")], BRIEF)
     with pytest.raises(DataError, match="cut them alike"):
         diagnose_model(model, [Recording(noise(8000), noise(3000))], BRIEF)
 
@@ -116,3 +118,11 @@ def test_the_command_on_the_bundled_model(tmp_path: Path) -> None:
     (tmp_path / "clean/1.wav").unlink()
     with pytest.raises(DataError, match="leave --clean out"):
         CliRunner().invoke(application(), [*common, "--clean", str(tmp_path / "clean"), *quick], catch_exceptions=False)
+
+
+def test_recordings_that_are_not_finite_are_named(tmp_path: Path) -> None:
+    wave = noise(800)[None]
+    wave[0, 400] = np.nan
+    write_audio(tmp_path / "hurt.wav", Audio(wave, 16000, subtype="FLOAT"))
+    with pytest.raises(DataError, match=r"hurt\.wav holds NaN"):
+        clean_recording(tmp_path / "a.wav", tmp_path / "a.wav", tmp_path / "hurt.wav", 16000)

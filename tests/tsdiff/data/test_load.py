@@ -71,12 +71,23 @@ def test_columns_of_targets_make_channels():
 
 def test_gaps_and_missing_features_are_repaired_and_noted():
     table = long_table().drop(index=[3])  # a day of shop b
-    table.loc[(table["item_id"] == "a") & (table["timestamp"] == DAYS[2]), "price"] = np.nan
+    table.loc[(table["item_id"] == "a") & table["timestamp"].isin(DAYS[[0, 2]]), "price"] = np.nan
     series = load_dataset(table, target="sales", dynamic=["price"])
     assert np.flatnonzero(np.isnan(series[1]["target"])).tolist() == [3]
-    assert series[1]["feat_dynamic_real"][0].tolist() == [100, 101, 102, 102, 104, 105, 106, 107]
-    assert series[0]["feat_dynamic_real"][0].tolist() == [100, 101, 101, 103, 104, 105, 106, 107]
-    assert sum("1 missing values of feat_dynamic_real take the value before" in note for note in series.notes) == 2
+    assert series[1]["feat_dynamic_real"][0].tolist() == [100, 101, 102, 103, 104, 105, 106, 107]
+    assert series[0]["feat_dynamic_real"][0].tolist() == [101, 101, 102, 103, 104, 105, 106, 107]
+    told = [note for note in series.notes if "straight lines" in note]
+    assert told == [
+        f"series {name!r}: covariate 'price' misses {count} of 8 values, which are put on straight lines"
+        for name, count in (("a", 2), ("b", 1))
+    ]
+
+
+def test_a_series_without_its_covariate_is_told_by_its_column():
+    table = long_table()
+    table.loc[table["item_id"] == "b", "price"] = np.nan
+    with pytest.raises(DataError, match="series 'b': covariate 'price' holds no value; fill it, or leave it or"):
+        load_dataset(table, target="sales", dynamic=["price"])
 
 
 def test_a_vocabulary_codes_another_table_alike():
@@ -100,7 +111,7 @@ def test_a_vocabulary_codes_another_table_alike():
         ({"city": ["x", "y"] * 8}, {"static": ["city"]}, "'city' changes within series 'a', from 'x' to 'y'"),
         ({"city": ["y", "x"] * 8}, {"static": ["city"]}, "'city' changes within series 'a', from 'y' to 'x'"),
         ({"size": np.inf}, {"static": ["size"]}, "'size' holds infinities"),
-        ({"price": np.nan}, {"dynamic": ["price"]}, "'a': row 0 of feat_dynamic_real holds no value"),
+        ({"price": np.nan}, {"dynamic": ["price"]}, "'a': covariate 'price' holds no value"),
         ({"price": "dear"}, {"dynamic": ["price"]}, "'price' is not numeric"),
     ],
 )

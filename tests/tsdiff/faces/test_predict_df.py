@@ -531,6 +531,23 @@ def test_windows_know_covariates(real):
     assert errors[1] < 0.5 * errors[0]
 
 
+def test_windows_whose_covariates_miss_values_are_told_by_column_and_id(default):
+    """Errors named feat_dynamic_real, which no frame has."""
+    past = promoted()[0].reset_index(drop=True)
+    options = {"covariates": ["promotion"], "prediction_length": 10}
+    holed = past.assign(promotion=past["promotion"].where((past.index != len(past) - 3) & (past.index != 5)))
+    told = said(default.cross_validation_df, holed, **options)
+    lines = "covariate 'promotion' misses 1 of 120 values, which are put on straight lines"
+    assert told == [f"series {name!r}: {lines}" for name in "ab"]
+    none = past.assign(promotion=past["promotion"].where(past["item_id"] != "b"))
+    call = partial(tiny_estimator(steps=1, dynamic_features=1).fit, none, covariates="promotion")
+    for lacking in (partial(default.cross_validation_df, none, **options), call):
+        with pytest.raises(
+            DataError, match="series 'b': covariate 'promotion' holds no value; fill it, or leave it or"
+        ):
+            lacking()
+
+
 # --- pictures --------------------------------------------------------------------------------------------------
 
 

@@ -96,6 +96,8 @@ def test_what_is_open_stays_open_when_written():
 def test_few_values_are_said_with_what_does_without_training():
     with pytest.warns(UserWarning, match="40 values are few to train on.*from_pretrained.*tsdiff.auto"):
         TSDiffEstimator("D", 7).settled(entries(WEEK[:40]))
+    with pytest.warns(UserWarning, match="^1 value is little to train on"):
+        TSDiffEstimator("D", 7).settled(entries(WEEK[:1]))
 
 
 def test_held_out_values_are_never_trained_on():

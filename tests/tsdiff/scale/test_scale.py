@@ -188,6 +188,8 @@ def test_what_fails_is_listed_and_the_rest_is_done(tmp_path: Path):
         ({"columns": scale.Names(target="sold")}, DataError, "sold"),
         ({"size": 0}, ConfigError, "size=0"),
         ({"freq": "fortnight"}, DataError, "fortnight"),
+        ({"seed": 3}, ConfigError, r'seed=3: .*sampling=\{"seed": 3\}'),
+        ({"target": "sold"}, ConfigError, "target='sold': this call has no such option; there are .*columns"),
     ],
 )
 def test_settings_that_cannot_be_are_told(

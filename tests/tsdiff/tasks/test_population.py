@@ -132,6 +132,23 @@ def test_snapshots_of_a_table() -> None:
         snapshots_of(frame, "hour", ["c"])
     with pytest.raises(DataError, match="hours since"):
         snapshots_of(frame.assign(hour=pd.to_datetime(frame.hour)), "hour", ["a"])
+    np.testing.assert_array_equal(snapshots_of(frame, "hour", "a")[0][0], [[2.0], [4.0]])
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "message"),
+    [
+        # A missing time was a snapshot of its own, without anyone.
+        ("hour", [3, 0, math.nan, 0], r"'hour' has 1 value that is missing.*dropna\(subset=\['hour', 'a', 'b'\]\)"),
+        ("b", [math.nan, 1.0, math.inf, 1.0], r"'b' has 2 values that are missing or infinite"),
+        ("a", pd.array([1, None, 3, 4], dtype="Int64"), "'a' has 1 value that is missing"),
+        ("a", ["1", "2", "x", "4"], "'a' is not numeric: row 2 holds 'x'"),
+    ],
+)
+def test_a_table_with_values_that_are_none_is_refused(column: str, values: object, message: str) -> None:
+    frame = pd.DataFrame({"hour": [3, 0, 3, 0], "a": [1.0, 2.0, 3.0, 4.0], "b": [0.0, 1.0, 0.0, 1.0]})
+    with pytest.raises(DataError, match=message):
+        snapshots_of(frame.assign(**{column: values}), "hour", ["a", "b"])
 
 
 GOOD = [normal(0.0, 1.0, 10), normal(1.0, 1.0, 10)]

@@ -168,6 +168,16 @@ def test_a_single_source_is_refused():
         discriminate(one, windows(ar1(20, 8, 0.5)))
 
 
+def test_draws_like_a_single_series_are_told_from_its_parts():
+    """`synthesize` names the series that scale and time are of, which of a single series is one source of all draws."""
+    parts = np.char.add("a, part ", np.repeat(np.arange(8), 10).astype(str))
+    real, alike, other = (ar1(80, 24, phi, seed) for phi, seed in ((0.5, 0), (0.5, 1), (-0.5, 2)))
+    made = np.array(["a"] * 80)
+    found = [discriminate(WindowSet(real, parts), WindowSet(one, made), "logistic") for one in (alike, other)]
+    assert found[0].auroc == pytest.approx(0.5, abs=0.15)
+    assert found[1].auroc > 0.95
+
+
 # --- the report --------------------------------------------------------------------------------------------
 
 

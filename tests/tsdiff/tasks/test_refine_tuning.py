@@ -53,6 +53,12 @@ def test_the_choice_changes_the_base_least_among_those_of_nearly_the_lowest_crps
     again = Refiner(trained.model, stiff).refine(base, [past for past, _ in pairs])
     assert scores[stiff] == pytest.approx(evaluate(again, pairs).crps)
     assert scores[stiff] == pytest.approx(evaluate(base, pairs).crps, rel=0.05)
+    counted = trained.with_sampling(counts=True).refine
+    whole = [({**past, "target": past["target"].round()}, actual) for past, actual in pairs]
+    _, scores = choose_refinement(trained.model, base, whole, [small], refine=counted)
+    again = list(counted(base, [past for past, _ in whole], small))
+    assert all((one.samples == one.samples.round()).all() for one in again)
+    assert scores[small] == evaluate(again, whole).crps
     for configs, tolerance in (([], 0.0), ([small], -1.0)):
         with pytest.raises(ConfigError, match="tolerance"):
             choose_refinement(trained.model, base, pairs, configs, tolerance)

@@ -390,6 +390,20 @@ def test_multivariate_series_and_missing_values_survive(tmp_path):
     )
 
 
+def test_tables_have_the_names_and_the_zone_of_the_source(tmp_path):
+    hours = pd.date_range("2024-03-01", periods=60, freq="h", tz="Europe/Berlin")
+    source = series_from_frame(
+        pd.DataFrame({"Zähler": 7, "Zeit": hours, "Verbrauch": np.arange(60.0)}), item_id="Zähler", target="Verbrauch"
+    )
+    made = [{**source[0], "item_id": "synthetic_0"}]
+    save_series(made, parquet_path=tmp_path / "s.parquet", csv_path=tmp_path / "s.csv", origin=source.origin)
+    for name in ("s.parquet", "s.csv"):
+        frame = load_table(tmp_path / name)
+        assert list(frame.columns) == ["Zähler", "Zeit", "Verbrauch"]
+        assert set(frame["Zähler"]) == {"synthetic_0"}
+        assert list(pd.to_datetime(frame["Zeit"])) == list(hours)
+
+
 def test_a_writer_that_is_stopped_leaves_the_old_files(tmp_path):
     paths = {"parquet_path": tmp_path / "s.parquet", "csv_path": tmp_path / "s.csv", "gluonts_folder": tmp_path / "s"}
     save_series(sines(2), **paths)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from itertools import islice, product
 
 import numpy as np
 import torch
-from gluonts.model.forecast import Forecast
+from gluonts.model.forecast import Forecast, SampleForecast
 
 from shared.errors import ConfigError, DataError
 from shared.random import make_generator, randn
@@ -21,6 +21,8 @@ from tsdiff.tasks.refinement.config import ADJUSTED, Energy, RefineConfig
 from tsdiff.tasks.refinement.refiner import Refiner
 from tsdiff.windows.conditioning import Windows
 from tsdiff.windows.series import observed_series
+
+Refine = Callable[[Iterable[Forecast], Iterable[Entry], RefineConfig], Iterable[SampleForecast]]
 
 TOLERANCE = 0.05
 """Share of the lowest CRPS by which others are nearly as low."""
@@ -88,6 +90,7 @@ def choose_refinement(
     pairs: Iterable[Pair],
     configs: Sequence[RefineConfig] | None = None,
     tolerance: float = TOLERANCE,
+    refine: Refine | None = None,
 ) -> tuple[RefineConfig, dict[RefineConfig, float]]:
     """The configuration that changes the base forecasts of validation windows least, of those whose CRPS is nearly the
     lowest: windows are few, and where they do not tell configurations apart the base forecast deserves the doubt.
@@ -99,6 +102,8 @@ def choose_refinement(
         pairs: (input entry, label entry) of windows that are not those of the test.
         configs: to choose from; None takes `candidates()`.
         tolerance: relative to the lowest CRPS; 0 takes the lowest.
+        refine: the way that they are to be refined, such as a predictor's `refine`, whose samples are such as the
+            series' values are; None takes `Refiner.refine` of the model.
 
     Returns:
         The chosen one, and the CRPS of each.
@@ -115,7 +120,8 @@ def choose_refinement(
     scores: dict[RefineConfig, float] = {}
     changes: dict[RefineConfig, float] = {}
     for config in chosen_from:
-        refined = list(Refiner(model, config).refine(base, inputs))
+        made = Refiner(model, config).refine(base, inputs) if refine is None else refine(base, inputs, config)
+        refined = list(made)
         scores[config] = evaluate(refined, windows).crps
         moved = (np.abs(new.quantile(0.5) - old.quantile(0.5)).sum() for new, old in zip(refined, base, strict=True))
         changes[config] = float(sum(moved))

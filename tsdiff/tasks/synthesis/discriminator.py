@@ -45,7 +45,8 @@ def discriminate(
     """Cross-validated discrimination, on features of the windows (`window_features`).
 
     Windows that share a source are never split between training and test, or a classifier could know the real ones
-    by the series they come from. As many windows of both are used, drawn at random.
+    by the series they come from; but synthetic ones that all share one, as draws like a single series do. As many
+    windows of both are used, drawn at random.
 
     Args:
         real, synthetic: windows of one length.
@@ -67,7 +68,10 @@ def discriminate(
     rng = np.random.default_rng(derive_seed(seed, "discriminate"))
     chosen = [np.sort(rng.choice(len(windows), count, replace=False)) for windows in (real, synthetic)]
     values = np.concatenate([real.values[chosen[0]], synthetic.values[chosen[1]]])
-    groups = np.concatenate([real.sources[chosen[0]], synthetic.sources[chosen[1]]])
+    made = synthetic.sources[chosen[1]]
+    if len(np.unique(made)) == 1:  # draws that take their scale from one series do not overlap as its windows do
+        made = np.char.add("draw ", np.arange(count).astype(str))
+    groups = np.concatenate([real.sources[chosen[0]], made])
     is_real = np.repeat([1, 0], count)
     folds = min(folds, len(np.unique(groups[:count])), len(np.unique(groups[count:])))
     if folds < 2:

@@ -6,6 +6,7 @@ import gzip
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
@@ -22,6 +23,7 @@ from shared.errors import ConfigError, DataError
 from shared.files.io import UNENCODABLE, atomic_folder, atomic_path
 from tsdiff.data.entries import Entry
 from tsdiff.data.frequency import freq_of, quiet
+from tsdiff.data.origin import Origin
 from tsdiff.data.timestamps import Stamp, to_timestamps
 
 _CHUNK = 256
@@ -67,6 +69,7 @@ def save_series(
     prediction_length: int | None = None,
     categories: Sequence[int] = (),
     stamp: Stamp = "start",
+    origin: Origin | None = None,
 ) -> int:
     """Write series to one or more files in one pass. What was there is replaced when everything is written.
 
@@ -78,6 +81,7 @@ def save_series(
         prediction_length: that metadata.json states.
         categories: how many values each "feat_static_cat" takes, for metadata.json.
         stamp: whether the tables' timestamps name the first or the last day of their period.
+        origin: of the series that these are like, whose names of columns and time zone the tables take.
 
     Returns:
         How many series were written.
@@ -93,6 +97,7 @@ def save_series(
     if not chunk:
         raise DataError("there is no series to write")
     freq = freq_of(chunk[0]["start"])
+    terms = None if origin is None else replace(origin, labels=None)  # the series here have names of their own
     written = 0
     with ExitStack() as stack:
         sinks: list[_Sink] = []
@@ -110,7 +115,10 @@ def save_series(
                     raise DataError(
                         f"series {entry['item_id']!r} has frequency {entry['start'].freqstr!r}, not {freq!r}"
                     )
-            frame = series_frame(chunk, stamp) if parquet_path is not None or csv_path is not None else pd.DataFrame()
+            frame = pd.DataFrame()
+            if parquet_path is not None or csv_path is not None:
+                frame = series_frame(chunk, stamp)
+                frame = frame if terms is None else terms.restored(frame.rename(columns={"target": "value"}))
             for sink in sinks:
                 sink(chunk, frame)
             written += len(chunk)
