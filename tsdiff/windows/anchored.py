@@ -201,7 +201,8 @@ def _assembled(read: _Read, pools: list[Pool]) -> AnchoredWindow:
     steps = np.array([end - start for start, end in gaps] or [1], dtype=np.float64)
     scale = float(np.array([one.scale for one in pools or [pool]]) @ steps / steps.sum())
     line = np.where(place >= 0, told[np.maximum(place, 0)], 0.0)
-    anchor, sizes = line.copy(), np.full(len(place), max(scale, read.told.error))
+    # Beyond those gaps what tries missed by tells more, but it is too much: they know less around what they fill.
+    anchor, sizes = line.copy(), np.full(len(place), max(scale, float(np.sqrt(scale * read.told.error))))
     for (start, end), one in zip(gaps, pools, strict=True):
         anchor[start:end], sizes[start:end] = one.mean, one.scale * one.profile
     if not observed.any():  # too far away for what the network has learnt of gaps

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tsdiff.windows.gaps import LEAST_PAIRS, bridged_line, from_season, stretches
+from tsdiff.windows.gaps import LEAST_PAIRS, bridged_line, from_season, remembered_between, stretches
 
 _FARTHEST, _DONORS = 8, 4
 """Seasons away from which an expected value is taken, and how many of the nearest are averaged, step by step."""
@@ -105,13 +105,14 @@ def _typical(flags: np.ndarray) -> float:
 
 
 def _by_phases(line: np.ndarray, seen: np.ndarray, season: int) -> np.ndarray:
-    """A bridged line (n,) that departs from itself as other seasons depart from their level at the same phase, as far
-    as this tells of known values; NaN where no season nearby tells anything."""
+    """The level and shape of a bridged line (n,), and what its known values depart from both, as far as this is left
+    after so many steps; NaN where no season nearby tells anything."""
+    level, told = _level(line, _AROUND * season), seen
     shape = np.zeros_like(line)
     for _ in range(_PASSES):  # the level of part of a season is that of its shape too, until this is known
-        off = np.where(seen, line - _level(line - shape, seen, _AROUND * season), 0.0)
-        shape, told = _shape(off, seen, season)
-    return np.where(told, bridged_line(np.where(seen, line - shape, np.nan)) + shape, np.nan)
+        shape, told = _shape(np.where(seen, line - level, 0.0), seen, season)
+        level = _level(bridged_line(np.where(seen, line - shape, np.nan)), _AROUND * season)
+    return np.where(told, level + shape + remembered_between(line - level - shape, seen), np.nan)
 
 
 def _shape(off: np.ndarray, seen: np.ndarray, season: int) -> tuple[np.ndarray, np.ndarray]:
@@ -131,13 +132,12 @@ def _shape(off: np.ndarray, seen: np.ndarray, season: int) -> tuple[np.ndarray, 
     return shape * min(max(alike, 0.0), 1.0), told
 
 
-def _level(line: np.ndarray, seen: np.ndarray, around: int) -> np.ndarray:
-    """The mean of what is seen of a line (n,) up to so many steps before and after each."""
+def _level(line: np.ndarray, around: int) -> np.ndarray:
+    """The mean of a line (n,) up to so many steps before and after each."""
     middle, places = float(line.mean()), np.arange(len(line))
     first, last = np.maximum(places - around, 0), np.minimum(places + around + 1, len(line))
-    totals = np.concatenate([[0.0], np.cumsum(np.where(seen, line - middle, 0.0))])
-    counts = np.concatenate([[0], np.cumsum(seen)])
-    level: np.ndarray = middle + (totals[last] - totals[first]) / np.maximum(counts[last] - counts[first], 1)
+    totals = np.concatenate([[0.0], np.cumsum(line - middle)])
+    level: np.ndarray = middle + (totals[last] - totals[first]) / (last - first)
     return level
 
 

@@ -86,7 +86,7 @@ def from_season(line: np.ndarray, seen: np.ndarray, waiting: np.ndarray, lag: in
     if not ready.any() or both.sum() < LEAST_PAIRS:
         return np.zeros_like(line), np.zeros_like(ready)
     donor = line[source]
-    return donor + _difference(line - donor, seen, both) - line, ready
+    return donor + remembered_between(line - donor, seen, both) - line, ready
 
 
 def _texture(line: np.ndarray, seen: np.ndarray, lags: Sequence[int]) -> np.ndarray:
@@ -101,9 +101,10 @@ def _texture(line: np.ndarray, seen: np.ndarray, lags: Sequence[int]) -> np.ndar
     return added
 
 
-def _difference(change: np.ndarray, seen: np.ndarray, both: np.ndarray) -> np.ndarray:
+def remembered_between(change: np.ndarray, seen: np.ndarray, both: np.ndarray | None = None) -> np.ndarray:
     """How far a line lies from another season: as a first-order autoregression around its mean that is known at the
     edges of each gap. Of a season's noise nothing remains in the gap, of a walk's difference a straight line."""
+    both = seen if both is None else both
     center = float(change[both].mean())
     left = change - center
     memory = _memory(left, both)

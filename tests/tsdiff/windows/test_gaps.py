@@ -8,7 +8,7 @@ import pytest
 
 from tsdiff.windows.config import WindowConfig
 from tsdiff.windows.filling import expected
-from tsdiff.windows.gaps import _difference, bridge, bridged_line, patch_gaps
+from tsdiff.windows.gaps import bridge, bridged_line, patch_gaps, remembered_between
 from tsdiff.windows.source import WindowSource
 
 
@@ -83,7 +83,7 @@ def test_a_difference_is_bridged_by_the_conditional_mean_of_its_autoregression()
     memory = (left[1:] * left[:-1])[pairs].sum() / (left[1:][pairs] ** 2).sum()
     covariance = memory ** np.abs(np.subtract.outer(np.arange(300), np.arange(300)))
     wanted = covariance[np.ix_(~seen, seen)] @ np.linalg.solve(covariance[np.ix_(seen, seen)], left[seen])
-    found = _difference(np.where(seen, change, 1e6), seen, seen)[~seen]  # what is not seen tells nothing
+    found = remembered_between(np.where(seen, change, 1e6), seen, seen)[~seen]  # what is not seen tells nothing
     np.testing.assert_allclose(found - change[seen].mean(), wanted, atol=1e-9)
 
 
