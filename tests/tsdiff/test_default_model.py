@@ -166,6 +166,41 @@ def test_values_missing_here_and_there_are_imputed_by_the_season(default: TSDiff
     assert ((low <= whole[missing]) & (whole[missing] <= high)).mean() > 0.6
 
 
+def _imputed(default: TSDiffPredictor, values: np.ndarray, gaps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Whether intervals of 90 % cover each missing value of days, and the errors of the medians."""
+    frame = pd.DataFrame({"ds": pd.date_range("2024-01-01", periods=len(values)), "y": np.where(gaps, np.nan, values)})
+    low, middle, high = (
+        default.impute_df(frame, quantile_levels=[0.05, 0.5, 0.95])[["0.05", "0.5", "0.95"]].to_numpy().T
+    )
+    return ((low <= values) & (values <= high))[gaps], (middle - values)[gaps]
+
+
+def test_every_second_value_of_a_walk_is_near_the_line_between_its_neighbours(default):
+    walk = 50 + np.random.default_rng(0).normal(size=300).cumsum()
+    gaps = np.arange(300) % 2 == 1
+    gaps[-1] = False
+    inside, errors = _imputed(default, walk, gaps)
+    line = np.interp(np.arange(300), np.flatnonzero(~gaps), walk[~gaps])
+    assert inside.mean() > 0.9
+    assert np.abs(errors).mean() < 1.15 * np.abs(line - walk)[gaps].mean()
+
+
+@pytest.mark.parametrize("share", [0.1, 0.3])
+def test_scattered_gaps_of_noise_are_as_wide_as_it(default, share):
+    rng = np.random.default_rng(2)
+    inside, _ = _imputed(default, 50 + 3 * rng.normal(size=400), np.append(rng.random(399) < share, False))
+    assert inside.mean() > 0.82
+
+
+def test_a_gap_over_a_change_of_level_is_as_uncertain_as_its_place(default):
+    days = np.arange(300)
+    covered = []
+    for place in (151, 153, 155, 157, 159):
+        values = np.where(days < place, 50.0, 80.0) + np.random.default_rng(place).normal(size=300)
+        covered.append(_imputed(default, values, (days >= 150) & (days < 160))[0])
+    assert np.mean(covered) > 0.7
+
+
 def test_gaps_of_counts_are_counts_and_of_amounts_not_below_zero(default: TSDiffPredictor) -> None:
     rng, days = np.random.default_rng(3), np.arange(200)
     sold = rng.poisson(1.5 + 1.4 * np.sin(2 * np.pi * days / 7)).astype(float)

@@ -21,7 +21,7 @@ from shared.random import derive_seed, natural
 from tsdiff.pretraining.anchored import AnchoredSource
 from tsdiff.windows.anchored import pool_of
 from tsdiff.windows.anchors import remembered
-from tsdiff.windows.gaps import expected
+from tsdiff.windows.filling import expected
 from tsdiff.windows.simple import Seasons
 from tsdiff.windows.weighing import Weighing, pool_inputs
 
@@ -67,7 +67,7 @@ def told_of(
         rng: of the steps.
     """
     seen = ~np.isnan(known)
-    pool = pool_of(expected(known, seasons), seen, len(actual), seasons) if seen.any() else None
+    pool = pool_of(expected(known, seasons).values, seen, len(actual), seasons) if seen.any() else None
     if pool is None:
         return None
     places = rng.choice(len(actual), _STEPS_OF_A_WINDOW)  # with repetition where there are fewer

@@ -15,7 +15,8 @@ import numpy as np
 import torch
 
 from tsdiff.windows.anchors import Pool, pooled, remembered
-from tsdiff.windows.gaps import expected, stretches
+from tsdiff.windows.filling import Expected, expected
+from tsdiff.windows.gaps import stretches
 from tsdiff.windows.simple import HEARD, Seasons
 from tsdiff.windows.weighing import Weighing, squashed, weighed
 
@@ -36,6 +37,9 @@ _LEAST_RATIO = 1e-6
 """Of the expected errors of both sides, for the numbers' sake."""
 _DOUBT = 0.125
 """Share of how far both sides of a gap are apart that either may be off."""
+_SURPRISE, _STEP = 4.0, 12**-0.5
+"""How many times their error the sides of a gap are apart where its level has changed in between, and the deviation of
+a step at an unknown place from the line that leads over it, by its height."""
 
 
 @dataclass(frozen=True)
@@ -117,8 +121,8 @@ class _Read:
     """What a window's values tell.
 
     Attributes:
-        told: values (n,) from the first that is looked at on, what is hidden or missing filled in; empty where nothing
-            is known.
+        told: values from the first that is looked at on, what is hidden or missing filled in; none where nothing is
+            known.
         place: of each step of the window in `told`, below 0 before the series.
         observed, wanted: of the window's steps; neither is what lies before the series.
         gaps: from … to of the longest stretches that are wanted, in the window.
@@ -127,7 +131,7 @@ class _Read:
         seasons: of the series.
     """
 
-    told: np.ndarray
+    told: Expected
     place: np.ndarray
     observed: np.ndarray
     wanted: np.ndarray
@@ -155,14 +159,14 @@ def _read(wanted: Wanted) -> _Read:
     observed[there] = known[place[there]]
     missing = there & ~observed
     if not known.any():
-        return _Read(told[:0], place, observed, missing, [], [], [], wanted.seasons)
+        return _Read(Expected(told[:0], 0.0), place, observed, missing, [], [], [], wanted.seasons)
     gaps = _gaps(missing, wanted.ahead)
     filled = expected(told, wanted.seasons)
     parts, sides = [], []
     for start, stop in gaps:
         whole = _whole(known, start + place[0], stop + place[0])
         parts.append(slice(start + place[0] - whole[0], stop + place[0] - whole[0]))
-        sides.append(_sides(filled, known, *whole, wanted.seasons))
+        sides.append(_sides(filled.values, known, *whole, wanted.seasons))
     return _Read(filled, place, observed, missing, gaps, parts, sides, wanted.seasons)
 
 
@@ -188,16 +192,17 @@ def _whole(known: np.ndarray, start: int, stop: int) -> tuple[int, int]:
 
 def _assembled(read: _Read, pools: list[Pool]) -> AnchoredWindow:
     """The window of what was read, and the pool of each gap."""
-    if not len(read.told):
-        return _unknown(len(read.place), read.wanted)
-    told, place, observed, wanted = read.told, read.place, read.observed, read.wanted
+    told, place, observed, wanted = read.told.values, read.place, read.observed, read.wanted
+    if not len(told):
+        return _unknown(len(place), wanted)
     gaps, seasons = read.gaps, read.seasons
     pools = [_part(pool, part) for pool, part in zip(pools, read.parts, strict=True)]
     pool = pools[int(np.argmax([end - start for start, end in gaps]))] if gaps else pooled(told, 1, seasons)
     steps = np.array([end - start for start, end in gaps] or [1], dtype=np.float64)
     scale = float(np.array([one.scale for one in pools or [pool]]) @ steps / steps.sum())
     line = np.where(place >= 0, told[np.maximum(place, 0)], 0.0)
-    anchor, sizes = line.copy(), np.full(len(place), scale)
+    # Beyond those gaps what tries missed by tells more, but it is too much: they know less around what they fill.
+    anchor, sizes = line.copy(), np.full(len(place), max(scale, float(np.sqrt(scale * read.told.error))))
     for (start, end), one in zip(gaps, pools, strict=True):
         anchor[start:end], sizes[start:end] = one.mean, one.scale * one.profile
     if not observed.any():  # too far away for what the network has learnt of gaps
@@ -340,6 +345,7 @@ def _joined(sides: tuple[Pool | None, Pool | None], pools: Iterator[Pool]) -> Po
     nearer = trust * np.arange(1, steps + 1)
     nearer /= nearer + (1 - trust) * np.arange(steps, 0, -1)
     scale = (1 - trust) * ahead.scale + trust * back.scale
+    change = float(np.abs(ahead.mean - back.mean).mean()) - _SURPRISE * max(ahead.scale, back.scale)
     return replace(
         ahead,
         forecasts=(1 - nearer) * ahead.forecasts + nearer * back.forecasts,
@@ -347,7 +353,7 @@ def _joined(sides: tuple[Pool | None, Pool | None], pools: Iterator[Pool]) -> Po
         shares=(ahead.shares + back.shares) / 2,
         errors=np.maximum(ahead.errors, back.errors),
         mean=(1 - nearer) * ahead.mean + nearer * back.mean,
-        scale=scale,
+        scale=float(np.hypot(scale, _STEP * max(change, 0.0))),
         profile=((1 - trust) * ahead.profile * ahead.scale + trust * back.profile * back.scale) / scale,
         tries=min(ahead.tries, back.tries),
         tail=max(ahead.tail, back.tail),

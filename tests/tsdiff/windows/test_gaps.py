@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from tsdiff.windows.config import WindowConfig
-from tsdiff.windows.gaps import _difference, bridge, bridged_line, expected, patch_gaps
+from tsdiff.windows.filling import expected
+from tsdiff.windows.gaps import bridge, bridged_line, patch_gaps, remembered_between
 from tsdiff.windows.source import WindowSource
 
 
@@ -82,7 +83,7 @@ def test_a_difference_is_bridged_by_the_conditional_mean_of_its_autoregression()
     memory = (left[1:] * left[:-1])[pairs].sum() / (left[1:][pairs] ** 2).sum()
     covariance = memory ** np.abs(np.subtract.outer(np.arange(300), np.arange(300)))
     wanted = covariance[np.ix_(~seen, seen)] @ np.linalg.solve(covariance[np.ix_(seen, seen)], left[seen])
-    found = _difference(np.where(seen, change, 1e6), seen, seen)[~seen]  # what is not seen tells nothing
+    found = remembered_between(np.where(seen, change, 1e6), seen, seen)[~seen]  # what is not seen tells nothing
     np.testing.assert_allclose(found - change[seen].mean(), wanted, atol=1e-9)
 
 
@@ -103,7 +104,7 @@ def test_what_is_expected_in_a_gap_is_the_season_around_the_level_of_its_edges(s
     whole = 50 + 0.01 * steps + 3 * np.sin(2 * np.pi * steps / seasons[0])
     holed = whole.copy()
     holed[900 : 900 + missing] = np.nan
-    np.testing.assert_allclose(expected(holed, seasons), whole, atol=0.05)
+    np.testing.assert_allclose(expected(holed, seasons).values, whole, atol=0.05)
 
 
 def test_noise_is_averaged_in_what_is_expected():
@@ -112,7 +113,7 @@ def test_noise_is_averaged_in_what_is_expected():
     noisy = season + rng.normal(size=700)
     holed = np.where(rng.random(700) < 0.2, np.nan, noisy)
     gaps = np.isnan(holed)
-    error = (expected(holed, (7, 0)) - season)[gaps].std()
+    error = (expected(holed, (7, 0)).values - season)[gaps].std()
     copied = (patch_gaps(holed[None, :, None], (7,))[0][0, :, 0] - season)[gaps].std()
     assert error < 0.75 < copied  # four values have half the deviation, and what is around adds to it
 
@@ -123,11 +124,47 @@ def test_of_nothing_but_a_walk_a_line_is_expected():
     holed = walk.copy()
     holed[200:210] = np.nan
     line = bridged_line(holed)
-    np.testing.assert_array_equal(expected(holed, (0, 0)), line)
-    assert np.abs(expected(holed, (24, 0)) - line).max() < 3
+    np.testing.assert_array_equal(expected(holed, (0, 0)).values, line)
+    assert np.abs(expected(holed, (24, 0)).values - line).max() < 3
 
 
 def test_ends_are_flat_and_whole_series_stay_as_they_are():
     values = np.array([np.nan, 1.0, 3.0, 2.0, np.nan, np.nan])
-    np.testing.assert_array_equal(expected(values, (2, 0)), [1.0, 1.0, 3.0, 2.0, 2.0, 2.0])
-    np.testing.assert_array_equal(expected(np.arange(50.0), (7, 24)), np.arange(50.0))
+    np.testing.assert_array_equal(expected(values, (2, 0)).values, [1.0, 1.0, 3.0, 2.0, 2.0, 2.0])
+    np.testing.assert_array_equal(expected(np.arange(50.0), (7, 24)).values, np.arange(50.0))
+
+
+@pytest.mark.parametrize("apart", [2, 3])
+@pytest.mark.parametrize("season", [7, 12])
+def test_of_a_walk_that_is_seldom_seen_a_line_is_expected(apart, season):
+    walk = np.random.default_rng(0).normal(size=300).cumsum()
+    holed = np.where((np.arange(300) % apart == 0) | (np.arange(300) == 299), walk, np.nan)
+    missing, line = np.isnan(holed), bridged_line(holed)
+    assert (
+        np.abs(expected(holed, (season, 0)).values - walk)[missing].mean() < 1.1 * np.abs(line - walk)[missing].mean()
+    )
+
+
+@pytest.mark.parametrize("apart", [2, 3])
+def test_a_week_is_expected_of_days_that_are_seldom_seen(apart):
+    days = np.arange(300)
+    week = np.array([0.0, 1.0, 8.0, 2.0, 9.0, 4.0, -6.0])[days % 7]
+    holed = np.where(days % apart == 0, week + np.random.default_rng(0).normal(size=300), np.nan)
+    within = np.isnan(holed) & (days < days[~np.isnan(holed)].max())
+    assert np.abs(expected(holed, (7, 365)).values - week)[within].mean() < 1.0
+    assert np.abs(bridged_line(holed) - week)[within].mean() > 4
+
+
+def test_much_noise_is_averaged_where_most_is_missing():
+    rng = np.random.default_rng(0)
+    season = 5 * np.sin(2 * np.pi * np.arange(800) / 12)
+    holed = np.where(rng.random(800) < 0.6, np.nan, season + 2 * rng.normal(size=800))
+    off = (expected(holed, (12, 0)).values - season)[np.isnan(holed)]
+    assert off.std() < 1.5
+
+
+def test_a_season_is_expected_in_one_gap_in_the_middle_of_a_high_level():
+    steps = np.arange(400)
+    whole = 1e8 + 10 * np.sin(2 * np.pi * steps / 24)
+    holed = np.where((steps >= 190) & (steps < 230), np.nan, whole)
+    np.testing.assert_allclose(expected(holed, (24, 168)).values, whole, rtol=0, atol=0.5)

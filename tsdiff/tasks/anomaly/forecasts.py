@@ -17,7 +17,7 @@ from tsdiff.data.entries import ROUNDING
 from tsdiff.sampling.anchor_share import anchor_surprise
 from tsdiff.windows.anchored import pool_of
 from tsdiff.windows.anchors import remembered
-from tsdiff.windows.gaps import expected
+from tsdiff.windows.filling import expected
 from tsdiff.windows.simple import Seasons
 from tsdiff.windows.weighing import Weighing, weighed
 
@@ -132,7 +132,7 @@ def _forecast(
     known = ~np.isnan(told[:start])
     last = int(np.flatnonzero(known)[-1]) + 1
     past = slice(max(0, last - remembered(seasons)), last)
-    pool = pool_of(expected(told[past], seasons), known[past], end - last, seasons)
+    pool = pool_of(expected(told[past], seasons).values, known[past], end - last, seasons)
     assert pool is not None
     (pool,) = weighed([pool], weighing)
     return pool.mean[start - last :], (pool.scale * pool.profile)[start - last :]
