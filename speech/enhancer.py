@@ -16,7 +16,7 @@ from shared.devices import compute_device
 from shared.errors import ConfigError
 from shared.files.settings import number
 from shared.training.memory import keep_large_blocks
-from speech.audio.arrays import Form, Waveform, finite, warn_doubts, warn_replaced, whole_rate
+from speech.audio.arrays import LARGEST, Form, Waveform, finite, warn_doubts, warn_replaced, whole_rate
 from speech.audio.bands import UpperBand
 from speech.audio.files import RawFormat
 from speech.audio.loudness import LoudnessGoal, checked_goal
@@ -197,8 +197,8 @@ class Enhancer:
         """
         form = Form.of(waveform)
         sample_rate = whole_rate(sample_rate)
-        if peak is not None and not number("peak", peak, 1.0) > 0:
-            raise ConfigError(f"peak={peak}: need a positive number")
+        if peak is not None and not 0 < number("peak", peak, 1.0) <= LARGEST:
+            raise ConfigError(f"peak={peak}: need a positive number, 1 at full scale")
         noisy, replaced = finite(form.to_float(waveform))
         warn_replaced(replaced, "the waveform")
         seeds = self._seeds(seed, len(noisy))

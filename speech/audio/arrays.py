@@ -97,9 +97,12 @@ class Form:
         """The form of an array.
 
         Raises:
-            DataError: not an array of one to three dimensions, of a kind that is no audio, or with the samples first.
+            DataError: not an array of one to three dimensions, of a kind that is no audio, masked, or with the samples
+                first.
         """
         swapped = False
+        if isinstance(waveform, np.ma.MaskedArray):
+            raise DataError("a waveform of which some samples are masked: say what they hold, such as by x.filled(0)")
         if isinstance(waveform, np.ndarray):
             swapped = not waveform.dtype.isnative
             try:

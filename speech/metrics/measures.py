@@ -206,4 +206,7 @@ def score(
 
 
 def _why_not(value: float) -> str | None:
-    return None if math.isfinite(value) else f"is {value:g}: there is nothing in the signals to divide by"
+    if math.isfinite(value):
+        return None
+    why = "there is no error to divide by" if value > 0 else "the estimate holds nothing of the reference"
+    return f"is {value:g}: {why}"

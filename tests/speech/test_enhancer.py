@@ -325,11 +325,18 @@ def test_integers_of_numpy_are_settings():
         (np.zeros(5, np.int64), "int64"),
         (np.zeros(5, bool), "bool"),
         (np.array(["a"]), "U1"),
+        (np.ma.masked_greater(np.linspace(-1, 1, 5), 0.5), r"masked.*x\.filled\(0\)"),
     ],
 )
 def test_what_is_no_waveform_is_refused(signal, message):
     with pytest.raises(DataError, match=message):
         ENHANCER.enhance(signal, 16000)
+
+
+@pytest.mark.parametrize("peak", [0, -1.0, np.nan, np.inf, 1e20])
+def test_what_is_no_peak_is_refused(peak):
+    with pytest.raises(ConfigError, match=r"peak=.*: need a positive number"):
+        ENHANCER.enhance(noise(10), 16000, peak=peak)
 
 
 @pytest.mark.parametrize("call", [lambda rate: ENHANCER.enhance(noise(10), rate), ENHANCER.stream])
