@@ -112,7 +112,11 @@ def _by_phases(line: np.ndarray, seen: np.ndarray, season: int) -> np.ndarray:
     for _ in range(_PASSES):  # the level of part of a season is that of its shape too, until this is known
         shape, told = _shape(np.where(seen, line - level, 0.0), seen, season)
         level = _level(bridged_line(np.where(seen, line - shape, np.nan)), _AROUND * season)
-    return np.where(told, level + shape + remembered_between(line - level - shape, seen), np.nan)
+    smooth, gaps = level + shape, told & ~seen
+    filled = np.where(told, line, np.nan)
+    if gaps.any():
+        filled[gaps] = smooth[gaps] + remembered_between(line - smooth, seen, seen, gaps)
+    return filled
 
 
 def _shape(off: np.ndarray, seen: np.ndarray, season: int) -> tuple[np.ndarray, np.ndarray]:
@@ -158,8 +162,8 @@ def _by_neighbours(line: np.ndarray, seen: np.ndarray, seasons: Sequence[int]) -
             if not waiting.any():
                 break
             source = gap[np.clip(places - lag, 0, len(line) - 1)]
-            added, ready = from_season(line, seen, waiting & ((source == 0) | (source == gap)), lag)
-            total[ready] += added[ready]
+            ready, added = from_season(line, seen, waiting & ((source == 0) | (source == gap)), lag)
+            total[ready] += added
             count += ready
         found = count > 0
         # Regression on the mean of `count` seasons that are like each other as they are like this one.

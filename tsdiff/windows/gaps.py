@@ -76,49 +76,57 @@ def bridged_line(values: np.ndarray) -> np.ndarray:
 
 
 def from_season(line: np.ndarray, seen: np.ndarray, waiting: np.ndarray, lag: int) -> tuple[np.ndarray, np.ndarray]:
-    """What is to be added to a bridged line (n,) so that it goes on as it does `lag` steps before, and at which of the
-    waiting steps that is known."""
+    """At which waiting steps of a bridged line (n,) it is known how it goes on `lag` steps before, (n,), and what is to
+    be added to it there so that it does so, one number for each."""
     places = np.arange(len(line))
     source = places - lag
     within = (source >= 0) & (source < len(line))
     source = np.clip(source, 0, len(line) - 1)
     ready, both = waiting & within & seen[source], within & seen & seen[source]
     if not ready.any() or both.sum() < LEAST_PAIRS:
-        return np.zeros_like(line), np.zeros_like(ready)
-    donor = line[source]
-    return donor + remembered_between(line - donor, seen, both) - line, ready
+        return np.zeros(len(line), dtype=bool), np.zeros(0)
+    change = line - line[source]
+    return ready, remembered_between(change, seen, both, ready) - change[ready]
 
 
 def _texture(line: np.ndarray, seen: np.ndarray, lags: Sequence[int]) -> np.ndarray:
     """What is added to a bridged line (length,) in its gaps, so that it goes on as another season does."""
     added, waiting = np.zeros_like(line), ~seen
     for lag in lags:
-        change, ready = from_season(line, seen, waiting, lag)
-        added[ready] = change[ready]
+        ready, change = from_season(line, seen, waiting, lag)
+        added[ready] = change
         waiting &= ~ready
         if not waiting.any():
             break
     return added
 
 
-def remembered_between(change: np.ndarray, seen: np.ndarray, both: np.ndarray | None = None) -> np.ndarray:
-    """How far a line lies from another season: as a first-order autoregression around its mean that is known at the
-    edges of each gap. Of a season's noise nothing remains in the gap, of a walk's difference a straight line."""
-    both = seen if both is None else both
+def remembered_between(change: np.ndarray, seen: np.ndarray, both: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """How far a line (n,) lies from another season at the wanted steps, one number for each: as a first-order
+    autoregression around its mean that is known at the edges of each gap. Of a season's noise nothing remains in the
+    gap, of a walk's difference a straight line.
+
+    Args:
+        change: (n,), of which only what is seen counts.
+        seen: (n,).
+        both: (n,): where the other season is known too; the autoregression is fitted to these.
+        wanted: (n,).
+    """
     center = float(change[both].mean())
-    left = change - center
-    memory = _memory(left, both)
-    places = np.arange(len(change))
-    before = np.maximum.accumulate(np.where(seen, places, -1))
-    after = np.minimum.accumulate(np.where(seen, places, len(change))[::-1])[::-1]
-    has_before, has_after = before >= 0, after < len(change)
-    back, ahead = np.where(has_before, places - before, np.inf), np.where(has_after, after - places, np.inf)
-    whole = 1.0 - memory ** (2 * (back + ahead))
+    left = np.append(np.where(seen, change - center, 0.0), 0.0)  # beyond both ends is nothing
+    memory = _memory(left[:-1], both)
+    places, count = np.arange(len(change)), len(change)
+    before = np.maximum.accumulate(np.where(seen, places, -1))[wanted]
+    after = np.minimum.accumulate(np.where(seen, places, count)[::-1])[::-1][wanted]
+    back, ahead = places[wanted] - before, after - places[wanted]
+    kept = memory ** np.arange(int(max(back.max(), ahead.max())) + 1.0)
+    from_left, from_right = np.where(before >= 0, kept[back], 0.0), np.where(after < count, kept[ahead], 0.0)
+    whole = 1.0 - (from_left * from_right) ** 2
     whole[whole <= 0] = 1.0
-    from_left = np.where(has_before, left[np.maximum(before, 0)], 0.0) * memory**back * (1 - memory ** (2 * ahead))
-    right = left[np.minimum(after, len(change) - 1)]
-    from_right = np.where(has_after, right, 0.0) * memory**ahead * (1 - memory ** (2 * back))
-    made: np.ndarray = center + (from_left + from_right) / whole
+    made: np.ndarray = (
+        center
+        + (left[before] * from_left * (1 - from_right**2) + left[after] * from_right * (1 - from_left**2)) / whole
+    )
     return made
 
 

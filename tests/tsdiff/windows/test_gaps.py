@@ -83,7 +83,7 @@ def test_a_difference_is_bridged_by_the_conditional_mean_of_its_autoregression()
     memory = (left[1:] * left[:-1])[pairs].sum() / (left[1:][pairs] ** 2).sum()
     covariance = memory ** np.abs(np.subtract.outer(np.arange(300), np.arange(300)))
     wanted = covariance[np.ix_(~seen, seen)] @ np.linalg.solve(covariance[np.ix_(seen, seen)], left[seen])
-    found = remembered_between(np.where(seen, change, 1e6), seen, seen)[~seen]  # what is not seen tells nothing
+    found = remembered_between(np.where(seen, change, 1e6), seen, seen, ~seen)  # what is not seen tells nothing
     np.testing.assert_allclose(found - change[seen].mean(), wanted, atol=1e-9)
 
 
