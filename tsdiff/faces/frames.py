@@ -99,7 +99,8 @@ class FrameCalls(JointCalls):
             A long frame: id, timestamp, mean, and one column a level ("0.5"). The first two are named as in `df`, with
             its ids in their dtype and its time zone (`tsdiff.data.origin.Origin`). Its `attrs` tell how many series
             were taken for "nonnegative" and for "counts"; and of "covariates", by id as text, by which share they
-            lower the error of the series' past, held out in parts; 0 where they do not and are not used.
+            lower the error of the series' past, held out in parts; 0 where they do not and are not used. A model that
+            was trained with covariates uses them always, and tells no share.
 
         Raises:
             ConfigError: a setting that cannot be, a model without a horizon, or covariates that it does not fit.
@@ -112,7 +113,7 @@ class FrameCalls(JointCalls):
         tell_changes(job.series.origin, job.series, job.steps)
         made = list(job.predictor.predict(job.series, num_samples))
         table = job.series.origin.restored(forecasts_to_frame(made, quantile_levels, job.series.stamp))
-        table.attrs.update(decided(job.series, made))
+        table.attrs.update(decided(job.series, made, self.config.dynamic_features > 0))
         return table
 
     def forecast_df(

@@ -488,7 +488,9 @@ def test_a_model_trained_with_covariates_takes_those_of_frames():
     estimator = tiny_estimator(steps=3, dynamic_features=1)
     with pytest.warns(Note, match="columns 'price' are not used"):
         predictor = estimator.fit(past.assign(price=1.0), covariates="promotion", target="target", progress=False)
-    assert len(predictor.predict_df(past, future, num_samples=2)) == 2 * HORIZON
+    made = predictor.predict_df(past, future, num_samples=2)
+    assert len(made) == 2 * HORIZON
+    assert "covariates" not in made.attrs  # they are not 0, "not used"
     soon = future.groupby("item_id").head(3)
     assert len(predictor.predict_df(past, soon, prediction_length=3, num_samples=2)) == 2 * 3
     with pytest.raises(ConfigError, match=f"forecasts {HORIZON} steps at most"):
