@@ -38,7 +38,14 @@ def experiment_of(options: ExperimentOptions) -> Experiment:
     experiment = read_experiment(options.config, options.changes or (), options.hardware)
     if options.folder is not None:
         experiment = replace(experiment, data=replace(experiment.data, folder=str(options.folder)))
-    return replace(experiment, seeds=tuple(options.seeds)) if options.seeds else experiment
+    experiment = replace(experiment, seeds=tuple(options.seeds)) if options.seeds else experiment
+    for name, seed in (("training", experiment.training.seed), ("sampling", experiment.sampling.seed)):
+        if seed not in (0, *experiment.seeds):
+            note(
+                f"{name}.seed={seed} is not used: seeds={list(experiment.seeds)} are, of training and samples; "
+                f"--seed {seed} takes it"
+            )
+    return experiment
 
 
 def read_data(experiment: Experiment) -> ExperimentData:
