@@ -68,6 +68,8 @@ def train_seed(
         write_text(output / "tuning.md", found.to_markdown())
         predictor = found.predictor
         predictor.serialize(output / "model")
+    else:
+        (output / "tuning.md").unlink(missing_ok=True)  # of an earlier run
     return predictor, seconds
 
 
@@ -103,6 +105,8 @@ def write_scores(experiment: Experiment, data: ExperimentData, scored: list[Scor
         lag, naive = best_seasonal_naive(data.split.test, candidate_seasons(data.series.freq)[:2])
         results.append(Result(name, f"seasonal naive ({lag})", None, naive))
         plot_forecasts(scored[0].forecasts, data.split.test, output / "forecasts.png", stamp=data.series.stamp)
+    else:
+        (output / "forecasts.png").unlink(missing_ok=True)  # of an earlier run
     write_results(output, results, f"{name}, {len(scored[0].forecasts)} windows of {data.prediction_length} steps")
     write_text(output / "experiment.yaml", write_experiment(experiment))
     first = scored[0].result

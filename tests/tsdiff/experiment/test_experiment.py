@@ -215,6 +215,25 @@ def test_train_then_evaluate(tmp_path: Path, table: Path):
     assert "its frequency is h, that of the data D" in str(wrong.exception)
 
 
+def test_what_a_run_does_not_make_is_not_left_of_an_earlier_one(tmp_path: Path, table: Path):
+    options = sets([f"data.name={table}", "data.prediction_length=8", *TINY, "training.max_steps=2"])
+    arguments = ["train", *options, "--output", str(tmp_path / "out"), "--set", "data.validation_windows=1"]
+    assert CliRunner().invoke(application(), arguments).exit_code == 0
+    assert (tmp_path / "out" / "tuning.md").exists()
+    assert CliRunner().invoke(application(), [*arguments[:-1], "data.validation_windows=0"]).exit_code == 0
+    assert not (tmp_path / "out" / "tuning.md").exists()
+    assert (tmp_path / "out" / "forecasts.png").exists()
+    for part, steps in (("train", 60), ("test", 68)):
+        (tmp_path / "pair" / part).mkdir(parents=True)
+        values = np.random.default_rng(0).normal(size=(2, steps)).tolist()
+        entry = {"start": "2024-01-01 00:00", "target": values, "item_id": "a"}
+        (tmp_path / "pair" / part / "data.json").write_text(json.dumps(entry) + "\n")
+    (tmp_path / "pair" / "metadata.json").write_text('{"freq": "h", "prediction_length": 8}')
+    channels = [*arguments[:-1], "data.validation_windows=0", "--set", f"data.name={tmp_path / 'pair'}"]
+    assert CliRunner().invoke(application(), channels).exit_code == 0
+    assert not (tmp_path / "out" / "forecasts.png").exists()  # there is none of channels
+
+
 def test_an_unknown_guidance_is_refused_before_a_training(tmp_path: Path, table: Path):
     options = sets([f"data.name={table}", "data.prediction_length=8", *TINY])
     made = CliRunner().invoke(application(), ["evaluate", *options, "--guidance", "rms", "--output", str(tmp_path)])
