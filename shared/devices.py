@@ -23,9 +23,9 @@ def compute_device(name: str | torch.device) -> torch.device:
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
-        torch.zeros(1, dtype=torch.float64, device=device)
-    except (RuntimeError, AssertionError, TypeError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        torch.zeros(1, dtype=torch.float64, device=device).item()  # "meta" makes tensors, but holds no values
+    except (RuntimeError, AssertionError, TypeError, ImportError) as error:
+        reason = str(error).splitlines()[0].partition(". ")[0] if str(error) else type(error).__name__
         raise ConfigError(f"device {str(name)!r} cannot be used here ({reason}); use cpu") from error
     return device
 

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from shared.errors import ConfigError
 from shared.guidance import DenoiserFunction
+from shared.likelihood import require_noise_at
 from shared.sde.base import SDE, expand, residual
 
 _LOWEST = -10.0
@@ -82,7 +83,8 @@ def elbo(
         The bound by draw and element, and the number of network calls, 2·draws·levels + 2·draws.
 
     Raises:
-        ConfigError: complex data, noise of another shape, or a process without prior density, as with heavy tails.
+        ConfigError: complex data, noise of another shape, a time at which there is none, or a process without prior
+            density, as with heavy tails.
     """
     if x0.is_complex():
         raise ConfigError("the bound is written for real data; give real and imaginary parts as channels")
@@ -92,6 +94,7 @@ def elbo(
         )
     sde.prior_log_prob(x0[:1], None if y is None else y[:1])  # refuse a bridge before the work, not after
     t_end = sde.t_min if t_end is None else t_end
+    require_noise_at(sde, t_end)
     low, high = max(float(sde.log_snr(sde.T)), _LOWEST), float(sde.log_snr(t_end))
     draws, levels = noise.shape[:2]
     width = (high - low) / levels

@@ -10,11 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from shared.checks import Count, checked
+from shared.checks import Count, Positive, checked, require
 from shared.divergence import Trace, data_and_divergence, dimensions, directions_of, standard_error
 from shared.guidance import DenoiserFunction
 from shared.random import Generators
-from shared.samplers.ode import solver_options
+from shared.samplers.ode import solved
 from shared.sde.base import SDE, anchored, residual
 
 _LAST = -3.0
@@ -83,10 +83,11 @@ def estimate_log_likelihood(
 
     Raises:
         ConfigError: the process has no prior density, or a setting is impossible.
+        SamplingError: data or predictions that are not finite, with the adaptive solver.
     """
-    from torchdiffeq import odeint  # loads scipy
-
     checked(Count | None, steps=steps)
+    checked(Positive, rtol=rtol, atol=atol)
+    require_noise_at(sde, t_end)
     dims = dimensions(x0)
     directions = directions_of(x0, trace, probes, generator)
     if prior_log_prob is None:
@@ -110,17 +111,29 @@ def estimate_log_likelihood(
     estimates = 1 if directions is None else len(directions)
     start = (u0, torch.zeros(len(x0), estimates, dtype=torch.float64, device=x0.device))
     w = w.to(x0.device)
-    solver: dict[str, Any] = {"method": "rk4"}
-    if steps is None:
-        solver = {"method": "dopri5", "rtol": rtol, "atol": atol, "options": solver_options(w)}
     with torch.no_grad():
-        u, change = odeint(slope, start, w, **solver)
+        if steps is None:
+            u, change = solved(slope, start, w, rtol, atol)
+        else:
+            from torchdiffeq import odeint  # loads SciPy
+
+            u, change = odeint(slope, start, w, method="rk4")
         x_T = anchored(sigma_T * u[-1], None if y is None else y.to(wide))
         prior = sde.prior_log_prob(x_T, None if y is None else y.to(wide)) if prior_log_prob is None else None
         terminal = prior_log_prob(x_T) if prior_log_prob is not None else prior
     assert terminal is not None
     each = terminal.double()[:, None] + dims * math.log(sigma_T / sigma_0) - change[-1]
     return LogLikelihood(each.mean(1), standard_error(each, exact=directions is None), calls)
+
+
+def require_noise_at(sde: SDE, t_end: float) -> None:
+    """Refuse a time of the data at which there is no density.
+
+    Raises:
+        ConfigError: it lies outside [0, T), or nothing but the data is there.
+    """
+    met = 0 <= t_end < sde.T and float(sde.sigma(t_end)) > 0
+    require(met, f"data needs a time before {sde.T} at which there is some noise, such as 1e-5", t_end=t_end)
 
 
 def _grid(w_data: float, w_prior: float, steps: int | None) -> Tensor:

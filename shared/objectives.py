@@ -183,7 +183,7 @@ class DiffusionLoss(Checked):
 
     Raises:
         ConfigError: an unknown reduction, a scale that is not positive, or no share; or when called: items that are to
-            be trained at the end of a bridge, with a weighting or an output that is not defined there.
+            be trained at an end of the path, with a weighting or an output that is not defined there.
     """
 
     weighting: Weighting | None = None
@@ -265,6 +265,12 @@ class DiffusionLoss(Checked):
             raise ConfigError(
                 f"start_share={self.start_share} with a {kinds[0]} loss of a network that predicts {kinds[1]}: a "
                 "bridge has no score at its end; predict data with a data loss, or take start_share=0"
+            )
+        if not bool(torch.isfinite(self._factor(denoiser, torch.tensor([sde.T], dtype=torch.float64))).all()):
+            raise ConfigError(
+                f"start_share={self.start_share} with the weighting {self.weighting} of a network that predicts "
+                f"{kinds[1]}: it is infinite at t={sde.T}, where {type(sde).__name__} starts; take another weighting, "
+                "or start_share=0"
             )
         chosen = torch.rand(batch, generator=generator, device=t.device) < self.start_share
         return torch.where(chosen, torch.full_like(t, sde.T), t)

@@ -95,10 +95,10 @@ def loop_integral(
     checked(Several, points=points)
     radius = math.sqrt(field.variance) if radius is None else checked(Positive, radius=radius)
     a = a / _norm(a)
-    b = b - _as(inner(a, b), a) * a
-    b = b / _norm(b)
-    if not bool(torch.isfinite(a).all() and torch.isfinite(b).all()):
+    across = b - _as(inner(a, b), a) * a
+    if not bool((_norm(across) > 1e-6 * _norm(b)).all()):  # of parallel ones rounding is left; of zeros, 0 or NaN
         raise ConfigError("directions of a loop that are 0, or parallel: give two that span a plane")
+    b = across / _norm(across)
     work, path = (torch.zeros(len(u), dtype=torch.float64, device=u.device) for _ in range(2))
     for angle in torch.arange(points, dtype=torch.float64) * (2 * math.pi / points):
         cos, sin = math.cos(angle), math.sin(angle)

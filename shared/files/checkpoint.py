@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from torch import Tensor, nn
+from torch import Tensor, contiguous_format, nn
 
 from shared.errors import CheckpointError, MissingPackageError
 from shared.files.budget import Budget
@@ -47,7 +47,8 @@ def save_checkpoint(
     """
     folder = Path(folder)
     full = {"format": kind, "version": version, **config}
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+    # Copies, for safetensors refuses tensors that share memory, as the tied weights of a network do.
+    tensors = {name: tensor.detach().cpu().clone(memory_format=contiguous_format) for name, tensor in state.items()}
     with atomic_path(folder / WEIGHTS) as temporary:
         temporary.write_bytes(save(tensors, metadata={"config": json.dumps(full)}))
     write_json(folder / CONFIG, full)

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 import torch
 from torch import Tensor
 
+from shared.devices import compute_device
 from shared.errors import ConfigError
 from shared.guidance import DenoiserFunction, Guidance
 from shared.kinds import OneOf
@@ -119,7 +120,8 @@ def sample(
         generator: one for the batch, or one per item, which makes an item's result independent of the batch.
         guidance: steers the prediction, and the state after a step.
         callback: called after every step with a `StepInfo` (see `ProgressBar`); ends sampling when it returns True.
-        x_start, t_start: start from this state (batch, ...) at this time instead of from the prior at T.
+        x_start, t_start: start from this state (batch, ...) at this time instead of from the prior at T. Without a
+            state, a start before T is the anchor with the noise of that time.
         return_trajectory: keep the states after every step.
         dtype, device: of the samples when only `shape` is given.
         settings: fields of the method's settings to change, such as eta=0.5 with "ode2", snr=0.3 with "pc", or
@@ -136,7 +138,7 @@ def sample(
     lies: Schedule | Tensor = getattr(run_method, "schedule", "log_snr") if schedule is None else schedule
     times = method_times(run_method, sde, steps, lies, t_start, t_end)
     with torch.no_grad():
-        x = _start(sde, shape, y, x_start, generator, dtype, device)
+        x = _start(sde, times[0], shape, y, x_start, generator, dtype, device)
         run = Run(denoiser, sde, x, y, times, generator, guidance, callback, return_trajectory)
         try:
             run_method(run)
@@ -164,6 +166,7 @@ def method_times(
 
 def _start(
     sde: SDE,
+    first: Tensor,
     shape: Sequence[int] | None,
     y: Tensor | None,
     x_start: Tensor | None,
@@ -173,12 +176,17 @@ def _start(
 ) -> Tensor:
     if x_start is not None:
         start = x_start
-    elif y is not None:
-        start = sde.prior_sample(y, generator)
-    elif shape is not None:
-        start = sde.prior_sample(shape, generator, dtype=dtype, device=device)
-    else:
+    elif y is None and shape is None:
         raise ConfigError("nothing tells the shape of the samples: give shape, y or x_start")
+    else:
+        place = None if device is None else compute_device(device)
+        anchor = torch.zeros(*(shape or ()), dtype=dtype, device=place) if y is None else y
+        late = bool((first < sde.T).any())  # the prior is of T, and may be far noisier
+        if late and (y is not None or sde.prior_std > 0):
+            noise = sde.draw_noise(anchor.shape, generator, dtype=anchor.dtype, device=anchor.device)
+            start = sde.perturb(anchor, first.reshape(-1), noise, anchor)
+        else:
+            start = sde.prior_sample(tuple(shape or ()) if y is None else y, generator, dtype=dtype, device=place)
     if shape is not None and tuple(shape) != tuple(start.shape):
         raise ConfigError(f"shape {tuple(shape)} does not agree with the anchor or start, {tuple(start.shape)}")
     return start

@@ -97,7 +97,8 @@ class Gaussian(Law):
         rest: variance of every direction outside their span.
 
     Raises:
-        ConfigError: shapes that do not belong together, or variances that are negative or not finite.
+        ConfigError: shapes that do not belong together, or variances that are negative or not finite; (when used)
+            states of another shape.
     """
 
     mean: Tensor
@@ -154,6 +155,11 @@ class Gaussian(Law):
         return cls(mean.double(), vectors.T.reshape(n, *mean.shape), values.clamp_min(0))
 
     def center(self, like: Tensor) -> Tensor:
+        if like.shape[1:] != self.mean.shape:
+            raise ConfigError(
+                f"a law of items of shape {tuple(self.mean.shape)}, states of {tuple(like.shape[1:])}: estimate it on "
+                "data of their shape"
+            )
         return self.mean.to(like)
 
     def split(self, z: Tensor) -> tuple[Tensor, Tensor]:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from shared.checks import Checked, Positive
+from shared.errors import SamplingError
 from shared.samplers.exponential import step as exponential_step
 from shared.samplers.run import Node, Run, is_clean, ode_slope
 
@@ -67,6 +69,23 @@ def solver_options(w: Tensor) -> dict[str, object]:
     return {"norm": _max_norm, "dtype": torch.float64, "step_t": w[-1:]}
 
 
+def solved(slope: Callable[..., Any], start: Any, w: Tensor, rtol: float, atol: float) -> Any:
+    """The state, a tensor or a tuple of them, at each of w, (points, …), by torchdiffeq's dopri5.
+
+    Raises:
+        SamplingError: no step is small enough, as where slopes are not finite.
+    """
+    from torchdiffeq import odeint  # loads SciPy
+
+    try:
+        return odeint(slope, start, w, rtol=rtol, atol=atol, method="dopri5", options=solver_options(w))
+    except AssertionError as error:
+        raise SamplingError(
+            f"the adaptive solver found no step that is small enough ({error}): see that data and predictions are "
+            f"finite, raise rtol={rtol} and atol={atol}, or take a number of steps"
+        ) from error
+
+
 def _max_norm(state: Tensor | tuple[Tensor, ...]) -> Tensor:
     parts = state if isinstance(state, tuple) else (state,)
     return torch.stack([part.abs().max() for part in parts]).max()
@@ -86,6 +105,7 @@ class AdaptiveODE(Checked):
 
     Raises:
         ConfigError: a tolerance that is not positive.
+        SamplingError: (from the run) predictions that are not finite.
     """
 
     rtol: Positive = 1e-5
@@ -112,18 +132,13 @@ class AdaptiveODE(Checked):
             run.denoise_final()
 
     def _solve(self, run: Run, x: Tensor, first: Node, stop: Node) -> Tensor:
-        from torchdiffeq import odeint  # loads SciPy
-
         w = torch.tensor([_ratio(first), _ratio(stop)], dtype=torch.float64)
 
         def slope(w_now: Tensor, u_now: Tensor) -> Tensor:
             node = _node_at(run, float(w_now), first.t, stop.t)
             return run.data_residual(run.anchored(node.sigma * u_now), (node,))
 
-        options = solver_options(w)
-        u = odeint(
-            slope, run.residual(x) / first.sigma, w, rtol=self.rtol, atol=self.atol, method="dopri5", options=options
-        )
+        u = solved(slope, run.residual(x) / first.sigma, w, self.rtol, self.atol)
         return run.anchored(stop.sigma * u[-1])
 
 

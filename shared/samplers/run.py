@@ -128,6 +128,10 @@ class Run:
     ):
         self.sde, self.y, self.x = sde, y, x
         rows = times.reshape(len(times), -1).tolist()
+        if len(rows[0]) not in (1, len(x)):
+            raise ConfigError(
+                f"times of {len(rows[0])} items for a batch of {len(x)}: give (points, batch), or (points,)"
+            )
         self.nodes: list[Nodes] = [tuple(Node.at(sde, t) for t in row) for row in rows]
         self.nfe = 0
         self.at = self.nodes[0]

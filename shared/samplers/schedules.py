@@ -54,10 +54,17 @@ def time_grid(
         rho: of "edm".
 
     Raises:
-        ConfigError: unknown schedule, no steps, or times that do not fall within [0, 1].
+        ConfigError: unknown schedule, no steps, times that do not fall within [0, 1], or another start or end than
+            theirs.
     """
     if isinstance(schedule, Tensor):
-        return _check_times(schedule.detach().double().cpu())
+        times = _check_times(schedule.detach().double().cpu())
+        for name, told, there in (("t_start", t_start, times[0]), ("t_end", t_end, times[-1])):
+            if told is not None and bool((there != told).any()):
+                raise ConfigError(
+                    f"{name}={told} with times from {times[0].tolist()} to {times[-1].tolist()}: leave it out"
+                )
+        return times
     checked(Annotated[Schedule, "or give the times"], schedule=schedule)
     steps = checked(Steps, steps=steps)
     checked(Positive, rho=rho)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -87,10 +86,6 @@ def sample_around(
     """`sample_spectrogram` for any data prediction (x (batch, ...), t (batch,)) → x̂_0 around the anchor y (batch, ...);
     precision, suppression and fading in are left to it."""
     times = sampling_times(sde, sampling)
-    start: dict[str, Any] = {}
-    if float(times[0]) < sde.T:
-        noise = sde.draw_noise(y.shape, generator, dtype=y.dtype, device=y.device)
-        start = {"x_start": sde.perturb(y, times[:1], noise, y), "t_start": float(times[0])}
     published = sampling.sampler == "sb_ode" and float(times[0]) == sde.T
     return sample(
         at_network_time(data, times, network_time(sampling), sde.t_min),
@@ -101,7 +96,6 @@ def sample_around(
         generator=generator,
         guidance=PublishedBridgeStart(sde, y, times) if published else None,
         callback=callback,
-        **start,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from shared.devices import check_processes, first_process, started_together
+from shared.devices import check_processes, compute_device, first_process, started_together
 from shared.errors import ConfigError
 
 NAMES = ("TORCHELASTIC_RUN_ID", "WORLD_SIZE", "RANK", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "MASTER_ADDR")
@@ -54,3 +54,9 @@ def test_several_machines_that_nothing_started(monkeypatch: pytest.MonkeyPatch) 
         check_processes(1, 2)
     monkeypatch.setenv("SLURM_NTASKS", "2")
     check_processes(1, 2)
+
+
+@pytest.mark.parametrize("name", ["meta", "hpu", "mps:7", "cud", "CPU", "", -1])
+def test_devices_that_cannot_compute_here(name: str) -> None:
+    with pytest.raises(ConfigError, match=r"^device '.*' cannot be used here \(.{5,300}\); use cpu$"):
+        compute_device(name)

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from shared.divergence import directions_of
-from shared.errors import ConfigError
+from shared.elbo import elbo
+from shared.errors import ConfigError, SamplingError
 from shared.likelihood import estimate_log_likelihood, log_likelihood
 from shared.random import make_generator
 from shared.sde import SBVESDE, SDE, VESDE, VPSDE
@@ -197,3 +198,29 @@ def test_probes_of_another_shape_are_refused(shape: tuple[int, ...]) -> None:
         assert probes.shape == fits
     with pytest.raises(ConfigError, match=r"need \(probes, batch or 1, \*\(3,\)\)"):
         directions_of(x, "hutchinson", torch.ones(shape), None)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"t_end": 0.0}, {"t_end": -1.0}, {"t_end": 1.0}, {"t_end": math.nan}, {"rtol": -1.0}, {"atol": 0.0}]
+)
+def test_impossible_settings_are_refused(settings: dict[str, float]) -> None:
+    """They gave wrong densities, or errors that named no setting."""
+    x0 = torch.ones(2, DIMS)
+    with pytest.raises(ConfigError, match=next(iter(settings))):
+        log_likelihood(GaussianData(VPSDE(), 0.3, 0.8).denoiser, VPSDE(), x0, **settings)
+    if "t_end" in settings:
+        with pytest.raises(ConfigError, match="t_end"):
+            elbo(GaussianData(VPSDE(), 0.3, 0.8).denoiser, VPSDE(), x0, torch.zeros(1, 4, *x0.shape), **settings)
+
+
+def test_the_least_noise_of_a_process_is_a_time_of_data() -> None:
+    sde, x0 = VESDE(sigma_max=5.0), torch.tensor([[0.1, 0.4, 0.9]], dtype=torch.float64)
+    data = GaussianData(sde, 0.3, 0.8)
+    found = float(log_likelihood(data.denoiser, sde, x0, t_end=0.0, rtol=1e-8, atol=1e-8))
+    assert found == pytest.approx(float(log_likelihood(data.denoiser, sde, x0, rtol=1e-8, atol=1e-8)), abs=1e-3)
+
+
+def test_data_that_is_not_finite_is_told() -> None:
+    x0 = torch.tensor([[0.1, math.nan, 0.9]])
+    with pytest.raises(SamplingError, match="data and predictions are finite"):
+        log_likelihood(GaussianData(VPSDE(), 0.3, 0.8).denoiser, VPSDE(), x0)

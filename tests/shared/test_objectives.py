@@ -14,7 +14,7 @@ from shared.errors import ConfigError
 from shared.objectives import DiffusionLoss, TimeDistribution, TimeSampler, Weighting, weight
 from shared.predictions import Denoiser, NetworkOutput
 from shared.random import make_generator, randn
-from shared.sde import OUVESDE, SBVESDE, SDE, VESDE, VPSDE
+from shared.sde import OUVESDE, SBVESDE, SDE, VESDE, VPSDE, FlowSDE, ResfusionSDE
 from tests.conftest import ANCHORED, BRIDGES, all_sdes
 
 OUTPUTS = get_args(NetworkOutput)
@@ -282,3 +282,22 @@ BAD: list[Callable[[], object]] = [
 def test_bad_settings_are_refused(build: Callable[[], object]) -> None:
     with pytest.raises(ConfigError):
         build()
+
+
+@pytest.mark.parametrize("sde", [FlowSDE(), ResfusionSDE(), SBVESDE(), VPSDE()])
+@pytest.mark.parametrize("output", OUTPUTS)
+@pytest.mark.parametrize("weighting", [None, *WEIGHTINGS])
+def test_items_at_the_start_cost_something_finite_or_are_refused(
+    sde: SDE, output: NetworkOutput, weighting: Weighting | None
+) -> None:
+    denoiser, x0, noise, y = flawed(sde, output, torch.ones_like, y=0.0)
+    loss = DiffusionLoss(weighting, start_share=1.0)
+    finite = {None} if output in ("noise", "score") else {None, *WEIGHTINGS} - {"likelihood"}
+    bridge = isinstance(sde, SBVESDE)
+    if isinstance(sde, VPSDE) or (
+        output in ("data", "edm") and weighting in (None, "data") if bridge else weighting in finite
+    ):
+        assert torch.isfinite(loss(denoiser, x0, y, noise=noise)).all()
+    else:
+        with pytest.raises(ConfigError, match="no score at its end" if bridge else "take another weighting"):
+            loss(denoiser, x0, y, noise=noise)

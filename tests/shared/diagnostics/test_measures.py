@@ -199,6 +199,9 @@ def test_what_cannot_be_measured_is_refused_with_a_remedy() -> None:
     field = ScoreField(lambda x, t: x / 2, VPSDE(), 0.5, x)
     with pytest.raises(ConfigError, match="span a plane"):
         loop_integral(field, x, x, 2 * x)
+    rough = draw("rough", *x.shape)  # of whose projection rounding is left
+    with pytest.raises(ConfigError, match="span a plane"):
+        loop_integral(field, x, rough, -3 * rough)
     with pytest.raises(ConfigError, match="radius"):
         loop_integral(field, x, x, x.flip(1), radius=0.0)
     with pytest.raises(ConfigError, match="probes"):

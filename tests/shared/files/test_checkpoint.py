@@ -63,6 +63,19 @@ def saved(tmp_path: Path) -> Path:
     return tmp_path / "m"
 
 
+def test_tied_weights_are_saved_under_each_name_and_stay_tied(tmp_path: Path) -> None:
+    def tied() -> nn.Sequential:
+        first, second = nn.Linear(3, 3), nn.Linear(3, 3)
+        second.weight = first.weight
+        return nn.Sequential(first, second)
+
+    network = tied()
+    save_checkpoint(tmp_path, "toy", 1, {}, network.state_dict())
+    found = open_checkpoint(tmp_path, "toy", 1).restore(tied)
+    assert found[0].weight is found[1].weight
+    assert torch.equal(found[0].weight, network[0].weight)
+
+
 def test_another_kind_or_version_is_refused(saved: Path) -> None:
     with pytest.raises(CheckpointError, match="format 'kind', not 'other'"):
         open_checkpoint(saved, "other", 1)

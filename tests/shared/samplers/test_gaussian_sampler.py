@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -10,9 +11,10 @@ from torch import Tensor
 
 from shared.errors import ConfigError
 from shared.random import make_generator, randn
-from shared.samplers import sample, time_grid
+from shared.samplers import Exponential, Sampler, sample, time_grid
 from shared.samplers.gaussian import GaussianExponential
 from shared.samplers.laws import Gaussian, Spectrum
+from shared.samplers.level import LevelShift
 from shared.samplers.run import Node
 from shared.sde import OUVESDE, SBVESDE, SDE, VPSDE, FlowSDE
 from tests.shared.mixture import Mixture
@@ -138,6 +140,14 @@ def test_what_cannot_be_is_refused() -> None:
         Spectrum.of(torch.zeros(0, 3, 4))
     with pytest.raises(ConfigError, match="variances"):
         Spectrum(())
+
+
+@pytest.mark.parametrize("item", [(7,), (3,), (6, 1), (2, 3)])
+@pytest.mark.parametrize("method", [GaussianExponential, lambda law: Exponential(2, shift=LevelShift(law))])
+def test_a_law_of_other_items_is_told(item: tuple[int, ...], method: Callable[[Gaussian], Sampler]) -> None:
+    law = Gaussian.of(randn((20, 6), make_generator("law")), 2)
+    with pytest.raises(ConfigError, match=r"a law of items of shape \(6,\), states of \(.*: estimate it on"):
+        sample(lambda x, t: 0.5 * x, VPSDE(), (4, *item), method=method(law), steps=4)
 
 
 def test_a_teleport_before_the_start_does_nothing_and_steps_lie_behind_it() -> None:

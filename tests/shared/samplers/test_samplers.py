@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from shared.errors import ConfigError
+from shared.errors import ConfigError, SamplingError
 from shared.guidance import DenoiserFunction, Guidance
 from shared.predictions import Denoiser, NetworkOutput, PathPoint
 from shared.random import make_generator, randn
@@ -888,6 +888,21 @@ def test_a_method_may_be_the_users_own() -> None:
 
 # Refusals. -------------------------------------------------------------------------------------------------------
 
+
+@pytest.mark.parametrize("late", [{"t_start": 0.3, "steps": 40}, {"schedule": torch.linspace(0.3, 0, 41)}])
+def test_a_late_start_without_a_state_has_the_noise_of_its_time(late: dict[str, Any]) -> None:
+    def first(sde: SDE, **options: Any) -> Tensor:
+        return sample(bent, sde, generator=make_generator(0), return_trajectory=True, **late, **options).trajectory[0]  # type: ignore[index]
+
+    sde = VESDE()  # whose prior has 340 times the noise
+    assert float(first(sde, shape=(400, 20)).std()) == pytest.approx(float(sde.sigma(0.3)), rel=0.05)
+    y = torch.full((400, 20), 7.0)
+    bridge = first(SBVESDE(), y=y) - y  # whose prior has none
+    assert float(bridge.std()) == pytest.approx(float(SBVESDE().sigma(0.3)), rel=0.05)
+    with pytest.raises(ConfigError, match="starts from the anchor"):
+        first(SBVESDE(), shape=(2, 3))
+
+
 BAD: dict[str, dict[str, Any]] = {
     "method": {"method": "ddim"},
     "schedule": {"schedule": "cosine"},
@@ -904,6 +919,10 @@ BAD: dict[str, dict[str, Any]] = {
     "rising times": {"schedule": torch.tensor([0.1, 0.5])},
     "one time": {"schedule": torch.tensor([0.5])},
     "times outside": {"schedule": torch.tensor([1.5, 0.5])},
+    "another start than the times": {"schedule": torch.tensor([0.9, 0.5]), "t_start": 0.8},
+    "another end than the times": {"schedule": torch.tensor([0.9, 0.5]), "t_end": 0.1},
+    "times of other items": {"schedule": torch.linspace(1, 0, 5)[:, None].expand(5, 3)},
+    "device": {"device": "cud"},
     "shape against y": {"y": torch.zeros(3, 3)},
     "shape against x_start": {"x_start": torch.zeros(2, 2)},
     "no shape": {"shape": None},
@@ -928,6 +947,11 @@ def test_refusals_tell_the_choices() -> None:
 def test_a_bridge_needs_its_anchor() -> None:
     with pytest.raises(ConfigError, match="anchor"):
         sample(bent, SBVESDE(), (2, 3))
+
+
+def test_the_adaptive_solver_tells_of_predictions_that_are_not_finite() -> None:
+    with pytest.raises(SamplingError, match="see that data and predictions are finite, raise rtol"):
+        sample(lambda x, t: x * math.nan, VPSDE(), (2, 3), method="rk45")
 
 
 def test_a_denoiser_of_the_wrong_shape_is_named() -> None:
