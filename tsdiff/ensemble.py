@@ -21,12 +21,13 @@ from shared.random import derive_seed
 from tsdiff.data import entries_of
 from tsdiff.data.entries import Entry
 from tsdiff.faces.frames import FrameCalls
+from tsdiff.faces.saved import ENSEMBLE, forget_others
 from tsdiff.model.config import TSDiffConfig
 from tsdiff.model.model import BUNDLED
 from tsdiff.predictor import TSDiffPredictor
 from tsdiff.sampling.settings import Sampling
+from tsdiff.tasks.suited import gain_of
 
-_COUNT = "ensemble.json"
 _MOST_MEMBERS = 1000
 
 
@@ -123,7 +124,8 @@ class EnsemblePredictor(FrameCalls):
         super().serialize(path)
         for place, member in enumerate(self.members):
             member.serialize(path / str(place))
-        write_json(path / _COUNT, {"members": len(self.members)})
+        write_json(path / ENSEMBLE, {"members": len(self.members)})
+        forget_others(path, ENSEMBLE)
 
     @classmethod
     def deserialize(
@@ -146,13 +148,13 @@ class EnsemblePredictor(FrameCalls):
             CheckpointError: there is none, or a member is damaged.
         """
         folder = resolve(path_or_name, BUNDLED)
-        if not (folder / _COUNT).is_file():
-            raise CheckpointError(f"{folder} holds no ensemble (no {_COUNT}); serialize it again")
-        about = read_json(folder / _COUNT, CheckpointError, "serialize the ensemble again")
+        if not (folder / ENSEMBLE).is_file():
+            raise CheckpointError(f"{folder} holds no ensemble (no {ENSEMBLE}); serialize it again")
+        about = read_json(folder / ENSEMBLE, CheckpointError, "serialize the ensemble again")
         count = about.get("members") if isinstance(about, dict) else None
         if not isinstance(count, int) or not 1 <= count <= _MOST_MEMBERS:
             raise CheckpointError(
-                f"{folder / _COUNT} states {count!r} members, and not 1 to {_MOST_MEMBERS}; serialize it again"
+                f"{folder / ENSEMBLE} states {count!r} members, and not 1 to {_MOST_MEMBERS}; serialize it again"
             )
         members = range(count)
         return cls([TSDiffPredictor.from_pretrained(folder / str(place), device=device) for place in members])
@@ -168,7 +170,9 @@ def _drawing_apart(members: Sequence[TSDiffPredictor]) -> Iterator[TSDiffPredict
 
 
 def joined(forecasts: Sequence[SampleForecast]) -> SampleForecast:
-    """One forecast of the samples of several, in their order."""
+    """One forecast of the samples of several, in their order; it tells what the covariates do in the member that they
+    help most, for others, as a seasonal naive, may not take them."""
     first = forecasts[0]
     samples = np.concatenate([forecast.samples for forecast in forecasts])
-    return SampleForecast(samples, start_date=first.start_date, item_id=first.item_id, info=first.info)
+    info = max((forecast.info for forecast in forecasts), key=gain_of)
+    return SampleForecast(samples, start_date=first.start_date, item_id=first.item_id, info=info)

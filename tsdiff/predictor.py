@@ -16,14 +16,14 @@ from gluonts.model.forecast import Forecast, SampleForecast
 
 from shared.checks import Count, checked
 from shared.errors import ConfigError
-from shared.files.checkpoint import resolve
+from shared.files.checkpoint import WEIGHTS, resolve
 from shared.random import derive_seed
 from shared.training.memory import keep_large_blocks
 from tsdiff.data import entries_of, normalise_freq
 from tsdiff.data.entries import Entry, Series, named_entries
 from tsdiff.faces.calls import ModelCalls
 from tsdiff.faces.keywords import check_sampling
-from tsdiff.faces.saved import read_horizon, read_sampling, write_settings
+from tsdiff.faces.saved import forget_others, read_horizon, read_sampling, refuse_several, write_settings
 from tsdiff.model.config import TSDiffConfig
 from tsdiff.model.model import BUNDLED, FORMAT, TSDiff
 from tsdiff.sampling.continued import continued
@@ -301,6 +301,7 @@ class TSDiffPredictor(ModelCalls):
         super().serialize(path)
         self.model.save_pretrained(path)
         write_settings(path, self.sampling, self.prediction_length)
+        forget_others(path, WEIGHTS)
 
     @classmethod
     def deserialize(
@@ -337,5 +338,6 @@ class TSDiffPredictor(ModelCalls):
             CheckpointError: see `TSDiff.from_pretrained`; settings beside the model that are damaged.
         """
         folder = resolve(path_or_name, BUNDLED, FORMAT)
+        refuse_several(folder)
         model = TSDiff.from_pretrained(folder, custom)
         return cls(model, sampling or read_sampling(folder, custom), device, read_horizon(folder))

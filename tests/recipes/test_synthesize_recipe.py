@@ -98,6 +98,15 @@ def test_windows_like_a_single_series_are_compared_and_named_as_it_is(tmp_path):
     assert "auroc_boosting" in json.loads((tmp_path / "out/metrics.json").read_text())["realism"]["TSDiff"]
 
 
+def test_windows_of_the_bundled_model_are_told_to_have_no_seasons(tmp_path, capsys):
+    data = written(table(length=900), tmp_path)
+    more = {"model": "default", "n": 10, "compare": 10, "sampling_steps": 1}
+    synthesize.main(Synthesize(data=data, prediction_length=12, output=tmp_path / "out", **more))
+    assert "none of their seasons; leave --model out, to train one on the data" in " ".join(
+        capsys.readouterr().err.split()
+    )
+
+
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,8 @@ from shared.console.command import given
 from shared.errors import CheckpointError
 from tests.tsdiff.conftest import sines
 from tsdiff import TSDiff, TSDiffPredictor
+from tsdiff.automatic import AutoPredictor
+from tsdiff.automatic.predictor import Member
 from tsdiff.commands.common import Job, given_predictor
 from tsdiff.data import series_from_gluonts, split_windows
 from tsdiff.ensemble import EnsemblePredictor
@@ -246,3 +249,22 @@ def test_horizons_up_to_a_million_steps_are_read_back(tmp_path):
     write_settings(tmp_path, Sampling(), 10**6 + 1)
     with pytest.raises(CheckpointError, match="prediction_length=1000001 is no number of steps"):
         read_horizon(tmp_path)
+
+
+@pytest.mark.parametrize(("first", "then"), [(0, 1), (0, 2), (1, 0), (1, 2), (2, 0), (2, 1)])
+def test_what_is_written_to_a_folder_takes_the_place_of_what_was_there(first: int, then: int, tmp_path: Path):
+    one, other = random_predictor(0), random_predictor(1)
+    kinds: list[Made | AutoPredictor] = [
+        one,
+        EnsemblePredictor([one, other]),
+        AutoPredictor([Member("trained", 1.0, one)]),
+    ]
+    kinds[first].serialize(tmp_path)
+    kinds[then].serialize(tmp_path)
+    assert type(Predictor.deserialize(tmp_path)) is type(kinds[then])
+    for kind in {type(made) for made in kinds} - {type(kinds[then])}:
+        with pytest.raises(CheckpointError):
+            kind.from_pretrained(tmp_path)
+    if then:
+        with pytest.raises(CheckpointError, match=rf"{type(kinds[then]).__name__}\.from_pretrained reads it"):
+            TSDiffPredictor.from_pretrained(tmp_path)

@@ -24,7 +24,7 @@ from tsdiff.data.entries import Entry
 from tsdiff.ensemble import joined
 from tsdiff.faces.frames import FrameCalls
 from tsdiff.faces.keywords import check_sampling
-from tsdiff.faces.saved import AUTO
+from tsdiff.faces.saved import AUTO, forget_others
 from tsdiff.predictor import TSDiffPredictor
 from tsdiff.sampling.settings import Sampling
 from tsdiff.tasks.suited import suited
@@ -172,6 +172,7 @@ class AutoPredictor(FrameCalls):
             members.append(about)
         own = {name: getattr(self.sampling, name) for name in _OWN}
         write_json(path / AUTO, {"members": members, "sampling": own, "report": self.report.as_dict()})
+        forget_others(path, AUTO)
 
     def save_pretrained(self, path: str | os.PathLike[str]) -> None:
         """`serialize`, for `from_pretrained` and the commands' --model."""

@@ -10,6 +10,7 @@ from tsdiff.commands.options import Evaluate
 from tsdiff.commands.train import Named, experiment_of, read_data, score, trained, write_scores
 from tsdiff.experiment.experiment import Experiment, ExperimentData
 from tsdiff.predictor import TSDiffPredictor
+from tsdiff.sampling.settings import Sampling
 
 
 def check_model(predictor: TSDiffPredictor, path: str, data: ExperimentData) -> None:
@@ -28,17 +29,24 @@ def check_model(predictor: TSDiffPredictor, path: str, data: ExperimentData) -> 
 
 def main(options: Evaluate) -> None:
     """Score TSDiff on the test windows of a data set, beside the seasonal naive, over seeds."""
-    experiment, output, models = experiment_of(options), options.output, options.models
+    experiment, output, models = experiment_of(options), options.output, list(dict.fromkeys(options.models or ()))
+    energies = list(dict.fromkeys(options.guidance or ()))
+    for given in energies:
+        Sampling(guidance=given)  # before a training, for what it refuses
     prepare(experiment.hardware.threads)
     claim_output(output)
     data = read_data(experiment)
     scored = []
     for made in _given(models, experiment, data) if models else trained(experiment, data, output, options.retrain):
         seed, method, predictor, seconds = made
-        for energy in options.guidance or (None,):
+        conditional = predictor.config.conditional
+        if conditional and energies:
+            note(f"{method}, seed {seed}: the model is told the past and takes no guidance; --guidance is left out")
+        wanted: list[str | None] = [] if conditional else [*energies]
+        for energy in wanted or [None]:
             used = predictor if energy is None else predictor.with_sampling(guidance=energy)
             label = method if energy is None else f"{method}, {energy}"
-            note(f"{label}, seed {seed}: {used.sampling.guidance} guidance")
+            note(f"{label}, seed {seed}: {'no' if conditional else used.sampling.guidance} guidance")
             scored.append(score(experiment, data, (seed, label, used, seconds)))
     write_scores(experiment, data, scored, output)
 

@@ -236,5 +236,6 @@ class Evaluate(ExperimentOptions):
         Option("--model", help="Trained model (folder or name); once for each. Left out: trained, or found."),
     ] = None
     guidance: Annotated[
-        list[str] | None, Option(help="Energy to sample with, mse or quantile; once for each [as tuned or set].")
+        list[str] | None,
+        Option(help="Energy to sample with: mse, quantile or robust; once for each [as tuned or set]."),
     ] = None

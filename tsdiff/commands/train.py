@@ -38,7 +38,14 @@ def experiment_of(options: ExperimentOptions) -> Experiment:
     experiment = read_experiment(options.config, options.changes or (), options.hardware)
     if options.folder is not None:
         experiment = replace(experiment, data=replace(experiment.data, folder=str(options.folder)))
-    return replace(experiment, seeds=tuple(options.seeds)) if options.seeds else experiment
+    experiment = replace(experiment, seeds=tuple(options.seeds)) if options.seeds else experiment
+    for name, seed in (("training", experiment.training.seed), ("sampling", experiment.sampling.seed)):
+        if seed not in (0, *experiment.seeds):
+            note(
+                f"{name}.seed={seed} is not used: seeds={list(experiment.seeds)} are, of training and samples; "
+                f"--seed {seed} takes it"
+            )
+    return experiment
 
 
 def read_data(experiment: Experiment) -> ExperimentData:
@@ -61,6 +68,8 @@ def train_seed(
         write_text(output / "tuning.md", found.to_markdown())
         predictor = found.predictor
         predictor.serialize(output / "model")
+    else:
+        (output / "tuning.md").unlink(missing_ok=True)  # of an earlier run
     return predictor, seconds
 
 
@@ -96,6 +105,8 @@ def write_scores(experiment: Experiment, data: ExperimentData, scored: list[Scor
         lag, naive = best_seasonal_naive(data.split.test, candidate_seasons(data.series.freq)[:2])
         results.append(Result(name, f"seasonal naive ({lag})", None, naive))
         plot_forecasts(scored[0].forecasts, data.split.test, output / "forecasts.png", stamp=data.series.stamp)
+    else:
+        (output / "forecasts.png").unlink(missing_ok=True)  # of an earlier run
     write_results(output, results, f"{name}, {len(scored[0].forecasts)} windows of {data.prediction_length} steps")
     write_text(output / "experiment.yaml", write_experiment(experiment))
     first = scored[0].result

@@ -83,12 +83,13 @@ def _same(saved: Any, wanted: Mapping[str, Any]) -> bool:
 def trained_predictor(
     entries: Collection[Entry], estimator: TSDiffEstimator, output: Path, retrain: bool, **fit_options: Any
 ) -> tuple[TSDiffPredictor, float]:
-    """The model of an earlier run, here or in a folder beside, with the same data and settings, or a new one.
+    """The model of an earlier run, here or in a folder beside, with the same data and settings, or a new one; left in
+    `output` with the settings of this run's sampling.
 
     Args:
         entries: to train on.
         estimator: how.
-        output: the folder of this run, where a new model goes to "model".
+        output: the folder of this run, where the model goes to "model".
         retrain: train a new one whatever there is.
         fit_options: of `TSDiffEstimator.train`.
 
@@ -101,7 +102,7 @@ def trained_predictor(
     key = hashlib.sha256(json.dumps(of_state, sort_keys=True).encode()).hexdigest()[:12]
     folder, state = output / "model", output / f"training-{key}"
     if not retrain:
-        for candidate in [folder, *sorted(output.parent.glob("*/model"))]:
+        for candidate in [folder, *_beside(output)]:
             try:
                 saved = read_json(candidate / _TRAINED_ON)
             except ConfigError:
@@ -114,7 +115,10 @@ def trained_predictor(
                 note(f"training again: {error}")
             else:
                 note(f"using the model trained before, {candidate} (--retrain trains a new one)")
-                return predictor, _seconds(saved.get("seconds"))
+                seconds = _seconds(saved.get("seconds"))
+                if first_process():
+                    _leave(predictor, folder, wanted, seconds, same=candidate == folder)
+                return predictor, seconds
     else:
         shutil.rmtree(state, ignore_errors=True)  # as each of those does that train together
     from shared.training.module import seconds_of  # loads Lightning
@@ -133,10 +137,25 @@ def trained_predictor(
     seconds = before + time.perf_counter() - started
     if not first_process():
         raise typer.Exit(0)  # one of several that trained together; the first goes on
-    predictor.serialize(folder)
-    write_json(folder / _TRAINED_ON, {"fingerprint": wanted, "seconds": seconds})
+    _leave(predictor, folder, wanted, seconds)
     shutil.rmtree(state, ignore_errors=True)
     return predictor, seconds
+
+
+def _beside(output: Path) -> list[Path]:
+    """Folders of models beside a run: of those of one seed, and of those of several, each of which has a folder."""
+    above = [output.parent, output.parent.parent] if output.name.startswith("seed-") else [output.parent]
+    return [one for runs in above for kind in ("*/model", "*/seed-*/model") for one in sorted(runs.glob(kind))]
+
+
+def _leave(
+    predictor: TSDiffPredictor, folder: Path, wanted: Mapping[str, Any], seconds: float, same: bool = False
+) -> None:
+    """Write a model with what it was trained on; `same`: whose weights are there already."""
+    if not same:
+        (folder / _TRAINED_ON).unlink(missing_ok=True)  # it tells of other weights; should this be stopped, of none
+    predictor.serialize(folder)
+    write_json(folder / _TRAINED_ON, {"fingerprint": wanted, "seconds": seconds})
 
 
 def _seconds(value: Any) -> float:

@@ -24,6 +24,8 @@ from tsdiff.data.entries import Entry, counted
 from tsdiff.evaluation.metrics import Metrics, evaluate
 from tsdiff.sampling.settings import Energy, Sampling, SamplingMethod
 
+_OF_GUIDANCE = ("guidance", "scale", "observation_std")
+
 
 class Tunable(Protocol):
     """A forecaster that can be told to draw otherwise, such as `tsdiff.predictor.TSDiffPredictor`."""
@@ -64,8 +66,12 @@ class TuningGrid:
     methods: tuple[SamplingMethod, ...] = ()
     skips: tuple[int, ...] = ()
 
-    def settings(self, base: Sampling) -> list[Sampling]:
+    def settings(self, base: Sampling, guided: bool = True) -> list[Sampling]:
         """Every combination once, in order; those that differ only in a field that a method ignores count as one.
+
+        Args:
+            base: what the others are of.
+            guided: whether the model takes guidance, of which there is nothing to try otherwise.
 
         Raises:
             ConfigError: a value that `Sampling` does not take.
@@ -78,7 +84,7 @@ class TuningGrid:
             "steps": self.steps,
             "skip": self.skips,
         }
-        wanted = {name: values for name, values in fields.items() if values}
+        wanted = {name: values for name, values in fields.items() if values and (guided or name not in _OF_GUIDANCE)}
         found: dict[Sampling, None] = {}
         for chosen in product(*wanted.values()):
             made = replace(base, **dict(zip(wanted, chosen, strict=True)))
@@ -193,7 +199,8 @@ def tune(
         DataError: no series is long enough, or no setting gives a finite score.
     """
     checked(Count, windows=windows, num_samples=num_samples, max_series=max_series)
-    settings = (grid or TuningGrid()).settings(predictor.sampling)
+    told = getattr(getattr(predictor, "config", None), "conditional", False)  # the past, instead of being guided by it
+    settings = (grid or TuningGrid()).settings(predictor.sampling, guided=not told)
     pairs = list(_validation(dataset, predictor.prediction_length, windows, max_series, seed))
     trials = [
         _try(predictor, setting, pairs, num_samples)

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from annotated_types import MinLen
 
-from shared.checks import DISTINCT, Checked, Count
+from shared.checks import DISTINCT, Checked, Count, Natural
 from shared.errors import ConfigError
 from shared.experiment import Hardware, HardwareSettings, read_settings
 from shared.files.settings import merged, plain, write_yaml
@@ -30,7 +30,7 @@ CONFIGS = Path(__file__).parents[1] / "configs"
 
 
 @dataclass(frozen=True)
-class DataSettings:
+class DataSettings(Checked):
     """The series, and what is held out.
 
     Args:
@@ -45,9 +45,9 @@ class DataSettings:
 
     name: str = "pjm_hourly"
     folder: str | None = None
-    prediction_length: int | None = None
-    test_windows: int | None = None
-    validation_windows: int = 0
+    prediction_length: Count | None = None
+    test_windows: Count | None = None
+    validation_windows: Natural = 0
     freq: str | None = None
     target: str = "target"
     item_id: str | None = None

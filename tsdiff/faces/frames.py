@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Self
 
@@ -99,7 +99,8 @@ class FrameCalls(JointCalls):
             A long frame: id, timestamp, mean, and one column a level ("0.5"). The first two are named as in `df`, with
             its ids in their dtype and its time zone (`tsdiff.data.origin.Origin`). Its `attrs` tell how many series
             were taken for "nonnegative" and for "counts"; and of "covariates", by id as text, by which share they
-            lower the error of the series' past, held out in parts; 0 where they do not and are not used.
+            lower the error of the series' past, held out in parts; 0 where they do not and are not used. A model that
+            was trained with covariates uses them always, and tells no share.
 
         Raises:
             ConfigError: a setting that cannot be, a model without a horizon, or covariates that it does not fit.
@@ -112,7 +113,7 @@ class FrameCalls(JointCalls):
         tell_changes(job.series.origin, job.series, job.steps)
         made = list(job.predictor.predict(job.series, num_samples))
         table = job.series.origin.restored(forecasts_to_frame(made, quantile_levels, job.series.stamp))
-        table.attrs.update(decided(job.series, made))
+        table.attrs.update(decided(job.series, made, self.config.dynamic_features > 0))
         return table
 
     def forecast_df(
@@ -176,7 +177,7 @@ class FrameCalls(JointCalls):
         future_df: pd.DataFrame | None = None,
         *,
         path: str | os.PathLike[str] | None = None,
-        ids: Sequence[Any] | None = None,
+        ids: Any = None,
         max_panels: int = 6,
         history: int | None = None,
         title: str | None = None,
@@ -319,13 +320,18 @@ def _with_past(series: SeriesSet, known: SeriesSet) -> SeriesSet:
     return replace(series, entries=[{**entry, PAST: other[DYNAMIC]} for entry, other in pairs])
 
 
-def _of_ids(series: SeriesSet, ids: Sequence[Any]) -> list[Entry]:
-    """The entries of some ids, as the frame holds them, or of one that is given by itself."""
-    ids = [ids] if isinstance(ids, str) else list(ids)
+def _of_ids(series: SeriesSet, ids: Any) -> list[Entry]:
+    """The entries of some ids, as the frame holds them or as text, or of one that is given by itself."""
+    by_name: dict[Any, Entry] = {entry["item_id"]: entry for entry in series}
+    labels = {} if series.origin.labels is None else dict(series.origin.labels.items())
+    known = {labels[name]: entry for name, entry in by_name.items() if name in labels} | by_name
+    # A tuple may be one id, of a frame whose ids have several levels, or several ids.
+    alone = isinstance(ids, str) or not isinstance(ids, Iterable) or (isinstance(ids, tuple) and ids in known)
+    ids = [ids] if alone else list(ids)
     if not ids:
         raise ConfigError("ids is empty; name the series to draw, or leave it out")
-    by_name = {entry["item_id"]: entry for entry in series}
-    unknown = [one for one in ids if str(one) not in by_name]
-    if unknown:
+    found = [known.get(one, known.get(str(one))) for one in ids]
+    if None in found:
+        unknown = [one for one, entry in zip(ids, found, strict=True) if entry is None]
         raise DataError(f"ids {unknown[:5]} are none of the series'; there are {', '.join(list(by_name)[:10])}, …")
-    return [by_name[str(one)] for one in ids]
+    return [entry for entry in found if entry is not None]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from shared.errors import CheckpointError
+from shared.files.checkpoint import WEIGHTS
 from shared.files.documents import read_json
 from shared.files.io import write_json
 from shared.files.settings import dataclass_from
@@ -15,6 +16,9 @@ from tsdiff.sampling.settings import Sampling
 
 AUTO = "auto.json"
 """What `tsdiff.automatic.AutoPredictor` writes."""
+ENSEMBLE = "ensemble.json"
+"""What `tsdiff.ensemble.EnsemblePredictor` writes."""
+_SEVERAL = {AUTO: "tsdiff.automatic.AutoPredictor", ENSEMBLE: "tsdiff.ensemble.EnsemblePredictor"}
 _SAMPLING, _PREDICTOR = "sampling.json", "predictor.json"
 _MOST_STEPS = 10**6
 """A saved horizon beyond this is damage."""
@@ -24,6 +28,24 @@ def write_settings(folder: Path, sampling: Sampling, prediction_length: int) -> 
     """Write them beside the model."""
     write_json(folder / _SAMPLING, asdict(sampling))
     write_json(folder / _PREDICTOR, {"prediction_length": prediction_length})
+
+
+def forget_others(folder: Path, own: str) -> None:
+    """Remove what tells that a folder holds a forecaster of another kind than of that whose file is `own`: an earlier
+    one, in the place of which that has been written, and which would be read instead of it."""
+    for name in (*_SEVERAL, WEIGHTS):
+        if name != own:
+            (folder / name).unlink(missing_ok=True)
+
+
+def refuse_several(folder: Path) -> None:
+    """Raise CheckpointError for a folder of several forecasters, where that of one model is read."""
+    for name, reader in _SEVERAL.items():
+        if (folder / name).is_file() and not (folder / WEIGHTS).is_file():
+            raise CheckpointError(
+                f"{folder} holds several forecasters that forecast as one, and {reader}.from_pretrained reads it; give "
+                "the folder of one model"
+            )
 
 
 def read_sampling(folder: Path, custom: Sequence[type] = ()) -> Sampling | None:

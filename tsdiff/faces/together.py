@@ -127,7 +127,7 @@ class JointCalls(Predictor):
             for one, forecasts in ((origin, made), (replace(origin, labels=of_sums), added))
         ]
         table = pd.concat(tables, ignore_index=True)
-        table.attrs.update(decided(entries, made))
+        table.attrs.update(decided(entries, made, self.config.dynamic_features > 0))
         return table
 
     def _together(self, forecasts: list[SampleForecast], entries: Sequence[Entry], key: str) -> list[SampleForecast]:

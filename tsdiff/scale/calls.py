@@ -129,8 +129,8 @@ def anomaly(
 ) -> Report:
     """Score every step of many series, into a folder of Parquet files: id, time, value, "score", "threshold" and
     "anomaly" (`tsdiff.tasks.anomaly.scores.anomalies_to_frame`); a series' threshold is the `quantile` of its own
-    scores. Other arguments, result and errors as of `forecast`."""
-    job = _Job(data, output, common)
+    scores. Nothing is drawn for it. Other arguments, result and errors as of `forecast`."""
+    job = _Job(data, output, common, draws=False)
     return job.run("scoring", Scoring(**job.settings, scoring=scoring, quantile=checked(Level, quantile=quantile)))
 
 
@@ -143,11 +143,12 @@ class _Job:
         output: Address,
         common: Common,
         ahead: bool = False,
+        draws: bool = True,
         past: Sequence[str] = (),
         future: Address | None = None,
     ):
         given: dict[str, Any] = dict(common)
-        _check_options(given)
+        _check_options(given, draws)
         model, freq = given.pop("model", "default"), given.pop("freq", None)
         if isinstance(model, TSDiffPredictor):
             raise ConfigError("model: each worker loads it; save this one (save_pretrained) and give the folder")
@@ -190,11 +191,11 @@ class _Job:
         return run(work, units, self._output, gpus=gpus, description=description, **self._where)
 
 
-def _check_options(given: Mapping[str, Any]) -> None:
-    """Refuse what the calls do not take, and tell where settings of the sampling go."""
-    known = sorted(Drawn.__annotations__)
+def _check_options(given: Mapping[str, Any], draws: bool) -> None:
+    """Refuse what a call does not take, and tell where settings of the sampling go, if it draws."""
+    known = sorted((Drawn if draws else Common).__annotations__)
     for name, value in given.items():
-        if name in Sampling.__dataclass_fields__:
+        if draws and name in Sampling.__dataclass_fields__:
             raise ConfigError(
                 f'{name}={value!r}: settings of the sampling go together, sampling={{"{name}": {value!r}}}'
             )

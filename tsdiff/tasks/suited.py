@@ -123,14 +123,20 @@ def suited_gaps(made: Imputation, sampling: Sampling, freq: str, told: bool = Fa
     return replace(made, samples=_clipped(np.concatenate(parts, axis=1), sampling))
 
 
-def decided(entries: Sequence[Entry], made: Sequence[SampleForecast]) -> dict[str, Any]:
+def decided(entries: Sequence[Entry], made: Sequence[SampleForecast], told: bool) -> dict[str, Any]:
     """What was decided from named series, for the `attrs` of a frame of their forecasts: how many were taken for
-    nonnegative and for counts; of series with covariates, by id, how much those help."""
+    nonnegative and for counts; of series with covariates, by id, how much those help, unless a model is `told` them,
+    which does not decide by series."""
     known = {entry["item_id"]: (one.info or {}).get(SUITED, Suited()) for entry, one in zip(entries, made, strict=True)}
-    told: dict[str, Any] = dict(taken_for(known.values()))
-    if {DYNAMIC, PAST} & set(entries[0]):
-        told["covariates"] = {name: round(about.gain, 4) for name, about in known.items()}
-    return told
+    attrs: dict[str, Any] = dict(taken_for(known.values()))
+    if {DYNAMIC, PAST} & set(entries[0]) and not told:
+        attrs["covariates"] = {name: round(about.gain, 4) for name, about in known.items()}
+    return attrs
+
+
+def gain_of(info: Any) -> float:
+    """The `gain` that a forecast's `info` tells; 0 where it tells none."""
+    return info[SUITED].gain if isinstance(info, dict) and SUITED in info else 0.0
 
 
 def taken_for(decisions: Collection[Suited]) -> dict[str, int]:

@@ -139,6 +139,8 @@ def test_covariates_enter_the_models(model):
     future = pd.concat(pd.DataFrame({"unique_id": n, "ds": days, "promotion": [1, 0, 0, 1, 0, 0, 0]}) for n in range(3))
     table = made.predict_df(frame, future, num_samples=20)
     assert min(table.attrs["covariates"].values()) > 0.1
+    pooled = AutoPredictor([Member("naive", 0.5, Guard("naive", "D", H)), *made.members])
+    assert pooled.predict_df(frame, future, num_samples=20).attrs["covariates"] == table.attrs["covariates"]
 
 
 @pytest.mark.parametrize("name", ["naive", "trained"])

@@ -12,7 +12,7 @@ import pytest
 from shared.errors import ConfigError, DataError
 from shared.guidance import Guidance
 from shared.samplers import Exponential
-from tests.tsdiff.conftest import HORIZON, sines
+from tests.tsdiff.conftest import HORIZON, sines, tiny_estimator
 from tsdiff import Sampling
 from tsdiff.data import SeriesStore, split
 from tsdiff.evaluation.metrics import evaluate
@@ -94,6 +94,13 @@ def test_settings_of_a_users_own_stay_while_others_are_tuned(trained):
     assert (used.guidance, used.method) == (Unguided(), Exponential(1))
     assert used.steps in (2, 6)
     assert {repr(trial.sampling.guidance) for trial in found.trials} == {repr(Unguided())}
+
+
+def test_nothing_of_guidance_is_tried_of_a_model_that_takes_none():
+    told = tiny_estimator(2, conditional=True).train(sines(), progress=False)
+    found = tune(told, sines(), grid=TuningGrid(steps=(2, 3), observation_stds=(0.1, 0.2)), num_samples=5)
+    assert [trial.sampling.steps for trial in found.trials] == [2, 3]
+    assert {trial.sampling.guidance for trial in found.trials} == {told.sampling.guidance}
 
 
 def test_series_without_a_validation_window_are_left_out(trained):

@@ -15,6 +15,8 @@ from shared.experiment import HARDWARE
 from tests.recipes.harness import Recipes
 from tests.tsdiff.data.test_data_sets import ROOT, needs_shared
 from tsdiff.commands import application
+from tsdiff.commands.options import Train
+from tsdiff.commands.train import experiment_of
 from tsdiff.data.benchmarks import PAPER_SETS
 from tsdiff.data.frequency import quiet
 from tsdiff.experiment.experiment import (
@@ -66,6 +68,9 @@ def test_what_comes_later_wins(tmp_path: Path):
         ("", ["training.max_steps=many"], r"training\.max_steps: Input should be a valid integer"),
         ("", ["sampling.scale=-1"], r"sampling\.scale=-1: need a number, at least 0;"),
         ("", ["seeds=[1, 1]"], r"seeds=\(1, 1\)"),
+        ("", ["data.test_windows=0"], "test_windows=0: need"),
+        ("", ["data.prediction_length=0"], "prediction_length=0: need"),
+        ("", ["data.validation_windows=-1"], "validation_windows=-1: need"),
         ("", ["samples=0"], "samples=0"),
         ("", ["training"], "write it as section.name=value"),
         ("", ["training.max_steps=[1"], "is not valid YAML"),
@@ -194,6 +199,12 @@ def test_train_then_evaluate(tmp_path: Path, table: Path):
     bundled = [*arguments[:3], "--model", "default", "--seed", "0", "--output", str(tmp_path / "bundled")]
     any_frequency = CliRunner().invoke(application(), bundled)
     assert any_frequency.exit_code == 0, any_frequency.output
+    twice = [*bundled, "--model", "default", "--guidance", "mse", "--guidance", "quantile"]
+    unguided = CliRunner().invoke(application(), twice)
+    assert unguided.exit_code == 0, unguided.output
+    assert "takes no guidance; --guidance is left out" in unguided.output
+    assert pd.read_csv(tmp_path / "bundled" / "results.csv")["method"].tolist()[0] == "TSDiff"
+    assert len(pd.read_csv(tmp_path / "bundled" / "results.csv")) == 2
     assert pd.read_csv(tmp_path / "bundled" / "results.csv")["crps"].notna().all()
     short = CliRunner().invoke(application(), [*arguments, "--set", "data.prediction_length=4"])
     assert short.exit_code == 0, short.output
@@ -202,6 +213,41 @@ def test_train_then_evaluate(tmp_path: Path, table: Path):
     wrong = CliRunner().invoke(application(), arguments)
     assert isinstance(wrong.exception, ConfigError)
     assert "its frequency is h, that of the data D" in str(wrong.exception)
+
+
+def test_what_a_run_does_not_make_is_not_left_of_an_earlier_one(tmp_path: Path, table: Path):
+    options = sets([f"data.name={table}", "data.prediction_length=8", *TINY, "training.max_steps=2"])
+    arguments = ["train", *options, "--output", str(tmp_path / "out"), "--set", "data.validation_windows=1"]
+    assert CliRunner().invoke(application(), arguments).exit_code == 0
+    assert (tmp_path / "out" / "tuning.md").exists()
+    assert CliRunner().invoke(application(), [*arguments[:-1], "data.validation_windows=0"]).exit_code == 0
+    assert not (tmp_path / "out" / "tuning.md").exists()
+    assert (tmp_path / "out" / "forecasts.png").exists()
+    for part, steps in (("train", 60), ("test", 68)):
+        (tmp_path / "pair" / part).mkdir(parents=True)
+        values = np.random.default_rng(0).normal(size=(2, steps)).tolist()
+        entry = {"start": "2024-01-01 00:00", "target": values, "item_id": "a"}
+        (tmp_path / "pair" / part / "data.json").write_text(json.dumps(entry) + "\n")
+    (tmp_path / "pair" / "metadata.json").write_text('{"freq": "h", "prediction_length": 8}')
+    channels = [*arguments[:-1], "data.validation_windows=0", "--set", f"data.name={tmp_path / 'pair'}"]
+    assert CliRunner().invoke(application(), channels).exit_code == 0
+    assert not (tmp_path / "out" / "forecasts.png").exists()  # there is none of channels
+
+
+def test_an_unknown_guidance_is_refused_before_a_training(tmp_path: Path, table: Path):
+    options = sets([f"data.name={table}", "data.prediction_length=8", *TINY])
+    made = CliRunner().invoke(application(), ["evaluate", *options, "--guidance", "rms", "--output", str(tmp_path)])
+    assert isinstance(made.exception, ConfigError)
+    assert "guidance: 'rms': choose one of mse, quantile, robust" in str(made.exception)
+    assert not (tmp_path / "model").exists()
+
+
+def test_a_seed_that_is_not_used_is_told(capsys: pytest.CaptureFixture[str]):
+    changes = ["training.seed=4", "sampling.seed=5"]
+    experiment_of(Train(changes=changes, seeds=[5]))
+    told = capsys.readouterr().err
+    assert "training.seed=4 is not used: seeds=[5] are" in told
+    assert "sampling" not in told
 
 
 def test_a_set_that_cannot_be_had_is_told(tmp_path: Path):

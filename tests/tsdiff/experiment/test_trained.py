@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from shared.noise import GaussianProcess, OrnsteinUhlenbeck
 from shared.objectives import DiffusionLoss
 from shared.sde import FlowSDE
 from shared.training.config import TrainingConfig
 from tests.tsdiff.conftest import sines
-from tsdiff import TSDiffEstimator
+from tsdiff import TSDiffEstimator, TSDiffPredictor
 from tsdiff.commands.trained import fingerprint, trained_predictor
 from tsdiff.model.backbones import S4DConfig
 from tsdiff.sampling.settings import Sampling
@@ -75,10 +76,49 @@ def test_usual_settings_and_those_of_sampling_are_told_as_older_files_have_them(
     assert plain.keys() == {"data", "config", "training", "batch_size", "from_data"}
 
 
-def test_a_model_of_another_objective_is_trained_anew(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def brief(steps: int = 2, **settings: Any) -> TSDiffEstimator:
+    """Trains in no time."""
     backbone = S4DConfig(patch=4, width=8, blocks=1, state=4)
-    usual: dict[str, Any] = {"backbone": backbone, "training": TrainingConfig(max_steps=2), "scaling": "mean"}
+    return TSDiffEstimator(
+        "h", 8, 24, backbone=backbone, training=TrainingConfig(max_steps=steps), scaling="mean", **settings
+    )
+
+
+def test_a_model_found_beside_is_left_in_place_of_another(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    here, beside = tmp_path / "here", tmp_path / "beside"
+    options: dict[str, Any] = {"retrain": False, "progress": False}
+    first, _ = trained_predictor(sines(), brief(2), here, **options)
+    second, _ = trained_predictor(sines(), brief(3), beside, **options)
+    found, _ = trained_predictor(sines(), brief(3, sampling=Sampling(steps=5)), here, **options)
+    assert f"using the model trained before, {beside}" in capsys.readouterr().err
+    left = TSDiffPredictor.from_pretrained(here / "model")
+    assert left.sampling == found.sampling == Sampling(steps=5)
+    assert left.model.state_dict().keys() == second.model.state_dict().keys()
+    for name, value in second.model.state_dict().items():
+        assert torch.equal(left.model.state_dict()[name], value)
+    again, _ = trained_predictor(sines(), brief(2), here, **options)
+    assert "training TSDiff for 2 steps" in capsys.readouterr().err  # what is there is not it any more
+    for name, value in first.model.state_dict().items():
+        assert torch.equal(again.model.state_dict()[name], value)
+
+
+def test_sampling_is_left_as_the_last_run_has_it(tmp_path: Path) -> None:
+    for steps in (4, 6):
+        estimator = brief(sampling=Sampling(steps=steps))
+        trained_predictor(sines(), estimator, tmp_path / "out", retrain=False, progress=False)
+        assert TSDiffPredictor.from_pretrained(tmp_path / "out/model").sampling.steps == steps
+
+
+@pytest.mark.parametrize(("where", "then"), [("a/seed-3", "b/seed-3"), ("a/seed-3", "b"), ("a", "b/seed-3")])
+def test_models_of_several_seeds_are_found_beside(
+    where: str, then: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trained_predictor(sines(), brief(), tmp_path / where, retrain=False, progress=False)
+    trained_predictor(sines(), brief(), tmp_path / then, retrain=False, progress=False)
+    assert f"using the model trained before, {tmp_path / where}/model" in capsys.readouterr().err
+
+
+def test_a_model_of_another_objective_is_trained_anew(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for place, settings in enumerate(({}, {"horizon_weight": 9.0}, {"horizon_weight": 9.0})):
-        estimator = TSDiffEstimator("h", 8, 24, **usual, **settings)
-        trained_predictor(sines(), estimator, tmp_path / str(place), retrain=False, progress=False)
+        trained_predictor(sines(), brief(**settings), tmp_path / str(place), retrain=False, progress=False)
         assert ("using the model trained before" in capsys.readouterr().err) == (place == 2)

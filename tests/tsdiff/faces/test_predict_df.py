@@ -488,7 +488,9 @@ def test_a_model_trained_with_covariates_takes_those_of_frames():
     estimator = tiny_estimator(steps=3, dynamic_features=1)
     with pytest.warns(Note, match="columns 'price' are not used"):
         predictor = estimator.fit(past.assign(price=1.0), covariates="promotion", target="target", progress=False)
-    assert len(predictor.predict_df(past, future, num_samples=2)) == 2 * HORIZON
+    made = predictor.predict_df(past, future, num_samples=2)
+    assert len(made) == 2 * HORIZON
+    assert "covariates" not in made.attrs  # they are not 0, "not used"
     soon = future.groupby("item_id").head(3)
     assert len(predictor.predict_df(past, soon, prediction_length=3, num_samples=2)) == 2 * 3
     with pytest.raises(ConfigError, match=f"forecasts {HORIZON} steps at most"):
@@ -569,5 +571,10 @@ def test_plot_gives_a_figure_and_writes_a_picture(default, tmp_path: Path):
         default.plot(given, prediction_length=7, ids=[])
     one = default.plot(long(["ab", "a"]), prediction_length=7, num_samples=5, ids="ab")
     assert [axes.get_title(loc="left") for axes in one.axes] == ["ab"]
+    day = pd.Timestamp("2020-01-01")
+    for known, wanted in (([1, 2], 2), ([1.0, 2.0], [1]), ([day, DAYS[0]], day), ([("x", 1), ("y", 2)], ("x", 1))):
+        found = long(["a", "b"])
+        found["item_id"] = pd.Series(np.repeat(pd.Series(known), len(DAYS)).tolist())
+        assert len(default.plot(found, prediction_length=7, num_samples=5, ids=wanted).axes) == 1
     with pytest.raises(ConfigError, match="picture"):
         default.plot(given, prediction_length=7, path="x.bmp")

@@ -200,6 +200,15 @@ def test_settings_that_cannot_be_are_told(
         forecast(data, tmp_path / "out", **change)
 
 
+@pytest.mark.parametrize(
+    "change", [{"num_samples": 5}, {"sampling": {"seed": 3}}, {"seed": 3}], ids=lambda change: next(iter(change))
+)
+def test_anomaly_scores_take_no_settings_of_draws(change: dict[str, Any], tmp_path: Path):
+    data = write(tmp_path / "data", {"a": frame(1)})
+    with pytest.raises(ConfigError, match=f"{next(iter(change))}=.*: this call has no such option"):
+        scale.anomaly(data, tmp_path / "out", prediction_length=24, **HERE, **change)
+
+
 def test_data_that_cannot_be_is_told(default: TSDiffPredictor, tmp_path: Path):
     with pytest.raises(DataError, match="nothing is there"):
         forecast(tmp_path / "nowhere", tmp_path / "out")
