@@ -120,8 +120,9 @@ def sample(
         generator: one for the batch, or one per item, which makes an item's result independent of the batch.
         guidance: steers the prediction, and the state after a step.
         callback: called after every step with a `StepInfo` (see `ProgressBar`); ends sampling when it returns True.
-        x_start, t_start: start from this state (batch, ...) at this time instead of from the prior at T. Without a
-            state, a start before T is the anchor with the noise of that time.
+        x_start, t_start: start from this state (batch, ...) at this time instead of from the prior at T. A t_start
+            without a state starts from the anchor with the noise of that time; times that begin below T without a
+            t_start from the prior all the same, as the published steps of DDIM do.
         return_trajectory: keep the states after every step.
         dtype, device: of the samples when only `shape` is given.
         settings: fields of the method's settings to change, such as eta=0.5 with "ode2", snr=0.3 with "pc", or
@@ -138,7 +139,7 @@ def sample(
     lies: Schedule | Tensor = getattr(run_method, "schedule", "log_snr") if schedule is None else schedule
     times = method_times(run_method, sde, steps, lies, t_start, t_end)
     with torch.no_grad():
-        x = _start(sde, times[0], shape, y, x_start, generator, dtype, device)
+        x = _start(sde, None if t_start is None else times[0], shape, y, x_start, generator, dtype, device)
         run = Run(denoiser, sde, x, y, times, generator, guidance, callback, return_trajectory)
         try:
             run_method(run)
@@ -166,7 +167,7 @@ def method_times(
 
 def _start(
     sde: SDE,
-    first: Tensor,
+    first: Tensor | None,
     shape: Sequence[int] | None,
     y: Tensor | None,
     x_start: Tensor | None,
@@ -181,8 +182,8 @@ def _start(
     else:
         place = None if device is None else compute_device(device)
         anchor = torch.zeros(*(shape or ()), dtype=dtype, device=place) if y is None else y
-        late = bool((first < sde.T).any())  # the prior is of T, and may be far noisier
-        if late and (y is not None or sde.prior_std > 0):
+        # The prior is of T, and may be far noisier.
+        if first is not None and bool((first < sde.T).any()) and (y is not None or sde.prior_std > 0):
             noise = sde.draw_noise(anchor.shape, generator, dtype=anchor.dtype, device=anchor.device)
             start = sde.perturb(anchor, first.reshape(-1), noise, anchor)
         else:

@@ -93,6 +93,7 @@ def sample_around(
         y=y,
         method=method_of(sampling),
         schedule=times,
+        t_start=float(times[0]),
         generator=generator,
         guidance=PublishedBridgeStart(sde, y, times) if published else None,
         callback=callback,

@@ -889,10 +889,11 @@ def test_a_method_may_be_the_users_own() -> None:
 # Refusals. -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("late", [{"t_start": 0.3, "steps": 40}, {"schedule": torch.linspace(0.3, 0, 41)}])
+@pytest.mark.parametrize("late", [{"steps": 40}, {"schedule": torch.linspace(0.3, 0, 41, dtype=torch.float64)}])
 def test_a_late_start_without_a_state_has_the_noise_of_its_time(late: dict[str, Any]) -> None:
     def first(sde: SDE, **options: Any) -> Tensor:
-        return sample(bent, sde, generator=make_generator(0), return_trajectory=True, **late, **options).trajectory[0]  # type: ignore[index]
+        settings = {"t_start": 0.3, "generator": make_generator(0), "return_trajectory": True, **late, **options}
+        return sample(bent, sde, **settings).trajectory[0]  # type: ignore[index]
 
     sde = VESDE()  # whose prior has 340 times the noise
     assert float(first(sde, shape=(400, 20)).std()) == pytest.approx(float(sde.sigma(0.3)), rel=0.05)

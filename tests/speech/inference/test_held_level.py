@@ -109,7 +109,7 @@ def test_it_is_transparent_around_the_network() -> None:
 
 
 @pytest.mark.parametrize("runtime", ["torch", "onnx"])
-def test_a_quiet_stream_gives_what_the_whole_gives_and_windows_nearly(causal: SpeechModel, runtime: Runtime) -> None:
+def test_a_quiet_stream_gives_what_the_whole_gives(causal: SpeechModel, runtime: Runtime) -> None:
     rng = np.random.default_rng(3)
     voice = np.repeat(10 ** rng.uniform(-2, 0, 20), 2000) * noise(40000)
     signal = (voice / 300).astype(np.float32)[None]
@@ -121,8 +121,17 @@ def test_a_quiet_stream_gives_what_the_whole_gives_and_windows_nearly(causal: Sp
     parts = [stream.push(block) for block in np.array_split(signal, 30, axis=1)]
     joined = np.concatenate([*parts, stream.flush()], axis=1)
     assert decibels(joined - whole, whole) < (-100 if runtime == "torch" else -80)
-    windows = Enhancer(causal, window_seconds=2.0, overlap_seconds=1.0).enhance(signal, 16000)
-    assert decibels(windows - whole, whole) < -25  # the network reaches back further than these overlaps
+
+
+def test_windows_give_of_quiet_recordings_nearly_what_the_whole_gives(causal: SpeechModel) -> None:
+    off = []
+    for seed in range(6):  # the network reaches back further than these overlaps, in some signals more
+        voice = np.repeat(10 ** np.random.default_rng(seed).uniform(-2, 0, 20), 2000) * noise(40000, seed=seed)
+        signal = (voice / 300).astype(np.float32)[None]
+        whole = Enhancer(causal).enhance(signal, 16000)
+        windows = Enhancer(causal, window_seconds=2.0, overlap_seconds=1.0).enhance(signal, 16000)
+        off.append(decibels(windows - whole, whole))
+    assert np.mean(off) < -25
 
 
 def test_the_causal_model_makes_of_a_quiet_recording_what_it_makes_of_a_loud_one(
