@@ -16,6 +16,7 @@ _SEASONS_AWAY = (1, -1, 2, -2, 3, -3)
 LEAST_PAIRS = 3
 """Steps that are observed in both seasons, to compare them by."""
 _LONGEST_MEMORY, _APART = 0.9999, 8
+"""Most of a difference that is left at the next step, and how far apart values may lie that tell of it."""
 
 
 def bridge(windows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
