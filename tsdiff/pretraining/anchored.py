@@ -151,7 +151,7 @@ class AnchoredSource:
         if self.longest <= _FEWEST:
             raise DataError(
                 f"the longest series has {self.longest} values, and training needs {_FEWEST + 1}: forecast with the "
-                "model as it is (without --fine-tune)"
+                "model as it is"
             )
 
     def batch(self, rng: np.random.Generator) -> Batch:
