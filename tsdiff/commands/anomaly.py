@@ -81,9 +81,13 @@ def load_watch_job(options: Anomaly) -> Job:
     job = load_job(options)
     if options.windows is not None:
         return job
+    told = job.split.skipped
     share = _HELD_OUT_SHARE * float(np.median([entry["target"].shape[-1] for entry in job.series]))
     windows = max(1, int(share // job.prediction_length))
-    return replace(job, split=split_windows(job.series, job.prediction_length, windows))
+    split = split_windows(job.series, job.prediction_length, windows)
+    for line in summarised([f"series {i!r} left out: {why}" for i, why in split.skipped.items() if i not in told]):
+        note(line)
+    return replace(job, split=split)
 
 
 def watch(job: Job, predictor: TSDiffPredictor, reference: int | None, settings: ScoringSettings) -> Watch:
