@@ -133,6 +133,14 @@ def test_a_series_without_more_values_than_are_held_out_is_told(tmp_path: Path) 
     assert ran.output.count("series 't' left out: 20 values, but") == 1
 
 
+def test_a_simple_detector_that_needs_more_than_there_is_does_not_end_the_run(tmp_path: Path) -> None:
+    ran = run("--data", written(table(45, "a", "W"), tmp_path), "--output", tmp_path / "out")
+    assert ran.exit_code == 0, ran.output
+    assert "not compared with seasonal naive (52), seasonal median (52)" in ran.output
+    metrics = json.loads((tmp_path / "out/metrics.json").read_text())
+    assert metrics.keys() == {"model", "rolling_z_score", "kinds", "found", "seconds"}
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
