@@ -110,8 +110,8 @@ def main(
     ] = None,
     windows: Annotated[int, typer.Option(help="Test windows at the end of each series.")] = 3,
     output: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("runs/forecast_covariates"),
-    steps: Annotated[int, typer.Option(help="Training steps of each model.")] = 2000,
-    samples: Annotated[int, typer.Option(help="Samples of each forecast.")] = 100,
+    steps: Annotated[int, typer.Option(help="Training steps of each model.", min=1)] = 2000,
+    samples: Annotated[int, typer.Option(help="Samples of each forecast.", min=1)] = 100,
     seed: Annotated[int, typer.Option(help="Of training and samples.")] = 0,
 ) -> None:
     """Train twice, forecast, score and draw."""

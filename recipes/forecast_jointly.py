@@ -40,9 +40,14 @@ def stacked(series: SeriesSet) -> Entry:
     """Series of one span as a single one with a channel for each.
 
     Raises:
-        DataError: they differ in start or length.
+        DataError: they differ in start or length, or there is but one.
     """
     entries = list(series)
+    if len(entries) < 2:
+        raise DataError(
+            f"there is one channel, {entries[0]['item_id']!r}, and no other to be drawn with; give a wide table "
+            "of several, or take recipes/forecast.py"
+        )
     spans = {(entry["start"], len(entry["target"])) for entry in entries}
     if len(spans) > 1:
         raise DataError("the channels differ in start or length; cut them to one span first")
@@ -120,8 +125,8 @@ def main(
     prediction_length: Annotated[int, typer.Option(help="Steps to forecast.")] = 24,
     windows: Annotated[int, typer.Option(help="Test windows at the end.")] = 7,
     output: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("runs/forecast_jointly"),
-    steps: Annotated[int, typer.Option(help="Training steps of each model.")] = 2000,
-    samples: Annotated[int, typer.Option(help="Samples of each forecast.")] = 100,
+    steps: Annotated[int, typer.Option(help="Training steps of each model.", min=1)] = 2000,
+    samples: Annotated[int, typer.Option(help="Samples of each forecast.", min=1)] = 100,
     seed: Annotated[int, typer.Option(help="Of training and samples.")] = 0,
 ) -> None:
     """Train, forecast, score and draw."""

@@ -4,6 +4,7 @@
     steps: Annotated[int, Ge(1), Le(1000)] = 16   a whole number of whichever kind, kept as an int
     step_size: Positive = 1.0                     a range; what has bounds on both sides is finite
     lags: tuple[Count, ...] = ()                  each of them; a list is kept as a tuple
+    counts: bool = False                          True or False; a text or a list, which are true, is none of them
     sde: Annotated[SDE, OneOf(SDE, SDES)]         a kind, a mapping or an object, kept as the object (`shared.kinds`)
 
 `X | None` takes None besides. A text among the marks, `Annotated[Positive, "…"]`, is what the message adds. All other
@@ -195,6 +196,8 @@ def _parsed(hint: Any, marks: Sequence[Any] = ()) -> _Declared | None:
         found = _Declared(f"one of {', '.join(map(str, parts))}", tests=[lambda value: value in parts])
     elif origin is tuple:
         found = _several(parts, marks)
+    elif hint is bool:
+        found = _Declared("True or False", _truth)
     else:
         found = _number(hint, [mark for mark in marks if type(mark) in _BOUNDS]) if hint in (int, float) else None
     such = [mark for mark in marks if isinstance(mark, Such)]
@@ -204,6 +207,13 @@ def _parsed(hint: Any, marks: Sequence[Any] = ()) -> _Declared | None:
         tests=[*found.tests, *(mark.met for mark in such)],
         remedy="".join(f"; {mark}" for mark in marks if isinstance(mark, str)),
     )
+
+
+def _truth(value: Any) -> bool:
+    """True or False, of NumPy, or 1 or 0, too."""
+    if value not in (True, False):
+        raise ValueError
+    return bool(value)
 
 
 def _number(base: type, marks: Sequence[Any]) -> _Declared | None:

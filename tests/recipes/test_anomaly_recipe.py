@@ -124,6 +124,23 @@ def test_held_out_steps_without_room_for_anomalies_are_scored_all_the_same(first
     assert (tmp_path / "out/scores.csv").is_file()
 
 
+def test_a_series_without_more_values_than_are_held_out_is_told(tmp_path: Path) -> None:
+    frame = pd.concat([table(600, "abc"), table(30, "s"), table(20, "t")])  # more than one window of 24, and less
+    ran = run("--data", written(frame, tmp_path), "--output", tmp_path / "out")
+    assert ran.exit_code == 0, ran.output
+    assert set(pd.read_csv(tmp_path / "out/scores.csv")["item_id"]) == {"a", "b", "c"}
+    assert ran.output.count("series 's' left out: 30 values, but 2 × 24") == 1
+    assert ran.output.count("series 't' left out: 20 values, but") == 1
+
+
+def test_a_simple_detector_that_needs_more_than_there_is_does_not_end_the_run(tmp_path: Path) -> None:
+    ran = run("--data", written(table(45, "a", "W"), tmp_path), "--output", tmp_path / "out")
+    assert ran.exit_code == 0, ran.output
+    assert "not compared with seasonal naive (52), seasonal median (52)" in ran.output
+    metrics = json.loads((tmp_path / "out/metrics.json").read_text())
+    assert metrics.keys() == {"model", "rolling_z_score", "kinds", "found", "seconds"}
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

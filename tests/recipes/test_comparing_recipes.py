@@ -28,3 +28,20 @@ def test_what_is_repaired_and_left_out_is_told(recipe: str, tmp_path: Path) -> N
     assert ran.code == 0, ran.said
     assert "series 'a': 1 gap filled as missing" in ran.said
     assert "series 'none' left out" in ran.said
+
+
+def test_a_single_channel_is_refused_before_the_trainings(tmp_path: Path) -> None:
+    days = pd.date_range("2024-01-01", periods=120, freq="D")
+    pd.DataFrame({"date": days, "a": np.arange(120) % 7}).to_csv(tmp_path / "table.csv", index=False)
+    ran = Recipes(tmp_path).run("forecast_jointly", "--data", "table.csv", "--output", "out", *TINY)
+    assert ran.code == 1
+    assert "there is one channel, 'a'" in ran.said
+    assert "few to train on" not in ran.said
+
+
+@pytest.mark.parametrize("recipe", ["forecast_jointly", "forecast_covariates"])
+def test_no_samples_are_refused_before_the_trainings(recipe: str, tmp_path: Path) -> None:
+    ran = Recipes(tmp_path).run(recipe, *TINY, "--samples", "0", "--output", "out")
+    assert ran.code != 0
+    assert "--samples" in ran.said
+    assert "few to train on" not in ran.said

@@ -104,6 +104,8 @@ def outside(hint: Any) -> Iterator[Any]:
     base, marks = (parts[0], parts[1:]) if origin is Annotated else (hint, ())
     if any(isinstance(mark, OneOf) for mark in marks):
         yield "no such kind"
+    elif base is bool:
+        yield from ("no", ["x"])
     elif base in (int, float):
         yield from number_outside(base, marks)
     elif get_origin(base) is Literal:
@@ -170,6 +172,7 @@ class Method(Checked):
     power: NonNegative | None = None
     lags: Annotated[tuple[Count, ...], DISTINCT] = ()
     sde: Process = field(default_factory=VPSDE)
+    exact: bool = False
 
 
 @dataclass(frozen=True)
@@ -191,6 +194,9 @@ class Few(Method):
         ({"lags": (1, 0)}, "lags=(1, 0): need values, each a whole number, at least 1, each only once"),
         ({"lags": 3}, "lags=3: need values, each a whole number, at least 1, each only once"),
         ({"sde": {"kind": "ouve", "theta": -1.0}}, "sde: theta=-1.0: need"),
+        ({"exact": "no"}, "exact='no': need True or False"),
+        ({"exact": None}, "exact=None: need True or False"),
+        ({"exact": np.ones(2)}, "exact=[1. 1.]: need True or False"),
     ],
 )
 def test_one_wording(wrong: dict[str, Any], said: str) -> None:

@@ -135,6 +135,18 @@ def test_options_that_there_are_not_are_told_what_is_meant(any_frequency, option
         any_frequency.with_sampling(**option)
 
 
+def test_frames_of_the_future_go_where_they_are_known(any_frequency):
+    future = daily().assign(promo=1.0)
+    with pytest.raises(ConfigError, match=r"^future_df: .*covariates=\[…\]$"):
+        any_frequency.cross_validation_df(daily(), future_df=future, prediction_length=7)
+    with pytest.raises(ConfigError, match=r"^X_df: use future_df=…$"):
+        any_frequency.predict_df(daily(), X_df=future, prediction_length=7)
+    with pytest.raises(ConfigError, match=r"^future_df: this call has no such option; leave it out$"):
+        any_frequency.impute_df(daily(), future_df=future)
+    with pytest.raises(ConfigError, match=r"covariates=\['promo'\]: need True or False"):
+        any_frequency.predict_df(future, covariates=["promo"], prediction_length=7)
+
+
 WRONG = {
     "path": ("sales.csv", "load_dataset('sales.csv')"),
     "frame": (daily(), "predict_df(df, prediction_length=…)"),

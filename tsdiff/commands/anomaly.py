@@ -16,7 +16,7 @@ from shared.files.io import write_csv, write_json, write_text
 from tsdiff.commands.common import Job, load_job, predictor_for
 from tsdiff.commands.options import Anomaly
 from tsdiff.data import Entry, candidate_seasons, split_windows
-from tsdiff.data.entries import read_series
+from tsdiff.data.entries import counted, read_series
 from tsdiff.data.series import summarised
 from tsdiff.predictor import TSDiffPredictor
 from tsdiff.tasks.anomaly.detection import (
@@ -81,9 +81,13 @@ def load_watch_job(options: Anomaly) -> Job:
     job = load_job(options)
     if options.windows is not None:
         return job
+    told = job.split.skipped
     share = _HELD_OUT_SHARE * float(np.median([entry["target"].shape[-1] for entry in job.series]))
     windows = max(1, int(share // job.prediction_length))
-    return replace(job, split=split_windows(job.series, job.prediction_length, windows))
+    split = split_windows(job.series, job.prediction_length, windows)
+    for line in summarised([f"series {i!r} left out: {why}" for i, why in split.skipped.items() if i not in told]):
+        note(line)
+    return replace(job, split=split)
 
 
 def watch(job: Job, predictor: TSDiffPredictor, reference: int | None, settings: ScoringSettings) -> Watch:
@@ -144,22 +148,25 @@ def since(scores: list[SeriesScores], last: int) -> list[SeriesScores]:
 
 
 def thresholds_of(scores: Scores, held_out: int, quantile: float) -> dict[str, Thresholds]:
-    """Of each method, from what it gives for the steps before the held-out ones.
+    """Of each method, from what it gives for the steps before the held-out ones; of simple detectors that give nothing
+    there, as a seasonal one of less than a season, none.
 
     Raises:
-        DataError: none of those has a score.
+        DataError: none of those has a score by the model.
     """
     before = {
         name: [replace(one, score=one.score[:-held_out], target=one.target[..., :-held_out]) for one in results]
         for name, results in scores.items()
     }
-    for name, results in before.items():
-        if not any(np.isfinite(one.score).any() for one in results):
-            raise DataError(
-                f"none of the steps before the {held_out} held out has a score by {name} to take a threshold from; "
-                "hold out less with --windows, or look further back with --reference"
-            )
-    return {name: fit_thresholds(results, quantile) for name, results in before.items()}
+    without = [name for name, results in before.items() if not any(np.isfinite(one.score).any() for one in results)]
+    if "TSDiff" in without:
+        raise DataError(
+            f"none of the steps before the {held_out} held out has a score by TSDiff to take a threshold from; "
+            "hold out less with --windows, or look further back with --reference"
+        )
+    if without:
+        note(f"not compared with {', '.join(without)}: too few values before the {held_out} held out for a score")
+    return {name: fit_thresholds(results, quantile) for name, results in before.items() if name not in without}
 
 
 def fitting(config: InjectionConfig, held_out: int) -> InjectionConfig:
@@ -190,12 +197,12 @@ def injected_metrics(
         entries = [series.entry for series in injected]
         scores = all_scores(predictor, entries, settings, watched.season, watched.held_out)
     result = {}
-    for name, results in scores.items():
+    for name, limit in thresholds.items():
         # Steps before the held-out ones are no test: the model was trained on them.
-        values = [one.score.copy() for one in results]
+        values = [one.score.copy() for one in scores[name]]
         for value in values:
             value[: -watched.held_out] = np.nan
-        limits = [thresholds[name].of(one.item_id) for one in results]
+        limits = [limit.of(one.item_id) for one in scores[name]]
         result[name] = evaluate_detection(values, injected, limits)
     first = next(iter(scores))
     plot_anomalies(
@@ -234,8 +241,8 @@ def write_results(
     write_csv(output / "anomalies.csv", origin.restored(found, times=("first", "last")))
     plot_anomalies(model, limit, output / "anomalies.png", title="Scores above the threshold", stamp=job.series.stamp)
     show(
-        f"{len(found)} stretches of {len(model)} series above the threshold, the {quantile:g} quantile of each series' "
-        "scores before the held-out steps"
+        f"{counted(len(found), 'stretch', 'stretches')} of {len(model)} series above the threshold, the {quantile:g} "
+        "quantile of each series' scores before the held-out steps"
     )
     with status("scoring series with injected anomalies"):
         injection = fitting(injection, watched.held_out)

@@ -160,6 +160,8 @@ class FrameCalls(JointCalls):
         """
         checked(tuple[Level, ...], quantile_levels=quantile_levels)
         checked(Count | None, step=step)
+        if "future_df" in options:
+            raise ConfigError("future_df: what follows each cutoff is in df; name its columns in covariates=[…]")
         job = self._job(df, None, options, covariates)
         parts = split(job.series, job.steps, windows, stride=step)
         SeriesSet([], job.series.freq, skipped=parts.skipped).warn()

@@ -67,6 +67,8 @@ _OF_FRAMES = {
     "n_windows": "windows",
     "step_size": "step",
     "samples": "num_samples",
+    "X_df": "future_df",
+    "futr_df": "future_df",
 }
 """What other forecasters call options of `predict_df` and its kin, and ours."""
 SCALINGS: Mapping[Any, str] = {True: "mean", "std": "standard"}
@@ -124,12 +126,13 @@ def check_sampling(changes: Mapping[str, Any], of_frames: bool = False) -> None:
         if name in known:
             continue
         close = get_close_matches(name, [*known, *others.values()], n=1)
+        said = name if hasattr(value, "columns") else f"{name}={value!r}"  # a frame takes many lines
         if name in others:
-            raise ConfigError(f"{name}={value!r}: use {others[name]}=…")
+            raise ConfigError(f"{said}: use {others[name]}=…")
         if name in others.values():
-            raise ConfigError(f"{name}={value!r}: this call has no such option; leave it out")
+            raise ConfigError(f"{said}: this call has no such option; leave it out")
         meant = f"did you mean {close[0]}?" if close else f"there are {', '.join(known)}"
-        raise ConfigError(f"{name}={value!r}: no such setting of the sampling; {meant}")
+        raise ConfigError(f"{said}: no such setting of the sampling; {meant}")
 
 
 def _translate_trainer(trainer: Mapping[str, Any], made: Translated) -> None:

@@ -105,6 +105,8 @@ class JointCalls(Predictor):
         from tsdiff.tasks.jointly import leaves_of  # loads gluonts.torch
 
         checked(tuple[Level, ...], quantile_levels=quantile_levels)
+        if not isinstance(sums, Mapping):
+            raise ConfigError(f"sums={sums!r}: name each with its parts, {{'total': ['a', 'b']}}")
         if not sums:
             raise ConfigError("sums is empty; name the parts of each, or take predict_df")
         named = {str(name): _parts(name, parts) for name, parts in sums.items()}

@@ -27,6 +27,7 @@ from tsdiff.tasks.anomaly.scores import (
     fit_thresholds,
     step_scores,
     stretches,
+    stretches_to_frame,
 )
 from tsdiff.tasks.likelihood import LikelihoodSettings, WindowLikelihoods
 
@@ -112,6 +113,31 @@ def test_an_entry_a_dataset_and_a_frame_give_the_same(trained: TSDiffPredictor) 
         assert (one.item_id, one.start) == (other.item_id, other.start)
         np.testing.assert_allclose(one.score, other.score, atol=1e-4)
     np.testing.assert_allclose(from_set[1].score, alone.score, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("freq", "times"),
+    [
+        ("M", pd.date_range("2019-01-31", periods=60, freq="ME")),
+        ("D", pd.date_range("2024-03-01 12:00", periods=60, freq="D")),
+        ("h", pd.date_range("2024-03-29", periods=60, freq="h", tz="Europe/Berlin")),
+    ],
+)
+def test_scores_of_a_frame_are_dated_as_the_frame_is(freq: str, times: pd.DatetimeIndex) -> None:
+    values = np.sin(np.arange(60.0)) + np.random.default_rng(0).normal(size=60)
+    frame = pd.DataFrame({"day": times, "y": values})
+    bundled = TSDiffPredictor.from_pretrained("default").adapted(freq, 7)
+    scores = anomaly_scores(bundled, frame)
+    limit = fit_thresholds(scores, 0.9)
+    made = anomalies_to_frame(scores, limit)
+    pd.testing.assert_index_equal(pd.DatetimeIndex(made["timestamp"]), times, check_names=False, exact=False)
+    np.testing.assert_allclose(made["value"], values)
+    found = stretches_to_frame([one.since(10) for one in scores], limit)
+    assert len(found)
+    assert found["first"].isin(times[10:]).all()
+    assert found["last"].isin(times[10:]).all()
+    (later,) = against_recent(scores, learning=2)
+    assert later.times()[-1] == times[-1]
 
 
 def test_the_end_of_a_series_keeps_its_own_features() -> None:

@@ -202,6 +202,12 @@ def test_weights_of_parts_are_refused(naive):
         naive.predict_sums_df(frame(walks(0.5), ["a", "b"]), {"gap": {"a": 1, "b": -1}})
 
 
+@pytest.mark.parametrize("sums", [["a", "b"], "ab"])
+def test_sums_without_names_are_refused(naive, sums):
+    with pytest.raises(ConfigError, match=r"name each with its parts, \{'total': \['a', 'b'\]\}"):
+        naive.predict_sums_df(frame(walks(0.5), ["a", "b"]), sums)
+
+
 def test_no_sums_at_all_are_refused(naive):
     with pytest.raises(ConfigError, match="sums is empty"):
         naive.predict_sums_df(frame(walks(0.5), ["a", "b"]), {})

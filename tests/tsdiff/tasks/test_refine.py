@@ -334,6 +334,8 @@ def test_forecasts_of_other_series_are_refused_by_name(trained):
         ([second, first], "base forecast 0 is of series 's1', but series 0 is 's0'"),
         ([first], "there are 1 forecasts but more series"),
         ([first, second, second], "there are 2 series but more forecasts"),
+        (pd.DataFrame({"mean": [1.0], "0.5": [1.0]}), "base forecast 0 is a str; give GluonTS forecasts"),
+        ([first.samples, second.samples], "base forecast 0 is a ndarray; give GluonTS forecasts"),
     ):
         with pytest.raises(DataError, match=message):
             refined(trained, forecasts, entries)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol, Unpack
 
 import numpy as np
@@ -17,6 +17,7 @@ from tsdiff.data import Stamp, series_from_frame, to_timestamps
 from tsdiff.data.columns import Columns
 from tsdiff.data.entries import Entry, Series, named_entries
 from tsdiff.data.frequency import quiet, shifted
+from tsdiff.data.origin import Zone
 from tsdiff.model.model import TSDiff
 from tsdiff.tasks.anomaly.forecasts import ForecastScoring, forecast_scores
 from tsdiff.tasks.likelihood import LikelihoodSettings, WindowLikelihoods, refuse_conditional, series_likelihoods
@@ -50,22 +51,34 @@ class SeriesScores:
             value as far off its forecast. By `LikelihoodSettings` the negative log-likelihood in the network's units
             ("ode": of the windows that cover the step, a step's share; "elbo": the step's own part of it), averaged
             over the windows that cover it. NaN where the value is missing, in no scored window, or among the first few.
+        stamp: which day of their period the timestamps of the frame that was scored name.
+        zone: of these.
     """
 
     item_id: str
     start: pd.Period
     target: np.ndarray
     score: np.ndarray
+    stamp: Stamp = "start"
+    zone: Zone = field(default_factory=Zone)
 
     def since(self, first: int) -> SeriesScores:
         """The scores from step `first` on."""
         start = shifted(self.start, first)
-        return SeriesScores(self.item_id, start, self.target[..., first:], self.score[first:])
+        return replace(self, start=start, target=self.target[..., first:], score=self.score[first:])
 
     def index(self) -> pd.PeriodIndex:
         """The periods of the steps."""
         with quiet():
             return pd.period_range(self.start, periods=len(self.score), freq=self.start.freq)
+
+    def times(self, stamp: Stamp | None = None) -> pd.DatetimeIndex:
+        """The timestamps of the steps, as those of the frame that was scored; of entries the starts of their periods.
+
+        Args:
+            stamp: which day of their period they name, in place of `stamp`.
+        """
+        return self.zone.restored(to_timestamps(self.index(), stamp or self.stamp))
 
 
 @dataclass(frozen=True)
@@ -144,14 +157,15 @@ def anomaly_scores(
     settings = settings or scoring(usual_method(model))
     _refuse_unsuited(model, settings)
     entries: Iterable[Entry]
+    dated: dict[str, Any] = {}
     if isinstance(data, pd.DataFrame):
         series = series_from_frame(data, freq=None if model.config.awaits_freq else model.config.freq, **columns)
         series.warn()
-        entries = series
+        entries, dated = series, {"stamp": series.stamp, "zone": series.origin.zone}
     else:
         entries = [dict(data)] if isinstance(data, Mapping) else data
     read = (observed_series(entry, model.config, name) for name, entry in named_entries(entries))
-    results = [_scores(model, series, settings) for series in read]
+    results = [replace(_scores(model, series, settings), **dated) for series in read]
     if not any(np.isfinite(result.score).any() for result in results):
         raise DataError(f"none of {len(results)} series could be scored: {_why_none(model, settings)}")
     return results
@@ -231,10 +245,10 @@ def _surprise(score: np.ndarray, history: int, recent: int, learning: int) -> np
 
 
 def anomalies_to_frame(
-    scores: Iterable[SeriesScores], thresholds: Thresholds | None = None, stamp: Stamp = "start"
+    scores: Iterable[SeriesScores], thresholds: Thresholds | None = None, stamp: Stamp | None = None
 ) -> pd.DataFrame:
-    """A long frame: item_id, timestamp, value (value_0, value_1, … with several channels), score, and, with thresholds,
-    threshold and anomaly (bool).
+    """A long frame: item_id, timestamp (`SeriesScores.times`), value (value_0, value_1, … with several channels),
+    score, and, with thresholds, threshold and anomaly (bool).
 
     Steps without a score keep their row, with an empty score, and are no anomaly.
     """
@@ -242,7 +256,7 @@ def anomalies_to_frame(
     for result in scores:
         columns: dict[str, Any] = {
             "item_id": result.item_id,
-            "timestamp": to_timestamps(result.index(), stamp),
+            "timestamp": result.times(stamp),
             **_values(result.target),
             "score": result.score,
         }
@@ -258,13 +272,15 @@ def _values(target: np.ndarray) -> dict[str, np.ndarray]:
     return {"value": target} if target.ndim == 1 else {f"value_{i}": row for i, row in enumerate(target)}
 
 
-def stretches_to_frame(scores: Iterable[SeriesScores], thresholds: Thresholds, stamp: Stamp = "start") -> pd.DataFrame:
-    """One row a stretch above the threshold: item_id, first and last timestamp, steps, the largest score, threshold;
-    the largest excess over the threshold first."""
+def stretches_to_frame(
+    scores: Iterable[SeriesScores], thresholds: Thresholds, stamp: Stamp | None = None
+) -> pd.DataFrame:
+    """One row a stretch above the threshold: item_id, first and last timestamp (`SeriesScores.times`), steps, the
+    largest score, threshold; the largest excess over the threshold first."""
     columns = ["item_id", "first", "last", "steps", "score", "threshold"]
     rows: list[tuple[Any, ...]] = []
     for result in scores:
-        times, limit = to_timestamps(result.index(), stamp), thresholds.of(result.item_id)
+        times, limit = result.times(stamp), thresholds.of(result.item_id)
         rows += [
             (result.item_id, times[first], times[end - 1], end - first, float(result.score[first:end].max()), limit)
             for first, end in stretches(thresholds.exceeded(result))

@@ -30,12 +30,17 @@ def matched(forecasts: Iterable[Forecast], dataset: Iterable[Series], prediction
     """Pair each forecast with its series, in order; one of another series would refine it towards the wrong history.
 
     Raises:
-        DataError: forecasts and series differ in number, item, start or horizon.
+        DataError: what is no forecast; forecasts and series that differ in number, item, start or horizon.
     """
     for place, (forecast, series) in enumerate(zip_longest(forecasts, dataset)):
         if forecast is None or series is None:
             fewer, more = ("forecasts", "series") if forecast is None else ("series", "forecasts")
             raise DataError(f"there are {place} {fewer} but more {more}; give one base forecast for each series")
+        if not isinstance(forecast, Forecast):
+            raise DataError(
+                f"base forecast {place} is a {type(forecast).__name__}; give GluonTS forecasts, as of predict, and "
+                "no table of them"
+            )
         name, start = series.name, series.end
         if None not in (series.item_id, forecast.item_id) and name != str(forecast.item_id):
             raise DataError(
