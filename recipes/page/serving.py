@@ -224,8 +224,10 @@ def _server(config: Any) -> Any:
 
 
 def _listen(config: Any, where: str) -> Any:
-    """The socket, taken before the models are loaded, so that a port that is in use is told at once."""
+    """The socket, listened at before the models are loaded, so that a port that is in use is told at once."""
     try:
-        return config.bind_socket()
+        found = config.bind_socket()
+        found.listen()  # two may be bound to a port that nobody listens at
+        return found
     except (OSError, SystemExit) as error:
         raise ConfigError(f"{where} cannot be listened at; choose another --port, or another --host") from error

@@ -21,8 +21,9 @@ import pandas as pd
 import pytest
 import soundfile
 
-from recipes.page import examples
+from recipes.page import examples, serving
 from recipes.page.limits import Limits
+from shared.errors import ConfigError
 from tests.docs.blocks import ROOT
 from tests.recipes.page_server import Running, running
 
@@ -280,3 +281,12 @@ def test_a_stop_is_heard_while_pages_are_open_and_leaves_nothing(
     assert served.returncode == {signal.SIGINT: 130}.get(number, 143)
     assert "Traceback" not in told
     assert list(tmp_path.glob("anchored-diffusion-app-*")) == []
+
+
+def test_a_port_that_another_page_has_taken_is_told_at_once() -> None:
+    import uvicorn
+
+    with serving._listen(uvicorn.Config("", "127.0.0.1", 0), "http://127.0.0.1/") as first:
+        config = uvicorn.Config("", "127.0.0.1", first.getsockname()[1])
+        with pytest.raises(ConfigError, match="cannot be listened at"):
+            serving._listen(config, "http://127.0.0.1/")
