@@ -93,6 +93,16 @@ class Enhancing(Work):
             made = self.made()
         return lambda unit, folder: self._work(made, unit, folder)
 
+    def stands(self, unit: Unit, outcome: Outcome, folder: Folder) -> bool:
+        """Whether all targets are there, and none was passed over that is to be overwritten."""
+        assert isinstance(folder, Path)
+        targets = [self._target(values["name"], folder) for values in outcome.results]
+        passed_over = any(retold(values, folder) is None for values in outcome.results)
+        return all(target.exists() for target in targets) and not (passed_over and self.existing == "overwrite")
+
+    def _target(self, name: str, folder: Path) -> Path:
+        return folder / written_name(Path(name))
+
     def _work(self, enhancer: Enhancer, unit: Unit, folder: Folder) -> Outcome:
         assert isinstance(folder, Path)
         outcome = Outcome()
@@ -100,7 +110,7 @@ class Enhancing(Work):
             warnings.simplefilter("ignore")
             for name in unit.payload:
                 plan = Plan()
-                plan.add(name, self.source / name, folder / written_name(Path(name)), self.existing, self.raw)
+                plan.add(name, self.source / name, self._target(name, folder), self.existing, self.raw)
                 outcome.failed |= plan.failed
                 outcome.results += [{"name": name} for name in plan.skipped]
                 for file in plan.files:

@@ -87,6 +87,26 @@ def test_a_job_goes_on_and_follows_what_changes(noisy: Path, model: Path, tmp_pa
         scale.enhance_dir(noisy, out, model=model, enhancer={**WINDOWS, "seed": 4}, **HERE)
 
 
+def test_results_that_were_removed_are_made_again(noisy: Path, model: Path, tmp_path: Path):
+    out = tmp_path / "out"
+    first = enhanced(noisy, out, model)
+    made = sounds(out)
+    (out / "1.wav").unlink()
+    again = enhanced(noisy, out, model)
+    assert (again.files, again.skipped) == (first.files, [])
+    assert sounds(out) == made
+
+
+def test_what_was_passed_over_is_made_where_it_is_to_be_overwritten(noisy: Path, model: Path, tmp_path: Path):
+    out = tmp_path / "out"
+    write_audio(out / "1.wav", Audio(noise(1, 500), 16000))
+    assert enhanced(noisy, out, model).skipped == ["1.wav"]
+    report = enhanced(noisy, out, model, existing="overwrite")
+    assert ([file.name for file in report.files][1], report.skipped) == ("1.wav", [])
+    enhanced(noisy, tmp_path / "anew", model)
+    assert sounds(out) == sounds(tmp_path / "anew")
+
+
 def test_scores_are_those_of_evaluate(noisy: Path, model: Path, tmp_path: Path):
     enhanced(noisy, tmp_path / "out", model)
     folders = (noisy, tmp_path / "out", noisy)
