@@ -21,7 +21,7 @@ from speech.enhancer import Enhancer, load_model
 from speech.inference.files import FileResult
 from speech.inference.plan import Existing, Plan
 from speech.inference.removed import Removed
-from speech.metrics.evaluation import Scoring, scored
+from speech.metrics.evaluation import Scoring, scored, unscored
 from speech.model.model import BUNDLED
 
 
@@ -176,7 +176,13 @@ def _in_json(row: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def out_of_json(row: Mapping[str, Any]) -> dict[str, Any]:
+def rows_of(unit: Unit, outcome: Outcome) -> dict[str, dict[str, Any]]:
+    """The row of each file of a unit of `Evaluating`; where its workers died, one without scores that says so."""
+    rows = {job.file: unscored(job, outcome.failed.get(job.file, "")) for job in unit.payload}
+    return rows | {row["file"]: _out_of_json(row) for row in outcome.results}
+
+
+def _out_of_json(row: Mapping[str, Any]) -> dict[str, Any]:
     """The row again."""
     return {
         name: float(value) if isinstance(value, str) and name not in ("file", "reason") else value

@@ -10,11 +10,14 @@ import pandas as pd
 import pytest
 
 from shared.errors import CheckpointError, ConfigError, DataError, DiffusionError
+from shared.scale import Outcome, Unit
 from shared.scale.units import one_thread
 from speech import Enhancer, scale
 from speech.audio.files import Audio
 from speech.audio.writing import write_audio
 from speech.metrics import evaluate
+from speech.metrics.evaluation import Scoring
+from speech.scale.work import rows_of
 from tests.speech.models import noise
 
 HERE: dict[str, Any] = {"engine": "local", "progress": False}
@@ -116,6 +119,13 @@ def test_scores_are_those_of_evaluate(noisy: Path, model: Path, tmp_path: Path):
     pd.testing.assert_frame_equal(found, wanted, check_exact=True)
     assert np.isinf(found["noisy_si_sdr"].dropna()).all()  # each against itself
     assert (found["reason"] != "").sum() >= 1
+
+
+def test_files_over_which_workers_died_are_in_the_scores_with_the_reason():
+    given_up = Scoring("a", {"enhanced": [Path("a.wav")]}, ("lsd",), align=False)
+    unit = Unit("part", (given_up,), "digest", ("a",))
+    row = rows_of(unit, Outcome(failed={"a": "5 workers died over it"}))["a"]  # as `shared.scale.on_ray` gives it
+    assert (row["reason"], np.isnan(row["lsd"])) == ("5 workers died over it", True)
 
 
 @pytest.mark.parametrize(
