@@ -105,6 +105,13 @@ def test_results_that_were_removed_are_made_again(tmp_path: Path):
         files.rm("/bucket", recursive=True)
 
 
+def test_where_the_first_series_tells_no_frequency_the_remedy_is_told(tmp_path: Path):
+    data = write(tmp_path / "data", {"a": frame(2).assign(target=lambda whole: whole["target"].iloc[60:])})
+    with pytest.raises(DataError, match=r"first series, unless freq \(--freq\) gives it: .*s000: no observed value"):
+        forecast(data, tmp_path / "out")
+    assert list(forecast(data, tmp_path / "out", freq="h").failed) == ["s000"]
+
+
 def test_an_address_of_this_machine_is_a_folder(tmp_path: Path):
     data = write(tmp_path / "data", {"a": frame(1)})
     forecast(data, f"file://{tmp_path / 'out'}")
