@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import ipaddress
 import os
+import signal
 import tempfile
 import threading
 from collections.abc import AsyncIterator, Iterator
@@ -182,17 +183,51 @@ def serve(host: str, port: int, limits: Limits, workers: int, threads: int | Non
     """
     where = address(host, port)
     uvicorn = needed("uvicorn", "app", "the page")
-    with opened(limits, workers, threads) as desk:
-        server = uvicorn.Server(uvicorn.Config(application(desk, host), host, port, log_level="warning"))
+    with _ended_by_signals(), opened(limits, workers, threads) as desk:
+        server = _server(uvicorn.Config(application(desk, host), host, port, log_level="warning"))
         listening = _listen(server.config, where)
         desk.warm()
         ready(where)
         server.run(sockets=[listening])
 
 
-def _listen(config: Any, where: str) -> Any:
-    """The socket, taken before the models are loaded, so that a port that is in use is told at once."""
+@contextlib.contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Have a request to end, or a terminal that is closed, end the block in order, as Ctrl-C does: files that were sent
+    must not stay behind."""
+
+    def end(number: int, frame: object) -> None:
+        raise SystemExit(128 + number)
+
+    handlers: dict[int, Any] = {signal.SIGTERM: end}
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as under nohup
+        handlers[signal.SIGHUP] = lambda number, frame: signal.raise_signal(signal.SIGTERM)  # which the server hears
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
-        return config.bind_socket()
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _server(config: Any) -> Any:
+    """A server that leaves its browsers when it is stopped: each open page asks for an answer that never ends."""
+    from uvicorn import Server
+
+    class Leaving(Server):
+        async def shutdown(self, sockets: Any = None) -> None:
+            for connection in list(self.server_state.connections):
+                connection.transport.close()
+            await super().shutdown(sockets)
+
+    return Leaving(config)
+
+
+def _listen(config: Any, where: str) -> Any:
+    """The socket, listened at before the models are loaded, so that a port that is in use is told at once."""
+    try:
+        found = config.bind_socket()
+        found.listen()  # two may be bound to a port that nobody listens at
+        return found
     except (OSError, SystemExit) as error:
         raise ConfigError(f"{where} cannot be listened at; choose another --port, or another --host") from error

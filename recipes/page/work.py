@@ -100,7 +100,7 @@ class Desk:
         """Work on a request in another process, and tell how far that is.
 
         Raises:
-            DataError: it takes too long or too much memory, or its process dies.
+            DataError: it takes too long or too much memory, its process dies, or the desk is closed.
         """
         file, called = request.sent
         name = called or "this"
@@ -110,6 +110,8 @@ class Desk:
         future = self._pool.schedule(perform, args=(request, folder, self.limits), timeout=self.limits.job_seconds)
         try:
             while not future.done():
+                if not self._pool.active:  # which leaves what it had waiting for ever
+                    raise DataError(f"{name}: this page was stopped; start it, and send that again")
                 tell(*_read_progress(folder))
                 time.sleep(_POLL_SECONDS)
             made: Result = future.result()

@@ -81,7 +81,8 @@ def run(
 ) -> Report:
     """Work the units of a job into a folder, and go on where an earlier run of it was stopped.
 
-    A unit is finished when its result and then its record are written, both at once or not at all. The units are taken
+    A unit is finished when its result and then its record are written, both at once or not at all; one whose result was
+    removed since is worked again. The units are taken
     from their iterator as workers become free, and no more than one a worker is held. What a worker had that died, with
     its machine or alone, another one gets.
 
@@ -127,7 +128,8 @@ def run(
                 names.add(unit.name)
                 if total is None:
                     shown.total = len(names)
-                if (outcome := ledger.of(unit)) is None:
+                outcome = ledger.of(unit)
+                if outcome is None or not work.stands(unit, outcome, folder):
                     yield unit
                 else:
                     report.before += 1

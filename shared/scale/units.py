@@ -76,6 +76,10 @@ class Work(ABC):
             DiffusionError: a model or a setting that cannot be used, which ends the job.
         """
 
+    def stands(self, unit: Unit, outcome: Outcome, folder: Folder) -> bool:
+        """Whether what a unit that was finished before has written is still there; otherwise it is worked again."""
+        return True
+
 
 def digest_of(*parts: Any) -> str:
     """A short digest of bytes and of values that JSON has, in order."""

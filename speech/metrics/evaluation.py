@@ -217,9 +217,7 @@ class Scoring:
 
 def scored(job: Scoring) -> dict[str, Any]:
     """Scores of one file; whatever goes wrong with it is its reason, and the others go on."""
-    row: dict[str, Any] = {"file": job.file, "seconds": math.nan, "reason": ""}
-    for prefix in ("", NOISY):
-        row |= {prefix + name: math.nan for name in job.metrics}
+    row = unscored(job)
     try:
         for kind, paths in job.paths.items():
             if len(paths) != 1:
@@ -228,6 +226,14 @@ def scored(job: Scoring) -> dict[str, Any]:
         row |= _scores(job)
     except Exception as error:
         row["reason"] = str(error) if isinstance(error, DataError) else f"{type(error).__name__}: {error}"
+    return row
+
+
+def unscored(job: Scoring, reason: str = "") -> dict[str, Any]:
+    """The row of a file without scores."""
+    row: dict[str, Any] = {"file": job.file, "seconds": math.nan, "reason": reason}
+    for prefix in ("", NOISY):
+        row |= {prefix + name: math.nan for name in job.metrics}
     return row
 
 

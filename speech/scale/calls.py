@@ -22,7 +22,7 @@ from speech.inference.folders import FolderReport
 from speech.inference.plan import Existing, meeting
 from speech.metrics.evaluation import Place, Scoring, rows_to_frame, scorings
 from speech.model.model import BUNDLED
-from speech.scale.work import Enhancing, Evaluating, out_of_json, retold
+from speech.scale.work import Enhancing, Evaluating, retold, rows_of
 
 
 def enhance_dir(
@@ -154,7 +154,7 @@ def evaluate(
     rows: dict[str, dict[str, Any]] = {}
 
     def keep(unit: Unit, outcome: Outcome) -> None:
-        rows.update((row["file"], out_of_json(row)) for row in outcome.results)
+        rows.update(rows_of(unit, outcome))
 
     work = Evaluating(metrics=jobs[0].metrics, align=align)
     units = list(_scored_units(jobs, checked(Count, size=size)))

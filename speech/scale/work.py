@@ -21,7 +21,7 @@ from speech.enhancer import Enhancer, load_model
 from speech.inference.files import FileResult
 from speech.inference.plan import Existing, Plan
 from speech.inference.removed import Removed
-from speech.metrics.evaluation import Scoring, scored
+from speech.metrics.evaluation import Scoring, scored, unscored
 from speech.model.model import BUNDLED
 
 
@@ -93,6 +93,16 @@ class Enhancing(Work):
             made = self.made()
         return lambda unit, folder: self._work(made, unit, folder)
 
+    def stands(self, unit: Unit, outcome: Outcome, folder: Folder) -> bool:
+        """Whether all targets are there, and none was passed over that is to be overwritten."""
+        assert isinstance(folder, Path)
+        targets = [self._target(values["name"], folder) for values in outcome.results]
+        passed_over = any(retold(values, folder) is None for values in outcome.results)
+        return all(target.exists() for target in targets) and not (passed_over and self.existing == "overwrite")
+
+    def _target(self, name: str, folder: Path) -> Path:
+        return folder / written_name(Path(name))
+
     def _work(self, enhancer: Enhancer, unit: Unit, folder: Folder) -> Outcome:
         assert isinstance(folder, Path)
         outcome = Outcome()
@@ -100,7 +110,7 @@ class Enhancing(Work):
             warnings.simplefilter("ignore")
             for name in unit.payload:
                 plan = Plan()
-                plan.add(name, self.source / name, folder / written_name(Path(name)), self.existing, self.raw)
+                plan.add(name, self.source / name, self._target(name, folder), self.existing, self.raw)
                 outcome.failed |= plan.failed
                 outcome.results += [{"name": name} for name in plan.skipped]
                 for file in plan.files:
@@ -166,7 +176,13 @@ def _in_json(row: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def out_of_json(row: Mapping[str, Any]) -> dict[str, Any]:
+def rows_of(unit: Unit, outcome: Outcome) -> dict[str, dict[str, Any]]:
+    """The row of each file of a unit of `Evaluating`; where its workers died, one without scores that says so."""
+    rows = {job.file: unscored(job, outcome.failed.get(job.file, "")) for job in unit.payload}
+    return rows | {row["file"]: _out_of_json(row) for row in outcome.results}
+
+
+def _out_of_json(row: Mapping[str, Any]) -> dict[str, Any]:
     """The row again."""
     return {
         name: float(value) if isinstance(value, str) and name not in ("file", "reason") else value

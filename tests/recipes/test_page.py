@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import os
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -376,3 +377,12 @@ def test_what_is_old_is_removed_and_the_rest_at_the_end(bare_desk: work.Desk) ->
     assert bare_desk.uploads.is_dir()
     bare_desk.close()
     assert not bare_desk.home.exists()
+
+
+def test_work_ends_where_the_page_is_stopped(bare_desk: work.Desk) -> None:
+    begun = threading.Event()
+    closing = threading.Thread(target=lambda: begun.wait() and bare_desk.close())
+    closing.start()
+    with pytest.raises(DataError, match="slow: this page was stopped"):
+        bare_desk.run(page_work.Misbehaviour("slow"), lambda share, what: begun.set())
+    closing.join()

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import socket
+import subprocess
+import sys
 import threading
 import zipfile
 from collections.abc import Iterator
@@ -16,8 +21,10 @@ import pandas as pd
 import pytest
 import soundfile
 
-from recipes.page import examples
+from recipes.page import examples, serving
 from recipes.page.limits import Limits
+from shared.errors import ConfigError
+from tests.docs.blocks import ROOT
 from tests.recipes.page_server import Running, running
 
 pytestmark = pytest.mark.slow  # makes the framework and a process of models; make test-app runs them
@@ -245,3 +252,41 @@ def test_nothing_is_kept_for_long(server: Running, user: User, noisy: Path) -> N
     assert not [path for path in server.desk.home.rglob("*") if path.is_file()]
     assert user.client.get(f"/gradio_api/file={after['path']}").status_code in (403, 404)
     assert len(user.enhance(user.upload(noisy))) == 5
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_stop_is_heard_while_pages_are_open_and_leaves_nothing(
+    number: signal.Signals, noisy: Path, tmp_path: Path
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [sys.executable, str(ROOT / "recipes" / "app.py"), "--port", str(port), "--workers", "1"]
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as served:
+        try:
+            assert served.stdout is not None
+            assert f"open http://127.0.0.1:{port}/" in served.stdout.readline()
+            user = User(Running(f"http://127.0.0.1:{port}", None))  # type: ignore[arg-type]
+            file = user.upload(noisy)
+            with user.client.stream("GET", "/gradio_api/heartbeat/a-page") as page:  # as each that is open asks for
+                assert next(page.iter_lines()) == "data: ALIVE"
+                user.client.post("/gradio_api/call/enhance", json={"data": [file, None, "default", 1, "keep"]})
+                assert list(tmp_path.glob("anchored-diffusion-app-*"))
+                served.send_signal(number)
+                _, told = served.communicate(timeout=60)
+        finally:
+            served.kill()
+    assert served.returncode == {signal.SIGINT: 130}.get(number, 143)
+    assert "Traceback" not in told
+    assert list(tmp_path.glob("anchored-diffusion-app-*")) == []
+
+
+def test_a_port_that_another_page_has_taken_is_told_at_once() -> None:
+    import uvicorn
+
+    with serving._listen(uvicorn.Config("", "127.0.0.1", 0), "http://127.0.0.1/") as first:
+        config = uvicorn.Config("", "127.0.0.1", first.getsockname()[1])
+        with pytest.raises(ConfigError, match="cannot be listened at"):
+            serving._listen(config, "http://127.0.0.1/")

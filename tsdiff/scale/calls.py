@@ -220,4 +220,6 @@ def _freq(
     try:
         return freq_of(next(iter(first.values())), names)
     except DataError as error:
-        raise DataError(f"the frequency is taken from the first series: {error}") from error
+        raise DataError(
+            f"the frequency is taken from the first series, unless freq (--freq) gives it: {error}"
+        ) from error

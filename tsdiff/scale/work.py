@@ -87,6 +87,9 @@ class SeriesWork(Work):
         predictor = self.predictor()
         return lambda unit, folder: self._work(predictor, unit, folder)
 
+    def stands(self, unit: Unit, outcome: Outcome, folder: Folder) -> bool:
+        return outcome.items == 0 or _result(unit, folder).exists()
+
     def _work(self, predictor: TSDiffPredictor, unit: Unit, folder: Folder) -> Outcome:
         outcome = Outcome()
         if unit.payload is None:
@@ -107,7 +110,7 @@ class SeriesWork(Work):
         if tables:
             whole = pd.concat(tables, ignore_index=True)
             whole.attrs.clear()
-            write_whole(folder / f"{unit.name}.parquet", whole.to_parquet(None, index=False))
+            write_whole(_result(unit, folder), whole.to_parquet(None, index=False))
         outcome.items = len(unit.items) - len(outcome.failed)
         return outcome
 
@@ -234,6 +237,11 @@ class Scoring(SeriesWork):
     def of_entries(self, predictor: TSDiffPredictor, entries: Sequence[Any]) -> pd.DataFrame:
         scores = anomaly_scores(predictor, entries, self.scoring)
         return anomalies_to_frame(scores, fit_thresholds(scores, self.quantile))
+
+
+def _result(unit: Unit, folder: Folder) -> Folder:
+    """The file of a unit's results."""
+    return folder / f"{unit.name}.parquet"
 
 
 def freq_of(part: Part, names: Names | None) -> str:

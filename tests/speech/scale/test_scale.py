@@ -10,11 +10,14 @@ import pandas as pd
 import pytest
 
 from shared.errors import CheckpointError, ConfigError, DataError, DiffusionError
+from shared.scale import Outcome, Unit
 from shared.scale.units import one_thread
 from speech import Enhancer, scale
 from speech.audio.files import Audio
 from speech.audio.writing import write_audio
 from speech.metrics import evaluate
+from speech.metrics.evaluation import Scoring
+from speech.scale.work import rows_of
 from tests.speech.models import noise
 
 HERE: dict[str, Any] = {"engine": "local", "progress": False}
@@ -87,6 +90,26 @@ def test_a_job_goes_on_and_follows_what_changes(noisy: Path, model: Path, tmp_pa
         scale.enhance_dir(noisy, out, model=model, enhancer={**WINDOWS, "seed": 4}, **HERE)
 
 
+def test_results_that_were_removed_are_made_again(noisy: Path, model: Path, tmp_path: Path):
+    out = tmp_path / "out"
+    first = enhanced(noisy, out, model)
+    made = sounds(out)
+    (out / "1.wav").unlink()
+    again = enhanced(noisy, out, model)
+    assert (again.files, again.skipped) == (first.files, [])
+    assert sounds(out) == made
+
+
+def test_what_was_passed_over_is_made_where_it_is_to_be_overwritten(noisy: Path, model: Path, tmp_path: Path):
+    out = tmp_path / "out"
+    write_audio(out / "1.wav", Audio(noise(1, 500), 16000))
+    assert enhanced(noisy, out, model).skipped == ["1.wav"]
+    report = enhanced(noisy, out, model, existing="overwrite")
+    assert ([file.name for file in report.files][1], report.skipped) == ("1.wav", [])
+    enhanced(noisy, tmp_path / "anew", model)
+    assert sounds(out) == sounds(tmp_path / "anew")
+
+
 def test_scores_are_those_of_evaluate(noisy: Path, model: Path, tmp_path: Path):
     enhanced(noisy, tmp_path / "out", model)
     folders = (noisy, tmp_path / "out", noisy)
@@ -96,6 +119,13 @@ def test_scores_are_those_of_evaluate(noisy: Path, model: Path, tmp_path: Path):
     pd.testing.assert_frame_equal(found, wanted, check_exact=True)
     assert np.isinf(found["noisy_si_sdr"].dropna()).all()  # each against itself
     assert (found["reason"] != "").sum() >= 1
+
+
+def test_files_over_which_workers_died_are_in_the_scores_with_the_reason():
+    given_up = Scoring("a", {"enhanced": [Path("a.wav")]}, ("lsd",), align=False)
+    unit = Unit("part", (given_up,), "digest", ("a",))
+    row = rows_of(unit, Outcome(failed={"a": "5 workers died over it"}))["a"]  # as `shared.scale.on_ray` gives it
+    assert (row["reason"], np.isnan(row["lsd"])) == ("5 workers died over it", True)
 
 
 @pytest.mark.parametrize(

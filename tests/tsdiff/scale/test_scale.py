@@ -84,6 +84,34 @@ def test_results_go_wherever_fsspec_writes(tmp_path: Path):
         files.rm("/bucket", recursive=True)
 
 
+def test_results_that_were_removed_are_made_again(tmp_path: Path):
+    fsspec = pytest.importorskip("fsspec")
+    table = frame(5)
+    table.loc[table["item_id"] < "s003", "target"] = np.nan  # a unit that has no results
+    data, files = write(tmp_path / "data", {"a": table}), fsspec.filesystem("memory")
+    forecast(data, tmp_path / "out", freq="h")
+    made = results(tmp_path / "out")
+    assert list(made) == ["part-000001.parquet"]
+    (tmp_path / "out" / "part-000001.parquet").unlink()
+    again = forecast(data, tmp_path / "out", freq="h")
+    assert (again.units, again.before, results(tmp_path / "out")) == (1, 1, made)
+    try:
+        forecast(data, "memory://bucket/out", freq="h")
+        files.rm_file("/bucket/out/part-000001.parquet")
+        again = forecast(data, "memory://bucket/out", freq="h")
+        assert (again.units, again.before) == (1, 1)
+        assert files.cat_file("/bucket/out/part-000001.parquet") == made["part-000001.parquet"]
+    finally:
+        files.rm("/bucket", recursive=True)
+
+
+def test_where_the_first_series_tells_no_frequency_the_remedy_is_told(tmp_path: Path):
+    data = write(tmp_path / "data", {"a": frame(2).assign(target=lambda whole: whole["target"].iloc[60:])})
+    with pytest.raises(DataError, match=r"first series, unless freq \(--freq\) gives it: .*s000: no observed value"):
+        forecast(data, tmp_path / "out")
+    assert list(forecast(data, tmp_path / "out", freq="h").failed) == ["s000"]
+
+
 def test_an_address_of_this_machine_is_a_folder(tmp_path: Path):
     data = write(tmp_path / "data", {"a": frame(1)})
     forecast(data, f"file://{tmp_path / 'out'}")
