@@ -77,7 +77,7 @@ def run(
     total: int | None = None,
     description: str = "working",
     progress: bool = True,
-    each: Callable[[Unit, Outcome], None] | None = None,
+    each: Callable[[Unit, Outcome, bool], None] | None = None,
 ) -> Report:
     """Work the units of a job into a folder, and go on where an earlier run of it was stopped.
 
@@ -100,7 +100,8 @@ def run(
         total: how many units there are, for the bar; None: it grows.
         description: for the bar.
         progress: whether to show a bar.
-        each: is called with each unit that is finished, now or before, in the order in which that becomes known.
+        each: is called with each unit that is finished, its outcome, and whether an earlier run had finished it, in the
+            order in which that becomes known.
 
     Raises:
         ConfigError: the folder holds results of other settings, the cluster cannot be reached, or workers below 1.
@@ -117,11 +118,11 @@ def run(
     names: set[str] = set()
     with bar(total or 0, description, "units", show=progress, leave=False) as shown:
 
-        def finished(unit: Unit, outcome: Outcome) -> None:
+        def finished(unit: Unit, outcome: Outcome, before: bool = False) -> None:
             report.add(outcome)
             shown.update(1)
             if each is not None:
-                each(unit, outcome)
+                each(unit, outcome, before)
 
         def unfinished() -> Iterator[Unit]:
             for unit in units:
@@ -133,7 +134,7 @@ def run(
                     yield unit
                 else:
                     report.before += 1
-                    finished(unit, outcome)
+                    finished(unit, outcome, before=True)
 
         made = _here(work, unfinished(), ledger) if engine == "local" else on_ray(work, unfinished(), ledger, cluster)
         for unit, outcome in made:

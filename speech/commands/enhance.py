@@ -286,9 +286,11 @@ def _tell(report: FolderReport, job: _Job, enhancer: Enhancer) -> None:
         note(f"{len(report.skipped)} skipped: the target exists (--overwrite makes it anew)")
     if report.files:
         where = "standard output" if job.piped else str(job.target)
+        rtf = report.real_time_factor
+        speed = f"{report.before} of them before" if rtf is None else f"real-time factor {rtf:.3g}"
         tell(
-            f"{len(report.files)} enhanced ({report.audio_seconds:.1f} s of audio in {report.seconds:.1f} s, real-time "
-            f"factor {report.seconds / report.audio_seconds:.3g}, {report.nfe} network calls): {where}"
+            f"{len(report.files)} enhanced ({report.audio_seconds:.1f} s of audio in {report.seconds:.1f} s, {speed}, "
+            f"{report.nfe} network calls): {where}"
         )
     if len(report.files) == 1 and not job.source.is_dir():
         tell(_taken(report.files[0], enhancer))
@@ -327,7 +329,7 @@ def _write(job: _Job, report: FolderReport, enhancer: Enhancer, model: str) -> N
     metrics: dict[str, Any] = {
         "files": len(report.files),
         "seconds": {"audio": audio, "enhance": report.seconds},
-        "rtf": report.seconds / audio if audio else None,
+        "rtf": report.real_time_factor,
         "nfe": report.nfe,
         "failed": [{"file": name, "reason": why} for name, why in report.failed.items()],
         "skipped": report.skipped,

@@ -41,12 +41,19 @@ class FolderReport:
         failed: those that could not be enhanced, and why; those passed over (`speech.audio.search.find_audio`)
             among them.
         seconds: that all of it took.
+        before: of `files`, how many an earlier run of the same job on many computers had enhanced.
     """
 
     files: list[FileResult] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
+    before: int = 0
+
+    @property
+    def real_time_factor(self) -> float | None:
+        """Seconds of work by seconds of sound, where all of it is this run's."""
+        return self.seconds / self.audio_seconds if self.audio_seconds and not self.before else None
 
     @property
     def audio_seconds(self) -> float:

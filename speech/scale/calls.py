@@ -85,13 +85,14 @@ def enhance_dir(
     met = meeting(names)
     names, passed = [name for name in names if name not in met], {**passed, **met}
 
-    def keep(unit: Unit, outcome: Outcome) -> None:
+    def keep(unit: Unit, outcome: Outcome, before: bool) -> None:
         for values in outcome.results:
             found = retold(values, target)
             if found is None:
                 report.skipped.append(values["name"])
             else:
                 report.files.append(found)
+                report.before += before
 
     groups = _groups(names, checked(Count, size=size))
     units = (_unit(number, group, source, passed) for number, group in enumerate(groups))
@@ -153,7 +154,7 @@ def evaluate(
     jobs = scorings(clean, enhanced, noisy, metrics, align, files)
     rows: dict[str, dict[str, Any]] = {}
 
-    def keep(unit: Unit, outcome: Outcome) -> None:
+    def keep(unit: Unit, outcome: Outcome, before: bool) -> None:
         rows.update(rows_of(unit, outcome))
 
     work = Evaluating(metrics=jobs[0].metrics, align=align)

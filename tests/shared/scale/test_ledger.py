@@ -53,7 +53,7 @@ def test_a_stopped_job_goes_on_and_repeats_nothing(tmp_path: Path):
         tmp_path / "out",
         engine="local",
         progress=False,
-        each=lambda unit, outcome: seen.append(f"{unit.name} {outcome.results[0]}"),
+        each=lambda unit, outcome, before: seen.append(f"{unit.name} {outcome.results[0]}"),
     )
     assert begun(tmp_path) == [unit.name for unit in units(8)]
     assert (again.units, again.before, again.items) == (3, 5, 22)

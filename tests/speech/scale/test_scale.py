@@ -76,6 +76,7 @@ def test_a_job_goes_on_and_follows_what_changes(noisy: Path, model: Path, tmp_pa
     made = {path: path.stat().st_mtime_ns for path in out.rglob("*.wav")}
     again = enhanced(noisy, out, model)
     assert (again.files, again.failed) == (first.files, first.failed)
+    assert (first.before, again.before, again.real_time_factor) == (0, len(first.files), None)
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*.wav")} == made
     (noisy / "0.wav").unlink()
     write_audio(noisy / "1.wav", Audio(noise(1, 5000, seed=5), 16000))
