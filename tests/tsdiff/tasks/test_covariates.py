@@ -66,10 +66,44 @@ def test_rare_days_are_found_where_they_do_something(days, promotions, wanted):
         series, flags = promoted(days, promotions, 1.0, seed)
         found = effect_of(series[:days], flags, 7, HORIZON)
         used += found.gain > 0
-        assert not found.gain or 50 < np.ptp(found.values[days:]) < 150
+        assert not found.gain or 50 < np.ptp(found.joined(np.full((1, HORIZON), 100.0))) < 150
         fooled += effect_of(promoted(days, promotions, 0.0, seed)[0][:days], flags, 7, HORIZON).gain > 0
     assert used >= wanted
     assert fooled <= 1
+
+
+def multiplied(seed: int, zeros: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What a growing shop, closed on Sundays if `zeros`, sells, promotions (1, length + horizon) that treble it, and
+    the means."""
+    rng, t = np.random.default_rng(seed), np.arange(LENGTH + HORIZON)
+    flag = (t // 5 % 6 == 5) | (t >= LENGTH + 7)
+    mean = 50 * np.exp(0.005 * t) * np.array([0.6, 0.8, 1, 1, 1.2, 1.6, 0.0 if zeros else 0.4])[t % 7] * (1 + 2 * flag)
+    return rng.poisson(mean).astype(float), flag[None].astype(float), mean
+
+
+@pytest.mark.parametrize("zeros", [False, True])
+def test_what_multiplies_a_series_is_found_as_that(zeros, predictor):
+    for seed in range(5):
+        series, flag, mean = multiplied(seed, zeros)
+        found = effect_of(series[:LENGTH], flag, 7, HORIZON)
+        assert found.ratio
+        assert np.exp(np.ptp(found.values)) == pytest.approx(3, rel=0.15)
+    entry = {"start": pd.Period("2024-01-01", "D"), "target": series[:LENGTH], "feat_dynamic_real": flag}
+    (made,) = predictor.with_sampling(covariates=True).predict([entry], 50)
+    ahead = mean[LENGTH:]
+    assert np.abs(made.quantile(0.5) - ahead).mean() < 0.15 * ahead.mean()
+    low, high = made.quantile(0.05), made.quantile(0.95)
+    assert ((ahead >= low) & (ahead <= high)).mean() > 0.9
+    assert (high - low)[7:12].mean() > 1.3 * (high - low)[:5].mean()  # as noise grows with what is sold
+
+
+def test_what_adds_to_a_series_is_found_as_that():
+    for seed in range(5):
+        series, features, effect = generated("promotion", seed)
+        base = 100 + 8 * (series - effect)
+        found = effect_of((base + 40 * features[0])[:LENGTH], features, 7, HORIZON)
+        assert not found.ratio
+        assert np.ptp(found.values) == pytest.approx(40, rel=0.5)
 
 
 def test_missing_values_of_a_covariate_lie_between_those_around_them():
