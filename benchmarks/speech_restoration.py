@@ -231,7 +231,7 @@ def report(rows: list[dict[str, Any]]) -> str:
             lines.append([each["system"], *cells, f"{float(each['cpu']):.3f}"])
         if lines:
             head = [name, *(title for title, _ in SCORES.values()), "CPU"]
-            parts.append(f"\n## {name.capitalize()}\n\n" + table(head, lines))
+            parts.append(f"\n## {name[0].upper()}{name[1:]}\n\n" + table(head, lines))
     counts = " or ".join(str(count) for count in sorted({int(each["files"]) for each in rows}))
     return (
         header("Rooms and lost upper bands")

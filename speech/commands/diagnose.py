@@ -9,7 +9,7 @@ import numpy as np
 from shared.console.command import claim_output, prepare
 from shared.devices import compute_device
 from shared.diagnostics.files import leave_diagnosis, settings_of
-from shared.errors import DataError
+from shared.errors import ConfigError, DataError
 from speech.audio.search import find_audio
 from speech.commands.common import shared_speech
 from speech.commands.options import Diagnose
@@ -29,9 +29,14 @@ def main(options: Diagnose) -> None:
         pairs = shared_speech() / "test_pairs"
         noisy, clean = pairs / "noisy", clean or pairs / "clean"
     name = options.model or "default"
+    files = [noisy] if noisy.is_file() else find_audio(noisy)[0][: options.files]
+    if clean is not None and clean.is_file() and len(files) > 1:
+        raise ConfigError(
+            f"--clean {clean} is one recording, and {len(files)} of {noisy} are looked at; name the folder of "
+            "the clean ones, or one noisy file"
+        )
     model = load_model(name).to(compute_device(options.device))
     rate = model.config.frontend.sample_rate
-    files = [noisy] if noisy.is_file() else find_audio(noisy)[0][: options.files]
     recordings = [
         Recording(read_mono(file, rate, channel=0), clean_recording(file, noisy, clean, rate), str(file))
         for file in files

@@ -126,14 +126,13 @@ def _report(experiment: Experiment, trained: Trained, validation: Validation, ou
     """Leave metrics.json, metrics.md and curves.png in `output`, and print the table."""
     noisy = validation.noisy() if validation.recordings else {}
     parameters = sum(parameter.numel() for parameter in trained.model.parameters())
-    if validation.recordings:
-        validation(trained.model, 0)
+    scores = validation(trained.model, 0) if validation.recordings else {}
     if validation.refused:
         note(f"the trained network has no scores, for a result of it cannot be right: {validation.refused}")
     spent = float(trained.losses[-1]["seconds"]) if trained.losses else seconds
     result: dict[str, Any] = {
         "noisy": json_ready(noisy),
-        "enhanced": json_ready({name: value for name, value in trained.best.items() if name != "step"}),
+        "enhanced": json_ready({name: value for name, value in (trained.best or scores).items() if name != "step"}),
         "best_step": int(trained.best["step"]) if trained.best else None,
         "steps": trained.steps,
         "nfe": validation.nfe,
@@ -152,11 +151,18 @@ def _report(experiment: Experiment, trained: Trained, validation: Validation, ou
 
 
 def _markdown(experiment: Experiment, result: dict[str, Any]) -> str:
-    return (
+    title = (
         f"# Training for {experiment.task}: {result['steps']} steps, {result['seconds']['train']:.0f} s, "
         f"{result['parameters']} parameters\n\n"
-        f"{result['files']} validation files; the best weights by {experiment.validation.monitor} are those of step "
-        f"{result['best_step']}; {result['nfe']} network calls a file.\n\n{markdown(*_table(result))}"
+    )
+    if not result["files"]:
+        return f"{title}No validation files; the weights are those of the last step.\n"
+    step = result["best_step"]
+    best = f"the best weights by {experiment.validation.monitor} are those of step {step}"
+    told = best if step is not None else "the weights are those of the last step"
+    return (
+        f"{title}{result['files']} validation files; {told}; {result['nfe']} network calls a file.\n\n"
+        f"{markdown(*_table(result))}"
     )
 
 

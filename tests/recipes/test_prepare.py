@@ -252,6 +252,15 @@ def test_of_two_recordings_with_one_name_the_second_is_left_out(tmp_path: Path) 
     assert [(name, len(clean)) for name, clean, _ in pairs(tmp_path / "out", "train")] == [("a-b", 16000), ("x", 19200)]
 
 
+def test_pairs_do_not_go_where_recordings_are_looked_for(tmp_path: Path) -> None:
+    clean, noise, rooms = mixing_folders(tmp_path / "in", 1.0)
+    for folder in (clean, noise, rooms):
+        with pytest.raises(ConfigError, match=rf"--output .*pairs lies in {folder}, where another run"):
+            prepare_mix(clean, noise, rooms, folder / "pairs", preset("denoise", seconds=0.5), count=1, progress=False)
+    with pytest.raises(ConfigError, match="choose a folder outside"):
+        prepare_bandwidth(tmp_path / "in", tmp_path / "in/bandwidth", progress=False)
+
+
 def test_bandwidth_pairs(tmp_path: Path) -> None:
     put(tmp_path / "in/a/x.wav", hiss(1.0))
     put(tmp_path / "in/b/x.wav", hiss(1.0, 1))

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -110,6 +111,17 @@ def test_what_cannot_be_used_is_one_line(recipes: Recipes) -> None:
         assert ran.code == 1
         assert told in ran.said
         assert "Traceback" not in ran.said
+
+
+def test_without_validation_the_weights_are_the_last_and_are_scored_once_there_is_one(recipes: Recipes) -> None:
+    out = recipes.folder / "unchecked"
+    options = Train(config=str(recipes.folder / "small.yaml"), data=recipes.folder / "data", output=out, steps=2)
+    main(replace(options, changes=["validation.files=0"]))
+    assert (out / "metrics.md").read_text().endswith("\nNo validation files; the weights are those of the last step.\n")
+    main(options)
+    assert "2 validation files; the weights are those of the last step" in (out / "metrics.md").read_text()
+    scores = json.loads((out / "metrics.json").read_text())["enhanced"]
+    assert set(scores) == {"si_sdr", "estoi", "pesq_wb"}
 
 
 def test_a_missing_torch_pesq_is_told_before_anything_starts(recipes: Recipes, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,12 +14,13 @@ import torch
 from typer.testing import CliRunner
 
 from shared.diagnostics import DiagnosisSettings
-from shared.errors import DataError
+from shared.errors import ConfigError, DataError
 from shared.sde import OUVESDE, SBVESDE
 from speech.audio.files import Audio
 from speech.audio.writing import write_audio
 from speech.commands import application
-from speech.commands.diagnose import clean_recording
+from speech.commands.diagnose import clean_recording, main
+from speech.commands.options import Diagnose
 from speech.inference.advice import SettingWarning
 from speech.inference.diagnosis import Recording, diagnose_model
 from speech.model.backbones import LightConfig, NCSNppConfig
@@ -100,6 +101,14 @@ def test_clean_recordings_are_found_whatever_their_suffix(tmp_path: Path) -> Non
     np.testing.assert_allclose(found, 0.1 * noise(800), atol=2**-15)
     with pytest.raises(DataError, match=r"2 clean recordings of .*1\.wav; leave --clean out"):
         clean_recording(noisy / "a/1.wav", noisy, clean, 16000)
+
+
+def test_one_clean_recording_is_not_that_of_several_noisy_ones(tmp_path: Path) -> None:
+    for name in ("noisy/0.wav", "noisy/1.wav", "clean/0.wav"):
+        write_audio(tmp_path / name, Audio(0.1 * noise(800)[None], 16000))
+    options = Diagnose(noisy=tmp_path / "noisy", clean=tmp_path / "clean/0.wav", output=tmp_path / "out")
+    with pytest.raises(ConfigError, match=r"0\.wav is one recording, and 2 of .*noisy are looked at; name the folder"):
+        main(options)
 
 
 @pytest.mark.slow
