@@ -15,7 +15,9 @@ _LEAST_ALIKE, _NEARLY = 0.3, 0.9
 """Autocorrelation that makes a season, and by the highest, that of the shortest which is taken."""
 _RECENT, _FITTED = 1024, 512
 """Last values that a season is looked for in, and that waves are fitted to."""
-_MOST_WAVES, _LEAST_CYCLES, _EXPLAINED = 3, 1.5, 1e-4
+_FEW_WAVES, _MOST_WAVES, _LEAST_CYCLES, _EXPLAINED = 3, 6, 1.5, 1e-4
+_LEFT = 0.05
+"""Of a series' power what few waves may leave for more to be looked for: tides are made of many, and of little else."""
 _TINY = 1e-300
 
 
@@ -48,7 +50,7 @@ def found_season(values: _Floats) -> int:
 
 
 class Waves:
-    """A straight line and up to three sine waves, of any periods, by least squares.
+    """A straight line and up to three sine waves, of any periods, by least squares; more where these leave little.
 
     The frequencies are found one by one, as the highest peak of the spectrum of what is left (as CLEAN does, Roberts,
     Lehár and Dreher 1987), and fitted together by Gauss-Newton; one that does not lower the error by more than chance
@@ -68,8 +70,10 @@ class Waves:
             return
         count, left = len(values), _around_line(values)
         error, taper = float(left @ left), np.hanning(count + 2)[1:-1]
-        enough, least = _EXPLAINED * error, 1e-20 * float(values @ values)
-        while len(self.frequencies) < _MOST_WAVES and error > max(enough, least):
+        power, least = error, 1e-20 * float(values @ values)
+        while len(self.frequencies) < _MOST_WAVES and error > max(_EXPLAINED * power, least):
+            if len(self.frequencies) == _FEW_WAVES and error > _LEFT * power:
+                return
             peak = _highest(left * taper)
             if peak is None:
                 return

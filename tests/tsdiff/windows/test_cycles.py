@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
+from tsdiff import TSDiffPredictor
 from tsdiff.windows.anchors import pooled
 from tsdiff.windows.cycles import Waves, found_season
 from tsdiff.windows.simple import simple_forecasts
@@ -57,6 +59,18 @@ def test_waves_of_any_period_go_on(periods):
         waves.fit(values[:400])
     assert_allclose(2 * np.pi / np.sort(waves.frequencies)[::-1], sorted(periods), rtol=1e-9)
     assert_allclose(waves.ahead(np.arange(200)), values[400:], atol=1e-6)
+
+
+def test_tides_are_foreseen():
+    """Of the sun and the moon, twice and once a day: M2, S2, K1, O1 (periods in hours, sizes of a harbour)."""
+    constituents = {12.4206: 2.0, 12.0: 0.7, 23.9345: 0.4, 25.8193: 0.3}
+    rng, steps = np.random.default_rng(0), np.arange(960 + 72)
+    tide = sum(size * np.sin(2 * np.pi * steps / period + period) for period, size in constituents.items())
+    seen = tide[:960] + 0.05 * rng.normal(size=960)
+    entry = {"start": pd.Period("2024-01-01", "h"), "target": seen.astype(np.float32)}
+    (made,) = TSDiffPredictor.from_pretrained("default").adapted("h", 72).predict([entry], 100)
+    assert np.abs(made.quantile(0.5) - tide[960:]).mean() < 0.03
+    assert (made.quantile(0.95) - made.quantile(0.05)).mean() < 0.3  # 3.3 deviations of the noise are .16
 
 
 def test_a_frequency_is_as_sure_as_it_can_be():
