@@ -18,6 +18,7 @@ from tsdiff.windows.anchors import Pool, pooled, remembered
 from tsdiff.windows.filling import Expected, expected
 from tsdiff.windows.gaps import stretches
 from tsdiff.windows.simple import HEARD, Seasons
+from tsdiff.windows.units import in_units_of_now
 from tsdiff.windows.weighing import Weighing, squashed, weighed
 
 ArrayOrTensor = TypeVar("ArrayOrTensor", np.ndarray, torch.Tensor)
@@ -154,6 +155,8 @@ def _read(wanted: Wanted) -> _Read:
     place = np.arange(length) + first - begin
     there = place >= 0
     told[place[there & wanted.hidden]] = np.nan
+    if wanted.ahead:
+        told = in_units_of_now(told, wanted.seasons[0])
     known = ~np.isnan(told)
     observed = there.copy()
     observed[there] = known[place[there]]
