@@ -106,12 +106,12 @@ class Desk:
         name = called or "this"
         if file is not None and not file.resolve().is_relative_to(self.home.resolve()):
             raise DataError(f"{name}: no such file was sent to this page; send it again")
-        folder = self.folder()
+        folder, stopped = self.folder(), DataError(f"{name}: this page was stopped; start it, and send that again")
         future = self._pool.schedule(perform, args=(request, folder, self.limits), timeout=self.limits.job_seconds)
         try:
             while not future.done():
                 if not self._pool.active:  # which leaves what it had waiting for ever
-                    raise DataError(f"{name}: this page was stopped; start it, and send that again")
+                    raise stopped
                 tell(*_read_progress(folder))
                 time.sleep(_POLL_SECONDS)
             made: Result = future.result()
@@ -124,6 +124,8 @@ class Desk:
                 "send less of it, or use the command line, which has no such bound"
             ) from error
         except Exception as error:  # whatever a hostile file makes of a library
+            if not self._pool.active:
+                raise stopped from error
             print(f"{name!r}: {type(error).__name__}: {error}", file=sys.stderr)
             raise DataError(
                 f"{name} cannot be worked on ({type(error).__name__}); it may be damaged, or need "
