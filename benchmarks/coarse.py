@@ -67,10 +67,11 @@ def scores_of(task: Task, folder: Path, samples: int) -> tuple[WindowSplit, dict
     ours = TSDiffPredictor.from_pretrained("default").adapted(task.freq, task.horizon)
     ets = train_baseline("auto_ets", split.train, task.freq, task.horizon, num_samples=samples)
     with quiet():
-        made = {name: evaluate(list(one.predict(split.test.input)), split.test) for name, one in [("ets", ets)]}
-        made["ours"] = evaluate(list(ours.predict(split.test.input, samples)), split.test)
-        made["naive"] = best_seasonal_naive(split.test, candidate_seasons(task.freq))[1]
-    return split, made
+        return split, {
+            "ours": evaluate(list(ours.predict(split.test.input, samples)), split.test),
+            "ets": evaluate(list(ets.predict(split.test.input)), split.test),
+            "naive": best_seasonal_naive(split.test, candidate_seasons(task.freq))[1],
+        }
 
 
 def main(

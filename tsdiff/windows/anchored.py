@@ -48,7 +48,8 @@ class AnchoredWindow:
     """A window of a series of one channel.
 
     Attributes:
-        anchor: (length,) float64, in the series' units: observed values where there are some, else what is expected.
+        anchor: (length,) float64, in the series' units, of a forecast those of its last values: observed values where
+            there are some, else what is expected.
         scale: typical size of what each step is off it, (length,), positive.
         known: (length, KNOWN_WIDTH) float32. Of known steps: the value by the window's level and spread, the change
             over a season and the distance from the anchor of the hidden steps, by the scale. Of hidden steps: each
