@@ -144,7 +144,7 @@ class TSDiffPredictor(ModelCalls):
             raise ConfigError(f"predict does not take {', '.join(kwargs)}; sampling settings go to `with_sampling`")
         entries, num_samples = entries_of(dataset), checked(Count, num_samples=num_samples)
         regress = self.sampling.covariates and not self.model.config.dynamic_features
-        if (regress or self.sampling.counts) and not self.model.config.awaits_freq:
+        if (regress or self.sampling.counts or self.sampling.month_days) and not self.model.config.awaits_freq:
             return self._suited(entries, num_samples, regress)
         return self._forecasts(entries, num_samples)
 
@@ -232,9 +232,9 @@ class TSDiffPredictor(ModelCalls):
         entries, num_samples = entries_of(dataset), checked(Count, num_samples=num_samples)
         if not self.sampling.counts or self.model.config.awaits_freq:
             return self._imputations(entries, num_samples)
-        made = self.with_sampling(**PLAIN)._imputations(entries, num_samples)
+        plain = self.with_sampling(**PLAIN)._imputations
         told = self.model.config.dynamic_features > 0
-        return (suited_gaps(one, self.sampling, self.freq, told) for one in made)
+        return suited_gaps(plain, entries, num_samples, self.sampling, self.freq, told)
 
     def _imputations(self, dataset: Iterable[Entry], num_samples: int) -> Iterator[Imputation]:
         short = ShortSeries(self.model.config, self.model.config.length)
@@ -292,7 +292,8 @@ class TSDiffPredictor(ModelCalls):
             return refiner.refine(forecasts, entries)
 
         count, steps = refiner.config.num_samples, self.model.config.prediction_length
-        return suited(refined, dataset, count, self.sampling, self.freq, steps, regress=False, told=True)
+        own = replace(self.sampling, month_days=False)  # which are the base forecast's to know
+        return suited(refined, dataset, count, own, self.freq, steps, regress=False, told=True)
 
     def serialize(self, path: str | os.PathLike[str]) -> None:
         """Write all that forecasts depend on into the folder `path`: model, sampling settings and horizon."""

@@ -79,9 +79,12 @@ class Sampling(Checked):
         maximum: samples above it are lowered to it: 100 for percentages, a capacity; None for none.
         nonnegative: windows of which no observed value is below 0 get no sample below 0, as for counts and amounts.
         counts: series of which no observed value is below 0 keep their share of zeros, and those of whole numbers get
-            whole samples (`tsdiff.sampling.zeros`).
+            whole samples (`tsdiff.sampling.zeros`); no sample passes a value that its series often reaches and never
+            passes, unless `minimum` or `maximum` is given (`tsdiff.sampling.limits`).
         covariates: of a model that takes none: feat_dynamic_real enters by a regression of each series, where that
             helps (`tsdiff.tasks.covariates`). Otherwise it is left out.
+        month_days: daily series, and those of working days, are drawn with what they are off on days of the month that
+            clearly differ, such as its end (`tsdiff.tasks.months`).
         seed: of the samples; an item's samples depend on it, the item's name and time, and nothing else, but with an
             `anchor_share` or `past_share` on their number.
         schedule: times of the network calls and of the end, as `tsdiff.evaluation.schedule` finds them for a model:
@@ -113,6 +116,7 @@ class Sampling(Checked):
     anchor_share: Chance = 0.0
     past_share: Chance = 0.0
     maximum: Finite | None = None
+    month_days: bool = False
 
     def _related(self) -> None:
         self.sampler()  # which checks eta

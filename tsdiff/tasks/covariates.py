@@ -66,8 +66,14 @@ class Effect:
 
     def joined(self, samples: np.ndarray) -> np.ndarray:
         """Samples (number, steps) of what it leaves of the last steps, with it."""
-        values = self.values[-samples.shape[1] :]
-        made: np.ndarray = samples * np.exp(values) if self.ratio else samples + values
+        return self._with(samples, self.values[-samples.shape[1] :])
+
+    def back(self, left: np.ndarray) -> np.ndarray:
+        """A series (length,) of what it leaves of that."""
+        return self._with(left, self.values[: len(left)])
+
+    def _with(self, left: np.ndarray, values: np.ndarray) -> np.ndarray:
+        made: np.ndarray = left * np.exp(values) if self.ratio else left + values
         return made
 
 
@@ -299,7 +305,7 @@ def predicted_around(
 
     def residuals() -> Iterator[Entry]:
         for name, entry in named_entries(dataset):
-            effect = _effect(entry, name, season, horizon) if regress else None
+            effect = effect_on(entry, name, season, horizon) if regress else None
             waiting.append((entry, effect))
             if effect is None or not effect.gain:
                 yield entry
@@ -314,7 +320,8 @@ def predicted_around(
         yield entry, made, 0.0 if effect is None else effect.gain
 
 
-def _effect(entry: Mapping[str, Any], name: str, season: int, horizon: int) -> Effect | None:
+def effect_on(entry: Mapping[str, Any], name: str, season: int, horizon: int) -> Effect | None:
+    """The effect of an entry's covariates; None where it has none. See `predicted_around`."""
     if entry.get(DYNAMIC) is None and entry.get(PAST) is None:
         return None
     target, parts = target_of(entry, name), []

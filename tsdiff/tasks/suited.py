@@ -3,24 +3,32 @@ had."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 from gluonts.model.forecast import SampleForecast
 
+from shared.random import derive_seed
 from tsdiff.data import candidate_seasons
 from tsdiff.data.covariates import DYNAMIC
 from tsdiff.data.entries import Entry, target_of
+from tsdiff.data.frequency import normalise_freq
+from tsdiff.sampling.limits import limits_of
 from tsdiff.sampling.settings import Sampling
 from tsdiff.sampling.zeros import Support, within, within_gaps
-from tsdiff.tasks.covariates import PAST, Predict, predicted_around
+from tsdiff.tasks.covariates import PAST, Effect, Predict, effect_on, predicted_around
 from tsdiff.tasks.imputation.filling import Imputation
+from tsdiff.tasks.months import DAILY, MonthDays, around_month_days
+
+Impute = Callable[[Iterable[Entry], int], Iterator[Imputation]]
 
 PLAIN: Mapping[str, Any] = {
     "counts": False,
     "covariates": False,
+    "month_days": False,
     "nonnegative": False,
     "minimum": None,
     "maximum": None,
@@ -39,12 +47,16 @@ class Suited:
         counts: its samples are whole numbers with its share of zeros.
         zeros: its samples keep its share of zeros, whole numbers or not.
         gain: share by which covariates lower the error of parts that were not learnt from; 0 where not used.
+        month_days: how many days of the month differ in it.
+        limited: its samples do not pass a value that it often reaches and never passes.
     """
 
     nonnegative: bool = False
     counts: bool = False
     zeros: bool = False
     gain: float = 0.0
+    month_days: int = 0
+    limited: bool = False
 
     @classmethod
     def of(cls, history: np.ndarray, sampling: Sampling, gain: float = 0.0) -> Suited:
@@ -52,15 +64,26 @@ class Suited:
         supports = [Support.of(row) for row in np.atleast_2d(history)]
         nonnegative = _bounded(sampling) and all(one.nonnegative for one in supports)
         counts = sampling.counts and all(one.counts for one in supports)
-        return cls(nonnegative, counts, sampling.counts and any(one.zeros > 0 for one in supports), gain)
+        zeros = sampling.counts and any(one.zeros > 0 for one in supports)
+        shown = [limits_of(row) for row in np.atleast_2d(history)] if sampling.counts else []
+        limited = any(high is not None or low not in (None, 0.0) for low, high in shown)
+        return cls(nonnegative, counts, zeros, gain, limited=limited)
 
 
 def _bounded(sampling: Sampling) -> bool:
     return sampling.counts or sampling.nonnegative
 
 
-def _clipped(samples: np.ndarray, sampling: Sampling) -> np.ndarray:
-    return samples if sampling.bounds == (None, None) else np.clip(samples, *sampling.bounds)
+def _like(samples: np.ndarray, row: np.ndarray, sampling: Sampling, adapted: Callable[..., np.ndarray]) -> np.ndarray:
+    """Samples (number, steps) within what is given, or else what a series (length,) shows; `adapted` to its zeros."""
+    low, high = limits_of(row) if sampling.counts else (None, None)
+    minimum, maximum = sampling.bounds
+    low, high = low if minimum is None else minimum, high if maximum is None else maximum
+    within = samples if (low, high) == (None, None) else np.clip(samples, low, high)
+    if not (_bounded(sampling) and Support.of(row).nonnegative):
+        return within
+    made = adapted(within)
+    return made if (low, high) == (None, None) else np.clip(made, low, high)
 
 
 def suited(
@@ -79,7 +102,7 @@ def suited(
         predict: that forecaster's.
         dataset: see `predicted_around`.
         num_samples: of each forecast.
-        sampling: whose `counts`, `nonnegative`, `minimum` and `maximum` are met here.
+        sampling: whose `counts`, `nonnegative`, `minimum`, `maximum` and `month_days` are met here.
         freq: of the series.
         horizon: steps to forecast.
         regress: whether covariates enter by a regression.
@@ -88,47 +111,119 @@ def suited(
     Yields:
         One forecast an entry; its `info`, if the entry's is a dict or none, holds a `Suited` by the name "suited".
     """
+
+    def made(entries: Iterable[Entry], count: int) -> Iterator[SampleForecast]:
+        return _suited(predict, entries, count, sampling, freq, horizon, regress, told)
+
+    if not _monthly(sampling, freq):
+        yield from made(dataset, num_samples)
+        return
+
+    def effect(entry: Entry, name: str) -> Effect | None:
+        return effect_on(entry, name, candidate_seasons(freq)[0], horizon) if regress else None
+
+    for one, target, days in around_month_days(made, dataset, num_samples, horizon, effect):
+        if days is None:
+            yield one
+            continue
+        steps = len(target) + np.arange(horizon)
+        info = one.info
+        if isinstance(info, dict):
+            info = {**info, SUITED: replace(info[SUITED], month_days=len(days.off))}
+        samples = _with_days(one.samples, days, steps, target, sampling, str(one.item_id))
+        yield SampleForecast(samples, start_date=one.start_date, item_id=one.item_id, info=info)
+
+
+def _suited(
+    predict: Predict,
+    dataset: Iterable[Entry],
+    num_samples: int,
+    sampling: Sampling,
+    freq: str,
+    horizon: int,
+    regress: bool,
+    told: bool,
+) -> Iterator[SampleForecast]:
+    """`suited`, without days of the month."""
     season = candidate_seasons(freq)[0]
     for entry, made, gain in predicted_around(predict, dataset, num_samples, season, horizon, regress):
         history = np.atleast_2d(target_of(entry, str(made.item_id)))
-        samples = _clipped(made.samples if made.samples.ndim == 3 else made.samples[..., None], sampling)
+        samples = np.atleast_3d(made.samples)
+        suit = partial(within, season=season, counts=sampling.counts, told=told or gain > 0)
         parts = [
-            within(samples[..., place], row, season, sampling.counts, told or gain > 0)
-            if _bounded(sampling) and Support.of(row).nonnegative
-            else samples[..., place]
-            for place, row in enumerate(history)
+            _like(samples[..., place], row, sampling, partial(suit, history=row)) for place, row in enumerate(history)
         ]
         about = Suited.of(history, sampling, gain)
         yield SampleForecast(
-            _clipped(np.stack(parts, axis=-1), sampling).reshape(made.samples.shape),
+            np.stack(parts, axis=-1).reshape(made.samples.shape),
             start_date=made.start_date,
             item_id=made.item_id,
             info=_with(made.info, about),
         )
 
 
-def suited_gaps(made: Imputation, sampling: Sampling, freq: str, told: bool = False) -> Imputation:
-    """A filled series of which no value that was observed is below 0, with draws as its values are, by the `counts`,
-    `nonnegative`, `minimum` and `maximum` of `sampling`; its draws were made with `PLAIN`, and by covariates if `told`.
+def _monthly(sampling: Sampling, freq: str) -> bool:
+    return sampling.month_days and normalise_freq(freq) in DAILY
+
+
+def _with_days(
+    samples: np.ndarray, days: MonthDays, steps: np.ndarray, target: np.ndarray, sampling: Sampling, name: str
+) -> np.ndarray:
+    """Samples (number, n) of steps of a series (length,) with its days of the month, and such as its values are."""
+    made, whole = days.joined(samples, steps, derive_seed(sampling.seed, "month_days", name)), Support.of(target).counts
+
+    def adapted(drawn: np.ndarray) -> np.ndarray:
+        positive = np.maximum(drawn, 0.0)
+        return np.rint(positive) if sampling.counts and whole else positive
+
+    return _like(made, target, sampling, adapted).astype(samples.dtype)
+
+
+def suited_gaps(
+    impute: Impute, dataset: Iterable[Entry], num_samples: int, sampling: Sampling, freq: str, told: bool = False
+) -> Iterator[Imputation]:
+    """Filled series by `sampling`.
+
+    Args:
+        impute: fills gaps, entry by entry and in order; draws with that sampling but for `PLAIN`.
+        dataset: the series.
+        num_samples: draws of each missing value.
+        sampling: whose `counts`, `nonnegative`, `minimum`, `maximum` and `month_days` are met here.
+        freq: of the series.
+        told: whether what fills them goes by covariates.
     """
-    season, samples = candidate_seasons(freq)[0], _clipped(made.samples, sampling)
+
+    def made(entries: Iterable[Entry], count: int) -> Iterator[Imputation]:
+        return (_suited_gaps(one, sampling, freq, told) for one in impute(entries, count))
+
+    if not _monthly(sampling, freq):
+        yield from made(dataset, num_samples)
+        return
+    for one, target, days in around_month_days(made, dataset, num_samples):
+        if days is None:
+            yield one
+            continue
+        samples = _with_days(one.samples, days, np.flatnonzero(np.isnan(target)), target, sampling, one.item_id)
+        yield replace(one, target=target, samples=samples)
+
+
+def _suited_gaps(made: Imputation, sampling: Sampling, freq: str, told: bool) -> Imputation:
     rows = np.atleast_2d(made.target)
     ends = np.isnan(rows).sum(axis=1).cumsum()[:-1]
+    suit = partial(within_gaps, season=candidate_seasons(freq)[0], counts=sampling.counts, told=told)
     parts = [
-        within_gaps(part, row, season, sampling.counts, told)
-        if _bounded(sampling) and Support.of(row).nonnegative
-        else part
-        for part, row in zip(np.split(samples, ends, axis=1), rows, strict=True)
+        _like(part, row, sampling, partial(suit, values=row))
+        for part, row in zip(np.split(made.samples, ends, axis=1), rows, strict=True)
     ]
-    return replace(made, samples=_clipped(np.concatenate(parts, axis=1), sampling))
+    return replace(made, samples=np.concatenate(parts, axis=1))
 
 
 def decided(entries: Sequence[Entry], made: Sequence[SampleForecast], told: bool) -> dict[str, Any]:
     """What was decided from named series, for the `attrs` of a frame of their forecasts: how many were taken for
-    nonnegative and for counts; of series with covariates, by id, how much those help, unless a model is `told` them,
-    which does not decide by series."""
+    nonnegative and for counts, and differ on days of the month; of series with covariates, by id, how much those help,
+    unless a model is `told` them, which does not decide by series."""
     known = {entry["item_id"]: (one.info or {}).get(SUITED, Suited()) for entry, one in zip(entries, made, strict=True)}
-    attrs: dict[str, Any] = dict(taken_for(known.values()))
+    attrs: dict[str, Any] = {**taken_for(known.values()), "month_days": with_month_days(known.values())}
     if {DYNAMIC, PAST} & set(entries[0]) and not told:
         attrs["covariates"] = {name: round(about.gain, 4) for name, about in known.items()}
     return attrs
@@ -142,6 +237,11 @@ def gain_of(info: Any) -> float:
 def taken_for(decisions: Collection[Suited]) -> dict[str, int]:
     """How many series were taken for nonnegative and for counts."""
     return {name: sum(getattr(one, name) for one in decisions) for name in ("nonnegative", "counts")}
+
+
+def with_month_days(decisions: Iterable[Suited]) -> int:
+    """How many series differ on days of the month."""
+    return sum(one.month_days > 0 for one in decisions)
 
 
 def _with(info: Any, about: Suited) -> Any:

@@ -49,9 +49,8 @@ def test_counts_keep_to_the_bounds_that_are_given(naive: AutoPredictor, bounds: 
     least, most = bounds.get("minimum", 0.0), bounds.get("maximum", 5.0)
     forecast = next(naive.with_sampling(**bounds).predict([entry], 300)).samples
     drawn = rng.normal(2, 2, size=(300, 1))
-    filled = suited_gaps(
-        Imputation("a", entry["start"], entry["target"], drawn), Sampling(counts=True, **bounds), "D"
-    ).samples
+    made = Imputation("a", entry["start"], entry["target"], drawn)
+    filled = next(suited_gaps(lambda *_: iter([made]), [entry], 300, Sampling(counts=True, **bounds), "D")).samples
     for samples in (forecast, filled):
         assert (samples.min(), samples.max()) == (least, most)
 

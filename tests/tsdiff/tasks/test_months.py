@@ -1,0 +1,204 @@
+"""Days of the month on which a series differs are found, foreseen and filled, and not found where there are none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from gluonts.model.forecast import SampleForecast
+
+from tsdiff import TSDiffPredictor
+from tsdiff.data import load_folder
+from tsdiff.tasks.months import month_days
+from tsdiff.tasks.suited import SUITED
+
+LENGTH, HORIZON = 400, 28
+WEEK = np.array([0.8, 0.75, 0.8, 0.9, 1.2, 1.6, 1.1])
+
+
+def dated(freq: str, length: int = LENGTH + HORIZON) -> pd.DatetimeIndex:
+    return pd.date_range("2022-01-03", periods=length, freq=freq)
+
+
+def last_working_day(dates: pd.DatetimeIndex) -> np.ndarray:
+    return np.asarray((dates + pd.offsets.BMonthEnd(0)) == dates)
+
+
+PEAKS: dict[str, tuple[str, Callable[[pd.DatetimeIndex], np.ndarray], float]] = {
+    "month's end": ("D", lambda dates: dates.is_month_end, 3.0),
+    "last working day": ("B", last_working_day, 3.0),
+    "last working day among all": ("D", last_working_day, 3.0),
+    "first three days": ("D", lambda dates: dates.day <= 3, 2.0),
+    "fifteenth": ("D", lambda dates: dates.day == 15, 2.5),
+    "closed on the first": ("D", lambda dates: dates.day == 1, 0.1),
+}
+
+
+def peaked(kind: str, seed: int = 0) -> tuple[pd.Period, np.ndarray, np.ndarray]:
+    """The start, values and peaks (length + horizon,) of a series with a week and growth."""
+    freq, peaks, factor = PEAKS[kind]
+    dates, rng = dated(freq), np.random.default_rng(seed)
+    week = WEEK[dates.dayofweek] * np.linspace(80, 120, len(dates))
+    there = np.asarray(peaks(dates))
+    values = week * np.where(there, factor, 1.0) * np.exp(0.06 * rng.normal(size=len(dates)))
+    return pd.Period(dates[0], freq), values, there
+
+
+@pytest.mark.parametrize("kind", PEAKS)
+def test_days_of_the_month_are_found(kind: str):
+    for seed in range(3):
+        start, values, there = peaked(kind, seed)
+        found = month_days(values[:LENGTH], start, HORIZON)
+        assert found is not None
+        np.testing.assert_array_equal(found.where.any(axis=0), there)
+        assert found.where.sum(axis=0).max() == 1
+        usual = np.where(there, np.log(PEAKS[kind][2]), 0.0)[:LENGTH]
+        assert np.abs(np.log(values[:LENGTH] / found.usual) - usual).max() < 0.3
+
+
+def test_a_few_months_are_enough():
+    start, values, there = peaked("month's end")
+    assert month_days(values[:90], start, HORIZON) is None  # three
+    found = month_days(values[:125], start, HORIZON)  # four
+    assert found is not None
+    assert found.where[:, there[: 125 + HORIZON]].all()
+
+
+def noises(rng: np.random.Generator, length: int) -> dict[str, np.ndarray]:
+    week = np.resize(WEEK, length)
+    return {
+        "noise": rng.normal(size=length),
+        "walk": np.cumsum(rng.normal(size=length)),
+        "rare counts": 1.0 * rng.poisson(0.3, length),
+        "counts with a week": 1.0 * rng.poisson(20 * week),
+        "closed days": np.where(np.arange(length) % 7 == 6, 0.0, rng.poisson(20 * week)),
+        "outliers": np.where(rng.random(length) < 0.05, rng.exponential(50, length), rng.normal(10, 1, length)),
+        "every 30 days": 10.0 * (np.arange(length) % 30 == 5) + rng.normal(size=length),
+        "once a year": 200.0 * (np.arange(length) % 365 == 355) + rng.normal(100, 5, length),
+        "constant": np.full(length, 3.0),
+        "zeros": np.zeros(length),
+    }
+
+
+@pytest.mark.parametrize("freq", ["D", "B"])
+def test_none_are_found_where_there_are_none(freq: str):
+    for seed, length in enumerate((60, 100, 130, 200, 400, 1000)):
+        for kind, values in noises(np.random.default_rng(seed), length).items():
+            if kind == "every 30 days" and length < 200:
+                continue  # that long, they lie on the same days of four months
+            assert month_days(values, pd.Period("2021-03-01", freq), 30) is None, (kind, length)
+
+
+@pytest.mark.parametrize("name", ["chicago_l_daily", "gafa_stock_bday"])
+def test_real_series_of_days_have_none(shared_data: Path, name: str):
+    for entry in load_folder(shared_data / "series" / name).train:
+        assert month_days(np.asarray(entry["target"], dtype=float), entry["start"], 30) is None
+
+
+def entry_of(start: pd.Period, values: np.ndarray, **fields: Any) -> dict[str, Any]:
+    return {"item_id": "a", "start": start, "target": values, **fields}
+
+
+@pytest.fixture(scope="module")
+def default() -> TSDiffPredictor:
+    return TSDiffPredictor.from_pretrained("default")
+
+
+@pytest.mark.parametrize("kind", PEAKS)
+def test_they_are_foreseen(default: TSDiffPredictor, kind: str):
+    start, values, there = peaked(kind)
+    (made,) = default.adapted(start.freqstr, HORIZON).predict([entry_of(start, values[:LENGTH])])
+    assert made.info[SUITED].month_days > 0
+    low, middle, high = np.quantile(made.samples, [0.05, 0.5, 0.95], axis=0)
+    true = values[LENGTH:]
+    assert np.abs(np.log(middle / true)).max() < 0.35
+    assert ((low < true) & (true < high)).mean() > 0.75
+    assert np.abs(np.log(high / low)[there[LENGTH:]]).max() < 0.8
+
+
+def test_they_are_as_uncertain_as_they_were(default: TSDiffPredictor):
+    dates, rng = dated("D"), np.random.default_rng(0)
+    peaks = rng.uniform(200, 600, len(dates))
+    values = np.where(dates.is_month_end, peaks, rng.normal(100, 5, len(dates)))
+    (made,) = default.adapted("D", HORIZON).predict([entry_of(pd.Period(dates[0], "D"), values[:LENGTH])], 400)
+    there = dates[LENGTH:].is_month_end
+    low, high = np.quantile(made.samples, [0.05, 0.95], axis=0)
+    assert (high - low)[there].min() > 200
+    assert np.median((high - low)[~there]) < 30
+
+
+@pytest.mark.parametrize("horizon", [1, 3, 28])
+def test_bills_on_the_first_of_each_month_and_nothing_else(default: TSDiffPredictor, horizon: int):
+    dates = dated("D", 393 + 28)
+    bills = np.where(dates.day == 1, 900.0, 0.0)
+    begin = len(dates) - 28 if horizon == 28 else int(np.flatnonzero(bills)[-1])
+    (made,) = default.adapted("D", horizon).predict([entry_of(pd.Period(dates[0], "D"), bills[:begin])])
+    np.testing.assert_array_equal(np.median(made.samples, axis=0), bills[begin : begin + horizon])
+
+
+def test_gaps_over_them_are_filled_with_them(default: TSDiffPredictor):
+    start, values, there = peaked("month's end")
+    place = int(np.flatnonzero(there)[6])
+    gaps = values[:LENGTH].copy()
+    gaps[place - 3 : place + 4] = np.nan
+    (made,) = default.adapted("D", HORIZON).impute([entry_of(start, gaps)])
+    np.testing.assert_array_equal(made.target, gaps)
+    assert np.abs(np.log(made.median / values[:LENGTH])).max() < 0.35
+
+
+def test_what_covariates_tell_is_left_to_them(default: TSDiffPredictor):
+    start, values, there = peaked("month's end")
+    covariate = 1.0 * there[None]
+    one = default.adapted("D", HORIZON).with_sampling(covariates=True)
+    (made,) = one.predict([entry_of(start, values[:LENGTH], feat_dynamic_real=covariate)])
+    about = made.info[SUITED]
+    assert about.gain > 0
+    assert about.month_days == 0
+    assert np.abs(np.log(np.median(made.samples, axis=0) / values[LENGTH:])).max() < 0.35
+
+
+def test_covariates_and_days_of_the_month_together(default: TSDiffPredictor):
+    start, values, _ = peaked("month's end")
+    promoted = np.random.default_rng(1).random(len(values)) < 0.15
+    values = values * np.where(promoted, 1.8, 1.0)
+    one = default.adapted("D", HORIZON).with_sampling(covariates=True)
+    (made,) = one.predict([entry_of(start, values[:LENGTH], feat_dynamic_real=1.0 * promoted[None])])
+    about = made.info[SUITED]
+    assert about.gain > 0
+    assert about.month_days == 1
+    assert np.abs(np.log(np.median(made.samples, axis=0) / values[LENGTH:])).max() < 0.4
+
+
+def test_they_can_be_refused_and_change_no_other_series(default: TSDiffPredictor):
+    start, values, there = peaked("month's end")
+    plain = np.where(there, values / 3, values)
+    with_days, without = default.adapted("D", HORIZON), default.adapted("D", HORIZON).with_sampling(month_days=False)
+    entries = [entry_of(start, one[:LENGTH]) for one in (values, plain)]
+    found, same = with_days.predict(entries)
+    refused, other = without.predict(entries)
+    np.testing.assert_array_equal(same.samples, other.samples)
+    assert refused.info[SUITED] == replace(found.info[SUITED], month_days=0)
+    assert np.median(refused.samples, axis=0).max() < 250 < np.median(found.samples, axis=0).max()
+
+
+def test_frames_tell_how_many_have_them(default: TSDiffPredictor):
+    _, values, there = peaked("month's end")
+    dates = dated("D", LENGTH)
+    frame = pd.DataFrame({"unique_id": "a", "ds": dates, "y": values[:LENGTH]})
+    other = pd.DataFrame({"unique_id": "b", "ds": dates, "y": np.where(there, values / 3, values)[:LENGTH]})
+    table = default.predict_df(pd.concat([frame, other]), prediction_length=HORIZON)
+    assert table.attrs["month_days"] == 1
+
+
+def test_a_forecast_that_knows_them_is_refined_without_adding_them_again(default: TSDiffPredictor):
+    start, values, there = peaked("month's end")
+    ahead = values[LENGTH:] * np.exp(0.05 * np.random.default_rng(1).normal(size=(50, HORIZON)))
+    base = SampleForecast(ahead, start_date=start + LENGTH, item_id="a")
+    (made,) = default.adapted("D", HORIZON).refine([base], [entry_of(start, values[:LENGTH])])
+    peak = np.median(made.samples, axis=0)[there[LENGTH:]]
+    assert (peak < 1.3 * values[LENGTH:][there[LENGTH:]]).all()
