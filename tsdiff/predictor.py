@@ -144,7 +144,7 @@ class TSDiffPredictor(ModelCalls):
             raise ConfigError(f"predict does not take {', '.join(kwargs)}; sampling settings go to `with_sampling`")
         entries, num_samples = entries_of(dataset), checked(Count, num_samples=num_samples)
         regress = self.sampling.covariates and not self.model.config.dynamic_features
-        if (regress or self.sampling.counts or self.sampling.month_days) and not self.model.config.awaits_freq:
+        if (regress or self.sampling.counts or self.sampling.calendar_days) and not self.model.config.awaits_freq:
             return self._suited(entries, num_samples, regress)
         return self._forecasts(entries, num_samples)
 
@@ -292,7 +292,7 @@ class TSDiffPredictor(ModelCalls):
             return refiner.refine(forecasts, entries)
 
         count, steps = refiner.config.num_samples, self.model.config.prediction_length
-        own = replace(self.sampling, month_days=False)  # which are the base forecast's to know
+        own = replace(self.sampling, calendar_days=False)  # which are the base forecast's to know
         return suited(refined, dataset, count, own, self.freq, steps, regress=False, told=True)
 
     def serialize(self, path: str | os.PathLike[str]) -> None:

@@ -126,7 +126,7 @@ VARIANTS: dict[str, tuple[Callable[[], Made], Callable[[], Entries]]] = {
                 True,
                 1.3,
                 maximum=9.0,
-                month_days=True,
+                calendar_days=True,
             )
         ),
         lambda: sines(2, 40),

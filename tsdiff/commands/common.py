@@ -37,7 +37,7 @@ from tsdiff.faces.saved import AUTO
 from tsdiff.fitting.chosen import FEW_VALUES, few
 from tsdiff.predictor import TSDiffPredictor
 from tsdiff.sampling.settings import Sampling
-from tsdiff.tasks.suited import Suited, taken_for, with_month_days
+from tsdiff.tasks.suited import Suited, taken_for, with_calendar_days
 from tsdiff.windows.config import ANY_FREQ
 
 if TYPE_CHECKING:
@@ -202,7 +202,7 @@ def told_kinds(decided: Collection[Suited]) -> list[str]:
         parts.append(f"{positive - whole} {'more ' if whole else ''}taken for never below 0")
     if limited := sum(one.limited for one in decided):
         parts.append(f"{limited} kept within limits that their values show")
-    if days := with_month_days(decided):
+    if days := with_calendar_days(decided):
         parts.append(f"{days} with days of the month that differ")
     return parts
 

@@ -83,8 +83,8 @@ class Sampling(Checked):
             passes, unless `minimum` or `maximum` is given (`tsdiff.sampling.limits`).
         covariates: of a model that takes none: feat_dynamic_real enters by a regression of each series, where that
             helps (`tsdiff.tasks.covariates`). Otherwise it is left out.
-        month_days: daily series, and those of working days, are drawn with what they are off on days of the month that
-            clearly differ, such as its end (`tsdiff.tasks.months`).
+        calendar_days: daily series, and those of working days, are drawn with what they are off on days of the month
+            and the year that clearly differ, such as month's ends and Christmas (`tsdiff.tasks.calendar_days`).
         seed: of the samples; an item's samples depend on it, the item's name and time, and nothing else, but with an
             `anchor_share` or `past_share` on their number.
         schedule: times of the network calls and of the end, as `tsdiff.evaluation.schedule` finds them for a model:
@@ -116,7 +116,7 @@ class Sampling(Checked):
     anchor_share: Chance = 0.0
     past_share: Chance = 0.0
     maximum: Finite | None = None
-    month_days: bool = False
+    calendar_days: bool = False
 
     def _related(self) -> None:
         self.sampler()  # which checks eta

@@ -19,16 +19,16 @@ from tsdiff.data.frequency import normalise_freq
 from tsdiff.sampling.limits import limits_of
 from tsdiff.sampling.settings import Sampling
 from tsdiff.sampling.zeros import Support, within, within_gaps
+from tsdiff.tasks.calendar_days import DAILY, CalendarDays, around_calendar_days
 from tsdiff.tasks.covariates import PAST, Effect, Predict, effect_on, predicted_around
 from tsdiff.tasks.imputation.filling import Imputation
-from tsdiff.tasks.months import DAILY, MonthDays, around_month_days
 
 Impute = Callable[[Iterable[Entry], int], Iterator[Imputation]]
 
 PLAIN: Mapping[str, Any] = {
     "counts": False,
     "covariates": False,
-    "month_days": False,
+    "calendar_days": False,
     "nonnegative": False,
     "minimum": None,
     "maximum": None,
@@ -47,7 +47,7 @@ class Suited:
         counts: its samples are whole numbers with its share of zeros.
         zeros: its samples keep its share of zeros, whole numbers or not.
         gain: share by which covariates lower the error of parts that were not learnt from; 0 where not used.
-        month_days: how many days of the month differ in it.
+        calendar_days: how many days of the month differ in it.
         limited: its samples do not pass a value that it often reaches and never passes.
     """
 
@@ -55,7 +55,7 @@ class Suited:
     counts: bool = False
     zeros: bool = False
     gain: float = 0.0
-    month_days: int = 0
+    calendar_days: int = 0
     limited: bool = False
 
     @classmethod
@@ -102,7 +102,7 @@ def suited(
         predict: that forecaster's.
         dataset: see `predicted_around`.
         num_samples: of each forecast.
-        sampling: whose `counts`, `nonnegative`, `minimum`, `maximum` and `month_days` are met here.
+        sampling: whose `counts`, `nonnegative`, `minimum`, `maximum` and `calendar_days` are met here.
         freq: of the series.
         horizon: steps to forecast.
         regress: whether covariates enter by a regression.
@@ -115,21 +115,21 @@ def suited(
     def made(entries: Iterable[Entry], count: int) -> Iterator[SampleForecast]:
         return _suited(predict, entries, count, sampling, freq, horizon, regress, told)
 
-    if not _monthly(sampling, freq):
+    if not _daily(sampling, freq):
         yield from made(dataset, num_samples)
         return
 
     def effect(entry: Entry, name: str) -> Effect | None:
         return effect_on(entry, name, candidate_seasons(freq)[0], horizon) if regress else None
 
-    for one, target, days in around_month_days(made, dataset, num_samples, horizon, effect):
+    for one, target, days in around_calendar_days(made, dataset, num_samples, horizon, effect):
         if days is None:
             yield one
             continue
         steps = len(target) + np.arange(horizon)
         info = one.info
         if isinstance(info, dict):
-            info = {**info, SUITED: replace(info[SUITED], month_days=len(days.off))}
+            info = {**info, SUITED: replace(info[SUITED], calendar_days=len(days.off))}
         samples = _with_days(one.samples, days, steps, target, sampling, str(one.item_id))
         yield SampleForecast(samples, start_date=one.start_date, item_id=one.item_id, info=info)
 
@@ -162,15 +162,18 @@ def _suited(
         )
 
 
-def _monthly(sampling: Sampling, freq: str) -> bool:
-    return sampling.month_days and normalise_freq(freq) in DAILY
+def _daily(sampling: Sampling, freq: str) -> bool:
+    return sampling.calendar_days and normalise_freq(freq) in DAILY
 
 
 def _with_days(
-    samples: np.ndarray, days: MonthDays, steps: np.ndarray, target: np.ndarray, sampling: Sampling, name: str
+    samples: np.ndarray, days: CalendarDays, steps: np.ndarray, target: np.ndarray, sampling: Sampling, name: str
 ) -> np.ndarray:
     """Samples (number, n) of steps of a series (length,) with its days of the month, and such as its values are."""
-    made, whole = days.joined(samples, steps, derive_seed(sampling.seed, "month_days", name)), Support.of(target).counts
+    made, whole = (
+        days.joined(samples, steps, derive_seed(sampling.seed, "calendar_days", name)),
+        Support.of(target).counts,
+    )
 
     def adapted(drawn: np.ndarray) -> np.ndarray:
         positive = np.maximum(drawn, 0.0)
@@ -188,7 +191,7 @@ def suited_gaps(
         impute: fills gaps, entry by entry and in order; draws with that sampling but for `PLAIN`.
         dataset: the series.
         num_samples: draws of each missing value.
-        sampling: whose `counts`, `nonnegative`, `minimum`, `maximum` and `month_days` are met here.
+        sampling: whose `counts`, `nonnegative`, `minimum`, `maximum` and `calendar_days` are met here.
         freq: of the series.
         told: whether what fills them goes by covariates.
     """
@@ -196,10 +199,10 @@ def suited_gaps(
     def made(entries: Iterable[Entry], count: int) -> Iterator[Imputation]:
         return (_suited_gaps(one, sampling, freq, told) for one in impute(entries, count))
 
-    if not _monthly(sampling, freq):
+    if not _daily(sampling, freq):
         yield from made(dataset, num_samples)
         return
-    for one, target, days in around_month_days(made, dataset, num_samples):
+    for one, target, days in around_calendar_days(made, dataset, num_samples):
         if days is None:
             yield one
             continue
@@ -223,7 +226,7 @@ def decided(entries: Sequence[Entry], made: Sequence[SampleForecast], told: bool
     nonnegative and for counts, and differ on days of the month; of series with covariates, by id, how much those help,
     unless a model is `told` them, which does not decide by series."""
     known = {entry["item_id"]: (one.info or {}).get(SUITED, Suited()) for entry, one in zip(entries, made, strict=True)}
-    attrs: dict[str, Any] = {**taken_for(known.values()), "month_days": with_month_days(known.values())}
+    attrs: dict[str, Any] = {**taken_for(known.values()), "calendar_days": with_calendar_days(known.values())}
     if {DYNAMIC, PAST} & set(entries[0]) and not told:
         attrs["covariates"] = {name: round(about.gain, 4) for name, about in known.items()}
     return attrs
@@ -239,9 +242,9 @@ def taken_for(decisions: Collection[Suited]) -> dict[str, int]:
     return {name: sum(getattr(one, name) for one in decisions) for name in ("nonnegative", "counts")}
 
 
-def with_month_days(decisions: Iterable[Suited]) -> int:
+def with_calendar_days(decisions: Iterable[Suited]) -> int:
     """How many series differ on days of the month."""
-    return sum(one.month_days > 0 for one in decisions)
+    return sum(one.calendar_days > 0 for one in decisions)
 
 
 def _with(info: Any, about: Suited) -> Any:

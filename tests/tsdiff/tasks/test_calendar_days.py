@@ -1,4 +1,5 @@
-"""Days of the month on which a series differs are found, foreseen and filled, and not found where there are none."""
+"""Days of the month and the year on which a series differs are found, foreseen and filled, and not found where there
+are none."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ from gluonts.model.forecast import SampleForecast
 
 from tsdiff import TSDiffPredictor
 from tsdiff.data import load_folder
-from tsdiff.tasks.months import month_days
+from tsdiff.tasks.calendar_days import calendar_days
 from tsdiff.tasks.suited import SUITED
 
 LENGTH, HORIZON = 400, 28
@@ -53,7 +54,7 @@ def peaked(kind: str, seed: int = 0) -> tuple[pd.Period, np.ndarray, np.ndarray]
 def test_days_of_the_month_are_found(kind: str):
     for seed in range(3):
         start, values, there = peaked(kind, seed)
-        found = month_days(values[:LENGTH], start, HORIZON)
+        found = calendar_days(values[:LENGTH], start, HORIZON)
         assert found is not None
         np.testing.assert_array_equal(found.where.any(axis=0), there)
         assert found.where.sum(axis=0).max() == 1
@@ -63,8 +64,8 @@ def test_days_of_the_month_are_found(kind: str):
 
 def test_a_few_months_are_enough():
     start, values, there = peaked("month's end")
-    assert month_days(values[:90], start, HORIZON) is None  # three
-    found = month_days(values[:125], start, HORIZON)  # four
+    assert calendar_days(values[:90], start, HORIZON) is None  # three
+    found = calendar_days(values[:125], start, HORIZON)  # four
     assert found is not None
     assert found.where[:, there[: 125 + HORIZON]].all()
 
@@ -79,7 +80,9 @@ def noises(rng: np.random.Generator, length: int) -> dict[str, np.ndarray]:
         "closed days": np.where(np.arange(length) % 7 == 6, 0.0, rng.poisson(20 * week)),
         "outliers": np.where(rng.random(length) < 0.05, rng.exponential(50, length), rng.normal(10, 1, length)),
         "every 30 days": 10.0 * (np.arange(length) % 30 == 5) + rng.normal(size=length),
-        "once a year": 200.0 * (np.arange(length) % 365 == 355) + rng.normal(100, 5, length),
+        "every 355 days": 200.0 * (np.arange(length) % 355 == 354) + rng.normal(100, 5, length),
+        "heavy tails": rng.standard_t(2, length),
+        "summers": 50 + 200 * np.exp(-(((np.arange(length) % 365.25 - 200) / 20) ** 2)) + rng.normal(0, 3, length),
         "constant": np.full(length, 3.0),
         "zeros": np.zeros(length),
     }
@@ -91,13 +94,61 @@ def test_none_are_found_where_there_are_none(freq: str):
         for kind, values in noises(np.random.default_rng(seed), length).items():
             if kind == "every 30 days" and length < 200:
                 continue  # that long, they lie on the same days of four months
-            assert month_days(values, pd.Period("2021-03-01", freq), 30) is None, (kind, length)
+            assert calendar_days(values, pd.Period("2021-03-01", freq), 30) is None, (kind, length)
 
 
-@pytest.mark.parametrize("name", ["chicago_l_daily", "gafa_stock_bday"])
-def test_real_series_of_days_have_none(shared_data: Path, name: str):
-    for entry in load_folder(shared_data / "series" / name).train:
-        assert month_days(np.asarray(entry["target"], dtype=float), entry["start"], 30) is None
+YEARS = pd.date_range("2019-06-03", "2024-01-10", freq="D")
+EASTER = pd.DatetimeIndex(["2020-04-12", "2021-04-04", "2022-04-17", "2023-04-09"])
+FEASTS: dict[str, Callable[[pd.DatetimeIndex], np.ndarray]] = {
+    "Christmas": lambda dates: (dates.month == 12) & (dates.day >= 24) & (dates.day <= 26),
+    "fourth Thursday of November": lambda d: (d.month == 11) & (d.dayofweek == 3) & (d.day > 21) & (d.day <= 28),
+    "last Monday of May": lambda dates: (dates.month == 5) & (dates.dayofweek == 0) & (dates.day > 24),
+    "Easter and Good Friday": lambda dates: dates.isin(EASTER) | dates.isin(EASTER - pd.Timedelta(days=2)),
+}
+
+
+def with_feast(kind: str, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Values of `YEARS` with a week, a year and a feast, and where that is."""
+    rng, there = np.random.default_rng(seed), np.asarray(FEASTS[kind](YEARS))
+    values = 100 * WEEK[YEARS.dayofweek] * (1 + 0.2 * np.cos(2 * np.pi * YEARS.dayofyear.to_numpy() / 365.25))
+    return values * np.where(there, 0.3, 1.0) * np.exp(0.06 * rng.normal(size=len(YEARS))), there
+
+
+@pytest.mark.parametrize("kind", FEASTS)
+@pytest.mark.parametrize("years", [2.7, 4])
+def test_days_of_the_year_are_found(kind: str, years: float):
+    values, there = with_feast(kind)
+    last = np.flatnonzero(there)
+    begin = int(last[-1] - 20 - 365.25 * years)
+    begin, end = max(begin, 0), int(last[-1] - 5)
+    found = calendar_days(values[begin:end], pd.Period(YEARS[begin], "D"), 12)
+    assert found is not None
+    np.testing.assert_array_equal(found.where.any(axis=0), there[begin : end + 12])
+
+
+@pytest.mark.parametrize("kind", FEASTS)
+def test_days_of_the_year_are_foreseen(default: TSDiffPredictor, kind: str):
+    values, there = with_feast(kind)
+    end = int(np.flatnonzero(there)[-1]) - 9
+    past = entry_of(pd.Period(YEARS[0], "D"), values[:end])
+    (made,) = default.adapted("D", 14).predict([past])
+    low, middle, high = np.quantile(made.samples, [0.05, 0.5, 0.95], axis=0)
+    true = values[end : end + 14]
+    assert np.abs(np.log(middle / true)).max() < 0.35
+    assert ((low < true) & (true < high)).mean() > 0.7
+    (plain,) = default.adapted("D", 14).with_sampling(calendar_days=False).predict([past])
+    feast = there[end : end + 14]
+    assert np.abs(np.log(np.median(plain.samples, axis=0) / true))[feast].max() > 0.5
+
+
+def test_real_series_have_feasts(shared_data: Path):
+    for entry in load_folder(shared_data / "series" / "chicago_l_daily").train:
+        found = calendar_days(np.asarray(entry["target"], dtype=float), entry["start"], 365)
+        assert found is not None
+        days = pd.period_range(entry["start"], periods=found.where.shape[1]).to_timestamp()
+        ahead = set(days[-365:][found.where[:, -365:].any(axis=0)].strftime("%m-%d"))
+        assert {"01-01", "12-25"} <= ahead
+        assert len(ahead) < 40
 
 
 def entry_of(start: pd.Period, values: np.ndarray, **fields: Any) -> dict[str, Any]:
@@ -113,7 +164,7 @@ def default() -> TSDiffPredictor:
 def test_they_are_foreseen(default: TSDiffPredictor, kind: str):
     start, values, there = peaked(kind)
     (made,) = default.adapted(start.freqstr, HORIZON).predict([entry_of(start, values[:LENGTH])])
-    assert made.info[SUITED].month_days > 0
+    assert made.info[SUITED].calendar_days > 0
     low, middle, high = np.quantile(made.samples, [0.05, 0.5, 0.95], axis=0)
     true = values[LENGTH:]
     assert np.abs(np.log(middle / true)).max() < 0.35
@@ -158,7 +209,7 @@ def test_what_covariates_tell_is_left_to_them(default: TSDiffPredictor):
     (made,) = one.predict([entry_of(start, values[:LENGTH], feat_dynamic_real=covariate)])
     about = made.info[SUITED]
     assert about.gain > 0
-    assert about.month_days == 0
+    assert about.calendar_days == 0
     assert np.abs(np.log(np.median(made.samples, axis=0) / values[LENGTH:])).max() < 0.35
 
 
@@ -170,19 +221,19 @@ def test_covariates_and_days_of_the_month_together(default: TSDiffPredictor):
     (made,) = one.predict([entry_of(start, values[:LENGTH], feat_dynamic_real=1.0 * promoted[None])])
     about = made.info[SUITED]
     assert about.gain > 0
-    assert about.month_days == 1
+    assert about.calendar_days == 1
     assert np.abs(np.log(np.median(made.samples, axis=0) / values[LENGTH:])).max() < 0.4
 
 
 def test_they_can_be_refused_and_change_no_other_series(default: TSDiffPredictor):
     start, values, there = peaked("month's end")
     plain = np.where(there, values / 3, values)
-    with_days, without = default.adapted("D", HORIZON), default.adapted("D", HORIZON).with_sampling(month_days=False)
+    with_days, without = default.adapted("D", HORIZON), default.adapted("D", HORIZON).with_sampling(calendar_days=False)
     entries = [entry_of(start, one[:LENGTH]) for one in (values, plain)]
     found, same = with_days.predict(entries)
     refused, other = without.predict(entries)
     np.testing.assert_array_equal(same.samples, other.samples)
-    assert refused.info[SUITED] == replace(found.info[SUITED], month_days=0)
+    assert refused.info[SUITED] == replace(found.info[SUITED], calendar_days=0)
     assert np.median(refused.samples, axis=0).max() < 250 < np.median(found.samples, axis=0).max()
 
 
@@ -192,7 +243,7 @@ def test_frames_tell_how_many_have_them(default: TSDiffPredictor):
     frame = pd.DataFrame({"unique_id": "a", "ds": dates, "y": values[:LENGTH]})
     other = pd.DataFrame({"unique_id": "b", "ds": dates, "y": np.where(there, values / 3, values)[:LENGTH]})
     table = default.predict_df(pd.concat([frame, other]), prediction_length=HORIZON)
-    assert table.attrs["month_days"] == 1
+    assert table.attrs["calendar_days"] == 1
 
 
 def test_a_forecast_that_knows_them_is_refined_without_adding_them_again(default: TSDiffPredictor):

@@ -1,0 +1,352 @@
+"""Days of the month, and of the year, on which a daily series differs: month's ends, paydays, bills on the first,
+Christmas.
+
+A model of days and weeks does not see them, for months and years are no whole number of weeks. A step is held against
+the same day of the weeks around it, or against the days around it, whichever tells more. A day of the month (counted
+from its begin or its end, in days or working days) or of the year is taken where its steps are farther off, on one
+side, than chance has it (binomial test). The model is shown what such a step would have been, and what it was off in
+the past is added to what the model draws.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from math import comb
+from typing import TypeVar
+
+import numpy as np
+import pandas as pd
+import torch
+from dateutil.easter import easter
+
+from tsdiff.data.entries import Entry, named_entries, target_of
+from tsdiff.data.frequency import quiet
+from tsdiff.sampling.zeros import Support
+from tsdiff.tasks.covariates import Effect
+
+Made = TypeVar("Made")
+
+_REMEMBERED = 2200
+"""Steps of history that are looked at."""
+_WEEKS, _DAYS = 4, 3
+"""How many weeks, or days, before and after a step tell what it would be."""
+_FEWEST, _MOST = 4, 8
+"""Months that have to be seen, and days of the month that are taken at most."""
+_LEAST = 20 * _FEWEST
+"""Values that have to be known."""
+_CHANCE, _MOSTLY = 1e-6, 0.75
+"""Chance of a day that is found where there is none, and share of its months that it has to differ in."""
+_FROM_BEGIN, _FROM_END, _WORKING = 28, 4, 3
+"""Days that are counted from the begin and the end of a month, and working days from either."""
+_YEARLY_CHANCE, _FEWEST_YEARS, _EACH_YEAR, _BUT_WEEKENDS, _CLEAR = 5e-6, 2, 0.8, 0.65, 3.0
+"""The same of the days of a year: chance, years that have to be seen, share of them, and of those of a date, which may
+be a weekend's, where it changes less; and by how many deviations of others such a day has to be off."""
+_YEAR, _SAME = 365, 10
+"""Days of a year, and within which of them some may belong together, so that one tells nothing of what chance has of
+the other."""
+_BEFORE_EASTER = 50
+"""Days before Easter from which on days are counted by it."""
+_MANY = 8
+"""So often seen, what a day was off is drawn from; rarer ones are drawn from a normal law."""
+
+
+DAILY = ("D", "B")
+"""Normalised frequencies of series that have such days."""
+
+
+@dataclass(frozen=True)
+class CalendarDays:
+    """Days of the month and the year on which a series differs.
+
+    Attributes:
+        usual: the series without them, (length,).
+        where: (days, length + horizon), the steps that are such days; no step is two.
+        off: of each what it was off in the past, (times,).
+        ratio: whether it is the logarithm that was off.
+    """
+
+    usual: np.ndarray
+    where: np.ndarray
+    off: list[np.ndarray]
+    ratio: bool
+
+    def joined(self, samples: np.ndarray, steps: np.ndarray, seed: int) -> np.ndarray:
+        """Samples (number, n) of some steps (n,) as they would be, each with what such a day was off."""
+        made, rng = np.array(samples, dtype=np.float64), np.random.default_rng(seed)
+        for flags, off in zip(self.where[:, steps], self.off, strict=True):
+            for place in np.flatnonzero(flags):
+                drawn = _drawn(off, len(made), rng)
+                made[:, place] = made[:, place] * np.exp(drawn) if self.ratio else made[:, place] + drawn
+        return made
+
+
+def _drawn(off: np.ndarray, number: int, rng: np.random.Generator) -> np.ndarray:
+    """Draws of what a day is off, from what it was."""
+    made = np.resize(off, number) if len(off) >= _MANY else np.median(off) + off.std() * _normal(number)
+    return rng.permutation(made)
+
+
+def _normal(number: int) -> np.ndarray:
+    """Quantiles of the standard normal law."""
+    levels = (torch.arange(number, dtype=torch.float64) + 0.5) / number
+    return torch.special.ndtri(levels).numpy()
+
+
+def calendar_days(target: np.ndarray, start: pd.Period, horizon: int) -> CalendarDays | None:
+    """The days of the month and the year on which a series differs; None where there is none.
+
+    Args:
+        target: (length,), NaN where missing, of days or of working days.
+        start: of its first step.
+        horizon: steps to forecast.
+    """
+    before = max(len(target) - _REMEMBERED, 0)
+    values, working = target[before:], start.freqstr.startswith("B")
+    if np.isfinite(values).sum() < _LEAST:
+        return None
+    dates = _dates(start, before, len(target) + horizon, working)
+    found = _Search(values, dates, working, ratio=False)
+    if not found.off:
+        return None
+    if np.nanmin(values) > 0:
+        ratio = _Search(values, dates, working, ratio=True)
+        found = min((one for one in (found, ratio) if one.off), key=lambda one: one.missed)
+    usual = np.concatenate([target[:before], found.usual])
+    where = np.concatenate([np.zeros((len(found.off), before), dtype=bool), found.flags], axis=1)
+    return CalendarDays(usual, where, found.off, found.ratio)
+
+
+def _such_as(seen: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Values not below 0 where those that were seen are not, and whole where these are."""
+    support = Support.of(seen)
+    values = np.maximum(values, 0.0) if support.nonnegative else values
+    return np.rint(values) if support.counts else values
+
+
+class _Search:
+    """The days on which a series, or its logarithm, differs, see `CalendarDays`.
+
+    Attributes:
+        usual, off, ratio: see there.
+        flags: where they are, (days, length + horizon).
+    """
+
+    def __init__(self, target: np.ndarray, dates: np.ndarray, working: bool, ratio: bool):
+        self.ratio, self.off = ratio, list[np.ndarray]()
+        self._back = np.exp if ratio else np.asarray
+        self._target, self._values = target, np.log(target) if ratio else target
+        self._usual, self._left = self._values.copy(), self._values.copy()
+        self._flags, self._missed = list[np.ndarray](), list[np.ndarray]()
+        self._free, self._works = np.ones(len(dates), dtype=bool), np.is_busday(dates)
+        week, days = 5 if working else 7, _named(dates)
+        near = _near(self._left, week)
+        while len(self._flags) < _MOST and (chosen := _unlikeliest(self._left - near, days)) is not None:
+            self._take(chosen, near)
+            near = _near(self._left, week)
+        if np.ptp(dates[: len(target)]).astype(int) > _YEAR:
+            for chosen in _of_the_year(self._left - near, dates):
+                self._take(chosen, near)
+
+    @property
+    def usual(self) -> np.ndarray:
+        return self._back(self._usual)
+
+    @property
+    def flags(self) -> np.ndarray:
+        return np.array(self._flags)
+
+    @property
+    def missed(self) -> float:
+        """By how much the days miss values on average."""
+        return float(np.concatenate(self._missed).mean())
+
+    def _take(self, chosen: np.ndarray, near: np.ndarray) -> None:
+        """A day (length + horizon,) for one that differs from what its steps would be, (length,); for two where its
+        weekends are off by clearly less or more."""
+        away, length = self._left - near, len(near)
+        known = chosen[:length] & np.isfinite(away)
+        if known.sum() < _EACH_YEAR * (chosen[:length] & np.isfinite(self._values)).sum():  # taken by another name
+            return
+        noise = 1.4826 * _typical(away[~known])
+        parts = [known & self._works[:length], known & ~self._works[:length]]
+        apart = min(part.sum() for part in parts) >= _FEWEST_YEARS and (
+            abs(np.median(away[parts[0]]) - np.median(away[parts[1]])) > _CLEAR * noise
+        )
+        for here, which in zip(parts, (self._works, ~self._works), strict=True) if apart else ((known, True),):
+            off, times = away[here], int(here.sum())
+            middle = float(np.median(off))
+            spread = off - middle
+            chance = min(noise**2 / max(float(spread.var()), 1e-300), 1.0)  # the share of it that other steps have, too
+            self._usual[here] = near[here] + chance * spread
+            self.off.append(middle + np.sqrt((1 - chance) * (times + 1) / (times - 1)) * spread)  # few are more alike
+            self._missed.append(np.abs(self._target[here] - self._back(near[here] + middle)))
+            self._flags.append(chosen & self._free & which)
+        self._free &= ~chosen
+        self._left[chosen[:length]] = np.nan
+
+
+def _of_years(dates: np.ndarray) -> Iterator[tuple[np.ndarray, float]]:
+    """Names of dates (steps,) that no two of a year share, below 0 for none, and the share of years that a day has to
+    differ in: month and day; month, weekday, and as which of these in its month, counted from the begin and from the
+    end; days from Easter."""
+    months = dates.astype("datetime64[M]")
+    begin, end = months.astype("datetime64[D]"), (months + 1).astype("datetime64[D]")
+    day, left = (dates - begin).astype(int), (end - dates).astype(int) - 1
+    month, weekday = months.astype(int) % 12, dates.astype(int) % 7
+    yield month * 31 + day, _BUT_WEEKENDS
+    for week in (day // 7, left // 7):
+        yield (month * 7 + weekday) * 5 + week, _EACH_YEAR
+    years = dates.astype("datetime64[Y]").astype(int) + 1970
+    sundays = {year: np.datetime64(easter(int(year))) for year in np.unique(years)}
+    yield (dates - np.array([sundays[year] for year in years])).astype(int) + _BEFORE_EASTER, _EACH_YEAR
+
+
+def _of_the_year(away: np.ndarray, dates: np.ndarray) -> list[np.ndarray]:
+    """Those days of the year, (steps,) each, that are off not by chance, the least likely first, by what steps are off,
+    (length,)."""
+    past, found = dates[: len(away)], []
+    limit, known = _CLEAR * 1.4826 * _typical(away), np.isfinite(away)
+    years = past.astype("datetime64[Y]").astype(int)
+    for named, share in _of_years(dates):
+        names = named[: len(away)]
+        told = names >= 0
+        table = np.full((years[-1] - years[0] + 1, max(int(names.max()) + 1, 1)), np.nan)
+        table[years[told] - years[0], names[told]] = away[told]
+        times = np.isfinite(table).sum(axis=0)
+        most = np.ceil(share * times).astype(int)
+        for side in (1, -1):
+            ordered = -np.sort(-side * table, axis=0)  # NaN comes last
+            least = np.take_along_axis(ordered, np.maximum(most - 1, 0)[None], axis=0)[0]
+            for one in np.flatnonzero((times >= _FEWEST_YEARS) & (least > limit)):
+                there = int((side * table[:, one] >= least[one]).sum())
+                elsewhere = side * away[known & ~_close(past, past[names == one])]
+                chance = _tail(there, int(times[one]), elsewhere >= least[one])
+                if chance < _YEARLY_CHANCE:
+                    found.append((chance, named == one))
+    return [flags for _, flags in sorted(found, key=lambda one: one[0])]
+
+
+def _close(dates: np.ndarray, some: np.ndarray) -> np.ndarray:
+    """Which dates are close to one of some."""
+    made: np.ndarray = (np.abs(dates[:, None] - some).astype(int) <= _SAME).any(axis=1)
+    return made
+
+
+def _unlikeliest(away: np.ndarray, days: np.ndarray) -> np.ndarray | None:
+    """Of the days (days, steps) the one that is the least by chance, by what steps are off (length,); None where all
+    may be."""
+    known = np.isfinite(away)
+    heres = days[:, : len(away)] & known
+    chances = [_chance(away[here], away[known & ~here]) if here.sum() >= _FEWEST else 1.0 for here in heres]
+    best = int(np.argmin(chances))
+    made: np.ndarray | None = days[best] if chances[best] < _CHANCE else None
+    return made
+
+
+def _chance(here: np.ndarray, elsewhere: np.ndarray) -> float:
+    """Of so many steps of a day that are half as far off as it is, by the share of such steps elsewhere; 1 where it
+    differs in too few months."""
+    half = float(np.median(here)) / 2
+    if half == 0:
+        return 1.0
+    count, beyond = len(here), int((here / half >= 1).sum())
+    if beyond < _MOSTLY * count:
+        return 1.0
+    return _tail(beyond, count, elsewhere / half >= 1)
+
+
+def _tail(there: int, count: int, elsewhere: np.ndarray) -> float:
+    """The chance that so many of a count are, by the share of others that are (binomial law)."""
+    share = (float(elsewhere.sum()) + 1) / (len(elsewhere) + 2)
+    more = range(there, count + 1)
+    return sum(comb(count, times) * share**times * (1 - share) ** (count - times) for times in more)
+
+
+def _typical(away: np.ndarray) -> float:
+    """The median size of what is known, or the mean one where most are 0; infinite where nothing is known."""
+    known = np.abs(away[np.isfinite(away)])
+    return float(np.median(known) or known.mean()) if known.size else np.inf
+
+
+def _near(values: np.ndarray, week: int) -> np.ndarray:
+    """What each step would be by those around it: the same days of the weeks around it, or the days around it."""
+    made = [_middle(values, week * _both(_WEEKS)), _middle(values, _both(_DAYS))]
+    return min(made, key=lambda one: _typical(values - one))
+
+
+def _both(most: int) -> np.ndarray:
+    steps = np.arange(1, most + 1)
+    return np.r_[-steps, steps]
+
+
+def _middle(values: np.ndarray, steps: np.ndarray) -> np.ndarray:
+    """The median of those values, so many steps away from each, that are known."""
+    far = int(steps.max())
+    padded = np.concatenate([np.full(far, np.nan), values, np.full(far, np.nan)])
+    around = np.stack([padded[far + step : far + step + len(values)] for step in steps])
+    around.sort(axis=0)  # NaN comes last
+    count = np.isfinite(around).sum(axis=0)
+    places = np.stack([np.maximum(count - 1, 0) // 2, np.minimum(count // 2, len(steps) - 1)])
+    made: np.ndarray = np.take_along_axis(around, places, axis=0).mean(axis=0)
+    return made
+
+
+def _dates(start: pd.Period, begin: int, end: int, working: bool) -> np.ndarray:
+    """Those of some steps after a start, from … to."""
+    with quiet():
+        first, steps = np.datetime64(start.to_timestamp(), "D"), np.arange(begin, end)
+    made: np.ndarray = np.busday_offset(first, steps) if working else first + steps
+    return made
+
+
+def _named(dates: np.ndarray) -> np.ndarray:
+    """Where each day of the month is that can be named, (days, steps)."""
+    month = dates.astype("datetime64[M]")
+    begin, end = month.astype("datetime64[D]"), (month + 1).astype("datetime64[D]")
+    works, working = np.is_busday(dates), np.arange(_WORKING)[:, None]
+    named = [
+        (dates - begin).astype(int) == np.arange(_FROM_BEGIN)[:, None],
+        (end - dates).astype(int) - 1 == np.arange(_FROM_END)[:, None],
+        works & (np.busday_count(begin, dates) == working),
+        works & (np.busday_count(dates, end) - 1 == working),
+    ]
+    return np.concatenate(named)
+
+
+def around_calendar_days(
+    make: Callable[[Iterable[Entry], int], Iterator[Made]],
+    dataset: Iterable[Entry],
+    num_samples: int,
+    horizon: int = 0,
+    told: Callable[[Entry, str], Effect | None] = lambda entry, name: None,
+) -> Iterator[tuple[Made, np.ndarray, CalendarDays | None]]:
+    """What is made of daily series as they would be without days of the month that differ.
+
+    Args:
+        make: makes it, entry by entry, in order.
+        dataset, num_samples: for `make`.
+        horizon: steps to forecast.
+        told: what covariates of a named entry do, which is not for days of the month to tell.
+
+    Yields:
+        What was made, the series' values, and these days.
+    """
+    waiting: deque[tuple[np.ndarray, CalendarDays | None]] = deque()
+
+    def usual() -> Iterator[Entry]:
+        for name, entry in named_entries(dataset):
+            target = target_of(entry, name)
+            effect = told(entry, name)
+            left = target if effect is None else effect.without(target)
+            found = calendar_days(left, entry["start"], horizon) if target.ndim == 1 else None
+            waiting.append((target, found))
+            if found is None:
+                yield entry
+                continue
+            without = found.usual if effect is None else effect.back(found.usual)
+            yield {**entry, "target": _such_as(target, without)}
+
+    for made in make(usual(), num_samples):
+        yield made, *waiting.popleft()
