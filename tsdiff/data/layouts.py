@@ -46,10 +46,10 @@ def long_from_wide(frame: pd.DataFrame, timestamp: str | None = None) -> pd.Data
             the table is long.
     """
     times, name = times_of(frame, timestamp)
-    if (ids := ids_of(frame, times, [name])) is not None:
+    if (told_by := ids_of(frame, times, [name])) is not None:
         raise DataError(
-            f"a wide table has a column for each series, and this one tells them apart by its column {ids!r}; turn it: "
-            f"df.pivot(index={name!r}, columns={ids!r}, values=…)"
+            f"a wide table has a column for each series, and this one tells them apart by its column {told_by!r}; turn it: "
+            f"df.pivot(index={name!r}, columns={told_by!r}, values=…)"
         )
     columns = [column for column in frame.columns if column != name or name not in frame.columns]
     if not columns:
