@@ -48,8 +48,8 @@ def long_from_wide(frame: pd.DataFrame, timestamp: str | None = None) -> pd.Data
     times, name = times_of(frame, timestamp)
     if (told_by := ids_of(frame, times, [name])) is not None:
         raise DataError(
-            f"a wide table has a column for each series, and this one tells them apart by its column {told_by!r}; turn it: "
-            f"df.pivot(index={name!r}, columns={told_by!r}, values=…)"
+            f"a wide table has a column for each series, and this one tells them apart by its column {told_by!r}; "
+            f"turn it: df.pivot(index={name!r}, columns={told_by!r}, values=…)"
         )
     columns = [column for column in frame.columns if column != name or name not in frame.columns]
     if not columns:
