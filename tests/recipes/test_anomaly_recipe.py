@@ -141,6 +141,13 @@ def test_a_simple_detector_that_needs_more_than_there_is_does_not_end_the_run(tm
     assert metrics.keys() == {"model", "rolling_z_score", "kinds", "found", "seconds"}
 
 
+@pytest.mark.parametrize(("hours", "told"), [(400, True), (1200, False)])
+def test_a_threshold_from_before_two_seasons_were_known_is_told(hours: int, told: bool, tmp_path: Path) -> None:
+    ran = run("--data", written(table(hours, "a"), tmp_path), "--output", tmp_path / "out")
+    assert ran.exit_code == 0, ran.output
+    assert ("of 1 of 1 series the threshold is mostly from steps before two seasons" in ran.output) == told
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -201,6 +201,20 @@ def test_a_gap_over_a_change_of_level_is_as_uncertain_as_its_place(default):
     assert np.mean(covered) > 0.7
 
 
+def test_a_week_without_hours_has_a_weekend(default: TSDiffPredictor) -> None:
+    """Half a window after it is less than a week: from there, no weekend was known."""
+    hours = np.arange(24 * 56)
+    weekend = (hours // 24) % 7 >= 5
+    values = (
+        100 + 20 * np.sin(2 * np.pi * hours / 24) - 40.0 * weekend + np.random.default_rng(0).normal(size=len(hours))
+    )
+    gap = slice(24 * 21, 24 * 28)
+    holed = values.copy()
+    holed[gap] = np.nan
+    (made,) = default.adapted("h", 24).impute([{"start": pd.Period("2024-01-01", "h"), "target": holed}], 50)
+    assert np.abs(made.median - values)[gap][weekend[gap]].mean() < 10
+
+
 def test_gaps_of_counts_are_counts_and_of_amounts_not_below_zero(default: TSDiffPredictor) -> None:
     rng, days = np.random.default_rng(3), np.arange(200)
     sold = rng.poisson(1.5 + 1.4 * np.sin(2 * np.pi * days / 7)).astype(float)

@@ -28,7 +28,7 @@ from tsdiff.tasks.anomaly.detection import (
     seasonal_median_scores,
     seasonal_naive_scores,
 )
-from tsdiff.tasks.anomaly.forecasts import ForecastScoring
+from tsdiff.tasks.anomaly.forecasts import ForecastScoring, settled
 from tsdiff.tasks.anomaly.injection import InjectionConfig, inject
 from tsdiff.tasks.anomaly.plots import plot_anomalies
 from tsdiff.tasks.anomaly.scores import (
@@ -112,6 +112,20 @@ def watch(job: Job, predictor: TSDiffPredictor, reference: int | None, settings:
             f"them that tell the threshold; --reference {longest - held_out} scores all"
         )
     return Watch(entries, held_out, candidate_seasons(job.series.freq)[0], scored, known)
+
+
+def tell_unsettled(watched: Watch, freq: str, settings: ScoringSettings) -> None:
+    """Note where most of the steps that tell a threshold have low scores, since two seasons were not known yet."""
+    if not isinstance(settings, ForecastScoring):
+        return
+    seasons, targets = seasons_of(freq), [entry["target"] for entry in watched.entries]
+    begins = [settled(target, seasons, settings.steps) for target in targets]
+    early = sum(2 * first > len(target) - watched.held_out for first, target in zip(begins, targets, strict=True))
+    if early:
+        note(
+            f"of {early} of {len(targets)} series the threshold is mostly from steps before two seasons were known, "
+            "whose scores are smaller: more steps than usual may be above it; give longer series"
+        )
 
 
 def tail(entry: Entry, steps: int) -> Entry:
@@ -227,6 +241,7 @@ def write_results(
 ) -> None:
     """Score, evaluate, and leave everything in `output`."""
     watched = watch(job, predictor, reference, settings)
+    tell_unsettled(watched, job.series.freq, settings)
     started = time.perf_counter()
     with status("scoring the series"):
         scores = all_scores(predictor, watched.entries, settings, watched.season, watched.scored)

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from shared.errors import DataError
-from tsdiff.data.columns import ITEM_NAMES, TIMESTAMP_NAMES, column_of, numbers_of, times_of
+from tsdiff.data.columns import ITEM_NAMES, TIMESTAMP_NAMES, column_of, ids_of, numbers_of, times_of
 from tsdiff.data.timestamps import looks_dated
 
 _WIDE, _LEVELS = "wide, by", "levels"
@@ -42,9 +42,15 @@ def long_from_wide(frame: pd.DataFrame, timestamp: str | None = None) -> pd.Data
         Columns "item_id", "timestamp", "target"; the rows before the first value of a series are left out.
 
     Raises:
-        DataError: No timestamps, no column besides, two of one name, or one that is not numeric.
+        DataError: No timestamps, no column besides, two of one name, one that is not numeric, or one of ids, by which
+            the table is long.
     """
     times, name = times_of(frame, timestamp)
+    if (told_by := ids_of(frame, times, [name])) is not None:
+        raise DataError(
+            f"a wide table has a column for each series, and this one tells them apart by its column {told_by!r}; "
+            f"turn it: df.pivot(index={name!r}, columns={told_by!r}, values=…)"
+        )
     columns = [column for column in frame.columns if column != name or name not in frame.columns]
     if not columns:
         raise DataError(f"the wide table has no column besides {name!r}; give one for each series")

@@ -96,8 +96,8 @@ class Wanted:
 
     Attributes:
         values: the whole series (n,), NaN where missing.
-        first: step of the series where the window begins. What lies after its end is not known, but where its last
-            step is missing and not hidden: there a gap goes on, which is forecast from its other side too.
+        first: step of the series where the window begins. What lies after its end is not known where its last step is
+            hidden, and else tells of its gaps as what lies before it does.
         hidden: (length,): steps of the window whose values are not to be used.
         seasons: of the series.
         ahead: whether the last stretch that is not known alone is drawn, and what fills the others is enough.
@@ -176,13 +176,13 @@ def _read(wanted: Wanted) -> _Read:
 
 def _reach(wanted: Wanted) -> tuple[int, int]:
     """From and to which step a series is looked at: as far before the window, or the last value that is known before
-    it, as is remembered; and after it, where a gap goes on beyond its end."""
+    it, as is remembered; and as far after it, unless its end is hidden."""
     values, first, far = wanted.values, wanted.first, remembered(wanted.seasons)
     end = first + len(wanted.hidden)
     before = np.flatnonzero(~np.isnan(values[: max(first, 0)]))
     begin = first if not len(before) else min(first, int(before[-1]) + 1)
-    if 0 < end < len(values) and not wanted.hidden[-1] and np.isnan(values[end - 1]):
-        after = np.flatnonzero(~np.isnan(values[end:]))
+    if 0 < end < len(values) and not wanted.hidden[-1]:
+        after = np.flatnonzero(~np.isnan(values[end:])) if np.isnan(values[end - 1]) else np.zeros(1, dtype=int)
         end = min(end + int(after[0]) + far, len(values)) if len(after) else end
     return max(0, begin - far), end
 

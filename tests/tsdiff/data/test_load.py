@@ -193,6 +193,12 @@ def test_texts_that_do_not_tell_series_apart_are_not_taken_for_ids(changes: dict
         (pd.DataFrame({"date": DAYS}), {"layout": "wide"}, "no column besides 'date'"),
         (pd.DataFrame({"date": DAYS, "x": "a"}), {"layout": "wide"}, "'x' is not numeric"),
         (pd.DataFrame({"date": DAYS, "x": "a"}), {}, "no column 'target'"),
+        (
+            pd.DataFrame({"day": [*DAYS] * 2, "shop": ["a"] * 8 + ["b"] * 8, "x": 1.0}),
+            {"layout": "wide"},
+            r"its column 'shop'; turn it: df\.pivot\(index='day', columns='shop'",
+        ),
+        (pd.DataFrame({"date": DAYS, "item_id": 1, "x": 2.0}), {"layout": "wide"}, "its column 'item_id'; turn it"),
         (pd.DataFrame({"x": np.arange(8.0)}), {"layout": "wide"}, "no column of timestamps"),
         (pd.DataFrame([[1, 2]] * 8, columns=["x", "x"], index=DAYS), {}, "more than one column 'x'"),
         (pd.DataFrame({"date": [*DAYS[:4]] * 2, "shop": 1.0, "x": 2.0}), {}, "more than once.*tells them apart"),

@@ -67,6 +67,21 @@ def test_the_default_keeps_more_of_right_intervals_than_a_weak_prior():
     assert widths[0] > 1.2 * widths[1]
 
 
+def test_samples_that_keep_their_noise_stay_where_the_data_are():
+    """One noise, added to the score at every step, drives each sample on and on in a direction of its own."""
+    model, cov = gaussian_model()
+    whole = torch.linalg.cholesky(cov.double()).numpy()
+    past = model.config.context_length
+    values = (whole @ np.random.default_rng(0).normal(size=len(whole)))[:past]
+    entry = {"item_id": "a", "start": pd.Period("2024-01-01", "h"), "target": values}
+    base = [forecast_of(np.full((1, model.config.prediction_length), values[-1]), entry)]
+    kept, anew = (
+        next(Refiner(model, RefineConfig(steps=100, redraw=redraw)).refine(base, [entry])).samples.std()
+        for redraw in (False, True)
+    )
+    assert kept < 1.5 * anew
+
+
 @pytest.mark.parametrize(
     ("method", "prior"),
     [
@@ -371,6 +386,7 @@ def test_a_series_without_values_is_refused_by_name(trained):
         ({"prior": "l1"}, "prior='l1'"),
         ({"energy": "x"}, "energy='x'"),
         ({"method": "hmc", "energy": "score"}, "method='hmc', energy='score': the method compares energies"),
+        ({"energy": "score", "redraw": False}, "energy='score', redraw=False: one noise pushes the same way"),
         ({"prior_scale": -1.0}, "prior_scale=-1.0"),
         ({"step_size": 0.0}, "step_size=0.0"),
         ({"step_size": math.nan}, "step_size=nan"),

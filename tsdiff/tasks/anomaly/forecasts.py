@@ -89,6 +89,11 @@ def forecast_scores(
     return anchor_surprise(np.minimum(away, _FARTHEST))
 
 
+def settled(values: np.ndarray, seasons: Seasons, steps: int) -> int:
+    """Steps of a series (n,) before those whose scores no unknown season makes smaller."""
+    return int((_unknown(values, seasons, steps) > 0).sum())
+
+
 def _unknown(values: np.ndarray, seasons: Seasons, steps: int) -> np.ndarray:
     """How little of the seasons is known at each step, (n,): 1 until a whole one is, from two on 0."""
     longest = max(season for season in seasons if season <= max(_SLOW * steps, seasons[0]))

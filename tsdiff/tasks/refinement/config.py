@@ -31,7 +31,8 @@ class RefineConfig(Checked):
             λ·Σ max(q(ỹ − y), (q − 1)(ỹ − y)) with the sample's own level q.
         prior_scale: λ, in network units.
         energy: the model's part: "denoising", the denoising loss, as published; or "score", minus the score, a third of
-            the cost and less, for methods that compare no energies. None takes "score" where the method allows it.
+            the cost and less, for methods that compare no energies, with noise that is drawn anew. None takes "score"
+            where both hold.
         log_snrs: representative noise levels of the model's part, as log(α/σ), ascending; `representative_log_snr`
             finds the published one. Several are quadrature nodes of the bound of −log p; "score" takes the last.
         redraw: draw the noise of the model's part anew before each step (each trajectory); otherwise each sample keeps
@@ -66,8 +67,10 @@ class RefineConfig(Checked):
     @property
     def chosen_energy(self) -> Energy:
         """`energy`, or what it stands for."""
-        return self.energy or ("denoising" if self.method in ADJUSTED else "score")
+        return self.energy or ("denoising" if self.method in ADJUSTED or not self.redraw else "score")
 
     def _related(self) -> None:
         met = self.energy != "score" or self.method not in ADJUSTED
         self._require(met, "method energy", "the method compares energies, which this one has not; take 'denoising'")
+        met = self.energy != "score" or self.redraw
+        self._require(met, "energy redraw", "one noise pushes the same way at every step; take 'denoising', or redraw")
