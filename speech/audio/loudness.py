@@ -24,6 +24,8 @@ PEAK_DB = -1.0
 _SILENT = -70.0
 """LUFS of the meter's absolute gate."""
 
+_LEFT = "its loudness is left as it is: {} is silent, or shorter than 0.4 s, or below -70 LUFS"
+
 _PEAK_STEP = 0.0005
 """Half of the meter's last digit of a peak."""
 
@@ -107,7 +109,7 @@ class Measured:
     """What a meter found.
 
     Attributes:
-        loudness: LUFS; None of silence, and of less than 0.4 s, of which there is none.
+        loudness: LUFS; None of silence, of less than 0.4 s, and below −70 LUFS, of which there is none.
         peak: the true peak, of full scale 1, to three digits.
     """
 
@@ -134,10 +136,10 @@ def levelling(goal: LoudnessGoal, enhanced: Measured, noisy: Measured | None = N
     """The gain that gives a result its loudness, as far as its true peak allows; `noisy` is asked for where the goal is
     to keep its loudness."""
     if enhanced.loudness is None:
-        return Levelling(note="its loudness is left as it is: it is silent, or shorter than 0.4 s")
+        return Levelling(note=_LEFT.format("it"))
     wanted = noisy.loudness if goal == "keep" and noisy is not None else goal
     if not isinstance(wanted, float):
-        return Levelling(loudness=enhanced.loudness, note="its loudness is left as it is: the recording is silent")
+        return Levelling(loudness=enhanced.loudness, note=_LEFT.format("the recording"))
     gain, most = 10 ** ((wanted - enhanced.loudness) / 20), 10 ** (PEAK_DB / 20) / (enhanced.peak + _PEAK_STEP)
     if gain <= most:
         return Levelling(gain, wanted)

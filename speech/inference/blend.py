@@ -24,6 +24,7 @@ class Blend:
         levels: hears the recording and its result, where given.
         clean: leaves a share of the recording in the result where it is clean, in the model's band, where given.
         kept: share of the recording in the enhanced signal, in the model's band alone, before `mix`.
+        offsets: what lies on the channels all along (channels, 1), and is in no result; None: nothing.
 
     Attributes:
         signals: how many signals go to the recording's rate together.
@@ -38,16 +39,19 @@ class Blend:
         levels: Levels | None = None,
         clean: CleanKeeper | None = None,
         kept: float = 0.0,
+        offsets: np.ndarray | None = None,
     ):
         self._join, self._mix, self._levels, self._clean, self._kept = join, mix, levels, clean, kept
         self._compares = mix < 1 or levels is not None or (clean is not None and join is None)
         self._joined, self._dry, self._low, self._stays = (Held(channels) for _ in range(4))
-        self._channels = channels
+        self._channels, self._offsets = channels, offsets
         self.signals = channels if join is None else channels * join.signals
         self.delay = 0 if join is None else join.delay
 
     def hear(self, recording: np.ndarray) -> np.ndarray:
-        """Remember the next block of the recording, and return it."""
+        """Remember the next block of the recording, and return it, without what lies on it all along."""
+        if self._offsets is not None:
+            recording = recording - self._offsets
         if self._join is not None:
             self._joined.add(recording)
         if self._compares:
@@ -55,7 +59,7 @@ class Blend:
         return recording
 
     def hear_low(self, noisy: np.ndarray) -> np.ndarray:
-        """Remember the next block of the recording at the model's rate, and return it."""
+        """Remember the next block of what `hear` returned, at the model's rate, and return it."""
         if self._join is not None or self._kept:
             self._low.add(noisy)
         return noisy
@@ -96,5 +100,5 @@ class Blend:
         if self._mix != 1:
             result = self._mix * result + (1 - self._mix) * dry
         if self._levels is not None:
-            self._levels.push(dry, result)
+            self._levels.push(dry if self._offsets is None else dry + self._offsets, result)
         return result

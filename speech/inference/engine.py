@@ -135,10 +135,12 @@ class Engine:
         levels: Levels | None = None,
         edges: Sequence[float] = (),
         scales: Sequence[float] | None = None,
+        offsets: np.ndarray | None = None,
     ) -> Blend:
         """What leads from the enhanced signal of a recording at this rate to its result; `edges` are where the bands of
-        its channels end, in Hz, and `scales` the levels that their peaks reach. Those of a stream are not known: its
-        bands count as that of the model, its levels as they are, as those of files do for a model that has streams."""
+        its channels end, in Hz, `scales` the levels that their peaks reach, and `offsets` what lies on them all along.
+        Those of a stream are not known: its bands count as that of the model, its levels as they are, as those of files
+        do for a model that has streams."""
         join: Join | None = None
         peaks = scales if self.normalises else None
         if self.upper_band == "enhance" and sample_rate > self.sample_rate:
@@ -154,8 +156,8 @@ class Engine:
         if self.sampling.clean_share and (join is not None or sample_rate <= self.sample_rate):
             clean = CleanKeeper(self.sampling.clean_share, sample_rate, channels)
         if join is None and sample_rate > self.sample_rate:  # of a band that is left out the limit keeps nothing
-            return Blend(None, self._given_mix, channels, levels, clean, self.sampling.kept)
-        return Blend(join, self.mix, channels, levels, clean)
+            return Blend(None, self._given_mix, channels, levels, clean, self.sampling.kept, offsets)
+        return Blend(join, self.mix, channels, levels, clean, offsets=offsets)
 
     def short(
         self,
@@ -173,15 +175,17 @@ class Engine:
         """
         if self.mix == 0:
             return [recording.copy() for recording in recordings]
-        noisy = [resample(each, rate, self.sample_rate) for each, rate in zip(recordings, rates, strict=True)]
-        listened, segments = [], []
-        for recording, at_rate, rate, seed, tally in zip(recordings, noisy, rates, seeds, tallies, strict=True):
-            heard = self._listening(rate, len(recording))
-            heard.hear(recording)
-            heard.hear_low(at_rate)
+        noisy, listened, segments = list(recordings), [], []
+
+        def hear(heard: Listening, place: int) -> None:
+            noisy[place] = resample(heard.hear(recordings[place]), rates[place], self.sample_rate)
+            heard.hear_low(noisy[place])
+
+        for place, (rate, seed, tally) in enumerate(zip(rates, seeds, tallies, strict=True)):
+            heard = self._heard(functools.partial(hear, place=place), rate, len(noisy[place]))
             listened.append(heard)
             course = Course(self.runner, self._scales(heard, peak))
-            segments += self._segments(Window(0, at_rate, last=True), course, heard, seed, tally)
+            segments += self._segments(Window(0, noisy[place], last=True), course, heard, seed, tally)
         outputs = self._outputs(segments, advance)
         results = []
         for recording, at_rate, rate, heard, tally in zip(recordings, noisy, rates, listened, tallies, strict=True):
@@ -189,7 +193,13 @@ class Engine:
                 results.append(recording)
                 continue
             tally.band = self._said_of_band(heard, rate)
-            blend = self.blend(rate, len(recording), edges=heard.upper_edges, scales=self._scales(heard, peak))
+            blend = self.blend(
+                rate,
+                len(recording),
+                edges=heard.upper_edges,
+                scales=self._scales(heard, peak),
+                offsets=self._told(heard, tally),
+            )
             blend.hear(recording)
             blend.hear_low(at_rate)
             made = np.stack([next(outputs) for _ in at_rate])
@@ -225,7 +235,8 @@ class Engine:
     ) -> Iterator[np.ndarray]:
         """Enhance a recording of any length, in blocks (channels, n), in memory that does not grow with it.
 
-        The recording is read twice: for its level, then for the rest.
+        The recording is read twice: for its level, then for the rest; where a constant lies on it, once more
+        before that.
 
         Args:
             read: reads it.
@@ -247,12 +258,22 @@ class Engine:
                 yield block
             return
         channels, samples = shape
-        heard = self._listening(sample_rate, channels)
-        for block in Resampler(sample_rate, self.sample_rate, channels).stream(map(heard.hear, read())):
-            heard.hear_low(block)
+
+        def hear(heard: Listening) -> None:
+            for block in Resampler(sample_rate, self.sample_rate, channels).stream(map(heard.hear, read())):
+                heard.hear_low(block)
+
+        heard = self._heard(hear, sample_rate, channels)
         tally.band = self._said_of_band(heard, sample_rate)
         scales = self._scales(heard, peak)
-        blend = self.blend(sample_rate, channels, levels=levels, edges=heard.upper_edges, scales=scales)
+        blend = self.blend(
+            sample_rate,
+            channels,
+            levels=levels,
+            edges=heard.upper_edges,
+            scales=scales,
+            offsets=self._told(heard, tally),
+        )
         at_rate = Resampler(sample_rate, self.sample_rate, channels).stream(map(blend.hear, read()))
         low, dry = map(blend.hear_low, at_rate), Held(channels)
         windows = self._windows.cut(map(dry.add, low) if self.keep_music else low)
@@ -310,7 +331,25 @@ class Engine:
             else:
                 yield with_band_kept(made, segment.waveform, segment.edge, self.sample_rate)
 
-    def _listening(self, sample_rate: int, channels: int) -> Listening:
+    def _heard(self, hear: Callable[[Listening], None], sample_rate: int, channels: int) -> Listening:
+        """What `hear` makes of a recording that it hears to its end: once more without the constant that lies on it, by
+        which levels and bands would be wrong."""
+        heard = self._listening(sample_rate, channels)
+        hear(heard)
+        if heard.offsets.any():
+            heard = self._listening(sample_rate, channels, heard.offsets)
+            hear(heard)
+        return heard
+
+    @staticmethod
+    def _told(heard: Listening, tally: Tally) -> np.ndarray | None:
+        """The constants that are taken out of the channels, which the tally then tells; None where there are none."""
+        if not heard.offsets.any():
+            return None
+        tally.offset = float(np.abs(heard.offsets).max())
+        return heard.offsets
+
+    def _listening(self, sample_rate: int, channels: int, offsets: np.ndarray | None = None) -> Listening:
         return Listening(
             sample_rate,
             self.sample_rate,
@@ -318,6 +357,8 @@ class Engine:
             band=self.sampling.keep_band,
             upper=self._extends(sample_rate),
             music=self.keep_music,
+            constant=self.normalises,
+            offsets=offsets,
         )
 
     def _said_of_band(self, heard: Listening, sample_rate: int) -> str | None:

@@ -154,7 +154,8 @@ def file_result(
 ) -> FileResult:
     """What enhancing a file came to."""
     music = f"{100 * tally.music:.0f} % taken for music, and left as it is" if tally.music >= 0.005 else None
-    said = (levelled.note, music, tally.band, doubts(tally.limited, tally.louder))
+    constant = f"a constant, {tally.offset:.2g} of full scale, lay on it, and was taken away" if tally.offset else None
+    said = (levelled.note, music, constant, tally.band, doubts(tally.limited, tally.louder))
     return FileResult(
         name,
         info.seconds,

@@ -74,6 +74,7 @@ class Tally:
         spread: how far its draws are apart.
         music: share of the recording that was left as it is, being music.
         band: what there is to say of where the recording's band ends.
+        offset: the largest constant that was taken out of a channel, of full scale 1.
     """
 
     nfe: int = 0
@@ -83,6 +84,7 @@ class Tally:
     spread: Spread = field(default_factory=lambda: Spread())
     music: float = 0.0
     band: str | None = None
+    offset: float = 0.0
 
 
 @dataclass

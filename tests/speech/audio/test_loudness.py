@@ -61,6 +61,13 @@ def test_silence_and_blips_have_no_loudness(wave):
     assert "silent, or shorter than 0.4 s" in said.note
 
 
+def test_a_voice_too_quiet_to_be_measured_is_not_called_silent_alone():
+    whisper = measure((1e-4 * np.random.default_rng(0).standard_normal((1, 48_000))).astype(np.float32))
+    for said in (levelling(-16.0, whisper), levelling("keep", Measured(-20.0, 0.5), whisper)):
+        assert said.note is not None
+        assert said.note.endswith("is silent, or shorter than 0.4 s, or below -70 LUFS")
+
+
 def test_the_gain_reaches_the_goal():
     wave = (0.05 * np.random.default_rng(0).standard_normal((1, 96_000))).astype(np.float32)
     before = measure(wave)
