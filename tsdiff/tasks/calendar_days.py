@@ -24,7 +24,7 @@ from dateutil.easter import easter
 from tsdiff.data.entries import Entry, named_entries, target_of
 from tsdiff.data.frequency import quiet
 from tsdiff.sampling.zeros import Support
-from tsdiff.tasks.covariates import Effect
+from tsdiff.tasks.covariates import Tells
 
 Made = TypeVar("Made")
 
@@ -320,7 +320,7 @@ def around_calendar_days(
     dataset: Iterable[Entry],
     num_samples: int,
     horizon: int = 0,
-    told: Callable[[Entry, str], Effect | None] = lambda entry, name: None,
+    told: Tells = lambda entry, name: None,
 ) -> Iterator[tuple[Made, np.ndarray, CalendarDays | None]]:
     """What is made of daily series as they would be without days of the month that differ.
 

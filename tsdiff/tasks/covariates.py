@@ -281,47 +281,57 @@ def known_lags(past: np.ndarray, length: int, season: int, horizon: int) -> np.n
 Predict = Callable[[Iterable[Entry], int], Iterator[SampleForecast]]
 
 
+Tells = Callable[[Entry, str], Effect | None]
+"""What is known to act on an entry of a name; None where nothing is."""
+
+
 def predicted_around(
-    predict: Predict, dataset: Iterable[Entry], num_samples: int, season: int, horizon: int, regress: bool = True
-) -> Iterator[tuple[Entry, SampleForecast, float]]:
-    """Forecast what covariates do not tell of each series, and add what they do.
+    predict: Predict, dataset: Iterable[Entry], num_samples: int, tells: Tells
+) -> Iterator[tuple[Entry, SampleForecast, Effect | None]]:
+    """Forecast what effects leave of each series, and add them.
 
     Args:
         predict: forecasts the residuals, entry by entry, in order.
-        dataset: entries with "feat_dynamic_real" (k, length + horizon), of which the future is known, or with
-            "past_feat_dynamic_real" (k, length), of which it is not; those without are forecast as they are.
+        dataset: entries; covariates of those with an effect that is used are not handed on.
         num_samples: of each forecast.
-        season: steps of the season; 1 where there is none.
-        horizon: steps to forecast.
-        regress: whether to look at covariates at all; otherwise entries are forecast as they are.
+        tells: the effect of each, such as `effect_on`.
 
     Yields:
-        The entry, its forecast, and the effect's `gain`.
-
-    Raises:
-        DataError: covariates that do not reach over the horizon, or miss a value there.
+        The entry, its forecast, and the effect, where it is used.
     """
     waiting: deque[tuple[Entry, Effect | None]] = deque()
 
     def residuals() -> Iterator[Entry]:
         for name, entry in named_entries(dataset):
-            effect = effect_on(entry, name, season, horizon) if regress else None
-            waiting.append((entry, effect))
-            if effect is None or not effect.gain:
+            effect = tells(entry, name)
+            used = effect is not None and effect.gain > 0
+            waiting.append((entry, effect if used else None))
+            if effect is None or not used:
                 yield entry
                 continue
             yield {**entry, "target": effect.without(target_of(entry, name)), DYNAMIC: None, PAST: None}
 
     for made in predict(residuals(), num_samples):
         entry, effect = waiting.popleft()
-        if effect is not None and effect.gain:
+        if effect is not None:
             samples = effect.joined(made.samples).astype(made.samples.dtype)
             made = SampleForecast(samples, start_date=made.start_date, item_id=made.item_id, info=made.info)
-        yield entry, made, 0.0 if effect is None else effect.gain
+        yield entry, made, effect
 
 
 def effect_on(entry: Mapping[str, Any], name: str, season: int, horizon: int) -> Effect | None:
-    """The effect of an entry's covariates; None where it has none. See `predicted_around`."""
+    """The effect of an entry's covariates; None where it has none.
+
+    Args:
+        entry: with "feat_dynamic_real" (k, length + horizon), of which the future is known, or with
+            "past_feat_dynamic_real" (k, length), of which it is not.
+        name: of it, for errors.
+        season: steps of the season; 1 where there is none.
+        horizon: steps to forecast.
+
+    Raises:
+        DataError: covariates that do not reach over the horizon, or miss a value there.
+    """
     if entry.get(DYNAMIC) is None and entry.get(PAST) is None:
         return None
     target, parts = target_of(entry, name), []

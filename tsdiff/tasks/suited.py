@@ -20,6 +20,7 @@ from tsdiff.sampling.limits import limits_of
 from tsdiff.sampling.settings import Sampling
 from tsdiff.sampling.zeros import Support, within, within_gaps
 from tsdiff.tasks.calendar_days import DAILY, CalendarDays, around_calendar_days
+from tsdiff.tasks.calendar_months import MONTHLY, month_effect
 from tsdiff.tasks.covariates import PAST, Effect, Predict, effect_on, predicted_around
 from tsdiff.tasks.imputation.filling import Imputation
 
@@ -47,7 +48,7 @@ class Suited:
         counts: its samples are whole numbers with its share of zeros.
         zeros: its samples keep its share of zeros, whole numbers or not.
         gain: share by which covariates lower the error of parts that were not learnt from; 0 where not used.
-        calendar_days: how many days of the month differ in it.
+        calendar_days: how many days of the month and the year differ in it; of months 1 where their weekdays do.
         limited: its samples do not pass a value that it often reaches and never passes.
     """
 
@@ -59,7 +60,7 @@ class Suited:
     limited: bool = False
 
     @classmethod
-    def of(cls, history: np.ndarray, sampling: Sampling, gain: float = 0.0) -> Suited:
+    def of(cls, history: np.ndarray, sampling: Sampling) -> Suited:
         """What settings decide from a history, (length,) or (channels, length), NaN where missing."""
         supports = [Support.of(row) for row in np.atleast_2d(history)]
         nonnegative = _bounded(sampling) and all(one.nonnegative for one in supports)
@@ -67,7 +68,7 @@ class Suited:
         zeros = sampling.counts and any(one.zeros > 0 for one in supports)
         shown = [limits_of(row) for row in np.atleast_2d(history)] if sampling.counts else []
         limited = any(high is not None or low not in (None, 0.0) for low, high in shown)
-        return cls(nonnegative, counts, zeros, gain, limited=limited)
+        return cls(nonnegative, counts, zeros, limited=limited)
 
 
 def _bounded(sampling: Sampling) -> bool:
@@ -100,7 +101,7 @@ def suited(
 
     Args:
         predict: that forecaster's.
-        dataset: see `predicted_around`.
+        dataset: entries, see `tsdiff.tasks.covariates.effect_on`.
         num_samples: of each forecast.
         sampling: whose `counts`, `nonnegative`, `minimum`, `maximum` and `calendar_days` are met here.
         freq: of the series.
@@ -112,22 +113,25 @@ def suited(
         One forecast an entry; its `info`, if the entry's is a dict or none, holds a `Suited` by the name "suited".
     """
 
+    season = candidate_seasons(freq)[0]
+    by_month = sampling.calendar_days and normalise_freq(freq) == MONTHLY and not told
+
+    def tells(entry: Entry, name: str) -> Effect | None:
+        own = effect_on(entry, name, season, horizon) if regress else None
+        return month_effect(entry, name, horizon) if own is None and by_month else own
+
     def made(entries: Iterable[Entry], count: int) -> Iterator[SampleForecast]:
-        return _suited(predict, entries, count, sampling, freq, horizon, regress, told)
+        for entry, one, effect in predicted_around(predict, entries, count, tells):
+            yield _suited(entry, one, effect, sampling, season, regress, told)
 
     if not _daily(sampling, freq):
         yield from made(dataset, num_samples)
         return
-
-    def effect(entry: Entry, name: str) -> Effect | None:
-        return effect_on(entry, name, candidate_seasons(freq)[0], horizon) if regress else None
-
-    for one, target, days in around_calendar_days(made, dataset, num_samples, horizon, effect):
+    for one, target, days in around_calendar_days(made, dataset, num_samples, horizon, tells):
         if days is None:
             yield one
             continue
-        steps = len(target) + np.arange(horizon)
-        info = one.info
+        info, steps = one.info, len(target) + np.arange(horizon)
         if isinstance(info, dict):
             info = {**info, SUITED: replace(info[SUITED], calendar_days=len(days.off))}
         samples = _with_days(one.samples, days, steps, target, sampling, str(one.item_id))
@@ -135,31 +139,22 @@ def suited(
 
 
 def _suited(
-    predict: Predict,
-    dataset: Iterable[Entry],
-    num_samples: int,
-    sampling: Sampling,
-    freq: str,
-    horizon: int,
-    regress: bool,
-    told: bool,
-) -> Iterator[SampleForecast]:
-    """`suited`, without days of the month."""
-    season = candidate_seasons(freq)[0]
-    for entry, made, gain in predicted_around(predict, dataset, num_samples, season, horizon, regress):
-        history = np.atleast_2d(target_of(entry, str(made.item_id)))
-        samples = np.atleast_3d(made.samples)
-        suit = partial(within, season=season, counts=sampling.counts, told=told or gain > 0)
-        parts = [
-            _like(samples[..., place], row, sampling, partial(suit, history=row)) for place, row in enumerate(history)
-        ]
-        about = Suited.of(history, sampling, gain)
-        yield SampleForecast(
-            np.stack(parts, axis=-1).reshape(made.samples.shape),
-            start_date=made.start_date,
-            item_id=made.item_id,
-            info=_with(made.info, about),
-        )
+    entry: Entry, made: SampleForecast, effect: Effect | None, sampling: Sampling, season: int, regress: bool, told: bool
+) -> SampleForecast:
+    """A forecast of an entry such as its values are; it has the effect, which covariates have where they `regress`."""
+    history, samples = np.atleast_2d(target_of(entry, str(made.item_id))), np.atleast_3d(made.samples)
+    suit = partial(within, season=season, counts=sampling.counts, told=told or effect is not None)
+    parts = [_like(samples[..., place], row, sampling, partial(suit, history=row)) for place, row in enumerate(history)]
+    about = Suited.of(history, sampling)
+    if effect is not None:
+        by_covariates = regress and any(entry.get(field) is not None for field in (DYNAMIC, PAST))
+        about = replace(about, **({"gain": effect.gain} if by_covariates else {"calendar_days": 1}))
+    return SampleForecast(
+        np.stack(parts, axis=-1).reshape(made.samples.shape),
+        start_date=made.start_date,
+        item_id=made.item_id,
+        info=_with(made.info, about),
+    )
 
 
 def _daily(sampling: Sampling, freq: str) -> bool:
@@ -223,7 +218,7 @@ def _suited_gaps(made: Imputation, sampling: Sampling, freq: str, told: bool) ->
 
 def decided(entries: Sequence[Entry], made: Sequence[SampleForecast], told: bool) -> dict[str, Any]:
     """What was decided from named series, for the `attrs` of a frame of their forecasts: how many were taken for
-    nonnegative and for counts, and differ on days of the month; of series with covariates, by id, how much those help,
+    nonnegative and for counts, and go by the calendar; of series with covariates, by id, how much those help,
     unless a model is `told` them, which does not decide by series."""
     known = {entry["item_id"]: (one.info or {}).get(SUITED, Suited()) for entry, one in zip(entries, made, strict=True)}
     attrs: dict[str, Any] = {**taken_for(known.values()), "calendar_days": with_calendar_days(known.values())}
@@ -243,7 +238,7 @@ def taken_for(decisions: Collection[Suited]) -> dict[str, int]:
 
 
 def with_calendar_days(decisions: Iterable[Suited]) -> int:
-    """How many series differ on days of the month."""
+    """How many series go by the calendar."""
     return sum(one.calendar_days > 0 for one in decisions)
 
 

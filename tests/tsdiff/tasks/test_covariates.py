@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from gluonts.model.forecast import SampleForecast
 
 from shared.errors import DataError
 from tsdiff import TSDiffPredictor
-from tsdiff.tasks.covariates import effect_of, known_lags, predicted_around
+from tsdiff.tasks.covariates import effect_of, effect_on, known_lags, predicted_around
 from tsdiff.tasks.suited import SUITED
 
 LENGTH, HORIZON = 200, 14
@@ -294,8 +295,8 @@ def test_a_covariate_that_leads_by_a_horizon_helps_and_noise_does_not():
             for one in dataset:
                 yield SampleForecast(np.full((count, horizon), np.mean(one["target"])), one["start"] + length)
 
-        ((_, made, gain),) = predicted_around(flat, [entry], 3, 1, horizon)
-        assert (gain > 0.2) is helped
+        ((_, made, effect),) = predicted_around(flat, [entry], 3, partial(effect_on, season=1, horizon=horizon))
+        assert (effect is not None and effect.gain > 0.2) is helped
         if helped:
             assert np.abs(made.mean - target[length:]).mean() < 3
 
