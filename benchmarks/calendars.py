@@ -1,6 +1,6 @@
 """What the calendar brings to the bundled forecaster: days of the month and the year, and what months are made of.
 
-    python benchmarks/calendar.py
+    python benchmarks/calendars.py
 
 The same windows are forecast with and without `calendar_days`. Daily rides have feasts; sums of months go by how many
 Saturdays they have. No set is trained on.
@@ -31,7 +31,7 @@ from tsdiff.evaluation.metrics import best_seasonal_naive, evaluate
 from tsdiff.predictor import TSDiffPredictor
 from tsdiff.tasks.suited import SUITED
 
-RESULTS = Path("benchmarks/results/calendar.md")
+RESULTS = Path("benchmarks/results/calendars.md")
 MOST_SERIES, ETS_HISTORY = 10, 500
 
 
@@ -92,8 +92,8 @@ def text(rows: Sequence[Sequence[str]], samples: int) -> str:
     head = ["set", "steps", "windows", "used in", "AutoETS", "without the calendar", "with it", "ratio"]
     return header("What the calendar brings to the bundled forecaster") + (
         f"\nThe last windows of sets that it was not trained on, one after the other. CRPS ({samples} samples) by the "
-        "seasonal naive's, the better lag (coverage of 90 % intervals). Rides on the trains of Chicago have feasts, which "
-        "52 windows of two weeks hold all; prices and volumes of shares have hardly any.\n\n"
+        "seasonal naive's, the better lag (coverage of 90 % intervals). Rides on the trains of Chicago have feasts, all "
+        "of which 52 windows of two weeks hold; prices and volumes of shares have hardly any.\n\n"
         + table(head, [list(one) for one in rows])
     )
 
