@@ -160,10 +160,12 @@ class Tables:
         for fragment in _fragments(self._files):
             path = os.path.relpath(fragment.path, self._base)
             try:
+                self._refuse_other_zone(fragment)
                 found, failed = self._ids(fragment, path)
                 stamp = [path, *_stamp(self._files, fragment)]
-            except UNREADABLE as error:
-                yield Unit(f"part-{number:06d}", None, digest_of([path]), (), {path: str(_unreadable(path, error))})
+            except (DataError, *UNREADABLE) as error:
+                told = error if isinstance(error, DataError) else _unreadable(path, error)
+                yield Unit(f"part-{number:06d}", None, digest_of([path]), (), {path: str(told)})
                 number += 1
                 continue
             for item in found:
@@ -183,6 +185,16 @@ class Tables:
                 digest = digest_of([*stamp, *seen, *names])
                 yield Unit(f"part-{number:06d}", Rows(past, ids, ahead), digest, names, {} if first else failed)
                 number += 1
+
+    def _refuse_other_zone(self, fragment: Any) -> None:
+        """Raise DataError where a file's times have a zone and those of the first have none, or the other way round:
+        read together, they would lose it."""
+        name = self.names.timestamp_column
+        kinds = [schema.field(name).type for schema in (self._files.schema, fragment.physical_schema) if name]
+        zones = [getattr(kind, "tz", None) for kind in kinds]
+        if zones and (zones[0] is None) != (zones[1] is None):
+            first, this = (f"the time zone {zone}" if zone else "no time zone" for zone in zones)
+            raise DataError(f"its times have {this}, those of the first file {first}; write all alike")
 
     def _ids(self, fragment: Any, path: str) -> tuple[dict[Any, list[int]], dict[str, str]]:
         """The ids of a file, with the groups of rows that each is in; and what is wrong with it."""

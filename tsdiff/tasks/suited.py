@@ -139,7 +139,13 @@ def suited(
 
 
 def _suited(
-    entry: Entry, made: SampleForecast, effect: Effect | None, sampling: Sampling, season: int, regress: bool, told: bool
+    entry: Entry,
+    made: SampleForecast,
+    effect: Effect | None,
+    sampling: Sampling,
+    season: int,
+    regress: bool,
+    told: bool,
 ) -> SampleForecast:
     """A forecast of an entry such as its values are; it has the effect, which covariates have where they `regress`."""
     history, samples = np.atleast_2d(target_of(entry, str(made.item_id))), np.atleast_3d(made.samples)

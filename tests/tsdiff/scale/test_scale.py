@@ -54,6 +54,22 @@ def test_columns_ids_zones_and_folders_are_the_datas_own(default: TSDiffPredicto
     assert str(found["ds"].dt.tz) == "Europe/Berlin"
 
 
+@pytest.mark.parametrize("first", ["zoned", "plain"])
+def test_files_of_which_one_has_a_zone_and_one_has_none_are_told(tmp_path: Path, first: str):
+    table = frame(2)
+    zoned = table.assign(timestamp=table["timestamp"].dt.tz_localize("Europe/Berlin"))
+    kinds = (zoned, table) if first == "zoned" else (table, zoned)
+    one, other = (kind[kind["item_id"] == name] for kind, name in zip(kinds, ("s000", "s001"), strict=True))
+    report = forecast(write(tmp_path / "data", {"a": one, "b": other}), tmp_path / "out")
+    (reason,) = report.failed.values()
+    assert list(report.failed) == ["b.parquet"]
+    assert "time zone Europe/Berlin" in reason
+    assert "no time zone" in reason
+    found = pd.read_parquet(tmp_path / "out")
+    assert set(found["item_id"]) == {"s000"}
+    assert (found["timestamp"].dt.tz is None) == (first == "plain")
+
+
 def test_results_go_wherever_fsspec_writes(tmp_path: Path):
     fsspec = pytest.importorskip("fsspec")
     table = frame(7)
