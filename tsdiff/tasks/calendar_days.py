@@ -143,7 +143,8 @@ class _Search:
         week, days = 5 if working else 7, _named(dates)
         near = _near(self._left, week)
         while len(self._flags) < _MOST and (chosen := _unlikeliest(self._left - near, days)) is not None:
-            self._take(chosen, near)
+            if not self._take(chosen, near):
+                days = days[(days != chosen).any(axis=1)]
             near = _near(self._left, week)
         if np.ptp(dates[: len(target)]).astype(int) > _YEAR:
             for chosen in _of_the_year(self._left - near, dates):
@@ -162,13 +163,13 @@ class _Search:
         """By how much the days miss values on average."""
         return float(np.concatenate(self._missed).mean())
 
-    def _take(self, chosen: np.ndarray, near: np.ndarray) -> None:
+    def _take(self, chosen: np.ndarray, near: np.ndarray) -> bool:
         """A day (length + horizon,) for one that differs from what its steps would be, (length,); for two where its
-        weekends are off by clearly less or more."""
+        weekends are off by clearly less or more. False for one that is taken by another name."""
         away, length = self._left - near, len(near)
         known = chosen[:length] & np.isfinite(away)
-        if known.sum() < _EACH_YEAR * (chosen[:length] & np.isfinite(self._values)).sum():  # taken by another name
-            return
+        if known.sum() < _EACH_YEAR * (chosen[:length] & np.isfinite(self._values)).sum():
+            return False
         noise = 1.4826 * _typical(away[~known])
         parts = [known & self._works[:length], known & ~self._works[:length]]
         apart = min(part.sum() for part in parts) >= _FEWEST_YEARS and (
@@ -185,6 +186,7 @@ class _Search:
             self._flags.append(chosen & self._free & which)
         self._free &= ~chosen
         self._left[chosen[:length]] = np.nan
+        return True
 
 
 def _of_years(dates: np.ndarray) -> Iterator[tuple[np.ndarray, float]]:

@@ -70,6 +70,16 @@ def test_a_few_months_are_enough():
     assert found.where[:, there[: 125 + HORIZON]].all()
 
 
+def test_days_of_which_others_are_a_part():
+    dates = dated("D", 1100)
+    last = last_working_day(dates)
+    values = np.where(last, 300.0, np.where(dates.is_month_end, 220.0, 100.0))
+    values *= np.exp(0.05 * np.random.default_rng(0).normal(size=len(dates)))
+    found = calendar_days(values, pd.Period(dates[0], "D"), HORIZON)
+    assert found is not None
+    np.testing.assert_array_equal(found.where.any(axis=0)[: len(dates)], dates.is_month_end)
+
+
 def noises(rng: np.random.Generator, length: int) -> dict[str, np.ndarray]:
     week = np.resize(WEEK, length)
     return {
