@@ -47,7 +47,7 @@ class Suited:
         counts: its samples are whole numbers with its share of zeros.
         zeros: its samples keep its share of zeros, whole numbers or not.
         gain: share by which covariates lower the error of parts that were not learnt from; 0 where not used.
-        calendar_days: how many days of the month differ in it.
+        calendar_days: how many days of the month and the year differ in it.
         limited: its samples do not pass a value that it often reaches and never passes.
     """
 
@@ -144,7 +144,7 @@ def _suited(
     regress: bool,
     told: bool,
 ) -> Iterator[SampleForecast]:
-    """`suited`, without days of the month."""
+    """`suited`, without days that differ."""
     season = candidate_seasons(freq)[0]
     for entry, made, gain in predicted_around(predict, dataset, num_samples, season, horizon, regress):
         history = np.atleast_2d(target_of(entry, str(made.item_id)))
@@ -169,7 +169,7 @@ def _daily(sampling: Sampling, freq: str) -> bool:
 def _with_days(
     samples: np.ndarray, days: CalendarDays, steps: np.ndarray, target: np.ndarray, sampling: Sampling, name: str
 ) -> np.ndarray:
-    """Samples (number, n) of steps of a series (length,) with its days of the month, and such as its values are."""
+    """Samples (number, n) of steps of a series (length,) with its days that differ, and such as its values are."""
     made, whole = (
         days.joined(samples, steps, derive_seed(sampling.seed, "calendar_days", name)),
         Support.of(target).counts,
@@ -223,8 +223,8 @@ def _suited_gaps(made: Imputation, sampling: Sampling, freq: str, told: bool) ->
 
 def decided(entries: Sequence[Entry], made: Sequence[SampleForecast], told: bool) -> dict[str, Any]:
     """What was decided from named series, for the `attrs` of a frame of their forecasts: how many were taken for
-    nonnegative and for counts, and differ on days of the month; of series with covariates, by id, how much those help,
-    unless a model is `told` them, which does not decide by series."""
+    nonnegative and for counts, and differ on days of the month or year; of series with covariates, by id, how much
+    those help, unless a model is `told` them, which does not decide by series."""
     known = {entry["item_id"]: (one.info or {}).get(SUITED, Suited()) for entry, one in zip(entries, made, strict=True)}
     attrs: dict[str, Any] = {**taken_for(known.values()), "calendar_days": with_calendar_days(known.values())}
     if {DYNAMIC, PAST} & set(entries[0]) and not told:
@@ -243,7 +243,7 @@ def taken_for(decisions: Collection[Suited]) -> dict[str, int]:
 
 
 def with_calendar_days(decisions: Iterable[Suited]) -> int:
-    """How many series differ on days of the month."""
+    """How many series differ on days of the month or year."""
     return sum(one.calendar_days > 0 for one in decisions)
 
 
