@@ -104,7 +104,8 @@ def calendar_days(target: np.ndarray, start: pd.Period, horizon: int) -> Calenda
         start: of its first step.
         horizon: steps to forecast.
     """
-    before = max(len(target) - _REMEMBERED, 0)
+    begun = int(np.argmax(np.nan_to_num(target) != 0)) if len(target) else 0  # zeros before tell nothing of its days
+    before = max(len(target) - _REMEMBERED, begun)
     values, working = target[before:], start.freqstr.startswith("B")
     if np.isfinite(values).sum() < _LEAST:
         return None

@@ -86,6 +86,17 @@ def test_a_few_months_are_enough():
     assert found.where[:, there[: 125 + HORIZON]].all()
 
 
+def test_zeros_before_a_series_begins_change_nothing():
+    start, values, _ = peaked("month's end")
+    alone = calendar_days(values[200:LENGTH], start + 200, HORIZON)
+    found = calendar_days(np.r_[np.zeros(200), values[200:LENGTH]], start, HORIZON)
+    assert alone is not None
+    assert found is not None
+    assert found.ratio == alone.ratio
+    np.testing.assert_array_equal(found.usual[200:], alone.usual)
+    np.testing.assert_array_equal(found.where[:, 200:], alone.where)
+
+
 def test_days_of_which_others_are_a_part():
     dates = dated("D", 1100)
     last = last_working_day(dates)
