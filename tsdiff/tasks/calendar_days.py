@@ -3,9 +3,9 @@ Christmas.
 
 A model of days and weeks does not see them, for months and years are no whole number of weeks. A step is held against
 the same day of the weeks around it, or against the days around it, whichever tells more. A day of the month (counted
-from its begin or its end, in days or working days) or of the year is taken where its steps are farther off, on one
-side, than chance has it (binomial test). The model is shown what such a step would have been, and what it was off in
-the past is added to what the model draws.
+from its begin or its end, in days or working days, or the working day next to one of a weekend), of a quarter's end or
+of the year is taken where its steps are farther off, on one side, than chance has it (binomial test). The model is
+shown what such a step would have been, and what it was off in the past is added to what the model draws.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from math import comb
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -41,11 +41,13 @@ _CHANCE, _MOSTLY = 1e-6, 0.75
 _FROM_BEGIN, _FROM_END, _WORKING = 28, 4, 3
 """Days that are counted from the begin and the end of a month, and working days from either."""
 _YEARLY_CHANCE, _FEWEST_YEARS, _EACH_YEAR, _BUT_WEEKENDS, _CLEAR = 5e-6, 2, 0.8, 0.65, 3.0
-"""The same of the days of a year: chance, years that have to be seen, share of them, and of those of a date, which may
-be a weekend's, where it changes less; and by how many deviations of others such a day has to be off."""
+"""The same of the days of a year: chance, years that have to be seen, share of them, and of those of a date that all
+the others are a weekend's, where it changes less; and by how many deviations of others such a day has to be off."""
 _YEAR, _SAME = 365, 10
-"""Days of a year, and within which of them some may belong together, so that one tells nothing of what chance has of
-the other."""
+"""Days of a year, and steps within which some may belong together, so that one tells nothing of what chance has of the
+other."""
+_ROLLS: tuple[tuple[int, Literal["backward", "forward"]], ...] = ((1, "backward"), (-1, "forward"))
+"""On which side a weekend's day lies from the working day that meets what is due on it."""
 _BEFORE_EASTER = 50
 """Days before Easter from which on days are counted by it."""
 _MANY = 8
@@ -102,16 +104,18 @@ def calendar_days(target: np.ndarray, start: pd.Period, horizon: int) -> Calenda
         start: of its first step.
         horizon: steps to forecast.
     """
-    before = max(len(target) - _REMEMBERED, 0)
+    begun = int(np.argmax(np.nan_to_num(target) != 0)) if len(target) else 0  # zeros before tell nothing of its days
+    before = max(len(target) - _REMEMBERED, begun)
     values, working = target[before:], start.freqstr.startswith("B")
     if np.isfinite(values).sum() < _LEAST:
         return None
     dates = _dates(start, before, len(target) + horizon, working)
-    found = _Search(values, dates, working, ratio=False)
+    days = _named(dates)
+    found = _Search(values, dates, days, working, ratio=False)
     if not found.off:
         return None
     if np.nanmin(values) > 0:
-        ratio = _Search(values, dates, working, ratio=True)
+        ratio = _Search(values, dates, days, working, ratio=True)
         found = min((one for one in (found, ratio) if one.off), key=lambda one: one.missed)
     usual = np.concatenate([target[:before], found.usual])
     where = np.concatenate([np.zeros((len(found.off), before), dtype=bool), found.flags], axis=1)
@@ -133,21 +137,23 @@ class _Search:
         flags: where they are, (days, length + horizon).
     """
 
-    def __init__(self, target: np.ndarray, dates: np.ndarray, working: bool, ratio: bool):
+    def __init__(self, target: np.ndarray, dates: np.ndarray, days: np.ndarray, working: bool, ratio: bool):
         self.ratio, self.off = ratio, list[np.ndarray]()
         self._back = np.exp if ratio else np.asarray
         self._target, self._values = target, np.log(target) if ratio else target
         self._usual, self._left = self._values.copy(), self._values.copy()
         self._flags, self._missed = list[np.ndarray](), list[np.ndarray]()
         self._free, self._works = np.ones(len(dates), dtype=bool), np.is_busday(dates)
-        week, days = 5 if working else 7, _named(dates)
+        week = 5 if working else 7
         near = _near(self._left, week)
         while len(self._flags) < _MOST and (chosen := _unlikeliest(self._left - near, days)) is not None:
-            self._take(chosen, near)
+            if not self._take(chosen, near):
+                days = days[(days != chosen).any(axis=1)]
             near = _near(self._left, week)
         if np.ptp(dates[: len(target)]).astype(int) > _YEAR:
-            for chosen in _of_the_year(self._left - near, dates):
-                self._take(chosen, near)
+            taken = 1
+            while taken:  # without those that are, others are less like chance
+                taken = sum(self._take(chosen, near) for chosen in _of_the_year(self._left - near, dates))
 
     @property
     def usual(self) -> np.ndarray:
@@ -162,13 +168,13 @@ class _Search:
         """By how much the days miss values on average."""
         return float(np.concatenate(self._missed).mean())
 
-    def _take(self, chosen: np.ndarray, near: np.ndarray) -> None:
+    def _take(self, chosen: np.ndarray, near: np.ndarray) -> bool:
         """A day (length + horizon,) for one that differs from what its steps would be, (length,); for two where its
-        weekends are off by clearly less or more."""
+        weekends are off by clearly less or more. False for one that is taken by another name."""
         away, length = self._left - near, len(near)
         known = chosen[:length] & np.isfinite(away)
-        if known.sum() < _EACH_YEAR * (chosen[:length] & np.isfinite(self._values)).sum():  # taken by another name
-            return
+        if known.sum() < _EACH_YEAR * (chosen[:length] & np.isfinite(self._values)).sum():
+            return False
         noise = 1.4826 * _typical(away[~known])
         parts = [known & self._works[:length], known & ~self._works[:length]]
         apart = min(part.sum() for part in parts) >= _FEWEST_YEARS and (
@@ -185,17 +191,19 @@ class _Search:
             self._flags.append(chosen & self._free & which)
         self._free &= ~chosen
         self._left[chosen[:length]] = np.nan
+        return True
 
 
 def _of_years(dates: np.ndarray) -> Iterator[tuple[np.ndarray, float]]:
     """Names of dates (steps,) that no two of a year share, below 0 for none, and the share of years that a day has to
-    differ in: month and day; month, weekday, and as which of these in its month, counted from the begin and from the
-    end; days from Easter."""
+    differ in: month and day; the same of working days alone, for many feasts change no weekend; month, weekday, and as
+    which of these in its month, counted from the begin and from the end; days from Easter."""
     months = dates.astype("datetime64[M]")
     begin, end = months.astype("datetime64[D]"), (months + 1).astype("datetime64[D]")
     day, left = (dates - begin).astype(int), (end - dates).astype(int) - 1
     month, weekday = months.astype(int) % 12, dates.astype(int) % 7
     yield month * 31 + day, _BUT_WEEKENDS
+    yield np.where(np.is_busday(dates), month * 31 + day, -1), _EACH_YEAR
     for week in (day // 7, left // 7):
         yield (month * 7 + weekday) * 5 + week, _EACH_YEAR
     years = dates.astype("datetime64[Y]").astype(int) + 1970
@@ -204,11 +212,11 @@ def _of_years(dates: np.ndarray) -> Iterator[tuple[np.ndarray, float]]:
 
 
 def _of_the_year(away: np.ndarray, dates: np.ndarray) -> list[np.ndarray]:
-    """Those days of the year, (steps,) each, that are off not by chance, the least likely first, by what steps are off,
-    (length,)."""
+    """Those days of the year, (steps,) each, that are off not by chance, dates and then the least likely first, by what
+    steps are off, (length,)."""
     past, found = dates[: len(away)], []
     limit, known = _CLEAR * 1.4826 * _typical(away), np.isfinite(away)
-    years = past.astype("datetime64[Y]").astype(int)
+    years, works = past.astype("datetime64[Y]").astype(int), np.is_busday(past)
     for named, share in _of_years(dates):
         names = named[: len(away)]
         told = names >= 0
@@ -220,41 +228,44 @@ def _of_the_year(away: np.ndarray, dates: np.ndarray) -> list[np.ndarray]:
             ordered = -np.sort(-side * table, axis=0)  # NaN comes last
             least = np.take_along_axis(ordered, np.maximum(most - 1, 0)[None], axis=0)[0]
             for one in np.flatnonzero((times >= _FEWEST_YEARS) & (least > limit)):
-                there = int((side * table[:, one] >= least[one]).sum())
-                elsewhere = side * away[known & ~_close(past, past[names == one])]
-                chance = _tail(there, int(times[one]), elsewhere >= least[one])
+                places = np.flatnonzero((names == one) & known)
+                if not _whole(side * away[places] / limit, works[places]):
+                    continue
+                beyond = side * away >= least[one]
+                elsewhere = known.copy()
+                for place in places:
+                    elsewhere[max(place - _SAME, 0) : place + _SAME + 1] = False
+                chance = _tail(int(beyond[places].sum()), len(places), beyond[elsewhere])
                 if chance < _YEARLY_CHANCE:
-                    found.append((chance, named == one))
-    return [flags for _, flags in sorted(found, key=lambda one: one[0])]
+                    found.append((share, chance, named == one))
+    return [flags for _, _, flags in sorted(found, key=lambda one: one[:2])]
 
 
-def _close(dates: np.ndarray, some: np.ndarray) -> np.ndarray:
-    """Which dates are close to one of some."""
-    made: np.ndarray = (np.abs(dates[:, None] - some).astype(int) <= _SAME).any(axis=1)
-    return made
+def _whole(off: np.ndarray, works: np.ndarray) -> bool:
+    """Whether a day is off, as a multiple of the limit (years,), in all but few years on working days, and on weekends
+    at least by half of it, once, where both are."""
+    misses = int((works & (off <= 1)).sum())
+    either = bool(works.all()) or not works.any()
+    return misses <= (1 - _EACH_YEAR) * len(off) and (either or float(off[~works].max()) > 0.5)
 
 
 def _unlikeliest(away: np.ndarray, days: np.ndarray) -> np.ndarray | None:
     """Of the days (days, steps) the one that is the least by chance, by what steps are off (length,); None where all
     may be."""
-    known = np.isfinite(away)
-    heres = days[:, : len(away)] & known
-    chances = [_chance(away[here], away[known & ~here]) if here.sum() >= _FEWEST else 1.0 for here in heres]
+    chances = [_chance(away, here) for here in days[:, : len(away)] & np.isfinite(away)]
     best = int(np.argmin(chances))
     made: np.ndarray | None = days[best] if chances[best] < _CHANCE else None
     return made
 
 
-def _chance(here: np.ndarray, elsewhere: np.ndarray) -> float:
-    """Of so many steps of a day that are half as far off as it is, by the share of such steps elsewhere; 1 where it
-    differs in too few months."""
-    half = float(np.median(here)) / 2
-    if half == 0:
+def _chance(away: np.ndarray, here: np.ndarray) -> float:
+    """Of so many steps of a day (length,) that are half as far off as it is, by the share of such steps elsewhere; 1
+    where it differs in too few months."""
+    those = away[here]
+    count, half = len(those), float(np.median(those)) / 2 if len(those) >= _FEWEST else 0.0
+    if half == 0 or (beyond := int((those / half >= 1).sum())) < _MOSTLY * count:
         return 1.0
-    count, beyond = len(here), int((here / half >= 1).sum())
-    if beyond < _MOSTLY * count:
-        return 1.0
-    return _tail(beyond, count, elsewhere / half >= 1)
+    return _tail(beyond, count, away[~here & np.isfinite(away)] / half >= 1)
 
 
 def _tail(there: int, count: int, elsewhere: np.ndarray) -> float:
@@ -305,14 +316,26 @@ def _named(dates: np.ndarray) -> np.ndarray:
     """Where each day of the month is that can be named, (days, steps)."""
     month = dates.astype("datetime64[M]")
     begin, end = month.astype("datetime64[D]"), (month + 1).astype("datetime64[D]")
-    works, working = np.is_busday(dates), np.arange(_WORKING)[:, None]
+    works, working, days = np.is_busday(dates), np.arange(_WORKING)[:, None], np.arange(_FROM_BEGIN)[:, None]
+    last = [dates + 1 == end, works & (np.busday_count(dates, end) == 1)]
     named = [
-        (dates - begin).astype(int) == np.arange(_FROM_BEGIN)[:, None],
+        (dates - begin).astype(int) == days,
         (end - dates).astype(int) - 1 == np.arange(_FROM_END)[:, None],
         works & (np.busday_count(begin, dates) == working),
         works & (np.busday_count(dates, end) - 1 == working),
+        np.array(last) & (month.astype(int) % 3 == 2),
     ]
+    for step, roll in _ROLLS:
+        due = [dates + step * far for far in range(3)]
+        met = [(_day(one) == days) & (np.busday_offset(one, 0, roll) == dates) for one in due]
+        named.append(np.any(met, axis=0))
     return np.concatenate(named)
+
+
+def _day(dates: np.ndarray) -> np.ndarray:
+    """Of the month, from 0."""
+    made: np.ndarray = (dates - dates.astype("datetime64[M]").astype("datetime64[D]")).astype(int)
+    return made
 
 
 def around_calendar_days(
@@ -322,7 +345,7 @@ def around_calendar_days(
     horizon: int = 0,
     told: Tells = lambda entry, name: None,
 ) -> Iterator[tuple[Made, np.ndarray, CalendarDays | None]]:
-    """What is made of daily series as they would be without days of the month that differ.
+    """What is made of daily series as they would be without days that differ.
 
     Args:
         make: makes it, entry by entry, in order.

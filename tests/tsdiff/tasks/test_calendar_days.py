@@ -30,6 +30,13 @@ def last_working_day(dates: pd.DatetimeIndex) -> np.ndarray:
     return np.asarray((dates + pd.offsets.BMonthEnd(0)) == dates)
 
 
+def due(dates: pd.DatetimeIndex, day: int, roll: str) -> np.ndarray:
+    """Where what falls on a day of the month is met: on a weekend, on the working day before or after."""
+    every = pd.date_range(dates[0], dates[-1] + pd.Timedelta(days=3))
+    days = every[every.day == day].to_numpy().astype("datetime64[D]")
+    return np.asarray(dates.isin(np.busday_offset(days, 0, roll=roll)))
+
+
 PEAKS: dict[str, tuple[str, Callable[[pd.DatetimeIndex], np.ndarray], float]] = {
     "month's end": ("D", lambda dates: dates.is_month_end, 3.0),
     "last working day": ("B", last_working_day, 3.0),
@@ -37,12 +44,21 @@ PEAKS: dict[str, tuple[str, Callable[[pd.DatetimeIndex], np.ndarray], float]] = 
     "first three days": ("D", lambda dates: dates.day <= 3, 2.0),
     "fifteenth": ("D", lambda dates: dates.day == 15, 2.5),
     "closed on the first": ("D", lambda dates: dates.day == 1, 0.1),
+    "paid on the 25th, or the Friday before": ("D", lambda dates: due(dates, 25, "backward"), 2.5),
+    "paid on the 1st, or the Friday before": ("B", lambda dates: due(dates, 1, "backward"), 2.5),
+    "due on the 15th, or the Monday after": ("B", lambda dates: due(dates, 15, "forward"), 2.5),
+}
+
+
+QUARTERS: dict[str, tuple[str, Callable[[pd.DatetimeIndex], np.ndarray], float]] = {
+    "quarter's end": ("D", lambda dates: dates.is_quarter_end, 3.0),
+    "last working day of a quarter": ("D", lambda dates: last_working_day(dates) & (dates.month % 3 == 0), 3.0),
 }
 
 
 def peaked(kind: str, seed: int = 0) -> tuple[pd.Period, np.ndarray, np.ndarray]:
     """The start, values and peaks (length + horizon,) of a series with a week and growth."""
-    freq, peaks, factor = PEAKS[kind]
+    freq, peaks, factor = (PEAKS | QUARTERS)[kind]
     dates, rng = dated(freq), np.random.default_rng(seed)
     week = WEEK[dates.dayofweek] * np.linspace(80, 120, len(dates))
     there = np.asarray(peaks(dates))
@@ -50,7 +66,7 @@ def peaked(kind: str, seed: int = 0) -> tuple[pd.Period, np.ndarray, np.ndarray]
     return pd.Period(dates[0], freq), values, there
 
 
-@pytest.mark.parametrize("kind", PEAKS)
+@pytest.mark.parametrize("kind", PEAKS | QUARTERS)
 def test_days_of_the_month_are_found(kind: str):
     for seed in range(3):
         start, values, there = peaked(kind, seed)
@@ -58,7 +74,7 @@ def test_days_of_the_month_are_found(kind: str):
         assert found is not None
         np.testing.assert_array_equal(found.where.any(axis=0), there)
         assert found.where.sum(axis=0).max() == 1
-        usual = np.where(there, np.log(PEAKS[kind][2]), 0.0)[:LENGTH]
+        usual = np.where(there, np.log((PEAKS | QUARTERS)[kind][2]), 0.0)[:LENGTH]
         assert np.abs(np.log(values[:LENGTH] / found.usual) - usual).max() < 0.3
 
 
@@ -68,6 +84,27 @@ def test_a_few_months_are_enough():
     found = calendar_days(values[:125], start, HORIZON)  # four
     assert found is not None
     assert found.where[:, there[: 125 + HORIZON]].all()
+
+
+def test_zeros_before_a_series_begins_change_nothing():
+    start, values, _ = peaked("month's end")
+    alone = calendar_days(values[200:LENGTH], start + 200, HORIZON)
+    found = calendar_days(np.r_[np.zeros(200), values[200:LENGTH]], start, HORIZON)
+    assert alone is not None
+    assert found is not None
+    assert found.ratio == alone.ratio
+    np.testing.assert_array_equal(found.usual[200:], alone.usual)
+    np.testing.assert_array_equal(found.where[:, 200:], alone.where)
+
+
+def test_days_of_which_others_are_a_part():
+    dates = dated("D", 1100)
+    last = last_working_day(dates)
+    values = np.where(last, 300.0, np.where(dates.is_month_end, 220.0, 100.0))
+    values *= np.exp(0.05 * np.random.default_rng(0).normal(size=len(dates)))
+    found = calendar_days(values, pd.Period(dates[0], "D"), HORIZON)
+    assert found is not None
+    np.testing.assert_array_equal(found.where.any(axis=0)[: len(dates)], dates.is_month_end)
 
 
 def noises(rng: np.random.Generator, length: int) -> dict[str, np.ndarray]:
@@ -126,6 +163,32 @@ def test_days_of_the_year_are_found(kind: str, years: float):
     np.testing.assert_array_equal(found.where.any(axis=0), there[begin : end + 12])
 
 
+CLOSED = pd.date_range("2019-12-15", "2023-12-30", freq="D")
+"""Of whose four Christmases two 25th, and two 26th, are on a weekend."""
+
+
+def holidays(dates: pd.DatetimeIndex) -> np.ndarray:
+    month, day, weekday = dates.month, dates.day, dates.dayofweek
+    return np.asarray(
+        ((month == 12) & ((day == 25) | (day == 26)))
+        | ((month == 1) & (day == 1))
+        | dates.isin(EASTER + pd.Timedelta(days=1))
+        | dates.isin(EASTER - pd.Timedelta(days=2))
+        | ((month == 5) & (weekday == 0) & ((day <= 7) | (day > 24)))
+        | ((month == 8) & (weekday == 0) & (day > 24))
+    )
+
+
+def test_holidays_that_change_no_weekend():
+    rng = np.random.default_rng(0)
+    there = holidays(CLOSED) & (CLOSED.dayofweek < 5)
+    calls = 300 * np.where(CLOSED.dayofweek < 5, 1.0, 0.3) * np.where(there, 0.25, 1.0)
+    values = calls * np.exp(0.07 * rng.normal(size=len(CLOSED)))
+    found = calendar_days(values[:-21], pd.Period(CLOSED[0], "D"), 21)  # Christmas 2023 is on a Monday
+    assert found is not None
+    np.testing.assert_array_equal(found.where.any(axis=0), there)
+
+
 @pytest.mark.parametrize("kind", FEASTS)
 def test_days_of_the_year_are_foreseen(default: TSDiffPredictor, kind: str):
     values, there = with_feast(kind)
@@ -143,12 +206,13 @@ def test_days_of_the_year_are_foreseen(default: TSDiffPredictor, kind: str):
 
 def test_real_series_have_feasts(shared_data: Path):
     for entry in load_folder(shared_data / "series" / "chicago_l_daily").train:
-        found = calendar_days(np.asarray(entry["target"], dtype=float), entry["start"], 365)
+        found = calendar_days(np.asarray(entry["target"], dtype=float), entry["start"], 730)
         assert found is not None
         days = pd.period_range(entry["start"], periods=found.where.shape[1]).to_timestamp()
-        ahead = set(days[-365:][found.where[:, -365:].any(axis=0)].strftime("%m-%d"))
-        assert {"01-01", "12-25"} <= ahead
-        assert len(ahead) < 40
+        there = found.where.any(axis=0)
+        # Both are Sundays in the first of these years, and at one station such Sundays are as any.
+        assert {"01-01", "12-25"} <= set(days[-730:][there[-730:]].strftime("%m-%d"))
+        assert there[-730:-365].sum() < 40
 
 
 def entry_of(start: pd.Period, values: np.ndarray, **fields: Any) -> dict[str, Any]:
