@@ -91,8 +91,8 @@ def text(rows: Sequence[Sequence[str]], samples: int) -> str:
     """The page."""
     head = ["set", "steps", "windows", "used in", "AutoETS", "without the calendar", "with it", "ratio"]
     return header("What the calendar brings to the bundled forecaster") + (
-        "\nThe last windows of sets, one after the other. It was not trained on these sets, but on what precedes the last "
-        f"months of shares and of pbs_monthly. CRPS ({samples} samples) by the "
+        "\nThe last windows of sets, one after the other. It was not trained on these sets, but on what precedes the "
+        f"last months of shares and of pbs_monthly. CRPS ({samples} samples) by the "
         "seasonal naive's, the better lag (coverage of 90 % intervals). Rides on the trains of Chicago have feasts, all"
         " of which 52 windows of two weeks hold; prices and volumes of shares have hardly any.\n\n"
         + table(head, [list(one) for one in rows])

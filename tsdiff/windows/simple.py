@@ -217,7 +217,8 @@ def _of_trends(to: _Forecasts, season: np.ndarray) -> None:
         ago = history.lag(ends, ahead, second or first)
         now, before = history.mean(ends, first), history.mean(np.maximum(ends - first, 1), first)
         ratio = np.divide(now, before, out=np.ones_like(now), where=(now > 0) & (before > 0))
-        to.put(16, ago * np.clip(ratio, 0.2, 5.0)[:, None] ** (1 + ahead // first), 2 * first)
+        grown = ago * np.clip(ratio, 0.2, 5.0)[:, None] ** (1 + ahead // first)
+        to.put(16, np.minimum(grown, _most(to)[:, None]), 2 * first)
     slope = (history.line(ends, ends, np.ones(1)) - history.line(ends, ends, np.zeros(1)))[:, 0]
     seen = np.clip((ends[:, None] + ahead - nearest) // first + 1, 1, 4)
     to.put(21, season + slope[:, None] * (nearest + first * (seen - 1) / 2), 2 * first)
@@ -256,8 +257,13 @@ def _of_smoothing(to: _Forecasts) -> None:
 
 def _grown(to: _Forecasts, logarithms: np.ndarray) -> np.ndarray:
     """Forecasts of positive values from those of their logarithms, (origins, h), not far beyond what each has seen."""
-    most = np.log(_MOST_GROWN * np.maximum.accumulate(to.values)[to.ends - 1])
-    return np.exp(np.minimum(logarithms, most[:, None]))
+    return np.exp(np.minimum(logarithms, np.log(_most(to))[:, None]))
+
+
+def _most(to: _Forecasts) -> np.ndarray:
+    """What forecasts of positive values that multiply are at most, (origins,)."""
+    made: np.ndarray = _MOST_GROWN * np.maximum.accumulate(to.values)[to.ends - 1]
+    return made
 
 
 def _of_cycles(to: _Forecasts) -> None:

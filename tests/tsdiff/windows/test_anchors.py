@@ -471,3 +471,11 @@ def test_of_many_gaps_the_one_to_forecast_is_not_left_out():
     hidden = np.zeros(LENGTH, dtype=bool)
     (made,) = anchored_windows([Wanted(values, len(values) + 1 - LENGTH, hidden, (7, 0), ahead=True)])
     assert abs(made.anchor[-1] - season(201)[-1]) < 1
+
+
+def test_a_week_that_differs_is_not_multiplied_week_by_week():
+    rng = np.random.default_rng(0)
+    values = 100 + 20 * np.sin(np.arange(800) / 7 * 2 * np.pi) + rng.normal(size=800)
+    values[-7:] *= 4
+    made, usable = simple_forecasts(values, np.array([800, 796, 790]), 128, (7, 365))
+    assert np.abs(made[usable]).max() <= 20 * values.max()
