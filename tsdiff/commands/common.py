@@ -203,7 +203,7 @@ def told_kinds(decided: Collection[Suited]) -> list[str]:
     if limited := sum(one.limited for one in decided):
         parts.append(f"{limited} kept within limits that their values show")
     if days := with_calendar_days(decided):
-        parts.append(f"{days} by the calendar")
+        parts.append(f"the calendar tells of {days}")
     return parts
 
 
