@@ -252,7 +252,13 @@ def _whole(off: np.ndarray, works: np.ndarray) -> bool:
 def _unlikeliest(away: np.ndarray, days: np.ndarray) -> np.ndarray | None:
     """Of the days (days, steps) the one that is the least by chance, by what steps are off (length,); None where all
     may be."""
-    chances = [_chance(away, here) for here in days[:, : len(away)] & np.isfinite(away)]
+    here = days[:, : len(away)] & np.isfinite(away)
+    count, above, below = here.sum(axis=1), (here & (away > 0)).sum(axis=1), (here & (away < 0)).sum(axis=1)
+    one_sided = np.maximum(above, below) >= np.maximum(_MOSTLY * count, _FEWEST * _MOSTLY)
+    if not one_sided.any():
+        return None
+    days = days[one_sided]
+    chances = [_chance(away, some) for some in here[one_sided]]
     best = int(np.argmin(chances))
     made: np.ndarray | None = days[best] if chances[best] < _CHANCE else None
     return made
