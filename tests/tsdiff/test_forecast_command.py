@@ -314,3 +314,19 @@ def test_a_saved_horizon_needs_no_option_and_any_other_is_taken(tmp_path):
     for horizon, steps in ((None, 9), (12, 12), (5, 5)):
         forecast.main(Forecast(output=tmp_path / "out", prediction_length=horizon, **options))  # type: ignore[arg-type]
         assert len(pd.read_csv(tmp_path / "out" / "future.csv")) == 5 * steps
+
+
+@pytest.mark.parametrize("asked", [None, False])
+def test_paydays_are_foreseen_unless_that_is_refused(
+    tmp_path: Path, asked: bool | None, capsys: pytest.CaptureFixture[str]
+):
+    days = pd.date_range("2024-01-01", periods=300, freq="D")
+    paid = np.random.default_rng(0).poisson(np.where(days.day == 25, 90, 30))
+    pd.DataFrame({"timestamp": days, "target": paid}).to_csv(tmp_path / "paid.csv", index=False)
+    run(tmp_path / "out", data=tmp_path / "paid.csv", prediction_length=40, windows=0, calendar_days=asked)
+    told = "the calendar tells of 1" in capsys.readouterr().out
+    future = pd.read_csv(tmp_path / "out" / "future.csv", parse_dates=["timestamp"])
+    peaks = future[future["timestamp"].dt.day == 25]
+    assert len(peaks) == 1
+    assert told is (asked is None)
+    assert ((peaks["0.5"] > 70) == told).all()

@@ -154,13 +154,21 @@ class Values:
         bool | None,
         Option("--nonnegative/--no-nonnegative", help="No sample below 0 where no value is [by each series]."),
     ] = None
+    calendar_days: Annotated[
+        bool | None,
+        Option(
+            "--calendar/--no-calendar",
+            help="Days of the month and the year that differ in daily series, and what months of monthly ones are made "
+            "of [with the bundled model, or as --model was saved].",
+        ),
+    ] = None
     minimum: Annotated[float | None, Option(help="No sample below it.")] = None
     maximum: Annotated[float | None, Option(help="No sample above it: 100 for percentages, a capacity.")] = None
 
     @property
     def limits(self) -> dict[str, Any]:
         """The settings of the sampling that were given."""
-        found = {name: getattr(self, name) for name in ("counts", "nonnegative", "minimum", "maximum")}
+        found = {name: getattr(self, name) for name in ("counts", "nonnegative", "calendar_days", "minimum", "maximum")}
         return {name: value for name, value in found.items() if value is not None}
 
 
