@@ -11,7 +11,7 @@ shown what such a step would have been, and what it was off in the past is added
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from math import comb
 from typing import Literal, TypeVar
@@ -151,9 +151,12 @@ class _Search:
                 days = days[(days != chosen).any(axis=1)]
             near = _near(self._left, week)
         if np.ptp(dates[: len(target)]).astype(int) > _YEAR:
-            taken = 1
-            while taken:  # without those that are, others are less like chance
-                taken = sum(self._take(chosen, near) for chosen in _of_the_year(self._left - near, dates))
+            first, *others = _of_years(dates)
+            for names in ([first], others):  # a date that is a feast is many a weekday, but not the other way round
+                taken = 1
+                while taken:  # without those that are, others are less like chance
+                    found = _of_the_year(self._left - near, dates, names)
+                    taken = sum(self._take(chosen, near) for chosen in found)
 
     @property
     def usual(self) -> np.ndarray:
@@ -211,24 +214,24 @@ def _of_years(dates: np.ndarray) -> Iterator[tuple[np.ndarray, float]]:
     yield (dates - np.array([sundays[year] for year in years])).astype(int) + _BEFORE_EASTER, _EACH_YEAR
 
 
-def _of_the_year(away: np.ndarray, dates: np.ndarray) -> list[np.ndarray]:
-    """Those days of the year, (steps,) each, that are off not by chance, dates and then the least likely first, by what
-    steps are off, (length,)."""
+def _of_the_year(away: np.ndarray, dates: np.ndarray, names: Sequence[tuple[np.ndarray, float]]) -> list[np.ndarray]:
+    """Those days of the year, (steps,) each, that are off not by chance, the least likely first, by what steps are off,
+    (length,), and some of what `_of_years` names."""
     past, found = dates[: len(away)], []
     limit, known = _CLEAR * 1.4826 * _typical(away), np.isfinite(away)
     years, works = past.astype("datetime64[Y]").astype(int), np.is_busday(past)
-    for named, share in _of_years(dates):
-        names = named[: len(away)]
-        told = names >= 0
-        table = np.full((years[-1] - years[0] + 1, max(int(names.max()) + 1, 1)), np.nan)
-        table[years[told] - years[0], names[told]] = away[told]
+    for named, share in names:
+        of = named[: len(away)]
+        told = of >= 0
+        table = np.full((years[-1] - years[0] + 1, max(int(of.max()) + 1, 1)), np.nan)
+        table[years[told] - years[0], of[told]] = away[told]
         times = np.isfinite(table).sum(axis=0)
         most = np.ceil(share * times).astype(int)
         for side in (1, -1):
             ordered = -np.sort(-side * table, axis=0)  # NaN comes last
             least = np.take_along_axis(ordered, np.maximum(most - 1, 0)[None], axis=0)[0]
             for one in np.flatnonzero((times >= _FEWEST_YEARS) & (least > limit)):
-                places = np.flatnonzero((names == one) & known)
+                places = np.flatnonzero((of == one) & known)
                 if not _whole(side * away[places] / limit, works[places]):
                     continue
                 beyond = side * away >= least[one]
@@ -237,8 +240,8 @@ def _of_the_year(away: np.ndarray, dates: np.ndarray) -> list[np.ndarray]:
                     elsewhere[max(place - _SAME, 0) : place + _SAME + 1] = False
                 chance = _tail(int(beyond[places].sum()), len(places), beyond[elsewhere])
                 if chance < _YEARLY_CHANCE:
-                    found.append((share, chance, named == one))
-    return [flags for _, _, flags in sorted(found, key=lambda one: one[:2])]
+                    found.append((chance, named == one))
+    return [flags for _, flags in sorted(found, key=lambda one: one[0])]
 
 
 def _whole(off: np.ndarray, works: np.ndarray) -> bool:

@@ -317,3 +317,12 @@ def test_a_forecast_that_knows_them_is_refined_without_adding_them_again(default
     (made,) = default.adapted("D", HORIZON).refine([base], [entry_of(start, values[:LENGTH])])
     peak = np.median(made.samples, axis=0)[there[LENGTH:]]
     assert (peak < 1.3 * values[LENGTH:][there[LENGTH:]]).all()
+
+
+def test_weeks_before_christmas_have_no_holes(default: TSDiffPredictor):
+    """Days of a long feast are other weekdays of the month each year, which is not what they are off by."""
+    days, rng = pd.date_range("2020-01-01", "2023-12-28"), np.random.default_rng(0)
+    peak = np.where((days.month == 12) & (days.day <= 24), days.day / 24, 0.0)
+    values = 100 * (1 + 0.3 * (days.dayofweek >= 5)) * (1 + 1.5 * peak) * (1 + 0.05 * rng.normal(size=len(days)))
+    (made,) = default.adapted("D", 28).predict([entry_of(pd.Period(days[0], "D"), np.asarray(values)[:-28])])
+    assert np.abs(np.log(np.median(made.samples, axis=0) / values[-28:]))[5:].max() < 0.35
