@@ -112,7 +112,6 @@ def suited(
     Yields:
         One forecast an entry; its `info`, if the entry's is a dict or none, holds a `Suited` by the name "suited".
     """
-
     season = candidate_seasons(freq)[0]
     by_month = sampling.calendar_days and normalise_freq(freq) == MONTHLY and not told
 
@@ -170,15 +169,13 @@ def _daily(sampling: Sampling, freq: str) -> bool:
 def _with_days(
     samples: np.ndarray, days: CalendarDays, steps: np.ndarray, target: np.ndarray, sampling: Sampling, name: str
 ) -> np.ndarray:
-    """Samples (number, n) of steps of a series (length,) with its days of the month, and such as its values are."""
-    made, whole = (
-        days.joined(samples, steps, derive_seed(sampling.seed, "calendar_days", name)),
-        Support.of(target).counts,
-    )
+    """Samples (number, n) of steps of a series (length,) with the days that differ, and such as its values are."""
+    made = days.joined(samples, steps, derive_seed(sampling.seed, "calendar_days", name))
+    whole = sampling.counts and Support.of(target).counts
 
     def adapted(drawn: np.ndarray) -> np.ndarray:
         positive = np.maximum(drawn, 0.0)
-        return np.rint(positive) if sampling.counts and whole else positive
+        return np.rint(positive) if whole else positive
 
     return _like(made, target, sampling, adapted).astype(samples.dtype)
 
