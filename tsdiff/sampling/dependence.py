@@ -107,7 +107,7 @@ def going_together(
 
 def _scores_of(draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Normal scores of draws (n, steps), of each step by itself, and their correlation (steps, steps)."""
-    scores = _normal_scores(len(draws))[draws.argsort(axis=0, kind="stable").argsort(axis=0)]
+    scores = normal_scores(len(draws))[draws.argsort(axis=0, kind="stable").argsort(axis=0)]
     return scores, scores.T @ scores / (scores[:, 0] @ scores[:, 0])
 
 
@@ -118,7 +118,7 @@ def _root(correlation: np.ndarray, ridge: float) -> np.ndarray:
 
 
 @lru_cache(maxsize=16)
-def _normal_scores(count: int) -> np.ndarray:
+def normal_scores(count: int) -> np.ndarray:
     """Standard normal quantiles in the middles of `count` equal parts."""
     from scipy.special import ndtri  # takes a while to load
 

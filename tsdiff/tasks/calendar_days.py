@@ -14,17 +14,16 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from math import comb
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
-import torch
-from dateutil.easter import easter
 
 from tsdiff.data.entries import Entry, named_entries, target_of
-from tsdiff.data.frequency import quiet
+from tsdiff.sampling.dependence import normal_scores
 from tsdiff.sampling.zeros import Support
 from tsdiff.tasks.covariates import Tells
+from tsdiff.tasks.dates import dates_of, in_months, in_years
 
 Made = TypeVar("Made")
 
@@ -38,18 +37,12 @@ _LEAST = 20 * _FEWEST
 """Values that have to be known."""
 _CHANCE, _MOSTLY = 1e-6, 0.75
 """Chance of a day that is found where there is none, and share of its months that it has to differ in."""
-_FROM_BEGIN, _FROM_END, _WORKING = 28, 4, 3
-"""Days that are counted from the begin and the end of a month, and working days from either."""
 _YEARLY_CHANCE, _FEWEST_YEARS, _EACH_YEAR, _BUT_WEEKENDS, _CLEAR = 5e-6, 2, 0.8, 0.65, 3.0
 """The same of the days of a year: chance, years that have to be seen, share of them, and of those of a date that all
 the others are a weekend's, where it changes less; and by how many deviations of others such a day has to be off."""
 _YEAR, _SAME = 365, 10
 """Days of a year, and steps within which some may belong together, so that one tells nothing of what chance has of the
 other."""
-_ROLLS: tuple[tuple[int, Literal["backward", "forward"]], ...] = ((1, "backward"), (-1, "forward"))
-"""On which side a weekend's day lies from the working day that meets what is due on it."""
-_BEFORE_EASTER = 50
-"""Days before Easter from which on days are counted by it."""
 _MANY = 8
 """So often seen, what a day was off is drawn from; rarer ones are drawn from a normal law."""
 
@@ -86,14 +79,8 @@ class CalendarDays:
 
 def _drawn(off: np.ndarray, number: int, rng: np.random.Generator) -> np.ndarray:
     """Draws of what a day is off, from what it was."""
-    made = np.resize(off, number) if len(off) >= _MANY else np.median(off) + off.std() * _normal(number)
+    made = np.resize(off, number) if len(off) >= _MANY else np.median(off) + off.std() * normal_scores(number)
     return rng.permutation(made)
-
-
-def _normal(number: int) -> np.ndarray:
-    """Quantiles of the standard normal law."""
-    levels = (torch.arange(number, dtype=torch.float64) + 0.5) / number
-    return torch.special.ndtri(levels).numpy()
 
 
 def calendar_days(target: np.ndarray, start: pd.Period, horizon: int) -> CalendarDays | None:
@@ -109,8 +96,8 @@ def calendar_days(target: np.ndarray, start: pd.Period, horizon: int) -> Calenda
     values, working = target[before:], start.freqstr.startswith("B")
     if np.isfinite(values).sum() < _LEAST:
         return None
-    dates = _dates(start, before, len(target) + horizon, working)
-    days = _named(dates)
+    dates = dates_of(start, before, len(target) + horizon)
+    days = in_months(dates)
     found = _Search(values, dates, days, working, ratio=False)
     if not found.off:
         return None
@@ -151,11 +138,12 @@ class _Search:
                 days = days[(days != chosen).any(axis=1)]
             near = _near(self._left, week)
         if np.ptp(dates[: len(target)]).astype(int) > _YEAR:
-            first, *others = _of_years(dates)
-            for names in ([first], others):  # a date that is a feast is many a weekday, but not the other way round
+            first, *others = in_years(dates)
+            # A date that is a feast is many a weekday of a month, but not the other way round.
+            for names, share in (([first], _BUT_WEEKENDS), (others, _EACH_YEAR)):
                 taken = 1
                 while taken:  # without those that are, others are less like chance
-                    found = _of_the_year(self._left - near, dates, names)
+                    found = _of_the_year(self._left - near, dates, names, share)
                     taken = sum(self._take(chosen, near) for chosen in found)
 
     @property
@@ -197,30 +185,13 @@ class _Search:
         return True
 
 
-def _of_years(dates: np.ndarray) -> Iterator[tuple[np.ndarray, float]]:
-    """Names of dates (steps,) that no two of a year share, below 0 for none, and the share of years that a day has to
-    differ in: month and day; the same of working days alone, for many feasts change no weekend; month, weekday, and as
-    which of these in its month, counted from the begin and from the end; days from Easter."""
-    months = dates.astype("datetime64[M]")
-    begin, end = months.astype("datetime64[D]"), (months + 1).astype("datetime64[D]")
-    day, left = (dates - begin).astype(int), (end - dates).astype(int) - 1
-    month, weekday = months.astype(int) % 12, dates.astype(int) % 7
-    yield month * 31 + day, _BUT_WEEKENDS
-    yield np.where(np.is_busday(dates), month * 31 + day, -1), _EACH_YEAR
-    for week in (day // 7, left // 7):
-        yield (month * 7 + weekday) * 5 + week, _EACH_YEAR
-    years = dates.astype("datetime64[Y]").astype(int) + 1970
-    sundays = {year: np.datetime64(easter(int(year))) for year in np.unique(years)}
-    yield (dates - np.array([sundays[year] for year in years])).astype(int) + _BEFORE_EASTER, _EACH_YEAR
-
-
-def _of_the_year(away: np.ndarray, dates: np.ndarray, names: Sequence[tuple[np.ndarray, float]]) -> list[np.ndarray]:
+def _of_the_year(away: np.ndarray, dates: np.ndarray, names: Sequence[np.ndarray], share: float) -> list[np.ndarray]:
     """Those days of the year, (steps,) each, that are off not by chance, the least likely first, by what steps are off,
-    (length,), and some of what `_of_years` names."""
+    (length,), some of what `in_years` names, and the share of years that a day has to differ in."""
     past, found = dates[: len(away)], []
     limit, known = _CLEAR * 1.4826 * _typical(away), np.isfinite(away)
     years, works = past.astype("datetime64[Y]").astype(int), np.is_busday(past)
-    for named, share in names:
+    for named in names:
         of = named[: len(away)]
         told = of >= 0
         table = np.full((years[-1] - years[0] + 1, max(int(of.max()) + 1, 1)), np.nan)
@@ -310,40 +281,6 @@ def _middle(values: np.ndarray, steps: np.ndarray) -> np.ndarray:
     count = np.isfinite(around).sum(axis=0)
     places = np.stack([np.maximum(count - 1, 0) // 2, np.minimum(count // 2, len(steps) - 1)])
     made: np.ndarray = np.take_along_axis(around, places, axis=0).mean(axis=0)
-    return made
-
-
-def _dates(start: pd.Period, begin: int, end: int, working: bool) -> np.ndarray:
-    """Those of some steps after a start, from … to."""
-    with quiet():
-        first, steps = np.datetime64(start.to_timestamp(), "D"), np.arange(begin, end)
-    made: np.ndarray = np.busday_offset(first, steps) if working else first + steps
-    return made
-
-
-def _named(dates: np.ndarray) -> np.ndarray:
-    """Where each day of the month is that can be named, (days, steps)."""
-    month = dates.astype("datetime64[M]")
-    begin, end = month.astype("datetime64[D]"), (month + 1).astype("datetime64[D]")
-    works, working, days = np.is_busday(dates), np.arange(_WORKING)[:, None], np.arange(_FROM_BEGIN)[:, None]
-    last = [dates + 1 == end, works & (np.busday_count(dates, end) == 1)]
-    named = [
-        (dates - begin).astype(int) == days,
-        (end - dates).astype(int) - 1 == np.arange(_FROM_END)[:, None],
-        works & (np.busday_count(begin, dates) == working),
-        works & (np.busday_count(dates, end) - 1 == working),
-        np.array(last) & (month.astype(int) % 3 == 2),
-    ]
-    for step, roll in _ROLLS:
-        due = [dates + step * far for far in range(3)]
-        met = [(_day(one) == days) & (np.busday_offset(one, 0, roll) == dates) for one in due]
-        named.append(np.any(met, axis=0))
-    return np.concatenate(named)
-
-
-def _day(dates: np.ndarray) -> np.ndarray:
-    """Of the month, from 0."""
-    made: np.ndarray = (dates - dates.astype("datetime64[M]").astype("datetime64[D]")).astype(int)
     return made
 
 

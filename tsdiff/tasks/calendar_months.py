@@ -10,11 +10,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from dateutil.easter import easter
 
 from tsdiff.data.entries import target_of
-from tsdiff.data.frequency import quiet
 from tsdiff.tasks.covariates import Effect, effect_of
+from tsdiff.tasks.dates import easter_sundays
 
 MONTHLY = "M"
 """Normalised frequency of series that have such months."""
@@ -39,14 +38,10 @@ def month_features(start: pd.Period, count: int) -> np.ndarray:
     Returns:
         (8, count).
     """
-    with quiet():
-        first = np.datetime64(start.to_timestamp(), "M")
-    months = first + np.arange(count)
+    months = (start.ordinal + np.arange(count)).astype("datetime64[M]")
     begin, end = months.astype("datetime64[D]"), (months + 1).astype("datetime64[D]")
     weekdays = np.array([np.busday_count(begin, end, weekmask=np.eye(7, dtype=bool)[day]) for day in range(7)])
-    years = months.astype("datetime64[Y]").astype(int) + 1970
-    sundays = {year: np.datetime64(easter(int(year)), "D") for year in np.unique(years)}
-    days = np.array([sundays[year] for year in years])[:, None] - np.arange(_BEFORE_EASTER)
+    days = easter_sundays(months)[:, None] - np.arange(_BEFORE_EASTER)
     feast = ((days >= begin[:, None]) & (days < end[:, None])).mean(axis=1)
     return np.concatenate([weekdays[:6] - weekdays[6], [(end - begin).astype(int)], [feast]]).astype(float)
 

@@ -285,6 +285,21 @@ Tells = Callable[[Entry, str], Effect | None]
 """What is known to act on an entry of a name; None where nothing is."""
 
 
+def remembered(tells: Tells) -> Tells:
+    """The same, which looks once where it is asked of an entry twice in a row."""
+    seen: list[Any] = []
+    effect: Effect | None = None
+
+    def again(entry: Entry, name: str) -> Effect | None:
+        nonlocal seen, effect
+        fields = [entry.get(field) for field in ("target", "start", DYNAMIC, PAST)]
+        if not seen or any(one is not other for one, other in zip(fields, seen, strict=True)):
+            seen, effect = fields, tells(entry, name)
+        return effect
+
+    return again
+
+
 def predicted_around(
     predict: Predict, dataset: Iterable[Entry], num_samples: int, tells: Tells
 ) -> Iterator[tuple[Entry, SampleForecast, Effect | None]]:

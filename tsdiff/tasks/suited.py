@@ -21,7 +21,7 @@ from tsdiff.sampling.settings import Sampling
 from tsdiff.sampling.zeros import Support, within, within_gaps
 from tsdiff.tasks.calendar_days import DAILY, CalendarDays, around_calendar_days
 from tsdiff.tasks.calendar_months import MONTHLY, month_effect
-from tsdiff.tasks.covariates import PAST, Effect, Predict, effect_on, predicted_around
+from tsdiff.tasks.covariates import PAST, Effect, Predict, effect_on, predicted_around, remembered
 from tsdiff.tasks.imputation.filling import Imputation
 
 Impute = Callable[[Iterable[Entry], int], Iterator[Imputation]]
@@ -115,6 +115,7 @@ def suited(
     season = candidate_seasons(freq)[0]
     by_month = sampling.calendar_days and normalise_freq(freq) == MONTHLY and not told
 
+    @remembered
     def tells(entry: Entry, name: str) -> Effect | None:
         own = effect_on(entry, name, season, horizon) if regress else None
         return month_effect(entry, name, horizon) if own is None and by_month else own

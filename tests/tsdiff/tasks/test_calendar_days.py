@@ -266,26 +266,16 @@ def test_gaps_over_them_are_filled_with_them(default: TSDiffPredictor):
     assert np.abs(np.log(made.median / values[:LENGTH])).max() < 0.35
 
 
-def test_what_covariates_tell_is_left_to_them(default: TSDiffPredictor):
+@pytest.mark.parametrize("covariate", ["the peaks", "promotions"])
+def test_what_covariates_tell_is_left_to_them(default: TSDiffPredictor, covariate: str):
     start, values, there = peaked("month's end")
-    covariate = 1.0 * there[None]
-    one = default.adapted("D", HORIZON).with_sampling(covariates=True)
-    (made,) = one.predict([entry_of(start, values[:LENGTH], feat_dynamic_real=covariate)])
-    about = made.info[SUITED]
-    assert about.gain > 0
-    assert about.calendar_days == 0
-    assert np.abs(np.log(np.median(made.samples, axis=0) / values[LENGTH:])).max() < 0.35
-
-
-def test_covariates_and_days_of_the_month_together(default: TSDiffPredictor):
-    start, values, _ = peaked("month's end")
-    promoted = np.random.default_rng(1).random(len(values)) < 0.15
-    values = values * np.where(promoted, 1.8, 1.0)
+    promoted = there if covariate == "the peaks" else np.random.default_rng(1).random(len(values)) < 0.15
+    values = values * np.where(promoted & (covariate == "promotions"), 1.8, 1.0)
     one = default.adapted("D", HORIZON).with_sampling(covariates=True)
     (made,) = one.predict([entry_of(start, values[:LENGTH], feat_dynamic_real=1.0 * promoted[None])])
     about = made.info[SUITED]
     assert about.gain > 0
-    assert about.calendar_days == 1
+    assert about.calendar_days == (covariate == "promotions")
     assert np.abs(np.log(np.median(made.samples, axis=0) / values[LENGTH:])).max() < 0.4
 
 
@@ -326,3 +316,24 @@ def test_weeks_before_christmas_have_no_holes(default: TSDiffPredictor):
     values = 100 * (1 + 0.3 * (days.dayofweek >= 5)) * (1 + 1.5 * peak) * (1 + 0.05 * rng.normal(size=len(days)))
     (made,) = default.adapted("D", 28).predict([entry_of(pd.Period(days[0], "D"), np.asarray(values)[:-28])])
     assert np.abs(np.log(np.median(made.samples, axis=0) / values[-28:]))[5:].max() < 0.35
+
+
+def test_one_series_under_two_plans_is_forecast_by_each(default: TSDiffPredictor):
+    """Entries may share their values, and have other covariates ahead."""
+    rng, start = np.random.default_rng(0), pd.Period("2022-01-03", "D")
+    promoted = 1.0 * (rng.random(LENGTH + HORIZON) < 0.2)
+    values = 100 + 60 * promoted[:LENGTH] + rng.normal(0, 3, LENGTH)
+    plans = [np.r_[promoted[:LENGTH], np.full(HORIZON, flag)][None] for flag in (0.0, 1.0)]
+    one = default.adapted("D", HORIZON).with_sampling(covariates=True)
+    without, beside = one.predict([entry_of(start, values, feat_dynamic_real=plan) for plan in plans])
+    assert np.median(without.samples) == pytest.approx(100, abs=5)
+    assert np.median(beside.samples) == pytest.approx(160, abs=5)
+
+
+@pytest.mark.parametrize(("freq", "start"), [("D", "1650-01-01"), ("M", "1659-01")])
+def test_series_begin_before_timestamps_do(default: TSDiffPredictor, freq: str, start: str):
+    """Temperatures have been taken down since 1659, timestamps of pandas begin in 1677."""
+    length = len(pd.period_range(start, "1990-01-01", freq=freq))
+    values = np.random.default_rng(0).normal(9, 1, length)
+    (made,) = default.adapted(freq, 12).predict([entry_of(pd.Period(start, freq), values)])
+    assert np.median(made.samples) == pytest.approx(9, abs=1)
