@@ -27,7 +27,7 @@ import typer
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.machine import header, table
-from benchmarks.sets import BENCHMARK_SETS, DEFAULT_DATA, load
+from benchmarks.sets import BENCHMARK_SETS, DEFAULT_DATA, DataFolder, load
 from shared.errors import ConfigError
 from shared.files.io import atomic_path, write_text
 from shared.files.settings import change, dataclass_from, merged, plain
@@ -168,7 +168,7 @@ def main(
         typer.Option("--change", help="Rows to make: names, or settings; default: all names."),
     ] = None,
     windows: Annotated[int, typer.Option(help="Validation windows at most.")] = 70,
-    data: Annotated[Path, typer.Option(help="Folder that holds series/.")] = DEFAULT_DATA,
+    data: DataFolder = DEFAULT_DATA,
     output: Annotated[Path, typer.Option(help="Folder for the table.")] = RESULTS,
     report_only: Annotated[bool, typer.Option(help="Make no row; write the table of those there are.")] = False,
 ) -> None:

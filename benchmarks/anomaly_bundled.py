@@ -22,7 +22,7 @@ import typer
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.machine import header, table
-from benchmarks.sets import DEFAULT_DATA, load
+from benchmarks.sets import DEFAULT_DATA, DataFolder, load
 from shared.console.notes import Note
 from shared.files.io import write_text
 from tsdiff import TSDiffPredictor
@@ -103,7 +103,7 @@ def measured(detect: Detector, some: list[Case]) -> tuple[dict[str, float], floa
 
 
 def main(
-    data: Annotated[Path, typer.Option(help="Folder that holds series/.")] = DEFAULT_DATA,
+    data: DataFolder = DEFAULT_DATA,
     sets: Annotated[str, typer.Option(help="Comma-separated, none of the bundled model's training.")] = SETS,
     series: Annotated[int, typer.Option(help="Of each set, evenly spread.")] = 2,
     scored: Annotated[int, typer.Option(help="Last steps of each that anomalies are put into.")] = 1000,

@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import tsdiff
 from benchmarks.losses import all_without_ruling, beside
 from benchmarks.machine import header, table
-from benchmarks.sets import BENCHMARK_SETS, DEFAULT_DATA, DEFAULT_SETS, ZERO_SHOT_SETS, load
+from benchmarks.sets import BENCHMARK_SETS, DEFAULT_DATA, DEFAULT_SETS, ZERO_SHOT_SETS, DataFolder, Samples, load
 from benchmarks.zero_shot import NAMES, RESULTS, Row, baselines, read_rows, scored, write_rows
 from recipes.default_forecaster.default import TRAINING_SETS
 from shared.console.notes import Note
@@ -97,9 +97,9 @@ def report(rows: list[Row], known: dict[tuple[str, str], float], rests: dict[tup
 def main(
     sets: Annotated[list[str] | None, typer.Option("--set", help="Sets; default: all.")] = None,
     cpu_minutes: Annotated[float, typer.Option(help="To choose in.")] = 5.0,
-    data: Annotated[Path, typer.Option(help="Folder that holds series/.")] = DEFAULT_DATA,
+    data: DataFolder = DEFAULT_DATA,
     output: Annotated[Path, typer.Option(help="Folder for the tables.")] = RESULTS,
-    samples: Annotated[int, typer.Option(help="Samples of a forecast.")] = 100,
+    samples: Samples = 100,
     report_only: Annotated[bool, typer.Option(help="Write the table of what is there; measure nothing.")] = False,
 ) -> None:
     """Measure what is missing, then write the table."""

@@ -29,7 +29,7 @@ from benchmarks.ablations import validation
 from benchmarks.losses import beside, ruled, without_ruling, without_worst
 from benchmarks.machine import header, table
 from benchmarks.rows import Rows
-from benchmarks.sets import BENCHMARK_SETS, DEFAULT_DATA, DEFAULT_SETS, LoadedSet, load
+from benchmarks.sets import BENCHMARK_SETS, DEFAULT_DATA, DEFAULT_SETS, DataFolder, LoadedSet, Samples, load
 from shared.errors import ConfigError, DiffusionError
 from shared.files.io import write_text
 from tsdiff.baselines import train_baseline
@@ -214,11 +214,11 @@ def main(
     seeds: Annotated[list[int], typer.Option("--seed", help="Seeds; repeat the option.")] = [0],  # noqa: B006
     cpu_minutes: Annotated[float, typer.Option(help="CPU time of training a network.")] = 4.0,
     ets_history: Annotated[int, typer.Option(help="Last steps of a series that AutoETS is fitted to.")] = 500,
-    num_samples: Annotated[int, typer.Option(help="Samples of a forecast.")] = 100,
+    num_samples: Samples = 100,
     part: Annotated[
         Part, typer.Option(help="Choose the networks' settings on validation windows, or measure on the test windows.")
     ] = "test",
-    data: Annotated[Path, typer.Option(help="Folder that holds series/.")] = DEFAULT_DATA,
+    data: DataFolder = DEFAULT_DATA,
     output: Annotated[Path, typer.Option(help="Table to extend; a .md goes beside it.")] = Path(
         "benchmarks/results/baselines.csv"
     ),

@@ -21,7 +21,7 @@ import typer
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.machine import header, table
-from benchmarks.sets import DEFAULT_DATA
+from benchmarks.sets import DEFAULT_DATA, DataFolder, Samples
 from recipes.default_forecaster.sets import resampled
 from shared.files.io import write_text
 from tsdiff.baselines import train_baseline
@@ -100,9 +100,9 @@ def text(rows: Sequence[Sequence[str]], samples: int) -> str:
 
 
 def main(
-    data: Annotated[Path, typer.Option(help="Folder that holds series/.")] = DEFAULT_DATA,
+    data: DataFolder = DEFAULT_DATA,
     output: Annotated[Path, typer.Option(help="The table.")] = RESULTS,
-    samples: Annotated[int, typer.Option(help="Samples of a forecast.")] = 100,
+    samples: Samples = 100,
 ) -> None:
     """Measure, and write the table."""
     torch.set_num_threads(1)

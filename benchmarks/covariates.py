@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.machine import header, table
 from benchmarks.rows import Rows
-from benchmarks.sets import DEFAULT_DATA
+from benchmarks.sets import DEFAULT_DATA, DataFolder
 from recipes.forecast_covariates import HORIZON, bare, compare, perfect, promoted_sales
 from shared.files.io import write_text
 from tsdiff.data import SeriesSet, load_folder, split_windows
@@ -90,7 +90,7 @@ def report(rows: list[dict[str, Any]]) -> str:
 def main(
     steps: Annotated[int, typer.Option(help="Training steps of each model.")] = 2000,
     seeds: Annotated[int, typer.Option(help="Seeds 0 … n − 1.")] = 3,
-    data: Annotated[Path, typer.Option(help="Folder that holds series/.")] = DEFAULT_DATA,
+    data: DataFolder = DEFAULT_DATA,
     output: Annotated[Path, typer.Option(help="Folder for the table.")] = RESULTS,
 ) -> None:
     """Measure what is missing, then write the table."""

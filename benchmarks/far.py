@@ -25,7 +25,7 @@ import typer
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.machine import header, table
-from benchmarks.sets import DEFAULT_DATA
+from benchmarks.sets import DEFAULT_DATA, DataFolder, Samples
 from benchmarks.trends import entry
 from shared.files.io import write_text
 from tsdiff import TSDiffPredictor
@@ -163,8 +163,8 @@ def gap_rows(predictor: TSDiffPredictor, samples: int) -> list[list[str]]:
 
 def main(
     model: Annotated[str, typer.Option(help="Bundled name or folder of a model of all frequencies.")] = "default",
-    samples: Annotated[int, typer.Option(help="Samples of a forecast.")] = 100,
-    data: Annotated[Path, typer.Option(help="Folder that holds series/.")] = DEFAULT_DATA,
+    samples: Samples = 100,
+    data: DataFolder = DEFAULT_DATA,
     output: Annotated[Path, typer.Option(help="Report.")] = RESULTS / "far.md",
 ) -> None:
     """Forecast far ahead and with gaps; write the tables."""

@@ -28,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.losses import all_without_ruling, beside
 from benchmarks.machine import header, table
-from benchmarks.sets import BENCHMARK_SETS, DEFAULT_DATA, DEFAULT_SETS, LoadedSet, load
+from benchmarks.sets import BENCHMARK_SETS, DEFAULT_DATA, DEFAULT_SETS, DataFolder, LoadedSet, load
 from shared.files.io import atomic_path, write_json, write_text
 from tsdiff.ensemble import EnsemblePredictor
 from tsdiff.evaluation.metrics import evaluate
@@ -199,7 +199,7 @@ def main(
     sets: Annotated[list[str] | None, typer.Option("--set", help="Sets to run; default: the nine.")] = None,
     seeds: Annotated[int, typer.Option(help="Seeds 0 … n − 1.")] = 3,
     first_seed: Annotated[int, typer.Option(help="Leave out the seeds before this one.")] = 0,
-    data: Annotated[Path, typer.Option(help="Folder that holds series/.")] = DEFAULT_DATA,
+    data: DataFolder = DEFAULT_DATA,
     output: Annotated[Path, typer.Option(help="Folder for the table and the runs.")] = RESULTS,
     keep: Annotated[Path | None, typer.Option(help="Folder to keep the models in that are trained anew.")] = None,
     report_only: Annotated[bool, typer.Option(help="Write the table of the runs that are there; run nothing.")] = False,

@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.machine import header, table
 from benchmarks.rows import Rows
-from benchmarks.sets import BENCHMARK_SETS, DEFAULT_DATA, LoadedSet, load
+from benchmarks.sets import BENCHMARK_SETS, DEFAULT_DATA, DataFolder, LoadedSet, Samples, load
 from shared.errors import DiffusionError
 from shared.files.io import write_text
 from shared.random import derive_seed
@@ -125,9 +125,9 @@ def main(
     train_rate: Annotated[float, typer.Option(help="Share missing in the training of TSDiff-Cond.")] = 0.5,
     cross: Annotated[bool, typer.Option(help="Ask each TSDiff-Cond for the other scenarios too.")] = False,
     every: Annotated[int, typer.Option(help="Score every n-th test window.")] = 1,
-    num_samples: Annotated[int, typer.Option(help="Samples of a forecast.")] = 100,
+    num_samples: Samples = 100,
     seed: Annotated[int, typer.Option(help="Of training and samples.")] = 0,
-    data: Annotated[Path, typer.Option(help="Folder that holds series/.")] = DEFAULT_DATA,
+    data: DataFolder = DEFAULT_DATA,
     models: Annotated[Path, typer.Option(help="Folder in which trained models are kept.")] = Path("runs/missing"),
     output: Annotated[Path, typer.Option(help="Table to extend; a .md goes beside it.")] = Path(
         "benchmarks/results/missing.csv"

@@ -35,7 +35,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.machine import header, table
-from benchmarks.sets import DEFAULT_DATA
+from benchmarks.sets import DEFAULT_DATA, DataFolder
 from shared.console.notes import Note
 from shared.files.io import write_text
 from tsdiff import TSDiffPredictor
@@ -225,7 +225,7 @@ def detectors() -> dict[str, list[Detector]]:
 
 
 def main(
-    data: Annotated[Path, typer.Option(help="Folder that holds series/.")] = DEFAULT_DATA,
+    data: DataFolder = DEFAULT_DATA,
     series: Annotated[int, typer.Option(help="At most so many, evenly spread; 0: all.")] = 0,
     output: Annotated[Path, typer.Option(help="Markdown file.")] = Path("benchmarks/results/nab.md"),
 ) -> None:

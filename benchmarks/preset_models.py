@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.ablations import SAMPLES
 from benchmarks.machine import header, table
 from benchmarks.rows import Rows
-from benchmarks.sets import BENCHMARK_SETS, DEFAULT_DATA, DEFAULT_SETS, load
+from benchmarks.sets import BENCHMARK_SETS, DEFAULT_DATA, DEFAULT_SETS, DataFolder, load
 from recipes.default_forecaster.default import TRAINING_SETS
 from shared.files.io import write_text
 from tsdiff import TSDiffPredictor
@@ -105,7 +105,7 @@ def report(rows: Rows) -> str:
 
 def main(
     sets: Annotated[list[str] | None, typer.Option("--set", help="Sets; default: the nine.")] = None,
-    data: Annotated[Path, typer.Option(help="Folder that holds series/.")] = DEFAULT_DATA,
+    data: DataFolder = DEFAULT_DATA,
     output: Annotated[Path, typer.Option(help="Table to extend; a .md goes beside it.")] = RESULTS,
     report_only: Annotated[bool, typer.Option(help="Measure nothing; write the .md of what is there.")] = False,
 ) -> None:

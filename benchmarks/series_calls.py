@@ -27,7 +27,7 @@ from benchmarks.curves import draw_curves
 from benchmarks.guided import score, some, tuned
 from benchmarks.machine import header, table
 from benchmarks.rows import Rows
-from benchmarks.sets import DEFAULT_DATA, LoadedSet, load
+from benchmarks.sets import DEFAULT_DATA, DataFolder, LoadedSet, load
 from shared.errors import ConfigError
 from shared.files.io import write_text
 from tsdiff import TSDiffEstimator, TSDiffPredictor
@@ -171,7 +171,7 @@ def main(
     windows: Annotated[int, typer.Option(help="Test windows, evenly spread.")] = 60,
     tuning: Annotated[int, typer.Option(help="Training windows on which the strength of ddpm is tuned.")] = 8,
     objective: Annotated[str, typer.Option(help="Of the map.")] = "lagrangian",
-    data: Annotated[Path, typer.Option(help="Folder that holds series/.")] = DEFAULT_DATA,
+    data: DataFolder = DEFAULT_DATA,
     models: Annotated[Path, typer.Option(help="Where models are kept.")] = Path("runs/series_calls"),
     output: Annotated[Path, typer.Option(help="Table to extend; a .md goes beside it.")] = Path(
         "benchmarks/results/series_calls.csv"

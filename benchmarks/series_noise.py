@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.ablations import validation
 from benchmarks.machine import header, table
-from benchmarks.sets import DEFAULT_DATA
+from benchmarks.sets import DEFAULT_DATA, DataFolder
 from shared.files.io import write_text
 from shared.noise import GaussianProcess, OrnsteinUhlenbeck, Periodic, SumOfKernels
 from shared.sde import FlowSDE
@@ -149,7 +149,7 @@ def main(
     steps: Annotated[int, typer.Option(help="Training steps for each noise and transform.")] = 1000,
     minutes: Annotated[float, typer.Option(help="Processor minutes of training for each network.")] = 0.5,
     windows: Annotated[int, typer.Option(help="Validation windows at most.")] = 20,
-    data: Annotated[Path, typer.Option(help="Folder that holds series/.")] = DEFAULT_DATA,
+    data: DataFolder = DEFAULT_DATA,
     output: Annotated[Path, typer.Option(help="Folder for the table.")] = Path("benchmarks/results"),
 ) -> None:
     """Train and score everything of a part; write its table."""

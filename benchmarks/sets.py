@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
+import typer
 from gluonts.dataset.split import TestData
 
 from shared.errors import ConfigError, DataError
 from tsdiff.data import Entry, SeriesSet, candidate_seasons, load_folder, split_windows
 
 DEFAULT_DATA = Path("../shared/data")
+DataFolder = Annotated[Path, typer.Option(help="Folder that holds series/.")]
+Samples = Annotated[int, typer.Option(help="Samples of a forecast.")]
+"""Options that benchmarks share."""
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.machine import header, table
 from benchmarks.rows import Rows
-from benchmarks.sets import BENCHMARK_SETS, DEFAULT_DATA, LoadedSet, load
+from benchmarks.sets import BENCHMARK_SETS, DEFAULT_DATA, DataFolder, LoadedSet, load
 from shared.errors import DiffusionError
 from shared.files.io import write_text
 from tsdiff import TSDiff
@@ -177,7 +177,7 @@ def main(
     seeds: Annotated[list[int], typer.Option("--seed", help="Seeds; repeat the option.")] = [0],  # noqa: B006
     n: Annotated[int, typer.Option("--n", help="Windows of each kind.")] = 1000,
     max_steps: Annotated[int, typer.Option(help="Training steps of DeepAR and PatchTST.")] = 500,
-    data: Annotated[Path, typer.Option(help="Folder that holds series/.")] = DEFAULT_DATA,
+    data: DataFolder = DEFAULT_DATA,
     trained_folder: Annotated[Path, typer.Option("--trained", help="Folder of trained models.")] = Path("runs/models"),
     output: Annotated[Path, typer.Option(help="Folder of the tables.")] = ROOT,
     report_only: Annotated[bool, typer.Option(help="Write the report of the rows that are there.")] = False,

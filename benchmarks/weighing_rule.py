@@ -30,7 +30,7 @@ from gluonts.dataset.split import TestData
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.machine import header, table
-from benchmarks.sets import DEFAULT_DATA
+from benchmarks.sets import DEFAULT_DATA, DataFolder
 from benchmarks.zero_shot import VALIDATION_WINDOWS
 from recipes.default_forecaster.default import VALIDATION_SETS
 from shared.files.io import write_text
@@ -179,7 +179,7 @@ def written(path: Path, results: dict[str, dict[str, Any]]) -> None:
 
 
 def main(
-    data: Annotated[Path, typer.Option(help="Folder that holds series/.")] = DEFAULT_DATA,
+    data: DataFolder = DEFAULT_DATA,
     output: Annotated[Path, typer.Option(help="Folder for the tables.")] = RESULTS,
     report_only: Annotated[bool, typer.Option(help="Write the tables of what is there; measure nothing.")] = False,
 ) -> None:

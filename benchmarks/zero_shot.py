@@ -31,7 +31,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.losses import all_without_ruling, beside
 from benchmarks.machine import header, table
-from benchmarks.sets import BENCHMARK_SETS, DEFAULT_DATA, LoadedSet, load
+from benchmarks.sets import BENCHMARK_SETS, DEFAULT_DATA, DataFolder, LoadedSet, Samples, load
 from recipes.default_forecaster.default import TRAINING_SETS, VALIDATION_SETS
 from shared.files.io import atomic_path, write_text
 from tsdiff.data import WindowSplit, candidate_seasons, load_folder, split_windows
@@ -305,9 +305,9 @@ def main(
     part: Annotated[Part, typer.Option(help="What to measure.")] = "held_out",
     sets: Annotated[list[str] | None, typer.Option("--set", help="Sets; default: all that were held out.")] = None,
     model: Annotated[str, typer.Option(help="Model: bundled name or folder.")] = "default",
-    data: Annotated[Path, typer.Option(help="Folder that holds series/.")] = DEFAULT_DATA,
+    data: DataFolder = DEFAULT_DATA,
     output: Annotated[Path, typer.Option(help="Folder for the tables.")] = RESULTS,
-    samples: Annotated[int, typer.Option(help="Samples of a forecast.")] = 100,
+    samples: Samples = 100,
     cpu_minutes: Annotated[float, typer.Option(help="Of fine-tuning.")] = 5.0,
     report_only: Annotated[bool, typer.Option(help="Write the tables of what is there; measure nothing.")] = False,
 ) -> None:
