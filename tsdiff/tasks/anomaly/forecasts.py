@@ -77,21 +77,30 @@ def forecast_scores(
         settings: how.
         weighing: of the simple forecasts; None takes the bundled one.
     """
+    return scores_and_early(values, seasons, settings, weighing)[0]
+
+
+def scores_and_early(
+    values: np.ndarray, seasons: Seasons, settings: ForecastScoring, weighing: Weighing | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """`forecast_scores`, and what those of steps before two seasons were known would be if they had been, (n,), NaN of
+    the others: later scores compare with these, not with the smaller ones. Arguments as there."""
     mean, deviation = rolling_forecasts(values, seasons, settings, weighing)
     changes = pd.Series(values).diff(settings.steps).rolling(_RECENT, min_periods=2).std(ddof=0) / np.sqrt(2)
     whole = pd.Series(values).expanding(min_periods=2).std(ddof=0)
     usual = changes.fillna(whole)  # where no change over so many steps is known yet
-    beside = np.nan_to_num(np.hypot(usual, _UNKNOWN * _unknown(values, seasons, settings.steps) * whole), posinf=0.0)
+    unknown = _unknown(values, seasons, settings.steps)
     with np.errstate(over="ignore", invalid="ignore"):
         # What is constant is foreseen but for its last digits.
         off = np.maximum(np.abs(values - mean) - ROUNDING * np.abs(mean) - _TINY, 0.0)
-        away = off / np.hypot(deviation, settings.share * beside)
-    return anchor_surprise(np.minimum(away, _FARTHEST))
 
+    def surprise(beside: pd.Series) -> np.ndarray:
+        error = settings.share * np.nan_to_num(beside.to_numpy(), posinf=0.0)
+        with np.errstate(over="ignore", invalid="ignore"):
+            return anchor_surprise(np.minimum(off / np.hypot(deviation, error), _FARTHEST))
 
-def settled(values: np.ndarray, seasons: Seasons, steps: int) -> int:
-    """Steps of a series (n,) before those whose scores no unknown season makes smaller."""
-    return int((_unknown(values, seasons, steps) > 0).sum())
+    score = surprise(np.hypot(usual, _UNKNOWN * unknown * whole))
+    return score, np.where(unknown > 0, surprise(usual), np.nan)
 
 
 def _unknown(values: np.ndarray, seasons: Seasons, steps: int) -> np.ndarray:
