@@ -357,7 +357,8 @@ def _scores(model: TSDiff, series: Series, settings: ScoringSettings) -> SeriesS
     target = np.asarray(series.target, dtype=np.float64)
     if isinstance(settings, ForecastScoring):
         seasons = seasons_of(model.config.freq)
-        score, early = scores_and_early(series.values[:, 0].astype(np.float64), seasons, settings, model.weighing)
+        values, start = series.values[:, 0].astype(np.float64), series.start if settings.calendar_days else None
+        score, early = scores_and_early(values, seasons, settings, model.weighing, start)
         return SeriesScores(series.name, series.start, target, score, early=early)
     missing = np.asarray(np.isnan(np.atleast_2d(target)).all(axis=0))
     score = step_scores(series_likelihoods(model, series, settings), len(missing))
