@@ -28,7 +28,7 @@ from tsdiff.tasks.anomaly.detection import (
     seasonal_median_scores,
     seasonal_naive_scores,
 )
-from tsdiff.tasks.anomaly.forecasts import ForecastScoring, settled
+from tsdiff.tasks.anomaly.forecasts import ForecastScoring
 from tsdiff.tasks.anomaly.injection import InjectionConfig, inject
 from tsdiff.tasks.anomaly.plots import plot_anomalies
 from tsdiff.tasks.anomaly.scores import (
@@ -114,20 +114,6 @@ def watch(job: Job, predictor: TSDiffPredictor, reference: int | None, settings:
     return Watch(entries, held_out, candidate_seasons(job.series.freq)[0], scored, known)
 
 
-def tell_unsettled(watched: Watch, freq: str, settings: ScoringSettings) -> None:
-    """Note where most of the steps that tell a threshold have low scores, since two seasons were not known yet."""
-    if not isinstance(settings, ForecastScoring):
-        return
-    seasons, targets = seasons_of(freq), [entry["target"] for entry in watched.entries]
-    begins = [settled(target, seasons, settings.steps) for target in targets]
-    early = sum(2 * first > len(target) - watched.held_out for first, target in zip(begins, targets, strict=True))
-    if early:
-        note(
-            f"of {early} of {len(targets)} series the threshold is mostly from steps before two seasons were known, "
-            "whose scores are smaller: more steps than usual may be above it; give longer series"
-        )
-
-
 def tail(entry: Entry, steps: int) -> Entry:
     """The last steps of an entry, and its dynamic features from there on."""
     series = read_series(entry, entry["item_id"])
@@ -140,19 +126,20 @@ def tails(entries: list[Entry], steps: int) -> list[Entry]:
 
 
 def all_scores(
-    predictor: TSDiffPredictor, entries: list[Entry], settings: ScoringSettings, season: int, last: int
+    predictor: TSDiffPredictor, entries: list[Entry], settings: ScoringSettings, watched: Watch, last: int
 ) -> Scores:
     """The model's scores of the last steps of each series, and those of simple detectors."""
+    season = watched.season
     if isinstance(settings, ForecastScoring):
         settings = replace(settings, last=last)
-    model = anomaly_scores(predictor, entries, settings)
+    model = [one.comparable(watched.held_out) for one in anomaly_scores(predictor, entries, settings)]
     simple = {
         f"seasonal naive ({season})": lambda target: seasonal_naive_scores(target, season),
         f"seasonal median ({season})": lambda target: seasonal_median_scores(target, season),
         f"rolling z-score ({2 * season})": lambda target: rolling_z_scores(target, max(2 * season, 2)),
     }
     return {"TSDiff": model} | {
-        name: [replace(result, score=score(result.target)) for result in model] for name, score in simple.items()
+        name: [result.with_score(score(result.target)) for result in model] for name, score in simple.items()
     }
 
 
@@ -168,10 +155,7 @@ def thresholds_of(scores: Scores, held_out: int, quantile: float) -> dict[str, T
     Raises:
         DataError: none of those has a score by the model.
     """
-    before = {
-        name: [replace(one, score=one.score[:-held_out], target=one.target[..., :-held_out]) for one in results]
-        for name, results in scores.items()
-    }
+    before = {name: [one.before(-held_out) for one in results] for name, results in scores.items()}
     without = [name for name, results in before.items() if not any(np.isfinite(one.score).any() for one in results)]
     if "TSDiff" in without:
         raise DataError(
@@ -180,7 +164,9 @@ def thresholds_of(scores: Scores, held_out: int, quantile: float) -> dict[str, T
         )
     if without:
         note(f"not compared with {', '.join(without)}: too few values before the {held_out} held out for a score")
-    return {name: fit_thresholds(results, quantile) for name, results in before.items() if name not in without}
+    return {
+        name: fit_thresholds(results, quantile, later=True) for name, results in before.items() if name not in without
+    }
 
 
 def fitting(config: InjectionConfig, held_out: int) -> InjectionConfig:
@@ -209,7 +195,7 @@ def injected_metrics(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Note)  # they are of the same series, and have been said
         entries = [series.entry for series in injected]
-        scores = all_scores(predictor, entries, settings, watched.season, watched.held_out)
+        scores = all_scores(predictor, entries, settings, watched, watched.held_out)
     result = {}
     for name, limit in thresholds.items():
         # Steps before the held-out ones are no test: the model was trained on them.
@@ -241,10 +227,9 @@ def write_results(
 ) -> None:
     """Score, evaluate, and leave everything in `output`."""
     watched = watch(job, predictor, reference, settings)
-    tell_unsettled(watched, job.series.freq, settings)
     started = time.perf_counter()
     with status("scoring the series"):
-        scores = all_scores(predictor, watched.entries, settings, watched.season, watched.scored)
+        scores = all_scores(predictor, watched.entries, settings, watched, watched.scored)
     scores = {name: since(results, watched.scored) for name, results in scores.items()}
     score_seconds = time.perf_counter() - started
     thresholds = thresholds_of(scores, watched.held_out, quantile)

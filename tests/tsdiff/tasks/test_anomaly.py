@@ -170,6 +170,44 @@ def test_thresholds_need_a_score_before_the_held_out_steps() -> None:
         thresholds_of(scores, 3, 0.5)
 
 
+def test_thresholds_of_later_steps_have_the_chance_that_they_are_for_of_few_scores_too() -> None:
+    """Of 60 scores the .995 quantile is nearly the largest, which one in 45 of the next are above."""
+    rng = np.random.default_rng(0)
+    for count in (40, 60, 150, 400):
+        draws = [scored("a", list(rng.exponential(2.0, count))) for _ in range(400)]
+        chance, plain = (
+            np.mean([np.exp(-fit_thresholds([one], later=later).of("a") / 2) for one in draws])
+            for later in (True, False)
+        )
+        assert 0.002 < chance < 0.009
+        assert chance < plain
+    many = scored("a", list(rng.exponential(2.0, 3000)))
+    assert fit_thresholds([many], later=True) == fit_thresholds([many])
+
+
+def test_one_giant_among_few_scores_hides_nothing_and_equal_ones_are_their_own_limit() -> None:
+    few = list(np.random.default_rng(1).exponential(1.0, 200))
+    limit = fit_thresholds([scored("a", few)], later=True).of("a")
+    assert fit_thresholds([scored("a", [*few, 500.0])], later=True).of("a") < limit + 1
+    assert fit_thresholds([scored("a", [0.0] * 50)], later=True).of("a") == 0
+    assert fit_thresholds([scored("a", [3.0])], later=True).of("a") == 3
+    assert fit_thresholds([scored("a", few)], 0.4, later=True).of("a") == pytest.approx(np.quantile(few, 0.4))
+
+
+def test_later_scores_are_compared_with_those_of_steps_before_two_seasons_as_if_these_had_been_known() -> None:
+    early = np.where(np.arange(300) < 150, 4.0, np.nan)
+    one = replace(scored("a", [1.0] * 150 + [2.0] * 150), early=early)
+    assert one.comparable(20) is one
+    assert fit_thresholds([one.before(-20)], later=True).of("a") == 2
+    later = one.comparable(100)  # 50 are too few to go by
+    assert later.score.tolist() == [4.0] * 150 + [2.0] * 150
+    assert later.early is None
+    assert one.before(-100).settled().tolist() == [2.0] * 50
+    assert one.since(100).before(60).score.tolist() == [1.0] * 50 + [2.0] * 10
+    np.testing.assert_array_equal(one.since(100).early, early[100:])
+    assert against_recent([one])[0].early is None
+
+
 def test_beside_recent_scores_the_unit_of_a_series_does_not_matter() -> None:
     rng = np.random.default_rng(0)
     score = rng.normal(size=3000)

@@ -8,6 +8,7 @@ until most of the last ones do: then the series has changed, and they are told a
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,7 @@ import pandas as pd
 from shared.checks import Checked, Count, NonNegative, Positive
 from tsdiff.data.entries import ROUNDING
 from tsdiff.sampling.anchor_share import anchor_surprise
+from tsdiff.tasks.anomaly.calendars import with_calendar
 from tsdiff.windows.anchored import pool_of
 from tsdiff.windows.anchors import remembered
 from tsdiff.windows.filling import expected
@@ -50,6 +52,8 @@ class ForecastScoring(Checked):
             deviation of all values so far counts, too: four times the share until one is known, then less and less. 0
             leaves the forecast as sure as it is.
         last: steps at the end of a series that are scored, told all that lies before them; None scores all.
+        calendar_days: forecasts know of days of the month and the year on which a daily series has differed, and of
+            weekdays and Easter in a monthly one, as those of `Sampling.calendar_days` do.
 
     Raises:
         ConfigError: a value out of its range.
@@ -59,10 +63,15 @@ class ForecastScoring(Checked):
     outlying: Positive = 3.0
     share: NonNegative = 0.5
     last: Count | None = None
+    calendar_days: bool = True
 
 
 def forecast_scores(
-    values: np.ndarray, seasons: Seasons, settings: ForecastScoring, weighing: Weighing | None = None
+    values: np.ndarray,
+    seasons: Seasons,
+    settings: ForecastScoring,
+    weighing: Weighing | None = None,
+    start: pd.Period | None = None,
 ) -> np.ndarray:
     """−log of the chance that a forecast gives a value at least as far off on either side, in nats, (n,).
 
@@ -76,22 +85,36 @@ def forecast_scores(
         seasons: of the series.
         settings: how.
         weighing: of the simple forecasts; None takes the bundled one.
+        start: of the first step, for what the calendar does to daily and monthly series; None leaves it out.
     """
-    mean, deviation = rolling_forecasts(values, seasons, settings, weighing)
+    return scores_and_early(values, seasons, settings, weighing, start)[0]
+
+
+def scores_and_early(
+    values: np.ndarray,
+    seasons: Seasons,
+    settings: ForecastScoring,
+    weighing: Weighing | None = None,
+    start: pd.Period | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """`forecast_scores`, and what those of steps before two seasons were known would be if they had been, (n,), NaN of
+    the others: later scores compare with these, not with the smaller ones. Arguments as there."""
+    mean, deviation = rolling_forecasts(values, seasons, settings, weighing, start)
     changes = pd.Series(values).diff(settings.steps).rolling(_RECENT, min_periods=2).std(ddof=0) / np.sqrt(2)
     whole = pd.Series(values).expanding(min_periods=2).std(ddof=0)
     usual = changes.fillna(whole)  # where no change over so many steps is known yet
-    beside = np.nan_to_num(np.hypot(usual, _UNKNOWN * _unknown(values, seasons, settings.steps) * whole), posinf=0.0)
+    unknown = _unknown(values, seasons, settings.steps)
     with np.errstate(over="ignore", invalid="ignore"):
         # What is constant is foreseen but for its last digits.
         off = np.maximum(np.abs(values - mean) - ROUNDING * np.abs(mean) - _TINY, 0.0)
-        away = off / np.hypot(deviation, settings.share * beside)
-    return anchor_surprise(np.minimum(away, _FARTHEST))
 
+    def surprise(beside: pd.Series) -> np.ndarray:
+        error = settings.share * np.nan_to_num(beside.to_numpy(), posinf=0.0)
+        with np.errstate(over="ignore", invalid="ignore"):
+            return anchor_surprise(np.minimum(off / np.hypot(deviation, error), _FARTHEST))
 
-def settled(values: np.ndarray, seasons: Seasons, steps: int) -> int:
-    """Steps of a series (n,) before those whose scores no unknown season makes smaller."""
-    return int((_unknown(values, seasons, steps) > 0).sum())
+    score = surprise(np.hypot(usual, _UNKNOWN * unknown * whole))
+    return score, np.where(unknown > 0, surprise(usual), np.nan)
 
 
 def _unknown(values: np.ndarray, seasons: Seasons, steps: int) -> np.ndarray:
@@ -102,19 +125,24 @@ def _unknown(values: np.ndarray, seasons: Seasons, steps: int) -> np.ndarray:
 
 
 def rolling_forecasts(
-    values: np.ndarray, seasons: Seasons, settings: ForecastScoring, weighing: Weighing | None = None
+    values: np.ndarray,
+    seasons: Seasons,
+    settings: ForecastScoring,
+    weighing: Weighing | None = None,
+    start: pd.Period | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Mean and deviation of a forecast of each step, (n,), from values before it; NaN where `forecast_scores` has NaN,
     or no value is to be scored. Arguments as there."""
     made = np.full((2, len(values)), np.nan)
     places = np.flatnonzero(~np.isnan(values))
     before = 0 if settings.last is None else int(np.searchsorted(places, len(values) - settings.last))
+    forecast = with_calendar(partial(_forecast, seasons=seasons, weighing=weighing), start, values)
     told, seen = values.copy(), max(before, min(_FIRST_KNOWN, len(places) // 2))
     while 0 < seen < len(places):
-        start = int(places[seen])
-        end = start + min(_reach(seasons[0], settings.steps, seen), seen)
-        made[:, start:end] = np.stack(_forecast(told, start, end, seasons, weighing))[:, : len(values) - start]
-        ahead = slice(start, end)
+        first = int(places[seen])
+        end = first + min(_reach(seasons[0], settings.steps, seen), seen)
+        made[:, first:end] = np.stack(forecast(told[:first], end - first))[:, : len(values) - first]
+        ahead = slice(first, end)
         with np.errstate(over="ignore"):
             told[ahead][np.abs(values[ahead] - made[0, ahead]) > settings.outlying * made[1, ahead]] = np.nan
         lately = slice(max(0, end - settings.steps), end)
@@ -131,13 +159,13 @@ def _reach(season: int, steps: int, seen: int) -> int:
 
 
 def _forecast(
-    told: np.ndarray, start: int, end: int, seasons: Seasons, weighing: Weighing | None
+    told: np.ndarray, count: int, seasons: Seasons, weighing: Weighing | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and deviation of steps start … end − 1, (end − start,), from the last values told before them."""
-    known = ~np.isnan(told[:start])
+    """Mean and deviation of so many steps, (count,), after a series (length,), from its last known values."""
+    known = ~np.isnan(told)
     last = int(np.flatnonzero(known)[-1]) + 1
-    past = slice(max(0, last - remembered(seasons)), last)
-    pool = pool_of(expected(told[past], seasons).values, known[past], end - last, seasons)
+    past, gap = slice(max(0, last - remembered(seasons)), last), len(told) - last
+    pool = pool_of(expected(told[past], seasons).values, known[past], gap + count, seasons)
     assert pool is not None
     (pool,) = weighed([pool], weighing)
-    return pool.mean[start - last :], (pool.scale * pool.profile)[start - last :]
+    return pool.mean[gap:], (pool.scale * pool.profile)[gap:]

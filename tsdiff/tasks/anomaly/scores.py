@@ -19,7 +19,7 @@ from tsdiff.data.entries import Entry, Series, named_entries
 from tsdiff.data.frequency import quiet, shifted
 from tsdiff.data.origin import Zone
 from tsdiff.model.model import TSDiff
-from tsdiff.tasks.anomaly.forecasts import ForecastScoring, forecast_scores
+from tsdiff.tasks.anomaly.forecasts import ForecastScoring, scores_and_early
 from tsdiff.tasks.likelihood import LikelihoodSettings, WindowLikelihoods, refuse_conditional, series_likelihoods
 from tsdiff.windows.anchors import seasons_of
 from tsdiff.windows.gaps import stretches as stretches
@@ -31,6 +31,13 @@ ScoringSettings = ForecastScoring | LikelihoodSettings
 DEFAULT_SCORING = LikelihoodSettings(method="elbo", levels=8, log_snr_end=1.0)
 """Down to noise of e^{-1} = 0.37 network units: below it the network copies what it sees, whatever it is
 (`benchmarks/anomaly.py` compares others). Of models without anchors; others are scored by `ForecastScoring()`."""
+
+
+_ENOUGH = 100
+"""Scores since two seasons are known that are enough for a threshold without those before."""
+_ABOVE, _TAIL, _SPARED = 10, 30, 4.0
+"""Scores above a quantile that tell it; of fewer it goes by so many of the largest, none of which counts for more than
+so many usual ones."""
 
 
 class HoldsModel(Protocol):
@@ -53,6 +60,8 @@ class SeriesScores:
             over the windows that cover it. NaN where the value is missing, in no scored window, or among the first few.
         stamp: which day of their period the timestamps of the frame that was scored name.
         zone: of these.
+        early: (length,) what scores of steps before two seasons were known would be if they had been, NaN of others;
+            those are smaller. None: there is no such difference.
     """
 
     item_id: str
@@ -61,11 +70,35 @@ class SeriesScores:
     score: np.ndarray
     stamp: Stamp = "start"
     zone: Zone = field(default_factory=Zone)
+    early: np.ndarray | None = None
 
     def since(self, first: int) -> SeriesScores:
         """The scores from step `first` on."""
-        start = shifted(self.start, first)
-        return replace(self, start=start, target=self.target[..., first:], score=self.score[first:])
+        return self._part(slice(first, None), shifted(self.start, first))
+
+    def before(self, first: int) -> SeriesScores:
+        """The scores of the steps before `first`; of a negative one, counted from the end."""
+        return self._part(slice(None, first), self.start)
+
+    def _part(self, steps: slice, start: pd.Period) -> SeriesScores:
+        early = None if self.early is None else self.early[steps]
+        return replace(self, start=start, target=self.target[..., steps], score=self.score[steps], early=early)
+
+    def with_score(self, score: np.ndarray) -> SeriesScores:
+        """The same series with other scores, (length,)."""
+        return replace(self, score=score, early=None)
+
+    def comparable(self, last: int) -> SeriesScores:
+        """Scores of which the `last` compare with those before, whose thresholds are taken with `later=True`: those of
+        `early`, unless two seasons had been known for a hundred steps."""
+        if self.early is None or self.before(-last).settled().size >= _ENOUGH:
+            return self
+        return self.with_score(np.where(np.isnan(self.early), self.score, self.early))
+
+    def settled(self) -> np.ndarray:
+        """The scores of steps since two seasons are known, (n,)."""
+        known = np.isfinite(self.score) if self.early is None else np.isfinite(self.score) & np.isnan(self.early)
+        return self.score[known]
 
     def index(self) -> pd.PeriodIndex:
         """The periods of the steps."""
@@ -191,20 +224,51 @@ def _why_none(model: TSDiff, settings: ScoringSettings) -> str:
     )
 
 
-def fit_thresholds(scores: Iterable[SeriesScores], quantile: float = 0.995) -> Thresholds:
+def fit_thresholds(scores: Iterable[SeriesScores], quantile: float = 0.995, later: bool = False) -> Thresholds:
     """Thresholds from the scores of data that is taken to be ordinary, such as the training data.
+
+    Args:
+        scores: of the data.
+        quantile: of the scores of each series, and of all.
+        later: the thresholds are for steps that follow these in the same series, not for these themselves. Then scores
+            of steps before two seasons were known, which are smaller, are left out where a hundred others remain; make
+            them `SeriesScores.comparable` for where they do not. And where fewer than ten scores lie above a quantile,
+            it is told by the thirty largest, whose excesses are taken for exponential, as logarithms of chances are,
+            with the error that so few leave: the largest of a hundred is no limit for the next hundred.
 
     Raises:
         ConfigError: a quantile outside (0, 1).
         DataError: no score at all.
     """
     checked(Level, quantile=quantile)
-    items = {result.item_id: result.score[np.isfinite(result.score)] for result in scores}
+    items = {one.item_id: _telling(one, later) for one in scores}
     items = {item: values for item, values in items.items() if values.size}
     if not items:
         raise DataError("there is no score to take a threshold from; give series that can be scored")
-    overall = float(np.quantile(np.concatenate(list(items.values())), quantile))
-    return Thresholds(quantile, overall, {item: float(np.quantile(values, quantile)) for item, values in items.items()})
+    limit = _limit if later else lambda values, level: float(np.quantile(values, level))
+    overall = limit(np.concatenate(list(items.values())), quantile)
+    return Thresholds(quantile, overall, {item: limit(values, quantile) for item, values in items.items()})
+
+
+def _telling(one: SeriesScores, later: bool) -> np.ndarray:
+    """The scores that a threshold is taken from, (n,)."""
+    settled = one.settled()
+    return settled if later and len(settled) >= _ENOUGH else one.score[np.isfinite(one.score)]
+
+
+def _limit(values: np.ndarray, level: float) -> float:
+    """What the next value exceeds with a chance of 1 − level, by values (n,) before it.
+
+    The next excess after some with an exponential law has Pareto's, with their number for its shape.
+    """
+    few = len(values) * (1 - level) < _ABOVE
+    begin = float(np.quantile(values, min(level, max(1 - _TAIL / len(values), 0.5)) if few else level))
+    over = values[values > begin] - begin
+    times = len(over) / (len(values) * (1 - level))
+    if not few or times <= 1:
+        return begin
+    most = _SPARED * float(np.median(over)) / np.log(2)  # what is no ordinary score says nothing of the others
+    return begin + len(over) * float(np.minimum(over, most).mean()) * (times ** (1 / len(over)) - 1)
 
 
 def against_recent(
@@ -232,7 +296,7 @@ def against_recent(
     history, recent, learning = checked(Count, history=history, recent=recent, learning=learning)
     if not 2 <= learning <= history:
         raise ConfigError(f"learning={learning}: a deviation needs two steps at least, and history={history} at most")
-    return [replace(one, score=_surprise(one.score, history, recent, learning)) for one in scores]
+    return [one.with_score(_surprise(one.score, history, recent, learning)) for one in scores]
 
 
 def _surprise(score: np.ndarray, history: int, recent: int, learning: int) -> np.ndarray:
@@ -293,8 +357,9 @@ def _scores(model: TSDiff, series: Series, settings: ScoringSettings) -> SeriesS
     target = np.asarray(series.target, dtype=np.float64)
     if isinstance(settings, ForecastScoring):
         seasons = seasons_of(model.config.freq)
-        score = forecast_scores(series.values[:, 0].astype(np.float64), seasons, settings, model.weighing)
-        return SeriesScores(series.name, series.start, target, score)
+        values, start = series.values[:, 0].astype(np.float64), series.start if settings.calendar_days else None
+        score, early = scores_and_early(values, seasons, settings, model.weighing, start)
+        return SeriesScores(series.name, series.start, target, score, early=early)
     missing = np.asarray(np.isnan(np.atleast_2d(target)).all(axis=0))
     score = step_scores(series_likelihoods(model, series, settings), len(missing))
     score[missing] = np.nan
