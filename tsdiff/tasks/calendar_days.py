@@ -150,8 +150,7 @@ class Search:
             be by chance than one alone.
 
     Attributes:
-        usual, off, ratio: see there.
-        flags: where they are, (days, length + horizon).
+        off, ratio: see there.
     """
 
     def __init__(
@@ -189,10 +188,12 @@ class Search:
 
     @property
     def usual(self) -> np.ndarray:
+        """The series without them."""
         return self._back(self._usual)
 
     @property
     def flags(self) -> np.ndarray:
+        """Where they are, (days, length + horizon)."""
         return np.array(self._flags)
 
     @property
@@ -365,6 +366,7 @@ def _near(values: np.ndarray, week: int) -> np.ndarray:
 
 
 def both(most: int) -> np.ndarray:
+    """Steps before and after, so many."""
     steps = np.arange(1, most + 1)
     return np.r_[-steps, steps]
 
