@@ -158,8 +158,8 @@ class Values:
         bool | None,
         Option(
             "--calendar/--no-calendar",
-            help="Days of the month and the year that differ in daily series, and what months of monthly ones are made "
-            "of [with the bundled model, or as --model was saved].",
+            help="Days of the month and the year that differ in series of days and hours, and what months of monthly "
+            "ones are made of [with the bundled model, or as --model was saved].",
         ),
     ] = None
     minimum: Annotated[float | None, Option(help="No sample below it.")] = None

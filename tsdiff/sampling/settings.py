@@ -83,8 +83,9 @@ class Sampling(Checked):
             passes, unless `minimum` or `maximum` is given (`tsdiff.sampling.limits`).
         covariates: of a model that takes none: feat_dynamic_real enters by a regression of each series, where that
             helps (`tsdiff.tasks.covariates`). Otherwise it is left out.
-        calendar_days: daily series, and those of working days, are drawn with what they are off on days of the month
-            and the year that clearly differ, such as month's ends and Christmas (`tsdiff.tasks.calendar_days`).
+        calendar_days: series of days, working days, hours and minutes are drawn with what they are off on days of the
+            month and the year that clearly differ, such as month's ends and Christmas (`tsdiff.tasks.calendar_days`,
+            `tsdiff.tasks.calendar_hours`).
         seed: of the samples; an item's samples depend on it, the item's name and time, and nothing else, but with an
             `anchor_share` or `past_share` on their number.
         schedule: times of the network calls and of the end, as `tsdiff.evaluation.schedule` finds them for a model:

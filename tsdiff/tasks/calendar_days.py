@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from math import comb
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -27,23 +27,49 @@ from tsdiff.tasks.dates import dates_of, in_months, in_years
 
 Made = TypeVar("Made")
 
-_REMEMBERED = 2200
+
+class Days(Protocol):
+    """Days on which a series differs."""
+
+    @property
+    def usual(self) -> np.ndarray:
+        """The series without them, (length,)."""
+
+    @property
+    def off(self) -> Sequence[np.ndarray]:
+        """Of each what it was off in the past."""
+
+    def joined(self, samples: np.ndarray, steps: np.ndarray, seed: int) -> np.ndarray:
+        """Samples (number, n) of some steps (n,) as they would be, each with what such a day was off."""
+        ...
+
+
+FindDays = Callable[[np.ndarray, pd.Period, int], Days | None]
+"""Finds the days on which a series (length,) from a start differs, with a horizon."""
+
+REMEMBERED = 2200
 """Steps of history that are looked at."""
-_WEEKS, _DAYS = 4, 3
+WEEKS, DAYS = 4, 3
 """How many weeks, or days, before and after a step tell what it would be."""
 _FEWEST, _MOST = 4, 8
 """Months that have to be seen, and days of the month that are taken at most."""
-_LEAST = 20 * _FEWEST
+LEAST = 20 * _FEWEST
 """Values that have to be known."""
 _CHANCE, _MOSTLY = 1e-6, 0.75
 """Chance of a day that is found where there is none, and share of its months that it has to differ in."""
 _YEARLY_CHANCE, _FEWEST_YEARS, _EACH_YEAR, _BUT_WEEKENDS, _CLEAR = 5e-6, 2, 0.8, 0.65, 3.0
 """The same of the days of a year: chance, years that have to be seen, share of them, and of those of a date that all
 the others are a weekend's, where it changes less; and by how many deviations of others such a day has to be off."""
+_DAYS_APART = 3
+"""Days from one to the next of those around a day that tell whether it is off alone."""
+_BESIDE = 3
+"""Days before and after a feast that may be part of it."""
+_AROUND, _OFTEN = 45, 0.2
+"""Steps around a day, and the share of them that are off, from which on they are by chance, as in a noisy season."""
 _YEAR, _SAME = 365, 10
 """Days of a year, and steps within which some may belong together, so that one tells nothing of what chance has of the
 other."""
-_MANY = 8
+MANY = 8
 """So often seen, what a day was off is drawn from; rarer ones are drawn from a normal law."""
 
 
@@ -79,7 +105,7 @@ class CalendarDays:
 
 def _drawn(off: np.ndarray, number: int, rng: np.random.Generator) -> np.ndarray:
     """Draws of what a day is off, from what it was."""
-    made = np.resize(off, number) if len(off) >= _MANY else np.median(off) + off.std() * normal_scores(number)
+    made = np.resize(off, number) if len(off) >= MANY else np.median(off) + off.std() * normal_scores(number)
     return rng.permutation(made)
 
 
@@ -92,17 +118,17 @@ def calendar_days(target: np.ndarray, start: pd.Period, horizon: int) -> Calenda
         horizon: steps to forecast.
     """
     begun = int(np.argmax(np.nan_to_num(target) != 0)) if len(target) else 0  # zeros before tell nothing of its days
-    before = max(len(target) - _REMEMBERED, begun)
+    before = max(len(target) - REMEMBERED, begun)
     values, working = target[before:], start.freqstr.startswith("B")
-    if np.isfinite(values).sum() < _LEAST:
+    if np.isfinite(values).sum() < LEAST:
         return None
     dates = dates_of(start, before, len(target) + horizon)
     days = in_months(dates)
-    found = _Search(values, dates, days, working, ratio=False)
+    found = Search(values, dates, days, working, ratio=False)
     if not found.off:
         return None
     if np.nanmin(values) > 0:
-        ratio = _Search(values, dates, days, working, ratio=True)
+        ratio = Search(values, dates, days, working, ratio=True)
         found = min((one for one in (found, ratio) if one.off), key=lambda one: one.missed)
     usual = np.concatenate([target[:before], found.usual])
     where = np.concatenate([np.zeros((len(found.off), before), dtype=bool), found.flags], axis=1)
@@ -116,15 +142,26 @@ def _such_as(seen: np.ndarray, values: np.ndarray) -> np.ndarray:
     return np.rint(values) if support.counts else values
 
 
-class _Search:
+class Search:
     """The days on which a series, or its logarithm, differs, see `CalendarDays`.
 
+    Args:
+        together: whether days of the year speak for each other: of many that are off each year some are less likely to
+            be by chance than one alone.
+
     Attributes:
-        usual, off, ratio: see there.
-        flags: where they are, (days, length + horizon).
+        off, ratio: see there.
     """
 
-    def __init__(self, target: np.ndarray, dates: np.ndarray, days: np.ndarray, working: bool, ratio: bool):
+    def __init__(
+        self,
+        target: np.ndarray,
+        dates: np.ndarray,
+        days: np.ndarray,
+        working: bool,
+        ratio: bool,
+        together: bool = False,
+    ):
         self.ratio, self.off = ratio, list[np.ndarray]()
         self._back = np.exp if ratio else np.asarray
         self._target, self._values = target, np.log(target) if ratio else target
@@ -138,20 +175,25 @@ class _Search:
                 days = days[(days != chosen).any(axis=1)]
             near = _near(self._left, week)
         if np.ptp(dates[: len(target)]).astype(int) > _YEAR:
-            first, *others = in_years(dates)
             # A date that is a feast is many a weekday of a month, but not the other way round.
-            for names, share in (([first], _BUT_WEEKENDS), (others, _EACH_YEAR)):
+            first, *others = zip(in_years(dates), (_BUT_WEEKENDS, *[_EACH_YEAR] * 4), strict=True)
+            for names in [[first, *others]] if together else [[first], others]:
                 taken = 1
                 while taken:  # without those that are, others are less like chance
-                    found = _of_the_year(self._left - near, dates, names, share)
+                    away = self._left - near
+                    found = _of_the_year(_sudden(away) if together else away, dates, names, together)
                     taken = sum(self._take(chosen, near) for chosen in found)
+                    if together:
+                        self._take_beside(near)
 
     @property
     def usual(self) -> np.ndarray:
+        """The series without them."""
         return self._back(self._usual)
 
     @property
     def flags(self) -> np.ndarray:
+        """Where they are, (days, length + horizon)."""
         return np.array(self._flags)
 
     @property
@@ -177,21 +219,43 @@ class _Search:
             spread = off - middle
             chance = min(noise**2 / max(float(spread.var()), 1e-300), 1.0)  # the share of it that other steps have, too
             self._usual[here] = near[here] + chance * spread
-            self.off.append(middle + np.sqrt((1 - chance) * (times + 1) / (times - 1)) * spread)  # few are more alike
+            self.off.append(
+                middle + np.sqrt((1 - chance) * (times + 1) / max(times - 1, 1)) * spread
+            )  # few are more alike
             self._missed.append(np.abs(self._target[here] - self._back(near[here] + middle)))
             self._flags.append(chosen & self._free & which)
         self._free &= ~chosen
         self._left[chosen[:length]] = np.nan
         return True
 
+    def _take_beside(self, near: np.ndarray) -> None:
+        """The days around those of the year that were off, too, whenever they were seen: they are the same feast's."""
+        away = _sudden(self._left - near)
+        limit = _CLEAR * 1.4826 * _typical(away)
+        feasts = deque(self._flags)
+        while feasts:
+            feast = feasts.popleft()
+            for step in both(_BESIDE):
+                beside = np.zeros_like(feast)
+                beside[max(step, 0) : len(feast) + min(step, 0)] = feast[max(-step, 0) : len(feast) - max(step, 0)]
+                beside &= self._free
+                off = away[beside[: len(away)]]
+                off = off[np.isfinite(off)]
+                if len(off) and max(off.min(), -off.max()) > limit:
+                    self._take(beside, near)
+                    feasts.append(beside)
 
-def _of_the_year(away: np.ndarray, dates: np.ndarray, names: Sequence[np.ndarray], share: float) -> list[np.ndarray]:
+
+def _of_the_year(
+    away: np.ndarray, dates: np.ndarray, names: Sequence[tuple[np.ndarray, float]], together: bool
+) -> list[np.ndarray]:
     """Those days of the year, (steps,) each, that are off not by chance, the least likely first, by what steps are off,
-    (length,), some of what `in_years` names, and the share of years that a day has to differ in."""
-    past, found = dates[: len(away)], []
+    (length,), some of what `in_years` names, each with the share of years that a day has to differ in, and whether
+    days speak for each other."""
+    past, seen = dates[: len(away)], []
     limit, known = _CLEAR * 1.4826 * _typical(away), np.isfinite(away)
     years, works = past.astype("datetime64[Y]").astype(int), np.is_busday(past)
-    for named in names:
+    for named, share in names:
         of = named[: len(away)]
         told = of >= 0
         table = np.full((years[-1] - years[0] + 1, max(int(of.max()) + 1, 1)), np.nan)
@@ -203,16 +267,50 @@ def _of_the_year(away: np.ndarray, dates: np.ndarray, names: Sequence[np.ndarray
             least = np.take_along_axis(ordered, np.maximum(most - 1, 0)[None], axis=0)[0]
             for one in np.flatnonzero((times >= _FEWEST_YEARS) & (least > limit)):
                 places = np.flatnonzero((of == one) & known)
-                if not _whole(side * away[places] / limit, works[places]):
-                    continue
-                beyond = side * away >= least[one]
-                elsewhere = known.copy()
-                for place in places:
-                    elsewhere[max(place - _SAME, 0) : place + _SAME + 1] = False
-                chance = _tail(int(beyond[places].sum()), len(places), beyond[elsewhere])
-                if chance < _YEARLY_CHANCE:
-                    found.append((chance, named == one))
-    return [flags for _, flags in sorted(found, key=lambda one: one[0])]
+                if _whole(side * away[places] / limit, works[places]):
+                    seen.append((side * away >= least[one], places, named == one))
+    others = known & ~_explained(np.abs(away) > limit, known, seen) if together else known
+    found = []
+    for beyond, places, flags in seen:
+        elsewhere = others.copy()
+        for place in places:
+            elsewhere[max(place - _SAME, 0) : place + _SAME + 1] = False
+        found.append((_tail(int(beyond[places].sum()), len(places), beyond[elsewhere]), places[-1], flags))
+    found.sort(key=lambda one: one[0])
+    if not together:
+        return [flags for chance, _, flags in found if chance < _YEARLY_CHANCE]
+    ranks = [len({last for _, last, _ in found[: place + 1]}) for place in range(len(found))]
+    taken = [place for place, rank in enumerate(ranks) if found[place][0] < _YEARLY_CHANCE * rank]
+    return _apart([flags for _, _, flags in found[: max(taken, default=-1) + 1]])
+
+
+def _sudden(away: np.ndarray) -> np.ndarray:
+    """What steps are off, but for what those around them are, too, where that is much of it, as at a season's turn."""
+    around, limit = np.nan_to_num(middle(away, _DAYS_APART * both(DAYS))), _CLEAR * 1.4826 * _typical(away)
+    return np.where((np.abs(away) > limit) & (around * away > away**2 / 2), away - around, away)
+
+
+def _apart(days: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Those of some days (steps,) that are not near any before them, which may tell of them."""
+    made = list[np.ndarray]()
+    for flags in days:
+        around = np.convolve(flags, np.ones(2 * _SAME + 1), "same") > 0
+        if not any((other & around).any() for other in made):
+            made.append(flags)
+    return made
+
+
+def _explained(
+    off: np.ndarray, known: np.ndarray, seen: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]]
+) -> np.ndarray:
+    """Which steps (length,) that are off are so each year, as days that are seen, where few around them are off."""
+    window = np.ones(2 * _AROUND + 1)
+    often = np.convolve(off, window, "same") >= _OFTEN * np.convolve(known, window, "same")
+    made = np.zeros(len(off), dtype=bool)
+    for beyond, places, _ in seen:
+        if not often[places].any():
+            made[places[beyond[places]]] = True
+    return made
 
 
 def _whole(off: np.ndarray, works: np.ndarray) -> bool:
@@ -263,37 +361,44 @@ def _typical(away: np.ndarray) -> float:
 
 def _near(values: np.ndarray, week: int) -> np.ndarray:
     """What each step would be by those around it: the same days of the weeks around it, or the days around it."""
-    made = [_middle(values, week * _both(_WEEKS)), _middle(values, _both(_DAYS))]
+    made = [middle(values, week * both(WEEKS)), middle(values, both(DAYS))]
     return min(made, key=lambda one: _typical(values - one))
 
 
-def _both(most: int) -> np.ndarray:
+def both(most: int) -> np.ndarray:
+    """Steps before and after, so many."""
     steps = np.arange(1, most + 1)
     return np.r_[-steps, steps]
 
 
-def _middle(values: np.ndarray, steps: np.ndarray) -> np.ndarray:
+def middle(values: np.ndarray, steps: np.ndarray) -> np.ndarray:
     """The median of those values, so many steps away from each, that are known."""
     far = int(steps.max())
     padded = np.concatenate([np.full(far, np.nan), values, np.full(far, np.nan)])
-    around = np.stack([padded[far + step : far + step + len(values)] for step in steps])
-    around.sort(axis=0)  # NaN comes last
-    count = np.isfinite(around).sum(axis=0)
-    places = np.stack([np.maximum(count - 1, 0) // 2, np.minimum(count // 2, len(steps) - 1)])
-    made: np.ndarray = np.take_along_axis(around, places, axis=0).mean(axis=0)
+    return known_median(np.stack([padded[far + step : far + step + len(values)] for step in steps]))
+
+
+def known_median(values: np.ndarray) -> np.ndarray:
+    """The median over the first axis of what is known."""
+    ordered = np.sort(values, axis=0)  # NaN comes last
+    count = np.isfinite(ordered).sum(axis=0)
+    places = np.stack([np.maximum(count - 1, 0) // 2, np.minimum(count // 2, len(ordered) - 1)])
+    made: np.ndarray = np.take_along_axis(ordered, places, axis=0).mean(axis=0)
     return made
 
 
 def around_calendar_days(
+    find: FindDays,
     make: Callable[[Iterable[Entry], int], Iterator[Made]],
     dataset: Iterable[Entry],
     num_samples: int,
     horizon: int = 0,
     told: Tells = lambda entry, name: None,
-) -> Iterator[tuple[Made, np.ndarray, CalendarDays | None]]:
-    """What is made of daily series as they would be without days that differ.
+) -> Iterator[tuple[Made, np.ndarray, Days | None]]:
+    """What is made of series as they would be without days that differ.
 
     Args:
+        find: finds these days.
         make: makes it, entry by entry, in order.
         dataset, num_samples: for `make`.
         horizon: steps to forecast.
@@ -302,14 +407,14 @@ def around_calendar_days(
     Yields:
         What was made, the series' values, and these days.
     """
-    waiting: deque[tuple[np.ndarray, CalendarDays | None]] = deque()
+    waiting: deque[tuple[np.ndarray, Days | None]] = deque()
 
     def usual() -> Iterator[Entry]:
         for name, entry in named_entries(dataset):
             target = target_of(entry, name)
             effect = told(entry, name)
             left = target if effect is None else effect.without(target)
-            found = calendar_days(left, entry["start"], horizon) if target.ndim == 1 else None
+            found = find(left, entry["start"], horizon) if target.ndim == 1 else None
             waiting.append((target, found))
             if found is None:
                 yield entry

@@ -19,7 +19,8 @@ from tsdiff.data.frequency import normalise_freq
 from tsdiff.sampling.limits import limits_of
 from tsdiff.sampling.settings import Sampling
 from tsdiff.sampling.zeros import Support, within, within_gaps
-from tsdiff.tasks.calendar_days import DAILY, CalendarDays, around_calendar_days
+from tsdiff.tasks.calendar_days import DAILY, Days, FindDays, around_calendar_days, calendar_days
+from tsdiff.tasks.calendar_hours import calendar_hours, steps_of_day
 from tsdiff.tasks.calendar_months import MONTHLY, month_effect
 from tsdiff.tasks.covariates import PAST, Effect, Predict, effect_on, predicted_around, remembered
 from tsdiff.tasks.imputation.filling import Imputation
@@ -124,10 +125,11 @@ def suited(
         for entry, one, effect in predicted_around(predict, entries, count, tells):
             yield _suited(entry, one, effect, sampling, season, regress, told)
 
-    if not _daily(sampling, freq):
+    find = _find(sampling, freq)
+    if find is None:
         yield from made(dataset, num_samples)
         return
-    for one, target, days in around_calendar_days(made, dataset, num_samples, horizon, tells):
+    for one, target, days in around_calendar_days(find, made, dataset, num_samples, horizon, tells):
         if days is None:
             yield one
             continue
@@ -163,12 +165,16 @@ def _suited(
     )
 
 
-def _daily(sampling: Sampling, freq: str) -> bool:
-    return sampling.calendar_days and normalise_freq(freq) in DAILY
+def _find(sampling: Sampling, freq: str) -> FindDays | None:
+    """What finds the days on which series of a frequency differ; None where none does."""
+    freq = normalise_freq(freq)
+    if not sampling.calendar_days:
+        return None
+    return calendar_days if freq in DAILY else calendar_hours if steps_of_day(freq) is not None else None
 
 
 def _with_days(
-    samples: np.ndarray, days: CalendarDays, steps: np.ndarray, target: np.ndarray, sampling: Sampling, name: str
+    samples: np.ndarray, days: Days, steps: np.ndarray, target: np.ndarray, sampling: Sampling, name: str
 ) -> np.ndarray:
     """Samples (number, n) of steps of a series (length,) with the days that differ, and such as its values are."""
     made = days.joined(samples, steps, derive_seed(sampling.seed, "calendar_days", name))
@@ -198,10 +204,10 @@ def suited_gaps(
     def made(entries: Iterable[Entry], count: int) -> Iterator[Imputation]:
         return (_suited_gaps(one, sampling, freq, told) for one in impute(entries, count))
 
-    if not _daily(sampling, freq):
+    if not sampling.calendar_days or normalise_freq(freq) not in DAILY:
         yield from made(dataset, num_samples)
         return
-    for one, target, days in around_calendar_days(made, dataset, num_samples):
+    for one, target, days in around_calendar_days(calendar_days, made, dataset, num_samples):
         if days is None:
             yield one
             continue
