@@ -2,8 +2,8 @@
 
 Speakers and noises of the shared data's validation part, mixed at 16 kHz and cut off by a filter; beside what is made
 of them stands the whole mixture's result, cut off alike. Then the gain that brings results nearest to the clean speech,
-by squares, where nothing makes up for it, and what is made of the quieter of two speakers. Last, what becomes of such recordings in streams, and of those at rates below
-the model's.
+by squares, where nothing makes up for it, and what is made of the quieter of two speakers. Last, what becomes of such
+recordings in streams, and of those at rates below the model's.
 
 Example:
     python benchmarks/speech_edges.py
