@@ -2,8 +2,8 @@
 
 Speakers and noises of the shared data's validation part, mixed at 16 kHz and cut off by a filter; beside what is made
 of them stands the whole mixture's result, cut off alike. Then the gain that brings results nearest to the clean speech,
-by squares, where nothing makes up for it. Last, what becomes of such recordings in streams, and of those at rates below
-the model's.
+by squares, where nothing makes up for it, and what is made of the quieter of two speakers. Last, what becomes of such
+recordings in streams, and of those at rates below the model's.
 
 Example:
     python benchmarks/speech_edges.py
@@ -39,6 +39,8 @@ LOW_RATES = (8000, 11025, 12000)
 CUT_SNRS, LEVEL_SNRS = (5.0, 15.0), (np.inf, 35.0, 25.0, 15.0, 10.0, 5.0, 0.0)
 SCORES = {"SI-SDR": metrics.si_sdr, "ESTOI": metrics.estoi, "PESQ": metrics.pesq_wb}
 CUT = (metrics.si_sdr, metrics.pesq_wb)
+QUIETER = ((10.0, -45.0), (25.0, -45.0), (35.0, -45.0), (15.0, -30.0), (25.0, -30.0))
+"""By how many dB the second of two speakers is quieter than the first, and noise."""
 SUFFIXES = (".flac", ".ogg", ".wav", ".opus", ".mp3")
 Waveform = np.ndarray
 
@@ -127,6 +129,28 @@ def level_rows(enhancer: Enhancer, most: int) -> Iterator[list[str]]:
         yield [told, f"{np.mean(gains):.2f}", f"{min(gains):.2f} to {max(gains):.2f}"]
 
 
+def voices_rows(enhancer: Enhancer, most: int) -> Iterator[list[str]]:
+    """Of the quieter of two speakers, one before and after the other: what is made of them alone, without and with
+    `least_level`."""
+    without = Enhancer(enhancer.model, sampling=replace(enhancer.sampling, least_level=None))
+    noises, voices = sounds("noise", most), sounds("clean", most)
+    pairs = list(zip(voices, voices[len(voices) // 2 :] + voices, strict=False))  # sorted by speaker
+    for below, floor in QUIETER:
+        scores = []
+        for place, pair in enumerate(pairs):
+            length = min(map(len, pair))
+            near, far = (0.05 * voice[:length] / np.sqrt(np.square(voice[:length]).mean()) for voice in pair)
+            far = far * 10 ** (-below / 20)
+            noise = np.resize(noises[place % len(noises)], 3 * length)
+            noise = 0.05 * 10 ** (floor / 20) * noise / np.sqrt(np.square(noise).mean())
+            noisy = (np.concatenate([near, far, near]) + noise).astype(np.float32)
+            middle = slice(length, 2 * length)
+            made = [np.asarray(one.enhance(noisy, RATE))[middle] for one in (without, enhancer)]
+            made.append(np.asarray(enhancer.enhance(noisy[middle], RATE)))
+            scores.append([[score(far, result, RATE) for result in made] for score in CUT])
+        yield [f"{below:g}", f"{floor:g}", *(f"{value:.2f}" for value in np.mean(scores, axis=0).ravel())]
+
+
 def main(
     models: Annotated[str, typer.Option(help="Comma-separated.")] = "default,dereverb",
     files: Annotated[int, typer.Option(help="Recordings, at most.")] = 12,
@@ -146,6 +170,13 @@ def main(
         made_up = f"{enhancer.sampling.makeup:g} dB of it are made up for"
         text += f"\nThe gain that its results lack to be nearest to the clean speech, by squares; {made_up}.\n\n"
         text += table(["SNR, dB", "gain, dB", "of single recordings"], list(level_rows(enhancer, files)))
+        text += (
+            "\nOne speaker before and after another, who is quieter: scores of the latter, as their recording was "
+            "enhanced without `least_level` and with it, and of their part alone. Noise is against the louder.\n\n"
+        )
+        places = ("without", "with", "alone")
+        heads = [f"{score}, {place}" for score in ("SI-SDR", "PESQ") for place in places]
+        text += table(["quieter by, dB", "noise, dB", *heads], list(voices_rows(enhancer, files)))
     ways = [f"{score}, {way}" for score in SCORES for way in ("as it came", "whole", "cut off")]
     text += (
         "\n## causal, in streams\n\nThe same of streams: of the mixture as it came, of the whole mixture's result, cut "

@@ -18,6 +18,7 @@ from speech.audio.resampling import Resampler, resample
 from speech.inference import advice
 from speech.inference.blend import Blend
 from speech.inference.clean import CleanKeeper
+from speech.inference.held_level import LevelAround
 from speech.inference.listening import Listening
 from speech.inference.longform import Held, Tail, Window, Windows
 from speech.inference.removed import Levels
@@ -184,7 +185,7 @@ class Engine:
         for place, (rate, seed, tally) in enumerate(zip(rates, seeds, tallies, strict=True)):
             heard = self._heard(functools.partial(hear, place=place), rate, len(noisy[place]))
             listened.append(heard)
-            course = Course(self.runner, self._scales(heard, peak))
+            course = Course(self.runner, self._scales(heard, peak), heard.around)
             segments += self._segments(Window(0, noisy[place], last=True), course, heard, seed, tally)
         outputs = self._outputs(segments, advance)
         results = []
@@ -297,7 +298,7 @@ class Engine:
         waiting: list[Window] = []
         channels = len(heard.peaks)
         together = max(1, self._batch_size // channels)
-        course = Course(self.runner, scales)
+        course = Course(self.runner, scales, heard.around)
         for window in windows:
             waiting.append(window)
             if len(waiting) == together or window.last:
@@ -350,6 +351,7 @@ class Engine:
         return heard.offsets
 
     def _listening(self, sample_rate: int, channels: int, offsets: np.ndarray | None = None) -> Listening:
+        least = self.sampling.least_level if self.normalises else None
         return Listening(
             sample_rate,
             self.sample_rate,
@@ -359,6 +361,7 @@ class Engine:
             music=self.keep_music,
             constant=self.normalises,
             offsets=offsets,
+            around=None if least is None else LevelAround(self.model.config.frontend, least, channels),
         )
 
     def _said_of_band(self, heard: Listening, sample_rate: int) -> str | None:

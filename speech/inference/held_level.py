@@ -1,6 +1,9 @@
-"""A slow level for models that do not normalise: quiet recordings are raised to what they know, as they come."""
+"""Slow levels, by which what is quiet is raised to what a network knows: as it comes, or of a whole recording."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +16,10 @@ MOST_DB = 40.0
 _FALL_DB, _RISE_DB = 0.5, 12.0
 """A second: by the first the level falls, little in a pause, and enough for a speaker who goes away. By the second the
 gain rises at most: a recording that begins with noise is not raised at once to where speech would be."""
+
+_SLOPE_DB = 20.0
+"""A second, by which the level of a whole recording falls away from what is loud: within a second it is that of a
+speaker who is 20 dB quieter, and in the pauses between words it hardly falls."""
 
 
 class HeldLevel:
@@ -44,12 +51,9 @@ class HeldLevel:
     def push(self, signal: NDArray[np.float32]) -> None:
         """The next samples (channels, n)."""
         self.samples += signal.shape[1]
-        signal = np.concatenate([self._begun, signal], axis=1)
-        count = signal.shape[1] // self._hop
-        whole, self._begun = np.split(signal, [count * self._hop], axis=1)
-        if count == 0:
+        power, self._begun = _powers(np.concatenate([self._begun, signal], axis=1), self._hop)
+        if power.shape[1] == 0:
             return
-        power = np.square(whole.reshape(len(whole), count, self._hop), dtype=np.float64).mean(axis=2)
         gains = (10 ** (self._decibels(power) / 20)).astype(np.float32)
         self._gains, self._last = np.concatenate([self._gains, gains], axis=1), gains[:, -1:]
 
@@ -70,3 +74,53 @@ class HeldLevel:
         self._first = first
         known = self._gains[:, :frames]
         return np.concatenate([known, np.repeat(self._last, frames - known.shape[1], axis=1)], axis=1)
+
+
+class LevelAround:
+    """Hears a recording to its end, in pieces, for the gains of its frames.
+
+    The level around a moment is the largest of all blocks of a hop, each less by 20 dB for every second that it is
+    away, before or after. Where it lies below `least`, the gain makes up for that, by at most 40 dB: a speaker who is
+    far quieter than another on the same recording is seen as loud as on one of their own.
+
+    Args:
+        frontend: settings of the front end.
+        least: level in dB of what the channels are divided by.
+        channels: of the recording.
+    """
+
+    def __init__(self, frontend: FrontEndConfig, least: float, channels: int):
+        self._hop, self._least = frontend.hop_length, least
+        self._fall = _SLOPE_DB * self._hop / frontend.sample_rate
+        self._begun = np.zeros((channels, 0), np.float32)
+        self._powers = [np.zeros((channels, 0), np.float32)]
+
+    def push(self, signal: NDArray[np.float32]) -> None:
+        """The next samples (channels, n)."""
+        powers, self._begun = _powers(np.concatenate([self._begun, signal], axis=1), self._hop)
+        self._powers.append(powers.astype(np.float32))
+
+    @cached_property
+    def _around(self) -> NDArray[np.float32]:
+        """Levels in dB of all blocks, (channels, blocks)."""
+        powers = np.concatenate(self._powers, axis=1)
+        level = 10 * np.log10(powers, where=powers > 0, out=np.full_like(powers, -np.inf, np.float64))
+        fallen = self._fall * np.arange(level.shape[1])
+        before = np.maximum.accumulate(level + fallen, axis=1) - fallen
+        after = np.maximum.accumulate((level - fallen)[:, ::-1], axis=1)[:, ::-1] + fallen
+        return np.maximum(before, after).astype(np.float32)
+
+    def gains(self, first: int, frames: int, scales: Sequence[float]) -> NDArray[np.float32]:
+        """Of so many frames from this one on, (channels, frames), where the channels are divided by these scales."""
+        place = np.clip(np.arange(first, first + frames), 0, max(0, self._around.shape[1] - 1))
+        level = self._around[:, place] if self._around.shape[1] else np.full((len(scales), frames), self._least)
+        scale = 20 * np.log10([scale or 1.0 for scale in scales])[:, None]
+        return (10 ** (np.clip(self._least + scale - level, 0.0, MOST_DB) / 20)).astype(np.float32)
+
+
+def _powers(signal: NDArray[np.float32], hop: int) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+    """Mean squares of the whole blocks of a signal (channels, n), (channels, blocks), and the samples that are left."""
+    count = signal.shape[1] // hop
+    whole, left = np.split(signal, [count * hop], axis=1)
+    blocks = whole.reshape(len(whole), count, hop)
+    return np.square(blocks, dtype=np.float64).mean(axis=2), left

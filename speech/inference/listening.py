@@ -10,6 +10,7 @@ from speech.audio.edges import BandEdge
 from speech.audio.music import MusicShare
 from speech.audio.offset import Offset
 from speech.audio.peaks import SteadyPeak
+from speech.inference.held_level import LevelAround
 
 
 class Listening:
@@ -22,9 +23,11 @@ class Listening:
         music: whether to tell music.
         constant: whether to hear a constant that lies on the channels.
         offsets: the constants (channels, 1), where they are known; they are taken out of what is heard.
+        around: what hears its levels at the model's rate, where they count.
 
     Attributes:
         peaks: the largest magnitude of each channel at the model's rate, (channels,), clicks included.
+        around: the same.
     """
 
     def __init__(
@@ -38,6 +41,7 @@ class Listening:
         music: bool,
         constant: bool = False,
         offsets: np.ndarray | None = None,
+        around: LevelAround | None = None,
     ):
         self.peaks = np.zeros(channels, np.float32)
         self._steady = [SteadyPeak(model_rate) for _ in range(channels)]
@@ -45,7 +49,7 @@ class Listening:
         self._upper = BandEdge(sample_rate, channels) if upper else None
         self._music = MusicShare(channels) if music else None
         self._offset = Offset(model_rate, channels) if constant and offsets is None else None
-        self._known = offsets
+        self._known, self.around = offsets, around
 
     def hear(self, block: np.ndarray) -> np.ndarray:
         """The next block (channels, n) at the recording's rate; it is returned, without a constant that is known."""
@@ -58,7 +62,7 @@ class Listening:
         self.peaks = np.maximum(self.peaks, np.abs(block).max(axis=-1, initial=0.0))
         for channel, steady in zip(block, self._steady, strict=True):
             steady.push(channel)
-        for each in (self._band, self._music, self._offset):
+        for each in (self._band, self._music, self._offset, self.around):
             if each is not None:
                 each.push(block)
 

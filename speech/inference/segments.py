@@ -14,7 +14,7 @@ from tqdm.std import tqdm
 
 from shared.random import PlacedGenerator
 from shared.samplers import StepInfo
-from speech.inference.held_level import HeldLevel
+from speech.inference.held_level import HeldLevel, LevelAround
 from speech.inference.longform import Window
 from speech.inference.plausible import Plausible
 from speech.inference.sampling import sample_spectrogram, sounding
@@ -122,14 +122,17 @@ class Course:
     Args:
         runner: what runs them.
         scales: what the channels are divided by for the network; 0 where they are silent.
+        around: the levels of the whole recording, where they are known and count.
     """
 
-    def __init__(self, runner: SegmentRunner, scales: Sequence[float]):
-        self.scales = scales
+    def __init__(self, runner: SegmentRunner, scales: Sequence[float], around: LevelAround | None = None):
+        self.scales, self._around = scales, around
         self._runner, self._hop = runner, runner.model.config.frontend.hop_length
         self._heard = np.zeros(len(scales), np.int64)
         least = runner.sampling.least_level
-        self._held = None if least is None else HeldLevel(runner.model.config.frontend, least, len(scales))
+        self._held = (
+            None if least is None or around is not None else HeldLevel(runner.model.config.frontend, least, len(scales))
+        )
 
     def heard(self, window: Window, step: int) -> list[int]:
         """`Segment.heard` of the window's channels; the next one begins `step` samples later."""
@@ -140,13 +143,15 @@ class Course:
 
     def gains(self, window: Window) -> list[np.ndarray] | list[None]:
         """`Segment.gains` of the window's channels."""
+        first, frames = window.start // self._hop, self._runner.bucket(window.waveform.shape[1])
+        if self._around is not None:
+            return list(self._around.gains(first, frames, self.scales))
         if self._held is None:
             return [None] * len(self.scales)
         scales = np.array([scale or 1.0 for scale in self.scales])[:, None]
         new = window.waveform[:, self._held.samples - window.start :]
         self._held.push(np.divide(new, scales, dtype=np.float32))
-        frames = self._runner.bucket(window.waveform.shape[1])
-        return list(self._held.gains(window.start // self._hop, frames))
+        return list(self._held.gains(first, frames))
 
 
 class SegmentRunner:

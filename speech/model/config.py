@@ -89,9 +89,12 @@ class SamplingConfig(Checked):
         fade_in: frames from where a recording begins to sound over which the estimate rises from nothing, in even
             steps of the compressed values. Before a network without look-ahead has heard a few frames it cannot tell
             noise from speech, and lets both pass. 0: no rise.
-        least_level: in dB of full scale, of the mean square over a hop, for models that do not normalise. A recording
-            whose level, held from its loudest part on, lies below is raised to it for the network, as it comes, and
-            one beyond full scale is lowered (`speech.inference.held_level`). None: recordings are seen as they are.
+        least_level: in dB of full scale, of the mean square over a hop; what lies below is raised to it for the
+            network, by at most 40 dB, and what comes of it lowered again (`speech.inference.held_level`). Of models
+            that do not normalise: a recording's level, held from its loudest part on, as it comes; one beyond full
+            scale is lowered. Of models that do, in files: the level around each moment of a recording divided by its
+            peak, so that who is far quieter than another speaker is heard as on a recording of their own. None:
+            recordings are seen as they are.
         keep_band: leave a recording as it is up to where its band ends (`speech.audio.edges`), and take of the estimate
             only what is above: for models that add a lost band.
         upper_band: what becomes of what a recording has above the model's band, where an enhancer is not told; None:

@@ -11,7 +11,7 @@ import torch
 
 from speech.audio.files import read_audio
 from speech.enhancer import Enhancer
-from speech.inference.held_level import MOST_DB, HeldLevel
+from speech.inference.held_level import MOST_DB, HeldLevel, LevelAround
 from speech.inference.onnx_network import Runtime
 from speech.model.config import SamplingConfig
 from speech.model.frontend import FrontEnd, FrontEndConfig
@@ -172,3 +172,67 @@ def test_the_rise_begins_with_the_sound_in_files_of_several_windows_too(causal: 
     begin = np.s_[:, lead : lead + 1024]
     assert decibels((found - streamed)[begin], streamed[begin]) < -40
     assert decibels(found[begin], signal[begin]) < -10
+
+
+def around_db(
+    signal: np.ndarray, least: float = -30.0, cuts: list[int] | None = None, scale: float = 1.0
+) -> np.ndarray:
+    around = LevelAround(FRONT_END, least, len(signal))
+    for block in np.split(signal, cuts or [], axis=1):
+        around.push(block)
+    return 20 * np.log10(around.gains(0, FRONT_END.frames(signal.shape[1]), [scale] * len(signal)))
+
+
+def test_the_level_around_falls_alike_before_and_after_what_is_loud_and_rests_on_what_is_there() -> None:
+    loud, quiet = tone(2.0, -20.0), tone(6.0, -60.0)
+    found = around_db(np.concatenate([quiet, loud, quiet], axis=1))[0]
+    np.testing.assert_allclose(found, found[::-1], atol=0.5)
+    assert not found[375:500].any()
+    seconds = (500 - 0.5 + np.arange(2, 375)) / 62.5 - 8  # after the last loud block
+    wanted = np.clip(-30 + 20 + 20 * seconds, 0, 30)
+    np.testing.assert_allclose(found[502:875], wanted, atol=0.5)
+    assert found[-1] == pytest.approx(30.0, abs=1e-3)
+
+
+def test_levels_around_are_those_of_what_the_channels_are_divided_by_and_end_at_most() -> None:
+    signal = np.concatenate([tone(3.0, -40.0), tone(3.0, -90.0)])
+    found = around_db(signal, scale=0.1)
+    np.testing.assert_allclose(found[0], 0, atol=1e-3)
+    np.testing.assert_allclose(found[1], MOST_DB, atol=1e-3)
+    assert not around_db(np.concatenate([tone(3.0, -30.0), tone(0.3, -90.0), tone(3.0, -30.0)], axis=1), -34.0).any()
+
+
+def test_levels_around_of_pieces_are_those_of_the_whole() -> None:
+    signal = np.concatenate([noise(2, 20000) / 100, noise(2, 5001), noise(2, 9000) / 3000], axis=1)
+    np.testing.assert_array_equal(around_db(signal), around_db(signal, cuts=[1, 300, 301, 20000, 33000]))
+    for length in (1, 255, 256, 257):
+        assert np.isfinite(around_db(signal[:, :length])).all()
+
+
+@pytest.fixture(scope="module")
+def default() -> SpeechModel:
+    return SpeechModel.from_pretrained("default")
+
+
+def test_the_quieter_of_two_voices_is_enhanced_as_on_a_recording_of_its_own(
+    default: SpeechModel, shared_data: Path
+) -> None:
+    paths = sorted((shared_data / "speech/valid/clean/librispeech").rglob("*.*"))
+    near, far = (read_audio(paths[i]).waveform[:, :64000] for i in (3, 21))
+    voices = np.concatenate([0.5 * near / np.abs(near).max(), 0.02 * far / np.abs(far).max()], axis=1)
+    noisy = voices + 0.001 * noise(1, 128000)
+    as_it_is = replace(default.config.sampling, least_level=None)
+    far = np.s_[:, 80000:]
+
+    def left(enhancer: Enhancer, signal: np.ndarray = noisy) -> float:
+        return decibels((enhancer.enhance(signal, 16000) - voices[:, -signal.shape[1] :])[:, -48000:], voices[far])
+
+    found, before = left(Enhancer(default)), left(Enhancer(default, sampling=as_it_is))
+    assert found < before - 2
+    assert found < left(Enhancer(default), noisy[:, 64000:]) + 1
+    windows = Enhancer(default, window_seconds=4.0, overlap_seconds=1.0)
+    assert left(windows) == pytest.approx(found, abs=0.2)
+    np.testing.assert_array_equal(
+        Enhancer(default).enhance(noisy[:, :16000], 16000),
+        Enhancer(default, sampling=as_it_is).enhance(noisy[:, :16000], 16000),
+    )
