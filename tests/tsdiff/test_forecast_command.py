@@ -243,7 +243,7 @@ def test_notes_on_series_are_not_said_again_of_those_with_injected_anomalies(tra
     watched = Watch(sines(), 60, 8, 200)
     settings = replace(DEFAULT_SCORING, stride=2 * trained.config.length)  # steps between windows have no score
     with pytest.warns(Note, match="lie in no scored window"):
-        scores = all_scores(trained, watched.entries, settings, 8, 200)
+        scores = all_scores(trained, watched.entries, settings, watched, 200)
     limits = thresholds_of(scores, watched.held_out, 0.9)
     with warnings.catch_warnings():
         warnings.simplefilter("error", Note)
@@ -257,7 +257,7 @@ def test_forecasts_that_score_are_told_what_lies_before_the_scored_steps():
     job = Job(series, split_windows(series, 12, 5), 12)
     watched = watch(job, default, 40, ForecastScoring())
     assert (watched.held_out, watched.scored, len(watched.entries[0]["target"])) == (60, 100, 500)
-    (score,) = since(all_scores(default, watched.entries, ForecastScoring(), 24, 100)["TSDiff"], 100)
+    (score,) = since(all_scores(default, watched.entries, ForecastScoring(), watched, 100)["TSDiff"], 100)
     assert (score.start, len(score.score)) == (series[0]["start"] + 400, 100)
     assert np.isfinite(score.score).all()
     assert len(watch(job, default, 40, DEFAULT_SCORING).entries[0]["target"]) == 100
@@ -273,7 +273,7 @@ def test_series_that_ended_long_ago_are_not_scored_and_the_others_are(trained, t
     assert f"series {series[1]['item_id']!r} is not scored: its last 170 steps hold no value" in " ".join(
         capsys.readouterr().err.split()
     )
-    scores = all_scores(trained, watched.entries, DEFAULT_SCORING, watched.season, watched.scored)
+    scores = all_scores(trained, watched.entries, DEFAULT_SCORING, watched, watched.scored)
     limits = thresholds_of(scores, watched.held_out, 0.9)
     config = InjectionConfig(shortest=3, longest=6)
     assert injected_metrics(trained, watched, limits, DEFAULT_SCORING, config, tmp_path / "injected.png")

@@ -219,9 +219,8 @@ class Search:
             spread = off - middle
             chance = min(noise**2 / max(float(spread.var()), 1e-300), 1.0)  # the share of it that other steps have, too
             self._usual[here] = near[here] + chance * spread
-            self.off.append(
-                middle + np.sqrt((1 - chance) * (times + 1) / max(times - 1, 1)) * spread
-            )  # few are more alike
+            wider = np.sqrt((times + 1) / max(times - 1, 1))  # few are more alike
+            self.off.append(middle + wider * np.sqrt(1 - chance) * spread)
             self._missed.append(np.abs(self._target[here] - self._back(near[here] + middle)))
             self._flags.append(chosen & self._free & which)
         self._free &= ~chosen
