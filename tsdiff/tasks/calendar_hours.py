@@ -28,6 +28,7 @@ from tsdiff.tasks.calendar_days import (
     middle,
 )
 from tsdiff.tasks.dates import in_months
+from tsdiff.windows.gaps import bridged_line, stretches
 
 _MINUTES = {"h": 60, "min": 1}
 _DAY, _WEEK = 1440, 7
@@ -35,6 +36,8 @@ _DOUBT = 0.5
 """Times that were not off, which the mean of those that were is taken with: few were more off than they will be."""
 _PARTS = 4
 """The part of a day beside another that tells of its level."""
+_BRIDGED = 8
+"""The part of a day that a gap may be, as the hour that a summer's time leaves out, to have a line put over it."""
 _FLOOR = 0.02
 """Share of the mean that is added to values before their logarithm is taken, for some are 0."""
 
@@ -98,8 +101,8 @@ def steps_of_day(freq: str) -> int | None:
 
 
 def calendar_hours(target: np.ndarray, start: pd.Period, horizon: int) -> CalendarHours | None:
-    """The days of the month and the year on which a series differs; None where there is none, of a series with gaps,
-    and of one whose steps no day begins with.
+    """The days of the month and the year on which a series differs; None where there is none, of a series with gaps of
+    more than three hours or at its end, and of one whose steps no day begins with.
 
     Args:
         target: (length,), NaN where missing, of steps that divide a day.
@@ -115,8 +118,10 @@ def calendar_hours(target: np.ndarray, start: pd.Period, horizon: int) -> Calend
     ended, total = (first + len(target)) // steps, -(-(first + len(target) + horizon) // steps)
     begin = max(-(-(first + begun) // steps), ended - REMEMBERED)
     known = target[begin * steps - first :] if ended - begin >= LEAST else target[:0]
-    if not len(known) or not np.isfinite(known).all():
+    missing = np.isnan(known)
+    if not len(known) or missing[-1] or any(end - gap > steps // _BRIDGED for gap, end in stretches(missing)):
         return None
+    known = bridged_line(known)
     hours = known[: (ended - begin) * steps].reshape(-1, steps)
     dates = (minute // _DAY + np.arange(begin, total)).astype("datetime64[D]")
     which = _found(hours, dates)
@@ -125,7 +130,8 @@ def calendar_hours(target: np.ndarray, start: pd.Period, horizon: int) -> Calend
     padded = np.concatenate([known, np.full(-len(known) % steps, np.nan)]).reshape(-1, steps)
     floors = (None,) if known.min() < 0 else (None, _FLOOR * float(known.mean()))
     made = min((_Hours(padded, dates, which, floor) for floor in floors), key=lambda one: one.missed)
-    usual = np.concatenate([target[: len(target) - len(known)], made.usual.ravel()[: len(known)]])
+    usual = np.where(missing, np.nan, made.usual.ravel()[: len(known)])
+    usual = np.concatenate([target[: len(target) - len(known)], usual])
     which = np.concatenate([np.full(begin, -1), which])
     like = np.concatenate([np.zeros((begin, steps)), made.like])
     return CalendarHours(usual, made.off, which, like, first, made.floor)

@@ -173,12 +173,30 @@ def test_what_is_not_looked_at():
     start = pd.Period(times[0], "h")
     assert calendar_hours(values, start, 24) is not None
     gap = values.copy()
-    gap[5000] = np.nan
+    gap[5000:5004] = np.nan  # more than three hours
     assert calendar_hours(gap, start, 24) is None
+    assert calendar_hours(np.r_[values, np.nan], start, 24) is None
     assert calendar_hours(values[:1500], start, 24) is None
     assert calendar_hours(values[1::2], pd.Period(times[1], "2h"), 12) is None  # no step begins at 0:00
     assert [steps_of_day(freq) for freq in ("7h", "s", "D", "W-SUN", "M")] == [None] * 5
     assert [steps_of_day(freq) for freq in ("h", "12h", "30min", "15min", "min")] == [24, 2, 48, 96, 1440]
+
+
+def test_hours_that_clocks_leave_out_hide_no_feasts(default: TSDiffPredictor):
+    times, values = load()
+    end = int(times.get_loc(pd.Timestamp("2020-12-24")))
+    left_out = (times.month == 3) & (times.dayofweek == 6) & (times.day > 24) & (times.hour == 2)
+    assert left_out.sum() == 3
+    gaps = np.where(left_out, np.nan, values)
+    whole, found = (calendar_hours(one[:end], pd.Period(times[0], "h"), 96) for one in (values, gaps))
+    assert whole is not None
+    assert found is not None
+    np.testing.assert_array_equal(found.which, whole.which)
+    np.testing.assert_array_equal(np.isnan(found.usual), left_out[:end])
+    np.testing.assert_allclose(found.usual[~left_out[:end]], whole.usual[~left_out[:end]], rtol=0.05)
+    (made,) = default.adapted("h", 96).predict([entry_of(times, gaps[:end], "h")])
+    assert made.info[SUITED].calendar_days > 0
+    assert np.mean(np.abs(np.log(np.median(made.samples, axis=0) / values[end : end + 96]))) < 0.12
 
 
 def test_a_beginning_without_values_changes_nothing():
