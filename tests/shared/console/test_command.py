@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -34,6 +35,26 @@ def test_names_in_brackets_are_names(
     said = capsys.readouterr()
     assert stop.value.code == 1
     assert (said.out, said.err.strip()) == ("", f"error: {error}")
+
+
+def test_warnings_of_libraries_say_where_and_ours_do_not(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+    @app.command()
+    def warned() -> None:
+        warnings.warn_explicit("it will go", FutureWarning, "library.py", 41)
+        warnings.warn_explicit("it is short", UserWarning, "ours.py", 7)
+
+    monkeypatch.setattr("sys.argv", ["warned"])
+    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        with pytest.raises(SystemExit):
+            run_app(app)
+    said = " ".join(capsys.readouterr().err.split())
+    assert said == "note: FutureWarning: it will go (library.py:41) note: it is short"
 
 
 def test_a_group_lists_verbs_by_the_docstring_of_their_options() -> None:

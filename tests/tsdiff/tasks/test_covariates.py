@@ -230,6 +230,18 @@ def test_noise_leaves_forecasts_as_they_are(predictor):
             np.testing.assert_allclose(made.samples, plain.samples, rtol=1e-5)
 
 
+def test_series_with_and_without_an_effect_are_forecast_as_alone(predictor):
+    asked = predictor.with_sampling(covariates=True)
+    noise, driven = entries("noise"), entries("driver")
+    data = [dict(one, item_id=f"{one['item_id']} {n}") for n, one in enumerate([*noise[:2], *driven[:2], *noise[2:]])]
+    made = list(asked.predict(data, 5))
+    assert [one.item_id for one in made] == [entry["item_id"] for entry in data]
+    assert [one.info[SUITED].gain > 0.1 for one in made] == [False, False, True, True, False, False]
+    for entry, one in zip(data, made, strict=True):
+        (alone,) = asked.predict([entry], 5)
+        np.testing.assert_allclose(one.samples, alone.samples, rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
