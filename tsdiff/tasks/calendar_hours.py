@@ -1,7 +1,7 @@
 """Days of the month, and of the year, on which a series of hours, or of steps that divide a day, differs: Christmas,
 Easter Monday, paydays.
 
-Such days are found as those of daily series are (`tsdiff.tasks.calendar_days`), in two of them: what the days of a
+Such days are found as those of daily series are (`tsdiff.tasks.calendar_search`), in two of them: what the days of a
 series are like, from a usual day (0) to the day of rest (1), which weather does not hide, and their means. The model is
 shown what the hours of such a day would have been, and its draws of one become like the same days in the past: each
 hour as far off that of a usual day, or of the last days of rest, whichever tells more, or as many times as large.
@@ -16,17 +16,8 @@ import pandas as pd
 
 from tsdiff.data.frequency import base_freq, freq_of, multiple
 from tsdiff.sampling.dependence import normal_scores
-from tsdiff.tasks.calendar_days import (
-    DAYS,
-    LEAST,
-    MANY,
-    REMEMBERED,
-    WEEKS,
-    Search,
-    both,
-    known_median,
-    middle,
-)
+from tsdiff.tasks.calendar_days import MANY
+from tsdiff.tasks.calendar_search import DAYS, LEAST, REMEMBERED, WEEKS, Search, both, known_median, middle
 from tsdiff.tasks.dates import in_months
 from tsdiff.windows.gaps import bridged_line, stretches
 

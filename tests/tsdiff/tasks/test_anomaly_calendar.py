@@ -29,7 +29,7 @@ def sales(days: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]
 def scored(
     values: np.ndarray, start: pd.Period | None = BEGIN, seasons: Seasons = DAYS, last: int | None = None
 ) -> np.ndarray:
-    return forecast_scores(values, seasons, ForecastScoring(last=last), start=start)
+    return forecast_scores(values, seasons, ForecastScoring(last=last), start=start)[0]
 
 
 def test_days_that_have_differed_before_are_no_anomaly_and_spikes_and_what_they_lack_are() -> None:

@@ -12,7 +12,7 @@ from shared.errors import ConfigError, DataError
 from tests.tsdiff.conftest import sines
 from tsdiff import TSDiffPredictor
 from tsdiff.sampling.anchor_share import anchor_surprise
-from tsdiff.tasks.anomaly.forecasts import ForecastScoring, forecast_scores, scores_and_early
+from tsdiff.tasks.anomaly.forecasts import ForecastScoring, forecast_scores
 from tsdiff.tasks.anomaly.scores import DEFAULT_SCORING, anomaly_scores, scoring
 from tsdiff.windows.simple import Seasons
 from tsdiff.windows.weighing import Weighing
@@ -22,7 +22,7 @@ NONE: Seasons = (0, 0)
 
 
 def scored(values: np.ndarray, seasons: Seasons = NONE, **settings: float) -> np.ndarray:
-    return forecast_scores(values, seasons, ForecastScoring(**settings))  # type: ignore[arg-type]
+    return forecast_scores(values, seasons, ForecastScoring(**settings))[0]  # type: ignore[arg-type]
 
 
 def noise(count: int = 400, seed: int = 0) -> np.ndarray:
@@ -132,12 +132,12 @@ def test_the_first_two_seasons_are_flagged_no_more_often_than_later_ones() -> No
 
 def test_early_scores_are_those_without_what_an_unknown_season_adds() -> None:
     values = weekends(0)
-    score, early = scores_and_early(values, HOURS, ForecastScoring())
+    score, early = forecast_scores(values, HOURS, ForecastScoring())
     np.testing.assert_array_equal(score, scored(values, HOURS))
     assert np.isnan(early[335:]).all()
     assert (early[8:335] > score[8:335]).all()
     assert early[334] == pytest.approx(score[334], rel=0.05)  # the hour before two weeks are known has nearly none
-    noise_alone = scores_and_early(noise(), NONE, ForecastScoring())[1]
+    noise_alone = forecast_scores(noise(), NONE, ForecastScoring())[1]
     assert np.isnan(noise_alone[2:]).all()
 
 

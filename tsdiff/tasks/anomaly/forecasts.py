@@ -72,8 +72,8 @@ def forecast_scores(
     settings: ForecastScoring,
     weighing: Weighing | None = None,
     start: pd.Period | None = None,
-) -> np.ndarray:
-    """−log of the chance that a forecast gives a value at least as far off on either side, in nats, (n,).
+) -> tuple[np.ndarray, np.ndarray]:
+    """−log of the chance that a forecast gives a value at least as far off on either side, in nats.
 
     0 is what was foreseen, .69 the middle of all, 4.6 one in a hundred, by the law that anchors have on real series
     (`tsdiff.sampling.anchor_share.anchor_surprise`); less with a `share`. A step's score depends on no later value. NaN
@@ -86,19 +86,11 @@ def forecast_scores(
         settings: how.
         weighing: of the simple forecasts; None takes the bundled one.
         start: of the first step, for what the calendar does to daily and monthly series; None leaves it out.
+
+    Returns:
+        The scores, (n,); and what those of steps before two seasons were known would be if they had been, (n,), NaN of
+        the others: later scores compare with these, not with the smaller ones.
     """
-    return scores_and_early(values, seasons, settings, weighing, start)[0]
-
-
-def scores_and_early(
-    values: np.ndarray,
-    seasons: Seasons,
-    settings: ForecastScoring,
-    weighing: Weighing | None = None,
-    start: pd.Period | None = None,
-) -> tuple[np.ndarray, np.ndarray]:
-    """`forecast_scores`, and what those of steps before two seasons were known would be if they had been, (n,), NaN of
-    the others: later scores compare with these, not with the smaller ones. Arguments as there."""
     mean, deviation = rolling_forecasts(values, seasons, settings, weighing, start)
     changes = pd.Series(values).diff(settings.steps).rolling(_RECENT, min_periods=2).std(ddof=0) / np.sqrt(2)
     whole = pd.Series(values).expanding(min_periods=2).std(ddof=0)

@@ -19,7 +19,7 @@ from tsdiff.data.entries import Entry, Series, named_entries
 from tsdiff.data.frequency import quiet, shifted
 from tsdiff.data.origin import Zone
 from tsdiff.model.model import TSDiff
-from tsdiff.tasks.anomaly.forecasts import ForecastScoring, scores_and_early
+from tsdiff.tasks.anomaly.forecasts import ForecastScoring, forecast_scores
 from tsdiff.tasks.likelihood import LikelihoodSettings, WindowLikelihoods, refuse_conditional, series_likelihoods
 from tsdiff.windows.anchors import seasons_of
 from tsdiff.windows.gaps import stretches as stretches
@@ -358,7 +358,7 @@ def _scores(model: TSDiff, series: Series, settings: ScoringSettings) -> SeriesS
     if isinstance(settings, ForecastScoring):
         seasons = seasons_of(model.config.freq)
         values, start = series.values[:, 0].astype(np.float64), series.start if settings.calendar_days else None
-        score, early = scores_and_early(values, seasons, settings, model.weighing, start)
+        score, early = forecast_scores(values, seasons, settings, model.weighing, start)
         return SeriesScores(series.name, series.start, target, score, early=early)
     missing = np.asarray(np.isnan(np.atleast_2d(target)).all(axis=0))
     score = step_scores(series_likelihoods(model, series, settings), len(missing))
