@@ -14,6 +14,7 @@ from typer.testing import CliRunner, Result
 from shared.errors import DiffusionError
 from tests.recipes.harness import Recipes
 from tests.recipes.test_forecast_recipe import table, written
+from tests.tsdiff.tasks.test_anomaly_calendar import sales
 from tsdiff.commands import application
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -132,6 +133,19 @@ def test_a_series_without_more_values_than_are_held_out_is_told(tmp_path: Path) 
     assert set(pd.read_csv(tmp_path / "out/scores.csv")["item_id"]) == {"a", "b", "c"}
     assert ran.output.count("series 's' left out: 30 values, but 2 × 24") == 1
     assert ran.output.count("series 't' left out: 20 values, but") == 1
+
+
+@pytest.mark.parametrize("word", ["--calendar", "--no-calendar"])
+def test_a_payday_is_no_anomaly_unless_the_calendar_is_left_out(tmp_path: Path, word: str) -> None:
+    values, _, payday = sales(3 * 365)
+    table = pd.DataFrame({"target": values, "timestamp": pd.date_range("2018-01-01", periods=len(values))})
+    options = ["--data", written(table.assign(item_id="a"), tmp_path), "--windows", "4", word]
+    ran = run(*options, "--output", tmp_path / "out")
+    assert ran.exit_code == 0, ran.output
+    scores = pd.read_csv(tmp_path / "out/scores.csv")
+    held_out = np.arange(len(scores)) >= len(scores) - 4 * 14
+    late = scores.loc[payday[-len(scores) :] & held_out, "score"]
+    assert (late.max() < 2) == (word == "--calendar")
 
 
 def test_a_simple_detector_that_needs_more_than_there_is_does_not_end_the_run(tmp_path: Path) -> None:

@@ -296,7 +296,7 @@ def main(options: Anomaly) -> None:
         return
     prepare(options.threads)
     output, seed = options.output, options.seed_or_zero
-    scoring(options.method or "elbo", options.stride, seed)  # before the work, for what it refuses
+    scoring(options.method or "forecast", options.stride, seed, options.calendar_days)  # before the work, if it refuses
     injection = InjectionConfig(magnitude=options.magnitude, seed=seed)
     ranking_scores()
     claim_output(output)
@@ -304,7 +304,7 @@ def main(options: Anomaly) -> None:
     predictor, seconds = predictor_for(job, options)
     method = options.method or usual_method(predictor.model)
     stride = options.stride if method == "forecast" else options.stride or job.prediction_length
-    settings = scoring(method, stride, seed)
+    settings = scoring(method, stride, seed, options.calendar_days)
     write_results(job, predictor, output, settings, injection, options.quantile, options.reference, seconds)
     evaluated = [name for name in _OF_INJECTION if (output / name).is_file()]
     files = ("anomalies.png", "scores.csv", "anomalies.csv", *evaluated, "metrics.json")

@@ -179,6 +179,10 @@ class Anomaly(Machine, Scaled, Untrained, Series):
         int | None,
         Option(help="Steps that are forecast at a time [24], or from one window to the next [the prediction length]."),
     ] = None
+    calendar_days: Annotated[
+        bool | None,
+        Option("--calendar/--no-calendar", help="Forecasts know feasts, paydays and weekdays [they do]."),
+    ] = None
     quantile: Annotated[Level, Option(help="Of the scores before the held-out steps that is the threshold.")] = 0.995
     reference: Annotated[
         int | None, Ge(1), Option(help="Steps before the held-out ones that the threshold is taken from [4 windows].")

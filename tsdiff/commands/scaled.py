@@ -50,7 +50,7 @@ def anomaly(options: Anomaly) -> None:
     method = options.method
     if method is None and options.chosen is not None:
         method = usual_method(TSDiffPredictor.from_pretrained(options.chosen).model)
-    chosen = scoring(method or "forecast", options.stride, options.seed_or_zero)
+    chosen = scoring(method or "forecast", options.stride, options.seed_or_zero, options.calendar_days)
     _run(scale.anomaly, options, "scores", scoring=chosen, quantile=options.quantile)
 
 

@@ -233,7 +233,7 @@ def dress_times(axes: Axes, title: str) -> None:
     """The look of a panel over time with values of any size."""
     dress(axes, title)
     axes.margins(y=0.08)
-    locator: Any = AutoDateLocator(minticks=3, maxticks=6)
+    locator: Any = AutoDateLocator(minticks=3, maxticks=7)  # fewer cannot part 31 months, 61 hours or 151 minutes
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
     axes.xaxis.get_offset_text().set(fontsize=8.5, color=TEXT)

@@ -10,11 +10,12 @@ import pandas as pd
 import pytest
 from gluonts.model.forecast import QuantileForecast, SampleForecast
 from matplotlib import dates, pyplot
+from matplotlib.figure import Figure
 from matplotlib.image import imread
 
 from shared.console.notes import Note
 from shared.errors import ConfigError, DataError
-from tsdiff.evaluation.plots import draw_forecasts, plot_forecasts
+from tsdiff.evaluation.plots import draw_forecasts, dress_times, plot_forecasts
 
 
 def make_windows(count: int = 3, windows: int = 1, freq: str = "h", history: int = 40):
@@ -152,3 +153,18 @@ def test_ticks_are_told_apart(level, told):
     labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert len(set(labels)) == len(labels) > 2
     assert any(label.startswith(told) for label in labels)
+
+
+@pytest.mark.parametrize("unit", ["s", "min", "h", "D", "MS", "YS"])
+def test_spans_of_any_length_have_ticks_that_are_chosen_without_a_word(unit):
+    """Of 31 to 35 months, 61 to 71 hours and 151 to 179 minutes matplotlib warned, at each look."""
+    for steps in (1, 2, 3, 5, 20, 29, 31, 35, 45, 61, 71, 100, 151, 179, 200):
+        axes = Figure().subplots()
+        times = pd.date_range("2020-01-01", periods=steps + 1, freq=unit)
+        axes.plot(times, np.arange(steps + 1.0))
+        axes.set_xlim(times[0], times[-1])
+        dress_times(axes, "")
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            shown = [tick for tick in axes.get_xticks() if axes.get_xlim()[0] <= tick <= axes.get_xlim()[1]]
+        assert 2 <= len(shown) <= 9, (unit, steps)

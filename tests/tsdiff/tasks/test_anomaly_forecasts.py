@@ -186,6 +186,7 @@ def test_the_bundled_model_scores_by_forecasts_unless_told_otherwise(default: TS
     np.testing.assert_array_equal(by_default.score, by_name.score)
     np.testing.assert_allclose(by_default.score, scored(np.asarray(entry["target"], dtype=float), HOURS))
     assert scoring("forecast", 5) == ForecastScoring(steps=5)
+    assert scoring("forecast", calendar_days=False) == ForecastScoring(calendar_days=False)
     assert scoring("elbo") == DEFAULT_SCORING
     with pytest.warns(UserWarning, match="8 steps lie in no scored window"):
         bound = anomaly_scores(adapted, entry, DEFAULT_SCORING)[0].score
@@ -218,6 +219,8 @@ def test_settings_that_make_no_sense() -> None:
             ForecastScoring(**settings)
     with pytest.raises(ConfigError, match="forecast"):
         scoring("guess")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="scores by 'elbo' know no calendar; leave it out"):
+        scoring("elbo", calendar_days=True)
 
 
 def test_long_gaps_cost_no_more_than_their_ends() -> None:

@@ -137,7 +137,9 @@ class Thresholds:
         return np.nan_to_num(result.score, nan=-np.inf) > self.of(result.item_id)
 
 
-def scoring(method: Method, stride: int | None = None, seed: int = 0) -> ScoringSettings:
+def scoring(
+    method: Method, stride: int | None = None, seed: int = 0, calendar_days: bool | None = None
+) -> ScoringSettings:
     """How steps are scored by a method, as `tsdiff anomaly` does.
 
     Args:
@@ -145,13 +147,19 @@ def scoring(method: Method, stride: int | None = None, seed: int = 0) -> Scoring
             of a bound on the likelihood of windows; "ode", by their exact likelihood.
         stride: steps that are forecast at a time, or from one window to the next; None takes the usual.
         seed: of the noise that likelihoods are measured with.
+        calendar_days: whether forecasts know the calendar; None takes the usual.
 
     Raises:
-        ConfigError: an unknown method, or a stride below 1.
+        ConfigError: an unknown method, a stride below 1, or a calendar for a method that knows none.
     """
     method = checked(Method, method=method)
     if method == "forecast":
-        return ForecastScoring() if stride is None else ForecastScoring(steps=stride)
+        told = {"steps": stride, "calendar_days": calendar_days}
+        return ForecastScoring(**{name: value for name, value in told.items() if value is not None})
+    if calendar_days is not None:
+        raise ConfigError(
+            f"calendar_days={calendar_days}: scores by {method!r} know no calendar; leave it out, or score by forecasts"
+        )
     base = DEFAULT_SCORING if method == "elbo" else LikelihoodSettings(probes=2)
     return replace(base, stride=stride, seed=seed)
 
