@@ -5,7 +5,7 @@
     python recipes/train_default_forecaster.py --recipe map                  a flow map of the one that ships: an hour
     python recipes/train_default_forecaster.py --hardware gpu                the model in larger batches, on a GPU
 
-The weighing learns in two parts, of which --settle takes the second alone, from what ships.
+The weighing learns in three parts; --part 2 and --part 3 leave out what comes before, and go on from what ships.
 
 They learn from the training parts of the shared sets and from synthetic series; other sets are kept to choose settings
 by (`recipes/default_forecaster/default.py`). With `--install` they are put where the package finds them. A run that is
@@ -42,9 +42,7 @@ def main(
     batch_size: Annotated[int | None, typer.Option(help="Windows in a batch; left out, by --hardware.", min=1)] = None,
     workers: Annotated[int | None, typer.Option(help="Processes that make batches; left out, by --hardware.")] = None,
     windows: Annotated[int | None, typer.Option(help="Windows that the weighing learns from.", min=1)] = None,
-    settle: Annotated[
-        bool, typer.Option("--settle", help="Of the weighing, the second part alone, from what ships.")
-    ] = False,
+    part: Annotated[int, typer.Option(help="Of the weighing's training, to begin with.", min=1, max=3)] = 1,
 ) -> None:
     """Train the bundled forecaster, what weighs the simple forecasts that it starts from, or a flow map of it."""
     from default_forecaster import default, weighing  # these take seconds to load, which help does not need
@@ -53,19 +51,17 @@ def main(
     from tsdiff.model.model import BUNDLED, TSDiff
     from tsdiff.predictor import TSDiffPredictor
     from tsdiff.pretraining.training import train
-    from tsdiff.windows.weighing import bundled_weighing
 
-    if recipe != "weighing" and (settle or windows is not None):
-        raise ConfigError(f"--settle and --windows are of --recipe weighing, not of {recipe!r}; leave them out")
+    if recipe != "weighing" and (part != 1 or windows is not None):
+        raise ConfigError(f"--part and --windows are of --recipe weighing, not of {recipe!r}; leave them out")
     prepare(threads)
     started = time.process_time()
     on_gpu = hardware == "gpu"
     batch_size = batch_size or (default.GPU_BATCH if on_gpu else default.BATCH)
     source = default.default_source(data / "series", synthetic, seed, batch_size)
     if recipe == "weighing":
-        start = bundled_weighing() if settle else None
         count = windows or weighing.WINDOWS
-        network = weighing.train_weighing(source, seed, count, steps, start, workers=workers or 0)
+        network = weighing.train_weighing(source, seed, count, steps, part, workers=workers or 0)  # type: ignore[arg-type]
         show(f"weights: {weighing.save_weighing(network, BUNDLED / 'weighing' if install else output / 'weighing')}")
         return
     if recipe == "map":

@@ -36,8 +36,19 @@ _MOST, _FARTHEST = 30.0, 1e3
 _MOST_EMPTY = 1000
 
 
-def forecast_windows(source: AnchoredSource, seed: int) -> Iterator[dict[str, np.ndarray]]:
+Known = Callable[[np.random.Generator, int, Seasons], int]
+"""How many of so many values of a history with such seasons are known; of none no window is made."""
+
+
+def forecast_windows(
+    source: AnchoredSource, seed: int, known_of: Known = lambda rng, count, seasons: count
+) -> Iterator[dict[str, np.ndarray]]:
     """`told_of` for forecasts of the source's series, without end.
+
+    Args:
+        source: of series.
+        seed: of the windows.
+        known_of: how many last values of each history are known; all of them unless told.
 
     Raises:
         ConfigError: many random windows, one after the other, hold nothing to learn from.
@@ -47,7 +58,8 @@ def forecast_windows(source: AnchoredSource, seed: int) -> Iterator[dict[str, np
         found = source.stretch(rng)
         far, actual = remembered(found.group.seasons), found.values[-found.horizon :]
         known = found.values[: -found.horizon][-far:]
-        row = told_of(known, actual, found.group.seasons, rng)
+        kept = known_of(rng, len(known), found.group.seasons)
+        row = told_of(known[-kept:], actual, found.group.seasons, rng) if kept else None
         empty = empty + 1 if row is None else 0
         if row is not None:
             yield row

@@ -12,19 +12,20 @@ import pytest
 import torch
 
 from recipes.default_forecaster import weighing
-from recipes.default_forecaster.weighing import (
+from recipes.default_forecaster.plain import (
     bent,
     broken,
     cycle,
     growth,
+    is_young,
     line,
     plain_windows,
-    save_weighing,
     seasonal,
-    settled,
     spiked,
     wandering,
+    young_length,
 )
+from recipes.default_forecaster.weighing import save_weighing, schooled, settled
 from tests.recipes.harness import Recipes
 from tsdiff.pretraining.weighing import told_of, weighing_loss
 from tsdiff.windows.anchors import pooled, seasons_of
@@ -160,6 +161,39 @@ def test_the_second_part_learns_plain_windows_and_leaves_the_first_network_alone
     assert after < 0.95 * before
     with torch.no_grad():
         assert float(weighing_loss(made, usual)) < float(weighing_loss(start, usual))
+
+
+def test_the_third_part_learns_young_histories_and_says_of_others_what_it_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(weighing, "BATCH", 128)
+    young, others = stacked(plain_windows(3, young=True), 300), stacked(plain_windows(4, young=False), 300)
+    start = copy.deepcopy(bundled_weighing())
+    with torch.no_grad():
+        start.logit.weight.mul_(0.5)  # so that there is something to learn
+    kept = copy.deepcopy(start.state_dict())
+    made = schooled(start, young, young, others, seed=0, steps=150)
+    for name, value in start.state_dict().items():
+        torch.testing.assert_close(value, kept[name], rtol=0, atol=0)
+    told = {name: part for name, part in others.items() if name not in ("actual", "naive")}
+    with torch.no_grad():
+        before, after = (float(weighing_loss(one, young)) for one in (start, made))
+        (said, unsure), (says, _) = start(**told), made(**told)
+    assert after < 0.97 * before
+    assert float(((says - said) / unsure).square().mean().sqrt()) < 0.3
+
+
+@pytest.mark.parametrize("freq", ["h", "D", "W-SUN", "M", "Q-DEC"])
+def test_young_histories_hold_one_or_two_seasons(freq: str) -> None:
+    rng, seasons = np.random.default_rng(0), seasons_of(freq)
+    season = seasons[0]
+    lengths = [young_length(rng, season) for _ in range(300)]
+    assert min(lengths) == season
+    assert 1.9 * season < max(lengths) <= 2.2 * season
+    assert all(is_young(length, seasons) for length in lengths)
+    assert not is_young(season - 1, seasons)
+    assert not is_young(3 * season, seasons)
+    assert weighing._young(rng, season - 1, seasons) == 0 == weighing._not_young(rng, season, seasons)
+    assert season <= weighing._young(rng, 100 * season, seasons) <= 2.2 * season
+    assert weighing._not_young(rng, 3 * season, seasons) == 3 * season
 
 
 @pytest.mark.parametrize("freq", ["h", "D", "W-SUN", "M", "Q-DEC", "Y-DEC"])
