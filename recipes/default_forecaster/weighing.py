@@ -56,26 +56,23 @@ def train_weighing(
     Args:
         source: of series.
         seed: of everything.
-        count: windows of the source, as many in the first two parts, and young ones at most in the third.
+        count: windows of the source, and the most that parts have of other kinds.
         steps: of each part; None: `STEPS`, `PLAIN_STEPS` and `YOUNG_STEPS`.
         part: to begin with; the second and third go on from the bundled weights.
         workers: processes that make windows; 0 makes them here. Other numbers draw other ones.
     """
+    draw = partial(_drawn, seed=seed, workers=workers)
+    of_source, plain_count = partial(forecast_windows, source), min(count, PLAIN_WINDOWS)
     network = bundled_weighing()
     if part < 3:
-        data = _drawn(partial(forecast_windows, source), seed, count, workers)
+        data, plain = draw(of_source, count=count), draw(plain_windows, count=plain_count)
         network = fitted(data, seed, steps or STEPS) if part == 1 else network
-        plain = _drawn(plain_windows, seed, PLAIN_WINDOWS, workers)
         network = settled(network, data, plain, seed, steps or PLAIN_STEPS)
-    of_sets, by_formula = (
-        [
-            _drawn(partial(forecast_windows, source, known_of=known_of), seed, min(count, YOUNG_WINDOWS), workers)
-            for known_of in (_young, _not_young)
-        ],
-        [_drawn(partial(plain_windows, young=one), seed, PLAIN_WINDOWS // 2, workers) for one in (True, False)],
-    )
-    others = {name: torch.cat([of_sets[1][name], by_formula[1][name]]) for name in of_sets[1]}
-    return schooled(network, of_sets[0], by_formula[0], others, seed, steps or YOUNG_STEPS)
+    count, plain_count = min(count, YOUNG_WINDOWS), -(-plain_count // 2)
+    young, others = (draw(partial(of_source, known_of=one), count=count) for one in (_young, _not_young))
+    plain, plain_others = (draw(partial(plain_windows, young=one), count=plain_count) for one in (True, False))
+    others = {name: torch.cat([others[name], plain_others[name]]) for name in others}
+    return schooled(network, young, plain, others, seed, steps or YOUNG_STEPS)
 
 
 def _young(rng: np.random.Generator, count: int, seasons: Seasons) -> int:
