@@ -27,6 +27,7 @@ from shared.random import Generators, randn
 
 TimeLike = Tensor | float
 """A time, or times (batch,)."""
+_HAIR = 1e-10
 
 
 def expand(coefficient: Tensor, x: Tensor) -> Tensor:
@@ -140,7 +141,13 @@ class SDE(Checked, ABC):
 
     def sigma_dot(self, t: TimeLike) -> Tensor:
         """dσ/dt, shaped like `t`; infinite where σ vanishes as a root."""
-        return self._evaluate(lambda s: self._variance_dot(s) / (2 * self._variance(s).sqrt()), t)
+        return self._evaluate(self._sigma_dot, t)
+
+    def _sigma_dot(self, t: Tensor) -> Tensor:
+        # Where σ vanishes as a line, σ² and its rate both do: the slope is that a hair inside.
+        both = (self._variance(t) == 0) & (self._variance_dot(t) == 0)
+        inside = torch.where(both, torch.where(t < 0.5, t + _HAIR, t - _HAIR), t)
+        return self._variance_dot(inside) / (2 * self._variance(inside).sqrt())
 
     def diffusion(self, t: TimeLike) -> Tensor:
         """g(t) of dx = f dt + g dw, shaped like `t`: g² = dσ²/dt − 2(α̇/α)σ²."""
