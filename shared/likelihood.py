@@ -122,7 +122,7 @@ def estimate_log_likelihood(
         prior = sde.prior_log_prob(x_T, None if y is None else y.to(wide)) if prior_log_prob is None else None
         terminal = prior_log_prob(x_T) if prior_log_prob is not None else prior
     assert terminal is not None
-    each = terminal.double()[:, None] + dims * math.log(sigma_T / sigma_0) - change[-1]
+    each = terminal.double()[:, None] + dims * math.log(sigma_T / sigma_0) - change[-1].real
     return LogLikelihood(each.mean(1), standard_error(each, exact=directions is None), calls)
 
 

@@ -17,6 +17,7 @@ from shared.errors import ConfigError
 from shared.guidance import DenoiserFunction
 from shared.samplers.run import Node
 from shared.sde.base import SDE, anchored, residual
+from shared.views import from_parts, real_parts, rows
 
 
 class ScoreField:
@@ -56,23 +57,23 @@ class ScoreField:
 
     def coordinates(self, x: Tensor) -> Tensor:
         """u of states x (batch, ...): of the same shape, complex ones with an axis of 2 more."""
-        return self._real(self.sde.whitened(residual(x, self.y)) / self.node.alpha)
+        return real_parts(self.sde.whitened(residual(x, self.y)) / self.node.alpha)
 
     def of_data(self, x0: Tensor) -> Tensor:
         """u of the state α(x_0 − y) + y, which holds no noise."""
-        return self._real(self.sde.whitened(residual(x0, self.y)))
+        return real_parts(self.sde.whitened(residual(x0, self.y)))
 
     def noisy(self, x0: Tensor, noise: Tensor) -> Tensor:
         """u of x_0 with white noise that is shaped like it."""
-        return self._real(self.sde.whitened(residual(x0, self.y)) + self.node.sigma / self.node.alpha * noise)
+        return real_parts(self.sde.whitened(residual(x0, self.y)) + self.node.sigma / self.node.alpha * noise)
 
     def data(self, u: Tensor) -> Tensor:
         """D(u)."""
-        white = torch.view_as_complex(u) if self.complex else u
+        white = from_parts(u, self._like)
         x = anchored(self.node.alpha * self.sde.coloured(white), self.y)
         with sdpa_kernel(SDPBackend.MATH):  # fused attention has no second derivative
             x0 = self._denoiser(x, self._times)
-        return self._real(self.sde.whitened(residual(x0, self.y)))
+        return real_parts(self.sde.whitened(residual(x0, self.y)))
 
     def score(self, u: Tensor) -> Tensor:
         """s(u)."""
@@ -95,10 +96,7 @@ class ScoreField:
             (back,) = torch.autograd.grad(value, leaf, v, allow_unused=True)
         return torch.zeros_like(u) if back is None else back
 
-    def _real(self, values: Tensor) -> Tensor:
-        return torch.view_as_real(values.resolve_conj()) if self.complex else values
-
 
 def inner(a: Tensor, b: Tensor) -> Tensor:
     """⟨a, b⟩ of each item, (batch,), float64."""
-    return (a.double() * b.double()).flatten(1).sum(1)
+    return rows(a.double() * b.double()).sum(1)

@@ -169,7 +169,7 @@ def fokker_planck(
     u = field.noisy(x0, noise)
     change = _change_with_noise(field, u)
     if dimensions(x0) <= EXACT_UP_TO:
-        basis = torch.eye(u[0].numel(), dtype=u.dtype, device=u.device).reshape(-1, 1, *u.shape[1:])
+        basis = torch.eye(u.shape[1:].numel(), dtype=u.dtype, device=u.device).reshape(-1, 1, *u.shape[1:])
         left = change - field.variance * _gradient_of_energy(field, u, [v.expand_as(u) for v in basis])
         return FokkerPlanck(inner(left, left), inner(change, change))
     signs = [_signs(u, generator) for _ in range(probes)]

@@ -24,6 +24,7 @@ from shared.checks import Checked
 from shared.errors import ConfigError
 from shared.noise import Noise, NoiseSetting
 from shared.random import Generators, randn
+from shared.views import rows
 
 TimeLike = Tensor | float
 """A time, or times (batch,)."""
@@ -292,8 +293,8 @@ class SDE(Checked, ABC):
         self.require_gaussian("a likelihood", "prior_log_prob, the density of the prior as a function")
         r = residual(z, y)
         wide = r.to(torch.complex128 if z.is_complex() else torch.float64)
-        dims = r[0].numel()
-        energy = (self.whitened(wide).abs() / std).square().flatten(1).sum(1)
+        dims = r.shape[1:].numel()
+        energy = rows((self.whitened(wide).abs() / std).square()).sum(1)
         log_det = self.noise.log_det(r.shape).to(energy) if self.noise else 0.0
         if z.is_complex():
             return -energy - dims * math.log(math.pi * std**2) - log_det
