@@ -129,6 +129,29 @@ def claim_path(parent: Path, suffix: str = "", *, folder: bool = False) -> tuple
         os.close(handle)  # another process took it for left behind before it was locked
 
 
+@contextmanager
+def held(folder: str | os.PathLike[str]) -> Iterator[bool]:
+    """Whether a folder, which is made if need be, is this one's until the end: False where another holds it, in this
+    process or in one that lives. Where the system or the file system has no locks, all have it."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    if fcntl is None:
+        yield True
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        free = True
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            free = False
+        except OSError:
+            pass
+        yield free
+    finally:
+        os.close(handle)
+
+
 def remove_unfinished(folder: str | os.PathLike[str], again: bool = False) -> None:
     """Remove what killed processes have left in `folder`; looks once in a process, unless it is to look `again`. What
     is locked belongs to a process that lives."""
