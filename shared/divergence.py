@@ -26,12 +26,13 @@ def dimensions(x: Tensor) -> int:
     return x.shape[1:].numel() * (2 if x.is_complex() else 1)
 
 
+@torch.inference_mode(False)  # derivatives are taken, whatever mode the caller is in
 def data_and_divergence(
     denoiser: DenoiserFunction, x: Tensor, t: float, directions: Tensor | None
 ) -> tuple[Tensor, Tensor]:
     """x̂_0 (batch, ...) and tr(∂x̂_0/∂x) in real coordinates: exact (batch, 1), or along each probe (batch, probes)."""
     with torch.enable_grad():
-        real = real_parts(x).detach().requires_grad_(True)
+        real = real_parts(x).detach().clone().requires_grad_(True)
         times = torch.full((x.shape[0],), t, dtype=real.dtype, device=x.device)
         data = denoiser(from_parts(real, x), times)
         flat = rows(real_parts(data))
@@ -45,7 +46,7 @@ def data_and_divergence(
                 divergence[:, 0] += rows(gradient)[:, i].double()
         else:
             for column, probe in enumerate(directions):
-                (gradient,) = torch.autograd.grad((flat * probe).sum(), real, retain_graph=True)
+                (gradient,) = torch.autograd.grad(flat, real, probe.expand_as(flat), retain_graph=True)
                 divergence[:, column] = (rows(gradient) * probe).sum(1).double()
     return data.detach(), divergence
 
