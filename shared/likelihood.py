@@ -88,6 +88,9 @@ def estimate_log_likelihood(
     checked(Count | None, steps=steps)
     checked(Positive, rtol=rtol, atol=atol)
     require_noise_at(sde, t_end)
+    require(
+        x0.is_floating_point() or x0.is_complex(), "data need to be real or complex, such as x0.float()", x0=x0.dtype
+    )
     dims = dimensions(x0)
     directions = directions_of(x0, trace, probes, generator)
     if prior_log_prob is None:

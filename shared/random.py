@@ -86,8 +86,10 @@ def randn(
     E|ε|² = 1, half of it in each part.
 
     Raises:
-        ConfigError: the number of generators is not the batch size.
+        ConfigError: the number of generators is not the batch size, or a seed was given for one.
     """
+    if isinstance(generator, int):
+        raise ConfigError(f"generator={generator}: give torch.Generator().manual_seed({generator}), or one per item")
     if generator is None or isinstance(generator, torch.Generator):
         source = device if generator is None else generator.device
         return torch.randn(*shape, generator=generator, dtype=dtype, device=source).to(device or source)

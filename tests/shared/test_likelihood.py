@@ -155,6 +155,11 @@ def test_float32_networks_are_accurate_too() -> None:
     assert (log_likelihood(data.denoiser, VPSDE(), x0, rtol=1e-4, atol=1e-4) - expected).abs().max() < 3 * TOLERANCE
 
 
+def test_whole_numbers_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"x0=torch.int64: .*x0.float\(\)"):
+        log_likelihood(lambda x, t: x, VPSDE(), torch.ones(2, 3, dtype=torch.int64))
+
+
 @pytest.mark.parametrize("kind", [{"trace": "guess"}, {"probes": 0}, {"steps": 0}])
 def test_settings_that_cannot_be(kind: dict[str, object]) -> None:
     with pytest.raises(ConfigError):

@@ -935,6 +935,9 @@ BAD: dict[str, dict[str, Any]] = {
     "shape against y": {"y": torch.zeros(3, 3)},
     "shape against x_start": {"x_start": torch.zeros(2, 2)},
     "no shape": {"shape": None},
+    "y of other items than x_start": {"y": torch.zeros(3, 3), "x_start": torch.zeros(2, 3)},
+    "y of whole numbers": {"y": torch.zeros(2, 3, dtype=torch.long)},
+    "a seed for a generator": {"generator": 3},
 }
 
 
