@@ -120,8 +120,11 @@ class Gaussian(Law):
         """From data (items, ...): sample mean, leading `rank` directions of the sample covariance, mean of the rest.
 
         Raises:
-            ConfigError: fewer than two items, as many directions as items or more, or values that are not finite.
+            ConfigError: fewer than two items, as many directions as items or more, or values that are complex or not
+                finite.
         """
+        if data.is_complex():
+            raise ConfigError("a law with directions is of real data: take Spectrum.of for complex ones")
         if not 1 <= rank < len(data):
             raise ConfigError(f"rank={rank} of {len(data)} items: need at least 1, and more items than directions")
         if not bool(torch.isfinite(data).all()):
