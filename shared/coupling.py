@@ -7,6 +7,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from shared.views import real_parts, rows
+
 Coupling = Literal["independent", "minibatch"]
 """How noise and data are paired: as they were drawn, or by the cheapest assignment within a batch."""
 
@@ -21,7 +23,6 @@ def coupled(noise: Tensor, data: Tensor) -> Tensor:
     """
     from scipy.optimize import linear_sum_assignment
 
-    parts = (torch.view_as_real(part) if part.is_complex() else part for part in (data, noise))
-    left, right = (part.detach().flatten(1).double() for part in parts)
+    left, right = (rows(real_parts(part.detach())).double() for part in (data, noise))
     _, order = linear_sum_assignment(torch.cdist(left, right).square().cpu().numpy())
     return noise[torch.from_numpy(order).to(noise.device)]

@@ -12,6 +12,7 @@ from shared.checks import Count, checked
 from shared.errors import ConfigError
 from shared.guidance import DenoiserFunction
 from shared.random import Generators, randn
+from shared.views import from_parts, real_parts, rows
 
 Trace = Literal["auto", "exact", "hutchinson"]
 """One backward pass a dimension; Rademacher probes, unbiased; or "auto": exact up to 32 dimensions."""
@@ -22,20 +23,19 @@ EXACT_UP_TO = 32
 
 def dimensions(x: Tensor) -> int:
     """Real dimensions of an item of x (batch, ...)."""
-    return x[0].numel() * (2 if x.is_complex() else 1)
+    return x.shape[1:].numel() * (2 if x.is_complex() else 1)
 
 
+@torch.inference_mode(False)  # derivatives are taken, whatever mode the caller is in
 def data_and_divergence(
     denoiser: DenoiserFunction, x: Tensor, t: float, directions: Tensor | None
 ) -> tuple[Tensor, Tensor]:
     """x̂_0 (batch, ...) and tr(∂x̂_0/∂x) in real coordinates: exact (batch, 1), or along each probe (batch, probes)."""
-    complex_data = x.is_complex()
-    real = torch.view_as_real(x) if complex_data else x
     with torch.enable_grad():
-        real = real.detach().requires_grad_(True)
+        real = real_parts(x).detach().clone().requires_grad_(True)
         times = torch.full((x.shape[0],), t, dtype=real.dtype, device=x.device)
-        data = denoiser(torch.view_as_complex(real) if complex_data else real, times)
-        flat = (torch.view_as_real(data) if complex_data else data).flatten(1)
+        data = denoiser(from_parts(real, x), times)
+        flat = rows(real_parts(data))
         columns = 1 if directions is None else len(directions)
         divergence = torch.zeros(x.shape[0], columns, dtype=torch.float64, device=x.device)
         if not flat.requires_grad:
@@ -43,11 +43,11 @@ def data_and_divergence(
         if directions is None:
             for i in range(flat.shape[1]):
                 (gradient,) = torch.autograd.grad(flat[:, i].sum(), real, retain_graph=True)
-                divergence[:, 0] += gradient.flatten(1)[:, i].double()
+                divergence[:, 0] += rows(gradient)[:, i].double()
         else:
             for column, probe in enumerate(directions):
-                (gradient,) = torch.autograd.grad((flat * probe).sum(), real, retain_graph=True)
-                divergence[:, column] = (gradient.flatten(1) * probe).sum(1).double()
+                (gradient,) = torch.autograd.grad(flat, real, probe.expand_as(flat), retain_graph=True)
+                divergence[:, column] = (rows(gradient) * probe).sum(1).double()
     return data.detach(), divergence
 
 
@@ -67,16 +67,16 @@ def directions_of(x: Tensor, trace: Trace, probes: int | Tensor, generator: Gene
     checked(Count | None, probes=None if isinstance(probes, Tensor) else probes)
     if trace == "exact" or (trace == "auto" and dimensions(x) <= EXACT_UP_TO):
         return None
-    real = torch.view_as_real(x) if x.is_complex() else x
+    real = real_parts(x)
     if isinstance(probes, Tensor):
-        given = (torch.view_as_real(probes) if probes.is_complex() else probes).flatten(2)
-        if given.shape[2] != real[0].numel() or given.shape[1] not in (1, len(x)):
+        given = real_parts(probes)[:, :, None].flatten(2)
+        if given.shape[2] != real.shape[1:].numel() or given.shape[1] not in (1, len(x)):
             raise ConfigError(
                 f"probes of shape {tuple(probes.shape)}: need (probes, batch or 1, *{tuple(x.shape[1:])})"
             )
         return given.to(real)
     drawn = [randn(real.shape, generator, dtype=real.dtype, device=x.device).sign() for _ in range(probes)]
-    return torch.stack(drawn).flatten(2)
+    return torch.stack([rows(one) for one in drawn])
 
 
 def standard_error(each: Tensor, exact: bool) -> Tensor:

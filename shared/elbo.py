@@ -53,7 +53,7 @@ class Elbo:
         return torch.full_like(sums[0], math.nan) if len(sums) == 1 else sums.std(0) / math.sqrt(len(sums))
 
     def _sums(self) -> Tensor:
-        return self.elements.flatten(2).sum(2)
+        return self.elements[:, :, None].flatten(2).sum(2)
 
 
 def elbo(

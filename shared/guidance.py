@@ -9,6 +9,7 @@ from torch import Tensor
 
 from shared.random import make_generator
 from shared.sde.base import SDE
+from shared.views import rows
 
 DenoiserFunction = Callable[..., Tensor]
 """(x (batch, ...), t (batch,)) → x̂_0 (batch, ...). A flow map's takes the time that a step leads to besides, as r=…"""
@@ -56,5 +57,5 @@ def scalar_variance(
     """
     (product,) = torch.autograd.grad(x0, state, grad_outputs=probe, retain_graph=retain_graph)
     image = product * (sigma**2 / alpha) * probe.abs()
-    count = probe.abs().flatten(1).sum(1).clamp_min(1)
-    return (image * probe).flatten(1).sum(1) / count, image.square().flatten(1).sum(1) / count
+    count = rows(probe.abs()).sum(1).clamp_min(1)
+    return rows(image * probe).sum(1) / count, rows(image.square()).sum(1) / count

@@ -88,6 +88,9 @@ def estimate_log_likelihood(
     checked(Count | None, steps=steps)
     checked(Positive, rtol=rtol, atol=atol)
     require_noise_at(sde, t_end)
+    require(
+        x0.is_floating_point() or x0.is_complex(), "data need to be real or complex, such as x0.float()", x0=x0.dtype
+    )
     dims = dimensions(x0)
     directions = directions_of(x0, trace, probes, generator)
     if prior_log_prob is None:
@@ -122,7 +125,7 @@ def estimate_log_likelihood(
         prior = sde.prior_log_prob(x_T, None if y is None else y.to(wide)) if prior_log_prob is None else None
         terminal = prior_log_prob(x_T) if prior_log_prob is not None else prior
     assert terminal is not None
-    each = terminal.double()[:, None] + dims * math.log(sigma_T / sigma_0) - change[-1]
+    each = terminal.double()[:, None] + dims * math.log(sigma_T / sigma_0) - change[-1].real
     return LogLikelihood(each.mean(1), standard_error(each, exact=directions is None), calls)
 
 

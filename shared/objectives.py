@@ -22,6 +22,7 @@ from shared.coupling import Coupling, coupled
 from shared.errors import ConfigError
 from shared.predictions import Denoiser, PathPoint
 from shared.sde.base import SDE, residual
+from shared.views import rows
 
 Weighting = Literal[
     "noise", "data", "velocity", "score", "sigma2", "likelihood", "edm", "min_snr", "mean", "mean_sigma2", "mean_edm"
@@ -277,10 +278,10 @@ class DiffusionLoss(Checked):
 
     def _reduced(self, squared: Tensor, mask: Tensor | None) -> Tensor:
         if mask is None:
-            items = squared.flatten(1)
+            items = rows(squared)
             return items.mean(1) if self.reduction == "mean" else items.sum(1)
         mask = mask.to(squared.dtype).expand_as(squared)
-        items, total = (squared * mask).flatten(1).sum(1), mask.flatten(1).sum(1)
+        items, total = rows(squared * mask).sum(1), rows(mask).sum(1)
         return items if self.reduction == "sum" else items / torch.where(total > 0, total, torch.ones_like(total))
 
     def _factor(self, denoiser: Denoiser, t: Tensor) -> Tensor:

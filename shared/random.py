@@ -86,11 +86,13 @@ def randn(
     E|ε|² = 1, half of it in each part.
 
     Raises:
-        ConfigError: the number of generators is not the batch size.
+        ConfigError: the number of generators is not the batch size, or a seed was given for one.
     """
+    if isinstance(generator, int):
+        raise ConfigError(f"generator={generator}: give torch.Generator().manual_seed({generator}), or one per item")
     if generator is None or isinstance(generator, torch.Generator):
         source = device if generator is None else generator.device
-        return torch.randn(*shape, generator=generator, dtype=dtype, device=source).to(device or source)
+        return torch.randn(tuple(shape), generator=generator, dtype=dtype, device=source).to(device or source)
     if len(generator) != shape[0]:
         raise ConfigError(f"{len(generator)} generators for a batch of {shape[0]}: give one per item, or just one")
     made = torch.empty(*shape, dtype=dtype, device=generator[0].device if generator else device)

@@ -44,6 +44,14 @@ def test_the_container_copies_what_the_package_is_built_from():
     assert {"shared", "tsdiff", "speech", "pyproject.toml", PROJECT["readme"], *PROJECT["license-files"]} <= set(copied)
 
 
+def test_the_source_archive_has_what_its_readme_and_tests_name():
+    lines = [line.split() for line in (ROOT / "MANIFEST.in").read_text(encoding="utf-8").splitlines()]
+    taken = {name for verb, *names in lines if verb in ("graft", "include") for name in names}
+    assert {"benchmarks", "docs", "recipes", "tests"} <= taken
+    assert [name for name in taken if not list(ROOT.glob(name))] == []
+    assert {"*.md", "*.cff", "constraints.txt", "Makefile", ".ci/run"} <= taken
+
+
 @pytest.mark.parametrize(
     ("program", "typed", "offered"), [("tsdiff", "tsdiff fore", "forecast"), ("speech", "speech enh", "enhance")]
 )

@@ -27,6 +27,7 @@ from shared.likelihood import estimate_log_likelihood
 from shared.random import Generators, randn
 from shared.samplers.run import Node
 from shared.sde.base import SDE, anchored, residual
+from shared.views import rows
 
 _MOST_DIMENSIONS = 4096
 
@@ -166,13 +167,12 @@ def score_spectrum(
     refuse_spectrum(dims)
     if copies < dims:
         raise ConfigError(f"copies={copies} of {dims} dimensions: need at least as many copies")
-    field, rows = ScoreField(denoiser, sde, t, x0, y), []
+    field, scores = ScoreField(denoiser, sde, t, x0, y), list[Tensor]()
     for _ in range(copies):
         noise = randn(x0.shape, generator, dtype=x0.dtype, device=x0.device)
         with torch.no_grad():
-            rows.append(field.score(field.noisy(x0, noise)).flatten(1))
-    scores = torch.stack(rows, dim=1).double() * math.sqrt(field.variance / copies)
-    values = torch.linalg.svdvals(scores)
+            scores.append(rows(field.score(field.noisy(x0, noise))))
+    values = torch.linalg.svdvals(torch.stack(scores, dim=1).double() * math.sqrt(field.variance / copies))
     ends = torch.ones_like(values[:, :1])
     gap, normal = (-torch.cat([ends, values, 0 * ends], dim=1).diff(dim=1)).max(1)
     return ScoreSpectrum(values, dims - normal, gap)

@@ -17,6 +17,7 @@ from shared.errors import ConfigError
 from shared.guidance import DenoiserFunction
 from shared.samplers.run import Node
 from shared.sde.base import SDE, anchored, residual
+from shared.views import from_parts, real_parts, rows
 
 
 class ScoreField:
@@ -47,8 +48,6 @@ class ScoreField:
         self.sde, self.y, self.complex = sde, y, like.is_complex()
         self.variance = (self.node.sigma / self.node.alpha) ** 2 / (2 if self.complex else 1)
         self._denoiser, self._like = denoiser, like
-        real = like.real.dtype if self.complex else like.dtype
-        self._times = torch.full((len(like),), self.node.t, dtype=real, device=like.device)
 
     def at(self, t: float) -> ScoreField:
         """The same at another time, in the same coordinates."""
@@ -56,49 +55,49 @@ class ScoreField:
 
     def coordinates(self, x: Tensor) -> Tensor:
         """u of states x (batch, ...): of the same shape, complex ones with an axis of 2 more."""
-        return self._real(self.sde.whitened(residual(x, self.y)) / self.node.alpha)
+        return real_parts(self.sde.whitened(residual(x, self.y)) / self.node.alpha)
 
     def of_data(self, x0: Tensor) -> Tensor:
         """u of the state α(x_0 − y) + y, which holds no noise."""
-        return self._real(self.sde.whitened(residual(x0, self.y)))
+        return real_parts(self.sde.whitened(residual(x0, self.y)))
 
     def noisy(self, x0: Tensor, noise: Tensor) -> Tensor:
         """u of x_0 with white noise that is shaped like it."""
-        return self._real(self.sde.whitened(residual(x0, self.y)) + self.node.sigma / self.node.alpha * noise)
+        return real_parts(self.sde.whitened(residual(x0, self.y)) + self.node.sigma / self.node.alpha * noise)
 
     def data(self, u: Tensor) -> Tensor:
         """D(u)."""
-        white = torch.view_as_complex(u) if self.complex else u
+        white = from_parts(u, self._like)
         x = anchored(self.node.alpha * self.sde.coloured(white), self.y)
+        times = torch.full((len(u),), self.node.t, dtype=u.dtype, device=u.device)
         with sdpa_kernel(SDPBackend.MATH):  # fused attention has no second derivative
-            x0 = self._denoiser(x, self._times)
-        return self._real(self.sde.whitened(residual(x0, self.y)))
+            x0 = self._denoiser(x, times)
+        return real_parts(self.sde.whitened(residual(x0, self.y)))
 
     def score(self, u: Tensor) -> Tensor:
         """s(u)."""
         return (self.data(u) - u) / self.variance
 
+    @torch.inference_mode(False)  # derivatives are taken, whatever mode the caller is in
     def products(self, u: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """∂D/∂u·v and its transpose times v, for v shaped like u: one product forwards and one backwards."""
-        u = u.detach()
+        u, v = u.detach().clone(), v.clone()
         with torch.no_grad():
             forward: Any = jvp(self.data, (u,), (v,))[1]
         return forward, self.transposed(u, v)
 
+    @torch.inference_mode(False)  # derivatives are taken, whatever mode the caller is in
     def transposed(self, u: Tensor, v: Tensor) -> Tensor:
         """(∂D/∂u)ᵀ·v; 0 where the prediction does not depend on the state."""
         with torch.enable_grad():
-            leaf = u.detach().requires_grad_(True)
+            leaf = u.detach().clone().requires_grad_(True)
             value = self.data(leaf)
             if not value.requires_grad:
                 return torch.zeros_like(u)
             (back,) = torch.autograd.grad(value, leaf, v, allow_unused=True)
         return torch.zeros_like(u) if back is None else back
 
-    def _real(self, values: Tensor) -> Tensor:
-        return torch.view_as_real(values.resolve_conj()) if self.complex else values
-
 
 def inner(a: Tensor, b: Tensor) -> Tensor:
     """⟨a, b⟩ of each item, (batch,), float64."""
-    return (a.double() * b.double()).flatten(1).sum(1)
+    return rows(a.double() * b.double()).sum(1)

@@ -169,7 +169,7 @@ def fokker_planck(
     u = field.noisy(x0, noise)
     change = _change_with_noise(field, u)
     if dimensions(x0) <= EXACT_UP_TO:
-        basis = torch.eye(u[0].numel(), dtype=u.dtype, device=u.device).reshape(-1, 1, *u.shape[1:])
+        basis = torch.eye(u.shape[1:].numel(), dtype=u.dtype, device=u.device).reshape(-1, 1, *u.shape[1:])
         left = change - field.variance * _gradient_of_energy(field, u, [v.expand_as(u) for v in basis])
         return FokkerPlanck(inner(left, left), inner(change, change))
     signs = [_signs(u, generator) for _ in range(probes)]
@@ -189,15 +189,16 @@ def _change_with_noise(field: ScoreField, u: Tensor) -> Tensor:
     return found
 
 
+@torch.inference_mode(False)  # derivatives are taken, whatever mode the caller is in
 def _gradient_of_energy(field: ScoreField, u: Tensor, directions: list[Tensor]) -> Tensor:
     """∇(Σ vᵀJv + ‖s‖²) over the directions v."""
     with torch.enable_grad():
-        leaf = u.detach().requires_grad_(True)
+        leaf = u.detach().clone().requires_grad_(True)
         score = field.score(leaf)
         energy = score.square().sum()
         for v in directions:
             (product,) = torch.autograd.grad(score, leaf, v, create_graph=True)
-            energy = energy + (product * v).sum()
+            energy = energy + (product * v.clone()).sum()
         (gradient,) = torch.autograd.grad(energy, leaf)
     return gradient
 

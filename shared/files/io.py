@@ -6,6 +6,7 @@ long as its process lives. The first write of a process into a folder removes wh
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import secrets
@@ -31,6 +32,8 @@ UNFINISHED = ".unfinished-"
 """What the names of temporary files start with."""
 
 _LONGEST_SUFFIX = 16
+_FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
+"""Of writes to a disk that is full, or beyond what a file or a user may take."""
 _swept: set[str] = set()
 UNENCODABLE: Final = "backslashreplace"
 """What text files do with what UTF-8 has no bytes for: file names may hold any, and a report names them."""
@@ -63,7 +66,12 @@ def atomic_path(target: str | os.PathLike[str]) -> Iterator[Path]:
         raise DataError(f"{target} is {kind}, which no file may replace; choose another name")
     target = Path(os.path.realpath(target)) if target.is_symlink() else target
     with temporary_path(target.parent, target.suffix) as temporary:
-        yield temporary
+        try:
+            yield temporary
+        except OSError as error:  # of a write, which does not tell to what
+            if error.errno in _FULL and error.filename is None:
+                error.filename = str(target)
+            raise
         if mode is not None:
             temporary.chmod(stat.S_IMODE(mode))
         with open(temporary, "rb") as stream:
@@ -127,6 +135,29 @@ def claim_path(parent: Path, suffix: str = "", *, folder: bool = False) -> tuple
             if os.path.samestat(os.stat(path), os.fstat(handle)):
                 return path, handle
         os.close(handle)  # another process took it for left behind before it was locked
+
+
+@contextmanager
+def held(folder: str | os.PathLike[str]) -> Iterator[bool]:
+    """Whether a folder, which is made if need be, is this one's until the end: False where another holds it, in this
+    process or in one that lives. Where the system or the file system has no locks, all have it."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    if fcntl is None:
+        yield True
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        free = True
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            free = False
+        except OSError:
+            pass
+        yield free
+    finally:
+        os.close(handle)
 
 
 def remove_unfinished(folder: str | os.PathLike[str], again: bool = False) -> None:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from shared.checks import Checked
 from shared.random import Generators, randn
+from shared.views import rows
 
 
 class Noise(Checked, ABC):
@@ -64,4 +65,4 @@ class Noise(Checked, ABC):
     def log_det(self, shape: Sequence[int]) -> Tensor:
         """log det S of each item of values of this shape, (batch,), float64."""
         each = self.log_diagonal(shape).expand(*shape)
-        return 2 * each.flatten(1).sum(1)
+        return 2 * rows(each).sum(1)

@@ -12,6 +12,7 @@ from shared.errors import ConfigError
 from shared.noise.base import Noise
 from shared.noise.factors import Factor
 from shared.random import Generators
+from shared.views import from_parts, real_parts
 
 
 class Correlated(Noise):
@@ -73,9 +74,9 @@ class Correlated(Noise):
 
     def _applied(self, function: Callable[[Tensor], Tensor], values: Tensor) -> Tensor:
         """A function of (batch, places, columns) along the axis of values."""
-        real = torch.view_as_real(values) if values.is_complex() else values
+        real = real_parts(values)
         axis = range(values.ndim)[self.axis]
         moved = real.movedim(axis, 1)
         out = function(moved.flatten(2) if moved.ndim > 2 else moved[..., None])
         back = out.reshape(moved.shape).movedim(1, axis)
-        return torch.view_as_complex(back.contiguous()) if values.is_complex() else back.contiguous()
+        return from_parts(back.contiguous(), values)

@@ -175,6 +175,8 @@ def _start(
     dtype: torch.dtype | None,
     device: torch.device | str | None,
 ) -> Tensor:
+    if y is not None and not (y.is_floating_point() or y.is_complex()):
+        raise ConfigError(f"an anchor y of {y.dtype}: need real or complex numbers, such as y.float()")
     if x_start is not None:
         start = x_start
     elif y is None and shape is None:
@@ -190,4 +192,11 @@ def _start(
             start = sde.prior_sample(tuple(shape or ()) if y is None else y, generator, dtype=dtype, device=place)
     if shape is not None and tuple(shape) != tuple(start.shape):
         raise ConfigError(f"shape {tuple(shape)} does not agree with the anchor or start, {tuple(start.shape)}")
+    if y is not None and not (y.ndim <= start.ndim and all(map(_repeats, y.shape[::-1], start.shape[::-1]))):
+        raise ConfigError(f"an anchor y of shape {tuple(y.shape)} for states of {tuple(start.shape)}: need the same")
     return start
+
+
+def _repeats(size: int, whole: int) -> bool:
+    """Whether an axis of this size serves for one of that."""
+    return size in (1, whole)

@@ -29,12 +29,13 @@ class BrownianNoise:
     """
 
     def __init__(self, seeds: Sequence[int], like: Tensor):
+        self._like = like
         self._paths = [_Path(seed, like[item]) for item, seed in enumerate(seeds)]
 
     def between(self, now: Sequence[float], after: Sequence[float]) -> Tensor:
         """Unit noise (batch, ...) of the step from the log-SNR `now` to `after`, one for all items or one of each."""
-        paths = enumerate(self._paths)
-        return torch.stack([path.between(now[i % len(now)], after[i % len(after)]) for i, path in paths])
+        each = (path.between(now[i % len(now)], after[i % len(after)]) for i, path in enumerate(self._paths))
+        return torch.stack(list(each)) if self._paths else torch.empty_like(self._like)
 
 
 class _Path:

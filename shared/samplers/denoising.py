@@ -107,6 +107,10 @@ class DenoisingMCMC(Checked):
     def _ladder(self, run: Run, nodes: list[Node]) -> tuple[list[Node], float]:
         """The levels, noisiest first, and the log-SNR where descents end, or before clean data nearly so."""
         finite = [node.log_snr for node in nodes if math.isfinite(node.log_snr)]
+        if len(finite) < 2:
+            raise ConfigError(
+                f"denoising MCMC needs two levels of noise, and these steps have {len(finite)}: take more"
+            )
         low, high = self.log_snr or (finite[0], finite[-1])
         if low < finite[0] - 1e-9 or high > finite[-1] + 1e-9 or low >= high:
             raise ConfigError(

@@ -25,6 +25,7 @@ from torch import Tensor
 from shared.errors import ConfigError
 from shared.samplers.exponential import step
 from shared.samplers.run import Node, Run, is_clean
+from shared.views import rows
 
 
 @dataclass(frozen=True)
@@ -122,6 +123,6 @@ class _Second:
 
 def _projected(a: Tensor, b: Tensor) -> Tensor:
     """⟨a, b⟩/⟨b, b⟩ of each item, between −2 and 2, and 0 where b = 0; shaped to multiply items."""
-    inner, square = ((u * b.conj()).real.flatten(1).sum(1) for u in (a, b))
+    inner, square = (rows((u * b.conj()).real).sum(1) for u in (a, b))
     value = (inner / torch.where(square > 0, square, torch.ones_like(square))).clamp(-2, 2)
     return value.reshape(-1, *([1] * (a.ndim - 1)))

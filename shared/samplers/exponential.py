@@ -169,8 +169,8 @@ class Exponential(Checked):
     def _noise(self, run: Run, path: BrownianNoise | None, now: Nodes, after: Nodes) -> Tensor:
         if path is None:
             return run.start_noise() if any(node.sigma == 0 for node in now) else run.noise()
-        # At a share η of noise the clock is e^{2η²λ} to first order.
-        clocks = [[self.eta**2 * node.log_snr for node in nodes] for nodes in (now, after)]
+        # At a share η of noise the clock is e^{2η²λ} to first order; with none only the end of a bridge takes some.
+        clocks = [[(self.eta**2 or 1.0) * node.log_snr for node in nodes] for nodes in (now, after)]
         return run.sde.coloured(path.between(*clocks))
 
 

@@ -21,6 +21,7 @@ from shared.checks import Checked, NonNegative
 from shared.errors import ConfigError
 from shared.kinds import OneOf
 from shared.samplers.run import Node
+from shared.views import rows
 
 Gain = Callable[[Tensor], Tensor]
 """A function of variances, element by element."""
@@ -119,14 +120,17 @@ class Gaussian(Law):
         """From data (items, ...): sample mean, leading `rank` directions of the sample covariance, mean of the rest.
 
         Raises:
-            ConfigError: fewer than two items, as many directions as items or more, or values that are not finite.
+            ConfigError: fewer than two items, as many directions as items or more, or values that are complex or not
+                finite.
         """
+        if data.is_complex():
+            raise ConfigError("a law with directions is of real data: take Spectrum.of for complex ones")
         if not 1 <= rank < len(data):
             raise ConfigError(f"rank={rank} of {len(data)} items: need at least 1, and more items than directions")
         if not bool(torch.isfinite(data).all()):
             raise ConfigError("data that are not all finite have no covariance; leave those items out")
         mean = data.double().mean(0)
-        _, spread, directions = torch.linalg.svd((data.double() - mean).flatten(1), full_matrices=False)
+        _, spread, directions = torch.linalg.svd(rows(data.double() - mean), full_matrices=False)
         variances = spread.square() / (len(data) - 1)
         rank = min(rank, len(variances))
         others = mean.numel() - rank
@@ -164,7 +168,7 @@ class Gaussian(Law):
 
     def split(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """Coordinates (batch, rank) along the directions, and what is left of z (batch, ...)."""
-        coordinates = z.flatten(1) @ self.directions.flatten(1).to(z).T
+        coordinates = rows(z) @ rows(self.directions).to(z).T
         return coordinates, z - self.joined(coordinates)
 
     def joined(self, coordinates: Tensor) -> Tensor:
@@ -180,7 +184,7 @@ class Gaussian(Law):
         wide = torch.complex128 if a.is_complex() else torch.float64
         (along_a, rest_a), (along_b, rest_b) = (self.split(z.to(wide).reshape(-1, *self.mean.shape)) for z in (a, b))
         along = (along_a * along_b.conj()).real
-        rest = (rest_a * rest_b.conj()).real.flatten(1).sum(1, keepdim=True)
+        rest = rows((rest_a * rest_b.conj()).real).sum(1, keepdim=True)
         others = self.mean.numel() - len(self.variances)
         variances = torch.cat([self.variances.double(), torch.tensor([self.rest]).double()]).to(along.device)
         counts = torch.ones_like(variances)

@@ -24,6 +24,7 @@ from shared.checks import Checked, Count, Natural, NonNegative, Positive, checke
 from shared.errors import ConfigError
 from shared.noise import Noise
 from shared.random import Generators, randn
+from shared.views import rows
 
 
 class Evaluation(NamedTuple):
@@ -326,4 +327,4 @@ def _energy(evaluation: Evaluation) -> Tensor:
 
 
 def _square(x: Tensor) -> Tensor:
-    return x.double().square().flatten(1).sum(1)
+    return rows(x.double().square()).sum(1)

@@ -88,7 +88,10 @@ def solved(slope: Callable[..., Any], start: Any, w: Tensor, rtol: float, atol: 
 
 def _max_norm(state: Tensor | tuple[Tensor, ...]) -> Tensor:
     parts = state if isinstance(state, tuple) else (state,)
-    return torch.stack([part.abs().max() for part in parts]).max()
+    largest = [part.abs().max() for part in parts if part.numel()]  # none in a batch of no items
+    size = torch.stack(largest).max() if largest else torch.zeros(())
+    # Where a complex state or its slope is smaller than 1e-5, torchdiffeq's guess of the first step fails.
+    return size.clamp_min(2e-5) if any(part.is_complex() for part in parts) else size
 
 
 @dataclass(frozen=True)

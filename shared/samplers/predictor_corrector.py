@@ -14,6 +14,7 @@ from shared.checks import Checked, Natural, Positive
 from shared.errors import ConfigError
 from shared.samplers.exponential import step as exponential_step
 from shared.samplers.run import Node, Run, is_clean
+from shared.views import rows
 
 Predictor = Literal["reverse_diffusion", "euler_maruyama", "ancestral", "none"]
 """How a step goes to the next time."""
@@ -115,4 +116,4 @@ def _score(run: Run, node: Node, x: Tensor) -> Tensor:
 
 
 def _norms(x: Tensor) -> Tensor:
-    return torch.linalg.vector_norm(x.flatten(1), dim=1)
+    return torch.linalg.vector_norm(rows(x), dim=1)

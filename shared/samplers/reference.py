@@ -12,6 +12,7 @@ from shared.random import make_generator
 from shared.samplers import AdaptiveODE, Exponential, PredictorCorrector, Sampler, method_times, sample
 from shared.samplers.run import SampleResult
 from shared.sde.base import SDE
+from shared.views import rows
 
 
 class Reference:
@@ -58,7 +59,7 @@ class Reference:
 
     def distances(self, x: Tensor) -> Tensor:
         """RMS distance of each item (batch, ...) from its end, (batch,)."""
-        return (x - self._end).abs().square().flatten(1).mean(1).sqrt()
+        return rows((x - self._end).abs().square()).mean(1).sqrt()
 
     def _reached(self, method: Sampler, times: Tensor) -> SampleResult:
         options: dict[str, Any] = {"guidance": self._guidance, "generator": make_generator("search")}

@@ -24,9 +24,11 @@ from shared.checks import Checked
 from shared.errors import ConfigError
 from shared.noise import Noise, NoiseSetting
 from shared.random import Generators, randn
+from shared.views import rows
 
 TimeLike = Tensor | float
 """A time, or times (batch,)."""
+_HAIR = 1e-10
 
 
 def expand(coefficient: Tensor, x: Tensor) -> Tensor:
@@ -140,7 +142,13 @@ class SDE(Checked, ABC):
 
     def sigma_dot(self, t: TimeLike) -> Tensor:
         """dσ/dt, shaped like `t`; infinite where σ vanishes as a root."""
-        return self._evaluate(lambda s: self._variance_dot(s) / (2 * self._variance(s).sqrt()), t)
+        return self._evaluate(self._sigma_dot, t)
+
+    def _sigma_dot(self, t: Tensor) -> Tensor:
+        # Where σ vanishes as a line, σ² and its rate both do: the slope is that a hair inside.
+        both = (self._variance(t) == 0) & (self._variance_dot(t) == 0)
+        inside = torch.where(both, torch.where(t < 0.5, t + _HAIR, t - _HAIR), t)
+        return self._variance_dot(inside) / (2 * self._variance(inside).sqrt())
 
     def diffusion(self, t: TimeLike) -> Tensor:
         """g(t) of dx = f dt + g dw, shaped like `t`: g² = dσ²/dt − 2(α̇/α)σ²."""
@@ -285,8 +293,8 @@ class SDE(Checked, ABC):
         self.require_gaussian("a likelihood", "prior_log_prob, the density of the prior as a function")
         r = residual(z, y)
         wide = r.to(torch.complex128 if z.is_complex() else torch.float64)
-        dims = r[0].numel()
-        energy = (self.whitened(wide).abs() / std).square().flatten(1).sum(1)
+        dims = r.shape[1:].numel()
+        energy = rows((self.whitened(wide).abs() / std).square()).sum(1)
         log_det = self.noise.log_det(r.shape).to(energy) if self.noise else 0.0
         if z.is_complex():
             return -energy - dims * math.log(math.pi * std**2) - log_det

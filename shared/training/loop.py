@@ -134,8 +134,13 @@ class AtomicIO(TorchCheckpointIO):
     that is another file system a stop during the move leaves half a file."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        with atomic_path(path) as temporary:
-            torch.save(checkpoint, temporary)
+        with atomic_path(path) as temporary, open(temporary, "wb") as stream:
+            try:
+                torch.save(checkpoint, stream)
+            except RuntimeError as error:  # of positions in the file, after what failed
+                if isinstance(error.__context__, OSError):
+                    raise error.__context__ from None
+                raise
 
 
 class Progress(Callback):

@@ -26,10 +26,20 @@ from shared.console.notes import tell
 from shared.devices import check_processes
 from shared.errors import CheckpointError, TrainingError
 from shared.random import derive_seed
+from shared.training.alone import alone
 from shared.training.batches import Batch, BatchSource
 from shared.training.config import TrainingConfig as TrainingConfig
 from shared.training.ema import ema_of
-from shared.training.loop import AtomicIO, BatchData, Clock, Progress, SameStart, Stopper, in_main_thread, state_keeper
+from shared.training.loop import (
+    AtomicIO,
+    BatchData,
+    Clock,
+    Progress,
+    SameStart,
+    Stopper,
+    in_main_thread,
+    state_keeper,
+)
 from shared.training.memory import keep_large_blocks
 
 LAST_STATE = "last.ckpt"
@@ -194,7 +204,8 @@ def fit(
         callbacks, logger: Lightning's, besides.
 
     Raises:
-        ConfigError: other processes were started than are to train, or `folder` is not the same one for all of them.
+        ConfigError: other processes were started than are to train, `folder` is not the same one for all of them, or
+            another training uses it.
         TrainingError: the loss is not finite.
         CheckpointError: the state in `folder` cannot be read or does not fit the module.
         KeyboardInterrupt: it was stopped, with Ctrl-C or SIGTERM: the running step is finished and the state saved, and
@@ -240,15 +251,16 @@ def fit(
         )
         share = module.share = trainer.accumulate_grad_batches = config.share(trainer.num_devices * num_nodes)
         data = BatchData(source, config.seed, config.max_steps, config.num_workers, share)
-        if path is not None:
-            _check_state(Path(path), module)
         on_interrupt = signal.getsignal(signal.SIGINT)
         network = module.network
         if config.compile:
             network.compile()
         try:
-            stopper.listen()
-            trainer.fit(module, datamodule=data, ckpt_path=path, weights_only=True if path else None)
+            with alone(Path(folder) if folder is not None and trainer.is_global_zero else None):
+                if path is not None:
+                    _check_state(Path(path), module)
+                stopper.listen()
+                trainer.fit(module, datamodule=data, ckpt_path=path, weights_only=True if path else None)
         except SystemExit:
             if not trainer.interrupted:
                 raise

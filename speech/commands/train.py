@@ -19,6 +19,7 @@ from shared.errors import ConfigError
 from shared.files.documents import read_json
 from shared.files.io import write_json, write_text
 from shared.files.settings import plain, write_yaml
+from shared.training.alone import alone
 from shared.training.module import LAST_STATE
 from speech.commands.common import shared_speech
 from speech.commands.options import Train
@@ -98,8 +99,9 @@ def _claim_state(experiment: Experiment, output: Path, retrain: bool) -> None:
         return
     mark, wanted = output / STATE_FOLDER / "fingerprint.json", _fingerprint(experiment)
     if retrain:
-        for name in (STATE_FOLDER, MODEL_FOLDER, LAST_FOLDER, LOG_FOLDER):
-            shutil.rmtree(output / name, ignore_errors=True)
+        with alone(output / STATE_FOLDER):
+            for name in (STATE_FOLDER, MODEL_FOLDER, LAST_FOLDER, LOG_FOLDER):
+                shutil.rmtree(output / name, ignore_errors=True)
     elif mark.is_file() and read_json(mark) != wanted:
         raise ConfigError(
             f"{output} holds a training with other settings ({output / _SETTINGS}); choose another --output, or "

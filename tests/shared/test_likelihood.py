@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -121,7 +122,30 @@ def test_complex_data_count_two_dimensions_an_element() -> None:
     x0 = 0.8 * torch.randn(16, 2, dtype=torch.complex128, generator=make_generator("complex"))
     found = log_likelihood(data.denoiser, VESDE(), x0)
     expected = -(x0.abs() / 0.8).square().sum(1) - 2 * math.log(math.pi * 0.8**2)
+    assert found.dtype == torch.float64
     assert ((found - expected) / 4).abs().max() < 1e-3
+    torch.testing.assert_close(log_likelihood(data.denoiser, VESDE(), x0.conj().resolve_conj().conj()), found)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.complex128])
+@pytest.mark.parametrize("more", [{}, {"steps": 50}, {"trace": "hutchinson", "probes": 2, "steps": 50}])
+def test_single_numbers_and_batches_of_none(dtype: torch.dtype, more: dict[str, Any]) -> None:
+    sde = VPSDE()
+    x0 = 0.8 * torch.randn(3, dtype=dtype, generator=make_generator("numbers"))
+    alone, wide = (log_likelihood(GaussianData(sde, 0.0, 0.8).denoiser, sde, x, **more) for x in (x0, x0[:, None]))
+    torch.testing.assert_close(alone, wide, rtol=0, atol=1e-9)
+    for shape in ((0,), (0, 4)):
+        none = estimate_log_likelihood(lambda x, t: 0.5 * x, sde, torch.zeros(shape, dtype=dtype), **more)
+        assert none.value.shape == none.standard_error.shape == (0,)
+        assert none.value.dtype == torch.float64
+
+
+def test_the_bound_of_single_numbers() -> None:
+    x0, noise = torch.linspace(-1, 1, 3), torch.randn(2, 8, 3, generator=make_generator("bound"))
+    denoiser = GaussianData(VPSDE(), 0.0, 0.8).denoiser
+    alone, wide = elbo(denoiser, VPSDE(), x0, noise), elbo(denoiser, VPSDE(), x0[:, None], noise[..., None])
+    torch.testing.assert_close(alone.value, wide.value)
+    assert elbo(denoiser, VPSDE(), x0[:0], noise[..., :1]).value.shape == (0,)
 
 
 def test_float32_networks_are_accurate_too() -> None:
@@ -129,6 +153,11 @@ def test_float32_networks_are_accurate_too() -> None:
     x0 = 0.8 * torch.randn(16, DIMS, generator=make_generator("single"))
     expected = torch.distributions.Normal(0.0, 0.8).log_prob(x0).sum(1)
     assert (log_likelihood(data.denoiser, VPSDE(), x0, rtol=1e-4, atol=1e-4) - expected).abs().max() < 3 * TOLERANCE
+
+
+def test_whole_numbers_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"x0=torch.int64: .*x0.float\(\)"):
+        log_likelihood(lambda x, t: x, VPSDE(), torch.ones(2, 3, dtype=torch.int64))
 
 
 @pytest.mark.parametrize("kind", [{"trace": "guess"}, {"probes": 0}, {"steps": 0}])

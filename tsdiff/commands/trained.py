@@ -20,6 +20,7 @@ from shared.devices import first_process
 from shared.errors import CheckpointError, ConfigError
 from shared.files.documents import read_json
 from shared.files.io import write_json
+from shared.training.alone import alone
 from shared.training.config import TrainingConfig
 from tsdiff.data.entries import Entry
 from tsdiff.estimator import DEFAULT_LOSS, TSDiffEstimator
@@ -119,8 +120,9 @@ def trained_predictor(
                 if first_process():
                     _leave(predictor, folder, wanted, seconds, same=candidate == folder)
                 return predictor, seconds
-    else:
-        shutil.rmtree(state, ignore_errors=True)  # as each of those does that train together
+    elif state.is_dir():
+        with alone(state if first_process() else None):
+            shutil.rmtree(state, ignore_errors=True)  # as each of those does that train together
     from shared.training.module import seconds_of  # loads Lightning
 
     before = seconds_of(state)

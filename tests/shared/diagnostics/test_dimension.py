@@ -49,6 +49,14 @@ def test_flipd_counts_the_dimensions_of_a_subspace(sde: SDE) -> None:
     assert float(INSIDE + left.mean()) == pytest.approx(WHOLE, abs=5)
 
 
+def test_flipd_of_single_numbers_and_of_no_items() -> None:
+    data, x0 = GaussianData(VPSDE(), 0.0, 0.8), torch.linspace(-1, 1, 3, dtype=F64)
+    alone, wide = (flipd(data.denoiser, VPSDE(), x, 0.01) for x in (x0, x0[:, None]))
+    torch.testing.assert_close(alone.value, wide.value)
+    for none in (x0[:0], x0[:0, None]):
+        assert flipd(data.denoiser, VPSDE(), none, 0.01).value.shape == (0,)
+
+
 def test_flipd_by_probes_is_unbiased_and_knows_its_error() -> None:
     sde = VPSDE()
     data, x0 = subspace(sde)

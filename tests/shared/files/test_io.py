@@ -289,3 +289,24 @@ def test_numbers_on_a_high_level_come_back_from_a_table(tmp_path: Path) -> None:
     write_csv(tmp_path / "x.csv", pd.DataFrame({"value": values}))
     assert pd.read_csv(tmp_path / "x.csv", float_precision="round_trip")["value"].tolist() == values
     assert (tmp_path / "x.csv").read_text().splitlines()[4] == "-0.1"
+
+
+def test_a_full_disk_is_told_with_the_file_that_it_had_no_room_for(tmp_path: Path) -> None:
+    code = """
+import resource, sys, torch
+from pathlib import Path
+from shared.files.io import write_text
+from shared.training.loop import AtomicIO
+resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))
+for write in (
+    lambda path: write_text(path, "a" * 9000),
+    lambda path: AtomicIO().save_checkpoint({"weights": torch.zeros(9000)}, path),
+):
+    try:
+        write(Path(sys.argv[1]) / "large")
+    except OSError as error:
+        print(error)
+"""
+    ran = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert ran.stdout.splitlines() == [f"[Errno 27] File too large: '{tmp_path}/large'"] * 2
+    assert list(tmp_path.iterdir()) == []

@@ -186,6 +186,12 @@ def test_what_it_cannot_do_names_what_to_take(given, told: str) -> None:
         sample(law.denoiser(SDE_), x_start=torch.zeros(2, 1, dtype=F64), steps=4, **asked)
 
 
+def test_steps_without_two_levels_of_noise_are_refused() -> None:
+    for steps, found in ((1, 0), (2, 1)):
+        with pytest.raises(ConfigError, match=f"these steps have {found}: take more"):
+            sample(lambda x, t: x, FlowSDE(), (2, 1), method=DenoisingMCMC(TwoModes()), steps=steps)
+
+
 def test_settings_are_checked() -> None:
     for wrong in ({"step": 4.0}, {"levels": 1}, {"outputs": 0}, {"log_snr": (1.0, 0.0)}):
         with pytest.raises(ConfigError, match=next(iter(wrong))):

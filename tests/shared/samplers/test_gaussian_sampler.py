@@ -132,6 +132,8 @@ def test_what_cannot_be_is_refused() -> None:
         Gaussian.of_covariance(torch.tensor([[1.0, 0.5], [0.0, 1.0]]), torch.zeros(2))
     with pytest.raises(ConfigError, match="positive semi-definite"):
         Gaussian.of_covariance(torch.tensor([[1.0, 2.0], [2.0, 1.0]]), torch.zeros(2))
+    with pytest.raises(ConfigError, match="take Spectrum"):
+        Gaussian.of(torch.zeros(4, 3, dtype=torch.complex64), 1)
     with pytest.raises(ConfigError, match="not all finite"):
         Gaussian.of(torch.full((5, 3), math.nan), 2)
     with pytest.raises(ConfigError, match="a spectrum of 3 frequencies, states of 2"):

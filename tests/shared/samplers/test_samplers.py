@@ -716,9 +716,17 @@ def test_dtype_is_kept(options: dict[str, Any], dtype: torch.dtype) -> None:
 
 
 def test_shapes() -> None:
-    for shape in ((2,), (2, 3), (2, 1, 4, 5)):
+    for shape in ((2,), (2, 3), (2, 1, 4, 5), (0,), (0, 3)):
         for method in METHODS:
-            assert sample(lambda x, t: 0.5 * x, VPSDE(), shape, method=method, steps=2).x.shape == shape
+            assert sample(lambda x, t: 0.5 * x, VPSDE(), shape, method=method, steps=4).x.shape == shape
+
+
+@pytest.mark.parametrize("sde", [VPSDE(), OUVESDE(), SBVESDE()], ids=["vp", "ouve", "sbve"])
+def test_the_adaptive_solver_takes_complex_states_that_do_not_move(sde: SDE) -> None:
+    """As in digital silence, where the prediction is the anchor itself."""
+    y = torch.zeros(2, 3, dtype=torch.complex128)
+    result = sample(lambda x, t: 0 * x, sde, y=y, method="rk45", generator=make_generator("still"))
+    assert float(result.x.abs().max()) < 5 * float(sde.sigma(sde.t_end))
 
 
 def test_the_start_is_not_changed_in_place() -> None:
@@ -927,6 +935,9 @@ BAD: dict[str, dict[str, Any]] = {
     "shape against y": {"y": torch.zeros(3, 3)},
     "shape against x_start": {"x_start": torch.zeros(2, 2)},
     "no shape": {"shape": None},
+    "y of other items than x_start": {"y": torch.zeros(3, 3), "x_start": torch.zeros(2, 3)},
+    "y of whole numbers": {"y": torch.zeros(2, 3, dtype=torch.long)},
+    "a seed for a generator": {"generator": 3},
 }
 
 

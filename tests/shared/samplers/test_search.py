@@ -100,6 +100,14 @@ def test_a_teleports_steps_stay_behind_it() -> None:
     assert told == list(range(1, found.runs + 1))
 
 
+@pytest.mark.parametrize("most", [1, 3, 6])
+def test_no_more_runs_than_were_asked_for(most: int) -> None:
+    told = list[int]()
+    more = {"fine": 20, "most_runs": most}
+    found = search_grid(MIXTURE.denoiser(VPSDE()), VPSDE(), states("x", 4), 3, tell=lambda n, _: told.append(n), **more)
+    assert found.runs == len(told) == most
+
+
 def test_what_is_not_told_by_its_steps_is_refused() -> None:
     for method in (Exponential(2, eta=0.5), PredictorCorrector(), "rk45"):
         with pytest.raises(ConfigError, match="take"):

@@ -14,7 +14,7 @@ from shared.guidance import DenoiserFunction, Guidance
 from shared.random import make_generator, randn
 from shared.samplers import Exponential, sample, time_grid
 from shared.samplers.brownian import BrownianNoise
-from shared.sde import OUVESDE, SDE, VPSDE, ResfusionSDE, VPBridgeSDE
+from shared.sde import OUVESDE, SBVESDE, SDE, VPSDE, ResfusionSDE, VPBridgeSDE
 from shared.shift import KnownShift, data_from_resnoise, dbim_shift, resfusion_shift
 from tests.conftest import ANCHORED, SDES, all_sdes
 from tests.shared.gaussian import GaussianData
@@ -110,6 +110,19 @@ def test_a_path_of_an_item_is_its_own_whatever_the_batch() -> None:
     each = BrownianNoise([5, 6, 7], like).between([-2.0, -1.0, -3.0], [0.5, 0.0, 1.0])
     assert torch.equal(each[0], batch[0])
     assert not torch.equal(each[1], batch[1])
+
+
+@pytest.mark.parametrize("sde", [SBVESDE(), VPBridgeSDE()], ids=["sbve", "vp_bridge"])
+def test_a_deterministic_method_leaves_the_end_of_a_bridge_by_its_path(sde: SDE) -> None:
+    y, method = torch.zeros(2, 3, dtype=F64), Exponential(2, noise="path")
+    one, other = (sample(lambda x, t: 0.5 * x, sde, y=y, method=method, generator=make_generator(n)).x for n in (0, 1))
+    assert bool(one.isfinite().all())
+    assert float((one - other).abs().min()) > 0
+
+
+@pytest.mark.parametrize("shape", [(2,), (0,), (0, 3)])
+def test_paths_of_single_numbers_and_of_no_items(shape: tuple[int, ...]) -> None:
+    assert sample(lambda x, t: 0.5 * x, VPSDE(), shape, method="sde2", noise="path").x.shape == shape
 
 
 # Known shifts. ---------------------------------------------------------------------------------------------------

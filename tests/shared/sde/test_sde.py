@@ -76,6 +76,16 @@ def test_derivatives(name: str, sde: SDE) -> None:
     torch.testing.assert_close(sde.sigma_dot(TIMES), central_difference(sde.sigma, TIMES), rtol=1e-6, atol=1e-8)
 
 
+@pytest.mark.parametrize(
+    ("sde", "slope"),
+    [(FlowSDE(scale=0.3), 0.3), (SubVPSDE(), 0.1), (VPSDE(), math.inf), (VESDE(), 0.01 * math.log(5000))],
+)
+def test_the_slope_of_sigma_where_it_begins(sde: SDE, slope: float) -> None:
+    assert float(sde.sigma_dot(0.0)) == pytest.approx(slope, rel=1e-6)
+    both = sde.sigma_dot(torch.tensor([0.0, 0.5]))
+    torch.testing.assert_close(both[1], sde.sigma_dot(0.5).float())
+
+
 @all_sdes(others_slow=True)
 def test_simulated_paths_have_the_marginals(name: str, sde: SDE) -> None:
     paths, steps, end = 20_000, 500, 0.8

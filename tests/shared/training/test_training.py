@@ -147,6 +147,27 @@ def test_ctrl_c_saves_the_step_it_came_in(tmp_path: Path, uninterrupted: Diffusi
     assert_same(resumed, uninterrupted)
 
 
+class StartsAnother(L.Callback):
+    """Tries to train into the same folder at step 20."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
+        if trainer.global_step == 20:
+            with pytest.raises(ConfigError, match="another process is training in"):
+                fit(make_module(), Points(), self.folder, progress=False)
+
+
+def test_a_second_training_in_the_folder_of_one_that_runs_is_refused(
+    tmp_path: Path, uninterrupted: DiffusionModule
+) -> None:
+    module = make_module()
+    fit(module, Points(), tmp_path, callbacks=[StartsAnother(tmp_path)], progress=False)
+    assert_same(module, uninterrupted)
+    fit(make_module(), Points(), tmp_path, progress=False)  # now it is free
+
+
 def test_a_finished_run_is_found_finished(tmp_path: Path, uninterrupted: DiffusionModule) -> None:
     fit(make_module(save_every_seconds=1e6), Points(), tmp_path, progress=False)
     again = make_module(save_every_seconds=1e6)
