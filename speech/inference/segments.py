@@ -14,6 +14,7 @@ from tqdm.std import tqdm
 
 from shared.random import PlacedGenerator
 from shared.samplers import StepInfo
+from speech.audio.silences import bridged, silences
 from speech.inference.held_level import HeldLevel, LevelAround
 from speech.inference.longform import Window
 from speech.inference.plausible import Plausible
@@ -232,7 +233,8 @@ class SegmentRunner:
             if advance is not None:
                 advance(seconds / info.steps)
 
-        noisy = torch.cat([self._spectrogram(segment, frames) for segment in segments])
+        gaps = [self._silences(segment) for segment in segments]
+        noisy = torch.cat([self._spectrogram(s, each, frames) for s, each in zip(segments, gaps, strict=True)])
         gains = _gains(segments, noisy)
         if gains is not None:
             noisy = frontend.amplified(noisy, gains)
@@ -240,11 +242,13 @@ class SegmentRunner:
         result = sample_spectrogram(self.model, noisy, self.sampling, generators, step, heard)
         estimate = result.x if gains is None else frontend.amplified(result.x, 1 / gains)
         waves = []
-        for x, segment in zip(estimate, segments, strict=True):
+        for x, segment, silent in zip(estimate, segments, gaps, strict=True):
             length = len(segment.waveform)
             known = x[None, ..., : frontend.config.frames(length) + frontend.config.frames_beyond]
             wave = frontend.inverse(known, length)[0] * (segment.peak * self.sampling.amplification)
             waves.append(wave.to("cpu", torch.float32).numpy())
+            for gap in silent:
+                waves[-1][gap] = 0
         return waves, result.nfe
 
     @torch.no_grad()
@@ -254,14 +258,22 @@ class SegmentRunner:
         counts: np.ndarray = sounding(spectrogram[..., :frames]).sum(dim=-1).cpu().numpy()
         return counts
 
-    def _spectrogram(self, segment: Segment, frames: int) -> Tensor:
+    def _silences(self, segment: Segment) -> list[slice]:
+        """Where a segment is digital silence, for a network that looks ahead and takes any number of frames: others get
+        what a stream, or the published code, would give them."""
+        if self.model.frame_multiple > 1 or getattr(self.model.config.backbone, "causal", False):
+            return []
+        level = min(segment.peak, segment.loudest)  # a peak that was asked for may be anything
+        return silences(segment.waveform, level, self.model.config.frontend.sample_rate)
+
+    def _spectrogram(self, segment: Segment, gaps: list[slice], frames: int) -> Tensor:
         """The noisy spectrogram, continued to `frames`: the one place where frames are added to those of a recording.
 
         A backbone that needs a certain number of frames gets what its configuration says. One that takes any would take
-        zeros for sudden silence, which no noisy recording ends in: it hears the recording backwards.
+        zeros for sudden silence, which no noisy recording ends in: it hears the recording backwards; in silences, too.
         """
         frontend = self.model.frontend
-        normal = segment.waveform / np.float32(segment.peak)
+        normal = bridged(segment.waveform, gaps, frontend.config.sample_rate) / np.float32(segment.peak)
         if frontend.config.normalize != "not":
             normal = normal.clip(-_BEYOND, _BEYOND)
         wave = torch.from_numpy(normal).to(self.model.device)[None]
