@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,7 +14,7 @@ from tqdm.std import tqdm
 
 from shared.random import PlacedGenerator
 from shared.samplers import StepInfo
-from speech.audio.silences import bridged, silences
+from speech.audio.silences import GoingOn, bridged, silences
 from speech.inference.held_level import HeldLevel, LevelAround
 from speech.inference.longform import Window
 from speech.inference.plausible import Plausible
@@ -51,6 +51,8 @@ class Segment:
         edge: Hz at which the channel's band ends; None: not known.
         heard: frames of the channel that sound came before its first; more than fade in are not counted.
         gains: with which the network sees its frames, (frames,), as many as `SegmentRunner.bucket` says; None: 1.
+        bridged: what the network hears of it, where that is something else in digital silence; None: the waveform.
+        silent: where its result is silence for that, (samples,); None: nowhere.
     """
 
     waveform: np.ndarray
@@ -62,6 +64,8 @@ class Segment:
     edge: float | None = None
     heard: int = 0
     gains: np.ndarray | None = None
+    bridged: np.ndarray | None = None
+    silent: np.ndarray | None = None
 
 
 @dataclass
@@ -130,6 +134,10 @@ class Course:
         self.scales, self._around = scales, around
         self._runner, self._hop = runner, runner.model.config.frontend.hop_length
         self._heard = np.zeros(len(scales), np.int64)
+        self._rate = runner.model.config.frontend.sample_rate
+        self._going_on = GoingOn(self._rate, len(scales)) if runner.is_causal else None
+        self._gone_on = np.zeros((len(scales), 0), np.float32), np.zeros((len(scales), 0), bool)
+        self._first = 0
         least = runner.sampling.least_level
         self._held = (
             None if least is None or around is not None else HeldLevel(runner.model.config.frontend, least, len(scales))
@@ -141,6 +149,26 @@ class Course:
         if not window.last and min(before) < self._runner.sampling.fade_in:
             self._heard = self._heard + self._runner.sounding(window.waveform, step // self._hop)
         return before
+
+    def bridged(
+        self, window: Window, peaks: Sequence[float]
+    ) -> Iterator[tuple[np.ndarray, np.ndarray] | tuple[None, None]]:
+        """`Segment.bridged` and `Segment.silent` of the window's channels, whose own peaks in the whole are these."""
+        if not self._runner.bridges:
+            yield from [(None, None)] * len(peaks)
+        elif self._going_on is not None:
+            new = self._going_on.push(window.waveform[:, self._going_on.samples - window.start :])
+            known = (old[:, window.start - self._first :] for old in self._gone_on)
+            made, silent = (np.concatenate(pair, axis=1) for pair in zip(known, new, strict=True))
+            self._gone_on, self._first = (made, silent), window.start
+            yield from zip(made, silent, strict=True)
+        else:
+            for wave, scale, peak in zip(window.waveform, self.scales, peaks, strict=True):
+                gaps = silences(wave, min(scale, peak), self._rate)  # a scale that was asked for may be anything
+                silent = np.zeros(len(wave), bool)
+                for gap in gaps:
+                    silent[gap] = True
+                yield bridged(wave, gaps, self._rate), silent
 
     def gains(self, window: Window) -> list[np.ndarray] | list[None]:
         """`Segment.gains` of the window's channels."""
@@ -168,6 +196,8 @@ class SegmentRunner:
     def __init__(self, model: SpeechModel, sampling: SamplingConfig, draws: int, batch_samples: int):
         self.model, self.sampling, self.draws = model, sampling, draws
         self._batch_frames = self.bucket(batch_samples)
+        self.is_causal = bool(getattr(model.config.backbone, "causal", False))
+        self.bridges = model.frame_multiple == 1  # others, of published code, get what it would give them
 
     def bucket(self, samples: int) -> int:
         """The frames that a segment of this many samples is continued to; where the number is free, with those beyond
@@ -233,8 +263,7 @@ class SegmentRunner:
             if advance is not None:
                 advance(seconds / info.steps)
 
-        gaps = [self._silences(segment) for segment in segments]
-        noisy = torch.cat([self._spectrogram(s, each, frames) for s, each in zip(segments, gaps, strict=True)])
+        noisy = torch.cat([self._spectrogram(segment, frames) for segment in segments])
         gains = _gains(segments, noisy)
         if gains is not None:
             noisy = frontend.amplified(noisy, gains)
@@ -242,13 +271,13 @@ class SegmentRunner:
         result = sample_spectrogram(self.model, noisy, self.sampling, generators, step, heard)
         estimate = result.x if gains is None else frontend.amplified(result.x, 1 / gains)
         waves = []
-        for x, segment, silent in zip(estimate, segments, gaps, strict=True):
+        for x, segment in zip(estimate, segments, strict=True):
             length = len(segment.waveform)
             known = x[None, ..., : frontend.config.frames(length) + frontend.config.frames_beyond]
             wave = frontend.inverse(known, length)[0] * (segment.peak * self.sampling.amplification)
             waves.append(wave.to("cpu", torch.float32).numpy())
-            for gap in silent:
-                waves[-1][gap] = 0
+            if segment.silent is not None:
+                waves[-1][segment.silent] = 0
         return waves, result.nfe
 
     @torch.no_grad()
@@ -258,22 +287,15 @@ class SegmentRunner:
         counts: np.ndarray = sounding(spectrogram[..., :frames]).sum(dim=-1).cpu().numpy()
         return counts
 
-    def _silences(self, segment: Segment) -> list[slice]:
-        """Where a segment is digital silence, for a network that looks ahead and takes any number of frames: others get
-        what a stream, or the published code, would give them."""
-        if self.model.frame_multiple > 1 or getattr(self.model.config.backbone, "causal", False):
-            return []
-        level = min(segment.peak, segment.loudest)  # a peak that was asked for may be anything
-        return silences(segment.waveform, level, self.model.config.frontend.sample_rate)
-
-    def _spectrogram(self, segment: Segment, gaps: list[slice], frames: int) -> Tensor:
+    def _spectrogram(self, segment: Segment, frames: int) -> Tensor:
         """The noisy spectrogram, continued to `frames`: the one place where frames are added to those of a recording.
 
         A backbone that needs a certain number of frames gets what its configuration says. One that takes any would take
-        zeros for sudden silence, which no noisy recording ends in: it hears the recording backwards; in silences, too.
+        zeros for sudden silence, which no noisy recording ends in: it hears the recording backwards.
         """
         frontend = self.model.frontend
-        normal = bridged(segment.waveform, gaps, frontend.config.sample_rate) / np.float32(segment.peak)
+        waveform = segment.waveform if segment.bridged is None else segment.bridged
+        normal = waveform / np.float32(segment.peak)
         if frontend.config.normalize != "not":
             normal = normal.clip(-_BEYOND, _BEYOND)
         wave = torch.from_numpy(normal).to(self.model.device)[None]
