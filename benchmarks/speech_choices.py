@@ -3,8 +3,9 @@
 Terms: the norm of the gradient that each term of the loss has at the weights of the bundled model, for a weight of 1.
 Terms of equal norm times weight pull equally hard, whatever their values are. Scores: models, each with one or more
 network calls, on mixtures of speakers and noise types that are in no training, in thirds by signal-to-noise ratio.
-Suppression: the bundled model with its gains raised to powers. End: what silence after a recording does to it. Gap: the
-bundled model on speech and noise that training knew, and did not. The public test pairs have no part in this.
+Suppression: the bundled model with its gains raised to powers. End: what silence after a recording, and in it, does to
+it. Gap: the bundled model on speech and noise that training knew, and did not. The public test pairs have no part in
+this.
 
 Example:
     python benchmarks/speech_choices.py
@@ -145,20 +146,27 @@ def suppression(experiment: Experiment) -> str:
 
 
 def end(experiment: Experiment) -> str:
-    """The table of scores of recordings that end, and that silence follows."""
+    """The table of scores of recordings that end, that silence follows, and that silence cuts into pieces."""
     model, rows = SpeechModel.from_pretrained("default"), []
     recordings = validation_set(experiment, SHARED_SPEECH)
-    for label, silence in (("as it is", 0.0), ("with half a second of digital silence after it", 0.5)):
+    for label, silence, muted in (
+        ("as it is", 0.0, None),
+        ("with half a second of digital silence after it", 0.5, None),
+        ("muted for a third of every .6 s, afterwards", 0.0, "after"),
+        ("muted for a third of every .6 s, before", 0.0, "before"),
+    ):
         after = np.zeros(round(silence * 16000), np.float32)
         values = []
         for n, (_, clean, noisy) in enumerate(recordings):
-            estimate, _ = enhance_recording(model, np.concatenate([noisy, after]), None, n)
-            values.append(score(clean, estimate[: len(clean)]))
+            is_open = np.arange(len(clean)) % 9600 < (6400 if muted else 9600)
+            given = noisy * is_open if muted == "before" else noisy
+            estimate, _ = enhance_recording(model, np.concatenate([given, after]), None, n)
+            values.append(score(clean * is_open, estimate[: len(clean)] * is_open))
         rows.append([label, *cells(np.array(values), [])])
     return (
         "\n## The end of a recording\n\n"
-        "The bundled model on the same mixtures, the silence cut off before scoring; SI-SDR in dB, PESQ-WB, ESTOI.\n\n"
-        + table(["recording", "all"], rows)
+        "The bundled model on the same mixtures, the silence cut off before scoring, or laid on both; SI-SDR in dB, "
+        "PESQ-WB, ESTOI.\n\n" + table(["recording", "all"], rows)
     )
 
 

@@ -317,11 +317,12 @@ class Engine:
             heard.edges,
             course.heard(window, self._windows.step),
             course.gains(window),
+            course.bridged(window, heard.peaks.tolist()),
             strict=True,
         )
         return [
-            Segment(wave, window.start, seed, scale, loudest, tally, edge, before, gains)
-            for wave, scale, loudest, edge, before, gains in each
+            Segment(wave, window.start, seed, scale, loudest, tally, edge, before, gains, *bridged)
+            for wave, scale, loudest, edge, before, gains, bridged in each
         ]
 
     def _outputs(self, segments: Sequence[Segment], advance: Advance | None) -> Iterator[np.ndarray]:

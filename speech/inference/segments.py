@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,6 +14,7 @@ from tqdm.std import tqdm
 
 from shared.random import PlacedGenerator
 from shared.samplers import StepInfo
+from speech.audio.silences import GoingOn, bridged, silences
 from speech.inference.held_level import HeldLevel, LevelAround
 from speech.inference.longform import Window
 from speech.inference.plausible import Plausible
@@ -50,6 +51,8 @@ class Segment:
         edge: Hz at which the channel's band ends; None: not known.
         heard: frames of the channel that sound came before its first; more than fade in are not counted.
         gains: with which the network sees its frames, (frames,), as many as `SegmentRunner.bucket` says; None: 1.
+        bridged: what the network hears of it, where that is something else in digital silence; None: the waveform.
+        silent: where its result is silence for that, (samples,); None: nowhere.
     """
 
     waveform: np.ndarray
@@ -61,6 +64,8 @@ class Segment:
     edge: float | None = None
     heard: int = 0
     gains: np.ndarray | None = None
+    bridged: np.ndarray | None = None
+    silent: np.ndarray | None = None
 
 
 @dataclass
@@ -129,6 +134,10 @@ class Course:
         self.scales, self._around = scales, around
         self._runner, self._hop = runner, runner.model.config.frontend.hop_length
         self._heard = np.zeros(len(scales), np.int64)
+        self._rate = runner.model.config.frontend.sample_rate
+        self._going_on = GoingOn(self._rate, len(scales)) if runner.is_causal else None
+        self._gone_on = np.zeros((len(scales), 0), np.float32), np.zeros((len(scales), 0), bool)
+        self._first = 0
         least = runner.sampling.least_level
         self._held = (
             None if least is None or around is not None else HeldLevel(runner.model.config.frontend, least, len(scales))
@@ -140,6 +149,26 @@ class Course:
         if not window.last and min(before) < self._runner.sampling.fade_in:
             self._heard = self._heard + self._runner.sounding(window.waveform, step // self._hop)
         return before
+
+    def bridged(
+        self, window: Window, peaks: Sequence[float]
+    ) -> Iterator[tuple[np.ndarray, np.ndarray] | tuple[None, None]]:
+        """`Segment.bridged` and `Segment.silent` of the window's channels, whose own peaks in the whole are these."""
+        if not self._runner.bridges:
+            yield from [(None, None)] * len(peaks)
+        elif self._going_on is not None:
+            new = self._going_on.push(window.waveform[:, self._going_on.samples - window.start :])
+            known = (old[:, window.start - self._first :] for old in self._gone_on)
+            made, silent = (np.concatenate(pair, axis=1) for pair in zip(known, new, strict=True))
+            self._gone_on, self._first = (made, silent), window.start
+            yield from zip(made, silent, strict=True)
+        else:
+            for wave, scale, peak in zip(window.waveform, self.scales, peaks, strict=True):
+                gaps = silences(wave, min(scale, peak), self._rate)  # a scale that was asked for may be anything
+                silent = np.zeros(len(wave), bool)
+                for gap in gaps:
+                    silent[gap] = True
+                yield bridged(wave, gaps, self._rate), silent
 
     def gains(self, window: Window) -> list[np.ndarray] | list[None]:
         """`Segment.gains` of the window's channels."""
@@ -167,6 +196,8 @@ class SegmentRunner:
     def __init__(self, model: SpeechModel, sampling: SamplingConfig, draws: int, batch_samples: int):
         self.model, self.sampling, self.draws = model, sampling, draws
         self._batch_frames = self.bucket(batch_samples)
+        self.is_causal = bool(getattr(model.config.backbone, "causal", False))
+        self.bridges = model.frame_multiple == 1  # others, of published code, get what it would give them
 
     def bucket(self, samples: int) -> int:
         """The frames that a segment of this many samples is continued to; where the number is free, with those beyond
@@ -245,6 +276,8 @@ class SegmentRunner:
             known = x[None, ..., : frontend.config.frames(length) + frontend.config.frames_beyond]
             wave = frontend.inverse(known, length)[0] * (segment.peak * self.sampling.amplification)
             waves.append(wave.to("cpu", torch.float32).numpy())
+            if segment.silent is not None:
+                waves[-1][segment.silent] = 0
         return waves, result.nfe
 
     @torch.no_grad()
@@ -261,7 +294,8 @@ class SegmentRunner:
         zeros for sudden silence, which no noisy recording ends in: it hears the recording backwards.
         """
         frontend = self.model.frontend
-        normal = segment.waveform / np.float32(segment.peak)
+        waveform = segment.waveform if segment.bridged is None else segment.bridged
+        normal = waveform / np.float32(segment.peak)
         if frontend.config.normalize != "not":
             normal = normal.clip(-_BEYOND, _BEYOND)
         wave = torch.from_numpy(normal).to(self.model.device)[None]

@@ -15,8 +15,10 @@ from shared.random import PlacedGenerator
 from speech.audio.arrays import Form, Waveform, finite, warn_doubts, warn_replaced, whole_rate
 from speech.audio.resampling import fit_length
 from speech.audio.short_resampler import ShortResampler
+from speech.audio.silences import GoingOn
 from speech.inference.engine import Engine
 from speech.inference.held_level import HeldLevel
+from speech.inference.longform import Held
 from speech.inference.onnx_network import OnnxNetwork, Runtime, streaming_network
 from speech.inference.plausible import Plausible, doubts
 from speech.inference.sampling import finished, looks_at_the_whole, only_call, sample_spectrogram, sounding
@@ -197,19 +199,23 @@ class _Core:
         self._frames, self._heard = 0, [0] * channels
         least, self._frontend = sampling.least_level, model.frontend
         self._held = None if least is None else HeldLevel(model.config.frontend, least, channels)
+        self._going_on, self._sounds = GoingOn(engine.sample_rate, channels), Held(channels)
         self.nfe = 0
 
     @torch.inference_mode()
     def push(self, block: np.ndarray, last: bool) -> np.ndarray:
         """The samples (channels, n) that are ready after these."""
-        seen = np.divide(block, np.float32(self._peak), dtype=np.float32)
         if self._held is not None:
-            self._held.push(seen)
+            self._held.push(np.divide(block, np.float32(self._peak), dtype=np.float32))
+        bridged, silent = self._going_on.push(block)
+        self._sounds.add(np.float32(1) - silent)
+        seen = np.divide(bridged, np.float32(self._peak), dtype=np.float32)
         spectrogram, enhanced = self._analysis.push(seen, last), None
         if spectrogram is not None:
             enhanced = self._raised(spectrogram.to(self._device))
         wave = self._synthesis.push(enhanced, self._analysis.samples if last else None)
         wave *= np.float32(self._peak * self._sampling.amplification)
+        wave = np.where(self._sounds.take(wave.shape[1]) > 0, wave, np.float32(0))
         return np.stack([check.checked(*row) for check, *row in zip(self.checks, block, wave, strict=True)])
 
     def _raised(self, noisy: Tensor) -> Tensor:

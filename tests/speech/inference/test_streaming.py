@@ -50,6 +50,22 @@ def test_blocks_of_any_size_give_what_the_whole_gives(samples, sizes):
     np.testing.assert_allclose(joined, whole, atol=2e-5)
 
 
+@pytest.mark.parametrize("sizes", [[160], [1000, 37]])
+def test_streams_of_what_is_muted_now_and_then_give_what_the_whole_gives(sizes: list[int]) -> None:
+    """In windows, too: what goes on in silence does so across them."""
+    enhancer = Enhancer(tiny_model(causal=True), window_seconds=0.5, overlap_seconds=0.2)
+    signal = noise(2, 24000)
+    for start in (0, 5000, 9000, 14000, 21000):
+        signal[start // 5000 % 2, start : start + 3000] = 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("speech.inference.plausible.PEAK_LIMIT", 10.0)
+        whole = enhancer.enhance(signal, 16000, peak=0.5)
+        joined, _ = streamed(enhancer, signal, 16000, sizes, peak=0.5)
+    np.testing.assert_allclose(joined, whole, atol=2e-5)
+    assert not joined[1, 5000 + 400 : 8000].any()
+    assert joined[1, 8000:9000].any()
+
+
 @pytest.mark.parametrize(("sampler", "normalize"), [("sb_ode", "noisy"), ("ode2", "not"), ("sde1", "noisy")])
 def test_every_sampler_that_does_not_look_at_the_whole(sampler, normalize):
     enhancer = tiny_enhancer(causal=True, sampler=sampler, normalize=normalize)
