@@ -108,7 +108,7 @@ def main(
         + "\nStretches of validation sets' training parts. CRPS (100 samples) by the seasonal naive's, the better lag "
         + "(coverage of 90 % intervals).\n\n"
         + table(head, rows)
-        + f"\nGeometric mean of the last column: {np.exp(np.mean(np.log(ratios))):.2f}.\n"
+        + f"\nMedian of the last column: {np.median(ratios):.2f}.\n"
     )
     write_text(output, text)
     print(text)

@@ -9,7 +9,7 @@ calendar; and among all these some with single values far off.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 from scipy.signal import lfilter
@@ -30,9 +30,9 @@ _SPIKED = 0.15
 """Share of them that have single values far off."""
 _PEAKED = (168, 260, 365)
 """Longer seasons that have peaks."""
-_YOUNG_KINDS = {"season": 0.3, "seasons": 0.25, "peak": 0.1, "states": 0.1, "broken": 0.05, "line": 0.05}
-_YOUNG_KINDS |= {"growth": 0.03, "wandering": 0.12}
-"""Of windows of which little more than a season is known, and their shares."""
+YOUNG_SEASONAL = {"season": 0.5, "seasons": 0.38, "peak": 0.12}
+YOUNG_OTHERS = {"line": 0.4, "growth": 0.14, "broken": 0.12, "bent": 0.08, "states": 0.12, "wandering": 0.14}
+"""Of windows of which little more than a season is known, and their shares among those that have one, or need none."""
 _YOUNG_SEASONS = 2.2
 """As many are known of a young history at most."""
 
@@ -47,19 +47,27 @@ def young_length(rng: np.random.Generator, season: int) -> int:
     return season - 1 + _log_uniform(rng, 1, (_YOUNG_SEASONS - 1) * season + 1)
 
 
-def plain_windows(seed: int, young: bool | None = None) -> Iterator[dict[str, np.ndarray]]:
+def plain_windows(
+    seed: int, young: Mapping[str, float] | None = None, older: bool = False
+) -> Iterator[dict[str, np.ndarray]]:
     """`told_of` for forecasts of lines and growth with noise, of series that wander and come back, of seasons and of
-    cycles; all histories, those that are young, or those that are not."""
+    cycles.
+
+    Args:
+        seed: of the windows.
+        young: kinds of young histories, and their shares; None makes others, too.
+        older: no young ones.
+    """
     rng = np.random.default_rng([seed, 8])
     while True:
-        freq, kind = _one_of(rng, _FREQUENCIES), _one_of(rng, _YOUNG_KINDS if young else _KINDS)
+        freq, kind = _one_of(rng, _FREQUENCIES), _one_of(rng, young or _KINDS)
         seasons = seasons_of(freq)
         unfit = not seasons[0] and (young or kind in ("season", "seasons"))
         if unfit or (kind == "peak" and seasons[1] not in _PEAKED):
             continue
         known = young_length(rng, seasons[0]) if young else _log_uniform(rng, *_lengths(freq, kind, seasons))
         horizon = min(_log_uniform(rng, 2, 60), known // 2 if known > 16 and not young else known)
-        if young is False and is_young(known, seasons):
+        if older and is_young(known, seasons):
             continue
         made = _plain(rng, kind, known + horizon, horizon, seasons)
         if known > 20 and rng.random() < _SPIKED:
@@ -69,7 +77,7 @@ def plain_windows(seed: int, young: bool | None = None) -> Iterator[dict[str, np
             yield row
 
 
-def _one_of(rng: np.random.Generator, chances: dict[str, float]) -> str:
+def _one_of(rng: np.random.Generator, chances: Mapping[str, float]) -> str:
     return str(rng.choice(list(chances), p=list(chances.values())))
 
 

@@ -4,8 +4,8 @@ The windows are those that the forecaster of `default.py` is trained on, so that
 `tsdiff.pretraining.weighing` has the loss.
 
 It learns in three parts: on those windows; on them and on series by formula (`plain.py`), half of each batch; and on
-young histories of both kinds, of which one or two seasons are known, as of a shop in its first year, while on all
-others it is held near what it says.
+young histories, of which one or two seasons are known, as of a shop in its first year: of the sets, and of seasons by
+formula. On all others, and on young lines by formula, it is then held near what it says.
 """
 
 from __future__ import annotations
@@ -30,17 +30,18 @@ from tsdiff.pretraining.weighing import Collected, collected, descended, forecas
 from tsdiff.windows.simple import Seasons
 from tsdiff.windows.weighing import Weighing, bundled_weighing
 
-from .plain import is_young, plain_windows, young_length
+from .plain import YOUNG_OTHERS, YOUNG_SEASONAL, is_young, plain_windows, young_length
 
 Part = Literal[1, 2, 3]
 WINDOWS, STEPS, BATCH, LEARNING_RATE = 160_000, 10_000, 384, 3e-3
 PLAIN_WINDOWS, PLAIN_STEPS, PLAIN_RATE = 60_000, 4500, 2e-3
-YOUNG_WINDOWS, YOUNG_STEPS, YOUNG_RATE = 90_000, 5000, 2e-3
+YOUNG_WINDOWS, YOUNG_STEPS, YOUNG_RATE = 90_000, 4500, 2e-3
 _CHUNK = 500
 _PLAIN = 0.5
 """Share of plain windows in the second part."""
-_YOUNG, _YOUNG_PLAIN, _HELD = 0.44, 0.33, 4.0
-"""Share of young histories in the third part, of plain ones among them, and the weight of what holds the others."""
+_YOUNG, _YOUNG_SEASONAL, _YOUNG_OTHERS, _HELD = 0.26, 0.13, 0.16, 4.0
+"""Shares of young histories in the third part: of the sets, of seasons, of others, which are held; and the weight of
+what holds."""
 
 
 def train_weighing(
@@ -68,11 +69,13 @@ def train_weighing(
         data, plain = draw(of_source, count=count), draw(plain_windows, count=plain_count)
         network = fitted(data, seed, steps or STEPS) if part == 1 else network
         network = settled(network, data, plain, seed, steps or PLAIN_STEPS)
-    count, plain_count = min(count, YOUNG_WINDOWS), -(-plain_count // 2)
-    young, others = (draw(partial(of_source, known_of=one), count=count) for one in (_young, _not_young))
-    plain, plain_others = (draw(partial(plain_windows, young=one), count=plain_count) for one in (True, False))
-    others = {name: torch.cat([others[name], plain_others[name]]) for name in others}
-    return schooled(network, young, plain, others, seed, steps or YOUNG_STEPS)
+    count, plain_count = min(count, YOUNG_WINDOWS), -(-plain_count // 3)
+    young, older = (draw(partial(of_source, known_of=one), count=count) for one in (_young, _older))
+    seasonal, lines = (
+        draw(partial(plain_windows, young=one), count=plain_count) for one in (YOUNG_SEASONAL, YOUNG_OTHERS)
+    )
+    older = _joined(older, draw(partial(plain_windows, older=True), count=plain_count))
+    return schooled(network, (young, seasonal), (older, lines), seed, steps or YOUNG_STEPS)
 
 
 def _young(rng: np.random.Generator, count: int, seasons: Seasons) -> int:
@@ -80,7 +83,7 @@ def _young(rng: np.random.Generator, count: int, seasons: Seasons) -> int:
     return min(young_length(rng, seasons[0]), count) if 0 < seasons[0] <= count else 0
 
 
-def _not_young(rng: np.random.Generator, count: int, seasons: Seasons) -> int:
+def _older(rng: np.random.Generator, count: int, seasons: Seasons) -> int:
     """All that is known, or nothing of a young history."""
     return 0 if is_young(count, seasons) else count
 
@@ -134,22 +137,25 @@ def settled(network: Weighing, data: Collected, plain: Collected, seed: int, ste
     made, few = copy.deepcopy(network), round(_PLAIN * BATCH)
 
     def loss() -> Tensor:
-        usual, others = some(data, BATCH - few), some(plain, few)
-        return weighing_loss(made, {name: torch.cat([part, others[name]]) for name, part in usual.items()})
+        return weighing_loss(made, _joined(some(data, BATCH - few), some(plain, few)))
 
     return descended(made, loss, steps, PLAIN_RATE, 0.0, show=True)
 
 
 def schooled(
-    network: Weighing, young: Collected, young_plain: Collected, others: Collected, seed: int, steps: int = YOUNG_STEPS
+    network: Weighing,
+    young: tuple[Collected, Collected],
+    held: tuple[Collected, Collected],
+    seed: int,
+    steps: int = YOUNG_STEPS,
 ) -> Weighing:
     """The network after the third part.
 
     Args:
         network: after the others, which is left as it is.
-        young, young_plain: windows of young histories, of sets and plain ones, stacked.
-        others: windows on which it says what it said, by the mean square of how far its mean is off in deviations, and
-            its deviation in logarithms.
+        young: windows of young histories, of sets and of seasons, stacked.
+        held: older ones, and young ones without seasons, on which it says what it said, by the mean square of how far
+            its mean is off in deviations, and its deviation in logarithms.
         seed: of the batches.
         steps: of the training.
 
@@ -157,13 +163,14 @@ def schooled(
         DataError: the loss is not finite.
     """
     torch.manual_seed(seed + 2)
-    made, few = copy.deepcopy(network).requires_grad_(True), round(_YOUNG * BATCH)
-    plain = round(_YOUNG_PLAIN * few)
+    made = copy.deepcopy(network).requires_grad_(True)
+    of_sets, seasonal, others = (round(share * BATCH) for share in (_YOUNG, _YOUNG_SEASONAL, _YOUNG_OTHERS))
+    rest = BATCH - of_sets - seasonal - others
 
     def loss() -> Tensor:
-        usual, formula = some(young, few - plain), some(young_plain, plain)
-        learnt = weighing_loss(made, {name: torch.cat([part, formula[name]]) for name, part in usual.items()})
-        told = {name: part for name, part in some(others, BATCH - few).items() if name not in ("actual", "naive")}
+        learnt = weighing_loss(made, _joined(some(young[0], of_sets), some(young[1], seasonal)))
+        told = _joined(some(held[0], rest), some(held[1], others))
+        told = {name: part for name, part in told.items() if name not in ("actual", "naive")}
         with torch.no_grad():
             said, unsure = network(**told)
         mean, deviation = made(**told)
@@ -171,6 +178,11 @@ def schooled(
         return learnt + _HELD * away.mean()
 
     return descended(made, loss, steps, YOUNG_RATE, 0.0, show=True)
+
+
+def _joined(one: Collected, other: Collected) -> Collected:
+    """Windows of both."""
+    return {name: torch.cat([part, other[name]]) for name, part in one.items()}
 
 
 def save_weighing(network: Weighing, folder: Path) -> Path:

@@ -13,6 +13,8 @@ import torch
 
 from recipes.default_forecaster import weighing
 from recipes.default_forecaster.plain import (
+    YOUNG_OTHERS,
+    YOUNG_SEASONAL,
     bent,
     broken,
     cycle,
@@ -165,20 +167,22 @@ def test_the_second_part_learns_plain_windows_and_leaves_the_first_network_alone
 
 def test_the_third_part_learns_young_histories_and_says_of_others_what_it_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(weighing, "BATCH", 128)
-    young, others = stacked(plain_windows(3, young=True), 300), stacked(plain_windows(4, young=False), 300)
+    young, lines = (stacked(plain_windows(3, young=one), 300) for one in (YOUNG_SEASONAL, YOUNG_OTHERS))
+    others = stacked(plain_windows(4, older=True), 300)
     start = copy.deepcopy(bundled_weighing())
     with torch.no_grad():
         start.logit.weight.mul_(0.5)  # so that there is something to learn
     kept = copy.deepcopy(start.state_dict())
-    made = schooled(start, young, young, others, seed=0, steps=150)
+    made = schooled(start, (young, young), (others, lines), seed=0, steps=150)
     for name, value in start.state_dict().items():
         torch.testing.assert_close(value, kept[name], rtol=0, atol=0)
-    told = {name: part for name, part in others.items() if name not in ("actual", "naive")}
     with torch.no_grad():
         before, after = (float(weighing_loss(one, young)) for one in (start, made))
-        (said, unsure), (says, _) = start(**told), made(**told)
-    assert after < 0.97 * before
-    assert float(((says - said) / unsure).square().mean().sqrt()) < 0.3
+        assert after < 0.97 * before
+        for held in (others, lines):
+            told = {name: part for name, part in held.items() if name not in ("actual", "naive")}
+            (said, unsure), (says, _) = start(**told), made(**told)
+            assert float(((says - said) / unsure).square().mean().sqrt()) < 0.3
 
 
 @pytest.mark.parametrize("freq", ["h", "D", "W-SUN", "M", "Q-DEC"])
@@ -191,9 +195,9 @@ def test_young_histories_hold_one_or_two_seasons(freq: str) -> None:
     assert all(is_young(length, seasons) for length in lengths)
     assert not is_young(season - 1, seasons)
     assert not is_young(3 * season, seasons)
-    assert weighing._young(rng, season - 1, seasons) == 0 == weighing._not_young(rng, season, seasons)
+    assert weighing._young(rng, season - 1, seasons) == 0 == weighing._older(rng, season, seasons)
     assert season <= weighing._young(rng, 100 * season, seasons) <= 2.2 * season
-    assert weighing._not_young(rng, 3 * season, seasons) == 3 * season
+    assert weighing._older(rng, 3 * season, seasons) == 3 * season
 
 
 @pytest.mark.parametrize("freq", ["h", "D", "W-SUN", "M", "Q-DEC", "Y-DEC"])
