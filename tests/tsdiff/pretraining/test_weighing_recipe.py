@@ -212,6 +212,21 @@ def test_the_bundled_weights_follow_a_line_at_once(freq: str) -> None:
     assert np.mean(errors) < 3.0
 
 
+@pytest.mark.parametrize(
+    ("freq", "known", "least"), [("M", 12, 0.38), ("M", 13, 0.57), ("h", 26, 0.57), ("D", 8, 0.62)]
+)
+def test_the_bundled_weights_keep_part_of_a_season_that_was_seen_once(freq: str, known: int, least: float) -> None:
+    """As much more as other series teach: .30, .49, .50 and .57 were kept by weights that had seen few such series."""
+    season, shares = seasons_of(freq)[0], []
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        shape = rng.normal(size=season)
+        values = 100 + 10 * np.resize(shape / shape.std(), known + season) + rng.normal(size=known + season)
+        made, coming = judged(bundled_weighing(), values[:known], season, freq), values[known:] - values[known:].mean()
+        shares.append((made - made.mean()) @ coming / (coming @ coming))
+    assert least < np.mean(shares) < 1
+
+
 @pytest.mark.slow
 def test_the_recipe_makes_weights(tmp_path: Path, shared_data: Path) -> None:
     small = ("--recipe", "weighing", "--windows", "60", "--steps", "5", "--synthetic", "30", "--workers", "1")
