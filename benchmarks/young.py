@@ -74,13 +74,12 @@ def stretches(task: Task, known: int, folder: Path) -> Iterator[Entry]:
             yield {"target": values, "start": series.start + first, "item_id": str(place)}
 
 
-def scores_of(task: Task, known: int, folder: Path, samples: int) -> tuple[WindowSplit, list[str]]:
+def scores_of(entries: list[Entry], horizon: int, samples: int) -> tuple[WindowSplit, list[str]]:
     """What is forecast, and how: CRPS by the naive's and coverage of the bundled model and of AutoETS."""
-    entries = list(stretches(task, known, folder))
     freq = entries[0]["start"].freqstr
-    split = split_windows(entries, task.horizon, 1)
-    ours = TSDiffPredictor.from_pretrained("default").adapted(freq, task.horizon)
-    ets = train_baseline("auto_ets", split.train, freq, task.horizon, num_samples=samples)
+    split = split_windows(entries, horizon, 1)
+    ours = TSDiffPredictor.from_pretrained("default").adapted(freq, horizon)
+    ets = train_baseline("auto_ets", split.train, freq, horizon, num_samples=samples)
     with quiet():
         naive = best_seasonal_naive(split.test, candidate_seasons(ours.freq))[1].crps
         found = [evaluate(list(one.predict(split.test.input, samples)), split.test) for one in (ours, ets)]
@@ -98,7 +97,10 @@ def main(
     rows = []
     for task in TASKS:
         for known in lengths(task.season):
-            split, cells = scores_of(task, known, data, samples)
+            entries = list(stretches(task, known, data))
+            if not entries:
+                continue
+            split, cells = scores_of(entries, task.horizon, samples)
             rows.append([task.set, str(known), str(task.horizon), str(len(split.train)), *cells])
             print(*rows[-1], flush=True)
     ratios = [float(row[-1]) for row in rows]
