@@ -7,9 +7,10 @@ Twelve lines with noise at each frequency and horizon, rising and falling, drawn
 moves the right way, its error beside that of a straight line through the history, and how much the 90 % interval
 covers; the same of histories of a few values. Levels that began to rise or fall some steps ago. Growth by the same
 share each step, beside the line through its logarithms. Seasons with noise of one size, or of one share of the level:
-how much is covered where they are low and where they are high. A peak that comes once a year, after three years, beside
-the value 364 days ago. Demand that comes by chance, beside its law. Then single series, with the median and the width
-of the interval at the end, and one page of pictures.
+how much is covered where they are low and where they are high. Seasons that fell once and came back, beside the same
+without that. A peak that comes once a year, after three years, beside the value 364 days ago. Demand that comes by
+chance, beside its law. Then single series, with the median and the width of the interval at the end, and one page of
+pictures.
 """
 
 from __future__ import annotations
@@ -73,6 +74,19 @@ GROWTH = (
 """The same, and the logarithm of the growth of a step."""
 SEASONS = (("h", 24, 480, 24), ("D", 14, 200, 7), ("M", 12, 96, 12))
 """The same, and the season."""
+DENTS = (
+    ("M", 12, 96, 6, 6, 0.5),
+    ("M", 18, 96, 14, 4, 0.6),
+    ("M", 12, 108, 8, 9, 0.4),
+    ("W-SUN", 13, 209, 44, 8, 0.4),
+    ("W-SUN", 13, 261, 36, 16, 0.6),
+    ("D", 14, 400, 7, 7, 0.0),
+    ("D", 14, 120, 6, 7, 0.4),
+    ("D", 28, 1460, 338, 30, 0.4),
+    ("h", 24, 1440, 24, 24, 0.0),
+    ("h", 24, 720, 144, 24, 0.1),
+)
+"""Frequency, horizon and steps of history, how long ago a dent ended, its steps, and the share that it left."""
 PEAKS = ((14, -7), (28, 0), (28, 14), (28, 180))
 """Horizon, and how many days the last December began before a forecast does."""
 DEMANDS: dict[str, Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]] = {
@@ -216,6 +230,29 @@ def season_rows(
     return rows
 
 
+def dent_row(
+    predictor: TSDiffPredictor, freq: str, horizon: int, count: int, ago: int, length: int, left: float, seeds: int
+) -> list[str]:
+    """A row of the table of dents, twelve series a draw with a yearly season, weekdays and hours as they have: mean
+    error of the median by that without the dent, and coverage of both."""
+    rng, steps = np.random.default_rng(0), np.arange(count + horizon)
+    shape = rng.random((12 * seeds, 1)) + steps / {"M": 12, "W-SUN": 365.25 / 7, "D": 365.25, "h": 24}[freq]
+    week = {"D": np.where(steps % 7 >= 5, 0.3, 0.0), "h": np.where(steps // 24 % 7 >= 5, -0.3, 0.0)}
+    level = 0.3 * np.sin(2 * np.pi * shape) + week.get(freq, 0.0)
+    values = 100 * np.exp(level + 0.05 * rng.normal(size=level.shape))
+    history, future = values[:, :count], values[:, count:]
+    dented = history.copy()
+    dented[:, count - ago - length : count - ago] *= left
+    errors, covered = [], []
+    for known in (dented, history):
+        samples = samples_of(predictor, freq, horizon, known)
+        low, high = np.quantile(samples, [0.05, 0.95], axis=1)
+        errors.append(float(np.abs(np.median(samples, axis=1) - future).mean()))
+        covered.append(f"{((future >= low) & (future <= high)).mean():.2f}")
+    cells = [str(number) for number in (count, horizon, ago, length)]
+    return [freq, *cells, f"{left:.0%}", f"{errors[0] / errors[1]:.2f}", *covered]
+
+
 def score_peak(predictor: TSDiffPredictor, horizon: int, since: int, seeds: int = 1) -> tuple[str, float, float, float]:
     """Forecast twelve daily series a draw, whose values rise from December 1 to 24 to 2.5 times the others.
 
@@ -325,12 +362,13 @@ def main(
         broken.append([*cells, *(f"{error:.1f}" for error in errors), f"{covered:.2f}"])
     grown = [growth_row(predictor, *case, seeds) for case in GROWTH]
     seasons = [row for case in SEASONS for row in season_rows(predictor, *case, seeds)]
+    dents = [dent_row(predictor, *case, seeds) for case in DENTS]
     peaks = []
     for horizon, since in PEAKS:
         day, *scores, covered = score_peak(predictor, horizon, since, seeds)
         peaks.append([day, str(horizon), *(f"{score:.1f}" for score in scores), f"{covered:.2f}"])
     demands = [demand_row(predictor, name, seeds) for name in DEMANDS]
-    for row in (*demands, *rows, *short, *broken, *grown, *seasons, *peaks):
+    for row in (*demands, *rows, *short, *broken, *grown, *seasons, *dents, *peaks):
         print(*row, flush=True)
     samples = forecast_single(predictor)
     singles = []
@@ -357,6 +395,9 @@ def main(
         + f"\nA sine with noise, {12 * seeds} series: what the 90 % interval covers where it is lowest, in the middle "
         "and highest, and in brackets its width by that of the noise alone.\n\n"
         + table(["frequency", "history", "horizon", "noise", "low", "middle", "high"], seasons)
+        + f"\nSeasons with noise of 5 %, {12 * seeds} series, that fell once to a share of what they are and came "
+        "back: mean error of the median by that of the same series without the dent, and coverage of both.\n\n"
+        + table(["frequency", "history", "horizon", "ended", "steps", "to", "error", "90 % covers", "without"], dents)
         + f"\nDaily sales with weekends and a peak in December, known since 2020, {12 * seeds} series: mean error of "
         "the median and of the value 364 days ago.\n\n"
         + table(["first day", "horizon", "error", "of 364 days ago", "90 % covers"], peaks)

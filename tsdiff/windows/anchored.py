@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from tsdiff.windows.anchors import Pool, pooled, remembered
+from tsdiff.windows.dents import without_dents
 from tsdiff.windows.filling import Expected, expected
 from tsdiff.windows.gaps import stretches
 from tsdiff.windows.simple import HEARD, Seasons
@@ -157,7 +158,7 @@ def _read(wanted: Wanted) -> _Read:
     there = place >= 0
     told[place[there & wanted.hidden]] = np.nan
     if wanted.ahead:
-        told = in_units_of_now(told, wanted.seasons[0])
+        told = without_dents(in_units_of_now(told, wanted.seasons[0]), wanted.seasons)
     known = ~np.isnan(told)
     observed = there.copy()
     observed[there] = known[place[there]]
