@@ -154,8 +154,9 @@ def scoring(
     """
     method = checked(Method, method=method)
     if method == "forecast":
-        told = {"steps": stride, "calendar_days": calendar_days}
-        return ForecastScoring(**{name: value for name, value in told.items() if value is not None})
+        usual = ForecastScoring()
+        steps = usual.steps if stride is None else stride
+        return replace(usual, steps=steps, calendar_days=calendar_days is not False)
     if calendar_days is not None:
         raise ConfigError(
             f"calendar_days={calendar_days}: scores by {method!r} know no calendar; leave it out, or score by forecasts"
