@@ -153,3 +153,12 @@ def test_forecasts_do_not_repeat_it(
     plain, made = predictor.predict([{"start": start, "target": each} for each in (history, with_dent)], 100)
     errors = [float(np.abs(one.quantile(0.5) - future).mean()) for one in (plain, made)]
     assert errors[1] < 1.4 * errors[0] + 0.01 * future.mean()
+
+
+@pytest.mark.parametrize(("freq", "seasons", "count", "length"), [("D", DAYS, 200, 7), ("h", HOURS, 1008, 24)])
+def test_zeros_of_an_outage_that_is_over_are_not_drawn(freq: str, seasons: Seasons, count: int, length: int):
+    """As many as it had were, at the lowest times of a season."""
+    values, _ = dented(series(seasons, count), length, length, 0.0)
+    predictor = TSDiffPredictor.from_pretrained("default").adapted(freq, 2 * length)
+    (made,) = predictor.predict([{"start": pd.Period("2024-01-01", freq=freq), "target": values}], 100)
+    assert made.samples.min() > 0.3 * values[values > 0].min()
