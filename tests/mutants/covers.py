@@ -21,6 +21,7 @@ TESTS = {
     "shared/files/checkpoint.py": ("shared/files/test_checkpoint.py", "tsdiff/model/test_model.py"),
     "shared/console/command.py": ("shared/console/test_command.py",),
     "shared/elbo.py": ("shared/test_elbo.py",),
+    "shared/views.py": ("shared/test_likelihood.py", "shared/samplers/test_solvers.py"),
     "shared/guidance.py": (
         "shared/samplers/test_samplers.py",
         "shared/test_guidance.py",
