@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -162,3 +164,30 @@ def test_zeros_of_an_outage_that_is_over_are_not_drawn(freq: str, seasons: Seaso
     predictor = TSDiffPredictor.from_pretrained("default").adapted(freq, 2 * length)
     (made,) = predictor.predict([{"start": pd.Period("2024-01-01", freq=freq), "target": values}], 100)
     assert made.samples.min() > 0.3 * values[values > 0].min()
+
+
+def of_forty(made: Callable[[np.ndarray], np.ndarray]) -> int:
+    """In how many of forty monthly series something is found, whose values are made so."""
+    return sum(bool(np.isnan(without_dents(made(series(MONTHS, 120, seed)), MONTHS)).any()) for seed in range(40))
+
+
+@pytest.mark.parametrize(("size", "dents", "peaks"), [(0.2, 40, 20), (0.35, 20, 0), (0.6, 0, 0)])
+def test_another_departure_makes_it_no_exception_and_a_peak_the_sooner(size: float, dents: int, peaks: int):
+    def twice(values: np.ndarray, by: float) -> np.ndarray:
+        values[-18:-12] *= 1 + by
+        values[-60:-54] *= 1 + by * size
+        return values
+
+    found = [of_forty(lambda values, by=by: twice(values, by)) for by in (-0.5, 0.5)]  # type: ignore[misc]
+    for count, least in zip(found, (dents, peaks), strict=True):
+        assert count >= least if least else count == 0
+
+
+@pytest.mark.parametrize(("left", "least", "most"), [(0.0, 40, 40), (0.5, 0, 0), (0.8, 0, 0)])
+def test_what_has_not_come_back_is_no_dent(left: float, least: int, most: int):
+    def fallen(values: np.ndarray) -> np.ndarray:
+        values[-18:-12] *= 0.5
+        values[-12:] *= 1 - 0.5 * left
+        return values
+
+    assert least <= of_forty(fallen) <= most
