@@ -152,7 +152,7 @@ def scoring(
     Raises:
         ConfigError: an unknown method, a stride below 1, or a calendar for a method that knows none.
     """
-    method = checked(Method, method=method)
+    method, stride = checked(Method, method=method), checked(Count | None, stride=stride)
     if method == "forecast":
         usual = ForecastScoring()
         steps = usual.steps if stride is None else stride
