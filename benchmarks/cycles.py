@@ -27,7 +27,8 @@ from matplotlib import pyplot as plt
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.machine import header, table
-from benchmarks.trends import draw_fan, entry
+from benchmarks.trend_seasons import entry
+from benchmarks.trends import draw_fan
 from shared.files.io import atomic_path, write_text
 from tsdiff import TSDiffPredictor
 from tsdiff.baselines import train_baseline

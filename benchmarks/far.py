@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.machine import header, table
 from benchmarks.sets import DEFAULT_DATA, DataFolder, Samples
-from benchmarks.trends import entry
+from benchmarks.trend_seasons import entry
 from shared.files.io import write_text
 from tsdiff import TSDiffPredictor
 from tsdiff.data import candidate_seasons, load_folder, normalise_freq, split_windows

@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.machine import header, table
 from benchmarks.sets import DEFAULT_DATA
-from benchmarks.trends import entry
+from benchmarks.trend_seasons import entry
 from benchmarks.zero_shot import validation_tasks
 from shared.files.io import write_text
 from tsdiff import TSDiffPredictor

@@ -19,11 +19,10 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import matplotlib
 import numpy as np
-import pandas as pd
 import torch
 import typer
 
@@ -34,6 +33,7 @@ from matplotlib.axes import Axes
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.machine import header, table
+from benchmarks.trend_seasons import DENTS, PEAKS, SEASONS, dent_row, entry, samples_of, score_peak, season_rows
 from shared.files.io import atomic_path, write_text
 from tsdiff import TSDiffPredictor
 
@@ -72,23 +72,6 @@ GROWTH = (
     ("Y-DEC", 6, 20, 0.1),
 )
 """The same, and the logarithm of the growth of a step."""
-SEASONS = (("h", 24, 480, 24), ("D", 14, 200, 7), ("M", 12, 96, 12))
-"""The same, and the season."""
-DENTS = (
-    ("M", 12, 96, 6, 6, 0.5),
-    ("M", 18, 96, 14, 4, 0.6),
-    ("M", 12, 108, 8, 9, 0.4),
-    ("W-SUN", 13, 209, 44, 8, 0.4),
-    ("W-SUN", 13, 261, 36, 16, 0.6),
-    ("D", 14, 400, 7, 7, 0.0),
-    ("D", 14, 120, 6, 7, 0.4),
-    ("D", 28, 1460, 338, 30, 0.4),
-    ("h", 24, 1440, 24, 24, 0.0),
-    ("h", 24, 720, 144, 24, 0.1),
-)
-"""Frequency, horizon and steps of history, how long ago a dent ended, its steps, and the share that it left."""
-PEAKS = ((14, -7), (28, 0), (28, 14), (28, 180))
-"""Horizon, and how many days the last December began before a forecast does."""
 DEMANDS: dict[str, Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]] = {
     "Poisson, .3 a day": lambda rng, shape: rng.poisson(0.3, shape) * 1.0,
     "Poisson, 5 every seventh day": lambda rng, shape: (rng.random(shape) < 1 / 7) * rng.poisson(5, shape) * 1.0,
@@ -96,7 +79,6 @@ DEMANDS: dict[str, Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]]
 }
 """Demand that comes by chance."""
 LINE_COLUMNS = ["frequency", "history", "horizon", "right way", "error / line's", "of a draw", "90 % covers"]
-STARTS = {"Y-DEC": "1980", "Q-DEC": "1990Q1", "M": "2005-01", "W-SUN": "2015-01-04"}
 HORIZON = 14
 
 
@@ -115,11 +97,6 @@ class Lines:
     coverage: float
 
 
-def entry(values: np.ndarray, freq: str, name: str) -> dict[str, Any]:
-    """A GluonTS entry."""
-    return {"start": pd.Period(STARTS.get(freq, "2024-01-01"), freq=freq), "target": values, "item_id": name}
-
-
 def twelve_lines(count: int, horizon: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Lines (12, count + horizon) with noise of a tenth or a half of what they move in the horizon; their slopes."""
     rng = np.random.default_rng(seed)
@@ -127,12 +104,6 @@ def twelve_lines(count: int, horizon: int, seed: int = 0) -> tuple[np.ndarray, n
     noise = np.abs(slopes) * horizon * np.resize([0.1, 0.5], 12)
     steps = np.arange(count + horizon)
     return 100 + slopes[:, None] * steps + noise[:, None] * rng.normal(size=(12, count + horizon)), slopes
-
-
-def samples_of(predictor: TSDiffPredictor, freq: str, horizon: int, histories: np.ndarray) -> np.ndarray:
-    """Samples (series, draws, horizon) of what follows histories (series, n)."""
-    entries = [entry(row, freq, str(i)) for i, row in enumerate(histories)]
-    return np.stack([made.samples for made in predictor.adapted(freq, horizon).predict(entries)])
 
 
 def score_lines(predictor: TSDiffPredictor, freq: str, horizon: int, count: int, seed: int = 0) -> Lines:
@@ -203,76 +174,6 @@ def growth_row(predictor: TSDiffPredictor, freq: str, horizon: int, count: int, 
         f"{line / last:.2f}",
         f"{covered:.2f}",
     ]
-
-
-def season_rows(
-    predictor: TSDiffPredictor, freq: str, horizon: int, count: int, season: int, seeds: int
-) -> list[list[str]]:
-    """Rows of the table of seasons, with noise of one size and noise by the level: coverage and the interval's width by
-    the noise's own, of the lowest third of the season, of the middle and of the highest."""
-    rows = []
-    for kind in ("one size", "by the level"):
-        rng, steps = np.random.default_rng(0), np.arange(count + horizon)
-        height = np.sin(2 * np.pi * (steps / season + rng.random((12 * seeds, 1))))
-        level = 100 + (30 if kind == "one size" else 60) * height
-        size = np.full_like(level, 5.0) if kind == "one size" else 0.05 * level
-        values, future_size = level + size * rng.normal(size=level.shape), size[:, count:]
-        samples, future, at = (
-            samples_of(predictor, freq, horizon, values[:, :count]),
-            values[:, count:],
-            height[:, count:],
-        )
-        low, high = np.quantile(samples, [0.05, 0.95], axis=1)
-        inside, width = (future >= low) & (future <= high), (high - low) / (2 * 1.645 * future_size)
-        parts = (at < -0.5, np.abs(at) <= 0.5, at > 0.5)
-        cells = [f"{inside[part].mean():.2f} ({width[part].mean():.2f})" for part in parts]
-        rows.append([freq, str(count), str(horizon), kind, *cells])
-    return rows
-
-
-def dent_row(
-    predictor: TSDiffPredictor, freq: str, horizon: int, count: int, ago: int, length: int, left: float, seeds: int
-) -> list[str]:
-    """A row of the table of dents, twelve series a draw with a yearly season, weekdays and hours as they have: mean
-    error of the median by that without the dent, and coverage of both."""
-    rng, steps = np.random.default_rng(0), np.arange(count + horizon)
-    shape = rng.random((12 * seeds, 1)) + steps / {"M": 12, "W-SUN": 365.25 / 7, "D": 365.25, "h": 24}[freq]
-    week = {"D": np.where(steps % 7 >= 5, 0.3, 0.0), "h": np.where(steps // 24 % 7 >= 5, -0.3, 0.0)}
-    level = 0.3 * np.sin(2 * np.pi * shape) + week.get(freq, 0.0)
-    values = 100 * np.exp(level + 0.05 * rng.normal(size=level.shape))
-    history, future = values[:, :count], values[:, count:]
-    dented = history.copy()
-    dented[:, count - ago - length : count - ago] *= left
-    errors, covered = [], []
-    for known in (dented, history):
-        samples = samples_of(predictor, freq, horizon, known)
-        low, high = np.quantile(samples, [0.05, 0.95], axis=1)
-        errors.append(float(np.abs(np.median(samples, axis=1) - future).mean()))
-        covered.append(f"{((future >= low) & (future <= high)).mean():.2f}")
-    cells = [str(number) for number in (count, horizon, ago, length)]
-    return [freq, *cells, f"{left:.0%}", f"{errors[0] / errors[1]:.2f}", *covered]
-
-
-def score_peak(predictor: TSDiffPredictor, horizon: int, since: int, seeds: int = 1) -> tuple[str, float, float, float]:
-    """Forecast twelve daily series a draw, whose values rise from December 1 to 24 to 2.5 times the others.
-
-    Returns:
-        The first day, mean errors of the median and of the value 364 days ago, and the coverage.
-    """
-    rng, days = np.random.default_rng(0), pd.date_range("2020-01-01", "2024-12-31")
-    peak = np.where((days.month == 12) & (days.day <= 24), days.day / 24, 0.0)
-    level = 100 * (1 + 0.3 * (days.dayofweek >= 5)) * (1 + 1.5 * peak)
-    values = np.asarray(level) * (1 + 0.05 * rng.normal(size=(12 * seeds, len(days))))
-    begin = int(days.get_loc(pd.Timestamp("2023-12-01"))) + since
-    future, ago = values[:, begin : begin + horizon], values[:, begin - 364 : begin - 364 + horizon]
-    entries = [
-        {"start": days[0].to_period("D"), "target": row[:begin], "item_id": str(i)} for i, row in enumerate(values)
-    ]
-    samples = np.stack([made.samples for made in predictor.adapted("D", horizon).predict(entries)])
-    error, naive = (float(np.abs(made - future).mean()) for made in (np.median(samples, axis=1), ago))
-    low, high = np.quantile(samples, [0.05, 0.95], axis=1)
-    covered = float(((future >= low) & (future <= high)).mean())
-    return str(days[begin].date()), error, naive, covered
 
 
 def single_series(seed: int = 1) -> dict[str, np.ndarray]:

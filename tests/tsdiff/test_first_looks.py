@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from benchmarks.cycles import HORIZON, NOISE, cycles, entries
 from benchmarks.far import working_days
-from benchmarks.trends import BREAKS, LINES, SHORT, samples_of, score_breaks, score_lines, score_peak
+from benchmarks.trend_seasons import samples_of, score_peak
+from benchmarks.trends import BREAKS, LINES, SHORT, score_breaks, score_lines
 from tsdiff import TSDiffPredictor
 
 RNG = np.random.default_rng(0)
