@@ -61,16 +61,15 @@ def split_of(task: Task, folder: Path) -> WindowSplit:
     return split_windows(entries, task.horizon, windows)
 
 
-def scores_of(task: Task, folder: Path, samples: int) -> tuple[WindowSplit, dict[str, Metrics]]:
-    """The bundled model's scores, AutoETS', and those of the seasonal naive."""
-    split = split_of(task, folder)
-    ours = TSDiffPredictor.from_pretrained("default").adapted(task.freq, task.horizon)
-    ets = train_baseline("auto_ets", split.train, task.freq, task.horizon, num_samples=samples)
+def compared(split: WindowSplit, freq: str, horizon: int, samples: int) -> dict[str, Metrics]:
+    """The scores on a split of the bundled model, "ours", of AutoETS, "ets", and of the seasonal naive, "naive"."""
+    ours = TSDiffPredictor.from_pretrained("default").adapted(freq, horizon)
+    ets = train_baseline("auto_ets", split.train, freq, horizon, num_samples=samples)
     with quiet():
-        return split, {
+        return {
             "ours": evaluate(list(ours.predict(split.test.input, samples)), split.test),
             "ets": evaluate(list(ets.predict(split.test.input)), split.test),
-            "naive": best_seasonal_naive(split.test, candidate_seasons(task.freq))[1],
+            "naive": best_seasonal_naive(split.test, candidate_seasons(freq))[1],
         }
 
 
@@ -83,7 +82,8 @@ def main(
     torch.set_num_threads(1)
     lines, gains = [], []
     for task in TASKS:
-        split, made = scores_of(task, data, samples)
+        split = split_of(task, data)
+        made = compared(split, task.freq, task.horizon, samples)
         lengths = [len(entry["target"]) for entry in split.test.input]
         relative = {name: made[name].crps / made["naive"].crps for name in ("ours", "ets")}
         gains.append(relative["ours"] / relative["ets"])

@@ -20,15 +20,12 @@ import typer
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmarks.coarse import compared
 from benchmarks.machine import header, table
 from benchmarks.sets import DEFAULT_DATA, DataFolder, Samples
 from shared.files.io import write_text
-from tsdiff.baselines import train_baseline
-from tsdiff.data import Entry, WindowSplit, candidate_seasons, load_folder, split_windows
+from tsdiff.data import Entry, load_folder, split_windows
 from tsdiff.data.entries import read_series
-from tsdiff.data.frequency import quiet
-from tsdiff.evaluation.metrics import best_seasonal_naive, evaluate
-from tsdiff.predictor import TSDiffPredictor
 
 RESULTS = Path("benchmarks/results/young.md")
 STRETCHES, KNOWN = 120, 0.7
@@ -74,19 +71,6 @@ def stretches(task: Task, known: int, folder: Path) -> Iterator[Entry]:
             yield {"target": values, "start": series.start + first, "item_id": str(place)}
 
 
-def scores_of(entries: list[Entry], horizon: int, samples: int) -> tuple[WindowSplit, list[str]]:
-    """What is forecast, and how: CRPS by the naive's and coverage of the bundled model and of AutoETS."""
-    freq = entries[0]["start"].freqstr
-    split = split_windows(entries, horizon, 1)
-    ours = TSDiffPredictor.from_pretrained("default").adapted(freq, horizon)
-    ets = train_baseline("auto_ets", split.train, freq, horizon, num_samples=samples)
-    with quiet():
-        naive = best_seasonal_naive(split.test, candidate_seasons(ours.freq))[1].crps
-        found = [evaluate(list(one.predict(split.test.input, samples)), split.test) for one in (ours, ets)]
-    cells = [f"{one.crps / naive:.2f} ({one.coverage_90:.2f})" for one in found]
-    return split, [*cells, f"{found[0].crps / found[1].crps:.2f}"]
-
-
 def main(
     data: DataFolder = DEFAULT_DATA,
     samples: Samples = 100,
@@ -94,21 +78,24 @@ def main(
 ) -> None:
     """Run the comparison and write its table."""
     torch.set_num_threads(1)
-    rows = []
+    rows, ratios = [], []
     for task in TASKS:
         for known in lengths(task.season):
             entries = list(stretches(task, known, data))
             if not entries:
                 continue
-            split, cells = scores_of(entries, task.horizon, samples)
-            rows.append([task.set, str(known), str(task.horizon), str(len(split.train)), *cells])
+            split = split_windows(entries, task.horizon, 1)
+            made = compared(split, entries[0]["start"].freqstr, task.horizon, samples)
+            naive, relative = made["naive"].crps, made["ours"].crps / made["ets"].crps
+            cells = [f"{made[name].crps / naive:.2f} ({made[name].coverage_90:.2f})" for name in ("ours", "ets")]
+            rows.append([task.set, *map(str, (known, task.horizon, len(split.train))), *cells, f"{relative:.2f}"])
+            ratios.append(relative)
             print(*rows[-1], flush=True)
-    ratios = [float(row[-1]) for row in rows]
     head = ["set", "steps known", "horizon", "stretches", "bundled", "AutoETS", "bundled by AutoETS"]
     text = (
         header("The bundled forecaster on young series")
-        + "\nStretches of validation sets' training parts. CRPS (100 samples) by the seasonal naive's, the better lag "
-        + "(coverage of 90 % intervals).\n\n"
+        + f"\nStretches of validation sets' training parts. CRPS ({samples} samples) by the seasonal naive's, the better "
+        "lag (coverage of 90 % intervals).\n\n"
         + table(head, rows)
         + f"\nMedian of the last column: {np.median(ratios):.2f}.\n"
     )

@@ -61,7 +61,7 @@ def main(
     source = default.default_source(data / "series", synthetic, seed, batch_size)
     if recipe == "weighing":
         count = windows or weighing.WINDOWS
-        network = weighing.train_weighing(source, seed, count, steps, part, workers=workers or 0)  # type: ignore[arg-type]
+        network = weighing.train_weighing(source, seed, count, steps, part, workers=workers or 0)
         show(f"weights: {weighing.save_weighing(network, BUNDLED / 'weighing' if install else output / 'weighing')}")
         return
     if recipe == "map":

@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -32,7 +31,6 @@ from tsdiff.windows.weighing import Weighing, bundled_weighing
 
 from .plain import YOUNG_OTHERS, YOUNG_SEASONAL, is_young, plain_windows, young_length
 
-Part = Literal[1, 2, 3]
 WINDOWS, STEPS, BATCH, LEARNING_RATE = 160_000, 10_000, 384, 3e-3
 PLAIN_WINDOWS, PLAIN_STEPS, PLAIN_RATE = 60_000, 4500, 2e-3
 YOUNG_WINDOWS, YOUNG_STEPS, YOUNG_RATE = 90_000, 4500, 2e-3
@@ -49,7 +47,7 @@ def train_weighing(
     seed: int,
     count: int = WINDOWS,
     steps: int | None = None,
-    part: Part = 1,
+    part: int = 1,
     workers: int = 0,
 ) -> Weighing:
     """A network trained on windows.
@@ -59,7 +57,7 @@ def train_weighing(
         seed: of everything.
         count: windows of the source, and the most that parts have of other kinds.
         steps: of each part; None: `STEPS`, `PLAIN_STEPS` and `YOUNG_STEPS`.
-        part: to begin with; the second and third go on from the bundled weights.
+        part: to begin with, 1 to 3; the second and third go on from the bundled weights.
         workers: processes that make windows; 0 makes them here. Other numbers draw other ones.
     """
     draw = partial(_drawn, seed=seed, workers=workers)

@@ -30,16 +30,7 @@ from shared.training.alone import alone
 from shared.training.batches import Batch, BatchSource
 from shared.training.config import TrainingConfig as TrainingConfig
 from shared.training.ema import ema_of
-from shared.training.loop import (
-    AtomicIO,
-    BatchData,
-    Clock,
-    Progress,
-    SameStart,
-    Stopper,
-    in_main_thread,
-    state_keeper,
-)
+from shared.training.loop import AtomicIO, BatchData, Clock, Progress, SameStart, Stopper, in_main_thread, state_keeper
 from shared.training.memory import keep_large_blocks
 
 LAST_STATE = "last.ckpt"
