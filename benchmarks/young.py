@@ -94,8 +94,8 @@ def main(
     head = ["set", "steps known", "horizon", "stretches", "bundled", "AutoETS", "bundled by AutoETS"]
     text = (
         header("The bundled forecaster on young series")
-        + f"\nStretches of validation sets' training parts. CRPS ({samples} samples) by the seasonal naive's, the better "
-        "lag (coverage of 90 % intervals).\n\n"
+        + f"\nStretches of validation sets' training parts. CRPS ({samples} samples) by the seasonal naive's, the "
+        "better lag (coverage of 90 % intervals).\n\n"
         + table(head, rows)
         + f"\nMedian of the last column: {np.median(ratios):.2f}.\n"
     )
