@@ -25,7 +25,6 @@ from tsdiff.tasks.calendar_months import MONTHLY, month_effect
 from tsdiff.tasks.covariates import PAST, Effect, Predict, effect_on, predicted_around, remembered
 from tsdiff.tasks.imputation.filling import Imputation
 from tsdiff.windows.anchors import seasons_of
-from tsdiff.windows.dents import without_dents
 from tsdiff.windows.simple import Seasons
 
 Impute = Callable[[Iterable[Entry], int], Iterator[Imputation]]
@@ -155,12 +154,7 @@ def _suited(
     """A forecast of an entry such as its values are; it has the effect, which covariates have where they `regress`."""
     history, samples = np.atleast_2d(target_of(entry, str(made.item_id))), np.atleast_3d(made.samples)
     suit = partial(within, season=seasons[0] or 1, counts=sampling.counts, told=told or effect is not None)
-    # Zeros of an outage that is over say nothing of how often there are some.
-    usual = [without_dents(row, seasons) if (row == 0).any() else row for row in history]
-    parts = [
-        _like(samples[..., place], row, sampling, partial(suit, history=usual[place]))
-        for place, row in enumerate(history)
-    ]
+    parts = [_like(samples[..., place], row, sampling, partial(suit, history=row)) for place, row in enumerate(history)]
     about = Suited.of(history, sampling)
     if effect is not None:
         by_covariates = regress and any(entry.get(field) is not None for field in (DYNAMIC, PAST))

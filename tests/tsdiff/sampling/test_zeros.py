@@ -186,6 +186,38 @@ def test_what_is_sold_no_more_has_a_small_chance_of_life_at_most(sold, days):
     assert (np.quantile(made, 0.9, axis=0) == 0).all()
 
 
+def shut(first: int, stop: int, count: int = 120) -> np.ndarray:
+    """Months of a shop with a year's season that was shut for some of them."""
+    month = np.arange(count)
+    sold = np.rint(60 + 30 * np.sin(2 * np.pi * month / 12))
+    return np.where((first <= month) & (month < stop), 0.0, sold)
+
+
+@pytest.mark.parametrize(("first", "stop"), [(40, 44), (70, 76), (90, 105)])
+def test_zeros_of_an_outage_that_is_over_tell_nothing(first: int, stop: int):
+    """They stood at the lowest months of the year, long after."""
+    samples = normal(40, 12, 12)
+    for history in (shut(first, stop), shut(first, stop) + 0.25 * (shut(first, stop) > 0)):
+        assert (within(samples, history, 12) == 0).mean() < 0.002
+    some = shut(first, stop)
+    some[first + 1] = 2.0  # a sale in between
+    some[0] = np.nan
+    assert (within(samples, some, 12) == 0).mean() < 0.002
+
+
+@pytest.mark.parametrize(
+    "history",
+    [
+        np.where(np.arange(120) % 60 == 59, 0.0, shut(70, 76)),  # what has happened before
+        shut(100, 110),  # less than a season ago
+        shut(40, 42),  # too few to be more than chance
+    ],
+)
+def test_other_zeros_tell(history: np.ndarray):
+    made = within(normal(40, 12, 12), history, 12)
+    assert (made == 0).mean() == pytest.approx((history == 0).mean(), abs=0.01)
+
+
 def test_a_shop_that_no_longer_closes_on_sundays_is_not_zero_on_them():
     closing = np.where(np.arange(140) % 7 == 6, 0.0, SOLD[:140])
     made = within(normal(30, 5), np.concatenate([closing, SOLD[140:]]), 7)
