@@ -131,7 +131,7 @@ class Tables:
         self._files, self._base = _opened(self.address)
         frame = _first_rows(self._files, self.address)
         ahead = () if future is None else _columns_of(future)
-        self.names = names.of(frame, [*past, *(name for name in ahead if name in frame.columns)])
+        self.names = _names_of(frame, names, past, [name for name in ahead if name in frame.columns])
         self._future = None if future is None else Future(future, self.names)
         self.columns = (*(() if self._future is None else self._future.columns), *past)
         named = (self.names.id_column, self.names.timestamp_column, self.names.target, *self.columns)
@@ -289,6 +289,15 @@ def _digest(entry: Entry) -> str:
         told = isinstance(value, (np.ndarray, list, tuple))
         parts += [name, np.asarray(value).tobytes() if told and np.asarray(value).dtype != object else repr(value)]
     return digest_of(*parts)
+
+
+def _names_of(frame: pd.DataFrame, names: Names, past: Sequence[str], ahead: Sequence[str]) -> Names:
+    """The names of the columns of a frame: as `predict_df` finds them; where that cannot tell the values from
+    covariates, by what the files of the future have, which may hold the column of values too."""
+    try:
+        return names.of(frame, past)
+    except DataError:
+        return names.of(frame, [*past, *(name for name in ahead if name != names.target)])
 
 
 def _absolute(address: Address) -> str:

@@ -356,6 +356,25 @@ def test_covariates_help_as_in_one_frame(default: TSDiffPredictor, tmp_path: Pat
         forecast(data, tmp_path / "out", future=ahead, **options)
 
 
+@pytest.mark.parametrize("target", ["target", "sold"])
+def test_the_future_may_have_the_column_of_values(default: TSDiffPredictor, tmp_path: Path, target: str):
+    past, future = (table.drop(columns="visits", errors="ignore") for table in cut(known(2)))
+    past, future = past.rename(columns={"target": target}), future.assign(**{target: np.nan})
+    names = scale.Names(target=None if target == "target" else target)
+    address = write(tmp_path / "future", {"a": future})
+    forecast(write(tmp_path / "data", {"a": past}), tmp_path / "out", future=address, columns=names)
+    wanted = default.predict_df(past, future, target=names.target, **DRAWS, **TOGETHER)
+    wanted.attrs.clear()
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "out"), wanted, check_exact=True)
+
+
+def test_values_are_told_from_covariates_by_the_future(tmp_path: Path):
+    past, future = (table.drop(columns="visits", errors="ignore") for table in cut(known(1)))
+    data = write(tmp_path / "data", {"a": past.rename(columns={"target": "sold"})})
+    report = forecast(data, tmp_path / "out", future=write(tmp_path / "future", {"a": future}))
+    assert (report.items, report.failed) == (1, {})
+
+
 def test_a_series_without_its_covariates_fails_alone(tmp_path: Path):
     past, future = cut(known(4))
     there = future[future["item_id"] != "s001"]
