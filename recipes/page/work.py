@@ -208,7 +208,7 @@ def perform(request: Request, folder: Path, limits: Limits) -> Result:
     """Work on a request; its notes are those of the result and what was warned of.
 
     Raises:
-        DiffusionError: what the work raises, with the name that the sender knows in place of the file's path.
+        DiffusionError: what the work raises, with names that the sender knows in place of paths.
     """
     module, function = request.work
     work = getattr(import_module(module), function)
@@ -217,9 +217,9 @@ def perform(request: Request, folder: Path, limits: Limits) -> Result:
         try:
             made: Result = work(request, folder, _progress_in(folder), limits)
         except DiffusionError as error:
-            raise type(error)(told(str(error), request)) from None
+            raise type(error)(told(str(error), request, folder)) from None
     own = [str(one.message) for one in caught if _is_own(one.category)]
-    notes = dict.fromkeys(told(text, request) for text in (*made.notes, *own))
+    notes = dict.fromkeys(told(text, request, folder) for text in (*made.notes, *own))
     return replace(made, notes=tuple(notes))
 
 
@@ -227,10 +227,11 @@ def _is_own(category: type[Warning]) -> bool:
     return category is UserWarning or category.__module__.split(".")[0] in ("shared", "tsdiff", "speech")
 
 
-def told(text: str, request: Request) -> str:
-    """A message with the name of the file in place of where it lies here."""
+def told(text: str, request: Request, folder: Path) -> str:
+    """A message with the names of the file, and of results in the folder, in place of where they lie here."""
     file, name = request.sent
-    return text if file is None else text.replace(str(file), name)
+    text = text if file is None else text.replace(str(file), name)
+    return text.replace(f"{folder}{os.sep}", "")
 
 
 def _progress_in(folder: Path) -> Tell:

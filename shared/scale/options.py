@@ -34,10 +34,11 @@ class ScaleOut:
         """What `shared.scale.run.run` takes of the options.
 
         Raises:
-            ConfigError: --address without --engine.
+            ConfigError: --address or workers without --engine.
         """
         if self.engine is None:
-            raise ConfigError("--address is of --engine ray; give that too, or leave it out")
+            option = "--workers" if self.address is None else "--address"
+            raise ConfigError(f"{option} is of --engine ray; give that too, or leave it out")
         return {"engine": self.engine, "workers": workers, "address": self.address}
 
 

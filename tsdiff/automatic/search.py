@@ -203,7 +203,7 @@ class _Search:
         list(guard.predict(first, self.settings.samples))
         each = time.process_time() - started
         if each * len(self.labels) > _ETS * self.total:
-            return None, f"takes {each:.1f} CPU s a series, too long for {self.settings.cpu_minutes:g} minutes"
+            return None, f"takes {each:.2g} CPU s a series, too long for {self.settings.cpu_minutes:g} minutes"
         return guard, "fitted to each series"
 
     def _fine_tuned(self) -> tuple[TSDiffPredictor | None, str]:

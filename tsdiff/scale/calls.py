@@ -164,7 +164,7 @@ class _Job:
             tables = Tables(data, columns, past, future)
             names: Names | None = tables.names
             self._units: Callable[[int], Iterator[Unit]] = tables.units
-            first: dict[str, Part] = next((unit.payload.parts() for unit in tables.units(1) if unit.payload), {})
+            first: dict[str, Part] = next((unit.payload.parts() for unit in tables.units(1) if unit.items), {})
         else:
             if future is not None or past:
                 raise ConfigError("future and past_covariates are of Parquet; entries have feat_dynamic_real")

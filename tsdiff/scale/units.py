@@ -59,14 +59,14 @@ class Pieces:
 
     def by_id(self, ids: Sequence[Any]) -> dict[str, pd.DataFrame]:
         """The rows of each of these ids, by its name."""
-        item = self.columns[0]
-        wanted = dataset.field(item).isin(pa.array(ids, self.schema.field(item).type))
-        tables = [
-            fragment.to_table(schema=self.schema, columns=[*self.columns], filter=wanted) for fragment in self.fragments
-        ]
+        item, tables = self.columns[0], []
+        for fragment in self.fragments:
+            schema = _own(self.schema, fragment)
+            wanted = dataset.field(item).isin(pa.array(ids, schema.field(item).type))
+            tables.append(fragment.to_table(schema=schema, columns=[*self.columns], filter=wanted))
         if not tables:
             return {}
-        frame = pa.concat_tables(tables).to_pandas(ignore_metadata=True)
+        frame = pa.concat_tables(tables, promote_options="permissive").to_pandas(ignore_metadata=True)
         return {str(name): part for name, part in frame.groupby(item, sort=False, observed=True)}
 
 
@@ -131,7 +131,7 @@ class Tables:
         self._files, self._base = _opened(self.address)
         frame = _first_rows(self._files, self.address)
         ahead = () if future is None else _columns_of(future)
-        self.names = names.of(frame, [*past, *(name for name in ahead if name in frame.columns)])
+        self.names = _names_of(frame, names, past, [name for name in ahead if name in frame.columns])
         self._future = None if future is None else Future(future, self.names)
         self.columns = (*(() if self._future is None else self._future.columns), *past)
         named = (self.names.id_column, self.names.timestamp_column, self.names.target, *self.columns)
@@ -160,7 +160,7 @@ class Tables:
         for fragment in _fragments(self._files):
             path = os.path.relpath(fragment.path, self._base)
             try:
-                self._refuse_other_zone(fragment)
+                self._refuse_unlike(fragment)
                 found, failed = self._ids(fragment, path)
                 stamp = [path, *_stamp(self._files, fragment)]
             except (DataError, *UNREADABLE) as error:
@@ -186,15 +186,18 @@ class Tables:
                 yield Unit(f"part-{number:06d}", Rows(past, ids, ahead), digest, names, {} if first else failed)
                 number += 1
 
-    def _refuse_other_zone(self, fragment: Any) -> None:
-        """Raise DataError where a file's times have a zone and those of the first have none, or the other way round:
-        read together, they would lose it."""
-        name = self.names.timestamp_column
-        kinds = [schema.field(name).type for schema in (self._files.schema, fragment.physical_schema) if name]
-        zones = [getattr(kind, "tz", None) for kind in kinds]
-        if zones and (zones[0] is None) != (zones[1] is None):
-            first, this = (f"the time zone {zone}" if zone else "no time zone" for zone in zones)
-            raise DataError(f"its times have {this}, those of the first file {first}; write all alike")
+    def _refuse_unlike(self, fragment: Any) -> None:
+        """Raise DataError where a file's ids or times are of another kind than those of the first: times without a zone
+        beside others, which would lose theirs, or numbers beside texts. Results could not be read together."""
+        ours, own = self._files.schema, _own(self._files.schema, fragment)
+        if name := self.names.timestamp_column:
+            zones = [getattr(schema.field(name).type, "tz", None) for schema in (ours, own)]
+            if (zones[0] is None) != (zones[1] is None):
+                first, this = (f"the time zone {zone}" if zone else "no time zone" for zone in zones)
+                raise DataError(f"its times have {this}, those of the first file {first}; write all alike")
+        kinds = [schema.field(self.names.id_column).type for schema in (ours, own)]
+        if pa.types.is_integer(kinds[0]) != pa.types.is_integer(kinds[1]):
+            raise DataError(f"its ids are of type {kinds[1]}, those of the first file of {kinds[0]}; write all alike")
 
     def _ids(self, fragment: Any, path: str) -> tuple[dict[Any, list[int]], dict[str, str]]:
         """The ids of a file, with the groups of rows that each is in; and what is wrong with it."""
@@ -288,6 +291,15 @@ def _digest(entry: Entry) -> str:
     return digest_of(*parts)
 
 
+def _names_of(frame: pd.DataFrame, names: Names, past: Sequence[str], ahead: Sequence[str]) -> Names:
+    """The names of the columns of a frame: as `predict_df` finds them; where that cannot tell the values from
+    covariates, by what the files of the future have, which may hold the column of values too."""
+    try:
+        return names.of(frame, past)
+    except DataError:
+        return names.of(frame, [*past, *(name for name in ahead if name != names.target)])
+
+
 def _absolute(address: Address) -> str:
     text = os.fspath(address)
     return text if "://" in text else os.path.abspath(text)
@@ -317,7 +329,17 @@ def _groups(files: dataset.FileSystemDataset, fragment: Any, column: str) -> Ite
     """A column of each group of rows of a file."""
     for group in fragment.row_groups:
         piece = fragment.subset(row_group_ids=[group.id])
-        yield group.id, piece.to_table(schema=files.schema, columns=[column])[column]
+        yield group.id, piece.to_table(schema=_own(files.schema, fragment), columns=[column])[column]
+
+
+def _own(schema: pa.Schema, fragment: Any) -> pa.Schema:
+    """The schema of a data set, which its first file tells, with the types of another: read as those of the first,
+    numbers would be cut, or refused. Categories become what they stand for."""
+    inside = fragment.physical_schema
+    fields = [inside.field(field.name) if field.name in inside.names else field for field in schema]
+    return pa.schema(
+        field.with_type(field.type.value_type) if pa.types.is_dictionary(field.type) else field for field in fields
+    )
 
 
 def _stamp(files: dataset.FileSystemDataset, fragment: Any) -> list[Any]:
@@ -327,13 +349,21 @@ def _stamp(files: dataset.FileSystemDataset, fragment: Any) -> list[Any]:
 
 
 def _first_rows(files: dataset.FileSystemDataset, address: str) -> pd.DataFrame:
-    """Of the first file that can be read: the data set's own `head` reads ahead, and fails with any of the next."""
+    """Of the first file that can be read and has rows: the data set's own `head` reads ahead, and fails with any of the
+    next."""
     failed: BaseException | None = None
+    empty: pd.DataFrame | None = None
     for fragment in _fragments(files):
         try:
-            return fragment.scanner(schema=files.schema).head(100).to_pandas(ignore_metadata=True)
+            found = fragment.scanner(schema=_own(files.schema, fragment)).head(100).to_pandas(ignore_metadata=True)
         except UNREADABLE as error:
             failed = failed or error
+            continue
+        if len(found):
+            return found
+        empty = found
+    if empty is not None:
+        return empty
     assert failed is not None, "there are files"
     raise _unreadable(address, failed) from failed
 

@@ -99,7 +99,7 @@ def test_failures_are_told_and_are_the_exit_status(tmp_path: Path, capsys: pytes
         ("impute", {"hide": 0.5}, "--hide"),
         ("anomaly", {"steps": 5}, "--steps"),
         ("forecast", {"model": None}, "--model default for the bundled one"),
-        ("forecast", {"engine": None, "workers": 2}, "--engine ray"),
+        ("forecast", {"engine": None, "workers": 2}, "--workers is of --engine ray"),
         ("forecast", {"engine": None, "past_covariates": ["x"]}, "--past-covariate are of --engine"),
         ("impute", {"engine": None, "address": "auto"}, "--engine ray"),
         ("anomaly", {"workers": 2}, "engine='ray'"),

@@ -70,6 +70,49 @@ def test_files_of_which_one_has_a_zone_and_one_has_none_are_told(tmp_path: Path,
     assert (found["timestamp"].dt.tz is None) == (first == "plain")
 
 
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [("int64", "float64"), ("int8", "int64"), ("float32", "float64"), (None, "float64")],
+)
+def test_each_file_is_read_by_its_own_types(default: TSDiffPredictor, tmp_path: Path, first: str | None, second: str):
+    table = frame(4)
+    ahead = table["item_id"] > "s001"
+    whole = table["target"].round()
+    table["target"] = table["target"].where(~ahead, table["target"] + 1e8 if second == "float64" else 50 * whole)
+    parts = {"a": table[~ahead].assign(target=None if first is None else whole.astype(first)), "b": table[ahead]}
+    parts["b"] = parts["b"].astype({"target": second})
+    report = forecast(write(tmp_path / "data", parts), tmp_path / "out", freq="h")
+    assert sorted(report.failed) == (["s000", "s001"] if first is None else [])
+    found = pd.read_parquet(tmp_path / "out")
+    wanted = default.predict_df(parts["b"], **DRAWS, **TOGETHER)
+    pd.testing.assert_frame_equal(found[found["item_id"] > "s001"].reset_index(drop=True), wanted, check_exact=True)
+
+
+def test_ids_may_be_categories_of_any_number(tmp_path: Path):
+    tables = {"a": frame(3), "b": frame(3, first=300)}
+    many = pd.CategoricalDtype([f"s{place:03d}" for place in range(400)])
+    kinds = {"a": tables["a"].astype({"item_id": "category"}), "b": tables["b"].astype({"item_id": many})}
+    forecast(write(tmp_path / "data", kinds), tmp_path / "out", freq="h")
+    forecast(write(tmp_path / "texts", tables), tmp_path / "wanted", freq="h")
+    assert results(tmp_path / "out") == results(tmp_path / "wanted")
+
+
+@pytest.mark.parametrize("first", [int, str])
+def test_a_file_whose_ids_are_of_another_kind_is_told(tmp_path: Path, first: type):
+    table = frame(2).assign(item_id=lambda table: table["item_id"].str[1:].astype(int))
+    one, other = table[table["item_id"] == 0], table[table["item_id"] == 1]
+    one, other = (one, other.astype({"item_id": str})) if first is int else (one.astype({"item_id": str}), other)
+    report = forecast(write(tmp_path / "data", {"a": one, "b": other}), tmp_path / "out")
+    assert list(report.failed) == ["b.parquet"]
+    assert "its ids are of type" in report.failed["b.parquet"]
+
+
+def test_a_first_file_without_rows_is_no_matter(tmp_path: Path):
+    table = frame(1)
+    report = forecast(write(tmp_path / "data", {"a": table[:0], "b": table}), tmp_path / "out")
+    assert (report.items, report.failed) == (1, {})
+
+
 def test_results_go_wherever_fsspec_writes(tmp_path: Path):
     fsspec = pytest.importorskip("fsspec")
     table = frame(7)
@@ -311,6 +354,25 @@ def test_covariates_help_as_in_one_frame(default: TSDiffPredictor, tmp_path: Pat
     write(tmp_path / "future", {"day=2/b": mixed[13:].assign(price=0.0)})
     with pytest.raises(DataError, match="the input of part-000000 was another"):
         forecast(data, tmp_path / "out", future=ahead, **options)
+
+
+@pytest.mark.parametrize("target", ["target", "sold"])
+def test_the_future_may_have_the_column_of_values(default: TSDiffPredictor, tmp_path: Path, target: str):
+    past, future = (table.drop(columns="visits", errors="ignore") for table in cut(known(2)))
+    past, future = past.rename(columns={"target": target}), future.assign(**{target: np.nan})
+    names = scale.Names(target=None if target == "target" else target)
+    address = write(tmp_path / "future", {"a": future})
+    forecast(write(tmp_path / "data", {"a": past}), tmp_path / "out", future=address, columns=names)
+    wanted = default.predict_df(past, future, target=names.target, **DRAWS, **TOGETHER)
+    wanted.attrs.clear()
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "out"), wanted, check_exact=True)
+
+
+def test_values_are_told_from_covariates_by_the_future(tmp_path: Path):
+    past, future = (table.drop(columns="visits", errors="ignore") for table in cut(known(1)))
+    data = write(tmp_path / "data", {"a": past.rename(columns={"target": "sold"})})
+    report = forecast(data, tmp_path / "out", future=write(tmp_path / "future", {"a": future}))
+    assert (report.items, report.failed) == (1, {})
 
 
 def test_a_series_without_its_covariates_fails_alone(tmp_path: Path):

@@ -89,7 +89,7 @@ class Imputation:
         made = pd.DataFrame(columns)
         with quiet():
             times = pd.period_range(self.start, periods=length, freq=self.start.freq)
-            made.insert(1, "timestamp", list(times) * channels)
+            made.insert(1, "timestamp", times.append([times] * (channels - 1)))
         return made
 
 
