@@ -71,18 +71,6 @@ def test_a_spike_of_late_does_not_narrow_the_intervals(
     assert ((low <= future) & (future <= high)).mean() > 0.8
 
 
-@pytest.mark.parametrize("since", [1, 2])
-def test_last_values_that_jumped_are_no_sure_spike(default: TSDiffPredictor, since: int) -> None:
-    """The old level was forecast, as surely as before; now it may come back, or not."""
-    rng = np.random.default_rng(0)
-    values = 50 + rng.normal(size=(12, 214))
-    history, future = values[:, :200].copy(), values[:, 200:]
-    history[:, -since:] += 20
-    low, high = np.quantile(samples_of(default, "D", 14, history), [0.05, 0.95], axis=1)
-    assert ((low <= future) & (future <= high)).mean() > 0.8
-    assert (high > future.mean() + (15 if since == 2 else 5)).mean() > 0.8
-
-
 @pytest.mark.parametrize(("freq", "horizon", "count", "rate"), [("D", 14, 60, 0.05), ("M", 12, 60, 0.03)])
 def test_growth_by_the_same_share_goes_on(
     default: TSDiffPredictor, freq: str, horizon: int, count: int, rate: float

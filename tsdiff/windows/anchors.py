@@ -28,9 +28,6 @@ _OF_LAST_VALUES = np.isin(np.arange(CANDIDATES), (0, 1))
 """Which simple forecasts are trusted where none can be tried."""
 _ORIGINS, _RECENCY, _SHARPNESS = 12, 0.8, 4.0
 """Past forecasts that are compared, the weight of each beside the next, and how much the better one gets."""
-_OF_ONE, _ABSURD = 0.65, 8.0
-"""By the distance from which on a value is far off its neighbours: how far off the last one stays, and from where on it
-is an error, as of a decimal point."""
 _FEWEST_KNOWN = 3
 """Values that a past forecast knows, at least."""
 _OF_LATE = np.array([0.25, 0.5])
@@ -105,9 +102,7 @@ class Pool:
 def without_spikes(values: np.ndarray) -> np.ndarray:
     """Values whose last 60 hold no single ones far off their neighbours, which are put back to the median around them.
 
-    A series that is often zero, or has more than three of them, is left as it is: there they belong to it. Whether the
-    last value, or the last two, will have been single ones nothing tells yet: of real series about half go on there. Of
-    how far two are off stays what is just not far, and of one a part of that, unless it is absurd.
+    A series that is often zero, or has more than three of them, is left as it is: there they belong to it.
     """
     recent = values[-400:]
     if len(recent) < 12 or (recent == 0).mean() > 0.2:
@@ -116,17 +111,12 @@ def without_spikes(values: np.ndarray) -> np.ndarray:
     padded = np.pad(recent[-count - 3 :] if len(recent) > count + 3 else recent, (0, 3), mode="reflect")
     around = np.median(sliding_window_view(padded, 7), axis=1)[-count:]
     count = len(around)
-    off = recent[-count:] - around
+    off = np.abs(recent[-count:] - around)
     usual = 15 * np.median(np.abs(np.diff(recent)))
     spread = 6 * np.median(np.abs(recent - np.median(recent)))
-    limit = max(usual, spread)
-    far = np.abs(off) > limit
+    far = (off > usual) & (off > spread)
     if not 1 <= far.sum() <= 3:
         return values
-    if far[-1] and far[-2]:
-        around[-2:] += np.clip(off[-2:], -limit, limit)
-    elif far[-1] and abs(off[-1]) < _ABSURD * limit:
-        around[-1] += np.sign(off[-1]) * _OF_ONE * limit
     cleaned = values.copy()
     cleaned[-count:][far] = around[far]
     return cleaned
