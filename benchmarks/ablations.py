@@ -144,7 +144,8 @@ def report(rows: list[dict[str, str]]) -> str:
     for r in sorted(rows, key=lambda r: (list(BENCHMARK_SETS).index(r["set"]), int(r["steps"]))):
         base = reference.get((r["set"], r["steps"]))
         if "max_steps" in r["change"]:
-            base = max(((int(n), crps) for (name, n), crps in reference.items() if name == r["set"]))[1]
+            longest = max((int(n) for name, n in reference if name == r["set"]), default=0)
+            base = reference.get((r["set"], str(longest)))
         relative = f"{float(r['crps_quantile']) / base - 1:+.1%}" if base else ""
         lines.append([r["set"], r["change"], r["steps"], r["crps_quantile"], relative, r["crps_mse"], r["coverage_90"]])
     head = ["set", "changed", "training steps", "CRPS, quantile", "against the preset", "CRPS, MSE", "covers 90 %"]
