@@ -17,7 +17,7 @@ def test_every_set_has_a_run_with_its_preset():
 
 
 def test_settings_that_do_nothing_are_left_out():
-    settings = settings_of(PRESETS["pjm_hourly"])
+    settings = settings_of(PRESETS["exchange_rate_nips"])
     assert "members" not in settings
     assert "seed" not in settings["training"]
     assert settings_of(PRESETS["nyc_departures_hourly"])["members"] == 0
