@@ -24,8 +24,6 @@ from tsdiff.tasks.calendar_hours import calendar_hours, steps_of_day
 from tsdiff.tasks.calendar_months import MONTHLY, month_effect
 from tsdiff.tasks.covariates import PAST, Effect, Predict, effect_on, predicted_around, remembered
 from tsdiff.tasks.imputation.filling import Imputation
-from tsdiff.windows.anchors import seasons_of
-from tsdiff.windows.simple import Seasons
 
 Impute = Callable[[Iterable[Entry], int], Iterator[Imputation]]
 
@@ -115,7 +113,7 @@ def suited(
     Yields:
         One forecast an entry; its `info`, if the entry's is a dict or none, holds a `Suited` by the name "suited".
     """
-    season, seasons = candidate_seasons(freq)[0], seasons_of(freq)
+    season = candidate_seasons(freq)[0]
     by_month = sampling.calendar_days and normalise_freq(freq) == MONTHLY and not told
 
     @remembered
@@ -125,7 +123,7 @@ def suited(
 
     def made(entries: Iterable[Entry], count: int) -> Iterator[SampleForecast]:
         for entry, one, effect in predicted_around(predict, entries, count, tells):
-            yield _suited(entry, one, effect, sampling, seasons, regress, told)
+            yield _suited(entry, one, effect, sampling, season, regress, told)
 
     find = _find(sampling, freq)
     if find is None:
@@ -147,13 +145,13 @@ def _suited(
     made: SampleForecast,
     effect: Effect | None,
     sampling: Sampling,
-    seasons: Seasons,
+    season: int,
     regress: bool,
     told: bool,
 ) -> SampleForecast:
     """A forecast of an entry such as its values are; it has the effect, which covariates have where they `regress`."""
     history, samples = np.atleast_2d(target_of(entry, str(made.item_id))), np.atleast_3d(made.samples)
-    suit = partial(within, season=seasons[0] or 1, counts=sampling.counts, told=told or effect is not None)
+    suit = partial(within, season=season, counts=sampling.counts, told=told or effect is not None)
     parts = [_like(samples[..., place], row, sampling, partial(suit, history=row)) for place, row in enumerate(history)]
     about = Suited.of(history, sampling)
     if effect is not None:
