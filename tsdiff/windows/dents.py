@@ -128,6 +128,11 @@ def _would_be_seen(values: np.ndarray, season: int, place: slice) -> bool:
     return bool((others == 0).mean() <= _MOST_ZEROS) and all(np.nanmean(usual[side]) >= level for side in _sides(place))
 
 
+def usual_of_seasons(values: np.ndarray, season: int) -> np.ndarray:
+    """What the seasons before and after say of each of some values (n,), NaN where they are too few."""
+    return _usual(_seasons_around(values, season))
+
+
 def _sides(place: slice) -> tuple[slice, slice]:
     """As many steps before a stretch and after it."""
     length = place.stop - place.start
