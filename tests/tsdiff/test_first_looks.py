@@ -74,9 +74,8 @@ def test_a_spike_of_late_does_not_narrow_the_intervals(
 @pytest.mark.parametrize("kind", ["level", "week", "strong week", "trend", "year"])
 @pytest.mark.parametrize("factor", [0, 10])
 def test_a_last_value_that_is_a_mistake_changes_little(default: TSDiffPredictor, kind: str, factor: float) -> None:
-    """As a day that is not over, or is missing and written as 0, or one with a decimal point in the wrong place. Where a
-    season is strong, a 0 was believed: two thirds of the usual were forecast, down to 0, and it came back a year later.
-    """
+    """As a day that is not over, or is missing and written as 0, or one with a decimal point in the wrong place. Where
+    a season is strong, two thirds of the usual were forecast, down to 0, and the 0 came back a year later."""
     rng, steps = np.random.default_rng(0), np.arange(214)
     freq, horizon = ("M", 12) if kind == "year" else ("D", 14)
     shape = {

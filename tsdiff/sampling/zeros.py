@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tsdiff.windows.outages import without_last_zero, without_outages
+
 _RECENT_SEASONS, _RECENT = 28, 200
 """Steps of history that tell the share of zeros: so many seasons, and at least so many steps."""
 _LEAST_CYCLES = 8
@@ -23,8 +25,8 @@ of the earlier one, in standard errors."""
 _LEAST_KNOWN, _TOLD, _APART = 100, 1.8, 1.7
 """The same for values, of which so many have to be known: what the season explains of their variance, as a multiple of
 what it would by chance; and how far a value goes with the one before, and the halves are apart, in standard errors."""
-_FEWEST_SHUT, _MOSTLY = 3, 0.5
-"""Zeros that an outage has at least, and their share of its values."""
+_GOLDEN = 0.5 * (5**0.5 - 1)
+"""Multiples of which, less whole numbers, fill the unit interval evenly in whatever order."""
 _CHANCE, _STAYS = 1e-3, 0.5
 """A run that was less likely than this is a change for good; and the least chance that a run goes on, so that one below
 ten steps, such as holidays, never is."""
@@ -81,10 +83,11 @@ def within(
     season, as nearly as it can without touching values that the series takes when it is not zero (from the tenth part
     of its positive values on); and if all values are whole numbers, so are the samples, of which those that are not
     zero are at least 1, and more are zero than in the history only as far as rounding makes them so and Poisson's law
-    of their mean has as many. Zeros before a series begins tell nothing, nor do those of one outage that is over (a
-    shop that was shut once), nor does what was before a last run of zeros, or of others, that by it would be a chance
-    of one in a thousand. A series that has ended in n zeros is not zero with the chance 1/(n + 1), that of the next
-    value after n alike (Laplace's rule of succession), at most.
+    of their mean has as many. Zeros before a series begins tell nothing, nor do those of a few outages that
+    are over (a shop that was shut twice), nor does what was before a last run of zeros, or of others, that by it would
+    be a chance of one in a thousand. A series that has ended in n zeros is not zero with the chance 1/(n + 1), that of
+    the next value after n alike (Laplace's rule of succession), at most; one that has ended in a single 0, which it
+    never was near, goes on as before, but for a few samples that stay zero for some steps.
 
     A series is intermittent whose zeros come by chance, at no time of the season more than at others and not in runs,
     and whose mean stays. Then what is not zero is of the sizes that the history has, in the order of the samples,
@@ -105,9 +108,11 @@ def within(
     support = Support.of(history)
     if not counts or not (support.counts or support.zeros):
         return np.maximum(samples, 0.0)
-    present = _without_outage(_present(history, season), season) if (history > 0).any() else history
-    seen = _Seen(history, present, _recent(present, season), np.arange(samples.shape[1]), season)
-    return _as_seen(samples, seen, support.counts, told)
+    present = without_outages(_present(history, season), season) if (history > 0).any() else history
+    before = without_last_zero(present, season)
+    seen = _Seen(history, before, _recent(before, season), np.arange(samples.shape[1]), season)
+    made = _as_seen(samples, seen, support.counts, told)
+    return made if before is present else _going_on(made)
 
 
 def within_gaps(
@@ -137,18 +142,13 @@ def within_gaps(
     return made
 
 
-def _without_outage(history: np.ndarray, season: int) -> np.ndarray:
-    """A history whose zeros are missing where they are of one outage: they lie together, and as many values before and
-    after it, and a season of them, are not zero."""
-    zeros = np.flatnonzero(history == 0)
-    if len(zeros) < _FEWEST_SHUT:
-        return history
-    first, stop = int(zeros[0]), int(zeros[-1]) + 1
-    lasted = int(np.isfinite(history[first:stop]).sum())
-    before, after = (int(np.isfinite(side).sum()) for side in (history[:first], history[stop:]))
-    if len(zeros) < _MOSTLY * lasted or min(before, after) < max(season, lasted):
-        return history
-    return np.where(history == 0, np.nan, history)
+def _going_on(samples: np.ndarray) -> np.ndarray:
+    """Samples (number, steps) of which some begin with zeros, as a series does that has just ended in one: for m steps
+    with the chance 1 / (m + 1)²: a quarter, a ninth, … The median, and the 90 % interval from the fourth step on, are
+    about those of the others."""
+    drawn = (np.arange(1, len(samples) + 1) * _GOLDEN) % 1
+    chance = 1 / (np.arange(samples.shape[1]) + 2) ** 2
+    return np.where(drawn[:, None] < chance, 0, samples).astype(samples.dtype)
 
 
 def _lives(values: np.ndarray, season: int) -> list[slice]:

@@ -18,6 +18,7 @@ from tsdiff.windows.anchors import Pool, pooled, remembered
 from tsdiff.windows.dents import without_dents
 from tsdiff.windows.filling import Expected, expected
 from tsdiff.windows.gaps import stretches
+from tsdiff.windows.outages import without_last_zero, without_outages
 from tsdiff.windows.simple import HEARD, Seasons
 from tsdiff.windows.units import in_units_of_now
 from tsdiff.windows.weighing import Weighing, squashed, weighed
@@ -158,6 +159,8 @@ def _read(wanted: Wanted) -> _Read:
     there = place >= 0
     told[place[there & wanted.hidden]] = np.nan
     if wanted.ahead:
+        season = max(wanted.seasons[0], 1)
+        told = without_last_zero(without_outages(told, season), season)
         told = without_dents(in_units_of_now(told, wanted.seasons[0]), wanted.seasons)
     known = ~np.isnan(told)
     observed = there.copy()

@@ -205,10 +205,26 @@ def test_zeros_of_an_outage_that_is_over_tell_nothing(first: int, stop: int):
     assert (within(samples, some, 12) == 0).mean() < 0.002
 
 
+def test_zeros_of_two_outages_tell_no_more():
+    history = np.minimum(shut(40, 44), shut(70, 76))
+    assert (within(normal(40, 12, 12), history, 12) == 0).mean() < 0.002
+    history[9] = 0.0  # neither in one nor in another
+    assert (within(normal(40, 12, 12), history, 12) == 0).mean() == pytest.approx(0.01, abs=0.005)
+
+
+@pytest.mark.parametrize("since", [20, 80, 160])
+def test_an_outage_of_a_shop_that_is_closed_on_sundays_tells_nothing(since: int):
+    days = np.arange(300)
+    history = np.where((days % 7 == 6) | ((days >= since) & (days < since + 21)), 0.0, SOLD[days % 140] + 10)
+    made = within(normal(30, 5, 14), history, 7)
+    assert (made == 0).mean() == pytest.approx(1 / 7, abs=0.02)
+
+
 @pytest.mark.parametrize(
     "history",
     [
-        np.where(np.arange(120) % 60 == 59, 0.0, shut(70, 76)),  # what has happened before
+        np.minimum.reduce([shut(at, at + 5) for at in (10, 35, 60, 85)]),  # a habit
+        np.where(np.arange(120) % 60 == 58, 0.0, shut(70, 76)),  # what has happened before
         shut(100, 110),  # less than a season ago
         shut(40, 42),  # too few to be more than chance
     ],
