@@ -93,7 +93,7 @@ VARIANTS: dict[str, tuple[Callable[[], Made], Callable[[], Entries]]] = {
         lambda: (
             default()
             .adapted("h", 150)
-            .with_sampling(seed=7, kernel_share=0.2, nonnegative=False, anchor_share=0.2, past_share=0.5)
+            .with_sampling(seed=7, kernel_share=0.2, nonnegative=False, anchor_share=0.2, past_share=0.5, width=1.2)
         ),
         lambda: sines(1, 60),
     ),
@@ -127,6 +127,7 @@ VARIANTS: dict[str, tuple[Callable[[], Made], Callable[[], Entries]]] = {
                 1.3,
                 maximum=9.0,
                 calendar_days=True,
+                width=0.8,
             )
         ),
         lambda: sines(2, 40),

@@ -42,6 +42,8 @@ GUIDANCES: dict[str, type[EnergyGuidance]] = {
     "scalar": ScalarGuidance,
 }
 """What the published methods, and the covariances of the others, stand for."""
+_FEWEST_SPREAD = 8
+"""Draws that have a median to be spread around."""
 
 
 def quantile_levels(num_samples: int) -> np.ndarray:
@@ -158,12 +160,21 @@ def finished(windows: Windows, drawn: np.ndarray, sampling: Sampling, ahead: boo
                 f"{name}={getattr(sampling, name):g}: this model has no anchor whose law or errors could have a share; "
                 "take 0, or a model with scaling='anchor'"
             )
-    draws = with_anchor_share(drawn.swapaxes(0, 1), sampling.anchor_share)
+    draws = with_width(with_anchor_share(drawn.swapaxes(0, 1), sampling.anchor_share), sampling.width)
     if ahead and sampling.past_share:
         parts = zip(draws.swapaxes(0, 1)[..., 0], windows.missed, strict=True)  # an anchor is of one channel
         joined = np.stack([with_past_share(one, missed, sampling.past_share) for one, missed in parts], axis=1)
         draws = joined[..., None]
     return windows.drawn(draws, sampling.minimum, sampling.nonnegative, sampling.maximum).swapaxes(0, 1)
+
+
+def with_width(draws: np.ndarray, width: float) -> np.ndarray:
+    """Draws (n, …) as far off their median, place by place, as they were times the width; fewer than 8 as they are."""
+    if width == 1 or len(draws) < _FEWEST_SPREAD:
+        return draws
+    middle = np.median(draws, axis=0)
+    made: np.ndarray = middle + width * (draws - middle)
+    return made.astype(draws.dtype)
 
 
 GUIDED_AWAY = (

@@ -67,6 +67,9 @@ class Sampling(Checked):
             "sde2", "ddpm", else 0.
         temperature: deviation of the noise that draws start from, by the process' own. Few calls draw too narrowly;
             above 1 widens intervals again.
+        width: how far draws are off their median at each step, by how far they were drawn: below 1 narrows the
+            intervals of a model whose they are too wide on series that it has not seen, above 1 widens them. Fewer
+            than 8 draws, and refinements, stay as they are.
         anchor_share: of a model with an anchor: share of the anchor's own law in the quantiles of each step's draws
             (`tsdiff.sampling.anchor_share`). The law of series unlike those of its training is met better so.
         past_share: of a model with an anchor: share of the correlation that its anchor's errors had on the series' past
@@ -118,6 +121,7 @@ class Sampling(Checked):
     past_share: Chance = 0.0
     maximum: Finite | None = None
     calendar_days: bool = False
+    width: Positive = 1.0
 
     def _related(self) -> None:
         self.sampler()  # which checks eta
