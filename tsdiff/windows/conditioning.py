@@ -33,6 +33,10 @@ from tsdiff.windows.transforms import Transform
 Place = tuple[Series, int]
 """A series, and the first step of a window of it, counted from the series' start, before which nothing is observed."""
 
+_WITHOUT_SEASON = 1.15
+"""How much larger the errors to come of series without a season, as of years, are than the bundled model expects: it
+has learnt sizes from series with one, and what changes years is seldom in their own short past."""
+
 
 def forecast_place(series: Series, config: WindowConfig) -> Place:
     """The window to forecast, which ends prediction_length after the series does."""
@@ -241,6 +245,8 @@ def _anchored(
         loc, scale = (
             np.stack(parts)[..., None] for parts in zip(*((one.anchor, one.scale) for one in made), strict=True)
         )
+    if ahead and config.universal and not any(seasons):
+        scale = _WITHOUT_SEASON * scale
     with np.errstate(over="ignore"):  # becomes infinite, which is refused with the series' name
         numbers = residual_units((raw - loc) / scale).astype(np.float32)
     seen = ~np.isnan(numbers)
