@@ -26,7 +26,7 @@ from tsdiff.model.config import TSDiffConfig
 from tsdiff.model.model import BUNDLED
 from tsdiff.predictor import TSDiffPredictor
 from tsdiff.sampling.settings import Sampling
-from tsdiff.tasks.suited import gain_of
+from tsdiff.tasks.suited import worth_of
 
 _MOST_MEMBERS = 1000
 
@@ -171,8 +171,9 @@ def _drawing_apart(members: Sequence[TSDiffPredictor]) -> Iterator[TSDiffPredict
 
 def joined(forecasts: Sequence[SampleForecast]) -> SampleForecast:
     """One forecast of the samples of several, in their order; it tells what the covariates do in the member that they
-    help most, for others, as a seasonal naive, may not take them."""
+    help most, for others, as a seasonal naive, may not take them, or else in one that took values of the history for
+    others."""
     first = forecasts[0]
     samples = np.concatenate([forecast.samples for forecast in forecasts])
-    info = max((forecast.info for forecast in forecasts), key=gain_of)
+    info = max((forecast.info for forecast in forecasts), key=worth_of)
     return SampleForecast(samples, start_date=first.start_date, item_id=first.item_id, info=info)

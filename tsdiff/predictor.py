@@ -40,8 +40,9 @@ from tsdiff.sampling.settings import Sampling
 from tsdiff.tasks.imputation.filling import Imputation, impute_series
 from tsdiff.tasks.likelihood import LikelihoodSettings, WindowLikelihoods, window_log_likelihoods
 from tsdiff.tasks.refinement import RefineConfig, Refiner
-from tsdiff.tasks.suited import PLAIN, suited, suited_gaps
-from tsdiff.windows.conditioning import forecast_place
+from tsdiff.tasks.suited import PLAIN, suited, suited_gaps, telling
+from tsdiff.windows.anchored import Changed
+from tsdiff.windows.conditioning import Windows, forecast_place
 from tsdiff.windows.series import observed_series, recent_part, refuse_empty, unadapted
 from tsdiff.windows.short import ShortSeries
 from tsdiff.windows.source import WindowSource
@@ -169,17 +170,19 @@ class TSDiffPredictor(ModelCalls):
                 for series in group:
                     short.see(series.name, len(series))
                 group = [series.with_covariates_held(config.prediction_length - ahead) for series in group]
-            drawn = self._beyond(group, num_samples) if in_pieces else self._draw(group, num_samples)
-            for series, samples in zip(group, drawn, strict=True):
-                yield as_forecast(series, samples[:, :ahead])
+            changed: list[Changed] = []
+            drawn = (self._beyond if in_pieces else self._draw)(group, num_samples, changed=changed)
+            for place, (series, samples) in enumerate(zip(group, drawn, strict=True)):
+                info = telling(series.info, changed[place]) if changed else series.info
+                yield as_forecast(replace(series, info=info), samples[:, :ahead])
         short.tell()
 
-    def _beyond(self, group: list[Series], num_samples: int) -> Iterable[np.ndarray]:
+    def _beyond(self, group: list[Series], num_samples: int, changed: list[Changed]) -> Iterable[np.ndarray]:
         """Samples beyond the model's reach: of a model with an anchor from its own draws, piece after piece; of others
         the steps to come are a gap, which is filled window after window."""
         ahead, length = self.prediction_length, self.model.config.length
         if self.model.config.scaling == "anchor":
-            return continued(self._draw, group, num_samples, ahead)
+            return continued(partial(self._draw, changed=changed), group, num_samples, ahead)
         told = [series.since(max(0, len(series) - length)) for series in group]
         for series in told:
             refuse_empty(series)
@@ -193,10 +196,16 @@ class TSDiffPredictor(ModelCalls):
             yield group
 
     def _draw(
-        self, group: Sequence[Series], num_samples: int, keys: Sequence[tuple[object, ...]] | None = None
+        self,
+        group: Sequence[Series],
+        num_samples: int,
+        keys: Sequence[tuple[object, ...]] | None = None,
+        *,
+        changed: list[Changed],
     ) -> np.ndarray:
         """Samples (series, num_samples, prediction_length, channels) in the series' units; keys tell apart what goes on
-        from one series in several ways."""
+        from one series in several ways. What was done to the histories, if the model has an anchor, is added to
+        `changed`."""
         model, levels = self.model, quantile_levels(num_samples)
         names = [f"{series.name} {series.end}" for series in group]
         keys = [(name, *key) for name, key in zip(names, keys or [()] * len(names), strict=True)]
@@ -206,8 +215,11 @@ class TSDiffPredictor(ModelCalls):
             drawn, self.nfe = draw_windows(model, self.sampling, rows.windows, levels[rows.draws], generators, ahead)
             return drawn
 
+        def finish(windows: Windows, drawn: np.ndarray) -> np.ndarray:
+            changed.extend(windows.changed)
+            return finished(windows, drawn, self.sampling, ahead=True)
+
         places = [forecast_place(series, model.config) for series in group]
-        finish = partial(finished, sampling=self.sampling, ahead=True)
         drawn = for_each_draw(model, places, num_samples, self.sampling.batch_rows, work, finish=finish, ahead=True)
         refuse_unfinite(drawn, [f"forecast of series {name}" for name in names])
         return drawn

@@ -106,6 +106,14 @@ def test_growth_by_the_same_share_goes_on(
     assert np.abs(medians - future).mean() < 0.4 * np.abs(history[:, -1:] - future).mean()
 
 
+def test_years_that_grow_by_chance_stay_within_the_intervals(default: TSDiffPredictor) -> None:
+    """Their 90 % intervals held 82 %."""
+    values = 1000 * np.exp((0.04 + 0.05 * np.random.default_rng(0).normal(size=(120, 30))).cumsum(1))
+    history, future = values[:, :25], values[:, 25:]
+    low, high = np.quantile(samples_of(default, "Y-DEC", 5, history), [0.05, 0.95], axis=1)
+    assert 0.85 < ((low <= future) & (future <= high)).mean() < 0.95
+
+
 def test_a_peak_that_comes_once_a_year_is_foreseen(default: TSDiffPredictor) -> None:
     _, error, a_year_ago, covered = score_peak(default, 28, 0)
     assert error < 1.5 * a_year_ago

@@ -37,7 +37,7 @@ from tsdiff.faces.saved import AUTO
 from tsdiff.fitting.chosen import FEW_VALUES, few
 from tsdiff.predictor import TSDiffPredictor
 from tsdiff.sampling.settings import Sampling
-from tsdiff.tasks.suited import Suited, taken_for, with_calendar_days
+from tsdiff.tasks.suited import Suited, changed, taken_for, with_calendar_days
 from tsdiff.windows.config import ANY_FREQ
 
 if TYPE_CHECKING:
@@ -48,6 +48,12 @@ F = TypeVar("F", TSDiffPredictor, "AutoPredictor")
 BUNDLED_MODEL = "default"
 DECIDED: Mapping[str, Any] = {"counts": True, "nonnegative": True}
 """Settings of the sampling by which each series decides what draws of it may be."""
+_CHANGED = {
+    "outliers": "with outliers, put back to what lies around them",
+    "excluded": "with a dent, a peak, an outage or a last 0, taken for missing",
+    "rescaled": "whose unit changed, their earlier values converted",
+}
+"""What was done to the history of series, by the name of it in `Suited`."""
 
 ModelOptions = Forecast | Impute | Refine | Synthesize | Anomaly
 """What a verb that takes a model, or trains one, says of it."""
@@ -204,7 +210,7 @@ def told_kinds(decided: Collection[Suited]) -> list[str]:
         parts.append(f"{limited} kept within limits that their values show")
     if days := with_calendar_days(decided):
         parts.append(f"the calendar tells of {days}")
-    return parts
+    return parts + [f"{count} {_CHANGED[name]}" for name, count in changed(decided).items() if count]
 
 
 def _saved(model: str, device: str | None = None) -> Forecaster:

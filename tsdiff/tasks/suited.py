@@ -4,7 +4,7 @@ had."""
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from typing import Any
 
@@ -24,6 +24,7 @@ from tsdiff.tasks.calendar_hours import calendar_hours, steps_of_day
 from tsdiff.tasks.calendar_months import MONTHLY, month_effect
 from tsdiff.tasks.covariates import PAST, Effect, Predict, effect_on, predicted_around, remembered
 from tsdiff.tasks.imputation.filling import Imputation
+from tsdiff.windows.anchored import Changed
 
 Impute = Callable[[Iterable[Entry], int], Iterator[Imputation]]
 
@@ -38,11 +39,13 @@ PLAIN: Mapping[str, Any] = {
 """Settings of the sampling with which a forecaster draws what is suited here."""
 SUITED = "suited"
 """Field of a forecast's `info` that holds a `Suited`."""
+CHANGED = tuple(field.name for field in fields(Changed))
+"""Fields of `Suited` that tell how many values of a history were taken for others."""
 
 
 @dataclass(frozen=True)
 class Suited:
-    """What was decided from a series.
+    """What was decided from a series, and done to its history.
 
     Attributes:
         nonnegative: its samples are not below 0.
@@ -51,6 +54,8 @@ class Suited:
         gain: share by which covariates lower the error of parts that were not learnt from; 0 where not used.
         calendar_days: how many days of the month and the year differ in it; of months 1 where their weekdays do.
         limited: its samples do not pass a value that it often reaches and never passes.
+        outliers, excluded, rescaled: values of its history that were taken for others, see
+            `tsdiff.windows.anchored.Changed`.
     """
 
     nonnegative: bool = False
@@ -59,6 +64,9 @@ class Suited:
     gain: float = 0.0
     calendar_days: int = 0
     limited: bool = False
+    outliers: int = 0
+    excluded: int = 0
+    rescaled: int = 0
 
     @classmethod
     def of(cls, history: np.ndarray, sampling: Sampling) -> Suited:
@@ -153,7 +161,8 @@ def _suited(
     history, samples = np.atleast_2d(target_of(entry, str(made.item_id))), np.atleast_3d(made.samples)
     suit = partial(within, season=season, counts=sampling.counts, told=told or effect is not None)
     parts = [_like(samples[..., place], row, sampling, partial(suit, history=row)) for place, row in enumerate(history)]
-    about = Suited.of(history, sampling)
+    done = {name: getattr(_about(made.info), name) for name in CHANGED}
+    about = replace(Suited.of(history, sampling), **done)
     if effect is not None:
         by_covariates = regress and any(entry.get(field) is not None for field in (DYNAMIC, PAST))
         about = replace(about, **({"gain": effect.gain} if by_covariates else {"calendar_days": 1}))
@@ -228,18 +237,20 @@ def _suited_gaps(made: Imputation, sampling: Sampling, freq: str, told: bool) ->
 
 def decided(entries: Sequence[Entry], made: Sequence[SampleForecast], told: bool) -> dict[str, Any]:
     """What was decided from named series, for the `attrs` of a frame of their forecasts: how many were taken for
-    nonnegative and for counts, and go by the calendar; of series with covariates, by id, how much those help,
-    unless a model is `told` them, which does not decide by series."""
+    nonnegative and for counts, go by the calendar, and had values taken for others; of series with covariates, by id,
+    how much those help, unless a model is `told` them, which does not decide by series."""
     known = {entry["item_id"]: (one.info or {}).get(SUITED, Suited()) for entry, one in zip(entries, made, strict=True)}
     attrs: dict[str, Any] = {**taken_for(known.values()), "calendar_days": with_calendar_days(known.values())}
+    attrs |= changed(known.values())
     if {DYNAMIC, PAST} & set(entries[0]) and not told:
         attrs["covariates"] = {name: round(about.gain, 4) for name, about in known.items()}
     return attrs
 
 
-def gain_of(info: Any) -> float:
-    """The `gain` that a forecast's `info` tells; 0 where it tells none."""
-    return info[SUITED].gain if isinstance(info, dict) and SUITED in info else 0.0
+def worth_of(info: Any) -> tuple[float, bool]:
+    """The `gain` that a forecast's `info` tells, 0 where it tells none, and whether values were taken for others."""
+    about = _about(info)
+    return about.gain, any(getattr(about, name) for name in CHANGED)
 
 
 def taken_for(decisions: Collection[Suited]) -> dict[str, int]:
@@ -250,6 +261,20 @@ def taken_for(decisions: Collection[Suited]) -> dict[str, int]:
 def with_calendar_days(decisions: Iterable[Suited]) -> int:
     """How many series go by the calendar."""
     return sum(one.calendar_days > 0 for one in decisions)
+
+
+def changed(decisions: Collection[Suited]) -> dict[str, int]:
+    """How many series had values of their history taken for others, by what was done."""
+    return {name: sum(getattr(one, name) > 0 for one in decisions) for name in CHANGED}
+
+
+def telling(info: Any, about: Changed) -> Any:
+    """A forecast's `info` that tells what was done to the history, if anything was."""
+    return info if about == Changed() else _with(info, Suited(**asdict(about)))
+
+
+def _about(info: Any) -> Suited:
+    return info[SUITED] if isinstance(info, dict) and SUITED in info else Suited()
 
 
 def _with(info: Any, about: Suited) -> Any:

@@ -46,6 +46,21 @@ a step at an unknown place from the line that leads over it, by its height."""
 
 
 @dataclass(frozen=True)
+class Changed:
+    """How many values of a history a forecast takes for others than they are.
+
+    Attributes:
+        outliers: put back to what lies around them, for the simple forecasts (`without_spikes`).
+        excluded: taken for missing, as of a dent (`without_dents`) or zeros of an outage (`without_outages`).
+        rescaled: converted to the unit of now (`in_units_of_now`).
+    """
+
+    outliers: int = 0
+    excluded: int = 0
+    rescaled: int = 0
+
+
+@dataclass(frozen=True)
 class AnchoredWindow:
     """A window of a series of one channel.
 
@@ -62,6 +77,7 @@ class AnchoredWindow:
             lengths, whether values are whole, positive or often zero.
         missed: errors of the simple forecasts' mean at past origins, (origins, steps), of a window that ends with what
             is forecast; (0, 0) of others.
+        changed: of what is before the last stretch that is not known.
     """
 
     anchor: np.ndarray
@@ -69,6 +85,7 @@ class AnchoredWindow:
     known: np.ndarray
     about: np.ndarray
     missed: np.ndarray
+    changed: Changed = Changed()
 
 
 def residual_units(residuals: np.ndarray) -> np.ndarray:
@@ -133,6 +150,7 @@ class _Read:
         parts: of each gap the part of its pools that lies in the window.
         sides: of each gap the pools of what lies before it and, turned round, of what lies after it, if anything does.
         seasons: of the series.
+        changed: before the pools were made.
     """
 
     told: Expected
@@ -143,6 +161,7 @@ class _Read:
     parts: list[slice]
     sides: list[tuple[Pool | None, Pool | None]]
     seasons: Seasons
+    changed: Changed
 
     def pools(self) -> Iterator[Pool]:
         """Of all gaps, before the one after."""
@@ -158,16 +177,22 @@ def _read(wanted: Wanted) -> _Read:
     place = np.arange(length) + first - begin
     there = place >= 0
     told[place[there & wanted.hidden]] = np.nan
+    given, changed = told, Changed()
     if wanted.ahead:
         season = max(wanted.seasons[0], 1)
-        told = without_last_zero(without_outages(told, season), season)
-        told = without_dents(in_units_of_now(told, wanted.seasons[0]), wanted.seasons)
+        open_ = without_last_zero(without_outages(given, season), season)
+        now = in_units_of_now(open_, wanted.seasons[0])
+        told = without_dents(now, wanted.seasons)
+        if told is not given:
+            there_were = ~np.isnan(given)
+            converted = ~np.isnan(open_) & (now != open_)
+            changed = Changed(excluded=int(np.isnan(told[there_were]).sum()), rescaled=int(converted.sum()))
     known = ~np.isnan(told)
     observed = there.copy()
     observed[there] = known[place[there]]
     missing = there & ~observed
     if not known.any():
-        return _Read(Expected(told[:0], 0.0), place, observed, missing, [], [], [], wanted.seasons)
+        return _Read(Expected(told[:0], 0.0), place, observed, missing, [], [], [], wanted.seasons, changed)
     gaps = _gaps(missing, wanted.ahead)
     filled = expected(told, wanted.seasons)
     parts, sides = [], []
@@ -175,7 +200,7 @@ def _read(wanted: Wanted) -> _Read:
         whole = _whole(known, start + place[0], stop + place[0])
         parts.append(slice(start + place[0] - whole[0], stop + place[0] - whole[0]))
         sides.append(_sides(filled.values, known, *whole, wanted.seasons))
-    return _Read(filled, place, observed, missing, gaps, parts, sides, wanted.seasons)
+    return _Read(filled, place, observed, missing, gaps, parts, sides, wanted.seasons, changed)
 
 
 def _reach(wanted: Wanted) -> tuple[int, int]:
@@ -205,6 +230,7 @@ def _assembled(read: _Read, pools: list[Pool]) -> AnchoredWindow:
         return _unknown(len(place), wanted)
     gaps, seasons = read.gaps, read.seasons
     pools = [_part(pool, part) for pool, part in zip(pools, read.parts, strict=True)]
+    changed = replace(read.changed, outliers=pools[-1].outliers) if pools else read.changed
     pool = pools[int(np.argmax([end - start for start, end in gaps]))] if gaps else pooled(told, 1, seasons)
     steps = np.array([end - start for start, end in gaps] or [1], dtype=np.float64)
     scale = float(np.array([one.scale for one in pools or [pool]]) @ steps / steps.sum())
@@ -214,7 +240,7 @@ def _assembled(read: _Read, pools: list[Pool]) -> AnchoredWindow:
     for (start, end), one in zip(gaps, pools, strict=True):
         anchor[start:end], sizes[start:end] = one.mean, one.scale * one.profile
     if not observed.any():  # too far away for what the network has learnt of gaps
-        return replace(_unknown(len(place), wanted), anchor=anchor, scale=sizes)
+        return replace(_unknown(len(place), wanted), anchor=anchor, scale=sizes, changed=changed)
     forecasts, profile = np.zeros((HEARD, len(place))), np.zeros(len(place))
     for (start, end), one in zip(gaps, pools, strict=True):
         profile[start:end] = np.log(sizes[start:end] / scale + 1e-2)
@@ -240,7 +266,8 @@ def _assembled(read: _Read, pools: list[Pool]) -> AnchoredWindow:
     known = np.stack(columns, axis=1).astype(np.float32)
     about = _about(pool, scale, spread, level, seen, observed, wanted, seasons)
     forecast = bool(gaps) and gaps[-1][1] == len(place) and read.sides[-1][1] is None
-    return AnchoredWindow(anchor, sizes, known, about, pools[-1].missed if forecast else np.zeros((0, 0)))
+    missed = pools[-1].missed if forecast else np.zeros((0, 0))
+    return AnchoredWindow(anchor, sizes, known, about, missed, changed)
 
 
 def _distances(observed: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

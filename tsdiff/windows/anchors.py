@@ -80,6 +80,7 @@ class Pool:
         late: how well each did on the last quarter and half of a horizon: (CANDIDATES, LATE). Logarithms of each error
             by the best one's, and of both by the error on the past.
         gain: logarithm of the best one's error on the past by the mean's.
+        outliers: how many known values `without_spikes` put back.
     """
 
     forecasts: np.ndarray
@@ -100,6 +101,7 @@ class Pool:
     swing: float
     late: np.ndarray
     gain: float
+    outliers: int
 
 
 def without_spikes(values: np.ndarray, seasons: Seasons = (0, 0)) -> np.ndarray:
@@ -157,7 +159,8 @@ def pooled(values: np.ndarray, horizon: int, seasons: Seasons, known: np.ndarray
         known: (n,): which values were observed; the others were filled in, and no forecast is judged by them, nor
             begins after one of them, which was told what follows. None for all.
     """
-    values = without_spikes(values, seasons)
+    given, values = values, without_spikes(values, seasons)
+    outliers = 0 if values is given else int((values != given)[slice(None) if known is None else known].sum())
     count, recent = len(values), values[-max(4 * seasons[0], 64) :]
     known = None if known is None or known.all() else known
     tried, ends = _backtests(count, horizon, seasons) if known is None else _seen_backtests(known, horizon, seasons)
@@ -169,7 +172,7 @@ def pooled(values: np.ndarray, horizon: int, seasons: Seasons, known: np.ndarray
     # A constant has no error; what double precision resolves of its level is the least.
     least = 1e-3 * float(recent.std()) + 1e-13 * float(np.abs(recent).max()) + _TINY
     if not len(ends):
-        return _untried(values, recent, made, usable, seasons, least)
+        return _untried(values, recent, made, usable, seasons, least, outliers)
     first = 1 + len(lately)
     past, there = all_made[first:, :, :tried], all_usable[first:]
     actual = values[ends[:, None] + np.arange(tried)]
@@ -200,13 +203,19 @@ def pooled(values: np.ndarray, horizon: int, seasons: Seasons, known: np.ndarray
     ago = np.stack([np.zeros(CANDIDATES), evidence[:, 1]], axis=1)
     late = _of_late(values, known, lately, all_made[1:first], all_usable[1:first], errors + least)
     gain = float(np.clip(np.log((errors.min() + least) / (float(off @ recency) + least)), -3, 1))
-    told = (len(ends), tail, signed[:, :horizon], evidence, about, tilt, height, ago, 0.0, late, gain)
+    told = (len(ends), tail, signed[:, :horizon], evidence, about, tilt, height, ago, 0.0, late, gain, outliers)
     pool = Pool(made, usable, shares, errors, mean, scale, profile, *told)
     return _with_a_season_ago(pool, values, known, (int(ends[-1]), tried), seasons, least)
 
 
 def _untried(
-    values: np.ndarray, recent: np.ndarray, made: np.ndarray, usable: np.ndarray, seasons: Seasons, least: float
+    values: np.ndarray,
+    recent: np.ndarray,
+    made: np.ndarray,
+    usable: np.ndarray,
+    seasons: Seasons,
+    least: float,
+    outliers: int,
 ) -> Pool:
     """The pool of a history too short for any try: `_OF_LAST_VALUES` in equal shares, as far off as values differ."""
     horizon = made.shape[1]
@@ -220,7 +229,7 @@ def _untried(
     mean, none = shares @ made, np.zeros((0, horizon))
     wandering = np.sqrt(np.arange(1.0, horizon + 1))
     ago, late = (np.zeros((CANDIDATES, numbers)) for numbers in (AGO, LATE))
-    told = (0, 0.0, none, evidence, about, 0.0, np.zeros(horizon), ago, 0.0, late, 0.0)
+    told = (0, 0.0, none, evidence, about, 0.0, np.zeros(horizon), ago, 0.0, late, 0.0, outliers)
     return Pool(made, usable, shares, errors, mean, scale, wandering, *told)
 
 

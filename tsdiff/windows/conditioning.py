@@ -13,7 +13,15 @@ from torch import Tensor
 
 from tsdiff.data.entries import Series
 from tsdiff.data.frequency import shifted
-from tsdiff.windows.anchored import AnchoredWindow, Wanted, anchored_windows, residual_slope, residual_units, residuals
+from tsdiff.windows.anchored import (
+    AnchoredWindow,
+    Changed,
+    Wanted,
+    anchored_windows,
+    residual_slope,
+    residual_units,
+    residuals,
+)
 from tsdiff.windows.anchors import seasons_of
 from tsdiff.windows.calendar import calendar_features
 from tsdiff.windows.config import WindowConfig
@@ -24,6 +32,10 @@ from tsdiff.windows.transforms import Transform
 
 Place = tuple[Series, int]
 """A series, and the first step of a window of it, counted from the series' start, before which nothing is observed."""
+
+_WITHOUT_SEASON = 1.15
+"""How much larger the errors to come of series without a season, as of years, are than the bundled model expects: it
+has learnt sizes from series with one, and what changes years is seldom in their own short past."""
 
 
 def forecast_place(series: Series, config: WindowConfig) -> Place:
@@ -71,7 +83,8 @@ class Windows:
         transform: that of the model, if it has one.
         around_anchor: whether the network's units are `residual_units` of those, as of windows with an anchor, whose
             residuals have heavy tails.
-        missed: of each window with an anchor, `AnchoredWindow.missed`; none of others.
+        missed, changed: of each window with an anchor, as in `AnchoredWindow`; none of others. The latter is of a
+            batch as it was read, and not of its `rows`.
     """
 
     values: Tensor
@@ -84,6 +97,7 @@ class Windows:
     transform: Transform | None = None
     around_anchor: bool = False
     missed: tuple[np.ndarray, ...] = ()
+    changed: tuple[Changed, ...] = ()
 
     @classmethod
     def of(
@@ -231,6 +245,8 @@ def _anchored(
         loc, scale = (
             np.stack(parts)[..., None] for parts in zip(*((one.anchor, one.scale) for one in made), strict=True)
         )
+    if ahead and config.universal and not any(seasons):
+        scale = _WITHOUT_SEASON * scale
     with np.errstate(over="ignore"):  # becomes infinite, which is refused with the series' name
         numbers = residual_units((raw - loc) / scale).astype(np.float32)
     seen = ~np.isnan(numbers)
@@ -239,7 +255,8 @@ def _anchored(
     constant = np.stack([series.constant for series, _ in places])
     values = torch.from_numpy(np.where(seen, numbers, np.float32(0)))
     missed, observed = tuple(one.missed for one in made), torch.from_numpy(seen).float()
-    return Windows(values, observed, inputs, loc, scale, least, constant, around_anchor=True, missed=missed)
+    changed = tuple(one.changed for one in made)
+    return Windows(values, observed, inputs, loc, scale, least, constant, None, True, missed, changed)
 
 
 def _least(raw: np.ndarray, places: Sequence[Place]) -> np.ndarray:
