@@ -71,7 +71,7 @@ def auto(
     The last windows of some series are cut off. A seasonal naive, AutoETS (where statsforecast is installed), the
     bundled model, a copy of it that is fine-tuned on what is left, and a model that is trained on that, forecast them;
     shares of a pool of their paths are fitted to the CRPS of these forecasts, and taken unless the best candidate does
-    clearly better on windows that did not choose; either has to do better than the naive.
+    clearly better on windows that did not choose.
 
     Args:
         data: a frame, see `TSDiffPredictor.predict_df`, or GluonTS entries of univariate series.
@@ -294,7 +294,7 @@ class _Search:
         drawn = [[made.samples for made in forecasts] for forecasts in self.samples]
         names = [member.name for member in self.members]
         groups = [str(label["item_id"]) for label in self.windows.label]
-        choice = choose(Losses.of(drawn, self.labels), names, groups)
+        choice = choose(Losses.of(drawn, self.labels), names, groups, [label["start"] for label in self.windows.label])
         members = [replace(one, share=float(share)) for one, share in zip(self.members, choice.shares, strict=True)]
         by_name = {member.name: member.share for member in members}
         tried = [replace(one, share=by_name.get(one.name, 0.0)) for one in self.tried]
