@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 _FIRST, _MORE = 5, 20
 
@@ -29,7 +30,7 @@ class Pace:
             run: trains something that is thrown away for so many steps; called twice.
             most: steps of the training.
         """
-        few, more = (seconds_of(lambda steps=steps: run(steps)) for steps in (_FIRST, _FIRST + _MORE))
+        few, more = (seconds_of(partial(run, steps)) for steps in (_FIRST, _FIRST + _MORE))
         return cls(max(more - few, 0.2 * more) / _MORE, most)
 
     def within(self, seconds: float) -> int:
