@@ -25,7 +25,7 @@ from shared.predictions import NetworkOutput
 from shared.random import derive_seed
 from shared.sde import SDE
 from shared.training.config import TrainingConfig
-from shared.training.timing import steps_within
+from shared.training.timing import Pace
 from tsdiff.data import HeldBack, held_back, normalise_freq
 from tsdiff.data.entries import Entry
 from tsdiff.data.known import Names, listed, series_to_learn
@@ -316,6 +316,10 @@ class TSDiffEstimator(Estimator):
             data: GluonTS entries.
             seconds: of CPU time of this process.
         """
+        return self.pace(data).within(seconds)
+
+    def pace(self, data: Iterable[Entry]) -> Pace:
+        """How fast `train` is on GluonTS entries, and how many steps it takes."""
         store = training_series(data, self.config)
         chosen = self._settled(store)
         source = chosen._source(store)
@@ -328,7 +332,7 @@ class TSDiffEstimator(Estimator):
             training = replace(chosen.training, max_steps=steps)
             fit(DiffusionModule(copy.deepcopy(model.denoiser), objective, training), source, progress=False)
 
-        return min(steps_within(run, seconds), chosen.training.max_steps)
+        return Pace.of(run, chosen.training.max_steps)
 
     def fit(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any
@@ -23,6 +24,18 @@ Row = dict[str, float]
 def time_limit(minutes: float) -> Callback:
     """Ends training after this long, what was spent before a resumption counted."""
     return Timer(duration=timedelta(minutes=minutes), interval="step", verbose=False)
+
+
+class CPULimit(Callback):
+    """Ends a training once this process has taken so many seconds of CPU time, as `time.process_time` counts them."""
+
+    def __init__(self, until: float):
+        self.until = until
+
+    def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
+        """End it if it is time."""
+        if time.process_time() >= self.until:
+            trainer.should_stop = True
 
 
 class LossHistory(Clock):

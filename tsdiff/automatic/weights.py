@@ -21,9 +21,9 @@ _EQUAL, _NEAR = 40, 1.25
 """Windows that equal shares count as much as, and how much worse than the best a candidate may be to have one."""
 _FEW = 4
 """Windows below this number say too little to choose by."""
-_MARGIN = 0.01
-"""By which share either has to be better than the first candidate; the pool may be as much worse than a single one, for
-what is best on few windows alone is so by chance more often than what several tell."""
+_MARGIN, _DOUBT = 0.01, 2.0
+"""By which share, and how many standard errors, one candidate alone has to be better than the pool, for what is best on
+few windows alone is so by chance more often than what several tell; by that share better than the first, too."""
 
 
 @dataclass(frozen=True)
@@ -59,9 +59,14 @@ class Losses:
         """Some windows."""
         return Losses(self.to_actual[chosen], self.between[chosen], self.size[chosen])
 
+    def each(self, shares: np.ndarray) -> np.ndarray:
+        """CRPS of a pool with these shares, (candidates,), in each window."""
+        made: np.ndarray = self.to_actual @ shares - self.between @ shares @ shares / 2
+        return made
+
     def total(self, shares: np.ndarray) -> float:
-        """Summed CRPS of a pool with these shares, (candidates,)."""
-        return float(self.to_actual.sum(axis=0) @ shares - shares @ self.between.sum(axis=0) @ shares / 2)
+        """Summed over the windows."""
+        return float(self.each(shares).sum())
 
     def best_shares(self) -> np.ndarray:
         """The shares with the least CRPS, small ones left out, in hundredths."""
@@ -120,18 +125,19 @@ class Choice:
     why: str
 
 
-def choose(losses: Losses, names: Sequence[str], groups: Sequence[object]) -> Choice:
+def choose(losses: Losses, names: Sequence[str], groups: Sequence[object], times: Sequence[object]) -> Choice:
     """One candidate or a pool, by what does best on windows that did not choose.
 
     Windows are dealt to folds, all of one series together where there are series enough. In turn each fold is left out,
     the shares and the best single candidate are found on the others, and both are scored on it. The pool is taken
-    unless the best single candidate does clearly better so, or else that one; and the first candidate, the guard, where
-    neither does better than it.
+    unless the best candidate alone does better so by 1 % and two standard errors. That has to do better than the first
+    candidate, the guard, or the guard is taken.
 
     Args:
         losses: of all windows.
         names: of the candidates, the guard first.
         groups: of the windows: their series.
+        times: of the windows: where they begin.
     """
     windows, count = losses.to_actual.shape
     if count == 1:
@@ -141,23 +147,33 @@ def choose(losses: Losses, names: Sequence[str], groups: Sequence[object]) -> Ch
         shares = np.array([1 / len(kept) if name in kept else 0.0 for name in names])
         return Choice(shares, f"{windows} windows are too few to choose by: {' and '.join(kept)} in equal shares")
     guard, single, pool = alone(0, count), alone(int(_singles(losses).argmin()), count), pooled_shares(losses)
-    scores = {"guard": 0.0, "single": 0.0, "pool": 0.0}
+    scores = {kind: np.zeros(windows) for kind in ("guard", "single", "pool")}
     for held in _folds(groups):
         others, own = losses[~held], losses[held]
-        scores["guard"] += own.total(guard)
-        scores["single"] += own.total(alone(int(_singles(others).argmin()), count))
-        scores["pool"] += own.total(pooled_shares(others))
-    size = losses.size.sum() or 1.0
-    told = {kind: f"{score / size:.4g}" for kind, score in scores.items()}
+        scores["guard"][held] = own.each(guard)
+        scores["single"][held] = own.each(alone(int(_singles(others).argmin()), count))
+        scores["pool"][held] = own.each(pooled_shares(others))
+    size, sums = losses.size.sum() or 1.0, {kind: score.sum() for kind, score in scores.items()}
+    told = {kind: f"{total / size:.4g}" for kind, total in sums.items()}
     best = names[int(single.argmax())]
     tested = "on windows that did not choose"
     several = np.count_nonzero(pool) > 1
-    if several and scores["pool"] < min((1 + _MARGIN) * scores["single"], (1 - _MARGIN) * scores["guard"]):
+    worse = scores["pool"] - scores["single"]
+    if several and worse.sum() < max(_MARGIN * sums["single"], _DOUBT * uncertainty(worse, times)):
         return Choice(pool, f"pooled samples score CRPS {told['pool']} {tested}, the best candidate {told['single']}")
-    if scores["single"] < (1 - _MARGIN) * scores["guard"]:
+    if sums["single"] < (1 - _MARGIN) * sums["guard"]:
         beside = f"a pool is worse ({told['pool']})" if several else "the best pool is of it alone"
         return Choice(single, f"{best} scores CRPS {told['single']} {tested}; {beside}")
     return Choice(guard, f"nothing is surely better than {names[0]} ({told['guard']}) {tested}")
+
+
+def uncertainty(values: np.ndarray, times: Sequence[object]) -> float:
+    """Standard error of the sum of values, (windows,); those of one time are no more independent than they seem, for
+    series of one market go up and down together (Cameron & Miller 2015, "Cluster-robust inference")."""
+    number = {time: place for place, time in enumerate(dict.fromkeys(times))}
+    together = np.bincount([number[time] for time in times], values - values.mean())
+    parts = [part for part in (values - values.mean(), together) if len(part) > 1]
+    return max(float(np.sqrt((part**2).sum() * len(part) / (len(part) - 1))) for part in parts)
 
 
 def _singles(losses: Losses) -> np.ndarray:

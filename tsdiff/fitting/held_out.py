@@ -20,7 +20,14 @@ from tsdiff.sampling.settings import Sampling
 
 CHECKS = 8
 """How often the windows are forecast."""
-_SAMPLES, _CALLS, _PATIENCE = 25, 8, 4
+SAMPLES = 25
+"""Of each forecast."""
+_CALLS, _PATIENCE = 8, 4
+
+
+def few_calls(sampling: Sampling) -> Sampling:
+    """As windows are forecast, for only how good they are beside each other counts."""
+    return sampling if sampling.schedule is not None else replace(sampling, steps=min(_CALLS, sampling.steps))
 
 
 class HeldOut(Checkup):
@@ -41,14 +48,13 @@ class HeldOut(Checkup):
     def __init__(self, model: TSDiff, windows: TestData, sampling: Sampling, max_steps: int):
         super().__init__(self._look_at, -(-max_steps // CHECKS), "score")
         self._windows = windows
-        few = sampling if sampling.schedule is not None else replace(sampling, steps=min(_CALLS, sampling.steps))
-        self._predictor = TSDiffPredictor(copy.deepcopy(model), few)
+        self._predictor = TSDiffPredictor(copy.deepcopy(model), few_calls(sampling))
         self.weights: dict[str, Tensor] | None = None
 
     def _look_at(self, network: nn.Module, step: int) -> Mapping[str, float]:
         self._predictor.model.denoiser.load_state_dict(network.state_dict())
         with torch.random.fork_rng(devices=[]), torch.enable_grad():
-            crps = evaluate(self._predictor.predict(self._windows.input, _SAMPLES), self._windows).crps
+            crps = evaluate(self._predictor.predict(self._windows.input, SAMPLES), self._windows).crps
         best = max((self._rank(row) for row in self.rows), default=-float("inf"))
         if self.weights is None or self._rank({"score": -crps}) > best:
             self.weights = {name: value.detach().clone() for name, value in network.state_dict().items()}

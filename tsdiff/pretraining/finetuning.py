@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, Self, TypeVar
 
@@ -20,7 +20,8 @@ from shared.errors import DataError
 from shared.random import natural
 from shared.training.batches import BatchSource
 from shared.training.config import TrainingConfig
-from shared.training.monitoring import Checkup
+from shared.training.monitoring import Checkup, CPULimit
+from shared.training.timing import seconds_of
 from tsdiff.data import entries_of, hold_back
 from tsdiff.data.entries import Entry
 from tsdiff.evaluation.metrics import window_losses
@@ -179,13 +180,15 @@ def fine_tune(
         taken.denoiser.load_state_dict(model.denoiser.state_dict())
         return FineTuned(tuned, steps, told, ())
     contest = _Contest(tuned, windows)
-    spent = time.process_time() - started
-    left = 60 * settings.cpu_minutes - spent * (settings.checks + 4 + len(_guidance(config)))
+    until = started + 60 * settings.cpu_minutes
+    ending = contest.seconds * (2 + len(_guidance(config)))  # a last look, half-way weights, guidance
+    left = until - time.process_time() - contest.seconds * (settings.checks + 1) - ending
     steps = settings.steps or _steps_in(model, source, settings, max(left, 6 * settings.cpu_minutes))
     if isinstance(source, AnchoredSource):
         source.weighing = contest.weigh(_weighed(model, source, settings, steps))
     checkup = Checkup(contest.look, -(-steps // settings.checks), "score")
-    train(model, source, _training(settings, steps), progress=progress, callbacks=[checkup])
+    limit = [CPULimit(until - ending)] if settings.steps is None else []
+    train(model, source, _training(settings, steps), progress=progress, callbacks=[checkup, *limit])
     contest.settle()
     made = _with_guidance(contest, entries, settings)
     told = _told(contest, predictor.sampling, made.sampling)
@@ -222,6 +225,7 @@ class _Contest(Generic[P]):
         trials: all, in order.
         first, best: of the network as it came, with the weighing that was taken, and of the one that was taken.
         weighed: how the simple forecasts are weighed anew, in words; empty where they are not.
+        seconds: of CPU time that the first trial took.
     """
 
     def __init__(self, predictor: P, windows: TestData):
@@ -229,7 +233,9 @@ class _Contest(Generic[P]):
         self.trials: list[Trial] = []
         self._labels = [np.asarray(label["target"], dtype=np.float64) for label in windows.label]
         self._losses = np.zeros(0)
+        started = time.process_time()
         self.first = self.best = self.trial(0, "as it was", predictor)
+        self.seconds = time.process_time() - started
         self.weighed = ""
         self._first = _copy_of(predictor.model.denoiser)
         self._trained, self._weights = Trial(0, "as it was", math.inf), self._first
@@ -307,26 +313,22 @@ def _weighed(model: TSDiff, source: AnchoredSource, settings: FineTuning, steps:
 
 
 def _steps_in(model: TSDiff, source: BatchSource, settings: FineTuning, seconds: float) -> int:
-    """How many steps fit into the time, by those of a copy that is thrown away."""
-    trial = copy.deepcopy(model)
+    """How many steps fit into the time, what is measured for it counted, by those of a copy that is thrown away."""
+    trial, until = copy.deepcopy(model), time.process_time() + seconds
 
     def each_of(count: int) -> float:
-        return _seconds(lambda: train(trial, source, _training(settings, count), progress=False)) / count
+        return seconds_of(lambda: train(trial, source, _training(settings, count), progress=False)) / count
 
-    count = int(np.clip(_MEASURING * seconds / each_of(_FIRST), _FIRST, _CALIBRATION))
-    each, first = each_of(count), 0.0
+    each, first = each_of(_FIRST), 0.0
+    count = int(np.clip(_MEASURING * seconds / each, _FIRST, _CALIBRATION))
+    if count > _FIRST:
+        each = each_of(count)
     if isinstance(source, AnchoredSource):
         few = max(1, count // 4)
-        first = _seconds(lambda: _weighed(model, source, settings, few)) / few
+        first = seconds_of(lambda: _weighed(model, source, settings, few)) / few
+    seconds = until - time.process_time()
     within, most = seconds / (each + first), TUNING_STEPS // _WEIGHINGS
     return max(1, round(within if within <= most else (seconds - most * first) / each))
-
-
-def _seconds(work: Callable[[], object]) -> float:
-    """CPU seconds that it takes."""
-    started = time.process_time()
-    work()
-    return time.process_time() - started
 
 
 def _with_guidance(contest: _Contest[P], entries: Sequence[Entry], settings: FineTuning) -> P:

@@ -22,6 +22,8 @@ from shared.sde import VPSDE
 from shared.training.batches import Batch
 from shared.training.ema import ema_of
 from shared.training.module import LAST_STATE, DiffusionModule, TrainingConfig, fit, seconds_of
+from shared.training.monitoring import CPULimit
+from shared.training.timing import Pace
 
 
 class Net(nn.Module):
@@ -381,3 +383,16 @@ def test_settings_that_cannot_be(bad: dict[str, Any]) -> None:
 def test_ema_decay_that_cannot_be() -> None:
     with pytest.raises(ConfigError, match="ema_decay"):
         ema_of(nn.Linear(1, 1), 1.0)
+
+
+@pytest.mark.parametrize(("until", "steps"), [(0.0, 1), (float("inf"), 6)])
+def test_a_training_ends_after_the_step_in_which_the_time_is_over(until, steps):
+    module, counted = make_module(max_steps=6), []
+    count = L.pytorch.callbacks.LambdaCallback(on_train_batch_end=lambda *_: counted.append(1))
+    fit(module, Points(), progress=False, callbacks=[CPULimit(until), count])
+    assert len(counted) == steps
+
+
+@pytest.mark.parametrize(("seconds", "steps"), [(0.0, 1), (2.0, 4), (100.0, 7)])
+def test_steps_within_a_time_are_one_at_least_and_no_more_than_there_are(seconds, steps):
+    assert Pace(0.5, 7).within(seconds) == steps

@@ -9,14 +9,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from gluonts.model.forecast import SampleForecast
 
 import tsdiff
 from shared.console.notes import Note
 from shared.errors import CheckpointError, ConfigError
 from shared.random import derive_seed
+from shared.training.timing import Pace
 from tests.tsdiff.conftest import tiny_estimator
 from tsdiff import AutoSettings, TSDiffPredictor
-from tsdiff.automatic import AutoPredictor
+from tsdiff.automatic import AutoPredictor, search
 from tsdiff.automatic.guards import Guard
 from tsdiff.automatic.predictor import Member
 from tsdiff.baselines.seasonal import SeasonalPathsPredictor
@@ -114,6 +116,45 @@ def test_fine_tuning_for_which_no_time_is_left_is_left_out(model):
     made = choose(model, few(candidates=("naive", "fine-tuned"), cpu_minutes=0.001))
     assert [member.name for member in made.members] == ["naive"]
     assert "left out: 0.001 minutes are too short" in str(made.report)
+
+
+def searching(model: TSDiffPredictor, settings: AutoSettings) -> search._Search:
+    series = load_dataset(weekly(), item_id="unique_id", timestamp="ds", target="y")
+    return search._Search(series, model, H, settings, False, time.process_time())
+
+
+def test_windows_are_as_many_as_all_models_have_time_for(model, monkeypatch):
+    """A trained model's forecast takes longer than the bundled one's."""
+    made = searching(model, few(candidates=("bundled", "trained"), windows=1000))
+    monkeypatch.setattr(search, "_seconds_each", lambda one, *_: 0.01 if one is made.bundled else 0.08)
+    monkeypatch.setattr(search._Search, "total", 40.0)
+    monkeypatch.setattr(search._Search, "left", 1e6)
+    assert made._affordable() == int(0.25 * 40 / (0.01 + 0.08))
+    monkeypatch.setattr(search._Search, "left", 0.5)  # it will be left out
+    assert made._affordable() == int(0.25 * 40 / 0.01)
+    alone = searching(model, few(candidates=("naive", "trained"), windows=1000))
+    assert alone._affordable() == 1000
+
+
+def test_training_ends_when_the_time_is_over(model, monkeypatch):
+    """Here steps are thought to take no time."""
+    monkeypatch.setattr(Pace, "within", lambda self, seconds: 10**6)
+    monkeypatch.setattr(search._Search, "_training_fits", lambda *_: True)
+    made = choose(model, few(candidates=("naive", "trained"), cpu_minutes=0.04))
+    assert made.report.steps == {"train_steps": 10**6}
+    assert made.report.tried[1].crps is not None
+
+
+def test_the_pools_row_is_of_the_samples_that_are_there(model):
+    """Each forecaster's by its share, none twice."""
+    made = searching(model, few(samples=10))
+    start, rows = pd.Period("2024-05-01", "D"), np.arange(10.0)[:, None].repeat(H, 1)
+    made.samples = [[SampleForecast(rows, start), SampleForecast(rows + 50, start)] for rows in (rows, rows + 100)]
+    for place, pooled in enumerate(made._pooled(np.array([0.3, 0.7]))):
+        drawn = pooled.samples[:, 0] - 50 * place
+        assert len(set(drawn)) == 10
+        assert (drawn < 100).sum() == 3
+        assert (pooled.samples == pooled.samples[:, :1]).all()  # whole paths
 
 
 @pytest.mark.slow

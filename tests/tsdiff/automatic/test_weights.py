@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tsdiff.automatic.predictor import apportioned
-from tsdiff.automatic.weights import Losses, alone, choose, pooled_shares
+from tsdiff.automatic.weights import Losses, choose, pooled_shares, uncertainty
 
 NAMES = ("naive", "bundled", "trained")
 
@@ -52,21 +52,21 @@ def test_shares_are_the_best_on_the_simplex():
     ],
 )
 def test_what_is_clearly_best_is_taken_alone(shifts, spreads, taken):
-    choice = choose(losses(shifts, spreads), NAMES, list(range(60)))
+    choice = choose(losses(shifts, spreads), NAMES, list(range(60)), list(range(60)))
     assert choice.shares.tolist() == taken
 
 
 def test_a_pool_is_taken_where_it_does_better_on_windows_that_did_not_choose():
-    choice = choose(losses((5.0, -1.0, 1.0), (1.0, 0.4, 0.4)), NAMES, list(range(60)))
+    choice = choose(losses((5.0, -1.0, 1.0), (1.0, 0.4, 0.4)), NAMES, list(range(60)), list(range(60)))
     assert choice.shares[0] == 0
     assert min(choice.shares[1:]) > 0.3
     assert "pooled" in choice.why
 
 
-def test_nothing_is_preferred_to_the_guard_that_does_not_beat_it():
-    choice = choose(losses((0.0, 0.02, -0.02), (1.0, 1.0, 1.0), windows=8), NAMES, list(range(8)))
-    assert choice.shares.tolist() == alone(0, 3).tolist()
-    assert "naive" in choice.why
+def test_candidates_that_are_as_good_as_each_other_are_pooled():
+    """The guard, too: windows after those that chose were forecast worse by it alone (docs/auto.md)."""
+    choice = choose(losses((0.0, 0.02, -0.02), (1.0, 1.0, 1.0), windows=8), NAMES, list(range(8)), list(range(8)))
+    assert min(choice.shares) > 0.2
 
 
 @pytest.mark.parametrize(
@@ -74,17 +74,39 @@ def test_nothing_is_preferred_to_the_guard_that_does_not_beat_it():
     [
         ((10.0, 1.0, 1.02), [0, 0.56, 0.44]),  # a pool that is worse by less than a hundredth
         ((10.0, 1.0, 1.2), [0, 1, 0]),
-        ((1.0, 0.995, 3.0), [1, 0, 0]),  # better than the guard by less than a hundredth
-        ((1.0, 0.985, 3.0), [0, 1, 0]),
+        ((1.0, 0.985, 3.0), [0.44, 0.56, 0]),
+        ((1.0, 0.97, 3.0), [0, 1, 0]),
+        ((1.0, 0.995, 1.2), [1, 0, 0]),  # better than the guard by less than a hundredth
     ],
 )
 def test_a_hundredth_decides(each, taken):
     found = Losses(np.tile(each, (5, 1)), np.zeros((5, 3, 3)), np.ones(5))
-    assert choose(found, NAMES, list(range(5))).shares.tolist() == pytest.approx(taken, abs=0.011)
+    assert choose(found, NAMES, list(range(5)), list(range(5))).shares.tolist() == pytest.approx(taken, abs=0.011)
+
+
+@pytest.mark.parametrize(("gains", "alone_taken"), [((0.6, 0, 0, 0, -0.02, 0), False), ((0.1,) * 6, True)])
+def test_what_is_better_at_one_time_alone_is_not_taken_alone(gains, alone_taken):
+    """Eight series of one market: all of them gain at the same time, which is one piece of luck and not eight."""
+    each = np.tile([10.0, 1.0, 1.0], (48, 1))
+    each[:, 2] -= np.tile(gains, 8)
+    groups, times = np.arange(48) // 6, np.arange(48) % 6
+    found = Losses(each, np.zeros((48, 3, 3)), np.ones(48))
+    shares = choose(found, NAMES, groups.tolist(), times.tolist()).shares
+    assert (shares.tolist() == [0, 0, 1]) == alone_taken
+    assert shares[2] > shares[1]
+
+
+def test_an_uncertainty_is_that_of_windows_or_of_times():
+    values = np.array([1.0, 2.0, 3.0, 6.0])
+    apart = np.sqrt(4 * values.var(ddof=1))
+    assert uncertainty(values, [0, 1, 2, 3]) == pytest.approx(apart)
+    assert uncertainty(values, [0, 0, 0, 0]) == pytest.approx(apart)  # one time tells nothing of others
+    assert uncertainty(values, [0, 0, 1, 1]) == pytest.approx(6.0)  # 3 and 9
+    assert uncertainty(values, [0, 1, 1, 0]) == pytest.approx(apart)  # 7 and 5
 
 
 def test_few_windows_choose_nothing():
-    choice = choose(losses((0.0, 5.0, 5.0), (1.0, 1.0, 1.0), windows=2), NAMES, [0, 1])
+    choice = choose(losses((0.0, 5.0, 5.0), (1.0, 1.0, 1.0), windows=2), NAMES, [0, 1], [0, 1])
     assert choice.shares.tolist() == [0.5, 0.5, 0.0]
 
 
@@ -104,7 +126,9 @@ def test_a_candidate_of_hardly_any_use_is_left_out():
 def test_the_reason_states_the_crps_as_a_share_of_the_values():
     # A CRPS of 2 and 1 in each of 12 windows, whose values are 4 in size.
     found = Losses(np.tile([2.0, 1.0], (12, 1)), np.zeros((12, 2, 2)), np.full(12, 4.0))
-    assert choose(found, NAMES[:2], list(range(12))).why.startswith("bundled scores CRPS 0.25 on windows")
+    assert choose(found, NAMES[:2], list(range(12)), list(range(12))).why.startswith(
+        "bundled scores CRPS 0.25 on windows"
+    )
 
 
 def test_few_windows_pull_shares_towards_equal_ones():

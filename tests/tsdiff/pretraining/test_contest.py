@@ -15,7 +15,7 @@ from tests.tsdiff.universal import UNIVERSAL
 from tsdiff import TSDiff, TSDiffPredictor
 from tsdiff.data import split_windows
 from tsdiff.model.backbones import S4DConfig
-from tsdiff.pretraining.finetuning import FineTuning, _Contest, _told, _with_guidance
+from tsdiff.pretraining.finetuning import FineTuning, _Contest, _told, _with_guidance, fine_tune
 from tsdiff.sampling.settings import Sampling
 
 
@@ -56,13 +56,27 @@ def test_trained_weights_have_to_be_better_in_the_mean_of_all_looks(trained, mon
         torch.testing.assert_close(weights, wanted, rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("window_wins", [False, True])
-def test_what_is_chosen_draws_as_it_did_in_its_trial(monkeypatch, window_wins):
-    """A covariance of windows that was measured for a trial is forgotten where another way to draw was better."""
+def small_universal() -> TSDiffPredictor:
     small = S4DConfig(patch=4, width=8, blocks=1, state=4)
     config = dataclasses.replace(UNIVERSAL, prediction_length=8, context_length=24, backbone=small)
     torch.manual_seed(0)
-    predictor = TSDiffPredictor(TSDiff(config), Sampling(steps=2)).adapted("h", 8)
+    return TSDiffPredictor(TSDiff(config), Sampling(steps=2)).adapted("h", 8)
+
+
+@pytest.mark.parametrize(("settings", "most"), [({"cpu_minutes": 0.01}, 1000), ({"cpu_minutes": 1e-9, "steps": 3}, 3)])
+def test_training_ends_when_the_time_is_over_unless_steps_are_given(monkeypatch, settings, most):
+    """Here steps are thought to take no time."""
+    monkeypatch.setattr("tsdiff.pretraining.finetuning._steps_in", lambda *_: 10**6)
+    made = fine_tune(small_universal(), sines(2, 80), FineTuning(held_back=2, checks=1, **settings))
+    trained = max(trial.steps for trial in made.trials)
+    assert 1 <= trained <= most
+    assert "steps" not in settings or trained == most
+
+
+@pytest.mark.parametrize("window_wins", [False, True])
+def test_what_is_chosen_draws_as_it_did_in_its_trial(monkeypatch, window_wins):
+    """A covariance of windows that was measured for a trial is forgotten where another way to draw was better."""
+    predictor = small_universal()
     contest, seen, usual = _Contest(predictor, split_windows(sines(2, 80), 8, 2).test), {}, _Contest.trial
 
     def trial(self, steps, change, predictor):
