@@ -43,6 +43,7 @@ OFF = {
     "tuned_steps": 0,
     "accumulate": 1,
     "kernel_share": 0.0,
+    "width": 1.0,
     "start_share": 0.0,
     "reduction": "mean",
     "scale": 1.0,

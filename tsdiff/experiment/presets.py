@@ -106,6 +106,10 @@ class Preset(Checked, ModelSettings):
         """The same preset with some fields of its `TrainingConfig` changed."""
         return replace(self, training=replace(self.training, **changes))
 
+    def with_sampling(self, **changes: Any) -> Preset:
+        """The same preset with some fields of its `Sampling` changed, of both energies."""
+        return replace(self, mse=replace(self.mse, **changes), quantile=replace(self.quantile, **changes))
+
     def member(self, place: int) -> Preset:
         """The preset of one member: the same, with a seed of its own; member 0 keeps the preset's."""
         return replace(self.with_training(seed=self.training.seed + 1000 * place), members=1)
@@ -175,16 +179,13 @@ class Preset(Checked, ModelSettings):
     def forecaster(
         self, members: Sequence[TSDiffPredictor], tuned: TSDiffPredictor | None, guidance: Energy | None = None
     ) -> TSDiffPredictor | EnsemblePredictor:
-        """Trained models as one forecaster; a tuned one keeps its own sampling but for the seed and the least value."""
+        """Trained models as one forecaster; a tuned one keeps its own sampling but for seed, minimum and width."""
         sampling = self.sampling(guidance)
         models = [TSDiffPredictor(member.model, sampling) for member in members]
         if tuned is not None:
-            models.append(tuned.with_sampling(seed=sampling.seed, minimum=sampling.minimum))
+            changes = {"seed": sampling.seed, "minimum": sampling.minimum, "width": sampling.width}
+            models.append(tuned.with_sampling(**changes))
         return models[0] if len(models) == 1 else EnsemblePredictor(models)
-
-
-def _above_zero(energy: Energy) -> Sampling:
-    return Sampling(energy, steps=8, minimum=0.0)
 
 
 def _steps(max_steps: int) -> TrainingConfig:
@@ -199,24 +200,22 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
             scaling="standard", output="noise", scale_power=0.5, training=_steps(4000), members=0, tuned_steps=300
         ),
         "exchange_rate_nips": _WALK,
-        "pjm_hourly": Preset(training=_steps(5000), members=3),
+        "pjm_hourly": Preset(training=_steps(5000), members=3).with_sampling(width=0.75),
         "solar_al_tail_hourly": Preset(
             batch_size=64,
             training=_steps(2500),
-            mse=_above_zero("mse"),
-            quantile=_above_zero("quantile"),
             tuned_steps=300,
+        ).with_sampling(minimum=0.0, width=1.25),
+        "nyc_weather_hourly": Preset(scaling="last", training=_steps(4000), members=0, tuned_steps=300).with_sampling(
+            width=1.25
         ),
-        "nyc_weather_hourly": Preset(scaling="last", training=_steps(4000), members=0, tuned_steps=300),
         "nyc_departures_hourly": Preset(
             output="noise",
             batch_size=64,
             training=_steps(2500),
-            mse=_above_zero("mse"),
-            quantile=_above_zero("quantile"),
             members=0,
             tuned_steps=300,
-        ),
+        ).with_sampling(minimum=0.0),
         "electricity_weekly": Preset(
             scaling="standard",
             backbone=S4DConfig(patch=4, dropout=0.2),
@@ -231,7 +230,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
             horizon_weight=3.0,
             training=_steps(5000),
             tuned_steps=300,
-        ),
+        ).with_sampling(width=0.8),
         "fred_md": _WALK,
         "ltsf_illness": Preset(),
     }
