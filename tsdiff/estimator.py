@@ -237,8 +237,8 @@ class TSDiffEstimator(Estimator):
             tuning: what to try on the validation data; None takes `TuningGrid()`.
             shuffle_buffer_length, cache_data: GluonTS's; they change nothing, for windows are drawn at random from all
                 series, which are read once.
-            hold_out: whether last windows of some series are held back and choose the weights; None: where the steps
-                are chosen from the data.
+            hold_out: whether last windows of some series are held back and choose the weights, and how wide forecasts
+                are drawn (`Sampling.width`); None: where the steps are chosen from the data.
             fit_options: `shared.training.module.fit`'s accelerator, devices, strategy, num_nodes, callbacks, logger.
 
         Returns:
@@ -283,6 +283,10 @@ class TSDiffEstimator(Estimator):
         best = next((look.weights for look in looks), None)
         model.denoiser.load_state_dict(best or module.ema_denoiser.state_dict())
         predictor = TSDiffPredictor(model, self.sampling, self.device)
+        if held is not None:
+            from tsdiff.fitting.widths import with_fitted_width
+
+            predictor = with_fitted_width(predictor, held.windows)
         if validation_data is None:
             return predictor
         return tune(predictor, validation_data, grid=tuning, seed=seed, progress=progress).predictor

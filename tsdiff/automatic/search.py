@@ -132,7 +132,7 @@ class _Search:
         self.steps: dict[str, int] = {}
         self.each = 0.0  # CPU seconds of the bundled model's forecast of a window
         self.each_trained = 0.0  # of a trained model's
-        self.looks = 0.0  # of the looks at held-out windows while it is trained
+        self.looks = 0.0  # of the looks at held-out windows while it is trained, and to fit its width
         self.pace: Pace | None = None  # of that training
 
     @property
@@ -191,6 +191,7 @@ class _Search:
     def _measure_training(self, probes: Sequence[Entry]) -> Pace:
         """What training, its looks at held-out windows, and forecasts of a trained model take."""
         from tsdiff.fitting.held_out import CHECKS, SAMPLES, few_calls  # loads Lightning
+        from tsdiff.fitting.widths import SAMPLES as WIDTH_SAMPLES
 
         with _few_values():
             estimator = self._estimator()
@@ -198,7 +199,8 @@ class _Search:
             model = estimator.with_training(max_steps=1).train(self.series, progress=False, hold_out=False)
         self.each_trained = _seconds_each(model, probes, self.settings.samples)
         looking = model.with_sampling(steps=few_calls(model.sampling).steps)
-        self.looks = CHECKS * HELD_OUT * _seconds_each(looking, probes, SAMPLES)
+        fitting = self.each_trained * WIDTH_SAMPLES / self.settings.samples
+        self.looks = HELD_OUT * (CHECKS * _seconds_each(looking, probes, SAMPLES) + fitting)
         return pace
 
     def _for_training(self, seconds: float) -> float:

@@ -230,7 +230,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
             horizon_weight=3.0,
             training=_steps(5000),
             tuned_steps=300,
-        ).with_sampling(width=0.8),
+        ),
         "fred_md": _WALK,
         "ltsf_illness": Preset(),
     }
