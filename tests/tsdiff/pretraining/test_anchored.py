@@ -68,7 +68,7 @@ def test_a_short_time_is_not_spent_on_measuring_steps():
     draw = made.batch
     made.batch = lambda rng: drawn.append(1) or draw(rng)  # type: ignore[method-assign]
     assert _steps_in(new_model(config()), made, FineTuning(), 0.01) == 1
-    assert len(drawn) == 6
+    assert len(drawn) == 3
 
 
 @pytest.mark.parametrize("length", [12, 20, 40])
