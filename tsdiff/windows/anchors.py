@@ -108,7 +108,7 @@ def without_spikes(values: np.ndarray, seasons: Seasons = (0, 0)) -> np.ndarray:
     """Values whose last 60 hold no single ones far off their neighbours, which are put back to the median around them;
     where a season explains values, by what they depart from it.
 
-    A series that is often zero, or has more than three of them, there or before, is left as it is: they belong to it.
+    A series that is often zero, or has more than three of them, is left as it is: there they belong to it.
 
     Args:
         values: (n,), finite.
@@ -117,34 +117,36 @@ def without_spikes(values: np.ndarray, seasons: Seasons = (0, 0)) -> np.ndarray:
     recent = values[-400:]
     if len(recent) < 12 or (recent == 0).mean() > 0.2:
         return values
-    departs, told = _departures(values, seasons)
-    off = departs - np.median(sliding_window_view(np.pad(departs, 3, mode="reflect"), 7), axis=1)
-    departs, count = departs[-told:], min(len(departs), 60)
+    departs = _departures(values, seasons)
+    count = min(len(departs), 60)
+    padded = np.pad(departs[-count - 3 :] if len(departs) > count + 3 else departs, (0, 3), mode="reflect")
+    around = np.median(sliding_window_view(padded, 7), axis=1)[-count:]
+    count = len(around)
+    off = departs[-count:] - around
     usual = 15 * np.median(np.abs(np.diff(departs)))
     spread = 6 * np.median(np.abs(departs - np.median(departs)))
-    far = np.abs(off) > max(usual, spread)
-    late = far[-count:]
-    if not 1 <= late.sum() <= 3 or (told < len(far) and far[:-count].sum() > 3):
+    far = (np.abs(off) > usual) & (np.abs(off) > spread)
+    if not 1 <= far.sum() <= 3:
         return values
     cleaned = values.copy()
-    cleaned[-count:][late] -= off[-count:][late]
+    cleaned[-count:][far] -= off[far]
     return cleaned
 
 
-def _departures(values: np.ndarray, seasons: Seasons) -> tuple[np.ndarray, int]:
-    """What the last values depart from the seasons before and after, by the season that leaves least of their spread,
-    and how many of these tell their usual size; values themselves, all of which do, where none leaves much less."""
+def _departures(values: np.ndarray, seasons: Seasons) -> np.ndarray:
+    """What the last values depart from the seasons before and after, by the season that leaves least of their spread;
+    themselves where none leaves much less."""
     found = values[-400:]
-    count, least = len(found), _EXPLAINS * float(np.median(np.abs(found - np.median(found))))
+    least = _EXPLAINS * float(np.median(np.abs(found - np.median(found))))
     for season in (one for one in seasons if one > 1):
-        seen = values[-max(400, _SEASONS_DEPARTED * season) :]
-        if len(seen) < _SEASONS_REMEMBERED * season:
+        told = values[-max(400, _SEASONS_DEPARTED * season) :]
+        if len(told) < _SEASONS_REMEMBERED * season:
             continue
-        departs, told = seen - usual_of_seasons(seen, season), max(_SEASONS_REMEMBERED * season, 60)
-        spread = float(np.median(np.abs(departs[-told:] - np.median(departs[-told:]))))
+        departs = (told - usual_of_seasons(told, season))[-max(_SEASONS_REMEMBERED * season, 60) :]
+        spread = float(np.median(np.abs(departs - np.median(departs))))
         if spread < least:
-            found, count, least = departs, min(told, len(departs)), spread
-    return found, count
+            found, least = departs, spread
+    return found
 
 
 def pooled(values: np.ndarray, horizon: int, seasons: Seasons, known: np.ndarray | None = None) -> Pool:
