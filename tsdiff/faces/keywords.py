@@ -175,8 +175,8 @@ def _instead_of(name: str, own: tuple[str, ...]) -> str:
     if name in {one.name for one in fields(TrainingConfig)}:
         return f"use TSDiffEstimator(…).with_training({name}=…), which leaves the rest as it is"
     for call, kind in (
+        ("backbone=S4DConfig", S4DConfig),  # first: a width is more often meant to be the network's
         ("sampling=Sampling", Sampling),
-        ("backbone=S4DConfig", S4DConfig),
     ):
         if name in {one.name for one in fields(kind)}:
             return f"use {call}({name}=…)"
