@@ -41,7 +41,7 @@ from tsdiff.tasks.imputation.filling import Imputation, impute_series
 from tsdiff.tasks.likelihood import LikelihoodSettings, WindowLikelihoods, window_log_likelihoods
 from tsdiff.tasks.refinement import RefineConfig, Refiner
 from tsdiff.tasks.suited import PLAIN, suited, suited_gaps, telling
-from tsdiff.windows.anchored import Changed
+from tsdiff.windows.changed import Changed
 from tsdiff.windows.conditioning import Windows, forecast_place
 from tsdiff.windows.series import observed_series, recent_part, refuse_empty, unadapted
 from tsdiff.windows.short import ShortSeries

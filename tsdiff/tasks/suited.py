@@ -24,7 +24,7 @@ from tsdiff.tasks.calendar_hours import calendar_hours, steps_of_day
 from tsdiff.tasks.calendar_months import MONTHLY, month_effect
 from tsdiff.tasks.covariates import PAST, Effect, Predict, effect_on, predicted_around, remembered
 from tsdiff.tasks.imputation.filling import Imputation
-from tsdiff.windows.anchored import Changed
+from tsdiff.windows.changed import UNCHANGED, Changed
 
 Impute = Callable[[Iterable[Entry], int], Iterator[Imputation]]
 
@@ -55,7 +55,7 @@ class Suited:
         calendar_days: how many days of the month and the year differ in it; of months 1 where their weekdays do.
         limited: its samples do not pass a value that it often reaches and never passes.
         outliers, excluded, rescaled: values of its history that were taken for others, see
-            `tsdiff.windows.anchored.Changed`.
+            `tsdiff.windows.changed.Changed`.
     """
 
     nonnegative: bool = False
@@ -270,7 +270,7 @@ def changed(decisions: Collection[Suited]) -> dict[str, int]:
 
 def telling(info: Any, about: Changed) -> Any:
     """A forecast's `info` that tells what was done to the history, if anything was."""
-    return info if about == Changed() else _with(info, Suited(**asdict(about)))
+    return info if about == UNCHANGED else _with(info, Suited(**asdict(about)))
 
 
 def _about(info: Any) -> Suited:

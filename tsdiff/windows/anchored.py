@@ -15,12 +15,10 @@ import numpy as np
 import torch
 
 from tsdiff.windows.anchors import Pool, pooled, remembered
-from tsdiff.windows.dents import without_dents
+from tsdiff.windows.changed import UNCHANGED, Changed, cleaned
 from tsdiff.windows.filling import Expected, expected
 from tsdiff.windows.gaps import stretches
-from tsdiff.windows.outages import without_last_zero, without_outages
 from tsdiff.windows.simple import HEARD, Seasons
-from tsdiff.windows.units import in_units_of_now
 from tsdiff.windows.weighing import Weighing, squashed, weighed
 
 ArrayOrTensor = TypeVar("ArrayOrTensor", np.ndarray, torch.Tensor)
@@ -43,21 +41,6 @@ _DOUBT = 0.125
 _SURPRISE, _STEP = 4.0, 12**-0.5
 """How many times their error the sides of a gap are apart where its level has changed in between, and the deviation of
 a step at an unknown place from the line that leads over it, by its height."""
-
-
-@dataclass(frozen=True)
-class Changed:
-    """How many values of a history a forecast takes for others than they are.
-
-    Attributes:
-        outliers: put back to what lies around them, for the simple forecasts (`without_spikes`).
-        excluded: taken for missing, as of a dent (`without_dents`) or zeros of an outage (`without_outages`).
-        rescaled: converted to the unit of now (`in_units_of_now`).
-    """
-
-    outliers: int = 0
-    excluded: int = 0
-    rescaled: int = 0
 
 
 @dataclass(frozen=True)
@@ -85,7 +68,7 @@ class AnchoredWindow:
     known: np.ndarray
     about: np.ndarray
     missed: np.ndarray
-    changed: Changed = Changed()
+    changed: Changed = UNCHANGED
 
 
 def residual_units(residuals: np.ndarray) -> np.ndarray:
@@ -177,16 +160,7 @@ def _read(wanted: Wanted) -> _Read:
     place = np.arange(length) + first - begin
     there = place >= 0
     told[place[there & wanted.hidden]] = np.nan
-    given, changed = told, Changed()
-    if wanted.ahead:
-        season = max(wanted.seasons[0], 1)
-        open_ = without_last_zero(without_outages(given, season), season)
-        now = in_units_of_now(open_, wanted.seasons[0])
-        told = without_dents(now, wanted.seasons)
-        if told is not given:
-            there_were = ~np.isnan(given)
-            converted = ~np.isnan(open_) & (now != open_)
-            changed = Changed(excluded=int(np.isnan(told[there_were]).sum()), rescaled=int(converted.sum()))
+    told, changed = cleaned(told, wanted.seasons) if wanted.ahead else (told, UNCHANGED)
     known = ~np.isnan(told)
     observed = there.copy()
     observed[there] = known[place[there]]

@@ -11,20 +11,17 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 
 from tsdiff.data.frequency import candidate_seasons
-from tsdiff.windows.dents import usual_of_seasons
 from tsdiff.windows.gaps import bridged_line
 from tsdiff.windows.simple import CANDIDATES, Seasons, simple_forecasts
+from tsdiff.windows.spikes import without_spikes
 
 EVIDENCE, AGO, LATE, ABOUT = 8, 2, 3, 14
 """Numbers that tell of a simple forecast's past, of that a season ago, of the last steps, and of a series."""
 
 _TINY = 1e-200
 _LEAST_REMEMBERED, _MOST_REMEMBERED, _SEASONS_REMEMBERED = 2048, 32768, 3
-_EXPLAINS, _SEASONS_DEPARTED = 0.7, 4
-"""How much of the spread of values a season leaves that explains them, and how many of it are looked at for that."""
 _FEWEST_TRIED, _SEASONS_AGO = 4, 2
 """Values of a history in which a forecast is tried, and long seasons that are gone back for tries."""
 _OF_LAST_VALUES = np.isin(np.arange(CANDIDATES), (0, 1))
@@ -102,51 +99,6 @@ class Pool:
     late: np.ndarray
     gain: float
     outliers: int
-
-
-def without_spikes(values: np.ndarray, seasons: Seasons = (0, 0)) -> np.ndarray:
-    """Values whose last 60 hold no single ones far off their neighbours, which are put back to the median around them;
-    where a season explains values, by what they depart from it.
-
-    A series that is often zero, or has more than three of them, is left as it is: there they belong to it.
-
-    Args:
-        values: (n,), finite.
-        seasons: of the series.
-    """
-    recent = values[-400:]
-    if len(recent) < 12 or (recent == 0).mean() > 0.2:
-        return values
-    departs = _departures(values, seasons)
-    count = min(len(departs), 60)
-    padded = np.pad(departs[-count - 3 :] if len(departs) > count + 3 else departs, (0, 3), mode="reflect")
-    around = np.median(sliding_window_view(padded, 7), axis=1)[-count:]
-    count = len(around)
-    off = departs[-count:] - around
-    usual = 15 * np.median(np.abs(np.diff(departs)))
-    spread = 6 * np.median(np.abs(departs - np.median(departs)))
-    far = (np.abs(off) > usual) & (np.abs(off) > spread)
-    if not 1 <= far.sum() <= 3:
-        return values
-    cleaned = values.copy()
-    cleaned[-count:][far] -= off[far]
-    return cleaned
-
-
-def _departures(values: np.ndarray, seasons: Seasons) -> np.ndarray:
-    """What the last values depart from the seasons before and after, by the season that leaves least of their spread;
-    themselves where none leaves much less."""
-    found = values[-400:]
-    least = _EXPLAINS * float(np.median(np.abs(found - np.median(found))))
-    for season in (one for one in seasons if one > 1):
-        told = values[-max(400, _SEASONS_DEPARTED * season) :]
-        if len(told) < _SEASONS_REMEMBERED * season:
-            continue
-        departs = (told - usual_of_seasons(told, season))[-max(_SEASONS_REMEMBERED * season, 60) :]
-        spread = float(np.median(np.abs(departs - np.median(departs))))
-        if spread < least:
-            found, least = departs, spread
-    return found
 
 
 def pooled(values: np.ndarray, horizon: int, seasons: Seasons, known: np.ndarray | None = None) -> Pool:

@@ -15,7 +15,6 @@ from tsdiff.data.entries import Series
 from tsdiff.data.frequency import shifted
 from tsdiff.windows.anchored import (
     AnchoredWindow,
-    Changed,
     Wanted,
     anchored_windows,
     residual_slope,
@@ -24,6 +23,7 @@ from tsdiff.windows.anchored import (
 )
 from tsdiff.windows.anchors import seasons_of
 from tsdiff.windows.calendar import calendar_features
+from tsdiff.windows.changed import Changed
 from tsdiff.windows.config import WindowConfig
 from tsdiff.windows.gaps import bridge
 from tsdiff.windows.inputs import known_features, network_inputs

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
 from tsdiff.windows.anchored import ABOUT_WIDTH, KNOWN_WIDTH, Wanted, anchored_windows, squash
-from tsdiff.windows.anchors import pooled, seasons_of, without_spikes
+from tsdiff.windows.anchors import pooled, seasons_of
 from tsdiff.windows.simple import simple_forecasts
+from tsdiff.windows.spikes import without_spikes
 
 LENGTH = 64
 
