@@ -273,6 +273,16 @@ def test_spikes_that_belong_to_a_series_stay():
         assert without_spikes(values) is values
 
 
+@pytest.mark.parametrize("period", [25, 23, 24])
+def test_jumps_of_a_cycle_that_is_not_quite_a_day_stay(period):
+    rng = np.random.default_rng(7)
+    for count in range(200, 200 + period, 3):
+        values = 10 + 2 * (np.arange(count) / period % 1) + 0.1 * rng.normal(size=count)
+        assert without_spikes(values, (24, 168)) is values
+        values[-20] *= 5
+        assert np.flatnonzero(without_spikes(values, (24, 168)) != values).tolist() == [count - 20]
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     st.integers(1, 90),
