@@ -313,15 +313,6 @@ class TSDiffEstimator(Estimator):
             store, self.config, self.batch_size, self.missing, self.scale_power, self.horizon_weight, held=held
         )
 
-    def affordable_steps(self, data: Iterable[Entry], seconds: float) -> int:
-        """Steps of training that fit into so much CPU time, at most those that `train` would take.
-
-        Args:
-            data: GluonTS entries.
-            seconds: of CPU time of this process.
-        """
-        return self.pace(data).within(seconds)
-
     def pace(self, data: Iterable[Entry]) -> Pace:
         """How fast `train` is on GluonTS entries, and how many steps it takes."""
         store = training_series(data, self.config)

@@ -27,15 +27,21 @@ def time_limit(minutes: float) -> Callback:
 
 
 class CPULimit(Callback):
-    """Ends a training once this process has taken so many seconds of CPU time, as `time.process_time` counts them."""
+    """Ends a training once this process has taken so many seconds of CPU time, as `time.process_time` counts them.
+
+    Attributes:
+        ended: after how many steps it did; None if it did not.
+    """
 
     def __init__(self, until: float):
         self.until = until
+        self.ended: int | None = None
 
     def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
         """End it if it is time."""
-        if time.process_time() >= self.until:
+        if time.process_time() >= self.until and trainer.global_step < trainer.max_steps:
             trainer.should_stop = True
+            self.ended = trainer.global_step
 
 
 class LossHistory(Clock):

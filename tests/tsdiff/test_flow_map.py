@@ -128,7 +128,7 @@ def test_what_does_not_fit_is_refused_with_the_remedy(started: Path) -> None:
     with pytest.raises(ConfigError, match="start_from"):
         map_of(None, "consistency")
     with pytest.raises(ConfigError, match="start_from"):  # steps are measured by what a training does
-        tiny_estimator(2, backbone=MAP, flow_map="consistency").affordable_steps(sines(), 0.1)
+        tiny_estimator(2, backbone=MAP, flow_map="consistency").pace(sines())
     with pytest.raises(ConfigError, match="backbone"):
         tiny_estimator(2, backbone=replace(MAP, width=8), flow_map="lagrangian", start_from=started).train(
             sines(), progress=False

@@ -262,7 +262,8 @@ class _Search:
     def _trained(self) -> tuple[TSDiffPredictor | None, str]:
         from shared.training.monitoring import CPULimit  # loads Lightning
 
-        given, estimator, limit = self.settings.train_steps, self._estimator(), []
+        given, estimator = self.settings.train_steps, self._estimator()
+        limit = CPULimit(math.inf)
         if given is None:
             with _few_values():
                 pace = self.pace or estimator.pace(self.train)
@@ -271,12 +272,15 @@ class _Search:
             if not self._training_fits(pace, seconds):
                 return None, f"{self.settings.cpu_minutes:g} minutes are too short"
             within = self._for_training(seconds)
-            given, limit = pace.within(within), [CPULimit(time.process_time() + within + self.looks)]
+            given, limit = pace.within(within), CPULimit(time.process_time() + within + self.looks)
         estimator.with_training(max_steps=given, ema_decay=averaging(given, estimator.training.ema_decay))
         self.steps["train_steps"] = given
         with _few_values():
-            made = estimator.train(self.train, progress=self.progress, hold_out=True, callbacks=limit)
-        return made, f"{given} steps"
+            made = estimator.train(self.train, progress=self.progress, hold_out=True, callbacks=[limit])
+        return (
+            made,
+            f"{given} steps" if limit.ended is None else f"{limit.ended} of {given} steps, for the time was over",
+        )
 
     def _estimator(self) -> TSDiffEstimator:
         """Of the model of their own."""

@@ -389,8 +389,10 @@ def test_ema_decay_that_cannot_be() -> None:
 def test_a_training_ends_after_the_step_in_which_the_time_is_over(until, steps):
     module, counted = make_module(max_steps=6), []
     count = L.pytorch.callbacks.LambdaCallback(on_train_batch_end=lambda *_: counted.append(1))
-    fit(module, Points(), progress=False, callbacks=[CPULimit(until), count])
+    limit = CPULimit(until)
+    fit(module, Points(), progress=False, callbacks=[limit, count])
     assert len(counted) == steps
+    assert limit.ended == (steps if steps < 6 else None)
 
 
 @pytest.mark.parametrize(("seconds", "steps"), [(0.0, 1), (2.0, 4), (100.0, 7)])

@@ -281,4 +281,5 @@ def test_hardly_any_history_is_forecast(target):
 def test_time_of_steps_is_measured(model):
     frame = [{"item_id": "a", "start": pd.Period("2024-01-01", "h"), "target": np.sin(np.arange(300.0))}]
     estimator = TSDiffEstimator("h", 4, 12, backbone=tiny_estimator().config.backbone)
-    assert 1 <= estimator.affordable_steps(frame, 0.05) < estimator.affordable_steps(frame, 1000.0) <= 7000
+    pace = estimator.pace(frame)
+    assert 1 <= pace.within(0.05) < pace.within(1000.0) <= 7000
