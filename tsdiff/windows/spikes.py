@@ -16,8 +16,9 @@ _MOST, _MOST_ZEROS = 3, 0.2
 """Single ones, and the share of zeros, that are not more than chance."""
 _SEASONS, _EXPLAINS = 3, 0.7
 """Seasons that tell of one, and how much of the spread of values a season leaves at most that explains them."""
-_NEAR = 1
-"""By how many steps earlier or later than a season what belongs to one may come."""
+_NEAR, _SMOOTH = 1, 12
+"""By how many steps earlier or later than a season what belongs to one may come, and the steps of the shortest where it
+may; days of a week differ."""
 
 
 def without_spikes(values: np.ndarray, seasons: Seasons = (0, 0)) -> np.ndarray:
@@ -42,7 +43,7 @@ def without_spikes(values: np.ndarray, seasons: Seasons = (0, 0)) -> np.ndarray:
     usual = _BY_STEPS * np.median(np.abs(np.diff(departs)))
     spread = _BY_SPREAD * np.median(np.abs(departs - np.median(departs)))
     far = (np.abs(off) > usual) & (np.abs(off) > spread)
-    if season:
+    if season >= _SMOOTH:
         far &= _off_seasons_beside(values, season, count) > spread
     if not 1 <= far.sum() <= _MOST:
         return values
