@@ -65,7 +65,7 @@ class LoudnessMeter:
         if channels not in LAYOUTS:
             raise ConfigError(f"loudness of {channels} channels is not defined; leave it out, or split the recording")
         self._av = av("measuring loudness")
-        self._rate, self._layout, self._heard = sample_rate, LAYOUTS[channels], 0
+        self._rate, self._channels, self._layout, self._heard = sample_rate, channels, LAYOUTS[channels], 0
         self._last: dict[str, str] = {}
         self._graph = self._av.filter.Graph()
         source = self._graph.add_abuffer(
@@ -89,10 +89,11 @@ class LoudnessMeter:
 
     def close(self) -> Measured:
         """What was measured, to the end."""
-        if self._heard:
+        loudness = float(self._last.get("lavfi.r128.I", _SILENT))
+        if self._heard:  # the meter tells of whole tenths of a second alone; the peak may be in what is left
+            self.push(np.zeros((self._channels, self._rate // 5), np.float32))
             self._graph.push(None)
             self._drain()
-        loudness = float(self._last.get("lavfi.r128.I", _SILENT))
         peak = float(self._last.get("lavfi.r128.true_peak", 0.0))
         return Measured(None if loudness <= _SILENT else loudness, peak)
 

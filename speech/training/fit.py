@@ -197,7 +197,7 @@ class Validation:
         experiment: tells scores, sampling and seed.
 
     Attributes:
-        kind: a text that changes with the recordings, by name and length, and with how they are scored.
+        kind: a text that changes with the recordings, by name, length and levels, and with how they are scored.
         nfe: network calls of the last recording.
         refused: why the network of the last call has no scores; empty where it has.
     """
@@ -205,7 +205,7 @@ class Validation:
     def __init__(self, recordings: Sequence[Recording], experiment: Experiment):
         self.recordings, self.settings = recordings, experiment.validation
         self.refused = ""
-        told = [f"{name} {len(noisy)}" for name, _, noisy in recordings]
+        told = [f"{name} {len(noisy)} {_power(clean):.4g} {_power(noisy):.4g}" for name, clean, noisy in recordings]
         self.kind = f"{derive_seed(repr(replace(self.settings, every=1)), *told):016x}"
         self.rate = experiment.model.frontend.sample_rate
         self.nfe = 0
@@ -231,6 +231,10 @@ class Validation:
                 return dict.fromkeys(self.settings.scores, math.nan)
             estimates.append(estimate)
         return score_recordings(self.recordings, estimates, self.rate, self.settings.scores)
+
+
+def _power(waveform: Waveform) -> float:
+    return float(np.square(waveform, dtype=np.float64).mean()) if waveform.size else 0.0
 
 
 def new_model(experiment: Experiment) -> SpeechModel:

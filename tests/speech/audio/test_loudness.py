@@ -51,6 +51,19 @@ def test_the_true_peak_lies_between_samples():
     assert found.peak == pytest.approx(0.5, rel=0.1)  # 0.6 dB is what the standard allows at this rate
 
 
+@pytest.mark.parametrize("rate", [8000, 11025, 16000, 44100, 48000])
+@pytest.mark.parametrize("last", [1, 20, 200])
+def test_a_peak_at_the_very_end_counts(rate, last):
+    """The meter tells of whole tenths of a second: what is loudest behind them was cut off by the gain."""
+    wave = 0.03 * np.random.default_rng(0).standard_normal((2, round(2.08 * rate))).astype(np.float32)
+    before = measure(wave, rate)
+    wave[1, -last] = 0.9
+    found = measure(wave, rate)
+    assert found.peak == pytest.approx(0.9, rel=0.02)
+    assert found.loudness == before.loudness  # whose gating blocks are whole, too
+    assert levelling(-16.0, found).gain * 0.9 == pytest.approx(10 ** (-1 / 20), rel=0.02)
+
+
 @pytest.mark.parametrize("wave", [np.zeros((1, 48_000), np.float32), np.ones((1, 900), np.float32), np.zeros((2, 0))])
 def test_silence_and_blips_have_no_loudness(wave):
     found = measure(wave)

@@ -156,7 +156,8 @@ def test_scores_of_another_validation_are_not_compared(tmp_path: Path, recording
     half = experiment(steps=20)
     run(half, tmp_path, recordings)
     kept = SpeechModel.from_pretrained(tmp_path / "model")
-    quiet = [(f"other {name}", clean, clean + 0.01 * noisy) for name, clean, noisy in recordings]  # scored far higher
+    # scored far higher; of the same names and lengths, as with other noise in the folder
+    quiet = [(name, clean, clean + 0.01 * noisy) for name, clean, noisy in recordings]
     scores = replace(half.validation, scores=("si_sdr", "pesq_wb"))
     for made, others in ((half, quiet), (replace(half, validation=scores), recordings)):
         with pytest.warns(UserWarning, match="of other recordings or scores"):
