@@ -190,13 +190,15 @@ def check_unique(stamps: pd.DatetimeIndex, item: str, single: bool, zone: Zone) 
     """Raise DataError if sorted `stamps` repeat; `single` says that the table was taken as one series."""
     repeated = stamps.duplicated()
     if repeated.any():
-        hint = (
-            " or, if the table holds several series, name the column that tells them apart (item_id, on the command "
-            "line --id)"
-        )
+        hint = "or, if another column tells series apart, too, join it to the ids"
+        if single:
+            hint = (
+                "or, if the table holds several series, name the column that tells them apart (item_id, on the command "
+                "line --id); join several such columns into one"
+            )
         raise DataError(
-            f"series {item!r} has timestamp {zone.told(stamps[int(repeated.argmax())])} more than once;"
-            f" aggregate such rows first{hint if single else ''}"
+            f"series {item!r} has timestamp {zone.told(stamps[int(repeated.argmax())])} more than once; aggregate such "
+            f"rows first, {hint}"
         )
 
 
