@@ -115,6 +115,9 @@ def test_frames_need_no_adapted_but_a_horizon(any_frequency):
             call(daily())
     with pytest.raises(ConfigError, match="prediction_length=24"):
         any_frequency.fine_tune(daily())
+    for minutes in (0, -1, float("nan"), "5"):
+        with pytest.raises(ConfigError, match=r"^minutes="):
+            any_frequency.fine_tune(daily(), minutes, prediction_length=7)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from shared.checks import Chance, Count, checked
+from shared.checks import Chance, Count, Positive, checked
 from shared.devices import compute_device
 from shared.errors import ConfigError
 from tsdiff.data import load_dataset, to_timestamps
@@ -120,7 +120,8 @@ class ModelCalls(FrameCalls):
         """
         from tsdiff.pretraining.finetuning import FineTuning, fine_tune  # loads Lightning
 
-        settings = settings or FineTuning(cpu_minutes=minutes, seed=self.sampling.seed)
+        if settings is None:
+            settings = FineTuning(cpu_minutes=checked(Positive, minutes=minutes), seed=self.sampling.seed)
         steps = checked(Count | None, prediction_length=prediction_length)
         if steps is None and self.config.awaits_freq:
             raise ConfigError("say how many steps to forecast: fine_tune(data, prediction_length=24), say")
