@@ -130,7 +130,7 @@ def resampled(frame: pd.DataFrame, item_id: str | None, time: str, target: str |
     if was_wide(frame):
         time = frame.attrs[_WIDE]
         return f"df.resample({freq!r}{f', on={time!r}' if time is not None else ''}).mean()"
-    values = repr(target if isinstance(target, str) else [*target])
+    values = repr([*target] if isinstance(target, Sequence) and not isinstance(target, str) else target)
     place = "level" if time in frame.attrs.get(_LEVELS, ()) else "key" if time in frame.columns else ""
     if item_id is None:
         at = f", {place.replace('key', 'on')}={time!r}" if place else ""

@@ -177,7 +177,8 @@ class ModelCalls(FrameCalls):
         check_sampling(sampling, of_frames=True)
         checked(tuple[Chance, ...], quantile_levels=quantile_levels)
         self._check_covariates(0, self.prediction_length)
-        names = Names(id_column or item_id, timestamp_column or timestamp, target).of(df)
+        id_column = item_id if id_column is None else id_column
+        names = Names(id_column, timestamp if timestamp_column is None else timestamp_column, target).of(df)
         series = self._read(df, names, freq)
         tell_unused(df, names, (), "gaps are filled by what is known of the series themselves")
         tell_changes_at_gaps(series.origin, series)

@@ -272,6 +272,23 @@ def test_a_frame_that_cannot_be_read_is_told_what_to_name(default, given, messag
         default.predict_df(given, prediction_length=3)
 
 
+def test_columns_may_be_numbered_as_those_of_a_file_without_a_header(default):
+    named = long().assign(price=np.sin(np.arange(120.0)))
+    df = named.set_axis(range(4), axis=1)
+    options = {"id_column": 0, "timestamp_column": 1, "target": 2}
+    table = default.predict_df(df, prediction_length=2, num_samples=3, **options)
+    usual = default.predict_df(named, prediction_length=2, num_samples=3)
+    pd.testing.assert_frame_equal(table, usual.rename(columns={"item_id": 0, "timestamp": 1}))
+    with_price = default.predict_df(df, prediction_length=2, num_samples=3, past_covariates=[3], **options)
+    assert len(with_price) == len(table)
+    assert default.impute_df(df, num_samples=3, **options).columns[:3].tolist() == [0, 1, 2]
+    assert default.predict_df(df[[1, 2]][:60], prediction_length=2, num_samples=3)["item_id"].unique().tolist() == [2]
+    irregular = df.copy()
+    irregular[1] = irregular[1] + pd.to_timedelta(np.arange(120) % 7, unit="h")
+    with pytest.raises(DataError, match=r"resample.*\[2\]\.mean\(\)"):
+        default.predict_df(irregular, prediction_length=2, **options)
+
+
 @pytest.mark.parametrize(
     ("option", "names", "told"),
     [
