@@ -115,6 +115,9 @@ def test_frames_need_no_adapted_but_a_horizon(any_frequency):
             call(daily())
     with pytest.raises(ConfigError, match="prediction_length=24"):
         any_frequency.fine_tune(daily())
+    for minutes in (0, -1, float("nan"), "5"):
+        with pytest.raises(ConfigError, match=r"^minutes="):
+            any_frequency.fine_tune(daily(), minutes, prediction_length=7)
 
 
 @pytest.mark.parametrize(
@@ -172,6 +175,16 @@ def test_what_is_no_dataset_is_refused_with_the_remedy(trained, kind):
     for call in calls:
         with pytest.raises(DataError, match=re.escape(remedy)):
             call()
+
+
+@pytest.mark.parametrize("freq", ["15min", "h", "D", "B", "M", "W-SUN"])
+@pytest.mark.parametrize("start", ["2024-01-01", pd.Timestamp("2024-01-01"), pd.Period("2024-01-01 05:00", "2h"), None])
+def test_a_start_that_does_not_suit_is_refused_with_the_one_to_give(any_frequency, freq, start):
+    adapted, target = any_frequency.adapted(freq, HORIZON), np.where(np.arange(90) == 70, np.nan, np.arange(90.0))
+    for call in (adapted.predict, adapted.impute):
+        for entry in ({"start": start, "target": target}, {"target": target}):
+            with pytest.raises(DataError, match=f"this model needs a pd.Period of frequency '{freq}'"):
+                list(call([entry]))
 
 
 @pytest.mark.parametrize("wrong", [8.0, 8.5, "8", None])

@@ -12,7 +12,7 @@ from shared.checks import Checked, Count
 from tsdiff.baselines.ets import AutoETSPredictor
 from tsdiff.baselines.seasonal import SeasonalPathsPredictor
 from tsdiff.data import candidate_seasons
-from tsdiff.data.entries import Entry
+from tsdiff.data.entries import Entry, named_entries, read_series
 from tsdiff.sampling.shuffle import shuffled
 
 MOST_SEASON = 400
@@ -47,13 +47,19 @@ class Guard(Checked):
 
         Raises:
             MissingPackageError: AutoETS without the package `statsforecast`.
+            DataError: an entry of another frequency, whose season would be another.
         """
+        dataset = self._of_freq(dataset)
         seasons = [season for season in candidate_seasons(self.freq) if season <= MOST_SEASON]
         naive = SeasonalPathsPredictor(self.prediction_length, seasons, self.seed)
         if self.kind == "naive":
             return naive.predict(dataset, num_samples)
         ets = AutoETSPredictor(self.prediction_length, seasons[0], self.max_history)
         return self._ordered(ets, naive, dataset, num_samples)
+
+    def _of_freq(self, dataset: Iterable[Entry]) -> Iterator[Entry]:
+        for name, entry in named_entries(dataset):
+            yield {**entry, "start": read_series(entry, name, self.freq, ()).start}
 
     @staticmethod
     def _ordered(

@@ -180,11 +180,6 @@ def main(options: Synthesize) -> None:
     claim_output(output)
     job = load_job(options)
     given = None if job.model is None else predictor_for(job, options)
-    if given is not None and given[0].config.scaling == "anchor":
-        note(
-            f"{job.model} knows seasons by the past of what it forecasts, and windows are drawn without one: they have "
-            "the size of the series and none of their seasons; leave --model out, to train one on the data"
-        )
     length = window_to_train(job, options) if given is None else given[0].model.config.length
     real, others = real_pair(job, length, min(n, options.compare))  # before a training, for what it refuses
     predictor, train_seconds = given or predictor_for(job, options)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import TypedDict
+from typing import Any, TypedDict
 
 import numpy as np
 import pandas as pd
@@ -96,6 +96,17 @@ def _mostly_digits(column: pd.Series) -> bool:
     texts = column.dropna()
     digits = [isinstance(text, str) and any(map(str.isdigit, text)) for text in texts]
     return sum(digits) > len(digits) / 2
+
+
+def refuse_list(names: Any, what: str, remedy: str) -> None:
+    """Refuse a list where one column is to be named.
+
+    Raises:
+        DataError: a list; it tells the only name in it, or the remedy for several.
+    """
+    if isinstance(names, list):
+        said = f"give {names[0]!r}" if len(names) == 1 else remedy
+        raise DataError(f"{names}: one column of {what} is taken, and no list; {said}")
 
 
 def column_of(frame: pd.DataFrame, name: str) -> pd.Series:

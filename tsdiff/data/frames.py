@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -136,12 +137,14 @@ def series_from_frame(
     frame = with_levels(frame, item_id, timestamp)
     times, name = times_of(frame, timestamp)
     found_id = None
+    several = pd.api.types.is_list_like(target)  # a column may be called 2
     if item_id is None:
-        named = {name, *([target] if isinstance(target, str) else target), *dynamic, *static}
+        named = {name, *(target if several else [target]), *dynamic, *static}
         item_id = found_id = ids_of(frame, times, named)
-    if target == TARGET_NAMES[0] and target not in frame.columns:
+    if not several and target == TARGET_NAMES[0] and target not in frame.columns:
         target = values_of(frame, {item_id, name, *dynamic, *static})
-    targets = [target] if isinstance(target, str) else list(target)
+    targets: list[Any] = list(target) if several else [target]
+    whole = " ".join(map(str, targets))
     if not targets:
         raise ConfigError("target names no column; give at least one")
     both = sorted({*targets} & {*dynamic, *static})
@@ -154,14 +157,14 @@ def series_from_frame(
     stamps, zone, notes = parse_timestamps(times, own_name(frame, name), grid)
     if found_id is not None and found_id not in ITEM_NAMES:
         notes.append(told_apart(found_id))
-    parts = list(_parts(frame, item_id, " ".join(targets), stamps, zone, values, notes))
+    parts = list(_parts(frame, item_id, whole, stamps, zone, values, notes))
     grid = grid or _agreed_freq(parts)
     call = partial(resampled, frame, item_id, name, target)
     statics = StaticColumns.read(frame, static, vocabulary)
     entries: list[Entry] = []
     skipped: dict[str, str] = {}
     for part in parts:
-        entry, found = _entry(part, grid, zone, call, len(targets), dynamic, univariate=isinstance(target, str))
+        entry, found = _entry(part, grid, zone, call, len(targets), dynamic, univariate=not several)
         reason = reason_to_skip(entry["target"], min_length)
         if reason is None:
             entries.append(entry | statics.of(part.rows, part.item))
@@ -176,7 +179,7 @@ def series_from_frame(
     origin = Origin(
         item_id="item_id" if item_id is None else item_id,
         timestamp=time_name(frame, timestamp),
-        target=" ".join(targets),
+        target=whole if several else targets[0],
         labels=None if item_id is None else _labels(column_of(frame, item_id), parts),
         zone=zone,
         ahead=_known_ahead(frame, used, len(targets), {item_id, name, *targets, *dynamic, *static}),

@@ -11,7 +11,16 @@ import pandas as pd
 
 from shared.console.notes import tell
 from shared.errors import ConfigError, DataError
-from tsdiff.data.columns import ITEM_NAMES, TARGET_NAMES, ids_of, numbers_of, sole_numbers, times_of, told_apart
+from tsdiff.data.columns import (
+    ITEM_NAMES,
+    TARGET_NAMES,
+    ids_of,
+    numbers_of,
+    refuse_list,
+    sole_numbers,
+    times_of,
+    told_apart,
+)
 from tsdiff.data.covariates import DYNAMIC, completed
 from tsdiff.data.entries import Entry, counted
 from tsdiff.data.frames import series_from_frame
@@ -61,6 +70,8 @@ class Names:
             raise DataError(f"a {kind} is no pandas DataFrame; {(*made, read)[0]}")
         if df.empty:
             raise DataError("the frame has no rows; it needs one row for each value")
+        channels = "several are channels, and tsdiff.data.load_dataset makes entries of them, for predict and train"
+        refuse_list(self.target, "values", channels)
         df = with_levels(df, self.id_column, self.timestamp_column)
         item = self.id_column
         times, time = times_of(df, self.timestamp_column)

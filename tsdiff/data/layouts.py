@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from shared.errors import DataError
-from tsdiff.data.columns import ITEM_NAMES, TIMESTAMP_NAMES, column_of, ids_of, numbers_of, times_of
+from tsdiff.data.columns import ITEM_NAMES, TIMESTAMP_NAMES, column_of, ids_of, numbers_of, refuse_list, times_of
 from tsdiff.data.timestamps import looks_dated
 
 _WIDE, _LEVELS = "wide, by", "levels"
@@ -87,7 +87,12 @@ def with_levels(frame: pd.DataFrame, item_id: str | None = None, timestamp: str 
         Named levels of several, and an index that has one of these names, as columns before the others. Of levels
         without a name dates are called "timestamp"; texts, and numbers beside dates, "item_id" where there are no ids
         yet.
+
+    Raises:
+        DataError: A list of names.
     """
+    refuse_list(item_id, "ids", f"join them: df.assign(item_id=df[{item_id}].astype(str).agg(' '.join, axis=1))")
+    refuse_list(timestamp, "times", "make one of them by pd.to_datetime")
     index = frame.index
     if isinstance(index, pd.MultiIndex):
         index = index.set_names(_level_names(frame, index, item_id))
@@ -125,7 +130,7 @@ def resampled(frame: pd.DataFrame, item_id: str | None, time: str, target: str |
     if was_wide(frame):
         time = frame.attrs[_WIDE]
         return f"df.resample({freq!r}{f', on={time!r}' if time is not None else ''}).mean()"
-    values = repr(target if isinstance(target, str) else [*target])
+    values = repr([*target] if pd.api.types.is_list_like(target) else target)
     place = "level" if time in frame.attrs.get(_LEVELS, ()) else "key" if time in frame.columns else ""
     if item_id is None:
         at = f", {place.replace('key', 'on')}={time!r}" if place else ""

@@ -25,6 +25,8 @@ _FEW = 100
 _EARLIEST, _LATEST = 1678, 2261
 _FORMATS, _UNITS = {4: "%Y", 6: "%Y%m", 8: "%Y%m%d"}, {13: "ms", 16: "us", 19: "ns"}
 """What numbers of so many digits usually are as dates, and as times since 1970."""
+_SECONDS_FROM = 9
+"""Digits of seconds since 1970; numbers of fewer count steps, as in the M competitions."""
 _CALENDAR = ("M", "Q", "Y")
 _DATED_AT_END = (*_CALENDAR, "W")
 _DAYS = (*_DATED_AT_END, "D", "B")
@@ -56,12 +58,14 @@ def parse_timestamps(values: pd.Series, name: str, freq: str | None = None) -> t
     if pd.api.types.is_numeric_dtype(values.dtype):
         first = next(iter(values.dropna()), 0)
         digits = len(f"{first:.0f}")
-        way = f"df[{name!r}], unit={_UNITS.get(digits, 's')!r}"
+        way = f"df[{name!r}], unit={_UNITS.get(digits, 's')!r})"
         if digits in _FORMATS:
-            way = f"df[{name!r}].astype('Int64').astype(str), format={_FORMATS[digits]!r}"
+            way = f"df[{name!r}].astype('Int64').astype(str), format={_FORMATS[digits]!r})"
+        elif digits < _SECONDS_FROM:
+            way = f"df[{name!r}], unit='D'), which makes days of numbered steps"
         raise DataError(
             f"column {name!r} holds numbers (first: {first}), whose unit as a time is unknown; convert it first, for "
-            f"example with pd.to_datetime({way})"
+            f"example with pd.to_datetime({way}"
         )
     missing = np.flatnonzero(values.isna().to_numpy())
     if missing.size:
@@ -190,13 +194,15 @@ def check_unique(stamps: pd.DatetimeIndex, item: str, single: bool, zone: Zone) 
     """Raise DataError if sorted `stamps` repeat; `single` says that the table was taken as one series."""
     repeated = stamps.duplicated()
     if repeated.any():
-        hint = (
-            " or, if the table holds several series, name the column that tells them apart (item_id, on the command "
-            "line --id)"
-        )
+        hint = "or, if another column tells series apart, too, join it to the ids"
+        if single:
+            hint = (
+                "or, if the table holds several series, name the column that tells them apart (item_id, on the command "
+                "line --id); join several such columns into one"
+            )
         raise DataError(
-            f"series {item!r} has timestamp {zone.told(stamps[int(repeated.argmax())])} more than once;"
-            f" aggregate such rows first{hint if single else ''}"
+            f"series {item!r} has timestamp {zone.told(stamps[int(repeated.argmax())])} more than once; aggregate such "
+            f"rows first, {hint}"
         )
 
 

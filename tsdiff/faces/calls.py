@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from shared.checks import Chance, Count, checked
+from shared.checks import Chance, Count, Positive, checked
 from shared.devices import compute_device
 from shared.errors import ConfigError
 from tsdiff.data import load_dataset, to_timestamps
@@ -120,7 +120,8 @@ class ModelCalls(FrameCalls):
         """
         from tsdiff.pretraining.finetuning import FineTuning, fine_tune  # loads Lightning
 
-        settings = settings or FineTuning(cpu_minutes=minutes, seed=self.sampling.seed)
+        if settings is None:
+            settings = FineTuning(cpu_minutes=checked(Positive, minutes=minutes), seed=self.sampling.seed)
         steps = checked(Count | None, prediction_length=prediction_length)
         if steps is None and self.config.awaits_freq:
             raise ConfigError("say how many steps to forecast: fine_tune(data, prediction_length=24), say")
@@ -176,7 +177,8 @@ class ModelCalls(FrameCalls):
         check_sampling(sampling, of_frames=True)
         checked(tuple[Chance, ...], quantile_levels=quantile_levels)
         self._check_covariates(0, self.prediction_length)
-        names = Names(id_column or item_id, timestamp_column or timestamp, target).of(df)
+        id_column = item_id if id_column is None else id_column
+        names = Names(id_column, timestamp if timestamp_column is None else timestamp_column, target).of(df)
         series = self._read(df, names, freq)
         tell_unused(df, names, (), "gaps are filled by what is known of the series themselves")
         tell_changes_at_gaps(series.origin, series)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Self
 
@@ -31,11 +31,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class _Job:
-    """A frame, read, and who forecasts it how far."""
+    """A frame, read, and who forecasts it how far; `aside` are series that are not to be forecast."""
 
     series: SeriesSet
     predictor: FrameCalls
     steps: int
+    aside: Sequence[Entry] = ()
 
 
 class FrameCalls(JointCalls):
@@ -230,8 +231,10 @@ class FrameCalls(JointCalls):
         future_df: pd.DataFrame | None,
         options: Mapping[str, Any],
         covariates: Sequence[str] = (),
+        aside: Collection[str] = (),
     ) -> _Job:
-        """A frame, read, and the predictor for it; what was repaired or left out is said by warnings."""
+        """A frame, read, and the predictor for it; what was repaired or left out is said by warnings. Series of these
+        names are not forecast, and need no covariates."""
         config, sampling = self.config, dict(options)
         names = Names(*(sampling.pop(one.name, None) for one in fields(Names)))
         freq, steps = sampling.pop("freq", None), sampling.pop("prediction_length", None)
@@ -253,6 +256,9 @@ class FrameCalls(JointCalls):
         series = self._read(df, names, freq, beside)
         remedy = "what is known of the future goes into future_df, too, or into covariates of cross_validation_df"
         tell_unused(df, names, beside, remedy)
+        unused = [entry for entry in series if entry["item_id"] in aside]
+        if unused and len(unused) < len(series):
+            series = replace(series, entries=[entry for entry in series if entry["item_id"] not in aside])
         if past:
             if self.config.dynamic_features:
                 raise ConfigError("past_covariates: this model was trained with other covariates; leave them out")
@@ -265,7 +271,7 @@ class FrameCalls(JointCalls):
             _tell_far(series, columns)
         predictor = self._reaching(series.freq, steps)
         changes = {"nonnegative": True, "counts": True, **({"covariates": True} if beside else {}), **sampling}
-        return _Job(series, predictor.with_sampling(**changes), steps)
+        return _Job(series, predictor.with_sampling(**changes), steps, unused)
 
     def _read(self, df: pd.DataFrame, names: Names, freq: str | None, columns: Sequence[str] = ()) -> SeriesSet:
         own = None if self.config.awaits_freq else self.freq

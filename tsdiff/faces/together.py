@@ -110,11 +110,11 @@ class JointCalls(Predictor):
         if not sums:
             raise ConfigError("sums is empty; name the parts of each, or take predict_df")
         named = {str(name): _parts(name, parts) for name, parts in sums.items()}
-        job = self._job(df, future_df, options)
+        job = self._job(df, future_df, options, aside=named)
         tell_changes(job.series.origin, job.series, job.steps)
         entries = [entry for entry in job.series if entry["item_id"] not in named]
         parts = leaves_of(named, [entry["item_id"] for entry in entries])
-        _tell_given(job.series, parts)
+        _tell_given([*job.series, *job.aside], parts)
         made = self._together(list(job.predictor.predict(entries, num_samples)), entries, "sums")
         by_name = {entry["item_id"]: one for entry, one in zip(entries, made, strict=True)}
         added = [

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -42,7 +42,7 @@ class Days(Protocol):
         ...
 
 
-FindDays = Callable[[np.ndarray, pd.Period, int], Days | None]
+FindDays = Callable[[np.ndarray, Any, int], Days | None]
 """Finds the days on which a series (length,) from a start differs, with a horizon."""
 
 MANY = 8
@@ -143,7 +143,7 @@ def around_calendar_days(
             target = target_of(entry, name)
             effect = told(entry, name)
             left = target if effect is None else effect.without(target)
-            found = find(left, entry["start"], horizon) if target.ndim == 1 else None
+            found = find(left, entry.get("start"), horizon) if target.ndim == 1 else None
             waiting.append((target, found))
             if found is None:
                 yield entry

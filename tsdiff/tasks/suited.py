@@ -9,13 +9,14 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from gluonts.model.forecast import SampleForecast
 
 from shared.random import derive_seed
 from tsdiff.data import candidate_seasons
 from tsdiff.data.covariates import DYNAMIC
 from tsdiff.data.entries import Entry, target_of
-from tsdiff.data.frequency import normalise_freq
+from tsdiff.data.frequency import freq_of, normalise_freq
 from tsdiff.sampling.limits import limits_of
 from tsdiff.sampling.settings import Sampling
 from tsdiff.sampling.zeros import Support, within, within_gaps
@@ -122,12 +123,14 @@ def suited(
         One forecast an entry; its `info`, if the entry's is a dict or none, holds a `Suited` by the name "suited".
     """
     season = candidate_seasons(freq)[0]
-    by_month = sampling.calendar_days and normalise_freq(freq) == MONTHLY and not told
+    freq = normalise_freq(freq)
+    by_month = sampling.calendar_days and freq == MONTHLY and not told
 
     @remembered
     def tells(entry: Entry, name: str) -> Effect | None:
         own = effect_on(entry, name, season, horizon) if regress else None
-        return month_effect(entry, name, horizon) if own is None and by_month else own
+        by_calendar = own is None and by_month and _has(entry.get("start"), freq)
+        return month_effect(entry, name, horizon) if by_calendar else own
 
     def made(entries: Iterable[Entry], count: int) -> Iterator[SampleForecast]:
         for entry, one, effect in predicted_around(predict, entries, count, tells):
@@ -177,9 +180,15 @@ def _suited(
 def _find(sampling: Sampling, freq: str) -> FindDays | None:
     """What finds the days on which series of a frequency differ; None where none does."""
     freq = normalise_freq(freq)
-    if not sampling.calendar_days:
+    find = calendar_days if freq in DAILY else calendar_hours if steps_of_day(freq) is not None else None
+    if not sampling.calendar_days or find is None:
         return None
-    return calendar_days if freq in DAILY else calendar_hours if steps_of_day(freq) is not None else None
+    return lambda target, start, horizon: find(target, start, horizon) if _has(start, freq) else None
+
+
+def _has(start: Any, freq: str) -> bool:
+    """Whether a start is of a normalised frequency; of any other the forecaster tells what it needs."""
+    return isinstance(start, pd.Period) and freq_of(start) == freq
 
 
 def _with_days(
@@ -213,10 +222,11 @@ def suited_gaps(
     def made(entries: Iterable[Entry], count: int) -> Iterator[Imputation]:
         return (_suited_gaps(one, sampling, freq, told) for one in impute(entries, count))
 
-    if not sampling.calendar_days or normalise_freq(freq) not in DAILY:
+    find = _find(sampling, freq)
+    if find is None or normalise_freq(freq) not in DAILY:
         yield from made(dataset, num_samples)
         return
-    for one, target, days in around_calendar_days(calendar_days, made, dataset, num_samples):
+    for one, target, days in around_calendar_days(find, made, dataset, num_samples):
         if days is None:
             yield one
             continue

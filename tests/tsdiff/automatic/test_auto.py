@@ -13,7 +13,7 @@ from gluonts.model.forecast import SampleForecast
 
 import tsdiff
 from shared.console.notes import Note
-from shared.errors import CheckpointError, ConfigError
+from shared.errors import CheckpointError, ConfigError, DataError
 from shared.random import derive_seed
 from shared.training.timing import Pace
 from tests.tsdiff.conftest import tiny_estimator
@@ -283,3 +283,12 @@ def test_time_of_steps_is_measured(model):
     estimator = TSDiffEstimator("h", 4, 12, backbone=tiny_estimator().config.backbone)
     pace = estimator.pace(frame)
     assert 1 <= pace.within(0.05) < pace.within(1000.0) <= 7000
+
+
+@pytest.mark.parametrize(
+    ("start", "told"), [(pd.Period("2024-01-01", "h"), "has frequency 'h', not 'D'"), (None, "has no 'start'")]
+)
+def test_simple_forecasters_take_series_of_their_frequency_alone(start: pd.Period | None, told: str):
+    pool = AutoPredictor([Member("one", 1.0, Guard("naive", "D", H))])
+    with pytest.raises(DataError, match=told):
+        list(pool.predict([{"start": start, "target": np.arange(60.0)}]))

@@ -16,6 +16,7 @@ from shared.console.notes import Note
 from shared.errors import ConfigError, DataError
 from tests.tsdiff.conftest import HORIZON, sines, tiny_estimator
 from tsdiff import TSDiffPredictor
+from tsdiff.data import load_dataset
 from tsdiff.ensemble import EnsemblePredictor
 
 DAYS = pd.date_range("2024-01-01", periods=60, freq="D")
@@ -269,6 +270,52 @@ def test_columns_without_use_are_named(default):
 def test_a_frame_that_cannot_be_read_is_told_what_to_name(default, given, message):
     with pytest.raises(DataError, match=message):
         default.predict_df(given, prediction_length=3)
+
+
+def test_columns_may_be_numbered_as_those_of_a_file_without_a_header(default):
+    named = long().assign(price=np.sin(np.arange(120.0)))
+    df = named.set_axis(range(4), axis=1)
+    options = {"id_column": 0, "timestamp_column": 1, "target": 2}
+    table = default.predict_df(df, prediction_length=2, num_samples=3, **options)
+    usual = default.predict_df(named, prediction_length=2, num_samples=3)
+    pd.testing.assert_frame_equal(table, usual.rename(columns={"item_id": 0, "timestamp": 1}))
+    with_price = default.predict_df(df, prediction_length=2, num_samples=3, past_covariates=[3], **options)
+    assert len(with_price) == len(table)
+    assert default.impute_df(df, num_samples=3, **options).columns[:3].tolist() == [0, 1, 2]
+    assert default.predict_df(df[[1, 2]][:60], prediction_length=2, num_samples=3)["item_id"].unique().tolist() == [2]
+    irregular = df.copy()
+    irregular[1] = irregular[1] + pd.to_timedelta(np.arange(120) % 7, unit="h")
+    with pytest.raises(DataError, match=r"resample.*\[2\]\.mean\(\)"):
+        default.predict_df(irregular, prediction_length=2, **options)
+
+
+@pytest.mark.parametrize(
+    ("option", "names", "told"),
+    [
+        ("id_column", ["unique_id", "shop"], r"join them: df\.assign\(item_id=df\[\['unique_id', 'shop'\]\]"),
+        ("timestamp_column", ["ds"], "give 'ds'"),
+        ("target", ["y", "z"], r"tsdiff\.data\.load_dataset"),
+    ],
+)
+def test_lists_of_columns_are_told_what_to_do(default, option, names, told):
+    df = pd.DataFrame({"unique_id": "a", "shop": "x", "ds": pd.date_range("2024", periods=20), "y": 1.0, "z": 2.0})
+    for call in (partial(default.predict_df, prediction_length=2), default.impute_df):
+        with pytest.raises(DataError, match=told):
+            call(df, **{option: names})
+    if option != "target":
+        with pytest.raises(DataError, match=told):
+            load_dataset(df, target="y", **{{"id_column": "item_id", "timestamp_column": "timestamp"}[option]: names})
+
+
+def test_series_of_two_columns_of_ids_are_told_to_join_them(default):
+    rows = pd.DataFrame({"ds": [*pd.date_range("2024", periods=20)] * 2, "y": 1.0, "shop": ["x"] * 20 + ["y"] * 20})
+    with pytest.raises(DataError, match="join it to the ids"):
+        default.predict_df(rows.assign(unique_id="a"), prediction_length=2)
+    joined = rows.assign(unique_id="a").pipe(
+        lambda df: df.assign(item_id=df[["unique_id", "shop"]].astype(str).agg(" ".join, axis=1))
+    )
+    table = default.predict_df(joined, prediction_length=2, target="y", id_column="item_id", num_samples=5)
+    assert table["item_id"].unique().tolist() == ["a x", "a y"]
 
 
 def test_an_old_name_is_the_same_call(default):

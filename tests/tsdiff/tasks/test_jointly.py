@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from gluonts.model.forecast import SampleForecast
 
+from shared.console.notes import Note
 from shared.errors import ConfigError, DataError
 from tests.tsdiff.conftest import tiny_estimator
 from tsdiff import TSDiffPredictor
@@ -162,6 +163,25 @@ def test_sums_tell_what_was_decided_from_their_series(default):
         past, {"t": ["a", "b"]}, prediction_length=7, num_samples=10, past_covariates=["price"]
     )
     assert set(led.attrs["covariates"]) == {"a", "b"}
+
+
+def test_given_totals_need_no_covariates(default):
+    rng = np.random.default_rng(0)
+    price, noise = rng.normal(size=(2, 2, 147))
+    values = 20 + 3 * price + 0.3 * noise
+    df = frame(np.vstack([values, values.sum(axis=0)]), ["a", "b", "t"])
+    df["price"] = [*price.ravel(), *[np.nan] * 147]
+    past, future = df[df["ds"] < "2024-05-20"], df[(df["ds"] >= "2024-05-20") & (df["unique_id"] != "t")]
+    options = {"prediction_length": 7, "num_samples": 10}
+    with pytest.warns(Note) as told:
+        table = default.predict_sums_df(past, {"t": ["a", "b"]}, future.drop(columns="y"), **options)
+    assert [str(one.message) for one in told] == [
+        "given sums t are forecast as sums of their parts, their own past is not used"
+    ]
+    alone = default.predict_sums_df(
+        past[past["unique_id"] != "t"], {"t": ["a", "b"]}, future.drop(columns="y"), **options
+    )
+    pd.testing.assert_frame_equal(table, alone)
 
 
 def test_given_totals_are_said_not_to_be_used(naive):

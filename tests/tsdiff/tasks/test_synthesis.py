@@ -14,8 +14,10 @@ from gluonts.dataset.common import load_datasets
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from shared.console.notes import Note
 from shared.errors import ConfigError, DataError
 from tests.tsdiff.conftest import CONTEXT, HORIZON, sines, tiny_estimator
+from tsdiff import TSDiffPredictor
 from tsdiff.data import load_folder, load_table, series_from_frame, series_from_gluonts
 from tsdiff.data.frequency import quiet
 from tsdiff.tasks.synthesis import (
@@ -202,6 +204,12 @@ def test_a_conditional_model_draws_nothing():
     model = tiny_estimator(steps=2, conditional=True).train(sines(), progress=False).model
     with pytest.raises(ConfigError, match="a conditional model only forecasts"):
         synthesize(model, 2, sines())
+
+
+def test_the_bundled_model_says_that_it_draws_no_seasons():
+    model = TSDiffPredictor.from_pretrained("default").adapted("h", HORIZON).model
+    with pytest.warns(Note, match="none of their seasons; train one on the series"):
+        list(synthesize(model, 2, sines(), SynthesisConfig(steps=1)))
 
 
 # --- real windows ------------------------------------------------------------------------------------------

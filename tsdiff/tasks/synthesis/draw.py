@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from shared.checks import Checked, Count, Finite, checked
+from shared.console.notes import tell
 from shared.errors import ConfigError, DataError
 from shared.random import derive_seed, make_generator
 from shared.samplers import Method
@@ -64,6 +65,8 @@ def synthesize(
         series: the training series; read once, before the first window is drawn.
         config: how to draw.
 
+    A warning says so of a model with anchors, as the bundled one, of which such windows have no seasons.
+
     Yields:
         GluonTS entries: "item_id" ("synthetic_0", …, with leading zeros), "start", "target" (length,) or
         (channels, length), "source", the training series that scale and start are of, and the covariates of that
@@ -77,6 +80,12 @@ def synthesize(
     n = checked(Count, n=n)
     if not model.config.draws_whole:
         raise ConfigError("a conditional model only forecasts; train one with conditional=False to draw windows")
+    if model.config.scaling == "anchor":
+        tell(
+            "the model knows seasons by the past of what it forecasts, and windows are drawn without one: they have "
+            "the size of the series and none of their seasons; train one on the series, on the command line by "
+            "leaving --model out"
+        )
     config = config or SynthesisConfig()
     return _windows(model, n, _pool(series, model.config, config), config)
 
