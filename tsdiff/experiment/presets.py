@@ -188,8 +188,8 @@ class Preset(Checked, ModelSettings):
         return models[0] if len(models) == 1 else EnsemblePredictor(models)
 
 
-def _steps(max_steps: int, **changes: Any) -> TrainingConfig:
-    return replace(DEFAULT_TRAINING, max_steps=max_steps, **changes)
+def _steps(max_steps: int) -> TrainingConfig:
+    return replace(DEFAULT_TRAINING, max_steps=max_steps)
 
 
 _WALK = Preset(scaling="last", context_length=90, training=_steps(2500))
@@ -200,7 +200,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
             scaling="standard", output="noise", scale_power=0.5, training=_steps(4000), members=0, tuned_steps=300
         ),
         "exchange_rate_nips": _WALK,
-        "pjm_hourly": Preset(training=_steps(5000, learning_rate=1e-3), members=3).with_sampling(width=0.75),
+        "pjm_hourly": Preset(training=_steps(5000), members=3).with_sampling(width=0.75),
         "solar_al_tail_hourly": Preset(
             batch_size=64,
             training=_steps(2500),
