@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -30,6 +31,8 @@ from speech.enhancer import Enhancer, load_model
 from speech.inference.files import FileResult
 from speech.inference.folders import FolderReport
 from speech.inference.plan import Existing, Plan, like_results, plan_folder, target_of
+from speech.inference.segments import frame_grid
+from speech.model.model import SpeechModel
 
 _SHOWN = 20
 
@@ -94,7 +97,7 @@ def _run(options: Enhance, job: _Job) -> None:
             raise typer.Exit(1)
         return
     if options.engine is not None or options.address is not None:
-        report = _scaled(options, job, model)
+        report = _scaled(options, job, model, enhancer)
     elif job.source.is_dir():
         report = enhancer.enhance_dir(
             job.source,
@@ -130,7 +133,7 @@ def _tell_results(job: _Job) -> None:
 def _enhancer(options: Enhance, model: str) -> Enhancer:
     loaded = load_model(model)
     sampling = replace(loaded.config.sampling, **_sampling(options))
-    return Enhancer(loaded, device=compute_device(options.device), sampling=sampling, **_settings(options))
+    return Enhancer(loaded, device=compute_device(options.device), sampling=sampling, **_settings(options, loaded))
 
 
 def _sampling(options: Enhance) -> dict[str, Any]:
@@ -143,8 +146,17 @@ def _sampling(options: Enhance) -> dict[str, Any]:
     )
 
 
-def _settings(options: Enhance) -> dict[str, Any]:
-    """What an `Enhancer` takes of the options besides."""
+def _settings(options: Enhance, model: SpeechModel) -> dict[str, Any]:
+    """What an `Enhancer` takes of the options besides.
+
+    Raises:
+        ConfigError: windows that leave no room for an overlap on the grid of the model.
+    """
+    frontend = model.config.frontend
+    least_overlap = frontend.hop_length * frame_grid(model) / frontend.sample_rate
+    if options.window < 2 * least_overlap:
+        least = math.ceil(2000 * least_overlap) / 1000
+        raise ConfigError(f"--window {options.window:g}: this model enhances {least:g} s or more at once")
     return {
         "sampler": options.sampler,
         "steps": options.steps,
@@ -152,7 +164,7 @@ def _settings(options: Enhance) -> dict[str, Any]:
         "draws": options.draws,
         "mix": options.mix,
         "window_seconds": options.window,
-        "overlap_seconds": min(2.0, options.window / 4),
+        "overlap_seconds": min(2.0, max(options.window / 4, least_overlap)),
         "batch_size": options.batch_size,
         "upper_band": options.upper_band,
         "rate": options.rate,
@@ -160,7 +172,7 @@ def _settings(options: Enhance) -> dict[str, Any]:
     }
 
 
-def _scaled(options: Enhance, job: _Job, model: str) -> FolderReport:
+def _scaled(options: Enhance, job: _Job, model: str, enhancer: Enhancer) -> FolderReport:
     """A folder file by file, with what is finished kept.
 
     Raises:
@@ -180,7 +192,7 @@ def _scaled(options: Enhance, job: _Job, model: str) -> FolderReport:
         existing=job.existing,
         raw=job.raw,
         loudness=job.loudness,
-        enhancer=_settings(options),
+        enhancer=_settings(options, enhancer.model),
         **where,
     )
 

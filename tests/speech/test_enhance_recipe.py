@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import stat
 from pathlib import Path
 
@@ -100,6 +101,15 @@ def test_without_a_target_the_results_lie_in_the_output(recipes, tmp_path):
     assert (tmp_path / "report/enhanced/a.wav").is_file()
     metrics = json.loads((tmp_path / "report/metrics.json").read_text())
     assert (metrics["nfe"], metrics["draws"], metrics["mix"]) == (4, 2, 0.5)
+
+
+def test_the_least_window_is_told_and_works(recipes, tmp_path):
+    write_audio(tmp_path / "a.wav", Audio(noise(1, 20_000), 16000))
+    refused = enhance(recipes, tmp_path / "a.wav", tmp_path / "b.wav", "--window", 0.1)
+    assert (refused.code, "overlap" in refused.said) == (1, False), refused.said
+    (least,) = re.findall(r"--window 0\.1: this model enhances (\S+) s or more at once", refused.said)
+    done = enhance(recipes, tmp_path / "a.wav", tmp_path / "b.wav", "--window", least)
+    assert done.code == 0, done.said
 
 
 def test_the_longest_name_and_its_picture(recipes, tmp_path):
