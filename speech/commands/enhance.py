@@ -6,7 +6,7 @@ import contextlib
 import math
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from shared.console.command import claim_output, fail, given, note, prepare, sho
 from shared.console.tables import markdown
 from shared.devices import compute_device
 from shared.errors import ConfigError, DataError, DiffusionError
+from shared.files.documents import read_json
 from shared.files.io import write_csv, write_json, write_text
 from shared.files.settings import plain
 from speech.audio.arrays import told_replaced
@@ -337,7 +338,11 @@ def _write(job: _Job, report: FolderReport, enhancer: Enhancer, model: str) -> N
 
     assert job.output is not None
     output, audio = job.output, report.audio_seconds
-    per_file = [_numbers(file, "-" if job.piped else str(file.target)) for file in report.files]
+    told = {file.name: _numbers(file, "-" if job.piped else str(file.target)) for file in report.files}
+    notes = {file.name: list(file.notes) for file in report.files}
+    for row, noted in _rows_before(job, report.skipped):
+        told[row["file"]], notes[row["file"]] = row, noted
+    per_file = [told[name] for name in sorted(told)]
     metrics: dict[str, Any] = {
         "files": len(report.files),
         "seconds": {"audio": audio, "enhance": report.seconds},
@@ -345,7 +350,7 @@ def _write(job: _Job, report: FolderReport, enhancer: Enhancer, model: str) -> N
         "nfe": report.nfe,
         "failed": [{"file": name, "reason": why} for name, why in report.failed.items()],
         "skipped": report.skipped,
-        "notes": [{"file": file.name, "note": text} for file in report.files for text in file.notes],
+        "notes": [{"file": row["file"], "note": text} for row in per_file for text in notes[row["file"]]],
         "per_file": per_file,
         "model": model,
         "sampler": plain(enhancer.sampling)["sampler"],
@@ -364,14 +369,36 @@ def _write(job: _Job, report: FolderReport, enhancer: Enhancer, model: str) -> N
     write_json(output / "metrics.json", metrics)
     if per_file:
         frame = pd.DataFrame(per_file)
-        frame["notes"] = ["; ".join(file.notes) for file in report.files]
+        frame["notes"] = ["; ".join(notes[row["file"]]) for row in per_file]
         write_csv(output / "per_file.csv", frame)
-    rows = [_row(file) for file in report.files]
-    rows += [[name, *[""] * 7, "skipped: the target exists"] for name in report.skipped]
+    else:
+        (output / "per_file.csv").unlink(missing_ok=True)  # an earlier run's
+    rows = [_row(told[file.name], notes[file.name]) for file in report.files]
+    for name in report.skipped:
+        said = [*notes.get(name, []), "skipped: the target exists"]
+        rows.append(_row(told[name], said) if name in told else [name, *[""] * 7, *said])
     rows += [[name, *[""] * 7, f"failed: {why}"] for name, why in report.failed.items()]
     head = ["file", "seconds", "channels", "rate, Hz", "network calls"]
     head += ["removed, dB", "in pauses, dB", "spread, dB", ""]
     write_text(output / "metrics.md", markdown(head, rows, left=len(head)))
+
+
+def _rows_before(job: _Job, skipped: list[str]) -> Iterator[tuple[dict[str, Any], list[str]]]:
+    """The rows of files that are skipped in the report that is there already, and the notes on each: of their results
+    they hold still."""
+    assert job.output is not None
+    if not skipped or not (job.output / "metrics.json").is_file():
+        return
+    try:
+        report = read_json(job.output / "metrics.json")
+        rows, notes = report["per_file"], report["notes"]
+        for row in rows:
+            if row["file"] in skipped and Path(row["output"]).is_relative_to(job.target):
+                said = [one["note"] for one in notes if one["file"] == row["file"]]
+                _row(row, said)  # before it is relied on
+                yield row, said
+    except (ConfigError, LookupError, TypeError, ValueError):
+        note(f"{job.output / 'metrics.json'} is no report of `speech enhance`; it is written anew, without rows of it")
 
 
 def _numbers(file: FileResult, where: str) -> dict[str, Any]:
@@ -393,10 +420,10 @@ def _numbers(file: FileResult, where: str) -> dict[str, Any]:
     }
 
 
-def _row(file: FileResult) -> list[str]:
-    notes = [told_replaced(file.replaced)] if file.replaced else []
-    numbers = [f"{file.seconds:.2f}", str(file.channels), str(file.sample_rate), str(file.nfe)]
-    removed = file.removed
-    levels = (None, None) if removed is None else (removed.overall, removed.in_pauses)
-    decibels = ["" if value is None else f"{value:.1f}" for value in (*levels, file.spread)]
-    return [file.name, *numbers, *decibels, "; ".join([*notes, *file.notes])]
+def _row(numbers: Mapping[str, Any], notes: Sequence[str]) -> list[str]:
+    """A file's row of Markdown, of what `_numbers` has."""
+    said = [told_replaced(numbers["not_finite"])] if numbers["not_finite"] else []
+    sizes = [f"{numbers['seconds']:.2f}", *(str(numbers[name]) for name in ("channels", "sample_rate", "nfe"))]
+    levels = (numbers["removed_db"], numbers["removed_in_pauses_db"], numbers["spread_db"])
+    decibels = ["" if value is None else f"{value:.1f}" for value in levels]
+    return [numbers["file"], *sizes, *decibels, "; ".join([*said, *notes])]
