@@ -118,7 +118,7 @@ class Form:
                 f"a waveform of type {kind}: give a numpy array or a torch tensor; files go to enhance_file"
             )
         if not dtype.is_floating_point and dtype not in _INTEGERS:
-            raise _kind(dtype)
+            raise _kind(waveform.dtype)
         if not 1 <= waveform.ndim <= 3:
             raise DataError(
                 f"a waveform of shape {tuple(waveform.shape)}: need (samples,), (channels, samples) or "
@@ -160,5 +160,11 @@ class Form:
         return array.astype(array.dtype.newbyteorder()) if self.swapped else array
 
 
-def _kind(dtype: object) -> DataError:
-    return DataError(f"a waveform of {dtype}: give floating point within ±1, or int16, int32, int8 or uint8 as PCM")
+def _kind(dtype: np.dtype | torch.dtype) -> DataError:
+    """What there is to say of samples of a kind that tells no full scale."""
+    needed = "give floating point within ±1, or int16, int32, int8 or uint8 as PCM"
+    if dtype == np.int64:
+        needed += "; samples of 16 bits become that by x.astype('int16')"
+    elif dtype == torch.int64:
+        needed += "; samples of 16 bits become that by x.to(torch.int16)"
+    return DataError(f"a waveform of {dtype}: {needed}")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from shared.console.command import claim_output, fail, given, note, prepare, sho
 from shared.console.tables import markdown
 from shared.devices import compute_device
 from shared.errors import ConfigError, DataError, DiffusionError
+from shared.files.documents import read_json
 from shared.files.io import write_csv, write_json, write_text
 from shared.files.settings import plain
 from speech.audio.arrays import told_replaced
@@ -30,6 +32,8 @@ from speech.enhancer import Enhancer, load_model
 from speech.inference.files import FileResult
 from speech.inference.folders import FolderReport
 from speech.inference.plan import Existing, Plan, like_results, plan_folder, target_of
+from speech.inference.segments import frame_grid
+from speech.model.model import SpeechModel
 
 _SHOWN = 20
 
@@ -94,7 +98,7 @@ def _run(options: Enhance, job: _Job) -> None:
             raise typer.Exit(1)
         return
     if options.engine is not None or options.address is not None:
-        report = _scaled(options, job, model)
+        report = _scaled(options, job, model, enhancer)
     elif job.source.is_dir():
         report = enhancer.enhance_dir(
             job.source,
@@ -130,7 +134,7 @@ def _tell_results(job: _Job) -> None:
 def _enhancer(options: Enhance, model: str) -> Enhancer:
     loaded = load_model(model)
     sampling = replace(loaded.config.sampling, **_sampling(options))
-    return Enhancer(loaded, device=compute_device(options.device), sampling=sampling, **_settings(options))
+    return Enhancer(loaded, device=compute_device(options.device), sampling=sampling, **_settings(options, loaded))
 
 
 def _sampling(options: Enhance) -> dict[str, Any]:
@@ -143,8 +147,17 @@ def _sampling(options: Enhance) -> dict[str, Any]:
     )
 
 
-def _settings(options: Enhance) -> dict[str, Any]:
-    """What an `Enhancer` takes of the options besides."""
+def _settings(options: Enhance, model: SpeechModel) -> dict[str, Any]:
+    """What an `Enhancer` takes of the options besides.
+
+    Raises:
+        ConfigError: windows that leave no room for an overlap on the grid of the model.
+    """
+    frontend = model.config.frontend
+    least_overlap = frontend.hop_length * frame_grid(model) / frontend.sample_rate
+    if options.window < 2 * least_overlap:
+        least = math.ceil(2000 * least_overlap) / 1000
+        raise ConfigError(f"--window {options.window:g}: this model enhances {least:g} s or more at once")
     return {
         "sampler": options.sampler,
         "steps": options.steps,
@@ -152,7 +165,7 @@ def _settings(options: Enhance) -> dict[str, Any]:
         "draws": options.draws,
         "mix": options.mix,
         "window_seconds": options.window,
-        "overlap_seconds": min(2.0, options.window / 4),
+        "overlap_seconds": min(2.0, max(options.window / 4, least_overlap)),
         "batch_size": options.batch_size,
         "upper_band": options.upper_band,
         "rate": options.rate,
@@ -160,7 +173,7 @@ def _settings(options: Enhance) -> dict[str, Any]:
     }
 
 
-def _scaled(options: Enhance, job: _Job, model: str) -> FolderReport:
+def _scaled(options: Enhance, job: _Job, model: str, enhancer: Enhancer) -> FolderReport:
     """A folder file by file, with what is finished kept.
 
     Raises:
@@ -180,7 +193,7 @@ def _scaled(options: Enhance, job: _Job, model: str) -> FolderReport:
         existing=job.existing,
         raw=job.raw,
         loudness=job.loudness,
-        enhancer=_settings(options),
+        enhancer=_settings(options, enhancer.model),
         **where,
     )
 
@@ -325,7 +338,11 @@ def _write(job: _Job, report: FolderReport, enhancer: Enhancer, model: str) -> N
 
     assert job.output is not None
     output, audio = job.output, report.audio_seconds
-    per_file = [_numbers(file, "-" if job.piped else str(file.target)) for file in report.files]
+    told = {file.name: _numbers(file, "-" if job.piped else str(file.target)) for file in report.files}
+    notes = {file.name: list(file.notes) for file in report.files}
+    for row, noted in _rows_before(job, report.skipped):
+        told[row["file"]], notes[row["file"]] = row, noted
+    per_file = [told[name] for name in sorted(told)]
     metrics: dict[str, Any] = {
         "files": len(report.files),
         "seconds": {"audio": audio, "enhance": report.seconds},
@@ -333,7 +350,7 @@ def _write(job: _Job, report: FolderReport, enhancer: Enhancer, model: str) -> N
         "nfe": report.nfe,
         "failed": [{"file": name, "reason": why} for name, why in report.failed.items()],
         "skipped": report.skipped,
-        "notes": [{"file": file.name, "note": text} for file in report.files for text in file.notes],
+        "notes": [{"file": row["file"], "note": text} for row in per_file for text in notes[row["file"]]],
         "per_file": per_file,
         "model": model,
         "sampler": plain(enhancer.sampling)["sampler"],
@@ -352,14 +369,36 @@ def _write(job: _Job, report: FolderReport, enhancer: Enhancer, model: str) -> N
     write_json(output / "metrics.json", metrics)
     if per_file:
         frame = pd.DataFrame(per_file)
-        frame["notes"] = ["; ".join(file.notes) for file in report.files]
+        frame["notes"] = ["; ".join(notes[row["file"]]) for row in per_file]
         write_csv(output / "per_file.csv", frame)
-    rows = [_row(file) for file in report.files]
-    rows += [[name, *[""] * 7, "skipped: the target exists"] for name in report.skipped]
+    else:
+        (output / "per_file.csv").unlink(missing_ok=True)  # an earlier run's
+    rows = [_row(told[file.name], notes[file.name]) for file in report.files]
+    for name in report.skipped:
+        said = [*notes.get(name, []), "skipped: the target exists"]
+        rows.append(_row(told[name], said) if name in told else [name, *[""] * 7, *said])
     rows += [[name, *[""] * 7, f"failed: {why}"] for name, why in report.failed.items()]
     head = ["file", "seconds", "channels", "rate, Hz", "network calls"]
     head += ["removed, dB", "in pauses, dB", "spread, dB", ""]
     write_text(output / "metrics.md", markdown(head, rows, left=len(head)))
+
+
+def _rows_before(job: _Job, skipped: list[str]) -> Iterator[tuple[dict[str, Any], list[str]]]:
+    """The rows of files that are skipped in the report that is there already, and the notes on each: of their results
+    they hold still."""
+    assert job.output is not None
+    if not skipped or not (job.output / "metrics.json").is_file():
+        return
+    try:
+        report = read_json(job.output / "metrics.json")
+        rows, notes = report["per_file"], report["notes"]
+        for row in rows:
+            if row["file"] in skipped and Path(row["output"]).is_relative_to(job.target):
+                said = [one["note"] for one in notes if one["file"] == row["file"]]
+                _row(row, said)  # before it is relied on
+                yield row, said
+    except (ConfigError, LookupError, TypeError, ValueError):
+        note(f"{job.output / 'metrics.json'} is no report of `speech enhance`; it is written anew, without rows of it")
 
 
 def _numbers(file: FileResult, where: str) -> dict[str, Any]:
@@ -381,10 +420,10 @@ def _numbers(file: FileResult, where: str) -> dict[str, Any]:
     }
 
 
-def _row(file: FileResult) -> list[str]:
-    notes = [told_replaced(file.replaced)] if file.replaced else []
-    numbers = [f"{file.seconds:.2f}", str(file.channels), str(file.sample_rate), str(file.nfe)]
-    removed = file.removed
-    levels = (None, None) if removed is None else (removed.overall, removed.in_pauses)
-    decibels = ["" if value is None else f"{value:.1f}" for value in (*levels, file.spread)]
-    return [file.name, *numbers, *decibels, "; ".join([*notes, *file.notes])]
+def _row(numbers: Mapping[str, Any], notes: Sequence[str]) -> list[str]:
+    """A file's row of Markdown, of what `_numbers` has."""
+    said = [told_replaced(numbers["not_finite"])] if numbers["not_finite"] else []
+    sizes = [f"{numbers['seconds']:.2f}", *(str(numbers[name]) for name in ("channels", "sample_rate", "nfe"))]
+    levels = (numbers["removed_db"], numbers["removed_in_pauses_db"], numbers["spread_db"])
+    decibels = ["" if value is None else f"{value:.1f}" for value in levels]
+    return [numbers["file"], *sizes, *decibels, "; ".join([*said, *notes])]

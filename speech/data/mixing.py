@@ -267,6 +267,9 @@ class MixSource:
         seed: of the simulated rooms.
         cache: folder in which decoded audio and simulated rooms are kept for the next time.
 
+    Attributes:
+        contents: the recordings that batches are made of, with their lengths.
+
     Raises:
         DataError: a folder or file cannot be read.
         ConfigError: the config asks for what is not there.
@@ -289,12 +292,12 @@ class MixSource:
             raise ConfigError("no clean speech: give at least one folder, or clip")
         tell_narrow([(clip.id, clip.rate) for clip in self.clips], config.sample_rate)
         noises = _clips(noise, config.sample_rate, cache) if config.noises else []
-        responses: list[ImpulseResponse] = []
-        if config.reverb:
-            responses = _responses(rooms, config.sample_rate)
-            if simulated_rooms:
-                own = RoomConfig(sample_rate=config.sample_rate)
-                responses = [*responses, *simulated_responses(simulated_rooms, seed, own, cache)]
+        responses = _responses(rooms, config.sample_rate) if config.reverb else []
+        parts = {"speech": self.clips, "noise": noises, "room": responses}
+        self.contents = [f"{kind}: {one.id} {len(one.samples)}" for kind, part in parts.items() for one in part]
+        if config.reverb and simulated_rooms:
+            own = RoomConfig(sample_rate=config.sample_rate)
+            responses = [*responses, *simulated_responses(simulated_rooms, seed, own, cache)]
         self.mixer = Mixer(config, noises, responses, self.clips if config.babble else ())
         lengths = np.array([len(clip) for clip in self.clips], dtype=np.float64)
         self._share = np.cumsum(lengths / lengths.sum())

@@ -169,6 +169,9 @@ class PairSource:
         batch_size: items in a batch.
         weight: "length" draws files in proportion to their length, "file" evenly, as an epoch over files does.
 
+    Attributes:
+        contents: the pairs, with their lengths.
+
     Raises:
         DataError: as `find_pairs`; a file cannot be read, or two of a pair differ in length.
         ConfigError: a length or size is not positive.
@@ -193,6 +196,7 @@ class PairSource:
         self.sample_rate, self.samples, self.batch_size = sample_rate, round(seconds * sample_rate), batch_size
         infos = [_checked(pair) for pair in self.pairs]
         tell_narrow([(pair.id, info.sample_rate) for pair, info in zip(self.pairs, infos, strict=True)], sample_rate)
+        self.contents = [f"{pair.id} {info.samples}" for pair, info in zip(self.pairs, infos, strict=True)]
         durations = np.array([info.seconds for info in infos])
         share = durations if weight == "length" else np.ones(len(durations))
         self._share = np.cumsum(share / share.sum())

@@ -12,10 +12,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from lightning.pytorch.callbacks import Callback
 from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import nn
 
+from shared.console.notes import tell
 from shared.devices import first_process
 from shared.errors import ConfigError, DataError, SamplingError
 from shared.files.checkpoint import WEIGHTS
@@ -189,6 +191,28 @@ def _board(output: Path) -> Any:
     return False
 
 
+class SameFiles(Callback):
+    """Says, where a training goes on, that its batches come from other files than before.
+
+    Args:
+        source: of batches; nothing is known of the files of a user's own.
+    """
+
+    def __init__(self, source: BatchSource):
+        told = source.contents if isinstance(source, (MixSource, PairSource)) else []
+        self.kind = f"{derive_seed(*told):016x}" if told else ""
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"kind": self.kind}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        if state_dict["kind"] != self.kind and first_process():
+            tell(
+                "the training goes on with other training files than it had (their names or lengths differ): its "
+                "batches are not those that it would have had; a new training (--retrain) has these from its beginning"
+            )
+
+
 class Validation:
     """Scores of a model on fixed recordings.
 
@@ -349,7 +373,7 @@ def train(
         kind=validation.kind,
         kept=lambda: SpeechModel.from_pretrained(output / MODEL_FOLDER, _kinds(experiment)),
     )
-    used = [losses, *([checkup] if recordings else []), *callbacks]
+    used = [losses, SameFiles(source), *([checkup] if recordings else []), *callbacks]
     if experiment.max_minutes is not None:
         used.append(time_limit(experiment.max_minutes))
     logger = _board(output) if tensorboard else False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import stat
 from pathlib import Path
 
@@ -93,6 +94,37 @@ def test_the_report_of_a_folder_with_bad_files(recipes, tmp_path):
     assert "3 skipped" in again.said
 
 
+def test_tables_of_a_second_run_belong_together(recipes, tmp_path):
+    report = tmp_path / "report"
+    for name in ("a.wav", "c.wav"):
+        write_audio(tmp_path / "in" / name, Audio(noise(1, 3000), 16000))
+    (tmp_path / "in/a.wav").write_bytes((tmp_path / "in/a.wav").read_bytes()[:-500])
+
+    def run(source: str = "in") -> tuple[dict, list[str]]:
+        enhance(recipes, tmp_path / source, tmp_path / "out", "--output", report)
+        lines = (report / "metrics.md").read_text().splitlines()[2:]
+        return json.loads((report / "metrics.json").read_text()), lines
+
+    first, lines = run()
+    write_audio(tmp_path / "in/b.wav", Audio(noise(1, 4000), 16000))
+    second, more = run()
+    assert (second["files"], second["skipped"]) == (1, ["a.wav", "c.wav"])
+    assert [row["file"] for row in second["per_file"]] == ["a.wav", "b.wav", "c.wav"]
+    assert [second["per_file"][0], second["per_file"][2]] == first["per_file"]
+    assert all(note in second["notes"] for note in first["notes"])
+    frame = pd.read_csv(report / "per_file.csv")
+    assert list(frame["file"]) == ["a.wav", "b.wav", "c.wav"]
+    assert frame["notes"][0].startswith("cut short: ")
+    assert [line.replace("; skipped: the target exists", "") for line in more[1:]] == lines
+    third, _ = run()
+    assert third["per_file"] == second["per_file"]
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/d.wav").write_text("no audio")
+    last, _ = run("other")
+    assert last["per_file"] == []
+    assert not (report / "per_file.csv").exists()
+
+
 def test_without_a_target_the_results_lie_in_the_output(recipes, tmp_path):
     write_audio(tmp_path / "a.wav", Audio(noise(1, 2000), 16000))
     done = enhance(recipes, tmp_path / "a.wav", "--output", tmp_path / "report", "--mix", 0.5, "--draws", 2)
@@ -100,6 +132,15 @@ def test_without_a_target_the_results_lie_in_the_output(recipes, tmp_path):
     assert (tmp_path / "report/enhanced/a.wav").is_file()
     metrics = json.loads((tmp_path / "report/metrics.json").read_text())
     assert (metrics["nfe"], metrics["draws"], metrics["mix"]) == (4, 2, 0.5)
+
+
+def test_the_least_window_is_told_and_works(recipes, tmp_path):
+    write_audio(tmp_path / "a.wav", Audio(noise(1, 20_000), 16000))
+    refused = enhance(recipes, tmp_path / "a.wav", tmp_path / "b.wav", "--window", 0.1)
+    assert (refused.code, "overlap" in refused.said) == (1, False), refused.said
+    (least,) = re.findall(r"--window 0\.1: this model enhances (\S+) s or more at once", refused.said)
+    done = enhance(recipes, tmp_path / "a.wav", tmp_path / "b.wav", "--window", least)
+    assert done.code == 0, done.said
 
 
 def test_the_longest_name_and_its_picture(recipes, tmp_path):

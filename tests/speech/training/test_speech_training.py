@@ -172,6 +172,37 @@ def test_scores_of_another_validation_are_not_compared(tmp_path: Path, recording
         assert [row["step"] for row in run(more, tmp_path, recordings).checks] == [20, 40]
 
 
+@pytest.mark.parametrize(
+    ("data", "folders"),
+    [
+        (DataSettings(batch_size=1, seconds=0.1, mix=MixConfig(reverb=0.0)), ("train/clean", "train/noise")),
+        (DataSettings(layout="split", batch_size=1, seconds=0.1), ("train/clean", "train/noisy")),
+    ],
+)
+def test_other_training_files_are_told(tmp_path: Path, data: DataSettings, folders: tuple[str, str]) -> None:
+    """Of a training that goes on: once, and not where they stay."""
+    made = experiment(data=data)
+
+    def go_on(steps: int) -> None:
+        to = replace(made, training=replace(made.training, max_steps=steps))
+        source = training_source(to, tmp_path, 1)
+        train(to, source, (), tmp_path / "out", progress=False, tensorboard=False)
+
+    for folder in folders:
+        put(tmp_path / folder / "a.wav", speech_like(0.5, 1))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".*training files")
+        go_on(1)
+        go_on(2)
+    for folder in folders:
+        put(tmp_path / folder / "b.wav", speech_like(0.6, 2))
+    with pytest.warns(UserWarning, match=r"goes on with other training files than it had.*--retrain"):
+        go_on(3)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".*training files")
+        go_on(4)
+
+
 def test_why_a_network_has_no_scores_is_told(recordings: list[Recording]) -> None:
     made = experiment()
     loud = SpeechModel(made.model)
