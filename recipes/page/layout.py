@@ -223,9 +223,9 @@ def _series_tab(handlers: Handlers) -> None:
             )
             example = gr.Button("Example: hourly electricity load", size="sm", elem_id="table-example")
             found = gr.Markdown(elem_id="table-about")
-            item = gr.Dropdown([], label="Names of the series", elem_id="item")
-            time = gr.Dropdown([], label="Times", elem_id="time")
-            target = gr.Dropdown([], label="Values", elem_id="target")
+            item = _columns("Names of the series", "item")
+            time = _columns("Times", "time")
+            target = _columns("Values", "target")
             horizon = gr.Number(24, label="Steps to forecast", precision=0, elem_id="horizon")
             freq = gr.Textbox("", label="Frequency", info="found by itself; or h, D, W, MS, …", elem_id="freq")
             percent = gr.Slider(0.1, 10, value=1, step=0.1, label="Anomalies to point at, % of the steps")
@@ -262,6 +262,12 @@ def _picture(label: str, name: str) -> gr.Image:
         buttons=["download", "fullscreen"],  # and none that shares it with others
         elem_id=name,
     )
+
+
+def _columns(label: str, name: str) -> gr.Dropdown:
+    """A choice of a table's columns. Of another name the toolkit says what there is; the framework would refuse every
+    one, and name none, once the server has forgotten which it offered: after its restart, or a long sleep."""
+    return gr.Dropdown([], label=label, elem_id=name, allow_custom_value=True)
 
 
 def _nothing(count: int) -> list[gr.State]:

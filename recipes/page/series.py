@@ -26,7 +26,7 @@ from tsdiff.tasks.anomaly.scores import anomalies_to_frame, anomaly_scores, fit_
 from tsdiff.tasks.imputation.plots import plot_imputations
 
 from .limits import Limits
-from .requests import SeriesRequest, SeriesResult, Task, Tell
+from .requests import WIDE, SeriesRequest, SeriesResult, Task, Tell
 from .tables import prepared, read_table, write_download
 
 LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -69,16 +69,22 @@ def work_on(request: SeriesRequest, folder: Path, tell: Tell, limits: Limits) ->
     if horizon > limits.horizon:
         raise ConfigError(f"horizon={horizon}: this page forecasts {limits.horizon} steps at most; take fewer")
     frame, names = prepared(read_table(request.table, limits), request.columns)
+    if request.columns.target == WIDE:  # of which many take minutes to be read as series
+        _check_count(int(frame.drop(columns=names.timestamp_column, errors="ignore").notna().any().sum()), limits)
     names = names.of(frame)
     series = read_frame(frame, names, request.freq.strip() or None)
-    if len(series) > limits.series:
-        raise DataError(
-            f"the table has {len(series)} series, and this page takes {limits.series}; send some of them, or use "
-            "`python recipes/forecast.py --no-train`, which has no such bound"
-        )
+    _check_count(len(series), limits)
     series.warn()
     tell(0.2, "computing")
     return task(_Job(request, frame, names, series, folder, tell))
+
+
+def _check_count(count: int, limits: Limits) -> None:
+    if count > limits.series:
+        raise DataError(
+            f"the table has {count} series, and this page takes {limits.series}; send some of them, or use "
+            "`python recipes/forecast.py --no-train`, which has no such bound"
+        )
 
 
 @lru_cache(maxsize=1)

@@ -39,7 +39,8 @@ OFF = ("GRADIO_ANALYTICS_ENABLED", "GRADIO_RUN_HISTORY", "GRADIO_SHARE", "HF_HUB
 
 
 class Guard:
-    """Middleware that refuses requests of more than so many bytes, whatever they state, and adds `HEADERS`."""
+    """Middleware that refuses requests of more than so many bytes, whatever they state, and what another site has a
+    browser send, which may be files without end; and adds `HEADERS`."""
 
     def __init__(self, app: Any, most: int):
         self.app, self.most = app, most
@@ -48,7 +49,11 @@ class Guard:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        stated = dict(scope["headers"]).get(b"content-length", b"0")
+        given = dict(scope["headers"])
+        if scope["method"] not in ("GET", "HEAD") and given.get(b"sec-fetch-site") == b"cross-site":
+            await _answer(self._with_headers(send), 403, "this page takes nothing that another site has a browser send")
+            return
+        stated = given.get(b"content-length", b"0")
         if not stated.isdigit() or int(stated) > self.most:
             await _refuse(receive, self._with_headers(send), self.most)
             return
@@ -88,9 +93,14 @@ class Guard:
 
 async def _refuse(receive: Any, send: Any, most: int) -> None:
     await _passed_over(receive, _READ_TIMES * most)
-    text = f"this page takes {most / MEGABYTE:.0f} MB at once: send a part of it, or use the command line".encode()
+    told = f"this page takes {most / MEGABYTE:.0f} MB at once: send a part of it, or use the command line"
+    await _answer(send, 413, told)
+
+
+async def _answer(send: Any, status: int, told: str) -> None:
+    text = told.encode()
     headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", str(len(text)).encode())]
-    await send({"type": "http.response.start", "status": 413, "headers": [*headers, (b"connection", b"close")]})
+    await send({"type": "http.response.start", "status": status, "headers": [*headers, (b"connection", b"close")]})
     await send({"type": "http.response.body", "body": text})
 
 

@@ -34,6 +34,11 @@ def enhance(request: SoundRequest, folder: Path, tell: Tell, limits: Limits) -> 
     """
     check_size(request.source, request.name, limits)
     tell(0.0, "reading")
+    if request.source.suffix.lower() == ".raw":
+        raise DataError(
+            f"{request.name} holds bare samples and does not tell their rate, which this page cannot be told: send it "
+            "as WAV, or use `python recipes/enhance.py IN OUT --raw-rate HZ`"
+        )
     info = _bounded(audio_info(request.source), request.name, limits)
     if request.model not in MODELS:
         raise ConfigError(f"model={request.model!r}: this page has {' and '.join(MODELS)}")

@@ -293,7 +293,7 @@ class MixSource:
         tell_narrow([(clip.id, clip.rate) for clip in self.clips], config.sample_rate)
         noises = _clips(noise, config.sample_rate, cache) if config.noises else []
         responses = _responses(rooms, config.sample_rate) if config.reverb else []
-        parts = {"speech": self.clips, "noise": noises, "room": responses}
+        parts: dict[str, Sequence[Clip | ImpulseResponse]] = {"speech": self.clips, "noise": noises, "room": responses}
         self.contents = [f"{kind}: {one.id} {len(one.samples)}" for kind, part in parts.items() for one in part]
         if config.reverb and simulated_rooms:
             own = RoomConfig(sample_rate=config.sample_rate)

@@ -204,6 +204,22 @@ def test_series_in_columns_of_their_own(tmp_path: Path) -> None:
     assert pd.read_csv(made.download)["item_id"].tolist() == ["'=1+1"] * 7 + ["b"] * 7
 
 
+def test_many_series_in_columns_are_refused_before_they_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wide = ",".join(["day", *(f"s{place}" for place in range(51))])
+    rows = "".join(f"2024-01-{day:02}{',1' * 51}\n" for day in range(1, 11))
+    table = TableRequest(None, pasted=f"{wide}\n{rows}")
+    monkeypatch.delattr(series, "read_frame")
+    with pytest.raises(DataError, match="the table has 51 series, and this page takes 50"):
+        ask(table, "forecast", tmp_path, columns=Columns(NO_ID, "day", WIDE))
+
+
+def test_a_row_is_counted_as_one(tmp_path: Path) -> None:
+    table = TableRequest(None, pasted="day,sold\n2024-01-01,1\n")
+    assert tables.look(table, tmp_path, quiet, LIMITS).about == "1 row, 2 columns"
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
@@ -304,11 +320,14 @@ def test_names_of_results(name: str, result: str) -> None:
 def test_recordings_that_cannot_be_are_refused(noisy: Path, tmp_path: Path) -> None:
     bare = tmp_path / "text.wav"
     bare.write_text("no sound at all")
+    samples = tmp_path / "bare.RAW"
+    samples.write_bytes(bytes(1000))
     many = tmp_path / "many.wav"
     soundfile.write(many, np.zeros((100, 9)), 16000)
     for request, said in (
         (SoundRequest(noisy, "long.wav"), "long.wav lasts 0.2 minutes, and this page takes 0.1"),
         (SoundRequest(bare, "text.wav"), "is not audio that libsndfile reads"),
+        (SoundRequest(samples, "bare.RAW"), "bare.RAW holds bare samples.* send it as WAV"),
         (SoundRequest(many, "many.wav"), "9 channels, and this page takes 8"),
     ):
         with pytest.raises(DataError, match=said):

@@ -227,6 +227,26 @@ def test_answers_forbid_what_is_from_elsewhere(user: User) -> None:
     assert user.client.get("/", headers={"host": "example.org"}).status_code == 400
 
 
+def test_another_site_sends_nothing(user: User, server: Running) -> None:
+    before = list(server.desk.uploads.rglob("*"))
+    files, from_elsewhere = {"files": ("a.csv", b"day,y\n")}, {"origin": "http://example.org"}
+    for site, status in (("cross-site", 403), ("same-origin", 200), ("none", 200)):
+        headers = {**from_elsewhere, "sec-fetch-site": site}
+        assert user.client.post("/gradio_api/upload", files=files, headers=headers).status_code == status
+        assert (list(server.desk.uploads.rglob("*")) == before) == (status == 403)
+        assert user.client.get("/", headers=headers).status_code == 200, "a link leads here"
+
+
+def test_a_column_is_taken_whatever_the_page_has_offered(user: User) -> None:
+    """As by a page that was open when the server was started anew."""
+    rows = "".join(f"2024-01-{day:02},{day % 7},{day}\n" for day in range(1, 29))
+    chosen = ("(one series)", "day", "a")
+    *_, about = user.call("forecast", None, f"day,a,b\n{rows}", *chosen, 3, "", 1)
+    assert "3 steps ahead" in about
+    with pytest.raises(Refused, match=r"the table has .*day.*sold"):
+        user.call("forecast", None, "day,sold\n2024-01-01,1\n", *chosen, 3, "", 1)
+
+
 def test_a_second_user_while_one_is_served(server: Running, noisy: Path, tmp_path: Path) -> None:
     done: dict[str, list[Any]] = {}
 

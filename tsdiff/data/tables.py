@@ -10,6 +10,7 @@ from __future__ import annotations
 import codecs
 import gzip
 import os
+import re
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -20,6 +21,7 @@ import pyarrow as pa
 from gluonts import json
 from pyarrow import ArrowInvalid, compute, ipc, parquet
 
+from shared.console.notes import tell
 from shared.errors import ConfigError, DataError
 
 MOST_BYTES = 1 << 30
@@ -34,6 +36,7 @@ LONGEST_LINE = 64 << 20
 HEAD_LINES = 20
 """First lines of a CSV table by which its separator is found."""
 _SEPARATORS = (b",", b";", b"\t", b"|")
+_DATE, _NUMBER, _SHOWN = re.compile(r"\s*\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}\b"), re.compile(r"\s*[+-]?\d+([.,]\d+)*\s*"), 3
 _DECIMAL_COMMAS = r"[+-]?(\d{1,3}(\.\d{3})+|\d+)(,\d+)?"
 _BLOCK, _LONGEST_HEAD = 1 << 20, 16 << 20
 _FEWEST_ROWS, _MOST_ROWS = 16, 1 << 16
@@ -96,6 +99,12 @@ def parsed_csv(source: Path | TextIO, head: Sequence[bytes], encoding: str = "ut
     """
     between = separator(head)
     frame = pd.read_csv(source, sep=between, encoding=encoding, float_precision="round_trip")
+    names = [str(name) for name in frame.columns]
+    if any(map(_DATE.match, names)) and all(_DATE.match(name) or _NUMBER.fullmatch(name) for name in names):
+        tell(
+            f"the first line holds no names of columns but {', '.join(map(repr, names[:_SHOWN]))}: it is taken for a "
+            "header, and its values are lost; put a line of names before it"
+        )
     return frame if between == "," else _with_decimal_commas(frame)
 
 

@@ -20,6 +20,7 @@ Stamp = Literal["start", "end", "first workday", "last workday"]
 _DAY_MONTH = re.compile(r"^\s*(\d{1,2})([/.\-])(\d{1,2})[/.\-]\d{2,4}\b")
 _DATE = re.compile(r"\s*(\d{4}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}|\d{4}-?[Qq][1-4])")
 _QUARTER = r"\s*\d{4}-?[Qq][1-4]\s*"
+_TIME_OF_DAY = r"\s*\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?\s*([AaPp]\.?[Mm]\.?)?\s*"
 _FEW = 100
 """Texts that tell whether a column holds dates."""
 _EARLIEST, _LATEST = 1678, 2261
@@ -149,6 +150,11 @@ def _to_datetime(values: pd.Series, name: str) -> pd.DatetimeIndex:
         return pd.DatetimeIndex([period.to_timestamp() for period in values])
     attempts: list[dict[str, object]] = [{}, {"utc": True}]
     if values.map(lambda value: isinstance(value, str)).all():
+        if len(values) and re.fullmatch(_TIME_OF_DAY, values.iloc[0]):  # which pandas takes for times of today
+            raise DataError(
+                f"column {name!r} holds times of day without a date (first: {values.iloc[0]!r}); write timestamps as "
+                "2024-01-31 18:00, in one column"
+            )
         if values.str.fullmatch(_QUARTER).all():
             quarters = values.str.strip().str.upper().str.replace("-", "")
             return pd.PeriodIndex(quarters, freq="Q").to_timestamp()

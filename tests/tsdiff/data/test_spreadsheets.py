@@ -31,6 +31,16 @@ def german(value: float) -> str:
     return f"{whole.replace(',', '.')},{part}"
 
 
+@pytest.mark.parametrize("mark", [",", ";"])
+def test_a_table_without_a_header_is_told(tmp_path: Path, mark: str, recwarn: pytest.WarningsRecorder) -> None:
+    rows = "\n".join(f"{day:%Y-%m-%d}{mark}{value:.2f}" for day, value in zip(DAYS, SOLD, strict=True))
+    with pytest.warns(UserWarning, match=r"no names of columns but '2024-01-01', '1000\.00': .* put a line of names"):
+        load_table(written(tmp_path / "a.csv", rows))
+    for names in ("day,2024", "id,2024-01-01", "2023,2024", "Q1 2024,x"):
+        load_table(written(tmp_path / "b.csv", f"{names}\n2024-01-01,1\n"))
+    assert not [one for one in recwarn if "no names of columns" in str(one.message)]
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
 @pytest.mark.parametrize("mark", [";", "\t", "|"])
 def test_an_export_with_decimal_commas_is_the_table(tmp_path: Path, mark: str, encoding: str) -> None:
