@@ -391,9 +391,9 @@ def _rows_before(job: _Job, skipped: list[str]) -> Iterator[tuple[dict[str, Any]
         return
     try:
         report = read_json(job.output / "metrics.json")
-        rows, notes = report["per_file"], report["notes"]
+        rows, notes, held = report["per_file"], report["notes"], set(skipped)
         for row in rows:
-            if row["file"] in skipped and Path(row["output"]).is_relative_to(job.target):
+            if row["file"] in held and Path(row["output"]).is_relative_to(job.target):
                 said = [one["note"] for one in notes if one["file"] == row["file"]]
                 _row(row, said)  # before it is relied on
                 yield row, said
