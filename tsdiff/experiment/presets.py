@@ -205,7 +205,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
             batch_size=64,
             training=_steps(2500),
             tuned_steps=300,
-        ).with_sampling(minimum=0.0),
+        ).with_sampling(minimum=0.0, width=1.25),
         "nyc_weather_hourly": Preset(scaling="last", training=_steps(4000), members=0, tuned_steps=300).with_sampling(
             width=1.25
         ),
