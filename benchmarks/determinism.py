@@ -47,7 +47,8 @@ from speech.model.backbones import LightConfig
 from speech.model.config import SamplingConfig
 from speech.model.frontend import FrontEndConfig
 from speech.model.model import SpeechModel
-from speech.training.fit import new_model, train, training_source
+from speech.training.fit import new_model, train
+from speech.training.recordings import training_source
 from speech.training.settings import DataSettings, Experiment, ValidationSettings
 
 RATE = 16000

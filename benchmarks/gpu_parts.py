@@ -29,7 +29,8 @@ from shared.training.batches import Batch, BatchSource
 from shared.training.ema import ema_of
 from speech import Enhancer
 from speech.model.backbones.ncsnpp import NCSNpp, NCSNppConfig
-from speech.training.fit import new_model, objective_of, training_source
+from speech.training.fit import new_model, objective_of
+from speech.training.recordings import training_source
 from speech.training.settings import read_experiment
 from tsdiff import TSDiff, TSDiffPredictor
 from tsdiff.model.backbones import S4Backbone, S4Config

@@ -37,7 +37,8 @@ from speech import metrics
 from speech.data.clips import read_mono
 from speech.model.config import SamplingConfig
 from speech.model.model import SpeechModel
-from speech.training.fit import Recording, enhance_recording, train, training_source, validation_set
+from speech.training.fit import enhance_recording, train
+from speech.training.recordings import Recording, training_source, validation_set
 from speech.training.settings import Experiment, read_experiment
 from tsdiff.baselines.training import TrainingLimit
 

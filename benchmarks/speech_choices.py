@@ -34,7 +34,8 @@ from speech import metrics
 from speech.data import validation_pairs
 from speech.model.config import SamplingConfig
 from speech.model.model import SpeechModel
-from speech.training.fit import Recording, enhance_recording, training_source, validation_set
+from speech.training.fit import enhance_recording
+from speech.training.recordings import Recording, training_source, validation_set
 from speech.training.settings import Experiment, read_experiment
 from speech.training.terms import ObjectiveConfig, SpeechObjective
 

@@ -31,7 +31,7 @@ from speech.audio.files import read_audio
 from speech.audio.music import MODEL_RATE, MusicShare
 from speech.audio.resampling import resample
 from speech.data.clips import audio_files
-from speech.training.fit import validation_set
+from speech.training.recordings import validation_set
 from speech.training.settings import read_experiment
 
 Waveform = np.ndarray

@@ -43,7 +43,7 @@ from speech.audio.resampling import fit_length, resample
 from speech.audio.writing import write_audio
 from speech.data.rooms import read_responses, reverberate, simulated_responses
 from speech.metrics.spectral import lsd
-from speech.training.fit import validation_set
+from speech.training.recordings import validation_set
 from speech.training.settings import read_experiment
 
 RUNNER = Path(__file__).with_name("speech_peer_runner.py")

@@ -6,7 +6,7 @@ import contextlib
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,8 @@ from typing import Any
 import typer
 
 from shared.console.command import claim_output, fail, given, note, prepare, show
-from shared.console.tables import markdown
 from shared.devices import compute_device
 from shared.errors import ConfigError, DataError, DiffusionError
-from shared.files.documents import read_json
-from shared.files.io import write_csv, write_json, write_text
-from shared.files.settings import plain
 from speech.audio.arrays import told_replaced
 from speech.audio.coding import RawFormat, target_coding, written_name
 from speech.audio.files import audio_info
@@ -28,6 +24,7 @@ from speech.audio.search import find_audio
 from speech.commands.options import Enhance
 from speech.commands.pipes import STANDARD, is_pipe, name_of, spooled, standard_output
 from speech.commands.rehearsal import rehearse
+from speech.commands.tables import write_tables
 from speech.enhancer import Enhancer, load_model
 from speech.inference.files import FileResult
 from speech.inference.folders import FolderReport
@@ -114,7 +111,7 @@ def _run(options: Enhance, job: _Job) -> None:
         _draw(report, job)
     _tell(report, job, enhancer)
     if job.output is not None:
-        _write(job, report, enhancer, model)
+        write_tables(job.output, report, enhancer, model, None if job.piped else job.target)
         (note if job.piped else show)(f"results in {job.output}")
     if report.failed:
         raise typer.Exit(1)
@@ -331,99 +328,3 @@ def _taken(file: FileResult, enhancer: Enhancer) -> str:
     else:
         said.append("one draw: --draws 4 tells how far draws agree")
     return "; ".join(said)
-
-
-def _write(job: _Job, report: FolderReport, enhancer: Enhancer, model: str) -> None:
-    import pandas as pd
-
-    assert job.output is not None
-    output, audio = job.output, report.audio_seconds
-    told = {file.name: _numbers(file, "-" if job.piped else str(file.target)) for file in report.files}
-    notes = {file.name: list(file.notes) for file in report.files}
-    for row, noted in _rows_before(job, report.skipped):
-        told[row["file"]], notes[row["file"]] = row, noted
-    per_file = [told[name] for name in sorted(told)]
-    metrics: dict[str, Any] = {
-        "files": len(report.files),
-        "seconds": {"audio": audio, "enhance": report.seconds},
-        "rtf": report.real_time_factor,
-        "nfe": report.nfe,
-        "failed": [{"file": name, "reason": why} for name, why in report.failed.items()],
-        "skipped": report.skipped,
-        "notes": [{"file": row["file"], "note": text} for row in per_file for text in notes[row["file"]]],
-        "per_file": per_file,
-        "model": model,
-        "sampler": plain(enhancer.sampling)["sampler"],
-        "steps": enhancer.sampling.steps,
-        "suppression": enhancer.sampling.suppression,
-        "attenuation_limit": enhancer.sampling.attenuation_limit,
-        "clean_share": enhancer.sampling.clean_share,
-        "least_level": enhancer.sampling.least_level,
-        "seed": enhancer.seed,
-        "draws": enhancer.draws,
-        "mix": enhancer.mix,
-        "upper_band": enhancer.upper_band,
-        "rate": enhancer.rate,
-        "keep_music": enhancer.keep_music,
-    }
-    write_json(output / "metrics.json", metrics)
-    if per_file:
-        frame = pd.DataFrame(per_file)
-        frame["notes"] = ["; ".join(notes[row["file"]]) for row in per_file]
-        write_csv(output / "per_file.csv", frame)
-    else:
-        (output / "per_file.csv").unlink(missing_ok=True)  # an earlier run's
-    rows = [_row(told[file.name], notes[file.name]) for file in report.files]
-    for name in report.skipped:
-        said = [*notes.get(name, []), "skipped: the target exists"]
-        rows.append(_row(told[name], said) if name in told else [name, *[""] * 7, *said])
-    rows += [[name, *[""] * 7, f"failed: {why}"] for name, why in report.failed.items()]
-    head = ["file", "seconds", "channels", "rate, Hz", "network calls"]
-    head += ["removed, dB", "in pauses, dB", "spread, dB", ""]
-    write_text(output / "metrics.md", markdown(head, rows, left=len(head)))
-
-
-def _rows_before(job: _Job, skipped: list[str]) -> Iterator[tuple[dict[str, Any], list[str]]]:
-    """The rows of files that are skipped in the report that is there already, and the notes on each: of their results
-    they hold still."""
-    assert job.output is not None
-    if not skipped or not (job.output / "metrics.json").is_file():
-        return
-    try:
-        report = read_json(job.output / "metrics.json")
-        rows, notes, held = report["per_file"], report["notes"], set(skipped)
-        for row in rows:
-            if row["file"] in held and Path(row["output"]).is_relative_to(job.target):
-                said = [one["note"] for one in notes if one["file"] == row["file"]]
-                _row(row, said)  # before it is relied on
-                yield row, said
-    except (ConfigError, LookupError, TypeError, ValueError):
-        note(f"{job.output / 'metrics.json'} is no report of `speech enhance`; it is written anew, without rows of it")
-
-
-def _numbers(file: FileResult, where: str) -> dict[str, Any]:
-    """A file's row in the report, with where its result is; None where there is no such number."""
-    removed = file.removed
-    return {
-        "file": file.name,
-        "output": where,
-        "seconds": file.seconds,
-        "channels": file.channels,
-        "sample_rate": file.sample_rate,
-        "nfe": file.nfe,
-        "not_finite": file.replaced,
-        "removed_db": None if removed is None else removed.overall,
-        "removed_in_pauses_db": None if removed is None else removed.in_pauses,
-        "pauses": None if removed is None else removed.pauses,
-        "spread_db": file.spread,
-        "loudness_lufs": file.loudness,
-    }
-
-
-def _row(numbers: Mapping[str, Any], notes: Sequence[str]) -> list[str]:
-    """A file's row of Markdown, of what `_numbers` has."""
-    said = [told_replaced(numbers["not_finite"])] if numbers["not_finite"] else []
-    sizes = [f"{numbers['seconds']:.2f}", *(str(numbers[name]) for name in ("channels", "sample_rate", "nfe"))]
-    levels = (numbers["removed_db"], numbers["removed_in_pauses_db"], numbers["spread_db"])
-    decibels = ["" if value is None else f"{value:.1f}" for value in levels]
-    return [numbers["file"], *sizes, *decibels, "; ".join([*said, *notes])]

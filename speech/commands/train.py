@@ -33,9 +33,8 @@ from speech.training.fit import (
     Validation,
     new_model,
     train,
-    training_source,
-    validation_set,
 )
+from speech.training.recordings import training_source, validation_set
 from speech.training.settings import Experiment, read_experiment
 from speech.training.terms import SpeechObjective
 

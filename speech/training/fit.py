@@ -1,4 +1,4 @@
-"""Training a speech model: data of an experiment, validation on whole files, the best weights kept."""
+"""Training a speech model: validation on whole files, the best weights kept."""
 
 from __future__ import annotations
 
@@ -12,14 +12,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from lightning.pytorch.callbacks import Callback
-from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import nn
 
-from shared.console.notes import tell
 from shared.devices import first_process
-from shared.errors import ConfigError, DataError, SamplingError
+from shared.errors import ConfigError, SamplingError
 from shared.files.checkpoint import WEIGHTS
 from shared.flow_maps.start import as_map, check_map, frozen_copy, start_map
 from shared.optional import install, is_there
@@ -28,19 +25,13 @@ from shared.training.batches import BatchSource
 from shared.training.module import DiffusionModule, fit
 from shared.training.monitoring import Checkup, LossHistory, Row, time_limit
 from speech import metrics
-from speech.data import MixSource, validation_pairs
-from speech.data.config import MixConfig
-from speech.data.pairs import Pair, PairSource, find_pairs, read_pair
 from speech.enhancer import Enhancer, load_model
 from speech.model.backbones.light import LightBackbone
 from speech.model.config import SamplingConfig
 from speech.model.model import SpeechModel
+from speech.training.recordings import Recording, SameFiles, Waveform
 from speech.training.settings import Experiment, Score
 from speech.training.terms import SpeechObjective
-
-Waveform = NDArray[np.float32]
-Recording = tuple[str, Waveform, Waveform]
-"""Name, clean and noisy waveform (samples,)."""
 
 SCORES: Mapping[Score, Callable[[Waveform, Waveform, float], float]] = {
     "si_sdr": metrics.si_sdr,
@@ -68,89 +59,6 @@ class Trained:
     losses: Sequence[Row]
     checks: Sequence[Row]
     steps: int
-
-
-def training_source(experiment: Experiment, folder: Path, frame_multiple: int) -> BatchSource:
-    """Where the batches of an experiment come from.
-
-    Raises:
-        DataError: the folder is not there, or lacks what its layout needs.
-    """
-    data = experiment.data
-    _check_folder(folder)
-    mix = experiment.mixing(frame_multiple)
-    if data.layout != "mix":
-        return PairSource(
-            folder,
-            "train",
-            data.layout,
-            sample_rate=mix.sample_rate,
-            seconds=mix.seconds,
-            batch_size=data.batch_size,
-        )
-    parts = _parts(folder / "train", _needs_noise(mix), mix.reverb > 0 and not data.simulated_rooms)
-    return MixSource(
-        parts["clean"],
-        parts["noise"] or (),
-        parts["rir"],
-        mix,
-        simulated_rooms=data.simulated_rooms,
-        seed=experiment.training.seed,
-        cache=data.cache,
-    )
-
-
-def validation_set(experiment: Experiment, folder: Path) -> list[Recording]:
-    """The recordings that an experiment is validated on, the same at every call.
-
-    Raises:
-        DataError: as `training_source`.
-    """
-    wanted, data = experiment.validation, experiment.data
-    if wanted.files == 0:
-        return []
-    _check_folder(folder)
-    if data.layout != "mix":
-        return _validation_pairs(find_pairs(folder, "valid", data.layout), experiment)
-    mix = experiment.mixing(1)
-    parts = _parts(folder / "valid", _needs_noise(mix), False, "; or train without validation (validation.files=0)")
-    if mix.reverb > 0 and parts["rir"] is None:
-        warnings.warn(f"{folder / 'valid'} has no folder rir: models are validated without rooms", stacklevel=2)
-    return validation_pairs(
-        parts["clean"], parts["noise"], parts["rir"], wanted.files, wanted.seconds, wanted.seed, mix, data.cache
-    )
-
-
-def _validation_pairs(found: Sequence[Pair], experiment: Experiment) -> list[Recording]:
-    """Some of the pairs, in an order that the seed shuffles: the first by name may all be of one speaker."""
-    wanted, rate = experiment.validation, experiment.model.frontend.sample_rate
-    longest = None if wanted.seconds is None else round(wanted.seconds * rate)
-    order = np.random.default_rng(derive_seed(wanted.seed, "order")).permutation(len(found))
-    read = [read_pair(found[place], rate) for place in order[: wanted.files]]
-    return [(name, clean[:longest], noisy[:longest]) for name, clean, noisy in read]
-
-
-def _check_folder(folder: Path) -> None:
-    if not os.path.isdir(folder):
-        raise DataError(
-            f"no data at {folder}: point --data (or data.folder in the settings, or $SHARED_DATA) to a folder with "
-            "train/clean, train/noise, train/rir and the same in valid/; or set data.layout for pairs of files"
-        )
-
-
-def _needs_noise(mix: MixConfig) -> bool:
-    """Whether noise is mixed that is not all made by formula."""
-    return mix.noises > 0 and mix.synthetic < 1
-
-
-def _parts(folder: Path, needs_noise: bool, needs_rooms: bool, or_else: str = "") -> dict[str, Any]:
-    found = {name: folder / name if (folder / name).is_dir() else None for name in ("clean", "noise", "rir")}
-    needed = {"clean": (True, ""), "noise": (needs_noise, "synthetic=1"), "rir": (needs_rooms, "reverb=0")}
-    for name, (is_needed, without) in needed.items():
-        if is_needed and found[name] is None:
-            unless = f", or set data.mix.{without}, which needs none" if without else ""
-            raise DataError(f"{folder} has no folder {name}; add it{unless}{or_else}")
-    return found
 
 
 def enhance_recording(
@@ -189,28 +97,6 @@ def _board(output: Path) -> Any:
         return TensorBoardLogger(output, name="", version=LOG_FOLDER)
     warnings.warn(f"nothing is logged for TensorBoard, which is not installed: {install('tensorboard')}", stacklevel=3)
     return False
-
-
-class SameFiles(Callback):
-    """Says, where a training goes on, that its batches come from other files than before.
-
-    Args:
-        source: of batches; nothing is known of the files of a user's own.
-    """
-
-    def __init__(self, source: BatchSource):
-        told = source.contents if isinstance(source, (MixSource, PairSource)) else []
-        self.kind = f"{derive_seed(*told):016x}" if told else ""
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"kind": self.kind}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        if state_dict["kind"] != self.kind and first_process():
-            tell(
-                "the training goes on with other training files than it had (their names or lengths differ): its "
-                "batches are not those that it would have had; a new training (--retrain) has these from its beginning"
-            )
 
 
 class Validation:

@@ -29,16 +29,8 @@ from speech.model.backbones import NCSNppConfig
 from speech.model.config import Parameterisation, SamplingConfig
 from speech.model.corrector import PublishedPC
 from speech.model.model import SpeechModel
-from speech.training.fit import (
-    Recording,
-    Trained,
-    Validation,
-    enhance_recording,
-    new_model,
-    train,
-    training_source,
-    validation_set,
-)
+from speech.training.fit import Trained, Validation, enhance_recording, new_model, train
+from speech.training.recordings import Recording, training_source, validation_set
 from speech.training.settings import (
     DataSettings,
     Experiment,

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from shared.errors import DataError
-from speech.training.fit import training_source, validation_set
+from speech.training.recordings import training_source, validation_set
 from speech.training.settings import DataSettings, Experiment, ValidationSettings
 from tests.speech.trees import RATE, hiss, mixing_folders, put, speech_like
 
