@@ -19,6 +19,7 @@ from tsdiff.windows.changed import UNCHANGED, Changed, cleaned
 from tsdiff.windows.filling import Expected, expected
 from tsdiff.windows.gaps import stretches
 from tsdiff.windows.simple import HEARD, Seasons
+from tsdiff.windows.spikes import without_spikes_anywhere
 from tsdiff.windows.weighing import Weighing, squashed, weighed
 
 ArrayOrTensor = TypeVar("ArrayOrTensor", np.ndarray, torch.Tensor)
@@ -168,13 +169,22 @@ def _read(wanted: Wanted) -> _Read:
     if not known.any():
         return _Read(Expected(told[:0], 0.0), place, observed, missing, [], [], [], wanted.seasons, changed)
     gaps = _gaps(missing, wanted.ahead)
-    filled = expected(told, wanted.seasons)
+    filled = _filled(told, known, wanted)
     parts, sides = [], []
     for start, stop in gaps:
         whole = _whole(known, start + place[0], stop + place[0])
         parts.append(slice(start + place[0] - whole[0], stop + place[0] - whole[0]))
         sides.append(_sides(filled.values, known, *whole, wanted.seasons))
-    return _Read(filled, place, observed, missing, gaps, parts, sides, wanted.seasons, changed)
+    as_seen = replace(filled, values=np.where(known, told, filled.values))  # the network may see what is put back
+    return _Read(as_seen, place, observed, missing, gaps, parts, sides, wanted.seasons, changed)
+
+
+def _filled(told: np.ndarray, known: np.ndarray, wanted: Wanted) -> Expected:
+    """What a window tells, its gaps filled; where some are to be drawn that end in known values, without single ones
+    that are far off those around, which would be repeated in them."""
+    first, last = np.flatnonzero(known)[[0, -1]]
+    between = not wanted.ahead and not known[first:last].all()
+    return expected(without_spikes_anywhere(told, wanted.seasons) if between else told, wanted.seasons)
 
 
 def _reach(wanted: Wanted) -> tuple[int, int]:

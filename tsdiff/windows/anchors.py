@@ -111,10 +111,12 @@ def pooled(values: np.ndarray, horizon: int, seasons: Seasons, known: np.ndarray
         known: (n,): which values were observed; the others were filled in, and no forecast is judged by them, nor
             begins after one of them, which was told what follows. None for all.
     """
-    given, values = values, without_spikes(values, seasons)
-    outliers = 0 if values is given else int((values != given)[slice(None) if known is None else known].sum())
-    count, recent = len(values), values[-max(4 * seasons[0], 64) :]
     known = None if known is None or known.all() else known
+    observed = values if known is None else np.where(known, values, np.nan)
+    cleaned = without_spikes(observed, seasons)
+    outliers = int((~np.isnan(cleaned) & (cleaned != observed)).sum())
+    values = np.where(np.isnan(cleaned), values, cleaned)
+    count, recent = len(values), values[-max(4 * seasons[0], 64) :]
     tried, ends = _backtests(count, horizon, seasons) if known is None else _seen_backtests(known, horizon, seasons)
     seen = None if known is None else known[ends[:, None] + np.arange(tried)]
     lately = count - np.ceil(tried * _OF_LATE).astype(int)[: len(ends)]

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tsdiff.windows.gaps import LEAST_PAIRS, bridged_line, from_season, remembered_between, stretches
+from tsdiff.windows.spikes import without_spikes
 
 _FARTHEST, _DONORS = 8, 4
 """Seasons away from which an expected value is taken, and how many of the nearest are averaged, step by step."""
@@ -41,7 +42,8 @@ class Expected:
 
 def expected(values: np.ndarray, seasons: Sequence[int]) -> Expected:
     """A series whose gaps hold straight lines, and how its other seasons depart from such there, as far as the series'
-    seasons are alike. Long gaps are filled from their edges on.
+    seasons are alike. Long gaps are filled from their edges on; single late values far off those around (`spikes.py`)
+    tell nothing of them.
 
     Args:
         values: (n,), NaN where missing, at least one observed; flat before the first and after the last.
@@ -54,7 +56,8 @@ def expected(values: np.ndarray, seasons: Sequence[int]) -> Expected:
         return Expected(filled, 0.0)
     filled = filled.copy()
     fitting = [season for season in seasons if 1 < season < last - first]
-    filled[inside], error = _weighed(filled[inside], seen[inside], fitting)
+    made, error = _weighed(bridged_line(without_spikes(values[inside], seasons)), seen[inside], fitting)
+    filled[inside] = np.where(seen[inside], filled[inside], made)
     return Expected(filled, error)
 
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from tsdiff.windows.dents import usual_of_seasons
-from tsdiff.windows.simple import Seasons
 
-_REMEMBERED, _FEWEST, _LATE = 400, 12, 60
+_REMEMBERED, _FEWEST, _LATE = 400, 4, 60
 """Last values that tell what is usual, how many there are at least, and among how many the single ones are sought."""
+_FEW, _STRICTER = 12, 2
+"""Values below which they tell less, as that the fifth is a Saturday, and how much further off a single one is then."""
 _BY_STEPS, _BY_SPREAD = 15, 6
 """How far off one is: by the median step from one value to the next, and by the median distance from their median."""
-_MOST, _MOST_ZEROS = 3, 0.2
-"""Single ones, and the share of zeros, that are not more than chance."""
+_MOST, _MOST_SHARE, _MOST_ZEROS = 3, 0.25, 0.2
+"""Single ones, the share of them, and that of zeros, that are not more than chance."""
 _SEASONS, _EXPLAINS = 3, 0.7
 """Seasons that tell of one, and how much of the spread of values a season leaves at most that explains them."""
 _NEAR, _SMOOTH = 1, 12
@@ -21,60 +24,117 @@ _NEAR, _SMOOTH = 1, 12
 may; days of a week differ."""
 
 
-def without_spikes(values: np.ndarray, seasons: Seasons = (0, 0)) -> np.ndarray:
-    """Values whose last 60 hold no single ones far off their neighbours, which are put back to the median around them;
-    where a season explains values, by what they depart from it, if the seasons beside hold nothing like them.
+def without_spikes(values: np.ndarray, seasons: Sequence[int] = ()) -> np.ndarray:
+    """Values whose last 60 known ones hold no single ones far off their neighbours, which are put back to the median
+    around them; where a season explains values, by what they depart from it, if the seasons beside hold nothing like
+    them.
 
-    A series that is often zero, or has more than three of them, is left as it is: there they belong to it.
+    A series that is often zero, or has more than three of them, is left as it is: there they belong to it. Where most
+    values repeat the one before, as prices do, a last one that is new and at most twice as large is a new level, unless
+    others came back before.
 
     Args:
-        values: (n,), finite.
+        values: (n,), NaN where missing.
         seasons: of the series.
     """
-    recent = values[-_REMEMBERED:]
+    known = np.flatnonzero(~np.isnan(values))
+    recent = values[known[-_REMEMBERED:]]
     if len(recent) < _FEWEST or (recent == 0).mean() > _MOST_ZEROS:
         return values
-    departs, season = _departures(values, seasons)
-    count = min(len(departs), _LATE)
-    padded = np.pad(departs[-count - 3 :] if len(departs) > count + 3 else departs, (0, 3), mode="reflect")
-    around = np.median(sliding_window_view(padded, 7), axis=1)[-count:]
-    count = len(around)
-    off = departs[-count:] - around
-    usual = _BY_STEPS * np.median(np.abs(np.diff(departs)))
-    spread = _BY_SPREAD * np.median(np.abs(departs - np.median(departs)))
-    far = (np.abs(off) > usual) & (np.abs(off) > spread)
+    few = len(recent) < _FEW
+    departs, places, season = _departures(values, known, seasons)
+    off, around = _off_neighbours(departs, few)
+    usual = _BY_STEPS * float(np.median(np.abs(np.diff(departs))))
+    spread = _BY_SPREAD * float(np.median(np.abs(departs - np.median(departs))))
+    limit, late = max(usual, spread) * (_STRICTER if few else 1), places[-len(off) :]
+    far = np.abs(off) > limit
     if season >= _SMOOTH:
-        far &= _off_seasons_beside(values, season, count) > spread
-    if not 1 <= far.sum() <= _MOST:
-        return values
-    cleaned = values.copy()
-    cleaned[-count:][far] -= off[far]
+        far &= ~(_off_seasons_beside(values, season, late) <= spread)  # nothing is known there: nothing like them
+    if usual == 0:
+        far &= ~_new_level(off, around, far)
+    cleaned, most = values, min(_MOST, _MOST_SHARE * len(recent))
+    while far.any():  # the farthest first: values a season away may look far off because of it
+        most -= 1
+        if most < 0:
+            return values
+        farthest = int(np.argmax(np.abs(off) * far))
+        cleaned, far[farthest] = cleaned.copy(), False
+        cleaned[late[farthest]] -= off[farthest]
+        if season and far.any():
+            off, _ = _off_neighbours(_off_season(cleaned, season)[places - len(values)], few)
+            far &= np.abs(off) > limit
     return cleaned
 
 
-def _departures(values: np.ndarray, seasons: Seasons) -> tuple[np.ndarray, int]:
-    """What the last values depart from the seasons before and after, by the season that leaves least of their spread,
-    and that season; themselves, and 0, where none leaves much less."""
-    found, best = values[-_REMEMBERED:], 0
+def without_spikes_anywhere(values: np.ndarray, seasons: Sequence[int] = ()) -> np.ndarray:
+    """`without_spikes` of every 60 known values of a series (n,), NaN where missing: of the later half by what came
+    before, of the earlier one by what came after."""
+    for _ in range(2):
+        known = np.flatnonzero(~np.isnan(values))
+        for stop in range(len(known), len(known) // 2, 3 - _LATE):  # the first three of them have too few before
+            end = int(known[stop - 1]) + 1
+            told = values[:end]
+            cleaned = without_spikes(told, seasons)
+            values = values if cleaned is told else np.concatenate([cleaned, values[end:]])
+        values = values[::-1]
+    return values
+
+
+def _off_neighbours(values: np.ndarray, all_of_them: bool) -> tuple[np.ndarray, np.ndarray]:
+    """How far the last values (n,) are off the median of each and the three before and after, turned round at the end,
+    and that median: of all of them or of those that have three before."""
+    padded = np.pad(values[-_LATE - 3 :], (3 if all_of_them else 0, 3), mode="reflect")
+    around = np.asarray(np.median(sliding_window_view(padded, 7), axis=1))
+    return values[-len(around) :] - around, around
+
+
+def _new_level(off: np.ndarray, around: np.ndarray, far: np.ndarray) -> np.ndarray:
+    """Which values, by how far they are off the median around them, end a series and are at most twice as large, where
+    none of those that are far off has come back before."""
+    back = np.flatnonzero(off == 0)
+    since = int(back[-1]) + 1 if len(back) else 0
+    new = np.zeros(len(off), dtype=bool)
+    if not far[:since].any():
+        new[since:] = np.abs(off[since:]) <= np.abs(around[since:])
+    return new
+
+
+def _departures(values: np.ndarray, known: np.ndarray, seasons: Sequence[int]) -> tuple[np.ndarray, np.ndarray, int]:
+    """What the last known values depart from the seasons before and after, by the season that leaves least of their
+    spread, their places, and that season; themselves, and 0, where none leaves much less.
+
+    Args:
+        values: (n,), NaN where missing.
+        known: places of those that are not.
+        seasons: of the series.
+    """
+    places, best = known[-_REMEMBERED:], 0
+    found = values[places]
     least = _EXPLAINS * float(np.median(np.abs(found - np.median(found))))
-    for season in (one for one in seasons if one > 1):
-        told = values[-max(_REMEMBERED, (_SEASONS + 1) * season) :]
-        if len(told) < _SEASONS * season:
+    for season in (one for one in seasons if 1 < one <= len(values) // _SEASONS):
+        departs = _off_season(values, season)
+        there = np.flatnonzero(~np.isnan(departs))[-max(_SEASONS * season, _LATE) :]
+        if len(there) < _FEW:
             continue
-        departs = (told - usual_of_seasons(told, season))[-max(_SEASONS * season, _LATE) :]
-        spread = float(np.median(np.abs(departs - np.median(departs))))
+        here, there = departs[there], there + len(values) - len(departs)
+        spread = float(np.median(np.abs(here - np.median(here))))
         if spread < least:
-            found, best, least = departs, season, spread
-    return found, best
+            found, places, best, least = here, there, season, spread
+    return found, places, best
 
 
-def _off_seasons_beside(values: np.ndarray, season: int, count: int) -> np.ndarray:
-    """How far the last values are off the nearest that the seasons beside them hold about that time, (count,), 0 at
-    most if between them: jumps of cycles that are not quite as long as the season, or that come a step late, are no
-    mistakes."""
+def _off_season(values: np.ndarray, season: int) -> np.ndarray:
+    """What the last values depart from what the seasons before and after say of them, NaN where too little is known."""
+    told = values[-max(_REMEMBERED, (_SEASONS + 1) * season) :]
+    return told - usual_of_seasons(told, season)
+
+
+def _off_seasons_beside(values: np.ndarray, season: int, places: np.ndarray) -> np.ndarray:
+    """How far values at those places are off the nearest that the seasons beside them hold about that time, (places,),
+    0 at most if between them, NaN where nothing is known there: jumps of cycles that are not quite as long as the
+    season, or that come a step late, are no mistakes."""
     near = sliding_window_view(np.pad(values, _NEAR, mode="edge"), 2 * _NEAR + 1)
-    steps = np.arange(len(values) - count, len(values))
-    before, after = steps - season, steps + season
+    before, after = places - season, places + season
     beside = np.stack([np.where(before < 0, after, before), np.where(after < len(values), after, before)])
-    late = values[-count:]
-    return np.maximum(late - near.max(1)[beside].max(0), near.min(1)[beside].min(0) - late)
+    highest, lowest = (reduce(reduce(near, axis=1)[beside], axis=0) for reduce in (np.fmax.reduce, np.fmin.reduce))
+    return np.maximum(values[places] - highest, lowest - values[places])

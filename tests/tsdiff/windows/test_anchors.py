@@ -11,7 +11,6 @@ from numpy.testing import assert_allclose
 from tsdiff.windows.anchored import ABOUT_WIDTH, KNOWN_WIDTH, Wanted, anchored_windows, squash
 from tsdiff.windows.anchors import pooled, seasons_of
 from tsdiff.windows.simple import simple_forecasts
-from tsdiff.windows.spikes import without_spikes
 
 LENGTH = 64
 
@@ -255,32 +254,6 @@ def test_noise_on_a_high_level_keeps_its_size():
     pool = pooled(1e8 + 10 * rng.normal(size=300), 14, (7, 365))
     assert 5 < pool.scale < 25
     assert np.abs(pool.mean - 1e8).max() < 20
-
-
-def test_one_outlier_does_not_set_the_level():
-    rng = np.random.default_rng(3)
-    values = 50 + rng.normal(size=200)
-    values[-1] *= 10
-    assert without_spikes(values)[-1] < 60
-    assert np.abs(pooled(values, 14, (7, 365)).mean - 50).max() < 5
-
-
-def test_spikes_that_belong_to_a_series_stay():
-    rng = np.random.default_rng(4)
-    sparse = rng.poisson(0.2, 200).astype(float)
-    often = 50 + rng.normal(size=200) + 40 * (rng.random(200) < 0.15)
-    for values in (sparse, often):
-        assert without_spikes(values) is values
-
-
-@pytest.mark.parametrize("period", [25, 23, 24])
-def test_jumps_of_a_cycle_that_is_not_quite_a_day_stay(period):
-    rng = np.random.default_rng(7)
-    for count in range(200, 200 + period, 3):
-        values = 10 + 2 * (np.arange(count) / period % 1) + 0.1 * rng.normal(size=count)
-        assert without_spikes(values, (24, 168)) is values
-        values[-20] *= 5
-        assert np.flatnonzero(without_spikes(values, (24, 168)) != values).tolist() == [count - 20]
 
 
 @settings(max_examples=60, deadline=None)

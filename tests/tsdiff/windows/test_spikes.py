@@ -1,0 +1,151 @@
+"""Single values far off those around: found, put back, and kept out of what fills gaps."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tsdiff import TSDiffPredictor
+from tsdiff.tasks.suited import SUITED
+from tsdiff.windows.anchors import pooled
+from tsdiff.windows.filling import expected
+from tsdiff.windows.spikes import without_spikes, without_spikes_anywhere
+
+START = pd.Period("2024-01-01", "D")
+DAYS = np.arange(60)
+WEEK = 20.0 + DAYS % 7
+GAPS = {
+    "every ninth": DAYS % 9 == 4,
+    "some": np.isin(DAYS, [3, 20, 21, 33, 48, 52]),
+    "a week": (DAYS > 40) & (DAYS < 48),
+}
+
+
+@pytest.fixture(scope="module")
+def daily() -> TSDiffPredictor:
+    return TSDiffPredictor.from_pretrained("default").adapted("D", 7)
+
+
+def changed(values: np.ndarray, seasons: tuple[int, int] = (0, 0)) -> list[int]:
+    """Which values are put back."""
+    cleaned = without_spikes(values, seasons)
+    return np.flatnonzero(~((cleaned == values) | np.isnan(values))).tolist()
+
+
+def test_one_outlier_does_not_set_the_level():
+    rng = np.random.default_rng(3)
+    values = 50 + rng.normal(size=200)
+    values[-1] *= 10
+    assert without_spikes(values)[-1] < 60
+    assert np.abs(pooled(values, 14, (7, 365)).mean - 50).max() < 5
+
+
+def test_spikes_that_belong_to_a_series_stay():
+    rng = np.random.default_rng(4)
+    sparse = rng.poisson(0.2, 200).astype(float)
+    often = 50 + rng.normal(size=200) + 40 * (rng.random(200) < 0.15)
+    for values in (sparse, often):
+        assert without_spikes(values) is values
+
+
+@pytest.mark.parametrize("period", [25, 23, 24])
+def test_jumps_of_a_cycle_that_is_not_quite_a_day_stay(period):
+    rng = np.random.default_rng(7)
+    for count in range(200, 200 + period, 3):
+        values = 10 + 2 * (np.arange(count) / period % 1) + 0.1 * rng.normal(size=count)
+        assert without_spikes(values, (24, 168)) is values
+        values[-20] *= 5
+        assert changed(values, (24, 168)) == [count - 20]
+
+
+def test_a_single_value_is_found_where_nothing_is_known_a_season_away():
+    values = np.sin(2 * np.pi * np.arange(120) / 24) + 0.01 * np.random.default_rng(0).normal(size=120)
+    values[[81, 82, 83, 105, 106, 107]] = np.nan  # late enough that the season before is all that tells of step 106
+    values[[57, 58, 59]] = np.nan
+    values[34] += 9  # far back: 106 less three seasons
+    values[104] += 9
+    assert changed(values, (24, 168)) == [104]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(4, 11), st.floats(5, 1e3), st.sampled_from([-1.0, 1.0]), st.data())
+def test_of_a_few_values_one_is_put_back(count, level, sign, data):
+    at = data.draw(st.integers(0, count - 1) if count >= 6 else st.sampled_from([0, count - 1]))
+    values = level + np.array([0.0, 2.0, -1.0, 1.0, -2.0, 0.5, 1.5, -1.5, -0.5, 2.5, -2.5])[:count]
+    assert changed(values) == []
+    values[at] += sign * 1000
+    assert changed(values) == [at]
+    assert abs(without_spikes(values)[at] - level) <= 2.5
+
+
+def test_two_of_a_few_values_are_a_change():
+    values = np.array([100.0, 101.0, 99.0, 100.0, 102.0, 500.0, 501.0])
+    assert changed(values) == []
+
+
+def test_a_short_history_is_forecast_as_without_its_mistake(daily):
+    values = np.array([102.0, 99.0, 101.0, 98.0, 100.0, 103.0, 100.0])
+    slipped = values.copy()
+    slipped[-1] *= 10
+    plain, made = daily.predict([{"start": START, "target": row} for row in (values, slipped)], num_samples=100)
+    assert np.abs(np.median(made.samples, 0) - np.median(plain.samples, 0)).max() < 5
+    assert made.info[SUITED].outliers == 1
+
+
+@pytest.mark.parametrize("old", [9.99, 250.0])
+@pytest.mark.parametrize("days", [1, 2, 3])
+def test_a_price_that_has_just_changed_is_no_mistake(daily, old, days):
+    values = np.r_[np.full(30, old), np.full(days, 1.3 * old)]
+    assert changed(values, (7, 365)) == []
+    (made,) = daily.predict([{"start": START, "target": values}], num_samples=100)
+    low, high = np.quantile(made.samples[:, 0], [0.05, 0.95])
+    assert high > low + 0.05 * old
+    assert high > 1.1 * old
+
+
+def test_of_a_constant_a_value_that_came_back_or_is_far_is_put_back():
+    constant = np.full(40, 9.99)
+    for at, value in ((30, 12.99), (39, 50.0), (39, -3.0)):
+        values = constant.copy()
+        values[at] = value
+        assert changed(values) == [at]
+    offers = constant.copy()
+    offers[[10, 25, 39]] = 7.99  # each of a day, before the last
+    assert changed(offers) == [10, 25, 39]
+
+
+@pytest.mark.parametrize("gaps", GAPS)
+@pytest.mark.parametrize("at", [10, 39, 50, 57])
+def test_an_outlier_among_gaps_is_kept_out_of_what_fills_them(daily, gaps, at):
+    values = np.where(GAPS[gaps], np.nan, WEEK)
+    values[at] += 500
+    filled = expected(values, (7, 365)).values
+    assert np.abs(filled - WEEK)[GAPS[gaps]].max() < 0.1
+    assert filled[at] == values[at]
+    entry = {"start": START, "target": values}
+    (made,) = daily.predict([entry], num_samples=50)
+    assert np.abs(np.median(made.samples, 0) - (20 + np.arange(60, 67) % 7)).max() < 0.5
+    assert made.info[SUITED].outliers == 1
+    (imputed,) = daily.impute([entry], num_samples=50)
+    assert np.abs(np.median(imputed.samples, 0) - WEEK[GAPS[gaps]]).max() < 0.5
+
+
+def test_an_outlier_is_put_back_wherever_it_is():
+    rng = np.random.default_rng(0)
+    week = 20.0 + np.arange(900) % 7 + 0.3 * rng.normal(size=900)
+    values = week.copy()
+    values[rng.random(900) < 0.1] = np.nan
+    values[500] = np.nan
+    places = np.arange(3, 900, 41)
+    values[places] = week[places] + 60
+    cleaned = without_spikes_anywhere(values, (7, 365))
+    known = ~np.isnan(values)
+    assert np.array_equal(np.isnan(cleaned), ~known)
+    assert np.abs(cleaned - week)[places].max() < 3
+    kept = known.copy()
+    kept[places] = False
+    assert np.array_equal(cleaned[kept], values[kept])
+    assert without_spikes_anywhere(cleaned, (7, 365)) is not values
