@@ -15,8 +15,8 @@ _FEW, _STRICTER = 12, 2
 """Values below which they tell less, as that the fifth is a Saturday, and how much further off a single one is then."""
 _BY_STEPS, _BY_SPREAD = 15, 6
 """How far off one is: by the median step from one value to the next, and by the median distance from their median."""
-_MOST, _MOST_SHARE, _MOST_ZEROS = 3, 0.25, 0.2
-"""Single ones, the share of them, and that of zeros, that are not more than chance."""
+_MOST, _MOST_OF_FEW, _MOST_ZEROS = 3, 1, 0.2
+"""Single ones, also of few values, which may hold a weekend, and the share of zeros, that are not more than chance."""
 _SEASONS, _EXPLAINS = 3, 0.7
 """Seasons that tell of one, and how much of the spread of values a season leaves at most that explains them."""
 _NEAR, _SMOOTH = 1, 12
@@ -29,9 +29,9 @@ def without_spikes(values: np.ndarray, seasons: Sequence[int] = ()) -> np.ndarra
     around them; where a season explains values, by what they depart from it, if the seasons beside hold nothing like
     them.
 
-    A series that is often zero, or has more than three of them, is left as it is: there they belong to it. Where most
-    values repeat the one before, as prices do, a last one that is new and at most twice as large is a new level, unless
-    others came back before.
+    A series that is often zero, or has more than three of them, of fewer than twelve values more than one, is left as
+    it is: there they belong to it. Where most values repeat the one before, as prices do, a last one that is new and at
+    most twice as large is a new level, unless others came back before.
 
     Args:
         values: (n,), NaN where missing.
@@ -52,7 +52,7 @@ def without_spikes(values: np.ndarray, seasons: Sequence[int] = ()) -> np.ndarra
         far &= ~(_off_seasons_beside(values, season, late) <= spread)  # nothing is known there: nothing like them
     if usual == 0:
         far &= ~_new_level(off, around, far)
-    cleaned, most = values, min(_MOST, _MOST_SHARE * len(recent))
+    cleaned, most = values, _MOST_OF_FEW if few else _MOST
     while far.any():  # the farthest first: values a season away may look far off because of it
         most -= 1
         if most < 0:

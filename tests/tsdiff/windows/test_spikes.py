@@ -81,8 +81,10 @@ def test_of_a_few_values_one_is_put_back(count, level, sign, data):
     assert abs(without_spikes(values)[at] - level) <= 2.5
 
 
-def test_two_of_a_few_values_are_a_change():
-    values = np.array([100.0, 101.0, 99.0, 100.0, 102.0, 500.0, 501.0])
+@pytest.mark.parametrize("at", [[3, 4], [9, 10], [2, 9]])
+def test_two_of_a_few_values_are_a_change_or_a_weekend(at):
+    values = np.array([100.0, 101.0, 99.0, 100.0, 102.0, 101.0, 98.0, 100.0, 99.0, 101.0, 100.0])
+    values[at] = 20.0
     assert changed(values) == []
 
 
