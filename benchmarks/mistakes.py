@@ -178,7 +178,7 @@ def main(
     ]
     text = header("One wrong value in a history") + (
         f"\nCRPS ({samples} samples) by that without the mistake, geometric mean over {len(SETS)} sets that are not "
-        f"held out (largest), about {WINDOWS} windows each. The last value is wrong, or any of the last {LATE} known.\n\n"
+        f"held out (largest), about {WINDOWS} windows each. The last value is wrong, or any of the last {LATE}.\n\n"
         + table(["history, forecaster", *MISTAKES], rows)
     )
     write_text(output, text)
