@@ -43,7 +43,7 @@ def plot_imputations(
         imputations: of univariate series; panels are spread evenly over them.
         path: The picture, .png, .svg or .pdf; written atomically.
         truth: The true values of each series, (length,), where they are known; drawn as dots in the gaps.
-        steps: Only so many steps at the end of each series; None shows all.
+        steps: Only so many steps at the end of each series, two at least; None shows all.
         title: A line above the panels.
         stamp: Which day of their period timestamps name (`SeriesSet.stamp`).
 
@@ -65,7 +65,7 @@ def plot_imputations(
 
 def _gaps(axes: Axes, made: Imputation, truth: np.ndarray | None, steps: int | None, stamp: Stamp) -> None:
     index = pd.period_range(made.start, periods=len(made.target), freq=made.start.freq)
-    part = slice(-(steps or len(index)), None)
+    part = slice(-max(steps or len(index), 2), None)  # of a single step a band and a line would show nothing
     times, target = to_timestamps(index[part], stamp), made.target[part]
     missing = np.isnan(target)
     # A gap of one step still shows, as a line to its neighbours.
