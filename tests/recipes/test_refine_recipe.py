@@ -103,6 +103,15 @@ def test_a_refinement_of_counts_is_chosen_by_what_it_gives_of_counts(trained):
     assert found[0] != found[1]
 
 
+def test_scores_that_windows_are_left_out_of_say_so(data, tmp_path, capsys):
+    frame = pd.read_csv(data)
+    constant = frame[frame["item_id"] == "a"].assign(item_id="c", target=5.0)
+    pd.concat([frame, constant]).to_csv(data, index=False)
+    options = {"data": data, "prediction_length": 8, "base": ["seasonal_naive"], "samples": 4, "refine_steps": 2}
+    refine.main(Refine(**options, output=tmp_path / "out"))
+    assert "MASE leaves out 1 window whose history is constant or unobserved" in capsys.readouterr().err
+
+
 def test_what_cannot_be_is_refused_before_any_work(tmp_path):
     with pytest.raises(ConfigError, match="--base oracle: take one of seasonal_naive"):
         refine.main(Refine(base=["oracle"], output=tmp_path / "out"))

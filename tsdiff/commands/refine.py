@@ -158,6 +158,8 @@ def main(options: Refine) -> None:
     for name in set(BASELINE_NAMES) - set(names):  # of an earlier run
         (output / f"{name}.png").unlink(missing_ok=True)
     show(rich_metrics_table(rows, title=f"{counted(len(pairs), 'window', 'windows')} of {job.prediction_length} steps"))
+    for line in sorted({line for one in rows.values() for line in one.notes}):
+        note(line)
     write_text(output / "metrics.md", metrics_table(rows))
     write_csv(output / "refined.csv", job.series.origin.restored(pd.concat(frames, ignore_index=True)))
     metrics = {"bases": scores, "method": config.method, "prior": config.prior, "seconds": {"train": round(seconds, 2)}}
