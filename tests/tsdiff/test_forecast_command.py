@@ -16,10 +16,10 @@ from shared.console.notes import Note
 from shared.errors import ConfigError, DataError
 from tests.tsdiff.conftest import sines
 from tsdiff import Sampling, TSDiffEstimator, TSDiffPredictor
-from tsdiff.commands import anomaly, forecast, impute, refine
+from tsdiff.commands import anomaly, diagnose, forecast, impute, refine
 from tsdiff.commands.anomaly import Watch, all_scores, injected_metrics, since, thresholds_of, watch
 from tsdiff.commands.common import Job, load_job
-from tsdiff.commands.options import Anomaly, Forecast, Impute, Refine
+from tsdiff.commands.options import Anomaly, Diagnose, Forecast, Impute, Refine
 from tsdiff.data import series_from_gluonts, split_windows
 from tsdiff.tasks.anomaly.forecasts import ForecastScoring
 from tsdiff.tasks.anomaly.injection import InjectionConfig
@@ -176,6 +176,14 @@ def test_what_forecasts_nothing_needs_no_horizon(tmp_path, capsys):
     assert "a season of 'D'" in capsys.readouterr().err
     with pytest.raises(ConfigError, match="--prediction-length is needed"):
         load_job(Forecast(data=data))
+
+
+def test_a_diagnosis_needs_no_horizon(tmp_path, capsys):
+    options = Diagnose(data=sales(tmp_path), measures=["asymmetry"], noise=[1.0], windows=1, output=tmp_path / "out")
+    diagnose.main(options)
+    said = capsys.readouterr()
+    assert "held out" not in said.err
+    assert (tmp_path / "out" / "diagnosis.md").read_text().startswith("# Diagnosis of default\n\n1 item of 512 dim")
 
 
 def test_gaps_at_the_ends_of_all_series_are_filled_and_nothing_is_scored(tmp_path, capsys):

@@ -205,6 +205,7 @@ class Diagnose(Machine, Measures, Covariates):
     and what few network calls cost.
     """
 
+    forecasts = False
     output: Output = Path("runs/diagnose")
     model: Annotated[str, Option(help="Trained model (folder or name).")] = "default"
     windows: Annotated[int | None, Option(help="Windows to look at, from the ends of the series [8].", min=1)] = None

@@ -120,8 +120,8 @@ def evaluate(forecasts: Iterable[Forecast], test_data: Iterable[Pair], seasonali
             (`candidate_seasons`: hourly 24, daily 7, …). A history no longer than that uses 1.
 
     Returns:
-        The scores. A window whose history is constant or unobserved has no MASE and is left out of that one
-        only.
+        The scores. A window whose history is constant or unobserved, or the same in each season, has no MASE and is
+        left out of that one only.
 
     Raises:
         DataError: Forecasts that are NaN, or do not match the pairs in number, item, start or
@@ -241,7 +241,7 @@ def _metrics(main: MetricCollection, mase: float, total: int, missing: int, unsc
         notes.append(f"{missing} of {counted(total, 'actual value is', 'actual values are')} missing and left out")
     if unscaled:
         windows = counted(unscaled, "window", "windows")
-        notes.append(f"MASE leaves out {windows} whose history is constant or unobserved")
+        notes.append(f"MASE leaves out {windows} whose history is constant or unobserved, or the same in each season")
     with np.errstate(divide="ignore", invalid="ignore"):
         loss, nd, nrmse, half, ninety = (float(value) for value in main.get().values())
     if not math.isfinite(loss) or not math.isfinite(nrmse):

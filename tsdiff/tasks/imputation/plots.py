@@ -48,13 +48,23 @@ def plot_imputations(
         stamp: Which day of their period timestamps name (`SeriesSet.stamp`).
 
     Raises:
-        DataError: Nothing to draw, or several channels.
-        ConfigError: the picture's suffix is unknown.
+        DataError: Nothing to draw, what is no imputation, several channels, or truth of another number or length.
+        ConfigError: the picture's suffix is unknown, or steps below 1.
     """
-    check_picture(path)
+    check_picture(path, steps=steps)
     made = list(imputations)
+    if any(not isinstance(one, Imputation) for one in made):
+        raise DataError(
+            "imputations are what `impute` of a predictor gives; a table of them is drawn by its own columns"
+        )
     if not made or any(one.target.ndim > 1 for one in made):
         raise DataError("there is no series of one channel to draw")
+    lengths = [len(one.target) for one in made]
+    if truth is not None and [len(one) for one in truth] != lengths:
+        raise DataError(
+            f"truth of {[len(one) for one in truth][:5]} steps for series of {lengths[:5]}; give the true values of "
+            "each series whole, in the order of the imputations"
+        )
     places = spread(len(made), _MOST_PANELS)
     with quiet():
         figure, panels = grid_of_panels(len(places))
