@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 # The levels of the TSDiff paper's CRPS.
 CRPS_LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 TABLE_LEVELS = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)
+_ROUNDED = 1e-12
+"""Seasonal differences of up to this share of a history's largest value are those of rounding, and no scale."""
 _TITLES = {
     "crps": "CRPS",
     "nd": "ND",
@@ -180,7 +182,7 @@ class _Batch(dict[str, Any]):
             return False
         error = np.ma.filled(seasonal_error(past, season if season < len(past) else 1), np.nan)
         self["seasonal_error"] = error[None]
-        return bool(np.isfinite(error).all() and (error > 0).all())
+        return bool(np.isfinite(error).all() and (error > _ROUNDED * np.abs(past).max()).all())
 
 
 def window_losses(forecasts: Sequence[Forecast], actual: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
