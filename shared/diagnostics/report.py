@@ -136,7 +136,7 @@ class Diagnosis:
 
     def markdown(self, title: str) -> str:
         """All of it as a page."""
-        parts = [f"# {title}\n\n{self.items} items of {self.dimensions} dimensions.\n"]
+        parts = [f"# {title}\n\n{self.items} item{'s' if self.items != 1 else ''} of {self.dimensions} dimensions.\n"]
         for rows in (self.level_rows(), self.sampling_rows()):
             if len(rows) > 1:
                 parts.append(markdown(rows[0], rows[1:]))

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from shared.errors import ConfigError
+from shared.errors import ConfigError, DataError
 from tests.tsdiff.conftest import HORIZON, sines, tiny_estimator
 from tsdiff import TSDiffPredictor
 from tsdiff.commands import refine
@@ -101,6 +101,32 @@ def test_a_refinement_of_counts_is_chosen_by_what_it_gives_of_counts(trained):
         for counts in (False, True)
     ]
     assert found[0] != found[1]
+
+
+def test_scores_that_windows_are_left_out_of_say_so(data, tmp_path, capsys):
+    frame = pd.read_csv(data)
+    constant = frame[frame["item_id"] == "a"].assign(item_id="c", target=5.0)
+    pd.concat([frame, constant]).to_csv(data, index=False)
+    options = {"data": data, "prediction_length": 8, "base": ["seasonal_naive"], "samples": 4, "refine_steps": 2}
+    refine.main(Refine(**options, output=tmp_path / "out"))
+    assert "MASE leaves out 1 window whose history is constant or unobserved" in capsys.readouterr().err
+
+
+def test_a_base_that_nobody_named_is_left_out_where_series_are_too_short_for_it(tmp_path, capsys):
+    frame = pd.DataFrame({"timestamp": pd.date_range("2024-01-01", periods=12), "target": 10.0 + np.arange(12) % 7})
+    frame.to_csv(tmp_path / "short.csv", index=False)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "linear.png").write_text("of an earlier run")
+    options = {"data": tmp_path / "short.csv", "prediction_length": 7, "samples": 4, "refine_steps": 2}
+    refine.main(Refine(**options, output=tmp_path / "out"))
+    said = capsys.readouterr()
+    told = "linear is left out: no series holds a training window of 1 + 7 steps; the longest has 5: give longer series"
+    assert told in said.err
+    assert "(seasonal_naive.png, refined.csv, metrics.json, metrics.md)" in said.out
+    assert json.loads((tmp_path / "out" / "metrics.json").read_text())["bases"].keys() == {"seasonal_naive"}
+    assert not (tmp_path / "out" / "linear.png").exists()
+    with pytest.raises(DataError, match="no series holds a training window"):
+        refine.main(Refine(**options, base=["linear"], output=tmp_path / "out"))
 
 
 def test_what_cannot_be_is_refused_before_any_work(tmp_path):

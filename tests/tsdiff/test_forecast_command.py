@@ -16,10 +16,10 @@ from shared.console.notes import Note
 from shared.errors import ConfigError, DataError
 from tests.tsdiff.conftest import sines
 from tsdiff import Sampling, TSDiffEstimator, TSDiffPredictor
-from tsdiff.commands import anomaly, forecast, impute, refine
+from tsdiff.commands import anomaly, diagnose, forecast, impute, refine
 from tsdiff.commands.anomaly import Watch, all_scores, injected_metrics, since, thresholds_of, watch
 from tsdiff.commands.common import Job, load_job
-from tsdiff.commands.options import Anomaly, Forecast, Impute, Refine
+from tsdiff.commands.options import Anomaly, Diagnose, Forecast, Impute, Refine
 from tsdiff.data import series_from_gluonts, split_windows
 from tsdiff.tasks.anomaly.forecasts import ForecastScoring
 from tsdiff.tasks.anomaly.injection import InjectionConfig
@@ -178,6 +178,14 @@ def test_what_forecasts_nothing_needs_no_horizon(tmp_path, capsys):
         load_job(Forecast(data=data))
 
 
+def test_a_diagnosis_needs_no_horizon(tmp_path, capsys):
+    options = Diagnose(data=sales(tmp_path), measures=["asymmetry"], noise=[1.0], windows=1, output=tmp_path / "out")
+    diagnose.main(options)
+    said = capsys.readouterr()
+    assert "held out" not in said.err
+    assert (tmp_path / "out" / "diagnosis.md").read_text().startswith("# Diagnosis of default\n\n1 item of 512 dim")
+
+
 def test_gaps_at_the_ends_of_all_series_are_filled_and_nothing_is_scored(tmp_path, capsys):
     data = pd.read_csv(sales(tmp_path))
     data.loc[data["timestamp"] > "2024-02-20", "target"] = np.nan
@@ -195,6 +203,37 @@ def test_gaps_at_the_ends_of_all_series_are_filled_and_nothing_is_scored(tmp_pat
     assert {file.name for file in (tmp_path / "out").iterdir()} == {"imputed.csv", "metrics.json"}
     with pytest.raises(DataError, match="the last 7 steps of every series, held out to be scored, hold no observed"):
         run(tmp_path / "no", data=tmp_path / "sales.csv", prediction_length=7)
+
+
+def test_hidden_values_that_have_no_mase_are_told(tmp_path, capsys):
+    frame = pd.DataFrame({"timestamp": DAYS[:40], "target": 5.0})
+    frame.to_csv(tmp_path / "constant.csv", index=False)
+    impute.main(Impute(data=tmp_path / "constant.csv", samples=5, output=tmp_path / "out"))
+    said = capsys.readouterr()
+    assert "MASE leaves out 1 window whose history is constant or unobserved" in said.err
+    assert "missing and left out" not in said.err
+    assert "1 hidden value of 1 series" in said.out
+
+
+def test_series_too_short_to_be_scored_are_filled(tmp_path, capsys):
+    data = sales(tmp_path, known=10, ids=1)
+    shared = {"data": data, "prediction_length": 14, "samples": 5, "output": tmp_path / "out"}
+    told = "the longest series has 10 values, too few to hold 14 steps out: nothing is scored, and gaps are filled"
+    for more, line in (({}, told), ({"windows": 0}, ""), ({"hide": 0.0}, "")):
+        impute.main(Impute(**shared, **more))
+        assert len(pd.read_csv(tmp_path / "out" / "imputed.csv")) == 1
+        assert {file.name for file in (tmp_path / "out").iterdir()} == {"imputed.csv", "metrics.json"}
+        said = capsys.readouterr().err
+        assert line in said
+        assert line or "scored" not in said
+    with pytest.raises(DataError, match="--windows 0 fills gaps without scoring"):
+        impute.main(Impute(**shared, windows=1))
+    pd.concat([pd.read_csv(data), pd.read_csv(long(tmp_path)).assign(item_id="long")]).to_csv(data, index=False)
+    impute.main(Impute(**shared))
+    said = capsys.readouterr()
+    assert "series '0' is not scored: 10 values" in said.err
+    assert "left out" not in said.err
+    assert "1 missing value of 1 series filled" in said.out
 
 
 def test_refine_and_anomaly_take_the_bundled_model_where_values_are_few(tmp_path, capsys):

@@ -63,7 +63,10 @@ class LinearEstimator(Estimator):
         seen = ~np.isnan(windows)
         usable = seen[:, :context].any(axis=1) & seen[:, context:].any(axis=1)
         if not usable.any():
-            raise DataError("no training window holds observed values both in its context and in its horizon")
+            raise DataError(
+                "no training window holds observed values both in its context and in its horizon; give longer series, "
+                "or some of which less is missing"
+            )
         windows = windows[usable]
         fallback = float(np.nanmean(np.abs(windows[:, :context]))) if self.scaling else 1.0
         scaled, _ = _scaled(windows, context, self.scaling, fallback)
@@ -129,9 +132,9 @@ def _training_windows(entries: list[Entry], context: int, horizon: int, count: i
     targets = [target for target in targets if len(target) >= length]
     if not targets:
         longest = max(len(entry["target"]) for entry in entries)
+        remedy = "give a shorter context_length" if context > 1 else "give longer series, or forecast fewer steps"
         raise DataError(
-            f"no series holds a training window of {context} + {horizon} steps; the longest has "
-            f"{longest}: give a shorter context_length"
+            f"no series holds a training window of {context} + {horizon} steps; the longest has {longest}: {remedy}"
         )
     starts = [len(target) - length + 1 for target in targets]
     if sum(starts) <= count:

@@ -30,6 +30,7 @@ from tsdiff.data import (
     split_windows,
     unsplit,
 )
+from tsdiff.data.covariates import Layout
 from tsdiff.data.entries import counted
 from tsdiff.data.series import summarised
 from tsdiff.estimator import DEFAULT_TRAINING, TSDiffEstimator
@@ -54,6 +55,9 @@ _CHANGED = {
     "rescaled": "whose unit changed, their earlier values converted",
 }
 """What was done to the history of series, by the name of it in `Suited`."""
+
+_UNSCORED = {"forecasts": "what comes next is forecast", "fills gaps": "gaps are filled"}
+"""What is done where no test windows are held out, by what the verb does."""
 
 ModelOptions = Forecast | Impute | Refine | Synthesize | Anomaly
 """What a verb that takes a model, or trains one, says of it."""
@@ -85,7 +89,7 @@ def load_job(
         options: what the user gave.
         embedded_windows: test windows of the embedded series, where none are given.
         forecast_only: whether no test windows will do: where 0 are asked for, or where nothing is to be trained and no
-            series is long enough for one.
+            series is long enough for one. They do for `Impute`, too, which fills gaps without.
     """
     data, freq, horizon, windows = options.data, options.freq, options.prediction_length, options.windows
     if data is None:
@@ -114,9 +118,12 @@ def load_job(
             raise ConfigError(
                 f"the series of {data} have {series.layout.channels} channels; commands take one, TSDiffEstimator more"
             )
-        horizon = _usual_horizon(series) if horizon is None else horizon
+        horizon = _usual_horizon(series, windows != 0) if horizon is None else horizon
     model = getattr(options, "chosen", None) or (_without_training(options, series) if data is not None else None)
-    split = _split(series, horizon, windows, forecast_only, model is not None)
+    work = "fills gaps" if isinstance(options, Impute) else "forecasts" if forecast_only else None
+    if isinstance(options, Impute) and not options.hide and model is not None:
+        windows = 0  # nothing is to be scored, nor trained on
+    split = _split(series, horizon, windows, work, model is not None)
     covariates = (
         " ".join(f"--dynamic {name}" for name in series.origin.ahead) if isinstance(options, Covariates) else ""
     )
@@ -126,9 +133,9 @@ def load_job(
         series.refuse_beyond(horizon)
         if covariates:
             note(f"what is forecast comes after the rows without a value; {covariates} takes them for what is to come")
-    for line in series.remarks() if forecast_only else series.remarks(split.skipped):
+    for line in series.remarks() if work else series.remarks(split.skipped):
         note(line)
-    if forecast_only:
+    if work:
         for line in summarised([f"series {item!r} is not scored: {why}" for item, why in split.skipped.items()]):
             note(line)
     return Job(series, split, horizon, data is None, model)
@@ -149,13 +156,14 @@ def _without_training(options: Series, series: SeriesSet) -> str | None:
     return BUNDLED_MODEL
 
 
-def _usual_horizon(series: SeriesSet) -> int:
+def _usual_horizon(series: SeriesSet, held_out: bool) -> int:
     """A season, or a tenth of the longest series where that is less, for verbs that forecast nothing."""
     season, longest = candidate_seasons(series.freq)[0], max(len(entry["target"]) for entry in series)
     horizon = max(1, min(season, longest // 10))
     what = f"a season of {series.freq!r}" if horizon == season else "a tenth of the longest series"
     steps = counted(horizon, "step", "steps")
-    note(f"--prediction-length is left out: windows of {steps} are held out, {what}")
+    if held_out:
+        note(f"--prediction-length is left out: windows of {steps} are held out, {what}")
     return horizon
 
 
@@ -168,24 +176,24 @@ def _saved_horizon(options: Series) -> int | None:
     return None if saved.config.awaits_freq else saved.prediction_length
 
 
-def _split(series: SeriesSet, horizon: int, windows: int | None, forecast_only: bool, trained: bool) -> WindowSplit:
-    """Training and test windows, if any."""
+def _split(series: SeriesSet, horizon: int, windows: int | None, work: str | None, trained: bool) -> WindowSplit:
+    """Training and test windows, if any; `work` is what is done without test windows, where anything is."""
     horizon = checked(Count, prediction_length=horizon)
-    if windows == 0 and forecast_only:
+    if windows == 0 and work:
         return unsplit(series, horizon)
     longest = max(len(entry["target"]) for entry in series)
-    if windows is None and forecast_only and trained and longest <= horizon:
+    if windows is None and work and trained and longest <= horizon:
         note(
-            f"the longest series has {longest} values, too few to hold {horizon} steps out: nothing is scored, and "
-            "what comes next is forecast"
+            f"the longest series has {counted(longest, 'value', 'values')}, too few to hold "
+            f"{counted(horizon, 'step', 'steps')} out: nothing is scored, and {_UNSCORED[work]}"
         )
         return unsplit(series, horizon)
     windows = 1 if windows is None else windows
     try:
         split = split_windows(series, horizon, windows)
     except DataError as error:
-        remedy = "--windows 0 forecasts without scoring" + ("" if trained else ", with --no-train by the bundled model")
-        raise DataError(f"{error}; {remedy}") if forecast_only else error from None
+        remedy = f"--windows 0 {work} without scoring" + ("" if trained else ", with --no-train by the bundled model")
+        raise DataError(f"{error}; {remedy}") if work else error from None
     return split
 
 
@@ -345,17 +353,26 @@ def _fitting(path: str, predictor: F, job: Job) -> F:
             f"{path} forecasts {predictor.prediction_length} steps of {predictor.freq!r}, the data asks for "
             f"{job.prediction_length} of {job.series.freq!r}; train a model for them, or change --prediction-length"
         )
-    _match_features(path, predictor, job)
+    match_features(path, predictor, job.series.layout)
     return predictor.with_horizon(job.prediction_length)
 
 
-def _match_features(path: str, predictor: Forecaster, job: Job) -> None:
-    """Refuse a model that takes other features than the data has; those that it takes none of are left out."""
-    config, layout = predictor.config, job.series.layout
+def match_features(
+    path: str, predictor: Forecaster, layout: Layout, options: tuple[str, str] = ("--dynamic", "--static")
+) -> None:
+    """Refuse a model that takes other features than the data has; those that it takes none of are left out, and said.
+
+    Args:
+        path: of the model.
+        predictor: the model.
+        layout: of the data.
+        options: by which the command line names columns of dynamic and of static features.
+    """
+    config, (dynamic, static) = predictor.config, options
     kinds = (
-        ("dynamic covariates", config.dynamic_features, layout.dynamic, "--dynamic"),
-        ("static categories", len(config.categories), layout.categories, "--static"),
-        ("static numbers", config.static_features, layout.reals, "--static"),
+        ("dynamic covariates", config.dynamic_features, layout.dynamic, dynamic),
+        ("static categories", len(config.categories), layout.categories, static),
+        ("static numbers", config.static_features, layout.reals, static),
     )
     for kind, takes, has, option in kinds:
         if takes and takes != has:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from shared.console.command import claim_output, note, prepare
 from shared.errors import ConfigError
+from tsdiff.commands.common import match_features
 from tsdiff.commands.options import Evaluate
 from tsdiff.commands.train import Named, experiment_of, read_data, score, trained, write_scores
 from tsdiff.experiment.experiment import Experiment, ExperimentData
@@ -14,17 +15,16 @@ from tsdiff.sampling.settings import Sampling
 
 
 def check_model(predictor: TSDiffPredictor, path: str, data: ExperimentData) -> None:
-    """Refuse a model of another frequency or layout than the data."""
+    """Refuse a model of another frequency or number of channels than the data, or of other features; see
+    `match_features`."""
     config, layout = predictor.model.config, data.series.layout
     for name, value, own in (
         ("frequency", config.freq, data.series.freq),
-        ("channels", config.channels, max(layout.channels, 1)),
-        ("dynamic features", config.dynamic_features, layout.dynamic),
-        ("static numbers", config.static_features, layout.reals),
-        ("categories", len(config.categories), layout.categories),
+        ("number of channels", config.channels, max(layout.channels, 1)),
     ):
         if value != own:
             raise ConfigError(f"{path}: its {name} is {value}, that of the data {own}; take another model or data")
+    match_features(path, predictor, data.series.layout, ("--set data.dynamic=…", "--set data.static=…"))
 
 
 def main(options: Evaluate) -> None:

@@ -28,6 +28,8 @@ from tsdiff.windows.conditioning import bridge
 
 _OF_SCORES = ("imputed.png", "metrics.md")
 """Files that tell how good an imputation is."""
+_LEAST_SHOWN = 12
+"""Steps at the ends of series that a picture shows at least, where fewer are held out."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,9 @@ class Hidden:
 
 def hide(job: Job, rate: float, seed: int) -> Hidden:
     """Hide this share of each series' held-out end: half of it at random, half in blocks of up to a horizon."""
-    steps = sum(1 for _ in job.split.test) // len(job.split.train) * job.prediction_length
+    steps = len(job.split.test) // len(job.split.train) * job.prediction_length
+    if not steps:
+        return Hidden([], [])
     entries: list[Entry] = []
     pairs: list[Pair] = []
     for place, entry in enumerate(job.series):
@@ -104,14 +108,17 @@ def score(job: Job, predictor: TSDiffPredictor, hidden: Hidden, samples: int, ou
         f"one season before ({season})": evaluate(seasons, hidden.pairs),
     }
     count = int(sum((~np.isnan(label["target"])).sum() for _, label in hidden.pairs))
-    show(rich_metrics_table(rows, title=f"{count} hidden values of {len(made)} series"))
+    show(rich_metrics_table(rows, title=f"{counted(count, 'hidden value', 'hidden values')} of {len(made)} series"))
+    for text in rows["TSDiff"].notes:
+        if not text.endswith("missing and left out"):  # as all are that were not hidden
+            note(text)
     write_text(output / "metrics.md", metrics_table(rows))
     whole = {str(entry["item_id"]): entry["target"] for entry in job.series}
     plot_imputations(
         made,
         output / "imputed.png",
         truth=[whole[one.item_id] for one in made],
-        steps=len(hidden.pairs[0][1]["target"]),
+        steps=max(len(hidden.pairs[0][1]["target"]), _LEAST_SHOWN),
         title="values that were hidden, and what was imputed",
         stamp=job.series.stamp,
     )
@@ -162,7 +169,7 @@ def main(options: Impute) -> None:
     else:
         for name in _OF_SCORES:  # of an earlier run
             (output / name).unlink(missing_ok=True)
-        if options.hide:
+        if options.hide and len(job.split.test):
             note("nothing is scored: the held-out ends of the series have no values to hide; --windows holds out more")
     metrics["filled_values"] = fill(job, predictor, samples, output)
     if metrics["filled_values"]:

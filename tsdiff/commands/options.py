@@ -102,6 +102,13 @@ class Impute(Machine, Draws, Values, Scaled, Untrained, Covariates):
 
     forecasts = False
     output: Output = Path("runs/impute")
+    windows: Annotated[
+        int | None,
+        Option(
+            help="Test windows at the end of each series; 0 scores nothing, and only fills gaps [7 embedded, 1 with "
+            "--data, 0 where no series is long enough]."
+        ),
+    ] = None
     hide: Annotated[
         Portion, Option(help="Share of the last windows that is hidden to score the imputation; 0: none.")
     ] = 0.2
@@ -198,6 +205,7 @@ class Diagnose(Machine, Measures, Covariates):
     and what few network calls cost.
     """
 
+    forecasts = False
     output: Output = Path("runs/diagnose")
     model: Annotated[str, Option(help="Trained model (folder or name).")] = "default"
     windows: Annotated[int | None, Option(help="Windows to look at, from the ends of the series [8].", min=1)] = None

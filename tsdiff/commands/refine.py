@@ -143,7 +143,13 @@ def main(options: Refine) -> None:
     frames: list[pd.DataFrame] = []
     for name in names:
         title = _TITLES.get(name, name)
-        before, after, used, taken = refined(name, title, job, pairs, predictor, config, options.choose)
+        try:
+            before, after, used, taken = refined(name, title, job, pairs, predictor, config, options.choose)
+        except DataError as error:
+            if options.base or (name == names[-1] and not rows):
+                raise
+            note(f"{title} is left out: {error}")  # nobody asked for it by name
+            continue
         rows[title], rows[f"{title}, refined"] = evaluate(before, pairs), evaluate(after, pairs)
         scores[name] = {
             "before": rows[title].as_dict(),
@@ -155,12 +161,15 @@ def main(options: Refine) -> None:
         frames.append(forecasts_to_frame(after, stamp=job.series.stamp).assign(base=name))
         frames[-1]["actual"] = [value for _, label in pairs for value in label["target"]]
         draw(before, after, pairs, f"{title}, before and after", output / f"{name}.png", job)
-    for name in set(BASELINE_NAMES) - set(names):  # of an earlier run
+    for name in set(BASELINE_NAMES) - set(scores):  # of an earlier run
         (output / f"{name}.png").unlink(missing_ok=True)
-    show(rich_metrics_table(rows, title=f"{counted(len(pairs), 'window', 'windows')} of {job.prediction_length} steps"))
+    steps = counted(job.prediction_length, "step", "steps")
+    show(rich_metrics_table(rows, title=f"{counted(len(pairs), 'window', 'windows')} of {steps}"))
+    for line in sorted({line for one in rows.values() for line in one.notes}):
+        note(line)
     write_text(output / "metrics.md", metrics_table(rows))
     write_csv(output / "refined.csv", job.series.origin.restored(pd.concat(frames, ignore_index=True)))
     metrics = {"bases": scores, "method": config.method, "prior": config.prior, "seconds": {"train": round(seconds, 2)}}
     write_json(output / "metrics.json", metrics)
-    pictures = ", ".join(f"{name}.png" for name in names)
+    pictures = ", ".join(f"{name}.png" for name in scores)
     show(f"results: {output}/ ({pictures}, refined.csv, metrics.json, metrics.md)")

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 # The levels of the TSDiff paper's CRPS.
 CRPS_LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 TABLE_LEVELS = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)
+_ROUNDED = 1e-12
+"""Seasonal differences of up to this share of a history's largest value are those of rounding, and no scale."""
 _TITLES = {
     "crps": "CRPS",
     "nd": "ND",
@@ -120,8 +122,8 @@ def evaluate(forecasts: Iterable[Forecast], test_data: Iterable[Pair], seasonali
             (`candidate_seasons`: hourly 24, daily 7, …). A history no longer than that uses 1.
 
     Returns:
-        The scores. A window whose history is constant or unobserved has no MASE and is left out of that one
-        only.
+        The scores. A window whose history is constant or unobserved, or the same in each season, has no MASE and is
+        left out of that one only.
 
     Raises:
         DataError: Forecasts that are NaN, or do not match the pairs in number, item, start or
@@ -180,7 +182,7 @@ class _Batch(dict[str, Any]):
             return False
         error = np.ma.filled(seasonal_error(past, season if season < len(past) else 1), np.nan)
         self["seasonal_error"] = error[None]
-        return bool(np.isfinite(error).all() and (error > 0).all())
+        return bool(np.isfinite(error).all() and (error > _ROUNDED * np.abs(past).max()).all())
 
 
 def window_losses(forecasts: Sequence[Forecast], actual: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
@@ -241,7 +243,7 @@ def _metrics(main: MetricCollection, mase: float, total: int, missing: int, unsc
         notes.append(f"{missing} of {counted(total, 'actual value is', 'actual values are')} missing and left out")
     if unscaled:
         windows = counted(unscaled, "window", "windows")
-        notes.append(f"MASE leaves out {windows} whose history is constant or unobserved")
+        notes.append(f"MASE leaves out {windows} whose history is constant or unobserved, or the same in each season")
     with np.errstate(divide="ignore", invalid="ignore"):
         loss, nd, nrmse, half, ninety = (float(value) for value in main.get().values())
     if not math.isfinite(loss) or not math.isfinite(nrmse):

@@ -78,14 +78,17 @@ def excursions(values: np.ndarray, level: float | np.ndarray) -> Excursions:
         level: one for all, or one of each, (series,).
 
     Raises:
-        DataError: another shape, or values that are missing or infinite.
+        DataError: another shape, levels of another number, or values that are missing or infinite.
     """
     values = np.asarray(values, dtype=np.float64)
     if values.ndim != 2 or values.shape[1] < 2:
         raise DataError(f"values of shape {values.shape}: give (series, steps), at least two steps")
     if not np.isfinite(values).all():
         raise DataError("values that are missing or infinite have no side of a level; fill them, or leave them out")
-    above = values > np.broadcast_to(np.asarray(level, dtype=np.float64), len(values))[:, None]
+    levels = np.asarray(level, dtype=np.float64)
+    if levels.shape not in ((), (1,), (len(values),)):
+        raise DataError(f"levels of shape {levels.shape} for {len(values)} series: give one, or one of each series")
+    above = values > np.broadcast_to(levels, len(values))[:, None]
     lengths, ended = [], []
     for row in above:
         changes = np.flatnonzero(row[1:] != row[:-1]) + 1

@@ -125,15 +125,21 @@ def test_a_calibrated_forecast_covers_what_it_promises():
     assert metrics.coverage_90 == pytest.approx(0.88, abs=0.02)
 
 
-@pytest.mark.parametrize("past", [np.full(60, 3.0), np.full(60, np.nan), np.ones(1), np.ones(0)])
+ROUNDED = 100 + 30 * np.sin(np.arange(72) * 2 * np.pi / 24)
+"""The same each day, but for rounding."""
+
+
+@pytest.mark.parametrize(
+    "past", [np.full(60, 3.0), np.full(60, np.nan), np.ones(1), np.ones(0), np.arange(72) % 24, ROUNDED]
+)
 def test_a_history_without_a_scale_is_left_out_of_mase_only(past):
     pairs, forecasts = make_windows()
     whole, without = evaluate(forecasts, pairs), evaluate(forecasts[1:], pairs[1:])
-    pairs[0][0]["target"] = past.astype(np.float32)
+    pairs[0][0]["target"] = past.astype(np.float64)
     metrics = evaluate(forecasts, pairs)
     assert metrics.crps == whole.crps
     assert metrics.mase == pytest.approx(without.mase)
-    assert "1 window whose history is constant or unobserved" in metrics.notes[0]
+    assert "1 window whose history is constant or unobserved, or the same in each season" in metrics.notes[0]
     alone = evaluate(forecasts[:1], pairs[:1])
     assert math.isnan(alone.mase)
     assert alone.as_dict()["mase"] is None

@@ -137,3 +137,5 @@ def test_values_that_have_no_side_are_refused() -> None:
         excursions(np.array([[1.0, np.nan, 2.0]]), 0.0)
     with pytest.raises(DataError, match="at least two steps"):
         excursions(np.ones(5), 0.0)
+    with pytest.raises(DataError, match=r"levels of shape \(2,\) for 3 series: give one, or one of each"):
+        excursions(np.ones((3, 5)), np.zeros(2))

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from shared.errors import ConfigError
 from shared.experiment import HARDWARE
+from shared.training.config import TrainingConfig
 from tests.recipes.harness import Recipes
 from tests.tsdiff.data.test_data_sets import ROOT, needs_shared
 from tsdiff.commands import application
@@ -19,6 +20,7 @@ from tsdiff.commands.options import Train
 from tsdiff.commands.train import experiment_of
 from tsdiff.data.benchmarks import PAPER_SETS
 from tsdiff.data.frequency import quiet
+from tsdiff.estimator import TSDiffEstimator
 from tsdiff.experiment.experiment import (
     DataSettings,
     Experiment,
@@ -232,6 +234,27 @@ def test_what_a_run_does_not_make_is_not_left_of_an_earlier_one(tmp_path: Path, 
     channels = [*arguments[:-1], "data.validation_windows=0", "--set", f"data.name={tmp_path / 'pair'}"]
     assert CliRunner().invoke(application(), channels).exit_code == 0
     assert not (tmp_path / "out" / "forecasts.png").exists()  # there is none of channels
+
+
+def test_features_that_a_model_takes_none_of_are_left_out_and_told(tmp_path: Path):
+    for part, steps in (("train", 60), ("test", 68)):
+        (tmp_path / "shops" / part).mkdir(parents=True)
+        values = (10 + np.arange(steps) % 24).tolist()
+        entry = {"start": "2024-01-01 00:00", "target": values, "item_id": "a", "feat_static_cat": [0]}
+        (tmp_path / "shops" / part / "data.json").write_text(json.dumps(entry) + "\n")
+    (tmp_path / "shops" / "metadata.json").write_text('{"freq": "h", "prediction_length": 8}')
+    options = sets([f"data.name={tmp_path / 'shops'}", "data.prediction_length=8", "samples=5"])
+    arguments = ["evaluate", *options, "--output", str(tmp_path / "out")]
+    made = CliRunner().invoke(application(), [*arguments, "--model", "default"])
+    assert made.exit_code == 0, made.output
+    assert "the data's 1 static categories are left out" in made.output
+    assert pd.read_csv(tmp_path / "out" / "results.csv")["crps"].notna().all()
+    estimator = TSDiffEstimator("h", 8, 16, categories=(2, 3), training=TrainingConfig(max_steps=1))
+    entries = [{"start": pd.Period("2024-01-01", "h"), "target": np.arange(60.0), "feat_static_cat": [0, 0]}]
+    estimator.train(entries, progress=False).serialize(tmp_path / "two")
+    wrong = CliRunner().invoke(application(), [*arguments, "--model", str(tmp_path / "two")])
+    assert isinstance(wrong.exception, ConfigError)
+    assert "takes 2 static categories, the data has 1; name the columns of a table by --set" in str(wrong.exception)
 
 
 def test_an_unknown_guidance_is_refused_before_a_training(tmp_path: Path, table: Path):

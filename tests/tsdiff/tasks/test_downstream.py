@@ -151,6 +151,17 @@ def test_histories_that_are_short_or_have_gaps_are_filled(real):
     assert np.isfinite(score.crps)
 
 
+def test_a_history_without_a_value_in_the_context_goes_on_from_the_last_one_before(real):
+    target = np.array([3.0, 8.0] + [np.nan] * 30)
+    past = {"item_id": "shut", "start": START, "target": target}
+    label = {**past, "start": START + len(target), "target": np.full(HORIZON, 8.0)}
+    assert linear_predictive_score(real, [(past, label)], HORIZON).nd < 0.2
+    echo = Echo()
+    list(ScaledForecaster(echo, CONTEXT).predict([past]))
+    np.testing.assert_array_equal(echo.seen[0]["target"], [1.0] + [np.nan] * (CONTEXT - 1))
+    np.testing.assert_array_equal(past["target"], target)
+
+
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from matplotlib.figure import Figure
 
 from shared.errors import ConfigError, DataError
 from tests.tsdiff.conftest import sines, tiny_estimator
@@ -15,6 +16,7 @@ from tsdiff import TSDiffPredictor
 from tsdiff.model.config import paper_sde
 from tsdiff.sampling.settings import Sampling
 from tsdiff.tasks.imputation import Imputation
+from tsdiff.tasks.imputation.plots import _gaps, plot_imputations
 from tsdiff.windows.covariance import WindowCovariance
 from tsdiff.windows.scales import Statistics
 
@@ -151,6 +153,28 @@ def test_a_channel_is_known_from_the_other():
         line = np.interp(np.arange(100, 112), [99, 112], entry["target"][1, [99, 112]])
         errors.append(np.abs(made.mean[1, gap] - truth).mean() / np.abs(line - truth).mean())
     assert np.mean(errors) < 0.7
+
+
+def test_a_single_step_at_the_end_is_drawn_from_the_one_before():
+    start, samples = pd.Period("2010", "Y"), np.linspace(1.0, 3.0, 9)[:, None]
+    made = Imputation("a", start, np.array([1.0, 2.0, np.nan]), samples)
+    axes = Figure().subplots()
+    _gaps(axes, made, np.array([1.0, 2.0, 2.5]), steps=1, stamp="start")
+    median = next(line for line in axes.lines if line.get_label() == "median imputed")
+    np.testing.assert_array_equal(median.get_ydata(), [2.0, 2.0])
+    assert all(len(band.get_paths()) == 1 for band in axes.collections)
+
+
+def test_what_cannot_be_drawn_is_refused(tmp_path):
+    made = [Imputation("a", pd.Period("2010", "Y"), np.array([1.0, np.nan]), np.ones((3, 1)))]
+    for truth, told in (([], r"truth of \[\] steps for series of \[2\]"), ([np.ones(1)], r"truth of \[1\] steps for")):
+        with pytest.raises(DataError, match=told):
+            plot_imputations(made, tmp_path / "a.png", truth=truth)
+    with pytest.raises(DataError, match="imputations are what `impute` of a predictor gives"):
+        plot_imputations(made[0].to_frame(), tmp_path / "a.png")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="steps=0"):
+        plot_imputations(made, tmp_path / "a.png", steps=0)
+    assert not list(tmp_path.iterdir())
 
 
 def test_what_cannot_be_imputed_is_refused(trained: TSDiffPredictor):

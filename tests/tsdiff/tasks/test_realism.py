@@ -279,6 +279,10 @@ def test_titles_of_the_picture_hold_their_numbers_whole():
     _spectrum(axes[1], replace(report, spectrum_db=13.99))
     assert axes[0].get_title("left") == f"scaled values   (KS {report.value_ks:.3f})"
     assert axes[1].get_title("left").endswith(" dB)")
+    axes[1].figure.draw_without_rendering()
+    labels = [label.get_text() for label in axes[1].get_xticklabels(which="minor")]
+    assert labels  # there are such ticks, whose labels would lie over each other
+    assert not any(labels)
     plt.close("all")
 
 

@@ -403,3 +403,8 @@ def test_a_series_without_values_is_refused_by_name(trained):
 def test_settings_that_cannot_be_are_refused(change, message):
     with pytest.raises(ConfigError, match=message):
         RefineConfig(**change)
+
+
+def test_settings_that_are_none_are_told_what_to_be(trained: TSDiffPredictor):
+    with pytest.raises(ConfigError, match=r"config=\{'steps': 3\}: need a RefineConfig, such as RefineConfig\(steps"):
+        trained.refine([], [], {"steps": 3})  # type: ignore[arg-type]

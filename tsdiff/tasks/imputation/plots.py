@@ -43,18 +43,28 @@ def plot_imputations(
         imputations: of univariate series; panels are spread evenly over them.
         path: The picture, .png, .svg or .pdf; written atomically.
         truth: The true values of each series, (length,), where they are known; drawn as dots in the gaps.
-        steps: Only so many steps at the end of each series; None shows all.
+        steps: Only so many steps at the end of each series, two at least; None shows all.
         title: A line above the panels.
         stamp: Which day of their period timestamps name (`SeriesSet.stamp`).
 
     Raises:
-        DataError: Nothing to draw, or several channels.
-        ConfigError: the picture's suffix is unknown.
+        DataError: Nothing to draw, what is no imputation, several channels, or truth of another number or length.
+        ConfigError: the picture's suffix is unknown, or steps below 1.
     """
-    check_picture(path)
+    check_picture(path, steps=steps)
     made = list(imputations)
+    if any(not isinstance(one, Imputation) for one in made):
+        raise DataError(
+            "imputations are what `impute` of a predictor gives; a table of them is drawn by its own columns"
+        )
     if not made or any(one.target.ndim > 1 for one in made):
         raise DataError("there is no series of one channel to draw")
+    lengths = [len(one.target) for one in made]
+    if truth is not None and [len(one) for one in truth] != lengths:
+        raise DataError(
+            f"truth of {[len(one) for one in truth][:5]} steps for series of {lengths[:5]}; give the true values of "
+            "each series whole, in the order of the imputations"
+        )
     places = spread(len(made), _MOST_PANELS)
     with quiet():
         figure, panels = grid_of_panels(len(places))
@@ -65,7 +75,7 @@ def plot_imputations(
 
 def _gaps(axes: Axes, made: Imputation, truth: np.ndarray | None, steps: int | None, stamp: Stamp) -> None:
     index = pd.period_range(made.start, periods=len(made.target), freq=made.start.freq)
-    part = slice(-(steps or len(index)), None)
+    part = slice(-max(steps or len(index), 2), None)  # of a single step a band and a line would show nothing
     times, target = to_timestamps(index[part], stamp), made.target[part]
     missing = np.isnan(target)
     # A gap of one step still shows, as a line to its neighbours.

@@ -51,6 +51,8 @@ class Refiner:
     def __init__(self, model: TSDiff, config: RefineConfig | None = None):
         if model.sde.noise is not None:
             raise ConfigError(f"refinement by a model with {model.sde.noise}: its energy is of white noise; take one")
+        if not isinstance(config, RefineConfig | None):
+            raise ConfigError(f"config={config!r}: need a RefineConfig, such as RefineConfig(steps=20), or None")
         self.model = model.eval().requires_grad_(False)
         self.config = config or RefineConfig()
         self.levels = Levels.at(model.sde, self.config.log_snrs)

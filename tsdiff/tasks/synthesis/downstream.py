@@ -34,7 +34,8 @@ class ScaledForecaster(Predictor):
     """A forecaster of scaled windows for series as they are.
 
     As published, a history is cut to its last context_length steps and divided by their mean absolute value, and the
-    forecast is multiplied by it (Kollovieh et al. 2023, §5.3: synthetic windows live in the scaled space).
+    forecast is multiplied by it (Kollovieh et al. 2023, §5.3: synthetic windows live in the scaled space). Of a history
+    without a value in these steps the last value before stands at the first of them.
 
     Args:
         base: trained on windows divided by the mean absolute value of their context.
@@ -56,6 +57,8 @@ class ScaledForecaster(Predictor):
     def _scaled(self, entry: Entry, scales: deque[float]) -> Entry:
         target = np.asarray(entry["target"], dtype=np.float64)
         recent = target[-self.context_length :]
+        if np.isnan(recent).all():
+            recent = np.r_[target[~np.isnan(target)][-1:], recent[1:]]  # the last value before is all that is known
         _, scale = context_scale(recent[None], "mean", target[None])
         scales.append(float(scale[0, 0]))
         start = shifted(entry["start"], len(target) - len(recent))

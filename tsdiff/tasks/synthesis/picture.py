@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from tsdiff.evaluation.plots import ACTUAL as REAL
 from tsdiff.evaluation.plots import FORECAST as SYNTHETIC
@@ -76,6 +77,7 @@ def _spectrum(axes: Axes, report: Realism) -> None:
     axes.loglog(
         report.synthetic.frequencies, np.maximum(report.synthetic.spectrum, 1e-12), color=SYNTHETIC, linewidth=1.5
     )
+    axes.xaxis.set_minor_formatter(NullFormatter())  # over less than two decades each of them would be labelled
     _labelled(axes, f"power spectrum   (distance {report.spectrum_db:.2f} dB)", "cycles a step")
 
 
