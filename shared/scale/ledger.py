@@ -47,7 +47,9 @@ class Ledger:
         except OSError as error:
             why = error.strerror or error
             raise ConfigError(f"{self.folder} cannot be written ({why}); choose another folder") from error
-        before = read_record(path, remedy=f"delete {self.folder} to begin anew")
+        before = read_record(path, remedy=(remedy := f"delete {self.folder} to begin anew"))
+        if not isinstance(before, dict):
+            raise ConfigError(f"{path} is damaged: it holds no settings by name; {remedy}")
         if before != (now := _as_json(settings)):
             names = sorted(name for name in {*before, *now} if before.get(name) != now.get(name))
             told = ", ".join(f"{name}: {_short(before.get(name))} there, {_short(now.get(name))} now" for name in names)
@@ -60,20 +62,25 @@ class Ledger:
         """What became of a unit, if it is finished.
 
         Raises:
-            DataError: it was, and its input was another, unless that is worked again.
+            DataError: it was, and its input was another, unless that is worked again; or its record is damaged.
         """
         path = self._units / f"{unit.name}.json"
         if not path.exists():
             return None
-        record = read_record(path, DataError, f"delete it, and {unit.name} is made anew")
-        if record.pop("digest") != unit.digest:
+        record = read_record(path, DataError, (remedy := f"delete it, and {unit.name} is made anew"))
+        try:
+            digest = record.pop("digest")
+            outcome = Outcome(**record)
+        except (AttributeError, LookupError, TypeError) as error:
+            raise DataError(f"{path} is damaged: it is no record of a unit; {remedy}") from error
+        if digest != unit.digest:
             if self._again:
                 return None
             raise DataError(
                 f"{self.folder}: the input of {unit.name} was another when it was made; choose another folder, or "
                 "delete that one to begin anew"
             )
-        return Outcome(**record)
+        return outcome
 
     def worked(self, step: Step, unit: Unit) -> Outcome:
         """Work a unit, and keep what became of it once its result is written."""
