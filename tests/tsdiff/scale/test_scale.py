@@ -172,6 +172,13 @@ def test_where_the_first_series_tells_no_frequency_the_remedy_is_told(tmp_path: 
     assert list(forecast(data, tmp_path / "out", freq="h").failed) == ["s000"]
 
 
+def test_of_other_settings_the_one_that_differs_is_told(tmp_path: Path):
+    data = write(tmp_path / "data", {"a": frame(1)})
+    forecast(data, tmp_path / "out")
+    with pytest.raises(ConfigError, match=r"other settings \(sampling\.seed: 0 there, 3 now\); choose another folder"):
+        forecast(data, tmp_path / "out", sampling={**TOGETHER, "seed": 3})
+
+
 def test_an_address_of_this_machine_is_a_folder(tmp_path: Path):
     data = write(tmp_path / "data", {"a": frame(1)})
     forecast(data, f"file://{tmp_path / 'out'}")
