@@ -48,9 +48,11 @@ def load_pickle(
         remedy: what the message tells to do if the file holds more than it may.
 
     Raises:
-        CheckpointError: the file is missing or damaged, or holds more than tensors and plain values.
+        CheckpointError: the file is missing, a folder or damaged, or holds more than tensors and plain values.
     """
     path = Path(path)
+    if path.is_dir():
+        raise CheckpointError(f"{path} is a folder; give the checkpoint in it, or read a model's folder by from_pretrained")
     try:
         _check_zip(path)
         _check_kind(path)
