@@ -52,7 +52,9 @@ def load_pickle(
     """
     path = Path(path)
     if path.is_dir():
-        raise CheckpointError(f"{path} is a folder; give the checkpoint in it, or read a model's folder by from_pretrained")
+        raise CheckpointError(
+            f"{path} is a folder; give the checkpoint in it, or read a model's folder by from_pretrained"
+        )
     try:
         _check_zip(path)
         _check_kind(path)
