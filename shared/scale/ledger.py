@@ -81,6 +81,9 @@ class Ledger:
                 f"{self.folder}: the input of {unit.name} was another when it was made; choose another folder, or "
                 "delete that one to begin anew"
             )
+        # What was known without any worker is as it is now: of files, those that are passed over come and go.
+        own = {name: why for name, why in outcome.failed.items() if name in unit.items}
+        outcome.failed = {**unit.failed, **own}
         return outcome
 
     def worked(self, step: Step, unit: Unit) -> Outcome:

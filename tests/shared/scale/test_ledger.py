@@ -134,6 +134,8 @@ def test_items_that_no_worker_sees_are_listed(tmp_path: Path):
     report = here(tmp_path, [first, replace(second, failed={"x": "not there"})])
     assert report.failed == {"x": "not there"}
     assert here(tmp_path, [first, replace(second, failed={"x": "not there"})]).failed == {"x": "not there"}
+    assert here(tmp_path, [first, second]).failed == {}  # it has come
+    assert here(tmp_path, [replace(first, failed={"y": "a link"}), second]).failed == {"y": "a link"}
 
 
 def test_what_cannot_be_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
