@@ -266,7 +266,10 @@ def resolve(path_or_name: str | os.PathLike[str], bundled: Path, kind: str | Non
     if os.path.isdir(path):  # False for what no file system takes as a name
         return path
     if os.path.isfile(path):
-        raise CheckpointError(f"{name!r} is a file; a model is a folder with {CONFIG} and {WEIGHTS}: give that")
+        raise CheckpointError(
+            f"{name!r} is a file; a model is a folder with {CONFIG} and {WEIGHTS}: give that (a published checkpoint "
+            "is read by import_checkpoint, and saved as such a folder by save_pretrained)"
+        )
     if isinstance(path_or_name, str) and name.count("/") == 1 and not name.startswith((".", "/", "~")):
         return _from_hub(name)
     names = [each for each in names if kind is None or _kind_of(bundled / each) == kind]

@@ -69,7 +69,8 @@ def load_pickle(
     except CheckpointError:
         raise
     except (OSError, RuntimeError, EOFError, ValueError, LookupError, TypeError, AttributeError, *_RARE) as error:
-        raise CheckpointError(f"{path} cannot be read ({error}); it may be truncated: copy it again") from error
+        why = str(error) or type(error).__name__
+        raise CheckpointError(f"{path} cannot be read ({why}); it may be truncated: copy it again") from error
 
 
 def refuse_odd_tensors(tensors: Mapping[str, Tensor], path: str | os.PathLike[str]) -> None:
