@@ -325,6 +325,7 @@ def test_what_fails_is_listed_and_the_rest_is_done(tmp_path: Path):
         ({"sampling": {"scale": -1.0}}, ConfigError, "scale"),
         ({"model": "nothing"}, CheckpointError, "nothing"),
         ({"columns": scale.Names(target="sold")}, DataError, "sold"),
+        ({"columns": {"target": "sold"}}, ConfigError, r"columns=\{'target': 'sold'\}: give tsdiff\.scale\.Names"),
         ({"size": 0}, ConfigError, "size=0"),
         ({"freq": "fortnight"}, DataError, "fortnight"),
         ({"seed": 3}, ConfigError, r'seed=3: .*sampling=\{"seed": 3\}'),
