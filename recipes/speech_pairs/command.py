@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -32,14 +32,15 @@ another folder.
 OutputOption = Annotated[Path, typer.Option("--output", "-o", help="Folder of the pairs.")]
 SeedOption = Annotated[int, typer.Option("--seed", help="Of everything that is drawn.")]
 WorkersOption = Annotated[int | None, typer.Option("--workers", help="Threads; as many as cores.", min=1)]
-SplitOption = Annotated[str, typer.Option("--split", help="Name of the part: train, valid or test.")]
+SplitOption = Annotated[Literal["train", "valid", "test"], typer.Option("--split", help="Which part the pairs are.")]
+RateOption = Annotated[int, typer.Option("--sample-rate", help="Hz.", min=1000, max=1_000_000)]
 CleanOption = Annotated[list[Path], typer.Option("--clean", help="Folder of clean recordings; once for each.")]
 
 
 def voicebank(
     source: Annotated[Path, typer.Argument(help="Folder of the four zip files, or of what they unpack to.")],
     output: OutputOption = Path("voicebank"),
-    sample_rate: Annotated[int, typer.Option(help="Hz.", min=1)] = 16000,
+    sample_rate: RateOption = 16000,
     speakers: Annotated[int, typer.Option(help="Of the training part: 28 or 56.")] = 28,
     workers: WorkersOption = None,
 ) -> None:
@@ -81,7 +82,7 @@ def ears_wham(
     ears: Annotated[Path, typer.Argument(help="Folder that holds p001 to p107.")],
     wham: Annotated[Path, typer.Argument(help="Folder of WHAM! at 48 kHz.")],
     output: OutputOption = Path("ears-wham"),
-    sample_rate: Annotated[int, typer.Option(help="Hz: 48000, or 16000.", min=1)] = 48000,
+    sample_rate: RateOption = 48000,
     cuts: Annotated[Path | None, typer.Option(help="test_files.json of the public script.")] = None,
     seed: SeedOption = 42,
     workers: WorkersOption = None,
@@ -103,7 +104,7 @@ def mix(
     count: Annotated[int, typer.Option(help="Mixtures.", min=1)] = 1000,
     seconds: Annotated[float, typer.Option(help="Length of each.")] = 4.0,
     snr: Annotated[tuple[float, float], typer.Option(help="Lowest and highest SNR in dB.")] = (-5.0, 20.0),
-    sample_rate: Annotated[int, typer.Option(help="Hz.", min=1)] = 16000,
+    sample_rate: RateOption = 16000,
     split: SplitOption = "train",
     output: OutputOption = Path("mixtures"),
     seed: SeedOption = 0,
@@ -136,7 +137,7 @@ def mix(
 def bandwidth(
     clean: CleanOption,
     cutoff: Annotated[list[float] | None, typer.Option(help="Hz; once for each [2000 and 4000].")] = None,
-    sample_rate: Annotated[int, typer.Option(help="Hz.", min=1)] = 16000,
+    sample_rate: RateOption = 16000,
     split: SplitOption = "train",
     output: OutputOption = Path("bandwidth"),
     seed: SeedOption = 0,

@@ -10,7 +10,7 @@ import csv
 import io
 import json
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import soundfile
 
+from shared.console.notes import tell
 from shared.console.progress import track
 from shared.errors import ConfigError, DataError
 from shared.files.documents import read_json
@@ -185,12 +186,24 @@ def finish(prepared: Prepared, output: Path, settings: dict[str, Any]) -> Prepar
         writer.writeheader()
         writer.writerows(rows)
         write_text(output / f"{split}.csv", text.getvalue())
+        _tell_others(output, split, {str(row["id"]) for row in rows})
     files, failed = _of_other_splits(output, splits)
     whose = {"split": splits[0]} if len(splits) == 1 else {}
     failed += [{**whose, "item": item, "reason": reason} for item, reason in prepared.failures.items()]
     files |= {split: prepared.count(split) for split in splits}
     write_json(output / "metrics.json", {"files": files, "settings": settings, "failed": failed})
     return prepared
+
+
+def _tell_others(output: Path, split: str, names: Collection[str]) -> None:
+    """Tell of pairs of earlier runs, which a training would read, and the table has not."""
+    clean = output / split / "clean"
+    others = sorted(path.stem for path in clean.glob("*.wav") if path.stem not in names)
+    if others:
+        tell(
+            f"{output / split} holds {len(others)} more of an earlier run, {others[0]} for one, which are not in "
+            f"{split}.csv and would be trained on; remove them, or choose another --output"
+        )
 
 
 def _of_other_splits(output: Path, splits: Sequence[str]) -> tuple[dict[str, int], list[dict[str, str]]]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, contiguous_format, nn
@@ -152,6 +153,7 @@ def _read_config(path: Path, embedded: str | None) -> dict[str, Any]:
         except CheckpointError:
             if embedded is None:
                 raise
+            warnings.warn(f"{path} cannot be read; the configuration inside {WEIGHTS} is used", stacklevel=4)
     if embedded is None:
         if not isinstance(beside, dict):
             raise CheckpointError(f"{path} is missing or not a JSON object, and the weights carry no configuration")
@@ -227,7 +229,8 @@ def load_state(module: nn.Module, state: Mapping[str, Tensor], origin: str) -> N
 
     Raises:
         CheckpointError: keys are missing, unexpected, or of another shape; the message names them. Or a tensor is
-            complex or whole numbers where the model has real ones, or has values that its layer refuses.
+            complex or whole numbers where the model has real ones, or has values that its layer refuses; or weights
+            are not finite, of which nothing but NaN would come.
     """
     own = module.state_dict()
     check_shapes(shapes_of(state), shapes_of(own), origin)
@@ -240,6 +243,9 @@ def load_state(module: nn.Module, state: Mapping[str, Tensor], origin: str) -> N
         module.load_state_dict(state)
     except RuntimeError as error:
         raise CheckpointError(f"{origin}: {str(error).splitlines()[-1].strip()}; {_REMEDY}") from error
+    for name, weights in module.named_parameters():
+        if not torch.isfinite(weights).all():
+            raise CheckpointError(f"{origin}: {name!r} has values that are not finite; {_REMEDY}")
 
 
 def resolve(path_or_name: str | os.PathLike[str], bundled: Path, kind: str | None = None) -> Path:
@@ -260,7 +266,10 @@ def resolve(path_or_name: str | os.PathLike[str], bundled: Path, kind: str | Non
     if os.path.isdir(path):  # False for what no file system takes as a name
         return path
     if os.path.isfile(path):
-        raise CheckpointError(f"{name!r} is a file; a model is a folder with {CONFIG} and {WEIGHTS}: give that")
+        raise CheckpointError(
+            f"{name!r} is a file; a model is a folder with {CONFIG} and {WEIGHTS}: give that (a published checkpoint "
+            "is read by import_checkpoint, and saved as such a folder by save_pretrained)"
+        )
     if isinstance(path_or_name, str) and name.count("/") == 1 and not name.startswith((".", "/", "~")):
         return _from_hub(name)
     names = [each for each in names if kind is None or _kind_of(bundled / each) == kind]

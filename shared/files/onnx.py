@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from shared.errors import DataError
 from shared.files.io import atomic_path
 from shared.optional import needed
 
@@ -47,8 +48,12 @@ def write_onnx(
         The file's path.
 
     Raises:
+        DataError: the path is that of a folder.
         MissingPackageError: onnx or onnxscript is not installed.
     """
+    path = Path(path)
+    if path.is_dir():
+        raise DataError(f"{path} is a folder; name the file in it, {path / 'network.onnx'}")
     for module in ("onnx", "onnxscript"):
         needed(module, "onnx", "an export to ONNX")
     logger = logging.getLogger("torch.onnx")
@@ -73,7 +78,6 @@ def write_onnx(
     for node in program.model.graph:  # where each was traced, with the paths of this machine
         node.metadata_props.clear()
     program.model.metadata_props.update(stated)
-    path = Path(path)
     path = path if path.suffix else path.with_suffix(".onnx")
     with atomic_path(path) as temporary:
         program.save(str(temporary))

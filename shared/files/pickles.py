@@ -48,9 +48,13 @@ def load_pickle(
         remedy: what the message tells to do if the file holds more than it may.
 
     Raises:
-        CheckpointError: the file is missing or damaged, or holds more than tensors and plain values.
+        CheckpointError: the file is missing, a folder or damaged, or holds more than tensors and plain values.
     """
     path = Path(path)
+    if path.is_dir():
+        raise CheckpointError(
+            f"{path} is a folder; give the checkpoint in it, or read a model's folder by from_pretrained"
+        )
     try:
         _check_zip(path)
         _check_kind(path)
@@ -65,7 +69,8 @@ def load_pickle(
     except CheckpointError:
         raise
     except (OSError, RuntimeError, EOFError, ValueError, LookupError, TypeError, AttributeError, *_RARE) as error:
-        raise CheckpointError(f"{path} cannot be read ({error}); it may be truncated: copy it again") from error
+        why = str(error) or type(error).__name__
+        raise CheckpointError(f"{path} cannot be read ({why}); it may be truncated: copy it again") from error
 
 
 def refuse_odd_tensors(tensors: Mapping[str, Tensor], path: str | os.PathLike[str]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -47,10 +47,13 @@ class Ledger:
         except OSError as error:
             why = error.strerror or error
             raise ConfigError(f"{self.folder} cannot be written ({why}); choose another folder") from error
-        before = read_record(path, remedy=f"delete {self.folder} to begin anew")
+        before = read_record(path, remedy=(remedy := f"delete {self.folder} to begin anew"))
+        if not isinstance(before, dict):
+            raise ConfigError(f"{path} is damaged: it holds no settings by name; {remedy}")
         if before != (now := _as_json(settings)):
-            names = sorted(name for name in {*before, *now} if before.get(name) != now.get(name))
-            told = ", ".join(f"{name}: {_short(before.get(name))} there, {_short(now.get(name))} now" for name in names)
+            there, here = dict(_by_name(before)), dict(_by_name(now))
+            names = sorted(name for name in {*there, *here} if there.get(name) != here.get(name))
+            told = ", ".join(f"{name}: {_short(there.get(name))} there, {_short(here.get(name))} now" for name in names)
             raise ConfigError(
                 f"{self.folder} holds results of other settings ({told}); choose another folder, or delete that one to "
                 "begin anew"
@@ -60,20 +63,28 @@ class Ledger:
         """What became of a unit, if it is finished.
 
         Raises:
-            DataError: it was, and its input was another, unless that is worked again.
+            DataError: it was, and its input was another, unless that is worked again; or its record is damaged.
         """
         path = self._units / f"{unit.name}.json"
         if not path.exists():
             return None
-        record = read_record(path, DataError, f"delete it, and {unit.name} is made anew")
-        if record.pop("digest") != unit.digest:
+        record = read_record(path, DataError, (remedy := f"delete it, and {unit.name} is made anew"))
+        try:
+            digest = record.pop("digest")
+            outcome = Outcome(**record)
+        except (AttributeError, LookupError, TypeError) as error:
+            raise DataError(f"{path} is damaged: it is no record of a unit; {remedy}") from error
+        if digest != unit.digest:
             if self._again:
                 return None
             raise DataError(
                 f"{self.folder}: the input of {unit.name} was another when it was made; choose another folder, or "
                 "delete that one to begin anew"
             )
-        return Outcome(**record)
+        # What was known without any worker is as it is now: of files, those that are passed over come and go.
+        own = {name: why for name, why in outcome.failed.items() if name in unit.items}
+        outcome.failed = {**unit.failed, **own}
+        return outcome
 
     def worked(self, step: Step, unit: Unit) -> Outcome:
         """Work a unit, and keep what became of it once its result is written."""
@@ -121,6 +132,15 @@ def _as_json(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {str(name): _as_json(inner) for name, inner in value.items()}
     return [_as_json(inner) for inner in value] if isinstance(value, (list, tuple)) else value
+
+
+def _by_name(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Values by their names, those within others by "sampling.seed", so that a message tells the one that differs."""
+    for name, value in values.items():
+        if isinstance(value, Mapping) and value:
+            yield from _by_name(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
 
 
 def _short(value: Any) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from shared.errors import DiffusionError
+from shared.errors import DataError, DiffusionError
 from speech.audio.coding import AudioInfo, RawFormat, refuse_suffix, target_coding, written_name
 from speech.audio.files import audio_info
 from speech.audio.writing import refuse_same
@@ -49,6 +49,8 @@ class Plan:
         """Plan one more file."""
         try:
             refuse_same(source, target)
+            if target.is_dir():
+                raise DataError(f"{target} is a folder, which no file may replace; choose another name")
             if existing == "skip" and target.exists():
                 self.skipped.append(name)
                 return

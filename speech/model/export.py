@@ -77,6 +77,7 @@ def export_onnx(model: SpeechModel, path: str | os.PathLike[str], time: float | 
 
     Raises:
         ConfigError: a network that uses complex numbers inside, or a flow map's.
+        DataError: the path is that of a folder.
         MissingPackageError: onnx or onnxscript is not installed.
     """
     network = model.backbone

@@ -94,8 +94,11 @@ class Enhancing(Work):
         return lambda unit, folder: self._work(made, unit, folder)
 
     def stands(self, unit: Unit, outcome: Outcome, folder: Folder) -> bool:
-        """Whether all targets are there, and none was passed over that is to be overwritten."""
+        """Whether all targets are there, and none was passed over that is to be overwritten. A file that failed is
+        tried again, as in one process: the disk may have been full, or a package missing."""
         assert isinstance(folder, Path)
+        if not outcome.failed.keys().isdisjoint(unit.items):
+            return False
         targets = [self._target(values["name"], folder) for values in outcome.results]
         passed_over = any(retold(values, folder) is None for values in outcome.results)
         return all(target.exists() for target in targets) and not (passed_over and self.existing == "overwrite")
@@ -159,6 +162,12 @@ class Evaluating(Work):
 
     def begin(self) -> Step:
         return self._work
+
+    def stands(self, unit: Unit, outcome: Outcome, folder: Folder) -> bool:
+        """Whether all files that have a counterpart were read; one that was not is tried again."""
+        rows = rows_of(unit, outcome)
+        paired = [job.file for job in unit.payload if all(len(paths) == 1 for paths in job.paths.values())]
+        return not any(math.isnan(rows[file]["seconds"]) for file in paired)
 
     def _work(self, unit: Unit, folder: Folder) -> Outcome:
         jobs: tuple[Scoring, ...] = unit.payload

@@ -7,6 +7,7 @@ import json
 import math
 import os
 import shutil
+import warnings
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from recipes.speech_pairs.ears import _mix_loudness, _pieces, prepare_ears_wham
 from recipes.speech_pairs.frozen import prepare_bandwidth, prepare_mix
 from recipes.speech_pairs.voicebank import prepare_voicebank
 from recipes.speech_pairs.wsj0 import prepare_wsj0_chime3, prepare_wsj0_reverb
+from shared.console.notes import Note
 from shared.errors import ConfigError, DataError
 from speech import commands
 from speech.commands import application as speech_application
@@ -311,6 +313,32 @@ def test_the_report_is_of_all_splits(tmp_path: Path) -> None:
     prepare_bandwidth(clean, out, split="valid", progress=False)
     found = json.loads((out / "metrics.json").read_text())
     assert (found["files"], found["failed"]) == ({"valid": 6}, [])
+
+
+def test_pairs_of_an_earlier_run_that_the_table_has_not_are_told(tmp_path: Path) -> None:
+    clean, _, _ = mixing_folders(tmp_path / "in", 0.5)
+    out = tmp_path / "out"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Note)
+        prepare_bandwidth(clean, out, progress=False)
+    first = min(path for path in clean.rglob("*") if path.is_file())
+    first.unlink()
+    with pytest.warns(Note, match=r"out/train holds 1 more of an earlier run, .* remove them"):
+        prepare_bandwidth(clean, out, progress=False)
+    assert json.loads((out / "metrics.json").read_text())["files"] == {"train": 5}
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [("--split", "../x", "'train', 'valid', 'test'"), ("--split", "", "'train'"), ("--sample-rate", "16", "1000")],
+)
+def test_parts_and_rates_that_cannot_be_are_refused(tmp_path: Path, option: str, value: str, said: str) -> None:
+    clean, _, _ = mixing_folders(tmp_path / "in", 0.5)
+    arguments = ["bandwidth", "--clean", clean, "--cutoff", 2000, "--output", tmp_path / "a" / "out", option, value]
+    result = CliRunner().invoke(application(), [*map(str, arguments)])
+    assert result.exit_code == 2
+    assert said in result.output
+    assert not (tmp_path / "a").exists()
 
 
 def test_the_recipe_as_a_process(tmp_path: Path) -> None:

@@ -58,6 +58,7 @@ def export_onnx(model: TSDiff, path: str | os.PathLike[str]) -> Path:
 
     Raises:
         ConfigError: another backbone, or a model of all frequencies that is not adapted to one.
+        DataError: the path is that of a folder.
         MissingPackageError: onnx or onnxscript is not installed.
     """
     config, outer = model.config, model.denoiser.network

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from itertools import chain, islice
+from pathlib import Path
 from typing import Any, Unpack
 
 from shared.checks import Count, Level, checked
 from shared.errors import ConfigError, DataError
 from shared.scale import Report, Unit, run
-from shared.scale.places import folder_of
+from shared.scale.places import Folder, folder_of
 from shared.scale.run import Where
 from shared.scale.units import named_for_workers
 from tsdiff.data import normalise_freq
 from tsdiff.data.entries import Entry, entries_of, named_entries
 from tsdiff.data.known import Names
+from tsdiff.data.tables import UNREADABLE
 from tsdiff.evaluation.metrics import TABLE_LEVELS
 from tsdiff.model.model import BUNDLED
 from tsdiff.predictor import TSDiffPredictor
@@ -98,7 +101,7 @@ def forecast(
 
     Raises:
         ConfigError: a setting that cannot be, other settings than those of the results in `output`, a cluster that
-            cannot be reached.
+            cannot be reached; `output` lies in the data, or they in it.
         DataError: no data there, a series in two files, or other data than the results in `output` are of.
         CheckpointError: no such model.
         MissingPackageError: without the extra "scale".
@@ -158,20 +161,24 @@ class _Job:
         if steps is None and ahead and predictor.config.awaits_freq:
             raise ConfigError("say how many steps to forecast: prediction_length=24, say")
         columns = given.pop("columns", None) or Names()
+        if not isinstance(columns, Names):
+            raise ConfigError(f'columns={columns!r}: give tsdiff.scale.Names(target="sold"), say')
         self._output, self._rows = folder_of(output), predictor.sampling.batch_rows
         self._size = checked(Count | None, size=given.pop("size", None))
         if isinstance(data, (str, os.PathLike)):
+            for read in (data, future):
+                _refuse_among(self._output, read)
             tables = Tables(data, columns, past, future)
             names: Names | None = tables.names
             self._units: Callable[[int], Iterator[Unit]] = tables.units
-            first: dict[str, Part] = next((unit.payload.parts() for unit in tables.units(1) if unit.items), {})
+            first: Callable[[], dict[str, Part]] = partial(_first_of, tables)
         else:
             if future is not None or past:
                 raise ConfigError("future and past_covariates are of Parquet; entries have feat_dynamic_real")
             entries = entries_of(data)
             head = list(islice(entries, 1))
             names, self._units = None, partial(entry_units, chain(head, entries))
-            first = {name: {**entry, "item_id": name} for name, entry in named_entries(head)}
+            first = partial(dict, ((name, {**entry, "item_id": name}) for name, entry in named_entries(head)))
         self.settings: dict[str, Any] = {
             "model": model,
             "device": given.pop("device", "cpu"),
@@ -203,10 +210,40 @@ def _check_options(given: Mapping[str, Any], draws: bool) -> None:
             raise ConfigError(f"{name}={value!r}: this call has no such option; there are {', '.join(known)}")
 
 
+def _refuse_among(output: Folder, read: Address | None) -> None:
+    """Refuse to write where is read: results would take the place of data, or be read as such by the next run.
+
+    Raises:
+        ConfigError: the folder for the results is that of the data, lies in it, or has it in it.
+    """
+    if read is None:
+        return
+    places = [os.path.realpath(one) if isinstance(one, Path) else str(one) for one in (output, folder_of(read))]
+    inner, outer = (f"{place.rstrip('/')}/" for place in sorted(places, key=len, reverse=True))
+    if inner.startswith(outer):
+        raise ConfigError(
+            f"{output}, where the results go, and {read}, which is read, lie in one another: results would be taken "
+            "for data, or overwrite them; choose another folder for the results"
+        )
+
+
+def _first_of(tables: Tables) -> dict[str, Part]:
+    """The first series that can be read, by its name; none where there is none."""
+    for unit in tables.units(1):
+        if unit.items:
+            with suppress(*UNREADABLE):
+                return unit.payload.parts()
+    return {}
+
+
 def _freq(
-    model: str, predictor: TSDiffPredictor, given: str | None, first: Mapping[str, Part], names: Names | None
+    model: str,
+    predictor: TSDiffPredictor,
+    given: str | None,
+    first: Callable[[], Mapping[str, Part]],
+    names: Names | None,
 ) -> str:
-    """The frequency: of the model, as it is given, or of the first series."""
+    """The frequency: of the model, as it is given, or of the first series, which is read for that alone."""
     if not predictor.config.awaits_freq:
         if given is not None and normalise_freq(given) != predictor.freq:
             raise ConfigError(
@@ -215,10 +252,11 @@ def _freq(
         return predictor.freq
     if given is not None:
         return normalise_freq(given)
-    if not first:
+    found = first()
+    if not found:
         raise DataError("the data holds no series, or none that can be read")
     try:
-        return freq_of(next(iter(first.values())), names)
+        return freq_of(next(iter(found.values())), names)
     except DataError as error:
         raise DataError(
             f"the frequency is taken from the first series, unless freq (--freq) gives it: {error}"

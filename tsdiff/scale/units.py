@@ -96,13 +96,19 @@ class Rows:
 
 @dataclass(frozen=True)
 class Listed:
-    """GluonTS entries themselves."""
+    """GluonTS entries themselves.
+
+    Attributes:
+        entries: with their names in "item_id", which may repeat, as in a set of one series' windows.
+        labels: of each, a different one: its name where no other has it.
+    """
 
     entries: tuple[Entry, ...]
+    labels: tuple[str, ...]
 
     def parts(self) -> dict[str, Part]:
-        """The entries by their names."""
-        return {entry["item_id"]: entry for entry in self.entries}
+        """The entries by their labels."""
+        return dict(zip(self.labels, self.entries, strict=True))
 
 
 class Tables:
@@ -276,9 +282,21 @@ def entry_units(entries: Iterable[Entry], size: int) -> Iterator[Unit]:
     named = ({**entry, "item_id": name} for name, entry in named_entries(entries))
     number = 0
     while group := tuple(islice(named, size)):
-        names = tuple(entry["item_id"] for entry in group)
-        yield Unit(f"part-{number:06d}", Listed(group), digest_of(*map(_digest, group)), names)
+        labels = _labels([entry["item_id"] for entry in group])
+        yield Unit(f"part-{number:06d}", Listed(group, labels), digest_of(*map(_digest, group)), labels)
         number += 1
+
+
+def _labels(names: Sequence[str]) -> tuple[str, ...]:
+    """Names, those that were there before with a number that makes them different: "a", "a (2)"."""
+    found: dict[str, None] = {}
+    for name in names:
+        label, number = name, 1
+        while label in found:
+            number += 1
+            label = f"{name} ({number})"
+        found[label] = None
+    return tuple(found)
 
 
 def _digest(entry: Entry) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import os
 import sys
 import time
@@ -112,6 +113,22 @@ def test_a_config_that_disagrees_is_said_and_not_used(saved: Path) -> None:
     (saved / CONFIG).write_text(json.dumps(changed))
     with pytest.warns(UserWarning, match=CONFIG):
         assert open_checkpoint(saved, "kind", 1).config == {"width": 4}
+
+
+@pytest.mark.parametrize("text", ["{", '{"width": 5,}', ""])
+def test_a_config_that_is_no_json_any_more_is_said(saved: Path, text: str) -> None:
+    (saved / CONFIG).write_text(text)  # as after a slip in an editor
+    with pytest.warns(UserWarning, match=rf"{CONFIG} cannot be read; the configuration inside {WEIGHTS} is used"):
+        assert open_checkpoint(saved, "kind", 1).config == {"width": 4}
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_weights_that_are_not_finite_are_refused(tmp_path: Path, value: float) -> None:
+    layer = nn.BatchNorm1d(2)
+    state = {**layer.state_dict(), "running_mean": torch.tensor([0.0, value])}
+    load_state(layer, state, "here")  # what is measured may have no value
+    with pytest.raises(CheckpointError, match=r"here: 'bias' has values that are not finite; copy or train"):
+        load_state(layer, {**state, "bias": torch.tensor([value, 0.0])}, "here")
 
 
 def test_state_that_does_not_fit_names_the_keys() -> None:

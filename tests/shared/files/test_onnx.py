@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from shared.errors import DataError
 from shared.files.onnx import write_onnx
 
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -46,3 +47,13 @@ def test_an_export_gives_the_networks_numbers_and_beside_its_weights_does_not_ho
     size = 4 * network.one.weight.numel()
     assert found["alone.onnx"] - found["network.onnx"] > 0.9 * size
     assert sorted(path.name for path in weights.parent.iterdir()) == ["model.safetensors", "network.onnx"]
+
+
+@pytest.mark.parametrize("inside", ["", "own"])
+def test_a_folder_is_no_name_for_an_export(tmp_path: Path, inside: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It became own.onnx beside the folder."""
+    (tmp_path / "own").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match=rf"is a folder; name the file in it, {Path(inside) / 'network.onnx'}"):
+        write_onnx(Network(), (), inside, inputs=[], outputs=[], dynamic_shapes=None, stated={})
+    assert [path.name for path in tmp_path.iterdir()] == ["own"]

@@ -118,6 +118,15 @@ def test_a_damaged_record_is_told(tmp_path: Path):
     path.write_text("{")
     with pytest.raises(DataError, match=r"part-001.json is not valid JSON.*delete it"):
         here(tmp_path, units(2))
+    for text in ("[]", "3", "{}", '{"digest": "", "items": 1, "else": 2}'):
+        path.write_text(text)
+        with pytest.raises(DataError, match=r"part-001.json is damaged.*delete it"):
+            here(tmp_path, units(2))
+    path.unlink()
+    assert here(tmp_path, units(2)).units == 1
+    (tmp_path / "out" / ".scale" / "job.json").write_text("[]")
+    with pytest.raises(ConfigError, match=r"job.json is damaged.*delete .*out to begin anew"):
+        here(tmp_path, units(2))
 
 
 def test_items_that_no_worker_sees_are_listed(tmp_path: Path):
@@ -125,6 +134,8 @@ def test_items_that_no_worker_sees_are_listed(tmp_path: Path):
     report = here(tmp_path, [first, replace(second, failed={"x": "not there"})])
     assert report.failed == {"x": "not there"}
     assert here(tmp_path, [first, replace(second, failed={"x": "not there"})]).failed == {"x": "not there"}
+    assert here(tmp_path, [first, second]).failed == {}  # it has come
+    assert here(tmp_path, [replace(first, failed={"y": "a link"}), second]).failed == {"y": "a link"}
 
 
 def test_what_cannot_be_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,44 @@ def test_what_was_passed_over_is_made_where_it_is_to_be_overwritten(noisy: Path,
     assert ([file.name for file in report.files][1], report.skipped) == ("1.wav", [])
     enhanced(noisy, tmp_path / "anew", model)
     assert sounds(out) == sounds(tmp_path / "anew")
+
+
+def test_what_failed_is_tried_again(noisy: Path, model: Path, tmp_path: Path):
+    """As after a disk that was full, or a package that was missing: the recording itself has not changed."""
+    out = tmp_path / "out"
+    (out / "2.wav").mkdir(parents=True)  # what no file may replace
+    first = enhanced(noisy, out, model, existing="overwrite")
+    assert list(first.failed) == ["2.wav", "text.wav"]
+    assert "2.wav is a folder" in first.failed["2.wav"]
+    assert list((out / "2.wav").iterdir()) == []
+    (out / "2.wav").rmdir()
+    again = enhanced(noisy, out, model, existing="overwrite")
+    assert (list(again.failed), again.before) == (["text.wav"], 3)
+    enhanced(noisy, tmp_path / "anew", model)
+    assert sounds(out) == sounds(tmp_path / "anew")
+
+
+def test_scores_of_what_could_not_be_read_are_tried_again(tmp_path: Path):
+    """As after a disk that was away: the recording is of the same time and size."""
+    for folder in ("clean", "enhanced"):
+        for name in ("a", "b"):
+            write_audio(tmp_path / folder / f"{name}.wav", Audio(noise(1, 4000, seed=len(folder)), 16000))
+    (tmp_path / "clean" / "b.wav").unlink()
+    path = tmp_path / "enhanced" / "a.wav"
+    whole, about = path.read_bytes(), path.stat()
+
+    def scores(content: bytes) -> tuple[list[str], bool]:
+        path.write_bytes(content)
+        os.utime(path, ns=(about.st_atime_ns, about.st_mtime_ns))
+        how: dict[str, Any] = {"output": tmp_path / "scores", "metrics": ["lsd"], "size": 1, **HERE}
+        frame = scale.evaluate(tmp_path / "clean", tmp_path / "enhanced", **how)
+        return list(frame["reason"] != ""), bool(np.isfinite(frame["lsd"][0]))
+
+    assert scores(bytes(len(whole))) == ([True, True], False)
+    assert scores(whole) == ([False, True], True)
+    records = {path: path.stat().st_mtime_ns for path in (tmp_path / "scores").rglob("*.json")}
+    assert scores(whole) == ([False, True], True)
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "scores").rglob("*.json")} == records
 
 
 def test_scores_are_those_of_evaluate(noisy: Path, model: Path, tmp_path: Path):

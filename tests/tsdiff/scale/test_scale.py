@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from pyarrow import parquet as pq
 
 from shared.errors import CheckpointError, ConfigError, DataError, DiffusionError
 from tests.tsdiff.scale.tables import DRAWS, TOGETHER, frame, results, write
@@ -171,6 +172,13 @@ def test_where_the_first_series_tells_no_frequency_the_remedy_is_told(tmp_path: 
     assert list(forecast(data, tmp_path / "out", freq="h").failed) == ["s000"]
 
 
+def test_of_other_settings_the_one_that_differs_is_told(tmp_path: Path):
+    data = write(tmp_path / "data", {"a": frame(1)})
+    forecast(data, tmp_path / "out")
+    with pytest.raises(ConfigError, match=r"other settings \(sampling\.seed: 0 there, 3 now\); choose another folder"):
+        forecast(data, tmp_path / "out", sampling={**TOGETHER, "seed": 3})
+
+
 def test_an_address_of_this_machine_is_a_folder(tmp_path: Path):
     data = write(tmp_path / "data", {"a": frame(1)})
     forecast(data, f"file://{tmp_path / 'out'}")
@@ -242,6 +250,50 @@ def test_entries_are_taken_as_they_are_needed(default: TSDiffPredictor, tmp_path
         forecast([{**entry, "target": entry["target"] + 1} for entry in entries], tmp_path / "out")
 
 
+def test_entries_of_one_name_are_all_forecast(default: TSDiffPredictor, tmp_path: Path):
+    """As of a set of rolling windows, which GluonTS names by their series."""
+    entries = [{**entry, "item_id": name} for entry, name in zip(load_dataset(frame(4)), "abaa", strict=True)]
+    entries[2]["target"] = np.full(9, np.nan)
+    report = forecast(entries, tmp_path / "out", size=4)
+    assert (report.items, list(report.failed)) == (3, ["a (2)"])
+    rest = [entry for place, entry in enumerate(entries) if place != 2]
+    wanted = forecasts_to_frame(default.adapted("h", 6).with_sampling(**TOGETHER).predict(rest, num_samples=4))
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "out"), wanted, check_exact=True)
+
+
+@pytest.mark.parametrize("freq", ["h", None])
+def test_a_first_file_whose_values_are_damaged_fails_alone(tmp_path: Path, freq: str | None):
+    data = write(tmp_path / "data", {"a": frame(1), "b": frame(1, first=1)}, rows=1000)
+    path = data / "a.parquet"
+    column = pq.read_metadata(path).row_group(0).column(2)
+    content = bytearray(path.read_bytes())
+    begin = column.dictionary_page_offset or column.data_page_offset
+    content[begin : begin + 40] = b"\xff" * 40
+    path.write_bytes(content)
+    report = forecast(data, tmp_path / "out", freq=freq)
+    assert (report.items, list(report.failed)) == (1, ["s000"])
+
+
+@pytest.mark.parametrize(
+    ("output", "read", "future"),
+    [
+        ("data", "data", None),
+        ("data/out", "data", None),
+        (".", "data", None),
+        ("data", "data/part-000000.parquet", None),
+        ("out", "data", "out/ahead"),
+    ],
+)
+def test_results_do_not_go_among_what_is_read(tmp_path: Path, output: str, read: str, future: str | None):
+    data = write(tmp_path / "data", {"part-000000": frame(1)})
+    whole = (data / "part-000000.parquet").read_bytes()
+    for address in (tmp_path / output, f"file://{tmp_path / output}"):
+        with pytest.raises(ConfigError, match="choose another folder for the results"):
+            forecast(tmp_path / read, address, future=future and tmp_path / future)
+    assert (data / "part-000000.parquet").read_bytes() == whole
+    assert forecast(data, tmp_path / "data2").items == 1
+
+
 def test_what_fails_is_listed_and_the_rest_is_done(tmp_path: Path):
     table = frame(7)
     table.loc[table["item_id"] == "s001", "target"] = np.nan
@@ -273,6 +325,7 @@ def test_what_fails_is_listed_and_the_rest_is_done(tmp_path: Path):
         ({"sampling": {"scale": -1.0}}, ConfigError, "scale"),
         ({"model": "nothing"}, CheckpointError, "nothing"),
         ({"columns": scale.Names(target="sold")}, DataError, "sold"),
+        ({"columns": {"target": "sold"}}, ConfigError, r"columns=\{'target': 'sold'\}: give tsdiff\.scale\.Names"),
         ({"size": 0}, ConfigError, "size=0"),
         ({"freq": "fortnight"}, DataError, "fortnight"),
         ({"seed": 3}, ConfigError, r'seed=3: .*sampling=\{"seed": 3\}'),
