@@ -35,6 +35,8 @@ _TINY = 1e-200
 _MOST_GAPS = 8
 _AS_GOOD = 2.0
 """Up to this ratio of their expected errors both sides of a gap are taken for equally good: few values tell no more."""
+_SEASONAL = 2
+"""Which simple forecast is of a season ago."""
 _LEAST_RATIO = 1e-6
 """Of the expected errors of both sides, for the numbers' sake."""
 _DOUBT = 0.125
@@ -380,21 +382,28 @@ def _joined(sides: tuple[Pool | None, Pool | None], pools: Iterator[Pool]) -> Po
 
 
 def _tried(pool: Pool, other: Pool) -> Pool:
-    """The pool of one side of a gap; where nothing could be tried there, with the error that a last value has made on
-    the other side."""
-    if pool.tries or not other.tries:
+    """The pool of one side of a gap; where nothing could be tried there, or it cannot know the season that the other
+    side does, with the error that a last value has made on that, at least."""
+    if not other.tries or (pool.tries and not _knows_less(pool, other)):
         return pool
-    return replace(pool, scale=max(1.25 * float(other.errors[0] / pool.profile.mean()), _TINY))
+    error = 1.25 * float(other.errors[0] / pool.profile.mean())
+    return replace(pool, scale=max(error, pool.scale if pool.tries else _TINY))
+
+
+def _knows_less(pool: Pool, other: Pool) -> bool:
+    """Whether one side of a gap is shorter than a season, and the other is not."""
+    return bool(other.usable[_SEASONAL] and not pool.usable[_SEASONAL])
 
 
 def _trust(ahead: Pool, back: Pool) -> float:
     """How much what lies after a gap tells of it beside what lies before it, above 0 and below 1: by the inverse
-    squares of the errors that are expected, as far as their ratio is beyond `_AS_GOOD`. Both err by some of what they
-    differ by, as where a series is constant on one side."""
+    squares of the errors that are expected, as far as their ratio is beyond `_AS_GOOD`, if both know a season or
+    neither does. Both err by some of what they differ by, as where a series is constant on one side."""
     doubt = float(np.abs(ahead.mean - back.mean).mean()) * _DOUBT
     ratio = float(np.hypot(ahead.scale, doubt) / np.hypot(back.scale, doubt))
     ratio = min(max(ratio, _LEAST_RATIO), 1 / _LEAST_RATIO)
-    beyond = max(ratio / _AS_GOOD, 1.0) / max(1 / (ratio * _AS_GOOD), 1.0)
+    as_good = 1.0 if _knows_less(ahead, back) or _knows_less(back, ahead) else _AS_GOOD
+    beyond = max(ratio / as_good, 1.0) / max(1 / (ratio * as_good), 1.0)
     return 1 / (1 + beyond**-2)
 
 

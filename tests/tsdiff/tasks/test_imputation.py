@@ -184,3 +184,23 @@ def test_what_cannot_be_imputed_is_refused(trained: TSDiffPredictor):
         list(trained.impute(with_gaps(slice(None))[:1]))
     with pytest.raises(ConfigError, match=r"level=1\.5"):
         next(iter(trained.impute(sines(count=1), 2))).quantile(1.5)
+
+
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("after", [1, 3, 12])
+def test_a_gap_near_an_end_keeps_its_season(after: int, turned: bool):
+    """Of less than a season no season can be known, and what lies beyond such a gap tells little of it."""
+    default, missed, covered = TSDiffPredictor.from_pretrained("default").adapted("h", 24), [], []
+    for seed in range(3):
+        noise = 5 * np.random.default_rng(seed).normal(size=240)
+        whole = 200 + 50 * np.sin(2 * np.pi * np.arange(240) / 24) + noise
+        hidden = np.zeros(240, dtype=bool)
+        hidden[228 - after : 240 - after] = True
+        whole, hidden = (whole[::-1], hidden[::-1]) if turned else (whole, hidden)
+        entry = {"start": pd.Period("2024-01-01", "h"), "target": np.where(hidden, np.nan, whole)}
+        (made,) = default.impute([entry], num_samples=60)
+        low, middle, high = np.quantile(made.samples, [0.05, 0.5, 0.95], axis=0)
+        missed.append(np.abs(middle - whole[hidden]).mean())
+        covered.append(((low <= whole[hidden]) & (whole[hidden] <= high)).mean())
+    assert np.mean(missed) < 8
+    assert np.mean(covered) > 0.8
