@@ -43,7 +43,7 @@ SETS = {
     "m3_quarterly": 8,
     "m3_yearly": 6,
 }
-WINDOWS, LONGEST, LATE, MISSING, FEW = 60, 1000, 25, 0.1, (4, 12)
+WINDOWS, LONGEST, LATE, MISSING, FEW = 40, 400, 25, 0.1, (4, 12)
 """Windows of a set, about; their last values that are taken; among how many one is wrong; the share that is missing;
 and how many are few."""
 MISTAKES = {"last × 10": (10.0, 1), "last 0": (0.0, 1), "× 10": (10.0, LATE), "× 3": (3.0, LATE), "0": (0.0, LATE)}
