@@ -52,7 +52,7 @@ def write_onnx(
         MissingPackageError: onnx or onnxscript is not installed.
     """
     path = Path(path)
-    if path.is_dir():
+    if os.path.isdir(path):
         raise DataError(f"{path} is a folder; name the file in it, {path / 'network.onnx'}")
     for module in ("onnx", "onnxscript"):
         needed(module, "onnx", "an export to ONNX")

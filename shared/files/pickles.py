@@ -51,7 +51,7 @@ def load_pickle(
         CheckpointError: the file is missing, a folder or damaged, or holds more than tensors and plain values.
     """
     path = Path(path)
-    if path.is_dir():
+    if os.path.isdir(path):  # False for what no file system takes as a name
         raise CheckpointError(
             f"{path} is a folder; give the checkpoint in it, or read a model's folder by from_pretrained"
         )

@@ -49,7 +49,7 @@ class Plan:
         """Plan one more file."""
         try:
             refuse_same(source, target)
-            if target.is_dir():
+            if os.path.isdir(target):
                 raise DataError(f"{target} is a folder, which no file may replace; choose another name")
             if existing == "skip" and target.exists():
                 self.skipped.append(name)
