@@ -63,11 +63,17 @@ def test_jumps_of_a_cycle_that_is_not_quite_a_day_stay(period):
 
 def test_a_single_value_is_found_where_nothing_is_known_a_season_away():
     values = np.sin(2 * np.pi * np.arange(120) / 24) + 0.01 * np.random.default_rng(0).normal(size=120)
-    values[[81, 82, 83, 105, 106, 107]] = np.nan  # late enough that the season before is all that tells of step 106
-    values[[57, 58, 59]] = np.nan
-    values[34] += 9  # far back: 106 less three seasons
-    values[104] += 9
-    assert changed(values, (24, 168)) == [104]
+    values[[45, 46, 47, 93, 94, 95]] = np.nan  # two seasons away is all that tells of step 70
+    assert changed(values, (24, 168)) == []
+    values[70] += 9
+    assert changed(values, (24, 168)) == [70]
+
+
+def test_few_values_have_to_say_it_louder():
+    values = np.array([100.0, 102.0, 99.0, 101.0, 98.0, 100.0, 103.0, 101.0, 99.0, 102.0, 100.0, 98.0, 101.0, 99.0])
+    values[-1] = 150.0  # more than 15 times the median step, 2.5, and less than twice that
+    assert changed(values) == [13]
+    assert changed(values[-8:]) == []
 
 
 @settings(max_examples=60, deadline=None)
