@@ -19,9 +19,9 @@ from tqdm import tqdm
 from shared.errors import ConfigError, DataError
 from shared.random import derive_seed, natural
 from tsdiff.pretraining.anchored import AnchoredSource
-from tsdiff.windows.anchored import pool_of
 from tsdiff.windows.anchors import remembered
 from tsdiff.windows.filling import expected
+from tsdiff.windows.sides import pool_of
 from tsdiff.windows.simple import Seasons
 from tsdiff.windows.weighing import Weighing, pool_inputs
 

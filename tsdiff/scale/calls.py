@@ -24,7 +24,8 @@ from tsdiff.evaluation.metrics import TABLE_LEVELS
 from tsdiff.model.model import BUNDLED
 from tsdiff.predictor import TSDiffPredictor
 from tsdiff.sampling.settings import Sampling
-from tsdiff.scale.units import Address, Part, Tables, entry_units
+from tsdiff.scale.entries import entry_units
+from tsdiff.scale.units import Address, Part, Tables
 from tsdiff.scale.work import Forecasting, Imputing, Scoring, SeriesWork, freq_of
 from tsdiff.tasks.anomaly.scores import ScoringSettings
 from tsdiff.tasks.imputation.filling import TABLE_LEVELS as IMPUTED_LEVELS

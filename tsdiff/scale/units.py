@@ -1,4 +1,4 @@
-"""Series in units of a few: of partitioned Parquet, whose values the workers read, or of GluonTS entries."""
+"""Series of partitioned Parquet in units of a few, whose values the workers read."""
 
 from __future__ import annotations
 
@@ -6,10 +6,8 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any, TypeAlias
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 from pyarrow import compute, dataset
@@ -17,7 +15,6 @@ from pyarrow import compute, dataset
 from shared.errors import DataError
 from shared.optional import needed
 from shared.scale import Unit, digest_of
-from tsdiff.data.entries import Entry, named_entries
 from tsdiff.data.known import Names, future_columns
 from tsdiff.data.tables import UNREADABLE
 
@@ -92,23 +89,6 @@ class Rows:
         future = self.future.by_id(self.ids)
         none = self.future.schema.empty_table().select(self.future.columns).to_pandas()
         return {name: Frames(part, future.get(name, none)) for name, part in past.items()}
-
-
-@dataclass(frozen=True)
-class Listed:
-    """GluonTS entries themselves.
-
-    Attributes:
-        entries: with their names in "item_id", which may repeat, as in a set of one series' windows.
-        labels: of each, a different one: its name where no other has it.
-    """
-
-    entries: tuple[Entry, ...]
-    labels: tuple[str, ...]
-
-    def parts(self) -> dict[str, Part]:
-        """The entries by their labels."""
-        return dict(zip(self.labels, self.entries, strict=True))
 
 
 class Tables:
@@ -271,42 +251,6 @@ class Future:
         pieces = tuple(fragment.subset(row_group_ids=some) for fragment, some in groups.values())
         seen = [value for fragment, _ in groups.values() for value in _stamp(self._files, fragment)]
         return Pieces(pieces, self._files.schema, self._wanted), seen
-
-
-def entry_units(entries: Iterable[Entry], size: int) -> Iterator[Unit]:
-    """Units of `size` GluonTS entries, in order, taken as they are needed.
-
-    Raises:
-        DataError: no GluonTS dataset.
-    """
-    named = ({**entry, "item_id": name} for name, entry in named_entries(entries))
-    number = 0
-    while group := tuple(islice(named, size)):
-        labels = _labels([entry["item_id"] for entry in group])
-        yield Unit(f"part-{number:06d}", Listed(group, labels), digest_of(*map(_digest, group)), labels)
-        number += 1
-
-
-def _labels(names: Sequence[str]) -> tuple[str, ...]:
-    """Names, those that were there before with a number that makes them different: "a", "a (2)"."""
-    found: dict[str, None] = {}
-    for name in names:
-        label, number = name, 1
-        while label in found:
-            number += 1
-            label = f"{name} ({number})"
-        found[label] = None
-    return tuple(found)
-
-
-def _digest(entry: Entry) -> str:
-    """Of all that an entry holds."""
-    parts: list[Any] = []
-    for name in sorted(entry):
-        value = entry[name]
-        told = isinstance(value, (np.ndarray, list, tuple))
-        parts += [name, np.asarray(value).tobytes() if told and np.asarray(value).dtype != object else repr(value)]
-    return digest_of(*parts)
 
 
 def _names_of(frame: pd.DataFrame, names: Names, past: Sequence[str], ahead: Sequence[str]) -> Names:

@@ -18,6 +18,7 @@ from tsdiff.windows.anchors import Pool, pooled, remembered
 from tsdiff.windows.changed import UNCHANGED, Changed, cleaned
 from tsdiff.windows.filling import Expected, expected
 from tsdiff.windows.gaps import stretches
+from tsdiff.windows.sides import joined, part_of, sides_of
 from tsdiff.windows.simple import HEARD, Seasons
 from tsdiff.windows.spikes import without_spikes_anywhere
 from tsdiff.windows.weighing import Weighing, squashed, weighed
@@ -33,17 +34,6 @@ ABOUT_WIDTH = 3 * HEARD + 14
 _LINEAR_UNITS = 2.0
 _TINY = 1e-200
 _MOST_GAPS = 8
-_AS_GOOD = 2.0
-"""Up to this ratio of their expected errors both sides of a gap are taken for equally good: few values tell no more."""
-_SEASONAL = 2
-"""Which simple forecast is of a season ago."""
-_LEAST_RATIO = 1e-6
-"""Of the expected errors of both sides, for the numbers' sake."""
-_DOUBT = 0.125
-"""Share of how far both sides of a gap are apart that either may be off."""
-_SURPRISE, _STEP = 4.0, 12**-0.5
-"""How many times their error the sides of a gap are apart where its level has changed in between, and the deviation of
-a step at an unknown place from the line that leads over it, by its height."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +110,7 @@ def anchored_windows(wanted: Iterable[Wanted], weighing: Weighing | None = None)
     another is given."""
     read = [_read(one) for one in wanted]
     pools = iter(weighed([pool for one in read for pool in one.pools()], weighing))
-    return [_assembled(one, [_joined(gap, pools) for gap in one.sides]) for one in read]
+    return [_assembled(one, [joined(gap, pools) for gap in one.sides]) for one in read]
 
 
 @dataclass(frozen=True)
@@ -176,7 +166,7 @@ def _read(wanted: Wanted) -> _Read:
     for start, stop in gaps:
         whole = _whole(known, start + place[0], stop + place[0])
         parts.append(slice(start + place[0] - whole[0], stop + place[0] - whole[0]))
-        sides.append(_sides(filled.values, known, *whole, wanted.seasons))
+        sides.append(sides_of(filled.values, known, *whole, wanted.seasons))
     as_seen = replace(filled, values=np.where(known, told, filled.values))  # the network may see what is put back
     return _Read(as_seen, place, observed, missing, gaps, parts, sides, wanted.seasons, changed)
 
@@ -215,7 +205,7 @@ def _assembled(read: _Read, pools: list[Pool]) -> AnchoredWindow:
     if not len(told):
         return _unknown(len(place), wanted)
     gaps, seasons = read.gaps, read.seasons
-    pools = [_part(pool, part) for pool, part in zip(pools, read.parts, strict=True)]
+    pools = [part_of(pool, part) for pool, part in zip(pools, read.parts, strict=True)]
     changed = replace(read.changed, outliers=pools[-1].outliers) if pools else read.changed
     pool = pools[int(np.argmax([end - start for start, end in gaps]))] if gaps else pooled(told, 1, seasons)
     steps = np.array([end - start for start, end in gaps] or [1], dtype=np.float64)
@@ -316,96 +306,3 @@ def _gaps(wanted: np.ndarray, ahead: bool) -> list[tuple[int, int]]:
     is said of them."""
     gaps = stretches(wanted)
     return gaps[-1:] if ahead else sorted(sorted(gaps, key=lambda gap: gap[0] - gap[1])[:_MOST_GAPS])
-
-
-def _sides(
-    told: np.ndarray, known: np.ndarray, begin: int, end: int, seasons: Seasons
-) -> tuple[Pool | None, Pool | None]:
-    """The simple forecasts of a stretch from the values before it and, backwards, from those after it."""
-    far, steps = remembered(seasons), end - begin
-    before, after = slice(max(0, begin - far), begin), slice(end, end + far)
-    return (
-        pool_of(told[before], known[before], steps, seasons),
-        pool_of(told[after][::-1], known[after][::-1], steps, seasons),
-    )
-
-
-def pool_of(values: np.ndarray, known: np.ndarray, steps: int, seasons: Seasons) -> Pool | None:
-    """The simple forecasts of what follows a history (n,) whose gaps are filled, from the first value on that is known,
-    (n,); None where none is."""
-    if not known.any():
-        return None
-    first = int(known.argmax())
-    return pooled(values[first:], steps, seasons, known[first:])
-
-
-def _part(pool: Pool, steps: slice) -> Pool:
-    """The pool of some of its steps."""
-    if steps == slice(0, len(pool.mean)):
-        return pool
-    typical = float(pool.profile[steps].mean())
-    return replace(
-        pool,
-        forecasts=pool.forecasts[:, steps],
-        mean=pool.mean[steps],
-        scale=pool.scale * typical,
-        profile=pool.profile[steps] / typical,
-        height=pool.height[steps],
-    )
-
-
-def _joined(sides: tuple[Pool | None, Pool | None], pools: Iterator[Pool]) -> Pool:
-    """The pool of a gap from those of its sides that are there, which are the next of `pools`."""
-    ahead, back = (None if side is None else next(pools) for side in sides)
-    if ahead is None or back is None:
-        one = ahead or back
-        assert one is not None
-        return one if one is ahead else _turned(one)
-    ahead, back = _tried(ahead, back), _turned(_tried(back, ahead))
-    steps, trust = len(ahead.mean), _trust(ahead, back)
-    nearer = trust * np.arange(1, steps + 1)
-    nearer /= nearer + (1 - trust) * np.arange(steps, 0, -1)
-    scale = (1 - trust) * ahead.scale + trust * back.scale
-    change = float(np.abs(ahead.mean - back.mean).mean()) - _SURPRISE * max(ahead.scale, back.scale)
-    return replace(
-        ahead,
-        forecasts=(1 - nearer) * ahead.forecasts + nearer * back.forecasts,
-        usable=ahead.usable & back.usable,
-        shares=(ahead.shares + back.shares) / 2,
-        errors=np.maximum(ahead.errors, back.errors),
-        mean=(1 - nearer) * ahead.mean + nearer * back.mean,
-        scale=float(np.hypot(scale, _STEP * max(change, 0.0))),
-        profile=((1 - trust) * ahead.profile * ahead.scale + trust * back.profile * back.scale) / scale,
-        tries=min(ahead.tries, back.tries),
-        tail=max(ahead.tail, back.tail),
-    )
-
-
-def _tried(pool: Pool, other: Pool) -> Pool:
-    """The pool of one side of a gap; where nothing could be tried there, or it cannot know the season that the other
-    side does, with the error that a last value has made on that, at least."""
-    if not other.tries or (pool.tries and not _knows_less(pool, other)):
-        return pool
-    error = 1.25 * float(other.errors[0] / pool.profile.mean())
-    return replace(pool, scale=max(error, pool.scale if pool.tries else _TINY))
-
-
-def _knows_less(pool: Pool, other: Pool) -> bool:
-    """Whether one side of a gap is shorter than a season, and the other is not."""
-    return bool(other.usable[_SEASONAL] and not pool.usable[_SEASONAL])
-
-
-def _trust(ahead: Pool, back: Pool) -> float:
-    """How much what lies after a gap tells of it beside what lies before it, above 0 and below 1: by the inverse
-    squares of the errors that are expected, as far as their ratio is beyond `_AS_GOOD`, if both know a season or
-    neither does. Both err by some of what they differ by, as where a series is constant on one side."""
-    doubt = float(np.abs(ahead.mean - back.mean).mean()) * _DOUBT
-    ratio = float(np.hypot(ahead.scale, doubt) / np.hypot(back.scale, doubt))
-    ratio = min(max(ratio, _LEAST_RATIO), 1 / _LEAST_RATIO)
-    as_good = 1.0 if _knows_less(ahead, back) or _knows_less(back, ahead) else _AS_GOOD
-    beyond = max(ratio / as_good, 1.0) / max(1 / (ratio * as_good), 1.0)
-    return 1 / (1 + beyond**-2)
-
-
-def _turned(pool: Pool) -> Pool:
-    return replace(pool, forecasts=pool.forecasts[:, ::-1], mean=pool.mean[::-1], profile=pool.profile[::-1])

@@ -17,9 +17,9 @@ from shared.checks import Checked, Count, NonNegative, Positive
 from tsdiff.data.entries import ROUNDING
 from tsdiff.sampling.anchor_share import anchor_surprise
 from tsdiff.tasks.anomaly.calendars import with_calendar
-from tsdiff.windows.anchored import pool_of
 from tsdiff.windows.anchors import remembered
 from tsdiff.windows.filling import expected
+from tsdiff.windows.sides import pool_of
 from tsdiff.windows.simple import Seasons
 from tsdiff.windows.weighing import Weighing, weighed
 
