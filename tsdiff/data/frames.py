@@ -287,7 +287,7 @@ def _entry(
     full = np.full((part.values.shape[1], int(positions[-1]) + 1), np.nan)
     full[:, positions] = part.values.T
     gaps = full.shape[1] - len(positions)
-    notes = [f"series {item!r}: {counted(gaps, 'gap', 'gaps')} filled as missing"] if gaps else []
+    notes = [_gaps_of(part, gaps, freq)] if gaps else []
     values, features = full[:targets], full[targets:]
     if len(features):
         observed = np.flatnonzero(np.isfinite(values).any(axis=0))
@@ -299,3 +299,10 @@ def _entry(
     target = values[0] if univariate else values
     series = read_series({"start": start, "target": target, **known}, item, freq)
     return series.as_entry(), notes + notes_of(series)
+
+
+def _gaps_of(part: Part, gaps: int, freq: str) -> str:
+    """A note of how many steps of a series are missing, and of the frequency that it has if most are."""
+    note = f"series {part.item!r}: {counted(gaps, 'gap', 'gaps')} filled as missing"
+    found = infer_freq(part.stamps) if gaps > len(part.stamps) else None
+    return note if found in (None, freq) else f"{note}: its times look like {found!r}, not {freq!r}; is freq right?"

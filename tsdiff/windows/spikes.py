@@ -13,6 +13,9 @@ _REMEMBERED, _FEWEST, _LATE = 400, 4, 60
 """Last values that tell what is usual, how many there are at least, and among how many the single ones are sought."""
 _FEW, _STRICTER = 12, 2
 """Values below which they tell less, as that the fifth is a Saturday, and how much further off a single one is then."""
+_FEWER, _TIMES = 6, 4
+"""Values below which one between others makes half of the steps from one to the next itself, and how many times as
+large as those around it is a single one then."""
 _BY_STEPS, _BY_SPREAD = 15, 6
 """How far off one is: by the median step from one value to the next, and by the median distance from their median."""
 _MOST, _MOST_OF_FEW, _MOST_ZEROS = 3, 1, 0.2
@@ -44,10 +47,11 @@ def without_spikes(values: np.ndarray, seasons: Sequence[int] = ()) -> np.ndarra
     few = len(recent) < _FEW
     departs, places, season = _departures(values, known, seasons)
     off, around = _off_neighbours(departs, few)
-    usual = _BY_STEPS * float(np.median(np.abs(np.diff(departs))))
-    spread = _BY_SPREAD * float(np.median(np.abs(departs - np.median(departs))))
+    usual, spread = _usual(departs)
     limit, late = max(usual, spread) * (_STRICTER if few else 1), places[-len(off) :]
     far = np.abs(off) > limit
+    if len(off) < _FEWER:
+        far |= _amid_few(departs, off, around)
     if season >= _SMOOTH:
         far &= ~(_off_seasons_beside(values, season, late) <= spread)  # nothing is known there: nothing like them
     if usual == 0:
@@ -78,6 +82,21 @@ def without_spikes_anywhere(values: np.ndarray, seasons: Sequence[int] = ()) -> 
             values = values if cleaned is told else np.concatenate([cleaned, values[end:]])
         values = values[::-1]
     return values
+
+
+def _usual(values: np.ndarray) -> tuple[float, float]:
+    """How far off single ones are at least, by the steps from one of these values (n,) to the next and their spread."""
+    steps, spread = np.diff(values), values - np.median(values)
+    return _BY_STEPS * float(np.median(np.abs(steps))), _BY_SPREAD * float(np.median(np.abs(spread)))
+
+
+def _amid_few(values: np.ndarray, off: np.ndarray, around: np.ndarray) -> np.ndarray:
+    """Which of very few values (n,), between others, is far off by what these say without it, and many times as large
+    as them; of the first and the last a year's or a week's beginning may be so."""
+    farthest = np.abs(off) == np.abs(off).max()
+    far = farthest & (np.abs(off) >= (_TIMES - 1) * np.abs(around))
+    far[[0, -1]] = False
+    return far & (np.abs(off) > _STRICTER * max(_usual(values[~farthest])))
 
 
 def _off_neighbours(values: np.ndarray, all_of_them: bool) -> tuple[np.ndarray, np.ndarray]:

@@ -487,3 +487,15 @@ def test_months_dated_on_the_fifteenth_are_so_in_forecasts():
     frame = pd.DataFrame({"time": stamps[:-2], "value": np.arange(70.0)})
     made = TSDiffPredictor.from_pretrained("default").predict_df(frame, prediction_length=2, num_samples=2)
     assert made["time"].tolist() == stamps[-2:].tolist()
+
+
+@pytest.mark.parametrize(("true", "given", "told"), [("D", "h", "'D', not 'h'"), ("W-MON", "D", "'W-MON', not 'D'")])
+def test_a_frequency_that_leaves_most_steps_empty_is_questioned(true, given, told):
+    times = pd.date_range("2024-01-01", periods=30, freq=true)
+    frame = pd.DataFrame({"timestamp": times, "target": np.arange(30.0)})
+    (note,) = series_from_frame(frame, freq=given).notes
+    assert note.endswith(f"gaps filled as missing: its times look like {told}; is freq right?")
+    days = pd.date_range("2024-01-01", periods=30, freq=given)
+    few = pd.DataFrame({"timestamp": days, "target": np.arange(30.0)}).drop([4, 9])
+    (note,) = series_from_frame(few, freq=given).notes
+    assert note.endswith("2 gaps filled as missing")

@@ -94,6 +94,22 @@ def test_two_of_a_few_values_are_a_change_or_a_weekend(at):
     assert changed(values) == []
 
 
+@pytest.mark.parametrize("at", [1, 2, 3])
+@pytest.mark.parametrize("values", [[100, 102, 99, 101], [100, 102, np.nan, 99, 98, 101], [5, 5, 5, 5, 5]])
+def test_a_value_that_makes_half_of_the_few_steps_is_put_back(daily, values, at):
+    values = np.array(values, dtype=float)
+    slipped, at = values.copy(), int(np.flatnonzero(~np.isnan(values))[min(at, np.isfinite(values).sum() - 2)])
+    slipped[at] *= 10
+    assert changed(slipped) == [at]
+    plain, made = daily.predict([{"start": START, "target": row} for row in (values, slipped)], num_samples=100)
+    assert np.abs(np.median(made.samples, 0) - np.median(plain.samples, 0)).max() < 5
+
+
+@pytest.mark.parametrize("values", [[1, 2, 4, 8, 16], [100, 300, 100, 95], [100, 100, 900, 950], [9, 40, 9, 40, 9]])
+def test_growth_steps_and_swings_of_four_or_five_values_stay(values):
+    assert changed(np.array(values, dtype=float)) == []
+
+
 def test_a_short_history_is_forecast_as_without_its_mistake(daily):
     values = np.array([102.0, 99.0, 101.0, 98.0, 100.0, 103.0, 100.0])
     slipped = values.copy()
