@@ -43,11 +43,11 @@ from tsdiff.data.timestamps import (
     within_periods,
 )
 
-SUFFIXES = (".csv", ".csv.gz", ".parquet", ".feather", ".arrow")
+SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet", ".feather", ".arrow")
 
 
 def load_table(path: str | os.PathLike[str]) -> pd.DataFrame:
-    """Read a table from a .csv, .csv.gz, .parquet, .feather or .arrow (Arrow IPC, file or stream) file.
+    """Read a table from a .csv, .tsv (also .gz), .parquet, .feather or .arrow (Arrow IPC, file or stream) file.
 
     Args:
         path: The file.

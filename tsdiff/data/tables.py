@@ -37,7 +37,13 @@ HEAD_LINES = 20
 """First lines of a CSV table by which its separator is found."""
 _SEPARATORS = (b",", b";", b"\t", b"|")
 _DATE, _NUMBER, _SHOWN = re.compile(r"\s*\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}\b"), re.compile(r"\s*[+-]?\d+([.,]\d+)*\s*"), 3
-_DECIMAL_COMMAS = r"[+-]?(\d{1,3}(\.\d{3})+|\d+)(,\d+)?"
+_SPACES, _UNITS = " \u00a0\u202f", "%$€£¥"
+_POINTS, _COMMAS = (
+    rf"[+-]?([1-9]\d{{0,2}}([{between}{_SPACES}]\d{{3}})+|\d+)([{decimal}]\d+)?" for between, decimal in (",.", ".,")
+)
+_MAYBE = re.compile(rf"\s*[+-]?[{_SPACES}{_UNITS}]*[+-]?\d[\d.,{_SPACES}]*[{_UNITS}]?\s*")
+"""Numbers with decimal points and commas, the other or spaces between thousands; what all of a column may be in, and
+what one may look like."""
 _BLOCK, _LONGEST_HEAD = 1 << 20, 16 << 20
 _FEWEST_ROWS, _MOST_ROWS = 16, 1 << 16
 
@@ -60,10 +66,11 @@ def allowance(path: Path) -> int:
 
 
 def read_csv(path: Path) -> pd.DataFrame:
-    """A table from a .csv or .csv.gz file.
+    """A table from a .csv or .tsv file, packed (.gz) or not.
 
-    Columns may be separated by semicolons, tabs or bars instead of commas; then numbers may have decimal commas.
-    Text is UTF-8 or as spreadsheets write it, UTF-16 or Windows-1252.
+    Columns may be separated by semicolons, tabs or bars instead of commas; then numbers may have decimal commas. They
+    may have marks between thousands, and a percent or currency sign if all of a column do: "1,200", "12 %". Text is
+    UTF-8 or as spreadsheets write it, UTF-16 or Windows-1252.
 
     Raises:
         DataError: it unpacks to too much, or has too many columns or too long texts.
@@ -87,7 +94,7 @@ def read_csv(path: Path) -> pd.DataFrame:
 
 
 def parsed_csv(source: Path | TextIO, head: Sequence[bytes], encoding: str = "utf-8") -> pd.DataFrame:
-    """A table from CSV of any separator, with decimal commas where that is none.
+    """A table from CSV of any separator, with decimal commas where that is none, and numbers as people write them.
 
     Args:
         source: a file, packed or not, or a text.
@@ -105,7 +112,7 @@ def parsed_csv(source: Path | TextIO, head: Sequence[bytes], encoding: str = "ut
             f"the first line holds no names of columns but {', '.join(map(repr, names[:_SHOWN]))}: it is taken for a "
             "header, and its values are lost; put a line of names before it"
         )
-    return frame if between == "," else _with_decimal_commas(frame)
+    return _with_numbers(frame, between != ",")
 
 
 def separator(head: Sequence[bytes]) -> str:
@@ -121,19 +128,39 @@ def _outside_quotes(line: bytes, mark: bytes) -> int:
     return sum(part.count(mark) for part in line.split(b'"')[::2])
 
 
-def _with_decimal_commas(frame: pd.DataFrame) -> pd.DataFrame:
-    """Texts that are numbers with decimal commas, as numbers; where one column has them, points part thousands."""
-    texts = {
-        name: column.dropna().astype(str).str.strip()
-        for name, column in frame.items()
-        if not pd.api.types.is_numeric_dtype(column.dtype)
-    }
+def _with_numbers(frame: pd.DataFrame, commas: bool) -> pd.DataFrame:
+    """Columns of texts that are numbers as people write them, as numbers: with decimal commas where these are allowed,
+    marks between thousands, a percent or currency sign that all have."""
     made = frame.copy()
-    for name, text in texts.items():
-        if len(text) and text.str.fullmatch(_DECIMAL_COMMAS).all() and text.str.contains(",").any():
-            plain = text.str.replace(".", "", regex=False).str.replace(",", ".", regex=False)
-            made[name] = plain.astype(float).reindex(frame.index)
+    for name, column in frame.items():
+        texts = column.dropna()
+        if pd.api.types.is_numeric_dtype(column.dtype) or texts.empty or not _MAYBE.fullmatch(str(texts.iloc[0])):
+            continue
+        texts = texts.astype(str).str.strip()
+        numbers = _numbers(texts, commas)
+        if numbers is None:
+            continue
+        made[name] = numbers.reindex(frame.index)
+        if not commas or any(unit in texts.iloc[0] for unit in _UNITS):
+            tell(f"column {name!r}: {texts.iloc[0]!r} is read as {numbers.iloc[0]:.15g}, and all of it so")
     return made
+
+
+def _numbers(texts: pd.Series, commas: bool) -> pd.Series | None:
+    """What texts (n,) say if all are numbers with the same marks, which plain ones have not; None if not."""
+    unit = next((one for one in _UNITS if one in texts.iloc[0]), None)
+    bare = texts if unit is None else texts.str.replace(unit, "", n=1, regex=False).str.strip()
+    if unit is not None and not texts.str.contains(unit, regex=False).all():
+        return None
+    if not bare.str.fullmatch(_COMMAS if commas else _POINTS).all():
+        return None
+    marked = bare.str.contains(",", regex=False).any()
+    if commas and not marked and bare.str.contains(".", regex=False).any():
+        return None  # nothing says whether points part thousands
+    if not unit and not marked and not bare.str.contains(f"[{_SPACES}]").any():
+        return None
+    bare = bare.str.replace(f"[{_SPACES}{'.' if commas else ','}]", "", regex=True)
+    return bare.str.replace(",", ".", regex=False).astype(float)
 
 
 def read_parquet(path: Path) -> pd.DataFrame:

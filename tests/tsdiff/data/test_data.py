@@ -357,7 +357,7 @@ def test_an_empty_table_and_a_bad_minimum_are_refused():
     ("name", "content", "words"),
     [
         ("gone.csv", None, "no such file"),
-        ("table.xlsx", b"x", r"unknown kind.*\.csv, \.csv\.gz, \.parquet"),
+        ("table.xlsx", b"x", r"unknown kind.*\.csv, \.csv\.gz, \.tsv, .*\.parquet"),
         ("empty.csv", b"", "empty"),
         ("header.csv", b"timestamp,target\n", "no rows"),
         ("torn.parquet", b"PAR1garbage", "cannot be read"),

@@ -71,6 +71,56 @@ def test_texts_that_are_no_numbers_stay_texts(tmp_path: Path) -> None:
     assert frame["x"].tolist() == [1234.0, 2.5]
 
 
+@pytest.mark.parametrize(
+    ("mark", "texts", "values"),
+    [
+        (",", ["1,200", "-12,345,678.5", "0.25", "999"], [1200, -12345678.5, 0.25, 999]),
+        (",", ["12 %", "3.5%", "-1 %", "100%"], [12, 3.5, -1, 100]),
+        (",", ["$1,200.50", "-$3.00", "$0.99", "$7"], [1200.5, -3, 0.99, 7]),
+        (",", ["1 200", "12\u00a0345.5", "7", "-1\u202f000\u202f000"], [1200, 12345.5, 7, -1000000]),
+        (";", ["1.200,50 €", "3 €", "-0,5 €", "12 €"], [1200.5, 3, -0.5, 12]),
+        (";", ["1\u202f200,50", "3", "-0,5", "12"], [1200.5, 3, -0.5, 12]),
+        (";", ["12 %", "3 %", "-1 %", "100 %"], [12, 3, -1, 100]),
+    ],
+)
+def test_numbers_as_people_write_them_are_read_and_told(tmp_path: Path, mark: str, texts: list, values: list) -> None:
+    rows = [f"{day:%Y-%m-%d}{mark}" + f'"{text}"' for day, text in zip(DAYS, texts, strict=False)]
+    path = written(tmp_path / "a.csv", "\n".join([f"day{mark}sold", *rows]))
+    if mark == "," or any(unit in texts[0] for unit in "%€"):
+        with pytest.warns(UserWarning, match=rf"column 'sold': '{re.escape(texts[0])}' is read as {values[0]:g}"):
+            (entry,) = load_dataset(path)
+    else:
+        (entry,) = load_dataset(path)
+    np.testing.assert_array_equal(entry["target"], values)
+
+
+@pytest.mark.parametrize(
+    ("mark", "texts"),
+    [
+        (",", ["0,125", "1,250"]),  # decimals, by the first
+        (",", ["1,5", "2,25"]),
+        (",", ["1,200", "n/a?"]),
+        (",", ["12 %", "12"]),
+        (",", ["$5", "€5"]),
+        (",", ["12%%", "3%%"]),
+        (";", ["1.200 €", "3.500 €"]),  # nothing says whether points part thousands
+        (",", ["555 1234", "555 0199"]),
+        (",", ["2024 001", "2023 002"]),
+    ],
+)
+def test_numbers_that_could_be_others_stay_texts(tmp_path: Path, mark: str, texts: list[str]) -> None:
+    frame = load_table(written(tmp_path / "a.csv", f"id{mark}x\n" + "".join(f'1{mark}"{one}"\n' for one in texts)))
+    assert frame["x"].tolist() == texts
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_tables_parted_by_tabs_may_be_called_so(tmp_path: Path, packed: bool) -> None:
+    path = tmp_path / ("a.tsv.gz" if packed else "a.tsv")
+    pd.DataFrame({"day": DAYS, "sold": SOLD}).to_csv(path, sep="\t", index=False)
+    (entry,) = load_dataset(path)
+    np.testing.assert_array_equal(entry["target"], SOLD)
+
+
 @settings(max_examples=30, deadline=None)
 @given(values=st.lists(st.floats(-1e9, 1e9).map(lambda value: round(value, 2)), min_size=2, max_size=9))
 def test_decimal_commas_are_the_numbers_that_were_written(tmp_path_factory, values: list[float]) -> None:
