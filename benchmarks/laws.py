@@ -148,6 +148,40 @@ def airline(rng: np.random.Generator, known: int, horizon: int) -> tuple[np.ndar
     return made[0, :known], made[:, known:]
 
 
+def staying(jumps: Callable[[np.random.Generator, np.ndarray, int], np.ndarray], relative: bool = True) -> Draw:
+    """A value that stays but for jumps, told the steps (FUTURES, n) and the number of known ones: of its logarithm."""
+
+    def draw(rng: np.random.Generator, known: int, horizon: int) -> tuple[np.ndarray, np.ndarray]:
+        steps = np.tile(np.arange(known + horizon), (FUTURES, 1))
+        sizes = jumps(rng, steps, known)
+        sizes[:, :known] = sizes[0, :known]
+        moved = np.cumsum(sizes, axis=1)
+        made = np.round(10 * np.exp(moved), 2) if relative else 100 + moved
+        return made[0, :known], made[:, known:]
+
+    return draw
+
+
+def now_and_then(rng: np.random.Generator, steps: np.ndarray, known: int) -> np.ndarray:
+    return (rng.random(steps.shape) < 1 / 30) * 0.1 * rng.normal(size=steps.shape)
+
+
+def just_once(rng: np.random.Generator, steps: np.ndarray, known: int) -> np.ndarray:
+    jumps = np.where(steps < known, steps == known - rng.integers(1, 10), rng.random(steps.shape) < 1 / known)
+    return jumps * 0.2 * rng.normal(size=steps.shape)
+
+
+def each_year(rng: np.random.Generator, steps: np.ndarray, known: int) -> np.ndarray:
+    return ((steps + rng.integers(12)) % 12 == 0) * (0.02 + 0.05 * np.abs(rng.normal(size=steps.shape)))
+
+
+def quarters(rng: np.random.Generator, steps: np.ndarray, known: int) -> np.ndarray:
+    """Steps of .25 that mostly go the way of the one before."""
+    ways = np.where(rng.random(steps.shape) < 0.02, -1, 1)
+    ways[:, :known] = ways[0, :known]
+    return 0.25 * (rng.random(steps.shape) < 0.1) * np.cumprod(ways, axis=1)
+
+
 def workweek(steps: np.ndarray) -> np.ndarray:
     """Hours of a day, and less on weekends."""
     day = 10 * np.sin(2 * np.pi * steps / 24) + 4 * np.sin(4 * np.pi * steps / 24 + 1)
@@ -183,6 +217,11 @@ LAWS = {
     "negative binomial": Law(drawn(lambda rng, factor: rng.negative_binomial(1.5, 0.2, factor.shape).astype(float))),
     "hours, weekends, lasting noise": Law(lasting(0.9, workweek), "h", 504, 24),
     "airline model": Law(airline, "M", 120, 12),
+    "price, new now and then": Law(staying(now_and_then)),
+    "price, new since 1 to 9 steps": Law(staying(just_once)),
+    "price, new each year": Law(staying(each_year), "M", 120, 12),
+    "rate in quarters": Law(staying(quarters, relative=False), "M", 120, 12),
+    "meter of a total": Law(staying(lambda rng, steps, known: 1.0 * (rng.random(steps.shape) < 0.1), relative=False)),
 }
 
 

@@ -145,7 +145,8 @@ def fill(job: Job, predictor: TSDiffPredictor, samples: int, output: Path) -> in
 def told(job: Job, predictor: TSDiffPredictor, values: int) -> str:
     """What was filled, and what was decided from the data, in a line."""
     gapped = [entry["target"] for entry in job.series if np.isnan(entry["target"]).any()]
-    decided = [Suited.of(target, predictor.sampling) for target in gapped]
+    season = candidate_seasons(job.series.freq)[0]
+    decided = [Suited.of(target, predictor.sampling, season) for target in gapped]
     filled = f"{counted(values, 'missing value', 'missing values')} of {len(gapped)} series filled"
     return "; ".join([filled, *told_kinds(decided)])
 

@@ -17,6 +17,7 @@ from tsdiff.data import candidate_seasons
 from tsdiff.data.covariates import DYNAMIC
 from tsdiff.data.entries import Entry, target_of
 from tsdiff.data.frequency import freq_of, normalise_freq
+from tsdiff.sampling.jumps import Jumps, filled
 from tsdiff.sampling.limits import limits_of
 from tsdiff.sampling.settings import Sampling
 from tsdiff.sampling.zeros import Support, within, within_gaps
@@ -55,6 +56,7 @@ class Suited:
         gain: share by which covariates lower the error of parts that were not learnt from; 0 where not used.
         calendar_days: how many days of the month and the year differ in it; of months 1 where their weekdays do.
         limited: its samples do not pass a value that it often reaches and never passes.
+        jumps: of its history, if it stays where it is but for them; its samples do so, too.
         outliers, excluded, rescaled: values of its history that were taken for others, see
             `tsdiff.windows.changed.Changed`.
     """
@@ -65,20 +67,29 @@ class Suited:
     gain: float = 0.0
     calendar_days: int = 0
     limited: bool = False
+    jumps: int = 0
     outliers: int = 0
     excluded: int = 0
     rescaled: int = 0
 
     @classmethod
-    def of(cls, history: np.ndarray, sampling: Sampling) -> Suited:
-        """What settings decide from a history, (length,) or (channels, length), NaN where missing."""
+    def of(cls, history: np.ndarray, sampling: Sampling, season: int | None = None) -> Suited:
+        """What settings decide from a history, (length,) or (channels, length), NaN where missing; the jumps of one of
+        a season in steps, 1 where there is none."""
         supports = [Support.of(row) for row in np.atleast_2d(history)]
         nonnegative = _bounded(sampling) and all(one.nonnegative for one in supports)
         counts = sampling.counts and all(one.counts for one in supports)
         zeros = sampling.counts and any(one.zeros > 0 for one in supports)
         shown = [limits_of(row) for row in np.atleast_2d(history)] if sampling.counts else []
         limited = any(high is not None or low not in (None, 0.0) for low, high in shown)
-        return cls(nonnegative, counts, zeros, limited=limited)
+        jumps = None if season is None else jumps_of(history, sampling, season)
+        return cls(nonnegative, counts, zeros, limited=limited, jumps=0 if jumps is None else len(jumps.sizes))
+
+
+def jumps_of(history: np.ndarray, sampling: Sampling, season: int) -> Jumps | None:
+    """Those of a history, (length,) or (1, length), that stays where it is but for them, if settings ask for them."""
+    rows = np.atleast_2d(history)
+    return Jumps.of(rows[0], season) if sampling.counts and len(rows) == 1 else None
 
 
 def _bounded(sampling: Sampling) -> bool:
@@ -163,9 +174,14 @@ def _suited(
     """A forecast of an entry such as its values are; it has the effect, which covariates have where they `regress`."""
     history, samples = np.atleast_2d(target_of(entry, str(made.item_id))), np.atleast_3d(made.samples)
     suit = partial(within, season=season, counts=sampling.counts, told=told or effect is not None)
-    parts = [_like(samples[..., place], row, sampling, partial(suit, history=row)) for place, row in enumerate(history)]
+    jumps = None if told or effect is not None else jumps_of(history, sampling, season)
+    if jumps is None:
+        parts = [_like(samples[..., at], row, sampling, partial(suit, history=row)) for at, row in enumerate(history)]
+    else:
+        paths = jumps.paths(len(samples), samples.shape[1], _rng(sampling, str(made.item_id)))
+        parts = [_like(paths, history[0], sampling, _positive)]
     done = {name: getattr(_about(made.info), name) for name in CHANGED}
-    about = replace(Suited.of(history, sampling), **done)
+    about = replace(Suited.of(history, sampling, None if jumps is None else season), **done)
     if effect is not None:
         by_covariates = regress and any(entry.get(field) is not None for field in (DYNAMIC, PAST))
         about = replace(about, **({"gain": effect.gain} if by_covariates else {"calendar_days": 1}))
@@ -175,6 +191,14 @@ def _suited(
         item_id=made.item_id,
         info=_with(made.info, about),
     )
+
+
+def _rng(sampling: Sampling, name: str) -> np.random.Generator:
+    return np.random.default_rng(derive_seed(sampling.seed, "jumps", name))
+
+
+def _positive(drawn: np.ndarray) -> np.ndarray:
+    return np.maximum(drawn, 0.0)
 
 
 def _find(sampling: Sampling, freq: str) -> FindDays | None:
@@ -199,8 +223,7 @@ def _with_days(
     whole = sampling.counts and Support.of(target).counts
 
     def adapted(drawn: np.ndarray) -> np.ndarray:
-        positive = np.maximum(drawn, 0.0)
-        return np.rint(positive) if whole else positive
+        return np.rint(_positive(drawn)) if whole else _positive(drawn)
 
     return _like(made, target, sampling, adapted).astype(samples.dtype)
 
@@ -235,9 +258,12 @@ def suited_gaps(
 
 
 def _suited_gaps(made: Imputation, sampling: Sampling, freq: str, told: bool) -> Imputation:
-    rows = np.atleast_2d(made.target)
+    rows, season = np.atleast_2d(made.target), candidate_seasons(freq)[0]
+    if not told and jumps_of(rows, sampling, season) is not None:
+        stayed = filled(rows[0], season, len(made.samples), _rng(sampling, made.item_id))
+        return replace(made, samples=_like(stayed, rows[0], sampling, _positive).astype(made.samples.dtype))
     ends = np.isnan(rows).sum(axis=1).cumsum()[:-1]
-    suit = partial(within_gaps, season=candidate_seasons(freq)[0], counts=sampling.counts, told=told)
+    suit = partial(within_gaps, season=season, counts=sampling.counts, told=told)
     parts = [
         _like(part, row, sampling, partial(suit, values=row))
         for part, row in zip(np.split(made.samples, ends, axis=1), rows, strict=True)
@@ -247,10 +273,11 @@ def _suited_gaps(made: Imputation, sampling: Sampling, freq: str, told: bool) ->
 
 def decided(entries: Sequence[Entry], made: Sequence[SampleForecast], told: bool) -> dict[str, Any]:
     """What was decided from named series, for the `attrs` of a frame of their forecasts: how many were taken for
-    nonnegative and for counts, go by the calendar, and had values taken for others; of series with covariates, by id,
-    how much those help, unless a model is `told` them, which does not decide by series."""
+    nonnegative and for counts, go by the calendar, stay but for jumps, and had values taken for others; of series with
+    covariates, by id, how much those help, unless a model is `told` them, which does not decide by series."""
     known = {entry["item_id"]: (one.info or {}).get(SUITED, Suited()) for entry, one in zip(entries, made, strict=True)}
     attrs: dict[str, Any] = {**taken_for(known.values()), "calendar_days": with_calendar_days(known.values())}
+    attrs["jumps"] = with_jumps(known.values())
     attrs |= changed(known.values())
     if {DYNAMIC, PAST} & set(entries[0]) and not told:
         attrs["covariates"] = {name: round(about.gain, 4) for name, about in known.items()}
@@ -271,6 +298,11 @@ def taken_for(decisions: Collection[Suited]) -> dict[str, int]:
 def with_calendar_days(decisions: Iterable[Suited]) -> int:
     """How many series go by the calendar."""
     return sum(one.calendar_days > 0 for one in decisions)
+
+
+def with_jumps(decisions: Iterable[Suited]) -> int:
+    """How many series stay where they are but for jumps."""
+    return sum(one.jumps > 0 for one in decisions)
 
 
 def changed(decisions: Collection[Suited]) -> dict[str, int]:

@@ -1,0 +1,209 @@
+"""Series that stay where they are but for jumps: found, drawn, filled and told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.special import betaln
+
+from tsdiff import TSDiffPredictor
+from tsdiff.commands import forecast, impute
+from tsdiff.commands.options import Forecast, Impute
+from tsdiff.sampling.jumps import Jumps, filled
+from tsdiff.tasks.suited import SUITED
+
+START = pd.Period("2024-01-01", "D")
+PRICE = np.repeat([9.99, 10.49, 10.99, 11.49], [30, 20, 25, 15])
+RNG = np.random.default_rng(0)
+
+
+@pytest.fixture(scope="module")
+def daily() -> TSDiffPredictor:
+    return TSDiffPredictor.from_pretrained("default").adapted("D", 14)
+
+
+def entry(values: np.ndarray, name: str = "a") -> dict[str, object]:
+    return {"start": START, "target": values, "item_id": name}
+
+
+def jumps_of(values: np.ndarray, season: int = 7) -> Jumps:
+    found = Jumps.of(values, season)
+    assert found is not None
+    return found
+
+
+def test_what_is_told_of_a_price():
+    values = PRICE.copy()
+    values[[3, 40, 88, 89]] = np.nan
+    found = jumps_of(values)
+    assert (found.last, found.age, found.since, found.steps) == (11.49, 13, 2, 87)
+    assert found.stays.tolist() == [20, 25]
+    assert found.sizes == pytest.approx([0.5] * 3)
+    assert (found.relative, found.decimals) == (False, 2)
+    rising = np.repeat(100 * 1.1 ** np.arange(4), 20)
+    assert jumps_of(rising).relative
+    assert jumps_of(rising).sizes == pytest.approx(np.log([1.1] * 3))
+
+
+OTHERS = {
+    "constant": np.full(60, 5.0),
+    "noise": RNG.normal(size=60),
+    "coarse readings": np.round(np.cumsum(0.3 * RNG.normal(size=200))),
+    "a switch": np.repeat(np.tile([0.0, 1.0], 10), 9),
+    "offers": np.repeat(np.tile([9.99, 7.99], 5), np.tile([20, 6], 5)),
+    "day and night": np.tile(np.repeat([0.2, 0.3, 0.25], [8, 8, 8]), 8),
+    "sales now and then": (RNG.random(200) < 0.1) * RNG.poisson(5, 200).astype(float),
+    "too few": np.repeat([5.0, 6.0], [6, 5]),
+    "many": np.repeat(RNG.normal(size=40), 4),
+    "since it moves": np.r_[np.full(60, 5.0), RNG.normal(5, 1, 8)],
+    "a last mistake": np.r_[np.full(60, 9.99), 99.9],
+    "a last zero": np.r_[PRICE, 0.0],
+    "missing": np.full(60, np.nan),
+}
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+def test_others_do_not(kind):
+    assert Jumps.of(OTHERS[kind], 24 if kind == "day and night" else 7) is None
+
+
+def test_a_jump_as_large_as_one_before_or_that_lasts_is_no_mistake():
+    once = np.r_[np.full(40, 10.0), np.full(20, 30.0)]
+    assert jumps_of(np.r_[once, 70.0]).last == 70
+    assert jumps_of(once).last == 30
+
+
+def test_a_single_wrong_value_between_is_no_jump():
+    values = PRICE.copy()
+    values[10] = 99.9
+    assert Jumps.of(values, 7) is None  # of so few jumps half lead back
+    steps = np.repeat(10.0 + np.arange(12), 12)
+    wrong = steps.copy()
+    wrong[30] = 1200
+    assert jumps_of(wrong).sizes.tolist() == jumps_of(steps).sizes.tolist()
+
+
+@pytest.mark.parametrize("horizon", [1, 14, 60])
+def test_draws_stay_as_often_as_a_chance_that_is_not_known_says(horizon):
+    """The mean of (1 − p)^h over the posterior of p, with Jeffreys' prior: a ratio of beta functions."""
+    values = np.repeat([5.0, 6.0, 8.0, 7.5, 9.0], [40, 10, 31, 77, 20])
+    found = jumps_of(values)
+    paths = found.paths(20_000, horizon, np.random.default_rng(1))
+    jumps, without = 4.5, found.steps - 4 + 0.5
+    expected = np.exp(betaln(jumps, without + horizon) - betaln(jumps, without))
+    share = (paths == values[-1]).all(1).mean()
+    assert abs(share - expected) < 4 * np.sqrt(expected * (1 - expected) / len(paths))
+
+
+@pytest.mark.parametrize("age", [1, 5, 11])
+def test_yearly_prices_change_when_it_is_time(age):
+    values = np.repeat(10.0 * 1.04 ** np.arange(11), 12)[: 120 + age].round(2)
+    paths = jumps_of(values, 12).paths(4000, 26, np.random.default_rng(0))
+    moved = np.diff(np.hstack([np.full((4000, 1), values[-1]), paths]), axis=1) != 0
+    due = np.flatnonzero(moved.mean(0) > 0.5)
+    assert due.tolist() == [step for step in (12 - age, 24 - age, 36 - age) if step < 26]
+    assert moved[:, due].mean() > 0.9
+    assert np.delete(moved, due, axis=1).mean() < 0.03
+    assert (np.diff(paths, axis=1) >= 0).mean() > 0.99
+
+
+def test_a_meter_only_rises_by_what_it_has_and_rates_turn_now_and_then():
+    rng = np.random.default_rng(2)
+    meter = 100 + np.cumsum(rng.random(400) < 0.1).astype(float)
+    paths = jumps_of(meter).paths(500, 60, rng)
+    assert set(np.unique(np.diff(paths, axis=1))) <= {-1.0, 0.0, 1.0}
+    assert (np.diff(paths, axis=1) < 0).any(1).mean() < 0.1
+    rates = np.repeat([1.0, 1.25, 1.5, 1.75, 2.0, 1.75, 1.5, 1.25], 20)
+    ends = jumps_of(rates, 12).paths(4000, 60, rng)[:, -1]
+    assert (ends < 1.25).mean() > 2 * (ends > 1.25).mean() > 0
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.integers(7, 30), min_size=2, max_size=9), st.integers(1, 40), st.integers(0, 5), st.integers(0, 99))
+def test_draws_are_of_the_series_and_missing_ends_only_wait(stays, horizon, missing, seed):
+    levels = 10 + 0.25 * np.cumsum(np.random.default_rng(seed).integers(1, 4, len(stays)))
+    values = np.repeat(levels, stays)
+    found = jumps_of(values)
+    paths = found.paths(50, missing + horizon, np.random.default_rng(seed))
+    later = jumps_of(np.r_[values, np.full(missing, np.nan)]).paths(50, horizon, np.random.default_rng(seed))
+    np.testing.assert_array_equal(paths[:, missing:], later)
+    assert (np.round(paths, 2) == paths).all()
+    first = np.diff(np.hstack([np.full((50, 1), values[-1]), paths]), axis=1)
+    assert (np.abs(first) <= np.abs(np.diff(levels)).max() * 4).all()
+
+
+def test_a_gap_holds_one_jump_at_any_time():
+    values = PRICE.copy()
+    values[5:9] = np.nan
+    values[46:54] = np.nan
+    drawn = filled(values, 7, 20_000, np.random.default_rng(0))
+    assert (drawn[:, :4] == 9.99).all()
+    later = drawn[:, 4:]
+    assert (np.diff(later, axis=1) >= 0).all()
+    assert set(np.unique(later)) == {10.49, 10.99}
+    share = (later == 10.99).mean(0)  # (1, 2, … 8) of nine times
+    assert np.abs(share - np.arange(1, 9) / 9).max() < 4 * np.sqrt(0.25 / 20_000)
+
+
+def test_gaps_at_the_ends_are_drawn_as_futures():
+    values = PRICE.copy()
+    values[:10] = np.nan
+    values[-5:] = np.nan
+    drawn = filled(values, 7, 400, np.random.default_rng(0))
+    assert (drawn[:, 9] == 9.99).mean() > 0.9
+    assert 0.5 < (drawn[:, 0] == 9.99).mean() < (drawn[:, 9] == 9.99).mean()
+    assert (drawn[:, 10] == 11.49).mean() > 0.9
+
+
+@pytest.mark.parametrize("days", [1, 2, 5, 9])
+@pytest.mark.parametrize("new", [12.99, 8.49])
+def test_a_price_that_has_just_changed_goes_on(daily, days, new):
+    values = np.r_[np.full(60, 9.99), np.full(days, new)]
+    (made,) = daily.predict([entry(values)], num_samples=200)
+    assert (np.median(made.samples, 0) == new).all()
+    assert (np.quantile(made.samples[:, :2], [0.1, 0.9], axis=0) == new).all()
+    assert np.ptp(made.samples[:, -1]) > 1
+    assert made.info[SUITED].jumps == 1
+
+
+def test_a_series_with_a_last_mistake_stays_where_it_was(daily):
+    (made,) = daily.predict([entry(np.r_[np.full(60, 9.99), 99.9])], num_samples=100)
+    assert np.abs(np.median(made.samples, 0) - 9.99).max() < 0.5
+    assert made.info[SUITED].jumps == 0
+
+
+def test_draws_depend_on_the_series_and_the_seed_alone(daily):
+    plain, other = (list(daily.predict([entry(PRICE, n) for n in names], num_samples=50)) for names in ("ab", "b"))
+    np.testing.assert_array_equal(plain[1].samples, other[0].samples)
+    assert (plain[0].samples != plain[1].samples).any()
+    (seeded,) = daily.with_sampling(seed=1).predict([entry(PRICE, "b")], num_samples=50)
+    assert (seeded.samples != other[0].samples).any()
+    (refused,) = daily.with_sampling(counts=False).predict([entry(PRICE)], num_samples=50)
+    assert len(np.unique(refused.samples)) > 400
+
+
+def test_limits_that_are_given_hold(daily):
+    (made,) = daily.with_sampling(maximum=11.49).predict([entry(PRICE)], num_samples=200)
+    assert made.samples.max() == 11.49
+
+
+def test_frames_and_commands_tell_it(daily, tmp_path: Path, capsys):
+    noise = 20 + np.random.default_rng(0).normal(size=len(PRICE))
+    table = pd.concat(
+        pd.DataFrame({"item_id": name, "timestamp": pd.date_range("2024-01-01", periods=len(PRICE)), "target": values})
+        for name, values in (("price", PRICE), ("noise", noise))
+    )
+    assert daily.predict_df(table, num_samples=20).attrs["jumps"] == 1
+    table.drop(index=[20, 21]).to_csv(tmp_path / "data.csv", index=False)
+    options = {"data": tmp_path / "data.csv", "model": "default", "prediction_length": 14, "samples": 20}
+    forecast.main(Forecast(**options, output=tmp_path / "out", windows=0))  # type: ignore[arg-type]
+    assert "1 taken to stay but for jumps" in capsys.readouterr().out.replace("\n", " ")
+    impute.main(Impute(**options, output=tmp_path / "filled", windows=0))  # type: ignore[arg-type]
+    assert "1 taken to stay but for jumps" in capsys.readouterr().out.replace("\n", " ")
+    made = pd.read_csv(tmp_path / "filled" / "imputed.csv").set_index("item_id").loc["price"]
+    assert (made["0.05"] == 9.99).all() and (made["0.95"] == 9.99).all()
