@@ -145,8 +145,8 @@ def fill(job: Job, predictor: TSDiffPredictor, samples: int, output: Path) -> in
 def told(job: Job, predictor: TSDiffPredictor, values: int) -> str:
     """What was filled, and what was decided from the data, in a line."""
     gapped = [entry["target"] for entry in job.series if np.isnan(entry["target"]).any()]
-    season = candidate_seasons(job.series.freq)[0]
-    decided = [Suited.of(target, predictor.sampling, season) for target in gapped]
+    seasons = candidate_seasons(job.series.freq)
+    decided = [Suited.of(target, predictor.sampling, seasons) for target in gapped]
     filled = f"{counted(values, 'missing value', 'missing values')} of {len(gapped)} series filled"
     return "; ".join([filled, *told_kinds(decided)])
 

@@ -3,6 +3,7 @@ do: what comes is drawn from how often they jumped and how far."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,9 +14,10 @@ _RECENT, _FEWEST = 2000, 12
 """Values that are looked at, and how many there are at least."""
 _OFTEN, _OF_LATE, _ZEROS = 1 / 6, 1 / 3, 0.1
 """Shares of steps up to which jumps are few, among all and the last twelve, and of zeros, which belong to amounts."""
-_BACK, _NEW, _AGAIN = 0.2, 0.25, 0.3
-"""Shares of jumps at most that lead back to where the one before came from, at least of levels that are different, and
-at most of jumps that came alike a season before: others are a season, a switch, a coarse reading or an offer."""
+_BACK, _NEW, _NEARER = 0.2, 0.25, 0.6
+"""The share of jumps at most that lead back to where the one before came from, that of levels that are different, at
+least, and how far values are from those a season ago, by how far from those within it, at least: others are offers,
+switches, coarse readings or a season."""
 _REGULAR, _FEWEST_STAYS = 0.15, 2
 """By how much of their mean the stays between jumps differ at most that come at set times, and how many tell."""
 _DOUBT = 0.5
@@ -51,12 +53,12 @@ class Jumps:
     decimals: int | None
 
     @classmethod
-    def of(cls, history: np.ndarray, season: int) -> Jumps | None:
+    def of(cls, history: np.ndarray, seasons: Sequence[int]) -> Jumps | None:
         """Those of a history (length,), NaN where missing; None where it does not stay but for some jumps.
 
         Args:
             history: of the series.
-            season: in steps; 1 where there is none.
+            seasons: in steps; 1 where there is none.
         """
         places = np.flatnonzero(np.isfinite(history))[-_RECENT:]
         values = history[places]
@@ -68,11 +70,11 @@ class Jumps:
         if not 0 < len(jumps) <= _OFTEN * len(moves) or late > _OF_LATE:
             return None
         levels, times = values[np.append(jumps, len(values) - 1)], places[jumps + 1]
-        if not _ever_new(levels) or _comes_again(times, moves[jumps], season):
+        if not _ever_new(levels) or any(_comes_again(history, season) for season in seasons):
             return None
         single = np.flatnonzero((values[2:] == values[:-2]) & (values[1:-1] != values[2:])) + 1
         if len(single):  # mistakes, or offers of a day
-            return cls.of(_put_back(history, places[single], values[single - 1]), season)
+            return cls.of(_put_back(history, places[single], values[single - 1]), seasons)
         if len(values) - 1 - jumps[-1] <= _JUST and _mistaken(levels):
             return None
         differences, relative = moves[jumps], False
@@ -113,17 +115,17 @@ class Jumps:
         return np.where(rng.random((number, 1)) * (count + 1) < 1, jumps, regular)
 
 
-def filled(history: np.ndarray, season: int, number: int, rng: np.random.Generator) -> np.ndarray:
+def filled(history: np.ndarray, seasons: Sequence[int], number: int, rng: np.random.Generator) -> np.ndarray:
     """So many draws of what is missing in a history (length,) that has `Jumps`, (number, missing): what lies on both
     sides of a gap, with one jump at any time if that differs; before the first and after the last value as `paths`."""
     made = np.tile(history, (number, 1))
     for start, stop in stretches(np.isnan(history)):
         steps = stop - start
         if start == 0:
-            back = Jumps.of(history[stop:][::-1], season)
+            back = Jumps.of(history[stop:][::-1], seasons)
             made[:, :stop] = history[stop] if back is None else back.paths(number, steps, rng)[:, ::-1]
         elif stop == len(history):
-            ahead = Jumps.of(history[:start], season)
+            ahead = Jumps.of(history[:start], seasons)
             made[:, start:] = history[start - 1] if ahead is None else ahead.paths(number, steps, rng)
         else:
             moved = np.arange(steps) >= rng.integers(0, steps + 1, (number, 1))
@@ -151,13 +153,21 @@ def _mistaken(levels: np.ndarray) -> bool:
     return bool(not near and sizes[-1] > _TIMES * sizes[:-1].max(initial=0.0))
 
 
-def _comes_again(times: np.ndarray, sizes: np.ndarray, season: int) -> bool:
-    """Whether jumps (n,) are those of a season."""
-    if season <= 1:
+def _comes_again(history: np.ndarray, season: int) -> bool:
+    """Whether values (n,), NaN where missing, are much nearer to those a season ago than to those within it."""
+    recent = history[-_RECENT:]
+    lags = [season, season // 4, season // 2, 3 * season // 4]
+    if season < 4 or len(recent) < 2 * season:
         return False
-    before = dict(zip(times.tolist(), sizes.tolist(), strict=True))
-    alike = [before.get(time - season) == size for time, size in before.items()]
-    return bool(np.mean(alike) > _AGAIN)
+    whole, *within = (_apart(recent, lag) for lag in lags)
+    return whole < _NEARER * float(np.mean(within))
+
+
+def _apart(values: np.ndarray, lag: int) -> float:
+    """How far values (n,) are from those so many steps before, in the mean; NaN where no two are known."""
+    off = np.abs(values[lag:] - values[:-lag])
+    known = off[np.isfinite(off)]
+    return float(known.mean()) if len(known) else float("nan")
 
 
 def _spread(sizes: np.ndarray) -> float:

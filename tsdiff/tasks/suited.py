@@ -73,23 +73,23 @@ class Suited:
     rescaled: int = 0
 
     @classmethod
-    def of(cls, history: np.ndarray, sampling: Sampling, season: int | None = None) -> Suited:
-        """What settings decide from a history, (length,) or (channels, length), NaN where missing; the jumps of one of
-        a season in steps, 1 where there is none."""
+    def of(cls, history: np.ndarray, sampling: Sampling, seasons: Sequence[int] = ()) -> Suited:
+        """What settings decide from a history, (length,) or (channels, length), NaN where missing; and its jumps, if
+        its seasons, in steps, are given."""
         supports = [Support.of(row) for row in np.atleast_2d(history)]
         nonnegative = _bounded(sampling) and all(one.nonnegative for one in supports)
         counts = sampling.counts and all(one.counts for one in supports)
         zeros = sampling.counts and any(one.zeros > 0 for one in supports)
         shown = [limits_of(row) for row in np.atleast_2d(history)] if sampling.counts else []
         limited = any(high is not None or low not in (None, 0.0) for low, high in shown)
-        jumps = None if season is None else jumps_of(history, sampling, season)
+        jumps = jumps_of(history, sampling, seasons) if seasons else None
         return cls(nonnegative, counts, zeros, limited=limited, jumps=0 if jumps is None else len(jumps.sizes))
 
 
-def jumps_of(history: np.ndarray, sampling: Sampling, season: int) -> Jumps | None:
+def jumps_of(history: np.ndarray, sampling: Sampling, seasons: Sequence[int]) -> Jumps | None:
     """Those of a history, (length,) or (1, length), that stays where it is but for them, if settings ask for them."""
     rows = np.atleast_2d(history)
-    return Jumps.of(rows[0], season) if sampling.counts and len(rows) == 1 else None
+    return Jumps.of(rows[0], seasons) if sampling.counts and len(rows) == 1 else None
 
 
 def _bounded(sampling: Sampling) -> bool:
@@ -133,8 +133,8 @@ def suited(
     Yields:
         One forecast an entry; its `info`, if the entry's is a dict or none, holds a `Suited` by the name "suited".
     """
-    season = candidate_seasons(freq)[0]
-    freq = normalise_freq(freq)
+    seasons = candidate_seasons(freq)
+    season, freq = seasons[0], normalise_freq(freq)
     by_month = sampling.calendar_days and freq == MONTHLY and not told
 
     @remembered
@@ -145,7 +145,7 @@ def suited(
 
     def made(entries: Iterable[Entry], count: int) -> Iterator[SampleForecast]:
         for entry, one, effect in predicted_around(predict, entries, count, tells):
-            yield _suited(entry, one, effect, sampling, season, regress, told)
+            yield _suited(entry, one, effect, sampling, seasons, regress, told)
 
     find = _find(sampling, freq)
     if find is None:
@@ -167,21 +167,21 @@ def _suited(
     made: SampleForecast,
     effect: Effect | None,
     sampling: Sampling,
-    season: int,
+    seasons: Sequence[int],
     regress: bool,
     told: bool,
 ) -> SampleForecast:
     """A forecast of an entry such as its values are; it has the effect, which covariates have where they `regress`."""
     history, samples = np.atleast_2d(target_of(entry, str(made.item_id))), np.atleast_3d(made.samples)
-    suit = partial(within, season=season, counts=sampling.counts, told=told or effect is not None)
-    jumps = None if told or effect is not None else jumps_of(history, sampling, season)
+    suit = partial(within, season=seasons[0], counts=sampling.counts, told=told or effect is not None)
+    jumps = None if told or effect is not None else jumps_of(history, sampling, seasons)
     if jumps is None:
         parts = [_like(samples[..., at], row, sampling, partial(suit, history=row)) for at, row in enumerate(history)]
     else:
         paths = jumps.paths(len(samples), samples.shape[1], _rng(sampling, str(made.item_id)))
         parts = [_like(paths, history[0], sampling, _positive)]
     done = {name: getattr(_about(made.info), name) for name in CHANGED}
-    about = replace(Suited.of(history, sampling, None if jumps is None else season), **done)
+    about = replace(Suited.of(history, sampling, () if jumps is None else seasons), **done)
     if effect is not None:
         by_covariates = regress and any(entry.get(field) is not None for field in (DYNAMIC, PAST))
         about = replace(about, **({"gain": effect.gain} if by_covariates else {"calendar_days": 1}))
@@ -258,12 +258,12 @@ def suited_gaps(
 
 
 def _suited_gaps(made: Imputation, sampling: Sampling, freq: str, told: bool) -> Imputation:
-    rows, season = np.atleast_2d(made.target), candidate_seasons(freq)[0]
-    if not told and jumps_of(rows, sampling, season) is not None:
-        stayed = filled(rows[0], season, len(made.samples), _rng(sampling, made.item_id))
+    rows, seasons = np.atleast_2d(made.target), candidate_seasons(freq)
+    if not told and jumps_of(rows, sampling, seasons) is not None:
+        stayed = filled(rows[0], seasons, len(made.samples), _rng(sampling, made.item_id))
         return replace(made, samples=_like(stayed, rows[0], sampling, _positive).astype(made.samples.dtype))
     ends = np.isnan(rows).sum(axis=1).cumsum()[:-1]
-    suit = partial(within_gaps, season=season, counts=sampling.counts, told=told)
+    suit = partial(within_gaps, season=seasons[0], counts=sampling.counts, told=told)
     parts = [
         _like(part, row, sampling, partial(suit, values=row))
         for part, row in zip(np.split(made.samples, ends, axis=1), rows, strict=True)

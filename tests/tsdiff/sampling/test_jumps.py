@@ -31,8 +31,8 @@ def entry(values: np.ndarray, name: str = "a") -> dict[str, object]:
     return {"start": START, "target": values, "item_id": name}
 
 
-def jumps_of(values: np.ndarray, season: int = 7) -> Jumps:
-    found = Jumps.of(values, season)
+def jumps_of(values: np.ndarray, seasons: tuple[int, ...] = (7, 365)) -> Jumps:
+    found = Jumps.of(values, seasons)
     assert found is not None
     return found
 
@@ -57,6 +57,7 @@ OTHERS = {
     "a switch": np.repeat(np.tile([0.0, 1.0], 10), 9),
     "offers": np.repeat(np.tile([9.99, 7.99], 5), np.tile([20, 6], 5)),
     "day and night": np.tile(np.repeat([0.2, 0.3, 0.25], [8, 8, 8]), 8),
+    "days of a week, each hour": np.repeat(np.tile(20.0 + np.arange(7), 8) + RNG.normal(size=56), 24),
     "sales now and then": (RNG.random(200) < 0.1) * RNG.poisson(5, 200).astype(float),
     "too few": np.repeat([5.0, 6.0], [6, 5]),
     "many": np.repeat(RNG.normal(size=40), 4),
@@ -69,7 +70,7 @@ OTHERS = {
 
 @pytest.mark.parametrize("kind", OTHERS)
 def test_others_do_not(kind):
-    assert Jumps.of(OTHERS[kind], 24 if kind == "day and night" else 7) is None
+    assert Jumps.of(OTHERS[kind], (24, 168) if kind.startswith("day") else (7, 365)) is None
 
 
 def test_a_jump_as_large_as_one_before_or_that_lasts_is_no_mistake():
@@ -81,7 +82,7 @@ def test_a_jump_as_large_as_one_before_or_that_lasts_is_no_mistake():
 def test_a_single_wrong_value_between_is_no_jump():
     values = PRICE.copy()
     values[10] = 99.9
-    assert Jumps.of(values, 7) is None  # of so few jumps half lead back
+    assert Jumps.of(values, (7,)) is None  # of so few jumps half lead back
     steps = np.repeat(10.0 + np.arange(12), 12)
     wrong = steps.copy()
     wrong[30] = 1200
@@ -100,10 +101,18 @@ def test_draws_stay_as_often_as_a_chance_that_is_not_known_says(horizon):
     assert abs(share - expected) < 4 * np.sqrt(expected * (1 - expected) / len(paths))
 
 
+def test_what_is_known_for_longer_steps_alone_moves_when_these_begin():
+    days = 20 + np.cumsum(np.random.default_rng(5).normal(size=30))
+    paths = jumps_of(np.repeat(days, 24), (24, 168)).paths(200, 48, np.random.default_rng(0))
+    moved = np.diff(paths, axis=1) != 0
+    assert np.flatnonzero(moved.mean(0) > 0.5).tolist() == [23]
+    assert (paths[:, 0] != days[-1]).mean() > 0.9
+
+
 @pytest.mark.parametrize("age", [1, 5, 11])
 def test_yearly_prices_change_when_it_is_time(age):
     values = np.repeat(10.0 * 1.04 ** np.arange(11), 12)[: 120 + age].round(2)
-    paths = jumps_of(values, 12).paths(4000, 26, np.random.default_rng(0))
+    paths = jumps_of(values, (12,)).paths(4000, 26, np.random.default_rng(0))
     moved = np.diff(np.hstack([np.full((4000, 1), values[-1]), paths]), axis=1) != 0
     due = np.flatnonzero(moved.mean(0) > 0.5)
     assert due.tolist() == [step for step in (12 - age, 24 - age, 36 - age) if step < 26]
@@ -119,7 +128,7 @@ def test_a_meter_only_rises_by_what_it_has_and_rates_turn_now_and_then():
     assert set(np.unique(np.diff(paths, axis=1))) <= {-1.0, 0.0, 1.0}
     assert (np.diff(paths, axis=1) < 0).any(1).mean() < 0.1
     rates = np.repeat([1.0, 1.25, 1.5, 1.75, 2.0, 1.75, 1.5, 1.25], 20)
-    ends = jumps_of(rates, 12).paths(4000, 60, rng)[:, -1]
+    ends = jumps_of(rates, (12,)).paths(4000, 60, rng)[:, -1]
     assert (ends < 1.25).mean() > 2 * (ends > 1.25).mean() > 0
 
 
@@ -141,7 +150,7 @@ def test_a_gap_holds_one_jump_at_any_time():
     values = PRICE.copy()
     values[5:9] = np.nan
     values[46:54] = np.nan
-    drawn = filled(values, 7, 20_000, np.random.default_rng(0))
+    drawn = filled(values, (7,), 20_000, np.random.default_rng(0))
     assert (drawn[:, :4] == 9.99).all()
     later = drawn[:, 4:]
     assert (np.diff(later, axis=1) >= 0).all()
@@ -154,7 +163,7 @@ def test_gaps_at_the_ends_are_drawn_as_futures():
     values = PRICE.copy()
     values[:10] = np.nan
     values[-5:] = np.nan
-    drawn = filled(values, 7, 400, np.random.default_rng(0))
+    drawn = filled(values, (7,), 400, np.random.default_rng(0))
     assert (drawn[:, 9] == 9.99).mean() > 0.9
     assert 0.5 < (drawn[:, 0] == 9.99).mean() < (drawn[:, 9] == 9.99).mean()
     assert (drawn[:, 10] == 11.49).mean() > 0.9
