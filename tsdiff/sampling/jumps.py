@@ -14,7 +14,7 @@ _RECENT, _FEWEST = 2000, 12
 """Values that are looked at, and how many there are at least."""
 _OFTEN, _OF_LATE, _ZEROS = 1 / 6, 1 / 3, 0.1
 """Shares of steps up to which jumps are few, among all and the last twelve, and of zeros, which belong to amounts."""
-_BACK, _NEW, _NEARER = 0.2, 0.25, 0.6
+_BACK, _NEW, _NEARER = 0.3, 0.25, 0.6
 """The share of jumps at most that lead back to where the one before came from, that of levels that are different, at
 least, and how far values are from those a season ago, by how far from those within it, at least: others are offers,
 switches, coarse readings or a season."""
