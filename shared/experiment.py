@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BeforeValidator
 
-from shared.checks import Checked, Count
+from shared.checks import Checked, Count, Such
 from shared.errors import ConfigError
 from shared.files.settings import change, dataclass_from, merged, read_yaml, settings_file
 
@@ -25,15 +25,19 @@ class HardwareSettings(Checked):
 
     Args:
         device: "cpu", "cuda", "cuda:1", … or "auto": a GPU where there is one.
-        devices, strategy: Lightning's, for training on several of a machine. Files that were written when the number
-            could be left open hold none for one.
+        devices, strategy: Lightning's, for training on several of a machine; −1 is all of them. Files that were written
+            when the number could be left open hold none for one.
         nodes: machines that train together, each with as many devices; what starts the processes on all of them, such
             as torchrun, tells each which it is.
         threads: of the CPU; None leaves them to torch. More than one only pays on an otherwise idle machine.
     """
 
     device: str = "cpu"
-    devices: Annotated[int, BeforeValidator(lambda given: 1 if given is None else given)] = 1
+    devices: Annotated[
+        int,
+        Such("at least 1, or -1 for all", lambda number: number == -1 or number >= 1),
+        BeforeValidator(lambda given: 1 if given is None else given),
+    ] = 1
     strategy: str = "auto"
     nodes: Count = 1
     threads: Count | None = None

@@ -16,7 +16,7 @@ from shared.devices import compute_device
 from shared.errors import ConfigError
 from shared.files.settings import number
 from shared.training.memory import keep_large_blocks
-from speech.audio.arrays import LARGEST, Form, Waveform, finite, warn_doubts, warn_replaced, whole_rate
+from speech.audio.arrays import LARGEST, Form, Waveform, finite, warn_doubts, warn_offset, warn_replaced, whole_rate
 from speech.audio.bands import UpperBand
 from speech.audio.files import RawFormat
 from speech.audio.loudness import LoudnessGoal, checked_goal
@@ -99,7 +99,12 @@ class Enhancer:
     ):
         if isinstance(model, (str, os.PathLike)):
             raise ConfigError(f"{model!r} names a model: Enhancer.from_pretrained({os.fspath(model)!r}) loads it")
+        if not isinstance(model, SpeechModel):
+            raise ConfigError(f"a model of type {type(model).__name__}: give a SpeechModel, or from_pretrained a name")
+        if not isinstance(sampling, SamplingConfig | None):
+            raise ConfigError(f"sampling={sampling!r}: need a SamplingConfig, such as SamplingConfig('ode1', steps=1)")
         draws, seed = checked(Count, draws=draws), checked(int, seed=seed)
+        keep_music = checked(bool, keep_music=keep_music)
         batch_size = checked(Count | None, batch_size=batch_size)
         rate = None if rate is None else whole_rate(rate, "rate")
         mix = checked(Annotated[Chance, "0 is noisy, 1 enhanced"], mix=mix)
@@ -220,6 +225,7 @@ class Enhancer:
                 for item, item_seed in zip(noisy, seeds, strict=True)
             ]
         self.nfe = tally.nfe
+        warn_offset(tally.offset)
         warn_doubts(doubts(tally.limited, tally.louder))
         return form.from_float(np.stack(enhanced) if enhanced else noisy)  # type: ignore[return-value]
 

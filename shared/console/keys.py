@@ -13,7 +13,7 @@ Pressed = Callable[[], str]
 @contextlib.contextmanager
 def keys() -> Iterator[Pressed]:
     """Hear the keys of the terminal, where there is one; it is as before afterwards."""
-    if not sys.stdin.isatty():
+    if sys.stdin is None or not sys.stdin.isatty():
         yield lambda: ""
         return
     if sys.platform == "win32":

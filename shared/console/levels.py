@@ -18,7 +18,7 @@ class Meters:
     terminal."""
 
     def __init__(self) -> None:
-        self._shown = not is_quiet() and sys.stderr.isatty()
+        self._shown = not is_quiet() and sys.stderr is not None and sys.stderr.isatty()
         self._peaks = [0.0, 0.0]
         self._due = 0.0
 

@@ -47,7 +47,7 @@ def bar(
         show: whether to show anything.
         leave: whether a bar stays when it is closed.
     """
-    if not show or _quiet:
+    if not show or _quiet or sys.stderr is None:  # closed, as of a program without a console
         return terminal_bar(total=total, initial=initial, disable=True)
     about: dict[str, Any] = {"total": total, "desc": description, "unit": f" {unit}", "initial": initial}
     if _notebook() or sys.stderr.isatty():

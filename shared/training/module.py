@@ -19,12 +19,13 @@ from typing import Any, Generic, NoReturn, Protocol, TypeVar
 
 import lightning as L
 import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor, nn
 
 from shared.console.notes import tell
 from shared.devices import check_processes
-from shared.errors import CheckpointError, TrainingError
+from shared.errors import CheckpointError, ConfigError, TrainingError
 from shared.random import derive_seed
 from shared.training.alone import alone
 from shared.training.batches import Batch, BatchSource
@@ -195,8 +196,8 @@ def fit(
         callbacks, logger: Lightning's, besides.
 
     Raises:
-        ConfigError: other processes were started than are to train, `folder` is not the same one for all of them, or
-            another training uses it.
+        ConfigError: there is no such hardware, other processes were started than are to train, `folder` is not the same
+            one for all of them, or another training uses it.
         TrainingError: the loss is not finite.
         CheckpointError: the state in `folder` cannot be read or does not fit the module.
         KeyboardInterrupt: it was stopped, with Ctrl-C or SIGTERM: the running step is finished and the state saved, and
@@ -222,7 +223,7 @@ def fit(
         warnings.filterwarnings("ignore", message=".*module.s. in eval mode.*")  # the averaged weights are
         # Of a state that was saved under another interval, which is nothing to restore.
         warnings.filterwarnings("ignore", message=".*callbacks used to create the checkpoint.*")
-        trainer = L.Trainer(
+        trainer = _trainer(
             accelerator=accelerator,
             devices=devices,
             strategy=strategy,
@@ -262,6 +263,22 @@ def fit(
             if in_main_thread():
                 signal.signal(signal.SIGINT, on_interrupt)
     module.cpu()
+
+
+def _trainer(**settings: Any) -> L.Trainer:
+    """Lightning's trainer.
+
+    Raises:
+        ConfigError: it cannot train on such hardware.
+    """
+    try:
+        return L.Trainer(**settings)
+    except (MisconfigurationException, TypeError, ValueError) as error:
+        told = ", ".join(f"{name}={settings[name]!r}" for name in ("devices", "strategy"))
+        reason = str(error).partition(". ")[0].rstrip(".")
+        raise ConfigError(
+            f"hardware: {told}: Lightning cannot train so on this machine ({reason}); take devices=1 and strategy=auto"
+        ) from error
 
 
 def seconds_of(folder: str | os.PathLike[str]) -> float:

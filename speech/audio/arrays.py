@@ -70,6 +70,17 @@ def warn_replaced(replaced: int, what: str) -> None:
         )
 
 
+def told_offset(offset: float) -> str:
+    """What there is to say of a constant that was taken away."""
+    return f"a constant, {offset:.2g} of full scale, lay on it, and was taken away"
+
+
+def warn_offset(offset: float) -> None:
+    """Tell of a constant that was taken away from a waveform, where there was one."""
+    if offset:
+        warnings.warn(f"the waveform: {told_offset(offset)}", AudioWarning, stacklevel=3)
+
+
 def warn_doubts(said: str | None) -> None:
     """Tell what there is to say of a result."""
     if said is not None:
@@ -93,8 +104,13 @@ class Form:
     swapped: bool = False
 
     @classmethod
-    def of(cls, waveform: np.ndarray | Tensor) -> Form:
+    def of(cls, waveform: np.ndarray | Tensor, channels: int | None = None) -> Form:
         """The form of an array.
+
+        Args:
+            waveform: the array.
+            channels: how many it should have, where that is known: so many are no samples that come first, however few
+                samples there are.
 
         Raises:
             DataError: not an array of one to three dimensions, of a kind that is no audio, masked, or with the samples
@@ -124,7 +140,8 @@ class Form:
                 f"a waveform of shape {tuple(waveform.shape)}: need (samples,), (channels, samples) or "
                 "(batch, channels, samples)"
             )
-        if waveform.ndim > 1 and waveform.shape[-2] > max(_MANY_CHANNELS, waveform.shape[-1]):
+        known = waveform.ndim > 1 and waveform.shape[-2] == channels
+        if waveform.ndim > 1 and not known and waveform.shape[-2] > max(_MANY_CHANNELS, waveform.shape[-1]):
             batch, turned = ("", "x.T") if waveform.ndim == 2 else ("batch, ", "x.swapaxes(1, 2)")
             raise DataError(
                 f"a waveform of shape {tuple(waveform.shape)}: need ({batch}channels, samples); give {turned}"

@@ -24,6 +24,8 @@ _CODINGS: dict[tuple[int, int], Coding] = {(1, 16): "s16le", (1, 24): "s24le", (
 _EXTENSIBLE = 0xFFFE
 _WITHOUT_LENGTH = 0x7FFFF000
 """From this size on a header says that it does not know it, as what writes into a pipe does."""
+_ELSEWHERE = 0xFFFFFFFF
+"""This size of the samples has no room in a header, or is not known; of RF64 a chunk before tells it."""
 
 _AT_ONCE = 1 << 16
 _LONGEST_FORMAT = 1 << 10
@@ -112,7 +114,7 @@ def wav_of(read: Read) -> PCM:
         raise DataError(
             f"standard input is no WAV: it begins with {start[:8]!r}; raw PCM needs --rate (and --channels, --coding)"
         )
-    came, pcm, letter = len(start), None, b""
+    came, pcm, letter, long = len(start), None, b"", 0
     while True:
         head = letter + _up_to(read, 8 - len(letter))
         came += len(head) - len(letter)
@@ -122,14 +124,20 @@ def wav_of(read: Read) -> PCM:
         if name == b"data":
             if pcm is None:
                 raise DataError("the WAV header on standard input has samples before their format; write it again")
+            if size == _ELSEWHERE:
+                return replace(pcm, size=long or None)
             unknown = size == 0 or size >= _WITHOUT_LENGTH
             return replace(pcm, size=None if unknown else size)
-        if name == b"fmt " and size <= _LONGEST_FORMAT:
+        if name in (b"fmt ", b"ds64") and size <= _LONGEST_FORMAT:
             chunk = _up_to(read, size)
             came += len(chunk)
             if len(chunk) < size:
                 raise _cut(came)
-            pcm, left = _format(chunk), 0
+            left = 0
+            if name == b"fmt ":
+                pcm = _format(chunk)
+            else:  # of RF64: sizes of all that follows, of the samples, …, in 64 bits
+                long = int.from_bytes(chunk[8:16], "little")
         else:
             left = size
         while left:

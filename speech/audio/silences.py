@@ -42,7 +42,7 @@ class GoingOn:
     def push(self, signal: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The next samples (channels, n): what is heard in their place, and where that is because they are silent."""
         self.samples += signal.shape[1]
-        if signal.shape[1] == 0:
+        if signal.size == 0:
             return signal, np.zeros(signal.shape, bool)
         each = [channel.push(sound) for channel, sound in zip(self._channels, signal, strict=True)]
         return np.stack([made for made, _ in each]), np.stack([silent for _, silent in each])

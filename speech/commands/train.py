@@ -31,7 +31,9 @@ from speech.training.fit import (
     STATE_FOLDER,
     Trained,
     Validation,
+    check_device,
     new_model,
+    objective_of,
     train,
 )
 from speech.training.recordings import training_source, validation_set
@@ -52,10 +54,12 @@ def main(options: Train) -> None:
 
         command_on_ray(main, options, experiment.hardware.device.startswith("cuda"))
         return
+    check_device(experiment.hardware)
     prepare(experiment.hardware.threads)
     claim_output(output)
     folder = Path(experiment.data.folder) if experiment.data.folder is not None else shared_speech()
     model = new_model(experiment)
+    objective_of(experiment, model)  # for what it refuses, before --retrain removes an earlier training
     with status("reading the data"):
         source = training_source(experiment, folder, model.frame_multiple)
         recordings = validation_set(experiment, folder)

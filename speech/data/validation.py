@@ -9,10 +9,14 @@ import numpy as np
 
 from shared.checks import Count, Positive, checked
 from shared.random import derive_seed
-from speech.data.clips import Folders, Waveform, read_clips, tell_narrow
+from speech.data.clips import Clip, Folders, Waveform, read_clips, tell_narrow
 from speech.data.config import MixConfig
+from speech.data.levels import power
 from speech.data.mixing import Mixer
 from speech.data.rooms import read_responses
+
+_HEARD = 1e-5
+"""Of the power of the speech in a file: 50 dB below it is what a recorder adds to silence."""
 
 
 def validation_pairs(
@@ -28,7 +32,8 @@ def validation_pairs(
     """Mixtures of whole files, the same at every call.
 
     The files are those of `clean_dir` in an order that `seed` shuffles; mixture n depends on (seed, n), its file and
-    the noises and rooms alone. There are no inputs without noise and no targets that are silent.
+    the noises and rooms alone. There are no inputs without noise and no targets that are silent: of a file that begins
+    with more silence than is used, its loudest part is.
 
     Args:
         clean_dir: folders of clean speech.
@@ -65,7 +70,15 @@ def validation_pairs(
     for n in range(count):
         clip = clips[order[n % len(clips)]]
         rng = np.random.default_rng(derive_seed(seed, "validation", n))
-        mixture = mixer.mix(clip.read(0, longest), rng, clip.speaker)
+        mixture = mixer.mix(_part(clip, longest), rng, clip.speaker)
         name = clip.id.replace("/", "-") if n < len(clips) else f"{clip.id.replace('/', '-')}-{n // len(clips)}"
         pairs.append((name, mixture.clean, mixture.noisy))
     return pairs
+
+
+def _part(clip: Clip, longest: int | None) -> Waveform:
+    """What is used of a clip: so many samples from its start, or the loudest such part where nothing is heard there."""
+    beginning = clip.read(0, longest)
+    if not longest or power(beginning) > _HEARD * clip.power:
+        return beginning
+    return max((clip.read(start, longest) for start in range(0, len(clip), longest)), key=power)

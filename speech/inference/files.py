@@ -13,7 +13,7 @@ import soundfile
 
 from shared.console.progress import bar
 from shared.files.io import temporary_path
-from speech.audio.arrays import finite
+from speech.audio.arrays import finite, told_offset
 from speech.audio.coding import AudioInfo, RawFormat, notes_on, target_coding
 from speech.audio.files import audio_info, open_audio
 from speech.audio.loudness import Levelling, LoudnessGoal, LoudnessMeter, Measured, levelling
@@ -154,7 +154,7 @@ def file_result(
 ) -> FileResult:
     """What enhancing a file came to."""
     music = f"{100 * tally.music:.0f} % taken for music, and left as it is" if tally.music >= 0.005 else None
-    constant = f"a constant, {tally.offset:.2g} of full scale, lay on it, and was taken away" if tally.offset else None
+    constant = told_offset(tally.offset) if tally.offset else None
     said = (levelled.note, music, constant, tally.band, doubts(tally.limited, tally.louder))
     return FileResult(
         name,

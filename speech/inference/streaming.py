@@ -16,6 +16,7 @@ from speech.audio.arrays import Form, Waveform, finite, warn_doubts, warn_replac
 from speech.audio.resampling import fit_length
 from speech.audio.short_resampler import ShortResampler
 from speech.audio.silences import GoingOn
+from speech.inference import advice
 from speech.inference.engine import Engine
 from speech.inference.held_level import HeldLevel
 from speech.inference.longform import Held
@@ -85,6 +86,12 @@ class Stream:
         self._form = Form((channels, 0), torch.float32, None)
         self.latency = self._latency()
         engine.warn_upper_band(sample_rate, stacklevel=5)
+        if engine.sampling.keep_band:
+            advice.warn(
+                "keep_band: without effect on a stream, which does not know where the recording's band will end; all "
+                "of the band is the model's",
+                stacklevel=4,
+            )
         given = {"seed": seed is not None, "peak": peak != 1}
         if any(given.values()):
             engine.warn_without_effect(given, stacklevel=5)
@@ -114,7 +121,7 @@ class Stream:
             ConfigError: after `flush`.
             SamplingError: a result that cannot be right: this sampler fails.
         """
-        form: Form = Form.of(block)
+        form: Form = Form.of(block, self.channels)
         signal = form.to_float(block)
         if signal.shape[:2] != (1, self.channels):
             raise DataError(

@@ -17,6 +17,7 @@ from torch import nn
 
 from shared.devices import first_process
 from shared.errors import ConfigError, SamplingError
+from shared.experiment import HardwareSettings
 from shared.files.checkpoint import WEIGHTS
 from shared.flow_maps.start import as_map, check_map, frozen_copy, start_map
 from shared.optional import install, is_there
@@ -161,6 +162,16 @@ def new_model(experiment: Experiment) -> SpeechModel:
     return model
 
 
+def check_device(hardware: HardwareSettings) -> None:
+    """See that there is a GPU where one is asked for.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    if hardware.device == "cuda" and not torch.cuda.is_available():
+        raise ConfigError('hardware.device="cuda": torch finds no GPU here; take "cpu" (--hardware cpu)')
+
+
 def objective_of(experiment: Experiment, model: SpeechModel) -> SpeechObjective:
     """The experiment's objective; the teacher of a map that is distilled is a copy of the model that it starts from.
 
@@ -245,8 +256,7 @@ def train(
     """
     output = Path(output)
     hardware, settings = experiment.hardware, experiment.validation
-    if hardware.device == "cuda" and not torch.cuda.is_available():
-        raise ConfigError('hardware.device="cuda": torch finds no GPU here; take "cpu" (--hardware cpu)')
+    check_device(hardware)
     trained = model or new_model(experiment)
     module = DiffusionModule(trained, objective_of(experiment, trained), experiment.training)
     losses = LossHistory(max(1, min(20, experiment.training.max_steps // 5)))

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import torch
 from typer.testing import CliRunner
 
 from shared.errors import CheckpointError, ConfigError
@@ -111,6 +112,19 @@ def test_what_cannot_be_used_is_one_line(recipes: Recipes) -> None:
         assert ran.code == 1
         assert told in ran.said
         assert "Traceback" not in ran.said
+
+
+def test_what_is_refused_removes_no_earlier_training(recipes: Recipes) -> None:
+    out = recipes.folder / "earlier"
+    options = Train(config=str(recipes.folder / "small.yaml"), data=recipes.folder / "data", output=out, steps=1)
+    options = replace(options, changes=["validation.files=0"])
+    main(options)
+    refused = ["hardware.devices=0", "objective.flow_map.kind=shortcut"]
+    refused += [] if torch.cuda.is_available() else ["hardware.device=cuda"]
+    for change in refused:
+        with pytest.raises(ConfigError):
+            main(replace(options, changes=["validation.files=0", change], retrain=True))
+        assert (out / "model" / "model.safetensors").is_file(), change
 
 
 def test_without_validation_the_weights_are_the_last_and_are_scored_once_there_is_one(recipes: Recipes) -> None:

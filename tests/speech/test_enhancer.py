@@ -147,6 +147,19 @@ def test_samples_that_are_not_finite_are_taken_for_zero_and_told():
     np.testing.assert_array_equal(enhanced, ENHANCER.enhance(cleaned, 16000))
 
 
+def test_a_constant_that_is_taken_away_is_told():
+    signal = noise(16000) + np.float32(0.3)
+    with pytest.warns(AudioWarning, match=r"^the waveform: a constant, 0\.3 of full scale, lay on it"):
+        result = ENHANCER.enhance(signal, 16000)
+    assert abs(result.mean()) < 0.03
+
+
+@pytest.mark.parametrize("shape", [(0, 100), (2, 0, 100), (0, 1, 100), (1, 0)])
+def test_nothing_gives_nothing(shape):
+    for enhancer in (ENHANCER, tiny_enhancer(causal=True, normalize="not")):
+        assert enhancer.enhance(np.zeros(shape, np.float32), 16000).shape == shape
+
+
 def test_level_does_not_matter():
     signal = noise(1, 1000)
     clicked = np.where(np.arange(9000) == 5000, 1.0, noise(1, 9000) / 10).astype(np.float32)
@@ -289,6 +302,9 @@ def test_sampler_and_steps_stand_in_for_those_of_the_configuration():
         ({"steps": 0}, "steps=0"),
         ({"window_seconds": 1.0, "overlap_seconds": 0.7}, "overlap_seconds=0.7"),
         ({"overlap_seconds": 0.0}, "overlap_seconds=0"),
+        ({"keep_music": "no"}, "keep_music='no': need True or False"),
+        ({"sampling": "ode1"}, "sampling='ode1': need a SamplingConfig"),
+        ({"sampling": {}}, "sampling={}: need a SamplingConfig"),
     ],
 )
 def test_impossible_settings_are_refused(options, message):
@@ -299,6 +315,8 @@ def test_impossible_settings_are_refused(options, message):
 def test_names_and_paths_are_refused_with_the_call_that_takes_them():
     with pytest.raises(ConfigError, match=r"Enhancer\.from_pretrained\('default'\)"):
         Enhancer("default")
+    with pytest.raises(ConfigError, match="a model of type Linear: give a SpeechModel"):
+        Enhancer(torch.nn.Linear(1, 1))
     with pytest.raises(DataError, match="enhance_file"):
         Enhancer(tiny_model()).enhance("noisy.wav", 16000)
 

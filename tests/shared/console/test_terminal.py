@@ -11,7 +11,7 @@ import pytest
 
 from shared.console.keys import keys
 from shared.console.levels import Meters, gauge
-from shared.console.progress import set_quiet
+from shared.console.progress import set_quiet, track
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="pseudo-terminals")
 
@@ -83,3 +83,15 @@ def test_without_a_terminal_there_are_no_keys(monkeypatch: pytest.MonkeyPatch) -
         monkeypatch.setattr(sys, "stdin", nowhere)
         with keys() as pressed:
             assert pressed() == ""
+
+
+def test_a_program_without_a_console_has_neither(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python sets closed streams to None."""
+    monkeypatch.setattr(sys, "stdin", None)
+    monkeypatch.setattr(sys, "stderr", None)
+    meters = Meters()
+    meters(0.5, 0.1, "enhanced")
+    meters.close()
+    with keys() as pressed:
+        assert pressed() == ""
+    assert list(track(range(3), "counting", "items", total=3)) == [0, 1, 2]

@@ -294,6 +294,12 @@ def test_a_loss_that_is_not_finite_names_step_and_items(tmp_path: Path) -> None:
         fit(make_module(), Points(poison=True), tmp_path, progress=False)
 
 
+@pytest.mark.parametrize("hardware", [{"strategy": "psychic"}, {"devices": -1}])
+def test_hardware_that_lightning_refuses_is_told(hardware: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=r"hardware: devices=.*strategy=.* take devices=1 and strategy=auto"):
+        fit(make_module(), Points(), progress=False, **hardware)
+
+
 class Cusp(DiffusionLoss):
     """|x|^(1/2) of nothing added at step 4: the value is finite, its gradient is not."""
 

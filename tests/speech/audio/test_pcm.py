@@ -76,6 +76,19 @@ def test_a_header_that_does_not_know_the_length(size: int) -> None:
     assert len(unknown) == 44
 
 
+def test_rf64_tells_its_length_before_and_what_follows_the_samples_is_left() -> None:
+    file = io.BytesIO()
+    soundfile.write(file, noise(1, 100).T, 16000, "PCM_16", format="RF64")
+    data = bytearray(file.getvalue()) + b"LIST" + struct.pack("<I", 40) + b"\x7f" * 40
+    read = trickle(bytes(data), 1000)
+    pcm = wav_of(read)
+    assert pcm.size == 200
+    assert sum(block.shape[1] for block in Source(read, pcm).blocks()) == 100
+    data[28:36] = bytes(8)  # as a recorder that was stopped leaves it
+    assert wav_of(trickle(bytes(data), 1000)).size is None
+    assert PCM(16000, wav=True).header(5 << 30) == PCM(16000, wav=True).header()
+
+
 @pytest.mark.parametrize("coding", CODINGS)
 def test_loudspeakers_and_valid_bits_are_kept(coding: str) -> None:
     file = io.BytesIO()

@@ -10,7 +10,7 @@ import pytest
 
 from shared.errors import ConfigError
 from speech.data import MixConfig, preset, validation_pairs
-from tests.speech.trees import RATE, mixing_folders
+from tests.speech.trees import RATE, mixing_folders, put, speech_like
 
 CONFIG = MixConfig(clean=0.5, silence=0.5)
 
@@ -56,3 +56,13 @@ def test_other_tasks_and_missing_folders(folders: tuple[Path, Path, Path]) -> No
         validation_pairs(clean, noise, count=0)
     with pytest.raises(ConfigError, match=r"seconds=-1\.0"):  # which would leave out the end of each file
         validation_pairs(clean, noise, count=1, seconds=-1.0)
+
+
+def test_of_a_file_that_begins_with_silence_a_part_that_is_heard_is_used(
+    folders: tuple[Path, Path, Path], tmp_path: Path
+) -> None:
+    silence = 1e-4 * np.random.default_rng(0).standard_normal(2 * RATE).astype(np.float32)
+    put(tmp_path / "late.wav", np.concatenate([silence, speech_like(1.0)]))
+    (_, clean, _) = validation_pairs(tmp_path, folders[1], count=1, seconds=0.5, config=MixConfig(level_db=None))[0]
+    assert clean.shape == (RATE // 2,)
+    assert np.abs(clean).max() > 0.01

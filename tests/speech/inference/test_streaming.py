@@ -15,6 +15,7 @@ from scipy.signal import butter, sosfiltfilt
 from shared.errors import ConfigError, DataError
 from speech.audio.arrays import AudioWarning
 from speech.enhancer import Enhancer
+from speech.inference.advice import SettingWarning
 from speech.model.frontend import FrontEndConfig
 from tests.speech.models import decibels, gain_enhancer, noise, tiny_enhancer, tiny_model
 
@@ -173,3 +174,21 @@ def test_what_cannot_be_streamed_is_refused():
     stream.flush()
     with pytest.raises(ConfigError, match="was flushed"):
         stream.push(noise(2, 10))
+
+
+def test_blocks_of_fewer_samples_than_channels_are_blocks():
+    signal = noise(70, 300)
+    stream = tiny_enhancer(causal=True, steps=1).stream(16000, channels=70)
+    parts = [stream.push(signal[:, start : start + 20]) for start in range(0, 300, 20)]
+    parts += [stream.push(signal[:, :0]), stream.flush()]
+    assert np.concatenate(parts, axis=1).shape == signal.shape
+    with pytest.raises(DataError, match=r"give x\.T"):
+        tiny_enhancer(causal=True, steps=1).stream(16000, channels=2).push(noise(300, 2))
+
+
+def test_a_stream_says_that_it_does_not_know_the_recordings_band():
+    model = tiny_model(causal=True, sampler="ode1", steps=1)
+    enhancer = Enhancer(model, sampling=replace(model.config.sampling, keep_band=True))
+    with pytest.warns(SettingWarning, match="keep_band: without effect on a stream") as said:
+        enhancer.stream(16000)
+    assert said[0].filename == __file__
